@@ -1,0 +1,2 @@
+//! behaviour
+fn main() {}
