@@ -1,1 +1,16 @@
-//! guest-reboot
+//! The first plugin: the reboot behaviour of the tutorial.
+//!
+//! [`reboot`] decides what happens and in which order; [`settings`] is what the
+//! operator may change about it. Both are plain Rust, tested natively. The
+//! component around them, built with `behaviour build guest-reboot`, only
+//! translates between them and the interfaces of the world `behaviour`.
+//!
+//! It cannot reboot anything: it plays a reboot, as the tutorial does, by waiting.
+
+#![cfg_attr(test, allow(clippy::unwrap_used, reason = "a test may stop at the first surprise"))]
+
+pub mod reboot;
+pub mod settings;
+
+#[cfg(target_family = "wasm")]
+mod component;

@@ -1,0 +1,66 @@
+//! The component: lends the host's interfaces to [`reboot`], and exports it.
+//!
+//! It decides nothing, and exists only when compiled to WebAssembly.
+
+use std::time::Duration;
+
+use device::behaviour::types::{Error, MethodError, Response};
+use device::behaviour::{clock, config, log, twin};
+use exports::device::behaviour::methods::Guest;
+
+use crate::reboot::{self, Device, Refusal};
+use crate::settings::Settings;
+
+wit_bindgen::generate!({ path: "../wit", world: "behaviour" });
+
+struct Reboot;
+
+impl Guest for Reboot {
+    fn invoke(name: String, payload: String) -> Result<Response, MethodError> {
+        let settings = Settings::parse(&config::entries());
+        match reboot::answer(&mut Host, &name, &payload, settings) {
+            Ok(answer) => Ok(Response { status: answer.status, payload: Some(answer.payload) }),
+            Err(Refusal::InvalidPayload(why)) => Err(MethodError::InvalidPayload(why)),
+            Err(Refusal::UnknownMethod) => Err(MethodError::UnknownMethod),
+            Err(Refusal::Failed(why)) => Err(MethodError::Failed(why)),
+        }
+    }
+}
+
+export!(Reboot);
+
+struct Host;
+
+impl Device for Host {
+    fn log(&mut self, message: &str) {
+        log::write(log::Level::Info, message, &[]);
+    }
+
+    fn sleep(&mut self, delay: Duration) -> Result<(), String> {
+        // Delays are bounded far below the 49 days that fit.
+        let milliseconds = u32::try_from(delay.as_millis()).unwrap_or(u32::MAX);
+        clock::sleep_ms(milliseconds).map_err(text)
+    }
+
+    fn now(&mut self) -> String {
+        clock::now_rfc3339()
+    }
+
+    fn report(&mut self, patch: &str) -> Result<(), String> {
+        twin::report(patch).map_err(text)
+    }
+}
+
+fn text(error: Error) -> String {
+    let (kind, why) = match error {
+        Error::Denied(why) => ("denied", why),
+        Error::Invalid(why) => ("invalid", why),
+        Error::TooLarge(why) => ("too large", why),
+        Error::QuotaExceeded(why) => ("quota exceeded", why),
+        Error::Offline => return "the device is offline".into(),
+        Error::Timeout => return "no answer from the hub in time".into(),
+        Error::Throttled(_) => return "the hub asks for less".into(),
+        Error::Other(why) => return why,
+    };
+    [kind, ": ", &why].concat()
+}

@@ -1,0 +1,220 @@
+//! What happens when someone calls `rebootDevice`, and in which order.
+//!
+//! [`answer`] is one whole call: it waits, reports the time of the reboot and
+//! answers. Everything it may do to the world goes through a [`Device`], so a
+//! test sees each effect. It knows nothing of WIT, twins or MQTT.
+
+use std::time::Duration;
+
+use serde_json::Value;
+
+use crate::settings::{Settings, delay};
+
+/// The one method this plugin serves.
+pub const METHOD: &str = "rebootDevice";
+
+/// What a reboot may do to the device, and ask of it.
+pub trait Device {
+    /// Writes one line to the log.
+    fn log(&mut self, message: &str);
+
+    /// Waits; an error says why the wait was cut short.
+    fn sleep(&mut self, delay: Duration) -> Result<(), String>;
+
+    /// The time now, as RFC 3339 text.
+    fn now(&mut self) -> String;
+
+    /// Reports a change of the twin, a JSON object; an error says why it was refused.
+    fn report(&mut self, patch: &str) -> Result<(), String>;
+}
+
+/// What the caller is told when all went well.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Answer {
+    /// HTTP-like.
+    pub status: u16,
+    /// JSON text.
+    pub payload: String,
+}
+
+/// Why a call was refused.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// The payload asks for something this method cannot do.
+    InvalidPayload(String),
+    /// This plugin does not serve that name.
+    UnknownMethod,
+    /// The settings are wrong, or the device did not play along.
+    Failed(String),
+}
+
+/// Answers one call. Wrong settings refuse it before anything has happened.
+pub fn answer(
+    device: &mut impl Device,
+    method: &str,
+    payload: &str,
+    settings: Result<Settings, String>,
+) -> Result<Answer, Refusal> {
+    if method != METHOD {
+        return Err(Refusal::UnknownMethod);
+    }
+    let settings = settings.map_err(|why| failed("configuration", &why))?;
+    let delay = asked_delay(payload)?.unwrap_or(settings.delay);
+
+    device.log("Rebooting device");
+    device.sleep(delay).map_err(|why| failed("reboot", &why))?;
+    device.log("Device rebooted");
+
+    let patch = settings.report.with_time(&device.now());
+    device.report(&patch).map_err(|why| failed("reported properties", &why))?;
+    device.log("Device twins updated with latest rebootTime");
+
+    let payload = r#"{"Response": "This is the response from the device"}"#;
+    Ok(Answer { status: 200, payload: payload.into() })
+}
+
+/// The delay that the payload asks for, if it does. Any JSON is a legal
+/// payload: the tutorial's service app sends a string.
+fn asked_delay(payload: &str) -> Result<Option<Duration>, Refusal> {
+    let payload: Value =
+        serde_json::from_str(payload).map_err(|_| Refusal::InvalidPayload("not JSON".into()))?;
+    let Some(asked) = payload.get("delaySeconds") else { return Ok(None) };
+    delay(asked).map(Some).map_err(|why| Refusal::InvalidPayload(["delaySeconds: ", &why].concat()))
+}
+
+fn failed(what: &str, why: &str) -> Refusal {
+    Refusal::Failed([what, ": ", why].concat())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Default)]
+    struct Recorder {
+        effects: Vec<String>,
+        refuses_sleep: bool,
+        refuses_report: bool,
+    }
+
+    impl Device for Recorder {
+        fn log(&mut self, message: &str) {
+            self.effects.push(format!("log {message}"));
+        }
+
+        fn sleep(&mut self, delay: Duration) -> Result<(), String> {
+            self.effects.push(format!("sleep {delay:?}"));
+            if self.refuses_sleep { Err("no time".into()) } else { Ok(()) }
+        }
+
+        fn now(&mut self) -> String {
+            "2026-01-31T23:59:59.123Z".into()
+        }
+
+        fn report(&mut self, patch: &str) -> Result<(), String> {
+            self.effects.push(format!("report {patch}"));
+            if self.refuses_report { Err("too large: 33 KB".into()) } else { Ok(()) }
+        }
+    }
+
+    fn call(
+        device: &mut Recorder,
+        payload: &str,
+        config: &[(&str, &str)],
+    ) -> Result<Answer, Refusal> {
+        let config: Vec<_> = config.iter().map(|&(k, v)| (k.to_owned(), v.to_owned())).collect();
+        answer(device, METHOD, payload, Settings::parse(&config))
+    }
+
+    fn check_sleep(payload: &str, config: &[(&str, &str)], sleep: &str) {
+        let mut device = Recorder::default();
+        call(&mut device, payload, config).unwrap();
+        assert_eq!(device.effects[1], format!("sleep {sleep}"), "payload {payload}");
+    }
+
+    fn check_refused(payload: &str, config: &[(&str, &str)], refusal: Refusal) {
+        let mut device = Recorder::default();
+        assert_eq!(call(&mut device, payload, config), Err(refusal));
+        assert!(device.effects.is_empty(), "refused, but did {:?}", device.effects);
+    }
+
+    #[test]
+    fn a_reboot_is_the_tutorial_word_for_word_and_in_its_order() {
+        let mut device = Recorder::default();
+
+        let answer = call(&mut device, r#""{\"method_number\":\"42\"}""#, &[]).unwrap();
+
+        assert_eq!(
+            device.effects,
+            [
+                "log Rebooting device",
+                "sleep 20s",
+                "log Device rebooted",
+                r#"report {"rebootTime":"2026-01-31T23:59:59.123Z"}"#,
+                "log Device twins updated with latest rebootTime",
+            ]
+        );
+        assert_eq!(answer.status, 200);
+        assert_eq!(answer.payload, r#"{"Response": "This is the response from the device"}"#);
+    }
+
+    #[test]
+    fn any_legal_json_is_a_payload_and_leaves_the_delay_alone() {
+        for payload in ["null", "true", "7", r#""text""#, "[5]", "{}", r#"{"other":1}"#] {
+            check_sleep(payload, &[], "20s");
+        }
+    }
+
+    #[test]
+    fn the_payload_overrides_the_configured_delay_and_that_the_default() {
+        check_sleep("null", &[("delay_seconds", "3")], "3s");
+        check_sleep(r#"{"delaySeconds":5}"#, &[("delay_seconds", "3")], "5s");
+        check_sleep(r#"{"delaySeconds":0}"#, &[], "0ns");
+        check_sleep(r#"{"delaySeconds":0.25}"#, &[], "250ms");
+        check_sleep(r#"{"delaySeconds":300}"#, &[], "300s");
+    }
+
+    #[test]
+    fn a_delay_that_is_no_number_from_0_to_300_is_an_invalid_payload_that_names_it() {
+        for asked in ["-1", "300.5", "1e300", "\"5\"", "null", "[]", "true"] {
+            let why = format!("delaySeconds: {asked} is not a number from 0 to 300");
+            let why = why.replace("1e300", "1e+300");
+            let payload = format!(r#"{{"delaySeconds":{asked}}}"#);
+            check_refused(&payload, &[], Refusal::InvalidPayload(why));
+        }
+    }
+
+    #[test]
+    fn text_that_is_not_json_is_an_invalid_payload() {
+        check_refused("{", &[], Refusal::InvalidPayload("not JSON".into()));
+    }
+
+    #[test]
+    fn a_wrong_setting_refuses_every_call_before_anything_has_happened() {
+        let why = "configuration: delay_seconds: \"soon\" is not a number from 0 to 300";
+        check_refused("null", &[("delay_seconds", "soon")], Refusal::Failed(why.into()));
+    }
+
+    #[test]
+    fn another_method_is_unknown_and_has_no_effect() {
+        let mut device = Recorder::default();
+        let answer = answer(&mut device, "lockDoor", "null", Settings::parse(&[]));
+        assert_eq!(answer, Err(Refusal::UnknownMethod));
+        assert!(device.effects.is_empty());
+    }
+
+    #[test]
+    fn a_refused_report_is_told_to_the_caller_and_the_log_does_not_claim_it() {
+        let mut device = Recorder { refuses_report: true, ..Recorder::default() };
+        let answer = call(&mut device, "null", &[]);
+        assert_eq!(answer, Err(Refusal::Failed("reported properties: too large: 33 KB".into())));
+        assert!(device.effects.last().unwrap().starts_with("report"));
+    }
+
+    #[test]
+    fn a_wait_cut_short_reports_no_reboot() {
+        let mut device = Recorder { refuses_sleep: true, ..Recorder::default() };
+        assert_eq!(call(&mut device, "null", &[]), Err(Refusal::Failed("reboot: no time".into())));
+        assert_eq!(device.effects, ["log Rebooting device", "sleep 20s"]);
+    }
+}
