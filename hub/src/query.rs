@@ -1,0 +1,56 @@
+//! The query language of IoT Hub over device and module twins.
+//!
+//! [`parse`] turns text into a [`Query`], and [`Query::page`] runs it over twins
+//! that are given to it as JSON documents, in order.
+//!
+//! It does not know where twins are kept, and jobs cannot be asked for.
+
+mod answer;
+mod evaluate;
+mod lexer;
+mod parser;
+mod syntax;
+
+use serde_json::Value;
+
+pub(crate) use syntax::{Query, Source};
+
+/// The longest query text, in characters.
+const MAX_CHARACTERS: usize = 8192;
+
+/// Why a text is not a query.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum QueryError {
+    #[error("query of {0} characters, {MAX_CHARACTERS} are allowed")]
+    TooLong(usize),
+    #[error("query, character {position}: {reason}")]
+    Syntax { position: usize, reason: String },
+}
+
+impl QueryError {
+    fn at(position: usize, reason: String) -> QueryError {
+        QueryError::Syntax { position, reason }
+    }
+}
+
+/// The query that `text` says.
+pub(crate) fn parse(text: &str) -> Result<Query, QueryError> {
+    let characters = text.chars().count();
+    if characters > MAX_CHARACTERS {
+        return Err(QueryError::TooLong(characters));
+    }
+    parser::parse(text)
+}
+
+/// A JSON number, whole if the value is.
+fn number(value: f64) -> Value {
+    // 2^53: up to here a double counts in ones.
+    if value.fract() == 0.0 && value.abs() <= 9_007_199_254_740_992.0 {
+        Value::from(value as i64)
+    } else {
+        Value::from(value)
+    }
+}
+
+#[cfg(test)]
+mod tests;

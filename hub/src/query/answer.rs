@@ -1,0 +1,190 @@
+//! A query run over twins, one page at a time.
+//!
+//! Twins come in the order of their ids, so a page can go on where the last one
+//! ended without anything being kept between the two. Rows that stand for many
+//! twins are computed anew for each page and come in the order of their keys.
+
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
+
+use serde_json::{Map, Value};
+
+use super::evaluate;
+use super::syntax::{Aggregate, Column, Columns, Item, Query};
+
+/// Rows of one page.
+#[derive(Debug, PartialEq)]
+pub(crate) struct Page<K> {
+    /// JSON objects: twins, or the columns asked for.
+    pub(crate) rows: Vec<Value>,
+    /// Where the next page begins, if there is one.
+    pub(crate) next: Option<Next<K>>,
+}
+
+/// Where the next page begins.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Next<K> {
+    /// After this twin; nothing if rows stand for many twins.
+    pub(crate) after: Option<K>,
+    /// Rows that were given so far.
+    pub(crate) given: usize,
+}
+
+impl Query {
+    /// One page of at most `size` rows. `twins` are all that come after the last
+    /// page's end, in order; `given` is how many rows earlier pages had.
+    pub(crate) fn page<K, V: AsRef<Value>>(
+        &self,
+        twins: impl Iterator<Item = (K, V)>,
+        given: usize,
+        size: usize,
+    ) -> Page<K> {
+        let mut matching = twins.filter(|(_, twin)| match &self.condition {
+            Some(condition) => evaluate::holds(condition, twin.as_ref()),
+            None => true,
+        });
+        let columns = match &self.columns {
+            Columns::Listed(columns) if self.is_grouped() => {
+                return self.grouped(columns, matching, given, size);
+            }
+            Columns::Listed(columns) => Some(columns),
+            Columns::Whole => None,
+        };
+        let room = self.top.map_or(size, |top| size.min(top.saturating_sub(given)));
+        let mut rows = Vec::new();
+        let mut last = None;
+        for (key, twin) in matching.by_ref().take(room) {
+            rows.push(match columns {
+                None => twin.as_ref().clone(),
+                Some(columns) => project(columns, twin.as_ref()),
+            });
+            last = Some(key);
+        }
+        let given = given + rows.len();
+        let more = self.top.is_none_or(|top| given < top)
+            && rows.len() == size
+            && matching.next().is_some();
+        Page { rows, next: more.then_some(Next { after: last, given }) }
+    }
+
+    fn grouped<K, V: AsRef<Value>>(
+        &self,
+        columns: &[Column],
+        matching: impl Iterator<Item = (K, V)>,
+        given: usize,
+        size: usize,
+    ) -> Page<K> {
+        let mut groups: BTreeMap<String, Group> = BTreeMap::new();
+        for (_, twin) in matching {
+            let twin = twin.as_ref();
+            let key: Vec<Option<&Value>> =
+                self.group_by.iter().map(|path| path.look_up(twin)).collect();
+            // As JSON text a missing property would read like a null.
+            let text = key
+                .iter()
+                .map(|value| value.map_or_else(|| "-".to_owned(), Value::to_string))
+                .collect::<Vec<_>>()
+                .join("\u{1f}");
+            let group = match groups.entry(text) {
+                Entry::Occupied(group) => group.into_mut(),
+                Entry::Vacant(place) => place.insert(Group::new(columns, twin)),
+            };
+            group.add(columns, twin);
+        }
+        if self.group_by.is_empty() && groups.is_empty() {
+            groups.insert(String::new(), Group::new(columns, &Value::Null));
+        }
+        let total = self.top.map_or(groups.len(), |top| top.min(groups.len()));
+        let rows: Vec<Value> = groups
+            .into_values()
+            .take(total)
+            .skip(given)
+            .take(size)
+            .map(|group| group.row(columns))
+            .collect();
+        let given = given + rows.len();
+        let more = given < total && !rows.is_empty();
+        Page { rows, next: more.then_some(Next { after: None, given }) }
+    }
+}
+
+fn project(columns: &[Column], twin: &Value) -> Value {
+    let mut row = Map::new();
+    for column in columns {
+        if let Item::Property(path) = &column.item
+            && let Some(value) = path.look_up(twin)
+        {
+            row.insert(column.name.clone(), value.clone());
+        }
+    }
+    Value::Object(row)
+}
+
+/// Twins that agree in what they are grouped by.
+struct Group {
+    keys: Map<String, Value>,
+    count: usize,
+    sums: Vec<Numbers>,
+}
+
+/// What aggregates need to know of one column. Values that are not numbers are
+/// passed over.
+#[derive(Clone, Copy)]
+struct Numbers {
+    count: usize,
+    sum: f64,
+    minimum: f64,
+    maximum: f64,
+}
+
+impl Group {
+    fn new(columns: &[Column], first: &Value) -> Group {
+        let keys = match project(columns, first) {
+            Value::Object(keys) => keys,
+            _ => Map::new(),
+        };
+        let none =
+            Numbers { count: 0, sum: 0.0, minimum: f64::INFINITY, maximum: f64::NEG_INFINITY };
+        Group { keys, count: 0, sums: vec![none; columns.len()] }
+    }
+
+    fn add(&mut self, columns: &[Column], twin: &Value) {
+        self.count += 1;
+        for (column, numbers) in columns.iter().zip(&mut self.sums) {
+            let path = match &column.item {
+                Item::Aggregate(
+                    Aggregate::Average(path)
+                    | Aggregate::Sum(path)
+                    | Aggregate::Minimum(path)
+                    | Aggregate::Maximum(path),
+                ) => path,
+                Item::Aggregate(Aggregate::Count) | Item::Property(_) => continue,
+            };
+            if let Some(number) = path.look_up(twin).and_then(Value::as_f64) {
+                numbers.count += 1;
+                numbers.sum += number;
+                numbers.minimum = numbers.minimum.min(number);
+                numbers.maximum = numbers.maximum.max(number);
+            }
+        }
+    }
+
+    fn row(self, columns: &[Column]) -> Value {
+        let mut row = self.keys;
+        for (column, numbers) in columns.iter().zip(&self.sums) {
+            let Item::Aggregate(aggregate) = &column.item else { continue };
+            let some = |value: f64| (numbers.count > 0).then(|| super::number(value));
+            let value = match aggregate {
+                Aggregate::Count => Some(Value::from(self.count)),
+                Aggregate::Sum(_) => Some(super::number(numbers.sum)),
+                Aggregate::Average(_) => some(numbers.sum / numbers.count as f64),
+                Aggregate::Minimum(_) => some(numbers.minimum),
+                Aggregate::Maximum(_) => some(numbers.maximum),
+            };
+            if let Some(value) = value {
+                row.insert(column.name.clone(), value);
+            }
+        }
+        Value::Object(row)
+    }
+}

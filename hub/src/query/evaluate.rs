@@ -1,0 +1,137 @@
+//! A condition held against one twin.
+//!
+//! Three-valued: an operator that has nothing to say about its operands, such as
+//! `<` between a text and a number or anything about a property that is not
+//! there, gives *undefined*, which only `AND` with a false and `OR` with a true
+//! can mend. A twin is in the answer only if the whole is exactly `true`.
+//!
+//! Between values of different primitive types `=` is false and `!=` is true;
+//! objects and arrays cannot be compared at all.
+
+use std::borrow::Cow;
+use std::cmp::Ordering;
+
+use serde_json::Value;
+
+use super::syntax::{Comparison, Expr, Literal, Operation, Path};
+
+/// Whether `condition` is exactly true for `twin`.
+pub(super) fn holds(condition: &Expr, twin: &Value) -> bool {
+    matches!(value(condition, twin).as_deref(), Some(Value::Bool(true)))
+}
+
+impl Path {
+    /// The value at this path, if the twin has one; a stored null is a value.
+    pub(super) fn look_up<'t>(&self, twin: &'t Value) -> Option<&'t Value> {
+        self.0.iter().try_fold(twin, |value, segment| value.get(segment))
+    }
+}
+
+fn value<'t>(expr: &'t Expr, twin: &'t Value) -> Option<Cow<'t, Value>> {
+    match expr {
+        Expr::Literal(Literal::Undefined) => None,
+        Expr::Literal(Literal::Value(value)) => Some(Cow::Borrowed(value)),
+        Expr::Property(path) => path.look_up(twin).map(Cow::Borrowed),
+        Expr::Arithmetic(first, rest) => arithmetic(first, rest, twin).map(Cow::Owned),
+        Expr::Negate(inner) => {
+            let number = value(inner, twin)?.as_f64()?;
+            Some(Cow::Owned(super::number(-number)))
+        }
+        Expr::IsDefined(_)
+        | Expr::Not(_)
+        | Expr::And(_)
+        | Expr::Or(_)
+        | Expr::Compare(..)
+        | Expr::In(..) => truth(expr, twin).map(|truth| Cow::Owned(Value::Bool(truth))),
+    }
+}
+
+fn truth(expr: &Expr, twin: &Value) -> Option<bool> {
+    match expr {
+        Expr::IsDefined(path) => Some(path.look_up(twin).is_some()),
+        Expr::Not(inner) => truth(inner, twin).map(|truth| !truth),
+        Expr::And(all) => connect(all, twin, false),
+        Expr::Or(all) => connect(all, twin, true),
+        Expr::Compare(comparison, left, right) => {
+            compare(*comparison, &*value(left, twin)?, &*value(right, twin)?)
+        }
+        Expr::In(wanted, left, list) => {
+            let left = value(left, twin)?;
+            is_primitive(&left).then(|| {
+                let found = list.iter().any(|literal| match literal {
+                    Literal::Undefined => false,
+                    Literal::Value(right) => equal(&left, right) == Some(true),
+                });
+                found == *wanted
+            })
+        }
+        Expr::Literal(_) | Expr::Property(_) | Expr::Arithmetic(..) | Expr::Negate(_) => {
+            value(expr, twin)?.as_bool()
+        }
+    }
+}
+
+/// `AND` is decided by one false, `OR` by one true, whatever else is undefined.
+fn connect(all: &[Expr], twin: &Value, decisive: bool) -> Option<bool> {
+    let mut undefined = false;
+    for expr in all {
+        match truth(expr, twin) {
+            Some(truth) if truth == decisive => return Some(decisive),
+            Some(_) => {}
+            None => undefined = true,
+        }
+    }
+    (!undefined).then_some(!decisive)
+}
+
+fn compare(comparison: Comparison, left: &Value, right: &Value) -> Option<bool> {
+    match comparison {
+        Comparison::Equal => equal(left, right),
+        Comparison::NotEqual => equal(left, right).map(|equal| !equal),
+        Comparison::Less => order(left, right).map(Ordering::is_lt),
+        Comparison::LessOrEqual => order(left, right).map(Ordering::is_le),
+        Comparison::Greater => order(left, right).map(Ordering::is_gt),
+        Comparison::GreaterOrEqual => order(left, right).map(Ordering::is_ge),
+    }
+}
+
+fn equal(left: &Value, right: &Value) -> Option<bool> {
+    match (left, right) {
+        // 1 and 1.0 are one number, though not one JSON text.
+        (Value::Number(left), Value::Number(right)) => Some(left.as_f64() == right.as_f64()),
+        _ if is_primitive(left) && is_primitive(right) => Some(left == right),
+        _ => None,
+    }
+}
+
+fn order(left: &Value, right: &Value) -> Option<Ordering> {
+    match (left, right) {
+        (Value::Number(left), Value::Number(right)) => left.as_f64()?.partial_cmp(&right.as_f64()?),
+        (Value::String(left), Value::String(right)) => Some(left.cmp(right)),
+        (Value::Bool(left), Value::Bool(right)) => Some(left.cmp(right)),
+        _ => None,
+    }
+}
+
+fn is_primitive(value: &Value) -> bool {
+    !value.is_object() && !value.is_array()
+}
+
+fn arithmetic(first: &Expr, rest: &[(Operation, Expr)], twin: &Value) -> Option<Value> {
+    let mut result = value(first, twin)?.as_f64()?;
+    for (operation, right) in rest {
+        let right = value(right, twin)?.as_f64()?;
+        result = match operation {
+            Operation::Add => result + right,
+            Operation::Subtract => result - right,
+            Operation::Multiply => result * right,
+            Operation::Divide => result / right,
+            Operation::Remainder => result % right,
+        };
+        // Division by zero has no value, and JSON has no infinity.
+        if !result.is_finite() {
+            return None;
+        }
+    }
+    Some(super::number(result))
+}

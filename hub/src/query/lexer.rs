@@ -1,0 +1,287 @@
+//! Query text to tokens.
+//!
+//! Each token keeps the position of its first character, counted from 1 in
+//! characters as an editor does, so that an error can point at it.
+//!
+//! Keywords are plain words here; which word is one, the parser knows.
+
+use super::QueryError;
+
+/// One token and where it begins.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Token {
+    pub(super) at: usize,
+    pub(super) kind: Kind,
+}
+
+/// What a token is.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum Kind {
+    /// A bare word: keyword, root field or property.
+    Word(String),
+    /// A word in double brackets, which is never a keyword: `[[group]]`.
+    Bracketed(String),
+    Text(String),
+    Number(f64),
+    /// An operator or a punctuation mark.
+    Sign(&'static str),
+    End,
+}
+
+impl std::fmt::Display for Kind {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Kind::Word(word) => write!(f, "`{word}`"),
+            Kind::Bracketed(word) => write!(f, "`[[{word}]]`"),
+            Kind::Text(text) => write!(f, "the text '{text}'"),
+            Kind::Number(number) => write!(f, "the number {number}"),
+            Kind::Sign(sign) => write!(f, "`{sign}`"),
+            Kind::End => f.write_str("the end of the query"),
+        }
+    }
+}
+
+// Longest first: `<=` must not be read as `<` and `=`.
+const SIGNS: &[&str] =
+    &["!=", "<>", "<=", ">=", "=", "<", ">", "(", ")", "[", "]", ",", ".", "*", "+", "-", "/", "%"];
+
+/// All tokens of `text`; the last one is [`Kind::End`].
+pub(super) fn tokens(text: &str) -> Result<Vec<Token>, QueryError> {
+    let mut lexer = Lexer { rest: text, at: 1, tokens: Vec::new() };
+    while lexer.step()? {}
+    Ok(lexer.tokens)
+}
+
+struct Lexer<'a> {
+    rest: &'a str,
+    at: usize,
+    tokens: Vec<Token>,
+}
+
+impl<'a> Lexer<'a> {
+    fn step(&mut self) -> Result<bool, QueryError> {
+        let blank = self.rest.len() - self.rest.trim_start().len();
+        self.take(blank);
+        let at = self.at;
+        let Some(first) = self.rest.chars().next() else {
+            self.tokens.push(Token { at, kind: Kind::End });
+            return Ok(false);
+        };
+        let kind = match first {
+            '\'' | '"' => self.text(first)?,
+            '0'..='9' => self.number()?,
+            c if begins_word(c) => Kind::Word(self.take_while(continues_word).to_owned()),
+            '[' => match self.bracketed()? {
+                Some(name) => name,
+                None => self.sign()?,
+            },
+            _ => self.sign()?,
+        };
+        self.tokens.push(Token { at, kind });
+        Ok(true)
+    }
+
+    fn sign(&mut self) -> Result<Kind, QueryError> {
+        match SIGNS.iter().find(|sign| self.rest.starts_with(**sign)) {
+            Some(sign) => {
+                self.take(sign.len());
+                Ok(Kind::Sign(sign))
+            }
+            None => {
+                let found = self.rest.chars().next().unwrap_or_default();
+                Err(QueryError::at(
+                    self.at,
+                    format!("expected a word, a value or an operator, found `{found}`"),
+                ))
+            }
+        }
+    }
+
+    /// A name in double brackets. After a dot it can be nothing else; anywhere
+    /// else `[[` may also open an array within an array.
+    fn bracketed(&mut self) -> Result<Option<Kind>, QueryError> {
+        let Some(inside) = self.rest.strip_prefix("[[") else { return Ok(None) };
+        let after_dot = matches!(self.tokens.last(), Some(Token { kind: Kind::Sign("."), .. }));
+        let end = inside.find("]]");
+        let name = end.map(|end| &inside[..end]).unwrap_or_default();
+        let is_name = name.chars().next().is_some_and(begins_word)
+            && name.chars().all(|c| continues_word(c) || c == '-' || c == ' ')
+            && !["true", "false", "null", "undefined"].iter().any(|w| name.eq_ignore_ascii_case(w));
+        match end {
+            Some(end) if is_name || (after_dot && !name.is_empty()) => {
+                self.take(end + "[[]]".len());
+                Ok(Some(Kind::Bracketed(name.to_owned())))
+            }
+            _ if after_dot => Err(QueryError::at(
+                self.at,
+                "expected a property name between `[[` and `]]`".into(),
+            )),
+            _ => Ok(None),
+        }
+    }
+
+    fn number(&mut self) -> Result<Kind, QueryError> {
+        let at = self.at;
+        let bad = |text: &str| QueryError::at(at, format!("expected a number, found `{text}`"));
+        if self.rest.starts_with("0x") || self.rest.starts_with("0X") {
+            let text = self.take_while(continues_word);
+            // More than 13 digits could not be told apart in a double anyway.
+            let digits = &text[2..];
+            let value = u64::from_str_radix(digits, 16).map_err(|_| bad(text))?;
+            return Ok(Kind::Number(value as f64));
+        }
+        let bytes = self.rest.as_bytes();
+        let digits = |from: usize| bytes[from..].iter().take_while(|b| b.is_ascii_digit()).count();
+        let mut len = digits(0);
+        if bytes.get(len) == Some(&b'.') && digits(len + 1) > 0 {
+            len += 1 + digits(len + 1);
+        }
+        if matches!(bytes.get(len), Some(b'e' | b'E')) {
+            let signed = usize::from(matches!(bytes.get(len + 1), Some(b'+' | b'-')));
+            let exponent =
+                if bytes.len() > len + 1 + signed { digits(len + 1 + signed) } else { 0 };
+            if exponent > 0 {
+                len += 1 + signed + exponent;
+            }
+        }
+        if self.rest[len..].chars().next().is_some_and(continues_word) {
+            return Err(bad(self.take_while(|c| continues_word(c) || c == '.')));
+        }
+        let text = self.take(len);
+        match text.parse::<f64>() {
+            Ok(value) if value.is_finite() => Ok(Kind::Number(value)),
+            _ => Err(bad(text)),
+        }
+    }
+
+    fn text(&mut self, quote: char) -> Result<Kind, QueryError> {
+        let began = self.at;
+        let mut value = String::new();
+        self.take(1);
+        loop {
+            let at = self.at;
+            let Some(c) = self.rest.chars().next() else {
+                return Err(QueryError::at(
+                    began,
+                    format!("expected a closing {quote} for the text begun here"),
+                ));
+            };
+            self.take(c.len_utf8());
+            match c {
+                '\\' => value.push(self.escape(at)?),
+                c if c == quote => return Ok(Kind::Text(value)),
+                c => value.push(c),
+            }
+        }
+    }
+
+    fn escape(&mut self, at: usize) -> Result<char, QueryError> {
+        let expected =
+            || QueryError::at(at, r#"expected one of \' \" \\ \uXXXX after a backslash"#.into());
+        let c = self.rest.chars().next().ok_or_else(expected)?;
+        self.take(c.len_utf8());
+        match c {
+            '\'' | '"' | '\\' => Ok(c),
+            'u' => {
+                let high = self.hex4().ok_or_else(expected)?;
+                if !(0xD800..0xDC00).contains(&high) {
+                    return char::from_u32(high).ok_or_else(expected);
+                }
+                // Characters beyond the basic plane come as two halves.
+                let rest = self.rest.strip_prefix("\\u").ok_or_else(expected)?;
+                self.take(self.rest.len() - rest.len());
+                let low = self.hex4().ok_or_else(expected)?;
+                let low =
+                    low.checked_sub(0xDC00).filter(|low| *low < 0x400).ok_or_else(expected)?;
+                char::from_u32(0x10000 + ((high - 0xD800) << 10) + low).ok_or_else(expected)
+            }
+            _ => Err(expected()),
+        }
+    }
+
+    fn hex4(&mut self) -> Option<u32> {
+        let digits = self.rest.get(..4).filter(|d| d.bytes().all(|b| b.is_ascii_hexdigit()))?;
+        self.take(4);
+        u32::from_str_radix(digits, 16).ok()
+    }
+
+    fn take(&mut self, bytes: usize) -> &'a str {
+        let (taken, rest) = self.rest.split_at(bytes);
+        self.rest = rest;
+        self.at += taken.chars().count();
+        taken
+    }
+
+    fn take_while(&mut self, wanted: impl Fn(char) -> bool) -> &'a str {
+        let len = self.rest.find(|c| !wanted(c)).unwrap_or(self.rest.len());
+        self.take(len)
+    }
+}
+
+fn begins_word(c: char) -> bool {
+    c.is_alphabetic() || c == '_' || c == '$'
+}
+
+fn continues_word(c: char) -> bool {
+    begins_word(c) || c.is_numeric()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn kinds(text: &str) -> Vec<Kind> {
+        tokens(text).unwrap().into_iter().map(|token| token.kind).collect()
+    }
+
+    #[test]
+    fn texts_know_their_escapes() {
+        for (text, value) in [
+            (r"'a\'b'", "a'b"),
+            (r#""a\"b""#, "a\"b"),
+            (r"'back\\slash'", "back\\slash"),
+            (r"'\u00e9'", "é"),
+            (r"'\ud83d\ude00'", "😀"),
+            ("'it is \"so\"'", "it is \"so\""),
+        ] {
+            assert_eq!(kinds(text), [Kind::Text(value.into()), Kind::End], "{text}");
+        }
+    }
+
+    #[test]
+    fn numbers_are_decimal_or_hexadecimal() {
+        for (text, value) in [
+            ("7", 7.0),
+            ("0.5", 0.5),
+            ("1e3", 1000.0),
+            ("2.5E-1", 0.25),
+            ("0xFF", 255.0),
+            ("0x1a", 26.0),
+        ] {
+            assert_eq!(kinds(text), [Kind::Number(value), Kind::End], "{text}");
+        }
+    }
+
+    #[test]
+    fn double_brackets_make_a_name_or_nested_arrays() {
+        assert_eq!(kinds("[[group]]")[0], Kind::Bracketed("group".into()));
+        assert_eq!(kinds("tags.[[1 a]]")[2], Kind::Bracketed("1 a".into()));
+        assert_eq!(kinds("[[1]]")[..2], [Kind::Sign("["), Kind::Sign("[")]);
+        assert_eq!(kinds("[['a']]")[..2], [Kind::Sign("["), Kind::Sign("[")]);
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_pointed_at() {
+        for (text, at) in [
+            ("a = 'open", 5),
+            (r"'\x'", 2),
+            (r"'\ud800x'", 2),
+            ("é ; ", 3),
+            ("12ab", 1),
+            ("0xZZ", 1),
+            ("tags.[[]]", 6),
+        ] {
+            assert_eq!(tokens(text).unwrap_err().position(), Some(at), "{text}");
+        }
+    }
+}
