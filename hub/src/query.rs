@@ -6,6 +6,8 @@
 //! It does not know where twins are kept, and jobs cannot be asked for.
 
 mod answer;
+mod condition;
+mod cursor;
 mod evaluate;
 mod lexer;
 mod parser;
