@@ -13,4 +13,5 @@ pub mod reboot;
 pub mod settings;
 
 #[cfg(target_family = "wasm")]
+#[allow(unsafe_code, reason = "the generated bindings speak the component ABI")]
 mod component;
