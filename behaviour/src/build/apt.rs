@@ -1,0 +1,184 @@
+//! The package archives of Debian and its kin, as this machine names them.
+//!
+//! Works without root and beside the machine's own package lists, which may be
+//! absent or name versions that are gone: the lists are private and fresh.
+//! Nothing is installed.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use super::{BuildError, Progress, step};
+
+/// The archives, seen through lists of our own.
+pub(crate) struct Archives<'a> {
+    /// What apt complained of last, if it did, when it fetched the lists.
+    pub(crate) complaint: Option<String>,
+    dir: PathBuf,
+    progress: Progress<'a>,
+}
+
+/// What an archive says about a package.
+#[derive(Debug, PartialEq)]
+pub(crate) struct Package {
+    pub(crate) name: String,
+    /// The first choice of each dependency.
+    pub(crate) depends: Vec<String>,
+    pub(crate) bytes: u64,
+}
+
+impl<'a> Archives<'a> {
+    /// Fetches the lists into `dir`.
+    pub(crate) fn open(dir: &Path, progress: Progress<'a>) -> Result<Archives<'a>, BuildError> {
+        let mut archives = Archives { complaint: None, dir: dir.to_owned(), progress };
+        for folder in ["lists/partial", "cache/archives/partial"] {
+            let folder = dir.join(folder);
+            std::fs::create_dir_all(&folder).map_err(BuildError::io(&folder))?;
+        }
+        let mut update = archives.apt("apt-get");
+        update.arg("update");
+        // One archive of several that cannot be reached fails the command. What
+        // matters is whether the packages are found, and that is asked next.
+        let ended = step::run(&mut update, "reading the distribution's package lists", progress)?;
+        let mut complaints = ["E: ", "W: "].into_iter().filter_map(|kind| {
+            let line = ended.stderr.lines().find_map(|line| line.strip_prefix(kind))?;
+            Some(line.split_whitespace().collect::<Vec<_>>().join(" "))
+        });
+        archives.complaint = complaints.next();
+        Ok(archives)
+    }
+
+    /// What the archives say about these; one they do not have is left out.
+    pub(crate) fn show(&self, names: &[String]) -> Result<Vec<Package>, BuildError> {
+        let mut show = self.apt("apt-cache");
+        show.args(["show", "--no-all-versions"]).args(names);
+        let ended = step::run(&mut show, "", self.progress)?;
+        Ok(parse(&ended.stdout))
+    }
+
+    /// These packages and all they need at run time that is not installed here.
+    pub(crate) fn with_dependencies(&self, names: Vec<String>) -> Result<Vec<Package>, BuildError> {
+        let mut seen: BTreeSet<String> = names.iter().cloned().collect();
+        let mut found = Vec::new();
+        let mut asked = names;
+        while !asked.is_empty() {
+            let packages = self.show(&asked)?;
+            let needed = packages.iter().flat_map(|package| package.depends.iter().cloned());
+            let new: Vec<String> = needed.filter(|name| seen.insert(name.clone())).collect();
+            let installed = self.installed(&new)?;
+            asked = new.into_iter().filter(|name| !installed.contains(name)).collect();
+            found.extend(packages);
+        }
+        Ok(found)
+    }
+
+    fn installed(&self, names: &[String]) -> Result<BTreeSet<String>, BuildError> {
+        if names.is_empty() {
+            return Ok(BTreeSet::new());
+        }
+        let mut query = step::command("dpkg-query", &self.dir);
+        query.args(["-W", "-f", "${Package} ${db:Status-Status}\n"]).args(names);
+        // It fails if one of them is unknown, and still lists the others.
+        let ended = step::run(&mut query, "", self.progress)?;
+        let lines = ended.stdout.lines();
+        Ok(lines.filter_map(|line| line.strip_suffix(" installed")).map(str::to_owned).collect())
+    }
+
+    /// Downloads packages, checked against the signed lists, and unpacks them.
+    pub(crate) fn unpack(
+        &self,
+        packages: &[Package],
+        doing: &str,
+        root: &Path,
+    ) -> Result<(), BuildError> {
+        let mut download = self.apt("apt-get");
+        download.arg("download").args(packages.iter().map(|package| &package.name));
+        step::must(&mut download, doing, self.progress)?;
+
+        (self.progress)("unpacking");
+        for path in super::compiler::entries(&self.dir) {
+            if path.extension().is_some_and(|extension| extension == "deb") {
+                let mut dpkg = step::command("dpkg", &self.dir);
+                step::must(dpkg.arg("-x").arg(&path).arg(root), "", self.progress)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn apt(&self, program: &str) -> Command {
+        let mut apt = step::command(program, &self.dir);
+        apt.env("LC_ALL", "C");
+        let lists = format!("Dir::State::lists={}", self.dir.join("lists").display());
+        let cache = format!("Dir::Cache={}", self.dir.join("cache").display());
+        for option in [
+            lists.as_str(),
+            cache.as_str(),
+            "Acquire::Retries=2",
+            "Acquire::http::Timeout=30",
+            "Acquire::https::Timeout=30",
+            // Descriptions and pictures, which nobody will look at.
+            "Acquire::Languages=none",
+            "Acquire::IndexTargets::deb::DEP-11::DefaultEnabled=false",
+            // Started by root, apt would step down to a user who may not write here.
+            "APT::Sandbox::User=root",
+        ] {
+            apt.args(["-o", option]);
+        }
+        apt
+    }
+}
+
+/// Reads what `apt-cache show` prints: paragraphs of `Field: value`.
+fn parse(text: &str) -> Vec<Package> {
+    text.split("\n\n").filter_map(parse_package).collect()
+}
+
+fn parse_package(paragraph: &str) -> Option<Package> {
+    let field =
+        |name: &str| paragraph.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(": "));
+    // `a (>= 1) | b, c:any`: names, each with a version or an architecture.
+    let depends = field("Depends").unwrap_or_default().split(", ");
+    let first = |choice: &str| choice.split([' ', ':', '|']).next().map(str::to_owned);
+    Some(Package {
+        name: field("Package")?.to_owned(),
+        depends: depends.filter_map(first).filter(|name| !name.is_empty()).collect(),
+        bytes: field("Size")?.parse().ok()?,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SHOWN: &str = "\
+Package: libstd-rust-web-1.96
+Source: rustc-web
+Version: 1.96.0+dfsg1-1~deb12u2
+Installed-Size: 93130
+Depends: libc6 (>= 2.34), libllvm22, libz:any | other (>= 1), libstdc++6 (>= 11)
+Description: Rust standard libraries
+ Size: not a field
+Size: 21977620
+
+Package: rust-web-src
+Size: 45012756
+
+";
+
+    #[test]
+    fn packages_are_read_with_the_names_they_depend_on() {
+        let packages = parse(SHOWN);
+        assert_eq!(packages.len(), 2);
+        assert_eq!(packages[0].name, "libstd-rust-web-1.96");
+        assert_eq!(packages[0].bytes, 21_977_620);
+        assert_eq!(packages[0].depends, ["libc6", "libllvm22", "libz", "libstdc++6"]);
+        assert_eq!(packages[1].name, "rust-web-src");
+        assert!(packages[1].depends.is_empty());
+    }
+
+    #[test]
+    fn an_archive_without_the_package_says_nothing_and_gives_nothing() {
+        assert_eq!(parse(""), []);
+        assert_eq!(parse("N: Unable to locate package rustc-web\n"), []);
+    }
+}

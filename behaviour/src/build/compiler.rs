@@ -1,0 +1,81 @@
+//! A compiler for WebAssembly: the active Rust if it has the target, else one
+//! from the distribution.
+
+use std::ffi::OsStr;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use super::{BuildError, BuildOptions, cache, debian, step};
+
+/// What a guest is compiled for. It has no system, so a component imports what
+/// its world names and nothing else.
+pub(crate) const TARGET: &str = "wasm32-unknown-unknown";
+
+/// What cargo must be told in order to compile for WebAssembly.
+pub(crate) enum Compiler {
+    /// Nothing: the active Rust can.
+    Active,
+    /// Another compiler, and a linker for it.
+    Fetched { rustc: PathBuf, linker: PathBuf },
+}
+
+impl Compiler {
+    pub(crate) fn lend_to(&self, cargo: &mut Command) {
+        if let Compiler::Fetched { rustc, linker } = self {
+            cargo.env("RUSTC", rustc);
+            cargo.env("CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_LINKER", linker);
+        }
+    }
+}
+
+/// Finds one for the guest in `dir`.
+pub(crate) fn find(dir: &Path, options: &BuildOptions<'_>) -> Result<Compiler, BuildError> {
+    if active_has_target(dir)? {
+        return Ok(Compiler::Active);
+    }
+    let Some(cache) = options.cache_dir.clone().or_else(cache::default_dir) else {
+        let why = "there is no place to keep another: neither BEHAVIOUR_CACHE_DIR nor HOME is set";
+        return Err(BuildError::NoCompiler { why: why.into() });
+    };
+    let cache = std::path::absolute(&cache).map_err(BuildError::io(&cache))?;
+
+    let linker = active_linker(dir)?;
+    let fetched = debian::compiler(&cache, dir, linker.is_none(), options.progress)?;
+    let linker = linker.or_else(|| fetched.linker()).ok_or_else(|| BuildError::NoCompiler {
+        why: "there is no linker for it: neither rust-lld nor wasm-ld".into(),
+    })?;
+    Ok(Compiler::Fetched { rustc: fetched.rustc(), linker })
+}
+
+fn active_has_target(dir: &Path) -> Result<bool, BuildError> {
+    let mut rustc = step::command("rustc", dir);
+    rustc.args(["--print", "target-libdir", "--target", TARGET]);
+    // A compiler that fails does not know the target, which is an answer too.
+    let ended = step::run(&mut rustc, "", &|_| {})?;
+    let libraries = Path::new(ended.stdout.trim());
+    Ok(ended.status.success() && has_file(libraries, |name| name.starts_with("libstd-")))
+}
+
+/// The linker for WebAssembly that comes with the active Rust, or the system's.
+fn active_linker(dir: &Path) -> Result<Option<PathBuf>, BuildError> {
+    let mut rustc = step::command("rustc", dir);
+    let sysroot = step::must(rustc.args(["--print", "sysroot"]), "", &|_| {})?;
+    let hosts = entries(&Path::new(sysroot.trim()).join("lib").join("rustlib"));
+    let shipped = hosts.into_iter().map(|host| host.join("bin").join("rust-lld"));
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let installed = std::env::split_paths(&path).map(|folder| folder.join("wasm-ld"));
+    Ok(shipped.chain(installed).find(|linker| linker.is_file()))
+}
+
+/// What is in a folder; nothing, if it cannot be read.
+pub(crate) fn entries(folder: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+    let mut paths: Vec<PathBuf> = entries.map(|entry| entry.path()).collect();
+    paths.sort();
+    paths
+}
+
+fn has_file(folder: &Path, is_it: impl Fn(&str) -> bool) -> bool {
+    entries(folder).iter().filter_map(|path| path.file_name().and_then(OsStr::to_str)).any(is_it)
+}

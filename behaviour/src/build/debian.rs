@@ -1,0 +1,181 @@
+//! Debian's own Rust compiler, brought into a folder, with a standard library
+//! for WebAssembly made from Debian's own sources.
+//!
+//! Compiler and sources must be of one version. Debian keeps both for its web
+//! browsers, as `rustc-web` and `rust-web-src`; rustup's would need its network.
+//! Nothing is installed, and no root is needed.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use super::apt::{Archives, Package};
+use super::compiler::{TARGET, entries};
+use super::{BuildError, Progress, cache, step};
+
+/// The folder of a compiler that is complete.
+pub(crate) struct Fetched(PathBuf);
+
+impl Fetched {
+    pub(crate) fn rustc(&self) -> PathBuf {
+        self.0.join("rustc")
+    }
+
+    /// The linker that was fetched with it, if one had to be.
+    pub(crate) fn linker(&self) -> Option<PathBuf> {
+        let programs = entries(&self.0.join("root/usr/bin"));
+        programs.into_iter().find(|path| {
+            path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("wasm-ld"))
+        })
+    }
+}
+
+/// Gives the compiler kept in `cache`, fetching it if it is not there. `dir`
+/// is the guest's: its cargo builds the standard library.
+pub(crate) fn compiler(
+    cache: &Path,
+    dir: &Path,
+    with_linker: bool,
+    progress: Progress<'_>,
+) -> Result<Fetched, BuildError> {
+    let linker = if with_linker { "-lld" } else { "" };
+    let name = format!("debian-rustc-{}{linker}", std::env::consts::ARCH);
+    let fetched = cache::folder(cache, &name, progress, |home| {
+        fetch(home, with_linker, progress)?;
+        build_std(home, dir, progress)
+    })?;
+    Ok(Fetched(fetched))
+}
+
+fn fetch(home: &Path, with_linker: bool, progress: Progress<'_>) -> Result<(), BuildError> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let is_here = |tool: &str| std::env::split_paths(&path).any(|dir| dir.join(tool).is_file());
+    if !is_here("apt-get") || !is_here("dpkg") {
+        let why = "this is no Debian or Ubuntu, whose own compiler could serve";
+        return Err(BuildError::NoCompiler { why: why.into() });
+    }
+
+    let work = home.join("work");
+    let archives = Archives::open(&work, progress)?;
+    let packages = packages(&archives, with_linker)?;
+    let megabytes = packages.iter().map(|package| package.bytes).sum::<u64>() / 1_000_000;
+    let doing = format!("fetching Debian's Rust compiler ({megabytes} MB, once)");
+    archives.unpack(&packages, &doing, &home.join("root"))?;
+    fs::remove_dir_all(&work).map_err(BuildError::io(&work))?;
+    write_rustc(home)
+}
+
+/// The compiler, its sources, and the libraries it is linked with.
+fn packages(archives: &Archives<'_>, with_linker: bool) -> Result<Vec<Package>, BuildError> {
+    let compiler = ["rustc-web", "rust-web-src", "libstd-rust-web-dev"].map(str::to_owned);
+    let mut packages = archives.show(&compiler)?;
+    // Their names carry versions, which change with every update of the archive.
+    let is_runtime = |name: &&String| {
+        name.strip_prefix("libstd-rust-web-").is_some_and(|rest| rest.starts_with(char::is_numeric))
+    };
+    let runtime = packages.iter().flat_map(|package| &package.depends).find(is_runtime).cloned();
+    let (3, Some(runtime)) = (packages.len(), runtime) else {
+        let why = match &archives.complaint {
+            Some(complaint) => format!("the distribution's archives gave no other: {complaint}"),
+            None => "the distribution's archives have no `rustc-web`".into(),
+        };
+        return Err(BuildError::NoCompiler { why });
+    };
+
+    let mut libraries = vec![runtime.clone()];
+    if with_linker {
+        let runtime = archives.show(&[runtime])?;
+        let llvm = runtime.iter().flat_map(|package| &package.depends);
+        libraries
+            .extend(llvm.filter_map(|name| Some(format!("lld-{}", name.strip_prefix("libllvm")?))));
+    }
+    packages.extend(archives.with_dependencies(libraries)?);
+    Ok(packages)
+}
+
+/// Writes the command `rustc`, which finds its libraries beside itself.
+fn write_rustc(home: &Path) -> Result<(), BuildError> {
+    let root = home.join("root");
+    let mut folders = vec![root.join("usr/lib")];
+    for lib in [root.join("usr/lib"), root.join("lib")] {
+        for folder in entries(&lib) {
+            let name = folder.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            if name.contains("-linux-") {
+                folders.push(folder);
+            } else if name.starts_with("llvm-") {
+                folders.push(folder.join("lib"));
+            }
+        }
+    }
+    let beside = |folder: &PathBuf| {
+        let inside = folder.strip_prefix(home).expect("it was found under home");
+        format!("$here/{}", inside.display())
+    };
+    let folders: Vec<String> = folders.iter().map(beside).collect();
+    let script = format!(
+        "#!/bin/sh\nhere=$(dirname \"$(readlink -f \"$0\")\")\n\
+         LD_LIBRARY_PATH=\"{}\"\nexport LD_LIBRARY_PATH\n\
+         exec \"$here/root/usr/bin/rustc\" \"$@\"\n",
+        folders.join(":")
+    );
+    let rustc = home.join("rustc");
+    fs::write(&rustc, script).map_err(BuildError::io(&rustc))?;
+    make_executable(&rustc).map_err(BuildError::io(&rustc))
+}
+
+#[cfg(unix)]
+fn make_executable(file: &Path) -> io::Result<()> {
+    use std::os::unix::fs::PermissionsExt;
+    fs::set_permissions(file, fs::Permissions::from_mode(0o755))
+}
+
+#[cfg(not(unix))]
+fn make_executable(_: &Path) -> io::Result<()> {
+    Ok(()) // no Debian either: nothing comes this far
+}
+
+/// Compiles the standard library once, into the compiler's own folder, so that
+/// afterwards it is like a Rust that came with the target.
+fn build_std(home: &Path, dir: &Path, progress: Progress<'_>) -> Result<(), BuildError> {
+    let work = home.join("std");
+    let source = work.join("src");
+    fs::create_dir_all(&source).map_err(BuildError::io(&source))?;
+    let write = |path: PathBuf, text: &str| fs::write(&path, text).map_err(BuildError::io(&path));
+    write(source.join("lib.rs"), "#![no_std]\n")?;
+    write(
+        work.join("Cargo.toml"),
+        "[package]\nname = \"empty\"\nversion = \"0.0.0\"\nedition = \"2021\"\n[workspace]\n\
+         [profile.release]\npanic = \"abort\"\nopt-level = \"s\"\n",
+    )?;
+
+    let mut cargo = step::cargo(dir);
+    cargo.args(["build", "--quiet", "--release", "--target", TARGET]);
+    cargo.arg("-Zbuild-std=std,panic_abort");
+    cargo.arg("--manifest-path").arg(work.join("Cargo.toml"));
+    cargo.arg("--target-dir").arg(work.join("target"));
+    cargo.env("RUSTC", home.join("rustc"));
+    // Debian's compiler is a stable one; building a standard library is not.
+    cargo.env("RUSTC_BOOTSTRAP", "1");
+    // Without bitcode in it, no guest could be linked with `lto`.
+    let mut flags = vec!["-Cembed-bitcode=yes".to_owned()];
+    flags.push(format!("--remap-path-prefix={}/root/usr/lib/rustlib/src=", home.display()));
+    flags.extend(step::registry_unnamed());
+    cargo.env("CARGO_ENCODED_RUSTFLAGS", flags.join("\x1f"));
+    step::must(&mut cargo, "compiling the standard library for WebAssembly (once)", progress)?;
+
+    let mut rustc = step::command(home.join("rustc"), home);
+    rustc.args(["--print", "target-libdir", "--target", TARGET]);
+    let libraries = PathBuf::from(step::must(&mut rustc, "", progress)?.trim());
+    fs::create_dir_all(&libraries).map_err(BuildError::io(&libraries))?;
+    for path in entries(&work.join("target").join(TARGET).join("release/deps")) {
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        if name.ends_with(".rlib") && !name.starts_with("libempty") {
+            fs::copy(&path, libraries.join(name)).map_err(BuildError::io(&path))?;
+        }
+    }
+    // The sources are a third of a gigabyte, and have done their work.
+    for done in [work, home.join("root/usr/src")] {
+        fs::remove_dir_all(&done).map_err(BuildError::io(&done))?;
+    }
+    Ok(())
+}

@@ -1,0 +1,121 @@
+//! The guest crate: where it is, what it is called, where its files go.
+
+use std::env;
+use std::fs;
+use std::path::{Path, PathBuf, absolute};
+
+use serde::Deserialize;
+
+use super::{BuildError, step};
+
+/// A crate that can become a component.
+#[derive(Debug, PartialEq)]
+pub(crate) struct Guest {
+    pub(crate) package: String,
+    /// The name of its library, as its file has it.
+    pub(crate) library: String,
+    pub(crate) dir: PathBuf,
+    pub(crate) manifest: PathBuf,
+    /// Of the crate's workspace.
+    pub(crate) target_dir: PathBuf,
+}
+
+impl Guest {
+    /// Asks cargo about the crate in `dir`.
+    pub(crate) fn find(dir: &Path, target_dir: Option<&Path>) -> Result<Guest, BuildError> {
+        let no_crate = || BuildError::NoCrate(dir.to_owned());
+        let dir = fs::canonicalize(dir).map_err(|_| no_crate())?;
+        let manifest = dir.join("Cargo.toml");
+        if !manifest.is_file() {
+            return Err(no_crate());
+        }
+
+        let mut cargo = step::cargo(&dir);
+        cargo.args(["metadata", "--no-deps", "--format-version", "1", "--manifest-path"]);
+        cargo.arg(&manifest);
+        if let Some(chosen) = env::var_os("CARGO_TARGET_DIR") {
+            let chosen = Path::new(&chosen);
+            cargo.env("CARGO_TARGET_DIR", absolute(chosen).map_err(BuildError::io(chosen))?);
+        }
+        let metadata = step::must(&mut cargo, "", &|_| {})?;
+
+        let mut guest = Guest::parse(&metadata, dir)?;
+        if let Some(chosen) = target_dir {
+            guest.target_dir = absolute(chosen).map_err(BuildError::io(chosen))?;
+        }
+        Ok(guest)
+    }
+
+    fn parse(metadata: &str, dir: PathBuf) -> Result<Guest, BuildError> {
+        let metadata: Metadata =
+            serde_json::from_str(metadata).expect("cargo writes the format that it was asked for");
+        let manifest = dir.join("Cargo.toml");
+        let Some(package) = metadata.packages.into_iter().find(|p| p.manifest_path == manifest)
+        else {
+            return Err(BuildError::Workspace(dir));
+        };
+        let library =
+            package.targets.into_iter().find(|t| t.crate_types.contains(&"cdylib".into()));
+        let Some(library) = library else {
+            return Err(BuildError::NoCdylib { package: package.name });
+        };
+        Ok(Guest {
+            package: package.name,
+            library: library.name.replace('-', "_"),
+            dir,
+            manifest,
+            target_dir: metadata.target_directory,
+        })
+    }
+}
+
+#[derive(Deserialize)]
+struct Metadata {
+    packages: Vec<Package>,
+    target_directory: PathBuf,
+}
+
+#[derive(Deserialize)]
+struct Package {
+    name: String,
+    manifest_path: PathBuf,
+    targets: Vec<Target>,
+}
+
+#[derive(Deserialize)]
+struct Target {
+    name: String,
+    crate_types: Vec<String>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const METADATA: &str = r#"{
+        "packages": [
+            {"name": "host", "manifest_path": "/w/host/Cargo.toml", "targets": [
+                {"name": "host", "crate_types": ["lib"]}]},
+            {"name": "guest-door", "manifest_path": "/w/door/Cargo.toml", "targets": [
+                {"name": "journeys", "crate_types": ["bin"]},
+                {"name": "guest-door", "crate_types": ["cdylib", "rlib"]}]}
+        ],
+        "target_directory": "/w/target", "version": 1
+    }"#;
+
+    #[test]
+    fn a_guest_is_the_crate_of_its_folder_and_not_another_of_the_workspace() {
+        let guest = Guest::parse(METADATA, "/w/door".into()).unwrap();
+        assert_eq!(guest.package, "guest-door");
+        assert_eq!(guest.library, "guest_door");
+        assert_eq!(guest.target_dir, Path::new("/w/target"));
+    }
+
+    #[test]
+    fn a_crate_without_a_cdylib_is_told_apart_from_a_workspace() {
+        let error = Guest::parse(METADATA, "/w/host".into()).unwrap_err();
+        assert_eq!(error.to_string(), "crate `host` has no cdylib to make a component of");
+        let error = Guest::parse(METADATA, "/w".into()).unwrap_err();
+        assert_eq!(error.to_string(), "`/w` is a workspace, not a crate");
+    }
+}

@@ -1,0 +1,178 @@
+//! One outside command: started in a clean environment, awaited with its time
+//! told, its output kept.
+
+use std::env;
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitStatus, Stdio};
+use std::sync::mpsc::{RecvTimeoutError, sync_channel};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use super::{BuildError, Progress};
+
+/// How often a command that runs on is mentioned again.
+const EVERY: Duration = Duration::from_secs(10);
+
+/// How many of a failed command's last lines are worth keeping.
+const LAST_LINES: usize = 20;
+
+/// How a command ended, and what it said.
+pub(crate) struct Ended {
+    pub(crate) status: ExitStatus,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
+}
+
+/// A command that inherits nothing which a cargo around us has meant for itself.
+pub(crate) fn command(program: impl Into<OsString>, dir: &Path) -> Command {
+    let mut command = Command::new(program.into());
+    command.current_dir(dir);
+    for (key, _) in env::vars_os() {
+        if key.to_str().is_some_and(disturbs) {
+            command.env_remove(key);
+        }
+    }
+    command
+}
+
+/// The cargo that runs us, or else the one on the path.
+pub(crate) fn cargo(dir: &Path) -> Command {
+    command(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()), dir)
+}
+
+/// A flag for the compiler that keeps the path of the user's registry, and so
+/// the user's name, out of what is compiled.
+pub(crate) fn registry_unnamed() -> Option<String> {
+    let home = env::var_os("CARGO_HOME").map(PathBuf::from);
+    let home = home.or_else(|| Some(PathBuf::from(env::var_os("HOME")?).join(".cargo")))?;
+    Some(format!("--remap-path-prefix={}=cargo", home.to_str()?))
+}
+
+/// Runs a command to its end, whatever that is. `doing` is told to `progress`
+/// at once and again while it lasts; empty, it is a secret.
+pub(crate) fn run(
+    command: &mut Command,
+    doing: &str,
+    progress: Progress<'_>,
+) -> Result<Ended, BuildError> {
+    let quiet = doing.is_empty();
+    let said = said(command);
+    let started = Instant::now();
+    if !quiet {
+        progress(doing);
+    }
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let not_started = |source| BuildError::NotStarted { command: said.clone(), source };
+    let child = command.spawn().map_err(not_started)?;
+
+    let (sender, receiver) = sync_channel(1);
+    thread::spawn(move || sender.send(child.wait_with_output()));
+    loop {
+        match receiver.recv_timeout(EVERY) {
+            Ok(output) => {
+                let output = output.map_err(not_started)?;
+                return Ok(Ended {
+                    status: output.status,
+                    stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
+                    stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+                });
+            }
+            Err(RecvTimeoutError::Timeout) if quiet => {}
+            Err(RecvTimeoutError::Timeout) => {
+                progress(&format!("{doing}: {} s", started.elapsed().as_secs()));
+            }
+            Err(RecvTimeoutError::Disconnected) => unreachable!("the thread sends before it ends"),
+        }
+    }
+}
+
+/// The same for a command that must succeed; gives its standard output.
+pub(crate) fn must(
+    command: &mut Command,
+    doing: &str,
+    progress: Progress<'_>,
+) -> Result<String, BuildError> {
+    let ended = run(command, doing, progress)?;
+    if ended.status.success() {
+        return Ok(ended.stdout);
+    }
+    let lines: Vec<&str> = ended.stderr.lines().collect();
+    let output = lines[lines.len().saturating_sub(LAST_LINES)..].join("\n");
+    Err(BuildError::Command { command: said(command), status: ended.status, output })
+}
+
+/// A command as one would say it: the program's name and its first word.
+fn said(command: &Command) -> String {
+    let program = Path::new(command.get_program());
+    let name = program.file_name().unwrap_or(program.as_os_str()).to_string_lossy();
+    // Options that every call carries would hide what this one is about.
+    let mut words = command.get_args().map(|word| word.to_string_lossy());
+    let word = words.find(|word| !word.starts_with('-') && !word.contains("::"));
+    word.map_or_else(|| name.to_string(), |word| format!("{name} {word}"))
+}
+
+/// Whether a variable would change what is built, or with what. Such are set by
+/// a cargo that runs us, for its own build. Where crates come from, and how
+/// output looks, is the user's choice and stays.
+fn disturbs(key: &str) -> bool {
+    const KEPT: [&str; 7] = [
+        "CARGO_BUILD_JOBS",
+        "CARGO_HOME",
+        "CARGO_HTTP_",
+        "CARGO_NET_",
+        "CARGO_REGISTR",
+        "CARGO_SOURCE_",
+        "CARGO_TERM_",
+    ];
+    match key {
+        "CARGO"
+        | "RUSTC"
+        | "RUSTDOC"
+        | "RUSTFLAGS"
+        | "RUSTDOCFLAGS"
+        | "RUSTC_BOOTSTRAP"
+        | "RUSTC_WRAPPER"
+        | "RUSTC_WORKSPACE_WRAPPER" => true,
+        // Cargo puts its own libraries there for the programs it runs.
+        "LD_LIBRARY_PATH" | "DYLD_FALLBACK_LIBRARY_PATH" => env::var_os("CARGO").is_some(),
+        _ => key.starts_with("CARGO_") && !KEPT.iter().any(|kept| key.starts_with(kept)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sh(script: &str) -> Command {
+        let mut sh = command("sh", Path::new("/"));
+        sh.args(["-c", script]);
+        sh
+    }
+
+    #[test]
+    fn the_cargo_around_us_is_not_inherited_but_the_users_registry_is() {
+        for key in ["CARGO", "CARGO_MANIFEST_DIR", "CARGO_PROFILE_RELEASE_LTO", "RUSTFLAGS"] {
+            assert!(disturbs(key), "{key}");
+        }
+        for key in ["PATH", "HOME", "CARGO_HOME", "CARGO_REGISTRIES_MINE_INDEX", "RUSTUP_TOOLCHAIN"]
+        {
+            assert!(!disturbs(key), "{key}");
+        }
+    }
+
+    #[test]
+    fn a_failed_command_is_told_with_its_name_its_end_and_its_last_line() {
+        let error = must(&mut sh("echo one >&2; echo two >&2; exit 3"), "", &|_| {}).unwrap_err();
+        assert_eq!(error.output(), Some("one\ntwo"));
+        let text = error.to_string();
+        assert!(text.starts_with("`sh "), "{text}");
+        assert!(text.ends_with("ended with exit status: 3: two"), "{text}");
+    }
+
+    #[test]
+    fn a_command_that_is_not_there_is_named() {
+        let error = must(&mut command("no-such-tool", Path::new("/")), "", &|_| {}).err().unwrap();
+        assert_eq!(error.to_string(), "`no-such-tool` does not start");
+    }
+}

@@ -1,0 +1,130 @@
+//! `behaviour build`, from real crates with a real compiler.
+
+#![allow(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use behaviour::{BuildError, BuildOptions, build};
+use tempfile::TempDir;
+
+/// A crate named `door` in a folder of its own, which goes with it.
+struct Crate(TempDir);
+
+impl Crate {
+    fn new(lib_table: &str, source: &str) -> Crate {
+        let dir = tempfile::tempdir().unwrap();
+        let manifest = "[package]\nname = \"door\"\nversion = \"0.1.0\"\nedition = \"2024\"\n";
+        fs::write(dir.path().join("Cargo.toml"), format!("{manifest}[lib]\n{lib_table}\n"))
+            .unwrap();
+        fs::create_dir(dir.path().join("src")).unwrap();
+        fs::write(dir.path().join("src/lib.rs"), source).unwrap();
+        Crate(dir)
+    }
+
+    fn build_error(&self) -> BuildError {
+        let target_dir = Some(self.0.path().join("target"));
+        build(self.0.path(), &BuildOptions { target_dir, ..Default::default() }).unwrap_err()
+    }
+}
+
+const CDYLIB: &str = "crate-type = [\"cdylib\"]";
+
+fn reboot() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../guest-reboot")
+}
+
+fn behaviour(arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_behaviour")).args(arguments).output().unwrap()
+}
+
+#[test]
+fn the_reboot_guest_becomes_a_component_that_imports_nothing_but_its_world() {
+    let built = build(&reboot(), &BuildOptions::default()).unwrap();
+
+    assert_eq!(built.package, "guest-reboot");
+    assert!(built.path.ends_with("components/guest-reboot.wasm"), "{}", built.path.display());
+    let engine = plugin::Engine::new(&plugin::EngineSettings::default()).unwrap();
+    let plugin =
+        engine.load_file("reboot", &built.path, plugin::PluginSettings::default()).unwrap();
+    let strangers: Vec<_> =
+        plugin.imports().iter().filter(|name| !name.starts_with("device:behaviour/")).collect();
+    assert!(strangers.is_empty(), "imports {strangers:?}");
+}
+
+#[test]
+fn a_component_does_not_name_the_home_of_who_built_it() {
+    let built = build(&reboot(), &BuildOptions::default()).unwrap();
+    let component = fs::read(&built.path).unwrap();
+    let registry = b".cargo/registry";
+    assert!(!component.windows(registry.len()).any(|bytes| bytes == registry));
+}
+
+#[test]
+fn a_folder_without_a_crate_is_named() {
+    let dir = tempfile::tempdir().unwrap();
+    let error = build(dir.path(), &BuildOptions::default()).unwrap_err();
+    assert_eq!(error.to_string(), format!("no Cargo.toml in `{}`", dir.path().display()));
+}
+
+#[test]
+fn a_crate_without_a_cdylib_is_told_what_to_add() {
+    let error = Crate::new("", "").build_error();
+    assert_eq!(error.to_string(), "crate `door` has no cdylib to make a component of");
+    assert!(error.hint().unwrap().contains("crate-type"));
+}
+
+#[test]
+fn what_the_compiler_says_of_the_guest_is_passed_on() {
+    let error = Crate::new(CDYLIB, "pub fn open() -> u32 { \"door\" }").build_error();
+    let said = "crate `door` does not compile: error[E0308]: mismatched types";
+    assert_eq!(error.to_string(), said);
+    assert!(error.output().unwrap().contains("src/lib.rs:1:24"), "{error:?}");
+}
+
+#[test]
+fn a_crate_that_exports_no_world_is_no_plugin() {
+    let error = Crate::new(CDYLIB, "").build_error();
+    assert_eq!(
+        error.to_string(),
+        "crate `door` compiles, but exports no `device:behaviour/methods`"
+    );
+    assert!(error.hint().unwrap().contains("world `behaviour`"));
+}
+
+#[test]
+fn the_program_prints_the_path_and_nothing_else_on_its_standard_output() {
+    let dir = tempfile::tempdir().unwrap();
+    let out = dir.path().join("deep/reboot.wasm");
+
+    let done = behaviour(&[
+        "build",
+        reboot().to_str().unwrap(),
+        "--quiet",
+        "--out",
+        out.to_str().unwrap(),
+    ]);
+
+    assert_eq!(String::from_utf8_lossy(&done.stderr), "");
+    assert_eq!(String::from_utf8_lossy(&done.stdout), format!("{}\n", out.display()));
+    assert_eq!(done.status.code(), Some(0));
+    assert!(out.is_file());
+    assert_eq!(
+        fs::read_dir(out.parent().unwrap()).unwrap().count(),
+        1,
+        "something was left beside"
+    );
+}
+
+#[test]
+fn the_program_complains_in_one_line_and_a_hint() {
+    let done = behaviour(&["build", "/nowhere"]);
+    assert_eq!(done.status.code(), Some(1));
+    assert_eq!(
+        String::from_utf8_lossy(&done.stderr),
+        "error: no Cargo.toml in `/nowhere`\n\
+         hint: name the folder of a guest crate: behaviour build DIR\n"
+    );
+    assert_eq!(behaviour(&["buld"]).status.code(), Some(2));
+}
