@@ -1,0 +1,341 @@
+//! Connection strings of devices and services.
+//!
+//! ```text
+//! HostName={hub};DeviceId={d}[;ModuleId={m}];SharedAccessKey={base64}[;GatewayHostName={gw}]
+//! HostName={hub};DeviceId={d};SharedAccessSignature={token}
+//! HostName={hub};DeviceId={d};x509=true
+//! HostName={hub};SharedAccessKeyName={policy};SharedAccessKey={base64}
+//! ```
+//!
+//! Parsing is strict, since a part that is lost is a device that does not
+//! connect: an unknown, doubled or empty part is an error that names the part.
+//! Neither errors nor `Debug` ever show a key or a token.
+
+use std::fmt;
+use std::str::FromStr;
+
+use crate::host_name::{HostName, HostNameError};
+use crate::id::{DeviceId, IdError, ModuleId};
+use crate::sas::{Key, KeyError, SasError, SasToken};
+
+/// What a device needs to connect.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DeviceConnectionString {
+    /// The hub.
+    pub host: HostName,
+    /// Who connects.
+    pub device: DeviceId,
+    /// The module, where it is one that connects.
+    pub module: Option<ModuleId>,
+    /// Where the connection goes instead, with the hub's name kept in the token.
+    pub gateway: Option<HostName>,
+    /// What it signs in with.
+    pub credential: DeviceCredential,
+}
+
+/// What a device signs in with.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum DeviceCredential {
+    /// A key, from which tokens are signed.
+    Key(Key),
+    /// A finished token, good until it expires.
+    Token(SasToken),
+    /// A client certificate, which the connection string does not hold.
+    X509,
+}
+
+/// What a service needs to call the hub's REST API.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ServiceConnectionString {
+    /// The hub.
+    pub host: HostName,
+    /// The shared access policy's name.
+    pub policy: String,
+    /// The policy's key.
+    pub key: Key,
+}
+
+/// Why a text is not a connection string; names the part at fault.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ConnectionStringError {
+    /// A part without `=`; by its place, since its text may be a key.
+    #[error("part {0} of the connection string is not NAME=VALUE")]
+    NotAPair(usize),
+    /// A name that such a string does not have.
+    #[error("connection string has `{0}`, which is not a part of a {1} connection string")]
+    Unknown(String, &'static str),
+    /// A name that stands twice.
+    #[error("connection string has `{0}` twice")]
+    Twice(&'static str),
+    /// A name without a value.
+    #[error("connection string has an empty `{0}`")]
+    Empty(&'static str),
+    /// A name that must be there.
+    #[error("connection string has no `{0}`")]
+    Missing(&'static str),
+    /// More than one way to sign in.
+    #[error("connection string has both `{0}` and `{1}`")]
+    Both(&'static str, &'static str),
+    /// `x509` with another value than `true`.
+    #[error("connection string's `x509` is not `true`")]
+    X509,
+    /// A host name that is not one.
+    #[error("connection string's `{0}`")]
+    Host(&'static str, #[source] HostNameError),
+    /// An id that is not one.
+    #[error("connection string's `{0}`")]
+    Id(&'static str, #[source] IdError),
+    /// A key that is not one.
+    #[error("connection string's `SharedAccessKey`")]
+    Key(#[source] KeyError),
+    /// A token that is not one.
+    #[error("connection string's `SharedAccessSignature`")]
+    Token(#[source] SasError),
+}
+
+use ConnectionStringError as Error;
+
+/// The parts of a text by name; each at most once.
+struct Parts<'a>(Vec<(&'static str, &'a str)>);
+
+impl<'a> Parts<'a> {
+    fn split(text: &'a str, kind: &'static str, names: &[&'static str]) -> Result<Self, Error> {
+        let mut parts: Vec<(&'static str, &'a str)> = Vec::new();
+        let text = text.trim();
+        let text = text.strip_suffix(';').unwrap_or(text);
+        for (index, part) in text.split(';').enumerate() {
+            let (name, value) = part.split_once('=').ok_or(Error::NotAPair(index + 1))?;
+            let Some(name) = names.iter().find(|known| **known == name) else {
+                return Err(Error::Unknown(shown(name), kind));
+            };
+            if parts.iter().any(|(seen, _)| seen == name) {
+                return Err(Error::Twice(name));
+            }
+            if value.is_empty() {
+                return Err(Error::Empty(name));
+            }
+            parts.push((name, value));
+        }
+        Ok(Parts(parts))
+    }
+
+    fn get(&self, name: &str) -> Option<&'a str> {
+        self.0.iter().find(|(known, _)| *known == name).map(|(_, value)| *value)
+    }
+
+    fn need(&self, name: &'static str) -> Result<&'a str, Error> {
+        self.get(name).ok_or(Error::Missing(name))
+    }
+
+    fn host(&self, name: &'static str) -> Result<Option<HostName>, Error> {
+        self.get(name).map(|text| text.parse().map_err(|e| Error::Host(name, e))).transpose()
+    }
+}
+
+/// A name to quote: a key pasted in the wrong place must not be shown whole.
+fn shown(name: &str) -> String {
+    let short: String = name.chars().take(24).collect();
+    let mark = if short.len() < name.len() { "…" } else { "" };
+    format!("{}{mark}", short.escape_debug())
+}
+
+const DEVICE_PARTS: &[&str] = &[
+    "HostName",
+    "DeviceId",
+    "ModuleId",
+    "GatewayHostName",
+    "SharedAccessKey",
+    "SharedAccessSignature",
+    "x509",
+];
+
+impl FromStr for DeviceConnectionString {
+    type Err = ConnectionStringError;
+
+    fn from_str(text: &str) -> Result<Self, Error> {
+        let parts = Parts::split(text, "device", DEVICE_PARTS)?;
+        let host = parts.host("HostName")?.ok_or(Error::Missing("HostName"))?;
+        let device = parts.need("DeviceId")?.parse().map_err(|e| Error::Id("DeviceId", e))?;
+        let module = match parts.get("ModuleId") {
+            Some(id) => Some(id.parse().map_err(|e| Error::Id("ModuleId", e))?),
+            None => None,
+        };
+        let key = parts.get("SharedAccessKey");
+        let token = parts.get("SharedAccessSignature");
+        let x509 = parts.get("x509");
+        let credential = match (key, token, x509) {
+            (Some(_), Some(_), _) => {
+                return Err(Error::Both("SharedAccessKey", "SharedAccessSignature"));
+            }
+            (Some(_), _, Some(_)) => return Err(Error::Both("SharedAccessKey", "x509")),
+            (_, Some(_), Some(_)) => return Err(Error::Both("SharedAccessSignature", "x509")),
+            (Some(key), ..) => DeviceCredential::Key(key.parse().map_err(Error::Key)?),
+            (_, Some(token), _) => DeviceCredential::Token(token.parse().map_err(Error::Token)?),
+            (.., Some("true")) => DeviceCredential::X509,
+            (.., Some(_)) => return Err(Error::X509),
+            (None, None, None) => return Err(Error::Missing("SharedAccessKey")),
+        };
+        Ok(Self { host, device, module, gateway: parts.host("GatewayHostName")?, credential })
+    }
+}
+
+impl DeviceConnectionString {
+    /// The whole text, its secret included, ready to paste. For a person who
+    /// asked for it or a file that is meant to hold it; never for a log.
+    #[must_use]
+    pub fn to_text_with_key(&self) -> String {
+        let mut text = format!("HostName={};DeviceId={}", self.host, self.device);
+        if let Some(module) = &self.module {
+            text += &format!(";ModuleId={module}");
+        }
+        text += &match &self.credential {
+            DeviceCredential::Key(key) => format!(";SharedAccessKey={}", key.to_base64()),
+            DeviceCredential::Token(token) => format!(";SharedAccessSignature={token}"),
+            DeviceCredential::X509 => ";x509=true".to_owned(),
+        };
+        if let Some(gateway) = &self.gateway {
+            text += &format!(";GatewayHostName={gateway}");
+        }
+        text
+    }
+
+    /// What a token of this device is signed for: `{hub}/devices/{d}[/modules/{m}]`.
+    #[must_use]
+    pub fn resource(&self) -> String {
+        match &self.module {
+            None => format!("{}/devices/{}", self.host, self.device),
+            Some(module) => format!("{}/devices/{}/modules/{module}", self.host, self.device),
+        }
+    }
+}
+
+impl fmt::Display for DeviceConnectionString {
+    /// Without the secret.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "HostName={};DeviceId={}", self.host, self.device)?;
+        match &self.module {
+            Some(module) => write!(f, ";ModuleId={module};…"),
+            None => f.write_str(";…"),
+        }
+    }
+}
+
+impl FromStr for ServiceConnectionString {
+    type Err = ConnectionStringError;
+
+    fn from_str(text: &str) -> Result<Self, Error> {
+        let names = &["HostName", "SharedAccessKeyName", "SharedAccessKey"];
+        let parts = Parts::split(text, "service", names)?;
+        Ok(Self {
+            host: parts.host("HostName")?.ok_or(Error::Missing("HostName"))?,
+            policy: parts.need("SharedAccessKeyName")?.to_owned(),
+            key: parts.need("SharedAccessKey")?.parse().map_err(Error::Key)?,
+        })
+    }
+}
+
+impl ServiceConnectionString {
+    /// The whole text, its key included, ready to paste; see
+    /// [`DeviceConnectionString::to_text_with_key`].
+    #[must_use]
+    pub fn to_text_with_key(&self) -> String {
+        format!(
+            "HostName={};SharedAccessKeyName={};SharedAccessKey={}",
+            self.host,
+            self.policy,
+            self.key.to_base64()
+        )
+    }
+}
+
+impl fmt::Display for ServiceConnectionString {
+    /// Without the key.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "HostName={};SharedAccessKeyName={};…", self.host, self.policy)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const KEY: &str = "MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=";
+
+    fn device(text: &str) -> Result<DeviceConnectionString, Error> {
+        text.replace("KEY", KEY).parse()
+    }
+
+    #[test]
+    fn every_device_form_reads_back_as_it_was_written() {
+        for text in [
+            "HostName=hub.azure-devices.net;DeviceId=d1;SharedAccessKey=KEY",
+            "HostName=hub.azure-devices.net;DeviceId=d1;ModuleId=m1;SharedAccessKey=KEY",
+            "HostName=localhost:8884;DeviceId=d1;SharedAccessKey=KEY",
+            "HostName=h;DeviceId=d1;x509=true",
+            "HostName=h;DeviceId=d=1;SharedAccessKey=KEY;GatewayHostName=localhost",
+            "HostName=h;DeviceId=d1;SharedAccessSignature=SharedAccessSignature sr=h&sig=YQ%3D%3D&se=7",
+        ] {
+            let text = text.replace("KEY", KEY);
+            let parsed: DeviceConnectionString = text.parse().unwrap();
+            assert_eq!(parsed.to_text_with_key(), text);
+        }
+    }
+
+    #[test]
+    fn a_service_string_reads_back_as_it_was_written() {
+        let text = format!("HostName=h:8443;SharedAccessKeyName=iothubowner;SharedAccessKey={KEY}");
+        let parsed: ServiceConnectionString = text.parse().unwrap();
+        assert_eq!(parsed.to_text_with_key(), text);
+    }
+
+    #[test]
+    fn an_error_names_the_part_at_fault() {
+        let cases = [
+            ("", "part 1 of the connection string is not NAME=VALUE"),
+            ("HostName=h;DeviceId=d", "connection string has no `SharedAccessKey`"),
+            ("DeviceId=d;SharedAccessKey=KEY", "connection string has no `HostName`"),
+            ("HostName=h;SharedAccessKey=KEY", "connection string has no `DeviceId`"),
+            ("HostName=h;HostName=h", "connection string has `HostName` twice"),
+            ("HostName=;DeviceId=d", "connection string has an empty `HostName`"),
+            ("HostName=h;DeviceId=d;x509=yes", "connection string's `x509` is not `true`"),
+            (
+                "HostName=h;DeviceId=d;SharedAccessKey=KEY;x509=true",
+                "connection string has both `SharedAccessKey` and `x509`",
+            ),
+            (
+                "HostName=h;SharedAccessKeyName=p;SharedAccessKey=KEY",
+                "connection string has `SharedAccessKeyName`, which is not a part of a device connection string",
+            ),
+            ("HostName=h;DeviceId=d;SharedAccessKey=?", "connection string's `SharedAccessKey`"),
+        ];
+        for (text, message) in cases {
+            assert_eq!(device(text).unwrap_err().to_string(), message, "{text}");
+        }
+    }
+
+    #[test]
+    fn no_key_is_ever_shown() {
+        let device = device("HostName=h;DeviceId=d;SharedAccessKey=KEY").unwrap();
+        let service: ServiceConnectionString =
+            format!("HostName=h;SharedAccessKeyName=p;SharedAccessKey={KEY}").parse().unwrap();
+        let pasted =
+            format!("{KEY}{KEY}=;HostName=h").parse::<DeviceConnectionString>().unwrap_err();
+        for text in [
+            format!("{device:?}"),
+            device.to_string(),
+            format!("{service:?}"),
+            service.to_string(),
+            pasted.to_string(),
+        ] {
+            assert!(!text.contains(KEY), "{text}");
+        }
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn no_text_makes_the_parsers_panic(text in "([A-Za-z0-9]*=[ -~]*;?)*") {
+            let _ = text.parse::<DeviceConnectionString>();
+            let _ = text.parse::<ServiceConnectionString>();
+        }
+    }
+}

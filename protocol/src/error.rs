@@ -1,0 +1,176 @@
+//! Errors of the hub, and the two shapes in which a REST answer carries them.
+//!
+//! ```text
+//! A  {"Message":"{\"errorCode\":404103,\"trackingId\":\"…\",\"message\":\"…\",\"info\":{},\"timestampUtc\":\"…\"}","ExceptionMessage":""}
+//! B  {"Message":"ErrorCode:DeviceNotFound;mydevice","ExceptionMessage":"Tracking ID:…"}
+//! ```
+//!
+//! Both come with the header `iothub-errorcode`, which holds the code's name.
+//! Each official client reads another of these parts, so all are always there.
+
+use std::fmt;
+
+use serde_json::{Map, Value, json};
+
+pub use code::ErrorCode;
+
+mod code;
+
+/// An error as the hub says it.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{code}: {message}")]
+pub struct HubError {
+    /// Which of the documented errors.
+    pub code: ErrorCode,
+    /// The text beside it.
+    pub message: String,
+    /// More about it by name, such as the `timeout` that has passed.
+    pub info: Vec<(String, String)>,
+}
+
+/// How an error stands in a body.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BodyShape {
+    /// JSON text within JSON: methods and newer code.
+    Json,
+    /// `ErrorCode:NAME;text`: registry, twins and older code.
+    Text,
+}
+
+impl HubError {
+    /// An error without further info.
+    #[must_use]
+    pub fn new(code: ErrorCode, message: impl Into<String>) -> HubError {
+        HubError { code, message: message.into(), info: Vec::new() }
+    }
+
+    /// The same with one more fact.
+    #[must_use]
+    pub fn with_info(mut self, name: &str, value: impl Into<String>) -> HubError {
+        self.info.push((name.to_owned(), value.into()));
+        self
+    }
+
+    /// The body of a REST answer. `timestamp` is RFC 3339.
+    #[must_use]
+    pub fn to_body(&self, shape: BodyShape, tracking_id: &str, timestamp: &str) -> String {
+        let body = match shape {
+            BodyShape::Json => {
+                let info: Map<String, Value> =
+                    self.info.iter().map(|(k, v)| (k.clone(), Value::from(v.as_str()))).collect();
+                let inner = json!({
+                    "errorCode": self.code.number(),
+                    "trackingId": tracking_id,
+                    "message": self.message,
+                    "info": info,
+                    "timestampUtc": timestamp,
+                });
+                json!({"Message": inner.to_string(), "ExceptionMessage": ""})
+            }
+            BodyShape::Text => json!({
+                "Message": format!("ErrorCode:{};{}", self.code.name(), self.message),
+                "ExceptionMessage": format!("Tracking ID:{tracking_id}-TimeStamp:{timestamp}"),
+            }),
+        };
+        body.to_string()
+    }
+
+    /// Reads a REST answer of either shape. Where the body says nothing, the
+    /// header `iothub-errorcode` does, and else the HTTP status.
+    #[must_use]
+    pub fn parse(http_status: u16, header: Option<&str>, body: &str) -> HubError {
+        let outer: Value = serde_json::from_str(body).unwrap_or_default();
+        let message = outer.get("Message").or_else(|| outer.get("message")).and_then(Value::as_str);
+        let from_header = header.and_then(ErrorCode::from_name);
+        let fallback = || from_header.unwrap_or_else(|| ErrorCode::from_http_status(http_status));
+        let Some(message) = message else {
+            let text = if body.is_empty() || body.len() > 500 { "no message" } else { body.trim() };
+            return HubError::new(fallback(), text);
+        };
+        if let Ok(Value::Object(inner)) = serde_json::from_str(message) {
+            let number = inner.get("errorCode").and_then(Value::as_u64);
+            let code = number.and_then(|n| ErrorCode::from_number(u32::try_from(n).ok()?));
+            let text = inner.get("message").and_then(Value::as_str).unwrap_or("no message");
+            let info = inner.get("info").and_then(Value::as_object);
+            let info = info
+                .into_iter()
+                .flatten()
+                .filter_map(|(k, v)| Some((k.clone(), v.as_str()?.to_owned())));
+            return HubError {
+                code: code.unwrap_or_else(fallback),
+                message: text.to_owned(),
+                info: info.collect(),
+            };
+        }
+        let Some(rest) = message.strip_prefix("ErrorCode:") else {
+            return HubError::new(fallback(), message);
+        };
+        let (name, text) = rest.split_once(';').unwrap_or((rest, ""));
+        HubError::new(ErrorCode::from_name(name).unwrap_or_else(fallback), text)
+    }
+}
+
+impl fmt::Display for ErrorCode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} ({})", self.name(), self.number())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn both_shapes_read_back_as_they_were_written() {
+        let offline =
+            HubError::new(ErrorCode::DeviceNotOnline, "Timed out waiting for device to connect.")
+                .with_info("timeout", "00:00:00");
+        let body = offline.to_body(BodyShape::Json, "id", "2026-01-01T00:00:00Z");
+        assert_eq!(HubError::parse(404, None, &body), offline);
+        let unknown = HubError::new(ErrorCode::DeviceNotFound, "mydevice");
+        let body = unknown.to_body(BodyShape::Text, "id", "2026-01-01T00:00:00Z");
+        assert_eq!(HubError::parse(404, None, &body), unknown);
+    }
+
+    #[test]
+    fn a_recorded_answer_is_read() {
+        let body = r#"{"Message":"{\"errorCode\":404103,\"trackingId\":\"0a1b\",\"message\":\"Timed out waiting for device to connect.\",\"info\":{\"timeout\":\"00:00:00\"},\"timestampUtc\":\"2018-11-07T09:22:57.6054134Z\"}","ExceptionMessage":""}"#;
+        let error = HubError::parse(404, Some("DeviceNotOnline"), body);
+        assert_eq!(error.code, ErrorCode::DeviceNotOnline);
+        assert_eq!(error.info, [("timeout".to_owned(), "00:00:00".to_owned())]);
+    }
+
+    #[test]
+    fn the_older_form_of_offline_is_read_too() {
+        let body = r#"{"Message":"ErrorCode:DeviceNotOnline;Timed out waiting for device to connect.","ExceptionMessage":"Tracking ID:1"}"#;
+        assert_eq!(HubError::parse(404, None, body).code, ErrorCode::DeviceNotOnline);
+    }
+
+    #[test]
+    fn without_a_body_the_header_counts_and_then_the_status() {
+        assert_eq!(
+            HubError::parse(404, Some("ModuleNotFound"), "").code,
+            ErrorCode::ModuleNotFound
+        );
+        assert_eq!(HubError::parse(401, None, "<html>").code, ErrorCode::IotHubUnauthorized);
+        assert_eq!(HubError::parse(418, None, "").code, ErrorCode::GenericBadRequest);
+        assert_eq!(HubError::parse(502, None, "").code, ErrorCode::ServerError);
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn every_message_reads_back(text in "[^;]{0,40}", number in 0usize..200) {
+            let code = ErrorCode::ALL[number % ErrorCode::ALL.len()];
+            let error = HubError::new(code, text);
+            for shape in [BodyShape::Json, BodyShape::Text] {
+                let body = error.to_body(shape, "t", "now");
+                proptest::prop_assert_eq!(&HubError::parse(code.http_status(), None, &body), &error);
+            }
+        }
+
+        #[test]
+        fn no_body_makes_the_parser_panic(status: u16, body in "[ -~]{0,80}") {
+            let _ = HubError::parse(status, Some(&body), &body);
+        }
+    }
+}

@@ -1,0 +1,134 @@
+//! A hub's host name, with or without a port.
+//!
+//! Azure's own names carry no port. Some clients of a local hub take one in the
+//! connection string (`localhost:8884`), and then send it in the user name and
+//! in the token; so names are compared without it.
+
+use std::fmt;
+use std::str::FromStr;
+
+/// A host name or address, and the port behind it if one was given.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct HostName {
+    name: String,
+    port: Option<u16>,
+}
+
+/// Why a text is not a host name.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum HostNameError {
+    /// Nothing before the port.
+    #[error("host name is empty")]
+    Empty,
+    /// A character that neither a name nor an address has.
+    #[error("host name `{0}` has a {1:?}, which is not allowed")]
+    Character(String, char),
+    /// What follows the last colon is not a port.
+    #[error("host name `{0}` ends in a port that is not a number from 1 to 65535")]
+    Port(String),
+    /// Past what DNS allows.
+    #[error("host name has {0} characters; at most 253 are allowed")]
+    TooLong(usize),
+}
+
+impl HostName {
+    /// A name and its port.
+    pub fn new(name: &str, port: Option<u16>) -> Result<HostName, HostNameError> {
+        let bare = name.strip_prefix('[').and_then(|n| n.strip_suffix(']')).unwrap_or(name);
+        if bare.is_empty() {
+            return Err(HostNameError::Empty);
+        }
+        if bare.len() > 253 {
+            return Err(HostNameError::TooLong(bare.len()));
+        }
+        let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '.' | '_' | ':');
+        match bare.chars().find(|c| !allowed(*c)) {
+            None => Ok(HostName { name: bare.to_owned(), port }),
+            Some(c) => Err(HostNameError::Character(name.escape_debug().to_string(), c)),
+        }
+    }
+
+    /// The name without the port; an IPv6 address without its brackets.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The port, if one was given.
+    #[must_use]
+    pub fn port(&self) -> Option<u16> {
+        self.port
+    }
+
+    /// Whether both name the same host: case and port do not count.
+    #[must_use]
+    pub fn matches(&self, other: &HostName) -> bool {
+        self.name.eq_ignore_ascii_case(&other.name)
+    }
+}
+
+impl FromStr for HostName {
+    type Err = HostNameError;
+
+    fn from_str(text: &str) -> Result<HostName, HostNameError> {
+        let bad_port = || HostNameError::Port(text.escape_debug().to_string());
+        let port = |digits: &str| match digits.parse::<u16>() {
+            Ok(port) if port > 0 && digits.bytes().all(|b| b.is_ascii_digit()) => Ok(port),
+            _ => Err(bad_port()),
+        };
+        if text.starts_with('[') {
+            let end = text.find(']').ok_or_else(bad_port)?;
+            let (name, rest) = text.split_at(end + 1);
+            return match rest.strip_prefix(':') {
+                None if rest.is_empty() => HostName::new(name, None),
+                None => Err(bad_port()),
+                Some(digits) => HostName::new(name, Some(port(digits)?)),
+            };
+        }
+        match text.split_once(':') {
+            // More than one colon and no brackets: an IPv6 address.
+            Some((_, rest)) if rest.contains(':') => HostName::new(text, None),
+            Some((name, digits)) => HostName::new(name, Some(port(digits)?)),
+            None => HostName::new(text, None),
+        }
+    }
+}
+
+impl fmt::Display for HostName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let v6 = self.name.contains(':');
+        match (v6, self.port) {
+            (true, Some(port)) => write!(f, "[{}]:{port}", self.name),
+            (false, Some(port)) => write!(f, "{}:{port}", self.name),
+            (_, None) => f.write_str(&self.name),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_host_name_reads_back_as_it_was_written() {
+        for text in ["myhub.azure-devices.net", "localhost", "localhost:8884", "127.0.0.1:1", "::1"]
+        {
+            assert_eq!(text.parse::<HostName>().unwrap().to_string(), text);
+        }
+        assert_eq!("[::1]:8883".parse::<HostName>().unwrap().to_string(), "[::1]:8883");
+    }
+
+    #[test]
+    fn names_are_the_same_host_whatever_case_and_port() {
+        let one: HostName = "MyHub.azure-devices.net".parse().unwrap();
+        assert!(one.matches(&"myhub.azure-devices.net:8883".parse().unwrap()));
+        assert!(!one.matches(&"other.azure-devices.net".parse().unwrap()));
+    }
+
+    #[test]
+    fn what_is_not_a_host_name_is_refused() {
+        for bad in ["", ":8883", "a b", "host:", "host:0", "host:99999", "host:+1", "a/b", "[::1"] {
+            assert!(bad.parse::<HostName>().is_err(), "{bad:?}");
+        }
+    }
+}

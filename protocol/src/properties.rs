@@ -1,0 +1,131 @@
+//! The property bag of a message: URL-encoded pairs at the end of a topic.
+//!
+//! `%24.ct=application%2Fjson&plain=&flag` — the names that begin with `$.` are
+//! the system's. A name without `=` has no value, which is not an empty one.
+
+use std::fmt;
+use std::str::FromStr;
+
+use crate::percent;
+
+/// The properties of a device-to-cloud or cloud-to-device message, in order.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct MessageProperties(Vec<(String, Option<String>)>);
+
+/// Why a text is not a property bag.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum PropertiesError {
+    /// A name or value whose bytes are not UTF-8.
+    #[error("property {0} is not UTF-8")]
+    NotUtf8(usize),
+    /// A value without a name.
+    #[error("property {0} has no name")]
+    NoName(usize),
+}
+
+impl MessageProperties {
+    /// The system property that names the body's media type.
+    pub const CONTENT_TYPE: &str = "$.ct";
+    /// The system property that names the body's encoding.
+    pub const CONTENT_ENCODING: &str = "$.ce";
+    /// The system property that names the message.
+    pub const MESSAGE_ID: &str = "$.mid";
+
+    /// Adds a property; a name may stand more than once.
+    #[must_use]
+    pub fn with(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
+        self.0.push((name.into(), Some(value.into())));
+        self
+    }
+
+    /// The value of the first property of this name; `Some("")` where it has none.
+    #[must_use]
+    pub fn get(&self, name: &str) -> Option<&str> {
+        let (_, value) = self.0.iter().find(|(known, _)| known == name)?;
+        Some(value.as_deref().unwrap_or(""))
+    }
+
+    /// Names and values in order.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, Option<&str>)> {
+        self.0.iter().map(|(name, value)| (name.as_str(), value.as_deref()))
+    }
+
+    /// Whether there is none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+impl FromStr for MessageProperties {
+    type Err = PropertiesError;
+
+    fn from_str(text: &str) -> Result<Self, PropertiesError> {
+        let mut pairs = Vec::new();
+        for (index, field) in text.split('&').enumerate() {
+            if field.is_empty() {
+                continue;
+            }
+            let (name, value) = match field.split_once('=') {
+                Some((name, value)) => (name, Some(value)),
+                None => (field, None),
+            };
+            if name.is_empty() {
+                return Err(PropertiesError::NoName(index + 1));
+            }
+            let decode = |text| {
+                percent::decode(text)
+                    .map(std::borrow::Cow::into_owned)
+                    .ok_or(PropertiesError::NotUtf8(index + 1))
+            };
+            pairs.push((decode(name)?, value.map(decode).transpose()?));
+        }
+        Ok(Self(pairs))
+    }
+}
+
+impl fmt::Display for MessageProperties {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, (name, value)) in self.0.iter().enumerate() {
+            if index > 0 {
+                f.write_str("&")?;
+            }
+            write!(f, "{}", percent::encode(name))?;
+            if let Some(value) = value {
+                write!(f, "={}", percent::encode(value))?;
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn a_bag_as_the_python_sdk_sends_it_is_read() {
+        let bag = "%24.mid=m%201&%24.cid=co&%24.ct=application%2Fjson&%24.ce=utf-8&a%20b=c%2Fd%26e";
+        let bag: MessageProperties = bag.parse().unwrap();
+        assert_eq!(bag.get(MessageProperties::CONTENT_TYPE), Some("application/json"));
+        assert_eq!(bag.get("a b"), Some("c/d&e"));
+    }
+
+    #[test]
+    fn no_value_and_an_empty_value_differ() {
+        let bag: MessageProperties = "a&b=".parse().unwrap();
+        assert_eq!(bag.iter().collect::<Vec<_>>(), [("a", None), ("b", Some(""))]);
+        assert_eq!(bag.to_string(), "a&b=");
+    }
+
+    proptest! {
+        #[test]
+        fn every_bag_reads_back_as_it_was_written(pairs: Vec<(String, Option<String>)>) {
+            let pairs = pairs.into_iter().filter(|(name, _)| !name.is_empty()).collect();
+            let bag = MessageProperties(pairs);
+            prop_assert_eq!(bag.to_string().parse::<MessageProperties>().unwrap(), bag);
+        }
+    }
+}

@@ -1,0 +1,341 @@
+//! Shared access signatures: the tokens that devices and services sign in with.
+//!
+//! ```text
+//! SharedAccessSignature sr={resource}&sig={signature}&se={unix seconds}[&skn={policy}]
+//! signature = base64(HMAC-SHA256(key, resource + "\n" + expiry))
+//! ```
+//!
+//! Clients encode the resource each in their own way, some not at all, and sign
+//! what they wrote. So the text of `sr` is kept as it came and the signature is
+//! checked over that; only then is it decoded and compared.
+//!
+//! Neither a key nor a signature is printed by `Debug`.
+
+use std::fmt;
+use std::str::FromStr;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use hmac::{Hmac, KeyInit, Mac};
+use sha2::Sha256;
+use subtle::ConstantTimeEq as _;
+
+use crate::host_name::HostName;
+use crate::percent;
+
+const SCHEME: &str = "SharedAccessSignature";
+
+/// A shared access key: 1 to 128 bytes, written as base64.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Key(Vec<u8>);
+
+/// Why a text is not a key. It never quotes the text.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum KeyError {
+    /// Not base64 with padding.
+    #[error("key is not base64")]
+    NotBase64,
+    /// No bytes, or more than a key has.
+    #[error("key has {0} bytes; 1 to 128 are allowed")]
+    Length(usize),
+}
+
+impl Key {
+    /// A key of these bytes.
+    pub fn from_bytes(bytes: &[u8]) -> Result<Key, KeyError> {
+        match bytes.len() {
+            1..=128 => Ok(Key(bytes.to_vec())),
+            length => Err(KeyError::Length(length)),
+        }
+    }
+
+    /// The key as it stands in a connection string. For people and files that
+    /// are meant to hold it; never for a log.
+    #[must_use]
+    pub fn to_base64(&self) -> String {
+        STANDARD.encode(&self.0)
+    }
+
+    fn sign(&self, resource: &str, expiry: u64) -> [u8; 32] {
+        let mut mac =
+            Hmac::<Sha256>::new_from_slice(&self.0).expect("HMAC takes a key of any length");
+        mac.update(resource.as_bytes());
+        mac.update(b"\n");
+        mac.update(expiry.to_string().as_bytes());
+        mac.finalize().into_bytes().into()
+    }
+}
+
+impl FromStr for Key {
+    type Err = KeyError;
+    fn from_str(text: &str) -> Result<Key, KeyError> {
+        Key::from_bytes(&STANDARD.decode(text.trim()).map_err(|_| KeyError::NotBase64)?)
+    }
+}
+
+impl fmt::Debug for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Key(…)")
+    }
+}
+
+/// A token, as parsed or as just signed.
+#[derive(Clone, PartialEq, Eq)]
+pub struct SasToken {
+    /// `sr` exactly as it stands in the token.
+    raw_resource: String,
+    signature: Vec<u8>,
+    expiry: u64,
+    policy: Option<String>,
+}
+
+/// Why a text is not a token. It never quotes the text.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum SasError {
+    /// Another scheme, or none.
+    #[error("token does not begin with `SharedAccessSignature `")]
+    Scheme,
+    /// A field that must be there is not.
+    #[error("token has no `{0}`")]
+    Missing(&'static str),
+    /// A field that stands twice.
+    #[error("token has `{0}` twice")]
+    Twice(&'static str),
+    /// A field whose value cannot be read.
+    #[error("token's `{0}` cannot be read")]
+    Unreadable(&'static str),
+}
+
+/// Signs `resource` (not encoded: `hub.example/devices/d1`) until `expiry`, in
+/// Unix seconds. `policy` is the name of the shared access policy whose key
+/// signs; a device's own key has none.
+#[must_use]
+pub fn sign(resource: &str, policy: Option<&str>, key: &Key, expiry: u64) -> SasToken {
+    let raw_resource = percent::encode(resource).to_string();
+    let signature = key.sign(&raw_resource, expiry).to_vec();
+    SasToken { raw_resource, signature, expiry, policy: policy.map(str::to_owned) }
+}
+
+impl SasToken {
+    /// Whether this key signed it. Takes the same time whatever the signature.
+    #[must_use]
+    pub fn verify(&self, key: &Key) -> bool {
+        key.sign(&self.raw_resource, self.expiry).ct_eq(self.signature.as_slice()).into()
+    }
+
+    /// Whether it is good for `resource` (not encoded): the token's own is the
+    /// same or a prefix of it by whole path segments. The host's case and port
+    /// do not count.
+    #[must_use]
+    pub fn covers(&self, resource: &str) -> bool {
+        let Some(own) = percent::decode(&self.raw_resource) else { return false };
+        let (own_host, own_path) = split_host(&own);
+        let (host, path) = split_host(resource);
+        let same_host = match (own_host.parse::<HostName>(), host.parse::<HostName>()) {
+            (Ok(own), Ok(other)) => own.matches(&other),
+            _ => false,
+        };
+        let own_path = own_path.trim_end_matches('/');
+        same_host
+            && path
+                .strip_prefix(own_path)
+                .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    }
+
+    /// When it ends, in Unix seconds.
+    #[must_use]
+    pub fn expiry(&self) -> u64 {
+        self.expiry
+    }
+
+    /// Whether it has ended at this time, in Unix seconds.
+    #[must_use]
+    pub fn expired_at(&self, now: u64) -> bool {
+        self.expiry <= now
+    }
+
+    /// The policy whose key signed it; `None` for a device's own key.
+    #[must_use]
+    pub fn policy(&self) -> Option<&str> {
+        self.policy.as_deref()
+    }
+}
+
+/// The host, and the path with its leading slash; some clients write `%2F`
+/// twice over or a scheme in front, none of the official ones does.
+fn split_host(resource: &str) -> (&str, &str) {
+    match resource.find('/') {
+        Some(at) => resource.split_at(at),
+        None => (resource, ""),
+    }
+}
+
+impl FromStr for SasToken {
+    type Err = SasError;
+
+    fn from_str(text: &str) -> Result<SasToken, SasError> {
+        let fields = text
+            .strip_prefix(SCHEME)
+            .and_then(|rest| rest.strip_prefix(' '))
+            .ok_or(SasError::Scheme)?;
+        let (mut sr, mut sig, mut se, mut skn) = (None, None, None, None);
+        for field in fields.trim_start().split('&') {
+            let Some((name, value)) = field.split_once('=') else { continue };
+            let (name, slot) = match name {
+                "sr" => ("sr", &mut sr),
+                "sig" => ("sig", &mut sig),
+                "se" => ("se", &mut se),
+                "skn" => ("skn", &mut skn),
+                _ => continue,
+            };
+            if slot.replace(value).is_some() {
+                return Err(SasError::Twice(name));
+            }
+        }
+        let signature = percent::decode(sig.ok_or(SasError::Missing("sig"))?)
+            .and_then(|text| STANDARD.decode(text.as_bytes()).ok())
+            .ok_or(SasError::Unreadable("sig"))?;
+        let expiry =
+            se.ok_or(SasError::Missing("se"))?.parse().map_err(|_| SasError::Unreadable("se"))?;
+        let policy = match skn {
+            None | Some("") => None,
+            Some(name) => {
+                Some(percent::decode(name).ok_or(SasError::Unreadable("skn"))?.into_owned())
+            }
+        };
+        let raw_resource = sr.ok_or(SasError::Missing("sr"))?.to_owned();
+        Ok(SasToken { raw_resource, signature, expiry, policy })
+    }
+}
+
+impl fmt::Display for SasToken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let signature = STANDARD.encode(&self.signature);
+        write!(f, "{SCHEME} sr={}", self.raw_resource)?;
+        write!(f, "&sig={}&se={}", percent::encode(&signature), self.expiry)?;
+        match &self.policy {
+            Some(policy) => write!(f, "&skn={}", percent::encode(policy)),
+            None => Ok(()),
+        }
+    }
+}
+
+impl fmt::Debug for SasToken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "SasToken({}, expires {}, …)", self.raw_resource, self.expiry)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const KEY: &str = "MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=";
+
+    fn key() -> Key {
+        KEY.parse().unwrap()
+    }
+
+    /// A token over `sr` as it stands, as a client of any kind would sign it.
+    fn token(sr: &str, rest: &str) -> SasToken {
+        let signature = STANDARD.encode(key().sign(sr, 1_700_000_000));
+        let encoded = percent::encode(&signature);
+        format!("SharedAccessSignature sr={sr}&sig={encoded}&se=1700000000{rest}").parse().unwrap()
+    }
+
+    #[test]
+    fn the_published_vector_is_signed() {
+        let token = sign("localhost/devices/d1", None, &key(), 1_700_000_000);
+        assert_eq!(
+            token.to_string(),
+            "SharedAccessSignature sr=localhost%2Fdevices%2Fd1\
+             &sig=ODr5hbBOd79Qv1S49TKWj8JUNcUPaNLvnSNPiiHKL4Y%3D&se=1700000000"
+        );
+    }
+
+    #[test]
+    fn every_client_s_form_of_the_resource_verifies() {
+        let cases = [
+            ("localhost%2Fdevices%2Fd1", "", "localhost/devices/d1"),
+            ("localhost%3A18883%2fdevices%2fn1", "", "localhost/devices/n1"),
+            ("localhost%3A8443", "&skn=iothubowner", "localhost/twins/d1"),
+            ("localhost", "&skn=iothubowner", "localhost/devices/d1"),
+            ("localhost/devices/d1", "", "LOCALHOST/devices/d1"),
+            ("0ne000SCOPE%2Fregistrations%2Freg1", "", "0ne000SCOPE/registrations/reg1"),
+        ];
+        for (sr, rest, resource) in cases {
+            let token = token(sr, rest);
+            assert!(token.verify(&key()), "{sr}");
+            assert!(token.covers(resource), "{sr} {resource}");
+        }
+    }
+
+    #[test]
+    fn a_token_covers_whole_segments_only() {
+        let token = token("localhost%2Fdevices%2Fd1", "");
+        assert!(token.covers("localhost/devices/d1/modules/m"));
+        for other in ["localhost/devices/d11", "localhost/devices", "other/devices/d1", "localhost"]
+        {
+            assert!(!token.covers(other), "{other}");
+        }
+    }
+
+    #[test]
+    fn fields_come_in_any_order_and_a_slash_in_the_signature_may_stand_bare() {
+        let signed = sign("localhost", Some("service"), &key(), 5);
+        let signature = STANDARD.encode(&signed.signature).replace('+', "%2B").replace('=', "%3D");
+        let text = format!("SharedAccessSignature sig={signature}&se=5&skn=service&sr=localhost");
+        let parsed: SasToken = text.parse().unwrap();
+        assert!(parsed.verify(&key()));
+        assert_eq!(parsed.policy(), Some("service"));
+    }
+
+    #[test]
+    fn another_key_or_a_changed_token_does_not_verify() {
+        let text = sign("localhost/devices/d1", None, &key(), 1_700_000_000).to_string();
+        let parsed: SasToken = text.parse().unwrap();
+        assert!(!parsed.verify(&Key::from_bytes(b"other").unwrap()));
+        let later: SasToken = text.replace("se=1700000000", "se=1800000000").parse().unwrap();
+        assert!(!later.verify(&key()));
+    }
+
+    #[test]
+    fn a_token_ends_at_its_expiry() {
+        let token = token("localhost", "");
+        assert!(!token.expired_at(1_699_999_999));
+        assert!(token.expired_at(1_700_000_000));
+    }
+
+    #[test]
+    fn an_error_names_the_field_and_a_debug_text_has_no_secret() {
+        let error = "SharedAccessSignature sr=a&se=1".parse::<SasToken>().unwrap_err();
+        assert_eq!(error.to_string(), "token has no `sig`");
+        let token = sign("localhost", None, &key(), 1);
+        assert!(!format!("{token:?}").contains(&STANDARD.encode(&token.signature)));
+        assert!(!format!("{:?}", key()).contains("MDEy"));
+    }
+
+    proptest! {
+        #[test]
+        fn every_token_reads_back_as_it_was_written(
+            resource in "[a-z.]{1,20}(/devices/[ -~]{1,20})?",
+            policy in proptest::option::of("[a-zA-Z ]{1,10}"),
+            bytes in proptest::collection::vec(any::<u8>(), 1..=128),
+            expiry: u64,
+        ) {
+            let key = Key::from_bytes(&bytes).unwrap();
+            let token = sign(&resource, policy.as_deref(), &key, expiry);
+            let read: SasToken = token.to_string().parse().unwrap();
+            prop_assert!(read.verify(&key));
+            prop_assert_eq!(read, token);
+            prop_assert_eq!(key.to_base64().parse::<Key>().unwrap(), key);
+        }
+
+        #[test]
+        fn no_text_makes_the_parser_panic(text in "(SharedAccessSignature )?[ -~]*") {
+            let _ = text.parse::<SasToken>().map(|token| token.covers("localhost"));
+        }
+    }
+}

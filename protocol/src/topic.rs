@@ -1,0 +1,301 @@
+//! The topics of IoT Hub's MQTT interface, in both directions.
+//!
+//! ```text
+//! device → hub   $iothub/methods/res/{status}/?$rid={rid}
+//!                $iothub/twin/GET/?$rid={rid}
+//!                $iothub/twin/PATCH/properties/reported/?$rid={rid}
+//!                devices/{d}[/modules/{m}]/messages/events/{properties}
+//! hub → device   $iothub/methods/POST/{method}/?$rid={rid}
+//!                $iothub/twin/res/{status}/?$rid={rid}[&$version={v}]
+//!                $iothub/twin/PATCH/properties/desired/?$version={v}
+//!                devices/{d}/messages/devicebound/{properties}
+//! ```
+//!
+//! Clients cut these texts by hand: nothing may follow a method's `$rid`, and
+//! `$rid` stands first in a twin answer.
+
+use std::fmt;
+use std::str::FromStr;
+
+use crate::id::{DeviceId, IdError, MethodName, ModuleId, RequestId};
+use crate::percent;
+use crate::properties::{MessageProperties, PropertiesError};
+
+pub use filter::Filter;
+
+mod filter;
+
+const METHOD_REQUEST: &str = "$iothub/methods/POST/";
+const METHOD_ANSWER: &str = "$iothub/methods/res/";
+const TWIN_GET: &str = "$iothub/twin/GET/";
+const TWIN_REPORT: &str = "$iothub/twin/PATCH/properties/reported/";
+const TWIN_ANSWER: &str = "$iothub/twin/res/";
+const DESIRED: &str = "$iothub/twin/PATCH/properties/desired/";
+
+/// The path at which the hub's HTTPS port speaks MQTT over WebSocket.
+pub const WEBSOCKET_PATH: &str = "/$iothub/websocket";
+
+/// The largest message, in bytes: 256 KiB.
+pub const MAX_MESSAGE_BYTES: usize = 256 * 1024;
+
+/// Where a device publishes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum DeviceTopic {
+    /// The answer to a method.
+    MethodAnswer {
+        /// The device's own; HTTP-like.
+        status: i32,
+        /// The method's.
+        rid: RequestId,
+    },
+    /// Asks for the twin.
+    TwinGet {
+        /// Comes back in the answer.
+        rid: RequestId,
+    },
+    /// Changes the reported properties.
+    TwinReport {
+        /// Comes back in the answer.
+        rid: RequestId,
+    },
+    /// A device-to-cloud message.
+    Telemetry {
+        /// Who sends it.
+        device: DeviceId,
+        /// The module, where it is one that sends.
+        module: Option<ModuleId>,
+        /// System and application properties.
+        properties: MessageProperties,
+    },
+}
+
+/// Where a hub publishes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum HubTopic {
+    /// A direct method.
+    Method {
+        /// Which.
+        name: MethodName,
+        /// What the answer must carry.
+        rid: RequestId,
+    },
+    /// The answer to a twin request.
+    TwinAnswer {
+        /// 200 to a get, 204 to a report, else an error.
+        status: u16,
+        /// The request's.
+        rid: RequestId,
+        /// The new version of the reported properties, to a report.
+        version: Option<u64>,
+    },
+    /// The desired properties have changed.
+    Desired {
+        /// Their new version.
+        version: u64,
+    },
+    /// A cloud-to-device message.
+    CloudToDevice {
+        /// Who gets it.
+        device: DeviceId,
+        /// System and application properties.
+        properties: MessageProperties,
+    },
+}
+
+/// Why a text is not a topic of IoT Hub.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum TopicError {
+    /// None of the topics above.
+    #[error("topic `{0}` is not one of IoT Hub's")]
+    Unknown(String),
+    /// A status or version that is no number.
+    #[error("topic `{topic}` has a {what} that is not a number")]
+    Number {
+        /// The whole topic, escaped.
+        topic: String,
+        /// "status" or "version".
+        what: &'static str,
+    },
+    /// A field of the query that must be there.
+    #[error("topic `{topic}` has no {field}")]
+    Missing {
+        /// The whole topic, escaped.
+        topic: String,
+        /// `$rid` or `$version`.
+        field: &'static str,
+    },
+    /// A name in it that breaks its rules.
+    #[error("topic with a wrong name")]
+    Name(#[from] IdError),
+    /// A property bag that cannot be read.
+    #[error("topic with wrong properties")]
+    Properties(#[from] PropertiesError),
+}
+
+/// A topic for an error text.
+fn shown(topic: &str) -> String {
+    topic.chars().take(120).flat_map(char::escape_debug).collect()
+}
+
+/// The fields behind `?`.
+struct Query<'a> {
+    topic: &'a str,
+    text: &'a str,
+}
+
+impl<'a> Query<'a> {
+    /// Splits `{segment}/?query`; the segment may be empty.
+    fn split(topic: &'a str, rest: &'a str) -> Result<(&'a str, Query<'a>), TopicError> {
+        let unknown = || TopicError::Unknown(shown(topic));
+        let (segment, text) = rest.split_once('?').ok_or_else(unknown)?;
+        let segment = segment.strip_suffix('/').unwrap_or(segment);
+        if segment.contains('/') {
+            return Err(unknown());
+        }
+        Ok((segment, Query { topic, text }))
+    }
+
+    fn find(&self, field: &'static str) -> Option<&'a str> {
+        let pairs = self.text.split('&').filter_map(|pair| pair.split_once('='));
+        pairs.into_iter().find(|(name, _)| *name == field).map(|(_, value)| value)
+    }
+
+    fn rid(&self) -> Result<RequestId, TopicError> {
+        let missing = || TopicError::Missing { topic: shown(self.topic), field: "$rid" };
+        let text = self.find("$rid").ok_or_else(missing)?;
+        Ok(percent::decode(text).ok_or_else(missing)?.parse()?)
+    }
+
+    fn version(&self) -> Result<Option<u64>, TopicError> {
+        self.find("$version").map(|text| number(self.topic, "version", text)).transpose()
+    }
+}
+
+fn number<T: FromStr>(topic: &str, what: &'static str, text: &str) -> Result<T, TopicError> {
+    text.parse().map_err(|_| TopicError::Number { topic: shown(topic), what })
+}
+
+impl FromStr for DeviceTopic {
+    type Err = TopicError;
+
+    fn from_str(topic: &str) -> Result<DeviceTopic, TopicError> {
+        let unknown = || TopicError::Unknown(shown(topic));
+        if let Some(rest) = topic.strip_prefix(METHOD_ANSWER) {
+            let (status, query) = Query::split(topic, rest)?;
+            return Ok(Self::MethodAnswer {
+                status: number(topic, "status", status)?,
+                rid: query.rid()?,
+            });
+        }
+        if let Some(rest) = topic.strip_prefix(TWIN_GET) {
+            let ("", query) = Query::split(topic, rest)? else { return Err(unknown()) };
+            return Ok(Self::TwinGet { rid: query.rid()? });
+        }
+        if let Some(rest) = topic.strip_prefix(TWIN_REPORT) {
+            let ("", query) = Query::split(topic, rest)? else { return Err(unknown()) };
+            return Ok(Self::TwinReport { rid: query.rid()? });
+        }
+        let rest = topic.strip_prefix("devices/").ok_or_else(unknown)?;
+        let (device, rest) = rest.split_once('/').ok_or_else(unknown)?;
+        let (module, rest) = match rest.strip_prefix("modules/") {
+            Some(rest) => {
+                let (module, rest) = rest.split_once('/').ok_or_else(unknown)?;
+                (Some(module.parse()?), rest)
+            }
+            None => (None, rest),
+        };
+        let bag = match rest.strip_prefix("messages/events") {
+            Some("") => "",
+            Some(bag) => bag.strip_prefix('/').ok_or_else(unknown)?,
+            None => return Err(unknown()),
+        };
+        // Some clients close the bag with a slash.
+        let properties = bag.strip_suffix('/').unwrap_or(bag).parse()?;
+        Ok(Self::Telemetry { device: device.parse()?, module, properties })
+    }
+}
+
+impl fmt::Display for DeviceTopic {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::MethodAnswer { status, rid } => write!(f, "{METHOD_ANSWER}{status}/?$rid={rid}"),
+            Self::TwinGet { rid } => write!(f, "{TWIN_GET}?$rid={rid}"),
+            Self::TwinReport { rid } => write!(f, "{TWIN_REPORT}?$rid={rid}"),
+            Self::Telemetry { device, module: None, properties } => {
+                write!(f, "devices/{device}/messages/events/{properties}")
+            }
+            Self::Telemetry { device, module: Some(module), properties } => {
+                write!(f, "devices/{device}/modules/{module}/messages/events/{properties}")
+            }
+        }
+    }
+}
+
+impl FromStr for HubTopic {
+    type Err = TopicError;
+
+    fn from_str(topic: &str) -> Result<HubTopic, TopicError> {
+        let unknown = || TopicError::Unknown(shown(topic));
+        if let Some(rest) = topic.strip_prefix(METHOD_REQUEST) {
+            let (name, query) = Query::split(topic, rest)?;
+            let name = percent::decode(name).ok_or_else(unknown)?.parse()?;
+            return Ok(Self::Method { name, rid: query.rid()? });
+        }
+        if let Some(rest) = topic.strip_prefix(TWIN_ANSWER) {
+            let (status, query) = Query::split(topic, rest)?;
+            let status = number(topic, "status", status)?;
+            return Ok(Self::TwinAnswer { status, rid: query.rid()?, version: query.version()? });
+        }
+        if let Some(rest) = topic.strip_prefix(DESIRED) {
+            let ("", query) = Query::split(topic, rest)? else { return Err(unknown()) };
+            let missing = || TopicError::Missing { topic: shown(topic), field: "$version" };
+            return Ok(Self::Desired { version: query.version()?.ok_or_else(missing)? });
+        }
+        let rest = topic.strip_prefix("devices/").ok_or_else(unknown)?;
+        let (device, bag) = rest.split_once("/messages/devicebound/").ok_or_else(unknown)?;
+        Ok(Self::CloudToDevice { device: device.parse()?, properties: bag.parse()? })
+    }
+}
+
+impl fmt::Display for HubTopic {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            // The characters of a method name need no encoding but these, which
+            // MQTT or a URL would read as their own.
+            Self::Method { name, rid } => {
+                write!(f, "{METHOD_REQUEST}{}/?$rid={rid}", MethodSegment(name.as_str()))
+            }
+            Self::TwinAnswer { status, rid, version: None } => {
+                write!(f, "{TWIN_ANSWER}{status}/?$rid={rid}")
+            }
+            Self::TwinAnswer { status, rid, version: Some(version) } => {
+                write!(f, "{TWIN_ANSWER}{status}/?$rid={rid}&$version={version}")
+            }
+            Self::Desired { version } => write!(f, "{DESIRED}?$version={version}"),
+            Self::CloudToDevice { device, properties } => {
+                write!(f, "devices/{device}/messages/devicebound/{properties}")
+            }
+        }
+    }
+}
+
+/// A method name as a topic segment. `*` stays, since clients that do not
+/// decode look up `component*command`; `%`, `#` and `+` cannot.
+struct MethodSegment<'a>(&'a str);
+
+impl fmt::Display for MethodSegment<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for character in self.0.chars() {
+            match character {
+                '%' => f.write_str("%25")?,
+                '#' => f.write_str("%23")?,
+                '+' => f.write_str("%2B")?,
+                other => fmt::Write::write_char(f, other)?,
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,92 @@
+//! The filters that a device may subscribe to.
+
+use std::fmt;
+use std::str::FromStr;
+
+use super::{DESIRED, HubTopic, METHOD_REQUEST, TWIN_ANSWER, TopicError, shown};
+use crate::id::{DeviceId, ModuleId};
+
+/// A subscription; IoT Hub knows no others, and no wildcards within these.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Filter {
+    /// Direct methods.
+    Methods,
+    /// Answers to twin requests.
+    TwinAnswers,
+    /// Changes of the desired properties.
+    Desired,
+    /// Cloud-to-device messages.
+    CloudToDevice {
+        /// Whose.
+        device: DeviceId,
+    },
+    /// Inputs of an edge module.
+    ModuleInputs {
+        /// The module's device.
+        device: DeviceId,
+        /// The module.
+        module: ModuleId,
+    },
+}
+
+impl Filter {
+    /// Whether a message with this topic is delivered to this subscription.
+    #[must_use]
+    pub fn covers(&self, topic: &HubTopic) -> bool {
+        match (self, topic) {
+            (Self::Methods, HubTopic::Method { .. })
+            | (Self::TwinAnswers, HubTopic::TwinAnswer { .. })
+            | (Self::Desired, HubTopic::Desired { .. }) => true,
+            (Self::CloudToDevice { device: own }, HubTopic::CloudToDevice { device, .. }) => {
+                own == device
+            }
+            _ => false,
+        }
+    }
+}
+
+impl FromStr for Filter {
+    type Err = TopicError;
+
+    fn from_str(text: &str) -> Result<Filter, TopicError> {
+        let unknown = || TopicError::Unknown(shown(text));
+        let tree = text.strip_suffix('#').ok_or_else(unknown)?;
+        match tree {
+            METHOD_REQUEST => return Ok(Self::Methods),
+            TWIN_ANSWER => return Ok(Self::TwinAnswers),
+            DESIRED => return Ok(Self::Desired),
+            _ => {}
+        }
+        let rest = tree.strip_prefix("devices/").ok_or_else(unknown)?;
+        let (device, rest) = rest.split_once('/').ok_or_else(unknown)?;
+        // Legal in a device id, but a wildcard to MQTT.
+        if device.contains(['+', '#']) {
+            return Err(unknown());
+        }
+        let device = device.parse()?;
+        if rest == "messages/devicebound/" {
+            return Ok(Self::CloudToDevice { device });
+        }
+        let rest = rest.strip_prefix("modules/").ok_or_else(unknown)?;
+        match rest.split_once('/') {
+            Some((module, "" | "inputs/")) => {
+                Ok(Self::ModuleInputs { device, module: module.parse()? })
+            }
+            _ => Err(unknown()),
+        }
+    }
+}
+
+impl fmt::Display for Filter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Methods => write!(f, "{METHOD_REQUEST}#"),
+            Self::TwinAnswers => write!(f, "{TWIN_ANSWER}#"),
+            Self::Desired => write!(f, "{DESIRED}#"),
+            Self::CloudToDevice { device } => write!(f, "devices/{device}/messages/devicebound/#"),
+            Self::ModuleInputs { device, module } => {
+                write!(f, "devices/{device}/modules/{module}/inputs/#")
+            }
+        }
+    }
+}

@@ -1,0 +1,155 @@
+//! Device twins: what the cloud wants of a device, what the device says of itself.
+//!
+//! A twin has tags, desired and reported properties. All three change by the
+//! same merge ([`merge()`]) within the same limits ([`check_patch`]). A
+//! [`Section`] is desired or reported with its version and its `$metadata`;
+//! [`DeviceTwin`] and [`DesiredPatch`] are what a device sees of them,
+//! [`Twin`] is what a service sees.
+
+use serde_json::{Map, Value};
+
+pub use device::{DesiredPatch, DeviceTwin, TwinBodyError};
+pub use document::{Properties, Thumbprints, Twin};
+pub use limits::{PatchError, check_patch, check_size, size};
+pub use section::{Section, Stamp};
+
+mod device;
+mod document;
+mod limits;
+mod section;
+
+/// The largest tags, counted as [`size`] does.
+pub const MAX_TAGS_BYTES: usize = 8 * 1024;
+/// The largest desired or reported properties, counted as [`size`] does.
+pub const MAX_SECTION_BYTES: usize = 32 * 1024;
+/// The longest key, in bytes.
+pub const MAX_KEY_BYTES: usize = 1024;
+/// The longest string value, in bytes.
+pub const MAX_STRING_BYTES: usize = 4 * 1024;
+/// How many objects may stand within one another.
+pub const MAX_DEPTH: usize = 10;
+/// The smallest integer.
+pub const MIN_INTEGER: i64 = -4_503_599_627_370_496;
+/// The largest integer.
+pub const MAX_INTEGER: i64 = 4_503_599_627_370_495;
+
+/// The key of a section's version in JSON.
+pub const VERSION: &str = "$version";
+/// The key of a section's metadata in JSON.
+pub const METADATA: &str = "$metadata";
+
+/// Merges a patch: objects merge, other values replace, `null` deletes.
+///
+/// An object where there was none begins empty, so that `{"p":{"q":null}}`
+/// makes `p` an empty object.
+pub fn merge(target: &mut Map<String, Value>, patch: &Map<String, Value>) {
+    for (key, change) in patch {
+        match change {
+            Value::Null => {
+                target.remove(key);
+            }
+            Value::Object(change) => {
+                let slot = target.entry(key.as_str()).or_insert(Value::Null);
+                if !slot.is_object() {
+                    *slot = Value::Object(Map::new());
+                }
+                if let Value::Object(inner) = slot {
+                    merge(inner, change);
+                }
+            }
+            value => {
+                target.insert(key.clone(), value.clone());
+            }
+        }
+    }
+}
+
+/// Puts `later` after `earlier`, so that merging the result does what merging
+/// both in turn would do. `null` is kept, for it still has to delete.
+pub fn merge_patches(earlier: &mut Map<String, Value>, later: &Map<String, Value>) {
+    for (key, change) in later {
+        match (earlier.get_mut(key), change) {
+            (Some(Value::Object(inner)), Value::Object(change)) => merge_patches(inner, change),
+            // What is deleted and then set anew must not keep its old members;
+            // a merge cannot say so, but deleting them by name can only be done
+            // by who knows them. The hub would merge; so the later one stands.
+            _ => {
+                earlier.insert(key.clone(), change.clone());
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::json;
+
+    use super::*;
+
+    fn object(value: Value) -> Map<String, Value> {
+        match value {
+            Value::Object(map) => map,
+            other => panic!("{other} is not an object"),
+        }
+    }
+
+    fn check(before: Value, patch: Value, after: Value) {
+        let mut target = object(before);
+        merge(&mut target, &object(patch));
+        assert_eq!(Value::Object(target), after);
+    }
+
+    #[test]
+    fn objects_merge_values_replace_and_null_deletes() {
+        check(json!({"a": {"b": 1}}), json!({"a": {"c": 2}}), json!({"a": {"b": 1, "c": 2}}));
+        check(json!({"a": [1, 2]}), json!({"a": [3]}), json!({"a": [3]}));
+        check(json!({"a": 1, "b": 2}), json!({"a": null}), json!({"b": 2}));
+        check(json!({"a": 1}), json!({"a": {"b": 2}}), json!({"a": {"b": 2}}));
+        check(json!({"a": {"b": 1}}), json!({"a": 2}), json!({"a": 2}));
+    }
+
+    #[test]
+    fn a_null_below_a_key_that_is_not_there_makes_an_empty_object() {
+        check(json!({}), json!({"p": {"q": null}}), json!({"p": {}}));
+        check(json!({}), json!({"p": null}), json!({}));
+    }
+
+    fn patches() -> impl Strategy<Value = Map<String, Value>> {
+        let leaf = prop_oneof![Just(Value::Null), (0..9i64).prop_map(Value::from)];
+        let value = leaf.prop_recursive(3, 20, 4, |inner| {
+            proptest::collection::hash_map("[abc]", inner, 0..3)
+                .prop_map(|map| Value::Object(map.into_iter().collect()))
+        });
+        proptest::collection::hash_map("[abc]", value, 0..3)
+            .prop_map(|map| map.into_iter().collect())
+    }
+
+    proptest! {
+        #[test]
+        fn merging_a_patch_twice_changes_nothing_more(start in patches(), patch in patches()) {
+            let mut once = Map::new();
+            merge(&mut once, &start);
+            merge(&mut once, &patch);
+            let mut twice = once.clone();
+            merge(&mut twice, &patch);
+            prop_assert_eq!(once, twice);
+        }
+
+        #[test]
+        fn merged_patches_do_what_both_did_where_no_object_was_replaced(
+            start in patches(), first in proptest::collection::hash_map("[abc]", 0..9i64, 0..3),
+            second in patches(),
+        ) {
+            let first: Map<String, Value> = first.into_iter().map(|(k, v)| (k, v.into())).collect();
+            prop_assume!(!start.values().any(Value::is_object));
+            let (mut in_turn, mut at_once) = (start.clone(), start);
+            merge(&mut in_turn, &first);
+            merge(&mut in_turn, &second);
+            let mut both = first;
+            merge_patches(&mut both, &second);
+            merge(&mut at_once, &both);
+            prop_assert_eq!(in_turn, at_once);
+        }
+    }
+}

@@ -1,0 +1,130 @@
+//! What a device sees of its twin.
+
+use serde_json::{Map, Value, json};
+
+use super::VERSION;
+
+/// The body of the answer to a twin get: both sections, each with its version.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct DeviceTwin {
+    /// The desired properties.
+    pub desired: Map<String, Value>,
+    /// Their version.
+    pub desired_version: u64,
+    /// The reported properties.
+    pub reported: Map<String, Value>,
+    /// Their version.
+    pub reported_version: u64,
+}
+
+/// A change of the desired properties: a patch, `null` deletes.
+#[derive(Debug, Clone, PartialEq)]
+pub struct DesiredPatch {
+    /// The change.
+    pub patch: Map<String, Value>,
+    /// The version after it.
+    pub version: u64,
+}
+
+/// Why a body is not what it should be.
+#[derive(Debug, thiserror::Error)]
+pub enum TwinBodyError {
+    /// Not JSON.
+    #[error("body is not JSON")]
+    NotJson(#[from] serde_json::Error),
+    /// JSON, but not an object.
+    #[error("{0} is not a JSON object")]
+    NotAnObject(&'static str),
+    /// An object without its version.
+    #[error("{0} has no $version")]
+    NoVersion(&'static str),
+}
+
+impl DeviceTwin {
+    /// Reads `{"desired":{…,"$version":4},"reported":{…,"$version":7}}`.
+    pub fn parse(body: &[u8]) -> Result<DeviceTwin, TwinBodyError> {
+        let mut body = object("twin", serde_json::from_slice(body)?)?;
+        let mut section = |name| object(name, body.remove(name).unwrap_or_default());
+        let (desired, reported) = (section("desired")?, section("reported")?);
+        let (desired, desired_version) = versioned("desired", desired)?;
+        let (reported, reported_version) = versioned("reported", reported)?;
+        Ok(DeviceTwin { desired, desired_version, reported, reported_version })
+    }
+
+    /// The body to send.
+    #[must_use]
+    pub fn to_json(&self) -> Value {
+        json!({
+            "desired": with_version(&self.desired, self.desired_version),
+            "reported": with_version(&self.reported, self.reported_version),
+        })
+    }
+}
+
+impl DesiredPatch {
+    /// Reads a patch with its `$version`.
+    pub fn parse(body: &[u8]) -> Result<DesiredPatch, TwinBodyError> {
+        let body = object("patch", serde_json::from_slice(body)?)?;
+        let (patch, version) = versioned("patch", body)?;
+        Ok(DesiredPatch { patch, version })
+    }
+
+    /// The body to send.
+    #[must_use]
+    pub fn to_json(&self) -> Value {
+        with_version(&self.patch, self.version)
+    }
+}
+
+fn object(what: &'static str, value: Value) -> Result<Map<String, Value>, TwinBodyError> {
+    match value {
+        Value::Object(object) => Ok(object),
+        _ => Err(TwinBodyError::NotAnObject(what)),
+    }
+}
+
+fn versioned(
+    what: &'static str,
+    mut object: Map<String, Value>,
+) -> Result<(Map<String, Value>, u64), TwinBodyError> {
+    let version = object.remove(VERSION).and_then(|version| version.as_u64());
+    Ok((object, version.ok_or(TwinBodyError::NoVersion(what))?))
+}
+
+fn with_version(body: &Map<String, Value>, version: u64) -> Value {
+    let mut body = body.clone();
+    body.insert(VERSION.to_owned(), version.into());
+    Value::Object(body)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_twin_reads_back_as_it_was_written() {
+        let body = json!({"desired": {"a": 1, "$version": 4}, "reported": {"$version": 7}});
+        let twin = DeviceTwin::parse(body.to_string().as_bytes()).unwrap();
+        assert_eq!((twin.desired_version, twin.reported_version), (4, 7));
+        assert_eq!(twin.to_json(), body);
+    }
+
+    #[test]
+    fn a_patch_reads_back_as_it_was_written_nulls_included() {
+        let body = json!({"z": 5, "q": null, "$version": 2});
+        let patch = DesiredPatch::parse(body.to_string().as_bytes()).unwrap();
+        assert_eq!(patch.version, 2);
+        assert_eq!(patch.to_json(), body);
+    }
+
+    #[test]
+    fn a_body_without_version_or_of_another_kind_is_refused() {
+        for bad in
+            ["", "[]", "{}", r#"{"desired":{},"reported":{"$version":1}}"#, "{\"desired\":1}"]
+        {
+            assert!(DeviceTwin::parse(bad.as_bytes()).is_err(), "{bad}");
+        }
+        let error = DesiredPatch::parse(br#"{"a":1}"#).unwrap_err();
+        assert_eq!(error.to_string(), "patch has no $version");
+    }
+}

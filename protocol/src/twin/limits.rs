@@ -1,0 +1,178 @@
+//! What tags and properties may hold (documentation of IoT Hub, device twins).
+
+use serde_json::{Map, Value};
+
+use super::{MAX_DEPTH, MAX_INTEGER, MAX_KEY_BYTES, MAX_STRING_BYTES, MIN_INTEGER};
+
+/// Why a change of a twin is refused; names the place.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum PatchError {
+    /// A key that breaks the rules.
+    #[error("key `{0}` must not be empty or have a control character, `.`, `$` or a space")]
+    Key(String),
+    /// A key past its limit.
+    #[error("a key below `{path}` has {bytes} bytes; at most {MAX_KEY_BYTES} are allowed")]
+    LongKey {
+        /// Where.
+        path: String,
+        /// How long.
+        bytes: usize,
+    },
+    /// A text past its limit.
+    #[error("the text at `{path}` has {bytes} bytes; at most {MAX_STRING_BYTES} are allowed")]
+    LongString {
+        /// Where.
+        path: String,
+        /// How long.
+        bytes: usize,
+    },
+    /// An integer past its range.
+    #[error("the integer at `{0}` is outside {MIN_INTEGER} to {MAX_INTEGER}")]
+    Integer(String),
+    /// Too many objects within one another.
+    #[error("`{0}` lies more than {MAX_DEPTH} levels deep")]
+    Depth(String),
+    /// The whole, after the change.
+    #[error("{what} would have {bytes} bytes; at most {most} are allowed")]
+    Size {
+        /// "tags", "desired properties" or "reported properties".
+        what: &'static str,
+        /// How large.
+        bytes: usize,
+        /// How large it may be.
+        most: usize,
+    },
+}
+
+/// Checks keys, texts, integers and depth of a patch or a whole section.
+pub fn check_patch(patch: &Map<String, Value>) -> Result<(), PatchError> {
+    check_object(patch, "", 1)
+}
+
+fn check_object(object: &Map<String, Value>, path: &str, depth: usize) -> Result<(), PatchError> {
+    for (key, value) in object {
+        let bad = |c: char| c.is_control() || matches!(c, '.' | '$' | ' ');
+        let here = || if path.is_empty() { shown(key) } else { format!("{path}.{}", shown(key)) };
+        if key.len() > MAX_KEY_BYTES {
+            return Err(PatchError::LongKey { path: path.to_owned(), bytes: key.len() });
+        }
+        if key.is_empty() || key.contains(bad) {
+            return Err(PatchError::Key(here()));
+        }
+        if depth > MAX_DEPTH {
+            return Err(PatchError::Depth(here()));
+        }
+        check_value(value, &here, depth)?;
+    }
+    Ok(())
+}
+
+fn check_value(value: &Value, path: &dyn Fn() -> String, depth: usize) -> Result<(), PatchError> {
+    match value {
+        Value::String(text) if text.len() > MAX_STRING_BYTES => {
+            Err(PatchError::LongString { path: path(), bytes: text.len() })
+        }
+        Value::Number(number) => {
+            let whole = number.as_i64().map(|n| (MIN_INTEGER..=MAX_INTEGER).contains(&n));
+            // Past i64, serde_json holds u64.
+            match whole.unwrap_or(!number.is_u64()) {
+                true => Ok(()),
+                false => Err(PatchError::Integer(path())),
+            }
+        }
+        Value::Array(items) => items.iter().try_for_each(|item| check_value(item, path, depth + 1)),
+        Value::Object(object) => check_object(object, &path(), depth + 1),
+        _ => Ok(()),
+    }
+}
+
+/// A key for an error text.
+fn shown(key: &str) -> String {
+    key.chars().take(40).flat_map(char::escape_debug).collect()
+}
+
+/// Checks the size of a whole section or of the tags.
+pub fn check_size(
+    what: &'static str,
+    body: &Map<String, Value>,
+    most: usize,
+) -> Result<(), PatchError> {
+    match size(body) {
+        bytes if bytes > most => Err(PatchError::Size { what, bytes, most }),
+        _ => Ok(()),
+    }
+}
+
+/// The size as IoT Hub counts it: keys and texts by their characters without
+/// control characters, numbers 8, booleans 4, containers by what they hold.
+#[must_use]
+pub fn size(body: &Map<String, Value>) -> usize {
+    body.iter().map(|(key, value)| characters(key) + size_of(value)).sum()
+}
+
+fn size_of(value: &Value) -> usize {
+    match value {
+        Value::Null => 0,
+        Value::Bool(_) => 4,
+        Value::Number(_) => 8,
+        Value::String(text) => characters(text),
+        Value::Array(items) => items.iter().map(size_of).sum(),
+        Value::Object(object) => size(object),
+    }
+}
+
+fn characters(text: &str) -> usize {
+    text.chars().filter(|c| !c.is_control()).count()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn check(patch: &Value) -> Result<(), PatchError> {
+        check_patch(patch.as_object().unwrap())
+    }
+
+    fn nested(levels: usize) -> Value {
+        (1..levels).fold(json!({"k": 1}), |inner, _| json!({"k": inner}))
+    }
+
+    #[test]
+    fn values_at_their_limits_are_taken_and_one_more_is_not() {
+        for (good, bad) in [
+            (json!({"a": MAX_INTEGER}), json!({"a": MAX_INTEGER + 1})),
+            (json!({"a": MIN_INTEGER}), json!({"a": MIN_INTEGER - 1})),
+            (json!({"a": 1.5e300}), json!({"a": u64::MAX})),
+            (json!({"a": "x".repeat(4096)}), json!({"a": "x".repeat(4097)})),
+            (json!({"x".repeat(1024): 1}), json!({"x".repeat(1025): 1})),
+            (nested(10), nested(11)),
+        ] {
+            assert_eq!(check(&good), Ok(()), "{good}");
+            assert!(check(&bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn an_error_names_the_place() {
+        let error = check(&json!({"a": {"b c": 1}})).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "key `a.b c` must not be empty or have a control character, `.`, `$` or a space"
+        );
+        for bad in ["$a", "a.b", "", "a\u{1}"] {
+            assert!(check(&json!({bad: 1})).is_err(), "{bad:?}");
+        }
+        let error = check(&json!({"a": [{"b": u64::MAX}]})).unwrap_err();
+        assert!(error.to_string().contains("`a.b`"), "{error}");
+    }
+
+    #[test]
+    fn size_counts_characters_numbers_and_booleans() {
+        let body = json!({"ab": "äö\u{1}", "n": 1, "b": true, "o": {"x": [1, null]}});
+        assert_eq!(size(body.as_object().unwrap()), 2 + 2 + 1 + 8 + 1 + 4 + 1 + 1 + 8);
+        let error = check_size("tags", body.as_object().unwrap(), 27).unwrap_err();
+        assert_eq!(error.to_string(), "tags would have 28 bytes; at most 27 are allowed");
+    }
+}

@@ -1,0 +1,176 @@
+//! Desired or reported properties with their version and metadata.
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, json};
+
+use super::limits::{PatchError, check_patch, check_size};
+use super::{MAX_SECTION_BYTES, METADATA, VERSION, merge};
+
+/// Half of a twin's properties.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Section {
+    /// The properties themselves.
+    pub body: Map<String, Value>,
+    /// When each of them last changed; see [`Section::to_json`].
+    pub metadata: Map<String, Value>,
+    /// Begins at 1 and grows by 1 with each change.
+    pub version: u64,
+    stamp: Stamp,
+}
+
+/// What the metadata says of each property.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Stamp {
+    /// `$lastUpdated`: reported properties.
+    Time,
+    /// `$lastUpdated` and `$lastUpdatedVersion`: desired properties.
+    TimeAndVersion,
+}
+
+impl Section {
+    /// An empty section. `now` is RFC 3339, as in all that follows.
+    #[must_use]
+    pub fn new(stamp: Stamp, now: &str) -> Section {
+        let metadata = Map::from_iter([("$lastUpdated".to_owned(), Value::from(now))]);
+        Section { body: Map::new(), metadata, version: 1, stamp }
+    }
+
+    /// Merges a patch. On an error nothing has changed.
+    pub fn apply(&mut self, patch: &Map<String, Value>, now: &str) -> Result<(), PatchError> {
+        check_patch(patch)?;
+        let mut body = self.body.clone();
+        merge(&mut body, patch);
+        check_size(self.what(), &body, MAX_SECTION_BYTES)?;
+        self.body = body;
+        self.version += 1;
+        let marks = self.marks(now);
+        touch(&mut self.metadata, patch, &marks);
+        Ok(())
+    }
+
+    /// Replaces everything. On an error nothing has changed.
+    pub fn replace(&mut self, mut body: Map<String, Value>, now: &str) -> Result<(), PatchError> {
+        drop_nulls(&mut body);
+        check_patch(&body)?;
+        check_size(self.what(), &body, MAX_SECTION_BYTES)?;
+        self.version += 1;
+        self.metadata = Map::new();
+        let marks = self.marks(now);
+        touch(&mut self.metadata, &body, &marks);
+        self.body = body;
+        Ok(())
+    }
+
+    /// The service's view: the properties, `$metadata` and `$version`.
+    #[must_use]
+    pub fn to_json(&self) -> Value {
+        let mut json = self.body.clone();
+        json.insert(METADATA.to_owned(), Value::Object(self.metadata.clone()));
+        json.insert(VERSION.to_owned(), Value::from(self.version));
+        Value::Object(json)
+    }
+
+    fn what(&self) -> &'static str {
+        match self.stamp {
+            Stamp::Time => "reported properties",
+            Stamp::TimeAndVersion => "desired properties",
+        }
+    }
+
+    fn marks(&self, now: &str) -> Map<String, Value> {
+        let marks = match self.stamp {
+            Stamp::Time => json!({"$lastUpdated": now}),
+            Stamp::TimeAndVersion => {
+                json!({"$lastUpdated": now, "$lastUpdatedVersion": self.version})
+            }
+        };
+        match marks {
+            Value::Object(marks) => marks,
+            _ => unreachable!("both are written as objects"),
+        }
+    }
+}
+
+/// Marks what a patch has touched, and forgets what it has deleted.
+fn touch(
+    metadata: &mut Map<String, Value>,
+    patch: &Map<String, Value>,
+    marks: &Map<String, Value>,
+) {
+    metadata.extend(marks.clone());
+    for (key, change) in patch {
+        match change {
+            Value::Null => {
+                metadata.remove(key);
+            }
+            Value::Object(change) => {
+                let slot = metadata.entry(key.as_str()).or_insert_with(|| json!({}));
+                if let Value::Object(inner) = slot {
+                    touch(inner, change, marks);
+                }
+            }
+            _ => {
+                metadata.insert(key.clone(), Value::Object(marks.clone()));
+            }
+        }
+    }
+}
+
+fn drop_nulls(body: &mut Map<String, Value>) {
+    body.retain(|_, value| !value.is_null());
+    for value in body.values_mut() {
+        if let Value::Object(inner) = value {
+            drop_nulls(inner);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn object(value: Value) -> Map<String, Value> {
+        value.as_object().unwrap().clone()
+    }
+
+    #[test]
+    fn a_patch_stamps_what_it_touches_as_recorded() {
+        let mut desired = Section::new(Stamp::TimeAndVersion, "T0");
+        assert_eq!(desired.to_json(), json!({"$metadata": {"$lastUpdated": "T0"}, "$version": 1}));
+
+        desired.apply(&object(json!({"a": {"b": 1}})), "T").unwrap();
+
+        let mark = json!({"$lastUpdated": "T", "$lastUpdatedVersion": 2});
+        let mut metadata = mark.clone();
+        metadata["a"] = mark.clone();
+        metadata["a"]["b"] = mark;
+        assert_eq!(desired.to_json(), json!({"a": {"b": 1}, "$metadata": metadata, "$version": 2}));
+    }
+
+    #[test]
+    fn reported_properties_have_no_version_per_key() {
+        let mut reported = Section::new(Stamp::Time, "T0");
+        reported.apply(&object(json!({"x": 1, "y": 2})), "T1").unwrap();
+        reported.apply(&object(json!({"x": null})), "T2").unwrap();
+        assert_eq!(
+            reported.to_json(),
+            json!({"y": 2, "$version": 3,
+                "$metadata": {"$lastUpdated": "T2", "y": {"$lastUpdated": "T1"}}})
+        );
+    }
+
+    #[test]
+    fn a_replacement_keeps_nothing_and_a_refused_change_changes_nothing() {
+        let mut desired = Section::new(Stamp::TimeAndVersion, "T0");
+        desired.apply(&object(json!({"a": 1})), "T1").unwrap();
+        desired.replace(object(json!({"b": 2, "c": null})), "T2").unwrap();
+        assert_eq!(Value::Object(desired.body.clone()), json!({"b": 2}));
+        assert_eq!(desired.version, 3);
+
+        let before = desired.clone();
+        let large: Map<_, _> = (0..9).map(|n| (n.to_string(), "x".repeat(4000).into())).collect();
+        assert!(desired.apply(&large, "T3").is_err());
+        assert!(desired.apply(&object(json!({"$a": 1})), "T3").is_err());
+        assert_eq!(desired, before);
+    }
+}

@@ -1,0 +1,165 @@
+//! The MQTT user name, in which a device says who it is and which API it speaks.
+//!
+//! ```text
+//! {hub}/{client id}/?api-version={v}&DeviceClientType={client}[&model-id={dtmi}]
+//! {hub}/{client id}/api-version={v}          (the older form, without `?`)
+//! ```
+//!
+//! The client id is `{device}` or `{device}/{module}`.
+
+use std::fmt;
+use std::str::FromStr;
+
+use crate::host_name::{HostName, HostNameError};
+use crate::id::{DeviceId, IdError, ModuleId};
+use crate::percent;
+
+/// The API version that the product's own device end speaks.
+pub const API_VERSION: &str = "2021-04-12";
+
+/// What stands in a CONNECT's user name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UserName {
+    /// The hub as the device knows it.
+    pub host: HostName,
+    /// Who connects.
+    pub device: DeviceId,
+    /// The module, where it is one that connects.
+    pub module: Option<ModuleId>,
+    /// Any text; hubs answer all versions alike.
+    pub api_version: String,
+    /// The client's name and version.
+    pub client_type: Option<String>,
+    /// The Plug and Play model that the device says it is.
+    pub model_id: Option<String>,
+}
+
+/// Why a text is not such a user name.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum UserNameError {
+    /// Not host, client id and query.
+    #[error("user name is not `HUB/DEVICE/?api-version=VERSION`")]
+    Form,
+    /// The host part.
+    #[error("user name's host")]
+    Host(#[from] HostNameError),
+    /// The device or module part.
+    #[error("user name's client id")]
+    Id(#[from] IdError),
+    /// The query has no version.
+    #[error("user name has no api-version")]
+    NoApiVersion,
+}
+
+impl UserName {
+    /// The MQTT client id that must go with it.
+    #[must_use]
+    pub fn client_id(&self) -> String {
+        match &self.module {
+            None => self.device.to_string(),
+            Some(module) => format!("{}/{module}", self.device),
+        }
+    }
+}
+
+impl FromStr for UserName {
+    type Err = UserNameError;
+
+    fn from_str(text: &str) -> Result<UserName, UserNameError> {
+        // The query begins behind the last slash before it: ids may hold `?`.
+        let (path, query) = text
+            .split_once("/?")
+            .or_else(|| {
+                text.rsplit_once('/').filter(|(_, query)| query.starts_with("api-version="))
+            })
+            .ok_or(UserNameError::Form)?;
+        let mut segments = path.split('/');
+        let host = segments.next().unwrap_or_default().parse()?;
+        let device = segments.next().ok_or(UserNameError::Form)?.parse()?;
+        let module = segments.next().map(str::parse).transpose()?;
+        if segments.next().is_some() {
+            return Err(UserNameError::Form);
+        }
+        let (mut api_version, mut client_type, mut model_id) = (None, None, None);
+        for (name, value) in query.split('&').filter_map(|pair| pair.split_once('=')) {
+            let slot = match name {
+                "api-version" => &mut api_version,
+                "DeviceClientType" => &mut client_type,
+                "model-id" => &mut model_id,
+                _ => continue,
+            };
+            *slot = Some(percent::decode(value).ok_or(UserNameError::Form)?.into_owned());
+        }
+        let api_version = api_version.ok_or(UserNameError::NoApiVersion)?;
+        Ok(UserName { host, device, module, api_version, client_type, model_id })
+    }
+}
+
+impl fmt::Display for UserName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}/?api-version={}", self.host, self.client_id(), self.api_version)?;
+        if let Some(client) = &self.client_type {
+            write!(f, "&DeviceClientType={}", percent::encode(client))?;
+        }
+        if let Some(model) = &self.model_id {
+            write!(f, "&model-id={}", percent::encode(model))?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(text: &str) -> UserName {
+        text.parse().unwrap_or_else(|e| panic!("{text}: {e}"))
+    }
+
+    #[test]
+    fn the_forms_of_the_official_clients_are_read() {
+        let python = check(
+            "localhost/d1/?api-version=2019-10-01&DeviceClientType=azure-iot-device-iothub-py%2F2.14.0%283.11.7%3BLinux%29",
+        );
+        assert_eq!(python.client_id(), "d1");
+        assert_eq!(
+            python.client_type.as_deref(),
+            Some("azure-iot-device-iothub-py/2.14.0(3.11.7;Linux)")
+        );
+        let node = check(
+            "localhost:18883/n1/?api-version=2021-04-12&model-id=dtmi:com:example:Thermostat;1&DeviceClientType=azure-iot-device%2F1.18.4",
+        );
+        assert_eq!(node.model_id.as_deref(), Some("dtmi:com:example:Thermostat;1"));
+        assert_eq!(check("h/d/m/?api-version=1").client_id(), "d/m");
+        assert_eq!(check("h/d/api-version=2016-11-14").api_version, "2016-11-14");
+    }
+
+    #[test]
+    fn a_user_name_reads_back_as_it_was_written() {
+        let user = UserName {
+            host: "localhost:8883".parse().unwrap(),
+            device: "d%1".parse().unwrap(),
+            module: None,
+            api_version: API_VERSION.to_owned(),
+            client_type: Some("behaviour-host/0.1.0 (a & b)".to_owned()),
+            model_id: Some("dtmi:x;1".to_owned()),
+        };
+        assert_eq!(check(&user.to_string()), user);
+    }
+
+    #[test]
+    fn what_is_not_a_user_name_is_refused() {
+        for bad in
+            ["", "h", "h/d", "h/d/", "h/d/?x=1", "/d/?api-version=1", "h/d/m/x/?api-version=1"]
+        {
+            assert!(bad.parse::<UserName>().is_err(), "{bad}");
+        }
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn no_text_makes_the_parser_panic(text in "[ -~]{0,60}") {
+            let _ = text.parse::<UserName>();
+        }
+    }
+}
