@@ -13,17 +13,15 @@ mod lexer;
 mod parser;
 mod syntax;
 
+use protocol::rest::MAX_QUERY_CHARACTERS;
 use serde_json::Value;
 
 pub(crate) use syntax::{Query, Source};
 
-/// The longest query text, in characters.
-const MAX_CHARACTERS: usize = 8192;
-
 /// Why a text is not a query.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum QueryError {
-    #[error("query of {0} characters, {MAX_CHARACTERS} are allowed")]
+    #[error("query of {0} characters, {MAX_QUERY_CHARACTERS} are allowed")]
     TooLong(usize),
     #[error("query, character {position}: {reason}")]
     Syntax { position: usize, reason: String },
@@ -38,7 +36,7 @@ impl QueryError {
 /// The query that `text` says.
 pub(crate) fn parse(text: &str) -> Result<Query, QueryError> {
     let characters = text.chars().count();
-    if characters > MAX_CHARACTERS {
+    if characters > MAX_QUERY_CHARACTERS {
         return Err(QueryError::TooLong(characters));
     }
     parser::parse(text)

@@ -1,0 +1,122 @@
+//! Shared access policies: who may call what of the REST API.
+//!
+//! A token names its policy (`skn`), is signed with the policy's key and covers
+//! the address that is asked for. [`Policies::check`] holds a token against all
+//! of that; [`needed`] says what a request asks for.
+//!
+//! The names and rights are those of a new IoT Hub. It does not know devices'
+//! own keys.
+
+use std::collections::BTreeMap;
+
+use axum::http::Method;
+use protocol::host_name::HostName;
+use protocol::sas::{Key, SasToken};
+
+/// A right that a policy grants.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Permission {
+    /// Twins, methods and queries.
+    ServiceConnect,
+    RegistryRead,
+    RegistryReadWrite,
+    /// What devices do.
+    DeviceConnect,
+}
+
+use Permission::{DeviceConnect, RegistryRead, RegistryReadWrite, ServiceConnect};
+
+/// The policies of a new hub, with what each of them grants.
+pub(crate) const GRANTS: [(&str, &[Permission]); 5] = [
+    ("iothubowner", &[ServiceConnect, RegistryRead, RegistryReadWrite, DeviceConnect]),
+    ("service", &[ServiceConnect]),
+    ("device", &[DeviceConnect]),
+    ("registryRead", &[RegistryRead]),
+    ("registryReadWrite", &[RegistryRead, RegistryReadWrite]),
+];
+
+/// Why a token does not do. For the log: a caller is told only that it does not.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum Denied {
+    #[error("no Authorization header")]
+    Absent,
+    #[error("the Authorization header is not a SAS token")]
+    NotAToken,
+    #[error("the token names no policy")]
+    NoPolicy,
+    #[error("there is no policy `{0}`")]
+    UnknownPolicy(String),
+    #[error("policy `{policy}` does not grant {needed:?}")]
+    NotGranted { policy: String, needed: Permission },
+    #[error("the token is not for `{0}`")]
+    OtherResource(String),
+    #[error("the token expired at {0}")]
+    Expired(u64),
+    #[error("the signature is wrong")]
+    WrongSignature,
+}
+
+/// The keys of all policies, and the names this hub goes by.
+pub(crate) struct Policies {
+    keys: BTreeMap<String, Key>,
+    hosts: Vec<HostName>,
+}
+
+impl Policies {
+    pub(crate) fn new(keys: BTreeMap<String, Key>, hosts: Vec<HostName>) -> Policies {
+        Policies { keys, hosts }
+    }
+
+    /// The key of a policy.
+    pub(crate) fn key(&self, policy: &str) -> Option<&Key> {
+        self.keys.get(policy)
+    }
+
+    /// Whether this is a name of this hub, with whatever port.
+    pub(crate) fn is_own_name(&self, host: &HostName) -> bool {
+        self.hosts.iter().any(|own| own.matches(host))
+    }
+
+    /// Whether `token` is for `path` of this hub, by whichever of its names.
+    pub(crate) fn covers(&self, token: &SasToken, path: &str) -> bool {
+        self.hosts.iter().any(|own| token.covers(&format!("{}{path}", own.name())))
+    }
+
+    /// Holds a token of a policy against what is asked for.
+    pub(crate) fn check(
+        &self,
+        token: &SasToken,
+        path: &str,
+        needed: Permission,
+        now_unix: u64,
+    ) -> Result<(), Denied> {
+        let policy = token.policy().ok_or(Denied::NoPolicy)?;
+        let unknown = || Denied::UnknownPolicy(policy.to_owned());
+        let key = self.keys.get(policy).ok_or_else(unknown)?;
+        let (_, granted) = GRANTS.iter().find(|(name, _)| *name == policy).ok_or_else(unknown)?;
+        if !token.verify(key) {
+            return Err(Denied::WrongSignature);
+        }
+        if !self.covers(token, path) {
+            return Err(Denied::OtherResource(path.to_owned()));
+        }
+        if token.expired_at(now_unix) {
+            return Err(Denied::Expired(token.expiry()));
+        }
+        if !granted.contains(&needed) {
+            return Err(Denied::NotGranted { policy: policy.to_owned(), needed });
+        }
+        Ok(())
+    }
+}
+
+/// What a request must be allowed.
+pub(crate) fn needed(method: &Method, path: &str) -> Permission {
+    let registry = path.starts_with("/devices") && !path.starts_with("/devices/query")
+        || path.starts_with("/statistics");
+    match (registry, method == Method::GET) {
+        (true, true) => RegistryRead,
+        (true, false) => RegistryReadWrite,
+        (false, _) => ServiceConnect,
+    }
+}

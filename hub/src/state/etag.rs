@@ -1,0 +1,73 @@
+//! Etags, and the condition `If-Match` puts on a write.
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+
+/// The etag of a twin: its counter, eight bytes with the highest first.
+pub(super) fn of_twin(counter: u64) -> String {
+    STANDARD.encode(counter.to_be_bytes())
+}
+
+/// The etag of an identity: its number, in digits.
+pub(super) fn of_identity(number: u32) -> String {
+    STANDARD.encode(number.to_string())
+}
+
+/// What a request's `If-Match` header asks for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum IfMatch {
+    /// No header, or an empty one.
+    Absent,
+    /// Whatever is there, as long as something is.
+    Any,
+    Etag(String),
+}
+
+impl IfMatch {
+    /// Reads the header. Python and Node send the star within quotes.
+    pub(crate) fn parse(header: Option<&str>) -> IfMatch {
+        let text = header.unwrap_or_default().trim();
+        let text = text.strip_prefix("W/").unwrap_or(text);
+        let bare = text.strip_prefix('"').and_then(|t| t.strip_suffix('"')).unwrap_or(text);
+        match bare {
+            "" => IfMatch::Absent,
+            "*" => IfMatch::Any,
+            etag => IfMatch::Etag(etag.to_owned()),
+        }
+    }
+
+    /// Whether something with this etag may be written.
+    pub(crate) fn admits(&self, current: &str) -> bool {
+        match self {
+            IfMatch::Absent | IfMatch::Any => true,
+            IfMatch::Etag(etag) => etag == current,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_star_means_any_with_and_without_quotes() {
+        for (header, read) in [
+            (None, IfMatch::Absent),
+            (Some(""), IfMatch::Absent),
+            (Some("\"\""), IfMatch::Absent),
+            (Some("*"), IfMatch::Any),
+            (Some("\"*\""), IfMatch::Any),
+            (Some("\"AAAAAAAAAAE=\""), IfMatch::Etag("AAAAAAAAAAE=".into())),
+            (Some("AAAAAAAAAAE="), IfMatch::Etag("AAAAAAAAAAE=".into())),
+            (Some("W/\"x\""), IfMatch::Etag("x".into())),
+        ] {
+            assert_eq!(IfMatch::parse(header), read, "{header:?}");
+        }
+    }
+
+    #[test]
+    fn etags_have_the_forms_of_the_service() {
+        assert_eq!(of_twin(1), "AAAAAAAAAAE=");
+        assert_eq!(of_identity(403_898_921), "NDAzODk4OTIx");
+    }
+}

@@ -1,0 +1,186 @@
+//! An identity: whether a device or module may connect, and with which keys.
+
+use std::fmt;
+
+use protocol::error::{ErrorCode, HubError};
+use protocol::registry::{DeviceStatus, SymmetricKeys};
+use protocol::sas::Key;
+use protocol::twin::Thumbprints;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use super::{etag, now, random_bytes};
+
+/// The identity of a device or module, as it is kept.
+#[derive(Clone, Serialize, Deserialize)]
+pub(super) struct Identity {
+    /// New for each device that is made under an id that was used before.
+    pub(super) generation: String,
+    pub(super) etag: u32,
+    pub(super) status: DeviceStatus,
+    pub(super) status_reason: Option<String>,
+    pub(super) status_updated: Option<String>,
+    pub(super) authentication: Authentication,
+    pub(super) iot_edge: bool,
+    pub(super) managed_by: Option<String>,
+}
+
+/// How it proves who it is.
+#[derive(Clone, Serialize, Deserialize)]
+pub(super) struct Authentication {
+    pub(super) kind: AuthenticationKind,
+    pub(super) primary: KeyText,
+    pub(super) secondary: KeyText,
+    pub(super) thumbprints: Thumbprints,
+}
+
+/// The names are those of the documentation of IoT Hub, identity registry.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) enum AuthenticationKind {
+    Sas,
+    SelfSigned,
+    CertificateAuthority,
+    None,
+}
+
+/// A key that is kept as text; its debug form shows nothing.
+#[derive(Clone)]
+pub(super) struct KeyText(pub(super) Key);
+
+impl fmt::Debug for KeyText {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("KeyText(..)")
+    }
+}
+
+impl Serialize for KeyText {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.0.to_base64())
+    }
+}
+
+impl<'de> Deserialize<'de> for KeyText {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<KeyText, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        text.parse().map(KeyText).map_err(serde::de::Error::custom)
+    }
+}
+
+/// An identity as a request describes it. What is absent stays as it is.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub(crate) struct IdentityRequest {
+    pub(crate) device_id: Option<String>,
+    pub(crate) module_id: Option<String>,
+    status: Option<DeviceStatus>,
+    status_reason: Option<String>,
+    authentication: Option<AuthenticationRequest>,
+    capabilities: Option<Capabilities>,
+    managed_by: Option<String>,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct AuthenticationRequest {
+    #[serde(rename = "type")]
+    kind: Option<AuthenticationKind>,
+    symmetric_key: Option<SymmetricKeys>,
+    x509_thumbprint: Option<Thumbprints>,
+}
+
+#[derive(Debug, Clone, Copy, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct Capabilities {
+    iot_edge: bool,
+}
+
+impl Identity {
+    /// A new identity. Keys that are not given, or empty, are made.
+    pub(super) fn new(request: &IdentityRequest) -> Result<Identity, HubError> {
+        let blank = Identity {
+            generation: generation()?,
+            etag: 0,
+            status: DeviceStatus::Enabled,
+            status_reason: None,
+            status_updated: None,
+            authentication: Authentication {
+                kind: AuthenticationKind::Sas,
+                primary: random_key()?,
+                secondary: random_key()?,
+                thumbprints: Thumbprints::default(),
+            },
+            iot_edge: false,
+            managed_by: None,
+        };
+        let mut identity = blank.changed(request)?;
+        identity.status_updated = None;
+        Ok(identity)
+    }
+
+    /// This identity as `request` wants it. Empty keys leave the old ones: the
+    /// Node client sends them with every update, and a device whose keys were
+    /// made anew could not connect any more.
+    pub(super) fn changed(&self, request: &IdentityRequest) -> Result<Identity, HubError> {
+        let mut changed = self.clone();
+        if let Some(status) = request.status {
+            changed.status = status;
+        }
+        if changed.status != self.status {
+            changed.status_updated = Some(now());
+        }
+        changed.status_reason.clone_from(&request.status_reason);
+        if let Some(capabilities) = request.capabilities {
+            changed.iot_edge = capabilities.iot_edge;
+        }
+        if let Some(manager) = &request.managed_by {
+            changed.managed_by = Some(manager.clone());
+        }
+        if let Some(wanted) = &request.authentication {
+            let authentication = &mut changed.authentication;
+            authentication.kind = wanted.kind.unwrap_or(authentication.kind);
+            if let Some(keys) = &wanted.symmetric_key {
+                set_key(&mut authentication.primary, "primaryKey", keys.primary_key.as_deref())?;
+                let secondary = keys.secondary_key.as_deref();
+                set_key(&mut authentication.secondary, "secondaryKey", secondary)?;
+            }
+            if let Some(thumbprints) = &wanted.x509_thumbprint {
+                authentication.thumbprints = thumbprints.clone();
+            }
+        }
+        changed.etag = next_etag(self.etag)?;
+        Ok(changed)
+    }
+
+    pub(super) fn etag_text(&self) -> String {
+        etag::of_identity(self.etag)
+    }
+}
+
+fn set_key(key: &mut KeyText, name: &str, text: Option<&str>) -> Result<(), HubError> {
+    let Some(text) = text.filter(|text| !text.is_empty()) else { return Ok(()) };
+    let parsed = text.parse().map_err(|_| {
+        HubError::new(ErrorCode::ArgumentInvalid, format!("{name} is not a base64 key"))
+    })?;
+    *key = KeyText(parsed);
+    Ok(())
+}
+
+fn random_key() -> Result<KeyText, HubError> {
+    let key = Key::from_bytes(&random::<32>()?);
+    Ok(KeyText(key.map_err(|error| HubError::new(ErrorCode::ServerError, error.to_string()))?))
+}
+
+fn generation() -> Result<String, HubError> {
+    // Looks like the service's: a number of about 18 digits that never repeats.
+    let number = u64::from_be_bytes(random()?) % 900_000_000_000_000_000 + 100_000_000_000_000_000;
+    Ok(number.to_string())
+}
+
+/// Numbers leap, as the service's do: a stale etag is not easily guessed.
+fn next_etag(current: u32) -> Result<u32, HubError> {
+    Ok(current.wrapping_add(u32::from_be_bytes(random()?) % 1_000_000 + 1))
+}
+
+fn random<const N: usize>() -> Result<[u8; N], HubError> {
+    random_bytes().map_err(|error| HubError::new(ErrorCode::ServerError, error.to_string()))
+}

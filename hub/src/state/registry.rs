@@ -1,0 +1,179 @@
+//! The registry: identities made, changed, removed and listed.
+
+use std::collections::btree_map::Entry;
+use std::ops::Bound;
+use std::sync::Arc;
+
+use protocol::error::{ErrorCode, HubError};
+use protocol::id::DeviceId;
+use protocol::sas::Key;
+
+use super::identity::{Identity, IdentityRequest};
+use super::record::{Entity, Owner, Part};
+use super::store::Change;
+use super::twin::Twin;
+use super::{IfMatch, State, not_found, not_written};
+
+/// More than this the hub does not take; IoT Hub stops at a million as well.
+const MAX_DEVICES: usize = 1_000_000;
+/// Modules of one device.
+const MAX_MODULES: usize = 50;
+
+/// How many devices there are.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Statistics {
+    pub(crate) enabled: usize,
+    pub(crate) disabled: usize,
+    pub(crate) connected: usize,
+}
+
+impl State {
+    /// Makes a device with keys of its own and returns the first of them.
+    pub(crate) fn create_device(&self, id: &DeviceId) -> Result<Key, HubError> {
+        let entity = self.create(&Owner::device(id), &IdentityRequest::default())?;
+        Ok(entity.primary_key().clone())
+    }
+
+    /// The first key of a device.
+    pub(crate) fn device_key(&self, id: &DeviceId) -> Result<Key, HubError> {
+        self.get(&Owner::device(id)).map(|entity| entity.primary_key().clone())
+    }
+
+    /// The key of a policy.
+    pub(crate) fn policy_key(&self, policy: &str) -> Option<&Key> {
+        self.policies().key(policy)
+    }
+
+    /// Makes an identity that is not there yet, and its empty twin.
+    pub(crate) fn create(
+        &self,
+        owner: &Owner,
+        request: &IdentityRequest,
+    ) -> Result<Arc<Entity>, HubError> {
+        let entity = Arc::new(Entity::new(owner.clone(), Identity::new(request)?, Twin::new()));
+        let mut registry = self.write();
+        if owner.module.is_some() {
+            let device = Owner::device(&owner.device);
+            if !registry.contains_key(&device) {
+                return Err(not_found(&device));
+            }
+            if modules(&registry, &owner.device).count() >= MAX_MODULES {
+                let reason = format!("a device may have {MAX_MODULES} modules");
+                return Err(HubError::new(ErrorCode::TooManyModulesOnDevice, reason));
+            }
+        } else if registry.len() >= MAX_DEVICES {
+            let reason = format!("a hub may have {MAX_DEVICES} devices");
+            return Err(HubError::new(ErrorCode::TooManyDevices, reason));
+        }
+        match registry.entry(owner.clone()) {
+            Entry::Occupied(_) => return Err(already_there(owner)),
+            Entry::Vacant(place) => place.insert(Arc::clone(&entity)),
+        };
+        let changes = || [Part::Identity, Part::Twin].map(|part| entity.kept(part)).into();
+        let written = self.store.as_ref().map(|store| store.write(changes()));
+        drop(registry);
+        written.map_or(Ok(()), |written| written.wait().map_err(not_written))?;
+        Ok(entity)
+    }
+
+    /// Changes an identity that is there.
+    pub(crate) fn update(
+        &self,
+        owner: &Owner,
+        request: &IdentityRequest,
+        if_match: &IfMatch,
+    ) -> Result<Arc<Entity>, HubError> {
+        self.change(owner, |entity| {
+            admit(entity, if_match)?;
+            entity.identity = entity.identity.changed(request)?;
+            Ok(((), &[Part::Identity]))
+        })?;
+        self.get(owner)
+    }
+
+    /// Removes an identity, its twin, and with a device all of its modules.
+    pub(crate) fn delete(&self, owner: &Owner, if_match: &IfMatch) -> Result<(), HubError> {
+        let mut registry = self.write();
+        admit(registry.get(owner).ok_or_else(|| not_found(owner))?, if_match)?;
+        let mut gone = vec![owner.clone()];
+        if owner.module.is_none() {
+            gone.extend(modules(&registry, &owner.device).map(|module| module.owner.clone()));
+        }
+        let mut changes = Vec::new();
+        for owner in &gone {
+            registry.remove(owner);
+            changes.extend(Part::ALL.map(|part| Change {
+                kind: part.kind(),
+                key: owner.to_string(),
+                value: None,
+            }));
+        }
+        let written = self.store.as_ref().map(|store| store.write(changes));
+        drop(registry);
+        written.map_or(Ok(()), |written| written.wait().map_err(not_written))
+    }
+
+    /// Devices in the order of their ids, at most `top` of them.
+    pub(crate) fn devices(&self, top: usize) -> Vec<Arc<Entity>> {
+        let registry = self.read();
+        registry
+            .values()
+            .filter(|entity| entity.owner.module.is_none())
+            .take(top)
+            .cloned()
+            .collect()
+    }
+
+    /// The modules of a device.
+    pub(crate) fn modules(&self, id: &DeviceId) -> Result<Vec<Arc<Entity>>, HubError> {
+        let device = Owner::device(id);
+        let registry = self.read();
+        if !registry.contains_key(&device) {
+            return Err(not_found(&device));
+        }
+        Ok(modules(&registry, id).cloned().collect())
+    }
+
+    /// How many devices there are, and in what state.
+    pub(crate) fn statistics(&self) -> Statistics {
+        let registry = self.read();
+        let devices = registry.values().filter(|entity| entity.owner.module.is_none());
+        devices.fold(Statistics::default(), |sum, device| Statistics {
+            enabled: sum.enabled + usize::from(device.is_enabled()),
+            disabled: sum.disabled + usize::from(!device.is_enabled()),
+            connected: sum.connected + usize::from(device.is_connected()),
+        })
+    }
+}
+
+/// A device's modules follow it in the order of the registry.
+fn modules<'r>(
+    registry: &'r super::Registry,
+    id: &'r DeviceId,
+) -> impl Iterator<Item = &'r Arc<Entity>> {
+    let device = Owner::device(id);
+    registry
+        .range((Bound::Excluded(device), Bound::Unbounded))
+        .map(|(_, entity)| entity)
+        .take_while(move |entity| entity.owner.device == *id)
+}
+
+fn admit(entity: &Entity, if_match: &IfMatch) -> Result<(), HubError> {
+    if if_match.admits(&entity.identity.etag_text()) {
+        return Ok(());
+    }
+    Err(HubError::new(ErrorCode::PreconditionFailed, "PreconditionFailed"))
+}
+
+fn already_there(owner: &Owner) -> HubError {
+    match &owner.module {
+        None => {
+            let text = format!("A device with ID '{}' is already registered.", owner.device);
+            HubError::new(ErrorCode::DeviceAlreadyExists, text)
+        }
+        Some(module) => {
+            let text = format!("A module with ID '{module}' is already registered.");
+            HubError::new(ErrorCode::ModuleAlreadyExistsOnDevice, text)
+        }
+    }
+}

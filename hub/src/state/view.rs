@@ -1,0 +1,93 @@
+//! Identities and twins as services see them.
+//!
+//! The members and their order of presence are those of answers recorded from
+//! the service (the documentation of IoT Hub, device twins and identity registry).
+
+use serde_json::{Value, json};
+
+use super::etag;
+use super::identity::Identity;
+use super::record::Entity;
+
+/// What is written for a time that never was.
+const NEVER: &str = "0001-01-01T00:00:00Z";
+
+/// The twin, whole.
+pub(super) fn twin(entity: &Entity) -> Value {
+    let Entity { owner, identity, twin, presence, .. } = entity;
+    let mut view = json!({
+        "deviceId": owner.device,
+        "etag": etag::of_twin(twin.etag),
+        "deviceEtag": identity.etag_text(),
+        "status": identity.status,
+        "statusUpdateTime": time(identity.status_updated.as_deref()),
+        "connectionState": connection_state(entity),
+        "lastActivityTime": time(presence.last_activity.as_deref()),
+        "cloudToDeviceMessageCount": 0,
+        "authenticationType": identity.authentication.kind,
+        "x509Thumbprint": identity.authentication.thumbprints,
+        "version": twin.version,
+        "properties": { "desired": twin.desired.to_json(), "reported": twin.reported.to_json() },
+    });
+    set(&mut view, "moduleId", owner.module.as_ref().map(|module| json!(module)));
+    set(&mut view, "modelId", twin.model_id.as_ref().map(|model| json!(model)));
+    set(&mut view, "statusReason", identity.status_reason.as_ref().map(|reason| json!(reason)));
+    set(&mut view, "tags", (!twin.tags.is_empty()).then(|| json!(twin.tags)));
+    set(&mut view, "capabilities", owner.module.is_none().then(|| capabilities(identity)));
+    view
+}
+
+/// The identity, with its keys.
+pub(super) fn identity(entity: &Entity) -> Value {
+    let Entity { owner, identity, presence, .. } = entity;
+    let authentication = &identity.authentication;
+    let mut view = json!({
+        "deviceId": owner.device,
+        "generationId": identity.generation,
+        "etag": identity.etag_text(),
+        "connectionState": connection_state(entity),
+        "connectionStateUpdatedTime": time(presence.changed.as_deref()),
+        "lastActivityTime": time(presence.last_activity.as_deref()),
+        "cloudToDeviceMessageCount": 0,
+        "authentication": {
+            "symmetricKey": {
+                "primaryKey": authentication.primary,
+                "secondaryKey": authentication.secondary,
+            },
+            "x509Thumbprint": authentication.thumbprints,
+            "type": authentication.kind,
+        },
+    });
+    match &owner.module {
+        Some(module) => {
+            set(&mut view, "moduleId", Some(json!(module)));
+            set(&mut view, "managedBy", Some(json!(identity.managed_by)));
+        }
+        None => {
+            set(&mut view, "status", Some(json!(identity.status)));
+            set(&mut view, "statusReason", Some(json!(identity.status_reason)));
+            let updated = time(identity.status_updated.as_deref());
+            set(&mut view, "statusUpdatedTime", Some(json!(updated)));
+            set(&mut view, "capabilities", Some(capabilities(identity)));
+        }
+    }
+    view
+}
+
+fn connection_state(entity: &Entity) -> &'static str {
+    if entity.presence.connected { "Connected" } else { "Disconnected" }
+}
+
+fn time(text: Option<&str>) -> &str {
+    text.unwrap_or(NEVER)
+}
+
+fn capabilities(identity: &Identity) -> Value {
+    json!({ "iotEdge": identity.iot_edge })
+}
+
+fn set(view: &mut Value, name: &str, value: Option<Value>) {
+    if let (Value::Object(members), Some(value)) = (view, value) {
+        members.insert(name.to_owned(), value);
+    }
+}
