@@ -59,6 +59,13 @@ pub(crate) struct Entity {
     view: OnceLock<Arc<Value>>,
 }
 
+// By hand: it holds keys, and what a device reports is nobody's in a log.
+impl fmt::Debug for Entity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Entity({})", self.owner)
+    }
+}
+
 /// Whether and since when it is connected. Not kept on disk.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Presence {

@@ -1,1 +1,384 @@
+use std::sync::Arc;
 
+use protocol::error::{ErrorCode, HubError};
+use protocol::id::DeviceId;
+use protocol::sas::{Key, sign};
+use protocol::user_name::UserName;
+use serde_json::{Map, Value, json};
+
+use super::*;
+
+fn hosts() -> Vec<String> {
+    vec!["localhost".into(), "127.0.0.1".into()]
+}
+
+fn in_memory() -> Arc<State> {
+    State::open(None, hosts()).unwrap()
+}
+
+fn id(text: &str) -> DeviceId {
+    text.parse().unwrap()
+}
+
+fn owner(text: &str) -> Owner {
+    Owner::parse(text).unwrap()
+}
+
+fn object(value: Value) -> Map<String, Value> {
+    value.as_object().cloned().unwrap()
+}
+
+fn patch(state: &State, device: &str, body: Value, etag: &str) -> Result<Value, HubError> {
+    let change = TwinChange::parse(object(body))?;
+    let if_match = IfMatch::parse(Some(etag));
+    let (entity, _) = state.write_twin(&owner(device), TwinWrite::Merge, change, &if_match)?;
+    Ok((*entity.twin_view()).clone())
+}
+
+fn twin(state: &State, device: &str) -> Value {
+    (*state.get(&owner(device)).unwrap().twin_view()).clone()
+}
+
+fn request(body: Value) -> IdentityRequest {
+    serde_json::from_value(body).unwrap()
+}
+
+#[test]
+fn a_new_twin_reads_as_a_recorded_one() {
+    let state = in_memory();
+    state.create_device(&id("d1")).unwrap();
+
+    let mut twin = twin(&state, "d1");
+
+    let time = twin["properties"]["desired"]["$metadata"]["$lastUpdated"].take();
+    assert_eq!(time.as_str().map(str::len), Some("2020-07-20T20:09:17.1190276Z".len()));
+    twin["properties"]["reported"]["$metadata"]["$lastUpdated"].take();
+    let etag = state.get(&owner("d1")).unwrap().identity_etag();
+    assert_eq!(
+        twin,
+        json!({
+            "deviceId": "d1", "etag": "AAAAAAAAAAE=", "deviceEtag": etag, "status": "enabled",
+            "statusUpdateTime": "0001-01-01T00:00:00Z", "connectionState": "Disconnected",
+            "lastActivityTime": "0001-01-01T00:00:00Z", "cloudToDeviceMessageCount": 0,
+            "authenticationType": "sas",
+            "x509Thumbprint": {"primaryThumbprint": null, "secondaryThumbprint": null},
+            "version": 2,
+            "properties": {
+                "desired": {"$metadata": {"$lastUpdated": null}, "$version": 1},
+                "reported": {"$metadata": {"$lastUpdated": null}, "$version": 1},
+            },
+            "capabilities": {"iotEdge": false},
+        })
+    );
+}
+
+#[test]
+fn a_service_s_write_moves_etag_and_versions_and_a_report_moves_its_own() {
+    let state = in_memory();
+    state.create_device(&id("d1")).unwrap();
+
+    let written = patch(
+        &state,
+        "d1",
+        json!({
+            "etag": "ignored", "tags": {"plant": "A", "none": null},
+            "properties": {"desired": {"a": 1, "$version": 77, "$metadata": {}}, "reported": {"r": 1}},
+        }),
+        "\"AAAAAAAAAAE=\"",
+    )
+    .unwrap();
+    assert_eq!(written["etag"], "AAAAAAAAAAI=");
+    assert_eq!(written["version"], 3);
+    assert_eq!(written["tags"], json!({"plant": "A"}));
+    assert_eq!(written["properties"]["desired"]["$version"], 2);
+    assert_eq!(written["properties"]["reported"]["$version"], 1);
+
+    assert_eq!(state.report(&id("d1"), &object(json!({"r": {"x": null}}))).unwrap(), 2);
+    let reported = twin(&state, "d1");
+    assert_eq!(reported["etag"], "AAAAAAAAAAI=");
+    assert_eq!(reported["version"], 4);
+    assert_eq!(reported["properties"]["reported"]["r"], json!({}));
+
+    let device = state.device_twin(&id("d1")).unwrap();
+    assert_eq!((device.desired_version, device.reported_version), (2, 2));
+    assert_eq!(Value::Object(device.desired), json!({"a": 1}));
+}
+
+#[test]
+fn a_stale_etag_changes_nothing() {
+    let state = in_memory();
+    state.create_device(&id("d1")).unwrap();
+    patch(&state, "d1", json!({"tags": {"a": 1}}), "*").unwrap();
+
+    let error = patch(&state, "d1", json!({"tags": {"a": 2}}), "\"AAAAAAAAAAE=\"").unwrap_err();
+
+    assert_eq!(error.code, ErrorCode::PreconditionFailed);
+    assert_eq!(error.message, "ETag mismatch for device ID 'd1'");
+    assert_eq!(twin(&state, "d1")["tags"]["a"], 1);
+}
+
+#[test]
+fn a_write_that_is_not_allowed_in_part_is_not_done_in_part() {
+    let state = in_memory();
+    state.create_device(&id("d1")).unwrap();
+    let before = twin(&state, "d1");
+
+    for body in [
+        json!({"tags": {"ok": 1}, "properties": {"desired": {"$bad": 1}}}),
+        json!({"tags": {"long": "x".repeat(5000)}, "properties": {"desired": {"ok": 1}}}),
+        json!({"tags": [1]}),
+        json!({"properties": {"desired": 7}}),
+    ] {
+        let error = patch(&state, "d1", body.clone(), "*").unwrap_err();
+        assert_eq!(error.code, ErrorCode::ArgumentInvalid, "{body}");
+    }
+    let error = state.report(&id("d1"), &object(json!({"ok": 1, "not ok": 2}))).unwrap_err();
+
+    assert_eq!(error.code, ErrorCode::ArgumentInvalid);
+    assert_eq!(twin(&state, "d1"), before);
+}
+
+#[test]
+fn a_replacement_names_everything_that_is_left() {
+    let state = in_memory();
+    state.create_device(&id("d1")).unwrap();
+    patch(&state, "d1", json!({"tags": {"a": 1}, "properties": {"desired": {"x": 1}}}), "*")
+        .unwrap();
+
+    let body = json!({"properties": {"desired": {"y": 1, "z": null}}});
+    let change = TwinChange::parse(object(body)).unwrap();
+    let (entity, notice) =
+        state.write_twin(&owner("d1"), TwinWrite::Replace, change, &IfMatch::Any).unwrap();
+
+    let twin = entity.twin_view();
+    assert_eq!(twin.get("tags"), None);
+    assert_eq!(twin["properties"]["desired"].get("x"), None);
+    let notice = notice.unwrap();
+    assert_eq!((Value::Object(notice.patch), notice.version), (json!({"y": 1}), 3));
+}
+
+#[test]
+fn a_notice_is_the_patch_with_its_nulls_and_tags_need_none() {
+    let state = in_memory();
+    state.create_device(&id("d1")).unwrap();
+    let write = |body: Value| {
+        let change = TwinChange::parse(object(body)).unwrap();
+        state.write_twin(&owner("d1"), TwinWrite::Merge, change, &IfMatch::Absent).unwrap().1
+    };
+
+    let notice = write(json!({"properties": {"desired": {"z": 5, "q": null}}})).unwrap();
+    assert_eq!((Value::Object(notice.patch), notice.version), (json!({"z": 5, "q": null}), 2));
+    assert_eq!(write(json!({"tags": {"a": 1}})), None);
+    assert_eq!(write(json!({})), None);
+}
+
+#[test]
+fn keys_are_made_where_none_are_given_and_stay_until_others_are() {
+    let state = in_memory();
+    let empty = json!({"symmetricKey": {"primaryKey": "", "secondaryKey": ""}, "type": "sas"});
+    let made = state.create(&owner("d1"), &request(json!({"authentication": empty}))).unwrap();
+    let view = made.identity_view();
+    let keys = &view["authentication"]["symmetricKey"];
+    assert_eq!(keys["primaryKey"].as_str().map(str::len), Some(44));
+    assert_ne!(keys["primaryKey"], keys["secondaryKey"]);
+
+    let same = request(json!({"status": "disabled", "authentication": empty}));
+    let changed = state.update(&owner("d1"), &same, &IfMatch::Any).unwrap();
+    assert_eq!(changed.identity_view()["authentication"], view["authentication"]);
+    assert!(!changed.is_enabled());
+    assert_ne!(changed.identity_etag(), made.identity_etag());
+
+    let own = json!({"authentication": {"symmetricKey": {"primaryKey": "c2VjcmV0"}}});
+    let changed = state.update(&owner("d1"), &request(own), &IfMatch::Any).unwrap();
+    assert_eq!(changed.primary_key().to_base64(), "c2VjcmV0");
+    assert_eq!(
+        changed.identity_view()["authentication"]["symmetricKey"]["secondaryKey"],
+        keys["secondaryKey"]
+    );
+
+    let bad = request(json!({"authentication": {"symmetricKey": {"primaryKey": "???"}}}));
+    let error = state.update(&owner("d1"), &bad, &IfMatch::Any).unwrap_err();
+    assert_eq!(error.message, "primaryKey is not a base64 key");
+}
+
+#[test]
+fn an_id_is_taken_once_and_given_back_with_its_modules() {
+    let state = in_memory();
+    let generation =
+        |state: &State| state.get(&owner("d1")).unwrap().identity_view()["generationId"].clone();
+    state.create_device(&id("d1")).unwrap();
+    let first = generation(&state);
+    state.create(&owner("d1/m"), &IdentityRequest::default()).unwrap();
+
+    let codes = [
+        state.create_device(&id("d1")).unwrap_err().code,
+        state.create(&owner("d1/m"), &IdentityRequest::default()).unwrap_err().code,
+        state.create(&owner("d2/m"), &IdentityRequest::default()).unwrap_err().code,
+        state.delete(&owner("d2"), &IfMatch::Any).unwrap_err().code,
+        state.delete(&owner("d1"), &IfMatch::parse(Some("\"old\""))).unwrap_err().code,
+    ];
+    assert_eq!(
+        codes,
+        [
+            ErrorCode::DeviceAlreadyExists,
+            ErrorCode::ModuleAlreadyExistsOnDevice,
+            ErrorCode::DeviceNotFound,
+            ErrorCode::DeviceNotFound,
+            ErrorCode::PreconditionFailed,
+        ]
+    );
+
+    state.delete(&owner("d1"), &IfMatch::Any).unwrap();
+    assert_eq!(state.get(&owner("d1/m")).err().unwrap().code, ErrorCode::ModuleNotFound);
+    state.create_device(&id("d1")).unwrap();
+    assert_ne!(generation(&state), first);
+    assert!(state.modules(&id("d1")).unwrap().is_empty());
+}
+
+#[test]
+fn modules_stay_with_their_device_in_the_order_of_the_registry() {
+    let state = in_memory();
+    for device in ["a", "a.b", "ab"] {
+        state.create_device(&id(device)).unwrap();
+        state.create(&owner(&format!("{device}/m")), &IdentityRequest::default()).unwrap();
+    }
+
+    for device in ["a", "a.b", "ab"] {
+        let modules = state.modules(&id(device)).unwrap();
+        assert_eq!(modules.len(), 1, "{device}");
+        assert_eq!(modules[0].owner.device.as_str(), device);
+    }
+    let devices: Vec<String> =
+        state.devices(2).iter().map(|entity| entity.owner.to_string()).collect();
+    assert_eq!(devices, ["a", "a.b"]);
+    assert_eq!(state.after(Some(&owner("a.b"))).len(), 3);
+}
+
+#[test]
+fn a_device_signs_in_with_either_key_or_a_policy_that_grants_it() {
+    let state = in_memory();
+    state.create_device(&id("d1")).unwrap();
+    state.create_device(&id("off")).unwrap();
+    state.update(&owner("off"), &request(json!({"status": "disabled"})), &IfMatch::Any).unwrap();
+    let view = state.get(&owner("d1")).unwrap().identity_view();
+    let key = |name: &str| -> Key {
+        view["authentication"]["symmetricKey"][name].as_str().unwrap().parse().unwrap()
+    };
+    let (primary, secondary) = (key("primaryKey"), key("secondaryKey"));
+    let device = state.policy_key("device").unwrap();
+    let service = state.policy_key("service").unwrap();
+    let token = |resource: &str, policy: Option<&str>, key: &Key, expiry: u64| {
+        Some(sign(resource, policy, key, expiry).to_string())
+    };
+
+    for (user, password, granted) in [
+        ("localhost/d1", token("localhost/devices/d1", None, &primary, 200), true),
+        ("localhost/d1", token("localhost/devices/d1", None, &secondary, 200), true),
+        ("LOCALHOST:28883/d1", token("localhost:28883/devices/d1", None, &primary, 200), true),
+        ("127.0.0.1/d1", token("localhost/devices/d1", None, &primary, 200), true),
+        ("localhost/d1", token("localhost/devices", Some("device"), device, 200), true),
+        ("localhost/d1", token("localhost", Some("service"), service, 200), false),
+        ("localhost/d1", token("localhost", Some("device"), &primary, 200), false),
+        ("localhost/d1", token("localhost/devices/d1", None, device, 200), false),
+        ("localhost/d1", token("localhost/devices/d1", None, &primary, 100), false),
+        ("localhost/d1", token("localhost/devices/d", None, &primary, 200), false),
+        ("localhost/d1", token("other/devices/d1", None, &primary, 200), false),
+        ("other/d1", token("localhost/devices/d1", None, &primary, 200), false),
+        ("localhost/d2", token("localhost/devices/d2", None, &primary, 200), false),
+        ("localhost/off", token("localhost", Some("device"), device, 200), false),
+        ("localhost/d1", Some("no token".into()), false),
+        ("localhost/d1", None, false),
+    ] {
+        let user: UserName = format!("{user}/?api-version=2021-04-12").parse().unwrap();
+        let outcome = state.authenticate_device(&user, password.as_deref(), 100);
+        assert_eq!(outcome.is_ok(), granted, "{user} {outcome:?}");
+        if let Ok(grant) = outcome {
+            assert_eq!(grant, DeviceGrant { device: id("d1"), expires_unix: 200 });
+        }
+    }
+}
+
+#[test]
+fn the_model_a_device_announces_is_in_its_twin() {
+    let state = in_memory();
+    let key = state.create_device(&id("d1")).unwrap();
+    let token = sign("localhost/devices/d1", None, &key, 200).to_string();
+    let user: UserName =
+        "localhost/d1/?api-version=2021-04-12&model-id=dtmi:com:example:Thermostat;1"
+            .parse()
+            .unwrap();
+
+    state.authenticate_device(&user, Some(&token), 100).unwrap();
+
+    assert_eq!(twin(&state, "d1")["modelId"], "dtmi:com:example:Thermostat;1");
+}
+
+#[test]
+fn who_is_connected_is_in_views_and_statistics() {
+    let state = in_memory();
+    state.create_device(&id("d1")).unwrap();
+    state.create_device(&id("d2")).unwrap();
+
+    state.connected(&id("d1"), true);
+    assert_eq!(twin(&state, "d1")["connectionState"], "Connected");
+    assert_ne!(twin(&state, "d1")["lastActivityTime"], "0001-01-01T00:00:00Z");
+    assert_eq!(state.statistics(), registry::Statistics { enabled: 2, disabled: 0, connected: 1 });
+
+    state.connected(&id("d1"), false);
+    state.connected(&id("gone"), false);
+    assert_eq!(twin(&state, "d1")["connectionState"], "Disconnected");
+}
+
+#[test]
+fn a_restart_brings_everything_back_but_who_was_connected() {
+    let dir = tempfile::tempdir().unwrap();
+    let open = || State::open(Some(dir.path()), hosts()).unwrap();
+    let state = open();
+    state.create_device(&id("d1")).unwrap();
+    state.create_device(&id("gone")).unwrap();
+    state.create(&owner("d1/m"), &IdentityRequest::default()).unwrap();
+    state.create(&owner("gone/m"), &IdentityRequest::default()).unwrap();
+    patch(&state, "d1", json!({"tags": {"t": 1}, "properties": {"desired": {"a": 1}}}), "*")
+        .unwrap();
+    state.report(&id("d1"), &object(json!({"r": true}))).unwrap();
+    let filters = [("$iothub/methods/POST/#", 1), ("$iothub/twin/res/#", 0)]
+        .map(|(filter, qos)| (filter.parse::<Filter>().unwrap(), qos));
+    state.set_subscriptions(&id("d1"), &filters);
+    state.set_subscriptions(&id("gone"), &filters);
+    state.delete(&owner("gone"), &IfMatch::Any).unwrap();
+    let owner_key = state.policy_key("iothubowner").cloned();
+    let before: Vec<Value> = ["d1", "d1/m"].iter().map(|name| twin(&state, name)).collect();
+    let identity = state.get(&owner("d1")).unwrap().identity_view();
+    state.connected(&id("d1"), true);
+    drop(state);
+
+    let state = open();
+
+    let after: Vec<Value> = ["d1", "d1/m"].iter().map(|name| twin(&state, name)).collect();
+    for (before, mut after) in before.into_iter().zip(after) {
+        after["lastActivityTime"] = before["lastActivityTime"].clone();
+        assert_eq!(after, before);
+    }
+    let found = state.get(&owner("d1")).unwrap().identity_view();
+    assert_eq!(found["authentication"], identity["authentication"]);
+    assert_eq!(found["etag"], identity["etag"]);
+    assert_eq!(found["connectionState"], "Disconnected");
+    assert_eq!(state.subscriptions(&id("d1")), filters);
+    assert_eq!(state.policy_key("iothubowner").cloned(), owner_key);
+    assert!(state.get(&owner("gone")).is_err());
+    state.create_device(&id("gone")).unwrap();
+    assert!(state.subscriptions(&id("gone")).is_empty());
+}
+
+#[test]
+fn a_record_that_cannot_be_read_is_named() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, _) = Store::open(dir.path()).unwrap();
+    let record = Change { kind: Kind::Twin, key: "d1".into(), value: Some(b"{".to_vec()) };
+    store.write(vec![record]).wait().unwrap();
+    drop(store);
+
+    let error = State::open(Some(dir.path()), hosts()).err().unwrap().to_string();
+
+    assert!(error.contains("hub.redb") && error.contains("`d1`"), "{error}");
+}
