@@ -1,0 +1,147 @@
+//! The REST API of IoT Hub for services: methods, twins, queries, the registry.
+//!
+//! [`router`] answers requests of any api-version. Every request is held against
+//! the shared access policies first, so that nobody learns more than that this
+//! is a hub. Bodies are bounded before they are read.
+//!
+//! It owns no socket and no TLS. Jobs, configurations and cloud-to-device
+//! messages are not offered and say so.
+
+mod answer;
+mod body;
+mod bulk;
+mod identities;
+mod methods;
+mod query;
+mod twins;
+
+use std::collections::hash_map::RandomState;
+use std::hash::BuildHasher;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use axum::Router;
+use axum::extract::{Request, State as Shared};
+use axum::http::StatusCode;
+use axum::http::header::AUTHORIZATION;
+use axum::middleware::{Next, from_fn_with_state};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use protocol::error::{ErrorCode, HubError};
+use protocol::rest;
+use protocol::sas::SasToken;
+use tracing::info;
+
+use crate::policy::{Denied, needed};
+use crate::sessions::Sessions;
+use crate::state::{Owner, State};
+use answer::Failure;
+
+/// The router of the REST API.
+pub(crate) fn router(state: Arc<State>, sessions: Arc<Sessions>) -> Router {
+    let shared = Rest { state, sessions, order: Arc::default() };
+    Router::new()
+        .route(rest::TWIN, get(twins::get).patch(twins::patch).put(twins::put))
+        .route(rest::METHODS, post(methods::invoke))
+        .route(
+            rest::MODULE_TWIN,
+            get(twins::get_module).patch(twins::patch_module).put(twins::put_module),
+        )
+        .route(rest::MODULE_METHODS, post(methods::invoke_module))
+        // Node asks with the slash, the others without.
+        .route(rest::DEVICES, get(identities::list).post(bulk::run))
+        .route("/devices/", get(identities::list).post(bulk::run))
+        // POST is `/devices/query`; a device may still be called `query`.
+        .route(
+            rest::DEVICE,
+            get(identities::get).put(identities::put).delete(identities::delete).post(query::run),
+        )
+        .route(rest::MODULES, get(identities::list_modules))
+        .route(
+            rest::MODULE,
+            get(identities::get_module)
+                .put(identities::put_module)
+                .delete(identities::delete_module),
+        )
+        .route(rest::DEVICE_STATISTICS, get(identities::statistics))
+        .route(rest::SERVICE_STATISTICS, get(identities::connected))
+        .fallback(unknown_path)
+        .method_not_allowed_fallback(wrong_method)
+        .layer(from_fn_with_state(shared.clone(), authorize))
+        .with_state(shared)
+}
+
+/// What every request needs.
+#[derive(Clone)]
+struct Rest {
+    state: Arc<State>,
+    sessions: Arc<Sessions>,
+    order: Arc<Order>,
+}
+
+impl Rest {
+    /// Runs work that may wait for a disk where waiting holds up nobody else.
+    async fn run<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Rest) -> Result<T, HubError> + Send + 'static,
+    ) -> Result<T, HubError> {
+        if !self.state.is_durable() {
+            return work(self);
+        }
+        let rest = self.clone();
+        let done = tokio::task::spawn_blocking(move || work(&rest)).await;
+        done.unwrap_or_else(|_| Err(HubError::new(ErrorCode::ServerError, "the hub has a fault")))
+    }
+}
+
+/// Keeps a device's notices in the order of their versions: a write and the
+/// notice of it are one step for each device.
+#[derive(Default)]
+struct Order {
+    hasher: RandomState,
+    lanes: [Mutex<()>; 32],
+}
+
+impl Order {
+    fn one_at_a_time<T>(&self, owner: &Owner, work: impl FnOnce() -> T) -> T {
+        let lane = self.hasher.hash_one(owner) as usize % self.lanes.len();
+        let _turn = self.lanes[lane].lock().unwrap_or_else(PoisonError::into_inner);
+        work()
+    }
+}
+
+async fn authorize(Shared(rest): Shared<Rest>, request: Request, next: Next) -> Response {
+    match check(&rest.state, &request) {
+        Ok(()) => answer::in_kind(next.run(request).await),
+        Err(reason) => {
+            info!(method = %request.method(), path = request.uri().path(), %reason, "request denied");
+            let error = HubError::new(ErrorCode::IotHubUnauthorizedAccess, "Unauthorized");
+            Failure::from(error).into_response()
+        }
+    }
+}
+
+fn check(state: &State, request: &Request) -> Result<(), Denied> {
+    let header = request.headers().get(AUTHORIZATION).ok_or(Denied::Absent)?;
+    let token = header.to_str().ok().and_then(|text| text.parse::<SasToken>().ok());
+    let token = token.ok_or(Denied::NotAToken)?;
+    let (method, path) = (request.method(), request.uri().path());
+    state.policies().check(&token, path, needed(method, path), now_unix())
+}
+
+fn now_unix() -> u64 {
+    u64::try_from(jiff::Timestamp::now().as_second()).unwrap_or_default()
+}
+
+async fn unknown_path(request: Request) -> Failure {
+    let path = request.uri().path();
+    Failure::with_status(StatusCode::NOT_FOUND, &format!("this hub does not offer {path}"))
+}
+
+async fn wrong_method(request: Request) -> Failure {
+    let (method, path) = (request.method(), request.uri().path());
+    let message = format!("this hub does not offer {method} {path}");
+    Failure::with_status(StatusCode::METHOD_NOT_ALLOWED, &message)
+}
+
+#[cfg(test)]
+mod tests;

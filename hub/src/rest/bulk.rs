@@ -1,0 +1,123 @@
+//! Many identities or twins in one request, each with its own outcome.
+
+use axum::extract::State as Shared;
+use protocol::error::{ErrorCode, HubError};
+use serde::Deserialize;
+use serde_json::{Map, Value, json};
+
+use super::Rest;
+use super::answer::{Answer, Failure, json as answer};
+use super::body::{JsonArray, device, module};
+use crate::state::{IdentityRequest, IfMatch, Owner, TwinChange, TwinWrite};
+
+/// The most that one request may name.
+const MAX_ITEMS: usize = 100;
+
+/// What is to be done with one identity. The rest of the item describes it.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Item {
+    id: String,
+    module_id: Option<String>,
+    #[serde(default)]
+    import_mode: ImportMode,
+    #[serde(alias = "etag")]
+    e_tag: Option<String>,
+    #[serde(alias = "twinEtag")]
+    twin_e_tag: Option<String>,
+}
+
+/// The names are those of the documentation of IoT Hub, identity registry.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase")]
+enum ImportMode {
+    #[default]
+    CreateOrUpdate,
+    #[serde(alias = "createOrUpdateIfMatchETag")]
+    CreateOrUpdateIfMatchEtag,
+    Create,
+    Update,
+    #[serde(alias = "updateIfMatchETag")]
+    UpdateIfMatchEtag,
+    Delete,
+    #[serde(alias = "deleteIfMatchETag")]
+    DeleteIfMatchEtag,
+    UpdateTwin,
+    #[serde(alias = "updateTwinIfMatchETag")]
+    UpdateTwinIfMatchEtag,
+}
+
+pub(super) async fn run(Shared(rest): Shared<Rest>, JsonArray(items): JsonArray) -> Answer {
+    if items.len() > MAX_ITEMS {
+        let reason = format!("{} items, {MAX_ITEMS} are allowed", items.len());
+        return Err(Failure::invalid(reason));
+    }
+    let mut errors = Vec::new();
+    for item in items {
+        let id = item.get("id").cloned().unwrap_or_default();
+        let module = item.get("moduleId").cloned().unwrap_or_default();
+        let operation = item.get("importMode").cloned().unwrap_or(json!("createOrUpdate"));
+        if let Err(error) = one(&rest, item).await {
+            errors.push(json!({
+                "deviceId": id,
+                "moduleId": module,
+                "errorCode": error.code.number(),
+                "errorStatus": error.message,
+                "operation": operation,
+            }));
+        }
+    }
+    answer(&json!({ "isSuccessful": errors.is_empty(), "errors": errors, "warnings": [] }))
+}
+
+async fn one(rest: &Rest, value: Value) -> Result<(), HubError> {
+    let invalid = |error: serde_json::Error| {
+        HubError::new(ErrorCode::ArgumentInvalid, format!("item: {error}"))
+    };
+    let item: Item = serde_json::from_value(value.clone()).map_err(invalid)?;
+    let owner = match &item.module_id {
+        None => device(&item.id)?,
+        Some(name) => module(&item.id, name)?,
+    };
+    let identity: IdentityRequest = serde_json::from_value(value.clone()).map_err(invalid)?;
+    let etag = IfMatch::parse(item.e_tag.as_deref());
+    let twin_etag = IfMatch::parse(item.twin_e_tag.as_deref());
+    rest.run(move |rest| match item.import_mode {
+        ImportMode::Create => rest.write_identity(&owner, &identity, &IfMatch::Absent).map(drop),
+        ImportMode::Update => rest.write_identity(&owner, &identity, &IfMatch::Any).map(drop),
+        ImportMode::UpdateIfMatchEtag => {
+            rest.write_identity(&owner, &identity, &present(etag)?).map(drop)
+        }
+        ImportMode::CreateOrUpdate => {
+            let there = if rest.state.get(&owner).is_ok() { IfMatch::Any } else { IfMatch::Absent };
+            rest.write_identity(&owner, &identity, &there).map(drop)
+        }
+        ImportMode::CreateOrUpdateIfMatchEtag => {
+            let there =
+                if rest.state.get(&owner).is_ok() { present(etag)? } else { IfMatch::Absent };
+            rest.write_identity(&owner, &identity, &there).map(drop)
+        }
+        ImportMode::Delete => rest.delete_identity(&owner, &IfMatch::Any),
+        ImportMode::DeleteIfMatchEtag => rest.delete_identity(&owner, &present(etag)?),
+        ImportMode::UpdateTwin => rest.import_twin(&owner, &value, &IfMatch::Any),
+        ImportMode::UpdateTwinIfMatchEtag => rest.import_twin(&owner, &value, &present(twin_etag)?),
+    })
+    .await
+}
+
+fn present(etag: IfMatch) -> Result<IfMatch, HubError> {
+    match etag {
+        IfMatch::Absent => {
+            Err(HubError::new(ErrorCode::ArgumentInvalid, "this import mode needs an etag"))
+        }
+        present => Ok(present),
+    }
+}
+
+impl Rest {
+    fn import_twin(&self, owner: &Owner, item: &Value, if_match: &IfMatch) -> Result<(), HubError> {
+        let body = item.as_object().cloned().unwrap_or_else(Map::new);
+        let change = TwinChange::parse(body)?;
+        self.write_twin(owner, TwinWrite::Merge, change, if_match).map(drop)
+    }
+}

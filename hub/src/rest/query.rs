@@ -1,0 +1,128 @@
+//! Queries, a page at a time.
+//!
+//! The continuation that a caller hands back says after which twin to go on.
+//! Nothing is kept here between two pages, so one may be asked for at any time.
+
+use std::str::FromStr;
+use std::sync::Arc;
+
+use axum::extract::{Path, State as Shared};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use protocol::error::{ErrorCode, HubError};
+use protocol::rest::{HEADER_CONTINUATION, HEADER_ITEM_TYPE, HEADER_MAX_ITEM_COUNT};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::Rest;
+use super::answer::{Answer, Failure, json};
+use super::body::JsonObject;
+use crate::query::{self, Query, Source};
+use crate::state::{Owner, State};
+
+/// Rows of a page when the caller does not say, and the most it may ask for.
+const DEFAULT_ROWS: usize = 100;
+const MAX_ROWS: usize = 1000;
+
+pub(super) async fn run(
+    Shared(rest): Shared<Rest>,
+    Path(id): Path<String>,
+    headers: HeaderMap,
+    JsonObject(body): JsonObject,
+) -> Answer {
+    if id != "query" {
+        let message = "this hub offers POST of /devices/query only";
+        return Err(Failure::with_status(StatusCode::METHOD_NOT_ALLOWED, message));
+    }
+    let text = body.get("query").and_then(Value::as_str);
+    let text = text.ok_or_else(|| Failure::invalid("`query` is not a text"))?;
+    let query = query::parse(text).map_err(|error| Failure::invalid(error.to_string()))?;
+    let item_type = if query.gives_twins() { "Twin" } else { "Raw" };
+    let rows = rows(&headers)?;
+    let from = begin(&headers)?;
+    let state = Arc::clone(&rest.state);
+    // A hub of many thousand devices takes its time, and calls must not wait.
+    let page = tokio::task::spawn_blocking(move || page(&state, &query, &from, rows)).await;
+    let (rows, next) =
+        page.map_err(|_| HubError::new(ErrorCode::ServerError, "the query broke"))?;
+
+    let mut response = json(&rows)?;
+    let headers = response.headers_mut();
+    let name = HeaderName::from_static;
+    headers.insert(name(HEADER_ITEM_TYPE), HeaderValue::from_static(item_type));
+    // Absent on the last page: clients go on for as long as it is there at all.
+    if let Some(next) = next.and_then(|next| HeaderValue::try_from(next.to_string()).ok()) {
+        headers.insert(name(HEADER_CONTINUATION), next);
+    }
+    Ok(response)
+}
+
+fn page(
+    state: &State,
+    query: &Query,
+    from: &Continuation,
+    rows: usize,
+) -> (Vec<Value>, Option<Continuation>) {
+    let after = from.after.as_deref().and_then(Owner::parse);
+    let twins = state
+        .after(after.as_ref())
+        .into_iter()
+        .filter(|entity| entity.owner.module.is_some() == (query.source() == Source::Modules))
+        .map(|entity| (entity.owner.clone(), entity.twin_view()));
+    let page = query.page(twins, from.given, rows);
+    let next = page.next.map(|next| Continuation {
+        after: next.after.map(|owner| owner.to_string()),
+        given: next.given,
+    });
+    (page.rows, next)
+}
+
+fn rows(headers: &HeaderMap) -> Result<usize, Failure> {
+    let Some(value) = headers.get(HEADER_MAX_ITEM_COUNT) else { return Ok(DEFAULT_ROWS) };
+    let wanted = value.to_str().ok().and_then(|text| text.trim().parse().ok());
+    match wanted {
+        Some(rows @ 1..) => Ok(MAX_ROWS.min(rows)),
+        _ => Err(Failure::invalid(format!("{HEADER_MAX_ITEM_COUNT} is not a whole number from 1"))),
+    }
+}
+
+fn begin(headers: &HeaderMap) -> Result<Continuation, Failure> {
+    let text = headers.get(HEADER_CONTINUATION).map(HeaderValue::to_str);
+    match text {
+        None | Some(Ok("")) => Ok(Continuation::default()),
+        Some(Ok(text)) => text.parse().map_err(|NotOurs| not_ours()),
+        Some(Err(_)) => Err(not_ours()),
+    }
+}
+
+fn not_ours() -> Failure {
+    Failure::invalid(format!("{HEADER_CONTINUATION} is not one that this hub gave out"))
+}
+
+/// Where a page begins. Opaque to callers.
+#[derive(Debug, Default, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct Continuation {
+    /// After this twin: a device's id, or one and a module's with `/` between.
+    after: Option<String>,
+    /// Rows on earlier pages.
+    given: usize,
+}
+
+impl std::fmt::Display for Continuation {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let text = serde_json::to_string(self).map_err(|_| std::fmt::Error)?;
+        f.write_str(&STANDARD.encode(text))
+    }
+}
+
+struct NotOurs;
+
+impl FromStr for Continuation {
+    type Err = NotOurs;
+
+    fn from_str(text: &str) -> Result<Continuation, NotOurs> {
+        let json = STANDARD.decode(text).map_err(|_| NotOurs)?;
+        serde_json::from_slice(&json).map_err(|_| NotOurs)
+    }
+}

@@ -1,0 +1,92 @@
+//! Twins of devices and modules: read, merged and replaced.
+
+use std::sync::Arc;
+
+use axum::extract::{Path, State as Shared};
+use axum::http::HeaderMap;
+use protocol::error::HubError;
+
+use super::Rest;
+use super::answer::{Answer, json};
+use super::body::{JsonObject, device, if_match, module};
+use crate::state::{Owner, TwinChange, TwinWrite};
+
+pub(super) async fn get(Shared(rest): Shared<Rest>, Path(id): Path<String>) -> Answer {
+    json(&*rest.state.get(&device(&id)?)?.twin_view())
+}
+
+pub(super) async fn get_module(
+    Shared(rest): Shared<Rest>,
+    Path((id, name)): Path<(String, String)>,
+) -> Answer {
+    json(&*rest.state.get(&module(&id, &name)?)?.twin_view())
+}
+
+pub(super) async fn patch(
+    Shared(rest): Shared<Rest>,
+    Path(id): Path<String>,
+    headers: HeaderMap,
+    body: JsonObject,
+) -> Answer {
+    write(rest, device(&id)?, TwinWrite::Merge, &headers, body).await
+}
+
+pub(super) async fn put(
+    Shared(rest): Shared<Rest>,
+    Path(id): Path<String>,
+    headers: HeaderMap,
+    body: JsonObject,
+) -> Answer {
+    write(rest, device(&id)?, TwinWrite::Replace, &headers, body).await
+}
+
+pub(super) async fn patch_module(
+    Shared(rest): Shared<Rest>,
+    Path((id, name)): Path<(String, String)>,
+    headers: HeaderMap,
+    body: JsonObject,
+) -> Answer {
+    write(rest, module(&id, &name)?, TwinWrite::Merge, &headers, body).await
+}
+
+pub(super) async fn put_module(
+    Shared(rest): Shared<Rest>,
+    Path((id, name)): Path<(String, String)>,
+    headers: HeaderMap,
+    body: JsonObject,
+) -> Answer {
+    write(rest, module(&id, &name)?, TwinWrite::Replace, &headers, body).await
+}
+
+async fn write(
+    rest: Rest,
+    owner: Owner,
+    write: TwinWrite,
+    headers: &HeaderMap,
+    JsonObject(body): JsonObject,
+) -> Answer {
+    let change = TwinChange::parse(body)?;
+    let if_match = if_match(headers);
+    let entity = rest.run(move |rest| rest.write_twin(&owner, write, change, &if_match)).await?;
+    json(&*entity.twin_view())
+}
+
+impl Rest {
+    /// Writes a twin and tells its device.
+    pub(super) fn write_twin(
+        &self,
+        owner: &Owner,
+        write: TwinWrite,
+        change: TwinChange,
+        if_match: &crate::state::IfMatch,
+    ) -> Result<Arc<crate::state::Entity>, HubError> {
+        self.order.one_at_a_time(owner, || {
+            let (entity, notice) = self.state.write_twin(owner, write, change, if_match)?;
+            // Modules do not connect here, so there is nobody to tell.
+            if let (Some(notice), None) = (notice, &owner.module) {
+                self.sessions.push_desired(&owner.device, &notice);
+            }
+            Ok(entity)
+        })
+    }
+}
