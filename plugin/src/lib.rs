@@ -1,1 +1,42 @@
-//! plugin
+//! The sandbox: loads a component, lends it what it was granted, calls it
+//! within its limits.
+//!
+//! One [`Engine`] a process. [`Engine::load`] compiles a component, compares
+//! what it imports with what there is to lend and prepares it; every
+//! [`Plugin::invoke`] then runs in a store and an instance of its own, which are
+//! gone when it returns. What a call may reach is in [`Lent`]: narrow handles
+//! that the caller of this crate implements.
+//!
+//! It knows neither IoT Hub nor MQTT nor a configuration file, and never turns a
+//! failure into a status: a [`CallError`] says what happened, the host says what
+//! that means to a caller. It is the only crate that names wasmtime.
+
+#![cfg_attr(test, allow(clippy::unwrap_used, reason = "a test may stop at the first surprise"))]
+
+mod cache;
+mod call;
+mod call_log;
+mod encode;
+mod engine;
+mod error;
+mod imports;
+mod interfaces;
+mod lent;
+mod limits;
+mod load;
+mod memory;
+mod sniff;
+mod state;
+mod ticker;
+mod wasi;
+
+pub use call::{Answer, Call};
+pub use encode::{EncodeError, encode};
+pub use engine::{Engine, EngineSettings};
+pub use error::{CallError, EngineError, LoadError, Refusal};
+pub use lent::{
+    Clock, Document, HostError, Lent, Level, LogLine, LogSink, SystemClock, TelemetrySink,
+    TwinAccess,
+};
+pub use limits::{LimitError, Limits, MAX_DEADLINE};
+pub use load::{Plugin, PluginSettings};

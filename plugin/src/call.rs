@@ -1,0 +1,178 @@
+//! One call: a fresh store, a fresh instance, one answer or one error.
+//!
+//! Nothing of a call outlives it, and dropping its future ends it: the instance
+//! goes back to the pool, the permit to the plugin.
+
+use crate::call_log::CallLog;
+use crate::error::one_line;
+use crate::interfaces::{MethodError, Response};
+use crate::load::{Loaded, Plugin};
+use crate::state::CallState;
+use crate::{CallError, Lent, Limits, Refusal};
+use serde::de::IgnoredAny;
+use serde_json::value::RawValue;
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+use wasmtime::{PoolConcurrencyLimitError, Store, Trap, UpdateDeadline};
+
+/// What one call of a guest's function may hand out of its memory. More than any
+/// limit on a single argument, so that the error which names that limit comes
+/// first; but a list may repeat one long text a million times.
+const HANDED_OUT_BYTES: usize = 8 * 1024 * 1024;
+
+/// A method to be called.
+#[derive(Clone)]
+pub struct Call<'a> {
+    /// The same in every log line of this call.
+    pub id: Arc<str>,
+    /// The method's name.
+    pub method: &'a str,
+    /// JSON text, any value.
+    pub payload: &'a str,
+    /// What the plugin may reach.
+    pub lent: Arc<Lent>,
+}
+
+/// What a plugin answered.
+#[derive(Debug, Clone)]
+pub struct Answer {
+    /// From 100 to 599.
+    pub status: u16,
+    /// JSON text, as the plugin wrote it.
+    pub payload: Option<Box<RawValue>>,
+}
+
+impl Plugin {
+    /// Calls a method. Needs a tokio runtime with time.
+    pub async fn invoke(&self, call: Call<'_>) -> Result<Answer, CallError> {
+        let loaded = &self.loaded;
+        let limits = &loaded.limits;
+        check_payload(call.payload, limits)?;
+        // Tried, not awaited: a caller who waits for a permit has given up by
+        // the time it gets one.
+        let _permit = loaded
+            .permits
+            .try_acquire()
+            .map_err(|_| CallError::Busy { calls_at_once: limits.calls_at_once })?;
+        let _running = loaded.engine.ticker.running();
+
+        let limit = limits.deadline_of(call.method);
+        let mut store = loaded.store(&call, limit);
+        let deadline = store.data().deadline;
+        let run = loaded.run(&mut store, call.method, call.payload.to_owned());
+        let outcome = tokio::time::timeout_at(deadline, run).await;
+        match outcome {
+            Err(_) => Err(CallError::DeadlineExceeded(limit)),
+            Ok(Ok(Ok(response))) => answer(response, limits),
+            Ok(Ok(Err(refusal))) => Err(CallError::Refused(refusal.into())),
+            Ok(Err(Ended::AtStart(error))) => Err(no_instance(&error, store.data(), limit)),
+            Ok(Err(Ended::InCall(error))) => Err(trapped(&error, store.data(), limit)),
+        }
+    }
+}
+
+/// Where wasmtime gave up.
+enum Ended {
+    AtStart(wasmtime::Error),
+    InCall(wasmtime::Error),
+}
+
+impl Loaded {
+    fn store(self: &Arc<Loaded>, call: &Call<'_>, limit: Duration) -> Store<CallState> {
+        let log =
+            CallLog::new(&self.name, call.method, Arc::clone(&call.id), &call.lent, &self.limits);
+        let state = CallState::new(Arc::clone(self), Arc::clone(&call.lent), Arc::new(log), limit);
+        let mut store = Store::new(&self.engine.wasmtime, state);
+        store.limiter(|state| &mut state.memory);
+        store.set_hostcall_fuel(HANDED_OUT_BYTES.max(2 * self.limits.answer_bytes));
+        store.set_epoch_deadline(1);
+        store.epoch_deadline_callback(|mut store| {
+            Ok(match store.data_mut().may_go_on() {
+                // tokio's own yield lets timers and sockets go first.
+                true => UpdateDeadline::YieldCustom(1, Box::pin(tokio::task::yield_now())),
+                false => UpdateDeadline::Interrupt,
+            })
+        });
+        store
+    }
+
+    async fn run(
+        &self,
+        store: &mut Store<CallState>,
+        method: &str,
+        payload: String,
+    ) -> Result<Result<Response, MethodError>, Ended> {
+        let behaviour = self.pre.instantiate_async(&mut *store).await.map_err(Ended::AtStart)?;
+        behaviour
+            .device_behaviour_methods()
+            .call_invoke(store, method, &payload)
+            .await
+            .map_err(Ended::InCall)
+    }
+}
+
+fn check_payload(payload: &str, limits: &Limits) -> Result<(), CallError> {
+    if payload.len() > limits.payload_bytes {
+        return Err(CallError::PayloadTooLarge {
+            bytes: payload.len(),
+            limit_bytes: limits.payload_bytes,
+        });
+    }
+    serde_json::from_str::<IgnoredAny>(payload).map_err(CallError::PayloadNotJson)?;
+    Ok(())
+}
+
+fn answer(response: Response, limits: &Limits) -> Result<Answer, CallError> {
+    let Response { status, payload } = response;
+    if !(100..=599).contains(&status) {
+        return Err(CallError::AnswerStatus(status));
+    }
+    let payload = match payload {
+        Some(text) if text.len() > limits.answer_bytes => {
+            return Err(CallError::AnswerTooLarge {
+                bytes: text.len(),
+                limit_bytes: limits.answer_bytes,
+            });
+        }
+        Some(text) => Some(RawValue::from_string(text).map_err(CallError::AnswerNotJson)?),
+        None => None,
+    };
+    Ok(Answer { status, payload })
+}
+
+/// Why there is no instance: the pool is empty, the kernel has no more mappings
+/// to give, or the guest failed while it started.
+fn no_instance(error: &wasmtime::Error, state: &CallState, limit: Duration) -> CallError {
+    if error.is::<PoolConcurrencyLimitError>() {
+        return CallError::NoInstance(one_line(error));
+    }
+    if error.is::<io::Error>() {
+        let reason = one_line(error);
+        return CallError::NoInstance(format!("{reason} (the kernel's vm.max_map_count?)"));
+    }
+    trapped(error, state, limit)
+}
+
+fn trapped(error: &wasmtime::Error, state: &CallState, limit: Duration) -> CallError {
+    if state.memory.exceeded() {
+        return CallError::OutOfMemory { limit_bytes: state.plugin.limits.memory_bytes };
+    }
+    match error.downcast_ref::<Trap>() {
+        Some(Trap::Interrupt) => CallError::DeadlineExceeded(limit),
+        Some(trap) => CallError::Trapped(trap.to_string()),
+        None => CallError::Trapped(one_line(error)),
+    }
+}
+
+impl From<MethodError> for Refusal {
+    fn from(error: MethodError) -> Refusal {
+        match error {
+            MethodError::InvalidPayload(text) => Refusal::InvalidPayload(text),
+            MethodError::UnknownMethod => Refusal::UnknownMethod,
+            MethodError::Busy(retry_ms) => Refusal::Busy(retry_ms),
+            MethodError::Failed(text) => Refusal::Failed(text),
+            MethodError::Other(text) => Refusal::Other(text),
+        }
+    }
+}

@@ -1,0 +1,161 @@
+//! The log of one call: what the guest writes, made safe and kept in bounds.
+//!
+//! A line is cut at its limit and its control characters are escaped, so that a
+//! guest can neither forge a line nor steer a terminal. When the call has
+//! written its share, the log says so once and takes no more.
+
+use crate::{Lent, Level, Limits, LogLine, LogSink};
+use std::borrow::Cow;
+use std::fmt::Write;
+use std::sync::{Arc, Mutex, PoisonError};
+
+pub(crate) struct CallLog {
+    plugin: String,
+    method: String,
+    pub(crate) call: Arc<str>,
+    sink: Arc<dyn LogSink>,
+    line_bytes: usize,
+    share: Mutex<Share>,
+}
+
+/// What this call may still write.
+struct Share {
+    lines: u32,
+    bytes: usize,
+    cut: bool,
+}
+
+impl CallLog {
+    pub(crate) fn new(
+        plugin: &str,
+        method: &str,
+        call: Arc<str>,
+        lent: &Lent,
+        limits: &Limits,
+    ) -> CallLog {
+        CallLog {
+            plugin: plugin.to_owned(),
+            method: method.to_owned(),
+            call,
+            sink: Arc::clone(&lent.log),
+            line_bytes: limits.log_line_bytes,
+            share: Mutex::new(Share {
+                lines: limits.log_lines,
+                bytes: limits.log_bytes,
+                cut: false,
+            }),
+        }
+    }
+
+    /// How long a line may be.
+    pub(crate) fn line_bytes(&self) -> usize {
+        self.line_bytes
+    }
+
+    pub(crate) fn write(&self, level: Level, message: &str, fields: Vec<(String, String)>) {
+        let mut left = self.line_bytes;
+        let message = fit(message, &mut left);
+        let fields: Vec<_> = fields
+            .into_iter()
+            .map_while(|(name, value)| {
+                (left > 0).then(|| {
+                    (fit(&name, &mut left).into_owned(), fit(&value, &mut left).into_owned())
+                })
+            })
+            .collect();
+        match self.take(self.line_bytes - left) {
+            Taken::Whole => self.send(level, &message, &fields),
+            Taken::Last => self.send(Level::Warn, "this call has written its share of log", &[]),
+            Taken::None => {}
+        }
+    }
+
+    fn take(&self, bytes: usize) -> Taken {
+        let mut share = self.share.lock().unwrap_or_else(PoisonError::into_inner);
+        if share.cut {
+            return Taken::None;
+        }
+        if share.lines == 0 || share.bytes < bytes {
+            share.cut = true;
+            return Taken::Last;
+        }
+        share.lines -= 1;
+        share.bytes -= bytes;
+        Taken::Whole
+    }
+
+    fn send(&self, level: Level, message: &str, fields: &[(String, String)]) {
+        self.sink.write(&LogLine {
+            plugin: &self.plugin,
+            method: &self.method,
+            call: &self.call,
+            level,
+            message,
+            fields,
+        });
+    }
+}
+
+enum Taken {
+    Whole,
+    Last,
+    None,
+}
+
+/// The text escaped, and cut to what is left of the line.
+fn fit<'a>(text: &'a str, left: &mut usize) -> Cow<'a, str> {
+    if text.len() <= *left && !text.contains(steers) {
+        *left -= text.len();
+        return Cow::Borrowed(text);
+    }
+    let mut fitted = String::new();
+    for sign in text.chars() {
+        let before = fitted.len();
+        if steers(sign) {
+            // Cannot fail: it writes to a `String`.
+            let _ = write!(fitted, "{}", sign.escape_default());
+        } else {
+            fitted.push(sign);
+        }
+        if fitted.len() > *left {
+            fitted.truncate(before);
+            fitted.push('…');
+            *left = 0;
+            return Cow::Owned(fitted);
+        }
+    }
+    *left -= fitted.len();
+    Cow::Owned(fitted)
+}
+
+/// Whether a sign does something instead of showing itself: control characters,
+/// line and paragraph separators, and those that turn the direction of writing.
+fn steers(sign: char) -> bool {
+    sign.is_control()
+        || matches!(sign,
+            '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(text: &str, limit: usize, expected: &str) {
+        assert_eq!(fit(text, &mut { limit }), expected);
+    }
+
+    #[test]
+    fn control_characters_are_escaped() {
+        check("two\nlines", 100, "two\\nlines");
+        check("\x1b[31mred\x07", 100, "\\u{1b}[31mred\\u{7}");
+        check("a\u{2028}b\u{202e}c", 100, "a\\u{2028}b\\u{202e}c");
+        check("Grüße", 100, "Grüße");
+    }
+
+    #[test]
+    fn a_line_is_cut_between_signs() {
+        check("Grüße", 3, "Gr…");
+        check("a\n", 2, "a…");
+    }
+}

@@ -1,0 +1,153 @@
+//! The engine: one a process, shared by all plugins.
+//!
+//! It owns the pool that instances come from, the compile cache, and the ticker
+//! that interrupts busy guests. The settings below were measured against one
+//! another: a call in a fresh instance costs a quarter of what it does with
+//! wasmtime's defaults.
+
+use crate::error::one_line;
+use crate::state::CallState;
+use crate::ticker::Ticker;
+use crate::{EngineError, cache, interfaces, wasi};
+use std::path::PathBuf;
+use std::sync::Arc;
+use wasmtime::component::Linker;
+use wasmtime::{Cache, Config, Enabled, InstanceAllocationStrategy, PoolingAllocationConfig};
+
+const KIB: usize = 1024;
+const MIB: usize = 1024 * KIB;
+
+/// Functions of the host run on the guest's stack, above what the guest itself
+/// may use: parsing a deep patch, formatting a log line.
+const HOST_STACK_BYTES: usize = 512 * KIB;
+
+/// What the engine as a whole may use.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EngineSettings {
+    /// Calls at once, over all plugins. Each is address space set aside, not
+    /// memory in use, and about 30 ms of start-up for ten thousand.
+    pub instances: u32,
+    /// The largest `memory_bytes` of any plugin.
+    pub memory_bytes: usize,
+    /// How deep a guest may recurse, in bytes of stack. Compiled guests need a
+    /// few KiB, the interpreters of scripts some hundred.
+    pub stack_bytes: usize,
+    /// Where compiled components are kept; else under the user's cache
+    /// directory.
+    pub cache: Option<PathBuf>,
+}
+
+impl Default for EngineSettings {
+    fn default() -> EngineSettings {
+        EngineSettings {
+            instances: 1024,
+            memory_bytes: crate::Limits::default().memory_bytes,
+            stack_bytes: 512 * KIB,
+            cache: None,
+        }
+    }
+}
+
+/// Loads plugins and runs them. Clones are the same engine.
+#[derive(Clone)]
+pub struct Engine {
+    pub(crate) shared: Arc<Shared>,
+}
+
+pub(crate) struct Shared {
+    pub(crate) wasmtime: wasmtime::Engine,
+    pub(crate) ticker: Ticker,
+    pub(crate) linker: Linker<CallState>,
+    /// For the plugins that import WASI; the others cannot name it.
+    pub(crate) linker_with_wasi: Linker<CallState>,
+    pub(crate) memory_bytes: usize,
+    cache: Option<Cache>,
+}
+
+impl Engine {
+    /// Makes the engine: some milliseconds, mostly for the pool.
+    pub fn new(settings: &EngineSettings) -> Result<Engine, EngineError> {
+        let cache = cache::open(settings.cache.as_deref())?;
+        let refused = |error: wasmtime::Error| EngineError::Refused {
+            instances: settings.instances,
+            reason: one_line(&error),
+        };
+        // Roomy reservations spare the guest its bounds checks, but many small
+        // machines have 39 bits of address space, too little for them.
+        let engine = wasmtime::Engine::new(&config(settings, Room::Wide, cache.as_ref()))
+            .or_else(|error| {
+                tracing::info!(reason = %one_line(&error), "instances made compact");
+                wasmtime::Engine::new(&config(settings, Room::Compact, cache.as_ref()))
+            })
+            .map_err(refused)?;
+
+        let mut linker = Linker::new(&engine);
+        interfaces::add_to_linker(&mut linker).map_err(refused)?;
+        let mut linker_with_wasi = linker.clone();
+        wasi::add_to_linker(&mut linker_with_wasi).map_err(refused)?;
+
+        let ticked = engine.clone();
+        let ticker =
+            Ticker::start(move || ticked.increment_epoch()).map_err(EngineError::Ticker)?;
+        Ok(Engine {
+            shared: Arc::new(Shared {
+                wasmtime: engine,
+                ticker,
+                linker,
+                linker_with_wasi,
+                memory_bytes: settings.memory_bytes,
+                cache,
+            }),
+        })
+    }
+
+    /// How many loads so far found their component compiled already.
+    pub fn cache_hits(&self) -> usize {
+        self.shared.cache.as_ref().map_or(0, Cache::cache_hits)
+    }
+}
+
+/// How much address space an instance's memory gets.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Room {
+    /// wasmtime's own 4 GiB, all that a guest can address.
+    Wide,
+    /// No more than it may use.
+    Compact,
+}
+
+fn config(settings: &EngineSettings, room: Room, cache: Option<&Cache>) -> Config {
+    let mut config = Config::new();
+    config
+        .concurrency_support(false)
+        .epoch_interruption(true)
+        .max_wasm_stack(settings.stack_bytes)
+        .async_stack_size(settings.stack_bytes + HOST_STACK_BYTES)
+        .cache(cache.cloned())
+        .allocation_strategy(InstanceAllocationStrategy::Pooling(pool(settings)));
+    if room == Room::Compact {
+        config.memory_reservation(settings.memory_bytes as u64).memory_guard_size(64 * KIB as u64);
+    }
+    config
+}
+
+fn pool(settings: &EngineSettings) -> PoolingAllocationConfig {
+    let instances = settings.instances;
+    let mut pool = PoolingAllocationConfig::new();
+    pool.total_component_instances(instances)
+        .total_stacks(instances)
+        .total_memories(instances)
+        // A component is often two or three core modules: the guest, the
+        // adapter of its WASI, and the shim between them, each with a table.
+        .total_core_instances(instances.saturating_mul(8))
+        .total_tables(instances.saturating_mul(4))
+        .max_core_instances_per_component(16)
+        .max_memories_per_component(4)
+        .max_tables_per_component(16)
+        .max_memory_size(settings.memory_bytes)
+        .linear_memory_keep_resident(2 * MIB)
+        .table_keep_resident(64 * KIB)
+        .pagemap_scan(Enabled::Auto)
+        .decommit_batch_size(16);
+    pool
+}

@@ -1,0 +1,217 @@
+//! What can go wrong with the engine, at load, and in a call.
+//!
+//! Each error names what it is about, but not the plugin where its caller has
+//! just named it. Texts that wasmtime wrote are cut down to one line.
+
+use std::io;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// Why there is no engine.
+#[derive(Debug, thiserror::Error)]
+pub enum EngineError {
+    /// The directory of the compile cache cannot be used.
+    #[error("compile cache {path}: {reason}")]
+    Cache {
+        /// Where it was to be.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// wasmtime refused the settings, or this machine has too little address
+    /// space for so many instances.
+    #[error("no engine with {instances} instances: {reason}")]
+    Refused {
+        /// How many were asked for.
+        instances: u32,
+        /// What wasmtime says.
+        reason: String,
+    },
+    /// No thread for the ticks that interrupt busy guests.
+    #[error("no thread for the engine's ticks")]
+    Ticker(#[source] io::Error),
+}
+
+/// Why a plugin cannot be loaded. [`LoadError::hint`] offers the way out where
+/// one action helps.
+#[derive(Debug, thiserror::Error)]
+pub enum LoadError {
+    /// The file cannot be read.
+    #[error("{path}")]
+    Read {
+        /// Which file.
+        path: PathBuf,
+        /// Why not.
+        #[source]
+        source: io::Error,
+    },
+    /// Longer than a component may be.
+    #[error("{bytes} bytes long; a component may have {limit_bytes}")]
+    TooLarge {
+        /// Its size.
+        bytes: u64,
+        /// `component_bytes` of the limits.
+        limit_bytes: usize,
+    },
+    /// The bytes are something else altogether.
+    #[error("not WebAssembly: {0}")]
+    NotWebAssembly(String),
+    /// It looks like a component, but is not a valid one.
+    #[error("not a valid component: {0}")]
+    Invalid(String),
+    /// A core module that does not make a component.
+    #[error(transparent)]
+    Encode(#[from] crate::EncodeError),
+    /// It wants something that it is not lent.
+    #[error("imports `{import}`, which is not granted")]
+    NotGranted {
+        /// The plugin's name.
+        plugin: String,
+        /// What it wants.
+        import: String,
+        /// What to do.
+        hint: String,
+    },
+    /// It was built with a version of an interface that is not here.
+    #[error("needs `{interface}`; this host has version {held}")]
+    Version {
+        /// The interface with the version it asks for.
+        interface: String,
+        /// The version that there is.
+        held: &'static str,
+    },
+    /// It has nothing to call.
+    #[error("does not export `{0}`, so it has no methods")]
+    NoMethods(&'static str),
+    /// An interface has the right name, but not the right functions or types.
+    #[error("does not fit the interfaces of this host: {0}")]
+    Mismatch(String),
+    /// It would not even start.
+    #[error("starts with {needs_bytes} bytes of memory; it may have {limit_bytes}")]
+    Memory {
+        /// What it has at the start.
+        needs_bytes: u64,
+        /// `memory_bytes` of the limits.
+        limit_bytes: usize,
+    },
+    /// A capability of the configuration that does not exist.
+    #[error("there is no capability `{0}` to grant")]
+    UnknownCapability(String),
+    /// A limit of the configuration that cannot be meant.
+    #[error("limits: {0}")]
+    Limit(#[from] crate::LimitError),
+    /// More memory than an instance of this engine has.
+    #[error("limits: `memory_bytes` is {asked}; the engine was made for {most} at most")]
+    EngineMemory {
+        /// What the limits say.
+        asked: usize,
+        /// What the engine has.
+        most: usize,
+    },
+}
+
+impl LoadError {
+    /// What to do about it, where one action helps.
+    pub fn hint(&self) -> Option<&str> {
+        Some(match self {
+            LoadError::NotGranted { hint, .. } => hint,
+            LoadError::Encode(crate::EncodeError::NoMetadata) => {
+                "make a component of it: `behaviour build` for a Rust crate, \
+                 `wasm-tools component embed` and `component new` for others"
+            }
+            LoadError::Version { .. } => "build it with the `wit/` folder of this release",
+            LoadError::NoMethods(_) => "build it for the world `behaviour` of `wit/world.wit`",
+            LoadError::Memory { .. } => "raise `memory_bytes` in the plugin's limits",
+            LoadError::TooLarge { .. } => "raise `component_bytes` in the plugin's limits",
+            LoadError::UnknownCapability(_) => "remove it from the plugin's `capabilities`",
+            _ => return None,
+        })
+    }
+}
+
+/// Why a call ended without an answer from the plugin.
+#[derive(Debug, thiserror::Error)]
+pub enum CallError {
+    /// The payload was not delivered.
+    #[error("payload is not JSON")]
+    PayloadNotJson(#[source] serde_json::Error),
+    /// The payload was not delivered.
+    #[error("payload has {bytes} bytes; {limit_bytes} are allowed")]
+    PayloadTooLarge {
+        /// Its size.
+        bytes: usize,
+        /// `payload_bytes` of the limits.
+        limit_bytes: usize,
+    },
+    /// As many calls of this plugin are running as may.
+    #[error("{calls_at_once} calls are running, and no more may")]
+    Busy {
+        /// `calls_at_once` of the limits.
+        calls_at_once: usize,
+    },
+    /// The engine has no room for one more instance, whosever the others are.
+    #[error("no room for one more instance: {0}")]
+    NoInstance(String),
+    /// The plugin itself said no.
+    #[error("refused: {0}")]
+    Refused(Refusal),
+    /// The instance was dropped; whatever it had begun may be half done.
+    #[error("no answer within {0:?}")]
+    DeadlineExceeded(Duration),
+    /// The instance was dropped when it asked for more.
+    #[error("asked for more than its {limit_bytes} bytes of memory")]
+    OutOfMemory {
+        /// `memory_bytes` of the limits.
+        limit_bytes: usize,
+    },
+    /// The instance was dropped at a fault of the guest's code.
+    #[error("trapped: {0}")]
+    Trapped(String),
+    /// The answer was dropped.
+    #[error("answer is not JSON")]
+    AnswerNotJson(#[source] serde_json::Error),
+    /// The answer was dropped.
+    #[error("answer has {bytes} bytes; {limit_bytes} are allowed")]
+    AnswerTooLarge {
+        /// Its size.
+        bytes: usize,
+        /// `answer_bytes` of the limits.
+        limit_bytes: usize,
+    },
+    /// The answer was dropped.
+    #[error("answer has status {0}, which is not between 100 and 599")]
+    AnswerStatus(u16),
+}
+
+/// A plugin's own no, as it said it: its texts are not escaped.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// JSON, but not what this method takes.
+    #[error("invalid payload: {0}")]
+    InvalidPayload(String),
+    /// Routed here, but this plugin does not serve that name.
+    #[error("unknown method")]
+    UnknownMethod,
+    /// Not now; perhaps again after this many milliseconds.
+    #[error("busy")]
+    Busy(Option<u32>),
+    /// Tried, and it did not work.
+    #[error("failed: {0}")]
+    Failed(String),
+    /// Anything else.
+    #[error("{0}")]
+    Other(String),
+}
+
+/// What wasmtime says, on one line: its causes in order, without backtraces.
+pub(crate) fn one_line(error: &wasmtime::Error) -> String {
+    let text = format!("{error:#}");
+    let mut line = String::with_capacity(text.len());
+    for part in text.lines().map(str::trim).filter(|part| !part.is_empty()) {
+        if !line.is_empty() {
+            line.push(' ');
+        }
+        line.push_str(part);
+    }
+    line
+}

@@ -1,0 +1,27 @@
+//! `device:behaviour/context`: facts about the call in progress.
+
+use super::bindings::device::behaviour::context::Host;
+use crate::state::CallState;
+
+impl Host for CallState {
+    fn plugin_name(&mut self) -> String {
+        self.plugin.name.clone()
+    }
+
+    fn device_id(&mut self) -> String {
+        self.lent.device_id.to_string()
+    }
+
+    fn call_id(&mut self) -> String {
+        self.log.call.to_string()
+    }
+
+    fn remaining_ms(&mut self) -> u32 {
+        self.remaining().as_millis().try_into().unwrap_or(u32::MAX)
+    }
+
+    // A direct method is tried once: its caller decides about a second time.
+    fn attempt(&mut self) -> u32 {
+        1
+    }
+}

@@ -1,0 +1,46 @@
+//! `device:behaviour/twin`: the device twin.
+
+use super::bindings::device::behaviour::twin::{Document as WitDocument, Host};
+use super::{Error, check_size};
+use crate::state::CallState;
+use crate::{Document, HostError};
+use serde_json::{Map, Value};
+use std::time::Duration;
+
+impl Host for CallState {
+    fn report(&mut self, patch: String) -> Result<(), Error> {
+        let patch = self.patch(&patch)?;
+        Ok(self.lent.twin.report(&self.plugin.name, patch)?)
+    }
+
+    async fn report_and_wait(&mut self, patch: String, timeout_ms: u32) -> Result<u64, Error> {
+        let patch = self.patch(&patch)?;
+        let timeout = Duration::from_millis(timeout_ms.into()).min(self.remaining());
+        Ok(self.lent.twin.report_and_wait(&self.plugin.name, patch, timeout).await?)
+    }
+
+    fn desired(&mut self) -> Result<WitDocument, Error> {
+        Ok(self.lent.twin.desired()?.into())
+    }
+
+    fn reported(&mut self) -> Result<WitDocument, Error> {
+        Ok(self.lent.twin.reported()?.into())
+    }
+}
+
+impl CallState {
+    /// Parses a patch and counts it.
+    fn patch(&mut self, text: &str) -> Result<Map<String, Value>, HostError> {
+        check_size("patch", text.len(), self.plugin.limits.report_bytes)?;
+        let patch = serde_json::from_str(text)
+            .map_err(|error| HostError::Invalid(format!("patch is not a JSON object: {error}")))?;
+        self.count_report()?;
+        Ok(patch)
+    }
+}
+
+impl From<Document> for WitDocument {
+    fn from(document: Document) -> WitDocument {
+        WitDocument { body: document.body, version: document.version }
+    }
+}

@@ -1,0 +1,86 @@
+//! What a call may grow to, asked by wasmtime at each growth.
+//!
+//! Growth past the limit ends the call: an allocator that is told no aborts
+//! anyway, and then nobody could tell memory from any other trap.
+
+use crate::Limits;
+use wasmtime::ResourceLimiter;
+
+/// The sum of a call's linear memories, and the most it may be.
+#[derive(Debug)]
+pub(crate) struct Memory {
+    used_bytes: usize,
+    limit_bytes: usize,
+    table_elements: usize,
+    exceeded: bool,
+}
+
+#[derive(Debug, thiserror::Error)]
+#[error("{0} limit exceeded")]
+struct Exceeded(&'static str);
+
+impl Memory {
+    pub(crate) fn new(limits: &Limits) -> Memory {
+        Memory {
+            used_bytes: 0,
+            limit_bytes: limits.memory_bytes,
+            table_elements: limits.table_elements,
+            exceeded: false,
+        }
+    }
+
+    /// Whether the call has asked for more than it may have.
+    pub(crate) fn exceeded(&self) -> bool {
+        self.exceeded
+    }
+}
+
+impl ResourceLimiter for Memory {
+    fn memory_growing(
+        &mut self,
+        current: usize,
+        desired: usize,
+        _maximum: Option<usize>,
+    ) -> wasmtime::Result<bool> {
+        let total = self.used_bytes.saturating_add(desired.saturating_sub(current));
+        if total > self.limit_bytes {
+            self.exceeded = true;
+            return Err(Exceeded("memory").into());
+        }
+        self.used_bytes = total;
+        Ok(true)
+    }
+
+    fn memory_grow_failed(&mut self, error: wasmtime::Error) -> wasmtime::Result<()> {
+        self.exceeded = true;
+        Err(error)
+    }
+
+    fn table_growing(
+        &mut self,
+        _current: usize,
+        desired: usize,
+        _maximum: Option<usize>,
+    ) -> wasmtime::Result<bool> {
+        if desired > self.table_elements {
+            return Err(Exceeded("table").into());
+        }
+        Ok(true)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_limit_holds_for_the_sum_of_all_memories() {
+        let mut memory = Memory::new(&Limits { memory_bytes: 100, ..Limits::default() });
+
+        assert!(memory.memory_growing(0, 60, None).unwrap());
+        assert!(memory.memory_growing(0, 40, None).unwrap());
+        assert!(!memory.exceeded());
+        assert!(memory.memory_growing(40, 41, None).is_err());
+        assert!(memory.exceeded());
+    }
+}
