@@ -11,6 +11,7 @@ use std::collections::BTreeMap;
 
 use axum::http::Method;
 use protocol::host_name::HostName;
+use protocol::rest;
 use protocol::sas::{Key, SasToken};
 
 /// A right that a policy grants.
@@ -112,11 +113,35 @@ impl Policies {
 
 /// What a request must be allowed.
 pub(crate) fn needed(method: &Method, path: &str) -> Permission {
-    let registry = path.starts_with("/devices") && !path.starts_with("/devices/query")
-        || path.starts_with("/statistics");
+    // Exact: a device may be called `query`, or `query2`.
+    let query = method == Method::POST && path == rest::QUERY;
+    let registry = !query && (path.starts_with("/devices") || path.starts_with("/statistics"));
     match (registry, method == Method::GET) {
         (true, true) => RegistryRead,
         (true, false) => RegistryReadWrite,
         (false, _) => ServiceConnect,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_request_must_be_allowed_is_known_by_its_method_and_path() {
+        for (method, path, permission) in [
+            (Method::GET, "/twins/d1", ServiceConnect),
+            (Method::POST, "/twins/d1/methods", ServiceConnect),
+            (Method::POST, "/devices/query", ServiceConnect),
+            (Method::PUT, "/devices/query", RegistryReadWrite),
+            (Method::GET, "/devices/query", RegistryRead),
+            (Method::PUT, "/devices/query2", RegistryReadWrite),
+            (Method::POST, "/devices", RegistryReadWrite),
+            (Method::GET, "/devices/", RegistryRead),
+            (Method::DELETE, "/devices/d1/modules/m", RegistryReadWrite),
+            (Method::GET, "/statistics/service", RegistryRead),
+        ] {
+            assert_eq!(needed(&method, path), permission, "{method} {path}");
+        }
     }
 }
