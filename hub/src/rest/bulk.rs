@@ -27,24 +27,40 @@ struct Item {
     twin_e_tag: Option<String>,
 }
 
-/// The names are those of the documentation of IoT Hub, identity registry.
+/// The names are those of the documentation of IoT Hub, identity registry. Their
+/// case does not count: Node writes `Delete`, the others `delete`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[serde(try_from = "String")]
 enum ImportMode {
     #[default]
     CreateOrUpdate,
-    #[serde(alias = "createOrUpdateIfMatchETag")]
     CreateOrUpdateIfMatchEtag,
     Create,
     Update,
-    #[serde(alias = "updateIfMatchETag")]
     UpdateIfMatchEtag,
     Delete,
-    #[serde(alias = "deleteIfMatchETag")]
     DeleteIfMatchEtag,
     UpdateTwin,
-    #[serde(alias = "updateTwinIfMatchETag")]
     UpdateTwinIfMatchEtag,
+}
+
+impl TryFrom<String> for ImportMode {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<ImportMode, String> {
+        Ok(match text.to_ascii_lowercase().as_str() {
+            "createorupdate" => ImportMode::CreateOrUpdate,
+            "createorupdateifmatchetag" => ImportMode::CreateOrUpdateIfMatchEtag,
+            "create" => ImportMode::Create,
+            "update" => ImportMode::Update,
+            "updateifmatchetag" => ImportMode::UpdateIfMatchEtag,
+            "delete" => ImportMode::Delete,
+            "deleteifmatchetag" => ImportMode::DeleteIfMatchEtag,
+            "updatetwin" => ImportMode::UpdateTwin,
+            "updatetwinifmatchetag" => ImportMode::UpdateTwinIfMatchEtag,
+            _ => return Err(format!("there is no import mode `{text}`")),
+        })
+    }
 }
 
 pub(super) async fn run(Shared(rest): Shared<Rest>, JsonArray(items): JsonArray) -> Answer {
@@ -61,7 +77,7 @@ pub(super) async fn run(Shared(rest): Shared<Rest>, JsonArray(items): JsonArray)
             errors.push(json!({
                 "deviceId": id,
                 "moduleId": module,
-                "errorCode": error.code.number(),
+                "errorCode": error.code.name(),
                 "errorStatus": error.message,
                 "operation": operation,
             }));
