@@ -95,8 +95,8 @@ pub trait TwinAccess: Send + Sync {
     fn report(&self, plugin: &str, patch: Map<String, Value>) -> Result<(), HostError>;
 
     /// Queues a change and waits until the hub has taken it; gives the version
-    /// of the reported properties that the hub acknowledged. `timeout` is never
-    /// longer than what is left of the call.
+    /// of the reported properties that the hub acknowledged. `timeout` is always
+    /// shorter than what is left of the call.
     fn report_and_wait<'a>(
         &'a self,
         plugin: &'a str,

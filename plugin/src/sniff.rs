@@ -99,7 +99,7 @@ mod tests {
     #[test]
     fn anything_else_is_named() {
         check("", Err("an empty file"));
-        check("#!/bin/sh\necho a long line", Err("starts with \"#!/bin/sh\\necho \""));
+        check("#!/bin/sh\necho a long line", Err("starts with \"#!/bin/sh\\necho a\""));
         check(b"\x7fELF\x02\x01", Err("a program or library for this machine (ELF)"));
         check("(module)", Err("text of a core module; only a component may be text"));
         check("(; never closed", Err("starts with \"(; never closed\""));

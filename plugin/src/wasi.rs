@@ -22,6 +22,10 @@ use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 /// What a guest hands over at once at most.
 const CHUNK_BYTES: usize = 64 * 1024;
 
+/// Streams and timers that a guest may hold at once. Each lives in the host's
+/// memory, which the limit on the guest's own does not see.
+const RESOURCES: usize = 1000;
+
 pub(crate) struct Wasi {
     ctx: WasiCtx,
     table: ResourceTable,
@@ -36,7 +40,9 @@ impl Wasi {
             .stdout(Lines::new(log, Level::Info))
             .stderr(Lines::new(log, Level::Warn))
             .build();
-        Wasi { ctx, table: ResourceTable::new() }
+        let mut table = ResourceTable::new();
+        table.set_max_capacity(RESOURCES);
+        Wasi { ctx, table }
     }
 }
 

@@ -7,6 +7,10 @@ use crate::{Document, HostError};
 use serde_json::{Map, Value};
 use std::time::Duration;
 
+/// What is left to a guest after the longest wait for the hub, so that it can
+/// still answer that the hub was silent.
+const LAST_WORD: Duration = Duration::from_millis(100);
+
 impl Host for CallState {
     fn report(&mut self, patch: String) -> Result<(), Error> {
         let patch = self.patch(&patch)?;
@@ -15,7 +19,8 @@ impl Host for CallState {
 
     async fn report_and_wait(&mut self, patch: String, timeout_ms: u32) -> Result<u64, Error> {
         let patch = self.patch(&patch)?;
-        let timeout = Duration::from_millis(timeout_ms.into()).min(self.remaining());
+        let timeout = Duration::from_millis(timeout_ms.into())
+            .min(self.remaining().saturating_sub(LAST_WORD));
         Ok(self.lent.twin.report_and_wait(&self.plugin.name, patch, timeout).await?)
     }
 

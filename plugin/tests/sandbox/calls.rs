@@ -1,0 +1,103 @@
+//! What a call gives: the plugin's answer, its refusal, or what went wrong.
+
+use crate::rig::{Host, call, engine, fixture, load};
+use plugin::{CallError, PluginSettings, Refusal};
+
+#[tokio::test]
+async fn a_payload_reaches_the_guest_and_its_answer_the_caller() {
+    let plugin = load("misbehaves.wat");
+    let host = Host::default();
+
+    for payload in ["null", "\"text\"", "{\"a\": [1, 2]}", "\"Grüße\""] {
+        let answer = host.call(&plugin, "echo", payload).await.unwrap();
+        assert_eq!(answer.status, 200);
+        assert_eq!(answer.payload.unwrap().get(), payload);
+    }
+}
+
+#[tokio::test]
+async fn a_text_file_is_a_plugin() {
+    let plugin =
+        engine().load_file("reply", &fixture("reply.wat"), PluginSettings::default()).unwrap();
+
+    let answer = Host::default().call(&plugin, "any", "[42]").await.unwrap();
+    assert_eq!(answer.payload.unwrap().get(), "[42]");
+}
+
+#[tokio::test]
+async fn an_answer_may_have_no_payload() {
+    let answer = call(&load("answers.wat"), "nothing").await.unwrap();
+
+    assert_eq!(answer.status, 204);
+    assert!(answer.payload.is_none());
+}
+
+#[tokio::test]
+async fn bad_answers_are_told_apart() {
+    let plugin = load("answers.wat");
+
+    let error = call(&plugin, "json").await.unwrap_err();
+    assert!(matches!(error, CallError::AnswerNotJson(_)), "{error}");
+    let error = call(&plugin, "status").await.unwrap_err();
+    assert!(matches!(error, CallError::AnswerStatus(42)), "{error}");
+    let error = call(&plugin, "huge").await.unwrap_err();
+    assert!(matches!(error, CallError::AnswerTooLarge { bytes: 300_000, .. }), "{error}");
+}
+
+#[tokio::test]
+async fn a_refusal_reaches_the_caller_as_the_plugin_meant_it() {
+    let plugin = load("answers.wat");
+    let text = || "because".to_owned();
+    let cases = [
+        ("invalid", Refusal::InvalidPayload(text())),
+        ("unknown", Refusal::UnknownMethod),
+        ("busy", Refusal::Busy(Some(250))),
+        ("failed", Refusal::Failed(text())),
+        ("other", Refusal::Other(text())),
+    ];
+
+    for (method, expected) in cases {
+        match call(&plugin, method).await {
+            Err(CallError::Refused(refusal)) => assert_eq!(refusal, expected),
+            other => panic!("{method}: {other:?}"),
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_payload_that_is_not_json_or_too_long_never_reaches_the_guest() {
+    let plugin = load("misbehaves.wat");
+    let host = Host::default();
+
+    let error = host.call(&plugin, "trap", "{").await.unwrap_err();
+    assert!(matches!(error, CallError::PayloadNotJson(_)), "{error}");
+    let long = format!("\"{}\"", "a".repeat(128 * 1024));
+    let error = host.call(&plugin, "trap", &long).await.unwrap_err();
+    assert_eq!(error.to_string(), "payload has 131074 bytes; 131072 are allowed");
+}
+
+#[tokio::test]
+async fn the_largest_payload_goes_through() {
+    let payload = format!("\"{}\"", "a".repeat(128 * 1024 - 2));
+
+    let answer = Host::default().call(&load("misbehaves.wat"), "echo", &payload).await.unwrap();
+    assert_eq!(answer.payload.unwrap().get(), payload);
+}
+
+#[tokio::test]
+async fn a_trap_is_named_and_the_next_call_works() {
+    let plugin = load("misbehaves.wat");
+
+    let error = call(&plugin, "trap").await.unwrap_err();
+    assert!(matches!(&error, CallError::Trapped(text) if text.contains("unreachable")), "{error}");
+    call(&plugin, "echo").await.unwrap();
+}
+
+#[tokio::test]
+async fn a_guest_that_recurses_without_end_traps_and_the_next_call_works() {
+    let plugin = load("misbehaves.wat");
+
+    let error = call(&plugin, "recurse").await.unwrap_err();
+    assert!(matches!(&error, CallError::Trapped(text) if text.contains("stack")), "{error}");
+    call(&plugin, "echo").await.unwrap();
+}

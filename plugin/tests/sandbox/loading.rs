@@ -1,0 +1,131 @@
+//! What is found out before the first call.
+
+use crate::rig::{engine, fixture, load, load_with, module};
+use plugin::{Engine, EngineSettings, Limits, LoadError, PluginSettings};
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+#[track_caller]
+fn refused(bytes: &[u8]) -> LoadError {
+    match engine().load("reboot", bytes, PluginSettings::default()) {
+        Ok(_) => panic!("was loaded"),
+        Err(error) => error,
+    }
+}
+
+#[test]
+fn the_imports_of_a_plugin_are_known() {
+    let plugin = load("sleeps.wat");
+
+    assert_eq!(plugin.name(), "reboot");
+    let imports = ["device:behaviour/types@0.1.0", "device:behaviour/clock@0.1.0"];
+    assert_eq!(plugin.imports(), imports);
+}
+
+#[test]
+fn something_else_than_webassembly_is_named() {
+    let error = refused(b"#!/bin/sh\nexec true");
+    assert_eq!(error.to_string(), "not WebAssembly: starts with \"#!/bin/sh\\nexec t\"");
+}
+
+#[test]
+fn a_core_module_without_metadata_is_refused_with_a_way_out() {
+    let error = refused(&wat::parse_str("(module)").unwrap());
+
+    assert_eq!(error.to_string(), "a core module without component metadata");
+    assert!(error.hint().unwrap().contains("behaviour build"));
+}
+
+#[test]
+fn a_broken_component_is_refused_on_one_line() {
+    let error = refused(b"(component (func))").to_string();
+    assert!(error.starts_with("not a valid component: "), "{error}");
+    assert!(!error.contains('\n'), "{error}");
+
+    let error = refused(b"\0asm\x0d\0\x01\0broken").to_string();
+    assert!(!error.contains('\n'), "{error}");
+}
+
+#[test]
+fn an_import_that_nobody_lends_is_refused_with_the_line_to_add() {
+    let error = refused(&std::fs::read(fixture("power.wat")).unwrap());
+
+    assert_eq!(error.to_string(), "imports `device:behaviour/power@0.1.0`, which is not granted");
+    let line = "`capabilities = [\"power\"]` under [plugins.reboot]";
+    assert!(error.hint().unwrap().contains(line));
+}
+
+#[test]
+fn a_component_without_methods_is_refused() {
+    let error = refused(b"(component)").to_string();
+    assert_eq!(error, "does not export `device:behaviour/methods@0.1.0`, so it has no methods");
+}
+
+#[test]
+fn an_interface_of_the_right_name_and_the_wrong_functions_is_refused() {
+    let text = r#"(component
+        (import "device:behaviour/clock@0.1.0" (instance (export "stop" (func))))
+        (instance $none)
+        (export "device:behaviour/methods@0.1.0" (instance $none)))"#;
+
+    let error = refused(text.as_bytes());
+    assert!(matches!(error, LoadError::Mismatch(_)), "{error}");
+}
+
+#[test]
+fn a_plugin_that_could_not_start_is_refused() {
+    let limits = Limits { memory_bytes: 1024 * 1024, ..Limits::default() };
+    let settings = PluginSettings { limits, ..PluginSettings::default() };
+
+    let error = load_with("answers.wat", settings).err().unwrap();
+    assert_eq!(error.to_string(), "starts with 8519680 bytes of memory; it may have 1048576");
+}
+
+#[test]
+fn settings_that_cannot_be_meant_are_refused() {
+    let with = |limits| PluginSettings { limits, ..PluginSettings::default() };
+    let long = Limits { deadline: Duration::from_secs(301), ..Limits::default() };
+    let large = Limits { memory_bytes: 1 << 40, ..Limits::default() };
+    let short = Limits { component_bytes: 100, ..Limits::default() };
+    let capabilities = BTreeSet::from(["flying".to_owned()]);
+    let granted = PluginSettings { capabilities, ..PluginSettings::default() };
+    let error = |settings| load_with("sleeps.wat", settings).err().unwrap().to_string();
+
+    assert!(error(with(long)).starts_with("limits: `deadline` is 301s"));
+    assert!(error(with(large)).starts_with("limits: `memory_bytes` is 1099511627776"));
+    assert!(error(with(short)).ends_with("bytes long; a component may have 100"));
+    assert_eq!(error(granted), "there is no capability `flying` to grant");
+}
+
+#[test]
+fn a_missing_file_is_named() {
+    let path = fixture("nowhere.wasm");
+
+    let error = engine().load_file("reboot", &path, PluginSettings::default()).err().unwrap();
+    assert!(error.to_string().ends_with("nowhere.wasm"), "{error}");
+}
+
+#[test]
+fn a_second_start_compiles_nothing() {
+    let directory = tempfile::tempdir().unwrap();
+    let cache = Some(directory.path().join("made/on/demand"));
+    let settings = EngineSettings { instances: 1, cache, ..EngineSettings::default() };
+    let component = module("sleeps.wat");
+    let hits_of_a_start = || {
+        let engine = Engine::new(&settings).unwrap();
+        engine.load("sleeps", &component, PluginSettings::default()).unwrap();
+        engine.cache_hits()
+    };
+
+    assert_eq!(hits_of_a_start(), 0);
+    assert_eq!(hits_of_a_start(), 1);
+}
+
+#[test]
+fn a_cache_directory_that_cannot_be_is_named() {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let cache = Some(file.path().join("below"));
+
+    let error = Engine::new(&EngineSettings { cache, ..EngineSettings::default() }).err().unwrap();
+    assert!(error.to_string().starts_with("compile cache "), "{error}");
+}

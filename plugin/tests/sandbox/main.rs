@@ -1,0 +1,11 @@
+//! The sandbox as its callers see it: real components, a real engine, and a host
+//! that lends what it remembers.
+
+#![allow(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
+
+mod calls;
+mod lending;
+mod limits;
+mod loading;
+mod rig;
+mod wasi;

@@ -1,0 +1,14 @@
+//! The closed WASI.
+
+use crate::rig::{Host, load};
+
+#[tokio::test]
+async fn wasi_has_no_files_and_no_environment_and_its_stderr_is_the_log() {
+    let host = Host::default();
+    let plugin = load("wasi.wat");
+
+    let answer = host.call(&plugin, "look", "null").await.unwrap();
+    assert_eq!(answer.status, 200);
+    let line = |text| format!("reboot look call-1 Warn: {text} []");
+    assert_eq!(host.log(), [line("nothing"), line(""), line("here")]);
+}
