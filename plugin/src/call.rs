@@ -3,7 +3,6 @@
 //! Nothing of a call outlives it, and dropping its future ends it: the instance
 //! goes back to the pool, the permit to the plugin.
 
-use crate::call_log::CallLog;
 use crate::error::one_line;
 use crate::interfaces::{MethodError, Response};
 use crate::load::{Loaded, Plugin};
@@ -80,10 +79,7 @@ enum Ended {
 
 impl Loaded {
     fn store(self: &Arc<Loaded>, call: &Call<'_>, limit: Duration) -> Store<CallState> {
-        let log =
-            CallLog::new(&self.name, call.method, Arc::clone(&call.id), &call.lent, &self.limits);
-        let state = CallState::new(Arc::clone(self), Arc::clone(&call.lent), Arc::new(log), limit);
-        let mut store = Store::new(&self.engine.wasmtime, state);
+        let mut store = Store::new(&self.engine.wasmtime, CallState::new(self, call, limit));
         store.limiter(|state| &mut state.memory);
         store.set_hostcall_fuel(HANDED_OUT_BYTES.max(2 * self.limits.answer_bytes));
         store.set_epoch_deadline(1);

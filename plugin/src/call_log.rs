@@ -4,17 +4,17 @@
 //! guest can neither forge a line nor steer a terminal. When the call has
 //! written its share, the log says so once and takes no more.
 
-use crate::{Lent, Level, Limits, LogLine, LogSink};
+use crate::load::Loaded;
+use crate::{Call, Level, LogLine, LogSink};
 use std::borrow::Cow;
 use std::fmt::Write;
 use std::sync::{Arc, Mutex, PoisonError};
 
 pub(crate) struct CallLog {
-    plugin: String,
+    plugin: Arc<Loaded>,
     method: String,
     pub(crate) call: Arc<str>,
     sink: Arc<dyn LogSink>,
-    line_bytes: usize,
     share: Mutex<Share>,
 }
 
@@ -26,34 +26,27 @@ struct Share {
 }
 
 impl CallLog {
-    pub(crate) fn new(
-        plugin: &str,
-        method: &str,
-        call: Arc<str>,
-        lent: &Lent,
-        limits: &Limits,
-    ) -> CallLog {
+    pub(crate) fn new(plugin: &Arc<Loaded>, call: &Call<'_>) -> CallLog {
         CallLog {
-            plugin: plugin.to_owned(),
-            method: method.to_owned(),
-            call,
-            sink: Arc::clone(&lent.log),
-            line_bytes: limits.log_line_bytes,
+            method: call.method.to_owned(),
+            call: Arc::clone(&call.id),
+            sink: Arc::clone(&call.lent.log),
             share: Mutex::new(Share {
-                lines: limits.log_lines,
-                bytes: limits.log_bytes,
+                lines: plugin.limits.log_lines,
+                bytes: plugin.limits.log_bytes,
                 cut: false,
             }),
+            plugin: Arc::clone(plugin),
         }
     }
 
     /// How long a line may be.
     pub(crate) fn line_bytes(&self) -> usize {
-        self.line_bytes
+        self.plugin.limits.log_line_bytes
     }
 
     pub(crate) fn write(&self, level: Level, message: &str, fields: Vec<(String, String)>) {
-        let mut left = self.line_bytes;
+        let mut left = self.line_bytes();
         let message = fit(message, &mut left);
         let fields: Vec<_> = fields
             .into_iter()
@@ -63,7 +56,7 @@ impl CallLog {
                 })
             })
             .collect();
-        match self.take(self.line_bytes - left) {
+        match self.take(self.line_bytes() - left) {
             Taken::Whole => self.send(level, &message, &fields),
             Taken::Last => self.send(Level::Warn, "this call has written its share of log", &[]),
             Taken::None => {}
@@ -86,7 +79,7 @@ impl CallLog {
 
     fn send(&self, level: Level, message: &str, fields: &[(String, String)]) {
         self.sink.write(&LogLine {
-            plugin: &self.plugin,
+            plugin: &self.plugin.name,
             method: &self.method,
             call: &self.call,
             level,

@@ -7,7 +7,7 @@
 
 use crate::error::one_line;
 use crate::state::CallState;
-use crate::ticker::Ticker;
+use crate::ticker::{IDLE_TICKS, Ticker};
 use crate::{EngineError, cache, interfaces, wasi};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -87,8 +87,8 @@ impl Engine {
         wasi::add_to_linker(&mut linker_with_wasi).map_err(refused)?;
 
         let ticked = engine.clone();
-        let ticker =
-            Ticker::start(move || ticked.increment_epoch()).map_err(EngineError::Ticker)?;
+        let ticker = Ticker::start(move || ticked.increment_epoch(), IDLE_TICKS)
+            .map_err(EngineError::Ticker)?;
         Ok(Engine {
             shared: Arc::new(Shared {
                 wasmtime: engine,

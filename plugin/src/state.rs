@@ -5,7 +5,7 @@ use crate::load::Loaded;
 use crate::memory::Memory;
 use crate::ticker::TICK;
 use crate::wasi::Wasi;
-use crate::{HostError, Lent};
+use crate::{Call, HostError, Lent};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
@@ -24,22 +24,18 @@ pub(crate) struct CallState {
 }
 
 impl CallState {
-    pub(crate) fn new(
-        plugin: Arc<Loaded>,
-        lent: Arc<Lent>,
-        log: Arc<CallLog>,
-        limit: Duration,
-    ) -> CallState {
+    pub(crate) fn new(plugin: &Arc<Loaded>, call: &Call<'_>, limit: Duration) -> CallState {
         let limits = &plugin.limits;
+        let log = Arc::new(CallLog::new(plugin, call));
         CallState {
+            plugin: Arc::clone(plugin),
+            lent: Arc::clone(&call.lent),
             memory: Memory::new(limits),
             deadline: Instant::now() + limit,
             wasi: plugin.wasi.then(|| Box::new(Wasi::new(&log))),
             busy_ticks_left: limit.as_millis().div_ceil(TICK.as_millis()),
             reports_left: limits.reports,
             messages_left: limits.messages,
-            plugin,
-            lent,
             log,
         }
     }

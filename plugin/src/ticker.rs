@@ -15,9 +15,9 @@ use std::time::Duration;
 /// How often a busy guest yields.
 pub(crate) const TICK: Duration = Duration::from_millis(10);
 
-/// One second: waking the thread costs more than a call, so calls that follow
-/// one another should find it awake.
-const IDLE_TICKS_BEFORE_REST: u32 = 100;
+/// How many idle ticks it makes before it rests. One second: waking the thread
+/// costs more than a call, so calls that follow one another should find it awake.
+pub(crate) const IDLE_TICKS: u32 = 100;
 
 pub(crate) struct Ticker {
     // Only `None` while it is being dropped.
@@ -33,13 +33,13 @@ struct Shared {
 }
 
 impl Ticker {
-    pub(crate) fn start(tick: impl Fn() + Send + 'static) -> io::Result<Ticker> {
+    pub(crate) fn start(tick: impl Fn() + Send + 'static, idle_ticks: u32) -> io::Result<Ticker> {
         let shared = Arc::new(Shared::default());
         let (wake, woken) = sync_channel(1);
         let of_thread = Arc::clone(&shared);
         let thread = std::thread::Builder::new()
             .name("wasm-ticker".to_owned())
-            .spawn(move || run(&tick, &woken, &of_thread))?;
+            .spawn(move || run(&tick, idle_ticks, &woken, &of_thread))?;
         Ok(Ticker { wake: Some(wake), thread: Some(thread), shared })
     }
 
@@ -75,8 +75,8 @@ impl Drop for Running<'_> {
     }
 }
 
-fn run(tick: &dyn Fn(), woken: &Receiver<()>, shared: &Shared) {
-    let mut idle_ticks = 0;
+fn run(tick: &dyn Fn(), most_idle: u32, woken: &Receiver<()>, shared: &Shared) {
+    let mut idle = 0;
     loop {
         match woken.recv_timeout(TICK) {
             Err(RecvTimeoutError::Disconnected) => return,
@@ -84,11 +84,11 @@ fn run(tick: &dyn Fn(), woken: &Receiver<()>, shared: &Shared) {
             Ok(()) => {}
         }
         if shared.running.load(SeqCst) > 0 {
-            idle_ticks = 0;
+            idle = 0;
             continue;
         }
-        idle_ticks += 1;
-        if idle_ticks < IDLE_TICKS_BEFORE_REST {
+        idle += 1;
+        if idle < most_idle {
             continue;
         }
         // Said first, then looked again: a call that came in between has either
@@ -98,7 +98,7 @@ fn run(tick: &dyn Fn(), woken: &Receiver<()>, shared: &Shared) {
             return;
         }
         shared.resting.store(false, SeqCst);
-        idle_ticks = 0;
+        idle = 0;
     }
 }
 
@@ -109,9 +109,10 @@ mod tests {
     /// A ticker whose ticks can be waited for.
     fn ticker() -> (Ticker, Receiver<()>) {
         let (ticked, ticks) = sync_channel(1);
-        let ticker = Ticker::start(move || {
+        let tick = move || {
             let _ = ticked.try_send(());
-        });
+        };
+        let ticker = Ticker::start(tick, 3);
         (ticker.unwrap(), ticks)
     }
 
