@@ -1,0 +1,243 @@
+//! Bytes to packets.
+
+use bytes::{Buf, Bytes, BytesMut};
+
+use super::{Connect, Inbound, MAX_PACKET_BYTES, Malformed, Publish, Will};
+
+/// Takes one packet off the front of `buffer`. `None` asks for more bytes.
+pub(crate) fn decode(buffer: &mut BytesMut) -> Result<Option<Inbound>, Malformed> {
+    let Some(first) = buffer.first().copied() else { return Ok(None) };
+    // A wrong type or wrong flags are known before the packet has come whole.
+    let kind = Kind::of(first)?;
+    let Some((header, length)) = length(buffer)? else { return Ok(None) };
+    if header + length > MAX_PACKET_BYTES {
+        return Err(Malformed::TooLarge(header + length));
+    }
+    if buffer.len() < header + length {
+        buffer.reserve(header + length - buffer.len());
+        return Ok(None);
+    }
+    buffer.advance(header);
+    let mut body = Body { name: kind.name(), bytes: buffer.split_to(length).freeze() };
+    let packet = match kind {
+        Kind::Connect => connect(&mut body)?,
+        Kind::Publish { qos, duplicate, retain } => publish(&mut body, qos, duplicate, retain)?,
+        Kind::PubAck => Inbound::PubAck(body.packet_id()?),
+        Kind::Subscribe => subscribe(&mut body)?,
+        Kind::Unsubscribe => unsubscribe(&mut body)?,
+        Kind::PingReq => Inbound::PingReq,
+        Kind::Disconnect => Inbound::Disconnect,
+    };
+    body.end()?;
+    Ok(Some(packet))
+}
+
+#[derive(Clone, Copy)]
+enum Kind {
+    Connect,
+    Publish { qos: u8, duplicate: bool, retain: bool },
+    PubAck,
+    Subscribe,
+    Unsubscribe,
+    PingReq,
+    Disconnect,
+}
+
+impl Kind {
+    fn of(first: u8) -> Result<Kind, Malformed> {
+        let flags = first & 0x0f;
+        let (kind, wanted) = match first >> 4 {
+            1 => (Kind::Connect, 0),
+            3 => {
+                let (duplicate, retain) = (flags & 8 != 0, flags & 1 != 0);
+                return match (flags >> 1) & 3 {
+                    0 if duplicate => Err(Malformed::Qos),
+                    qos @ 0..=1 => Ok(Kind::Publish { qos, duplicate, retain }),
+                    2 => Err(Malformed::QosTwo),
+                    _ => Err(Malformed::Qos),
+                };
+            }
+            4 => (Kind::PubAck, 0),
+            // QoS 2 begins with a PUBLISH, but a device may resume one.
+            5..=7 => return Err(Malformed::QosTwo),
+            8 => (Kind::Subscribe, 2),
+            10 => (Kind::Unsubscribe, 2),
+            12 => (Kind::PingReq, 0),
+            14 => (Kind::Disconnect, 0),
+            other => return Err(Malformed::Type(other)),
+        };
+        match flags == wanted {
+            true => Ok(kind),
+            false => Err(Malformed::Flags { packet: kind.name(), flags }),
+        }
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            Kind::Connect => "CONNECT",
+            Kind::Publish { .. } => "PUBLISH",
+            Kind::PubAck => "PUBACK",
+            Kind::Subscribe => "SUBSCRIBE",
+            Kind::Unsubscribe => "UNSUBSCRIBE",
+            Kind::PingReq => "PINGREQ",
+            Kind::Disconnect => "DISCONNECT",
+        }
+    }
+}
+
+/// The bytes of the fixed header and of what follows it.
+fn length(buffer: &[u8]) -> Result<Option<(usize, usize)>, Malformed> {
+    let mut length = 0;
+    for (index, byte) in buffer[1..].iter().take(4).enumerate() {
+        length |= usize::from(byte & 0x7f) << (7 * index);
+        if byte & 0x80 == 0 {
+            // Zero at the end of a longer length: the standard does not forbid
+            // it, but no client writes it so.
+            return if index > 0 && *byte == 0 {
+                Err(Malformed::Length)
+            } else {
+                Ok(Some((index + 2, length)))
+            };
+        }
+    }
+    if buffer.len() > 4 { Err(Malformed::Length) } else { Ok(None) }
+}
+
+/// What follows the fixed header, read from the front.
+struct Body {
+    name: &'static str,
+    bytes: Bytes,
+}
+
+impl Body {
+    fn take(&mut self, count: usize) -> Result<Bytes, Malformed> {
+        match self.bytes.len() {
+            length if length < count => Err(Malformed::Short(self.name)),
+            _ => Ok(self.bytes.split_to(count)),
+        }
+    }
+
+    fn byte(&mut self) -> Result<u8, Malformed> {
+        Ok(self.take(1)?[0])
+    }
+
+    fn number(&mut self) -> Result<u16, Malformed> {
+        Ok(self.take(2)?.get_u16())
+    }
+
+    fn packet_id(&mut self) -> Result<u16, Malformed> {
+        match self.number()? {
+            0 => Err(Malformed::PacketId),
+            id => Ok(id),
+        }
+    }
+
+    fn binary(&mut self) -> Result<Bytes, Malformed> {
+        let length = self.number()?;
+        self.take(length.into())
+    }
+
+    fn text(&mut self) -> Result<String, Malformed> {
+        let bytes = self.binary()?;
+        match std::str::from_utf8(&bytes) {
+            Ok(text) if !text.contains('\0') => Ok(text.to_owned()),
+            _ => Err(Malformed::Text(self.name)),
+        }
+    }
+
+    fn topic(&mut self) -> Result<String, Malformed> {
+        match self.text()? {
+            topic if topic.is_empty() || topic.contains(['+', '#']) => Err(Malformed::Topic),
+            topic => Ok(topic),
+        }
+    }
+
+    fn filter(&mut self) -> Result<String, Malformed> {
+        match self.text()? {
+            filter if filter.is_empty() => Err(Malformed::Filter),
+            filter => Ok(filter),
+        }
+    }
+
+    fn end(&self) -> Result<(), Malformed> {
+        if self.bytes.is_empty() { Ok(()) } else { Err(Malformed::Trailing(self.name)) }
+    }
+}
+
+fn connect(body: &mut Body) -> Result<Inbound, Malformed> {
+    if body.text()? != "MQTT" {
+        return Err(Malformed::Protocol);
+    }
+    let level = body.byte()?;
+    let flags = body.byte()?;
+    let (has_user, has_password, has_will) = (flags & 0x80 != 0, flags & 0x40 != 0, flags & 4 != 0);
+    let (will_qos, will_retain) = ((flags >> 3) & 3, flags & 0x20 != 0);
+    if flags & 1 != 0
+        || (has_password && !has_user)
+        || will_qos == 3
+        || (!has_will && (will_qos != 0 || will_retain))
+    {
+        return Err(Malformed::ConnectFlags(flags));
+    }
+    if will_qos == 2 {
+        return Err(Malformed::QosTwo);
+    }
+    let keep_alive_seconds = body.number()?;
+    let client_id = body.text()?;
+    let will = match has_will {
+        true => Some(Will { topic: body.topic()?, payload: body.binary()? }),
+        false => None,
+    };
+    let user_name = has_user.then(|| body.text()).transpose()?;
+    let password = match has_password {
+        true => Some(
+            String::from_utf8(body.binary()?.to_vec()).map_err(|_| Malformed::Text("password"))?,
+        ),
+        false => None,
+    };
+    let clean_session = flags & 2 != 0;
+    Ok(Inbound::Connect(Connect {
+        level,
+        clean_session,
+        keep_alive_seconds,
+        client_id,
+        user_name,
+        password,
+        will,
+    }))
+}
+
+fn publish(body: &mut Body, qos: u8, duplicate: bool, retain: bool) -> Result<Inbound, Malformed> {
+    let topic = body.topic()?;
+    let id = (qos > 0).then(|| body.packet_id()).transpose()?;
+    let payload = std::mem::take(&mut body.bytes);
+    Ok(Inbound::Publish(Publish { topic, id, duplicate, retain, payload }))
+}
+
+fn subscribe(body: &mut Body) -> Result<Inbound, Malformed> {
+    let id = body.packet_id()?;
+    let mut filters = Vec::new();
+    while filters.is_empty() || !body.bytes.is_empty() {
+        if body.bytes.is_empty() {
+            return Err(Malformed::Filter);
+        }
+        let filter = body.filter()?;
+        match body.byte()? {
+            qos @ 0..=2 => filters.push((filter, qos)),
+            _ => return Err(Malformed::Qos),
+        }
+    }
+    Ok(Inbound::Subscribe { id, filters })
+}
+
+fn unsubscribe(body: &mut Body) -> Result<Inbound, Malformed> {
+    let id = body.packet_id()?;
+    let mut filters = Vec::new();
+    while filters.is_empty() || !body.bytes.is_empty() {
+        if body.bytes.is_empty() {
+            return Err(Malformed::Filter);
+        }
+        filters.push(body.filter()?);
+    }
+    Ok(Inbound::Unsubscribe { id, filters })
+}

@@ -1,0 +1,108 @@
+//! MQTT over WebSocket, on the path and subprotocol that IoT Hub has for it.
+//!
+//! The handshake is answered by hand, since the request has been read already;
+//! then binary frames carry the same bytes as a TLS connection would.
+
+use axum::extract::Request;
+use axum::http::header::{
+    CONNECTION, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL, UPGRADE,
+};
+use axum::http::{HeaderName, HeaderValue, StatusCode};
+use axum::response::{IntoResponse, Response};
+use futures_util::{SinkExt as _, StreamExt as _};
+use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream};
+use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
+use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
+use tracing::debug;
+
+use crate::mqtt::MAX_PACKET_BYTES;
+use crate::session::{Shared, serve};
+
+/// Bytes on their way between the frames and the session.
+const PIPE_BYTES: usize = 64 * 1024;
+
+/// Answers the handshake and serves MQTT on what follows.
+pub(crate) async fn upgrade(shared: Shared, mut request: Request) -> Response {
+    let has = |name: HeaderName, word: &str| {
+        let values = request.headers().get_all(name);
+        let mut words = values.iter().filter_map(|v| v.to_str().ok()).flat_map(|v| v.split(','));
+        words.any(|found| found.trim().eq_ignore_ascii_case(word))
+    };
+    let key = request.headers().get(SEC_WEBSOCKET_KEY).map(|key| derive_accept_key(key.as_bytes()));
+    let (Some(accept), true, true) = (key, has(UPGRADE, "websocket"), has(CONNECTION, "upgrade"))
+    else {
+        return (StatusCode::UPGRADE_REQUIRED, "this path speaks MQTT over WebSocket\n")
+            .into_response();
+    };
+    if !has(SEC_WEBSOCKET_PROTOCOL, "mqtt") {
+        return (StatusCode::BAD_REQUEST, "the subprotocol is mqtt\n").into_response();
+    }
+    let upgrade = hyper::upgrade::on(&mut request);
+    tokio::spawn(async move {
+        match upgrade.await {
+            Ok(upgraded) => {
+                let config = WebSocketConfig::default()
+                    .max_message_size(Some(MAX_PACKET_BYTES))
+                    .max_frame_size(Some(MAX_PACKET_BYTES));
+                let stream = TokioIo::new(upgraded);
+                let frames =
+                    WebSocketStream::from_raw_socket(stream, Role::Server, Some(config)).await;
+                let (near, far) = tokio::io::duplex(PIPE_BYTES);
+                let (reader, writer) = tokio::io::split(near);
+                tokio::join!(serve(shared, reader, writer), carry(frames, far));
+            }
+            Err(error) => debug!(%error, "WebSocket handshake was not finished"),
+        }
+    });
+    let Ok(accept) = HeaderValue::try_from(accept) else {
+        return StatusCode::BAD_REQUEST.into_response();
+    };
+    let headers = [
+        (UPGRADE, HeaderValue::from_static("websocket")),
+        (CONNECTION, HeaderValue::from_static("Upgrade")),
+        (SEC_WEBSOCKET_ACCEPT, accept),
+        (SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static("mqtt")),
+    ];
+    (StatusCode::SWITCHING_PROTOCOLS, headers).into_response()
+}
+
+/// Carries bytes between frames and a pipe until either side ends.
+async fn carry<S>(frames: WebSocketStream<S>, pipe: DuplexStream)
+where
+    S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin,
+{
+    let (mut sink, mut source) = frames.split();
+    let (mut reader, mut writer) = tokio::io::split(pipe);
+    let inward = async {
+        while let Some(Ok(message)) = source.next().await {
+            match message {
+                Message::Binary(bytes) => {
+                    if writer.write_all(&bytes).await.is_err() {
+                        return;
+                    }
+                }
+                // Pings are answered by the library; MQTT has no text frames.
+                Message::Ping(_) | Message::Pong(_) => {}
+                _ => return,
+            }
+        }
+    };
+    let outward = async {
+        let mut buffer = vec![0; 16 * 1024];
+        while let Ok(read @ 1..) = reader.read(&mut buffer).await {
+            let frame = Message::binary(buffer[..read].to_vec());
+            if sink.send(frame).await.is_err() {
+                return;
+            }
+        }
+        // The other end may be gone.
+        let _ = sink.close().await;
+    };
+    tokio::select! {
+        () = inward => {}
+        () = outward => {}
+    }
+}
