@@ -81,7 +81,11 @@ pub(crate) struct Opened {
 
 impl Sessions {
     pub(crate) fn new() -> Arc<Sessions> {
-        Arc::new(Sessions { devices: Mutex::default(), next: AtomicU64::new(1) })
+        // Not from 1: an answer to a hub that was restarted must not meet another
+        // call's id. Without random bytes the time differs as well.
+        let start = getrandom::u32().unwrap_or_else(|_| jiff::Timestamp::now().as_second() as u32);
+        let next = AtomicU64::new(u64::from(start) << 20);
+        Arc::new(Sessions { devices: Mutex::default(), next })
     }
 
     /// How long a connection of this id should wait for its CONNACK. An id that
