@@ -104,6 +104,7 @@ fn compile(
     // variable would replace them. Of its values, JSON's strings are TOML's too.
     let mut flags = vec!["-Clink-arg=-zstack-size=65536".to_owned()];
     flags.extend(step::registry_unnamed());
+    flags.extend(compiler.flag());
     let flags = serde_json::to_string(&flags).expect("texts are JSON");
     cargo.arg("--config").arg(format!("target.{TARGET}.rustflags={flags}"));
     compiler.lend_to(&mut cargo);

@@ -16,15 +16,27 @@ pub(crate) const TARGET: &str = "wasm32-unknown-unknown";
 pub(crate) enum Compiler {
     /// Nothing: the active Rust can.
     Active,
-    /// Another compiler, and a linker for it.
-    Fetched { rustc: PathBuf, linker: PathBuf },
+    /// Another compiler, and a linker for it. `made` tells its standard library
+    /// from any other.
+    Fetched { rustc: PathBuf, linker: PathBuf, made: String },
 }
 
 impl Compiler {
     pub(crate) fn lend_to(&self, cargo: &mut Command) {
-        if let Compiler::Fetched { rustc, linker } = self {
+        if let Compiler::Fetched { rustc, linker, .. } = self {
             cargo.env("RUSTC", rustc);
             cargo.env("CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_LINKER", linker);
+        }
+    }
+
+    /// What the compiler itself must be told. Cargo knows compilers apart by
+    /// their version, so it would mix what was compiled against a standard
+    /// library that is gone (someone emptied the cache) with the new one's: an
+    /// error of the compiler that only emptying the target directory cures.
+    pub(crate) fn flag(&self) -> Option<String> {
+        match self {
+            Compiler::Active => None,
+            Compiler::Fetched { made, .. } => Some(format!("-Cmetadata={made}")),
         }
     }
 }
@@ -45,7 +57,7 @@ pub(crate) fn find(dir: &Path, options: &BuildOptions<'_>) -> Result<Compiler, B
     let linker = linker.or_else(|| fetched.linker()).ok_or_else(|| BuildError::NoCompiler {
         why: "there is no linker for it: neither rust-lld nor wasm-ld".into(),
     })?;
-    Ok(Compiler::Fetched { rustc: fetched.rustc(), linker })
+    Ok(Compiler::Fetched { rustc: fetched.rustc(), linker, made: fetched.made()? })
 }
 
 fn active_has_target(dir: &Path) -> Result<bool, BuildError> {

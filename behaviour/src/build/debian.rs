@@ -8,6 +8,7 @@
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::UNIX_EPOCH;
 
 use super::apt::{Archives, Package};
 use super::compiler::{TARGET, entries};
@@ -19,6 +20,15 @@ pub(crate) struct Fetched(PathBuf);
 impl Fetched {
     pub(crate) fn rustc(&self) -> PathBuf {
         self.0.join("rustc")
+    }
+
+    /// When it was fetched: no two are of one nanosecond.
+    pub(crate) fn made(&self) -> Result<String, BuildError> {
+        let rustc = self.rustc();
+        let written = fs::metadata(&rustc).and_then(|file| file.modified());
+        let written = written.map_err(BuildError::io(&rustc))?;
+        let since = written.duration_since(UNIX_EPOCH).unwrap_or_default();
+        Ok(since.as_nanos().to_string())
     }
 
     /// The linker that was fetched with it, if one had to be.
