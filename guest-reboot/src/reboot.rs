@@ -4,8 +4,11 @@
 //! answers. Everything it may do to the world goes through a [`Device`], so a
 //! test sees each effect. It knows nothing of WIT, twins or MQTT.
 
+use std::fmt;
 use std::time::Duration;
 
+use serde::Deserializer;
+use serde::de::{IgnoredAny, MapAccess, Visitor};
 use serde_json::Value;
 
 use crate::settings::{Settings, delay};
@@ -73,13 +76,43 @@ pub fn answer(
     Ok(Answer { status: 200, payload: payload.into() })
 }
 
-/// The delay that the payload asks for, if it does. Any JSON is a legal
-/// payload: the tutorial's service app sends a string.
+/// The delay that the payload asks for, if it does. Any JSON is a legal payload,
+/// and the tutorial's service app sends a string: only an object can ask.
 fn asked_delay(payload: &str) -> Result<Option<Duration>, Refusal> {
-    let payload: Value =
-        serde_json::from_str(payload).map_err(|_| Refusal::InvalidPayload("not JSON".into()))?;
-    let Some(asked) = payload.get("delaySeconds") else { return Ok(None) };
-    delay(asked).map(Some).map_err(|why| Refusal::InvalidPayload(["delaySeconds: ", &why].concat()))
+    if !payload.trim_start().starts_with('{') {
+        return Ok(None);
+    }
+    let mut json = serde_json::Deserializer::from_str(payload);
+    let asked = json.deserialize_map(DelaySeconds).map_err(|error| error.to_string());
+    let asked = asked.map_err(Refusal::InvalidPayload)?;
+    asked
+        .map(|asked| delay(&asked))
+        .transpose()
+        .map_err(|why| Refusal::InvalidPayload(["delaySeconds: ", &why].concat()))
+}
+
+/// Finds one value in an object and skips the others, however deep they are and
+/// however large their numbers.
+struct DelaySeconds;
+
+impl<'de> Visitor<'de> for DelaySeconds {
+    type Value = Option<Value>;
+
+    fn expecting(&self, text: &mut fmt::Formatter<'_>) -> fmt::Result {
+        text.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut object: A) -> Result<Option<Value>, A::Error> {
+        let mut found = None;
+        while let Some(key) = object.next_key::<String>()? {
+            if key == "delaySeconds" {
+                found = Some(object.next_value()?);
+            } else {
+                object.next_value::<IgnoredAny>()?;
+            }
+        }
+        Ok(found)
+    }
 }
 
 fn failed(what: &str, why: &str) -> Refusal {
@@ -160,7 +193,9 @@ mod tests {
 
     #[test]
     fn any_legal_json_is_a_payload_and_leaves_the_delay_alone() {
-        for payload in ["null", "true", "7", r#""text""#, "[5]", "{}", r#"{"other":1}"#] {
+        let deep = format!(r#"{{"deep":{}1e400{}}}"#, "[".repeat(5000), "]".repeat(5000));
+        for payload in [&deep, "null", "true", "1e400", r#""text""#, "[5]", "{}", r#"{"other":1}"#]
+        {
             check_sleep(payload, &[], "20s");
         }
     }
@@ -185,8 +220,19 @@ mod tests {
     }
 
     #[test]
-    fn text_that_is_not_json_is_an_invalid_payload() {
-        check_refused("{", &[], Refusal::InvalidPayload("not JSON".into()));
+    fn an_absurd_delay_is_refused_in_few_words() {
+        let list = format!("[{}0]", "0,".repeat(1000));
+        let why = "delaySeconds: a value of 2003 bytes is not a number from 0 to 300";
+        let payload = format!(r#"{{"delaySeconds":{list}}}"#);
+        check_refused(&payload, &[], Refusal::InvalidPayload(why.into()));
+
+        let why = "number out of range at line 1 column 21";
+        check_refused(r#"{"delaySeconds":1e400}"#, &[], Refusal::InvalidPayload(why.into()));
+    }
+
+    #[test]
+    fn of_a_delay_given_twice_the_last_holds() {
+        check_sleep(r#"{"delaySeconds":1,"delaySeconds":2}"#, &[], "2s");
     }
 
     #[test]

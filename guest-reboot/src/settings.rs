@@ -88,8 +88,17 @@ pub(crate) fn delay(asked: &Value) -> Result<Duration, String> {
         Some(seconds) if (0.0..=f64::from(MAX_DELAY_SECONDS)).contains(&seconds) => {
             Ok(Duration::from_secs_f64(seconds))
         }
-        _ => Err([&asked.to_string(), " is not a number from 0 to 300"].concat()),
+        _ => Err([&quoted(asked), " is not a number from 0 to 300"].concat()),
     }
+}
+
+/// A value as an error quotes it: whole, if it is short.
+fn quoted(value: &Value) -> String {
+    let text = value.to_string();
+    if text.len() <= 40 {
+        return text;
+    }
+    ["a value of ", &text.len().to_string(), " bytes"].concat()
 }
 
 fn parse_delay(text: &str) -> Result<Duration, String> {
