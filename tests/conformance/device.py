@@ -1,0 +1,64 @@
+"""A device on the official SDK, asyncio flavour.
+
+Subscribes once, after its first connect, and never again: what it receives
+after a lost connection it receives because the hub remembers.
+"""
+
+import asyncio
+
+from azure.iot.device.aio import IoTHubDeviceClient
+
+import plain_device
+from lines import commands, say
+
+
+async def main():
+    client = IoTHubDeviceClient.create_from_connection_string(
+        plain_device.CONNECTION_STRING, **plain_device.options()
+    )
+
+    async def on_method(request):
+        say("method", name=request.name, payload=request.payload)
+        response = plain_device.answer(request)
+        if response is not None:
+            await client.send_method_response(response)
+
+    async def on_desired(patch):
+        say("desired", patch=patch)
+
+    async def on_connection_change():
+        # Not whether it is connected now: after a quick loss it is again.
+        say("connection-changed")
+
+    client.on_connection_state_change = on_connection_change
+    try:
+        await client.connect()
+    except Exception as e:
+        say("refused", error=type(e).__name__)
+        await client.shutdown()
+        return
+    client.on_method_request_received = on_method
+    client.on_twin_desired_properties_patch_received = on_desired
+    say("ready")
+
+    async def run(command):
+        match command["do"]:
+            case "report":
+                await client.patch_twin_reported_properties(command["patch"])
+                say("reported")
+            case "twin":
+                say("twin", twin=await client.get_twin())
+            case "send":
+                await client.send_message(plain_device.message(command))
+                say("sent")
+
+    todo = commands()
+    while command := await asyncio.to_thread(next, todo, None):
+        try:
+            await run(command)
+        except Exception as e:
+            say("failed", error=type(e).__name__, message=str(e))
+    await client.shutdown()
+
+
+asyncio.run(main())

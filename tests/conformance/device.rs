@@ -1,0 +1,136 @@
+//! The official device SDK against our hub, while all is well.
+
+use protocol::connection_string::DeviceConnectionString;
+use rig::{DEVICE, Rig, Running};
+use serde_json::json;
+
+use super::script::Script;
+use super::sdk::sdk;
+
+#[tokio::test]
+async fn an_asyncio_device_connects_and_answers_a_method() {
+    let Some(sdk) = sdk() else { return };
+    let rig = Rig::new().start().await;
+    let mut device = sdk.device(&rig).await;
+
+    expect_an_answer(&rig, &mut device).await;
+    device.stop().await;
+}
+
+#[tokio::test]
+async fn a_threaded_device_does_all_that_the_other_does() {
+    let Some(sdk) = sdk() else { return };
+    let rig = Rig::new().start().await;
+    let mut device = sdk.threaded_device(&rig).await;
+
+    expect_an_answer(&rig, &mut device).await;
+    expect_reported_properties_to_be_kept(&mut device).await;
+    expect_a_desired_patch(&rig, &mut device).await;
+    expect_telemetry(&rig, &mut device).await;
+    device.stop().await;
+}
+
+#[tokio::test]
+async fn a_device_behind_web_sockets_is_served_like_one_on_a_plain_socket() {
+    let Some(sdk) = sdk() else { return };
+    let rig = Rig::new().start().await;
+    let mut device = sdk.device_as(&rig, &rig.device, Some(("HUB_WEBSOCKETS", "yes")));
+    device.hear("ready").await;
+
+    expect_an_answer(&rig, &mut device).await;
+    expect_reported_properties_to_be_kept(&mut device).await;
+    expect_a_desired_patch(&rig, &mut device).await;
+    device.stop().await;
+}
+
+#[tokio::test]
+async fn a_device_that_knows_the_hub_by_a_real_name_reaches_it_through_the_connect_port() {
+    let Some(sdk) = sdk() else { return };
+    let name = "my-hub.azure-devices.net";
+    let rig = Rig::new().hub_named(name).start().await;
+    let identity = DeviceConnectionString { host: name.parse().unwrap(), ..rig.device.clone() };
+    let mut device = sdk.device_as(&rig, &identity, None);
+    device.hear("ready").await;
+
+    expect_an_answer(&rig, &mut device).await;
+}
+
+#[tokio::test]
+async fn what_a_device_reports_it_reads_back_in_its_twin() {
+    let Some(sdk) = sdk() else { return };
+    let rig = Rig::new().start().await;
+    let mut device = sdk.device(&rig).await;
+
+    expect_reported_properties_to_be_kept(&mut device).await;
+}
+
+#[tokio::test]
+async fn a_change_of_desired_properties_reaches_the_device_with_its_version() {
+    let Some(sdk) = sdk() else { return };
+    let rig = Rig::new().start().await;
+    let mut device = sdk.device(&rig).await;
+
+    expect_a_desired_patch(&rig, &mut device).await;
+}
+
+#[tokio::test]
+async fn telemetry_arrives_with_its_body_and_properties() {
+    let Some(sdk) = sdk() else { return };
+    let rig = Rig::new().start().await;
+    let mut device = sdk.device(&rig).await;
+
+    expect_telemetry(&rig, &mut device).await;
+}
+
+pub(super) async fn expect_an_answer(rig: &Running, device: &mut Script) {
+    let payload = json!({ "text": "grüß dich", "list": [1, 2.5, null] });
+
+    let answer = rig.service.call("echo", payload.clone()).await.unwrap();
+
+    assert_eq!(answer.status, 200);
+    assert_eq!(answer.payload, json!({ "name": "echo", "payload": payload }));
+    assert_eq!(device.hear("method").await["name"], "echo");
+}
+
+async fn expect_reported_properties_to_be_kept(device: &mut Script) {
+    device.tell("report", json!({ "patch": { "fan": { "speed": 3, "on": true } } })).await;
+    device.hear("reported").await;
+    device.tell("report", json!({ "patch": { "fan": { "on": null }, "light": "red" } })).await;
+    device.hear("reported").await;
+
+    device.tell("twin", json!({})).await;
+    let twin = device.hear("twin").await["twin"].take();
+
+    let reported = json!({ "fan": { "speed": 3 }, "light": "red", "$version": 3 });
+    assert_eq!(twin, json!({ "desired": { "$version": 1 }, "reported": reported }));
+}
+
+async fn expect_a_desired_patch(rig: &Running, device: &mut Script) {
+    let device_id = DEVICE.parse().unwrap();
+    let patch = json!({ "properties": { "desired": { "interval": 30, "gone": null } } });
+
+    rig.service.client.patch_twin(&device_id, patch, None).await.unwrap();
+
+    let patch = device.hear_that("desired", |said| said["patch"].get("interval").is_some()).await;
+    assert_eq!(patch["patch"], json!({ "interval": 30, "gone": null, "$version": 2 }));
+}
+
+async fn expect_telemetry(rig: &Running, device: &mut Script) {
+    let mut telemetry = rig.hub().telemetry();
+    let properties = json!({ "alert": "yes & no", "ünit": "°C" });
+    let command =
+        json!({ "body": "{\"temperature\":21.5}", "id": "message-7", "properties": properties });
+
+    device.tell("send", command).await;
+    device.hear("sent").await;
+
+    let message = telemetry.recv().await.unwrap();
+    assert_eq!(message.device.as_ref(), DEVICE);
+    assert_eq!(&message.body[..], b"{\"temperature\":21.5}");
+    let property = |name: &str| message.properties.get(name).unwrap().to_owned();
+    assert_eq!(property("alert"), "yes & no");
+    assert_eq!(property("ünit"), "°C");
+    assert_eq!(property("$.mid"), "message-7");
+    assert_eq!(property("$.ct"), "application/json");
+    assert_eq!(property("$.ce"), "utf-8");
+}

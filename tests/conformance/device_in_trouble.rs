@@ -1,0 +1,104 @@
+//! The official device SDK when connections are lost and keys are wrong.
+//!
+//! After its first connect this SDK subscribes to nothing again: a hub that
+//! forgets has a device that is online and deaf.
+
+use protocol::connection_string::{DeviceConnectionString, DeviceCredential};
+use protocol::sas::Key;
+use rig::{Rig, Running};
+use serde_json::json;
+
+use super::device::expect_an_answer;
+use super::script::Script;
+use super::sdk::sdk;
+
+/// The SDK was connected and is not any more, or the other way round.
+const CHANGED: &str = "connection-changed";
+
+#[tokio::test]
+async fn after_a_dropped_connection_the_next_method_arrives_with_nothing_subscribed_again() {
+    let Some(sdk) = sdk() else { return };
+    let rig = Rig::new().start().await;
+    let mut device = sdk.device(&rig).await;
+    device.hear(CHANGED).await;
+
+    assert!(rig.hub().drop_connection(&rig.service.device));
+    device.hear(CHANGED).await;
+    device.hear(CHANGED).await;
+
+    rig.ready().await;
+    expect_an_answer(&rig, &mut device).await;
+    expect_desired_patches(&rig, &mut device).await;
+}
+
+#[tokio::test]
+async fn after_a_restart_of_the_hub_the_next_method_arrives_with_nothing_subscribed_again() {
+    let Some(sdk) = sdk() else { return };
+    let mut rig = Rig::new().start().await;
+    let mut device = sdk.device(&rig).await;
+    device.hear(CHANGED).await;
+
+    rig.stop_hub().await;
+    device.hear(CHANGED).await;
+    rig.start_hub().await;
+    device.hear(CHANGED).await;
+
+    rig.ready().await;
+    expect_an_answer(&rig, &mut device).await;
+    expect_desired_patches(&rig, &mut device).await;
+}
+
+#[tokio::test]
+async fn a_desired_patch_made_while_the_device_was_away_is_handed_over_when_it_is_back() {
+    let Some(sdk) = sdk() else { return };
+    let mut rig = Rig::new().start().await;
+    let mut device = sdk.device(&rig).await;
+    device.hear(CHANGED).await;
+    // Makes the SDK subscribe to answers, which it needs to look again later.
+    device.tell("twin", json!({})).await;
+    device.hear("twin").await;
+
+    rig.stop_hub().await;
+    device.hear(CHANGED).await;
+    rig.start_hub().await;
+    let patch = json!({ "properties": { "desired": { "missed": true } } });
+    rig.service.client.patch_twin(&rig.service.device, patch, None).await.unwrap();
+
+    let said = device.hear_that("desired", |said| said["patch"].get("missed").is_some()).await;
+    assert_eq!(said["patch"]["$version"], 2);
+}
+
+#[tokio::test]
+async fn a_device_with_a_wrong_key_is_told_that_its_credentials_are_wrong() {
+    let Some(sdk) = sdk() else { return };
+    let rig = Rig::new().start().await;
+    let wrong = DeviceCredential::Key(Key::from_bytes(&[7; 32]).unwrap());
+    let identity = DeviceConnectionString { credential: wrong, ..rig.device.clone() };
+
+    let mut device = sdk.device_as(&rig, &identity, None);
+
+    assert_eq!(device.hear("refused").await["error"], "CredentialError");
+    assert!(!rig.hub().is_connected(&rig.service.device));
+    device.stop().await;
+}
+
+#[tokio::test]
+async fn a_device_that_nobody_registered_is_told_that_its_credentials_are_wrong() {
+    let Some(sdk) = sdk() else { return };
+    let rig = Rig::new().start().await;
+    let identity =
+        DeviceConnectionString { device: "nobody".parse().unwrap(), ..rig.device.clone() };
+
+    let mut device = sdk.device_as(&rig, &identity, None);
+
+    assert_eq!(device.hear("refused").await["error"], "CredentialError");
+}
+
+async fn expect_desired_patches(rig: &Running, device: &mut Script) {
+    let patch = json!({ "properties": { "desired": { "after": "the loss" } } });
+
+    rig.service.client.patch_twin(&rig.service.device, patch, None).await.unwrap();
+
+    // The SDK may hand over the whole section first, as it does after a loss.
+    device.hear_that("desired", |said| said["patch"]["after"] == "the loss").await;
+}

@@ -1,0 +1,106 @@
+//! Our service against the official device SDK.
+
+use std::time::Duration;
+
+use protocol::method::MethodRequest;
+use rig::Rig;
+use serde_json::{Value, json};
+
+use super::sdk::sdk;
+
+#[tokio::test]
+async fn every_form_of_payload_arrives_as_it_was_given() {
+    let Some(sdk) = sdk() else { return };
+    let rig = Rig::new().start().await;
+    let mut device = sdk.device(&rig).await;
+
+    for payload in [
+        json!(null),
+        json!(""),
+        json!("{\"method_number\":\"42\"}"),
+        json!({ "delay": 5, "nested": { "list": [null, {}] } }),
+        json!([1, "two"]),
+        json!(-0.25),
+        json!(false),
+        json!("x".repeat(100_000)),
+    ] {
+        let answer = rig.service.call("echo", payload.clone()).await.unwrap();
+
+        assert_eq!(answer.status, 200);
+        assert_eq!(answer.payload["payload"], payload);
+        assert_eq!(device.hear("method").await["payload"], payload);
+    }
+}
+
+#[tokio::test]
+async fn a_method_name_with_signs_in_it_arrives_as_it_was_given() {
+    let Some(sdk) = sdk() else { return };
+    let rig = Rig::new().start().await;
+    let _device = sdk.device(&rig).await;
+
+    for name in ["thermostat*getMaxMinReport", "a-b_c.d", "50%25"] {
+        let answer = rig.service.call(name, json!(null)).await.unwrap();
+
+        assert_eq!(answer.payload["name"], name);
+    }
+}
+
+#[tokio::test]
+async fn an_error_of_the_device_is_an_answer_like_any_other() {
+    let Some(sdk) = sdk() else { return };
+    let rig = Rig::new().start().await;
+    let _device = sdk.device(&rig).await;
+
+    let answer = rig.service.call("refuse", json!("now")).await.unwrap();
+    assert_eq!((answer.status, answer.payload), (409, json!({ "refused": "now" })));
+
+    let answer = rig.service.call("silent", json!("now")).await.unwrap();
+    assert_eq!((answer.status, answer.payload), (204, Value::Null));
+}
+
+#[tokio::test]
+async fn a_device_that_does_not_answer_is_a_time_out() {
+    let Some(sdk) = sdk() else { return };
+    let rig = Rig::new().start().await;
+    let _device = sdk.device(&rig).await;
+    let mut request = MethodRequest::new("hold".parse().unwrap(), Value::Null);
+    request.response_timeout = Duration::from_secs(5);
+
+    let error = rig.service.client.invoke(&rig.service.device, &request).await.unwrap_err();
+
+    assert_eq!(error.code(), Some(504_101), "{error}");
+}
+
+#[tokio::test]
+async fn a_call_waits_for_a_device_that_is_about_to_connect() {
+    let Some(sdk) = sdk() else { return };
+    let rig = Rig::new().start().await;
+    let mut request = MethodRequest::new("echo".parse().unwrap(), json!("early"));
+    request.connect_timeout = Duration::from_secs(60);
+
+    let (answer, _device) =
+        tokio::join!(rig.service.client.invoke(&rig.service.device, &request), sdk.device(&rig));
+
+    assert_eq!(answer.unwrap().payload["payload"], "early");
+}
+
+#[tokio::test]
+async fn what_the_device_reports_and_what_is_desired_of_it_meet_in_one_twin() {
+    let Some(sdk) = sdk() else { return };
+    let rig = Rig::new().start().await;
+    let mut device = sdk.device(&rig).await;
+    let patch =
+        json!({ "tags": { "room": 7 }, "properties": { "desired": { "speed": { "fan": 2 } } } });
+
+    rig.service.client.patch_twin(&rig.service.device, patch, None).await.unwrap();
+    let said = device.hear_that("desired", |said| said["patch"].get("speed").is_some()).await;
+    device.tell("report", json!({ "patch": { "speed": said["patch"]["speed"] } })).await;
+    device.hear("reported").await;
+
+    let twin = rig.service.client.twin(&rig.service.device).await.unwrap();
+    let twin = serde_json::to_value(twin).unwrap();
+    assert_eq!(twin["connectionState"], "Connected");
+    assert_eq!(twin["tags"], json!({ "room": 7 }));
+    assert_eq!(twin["properties"]["desired"]["speed"], json!({ "fan": 2 }));
+    assert_eq!(twin["properties"]["reported"]["speed"], json!({ "fan": 2 }));
+}

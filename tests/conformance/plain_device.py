@@ -1,0 +1,43 @@
+"""What both device scripts share: how to reach the hub, and what to answer.
+
+Only the public options of the official SDK are used. Its port, 8883, is
+hard-wired; the hub's CONNECT port stands in for a proxy and brings it to
+whatever port the hub has. Where secrets are, a command line is not: the
+connection string comes from the environment.
+"""
+
+import os
+
+from azure.iot.device import Message, MethodResponse, ProxyOptions
+
+CONNECTION_STRING = os.environ["IOTHUB_DEVICE_CONNECTION_STRING"]
+
+
+def options():
+    with open(os.environ["HUB_CA_FILE"], encoding="ascii") as file:
+        certificate = file.read()
+    return {
+        "server_verification_cert": certificate,
+        "proxy_options": ProxyOptions("HTTP", "127.0.0.1", int(os.environ["HUB_CONNECT_PORT"])),
+        "websockets": os.environ.get("HUB_WEBSOCKETS") == "yes",
+        # The second try after a loss; the first is made at once. 10 by default.
+        "connection_retry_interval": 1,
+    }
+
+
+def answer(request):
+    """The answer to a method, or None for `hold`, which is never answered."""
+    if request.name == "hold":
+        return None
+    if request.name == "refuse":
+        return MethodResponse(request.request_id, 409, {"refused": request.payload})
+    if request.name == "silent":
+        return MethodResponse(request.request_id, 204)
+    return MethodResponse(request.request_id, 200, {"name": request.name, "payload": request.payload})
+
+
+def message(command):
+    message = Message(command["body"], content_type="application/json", content_encoding="utf-8")
+    message.message_id = command.get("id")
+    message.custom_properties = command.get("properties", {})
+    return message

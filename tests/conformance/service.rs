@@ -1,0 +1,181 @@
+//! The official service SDK against our hub, our host and the reboot guest.
+
+use protocol::connection_string::ServiceConnectionString;
+use protocol::sas::Key;
+use rig::{DEVICE, Rig, config};
+use serde_json::{Value, json};
+
+use super::script::Script;
+use super::sdk::sdk;
+
+#[tokio::test]
+async fn a_reboot_that_is_invoked_is_answered_and_its_time_is_reported() {
+    let Some(sdk) = sdk() else { return };
+    let rig = Rig::new().reboot(config("delay_seconds", 0)).start().await;
+    let mut service = sdk.service(&rig).await;
+    let payload = json!("{\"method_number\":\"42\"}");
+
+    let answer = done(
+        &mut service,
+        "invoke",
+        json!({ "device": DEVICE, "method": "rebootDevice", "payload": payload }),
+    )
+    .await;
+
+    assert_eq!(answer["status"], 200);
+    assert_eq!(answer["payload"], json!({ "Response": "This is the response from the device" }));
+    let twin = done(&mut service, "get_twin", json!({ "device": DEVICE })).await;
+    assert_eq!(twin["connection_state"], "Connected");
+    let time = twin["properties"]["reported"]["rebootTime"].as_str().unwrap();
+    assert!(time.starts_with("20"), "{time}");
+}
+
+#[tokio::test]
+async fn a_method_without_a_payload_reaches_the_guest() {
+    let Some(sdk) = sdk() else { return };
+    let rig = Rig::new().reboot(config("delay_seconds", 0)).start().await;
+    let mut service = sdk.service(&rig).await;
+
+    // This SDK sends an empty string where nothing is given.
+    let answer =
+        done(&mut service, "invoke", json!({ "device": DEVICE, "method": "rebootDevice" })).await;
+
+    assert_eq!(answer["status"], 200);
+}
+
+#[tokio::test]
+async fn a_method_of_no_plugin_is_answered_404_by_the_device() {
+    let Some(sdk) = sdk() else { return };
+    let rig =
+        Rig::new().reboot([config("delay_seconds", 0), rig::set("methods", vec!["rebootDevice"])]);
+    let rig = rig.start().await;
+    let mut service = sdk.service(&rig).await;
+
+    let answer =
+        done(&mut service, "invoke", json!({ "device": DEVICE, "method": "selfDestruct" })).await;
+
+    assert_eq!(answer["status"], 404);
+    assert_eq!(answer["payload"]["error"], "unknown-method");
+}
+
+#[tokio::test]
+async fn a_device_that_is_unknown_and_one_that_is_offline_are_two_kinds_of_404() {
+    let Some(sdk) = sdk() else { return };
+    let rig = Rig::new().start().await;
+    let mut service = sdk.service(&rig).await;
+
+    let unknown =
+        refused(&mut service, "invoke", json!({ "device": "nobody", "method": "rebootDevice" }))
+            .await;
+    assert_eq!((&unknown["status"], &unknown["code"]), (&json!(404), &json!("DeviceNotFound")));
+
+    let offline =
+        refused(&mut service, "invoke", json!({ "device": DEVICE, "method": "rebootDevice" }))
+            .await;
+    assert_eq!((&offline["status"], &offline["code"]), (&json!(404), &json!("DeviceNotOnline")));
+    let outer: Value = serde_json::from_str(offline["body"].as_str().unwrap()).unwrap();
+    let inner: Value = serde_json::from_str(outer["Message"].as_str().unwrap()).unwrap();
+    assert_eq!(inner["errorCode"], 404_103);
+    assert_eq!(inner["message"], "Timed out waiting for device to connect.");
+    assert_eq!(inner["info"]["timeout"], "00:00:00");
+}
+
+#[tokio::test]
+async fn a_reboot_that_takes_longer_than_the_caller_waits_is_a_504() {
+    let Some(sdk) = sdk() else { return };
+    let rig = Rig::new().reboot(config("delay_seconds", 20)).start().await;
+    let mut service = sdk.service(&rig).await;
+
+    let command =
+        json!({ "device": DEVICE, "method": "rebootDevice", "response_timeout_in_seconds": 5 });
+    let late = refused(&mut service, "invoke", command).await;
+
+    assert_eq!((&late["status"], &late["code"]), (&json!(504), &json!("GatewayTimeout")));
+    assert!(late["body"].as_str().unwrap().contains("504101"), "{late}");
+}
+
+#[tokio::test]
+async fn a_time_out_that_iot_hub_does_not_take_is_refused() {
+    let Some(sdk) = sdk() else { return };
+    let rig = Rig::new().start().await;
+    let mut service = sdk.service(&rig).await;
+
+    let command =
+        json!({ "device": DEVICE, "method": "rebootDevice", "response_timeout_in_seconds": 4 });
+    let refusal = refused(&mut service, "invoke", command).await;
+
+    assert_eq!((&refusal["status"], &refusal["code"]), (&json!(400), &json!("ArgumentInvalid")));
+    let text = refusal["body"].as_str().unwrap();
+    assert!(text.contains("responseTimeoutInSeconds must be within [5; 300]"), "{text}");
+}
+
+#[tokio::test]
+async fn a_twin_is_patched_replaced_and_guarded_by_its_etag() {
+    let Some(sdk) = sdk() else { return };
+    let rig = Rig::new().start().await;
+    let mut service = sdk.service(&rig).await;
+
+    let patch = json!({ "device": DEVICE, "tags": { "floor": 1, "room": 2 }, "desired": { "a": { "b": 1 } } });
+    let first = done(&mut service, "update_twin", patch).await;
+    assert_eq!(first["tags"], json!({ "floor": 1, "room": 2 }));
+    assert_eq!(first["properties"]["desired"]["a"], json!({ "b": 1 }));
+    assert_eq!(first["properties"]["desired"]["$version"], 2);
+
+    let patch = json!({ "device": DEVICE, "tags": { "room": null }, "etag": first["etag"] });
+    let second = done(&mut service, "update_twin", patch.clone()).await;
+    assert_eq!(second["tags"], json!({ "floor": 1 }));
+
+    let stale = refused(&mut service, "update_twin", patch).await;
+    assert_eq!((&stale["status"], &stale["code"]), (&json!(412), &json!("PreconditionFailed")));
+
+    let whole = json!({ "device": DEVICE, "tags": { "new": true }, "desired": { "c": 3 } });
+    let third = done(&mut service, "replace_twin", whole).await;
+    assert_eq!(third["tags"], json!({ "new": true }));
+    assert_eq!(third["properties"]["desired"]["c"], 3);
+    assert_eq!(third["properties"]["desired"].get("a"), None);
+
+    let unknown = refused(&mut service, "get_twin", json!({ "device": "nobody" })).await;
+    assert_eq!((&unknown["status"], &unknown["code"]), (&json!(404), &json!("DeviceNotFound")));
+}
+
+#[tokio::test]
+async fn a_service_that_knows_the_hub_by_a_real_name_reaches_it_through_the_connect_port() {
+    let Some(sdk) = sdk() else { return };
+    let name = "my-hub.azure-devices.net";
+    let rig = Rig::new().hub_named(name).start().await;
+    let ours = rig.hub().service_connection_string();
+    let identity = ServiceConnectionString { host: name.parse().unwrap(), ..ours };
+    let proxy = format!("http://127.0.0.1:{}", rig.hub().connect_port().unwrap());
+
+    let mut service = sdk.service_as(&rig, &identity, Some(("HTTPS_PROXY", &proxy))).await;
+
+    assert_eq!(
+        done(&mut service, "get_twin", json!({ "device": DEVICE })).await["device_id"],
+        DEVICE
+    );
+}
+
+#[tokio::test]
+async fn a_service_with_a_wrong_key_is_unauthorised() {
+    let Some(sdk) = sdk() else { return };
+    let rig = Rig::new().start().await;
+    let ours = rig.hub().service_connection_string();
+    let identity = ServiceConnectionString { key: Key::from_bytes(&[7; 32]).unwrap(), ..ours };
+    let mut service = sdk.service_as(&rig, &identity, None).await;
+
+    let refusal = refused(&mut service, "get_twin", json!({ "device": DEVICE })).await;
+
+    assert_eq!(refusal["status"], 401);
+}
+
+/// The result of a call that was answered 2xx.
+pub(super) async fn done(service: &mut Script, call: &str, arguments: Value) -> Value {
+    service.tell(call, arguments).await;
+    service.hear("done").await["result"].take()
+}
+
+/// What came back for a call that was answered otherwise.
+pub(super) async fn refused(service: &mut Script, call: &str, arguments: Value) -> Value {
+    service.tell(call, arguments).await;
+    service.hear("refused").await
+}

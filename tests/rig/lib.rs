@@ -1,0 +1,123 @@
+//! A whole house for one test: hub, host and service in this process, real TLS
+//! between them, free ports, a directory of its own.
+//!
+//! ```no_run
+//! # async fn example() {
+//! # use rig::{Rig, deadline};
+//! # use serde_json::json;
+//! let rig = Rig::new().plugin("loops.wat", deadline("50ms")).start().await;
+//! let answer = rig.service.call("spin", json!(null)).await.unwrap();
+//! assert_eq!(answer.status, 504);
+//! # }
+//! ```
+//!
+//! [`Rig::start`] returns when the device is connected and ready for methods. A
+//! rig without a plugin has no host: its device is for another client to play.
+//! Dropping what `start` gave stops everything.
+//!
+//! It panics where a test would `unwrap`, and asserts nothing by itself.
+
+#![allow(
+    clippy::unwrap_used,
+    reason = "the rig is part of tests: it may stop at the first surprise"
+)]
+
+mod guest;
+mod running;
+mod settings;
+
+use std::path::{Path, PathBuf};
+
+pub use guest::reboot_component;
+pub use running::{Running, Service};
+pub use settings::{Setting, Settings, config, deadline, set};
+
+/// The device of every rig.
+pub const DEVICE: &str = "device-1";
+
+/// What is to be started: a hub and a device, and the plugins of its host.
+#[derive(Debug, Default)]
+pub struct Rig {
+    plugins: Vec<Plugin>,
+    host_names: Vec<String>,
+    host_settings: Settings,
+}
+
+#[derive(Debug)]
+struct Plugin {
+    name: String,
+    file: PathBuf,
+    settings: Settings,
+}
+
+impl Rig {
+    /// A hub with one device, and nobody who plays it.
+    #[must_use]
+    pub fn new() -> Rig {
+        Rig::default()
+    }
+
+    /// A plugin from `plugin/fixtures`, or from any place if the path is
+    /// absolute. It is named for its file, and serves every method that no
+    /// other plugin serves unless it is set to `methods`.
+    #[must_use]
+    pub fn plugin(self, file: impl AsRef<Path>, settings: impl Into<Settings>) -> Rig {
+        let file = workspace().join("plugin/fixtures").join(file);
+        let name = file.file_stem().unwrap().to_string_lossy().into_owned();
+        self.plugin_named(&name, file, settings)
+    }
+
+    /// A plugin under another name than its file's.
+    #[must_use]
+    pub fn plugin_named(mut self, name: &str, file: PathBuf, settings: impl Into<Settings>) -> Rig {
+        self.plugins.push(Plugin { name: name.to_owned(), file, settings: settings.into() });
+        self
+    }
+
+    /// The reboot guest, built from its sources once for all tests.
+    #[must_use]
+    pub fn reboot(self, settings: impl Into<Settings>) -> Rig {
+        self.plugin_named("reboot", reboot_component().to_owned(), settings)
+    }
+
+    /// Settings of the host outside its plugins, `set("host.drain", "1s")`.
+    #[must_use]
+    pub fn host(mut self, settings: impl Into<Settings>) -> Rig {
+        self.host_settings = settings.into();
+        self
+    }
+
+    /// Another name under which the hub's certificate is good.
+    #[must_use]
+    pub fn hub_named(mut self, name: &str) -> Rig {
+        self.host_names.push(name.to_owned());
+        self
+    }
+
+    /// Starts all of it, and waits until the device can be called.
+    pub async fn start(self) -> Running {
+        Running::start(self).await
+    }
+
+    /// The text of `host.toml`.
+    fn host_toml(&self, mqtt_port: u16, ca_file: &Path) -> String {
+        let mut text = settings::line("hub.port", &mqtt_port.into());
+        text += &settings::line("hub.ca_file", &ca_file.to_str().unwrap().into());
+        text += &self.host_settings.to_toml();
+        for Plugin { name, file, settings } in &self.plugins {
+            text += &format!("\n[plugins.{name}]\n");
+            text += &settings::line("file", &file.to_str().unwrap().into());
+            if !settings.has("methods") {
+                text += &settings::line("methods", &["*"].as_slice().into());
+            }
+            text += &settings.to_toml();
+        }
+        text
+    }
+}
+
+/// The root of the workspace.
+#[must_use]
+pub fn workspace() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap()
+}

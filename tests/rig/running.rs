@@ -1,0 +1,155 @@
+//! What a rig has started, and how a test stops and starts parts of it.
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use hub::{Hub, HubConfig};
+use protocol::connection_string::DeviceConnectionString;
+use protocol::id::DeviceId;
+use protocol::method::{MethodRequest, MethodResult};
+use serde_json::Value;
+use service::{Client, ClientSettings, ServiceError};
+use tempfile::TempDir;
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+
+use crate::{DEVICE, Rig};
+
+/// The longest that anything in a rig is waited for.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A rig that runs. What is dropped first is stopped first: the host, then
+/// the hub, then the directory.
+pub struct Running {
+    /// The cloud side: calls this rig's device.
+    pub service: Service,
+    /// The device of this rig, which the host plays if there is one.
+    pub device: DeviceConnectionString,
+    host: Option<Host>,
+    hub: Option<Hub>,
+    hub_config: HubConfig,
+    rig: Rig,
+    directory: TempDir,
+}
+
+/// A service that knows the hub, and calls one device of it.
+#[derive(Debug)]
+pub struct Service {
+    /// The whole client, for what concerns twins and other devices.
+    pub client: Client,
+    /// The device of the rig.
+    pub device: DeviceId,
+}
+
+/// A host in a task of its own. Dropped, it is told to stop and not waited for.
+#[derive(Debug)]
+struct Host {
+    stop: oneshot::Sender<()>,
+    ended: JoinHandle<anyhow::Result<()>>,
+}
+
+impl Service {
+    /// Invokes a method of the rig's device, with the time-outs IoT Hub has by default.
+    pub async fn call(&self, method: &str, payload: Value) -> Result<MethodResult, ServiceError> {
+        self.client
+            .invoke(&self.device, &MethodRequest::new(method.parse().unwrap(), payload))
+            .await
+    }
+}
+
+impl Running {
+    pub(crate) async fn start(rig: Rig) -> Running {
+        log_for_tests();
+        let directory = tempfile::tempdir().unwrap();
+        let mut hub_config = HubConfig {
+            address: IpAddr::V4(Ipv4Addr::LOCALHOST),
+            connect_port: Some(0),
+            data: Some(directory.path().join("hub")),
+            ca_folder: Some(directory.path().join("ca")),
+            ..HubConfig::default()
+        };
+        hub_config.host_names.extend(rig.host_names.iter().cloned());
+        let hub = Hub::start(hub_config.clone()).await.unwrap();
+        // A hub that is started again is to be found where it was.
+        hub_config.mqtt_port = hub.mqtt_port();
+        hub_config.https_port = hub.https_port();
+        hub_config.connect_port = hub.connect_port();
+        std::fs::write(directory.path().join("hub.pem"), hub.ca_pem()).unwrap();
+
+        let device = hub.create_device(&DEVICE.parse().unwrap()).unwrap();
+        let settings =
+            ClientSettings { ca_pem: Some(hub.ca_pem().to_owned()), ..Default::default() };
+        let client = Client::new(hub.service_connection_string(), settings).unwrap();
+        let service = Service { client, device: device.device.clone() };
+        let mut running =
+            Running { service, device, host: None, hub: Some(hub), hub_config, rig, directory };
+        if !running.rig.plugins.is_empty() {
+            running.start_host().await;
+        }
+        running
+    }
+
+    /// The hub. It panics between [`Running::stop_hub`] and [`Running::start_hub`].
+    #[must_use]
+    pub fn hub(&self) -> &Hub {
+        self.hub.as_ref().expect("the hub is stopped")
+    }
+
+    /// The CA certificate that signs for the hub, as a PEM file.
+    #[must_use]
+    pub fn ca_file(&self) -> PathBuf {
+        self.directory.path().join("hub.pem")
+    }
+
+    /// Waits until the device is connected and has subscribed to methods.
+    pub async fn ready(&self) {
+        let device = &self.service.device;
+        tokio::time::timeout(PATIENCE, self.hub().connected(device))
+            .await
+            .expect("the device connects");
+    }
+
+    /// Stops the hub as one that is shut down: every connection to it ends.
+    pub async fn stop_hub(&mut self) {
+        self.hub.take().expect("the hub is stopped already").stop().await;
+    }
+
+    /// Starts the hub again, on the same ports and with what it had on disk.
+    pub async fn start_hub(&mut self) {
+        assert!(self.hub.is_none(), "the hub runs already");
+        self.hub = Some(Hub::start(self.hub_config.clone()).await.unwrap());
+    }
+
+    /// Starts the host and waits until its device can be called.
+    pub async fn start_host(&mut self) {
+        assert!(self.host.is_none(), "the host runs already");
+        let toml = self.rig.host_toml(self.hub().mqtt_port(), &self.ca_file());
+        let config = host::Config::parse(&toml, self.directory.path()).unwrap();
+        let (stop, stopped) = oneshot::channel();
+        let identity = self.device.clone();
+        let mut ended = tokio::spawn(async move {
+            let stopped = async { drop(stopped.await) };
+            host::run(config, identity, stopped).await
+        });
+        tokio::select! {
+            () = self.ready() => {}
+            end = &mut ended => panic!("the host ended before its device was ready: {end:?}"),
+        }
+        self.host = Some(Host { stop, ended });
+    }
+
+    /// Stops the host as a signal does: it drains, disconnects and ends.
+    pub async fn stop_host(&mut self) -> anyhow::Result<()> {
+        let Host { stop, ended } = self.host.take().expect("the host is stopped already");
+        stop.send(()).ok();
+        tokio::time::timeout(PATIENCE, ended).await.expect("the host drains").unwrap()
+    }
+}
+
+/// `RUST_LOG=debug cargo test` shows what each part says.
+fn log_for_tests() {
+    use tracing_subscriber::EnvFilter;
+    let filter = EnvFilter::from_default_env();
+    tracing_subscriber::fmt().with_env_filter(filter).with_test_writer().try_init().ok();
+}
