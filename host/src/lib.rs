@@ -1,1 +1,34 @@
-//! host
+//! The program on the device: owns the connection and the twin of one device,
+//! and routes its direct methods to plugins.
+//!
+//! ```no_run
+//! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+//! let config = host::Config::read("host.toml".as_ref())?;
+//! let identity = std::env::var("IOTHUB_DEVICE_CONNECTION_STRING")?.parse()?;
+//! host::run(config, identity, async { drop(tokio::signal::ctrl_c().await) }).await?;
+//! # Ok(()) }
+//! ```
+//!
+//! Everything that can be wrong with a configuration or a plugin is known before
+//! the first connection. It never sets up logging: it says what happens as
+//! `tracing` events, those of plugins under the target `plugin`.
+
+#![cfg_attr(test, allow(clippy::unwrap_used, reason = "a test may stop at the first surprise"))]
+
+mod backoff;
+mod config;
+mod connection;
+mod device;
+mod plugins;
+mod reports;
+mod rids;
+mod router;
+mod running;
+mod start;
+mod telemetry;
+mod twin;
+
+pub use config::{Config, ConfigError, HostSection, HubSection, PluginSection};
+pub use plugins::PluginError;
+pub use running::{check, run};
+pub use start::StartError;

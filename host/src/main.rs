@@ -1,2 +1,219 @@
-//! host
-fn main() {}
+//! `behaviour-host`: answers the direct methods of an IoT Hub device with plugins.
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "this is a command-line program")]
+
+use std::fmt;
+use std::io::IsTerminal as _;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::Context as _;
+use clap::{Args, Parser, Subcommand};
+use host::{Config, ConfigError, StartError};
+use protocol::connection_string::DeviceConnectionString;
+use tracing_subscriber::EnvFilter;
+
+const IDENTITY: &str = "IOTHUB_DEVICE_CONNECTION_STRING";
+
+/// Answers the direct methods of an Azure IoT Hub device with WebAssembly plugins.
+///
+/// The device's connection string is a secret: it is read from the environment
+/// variable IOTHUB_DEVICE_CONNECTION_STRING, or from the file that
+/// `connection_string_file` under [hub] names, and is never an argument.
+#[derive(Parser)]
+#[command(name = "behaviour-host", version)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Connect to the hub and answer methods until Ctrl-C or SIGTERM
+    Run(Run),
+    /// Check the configuration and load its plugins, without a connection
+    Check(Common),
+}
+
+#[derive(Args)]
+struct Run {
+    #[command(flatten)]
+    common: Common,
+    /// What to log: error, warn, info, debug, trace, or a tracing filter
+    #[arg(long, default_value = "info", env = "BEHAVIOUR_LOG", value_name = "FILTER")]
+    log: String,
+    /// Log as JSON lines
+    #[arg(long)]
+    json_logs: bool,
+}
+
+#[derive(Args)]
+struct Common {
+    /// The configuration
+    #[arg(long, default_value = "host.toml", value_name = "FILE")]
+    config: PathBuf,
+    /// Certificates to trust beside the system's, where host.toml names none
+    #[arg(long, env = "IOTHUB_CA_FILE", value_name = "FILE")]
+    ca_file: Option<PathBuf>,
+}
+
+fn main() -> ExitCode {
+    let outcome = match Arguments::parse().command {
+        Command::Run(run) => start(run),
+        Command::Check(common) => check(&common),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            if let Some(hint) = hint(&error) {
+                eprintln!("hint: {hint}");
+            }
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn start(Run { common, log, json_logs }: Run) -> anyhow::Result<()> {
+    set_up_log(&log, json_logs)?;
+    let config = read(&common)?;
+    let identity = identity(&config)?;
+    let runtime = tokio::runtime::Runtime::new().context("cannot start the runtime")?;
+    runtime.block_on(async {
+        let (stop, stopped) = tokio::sync::oneshot::channel();
+        let host = host::run(config, identity, async { drop(stopped.await) });
+        let signals = async move {
+            let mut signals = Signals::new()?;
+            signals.next().await;
+            stop.send(()).ok();
+            signals.next().await;
+            anyhow::bail!("stopped by a second signal, before the drain was over")
+        };
+        tokio::select! {
+            outcome = host => Ok(outcome?),
+            ended = signals => ended,
+        }
+    })
+}
+
+fn check(common: &Common) -> anyhow::Result<()> {
+    let config = read(common)?;
+    for (name, imports) in host::check(&config)? {
+        let section = &config.plugins[&name];
+        let mut methods: Vec<_> = section.methods.iter().map(ToString::to_string).collect();
+        methods.extend(section.any_method.then(|| "all others".to_owned()));
+        println!("{name}: {}", section.file.display());
+        println!("  methods: {}", methods.join(", "));
+        println!(
+            "  imports: {}",
+            if imports.is_empty() { "none".into() } else { imports.join(", ") }
+        );
+    }
+    println!("{}: all right", common.config.display());
+    Ok(())
+}
+
+fn read(common: &Common) -> anyhow::Result<Config> {
+    let path = &common.config;
+    let mut config = Config::read(path).map_err(|error| match error {
+        ConfigError::Read { .. } => anyhow::Error::new(error),
+        error => anyhow::Error::new(error).context(InFile(path.clone())),
+    })?;
+    if config.hub.ca_file.is_none() {
+        config.hub.ca_file.clone_from(&common.ca_file);
+    }
+    Ok(config)
+}
+
+/// The secret: from the environment, else from its file.
+fn identity(config: &Config) -> anyhow::Result<DeviceConnectionString> {
+    let (text, from) = match (std::env::var(IDENTITY), &config.hub.connection_string_file) {
+        (Ok(text), _) => (text, IDENTITY.to_owned()),
+        (Err(_), Some(path)) => {
+            let text = std::fs::read_to_string(path)
+                .with_context(|| format!("connection string file {}", path.display()))?;
+            (text, path.display().to_string())
+        }
+        (Err(_), None) => return Err(NoIdentity.into()),
+    };
+    text.trim().parse().context(from)
+}
+
+fn hint(error: &anyhow::Error) -> Option<String> {
+    if let Some(error) = error.downcast_ref::<StartError>() {
+        return error.hint();
+    }
+    match error.downcast_ref::<ConfigError>() {
+        Some(ConfigError::Read { .. }) => {
+            return Some("name the file with --config; host.example.toml shows all keys".into());
+        }
+        Some(_) => return Some("host.example.toml shows all keys".into()),
+        None => {}
+    }
+    error.downcast_ref::<NoIdentity>().map(|_| {
+        format!(
+            "set {IDENTITY}, or `connection_string_file` under [hub]; behaviour-hub and the Azure \
+             portal show the device's connection string"
+        )
+    })
+}
+
+#[derive(Debug)]
+struct NoIdentity;
+
+impl std::error::Error for NoIdentity {}
+
+impl fmt::Display for NoIdentity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the device has no connection string")
+    }
+}
+
+/// The name of a file before what is wrong in it.
+#[derive(Debug)]
+struct InFile(PathBuf);
+
+impl fmt::Display for InFile {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.display().fmt(f)
+    }
+}
+
+fn set_up_log(filter: &str, json: bool) -> anyhow::Result<()> {
+    let filter: EnvFilter =
+        filter.parse().with_context(|| format!("--log: `{filter}` is not a filter"))?;
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    if json {
+        builder.json().flatten_event(true).init();
+    } else {
+        builder.with_ansi(std::io::stderr().is_terminal()).init();
+    }
+    Ok(())
+}
+
+/// Ctrl-C and SIGTERM.
+struct Signals {
+    #[cfg(unix)]
+    terminate: tokio::signal::unix::Signal,
+}
+
+impl Signals {
+    fn new() -> anyhow::Result<Signals> {
+        #[cfg(unix)]
+        let terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())
+            .context("cannot wait for signals")?;
+        Ok(Signals {
+            #[cfg(unix)]
+            terminate,
+        })
+    }
+
+    async fn next(&mut self) {
+        #[cfg(unix)]
+        tokio::select! {
+            _ = tokio::signal::ctrl_c() => {}
+            _ = self.terminate.recv() => {}
+        }
+        #[cfg(not(unix))]
+        tokio::signal::ctrl_c().await.ok();
+    }
+}

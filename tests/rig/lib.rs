@@ -5,7 +5,7 @@
 //! # async fn example() {
 //! # use rig::{Rig, deadline};
 //! # use serde_json::json;
-//! let rig = Rig::new().plugin("loops.wat", deadline("50ms")).start().await;
+//! let rig = Rig::new().plugin("misbehaves.wat", deadline("50ms")).start().await;
 //! let answer = rig.service.call("spin", json!(null)).await.unwrap();
 //! assert_eq!(answer.status, 504);
 //! # }
@@ -28,6 +28,8 @@ mod settings;
 
 use std::path::{Path, PathBuf};
 
+use tempfile::TempDir;
+
 pub use guest::reboot_component;
 pub use running::{Running, Service};
 pub use settings::{Setting, Settings, config, deadline, set};
@@ -36,8 +38,10 @@ pub use settings::{Setting, Settings, config, deadline, set};
 pub const DEVICE: &str = "device-1";
 
 /// What is to be started: a hub and a device, and the plugins of its host.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Rig {
+    /// Where fixtures become files.
+    guests: TempDir,
     plugins: Vec<Plugin>,
     host_names: Vec<String>,
     host_settings: Settings,
@@ -50,20 +54,30 @@ struct Plugin {
     settings: Settings,
 }
 
+impl Default for Rig {
+    fn default() -> Rig {
+        Rig::new()
+    }
+}
+
 impl Rig {
     /// A hub with one device, and nobody who plays it.
     #[must_use]
     pub fn new() -> Rig {
-        Rig::default()
+        Rig {
+            guests: tempfile::tempdir().unwrap(),
+            plugins: Vec::new(),
+            host_names: Vec::new(),
+            host_settings: Settings::default(),
+        }
     }
 
-    /// A plugin from `plugin/fixtures`, or from any place if the path is
-    /// absolute. It is named for its file, and serves every method that no
-    /// other plugin serves unless it is set to `methods`.
+    /// A plugin of `plugin/fixtures`. It is named for its file, and serves every
+    /// method that no other plugin serves unless it is set to `methods`.
     #[must_use]
-    pub fn plugin(self, file: impl AsRef<Path>, settings: impl Into<Settings>) -> Rig {
-        let file = workspace().join("plugin/fixtures").join(file);
-        let name = file.file_stem().unwrap().to_string_lossy().into_owned();
+    pub fn plugin(self, fixture: &str, settings: impl Into<Settings>) -> Rig {
+        let name = fixture.trim_end_matches(".wat").to_owned();
+        let file = fixtures::write(fixture, self.guests.path());
         self.plugin_named(&name, file, settings)
     }
 
@@ -80,7 +94,7 @@ impl Rig {
         self.plugin_named("reboot", reboot_component().to_owned(), settings)
     }
 
-    /// Settings of the host outside its plugins, `set("host.drain", "1s")`.
+    /// Settings of the host outside its plugins, `set("host.grace", "1s")`.
     #[must_use]
     pub fn host(mut self, settings: impl Into<Settings>) -> Rig {
         self.host_settings = settings.into();

@@ -1,6 +1,6 @@
 //! What a call gives: the plugin's answer, its refusal, or what went wrong.
 
-use crate::rig::{Host, call, engine, fixture, load};
+use crate::rig::{Host, call, engine, load};
 use plugin::{CallError, PluginSettings, Refusal};
 
 #[tokio::test]
@@ -17,8 +17,9 @@ async fn a_payload_reaches_the_guest_and_its_answer_the_caller() {
 
 #[tokio::test]
 async fn a_text_file_is_a_plugin() {
-    let plugin =
-        engine().load_file("reply", &fixture("reply.wat"), PluginSettings::default()).unwrap();
+    let plugin = engine()
+        .load_file("reply", &fixtures::file("reply.wat"), PluginSettings::default())
+        .unwrap();
 
     let answer = Host::default().call(&plugin, "any", "[42]").await.unwrap();
     assert_eq!(answer.payload.unwrap().get(), "[42]");

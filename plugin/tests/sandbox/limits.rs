@@ -1,6 +1,6 @@
 //! Time, memory and calls at once.
 
-use crate::rig::{Host, call, engine_with, load, load_with, module};
+use crate::rig::{Host, call, engine_with, load, load_with};
 use futures_util::future::join_all;
 use plugin::{CallError, Limits, PluginSettings};
 use std::collections::BTreeMap;
@@ -106,7 +106,8 @@ async fn a_call_too_many_is_busy_and_one_dropped_halfway_gives_its_permit_back()
 #[tokio::test(start_paused = true)]
 async fn an_engine_without_a_free_instance_says_so_and_recovers() {
     let engine = engine_with(2);
-    let plugin = engine.load("sleeps", &module("sleeps.wat"), PluginSettings::default()).unwrap();
+    let plugin =
+        engine.load("sleeps", &fixtures::guest("sleeps.wat"), PluginSettings::default()).unwrap();
 
     let answers = join_all((0..3).map(|_| call(&plugin, "once"))).await;
     let [Ok(_), Ok(_), Err(error)] = &answers[..] else { panic!("{answers:?}") };

@@ -1,6 +1,6 @@
 //! What is found out before the first call.
 
-use crate::rig::{engine, fixture, load, load_with, module};
+use crate::rig::{engine, load, load_with};
 use plugin::{Engine, EngineSettings, Limits, LoadError, PluginSettings};
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -48,7 +48,7 @@ fn a_broken_component_is_refused_on_one_line() {
 
 #[test]
 fn an_import_that_nobody_lends_is_refused_with_the_line_to_add() {
-    let error = refused(&std::fs::read(fixture("power.wat")).unwrap());
+    let error = refused(&std::fs::read(fixtures::file("power.wat")).unwrap());
 
     assert_eq!(error.to_string(), "imports `device:behaviour/power@0.1.0`, which is not granted");
     let line = "`capabilities = [\"power\"]` under [plugins.reboot]";
@@ -99,7 +99,7 @@ fn settings_that_cannot_be_meant_are_refused() {
 
 #[test]
 fn a_missing_file_is_named() {
-    let path = fixture("nowhere.wasm");
+    let path = fixtures::file("nowhere.wasm");
 
     let error = engine().load_file("reboot", &path, PluginSettings::default()).err().unwrap();
     assert!(error.to_string().ends_with("nowhere.wasm"), "{error}");
@@ -110,7 +110,7 @@ fn a_second_start_compiles_nothing() {
     let directory = tempfile::tempdir().unwrap();
     let cache = Some(directory.path().join("made/on/demand"));
     let settings = EngineSettings { instances: 1, cache, ..EngineSettings::default() };
-    let component = module("sleeps.wat");
+    let component = fixtures::guest("sleeps.wat");
     let hits_of_a_start = || {
         let engine = Engine::new(&settings).unwrap();
         engine.load("sleeps", &component, PluginSettings::default()).unwrap();

@@ -7,11 +7,9 @@ use plugin::{
     LogSink, Plugin, PluginSettings, SystemClock, TelemetrySink, TwinAccess,
 };
 use serde_json::{Map, Value};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
-use wit_component::StringEncoding;
-use wit_parser::Resolve;
 
 /// The engine that most tests share, as the calls of a host do.
 pub(crate) fn engine() -> Engine {
@@ -24,32 +22,12 @@ pub(crate) fn engine_with(instances: u32) -> Engine {
     Engine::new(&EngineSettings { instances, cache, ..EngineSettings::default() }).unwrap()
 }
 
-pub(crate) fn fixture(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures").join(name)
-}
-
-/// A core module with embedded WIT, as a guest's compiler leaves it.
-pub(crate) fn module(name: &str) -> Vec<u8> {
-    let mut wit = Resolve::default();
-    let (package, _) = wit.push_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/../wit")).unwrap();
-    let mut world = wit.select_world(&[package], Some("behaviour")).unwrap();
-    if name == "wasi.wat" {
-        let source = std::fs::read_to_string(fixture("wasi.wit")).unwrap();
-        wit.push_str("wasi.wit", &source).unwrap();
-        world = wit.worlds.iter().find(|(_, world)| world.name == "guest").unwrap().0;
-    }
-    let mut module = wat::parse_file(fixture(name)).unwrap();
-    wit_component::embed_component_metadata(&mut module, &wit, world, StringEncoding::UTF8)
-        .unwrap();
-    module
-}
-
 pub(crate) fn load(name: &str) -> Plugin {
     load_with(name, PluginSettings::default()).unwrap()
 }
 
 pub(crate) fn load_with(name: &str, settings: PluginSettings) -> Result<Plugin, LoadError> {
-    engine().load("reboot", &module(name), settings)
+    engine().load("reboot", &fixtures::guest(name), settings)
 }
 
 /// Calls a method with nothing to lend but the system's clock.

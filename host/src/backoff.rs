@@ -1,0 +1,71 @@
+//! How long to wait before the next try: exponential, with full jitter.
+//!
+//! After an outage of the hub a whole fleet comes back at once; each device
+//! waits a random part of a time that doubles, so that the tries spread out.
+
+use std::time::Duration;
+
+/// Doubling times from `base` to `cap`.
+#[derive(Debug, Clone)]
+pub(crate) struct Backoff {
+    base: Duration,
+    cap: Duration,
+    failures: u32,
+}
+
+impl Backoff {
+    pub(crate) fn new(base: Duration, cap: Duration) -> Backoff {
+        Backoff { base, cap, failures: 0 }
+    }
+
+    /// The wait after one more failure: from zero to twice as long as before.
+    pub(crate) fn next(&mut self) -> Duration {
+        // Without random bytes all devices would wait the same; half is fair.
+        let random = getrandom::u32().unwrap_or(u32::MAX / 2);
+        self.next_at(f64::from(random) / f64::from(u32::MAX))
+    }
+
+    /// All is well: the next failure is the first one.
+    pub(crate) fn reset(&mut self) {
+        self.failures = 0;
+    }
+
+    /// `part` from 0 to 1.
+    fn next_at(&mut self, part: f64) -> Duration {
+        let most = self.base.saturating_mul(2_u32.saturating_pow(self.failures)).min(self.cap);
+        self.failures = self.failures.saturating_add(1);
+        most.mul_f64(part)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_longest_wait_doubles_up_to_the_cap_and_stays_there() {
+        let mut backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(60));
+        let waits: Vec<_> = (0..12).map(|_| backoff.next_at(1.0).as_millis()).collect();
+        let expected =
+            [100, 200, 400, 800, 1600, 3200, 6400, 12_800, 25_600, 51_200, 60_000, 60_000];
+        assert_eq!(waits, expected);
+    }
+
+    #[test]
+    fn a_wait_is_anything_from_nothing_to_the_longest() {
+        let mut backoff = Backoff::new(Duration::from_secs(1), Duration::from_secs(60));
+        assert_eq!(backoff.next_at(0.0), Duration::ZERO);
+        assert!(backoff.next() <= Duration::from_secs(2));
+    }
+
+    #[test]
+    fn a_thousand_failures_do_not_overflow() {
+        let mut backoff = Backoff::new(Duration::from_secs(1), Duration::from_secs(60));
+        for _ in 0..1000 {
+            backoff.next();
+        }
+        assert_eq!(backoff.next_at(1.0), Duration::from_secs(60));
+        backoff.reset();
+        assert_eq!(backoff.next_at(1.0), Duration::from_secs(1));
+    }
+}

@@ -1,0 +1,342 @@
+//! `host.toml`: which plugins serve which methods, within which limits.
+//!
+//! ```toml
+//! [hub]                             # all optional
+//! port = 8883                       # where the hub takes MQTT over TLS
+//! ca_file = "hub-ca.pem"            # trusted beside the system's; also IOTHUB_CA_FILE
+//!
+//! [plugins.reboot]
+//! file = "reboot.wasm"
+//! methods = ["rebootDevice"]        # or ["*"]: whatever no other plugin serves
+//! ```
+//!
+//! Strict, since a key that is lost is a limit that is off: an unknown key is an
+//! error with its line. Paths are relative to the file. No secret stands in it.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use plugin::{LimitError, Limits, PluginSettings};
+use protocol::id::{IdError, MethodName};
+use protocol::method::MAX_PAYLOAD_BYTES;
+use protocol::topic::MAX_MESSAGE_BYTES;
+
+mod file;
+mod period;
+#[cfg(test)]
+mod tests;
+
+/// The port of MQTT over TLS.
+const MQTT_PORT: u16 = 8883;
+
+/// The longest time between two signs of life. IoT Hub allows 1.5 times the
+/// keep-alive and at most 1767 s.
+const MAX_KEEP_ALIVE: Duration = Duration::from_secs(1177);
+
+/// A whole configuration, checked but for what stands in its files.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Config {
+    /// How to reach the hub.
+    pub hub: HubSection,
+    /// The host itself.
+    pub host: HostSection,
+    /// The plugins by name; never empty.
+    pub plugins: BTreeMap<String, PluginSection>,
+}
+
+/// `[hub]`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HubSection {
+    /// Where the hub takes MQTT over TLS. `None`: as the connection string says,
+    /// or 8883.
+    pub port: Option<u16>,
+    /// Certificates to trust beside the system's: a PEM file.
+    pub ca_file: Option<PathBuf>,
+    /// The file that holds the device's connection string.
+    pub connection_string_file: Option<PathBuf>,
+    /// The longest silence on the connection.
+    pub keep_alive: Duration,
+    /// How long a SAS token is good for; renewed at 80 % of it.
+    pub token_lifetime: Duration,
+}
+
+/// `[host]`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HostSection {
+    /// How long calls may go on after the host was told to stop.
+    pub grace: Duration,
+    /// Where compiled plugins are kept; else in the user's cache directory.
+    pub compile_cache: Option<PathBuf>,
+}
+
+/// `[plugins.NAME]`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct PluginSection {
+    /// The component.
+    pub file: PathBuf,
+    /// The methods that it serves.
+    pub methods: Vec<MethodName>,
+    /// Whether it serves the methods that no plugin names.
+    pub any_method: bool,
+    /// What the sandbox is told.
+    pub settings: Settings,
+}
+
+/// Limits, capabilities and the plugin's own settings.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Settings {
+    limits: Limits,
+    config: BTreeMap<String, String>,
+    capabilities: std::collections::BTreeSet<String>,
+}
+
+/// Why a text is not a configuration. One line that names the key.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The file cannot be read.
+    #[error("{}", .path.display())]
+    Read {
+        /// Which.
+        path: PathBuf,
+        /// Why not.
+        #[source]
+        source: std::io::Error,
+    },
+    /// Not TOML, an unknown key, or a value of the wrong kind.
+    #[error("line {line}: {problem}")]
+    Line {
+        /// Counted from 1.
+        line: usize,
+        /// What is wrong.
+        problem: String,
+    },
+    /// There is nothing for the host to do.
+    #[error("has no [plugins.NAME], so that every method would be unknown")]
+    NoPlugins,
+    /// A name that would not read well in a log.
+    #[error("[plugins.{0}]: a plugin's name is 1 to 64 letters, digits, `-` or `_`")]
+    PluginName(String),
+    /// A key of `[hub]` or `[host]` whose value cannot be meant.
+    #[error("`{key}` is {found:?}, not between {least:?} and {most:?}")]
+    Range {
+        /// The key with its table.
+        key: &'static str,
+        /// What it says.
+        found: Duration,
+        /// The least it may be.
+        least: Duration,
+        /// The most it may be.
+        most: Duration,
+    },
+    /// A plugin that nothing is routed to.
+    #[error("[plugins.{0}]: `methods` is empty; name methods, or [\"*\"] for all others")]
+    NoMethods(String),
+    /// What is no method name.
+    #[error("[plugins.{plugin}]: `methods`")]
+    Method {
+        /// The plugin.
+        plugin: String,
+        /// Why.
+        #[source]
+        source: IdError,
+    },
+    /// A method that two plugins want.
+    #[error("both `{first}` and `{second}` serve {method}; a method has one plugin")]
+    Twice {
+        /// The plugin that comes first.
+        first: String,
+        /// The other one.
+        second: String,
+        /// The method's name, quoted, or what `*` means.
+        method: String,
+    },
+    /// A limit that cannot be meant.
+    #[error("[plugins.{plugin}]: limits")]
+    Limit {
+        /// The plugin.
+        plugin: String,
+        /// Which and why.
+        #[source]
+        source: LimitError,
+    },
+    /// A limit past what IoT Hub carries.
+    #[error("[plugins.{plugin}.limits]: `{limit}` is {found}; IoT Hub carries {most} at most")]
+    PastTheHub {
+        /// The plugin.
+        plugin: String,
+        /// Which limit.
+        limit: &'static str,
+        /// What it says.
+        found: usize,
+        /// What the hub carries.
+        most: usize,
+    },
+}
+
+impl Config {
+    /// Reads a file.
+    pub fn read(path: &Path) -> Result<Config, ConfigError> {
+        let text = std::fs::read_to_string(path)
+            .map_err(|source| ConfigError::Read { path: path.to_owned(), source })?;
+        Config::parse(&text, path.parent().unwrap_or(Path::new("")))
+    }
+
+    /// Reads a text whose paths are relative to `directory`.
+    pub fn parse(text: &str, directory: &Path) -> Result<Config, ConfigError> {
+        let file: file::File = toml::from_str(text).map_err(|error| at_line(text, &error))?;
+        let hub = hub(file.hub, directory)?;
+        let host = host(file.host, directory)?;
+        if file.plugins.is_empty() {
+            return Err(ConfigError::NoPlugins);
+        }
+        let plugins = file.plugins.into_iter();
+        let plugins = plugins
+            .map(|(name, section)| Ok((name.clone(), plugin(name, section, directory)?)))
+            .collect::<Result<_, ConfigError>>()?;
+        check_one_plugin_a_method(&plugins)?;
+        Ok(Config { hub, host, plugins })
+    }
+
+    /// Calls at once over all plugins.
+    pub(crate) fn calls_at_once(&self) -> usize {
+        self.plugins.values().map(|plugin| plugin.settings.limits.calls_at_once).sum()
+    }
+
+    /// The most memory that a call of any plugin may have.
+    pub(crate) fn memory_bytes(&self) -> usize {
+        let limits = self.plugins.values().map(|plugin| plugin.settings.limits.memory_bytes);
+        limits.max().unwrap_or_default()
+    }
+}
+
+impl Settings {
+    pub(crate) fn to_sandbox(&self) -> PluginSettings {
+        let Settings { limits, config, capabilities } = self.clone();
+        PluginSettings { limits, config, capabilities }
+    }
+}
+
+fn at_line(text: &str, error: &toml::de::Error) -> ConfigError {
+    let offset = error.span().map_or(0, |span| span.start).min(text.len());
+    let line = text.as_bytes()[..offset].iter().filter(|byte| **byte == b'\n').count() + 1;
+    ConfigError::Line { line, problem: error.message().replace('\n', " ") }
+}
+
+fn hub(section: file::Hub, directory: &Path) -> Result<HubSection, ConfigError> {
+    let absolute = |path: Option<PathBuf>| path.map(|path| directory.join(path));
+    let second = Duration::from_secs(1);
+    let day = 24 * 3600 * second;
+    let keep_alive =
+        within("hub.keep_alive", section.keep_alive, 60 * second, second, MAX_KEEP_ALIVE)?;
+    let token_lifetime =
+        within("hub.token_lifetime", section.token_lifetime, 3600 * second, second, 365 * day)?;
+    Ok(HubSection {
+        port: section.port,
+        ca_file: absolute(section.ca_file),
+        connection_string_file: absolute(section.connection_string_file),
+        keep_alive,
+        token_lifetime,
+    })
+}
+
+fn host(section: file::Host, directory: &Path) -> Result<HostSection, ConfigError> {
+    let second = Duration::from_secs(1);
+    Ok(HostSection {
+        grace: within("host.grace", section.grace, 10 * second, Duration::ZERO, 3600 * second)?,
+        compile_cache: section.compile_cache.map(|path| directory.join(path)),
+    })
+}
+
+fn within(
+    key: &'static str,
+    asked: Option<period::Period>,
+    default: Duration,
+    least: Duration,
+    most: Duration,
+) -> Result<Duration, ConfigError> {
+    let found = asked.map_or(default, |period| period.0);
+    if found < least || found > most {
+        return Err(ConfigError::Range { key, found, least, most });
+    }
+    Ok(found)
+}
+
+fn plugin(
+    name: String,
+    section: file::Plugin,
+    directory: &Path,
+) -> Result<PluginSection, ConfigError> {
+    let readable = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
+    if name.is_empty() || name.len() > 64 || !name.chars().all(readable) {
+        return Err(ConfigError::PluginName(name.escape_debug().to_string()));
+    }
+    if section.methods.is_empty() {
+        return Err(ConfigError::NoMethods(name));
+    }
+    let (any, named): (Vec<_>, Vec<_>) = section.methods.iter().partition(|name| *name == "*");
+    let methods = named
+        .into_iter()
+        .map(|method| method.parse())
+        .collect::<Result<_, IdError>>()
+        .map_err(|source| ConfigError::Method { plugin: name.clone(), source })?;
+    let limits = limits(&name, &section)?;
+    let config = section.config.into_iter().map(|(key, value)| (key, text_of(value))).collect();
+    Ok(PluginSection {
+        file: directory.join(section.file),
+        methods,
+        any_method: !any.is_empty(),
+        settings: Settings { limits, config, capabilities: section.capabilities },
+    })
+}
+
+fn limits(plugin: &str, section: &file::Plugin) -> Result<Limits, ConfigError> {
+    let mut limits = Limits::default();
+    section.limits.apply(&mut limits);
+    limits.deadline = section.deadline.map_or(limits.deadline, |period| period.0);
+    let deadlines = section.deadlines.iter();
+    limits.deadlines = deadlines.map(|(method, period)| (method.clone(), period.0)).collect();
+    limits.check().map_err(|source| ConfigError::Limit { plugin: plugin.to_owned(), source })?;
+    for (limit, found, most) in [
+        ("payload_bytes", limits.payload_bytes, MAX_PAYLOAD_BYTES),
+        ("answer_bytes", limits.answer_bytes, MAX_PAYLOAD_BYTES),
+        ("message_bytes", limits.message_bytes, MAX_MESSAGE_BYTES),
+    ] {
+        if found > most {
+            return Err(ConfigError::PastTheHub { plugin: plugin.to_owned(), limit, found, most });
+        }
+    }
+    Ok(limits)
+}
+
+/// A plugin's own setting: a text as it is, everything else as JSON.
+fn text_of(value: toml::Value) -> String {
+    match value {
+        toml::Value::String(text) => text,
+        toml::Value::Datetime(time) => time.to_string(),
+        other => serde_json::to_string(&other).expect("TOML's other values are JSON"),
+    }
+}
+
+fn check_one_plugin_a_method(plugins: &BTreeMap<String, PluginSection>) -> Result<(), ConfigError> {
+    let mut served: BTreeMap<Option<&MethodName>, &str> = BTreeMap::new();
+    for (name, plugin) in plugins {
+        let named = plugin.methods.iter().map(Some);
+        for method in named.chain(plugin.any_method.then_some(None)) {
+            match served.insert(method, name) {
+                Some(first) if first != name => {
+                    let method = method.map_or("`*`".to_owned(), |name| format!("`{name}`"));
+                    let (first, second) = (first.to_owned(), name.clone());
+                    return Err(ConfigError::Twice { first, second, method });
+                }
+                _ => {}
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Where to connect, if neither the file nor the connection string says a port.
+pub(crate) const fn default_port() -> u16 {
+    MQTT_PORT
+}

@@ -1,0 +1,96 @@
+//! What may stand in `host.toml`, key by key.
+//!
+//! Only the shape is checked here: the names of keys and the kinds of values.
+//! What they mean together is the parent's business.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+
+use serde::Deserialize;
+
+use super::period::Period;
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct File {
+    #[serde(default)]
+    pub(super) hub: Hub,
+    #[serde(default)]
+    pub(super) host: Host,
+    #[serde(default)]
+    pub(super) plugins: BTreeMap<String, Plugin>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Hub {
+    pub(super) port: Option<u16>,
+    pub(super) ca_file: Option<PathBuf>,
+    pub(super) connection_string_file: Option<PathBuf>,
+    pub(super) keep_alive: Option<Period>,
+    pub(super) token_lifetime: Option<Period>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Host {
+    pub(super) grace: Option<Period>,
+    pub(super) compile_cache: Option<PathBuf>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Plugin {
+    pub(super) file: PathBuf,
+    pub(super) methods: Vec<String>,
+    pub(super) deadline: Option<Period>,
+    #[serde(default)]
+    pub(super) deadlines: BTreeMap<String, Period>,
+    #[serde(default)]
+    pub(super) capabilities: BTreeSet<String>,
+    #[serde(default)]
+    pub(super) limits: Limits,
+    #[serde(default)]
+    pub(super) config: toml::Table,
+}
+
+/// As in [`plugin::Limits`], where each has its reason.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Limits {
+    memory_bytes: Option<usize>,
+    table_elements: Option<usize>,
+    calls_at_once: Option<usize>,
+    payload_bytes: Option<usize>,
+    answer_bytes: Option<usize>,
+    component_bytes: Option<usize>,
+    log_lines: Option<u32>,
+    log_bytes: Option<usize>,
+    log_line_bytes: Option<usize>,
+    reports: Option<u32>,
+    report_bytes: Option<usize>,
+    messages: Option<u32>,
+    message_bytes: Option<usize>,
+}
+
+impl Limits {
+    /// Those that the file names, in place of the defaults.
+    pub(super) fn apply(&self, limits: &mut plugin::Limits) {
+        fn set<T: Copy>(limit: &mut T, asked: Option<T>) {
+            *limit = asked.unwrap_or(*limit);
+        }
+        set(&mut limits.memory_bytes, self.memory_bytes);
+        set(&mut limits.table_elements, self.table_elements);
+        set(&mut limits.calls_at_once, self.calls_at_once);
+        set(&mut limits.payload_bytes, self.payload_bytes);
+        set(&mut limits.answer_bytes, self.answer_bytes);
+        set(&mut limits.component_bytes, self.component_bytes);
+        set(&mut limits.log_lines, self.log_lines);
+        set(&mut limits.log_bytes, self.log_bytes);
+        set(&mut limits.log_line_bytes, self.log_line_bytes);
+        set(&mut limits.reports, self.reports);
+        set(&mut limits.report_bytes, self.report_bytes);
+        set(&mut limits.messages, self.messages);
+        set(&mut limits.message_bytes, self.message_bytes);
+    }
+}

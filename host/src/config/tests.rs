@@ -1,0 +1,112 @@
+use super::*;
+
+const REBOOT: &str = "[plugins.reboot]\nfile = \"reboot.wasm\"\nmethods = [\"rebootDevice\"]\n";
+
+fn parse(text: &str) -> Result<Config, ConfigError> {
+    Config::parse(text, Path::new("/etc/host"))
+}
+
+fn check_refused(text: &str, expected: &str) {
+    let error = parse(text).unwrap_err();
+    let mut line = error.to_string();
+    if let Some(source) = std::error::Error::source(&error) {
+        line += &format!(": {source}");
+    }
+    assert!(line.starts_with(expected), "{text}\n{line}");
+    assert!(!line.contains('\n'), "{line:?}");
+}
+
+#[test]
+fn a_plugin_needs_a_file_and_its_methods_and_all_else_has_a_default() {
+    let config = parse(REBOOT).unwrap();
+
+    let plugin = &config.plugins["reboot"];
+    assert_eq!(plugin.file, Path::new("/etc/host/reboot.wasm"));
+    assert_eq!(plugin.methods, ["rebootDevice".parse().unwrap()]);
+    assert_eq!(plugin.settings.limits, Limits::default());
+    assert_eq!(config.hub.keep_alive, Duration::from_secs(60));
+    assert_eq!(config.hub.token_lifetime, Duration::from_secs(3600));
+    assert_eq!(config.host.grace, Duration::from_secs(10));
+}
+
+#[test]
+fn the_example_names_every_key_and_is_right() {
+    let text = include_str!("../../host.example.toml");
+    let uncommented: String = text
+        .lines()
+        .map(|line| line.strip_prefix("#: ").unwrap_or(line))
+        .collect::<Vec<_>>()
+        .join("\n");
+    parse(text).unwrap();
+    let config = parse(&uncommented).unwrap();
+    // As it is written there, each value is the default.
+    assert_eq!(config.plugins["reboot"].settings.limits.memory_bytes, 64 * 1024 * 1024);
+    assert_eq!(config.host.grace, parse(REBOOT).unwrap().host.grace);
+}
+
+#[test]
+fn limits_deadlines_and_settings_of_a_plugin_are_its_own() {
+    let text = format!(
+        "{REBOOT}deadline = \"5s\"\ndeadlines.slow = \"2m\"\nlimits.calls_at_once = 7\n\
+         config = {{ delay_seconds = 2, name = \"x\", report = {{ a = [1] }} }}\n"
+    );
+    let settings = &parse(&text).unwrap().plugins["reboot"].settings;
+
+    assert_eq!(settings.limits.deadline_of("slow"), Duration::from_secs(120));
+    assert_eq!(settings.limits.deadline_of("other"), Duration::from_secs(5));
+    assert_eq!(settings.limits.calls_at_once, 7);
+    let config: Vec<_> = settings.config.iter().map(|(k, v)| (k.as_str(), v.as_str())).collect();
+    assert_eq!(config, [("delay_seconds", "2"), ("name", "x"), ("report", r#"{"a":[1]}"#)]);
+}
+
+#[test]
+fn an_unknown_key_is_named_with_its_line() {
+    check_refused(
+        &format!("{REBOOT}dedline = \"5s\"\n"),
+        "line 4: unknown field `dedline`, expected one of `file`, `methods`",
+    );
+    check_refused("[hub]\n\nprot = 1\n", "line 3: unknown field `prot`");
+    check_refused(
+        &format!("{REBOOT}[plugins.reboot.limits]\nmemory = 1\n"),
+        "line 5: unknown field `memory`",
+    );
+}
+
+#[test]
+fn a_value_that_cannot_be_meant_is_named() {
+    check_refused("[hub]\nport = \"x\"\n", "line 2: invalid type: string \"x\", expected u16");
+    check_refused("[host]\ngrace = \"soon\"\n", "line 2: `soon` is not a length of time");
+    check_refused("[plugins.reboot\n", "line 1: ");
+    check_refused("[hub]\nkeep_alive = \"2h\"\n", "`hub.keep_alive` is 7200s, not between 1s and");
+    check_refused("", "has no [plugins.NAME]");
+    check_refused("[plugins.x]\nfile = \"x\"\n", "line 1: missing field `methods`");
+    check_refused("[plugins.x]\nfile = \"x\"\nmethods = []\n", "[plugins.x]: `methods` is empty");
+    check_refused(
+        "[plugins.\"a b\"]\nfile = \"x\"\nmethods = [\"*\"]\n",
+        "[plugins.a b]: a plugin's name is",
+    );
+    check_refused(
+        "[plugins.x]\nfile = \"x\"\nmethods = [\"a b\"]\n",
+        "[plugins.x]: `methods`: method name `a b` has a ' '",
+    );
+    check_refused(
+        &format!("{REBOOT}deadline = \"10m\"\n"),
+        "[plugins.reboot]: limits: `deadline` is 600s, not between 1 ms and 300s",
+    );
+    check_refused(
+        &format!("{REBOOT}limits.answer_bytes = 200000\n"),
+        "[plugins.reboot.limits]: `answer_bytes` is 200000; IoT Hub carries 131072 at most",
+    );
+}
+
+#[test]
+fn a_method_has_one_plugin() {
+    let second = |methods| format!("[plugins.second]\nfile = \"s.wasm\"\nmethods = [{methods}]\n");
+    check_refused(
+        &format!("{REBOOT}{}", second("\"rebootDevice\"")),
+        "both `reboot` and `second` serve `rebootDevice`; a method has one plugin",
+    );
+    parse(&format!("{REBOOT}{}", second("\"*\""))).unwrap();
+    let first = REBOOT.replace("rebootDevice", "*");
+    check_refused(&format!("{first}{}", second("\"*\"")), "both `reboot` and `second` serve `*`");
+}

@@ -1,0 +1,144 @@
+//! The connection to IoT Hub: MQTT in, MQTT out.
+//!
+//! Keeps one session alive. It connects, subscribes, renews the SAS token before
+//! it expires and comes back after a loss, waiting longer each time, without
+//! end. The rest of the host sees a stream of [`Incoming`] and an [`Outbox`].
+//!
+//! It knows nothing of plugins and never answers a method by itself. Everything
+//! that depends on `rumqttc` is in this room.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use protocol::id::{MethodName, RequestId};
+use protocol::topic::DeviceTopic;
+use protocol::twin::DesiredPatch;
+use rumqttc::{AsyncClient, QoS};
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use driver::Driver;
+pub(crate) use options::{Dial, OptionsError};
+
+mod driver;
+mod failure;
+mod options;
+
+/// Packets that wait to be sent; more make their senders wait.
+const OUTBOX_PACKETS: usize = 256;
+
+/// What has come in and waits for the device's loop.
+const INBOX_EVENTS: usize = 256;
+
+/// After this nobody waits for an answer: the hub's own wait is 300 s.
+const LONGEST_WAIT: Duration = Duration::from_secs(300);
+
+/// What comes from the hub.
+#[derive(Debug)]
+pub(crate) enum Incoming {
+    /// Connected, and every subscription is granted.
+    Connected,
+    /// No longer connected.
+    Lost,
+    /// A method to be answered.
+    Method(Method),
+    /// The answer to a twin request of this device.
+    TwinAnswer { status: u16, rid: RequestId, version: Option<u64>, body: Bytes },
+    /// The desired properties have changed.
+    Desired(DesiredPatch),
+}
+
+/// A method as it arrived.
+#[derive(Debug)]
+pub(crate) struct Method {
+    pub(crate) name: MethodName,
+    pub(crate) rid: RequestId,
+    pub(crate) payload: Bytes,
+    /// MQTT says that it may have been delivered before.
+    pub(crate) redelivered: bool,
+}
+
+/// One end of the link to the hub, for the device's loop.
+pub(crate) struct Connection {
+    incoming: mpsc::Receiver<Incoming>,
+    outbox: Outbox,
+    closing: CancellationToken,
+    driver: JoinHandle<()>,
+}
+
+/// Sends to the hub; clones send to the same one.
+#[derive(Clone)]
+pub(crate) struct Outbox {
+    client: AsyncClient,
+    under_way: Arc<watch::Sender<usize>>,
+}
+
+/// Held while an answer is being made: a token is not renewed meanwhile, if
+/// that can wait.
+pub(crate) struct UnderWay(Arc<watch::Sender<usize>>);
+
+impl Connection {
+    /// Begins to connect, and goes on for as long as it takes.
+    pub(crate) fn open(dial: Dial) -> Connection {
+        let (client, event_loop) = AsyncClient::new(dial.mqtt_options(), OUTBOX_PACKETS);
+        let (to_device, incoming) = mpsc::channel(INBOX_EVENTS);
+        let under_way = Arc::new(watch::Sender::new(0));
+        let closing = CancellationToken::new();
+        let driver = Driver::new(
+            dial,
+            event_loop,
+            client.clone(),
+            to_device,
+            under_way.subscribe(),
+            closing.clone(),
+        );
+        let outbox = Outbox { client, under_way };
+        Connection { incoming, outbox, closing, driver: tokio::spawn(driver.run()) }
+    }
+
+    pub(crate) fn outbox(&self) -> Outbox {
+        self.outbox.clone()
+    }
+
+    /// What comes next; `None` after the connection was closed.
+    pub(crate) async fn next(&mut self) -> Option<Incoming> {
+        self.incoming.recv().await
+    }
+
+    /// Sends what waits, says goodbye and ends. Takes some seconds at most.
+    pub(crate) async fn close(self) {
+        self.closing.cancel();
+        drop(self.incoming);
+        // A panic in the driver has been printed where it happened.
+        self.driver.await.ok();
+    }
+}
+
+impl Outbox {
+    /// Sends an answer or a message, which the hub acknowledges. Waits while
+    /// there is no room, as when there is no connection; says whether it was
+    /// taken before nobody waits for it any more.
+    pub(crate) async fn publish(&self, topic: &DeviceTopic, body: Bytes) -> bool {
+        let send = self.client.publish_bytes(topic.to_string(), QoS::AtLeastOnce, false, body);
+        matches!(tokio::time::timeout(LONGEST_WAIT, send).await, Ok(Ok(())))
+    }
+
+    /// Sends a twin request, which the hub answers, so that it needs no
+    /// acknowledgement. Says whether there was room.
+    pub(crate) fn request(&self, topic: &DeviceTopic, body: Vec<u8>) -> bool {
+        self.client.try_publish(topic.to_string(), QoS::AtMostOnce, false, body).is_ok()
+    }
+
+    pub(crate) fn under_way(&self) -> UnderWay {
+        self.under_way.send_modify(|count| *count += 1);
+        UnderWay(Arc::clone(&self.under_way))
+    }
+}
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        self.0.send_modify(|count| *count -= 1);
+    }
+}

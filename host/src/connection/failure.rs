@@ -1,0 +1,117 @@
+//! Why a connection ended, in the words of whoever has to act on it.
+
+use std::io;
+
+use rumqttc::{ConnectReturnCode, ConnectionError, StateError, TlsError};
+
+/// What happened and what to do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Failure {
+    pub(super) what: String,
+    pub(super) hint: Option<&'static str>,
+    /// The hub has said no: the next try will most likely end the same way.
+    pub(super) refused: bool,
+}
+
+impl Failure {
+    pub(super) fn new(what: impl Into<String>) -> Failure {
+        Failure { what: what.into(), hint: None, refused: false }
+    }
+
+    fn hint(mut self, hint: &'static str) -> Failure {
+        self.hint = Some(hint);
+        self
+    }
+}
+
+const CHECK_IDENTITY: &str = "check the device's connection string, and that the hub has the device \
+                              and has it enabled; the clock may be off too";
+const CHECK_ADDRESS: &str = "check HostName in the connection string, `port` under [hub] and the \
+                             network; MQTT over TLS is on port 8883";
+const CHECK_CA: &str = "set `ca_file` under [hub], or IOTHUB_CA_FILE, to the certificate that signs \
+                        for this hub";
+const CHECK_NAME: &str =
+    "HostName in the connection string must be a name of the hub's certificate";
+
+impl From<&ConnectionError> for Failure {
+    fn from(error: &ConnectionError) -> Failure {
+        match error {
+            ConnectionError::ConnectionRefused(code) => refused(*code),
+            ConnectionError::NetworkTimeout => {
+                Failure::new("no answer to the connection").hint(CHECK_ADDRESS)
+            }
+            ConnectionError::FlushTimeout => Failure::new("the hub takes no more data"),
+            ConnectionError::Tls(error) => tls(error),
+            ConnectionError::Io(error) => io(error),
+            ConnectionError::MqttState(StateError::Io(error)) => io(error),
+            ConnectionError::MqttState(StateError::ConnectionAborted) => {
+                Failure::new("the hub closed the connection")
+            }
+            ConnectionError::MqttState(StateError::AwaitPingResp) => {
+                Failure::new("no sign of life from the hub within the keep-alive")
+            }
+            other => Failure::new(other.to_string()),
+        }
+    }
+}
+
+fn refused(code: ConnectReturnCode) -> Failure {
+    let what = match code {
+        ConnectReturnCode::NotAuthorized | ConnectReturnCode::BadUserNamePassword => {
+            return Failure {
+                what: "refused by the hub: wrong key, expired token, or a device that is unknown \
+                       or disabled"
+                    .to_owned(),
+                hint: Some(CHECK_IDENTITY),
+                refused: true,
+            };
+        }
+        ConnectReturnCode::ServiceUnavailable => "the hub is not available at the moment",
+        ConnectReturnCode::BadClientId => "refused by the hub: it does not take this client id",
+        _ => "refused by the hub: it does not speak MQTT 3.1.1",
+    };
+    Failure { what: what.to_owned(), hint: None, refused: true }
+}
+
+fn io(error: &io::Error) -> Failure {
+    // rustls' own errors travel inside those of the socket.
+    let inner = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
+    if let Some(inner) = inner {
+        return rustls(inner);
+    }
+    match error.kind() {
+        io::ErrorKind::ConnectionRefused => {
+            Failure::new("nobody takes the connection").hint(CHECK_ADDRESS)
+        }
+        io::ErrorKind::ConnectionAborted
+        | io::ErrorKind::ConnectionReset
+        | io::ErrorKind::BrokenPipe
+        | io::ErrorKind::UnexpectedEof => Failure::new("the connection was cut"),
+        _ => Failure::new(error.to_string()).hint(CHECK_ADDRESS),
+    }
+}
+
+fn tls(error: &TlsError) -> Failure {
+    match error {
+        TlsError::TLS(error) => rustls(error),
+        TlsError::Io(error) => io(error),
+        other => Failure::new(format!("TLS: {other}")),
+    }
+}
+
+fn rustls(error: &rustls::Error) -> Failure {
+    use rustls::CertificateError as Bad;
+    let rustls::Error::InvalidCertificate(bad) = error else {
+        return Failure::new(format!("TLS: {error}"));
+    };
+    match bad {
+        Bad::UnknownIssuer => {
+            Failure::new("the hub's certificate is signed by nobody this host trusts")
+                .hint(CHECK_CA)
+        }
+        Bad::NotValidForName | Bad::NotValidForNameContext { .. } => {
+            Failure::new("the hub's certificate is for another name").hint(CHECK_NAME)
+        }
+        _ => Failure::new(format!("the hub's certificate: {error}")),
+    }
+}

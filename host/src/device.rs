@@ -1,0 +1,181 @@
+//! The device at work: one loop, one closed enum of events, one match.
+//!
+//! It joins what the connection brings to those who answer: methods to the
+//! router, twin answers and changes to the twin. Each method runs in a task of
+//! its own, so that none waits for another. The loop itself never waits for room
+//! to send: what it sends goes out at once or is asked for again.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use protocol::id::{DeviceId, RequestId};
+use protocol::topic::DeviceTopic;
+use tokio::time::{Instant, sleep_until};
+use tokio_util::task::TaskTracker;
+use tracing::{debug, info, warn};
+
+use crate::connection::{Connection, Incoming, Method, Outbox};
+use crate::router::Router;
+use crate::telemetry::Telemetry;
+use crate::twin::{Request, Twin};
+
+/// Request ids that are remembered, to know a redelivered method again.
+const REMEMBERED: usize = 1024;
+
+/// How often the end of a drain is looked for.
+const DRAIN_TICK: Duration = Duration::from_millis(20);
+
+/// How long the answers of stopped calls may take to leave.
+const LAST_ANSWERS: Duration = Duration::from_secs(3);
+
+pub(crate) struct Device {
+    pub(crate) id: DeviceId,
+    pub(crate) connection: Connection,
+    pub(crate) router: Arc<Router>,
+    pub(crate) twin: Arc<Twin>,
+    pub(crate) telemetry: Arc<Telemetry>,
+    pub(crate) grace: Duration,
+}
+
+enum Event {
+    Incoming(Incoming),
+    /// There may be a twin request to send.
+    TwinReady,
+    /// Told to stop: no new calls.
+    Stop,
+    /// Draining: look whether all is done.
+    DrainTick,
+}
+
+/// The end of a drain: of the running calls, then of everything.
+#[derive(Clone, Copy)]
+struct Drain {
+    calls_until: Instant,
+    answers_until: Instant,
+}
+
+impl Device {
+    /// Runs until `stop`, then drains and disconnects.
+    pub(crate) async fn run(mut self, stop: impl Future<Output = ()>) {
+        let mut stop = std::pin::pin!(stop);
+        let calls = TaskTracker::new();
+        let mut answered = Recent::default();
+        let mut drain: Option<Drain> = None;
+        loop {
+            let tick = Instant::now() + DRAIN_TICK;
+            let event = tokio::select! {
+                incoming = self.connection.next() => match incoming {
+                    Some(incoming) => Event::Incoming(incoming),
+                    None => break,
+                },
+                () = self.twin.ready() => Event::TwinReady,
+                () = &mut stop, if drain.is_none() => Event::Stop,
+                () = sleep_until(tick), if drain.is_some() => Event::DrainTick,
+            };
+            match event {
+                Event::Incoming(Incoming::Connected) => self.twin.connected(),
+                Event::Incoming(Incoming::Lost) => self.twin.lost(),
+                Event::Incoming(Incoming::Method(method)) => {
+                    // MQTT redelivers what it is not sure of; a hub that was
+                    // restarted may use an id again, but for a new delivery.
+                    if answered.put(&method.rid) && method.redelivered {
+                        debug!(rid = %method.rid, "redelivered method ignored");
+                    } else {
+                        self.call(&calls, method);
+                    }
+                }
+                Event::Incoming(Incoming::TwinAnswer { status, rid, version, body }) => {
+                    self.twin.answered(&rid, status, version, &body);
+                }
+                Event::Incoming(Incoming::Desired(change)) => self.twin.desired_changed(&change),
+                Event::TwinReady => {}
+                Event::Stop => {
+                    info!(device = %self.id, calls = calls.len(), grace = ?self.grace, "draining");
+                    self.router.drain();
+                    let calls_until = Instant::now() + self.grace;
+                    let answers_until = calls_until + LAST_ANSWERS;
+                    drain = Some(Drain { calls_until, answers_until });
+                }
+                Event::DrainTick => {
+                    let now = Instant::now();
+                    let Drain { calls_until, answers_until } =
+                        drain.expect("ticks begin with the drain");
+                    if now >= calls_until && !calls.is_empty() {
+                        warn!(device = %self.id, calls = calls.len(), "calls stopped: the grace is over");
+                        self.router.stop_calls();
+                    }
+                    let silent = calls.is_empty() && self.telemetry.is_sent();
+                    let done = silent && (self.twin.is_reported() || now >= calls_until);
+                    if done || now >= answers_until {
+                        break;
+                    }
+                }
+            }
+            self.ask_for_twin();
+        }
+        if !self.twin.is_reported() {
+            warn!(device = %self.id, "stopped before all reports reached the hub");
+        }
+        self.connection.close().await;
+        info!(device = %self.id, "stopped");
+    }
+
+    /// Answers a method in a task of its own.
+    fn call(&self, calls: &TaskTracker, method: Method) {
+        let Method { name, rid, payload, .. } = method;
+        let router = Arc::clone(&self.router);
+        let outbox: Outbox = self.connection.outbox();
+        let under_way = outbox.under_way();
+        calls.spawn(async move {
+            let answer = router.answer(&name, &payload).await;
+            let topic = DeviceTopic::MethodAnswer { status: answer.status, rid };
+            if !outbox.publish(&topic, answer.body.into()).await {
+                warn!(method = %name, %topic, "answer dropped: no connection for too long");
+            }
+            drop(under_way);
+        });
+    }
+
+    fn ask_for_twin(&self) {
+        let outbox = self.connection.outbox();
+        while let Some(Request { topic, body }) = self.twin.next() {
+            if !outbox.request(&topic, body) {
+                self.twin.not_sent();
+                break;
+            }
+        }
+    }
+}
+
+/// The last request ids, oldest first.
+#[derive(Default)]
+struct Recent(std::collections::VecDeque<RequestId>);
+
+impl Recent {
+    /// Says whether it was there already.
+    fn put(&mut self, rid: &RequestId) -> bool {
+        if self.0.contains(rid) {
+            return true;
+        }
+        if self.0.len() == REMEMBERED {
+            self.0.pop_front();
+        }
+        self.0.push_back(rid.clone());
+        false
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn request_ids_are_known_again_for_a_while() {
+        let mut recent = Recent::default();
+        let rid = |n: usize| -> RequestId { n.to_string().parse().unwrap() };
+        assert!(!recent.put(&rid(0)));
+        assert!(recent.put(&rid(0)));
+        (1..=REMEMBERED).for_each(|n| assert!(!recent.put(&rid(n))));
+        assert!(!recent.put(&rid(0)));
+    }
+}

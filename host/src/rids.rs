@@ -1,0 +1,42 @@
+//! Names that are not given twice: request ids of the host's own requests to
+//! the hub, and ids of calls.
+//!
+//! A random beginning keeps those of one run of the program apart from those of
+//! the next, in the hub's answers as in the log.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use protocol::id::RequestId;
+
+#[derive(Debug)]
+pub(crate) struct Rids {
+    run: u32,
+    next: AtomicU64,
+}
+
+impl Rids {
+    pub(crate) fn new() -> Rids {
+        let time = || jiff::Timestamp::now().as_microsecond() as u32;
+        Rids { run: getrandom::u32().unwrap_or_else(|_| time()), next: AtomicU64::new(1) }
+    }
+
+    /// Eight hex digits, a dash and a number: `9f3c21ab-1`.
+    pub(crate) fn text(&self) -> String {
+        format!("{:08x}-{}", self.run, self.next.fetch_add(1, Ordering::Relaxed))
+    }
+
+    pub(crate) fn rid(&self) -> RequestId {
+        self.text().parse().expect("hex digits, a dash and digits make a request id")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_two_are_alike() {
+        let rids = Rids::new();
+        assert_ne!(rids.rid(), rids.rid());
+    }
+}

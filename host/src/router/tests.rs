@@ -1,0 +1,150 @@
+//! The table of failures, one row a test, on plugins that misbehave for real.
+
+use std::time::Duration;
+
+use plugin::{Document, HostError, LogLine, LogSink, SystemClock, TelemetrySink, TwinAccess};
+use serde_json::{Map, Value, json};
+
+use super::*;
+use crate::plugins;
+
+/// Lends nothing but the time.
+struct Nothing;
+
+impl LogSink for Nothing {
+    fn write(&self, _line: &LogLine<'_>) {}
+}
+
+impl TwinAccess for Nothing {
+    fn report(&self, _plugin: &str, _patch: Map<String, Value>) -> Result<(), HostError> {
+        Err(HostError::Offline)
+    }
+
+    fn report_and_wait<'a>(
+        &'a self,
+        _plugin: &'a str,
+        _patch: Map<String, Value>,
+        _timeout: Duration,
+    ) -> futures_util::future::BoxFuture<'a, Result<u64, HostError>> {
+        Box::pin(async { Err(HostError::Offline) })
+    }
+
+    fn desired(&self) -> Result<Document, HostError> {
+        Err(HostError::Offline)
+    }
+
+    fn reported(&self) -> Result<Document, HostError> {
+        Err(HostError::Offline)
+    }
+}
+
+impl TelemetrySink for Nothing {
+    fn send(
+        &self,
+        _plugin: &str,
+        _body: Vec<u8>,
+        _content_type: String,
+        _properties: Vec<(String, String)>,
+    ) -> Result<(), HostError> {
+        Err(HostError::Offline)
+    }
+}
+
+/// A router for one fixture of the sandbox, with settings in TOML.
+fn router(fixture: &str, settings: &str) -> Arc<Router> {
+    let directory = tempfile::tempdir().unwrap();
+    let file = fixtures::write(fixture, directory.path());
+    let text = format!("[plugins.p]\nfile = {file:?}\n{settings}\n");
+    let text = if settings.contains("methods") { text } else { text + "methods = [\"*\"]\n" };
+    let config = Config::parse(&text, directory.path()).unwrap();
+    let plugins = plugins::load(&config).unwrap();
+    let lent = Lent {
+        device_id: "d1".into(),
+        clock: Arc::new(SystemClock),
+        log: Arc::new(Nothing),
+        twin: Arc::new(Nothing),
+        telemetry: Arc::new(Nothing),
+    };
+    Arc::new(Router::new(&config, &plugins, lent))
+}
+
+async fn answer(router: &Router, method: &str, payload: &str) -> (i32, Value) {
+    let answer = router.answer(&method.parse().unwrap(), payload.as_bytes()).await;
+    (answer.status, serde_json::from_str(&answer.body).unwrap())
+}
+
+async fn check_failure(router: &Router, method: &str, payload: &str, status: i32, error: &str) {
+    let (found, body) = answer(router, method, payload).await;
+    assert_eq!((found, &body["error"]), (status, &json!(error)), "{method}: {body}");
+    assert!(!body["message"].as_str().unwrap().is_empty());
+    assert!(!body["call"].as_str().unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn a_method_is_answered_by_the_plugin_that_serves_it() {
+    let router = router("reply.wat", "methods = [\"echo\"]");
+    assert_eq!(answer(&router, "echo", r#"{"a":[1]}"#).await, (200, json!({"a": [1]})));
+    assert_eq!(answer(&router, "echo", "").await, (200, Value::Null));
+    check_failure(&router, "Echo", "1", 404, "unknown-method").await;
+}
+
+#[tokio::test]
+async fn every_failure_has_its_status_and_its_word() {
+    let loops = router("misbehaves.wat", "deadline = \"50ms\"");
+    check_failure(&loops, "spin", "1", 504, "deadline-exceeded").await;
+    check_failure(&loops, "trap", "1", 500, "trapped").await;
+    check_failure(&loops, "grow", "1", 507, "out-of-memory").await;
+    check_failure(&loops, "echo", "{", 400, "invalid-payload").await;
+    let long = json!("x".repeat(128 * 1024)).to_string();
+    check_failure(&loops, "echo", &long, 413, "too-large").await;
+    assert_eq!(answer(&loops, "echo", "\"still here\"").await, (200, json!("still here")));
+}
+
+#[tokio::test]
+async fn a_payload_that_is_not_text_is_invalid() {
+    let router = router("reply.wat", "");
+    let answer = router.answer(&"echo".parse().unwrap(), b"\"\xff\"").await;
+    assert_eq!(answer.status, 400);
+    assert!(answer.body.contains("invalid-payload"));
+}
+
+#[tokio::test]
+async fn a_refusal_has_the_status_of_its_variant() {
+    let answers = router("answers.wat", "");
+    check_failure(&answers, "invalid", "1", 400, "refused").await;
+    check_failure(&answers, "unknown", "1", 404, "refused").await;
+    check_failure(&answers, "busy", "1", 429, "refused").await;
+    check_failure(&answers, "failed", "1", 500, "refused").await;
+    check_failure(&answers, "other", "1", 500, "refused").await;
+    let (_, body) = answer(&answers, "busy", "1").await;
+    assert_eq!(body["message"], "busy; try again in 250 ms");
+}
+
+#[tokio::test]
+async fn a_bad_answer_is_not_passed_on() {
+    let answers = router("answers.wat", "");
+    for method in ["json", "status", "huge"] {
+        check_failure(&answers, method, "1", 502, "bad-answer").await;
+    }
+    assert_eq!(answer(&answers, "nothing", "1").await, (204, Value::Null));
+}
+
+#[tokio::test]
+async fn a_call_past_the_limit_is_busy_and_the_running_one_goes_on() {
+    let sleeps = router("sleeps.wat", "limits.calls_at_once = 1");
+    let running = tokio::spawn({
+        let sleeps = Arc::clone(&sleeps);
+        async move { answer(&sleeps, "sleep", "20000").await }
+    });
+    tokio::task::yield_now().await;
+    check_failure(&sleeps, "sleep", "20000", 429, "busy").await;
+    sleeps.stop_calls();
+    assert_eq!(running.await.unwrap().0, 503);
+}
+
+#[tokio::test]
+async fn a_draining_host_takes_no_new_call() {
+    let router = router("reply.wat", "");
+    router.drain();
+    check_failure(&router, "echo", "1", 503, "draining").await;
+}

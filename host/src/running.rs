@@ -1,0 +1,82 @@
+//! From a configuration to a device at work.
+
+use std::sync::Arc;
+
+use plugin::{Lent, Level, LogLine, LogSink, SystemClock};
+use protocol::connection_string::DeviceConnectionString;
+
+use crate::config::Config;
+use crate::connection::{Connection, Dial};
+use crate::device::Device;
+use crate::plugins;
+use crate::router::Router;
+use crate::start::StartError;
+use crate::telemetry::Telemetry;
+use crate::twin::Twin;
+
+/// Finds out what can be wrong without a connection: loads every plugin, gives
+/// their names and what each imports. Blocks.
+pub fn check(config: &Config) -> Result<Vec<(String, Vec<String>)>, StartError> {
+    let plugins = plugins::load(config)?;
+    Ok(plugins.into_iter().map(|(name, plugin)| (name, plugin.imports().to_vec())).collect())
+}
+
+/// Runs the host until `stop` completes: then it takes no new calls, gives those
+/// that run their grace, disconnects and returns. A connection that is lost, or
+/// that does not come about, is tried again without end; only what is wrong
+/// before the first try is an error.
+pub async fn run(
+    config: Config,
+    identity: DeviceConnectionString,
+    stop: impl Future<Output = ()>,
+) -> Result<(), StartError> {
+    let dial = Dial::new(identity.clone(), &config.hub)?;
+    let (config, plugins) = tokio::task::spawn_blocking(move || {
+        let plugins = plugins::load(&config)?;
+        Ok::<_, StartError>((config, plugins))
+    })
+    .await
+    .expect("loading does not panic and is not cancelled")?;
+
+    let connection = Connection::open(dial);
+    let twin = Arc::new(Twin::new(identity.device.clone()));
+    let telemetry = Arc::new(Telemetry::new(identity.clone(), connection.outbox()));
+    let id = identity.device;
+    let lent = Lent {
+        device_id: id.as_str().into(),
+        clock: Arc::new(SystemClock),
+        log: Arc::new(Log),
+        twin: Arc::clone(&twin) as _,
+        telemetry: Arc::clone(&telemetry) as _,
+    };
+    let router = Arc::new(Router::new(&config, &plugins, lent));
+    drop(plugins);
+    let device = Device { id, connection, router, twin, telemetry, grace: config.host.grace };
+    device.run(stop).await;
+    Ok(())
+}
+
+/// Lines of plugins as events of the target `plugin`.
+struct Log;
+
+impl LogSink for Log {
+    fn write(&self, line: &LogLine<'_>) {
+        let LogLine { plugin, method, call, level, message, fields } = *line;
+        macro_rules! say {
+            ($level:ident) => {
+                if fields.is_empty() {
+                    tracing::$level!(target: "plugin", plugin, method, call, "{message}")
+                } else {
+                    tracing::$level!(target: "plugin", plugin, method, call, ?fields, "{message}")
+                }
+            };
+        }
+        match level {
+            Level::Trace => say!(trace),
+            Level::Debug => say!(debug),
+            Level::Info => say!(info),
+            Level::Warn => say!(warn),
+            Level::Error => say!(error),
+        }
+    }
+}

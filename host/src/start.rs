@@ -1,0 +1,40 @@
+//! Why a host does not start, and what to do about it.
+
+use crate::connection::OptionsError;
+use crate::plugins::PluginError;
+
+/// Everything that is found out before the first connection.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// A plugin, or the engine that runs them.
+    #[error(transparent)]
+    Plugin(#[from] PluginError),
+    /// The way to the hub.
+    #[error(transparent)]
+    Connection(#[from] OptionsError),
+}
+
+impl StartError {
+    /// What to do about it, where one action helps.
+    #[must_use]
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            StartError::Plugin(error) => error.hint(),
+            StartError::Connection(OptionsError::CaFile { .. }) => Some(
+                "set `ca_file` under [hub], or IOTHUB_CA_FILE, to a PEM file of certificates"
+                    .into(),
+            ),
+            StartError::Connection(OptionsError::NoRoots) => Some(
+                "install the system's certificates (Debian: ca-certificates), or set `ca_file`"
+                    .into(),
+            ),
+            StartError::Connection(OptionsError::X509) => {
+                Some("use a connection string with SharedAccessKey".into())
+            }
+            StartError::Connection(OptionsError::Expired(_)) => Some(
+                "make a new token, or use SharedAccessKey, from which the host makes its own"
+                    .into(),
+            ),
+        }
+    }
+}

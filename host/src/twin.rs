@@ -1,0 +1,357 @@
+//! The device's twin: both halves as the host last saw them, and the way for
+//! plugins to report.
+//!
+//! The device's loop tells it what the hub says and sends what it asks for;
+//! plugins hold it as [`plugin::TwinAccess`]. It keeps no connection itself.
+
+use std::sync::{Mutex, MutexGuard};
+use std::time::Duration;
+
+use futures_util::future::BoxFuture;
+use plugin::{Document, HostError, TwinAccess};
+use protocol::id::{DeviceId, RequestId};
+use protocol::topic::DeviceTopic;
+use protocol::twin::{DesiredPatch, DeviceTwin, merge};
+use serde_json::{Map, Value};
+use tokio::sync::{Notify, oneshot};
+use tokio::time::Instant;
+use tracing::{debug, error, warn};
+
+use crate::backoff::Backoff;
+use crate::reports::{Outcome, Reports};
+use crate::rids::Rids;
+
+/// How long the hub may take to send the twin.
+const ANSWER_WAIT: Duration = Duration::from_secs(30);
+
+pub(crate) struct Twin {
+    device: DeviceId,
+    rids: Rids,
+    inner: Mutex<Inner>,
+    /// A report was accepted: the device's loop should look.
+    wake: Notify,
+}
+
+struct Inner {
+    /// `None` until the hub has sent it for the first time.
+    seen: Option<DeviceTwin>,
+    fetch: Fetch,
+    pause: Backoff,
+    reports: Reports,
+}
+
+/// Where asking for the whole twin stands.
+enum Fetch {
+    /// What is here is what the hub has.
+    Done,
+    /// To be asked for, not before this time.
+    Due(Instant),
+    Asked {
+        rid: RequestId,
+        until: Instant,
+    },
+}
+
+/// A request to publish.
+pub(crate) struct Request {
+    pub(crate) topic: DeviceTopic,
+    pub(crate) body: Vec<u8>,
+}
+
+impl Twin {
+    pub(crate) fn new(device: DeviceId) -> Twin {
+        let inner = Inner {
+            seen: None,
+            fetch: Fetch::Done,
+            pause: Backoff::new(Duration::from_secs(1), Duration::from_secs(60)),
+            reports: Reports::new(),
+        };
+        Twin { device, rids: Rids::new(), inner: Mutex::new(inner), wake: Notify::new() }
+    }
+
+    /// Changes of the desired properties may have been missed: ask for all.
+    pub(crate) fn connected(&self) {
+        let mut inner = self.lock();
+        inner.reports.connected();
+        inner.fetch = Fetch::Due(Instant::now());
+    }
+
+    pub(crate) fn lost(&self) {
+        let mut inner = self.lock();
+        inner.reports.lost();
+        inner.fetch = Fetch::Done;
+    }
+
+    /// What should be sent now.
+    pub(crate) fn next(&self) -> Option<Request> {
+        let now = Instant::now();
+        let mut inner = self.lock();
+        if inner.fetch.is_due(now) {
+            let rid = self.rids.rid();
+            inner.fetch = Fetch::Asked { rid: rid.clone(), until: now + ANSWER_WAIT };
+            return Some(Request { topic: DeviceTopic::TwinGet { rid }, body: Vec::new() });
+        }
+        let body = inner.reports.next(now, || self.rids.rid())?;
+        let rid = inner.reports.rid().cloned().expect("the patch that was just given has one");
+        Some(Request { topic: DeviceTopic::TwinReport { rid }, body })
+    }
+
+    /// The request could not be sent and will be asked for again.
+    pub(crate) fn not_sent(&self) {
+        let mut inner = self.lock();
+        if let Fetch::Asked { .. } = inner.fetch {
+            inner.fetch = Fetch::Due(Instant::now() + Duration::from_secs(1));
+        }
+    }
+
+    /// Waits until [`Twin::next`] may have something.
+    pub(crate) async fn ready(&self) {
+        let due = self.lock().due();
+        tokio::select! {
+            () = self.wake.notified() => {}
+            () = tokio::time::sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => {}
+        }
+    }
+
+    /// Whether all reports have reached the hub.
+    pub(crate) fn is_reported(&self) -> bool {
+        self.lock().reports.is_done()
+    }
+
+    /// The desired properties have changed.
+    pub(crate) fn desired_changed(&self, change: &DesiredPatch) {
+        let mut inner = self.lock();
+        let Some(seen) = &mut inner.seen else { return };
+        if change.version == seen.desired_version + 1 {
+            merge(&mut seen.desired, &change.patch);
+            seen.desired_version = change.version;
+        } else if change.version > seen.desired_version {
+            // Changes between were missed.
+            debug!(device = %self.device, version = change.version, "desired properties skipped versions");
+            inner.fetch = Fetch::Due(Instant::now());
+        }
+    }
+
+    /// The hub has answered a request.
+    pub(crate) fn answered(&self, rid: &RequestId, status: u16, version: Option<u64>, body: &[u8]) {
+        let now = Instant::now();
+        let mut inner = self.lock();
+        if matches!(&inner.fetch, Fetch::Asked { rid: asked, .. } if asked == rid) {
+            inner.fetched(&self.device, status, body, now);
+            return;
+        }
+        match inner.reports.answered(rid, status, version, || message(body), now) {
+            Some(Outcome::Taken { patch, version }) => {
+                debug!(device = %self.device, version, "reported");
+                if let Some(seen) = &mut inner.seen {
+                    merge(&mut seen.reported, &patch);
+                    seen.reported_version = version;
+                }
+            }
+            Some(Outcome::Refused { status, message }) => {
+                error!(device = %self.device, status, "the hub refused a report: {message}");
+            }
+            Some(Outcome::Again { status }) => {
+                warn!(device = %self.device, status, "report will be sent again");
+            }
+            None => {
+                debug!(device = %self.device, %rid, status, "answer to nothing asked for");
+            }
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        // A panic elsewhere has not left it half changed.
+        self.inner.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    fn push(
+        &self,
+        patch: Map<String, Value>,
+        waiter: Option<oneshot::Sender<Result<u64, HostError>>>,
+    ) -> Result<(), HostError> {
+        self.lock().reports.push(patch, waiter)?;
+        self.wake.notify_one();
+        Ok(())
+    }
+
+    fn read(
+        &self,
+        half: impl FnOnce(&DeviceTwin) -> (&Map<String, Value>, u64),
+    ) -> Result<Document, HostError> {
+        let inner = self.lock();
+        let (body, version) = half(inner.seen.as_ref().ok_or(HostError::Offline)?);
+        let body = serde_json::to_string(body).expect("a twin is JSON");
+        Ok(Document { body, version })
+    }
+}
+
+impl Inner {
+    fn due(&self) -> Option<Instant> {
+        let fetch = match &self.fetch {
+            Fetch::Done => None,
+            Fetch::Due(at) | Fetch::Asked { until: at, .. } => Some(*at),
+        };
+        match (fetch, self.reports.due()) {
+            (Some(fetch), Some(report)) => Some(fetch.min(report)),
+            (fetch, report) => fetch.or(report),
+        }
+    }
+
+    fn fetched(&mut self, device: &DeviceId, status: u16, body: &[u8], now: Instant) {
+        let problem = match status {
+            200 => match DeviceTwin::parse(body) {
+                Ok(twin) => {
+                    debug!(%device, desired = twin.desired_version, "twin fetched");
+                    self.seen = Some(twin);
+                    self.fetch = Fetch::Done;
+                    self.pause.reset();
+                    return;
+                }
+                Err(error) => error.to_string(),
+            },
+            _ => message(body),
+        };
+        let wait = self.pause.next();
+        warn!(%device, status, next_try = ?wait, "no twin from the hub: {problem}");
+        self.fetch = Fetch::Due(now + wait);
+    }
+}
+
+impl Fetch {
+    fn is_due(&self, now: Instant) -> bool {
+        matches!(self, Fetch::Due(at) | Fetch::Asked { until: at, .. } if *at <= now)
+    }
+}
+
+/// The text in the body of an error.
+fn message(body: &[u8]) -> String {
+    let json: Value = serde_json::from_slice(body).unwrap_or_default();
+    let text = json.get("message").and_then(Value::as_str).unwrap_or("no reason given");
+    text.chars().take(200).flat_map(char::escape_debug).collect()
+}
+
+impl TwinAccess for Twin {
+    fn report(&self, _plugin: &str, patch: Map<String, Value>) -> Result<(), HostError> {
+        self.push(patch, None)
+    }
+
+    fn report_and_wait<'a>(
+        &'a self,
+        _plugin: &'a str,
+        patch: Map<String, Value>,
+        timeout: Duration,
+    ) -> BoxFuture<'a, Result<u64, HostError>> {
+        Box::pin(async move {
+            let (waiter, told) = oneshot::channel();
+            self.push(patch, Some(waiter))?;
+            match tokio::time::timeout(timeout, told).await {
+                Ok(Ok(what)) => what,
+                // It stays queued: the wait ends, not the report.
+                _ if self.lock().reports.is_connected() => Err(HostError::Timeout),
+                _ => Err(HostError::Offline),
+            }
+        })
+    }
+
+    fn desired(&self) -> Result<Document, HostError> {
+        self.read(|twin| (&twin.desired, twin.desired_version))
+    }
+
+    fn reported(&self) -> Result<Document, HostError> {
+        self.read(|twin| (&twin.reported, twin.reported_version))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn twin() -> Twin {
+        Twin::new("d1".parse().unwrap())
+    }
+
+    fn rid(request: &Request) -> RequestId {
+        match &request.topic {
+            DeviceTopic::TwinGet { rid } | DeviceTopic::TwinReport { rid } => rid.clone(),
+            other => panic!("{other}"),
+        }
+    }
+
+    fn fetched(twin: &Twin, desired: Value) {
+        twin.connected();
+        let get = twin.next().unwrap();
+        assert!(matches!(get.topic, DeviceTopic::TwinGet { .. }));
+        let body = json!({"desired": desired, "reported": {"$version": 1}});
+        twin.answered(&rid(&get), 200, None, body.to_string().as_bytes());
+    }
+
+    fn change(twin: &Twin, patch: Value, version: u64) {
+        let patch = patch.as_object().unwrap().clone();
+        twin.desired_changed(&DesiredPatch { patch, version });
+    }
+
+    #[tokio::test]
+    async fn the_twin_is_unknown_until_it_was_fetched() {
+        let twin = twin();
+        assert_eq!(twin.desired(), Err(HostError::Offline));
+        fetched(&twin, json!({"a": 1, "$version": 3}));
+        assert_eq!(twin.desired().unwrap(), Document { body: r#"{"a":1}"#.into(), version: 3 });
+    }
+
+    #[tokio::test]
+    async fn desired_changes_are_merged_in_order_and_old_ones_ignored() {
+        let twin = twin();
+        fetched(&twin, json!({"a": 1, "$version": 3}));
+        change(&twin, json!({"b": 2}), 4);
+        change(&twin, json!({"a": 9}), 3);
+        assert_eq!(twin.desired().unwrap().body, r#"{"a":1,"b":2}"#);
+        assert!(twin.next().is_none());
+    }
+
+    #[tokio::test]
+    async fn a_gap_in_the_versions_fetches_the_whole_twin() {
+        let twin = twin();
+        fetched(&twin, json!({"$version": 3}));
+        change(&twin, json!({"b": 2}), 6);
+        assert!(matches!(twin.next().unwrap().topic, DeviceTopic::TwinGet { .. }));
+    }
+
+    #[tokio::test]
+    async fn a_report_shows_in_the_twin_once_the_hub_has_it() {
+        let twin = twin();
+        fetched(&twin, json!({"$version": 1}));
+        twin.report("p", json!({"x": 1}).as_object().unwrap().clone()).unwrap();
+        twin.ready().await;
+        let report = twin.next().unwrap();
+        assert_eq!(twin.reported().unwrap().version, 1);
+        twin.answered(&rid(&report), 204, Some(2), b"");
+        assert_eq!(twin.reported().unwrap(), Document { body: r#"{"x":1}"#.into(), version: 2 });
+        assert!(twin.is_reported());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_waits_for_a_report_is_told_why_in_vain() {
+        let twin = twin();
+        let patch = || json!({"x": 1}).as_object().unwrap().clone();
+        let wait = Duration::from_secs(5);
+        assert_eq!(twin.report_and_wait("p", patch(), wait).await, Err(HostError::Offline));
+        twin.connected();
+        assert_eq!(twin.report_and_wait("p", patch(), wait).await, Err(HostError::Timeout));
+        assert!(!twin.is_reported());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_twin_that_does_not_come_is_asked_for_again() {
+        let twin = twin();
+        twin.connected();
+        let first = rid(&twin.next().unwrap());
+        twin.ready().await;
+        let second = twin.next().unwrap();
+        assert_ne!(rid(&second), first);
+        twin.answered(&rid(&second), 500, None, br#"{"message":"later"}"#);
+        twin.ready().await;
+        assert!(matches!(twin.next().unwrap().topic, DeviceTopic::TwinGet { .. }));
+    }
+}

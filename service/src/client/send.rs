@@ -1,0 +1,188 @@
+//! One request: signed, sent, tried again where that is safe, read.
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use protocol::error::HubError;
+use protocol::rest;
+use protocol::sas::sign;
+use reqwest::header::{AUTHORIZATION, HeaderMap, IF_MATCH, RETRY_AFTER};
+use reqwest::{Method, StatusCode};
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+use super::{ANSWER_WAIT, Client, retry};
+use crate::{Retry, ServiceError};
+
+/// How long a token is good for: longer than any request takes.
+const TOKEN_LIFETIME: Duration = Duration::from_secs(900);
+
+/// When a request may be sent once more.
+#[derive(Clone, Copy, PartialEq)]
+pub(super) enum Again {
+    /// Whenever there is hope: sent twice it does the same.
+    Always,
+    /// Only where the hub cannot have acted on it.
+    Undelivered,
+}
+
+pub(super) struct Request<'a> {
+    pub(super) method: Method,
+    pub(super) path: String,
+    /// What it is about, for errors.
+    pub(super) subject: String,
+    /// Behind the api-version: `&name=value`, or nothing.
+    pub(super) query: &'static str,
+    pub(super) headers: Vec<(&'static str, String)>,
+    pub(super) etag: Option<&'a str>,
+    pub(super) body: Option<Value>,
+    pub(super) again: Again,
+    pub(super) wait: Duration,
+}
+
+impl Request<'_> {
+    pub(super) fn new(method: Method, path: String, subject: String) -> Request<'static> {
+        Request {
+            method,
+            path,
+            subject,
+            query: "",
+            headers: Vec::new(),
+            etag: None,
+            body: None,
+            again: Again::Always,
+            wait: ANSWER_WAIT,
+        }
+    }
+}
+
+/// An answer of the hub that is no error.
+pub(super) struct Answer {
+    hub: String,
+    headers: HeaderMap,
+    body: Vec<u8>,
+}
+
+impl Answer {
+    pub(super) fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name).and_then(|value| value.to_str().ok())
+    }
+
+    pub(super) fn json<T: DeserializeOwned>(&self) -> Result<T, ServiceError> {
+        serde_json::from_slice(&self.body).map_err(|error| ServiceError::BadAnswer {
+            hub: self.hub.clone(),
+            problem: error.to_string(),
+        })
+    }
+}
+
+/// A try that failed, and whether another one may be made.
+struct Failed {
+    error: ServiceError,
+    again: bool,
+    retry_after: Option<Duration>,
+}
+
+impl Client {
+    pub(super) async fn send(&self, request: Request<'_>) -> Result<Answer, ServiceError> {
+        let mut number = 0;
+        loop {
+            let failed = match self.try_once(&request).await {
+                Ok(answer) => return Ok(answer),
+                Err(failed) => failed,
+            };
+            number += 1;
+            if !failed.again || number > self.settings.retries {
+                return Err(failed.error);
+            }
+            let wait = retry::wait(number, failed.retry_after);
+            if let Some(tell) = &self.settings.on_retry {
+                tell(&Retry { error: &failed.error, number, wait });
+            }
+            tokio::time::sleep(wait).await;
+        }
+    }
+
+    async fn try_once(&self, request: &Request<'_>) -> Result<Answer, Failed> {
+        let hub = self.hub();
+        let Request { path, query, .. } = request;
+        let url = format!("https://{hub}{path}?api-version={}{query}", rest::API_VERSION);
+        let mut builder = self
+            .http
+            .request(request.method.clone(), url)
+            .header(AUTHORIZATION, self.token())
+            .timeout(request.wait);
+        for (name, value) in &request.headers {
+            builder = builder.header(*name, value);
+        }
+        match request.etag {
+            Some("*") => builder = builder.header(IF_MATCH, "*"),
+            Some(etag) => builder = builder.header(IF_MATCH, format!("\"{etag}\"")),
+            None => {}
+        }
+        if let Some(body) = &request.body {
+            builder = builder.json(body);
+        }
+        let unsent = |error| self.unsent(&error, request);
+        let response = builder.send().await.map_err(unsent)?;
+        let (status, headers) = (response.status(), response.headers().clone());
+        let body = response.bytes().await.map_err(unsent)?.to_vec();
+        let answer = Answer { hub, headers, body };
+        if status.is_success() { Ok(answer) } else { Err(refused(status, &answer, request)) }
+    }
+
+    fn token(&self) -> String {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let expiry = (now + TOKEN_LIFETIME).as_secs();
+        let identity = &self.identity;
+        sign(&self.hub(), Some(&identity.policy), &identity.key, expiry).to_string()
+    }
+
+    fn unsent(&self, error: &reqwest::Error, request: &Request<'_>) -> Failed {
+        let hub = self.hub();
+        let (problem, untrusted) = cause(error);
+        let again = error.is_connect() || request.again == Again::Always && !error.is_timeout();
+        let error = if error.is_timeout() && !error.is_connect() {
+            ServiceError::Silent { hub, seconds: request.wait.as_secs() }
+        } else {
+            ServiceError::Unreachable { hub, problem, untrusted }
+        };
+        // Who is not trusted now is not trusted a second later.
+        Failed { error, again: again && !untrusted, retry_after: None }
+    }
+}
+
+/// What lies at the bottom of reqwest's error, and whether that is a matter of
+/// trust.
+fn cause(error: &reqwest::Error) -> (String, bool) {
+    let mut bottom: &dyn std::error::Error = error;
+    while let Some(source) = bottom.source() {
+        bottom = source;
+    }
+    let text = bottom.to_string();
+    let inner = bottom.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
+    let tls = inner
+        .and_then(|inner| inner.downcast_ref::<rustls::Error>())
+        .or_else(|| bottom.downcast_ref::<rustls::Error>());
+    use rustls::CertificateError::UnknownIssuer;
+    match tls {
+        Some(rustls::Error::InvalidCertificate(UnknownIssuer)) => {
+            ("its certificate is signed by nobody that is trusted here".to_owned(), true)
+        }
+        Some(error @ rustls::Error::InvalidCertificate(_)) => (error.to_string(), true),
+        _ => (text, false),
+    }
+}
+
+fn refused(status: StatusCode, answer: &Answer, request: &Request<'_>) -> Failed {
+    let body = String::from_utf8_lossy(&answer.body);
+    let error = HubError::parse(status.as_u16(), answer.header(rest::HEADER_ERROR_CODE), &body);
+    let again = match status.as_u16() {
+        429 => true,
+        408 | 500 | 503 => request.again == Again::Always,
+        _ => false,
+    };
+    let seconds = answer.header(RETRY_AFTER.as_str()).and_then(|text| text.parse().ok());
+    let retry_after = seconds.map(Duration::from_secs);
+    let subject = request.subject.clone();
+    Failed { error: ServiceError::Hub { subject, error }, again, retry_after }
+}

@@ -1,0 +1,80 @@
+//! `behaviour-service twin`.
+
+use std::time::Duration;
+
+use anyhow::Context as _;
+use clap::Subcommand;
+use service::{Client, DeviceId, Twin};
+
+use super::json;
+
+#[derive(Subcommand)]
+pub(crate) enum Command {
+    /// Print the twin
+    Get {
+        /// The device's id
+        device: DeviceId,
+    },
+    /// Merge into tags and desired properties; print the twin after it
+    Patch {
+        /// The device's id
+        device: DeviceId,
+        /// As in: {"properties":{"desired":{"interval":5}}}, or - for standard input
+        patch: String,
+        /// Only if the twin still has this etag
+        #[arg(long, value_name = "ETAG")]
+        etag: Option<String>,
+    },
+    /// Replace tags and desired properties; print the twin after it
+    Replace {
+        /// The device's id
+        device: DeviceId,
+        /// As in: {"tags":{},"properties":{"desired":{}}}, or - for standard input
+        twin: String,
+        /// Only if the twin still has this etag
+        #[arg(long, value_name = "ETAG")]
+        etag: Option<String>,
+    },
+    /// Print the twin now and after each change, until Ctrl-C
+    Watch {
+        /// The device's id
+        device: DeviceId,
+        /// How often to look
+        #[arg(long, default_value = "1s", value_parser = json::duration, value_name = "TIME")]
+        every: Duration,
+    },
+}
+
+pub(crate) async fn run(command: Command, client: &Client) -> anyhow::Result<()> {
+    match command {
+        Command::Get { device } => print(&client.twin(&device).await?),
+        Command::Patch { device, patch, etag } => {
+            let patch = json::read("the patch", &patch)?;
+            print(&client.patch_twin(&device, patch, etag.as_deref()).await?)
+        }
+        Command::Replace { device, twin, etag } => {
+            let twin = json::read("the twin", &twin)?;
+            print(&client.replace_twin(&device, twin, etag.as_deref()).await?)
+        }
+        Command::Watch { device, every } => watch(client, &device, every).await,
+    }
+}
+
+async fn watch(client: &Client, device: &DeviceId, every: Duration) -> anyhow::Result<()> {
+    let mut last = None;
+    loop {
+        let twin = client.twin(device).await?;
+        // A report does not change the twin's own version on every hub.
+        let now = (twin.version, twin.properties.clone(), twin.connection_state.clone());
+        if last.as_ref() != Some(&now) {
+            print(&twin)?;
+            last = Some(now);
+        }
+        tokio::time::sleep(every).await;
+    }
+}
+
+fn print(twin: &Twin) -> anyhow::Result<()> {
+    json::print(&serde_json::to_value(twin).context("twin")?);
+    Ok(())
+}
