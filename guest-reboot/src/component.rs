@@ -8,10 +8,13 @@ use device::behaviour::types::{Error, MethodError, Response};
 use device::behaviour::{clock, config, log, twin};
 use exports::device::behaviour::methods::Guest;
 
-use crate::reboot::{self, Device, Refusal};
+use crate::reboot::{self, Device, Refusal, Reported};
 use crate::settings::Settings;
 
 wit_bindgen::generate!({ path: "../wit", world: "behaviour" });
+
+/// How long the answer waits for the hub to have the report.
+const LONGEST_REPORT_MS: u32 = 5_000;
 
 struct Reboot;
 
@@ -46,8 +49,13 @@ impl Device for Host {
         clock::now_rfc3339()
     }
 
-    fn report(&mut self, patch: &str) -> Result<(), String> {
-        twin::report(patch).map_err(text)
+    fn report(&mut self, patch: &str) -> Result<Reported, String> {
+        match twin::report_and_wait(patch, LONGEST_REPORT_MS) {
+            Ok(_version) => Ok(Reported::Updated),
+            // The host has accepted it; it only could not be delivered yet.
+            Err(Error::Offline | Error::Timeout) => Ok(Reported::Queued),
+            Err(error) => Err(text(error)),
+        }
     }
 }
 

@@ -28,7 +28,16 @@ pub trait Device {
     fn now(&mut self) -> String;
 
     /// Reports a change of the twin, a JSON object; an error says why it was refused.
-    fn report(&mut self, patch: &str) -> Result<(), String>;
+    fn report(&mut self, patch: &str) -> Result<Reported, String>;
+}
+
+/// How far a report has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reported {
+    /// The hub has it.
+    Updated,
+    /// The host keeps it for the hub, which does not answer at the moment.
+    Queued,
 }
 
 /// What the caller is told when all went well.
@@ -69,8 +78,11 @@ pub fn answer(
     device.log("Device rebooted");
 
     let patch = settings.report.with_time(&device.now());
-    device.report(&patch).map_err(|why| failed("reported properties", &why))?;
-    device.log("Device twins updated with latest rebootTime");
+    let reported = device.report(&patch).map_err(|why| failed("reported properties", &why))?;
+    device.log(match reported {
+        Reported::Updated => "Device twins updated with latest rebootTime",
+        Reported::Queued => "Device twins will be updated when the hub answers again",
+    });
 
     let payload = r#"{"Response": "This is the response from the device"}"#;
     Ok(Answer { status: 200, payload: payload.into() })
@@ -128,6 +140,7 @@ mod tests {
         effects: Vec<String>,
         refuses_sleep: bool,
         refuses_report: bool,
+        queues_report: bool,
     }
 
     impl Device for Recorder {
@@ -144,9 +157,13 @@ mod tests {
             "2026-01-31T23:59:59.123Z".into()
         }
 
-        fn report(&mut self, patch: &str) -> Result<(), String> {
+        fn report(&mut self, patch: &str) -> Result<Reported, String> {
             self.effects.push(format!("report {patch}"));
-            if self.refuses_report { Err("too large: 33 KB".into()) } else { Ok(()) }
+            match (self.refuses_report, self.queues_report) {
+                (true, _) => Err("too large: 33 KB".into()),
+                (false, true) => Ok(Reported::Queued),
+                (false, false) => Ok(Reported::Updated),
+            }
         }
     }
 
@@ -255,6 +272,14 @@ mod tests {
         let answer = call(&mut device, "null", &[]);
         assert_eq!(answer, Err(Refusal::Failed("reported properties: too large: 33 KB".into())));
         assert!(device.effects.last().unwrap().starts_with("report"));
+    }
+
+    #[test]
+    fn a_report_that_waits_for_the_hub_is_answered_but_not_called_updated() {
+        let mut device = Recorder { queues_report: true, ..Recorder::default() };
+        assert_eq!(call(&mut device, "null", &[]).unwrap().status, 200);
+        let last = device.effects.last().unwrap();
+        assert_eq!(last, "log Device twins will be updated when the hub answers again");
     }
 
     #[test]
