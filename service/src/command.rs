@@ -124,27 +124,20 @@ async fn reboot_device(
     timeout: Duration,
 ) -> anyhow::Result<()> {
     let mut waiting = None;
-    let request = reboot::request(timeout);
-    let outcome = reboot::reboot(client, device, &request, |step| {
+    let outcome = reboot::reboot(client, device, &reboot::request(timeout), |step| {
+        // Taken away before the next line is printed.
+        waiting = None;
+        if !matches!(step, Step::Waiting) {
+            eprintln!("{step}");
+        }
         waiting = match step {
-            Step::Invoking => {
-                eprintln!("invoking {} on {device}", request.name);
-                Some(Progress::new("the device reboots"))
-            }
-            Step::Answered(result) => {
-                waiting.take();
-                eprintln!("{device} answered {}: {}", result.status, result.payload);
-                None
-            }
-            Step::Waiting => Some(Progress::new("waiting for the device to report its reboot")),
-            Step::Rebooted { time } => {
-                waiting.take();
-                eprintln!("last reboot of {device}: {time}");
-                None
-            }
+            Step::Invoking => Some(Progress::new("the device reboots")),
+            Step::Waiting => Some(Progress::new(&step.to_string())),
+            Step::Answered(_) | Step::Rebooted { .. } => None,
         };
     })
     .await;
+    drop(waiting);
     println!("{}", outcome?);
     Ok(())
 }

@@ -3,6 +3,7 @@
 //!
 //! It prints nothing: who wants to show the steps is told of each.
 
+use std::fmt;
 use std::time::Duration;
 
 use protocol::id::DeviceId;
@@ -38,6 +39,20 @@ pub enum Step<'a> {
         /// As the device reported it.
         time: &'a str,
     },
+}
+
+impl fmt::Display for Step<'_> {
+    /// In the words of the tutorial.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Step::Invoking => f.write_str("Invoking device to reboot..."),
+            Step::Answered(MethodResult { status, payload }) => {
+                write!(f, "The device answered {status}: {payload}")
+            }
+            Step::Waiting => f.write_str("Waiting for device to report last reboot time..."),
+            Step::Rebooted { time } => write!(f, "Last reboot time: {time}"),
+        }
+    }
 }
 
 /// The request of the tutorial's service: its payload is a JSON *text* that

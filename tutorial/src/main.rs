@@ -1,2 +1,133 @@
-//! t
-fn main() {}
+//! The reboot tutorial, all parts in one process: a hub, a host with the reboot
+//! guest, and a service that reboots the device and reads its twin.
+//!
+//! Nothing is simulated but the hub's place in the cloud: the parts are the
+//! product's own and talk by MQTT and HTTPS over TLS on this machine.
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "this is a command-line program")]
+
+mod speakers;
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use behaviour::BuildOptions;
+use clap::Parser;
+use hub::{Hub, HubConfig};
+use service::reboot;
+use service::{Client, ClientSettings, DeviceId};
+use tokio::sync::oneshot;
+
+use speakers::say;
+
+/// The device of the tutorial.
+const DEVICE: &str = "myDeviceId";
+
+/// The longest delay that leaves the guest time to report within IoT Hub's 300 s.
+const LONGEST_DELAY: Duration = Duration::from_secs(280);
+
+/// What a call takes beside its delay.
+const MARGIN: Duration = Duration::from_secs(15);
+
+/// How long the host may take to connect.
+const CONNECT_WAIT: Duration = Duration::from_secs(30);
+
+/// The reboot tutorial on this machine: hub, host and service in one process.
+///
+/// Ends with exit code 0 when the service has seen the new reboot time.
+#[derive(Parser)]
+#[command(name = "tutorial", version)]
+struct Arguments {
+    /// How long the reboot takes, at most 280s
+    #[arg(long, default_value = "20s", value_parser = delay, value_name = "TIME")]
+    delay: Duration,
+}
+
+fn delay(text: &str) -> Result<Duration, String> {
+    let time: jiff::SignedDuration =
+        text.parse().map_err(|_| "not a length of time such as 2s or 500ms".to_owned())?;
+    match Duration::try_from(time) {
+        Ok(time) if time <= LONGEST_DELAY => Ok(time),
+        _ => Err("not between 0s and 280s".to_owned()),
+    }
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let Arguments { delay } = Arguments::parse();
+    speakers::listen();
+    match play(delay).await {
+        Ok(time) => {
+            say("tutorial", &format!("done: the reboot of {time} was seen in the twin"));
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn play(delay: Duration) -> anyhow::Result<String> {
+    let plugin = tokio::task::spawn_blocking(build_guest).await??;
+    let hub = Hub::start(HubConfig {
+        address: IpAddr::V4(Ipv4Addr::LOCALHOST),
+        mqtt_port: 0,
+        https_port: 0,
+        ..HubConfig::default()
+    })
+    .await?;
+    let (mqtt, https) = (hub.mqtt_port(), hub.https_port());
+    say("hub", &format!("ready: MQTT over TLS on port {mqtt}, HTTPS on port {https}"));
+    let device: DeviceId = DEVICE.parse().context("device")?;
+    let identity = hub.create_device(&device)?;
+
+    let folder = tempfile::tempdir().context("no temporary folder")?;
+    std::fs::write(folder.path().join("hub-ca.pem"), hub.ca_pem()).context("CA file")?;
+    let toml = host_toml(mqtt, &plugin, delay);
+    let config = host::Config::parse(&toml, folder.path()).context("host.toml")?;
+    let (stop, stopped) = oneshot::channel();
+    let host = host::run(config, identity, async { drop(stopped.await) });
+    let mut host = tokio::spawn(host);
+    tokio::select! {
+        () = hub.connected(&device) => {}
+        ended = &mut host => ended??,
+        () = tokio::time::sleep(CONNECT_WAIT) => anyhow::bail!("the host does not connect"),
+    }
+
+    let settings = ClientSettings { ca_pem: Some(hub.ca_pem().to_owned()), ..Default::default() };
+    let client = Client::new(hub.service_connection_string(), settings)?;
+    let request = reboot::request((delay + MARGIN).max(Duration::from_secs(30)));
+    let time = reboot::reboot(&client, &device, &request, |step| say("service", &step.to_string()))
+        .await?;
+
+    stop.send(()).ok();
+    host.await??;
+    hub.stop().await;
+    Ok(time)
+}
+
+/// What a device engineer would write by hand.
+fn host_toml(port: u16, plugin: &Path, delay: Duration) -> String {
+    let (seconds, deadline) = (delay.as_secs_f64(), (delay + MARGIN).as_secs());
+    format!(
+        "[hub]\nport = {port}\nca_file = \"hub-ca.pem\"\n\n\
+         [plugins.reboot]\nfile = {plugin:?}\nmethods = [\"rebootDevice\"]\n\
+         deadline = \"{deadline}s\"\nconfig.delay_seconds = {seconds}\n"
+    )
+}
+
+/// The component of `guest-reboot/`, which stands beside this crate.
+fn build_guest() -> anyhow::Result<PathBuf> {
+    let guest = Path::new(env!("CARGO_MANIFEST_DIR")).with_file_name("guest-reboot");
+    let progress = |line: &str| say("tutorial", line);
+    progress("building the reboot guest");
+    let options = BuildOptions { progress: &progress, ..BuildOptions::default() };
+    let built = behaviour::build(&guest, &options).map_err(|error| {
+        let output = error.output().map(|text| format!("\n{text}")).unwrap_or_default();
+        anyhow::Error::new(error).context(format!("the reboot guest cannot be built{output}"))
+    })?;
+    Ok(built.path)
+}

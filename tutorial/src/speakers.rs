@@ -1,0 +1,80 @@
+//! Who says what: each line with its speaker before it.
+//!
+//! The parts say what they do as events of `tracing`; here their targets become
+//! speakers.
+
+use std::fmt;
+use std::io::{self, IsTerminal as _, Write as _};
+
+use tracing::field::{Field, Visit};
+use tracing::{Event, Level, Subscriber};
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::layer::{Context, Layer, SubscriberExt as _};
+use tracing_subscriber::util::SubscriberInitExt as _;
+
+/// What is heard unless RUST_LOG says otherwise. The hub tells of each packet
+/// of itself; here it is the stage, not an actor.
+const HEARD: &str = "plugin=info,host=info,hub=warn,error";
+
+/// Prints what the parts say from now on.
+pub(crate) fn listen() {
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(HEARD));
+    tracing_subscriber::registry().with(Speakers.with_filter(filter)).init();
+}
+
+/// Prints one line: `service   Last reboot time: …`.
+pub(crate) fn say(speaker: &str, text: &str) {
+    let mut out = io::stdout().lock();
+    let colour = match speaker {
+        "hub" => 34,
+        "host" => 36,
+        "plugin" => 32,
+        "service" => 35,
+        _ => 2,
+    };
+    let said = match out.is_terminal() {
+        true => writeln!(out, "\x1b[{colour}m{speaker:<9}\x1b[0m {text}"),
+        false => writeln!(out, "{speaker:<9} {text}"),
+    };
+    // Nobody listens any more: the play goes on.
+    said.ok();
+}
+
+struct Speakers;
+
+impl<S: Subscriber> Layer<S> for Speakers {
+    fn on_event(&self, event: &Event<'_>, _context: Context<'_, S>) {
+        let target = event.metadata().target();
+        let speaker = target.split("::").next().unwrap_or(target);
+        let mut line = Line::default();
+        event.record(&mut line);
+        // A plugin's name, method and call are known here: there is but one.
+        let facts = if speaker == "plugin" { "" } else { &line.facts };
+        let mark = match *event.metadata().level() {
+            Level::ERROR => "error: ",
+            Level::WARN => "warning: ",
+            _ => "",
+        };
+        say(speaker, &format!("{mark}{}{facts}", line.message));
+    }
+}
+
+#[derive(Default)]
+struct Line {
+    message: String,
+    facts: String,
+}
+
+impl Visit for Line {
+    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
+        if field.name() == "message" {
+            self.message = format!("{value:?}");
+        } else {
+            self.facts += &format!(" {}={value:?}", field.name());
+        }
+    }
+
+    fn record_str(&mut self, field: &Field, value: &str) {
+        self.record_debug(field, &format_args!("{value}"));
+    }
+}
