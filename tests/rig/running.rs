@@ -130,7 +130,7 @@ impl Running {
         let identity = self.device.clone();
         let mut ended = tokio::spawn(async move {
             let stopped = async { drop(stopped.await) };
-            host::run(config, identity, stopped).await
+            Ok(host::run(config, identity, stopped).await?)
         });
         tokio::select! {
             () = self.ready() => {}
