@@ -27,6 +27,7 @@ mod running;
 mod settings;
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use tempfile::TempDir;
 
@@ -45,6 +46,7 @@ pub struct Rig {
     plugins: Vec<Plugin>,
     host_names: Vec<String>,
     host_settings: Settings,
+    token_grace: Option<Duration>,
 }
 
 #[derive(Debug)]
@@ -69,6 +71,7 @@ impl Rig {
             plugins: Vec::new(),
             host_names: Vec::new(),
             host_settings: Settings::default(),
+            token_grace: None,
         }
     }
 
@@ -105,6 +108,13 @@ impl Rig {
     #[must_use]
     pub fn hub_named(mut self, name: &str) -> Rig {
         self.host_names.push(name.to_owned());
+        self
+    }
+
+    /// How long the hub lets a connection live after its token has expired.
+    #[must_use]
+    pub fn token_grace(mut self, grace: Duration) -> Rig {
+        self.token_grace = Some(grace);
         self
     }
 

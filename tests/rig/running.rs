@@ -19,6 +19,9 @@ use crate::{DEVICE, Rig};
 /// The longest that anything in a rig is waited for.
 const PATIENCE: Duration = Duration::from_secs(60);
 
+/// The status of a method whose plugin is at its limit of calls.
+const BUSY: i32 = 429;
+
 /// A rig that runs. What is dropped first is stopped first: the host, then
 /// the hub, then the directory.
 pub struct Running {
@@ -34,7 +37,7 @@ pub struct Running {
 }
 
 /// A service that knows the hub, and calls one device of it.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Service {
     /// The whole client, for what concerns twins and other devices.
     pub client: Client,
@@ -56,6 +59,23 @@ impl Service {
             .invoke(&self.device, &MethodRequest::new(method.parse().unwrap(), payload))
             .await
     }
+
+    /// The same again and again while the plugin is at its limit of calls.
+    pub async fn call_until_free(&self, method: &str, payload: Value) -> MethodResult {
+        loop {
+            let answer = self.call(method, payload.clone()).await.unwrap();
+            if answer.status != BUSY {
+                return answer;
+            }
+        }
+    }
+
+    /// Returns when the plugin that serves the method is at its limit of calls,
+    /// so that they are known to be running. Until then each look is a call.
+    pub async fn until_busy(&self, method: &str) {
+        let busy = async { while self.call(method, 1.into()).await.unwrap().status != BUSY {} };
+        tokio::time::timeout(PATIENCE, busy).await.expect("the calls begin");
+    }
 }
 
 impl Running {
@@ -70,6 +90,8 @@ impl Running {
             ..HubConfig::default()
         };
         hub_config.host_names.extend(rig.host_names.iter().cloned());
+        hub_config.token_grace = rig.token_grace.unwrap_or(hub_config.token_grace);
+        hub_config.token_grace = rig.token_grace.unwrap_or(hub_config.token_grace);
         let hub = Hub::start(hub_config.clone()).await.unwrap();
         // A hub that is started again is to be found where it was.
         hub_config.mqtt_port = hub.mqtt_port();
@@ -137,6 +159,13 @@ impl Running {
             end = &mut ended => panic!("the host ended before its device was ready: {end:?}"),
         }
         self.host = Some(Host { stop, ended });
+    }
+
+    /// Puts another fixture where a plugin's file is, for the next start of the host.
+    pub fn swap(&self, plugin: &str, fixture: &str) {
+        let plugin = self.rig.plugins.iter().find(|known| known.name == plugin);
+        std::fs::write(&plugin.expect("a plugin of this rig").file, fixtures::guest(fixture))
+            .unwrap();
     }
 
     /// Stops the host as a signal does: it drains, disconnects and ends.

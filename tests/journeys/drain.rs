@@ -1,0 +1,35 @@
+//! The host is told to stop.
+
+use rig::{Rig, set};
+use serde_json::json;
+
+#[tokio::test]
+async fn a_running_call_is_answered_before_the_host_ends() {
+    let mut rig = Rig::new().plugin("sleeps.wat", set("limits.calls_at_once", 1)).start().await;
+    let service = rig.service.clone();
+    let running = tokio::spawn(async move { service.call_until_free("sleep", json!(500)).await });
+    rig.service.until_busy("sleep").await;
+
+    rig.stop_host().await.unwrap();
+
+    assert_eq!(running.await.unwrap().status, 200);
+    assert!(!rig.hub().is_connected(&rig.service.device));
+}
+
+#[tokio::test]
+async fn a_call_that_outlasts_the_grace_is_answered_that_the_host_is_stopping() {
+    let mut rig = Rig::new()
+        .plugin("sleeps.wat", set("limits.calls_at_once", 1))
+        .host(set("host.grace", "50ms"))
+        .start()
+        .await;
+    let service = rig.service.clone();
+    let running =
+        tokio::spawn(async move { service.call_until_free("sleep", json!(20_000)).await });
+    rig.service.until_busy("sleep").await;
+
+    rig.stop_host().await.unwrap();
+
+    let answer = running.await.unwrap();
+    assert_eq!((answer.status, &answer.payload["error"]), (503, &json!("draining")));
+}

@@ -1,0 +1,44 @@
+//! Many methods at once.
+
+use std::sync::Arc;
+
+use rig::{Rig, set};
+use serde_json::json;
+use tokio::task::JoinSet;
+
+#[tokio::test]
+async fn a_method_is_answered_while_a_hundred_others_sleep() {
+    let rig = Rig::new()
+        .plugin("sleeps.wat", [set("methods", vec!["sleep"]), set("limits.calls_at_once", 100)])
+        .plugin("reply.wat", ())
+        .start()
+        .await;
+    let service = Arc::new(rig.service.clone());
+    let mut sleepers = JoinSet::new();
+    for _ in 0..100 {
+        let service = Arc::clone(&service);
+        sleepers.spawn(async move { service.call_until_free("sleep", json!(20_000)).await });
+    }
+    // A call after the limit is busy: only then all the others do sleep.
+    rig.service.until_busy("sleep").await;
+
+    let answer = rig.service.call("echo", json!("awake")).await.unwrap();
+
+    assert_eq!(answer.payload, json!("awake"));
+    assert!(sleepers.try_join_next().is_none());
+}
+
+#[tokio::test]
+async fn a_thousand_methods_are_in_flight_at_once() {
+    let rig = Rig::new().plugin("sleeps.wat", set("limits.calls_at_once", 1000)).start().await;
+    let service = Arc::new(rig.service.clone());
+    let mut sleepers = JoinSet::new();
+    for _ in 0..1000 {
+        let service = Arc::clone(&service);
+        sleepers.spawn(async move { service.call("sleep", json!(2_000)).await });
+    }
+
+    while let Some(answer) = sleepers.join_next().await {
+        assert_eq!(answer.unwrap().unwrap().status, 200);
+    }
+}

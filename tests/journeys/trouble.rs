@@ -1,0 +1,97 @@
+//! What the network and the hub do to a device, and how it is back by itself.
+
+use std::time::Duration;
+
+use protocol::method::MethodRequest;
+use rig::{Rig, config, set};
+use serde_json::json;
+use service::Kind;
+
+#[tokio::test]
+async fn a_hub_that_dies_during_a_call_and_comes_back_finds_the_device_again() {
+    let mut rig = Rig::new().plugin("sleeps.wat", set("limits.calls_at_once", 1)).start().await;
+    let service = rig.service.clone();
+    let lost = tokio::spawn(async move {
+        // At its limit means that a look of this test was first.
+        loop {
+            match service.call("sleep", json!(300)).await {
+                Ok(busy) if busy.status == 429 => {}
+                ended => return ended,
+            }
+        }
+    });
+    rig.service.until_busy("sleep").await;
+
+    rig.stop_hub().await;
+    lost.await.unwrap().unwrap_err();
+    rig.start_hub().await;
+    rig.ready().await;
+
+    let answer = rig.service.call_until_free("sleep", json!(1)).await;
+    assert_eq!(answer.status, 200);
+}
+
+#[tokio::test]
+async fn a_call_is_answered_although_the_connection_was_cut_meanwhile() {
+    let rig = Rig::new().plugin("sleeps.wat", set("limits.calls_at_once", 1)).start().await;
+    let service = rig.service.clone();
+    let running = tokio::spawn(async move { service.call_until_free("sleep", json!(400)).await });
+    rig.service.until_busy("sleep").await;
+
+    assert!(rig.hub().drop_connection(&rig.service.device));
+
+    assert_eq!(running.await.unwrap().status, 200);
+}
+
+#[tokio::test]
+async fn a_report_made_while_the_hub_was_away_reaches_it_later() {
+    let mut rig = Rig::new()
+        .reboot([config("delay_seconds", 1), set("limits.calls_at_once", 1)])
+        .start()
+        .await;
+    let service = rig.service.clone();
+    let lost = tokio::spawn(async move { service.call("rebootDevice", json!(null)).await });
+    rig.service.until_busy("probe").await;
+
+    rig.stop_hub().await;
+    lost.await.unwrap().unwrap_err();
+    rig.start_hub().await;
+
+    loop {
+        let twin = rig.service.client.twin(&rig.service.device).await.unwrap();
+        if twin.properties.reported.contains_key("rebootTime") {
+            break;
+        }
+        tokio::task::yield_now().await;
+    }
+}
+
+#[tokio::test]
+async fn a_token_is_renewed_before_it_expires_and_no_call_is_lost() {
+    // The hub ends a connection the second its token expires.
+    let rig = Rig::new()
+        .plugin("reply.wat", ())
+        .host(set("hub.token_lifetime", "2s"))
+        .token_grace(Duration::ZERO)
+        .start()
+        .await;
+    let begun = std::time::Instant::now();
+    let mut request = MethodRequest::new("echo".parse().unwrap(), json!("again"));
+    // Renewing is reconnecting: a call in between waits for the device.
+    request.connect_timeout = Duration::from_secs(10);
+
+    while begun.elapsed() < Duration::from_secs(5) {
+        let answer = rig.service.client.invoke(&rig.service.device, &request).await.unwrap();
+        assert_eq!(answer.payload, json!("again"));
+    }
+}
+
+#[tokio::test]
+async fn a_device_whose_host_is_stopped_is_offline_to_the_caller() {
+    let mut rig = Rig::new().plugin("reply.wat", ()).start().await;
+    rig.stop_host().await.unwrap();
+
+    let error = rig.service.call("echo", json!(1)).await.unwrap_err();
+
+    assert_eq!((error.kind(), error.code()), (Kind::Offline, Some(404_103)));
+}
