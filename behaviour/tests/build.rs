@@ -61,6 +61,35 @@ fn a_component_does_not_name_the_home_of_who_built_it() {
     assert!(!component.windows(registry.len()).any(|bytes| bytes == registry));
 }
 
+/// The first block of the README that is fenced as this language.
+fn readme_block(language: &str) -> String {
+    let readme = include_str!("../../README.md");
+    let (_, rest) = readme.split_once(&format!("```{language}\n")).expect(language);
+    rest.split_once("```").unwrap().0.to_owned()
+}
+
+#[test]
+fn the_plugin_of_the_readme_becomes_a_component() {
+    let guest = Crate::new("", &readme_block("rust"));
+    // What `cargo new --lib` leaves, and behind it what the README adds.
+    let manifest = "[package]\nname = \"greet\"\nversion = \"0.1.0\"\nedition = \"2024\"\n\n\
+                    [dependencies]\n";
+    fs::write(guest.0.path().join("Cargo.toml"), manifest.to_owned() + &readme_block("toml"))
+        .unwrap();
+    let wit = guest.0.path().join("wit");
+    fs::create_dir(&wit).unwrap();
+    for file in fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("../wit")).unwrap() {
+        let file = file.unwrap();
+        fs::copy(file.path(), wit.join(file.file_name())).unwrap();
+    }
+
+    let target_dir = Some(guest.0.path().join("target"));
+    let built = build(guest.0.path(), &BuildOptions { target_dir, ..Default::default() }).unwrap();
+
+    let engine = plugin::Engine::new(&plugin::EngineSettings::default()).unwrap();
+    engine.load_file("greet", &built.path, plugin::PluginSettings::default()).unwrap();
+}
+
 #[test]
 fn a_folder_without_a_crate_is_named() {
     let dir = tempfile::tempdir().unwrap();

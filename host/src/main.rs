@@ -9,7 +9,7 @@ use std::process::ExitCode;
 use anyhow::Context as _;
 use clap::{Args, Parser, Subcommand};
 use host::{Config, ConfigError, StartError};
-use protocol::connection_string::DeviceConnectionString;
+use protocol::connection_string::{ConnectionStringError, DeviceConnectionString};
 use tracing_subscriber::EnvFilter;
 
 const IDENTITY: &str = "IOTHUB_DEVICE_CONNECTION_STRING";
@@ -141,6 +141,9 @@ fn identity(config: &Config) -> anyhow::Result<DeviceConnectionString> {
 fn hint(error: &anyhow::Error) -> Option<String> {
     if let Some(error) = error.downcast_ref::<StartError>() {
         return error.hint();
+    }
+    if error.is::<ConnectionStringError>() {
+        return Some("copy it whole: behaviour-hub and the Azure portal show it".into());
     }
     match error.downcast_ref::<ConfigError>() {
         Some(ConfigError::Read { .. }) => {

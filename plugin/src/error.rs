@@ -119,6 +119,9 @@ impl LoadError {
                 "make a component of it: `behaviour build` for a Rust crate, \
                  `wasm-tools component embed` and `component new` for others"
             }
+            LoadError::NotWebAssembly(_) | LoadError::Invalid(_) => {
+                "make a component with `behaviour build`, and name its file"
+            }
             LoadError::Version { .. } => "build it with the `wit/` folder of this release",
             LoadError::NoMethods(_) => "build it for the world `behaviour` of `wit/world.wit`",
             LoadError::Memory { .. } => "raise `memory_bytes` in the plugin's limits",

@@ -17,6 +17,7 @@ use clap::Parser;
 use service::{Client, ClientSettings, Kind, Retry, ServiceConnectionString, ServiceError};
 
 use command::Arguments;
+use protocol::connection_string::ConnectionStringError;
 
 const IDENTITY: &str = "IOTHUB_CONNECTION_STRING";
 
@@ -72,6 +73,9 @@ fn hint(error: &anyhow::Error) -> Option<String> {
             "set {IDENTITY} to the connection string of a shared access policy; behaviour-hub and \
              the Azure portal show it"
         ));
+    }
+    if error.is::<ConnectionStringError>() {
+        return Some("copy it whole: behaviour-hub and the Azure portal show it".to_owned());
     }
     error.downcast_ref::<ServiceError>()?.hint().map(str::to_owned)
 }

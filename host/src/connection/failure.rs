@@ -105,7 +105,8 @@ fn rustls(error: &rustls::Error) -> Failure {
         return Failure::new(format!("TLS: {error}"));
     };
     match bad {
-        Bad::UnknownIssuer => {
+        // A CA that was made anew has the old one's name, but not its key.
+        Bad::UnknownIssuer | Bad::BadSignature => {
             Failure::new("the hub's certificate is signed by nobody this host trusts")
                 .hint(CHECK_CA)
         }

@@ -155,21 +155,35 @@ impl Client {
 /// trust.
 fn cause(error: &reqwest::Error) -> (String, bool) {
     let mut bottom: &dyn std::error::Error = error;
-    while let Some(source) = bottom.source() {
-        bottom = source;
-    }
-    let text = bottom.to_string();
-    let inner = bottom.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
-    let tls = inner
-        .and_then(|inner| inner.downcast_ref::<rustls::Error>())
-        .or_else(|| bottom.downcast_ref::<rustls::Error>());
-    use rustls::CertificateError::UnknownIssuer;
-    match tls {
-        Some(rustls::Error::InvalidCertificate(UnknownIssuer)) => {
-            ("its certificate is signed by nobody that is trusted here".to_owned(), true)
+    loop {
+        if let Some(rustls::Error::InvalidCertificate(why)) = tls_error(bottom) {
+            return (untrusted(why), true);
         }
-        Some(error @ rustls::Error::InvalidCertificate(_)) => (error.to_string(), true),
-        _ => (text, false),
+        match bottom.source() {
+            Some(source) => bottom = source,
+            None => return (bottom.to_string(), false),
+        }
+    }
+}
+
+/// rustls' own errors travel inside those of the socket, which hide them from
+/// the chain of sources.
+fn tls_error<'a>(error: &'a (dyn std::error::Error + 'static)) -> Option<&'a rustls::Error> {
+    match error.downcast_ref::<std::io::Error>() {
+        // One such error may be wrapped in another.
+        Some(io) => tls_error(io.get_ref()?),
+        None => error.downcast_ref(),
+    }
+}
+
+fn untrusted(why: &rustls::CertificateError) -> String {
+    use rustls::CertificateError::{BadSignature, UnknownIssuer};
+    match why {
+        // A CA that was made anew has the old one's name, but not its key.
+        UnknownIssuer | BadSignature => {
+            "its certificate is signed by nobody that is trusted here".to_owned()
+        }
+        other => format!("its certificate is not good: {other}"),
     }
 }
 

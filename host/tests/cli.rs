@@ -1,0 +1,267 @@
+//! What the program prints when something is wrong: one line that names the
+//! thing, and one that offers the way out.
+
+#![allow(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
+
+use std::io::{BufRead, BufReader};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+
+use hub::{Hub, HubConfig};
+use protocol::connection_string::{DeviceConnectionString, DeviceCredential};
+use protocol::sas;
+use tempfile::TempDir;
+
+const KEY: &str = "MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=";
+
+fn identity() -> String {
+    format!("HostName=localhost;DeviceId=d1;SharedAccessKey={KEY}")
+}
+
+/// A directory with a plugin that answers, and a configuration.
+fn directory(host_toml: &str) -> TempDir {
+    let directory = tempfile::tempdir().unwrap();
+    for fixture in ["reply.wat", "power.wat"] {
+        let _path = fixtures::write(fixture, directory.path());
+    }
+    std::fs::write(directory.path().join("text.wasm"), "hello").unwrap();
+    std::fs::write(directory.path().join("host.toml"), host_toml).unwrap();
+    directory
+}
+
+fn plugin(file: &str) -> String {
+    format!("[plugins.p]\nfile = \"{file}\"\nmethods = [\"*\"]\n")
+}
+
+fn program(directory: &Path, arguments: &[&str], identity: Option<&str>) -> Command {
+    let mut program = Command::new(env!("CARGO_BIN_EXE_behaviour-host"));
+    program.current_dir(directory).args(arguments);
+    program.env_remove("IOTHUB_DEVICE_CONNECTION_STRING").env_remove("IOTHUB_CA_FILE");
+    program.env_remove("BEHAVIOUR_LOG").env("NO_COLOR", "1");
+    if let Some(identity) = identity {
+        program.env("IOTHUB_DEVICE_CONNECTION_STRING", identity);
+    }
+    program
+}
+
+/// `run` ends with exit code 1 and prints these two lines and no others that
+/// are not of the log.
+fn check(host_toml: &str, identity: Option<&str>, error: &str, hint: &str) {
+    let directory = directory(host_toml);
+    let run = program(directory.path(), &["run", "--log", "warn"], identity).output().unwrap();
+    let said = String::from_utf8(run.stderr).unwrap();
+    assert_eq!(run.status.code(), Some(1), "{said}");
+    let lines: Vec<_> = said.lines().collect();
+    assert_eq!(lines.len(), 2, "{said}");
+    assert!(lines[0].starts_with(&format!("error: {error}")), "{said}");
+    assert!(lines[1].starts_with(&format!("hint: {hint}")), "{said}");
+    assert!(!said.contains(KEY), "{said}");
+}
+
+#[test]
+fn a_bad_configuration_is_named_with_file_and_line() {
+    check(
+        "[hub]\nprot = 1\n",
+        Some(&identity()),
+        "host.toml: line 2: unknown field `prot`",
+        "host.example.toml shows all keys",
+    );
+    check("", Some(&identity()), "host.toml: has no [plugins.NAME]", "host.example.toml");
+}
+
+#[test]
+fn a_configuration_that_is_not_there_is_named() {
+    let directory = tempfile::tempdir().unwrap();
+    let run = program(directory.path(), &["run"], Some(&identity())).output().unwrap();
+    let said = String::from_utf8(run.stderr).unwrap();
+    assert_eq!(run.status.code(), Some(1));
+    assert!(said.starts_with("error: host.toml: No such file"), "{said}");
+    assert!(said.contains("\nhint: name the file with --config"), "{said}");
+}
+
+#[test]
+fn a_connection_string_that_is_missing_or_wrong_is_told_without_its_key() {
+    check(
+        &plugin("reply.wasm"),
+        None,
+        "the device has no connection string",
+        "set IOTHUB_DEVICE_CONNECTION_STRING",
+    );
+    let directory = directory(&plugin("reply.wasm"));
+    let wrong = format!("HostName=localhost;SharedAccessKey={KEY}");
+    let run = program(directory.path(), &["run"], Some(&wrong)).output().unwrap();
+    let said = String::from_utf8(run.stderr).unwrap();
+    let expected = "error: IOTHUB_DEVICE_CONNECTION_STRING: connection string has no `DeviceId`\n\
+                    hint: copy it whole: behaviour-hub and the Azure portal show it\n";
+    assert_eq!(said, expected);
+}
+
+#[test]
+fn a_plugin_that_cannot_be_loaded_is_named_with_what_to_do() {
+    let identity = identity();
+    check(
+        &plugin("nowhere.wasm"),
+        Some(&identity),
+        "plugin `p`: nowhere.wasm: No such file",
+        "set `file` under [plugins.p]",
+    );
+    check(
+        &plugin("text.wasm"),
+        Some(&identity),
+        "plugin `p`: not WebAssembly: ",
+        "make a component with `behaviour build`, and name its file",
+    );
+    check(
+        &plugin("power.wasm"),
+        Some(&identity),
+        "plugin `p`: imports `device:behaviour/power@0.1.0`, which is not granted",
+        "",
+    );
+}
+
+#[test]
+fn a_token_that_has_expired_is_told_before_the_first_connection() {
+    let token = sas::sign("localhost/devices/d1", None, &KEY.parse().unwrap(), 1_700_000_000);
+    let identity = format!("HostName=localhost;DeviceId=d1;SharedAccessSignature={token}");
+    check(
+        &plugin("reply.wasm"),
+        Some(&identity),
+        "the token of the connection string has expired",
+        "make a new token",
+    );
+}
+
+#[test]
+fn a_ca_file_that_is_none_is_named() {
+    check(
+        &format!("[hub]\nca_file = \"text.wasm\"\n{}", plugin("reply.wasm")),
+        Some(&identity()),
+        "CA file text.wasm: has no certificate in it",
+        "set `ca_file`",
+    );
+}
+
+#[test]
+fn check_says_what_is_loaded_and_needs_no_identity() {
+    let directory = directory(&plugin("reply.wasm"));
+    let done = program(directory.path(), &["check"], None).output().unwrap();
+    let said = String::from_utf8(done.stdout).unwrap();
+    assert_eq!(done.status.code(), Some(0), "{}", String::from_utf8_lossy(&done.stderr));
+    assert!(said.ends_with("host.toml: all right\n"), "{said}");
+    assert!(said.contains("  methods: all others\n  imports: none\n"), "{said}");
+}
+
+/// A host that runs; it is killed at the end of the test.
+struct Running {
+    child: Child,
+    lines: std::io::Lines<BufReader<std::process::ChildStderr>>,
+    _directory: TempDir,
+}
+
+impl Running {
+    fn start(host_toml: &str, identity: &str) -> Running {
+        let directory = directory(host_toml);
+        let mut child = program(directory.path(), &["run"], Some(identity))
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let lines = BufReader::new(child.stderr.take().unwrap()).lines();
+        Running { child, lines, _directory: directory }
+    }
+
+    /// The next line that has this in it.
+    fn line_with(&mut self, text: &str) -> String {
+        let found = self.lines.find(|line| line.as_ref().unwrap().contains(text));
+        found.expect("the program says more").unwrap()
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.child.kill().ok();
+        self.child.wait().ok();
+    }
+}
+
+#[test]
+fn a_host_that_cannot_reach_its_hub_says_so_and_what_to_check() {
+    // Bound and closed again: nobody listens there.
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let toml = format!("[hub]\nport = {port}\n{}", plugin("reply.wasm"));
+    let mut host = Running::start(&toml, &identity());
+    let line = host.line_with("no connection");
+    assert!(line.contains("WARN"), "{line}");
+    assert!(line.contains(&format!("hub=localhost:{port}")), "{line}");
+    assert!(line.contains("nobody takes the connection"), "{line}");
+    assert!(line.contains("check HostName"), "{line}");
+}
+
+/// A hub, the port where it takes devices, and its CA in a file.
+async fn hub() -> (Hub, TempDir, String) {
+    let hub = Hub::start(HubConfig::default()).await.unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let ca_file = folder.path().join("ca.pem");
+    std::fs::write(&ca_file, hub.ca_pem()).unwrap();
+    let toml = format!(
+        "[hub]\nport = {}\nca_file = {ca_file:?}\n{}",
+        hub.mqtt_port(),
+        plugin("reply.wasm")
+    );
+    (hub, folder, toml)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_wrong_key_and_an_unknown_device_are_refused_in_one_line() {
+    let (hub, _folder, toml) = hub().await;
+    let right = hub.create_device(&"d1".parse().unwrap()).unwrap();
+    let wrong_key = DeviceCredential::Key(KEY.parse().unwrap());
+    let unknown = DeviceConnectionString { device: "d2".parse().unwrap(), ..right.clone() };
+    let wrong_key = DeviceConnectionString { credential: wrong_key, ..right };
+
+    for identity in [wrong_key, unknown] {
+        let mut host = Running::start(&toml, &identity.to_text_with_key());
+        let line = host.line_with("refused by the hub");
+        assert!(line.contains("ERROR"), "{line}");
+        assert!(line.contains("wrong key, expired token, or a device that is unknown"), "{line}");
+        assert!(line.contains(&format!("device={}", identity.device)), "{line}");
+        assert!(line.contains("check the device's connection string"), "{line}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_hub_that_is_not_trusted_is_told_with_the_setting_that_helps() {
+    let (hub, _folder, toml) = hub().await;
+    let identity = hub.create_device(&"d1".parse().unwrap()).unwrap().to_text_with_key();
+    let other = Hub::start(HubConfig::default()).await.unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let strange = folder.path().join("other.pem");
+    std::fs::write(&strange, other.ca_pem()).unwrap();
+    let begin = toml.find("ca_file = ").unwrap();
+    let end = begin + toml[begin..].find('\n').unwrap();
+    let toml = format!("{}ca_file = {strange:?}{}", &toml[..begin], &toml[end..]);
+
+    let mut host = Running::start(&toml, &identity);
+
+    let line = host.line_with("no connection");
+    assert!(line.contains("signed by nobody this host trusts"), "{line}");
+    assert!(line.contains("ca_file"), "{line}");
+}
+
+#[cfg(unix)]
+#[tokio::test(flavor = "multi_thread")]
+async fn sigterm_ends_a_running_host_with_success() {
+    let (hub, _folder, toml) = hub().await;
+    let device = "d1".parse().unwrap();
+    let identity = hub.create_device(&device).unwrap().to_text_with_key();
+    let mut host = Running::start(&toml, &identity);
+    hub.connected(&device).await;
+    host.line_with("connected");
+
+    let pid = host.child.id().to_string();
+    assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
+
+    host.line_with("draining");
+    host.line_with("stopped");
+    assert_eq!(host.child.wait().unwrap().code(), Some(0));
+    assert!(!hub.is_connected(&device));
+}
