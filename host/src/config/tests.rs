@@ -1,3 +1,5 @@
+//! What is taken for a configuration, and how it is refused.
+
 use super::*;
 
 const REBOOT: &str = "[plugins.reboot]\nfile = \"reboot.wasm\"\nmethods = [\"rebootDevice\"]\n";

@@ -1,3 +1,5 @@
+//! Queries, from their text to their items.
+
 use proptest::prelude::*;
 use serde_json::{Value, json};
 

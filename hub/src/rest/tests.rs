@@ -1,3 +1,5 @@
+//! The REST API, request by request, without a socket.
+
 use std::sync::Arc;
 
 use axum::Router;

@@ -1,3 +1,5 @@
+//! Devices, twins and policies, in memory and on disk.
+
 use std::sync::Arc;
 
 use protocol::error::{ErrorCode, HubError};
