@@ -1,16 +1,15 @@
 //! `behaviour-host`: answers the direct methods of an IoT Hub device with plugins.
-#![allow(clippy::print_stdout, clippy::print_stderr, reason = "this is a command-line program")]
+#![allow(clippy::print_stdout, reason = "this is a command-line program")]
 
 use std::fmt;
-use std::io::IsTerminal as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Context as _;
 use clap::{Args, Parser, Subcommand};
 use host::{Config, ConfigError, StartError};
+use program::Signals;
 use protocol::connection_string::{ConnectionStringError, DeviceConnectionString};
-use tracing_subscriber::EnvFilter;
 
 const IDENTITY: &str = "IOTHUB_DEVICE_CONNECTION_STRING";
 
@@ -64,17 +63,14 @@ fn main() -> ExitCode {
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("error: {error:#}");
-            if let Some(hint) = hint(&error) {
-                eprintln!("hint: {hint}");
-            }
+            program::complain(&error, hint(&error).as_deref());
             ExitCode::FAILURE
         }
     }
 }
 
 fn start(Run { common, log, json_logs }: Run) -> anyhow::Result<()> {
-    set_up_log(&log, json_logs)?;
+    program::log(&log, json_logs)?;
     let config = read(&common)?;
     let identity = identity(&config)?;
     let runtime = tokio::runtime::Runtime::new().context("cannot start the runtime")?;
@@ -178,45 +174,5 @@ struct InFile(PathBuf);
 impl fmt::Display for InFile {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.display().fmt(f)
-    }
-}
-
-fn set_up_log(filter: &str, json: bool) -> anyhow::Result<()> {
-    let filter: EnvFilter =
-        filter.parse().with_context(|| format!("--log: `{filter}` is not a filter"))?;
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
-    if json {
-        builder.json().flatten_event(true).init();
-    } else {
-        builder.with_ansi(std::io::stderr().is_terminal()).init();
-    }
-    Ok(())
-}
-
-/// Ctrl-C and SIGTERM.
-struct Signals {
-    #[cfg(unix)]
-    terminate: tokio::signal::unix::Signal,
-}
-
-impl Signals {
-    fn new() -> anyhow::Result<Signals> {
-        #[cfg(unix)]
-        let terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())
-            .context("cannot wait for signals")?;
-        Ok(Signals {
-            #[cfg(unix)]
-            terminate,
-        })
-    }
-
-    async fn next(&mut self) {
-        #[cfg(unix)]
-        tokio::select! {
-            _ = tokio::signal::ctrl_c() => {}
-            _ = self.terminate.recv() => {}
-        }
-        #[cfg(not(unix))]
-        tokio::signal::ctrl_c().await.ok();
     }
 }

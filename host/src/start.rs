@@ -1,5 +1,7 @@
 //! Why a host does not start, and what to do about it.
 
+use trust::TrustError;
+
 use crate::connection::OptionsError;
 use crate::plugins::PluginError;
 
@@ -20,12 +22,12 @@ impl StartError {
     pub fn hint(&self) -> Option<String> {
         match self {
             StartError::Plugin(error) => error.hint(),
-            StartError::Connection(OptionsError::CaFile { .. }) => Some(
-                "set `ca_file` under [hub], or IOTHUB_CA_FILE, to a PEM file of certificates"
+            StartError::Connection(OptionsError::Trust(TrustError::Nobody)) => Some(
+                "install the system's certificates (Debian: ca-certificates), or set `ca_file`"
                     .into(),
             ),
-            StartError::Connection(OptionsError::NoRoots) => Some(
-                "install the system's certificates (Debian: ca-certificates), or set `ca_file`"
+            StartError::Connection(OptionsError::Trust(_)) => Some(
+                "set `ca_file` under [hub], or IOTHUB_CA_FILE, to a PEM file of certificates"
                     .into(),
             ),
             StartError::Connection(OptionsError::X509) => {

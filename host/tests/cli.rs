@@ -243,7 +243,7 @@ async fn a_hub_that_is_not_trusted_is_told_with_the_setting_that_helps() {
     let mut host = Running::start(&toml, &identity);
 
     let line = host.line_with("no connection");
-    assert!(line.contains("signed by nobody this host trusts"), "{line}");
+    assert!(line.contains("is signed by nobody that is trusted here"), "{line}");
     assert!(line.contains("ca_file"), "{line}");
 }
 

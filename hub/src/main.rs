@@ -1,7 +1,6 @@
 //! `behaviour-hub`: a stand-in for Azure IoT Hub on this machine.
-#![allow(clippy::print_stdout, clippy::print_stderr, reason = "this is a command-line program")]
+#![allow(clippy::print_stdout, reason = "this is a command-line program")]
 
-use std::io::IsTerminal as _;
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -9,8 +8,8 @@ use std::process::ExitCode;
 use anyhow::Context as _;
 use clap::Parser;
 use hub::{Hub, HubConfig, StartError};
+use program::Signals;
 use protocol::id::DeviceId;
-use tracing_subscriber::EnvFilter;
 
 /// A stand-in for Azure IoT Hub, for development and tests.
 ///
@@ -58,17 +57,14 @@ async fn main() -> ExitCode {
     match run(arguments).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("error: {error:#}");
-            if let Some(hint) = hint(&error) {
-                eprintln!("hint: {hint}");
-            }
+            program::complain(&error, hint(&error).as_deref());
             ExitCode::FAILURE
         }
     }
 }
 
 async fn run(arguments: Arguments) -> anyhow::Result<()> {
-    log(&arguments.log, arguments.json_logs)?;
+    program::log(&arguments.log, arguments.json_logs)?;
     let hub = Hub::start(HubConfig {
         address: arguments.address,
         mqtt_port: arguments.mqtt_port,
@@ -83,7 +79,7 @@ async fn run(arguments: Arguments) -> anyhow::Result<()> {
     std::fs::write(ca_file, hub.ca_pem())
         .with_context(|| format!("cannot write the certificate to `{}`", ca_file.display()))?;
     introduce(&hub, &arguments.devices, ca_file)?;
-    stop_signal().await?;
+    Signals::new()?.next().await;
     println!("stopping");
     hub.stop().await;
     Ok(())
@@ -117,34 +113,6 @@ fn introduce(hub: &Hub, devices: &[DeviceId], ca_file: &std::path::Path) -> anyh
         println!("export IOTHUB_DEVICE_CONNECTION_STRING='{text}'");
     }
     println!();
-    Ok(())
-}
-
-fn log(filter: &str, json: bool) -> anyhow::Result<()> {
-    let filter: EnvFilter =
-        filter.parse().with_context(|| format!("--log: `{filter}` is not a filter"))?;
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
-    if json {
-        builder.json().flatten_event(true).init();
-    } else {
-        builder.with_ansi(std::io::stderr().is_terminal()).init();
-    }
-    Ok(())
-}
-
-/// Waits for Ctrl-C or SIGTERM.
-async fn stop_signal() -> anyhow::Result<()> {
-    #[cfg(unix)]
-    {
-        use tokio::signal::unix::{SignalKind, signal};
-        let mut terminate = signal(SignalKind::terminate()).context("cannot wait for signals")?;
-        tokio::select! {
-            interrupted = tokio::signal::ctrl_c() => interrupted.context("cannot wait for signals")?,
-            _ = terminate.recv() => {}
-        }
-    }
-    #[cfg(not(unix))]
-    tokio::signal::ctrl_c().await.context("cannot wait for signals")?;
     Ok(())
 }
 

@@ -17,6 +17,7 @@ use protocol::rest::{self, of_device};
 use protocol::twin::Twin;
 use reqwest::Method;
 use serde_json::{Value, json};
+use trust::Trust;
 
 use crate::ServiceError;
 pub use query::Query;
@@ -26,7 +27,6 @@ use send::{Again, Request};
 mod query;
 mod retry;
 mod send;
-mod tls;
 
 /// How long the hub may take for anything but a method.
 const ANSWER_WAIT: Duration = Duration::from_secs(60);
@@ -80,8 +80,17 @@ impl Client {
         identity: ServiceConnectionString,
         settings: ClientSettings,
     ) -> Result<Client, ServiceError> {
+        let mut trust = Trust::of_system();
+        if let Some(path) = &settings.ca_file {
+            trust.add_file(path)?;
+        }
+        if let Some(pem) = &settings.ca_pem {
+            trust.add_pem(pem)?;
+        }
+        let mut tls = trust.into_client_config()?;
+        tls.alpn_protocols = vec![b"http/1.1".to_vec()];
         let http = reqwest::Client::builder()
-            .tls_backend_preconfigured(tls::config(&settings)?)
+            .tls_backend_preconfigured(tls)
             .https_only(true)
             .connect_timeout(Duration::from_secs(10))
             .tcp_nodelay(true)

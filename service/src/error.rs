@@ -1,8 +1,7 @@
 //! Why a request has no result.
 
-use std::path::PathBuf;
-
 use protocol::error::{ErrorCode, HubError};
+use trust::TrustError;
 
 /// Why a request has no result.
 #[derive(Debug, thiserror::Error)]
@@ -41,14 +40,9 @@ pub enum ServiceError {
         /// What is wrong with it.
         problem: String,
     },
-    /// The file of certificates.
-    #[error("CA file {}: {problem}", .path.display())]
-    CaFile {
-        /// Which.
-        path: PathBuf,
-        /// What is wrong with it.
-        problem: String,
-    },
+    /// The certificates to trust.
+    #[error(transparent)]
+    Trust(#[from] TrustError),
     /// The HTTPS client cannot be made.
     #[error("no HTTPS client: {0}")]
     NoClient(String),

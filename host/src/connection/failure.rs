@@ -3,6 +3,7 @@
 use std::io;
 
 use rumqttc::{ConnectReturnCode, ConnectionError, StateError, TlsError};
+use trust::Distrust;
 
 /// What happened and what to do.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -35,6 +36,9 @@ const CHECK_NAME: &str =
 
 impl From<&ConnectionError> for Failure {
     fn from(error: &ConnectionError) -> Failure {
+        if let Some(why) = trust::distrust(error) {
+            return untrusted(why);
+        }
         match error {
             ConnectionError::ConnectionRefused(code) => refused(*code),
             ConnectionError::NetworkTimeout => {
@@ -74,11 +78,6 @@ fn refused(code: ConnectReturnCode) -> Failure {
 }
 
 fn io(error: &io::Error) -> Failure {
-    // rustls' own errors travel inside those of the socket.
-    let inner = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
-    if let Some(inner) = inner {
-        return rustls(inner);
-    }
     match error.kind() {
         io::ErrorKind::ConnectionRefused => {
             Failure::new("nobody takes the connection").hint(CHECK_ADDRESS)
@@ -93,26 +92,16 @@ fn io(error: &io::Error) -> Failure {
 
 fn tls(error: &TlsError) -> Failure {
     match error {
-        TlsError::TLS(error) => rustls(error),
         TlsError::Io(error) => io(error),
         other => Failure::new(format!("TLS: {other}")),
     }
 }
 
-fn rustls(error: &rustls::Error) -> Failure {
-    use rustls::CertificateError as Bad;
-    let rustls::Error::InvalidCertificate(bad) = error else {
-        return Failure::new(format!("TLS: {error}"));
-    };
-    match bad {
-        // A CA that was made anew has the old one's name, but not its key.
-        Bad::UnknownIssuer | Bad::BadSignature => {
-            Failure::new("the hub's certificate is signed by nobody this host trusts")
-                .hint(CHECK_CA)
-        }
-        Bad::NotValidForName | Bad::NotValidForNameContext { .. } => {
-            Failure::new("the hub's certificate is for another name").hint(CHECK_NAME)
-        }
-        _ => Failure::new(format!("the hub's certificate: {error}")),
+fn untrusted(why: Distrust) -> Failure {
+    let failure = Failure::new(format!("the hub's certificate {}", why.text()));
+    match why {
+        Distrust::Issuer => failure.hint(CHECK_CA),
+        Distrust::Name => failure.hint(CHECK_NAME),
+        Distrust::Time | Distrust::Certificate => failure,
     }
 }

@@ -1,7 +1,6 @@
 //! Whom to call and how: address, TLS, user name and token.
 
 use std::fmt;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -11,9 +10,8 @@ use protocol::sas::{SasToken, sign};
 use protocol::topic::MAX_MESSAGE_BYTES;
 use protocol::user_name::{API_VERSION, UserName};
 use rumqttc::{MqttOptions, TlsConfiguration, Transport};
-use rustls::pki_types::CertificateDer;
-use rustls::pki_types::pem::PemObject as _;
-use rustls::{ClientConfig, RootCertStore};
+use rustls::ClientConfig;
+use trust::{Trust, TrustError};
 
 use crate::config::{HubSection, default_port};
 
@@ -38,17 +36,9 @@ pub(crate) struct Dial {
 /// Why a device could never reach a hub.
 #[derive(Debug, thiserror::Error)]
 pub enum OptionsError {
-    /// The file of certificates.
-    #[error("CA file {}: {problem}", .path.display())]
-    CaFile {
-        /// Which.
-        path: PathBuf,
-        /// What is wrong with it.
-        problem: String,
-    },
-    /// Neither the system nor the configuration has a certificate to trust.
-    #[error("there is no certificate to trust: the system has none, and no CA file is set")]
-    NoRoots,
+    /// The certificates to trust.
+    #[error(transparent)]
+    Trust(#[from] TrustError),
     /// The connection string asks for a client certificate.
     #[error("the connection string says x509=true, but this host signs in with a key or a token")]
     X509,
@@ -77,7 +67,11 @@ impl Dial {
             _ => {}
         }
         let port = hub.port.or(address(&identity).port()).unwrap_or(default_port());
-        let tls = Arc::new(tls(hub.ca_file.as_ref())?);
+        let mut trust = Trust::of_system();
+        if let Some(path) = &hub.ca_file {
+            trust.add_file(path)?;
+        }
+        let tls = Arc::new(trust.into_client_config()?);
         let (keep_alive, token_lifetime) = (hub.keep_alive, hub.token_lifetime);
         Ok(Dial { identity, port, keep_alive, token_lifetime, tls })
     }
@@ -134,39 +128,4 @@ fn address(identity: &DeviceConnectionString) -> &HostName {
 
 pub(super) fn unix_now() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
-}
-
-fn tls(ca_file: Option<&PathBuf>) -> Result<ClientConfig, OptionsError> {
-    let mut roots = RootCertStore::empty();
-    // A system without certificates is no trouble to who brings their own.
-    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-    if let Some(path) = ca_file {
-        let wrong = |problem: String| OptionsError::CaFile { path: path.clone(), problem };
-        let file = CertificateDer::pem_file_iter(path).map_err(|e| wrong(pem_problem(&e)))?;
-        let certificates =
-            file.collect::<Result<Vec<_>, _>>().map_err(|e| wrong(pem_problem(&e)))?;
-        if certificates.is_empty() {
-            return Err(wrong("has no certificate in it".to_owned()));
-        }
-        for certificate in certificates {
-            roots.add(certificate).map_err(|error| wrong(error.to_string()))?;
-        }
-    }
-    if roots.is_empty() {
-        return Err(OptionsError::NoRoots);
-    }
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let config = ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .expect("ring has suites for the default versions")
-        .with_root_certificates(roots)
-        .with_no_client_auth();
-    Ok(config)
-}
-
-fn pem_problem(error: &rustls::pki_types::pem::Error) -> String {
-    match error {
-        rustls::pki_types::pem::Error::Io(error) => error.to_string(),
-        _ => "is not a PEM file of certificates".to_owned(),
-    }
 }

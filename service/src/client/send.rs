@@ -1,5 +1,6 @@
 //! One request: signed, sent, tried again where that is safe, read.
 
+use std::error::Error;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use protocol::error::HubError;
@@ -154,37 +155,14 @@ impl Client {
 /// What lies at the bottom of reqwest's error, and whether that is a matter of
 /// trust.
 fn cause(error: &reqwest::Error) -> (String, bool) {
-    let mut bottom: &dyn std::error::Error = error;
-    loop {
-        if let Some(rustls::Error::InvalidCertificate(why)) = tls_error(bottom) {
-            return (untrusted(why), true);
-        }
-        match bottom.source() {
-            Some(source) => bottom = source,
-            None => return (bottom.to_string(), false),
-        }
+    if let Some(why) = trust::distrust(error) {
+        return (format!("its certificate {}", why.text()), true);
     }
-}
-
-/// rustls' own errors travel inside those of the socket, which hide them from
-/// the chain of sources.
-fn tls_error<'a>(error: &'a (dyn std::error::Error + 'static)) -> Option<&'a rustls::Error> {
-    match error.downcast_ref::<std::io::Error>() {
-        // One such error may be wrapped in another.
-        Some(io) => tls_error(io.get_ref()?),
-        None => error.downcast_ref(),
+    let mut bottom: &dyn Error = error;
+    while let Some(source) = bottom.source() {
+        bottom = source;
     }
-}
-
-fn untrusted(why: &rustls::CertificateError) -> String {
-    use rustls::CertificateError::{BadSignature, UnknownIssuer};
-    match why {
-        // A CA that was made anew has the old one's name, but not its key.
-        UnknownIssuer | BadSignature => {
-            "its certificate is signed by nobody that is trusted here".to_owned()
-        }
-        other => format!("its certificate is not good: {other}"),
-    }
+    (bottom.to_string(), false)
 }
 
 fn refused(status: StatusCode, answer: &Answer, request: &Request<'_>) -> Failed {
