@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
-use plugin::{Call, CallError, Lent, Plugin, Refusal};
+use plugin::{Call, CallError, Lent, Plugin};
 use protocol::id::MethodName;
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
@@ -130,7 +130,8 @@ impl Router {
 }
 
 impl Failure {
-    /// Status, `error` and message: the table of failures in ARCHITECTURE.md.
+    /// Status, `error` and message: the table of failures in ARCHITECTURE.md, of
+    /// which the rows about a call's own end stand in `plugin`.
     fn to_words(&self, method: &MethodName) -> (i32, &'static str, String) {
         let error = match self {
             Failure::UnknownMethod => {
@@ -142,45 +143,8 @@ impl Failure {
             }
             Failure::Call(error) => error,
         };
-        let (status, word) = match error {
-            CallError::PayloadNotJson(_) => (400, "invalid-payload"),
-            CallError::PayloadTooLarge { .. } => (413, "too-large"),
-            CallError::Busy { .. } | CallError::NoInstance(_) => (429, "busy"),
-            CallError::Refused(refusal) => (refused(refusal), "refused"),
-            CallError::DeadlineExceeded(_) => (504, "deadline-exceeded"),
-            CallError::OutOfMemory { .. } => (507, "out-of-memory"),
-            CallError::Trapped(_) => (500, "trapped"),
-            CallError::AnswerNotJson(_)
-            | CallError::AnswerTooLarge { .. }
-            | CallError::AnswerStatus(_) => (502, "bad-answer"),
-        };
-        (status, word, message(error))
+        (i32::from(error.status()), error.word(), error.message())
     }
-}
-
-/// The status of a plugin's own no, by its variant.
-fn refused(refusal: &Refusal) -> i32 {
-    match refusal {
-        Refusal::InvalidPayload(_) => 400,
-        Refusal::UnknownMethod => 404,
-        Refusal::Busy(_) => 429,
-        Refusal::Failed(_) | Refusal::Other(_) => 500,
-    }
-}
-
-/// One line of bounded length, for a log as for a caller.
-fn message(error: &CallError) -> String {
-    const MOST: usize = 1024;
-    let text = match error {
-        CallError::Refused(Refusal::Busy(Some(ms))) => format!("busy; try again in {ms} ms"),
-        CallError::Refused(refusal) => refusal.to_string(),
-        CallError::PayloadNotJson(source) | CallError::AnswerNotJson(source) => {
-            format!("{error}: {source}")
-        }
-        other => other.to_string(),
-    };
-    let shown: String = text.chars().take(MOST).collect();
-    if shown.contains(char::is_control) { shown.escape_debug().to_string() } else { shown }
 }
 
 #[cfg(test)]

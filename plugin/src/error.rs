@@ -3,6 +3,8 @@
 //! Each error names what it is about, but not the plugin where its caller has
 //! just named it. Texts that wasmtime wrote are cut down to one line.
 
+mod words;
+
 use std::io;
 use std::path::PathBuf;
 use std::time::Duration;

@@ -7,9 +7,9 @@
 //! gone when it returns. What a call may reach is in [`Lent`]: narrow handles
 //! that the caller of this crate implements.
 //!
-//! It knows neither IoT Hub nor MQTT nor a configuration file, and never turns a
-//! failure into a status: a [`CallError`] says what happened, the host says what
-//! that means to a caller. It is the only crate that names wasmtime.
+//! It knows neither IoT Hub nor MQTT nor a configuration file. A [`CallError`]
+//! says what happened and by which status and word a caller is told; to answer
+//! anyone is the host's business. It is the only crate that names wasmtime.
 
 #![cfg_attr(test, allow(clippy::unwrap_used, reason = "a test may stop at the first surprise"))]
 

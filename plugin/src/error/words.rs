@@ -1,0 +1,74 @@
+//! What a caller is told of a call that failed: a status, a word for programs,
+//! one line for people. It is the table of failures in ARCHITECTURE.md, and
+//! stands here because the host and the author's tool must tell the same.
+
+use super::{CallError, Refusal};
+
+/// The longest message, in characters.
+const MOST: usize = 1024;
+
+impl CallError {
+    /// The status that a caller gets.
+    pub fn status(&self) -> u16 {
+        self.row().0
+    }
+
+    /// The word for programs: `error` in the body that a caller gets.
+    pub fn word(&self) -> &'static str {
+        self.row().1
+    }
+
+    /// One line of bounded length, for a log as for a caller.
+    pub fn message(&self) -> String {
+        let text = match self {
+            CallError::Refused(Refusal::Busy(Some(ms))) => format!("busy; try again in {ms} ms"),
+            CallError::Refused(refusal) => refusal.to_string(),
+            CallError::PayloadNotJson(source) | CallError::AnswerNotJson(source) => {
+                format!("{self}: {source}")
+            }
+            other => other.to_string(),
+        };
+        let shown: String = text.chars().take(MOST).collect();
+        if shown.contains(char::is_control) { shown.escape_debug().to_string() } else { shown }
+    }
+
+    fn row(&self) -> (u16, &'static str) {
+        match self {
+            CallError::PayloadNotJson(_) => (400, "invalid-payload"),
+            CallError::PayloadTooLarge { .. } => (413, "too-large"),
+            CallError::Busy { .. } | CallError::NoInstance(_) => (429, "busy"),
+            CallError::Refused(refusal) => (refusal.status(), "refused"),
+            CallError::DeadlineExceeded(_) => (504, "deadline-exceeded"),
+            CallError::OutOfMemory { .. } => (507, "out-of-memory"),
+            CallError::Trapped(_) => (500, "trapped"),
+            CallError::AnswerNotJson(_)
+            | CallError::AnswerTooLarge { .. }
+            | CallError::AnswerStatus(_) => (502, "bad-answer"),
+        }
+    }
+}
+
+impl Refusal {
+    /// The status of a plugin's own no, by its variant.
+    fn status(&self) -> u16 {
+        match self {
+            Refusal::InvalidPayload(_) => 400,
+            Refusal::UnknownMethod => 404,
+            Refusal::Busy(_) => 429,
+            Refusal::Failed(_) | Refusal::Other(_) => 500,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_message_is_one_line_of_bounded_length() {
+        let refused = |text: String| CallError::Refused(Refusal::Other(text)).message();
+
+        assert_eq!(refused("two\nlines\u{1b}[31m".to_owned()), "two\\nlines\\u{1b}[31m");
+        assert_eq!(refused("x".repeat(5000)).len(), MOST);
+    }
+}
