@@ -1,0 +1,65 @@
+//! `behaviour build`.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Instant;
+
+use behaviour::{BuildError, BuildOptions, build};
+
+use super::complain;
+
+/// Compile a guest crate to a component that a host can load.
+///
+/// Prints the component's path. Where the active Rust has no target
+/// wasm32-unknown-unknown, Debian's own compiler is fetched once and kept.
+#[derive(clap::Args)]
+pub(crate) struct Build {
+    /// The folder of the guest crate.
+    #[arg(default_value = ".")]
+    dir: PathBuf,
+    /// Where the component goes [default: components/NAME.wasm in cargo's target directory].
+    #[arg(long, value_name = "FILE")]
+    out: Option<PathBuf>,
+    /// Where a fetched compiler is kept [default: behaviour in the user's cache directory].
+    #[arg(long, value_name = "DIR", env = "BEHAVIOUR_CACHE_DIR")]
+    cache_dir: Option<PathBuf>,
+    /// Say nothing but the component's path, or what is wrong.
+    #[arg(long, short)]
+    quiet: bool,
+}
+
+impl Build {
+    pub(crate) fn run(self) -> ExitCode {
+        let Build { dir, out, cache_dir, quiet } = self;
+        let progress = |line: &str| {
+            if !quiet {
+                eprintln!("{line}");
+            }
+        };
+        let started = Instant::now();
+        match build(&dir, &BuildOptions { out, cache_dir, progress: &progress, target_dir: None }) {
+            Ok(built) => {
+                let (kilobytes, took) = (built.bytes.div_ceil(1000), started.elapsed());
+                progress(&format!(
+                    "{}: {kilobytes} KB in {:.1} s",
+                    built.package,
+                    took.as_secs_f32()
+                ));
+                println!("{}", built.path.display());
+                ExitCode::SUCCESS
+            }
+            Err(error) => {
+                complain_of_build(&error);
+                ExitCode::FAILURE
+            }
+        }
+    }
+}
+
+/// What the failed command said, and then the complaint.
+pub(crate) fn complain_of_build(error: &BuildError) {
+    if let Some(output) = error.output() {
+        eprintln!("{}", output.trim_end());
+    }
+    complain(error, error.hint());
+}
