@@ -3,23 +3,26 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use anyhow::Context as _;
 use clap::{Parser, Subcommand};
 use protocol::id::MethodName;
+use serde_json::json;
 use service::reboot::{self, Step};
 use service::{Client, DeviceId, MethodRequest, ServiceError};
 
 use crate::progress::Progress;
+use show::Show;
 
 mod devices;
-mod json;
+mod input;
+mod show;
 mod twin;
 
 /// Invokes direct methods, reads and changes twins, and keeps the devices of an
 /// Azure IoT Hub.
 ///
 /// The connection string of a shared access policy is a secret: it is read from
-/// the environment variable IOTHUB_CONNECTION_STRING and is never an argument.
+/// the environment variable IOTHUB_CONNECTION_STRING, or from the file that
+/// --connection-string-file names, and is never an argument.
 /// Exit codes: 0 done, 1 other, 2 usage, 3 device offline, 4 not found, 5 timed
 /// out, 6 unauthorised, 7 the device answered with an error, 8 hub unreachable.
 #[derive(Parser)]
@@ -31,6 +34,12 @@ pub(crate) struct Arguments {
     /// How often to try again, where that is safe
     #[arg(long, default_value_t = 3, value_name = "N", global = true)]
     pub(crate) retries: u32,
+    /// Where the hub's connection string is, in place of the environment
+    #[arg(long, env = "IOTHUB_CONNECTION_STRING_FILE", value_name = "FILE", global = true)]
+    pub(crate) connection_string_file: Option<PathBuf>,
+    /// Print results and errors as JSON, one value a line
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
     #[command(subcommand)]
     pub(crate) command: Command,
 }
@@ -42,7 +51,7 @@ pub(crate) enum Command {
         /// The device's id
         device: DeviceId,
         /// How long the device may take, 5s to 300s
-        #[arg(long, default_value = "60s", value_parser = json::duration, value_name = "TIME")]
+        #[arg(long, default_value = "60s", value_parser = input::duration, value_name = "TIME")]
         timeout: Duration,
     },
     /// Invoke a direct method and print its status and payload
@@ -55,10 +64,10 @@ pub(crate) enum Command {
         #[arg(long, default_value = "null", value_name = "JSON")]
         payload: String,
         /// How long the device may take, 5s to 300s
-        #[arg(long, default_value = "30s", value_parser = json::duration, value_name = "TIME")]
+        #[arg(long, default_value = "30s", value_parser = input::duration, value_name = "TIME")]
         timeout: Duration,
         /// How long the device may take to come online, 0s to 300s
-        #[arg(long, default_value = "0s", value_parser = json::duration, value_name = "TIME")]
+        #[arg(long, default_value = "0s", value_parser = input::duration, value_name = "TIME")]
         connect_timeout: Duration,
     },
     /// Read, change or watch a device's twin
@@ -77,35 +86,41 @@ pub(crate) enum Command {
     Devices(devices::Command),
 }
 
-pub(crate) async fn run(command: Command, client: &Client) -> anyhow::Result<()> {
+pub(crate) async fn run(command: Command, client: &Client, as_json: bool) -> anyhow::Result<()> {
+    let show = Show { as_json };
     match command {
-        Command::Reboot { device, timeout } => reboot_device(client, &device, timeout).await,
+        Command::Reboot { device, timeout } => reboot_device(client, &device, timeout, show).await,
         Command::Invoke { device, method, payload, timeout, connect_timeout } => {
-            let payload = json::read("--payload", &payload)?;
+            let payload = input::read("--payload", &payload)?;
             let request = MethodRequest {
                 response_timeout: timeout,
                 connect_timeout,
                 ..MethodRequest::new(method, payload)
             };
-            invoke(client, &device, &request).await
+            invoke(client, &device, &request, show).await
         }
-        Command::Twin(command) => twin::run(command, client).await,
+        Command::Twin(command) => twin::run(command, client, show).await,
         Command::Query { query, page_size } => {
             let mut query = client.query(&query, page_size);
             while let Some(page) = query.next_page().await? {
-                page.iter().for_each(json::print);
+                page.iter().for_each(show::json);
             }
             Ok(())
         }
-        Command::Devices(command) => devices::run(command, client).await,
+        Command::Devices(command) => devices::run(command, client, show).await,
     }
 }
 
-async fn invoke(client: &Client, device: &DeviceId, request: &MethodRequest) -> anyhow::Result<()> {
+async fn invoke(
+    client: &Client,
+    device: &DeviceId,
+    request: &MethodRequest,
+    show: Show,
+) -> anyhow::Result<()> {
     let waiting = Progress::new(&format!("{device}: {} is running", request.name));
     let result = client.invoke(device, request).await?;
     drop(waiting);
-    json::print(&serde_json::to_value(&result).context("result")?);
+    show.method_result(&result);
     if (200..300).contains(&result.status) {
         return Ok(());
     }
@@ -122,6 +137,7 @@ async fn reboot_device(
     client: &Client,
     device: &DeviceId,
     timeout: Duration,
+    show: Show,
 ) -> anyhow::Result<()> {
     let mut waiting = None;
     let outcome = reboot::reboot(client, device, &reboot::request(timeout), |step| {
@@ -133,11 +149,15 @@ async fn reboot_device(
         waiting = match step {
             Step::Invoking => Some(Progress::new("the device reboots")),
             Step::Waiting => Some(Progress::new(&step.to_string())),
-            Step::Answered(_) | Step::Rebooted { .. } => None,
+            Step::Beginning { .. } | Step::Answered(_) | Step::Rebooted { .. } => None,
         };
     })
     .await;
     drop(waiting);
-    println!("{}", outcome?);
+    let time = outcome?;
+    match show.as_json {
+        true => show::json(&json!({ reboot::PROPERTY: time })),
+        false => println!("{time}"),
+    }
     Ok(())
 }

@@ -1,7 +1,7 @@
 //! `behaviour-service`: the cloud side of an IoT Hub on the command line.
 //!
-//! Results go to standard output as JSON, all else to standard error. What went
-//! wrong is in the exit code: 1 other, 2 usage, 3 offline, 4 not found, 5 timed
+//! Results go to standard output, as text or with `--json` as JSON lines, all
+//! else to standard error. What went wrong is in the exit code: 1 other, 2 usage, 3 offline, 4 not found, 5 timed
 //! out, 6 unauthorised, 7 the device's own error, 8 unreachable.
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "this is a command-line program")]
 
@@ -9,11 +9,13 @@ mod command;
 mod progress;
 
 use std::fmt;
+use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 
 use anyhow::Context as _;
 use clap::Parser;
+use serde_json::json;
 use service::{Client, ClientSettings, Kind, Retry, ServiceConnectionString, ServiceError};
 
 use command::Arguments;
@@ -24,18 +26,25 @@ const IDENTITY: &str = "IOTHUB_CONNECTION_STRING";
 #[tokio::main]
 async fn main() -> ExitCode {
     let arguments = Arguments::parse();
+    let as_json = arguments.json;
     match run(arguments).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            program::complain(&error, hint(&error).as_deref());
-            exit_code(&error)
+            let (code, hint) = (exit_code(&error), hint(&error));
+            match as_json {
+                true => eprintln!(
+                    "{}",
+                    json!({"error": format!("{error:#}"), "hint": hint, "exitCode": code})
+                ),
+                false => program::complain(&error, hint.as_deref()),
+            }
+            ExitCode::from(code)
         }
     }
 }
 
 async fn run(arguments: Arguments) -> anyhow::Result<()> {
-    let text = std::env::var(IDENTITY).map_err(|_| NoIdentity)?;
-    let identity: ServiceConnectionString = text.trim().parse().context(IDENTITY)?;
+    let identity = identity(arguments.connection_string_file.as_deref())?;
     let settings = ClientSettings {
         ca_file: arguments.ca_file,
         retries: arguments.retries,
@@ -43,7 +52,20 @@ async fn run(arguments: Arguments) -> anyhow::Result<()> {
         ..ClientSettings::default()
     };
     let client = Client::new(identity, settings)?;
-    command::run(arguments.command, &client).await
+    command::run(arguments.command, &client, arguments.json).await
+}
+
+/// The secret: from its file where one is named, else from the environment.
+fn identity(file: Option<&Path>) -> anyhow::Result<ServiceConnectionString> {
+    let (text, from) = match file {
+        Some(path) => {
+            let text = std::fs::read_to_string(path)
+                .with_context(|| format!("connection string file {}", path.display()))?;
+            (text, path.display().to_string())
+        }
+        None => (std::env::var(IDENTITY).map_err(|_| NoIdentity)?, IDENTITY.to_owned()),
+    };
+    text.trim().parse().context(from)
 }
 
 fn announce(retry: &Retry<'_>) {
@@ -51,9 +73,9 @@ fn announce(retry: &Retry<'_>) {
     eprintln!("{error}; try {} in {:.1} s", number + 1, wait.as_secs_f64());
 }
 
-fn exit_code(error: &anyhow::Error) -> ExitCode {
-    let Some(error) = error.downcast_ref::<ServiceError>() else { return ExitCode::FAILURE };
-    ExitCode::from(match error.kind() {
+fn exit_code(error: &anyhow::Error) -> u8 {
+    let Some(error) = error.downcast_ref::<ServiceError>() else { return 1 };
+    match error.kind() {
         Kind::Other => 1,
         Kind::Offline => 3,
         Kind::NotFound => 4,
@@ -61,14 +83,14 @@ fn exit_code(error: &anyhow::Error) -> ExitCode {
         Kind::Unauthorised => 6,
         Kind::Device => 7,
         Kind::Unreachable => 8,
-    })
+    }
 }
 
 fn hint(error: &anyhow::Error) -> Option<String> {
     if error.is::<NoIdentity>() {
         return Some(format!(
-            "set {IDENTITY} to the connection string of a shared access policy; behaviour-hub and \
-             the Azure portal show it"
+            "set {IDENTITY}, or --connection-string-file, to the connection string of a shared \
+             access policy; behaviour-hub and the Azure portal show it"
         ));
     }
     if error.is::<ConnectionStringError>() {

@@ -28,6 +28,13 @@ const LONGEST_LOOK: Duration = Duration::from_secs(30);
 /// What happens, in order.
 #[derive(Debug)]
 pub enum Step<'a> {
+    /// Which device of which hub is about to be rebooted.
+    Beginning {
+        /// The hub's name, and its port where it is not 443.
+        hub: &'a str,
+        /// The device.
+        device: &'a DeviceId,
+    },
     /// The method is being invoked; the device may take a while.
     Invoking,
     /// The device has answered.
@@ -45,6 +52,7 @@ impl fmt::Display for Step<'_> {
     /// In the words of the tutorial.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Step::Beginning { hub, device } => write!(f, "Hub {hub}, device {device}"),
             Step::Invoking => f.write_str("Invoking device to reboot..."),
             Step::Answered(MethodResult { status, payload }) => {
                 write!(f, "The device answered {status}: {payload}")
@@ -71,6 +79,7 @@ pub async fn reboot(
     request: &MethodRequest,
     mut tell: impl FnMut(Step<'_>),
 ) -> Result<String, ServiceError> {
+    tell(Step::Beginning { hub: &client.hub(), device });
     let before = reboot_time(client, device).await?;
     tell(Step::Invoking);
     let result = client.invoke(device, request).await?;

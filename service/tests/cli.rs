@@ -14,6 +14,7 @@ const KEY: &str = "MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=";
 fn program(identity: Option<&str>, ca_file: Option<&str>, arguments: &[&str]) -> Output {
     let mut program = Command::new(env!("CARGO_BIN_EXE_behaviour-service"));
     program.args(arguments).env_remove("IOTHUB_CONNECTION_STRING").env_remove("IOTHUB_CA_FILE");
+    program.env_remove("IOTHUB_CONNECTION_STRING_FILE");
     if let Some(identity) = identity {
         program.env("IOTHUB_CONNECTION_STRING", identity);
     }
@@ -49,8 +50,14 @@ impl Rig {
         program(Some(&identity.to_text_with_key()), ca_file.to_str(), arguments)
     }
 
-    fn json(&self, arguments: &[&str]) -> Value {
+    fn text(&self, arguments: &[&str]) -> String {
         let done = self.run(arguments);
+        assert_eq!(done.status.code(), Some(0), "{}", String::from_utf8_lossy(&done.stderr));
+        String::from_utf8(done.stdout).unwrap()
+    }
+
+    fn json(&self, arguments: &[&str]) -> Value {
+        let done = self.run(&[&["--json"], arguments].concat());
         assert_eq!(done.status.code(), Some(0), "{}", String::from_utf8_lossy(&done.stderr));
         serde_json::from_slice(&done.stdout).unwrap()
     }
@@ -78,7 +85,7 @@ fn usage_is_code_2_and_help_is_code_0() {
 #[test]
 fn a_connection_string_that_is_missing_or_wrong_is_told_without_its_key() {
     let done = program(None, None, &["twin", "get", "d1"]);
-    check(&done, 1, "there is no connection string of a hub", "set IOTHUB_CONNECTION_STRING");
+    check(&done, 1, "there is no connection string of a hub", "set IOTHUB_CONNECTION_STRING, or");
     let wrong = format!("HostName=localhost;SharedAccessKey={KEY}");
     let done = program(Some(&wrong), None, &["twin", "get", "d1"]);
     let what = "IOTHUB_CONNECTION_STRING: connection string has no `SharedAccessKeyName`";
@@ -162,4 +169,44 @@ async fn an_argument_that_is_not_json_is_told_how_to_quote() {
     let done = rig.run(&["invoke", "d1", "greet", "--payload", "world"]);
     let said = String::from_utf8_lossy(&done.stderr);
     assert!(said.starts_with("error: --payload is not JSON (a text needs quotes"), "{said}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_json_a_person_reads_the_parts_of_a_twin_and_one_line_a_device() {
+    let rig = Rig::start().await;
+    rig.hub.create_device(&"d1".parse().unwrap()).unwrap();
+    rig.json(&["twin", "patch", "d1", r#"{"properties":{"desired":{"interval":5}}}"#]);
+
+    let twin = rig.text(&["twin", "get", "d1"]);
+    assert!(twin.starts_with("d1: disconnected, version "), "{twin}");
+    assert!(twin.contains("desired (version 2): {\n  \"interval\": 5\n}\n"), "{twin}");
+    assert!(!twin.contains("$metadata"), "{twin}");
+    let devices = rig.text(&["devices", "list"]);
+    let words: Vec<_> = devices.split_whitespace().collect();
+    assert_eq!(words, ["d1", "enabled", "disconnected", "sas"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_connection_string_may_come_from_a_file() {
+    let rig = Rig::start().await;
+    rig.hub.create_device(&"d1".parse().unwrap()).unwrap();
+    let (file, ca_file) = (rig.folder.path().join("identity"), rig.folder.path().join("ca.pem"));
+    std::fs::write(&file, format!("{}\n", rig.identity.to_text_with_key())).unwrap();
+    let arguments = ["--connection-string-file", file.to_str().unwrap(), "devices", "get", "d1"];
+    assert_eq!(program(None, ca_file.to_str(), &arguments).status.code(), Some(0));
+
+    std::fs::remove_file(&file).unwrap();
+    let done = program(None, ca_file.to_str(), &arguments);
+    let said = String::from_utf8_lossy(&done.stderr);
+    assert!(said.starts_with("error: connection string file "), "{said}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn errors_for_programs_are_json_with_their_exit_code() {
+    let rig = Rig::start().await;
+    let done = rig.run(&["--json", "invoke", "nobody", "greet"]);
+    let error: Value = serde_json::from_slice(&done.stderr).unwrap();
+    assert_eq!((done.status.code(), &error["exitCode"]), (Some(4), &json!(4)));
+    assert!(error["error"].as_str().unwrap().starts_with("device `nobody`: DeviceNotFound"));
+    assert!(error["hint"].as_str().unwrap().starts_with("check the device's id"));
 }

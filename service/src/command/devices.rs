@@ -6,7 +6,7 @@ use protocol::connection_string::{DeviceConnectionString, DeviceCredential};
 use protocol::registry::DeviceIdentity;
 use service::{Client, DeviceId};
 
-use super::json;
+use super::show::Show;
 
 #[derive(Subcommand)]
 pub(crate) enum Command {
@@ -34,11 +34,14 @@ pub(crate) enum Command {
     },
 }
 
-pub(crate) async fn run(command: Command, client: &Client) -> anyhow::Result<()> {
+pub(crate) async fn run(command: Command, client: &Client, show: Show) -> anyhow::Result<()> {
     match command {
-        Command::List => client.devices().await?.into_iter().try_for_each(print),
-        Command::Get { device } => print(client.device(&device).await?),
-        Command::Create { device } => print(client.create_device(&device).await?),
+        Command::List => {
+            let mut devices = client.devices().await?.into_iter();
+            devices.try_for_each(|device| print(show, device))
+        }
+        Command::Get { device } => print(show, client.device(&device).await?),
+        Command::Create { device } => print(show, client.create_device(&device).await?),
         Command::Delete { device } => Ok(client.delete_device(&device).await?),
         Command::ConnectionString { device } => {
             let identity = client.device(&device).await?;
@@ -48,12 +51,8 @@ pub(crate) async fn run(command: Command, client: &Client) -> anyhow::Result<()>
     }
 }
 
-fn print(mut device: DeviceIdentity) -> anyhow::Result<()> {
-    if let Some(authentication) = &mut device.authentication {
-        authentication.symmetric_key = None;
-    }
-    json::print(&serde_json::to_value(device).context("device")?);
-    Ok(())
+fn print(show: Show, device: DeviceIdentity) -> anyhow::Result<()> {
+    show.device(device).context("device")
 }
 
 fn connection_string(

@@ -6,7 +6,8 @@ use anyhow::Context as _;
 use clap::Subcommand;
 use service::{Client, DeviceId, Twin};
 
-use super::json;
+use super::input;
+use super::show::Show;
 
 #[derive(Subcommand)]
 pub(crate) enum Command {
@@ -40,41 +41,45 @@ pub(crate) enum Command {
         /// The device's id
         device: DeviceId,
         /// How often to look
-        #[arg(long, default_value = "1s", value_parser = json::duration, value_name = "TIME")]
+        #[arg(long, default_value = "1s", value_parser = input::duration, value_name = "TIME")]
         every: Duration,
     },
 }
 
-pub(crate) async fn run(command: Command, client: &Client) -> anyhow::Result<()> {
+pub(crate) async fn run(command: Command, client: &Client, show: Show) -> anyhow::Result<()> {
     match command {
-        Command::Get { device } => print(&client.twin(&device).await?),
+        Command::Get { device } => print(show, &client.twin(&device).await?),
         Command::Patch { device, patch, etag } => {
-            let patch = json::read("the patch", &patch)?;
-            print(&client.patch_twin(&device, patch, etag.as_deref()).await?)
+            let patch = input::read("the patch", &patch)?;
+            print(show, &client.patch_twin(&device, patch, etag.as_deref()).await?)
         }
         Command::Replace { device, twin, etag } => {
-            let twin = json::read("the twin", &twin)?;
-            print(&client.replace_twin(&device, twin, etag.as_deref()).await?)
+            let twin = input::read("the twin", &twin)?;
+            print(show, &client.replace_twin(&device, twin, etag.as_deref()).await?)
         }
-        Command::Watch { device, every } => watch(client, &device, every).await,
+        Command::Watch { device, every } => watch(client, &device, every, show).await,
     }
 }
 
-async fn watch(client: &Client, device: &DeviceId, every: Duration) -> anyhow::Result<()> {
+async fn watch(
+    client: &Client,
+    device: &DeviceId,
+    every: Duration,
+    show: Show,
+) -> anyhow::Result<()> {
     let mut last = None;
     loop {
         let twin = client.twin(device).await?;
         // A report does not change the twin's own version on every hub.
         let now = (twin.version, twin.properties.clone(), twin.connection_state.clone());
         if last.as_ref() != Some(&now) {
-            print(&twin)?;
+            print(show, &twin)?;
             last = Some(now);
         }
         tokio::time::sleep(every).await;
     }
 }
 
-fn print(twin: &Twin) -> anyhow::Result<()> {
-    json::print(&serde_json::to_value(twin).context("twin")?);
-    Ok(())
+fn print(show: Show, twin: &Twin) -> anyhow::Result<()> {
+    show.twin(twin).context("twin")
 }

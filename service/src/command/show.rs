@@ -1,0 +1,74 @@
+//! Results on standard output: text for people, or JSON lines for programs.
+
+use protocol::registry::{DeviceIdentity, DeviceStatus};
+use serde_json::{Map, Value, json};
+use service::{MethodResult, Twin};
+
+/// How results are shown.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Show {
+    pub(super) as_json: bool,
+}
+
+impl Show {
+    pub(super) fn method_result(self, result: &MethodResult) {
+        let MethodResult { status, payload } = result;
+        match self.as_json {
+            true => json(&json!({ "status": status, "payload": payload })),
+            false => println!("{status} {payload:#}"),
+        }
+    }
+
+    pub(super) fn twin(self, twin: &Twin) -> serde_json::Result<()> {
+        match self.as_json {
+            true => json(&serde_json::to_value(twin)?),
+            false => print!("{}", twin_text(twin)),
+        }
+        Ok(())
+    }
+
+    /// One device; its keys are not shown.
+    pub(super) fn device(self, mut device: DeviceIdentity) -> serde_json::Result<()> {
+        if let Some(authentication) = &mut device.authentication {
+            authentication.symmetric_key = None;
+        }
+        match self.as_json {
+            true => json(&serde_json::to_value(device)?),
+            false => println!("{}", device_text(&device)),
+        }
+        Ok(())
+    }
+}
+
+/// One value, one line.
+pub(super) fn json(value: &Value) {
+    println!("{value}");
+}
+
+fn device_text(device: &DeviceIdentity) -> String {
+    let status = match device.status {
+        DeviceStatus::Enabled => "enabled",
+        DeviceStatus::Disabled => "disabled",
+    };
+    let connected = device.connection_state.as_deref().unwrap_or("Disconnected").to_lowercase();
+    let signs_in = device.authentication.as_ref().map_or("none", |it| it.kind.as_str());
+    format!("{:<32} {status:<8} {connected:<12} {signs_in}", device.device_id.as_str())
+}
+
+/// The parts of a twin that people look for, each under its name.
+fn twin_text(twin: &Twin) -> String {
+    let connected = twin.connection_state.as_deref().unwrap_or("Disconnected").to_lowercase();
+    let mut text = format!("{}: {connected}, version {}\n", twin.device_id, twin.version);
+    let properties = &twin.properties;
+    for (name, section) in
+        [("tags", &twin.tags), ("desired", &properties.desired), ("reported", &properties.reported)]
+    {
+        let version = section.get("$version").map_or(String::new(), |n| format!(" (version {n})"));
+        let own = |(key, value): (&String, &Value)| {
+            (!key.starts_with('$')).then(|| (key.clone(), value.clone()))
+        };
+        let shown: Map<String, Value> = section.iter().filter_map(own).collect();
+        text += &format!("{name}{version}: {:#}\n", Value::Object(shown));
+    }
+    text
+}
