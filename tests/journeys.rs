@@ -3,6 +3,7 @@
 mod drain;
 mod load;
 mod methods;
+mod simulate;
 mod swap;
 mod trouble;
 mod twin;

@@ -20,7 +20,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use driver::Driver;
-pub(crate) use options::{Dial, OptionsError};
+pub(crate) use options::{Dial, OptionsError, tls};
 
 mod driver;
 mod failure;

@@ -15,6 +15,7 @@ use tokio_util::task::TaskTracker;
 use tracing::{debug, info, warn};
 
 use crate::connection::{Connection, Incoming, Method, Outbox};
+use crate::counts::Counts;
 use crate::router::Router;
 use crate::telemetry::Telemetry;
 use crate::twin::{Request, Twin};
@@ -35,6 +36,7 @@ pub(crate) struct Device {
     pub(crate) twin: Arc<Twin>,
     pub(crate) telemetry: Arc<Telemetry>,
     pub(crate) grace: Duration,
+    pub(crate) counts: Arc<Counts>,
 }
 
 enum Event {
@@ -61,6 +63,7 @@ impl Device {
         let calls = TaskTracker::new();
         let mut answered = Recent::default();
         let mut drain: Option<Drain> = None;
+        let mut online = None;
         loop {
             let tick = Instant::now() + DRAIN_TICK;
             let event = tokio::select! {
@@ -73,8 +76,14 @@ impl Device {
                 () = sleep_until(tick), if drain.is_some() => Event::DrainTick,
             };
             match event {
-                Event::Incoming(Incoming::Connected) => self.twin.connected(),
-                Event::Incoming(Incoming::Lost) => self.twin.lost(),
+                Event::Incoming(Incoming::Connected) => {
+                    online = Some(self.counts.online());
+                    self.twin.connected();
+                }
+                Event::Incoming(Incoming::Lost) => {
+                    drop(online.take());
+                    self.twin.lost();
+                }
                 Event::Incoming(Incoming::Method(method)) => {
                     // MQTT redelivers what it is not sure of; a hub that was
                     // restarted may use an id again, but for a new delivery.
@@ -117,6 +126,7 @@ impl Device {
             warn!(device = %self.id, "stopped before all reports reached the hub");
         }
         self.connection.close().await;
+        drop(online);
         info!(device = %self.id, "stopped");
     }
 
@@ -126,8 +136,10 @@ impl Device {
         let router = Arc::clone(&self.router);
         let outbox: Outbox = self.connection.outbox();
         let under_way = outbox.under_way();
+        let counts = Arc::clone(&self.counts);
         calls.spawn(async move {
             let answer = router.answer(&name, &payload).await;
+            counts.answered(answer.status);
             let topic = DeviceTopic::MethodAnswer { status: answer.status, rid };
             if !outbox.publish(&topic, answer.body.into()).await {
                 warn!(method = %name, %topic, "answer dropped: no connection for too long");

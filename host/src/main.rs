@@ -1,15 +1,20 @@
 //! `behaviour-host`: answers the direct methods of an IoT Hub device with plugins.
 #![allow(clippy::print_stdout, reason = "this is a command-line program")]
 
+mod simulate_command;
+
 use std::fmt;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Context as _;
 use clap::{Args, Parser, Subcommand};
-use host::{Config, ConfigError, StartError};
+use host::{Config, ConfigError, FleetError, StartError};
 use program::Signals;
 use protocol::connection_string::{ConnectionStringError, DeviceConnectionString};
+
+/// Completes when the program was told to stop.
+type Stopped = std::pin::Pin<Box<dyn Future<Output = ()>>>;
 
 const IDENTITY: &str = "IOTHUB_DEVICE_CONNECTION_STRING";
 
@@ -29,6 +34,8 @@ struct Arguments {
 enum Command {
     /// Connect to the hub and answer methods until Ctrl-C or SIGTERM
     Run(Run),
+    /// Be many devices at once, to test the load of a hub
+    Simulate(simulate_command::Simulate),
     /// Check the configuration and load its plugins, without a connection
     Check(Common),
 }
@@ -58,6 +65,7 @@ struct Common {
 fn main() -> ExitCode {
     let outcome = match Arguments::parse().command {
         Command::Run(run) => start(run),
+        Command::Simulate(arguments) => simulate_command::simulate(arguments),
         Command::Check(common) => check(&common),
     };
     match outcome {
@@ -73,10 +81,18 @@ fn start(Run { common, log, json_logs }: Run) -> anyhow::Result<()> {
     program::log(&log, json_logs)?;
     let config = read(&common)?;
     let identity = identity(&config)?;
+    until_signal(|stopped| host::run(config, identity, stopped))
+}
+
+/// Runs what stops at the first Ctrl-C or SIGTERM, and gives up at the second.
+fn until_signal<T, F>(work: impl FnOnce(Stopped) -> F) -> anyhow::Result<T>
+where
+    F: Future<Output = Result<T, StartError>>,
+{
     let runtime = tokio::runtime::Runtime::new().context("cannot start the runtime")?;
     runtime.block_on(async {
         let (stop, stopped) = tokio::sync::oneshot::channel();
-        let host = host::run(config, identity, async { drop(stopped.await) });
+        let work = work(Box::pin(async { drop(stopped.await) }));
         let signals = async move {
             let mut signals = Signals::new()?;
             signals.next().await;
@@ -85,7 +101,7 @@ fn start(Run { common, log, json_logs }: Run) -> anyhow::Result<()> {
             anyhow::bail!("stopped by a second signal, before the drain was over")
         };
         tokio::select! {
-            outcome = host => Ok(outcome?),
+            outcome = work => Ok(outcome?),
             ended = signals => ended,
         }
     })
@@ -137,6 +153,9 @@ fn identity(config: &Config) -> anyhow::Result<DeviceConnectionString> {
 fn hint(error: &anyhow::Error) -> Option<String> {
     if let Some(error) = error.downcast_ref::<StartError>() {
         return error.hint();
+    }
+    if let Some(error) = error.downcast_ref::<FleetError>() {
+        return Some(simulate_command::hint(error));
     }
     if error.is::<ConnectionStringError>() {
         return Some("copy it whole: behaviour-hub and the Azure portal show it".into());

@@ -1,12 +1,15 @@
-//! From a configuration to a device at work.
+//! From a configuration to a device at work: what all devices of a process share,
+//! and what each has of its own.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use plugin::{Lent, Level, LogLine, LogSink, SystemClock};
+use plugin::{Lent, Level, LogLine, LogSink, Plugin, SystemClock};
 use protocol::connection_string::DeviceConnectionString;
 
 use crate::config::Config;
-use crate::connection::{Connection, Dial};
+use crate::connection::{self, Connection, Dial};
+use crate::counts::Counts;
 use crate::device::Device;
 use crate::plugins;
 use crate::router::Router;
@@ -30,30 +33,52 @@ pub async fn run(
     identity: DeviceConnectionString,
     stop: impl Future<Output = ()>,
 ) -> Result<(), StartError> {
-    let dial = Dial::new(identity.clone(), &config.hub)?;
-    let (config, plugins) = tokio::task::spawn_blocking(move || {
-        let plugins = plugins::load(&config)?;
-        Ok::<_, StartError>((config, plugins))
-    })
-    .await
-    .expect("loading does not panic and is not cancelled")?;
-
-    let connection = Connection::open(dial);
-    let twin = Arc::new(Twin::new(identity.device.clone()));
-    let telemetry = Arc::new(Telemetry::new(identity.clone(), connection.outbox()));
-    let id = identity.device;
-    let lent = Lent {
-        device_id: id.as_str().into(),
-        clock: Arc::new(SystemClock),
-        log: Arc::new(Log),
-        twin: Arc::clone(&twin) as _,
-        telemetry: Arc::clone(&telemetry) as _,
-    };
-    let router = Arc::new(Router::new(&config, &plugins, lent));
-    drop(plugins);
-    let device = Device { id, connection, router, twin, telemetry, grace: config.host.grace };
+    let tls = connection::tls(&config.hub)?;
+    let dial = Dial::new(identity, &config.hub, tls)?;
+    let device = Shared::load(config).await?.device(dial);
     device.run(stop).await;
     Ok(())
+}
+
+/// What all devices of a process share: the engine with its compiled plugins,
+/// and the numbers of what has happened.
+pub(crate) struct Shared {
+    config: Config,
+    plugins: BTreeMap<String, Plugin>,
+    pub(crate) counts: Arc<Counts>,
+}
+
+impl Shared {
+    /// Loads the plugins, on a thread that may block.
+    pub(crate) async fn load(config: Config) -> Result<Shared, StartError> {
+        let loading = tokio::task::spawn_blocking(move || {
+            let plugins = plugins::load(&config)?;
+            Ok::<_, StartError>((config, plugins))
+        });
+        let (config, plugins) =
+            loading.await.expect("loading does not panic and is not cancelled")?;
+        Ok(Shared { config, plugins, counts: Arc::default() })
+    }
+
+    /// A device with a connection, a twin and calls of its own. It begins to
+    /// connect.
+    pub(crate) fn device(&self, dial: Dial) -> Device {
+        let identity = dial.identity().clone();
+        let id = identity.device.clone();
+        let connection = Connection::open(dial);
+        let twin = Arc::new(Twin::new(id.clone()));
+        let telemetry = Arc::new(Telemetry::new(identity, connection.outbox()));
+        let lent = Lent {
+            device_id: id.as_str().into(),
+            clock: Arc::new(SystemClock),
+            log: Arc::new(Log),
+            twin: Arc::clone(&twin) as _,
+            telemetry: Arc::clone(&telemetry) as _,
+        };
+        let router = Arc::new(Router::new(&self.config, &self.plugins, lent));
+        let (grace, counts) = (self.config.host.grace, Arc::clone(&self.counts));
+        Device { id, connection, router, twin, telemetry, grace, counts }
+    }
 }
 
 /// Lines of plugins as events of the target `plugin`.

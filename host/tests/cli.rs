@@ -265,3 +265,22 @@ async fn sigterm_ends_a_running_host_with_success() {
     assert_eq!(host.child.wait().unwrap().code(), Some(0));
     assert!(!hub.is_connected(&device));
 }
+
+#[test]
+fn a_fleet_that_cannot_be_read_says_how_to_make_one_and_shows_no_key() {
+    let directory = directory(&plugin("reply.wasm"));
+    let check = |file: &str, error: &str, hint: &str| {
+        let arguments = ["simulate", "--identities", file];
+        let run = program(directory.path(), &arguments, None).output().unwrap();
+        let said = String::from_utf8(run.stderr).unwrap();
+        assert_eq!(run.status.code(), Some(1), "{said}");
+        assert!(said.starts_with(&format!("error: {error}")), "{said}");
+        assert!(said.contains(&format!("\nhint: {hint}")), "{said}");
+        assert!(!said.contains(KEY), "{said}");
+    };
+    check("none.txt", "none.txt: No such file", "make the file with `behaviour-service devices");
+    std::fs::write(directory.path().join("twice.txt"), format!("{0}\n{0}\n", identity())).unwrap();
+    check("twice.txt", "twice.txt: lines 1 and 2 are both the device `d1`", "a device has one");
+    std::fs::write(directory.path().join("odd.txt"), format!("{KEY}\n")).unwrap();
+    check("odd.txt", "odd.txt: line 1: connection string has", "a line is one device");
+}

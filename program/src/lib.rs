@@ -21,6 +21,27 @@ pub fn log(filter: &str, json: bool) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Raises this process's ceiling of open files, sockets among them, so that it
+/// has room for `wanted`, as far as the system lets it. Many systems begin with
+/// 1024, and allow more to who asks.
+pub fn allow_open_files(wanted: u64) {
+    #[cfg(unix)]
+    {
+        use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+        let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
+        if current.is_some_and(|current| current < wanted) {
+            let most = maximum.map_or(wanted, |maximum| wanted.min(maximum));
+            // Where it is refused, what needs the files says so.
+            let _ = setrlimit(Resource::Nofile, Rlimit { current: Some(most), maximum });
+            if most < wanted {
+                tracing::warn!(wanted, most, "too few open files allowed: raise `ulimit -n`");
+            }
+        }
+    }
+    #[cfg(not(unix))]
+    let _ = wanted;
+}
+
 /// One line with the error and its causes, and one with the way out.
 pub fn complain(error: &anyhow::Error, hint: Option<&str>) {
     eprintln!("error: {error:#}");

@@ -122,6 +122,27 @@ async fn a_device_is_registered_listed_read_and_removed_without_its_keys() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn many_devices_are_created_once_and_print_what_they_connect_with() {
+    let rig = Rig::start().await;
+    let create = || rig.run(&["devices", "create", "--count", "12", "--prefix", "sim-"]);
+    let first = create();
+    assert_eq!(first.status.code(), Some(0), "{}", String::from_utf8_lossy(&first.stderr));
+
+    let text = String::from_utf8(first.stdout.clone()).unwrap();
+    let devices: Vec<DeviceConnectionString> =
+        text.lines().map(|line| line.parse().unwrap()).collect();
+    let ids: Vec<_> = devices.iter().map(|device| device.device.to_string()).collect();
+    let expected: Vec<_> = (1..=12).map(|number| format!("sim-{number:04}")).collect();
+    assert_eq!(ids, expected);
+    assert_eq!(create().stdout, first.stdout);
+
+    let neither = rig.run(&["devices", "create"]);
+    assert_eq!(neither.status.code(), Some(2));
+    let nameless = rig.run(&["devices", "create", "--count", "2"]);
+    assert_eq!(nameless.status.code(), Some(2));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_unknown_device_is_code_4_and_an_offline_one_code_3() {
     let rig = Rig::start().await;
     rig.hub.create_device(&"d1".parse().unwrap()).unwrap();

@@ -54,10 +54,21 @@ pub(super) struct Password {
     pub(super) lifetime: Option<Duration>,
 }
 
+/// How TLS is spoken with the hub. Made once a process: it holds the certificates
+/// of the system, and the tickets with which a session is resumed.
+pub(crate) fn tls(hub: &HubSection) -> Result<Arc<ClientConfig>, OptionsError> {
+    let mut trust = Trust::of_system();
+    if let Some(path) = &hub.ca_file {
+        trust.add_file(path)?;
+    }
+    Ok(Arc::new(trust.into_client_config()?))
+}
+
 impl Dial {
     pub(crate) fn new(
         identity: DeviceConnectionString,
         hub: &HubSection,
+        tls: Arc<ClientConfig>,
     ) -> Result<Dial, OptionsError> {
         match &identity.credential {
             DeviceCredential::X509 => return Err(OptionsError::X509),
@@ -67,13 +78,13 @@ impl Dial {
             _ => {}
         }
         let port = hub.port.or(address(&identity).port()).unwrap_or(default_port());
-        let mut trust = Trust::of_system();
-        if let Some(path) = &hub.ca_file {
-            trust.add_file(path)?;
-        }
-        let tls = Arc::new(trust.into_client_config()?);
         let (keep_alive, token_lifetime) = (hub.keep_alive, hub.token_lifetime);
         Ok(Dial { identity, port, keep_alive, token_lifetime, tls })
+    }
+
+    /// Who calls, secrets included.
+    pub(crate) fn identity(&self) -> &DeviceConnectionString {
+        &self.identity
     }
 
     /// Everything but the password.

@@ -7,6 +7,9 @@ use protocol::registry::DeviceIdentity;
 use service::{Client, DeviceId};
 
 use super::show::Show;
+use many::Many;
+
+mod many;
 
 #[derive(Subcommand)]
 pub(crate) enum Command {
@@ -17,10 +20,13 @@ pub(crate) enum Command {
         /// The device's id
         device: DeviceId,
     },
-    /// Register a device, whose keys the hub makes
+    /// Register a device, or many, whose keys the hub makes
     Create {
         /// The device's id
-        device: DeviceId,
+        #[arg(required_unless_present = "count", conflicts_with = "count")]
+        device: Option<DeviceId>,
+        #[command(flatten)]
+        many: Many,
     },
     /// Remove a device and its twin
     Delete {
@@ -41,7 +47,13 @@ pub(crate) async fn run(command: Command, client: &Client, show: Show) -> anyhow
             devices.try_for_each(|device| print(show, device))
         }
         Command::Get { device } => print(show, client.device(&device).await?),
-        Command::Create { device } => print(show, client.create_device(&device).await?),
+        Command::Create { device: Some(device), .. } => {
+            print(show, client.create_device(&device).await?)
+        }
+        Command::Create { device: None, many } => {
+            let ids = many.ids()?.context("neither a device nor a --count of them")?;
+            many::create(ids, client).await
+        }
         Command::Delete { device } => Ok(client.delete_device(&device).await?),
         Command::ConnectionString { device } => {
             let identity = client.device(&device).await?;

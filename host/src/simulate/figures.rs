@@ -1,0 +1,134 @@
+//! How a fleet is doing, in numbers, and as a line for people.
+
+use std::fmt;
+use std::time::Duration;
+
+use crate::counts::Counts;
+
+/// The numbers of a fleet.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct Figures {
+    /// Devices that there are.
+    pub devices: usize,
+    /// Those that are connected now.
+    pub connected: usize,
+    /// The most that were connected at once.
+    pub most_connected: usize,
+    /// How often a device has connected, the first time included.
+    pub connects: u64,
+    /// Methods that were answered.
+    pub methods: u64,
+    /// Those of them that were answered with a status of 400 or above.
+    pub errors: u64,
+    /// Methods answered in a second, lately.
+    pub methods_per_second: f64,
+    /// The most that ever were.
+    pub most_methods_per_second: f64,
+    /// Resident memory of the process, where the system tells it.
+    pub memory_bytes: Option<u64>,
+    /// The most that it ever was.
+    pub most_memory_bytes: Option<u64>,
+    /// Time since the beginning.
+    pub elapsed: Duration,
+}
+
+impl Figures {
+    pub(super) fn update(&mut self, counts: &Counts, elapsed: Duration) {
+        let (methods, errors) = counts.methods();
+        let since = elapsed.saturating_sub(self.elapsed).as_secs_f64();
+        // Figures that are taken twice in a moment say nothing of a rate.
+        if since > 0.1 {
+            self.methods_per_second = (methods - self.methods) as f64 / since;
+            self.most_methods_per_second =
+                self.most_methods_per_second.max(self.methods_per_second);
+        }
+        (self.connected, self.most_connected) = counts.devices();
+        self.connects = counts.connects();
+        (self.methods, self.errors) = (methods, errors);
+        (self.memory_bytes, self.most_memory_bytes) = memory();
+        self.elapsed = elapsed;
+    }
+
+    /// Several lines for the end.
+    #[must_use]
+    pub fn summary(&self) -> String {
+        let Figures { devices, most_connected, connects, methods, errors, .. } = self;
+        let seconds = self.elapsed.as_secs_f64();
+        let again = connects.saturating_sub(*most_connected as u64);
+        let memory = self.most_memory_bytes.map_or("unknown".to_owned(), |bytes| {
+            let each = bytes / (*most_connected).max(1) as u64 / 1024;
+            format!("{} MiB at most, {each} KiB a device", bytes >> 20)
+        });
+        format!(
+            "devices    {devices}, {most_connected} connected at once, {again} connected again\n\
+             methods    {methods}, of them {errors} errors; {:.0} a second, {:.0} at most\n\
+             memory     {memory}\n\
+             time       {seconds:.1} s",
+            *methods as f64 / seconds.max(0.001),
+            self.most_methods_per_second,
+        )
+    }
+}
+
+impl fmt::Display for Figures {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Figures { devices, connected, methods, errors, .. } = self;
+        let seconds = self.elapsed.as_secs();
+        let rate = self.methods_per_second;
+        write!(
+            f,
+            "{seconds:>5} s  connected {connected}/{devices}  methods {methods} ({rate:.0}/s)  errors {errors}"
+        )?;
+        match self.memory_bytes {
+            Some(bytes) => write!(f, "  memory {} MiB", bytes >> 20),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Resident memory now, and the most that it was.
+fn memory() -> (Option<u64>, Option<u64>) {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let bytes = |name: &str| {
+        let line = status.lines().find_map(|line| line.strip_prefix(name))?;
+        let kib: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
+        Some(kib * 1024)
+    };
+    (bytes("VmRSS:"), bytes("VmHWM:"))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+
+    #[test]
+    fn figures_grow_with_what_happens_and_keep_their_peaks() {
+        let counts = Arc::new(Counts::default());
+        let mut figures = Figures { devices: 3, ..Figures::default() };
+        let online = [counts.online(), counts.online()];
+        for _ in 0..50 {
+            counts.answered(200);
+        }
+        figures.update(&counts, Duration::from_secs(1));
+        drop(online);
+        counts.answered(504);
+        figures.update(&counts, Duration::from_secs(2));
+
+        assert_eq!((figures.connected, figures.most_connected), (0, 2));
+        assert_eq!((figures.methods, figures.errors), (51, 1));
+        assert_eq!((figures.methods_per_second, figures.most_methods_per_second), (1.0, 50.0));
+        let line = figures.to_string();
+        assert!(line.starts_with("    2 s  connected 0/3  methods 51 (1/s)  errors 1"), "{line}");
+        let summary = figures.summary();
+        assert!(summary.starts_with("devices    3, 2 connected at once, 0 connected again\n"));
+    }
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn linux_tells_the_memory_of_a_process() {
+        let (now, most) = memory();
+        assert!(now.unwrap() > 0 && most >= now);
+    }
+}

@@ -1,0 +1,135 @@
+//! Who the devices of a fleet are: a file with one connection string a line.
+//!
+//! `behaviour-service devices create --count` writes such a file. Empty lines
+//! and those that begin with `#` say nothing.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+
+use protocol::connection_string::{ConnectionStringError, DeviceConnectionString};
+use protocol::id::DeviceId;
+
+/// Devices that may connect, each another one. Does not print their secrets.
+#[derive(Clone)]
+pub struct Fleet(Vec<DeviceConnectionString>);
+
+/// Why a file is not a fleet. Never shows what is in it but ids.
+#[derive(Debug, thiserror::Error)]
+pub enum FleetError {
+    /// The file cannot be read.
+    #[error("{}", .path.display())]
+    Read {
+        /// Which.
+        path: PathBuf,
+        /// Why not.
+        #[source]
+        source: std::io::Error,
+    },
+    /// A line that is no connection string.
+    #[error("{}: line {line}", .path.display())]
+    Line {
+        /// Of this file.
+        path: PathBuf,
+        /// Counted from 1.
+        line: usize,
+        /// What is wrong with it.
+        #[source]
+        source: ConnectionStringError,
+    },
+    /// Two connections of one device would push each other out for ever.
+    #[error("{}: lines {first} and {second} are both the device `{device}`", .path.display())]
+    Twice {
+        /// Of this file.
+        path: PathBuf,
+        /// Which device.
+        device: DeviceId,
+        /// Counted from 1.
+        first: usize,
+        /// Counted from 1.
+        second: usize,
+    },
+    /// Fewer devices than were asked for.
+    #[error("{}: has {found} devices, not {wanted}", .path.display())]
+    TooFew {
+        /// This file.
+        path: PathBuf,
+        /// What it has.
+        found: usize,
+        /// What was asked for.
+        wanted: usize,
+    },
+}
+
+impl Fleet {
+    /// Reads the first `devices` of a file, or all.
+    pub fn read(path: &Path, devices: Option<usize>) -> Result<Fleet, FleetError> {
+        let text = std::fs::read_to_string(path)
+            .map_err(|source| FleetError::Read { path: path.to_owned(), source })?;
+        Fleet::parse(&text, path, devices)
+    }
+
+    fn parse(text: &str, path: &Path, devices: Option<usize>) -> Result<Fleet, FleetError> {
+        let path = || path.to_owned();
+        let lines = text.lines().enumerate().map(|(index, line)| (index + 1, line.trim()));
+        let said = lines.filter(|(_, line)| !line.is_empty() && !line.starts_with('#'));
+        let mut seen = HashMap::new();
+        let mut fleet = Vec::new();
+        for (line, text) in said.take(devices.unwrap_or(usize::MAX)) {
+            let identity: DeviceConnectionString =
+                text.parse().map_err(|source| FleetError::Line { path: path(), line, source })?;
+            let device = identity.device.clone();
+            if let Some(first) = seen.insert(device.clone(), line) {
+                return Err(FleetError::Twice { path: path(), device, first, second: line });
+            }
+            fleet.push(identity);
+        }
+        let wanted = devices.unwrap_or(1);
+        if fleet.len() < wanted {
+            return Err(FleetError::TooFew { path: path(), found: fleet.len(), wanted });
+        }
+        Ok(Fleet(fleet))
+    }
+
+    /// How many devices.
+    #[must_use]
+    #[expect(clippy::len_without_is_empty, reason = "it never is")]
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    pub(super) fn into_devices(self) -> impl Iterator<Item = DeviceConnectionString> {
+        self.0.into_iter()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn line(device: &str) -> String {
+        format!("HostName=hub;DeviceId={device};SharedAccessKey=c2VjcmV0\n")
+    }
+
+    fn parse(text: &str, devices: Option<usize>) -> Result<usize, String> {
+        let fleet = Fleet::parse(text, Path::new("devices.txt"), devices);
+        fleet.map(|fleet| fleet.len()).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn a_line_is_a_device_and_the_first_ones_can_be_taken() {
+        let text = format!("# two\n\n{}  {}", line("d1"), line("d2"));
+        assert_eq!(parse(&text, None), Ok(2));
+        assert_eq!(parse(&text, Some(1)), Ok(1));
+    }
+
+    #[test]
+    fn what_is_wrong_with_a_file_is_said_with_its_line_and_without_its_keys() {
+        let check = |text: &str, devices, expected: &str| {
+            assert_eq!(parse(text, devices).unwrap_err(), format!("devices.txt: {expected}"));
+        };
+        check(&(line("d1") + "hello c2VjcmV0"), None, "line 2");
+        check(&(line("d1") + "\n" + &line("d1")), None, "lines 1 and 3 are both the device `d1`");
+        check(&line("d1"), Some(2), "has 1 devices, not 2");
+        check("# none\n", None, "has 0 devices, not 1");
+    }
+}

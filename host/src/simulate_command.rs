@@ -1,0 +1,98 @@
+//! `behaviour-host simulate`.
+
+use std::io::{IsTerminal as _, Write as _};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::Args;
+use host::{Figures, Fleet, FleetError};
+use tokio::time::Instant;
+
+use crate::{Common, read, until_signal};
+
+/// How often a line is printed where there is no terminal.
+const LINE_EVERY: Duration = Duration::from_secs(10);
+
+#[derive(Args)]
+pub(crate) struct Simulate {
+    #[command(flatten)]
+    common: Common,
+    /// Who the devices are: a file with one device connection string a line, as
+    /// `behaviour-service devices create --count` prints them
+    #[arg(long, value_name = "FILE")]
+    identities: PathBuf,
+    /// How many of them connect; else all
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    devices: Option<u32>,
+    /// How many connect in a second
+    #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    rate: u32,
+    /// What to log: error, warn, info, debug, trace, or a tracing filter
+    #[arg(long, default_value = "warn", env = "BEHAVIOUR_LOG", value_name = "FILTER")]
+    log: String,
+    /// Log as JSON lines
+    #[arg(long)]
+    json_logs: bool,
+}
+
+pub(crate) fn simulate(arguments: Simulate) -> anyhow::Result<()> {
+    let Simulate { common, identities, devices, rate, log, json_logs } = arguments;
+    program::log(&log, json_logs)?;
+    let config = read(&common)?;
+    let fleet = Fleet::read(&identities, devices.map(|devices| devices as usize))?;
+    program::allow_open_files(fleet.len() as u64 + 100);
+    let mut progress = Progress::new();
+    let figures = until_signal(|stopped| {
+        host::simulate(config, fleet, rate, stopped, move |figures| progress.tell(figures))
+    })?;
+    println!("{}", figures.summary());
+    Ok(())
+}
+
+/// What to do about a file of devices, where one action helps.
+pub(crate) fn hint(error: &FleetError) -> String {
+    match error {
+        FleetError::Line { .. } => {
+            "a line is one device connection string, whole; behaviour-hub and the Azure portal \
+             show it"
+        }
+        FleetError::Twice { .. } => "a device has one connection at a time: remove one line",
+        FleetError::Read { .. } | FleetError::TooFew { .. } => {
+            "make the file with `behaviour-service devices create --prefix sim- --count N`"
+        }
+    }
+    .to_owned()
+}
+
+/// Shows the figures: one line that is drawn again on a terminal, else a line
+/// now and then.
+struct Progress {
+    terminal: bool,
+    printed: Option<Instant>,
+}
+
+impl Progress {
+    fn new() -> Progress {
+        Progress { terminal: std::io::stderr().is_terminal(), printed: None }
+    }
+
+    fn tell(&mut self, figures: &Figures) {
+        let mut to = std::io::stderr();
+        // That a line could not be shown is no reason to stop. The cursor is left
+        // at its beginning, so that a line of the log takes its place.
+        if self.terminal {
+            let _ = write!(to, "\r\x1b[K{figures}\r");
+        } else if self.printed.is_none_or(|at| at.elapsed() >= LINE_EVERY) {
+            self.printed = Some(Instant::now());
+            let _ = writeln!(to, "{figures}");
+        }
+    }
+}
+
+impl Drop for Progress {
+    fn drop(&mut self) {
+        if self.terminal {
+            let _ = write!(std::io::stderr(), "\r\x1b[K");
+        }
+    }
+}

@@ -1,0 +1,56 @@
+//! Many devices at once, for `behaviour-host simulate`: registered where they
+//! are new, and their connection strings printed, one a line.
+
+use clap::Args;
+use futures_util::{StreamExt as _, TryStreamExt as _, stream};
+use protocol::registry::DeviceIdentity;
+use service::{Client, DeviceId, ServiceError};
+
+use super::connection_string;
+use crate::progress::Progress;
+
+/// Requests at once. IoT Hub throttles the registry to some a second, and the
+/// client waits as long as it is told.
+const AT_ONCE: usize = 8;
+
+/// The code of IoT Hub for a device that is there already.
+const EXISTS: u32 = 409_001;
+
+#[derive(Args)]
+pub(crate) struct Many {
+    /// How many to register: PREFIX0001 and so on. Prints their connection
+    /// strings, which are secrets; those that exist keep their keys
+    #[arg(long, value_name = "N", requires = "prefix", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    count: Option<u32>,
+    /// What their ids begin with
+    #[arg(long, requires = "count")]
+    prefix: Option<String>,
+}
+
+impl Many {
+    /// The ids, if many devices were asked for.
+    pub(crate) fn ids(&self) -> anyhow::Result<Option<Vec<DeviceId>>> {
+        let (Some(count), Some(prefix)) = (self.count, &self.prefix) else { return Ok(None) };
+        let ids = (1..=count).map(|number| Ok(format!("{prefix}{number:04}").parse()?));
+        ids.collect::<anyhow::Result<_>>().map(Some)
+    }
+}
+
+pub(crate) async fn create(ids: Vec<DeviceId>, client: &Client) -> anyhow::Result<()> {
+    let waiting = Progress::new(&format!("{} devices", ids.len()));
+    let made = stream::iter(ids).map(|id| register(client, id)).buffered(AT_ONCE);
+    // Asked for again, the devices are there: nothing is lost by printing late.
+    let made: Vec<DeviceIdentity> = made.try_collect().await?;
+    drop(waiting);
+    for identity in made {
+        println!("{}", connection_string(client, identity)?.to_text_with_key());
+    }
+    Ok(())
+}
+
+async fn register(client: &Client, id: DeviceId) -> Result<DeviceIdentity, ServiceError> {
+    match client.create_device(&id).await {
+        Err(error) if error.code() == Some(EXISTS) => client.device(&id).await,
+        made => made,
+    }
+}
