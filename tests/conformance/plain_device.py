@@ -1,8 +1,8 @@
 """What both device scripts share: how to reach the hub, and what to answer.
 
 Only the public options of the official SDK are used. Its port, 8883, is
-hard-wired; the hub's CONNECT port stands in for a proxy and brings it to
-whatever port the hub has. Where secrets are, a command line is not: the
+hard-wired; the rig's proxy brings it to whatever port the hub has, and
+outlives the hub. Where secrets are, a command line is not: the
 connection string comes from the environment.
 """
 

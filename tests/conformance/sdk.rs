@@ -101,7 +101,7 @@ fn device_environment(
     vec![
         ("IOTHUB_DEVICE_CONNECTION_STRING", identity.to_text_with_key()),
         ("HUB_CA_FILE", rig.ca_file().to_str().unwrap().to_owned()),
-        ("HUB_CONNECT_PORT", rig.hub().connect_port().unwrap().to_string()),
+        ("HUB_CONNECT_PORT", rig.connect_port().to_string()),
     ]
 }
 

@@ -23,6 +23,7 @@
 )]
 
 mod guest;
+mod relay;
 mod running;
 mod settings;
 

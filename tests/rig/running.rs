@@ -14,6 +14,7 @@ use tempfile::TempDir;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
+use crate::relay::Relay;
 use crate::{DEVICE, Rig};
 
 /// The longest that anything in a rig is waited for.
@@ -31,6 +32,7 @@ pub struct Running {
     pub device: DeviceConnectionString,
     host: Option<Host>,
     hub: Option<Hub>,
+    relay: Relay,
     hub_config: HubConfig,
     rig: Rig,
     directory: TempDir,
@@ -91,12 +93,13 @@ impl Running {
         };
         hub_config.host_names.extend(rig.host_names.iter().cloned());
         hub_config.token_grace = rig.token_grace.unwrap_or(hub_config.token_grace);
-        hub_config.token_grace = rig.token_grace.unwrap_or(hub_config.token_grace);
         let hub = Hub::start(hub_config.clone()).await.unwrap();
         // A hub that is started again is to be found where it was.
         hub_config.mqtt_port = hub.mqtt_port();
         hub_config.https_port = hub.https_port();
         hub_config.connect_port = hub.connect_port();
+        let relay = Relay::start().await;
+        relay.lead_to(hub.connect_port());
         std::fs::write(directory.path().join("hub.pem"), hub.ca_pem()).unwrap();
 
         let device = hub.create_device(&DEVICE.parse().unwrap()).unwrap();
@@ -104,8 +107,16 @@ impl Running {
             ClientSettings { ca_pem: Some(hub.ca_pem().to_owned()), ..Default::default() };
         let client = Client::new(hub.service_connection_string(), settings).unwrap();
         let service = Service { client, device: device.device.clone() };
-        let mut running =
-            Running { service, device, host: None, hub: Some(hub), hub_config, rig, directory };
+        let mut running = Running {
+            service,
+            device,
+            host: None,
+            hub: Some(hub),
+            relay,
+            hub_config,
+            rig,
+            directory,
+        };
         if !running.rig.plugins.is_empty() {
             running.start_host().await;
         }
@@ -124,6 +135,13 @@ impl Running {
         self.directory.path().join("hub.pem")
     }
 
+    /// Where clients with hard-wired ports find a proxy to the hub. It is open
+    /// while the hub is stopped too: who connects then waits for the hub.
+    #[must_use]
+    pub fn connect_port(&self) -> u16 {
+        self.relay.port()
+    }
+
     /// Waits until the device is connected and has subscribed to methods.
     pub async fn ready(&self) {
         let device = &self.service.device;
@@ -134,6 +152,7 @@ impl Running {
 
     /// Stops the hub as one that is shut down: every connection to it ends.
     pub async fn stop_hub(&mut self) {
+        self.relay.lead_to(None);
         self.hub.take().expect("the hub is stopped already").stop().await;
     }
 
@@ -141,6 +160,7 @@ impl Running {
     pub async fn start_hub(&mut self) {
         assert!(self.hub.is_none(), "the hub runs already");
         self.hub = Some(Hub::start(self.hub_config.clone()).await.unwrap());
+        self.relay.lead_to(self.hub().connect_port());
     }
 
     /// Starts the host and waits until its device can be called.
