@@ -9,6 +9,7 @@
 //! telemetry, no jobs and no cloud-to-device messages.
 
 mod ca;
+mod faults;
 mod listener;
 mod mqtt;
 mod policy;
@@ -40,6 +41,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 pub use ca::CaError;
+pub use faults::{Effect, Fault, FaultError, Faults, Forget, Refused, Step};
 pub use state::StateError;
 pub use telemetry::Message;
 
@@ -239,6 +241,31 @@ impl Hub {
     /// whether there was one.
     pub fn drop_connection(&self, id: &DeviceId) -> bool {
         self.sessions.end(id, Ending::Dropped)
+    }
+
+    /// What is to go wrong, and when.
+    #[must_use]
+    pub fn faults(&self) -> &Faults {
+        &self.sessions.faults
+    }
+
+    /// Lets the device's connection go silent for so long: the hub neither reads
+    /// nor writes and closes nothing, as when a network has lost the way. Then
+    /// it drops it. Says whether there was one.
+    pub fn silence_connection(&self, id: &DeviceId, lasting: Duration) -> bool {
+        self.sessions.silence(id, lasting)
+    }
+
+    /// Lets the device's token expire now: the connection ends, and for a minute
+    /// only a newer token is taken. Says whether there was a connection.
+    pub fn expire_token(&self, id: &DeviceId) -> bool {
+        self.sessions.expire_token(id)
+    }
+
+    /// Acts as if it were restarted: ends every connection, turns new ones away
+    /// for so long, and is back with what it has not forgotten. The ports stay.
+    pub fn restart(&self, down: Duration, forget: Forget) -> Result<(), HubError> {
+        self.sessions.restart(down, || self.state.forget(forget))
     }
 
     /// Whether the device is connected.

@@ -75,11 +75,14 @@ impl Front {
                 warn!("too many connections; one was closed");
                 continue;
             };
+            // A hub that acts as if it were restarted takes nobody.
+            let Some(mut outages) = self.shared.sessions.faults.outages() else { continue };
             let front = self.clone();
             self.tasks.spawn(async move {
                 let stop = front.stop.clone();
                 tokio::select! {
                     () = stop.cancelled() => {}
+                    _ = outages.changed() => {}
                     () = front.greet(stream, greeting) => {}
                 }
                 drop(place);

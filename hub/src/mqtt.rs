@@ -86,7 +86,10 @@ pub(crate) enum Outbound<'a> {
 pub(crate) enum ConnAckCode {
     Accepted = 0,
     UnacceptableProtocol = 1,
+    /// Only by a fault, as 4 is.
+    IdentifierRejected = 2,
     ServerUnavailable = 3,
+    BadUserNameOrPassword = 4,
     NotAuthorized = 5,
 }
 

@@ -23,13 +23,18 @@ pub(crate) enum Permission {
     RegistryReadWrite,
     /// What devices do.
     DeviceConnect,
+    /// Letting the hub misbehave, which Azure IoT Hub has not.
+    Faults,
 }
 
 use Permission::{DeviceConnect, RegistryRead, RegistryReadWrite, ServiceConnect};
 
 /// The policies of a new hub, with what each of them grants.
 pub(crate) const GRANTS: [(&str, &[Permission]); 5] = [
-    ("iothubowner", &[ServiceConnect, RegistryRead, RegistryReadWrite, DeviceConnect]),
+    (
+        "iothubowner",
+        &[ServiceConnect, RegistryRead, RegistryReadWrite, DeviceConnect, Permission::Faults],
+    ),
     ("service", &[ServiceConnect]),
     ("device", &[DeviceConnect]),
     ("registryRead", &[RegistryRead]),
@@ -113,6 +118,9 @@ impl Policies {
 
 /// What a request must be allowed.
 pub(crate) fn needed(method: &Method, path: &str) -> Permission {
+    if path == crate::rest::FAULTS {
+        return Permission::Faults;
+    }
     // Exact: a device may be called `query`, or `query2`.
     let query = method == Method::POST && path == rest::QUERY;
     let registry = !query && (path.starts_with("/devices") || path.starts_with("/statistics"));
@@ -140,6 +148,7 @@ mod tests {
             (Method::GET, "/devices/", RegistryRead),
             (Method::DELETE, "/devices/d1/modules/m", RegistryReadWrite),
             (Method::GET, "/statistics/service", RegistryRead),
+            (Method::POST, "/$faults", Permission::Faults),
         ] {
             assert_eq!(needed(&method, path), permission, "{method} {path}");
         }

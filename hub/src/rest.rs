@@ -5,11 +5,12 @@
 //! is a hub. Bodies are bounded before they are read.
 //!
 //! It owns no socket and no TLS. Jobs, configurations and cloud-to-device
-//! messages are not offered and say so.
+//! messages are not offered and say so. One path is its own: `/$faults`.
 
 mod answer;
 mod body;
 mod bulk;
+mod faults;
 mod identities;
 mod methods;
 mod query;
@@ -35,6 +36,7 @@ use crate::policy::{Denied, needed};
 use crate::sessions::Sessions;
 use crate::state::{Owner, State};
 use answer::Failure;
+pub(crate) use faults::PATH as FAULTS;
 
 /// The router of the REST API.
 pub(crate) fn router(state: Arc<State>, sessions: Arc<Sessions>) -> Router {
@@ -64,8 +66,10 @@ pub(crate) fn router(state: Arc<State>, sessions: Arc<Sessions>) -> Router {
         )
         .route(rest::DEVICE_STATISTICS, get(identities::statistics))
         .route(rest::SERVICE_STATISTICS, get(identities::connected))
+        .route(faults::PATH, get(faults::list).post(faults::set).delete(faults::clear))
         .fallback(unknown_path)
         .method_not_allowed_fallback(wrong_method)
+        .layer(from_fn_with_state(shared.clone(), faults::misbehave))
         .layer(from_fn_with_state(shared.clone(), authorize))
         .with_state(shared)
 }

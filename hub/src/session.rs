@@ -16,10 +16,11 @@ use bytes::BytesMut;
 use protocol::id::DeviceId;
 use protocol::topic::Filter;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
-use tokio::sync::{broadcast, oneshot};
+use tokio::sync::{broadcast, oneshot, watch};
 use tokio::time::{Instant, timeout_at};
 use tracing::{debug, info};
 
+use crate::faults::{Effect, Step};
 use crate::mqtt::{Inbound, Malformed, Outbound, SUBSCRIPTION_REFUSED, Will, decode};
 use crate::sessions::{Ending, Sessions};
 use crate::state::State;
@@ -64,6 +65,8 @@ pub(crate) enum Over {
     Expired,
     #[error("ended by the hub: {0:?}")]
     Ended(Ending),
+    #[error("a fault ended it")]
+    Fault,
 }
 
 /// Speaks MQTT with a device until one of the two ends it.
@@ -73,8 +76,9 @@ where
     W: AsyncWrite + Unpin + Send + 'static,
 {
     let mut packets = Packets { reader, buffer: BytesMut::with_capacity(4096) };
-    let outbox = Outbox::start(writer);
-    let (mut session, ended) = match accept::accept(&shared, &mut packets, &outbox).await {
+    let silence = watch::Sender::new(None);
+    let outbox = Outbox::start(writer, silence.subscribe());
+    let (mut session, ended) = match accept::accept(&shared, &mut packets, &outbox, silence).await {
         Ok(accepted) => accepted,
         Err(over) => {
             debug!(reason = %over, "connection not accepted");
@@ -113,13 +117,16 @@ struct Session {
     shared: Shared,
     device: DeviceId,
     serial: u64,
-    silence: Duration,
+    /// How long the device may say nothing.
+    patience: Duration,
     expires: Instant,
     /// CleanSession 1: what it subscribes to is not kept.
     clean: bool,
     filters: Vec<(Filter, u8)>,
     will: Option<Will>,
     queue: tokio::sync::mpsc::Sender<bytes::Bytes>,
+    /// A fault: neither reads nor writes until then, and is over.
+    silence: watch::Sender<Option<Instant>>,
 }
 
 impl Session {
@@ -128,11 +135,16 @@ impl Session {
         packets: &mut Packets<R>,
         mut ended: oneshot::Receiver<Ending>,
     ) -> Over {
+        let mut silenced = self.silence.subscribe();
         loop {
-            let silent_at = Instant::now() + self.silence;
+            let silent_at = Instant::now() + self.patience;
             let packet = tokio::select! {
                 biased;
                 ending = &mut ended => return Over::Ended(ending.unwrap_or(Ending::Stopping)),
+                until = silent_until(&mut silenced) => return tokio::select! {
+                    ending = &mut ended => Over::Ended(ending.unwrap_or(Ending::Stopping)),
+                    () = tokio::time::sleep_until(until) => Over::Fault,
+                },
                 () = tokio::time::sleep_until(self.expires) => return Over::Expired,
                 packet = packets.next(silent_at) => packet,
             };
@@ -150,10 +162,11 @@ impl Session {
         match packet {
             Inbound::Publish(message) => {
                 let id = message.id;
-                self.message(message).await?;
-                match id {
-                    Some(id) => self.send(&Outbound::PubAck(id)).await,
-                    None => Ok(()),
+                match (self.message(message).await?, id) {
+                    (true, Some(id)) => {
+                        self.send_at(Step::Acknowledge, &Outbound::PubAck(id)).await
+                    }
+                    _ => Ok(()),
                 }
             }
             // What the hub sends at QoS 0 is not acknowledged; a client that
@@ -164,7 +177,7 @@ impl Session {
                     filters.iter().map(|(text, qos)| self.subscribe(text, *qos)).collect();
                 self.keep_filters().await;
                 // The acknowledgement is queued before methods may be.
-                self.send(&Outbound::SubAck { id, codes: &codes }).await?;
+                self.send_at(Step::Subscribe, &Outbound::SubAck { id, codes: &codes }).await?;
                 self.announce_filters();
                 Ok(())
             }
@@ -215,6 +228,69 @@ impl Session {
         on_disk(&self.shared.state, move |state| state.set_subscriptions(&device, &filters)).await;
     }
 
+    /// Sends a packet, unless a fault is set for this step.
+    async fn send_at(&self, step: Step, packet: &Outbound<'_>) -> Result<(), Over> {
+        match self.fault(step) {
+            None => self.send(packet).await,
+            Some(effect) => self.missend(effect, packet).await,
+        }
+    }
+
+    fn fault(&self, step: Step) -> Option<Effect> {
+        self.shared.sessions.faults.at(step, Some(&self.device))
+    }
+
+    /// Sends a packet as a fault has it.
+    async fn missend(&self, effect: Effect, packet: &Outbound<'_>) -> Result<(), Over> {
+        match effect {
+            Effect::DropBefore => Err(Over::Fault),
+            Effect::DropAfter => {
+                self.send(packet).await?;
+                Err(Over::Fault)
+            }
+            Effect::Delay(time) => {
+                tokio::time::sleep(time).await;
+                self.send(packet).await
+            }
+            Effect::Reorder(time) => {
+                let (queue, packet) = (self.queue.clone(), packet.encode());
+                tokio::spawn(async move {
+                    tokio::time::sleep(time).await;
+                    // Its session may be over.
+                    let _ = queue.send(packet).await;
+                });
+                Ok(())
+            }
+            Effect::Duplicate => {
+                self.send(packet).await?;
+                self.send(packet).await
+            }
+            Effect::HalfOpen(lasting) => {
+                self.silence.send_replace(Some(Instant::now() + lasting));
+                Ok(())
+            }
+            Effect::Lose | Effect::Throttle | Effect::Refuse(_) => Ok(()),
+        }
+    }
+
+    /// What a fault does to a packet that has come in, before anything else is
+    /// done with it; whether it is lost.
+    async fn mistake(&self, effect: Effect) -> Result<bool, Over> {
+        match effect {
+            Effect::DropBefore => Err(Over::Fault),
+            Effect::Delay(time) => {
+                tokio::time::sleep(time).await;
+                Ok(false)
+            }
+            Effect::HalfOpen(lasting) => {
+                self.silence.send_replace(Some(Instant::now() + lasting));
+                Ok(true)
+            }
+            Effect::Lose => Ok(true),
+            _ => Ok(false),
+        }
+    }
+
     async fn send(&self, packet: &Outbound<'_>) -> Result<(), Over> {
         self.queue.send(packet.encode()).await.map_err(|_| Over::Closed)
     }
@@ -230,6 +306,15 @@ impl Session {
             self.shared.state.connected(&self.device, false);
         }
         info!(device = %self.device, reason = %chain(over), "device disconnected");
+    }
+}
+
+/// Waits until the session is to go silent; gives the end of that.
+async fn silent_until(silenced: &mut watch::Receiver<Option<Instant>>) -> Instant {
+    match silenced.wait_for(Option::is_some).await.map(|until| *until) {
+        Ok(Some(until)) => until,
+        // The session has the other end, and is not over.
+        _ => std::future::pending().await,
     }
 }
 

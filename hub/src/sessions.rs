@@ -21,6 +21,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, timeout, timeout_at};
 use tracing::warn;
 
+use crate::faults::{Effect, Faults, Step};
 use crate::mqtt::Outbound;
 
 /// Packets that may wait for one device's socket.
@@ -40,6 +41,8 @@ type Answer = Result<MethodResult, HubError>;
 pub(crate) struct Sessions {
     devices: Mutex<HashMap<DeviceId, Device>>,
     next: AtomicU64,
+    /// What is to go wrong.
+    pub(crate) faults: Faults,
 }
 
 struct Device {
@@ -56,7 +59,13 @@ struct Live {
     queue: mpsc::Sender<Bytes>,
     filters: Vec<Filter>,
     end: oneshot::Sender<Ending>,
+    silence: Silence,
+    expiry_unix: u64,
 }
+
+/// The word to a session and to the writer of its packets that they are to do
+/// nothing more until then.
+pub(crate) type Silence = watch::Sender<Option<Instant>>;
 
 /// Why the hub ends a session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -69,6 +78,8 @@ pub(crate) enum Ending {
     Stalled,
     /// A test asked for it.
     Dropped,
+    /// A fault: as if the token's time had come.
+    Expired,
     /// The hub stops.
     Stopping,
 }
@@ -85,7 +96,7 @@ impl Sessions {
         // call's id. Without random bytes the time differs as well.
         let start = getrandom::u32().unwrap_or_else(|_| jiff::Timestamp::now().as_second() as u32);
         let next = AtomicU64::new(u64::from(start) << 20);
-        Arc::new(Sessions { devices: Mutex::default(), next })
+        Arc::new(Sessions { devices: Mutex::default(), next, faults: Faults::default() })
     }
 
     /// How long a connection of this id should wait for its CONNACK. An id that
@@ -106,10 +117,12 @@ impl Sessions {
         id: &DeviceId,
         queue: mpsc::Sender<Bytes>,
         filters: Vec<Filter>,
+        silence: Silence,
+        expiry_unix: u64,
     ) -> Opened {
         let serial = self.next.fetch_add(1, Ordering::Relaxed);
         let (end, ended) = oneshot::channel();
-        let live = Live { serial, queue, filters, end };
+        let live = Live { serial, queue, filters, end, silence, expiry_unix };
         self.with(id, |device| {
             if let Some(before) = device.live.replace(live) {
                 // It may have ended by itself a moment ago.
@@ -147,9 +160,46 @@ impl Sessions {
         self.with(id, |device| device.end(ending))
     }
 
+    /// Ends this session, unless it is over.
+    pub(crate) fn end_one(&self, id: &DeviceId, serial: u64) {
+        self.with(id, |device| {
+            if device.live.as_ref().is_some_and(|live| live.serial == serial) {
+                device.end(Ending::Dropped);
+            }
+        });
+    }
+
+    /// Lets the device's session, if it has one, go silent for so long.
+    pub(crate) fn silence(&self, id: &DeviceId, lasting: Duration) -> bool {
+        self.with(id, |device| {
+            let Some(live) = &device.live else { return false };
+            live.silence.send_replace(Some(Instant::now() + lasting));
+            true
+        })
+    }
+
+    /// Ends the device's session, if it has one, and every token that is not
+    /// newer than the one it signed in with.
+    pub(crate) fn expire_token(&self, id: &DeviceId) -> bool {
+        self.with(id, |device| {
+            let Some(live) = &device.live else { return false };
+            self.faults.expire(id, live.expiry_unix);
+            device.end(Ending::Expired)
+        })
+    }
+
     /// Ends the session of a device that was disabled or deleted.
     pub(crate) fn disconnect(&self, id: &DeviceId) {
         self.end(id, Ending::Revoked);
+    }
+
+    /// Ends every connection, forgets, and takes no new one for so long.
+    pub(crate) fn restart<T>(&self, down: Duration, forget: impl FnOnce() -> T) -> T {
+        self.faults.away(None);
+        self.end_all();
+        let forgotten = forget();
+        self.faults.away(Some(down));
+        forgotten
     }
 
     /// Ends all sessions.
@@ -180,7 +230,14 @@ impl Sessions {
         self.with(id, |device| {
             let listens = |live: &&Live| live.filters.iter().any(|filter| filter.covers(&topic));
             let Some(live) = device.live.as_ref().filter(listens) else { return };
-            if live.queue.try_send(packet).is_err() {
+            let queue = live.queue.clone();
+            if let Some(effect) = self.faults.at(Step::Desired, Some(id)) {
+                let sending = Sending { queue, packet, silence: live.silence.clone() };
+                // Late, it is late by itself: nothing else of the hub waits.
+                if let Some(late) = device.misdeliver(effect, sending) {
+                    tokio::spawn(late);
+                }
+            } else if queue.try_send(packet).is_err() {
                 warn!(device = %id, "does not read what it is sent");
                 device.end(Ending::Stalled);
             }
@@ -192,11 +249,9 @@ impl Sessions {
     pub(crate) async fn invoke(&self, id: &DeviceId, request: &MethodRequest) -> Answer {
         let body = request.payload.to_string();
         let patience = Instant::now() + request.connect_timeout;
-        let (waiting, answer, queue, packet) = loop {
+        let (waiting, answer, sending) = loop {
             let mut ready = match self.begin(id, request, &body)? {
-                Begun::Sent(waiting, answer, queue, packet) => {
-                    break (waiting, answer, queue, packet);
-                }
+                Begun::Sent(waiting, answer, sending) => break (waiting, answer, sending),
                 Begun::NotReady(ready) => ready,
             };
             let came = timeout_at(patience, ready.wait_for(|ready| *ready)).await;
@@ -207,7 +262,15 @@ impl Sessions {
         let answered = timeout(request.response_timeout, async {
             // A full queue is waited for; a session that ends meanwhile leaves
             // the call to the device's next one, or to the time-out.
-            let _ = queue.send(packet).await;
+            match self.faults.at(Step::Method, Some(id)) {
+                None => drop(sending.queue.send(sending.packet).await),
+                Some(effect) => {
+                    let late = self.with(id, |device| device.misdeliver(effect, sending));
+                    if let Some(late) = late {
+                        late.await;
+                    }
+                }
+            }
             answer.await
         });
         let answered = answered.await;
@@ -238,10 +301,11 @@ impl Sessions {
             let topic = topic.to_string();
             let packet = Outbound::Publish { topic: &topic, payload: body.as_bytes() }.encode();
             let (sender, answer) = oneshot::channel();
-            let queue = live.queue.clone();
+            let sending =
+                Sending { queue: live.queue.clone(), packet, silence: live.silence.clone() };
             device.pending.insert(rid.clone(), sender);
             let waiting = Waiting { sessions: self, id, rid };
-            Ok(Begun::Sent(waiting, answer, queue, packet))
+            Ok(Begun::Sent(waiting, answer, sending))
         })
     }
 
@@ -268,8 +332,15 @@ impl Sessions {
 }
 
 enum Begun<'a> {
-    Sent(Waiting<'a>, oneshot::Receiver<Answer>, mpsc::Sender<Bytes>, Bytes),
+    Sent(Waiting<'a>, oneshot::Receiver<Answer>, Sending),
     NotReady(watch::Receiver<bool>),
+}
+
+/// A packet that is about to go to one session.
+struct Sending {
+    queue: mpsc::Sender<Bytes>,
+    packet: Bytes,
+    silence: Silence,
 }
 
 /// A call that waits for its answer. Whatever ends the wait, nothing is left
@@ -301,6 +372,41 @@ impl Device {
         let _ = live.end.send(ending);
         self.say_whether_ready();
         true
+    }
+
+    /// Sends a packet as a fault has it; what is to come late is given back.
+    fn misdeliver(
+        &mut self,
+        effect: Effect,
+        Sending { queue, packet, silence }: Sending,
+    ) -> Option<impl Future<Output = ()> + Send + use<>> {
+        let mut late = None;
+        // A full queue loses the packet, which is a fault as good as any.
+        let now = |packet: &Bytes| drop(queue.try_send(packet.clone()));
+        match effect {
+            Effect::DropBefore => drop(self.end(Ending::Dropped)),
+            Effect::DropAfter => {
+                now(&packet);
+                self.end(Ending::Dropped);
+            }
+            Effect::Duplicate => {
+                now(&packet);
+                now(&packet);
+            }
+            Effect::HalfOpen(lasting) => {
+                now(&packet);
+                silence.send_replace(Some(Instant::now() + lasting));
+            }
+            // What comes from services has no order among itself but its own:
+            // to be late and to be overtaken are one.
+            Effect::Delay(time) | Effect::Reorder(time) => late = Some(time),
+            Effect::Lose | Effect::Throttle | Effect::Refuse(_) => {}
+        }
+        late.map(|time| async move {
+            tokio::time::sleep(time).await;
+            // Its session may be over.
+            let _ = queue.send(packet).await;
+        })
     }
 
     fn say_whether_ready(&self) {

@@ -31,6 +31,7 @@ use protocol::id::DeviceId;
 use protocol::sas::Key;
 use protocol::topic::Filter;
 
+use crate::faults::Forget;
 use crate::policy::{GRANTS, Policies};
 use store::{Change, Kind, NotWritten, Record, Store};
 
@@ -176,6 +177,25 @@ impl State {
         });
         // A device deleted meanwhile needs none; a full disk was logged.
         let _ = kept;
+    }
+
+    /// Forgets what a restart without it would.
+    pub(crate) fn forget(&self, what: Forget) -> Result<(), HubError> {
+        if what == Forget::Nothing {
+            return Ok(());
+        }
+        let owners: Vec<Owner> = self.read().keys().cloned().collect();
+        for owner in owners {
+            self.change(&owner, |entity| {
+                entity.subscriptions.clear();
+                if what == Forget::Sessions {
+                    return Ok(((), &[Part::Subscriptions]));
+                }
+                entity.forget_twin();
+                Ok(((), &[Part::Subscriptions, Part::Twin]))
+            })?;
+        }
+        Ok(())
     }
 
     /// Changes a record and waits until the named parts of it are on disk. If

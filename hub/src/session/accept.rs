@@ -4,12 +4,13 @@ use std::time::Duration;
 
 use protocol::user_name::UserName;
 use tokio::io::AsyncRead;
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 use tokio::time::Instant;
 use tracing::{info, warn};
 
 use super::outbox::Outbox;
 use super::{CONNECT_PATIENCE, LONGEST_SILENCE, Over, Packets, Session, Shared, on_disk};
+use crate::faults::{Effect, Refused, Step};
 use crate::mqtt::{ConnAckCode, Connect, Inbound, Outbound};
 use crate::sessions::{Ending, Opened};
 use crate::state::{DeviceGrant, Refusal};
@@ -19,6 +20,7 @@ pub(super) async fn accept<R: AsyncRead + Unpin>(
     shared: &Shared,
     packets: &mut Packets<R>,
     outbox: &Outbox,
+    silence: watch::Sender<Option<Instant>>,
 ) -> Result<(Session, oneshot::Receiver<Ending>), Over> {
     let connect = match packets.next(Instant::now() + CONNECT_PATIENCE).await? {
         Inbound::Connect(connect) => connect,
@@ -34,6 +36,22 @@ pub(super) async fn accept<R: AsyncRead + Unpin>(
             return Err(Over::Refused(reason));
         }
     };
+    let fault = shared.sessions.faults.at(Step::Connect, Some(&grant.device));
+    match fault {
+        Some(Effect::DropBefore) => return Err(Over::Fault),
+        Some(Effect::Delay(time)) => tokio::time::sleep(time).await,
+        Some(Effect::HalfOpen(time)) => {
+            tokio::time::sleep(time).await;
+            return Err(Over::Fault);
+        }
+        Some(Effect::Refuse(code)) => {
+            let refusal = Outbound::ConnAck { session_present: false, code: code.into() };
+            // The connection may be gone already.
+            let _ = outbox.queue().send(refusal.encode()).await;
+            return Err(Over::Fault);
+        }
+        _ => {}
+    }
     let pause = shared.sessions.calm(&grant.device);
     if !pause.is_zero() {
         warn!(device = %grant.device, "reconnects many times a second; slowed down");
@@ -53,11 +71,16 @@ pub(super) async fn accept<R: AsyncRead + Unpin>(
         Outbound::ConnAck { session_present: !filters.is_empty(), code: ConnAckCode::Accepted };
     // Queued before the session opens, so that no method comes before it.
     outbox.queue().send(acknowledgement.encode()).await.map_err(|_| Over::Closed)?;
+    if fault == Some(Effect::DropAfter) {
+        return Err(Over::Fault);
+    }
     let live = filters.iter().map(|(filter, _)| filter.clone()).collect();
-    let Opened { serial, ended } = shared.sessions.open(&grant.device, outbox.queue(), live);
+    let (silent, token_until) = (silence.clone(), grant.expires_unix);
+    let Opened { serial, ended } =
+        shared.sessions.open(&grant.device, outbox.queue(), live, silent, token_until);
     info!(device = %grant.device, clean, kept = filters.len(), "device connected");
     let session = Session {
-        silence: silence(connect.keep_alive_seconds),
+        patience: patience(connect.keep_alive_seconds),
         expires: expiry(&grant, shared.token_grace),
         shared: shared.clone(),
         device: grant.device,
@@ -66,6 +89,7 @@ pub(super) async fn accept<R: AsyncRead + Unpin>(
         filters,
         will: connect.will,
         queue: outbox.queue(),
+        silence,
     };
     Ok((session, ended))
 }
@@ -87,14 +111,30 @@ async fn admit(shared: &Shared, connect: &Connect) -> Result<DeviceGrant, (ConnA
     let granted = on_disk(&shared.state, move |state| {
         state.authenticate_device(&user, password.as_deref(), now_unix())
     });
-    granted.await.map_err(|refusal| match refusal {
+    let grant = granted.await.map_err(|refusal| match refusal {
         Refusal::NotAuthorized(_) => refused(refusal.to_string()),
         Refusal::Unavailable(_) => (ConnAckCode::ServerUnavailable, refusal.to_string()),
-    })
+    })?;
+    if shared.sessions.faults.has_expired(&grant.device, grant.expires_unix) {
+        return Err(refused("a fault has let its token expire".into()));
+    }
+    Ok(grant)
+}
+
+impl From<Refused> for ConnAckCode {
+    fn from(refused: Refused) -> ConnAckCode {
+        match refused {
+            Refused::Protocol => ConnAckCode::UnacceptableProtocol,
+            Refused::ClientId => ConnAckCode::IdentifierRejected,
+            Refused::Unavailable => ConnAckCode::ServerUnavailable,
+            Refused::Password => ConnAckCode::BadUserNameOrPassword,
+            Refused::NotAuthorized => ConnAckCode::NotAuthorized,
+        }
+    }
 }
 
 /// One and a half times the keep-alive, as MQTT asks.
-fn silence(keep_alive_seconds: u16) -> Duration {
+fn patience(keep_alive_seconds: u16) -> Duration {
     match keep_alive_seconds {
         0 => LONGEST_SILENCE,
         seconds => LONGEST_SILENCE.min(Duration::from_secs(seconds.into()).mul_f64(1.5)),

@@ -5,9 +5,9 @@
 
 use bytes::{Bytes, BytesMut};
 use tokio::io::{AsyncWrite, AsyncWriteExt};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
-use tokio::time::{Duration, timeout};
+use tokio::time::{Duration, Instant, timeout};
 
 use crate::sessions::QUEUE_PACKETS;
 
@@ -24,9 +24,14 @@ pub(super) struct Outbox {
 }
 
 impl Outbox {
-    pub(super) fn start<W: AsyncWrite + Unpin + Send + 'static>(writer: W) -> Outbox {
+    /// Writes until the queue is closed. Once `silent` has a time, it only
+    /// empties the queue.
+    pub(super) fn start<W: AsyncWrite + Unpin + Send + 'static>(
+        writer: W,
+        silent: watch::Receiver<Option<Instant>>,
+    ) -> Outbox {
         let (queue, packets) = mpsc::channel(QUEUE_PACKETS);
-        Outbox { queue, task: tokio::spawn(write(packets, writer)) }
+        Outbox { queue, task: tokio::spawn(write(packets, writer, silent)) }
     }
 
     pub(super) fn queue(&self) -> mpsc::Sender<Bytes> {
@@ -44,13 +49,21 @@ impl Outbox {
     }
 }
 
-async fn write<W: AsyncWrite + Unpin>(mut packets: mpsc::Receiver<Bytes>, mut writer: W) {
+async fn write<W: AsyncWrite + Unpin>(
+    mut packets: mpsc::Receiver<Bytes>,
+    mut writer: W,
+    silent: watch::Receiver<Option<Instant>>,
+) {
     let mut batch = BytesMut::with_capacity(WRITE_BYTES);
     while let Some(first) = packets.recv().await {
         batch.extend_from_slice(&first);
         while batch.len() < WRITE_BYTES {
             let Ok(next) = packets.try_recv() else { break };
             batch.extend_from_slice(&next);
+        }
+        if silent.borrow().is_some() {
+            batch.clear();
+            continue;
         }
         let written = async {
             writer.write_all(&batch).await?;
@@ -61,6 +74,9 @@ async fn write<W: AsyncWrite + Unpin>(mut packets: mpsc::Receiver<Bytes>, mut wr
             return;
         }
         batch.clear();
+    }
+    if silent.borrow().is_some() {
+        return;
     }
     // A connection that is gone needs no closing.
     let _ = writer.shutdown().await;

@@ -23,6 +23,10 @@ fn rid(packet: &[u8]) -> RequestId {
     digits.parse().unwrap()
 }
 
+fn open(sessions: &Sessions, queue: mpsc::Sender<Bytes>, filters: Vec<Filter>) -> Opened {
+    sessions.open(&device(), queue, filters, watch::Sender::new(None), 0)
+}
+
 fn result(status: i32) -> MethodResult {
     MethodResult { status, payload: json!("done") }
 }
@@ -31,7 +35,7 @@ fn result(status: i32) -> MethodResult {
 async fn an_answer_reaches_its_caller() {
     let sessions = Sessions::new();
     let (queue, mut packets) = mpsc::channel(8);
-    let _opened = sessions.open(&device(), queue, vec![Filter::Methods]);
+    let _opened = open(&sessions, queue, vec![Filter::Methods]);
     let device = async {
         let packet = packets.recv().await.unwrap();
         sessions.answer(&super::tests::device(), &rid(&packet), Ok(result(200)));
@@ -51,7 +55,7 @@ async fn a_device_that_is_not_there_or_not_subscribed_is_offline() {
     assert_eq!(error.code, ErrorCode::DeviceNotOnline);
 
     let (queue, _packets) = mpsc::channel(8);
-    let _opened = sessions.open(&device(), queue, vec![Filter::TwinAnswers]);
+    let _opened = open(&sessions, queue, vec![Filter::TwinAnswers]);
     let error = sessions.invoke(&device(), &request(30, 75)).await.unwrap_err();
     assert_eq!(error.info, [("timeout".to_owned(), "00:01:15".to_owned())]);
 }
@@ -63,7 +67,7 @@ async fn a_call_waits_for_the_device_to_subscribe() {
     let device = async {
         let id = super::tests::device();
         tokio::time::sleep(Duration::from_secs(9)).await;
-        let opened = sessions.open(&id, queue, Vec::new());
+        let opened = open(&sessions, queue, Vec::new());
         sessions.subscribed(&id, opened.serial, vec![Filter::Methods]);
         let packet = packets.recv().await.unwrap();
         sessions.answer(&id, &rid(&packet), Ok(result(200)));
@@ -81,7 +85,7 @@ async fn a_call_waits_for_the_device_to_subscribe() {
 async fn silence_is_a_gateway_time_out_and_leaves_nothing_behind() {
     let sessions = Sessions::new();
     let (queue, mut packets) = mpsc::channel(8);
-    let _opened = sessions.open(&device(), queue, vec![Filter::Methods]);
+    let _opened = open(&sessions, queue, vec![Filter::Methods]);
 
     let error = sessions.invoke(&device(), &request(5, 0)).await.unwrap_err();
 
@@ -97,13 +101,13 @@ async fn silence_is_a_gateway_time_out_and_leaves_nothing_behind() {
 async fn an_answer_may_come_on_the_next_connection() {
     let sessions = Sessions::new();
     let (queue, mut packets) = mpsc::channel(8);
-    let first = sessions.open(&device(), queue, vec![Filter::Methods]);
+    let first = open(&sessions, queue, vec![Filter::Methods]);
     let device = async {
         let id = super::tests::device();
         let packet = packets.recv().await.unwrap();
         assert!(sessions.close(&id, first.serial));
         let (queue, _packets) = mpsc::channel(8);
-        let second = sessions.open(&id, queue, Vec::new());
+        let second = open(&sessions, queue, Vec::new());
         sessions.answer(&id, &rid(&packet), Ok(result(201)));
         second
     };
@@ -119,8 +123,8 @@ async fn an_answer_may_come_on_the_next_connection() {
 async fn a_newer_connection_ends_the_older_one() {
     let sessions = Sessions::new();
     let (queue, _packets) = mpsc::channel(8);
-    let older = sessions.open(&device(), queue.clone(), Vec::new());
-    let _newer = sessions.open(&device(), queue, Vec::new());
+    let older = open(&sessions, queue.clone(), Vec::new());
+    let _newer = open(&sessions, queue, Vec::new());
 
     assert_eq!(older.ended.await, Ok(Ending::TakenOver));
     assert!(!sessions.close(&device(), older.serial), "the newer one must stay");

@@ -140,6 +140,13 @@ impl Twin {
     }
 }
 
+impl Entity {
+    /// The twin of a new device, in place of what it had.
+    pub(super) fn forget_twin(&mut self) {
+        self.twin = Twin::new();
+    }
+}
+
 fn not_allowed(error: PatchError) -> HubError {
     HubError::new(ErrorCode::ArgumentInvalid, error.to_string())
 }

@@ -1,121 +1,13 @@
 //! Devices at the hub's ports, with rumqttc as the client.
-#![allow(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
-
-use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use hub::{Hub, HubConfig};
-use protocol::connection_string::{DeviceConnectionString, DeviceCredential};
-use protocol::id::DeviceId;
+use protocol::connection_string::DeviceCredential;
 use protocol::sas;
-use protocol::user_name::{API_VERSION, UserName};
 use rumqttc::tokio_rustls::rustls;
-use rumqttc::{
-    AsyncClient, ConnectReturnCode, ConnectionError, Event, EventLoop, MqttOptions, Packet, QoS,
-    TlsConfiguration, Transport,
-};
+use rumqttc::{ConnectReturnCode, MqttOptions, Packet, QoS, TlsConfiguration};
 use tokio::time::timeout;
 
-const PATIENCE: Duration = Duration::from_secs(20);
-
-fn id() -> DeviceId {
-    "d1".parse().unwrap()
-}
-
-async fn hub() -> Hub {
-    Hub::start(HubConfig { token_grace: Duration::ZERO, ..HubConfig::default() }).await.unwrap()
-}
-
-fn now() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs()
-}
-
-fn trusting(ca_pem: &str) -> TlsConfiguration {
-    use rustls::pki_types::CertificateDer;
-    use rustls::pki_types::pem::PemObject as _;
-    let mut roots = rustls::RootCertStore::empty();
-    roots.add(CertificateDer::from_pem_slice(ca_pem.as_bytes()).unwrap()).unwrap();
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let config = rustls::ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .unwrap()
-        .with_root_certificates(roots)
-        .with_no_client_auth();
-    TlsConfiguration::Rustls(Arc::new(config))
-}
-
-/// A device as the tests describe it.
-struct Device {
-    options: MqttOptions,
-}
-
-impl Device {
-    fn of(hub: &Hub, identity: &DeviceConnectionString) -> Device {
-        let DeviceCredential::Key(key) = &identity.credential else { panic!("no key") };
-        let mut options = MqttOptions::new(identity.device.as_str(), "localhost", hub.mqtt_port());
-        options.set_transport(Transport::Tls(trusting(hub.ca_pem())));
-        options.set_clean_session(false).set_keep_alive(Duration::from_secs(60));
-        let user = UserName {
-            host: identity.host.clone(),
-            device: identity.device.clone(),
-            module: None,
-            api_version: API_VERSION.to_owned(),
-            client_type: None,
-            model_id: None,
-        };
-        let token = sas::sign(&identity.resource(), None, key, now() + 3600);
-        options.set_credentials(user.to_string(), token.to_string());
-        Device { options }
-    }
-
-    async fn connect(&self) -> Result<(AsyncClient, EventLoop, bool), ConnectReturnCode> {
-        let (client, mut events) = AsyncClient::new(self.options.clone(), 100);
-        loop {
-            match timeout(PATIENCE, events.poll()).await.unwrap() {
-                Ok(Event::Incoming(Packet::ConnAck(ack))) => {
-                    return Ok((client, events, ack.session_present));
-                }
-                Ok(_) => {}
-                Err(ConnectionError::ConnectionRefused(code)) => return Err(code),
-                Err(other) => panic!("{other}"),
-            }
-        }
-    }
-}
-
-/// The next packet that `wanted` takes.
-async fn next<T>(events: &mut EventLoop, wanted: impl Fn(Packet) -> Option<T>) -> T {
-    loop {
-        if let Event::Incoming(packet) = timeout(PATIENCE, events.poll()).await.unwrap().unwrap()
-            && let Some(found) = wanted(packet)
-        {
-            return found;
-        }
-    }
-}
-
-async fn subscribe(client: &AsyncClient, events: &mut EventLoop, filter: &str) {
-    client.subscribe(filter, QoS::AtMostOnce).await.unwrap();
-    next(events, |packet| matches!(packet, Packet::SubAck(_)).then_some(())).await;
-}
-
-fn published(packet: Packet) -> Option<(String, String)> {
-    match packet {
-        Packet::Publish(publish) => {
-            Some((publish.topic, String::from_utf8(publish.payload.to_vec()).unwrap()))
-        }
-        _ => None,
-    }
-}
-
-/// Reads on until the connection is gone.
-async fn gone(events: &mut EventLoop) -> ConnectionError {
-    loop {
-        if let Err(error) = timeout(PATIENCE, events.poll()).await.unwrap() {
-            return error;
-        }
-    }
-}
+use super::client::{Device, PATIENCE, gone, hub, id, next, now, published, subscribe, trusting};
 
 #[tokio::test]
 async fn only_a_known_device_with_a_good_token_comes_in() {

@@ -1,0 +1,158 @@
+//! A device and a service as the tests describe them.
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use hub::{Hub, HubConfig};
+use protocol::connection_string::{DeviceConnectionString, DeviceCredential};
+use protocol::id::DeviceId;
+use protocol::sas;
+use protocol::user_name::{API_VERSION, UserName};
+use rumqttc::tokio_rustls::rustls;
+use rumqttc::{
+    AsyncClient, ConnectReturnCode, ConnectionError, Event, EventLoop, MqttOptions, Packet, QoS,
+    TlsConfiguration, Transport,
+};
+use rustls::pki_types::ServerName;
+use serde_json::Value;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+use tokio_rustls::TlsConnector;
+
+pub(super) const PATIENCE: Duration = Duration::from_secs(20);
+
+pub(super) fn id() -> DeviceId {
+    "d1".parse().unwrap()
+}
+
+pub(super) async fn hub() -> Hub {
+    Hub::start(HubConfig { token_grace: Duration::ZERO, ..HubConfig::default() }).await.unwrap()
+}
+
+pub(super) fn now() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs()
+}
+
+pub(super) fn trusting(ca_pem: &str) -> TlsConfiguration {
+    use rustls::pki_types::CertificateDer;
+    use rustls::pki_types::pem::PemObject as _;
+    let mut roots = rustls::RootCertStore::empty();
+    roots.add(CertificateDer::from_pem_slice(ca_pem.as_bytes()).unwrap()).unwrap();
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let config = rustls::ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    TlsConfiguration::Rustls(Arc::new(config))
+}
+
+/// A device as the tests describe it.
+pub(super) struct Device {
+    pub(super) options: MqttOptions,
+}
+
+impl Device {
+    pub(super) fn of(hub: &Hub, identity: &DeviceConnectionString) -> Device {
+        let DeviceCredential::Key(key) = &identity.credential else { panic!("no key") };
+        let mut options = MqttOptions::new(identity.device.as_str(), "localhost", hub.mqtt_port());
+        options.set_transport(Transport::Tls(trusting(hub.ca_pem())));
+        options.set_clean_session(false).set_keep_alive(Duration::from_secs(60));
+        let user = UserName {
+            host: identity.host.clone(),
+            device: identity.device.clone(),
+            module: None,
+            api_version: API_VERSION.to_owned(),
+            client_type: None,
+            model_id: None,
+        };
+        let token = sas::sign(&identity.resource(), None, key, now() + 3600);
+        options.set_credentials(user.to_string(), token.to_string());
+        Device { options }
+    }
+
+    pub(super) async fn connect(
+        &self,
+    ) -> Result<(AsyncClient, EventLoop, bool), ConnectReturnCode> {
+        let (client, mut events) = AsyncClient::new(self.options.clone(), 100);
+        loop {
+            match timeout(PATIENCE, events.poll()).await.unwrap() {
+                Ok(Event::Incoming(Packet::ConnAck(ack))) => {
+                    return Ok((client, events, ack.session_present));
+                }
+                Ok(_) => {}
+                Err(ConnectionError::ConnectionRefused(code)) => return Err(code),
+                Err(other) => panic!("{other}"),
+            }
+        }
+    }
+}
+
+/// The next packet that `wanted` takes.
+pub(super) async fn next<T>(events: &mut EventLoop, wanted: impl Fn(Packet) -> Option<T>) -> T {
+    loop {
+        if let Event::Incoming(packet) = timeout(PATIENCE, events.poll()).await.unwrap().unwrap()
+            && let Some(found) = wanted(packet)
+        {
+            return found;
+        }
+    }
+}
+
+pub(super) async fn subscribe(client: &AsyncClient, events: &mut EventLoop, filter: &str) {
+    client.subscribe(filter, QoS::AtMostOnce).await.unwrap();
+    next(events, |packet| matches!(packet, Packet::SubAck(_)).then_some(())).await;
+}
+
+pub(super) fn published(packet: Packet) -> Option<(String, String)> {
+    match packet {
+        Packet::Publish(publish) => {
+            Some((publish.topic, String::from_utf8(publish.payload.to_vec()).unwrap()))
+        }
+        _ => None,
+    }
+}
+
+/// Reads on until the connection is gone.
+pub(super) async fn gone(events: &mut EventLoop) -> ConnectionError {
+    loop {
+        if let Err(error) = timeout(PATIENCE, events.poll()).await.unwrap() {
+            return error;
+        }
+    }
+}
+
+/// One request to the REST API as the owner of the hub: status and body.
+pub(super) async fn ask(hub: &Hub, method: &str, path: &str, body: &Value) -> (u16, Value) {
+    let owner = hub.service_connection_string();
+    let resource = owner.host.name();
+    let token = sas::sign(resource, Some(&owner.policy), &owner.key, now() + 60);
+    ask_with(hub, method, path, body, &token.to_string()).await
+}
+
+/// The same with whatever token.
+pub(super) async fn ask_with(
+    hub: &Hub,
+    method: &str,
+    path: &str,
+    body: &Value,
+    token: &str,
+) -> (u16, Value) {
+    let TlsConfiguration::Rustls(config) = trusting(hub.ca_pem()) else { panic!("rustls") };
+    let tcp = TcpStream::connect(("127.0.0.1", hub.https_port())).await.unwrap();
+    let name = ServerName::try_from("localhost").unwrap();
+    let mut stream = TlsConnector::from(config).connect(name, tcp).await.unwrap();
+    let body = body.to_string();
+    let request = format!(
+        "{method} {path}?api-version=2021-04-12 HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\
+         Authorization: {token}\r\nContent-Length: {}\r\n\r\n{body}",
+        body.len()
+    );
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut text = String::new();
+    timeout(PATIENCE, stream.read_to_string(&mut text)).await.unwrap().unwrap();
+    let status = text.split(' ').nth(1).unwrap().parse().unwrap();
+    let (_, body) = text.split_once("\r\n\r\n").unwrap();
+    (status, serde_json::from_str(body).unwrap_or_default())
+}

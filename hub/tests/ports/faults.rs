@@ -1,0 +1,323 @@
+//! A hub that misbehaves as it is told, seen from a device and a service.
+
+use std::time::Duration;
+
+use hub::{Effect, Fault, Forget, Hub, Refused, Step};
+use protocol::sas;
+use rumqttc::{AsyncClient, ConnectReturnCode, Event, EventLoop, Packet, QoS};
+use serde_json::{Value, json};
+use tokio::time::timeout;
+
+use super::client::{
+    Device, PATIENCE, ask, ask_with, gone, hub, id, next, now, published, subscribe,
+};
+
+const METHODS: &str = "$iothub/methods/POST/#";
+const TWIN: &str = "$iothub/twin/res/#";
+const REPORT: &str = "$iothub/twin/PATCH/properties/reported/?$rid=1";
+
+/// A device that is subscribed to methods and answers about its twin.
+async fn subscribed(hub: &Hub) -> (Device, AsyncClient, EventLoop) {
+    let device = Device::of(hub, &hub.create_device(&id()).unwrap());
+    let (client, mut events, _) = device.connect().await.unwrap();
+    subscribe(&client, &mut events, METHODS).await;
+    subscribe(&client, &mut events, TWIN).await;
+    (device, client, events)
+}
+
+fn set(hub: &Hub, step: Step, effect: Effect) {
+    hub.faults().set(Fault::new(step, effect).of(&id())).unwrap();
+}
+
+/// Calls a method that nobody may answer.
+fn call(hub: &Hub) -> impl Future<Output = (u16, Value)> {
+    let body = json!({"methodName": "m", "payload": 1, "responseTimeoutInSeconds": 300});
+    async move { ask(hub, "POST", "/twins/d1/methods", &body).await }
+}
+
+#[tokio::test]
+async fn a_connect_is_refused_with_each_code_and_then_taken() {
+    let hub = hub().await;
+    let device = Device::of(&hub, &hub.create_device(&id()).unwrap());
+    for (refused, code) in [
+        (Refused::Protocol, ConnectReturnCode::RefusedProtocolVersion),
+        (Refused::ClientId, ConnectReturnCode::BadClientId),
+        (Refused::Unavailable, ConnectReturnCode::ServiceUnavailable),
+        (Refused::Password, ConnectReturnCode::BadUserNamePassword),
+        (Refused::NotAuthorized, ConnectReturnCode::NotAuthorized),
+    ] {
+        set(&hub, Step::Connect, Effect::Refuse(refused));
+        assert_eq!(device.connect().await.err(), Some(code));
+    }
+    assert!(device.connect().await.is_ok());
+    assert_eq!(hub.faults().happened(), 5);
+}
+
+#[tokio::test]
+async fn the_connection_drops_before_or_after_a_suback() {
+    let hub = hub().await;
+    let device = Device::of(&hub, &hub.create_device(&id()).unwrap());
+    for (effect, arrives) in [(Effect::DropBefore, false), (Effect::DropAfter, true)] {
+        let (client, mut events, _) = device.connect().await.unwrap();
+        set(&hub, Step::Subscribe, effect);
+        client.subscribe(METHODS, QoS::AtMostOnce).await.unwrap();
+        assert_eq!(came(&mut events, |packet| matches!(packet, Packet::SubAck(_))).await, arrives);
+    }
+}
+
+#[tokio::test]
+async fn the_connection_drops_before_or_after_a_puback() {
+    let hub = hub().await;
+    let device = Device::of(&hub, &hub.create_device(&id()).unwrap());
+    let mut telemetry = hub.telemetry();
+    for (effect, arrives) in [(Effect::DropBefore, false), (Effect::DropAfter, true)] {
+        let (client, mut events, _) = device.connect().await.unwrap();
+        set(&hub, Step::Acknowledge, effect);
+        client.publish("devices/d1/messages/events/", QoS::AtLeastOnce, false, "x").await.unwrap();
+        assert_eq!(came(&mut events, |packet| matches!(packet, Packet::PubAck(_))).await, arrives);
+        // Either way the hub has the message.
+        assert_eq!(&telemetry.recv().await.unwrap().body[..], b"x");
+    }
+}
+
+#[tokio::test]
+async fn a_report_is_kept_although_its_answer_is_lost() {
+    let hub = hub().await;
+    let (_, client, mut events) = subscribed(&hub).await;
+    set(&hub, Step::TwinReport, Effect::Lose);
+    client.publish(REPORT, QoS::AtMostOnce, false, r#"{"a":1}"#).await.unwrap();
+    client.publish("$iothub/twin/GET/?$rid=2", QoS::AtMostOnce, false, "").await.unwrap();
+
+    let (topic, body) = next(&mut events, published).await;
+
+    assert_eq!(topic, "$iothub/twin/res/200/?$rid=2");
+    assert!(body.contains(r#""a":1"#), "{body}");
+}
+
+#[tokio::test]
+async fn a_throttled_twin_is_429_and_nothing_is_kept() {
+    let hub = hub().await;
+    let (_, client, mut events) = subscribed(&hub).await;
+    set(&hub, Step::TwinReport, Effect::Throttle);
+    for status in ["429/?$rid=1", "204/?$rid=1&$version=2"] {
+        client.publish(REPORT, QoS::AtMostOnce, false, r#"{"a":1}"#).await.unwrap();
+        let (topic, _) = next(&mut events, published).await;
+        assert_eq!(topic, format!("$iothub/twin/res/{status}"));
+    }
+}
+
+#[tokio::test]
+async fn a_method_comes_twice_or_late_or_with_the_end_of_the_connection() {
+    let hub = hub().await;
+    let (device, _client, mut events) = subscribed(&hub).await;
+
+    set(&hub, Step::Method, Effect::Duplicate);
+    let twice = async { (next(&mut events, published).await, next(&mut events, published).await) };
+    let (first, second) = until(call(&hub), twice).await;
+    assert_eq!(first, second);
+
+    set(&hub, Step::Method, Effect::Delay(Duration::from_millis(50)));
+    until(call(&hub), next(&mut events, published)).await;
+
+    set(&hub, Step::Method, Effect::DropAfter);
+    let is_method = |packet: &Packet| matches!(packet, Packet::Publish(_));
+    assert!(until(call(&hub), came(&mut events, is_method)).await);
+
+    let (_client, mut events, _) = device.connect().await.unwrap();
+    set(&hub, Step::Method, Effect::DropBefore);
+    assert!(!until(call(&hub), came(&mut events, is_method)).await);
+}
+
+#[tokio::test]
+async fn methods_overtake_one_that_is_held_back() {
+    let hub = hub().await;
+    let (_, _client, mut events) = subscribed(&hub).await;
+    set(&hub, Step::Method, Effect::Reorder(Duration::from_millis(300)));
+    let rids = async {
+        hub.faults().until_happened(1).await;
+        let second = until(call(&hub), next(&mut events, published)).await;
+        (second, next(&mut events, published).await)
+    };
+
+    let ((second, _), (first, _)) = Box::pin(until(call(&hub), rids)).await;
+
+    let rid = |topic: &str| topic.rsplit('=').next().unwrap().parse::<u64>().unwrap();
+    assert!(rid(&first) < rid(&second), "{first} {second}");
+}
+
+#[tokio::test]
+async fn an_answer_that_is_lost_is_acknowledged_and_never_reaches_its_caller() {
+    let hub = hub().await;
+    let (_, client, mut events) = subscribed(&hub).await;
+    set(&hub, Step::Answer, Effect::Lose);
+    let body = json!({"methodName": "m", "responseTimeoutInSeconds": 5});
+    let calling = ask(&hub, "POST", "/twins/d1/methods", &body);
+    let answering = async {
+        let (topic, _) = next(&mut events, published).await;
+        let rid = topic.rsplit('=').next().unwrap();
+        let answer = format!("$iothub/methods/res/200/?$rid={rid}");
+        client.publish(answer, QoS::AtLeastOnce, false, "{}").await.unwrap();
+        next(&mut events, |packet| matches!(packet, Packet::PubAck(_)).then_some(())).await;
+    };
+
+    let ((status, _), ()) = tokio::join!(calling, answering);
+
+    assert_eq!(status, 504);
+}
+
+#[tokio::test]
+async fn a_half_open_connection_says_nothing_and_is_not_closed() {
+    let hub = hub().await;
+    let (_, client, mut events) = subscribed(&hub).await;
+    assert!(hub.silence_connection(&id(), Duration::from_secs(2)));
+    client.publish(REPORT, QoS::AtLeastOnce, false, r#"{"a":1}"#).await.unwrap();
+
+    let heard = came(&mut events, |packet| !matches!(packet, Packet::PingResp));
+
+    assert!(!heard.await, "it ends in the end, without a word before");
+    let (_, twin) = ask(&hub, "GET", "/twins/d1", &json!(null)).await;
+    assert_eq!(twin["properties"]["reported"].get("a"), None);
+}
+
+#[tokio::test]
+async fn an_expired_token_is_refused_until_there_is_a_newer_one() {
+    let hub = hub().await;
+    let (device, _client, mut events) = subscribed(&hub).await;
+    assert!(hub.expire_token(&id()));
+    gone(&mut events).await;
+    assert_eq!(device.connect().await.err(), Some(ConnectReturnCode::NotAuthorized));
+
+    let identity = hub.create_device(&id()).unwrap();
+    let mut renewed = Device::of(&hub, &identity);
+    let protocol::connection_string::DeviceCredential::Key(key) = &identity.credential else {
+        panic!("no key")
+    };
+    let token = sas::sign(&identity.resource(), None, key, now() + 7200).to_string();
+    let user = renewed.options.credentials().unwrap().username;
+    renewed.options.set_credentials(user, token);
+    assert!(renewed.connect().await.is_ok());
+    assert!(device.connect().await.is_ok(), "a newer token ends the fault");
+}
+
+#[tokio::test]
+async fn a_restart_keeps_or_forgets_as_it_is_told() {
+    let hub = hub().await;
+    for (forget, sessions_kept, twins_kept) in [
+        (Forget::Nothing, true, true),
+        (Forget::Sessions, false, true),
+        (Forget::Twins, false, false),
+    ] {
+        let (device, client, mut events) = subscribed(&hub).await;
+        client.publish(REPORT, QoS::AtMostOnce, false, r#"{"a":1}"#).await.unwrap();
+        next(&mut events, published).await;
+        hub.restart(Duration::ZERO, forget).unwrap();
+        gone(&mut events).await;
+
+        let (.., present) = device.connect().await.unwrap();
+        assert_eq!(present, sessions_kept, "{forget:?}");
+        let (_, twin) = ask(&hub, "GET", "/twins/d1", &json!(null)).await;
+        assert_eq!(twin["properties"]["reported"]["a"] == 1, twins_kept, "{forget:?}");
+    }
+}
+
+#[tokio::test]
+async fn the_vendors_own_fault_messages_end_the_connection_before_their_puback() {
+    let hub = hub().await;
+    let device = Device::of(&hub, &hub.create_device(&id()).unwrap());
+    let mut telemetry = hub.telemetry();
+    for (operation, seconds, refused) in [
+        ("KillTcp", 0, None),
+        ("ShutDownMqtt", 5, None),
+        ("InvokeThrottling", 1, Some(ConnectReturnCode::ServiceUnavailable)),
+        ("InvokeAuthError", 1, Some(ConnectReturnCode::NotAuthorized)),
+    ] {
+        let (client, mut events, _) = device.connect().await.unwrap();
+        let topic = format!(
+            "devices/d1/messages/events/AzIoTHub_FaultOperationType={operation}&\
+             AzIoTHub_FaultOperationCloseReason=boom&AzIoTHub_FaultOperationDelayInSecs=0&\
+             AzIoTHub_FaultOperationDurationInSecs={seconds}"
+        );
+        client.publish(&topic, QoS::AtLeastOnce, false, "x").await.unwrap();
+        assert!(!came(&mut events, |packet| matches!(packet, Packet::PubAck(_))).await);
+
+        if let Some(code) = refused {
+            assert_eq!(device.connect().await.err(), Some(code), "{operation}");
+        }
+        hub.faults().clear();
+    }
+    telemetry.try_recv().expect_err("a fault message is no telemetry");
+}
+
+#[tokio::test]
+async fn the_control_endpoint_sets_lists_and_clears_faults_for_the_owner_alone() {
+    let hub = hub().await;
+    let fault = json!({"step": "method", "effect": "delay", "ms": 5, "device": "d1", "times": 3});
+    assert_eq!(ask(&hub, "POST", "/$faults", &fault).await.0, 204);
+    let (_, list) = ask(&hub, "GET", "/$faults", &json!(null)).await;
+    let listed = json!({"step": "method", "effect": "delay", "ms": 5, "device": "d1", "after": 0,
+        "times": 3, "lasting_ms": 60_000});
+    assert_eq!(list, json!({"waiting": [listed], "happened": 0}));
+    assert_eq!(ask(&hub, "DELETE", "/$faults", &json!(null)).await.0, 204);
+    assert!(hub.faults().waiting().is_empty());
+
+    for (wrong, why) in [
+        (json!({"effect": "delay"}), "`step` is missing"),
+        (json!({"step": "connect", "effect": "duplicate"}), "cannot happen"),
+        (json!({"step": "connect", "effect": "refuse"}), "`code` is a CONNACK code"),
+        (json!({"step": "method", "effect": "lose", "times": 0}), "happens no times"),
+        (json!({"step": "method", "effect": "lose", "wat": 1}), "unknown field"),
+    ] {
+        let (status, body) = ask(&hub, "POST", "/$faults", &wrong).await;
+        assert_eq!(status, 400);
+        assert!(body.to_string().contains(why), "{body}");
+    }
+
+    let service = hub.service_connection_string();
+    let token = sas::sign(service.host.name(), Some("service"), &service.key, now() + 60);
+    let (status, _) = ask_with(&hub, "POST", "/$faults", &fault, &token.to_string()).await;
+    assert_eq!(status, 401);
+}
+
+#[tokio::test]
+async fn a_request_is_throttled_and_what_is_told_at_once_happens_at_once() {
+    let hub = hub().await;
+    let (device, _client, mut events) = subscribed(&hub).await;
+    hub.faults().set(Fault::new(Step::Request, Effect::Throttle)).unwrap();
+    assert_eq!(ask(&hub, "GET", "/twins/d1", &json!(null)).await.0, 429);
+    assert_eq!(ask(&hub, "GET", "/twins/d1", &json!(null)).await.0, 200);
+
+    let drop = json!({"effect": "drop", "device": "d1"});
+    assert_eq!(ask(&hub, "POST", "/$faults", &drop).await.0, 204);
+    gone(&mut events).await;
+    assert_eq!(ask(&hub, "POST", "/$faults", &drop).await.0, 404);
+
+    let (_client, mut events, _) = device.connect().await.unwrap();
+    let restart = json!({"effect": "restart", "ms": 0, "forget": "sessions"});
+    assert_eq!(ask(&hub, "POST", "/$faults", &restart).await.0, 204);
+    gone(&mut events).await;
+}
+
+/// Whether such a packet came before the connection ended.
+async fn came(events: &mut EventLoop, wanted: impl Fn(&Packet) -> bool) -> bool {
+    loop {
+        match timeout(PATIENCE, events.poll()).await.unwrap() {
+            Ok(Event::Incoming(packet)) if wanted(&packet) => return true,
+            Ok(_) => {}
+            // What was read together with the end is still here.
+            Err(_) => {
+                let mut left = events.state.events.drain(..);
+                return left
+                    .any(|event| matches!(event, Event::Incoming(packet) if wanted(&packet)));
+            }
+        }
+    }
+}
+
+/// What `seen` gives, while `call` runs; its end is not waited for.
+async fn until<T>(call: impl Future<Output = (u16, Value)>, seen: impl Future<Output = T>) -> T {
+    tokio::select! {
+        biased;
+        seen = seen => seen,
+        ended = call => panic!("the call ended: {ended:?}"),
+    }
+}
