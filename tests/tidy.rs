@@ -181,10 +181,12 @@ fn every_file_says_what_it_is() {
 fn behaviour_is_spelled_the_british_way() {
     // Put together here, so that this file does not break its own rule.
     let american = ["behav", "ior"].concat();
+    let tokio = ["missedtick", &american].concat();
     let mut breaks = Vec::new();
     for source in sources() {
         for (index, line) in source.text.lines().enumerate() {
-            if line.to_lowercase().contains(&american) {
+            // tokio has one name of its own that is spelled so.
+            if line.to_lowercase().replace("_", "").replace(&tokio, "").contains(&american) {
                 breaks.push(format!("{}:{}: {american}", source.path, index + 1));
             }
         }

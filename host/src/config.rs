@@ -228,7 +228,7 @@ fn hub(section: file::Hub, directory: &Path) -> Result<HubSection, ConfigError> 
     let second = Duration::from_secs(1);
     let day = 24 * 3600 * second;
     let keep_alive =
-        within("hub.keep_alive", section.keep_alive, 60 * second, second, MAX_KEEP_ALIVE)?;
+        within("hub.keep_alive", section.keep_alive, 60 * second, 2 * second, MAX_KEEP_ALIVE)?;
     let token_lifetime =
         within("hub.token_lifetime", section.token_lifetime, 3600 * second, second, 365 * day)?;
     Ok(HubSection {

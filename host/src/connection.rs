@@ -17,14 +17,16 @@ use protocol::twin::DesiredPatch;
 use rumqttc::{AsyncClient, QoS};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
+use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 
-use driver::Driver;
+use driver::{Driver, Links};
 pub(crate) use options::{Dial, OptionsError, tls};
 
 mod driver;
 mod failure;
 mod options;
+mod rivals;
 
 /// Packets that wait to be sent; more make their senders wait.
 const OUTBOX_PACKETS: usize = 256;
@@ -58,6 +60,10 @@ pub(crate) struct Method {
     pub(crate) payload: Bytes,
     /// MQTT says that it may have been delivered before.
     pub(crate) redelivered: bool,
+    /// The number of the connection that it came on.
+    pub(crate) connection: u64,
+    /// When it came.
+    pub(crate) arrived: Instant,
 }
 
 /// One end of the link to the hub, for the device's loop.
@@ -73,6 +79,8 @@ pub(crate) struct Connection {
 pub(crate) struct Outbox {
     client: AsyncClient,
     under_way: Arc<watch::Sender<usize>>,
+    /// Whether there is a connection, or the host has closed it for good.
+    online: watch::Receiver<bool>,
 }
 
 /// Held while an answer is being made: a token is not renewed meanwhile, if
@@ -86,15 +94,19 @@ impl Connection {
         let (to_device, incoming) = mpsc::channel(INBOX_EVENTS);
         let under_way = Arc::new(watch::Sender::new(0));
         let closing = CancellationToken::new();
+        let (say_online, online) = watch::channel(false);
         let driver = Driver::new(
             dial,
             event_loop,
             client.clone(),
-            to_device,
-            under_way.subscribe(),
-            closing.clone(),
+            Links {
+                to_device,
+                online: say_online,
+                under_way: under_way.subscribe(),
+                closing: closing.clone(),
+            },
         );
-        let outbox = Outbox { client, under_way };
+        let outbox = Outbox { client, under_way, online };
         Connection { incoming, outbox, closing, driver: tokio::spawn(driver.run()) }
     }
 
@@ -117,7 +129,18 @@ impl Connection {
 }
 
 impl Outbox {
-    /// Sends an answer or a message, which the hub acknowledges. Waits while
+    /// Sends the answer to a method that came at `arrived`, when there is a
+    /// connection; says whether there was one before nobody waits any more.
+    pub(crate) async fn answer(&self, topic: &DeviceTopic, body: Bytes, arrived: Instant) -> bool {
+        let mut online = self.online.clone();
+        let sent = timeout_at(arrived + LONGEST_WAIT, async {
+            // After the end there is none any more.
+            online.wait_for(|online| *online).await.is_ok() && self.publish(topic, body).await
+        });
+        sent.await.unwrap_or(false)
+    }
+
+    /// Sends a message, which the hub acknowledges. Waits while
     /// there is no room, as when there is no connection; says whether it was
     /// taken before nobody waits for it any more.
     pub(crate) async fn publish(&self, topic: &DeviceTopic, body: Bytes) -> bool {
@@ -140,5 +163,49 @@ impl Outbox {
 impl Drop for UnderWay {
     fn drop(&mut self) {
         self.0.send_modify(|count| *count -= 1);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// An outbox whose connection is told of by the sender; the event loop takes
+    /// what is sent.
+    fn outbox() -> (Outbox, watch::Sender<bool>, rumqttc::EventLoop) {
+        let (client, event_loop) =
+            AsyncClient::new(rumqttc::MqttOptions::new("d1", "localhost", 1), OUTBOX_PACKETS);
+        let (say_online, online) = watch::channel(false);
+        (Outbox { client, under_way: Arc::default(), online }, say_online, event_loop)
+    }
+
+    fn answer() -> DeviceTopic {
+        DeviceTopic::MethodAnswer { status: 200, rid: "1".parse().unwrap() }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_answer_waits_for_the_connection_as_long_as_somebody_waits_for_it() {
+        let (outbox, say_online, _event_loop) = outbox();
+        let arrived = Instant::now();
+        let back = async {
+            tokio::time::sleep(LONGEST_WAIT - Duration::from_secs(1)).await;
+            say_online.send_replace(true);
+        };
+        let topic = answer();
+        let (sent, ()) = tokio::join!(outbox.answer(&topic, Bytes::new(), arrived), back);
+        assert!(sent);
+
+        say_online.send_replace(false);
+        assert!(!outbox.answer(&topic, Bytes::new(), Instant::now()).await);
+        assert!(arrived.elapsed() > LONGEST_WAIT);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_answer_without_a_connection_to_come_is_given_up() {
+        let (outbox, say_online, _event_loop) = outbox();
+        drop(say_online);
+        let begun = Instant::now();
+        assert!(!outbox.answer(&answer(), Bytes::new(), begun).await);
+        assert_eq!(begun.elapsed(), Duration::ZERO);
     }
 }

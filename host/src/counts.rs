@@ -14,6 +14,7 @@ pub(crate) struct Counts {
     connects: AtomicU64,
     answered: AtomicU64,
     failed: AtomicU64,
+    late: AtomicU64,
 }
 
 /// A device that is connected, for as long as this is held.
@@ -34,6 +35,12 @@ impl Counts {
         if status >= 400 {
             self.failed.fetch_add(1, Relaxed);
         }
+    }
+
+    /// An answer had no connection to leave by while somebody waited for it.
+    /// Gives how many there were.
+    pub(crate) fn late(&self) -> u64 {
+        self.late.fetch_add(1, Relaxed) + 1
     }
 
     /// Devices that are connected now, and the most that were at once.

@@ -8,7 +8,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use protocol::id::{DeviceId, RequestId};
+use protocol::id::DeviceId;
 use protocol::topic::DeviceTopic;
 use tokio::time::{Instant, sleep_until};
 use tokio_util::task::TaskTracker;
@@ -16,12 +16,10 @@ use tracing::{debug, info, warn};
 
 use crate::connection::{Connection, Incoming, Method, Outbox};
 use crate::counts::Counts;
+use crate::deliveries::Deliveries;
 use crate::router::Router;
 use crate::telemetry::Telemetry;
 use crate::twin::{Request, Twin};
-
-/// Request ids that are remembered, to know a redelivered method again.
-const REMEMBERED: usize = 1024;
 
 /// How often the end of a drain is looked for.
 const DRAIN_TICK: Duration = Duration::from_millis(20);
@@ -61,7 +59,7 @@ impl Device {
     pub(crate) async fn run(mut self, stop: impl Future<Output = ()>) {
         let mut stop = std::pin::pin!(stop);
         let calls = TaskTracker::new();
-        let mut answered = Recent::default();
+        let mut deliveries = Deliveries::default();
         let mut drain: Option<Drain> = None;
         let mut online = None;
         loop {
@@ -85,12 +83,11 @@ impl Device {
                     self.twin.lost();
                 }
                 Event::Incoming(Incoming::Method(method)) => {
-                    // MQTT redelivers what it is not sure of; a hub that was
-                    // restarted may use an id again, but for a new delivery.
-                    if answered.put(&method.rid) && method.redelivered {
-                        debug!(rid = %method.rid, "redelivered method ignored");
-                    } else {
+                    let Method { rid, connection, redelivered, .. } = &method;
+                    if deliveries.is_first(rid, *connection, *redelivered) {
                         self.call(&calls, method);
+                    } else {
+                        debug!(%rid, "method delivered again: ignored");
                     }
                 }
                 Event::Incoming(Incoming::TwinAnswer { status, rid, version, body }) => {
@@ -132,7 +129,7 @@ impl Device {
 
     /// Answers a method in a task of its own.
     fn call(&self, calls: &TaskTracker, method: Method) {
-        let Method { name, rid, payload, .. } = method;
+        let Method { name, rid, payload, arrived, .. } = method;
         let router = Arc::clone(&self.router);
         let outbox: Outbox = self.connection.outbox();
         let under_way = outbox.under_way();
@@ -141,8 +138,9 @@ impl Device {
             let answer = router.answer(&name, &payload).await;
             counts.answered(answer.status);
             let topic = DeviceTopic::MethodAnswer { status: answer.status, rid };
-            if !outbox.publish(&topic, answer.body.into()).await {
-                warn!(method = %name, %topic, "answer dropped: no connection for too long");
+            if !outbox.answer(&topic, answer.body.into(), arrived).await {
+                let (late, waited) = (counts.late(), arrived.elapsed());
+                warn!(method = %name, %topic, ?waited, late, "answer too late: there was no connection");
             }
             drop(under_way);
         });
@@ -156,38 +154,5 @@ impl Device {
                 break;
             }
         }
-    }
-}
-
-/// The last request ids, oldest first.
-#[derive(Default)]
-struct Recent(std::collections::VecDeque<RequestId>);
-
-impl Recent {
-    /// Says whether it was there already.
-    fn put(&mut self, rid: &RequestId) -> bool {
-        if self.0.contains(rid) {
-            return true;
-        }
-        if self.0.len() == REMEMBERED {
-            self.0.pop_front();
-        }
-        self.0.push_back(rid.clone());
-        false
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn request_ids_are_known_again_for_a_while() {
-        let mut recent = Recent::default();
-        let rid = |n: usize| -> RequestId { n.to_string().parse().unwrap() };
-        assert!(!recent.put(&rid(0)));
-        assert!(recent.put(&rid(0)));
-        (1..=REMEMBERED).for_each(|n| assert!(!recent.put(&rid(n))));
-        assert!(!recent.put(&rid(0)));
     }
 }

@@ -19,6 +19,7 @@ mod backoff;
 mod config;
 mod connection;
 mod counts;
+mod deliveries;
 mod device;
 mod plugins;
 mod reports;

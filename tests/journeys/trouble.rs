@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use hub::{Effect, Fault, Refused, Step};
 use protocol::method::MethodRequest;
 use rig::{Rig, config, set};
 use serde_json::json;
@@ -94,4 +95,51 @@ async fn a_device_whose_host_is_stopped_is_offline_to_the_caller() {
     let error = rig.service.call("echo", json!(1)).await.unwrap_err();
 
     assert_eq!((error.kind(), error.code()), (Kind::Offline, Some(404_103)));
+}
+
+#[tokio::test]
+async fn a_connection_that_went_silent_is_noticed_within_the_keep_alive_and_replaced() {
+    let rig = Rig::new().plugin("reply.wat", ()).host(set("hub.keep_alive", "2s")).start().await;
+    // Longer than the test waits: it is the host that must notice.
+    assert!(rig.hub().silence_connection(&rig.service.device, Duration::from_secs(600)));
+
+    // To the hub the device is there, so that each call waits for its answer.
+    let mut request = MethodRequest::new("echo".parse().unwrap(), json!("awake"));
+    request.response_timeout = Duration::from_secs(5);
+    let answer = loop {
+        match rig.service.client.invoke(&rig.service.device, &request).await {
+            Ok(answer) => break answer,
+            Err(error) => assert_eq!(error.kind(), Kind::TimedOut, "{error}"),
+        }
+    };
+
+    assert_eq!(answer.payload, json!("awake"));
+}
+
+#[tokio::test]
+async fn a_device_that_is_refused_comes_back_when_it_no_longer_is() {
+    let rig = Rig::new().plugin("reply.wat", ()).start().await;
+    for code in [Refused::NotAuthorized, Refused::Unavailable] {
+        let fault = Fault::new(Step::Connect, Effect::Refuse(code));
+        rig.hub().faults().set(fault).unwrap();
+        let happened = rig.hub().faults().happened();
+        assert!(rig.hub().drop_connection(&rig.service.device));
+        rig.hub().faults().until_happened(happened + 1).await;
+        rig.ready().await;
+    }
+
+    assert_eq!(rig.service.call("echo", json!(1)).await.unwrap().payload, json!(1));
+}
+
+#[tokio::test]
+async fn a_method_that_is_delivered_twice_runs_once() {
+    let rig = Rig::new().plugin("sleeps.wat", set("limits.calls_at_once", 1)).start().await;
+    let fault = Fault::new(Step::Method, Effect::Duplicate).times(5);
+    rig.hub().faults().set(fault).unwrap();
+
+    // A second run would be refused at once, and so be the first to answer.
+    for _ in 0..5 {
+        assert_eq!(rig.service.call("sleep", json!(50)).await.unwrap().status, 200);
+    }
+    assert_eq!(rig.hub().faults().happened(), 5);
 }

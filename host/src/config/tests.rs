@@ -79,7 +79,7 @@ fn a_value_that_cannot_be_meant_is_named() {
     check_refused("[hub]\nport = \"x\"\n", "line 2: invalid type: string \"x\", expected u16");
     check_refused("[host]\ngrace = \"soon\"\n", "line 2: `soon` is not a length of time");
     check_refused("[plugins.reboot\n", "line 1: ");
-    check_refused("[hub]\nkeep_alive = \"2h\"\n", "`hub.keep_alive` is 7200s, not between 1s and");
+    check_refused("[hub]\nkeep_alive = \"2h\"\n", "`hub.keep_alive` is 7200s, not between 2s and");
     check_refused("", "has no [plugins.NAME]");
     check_refused("[plugins.x]\nfile = \"x\"\n", "line 1: missing field `methods`");
     check_refused("[plugins.x]\nfile = \"x\"\nmethods = []\n", "[plugins.x]: `methods` is empty");

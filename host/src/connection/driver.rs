@@ -15,8 +15,9 @@ use tokio::time::{Instant, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, info, warn};
 
-use super::failure::Failure;
+use super::failure::{Failure, Kind};
 use super::options::Dial;
+use super::rivals::Rivals;
 use super::{Incoming, Method};
 use crate::backoff::Backoff;
 
@@ -35,17 +36,29 @@ const ANSWER_WAIT: Duration = Duration::from_secs(30);
 const GOODBYE_WAIT: Duration = Duration::from_secs(3);
 
 /// The part of a token's life after which it is renewed, and the part after
-/// which that no longer waits for answers under way.
+/// which that no longer waits for answers under way. The first is less by a
+/// random part of [`SPREAD`]: devices that came back together after an outage of
+/// the hub do not renew together for ever.
 const RENEW_AT: f64 = 0.8;
+const SPREAD: f64 = 0.1;
 const RENEW_BY: f64 = 0.95;
 
 pub(super) struct Driver {
     dial: Dial,
     event_loop: EventLoop,
     client: AsyncClient,
-    to_device: mpsc::Sender<Incoming>,
-    under_way: watch::Receiver<usize>,
-    closing: CancellationToken,
+    links: Links,
+    /// The number of the connection, from 1.
+    connection: u64,
+}
+
+/// How the driver is joined to the rest of the host.
+pub(super) struct Links {
+    pub(super) to_device: mpsc::Sender<Incoming>,
+    /// Told whether answers can be sent.
+    pub(super) online: watch::Sender<bool>,
+    pub(super) under_way: watch::Receiver<usize>,
+    pub(super) closing: CancellationToken,
 }
 
 /// How a session ended.
@@ -54,7 +67,8 @@ enum Ended {
     Closed,
     /// For a fresh token.
     Renewed,
-    Lost(Failure),
+    /// After it was signed in for so long, if it was.
+    Lost(Failure, Option<Duration>),
 }
 
 /// Where a session stands.
@@ -75,45 +89,53 @@ impl Driver {
         dial: Dial,
         mut event_loop: EventLoop,
         client: AsyncClient,
-        to_device: mpsc::Sender<Incoming>,
-        under_way: watch::Receiver<usize>,
-        closing: CancellationToken,
+        links: Links,
     ) -> Driver {
         // Nagle and delayed acknowledgements together cost 40 ms an answer.
         event_loop.network_options.set_tcp_nodelay(true);
         event_loop.network_options.set_connection_timeout(ANSWER_WAIT.as_secs());
-        Driver { dial, event_loop, client, to_device, under_way, closing }
+        Driver { dial, event_loop, client, links, connection: 0 }
     }
 
     pub(super) async fn run(mut self) {
         let mut after_loss = Backoff::new(LOST_BASE, LONGEST_WAIT);
         let mut after_refusal = Backoff::new(REFUSED_BASE, LONGEST_WAIT);
+        let mut rivals = Rivals::default();
         loop {
-            let begun = Instant::now();
-            let failure = match self.session().await {
+            let (mut failure, lasted) = match self.session().await {
                 Ended::Closed => return,
                 Ended::Renewed => continue,
-                Ended::Lost(failure) => failure,
+                Ended::Lost(failure, lasted) => (failure, lasted),
             };
-            if begun.elapsed() >= STABLE {
-                after_loss.reset();
-                after_refusal.reset();
+            if let Some(lasted) = lasted {
+                if lasted >= STABLE {
+                    after_loss.reset();
+                    after_refusal.reset();
+                }
+                if failure.kind == Kind::Closed
+                    && let Some(times) = rivals.closed(Instant::now(), lasted)
+                {
+                    failure.suspect_a_rival(times);
+                }
             }
-            let backoff = if failure.refused { &mut after_refusal } else { &mut after_loss };
+            let backoff = match failure.kind {
+                Kind::Lost | Kind::Closed => &mut after_loss,
+                Kind::Busy | Kind::Refused => &mut after_refusal,
+            };
             let wait = backoff.next();
             self.tell(&failure, wait);
             tokio::select! {
                 () = sleep(wait) => {}
-                () = self.closing.cancelled() => return,
+                () = self.links.closing.cancelled() => return,
             }
         }
     }
 
     fn tell(&self, failure: &Failure, next_try: Duration) {
         let (hub, device) = (&self.dial, &self.dial.user_name().device);
-        let Failure { what, hint, refused } = failure;
+        let Failure { what, hint, kind } = failure;
         // Only a person can change a no; the network comes back by itself.
-        if *refused {
+        if *kind == Kind::Refused {
             error!(%hub, %device, ?next_try, hint, "{what}");
         } else {
             warn!(%hub, %device, ?next_try, hint, "no connection: {what}");
@@ -125,16 +147,20 @@ impl Driver {
         let password = self.dial.password();
         let renewals = password.lifetime.map(|life| {
             let now = Instant::now();
-            (now + life.mul_f64(RENEW_AT), now + life.mul_f64(RENEW_BY))
+            // Without random bytes all are in the middle.
+            let random = f64::from(getrandom::u32().unwrap_or(u32::MAX / 2)) / f64::from(u32::MAX);
+            let part = RENEW_AT - SPREAD * random;
+            (now + life.mul_f64(part), now + life.mul_f64(RENEW_BY))
         });
         let user_name = self.dial.user_name().to_string();
         self.event_loop.mqtt_options.set_credentials(user_name, password.token.to_string());
         // rumqttc forgets what waits when the hub has no session of ours; and an
         // answer that waits must not overtake the subscriptions.
         let unsent = std::mem::take(&mut self.event_loop.pending);
+        self.connection += 1;
 
         let mut phase = Phase::Opening(Instant::now() + 2 * ANSWER_WAIT);
-        let (mut signed_in, mut connected) = (false, false);
+        let (mut signed_in, mut connected) = (None, false);
         let ended = loop {
             let event = match self.next(&mut phase, renewals.map(|(_, by)| by)).await {
                 Ok(event) => event,
@@ -143,7 +169,7 @@ impl Driver {
             match event {
                 Event::Incoming(Packet::ConnAck(ack)) => {
                     self.event_loop.pending = opening(&ack, &unsent);
-                    signed_in = true;
+                    signed_in = Some(Instant::now());
                     debug!(hub = %self.dial, session_present = ack.session_present, "signed in");
                 }
                 Event::Incoming(Packet::SubAck(ack)) => {
@@ -153,28 +179,38 @@ impl Driver {
                     phase = Phase::Open { renew_at: renewals.map(|(at, _)| at) };
                     connected = true;
                     info!(hub = %self.dial, device = %self.dial.user_name().device, "connected");
-                    pass_on(&self.to_device, Incoming::Connected).await;
+                    self.links.pass_on(Incoming::Connected).await;
+                    self.links.online.send_replace(true);
                 }
                 Event::Incoming(Packet::Publish(publish)) => {
-                    if let Some(incoming) = read(publish) {
-                        pass_on(&self.to_device, incoming).await;
-                    }
+                    self.links.take(publish, self.connection).await;
                 }
                 Event::Incoming(Packet::Disconnect) => {
                     break Some(Failure::new("hub said goodbye"));
                 }
                 Event::Outgoing(Outgoing::Disconnect) => {
-                    let closing = self.closing.is_cancelled();
+                    self.links.online.send_replace(false);
+                    let closing = self.links.closing.is_cancelled();
                     phase = Phase::Leaving { until: Instant::now() + GOODBYE_WAIT, closing };
                 }
                 _ => {}
             }
         };
-        if !signed_in {
-            self.event_loop.pending = unsent;
+        self.links.online.send_replace(false);
+        // rumqttc keeps what it has read together with the end for its next
+        // connection. What waits for an answer is taken now; the rest, such as a
+        // SUBACK, would be taken for the next hub's.
+        for event in std::mem::take(&mut self.event_loop.state.events) {
+            if let Event::Incoming(Packet::Publish(publish)) = event {
+                self.links.take(publish, self.connection).await;
+            }
+        }
+        if signed_in.is_none() {
+            let since = std::mem::replace(&mut self.event_loop.pending, unsent);
+            self.event_loop.pending.extend(since);
         }
         if connected {
-            pass_on(&self.to_device, Incoming::Lost).await;
+            self.links.pass_on(Incoming::Lost).await;
         }
         match (phase, ended) {
             (Phase::Leaving { closing: true, .. }, _) => Ended::Closed,
@@ -182,7 +218,7 @@ impl Driver {
                 info!(hub = %self.dial, "token renewed: connecting anew");
                 Ended::Renewed
             }
-            (_, Some(failure)) => Ended::Lost(failure),
+            (_, Some(failure)) => Ended::Lost(failure, signed_in.map(|since| since.elapsed())),
             (_, None) => Ended::Closed,
         }
     }
@@ -195,7 +231,11 @@ impl Driver {
         phase: &mut Phase,
         renew_by: Option<Instant>,
     ) -> Result<Event, Option<Failure>> {
-        let Driver { event_loop, client, under_way, closing, .. } = self;
+        let Driver { dial, event_loop, client, links, .. } = self;
+        let Links { under_way, closing, .. } = links;
+        // Pings and their answers are events too: as long as the hub is there and
+        // takes what it is sent, one comes at least every half of the keep-alive.
+        let deaf_at = Instant::now() + dial.keep_alive() + Duration::from_secs(1);
         let given_up = {
             // One future until it is done: dropped half-way it could lose a packet.
             let mut poll = pin!(event_loop.poll());
@@ -224,6 +264,9 @@ impl Driver {
                         *phase = leave(client, true);
                     }
                     () = idle => *phase = leave(client, false),
+                    () = sleep_until(deaf_at), if !matches!(phase, Phase::Opening(_)) => {
+                        break Some(Failure::new("the hub takes no more data"));
+                    }
                     () = sleep_until(wake.unwrap_or_else(Instant::now)), if wake.is_some() => {
                         *phase = match *phase {
                             Phase::Opening(_) => break Some(Failure::new("the hub does not answer")),
@@ -242,9 +285,17 @@ impl Driver {
     }
 }
 
-/// The device's loop always takes what comes; after it has ended, nobody does.
-async fn pass_on(to_device: &mpsc::Sender<Incoming>, incoming: Incoming) {
-    to_device.send(incoming).await.ok();
+impl Links {
+    async fn take(&self, publish: Publish, connection: u64) {
+        if let Some(incoming) = read(publish, connection) {
+            self.pass_on(incoming).await;
+        }
+    }
+
+    /// The device's loop always takes what comes; after it has ended, nobody does.
+    async fn pass_on(&self, incoming: Incoming) {
+        self.to_device.send(incoming).await.ok();
+    }
 }
 
 /// Asks for a DISCONNECT behind everything that waits to be sent.
@@ -279,12 +330,13 @@ fn refused_filter(ack: &SubAck) -> Option<Failure> {
 }
 
 /// What a packet means. Nothing that the hub sends may end the connection.
-fn read(publish: Publish) -> Option<Incoming> {
+fn read(publish: Publish, connection: u64) -> Option<Incoming> {
     let odd = |why: &dyn std::error::Error| warn!(topic = publish.topic, "message ignored: {why}");
     match publish.topic.parse() {
         Ok(HubTopic::Method { name, rid }) => {
-            let redelivered = publish.dup;
-            Some(Incoming::Method(Method { name, rid, payload: publish.payload, redelivered }))
+            let (redelivered, payload) = (publish.dup, publish.payload);
+            let arrived = Instant::now();
+            Some(Incoming::Method(Method { name, rid, payload, redelivered, connection, arrived }))
         }
         Ok(HubTopic::TwinAnswer { status, rid, version }) => {
             Some(Incoming::TwinAnswer { status, rid, version, body: publish.payload })

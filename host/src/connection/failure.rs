@@ -10,13 +10,35 @@ use trust::Distrust;
 pub(super) struct Failure {
     pub(super) what: String,
     pub(super) hint: Option<&'static str>,
+    pub(super) kind: Kind,
+}
+
+/// What a failure says of the next try.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// The network, or a hub that was not there. It may be back at once.
+    Lost,
+    /// The hub itself has closed a connection that was a good one.
+    Closed,
+    /// The hub is there and has no time.
+    Busy,
     /// The hub has said no: the next try will most likely end the same way.
-    pub(super) refused: bool,
+    Refused,
 }
 
 impl Failure {
     pub(super) fn new(what: impl Into<String>) -> Failure {
-        Failure { what: what.into(), hint: None, refused: false }
+        Failure { what: what.into(), hint: None, kind: Kind::Lost }
+    }
+
+    /// It has happened often enough to look like another client's doing.
+    pub(super) fn suspect_a_rival(&mut self, times: usize) {
+        self.what += &format!(", the {times}. time soon after it was signed in");
+        self.hint = Some(ONE_EACH);
+    }
+
+    fn closed(what: &str) -> Failure {
+        Failure { kind: Kind::Closed, ..Failure::new(what) }
     }
 
     fn hint(mut self, hint: &'static str) -> Failure {
@@ -31,6 +53,8 @@ const CHECK_ADDRESS: &str = "check HostName in the connection string, `port` und
                              network; MQTT over TLS is on port 8883";
 const CHECK_CA: &str = "set `ca_file` under [hub], or IOTHUB_CA_FILE, to the certificate that signs \
                         for this hub";
+const ONE_EACH: &str = "likely another client connects with this device's id, and the hub keeps \
+                        the newest: stop the other one, or give each a device of its own";
 const CHECK_NAME: &str =
     "HostName in the connection string must be a name of the hub's certificate";
 
@@ -49,7 +73,7 @@ impl From<&ConnectionError> for Failure {
             ConnectionError::Io(error) => io(error),
             ConnectionError::MqttState(StateError::Io(error)) => io(error),
             ConnectionError::MqttState(StateError::ConnectionAborted) => {
-                Failure::new("the hub closed the connection")
+                Failure::closed("the hub closed the connection")
             }
             ConnectionError::MqttState(StateError::AwaitPingResp) => {
                 Failure::new("no sign of life from the hub within the keep-alive")
@@ -67,14 +91,17 @@ fn refused(code: ConnectReturnCode) -> Failure {
                        or disabled"
                     .to_owned(),
                 hint: Some(CHECK_IDENTITY),
-                refused: true,
+                kind: Kind::Refused,
             };
         }
-        ConnectReturnCode::ServiceUnavailable => "the hub is not available at the moment",
+        ConnectReturnCode::ServiceUnavailable => {
+            let what = "the hub is not available at the moment".to_owned();
+            return Failure { what, hint: None, kind: Kind::Busy };
+        }
         ConnectReturnCode::BadClientId => "refused by the hub: it does not take this client id",
         _ => "refused by the hub: it does not speak MQTT 3.1.1",
     };
-    Failure { what: what.to_owned(), hint: None, refused: true }
+    Failure { what: what.to_owned(), hint: None, kind: Kind::Refused }
 }
 
 fn io(error: &io::Error) -> Failure {
@@ -84,8 +111,9 @@ fn io(error: &io::Error) -> Failure {
         }
         io::ErrorKind::ConnectionAborted
         | io::ErrorKind::ConnectionReset
-        | io::ErrorKind::BrokenPipe
-        | io::ErrorKind::UnexpectedEof => Failure::new("the connection was cut"),
+        | io::ErrorKind::BrokenPipe => Failure::new("the connection was cut"),
+        // Closed without TLS's own goodbye, which hubs do as well.
+        io::ErrorKind::UnexpectedEof => Failure::closed("the connection was cut"),
         _ => Failure::new(error.to_string()).hint(CHECK_ADDRESS),
     }
 }

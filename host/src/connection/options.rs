@@ -87,6 +87,11 @@ impl Dial {
         &self.identity
     }
 
+    /// The longest silence of a hub that is there.
+    pub(super) fn keep_alive(&self) -> Duration {
+        self.keep_alive
+    }
+
     /// Everything but the password.
     pub(super) fn mqtt_options(&self) -> MqttOptions {
         let name = self.user_name();
@@ -94,7 +99,9 @@ impl Dial {
             MqttOptions::new(name.client_id(), address(&self.identity).name(), self.port);
         options
             .set_transport(Transport::tls_with_config(TlsConfiguration::Rustls(self.tls.clone())))
-            .set_keep_alive(self.keep_alive)
+            // A ping goes out every half of it, and must be answered by the next:
+            // so a hub that is gone is noticed within the whole.
+            .set_keep_alive((self.keep_alive / 2).max(Duration::from_secs(1)))
             .set_clean_session(false)
             .set_inflight(UNACKNOWLEDGED)
             .set_max_packet_size(MAX_PACKET_BYTES, MAX_PACKET_BYTES);
