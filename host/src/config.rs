@@ -13,11 +13,11 @@
 //! Strict, since a key that is lost is a limit that is off: an unknown key is an
 //! error with its line. Paths are relative to the file. No secret stands in it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use plugin::{LimitError, Limits, PluginSettings};
+use plugin::{Capability, LimitError, Limits, PluginSettings, UnknownCapability};
 use protocol::id::{IdError, MethodName};
 use protocol::method::MAX_PAYLOAD_BYTES;
 use protocol::topic::MAX_MESSAGE_BYTES;
@@ -88,7 +88,7 @@ pub struct PluginSection {
 pub struct Settings {
     limits: Limits,
     config: BTreeMap<String, String>,
-    capabilities: std::collections::BTreeSet<String>,
+    capabilities: BTreeSet<Capability>,
 }
 
 /// Why a text is not a configuration. One line that names the key.
@@ -151,6 +151,15 @@ pub enum ConfigError {
         /// The method's name, quoted, or what `*` means.
         method: String,
     },
+    /// What cannot be granted.
+    #[error("[plugins.{plugin}]: `capabilities`")]
+    Capability {
+        /// The plugin.
+        plugin: String,
+        /// Which.
+        #[source]
+        source: UnknownCapability,
+    },
     /// A limit that cannot be meant.
     #[error("[plugins.{plugin}]: limits")]
     Limit {
@@ -211,6 +220,11 @@ impl Config {
 }
 
 impl Settings {
+    /// What was granted to the plugin.
+    pub(crate) fn capabilities(&self) -> &BTreeSet<Capability> {
+        &self.capabilities
+    }
+
     pub(crate) fn to_sandbox(&self) -> PluginSettings {
         let Settings { limits, config, capabilities } = self.clone();
         PluginSettings { limits, config, capabilities }
@@ -280,13 +294,17 @@ fn plugin(
         .map(|method| method.parse())
         .collect::<Result<_, IdError>>()
         .map_err(|source| ConfigError::Method { plugin: name.clone(), source })?;
+    let capabilities = section.capabilities.iter().map(|name| name.parse());
+    let capabilities = capabilities
+        .collect::<Result<_, UnknownCapability>>()
+        .map_err(|source| ConfigError::Capability { plugin: name.clone(), source })?;
     let limits = limits(&name, &section)?;
     let config = section.config.into_iter().map(|(key, value)| (key, text_of(value))).collect();
     Ok(PluginSection {
         file: directory.join(section.file),
         methods,
         any_method: !any.is_empty(),
-        settings: Settings { limits, config, capabilities: section.capabilities },
+        settings: Settings { limits, config, capabilities },
     })
 }
 

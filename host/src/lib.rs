@@ -21,6 +21,7 @@ mod connection;
 mod counts;
 mod deliveries;
 mod device;
+mod not_kept;
 mod plugins;
 mod reports;
 mod rids;

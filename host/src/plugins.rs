@@ -1,10 +1,10 @@
 //! Loading the plugins of a configuration, before the first connection.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 
-use plugin::{Engine, EngineError, EngineSettings, LoadError, Plugin};
-use tracing::info;
+use plugin::{Capability, Engine, EngineError, EngineSettings, LoadError, Plugin};
+use tracing::{info, warn};
 
 use crate::config::Config;
 
@@ -72,9 +72,22 @@ pub(crate) fn load(config: &Config) -> Result<BTreeMap<String, Plugin>, PluginEr
             file = %section.file.display(),
             cached,
             elapsed_ms = begun.elapsed().as_millis(),
+            granted = %names(plugin.capabilities()),
             "plugin loaded"
         );
+        let unused = section.settings.capabilities() - plugin.capabilities();
+        if !unused.is_empty() {
+            warn!(plugin = name, granted = %names(&unused), "granted, but not asked for");
+        }
         plugins.insert(name.clone(), plugin);
     }
     Ok(plugins)
+}
+
+/// For a log: `power`, or `nothing`.
+fn names(capabilities: &BTreeSet<Capability>) -> String {
+    if capabilities.is_empty() {
+        return "nothing".to_owned();
+    }
+    capabilities.iter().map(|capability| capability.name()).collect::<Vec<_>>().join(", ")
 }

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
-use plugin::{Call, CallError, Lent, Plugin};
+use plugin::{BootOutcome, Call, CallError, Lent, Plugin};
 use protocol::id::MethodName;
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
@@ -121,6 +121,8 @@ impl Router {
             id: Arc::clone(id),
             method: method.as_str(),
             payload,
+            attempt: 1,
+            boot_outcome: BootOutcome::NotWaitedFor,
             lent: Arc::clone(&self.lent),
         };
         let answer = plugin.invoke(call).await.map_err(Failure::Call)?;

@@ -11,6 +11,7 @@ use crate::config::Config;
 use crate::connection::{self, Connection, Dial};
 use crate::counts::Counts;
 use crate::device::Device;
+use crate::not_kept::NotKept;
 use crate::plugins;
 use crate::router::Router;
 use crate::start::StartError;
@@ -74,6 +75,9 @@ impl Shared {
             log: Arc::new(Log),
             twin: Arc::clone(&twin) as _,
             telemetry: Arc::clone(&telemetry) as _,
+            state: Arc::new(NotKept),
+            jobs: Arc::new(NotKept),
+            power: Arc::new(NotKept),
         };
         let router = Arc::new(Router::new(&self.config, &self.plugins, lent));
         let (grace, counts) = (self.config.host.grace, Arc::clone(&self.counts));

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use futures_util::future::BoxFuture;
 use plugin::{HostError, TelemetrySink};
 use protocol::connection_string::DeviceConnectionString;
 use protocol::properties::MessageProperties;
@@ -46,9 +47,20 @@ impl Telemetry {
 }
 
 impl TelemetrySink for Telemetry {
-    fn send(
+    fn send<'a>(
+        &'a self,
+        _plugin: &'a str,
+        body: Vec<u8>,
+        content_type: String,
+        properties: Vec<(String, String)>,
+    ) -> BoxFuture<'a, Result<(), HostError>> {
+        Box::pin(async move { self.push(body, content_type, properties) })
+    }
+}
+
+impl Telemetry {
+    fn push(
         &self,
-        _plugin: &str,
         body: Vec<u8>,
         content_type: String,
         properties: Vec<(String, String)>,

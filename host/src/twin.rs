@@ -232,8 +232,12 @@ fn message(body: &[u8]) -> String {
 }
 
 impl TwinAccess for Twin {
-    fn report(&self, _plugin: &str, patch: Map<String, Value>) -> Result<(), HostError> {
-        self.push(patch, None)
+    fn report<'a>(
+        &'a self,
+        _plugin: &'a str,
+        patch: Map<String, Value>,
+    ) -> BoxFuture<'a, Result<(), HostError>> {
+        Box::pin(async move { self.push(patch, None) })
     }
 
     fn report_and_wait<'a>(
@@ -322,7 +326,7 @@ mod tests {
     async fn a_report_shows_in_the_twin_once_the_hub_has_it() {
         let twin = twin();
         fetched(&twin, json!({"$version": 1}));
-        twin.report("p", json!({"x": 1}).as_object().unwrap().clone()).unwrap();
+        twin.report("p", json!({"x": 1}).as_object().unwrap().clone()).await.unwrap();
         twin.ready().await;
         let report = twin.next().unwrap();
         assert_eq!(twin.reported().unwrap().version, 1);

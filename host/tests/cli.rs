@@ -21,7 +21,7 @@ fn identity() -> String {
 /// A directory with a plugin that answers, and a configuration.
 fn directory(host_toml: &str) -> TempDir {
     let directory = tempfile::tempdir().unwrap();
-    for fixture in ["reply.wat", "power.wat"] {
+    for fixture in ["reply.wat", "reboots.wat"] {
         let _path = fixtures::write(fixture, directory.path());
     }
     std::fs::write(directory.path().join("text.wasm"), "hello").unwrap();
@@ -112,10 +112,10 @@ fn a_plugin_that_cannot_be_loaded_is_named_with_what_to_do() {
         "make a component with `behaviour build`, and name its file",
     );
     check(
-        &plugin("power.wasm"),
+        &plugin("reboots.wasm"),
         Some(&identity),
         "plugin `p`: imports `device:behaviour/power@0.1.0`, which is not granted",
-        "",
+        "add \"power\" to `capabilities` under [plugins.p]",
     );
 }
 

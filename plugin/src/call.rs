@@ -1,13 +1,14 @@
 //! One call: a fresh store, a fresh instance, one answer or one error.
 //!
+//! Whatever of a plugin is called, it goes the same way, [`Plugin::run`].
 //! Nothing of a call outlives it, and dropping its future ends it: the instance
 //! goes back to the pool, the permit to the plugin.
 
 use crate::error::one_line;
-use crate::interfaces::{MethodError, Response};
+use crate::interfaces::Response;
 use crate::load::{Loaded, Plugin};
 use crate::state::CallState;
-use crate::{CallError, Lent, Limits, Refusal};
+use crate::{BootOutcome, CallError, JobError, Lent, Limits};
 use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
 use std::io;
@@ -20,15 +21,20 @@ use wasmtime::{PoolConcurrencyLimitError, Store, Trap, UpdateDeadline};
 /// first; but a list may repeat one long text a million times.
 const HANDED_OUT_BYTES: usize = 8 * 1024 * 1024;
 
-/// A method to be called.
+/// What is to be called, for whom, and what it may reach.
 #[derive(Clone)]
 pub struct Call<'a> {
     /// The same in every log line of this call.
     pub id: Arc<str>,
-    /// The method's name.
+    /// The method's name, or the job's. It stands in log lines, and may have a
+    /// deadline of its own.
     pub method: &'a str,
     /// JSON text, any value.
     pub payload: &'a str,
+    /// 1 for a method, and on the first try of anything else.
+    pub attempt: u32,
+    /// For a job that waited for a boot.
+    pub boot_outcome: BootOutcome,
     /// What the plugin may reach.
     pub lent: Arc<Lent>,
 }
@@ -42,9 +48,85 @@ pub struct Answer {
     pub payload: Option<Box<RawValue>>,
 }
 
+/// A plugin is called from within a tokio runtime with time.
 impl Plugin {
-    /// Calls a method. Needs a tokio runtime with time.
+    /// Calls a method.
     pub async fn invoke(&self, call: Call<'_>) -> Result<Answer, CallError> {
+        let function = async |store: &mut Store<CallState>| {
+            let pre = &self.loaded.behaviour;
+            let guest = pre.instantiate_async(&mut *store).await.map_err(Ended::AtStart)?;
+            let payload = call.payload.to_owned();
+            let methods = guest.device_behaviour_methods();
+            methods.call_invoke(store, call.method, &payload).await.map_err(Ended::InCall)
+        };
+        match self.run(&call, function).await? {
+            Ok(response) => answer(response, &self.loaded.limits),
+            Err(refusal) => Err(CallError::Refused(refusal.into())),
+        }
+    }
+
+    /// Runs a job: [`Call::method`] is its name.
+    pub async fn run_job(&self, call: Call<'_>) -> Result<Result<(), JobError>, CallError> {
+        let pre = self.loaded.deferred.as_ref().ok_or(CallError::NoExport("deferred"))?;
+        let function = async |store: &mut Store<CallState>| {
+            let guest = pre.instantiate_async(&mut *store).await.map_err(Ended::AtStart)?;
+            let payload = call.payload.to_owned();
+            let deferred = guest.device_behaviour_deferred();
+            deferred.call_run(store, call.method, &payload).await.map_err(Ended::InCall)
+        };
+        Ok(self.run(&call, function).await?.map_err(JobError::from))
+    }
+
+    /// Tells it that the desired properties have changed, by the patch which is
+    /// the call's payload, to this version.
+    pub async fn desired_changed(
+        &self,
+        call: Call<'_>,
+        version: u64,
+    ) -> Result<Result<(), JobError>, CallError> {
+        let pre = self.loaded.desired.as_ref().ok_or(CallError::NoExport("desired"))?;
+        let function = async |store: &mut Store<CallState>| {
+            let guest = pre.instantiate_async(&mut *store).await.map_err(Ended::AtStart)?;
+            let payload = call.payload.to_owned();
+            let desired = guest.device_behaviour_desired();
+            desired.call_changed(store, &payload, version).await.map_err(Ended::InCall)
+        };
+        Ok(self.run(&call, function).await?.map_err(JobError::from))
+    }
+
+    /// Tells it that it takes over. The inner error is the plugin's own no, in
+    /// its words, which are not escaped.
+    pub async fn start(
+        &self,
+        call: Call<'_>,
+        previous_version: Option<&str>,
+    ) -> Result<Result<(), String>, CallError> {
+        let pre = self.loaded.lifecycle.as_ref().ok_or(CallError::NoExport("lifecycle"))?;
+        let function = async |store: &mut Store<CallState>| {
+            let guest = pre.instantiate_async(&mut *store).await.map_err(Ended::AtStart)?;
+            let lifecycle = guest.device_behaviour_lifecycle();
+            lifecycle.call_start(store, previous_version).await.map_err(Ended::InCall)
+        };
+        self.run(&call, function).await
+    }
+
+    /// Tells it that it goes.
+    pub async fn stop(&self, call: Call<'_>) -> Result<(), CallError> {
+        let pre = self.loaded.lifecycle.as_ref().ok_or(CallError::NoExport("lifecycle"))?;
+        let function = async |store: &mut Store<CallState>| {
+            let guest = pre.instantiate_async(&mut *store).await.map_err(Ended::AtStart)?;
+            guest.device_behaviour_lifecycle().call_stop(store).await.map_err(Ended::InCall)
+        };
+        self.run(&call, function).await
+    }
+
+    /// The one way that every call goes: through the checks, with a permit, into
+    /// a store with limits, until its deadline.
+    async fn run<T>(
+        &self,
+        call: &Call<'_>,
+        function: impl AsyncFnOnce(&mut Store<CallState>) -> Result<T, Ended>,
+    ) -> Result<T, CallError> {
         let loaded = &self.loaded;
         let limits = &loaded.limits;
         check_payload(call.payload, limits)?;
@@ -57,16 +139,13 @@ impl Plugin {
         let _running = loaded.engine.ticker.running();
 
         let limit = limits.deadline_of(call.method);
-        let mut store = loaded.store(&call, limit);
+        let mut store = loaded.store(call, limit);
         let deadline = store.data().deadline;
-        let run = loaded.run(&mut store, call.method, call.payload.to_owned());
-        let outcome = tokio::time::timeout_at(deadline, run).await;
-        match outcome {
-            Err(_) => Err(CallError::DeadlineExceeded(limit)),
-            Ok(Ok(Ok(response))) => answer(response, limits),
-            Ok(Ok(Err(refusal))) => Err(CallError::Refused(refusal.into())),
+        match tokio::time::timeout_at(deadline, function(&mut store)).await {
+            Ok(Ok(returned)) => Ok(returned),
             Ok(Err(Ended::AtStart(error))) => Err(no_instance(&error, store.data(), limit)),
             Ok(Err(Ended::InCall(error))) => Err(trapped(&error, store.data(), limit)),
+            Err(_) => Err(CallError::DeadlineExceeded(limit)),
         }
     }
 }
@@ -91,20 +170,6 @@ impl Loaded {
             })
         });
         store
-    }
-
-    async fn run(
-        &self,
-        store: &mut Store<CallState>,
-        method: &str,
-        payload: String,
-    ) -> Result<Result<Response, MethodError>, Ended> {
-        let behaviour = self.pre.instantiate_async(&mut *store).await.map_err(Ended::AtStart)?;
-        behaviour
-            .device_behaviour_methods()
-            .call_invoke(store, method, &payload)
-            .await
-            .map_err(Ended::InCall)
     }
 }
 
@@ -158,17 +223,5 @@ fn trapped(error: &wasmtime::Error, state: &CallState, limit: Duration) -> CallE
         Some(Trap::Interrupt) => CallError::DeadlineExceeded(limit),
         Some(trap) => CallError::Trapped(trap.to_string()),
         None => CallError::Trapped(one_line(error)),
-    }
-}
-
-impl From<MethodError> for Refusal {
-    fn from(error: MethodError) -> Refusal {
-        match error {
-            MethodError::InvalidPayload(text) => Refusal::InvalidPayload(text),
-            MethodError::UnknownMethod => Refusal::UnknownMethod,
-            MethodError::Busy(retry_ms) => Refusal::Busy(retry_ms),
-            MethodError::Failed(text) => Refusal::Failed(text),
-            MethodError::Other(text) => Refusal::Other(text),
-        }
     }
 }

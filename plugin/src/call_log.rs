@@ -121,9 +121,14 @@ fn fit<'a>(text: &'a str, left: &mut usize) -> Cow<'a, str> {
     Cow::Owned(fitted)
 }
 
+/// The text escaped, on one line.
+pub(crate) fn safe_line(text: &str) -> Cow<'_, str> {
+    fit(text, &mut { usize::MAX })
+}
+
 /// Whether a sign does something instead of showing itself: control characters,
 /// line and paragraph separators, and those that turn the direction of writing.
-fn steers(sign: char) -> bool {
+pub(crate) fn steers(sign: char) -> bool {
     sign.is_control()
         || matches!(sign,
             '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')

@@ -8,7 +8,7 @@
 use crate::error::one_line;
 use crate::state::CallState;
 use crate::ticker::{IDLE_TICKS, Ticker};
-use crate::{EngineError, cache, interfaces, wasi};
+use crate::{EngineError, cache, interfaces};
 use std::path::PathBuf;
 use std::sync::Arc;
 use wasmtime::component::Linker;
@@ -57,9 +57,9 @@ pub struct Engine {
 pub(crate) struct Shared {
     pub(crate) wasmtime: wasmtime::Engine,
     pub(crate) ticker: Ticker,
+    /// The default world. Each plugin is linked to a copy, with what it is lent
+    /// beyond that.
     pub(crate) linker: Linker<CallState>,
-    /// For the plugins that import WASI; the others cannot name it.
-    pub(crate) linker_with_wasi: Linker<CallState>,
     pub(crate) memory_bytes: usize,
     cache: Option<Cache>,
 }
@@ -83,8 +83,6 @@ impl Engine {
 
         let mut linker = Linker::new(&engine);
         interfaces::add_to_linker(&mut linker).map_err(refused)?;
-        let mut linker_with_wasi = linker.clone();
-        wasi::add_to_linker(&mut linker_with_wasi).map_err(refused)?;
 
         let ticked = engine.clone();
         let ticker = Ticker::start(move || ticked.increment_epoch(), IDLE_TICKS)
@@ -94,7 +92,6 @@ impl Engine {
                 wasmtime: engine,
                 ticker,
                 linker,
-                linker_with_wasi,
                 memory_bytes: settings.memory_bytes,
                 cache,
             }),

@@ -96,9 +96,6 @@ pub enum LoadError {
         /// `memory_bytes` of the limits.
         limit_bytes: usize,
     },
-    /// A capability of the configuration that does not exist.
-    #[error("there is no capability `{0}` to grant")]
-    UnknownCapability(String),
     /// A limit of the configuration that cannot be meant.
     #[error("limits: {0}")]
     Limit(#[from] crate::LimitError),
@@ -128,7 +125,6 @@ impl LoadError {
             LoadError::NoMethods(_) => "build it for the world `behaviour` of `wit/world.wit`",
             LoadError::Memory { .. } => "raise `memory_bytes` in the plugin's limits",
             LoadError::TooLarge { .. } => "raise `component_bytes` in the plugin's limits",
-            LoadError::UnknownCapability(_) => "remove it from the plugin's `capabilities`",
             _ => return None,
         })
     }
@@ -157,6 +153,9 @@ pub enum CallError {
     /// The engine has no room for one more instance, whosever the others are.
     #[error("no room for one more instance: {0}")]
     NoInstance(String),
+    /// There is nothing to call: the component lacks this interface.
+    #[error("does not export `device:behaviour/{0}`")]
+    NoExport(&'static str),
     /// The plugin itself said no.
     #[error("refused: {0}")]
     Refused(Refusal),
@@ -204,6 +203,21 @@ pub enum Refusal {
     #[error("failed: {0}")]
     Failed(String),
     /// Anything else.
+    #[error("{0}")]
+    Other(String),
+}
+
+/// What is to be done about a job, or a change of the desired properties, that
+/// the plugin did not do. Its texts are not escaped.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum JobError {
+    /// Again, after this many milliseconds or when the host thinks best.
+    #[error("to be tried again")]
+    Retry(Option<u32>),
+    /// It will never work.
+    #[error("rejected: {0}")]
+    Reject(String),
+    /// Anything else: again, when the host thinks best.
     #[error("{0}")]
     Other(String),
 }

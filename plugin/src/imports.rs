@@ -1,9 +1,11 @@
-//! Compares what a component imports with what there is to lend.
+//! Compares what a component imports with what it is lent, and finds what it
+//! exports.
 //!
 //! Nothing is instantiated: the type of a component names all of its imports,
 //! so a refusal comes at load, with the import's name, and not at the first call.
 
-use crate::LoadError;
+use crate::{Capability, LoadError};
+use std::collections::BTreeSet;
 use wasmtime::Engine;
 use wasmtime::component::Component;
 
@@ -16,7 +18,8 @@ const COMPATIBLE: &str = "0.1.";
 const OURS: &str = "device:behaviour";
 
 /// The interfaces of the default world, which every plugin is lent.
-const LENT: [&str; 7] = ["types", "context", "clock", "log", "config", "twin", "telemetry"];
+const LENT: [&str; 9] =
+    ["types", "context", "clock", "log", "config", "twin", "telemetry", "state", "jobs"];
 
 /// The packages of WASI 0.2 that are lent closed. `filesystem` and `sockets`
 /// are among them because the usual adapters import their types; there is
@@ -29,32 +32,55 @@ const WASI: [&str; 6] =
 pub(crate) struct Imports {
     pub(crate) names: Vec<String>,
     pub(crate) wasi: bool,
+    /// Those that it was granted and asks for.
+    pub(crate) capabilities: BTreeSet<Capability>,
 }
 
-/// Lists the imports of a component, or refuses it at the first that is not lent
-/// and where there is nothing to call.
-pub(crate) fn check(
+/// The exports that a component may have beside its methods.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Exports {
+    /// Runs jobs.
+    pub deferred: bool,
+    /// Is told of changes of the desired properties.
+    pub desired: bool,
+    /// Is told when its version takes over and when it goes.
+    pub lifecycle: bool,
+}
+
+/// Lists the imports of a component, or refuses it at the first that is not
+/// lent.
+pub(crate) fn check_imports(
     engine: &Engine,
     component: &Component,
     plugin: &str,
+    granted: &BTreeSet<Capability>,
 ) -> Result<Imports, LoadError> {
-    let ty = component.component_type();
-    let mut imports = Imports { names: Vec::new(), wasi: false };
-    for (name, _) in ty.imports(engine) {
-        imports.wasi |= lend(plugin, name)? == Lender::Wasi;
+    let mut imports = Imports { names: Vec::new(), wasi: false, capabilities: BTreeSet::new() };
+    for (name, _) in component.component_type().imports(engine) {
+        match lend(plugin, name, granted)? {
+            Lender::Host => {}
+            Lender::Wasi => imports.wasi = true,
+            Lender::Granted(capability) => drop(imports.capabilities.insert(capability)),
+        }
         imports.names.push(name.to_owned());
     }
-    has_methods(ty.exports(engine).map(|(name, _)| name))?;
     Ok(imports)
+}
+
+/// Finds the optional exports of a component, or refuses it where there is
+/// nothing to call.
+pub(crate) fn check_exports(engine: &Engine, component: &Component) -> Result<Exports, LoadError> {
+    exports(component.component_type().exports(engine).map(|(name, _)| name))
 }
 
 #[derive(Debug, PartialEq, Eq)]
 enum Lender {
     Host,
     Wasi,
+    Granted(Capability),
 }
 
-fn lend(plugin: &str, import: &str) -> Result<Lender, LoadError> {
+fn lend(plugin: &str, import: &str, granted: &BTreeSet<Capability>) -> Result<Lender, LoadError> {
     let not_granted = |hint: String| LoadError::NotGranted {
         plugin: plugin.to_owned(),
         import: import.to_owned(),
@@ -62,16 +88,17 @@ fn lend(plugin: &str, import: &str) -> Result<Lender, LoadError> {
     };
     let (package, interface, version) = split(import);
     if package == OURS && LENT.contains(&interface) {
-        return match version.starts_with(COMPATIBLE) {
-            true => Ok(Lender::Host),
-            false => Err(LoadError::Version { interface: import.to_owned(), held: HELD }),
-        };
+        check_version(import, version)?;
+        return Ok(Lender::Host);
     }
-    if package == OURS {
-        return Err(not_granted(format!(
-            "this release cannot grant \"{interface}\"; one that can takes \
-             `capabilities = [\"{interface}\"]` under [plugins.{plugin}]"
-        )));
+    if let Some(capability) = Capability::of_import(package, interface) {
+        check_version(import, version)?;
+        return match granted.contains(&capability) {
+            true => Ok(Lender::Granted(capability)),
+            false => Err(not_granted(format!(
+                "add \"{capability}\" to `capabilities` under [plugins.{plugin}], if it may"
+            ))),
+        };
     }
     if WASI.contains(&package) && version.starts_with("0.2.") {
         return Ok(Lender::Wasi);
@@ -85,22 +112,32 @@ fn lend(plugin: &str, import: &str) -> Result<Lender, LoadError> {
     }))
 }
 
-fn has_methods<'a>(exports: impl Iterator<Item = &'a str>) -> Result<(), LoadError> {
-    let mut other_version = None;
-    for export in exports {
+fn exports<'a>(names: impl Iterator<Item = &'a str>) -> Result<Exports, LoadError> {
+    let mut methods = false;
+    let mut exports = Exports::default();
+    for export in names {
         let (package, interface, version) = split(export);
-        if (package, interface) != (OURS, "methods") {
-            continue;
-        }
-        if version.starts_with(COMPATIBLE) {
-            return Ok(());
-        }
-        other_version = Some(export.to_owned());
+        let found = match (package, interface) {
+            (OURS, "methods") => &mut methods,
+            (OURS, "deferred") => &mut exports.deferred,
+            (OURS, "desired") => &mut exports.desired,
+            (OURS, "lifecycle") => &mut exports.lifecycle,
+            _ => continue,
+        };
+        check_version(export, version)?;
+        *found = true;
     }
-    Err(match other_version {
-        Some(interface) => LoadError::Version { interface, held: HELD },
-        None => LoadError::NoMethods("device:behaviour/methods@0.1.0"),
-    })
+    match methods {
+        true => Ok(exports),
+        false => Err(LoadError::NoMethods("device:behaviour/methods@0.1.0")),
+    }
+}
+
+fn check_version(interface: &str, version: &str) -> Result<(), LoadError> {
+    match version.starts_with(COMPATIBLE) {
+        true => Ok(()),
+        false => Err(LoadError::Version { interface: interface.to_owned(), held: HELD }),
+    }
 }
 
 /// `package/interface@version`; what is missing is empty.
@@ -114,17 +151,22 @@ fn split(name: &str) -> (&str, &str, &str) {
 mod tests {
     use super::*;
 
+    fn lend(import: &str, granted: &[Capability]) -> Result<Lender, LoadError> {
+        super::lend("reboot", import, &granted.iter().copied().collect())
+    }
+
     #[track_caller]
     fn refused(import: &str) -> (String, String) {
-        let error = lend("reboot", import).unwrap_err();
+        let error = lend(import, &[]).unwrap_err();
         (error.to_string(), error.hint().unwrap_or_default().to_owned())
     }
 
     #[test]
     fn the_default_world_and_closed_wasi_are_lent() {
-        assert_eq!(lend("reboot", "device:behaviour/clock@0.1.0").unwrap(), Lender::Host);
-        assert_eq!(lend("reboot", "device:behaviour/twin@0.1.3").unwrap(), Lender::Host);
-        assert_eq!(lend("reboot", "wasi:cli/stderr@0.2.6").unwrap(), Lender::Wasi);
+        assert_eq!(lend("device:behaviour/clock@0.1.0", &[]).unwrap(), Lender::Host);
+        assert_eq!(lend("device:behaviour/twin@0.1.3", &[]).unwrap(), Lender::Host);
+        assert_eq!(lend("device:behaviour/state@0.1.0", &[]).unwrap(), Lender::Host);
+        assert_eq!(lend("wasi:cli/stderr@0.2.6", &[]).unwrap(), Lender::Wasi);
     }
 
     #[test]
@@ -132,7 +174,14 @@ mod tests {
         let (error, hint) = refused("device:behaviour/power@0.1.0");
 
         assert_eq!(error, "imports `device:behaviour/power@0.1.0`, which is not granted");
-        assert!(hint.contains("`capabilities = [\"power\"]` under [plugins.reboot]"), "{hint}");
+        let line = "add \"power\" to `capabilities` under [plugins.reboot], if it may";
+        assert_eq!(hint, line);
+    }
+
+    #[test]
+    fn a_power_that_is_granted_is_lent() {
+        let lent = lend("device:behaviour/power@0.1.0", &[Capability::Power]).unwrap();
+        assert_eq!(lent, Lender::Granted(Capability::Power));
     }
 
     #[test]
@@ -160,11 +209,19 @@ mod tests {
     #[test]
     fn a_component_without_methods_is_refused() {
         let methods = "device:behaviour/methods@0.1.0";
-        has_methods(["init", methods].into_iter()).unwrap();
+        assert_eq!(exports(["init", methods].into_iter()).unwrap(), Exports::default());
 
-        let error = has_methods(["init"].into_iter()).unwrap_err();
+        let error = exports(["init"].into_iter()).unwrap_err();
         assert!(matches!(error, LoadError::NoMethods(name) if name == methods));
-        let error = has_methods(["device:behaviour/methods@1.0.0"].into_iter()).unwrap_err();
+        let error = exports(["device:behaviour/methods@1.0.0"].into_iter()).unwrap_err();
         assert!(matches!(error, LoadError::Version { .. }));
+    }
+
+    #[test]
+    fn optional_exports_are_found() {
+        let names = ["methods", "deferred", "lifecycle"];
+        let names = names.map(|name| format!("device:behaviour/{name}@0.1.0"));
+        let found = exports(names.iter().map(String::as_str)).unwrap();
+        assert_eq!(found, Exports { deferred: true, desired: false, lifecycle: true });
     }
 }

@@ -4,35 +4,46 @@
 //! Each checks its arguments against the call's limits and passes on to what
 //! was [`Lent`](crate::Lent). None of them traps: a guest is told no.
 
+mod bindings;
 mod clock;
 mod config;
 mod context;
+mod jobs;
 mod log;
+mod power;
+mod state;
 mod telemetry;
 mod twin;
 
-use crate::HostError;
 use crate::state::CallState;
+use crate::{Capability, HostError, JobError, Refusal};
 use wasmtime::component::{HasSelf, Linker};
 
-mod bindings {
-    wasmtime::component::bindgen!({
-        path: "../wit",
-        world: "behaviour",
-        imports: {
-            "device:behaviour/clock.sleep-ms": async,
-            "device:behaviour/twin.report-and-wait": async,
-        },
-        exports: { default: async },
-    });
-}
-
 pub(crate) use bindings::BehaviourPre;
-use bindings::device::behaviour::types::{Error, Host as TypesHost};
-pub(crate) use bindings::device::behaviour::types::{MethodError, Response};
+pub(crate) use bindings::deferred::WithDeferredPre;
+pub(crate) use bindings::desired::WithDesiredPre;
+pub(crate) use bindings::device::behaviour::types::Response;
+use bindings::device::behaviour::types::{
+    Error, Host as TypesHost, JobError as WitJobError, MethodError,
+};
+pub(crate) use bindings::lifecycle::WithLifecyclePre;
 
+/// Lends the default world.
 pub(crate) fn add_to_linker(linker: &mut Linker<CallState>) -> wasmtime::Result<()> {
     bindings::Behaviour::add_to_linker::<_, HasSelf<CallState>>(linker, |state| state)
+}
+
+/// Lends what was granted beyond it.
+pub(crate) fn grant(
+    capability: Capability,
+    linker: &mut Linker<CallState>,
+) -> wasmtime::Result<()> {
+    match capability {
+        Capability::Power => bindings::power::device::behaviour::power::add_to_linker::<
+            _,
+            HasSelf<CallState>,
+        >(linker, |state| state),
+    }
 }
 
 impl TypesHost for CallState {}
@@ -48,6 +59,28 @@ impl From<HostError> for Error {
             HostError::Timeout => Error::Timeout,
             HostError::Throttled(retry_ms) => Error::Throttled(retry_ms),
             HostError::Other(text) => Error::Other(text),
+        }
+    }
+}
+
+impl From<MethodError> for Refusal {
+    fn from(error: MethodError) -> Refusal {
+        match error {
+            MethodError::InvalidPayload(text) => Refusal::InvalidPayload(text),
+            MethodError::UnknownMethod => Refusal::UnknownMethod,
+            MethodError::Busy(retry_ms) => Refusal::Busy(retry_ms),
+            MethodError::Failed(text) => Refusal::Failed(text),
+            MethodError::Other(text) => Refusal::Other(text),
+        }
+    }
+}
+
+impl From<WitJobError> for JobError {
+    fn from(error: WitJobError) -> JobError {
+        match error {
+            WitJobError::Retry(after_ms) => JobError::Retry(after_ms),
+            WitJobError::Reject(text) => JobError::Reject(text),
+            WitJobError::Other(text) => JobError::Other(text),
         }
     }
 }

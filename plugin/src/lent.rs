@@ -8,10 +8,18 @@
 //! The functions without a future run on a guest's stack, on a thread that
 //! serves other calls too: they return at once.
 
+mod jobs;
+mod power;
+mod state;
+
 use futures_util::future::BoxFuture;
 use serde_json::{Map, Value};
 use std::sync::Arc;
 use std::time::Duration;
+
+pub use jobs::{BootOutcome, JobQueue, JobWhen, NewJob};
+pub use power::Power;
+pub use state::StateStore;
 
 /// Everything that one plugin may reach. Calls share it.
 #[derive(Clone)]
@@ -26,6 +34,12 @@ pub struct Lent {
     pub twin: Arc<dyn TwinAccess>,
     /// Device-to-cloud messages.
     pub telemetry: Arc<dyn TelemetrySink>,
+    /// What plugins remember.
+    pub state: Arc<dyn StateStore>,
+    /// Work that outlives its call.
+    pub jobs: Arc<dyn JobQueue>,
+    /// The machine's power, for those that were granted it.
+    pub power: Arc<dyn Power>,
 }
 
 /// The host's time. A test, or the author's tool, may lend a virtual one.
@@ -91,8 +105,13 @@ pub struct LogLine<'a> {
 
 /// Reads the device twin and changes what the device reports.
 pub trait TwinAccess: Send + Sync {
-    /// Queues a change and returns without the network.
-    fn report(&self, plugin: &str, patch: Map<String, Value>) -> Result<(), HostError>;
+    /// Queues a change and returns without the network, but only when it cannot
+    /// be lost any more.
+    fn report<'a>(
+        &'a self,
+        plugin: &'a str,
+        patch: Map<String, Value>,
+    ) -> BoxFuture<'a, Result<(), HostError>>;
 
     /// Queues a change and waits until the hub has taken it; gives the version
     /// of the reported properties that the hub acknowledged. `timeout` is always
@@ -122,15 +141,16 @@ pub struct Document {
 
 /// Takes device-to-cloud messages.
 pub trait TelemetrySink: Send + Sync {
-    /// Queues one message and returns without the network. `properties` are its
-    /// application properties.
-    fn send(
-        &self,
-        plugin: &str,
+    /// Queues one message and returns without the network, but only when the
+    /// message is as safe as the host makes any. `properties` are its application
+    /// properties.
+    fn send<'a>(
+        &'a self,
+        plugin: &'a str,
         body: Vec<u8>,
         content_type: String,
         properties: Vec<(String, String)>,
-    ) -> Result<(), HostError>;
+    ) -> BoxFuture<'a, Result<(), HostError>>;
 }
 
 /// Why the host did not do what a plugin asked for. The plugin is told.

@@ -2,10 +2,11 @@
 //! within its limits.
 //!
 //! One [`Engine`] a process. [`Engine::load`] compiles a component, compares
-//! what it imports with what there is to lend and prepares it; every
-//! [`Plugin::invoke`] then runs in a store and an instance of its own, which are
-//! gone when it returns. What a call may reach is in [`Lent`]: narrow handles
-//! that the caller of this crate implements.
+//! what it imports with what it is lent and prepares it; every call of a
+//! [`Plugin`], be it a method, a job or a change of the twin, then runs in a
+//! store and an instance of its own, which are gone when it returns. What a call
+//! may reach is in [`Lent`]: narrow handles that the caller of this crate
+//! implements.
 //!
 //! It knows neither IoT Hub nor MQTT nor a configuration file. A [`CallError`]
 //! says what happened and by which status and word a caller is told; to answer
@@ -16,6 +17,7 @@
 mod cache;
 mod call;
 mod call_log;
+mod capability;
 mod encode;
 mod engine;
 mod error;
@@ -31,12 +33,14 @@ mod ticker;
 mod wasi;
 
 pub use call::{Answer, Call};
+pub use capability::{Capability, UnknownCapability};
 pub use encode::{EncodeError, encode};
 pub use engine::{Engine, EngineSettings};
-pub use error::{CallError, EngineError, LoadError, Refusal};
+pub use error::{CallError, EngineError, JobError, LoadError, Refusal};
+pub use imports::Exports;
 pub use lent::{
-    Clock, Document, HostError, Lent, Level, LogLine, LogSink, SystemClock, TelemetrySink,
-    TwinAccess,
+    BootOutcome, Clock, Document, HostError, JobQueue, JobWhen, Lent, Level, LogLine, LogSink,
+    NewJob, Power, StateStore, SystemClock, TelemetrySink, TwinAccess,
 };
 pub use limits::{LimitError, Limits, MAX_DEADLINE};
 pub use load::{Plugin, PluginSettings};

@@ -71,6 +71,20 @@ pub struct Limits {
 
     /// One message with its properties. IoT Hub takes 256 KiB.
     pub message_bytes: usize,
+
+    /// What the plugin may remember, all keys and values together. It is kept on
+    /// disk and rewritten at each change: a place for marks and counters.
+    pub state_bytes: usize,
+
+    /// One value that it remembers.
+    pub state_value_bytes: usize,
+
+    /// Changes of its state that one call may make. Each is written to disk.
+    pub state_changes: u32,
+
+    /// Jobs of the plugin that may wait at once, whichever calls asked for them,
+    /// and how many one call may ask for.
+    pub jobs: u32,
 }
 
 impl Default for Limits {
@@ -91,6 +105,10 @@ impl Default for Limits {
             report_bytes: 32 * KIB,
             messages: 100,
             message_bytes: 256 * KIB,
+            state_bytes: MIB,
+            state_value_bytes: 64 * KIB,
+            state_changes: 100,
+            jobs: 64,
         }
     }
 }

@@ -7,18 +7,20 @@
 
 use crate::engine::{Engine, Shared};
 use crate::error::one_line;
-use crate::interfaces::BehaviourPre;
+use crate::imports::{Exports, Imports, check_exports, check_imports};
+use crate::interfaces::{self, BehaviourPre, WithDeferredPre, WithDesiredPre, WithLifecyclePre};
 use crate::sniff::{Kind, sniff};
 use crate::state::CallState;
-use crate::{Limits, LoadError, encode, imports};
+use crate::{Capability, Limits, LoadError, encode, wasi};
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::Read;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use tokio::sync::Semaphore;
-use wasmtime::component::Component;
+use wasmtime::component::{Component, Linker};
 
 /// The core WebAssembly page.
 const PAGE_BYTES: u64 = 64 * 1024;
@@ -31,9 +33,8 @@ pub struct PluginSettings {
     pub limits: Limits,
     /// What the interface `config` tells it.
     pub config: BTreeMap<String, String>,
-    /// The capabilities that it is granted, by name. This release has none to
-    /// grant, so that any name here is an error.
-    pub capabilities: BTreeSet<String>,
+    /// What it is granted beyond the default world, if it asks for it.
+    pub capabilities: BTreeSet<Capability>,
 }
 
 /// A component that is ready to be called. Clones are the same plugin.
@@ -48,7 +49,12 @@ pub(crate) struct Loaded {
     pub(crate) config: BTreeMap<String, String>,
     pub(crate) imports: Vec<String>,
     pub(crate) wasi: bool,
-    pub(crate) pre: BehaviourPre<CallState>,
+    pub(crate) capabilities: BTreeSet<Capability>,
+    pub(crate) behaviour: BehaviourPre<CallState>,
+    pub(crate) deferred: Option<WithDeferredPre<CallState>>,
+    pub(crate) desired: Option<WithDesiredPre<CallState>>,
+    pub(crate) lifecycle: Option<WithLifecyclePre<CallState>>,
+    pub(crate) peak_memory_bytes: AtomicUsize,
     pub(crate) permits: Semaphore,
     pub(crate) engine: Arc<Shared>,
 }
@@ -63,20 +69,25 @@ impl Engine {
         settings: PluginSettings,
     ) -> Result<Plugin, LoadError> {
         let PluginSettings { limits, config, capabilities } = settings;
-        self.check_settings(&limits, &capabilities)?;
+        self.check_limits(&limits)?;
         check_size(bytes.len() as u64, &limits)?;
 
         let wasmtime = &self.shared.wasmtime;
         let component = Component::new(wasmtime, component_bytes(bytes)?)
             .map_err(|error| LoadError::Invalid(one_line(&error)))?;
-        let imports = imports::check(wasmtime, &component, name)?;
+        let imports = check_imports(wasmtime, &component, name, &capabilities)?;
+        let exports = check_exports(wasmtime, &component)?;
         check_memory(&component, &limits)?;
 
-        let linker = if imports.wasi { &self.shared.linker_with_wasi } else { &self.shared.linker };
-        let pre = linker
-            .instantiate_pre(&component)
-            .and_then(BehaviourPre::new)
-            .map_err(|error| LoadError::Mismatch(one_line(&error)))?;
+        let mismatch = |error: wasmtime::Error| LoadError::Mismatch(one_line(&error));
+        let pre = self
+            .linker(&imports)
+            .and_then(|linker| linker.instantiate_pre(&component))
+            .map_err(mismatch)?;
+        let optional = |exported: bool| exported.then(|| pre.clone());
+        let deferred = optional(exports.deferred).map(WithDeferredPre::new).transpose();
+        let desired = optional(exports.desired).map(WithDesiredPre::new).transpose();
+        let lifecycle = optional(exports.lifecycle).map(WithLifecyclePre::new).transpose();
         Ok(Plugin {
             loaded: Arc::new(Loaded {
                 name: name.to_owned(),
@@ -85,7 +96,12 @@ impl Engine {
                 config,
                 imports: imports.names,
                 wasi: imports.wasi,
-                pre,
+                capabilities: imports.capabilities,
+                deferred: deferred.map_err(mismatch)?,
+                desired: desired.map_err(mismatch)?,
+                lifecycle: lifecycle.map_err(mismatch)?,
+                behaviour: BehaviourPre::new(pre).map_err(mismatch)?,
+                peak_memory_bytes: AtomicUsize::new(0),
                 engine: Arc::clone(&self.shared),
             }),
         })
@@ -108,11 +124,19 @@ impl Engine {
         self.load(name, &bytes, settings)
     }
 
-    fn check_settings(
-        &self,
-        limits: &Limits,
-        capabilities: &BTreeSet<String>,
-    ) -> Result<(), LoadError> {
+    /// What a component is linked to: what it was not granted is not there.
+    fn linker(&self, imports: &Imports) -> wasmtime::Result<Linker<CallState>> {
+        let mut linker = self.shared.linker.clone();
+        if imports.wasi {
+            wasi::add_to_linker(&mut linker)?;
+        }
+        for capability in &imports.capabilities {
+            interfaces::grant(*capability, &mut linker)?;
+        }
+        Ok(linker)
+    }
+
+    fn check_limits(&self, limits: &Limits) -> Result<(), LoadError> {
         limits.check()?;
         if limits.memory_bytes > self.shared.memory_bytes {
             return Err(LoadError::EngineMemory {
@@ -120,9 +144,16 @@ impl Engine {
                 most: self.shared.memory_bytes,
             });
         }
-        match capabilities.first() {
-            Some(name) => Err(LoadError::UnknownCapability(name.clone())),
-            None => Ok(()),
+        Ok(())
+    }
+}
+
+impl Loaded {
+    pub(crate) fn exports(&self) -> Exports {
+        Exports {
+            deferred: self.deferred.is_some(),
+            desired: self.desired.is_some(),
+            lifecycle: self.lifecycle.is_some(),
         }
     }
 }
@@ -138,9 +169,26 @@ impl Plugin {
         &self.loaded.imports
     }
 
+    /// What it has to call beside its methods.
+    pub fn exports(&self) -> Exports {
+        self.loaded.exports()
+    }
+
+    /// The capabilities that it asks for and was granted. One that was granted
+    /// and is not here is not asked for.
+    pub fn capabilities(&self) -> &BTreeSet<Capability> {
+        &self.loaded.capabilities
+    }
+
     /// What it may use.
     pub fn limits(&self) -> &Limits {
         &self.loaded.limits
+    }
+
+    /// The most linear memory that one of its calls has had so far; only calls
+    /// that have ended count.
+    pub fn peak_memory_bytes(&self) -> usize {
+        self.loaded.peak_memory_bytes.load(Ordering::Relaxed)
     }
 }
 

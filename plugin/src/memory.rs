@@ -29,6 +29,11 @@ impl Memory {
         }
     }
 
+    /// What the call has. Memories never shrink, so it is also the most it had.
+    pub(crate) fn used_bytes(&self) -> usize {
+        self.used_bytes
+    }
+
     /// Whether the call has asked for more than it may have.
     pub(crate) fn exceeded(&self) -> bool {
         self.exceeded

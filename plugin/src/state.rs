@@ -5,8 +5,9 @@ use crate::load::Loaded;
 use crate::memory::Memory;
 use crate::ticker::TICK;
 use crate::wasi::Wasi;
-use crate::{Call, HostError, Lent};
+use crate::{BootOutcome, Call, HostError, Lent};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -16,11 +17,15 @@ pub(crate) struct CallState {
     pub(crate) log: Arc<CallLog>,
     pub(crate) memory: Memory,
     pub(crate) deadline: Instant,
+    pub(crate) attempt: u32,
+    pub(crate) boot_outcome: BootOutcome,
     /// Only for a plugin that imports WASI.
     pub(crate) wasi: Option<Box<Wasi>>,
     busy_ticks_left: u128,
     reports_left: u32,
     messages_left: u32,
+    state_changes_left: u32,
+    jobs_left: u32,
 }
 
 impl CallState {
@@ -32,10 +37,14 @@ impl CallState {
             lent: Arc::clone(&call.lent),
             memory: Memory::new(limits),
             deadline: Instant::now() + limit,
+            attempt: call.attempt,
+            boot_outcome: call.boot_outcome,
             wasi: plugin.wasi.then(|| Box::new(Wasi::new(&log))),
             busy_ticks_left: limit.as_millis().div_ceil(TICK.as_millis()),
             reports_left: limits.reports,
             messages_left: limits.messages,
+            state_changes_left: limits.state_changes,
+            jobs_left: limits.jobs,
             log,
         }
     }
@@ -60,6 +69,21 @@ impl CallState {
 
     pub(crate) fn count_message(&mut self) -> Result<(), HostError> {
         count(&mut self.messages_left, "messages")
+    }
+
+    pub(crate) fn count_change(&mut self) -> Result<(), HostError> {
+        count(&mut self.state_changes_left, "changes of the state")
+    }
+
+    pub(crate) fn count_job(&mut self) -> Result<(), HostError> {
+        count(&mut self.jobs_left, "jobs")
+    }
+}
+
+/// Here, and not at the end of a call: a call may be dropped halfway.
+impl Drop for CallState {
+    fn drop(&mut self) {
+        self.plugin.peak_memory_bytes.fetch_max(self.memory.used_bytes(), Ordering::Relaxed);
     }
 }
 

@@ -71,6 +71,10 @@ pub(super) struct Limits {
     report_bytes: Option<usize>,
     messages: Option<u32>,
     message_bytes: Option<usize>,
+    state_bytes: Option<usize>,
+    state_value_bytes: Option<usize>,
+    state_changes: Option<u32>,
+    jobs: Option<u32>,
 }
 
 impl Limits {
@@ -92,5 +96,9 @@ impl Limits {
         set(&mut limits.report_bytes, self.report_bytes);
         set(&mut limits.messages, self.messages);
         set(&mut limits.message_bytes, self.message_bytes);
+        set(&mut limits.state_bytes, self.state_bytes);
+        set(&mut limits.state_value_bytes, self.state_value_bytes);
+        set(&mut limits.state_changes, self.state_changes);
+        set(&mut limits.jobs, self.jobs);
     }
 }

@@ -32,6 +32,12 @@ fn a_plugin_needs_a_file_and_its_methods_and_all_else_has_a_default() {
 }
 
 #[test]
+fn a_capability_that_does_not_exist_is_refused_by_name() {
+    let text = format!("{REBOOT}capabilities = [\"flying\"]\n");
+    check_refused(&text, "[plugins.reboot]: `capabilities`: there is no capability `flying`");
+}
+
+#[test]
 fn the_example_names_every_key_and_is_right() {
     let text = include_str!("../../host.example.toml");
     let uncommented: String = text

@@ -2,10 +2,12 @@
 
 use std::time::Duration;
 
+use futures_util::future::BoxFuture;
 use plugin::{Document, HostError, LogLine, LogSink, SystemClock, TelemetrySink, TwinAccess};
 use serde_json::{Map, Value, json};
 
 use super::*;
+use crate::not_kept::NotKept;
 use crate::plugins;
 
 /// Lends nothing but the time.
@@ -16,8 +18,12 @@ impl LogSink for Nothing {
 }
 
 impl TwinAccess for Nothing {
-    fn report(&self, _plugin: &str, _patch: Map<String, Value>) -> Result<(), HostError> {
-        Err(HostError::Offline)
+    fn report<'a>(
+        &'a self,
+        _plugin: &'a str,
+        _patch: Map<String, Value>,
+    ) -> BoxFuture<'a, Result<(), HostError>> {
+        Box::pin(async { Err(HostError::Offline) })
     }
 
     fn report_and_wait<'a>(
@@ -25,7 +31,7 @@ impl TwinAccess for Nothing {
         _plugin: &'a str,
         _patch: Map<String, Value>,
         _timeout: Duration,
-    ) -> futures_util::future::BoxFuture<'a, Result<u64, HostError>> {
+    ) -> BoxFuture<'a, Result<u64, HostError>> {
         Box::pin(async { Err(HostError::Offline) })
     }
 
@@ -39,14 +45,14 @@ impl TwinAccess for Nothing {
 }
 
 impl TelemetrySink for Nothing {
-    fn send(
-        &self,
-        _plugin: &str,
+    fn send<'a>(
+        &'a self,
+        _plugin: &'a str,
         _body: Vec<u8>,
         _content_type: String,
         _properties: Vec<(String, String)>,
-    ) -> Result<(), HostError> {
-        Err(HostError::Offline)
+    ) -> BoxFuture<'a, Result<(), HostError>> {
+        Box::pin(async { Err(HostError::Offline) })
     }
 }
 
@@ -64,6 +70,9 @@ fn router(fixture: &str, settings: &str) -> Arc<Router> {
         log: Arc::new(Nothing),
         twin: Arc::new(Nothing),
         telemetry: Arc::new(Nothing),
+        state: Arc::new(NotKept),
+        jobs: Arc::new(NotKept),
+        power: Arc::new(NotKept),
     };
     Arc::new(Router::new(&config, &plugins, lent))
 }

@@ -37,6 +37,7 @@ impl CallError {
             CallError::PayloadNotJson(_) => (400, "invalid-payload"),
             CallError::PayloadTooLarge { .. } => (413, "too-large"),
             CallError::Busy { .. } | CallError::NoInstance(_) => (429, "busy"),
+            CallError::NoExport(_) => (404, "unknown-method"),
             CallError::Refused(refusal) => (refusal.status(), "refused"),
             CallError::DeadlineExceeded(_) => (504, "deadline-exceeded"),
             CallError::OutOfMemory { .. } => (507, "out-of-memory"),

@@ -20,8 +20,7 @@ impl Host for CallState {
         self.remaining().as_millis().try_into().unwrap_or(u32::MAX)
     }
 
-    // A direct method is tried once: its caller decides about a second time.
     fn attempt(&mut self) -> u32 {
-        1
+        self.attempt
     }
 }

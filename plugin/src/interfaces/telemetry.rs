@@ -2,32 +2,21 @@
 
 use super::bindings::device::behaviour::telemetry::Host;
 use super::{Error, check_size};
-use crate::HostError;
 use crate::state::CallState;
 
 impl Host for CallState {
-    fn send(
+    async fn send(
         &mut self,
         body: Vec<u8>,
         content_type: String,
         properties: Vec<(String, String)>,
     ) -> Result<(), Error> {
-        Ok(self.send_message(body, content_type, properties)?)
-    }
-}
-
-impl CallState {
-    fn send_message(
-        &mut self,
-        body: Vec<u8>,
-        content_type: String,
-        properties: Vec<(String, String)>,
-    ) -> Result<(), HostError> {
         let of_properties: usize =
             properties.iter().map(|(name, value)| name.len() + value.len()).sum();
         let bytes = body.len() + content_type.len() + of_properties;
         check_size("message", bytes, self.plugin.limits.message_bytes)?;
         self.count_message()?;
-        self.lent.telemetry.send(&self.plugin.name, body, content_type, properties)
+        let sink = &self.lent.telemetry;
+        Ok(sink.send(&self.plugin.name, body, content_type, properties).await?)
     }
 }

@@ -12,9 +12,9 @@ use std::time::Duration;
 const LAST_WORD: Duration = Duration::from_millis(100);
 
 impl Host for CallState {
-    fn report(&mut self, patch: String) -> Result<(), Error> {
+    async fn report(&mut self, patch: String) -> Result<(), Error> {
         let patch = self.patch(&patch)?;
-        Ok(self.lent.twin.report(&self.plugin.name, patch)?)
+        Ok(self.lent.twin.report(&self.plugin.name, patch).await?)
     }
 
     async fn report_and_wait(&mut self, patch: String, timeout_ms: u32) -> Result<u64, Error> {

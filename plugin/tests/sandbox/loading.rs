@@ -1,7 +1,7 @@
 //! What is found out before the first call.
 
 use crate::rig::{engine, load, load_with};
-use plugin::{Engine, EngineSettings, Limits, LoadError, PluginSettings};
+use plugin::{Capability, Engine, EngineSettings, Exports, Limits, LoadError, PluginSettings};
 use std::collections::BTreeSet;
 use std::time::Duration;
 
@@ -47,12 +47,39 @@ fn a_broken_component_is_refused_on_one_line() {
 }
 
 #[test]
-fn an_import_that_nobody_lends_is_refused_with_the_line_to_add() {
-    let error = refused(&std::fs::read(fixtures::file("power.wat")).unwrap());
+fn a_power_that_was_not_granted_is_refused_with_the_line_to_add() {
+    let error = refused(&fixtures::guest("reboots.wat"));
 
     assert_eq!(error.to_string(), "imports `device:behaviour/power@0.1.0`, which is not granted");
-    let line = "`capabilities = [\"power\"]` under [plugins.reboot]";
+    let line = "add \"power\" to `capabilities` under [plugins.reboot]";
     assert!(error.hint().unwrap().contains(line));
+}
+
+#[test]
+fn a_capability_is_asked_for_and_granted_or_it_is_not_there() {
+    let granted = BTreeSet::from([Capability::Power]);
+    let settings = || PluginSettings { capabilities: granted.clone(), ..PluginSettings::default() };
+
+    assert_eq!(load_with("reboots.wat", settings()).unwrap().capabilities(), &granted);
+    assert!(load_with("sleeps.wat", settings()).unwrap().capabilities().is_empty());
+}
+
+#[test]
+fn optional_exports_are_found_by_looking() {
+    let all = Exports { deferred: true, desired: true, lifecycle: true };
+    assert_eq!(load("lasts.wat").exports(), all);
+    assert_eq!(load("sleeps.wat").exports(), Exports::default());
+}
+
+#[test]
+fn an_optional_export_of_the_right_name_and_the_wrong_functions_is_refused() {
+    let text = std::fs::read_to_string(fixtures::file("reply.wat")).unwrap();
+    let (whole, _) = text.rsplit_once(')').unwrap();
+    let nothing =
+        r#"(instance $none) (export "device:behaviour/deferred@0.1.0" (instance $none)))"#;
+
+    let error = refused(format!("{whole}{nothing}").as_bytes());
+    assert!(matches!(error, LoadError::Mismatch(_)), "{error}");
 }
 
 #[test]
@@ -87,14 +114,11 @@ fn settings_that_cannot_be_meant_are_refused() {
     let long = Limits { deadline: Duration::from_secs(301), ..Limits::default() };
     let large = Limits { memory_bytes: 1 << 40, ..Limits::default() };
     let short = Limits { component_bytes: 100, ..Limits::default() };
-    let capabilities = BTreeSet::from(["flying".to_owned()]);
-    let granted = PluginSettings { capabilities, ..PluginSettings::default() };
     let error = |settings| load_with("sleeps.wat", settings).err().unwrap().to_string();
 
     assert!(error(with(long)).starts_with("limits: `deadline` is 301s"));
     assert!(error(with(large)).starts_with("limits: `memory_bytes` is 1099511627776"));
     assert!(error(with(short)).ends_with("bytes long; a component may have 100"));
-    assert_eq!(error(granted), "there is no capability `flying` to grant");
 }
 
 #[test]

@@ -3,10 +3,12 @@
 
 use futures_util::future::BoxFuture;
 use plugin::{
-    Answer, Call, CallError, Document, Engine, EngineSettings, HostError, Lent, LoadError, LogLine,
-    LogSink, Plugin, PluginSettings, SystemClock, TelemetrySink, TwinAccess,
+    Answer, BootOutcome, Call, CallError, Document, Engine, EngineSettings, HostError, JobQueue,
+    Lent, LoadError, LogLine, LogSink, NewJob, Plugin, PluginSettings, Power, StateStore,
+    SystemClock, TelemetrySink, TwinAccess,
 };
 use serde_json::{Map, Value};
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
@@ -44,6 +46,9 @@ struct Memory {
     log: Mutex<Vec<String>>,
     patches: Mutex<Vec<Value>>,
     messages: Mutex<Vec<String>>,
+    state: Mutex<BTreeMap<String, Vec<u8>>>,
+    jobs: Mutex<Vec<NewJob>>,
+    reboots: Mutex<Vec<String>>,
 }
 
 impl Host {
@@ -53,7 +58,19 @@ impl Host {
         method: &str,
         payload: &str,
     ) -> Result<Answer, CallError> {
-        plugin.invoke(Call { id: Arc::from("call-1"), method, payload, lent: self.lent() }).await
+        plugin.invoke(self.a_call(method, payload)).await
+    }
+
+    /// A call that has not been made yet.
+    pub(crate) fn a_call<'a>(&self, method: &'a str, payload: &'a str) -> Call<'a> {
+        Call {
+            id: Arc::from("call-1"),
+            method,
+            payload,
+            attempt: 1,
+            boot_outcome: BootOutcome::default(),
+            lent: self.lent(),
+        }
     }
 
     fn lent(&self) -> Arc<Lent> {
@@ -63,6 +80,9 @@ impl Host {
             log: self.0.clone(),
             twin: self.0.clone(),
             telemetry: self.0.clone(),
+            state: self.0.clone(),
+            jobs: self.0.clone(),
+            power: self.0.clone(),
         })
     }
 
@@ -77,6 +97,14 @@ impl Host {
     pub(crate) fn messages(&self) -> Vec<String> {
         self.0.messages.lock().unwrap().clone()
     }
+
+    pub(crate) fn jobs(&self) -> Vec<NewJob> {
+        self.0.jobs.lock().unwrap().clone()
+    }
+
+    pub(crate) fn reboots(&self) -> Vec<String> {
+        self.0.reboots.lock().unwrap().clone()
+    }
 }
 
 impl LogSink for Memory {
@@ -88,9 +116,13 @@ impl LogSink for Memory {
 }
 
 impl TwinAccess for Memory {
-    fn report(&self, _plugin: &str, patch: Map<String, Value>) -> Result<(), HostError> {
+    fn report<'a>(
+        &'a self,
+        _plugin: &'a str,
+        patch: Map<String, Value>,
+    ) -> BoxFuture<'a, Result<(), HostError>> {
         self.patches.lock().unwrap().push(patch.into());
-        Ok(())
+        done(())
     }
 
     fn report_and_wait<'a>(
@@ -115,15 +147,100 @@ impl TwinAccess for Memory {
 }
 
 impl TelemetrySink for Memory {
-    fn send(
-        &self,
-        plugin: &str,
+    fn send<'a>(
+        &'a self,
+        plugin: &'a str,
         body: Vec<u8>,
         content_type: String,
         _properties: Vec<(String, String)>,
-    ) -> Result<(), HostError> {
+    ) -> BoxFuture<'a, Result<(), HostError>> {
         let body = String::from_utf8(body).unwrap();
         self.messages.lock().unwrap().push(format!("{plugin} {content_type} {body}"));
-        Ok(())
+        done(())
     }
+}
+
+impl StateStore for Memory {
+    fn get(&self, plugin: &str, key: &str) -> Result<Option<Vec<u8>>, HostError> {
+        Ok(self.state.lock().unwrap().get(&format!("{plugin}/{key}")).cloned())
+    }
+
+    fn keys(&self, plugin: &str, prefix: &str, limit: u32) -> Result<Vec<String>, HostError> {
+        let prefix = format!("{plugin}/{prefix}");
+        let state = self.state.lock().unwrap();
+        let keys = state.keys().filter(|key| key.starts_with(&prefix));
+        Ok(keys.take(limit as usize).cloned().collect())
+    }
+
+    fn set<'a>(
+        &'a self,
+        plugin: &'a str,
+        key: String,
+        value: Vec<u8>,
+        _most_bytes: usize,
+    ) -> BoxFuture<'a, Result<(), HostError>> {
+        self.state.lock().unwrap().insert(format!("{plugin}/{key}"), value);
+        done(())
+    }
+
+    fn delete<'a>(&'a self, plugin: &'a str, key: String) -> BoxFuture<'a, Result<(), HostError>> {
+        self.state.lock().unwrap().remove(&format!("{plugin}/{key}"));
+        done(())
+    }
+
+    fn swap<'a>(
+        &'a self,
+        plugin: &'a str,
+        key: String,
+        expected: Option<Vec<u8>>,
+        value: Option<Vec<u8>>,
+        _most_bytes: usize,
+    ) -> BoxFuture<'a, Result<bool, HostError>> {
+        let mut state = self.state.lock().unwrap();
+        let key = format!("{plugin}/{key}");
+        let as_expected = state.get(&key) == expected.as_ref();
+        match value {
+            Some(value) if as_expected => drop(state.insert(key, value)),
+            None if as_expected => drop(state.remove(&key)),
+            _ => {}
+        }
+        done(as_expected)
+    }
+}
+
+impl JobQueue for Memory {
+    fn add<'a>(
+        &'a self,
+        _plugin: &'a str,
+        call: &'a str,
+        job: NewJob,
+        _most_waiting: u32,
+    ) -> BoxFuture<'a, Result<String, HostError>> {
+        self.jobs.lock().unwrap().push(job);
+        done(format!("job of {call}"))
+    }
+
+    fn cancel<'a>(
+        &'a self,
+        _plugin: &'a str,
+        id: &'a str,
+    ) -> BoxFuture<'a, Result<bool, HostError>> {
+        done(id == "job" && self.jobs.lock().unwrap().pop().is_some())
+    }
+}
+
+impl Power for Memory {
+    fn request_reboot<'a>(
+        &'a self,
+        plugin: &'a str,
+        delay: Duration,
+        reason: &'a str,
+    ) -> BoxFuture<'a, Result<(), HostError>> {
+        self.reboots.lock().unwrap().push(format!("{plugin} in {delay:?}: {reason}"));
+        done(())
+    }
+}
+
+fn done<'a, T: Send + 'a>(value: T) -> BoxFuture<'a, Result<T, HostError>> {
+    Box::pin(async { Ok(value) })
 }

@@ -1,0 +1,88 @@
+//! What this host cannot do yet: keep state and jobs over its own end, and
+//! reboot the machine. A plugin that asks is told so.
+
+use std::time::Duration;
+
+use futures_util::future::BoxFuture;
+use plugin::{HostError, JobQueue, NewJob, Power, StateStore};
+
+/// Says no to everything.
+pub(crate) struct NotKept;
+
+fn no<T>(what: &str) -> Result<T, HostError> {
+    Err(HostError::Denied(format!("this host {what}")))
+}
+
+fn no_state<T>() -> Result<T, HostError> {
+    no("keeps no state")
+}
+
+impl StateStore for NotKept {
+    fn get(&self, _plugin: &str, _key: &str) -> Result<Option<Vec<u8>>, HostError> {
+        no_state()
+    }
+
+    fn keys(&self, _plugin: &str, _prefix: &str, _limit: u32) -> Result<Vec<String>, HostError> {
+        no_state()
+    }
+
+    fn set<'a>(
+        &'a self,
+        _plugin: &'a str,
+        _key: String,
+        _value: Vec<u8>,
+        _most_bytes: usize,
+    ) -> BoxFuture<'a, Result<(), HostError>> {
+        Box::pin(async { no_state() })
+    }
+
+    fn delete<'a>(
+        &'a self,
+        _plugin: &'a str,
+        _key: String,
+    ) -> BoxFuture<'a, Result<(), HostError>> {
+        Box::pin(async { no_state() })
+    }
+
+    fn swap<'a>(
+        &'a self,
+        _plugin: &'a str,
+        _key: String,
+        _expected: Option<Vec<u8>>,
+        _value: Option<Vec<u8>>,
+        _most_bytes: usize,
+    ) -> BoxFuture<'a, Result<bool, HostError>> {
+        Box::pin(async { no_state() })
+    }
+}
+
+impl JobQueue for NotKept {
+    fn add<'a>(
+        &'a self,
+        _plugin: &'a str,
+        _call: &'a str,
+        _job: NewJob,
+        _most_waiting: u32,
+    ) -> BoxFuture<'a, Result<String, HostError>> {
+        Box::pin(async { no("keeps no jobs") })
+    }
+
+    fn cancel<'a>(
+        &'a self,
+        _plugin: &'a str,
+        _id: &'a str,
+    ) -> BoxFuture<'a, Result<bool, HostError>> {
+        Box::pin(async { no("keeps no jobs") })
+    }
+}
+
+impl Power for NotKept {
+    fn request_reboot<'a>(
+        &'a self,
+        _plugin: &'a str,
+        _delay: Duration,
+        _reason: &'a str,
+    ) -> BoxFuture<'a, Result<(), HostError>> {
+        Box::pin(async { no("reboots nothing") })
+    }
+}
