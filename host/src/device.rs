@@ -18,6 +18,7 @@ use crate::connection::{Connection, Incoming, Method, Outbox};
 use crate::counts::Counts;
 use crate::deliveries::Deliveries;
 use crate::router::Router;
+use crate::supervisor::Supervisor;
 use crate::telemetry::Telemetry;
 use crate::twin::{Request, Twin};
 
@@ -35,12 +36,15 @@ pub(crate) struct Device {
     pub(crate) telemetry: Arc<Telemetry>,
     pub(crate) grace: Duration,
     pub(crate) counts: Arc<Counts>,
+    pub(crate) supervisor: Supervisor,
 }
 
 enum Event {
     Incoming(Incoming),
     /// There may be a twin request to send.
     TwinReady,
+    /// Whoever has started the host wants to know that it is alive.
+    AliveDue,
     /// Told to stop: no new calls.
     Stop,
     /// Draining: look whether all is done.
@@ -70,16 +74,19 @@ impl Device {
                     None => break,
                 },
                 () = self.twin.ready() => Event::TwinReady,
+                () = self.supervisor.alive_due() => Event::AliveDue,
                 () = &mut stop, if drain.is_none() => Event::Stop,
                 () = sleep_until(tick), if drain.is_some() => Event::DrainTick,
             };
             match event {
                 Event::Incoming(Incoming::Connected) => {
                     online = Some(self.counts.online());
+                    self.supervisor.status("connected");
                     self.twin.connected();
                 }
                 Event::Incoming(Incoming::Lost) => {
                     drop(online.take());
+                    self.supervisor.status("not connected; trying again");
                     self.twin.lost();
                 }
                 Event::Incoming(Incoming::Method(method)) => {
@@ -95,8 +102,10 @@ impl Device {
                 }
                 Event::Incoming(Incoming::Desired(change)) => self.twin.desired_changed(&change),
                 Event::TwinReady => {}
+                Event::AliveDue => self.supervisor.alive(),
                 Event::Stop => {
                     info!(device = %self.id, calls = calls.len(), grace = ?self.grace, "draining");
+                    self.supervisor.stopping();
                     self.router.drain();
                     let calls_until = Instant::now() + self.grace;
                     let answers_until = calls_until + LAST_ANSWERS;

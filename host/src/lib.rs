@@ -29,6 +29,7 @@ mod router;
 mod running;
 mod simulate;
 mod start;
+mod supervisor;
 mod telemetry;
 mod twin;
 

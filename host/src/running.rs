@@ -15,6 +15,7 @@ use crate::not_kept::NotKept;
 use crate::plugins;
 use crate::router::Router;
 use crate::start::StartError;
+use crate::supervisor::Supervisor;
 use crate::telemetry::Telemetry;
 use crate::twin::Twin;
 
@@ -36,7 +37,9 @@ pub async fn run(
 ) -> Result<(), StartError> {
     let tls = connection::tls(&config.hub)?;
     let dial = Dial::new(identity, &config.hub, tls)?;
-    let device = Shared::load(config).await?.device(dial);
+    let mut device = Shared::load(config).await?.device(dial);
+    device.supervisor = Supervisor::of_environment();
+    device.supervisor.ready();
     device.run(stop).await;
     Ok(())
 }
@@ -81,7 +84,8 @@ impl Shared {
         };
         let router = Arc::new(Router::new(&self.config, &self.plugins, lent));
         let (grace, counts) = (self.config.host.grace, Arc::clone(&self.counts));
-        Device { id, connection, router, twin, telemetry, grace, counts }
+        let supervisor = Supervisor::none();
+        Device { id, connection, router, twin, telemetry, grace, counts, supervisor }
     }
 }
 

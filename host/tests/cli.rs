@@ -160,11 +160,14 @@ struct Running {
 
 impl Running {
     fn start(host_toml: &str, identity: &str) -> Running {
+        Running::start_with(host_toml, identity, |_| {})
+    }
+
+    fn start_with(host_toml: &str, identity: &str, change: impl Fn(&mut Command)) -> Running {
         let directory = directory(host_toml);
-        let mut child = program(directory.path(), &["run"], Some(identity))
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
+        let mut program = program(directory.path(), &["run"], Some(identity));
+        change(&mut program);
+        let mut child = program.stderr(Stdio::piped()).spawn().unwrap();
         let lines = BufReader::new(child.stderr.take().unwrap()).lines();
         Running { child, lines, _directory: directory }
     }
@@ -264,6 +267,36 @@ async fn sigterm_ends_a_running_host_with_success() {
     host.line_with("stopped");
     assert_eq!(host.child.wait().unwrap().code(), Some(0));
     assert!(!hub.is_connected(&device));
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test(flavor = "multi_thread")]
+async fn systemd_is_told_that_the_host_is_ready_alive_connected_and_stopping() {
+    let (hub, folder, toml) = hub().await;
+    let identity = hub.create_device(&"d1".parse().unwrap()).unwrap().to_text_with_key();
+    let path = folder.path().join("notify");
+    let socket = std::os::unix::net::UnixDatagram::bind(&path).unwrap();
+    socket.set_read_timeout(Some(std::time::Duration::from_secs(60))).unwrap();
+    // What comes until it has come; that it comes at all is asserted by the read.
+    let until = |wanted: &str| {
+        let mut buffer = [0; 256];
+        while !{
+            let length = socket.recv(&mut buffer).unwrap();
+            String::from_utf8_lossy(&buffer[..length]).contains(wanted)
+        } {}
+    };
+    let mut host = Running::start_with(&toml, &identity, |program| {
+        program.env("NOTIFY_SOCKET", &path).env("WATCHDOG_USEC", "300000");
+    });
+
+    until("READY=1");
+    until("STATUS=connected");
+    until("WATCHDOG=1");
+    until("WATCHDOG=1");
+    let pid = host.child.id().to_string();
+    assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
+    until("STOPPING=1");
+    host.line_with("stopped");
 }
 
 #[test]

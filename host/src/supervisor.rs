@@ -1,0 +1,185 @@
+//! What the host tells systemd of itself: that it is ready, how it stands, and
+//! that it is alive.
+//!
+//! One line of text a datagram, to the socket that systemd names in the
+//! environment; where there is none, nothing is said. Ready means loaded: a
+//! device that boots without a network is not a device that fails to start.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep_until};
+use tracing::warn;
+
+use socket::Socket;
+
+pub(crate) struct Supervisor {
+    socket: Option<Socket>,
+    /// How often it wants to hear that the host is alive.
+    every: Option<Duration>,
+    due: Instant,
+}
+
+impl Supervisor {
+    /// Nobody.
+    pub(crate) fn none() -> Supervisor {
+        Supervisor { socket: None, every: None, due: Instant::now() }
+    }
+
+    /// Who has started this process, by its environment.
+    pub(crate) fn of_environment() -> Supervisor {
+        let variable = |name: &str| std::env::var(name).ok();
+        let Some(path) = std::env::var_os("NOTIFY_SOCKET") else { return Supervisor::none() };
+        // A child of the process that was meant inherits the environment.
+        let meant = variable("WATCHDOG_PID").is_none_or(|id| id == std::process::id().to_string());
+        let limit = variable("WATCHDOG_USEC").filter(|_| meant).and_then(|text| text.parse().ok());
+        Supervisor::at(&PathBuf::from(path), limit.map(Duration::from_micros))
+    }
+
+    /// The supervisor that listens there, and ends the host if it is silent for
+    /// longer than the limit.
+    fn at(path: &Path, limit: Option<Duration>) -> Supervisor {
+        let socket = Socket::open(path);
+        let socket = socket.map_err(|error| warn!(%error, "systemd cannot be told anything")).ok();
+        let every = limit.filter(|limit| !limit.is_zero()).map(|limit| limit / 3);
+        Supervisor { socket, every, due: Instant::now() }
+    }
+
+    pub(crate) fn ready(&self) {
+        self.tell("READY=1\nSTATUS=loaded; connecting");
+    }
+
+    /// How the host stands, for `systemctl status`.
+    pub(crate) fn status(&self, status: &str) {
+        self.tell(&format!("STATUS={}", status.replace('\n', " ")));
+    }
+
+    pub(crate) fn stopping(&self) {
+        self.tell("STOPPING=1\nSTATUS=draining");
+    }
+
+    /// Waits until [`Supervisor::alive`] should be said.
+    pub(crate) async fn alive_due(&self) {
+        match self.every {
+            Some(_) => sleep_until(self.due).await,
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Whoever calls this is not stuck.
+    pub(crate) fn alive(&mut self) {
+        if let Some(every) = self.every {
+            self.tell("WATCHDOG=1");
+            self.due = Instant::now() + every;
+        }
+    }
+
+    fn tell(&self, text: &str) {
+        if let Some(socket) = &self.socket
+            && let Err(error) = socket.send(text)
+        {
+            warn!(%error, "systemd was not told `{}`", text.escape_debug());
+        }
+    }
+}
+
+#[cfg(target_os = "linux")]
+mod socket {
+    use std::io;
+    use std::os::linux::net::SocketAddrExt as _;
+    use std::os::unix::ffi::OsStrExt as _;
+    use std::os::unix::net::{SocketAddr, UnixDatagram};
+    use std::path::Path;
+
+    pub(super) struct Socket(UnixDatagram, SocketAddr);
+
+    impl Socket {
+        pub(super) fn open(path: &Path) -> io::Result<Socket> {
+            let address = match path.as_os_str().as_bytes() {
+                [b'@', name @ ..] => SocketAddr::from_abstract_name(name)?,
+                _ => SocketAddr::from_pathname(path)?,
+            };
+            let socket = UnixDatagram::unbound()?;
+            // A supervisor that does not read must not hold the device up.
+            socket.set_nonblocking(true)?;
+            Ok(Socket(socket, address))
+        }
+
+        pub(super) fn send(&self, text: &str) -> io::Result<usize> {
+            self.0.send_to_addr(text.as_bytes(), &self.1)
+        }
+    }
+}
+
+/// Elsewhere there is no systemd.
+#[cfg(not(target_os = "linux"))]
+mod socket {
+    use std::io;
+    use std::path::Path;
+
+    pub(super) enum Socket {}
+
+    impl Socket {
+        pub(super) fn open(_: &Path) -> io::Result<Socket> {
+            Err(io::ErrorKind::Unsupported.into())
+        }
+
+        pub(super) fn send(&self, _: &str) -> io::Result<usize> {
+            match *self {}
+        }
+    }
+}
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use std::os::linux::net::SocketAddrExt as _;
+    use std::os::unix::net::{SocketAddr, UnixDatagram};
+
+    use super::*;
+
+    fn heard(socket: &UnixDatagram) -> String {
+        let mut buffer = [0; 256];
+        let length = socket.recv(&mut buffer).unwrap();
+        String::from_utf8(buffer[..length].to_vec()).unwrap()
+    }
+
+    #[tokio::test]
+    async fn systemd_is_told_in_its_own_words() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("notify");
+        let socket = UnixDatagram::bind(&path).unwrap();
+        let mut supervisor = Supervisor::at(&path, Some(Duration::from_millis(30)));
+
+        supervisor.ready();
+        assert_eq!(heard(&socket), "READY=1\nSTATUS=loaded; connecting");
+        for _ in 0..2 {
+            supervisor.alive_due().await;
+            supervisor.alive();
+            assert_eq!(heard(&socket), "WATCHDOG=1");
+        }
+        supervisor.status("two\nlines");
+        assert_eq!(heard(&socket), "STATUS=two lines");
+        supervisor.stopping();
+        assert_eq!(heard(&socket), "STOPPING=1\nSTATUS=draining");
+    }
+
+    #[tokio::test]
+    async fn an_abstract_socket_is_found_by_its_name() {
+        let name = format!("@behaviour-host-test-{}", std::process::id());
+        let address = SocketAddr::from_abstract_name(&name.as_bytes()[1..]).unwrap();
+        let socket = UnixDatagram::bind_addr(&address).unwrap();
+
+        Supervisor::at(Path::new(&name), None).status("here");
+
+        assert_eq!(heard(&socket), "STATUS=here");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn without_a_watchdog_nothing_is_ever_due() {
+        let mut supervisor = Supervisor::none();
+        let day = Duration::from_secs(86_400);
+        assert!(tokio::time::timeout(day, supervisor.alive_due()).await.is_err());
+        supervisor.alive();
+        supervisor.ready();
+    }
+}
