@@ -73,10 +73,14 @@ pub(crate) fn check_exports(engine: &Engine, component: &Component) -> Result<Ex
     exports(component.component_type().exports(engine).map(|(name, _)| name))
 }
 
-#[derive(Debug, PartialEq, Eq)]
-enum Lender {
+/// Who lends what a component imports.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Lender {
+    /// The host, to every plugin.
     Host,
+    /// The closed WASI 0.2.
     Wasi,
+    /// The host, to a plugin that was granted the capability.
     Granted(Capability),
 }
 
@@ -112,7 +116,33 @@ fn lend(plugin: &str, import: &str, granted: &BTreeSet<Capability>) -> Result<Le
     }))
 }
 
+/// Who would lend an import to a plugin that was granted all there is; `None`
+/// for nobody.
+pub(crate) fn lender(import: &str) -> Option<Lender> {
+    lend("", import, &Capability::ALL.into_iter().collect()).ok()
+}
+
+/// The version of `device:behaviour` that a name of it has.
+pub(crate) fn version(name: &str) -> Option<String> {
+    let (package, _, version) = split(name);
+    (package == OURS).then(|| version.to_owned())
+}
+
+/// The optional exports among these; none where one has a version that is not
+/// here.
+pub(crate) fn optional<'a>(names: impl Iterator<Item = &'a str>) -> Exports {
+    find(names).map(|(_methods, exports)| exports).unwrap_or_default()
+}
+
 fn exports<'a>(names: impl Iterator<Item = &'a str>) -> Result<Exports, LoadError> {
+    match find(names)? {
+        (true, exports) => Ok(exports),
+        (false, _) => Err(LoadError::NoMethods("device:behaviour/methods@0.1.0")),
+    }
+}
+
+/// Whether there are methods, and the optional exports.
+fn find<'a>(names: impl Iterator<Item = &'a str>) -> Result<(bool, Exports), LoadError> {
     let mut methods = false;
     let mut exports = Exports::default();
     for export in names {
@@ -127,10 +157,7 @@ fn exports<'a>(names: impl Iterator<Item = &'a str>) -> Result<Exports, LoadErro
         check_version(export, version)?;
         *found = true;
     }
-    match methods {
-        true => Ok(exports),
-        false => Err(LoadError::NoMethods("device:behaviour/methods@0.1.0")),
-    }
+    Ok((methods, exports))
 }
 
 fn check_version(interface: &str, version: &str) -> Result<(), LoadError> {

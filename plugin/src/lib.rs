@@ -22,6 +22,7 @@ mod encode;
 mod engine;
 mod error;
 mod imports;
+mod inspect;
 mod interfaces;
 mod lent;
 mod limits;
@@ -37,10 +38,12 @@ pub use capability::{Capability, UnknownCapability};
 pub use encode::{EncodeError, encode};
 pub use engine::{Engine, EngineSettings};
 pub use error::{CallError, EngineError, JobError, LoadError, Refusal};
-pub use imports::Exports;
+pub use imports::{Exports, Lender};
+pub use inspect::{Import, Inspection};
 pub use lent::{
     BootOutcome, Clock, Document, HostError, JobQueue, JobWhen, Lent, Level, LogLine, LogSink,
     NewJob, Power, StateStore, SystemClock, TelemetrySink, TwinAccess,
 };
 pub use limits::{LimitError, Limits, MAX_DEADLINE};
-pub use load::{Plugin, PluginSettings};
+pub use load::{Compiled, Plugin, PluginSettings};
+pub use sniff::Kind;

@@ -59,6 +59,12 @@ pub(crate) struct Loaded {
     pub(crate) engine: Arc<Shared>,
 }
 
+/// A component, compiled, of which any number of plugins can be made.
+#[derive(Clone)]
+pub struct Compiled {
+    pub(crate) component: Component,
+}
+
 impl Engine {
     /// Loads a plugin: a component in binary form or as text, or a core module
     /// with embedded WIT. Blocks while it compiles.
@@ -68,21 +74,37 @@ impl Engine {
         bytes: &[u8],
         settings: PluginSettings,
     ) -> Result<Plugin, LoadError> {
+        self.check_limits(&settings.limits)?;
+        let compiled = self.compile(bytes, &settings.limits)?;
+        self.plugin(name, &compiled, settings)
+    }
+
+    /// Compiles a component; its size is held to the limits. Blocks.
+    pub fn compile(&self, bytes: &[u8], limits: &Limits) -> Result<Compiled, LoadError> {
+        check_size(bytes.len() as u64, limits)?;
+        let component = Component::new(&self.shared.wasmtime, component_bytes(bytes)?)
+            .map_err(|error| LoadError::Invalid(one_line(&error)))?;
+        Ok(Compiled { component })
+    }
+
+    /// Makes a plugin of a component that this engine has compiled.
+    pub fn plugin(
+        &self,
+        name: &str,
+        compiled: &Compiled,
+        settings: PluginSettings,
+    ) -> Result<Plugin, LoadError> {
         let PluginSettings { limits, config, capabilities } = settings;
         self.check_limits(&limits)?;
-        check_size(bytes.len() as u64, &limits)?;
-
-        let wasmtime = &self.shared.wasmtime;
-        let component = Component::new(wasmtime, component_bytes(bytes)?)
-            .map_err(|error| LoadError::Invalid(one_line(&error)))?;
-        let imports = check_imports(wasmtime, &component, name, &capabilities)?;
-        let exports = check_exports(wasmtime, &component)?;
-        check_memory(&component, &limits)?;
+        let (wasmtime, component) = (&self.shared.wasmtime, &compiled.component);
+        let imports = check_imports(wasmtime, component, name, &capabilities)?;
+        let exports = check_exports(wasmtime, component)?;
+        check_memory(component, &limits)?;
 
         let mismatch = |error: wasmtime::Error| LoadError::Mismatch(one_line(&error));
         let pre = self
             .linker(&imports)
-            .and_then(|linker| linker.instantiate_pre(&component))
+            .and_then(|linker| linker.instantiate_pre(component))
             .map_err(mismatch)?;
         let optional = |exported: bool| exported.then(|| pre.clone());
         let deferred = optional(exports.deferred).map(WithDeferredPre::new).transpose();
@@ -206,12 +228,16 @@ fn component_bytes(bytes: &[u8]) -> Result<Cow<'_, [u8]>, LoadError> {
     }
 }
 
+/// The memory that a call has at its start; `None` where that cannot be known.
+pub(crate) fn memory_at_start(component: &Component) -> Option<u64> {
+    let pages = component.resources_required()?.max_initial_memory_size.unwrap_or(0);
+    Some(pages.saturating_mul(PAGE_BYTES))
+}
+
 /// A component whose memories start larger than they may be would trap at every
 /// call.
 fn check_memory(component: &Component, limits: &Limits) -> Result<(), LoadError> {
-    let required = component.resources_required();
-    let pages = required.and_then(|required| required.max_initial_memory_size).unwrap_or(0);
-    let needs_bytes = pages.saturating_mul(PAGE_BYTES);
+    let needs_bytes = memory_at_start(component).unwrap_or(0);
     if needs_bytes > limits.memory_bytes as u64 {
         return Err(LoadError::Memory { needs_bytes, limit_bytes: limits.memory_bytes });
     }

@@ -2,10 +2,10 @@
 
 /// What a plugin's file may be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Kind {
+pub enum Kind {
     /// A component, in binary form or as text.
     Component,
-    /// A core module in binary form.
+    /// A core module in binary form, of which a component is made.
     CoreModule,
 }
 

@@ -1,0 +1,60 @@
+//! What is said about a component without running it.
+
+use crate::rig::engine;
+use plugin::{Capability, Exports, Inspection, Kind, Lender, Limits, LoadError, PluginSettings};
+use std::collections::BTreeSet;
+
+fn inspect(bytes: &[u8]) -> Inspection {
+    let compiled = engine().compile(bytes, &Limits::default()).unwrap();
+    engine().inspect(bytes, &compiled).unwrap()
+}
+
+#[test]
+fn a_component_is_described_by_what_it_names() {
+    let found = inspect(&fixtures::guest("lasts.wat"));
+
+    assert_eq!(found.kind, Kind::CoreModule);
+    assert_eq!(found.optional, Exports { deferred: true, desired: true, lifecycle: true });
+    assert_eq!(found.wit_versions, BTreeSet::from(["0.1.0".to_owned()]));
+    assert_eq!(found.memory_bytes, Some(8 * 64 * 1024));
+    assert!(found.exports.contains(&"device:behaviour/deferred@0.1.0".to_owned()));
+    assert!(found.imports.iter().all(|import| import.lender == Some(Lender::Host)));
+    assert!(!found.wasi());
+}
+
+#[test]
+fn what_it_asks_for_is_known_though_nothing_was_granted() {
+    assert_eq!(
+        inspect(&fixtures::guest("reboots.wat")).capabilities(),
+        BTreeSet::from([Capability::Power])
+    );
+    assert!(inspect(&fixtures::guest("wasi.wat")).wasi());
+}
+
+#[test]
+fn what_no_host_would_load_is_described_all_the_same() {
+    let text = br#"(component
+        (import "acme:door/lock@1.0.0" (instance))
+        (import "device:behaviour/clock@0.2.0" (instance)))"#;
+
+    let found = inspect(text);
+    assert_eq!(found.kind, Kind::Component);
+    assert!(found.imports.iter().all(|import| import.lender.is_none()));
+    assert_eq!(found.wit_versions, BTreeSet::from(["0.2.0".to_owned()]));
+    let compiled = engine().compile(text, &Limits::default()).unwrap();
+    let error = engine().plugin("door", &compiled, PluginSettings::default()).err().unwrap();
+    assert!(matches!(error, LoadError::NotGranted { .. }), "{error}");
+}
+
+#[test]
+fn one_compiled_component_makes_plugins_with_settings_of_their_own() {
+    let guest = fixtures::guest("sleeps.wat");
+    let compiled = engine().compile(&guest, &Limits::default()).unwrap();
+    let small = Limits { memory_bytes: 64 * 1024, ..Limits::default() };
+    let with = |limits| PluginSettings { limits, ..PluginSettings::default() };
+
+    let plugin = engine().plugin("roomy", &compiled, with(Limits::default())).unwrap();
+    assert_eq!(plugin.name(), "roomy");
+    let error = engine().plugin("small", &compiled, with(small)).err().unwrap();
+    assert!(matches!(error, LoadError::Memory { .. }), "{error}");
+}
