@@ -31,7 +31,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("host", &["plugin", "program", "protocol", "trust"]),
     ("hub", &["program", "protocol"]),
     ("service", &["program", "protocol", "trust"]),
-    ("behaviour", &["plugin"]),
+    ("behaviour", &["plugin", "protocol"]),
     ("plugin/fixtures", &[]),
 ];
 

@@ -2,19 +2,36 @@
 //! says how it went.
 
 pub(crate) mod build;
+pub(crate) mod call;
+pub(crate) mod check;
+pub(crate) mod completions;
+mod paint;
+mod pretty;
+mod progress;
+pub(crate) mod test;
+mod values;
+pub(crate) mod watch;
 
 use std::error::Error;
+use std::io::Write;
+
+use behaviour::in_one_line;
+
+/// The command line asks for something that cannot be meant; clap's own code.
+pub(crate) const USAGE: u8 = 2;
+
+/// A file is no plugin that a host would load.
+pub(crate) const NOT_LOADED: u8 = 3;
 
 /// One line with the error and its causes, and one with the way out.
 pub(crate) fn complain(error: &dyn Error, hint: Option<&str>) {
-    let mut line = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        line = format!("{line}: {cause}");
-        source = cause.source();
-    }
-    eprintln!("error: {line}");
+    eprintln!("error: {}", in_one_line(error));
     if let Some(hint) = hint {
         eprintln!("hint: {hint}");
     }
+}
+
+/// A line on standard output. Whoever reads it may have heard enough.
+pub(crate) fn say(line: &str) {
+    let _ = writeln!(std::io::stdout(), "{line}");
 }

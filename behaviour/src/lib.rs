@@ -1,11 +1,29 @@
 //! The plugin author's tool.
 //!
-//! [`build`] compiles a guest crate to a component that a host can load. The
-//! program `behaviour` is a thin front of this library; the tutorial and the
-//! tests call it directly, so that neither needs a step before it.
+//! [`build`] compiles a guest to a component that a host can load, a
+//! [`desk::Desk`] calls it without a network, and [`cases`] hold it to what it
+//! promises. The program `behaviour` is a thin front of this library; the
+//! tutorial and the tests call it directly, so that neither needs a step before
+//! it.
 
 #![cfg_attr(test, allow(clippy::unwrap_used, reason = "a test may stop at the first surprise"))]
 
 mod build;
+pub mod cases;
+pub mod desk;
+
+use std::error::Error;
 
 pub use build::{BuildError, BuildOptions, Built, Progress, build};
+
+/// An error and its causes on one line.
+#[must_use]
+pub fn in_one_line(error: &dyn Error) -> String {
+    let mut line = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        line = format!("{line}: {cause}");
+        source = cause.source();
+    }
+    line
+}

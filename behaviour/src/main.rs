@@ -6,7 +6,7 @@ mod command;
 
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 
 /// The plugin author's tool.
 #[derive(Parser)]
@@ -19,10 +19,20 @@ struct Arguments {
 #[derive(Subcommand)]
 enum Command {
     Build(command::build::Build),
+    Call(command::call::Call),
+    Check(command::check::Check),
+    Test(command::test::Test),
+    Watch(command::watch::Watch),
+    Completions(command::completions::Completions),
 }
 
 fn main() -> ExitCode {
     match Arguments::parse().command {
         Command::Build(build) => build.run(),
+        Command::Call(call) => call.run(),
+        Command::Check(check) => check.run(),
+        Command::Test(test) => test.run(),
+        Command::Watch(watch) => watch.run(),
+        Command::Completions(completions) => completions.run(Arguments::command()),
     }
 }

@@ -1,0 +1,205 @@
+//! Cases: what a plugin promises, in files beside it.
+//!
+//! One JSON file is one case, and the file's stem is its name: what there is
+//! before a call, the call, and what is expected of it. Every key of `expect`
+//! may be left out, and an unknown key is an error, since a misspelt one would
+//! expect nothing. A case runs in a sandbox of its own and in virtual time, so
+//! that times are exact; see [`Desk`].
+
+mod compare;
+mod expect;
+mod log_diff;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use plugin::{Capability, Compiled, Engine, Limits, PluginSettings};
+use protocol::id::MethodName;
+use serde::Deserialize;
+use serde_json::value::RawValue;
+use serde_json::{Map, Value};
+
+use crate::desk::{Desk, Outcome};
+pub use compare::Difference;
+pub use expect::Expect;
+pub use log_diff::{LogDiff, Side};
+
+/// One case, as its file has it.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Case {
+    /// The method to be called.
+    pub method: MethodName,
+    /// Its payload; `null` if there is none.
+    #[serde(default)]
+    pub payload: Option<Box<RawValue>>,
+    /// The operator's settings. A text is given as it stands, any other value as
+    /// JSON text, as in the host's configuration.
+    #[serde(default)]
+    pub config: BTreeMap<String, Value>,
+    /// The capabilities that the plugin is granted.
+    #[serde(default)]
+    pub capabilities: BTreeSet<String>,
+    /// The limits that differ from the defaults.
+    #[serde(default)]
+    pub limits: CaseLimits,
+    /// The twin before the call.
+    #[serde(default)]
+    pub twin: TwinBefore,
+    /// What the plugin remembers of earlier calls: keys and texts.
+    #[serde(default)]
+    pub state: BTreeMap<String, String>,
+    /// The device has no connection to the hub.
+    #[serde(default)]
+    pub offline: bool,
+    /// Run the jobs that the call asks for, after it.
+    #[serde(default)]
+    pub run_jobs: bool,
+    /// What should come of it.
+    #[serde(default)]
+    pub expect: Expect,
+}
+
+/// The limits that a case may change.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CaseLimits {
+    /// How long the call may take.
+    pub deadline_ms: Option<u64>,
+    /// How much memory it may have.
+    pub memory_bytes: Option<usize>,
+}
+
+/// Both halves of a twin.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TwinBefore {
+    /// What the cloud wants.
+    #[serde(default)]
+    pub desired: Map<String, Value>,
+    /// What the device says of itself.
+    #[serde(default)]
+    pub reported: Map<String, Value>,
+}
+
+/// A case that was found: its name, and either what its file says or what is
+/// wrong with it.
+#[derive(Debug)]
+pub struct Found {
+    /// The file's stem.
+    pub name: String,
+    /// One line about the file where it is wrong.
+    pub case: Result<Case, String>,
+}
+
+/// How a case ended.
+pub struct Verdict {
+    /// Where what came differs from what was expected; nothing if it is all right.
+    pub differences: Vec<Difference>,
+    /// What came of the call.
+    pub outcome: Outcome,
+}
+
+/// All cases in a folder, in the order of their names. An error is about the
+/// folder itself.
+pub fn find(folder: &Path) -> io::Result<Vec<Found>> {
+    let mut files: Vec<PathBuf> = Vec::new();
+    for entry in fs::read_dir(folder)? {
+        let path = entry?.path();
+        if path.extension().is_some_and(|extension| extension == "json") {
+            files.push(path);
+        }
+    }
+    files.sort();
+    let found = files.into_iter().map(|file| {
+        let name = file.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+        let case = read(&file).map_err(|why| format!("{}: {why}", file.display()));
+        Found { name, case }
+    });
+    Ok(found.collect())
+}
+
+fn read(file: &Path) -> Result<Case, String> {
+    let text = fs::read_to_string(file).map_err(|error| error.to_string())?;
+    let case: Case = parse(&text)?;
+    case.desk().map(drop).map_err(|error| format!("twin: {error}"))?;
+    case.settings()?;
+    case.expect.check()?;
+    Ok(case)
+}
+
+/// Parses a case; an error names the key and the line.
+fn parse(text: &str) -> Result<Case, String> {
+    let mut json = serde_json::Deserializer::from_str(text);
+    let case = serde_path_to_error::deserialize(&mut json).map_err(|error| {
+        let path = error.path().to_string();
+        match path.as_str() {
+            "." | "" | "?" => error.inner().to_string(),
+            _ => format!("{path}: {}", error.inner()),
+        }
+    })?;
+    json.end().map_err(|error| error.to_string())?;
+    Ok(case)
+}
+
+impl Case {
+    /// Runs the case. An error says, on one line, why the component is no plugin
+    /// under the settings of this case.
+    pub fn run(
+        &self,
+        engine: &Engine,
+        name: &str,
+        component: &Compiled,
+    ) -> Result<Verdict, String> {
+        let plugin = engine
+            .plugin(name, component, self.settings()?)
+            .map_err(|error| crate::in_one_line(&error))?;
+        let desk = self.desk().map_err(|error| format!("twin: {error}"))?;
+        let payload = self.payload.as_ref().map_or("null", |payload| payload.get());
+        let outcome = desk.call(&plugin, self.method.as_str(), payload);
+        Ok(Verdict { differences: self.expect.compare(&outcome), outcome })
+    }
+
+    fn desk(&self) -> Result<Desk, protocol::twin::PatchError> {
+        let TwinBefore { desired, reported } = &self.twin;
+        let mut desk = Desk::default().with_twin(desired.clone(), reported.clone())?;
+        desk.offline = self.offline;
+        desk.run_jobs = self.run_jobs;
+        desk.state =
+            self.state.iter().map(|(key, text)| (key.clone(), text.clone().into_bytes())).collect();
+        Ok(desk)
+    }
+
+    fn settings(&self) -> Result<PluginSettings, String> {
+        let capabilities = self.capabilities.iter().map(|name| name.parse::<Capability>());
+        let mut limits = Limits::default();
+        if let Some(ms) = self.limits.deadline_ms {
+            limits.deadline = Duration::from_millis(ms);
+        }
+        if let Some(bytes) = self.limits.memory_bytes {
+            limits.memory_bytes = bytes;
+        }
+        limits.check().map_err(|error| format!("limits: {error}"))?;
+        Ok(PluginSettings {
+            limits,
+            config: self.config.iter().map(|(key, value)| (key.clone(), setting(value))).collect(),
+            capabilities: capabilities
+                .collect::<Result<_, _>>()
+                .map_err(|error| format!("capabilities: {error}"))?,
+        })
+    }
+}
+
+/// A setting as the interface `config` gives it.
+fn setting(value: &Value) -> String {
+    match value {
+        Value::String(text) => text.clone(),
+        other => other.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests;

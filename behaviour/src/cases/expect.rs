@@ -1,0 +1,222 @@
+//! What is expected of a call, and whether it came.
+
+use protocol::twin::merge_patches;
+use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::{Map, Value, json};
+
+use super::compare::{Difference, compare, difference};
+use super::log_diff;
+use crate::desk::{Outcome, What, milliseconds, object, text};
+
+/// What is expected of a call. What is left out is not looked at, but for this:
+/// where neither `status` nor `error` is expected, the plugin must answer.
+#[derive(Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Expect {
+    /// The status that a caller gets, whether the plugin answered or not.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub status: Option<u16>,
+    /// The answer's payload; `null` is one too.
+    #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
+    pub answer: Option<Value>,
+    /// Why there is no answer, in the host's word: `refused`,
+    /// `deadline-exceeded` and the others of ARCHITECTURE.md.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+    /// The line that goes with `error`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub message: Option<String>,
+    /// All patches of the call merged into one; `{}` for none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reported: Option<Map<String, Value>>,
+    /// The log's lines: messages, or objects with some of `level`, `message` and
+    /// `fields`. The text `...` stands for any number of lines.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub log: Option<Vec<Value>>,
+    /// How long the call takes, without the jobs that follow it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub took_ms: Option<u64>,
+    /// The messages that were sent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub telemetry: Option<Vec<Message>>,
+    /// What the plugin remembers afterwards: keys and texts.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub state: Option<Map<String, Value>>,
+    /// The jobs that were asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub jobs: Option<Vec<Job>>,
+    /// The reboot that was asked for; `null` for none.
+    #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
+    pub reboot: Option<Option<Reboot>>,
+}
+
+/// A message that was sent.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Message {
+    /// JSON where the body is, else its text.
+    #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
+    pub body: Option<Value>,
+    /// The message's own word for what it is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub content_type: Option<String>,
+    /// The application properties.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub properties: Option<Map<String, Value>>,
+}
+
+/// A job that was asked for.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Job {
+    /// What the plugin calls it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// Its payload.
+    #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
+    pub payload: Option<Value>,
+    /// When it is due: `after-response`, `after-delay 5000 ms`,
+    /// `after-boot within 60000 ms`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub when: Option<String>,
+    /// How each run ended: `done`, `again in 5s` and so on.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub outcomes: Option<Vec<String>>,
+}
+
+/// A reboot that was asked for.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Reboot {
+    /// How long from then.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub delay_ms: Option<u64>,
+    /// What for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+}
+
+/// A key that is there says something, even with `null`.
+fn present<'de, D: Deserializer<'de>, T: Deserialize<'de>>(json: D) -> Result<Option<T>, D::Error> {
+    T::deserialize(json).map(Some)
+}
+
+impl Expect {
+    /// Refuses what the types cannot.
+    pub(super) fn check(&self) -> Result<(), String> {
+        for (index, line) in self.log.iter().flatten().enumerate() {
+            log_diff::check(line).map_err(|why| format!("expect.log[{index}]: {why}"))?;
+        }
+        Ok(())
+    }
+
+    /// Where what came differs from what is expected.
+    pub(super) fn compare(&self, outcome: &Outcome) -> Vec<Difference> {
+        let mut differences = Vec::new();
+        let found = Found::new(outcome);
+        if self.status.is_none() && self.error.is_none() && outcome.answer.is_err() {
+            let why = [&found.value["error"], &found.value["message"]]
+                .map(|v| v.as_str().unwrap_or_default())
+                .join(": ");
+            differences.push(difference("error", None, Some(&why.into())));
+        }
+        let Value::Object(expected) = json!(self) else { unreachable!("a struct is an object") };
+        for (key, expected) in &expected {
+            match (key.as_str(), expected, found.value.get(key)) {
+                ("log", Value::Array(lines), _) => {
+                    let lines = log_diff::compare(lines, &found.log);
+                    differences.extend(lines.map(|lines| Difference::Log { at: "log", lines }));
+                }
+                ("telemetry" | "jobs" | "reboot", _, Some(found)) => {
+                    compare(key, expected, &only_said(expected, found), &mut differences);
+                }
+                (_, _, Some(found)) => compare(key, expected, found, &mut differences),
+                (_, _, None) => differences.push(difference(key, Some(expected), None)),
+            }
+        }
+        differences
+    }
+}
+
+/// What came, under the keys of [`Expect`].
+struct Found {
+    value: Value,
+    log: Vec<Value>,
+}
+
+impl Found {
+    fn new(outcome: &Outcome) -> Found {
+        let (mut log, mut telemetry, mut jobs) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut reported, mut reboot) = (Map::new(), Value::Null);
+        for happened in &outcome.happened {
+            match &happened.what {
+                What::Log { level, message, fields } => {
+                    log.push(json!({"level": level, "message": message, "fields": object(fields)}));
+                }
+                What::Reported(patch) if merge_patches(&mut reported, patch) => {}
+                // One patch cannot say both; the later holds.
+                What::Reported(patch) => reported.extend(patch.clone()),
+                What::Sent { content_type, body, properties } => telemetry.push(json!({
+                    "body": as_json(body), "content_type": content_type, "properties": object(properties),
+                })),
+                What::JobAsked { id, name, payload, when } => {
+                    let outcomes = outcome.happened.iter().filter_map(|later| match &later.what {
+                        What::JobRan { id: ran, outcome, .. } if ran == id => Some(outcome),
+                        _ => None,
+                    });
+                    jobs.push(json!({
+                        "name": name, "payload": as_json(payload), "when": when,
+                        "outcomes": outcomes.collect::<Vec<_>>(),
+                    }));
+                }
+                What::RebootAsked { delay_ms, reason } if reboot.is_null() => {
+                    reboot = json!({"delay_ms": delay_ms, "reason": reason});
+                }
+                _ => {}
+            }
+        }
+        let state: Map<String, Value> =
+            outcome.state.iter().map(|(key, value)| (key.clone(), text(value).into())).collect();
+        let took_ms = milliseconds(outcome.took);
+        let mut value = json!({
+            "reported": reported, "took_ms": took_ms, "telemetry": telemetry, "state": state,
+            "jobs": jobs, "reboot": reboot,
+        });
+        match &outcome.answer {
+            Ok(answer) => {
+                value["status"] = answer.status.into();
+                value["answer"] =
+                    answer.payload.as_ref().map_or(Value::Null, |json| as_json(json.get()));
+            }
+            Err(error) => {
+                value["status"] = error.status().into();
+                value["error"] = error.word().into();
+                value["message"] = error.message().into();
+            }
+        }
+        Found { value, log }
+    }
+}
+
+fn as_json(text: &str) -> Value {
+    serde_json::from_str(text).unwrap_or_else(|_| text.into())
+}
+
+/// What was found, without what nothing was said of: of a message, a job or a
+/// reboot some keys may be left out.
+fn only_said(expected: &Value, found: &Value) -> Value {
+    match (expected, found) {
+        (Value::Object(expected), Value::Object(found)) => {
+            let said = found.iter().filter(|(key, _)| expected.contains_key(*key));
+            Value::Object(said.map(|(key, value)| (key.clone(), value.clone())).collect())
+        }
+        (Value::Array(expected), Value::Array(found)) => {
+            let said = found.iter().enumerate().map(|(index, found)| match expected.get(index) {
+                Some(expected) => only_said(expected, found),
+                None => found.clone(),
+            });
+            Value::Array(said.collect())
+        }
+        _ => found.clone(),
+    }
+}

@@ -1,0 +1,197 @@
+//! Where a log differs from what was expected of it, line by line.
+//!
+//! An expected line is a text, the message; or an object with some of `level`,
+//! `message` and `fields`. The text `...` stands for any number of lines.
+
+use std::fmt;
+
+use serde::Serialize;
+use serde_json::{Value, json};
+
+/// The text that stands for any number of lines.
+const ANY: &str = "...";
+
+/// A log beside what was expected of it.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(transparent)]
+pub struct LogDiff(pub Vec<(Side, String)>);
+
+/// Where a line stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Side {
+    /// Expected and found.
+    Both,
+    /// Expected only.
+    Expected,
+    /// Found only.
+    Found,
+}
+
+/// One line a line, as `diff` shows it.
+impl fmt::Display for LogDiff {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, (side, line)) in self.0.iter().enumerate() {
+            let sign = match side {
+                Side::Both => ' ',
+                Side::Expected => '-',
+                Side::Found => '+',
+            };
+            let end = if index + 1 == self.0.len() { "" } else { "\n" };
+            write!(f, "{sign} {line}{end}")?;
+        }
+        Ok(())
+    }
+}
+
+/// Refuses what no line can be.
+pub(super) fn check(expected: &Value) -> Result<(), String> {
+    const KEYS: [&str; 3] = ["level", "message", "fields"];
+    match expected {
+        Value::String(_) => Ok(()),
+        Value::Object(parts) => match parts.keys().find(|key| !KEYS.contains(&key.as_str())) {
+            Some(key) => Err(format!("`{key}` is none of {}", KEYS.join(", "))),
+            None => Ok(()),
+        },
+        other => Err(format!("{other} is neither a text nor an object")),
+    }
+}
+
+/// Compares a log with what was expected of it. Each found line is an object
+/// with `level`, `message` and `fields`.
+pub(super) fn compare(expected: &[Value], found: &[Value]) -> Option<LogDiff> {
+    let lines = align(expected, found);
+    lines.iter().any(|(side, _)| *side != Side::Both).then_some(LogDiff(lines))
+}
+
+/// The alignment with the fewest lines on one side only: the usual table of
+/// distances, filled from the end.
+fn align(expected: &[Value], found: &[Value]) -> Vec<(Side, String)> {
+    let (rows, columns) = (expected.len(), found.len());
+    let mut distances = vec![vec![0_usize; columns + 1]; rows + 1];
+    for row in (0..=rows).rev() {
+        for column in (0..=columns).rev() {
+            let any = expected.get(row).is_some_and(is_any);
+            let mut best = usize::MAX;
+            if row == rows && column == columns {
+                best = 0;
+            }
+            if row < rows {
+                best = best.min(distances[row + 1][column] + usize::from(!any));
+            }
+            if column < columns {
+                best = best.min(distances[row][column + 1] + usize::from(!any));
+            }
+            if row < rows && column < columns && fits(&expected[row], &found[column]) {
+                best = best.min(distances[row + 1][column + 1]);
+            }
+            distances[row][column] = best;
+        }
+    }
+
+    let (mut row, mut column, mut lines) = (0, 0, Vec::new());
+    while row < rows || column < columns {
+        let here = distances[row][column];
+        let any = expected.get(row).is_some_and(is_any);
+        let step = usize::from(!any);
+        if row < rows
+            && column < columns
+            && fits(&expected[row], &found[column])
+            && distances[row + 1][column + 1] == here
+        {
+            lines.push((Side::Both, shown(&found[column])));
+            (row, column) = (row + 1, column + 1);
+        } else if row < rows && distances[row + 1][column] + step == here {
+            if !any {
+                lines.push((Side::Expected, shown(&expected[row])));
+            }
+            row += 1;
+        } else {
+            let side = if any { Side::Both } else { Side::Found };
+            lines.push((side, shown(&found[column])));
+            column += 1;
+        }
+    }
+    lines
+}
+
+fn is_any(expected: &Value) -> bool {
+    expected == ANY
+}
+
+/// Whether a found line has all that is said of it.
+fn fits(expected: &Value, found: &Value) -> bool {
+    match expected {
+        Value::String(message) => message != ANY && found["message"] == *message,
+        Value::Object(parts) => parts.iter().all(|(key, value)| match (key.as_str(), value) {
+            ("fields", Value::Object(fields)) => {
+                fields.iter().all(|(name, value)| found["fields"][name] == *value)
+            }
+            _ => found[key] == *value,
+        }),
+        _ => false,
+    }
+}
+
+/// A line as people read it: the message alone where nothing else is said.
+fn shown(line: &Value) -> String {
+    let Value::Object(parts) = line else {
+        return line.as_str().map_or_else(|| line.to_string(), str::to_owned);
+    };
+    let text = |key: &str| parts.get(key).and_then(Value::as_str).unwrap_or_default();
+    let mut shown = match text("level") {
+        "" | "info" => String::new(),
+        level => format!("{level}: "),
+    };
+    shown.push_str(text("message"));
+    let fields = parts.get("fields").filter(|fields| **fields != json!({}));
+    if let Some(Value::Object(fields)) = fields {
+        for (name, value) in fields {
+            let value = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+            shown.push_str(&format!(" {name}={value}"));
+        }
+    }
+    shown
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn found(messages: &[&str]) -> Vec<Value> {
+        let line = |message| json!({"level": "info", "message": message, "fields": {"n": "1"}});
+        messages.iter().map(line).collect()
+    }
+
+    #[track_caller]
+    fn check(expected: Value, messages: &[&str], diff: Option<&str>) {
+        let expected = expected.as_array().unwrap();
+        let lines = compare(expected, &found(messages)).map(|lines| lines.to_string());
+        assert_eq!(lines.as_deref(), diff);
+    }
+
+    #[test]
+    fn a_log_as_expected_has_no_difference() {
+        check(json!(["a", "b"]), &["a", "b"], None);
+        check(json!([]), &[], None);
+        check(
+            json!([{"message": "a"}, {"fields": {"n": "1"}, "level": "info"}]),
+            &["a", "b"],
+            None,
+        );
+    }
+
+    #[test]
+    fn three_dots_stand_for_any_lines_or_none() {
+        check(json!(["...", "b", "..."]), &["a", "b"], None);
+        check(json!(["a", "..."]), &["a", "b", "c"], None);
+        check(json!(["..."]), &[], None);
+        check(json!(["...", "c"]), &["a", "b"], Some("  a n=1\n  b n=1\n- c"));
+    }
+
+    #[test]
+    fn missing_and_surplus_lines_stand_where_they_belong() {
+        check(json!(["a", "b", "c"]), &["a", "c", "d"], Some("  a n=1\n- b\n  c n=1\n+ d n=1"));
+        check(json!([{"level": "warn"}]), &["a"], Some("- warn: \n+ a n=1"));
+    }
+}

@@ -1,0 +1,144 @@
+//! Cases from their text, on guests that need no compiler.
+
+use serde_json::json;
+
+use super::*;
+use crate::desk::engine;
+
+/// The lines that a failing case shows; none if it is ok.
+fn run(guest: &str, case: Value) -> Vec<String> {
+    let engine = engine(0).unwrap();
+    let compiled = engine.compile(&fixtures::guest(guest), &Limits::default()).unwrap();
+    let case = parse(&case.to_string()).unwrap();
+    let verdict = case.run(&engine, "guest", &compiled).unwrap();
+    verdict.differences.iter().map(Difference::to_string).collect()
+}
+
+#[track_caller]
+fn check_wrong(text: &str, why: &str) {
+    let file = tempfile::tempdir().unwrap();
+    fs::write(file.path().join("door.json"), text).unwrap();
+    let found = find(file.path()).unwrap();
+    assert_eq!(found[0].name, "door");
+    let said = found[0].case.as_ref().unwrap_err();
+    let path = file.path().join("door.json").display().to_string();
+    assert_eq!(*said, format!("{path}: {why}"));
+}
+
+#[test]
+fn what_is_wrong_with_a_case_is_one_line_with_file_and_key() {
+    check_wrong("", "EOF while parsing a value at line 1 column 0");
+    check_wrong("{}", "missing field `method` at line 1 column 2");
+    check_wrong(
+        r#"{"method": "open", "expect": {"statsu": 200}}"#,
+        "expect.statsu: unknown field `statsu`, expected one of `status`, `answer`, `error`, \
+         `message`, `reported`, `log`, `took_ms`, `telemetry`, `state`, `jobs`, `reboot` \
+         at line 1 column 38",
+    );
+    check_wrong(
+        r#"{"method": "open", "expect": {"status": "200"}}"#,
+        "expect.status: invalid type: string \"200\", expected u16 at line 1 column 45",
+    );
+    check_wrong(
+        r#"{"method": "open", "expect": {"log": ["a", {"msg": "b"}]}}"#,
+        "expect.log[1]: `msg` is none of level, message, fields",
+    );
+    check_wrong(
+        r#"{"method": "open", "limits": {"deadline_ms": 0}}"#,
+        "limits: `deadline` is 0ns, not between 1 ms and 300s",
+    );
+    check_wrong(
+        r#"{"method": "open", "twin": {"desired": {"a.b": 1}}}"#,
+        "twin: key `a.b` must not be empty or have a control character, `.`, `$` or a space",
+    );
+    check_wrong(r#"{"method": "open"} more"#, "trailing characters at line 1 column 20");
+}
+
+#[test]
+fn a_payload_reaches_the_plugin_as_it_is_written() {
+    let case = json!({"method": "echo", "payload": {"a": [1.50, "x"]}});
+    assert!(run("reply.wat", case).is_empty());
+    let answer = json!({"method": "echo", "payload": "x", "expect": {"answer": "y"}});
+    assert_eq!(run("reply.wat", answer), ["answer: expected \"y\", found \"x\""]);
+    let none = json!({"method": "echo", "expect": {"answer": null, "status": 200}});
+    assert!(run("reply.wat", none).is_empty());
+}
+
+#[test]
+fn a_sleep_takes_its_time_to_the_millisecond_and_none_on_the_wall() {
+    let expect = json!({"took_ms": 20_000, "status": 200});
+    assert!(run("sleeps.wat", json!({"method": "once", "expect": expect})).is_empty());
+    let case = json!({"method": "once", "payload": 7, "expect": {"took_ms": 8}});
+    assert_eq!(run("sleeps.wat", case), ["took_ms: expected 8, found 7"]);
+}
+
+#[test]
+fn a_call_that_fails_is_expected_in_the_hosts_words_or_not_at_all() {
+    let late = json!({"status": 504, "error": "deadline-exceeded", "took_ms": 30_000});
+    assert!(run("sleeps.wat", json!({"method": "again", "expect": late})).is_empty());
+    let sooner = json!({"method": "again", "limits": {"deadline_ms": 500},
+        "expect": {"message": "no answer within 500ms", "error": "deadline-exceeded"}});
+    assert!(run("sleeps.wat", sooner).is_empty());
+
+    let silent = run("sleeps.wat", json!({"method": "again"}));
+    let why = "\"deadline-exceeded: no answer within 30s\"";
+    assert_eq!(silent, [format!("error: expected nothing, found {why}")]);
+    let answered = json!({"method": "once", "expect": {"error": "trapped"}});
+    assert_eq!(run("sleeps.wat", answered), ["error: expected \"trapped\", found nothing"]);
+}
+
+#[test]
+fn a_plugin_that_loops_or_hoards_is_stopped_though_time_is_virtual() {
+    let loops = json!({"method": "spin", "limits": {"deadline_ms": 50},
+        "expect": {"error": "deadline-exceeded"}});
+    assert!(run("misbehaves.wat", loops).is_empty());
+    let hoards = json!({"method": "grow", "expect": {"error": "out-of-memory", "status": 507}});
+    assert!(run("misbehaves.wat", hoards).is_empty());
+}
+
+#[test]
+fn settings_are_given_as_the_host_gives_them() {
+    let config = json!({"delay": 5});
+    let case = json!({"method": "get", "config": config, "expect": {"answer": 5}});
+    assert!(run("asks.wat", case).is_empty());
+}
+
+#[test]
+fn patches_are_merged_and_the_twin_is_there_before() {
+    let case = json!({"method": "report", "payload": {"a": {"b": 1}},
+        "expect": {"reported": {"a": {"b": 2}}}});
+    assert_eq!(run("asks.wat", case), ["reported.a.b: expected 2, found 1"]);
+    let case = json!({"method": "desired", "twin": {"desired": {"delay": 5}},
+        "expect": {"answer": {"delay": 5}, "reported": {}}});
+    assert!(run("asks.wat", case).is_empty());
+}
+
+#[test]
+fn a_hub_that_is_away_keeps_a_plugin_waiting_as_long_as_it_asks() {
+    let offline = 400 + 4;
+    let case = json!({"method": "wait", "payload": {"a": 1}, "offline": true,
+        "limits": {"deadline_ms": 10_000},
+        "expect": {"status": offline, "reported": {"a": 1}, "took_ms": 9_900}});
+    assert!(run("asks.wat", case).is_empty());
+}
+
+#[test]
+fn messages_are_compared_in_what_is_said_of_them() {
+    let sent = |telemetry: Value| json!({"method": "send", "payload": {"t": 21}, "expect": {"telemetry": telemetry}});
+    let lines = run("asks.wat", sent(json!([{"body": {"t": 21}}])));
+    assert_eq!(lines.len(), 99, "the other messages of a hundred");
+    let lines = run("asks.wat", sent(json!([{"body": {"t": 22}, "content_type": "text/plain"}])));
+    assert_eq!(lines[0], "telemetry[0].body.t: expected 22, found 21");
+}
+
+#[test]
+fn a_log_is_compared_line_by_line() {
+    let line = r#"one\ntwo\u{1b}[31m"#;
+    let case = |log: Value| json!({"method": "once", "expect": {"log": log}});
+    assert!(run("talks.wat", case(json!([line]))).is_empty());
+    assert!(
+        run("talks.wat", case(json!([{"level": "info", "fields": {"key": "a\\rb"}}]))).is_empty()
+    );
+    let lines = run("talks.wat", case(json!(["three"])));
+    assert_eq!(lines, [format!("log:\n- three\n+ {line} key=a\\rb")]);
+}

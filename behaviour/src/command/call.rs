@@ -1,0 +1,232 @@
+//! `behaviour call`.
+
+use std::collections::BTreeMap;
+use std::io::stderr;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use behaviour::desk::{Desk, DeskError, Happened, Outcome, Time, What, load, milliseconds, text};
+use plugin::{Capability, Limits, Plugin, PluginSettings};
+use protocol::id::MethodName;
+use serde::Serialize;
+use serde_json::value::RawValue;
+use serde_json::{Map, Value};
+
+use super::paint::Paint;
+use super::pretty::pretty;
+use super::progress::Progress;
+use super::{NOT_LOADED, USAGE, complain, say, values};
+
+const LONG: &str = "\
+Call one method of a plugin, here and without a network.
+
+The plugin gets a fresh sandbox with the limits of the host, a clock, its settings, a twin, a state and a queue of jobs, all of \
+them in memory. What it does is shown line by line on standard error, with the time since the beginning; its answer goes to \
+standard output, and nothing else does.
+
+Time is virtual: it begins at 2026-01-01T00:00:00.000Z and passes only while the plugin waits. A plugin that loops does not \
+wait; it is stopped after its deadline on the wall.";
+
+const EXAMPLES: &str = "\
+Examples:
+  behaviour call reboot.wasm rebootDevice
+  behaviour call reboot.wasm rebootDevice '{\"delaySeconds\": 5}' --config property=status.lastReboot
+  behaviour call greet.wasm greet @payload.json --desired '{\"language\": \"de\"}' --json
+  behaviour call greet.wasm greet '\"world\"' 2>/dev/null | jq .hello
+
+Exit codes:
+  0  the plugin answered with a status below 400
+  1  it answered with another, refused, or failed
+  2  the command line asks for something that cannot be meant
+  3  the file is no plugin that a host would load";
+
+/// Call one method of a plugin, here and without a network.
+#[derive(clap::Args)]
+#[command(long_about = LONG, after_help = EXAMPLES)]
+pub(crate) struct Call {
+    /// The component's file.
+    file: PathBuf,
+    /// The method's name.
+    method: MethodName,
+    /// JSON, any value; from a file as `@FILE`, from standard input as `-`.
+    #[arg(default_value = "null", value_parser = values::json, allow_negative_numbers = true)]
+    payload: String,
+
+    /// A setting of the plugin, as under `[plugins.NAME.config]` in host.toml.
+    #[arg(long, value_name = "KEY=VALUE", value_parser = values::pair)]
+    config: Vec<(String, String)>,
+    /// The desired properties: a JSON object, or `@FILE`.
+    #[arg(long, value_name = "JSON", value_parser = values::object)]
+    desired: Option<Map<String, Value>>,
+    /// The reported properties before the call: a JSON object, or `@FILE`.
+    #[arg(long, value_name = "JSON", value_parser = values::object)]
+    reported: Option<Map<String, Value>>,
+    /// What the plugin remembers of earlier calls.
+    #[arg(long, value_name = "KEY=TEXT", value_parser = values::pair)]
+    state: Vec<(String, String)>,
+    /// Grant a capability, as `capabilities` in host.toml does.
+    #[arg(long, value_name = "NAME")]
+    capability: Vec<Capability>,
+
+    /// How long the call may take: 500ms, 30s, 2m [default: 30s].
+    #[arg(long, value_name = "PERIOD", value_parser = values::period)]
+    deadline: Option<Duration>,
+    /// How much memory it may have: 1048576, 64MiB [default: 64MiB].
+    #[arg(long, value_name = "SIZE", value_parser = values::size)]
+    memory: Option<usize>,
+
+    /// Let time pass as on a device.
+    #[arg(long)]
+    real_time: bool,
+    /// Have no connection to the hub.
+    #[arg(long)]
+    offline: bool,
+    /// Run the jobs that the call asks for, after it; a reboot that it asks for
+    /// is taken as done.
+    #[arg(long)]
+    run_jobs: bool,
+    /// Print all that came of it as one JSON object.
+    #[arg(long)]
+    json: bool,
+}
+
+impl Call {
+    pub(crate) fn run(self) -> ExitCode {
+        let desk = match self.desk() {
+            Ok(desk) => desk,
+            Err(error) => {
+                complain(&error, None);
+                return ExitCode::from(USAGE);
+            }
+        };
+        let plugin = match self.load() {
+            Ok(plugin) => plugin,
+            Err(error) => {
+                complain(&error, error.hint());
+                return ExitCode::from(NOT_LOADED);
+            }
+        };
+        let outcome = desk.call(&plugin, self.method.as_str(), &self.payload);
+        let memory = plugin.peak_memory_bytes();
+        if self.json {
+            say(&Told::new(&outcome, memory).to_json());
+        } else {
+            tell(&outcome, self.real_time, memory);
+        }
+        let well = outcome.answer.is_ok_and(|answer| answer.status < 400);
+        if well { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    }
+
+    fn desk(&self) -> Result<Desk, protocol::twin::PatchError> {
+        let (desired, reported) = (self.desired.clone(), self.reported.clone());
+        let mut desk =
+            Desk::default().with_twin(desired.unwrap_or_default(), reported.unwrap_or_default())?;
+        if self.real_time {
+            desk.time = Time::Real;
+        }
+        desk.offline = self.offline;
+        desk.run_jobs = self.run_jobs;
+        desk.state =
+            self.state.iter().map(|(key, text)| (key.clone(), text.clone().into_bytes())).collect();
+        if !self.json {
+            let paint = Paint::on(&stderr());
+            desk.show = Some(Arc::new(move |happened| eprintln!("{}", line(happened, paint))));
+        }
+        Ok(desk)
+    }
+
+    fn load(&self) -> Result<Plugin, DeskError> {
+        let mut limits = Limits::default();
+        limits.deadline = self.deadline.unwrap_or(limits.deadline);
+        limits.memory_bytes = self.memory.unwrap_or(limits.memory_bytes);
+        let settings = PluginSettings {
+            config: self.config.iter().cloned().collect(),
+            capabilities: self.capability.iter().copied().collect(),
+            limits,
+        };
+        let _progress = Progress::new(&format!("compiling {}", self.file.display()));
+        load(&self.file, settings)
+    }
+}
+
+/// One thing that the plugin did: when, a word, and what.
+pub(crate) fn line(happened: &Happened, paint: Paint) -> String {
+    let time = format!("{:>7}.{:03} s", happened.at_ms / 1000, happened.at_ms % 1000);
+    let word = format!("{:<8}", happened.what.word());
+    let word = match &happened.what {
+        What::Log { level: "error", .. } => paint.bad(&word),
+        What::Log { level: "warn", .. } => paint.odd(&word),
+        What::Log { .. } => word,
+        _ => paint.good(&word),
+    };
+    format!("{}  {word}  {}", paint.dim(&time), happened.what)
+}
+
+fn tell(outcome: &Outcome, real_time: bool, memory: usize) {
+    let paint = Paint::on(&stderr());
+    match &outcome.answer {
+        Ok(answer) => {
+            let status = answer.status.to_string();
+            let status = if answer.status < 400 { paint.good(&status) } else { paint.bad(&status) };
+            eprintln!("{status}");
+            say(&pretty(answer.payload.as_ref().map_or("null", |payload| payload.get())));
+        }
+        Err(error) => {
+            let status = format!("{} {}", error.status(), error.word());
+            eprintln!("{}: {}", paint.bad(&status), error.message());
+        }
+    }
+    let really = format!("{:.1} ms", outcome.really.as_secs_f64() * 1000.0);
+    let took = match real_time {
+        true => really,
+        false => {
+            format!("{:.3} s of virtual time, {really} on the wall", outcome.took.as_secs_f64())
+        }
+    };
+    let memory = values::bytes(memory as u64);
+    eprintln!("{}", paint.dim(&format!("took {took}, {memory} of memory")));
+}
+
+#[derive(Serialize)]
+struct Told<'a> {
+    status: u16,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    answer: Option<Option<&'a RawValue>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    message: Option<String>,
+    took_ms: u64,
+    really_ms: f64,
+    memory_bytes: usize,
+    happened: &'a [Happened],
+    reported: &'a Map<String, Value>,
+    state: BTreeMap<&'a str, String>,
+}
+
+impl Told<'_> {
+    fn new(outcome: &Outcome, memory_bytes: usize) -> Told<'_> {
+        let (status, answer, error, message) = match &outcome.answer {
+            Ok(answer) => (answer.status, Some(answer.payload.as_deref()), None, None),
+            Err(error) => (error.status(), None, Some(error.word()), Some(error.message())),
+        };
+        Told {
+            status,
+            answer,
+            error,
+            message,
+            took_ms: milliseconds(outcome.took),
+            really_ms: outcome.really.as_secs_f64() * 1000.0,
+            memory_bytes,
+            happened: &outcome.happened,
+            reported: &outcome.reported,
+            state: outcome.state.iter().map(|(key, value)| (&**key, text(value))).collect(),
+        }
+    }
+
+    fn to_json(&self) -> String {
+        serde_json::to_string(self).expect("texts, numbers and JSON are JSON")
+    }
+}

@@ -1,0 +1,37 @@
+//! Colours, on a terminal only and never with `NO_COLOR`.
+
+use std::env;
+use std::io::IsTerminal;
+
+/// Whether to paint, decided once a stream.
+#[derive(Clone, Copy)]
+pub(crate) struct Paint(bool);
+
+impl Paint {
+    /// For a stream: as its terminal and the user have it.
+    pub(crate) fn on(stream: &impl IsTerminal) -> Paint {
+        let unwanted = env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty())
+            || env::var_os("TERM").is_some_and(|term| term == "dumb");
+        Paint(stream.is_terminal() && !unwanted)
+    }
+
+    pub(crate) fn good(self, text: &str) -> String {
+        self.with("32", text)
+    }
+
+    pub(crate) fn bad(self, text: &str) -> String {
+        self.with("1;31", text)
+    }
+
+    pub(crate) fn odd(self, text: &str) -> String {
+        self.with("33", text)
+    }
+
+    pub(crate) fn dim(self, text: &str) -> String {
+        self.with("2", text)
+    }
+
+    fn with(self, code: &str, text: &str) -> String {
+        if self.0 { format!("\x1b[{code}m{text}\x1b[0m") } else { text.to_owned() }
+    }
+}

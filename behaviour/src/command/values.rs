@@ -1,0 +1,126 @@
+//! Values as people write them on a command line: periods, sizes, pairs, JSON.
+
+use std::fs;
+use std::io::Read;
+use std::time::Duration;
+
+use serde::de::IgnoredAny;
+use serde_json::{Map, Value};
+
+/// `500ms`, `30s`, `2m`; as in `host.toml`.
+pub(crate) fn period(text: &str) -> Result<Duration, String> {
+    let digits = text.bytes().take_while(u8::is_ascii_digit).count();
+    let (number, unit) = text.split_at(digits);
+    let number: u64 = number.parse().map_err(|_| period_hint())?;
+    let seconds = |factor| number.checked_mul(factor).map(Duration::from_secs);
+    match unit {
+        "ms" => Some(Duration::from_millis(number)),
+        "s" => seconds(1),
+        "m" => seconds(60),
+        _ => None,
+    }
+    .ok_or_else(period_hint)
+}
+
+fn period_hint() -> String {
+    "a period is a number and ms, s or m: 500ms, 30s, 2m".to_owned()
+}
+
+/// `1048576`, `512KiB`, `64MiB`.
+pub(crate) fn size(text: &str) -> Result<usize, String> {
+    let hint = || "a size is a number of bytes, or one of KiB or MiB: 64MiB".to_owned();
+    let digits = text.bytes().take_while(u8::is_ascii_digit).count();
+    let (number, unit) = text.split_at(digits);
+    let number: usize = number.parse().map_err(|_| hint())?;
+    let factor = match unit {
+        "" | "B" => 1,
+        "KiB" => 1024,
+        "MiB" => 1024 * 1024,
+        _ => return Err(hint()),
+    };
+    number.checked_mul(factor).ok_or_else(hint)
+}
+
+/// `KEY=VALUE`; the value may have further signs of equality, or nothing.
+pub(crate) fn pair(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),
+        _ => Err("it is KEY=VALUE".to_owned()),
+    }
+}
+
+/// A JSON object, as it stands or from `@FILE`.
+pub(crate) fn object(text: &str) -> Result<Map<String, Value>, String> {
+    let text = match text.strip_prefix('@') {
+        Some(file) => fs::read_to_string(file).map_err(|error| format!("{file}: {error}"))?,
+        None => text.to_owned(),
+    };
+    serde_json::from_str(&text).map_err(|error| format!("not a JSON object: {error}"))
+}
+
+/// JSON of any kind: as it stands, from `@FILE`, or from standard input for `-`.
+pub(crate) fn json(text: &str) -> Result<String, String> {
+    let text = match text.strip_prefix('@') {
+        Some(file) => fs::read_to_string(file).map_err(|error| format!("{file}: {error}"))?,
+        None if text == "-" => {
+            let mut text = String::new();
+            let read = std::io::stdin().read_to_string(&mut text);
+            read.map_err(|error| format!("standard input: {error}"))?;
+            text
+        }
+        None => text.to_owned(),
+    };
+    serde_json::from_str::<IgnoredAny>(&text).map_err(|error| format!("not JSON: {error}"))?;
+    Ok(text)
+}
+
+/// A number of bytes for people.
+pub(crate) fn bytes(bytes: u64) -> String {
+    match bytes {
+        0..1_000 => format!("{bytes} bytes"),
+        1_000..1_000_000 => format!("{} KB", bytes.div_ceil(1_000)),
+        #[expect(clippy::cast_precision_loss, reason = "one decimal is shown")]
+        _ => format!("{:.1} MB", bytes as f64 / 1e6),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn periods_have_a_unit() {
+        assert_eq!(period("500ms"), Ok(Duration::from_millis(500)));
+        assert_eq!(period("30s"), Ok(Duration::from_secs(30)));
+        assert_eq!(period("2m"), Ok(Duration::from_secs(120)));
+        for text in ["", "30", "s", "-1s", "1.5s", "1h", "99999999999999999999s"] {
+            assert_eq!(period(text), Err(period_hint()), "{text}");
+        }
+    }
+
+    #[test]
+    fn sizes_may_have_a_unit() {
+        assert_eq!(size("1048576"), Ok(1_048_576));
+        assert_eq!(size("64MiB"), Ok(64 << 20));
+        assert_eq!(size("1KiB"), Ok(1024));
+        for text in ["", "MiB", "1GB", "-1", "99999999999999999999"] {
+            size(text).unwrap_err();
+        }
+    }
+
+    #[test]
+    fn a_pair_is_split_at_its_first_sign() {
+        assert_eq!(pair("report={\"a\":\"b=c\"}").unwrap().1, "{\"a\":\"b=c\"}");
+        assert_eq!(pair("empty=").unwrap(), ("empty".into(), String::new()));
+        pair("=value").unwrap_err();
+        pair("key").unwrap_err();
+    }
+
+    #[test]
+    fn what_is_not_json_is_said_in_a_line() {
+        assert_eq!(json("\"text\"").unwrap(), "\"text\"");
+        assert_eq!(json("text").unwrap_err(), "not JSON: expected ident at line 1 column 2");
+        assert!(object("[1]").unwrap_err().starts_with("not a JSON object: "));
+        assert!(json("@/nowhere.json").unwrap_err().starts_with("/nowhere.json: "));
+    }
+}

@@ -1,0 +1,296 @@
+//! Jobs in memory: listed as they are asked for, and run in their order where
+//! the desk is told to.
+//!
+//! A job that waits for a boot gets one where the plugin has asked for a reboot;
+//! without, its time runs out. A job that is to run again does so as on a
+//! device, but not for ever: see [`MOST_RUNS`].
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use futures_util::future::BoxFuture;
+use plugin::{BootOutcome, Call, HostError, JobError, JobQueue, JobWhen, Lent, NewJob, Plugin};
+use tokio::time::{Instant, sleep_until};
+
+use super::power::Switch;
+use super::record::{Record, What, milliseconds};
+
+/// Runs of jobs after one call: a job may ask for another without end.
+const MOST_RUNS: u32 = 100;
+
+/// The first wait of a job that is to run again and does not say when. Each
+/// further one is twice as long.
+const FIRST_WAIT: Duration = Duration::from_secs(1);
+const LONGEST_WAIT: Duration = Duration::from_secs(60);
+
+pub(super) struct Jobs {
+    queue: Mutex<Queue>,
+    record: Arc<Record>,
+}
+
+#[derive(Default)]
+struct Queue {
+    asked: u32,
+    waiting: Vec<Waiting>,
+}
+
+struct Waiting {
+    id: String,
+    job: NewJob,
+    asked_at: Instant,
+    runs: u32,
+    /// Once it has run and is to run again.
+    again_at: Option<Instant>,
+    /// Once it has waited for a boot.
+    boot_outcome: BootOutcome,
+}
+
+impl Waiting {
+    fn due(&self, last_boot: Option<Instant>) -> Instant {
+        if let Some(again_at) = self.again_at {
+            return again_at;
+        }
+        match self.job.when {
+            JobWhen::AfterResponse => self.asked_at,
+            JobWhen::AfterDelay(delay) => self.asked_at + delay,
+            JobWhen::AfterBoot { within } => self.boot(last_boot).unwrap_or(self.asked_at + within),
+        }
+    }
+
+    /// The boot that the job has waited for.
+    fn boot(&self, last_boot: Option<Instant>) -> Option<Instant> {
+        last_boot.filter(|boot| *boot >= self.asked_at)
+    }
+
+    fn begin(&mut self, last_boot: Option<Instant>) {
+        self.runs += 1;
+        if let (JobWhen::AfterBoot { .. }, None) = (self.job.when, self.again_at) {
+            self.boot_outcome = match self.boot(last_boot) {
+                Some(_) => BootOutcome::Rebooted,
+                None => BootOutcome::Expired,
+            };
+        }
+    }
+}
+
+impl Jobs {
+    pub(super) fn new(record: Arc<Record>) -> Jobs {
+        Jobs { queue: Mutex::default(), record }
+    }
+
+    /// Runs what waits, and what that asks for, until nothing is left. Boots the
+    /// machine, so to speak, when its time has come.
+    pub(super) async fn run(&self, plugin: &Plugin, lent: &Arc<Lent>, power: &Switch) {
+        let mut runs = 0;
+        loop {
+            let due = self.due(power.last_boot());
+            if let Some(boot) = power.next_boot().filter(|boot| due.is_none_or(|due| *boot < due)) {
+                sleep_until(boot).await;
+                power.boot();
+                continue;
+            }
+            let Some(due) = due else { return };
+            if runs == MOST_RUNS {
+                self.record.keep(What::JobsLeft { runs });
+                return;
+            }
+            runs += 1;
+            sleep_until(due).await;
+            self.run_next(plugin, lent, power.last_boot()).await;
+        }
+    }
+
+    async fn run_next(&self, plugin: &Plugin, lent: &Arc<Lent>, last_boot: Option<Instant>) {
+        let Some(mut waiting) = self.take_next(last_boot) else { return };
+        waiting.begin(last_boot);
+        let Waiting { id, job, runs, boot_outcome, .. } = &waiting;
+        let call = Call {
+            id: format!("{id}-run-{runs}").into(),
+            method: &job.name,
+            payload: &job.payload,
+            lent: Arc::clone(lent),
+            attempt: *runs,
+            boot_outcome: *boot_outcome,
+        };
+        let (again, why) = match plugin.run_job(call).await {
+            Ok(Ok(())) => (None, "done".to_owned()),
+            Ok(Err(JobError::Retry(wait))) => (Some(wait), String::new()),
+            Ok(Err(JobError::Reject(why))) => (None, format!("rejected: {why}")),
+            Ok(Err(JobError::Other(why))) => (Some(None), format!(": {why}")),
+            Err(error) => (Some(None), format!(": {}: {}", error.word(), error.message())),
+        };
+        let outcome = match again {
+            None => why,
+            Some(asked) => {
+                let wait = asked.map_or_else(
+                    || FIRST_WAIT.saturating_mul(1 << (runs - 1).min(6)).min(LONGEST_WAIT),
+                    |ms| Duration::from_millis(ms.into()),
+                );
+                waiting.again_at = Some(Instant::now() + wait);
+                format!("again in {} ms{why}", milliseconds(wait))
+            }
+        };
+        let (id, name) = (waiting.id.clone(), waiting.job.name.clone());
+        self.record.keep(What::JobRan { id, name, outcome });
+        if waiting.again_at.is_some() {
+            self.lock().waiting.push(waiting);
+        }
+    }
+
+    fn due(&self, last_boot: Option<Instant>) -> Option<Instant> {
+        self.lock().waiting.iter().map(|job| job.due(last_boot)).min()
+    }
+
+    /// Takes out the job that is due first; of several, the one asked for first.
+    fn take_next(&self, last_boot: Option<Instant>) -> Option<Waiting> {
+        let mut queue = self.lock();
+        let jobs = queue.waiting.iter().enumerate();
+        let (index, _) = jobs.min_by_key(|(_, job)| job.due(last_boot))?;
+        Some(queue.waiting.remove(index))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Queue> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl JobQueue for Jobs {
+    fn add<'a>(
+        &'a self,
+        _plugin: &'a str,
+        _call: &'a str,
+        job: NewJob,
+        most_waiting: u32,
+    ) -> BoxFuture<'a, Result<String, HostError>> {
+        let mut queue = self.lock();
+        if queue.waiting.len() >= most_waiting as usize {
+            let why = format!("{most_waiting} jobs are waiting already");
+            return Box::pin(std::future::ready(Err(HostError::QuotaExceeded(why))));
+        }
+        queue.asked += 1;
+        let id = format!("job-{}", queue.asked);
+        self.record.keep(What::JobAsked {
+            id: id.clone(),
+            name: job.name.clone(),
+            payload: job.payload.clone(),
+            when: when(job.when),
+        });
+        queue.waiting.push(Waiting {
+            id: id.clone(),
+            job,
+            asked_at: Instant::now(),
+            runs: 0,
+            again_at: None,
+            boot_outcome: BootOutcome::NotWaitedFor,
+        });
+        drop(queue);
+        Box::pin(std::future::ready(Ok(id)))
+    }
+
+    fn cancel<'a>(
+        &'a self,
+        _plugin: &'a str,
+        id: &'a str,
+    ) -> BoxFuture<'a, Result<bool, HostError>> {
+        let mut queue = self.lock();
+        let before = queue.waiting.len();
+        queue.waiting.retain(|job| job.id != id);
+        let was_waiting = queue.waiting.len() < before;
+        drop(queue);
+        if was_waiting {
+            self.record.keep(What::JobCancelled { id: id.to_owned() });
+        }
+        Box::pin(std::future::ready(Ok(was_waiting)))
+    }
+}
+
+/// In the words of `jobs.wit`.
+fn when(when: JobWhen) -> String {
+    match when {
+        JobWhen::AfterResponse => "after-response".to_owned(),
+        JobWhen::AfterDelay(delay) => format!("after-delay {} ms", milliseconds(delay)),
+        JobWhen::AfterBoot { within } => format!("after-boot within {} ms", milliseconds(within)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use plugin::{PluginSettings, Power};
+
+    use super::*;
+    use crate::desk::{Desk, Device, Happened, engine};
+
+    /// Asks for jobs by name, and lets a guest run them to the end.
+    async fn run(jobs: &[(&str, JobWhen)], reboot_after: Option<Duration>) -> Vec<Happened> {
+        let engine = engine(0).unwrap();
+        let guest = fixtures::guest("lasts.wat");
+        let plugin = engine.load("lasts", &guest, PluginSettings::default()).unwrap();
+        let device = Device::new(&Desk::default());
+        for (name, when) in jobs {
+            let job = NewJob { name: (*name).into(), payload: "null".into(), when: *when };
+            device.jobs.add("lasts", "call-1", job, 64).await.unwrap();
+        }
+        if let Some(delay) = reboot_after {
+            device.power.request_reboot("lasts", delay, "because").await.unwrap();
+        }
+        device.jobs.run(&plugin, &device.lent, &device.power).await;
+        device.record.take()
+    }
+
+    /// The time and outcome of each run, and of the boot.
+    fn runs(happened: &[Happened]) -> Vec<(u64, &str)> {
+        let mut runs = Vec::new();
+        for Happened { at_ms, what } in happened {
+            match what {
+                What::JobRan { outcome, .. } => runs.push((*at_ms, outcome.as_str())),
+                What::Booted => runs.push((*at_ms, "booted")),
+                _ => {}
+            }
+        }
+        runs
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn jobs_run_when_they_are_due() {
+        let seconds = |seconds| JobWhen::AfterDelay(Duration::from_secs(seconds));
+        let jobs = [("nine", seconds(9)), ("five", seconds(5)), ("zero", JobWhen::AfterResponse)];
+
+        let happened = run(&jobs, None).await;
+        assert_eq!(runs(&happened), [(0, "done"), (5000, "done"), (9000, "done")]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_job_that_waits_for_a_boot_is_told_what_became_of_it() {
+        let within = JobWhen::AfterBoot { within: Duration::from_secs(60) };
+        let (rebooted, expired) = ("again in 1 ms", "again in 3 ms");
+
+        let happened = run(&[("boot", within)], Some(Duration::from_secs(5))).await;
+        assert_eq!(runs(&happened)[..2], [(5000, "booted"), (5000, rebooted)]);
+        let happened = run(&[("boot", within)], None).await;
+        assert_eq!(runs(&happened)[0], (60_000, expired));
+        let happened = run(&[("boot", within)], Some(Duration::from_secs(70))).await;
+        assert_eq!(runs(&happened)[0], (60_000, expired));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_job_runs_again_later_and_later_but_not_for_ever() {
+        let happened = run(&[("later", JobWhen::AfterResponse)], None).await;
+
+        let runs = runs(&happened);
+        assert_eq!(
+            runs[..3],
+            [(0, "again in 1000 ms"), (1000, "again in 2000 ms"), (3000, "again in 4000 ms")]
+        );
+        assert_eq!(runs[99].1, "again in 60000 ms");
+        assert_eq!(happened.last().unwrap().what, What::JobsLeft { runs: 100 });
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_job_that_is_rejected_or_fails_says_why() {
+        let now = JobWhen::AfterResponse;
+
+        let happened = run(&[("reject", now), ("other", now)], None).await;
+        let runs = runs(&happened);
+        assert_eq!(runs[..2], [(0, "rejected: because"), (0, "again in 1000 ms: because")]);
+    }
+}

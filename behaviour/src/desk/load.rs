@@ -1,0 +1,91 @@
+//! Plugins for the desk: an engine with room for one call at a time.
+
+use std::borrow::Cow;
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+
+use plugin::{
+    Compiled, Engine, EngineError, EngineSettings, Limits, LoadError, Plugin, PluginSettings,
+};
+
+/// Why there is no plugin on the desk.
+#[derive(Debug, thiserror::Error)]
+pub enum DeskError {
+    /// There is no engine to run it.
+    #[error(transparent)]
+    Engine(#[from] EngineError),
+    /// The file cannot be read.
+    #[error("`{}`", file.display())]
+    Read {
+        /// The file.
+        file: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
+    /// The file is no plugin.
+    #[error("`{}`", file.display())]
+    Load {
+        /// The file.
+        file: PathBuf,
+        /// Why not.
+        #[source]
+        source: LoadError,
+    },
+}
+
+impl DeskError {
+    /// What to do about it, where one action helps.
+    #[must_use]
+    pub fn hint(&self) -> Option<&str> {
+        match self {
+            DeskError::Engine(EngineError::Cache { .. }) => {
+                Some("set XDG_CACHE_HOME to a directory that may be written")
+            }
+            DeskError::Engine(_) => None,
+            DeskError::Read { file, .. } if file.is_dir() => {
+                Some("build it first, and name the file: behaviour build DIR")
+            }
+            DeskError::Read { .. } => None,
+            DeskError::Load { source, .. } => source.hint(),
+        }
+    }
+
+    /// What is wrong with a file.
+    fn of(file: &Path) -> impl FnOnce(LoadError) -> DeskError {
+        let file = file.to_owned();
+        move |error| match error {
+            LoadError::Read { source, .. } => DeskError::Read { file, source },
+            source => DeskError::Load { file, source },
+        }
+    }
+}
+
+/// Loads a plugin from a file, under its stem's name. Blocks while it compiles.
+pub fn load(file: &Path, settings: PluginSettings) -> Result<Plugin, DeskError> {
+    let engine = engine(settings.limits.memory_bytes)?;
+    engine.load_file(&name(file), file, settings).map_err(DeskError::of(file))
+}
+
+/// Compiles a file, of which no more is read than a component may have; gives
+/// its bytes too. Blocks.
+pub fn compile(engine: &Engine, file: &Path) -> Result<(Vec<u8>, Compiled), DeskError> {
+    let limits = Limits::default();
+    let mut bytes = Vec::new();
+    File::open(file)
+        .and_then(|opened| opened.take(limits.component_bytes as u64 + 1).read_to_end(&mut bytes))
+        .map_err(|source| DeskError::Read { file: file.to_owned(), source })?;
+    let compiled = engine.compile(&bytes, &limits).map_err(DeskError::of(file))?;
+    Ok((bytes, compiled))
+}
+
+/// What a plugin of this file is called on the desk.
+pub fn name(file: &Path) -> Cow<'_, str> {
+    file.file_stem().unwrap_or_default().to_string_lossy()
+}
+
+/// An engine for a few calls at once, each with at most this much memory.
+pub fn engine(memory_bytes: usize) -> Result<Engine, EngineError> {
+    let memory_bytes = memory_bytes.max(Limits::default().memory_bytes);
+    Engine::new(&EngineSettings { instances: 4, memory_bytes, ..EngineSettings::default() })
+}

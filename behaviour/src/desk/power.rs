@@ -1,0 +1,66 @@
+//! Power over nothing: a reboot that is asked for is noted, and the jobs that
+//! wait for a boot are told of one; the machine stays on.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use futures_util::future::BoxFuture;
+use plugin::{HostError, Power};
+use tokio::time::Instant;
+
+use super::record::{Record, What, milliseconds};
+
+pub(super) struct Switch {
+    boots: Mutex<Boots>,
+    record: Arc<Record>,
+}
+
+#[derive(Default)]
+struct Boots {
+    /// When it will boot.
+    next: Option<Instant>,
+    /// When it last did.
+    last: Option<Instant>,
+}
+
+impl Switch {
+    pub(super) fn new(record: Arc<Record>) -> Switch {
+        Switch { boots: Mutex::default(), record }
+    }
+
+    pub(super) fn next_boot(&self) -> Option<Instant> {
+        self.lock().next
+    }
+
+    pub(super) fn last_boot(&self) -> Option<Instant> {
+        self.lock().last
+    }
+
+    /// Says that the machine has booted: now.
+    pub(super) fn boot(&self) {
+        *self.lock() = Boots { next: None, last: Some(Instant::now()) };
+        self.record.keep(What::Booted);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Boots> {
+        self.boots.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Power for Switch {
+    fn request_reboot<'a>(
+        &'a self,
+        _plugin: &'a str,
+        delay: Duration,
+        reason: &'a str,
+    ) -> BoxFuture<'a, Result<(), HostError>> {
+        let asked = Instant::now() + delay;
+        {
+            let mut boots = self.lock();
+            boots.next = Some(boots.next.map_or(asked, |earlier| earlier.min(asked)));
+        }
+        let reason = reason.to_owned();
+        self.record.keep(What::RebootAsked { delay_ms: milliseconds(delay), reason });
+        Box::pin(std::future::ready(Ok(())))
+    }
+}

@@ -1,0 +1,101 @@
+//! What a plugin remembers, in memory. One desk has one plugin.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use futures_util::future::BoxFuture;
+use plugin::{HostError, StateStore};
+
+use super::record::{Record, What, text};
+
+/// What is remembered: keys and their bytes.
+pub type Remembered = BTreeMap<String, Vec<u8>>;
+
+pub(super) struct State {
+    kept: Mutex<Remembered>,
+    record: Arc<Record>,
+}
+
+impl State {
+    pub(super) fn new(before: Remembered, record: Arc<Record>) -> State {
+        State { kept: Mutex::new(before), record }
+    }
+
+    pub(super) fn all(&self) -> Remembered {
+        self.lock().clone()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Remembered> {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Sets or deletes a key, if its value is `expected`; says whether it was.
+    fn change(
+        &self,
+        key: String,
+        value: Option<Vec<u8>>,
+        expected: Option<Option<Vec<u8>>>,
+        most_bytes: usize,
+    ) -> Result<bool, HostError> {
+        let mut kept = self.lock();
+        if expected.is_some_and(|expected| kept.get(&key) != expected.as_ref()) {
+            return Ok(false);
+        }
+        if let Some(value) = &value {
+            let others = kept.iter().filter(|(other, _)| **other != key);
+            let bytes = others.map(|(key, value)| key.len() + value.len()).sum::<usize>()
+                + key.len()
+                + value.len();
+            if bytes > most_bytes {
+                let why = format!("state would have {bytes} bytes; {most_bytes} are allowed");
+                return Err(HostError::QuotaExceeded(why));
+            }
+        }
+        match &value {
+            Some(value) => kept.insert(key.clone(), value.clone()),
+            None => kept.remove(&key),
+        };
+        drop(kept);
+        self.record.keep(What::State { key, value: value.as_deref().map(text) });
+        Ok(true)
+    }
+}
+
+impl StateStore for State {
+    fn get(&self, _plugin: &str, key: &str) -> Result<Option<Vec<u8>>, HostError> {
+        Ok(self.lock().get(key).cloned())
+    }
+
+    fn keys(&self, _plugin: &str, prefix: &str, limit: u32) -> Result<Vec<String>, HostError> {
+        let kept = self.lock();
+        let keys = kept.keys().filter(|key| key.starts_with(prefix));
+        Ok(keys.take(limit as usize).cloned().collect())
+    }
+
+    fn set<'a>(
+        &'a self,
+        _plugin: &'a str,
+        key: String,
+        value: Vec<u8>,
+        most_bytes: usize,
+    ) -> BoxFuture<'a, Result<(), HostError>> {
+        let done = self.change(key, Some(value), None, most_bytes).map(|_was| ());
+        Box::pin(std::future::ready(done))
+    }
+
+    fn delete<'a>(&'a self, _plugin: &'a str, key: String) -> BoxFuture<'a, Result<(), HostError>> {
+        let done = self.change(key, None, None, usize::MAX).map(|_was| ());
+        Box::pin(std::future::ready(done))
+    }
+
+    fn swap<'a>(
+        &'a self,
+        _plugin: &'a str,
+        key: String,
+        expected: Option<Vec<u8>>,
+        value: Option<Vec<u8>>,
+        most_bytes: usize,
+    ) -> BoxFuture<'a, Result<bool, HostError>> {
+        Box::pin(std::future::ready(self.change(key, value, Some(expected), most_bytes)))
+    }
+}

@@ -1,0 +1,92 @@
+//! A twin in memory: the hub's rules, without the hub.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use futures_util::future::BoxFuture;
+use plugin::{Document, HostError, TwinAccess};
+use protocol::twin::{PatchError, Section};
+use serde_json::{Map, Value};
+
+use super::record::{Record, What};
+use super::{Desk, EPOCH};
+
+pub(super) struct Twin {
+    desired: Section,
+    reported: Mutex<Section>,
+    offline: bool,
+    record: Arc<Record>,
+}
+
+impl Twin {
+    pub(super) fn new(desk: &Desk, record: Arc<Record>) -> Twin {
+        Twin {
+            desired: desk.desired.clone(),
+            reported: Mutex::new(desk.reported.clone()),
+            offline: desk.offline,
+            record,
+        }
+    }
+
+    pub(super) fn reported_body(&self) -> Map<String, Value> {
+        self.lock().body.clone()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Section> {
+        self.reported.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Merges a patch; gives the version of the reported properties after it.
+    fn apply(&self, patch: Map<String, Value>) -> Result<u64, HostError> {
+        let mut reported = self.lock();
+        // Nothing reads the marks of time.
+        reported.apply(&patch, EPOCH).map_err(|error| match &error {
+            PatchError::Size { .. } => HostError::TooLarge(error.to_string()),
+            _ => HostError::Invalid(error.to_string()),
+        })?;
+        let version = reported.version;
+        drop(reported);
+        self.record.keep(What::Reported(patch));
+        Ok(version)
+    }
+}
+
+impl TwinAccess for Twin {
+    fn report<'a>(
+        &'a self,
+        _plugin: &'a str,
+        patch: Map<String, Value>,
+    ) -> BoxFuture<'a, Result<(), HostError>> {
+        Box::pin(std::future::ready(self.apply(patch).map(|_version| ())))
+    }
+
+    fn report_and_wait<'a>(
+        &'a self,
+        _plugin: &'a str,
+        patch: Map<String, Value>,
+        timeout: Duration,
+    ) -> BoxFuture<'a, Result<u64, HostError>> {
+        Box::pin(async move {
+            // The host keeps the patch for when the hub is back, and so it counts.
+            let version = self.apply(patch)?;
+            if self.offline {
+                tokio::time::sleep(timeout).await;
+                return Err(HostError::Offline);
+            }
+            Ok(version)
+        })
+    }
+
+    fn desired(&self) -> Result<Document, HostError> {
+        Ok(document(&self.desired))
+    }
+
+    fn reported(&self) -> Result<Document, HostError> {
+        Ok(document(&self.lock()))
+    }
+}
+
+fn document(half: &Section) -> Document {
+    let body = serde_json::to_string(&half.body).expect("a twin is JSON");
+    Document { body, version: half.version }
+}

@@ -1,0 +1,66 @@
+//! `behaviour watch`.
+
+use std::io::{BufRead, BufReader};
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::{Receiver, sync_channel};
+use std::thread;
+use std::time::Duration;
+
+use crate::program::rig::Rig;
+
+/// The program as it runs, and the lines it says.
+struct Watching {
+    child: Child,
+    lines: Receiver<String>,
+}
+
+impl Watching {
+    fn begin(rig: &Rig, arguments: &[&str]) -> Watching {
+        let mut child = rig.command(arguments).stdout(Stdio::piped()).spawn().unwrap();
+        let stdout = BufReader::new(child.stdout.take().unwrap());
+        let (sender, lines) = sync_channel(100);
+        thread::spawn(move || {
+            stdout.lines().map_while(Result::ok).try_for_each(|line| sender.send(line))
+        });
+        Watching { child, lines }
+    }
+
+    /// The lines up to the one that begins like this.
+    fn until(&self, begin: &str) -> Vec<String> {
+        let mut lines = Vec::new();
+        loop {
+            let line = self.lines.recv_timeout(Duration::from_secs(120));
+            lines.push(line.unwrap_or_else(|error| panic!("{error}; said {lines:?}")));
+            if lines.last().is_some_and(|line| line.starts_with(begin)) {
+                return lines;
+            }
+        }
+    }
+}
+
+impl Drop for Watching {
+    fn drop(&mut self) {
+        // It may have ended.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+#[test]
+fn cases_are_run_again_when_one_is_saved_until_a_signal_ends_it() {
+    let rig = Rig::with(&["sleeps.wat"]);
+    rig.write("cases/sleeps.json", r#"{"method": "once", "expect": {"took_ms": 20000}}"#);
+    let mut watching = Watching::begin(&rig, &["watch", "--component", "sleeps.wasm"]);
+
+    assert_eq!(watching.until("waiting")[..2], ["round 1", "ok      sleeps  20.000 s"]);
+    rig.write("cases/sleeps.json", r#"{"method": "once", "expect": {"took_ms": 5}}"#);
+    assert_eq!(watching.until("waiting")[..2], ["round 2", "FAILED  sleeps"]);
+    rig.write("sleeps.wasm", "no component any more");
+    assert_eq!(watching.until("waiting"), ["round 3", "waiting for a change; Ctrl-C ends"]);
+    let _ = fixtures::write("sleeps.wat", rig.path());
+    assert_eq!(watching.until("waiting")[..2], ["round 4", "FAILED  sleeps"]);
+
+    let id = watching.child.id().to_string();
+    assert!(Command::new("kill").args(["-INT", &id]).status().unwrap().success());
+    assert_eq!(watching.child.wait().unwrap().code(), Some(0));
+}
