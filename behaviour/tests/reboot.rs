@@ -1,0 +1,58 @@
+//! The reboot guest keeps to its cases, and the README's plugin to its own.
+
+#![allow(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use behaviour::cases::{self, Difference};
+use behaviour::desk::{compile, engine};
+use behaviour::{BuildOptions, build};
+
+fn workspace() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+}
+
+/// Runs the cases of a folder and says where they fail, a line each.
+fn failures(component: &Path, folder: &Path) -> Vec<String> {
+    let engine = engine(0).unwrap();
+    let (_, compiled) = compile(&engine, component).unwrap();
+    let found = cases::find(folder).unwrap();
+    assert!(!found.is_empty(), "no cases in {}", folder.display());
+    let mut failures = Vec::new();
+    for cases::Found { name, case } in found {
+        match case.and_then(|case| case.run(&engine, "plugin", &compiled)) {
+            Ok(verdict) => failures.extend(
+                verdict
+                    .differences
+                    .iter()
+                    .map(|difference: &Difference| format!("{name}: {difference}")),
+            ),
+            Err(why) => failures.push(format!("{name}: {why}")),
+        }
+    }
+    failures
+}
+
+#[test]
+fn the_reboot_guest_keeps_to_the_cases_of_all_languages_and_to_its_own() {
+    let guest = workspace().join("guest-reboot");
+    let component = build(&guest, &BuildOptions::default()).unwrap().path;
+
+    for folder in [workspace().join("examples/cases"), guest.join("cases")] {
+        let failures = failures(&component, &folder);
+        assert!(failures.is_empty(), "{}:\n{}", folder.display(), failures.join("\n"));
+    }
+}
+
+#[test]
+fn the_case_of_the_readme_reads_as_one() {
+    let readme = fs::read_to_string(workspace().join("README.md")).unwrap();
+    let (_, rest) = readme.split_once("```json\n").unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("greets.json"), rest.split_once("```").unwrap().0).unwrap();
+
+    let found = cases::find(folder.path()).unwrap();
+    let case = found[0].case.as_ref().unwrap();
+    assert_eq!(case.method.as_str(), "greet");
+}
