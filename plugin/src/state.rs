@@ -39,7 +39,7 @@ impl CallState {
             deadline: Instant::now() + limit,
             attempt: call.attempt,
             boot_outcome: call.boot_outcome,
-            wasi: plugin.wasi.then(|| Box::new(Wasi::new(&log))),
+            wasi: plugin.wasi.then(|| Box::new(Wasi::new(&log, &call.lent.clock))),
             busy_ticks_left: limit.as_millis().div_ceil(TICK.as_millis()),
             reports_left: limits.reports,
             messages_left: limits.messages,

@@ -1,23 +1,27 @@
 //! A closed WASI 0.2, for plugins of toolchains that always import it.
 //!
-//! Clocks and random numbers are real. Standard output and standard error go
+//! Its clocks are those that the host lends, virtual ones included; random
+//! numbers are real. Standard output and standard error go
 //! line by line into the plugin's log. There are no files, no environment, no
 //! arguments, no standard input and no sockets: those interfaces can be
 //! imported, but have nothing behind them.
 
-use crate::Level;
+use crate::{Clock, Level};
 use crate::call_log::CallLog;
 use crate::state::CallState;
 use bytes::Bytes;
+use jiff::Timestamp;
 use std::io;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
+use std::time::Duration;
 use tokio::io::AsyncWrite;
+use tokio::time::Instant;
 use wasmtime::component::{Linker, ResourceTable};
 use wasmtime_wasi::cli::{IsTerminal, StdoutStream};
 use wasmtime_wasi::p2::{OutputStream, Pollable, StreamResult};
-use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
+use wasmtime_wasi::{HostMonotonicClock, HostWallClock, WasiCtx, WasiCtxView, WasiView};
 
 /// What a guest hands over at once at most.
 const CHUNK_BYTES: usize = 64 * 1024;
@@ -32,8 +36,10 @@ pub(crate) struct Wasi {
 }
 
 impl Wasi {
-    pub(crate) fn new(log: &Arc<CallLog>) -> Wasi {
+    pub(crate) fn new(log: &Arc<CallLog>, clock: &Arc<dyn Clock>) -> Wasi {
         let ctx = WasiCtx::builder()
+            .wall_clock(Wall(Arc::clone(clock)))
+            .monotonic_clock(Monotonic(Instant::now()))
             .allow_tcp(false)
             .allow_udp(false)
             .allow_ip_name_lookup(false)
@@ -54,6 +60,34 @@ impl WasiView for CallState {
     fn ctx(&mut self) -> WasiCtxView<'_> {
         let wasi = self.wasi.as_mut().expect("only a plugin that imports WASI is linked to it");
         WasiCtxView { ctx: &mut wasi.ctx, table: &mut wasi.table }
+    }
+}
+
+/// The time, as the host has it.
+struct Wall(Arc<dyn Clock>);
+
+impl HostWallClock for Wall {
+    fn resolution(&self) -> Duration {
+        Duration::from_millis(1)
+    }
+
+    fn now(&self) -> Duration {
+        self.0.now().duration_since(Timestamp::UNIX_EPOCH).try_into().unwrap_or_default()
+    }
+}
+
+/// The time since the call began, by the clock of its timers: a guest whose
+/// timer has rung must see that its time has gone by, though it is virtual.
+struct Monotonic(Instant);
+
+impl HostMonotonicClock for Monotonic {
+    fn resolution(&self) -> u64 {
+        1
+    }
+
+    // A second more, because Go refuses a clock that reads zero.
+    fn now(&self) -> u64 {
+        (self.0.elapsed() + Duration::from_secs(1)).as_nanos().try_into().unwrap_or(u64::MAX)
     }
 }
 

@@ -73,6 +73,14 @@ fn a_sleep_takes_its_time_to_the_millisecond_and_none_on_the_wall() {
 }
 
 #[test]
+fn wasi_has_the_same_time() {
+    for method in ["monotonic", "wall"] {
+        let expect = json!({"status": 200 + 20, "took_ms": 20_000});
+        assert!(run("dozes.wat", json!({"method": method, "expect": expect})).is_empty());
+    }
+}
+
+#[test]
 fn a_call_that_fails_is_expected_in_the_hosts_words_or_not_at_all() {
     let late = json!({"status": 504, "error": "deadline-exceeded", "took_ms": 30_000});
     assert!(run("sleeps.wat", json!({"method": "again", "expect": late})).is_empty());
