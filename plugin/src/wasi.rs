@@ -6,9 +6,9 @@
 //! arguments, no standard input and no sockets: those interfaces can be
 //! imported, but have nothing behind them.
 
-use crate::{Clock, Level};
 use crate::call_log::CallLog;
 use crate::state::CallState;
+use crate::{Clock, Level};
 use bytes::Bytes;
 use jiff::Timestamp;
 use std::io;
