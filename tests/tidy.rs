@@ -13,7 +13,7 @@ const ONE_HOME: &[(&str, &[&str])] = &[
     ("wasmtime::", &["plugin/"]),
     ("wit_component::", &["plugin/"]),
     ("reqwest::", &["service/src/client"]),
-    ("redb::", &["hub/src/state"]),
+    ("redb::", &["hub/src/state", "host/src/journal"]),
     ("rcgen::", &["hub/src/ca.rs"]),
     ("rustls_native_certs::", &["trust/"]),
     ("tokio_tungstenite::", &["hub/src/websocket.rs"]),

@@ -22,6 +22,8 @@ use protocol::id::{IdError, MethodName};
 use protocol::method::MAX_PAYLOAD_BYTES;
 use protocol::topic::MAX_MESSAGE_BYTES;
 
+use crate::power::RebootCommand;
+
 mod file;
 mod period;
 #[cfg(test)]
@@ -68,6 +70,11 @@ pub struct HostSection {
     pub grace: Duration,
     /// Where compiled plugins are kept; else in the user's cache directory.
     pub compile_cache: Option<PathBuf>,
+    /// Where that is kept which must outlive the process; else where systemd says,
+    /// or in the user's data directory.
+    pub data: Option<PathBuf>,
+    /// How the machine is rebooted for a plugin that may ask for it.
+    pub reboot: RebootCommand,
 }
 
 /// `[plugins.NAME]`.
@@ -129,6 +136,9 @@ pub enum ConfigError {
         /// The most it may be.
         most: Duration,
     },
+    /// A reboot that no program makes.
+    #[error("`host.reboot_command` is empty; name the program and its arguments")]
+    RebootCommand,
     /// A plugin that nothing is routed to.
     #[error("[plugins.{0}]: `methods` is empty; name methods, or [\"*\"] for all others")]
     NoMethods(String),
@@ -259,7 +269,20 @@ fn host(section: file::Host, directory: &Path) -> Result<HostSection, ConfigErro
     Ok(HostSection {
         grace: within("host.grace", section.grace, 10 * second, Duration::ZERO, 3600 * second)?,
         compile_cache: section.compile_cache.map(|path| directory.join(path)),
+        data: section.data.map(|path| directory.join(path)),
+        reboot: RebootCommand {
+            command: reboot_command(section.reboot_command)?,
+            dry_run: section.dry_run_reboot,
+        },
     })
+}
+
+fn reboot_command(asked: Option<Vec<String>>) -> Result<Vec<String>, ConfigError> {
+    let command = asked.unwrap_or_else(|| ["systemctl", "reboot"].map(str::to_owned).to_vec());
+    match command.first() {
+        Some(program) if !program.is_empty() => Ok(command),
+        _ => Err(ConfigError::RebootCommand),
+    }
 }
 
 fn within(

@@ -11,12 +11,13 @@ use std::time::Duration;
 use protocol::id::DeviceId;
 use protocol::topic::DeviceTopic;
 use tokio::time::{Instant, sleep_until};
-use tokio_util::task::TaskTracker;
+use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 use tracing::{debug, info, warn};
 
 use crate::connection::{Connection, Incoming, Method, Outbox};
 use crate::counts::Counts;
 use crate::deliveries::Deliveries;
+use crate::kept::Kept;
 use crate::router::Router;
 use crate::supervisor::Supervisor;
 use crate::telemetry::Telemetry;
@@ -37,6 +38,8 @@ pub(crate) struct Device {
     pub(crate) grace: Duration,
     pub(crate) counts: Arc<Counts>,
     pub(crate) supervisor: Supervisor,
+    /// `None`: it keeps nothing over its end.
+    pub(crate) kept: Option<Kept>,
 }
 
 enum Event {
@@ -47,6 +50,10 @@ enum Event {
     AliveDue,
     /// Told to stop: no new calls.
     Stop,
+    /// A reboot that a plugin has asked for is due.
+    RebootDue,
+    /// It did not come: the host goes on.
+    RebootOver,
     /// Draining: look whether all is done.
     DrainTick,
 }
@@ -56,6 +63,13 @@ enum Event {
 struct Drain {
     calls_until: Instant,
     answers_until: Instant,
+    then: Then,
+}
+
+#[derive(Clone, Copy, PartialEq)]
+enum Then {
+    Stop,
+    Reboot,
 }
 
 impl Device {
@@ -65,7 +79,10 @@ impl Device {
         let calls = TaskTracker::new();
         let mut deliveries = Deliveries::default();
         let mut drain: Option<Drain> = None;
+        let mut stopping = false;
+        let mut reboot: Option<AbortOnDropHandle<()>> = None;
         let mut online = None;
+        let _jobs = self.kept.as_ref().map(|kept| kept.run_jobs(Arc::clone(&self.router)));
         loop {
             let tick = Instant::now() + DRAIN_TICK;
             let event = tokio::select! {
@@ -75,7 +92,9 @@ impl Device {
                 },
                 () = self.twin.ready() => Event::TwinReady,
                 () = self.supervisor.alive_due() => Event::AliveDue,
-                () = &mut stop, if drain.is_none() => Event::Stop,
+                () = &mut stop, if !stopping => Event::Stop,
+                () = reboot_due(self.kept.as_ref()), if drain.is_none() && reboot.is_none() => Event::RebootDue,
+                () = over(&mut reboot) => Event::RebootOver,
                 () = sleep_until(tick), if drain.is_some() => Event::DrainTick,
             };
             match event {
@@ -104,36 +123,64 @@ impl Device {
                 Event::TwinReady => {}
                 Event::AliveDue => self.supervisor.alive(),
                 Event::Stop => {
-                    info!(device = %self.id, calls = calls.len(), grace = ?self.grace, "draining");
+                    stopping = true;
                     self.supervisor.stopping();
-                    self.router.drain();
-                    let calls_until = Instant::now() + self.grace;
-                    let answers_until = calls_until + LAST_ANSWERS;
-                    drain = Some(Drain { calls_until, answers_until });
+                    drain = Some(self.drain(&calls, Then::Stop));
+                }
+                Event::RebootDue => match &self.kept {
+                    Some(kept) if kept.power.is_dry_run() => reboot = Some(kept.reboot()),
+                    _ => drain = Some(self.drain(&calls, Then::Reboot)),
+                },
+                Event::RebootOver => {
+                    reboot = None;
+                    if let Some(kept) = self.kept.as_ref().filter(|_| !stopping) {
+                        self.router.resume();
+                        kept.jobs.resume();
+                    }
                 }
                 Event::DrainTick => {
                     let now = Instant::now();
-                    let Drain { calls_until, answers_until } =
+                    let Drain { calls_until, answers_until, then } =
                         drain.expect("ticks begin with the drain");
-                    if now >= calls_until && !calls.is_empty() {
+                    let idle = self.kept.as_ref().is_none_or(|kept| kept.jobs.is_idle());
+                    if now >= calls_until && !(calls.is_empty() && idle) {
                         warn!(device = %self.id, calls = calls.len(), "calls stopped: the grace is over");
                         self.router.stop_calls();
                     }
-                    let silent = calls.is_empty() && self.telemetry.is_sent();
+                    let silent = calls.is_empty() && idle && self.telemetry.is_sent();
                     let done = silent && (self.twin.is_reported() || now >= calls_until);
                     if done || now >= answers_until {
-                        break;
+                        if then == Then::Stop {
+                            break;
+                        }
+                        drain = None;
+                        reboot = self.kept.as_ref().map(Kept::reboot);
                     }
                 }
             }
             self.ask_for_twin();
         }
         if !self.twin.is_reported() {
-            warn!(device = %self.id, "stopped before all reports reached the hub");
+            let next = if self.kept.is_some() { "they leave at the next start" } else { "lost" };
+            warn!(device = %self.id, "stopped before all reports reached the hub: {next}");
         }
         self.connection.close().await;
+        if let Some(kept) = self.kept {
+            kept.journal.close().await;
+        }
         drop(online);
         info!(device = %self.id, "stopped");
+    }
+
+    /// From now on nothing new begins.
+    fn drain(&self, calls: &TaskTracker, then: Then) -> Drain {
+        info!(device = %self.id, calls = calls.len(), grace = ?self.grace, "draining");
+        self.router.drain();
+        if let Some(kept) = &self.kept {
+            kept.jobs.drain();
+        }
+        let calls_until = Instant::now() + self.grace;
+        Drain { calls_until, answers_until: calls_until + LAST_ANSWERS, then }
     }
 
     /// Answers a method in a task of its own.
@@ -143,6 +190,7 @@ impl Device {
         let outbox: Outbox = self.connection.outbox();
         let under_way = outbox.under_way();
         let counts = Arc::clone(&self.counts);
+        let jobs = self.kept.as_ref().map(|kept| Arc::clone(&kept.jobs));
         calls.spawn(async move {
             let answer = router.answer(&name, &payload).await;
             counts.answered(answer.status);
@@ -150,6 +198,9 @@ impl Device {
             if !outbox.answer(&topic, answer.body.into(), arrived).await {
                 let (late, waited) = (counts.late(), arrived.elapsed());
                 warn!(method = %name, %topic, ?waited, late, "answer too late: there was no connection");
+            }
+            if let Some(jobs) = jobs {
+                jobs.call_ended(&answer.call);
             }
             drop(under_way);
         });
@@ -163,5 +214,22 @@ impl Device {
                 break;
             }
         }
+    }
+}
+
+/// Returns when a reboot is due that a plugin has asked for.
+async fn reboot_due(kept: Option<&Kept>) {
+    match kept {
+        Some(kept) => kept.power.due().await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Returns when the task has ended; never, where there is none.
+async fn over(task: &mut Option<AbortOnDropHandle<()>>) {
+    match task {
+        // A panic has been printed where it happened.
+        Some(task) => drop(task.await),
+        None => std::future::pending().await,
     }
 }

@@ -16,25 +16,34 @@
 #![cfg_attr(test, allow(clippy::unwrap_used, reason = "a test may stop at the first surprise"))]
 
 mod backoff;
+mod boot;
 mod config;
 mod connection;
 mod counts;
 mod deliveries;
 mod device;
+mod jobs;
+mod journal;
+mod kept;
 mod not_kept;
 mod plugins;
+mod power;
 mod reports;
 mod rids;
 mod router;
 mod running;
 mod simulate;
 mod start;
+mod state;
 mod supervisor;
 mod telemetry;
 mod twin;
 
+pub use boot::Machine;
 pub use config::{Config, ConfigError, HostSection, HubSection, PluginSection};
+pub use journal::JournalError;
 pub use plugins::PluginError;
-pub use running::{check, run};
+pub use power::RebootCommand;
+pub use running::{check, run, run_on};
 pub use simulate::{Figures, Fleet, FleetError, simulate};
 pub use start::StartError;

@@ -1,60 +1,84 @@
 //! The queue of reported properties: accepted once, sent until the hub takes it.
 //!
-//! One patch is on its way at a time, so that patches arrive in order. Those
-//! that wait are merged where one patch can say both; a lost connection or a
-//! silent hub sends the same patch again, which merging makes harmless.
+//! Each report becomes a part, and what a plugin reports is merged into the part
+//! of it that still waits: a device that is away for a week keeps a handful, not a
+//! thousand. One patch is on its way at a time, made of as many parts as fit, so
+//! that patches arrive in order. A lost connection or a silent hub sends the same
+//! again, which merging makes harmless.
 //!
-//! It is a machine without a clock or a network: its caller brings the time,
-//! sends what [`Reports::next`] gives and tells what the hub answered.
+//! It is a machine without a clock, a network or a disk: its caller brings the
+//! time, sends what [`Reports::next`] gives and tells what the hub answered; it
+//! puts down what [`Reports::unsaved`] names and tells whether that is on disk.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
+use std::mem;
 use std::time::Duration;
 
 use plugin::HostError;
 use protocol::id::RequestId;
 use protocol::twin::{MAX_SECTION_BYTES, check_patch, check_size, merge_patches};
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use crate::backoff::Backoff;
 
-/// Patches that wait and could not be merged. Each has 32 KiB at most.
-const MOST_WAITING: usize = 64;
+/// Parts of one plugin that wait because no other part can say what they say.
+/// Each has 32 KiB at most.
+const MOST_WAITING: usize = 16;
 
 /// After this the hub has not heard the patch. Official clients wait as long.
 const ANSWER_WAIT: Duration = Duration::from_secs(30);
 
-type Patch = Map<String, Value>;
-type Waiter = oneshot::Sender<Result<u64, HostError>>;
+pub(crate) type Patch = Map<String, Value>;
+pub(crate) type Waiter = oneshot::Sender<Result<u64, HostError>>;
 
-/// One wish to report, as it was accepted.
+/// What waits of one plugin, merged.
 struct Part {
-    patch: Patch,
-    waiter: Option<Waiter>,
+    /// Its place in the order of all, and its name on disk.
+    number: u64,
+    saved: Record,
+    waiters: Vec<Waiter>,
+    /// A patch that it was merged into was refused, so it is sent by itself.
+    alone: bool,
+    /// Something older was merged into it after it was accepted.
+    older_inside: bool,
 }
 
-/// One patch to send: one part, or several merged.
-struct Entry {
-    patch: Patch,
-    parts: Vec<Part>,
-    /// Its merged whole was refused, so it is sent by itself.
-    alone: bool,
+/// A part as it is on disk.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Record {
+    pub(crate) plugin: String,
+    pub(crate) patch: Patch,
 }
 
 struct Sent {
-    entry: Entry,
+    parts: Vec<Part>,
+    patch: Patch,
     rid: RequestId,
     until: Instant,
 }
 
 pub(crate) struct Reports {
     connected: bool,
-    waiting: VecDeque<Entry>,
+    waiting: VecDeque<Part>,
     sent: Option<Sent>,
     /// The hub has asked for a pause.
     not_before: Option<Instant>,
     pause: Backoff,
+    next_number: u64,
+    /// What the disk does not have as it is here: `true` while it is being put down.
+    unsaved: BTreeMap<u64, bool>,
+}
+
+/// A report that was accepted, for whoever must take it back.
+#[derive(Debug)]
+pub(crate) struct Accepted {
+    number: u64,
+    /// What it was merged with.
+    before: Option<(u64, Patch)>,
+    waited_for: bool,
 }
 
 /// What became of a patch that the hub has answered.
@@ -68,6 +92,13 @@ pub(crate) enum Outcome {
     Again { status: u16 },
 }
 
+impl Part {
+    fn new(number: u64, saved: Record, waiter: Option<Waiter>) -> Part {
+        let waiters = waiter.into_iter().collect();
+        Part { number, saved, waiters, alone: false, older_inside: false }
+    }
+}
+
 impl Reports {
     pub(crate) fn new() -> Reports {
         Reports {
@@ -76,35 +107,99 @@ impl Reports {
             sent: None,
             not_before: None,
             pause: Backoff::new(Duration::from_secs(1), Duration::from_secs(60)),
+            next_number: 0,
+            unsaved: BTreeMap::new(),
         }
     }
 
-    /// Accepts a patch, or says at once what the hub would say of it.
-    pub(crate) fn push(&mut self, patch: Patch, waiter: Option<Waiter>) -> Result<(), HostError> {
-        check_patch(&patch).map_err(|error| HostError::Invalid(error.to_string()))?;
-        check_size("patch", &patch, MAX_SECTION_BYTES)
-            .map_err(|error| HostError::TooLarge(error.to_string()))?;
-        let part = Part { patch, waiter };
-        if let Some(last) = self.waiting.back_mut().filter(|entry| !entry.alone) {
-            let mut merged = last.patch.clone();
-            if merge_patches(&mut merged, &part.patch)
-                && check_size("patch", &merged, MAX_SECTION_BYTES).is_ok()
-            {
-                last.patch = merged;
-                last.parts.push(part);
-                return Ok(());
-            }
+    /// What was on disk when the host was started, in any order.
+    pub(crate) fn restore(&mut self, records: impl IntoIterator<Item = (u64, Record)>) {
+        for (number, saved) in records {
+            let part = Part::new(number, saved, None);
+            self.waiting.push_back(part);
+            self.next_number = self.next_number.max(number + 1);
         }
-        if self.waiting.len() >= MOST_WAITING {
-            let why = format!("{MOST_WAITING} reports wait for the hub already");
+        self.waiting.make_contiguous().sort_by_key(|part| part.number);
+    }
+
+    /// Whether the hub would take this patch, as far as that can be known here.
+    pub(crate) fn check(patch: &Patch) -> Result<(), HostError> {
+        check_patch(patch).map_err(|error| HostError::Invalid(error.to_string()))?;
+        check_size("patch", patch, MAX_SECTION_BYTES)
+            .map_err(|error| HostError::TooLarge(error.to_string()))
+    }
+
+    /// Accepts a patch that was checked.
+    pub(crate) fn push(
+        &mut self,
+        plugin: &str,
+        patch: Patch,
+        waiter: Option<Waiter>,
+    ) -> Result<Accepted, HostError> {
+        let number = self.next_number;
+        let waited_for = waiter.is_some();
+        let saved = Record { plugin: plugin.to_owned(), patch };
+        self.waiting.push_back(Part::new(number, saved, waiter));
+        let before = self.fold_into_last();
+        let theirs = self.waiting.iter().filter(|part| part.saved.plugin == plugin);
+        if before.is_none() && theirs.count() > MOST_WAITING {
+            self.waiting.pop_back();
+            let why = format!("{MOST_WAITING} reports of this plugin wait for the hub already");
             return Err(HostError::QuotaExceeded(why));
         }
-        self.waiting.push_back(Entry {
-            patch: part.patch.clone(),
-            parts: vec![part],
-            alone: false,
-        });
-        Ok(())
+        self.next_number += 1;
+        self.unsaved.insert(number, false);
+        if let Some((before, _)) = &before {
+            self.unsaved.insert(*before, false);
+        }
+        Ok(Accepted { number, before, waited_for })
+    }
+
+    /// Takes a report back that did not reach the disk. One that is on its way to
+    /// the hub stays: it is not known whether it arrives.
+    pub(crate) fn undo(&mut self, accepted: Accepted) {
+        let Accepted { number, before, waited_for } = accepted;
+        let mine = |part: &Part| part.number == number && !part.older_inside;
+        let Some(at) = self.waiting.iter().position(mine) else { return };
+        self.unsaved.insert(number, false);
+        match before {
+            None => drop(self.waiting.remove(at)),
+            Some((before, patch)) => {
+                let part = &mut self.waiting[at];
+                part.number = before;
+                part.saved.patch = patch;
+                if waited_for {
+                    part.waiters.pop();
+                }
+                self.unsaved.insert(before, false);
+            }
+        }
+    }
+
+    /// Merges the last part with the one before it of the same plugin, and gives
+    /// what that was. The merged part comes last: it may not hold anything that a
+    /// part between them has changed since.
+    fn fold_into_last(&mut self) -> Option<(u64, Patch)> {
+        let (last, others) = self.waiting.make_contiguous().split_last_mut()?;
+        let mine = |part: &Part| part.saved.plugin == last.saved.plugin;
+        let at = others.iter().rposition(mine).filter(|at| !others[*at].alone)?;
+        let (earlier, between) = (&others[at], &others[at + 1..]);
+        let moved =
+            |part: &Part| part.saved.patch.keys().any(|key| earlier.saved.patch.contains_key(key));
+        let mut merged = earlier.saved.patch.clone();
+        if between.iter().any(moved)
+            || !merge_patches(&mut merged, &last.saved.patch)
+            || check_size("patch", &merged, MAX_SECTION_BYTES).is_err()
+        {
+            return None;
+        }
+        last.saved.patch = merged;
+        let Part { number, saved, mut waiters, .. } = self.waiting.remove(at)?;
+        let last = self.waiting.back_mut()?;
+        waiters.retain(|waiter| !waiter.is_closed());
+        waiters.append(&mut last.waiters);
+        last.waiters = waiters;
+        Some((number, saved.patch))
     }
 
     pub(crate) fn connected(&mut self) {
@@ -140,9 +235,21 @@ impl Reports {
         if !self.connected || paused || self.sent.is_some() {
             return None;
         }
-        let entry = self.waiting.pop_front()?;
-        let body = serde_json::to_vec(&entry.patch).expect("a patch is JSON");
-        self.sent = Some(Sent { entry, rid: rid(), until: now + ANSWER_WAIT });
+        let first = self.waiting.pop_front()?;
+        let mut patch = first.saved.patch.clone();
+        let mut parts = vec![first];
+        while let Some(part) = self.waiting.front().filter(|part| !part.alone && !parts[0].alone) {
+            let mut merged = patch.clone();
+            if !merge_patches(&mut merged, &part.saved.patch)
+                || check_size("patch", &merged, MAX_SECTION_BYTES).is_err()
+            {
+                break;
+            }
+            patch = merged;
+            parts.extend(self.waiting.pop_front());
+        }
+        let body = serde_json::to_vec(&patch).expect("a patch is JSON");
+        self.sent = Some(Sent { parts, patch, rid: rid(), until: now + ANSWER_WAIT });
         Some(body)
     }
 
@@ -169,25 +276,24 @@ impl Reports {
         message: impl FnOnce() -> String,
         now: Instant,
     ) -> Option<Outcome> {
-        let sent = self.sent.take_if(|sent| sent.rid == *rid)?;
-        let entry = sent.entry;
+        let Sent { parts, patch, .. } = self.sent.take_if(|sent| sent.rid == *rid)?;
         Some(match status {
             200..300 => {
                 self.pause.reset();
                 let version = version.unwrap_or_default();
-                for part in entry.parts {
-                    tell(part.waiter, Ok(version));
+                for part in parts {
+                    self.done(part, &Ok(version));
                 }
-                Outcome::Taken { patch: entry.patch, version }
+                Outcome::Taken { patch, version }
             }
             400..500 if status != 429 => {
                 let message = message();
-                self.refused(entry, &message);
+                self.refused(parts, &message);
                 Outcome::Refused { status, message }
             }
             _ => {
                 self.not_before = Some(now + self.pause.next());
-                self.waiting.push_front(entry);
+                self.put_back(parts);
                 Outcome::Again { status }
             }
         })
@@ -195,147 +301,81 @@ impl Reports {
 
     /// One bad part must not take the others with it: a merged patch that is
     /// refused is sent again part by part.
-    fn refused(&mut self, entry: Entry, message: &str) {
-        if entry.parts.len() == 1 {
-            for part in entry.parts {
-                tell(part.waiter, Err(HostError::Invalid(message.to_owned())));
+    fn refused(&mut self, mut parts: Vec<Part>, message: &str) {
+        if parts.len() == 1 {
+            for part in parts {
+                self.done(part, &Err(HostError::Invalid(message.to_owned())));
             }
             return;
         }
-        for part in entry.parts.into_iter().rev() {
-            let patch = part.patch.clone();
-            self.waiting.push_front(Entry { patch, parts: vec![part], alone: true });
+        parts.iter_mut().for_each(|part| part.alone = true);
+        self.put_back(parts);
+    }
+
+    fn done(&mut self, part: Part, what: &Result<u64, HostError>) {
+        self.unsaved.insert(part.number, false);
+        for waiter in part.waiters {
+            // Who waited may have given up.
+            waiter.send(what.clone()).ok();
         }
     }
 
     fn take_back(&mut self) {
         if let Some(sent) = self.sent.take() {
-            self.waiting.push_front(sent.entry);
+            self.put_back(sent.parts);
         }
     }
-}
 
-fn tell(waiter: Option<Waiter>, what: Result<u64, HostError>) {
-    // Who waited may have given up.
-    waiter.map(|waiter| waiter.send(what).ok());
+    /// Puts parts back to the front. What the same plugin has reported meanwhile
+    /// is merged with them where it can be, lest each loss adds a part.
+    fn put_back(&mut self, parts: Vec<Part>) {
+        let later = mem::take(&mut self.waiting);
+        self.waiting = parts.into();
+        for part in later {
+            let number = part.number;
+            self.waiting.push_back(part);
+            if !self.waiting.back().is_some_and(|part| part.alone)
+                && let Some((before, _)) = self.fold_into_last()
+            {
+                self.waiting.iter_mut().rev().take(1).for_each(|part| part.older_inside = true);
+                self.unsaved.insert(number, false);
+                self.unsaved.insert(before, false);
+            }
+        }
+    }
+
+    /// What the disk does not have as it is here: the number, and what is to stand
+    /// there, if anything. They are taken to be on their way from now on.
+    pub(crate) fn unsaved(&mut self) -> Vec<(u64, Option<Record>)> {
+        let all = || self.sent.iter().flat_map(|sent| &sent.parts).chain(&self.waiting);
+        let numbers: Vec<u64> = self.unsaved.keys().copied().collect();
+        let found = numbers
+            .into_iter()
+            .map(|number| {
+                let part = all().find(|part| part.number == number);
+                (number, part.map(|part| part.saved.clone()))
+            })
+            .collect();
+        self.unsaved.values_mut().for_each(|under_way| *under_way = true);
+        found
+    }
+
+    pub(crate) fn is_unsaved(&self) -> bool {
+        !self.unsaved.is_empty()
+    }
+
+    /// There is no disk to put anything on.
+    pub(crate) fn keep_nothing(&mut self) {
+        self.unsaved.clear();
+    }
+
+    /// What [`Reports::unsaved`] gave last is on disk, or is not.
+    pub(crate) fn saved(&mut self, written: bool) {
+        if written {
+            self.unsaved.retain(|_, under_way| !*under_way);
+        }
+    }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use serde_json::json;
-
-    fn patch(value: Value) -> Patch {
-        value.as_object().unwrap().clone()
-    }
-
-    fn rid(text: &str) -> RequestId {
-        text.parse().unwrap()
-    }
-
-    fn push(reports: &mut Reports, value: Value) -> oneshot::Receiver<Result<u64, HostError>> {
-        let (waiter, told) = oneshot::channel();
-        reports.push(patch(value), Some(waiter)).unwrap();
-        told
-    }
-
-    fn next(reports: &mut Reports, name: &str, now: Instant) -> Option<Value> {
-        let body = reports.next(now, || rid(name))?;
-        Some(serde_json::from_slice(&body).unwrap())
-    }
-
-    fn answer(reports: &mut Reports, name: &str, status: u16, now: Instant) -> Option<Outcome> {
-        reports.answered(&rid(name), status, Some(8), || "no".to_owned(), now)
-    }
-
-    #[test]
-    fn what_waits_is_merged_and_goes_out_one_patch_at_a_time() {
-        let now = Instant::now();
-        let mut reports = Reports::new();
-        let first = push(&mut reports, json!({"a": 1}));
-        let mut second = push(&mut reports, json!({"b": 2, "a": 3}));
-        assert_eq!(next(&mut reports, "1", now), None);
-
-        reports.connected();
-        assert_eq!(next(&mut reports, "1", now), Some(json!({"a": 3, "b": 2})));
-        let mut third = push(&mut reports, json!({"c": 1}));
-        assert_eq!(next(&mut reports, "2", now), None);
-        let patch = patch(json!({"a": 3, "b": 2}));
-        assert_eq!(answer(&mut reports, "1", 204, now), Some(Outcome::Taken { patch, version: 8 }));
-
-        assert_eq!(first.blocking_recv().unwrap(), Ok(8));
-        assert_eq!(second.try_recv().unwrap(), Ok(8));
-        third.try_recv().unwrap_err();
-        assert_eq!(next(&mut reports, "2", now), Some(json!({"c": 1})));
-    }
-
-    #[test]
-    fn a_patch_is_sent_again_after_a_loss_and_after_a_silence() {
-        let now = Instant::now();
-        let mut reports = Reports::new();
-        let mut told = push(&mut reports, json!({"a": 1}));
-        reports.connected();
-        assert!(next(&mut reports, "1", now).is_some());
-
-        reports.lost();
-        reports.connected();
-        assert_eq!(next(&mut reports, "2", now), Some(json!({"a": 1})));
-        assert_eq!(answer(&mut reports, "1", 204, now), None);
-        assert_eq!(reports.due(), Some(now + ANSWER_WAIT));
-        assert_eq!(next(&mut reports, "3", now + ANSWER_WAIT), Some(json!({"a": 1})));
-        told.try_recv().unwrap_err();
-    }
-
-    #[test]
-    fn a_busy_hub_is_asked_again_later() {
-        let now = Instant::now();
-        let mut reports = Reports::new();
-        drop(push(&mut reports, json!({"a": 1})));
-        reports.connected();
-        assert!(next(&mut reports, "1", now).is_some());
-
-        assert_eq!(answer(&mut reports, "1", 429, now), Some(Outcome::Again { status: 429 }));
-        let due = reports.due().unwrap();
-        assert_eq!(next(&mut reports, "2", due), Some(json!({"a": 1})));
-    }
-
-    #[test]
-    fn a_refused_patch_takes_no_other_with_it() {
-        let now = Instant::now();
-        let mut reports = Reports::new();
-        let mut good = push(&mut reports, json!({"good": 1}));
-        let mut bad = push(&mut reports, json!({"bad": 1}));
-        reports.connected();
-        assert_eq!(next(&mut reports, "1", now), Some(json!({"good": 1, "bad": 1})));
-
-        answer(&mut reports, "1", 400, now).unwrap();
-        assert_eq!(next(&mut reports, "2", now), Some(json!({"good": 1})));
-        answer(&mut reports, "2", 204, now).unwrap();
-        assert_eq!(next(&mut reports, "3", now), Some(json!({"bad": 1})));
-        answer(&mut reports, "3", 400, now).unwrap();
-
-        assert_eq!(good.try_recv().unwrap(), Ok(8));
-        assert_eq!(bad.try_recv().unwrap(), Err(HostError::Invalid("no".to_owned())));
-        assert!(reports.is_done());
-    }
-
-    #[test]
-    fn a_patch_against_the_rules_is_refused_before_it_is_queued() {
-        let mut reports = Reports::new();
-        let error = reports.push(patch(json!({"a.b": 1})), None).unwrap_err();
-        assert!(matches!(error, HostError::Invalid(why) if why.starts_with("key `a.b`")));
-        assert!(reports.is_done());
-    }
-
-    #[test]
-    fn the_queue_has_an_end() {
-        let mut reports = Reports::new();
-        // Two such texts are past the size of one patch, so they are not merged.
-        let large = |n: usize| patch(json!({n.to_string(): vec!["x".repeat(4000); 5]}));
-        for n in 0..MOST_WAITING {
-            reports.push(large(n), None).unwrap();
-        }
-        let error = reports.push(large(0), None).unwrap_err();
-        assert_eq!(error, HostError::QuotaExceeded("64 reports wait for the hub already".into()));
-    }
-}
+mod tests;

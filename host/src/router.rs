@@ -6,8 +6,8 @@
 //! reach was given to it as [`Lent`].
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Instant;
 
 use plugin::{BootOutcome, Call, CallError, Lent, Plugin};
@@ -19,13 +19,17 @@ use tracing::{info, warn};
 use crate::config::Config;
 use crate::rids::Rids;
 
+mod jobs;
+
 pub(crate) struct Router {
+    plugins: BTreeMap<String, Plugin>,
     named: HashMap<MethodName, Plugin>,
     any: Option<Plugin>,
     lent: Arc<Lent>,
     calls: Rids,
     draining: AtomicBool,
-    stopped: CancellationToken,
+    /// Another one after each drain that the host goes on after.
+    stopped: RwLock<CancellationToken>,
 }
 
 /// What goes back to the hub.
@@ -34,6 +38,8 @@ pub(crate) struct Answer {
     pub(crate) status: i32,
     /// JSON.
     pub(crate) body: String,
+    /// The id of the call.
+    pub(crate) call: Arc<str>,
 }
 
 /// Why a method has no answer of a plugin.
@@ -56,12 +62,13 @@ impl Router {
             }
         }
         Router {
+            plugins: plugins.clone(),
             named,
             any,
             lent: Arc::new(lent),
             calls: Rids::new(),
             draining: AtomicBool::new(false),
-            stopped: CancellationToken::new(),
+            stopped: RwLock::default(),
         }
     }
 
@@ -72,7 +79,17 @@ impl Router {
 
     /// Ends the calls that still run; each is answered as draining.
     pub(crate) fn stop_calls(&self) {
-        self.stopped.cancel();
+        self.stopped().cancel();
+    }
+
+    /// The drain is over, and the host goes on.
+    pub(crate) fn resume(&self) {
+        *self.stopped.write().unwrap_or_else(PoisonError::into_inner) = CancellationToken::new();
+        self.draining.store(false, Ordering::Relaxed);
+    }
+
+    fn stopped(&self) -> CancellationToken {
+        self.stopped.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Calls the plugin that serves the method. `payload` is what came from the
@@ -80,10 +97,11 @@ impl Router {
     pub(crate) async fn answer(&self, method: &MethodName, payload: &[u8]) -> Answer {
         let id: Arc<str> = self.calls.text().into();
         let begun = Instant::now();
+        let stopped = self.stopped();
         let plugin = self.named.get(method).or(self.any.as_ref());
         let outcome = tokio::select! {
             outcome = self.call(plugin, method, payload, &id) => outcome,
-            () = self.stopped.cancelled() => Err(Failure::Draining),
+            () = stopped.cancelled() => Err(Failure::Draining),
         };
         let plugin = plugin.map_or("none", Plugin::name);
         let elapsed_ms = begun.elapsed().as_millis();
@@ -97,7 +115,7 @@ impl Router {
                 let (status, error, message) = failure.to_words(method);
                 warn!(plugin, %method, call = %id, status, elapsed_ms, error, "{message}");
                 let body = json!({"error": error, "message": message, "call": &*id});
-                Answer { status, body: body.to_string() }
+                Answer { status, body: body.to_string(), call: id }
             }
         }
     }
@@ -127,7 +145,7 @@ impl Router {
         };
         let answer = plugin.invoke(call).await.map_err(Failure::Call)?;
         let body = answer.payload.map_or("null".to_owned(), |json| json.get().to_owned());
-        Ok(Answer { status: i32::from(answer.status), body })
+        Ok(Answer { status: i32::from(answer.status), body, call: Arc::clone(id) })
     }
 }
 

@@ -7,10 +7,12 @@ use std::sync::Arc;
 use plugin::{Lent, Level, LogLine, LogSink, Plugin, SystemClock};
 use protocol::connection_string::DeviceConnectionString;
 
+use crate::boot::Machine;
 use crate::config::Config;
 use crate::connection::{self, Connection, Dial};
 use crate::counts::Counts;
 use crate::device::Device;
+use crate::kept::Kept;
 use crate::not_kept::NotKept;
 use crate::plugins;
 use crate::router::Router;
@@ -35,9 +37,21 @@ pub async fn run(
     identity: DeviceConnectionString,
     stop: impl Future<Output = ()>,
 ) -> Result<(), StartError> {
+    run_on(&Machine::default(), config, identity, stop).await
+}
+
+/// The same on a machine that tells about its boots in files of its own.
+pub async fn run_on(
+    machine: &Machine,
+    config: Config,
+    identity: DeviceConnectionString,
+    stop: impl Future<Output = ()>,
+) -> Result<(), StartError> {
     let tls = connection::tls(&config.hub)?;
     let dial = Dial::new(identity, &config.hub, tls)?;
-    let mut device = Shared::load(config).await?.device(dial);
+    let shared = Shared::load(config).await?;
+    let kept = Kept::open(&shared.config.host, dial.identity(), machine).await?;
+    let mut device = shared.device(dial, Some(kept));
     device.supervisor = Supervisor::of_environment();
     device.supervisor.ready();
     device.run(stop).await;
@@ -65,12 +79,13 @@ impl Shared {
     }
 
     /// A device with a connection, a twin and calls of its own. It begins to
-    /// connect.
-    pub(crate) fn device(&self, dial: Dial) -> Device {
+    /// connect. Without `kept` it keeps nothing over its end.
+    pub(crate) fn device(&self, dial: Dial, kept: Option<Kept>) -> Device {
         let identity = dial.identity().clone();
         let id = identity.device.clone();
         let connection = Connection::open(dial);
-        let twin = Arc::new(Twin::new(id.clone()));
+        let journal = kept.as_ref().map(|kept| Arc::clone(&kept.journal));
+        let twin = Arc::new(Twin::new(id.clone(), journal));
         let telemetry = Arc::new(Telemetry::new(identity, connection.outbox()));
         let lent = Lent {
             device_id: id.as_str().into(),
@@ -78,14 +93,23 @@ impl Shared {
             log: Arc::new(Log),
             twin: Arc::clone(&twin) as _,
             telemetry: Arc::clone(&telemetry) as _,
-            state: Arc::new(NotKept),
-            jobs: Arc::new(NotKept),
-            power: Arc::new(NotKept),
+            state: match &kept {
+                Some(kept) => Arc::clone(&kept.state) as _,
+                None => Arc::new(NotKept),
+            },
+            jobs: match &kept {
+                Some(kept) => Arc::clone(&kept.jobs) as _,
+                None => Arc::new(NotKept),
+            },
+            power: match &kept {
+                Some(kept) => Arc::clone(&kept.power) as _,
+                None => Arc::new(NotKept),
+            },
         };
         let router = Arc::new(Router::new(&self.config, &self.plugins, lent));
         let (grace, counts) = (self.config.host.grace, Arc::clone(&self.counts));
         let supervisor = Supervisor::none();
-        Device { id, connection, router, twin, telemetry, grace, counts, supervisor }
+        Device { id, connection, router, twin, telemetry, grace, counts, supervisor, kept }
     }
 }
 

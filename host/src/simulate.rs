@@ -60,7 +60,7 @@ pub async fn simulate(
             () = &mut stop, if !stopping.is_cancelled() => stopping.cancel(),
             _ = connect.tick(), if dials.len() > 0 && !stopping.is_cancelled() => {
                 let dial = dials.next().expect("there is one, as was just seen");
-                let device = shared.device(dial);
+                let device = shared.device(dial, None);
                 let stopped = stopping.clone();
                 devices.spawn(async move { device.run(stopped.cancelled()).await });
             }

@@ -3,6 +3,7 @@
 use trust::TrustError;
 
 use crate::connection::OptionsError;
+use crate::journal::JournalError;
 use crate::plugins::PluginError;
 
 /// Everything that is found out before the first connection.
@@ -14,6 +15,9 @@ pub enum StartError {
     /// The way to the hub.
     #[error(transparent)]
     Connection(#[from] OptionsError),
+    /// What must outlive the process has no place.
+    #[error(transparent)]
+    Journal(#[from] JournalError),
 }
 
 impl StartError {
@@ -22,6 +26,12 @@ impl StartError {
     pub fn hint(&self) -> Option<String> {
         match self {
             StartError::Plugin(error) => error.hint(),
+            StartError::Journal(JournalError::InUse(_)) => Some(
+                "stop the other host, or set `data` under [host] to a directory of its own".into(),
+            ),
+            StartError::Journal(_) => {
+                Some("set `data` under [host] to a directory that may be written".into())
+            }
             StartError::Connection(OptionsError::Trust(TrustError::Nobody)) => Some(
                 "install the system's certificates (Debian: ca-certificates), or set `ca_file`"
                     .into(),

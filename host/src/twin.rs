@@ -2,9 +2,10 @@
 //! plugins to report.
 //!
 //! The device's loop tells it what the hub says and sends what it asks for;
-//! plugins hold it as [`plugin::TwinAccess`]. It keeps no connection itself.
+//! plugins hold it as [`plugin::TwinAccess`]. What they report is in the journal
+//! until the hub has it. It keeps no connection itself.
 
-use std::sync::{Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
@@ -15,10 +16,11 @@ use protocol::twin::{DesiredPatch, DeviceTwin, merge};
 use serde_json::{Map, Value};
 use tokio::sync::{Notify, oneshot};
 use tokio::time::Instant;
-use tracing::{debug, error, warn};
+use tracing::{debug, error, info, warn};
 
 use crate::backoff::Backoff;
-use crate::reports::{Outcome, Reports};
+use crate::journal::{Broken, Journal, Kind, Pages, Source};
+use crate::reports::{Outcome, Record, Reports, Waiter};
 use crate::rids::Rids;
 
 /// How long the hub may take to send the twin.
@@ -27,6 +29,13 @@ const ANSWER_WAIT: Duration = Duration::from_secs(30);
 pub(crate) struct Twin {
     device: DeviceId,
     rids: Rids,
+    shared: Arc<Shared>,
+    /// `None`: what is reported ends with the process.
+    journal: Option<Arc<Journal>>,
+}
+
+/// What the journal sees of it too.
+struct Shared {
     inner: Mutex<Inner>,
     /// A report was accepted: the device's loop should look.
     wake: Notify,
@@ -59,14 +68,24 @@ pub(crate) struct Request {
 }
 
 impl Twin {
-    pub(crate) fn new(device: DeviceId) -> Twin {
+    /// Begins with what the journal has kept.
+    pub(crate) fn new(device: DeviceId, journal: Option<Arc<Journal>>) -> Twin {
+        let mut reports = Reports::new();
+        reports.restore(journal.as_deref().map(kept).unwrap_or_default());
+        if !reports.is_done() {
+            info!(%device, "reports of the last run wait for the hub");
+        }
         let inner = Inner {
             seen: None,
             fetch: Fetch::Done,
             pause: Backoff::new(Duration::from_secs(1), Duration::from_secs(60)),
-            reports: Reports::new(),
+            reports,
         };
-        Twin { device, rids: Rids::new(), inner: Mutex::new(inner), wake: Notify::new() }
+        let shared = Arc::new(Shared { inner: Mutex::new(inner), wake: Notify::new() });
+        if let Some(journal) = &journal {
+            journal.keep(Arc::clone(&shared) as _);
+        }
+        Twin { device, rids: Rids::new(), shared, journal }
     }
 
     /// Changes of the desired properties may have been missed: ask for all.
@@ -108,7 +127,7 @@ impl Twin {
     pub(crate) async fn ready(&self) {
         let due = self.lock().due();
         tokio::select! {
-            () = self.wake.notified() => {}
+            () = self.shared.wake.notified() => {}
             () = tokio::time::sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => {}
         }
     }
@@ -158,20 +177,42 @@ impl Twin {
                 debug!(device = %self.device, %rid, status, "answer to nothing asked for");
             }
         }
+        match &self.journal {
+            Some(journal) if inner.reports.is_unsaved() => journal.nudge(),
+            Some(_) => {}
+            None => inner.reports.keep_nothing(),
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
-        // A panic elsewhere has not left it half changed.
-        self.inner.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+        self.shared.lock()
     }
 
-    fn push(
+    /// Returns when the report is on disk. It may have left by then: a report that
+    /// the disk does not take is refused, but perhaps arrives.
+    async fn accept(
         &self,
+        plugin: &str,
         patch: Map<String, Value>,
-        waiter: Option<oneshot::Sender<Result<u64, HostError>>>,
+        waiter: Option<Waiter>,
     ) -> Result<(), HostError> {
-        self.lock().reports.push(patch, waiter)?;
-        self.wake.notify_one();
+        Reports::check(&patch)?;
+        let Some(journal) = &self.journal else {
+            let mut inner = self.lock();
+            inner.reports.push(plugin, patch, waiter)?;
+            inner.reports.keep_nothing();
+            self.shared.wake.notify_one();
+            return Ok(());
+        };
+        let plugin = plugin.to_owned();
+        let (shared, undoing) = (Arc::clone(&self.shared), Arc::clone(&self.shared));
+        let push = move |_: &Pages<'_>| {
+            let accepted = shared.lock().reports.push(&plugin, patch, waiter)?;
+            shared.wake.notify_one();
+            Ok(accepted)
+        };
+        let undo = move |accepted| undoing.lock().reports.undo(accepted);
+        journal.write_or(push, undo).await?;
         Ok(())
     }
 
@@ -183,6 +224,52 @@ impl Twin {
         let (body, version) = half(inner.seen.as_ref().ok_or(HostError::Offline)?);
         let body = serde_json::to_string(body).expect("a twin is JSON");
         Ok(Document { body, version })
+    }
+}
+
+/// The reports of the last run. What cannot be read is not sent, and said.
+fn kept(journal: &Journal) -> Vec<(u64, Record)> {
+    let records = journal.read(|view| view.all(Kind::Report)).unwrap_or_else(|error| {
+        error!(%error, "reports of the last run cannot be read");
+        Vec::new()
+    });
+    let read = |(key, value): (Vec<u8>, Vec<u8>)| {
+        let number = u64::from_be_bytes(key.try_into().ok()?);
+        Some((number, serde_json::from_slice(&value).ok()?))
+    };
+    let all = records.len();
+    let read: Vec<_> = records.into_iter().filter_map(read).collect();
+    if read.len() < all {
+        error!(reports = all - read.len(), "reports of the last run make no sense: left out");
+    }
+    read
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        // A panic elsewhere has not left it half changed.
+        self.inner.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+}
+
+impl Source for Shared {
+    fn save(&self, pages: &Pages<'_>) -> Result<bool, Broken> {
+        let unsaved = self.lock().reports.unsaved();
+        for (number, record) in &unsaved {
+            let key = number.to_be_bytes();
+            match record {
+                Some(record) => {
+                    let record = serde_json::to_vec(record).expect("a record is JSON");
+                    pages.put(Kind::Report, &key, &record)?;
+                }
+                None => pages.remove(Kind::Report, &key)?,
+            }
+        }
+        Ok(!unsaved.is_empty())
+    }
+
+    fn saved(&self, written: bool) {
+        self.lock().reports.saved(written);
     }
 }
 
@@ -234,22 +321,23 @@ fn message(body: &[u8]) -> String {
 impl TwinAccess for Twin {
     fn report<'a>(
         &'a self,
-        _plugin: &'a str,
+        plugin: &'a str,
         patch: Map<String, Value>,
     ) -> BoxFuture<'a, Result<(), HostError>> {
-        Box::pin(async move { self.push(patch, None) })
+        Box::pin(self.accept(plugin, patch, None))
     }
 
     fn report_and_wait<'a>(
         &'a self,
-        _plugin: &'a str,
+        plugin: &'a str,
         patch: Map<String, Value>,
         timeout: Duration,
     ) -> BoxFuture<'a, Result<u64, HostError>> {
         Box::pin(async move {
+            let until = Instant::now() + timeout;
             let (waiter, told) = oneshot::channel();
-            self.push(patch, Some(waiter))?;
-            match tokio::time::timeout(timeout, told).await {
+            self.accept(plugin, patch, Some(waiter)).await?;
+            match tokio::time::timeout_at(until, told).await {
                 Ok(Ok(what)) => what,
                 // It stays queued: the wait ends, not the report.
                 _ if self.lock().reports.is_connected() => Err(HostError::Timeout),
@@ -270,10 +358,17 @@ impl TwinAccess for Twin {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::journal;
     use serde_json::json;
 
+    /// A twin whose journal goes with the test.
     fn twin() -> Twin {
-        Twin::new("d1".parse().unwrap())
+        let directory = tempfile::tempdir().unwrap();
+        twin_on(journal::tests::journal(&directory))
+    }
+
+    fn twin_on(journal: Journal) -> Twin {
+        Twin::new("d1".parse().unwrap(), Some(Arc::new(journal)))
     }
 
     fn rid(request: &Request) -> RequestId {
@@ -343,6 +438,45 @@ mod tests {
         assert_eq!(twin.report_and_wait("p", patch(), wait).await, Err(HostError::Offline));
         twin.connected();
         assert_eq!(twin.report_and_wait("p", patch(), wait).await, Err(HostError::Timeout));
+        assert!(!twin.is_reported());
+    }
+
+    #[tokio::test]
+    async fn a_report_outlives_the_host_until_the_hub_has_it() {
+        let directory = tempfile::tempdir().unwrap();
+        let patch = || json!({"x": 1}).as_object().unwrap().clone();
+        let first = twin_on(journal::tests::journal(&directory));
+        first.report("p", patch()).await.unwrap();
+        first.journal.as_ref().unwrap().close().await;
+        drop(first);
+
+        let second = twin_on(journal::tests::journal(&directory));
+        second.connected();
+        let get = second.next().unwrap();
+        second.answered(&rid(&get), 200, None, br#"{"desired": {}, "reported": {}}"#);
+        let report = second.next().unwrap();
+        assert_eq!(report.body, br#"{"x":1}"#);
+        second.answered(&rid(&report), 204, Some(2), b"");
+        second.journal.as_ref().unwrap().close().await;
+        drop(second);
+
+        assert!(twin_on(journal::tests::journal(&directory)).is_reported());
+    }
+
+    #[tokio::test]
+    async fn a_report_that_a_full_disk_does_not_take_is_refused_and_not_sent() {
+        let directory = tempfile::tempdir().unwrap();
+        let disk = journal::tests::TestDisk::default();
+        let twin = twin_on(disk.journal(directory.path()));
+        let patch = || json!({"x": 1}).as_object().unwrap().clone();
+
+        disk.fill_after(0);
+        let error = twin.report("p", patch()).await.unwrap_err();
+        assert!(error.to_string().starts_with("not written to disk"), "{error}");
+        assert!(twin.is_reported());
+
+        disk.make_room();
+        twin.report("p", patch()).await.unwrap();
         assert!(!twin.is_reported());
     }
 

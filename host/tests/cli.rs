@@ -38,6 +38,7 @@ fn program(directory: &Path, arguments: &[&str], identity: Option<&str>) -> Comm
     program.current_dir(directory).args(arguments);
     program.env_remove("IOTHUB_DEVICE_CONNECTION_STRING").env_remove("IOTHUB_CA_FILE");
     program.env_remove("BEHAVIOUR_LOG").env("NO_COLOR", "1");
+    program.env_remove("STATE_DIRECTORY").env("XDG_DATA_HOME", directory.join("data"));
     if let Some(identity) = identity {
         program.env("IOTHUB_DEVICE_CONNECTION_STRING", identity);
     }
@@ -155,7 +156,7 @@ fn check_says_what_is_loaded_and_needs_no_identity() {
 struct Running {
     child: Child,
     lines: std::io::Lines<BufReader<std::process::ChildStderr>>,
-    _directory: TempDir,
+    directory: TempDir,
 }
 
 impl Running {
@@ -169,7 +170,7 @@ impl Running {
         change(&mut program);
         let mut child = program.stderr(Stdio::piped()).spawn().unwrap();
         let lines = BufReader::new(child.stderr.take().unwrap()).lines();
-        Running { child, lines, _directory: directory }
+        Running { child, lines, directory }
     }
 
     /// The next line that has this in it.
@@ -248,6 +249,26 @@ async fn a_hub_that_is_not_trusted_is_told_with_the_setting_that_helps() {
     let line = host.line_with("no connection");
     assert!(line.contains("is signed by nobody that is trusted here"), "{line}");
     assert!(line.contains("ca_file"), "{line}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_second_host_of_one_device_is_refused_with_the_directory_that_is_in_use() {
+    let (hub, _folder, toml) = hub().await;
+    let device = "d1".parse().unwrap();
+    let identity = hub.create_device(&device).unwrap().to_text_with_key();
+    let mut host = Running::start(&toml, &identity);
+    host.line_with("connected");
+
+    let directory = host.directory.path();
+    let second = program(directory, &["run", "--log", "warn"], Some(&identity)).output().unwrap();
+
+    let said = String::from_utf8(second.stderr).unwrap();
+    assert_eq!(second.status.code(), Some(1), "{said}");
+    let data = directory.join("data/behaviour-host/d1");
+    let error = format!("error: data directory {}: another host uses it", data.display());
+    assert!(said.starts_with(&error), "{said}");
+    assert!(said.contains("hint: stop the other host, or set `data` under [host]"), "{said}");
+    assert!(hub.is_connected(&device));
 }
 
 #[cfg(unix)]

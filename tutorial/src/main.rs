@@ -113,7 +113,7 @@ async fn play(delay: Duration) -> anyhow::Result<String> {
 fn host_toml(port: u16, plugin: &Path, delay: Duration) -> String {
     let (seconds, deadline) = (delay.as_secs_f64(), (delay + MARGIN).as_secs());
     format!(
-        "[hub]\nport = {port}\nca_file = \"hub-ca.pem\"\n\n\
+        "[hub]\nport = {port}\nca_file = \"hub-ca.pem\"\n\n[host]\ndata = \"data\"\n\n\
          [plugins.reboot]\nfile = {plugin:?}\nmethods = [\"rebootDevice\"]\n\
          deadline = \"{deadline}s\"\nconfig.delay_seconds = {seconds}\n"
     )

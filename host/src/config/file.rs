@@ -36,6 +36,10 @@ pub(super) struct Hub {
 pub(super) struct Host {
     pub(super) grace: Option<Period>,
     pub(super) compile_cache: Option<PathBuf>,
+    pub(super) data: Option<PathBuf>,
+    pub(super) reboot_command: Option<Vec<String>>,
+    #[serde(default)]
+    pub(super) dry_run_reboot: bool,
 }
 
 #[derive(Debug, Deserialize)]

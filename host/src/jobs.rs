@@ -1,0 +1,353 @@
+//! Jobs: what plugins have asked the host to do later.
+//!
+//! A job is in the journal before the plugin is told its id, and stays there
+//! until it is done, rejected or given up. [`Jobs::run`] has each one run when it
+//! is due, by the version of its plugin that takes the calls then. An attempt is
+//! put down before it begins, so that a job which takes the host with it is not
+//! tried for ever, and its end before it is called done.
+//!
+//! It knows no plugin: [`Runner`] calls them. A job whose plugin is not there, is
+//! at its limit of calls or switched off waits without using up its attempts.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use futures_util::future::BoxFuture;
+use plugin::{BootOutcome, Clock, HostError, JobQueue, NewJob};
+use tokio::sync::Notify;
+use tokio::time::{Instant, sleep_until};
+use tokio_util::task::TaskTracker;
+use tracing::{debug, error, info, warn};
+
+use crate::boot::Boot;
+use crate::journal::{Broken, Journal, Kind, Pages, Source};
+use crate::rids::Rids;
+use job::Job;
+use queue::{Now, Queue, Run};
+
+mod job;
+mod queue;
+#[cfg(test)]
+mod tests;
+
+/// Jobs that run at once, over all plugins: they are work nobody waits for, and
+/// must not take the place of methods.
+const AT_ONCE: usize = 8;
+
+/// How often a job is tried unless the plugin rejects it before.
+const MOST_ATTEMPTS: u32 = 10;
+
+/// The wait after an attempt that failed: at first, and at most.
+const SHORTEST_WAIT: Duration = Duration::from_secs(1);
+const LONGEST_WAIT: Duration = Duration::from_secs(300);
+
+/// How long the clock on the wall is not looked at: it may have been set.
+const LOOK: Duration = Duration::from_secs(30);
+
+/// Calls plugins.
+pub(crate) trait Runner: Send + Sync {
+    /// Whether a plugin takes jobs now, so that none is begun in vain.
+    fn takes_jobs(&self, plugin: &str) -> bool;
+
+    /// Runs one attempt of a job.
+    fn run_job<'a>(&'a self, job: JobCall<'a>) -> BoxFuture<'a, JobEnd>;
+}
+
+/// One attempt of a job.
+#[derive(Debug, Clone)]
+pub(crate) struct JobCall<'a> {
+    /// The id of the call.
+    pub(crate) id: Arc<str>,
+    pub(crate) plugin: &'a str,
+    pub(crate) name: &'a str,
+    pub(crate) payload: &'a str,
+    pub(crate) attempt: u32,
+    pub(crate) boot_outcome: BootOutcome,
+}
+
+/// How an attempt ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum JobEnd {
+    Done,
+    /// The plugin says that it will never work.
+    Rejected(String),
+    /// To be tried again, after this time if the plugin has said one.
+    Failed {
+        again_after: Option<Duration>,
+        why: String,
+    },
+    /// There was no attempt: the plugin takes no call now.
+    NotNow(String),
+    /// The host stops.
+    Stopped,
+}
+
+pub(crate) struct Jobs {
+    shared: Arc<Shared>,
+    journal: Arc<Journal>,
+    clock: Arc<dyn Clock>,
+    ids: Rids,
+    running: TaskTracker,
+    draining: AtomicBool,
+    given_up: AtomicU64,
+}
+
+/// What the journal sees of it too.
+struct Shared {
+    queue: Mutex<Queue>,
+    /// A job may be due.
+    wake: Notify,
+}
+
+impl Jobs {
+    /// Begins with what the journal has kept.
+    pub(crate) fn new(journal: Arc<Journal>, clock: Arc<dyn Clock>, boot: Option<Boot>) -> Jobs {
+        let ids = Rids::new();
+        let mut queue = Queue::new(boot, ids.text());
+        let now = Now { wall: clock.now(), ticks: Instant::now() };
+        for (id, job) in kept(&journal) {
+            queue.restore(id, job, now);
+        }
+        for (plugin, jobs) in queue.plugins() {
+            info!(plugin, jobs, "jobs of the last run wait");
+        }
+        let shared = Arc::new(Shared { queue: Mutex::new(queue), wake: Notify::new() });
+        journal.keep(Arc::clone(&shared) as _);
+        Jobs {
+            shared,
+            journal,
+            clock,
+            ids,
+            running: TaskTracker::new(),
+            draining: AtomicBool::new(false),
+            given_up: AtomicU64::new(0),
+        }
+    }
+
+    /// Runs what is due, until it is dropped. A job that runs then goes on, and is
+    /// not put down as done: close the journal after [`Jobs::is_idle`].
+    pub(crate) async fn run(self: Arc<Self>, runner: Arc<dyn Runner>) {
+        loop {
+            let woken = self.shared.wake.notified();
+            if !self.draining.load(Ordering::Relaxed) {
+                self.begin_due(&runner);
+            }
+            let look = Instant::now() + LOOK;
+            let full = self.running.len() >= AT_ONCE || self.draining.load(Ordering::Relaxed);
+            let next = self.shared.lock().next_due().filter(|_| !full);
+            tokio::select! {
+                () = woken => {}
+                () = sleep_until(next.map_or(look, |next| next.min(look))), if next.is_some() => {}
+            }
+        }
+    }
+
+    fn begin_due(self: &Arc<Self>, runner: &Arc<dyn Runner>) {
+        let now = self.now();
+        let free = AT_ONCE.saturating_sub(self.running.len());
+        let mut queue = self.shared.lock();
+        for id in queue.due(now).into_iter().take(free) {
+            if !queue.plugin(&id).is_some_and(|plugin| runner.takes_jobs(plugin)) {
+                queue.rest(&id, now);
+                continue;
+            }
+            let Some(run) = queue.begin(&id) else { continue };
+            let (jobs, runner) = (Arc::clone(self), Arc::clone(runner));
+            self.running.spawn(async move {
+                jobs.attempt(&id, &run, &*runner).await;
+                jobs.shared.wake.notify_one();
+            });
+        }
+    }
+
+    async fn attempt(&self, id: &Arc<str>, run: &Run, runner: &dyn Runner) {
+        let Run { job, outcome } = run;
+        let Job { plugin, name, payload, attempt, .. } = job;
+        if let Err(why) = self.journal.flush().await {
+            let wait = self.shared.lock().not_now(id, self.now());
+            debug!(plugin, job = name, %id, ?wait, "job waits: {why}");
+            return;
+        }
+        let call: Arc<str> = self.ids.text().into();
+        let begun = Instant::now();
+        let end = runner.run_job(JobCall {
+            id: Arc::clone(&call),
+            plugin,
+            name,
+            payload,
+            attempt: *attempt,
+            boot_outcome: *outcome,
+        });
+        let end = end.await;
+        self.call_ended(&call);
+        let elapsed_ms = begun.elapsed().as_millis();
+        match end {
+            JobEnd::Done => {
+                self.over(id).await;
+                info!(plugin, job = name, %id, %call, attempt, elapsed_ms, "job done");
+            }
+            JobEnd::Rejected(why) => {
+                self.over(id).await;
+                warn!(plugin, job = name, %id, %call, attempt, "job rejected by the plugin: {why}");
+            }
+            JobEnd::Failed { why, .. } if *attempt >= MOST_ATTEMPTS => {
+                self.over(id).await;
+                let given_up = self.given_up.fetch_add(1, Ordering::Relaxed) + 1;
+                error!(plugin, job = name, %id, %call, attempt, given_up, "job given up: {why}");
+            }
+            JobEnd::Failed { again_after, why } => {
+                let next_try = again_after.unwrap_or_else(|| wait_after(*attempt));
+                warn!(plugin, job = name, %id, %call, attempt, ?next_try, "job failed: {why}");
+                self.shared.lock().again(id, next_try, self.now());
+                self.journal.nudge();
+            }
+            JobEnd::NotNow(why) => {
+                let wait = self.shared.lock().not_now(id, self.now());
+                debug!(plugin, job = name, %id, ?wait, "job waits: {why}");
+                self.journal.nudge();
+            }
+            JobEnd::Stopped => {
+                self.shared.lock().again(id, Duration::ZERO, self.now());
+                self.journal.nudge();
+            }
+        }
+    }
+
+    /// A job needs no further attempt. Where the disk does not take that now, it is
+    /// put down later; only a host that ends before runs the job again.
+    async fn over(&self, id: &Arc<str>) {
+        self.shared.lock().remove(id);
+        if let Err(error) = self.journal.flush().await {
+            warn!(%id, "the end of a job is not on disk yet: {error}");
+        }
+    }
+
+    /// The answer of a call has left, or there will be none: what it has asked for
+    /// after its answer is due.
+    pub(crate) fn call_ended(&self, call: &str) {
+        if self.shared.lock().call_ended(call, self.now()) {
+            self.shared.wake.notify_one();
+        }
+    }
+
+    /// From now on no job begins.
+    pub(crate) fn drain(&self) {
+        self.draining.store(true, Ordering::Relaxed);
+    }
+
+    /// Jobs begin again.
+    pub(crate) fn resume(&self) {
+        self.draining.store(false, Ordering::Relaxed);
+        self.shared.wake.notify_one();
+    }
+
+    /// Whether no job runs.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.running.is_empty()
+    }
+
+    fn now(&self) -> Now {
+        Now { wall: self.clock.now(), ticks: Instant::now() }
+    }
+}
+
+/// Twice as long each time, and a random part of that less, so that jobs which
+/// failed together do not come back together.
+fn wait_after(attempt: u32) -> Duration {
+    let doublings = attempt.saturating_sub(1).min(16);
+    let most = SHORTEST_WAIT.saturating_mul(1 << doublings).min(LONGEST_WAIT);
+    let random = getrandom::u32().unwrap_or(u32::MAX / 2);
+    most.mul_f64(0.5 + 0.5 * f64::from(random) / f64::from(u32::MAX))
+}
+
+/// The jobs of the last run. What cannot be read is not run, and said.
+fn kept(journal: &Journal) -> Vec<(Arc<str>, Job)> {
+    let records = journal.read(|view| view.all(Kind::Job)).unwrap_or_else(|error| {
+        error!(%error, "jobs of the last run cannot be read");
+        Vec::new()
+    });
+    let read = |(key, value): (Vec<u8>, Vec<u8>)| {
+        let id = String::from_utf8(key).ok()?;
+        Some((id.into(), serde_json::from_slice(&value).ok()?))
+    };
+    let all = records.len();
+    let read: Vec<_> = records.into_iter().filter_map(read).collect();
+    if read.len() < all {
+        error!(jobs = all - read.len(), "jobs of the last run make no sense: left out");
+    }
+    read
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, Queue> {
+        // A panic elsewhere has not left it half changed.
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Source for Shared {
+    fn save(&self, pages: &Pages<'_>) -> Result<bool, Broken> {
+        let unsaved = self.lock().unsaved();
+        for (id, job) in &unsaved {
+            match job {
+                Some(job) => {
+                    let job = serde_json::to_vec(job).expect("a job is JSON");
+                    pages.put(Kind::Job, id.as_bytes(), &job)?;
+                }
+                None => pages.remove(Kind::Job, id.as_bytes())?,
+            }
+        }
+        Ok(!unsaved.is_empty())
+    }
+
+    fn saved(&self, written: bool) {
+        self.lock().saved(written);
+    }
+}
+
+impl JobQueue for Jobs {
+    fn add<'a>(
+        &'a self,
+        plugin: &'a str,
+        call: &'a str,
+        job: NewJob,
+        most_waiting: u32,
+    ) -> BoxFuture<'a, Result<String, HostError>> {
+        Box::pin(async move {
+            let id: Arc<str> = self.ids.text().into();
+            let (plugin, call) = (plugin.to_owned(), call.to_owned());
+            let (shared, undoing) = (Arc::clone(&self.shared), Arc::clone(&self.shared));
+            let (now, new) = (self.now(), Arc::clone(&id));
+            let add = move |_: &Pages<'_>| {
+                shared.lock().add(Arc::clone(&new), &plugin, &call, job, most_waiting, now)?;
+                Ok(new)
+            };
+            let undo = move |id| drop(undoing.lock().remove(&id));
+            let id = self.journal.write_or(add, undo).await?;
+            self.shared.wake.notify_one();
+            Ok(id.as_ref().to_owned())
+        })
+    }
+
+    fn cancel<'a>(
+        &'a self,
+        plugin: &'a str,
+        id: &'a str,
+    ) -> BoxFuture<'a, Result<bool, HostError>> {
+        Box::pin(async move {
+            let (plugin, id): (String, Arc<str>) = (plugin.to_owned(), id.into());
+            let (shared, undoing) = (Arc::clone(&self.shared), Arc::clone(&self.shared));
+            let cancel = move |_: &Pages<'_>| {
+                let taken = shared.lock().cancel(&plugin, &id);
+                Ok(taken.map(|taken| (id, taken)))
+            };
+            let undo = move |taken: Option<(Arc<str>, queue::Taken)>| {
+                if let Some((id, taken)) = taken {
+                    undoing.lock().put_back(id, taken);
+                }
+            };
+            Ok(self.journal.write_or(cancel, undo).await?.is_some())
+        })
+    }
+}

@@ -1,0 +1,88 @@
+//! A job as it is on disk.
+
+use jiff::Timestamp;
+use plugin::BootOutcome;
+use serde::{Deserialize, Serialize};
+
+/// Work that a plugin has asked for.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(super) struct Job {
+    pub(super) plugin: String,
+    /// What the plugin calls it.
+    pub(super) name: String,
+    /// JSON text.
+    pub(super) payload: String,
+    pub(super) when: When,
+    /// What became of the boot that it has waited for.
+    pub(super) outcome: Outcome,
+    /// The attempts that were begun.
+    pub(super) attempt: u32,
+}
+
+/// When it is due.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(super) enum When {
+    /// Once the answer of this call has left.
+    Call { call: String },
+    /// At this time, and after this wait at the latest.
+    Time {
+        #[serde(with = "millis")]
+        at: Timestamp,
+        wait_ms: u64,
+    },
+    /// In another boot than this one, or without at this time.
+    Boot {
+        boot: String,
+        /// The run of the host in which it was asked for.
+        run: String,
+        #[serde(with = "millis")]
+        by: Timestamp,
+        wait_ms: u64,
+    },
+}
+
+/// [`BootOutcome`] on disk.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub(super) enum Outcome {
+    NotWaitedFor,
+    Rebooted,
+    HostRestartedOnly,
+    Expired,
+}
+
+impl From<BootOutcome> for Outcome {
+    fn from(outcome: BootOutcome) -> Outcome {
+        match outcome {
+            BootOutcome::NotWaitedFor => Outcome::NotWaitedFor,
+            BootOutcome::Rebooted => Outcome::Rebooted,
+            BootOutcome::HostRestartedOnly => Outcome::HostRestartedOnly,
+            BootOutcome::Expired => Outcome::Expired,
+        }
+    }
+}
+
+impl From<Outcome> for BootOutcome {
+    fn from(outcome: Outcome) -> BootOutcome {
+        match outcome {
+            Outcome::NotWaitedFor => BootOutcome::NotWaitedFor,
+            Outcome::Rebooted => BootOutcome::Rebooted,
+            Outcome::HostRestartedOnly => BootOutcome::HostRestartedOnly,
+            Outcome::Expired => BootOutcome::Expired,
+        }
+    }
+}
+
+/// A time on disk: milliseconds since 1970.
+mod millis {
+    use jiff::Timestamp;
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    pub(super) fn serialize<S: Serializer>(time: &Timestamp, to: S) -> Result<S::Ok, S::Error> {
+        to.serialize_i64(time.as_millisecond())
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Timestamp, D::Error> {
+        let millis = i64::deserialize(from)?;
+        Timestamp::from_millisecond(millis).map_err(serde::de::Error::custom)
+    }
+}

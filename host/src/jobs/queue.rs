@@ -1,0 +1,298 @@
+//! The jobs that wait, and which of them are due.
+//!
+//! It is a machine without a clock or a disk: its caller brings the time, runs
+//! what [`Queue::due`] names, and puts down what [`Queue::unsaved`] gives.
+//!
+//! A job is due when the clock on the wall says so, or when as much time has gone
+//! by as it was to wait: whichever comes first. So it survives a restart, and a
+//! clock that is set back does not starve it.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use plugin::{BootOutcome, HostError, JobWhen, NewJob};
+use tokio::time::Instant;
+
+use super::job::{Job, When};
+use crate::boot::Boot;
+
+/// How long the answer of a call may take to leave, before its jobs begin without:
+/// the longest call, and the longest wait for a connection.
+const ANSWER_WAIT: Duration = Duration::from_secs(620);
+
+/// The wait of a job whose plugin could not take it: at first, and at most.
+const SHORTEST_REST: Duration = Duration::from_millis(250);
+const LONGEST_REST: Duration = Duration::from_secs(30);
+
+/// The time, on the wall and from within.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Now {
+    pub(super) wall: Timestamp,
+    pub(super) ticks: Instant,
+}
+
+/// A job, and where it stands in this run of the host.
+struct Entry {
+    job: Job,
+    waits: Waits,
+    /// How often in a row its plugin could not take it.
+    rests: u32,
+}
+
+/// A job that was taken out.
+pub(super) struct Taken(Entry);
+
+/// What a job waits for.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Waits {
+    /// For its call to end, but no longer than this.
+    Call { until: Instant },
+    /// For the time.
+    Time { wall: Timestamp, ticks: Instant },
+    /// Nothing: it runs.
+    Runs,
+}
+
+/// A job that is to be run.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Run {
+    pub(super) job: Job,
+    pub(super) outcome: BootOutcome,
+}
+
+pub(super) struct Queue {
+    jobs: BTreeMap<Arc<str>, Entry>,
+    /// The boot that the machine is in.
+    boot: Option<Boot>,
+    /// The name of this run of the host.
+    run: String,
+    /// What the disk does not have as it is here: `true` while it is being put down.
+    unsaved: BTreeMap<Arc<str>, bool>,
+    /// Jobs that wait for their call, so that most calls need not look for any.
+    held: usize,
+}
+
+impl Queue {
+    pub(super) fn new(boot: Option<Boot>, run: String) -> Queue {
+        Queue { jobs: BTreeMap::new(), boot, run, unsaved: BTreeMap::new(), held: 0 }
+    }
+
+    /// A job of an earlier run of the host: its call has ended with that.
+    pub(super) fn restore(&mut self, id: Arc<str>, job: Job, now: Now) {
+        let waits = match &job.when {
+            When::Call { .. } => at(now.wall, Duration::ZERO, now),
+            When::Time { at: due, wait_ms } => at(*due, Duration::from_millis(*wait_ms), now),
+            When::Boot { by, wait_ms, .. } => match self.outcome(&job) {
+                BootOutcome::Rebooted => at(now.wall, Duration::ZERO, now),
+                _ => at(*by, Duration::from_millis(*wait_ms), now),
+            },
+        };
+        self.jobs.insert(id, Entry { job, waits, rests: 0 });
+    }
+
+    pub(super) fn add(
+        &mut self,
+        id: Arc<str>,
+        plugin: &str,
+        call: &str,
+        new: NewJob,
+        most_waiting: u32,
+        now: Now,
+    ) -> Result<(), HostError> {
+        let theirs = self.jobs.values().filter(|entry| entry.job.plugin == plugin).count();
+        if theirs >= most_waiting as usize {
+            let why = format!("{theirs} jobs of this plugin wait already");
+            return Err(HostError::QuotaExceeded(why));
+        }
+        let after = |wait: Duration| now.wall.saturating_add(wait).unwrap_or(Timestamp::MAX);
+        let millis = |wait: Duration| u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
+        let (when, waits) = match new.when {
+            JobWhen::AfterResponse => {
+                let until = now.ticks + ANSWER_WAIT;
+                (When::Call { call: call.to_owned() }, Waits::Call { until })
+            }
+            JobWhen::AfterDelay(wait) => {
+                let when = When::Time { at: after(wait), wait_ms: millis(wait) };
+                (when, at(after(wait), wait, now))
+            }
+            JobWhen::AfterBoot { within } => {
+                let Some(boot) = &self.boot else {
+                    let why = "this machine does not tell its boots apart";
+                    return Err(HostError::Other(why.to_owned()));
+                };
+                let (boot, run) = (boot.id.clone(), self.run.clone());
+                let by = after(within);
+                (When::Boot { boot, run, by, wait_ms: millis(within) }, at(by, within, now))
+            }
+        };
+        let NewJob { name, payload, .. } = new;
+        let outcome = BootOutcome::NotWaitedFor.into();
+        let job = Job { plugin: plugin.to_owned(), name, payload, when, outcome, attempt: 0 };
+        self.held += usize::from(matches!(waits, Waits::Call { .. }));
+        self.unsaved.insert(Arc::clone(&id), false);
+        self.jobs.insert(id, Entry { job, waits, rests: 0 });
+        Ok(())
+    }
+
+    /// Takes a job out: it is done, given up, or was never put down.
+    pub(super) fn remove(&mut self, id: &Arc<str>) -> Option<Taken> {
+        let entry = self.jobs.remove(id)?;
+        self.held -= usize::from(matches!(entry.waits, Waits::Call { .. }));
+        self.unsaved.insert(Arc::clone(id), false);
+        Some(Taken(entry))
+    }
+
+    /// Puts a job back that was taken out in vain.
+    pub(super) fn put_back(&mut self, id: Arc<str>, Taken(entry): Taken) {
+        self.held += usize::from(matches!(entry.waits, Waits::Call { .. }));
+        self.unsaved.insert(Arc::clone(&id), false);
+        self.jobs.insert(id, entry);
+    }
+
+    /// Takes a job of this plugin out, unless it runs.
+    pub(super) fn cancel(&mut self, plugin: &str, id: &Arc<str>) -> Option<Taken> {
+        let entry = self.jobs.get(id)?;
+        if entry.job.plugin != plugin || entry.waits == Waits::Runs {
+            return None;
+        }
+        self.remove(id)
+    }
+
+    /// The call's answer has left. Says whether a job has waited for that.
+    pub(super) fn call_ended(&mut self, call: &str, now: Now) -> bool {
+        let mut any = false;
+        if self.held == 0 {
+            return any;
+        }
+        for entry in self.jobs.values_mut() {
+            let waited = matches!(&entry.job.when, When::Call { call: of } if of == call);
+            if waited && matches!(entry.waits, Waits::Call { .. }) {
+                entry.waits = at(now.wall, Duration::ZERO, now);
+                self.held -= 1;
+                any = true;
+            }
+        }
+        any
+    }
+
+    /// The jobs that are due, the oldest first.
+    pub(super) fn due(&self, now: Now) -> Vec<Arc<str>> {
+        let is_due = |entry: &Entry| match entry.waits {
+            Waits::Call { until } => until <= now.ticks,
+            Waits::Time { wall, ticks } => wall <= now.wall || ticks <= now.ticks,
+            Waits::Runs => false,
+        };
+        let mut due: Vec<_> = self.jobs.iter().filter(|(_, entry)| is_due(entry)).collect();
+        due.sort_by_key(|(_, entry)| match entry.waits {
+            Waits::Call { until: ticks } | Waits::Time { ticks, .. } => Some(ticks),
+            Waits::Runs => None,
+        });
+        due.into_iter().map(|(id, _)| Arc::clone(id)).collect()
+    }
+
+    /// When the next job is due, by the time from within.
+    pub(super) fn next_due(&self) -> Option<Instant> {
+        let ticks = self.jobs.values().filter_map(|entry| match entry.waits {
+            Waits::Call { until: ticks } | Waits::Time { ticks, .. } => Some(ticks),
+            Waits::Runs => None,
+        });
+        ticks.min()
+    }
+
+    /// A job begins its next attempt. `None` if it is gone, or runs already.
+    pub(super) fn begin(&mut self, id: &Arc<str>) -> Option<Run> {
+        let waits_for_boot = {
+            let entry = self.jobs.get(id).filter(|entry| entry.waits != Waits::Runs)?;
+            matches!(entry.job.when, When::Boot { .. })
+        };
+        let outcome = waits_for_boot.then(|| self.outcome(&self.jobs[id].job));
+        let entry = self.jobs.get_mut(id)?;
+        self.held -= usize::from(matches!(entry.waits, Waits::Call { .. }));
+        entry.waits = Waits::Runs;
+        entry.job.attempt += 1;
+        if let Some(outcome) = outcome {
+            entry.job.outcome = outcome.into();
+        }
+        self.unsaved.insert(Arc::clone(id), false);
+        Some(Run { job: entry.job.clone(), outcome: entry.job.outcome.into() })
+    }
+
+    /// The attempt that was begun is over, and another is due after this time.
+    pub(super) fn again(&mut self, id: &Arc<str>, wait: Duration, now: Now) {
+        let Some(entry) = self.jobs.get_mut(id) else { return };
+        let due = now.wall.saturating_add(wait).unwrap_or(Timestamp::MAX);
+        let wait_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
+        entry.job.when = When::Time { at: due, wait_ms };
+        entry.waits = at(due, wait, now);
+        entry.rests = 0;
+        self.unsaved.insert(Arc::clone(id), false);
+    }
+
+    /// The attempt that was begun did not take place: the plugin does not take
+    /// calls, or the disk no records. It is no attempt, and is made later.
+    pub(super) fn not_now(&mut self, id: &Arc<str>, now: Now) -> Duration {
+        let Some(entry) = self.jobs.get_mut(id) else { return Duration::ZERO };
+        entry.job.attempt = entry.job.attempt.saturating_sub(1);
+        self.unsaved.insert(Arc::clone(id), false);
+        self.rest(id, now)
+    }
+
+    /// A job that is due is not begun yet. The wait doubles each time.
+    pub(super) fn rest(&mut self, id: &Arc<str>, now: Now) -> Duration {
+        let Some(entry) = self.jobs.get_mut(id) else { return Duration::ZERO };
+        let rest = SHORTEST_REST.saturating_mul(1 << entry.rests.min(16)).min(LONGEST_REST);
+        entry.rests += 1;
+        self.held -= usize::from(matches!(entry.waits, Waits::Call { .. }));
+        entry.waits = at(now.wall.saturating_add(rest).unwrap_or(Timestamp::MAX), rest, now);
+        rest
+    }
+
+    /// Whose job it is.
+    pub(super) fn plugin(&self, id: &Arc<str>) -> Option<&str> {
+        self.jobs.get(id).map(|entry| entry.job.plugin.as_str())
+    }
+
+    /// What became of the boot that a job waits for, if it is due now.
+    fn outcome(&self, job: &Job) -> BootOutcome {
+        let When::Boot { boot: asked_in, run, by, .. } = &job.when else {
+            return job.outcome.into();
+        };
+        match &self.boot {
+            Some(boot) if boot.id != *asked_in && boot.at <= *by => BootOutcome::Rebooted,
+            _ if self.run != *run => BootOutcome::HostRestartedOnly,
+            _ => BootOutcome::Expired,
+        }
+    }
+
+    /// What the disk does not have as it is here: the id, and what is to stand
+    /// there, if anything. They are taken to be on their way from now on.
+    pub(super) fn unsaved(&mut self) -> Vec<(Arc<str>, Option<Job>)> {
+        self.unsaved.values_mut().for_each(|under_way| *under_way = true);
+        let job = |id: &Arc<str>| self.jobs.get(id).map(|entry| entry.job.clone());
+        self.unsaved.keys().map(|id| (Arc::clone(id), job(id))).collect()
+    }
+
+    /// What [`Queue::unsaved`] gave last is on disk, or is not.
+    pub(super) fn saved(&mut self, written: bool) {
+        if written {
+            self.unsaved.retain(|_, under_way| !*under_way);
+        }
+    }
+
+    /// Jobs by the name of their plugin.
+    pub(super) fn plugins(&self) -> BTreeMap<&str, usize> {
+        let mut counts = BTreeMap::new();
+        for entry in self.jobs.values() {
+            *counts.entry(entry.job.plugin.as_str()).or_default() += 1;
+        }
+        counts
+    }
+}
+
+/// Due at this time by the clock on the wall, and after this wait at the latest.
+fn at(wall: Timestamp, most: Duration, now: Now) -> Waits {
+    let left = Duration::try_from(wall.duration_since(now.wall)).unwrap_or(Duration::ZERO);
+    Waits::Time { wall, ticks: now.ticks + left.min(most) }
+}

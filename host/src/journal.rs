@@ -1,0 +1,211 @@
+//! What must outlive the process, in one file: reports and messages on their way
+//! to the hub, jobs, what plugins remember, the desired properties they took.
+//!
+//! Whoever must know that a change is on disk awaits [`Journal::write`]. Changes
+//! that come together share one commit and one sync: that of the single thread
+//! that writes. A [`Source`] is a room that keeps its truth in memory, and is
+//! asked with every commit to put down what has changed in it; [`Journal::nudge`]
+//! says that something has, but that nobody waits for it.
+//!
+//! It does not know what is in a record. A method that changes none of this never
+//! comes here.
+
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{SyncSender, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+
+use plugin::HostError;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
+
+pub use directory::JournalError;
+pub(crate) use directory::default_directory;
+pub(crate) use pages::{Broken, Kind, Pages, Stop, View};
+use store::{Disk, Store};
+use writer::{Message, Work, Writer};
+
+mod directory;
+mod pages;
+mod store;
+mod writer;
+
+#[cfg(test)]
+pub(crate) mod tests;
+
+/// Changes that wait for the writer; more make their callers wait.
+const QUEUE: usize = 256;
+
+/// A room that keeps its truth in memory and has it put down.
+pub(crate) trait Source: Send + Sync {
+    /// Puts down what has changed since the last time; says whether anything has.
+    fn save(&self, pages: &Pages<'_>) -> Result<bool, Broken>;
+
+    /// What the last [`Source::save`] put down is on disk, or is not.
+    fn saved(&self, written: bool);
+}
+
+/// The open journal.
+pub(crate) struct Journal {
+    store: Arc<Store>,
+    to_writer: SyncSender<Message>,
+    writer: Mutex<Option<JoinHandle<()>>>,
+    room: Arc<Semaphore>,
+    sources: Arc<Mutex<Vec<Arc<dyn Source>>>>,
+    nudged: Arc<AtomicBool>,
+}
+
+impl Journal {
+    /// Opens the journal of a device, or begins one. A file that is damaged is set
+    /// aside, and the log says so. Blocks.
+    pub(crate) fn open(directory: &Path, device: &str) -> Result<Journal, JournalError> {
+        Journal::open_on(Disk::default(), directory, device)
+    }
+
+    fn open_on(disk: Disk, directory: &Path, device: &str) -> Result<Journal, JournalError> {
+        let store = Arc::new(Store::open(disk, directory, device)?);
+        // Beside the changes, which have permits: a nudge or two, and the end.
+        let (to_writer, messages) = sync_channel(QUEUE + 8);
+        let sources = Arc::new(Mutex::new(Vec::new()));
+        let nudged = Arc::new(AtomicBool::new(false));
+        let writer =
+            Writer::new(Arc::clone(&store), messages, Arc::clone(&sources), Arc::clone(&nudged));
+        let writer = std::thread::Builder::new()
+            .name("journal".into())
+            .spawn(move || writer.run())
+            .map_err(|source| JournalError::Open { path: directory.to_owned(), source })?;
+        Ok(Journal {
+            store,
+            to_writer,
+            writer: Mutex::new(Some(writer)),
+            room: Arc::new(Semaphore::new(QUEUE)),
+            sources,
+            nudged,
+        })
+    }
+
+    /// From now on the source is asked with every commit.
+    pub(crate) fn keep(&self, source: Arc<dyn Source>) {
+        self.sources.lock().unwrap_or_else(PoisonError::into_inner).push(source);
+    }
+
+    /// Makes a change and returns when it is on disk. A change that refuses must
+    /// not have changed anything; it runs on the thread that writes, in the order
+    /// of the calls, even if this future is dropped meanwhile.
+    pub(crate) async fn write<T: Send + 'static>(
+        &self,
+        change: impl FnOnce(&Pages<'_>) -> Result<T, Stop> + Send + 'static,
+    ) -> Result<T, HostError> {
+        self.write_or(change, drop).await
+    }
+
+    /// The same for a change that was made in memory as well: `undo` is called with
+    /// what the change gave if that did not reach the disk.
+    pub(crate) async fn write_or<T: Send + 'static>(
+        &self,
+        change: impl FnOnce(&Pages<'_>) -> Result<T, Stop> + Send + 'static,
+        undo: impl FnOnce(T) + Send + 'static,
+    ) -> Result<T, HostError> {
+        let room = Arc::clone(&self.room).acquire_owned().await.map_err(|_| closed())?;
+        let (done, outcome) = oneshot::channel();
+        let change = Change { change: Some(change), given: None, undo, done, _room: room };
+        self.to_writer.send(Message::Work(Box::new(change))).map_err(|_| closed())?;
+        outcome.await.map_err(|_| closed())?
+    }
+
+    /// Returns when everything that the sources had to put down is on disk.
+    pub(crate) async fn flush(&self) -> Result<(), HostError> {
+        self.write(|_| Ok(())).await
+    }
+
+    /// A source has changed something that nobody waits for.
+    pub(crate) fn nudge(&self) {
+        if !self.nudged.swap(true, Ordering::AcqRel) {
+            // A writer that has ended has saved all it could.
+            self.to_writer.send(Message::Nudge).ok();
+        }
+    }
+
+    /// Reads what is there now. Blocks for as long as the disk takes, which for
+    /// pages that are in memory is no time.
+    pub(crate) fn read<T>(
+        &self,
+        look: impl FnOnce(&View) -> Result<T, Broken>,
+    ) -> Result<T, HostError> {
+        self.store.read(look).map_err(|broken| HostError::Other(format!("journal: {broken}")))
+    }
+
+    /// Where a damaged file has been put at this start, if there was one.
+    #[cfg(test)]
+    pub(crate) fn set_aside(&self) -> Option<&Path> {
+        self.store.set_aside.as_deref()
+    }
+
+    /// Puts down what is left, and lets go of the directory. What is asked for
+    /// later is refused.
+    pub(crate) async fn close(&self) {
+        self.room.close();
+        self.to_writer.send(Message::Close).ok();
+        let writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(writer) = writer {
+            // A panic of the writer has been printed where it happened.
+            tokio::task::spawn_blocking(move || writer.join().ok()).await.ok();
+        }
+        self.sources.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        self.store.close();
+    }
+}
+
+impl Drop for Journal {
+    fn drop(&mut self) {
+        self.to_writer.send(Message::Close).ok();
+    }
+}
+
+fn closed() -> HostError {
+    HostError::Other("the host is stopping".into())
+}
+
+/// A change on its way to the writer.
+struct Change<F, U, T> {
+    change: Option<F>,
+    /// What it gave; the writer has yet to say whether that is on disk.
+    given: Option<Result<T, HostError>>,
+    undo: U,
+    done: oneshot::Sender<Result<T, HostError>>,
+    _room: OwnedSemaphorePermit,
+}
+
+impl<F, U, T> Work for Change<F, U, T>
+where
+    F: FnOnce(&Pages<'_>) -> Result<T, Stop> + Send,
+    U: FnOnce(T) + Send,
+    T: Send,
+{
+    fn run(&mut self, pages: &Pages<'_>) -> Result<(), Broken> {
+        let Some(change) = self.change.take() else { return Ok(()) };
+        match change(pages) {
+            Ok(given) => self.given = Some(Ok(given)),
+            Err(Stop::No(why)) => self.given = Some(Err(why)),
+            Err(Stop::Broken(broken)) => return Err(broken),
+        }
+        Ok(())
+    }
+
+    fn ended(self: Box<Self>, written: Result<(), &str>) {
+        let Change { given, undo, done, .. } = *self;
+        let outcome = match (given, written) {
+            (Some(given), Ok(())) => given,
+            (Some(Err(why)), Err(_)) => Err(why),
+            (given, written) => {
+                if let Some(Ok(given)) = given {
+                    undo(given);
+                }
+                let why = written.err().unwrap_or("the writer has ended");
+                Err(HostError::Other(format!("not written to disk: {why}")))
+            }
+        };
+        // Who waited may have given up.
+        done.send(outcome).ok();
+    }
+}

@@ -1,0 +1,122 @@
+//! Where the journal is, and that only one host uses it.
+
+use std::env;
+use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// Why there is no journal. A damaged file is no reason.
+#[derive(Debug, thiserror::Error)]
+pub enum JournalError {
+    /// Nothing says where the journal could be.
+    #[error("there is no place for the host's data: neither STATE_DIRECTORY nor HOME is set")]
+    Nowhere,
+    /// Two hosts on one journal would each undo what the other does.
+    #[error("data directory {}: another host uses it", .0.display())]
+    InUse(PathBuf),
+    /// The directory, or the file in it.
+    #[error("data directory {}", .path.display())]
+    Open {
+        /// Which.
+        path: PathBuf,
+        /// Why not.
+        #[source]
+        source: io::Error,
+    },
+}
+
+/// Where the data of a device is unless the configuration says otherwise: where
+/// systemd wants it, else in the user's data directory.
+pub(crate) fn default_directory(device: &str) -> Result<PathBuf, JournalError> {
+    default_from(device, |name| env::var_os(name).filter(|value| !value.is_empty()).map(Into::into))
+}
+
+fn default_from(
+    device: &str,
+    variable: impl Fn(&str) -> Option<PathBuf>,
+) -> Result<PathBuf, JournalError> {
+    // systemd makes the directories that `StateDirectory=` names, and joins them
+    // with colons; the first is this unit's own.
+    if let Some(directories) = variable("STATE_DIRECTORY") {
+        let first = env::split_paths(&directories).next();
+        return first.ok_or(JournalError::Nowhere);
+    }
+    let data = variable("XDG_DATA_HOME")
+        .or_else(|| variable("LOCALAPPDATA"))
+        .or_else(|| variable("HOME").map(|home| home.join(".local/share")));
+    let data = data.ok_or(JournalError::Nowhere)?;
+    Ok(data.join("behaviour-host").join(file_name(device)))
+}
+
+/// A device's id as the name of a directory: `*`, `?` and others of IoT Hub's
+/// characters are not for every file system, and `..` is another directory.
+fn file_name(id: &str) -> String {
+    let mut name = String::new();
+    for (index, byte) in id.bytes().enumerate() {
+        match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' => name.push(char::from(byte)),
+            b'.' if index > 0 => name.push('.'),
+            other => name.push_str(&format!("%{other:02X}")),
+        }
+    }
+    name
+}
+
+/// Makes the directory, for its owner alone, and locks it for as long as what is
+/// returned lives.
+pub(super) fn lock(directory: &Path) -> Result<File, JournalError> {
+    let open = |source| JournalError::Open { path: directory.to_owned(), source };
+    let mut builder = DirBuilder::new();
+    builder.recursive(true);
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    builder.create(directory).map_err(open)?;
+    let file = OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .open(directory.join("lock"))
+        .map_err(open)?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(JournalError::InUse(directory.to_owned())),
+        Err(TryLockError::Error(source)) => Err(open(source)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(variables: &[(&str, &str)], directory: &str) {
+        let found = default_from("pump.1:a", |name| {
+            variables.iter().find(|(known, _)| *known == name).map(|(_, value)| value.into())
+        });
+        assert_eq!(found.unwrap(), Path::new(directory));
+    }
+
+    #[test]
+    fn data_is_where_systemd_wants_it_or_in_the_users_data_directory() {
+        let home = ("HOME", "/home/a");
+        check(&[home], "/home/a/.local/share/behaviour-host/pump.1%3Aa");
+        check(&[home, ("XDG_DATA_HOME", "/d")], "/d/behaviour-host/pump.1%3Aa");
+        check(&[home, ("STATE_DIRECTORY", "/var/lib/host:/var/lib/other")], "/var/lib/host");
+    }
+
+    #[test]
+    fn without_a_place_there_is_an_error_and_no_guess() {
+        let error = default_from("a", |_| None).unwrap_err();
+        assert!(error.to_string().contains("STATE_DIRECTORY"), "{error}");
+    }
+
+    #[test]
+    fn no_device_id_is_another_directory() {
+        for id in ["..", ".", ".hidden", "a*b?", "a'b"] {
+            let name = file_name(id);
+            assert!(!name.starts_with('.'), "{name}");
+            assert!(
+                name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"%.-_".contains(&byte))
+            );
+        }
+    }
+}

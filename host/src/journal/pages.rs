@@ -1,0 +1,181 @@
+//! The pages of the journal: records by kind and key, changed within one commit
+//! ([`Pages`]) or only looked at ([`View`]).
+
+use std::io::ErrorKind;
+
+use redb::{
+    ReadTransaction, ReadableTable, StorageError, TableDefinition, TableError, WriteTransaction,
+};
+
+use plugin::HostError;
+
+/// A kind of record; each has a table of its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// The layout of the file, and whose it is.
+    About,
+    /// Patches that the hub has not acknowledged, by number.
+    Report,
+    /// Messages that the hub has not acknowledged, by number.
+    Message,
+    /// Jobs, by id.
+    Job,
+    /// What plugins remember, by plugin and key.
+    State,
+    /// How much of it a plugin has, by plugin.
+    StateSize,
+    /// The last desired properties that a plugin took, by plugin.
+    Desired,
+    /// The reboot that was asked for.
+    Reboot,
+}
+
+impl Kind {
+    pub(super) const ALL: [Kind; 8] = [
+        Kind::About,
+        Kind::Report,
+        Kind::Message,
+        Kind::Job,
+        Kind::State,
+        Kind::StateSize,
+        Kind::Desired,
+        Kind::Reboot,
+    ];
+
+    fn table(self) -> TableDefinition<'static, &'static [u8], &'static [u8]> {
+        TableDefinition::new(match self {
+            Kind::About => "about",
+            Kind::Report => "reports",
+            Kind::Message => "messages",
+            Kind::Job => "jobs",
+            Kind::State => "state",
+            Kind::StateSize => "state-sizes",
+            Kind::Desired => "desired",
+            Kind::Reboot => "reboot",
+        })
+    }
+}
+
+/// A key and its value.
+pub(crate) type Record = (Vec<u8>, Vec<u8>);
+
+/// The file could not be read or written.
+#[derive(Debug, thiserror::Error)]
+#[error("{text}")]
+pub(crate) struct Broken {
+    pub(super) text: String,
+    pub(super) kind: ErrorKind,
+}
+
+impl Broken {
+    pub(super) fn from(error: impl Into<redb::Error>) -> Broken {
+        let error = error.into();
+        let kind = match &error {
+            redb::Error::Io(error) => error.kind(),
+            _ => ErrorKind::Other,
+        };
+        Broken { text: error.to_string().replace('\n', " "), kind }
+    }
+}
+
+impl From<StorageError> for Broken {
+    fn from(error: StorageError) -> Broken {
+        Broken::from(error)
+    }
+}
+
+impl From<TableError> for Broken {
+    fn from(error: TableError) -> Broken {
+        Broken::from(error)
+    }
+}
+
+/// Why a change was not made.
+#[derive(Debug)]
+pub(crate) enum Stop {
+    /// It was refused, and nothing has changed.
+    No(HostError),
+    /// The file does not take it.
+    Broken(Broken),
+}
+
+impl From<HostError> for Stop {
+    fn from(why: HostError) -> Stop {
+        Stop::No(why)
+    }
+}
+
+impl From<Broken> for Stop {
+    fn from(broken: Broken) -> Stop {
+        Stop::Broken(broken)
+    }
+}
+
+/// The records, within the commit that is being made.
+pub(crate) struct Pages<'t>(pub(super) &'t WriteTransaction);
+
+impl Pages<'_> {
+    pub(crate) fn get(&self, kind: Kind, key: &[u8]) -> Result<Option<Vec<u8>>, Broken> {
+        let table = self.0.open_table(kind.table())?;
+        let value = table.get(key)?;
+        Ok(value.map(|value| value.value().to_owned()))
+    }
+
+    pub(crate) fn put(&self, kind: Kind, key: &[u8], value: &[u8]) -> Result<(), Broken> {
+        self.0.open_table(kind.table())?.insert(key, value)?;
+        Ok(())
+    }
+
+    pub(crate) fn remove(&self, kind: Kind, key: &[u8]) -> Result<(), Broken> {
+        self.0.open_table(kind.table())?.remove(key)?;
+        Ok(())
+    }
+
+    /// Makes every table there is: looking at one that was never made is an error.
+    pub(super) fn make_all(&self) -> Result<(), Broken> {
+        for kind in Kind::ALL {
+            self.0.open_table(kind.table())?;
+        }
+        Ok(())
+    }
+}
+
+/// The records as of the last commit.
+pub(crate) struct View(pub(super) ReadTransaction);
+
+impl View {
+    pub(crate) fn get(&self, kind: Kind, key: &[u8]) -> Result<Option<Vec<u8>>, Broken> {
+        let table = self.0.open_table(kind.table())?;
+        let value = table.get(key)?;
+        Ok(value.map(|value| value.value().to_owned()))
+    }
+
+    /// Every record of a kind, by key.
+    pub(crate) fn all(&self, kind: Kind) -> Result<Vec<Record>, Broken> {
+        let mut found = Vec::new();
+        for entry in self.0.open_table(kind.table())?.iter()? {
+            let (key, value) = entry?;
+            found.push((key.value().to_owned(), value.value().to_owned()));
+        }
+        Ok(found)
+    }
+
+    /// The keys that begin like this, in order, `limit` of them at most.
+    pub(crate) fn keys(
+        &self,
+        kind: Kind,
+        prefix: &[u8],
+        limit: usize,
+    ) -> Result<Vec<Vec<u8>>, Broken> {
+        let table = self.0.open_table(kind.table())?;
+        let mut found = Vec::new();
+        for entry in table.range(prefix..)?.take(limit) {
+            let (key, _) = entry?;
+            if !key.value().starts_with(prefix) {
+                break;
+            }
+            found.push(key.value().to_owned());
+        }
+        Ok(found)
+    }
+}

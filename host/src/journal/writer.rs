@@ -1,0 +1,138 @@
+//! The one thread that writes: takes what waits, commits it with one sync, and
+//! tells each who waits.
+//!
+//! After a commit that failed the file is opened anew, as its format demands, and
+//! written to again: a full disk need not stay full.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use tracing::{error, info};
+
+use super::Source;
+use super::pages::{Broken, Pages};
+use super::store::Store;
+
+/// The most changes that share one commit.
+const MOST_TOGETHER: usize = 256;
+
+/// How long what nobody waits for may wait for a commit that it can share: each
+/// sync wears a flash card.
+const PATIENCE: Duration = Duration::from_millis(500);
+
+/// After a commit that failed, the next try that nobody asks for.
+const TRY_AGAIN: Duration = Duration::from_secs(5);
+
+/// A change that someone waits for.
+pub(super) trait Work: Send {
+    fn run(&mut self, pages: &Pages<'_>) -> Result<(), Broken>;
+    fn ended(self: Box<Self>, written: Result<(), &str>);
+}
+
+pub(super) enum Message {
+    Work(Box<dyn Work>),
+    /// A source has something to put down.
+    Nudge,
+    /// Put down what there is, and end.
+    Close,
+}
+
+pub(super) struct Writer {
+    store: Arc<Store>,
+    messages: Receiver<Message>,
+    sources: Arc<Mutex<Vec<Arc<dyn Source>>>>,
+    nudged: Arc<AtomicBool>,
+    /// Commits have failed since the last good one.
+    failing: bool,
+}
+
+impl Writer {
+    pub(super) fn new(
+        store: Arc<Store>,
+        messages: Receiver<Message>,
+        sources: Arc<Mutex<Vec<Arc<dyn Source>>>>,
+        nudged: Arc<AtomicBool>,
+    ) -> Writer {
+        Writer { store, messages, sources, nudged, failing: false }
+    }
+
+    pub(super) fn run(mut self) {
+        // When to commit although nobody waits.
+        let mut due: Option<Instant> = None;
+        let mut last = false;
+        while !last {
+            let mut together = Vec::new();
+            match self.next(due) {
+                Ok(Message::Work(work)) => together.push(work),
+                Ok(Message::Nudge) => {
+                    due.get_or_insert_with(|| Instant::now() + PATIENCE);
+                    continue;
+                }
+                Err(RecvTimeoutError::Timeout) => {}
+                Ok(Message::Close) | Err(RecvTimeoutError::Disconnected) => last = true,
+            }
+            while together.len() < MOST_TOGETHER && !last {
+                match self.messages.try_recv() {
+                    Ok(Message::Work(work)) => together.push(work),
+                    Ok(Message::Nudge) => {}
+                    Ok(Message::Close) => last = true,
+                    Err(_) => break,
+                }
+            }
+            // Before the sources are asked: what changes later nudges again.
+            self.nudged.store(false, Ordering::Release);
+            let written = self.write(&mut together);
+            due = written.is_err().then(|| Instant::now() + TRY_AGAIN);
+            tell(together, written.as_ref().map_err(|broken| broken.text.as_str()).copied());
+        }
+    }
+
+    fn next(&self, due: Option<Instant>) -> Result<Message, RecvTimeoutError> {
+        match due {
+            None => self.messages.recv().map_err(|_| RecvTimeoutError::Disconnected),
+            Some(due) => self.messages.recv_timeout(due.saturating_duration_since(Instant::now())),
+        }
+    }
+
+    fn write(&mut self, together: &mut [Box<dyn Work>]) -> Result<(), Broken> {
+        let sources = self.sources.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let written = self.store.commit(|pages| {
+            let mut changed = !together.is_empty();
+            for work in &mut *together {
+                work.run(pages)?;
+            }
+            for source in &sources {
+                changed |= source.save(pages)?;
+            }
+            Ok(changed)
+        });
+        for source in &sources {
+            source.saved(written.is_ok());
+        }
+        let file = self.store.file();
+        match &written {
+            Ok(()) if self.failing => info!(file = %file.display(), "journal is written again"),
+            Err(reason) if !self.failing => {
+                error!(
+                    file = %file.display(), %reason, hint = "make room on the disk",
+                    "journal cannot be written: plugins that report or ask for jobs are told so"
+                );
+            }
+            _ => {}
+        }
+        self.failing = written.is_err();
+        written
+    }
+}
+
+/// What was made last is undone first.
+fn tell(mut together: Vec<Box<dyn Work>>, written: Result<(), &str>) {
+    if written.is_err() {
+        together.reverse();
+    }
+    for work in together {
+        work.ended(written);
+    }
+}

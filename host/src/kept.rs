@@ -1,0 +1,64 @@
+//! What a device keeps over the end of the process: one journal, and the rooms
+//! that are built on it.
+
+use std::sync::Arc;
+
+use plugin::SystemClock;
+use protocol::connection_string::DeviceConnectionString;
+use tokio_util::task::AbortOnDropHandle;
+
+use crate::boot::{Boot, Machine};
+use crate::config::HostSection;
+use crate::jobs::Jobs;
+use crate::journal::{self, Journal, JournalError};
+use crate::power::Power;
+use crate::router::Router;
+use crate::state::State;
+
+pub(crate) struct Kept {
+    pub(crate) journal: Arc<Journal>,
+    pub(crate) state: Arc<State>,
+    pub(crate) jobs: Arc<Jobs>,
+    pub(crate) power: Arc<Power>,
+}
+
+impl Kept {
+    /// Opens the device's journal, on a thread that may block.
+    pub(crate) async fn open(
+        section: &HostSection,
+        identity: &DeviceConnectionString,
+        machine: &Machine,
+    ) -> Result<Kept, JournalError> {
+        let name = match &identity.module {
+            Some(module) => format!("{}/{module}", identity.device),
+            None => identity.device.to_string(),
+        };
+        let directory = match &section.data {
+            Some(directory) => directory.clone(),
+            None => journal::default_directory(&name)?,
+        };
+        let opening = tokio::task::spawn_blocking(move || Journal::open(&directory, &name));
+        let journal = opening.await.expect("opening does not panic and is not cancelled")?;
+        let journal = Arc::new(journal);
+        let boot = Boot::of(machine, jiff::Timestamp::now());
+        let jobs = Jobs::new(Arc::clone(&journal), Arc::new(SystemClock), boot.clone());
+        let power = Power::new(section.reboot.clone(), boot, Arc::clone(&journal));
+        Ok(Kept {
+            power: Arc::new(power),
+            state: Arc::new(State::new(Arc::clone(&journal))),
+            jobs: Arc::new(jobs),
+            journal,
+        })
+    }
+
+    /// Runs jobs for as long as what is returned lives.
+    pub(crate) fn run_jobs(&self, router: Arc<Router>) -> AbortOnDropHandle<()> {
+        AbortOnDropHandle::new(tokio::spawn(Arc::clone(&self.jobs).run(router)))
+    }
+
+    /// Reboots the machine; ends if it is not.
+    pub(crate) fn reboot(&self) -> AbortOnDropHandle<()> {
+        let power = Arc::clone(&self.power);
+        AbortOnDropHandle::new(tokio::spawn(async move { power.reboot().await }))
+    }
+}

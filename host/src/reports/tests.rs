@@ -1,0 +1,276 @@
+//! The queue of reports, told what a hub, a network and a disk might say.
+
+use proptest::prelude::*;
+use protocol::twin::merge;
+use serde_json::json;
+
+use super::*;
+
+fn patch(value: Value) -> Patch {
+    value.as_object().unwrap().clone()
+}
+
+fn rid(text: &str) -> RequestId {
+    text.parse().unwrap()
+}
+
+fn push(reports: &mut Reports, value: Value) -> oneshot::Receiver<Result<u64, HostError>> {
+    push_of(reports, "p", value)
+}
+
+fn push_of(
+    reports: &mut Reports,
+    plugin: &str,
+    value: Value,
+) -> oneshot::Receiver<Result<u64, HostError>> {
+    let (waiter, told) = oneshot::channel();
+    reports.push(plugin, patch(value), Some(waiter)).unwrap();
+    told
+}
+
+fn next(reports: &mut Reports, name: &str, now: Instant) -> Option<Value> {
+    let body = reports.next(now, || rid(name))?;
+    Some(serde_json::from_slice(&body).unwrap())
+}
+
+fn answer(reports: &mut Reports, name: &str, status: u16, now: Instant) -> Option<Outcome> {
+    reports.answered(&rid(name), status, Some(8), || "no".to_owned(), now)
+}
+
+#[test]
+fn what_waits_is_merged_and_goes_out_one_patch_at_a_time() {
+    let now = Instant::now();
+    let mut reports = Reports::new();
+    let first = push(&mut reports, json!({"a": 1}));
+    let mut second = push(&mut reports, json!({"b": 2, "a": 3}));
+    assert_eq!(next(&mut reports, "1", now), None);
+
+    reports.connected();
+    assert_eq!(next(&mut reports, "1", now), Some(json!({"a": 3, "b": 2})));
+    let mut third = push(&mut reports, json!({"c": 1}));
+    assert_eq!(next(&mut reports, "2", now), None);
+    let patch = patch(json!({"a": 3, "b": 2}));
+    assert_eq!(answer(&mut reports, "1", 204, now), Some(Outcome::Taken { patch, version: 8 }));
+
+    assert_eq!(first.blocking_recv().unwrap(), Ok(8));
+    assert_eq!(second.try_recv().unwrap(), Ok(8));
+    third.try_recv().unwrap_err();
+    assert_eq!(next(&mut reports, "2", now), Some(json!({"c": 1})));
+}
+
+#[test]
+fn a_patch_is_sent_again_after_a_loss_and_after_a_silence() {
+    let now = Instant::now();
+    let mut reports = Reports::new();
+    let mut told = push(&mut reports, json!({"a": 1}));
+    reports.connected();
+    assert!(next(&mut reports, "1", now).is_some());
+
+    reports.lost();
+    reports.connected();
+    assert_eq!(next(&mut reports, "2", now), Some(json!({"a": 1})));
+    assert_eq!(answer(&mut reports, "1", 204, now), None);
+    assert_eq!(reports.due(), Some(now + ANSWER_WAIT));
+    assert_eq!(next(&mut reports, "3", now + ANSWER_WAIT), Some(json!({"a": 1})));
+    told.try_recv().unwrap_err();
+}
+
+#[test]
+fn a_busy_hub_is_asked_again_later() {
+    let now = Instant::now();
+    let mut reports = Reports::new();
+    drop(push(&mut reports, json!({"a": 1})));
+    reports.connected();
+    assert!(next(&mut reports, "1", now).is_some());
+
+    assert_eq!(answer(&mut reports, "1", 429, now), Some(Outcome::Again { status: 429 }));
+    let due = reports.due().unwrap();
+    assert_eq!(next(&mut reports, "2", due), Some(json!({"a": 1})));
+}
+
+#[test]
+fn a_refused_patch_takes_that_of_no_other_plugin_with_it() {
+    let now = Instant::now();
+    let mut reports = Reports::new();
+    let mut good = push_of(&mut reports, "good", json!({"good": 1}));
+    let mut bad = push_of(&mut reports, "bad", json!({"bad": 1}));
+    reports.connected();
+    assert_eq!(next(&mut reports, "1", now), Some(json!({"good": 1, "bad": 1})));
+
+    answer(&mut reports, "1", 400, now).unwrap();
+    assert_eq!(next(&mut reports, "2", now), Some(json!({"good": 1})));
+    answer(&mut reports, "2", 204, now).unwrap();
+    assert_eq!(next(&mut reports, "3", now), Some(json!({"bad": 1})));
+    answer(&mut reports, "3", 400, now).unwrap();
+
+    assert_eq!(good.try_recv().unwrap(), Ok(8));
+    assert_eq!(bad.try_recv().unwrap(), Err(HostError::Invalid("no".to_owned())));
+    assert!(reports.is_done());
+}
+
+#[test]
+fn a_patch_against_the_rules_is_refused_before_it_is_queued() {
+    let error = Reports::check(&patch(json!({"a.b": 1}))).unwrap_err();
+    assert!(matches!(error, HostError::Invalid(why) if why.starts_with("key `a.b`")));
+}
+
+#[test]
+fn the_queue_has_an_end_for_each_plugin_and_none_is_in_the_others_way() {
+    let mut reports = Reports::new();
+    // Two such texts are past the size of one patch, so they are not merged.
+    let large = |n: usize| patch(json!({n.to_string(): vec!["x".repeat(4000); 5]}));
+    for n in 0..MOST_WAITING {
+        reports.push("greedy", large(n), None).unwrap();
+    }
+    let error = reports.push("greedy", large(0), None).unwrap_err();
+    assert!(matches!(error, HostError::QuotaExceeded(_)), "{error:?}");
+    reports.push("modest", large(0), None).unwrap();
+}
+
+#[test]
+fn a_thousand_reports_and_losses_leave_one_part_a_plugin() {
+    let now = Instant::now();
+    let mut reports = Reports::new();
+    for n in 0..1000 {
+        reports.push("p", patch(json!({"n": n, (n % 7).to_string(): n})), None).unwrap();
+        reports.push("q", patch(json!({"m": n})), None).unwrap();
+        reports.connected();
+        next(&mut reports, "1", now).unwrap();
+        reports.push("p", patch(json!({"n": n})), None).unwrap();
+        reports.lost();
+    }
+    assert_eq!(reports.waiting.len(), 2);
+    assert!(reports.unsaved.len() < 10_000);
+}
+
+#[test]
+fn a_report_that_did_not_reach_the_disk_is_taken_back() {
+    let mut reports = Reports::new();
+    reports.push("p", patch(json!({"a": 1})), None).unwrap();
+    reports.unsaved();
+    reports.saved(true);
+    let second = reports.push("p", patch(json!({"a": 2})), None).unwrap();
+    let third = reports.push("p", patch(json!({"b": 3})), None).unwrap();
+    reports.unsaved();
+    reports.saved(false);
+    reports.undo(third);
+    reports.undo(second);
+
+    reports.connected();
+    assert_eq!(next(&mut reports, "1", Instant::now()), Some(json!({"a": 1})));
+}
+
+#[test]
+fn what_was_accepted_before_is_not_taken_back_with_what_it_was_merged_into() {
+    let now = Instant::now();
+    let mut reports = Reports::new();
+    reports.push("p", patch(json!({"old": 1})), None).unwrap();
+    reports.connected();
+    next(&mut reports, "1", now).unwrap();
+    let fails = reports.push("p", patch(json!({"new": 1})), None).unwrap();
+    reports.lost();
+    reports.undo(fails);
+
+    reports.connected();
+    let sent = next(&mut reports, "2", now).unwrap();
+    assert_eq!(sent["old"], 1);
+}
+
+/// What a hub would hold after everything on disk was sent to it.
+fn hub_after(disk: &BTreeMap<u64, Record>, mut twin: Patch) -> Patch {
+    disk.values().for_each(|record| merge(&mut twin, &record.patch));
+    twin
+}
+
+#[derive(Debug, Clone)]
+enum Step {
+    Report(usize, Patch),
+    Send,
+    Answer(u16),
+    Lose,
+    Save(bool),
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let value = prop_oneof![
+        Just(json!(1)),
+        Just(json!(2)),
+        Just(json!(null)),
+        Just(json!({"x": 1})),
+        Just(json!({"y": null, "x": 2})),
+    ];
+    let some = proptest::collection::btree_map("[abc]", value, 1..3);
+    let some = some.prop_map(|map| map.into_iter().collect::<Patch>());
+    prop_oneof![
+        3 => (0_usize..2, some).prop_map(|(plugin, patch)| Step::Report(plugin, patch)),
+        2 => Just(Step::Send),
+        2 => prop_oneof![Just(204_u16), Just(204), Just(429), Just(500)].prop_map(Step::Answer),
+        1 => Just(Step::Lose),
+        2 => any::<bool>().prop_map(Step::Save),
+    ]
+}
+
+proptest! {
+    // At whatever moment the process ends: what is on disk, sent to the hub after
+    // what it took already, is every report that was accepted, in its last value.
+    #[test]
+    fn disk_and_hub_together_always_have_the_last_values(
+        steps in proptest::collection::vec(step(), 1..60),
+    ) {
+        let now = Instant::now();
+        let mut reports = Reports::new();
+        let (mut disk, mut hub, mut wanted) = (BTreeMap::new(), Patch::new(), Patch::new());
+        let mut save = |reports: &mut Reports, written: bool| {
+            for (number, record) in reports.unsaved() {
+                match record {
+                    _ if !written => {}
+                    Some(record) => drop(disk.insert(number, record)),
+                    None => drop(disk.remove(&number)),
+                }
+            }
+            reports.saved(written);
+            disk.clone()
+        };
+        reports.connected();
+        for step in steps {
+            match step {
+                Step::Report(plugin, patch) => {
+                    let plugin = ["p", "q"][plugin];
+                    if reports.push(plugin, patch.clone(), None).is_ok() {
+                        merge(&mut wanted, &patch);
+                        let disk = save(&mut reports, true);
+                        prop_assert_eq!(&hub_after(&disk, hub.clone()), &wanted);
+                    }
+                }
+                Step::Send => {
+                    reports.next(now, || rid("1"));
+                }
+                Step::Answer(status) => {
+                    let outcome = reports.answered(&rid("1"), status, None, String::new, now);
+                    if let Some(Outcome::Taken { patch, .. }) = outcome {
+                        merge(&mut hub, &patch);
+                    }
+                    reports.not_before = None;
+                }
+                Step::Lose => {
+                    reports.lost();
+                    reports.connected();
+                }
+                Step::Save(written) => {
+                    let disk = save(&mut reports, written);
+                    if written {
+                        prop_assert_eq!(&hub_after(&disk, hub.clone()), &wanted);
+                    }
+                }
+            }
+        }
+        reports.lost();
+        reports.connected();
+        while let Some(body) = reports.next(now, || rid("1")) {
+            let patch: Patch = serde_json::from_slice(&body).unwrap();
+            merge(&mut hub, &patch);
+            reports.answered(&rid("1"), 204, None, String::new, now).unwrap();
+        }
+        prop_assert_eq!(hub, wanted);
+    }
+}

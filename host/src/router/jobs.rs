@@ -1,0 +1,69 @@
+//! Jobs on their way to the plugin that asked for them: to the version of it that
+//! takes the calls now.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use futures_util::future::BoxFuture;
+use plugin::{Call, CallError, JobError};
+
+use super::Router;
+use crate::jobs::{JobCall, JobEnd, Runner};
+
+impl Runner for Router {
+    fn takes_jobs(&self, plugin: &str) -> bool {
+        self.plugins.contains_key(plugin)
+    }
+
+    fn run_job<'a>(&'a self, job: JobCall<'a>) -> BoxFuture<'a, JobEnd> {
+        Box::pin(async move {
+            let stopped = self.stopped();
+            tokio::select! {
+                end = self.job(job) => end,
+                () = stopped.cancelled() => JobEnd::Stopped,
+            }
+        })
+    }
+}
+
+impl Router {
+    async fn job(&self, job: JobCall<'_>) -> JobEnd {
+        if self.draining.load(Ordering::Relaxed) {
+            return JobEnd::NotNow("the host is stopping".into());
+        }
+        let Some(plugin) = self.plugins.get(job.plugin) else {
+            return JobEnd::NotNow("the configuration has no such plugin".into());
+        };
+        let call = Call {
+            id: job.id,
+            method: job.name,
+            payload: job.payload,
+            attempt: job.attempt,
+            boot_outcome: job.boot_outcome,
+            lent: Arc::clone(&self.lent),
+        };
+        match plugin.run_job(call).await {
+            Ok(Ok(())) => JobEnd::Done,
+            Ok(Err(error)) => ended(error),
+            Err(error @ (CallError::Busy { .. } | CallError::NoInstance(_))) => {
+                JobEnd::NotNow(error.message())
+            }
+            Err(error) => JobEnd::Failed { again_after: None, why: error.message() },
+        }
+    }
+}
+
+/// What the plugin wants with a job that it did not do. Its words are escaped:
+/// they go to the log.
+fn ended(error: JobError) -> JobEnd {
+    let escaped = |why: String| why.chars().take(1024).flat_map(char::escape_debug).collect();
+    match error {
+        JobError::Retry(after_ms) => JobEnd::Failed {
+            again_after: after_ms.map(|ms| Duration::from_millis(ms.into())),
+            why: "the plugin asks for another try".into(),
+        },
+        JobError::Reject(why) => JobEnd::Rejected(escaped(why)),
+        JobError::Other(why) => JobEnd::Failed { again_after: None, why: escaped(why) },
+    }
+}
