@@ -2,6 +2,7 @@
 
 mod drain;
 mod load;
+mod matrix;
 mod methods;
 mod simulate;
 mod swap;

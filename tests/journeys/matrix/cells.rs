@@ -1,0 +1,157 @@
+//! The cells of the matrix: what goes wrong where, and what is promised then.
+
+use std::time::Duration;
+
+use hub::{Effect, Fault, Forget, Refused, Step};
+use rig::Running;
+
+/// How long what is late is late.
+const LATE: Duration = Duration::from_millis(200);
+
+/// Longer than the keep-alive of the host: it is the host that must notice.
+const SILENT: Duration = Duration::from_secs(600);
+
+/// One thing that goes wrong.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) enum Cell {
+    /// At a step of the protocol.
+    At(Step, Effect),
+    /// At any moment.
+    Drop,
+    HalfOpen,
+    ExpireToken,
+    Restart(Forget),
+}
+
+impl Cell {
+    pub(super) fn all() -> Vec<Cell> {
+        use Effect::{Delay, DropAfter, DropBefore, Duplicate, HalfOpen, Lose, Reorder, Throttle};
+        let refusals = [
+            Refused::Protocol,
+            Refused::ClientId,
+            Refused::Unavailable,
+            Refused::Password,
+            Refused::NotAuthorized,
+        ];
+        let connect = [DropBefore, DropAfter, Delay(LATE), HalfOpen(LATE)];
+        let outward =
+            [DropBefore, DropAfter, Lose, Delay(LATE), Reorder(LATE), Duplicate, HalfOpen(SILENT)];
+        let inward = [DropBefore, DropAfter, Delay(LATE), HalfOpen(SILENT)];
+        let mut cells: Vec<Cell> = Vec::new();
+        let mut at = |step, effects: &[Effect]| {
+            cells.extend(effects.iter().map(|effect| Cell::At(step, *effect)));
+        };
+        at(Step::Connect, &connect);
+        at(Step::Connect, &refusals.map(Effect::Refuse));
+        at(Step::Subscribe, &outward);
+        at(Step::Acknowledge, &outward);
+        at(Step::Method, &outward);
+        at(Step::Answer, &inward);
+        at(Step::Answer, &[Lose]);
+        at(Step::TwinGet, &outward);
+        at(Step::TwinGet, &[Throttle]);
+        at(Step::TwinReport, &outward);
+        at(Step::TwinReport, &[Throttle]);
+        at(Step::Desired, &outward);
+        at(Step::Message, &inward);
+        at(Step::Request, &[Delay(LATE), Throttle]);
+        cells.extend([Cell::Drop, Cell::HalfOpen, Cell::ExpireToken]);
+        let forgets = [Forget::Nothing, Forget::Sessions, Forget::Twins];
+        cells.extend(forgets.map(Cell::Restart));
+        cells
+    }
+
+    /// Lets it happen, now or as soon as its step comes; gives how often it is
+    /// to happen.
+    pub(super) fn begin(self, rig: &Running) -> u64 {
+        let (hub, device) = (rig.hub(), &rig.service.device);
+        match self {
+            Cell::At(step, effect) => {
+                // What loses something costs its time-out.
+                let slow = self.may_lose() || effect == Effect::Lose;
+                let times = if slow || is_of_connecting(step) { 1 } else { 3 };
+                hub.faults().set(Fault::new(step, effect).of(device).times(times)).unwrap();
+                if is_of_connecting(step) {
+                    assert!(hub.drop_connection(device));
+                }
+                return times.into();
+            }
+            Cell::Drop => {
+                assert!(hub.drop_connection(device));
+                return 0;
+            }
+            Cell::HalfOpen => {
+                assert!(hub.silence_connection(device, SILENT));
+                return 0;
+            }
+            Cell::ExpireToken => assert!(hub.expire_token(device)),
+            Cell::Restart(forget) => hub.restart(LATE, forget).unwrap(),
+        }
+        1
+    }
+
+    /// Whether a change of the desired properties is what it is about.
+    pub(super) fn is_of_desired(self) -> bool {
+        matches!(self, Cell::At(Step::Desired, _))
+    }
+
+    /// Whether a method or its answer may be lost with it: where the hub does not
+    /// deliver the one or not take the other, no device can do anything about it.
+    pub(super) fn may_lose(self) -> bool {
+        match self {
+            Cell::At(_, Effect::HalfOpen(silent)) => silent == SILENT,
+            Cell::At(step, Effect::Lose) => matches!(step, Step::Method | Step::Answer),
+            Cell::At(Step::Method, Effect::DropBefore) => true,
+            // It has forgotten who waits for which answer.
+            Cell::Restart(_) | Cell::HalfOpen => true,
+            Cell::At(..) | Cell::Drop | Cell::ExpireToken => false,
+        }
+    }
+
+    /// Step and effect as docs/hub.md names them.
+    pub(super) fn names(self) -> (&'static str, String) {
+        match self {
+            Cell::At(step, effect) => (name_of(step), word(effect)),
+            Cell::Drop => ("any moment", "drop".into()),
+            Cell::HalfOpen => ("any moment", "half-open".into()),
+            Cell::ExpireToken => ("any moment", "expire-token".into()),
+            Cell::Restart(forget) => {
+                ("any moment", format!("restart, forgets {forget:?}").to_lowercase())
+            }
+        }
+    }
+}
+
+/// Whether the step comes with a connection, and not with a call.
+fn is_of_connecting(step: Step) -> bool {
+    matches!(step, Step::Connect | Step::Subscribe | Step::TwinGet)
+}
+
+fn name_of(step: Step) -> &'static str {
+    match step {
+        Step::Connect => "connect",
+        Step::Subscribe => "subscribe",
+        Step::Acknowledge => "acknowledge",
+        Step::Method => "method",
+        Step::Answer => "answer",
+        Step::TwinGet => "twin-get",
+        Step::TwinReport => "twin-report",
+        Step::Desired => "desired",
+        Step::Message => "message",
+        Step::Request => "request",
+    }
+}
+
+fn word(effect: Effect) -> String {
+    match effect {
+        Effect::DropBefore => "drop-before".into(),
+        Effect::DropAfter => "drop-after".into(),
+        Effect::Lose => "lose".into(),
+        Effect::Delay(_) => "delay".into(),
+        Effect::Reorder(_) => "reorder".into(),
+        Effect::Duplicate => "duplicate".into(),
+        Effect::HalfOpen(_) => "half-open".into(),
+        Effect::Throttle => "throttle".into(),
+        Effect::Refuse(code) => format!("refuse {}", code as u8),
+    }
+}

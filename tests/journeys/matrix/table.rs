@@ -1,0 +1,60 @@
+//! What was seen, as a table of docs/reliability.md.
+
+use std::fs;
+
+use super::cells::Cell;
+
+const BEGIN: &str = "<!-- fault matrix: written by the test -->\n";
+const END: &str = "<!-- end of the fault matrix -->\n";
+
+/// One cell, after it has run.
+#[derive(Debug)]
+pub(super) struct Row {
+    pub(super) cell: Cell,
+    pub(super) happened: u64,
+    pub(super) calls: u64,
+    pub(super) answered: u64,
+    /// Calls whose caller waited in vain.
+    pub(super) lost: u64,
+    /// The most often that one method has run.
+    pub(super) most_runs: usize,
+}
+
+impl Row {
+    pub(super) fn assert(&self) {
+        assert_eq!(self.most_runs, 1, "a method ran twice: {self:?}");
+        assert_eq!(self.answered + self.lost, self.calls, "{self:?}");
+        assert!(self.lost == 0 || self.cell.may_lose(), "a call was lost: {self:?}");
+    }
+
+    /// What is promised, whatever the numbers: the beginning of the line.
+    fn promise(&self) -> String {
+        let (step, effect) = self.cell.names();
+        let promise = if self.cell.may_lose() { "at most once" } else { "once" };
+        format!("| {step} | {effect} | {promise} | all |")
+    }
+
+    fn line(&self) -> String {
+        let Row { calls, answered, lost, happened, .. } = self;
+        format!("{} {happened} | {calls} | {answered} | {lost} |\n", self.promise())
+    }
+}
+
+/// With `WRITE_DOCS` set, writes the table; else fails if it has other rows.
+pub(super) fn write_or_compare(rows: &[Row]) {
+    let path = rig::workspace().join("docs/reliability.md");
+    let text = fs::read_to_string(&path).unwrap();
+    let (before, rest) = text.split_once(BEGIN).expect("the place of the table");
+    let (table, after) = rest.split_once(END).expect("the end of the table");
+    if std::env::var_os("WRITE_DOCS").is_some() {
+        let head = "| Step | Effect | Methods are answered | Last reports arrive | Happened | Calls \
+                    | Answered | Lost |\n|---|---|---|---|---|---|---|---|\n";
+        let lines: String = rows.iter().map(Row::line).collect();
+        fs::write(&path, format!("{before}{BEGIN}{head}{lines}{END}{after}")).unwrap();
+        return;
+    }
+    let missing: Vec<String> =
+        rows.iter().map(Row::promise).filter(|promise| !table.contains(promise.as_str())).collect();
+    assert!(missing.is_empty(), "not in docs/reliability.md: {missing:#?}");
+    assert_eq!(table.lines().count(), rows.len() + 2, "rows that no test has seen");
+}
