@@ -16,13 +16,13 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use plugin::{Capability, Compiled, Engine, Limits, PluginSettings};
+use plugin::{BootOutcome, Capability, Compiled, Engine, Limits, PluginSettings};
 use protocol::id::MethodName;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
-use crate::desk::{Desk, Outcome};
+use crate::desk::{Asked, Desk, Outcome};
 pub use compare::Difference;
 pub use expect::Expect;
 pub use log_diff::{LogDiff, Side};
@@ -31,11 +31,22 @@ pub use log_diff::{LogDiff, Side};
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Case {
-    /// The method to be called.
-    pub method: MethodName,
-    /// Its payload; `null` if there is none.
+    /// The method to be called. This or one of the following three.
+    pub method: Option<MethodName>,
+    /// The job to be run.
+    pub job: Option<String>,
+    /// A change of the desired properties, to be taken note of.
+    pub changed: Option<Map<String, Value>>,
+    /// To take over from this version, or from none.
+    #[serde(default, deserialize_with = "expect::present")]
+    pub start: Option<Option<String>>,
+    /// The payload of a method or a job; `null` if there is none.
     #[serde(default)]
     pub payload: Option<Box<RawValue>>,
+    /// Which try of a job it is; 1 if it does not say.
+    pub attempt: Option<u32>,
+    /// What became of the boot that a job waited for.
+    pub boot_outcome: Option<Boot>,
     /// The operator's settings. A text is given as it stands, any other value as
     /// JSON text, as in the host's configuration.
     #[serde(default)]
@@ -61,6 +72,20 @@ pub struct Case {
     /// What should come of it.
     #[serde(default)]
     pub expect: Expect,
+}
+
+/// What became of the boot that a job waited for; in the words of `jobs.wit`.
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Boot {
+    /// It did not wait for one.
+    NotWaitedFor,
+    /// The machine has booted anew.
+    Rebooted,
+    /// The host was started anew, but the machine was not.
+    HostRestartedOnly,
+    /// The time was up.
+    Expired,
 }
 
 /// The limits that a case may change.
@@ -127,6 +152,7 @@ fn read(file: &Path) -> Result<Case, String> {
     let case: Case = parse(&text)?;
     case.desk().map(drop).map_err(|error| format!("twin: {error}"))?;
     case.settings()?;
+    case.asked()?;
     case.expect.check()?;
     Ok(case)
 }
@@ -158,19 +184,49 @@ impl Case {
             .plugin(name, component, self.settings()?)
             .map_err(|error| crate::in_one_line(&error))?;
         let desk = self.desk().map_err(|error| format!("twin: {error}"))?;
-        let payload = self.payload.as_ref().map_or("null", |payload| payload.get());
-        let outcome = desk.call(&plugin, self.method.as_str(), payload);
+        let outcome = desk.ask(&plugin, &self.asked()?);
         Ok(Verdict { differences: self.expect.compare(&outcome), outcome })
     }
 
     fn desk(&self) -> Result<Desk, protocol::twin::PatchError> {
         let TwinBefore { desired, reported } = &self.twin;
         let mut desk = Desk::default().with_twin(desired.clone(), reported.clone())?;
+        if let Some(patch) = &self.changed {
+            desk = desk.with_change(patch)?;
+        }
         desk.offline = self.offline;
         desk.run_jobs = self.run_jobs;
         desk.state =
             self.state.iter().map(|(key, text)| (key.clone(), text.clone().into_bytes())).collect();
         Ok(desk)
+    }
+
+    /// What the case asks of the plugin.
+    fn asked(&self) -> Result<Asked<'_>, String> {
+        let payload = self.payload.as_ref().map_or("null", |payload| payload.get());
+        let no_job = self.attempt.is_none() && self.boot_outcome.is_none();
+        match (&self.method, &self.job, &self.changed, &self.start) {
+            (Some(name), None, None, None) if no_job => {
+                Ok(Asked::Method { name: name.as_str(), payload })
+            }
+            (None, Some(name), None, None) => Ok(Asked::Job {
+                name,
+                payload,
+                attempt: self.attempt.unwrap_or(1),
+                boot_outcome: self.boot_outcome.unwrap_or(Boot::NotWaitedFor).into(),
+            }),
+            (None, None, Some(patch), None) if no_job && self.payload.is_none() => {
+                Ok(Asked::Changed { patch })
+            }
+            (None, None, None, Some(previous)) if no_job && self.payload.is_none() => {
+                Ok(Asked::Start { previous_version: previous.as_deref() })
+            }
+            (Some(_), None, None, None) => Err("attempt and boot_outcome are for a job".to_owned()),
+            (None, None, Some(_), None) | (None, None, None, Some(_)) => {
+                Err("payload, attempt and boot_outcome are for a job".to_owned())
+            }
+            _ => Err("one of method, job, changed and start says what is called".to_owned()),
+        }
     }
 
     fn settings(&self) -> Result<PluginSettings, String> {
@@ -190,6 +246,17 @@ impl Case {
                 .collect::<Result<_, _>>()
                 .map_err(|error| format!("capabilities: {error}"))?,
         })
+    }
+}
+
+impl From<Boot> for BootOutcome {
+    fn from(boot: Boot) -> BootOutcome {
+        match boot {
+            Boot::NotWaitedFor => BootOutcome::NotWaitedFor,
+            Boot::Rebooted => BootOutcome::Rebooted,
+            Boot::HostRestartedOnly => BootOutcome::HostRestartedOnly,
+            Boot::Expired => BootOutcome::Expired,
+        }
     }
 }
 

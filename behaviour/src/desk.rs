@@ -2,7 +2,7 @@
 //! without a network, and keeps what the plugin does with it.
 //!
 //! A [`Desk`] says what there is before a call: the twin, the time, whether the
-//! hub can be reached. Every [`Desk::call`] begins from there, in a sandbox of
+//! hub can be reached. Every [`Desk::ask`] begins from there, in a sandbox of
 //! its own, and gives an [`Outcome`].
 //!
 //! Time is virtual unless asked otherwise: it begins at [`EPOCH`] and passes only
@@ -10,6 +10,7 @@
 //! the time to the millisecond. A plugin that loops does not wait: it is stopped
 //! by the clock on the wall, as on a device.
 
+mod asked;
 mod clock;
 mod jobs;
 mod load;
@@ -21,10 +22,11 @@ mod twin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use plugin::{Answer, BootOutcome, Call, CallError, Clock, Lent, Plugin, SystemClock};
+use plugin::{Answer, BootOutcome, Call, Clock, Lent, Plugin, SystemClock};
 use protocol::twin::{PatchError, Section, Stamp};
 use serde_json::{Map, Value};
 
+pub use asked::{Asked, Failure};
 use clock::VirtualClock;
 use jobs::Jobs;
 pub use load::{DeskError, compile, engine, load, name};
@@ -75,8 +77,9 @@ pub struct Desk {
 
 /// What came of a call.
 pub struct Outcome {
-    /// The answer, or why there is none.
-    pub answer: Result<Answer, CallError>,
+    /// What the plugin answered, if it was asked for an answer; or why it has not
+    /// done what was asked.
+    pub answer: Result<Option<Answer>, Failure>,
     /// How long the call took, by the time that held.
     pub took: Duration,
     /// How long it took on the wall.
@@ -117,28 +120,35 @@ impl Desk {
         Ok(self)
     }
 
-    /// Calls one method. Blocks until it has ended, which in virtual time is soon.
-    pub fn call(&self, plugin: &Plugin, method: &str, payload: &str) -> Outcome {
+    /// Lets the cloud change the desired properties, for a plugin to take note of.
+    pub fn with_change(mut self, patch: &Map<String, Value>) -> Result<Desk, PatchError> {
+        self.desired.apply(patch, EPOCH)?;
+        Ok(self)
+    }
+
+    /// Asks something of a plugin. Blocks until it has ended, which in virtual
+    /// time is soon.
+    pub fn ask(&self, plugin: &Plugin, asked: &Asked<'_>) -> Outcome {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .start_paused(self.time == Time::Virtual)
             .build()
             .expect("a runtime of this thread needs two file descriptors and no more");
-        runtime.block_on(self.call_in_time(plugin, method, payload))
+        runtime.block_on(self.ask_in_time(plugin, asked))
     }
 
-    async fn call_in_time(&self, plugin: &Plugin, method: &str, payload: &str) -> Outcome {
+    async fn ask_in_time(&self, plugin: &Plugin, asked: &Asked<'_>) -> Outcome {
         let wall = Instant::now();
         let device = Device::new(self);
         let call = Call {
             id: "call-1".into(),
-            method,
-            payload,
+            method: asked.name(),
+            payload: "null",
             lent: Arc::clone(&device.lent),
             attempt: 1,
             boot_outcome: BootOutcome::NotWaitedFor,
         };
-        let answer = plugin.invoke(call).await;
+        let answer = asked.of(plugin, call, self.desired.version).await;
         let (took, really) = (device.record.now(), wall.elapsed());
         if self.run_jobs {
             device.jobs.run(plugin, &device.lent, &device.power).await;

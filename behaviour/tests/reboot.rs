@@ -54,5 +54,5 @@ fn the_case_of_the_readme_reads_as_one() {
 
     let found = cases::find(folder.path()).unwrap();
     let case = found[0].case.as_ref().unwrap();
-    assert_eq!(case.method.as_str(), "greet");
+    assert_eq!(case.method.as_ref().unwrap().as_str(), "greet");
 }

@@ -9,7 +9,8 @@ use super::log_diff;
 use crate::desk::{Outcome, What, milliseconds, object, text};
 
 /// What is expected of a call. What is left out is not looked at, but for this:
-/// where neither `status` nor `error` is expected, the plugin must answer.
+/// where neither `status` nor `error` is expected, the plugin must do what it is
+/// asked.
 #[derive(Debug, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Expect {
@@ -20,7 +21,8 @@ pub struct Expect {
     #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
     pub answer: Option<Value>,
     /// Why there is no answer, in the host's word: `refused`,
-    /// `deadline-exceeded` and the others of ARCHITECTURE.md.
+    /// `deadline-exceeded` and the others of ARCHITECTURE.md. Of a job or a change
+    /// `retry`, `rejected` or `other`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
     /// The line that goes with `error`.
@@ -97,7 +99,9 @@ pub struct Reboot {
 }
 
 /// A key that is there says something, even with `null`.
-fn present<'de, D: Deserializer<'de>, T: Deserialize<'de>>(json: D) -> Result<Option<T>, D::Error> {
+pub(super) fn present<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
+    json: D,
+) -> Result<Option<T>, D::Error> {
     T::deserialize(json).map(Some)
 }
 
@@ -183,13 +187,16 @@ impl Found {
             "jobs": jobs, "reboot": reboot,
         });
         match &outcome.answer {
-            Ok(answer) => {
+            Ok(Some(answer)) => {
                 value["status"] = answer.status.into();
                 value["answer"] =
                     answer.payload.as_ref().map_or(Value::Null, |json| as_json(json.get()));
             }
+            Ok(None) => {}
             Err(error) => {
-                value["status"] = error.status().into();
+                if let Some(status) = error.status() {
+                    value["status"] = status.into();
+                }
                 value["error"] = error.word().into();
                 value["message"] = error.message().into();
             }

@@ -28,7 +28,8 @@ fn check_wrong(text: &str, why: &str) {
 #[test]
 fn what_is_wrong_with_a_case_is_one_line_with_file_and_key() {
     check_wrong("", "EOF while parsing a value at line 1 column 0");
-    check_wrong("{}", "missing field `method` at line 1 column 2");
+    check_wrong("{}", "one of method, job, changed and start says what is called");
+    check_wrong(r#"{"method": "open", "attempt": 2}"#, "attempt and boot_outcome are for a job");
     check_wrong(
         r#"{"method": "open", "expect": {"statsu": 200}}"#,
         "expect.statsu: unknown field `statsu`, expected one of `status`, `answer`, `error`, \
@@ -149,4 +150,33 @@ fn a_log_is_compared_line_by_line() {
     );
     let lines = run("talks.wat", case(json!(["three"])));
     assert_eq!(lines, [format!("log:\n- three\n+ {line} key=a\\rb")]);
+}
+
+#[test]
+fn jobs_changes_and_starts_are_asked_for_by_themselves() {
+    let jobs = [
+        (json!({"job": "done"}), json!({"took_ms": 0})),
+        (
+            json!({"job": "attempt", "attempt": 7}),
+            json!({"error": "retry", "message": "again in 7 ms"}),
+        ),
+        (
+            json!({"job": "boot", "boot_outcome": "expired"}),
+            json!({"message": "again in 3 ms", "error": "retry"}),
+        ),
+        (json!({"job": "reject"}), json!({"error": "rejected", "message": "because"})),
+        (
+            json!({"job": "spin", "limits": {"deadline_ms": 50}}),
+            json!({"status": 504, "error": "deadline-exceeded"}),
+        ),
+        (json!({"changed": {"a": 1}}), json!({"error": "retry", "message": "again in 2 ms"})),
+        (json!({"start": null}), json!({})),
+        (json!({"start": "1.0"}), json!({"error": "refused", "message": "1.0"})),
+    ];
+    for (mut case, expect) in jobs {
+        case["expect"] = expect;
+        assert!(run("lasts.wat", case.clone()).is_empty(), "{case}");
+    }
+    let lines = run("reply.wat", json!({"job": "any"}));
+    assert_eq!(lines.len(), 1, "a plugin without jobs: {lines:?}");
 }

@@ -7,8 +7,10 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
-use behaviour::desk::{Desk, DeskError, Happened, Outcome, Time, What, load, milliseconds, text};
-use plugin::{Capability, Limits, Plugin, PluginSettings};
+use behaviour::desk::{
+    Asked, Desk, DeskError, Happened, Outcome, Time, What, load, milliseconds, text,
+};
+use plugin::{BootOutcome, Capability, Limits, Plugin, PluginSettings};
 use protocol::id::MethodName;
 use serde::Serialize;
 use serde_json::value::RawValue;
@@ -35,9 +37,10 @@ Examples:
   behaviour call reboot.wasm rebootDevice '{\"delaySeconds\": 5}' --config property=status.lastReboot
   behaviour call greet.wasm greet @payload.json --desired '{\"language\": \"de\"}' --json
   behaviour call greet.wasm greet '\"world\"' 2>/dev/null | jq .hello
+  behaviour call reboot.wasm --changed '{\"delay\": 5}'
 
 Exit codes:
-  0  the plugin answered with a status below 400
+  0  the plugin answered with a status below 400, or did what it was asked
   1  it answered with another, refused, or failed
   2  the command line asks for something that cannot be meant
   3  the file is no plugin that a host would load";
@@ -49,10 +52,21 @@ pub(crate) struct Call {
     /// The component's file.
     file: PathBuf,
     /// The method's name.
-    method: MethodName,
+    #[arg(required_unless_present_any = ["changed", "start"])]
+    method: Option<MethodName>,
     /// JSON, any value; from a file as `@FILE`, from standard input as `-`.
     #[arg(default_value = "null", value_parser = values::json, allow_negative_numbers = true)]
     payload: String,
+
+    /// METHOD is the name of a job.
+    #[arg(long, requires = "method")]
+    job: bool,
+    /// Let the desired properties change instead, and the plugin take note.
+    #[arg(long, value_name = "JSON", value_parser = values::object, conflicts_with = "method")]
+    changed: Option<Map<String, Value>>,
+    /// Let the plugin take over instead: from a version, or from none.
+    #[arg(long, value_name = "VERSION", conflicts_with_all = ["method", "changed"])]
+    start: Option<Option<String>>,
 
     /// A setting of the plugin, as under `[plugins.NAME.config]` in host.toml.
     #[arg(long, value_name = "KEY=VALUE", value_parser = values::pair)]
@@ -108,14 +122,15 @@ impl Call {
                 return ExitCode::from(NOT_LOADED);
             }
         };
-        let outcome = desk.call(&plugin, self.method.as_str(), &self.payload);
+        let outcome = desk.ask(&plugin, &self.asked());
         let memory = plugin.peak_memory_bytes();
         if self.json {
             say(&Told::new(&outcome, memory).to_json());
         } else {
             tell(&outcome, self.real_time, memory);
         }
-        let well = outcome.answer.is_ok_and(|answer| answer.status < 400);
+        let well =
+            outcome.answer.is_ok_and(|answer| answer.is_none_or(|answer| answer.status < 400));
         if well { ExitCode::SUCCESS } else { ExitCode::FAILURE }
     }
 
@@ -123,6 +138,9 @@ impl Call {
         let (desired, reported) = (self.desired.clone(), self.reported.clone());
         let mut desk =
             Desk::default().with_twin(desired.unwrap_or_default(), reported.unwrap_or_default())?;
+        if let Some(patch) = &self.changed {
+            desk = desk.with_change(patch)?;
+        }
         if self.real_time {
             desk.time = Time::Real;
         }
@@ -135,6 +153,22 @@ impl Call {
             desk.show = Some(Arc::new(move |happened| eprintln!("{}", line(happened, paint))));
         }
         Ok(desk)
+    }
+
+    fn asked(&self) -> Asked<'_> {
+        match (&self.method, &self.changed, &self.start) {
+            (Some(name), _, _) if self.job => Asked::Job {
+                name: name.as_str(),
+                payload: &self.payload,
+                attempt: 1,
+                boot_outcome: BootOutcome::NotWaitedFor,
+            },
+            (Some(name), _, _) => Asked::Method { name: name.as_str(), payload: &self.payload },
+            (None, Some(patch), _) => Asked::Changed { patch },
+            (None, None, previous) => {
+                Asked::Start { previous_version: previous.as_ref().and_then(Option::as_deref) }
+            }
+        }
     }
 
     fn load(&self) -> Result<Plugin, DeskError> {
@@ -167,15 +201,17 @@ pub(crate) fn line(happened: &Happened, paint: Paint) -> String {
 fn tell(outcome: &Outcome, real_time: bool, memory: usize) {
     let paint = Paint::on(&stderr());
     match &outcome.answer {
-        Ok(answer) => {
+        Ok(None) => eprintln!("{}", paint.good("done")),
+        Ok(Some(answer)) => {
             let status = answer.status.to_string();
             let status = if answer.status < 400 { paint.good(&status) } else { paint.bad(&status) };
             eprintln!("{status}");
             say(&pretty(answer.payload.as_ref().map_or("null", |payload| payload.get())));
         }
         Err(error) => {
-            let status = format!("{} {}", error.status(), error.word());
-            eprintln!("{}: {}", paint.bad(&status), error.message());
+            let status = error.status().map_or_else(String::new, |status| format!("{status} "));
+            let status = paint.bad(&(status + error.word()));
+            eprintln!("{status}: {}", error.message());
         }
     }
     let really = format!("{:.1} ms", outcome.really.as_secs_f64() * 1000.0);
@@ -191,7 +227,8 @@ fn tell(outcome: &Outcome, real_time: bool, memory: usize) {
 
 #[derive(Serialize)]
 struct Told<'a> {
-    status: u16,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    status: Option<u16>,
     #[serde(skip_serializing_if = "Option::is_none")]
     answer: Option<Option<&'a RawValue>>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -209,7 +246,8 @@ struct Told<'a> {
 impl Told<'_> {
     fn new(outcome: &Outcome, memory_bytes: usize) -> Told<'_> {
         let (status, answer, error, message) = match &outcome.answer {
-            Ok(answer) => (answer.status, Some(answer.payload.as_deref()), None, None),
+            Ok(None) => (None, None, None, None),
+            Ok(Some(answer)) => (Some(answer.status), Some(answer.payload.as_deref()), None, None),
             Err(error) => (error.status(), None, Some(error.word()), Some(error.message())),
         };
         Told {

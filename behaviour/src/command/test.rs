@@ -36,7 +36,8 @@ A case is a JSON file in the folder `cases`, and the file's stem is its name:
     }
   }
 
-Only `method` is needed. Before the call there may also be `state` (keys and texts), `offline` and `run_jobs` (true or false), \
+Only `method` is needed; in its stead `job` (a name), `changed` (a change of the desired properties) or `start` (the version \
+before, or null) call the optional exports. Before the call there may also be `state` (keys and texts), `offline` and `run_jobs` (true or false), \
 `capabilities` (names) and `limits` (`deadline_ms`, `memory_bytes`). Of `expect` every key may be left out: `status`, `answer`, \
 `error` and `message` (where there is no answer, in the host's words), `reported` (all patches in one), `log` (a text is a message, \
 an object has some of level, message and fields, \"...\" stands for any lines), `took_ms`, `telemetry`, `state`, `jobs`, `reboot`. \

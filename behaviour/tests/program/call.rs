@@ -128,6 +128,20 @@ fn jobs_are_listed_and_run_only_when_asked_for() {
 }
 
 #[test]
+fn the_optional_exports_are_called_by_themselves() {
+    let rig = Rig::with(&["lasts.wat"]);
+
+    let job = rig.run(&["call", "lasts.wasm", "reject", "--job"]);
+    assert!(job.stderr.starts_with("rejected: because\n"), "{}", job.stderr);
+    let changed = rig.run(&["call", "lasts.wasm", "--changed", "{\"a\":1}"]);
+    assert!(changed.stderr.starts_with("retry: again in 2 ms\n"), "{}", changed.stderr);
+    let started = rig.run(&["call", "lasts.wasm", "--start"]);
+    assert!(started.stderr.starts_with("done\n"), "{}", started.stderr);
+    assert_eq!((job.code, changed.code, started.code), (Some(1), Some(1), Some(0)));
+    assert_eq!(rig.run(&["call", "lasts.wasm"]).code, Some(2));
+}
+
+#[test]
 fn what_was_remembered_is_there_and_what_is_remembered_is_told() {
     let rig = Rig::with(&["lasts.wat"]);
 
