@@ -129,7 +129,8 @@ impl Checked<'_> {
         row("WASI", &wasi(found));
         row("exports", &list(found.exports.iter().map(|name| interface(name).to_owned())));
         row("lacks", &list(self.lacks()));
-        row("may", &list(self.may().into_iter()));
+        let may = self.may().into_iter().collect::<Vec<_>>().join("\n             ");
+        row("may", if may.is_empty() { "nothing but answer" } else { &may });
         row("memory", &memory(found));
         match &self.loads {
             Ok(()) => say(&self.line_to_add().map_or_else(

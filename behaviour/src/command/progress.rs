@@ -1,10 +1,12 @@
-//! A line that says what is being waited for, on a terminal only.
+//! What is being waited for: a line that turns on a terminal, lines in a file.
 
+use std::io::{IsTerminal, stderr};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
 
-/// Begins to tell; the line is gone when the value is dropped.
+/// Begins to tell, on a terminal only; the line is gone when the value is dropped.
 pub(crate) struct Progress(ProgressBar);
 
 impl Progress {
@@ -21,5 +23,53 @@ impl Progress {
 impl Drop for Progress {
     fn drop(&mut self) {
         self.0.finish_and_clear();
+    }
+}
+
+/// Tells of a build: each line as it comes, and on a terminal under it how long
+/// that is going on.
+pub(crate) struct BuildProgress {
+    terminal: bool,
+    last: Mutex<Option<(String, Progress)>>,
+}
+
+impl BuildProgress {
+    pub(crate) fn new() -> BuildProgress {
+        BuildProgress { terminal: stderr().is_terminal(), last: Mutex::new(None) }
+    }
+
+    pub(crate) fn line(&self, line: &str) {
+        if !self.terminal {
+            eprintln!("{line}");
+            return;
+        }
+        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        if last.as_ref().is_some_and(|(doing, _)| is_reminder(line, doing)) {
+            return;
+        }
+        // The line that turns goes before another is written.
+        *last = None;
+        eprintln!("{line}");
+        *last = Some((line.to_owned(), Progress::new(line)));
+    }
+}
+
+/// Whether a line only says that the last one goes on: `compiling door: 10 s`.
+fn is_reminder(line: &str, doing: &str) -> bool {
+    let rest = line.strip_prefix(doing).and_then(|rest| rest.strip_prefix(": "));
+    rest.and_then(|rest| rest.strip_suffix(" s"))
+        .is_some_and(|seconds| !seconds.is_empty() && seconds.bytes().all(|b| b.is_ascii_digit()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_reminder_is_left_out() {
+        assert!(is_reminder("compiling door: 10 s", "compiling door"));
+        for line in ["compiling door", "compiling door: warning", "compiling lock: 10 s"] {
+            assert!(!is_reminder(line, "compiling door"), "{line}");
+        }
     }
 }

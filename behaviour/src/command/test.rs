@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use super::build::complain_of_build;
 use super::call::line;
 use super::paint::Paint;
-use super::progress::Progress;
+use super::progress::{BuildProgress, Progress};
 use super::{NOT_LOADED, USAGE, say};
 
 const LONG: &str = "\
@@ -191,7 +191,8 @@ impl Test {
     }
 
     fn build(&self) -> Result<PathBuf, BuildError> {
-        let progress = |line: &str| eprintln!("{line}");
+        let told = BuildProgress::new();
+        let progress = |line: &str| told.line(line);
         Ok(build(&self.dir, &BuildOptions { progress: &progress, ..BuildOptions::default() })?.path)
     }
 }
