@@ -64,6 +64,26 @@ pub fn merge(target: &mut Map<String, Value>, patch: &Map<String, Value>) {
     }
 }
 
+/// The patch that makes `after` of `before`: what is new or different, and
+/// `null` for what is gone.
+#[must_use]
+pub fn difference(before: &Map<String, Value>, after: &Map<String, Value>) -> Map<String, Value> {
+    let gone = before.keys().filter(|key| !after.contains_key(*key));
+    let mut patch: Map<_, _> = gone.map(|key| (key.clone(), Value::Null)).collect();
+    for (key, value) in after {
+        match (before.get(key), value) {
+            (Some(same), value) if same == value => {}
+            (Some(Value::Object(before)), Value::Object(after)) => {
+                patch.insert(key.clone(), difference(before, after).into());
+            }
+            (_, value) => {
+                patch.insert(key.clone(), value.clone());
+            }
+        }
+    }
+    patch
+}
+
 /// Puts `later` into `earlier`, so that merging the result does what merging
 /// both in turn would do; `null` is kept, for it still has to delete.
 ///
@@ -143,7 +163,25 @@ mod tests {
             .prop_map(|map| map.into_iter().collect())
     }
 
+    /// A document as a twin holds it: nothing in it is `null`.
+    fn documents() -> impl Strategy<Value = Map<String, Value>> {
+        patches().prop_map(|patch| {
+            let mut document = Map::new();
+            merge(&mut document, &patch);
+            document
+        })
+    }
+
     proptest! {
+        #[test]
+        fn merging_a_difference_gives_what_it_was_made_from(before in documents(), after in documents()) {
+            let patch = difference(&before, &after);
+            let mut merged = before;
+            merge(&mut merged, &patch);
+            prop_assert_eq!(&merged, &after);
+            prop_assert!(difference(&after, &after).is_empty());
+        }
+
         #[test]
         fn merging_a_patch_twice_changes_nothing_more(start in patches(), patch in patches()) {
             let mut once = Map::new();
