@@ -10,6 +10,7 @@ const LONGEST_FILE: usize = 500;
 /// An outside name, and the places that may say it.
 const ONE_HOME: &[(&str, &[&str])] = &[
     ("rumqttc::", &["host/src/connection"]),
+    ("notify::", &["host/src/watch.rs"]),
     ("wasmtime::", &["plugin/"]),
     ("wit_component::", &["plugin/"]),
     ("reqwest::", &["service/src/client"]),

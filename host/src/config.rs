@@ -29,6 +29,9 @@ mod period;
 #[cfg(test)]
 mod tests;
 
+/// Failures in a row that disable a plugin for a while.
+const DISABLE_AFTER: u32 = 5;
+
 /// The port of MQTT over TLS.
 const MQTT_PORT: u16 = 8883;
 
@@ -39,6 +42,9 @@ const MAX_KEEP_ALIVE: Duration = Duration::from_secs(1177);
 /// A whole configuration, checked but for what stands in its files.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Config {
+    /// Where it was read, and where it is watched for changes; `None`: it was
+    /// not read from a file.
+    pub file: Option<PathBuf>,
     /// How to reach the hub.
     pub hub: HubSection,
     /// The host itself.
@@ -75,6 +81,11 @@ pub struct HostSection {
     pub data: Option<PathBuf>,
     /// How the machine is rebooted for a plugin that may ask for it.
     pub reboot: RebootCommand,
+    /// The reported property under which the plugins are listed; `None`: they
+    /// are not.
+    pub report_plugins_under: Option<String>,
+    /// Where operators reach the host; else in a directory of the user's.
+    pub control_socket: Option<PathBuf>,
 }
 
 /// `[plugins.NAME]`.
@@ -86,12 +97,14 @@ pub struct PluginSection {
     pub methods: Vec<MethodName>,
     /// Whether it serves the methods that no plugin names.
     pub any_method: bool,
+    /// Failures in a row that disable it for a while; 0: it is never disabled.
+    pub disable_after: u32,
     /// What the sandbox is told.
     pub settings: Settings,
 }
 
 /// Limits, capabilities and the plugin's own settings.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Settings {
     limits: Limits,
     config: BTreeMap<String, String>,
@@ -124,6 +137,9 @@ pub enum ConfigError {
     /// A name that would not read well in a log.
     #[error("[plugins.{0}]: a plugin's name is 1 to 64 letters, digits, `-` or `_`")]
     PluginName(String),
+    /// What is no name of a property.
+    #[error("`host.report_plugins_under` is `{0}`, not 1 to 64 letters, digits, `-` or `_`")]
+    PropertyName(String),
     /// A key of `[hub]` or `[host]` whose value cannot be meant.
     #[error("`{key}` is {found:?}, not between {least:?} and {most:?}")]
     Range {
@@ -198,7 +214,8 @@ impl Config {
     pub fn read(path: &Path) -> Result<Config, ConfigError> {
         let text = std::fs::read_to_string(path)
             .map_err(|source| ConfigError::Read { path: path.to_owned(), source })?;
-        Config::parse(&text, path.parent().unwrap_or(Path::new("")))
+        let config = Config::parse(&text, path.parent().unwrap_or(Path::new("")))?;
+        Ok(Config { file: Some(path.to_owned()), ..config })
     }
 
     /// Reads a text whose paths are relative to `directory`.
@@ -214,7 +231,15 @@ impl Config {
             .map(|(name, section)| Ok((name.clone(), plugin(name, section, directory)?)))
             .collect::<Result<_, ConfigError>>()?;
         check_one_plugin_a_method(&plugins)?;
-        Ok(Config { hub, host, plugins })
+        Ok(Config { file: None, hub, host, plugins })
+    }
+
+    /// Whether a running host can take the other one without being started again.
+    pub(crate) fn needs_no_restart_for(&self, other: &Config) -> bool {
+        // The program may have filled in what the file leaves out.
+        let mut hub = other.hub.clone();
+        hub.ca_file = hub.ca_file.or_else(|| self.hub.ca_file.clone());
+        self.hub == hub && self.host == other.host
     }
 
     /// Calls at once over all plugins.
@@ -233,6 +258,11 @@ impl Settings {
     /// What was granted to the plugin.
     pub(crate) fn capabilities(&self) -> &BTreeSet<Capability> {
         &self.capabilities
+    }
+
+    /// The longest file that is read for a component.
+    pub(crate) fn component_bytes(&self) -> usize {
+        self.limits.component_bytes
     }
 
     pub(crate) fn to_sandbox(&self) -> PluginSettings {
@@ -274,6 +304,8 @@ fn host(section: file::Host, directory: &Path) -> Result<HostSection, ConfigErro
             command: reboot_command(section.reboot_command)?,
             dry_run: section.dry_run_reboot,
         },
+        report_plugins_under: report_plugins_under(section.report_plugins_under)?,
+        control_socket: section.control_socket.map(|path| directory.join(path)),
     })
 }
 
@@ -283,6 +315,23 @@ fn reboot_command(asked: Option<Vec<String>>) -> Result<Vec<String>, ConfigError
         Some(program) if !program.is_empty() => Ok(command),
         _ => Err(ConfigError::RebootCommand),
     }
+}
+
+fn report_plugins_under(asked: Option<String>) -> Result<Option<String>, ConfigError> {
+    let key = asked.unwrap_or_else(|| "plugins".to_owned());
+    if key.is_empty() {
+        return Ok(None);
+    }
+    if !is_a_name(&key) {
+        return Err(ConfigError::PropertyName(key.escape_debug().to_string()));
+    }
+    Ok(Some(key))
+}
+
+/// What reads well in a log, and is a key of a twin.
+fn is_a_name(text: &str) -> bool {
+    let readable = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
+    (1..=64).contains(&text.len()) && text.chars().all(readable)
 }
 
 fn within(
@@ -304,8 +353,7 @@ fn plugin(
     section: file::Plugin,
     directory: &Path,
 ) -> Result<PluginSection, ConfigError> {
-    let readable = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
-    if name.is_empty() || name.len() > 64 || !name.chars().all(readable) {
+    if !is_a_name(&name) {
         return Err(ConfigError::PluginName(name.escape_debug().to_string()));
     }
     if section.methods.is_empty() {
@@ -327,6 +375,7 @@ fn plugin(
         file: directory.join(section.file),
         methods,
         any_method: !any.is_empty(),
+        disable_after: section.disable_after.unwrap_or(DISABLE_AFTER),
         settings: Settings { limits, config, capabilities },
     })
 }

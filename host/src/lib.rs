@@ -19,8 +19,11 @@ mod backoff;
 mod boot;
 mod config;
 mod connection;
+#[cfg(unix)]
+pub mod control;
 mod counts;
 mod deliveries;
+mod desired;
 mod device;
 mod jobs;
 mod journal;
@@ -33,11 +36,15 @@ mod rids;
 mod router;
 mod running;
 mod simulate;
+mod slot;
 mod start;
 mod state;
+mod status;
 mod supervisor;
+mod swap;
 mod telemetry;
 mod twin;
+mod watch;
 
 pub use boot::Machine;
 pub use config::{Config, ConfigError, HostSection, HubSection, PluginSection};

@@ -1,6 +1,8 @@
 //! `behaviour-host`: answers the direct methods of an IoT Hub device with plugins.
 #![allow(clippy::print_stdout, reason = "this is a command-line program")]
 
+#[cfg(unix)]
+mod plugins_command;
 mod simulate_command;
 
 use std::fmt;
@@ -9,6 +11,8 @@ use std::process::ExitCode;
 
 use anyhow::Context as _;
 use clap::{Args, Parser, Subcommand};
+#[cfg(unix)]
+use host::control::AskError;
 use host::{Config, ConfigError, FleetError, StartError};
 use program::Signals;
 use protocol::connection_string::{ConnectionStringError, DeviceConnectionString};
@@ -38,6 +42,9 @@ enum Command {
     Simulate(simulate_command::Simulate),
     /// Check the configuration and load its plugins, without a connection
     Check(Common),
+    /// See and steer the plugins of the host that runs with this configuration
+    #[cfg(unix)]
+    Plugins(plugins_command::Plugins),
 }
 
 #[derive(Args)]
@@ -67,12 +74,14 @@ fn main() -> ExitCode {
         Command::Run(run) => start(run),
         Command::Simulate(arguments) => simulate_command::simulate(arguments),
         Command::Check(common) => check(&common),
+        #[cfg(unix)]
+        Command::Plugins(plugins) => operate(plugins),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             program::complain(&error, hint(&error).as_deref());
-            ExitCode::FAILURE
+            exit_code(&error)
         }
     }
 }
@@ -124,6 +133,27 @@ fn check(common: &Common) -> anyhow::Result<()> {
     Ok(())
 }
 
+#[cfg(unix)]
+fn operate(plugins: plugins_command::Plugins) -> anyhow::Result<()> {
+    let config = read(&Common { config: plugins.config.clone(), ca_file: None })?;
+    println!("{}", plugins_command::operate(plugins, &config)?);
+    Ok(())
+}
+
+/// As those of `behaviour-service`: 1 other, 2 usage, 3 no host runs, 4 no such
+/// plugin.
+fn exit_code(error: &anyhow::Error) -> ExitCode {
+    #[cfg(unix)]
+    match error.downcast_ref::<AskError>() {
+        Some(AskError::NoHost) => return ExitCode::from(3),
+        _ if error.is::<plugins_command::UnknownPlugin>() => return ExitCode::from(4),
+        _ => {}
+    }
+    #[cfg(not(unix))]
+    let _ = error;
+    ExitCode::FAILURE
+}
+
 fn read(common: &Common) -> anyhow::Result<Config> {
     let path = &common.config;
     let mut config = Config::read(path).map_err(|error| match error {
@@ -156,6 +186,10 @@ fn hint(error: &anyhow::Error) -> Option<String> {
     }
     if let Some(error) = error.downcast_ref::<FleetError>() {
         return Some(simulate_command::hint(error));
+    }
+    #[cfg(unix)]
+    if let Some(error) = error.downcast_ref::<AskError>() {
+        return Some(error.hint().to_owned());
     }
     if error.is::<ConnectionStringError>() {
         return Some("copy it whole: behaviour-hub and the Azure portal show it".into());

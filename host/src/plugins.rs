@@ -1,12 +1,22 @@
-//! Loading the plugins of a configuration, before the first connection.
+//! Loading plugins: before the first connection, and again when they change.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
+use std::sync::Arc;
 
 use plugin::{Capability, Engine, EngineError, EngineSettings, LoadError, Plugin};
 use tracing::{info, warn};
 
-use crate::config::Config;
+use crate::config::{Config, PluginSection};
+use crate::slot::Made;
+use file::{FileError, WholeFile};
+
+pub(crate) use file::Stamp;
+
+mod file;
+
+/// Instances that no plugin of the first configuration asks for.
+const SPARE_INSTANCES: usize = 256;
 
 /// Why the plugins of a configuration cannot be loaded.
 #[derive(Debug, thiserror::Error)]
@@ -47,41 +57,87 @@ impl PluginError {
     }
 }
 
-/// Compiles and checks every plugin. Blocks, for seconds where one is compiled
-/// for the first time.
-pub(crate) fn load(config: &Config) -> Result<BTreeMap<String, Plugin>, PluginError> {
-    let engine = Engine::new(&EngineSettings {
-        // A few more than may be used: an instance that is dropped goes back to
-        // the pool a moment after its permit.
-        instances: u32::try_from(config.calls_at_once() + 16).unwrap_or(u32::MAX),
-        memory_bytes: config.memory_bytes(),
-        cache: config.host.compile_cache.clone(),
-        ..EngineSettings::default()
-    })
-    .map_err(PluginError::Engine)?;
-    let mut plugins = BTreeMap::new();
-    for (name, section) in &config.plugins {
+/// Loads plugins, one at a time and as often as their files change.
+#[derive(Clone)]
+pub(crate) struct Loader {
+    engine: Engine,
+}
+
+impl Loader {
+    /// Makes the engine, with room for the plugins of this configuration.
+    pub(crate) fn new(config: &Config) -> Result<Loader, PluginError> {
+        // Twice what may be used, since the version that leaves ends its calls
+        // beside the one that comes; and some for plugins that are added later.
+        let instances = 2 * config.calls_at_once() + SPARE_INSTANCES;
+        let engine = Engine::new(&EngineSettings {
+            instances: u32::try_from(instances).unwrap_or(u32::MAX),
+            memory_bytes: config.memory_bytes(),
+            cache: config.host.compile_cache.clone(),
+            ..EngineSettings::default()
+        })
+        .map_err(PluginError::Engine)?;
+        Ok(Loader { engine })
+    }
+
+    /// Compiles and checks a plugin. Blocks, for seconds where it is compiled
+    /// for the first time.
+    pub(crate) fn load(
+        &self,
+        name: &str,
+        section: &PluginSection,
+        file: &WholeFile,
+    ) -> Result<Made<Plugin>, PluginError> {
         let begun = std::time::Instant::now();
-        let hits = engine.cache_hits();
-        let plugin = engine
-            .load_file(name, &section.file, section.settings.to_sandbox())
-            .map_err(|source| PluginError::Load { name: name.clone(), source })?;
-        let cached = engine.cache_hits() > hits;
+        let hits = self.engine.cache_hits();
+        let settings = Arc::new(section.settings.clone());
+        let plugin = self
+            .engine
+            .load(name, &file.bytes, settings.to_sandbox())
+            .map_err(|source| PluginError::Load { name: name.to_owned(), source })?;
+        let cached = self.engine.cache_hits() > hits;
         info!(
             plugin = name,
             file = %section.file.display(),
+            digest = file.digest,
             cached,
             elapsed_ms = begun.elapsed().as_millis(),
             granted = %names(plugin.capabilities()),
             "plugin loaded"
         );
-        let unused = section.settings.capabilities() - plugin.capabilities();
+        let unused = settings.capabilities() - plugin.capabilities();
         if !unused.is_empty() {
             warn!(plugin = name, granted = %names(&unused), "granted, but not asked for");
         }
-        plugins.insert(name.clone(), plugin);
+        Ok(Made { plugin, digest: file.digest.clone(), settings })
     }
-    Ok(plugins)
+}
+
+/// The whole file of a plugin, if it is not longer than its limits allow.
+pub(crate) fn read(name: &str, section: &PluginSection) -> Result<WholeFile, PluginError> {
+    let path = &section.file;
+    WholeFile::read(path, section.settings.component_bytes()).map_err(|error| {
+        let source = match error {
+            FileError::Read(source) => LoadError::Read { path: path.clone(), source },
+            FileError::TooLarge { bytes, limit_bytes } => {
+                LoadError::TooLarge { bytes, limit_bytes }
+            }
+        };
+        PluginError::Load { name: name.to_owned(), source }
+    })
+}
+
+/// Reads and loads every plugin of a configuration. Blocks.
+pub(crate) fn load_all(
+    loader: &Loader,
+    config: &Config,
+) -> Result<BTreeMap<String, Made<Plugin>>, PluginError> {
+    let sections = config.plugins.iter();
+    sections
+        .map(|(name, section)| {
+            let file = read(name, section)?;
+            Ok((name.clone(), loader.load(name, section, &file)?))
+        })
+        .collect()
 }
 
 /// For a log: `power`, or `nothing`.

@@ -2,29 +2,35 @@
 //! there to one answer.
 //!
 //! [`Router::answer`] returns an answer, never a `Result`: a method that arrived
-//! with a request id gets exactly one. It knows no connection; what plugins may
-//! reach was given to it as [`Lent`].
+//! with a request id gets exactly one. A call stays on the version of its plugin
+//! with which it began, whatever replaces that meanwhile. It knows no connection;
+//! what plugins may reach was given to it as [`Lent`].
 
-use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
-use std::time::Instant;
 
 use plugin::{BootOutcome, Call, CallError, Lent, Plugin};
 use protocol::id::MethodName;
 use serde_json::json;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
-use tracing::{info, warn};
+use tracing::{error, info, warn};
 
-use crate::config::Config;
 use crate::rids::Rids;
+use crate::slot::{Begun, Change, Disabled, Slot};
+use failure::Failure;
 
+pub(crate) use table::Table;
+
+mod failure;
 mod jobs;
+mod table;
+
+/// The place of a plugin.
+pub(crate) type PluginSlot = Slot<Plugin>;
 
 pub(crate) struct Router {
-    plugins: BTreeMap<String, Plugin>,
-    named: HashMap<MethodName, Plugin>,
-    any: Option<Plugin>,
+    table: RwLock<Arc<Table>>,
     lent: Arc<Lent>,
     calls: Rids,
     draining: AtomicBool,
@@ -42,29 +48,10 @@ pub(crate) struct Answer {
     pub(crate) call: Arc<str>,
 }
 
-/// Why a method has no answer of a plugin.
-enum Failure {
-    UnknownMethod,
-    Draining,
-    PayloadNotText,
-    Call(CallError),
-}
-
 impl Router {
-    pub(crate) fn new(config: &Config, plugins: &BTreeMap<String, Plugin>, lent: Lent) -> Router {
-        let mut named = HashMap::new();
-        let mut any = None;
-        for (name, section) in &config.plugins {
-            let plugin = &plugins[name];
-            named.extend(section.methods.iter().map(|method| (method.clone(), plugin.clone())));
-            if section.any_method {
-                any = Some(plugin.clone());
-            }
-        }
+    pub(crate) fn new(table: Table, lent: Lent) -> Router {
         Router {
-            plugins: plugins.clone(),
-            named,
-            any,
+            table: RwLock::new(Arc::new(table)),
             lent: Arc::new(lent),
             calls: Rids::new(),
             draining: AtomicBool::new(false),
@@ -72,9 +59,32 @@ impl Router {
         }
     }
 
+    /// Who serves what, now.
+    pub(crate) fn table(&self) -> Arc<Table> {
+        // A panic elsewhere has not left it half changed.
+        Arc::clone(&self.table.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// From now on this table is in force; gives the one before.
+    pub(crate) fn set_table(&self, table: Table) -> Arc<Table> {
+        let mut held = self.table.write().unwrap_or_else(PoisonError::into_inner);
+        std::mem::replace(&mut held, Arc::new(table))
+    }
+
+    /// A call with an id of its own.
+    pub(crate) fn new_call<'a>(&self, method: &'a str, payload: &'a str) -> Call<'a> {
+        let id = self.calls.text().into();
+        let (attempt, boot_outcome) = (1, BootOutcome::NotWaitedFor);
+        Call { id, method, payload, attempt, boot_outcome, lent: Arc::clone(&self.lent) }
+    }
+
     /// From now on new methods are answered that the host is draining.
     pub(crate) fn drain(&self) {
         self.draining.store(true, Ordering::Relaxed);
+    }
+
+    pub(crate) fn is_draining(&self) -> bool {
+        self.draining.load(Ordering::Relaxed)
     }
 
     /// Ends the calls that still run; each is answered as draining.
@@ -95,15 +105,17 @@ impl Router {
     /// Calls the plugin that serves the method. `payload` is what came from the
     /// hub; nothing at all means `null`.
     pub(crate) async fn answer(&self, method: &MethodName, payload: &[u8]) -> Answer {
-        let id: Arc<str> = self.calls.text().into();
+        let call = self.new_call(method.as_str(), "null");
+        let id = Arc::clone(&call.id);
         let begun = Instant::now();
+        let table = self.table();
+        let slot = table.serving(method);
         let stopped = self.stopped();
-        let plugin = self.named.get(method).or(self.any.as_ref());
         let outcome = tokio::select! {
-            outcome = self.call(plugin, method, payload, &id) => outcome,
+            outcome = self.call(slot, call, payload) => outcome,
             () = stopped.cancelled() => Err(Failure::Draining),
         };
-        let plugin = plugin.map_or("none", Plugin::name);
+        let plugin = slot.map_or("none", |slot| slot.name());
         let elapsed_ms = begun.elapsed().as_millis();
         match outcome {
             Ok(answer) => {
@@ -120,52 +132,57 @@ impl Router {
         }
     }
 
-    async fn call(
+    async fn call<'a>(
         &self,
-        plugin: Option<&Plugin>,
-        method: &MethodName,
-        payload: &[u8],
-        id: &Arc<str>,
+        slot: Option<&Arc<PluginSlot>>,
+        mut call: Call<'a>,
+        payload: &'a [u8],
     ) -> Result<Answer, Failure> {
-        if self.draining.load(Ordering::Relaxed) {
+        if self.is_draining() {
             return Err(Failure::Draining);
         }
-        let plugin = plugin.ok_or(Failure::UnknownMethod)?;
-        let payload = match payload {
-            b"" => "null",
-            bytes => std::str::from_utf8(bytes).map_err(|_| Failure::PayloadNotText)?,
-        };
-        let call = Call {
-            id: Arc::clone(id),
-            method: method.as_str(),
-            payload,
-            attempt: 1,
-            boot_outcome: BootOutcome::NotWaitedFor,
-            lent: Arc::clone(&self.lent),
-        };
-        let answer = plugin.invoke(call).await.map_err(Failure::Call)?;
+        let slot = slot.ok_or(Failure::UnknownMethod)?;
+        let id = Arc::clone(&call.id);
+        if !payload.is_empty() {
+            call.payload = std::str::from_utf8(payload).map_err(|_| Failure::PayloadNotText)?;
+        }
+        let mut begun = slot.begin(Instant::now());
+        if let Err(Disabled::Starting) = begun {
+            slot.until_started().await;
+            begun = slot.begin(Instant::now());
+        }
+        let begun = begun.map_err(Failure::Disabled)?;
+        let outcome = begun.version.made.plugin.invoke(call).await;
+        ended(slot, &begun, outcome.as_ref().err());
+        let answer = outcome.map_err(Failure::Call)?;
         let body = answer.payload.map_or("null".to_owned(), |json| json.get().to_owned());
-        Ok(Answer { status: i32::from(answer.status), body, call: Arc::clone(id) })
+        Ok(Answer { status: i32::from(answer.status), body, call: id })
     }
 }
 
-impl Failure {
-    /// Status, `error` and message: the table of failures in ARCHITECTURE.md, of
-    /// which the rows about a call's own end stand in `plugin`.
-    fn to_words(&self, method: &MethodName) -> (i32, &'static str, String) {
-        let error = match self {
-            Failure::UnknownMethod => {
-                return (404, "unknown-method", format!("no plugin serves `{method}`"));
-            }
-            Failure::Draining => return (503, "draining", "the host is stopping".to_owned()),
-            Failure::PayloadNotText => {
-                return (400, "invalid-payload", "payload is not UTF-8".to_owned());
-            }
-            Failure::Call(error) => error,
-        };
-        (i32::from(error.status()), error.word(), error.message())
+/// A call that began on a slot has ended, of whatever kind it was: keeps account
+/// of it, and says what that changes for the plugin.
+pub(crate) fn ended(slot: &PluginSlot, call: &Begun<Plugin>, error: Option<&CallError>) {
+    let outcome = failure::outcome(error);
+    let message = || error.map(CallError::message).unwrap_or_default();
+    let memory_bytes = call.version.made.plugin.peak_memory_bytes() as u64;
+    let plugin = slot.name();
+    match slot.ended(call, outcome, memory_bytes, message, Instant::now()) {
+        Some(Change::RolledBack { from, to }) => {
+            error!(plugin, from, to, "plugin rolled back: the new version failed its first calls");
+        }
+        Some(Change::Disabled(rest)) => {
+            error!(
+                plugin,
+                ?rest,
+                error = message(),
+                "plugin disabled: it failed too often in a row"
+            );
+        }
+        Some(Change::Recovered) => info!(plugin, "plugin works again"),
+        None => {}
     }
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -6,26 +6,34 @@ use std::sync::Arc;
 
 use plugin::{Lent, Level, LogLine, LogSink, Plugin, SystemClock};
 use protocol::connection_string::DeviceConnectionString;
+use tokio::task::JoinSet;
 
 use crate::boot::Machine;
 use crate::config::Config;
 use crate::connection::{self, Connection, Dial};
+#[cfg(unix)]
+use crate::control::{Control, Desk};
 use crate::counts::Counts;
+use crate::desired::{self, Desired};
 use crate::device::Device;
 use crate::kept::Kept;
 use crate::not_kept::NotKept;
-use crate::plugins;
-use crate::router::Router;
+use crate::plugins::{self, Loader};
+use crate::router::{Router, Table};
+use crate::slot::{Changes, Made, Slot};
 use crate::start::StartError;
+use crate::status;
 use crate::supervisor::Supervisor;
+use crate::swap::{self, Swap};
 use crate::telemetry::Telemetry;
 use crate::twin::Twin;
+use crate::watch::Watch;
 
 /// Finds out what can be wrong without a connection: loads every plugin, gives
 /// their names and what each imports. Blocks.
 pub fn check(config: &Config) -> Result<Vec<(String, Vec<String>)>, StartError> {
-    let plugins = plugins::load(config)?;
-    Ok(plugins.into_iter().map(|(name, plugin)| (name, plugin.imports().to_vec())).collect())
+    let plugins = plugins::load_all(&Loader::new(config)?, config)?.into_iter();
+    Ok(plugins.map(|(name, made)| (name, made.plugin.imports().to_vec())).collect())
 }
 
 /// Runs the host until `stop` completes: then it takes no new calls, gives those
@@ -51,10 +59,37 @@ pub async fn run_on(
     let dial = Dial::new(identity, &config.hub, tls)?;
     let shared = Shared::load(config).await?;
     let kept = Kept::open(&shared.config.host, dial.identity(), machine).await?;
-    let mut device = shared.device(dial, Some(kept));
+    #[cfg(unix)]
+    let control = Control::open(&shared.config)?;
+    let changes = Changes::new(());
+    let mut device = shared.device(dial, Some(kept), &changes);
     device.supervisor = Supervisor::of_environment();
     device.supervisor.ready();
+    let router = Arc::clone(&device.router);
+
+    let mut beside = JoinSet::new();
+    let (loader, config) = (shared.loader.clone(), shared.config.clone());
+    let (swap, operator) = Swap::new(loader, Arc::clone(&router), changes.clone(), config);
+    beside.spawn(swap.run(Watch::new()));
+    #[cfg(unix)]
+    if let Some(control) = control {
+        beside.spawn(control.run(Desk { router: Arc::clone(&router), operator }));
+    }
+    #[cfg(not(unix))]
+    drop(operator);
+    let desired = Desired {
+        router: Arc::clone(&router),
+        twin: Arc::clone(&device.twin),
+        accepted: Arc::new(desired::InMemory::default()),
+    };
+    beside.spawn(desired.run(changes.clone()));
+    if let Some(key) = shared.config.host.report_plugins_under.clone() {
+        let (router, twin) = (Arc::clone(&router), Arc::clone(&device.twin));
+        beside.spawn(status::run(key, router, twin, changes));
+    }
     device.run(stop).await;
+    beside.shutdown().await;
+    swap::stop_all(&router).await;
     Ok(())
 }
 
@@ -62,7 +97,8 @@ pub async fn run_on(
 /// and the numbers of what has happened.
 pub(crate) struct Shared {
     config: Config,
-    plugins: BTreeMap<String, Plugin>,
+    loader: Loader,
+    plugins: BTreeMap<String, Made<Plugin>>,
     pub(crate) counts: Arc<Counts>,
 }
 
@@ -70,17 +106,19 @@ impl Shared {
     /// Loads the plugins, on a thread that may block.
     pub(crate) async fn load(config: Config) -> Result<Shared, StartError> {
         let loading = tokio::task::spawn_blocking(move || {
-            let plugins = plugins::load(&config)?;
-            Ok::<_, StartError>((config, plugins))
+            let loader = Loader::new(&config)?;
+            let plugins = plugins::load_all(&loader, &config)?;
+            Ok::<_, StartError>((config, loader, plugins))
         });
-        let (config, plugins) =
+        let (config, loader, plugins) =
             loading.await.expect("loading does not panic and is not cancelled")?;
-        Ok(Shared { config, plugins, counts: Arc::default() })
+        Ok(Shared { config, loader, plugins, counts: Arc::default() })
     }
 
     /// A device with a connection, a twin and calls of its own. It begins to
-    /// connect. Without `kept` it keeps nothing over its end.
-    pub(crate) fn device(&self, dial: Dial, kept: Option<Kept>) -> Device {
+    /// connect. Without `kept` it keeps nothing over its end. Changes of its plugins
+    /// are told.
+    pub(crate) fn device(&self, dial: Dial, kept: Option<Kept>, changes: &Changes) -> Device {
         let identity = dial.identity().clone();
         let id = identity.device.clone();
         let connection = Connection::open(dial);
@@ -106,7 +144,13 @@ impl Shared {
                 None => Arc::new(NotKept),
             },
         };
-        let router = Arc::new(Router::new(&self.config, &self.plugins, lent));
+        let slots = self.plugins.iter().map(|(name, made)| {
+            let disable_after = self.config.plugins[name].disable_after;
+            let slot = Slot::new(name, made.clone(), disable_after, changes.clone());
+            (name.clone(), Arc::new(slot))
+        });
+        let table = Table::new(&self.config.plugins, slots.collect());
+        let router = Arc::new(Router::new(table, lent));
         let (grace, counts) = (self.config.host.grace, Arc::clone(&self.counts));
         let supervisor = Supervisor::none();
         Device { id, connection, router, twin, telemetry, grace, counts, supervisor, kept }

@@ -17,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 use crate::config::Config;
 use crate::connection::{self, Dial};
 use crate::running::Shared;
+use crate::slot::Changes;
 use crate::start::StartError;
 
 mod figures;
@@ -60,7 +61,7 @@ pub async fn simulate(
             () = &mut stop, if !stopping.is_cancelled() => stopping.cancel(),
             _ = connect.tick(), if dials.len() > 0 && !stopping.is_cancelled() => {
                 let dial = dials.next().expect("there is one, as was just seen");
-                let device = shared.device(dial, None);
+                let device = shared.device(dial, None, &Changes::new(()));
                 let stopped = stopping.clone();
                 devices.spawn(async move { device.run(stopped.cancelled()).await });
             }

@@ -3,6 +3,8 @@
 use trust::TrustError;
 
 use crate::connection::OptionsError;
+#[cfg(unix)]
+use crate::control::ControlError;
 use crate::journal::JournalError;
 use crate::plugins::PluginError;
 
@@ -12,6 +14,10 @@ pub enum StartError {
     /// A plugin, or the engine that runs them.
     #[error(transparent)]
     Plugin(#[from] PluginError),
+    /// The operator's way to the host.
+    #[cfg(unix)]
+    #[error(transparent)]
+    Control(#[from] ControlError),
     /// The way to the hub.
     #[error(transparent)]
     Connection(#[from] OptionsError),
@@ -32,6 +38,8 @@ impl StartError {
             StartError::Journal(_) => {
                 Some("set `data` under [host] to a directory that may be written".into())
             }
+            #[cfg(unix)]
+            StartError::Control(error) => Some(error.hint().to_owned()),
             StartError::Connection(OptionsError::Trust(TrustError::Nobody)) => Some(
                 "install the system's certificates (Debian: ca-certificates), or set `ca_file`"
                     .into(),

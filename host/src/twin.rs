@@ -14,7 +14,7 @@ use protocol::id::{DeviceId, RequestId};
 use protocol::topic::DeviceTopic;
 use protocol::twin::{DesiredPatch, DeviceTwin, merge};
 use serde_json::{Map, Value};
-use tokio::sync::{Notify, oneshot};
+use tokio::sync::{Notify, oneshot, watch};
 use tokio::time::Instant;
 use tracing::{debug, error, info, warn};
 
@@ -32,6 +32,8 @@ pub(crate) struct Twin {
     shared: Arc<Shared>,
     /// `None`: what is reported ends with the process.
     journal: Option<Arc<Journal>>,
+    /// Told when what is seen of it has changed.
+    sightings: watch::Sender<()>,
 }
 
 /// What the journal sees of it too.
@@ -85,7 +87,8 @@ impl Twin {
         if let Some(journal) = &journal {
             journal.keep(Arc::clone(&shared) as _);
         }
-        Twin { device, rids: Rids::new(), shared, journal }
+        let sightings = watch::Sender::new(());
+        Twin { device, rids: Rids::new(), shared, journal, sightings }
     }
 
     /// Changes of the desired properties may have been missed: ask for all.
@@ -132,6 +135,11 @@ impl Twin {
         }
     }
 
+    /// Changes when either half of the twin does, as the hub has it.
+    pub(crate) fn sightings(&self) -> watch::Receiver<()> {
+        self.sightings.subscribe()
+    }
+
     /// Whether all reports have reached the hub.
     pub(crate) fn is_reported(&self) -> bool {
         self.lock().reports.is_done()
@@ -144,6 +152,7 @@ impl Twin {
         if change.version == seen.desired_version + 1 {
             merge(&mut seen.desired, &change.patch);
             seen.desired_version = change.version;
+            self.sightings.send_replace(());
         } else if change.version > seen.desired_version {
             // Changes between were missed.
             debug!(device = %self.device, version = change.version, "desired properties skipped versions");
@@ -157,6 +166,7 @@ impl Twin {
         let mut inner = self.lock();
         if matches!(&inner.fetch, Fetch::Asked { rid: asked, .. } if asked == rid) {
             inner.fetched(&self.device, status, body, now);
+            self.sightings.send_replace(());
             return;
         }
         match inner.reports.answered(rid, status, version, || message(body), now) {
@@ -165,6 +175,7 @@ impl Twin {
                 if let Some(seen) = &mut inner.seen {
                     merge(&mut seen.reported, &patch);
                     seen.reported_version = version;
+                    self.sightings.send_replace(());
                 }
             }
             Some(Outcome::Refused { status, message }) => {
@@ -356,140 +367,4 @@ impl TwinAccess for Twin {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::journal;
-    use serde_json::json;
-
-    /// A twin whose journal goes with the test.
-    fn twin() -> Twin {
-        let directory = tempfile::tempdir().unwrap();
-        twin_on(journal::tests::journal(&directory))
-    }
-
-    fn twin_on(journal: Journal) -> Twin {
-        Twin::new("d1".parse().unwrap(), Some(Arc::new(journal)))
-    }
-
-    fn rid(request: &Request) -> RequestId {
-        match &request.topic {
-            DeviceTopic::TwinGet { rid } | DeviceTopic::TwinReport { rid } => rid.clone(),
-            other => panic!("{other}"),
-        }
-    }
-
-    fn fetched(twin: &Twin, desired: Value) {
-        twin.connected();
-        let get = twin.next().unwrap();
-        assert!(matches!(get.topic, DeviceTopic::TwinGet { .. }));
-        let body = json!({"desired": desired, "reported": {"$version": 1}});
-        twin.answered(&rid(&get), 200, None, body.to_string().as_bytes());
-    }
-
-    fn change(twin: &Twin, patch: Value, version: u64) {
-        let patch = patch.as_object().unwrap().clone();
-        twin.desired_changed(&DesiredPatch { patch, version });
-    }
-
-    #[tokio::test]
-    async fn the_twin_is_unknown_until_it_was_fetched() {
-        let twin = twin();
-        assert_eq!(twin.desired(), Err(HostError::Offline));
-        fetched(&twin, json!({"a": 1, "$version": 3}));
-        assert_eq!(twin.desired().unwrap(), Document { body: r#"{"a":1}"#.into(), version: 3 });
-    }
-
-    #[tokio::test]
-    async fn desired_changes_are_merged_in_order_and_old_ones_ignored() {
-        let twin = twin();
-        fetched(&twin, json!({"a": 1, "$version": 3}));
-        change(&twin, json!({"b": 2}), 4);
-        change(&twin, json!({"a": 9}), 3);
-        assert_eq!(twin.desired().unwrap().body, r#"{"a":1,"b":2}"#);
-        assert!(twin.next().is_none());
-    }
-
-    #[tokio::test]
-    async fn a_gap_in_the_versions_fetches_the_whole_twin() {
-        let twin = twin();
-        fetched(&twin, json!({"$version": 3}));
-        change(&twin, json!({"b": 2}), 6);
-        assert!(matches!(twin.next().unwrap().topic, DeviceTopic::TwinGet { .. }));
-    }
-
-    #[tokio::test]
-    async fn a_report_shows_in_the_twin_once_the_hub_has_it() {
-        let twin = twin();
-        fetched(&twin, json!({"$version": 1}));
-        twin.report("p", json!({"x": 1}).as_object().unwrap().clone()).await.unwrap();
-        twin.ready().await;
-        let report = twin.next().unwrap();
-        assert_eq!(twin.reported().unwrap().version, 1);
-        twin.answered(&rid(&report), 204, Some(2), b"");
-        assert_eq!(twin.reported().unwrap(), Document { body: r#"{"x":1}"#.into(), version: 2 });
-        assert!(twin.is_reported());
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn who_waits_for_a_report_is_told_why_in_vain() {
-        let twin = twin();
-        let patch = || json!({"x": 1}).as_object().unwrap().clone();
-        let wait = Duration::from_secs(5);
-        assert_eq!(twin.report_and_wait("p", patch(), wait).await, Err(HostError::Offline));
-        twin.connected();
-        assert_eq!(twin.report_and_wait("p", patch(), wait).await, Err(HostError::Timeout));
-        assert!(!twin.is_reported());
-    }
-
-    #[tokio::test]
-    async fn a_report_outlives_the_host_until_the_hub_has_it() {
-        let directory = tempfile::tempdir().unwrap();
-        let patch = || json!({"x": 1}).as_object().unwrap().clone();
-        let first = twin_on(journal::tests::journal(&directory));
-        first.report("p", patch()).await.unwrap();
-        first.journal.as_ref().unwrap().close().await;
-        drop(first);
-
-        let second = twin_on(journal::tests::journal(&directory));
-        second.connected();
-        let get = second.next().unwrap();
-        second.answered(&rid(&get), 200, None, br#"{"desired": {}, "reported": {}}"#);
-        let report = second.next().unwrap();
-        assert_eq!(report.body, br#"{"x":1}"#);
-        second.answered(&rid(&report), 204, Some(2), b"");
-        second.journal.as_ref().unwrap().close().await;
-        drop(second);
-
-        assert!(twin_on(journal::tests::journal(&directory)).is_reported());
-    }
-
-    #[tokio::test]
-    async fn a_report_that_a_full_disk_does_not_take_is_refused_and_not_sent() {
-        let directory = tempfile::tempdir().unwrap();
-        let disk = journal::tests::TestDisk::default();
-        let twin = twin_on(disk.journal(directory.path()));
-        let patch = || json!({"x": 1}).as_object().unwrap().clone();
-
-        disk.fill_after(0);
-        let error = twin.report("p", patch()).await.unwrap_err();
-        assert!(error.to_string().starts_with("not written to disk"), "{error}");
-        assert!(twin.is_reported());
-
-        disk.make_room();
-        twin.report("p", patch()).await.unwrap();
-        assert!(!twin.is_reported());
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_twin_that_does_not_come_is_asked_for_again() {
-        let twin = twin();
-        twin.connected();
-        let first = rid(&twin.next().unwrap());
-        twin.ready().await;
-        let second = twin.next().unwrap();
-        assert_ne!(rid(&second), first);
-        twin.answered(&rid(&second), 500, None, br#"{"message":"later"}"#);
-        twin.ready().await;
-        assert!(matches!(twin.next().unwrap().topic, DeviceTopic::TwinGet { .. }));
-    }
-}
+mod tests;

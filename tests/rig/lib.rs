@@ -128,8 +128,9 @@ impl Rig {
     fn host_toml(&self, mqtt_port: u16, ca_file: &Path) -> String {
         let mut text = settings::line("hub.port", &mqtt_port.into());
         text += &settings::line("hub.ca_file", &ca_file.to_str().unwrap().into());
-        // In the rig's directory, with which it goes.
+        // In the rig's directory, with which they go.
         text += &settings::line("host.data", &"data".into());
+        text += &settings::line("host.control_socket", &"control/host.sock".into());
         text += &self.host_settings.to_toml();
         for Plugin { name, file, settings } in &self.plugins {
             text += &format!("\n[plugins.{name}]\n");

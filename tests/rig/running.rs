@@ -167,7 +167,9 @@ impl Running {
     pub async fn start_host(&mut self) {
         assert!(self.host.is_none(), "the host runs already");
         let toml = self.rig.host_toml(self.hub().mqtt_port(), &self.ca_file());
-        let config = host::Config::parse(&toml, self.directory.path()).unwrap();
+        let file = self.directory.path().join("host.toml");
+        std::fs::write(&file, toml).unwrap();
+        let config = host::Config::read(&file).unwrap();
         let (stop, stopped) = oneshot::channel();
         let identity = self.device.clone();
         let mut ended = tokio::spawn(async move {
@@ -181,11 +183,31 @@ impl Running {
         self.host = Some(Host { stop, ended });
     }
 
-    /// Puts another fixture where a plugin's file is, for the next start of the host.
+    /// Puts another fixture where a plugin's file is, all at once: a host that
+    /// runs takes it in a moment.
     pub fn swap(&self, plugin: &str, fixture: &str) {
         let plugin = self.rig.plugins.iter().find(|known| known.name == plugin);
-        std::fs::write(&plugin.expect("a plugin of this rig").file, fixtures::guest(fixture))
-            .unwrap();
+        let file = &plugin.expect("a plugin of this rig").file;
+        let beside = file.with_extension("new");
+        std::fs::write(&beside, fixtures::guest(fixture)).unwrap();
+        std::fs::rename(beside, file).unwrap();
+    }
+
+    /// Waits until the device has reported this at a place in its properties,
+    /// such as `/plugins/reply/state`.
+    pub async fn until_reported(&self, place: &str, wanted: &Value) {
+        let look = async {
+            loop {
+                let twin = self.service.client.twin(&self.service.device).await.unwrap();
+                let reported = Value::from(twin.properties.reported);
+                if reported.pointer(place) == Some(wanted) {
+                    return;
+                }
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        };
+        let waited = tokio::time::timeout(PATIENCE, look).await;
+        waited.unwrap_or_else(|_| panic!("{place} does not become {wanted}"));
     }
 
     /// Stops the host as a signal does: it drains, disconnects and ends.

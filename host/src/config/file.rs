@@ -40,6 +40,8 @@ pub(super) struct Host {
     pub(super) reboot_command: Option<Vec<String>>,
     #[serde(default)]
     pub(super) dry_run_reboot: bool,
+    pub(super) report_plugins_under: Option<String>,
+    pub(super) control_socket: Option<PathBuf>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -50,6 +52,7 @@ pub(super) struct Plugin {
     pub(super) deadline: Option<Period>,
     #[serde(default)]
     pub(super) deadlines: BTreeMap<String, Period>,
+    pub(super) disable_after: Option<u32>,
     #[serde(default)]
     pub(super) capabilities: BTreeSet<String>,
     #[serde(default)]

@@ -49,7 +49,9 @@ fn the_example_names_every_key_and_is_right() {
     let config = parse(&uncommented).unwrap();
     // As it is written there, each value is the default.
     assert_eq!(config.plugins["reboot"].settings.limits.memory_bytes, 64 * 1024 * 1024);
-    assert_eq!(config.host.grace, parse(REBOOT).unwrap().host.grace);
+    let defaults = parse(REBOOT).unwrap();
+    assert_eq!(config.host, defaults.host);
+    assert_eq!(config.plugins["reboot"].disable_after, defaults.plugins["reboot"].disable_after);
 }
 
 #[test]
@@ -86,6 +88,10 @@ fn a_value_that_cannot_be_meant_is_named() {
     check_refused("[host]\ngrace = \"soon\"\n", "line 2: `soon` is not a length of time");
     check_refused("[plugins.reboot\n", "line 1: ");
     check_refused("[hub]\nkeep_alive = \"2h\"\n", "`hub.keep_alive` is 7200s, not between 2s and");
+    check_refused(
+        "[host]\nreport_plugins_under = \"a.b\"\n",
+        "`host.report_plugins_under` is `a.b`, not 1 to 64 letters",
+    );
     check_refused("", "has no [plugins.NAME]");
     check_refused("[plugins.x]\nfile = \"x\"\n", "line 1: missing field `methods`");
     check_refused("[plugins.x]\nfile = \"x\"\nmethods = []\n", "[plugins.x]: `methods` is empty");

@@ -2,18 +2,18 @@
 //! takes the calls now.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use plugin::{Call, CallError, JobError};
+use tokio::time::Instant;
 
-use super::Router;
+use super::{Router, ended};
 use crate::jobs::{JobCall, JobEnd, Runner};
 
 impl Runner for Router {
     fn takes_jobs(&self, plugin: &str) -> bool {
-        self.plugins.contains_key(plugin)
+        self.table().slot(plugin).is_some()
     }
 
     fn run_job<'a>(&'a self, job: JobCall<'a>) -> BoxFuture<'a, JobEnd> {
@@ -29,11 +29,16 @@ impl Runner for Router {
 
 impl Router {
     async fn job(&self, job: JobCall<'_>) -> JobEnd {
-        if self.draining.load(Ordering::Relaxed) {
+        if self.is_draining() {
             return JobEnd::NotNow("the host is stopping".into());
         }
-        let Some(plugin) = self.plugins.get(job.plugin) else {
+        let table = self.table();
+        let Some(slot) = table.slot(job.plugin) else {
             return JobEnd::NotNow("the configuration has no such plugin".into());
+        };
+        let begun = match slot.begin(Instant::now()) {
+            Ok(begun) => begun,
+            Err(disabled) => return JobEnd::NotNow(disabled.to_string()),
         };
         let call = Call {
             id: job.id,
@@ -43,9 +48,11 @@ impl Router {
             boot_outcome: job.boot_outcome,
             lent: Arc::clone(&self.lent),
         };
-        match plugin.run_job(call).await {
+        let outcome = begun.version.made.plugin.run_job(call).await;
+        ended(slot, &begun, outcome.as_ref().err());
+        match outcome {
             Ok(Ok(())) => JobEnd::Done,
-            Ok(Err(error)) => ended(error),
+            Ok(Err(error)) => wish(error),
             Err(error @ (CallError::Busy { .. } | CallError::NoInstance(_))) => {
                 JobEnd::NotNow(error.message())
             }
@@ -56,7 +63,7 @@ impl Router {
 
 /// What the plugin wants with a job that it did not do. Its words are escaped:
 /// they go to the log.
-fn ended(error: JobError) -> JobEnd {
+fn wish(error: JobError) -> JobEnd {
     let escaped = |why: String| why.chars().take(1024).flat_map(char::escape_debug).collect();
     match error {
         JobError::Retry(after_ms) => JobEnd::Failed {

@@ -7,8 +7,10 @@ use plugin::{Document, HostError, LogLine, LogSink, SystemClock, TelemetrySink, 
 use serde_json::{Map, Value, json};
 
 use super::*;
+use crate::Config;
 use crate::not_kept::NotKept;
-use crate::plugins;
+use crate::plugins::{self, Loader};
+use crate::slot::Changes;
 
 /// Lends nothing but the time.
 struct Nothing;
@@ -63,8 +65,16 @@ fn router(fixture: &str, settings: &str) -> Arc<Router> {
     let text = format!("[plugins.p]\nfile = {file:?}\n{settings}\n");
     let text = if settings.contains("methods") { text } else { text + "methods = [\"*\"]\n" };
     let config = Config::parse(&text, directory.path()).unwrap();
-    let plugins = plugins::load(&config).unwrap();
-    let lent = Lent {
+    let made = plugins::load_all(&Loader::new(&config).unwrap(), &config).unwrap().remove("p");
+    let disable_after = config.plugins["p"].disable_after;
+    let slot = Arc::new(Slot::new("p", made.unwrap(), disable_after, Changes::new(())));
+    let table = Table::new(&config.plugins, [("p".to_owned(), slot)].into());
+    Arc::new(Router::new(table, lent()))
+}
+
+/// Nothing but the time.
+pub(crate) fn lent() -> Lent {
+    Lent {
         device_id: "d1".into(),
         clock: Arc::new(SystemClock),
         log: Arc::new(Nothing),
@@ -73,8 +83,7 @@ fn router(fixture: &str, settings: &str) -> Arc<Router> {
         state: Arc::new(NotKept),
         jobs: Arc::new(NotKept),
         power: Arc::new(NotKept),
-    };
-    Arc::new(Router::new(&config, &plugins, lent))
+    }
 }
 
 async fn answer(router: &Router, method: &str, payload: &str) -> (i32, Value) {
@@ -156,4 +165,20 @@ async fn a_draining_host_takes_no_new_call() {
     let router = router("reply.wat", "");
     router.drain();
     check_failure(&router, "echo", "1", 503, "draining").await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_plugin_that_fails_too_often_in_a_row_is_disabled_until_it_works_again() {
+    let router = router("misbehaves.wat", "disable_after = 2");
+    for _ in 0..2 {
+        check_failure(&router, "trap", "1", 500, "trapped").await;
+    }
+    check_failure(&router, "echo", "1", 503, "disabled").await;
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert_eq!(answer(&router, "echo", "1").await, (200, json!(1)));
+    check_failure(&router, "trap", "1", 500, "trapped").await;
+    assert_eq!(answer(&router, "echo", "1").await, (200, json!(1)));
+
+    let counters = router.table().slot("p").unwrap().view().counters;
+    assert_eq!((counters.trapped, counters.disabled, counters.disables), (3, 1, 1));
 }

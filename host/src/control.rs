@@ -1,0 +1,168 @@
+//! The operator's way to a host that runs: one request a connection, one line of
+//! JSON each way, on a socket that only the host's user can open.
+//!
+//! [`Control::open`] takes the socket's place for this host alone; [`ask`] is the
+//! other end. It decides nothing: orders go to the [`Operator`], and what it
+//! lists is what the router holds.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
+use tokio::net::{UnixListener, UnixStream};
+use tokio::sync::Semaphore;
+use tokio::time::timeout;
+use tracing::{debug, info, warn};
+
+use crate::config::Config;
+use crate::router::Router;
+use crate::swap::Operator;
+use place::Place;
+
+pub use ask::{AskError, ask};
+pub use messages::{Answer, PluginStatus, Request};
+pub use place::ControlError;
+
+mod ask;
+mod messages;
+mod place;
+#[cfg(test)]
+mod tests;
+
+/// The longest request.
+const REQUEST_BYTES: u64 = 4 * 1024;
+
+/// How long a request may take to arrive, and an answer to leave.
+const TRANSFER: Duration = Duration::from_secs(5);
+
+/// Operators who are served at once; more wait.
+const MOST_CONNECTIONS: usize = 8;
+
+/// The socket of this host.
+pub(crate) struct Control {
+    listener: UnixListener,
+    place: Place,
+}
+
+/// What requests are answered from.
+#[derive(Clone)]
+pub(crate) struct Desk {
+    pub(crate) router: Arc<Router>,
+    pub(crate) operator: Operator,
+}
+
+impl Control {
+    /// Takes the place that the configuration names, or the first of its own
+    /// that is to be had. `None`: there is none, and the host runs without.
+    pub(crate) fn open(config: &Config) -> Result<Option<Control>, ControlError> {
+        let candidates = place::candidates(config);
+        let named = config.host.control_socket.is_some();
+        let mut refused = None;
+        for path in &candidates {
+            match Place::take(path).and_then(Control::listen) {
+                Ok(control) => {
+                    info!(socket = %path.display(), "control socket open");
+                    return Ok(Some(control));
+                }
+                Err(error) if named || matches!(error, ControlError::Taken { .. }) => {
+                    return Err(error);
+                }
+                Err(error) => refused = Some(error),
+            }
+        }
+        if let Some(error) = refused {
+            let error = anyhow::Error::new(error);
+            warn!("no control socket, set `control_socket` under [host]: {error:#}");
+        }
+        Ok(None)
+    }
+
+    fn listen(place: Place) -> Result<Control, ControlError> {
+        let listener = place.bind()?;
+        let refused = |source| ControlError::Socket { path: place.path().to_owned(), source };
+        listener.set_nonblocking(true).map_err(refused)?;
+        let listener = UnixListener::from_std(listener).map_err(refused)?;
+        Ok(Control { listener, place })
+    }
+
+    /// Answers for as long as it is let.
+    pub(crate) async fn run(self, desk: Desk) {
+        let connections = Arc::new(Semaphore::new(MOST_CONNECTIONS));
+        loop {
+            let permit = Arc::clone(&connections).acquire_owned().await;
+            match self.listener.accept().await {
+                Ok((stream, _)) if self.place.is_of_owner(&stream) => {
+                    let desk = desk.clone();
+                    tokio::spawn(async move {
+                        if let Err(error) = desk.serve(stream).await {
+                            debug!("control connection ended: {error}");
+                        }
+                        drop(permit);
+                    });
+                }
+                Ok(_) => warn!("control connection of another user refused"),
+                Err(error) => {
+                    warn!("control socket: {error}");
+                    // Out of descriptors, as a rule: not to be asked again at once.
+                    tokio::time::sleep(Duration::from_secs(1)).await;
+                }
+            }
+        }
+    }
+}
+
+impl Desk {
+    async fn serve(&self, mut stream: UnixStream) -> io::Result<()> {
+        let (read, mut write) = stream.split();
+        let mut line = String::new();
+        let mut read = BufReader::new(read.take(REQUEST_BYTES));
+        timeout(TRANSFER, read.read_line(&mut line)).await??;
+        let answer = match serde_json::from_str(&line) {
+            Ok(request) => self.answer(request).await,
+            Err(error) => Answer::Error(format!("not a request: {error}")),
+        };
+        let mut answer = serde_json::to_vec(&answer).expect("an answer is JSON");
+        answer.push(b'\n');
+        timeout(TRANSFER, write.write_all(&answer)).await??;
+        Ok(())
+    }
+
+    async fn answer(&self, request: Request) -> Answer {
+        let table = self.router.table();
+        let slot = match request.plugin() {
+            Some(name) => match table.slot(name) {
+                Some(slot) => Some(slot),
+                None => return Answer::UnknownPlugin(name.to_owned()),
+            },
+            None => None,
+        };
+        let (Some(slot), name) = (slot, request.plugin().unwrap_or_default()) else {
+            return self.list();
+        };
+        let outcome = match request {
+            Request::List {} => return self.list(),
+            Request::Disable { .. } | Request::Enable { .. } => {
+                let on = matches!(request, Request::Enable { .. });
+                slot.switch(on);
+                let is = if on { "enabled" } else { "disabled until it is enabled" };
+                info!(plugin = name, "operator: {is}");
+                Ok(is.to_owned())
+            }
+            Request::Reload { .. } => self.operator.reload(name).await,
+            Request::Rollback { .. } => self.operator.roll_back(name).await,
+        };
+        match outcome {
+            Ok(done) => Answer::Done(done),
+            Err(why) => Answer::Error(why),
+        }
+    }
+
+    fn list(&self) -> Answer {
+        let table = self.router.table();
+        Answer::Plugins {
+            plugins: table.slots().values().map(|slot| PluginStatus::of(slot)).collect(),
+            configuration_refused: self.operator.configuration_refused(),
+        }
+    }
+}

@@ -1,0 +1,81 @@
+//! The other end: asks the host that runs with a configuration.
+
+use std::io::{self, BufRead as _, BufReader, Read as _, Write as _};
+use std::os::unix::net::UnixStream;
+use std::time::Duration;
+
+use super::{Answer, Request, TRANSFER};
+use crate::config::Config;
+
+/// The longest answer that is read.
+const ANSWER_BYTES: u64 = 4 * 1024 * 1024;
+
+/// How long the host may take to load and start a plugin.
+const ORDER: Duration = Duration::from_secs(600);
+
+/// Why there is no answer.
+#[derive(Debug, thiserror::Error)]
+pub enum AskError {
+    /// Nobody listens.
+    #[error("no host runs with this configuration")]
+    NoHost,
+    /// The socket is another user's.
+    #[error("the host is another user's")]
+    NotAllowed,
+    /// The connection broke, or took too long.
+    #[error("no answer from the host")]
+    Broken(#[source] io::Error),
+    /// The answer is not one.
+    #[error("the host's answer is not understood; is it of another version?")]
+    NotUnderstood(#[source] serde_json::Error),
+}
+
+impl AskError {
+    /// What to do about it.
+    #[must_use]
+    pub fn hint(&self) -> &'static str {
+        match self {
+            AskError::NoHost => {
+                "start it with `behaviour-host run`, or name its configuration with --config"
+            }
+            AskError::NotAllowed => "ask as the user that the host runs as",
+            AskError::Broken(_) | AskError::NotUnderstood(_) => "see what the host's log says",
+        }
+    }
+}
+
+/// Asks the host that runs with this configuration. Blocks.
+pub fn ask(config: &Config, request: &Request) -> Result<Answer, AskError> {
+    let stream = connect(config)?;
+    let patience = if matches!(request, Request::List {}) { TRANSFER } else { ORDER };
+    let line = exchange(stream, request, patience).map_err(AskError::Broken)?;
+    serde_json::from_str(&line).map_err(AskError::NotUnderstood)
+}
+
+fn connect(config: &Config) -> Result<UnixStream, AskError> {
+    let mut why = AskError::NoHost;
+    for path in super::place::candidates(config) {
+        match UnixStream::connect(path) {
+            Ok(stream) => return Ok(stream),
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+                why = AskError::NotAllowed;
+            }
+            Err(_) => {}
+        }
+    }
+    Err(why)
+}
+
+fn exchange(mut stream: UnixStream, request: &Request, patience: Duration) -> io::Result<String> {
+    stream.set_write_timeout(Some(TRANSFER))?;
+    stream.set_read_timeout(Some(patience))?;
+    let mut line = serde_json::to_string(request).expect("a request is JSON");
+    line.push('\n');
+    stream.write_all(line.as_bytes())?;
+    let mut answer = String::new();
+    BufReader::new(stream.take(ANSWER_BYTES)).read_line(&mut answer)?;
+    if answer.is_empty() {
+        return Err(io::ErrorKind::UnexpectedEof.into());
+    }
+    Ok(answer)
+}

@@ -1,0 +1,137 @@
+//! Both ends of the control socket, in a directory of its own.
+
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+
+use super::*;
+use crate::router::{Table, tests::lent};
+use crate::slot::Changes;
+use crate::swap::Swap;
+use crate::{plugins, slot::Slot};
+
+/// A configuration with one plugin `p`, whose socket is in the directory.
+fn config(directory: &Path) -> Config {
+    let _file = fixtures::write("reply.wat", directory);
+    let toml = "[host]\ncontrol_socket = \"control/host.sock\"\n[plugins.p]\nfile = \
+                \"reply.wasm\"\nmethods = [\"*\"]\n";
+    Config::parse(toml, directory).unwrap()
+}
+
+/// Opens the socket and answers on it, as a host does.
+fn serve(config: &Config) -> tokio::task::JoinSet<()> {
+    let loader = plugins::Loader::new(config).unwrap();
+    let changes = Changes::new(());
+    let made = plugins::load_all(&loader, config).unwrap().remove("p").unwrap();
+    let slot = Arc::new(Slot::new("p", made, 5, changes.clone()));
+    let table = Table::new(&config.plugins, [("p".to_owned(), slot)].into());
+    let router = Arc::new(Router::new(table, lent()));
+    let (swap, operator) = Swap::new(loader, Arc::clone(&router), changes, config.clone());
+    let control = Control::open(config).unwrap().unwrap();
+    let mut tasks = tokio::task::JoinSet::new();
+    tasks.spawn(swap.run(crate::watch::Watch::new()));
+    tasks.spawn(control.run(Desk { router, operator }));
+    tasks
+}
+
+async fn asked(config: &Config, request: Request) -> Result<Answer, AskError> {
+    let config = config.clone();
+    tokio::task::spawn_blocking(move || ask(&config, &request)).await.unwrap()
+}
+
+async fn state(config: &Config) -> String {
+    let Answer::Plugins { plugins, .. } = asked(config, Request::List {}).await.unwrap() else {
+        panic!("a list")
+    };
+    assert_eq!((plugins.len(), plugins[0].name.as_str()), (1, "p"));
+    plugins[0].state.clone()
+}
+
+#[tokio::test]
+async fn an_operator_lists_disables_and_enables() {
+    let directory = tempfile::tempdir().unwrap();
+    let config = config(directory.path());
+    let _host = serve(&config);
+    let plugin = || "p".to_owned();
+
+    assert_eq!(state(&config).await, "active");
+    let done = asked(&config, Request::Disable { plugin: plugin() }).await.unwrap();
+    assert_eq!(done, Answer::Done("disabled until it is enabled".to_owned()));
+    assert_eq!(state(&config).await, "off");
+    asked(&config, Request::Enable { plugin: plugin() }).await.unwrap();
+    assert_eq!(state(&config).await, "active");
+
+    let none = asked(&config, Request::Rollback { plugin: plugin() }).await.unwrap();
+    assert_eq!(none, Answer::Error("there is no version before this one".to_owned()));
+    let unknown = asked(&config, Request::Reload { plugin: "q".to_owned() }).await.unwrap();
+    assert_eq!(unknown, Answer::UnknownPlugin("q".to_owned()));
+}
+
+#[tokio::test]
+async fn the_socket_is_its_owners_alone() {
+    let directory = tempfile::tempdir().unwrap();
+    let config = config(directory.path());
+    let _host = serve(&config);
+    let mode = |path: &str| {
+        let metadata = std::fs::metadata(directory.path().join(path)).unwrap();
+        metadata.permissions().mode() & 0o777
+    };
+    assert_eq!((mode("control"), mode("control/host.sock")), (0o700, 0o600));
+}
+
+#[tokio::test]
+async fn a_second_host_is_refused_and_a_socket_without_a_host_is_replaced() {
+    let directory = tempfile::tempdir().unwrap();
+    let config = config(directory.path());
+    let first = Control::open(&config).unwrap();
+    let error = Control::open(&config).err().unwrap();
+    assert!(error.to_string().starts_with("another host runs with this configuration"), "{error}");
+    drop(first);
+
+    let socket = directory.path().join("control/host.sock");
+    drop(std::os::unix::net::UnixListener::bind(&socket).unwrap());
+    assert!(matches!(asked(&config, Request::List {}).await, Err(AskError::NoHost)));
+    let _host = serve(&config);
+    assert_eq!(state(&config).await, "active");
+}
+
+#[tokio::test]
+async fn a_directory_that_others_may_enter_is_refused() {
+    let directory = tempfile::tempdir().unwrap();
+    let config = config(directory.path());
+    let open = directory.path().join("control");
+    std::fs::create_dir(&open).unwrap();
+    std::fs::set_permissions(&open, Permissions::from_mode(0o755)).unwrap();
+    let error = Control::open(&config).err().unwrap();
+    assert!(error.to_string().ends_with("its directory is open to others (mode 755)"), "{error}");
+}
+
+#[tokio::test]
+async fn what_is_no_request_is_told_so_and_what_is_too_long_is_not_read() {
+    use tokio::io::AsyncReadExt as _;
+    let directory = tempfile::tempdir().unwrap();
+    let config = config(directory.path());
+    let _host = serve(&config);
+    let long = format!("{}\n", "x".repeat(2 * 4096));
+    for line in ["{\"do\":\"dance\"}\n", "{\"do\":\"list\",\"a\":1}\n", "nonsense\n", &long] {
+        let socket = config.host.control_socket.as_ref().unwrap();
+        let mut stream = UnixStream::connect(socket).await.unwrap();
+        stream.write_all(line.as_bytes()).await.unwrap();
+        let mut answer = Vec::new();
+        // After a request that was not read to its end the kernel may say that
+        // the other end has gone, but not before what it said has come.
+        stream.read_to_end(&mut answer).await.ok();
+        let answer = String::from_utf8(answer).unwrap();
+        assert!(answer.starts_with("{\"error\":\"not a request: "), "{line}: {answer}");
+    }
+}
+
+#[test]
+fn a_list_reads_back_as_it_was_written() {
+    let text = r#"{"plugins":[],"configurationRefused":"why"}"#;
+    let answer: Answer = serde_json::from_str(text).unwrap();
+    assert_eq!(serde_json::to_string(&answer).unwrap(), text);
+    let text = r#"{"done":"so"}"#;
+    let answer: Answer = serde_json::from_str(text).unwrap();
+    assert_eq!(answer, Answer::Done("so".to_owned()));
+}

@@ -1,0 +1,119 @@
+//! A file that may be replaced, or written over, while it is read.
+
+use std::fs::{File, Metadata};
+use std::io::{self, Read};
+use std::path::Path;
+use std::time::SystemTime;
+
+use sha2::{Digest, Sha256};
+
+/// How often a file that changes under its reader is read again at once.
+const READS: usize = 3;
+
+/// A file's bytes as they were at one moment.
+#[derive(Debug)]
+pub(crate) struct WholeFile {
+    pub(crate) bytes: Vec<u8>,
+    /// SHA-256 in hex.
+    pub(crate) digest: String,
+}
+
+/// What changes when a file does: which file it is, its size and its times.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Stamp {
+    file: (u64, u64),
+    bytes: u64,
+    modified: Option<SystemTime>,
+    changed: (i64, i64),
+}
+
+#[derive(Debug)]
+pub(crate) enum FileError {
+    Read(io::Error),
+    TooLarge { bytes: u64, limit_bytes: usize },
+}
+
+impl WholeFile {
+    /// Reads no more than the limit, and nothing that is written meanwhile.
+    pub(crate) fn read(path: &Path, limit_bytes: usize) -> Result<WholeFile, FileError> {
+        for _ in 0..READS {
+            let file = File::open(path).map_err(FileError::Read)?;
+            let before = Stamp::of(&file.metadata().map_err(FileError::Read)?);
+            if before.bytes > limit_bytes as u64 {
+                return Err(FileError::TooLarge { bytes: before.bytes, limit_bytes });
+            }
+            let mut bytes = Vec::new();
+            let most = limit_bytes as u64 + 1;
+            (&file).take(most).read_to_end(&mut bytes).map_err(FileError::Read)?;
+            let after = Stamp::of(&file.metadata().map_err(FileError::Read)?);
+            if before == after && bytes.len() as u64 == after.bytes {
+                let digest = hex(&Sha256::digest(&bytes));
+                return Ok(WholeFile { bytes, digest });
+            }
+        }
+        Err(FileError::Read(io::Error::other("is being written")))
+    }
+}
+
+impl Stamp {
+    /// Of the file that is there now; `None` where there is none.
+    pub(crate) fn at(path: &Path) -> Option<Stamp> {
+        Some(Stamp::of(&std::fs::metadata(path).ok()?))
+    }
+
+    #[cfg(unix)]
+    fn of(file: &Metadata) -> Stamp {
+        use std::os::unix::fs::MetadataExt;
+        Stamp {
+            file: (file.dev(), file.ino()),
+            bytes: file.len(),
+            modified: file.modified().ok(),
+            changed: (file.ctime(), file.ctime_nsec()),
+        }
+    }
+
+    #[cfg(not(unix))]
+    fn of(file: &Metadata) -> Stamp {
+        let modified = file.modified().ok();
+        Stamp { file: (0, 0), bytes: file.len(), modified, changed: (0, 0) }
+    }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_is_known_by_the_digest_that_sha256sum_gives() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("abc");
+        std::fs::write(&path, "abc").unwrap();
+        let file = WholeFile::read(&path, 3).unwrap();
+        assert!(file.digest.starts_with("ba7816bf8f01cfea414140de5dae2223"), "{}", file.digest);
+    }
+
+    #[test]
+    fn no_more_is_read_than_is_allowed() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("abc");
+        std::fs::write(&path, "abc").unwrap();
+        let error = WholeFile::read(&path, 2).unwrap_err();
+        assert!(matches!(error, FileError::TooLarge { bytes: 3, limit_bytes: 2 }), "{error:?}");
+    }
+
+    #[test]
+    fn another_file_of_the_same_name_and_size_is_another_file() {
+        let directory = tempfile::tempdir().unwrap();
+        let (path, other) = (directory.path().join("a"), directory.path().join("b"));
+        std::fs::write(&path, "abc").unwrap();
+        std::fs::write(&other, "abd").unwrap();
+        let before = Stamp::at(&path);
+        std::fs::rename(&other, &path).unwrap();
+        assert_ne!(Stamp::at(&path), before);
+        assert_eq!(Stamp::at(&other), None);
+    }
+}

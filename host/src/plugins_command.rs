@@ -1,0 +1,126 @@
+//! `behaviour-host plugins`: the operator's view of a host that runs.
+
+use std::fmt::{self, Write as _};
+use std::path::PathBuf;
+
+use anyhow::bail;
+use clap::{Args, Subcommand};
+use host::Config;
+use host::control::{Answer, PluginStatus, Request, ask};
+
+#[derive(Args)]
+pub(crate) struct Plugins {
+    #[command(subcommand)]
+    what: Option<What>,
+    /// Print the answer as JSON
+    #[arg(long, global = true)]
+    json: bool,
+    /// The configuration of the host
+    #[arg(long, default_value = "host.toml", value_name = "FILE", global = true)]
+    pub(crate) config: PathBuf,
+}
+
+#[derive(Subcommand)]
+enum What {
+    /// List the plugins with their versions, states and counters
+    List,
+    /// Answer a plugin's methods with 503 until it is enabled
+    Disable(Name),
+    /// Let a plugin take calls again, at once
+    Enable(Name),
+    /// Take a plugin's file as it is now, even if it was put back before
+    Reload(Name),
+    /// Put the version before back
+    Rollback(Name),
+}
+
+#[derive(Args)]
+struct Name {
+    /// The plugin's name in host.toml
+    #[arg(value_name = "NAME")]
+    plugin: String,
+}
+
+impl Plugins {
+    /// What is asked of the host.
+    fn request(self) -> Request {
+        match self.what.unwrap_or(What::List) {
+            What::List => Request::List {},
+            What::Disable(Name { plugin }) => Request::Disable { plugin },
+            What::Enable(Name { plugin }) => Request::Enable { plugin },
+            What::Reload(Name { plugin }) => Request::Reload { plugin },
+            What::Rollback(Name { plugin }) => Request::Rollback { plugin },
+        }
+    }
+}
+
+/// No plugin of this name is in the host's configuration.
+#[derive(Debug)]
+pub(crate) struct UnknownPlugin(String);
+
+impl std::error::Error for UnknownPlugin {}
+
+impl fmt::Display for UnknownPlugin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the host has no plugin `{}`", self.0)
+    }
+}
+
+/// Asks, and gives the text to print.
+pub(crate) fn operate(plugins: Plugins, config: &Config) -> anyhow::Result<String> {
+    let json = plugins.json;
+    let answer = ask(config, &plugins.request())?;
+    match answer {
+        Answer::Error(why) => bail!(why),
+        Answer::UnknownPlugin(name) => Err(UnknownPlugin(name).into()),
+        answer if json => Ok(serde_json::to_string_pretty(&answer)?),
+        Answer::Done(done) => Ok(done),
+        Answer::Plugins { plugins, configuration_refused } => {
+            Ok(table(&plugins, configuration_refused.as_deref()))
+        }
+    }
+}
+
+const HEAD: [&str; 10] =
+    ["NAME", "VERSION", "STATE", "CALLS", "FAILED", "MEAN", "LONGEST", "MEMORY", "SWAPS", "DIGEST"];
+
+/// For people: a line a plugin, and a line for whatever is wrong.
+fn table(plugins: &[PluginStatus], refused: Option<&str>) -> String {
+    let mut rows = vec![HEAD.map(str::to_owned)];
+    rows.extend(plugins.iter().map(row));
+    let width = |column: usize| rows.iter().map(|row| row[column].len()).max().unwrap_or(0);
+    let widths: Vec<_> = (0..HEAD.len()).map(width).collect();
+    let mut text = String::new();
+    for row in &rows {
+        let cells: Vec<_> =
+            row.iter().zip(&widths).map(|(cell, width)| format!("{cell:<width$}")).collect();
+        text.push_str(cells.join("  ").trim_end());
+        text.push('\n');
+    }
+    for plugin in plugins {
+        if let Some(error) = &plugin.last_error {
+            writeln!(text, "{}: {error}", plugin.name).expect("a text takes all that is written");
+        }
+    }
+    if let Some(refused) = refused {
+        writeln!(text, "host.toml is not in force: {refused}").expect("as above");
+    }
+    text.pop();
+    text
+}
+
+fn row(plugin: &PluginStatus) -> [String; 10] {
+    let counters = &plugin.counters;
+    [
+        plugin.name.clone(),
+        plugin.version.to_string(),
+        plugin.state.clone(),
+        counters.calls().to_string(),
+        counters.failed().to_string(),
+        format!("{} ms", counters.mean_ms()),
+        format!("{} ms", counters.longest_ms),
+        format!("{} KiB", counters.memory_bytes / 1024),
+        counters.swaps.to_string(),
+        plugin.digest.chars().take(12).collect(),
+    ]
+}

@@ -1,0 +1,48 @@
+//! Who serves what: one table, replaced as a whole.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use protocol::id::MethodName;
+
+use super::PluginSlot;
+use crate::config::PluginSection;
+
+/// The plugins of a configuration, in their places.
+pub(crate) struct Table {
+    named: HashMap<MethodName, Arc<PluginSlot>>,
+    any: Option<Arc<PluginSlot>>,
+    slots: BTreeMap<String, Arc<PluginSlot>>,
+}
+
+impl Table {
+    /// Routes methods as the sections say; each has its slot.
+    pub(crate) fn new(
+        sections: &BTreeMap<String, PluginSection>,
+        slots: BTreeMap<String, Arc<PluginSlot>>,
+    ) -> Table {
+        let mut named = HashMap::new();
+        let mut any = None;
+        for (name, section) in sections {
+            let slot = &slots[name];
+            named.extend(section.methods.iter().map(|method| (method.clone(), Arc::clone(slot))));
+            if section.any_method {
+                any = Some(Arc::clone(slot));
+            }
+        }
+        Table { named, any, slots }
+    }
+
+    /// Who serves a method.
+    pub(crate) fn serving(&self, method: &MethodName) -> Option<&Arc<PluginSlot>> {
+        self.named.get(method).or(self.any.as_ref())
+    }
+
+    pub(crate) fn slot(&self, plugin: &str) -> Option<&Arc<PluginSlot>> {
+        self.slots.get(plugin)
+    }
+
+    pub(crate) fn slots(&self) -> &BTreeMap<String, Arc<PluginSlot>> {
+        &self.slots
+    }
+}

@@ -1,0 +1,104 @@
+//! What has happened to a plugin since the host was started, in numbers.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+/// How a call ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    Answered,
+    /// The plugin's own no, which is an answer too.
+    Refused,
+    /// It was not run: too many are running.
+    Busy,
+    /// It was not run: its payload is not one.
+    Invalid,
+    DeadlineExceeded,
+    OutOfMemory,
+    Trapped,
+    BadAnswer,
+}
+
+/// Calls by outcome, and all else that is counted.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Counters {
+    /// Answered by the plugin.
+    pub answered: u64,
+    /// Its own no.
+    pub refused: u64,
+    /// Not run: too many were running.
+    pub busy: u64,
+    /// Not run: their payload was none.
+    pub invalid: u64,
+    /// Stopped at their deadline.
+    pub deadline_exceeded: u64,
+    /// Out of memory.
+    pub out_of_memory: u64,
+    /// Trapped.
+    pub trapped: u64,
+    /// Their answer was none.
+    pub bad_answer: u64,
+    /// Calls that were answered `disabled`.
+    pub disabled: u64,
+    /// The time of all calls that were run.
+    pub total_ms: u64,
+    /// The longest call.
+    pub longest_ms: u64,
+    /// The most memory that one call has used.
+    pub memory_bytes: u64,
+    /// New versions that took over.
+    pub swaps: u64,
+    /// Versions that were put back.
+    pub rollbacks: u64,
+    /// How often it was disabled after failures.
+    pub disables: u64,
+    #[serde(skip)]
+    total: Duration,
+}
+
+impl Counters {
+    pub(super) fn ended(&mut self, outcome: Outcome, elapsed: Duration, memory_bytes: u64) {
+        let count = match outcome {
+            Outcome::Answered => &mut self.answered,
+            Outcome::Refused => &mut self.refused,
+            Outcome::Busy => &mut self.busy,
+            Outcome::Invalid => &mut self.invalid,
+            Outcome::DeadlineExceeded => &mut self.deadline_exceeded,
+            Outcome::OutOfMemory => &mut self.out_of_memory,
+            Outcome::Trapped => &mut self.trapped,
+            Outcome::BadAnswer => &mut self.bad_answer,
+        };
+        *count += 1;
+        let whole_ms = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+        if matches!(outcome, Outcome::Busy | Outcome::Invalid) {
+            return;
+        }
+        self.total += elapsed;
+        self.total_ms = whole_ms(self.total);
+        self.longest_ms = self.longest_ms.max(whole_ms(elapsed));
+        self.memory_bytes = self.memory_bytes.max(memory_bytes);
+    }
+
+    pub(super) fn turned_away(&mut self) {
+        self.disabled += 1;
+    }
+
+    /// Calls that failed through the plugin's own fault.
+    #[must_use]
+    pub fn failed(&self) -> u64 {
+        self.deadline_exceeded + self.out_of_memory + self.trapped + self.bad_answer
+    }
+    /// Calls that were run.
+    #[must_use]
+    pub fn calls(&self) -> u64 {
+        self.answered + self.refused + self.failed()
+    }
+
+    /// How long a call takes.
+    #[must_use]
+    pub fn mean_ms(&self) -> u64 {
+        self.total_ms.checked_div(self.calls()).unwrap_or(0)
+    }
+}

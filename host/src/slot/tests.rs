@@ -1,0 +1,204 @@
+//! A slot's decisions, at times that the tests choose.
+
+use super::*;
+
+type TestSlot = Slot<&'static str>;
+
+fn made(plugin: &'static str, digest: &str) -> Made<&'static str> {
+    Made { plugin, digest: digest.to_owned(), settings: Arc::default() }
+}
+
+fn slot() -> TestSlot {
+    Slot::new("p", made("one", "d1"), 5, Changes::new(()))
+}
+
+fn knows(slot: &TestSlot, digest: &str) -> bool {
+    slot.knows(digest, &Settings::default())
+}
+
+fn call(slot: &TestSlot, outcome: Outcome, now: Instant) -> Option<Change> {
+    let call = slot.begin(now).unwrap();
+    slot.ended(&call, outcome, 0, || "trapped".to_owned(), now)
+}
+
+fn fail(slot: &TestSlot, times: u32, now: Instant) -> Option<Change> {
+    (0..times).map(|_| call(slot, Outcome::Trapped, now)).last().unwrap()
+}
+
+async fn stop_all(slot: &TestSlot) {
+    for chore in slot.chores() {
+        let Chore::Stop(version) = chore else { panic!("{chore:?}") };
+        assert!(version.idle().await);
+    }
+}
+
+fn plugin(slot: &TestSlot, now: Instant) -> &'static str {
+    slot.begin(now).unwrap().version.made.plugin
+}
+
+#[tokio::test]
+async fn a_new_version_takes_the_calls_and_the_old_one_ends_its_own() {
+    let (slot, now) = (slot(), Instant::now());
+    let old = slot.begin(now).unwrap();
+    assert_eq!(slot.activate(made("two", "d2"), 5), 2);
+    assert_eq!(plugin(&slot, now), "two");
+    assert_eq!(old.version.made.plugin, "one");
+    assert!(knows(&slot, "d2") && !knows(&slot, "d1"));
+
+    let chores = slot.chores();
+    let [Chore::Stop(left)] = chores.as_slice() else { panic!("{chores:?}") };
+    assert_eq!(left.number, 1);
+    let mut idle = std::pin::pin!(left.idle());
+    assert!(futures_util::poll!(&mut idle).is_pending());
+    assert_eq!(slot.ended(&old, Outcome::Trapped, 0, String::new, now), None);
+    drop(old);
+    assert!(idle.await);
+    assert_eq!(slot.view().last_error, None);
+    assert_eq!(slot.chores().len(), 0);
+}
+
+#[tokio::test]
+async fn a_version_that_fails_its_first_calls_is_put_back_and_not_taken_again() {
+    let (slot, now) = (slot(), Instant::now());
+    call(&slot, Outcome::Answered, now);
+    slot.activate(made("two", "d2"), 5);
+    stop_all(&slot).await;
+    assert_eq!(fail(&slot, 2, now), None);
+    assert_eq!(fail(&slot, 1, now), Some(Change::RolledBack { from: 2, to: 1 }));
+    assert_eq!(plugin(&slot, now), "one");
+    assert!(knows(&slot, "d2"));
+    assert_eq!(slot.view().last_error.as_deref(), Some("trapped"));
+
+    let chores = slot.chores();
+    let [Chore::Stop(left), Chore::StartAgain { version, instead_of }] = chores.as_slice() else {
+        panic!("{chores:?}")
+    };
+    assert_eq!((left.number, version.number, instead_of.as_str()), (2, 1, "d2"));
+    assert_eq!(slot.activate(made("three", "d3"), 5), 3);
+}
+
+#[tokio::test]
+async fn a_version_that_comes_back_before_it_was_stopped_just_goes_on() {
+    let (slot, now) = (slot(), Instant::now());
+    let running = slot.begin(now).unwrap();
+    slot.activate(made("two", "d2"), 5);
+    let chores = slot.chores();
+    let [Chore::Stop(first)] = chores.as_slice() else { panic!("{chores:?}") };
+    fail(&slot, 3, now);
+    drop(running);
+    assert!(matches!(slot.chores().as_slice(), [Chore::Stop(second)] if second.number == 2));
+
+    slot.activate(made("three", "d3"), 5);
+    assert!(first.idle().await);
+    assert!(!first.idle().await);
+}
+
+#[test]
+fn other_settings_make_another_version_of_the_same_file() {
+    let slot = slot();
+    let text = "[plugins.p]\nfile = \"p\"\nmethods = [\"*\"]\ndeadline = \"1s\"\n";
+    let config = crate::Config::parse(text, "".as_ref()).unwrap();
+    assert!(knows(&slot, "d1"));
+    assert!(!slot.knows("d1", &config.plugins["p"].settings));
+}
+
+#[test]
+fn a_version_that_has_succeeded_once_is_not_put_back() {
+    let (slot, now) = (slot(), Instant::now());
+    slot.activate(made("two", "d2"), 5);
+    call(&slot, Outcome::Refused, now);
+    assert_eq!(fail(&slot, 4, now), None);
+    assert_eq!(plugin(&slot, now), "two");
+}
+
+#[test]
+fn a_plugin_that_fails_too_often_rests_longer_each_time_until_it_works() {
+    let (slot, mut now) = (slot(), Instant::now());
+    let second = Duration::from_secs(1);
+    assert_eq!(fail(&slot, 5, now), Some(Change::Disabled(second)));
+    assert_eq!(slot.begin(now).unwrap_err(), Disabled::Resting(second));
+    assert_eq!(slot.view().state, State::Disabled);
+    for rest in [2, 4, 8, 16, 30, 30] {
+        now += LONGEST_REST;
+        assert_eq!(fail(&slot, 1, now), Some(Change::Disabled(rest * second)));
+    }
+    now += LONGEST_REST;
+    assert_eq!(call(&slot, Outcome::Answered, now), Some(Change::Recovered));
+    assert_eq!(slot.view().state, State::Active);
+    assert_eq!(fail(&slot, 5, now), Some(Change::Disabled(second)));
+    let counters = slot.view().counters;
+    assert_eq!((counters.disables, counters.disabled, counters.failed()), (8, 1, 16));
+}
+
+#[test]
+fn a_plugin_whose_limit_is_off_is_never_disabled() {
+    let now = Instant::now();
+    let slot = Slot::new("p", made("one", "d1"), 0, Changes::new(()));
+    assert_eq!(fail(&slot, 1000, now), None);
+}
+
+#[test]
+fn calls_that_were_not_run_count_neither_way() {
+    let (slot, now) = (slot(), Instant::now());
+    assert_eq!(fail(&slot, 4, now), None);
+    assert_eq!(call(&slot, Outcome::Busy, now), None);
+    assert_eq!(call(&slot, Outcome::Invalid, now), None);
+    assert_eq!(fail(&slot, 1, now), Some(Change::Disabled(SHORTEST_REST)));
+}
+
+#[test]
+fn an_operator_switches_a_plugin_off_and_on() {
+    let (slot, now) = (slot(), Instant::now());
+    slot.switch(false);
+    assert_eq!(slot.begin(now).unwrap_err(), Disabled::SwitchedOff);
+    assert_eq!(slot.view().state, State::Off);
+    slot.switch(true);
+    slot.begin(now).unwrap();
+}
+
+#[test]
+fn an_operator_puts_the_version_before_back_once() {
+    let (slot, now) = (slot(), Instant::now());
+    assert_eq!(slot.roll_back(), None);
+    slot.activate(made("two", "d2"), 5);
+    assert_eq!(slot.roll_back(), Some((2, 1)));
+    assert_eq!(plugin(&slot, now), "one");
+    assert_eq!(slot.roll_back(), None);
+}
+
+#[test]
+fn a_version_that_did_not_start_takes_no_calls_and_is_nothing_to_go_back_to() {
+    let (slot, now) = (slot(), Instant::now());
+    assert!(slot.started(1, Some("no sensor".to_owned())));
+    assert_eq!(slot.begin(now).unwrap_err(), Disabled::NotStarted);
+    slot.activate(made("two", "d2"), 5);
+    assert_eq!(plugin(&slot, now), "two");
+    assert!(slot.previous().is_none() && slot.chores().is_empty());
+    assert!(!slot.started(1, None));
+}
+
+#[tokio::test]
+async fn calls_wait_while_the_first_version_is_being_started() {
+    let (slot, now) = (slot(), Instant::now());
+    slot.starting();
+    assert_eq!(slot.begin(now).unwrap_err(), Disabled::Starting);
+    let mut started = std::pin::pin!(slot.until_started());
+    assert!(futures_util::poll!(&mut started).is_pending());
+    slot.started(1, None);
+    started.await;
+    slot.begin(now).unwrap();
+    assert_eq!(slot.view().counters.disabled, 0);
+}
+
+#[test]
+fn calls_are_counted_by_outcome_with_their_time_and_memory() {
+    let (slot, now) = (slot(), Instant::now());
+    for (ms, bytes) in [(10, 4096), (30, 1024)] {
+        let call = slot.begin(now).unwrap();
+        let then = now + Duration::from_millis(ms);
+        slot.ended(&call, Outcome::Answered, bytes, String::new, then);
+    }
+    let counters = slot.view().counters;
+    assert_eq!((counters.answered, counters.total_ms, counters.longest_ms), (2, 40, 30));
+    assert_eq!(counters.memory_bytes, 4096);
+}

@@ -1,0 +1,230 @@
+//! The one place where a running host changes what it runs: a plugin whose file
+//! has changed, a configuration that has, an operator's order.
+//!
+//! It looks whenever the [`Watch`] says so, and compares what lies in the files
+//! with what runs. What is new is read whole, compiled beside what runs, started,
+//! and only then takes the calls; what cannot be taken changes nothing. A file
+//! that cannot be taken is complained of only when it has stayed as it is for a
+//! moment: until then it may be half written.
+
+use std::collections::{BTreeSet, HashMap};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use plugin::Plugin;
+use tokio::sync::{mpsc, watch};
+use tokio::task::{JoinSet, spawn_blocking};
+use tokio::time::{Instant, sleep_until};
+use tracing::{error, info, warn};
+
+use crate::config::{Config, ConfigError, PluginSection};
+use crate::plugins::{self, Loader, PluginError, Stamp};
+use crate::router::{PluginSlot, Router};
+use crate::slot::{Changes, Made};
+use crate::watch::Watch;
+use orders::Order;
+
+pub(crate) use lifecycle::stop_all;
+pub(crate) use orders::Operator;
+
+mod configuration;
+mod lifecycle;
+mod orders;
+#[cfg(test)]
+mod tests;
+
+/// How long a file stays as it is before it counts as whole.
+const SETTLED: Duration = Duration::from_secs(1);
+
+pub(crate) struct Swap {
+    loader: Loader,
+    router: Arc<Router>,
+    changes: Changes,
+    /// What is in force.
+    config: Config,
+    /// What could not be taken because of a plugin.
+    pending: Option<Config>,
+    /// Why the configuration as it lies there is not in force.
+    refused: watch::Sender<Option<String>>,
+    seen: HashMap<Subject, Seen>,
+    orders: mpsc::Receiver<Order>,
+    tasks: JoinSet<()>,
+}
+
+/// What is looked at: the configuration, or a plugin by its name.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+enum Subject {
+    Configuration,
+    Plugin(String),
+}
+
+/// How the files of a subject were when they were looked at.
+struct Seen {
+    stamps: Vec<Option<Stamp>>,
+    since: Instant,
+    /// Taken or complained of, and not looked at before they change.
+    settled: bool,
+}
+
+/// Why a file or a configuration is not taken.
+#[derive(Debug, thiserror::Error)]
+enum Refused {
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    #[error(transparent)]
+    Plugin(#[from] PluginError),
+    #[error("plugin `{plugin}`: {why}")]
+    NotStarted { plugin: String, why: String },
+    #[error("plugin `{plugin}`: the compiler panicked")]
+    Panicked { plugin: String },
+}
+
+impl Swap {
+    /// Starts the plugins, then looks for changes for as long as it is let.
+    pub(crate) async fn run(mut self, mut watch: Watch) {
+        let mut changed = self.changes.subscribe();
+        self.start_all();
+        loop {
+            // Watched before the look, so that nothing falls in between.
+            let files = self.files();
+            let watched = files.clone();
+            watch = spawn_blocking(move || {
+                watch.set(&watched);
+                watch
+            })
+            .await
+            .expect("watching does not panic and is not cancelled");
+            self.look().await;
+            self.do_chores();
+            if files != self.files() {
+                continue;
+            }
+            let again = self.unsettled_since().map(|since| since + SETTLED);
+            tokio::select! {
+                () = watch.stirred() => {}
+                () = sleep_until(again.unwrap_or_else(Instant::now)), if again.is_some() => {}
+                Some(order) = self.orders.recv() => self.obey(order).await,
+                Ok(()) = changed.changed() => {}
+                Some(_) = self.tasks.join_next() => {}
+            }
+        }
+    }
+
+    /// Every file on which it depends what runs.
+    fn files(&self) -> BTreeSet<PathBuf> {
+        let plugins = self.config.plugins.values();
+        let pending = self.pending.iter().flat_map(|config| config.plugins.values());
+        let files = plugins.chain(pending).map(|section| section.file.clone());
+        files.chain(self.config.file.clone()).collect()
+    }
+
+    async fn look(&mut self) {
+        if let Some(path) = self.config.file.clone() {
+            self.look_at_configuration(&path).await;
+        }
+        for (name, section) in self.config.plugins.clone() {
+            self.look_at_plugin(name, &section).await;
+        }
+    }
+
+    async fn look_at_plugin(&mut self, name: String, section: &PluginSection) {
+        let Some(slot) = self.router.table().slot(&name).cloned() else { return };
+        let subject = Subject::Plugin(name);
+        if !self.is_new(&subject, vec![Stamp::at(&section.file)]) {
+            return;
+        }
+        let outcome = self.take(&slot, section).await;
+        let settled = self.settle(&subject);
+        match outcome {
+            Ok(()) => slot.set_refused(None),
+            Err(error) if settled => {
+                let error = in_one_line(error);
+                let (plugin, file) = (slot.name(), section.file.display());
+                error!(plugin, %file, "new version refused, the one before stays: {error}");
+                slot.set_refused(Some(error));
+            }
+            Err(_) => {}
+        }
+    }
+
+    /// Takes what lies in a plugin's file, if it is new.
+    async fn take(&self, slot: &Arc<PluginSlot>, section: &PluginSection) -> Result<(), Refused> {
+        let known = Arc::clone(slot);
+        let is_known =
+            move |digest: &str, section: &PluginSection| known.knows(digest, &section.settings);
+        if let Some(made) = self.load(slot.name(), section, is_known).await? {
+            self.start_and_activate(slot, made, section).await?;
+        }
+        Ok(())
+    }
+
+    /// A new version takes the calls, once it has started.
+    async fn start_and_activate(
+        &self,
+        slot: &PluginSlot,
+        made: Made<Plugin>,
+        section: &PluginSection,
+    ) -> Result<u32, Refused> {
+        let plugin = slot.name();
+        let before = slot.view().active;
+        lifecycle::start(&self.router, &made.plugin, Some(&before.made.digest))
+            .await
+            .map_err(|why| Refused::NotStarted { plugin: plugin.to_owned(), why })?;
+        let digest = made.digest.clone();
+        let version = slot.activate(made, section.disable_after);
+        info!(plugin, version, digest, before = before.number, "plugin swapped");
+        Ok(version)
+    }
+
+    /// Reads and compiles, off the async threads; nothing, if it is known.
+    async fn load(
+        &self,
+        name: &str,
+        section: &PluginSection,
+        is_known: impl FnOnce(&str, &PluginSection) -> bool + Send + 'static,
+    ) -> Result<Option<Made<Plugin>>, Refused> {
+        let (loader, plugin, section) = (self.loader.clone(), name.to_owned(), section.clone());
+        let loaded = spawn_blocking(move || {
+            let file = plugins::read(&plugin, &section)?;
+            if is_known(&file.digest, &section) {
+                return Ok(None);
+            }
+            loader.load(&plugin, &section, &file).map(Some)
+        });
+        match loaded.await {
+            Ok(made) => Ok(made?),
+            Err(_) => Err(Refused::Panicked { plugin: name.to_owned() }),
+        }
+    }
+
+    /// Whether a subject is to be looked at.
+    fn is_new(&mut self, subject: &Subject, stamps: Vec<Option<Stamp>>) -> bool {
+        match self.seen.get(subject) {
+            Some(seen) if seen.stamps == stamps => !seen.settled,
+            _ => {
+                let seen = Seen { stamps, since: Instant::now(), settled: false };
+                self.seen.insert(subject.clone(), seen);
+                true
+            }
+        }
+    }
+
+    /// A subject was looked at; says whether its files have been as they are for
+    /// long enough. If not, they are looked at once more.
+    fn settle(&mut self, subject: &Subject) -> bool {
+        self.seen.get_mut(subject).is_some_and(|seen| {
+            seen.settled = seen.since.elapsed() >= SETTLED;
+            seen.settled
+        })
+    }
+
+    fn unsettled_since(&self) -> Option<Instant> {
+        self.seen.values().filter(|seen| !seen.settled).map(|seen| seen.since).min()
+    }
+}
+
+/// An error and its causes.
+fn in_one_line(error: Refused) -> String {
+    format!("{:#}", anyhow::Error::new(error))
+}

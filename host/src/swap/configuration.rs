@@ -1,0 +1,132 @@
+//! Taking a changed configuration: as a whole, or not at all.
+
+use std::collections::BTreeMap;
+
+use super::*;
+use crate::router::Table;
+use crate::slot::Slot;
+
+/// A plugin of the new configuration, before anything of it is in force.
+enum Next {
+    /// Its version is the one that runs.
+    Same(Arc<PluginSlot>),
+    /// A version for a slot, or for a slot to be.
+    New(Made<Plugin>, Option<Arc<PluginSlot>>),
+}
+
+impl Swap {
+    pub(super) async fn look_at_configuration(&mut self, path: &Path) {
+        let pending = self.pending.iter().flat_map(|config| config.plugins.values());
+        let files = std::iter::once(path).chain(pending.map(|section| section.file.as_path()));
+        let stamps = files.map(Stamp::at).collect();
+        if !self.is_new(&Subject::Configuration, stamps) {
+            return;
+        }
+        let outcome = self.read_and_take(path).await;
+        let settled = self.settle(&Subject::Configuration);
+        match outcome {
+            Ok(()) => drop(self.refused.send_replace(None)),
+            Err(error) if settled => {
+                let error = in_one_line(error);
+                let file = path.display();
+                error!(%file, "configuration refused, the one before stays: {error}");
+                self.refused.send_replace(Some(error));
+            }
+            Err(_) => {}
+        }
+    }
+
+    async fn read_and_take(&mut self, path: &Path) -> Result<(), Refused> {
+        let new = Config::read(path)?;
+        if new.plugins == self.config.plugins {
+            self.pending = None;
+            return Ok(());
+        }
+        let outcome = self.take_configuration(&new).await;
+        self.pending = outcome.is_err().then_some(new);
+        outcome
+    }
+
+    async fn take_configuration(&mut self, new: &Config) -> Result<(), Refused> {
+        let mut plugins = BTreeMap::new();
+        for (name, section) in &new.plugins {
+            plugins.insert(name.clone(), self.next(name, section).await?);
+        }
+        self.start_new(&plugins).await?;
+
+        let mut slots = BTreeMap::new();
+        for (name, next) in plugins {
+            let disable_after = new.plugins[&name].disable_after;
+            let slot = match next {
+                Next::Same(slot) => {
+                    slot.set_disable_after(disable_after);
+                    slot
+                }
+                Next::New(made, Some(slot)) => {
+                    slot.activate(made, disable_after);
+                    slot
+                }
+                Next::New(made, None) => {
+                    Arc::new(Slot::new(&name, made, disable_after, self.changes.clone()))
+                }
+            };
+            slots.insert(name, slot);
+        }
+        let before = self.router.set_table(Table::new(&new.plugins, slots));
+        for (name, slot) in before.slots() {
+            if !new.plugins.contains_key(name) {
+                slot.remove();
+                self.do_chores_of(slot);
+            }
+        }
+        let changed = |(name, section)| new.plugins.get(name) != Some(section);
+        for (name, _) in self.config.plugins.iter().filter(|section| changed(*section)) {
+            self.seen.remove(&Subject::Plugin(name.clone()));
+        }
+        let plugins: Vec<_> = new.plugins.keys().collect();
+        info!(?plugins, "configuration changed");
+        if !self.config.needs_no_restart_for(new) {
+            warn!("changes under [hub] and [host] take effect when the host is started again");
+        }
+        self.config.plugins = new.plugins.clone();
+        self.changes.send_replace(());
+        Ok(())
+    }
+
+    async fn next(&self, name: &str, section: &PluginSection) -> Result<Next, Refused> {
+        let slot = self.router.table().slot(name).cloned();
+        let Some(slot) = slot else {
+            let made = self.load(name, section, |_, _| false).await?;
+            return Ok(Next::New(made.expect("nothing of it is known"), None));
+        };
+        let before = &self.config.plugins[name];
+        if before.file == section.file && before.settings == section.settings {
+            return Ok(Next::Same(slot));
+        }
+        let known = Arc::clone(&slot);
+        let is_known =
+            move |digest: &str, section: &PluginSection| known.knows(digest, &section.settings);
+        let made = self.load(name, section, is_known).await?;
+        Ok(made.map_or(Next::Same(Arc::clone(&slot)), |made| Next::New(made, Some(slot))))
+    }
+
+    /// Starts the new versions; where one does not start, those that did are
+    /// stopped again.
+    async fn start_new(&self, plugins: &BTreeMap<String, Next>) -> Result<(), Refused> {
+        let mut started: Vec<&Plugin> = Vec::new();
+        for (name, next) in plugins {
+            let Next::New(made, slot) = next else { continue };
+            let before = slot.as_ref().map(|slot| slot.view().active.made.digest.clone());
+            match lifecycle::start(&self.router, &made.plugin, before.as_deref()).await {
+                Ok(()) => started.push(&made.plugin),
+                Err(why) => {
+                    for plugin in started {
+                        lifecycle::stop(&self.router, plugin).await;
+                    }
+                    return Err(Refused::NotStarted { plugin: name.clone(), why });
+                }
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,126 @@
+//! What versions are told when they come and go, if they export `lifecycle`.
+
+use super::*;
+use crate::backoff::Backoff;
+use crate::slot::{Chore, State, Version};
+
+/// How soon a plugin that did not start is tried again: at first, and at last.
+const FIRST_RETRY: Duration = Duration::from_secs(1);
+const LAST_RETRY: Duration = Duration::from_secs(30);
+
+/// How long plugins may take to stop when the host does.
+const LAST_STOPS: Duration = Duration::from_secs(3);
+
+/// The longest reason that is passed on.
+const MOST_REASON: usize = 512;
+
+/// Tells a version that it takes over. Its deadline bounds it.
+pub(super) async fn start(
+    router: &Router,
+    plugin: &Plugin,
+    previous: Option<&str>,
+) -> Result<(), String> {
+    if !plugin.exports().lifecycle {
+        return Ok(());
+    }
+    match plugin.start(router.new_call("start", "null"), previous).await {
+        Ok(Ok(())) => Ok(()),
+        Ok(Err(why)) => {
+            let why: String = why.chars().take(MOST_REASON).flat_map(char::escape_debug).collect();
+            Err(format!("start: {why}"))
+        }
+        Err(error) => Err(format!("start: {error}")),
+    }
+}
+
+/// Tells a version that it goes.
+pub(super) async fn stop(router: &Router, plugin: &Plugin) {
+    if !plugin.exports().lifecycle {
+        return;
+    }
+    if let Err(error) = plugin.stop(router.new_call("stop", "null")).await {
+        warn!(plugin = plugin.name(), "plugin did not stop in order: {error}");
+    }
+}
+
+/// The host ends: tells all plugins at once, and waits for a moment.
+pub(crate) async fn stop_all(router: &Arc<Router>) {
+    let mut stops = JoinSet::new();
+    for slot in router.table().slots().values() {
+        let (router, slot) = (Arc::clone(router), Arc::clone(slot));
+        stops.spawn(async move {
+            let view = slot.view();
+            if view.state != State::NotStarted {
+                stop(&router, &view.active.made.plugin).await;
+            }
+        });
+    }
+    let all = async { while stops.join_next().await.is_some() {} };
+    if tokio::time::timeout(LAST_STOPS, all).await.is_err() {
+        warn!("the host did not wait for plugins that do not stop");
+    }
+}
+
+impl Swap {
+    /// At the start of the host there is no version to stay with: a plugin that
+    /// does not start takes no calls and is tried again, beside the others.
+    pub(super) fn start_all(&mut self) {
+        for slot in self.router.table().slots().values() {
+            let version = slot.view().active;
+            if version.made.plugin.exports().lifecycle {
+                slot.starting();
+                let (router, slot) = (Arc::clone(&self.router), Arc::clone(slot));
+                self.tasks.spawn(start_until_it_does(router, slot, version, None));
+            }
+        }
+    }
+
+    /// What versions left to do that came or went by themselves.
+    pub(super) fn do_chores(&mut self) {
+        for slot in self.router.table().slots().values() {
+            self.do_chores_of(slot);
+        }
+    }
+
+    pub(super) fn do_chores_of(&mut self, slot: &Arc<PluginSlot>) {
+        for chore in slot.chores() {
+            let router = Arc::clone(&self.router);
+            match chore {
+                Chore::Stop(version) => {
+                    self.tasks.spawn(async move {
+                        if version.idle().await {
+                            stop(&router, &version.made.plugin).await;
+                        }
+                    });
+                }
+                Chore::StartAgain { version, instead_of } => {
+                    let slot = Arc::clone(slot);
+                    let before = Some(instead_of);
+                    self.tasks.spawn(start_until_it_does(router, slot, version, before));
+                }
+            }
+        }
+    }
+}
+
+async fn start_until_it_does(
+    router: Arc<Router>,
+    slot: Arc<PluginSlot>,
+    version: Arc<Version<Plugin>>,
+    before: Option<String>,
+) {
+    let mut pause = Backoff::new(FIRST_RETRY, LAST_RETRY);
+    loop {
+        let outcome = start(&router, &version.made.plugin, before.as_deref()).await;
+        let error = outcome.err();
+        let plugin = slot.name();
+        if let Some(error) = &error {
+            error!(plugin, version = version.number, "plugin disabled, it did not start: {error}");
+        }
+        let failed = error.is_some();
+        if !slot.started(version.number, error) || !failed {
+            return;
+        }
+        tokio::time::sleep(pause.next()).await;
+    }
+}

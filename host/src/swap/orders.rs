@@ -1,0 +1,127 @@
+//! What the device's operator orders of plugins.
+
+use tokio::sync::oneshot;
+
+use super::*;
+
+/// Orders that wait; one is carried out at a time.
+const MOST_ORDERS: usize = 8;
+
+/// One order, and where to say how it went.
+pub(super) struct Order {
+    what: What,
+    plugin: String,
+    done: oneshot::Sender<Result<String, String>>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum What {
+    Reload,
+    RollBack,
+}
+
+/// The operator's hand: gives orders, and sees what stands in the way of the
+/// configuration.
+#[derive(Clone)]
+pub(crate) struct Operator {
+    orders: mpsc::Sender<Order>,
+    refused: watch::Receiver<Option<String>>,
+}
+
+impl Operator {
+    /// Takes a plugin's file as it is now, even what was put back before. Says
+    /// in one line what came of it, as [`Operator::roll_back`] does.
+    pub(crate) async fn reload(&self, plugin: &str) -> Result<String, String> {
+        self.order(What::Reload, plugin).await
+    }
+
+    /// The version before takes the calls again.
+    pub(crate) async fn roll_back(&self, plugin: &str) -> Result<String, String> {
+        self.order(What::RollBack, plugin).await
+    }
+
+    /// Why the configuration as it lies there is not in force.
+    pub(crate) fn configuration_refused(&self) -> Option<String> {
+        self.refused.borrow().clone()
+    }
+
+    /// Waits for the next time that a configuration is refused, and says why.
+    #[cfg(test)]
+    pub(super) async fn until_refused(&mut self) -> String {
+        self.refused.changed().await.unwrap();
+        self.refused.borrow_and_update().clone().unwrap_or_default()
+    }
+
+    async fn order(&self, what: What, plugin: &str) -> Result<String, String> {
+        let (done, told) = oneshot::channel();
+        let order = Order { what, plugin: plugin.to_owned(), done };
+        self.orders.try_send(order).map_err(|_| "too many orders wait already".to_owned())?;
+        told.await.unwrap_or_else(|_| Err("the host is stopping".to_owned()))
+    }
+}
+
+impl Swap {
+    pub(crate) fn new(
+        loader: Loader,
+        router: Arc<Router>,
+        changes: Changes,
+        config: Config,
+    ) -> (Swap, Operator) {
+        let (give, orders) = mpsc::channel(MOST_ORDERS);
+        let (refused, see) = watch::channel(None);
+        let swap = Swap {
+            loader,
+            router,
+            changes,
+            config,
+            pending: None,
+            refused,
+            seen: HashMap::new(),
+            orders,
+            tasks: JoinSet::new(),
+        };
+        (swap, Operator { orders: give, refused: see })
+    }
+
+    pub(super) async fn obey(&mut self, Order { what, plugin, done }: Order) {
+        let table = self.router.table();
+        let outcome = match (table.slot(&plugin), what) {
+            (None, _) => Err(format!("no plugin `{plugin}`")),
+            (Some(slot), What::Reload) => self.reload(slot).await,
+            (Some(slot), What::RollBack) => self.roll_back(slot).await,
+        };
+        match &outcome {
+            Ok(line) => info!(plugin, "operator: {line}"),
+            Err(line) => warn!(plugin, "operator: {line}"),
+        }
+        // Who ordered may have gone.
+        done.send(outcome).ok();
+    }
+
+    async fn reload(&self, slot: &Arc<PluginSlot>) -> Result<String, String> {
+        let section = &self.config.plugins[slot.name()];
+        let active = slot.view().active;
+        let is_active = move |digest: &str, section: &PluginSection| {
+            active.made.digest == digest && *active.made.settings == section.settings
+        };
+        let made = self.load(slot.name(), section, is_active).await.map_err(in_one_line)?;
+        let Some(made) = made else {
+            slot.set_refused(None);
+            return Ok(format!("version {} is what its file holds", slot.view().active.number));
+        };
+        match self.start_and_activate(slot, made, section).await {
+            Ok(version) => Ok(format!("version {version} takes the calls")),
+            Err(error) => Err(in_one_line(error)),
+        }
+    }
+
+    async fn roll_back(&self, slot: &Arc<PluginSlot>) -> Result<String, String> {
+        let before = slot.previous().ok_or("there is no version before this one")?;
+        if before.is_stopped() {
+            let digest = slot.view().active.made.digest.clone();
+            lifecycle::start(&self.router, &before.made.plugin, Some(&digest)).await?;
+        }
+        let (from, to) = slot.roll_back().ok_or("there is no version before this one")?;
+        Ok(format!("version {to} takes the calls again, {from} does not"))
+    }
+}

@@ -1,0 +1,248 @@
+//! Swaps on real files: each test changes them as a person or a program would,
+//! and waits until the host has followed.
+
+use std::fs;
+
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use super::*;
+use crate::router::{Table, tests::lent};
+use crate::slot::{Slot, State, View};
+
+/// A host without a hub: a directory with its files, and what follows them.
+struct Rig {
+    directory: TempDir,
+    router: Arc<Router>,
+    changes: Changes,
+    operator: Operator,
+    _swap: JoinSet<()>,
+}
+
+impl Rig {
+    /// With these plugins: a name, and the fixture that lies in its file.
+    fn new(plugins: &[(&str, &str)]) -> Rig {
+        let sections: String = plugins.iter().map(|(name, _)| section(name, "")).collect();
+        Rig::configured(plugins, &sections)
+    }
+
+    fn configured(plugins: &[(&str, &str)], toml: &str) -> Rig {
+        let directory = tempfile::tempdir().unwrap();
+        for (name, fixture) in plugins {
+            fs::write(file(&directory, name), fixtures::guest(fixture)).unwrap();
+        }
+        fs::write(directory.path().join("host.toml"), toml).unwrap();
+        let config = Config::read(&directory.path().join("host.toml")).unwrap();
+        let loader = Loader::new(&config).unwrap();
+        let changes = Changes::new(());
+        let made = plugins::load_all(&loader, &config).unwrap().into_iter();
+        let slots = made.map(|(name, made)| {
+            (name.clone(), Arc::new(Slot::new(&name, made, 5, changes.clone())))
+        });
+        let router = Arc::new(Router::new(Table::new(&config.plugins, slots.collect()), lent()));
+        let (swap, operator) = Swap::new(loader, Arc::clone(&router), changes.clone(), config);
+        let mut task = JoinSet::new();
+        task.spawn(swap.run(Watch::new()));
+        Rig { directory, router, changes, operator, _swap: task }
+    }
+
+    fn write(&self, name: &str, bytes: impl AsRef<[u8]>) {
+        fs::write(file(&self.directory, name), bytes).unwrap();
+    }
+
+    /// As careful programs do: beside it, and renamed into place.
+    fn replace(&self, name: &str, fixture: &str) {
+        let beside = self.directory.path().join(".new");
+        fs::write(&beside, fixtures::guest(fixture)).unwrap();
+        fs::rename(beside, file(&self.directory, name)).unwrap();
+    }
+
+    fn configure(&self, toml: &str) {
+        fs::write(self.directory.path().join("host.toml"), toml).unwrap();
+    }
+
+    fn view(&self, name: &str) -> View<Plugin> {
+        self.router.table().slot(name).unwrap().view()
+    }
+
+    /// Waits until it is so; what may change is told by the slots.
+    async fn until(&self, what: impl Fn(&Rig) -> bool) {
+        let mut changed = self.changes.subscribe();
+        while !what(self) {
+            changed.changed().await.unwrap();
+        }
+    }
+
+    async fn until_version(&self, name: &str, number: u32) {
+        self.until(|rig| rig.view(name).active.number == number).await;
+    }
+
+    async fn call(&self, method: &str) -> (i32, Value) {
+        let answer = self.router.answer(&method.parse().unwrap(), b"1").await;
+        (answer.status, serde_json::from_str(&answer.body).unwrap())
+    }
+}
+
+fn file(directory: &TempDir, name: &str) -> PathBuf {
+    directory.path().join(name).with_extension("wasm")
+}
+
+/// Serves the method that is called like the plugin.
+fn section(name: &str, settings: &str) -> String {
+    format!("[plugins.{name}]\nfile = \"{name}.wasm\"\nmethods = [\"{name}\"]\n{settings}\n")
+}
+
+fn says(version: &str) -> (i32, Value) {
+    (200, json!({"first": version, "second": version}))
+}
+
+#[tokio::test]
+async fn a_file_that_is_renamed_into_place_takes_the_calls() {
+    let rig = Rig::new(&[("p", "version-one.wat")]);
+    assert_eq!(rig.call("p").await, says("one"));
+    rig.replace("p", "version-two.wat");
+    rig.until_version("p", 2).await;
+    assert_eq!(rig.call("p").await, says("two"));
+}
+
+#[tokio::test]
+async fn a_half_written_file_is_refused_and_the_whole_one_taken() {
+    let rig = Rig::new(&[("p", "version-one.wat")]);
+    let whole = fixtures::guest("version-two.wat");
+    rig.write("p", &whole[..whole.len() / 2]);
+    rig.until(|rig| rig.view("p").last_error.is_some()).await;
+    assert_eq!(rig.call("p").await, says("one"));
+
+    rig.write("p", &whole);
+    rig.until_version("p", 2).await;
+    let view = rig.view("p");
+    assert_eq!((rig.call("p").await, view.last_error), (says("two"), None));
+}
+
+#[tokio::test]
+async fn a_file_that_is_gone_and_comes_back_as_it_was_changes_nothing() {
+    let rig = Rig::new(&[("p", "version-one.wat")]);
+    fs::remove_file(file(&rig.directory, "p")).unwrap();
+    rig.until(|rig| rig.view("p").last_error.is_some()).await;
+    assert!(rig.view("p").last_error.unwrap().contains("No such file"));
+
+    rig.write("p", fixtures::guest("version-one.wat"));
+    rig.until(|rig| rig.view("p").last_error.is_none()).await;
+    assert_eq!((rig.call("p").await, rig.view("p").active.number), (says("one"), 1));
+}
+
+#[tokio::test]
+async fn a_changed_configuration_adds_removes_and_changes_plugins() {
+    let rig = Rig::new(&[("a", "version-one.wat"), ("b", "version-one.wat")]);
+    rig.write("c", fixtures::guest("version-two.wat"));
+    rig.configure(&(section("a", "deadline = \"5s\"") + &section("c", "")));
+    rig.until(|rig| rig.router.table().slot("c").is_some()).await;
+    assert_eq!(rig.call("c").await, says("two"));
+    assert_eq!(rig.call("b").await.0, 404);
+    assert_eq!((rig.call("a").await, rig.view("a").active.number), (says("one"), 2));
+}
+
+#[tokio::test]
+async fn other_methods_and_another_patience_make_no_new_version() {
+    let rig = Rig::new(&[("a", "misbehaves.wat")]);
+    let moved = section("a", "disable_after = 1").replace("[\"a\"]", "[\"trap\"]");
+    rig.configure(&moved);
+    rig.until(|rig| rig.router.table().serving(&"trap".parse().unwrap()).is_some()).await;
+    assert_eq!(rig.view("a").active.number, 1);
+    assert_eq!(rig.call("trap").await.0, 500);
+    assert_eq!(rig.call("trap").await.0, 503);
+}
+
+#[tokio::test]
+async fn a_configuration_is_taken_whole_or_not_at_all() {
+    let rig = Rig::new(&[("a", "version-one.wat")]);
+    let mut refused = rig.operator.clone();
+    rig.configure(&(section("a", "deadline = \"5s\"") + "mistake = 1\n"));
+    let why = refused.until_refused().await;
+    assert!(why.contains("line 5: unknown field `mistake`"), "{why}");
+
+    rig.configure(&(section("a", "deadline = \"5s\"") + &section("b", "")));
+    while !rig.operator.configuration_refused().unwrap_or_default().contains("plugin `b`: ") {
+        refused.until_refused().await;
+    }
+    assert_eq!(rig.view("a").active.number, 1);
+
+    rig.write("b", fixtures::guest("version-two.wat"));
+    rig.until(|rig| rig.router.table().slot("b").is_some()).await;
+    assert_eq!((rig.call("b").await, rig.view("a").active.number), (says("two"), 2));
+}
+
+#[tokio::test]
+async fn a_version_that_does_not_start_leaves_the_one_before() {
+    let rig = Rig::new(&[("p", "version-one.wat")]);
+    // Its start refuses to take over from anyone.
+    rig.replace("p", "lasts.wat");
+    rig.until(|rig| rig.view("p").last_error.is_some()).await;
+    let digest = rig.view("p").active.made.digest.clone();
+    assert_eq!(rig.view("p").last_error, Some(format!("plugin `p`: start: {digest}")));
+    assert_eq!(rig.call("p").await, says("one"));
+}
+
+#[tokio::test]
+async fn a_start_without_an_end_is_stopped_at_its_deadline() {
+    let rig = Rig::new(&[("p", "version-one.wat")]);
+    rig.configure(&section("p", "deadline = \"50ms\"\nconfig.loop = true"));
+    rig.until_version("p", 2).await;
+    rig.replace("p", "follows.wat");
+    rig.until(|rig| rig.view("p").last_error.is_some()).await;
+    let why = rig.view("p").last_error.unwrap();
+    assert_eq!(why, "plugin `p`: start: no answer within 50ms");
+    assert_eq!(rig.call("p").await, says("one"));
+}
+
+#[tokio::test]
+async fn a_version_that_fails_its_first_calls_is_put_back_by_itself() {
+    let rig = Rig::new(&[("trap", "version-one.wat")]);
+    rig.replace("trap", "misbehaves.wat");
+    rig.until_version("trap", 2).await;
+    for _ in 0..3 {
+        assert_eq!(rig.call("trap").await.0, 500);
+    }
+    assert_eq!(rig.call("trap").await, says("one"));
+    let View { active, counters, .. } = rig.view("trap");
+    assert_eq!((active.number, counters.rollbacks), (1, 1));
+
+    // What was put back is taken again at an operator's word only.
+    rig.operator.reload("trap").await.unwrap();
+    assert_eq!(rig.view("trap").active.number, 3);
+}
+
+#[tokio::test]
+async fn an_operator_rolls_back_and_reloads() {
+    let rig = Rig::new(&[("p", "version-one.wat")]);
+    let why = rig.operator.roll_back("p").await.unwrap_err();
+    assert_eq!(why, "there is no version before this one");
+    rig.replace("p", "version-two.wat");
+    rig.until_version("p", 2).await;
+
+    let done = rig.operator.roll_back("p").await.unwrap();
+    assert_eq!(done, "version 1 takes the calls again, 2 does not");
+    assert_eq!(rig.call("p").await, says("one"));
+    let done = rig.operator.reload("p").await.unwrap();
+    assert_eq!(done, "version 3 takes the calls");
+    assert_eq!(rig.call("p").await, says("two"));
+    let done = rig.operator.reload("p").await.unwrap();
+    assert_eq!(done, "version 3 is what its file holds");
+    assert_eq!(rig.operator.reload("q").await.unwrap_err(), "no plugin `q`");
+}
+
+#[tokio::test]
+async fn a_plugin_that_does_not_start_with_the_host_is_disabled_and_tried_again() {
+    let rig = Rig::configured(
+        &[("p", "follows.wat"), ("q", "version-one.wat")],
+        &(section("p", "config.start = \"no sensor\"") + &section("q", "")),
+    );
+    rig.until(|rig| rig.view("p").state == State::NotStarted).await;
+    assert_eq!(rig.view("p").last_error.as_deref(), Some("start: no sensor"));
+    assert_eq!(rig.call("p").await.0, 503);
+    assert_eq!(rig.call("q").await, says("one"));
+
+    rig.configure(&(section("p", "") + &section("q", "")));
+    rig.until(|rig| rig.view("p").state == State::Active).await;
+    assert_eq!(rig.call("p").await.0, 200);
+}
