@@ -8,9 +8,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use behaviour::desk::{
-    Asked, Desk, DeskError, Happened, Outcome, Time, What, load, milliseconds, text,
+    Asked, Desk, DeskError, Failure, Happened, Outcome, Time, What, load, milliseconds, text,
 };
-use plugin::{BootOutcome, Capability, Limits, Plugin, PluginSettings};
+use plugin::{BootOutcome, CallError, Capability, Limits, Plugin, PluginSettings};
 use protocol::id::MethodName;
 use serde::Serialize;
 use serde_json::value::RawValue;
@@ -212,6 +212,12 @@ fn tell(outcome: &Outcome, real_time: bool, memory: usize) {
             let status = error.status().map_or_else(String::new, |status| format!("{status} "));
             let status = paint.bad(&(status + error.word()));
             eprintln!("{status}: {}", error.message());
+            if !real_time && worked_past_its_deadline(error, outcome.took) {
+                eprintln!(
+                    "hint: it did not wait, it worked; virtual time stands still meanwhile, so that \
+                     a loop that looks at the clock never ends: sleep in it, or use --real-time"
+                );
+            }
         }
     }
     let really = format!("{:.1} ms", outcome.really.as_secs_f64() * 1000.0);
@@ -223,6 +229,11 @@ fn tell(outcome: &Outcome, real_time: bool, memory: usize) {
     };
     let memory = values::bytes(memory as u64);
     eprintln!("{}", paint.dim(&format!("took {took}, {memory} of memory")));
+}
+
+/// Whether a call was stopped by the clock on the wall, and not by its own.
+fn worked_past_its_deadline(error: &Failure, took: Duration) -> bool {
+    matches!(error, Failure::Call(CallError::DeadlineExceeded(limit)) if took < *limit)
 }
 
 #[derive(Serialize)]

@@ -5,6 +5,8 @@
 
 use std::fmt::Write;
 
+use behaviour::desk::steers;
+
 /// Indents JSON text, which must be valid.
 pub(crate) fn pretty(json: &str) -> String {
     let mut out = String::with_capacity(json.len() * 2);
@@ -59,13 +61,6 @@ fn string(signs: &mut impl Iterator<Item = char>, out: &mut String) {
             sign => out.push(sign),
         }
     }
-}
-
-/// As in the log of a call.
-fn steers(sign: char) -> bool {
-    sign.is_control()
-        || matches!(sign,
-            '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 fn line(out: &mut String, depth: usize) {

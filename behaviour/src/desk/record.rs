@@ -216,11 +216,11 @@ impl fmt::Display for What {
                 pairs(f, fields)
             }
             What::Reported(patch) => {
-                f.write_str(&serde_json::to_string(patch).map_err(|_| fmt::Error)?)
+                f.write_str(&shown(&serde_json::to_string(patch).map_err(|_| fmt::Error)?))
             }
             What::Sent { content_type, body, properties } => {
                 if !content_type.is_empty() {
-                    write!(f, "{} ", content_type.escape_debug())?;
+                    write!(f, "{} ", shown(content_type))?;
                 }
                 write!(f, "{}", shown(body))?;
                 pairs(f, properties)
@@ -251,5 +251,22 @@ fn pairs(f: &mut fmt::Formatter<'_>, pairs: &[(String, String)]) -> fmt::Result 
 
 /// A guest's own text, so that it can neither forge a line nor steer a terminal.
 pub(super) fn shown(text: &str) -> String {
-    if text.contains(char::is_control) { text.escape_debug().to_string() } else { text.to_owned() }
+    let mut shown = String::with_capacity(text.len());
+    for sign in text.chars() {
+        match steers(sign) {
+            true => shown.extend(sign.escape_default()),
+            false => shown.push(sign),
+        }
+    }
+    shown
+}
+
+/// Whether a sign does something instead of showing itself, as in the log of a
+/// call: control characters, line separators, and those that turn the direction
+/// of writing.
+#[must_use]
+pub fn steers(sign: char) -> bool {
+    sign.is_control()
+        || matches!(sign,
+            '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
