@@ -214,3 +214,6 @@ impl Desired {
 fn object(json: &str) -> Map<String, Value> {
     serde_json::from_str(json).expect("a document is a JSON object")
 }
+
+#[cfg(test)]
+mod tests;

@@ -15,7 +15,7 @@ use std::time::Duration;
 use plugin::Plugin;
 use tokio::sync::{mpsc, watch};
 use tokio::task::{JoinSet, spawn_blocking};
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep_until, timeout};
 use tracing::{error, info, warn};
 
 use crate::config::{Config, ConfigError, PluginSection};
@@ -36,6 +36,10 @@ mod tests;
 
 /// How long a file stays as it is before it counts as whole.
 const SETTLED: Duration = Duration::from_secs(1);
+
+/// How long a component may take to compile. The compiler cannot be stopped: one
+/// that takes longer ends by itself, and what it has made is dropped.
+const LONGEST_LOAD: Duration = Duration::from_secs(300);
 
 pub(crate) struct Swap {
     loader: Loader,
@@ -78,6 +82,8 @@ enum Refused {
     NotStarted { plugin: String, why: String },
     #[error("plugin `{plugin}`: the compiler panicked")]
     Panicked { plugin: String },
+    #[error("plugin `{plugin}`: not compiled within {LONGEST_LOAD:?}")]
+    TooSlow { plugin: String },
 }
 
 impl Swap {
@@ -192,9 +198,10 @@ impl Swap {
             }
             loader.load(&plugin, &section, &file).map(Some)
         });
-        match loaded.await {
-            Ok(made) => Ok(made?),
-            Err(_) => Err(Refused::Panicked { plugin: name.to_owned() }),
+        match timeout(LONGEST_LOAD, loaded).await {
+            Ok(Ok(made)) => Ok(made?),
+            Ok(Err(_)) => Err(Refused::Panicked { plugin: name.to_owned() }),
+            Err(_) => Err(Refused::TooSlow { plugin: name.to_owned() }),
         }
     }
 

@@ -24,7 +24,10 @@ pub(super) async fn start(
         return Ok(());
     }
     match plugin.start(router.new_call("start", "null"), previous).await {
-        Ok(Ok(())) => Ok(()),
+        Ok(Ok(())) => {
+            info!(plugin = plugin.name(), "plugin started");
+            Ok(())
+        }
         Ok(Err(why)) => {
             let why: String = why.chars().take(MOST_REASON).flat_map(char::escape_debug).collect();
             Err(format!("start: {why}"))
@@ -38,8 +41,9 @@ pub(super) async fn stop(router: &Router, plugin: &Plugin) {
     if !plugin.exports().lifecycle {
         return;
     }
-    if let Err(error) = plugin.stop(router.new_call("stop", "null")).await {
-        warn!(plugin = plugin.name(), "plugin did not stop in order: {error}");
+    match plugin.stop(router.new_call("stop", "null")).await {
+        Ok(()) => info!(plugin = plugin.name(), "plugin stopped"),
+        Err(error) => warn!(plugin = plugin.name(), "plugin did not stop in order: {error}"),
     }
 }
 

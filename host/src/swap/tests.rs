@@ -105,6 +105,35 @@ async fn a_file_that_is_renamed_into_place_takes_the_calls() {
     assert_eq!(rig.call("p").await, says("two"));
 }
 
+/// As Kubernetes mounts volumes: files are links through a directory that is a
+/// link itself, and that one is switched.
+#[cfg(unix)]
+#[tokio::test]
+async fn a_link_that_is_switched_takes_the_calls_and_a_replaced_directory_too() {
+    use std::os::unix::fs::symlink;
+    let rig = Rig::new(&[("p", "version-one.wat")]);
+    let root = rig.directory.path();
+    for (folder, fixture) in [("..1", "version-two.wat"), ("..2", "version-one.wat")] {
+        fs::create_dir(root.join(folder)).unwrap();
+        fs::write(root.join(folder).join("p.wasm"), fixtures::guest(fixture)).unwrap();
+    }
+    symlink("..1", root.join("..data")).unwrap();
+    symlink("..data/p.wasm", root.join("link")).unwrap();
+    fs::rename(root.join("link"), root.join("p.wasm")).unwrap();
+    rig.until_version("p", 2).await;
+    assert_eq!(rig.call("p").await, says("two"));
+
+    symlink("..2", root.join("..data_tmp")).unwrap();
+    fs::rename(root.join("..data_tmp"), root.join("..data")).unwrap();
+    rig.until_version("p", 3).await;
+    assert_eq!(rig.call("p").await, says("one"));
+
+    fs::rename(root.join("..2"), root.join("..3")).unwrap();
+    fs::rename(root.join("..1"), root.join("..2")).unwrap();
+    rig.until_version("p", 4).await;
+    assert_eq!(rig.call("p").await, says("two"));
+}
+
 #[tokio::test]
 async fn a_half_written_file_is_refused_and_the_whole_one_taken() {
     let rig = Rig::new(&[("p", "version-one.wat")]);

@@ -1,0 +1,125 @@
+//! Deliveries to real plugins, of a twin that the tests play.
+
+use protocol::topic::DeviceTopic;
+use protocol::twin::DesiredPatch;
+use serde_json::json;
+
+use super::*;
+use crate::Config;
+use crate::plugins::{self, Loader};
+use crate::router::{Table, tests::lent};
+use crate::slot::Slot;
+
+struct Rig {
+    twin: Arc<Twin>,
+    accepted: Arc<InMemory>,
+    _delivers: JoinSet<()>,
+    _directory: tempfile::TempDir,
+}
+
+impl Rig {
+    /// The fixture that reports what it hears, set to behave like this.
+    fn new(settings: &str) -> Rig {
+        let directory = tempfile::tempdir().unwrap();
+        let file = fixtures::write("follows.wat", directory.path());
+        let text = format!("[plugins.p]\nfile = {file:?}\nmethods = [\"*\"]\n{settings}\n");
+        let config = Config::parse(&text, directory.path()).unwrap();
+        let made = plugins::load_all(&Loader::new(&config).unwrap(), &config).unwrap().remove("p");
+        let changes = Changes::new(());
+        let slot = Arc::new(Slot::new("p", made.unwrap(), 5, changes.clone()));
+        let table = Table::new(&config.plugins, [("p".to_owned(), slot)].into());
+        let twin = Arc::new(Twin::new("d1".parse().unwrap(), None));
+        let lent = plugin::Lent { twin: Arc::clone(&twin) as _, ..lent() };
+        let router = Arc::new(Router::new(table, lent));
+        let accepted = Arc::new(InMemory::default());
+        let desired =
+            Desired { router, twin: Arc::clone(&twin), accepted: Arc::clone(&accepted) as _ };
+        let mut delivers = JoinSet::new();
+        delivers.spawn(desired.run(changes));
+        Rig { twin, accepted, _delivers: delivers, _directory: directory }
+    }
+
+    /// The hub sends the whole twin, as after a connection.
+    fn fetched(&self, desired: Value, version: u64) {
+        self.twin.connected();
+        let DeviceTopic::TwinGet { rid } = self.twin.next().unwrap().topic else { panic!() };
+        let mut desired = desired;
+        desired["$version"] = version.into();
+        let body = json!({"desired": desired, "reported": {"$version": 1}}).to_string();
+        self.twin.answered(&rid, 200, None, body.as_bytes());
+    }
+
+    fn changed(&self, patch: Value, version: u64) {
+        let patch = patch.as_object().unwrap().clone();
+        self.twin.desired_changed(&DesiredPatch { patch, version });
+    }
+
+    /// The next that the plugin reports; the hub takes it.
+    async fn seen(&self) -> Value {
+        loop {
+            if let Some(request) = self.twin.next() {
+                let DeviceTopic::TwinReport { rid } = request.topic else { panic!() };
+                self.twin.answered(&rid, 204, Some(2), b"");
+                let patch: Value = serde_json::from_slice(&request.body).unwrap();
+                return patch["seen"].clone();
+            }
+            self.twin.ready().await;
+        }
+    }
+
+    async fn until_accepted(&self, version: u64) {
+        while self.accepted.last("p").map(|document| document.version) != Some(version) {
+            tokio::task::yield_now().await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_plugin_hears_of_everything_first_and_then_of_what_changed() {
+    let rig = Rig::new("");
+    rig.fetched(json!({"a": 1, "b": {"c": 2}}), 3);
+    assert_eq!(rig.seen().await, json!({"a": 1, "b": {"c": 2}}));
+    rig.until_accepted(3).await;
+    rig.changed(json!({"b": {"c": null, "d": 3}}), 4);
+    assert_eq!(rig.seen().await, json!({"b": {"c": null, "d": 3}}));
+}
+
+#[tokio::test]
+async fn what_changed_while_the_device_was_away_comes_in_one_patch() {
+    let rig = Rig::new("");
+    rig.fetched(json!({"a": 1, "b": 1}), 3);
+    rig.seen().await;
+    rig.until_accepted(3).await;
+    rig.twin.lost();
+    rig.fetched(json!({"a": 2, "c": 1}), 9);
+    assert_eq!(rig.seen().await, json!({"a": 2, "b": null, "c": 1}));
+    rig.until_accepted(9).await;
+}
+
+#[tokio::test]
+async fn what_was_taken_back_meanwhile_is_nothing_to_hear_of() {
+    let rig = Rig::new("");
+    rig.fetched(json!({"a": 1}), 3);
+    rig.seen().await;
+    rig.until_accepted(3).await;
+    rig.twin.lost();
+    rig.fetched(json!({"a": 1}), 5);
+    rig.until_accepted(5).await;
+    assert!(rig.twin.is_reported());
+}
+
+#[tokio::test]
+async fn a_plugin_that_asks_for_it_is_tried_again() {
+    let rig = Rig::new("config.retry = true");
+    rig.fetched(json!({"a": 1}), 3);
+    assert_eq!(rig.seen().await, json!({"a": 1}));
+    rig.until_accepted(3).await;
+}
+
+#[tokio::test]
+async fn a_plugin_that_rejects_a_change_does_not_hear_of_it_again() {
+    let rig = Rig::new("config.reject = true");
+    rig.fetched(json!({"a": 1}), 3);
+    rig.until_accepted(3).await;
+    assert!(rig.twin.is_reported());
+}

@@ -1,0 +1,74 @@
+//! How long a swap takes: from a new file in place to the first answer by the new
+//! version, seen from the service: `cargo bench -p tests --bench swap`.
+//!
+//! The host waits a moment after each sign of change, since a writer may not be
+//! done; that moment is part of what is measured.
+
+#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a benchmark is for people")]
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use rig::{Rig, Running};
+use serde_json::Value;
+use tokio::task::JoinSet;
+
+const SWAPS: usize = 50;
+
+const IN_FLIGHT: usize = 32;
+
+#[tokio::main]
+async fn main() {
+    let rig = Rig::new().plugin("version-one.wat", ()).start().await;
+    // Both are in the compile cache from now on, as after the first day.
+    swap(&rig, 0).await;
+    swap(&rig, 1).await;
+
+    println!("from a file in place to the first answer by the new version, {SWAPS} swaps");
+    report("nothing else to do", swaps(&rig).await);
+
+    let over = Arc::new(AtomicBool::new(false));
+    let answered = Arc::new(AtomicUsize::new(0));
+    let mut callers = JoinSet::new();
+    for _ in 0..IN_FLIGHT {
+        let (service, over, answered) =
+            (rig.service.clone(), Arc::clone(&over), Arc::clone(&answered));
+        callers.spawn(async move {
+            while !over.load(Ordering::Relaxed) {
+                let answer = service.call("ask", Value::Null).await.unwrap();
+                assert_eq!(answer.payload["first"], answer.payload["second"]);
+                answered.fetch_add(1, Ordering::Relaxed);
+            }
+        });
+    }
+    let begun = Instant::now();
+    let times = swaps(&rig).await;
+    let rate = answered.load(Ordering::Relaxed) as f64 / begun.elapsed().as_secs_f64();
+    over.store(true, Ordering::Relaxed);
+    callers.join_all().await;
+    report(&format!("{IN_FLIGHT} calls in flight, {rate:.0}/s"), times);
+}
+
+async fn swaps(rig: &Running) -> Vec<Duration> {
+    let mut times = Vec::with_capacity(SWAPS);
+    for round in 0..SWAPS {
+        times.push(swap(rig, round).await);
+    }
+    times.sort();
+    times
+}
+
+/// Puts the other version in place, and calls until it answers.
+async fn swap(rig: &Running, round: usize) -> Duration {
+    let next = if round % 2 == 0 { "two" } else { "one" };
+    let begun = Instant::now();
+    rig.swap("version-one", &format!("version-{next}.wat"));
+    while rig.service.call("ask", Value::Null).await.unwrap().payload["first"] != next {}
+    begun.elapsed()
+}
+
+fn report(what: &str, times: Vec<Duration>) {
+    let (median, longest) = (times[times.len() / 2], times[times.len() - 1]);
+    println!("  {what:<32} median {median:>8.1?}   longest {longest:>8.1?}");
+}
