@@ -24,13 +24,13 @@ pub(crate) struct Plugins {
 enum What {
     /// List the plugins with their versions, states and counters
     List,
-    /// Answer a plugin's methods with 503 until it is enabled
+    /// Answer a plugin's methods with 503 until it is enabled, or the host ends
     Disable(Name),
     /// Let a plugin take calls again, at once
     Enable(Name),
     /// Take a plugin's file as it is now, even if it was put back before
     Reload(Name),
-    /// Put the version before back
+    /// Put the version before back, until the file changes or the host ends
     Rollback(Name),
 }
 

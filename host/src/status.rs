@@ -21,6 +21,9 @@ use crate::twin::Twin;
 /// The least time between two reports.
 const PAUSE: Duration = Duration::from_secs(1);
 
+/// How long a report that the host's own disk did not take is put off.
+const AFTER_REFUSAL: Duration = Duration::from_secs(60);
+
 /// The longest error that is reported, in characters.
 const MOST_ERROR: usize = 256;
 
@@ -47,7 +50,11 @@ pub(crate) async fn run(key: String, router: Arc<Router>, twin: Arc<Twin>, chang
                 let patch = Map::from_iter([(key.clone(), patch.into())]);
                 match twin.report(HOST, patch).await {
                     Ok(()) => *before = wanted,
-                    Err(error) => warn!("the state of the plugins is not reported: {error}"),
+                    Err(error) => {
+                        warn!("the state of the plugins is not reported: {error}");
+                        sleep(AFTER_REFUSAL).await;
+                        continue;
+                    }
                 }
                 sleep(PAUSE).await;
             }

@@ -257,6 +257,13 @@ mod tests {
         .await;
     }
 
+    #[tokio::test(start_paused = true)]
+    async fn where_the_system_gives_no_signs_files_are_polled_every_second() {
+        let begun = Instant::now();
+        Watch::new().stirred().await;
+        assert_eq!(begun.elapsed(), PATROL_ALONE);
+    }
+
     #[test]
     fn a_path_is_followed_through_its_links() {
         let (_directory, root) = directory();

@@ -106,6 +106,22 @@ async fn what_is_wrong_with_a_new_version_is_reported_and_the_old_one_answers() 
 }
 
 #[tokio::test]
+async fn a_plugin_that_keeps_failing_is_disabled_and_reported_until_it_works() {
+    let rig = Rig::new().plugin("misbehaves.wat", set("disable_after", 2)).start().await;
+    for _ in 0..2 {
+        assert_eq!(rig.service.call("trap", json!(1)).await.unwrap().status, 500);
+    }
+    let turned_away = rig.service.call("echo", json!(1)).await.unwrap();
+    assert_eq!((turned_away.status, &turned_away.payload["error"]), (503, &json!("disabled")));
+    rig.until_reported("/plugins/misbehaves/state", &json!("disabled")).await;
+
+    while rig.service.call("echo", json!(1)).await.unwrap().status != 200 {}
+    rig.until_reported("/plugins/misbehaves/state", &json!("active")).await;
+    let twin = rig.service.client.twin(&rig.service.device).await.unwrap();
+    assert!(twin.properties.reported["plugins"]["misbehaves"]["lastError"].is_null());
+}
+
+#[tokio::test]
 async fn a_version_is_told_whom_it_follows_and_the_one_before_that_it_goes() {
     let rig = Rig::new().plugin("follows.wat", ()).start().await;
     rig.until_reported("/started", &json!("nobody")).await;
