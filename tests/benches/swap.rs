@@ -61,7 +61,7 @@ async fn swaps(rig: &Running) -> Vec<Duration> {
 
 /// Puts the other version in place, and calls until it answers.
 async fn swap(rig: &Running, round: usize) -> Duration {
-    let next = if round % 2 == 0 { "two" } else { "one" };
+    let next = if round.is_multiple_of(2) { "two" } else { "one" };
     let begun = Instant::now();
     rig.swap("version-one", &format!("version-{next}.wat"));
     while rig.service.call("ask", Value::Null).await.unwrap().payload["first"] != next {}

@@ -53,7 +53,7 @@ async fn a_hundred_swaps_under_load_lose_no_call_and_mix_no_answer() {
     }
 
     for swap in 0..SWAPS {
-        let next = if swap % 2 == 0 { "two" } else { "one" };
+        let next = if swap.is_multiple_of(2) { "two" } else { "one" };
         rig.swap("version-one", &format!("version-{next}.wat"));
         until_answered_by(&rig, next).await;
     }
