@@ -8,6 +8,22 @@ use super::compare::{Difference, compare, difference};
 use super::log_diff;
 use crate::desk::{Outcome, What, milliseconds, object, text};
 
+/// The keys of [`Expect`], in the order in which differences are told: what a
+/// caller sees comes first.
+const KEYS: [&str; 11] = [
+    "status",
+    "answer",
+    "error",
+    "message",
+    "reported",
+    "log",
+    "took_ms",
+    "telemetry",
+    "state",
+    "jobs",
+    "reboot",
+];
+
 /// What is expected of a call. What is left out is not looked at, but for this:
 /// where neither `status` nor `error` is expected, the plugin must do what it is
 /// asked.
@@ -125,8 +141,8 @@ impl Expect {
             differences.push(difference("error", None, Some(&why.into())));
         }
         let Value::Object(expected) = json!(self) else { unreachable!("a struct is an object") };
-        for (key, expected) in &expected {
-            match (key.as_str(), expected, found.value.get(key)) {
+        for (key, expected) in KEYS.iter().filter_map(|key| Some((*key, expected.get(*key)?))) {
+            match (key, expected, found.value.get(key)) {
                 ("log", Value::Array(lines), _) => {
                     let lines = log_diff::compare(lines, &found.log);
                     differences.extend(lines.map(|lines| Difference::Log { at: "log", lines }));

@@ -180,3 +180,16 @@ fn jobs_changes_and_starts_are_asked_for_by_themselves() {
     let lines = run("reply.wat", json!({"job": "any"}));
     assert_eq!(lines.len(), 1, "a plugin without jobs: {lines:?}");
 }
+
+#[test]
+fn every_key_is_compared() {
+    let expect = json!({
+        "status": 1, "answer": 1, "error": "1", "message": "1", "reported": {"a": 1}, "log": ["1"],
+        "took_ms": 1, "telemetry": [{"body": 1}], "state": {"a": "1"}, "jobs": [{"name": "1"}],
+        "reboot": {"reason": "1"},
+    });
+    let keys = expect.as_object().unwrap().len();
+
+    let lines = run("sleeps.wat", json!({"method": "once", "expect": expect}));
+    assert_eq!(lines.len(), keys, "{lines:?}");
+}
