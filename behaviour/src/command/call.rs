@@ -65,7 +65,13 @@ pub(crate) struct Call {
     #[arg(long, value_name = "JSON", value_parser = values::object, conflicts_with = "method")]
     changed: Option<Map<String, Value>>,
     /// Let the plugin take over instead: from a version, or from none.
-    #[arg(long, value_name = "VERSION", conflicts_with_all = ["method", "changed"])]
+    #[arg(
+        long,
+        value_name = "VERSION",
+        num_args = 0..=1,
+        require_equals = true,
+        conflicts_with_all = ["method", "changed"]
+    )]
     start: Option<Option<String>>,
 
     /// A setting of the plugin, as under `[plugins.NAME.config]` in host.toml.

@@ -137,7 +137,9 @@ fn the_optional_exports_are_called_by_themselves() {
     assert!(job.stderr.starts_with("rejected: because\n"), "{}", job.stderr);
     let changed = rig.run(&["call", "lasts.wasm", "--changed", "{\"a\":1}"]);
     assert!(changed.stderr.starts_with("retry: again in 2 ms\n"), "{}", changed.stderr);
-    let started = rig.run(&["call", "lasts.wasm", "--start"]);
+    let started = rig.run(&["call", "--start", "lasts.wasm"]);
+    let refused = rig.run(&["call", "--start=1.0", "lasts.wasm"]);
+    assert!(refused.stderr.starts_with("refused: 1.0\n"), "{}", refused.stderr);
     assert!(started.stderr.starts_with("done\n"), "{}", started.stderr);
     assert_eq!((job.code, changed.code, started.code), (Some(1), Some(1), Some(0)));
     assert_eq!(rig.run(&["call", "lasts.wasm"]).code, Some(2));
