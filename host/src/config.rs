@@ -99,6 +99,10 @@ pub struct PluginSection {
     pub any_method: bool,
     /// Failures in a row that disable it for a while; 0: it is never disabled.
     pub disable_after: u32,
+    /// The field of a payload by which a repeated method is known; `None`: all run.
+    pub idempotency_key: Option<String>,
+    /// How long after the first answer a repeat gets it.
+    pub idempotency_time: Duration,
     /// What the sandbox is told.
     pub settings: Settings,
 }
@@ -376,6 +380,14 @@ fn plugin(
         methods,
         any_method: !any.is_empty(),
         disable_after: section.disable_after.unwrap_or(DISABLE_AFTER),
+        idempotency_key: section.idempotency_key,
+        idempotency_time: within(
+            "idempotency_time",
+            section.idempotency_time,
+            300 * Duration::from_secs(1),
+            Duration::from_secs(1),
+            24 * 3600 * Duration::from_secs(1),
+        )?,
         settings: Settings { limits, config, capabilities },
     })
 }

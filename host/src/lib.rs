@@ -31,6 +31,7 @@ mod kept;
 mod not_kept;
 mod plugins;
 mod power;
+mod repeats;
 mod reports;
 mod rids;
 mod router;

@@ -16,6 +16,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
+use crate::repeats::Repeats;
 use crate::rids::Rids;
 use crate::slot::{Begun, Change, Disabled, Slot};
 use failure::Failure;
@@ -33,13 +34,14 @@ pub(crate) struct Router {
     table: RwLock<Arc<Table>>,
     lent: Arc<Lent>,
     calls: Rids,
+    repeats: Repeats,
     draining: AtomicBool,
     /// Another one after each drain that the host goes on after.
     stopped: RwLock<CancellationToken>,
 }
 
 /// What goes back to the hub.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Answer {
     pub(crate) status: i32,
     /// JSON.
@@ -54,6 +56,7 @@ impl Router {
             table: RwLock::new(Arc::new(table)),
             lent: Arc::new(lent),
             calls: Rids::new(),
+            repeats: Repeats::default(),
             draining: AtomicBool::new(false),
             stopped: RwLock::default(),
         }
@@ -102,13 +105,32 @@ impl Router {
         self.stopped.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Calls the plugin that serves the method. `payload` is what came from the
-    /// hub; nothing at all means `null`.
+    /// Calls the plugin that serves the method, unless the call is a repeat of one
+    /// that has its answer. `payload` is what came from the hub; nothing at all
+    /// means `null`.
     pub(crate) async fn answer(&self, method: &MethodName, payload: &[u8]) -> Answer {
+        let table = self.table();
+        let known = table.serving(method).and_then(|slot| {
+            let idempotency = table.idempotency(slot.name())?;
+            let key = idempotency.key(slot.name(), method.as_str(), payload)?;
+            Some((slot.name(), key, idempotency.time))
+        });
+        let Some((plugin, key, time)) = known else {
+            return self.run(&table, method, payload).await;
+        };
+        let run = self.run(&table, method, payload);
+        let (answer, is_first) = self.repeats.answer(key, time, run).await;
+        if !is_first {
+            let (call, status) = (&answer.call, answer.status);
+            info!(plugin, %method, %call, status, "repeat answered like the first call");
+        }
+        answer
+    }
+
+    async fn run(&self, table: &Table, method: &MethodName, payload: &[u8]) -> Answer {
         let call = self.new_call(method.as_str(), "null");
         let id = Arc::clone(&call.id);
         let begun = Instant::now();
-        let table = self.table();
         let slot = table.serving(method);
         let stopped = self.stopped();
         let outcome = tokio::select! {

@@ -53,6 +53,8 @@ pub(super) struct Plugin {
     #[serde(default)]
     pub(super) deadlines: BTreeMap<String, Period>,
     pub(super) disable_after: Option<u32>,
+    pub(super) idempotency_key: Option<String>,
+    pub(super) idempotency_time: Option<Period>,
     #[serde(default)]
     pub(super) capabilities: BTreeSet<String>,
     #[serde(default)]

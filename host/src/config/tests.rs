@@ -70,6 +70,19 @@ fn limits_deadlines_and_settings_of_a_plugin_are_its_own() {
 }
 
 #[test]
+fn repeats_are_known_by_a_field_for_a_time() {
+    let section = |text: &str| parse(&format!("{REBOOT}{text}")).unwrap().plugins["reboot"].clone();
+    assert_eq!(section("").idempotency_key, None);
+    let section = section("idempotency_key = \"requestId\"\n");
+    assert_eq!(section.idempotency_key.as_deref(), Some("requestId"));
+    assert_eq!(section.idempotency_time, Duration::from_secs(300));
+    check_refused(
+        &format!("{REBOOT}idempotency_time = \"0s\"\n"),
+        "`idempotency_time` is 0ns, not between 1s and 86400s",
+    );
+}
+
+#[test]
 fn an_unknown_key_is_named_with_its_line() {
     check_refused(
         &format!("{REBOOT}dedline = \"5s\"\n"),

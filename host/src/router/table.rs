@@ -7,12 +7,15 @@ use protocol::id::MethodName;
 
 use super::PluginSlot;
 use crate::config::PluginSection;
+use crate::repeats::Idempotency;
 
 /// The plugins of a configuration, in their places.
 pub(crate) struct Table {
     named: HashMap<MethodName, Arc<PluginSlot>>,
     any: Option<Arc<PluginSlot>>,
     slots: BTreeMap<String, Arc<PluginSlot>>,
+    /// Of the plugins whose methods may be repeated.
+    idempotent: HashMap<String, Idempotency>,
 }
 
 impl Table {
@@ -30,7 +33,11 @@ impl Table {
                 any = Some(Arc::clone(slot));
             }
         }
-        Table { named, any, slots }
+        let idempotent = sections.iter().filter_map(|(name, section)| {
+            let field = section.idempotency_key.clone()?;
+            Some((name.clone(), Idempotency { field, time: section.idempotency_time }))
+        });
+        Table { named, any, idempotent: idempotent.collect(), slots }
     }
 
     /// Who serves a method.
@@ -40,6 +47,11 @@ impl Table {
 
     pub(crate) fn slot(&self, plugin: &str) -> Option<&Arc<PluginSlot>> {
         self.slots.get(plugin)
+    }
+
+    /// How repeats of a plugin's methods are known, if they are.
+    pub(super) fn idempotency(&self, plugin: &str) -> Option<&Idempotency> {
+        self.idempotent.get(plugin)
     }
 
     pub(crate) fn slots(&self) -> &BTreeMap<String, Arc<PluginSlot>> {

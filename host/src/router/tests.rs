@@ -107,6 +107,18 @@ async fn a_method_is_answered_by_the_plugin_that_serves_it() {
 }
 
 #[tokio::test]
+async fn a_repeat_within_its_time_gets_the_answer_of_the_first_call() {
+    let router = router("asks.wat", "idempotency_key = \"requestId\"");
+    // The plugin answers with the id of its call.
+    let first = answer(&router, "call", r#"{"requestId": "1"}"#).await;
+    assert_eq!(answer(&router, "call", r#"{"requestId": "1", "try": 2}"#).await, first);
+    assert_ne!(answer(&router, "call", r#"{"requestId": "2"}"#).await, first);
+    assert_ne!(answer(&router, "c", r#"{"requestId": "1"}"#).await, first);
+    let without = answer(&router, "call", "null").await;
+    assert_ne!(answer(&router, "call", "null").await, without);
+}
+
+#[tokio::test]
 async fn every_failure_has_its_status_and_its_word() {
     let loops = router("misbehaves.wat", "deadline = \"50ms\"");
     check_failure(&loops, "spin", "1", 504, "deadline-exceeded").await;
