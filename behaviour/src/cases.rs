@@ -134,7 +134,9 @@ pub fn find(folder: &Path) -> io::Result<Vec<Found>> {
     let mut files: Vec<PathBuf> = Vec::new();
     for entry in fs::read_dir(folder)? {
         let path = entry?.path();
-        if path.extension().is_some_and(|extension| extension == "json") {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        // Hidden ones are what an editor leaves while it saves.
+        if name.ends_with(".json") && !name.starts_with('.') && path.is_file() {
             files.push(path);
         }
     }

@@ -16,7 +16,8 @@ struct Watching {
 
 impl Watching {
     fn begin(rig: &Rig, arguments: &[&str]) -> Watching {
-        let mut child = rig.command(arguments).stdout(Stdio::piped()).spawn().unwrap();
+        let mut command = rig.command(arguments);
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let stdout = BufReader::new(child.stdout.take().unwrap());
         let (sender, lines) = sync_channel(100);
         thread::spawn(move || {
@@ -38,6 +39,17 @@ impl Watching {
     }
 }
 
+impl Watching {
+    /// Ends it with a signal; gives its exit code and what it has complained of.
+    fn end(mut self, signal: &str) -> (Option<i32>, String) {
+        let id = self.child.id().to_string();
+        assert!(Command::new("kill").args([signal, &id]).status().unwrap().success());
+        let code = self.child.wait().unwrap().code();
+        let stderr = std::io::read_to_string(self.child.stderr.take().unwrap()).unwrap();
+        (code, stderr)
+    }
+}
+
 impl Drop for Watching {
     fn drop(&mut self) {
         // It may have ended.
@@ -50,7 +62,7 @@ impl Drop for Watching {
 fn cases_are_run_again_when_one_is_saved_until_a_signal_ends_it() {
     let rig = Rig::with(&["sleeps.wat"]);
     rig.write("cases/sleeps.json", r#"{"method": "once", "expect": {"took_ms": 20000}}"#);
-    let mut watching = Watching::begin(&rig, &["watch", "--component", "sleeps.wasm"]);
+    let watching = Watching::begin(&rig, &["watch", "--component", "sleeps.wasm"]);
 
     assert_eq!(watching.until("waiting")[..2], ["round 1", "ok      sleeps  20.000 s"]);
     rig.write("cases/sleeps.json", r#"{"method": "once", "expect": {"took_ms": 5}}"#);
@@ -60,7 +72,21 @@ fn cases_are_run_again_when_one_is_saved_until_a_signal_ends_it() {
     let _ = fixtures::write("sleeps.wat", rig.path());
     assert_eq!(watching.until("waiting")[..2], ["round 4", "FAILED  sleeps"]);
 
-    let id = watching.child.id().to_string();
-    assert!(Command::new("kill").args(["-INT", &id]).status().unwrap().success());
-    assert_eq!(watching.child.wait().unwrap().code(), Some(0));
+    let (code, complaints) = watching.end("-INT");
+    assert!(complaints.starts_with("error: `sleeps.wasm`: not WebAssembly: "), "{complaints}");
+    assert_eq!(code, Some(0));
+}
+
+#[test]
+fn a_build_that_fails_is_shown_and_the_next_change_waited_for() {
+    let rig = Rig::with(&[]);
+    rig.write("door/cases/opens.json", r#"{"method": "open"}"#);
+    let watching = Watching::begin(&rig, &["watch", "door"]);
+
+    assert_eq!(watching.until("waiting"), ["round 1", "waiting for a change; Ctrl-C ends"]);
+    rig.write("door/notes.txt", "still nothing to build");
+    assert_eq!(watching.until("waiting")[0], "round 2");
+    let (code, complaints) = watching.end("-TERM");
+    assert!(complaints.starts_with("error: "), "{complaints}");
+    assert_eq!(code, Some(0));
 }
