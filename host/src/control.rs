@@ -56,8 +56,8 @@ impl Control {
     /// Takes the place that the configuration names, or the first of its own
     /// that is to be had. `None`: there is none, and the host runs without.
     pub(crate) fn open(config: &Config) -> Result<Option<Control>, ControlError> {
-        let candidates = place::candidates(config);
-        let named = config.host.control_socket.is_some();
+        let named = config.host.control_socket.as_deref();
+        let candidates = place::candidates(named, config.file.as_deref());
         let mut refused = None;
         for path in &candidates {
             match Place::take(path).and_then(Control::listen) {
@@ -65,7 +65,7 @@ impl Control {
                     info!(socket = %path.display(), "control socket open");
                     return Ok(Some(control));
                 }
-                Err(error) if named || matches!(error, ControlError::Taken { .. }) => {
+                Err(error) if named.is_some() || matches!(error, ControlError::Taken { .. }) => {
                     return Err(error);
                 }
                 Err(error) => refused = Some(error),

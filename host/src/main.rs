@@ -135,8 +135,7 @@ fn check(common: &Common) -> anyhow::Result<()> {
 
 #[cfg(unix)]
 fn operate(plugins: plugins_command::Plugins) -> anyhow::Result<()> {
-    let config = read(&Common { config: plugins.config.clone(), ca_file: None })?;
-    println!("{}", plugins_command::operate(plugins, &config)?);
+    println!("{}", plugins_command::operate(plugins)?);
     Ok(())
 }
 

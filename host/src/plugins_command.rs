@@ -5,7 +5,6 @@ use std::path::PathBuf;
 
 use anyhow::bail;
 use clap::{Args, Subcommand};
-use host::Config;
 use host::control::{Answer, PluginStatus, Request, ask};
 
 #[derive(Args)]
@@ -17,7 +16,7 @@ pub(crate) struct Plugins {
     json: bool,
     /// The configuration of the host
     #[arg(long, default_value = "host.toml", value_name = "FILE", global = true)]
-    pub(crate) config: PathBuf,
+    config: PathBuf,
 }
 
 #[derive(Subcommand)]
@@ -67,9 +66,9 @@ impl fmt::Display for UnknownPlugin {
 }
 
 /// Asks, and gives the text to print.
-pub(crate) fn operate(plugins: Plugins, config: &Config) -> anyhow::Result<String> {
-    let json = plugins.json;
-    let answer = ask(config, &plugins.request())?;
+pub(crate) fn operate(plugins: Plugins) -> anyhow::Result<String> {
+    let (json, config) = (plugins.json, plugins.config.clone());
+    let answer = ask(&config, &plugins.request())?;
     match answer {
         Answer::Error(why) => bail!(why),
         Answer::UnknownPlugin(name) => Err(UnknownPlugin(name).into()),

@@ -145,7 +145,7 @@ impl Swap {
         match outcome {
             Ok(()) => slot.set_refused(None),
             Err(error) if settled => {
-                let error = in_one_line(error);
+                let error = error.of_the_plugin();
                 let (plugin, file) = (slot.name(), section.file.display());
                 error!(plugin, %file, "new version refused, the one before stays: {error}");
                 slot.set_refused(Some(error));
@@ -231,7 +231,22 @@ impl Swap {
     }
 }
 
-/// An error and its causes.
-fn in_one_line(error: Refused) -> String {
-    format!("{:#}", anyhow::Error::new(error))
+impl Refused {
+    /// The error and its causes.
+    fn in_one_line(self) -> String {
+        format!("{:#}", anyhow::Error::new(self))
+    }
+
+    /// The same beside the plugin's name.
+    fn of_the_plugin(self) -> String {
+        match self {
+            Refused::Plugin(PluginError::Load { source, .. }) => {
+                format!("{:#}", anyhow::Error::new(source))
+            }
+            Refused::NotStarted { why, .. } => why,
+            Refused::Panicked { .. } => "the compiler panicked".to_owned(),
+            Refused::TooSlow { .. } => format!("not compiled within {LONGEST_LOAD:?}"),
+            other => other.in_one_line(),
+        }
+    }
 }

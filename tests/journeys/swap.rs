@@ -101,7 +101,7 @@ async fn what_is_wrong_with_a_new_version_is_reported_and_the_old_one_answers() 
     while twin().await["lastError"].is_null() {}
     let plugin = twin().await;
     let digest = plugin["digest"].as_str().unwrap();
-    assert_eq!(plugin["lastError"], format!("plugin `version-one`: start: {digest}"));
+    assert_eq!(plugin["lastError"], format!("start: {digest}"));
     until_answered_by(&rig, "one").await;
 }
 

@@ -2,10 +2,11 @@
 
 use std::io::{self, BufRead as _, BufReader, Read as _, Write as _};
 use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use super::place::candidates;
 use super::{Answer, Request, TRANSFER};
-use crate::config::Config;
 
 /// The longest answer that is read.
 const ANSWER_BYTES: u64 = 4 * 1024 * 1024;
@@ -16,6 +17,15 @@ const ORDER: Duration = Duration::from_secs(600);
 /// Why there is no answer.
 #[derive(Debug, thiserror::Error)]
 pub enum AskError {
+    /// The configuration that is named is not there.
+    #[error("{}", .path.display())]
+    NoFile {
+        /// Its file.
+        path: PathBuf,
+        /// Why it cannot be read.
+        #[source]
+        source: io::Error,
+    },
     /// Nobody listens.
     #[error("no host runs with this configuration")]
     NoHost,
@@ -35,6 +45,7 @@ impl AskError {
     #[must_use]
     pub fn hint(&self) -> &'static str {
         match self {
+            AskError::NoFile { .. } => "name the host's configuration with --config",
             AskError::NoHost => {
                 "start it with `behaviour-host run`, or name its configuration with --config"
             }
@@ -44,17 +55,28 @@ impl AskError {
     }
 }
 
-/// Asks the host that runs with this configuration. Blocks.
-pub fn ask(config: &Config, request: &Request) -> Result<Answer, AskError> {
-    let stream = connect(config)?;
+/// Asks the host that runs with the configuration in this file. Blocks. The file
+/// need not be right: when it is wrong, the host goes on with the one before.
+pub fn ask(configuration: &Path, request: &Request) -> Result<Answer, AskError> {
+    let text = std::fs::read_to_string(configuration)
+        .map_err(|source| AskError::NoFile { path: configuration.to_owned(), source })?;
+    let directory = configuration.parent().unwrap_or(Path::new(""));
+    let named = named_socket(&text).map(|path| directory.join(path));
+    let stream = connect(&candidates(named.as_deref(), Some(configuration)))?;
     let patience = if matches!(request, Request::List {}) { TRANSFER } else { ORDER };
     let line = exchange(stream, request, patience).map_err(AskError::Broken)?;
     serde_json::from_str(&line).map_err(AskError::NotUnderstood)
 }
 
-fn connect(config: &Config) -> Result<UnixStream, AskError> {
+/// `control_socket` under `[host]`, whatever else stands there.
+fn named_socket(text: &str) -> Option<PathBuf> {
+    let table: toml::Table = text.parse().ok()?;
+    Some(PathBuf::from(table.get("host")?.get("control_socket")?.as_str()?))
+}
+
+fn connect(candidates: &[PathBuf]) -> Result<UnixStream, AskError> {
     let mut why = AskError::NoHost;
-    for path in super::place::candidates(config) {
+    for path in candidates {
         match UnixStream::connect(path) {
             Ok(stream) => return Ok(stream),
             Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {

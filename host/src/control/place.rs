@@ -16,8 +16,6 @@ use std::path::{Path, PathBuf};
 use sha2::{Digest, Sha256};
 use tokio::net::UnixStream;
 
-use crate::config::Config;
-
 /// Read and written by its owner, and nobody else.
 const OWNER_ONLY: u32 = 0o600;
 const OWNER_ONLY_DIRECTORY: u32 = 0o700;
@@ -80,11 +78,11 @@ pub(super) struct Place {
 /// Where the socket may be, best first: where the configuration says; else
 /// where services or users keep such things, under a name that the path of the
 /// configuration gives, so that the other end finds it too.
-pub(super) fn candidates(config: &Config) -> Vec<PathBuf> {
-    if let Some(path) = &config.host.control_socket {
-        return vec![path.clone()];
+pub(super) fn candidates(named: Option<&Path>, configuration: Option<&Path>) -> Vec<PathBuf> {
+    if let Some(path) = named {
+        return vec![path.to_owned()];
     }
-    let Some(file) = config.file.as_ref().and_then(|file| file.canonicalize().ok()) else {
+    let Some(file) = configuration.and_then(|file| file.canonicalize().ok()) else {
         return Vec::new();
     };
     let digest = Sha256::digest(file.as_os_str().as_encoded_bytes());

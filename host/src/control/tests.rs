@@ -15,7 +15,9 @@ fn config(directory: &Path) -> Config {
     let _file = fixtures::write("reply.wat", directory);
     let toml = "[host]\ncontrol_socket = \"control/host.sock\"\n[plugins.p]\nfile = \
                 \"reply.wasm\"\nmethods = [\"*\"]\n";
-    Config::parse(toml, directory).unwrap()
+    let file = directory.join("host.toml");
+    std::fs::write(&file, toml).unwrap();
+    Config::read(&file).unwrap()
 }
 
 /// Opens the socket and answers on it, as a host does.
@@ -35,8 +37,8 @@ fn serve(config: &Config) -> tokio::task::JoinSet<()> {
 }
 
 async fn asked(config: &Config, request: Request) -> Result<Answer, AskError> {
-    let config = config.clone();
-    tokio::task::spawn_blocking(move || ask(&config, &request)).await.unwrap()
+    let file = config.file.clone().unwrap();
+    tokio::task::spawn_blocking(move || ask(&file, &request)).await.unwrap()
 }
 
 async fn state(config: &Config) -> String {
@@ -54,6 +56,9 @@ async fn an_operator_lists_disables_and_enables() {
     let _host = serve(&config);
     let plugin = || "p".to_owned();
 
+    let file = config.file.as_ref().unwrap();
+    let wrong = std::fs::read_to_string(file).unwrap() + "mistake = 1\n";
+    std::fs::write(file, wrong).unwrap();
     assert_eq!(state(&config).await, "active");
     let done = asked(&config, Request::Disable { plugin: plugin() }).await.unwrap();
     assert_eq!(done, Answer::Done("disabled until it is enabled".to_owned()));

@@ -27,7 +27,7 @@ impl Swap {
         match outcome {
             Ok(()) => drop(self.refused.send_replace(None)),
             Err(error) if settled => {
-                let error = in_one_line(error);
+                let error = error.in_one_line();
                 let file = path.display();
                 error!(%file, "configuration refused, the one before stays: {error}");
                 self.refused.send_replace(Some(error));

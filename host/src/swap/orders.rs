@@ -104,14 +104,15 @@ impl Swap {
         let is_active = move |digest: &str, section: &PluginSection| {
             active.made.digest == digest && *active.made.settings == section.settings
         };
-        let made = self.load(slot.name(), section, is_active).await.map_err(in_one_line)?;
+        let made =
+            self.load(slot.name(), section, is_active).await.map_err(Refused::of_the_plugin)?;
         let Some(made) = made else {
             slot.set_refused(None);
             return Ok(format!("version {} is what its file holds", slot.view().active.number));
         };
         match self.start_and_activate(slot, made, section).await {
             Ok(version) => Ok(format!("version {version} takes the calls")),
-            Err(error) => Err(in_one_line(error)),
+            Err(error) => Err(error.of_the_plugin()),
         }
     }
 

@@ -208,7 +208,7 @@ async fn a_version_that_does_not_start_leaves_the_one_before() {
     rig.replace("p", "lasts.wat");
     rig.until(|rig| rig.view("p").last_error.is_some()).await;
     let digest = rig.view("p").active.made.digest.clone();
-    assert_eq!(rig.view("p").last_error, Some(format!("plugin `p`: start: {digest}")));
+    assert_eq!(rig.view("p").last_error, Some(format!("start: {digest}")));
     assert_eq!(rig.call("p").await, says("one"));
 }
 
@@ -220,7 +220,7 @@ async fn a_start_without_an_end_is_stopped_at_its_deadline() {
     rig.replace("p", "follows.wat");
     rig.until(|rig| rig.view("p").last_error.is_some()).await;
     let why = rig.view("p").last_error.unwrap();
-    assert_eq!(why, "plugin `p`: start: no answer within 50ms");
+    assert_eq!(why, "start: no answer within 50ms");
     assert_eq!(rig.call("p").await, says("one"));
 }
 
