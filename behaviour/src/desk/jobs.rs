@@ -3,12 +3,12 @@
 //!
 //! A job that waits for a boot gets one where the plugin has asked for a reboot;
 //! without, its time runs out. A job that is to run again does so as on a
-//! device, but not for ever: see [`MOST_RUNS`].
+//! device, but not for ever: see [`MOST_ATTEMPTS`] and [`MOST_RUNS`].
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use futures_util::future::BoxFuture;
+use futures_util::future::{BoxFuture, ready};
 use plugin::{BootOutcome, Call, HostError, JobError, JobQueue, JobWhen, Lent, NewJob, Plugin};
 use tokio::time::{Instant, sleep_until};
 
@@ -18,10 +18,11 @@ use super::record::{Record, What, milliseconds};
 /// Runs of jobs after one call: a job may ask for another without end.
 const MOST_RUNS: u32 = 100;
 
-/// The first wait of a job that is to run again and does not say when. Each
-/// further one is twice as long.
+/// Tries of one job, and its waits where it does not say how long: each twice as
+/// long as the one before. As on the host, which makes them shorter by chance.
+const MOST_ATTEMPTS: u32 = 10;
 const FIRST_WAIT: Duration = Duration::from_secs(1);
-const LONGEST_WAIT: Duration = Duration::from_secs(60);
+const LONGEST_WAIT: Duration = Duration::from_secs(300);
 
 pub(super) struct Jobs {
     queue: Mutex<Queue>,
@@ -70,6 +71,7 @@ impl Waiting {
                 None => BootOutcome::Expired,
             };
         }
+        self.again_at = None;
     }
 }
 
@@ -121,9 +123,10 @@ impl Jobs {
         };
         let outcome = match again {
             None => why,
+            Some(_) if *runs == MOST_ATTEMPTS => format!("given up{why}"),
             Some(asked) => {
                 let wait = asked.map_or_else(
-                    || FIRST_WAIT.saturating_mul(1 << (runs - 1).min(6)).min(LONGEST_WAIT),
+                    || FIRST_WAIT.saturating_mul(1 << (runs - 1).min(16)).min(LONGEST_WAIT),
                     |ms| Duration::from_millis(ms.into()),
                 );
                 waiting.again_at = Some(Instant::now() + wait);
@@ -165,7 +168,7 @@ impl JobQueue for Jobs {
         let mut queue = self.lock();
         if queue.waiting.len() >= most_waiting as usize {
             let why = format!("{most_waiting} jobs are waiting already");
-            return Box::pin(std::future::ready(Err(HostError::QuotaExceeded(why))));
+            return Box::pin(ready(Err(HostError::QuotaExceeded(why))));
         }
         queue.asked += 1;
         let id = format!("job-{}", queue.asked);
@@ -184,7 +187,7 @@ impl JobQueue for Jobs {
             boot_outcome: BootOutcome::NotWaitedFor,
         });
         drop(queue);
-        Box::pin(std::future::ready(Ok(id)))
+        Box::pin(ready(Ok(id)))
     }
 
     fn cancel<'a>(
@@ -200,7 +203,7 @@ impl JobQueue for Jobs {
         if was_waiting {
             self.record.keep(What::JobCancelled { id: id.to_owned() });
         }
-        Box::pin(std::future::ready(Ok(was_waiting)))
+        Box::pin(ready(Ok(was_waiting)))
     }
 }
 
@@ -277,11 +280,18 @@ mod tests {
         let happened = run(&[("later", JobWhen::AfterResponse)], None).await;
 
         let runs = runs(&happened);
-        assert_eq!(
-            runs[..3],
-            [(0, "again in 1000 ms"), (1000, "again in 2000 ms"), (3000, "again in 4000 ms")]
-        );
-        assert_eq!(runs[99].1, "again in 60000 ms");
+        let begin =
+            [(0, "again in 1000 ms"), (1000, "again in 2000 ms"), (3000, "again in 4000 ms")];
+        assert_eq!(runs[..3], begin);
+        assert_eq!((runs.len(), runs[8].1, runs[9].1), (10, "again in 256000 ms", "given up"));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_desk_has_enough_of_jobs_at_some_time() {
+        let jobs: Vec<_> = (0..20).map(|_| ("later", JobWhen::AfterResponse)).collect();
+
+        let happened = run(&jobs, None).await;
+        assert_eq!(runs(&happened).len(), 100);
         assert_eq!(happened.last().unwrap().what, What::JobsLeft { runs: 100 });
     }
 

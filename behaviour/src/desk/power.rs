@@ -4,7 +4,7 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use futures_util::future::BoxFuture;
+use futures_util::future::{BoxFuture, ready};
 use plugin::{HostError, Power};
 use tokio::time::Instant;
 
@@ -50,17 +50,19 @@ impl Switch {
 impl Power for Switch {
     fn request_reboot<'a>(
         &'a self,
-        _plugin: &'a str,
+        plugin: &'a str,
         delay: Duration,
         reason: &'a str,
     ) -> BoxFuture<'a, Result<(), HostError>> {
-        let asked = Instant::now() + delay;
-        {
-            let mut boots = self.lock();
-            boots.next = Some(boots.next.map_or(asked, |earlier| earlier.min(asked)));
+        let mut boots = self.lock();
+        if boots.next.is_some() {
+            let why = format!("a reboot is pending already, for `{plugin}`");
+            return Box::pin(ready(Err(HostError::QuotaExceeded(why))));
         }
+        boots.next = Some(Instant::now() + delay);
+        drop(boots);
         let reason = reason.to_owned();
         self.record.keep(What::RebootAsked { delay_ms: milliseconds(delay), reason });
-        Box::pin(std::future::ready(Ok(())))
+        Box::pin(ready(Ok(())))
     }
 }

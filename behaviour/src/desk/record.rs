@@ -6,7 +6,7 @@ use std::fmt;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use futures_util::future::BoxFuture;
+use futures_util::future::{BoxFuture, ready};
 use plugin::{HostError, Level, LogLine, LogSink, TelemetrySink};
 use serde::{Serialize, Serializer};
 use serde_json::{Map, Value};
@@ -151,7 +151,7 @@ impl TelemetrySink for Record {
         properties: Vec<(String, String)>,
     ) -> BoxFuture<'a, Result<(), HostError>> {
         self.keep(What::Sent { content_type, body: text(&body), properties });
-        Box::pin(std::future::ready(Ok(())))
+        Box::pin(ready(Ok(())))
     }
 }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use futures_util::future::BoxFuture;
+use futures_util::future::{BoxFuture, ready};
 use plugin::{HostError, StateStore};
 
 use super::record::{Record, What, text};
@@ -80,12 +80,12 @@ impl StateStore for State {
         most_bytes: usize,
     ) -> BoxFuture<'a, Result<(), HostError>> {
         let done = self.change(key, Some(value), None, most_bytes).map(|_was| ());
-        Box::pin(std::future::ready(done))
+        Box::pin(ready(done))
     }
 
     fn delete<'a>(&'a self, _plugin: &'a str, key: String) -> BoxFuture<'a, Result<(), HostError>> {
         let done = self.change(key, None, None, usize::MAX).map(|_was| ());
-        Box::pin(std::future::ready(done))
+        Box::pin(ready(done))
     }
 
     fn swap<'a>(
@@ -96,6 +96,6 @@ impl StateStore for State {
         value: Option<Vec<u8>>,
         most_bytes: usize,
     ) -> BoxFuture<'a, Result<bool, HostError>> {
-        Box::pin(std::future::ready(self.change(key, value, Some(expected), most_bytes)))
+        Box::pin(ready(self.change(key, value, Some(expected), most_bytes)))
     }
 }

@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use futures_util::future::BoxFuture;
+use futures_util::future::{BoxFuture, ready};
 use plugin::{Document, HostError, TwinAccess};
 use protocol::twin::{PatchError, Section};
 use serde_json::{Map, Value};
@@ -57,7 +57,7 @@ impl TwinAccess for Twin {
         _plugin: &'a str,
         patch: Map<String, Value>,
     ) -> BoxFuture<'a, Result<(), HostError>> {
-        Box::pin(std::future::ready(self.apply(patch).map(|_version| ())))
+        Box::pin(ready(self.apply(patch).map(|_version| ())))
     }
 
     fn report_and_wait<'a>(
