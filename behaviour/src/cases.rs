@@ -126,6 +126,8 @@ pub struct Verdict {
     pub differences: Vec<Difference>,
     /// What came of the call.
     pub outcome: Outcome,
+    /// The most linear memory that it has had, its jobs included.
+    pub memory_bytes: usize,
 }
 
 /// All cases in a folder, in the order of their names. An error is about the
@@ -187,7 +189,11 @@ impl Case {
             .map_err(|error| crate::in_one_line(&error))?;
         let desk = self.desk().map_err(|error| format!("twin: {error}"))?;
         let outcome = desk.ask(&plugin, &self.asked()?);
-        Ok(Verdict { differences: self.expect.compare(&outcome), outcome })
+        Ok(Verdict {
+            differences: self.expect.compare(&outcome),
+            outcome,
+            memory_bytes: plugin.peak_memory_bytes(),
+        })
     }
 
     fn desk(&self) -> Result<Desk, protocol::twin::PatchError> {

@@ -16,6 +16,7 @@ use super::build::complain_of_build;
 use super::call::line;
 use super::paint::Paint;
 use super::progress::{BuildProgress, Progress};
+use super::values::bytes;
 use super::{NOT_LOADED, USAGE, say};
 
 const LONG: &str = "\
@@ -239,7 +240,8 @@ impl Ran {
         let paint = Paint::on(&stdout());
         let verdict = match &self.verdict {
             Ok(verdict) if self.is_ok() => {
-                let took = format!("{:.3} s", verdict.outcome.took.as_secs_f64());
+                let memory = bytes(verdict.memory_bytes as u64);
+                let took = format!("{:.3} s, {memory}", verdict.outcome.took.as_secs_f64());
                 say(&format!("{}      {}  {}", paint.good("ok"), self.name, paint.dim(&took)));
                 return;
             }
@@ -268,11 +270,12 @@ impl Ran {
     fn to_json(&self) -> Value {
         match &self.verdict {
             Err(why) => json!({"name": self.name, "ok": false, "error": why}),
-            Ok(Verdict { differences, outcome }) => json!({
+            Ok(Verdict { differences, outcome, memory_bytes }) => json!({
                 "name": self.name,
                 "ok": differences.is_empty(),
                 "differences": differences,
                 "took_ms": milliseconds(outcome.took),
+                "memory_bytes": memory_bytes,
                 "happened": outcome.happened,
             }),
         }

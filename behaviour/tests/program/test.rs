@@ -19,9 +19,9 @@ fn every_case_has_its_line_and_all_a_summary() {
 
     let ended = rig.run(&["test", "--component", "sleeps.wasm"]);
     assert!(
-        ended
-            .stdout
-            .starts_with("ok      late  30.000 s\nok      sleeps  20.000 s\n2 ok, 0 failed, in "),
+        ended.stdout.starts_with(
+            "ok      late  30.000 s, 197 KB\nok      sleeps  20.000 s, 197 KB\n2 ok, 0 failed, in "
+        ),
         "{}",
         ended.stdout
     );

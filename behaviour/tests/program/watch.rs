@@ -64,7 +64,7 @@ fn cases_are_run_again_when_one_is_saved_until_a_signal_ends_it() {
     rig.write("cases/sleeps.json", r#"{"method": "once", "expect": {"took_ms": 20000}}"#);
     let watching = Watching::begin(&rig, &["watch", "--component", "sleeps.wasm"]);
 
-    assert_eq!(watching.until("waiting")[..2], ["round 1", "ok      sleeps  20.000 s"]);
+    assert_eq!(watching.until("waiting")[..2], ["round 1", "ok      sleeps  20.000 s, 197 KB"]);
     rig.write("cases/sleeps.json", r#"{"method": "once", "expect": {"took_ms": 5}}"#);
     assert_eq!(watching.until("waiting")[..2], ["round 2", "FAILED  sleeps"]);
     rig.write("sleeps.wasm", "no component any more");
