@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io::stderr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,6 +16,8 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
+use super::build::complain_of_build;
+use super::component::component;
 use super::paint::Paint;
 use super::pretty::pretty;
 use super::progress::Progress;
@@ -33,6 +35,7 @@ wait; it is stopped after its deadline on the wall.";
 
 const EXAMPLES: &str = "\
 Examples:
+  behaviour call . greet '\"world\"'
   behaviour call reboot.wasm rebootDevice
   behaviour call reboot.wasm rebootDevice '{\"delaySeconds\": 5}' --config property=status.lastReboot
   behaviour call greet.wasm greet @payload.json --desired '{\"language\": \"de\"}' --json
@@ -49,7 +52,7 @@ Exit codes:
 #[derive(clap::Args)]
 #[command(long_about = LONG, after_help = EXAMPLES)]
 pub(crate) struct Call {
-    /// The component's file.
+    /// The component's file, or the folder of a plugin, which is built first.
     file: PathBuf,
     /// The method's name.
     #[arg(required_unless_present_any = ["changed", "start"])]
@@ -121,7 +124,14 @@ impl Call {
                 return ExitCode::from(USAGE);
             }
         };
-        let plugin = match self.load() {
+        let component = match component(&self.file) {
+            Ok(component) => component,
+            Err(error) => {
+                complain_of_build(&error);
+                return ExitCode::from(NOT_LOADED);
+            }
+        };
+        let plugin = match self.load(&component) {
             Ok(plugin) => plugin,
             Err(error) => {
                 complain(&error, error.hint());
@@ -177,7 +187,7 @@ impl Call {
         }
     }
 
-    fn load(&self) -> Result<Plugin, DeskError> {
+    fn load(&self, component: &Path) -> Result<Plugin, DeskError> {
         let mut limits = Limits::default();
         limits.deadline = self.deadline.unwrap_or(limits.deadline);
         limits.memory_bytes = self.memory.unwrap_or(limits.memory_bytes);
@@ -186,8 +196,8 @@ impl Call {
             capabilities: self.capability.iter().copied().collect(),
             limits,
         };
-        let _progress = Progress::new(&format!("compiling {}", self.file.display()));
-        load(&self.file, settings)
+        let _progress = Progress::new(&format!("compiling {}", component.display()));
+        load(component, settings)
     }
 }
 

@@ -6,16 +6,17 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Instant;
 
+use behaviour::BuildError;
 use behaviour::cases::{self, Difference, Found, Verdict};
 use behaviour::desk::{DeskError, compile, engine, milliseconds, name};
-use behaviour::{BuildError, BuildOptions, build};
 use plugin::{Compiled, Engine, Limits};
 use serde_json::{Value, json};
 
 use super::build::complain_of_build;
 use super::call::line;
+use super::component::built;
 use super::paint::Paint;
-use super::progress::{BuildProgress, Progress};
+use super::progress::Progress;
 use super::values::bytes;
 use super::{NOT_LOADED, USAGE, say};
 
@@ -144,7 +145,7 @@ impl Test {
         let cases = self.cases()?;
         let component = match &self.component {
             Some(file) => Cow::Borrowed(file),
-            None => Cow::Owned(self.build()?),
+            None => Cow::Owned(built(&self.dir)?),
         };
         let most = cases.iter().filter_map(|found| found.case.as_ref().ok()?.limits.memory_bytes);
         let engine = engine(most.max().unwrap_or(Limits::default().memory_bytes))
@@ -189,12 +190,6 @@ impl Test {
             }
         }
         Ok(cases)
-    }
-
-    fn build(&self) -> Result<PathBuf, BuildError> {
-        let told = BuildProgress::new();
-        let progress = |line: &str| told.line(line);
-        Ok(build(&self.dir, &BuildOptions { progress: &progress, ..BuildOptions::default() })?.path)
     }
 }
 

@@ -66,6 +66,13 @@ fn what_is_no_component_is_refused_in_json_too() {
 }
 
 #[test]
+fn a_folder_is_to_be_built_first() {
+    let ended = Rig::with(&[]).run(&["check", "."]);
+    assert!(ended.stderr.contains("hint: build it first, and name the file"), "{}", ended.stderr);
+    assert_eq!(ended.code, Some(1));
+}
+
+#[test]
 fn of_two_components_it_says_what_the_second_may_do_more() {
     let rig = Rig::with(&["sleeps.wat", "asks.wat"]);
 
