@@ -52,6 +52,9 @@ impl PluginError {
                      `behaviour build`"
                 ))
             }
+            PluginError::Load { source: LoadError::EngineMemory { .. }, .. } => {
+                Some("start the host again: it makes room for what its plugins may have".into())
+            }
             PluginError::Load { source, .. } => source.hint().map(str::to_owned),
         }
     }

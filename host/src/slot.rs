@@ -303,8 +303,11 @@ impl<P> Slot<P> {
         let mut inner = self.lock();
         let is_active = inner.active.number == number;
         if is_active {
+            // What was wrong before, with the version that was put back, stays.
+            if error.is_some() || inner.start != Start::Done {
+                inner.last_error.clone_from(&error);
+            }
             inner.start = if error.is_some() { Start::Failed } else { Start::Done };
-            inner.last_error = error;
         }
         drop(inner);
         self.changes.send_replace(());
@@ -427,6 +430,8 @@ impl<P> Inner<P> {
             let instead_of = self.active.made.digest.clone();
             let stopped = self.previous.as_ref().is_some_and(|version| version.is_stopped());
             if let Some((from, to)) = self.roll_back() {
+                let error = self.last_error.take().unwrap_or_default();
+                self.last_error = Some(format!("version {from} failed its first calls: {error}"));
                 let version = Arc::clone(&self.active);
                 self.chores.extend(stopped.then_some(Chore::StartAgain { version, instead_of }));
                 return Some(Change::RolledBack { from, to });

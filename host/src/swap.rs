@@ -145,9 +145,9 @@ impl Swap {
         match outcome {
             Ok(()) => slot.set_refused(None),
             Err(error) if settled => {
+                let (plugin, file, hint) = (slot.name(), section.file.display(), error.hint());
                 let error = error.of_the_plugin();
-                let (plugin, file) = (slot.name(), section.file.display());
-                error!(plugin, %file, "new version refused, the one before stays: {error}");
+                error!(plugin, %file, hint, "new version refused, the one before stays: {error}");
                 slot.set_refused(Some(error));
             }
             Err(_) => {}
@@ -232,6 +232,14 @@ impl Swap {
 }
 
 impl Refused {
+    /// What to do about it, where one action helps.
+    fn hint(&self) -> Option<String> {
+        match self {
+            Refused::Plugin(error) => error.hint(),
+            _ => None,
+        }
+    }
+
     /// The error and its causes.
     fn in_one_line(self) -> String {
         format!("{:#}", anyhow::Error::new(self))

@@ -125,8 +125,18 @@ async fn a_plugin_that_keeps_failing_is_disabled_and_reported_until_it_works() {
 async fn a_version_is_told_whom_it_follows_and_the_one_before_that_it_goes() {
     let rig = Rig::new().plugin("follows.wat", ()).start().await;
     rig.until_reported("/started", &json!("nobody")).await;
-    rig.swap("follows", "reply.wat");
+    rig.swap("follows", "misbehaves.wat");
     rig.until_reported("/stopped", &json!(true)).await;
+    rig.until_reported("/plugins/follows/version", &json!(2)).await;
+    let twin = rig.service.client.twin(&rig.service.device).await.unwrap();
+    let second = twin.properties.reported["plugins"]["follows"]["digest"].clone();
+
+    // A version that is put back is told whom it follows, too.
+    for _ in 0..3 {
+        assert_eq!(rig.service.call("trap", json!(1)).await.unwrap().status, 500);
+    }
+    rig.until_reported("/started", &second).await;
+    rig.until_reported("/plugins/follows/version", &json!(1)).await;
 }
 
 #[tokio::test]

@@ -67,13 +67,16 @@ async fn a_version_that_fails_its_first_calls_is_put_back_and_not_taken_again() 
     assert_eq!(fail(&slot, 1, now), Some(Change::RolledBack { from: 2, to: 1 }));
     assert_eq!(plugin(&slot, now), "one");
     assert!(knows(&slot, "d2"));
-    assert_eq!(slot.view().last_error.as_deref(), Some("trapped"));
+    let why = Some("version 2 failed its first calls: trapped".to_owned());
+    assert_eq!(slot.view().last_error, why);
 
     let chores = slot.chores();
     let [Chore::Stop(left), Chore::StartAgain { version, instead_of }] = chores.as_slice() else {
         panic!("{chores:?}")
     };
     assert_eq!((left.number, version.number, instead_of.as_str()), (2, 1, "d2"));
+    assert!(slot.started(1, None));
+    assert_eq!(slot.view().last_error, why);
     assert_eq!(slot.activate(made("three", "d3"), 5), 3);
 }
 

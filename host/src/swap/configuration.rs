@@ -27,9 +27,9 @@ impl Swap {
         match outcome {
             Ok(()) => drop(self.refused.send_replace(None)),
             Err(error) if settled => {
+                let (file, hint) = (path.display(), error.hint());
                 let error = error.in_one_line();
-                let file = path.display();
-                error!(%file, "configuration refused, the one before stays: {error}");
+                error!(%file, hint, "configuration refused, the one before stays: {error}");
                 self.refused.send_replace(Some(error));
             }
             Err(_) => {}

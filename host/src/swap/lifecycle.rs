@@ -72,7 +72,6 @@ impl Swap {
         for slot in self.router.table().slots().values() {
             let version = slot.view().active;
             if version.made.plugin.exports().lifecycle {
-                slot.starting();
                 let (router, slot) = (Arc::clone(&self.router), Arc::clone(slot));
                 self.tasks.spawn(start_until_it_does(router, slot, version, None));
             }
@@ -114,7 +113,7 @@ async fn start_until_it_does(
     before: Option<String>,
 ) {
     let mut pause = Backoff::new(FIRST_RETRY, LAST_RETRY);
-    loop {
+    while slot.view().active.number == version.number {
         let outcome = start(&router, &version.made.plugin, before.as_deref()).await;
         let error = outcome.err();
         let plugin = slot.name();

@@ -48,8 +48,12 @@ impl Operator {
     /// Waits for the next time that a configuration is refused, and says why.
     #[cfg(test)]
     pub(super) async fn until_refused(&mut self) -> String {
-        self.refused.changed().await.unwrap();
-        self.refused.borrow_and_update().clone().unwrap_or_default()
+        loop {
+            self.refused.changed().await.unwrap();
+            if let Some(why) = self.refused.borrow_and_update().clone() {
+                return why;
+            }
+        }
     }
 
     async fn order(&self, what: What, plugin: &str) -> Result<String, String> {
@@ -67,6 +71,12 @@ impl Swap {
         changes: Changes,
         config: Config,
     ) -> (Swap, Operator) {
+        for slot in router.table().slots().values() {
+            // From before the first call on.
+            if slot.view().active.made.plugin.exports().lifecycle {
+                slot.starting();
+            }
+        }
         let (give, orders) = mpsc::channel(MOST_ORDERS);
         let (refused, see) = watch::channel(None);
         let swap = Swap {
