@@ -160,9 +160,11 @@ impl Desk {
 
     fn list(&self) -> Answer {
         let table = self.router.table();
+        let standing = self.operator.standing();
         Answer::Plugins {
             plugins: table.slots().values().map(|slot| PluginStatus::of(slot)).collect(),
-            configuration_refused: self.operator.configuration_refused(),
+            configuration_refused: standing.refused,
+            restart_needed: standing.restart_needed,
         }
     }
 }

@@ -1,6 +1,6 @@
 //! `behaviour-host plugins`: the operator's view of a host that runs.
 
-use std::fmt::{self, Write as _};
+use std::fmt;
 use std::path::PathBuf;
 
 use anyhow::bail;
@@ -74,8 +74,13 @@ pub(crate) fn operate(plugins: Plugins) -> anyhow::Result<String> {
         Answer::UnknownPlugin(name) => Err(UnknownPlugin(name).into()),
         answer if json => Ok(serde_json::to_string_pretty(&answer)?),
         Answer::Done(done) => Ok(done),
-        Answer::Plugins { plugins, configuration_refused } => {
-            Ok(table(&plugins, configuration_refused.as_deref()))
+        Answer::Plugins { plugins, configuration_refused, restart_needed } => {
+            let mut lines = table(&plugins);
+            lines.extend(plugins.iter().filter_map(what_is_wrong));
+            lines.extend(configuration_refused.map(|why| format!("host.toml is refused: {why}")));
+            let restart = "changes under [hub] or [host] wait for the host to be started again";
+            lines.extend(restart_needed.then(|| restart.to_owned()));
+            Ok(lines.join("\n"))
         }
     }
 }
@@ -83,32 +88,24 @@ pub(crate) fn operate(plugins: Plugins) -> anyhow::Result<String> {
 const HEAD: [&str; 10] =
     ["NAME", "VERSION", "STATE", "CALLS", "FAILED", "MEAN", "LONGEST", "MEMORY", "SWAPS", "DIGEST"];
 
-/// For people: a line a plugin, and a line for whatever is wrong.
-fn table(plugins: &[PluginStatus], refused: Option<&str>) -> String {
+/// For people: a line a plugin, under a line of heads.
+fn table(plugins: &[PluginStatus]) -> Vec<String> {
     let mut rows = vec![HEAD.map(str::to_owned)];
     rows.extend(plugins.iter().map(row));
     let width = |column: usize| rows.iter().map(|row| row[column].len()).max().unwrap_or(0);
     let widths: Vec<_> = (0..HEAD.len()).map(width).collect();
-    let mut text = String::new();
-    for row in &rows {
-        let cells: Vec<_> =
-            row.iter().zip(&widths).map(|(cell, width)| format!("{cell:<width$}")).collect();
-        text.push_str(cells.join("  ").trim_end());
-        text.push('\n');
-    }
-    for plugin in plugins {
-        if let Some(error) = &plugin.last_error {
-            writeln!(text, "{}: {error}", plugin.name).expect("a text takes all that is written");
-        }
-    }
-    if let Some(refused) = refused {
-        writeln!(text, "host.toml is not in force: {refused}").expect("as above");
-    }
-    text.pop();
-    text
+    let line = |row: &[String; HEAD.len()]| {
+        let cells = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:<width$}"));
+        cells.collect::<Vec<_>>().join("  ").trim_end().to_owned()
+    };
+    rows.iter().map(line).collect()
 }
 
-fn row(plugin: &PluginStatus) -> [String; 10] {
+fn what_is_wrong(plugin: &PluginStatus) -> Option<String> {
+    Some(format!("{}: {}", plugin.name, plugin.last_error.as_ref()?))
+}
+
+fn row(plugin: &PluginStatus) -> [String; HEAD.len()] {
     let counters = &plugin.counters;
     [
         plugin.name.clone(),

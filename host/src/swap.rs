@@ -8,7 +8,7 @@
 //! moment: until then it may be half written.
 
 use std::collections::{BTreeSet, HashMap};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ use plugin::Plugin;
 use tokio::sync::{mpsc, watch};
 use tokio::task::{JoinSet, spawn_blocking};
 use tokio::time::{Instant, sleep_until, timeout};
-use tracing::{error, info, warn};
+use tracing::{error, info};
 
 use crate::config::{Config, ConfigError, PluginSection};
 use crate::plugins::{self, Loader, PluginError, Stamp};
@@ -49,11 +49,19 @@ pub(crate) struct Swap {
     config: Config,
     /// What could not be taken because of a plugin.
     pending: Option<Config>,
-    /// Why the configuration as it lies there is not in force.
-    refused: watch::Sender<Option<String>>,
+    standing: watch::Sender<Standing>,
     seen: HashMap<Subject, Seen>,
     orders: mpsc::Receiver<Order>,
     tasks: JoinSet<()>,
+}
+
+/// How the configuration as it lies there stands to what is in force.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Standing {
+    /// Why it is not in force.
+    pub(crate) refused: Option<String>,
+    /// Parts of it are in force only when the host is started again.
+    pub(crate) restart_needed: bool,
 }
 
 /// What is looked at: the configuration, or a plugin by its name.

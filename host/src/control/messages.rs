@@ -50,6 +50,8 @@ pub enum Answer {
         plugins: Vec<PluginStatus>,
         /// Why `host.toml` as it lies there is not in force, if it is not.
         configuration_refused: Option<String>,
+        /// Whether changes in it wait for the host to be started again.
+        restart_needed: bool,
     },
 }
 

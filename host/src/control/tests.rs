@@ -133,7 +133,7 @@ async fn what_is_no_request_is_told_so_and_what_is_too_long_is_not_read() {
 
 #[test]
 fn a_list_reads_back_as_it_was_written() {
-    let text = r#"{"plugins":[],"configurationRefused":"why"}"#;
+    let text = r#"{"plugins":[],"configurationRefused":"why","restartNeeded":true}"#;
     let answer: Answer = serde_json::from_str(text).unwrap();
     assert_eq!(serde_json::to_string(&answer).unwrap(), text);
     let text = r#"{"done":"so"}"#;

@@ -1,10 +1,17 @@
 //! Taking a changed configuration: as a whole, or not at all.
 
 use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
 
-use super::*;
-use crate::router::Table;
-use crate::slot::Slot;
+use plugin::Plugin;
+use tracing::{error, info, warn};
+
+use super::{Refused, Subject, Swap, lifecycle};
+use crate::config::{Config, PluginSection};
+use crate::plugins::Stamp;
+use crate::router::{PluginSlot, Table};
+use crate::slot::{Made, Slot};
 
 /// A plugin of the new configuration, before anything of it is in force.
 enum Next {
@@ -25,12 +32,12 @@ impl Swap {
         let outcome = self.read_and_take(path).await;
         let settled = self.settle(&Subject::Configuration);
         match outcome {
-            Ok(()) => drop(self.refused.send_replace(None)),
+            Ok(()) => self.standing.send_modify(|standing| standing.refused = None),
             Err(error) if settled => {
                 let (file, hint) = (path.display(), error.hint());
                 let error = error.in_one_line();
                 error!(%file, hint, "configuration refused, the one before stays: {error}");
-                self.refused.send_replace(Some(error));
+                self.standing.send_modify(|standing| standing.refused = Some(error));
             }
             Err(_) => {}
         }
@@ -38,6 +45,11 @@ impl Swap {
 
     async fn read_and_take(&mut self, path: &Path) -> Result<(), Refused> {
         let new = Config::read(path)?;
+        let restart_needed = !self.config.needs_no_restart_for(&new);
+        if restart_needed && !self.standing.borrow().restart_needed {
+            warn!("changes under [hub] and [host] take effect when the host is started again");
+        }
+        self.standing.send_modify(|standing| standing.restart_needed = restart_needed);
         if new.plugins == self.config.plugins {
             self.pending = None;
             return Ok(());
@@ -85,9 +97,6 @@ impl Swap {
         }
         let plugins: Vec<_> = new.plugins.keys().collect();
         info!(?plugins, "configuration changed");
-        if !self.config.needs_no_restart_for(new) {
-            warn!("changes under [hub] and [host] take effect when the host is started again");
-        }
         self.config.plugins = new.plugins.clone();
         self.changes.send_replace(());
         Ok(())

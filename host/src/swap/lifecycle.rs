@@ -1,7 +1,15 @@
 //! What versions are told when they come and go, if they export `lifecycle`.
 
-use super::*;
+use std::sync::Arc;
+use std::time::Duration;
+
+use plugin::Plugin;
+use tokio::task::JoinSet;
+use tracing::{error, info, warn};
+
+use super::Swap;
 use crate::backoff::Backoff;
+use crate::router::{PluginSlot, Router};
 use crate::slot::{Chore, State, Version};
 
 /// How soon a plugin that did not start is tried again: at first, and at last.

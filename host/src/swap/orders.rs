@@ -1,8 +1,17 @@
 //! What the device's operator orders of plugins.
 
-use tokio::sync::oneshot;
+use std::collections::HashMap;
+use std::sync::Arc;
 
-use super::*;
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::task::JoinSet;
+use tracing::{info, warn};
+
+use super::{Refused, Standing, Swap, lifecycle};
+use crate::config::{Config, PluginSection};
+use crate::plugins::Loader;
+use crate::router::{PluginSlot, Router};
+use crate::slot::Changes;
 
 /// Orders that wait; one is carried out at a time.
 const MOST_ORDERS: usize = 8;
@@ -25,7 +34,7 @@ enum What {
 #[derive(Clone)]
 pub(crate) struct Operator {
     orders: mpsc::Sender<Order>,
-    refused: watch::Receiver<Option<String>>,
+    standing: watch::Receiver<Standing>,
 }
 
 impl Operator {
@@ -40,20 +49,25 @@ impl Operator {
         self.order(What::RollBack, plugin).await
     }
 
-    /// Why the configuration as it lies there is not in force.
-    pub(crate) fn configuration_refused(&self) -> Option<String> {
-        self.refused.borrow().clone()
+    /// How the configuration as it lies there stands to what is in force.
+    pub(crate) fn standing(&self) -> Standing {
+        self.standing.borrow().clone()
     }
 
     /// Waits for the next time that a configuration is refused, and says why.
     #[cfg(test)]
     pub(super) async fn until_refused(&mut self) -> String {
         loop {
-            self.refused.changed().await.unwrap();
-            if let Some(why) = self.refused.borrow_and_update().clone() {
+            self.standing.changed().await.unwrap();
+            if let Some(why) = self.standing.borrow_and_update().refused.clone() {
                 return why;
             }
         }
+    }
+
+    #[cfg(test)]
+    pub(super) async fn until_restart_needed(&mut self) {
+        self.standing.wait_for(|standing| standing.restart_needed).await.unwrap();
     }
 
     async fn order(&self, what: What, plugin: &str) -> Result<String, String> {
@@ -78,19 +92,19 @@ impl Swap {
             }
         }
         let (give, orders) = mpsc::channel(MOST_ORDERS);
-        let (refused, see) = watch::channel(None);
+        let (standing, see) = watch::channel(Standing::default());
         let swap = Swap {
             loader,
             router,
             changes,
             config,
             pending: None,
-            refused,
+            standing,
             seen: HashMap::new(),
             orders,
             tasks: JoinSet::new(),
         };
-        (swap, Operator { orders: give, refused: see })
+        (swap, Operator { orders: give, standing: see })
     }
 
     pub(super) async fn obey(&mut self, Order { what, plugin, done }: Order) {

@@ -191,7 +191,7 @@ async fn a_configuration_is_taken_whole_or_not_at_all() {
     assert!(why.contains("line 5: unknown field `mistake`"), "{why}");
 
     rig.configure(&(section("a", "deadline = \"5s\"") + &section("b", "")));
-    while !rig.operator.configuration_refused().unwrap_or_default().contains("plugin `b`: ") {
+    while !rig.operator.standing().refused.unwrap_or_default().contains("plugin `b`: ") {
         refused.until_refused().await;
     }
     assert_eq!(rig.view("a").active.number, 1);
@@ -274,4 +274,18 @@ async fn a_plugin_that_does_not_start_with_the_host_is_disabled_and_tried_again(
     rig.configure(&(section("p", "") + &section("q", "")));
     rig.until(|rig| rig.view("p").state == State::Active).await;
     assert_eq!(rig.call("p").await.0, 200);
+}
+
+#[tokio::test]
+async fn what_needs_a_restart_is_said_and_the_rest_is_taken() {
+    let rig = Rig::new(&[("p", "version-one.wat")]);
+    let with_grace = |settings| section("p", settings) + "[host]\ngrace = \"1s\"\n";
+    rig.configure(&with_grace(""));
+    let mut operator = rig.operator.clone();
+    operator.until_restart_needed().await;
+    assert_eq!(rig.view("p").active.number, 1);
+
+    rig.configure(&with_grace("deadline = \"5s\""));
+    rig.until_version("p", 2).await;
+    assert!(rig.operator.standing().restart_needed);
 }
