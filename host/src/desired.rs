@@ -6,7 +6,7 @@
 //! them once, and a change that was taken back is none.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
@@ -38,23 +38,6 @@ pub(crate) trait Accepted: Send + Sync {
     fn last(&self, plugin: &str) -> Option<Document>;
     /// A plugin has accepted these.
     fn accept<'a>(&'a self, plugin: &'a str, document: Document) -> BoxFuture<'a, ()>;
-}
-
-/// Remembers until the host ends: after that every plugin hears of all desired
-/// properties again.
-#[derive(Default)]
-pub(crate) struct InMemory(Mutex<HashMap<String, Document>>);
-
-impl Accepted for InMemory {
-    fn last(&self, plugin: &str) -> Option<Document> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).get(plugin).cloned()
-    }
-
-    fn accept<'a>(&'a self, plugin: &'a str, document: Document) -> BoxFuture<'a, ()> {
-        let mut held = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        held.insert(plugin.to_owned(), document);
-        Box::pin(std::future::ready(()))
-    }
 }
 
 /// What every delivery needs.
@@ -181,6 +164,7 @@ impl Desired {
         call.attempt = attempt;
         let id = Arc::clone(&call.id);
         let outcome = begun.version.made.plugin.desired_changed(call, version).await;
+        self.router.call_ended(&id);
         ended(slot, &begun, outcome.as_ref().err());
         let after = match outcome {
             Ok(Ok(())) => {

@@ -165,9 +165,6 @@ impl Device {
             warn!(device = %self.id, "stopped before all reports reached the hub: {next}");
         }
         self.connection.close().await;
-        if let Some(kept) = self.kept {
-            kept.journal.close().await;
-        }
         drop(online);
         info!(device = %self.id, "stopped");
     }
@@ -190,7 +187,6 @@ impl Device {
         let outbox: Outbox = self.connection.outbox();
         let under_way = outbox.under_way();
         let counts = Arc::clone(&self.counts);
-        let jobs = self.kept.as_ref().map(|kept| Arc::clone(&kept.jobs));
         calls.spawn(async move {
             let answer = router.answer(&name, &payload).await;
             counts.answered(answer.status);
@@ -199,9 +195,7 @@ impl Device {
                 let (late, waited) = (counts.late(), arrived.elapsed());
                 warn!(method = %name, %topic, ?waited, late, "answer too late: there was no connection");
             }
-            if let Some(jobs) = jobs {
-                jobs.call_ended(&answer.call);
-            }
+            router.call_ended(&answer.call);
             drop(under_way);
         });
     }

@@ -223,14 +223,6 @@ impl Jobs {
         }
     }
 
-    /// The answer of a call has left, or there will be none: what it has asked for
-    /// after its answer is due.
-    pub(crate) fn call_ended(&self, call: &str) {
-        if self.shared.lock().call_ended(call, self.now()) {
-            self.shared.wake.notify_one();
-        }
-    }
-
     /// From now on no job begins.
     pub(crate) fn drain(&self) {
         self.draining.store(true, Ordering::Relaxed);
@@ -328,6 +320,12 @@ impl JobQueue for Jobs {
             self.shared.wake.notify_one();
             Ok(id.as_ref().to_owned())
         })
+    }
+
+    fn call_ended(&self, call: &str) {
+        if self.shared.lock().call_ended(call, self.now()) {
+            self.shared.wake.notify_one();
+        }
     }
 
     fn cancel<'a>(

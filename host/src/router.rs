@@ -81,6 +81,11 @@ impl Router {
         Call { id, method, payload, attempt, boot_outcome, lent: Arc::clone(&self.lent) }
     }
 
+    /// A call is over whose answer, if it has one, goes nowhere else.
+    pub(crate) fn call_ended(&self, id: &str) {
+        self.lent.jobs.call_ended(id);
+    }
+
     /// From now on new methods are answered that the host is draining.
     pub(crate) fn drain(&self) {
         self.draining.store(true, Ordering::Relaxed);

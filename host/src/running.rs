@@ -8,13 +8,14 @@ use plugin::{Lent, Level, LogLine, LogSink, Plugin, SystemClock};
 use protocol::connection_string::DeviceConnectionString;
 use tokio::task::JoinSet;
 
+use crate::accepted::Accepted;
 use crate::boot::Machine;
 use crate::config::Config;
 use crate::connection::{self, Connection, Dial};
 #[cfg(unix)]
 use crate::control::{Control, Desk};
 use crate::counts::Counts;
-use crate::desired::{self, Desired};
+use crate::desired::Desired;
 use crate::device::Device;
 use crate::kept::Kept;
 use crate::not_kept::NotKept;
@@ -59,6 +60,7 @@ pub async fn run_on(
     let dial = Dial::new(identity, &config.hub, tls)?;
     let shared = Shared::load(config).await?;
     let kept = Kept::open(&shared.config.host, dial.identity(), machine).await?;
+    let journal = Arc::clone(&kept.journal);
     #[cfg(unix)]
     let control = Control::open(&shared.config)?;
     let changes = Changes::new(());
@@ -80,7 +82,7 @@ pub async fn run_on(
     let desired = Desired {
         router: Arc::clone(&router),
         twin: Arc::clone(&device.twin),
-        accepted: Arc::new(desired::InMemory::default()),
+        accepted: Arc::new(Accepted::new(Arc::clone(&journal))),
     };
     beside.spawn(desired.run(changes.clone()));
     if let Some(key) = shared.config.host.report_plugins_under.clone() {
@@ -90,6 +92,7 @@ pub async fn run_on(
     device.run(stop).await;
     beside.shutdown().await;
     swap::stop_all(&router).await;
+    journal.close().await;
     Ok(())
 }
 

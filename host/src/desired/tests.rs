@@ -1,5 +1,7 @@
 //! Deliveries to real plugins, of a twin that the tests play.
 
+use std::sync::Mutex;
+
 use protocol::topic::DeviceTopic;
 use protocol::twin::DesiredPatch;
 use serde_json::json;
@@ -9,6 +11,21 @@ use crate::Config;
 use crate::plugins::{self, Loader};
 use crate::router::{Table, tests::lent};
 use crate::slot::Slot;
+
+/// Remembers until the test ends.
+#[derive(Default)]
+struct InMemory(Mutex<HashMap<String, Document>>);
+
+impl Accepted for InMemory {
+    fn last(&self, plugin: &str) -> Option<Document> {
+        self.0.lock().unwrap().get(plugin).cloned()
+    }
+
+    fn accept<'a>(&'a self, plugin: &'a str, document: Document) -> BoxFuture<'a, ()> {
+        self.0.lock().unwrap().insert(plugin.to_owned(), document);
+        Box::pin(std::future::ready(()))
+    }
+}
 
 struct Rig {
     twin: Arc<Twin>,

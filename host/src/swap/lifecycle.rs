@@ -31,7 +31,11 @@ pub(super) async fn start(
     if !plugin.exports().lifecycle {
         return Ok(());
     }
-    match plugin.start(router.new_call("start", "null"), previous).await {
+    let call = router.new_call("start", "null");
+    let id = Arc::clone(&call.id);
+    let outcome = plugin.start(call, previous).await;
+    router.call_ended(&id);
+    match outcome {
         Ok(Ok(())) => {
             info!(plugin = plugin.name(), "plugin started");
             Ok(())

@@ -19,6 +19,10 @@ pub trait JobQueue: Send + Sync {
         most_waiting: u32,
     ) -> BoxFuture<'a, Result<String, HostError>>;
 
+    /// The answer of a call has left, or there will be none: its jobs that wait
+    /// for that are due.
+    fn call_ended(&self, _call: &str) {}
+
     /// Takes a job of this plugin out again; says whether it was still waiting.
     fn cancel<'a>(&'a self, plugin: &'a str, id: &'a str)
     -> BoxFuture<'a, Result<bool, HostError>>;
