@@ -1,9 +1,11 @@
 //! From the service through the hub and the host to a plugin, and back.
 
 mod drain;
+mod lasting;
 mod load;
 mod matrix;
 mod methods;
+mod reboot;
 mod simulate;
 mod swap;
 mod trouble;

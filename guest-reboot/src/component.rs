@@ -11,7 +11,25 @@ use exports::device::behaviour::methods::Guest;
 use crate::reboot::{self, Device, Refusal, Reported};
 use crate::settings::Settings;
 
+#[cfg(not(feature = "power"))]
 wit_bindgen::generate!({ path: "../wit", world: "behaviour" });
+#[cfg(feature = "power")]
+wit_bindgen::generate!({
+    path: "../../wit",
+    inline: "
+        package guest:reboot;
+        world real {
+            include device:behaviour/behaviour@0.1.0;
+            import device:behaviour/power@0.1.0;
+            export device:behaviour/deferred@0.1.0;
+        }
+    ",
+    world: "guest:reboot/real",
+    generate_all,
+});
+
+#[cfg(feature = "power")]
+mod power;
 
 /// How long the answer waits for the hub to have the report.
 const LONGEST_REPORT_MS: u32 = 5_000;
@@ -40,9 +58,7 @@ impl Device for Host {
     }
 
     fn sleep(&mut self, delay: Duration) -> Result<(), String> {
-        // Delays are bounded far below the 49 days that fit.
-        let milliseconds = u32::try_from(delay.as_millis()).unwrap_or(u32::MAX);
-        clock::sleep_ms(milliseconds).map_err(text)
+        clock::sleep_ms(milliseconds(delay)).map_err(text)
     }
 
     fn now(&mut self) -> String {
@@ -57,6 +73,25 @@ impl Device for Host {
             Err(error) => Err(text(error)),
         }
     }
+}
+
+/// Without the power there is nothing to ask for.
+#[cfg(not(feature = "power"))]
+impl crate::real::Machine for Host {
+    fn after_boot(&mut self, _job: &str, _within: Duration) -> Result<String, String> {
+        Err("this component only plays a reboot; build `guest-reboot/real` for one".into())
+    }
+
+    fn cancel(&mut self, _job_id: &str) {}
+
+    fn request_reboot(&mut self, _delay: Duration) -> Result<(), String> {
+        Err("this component cannot".into())
+    }
+}
+
+/// Delays are bounded far below the 49 days that fit.
+fn milliseconds(delay: Duration) -> u32 {
+    u32::try_from(delay.as_millis()).unwrap_or(u32::MAX)
 }
 
 fn text(error: Error) -> String {

@@ -11,7 +11,8 @@ use serde::Deserializer;
 use serde::de::{IgnoredAny, MapAccess, Visitor};
 use serde_json::Value;
 
-use crate::settings::{Settings, delay};
+use crate::real::{self, Machine};
+use crate::settings::{Mode, Settings, delay};
 
 /// The one method this plugin serves.
 pub const METHOD: &str = "rebootDevice";
@@ -62,7 +63,7 @@ pub enum Refusal {
 
 /// Answers one call. Wrong settings refuse it before anything has happened.
 pub fn answer(
-    device: &mut impl Device,
+    device: &mut impl Machine,
     method: &str,
     payload: &str,
     settings: Result<Settings, String>,
@@ -72,6 +73,9 @@ pub fn answer(
     }
     let settings = settings.map_err(|why| failed("configuration", &why))?;
     let delay = asked_delay(payload)?.unwrap_or(settings.delay);
+    if settings.mode == Mode::Real {
+        return real::begin(device, delay, settings.boot_within);
+    }
 
     device.log("Rebooting device");
     device.sleep(delay).map_err(|why| failed("reboot", &why))?;
@@ -127,7 +131,7 @@ impl<'de> Visitor<'de> for DelaySeconds {
     }
 }
 
-fn failed(what: &str, why: &str) -> Refusal {
+pub(crate) fn failed(what: &str, why: &str) -> Refusal {
     Refusal::Failed([what, ": ", why].concat())
 }
 
@@ -164,6 +168,20 @@ mod tests {
                 (false, true) => Ok(Reported::Queued),
                 (false, false) => Ok(Reported::Updated),
             }
+        }
+    }
+
+    impl Machine for Recorder {
+        fn after_boot(&mut self, _: &str, _: Duration) -> Result<String, String> {
+            panic!("a reboot that is played asks for no boot")
+        }
+
+        fn cancel(&mut self, _: &str) {
+            panic!("there is no job")
+        }
+
+        fn request_reboot(&mut self, _: Duration) -> Result<(), String> {
+            panic!("a reboot that is played reboots nothing")
         }
     }
 

@@ -5,6 +5,8 @@
 //! delay_seconds = 20          # how long a reboot takes; a call's payload may say otherwise
 //! property = "rebootTime"     # where the time is reported; dots nest: "status.lastReboot"
 //! report = { reason = "asked" }   # what is reported beside it
+//! mode = "tutorial"           # or "real": reboot the machine
+//! boot_within_seconds = 600   # how long the machine may take to come back
 //! ```
 //! A setting of another name is an error, since a misspelt one would be lost.
 
@@ -18,9 +20,31 @@ pub const MAX_DELAY_SECONDS: u32 = 300;
 /// The delay of the tutorial.
 pub const DEFAULT_DELAY: Duration = Duration::from_secs(20);
 
+/// How long a machine may take to come back, at most: a day.
+pub const MAX_BOOT_SECONDS: u32 = 86_400;
+
+/// The same unless it is set: enough for a slow disk that is checked.
+pub const DEFAULT_BOOT: Duration = Duration::from_secs(600);
+
+/// What a reboot is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mode {
+    /// It is played: the call waits, reports and answers.
+    Tutorial,
+    /// The machine is rebooted; what became of it is reported afterwards.
+    Real,
+}
+
+/// What stands beside the time after a real reboot.
+const OUTCOME: &str = "rebooted";
+
 /// The settings of one plugin.
 #[derive(Debug, PartialEq)]
 pub struct Settings {
+    /// What a reboot is.
+    pub mode: Mode,
+    /// How long the machine may take to come back.
+    pub boot_within: Duration,
     /// How long a reboot takes.
     pub delay: Duration,
     /// What is reported after it.
@@ -38,6 +62,8 @@ pub struct Report {
 impl Settings {
     /// Reads the pairs of the configuration; an error names the setting at fault.
     pub fn parse(entries: &[(String, String)]) -> Result<Settings, String> {
+        let mut mode = Mode::Tutorial;
+        let mut boot_within = DEFAULT_BOOT;
         let mut delay = DEFAULT_DELAY;
         let mut path = vec!["rebootTime".to_owned()];
         let mut beside = Map::new();
@@ -46,10 +72,19 @@ impl Settings {
                 "delay_seconds" => delay = parse_delay(text)?,
                 "property" => path = parse_path(text)?,
                 "report" => beside = parse_object(text)?,
-                _ => return Err([key, ": is none of delay_seconds, property and report"].concat()),
+                "mode" => mode = parse_mode(text)?,
+                "boot_within_seconds" => boot_within = parse_boot(text)?,
+                _ => {
+                    let all = "delay_seconds, property, report, mode and boot_within_seconds";
+                    return Err([key, ": is none of ", all].concat());
+                }
             }
         }
-        Ok(Settings { delay, report: Report::new(beside, path)? })
+        let report = Report::new(beside, path)?;
+        if mode == Mode::Real && report.has_outcome() {
+            return Err("report: has `rebooted`, which is for what became of the reboot".into());
+        }
+        Ok(Settings { mode, boot_within, delay, report })
     }
 }
 
@@ -71,14 +106,40 @@ impl Report {
     /// The patch to report: JSON text.
     #[must_use]
     pub fn with_time(self, now: &str) -> String {
+        self.with(Some(now), None)
+    }
+
+    /// The same after a reboot of the machine, or one that did not come: then
+    /// there is no time of it.
+    #[must_use]
+    pub fn with_outcome(self, now: Option<&str>) -> String {
+        self.with(now, Some(now.is_some()))
+    }
+
+    fn with(mut self, now: Option<&str>, rebooted: Option<bool>) -> String {
         let mut patch = Value::Object(self.beside);
         let mut node = &mut patch;
+        let last = self.path.pop();
         for key in self.path {
             // `new` has seen that only objects and nothing stand on the way.
             node = &mut node[key];
         }
-        *node = Value::from(now);
+        if let Some(rebooted) = rebooted {
+            node[OUTCOME] = Value::from(rebooted);
+        }
+        if let (Some(now), Some(last)) = (now, last) {
+            node[last] = Value::from(now);
+        }
         patch.to_string()
+    }
+
+    /// Whether something stands where the outcome goes, beside the time.
+    fn has_outcome(&self) -> bool {
+        let Some((last, above)) = self.path.split_last() else { return false };
+        let object = above
+            .iter()
+            .try_fold(&self.beside, |object, key| object.get(key).and_then(Value::as_object));
+        last == OUTCOME || object.is_some_and(|object| object.contains_key(OUTCOME))
     }
 }
 
@@ -104,6 +165,23 @@ fn quoted(value: &Value) -> String {
 fn parse_delay(text: &str) -> Result<Duration, String> {
     let value = serde_json::from_str(text).unwrap_or_else(|_| Value::from(text));
     delay(&value).map_err(|why| ["delay_seconds: ", &why].concat())
+}
+
+fn parse_mode(text: &str) -> Result<Mode, String> {
+    match text {
+        "tutorial" => Ok(Mode::Tutorial),
+        "real" => Ok(Mode::Real),
+        _ => Err(["mode: `", text, "` is neither `tutorial` nor `real`"].concat()),
+    }
+}
+
+fn parse_boot(text: &str) -> Result<Duration, String> {
+    match text.parse() {
+        Ok(seconds @ 1..=MAX_BOOT_SECONDS) => Ok(Duration::from_secs(seconds.into())),
+        _ => {
+            Err(["boot_within_seconds: ", text, " is not a whole number from 1 to 86400"].concat())
+        }
+    }
 }
 
 fn parse_path(text: &str) -> Result<Vec<String>, String> {
@@ -163,6 +241,41 @@ mod tests {
     }
 
     #[test]
+    fn after_a_real_reboot_its_outcome_stands_beside_the_time() {
+        let outcome = |entries, now| parse(entries).unwrap().report.with_outcome(now);
+        let nested = [("property", "status.lastReboot"), ("report", r#"{"reason":"asked"}"#)];
+        assert_eq!(outcome(&[], Some("NOW")), r#"{"rebootTime":"NOW","rebooted":true}"#);
+        assert_eq!(outcome(&[], None), r#"{"rebooted":false}"#);
+        assert_eq!(
+            outcome(&nested, Some("NOW")),
+            r#"{"reason":"asked","status":{"lastReboot":"NOW","rebooted":true}}"#
+        );
+        assert_eq!(outcome(&nested, None), r#"{"reason":"asked","status":{"rebooted":false}}"#);
+    }
+
+    #[test]
+    fn a_mode_is_one_of_two_and_keeps_the_place_of_the_outcome_free() {
+        assert_eq!(parse(&[]).unwrap().mode, Mode::Tutorial);
+        assert_eq!(parse(&[("mode", "real")]).unwrap().mode, Mode::Real);
+        check_error(&[("mode", "Real")], "mode: `Real` is neither `tutorial` nor `real`");
+        let taken = "report: has `rebooted`, which is for what became of the reboot";
+        check_error(&[("mode", "real"), ("report", r#"{"rebooted":1}"#)], taken);
+        check_error(&[("mode", "real"), ("property", "status.rebooted")], taken);
+        parse(&[("report", r#"{"rebooted":1}"#)]).unwrap();
+    }
+
+    #[test]
+    fn a_machine_has_a_second_to_a_day_to_come_back() {
+        let settings = parse(&[("boot_within_seconds", "90")]).unwrap();
+        assert_eq!(settings.boot_within, Duration::from_secs(90));
+        for seconds in ["0", "86401", "soon", "1.5"] {
+            let why =
+                format!("boot_within_seconds: {seconds} is not a whole number from 1 to 86400");
+            check_error(&[("boot_within_seconds", seconds)], &why);
+        }
+    }
+
+    #[test]
     fn other_properties_may_not_stand_where_the_time_goes() {
         for report in [r#"{"a":1}"#, r#"{"a":null}"#] {
             check_error(
@@ -180,7 +293,10 @@ mod tests {
 
     #[test]
     fn an_error_names_the_setting_and_quotes_what_was_found() {
-        check_error(&[("delay", "5")], "delay: is none of delay_seconds, property and report");
+        check_error(
+            &[("delay", "5")],
+            "delay: is none of delay_seconds, property, report, mode and boot_within_seconds",
+        );
         check_error(&[("delay_seconds", "-1")], "delay_seconds: -1 is not a number from 0 to 300");
         for path in ["", ".", "a.", "a..b", "$a", "a b"] {
             check_error(

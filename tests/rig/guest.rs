@@ -1,4 +1,4 @@
-//! The reboot guest as a component, built once for the whole test process.
+//! The reboot guests as components, each built once for the whole test process.
 
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -12,10 +12,18 @@ use crate::workspace;
 /// and on a machine without the Rust target a minute or two; the others wait.
 pub fn reboot_component() -> &'static Path {
     static BUILT: OnceLock<PathBuf> = OnceLock::new();
-    BUILT.get_or_init(|| {
-        // Past the test harness, which keeps what a test prints until its end.
-        let progress = |line: &str| drop(writeln!(io::stderr(), "reboot guest: {line}"));
-        let options = BuildOptions { progress: &progress, ..BuildOptions::default() };
-        behaviour::build(&workspace().join("guest-reboot"), &options).unwrap().path
-    })
+    BUILT.get_or_init(|| build("guest-reboot"))
+}
+
+/// The same with the power to reboot the machine.
+pub fn real_reboot_component() -> &'static Path {
+    static BUILT: OnceLock<PathBuf> = OnceLock::new();
+    BUILT.get_or_init(|| build("guest-reboot/real"))
+}
+
+fn build(folder: &str) -> PathBuf {
+    // Past the test harness, which keeps what a test prints until its end.
+    let progress = |line: &str| drop(writeln!(io::stderr(), "reboot guest: {line}"));
+    let options = BuildOptions { progress: &progress, ..BuildOptions::default() };
+    behaviour::build(&workspace().join(folder), &options).unwrap().path
 }

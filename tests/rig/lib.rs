@@ -32,7 +32,7 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 
-pub use guest::reboot_component;
+pub use guest::{real_reboot_component, reboot_component};
 pub use running::{Running, Service};
 pub use settings::{Setting, Settings, config, deadline, set};
 
@@ -96,6 +96,14 @@ impl Rig {
     #[must_use]
     pub fn reboot(self, settings: impl Into<Settings>) -> Rig {
         self.plugin_named("reboot", reboot_component().to_owned(), settings)
+    }
+
+    /// The reboot guest that may reboot the machine, and is set to.
+    #[must_use]
+    pub fn real_reboot(self, settings: impl Into<Settings>) -> Rig {
+        let granted = [config("mode", "real"), set("capabilities", vec!["power"])];
+        let settings = settings.into().and(granted);
+        self.plugin_named("reboot", real_reboot_component().to_owned(), settings)
     }
 
     /// Settings of the host outside its plugins, `set("host.grace", "1s")`.

@@ -117,10 +117,24 @@ impl Running {
             rig,
             directory,
         };
+        running.boot_machine();
         if !running.rig.plugins.is_empty() {
             running.start_host().await;
         }
         running
+    }
+
+    /// Boots the machine anew, as far as a host can tell that is started then.
+    pub fn boot_machine(&self) {
+        let machine = self.machine();
+        let ids = std::fs::read_to_string(&machine.boot_id).unwrap_or_default();
+        std::fs::write(&machine.boot_id, ids + "i").unwrap();
+        std::fs::write(&machine.uptime, "0.50 1.00\n").unwrap();
+    }
+
+    fn machine(&self) -> host::Machine {
+        let file = |name| self.directory.path().join(name);
+        host::Machine { boot_id: file("boot_id"), uptime: file("uptime") }
     }
 
     /// The hub. It panics between [`Running::stop_hub`] and [`Running::start_hub`].
@@ -172,9 +186,10 @@ impl Running {
         let config = host::Config::read(&file).unwrap();
         let (stop, stopped) = oneshot::channel();
         let identity = self.device.clone();
+        let machine = self.machine();
         let mut ended = tokio::spawn(async move {
             let stopped = async { drop(stopped.await) };
-            Ok(host::run(config, identity, stopped).await?)
+            Ok(host::run_on(&machine, config, identity, stopped).await?)
         });
         tokio::select! {
             () = self.ready() => {}

@@ -30,6 +30,11 @@ pub fn config(key: &str, value: impl Into<Value>) -> Setting {
 }
 
 impl Settings {
+    pub(crate) fn and<const N: usize>(mut self, more: [Setting; N]) -> Settings {
+        self.0.extend(more);
+        self
+    }
+
     pub(crate) fn has(&self, key: &str) -> bool {
         self.0.iter().any(|setting| setting.key == key)
     }

@@ -1,0 +1,36 @@
+//! What only the component with the power has: the machine, and the job.
+
+use std::time::Duration;
+
+use super::device::behaviour::types::JobError;
+use super::device::behaviour::{config, jobs, power};
+use super::exports::device::behaviour::deferred::Guest;
+use super::{Host, Reboot, milliseconds, text};
+use crate::real::{self, Again, Machine};
+use crate::settings::Settings;
+
+impl Guest for Reboot {
+    fn run(name: String, _payload: String) -> Result<(), JobError> {
+        if name != real::JOB {
+            return Err(JobError::Reject(["there is no job `", &name, "`"].concat()));
+        }
+        let rebooted = jobs::boot_outcome_of_current() == jobs::BootOutcome::Rebooted;
+        let settings = Settings::parse(&config::entries());
+        real::tell(&mut Host, rebooted, settings).map_err(|Again(why)| JobError::Other(why))
+    }
+}
+
+impl Machine for Host {
+    fn after_boot(&mut self, job: &str, within: Duration) -> Result<String, String> {
+        jobs::after_boot(job, "null", milliseconds(within)).map_err(text)
+    }
+
+    fn cancel(&mut self, job_id: &str) {
+        // A job that stays tells that there was no reboot, which is true as well.
+        jobs::cancel(job_id).ok();
+    }
+
+    fn request_reboot(&mut self, delay: Duration) -> Result<(), String> {
+        power::request_reboot(milliseconds(delay), "asked for by a method").map_err(text)
+    }
+}

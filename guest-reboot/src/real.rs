@@ -1,0 +1,188 @@
+//! A reboot of the machine: the answer first, the report after the boot.
+//!
+//! [`begin`] is the call: it asks for the job that will tell, then for the reboot,
+//! and answers at once. [`tell`] is that job: it runs when the machine has booted,
+//! or when it has not in time, and reports which. The host keeps job and reboot on
+//! disk, so that neither is lost with the power.
+
+use std::time::Duration;
+
+use crate::reboot::{Answer, Device, Refusal, Reported, failed};
+use crate::settings::Settings;
+
+/// The job that tells what became of the reboot.
+pub const JOB: &str = "tell-reboot";
+
+/// A device whose machine can be rebooted.
+pub trait Machine: Device {
+    /// Asks for a job once the machine has booted, or when so much time has gone by
+    /// without; gives its id. An error says why there will be none.
+    fn after_boot(&mut self, job: &str, within: Duration) -> Result<String, String>;
+
+    /// Takes a job back.
+    fn cancel(&mut self, job_id: &str);
+
+    /// Asks for the reboot, after this time; an error says why there will be none.
+    fn request_reboot(&mut self, delay: Duration) -> Result<(), String>;
+}
+
+/// Why a job did not do its work.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Again(pub String);
+
+/// Asks for a reboot after `delay`, and for the job that tells of it.
+pub(crate) fn begin(
+    machine: &mut impl Machine,
+    delay: Duration,
+    boot_within: Duration,
+) -> Result<Answer, Refusal> {
+    // The job comes first: a reboot that nobody tells of would be worse than a
+    // job that tells of no reboot.
+    let job = machine.after_boot(JOB, delay.saturating_add(boot_within));
+    let job = job.map_err(|why| failed("reboot", &why))?;
+    if let Err(why) = machine.request_reboot(delay) {
+        machine.cancel(&job);
+        return Err(failed("reboot", &why));
+    }
+    machine.log("Rebooting device");
+    let payload = r#"{"Response": "The device reboots, and reports when it has"}"#;
+    Ok(Answer { status: 202, payload: payload.into() })
+}
+
+/// Reports what became of the reboot.
+pub fn tell(
+    device: &mut impl Device,
+    rebooted: bool,
+    settings: Result<Settings, String>,
+) -> Result<(), Again> {
+    let again = |what: &str, why: &str| Again([what, ": ", why].concat());
+    let settings = settings.map_err(|why| again("configuration", &why))?;
+    let time = rebooted.then(|| device.now());
+    device.log(if rebooted { "Device rebooted" } else { "Device was not rebooted" });
+    let patch = settings.report.with_outcome(time.as_deref());
+    let reported = device.report(&patch).map_err(|why| again("reported properties", &why))?;
+    device.log(match (reported, rebooted) {
+        (Reported::Updated, true) => "Device twins updated with latest rebootTime",
+        (Reported::Updated, false) => "Device twins updated",
+        (Reported::Queued, _) => "Device twins will be updated when the hub answers again",
+    });
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::reboot::{METHOD, answer};
+
+    #[derive(Default)]
+    struct Recorder {
+        effects: Vec<String>,
+        refuses_job: bool,
+        refuses_reboot: bool,
+        refuses_report: bool,
+    }
+
+    impl Device for Recorder {
+        fn log(&mut self, message: &str) {
+            self.effects.push(format!("log {message}"));
+        }
+
+        fn sleep(&mut self, _: Duration) -> Result<(), String> {
+            panic!("a real reboot is not waited for")
+        }
+
+        fn now(&mut self) -> String {
+            "2026-01-31T23:59:59.123Z".into()
+        }
+
+        fn report(&mut self, patch: &str) -> Result<Reported, String> {
+            self.effects.push(format!("report {patch}"));
+            if self.refuses_report { Err("disk full".into()) } else { Ok(Reported::Updated) }
+        }
+    }
+
+    impl Machine for Recorder {
+        fn after_boot(&mut self, job: &str, within: Duration) -> Result<String, String> {
+            self.effects.push(format!("job {job} within {within:?}"));
+            if self.refuses_job { Err("no room".into()) } else { Ok("7".into()) }
+        }
+
+        fn cancel(&mut self, job_id: &str) {
+            self.effects.push(format!("cancel {job_id}"));
+        }
+
+        fn request_reboot(&mut self, delay: Duration) -> Result<(), String> {
+            self.effects.push(format!("reboot after {delay:?}"));
+            if self.refuses_reboot { Err("one is pending".into()) } else { Ok(()) }
+        }
+    }
+
+    fn settings(entries: &[(&str, &str)]) -> Result<Settings, String> {
+        let entries: Vec<_> = entries.iter().map(|&(k, v)| (k.to_owned(), v.to_owned())).collect();
+        Settings::parse(&entries)
+    }
+
+    fn call(recorder: &mut Recorder, payload: &str) -> Result<Answer, Refusal> {
+        answer(recorder, METHOD, payload, settings(&[("mode", "real")]))
+    }
+
+    #[test]
+    fn a_real_reboot_is_answered_at_once_and_told_by_a_job() {
+        let mut recorder = Recorder::default();
+        let answer = call(&mut recorder, r#"{"delaySeconds":5}"#).unwrap();
+
+        let effects = ["job tell-reboot within 605s", "reboot after 5s", "log Rebooting device"];
+        assert_eq!(recorder.effects, effects);
+        assert_eq!(answer.status, 202);
+    }
+
+    #[test]
+    fn without_the_job_nothing_is_rebooted_and_without_the_reboot_there_is_no_job() {
+        let mut recorder = Recorder { refuses_job: true, ..Recorder::default() };
+        let refused = call(&mut recorder, "null").unwrap_err();
+        assert_eq!(refused, Refusal::Failed("reboot: no room".into()));
+        assert_eq!(recorder.effects, ["job tell-reboot within 620s"]);
+
+        let mut recorder = Recorder { refuses_reboot: true, ..Recorder::default() };
+        let refused = call(&mut recorder, "null").unwrap_err();
+        assert_eq!(refused, Refusal::Failed("reboot: one is pending".into()));
+        assert_eq!(recorder.effects.last().unwrap(), "cancel 7");
+    }
+
+    #[test]
+    fn after_the_boot_its_time_is_reported_and_that_it_was() {
+        let mut recorder = Recorder::default();
+        tell(&mut recorder, true, settings(&[("mode", "real")])).unwrap();
+        assert_eq!(
+            recorder.effects,
+            [
+                "log Device rebooted",
+                r#"report {"rebootTime":"2026-01-31T23:59:59.123Z","rebooted":true}"#,
+                "log Device twins updated with latest rebootTime",
+            ]
+        );
+    }
+
+    #[test]
+    fn a_boot_that_did_not_come_is_reported_without_a_time() {
+        let mut recorder = Recorder::default();
+        tell(&mut recorder, false, settings(&[("mode", "real")])).unwrap();
+        assert_eq!(
+            recorder.effects,
+            [
+                "log Device was not rebooted",
+                r#"report {"rebooted":false}"#,
+                "log Device twins updated",
+            ]
+        );
+    }
+
+    #[test]
+    fn a_report_that_is_refused_is_tried_again() {
+        let mut recorder = Recorder { refuses_report: true, ..Recorder::default() };
+        let again = tell(&mut recorder, true, settings(&[])).unwrap_err();
+        assert_eq!(again, Again("reported properties: disk full".into()));
+        let again = tell(&mut recorder, true, settings(&[("mode", "no")])).unwrap_err();
+        assert!(again.0.starts_with("configuration: mode"), "{again:?}");
+    }
+}

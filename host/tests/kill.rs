@@ -1,0 +1,213 @@
+//! `kill -9` at random moments: whatever the host has said yes to, it does.
+//!
+//! 50 kills; `BEHAVIOUR_KILLS=1000 cargo test -p host --test kill -- --nocapture`
+//! makes as many as it says, and shows the figures.
+
+#![cfg(unix)]
+#![allow(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
+#![allow(clippy::print_stdout, reason = "the long mode is for its figures")]
+
+use std::collections::{HashMap, HashSet};
+use std::io::{BufRead, BufReader};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use hub::{Hub, HubConfig};
+use protocol::id::DeviceId;
+use protocol::method::MethodRequest;
+use serde_json::{Value, json};
+use service::{Client, ClientSettings};
+use tokio::task::JoinSet;
+
+const CALLERS: u64 = 4;
+
+/// The numbers of each caller begin here.
+const EACH: u64 = 10_000_000;
+
+/// The longest that anything is waited for.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// What was asked of the host, and what it said yes to.
+#[derive(Default)]
+struct Book {
+    /// The last number that each caller has sent, and the last that was accepted.
+    sent: HashMap<u64, u64>,
+    accepted_last: HashMap<u64, u64>,
+    accepted: HashSet<u64>,
+    /// How often the host has said that a job is done, over all its lives.
+    done: HashMap<u64, u32>,
+}
+
+/// One life of the host.
+struct Host {
+    child: Child,
+    reader: JoinHandle<()>,
+}
+
+impl Host {
+    fn start(folder: &Path, identity: &str, book: &Arc<Mutex<Book>>) -> Host {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_behaviour-host"))
+            .args(["run", "--json-logs"])
+            .current_dir(folder)
+            .env("IOTHUB_DEVICE_CONNECTION_STRING", identity)
+            .env("BEHAVIOUR_LOG", "info,plugin=warn")
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let lines = BufReader::new(child.stderr.take().unwrap()).lines();
+        let book = Arc::clone(book);
+        let reader = std::thread::spawn(move || {
+            // The last line of a host that was killed may be half of one.
+            for line in lines.map_while(Result::ok) {
+                let Ok(line) = serde_json::from_str::<Value>(&line) else { continue };
+                match line["message"].as_str().unwrap() {
+                    "job done" => {
+                        let number = line["job"].as_str().unwrap().parse().unwrap();
+                        *book.lock().unwrap().done.entry(number).or_default() += 1;
+                    }
+                    message => assert!(!message.starts_with("journal is damaged"), "{line}"),
+                }
+            }
+        });
+        Host { child, reader }
+    }
+
+    fn kill(mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+        self.reader.join().expect("the journal was opened each time");
+    }
+}
+
+#[derive(Clone)]
+struct Service {
+    client: Client,
+    device: DeviceId,
+}
+
+impl Service {
+    async fn call(&self, method: &str, payload: Value) -> Option<(i32, Value)> {
+        let mut request = MethodRequest::new(method.parse().unwrap(), payload);
+        request.connect_timeout = Duration::from_secs(10);
+        let answer = self.client.invoke(&self.device, &request).await.ok()?;
+        Some((answer.status, answer.payload))
+    }
+
+    /// Asks until there is this answer.
+    async fn until(&self, method: &str, payload: &Value, wanted: impl Fn(i32, &Value) -> bool) {
+        let asked = async {
+            loop {
+                match self.call(method, payload.clone()).await {
+                    Some((status, answer)) if wanted(status, &answer) => break,
+                    _ => tokio::task::yield_now().await,
+                }
+            }
+        };
+        let asked = tokio::time::timeout(PATIENCE, asked).await;
+        asked.unwrap_or_else(|_| panic!("{method} {payload} is not as it must be"));
+    }
+}
+
+/// Calls for as long as it lives, each time with the next number.
+async fn caller(service: Service, book: Arc<Mutex<Book>>, caller: u64) {
+    let method = format!("k{caller}");
+    loop {
+        let number = {
+            let mut book = book.lock().unwrap();
+            let sent = book.sent.entry(caller).or_insert(caller * EACH);
+            *sent += 1;
+            *sent
+        };
+        if let Some((200, _)) = service.call(&method, json!(number)).await {
+            let mut book = book.lock().unwrap();
+            book.accepted.insert(number);
+            book.accepted_last.insert(caller, number);
+        }
+    }
+}
+
+fn random(below: u64) -> u64 {
+    u64::from(getrandom::u32().unwrap()) % below
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_accepted_is_lost_and_nothing_done_is_done_again_however_often_it_is_killed() {
+    let kills: u32 = std::env::var("BEHAVIOUR_KILLS").map_or(50, |kills| kills.parse().unwrap());
+    let begun = Instant::now();
+    let hub = Hub::start(HubConfig::default()).await.unwrap();
+    let device: DeviceId = "d1".parse().unwrap();
+    let identity = hub.create_device(&device).unwrap().to_text_with_key();
+    let settings = ClientSettings { ca_pem: Some(hub.ca_pem().to_owned()), ..Default::default() };
+    let client = Client::new(hub.service_connection_string(), settings).unwrap();
+    let service = Service { client, device: device.clone() };
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("hub.pem"), hub.ca_pem()).unwrap();
+    let _component = fixtures::write("keeps.wat", folder.path());
+    let toml = format!(
+        "[hub]\nport = {}\nca_file = \"hub.pem\"\n[host]\ndata = \"data\"\n\
+         [plugins.keeps]\nfile = \"keeps.wasm\"\nmethods = [\"*\"]\nlimits.jobs = 1000\n",
+        hub.mqtt_port()
+    );
+    std::fs::write(folder.path().join("host.toml"), toml).unwrap();
+
+    let book = Arc::new(Mutex::new(Book::default()));
+    for _ in 0..kills {
+        let host = Host::start(folder.path(), &identity, &book);
+        let mut callers = JoinSet::new();
+        for number in 0..CALLERS {
+            callers.spawn(caller(service.clone(), Arc::clone(&book), number));
+        }
+        // Now and then while it starts, mostly at work.
+        if random(4) > 0 {
+            tokio::time::timeout(PATIENCE, hub.connected(&device)).await.unwrap();
+        }
+        tokio::time::sleep(Duration::from_millis(random(400))).await;
+        tokio::task::spawn_blocking(|| host.kill()).await.unwrap();
+        callers.shutdown().await;
+    }
+
+    let host = Host::start(folder.path(), &identity, &book);
+    let (accepted, sent) = {
+        let book = book.lock().unwrap();
+        (book.accepted.clone(), book.sent.clone())
+    };
+    assert!(accepted.len() > kills as usize, "only {} calls were accepted", accepted.len());
+    for number in &accepted {
+        // A job that was said to be done need not be asked for.
+        if !book.lock().unwrap().done.contains_key(number) {
+            service.until("waits", &json!(number), |status, _| status == 200).await;
+        }
+    }
+    let last = book.lock().unwrap().accepted_last.clone();
+    for (caller, last) in last {
+        let right = |value: &Value| value.as_u64().is_some_and(|v| v >= last && v <= sent[&caller]);
+        let key = format!("k{caller}");
+        service.until("last", &json!(key), |status, answer| status == 200 && right(answer)).await;
+        let reported = async {
+            loop {
+                let twin = service.client.twin(&device).await.unwrap();
+                if twin.properties.reported.get(&key).is_some_and(right) {
+                    break;
+                }
+                tokio::task::yield_now().await;
+            }
+        };
+        let reported = tokio::time::timeout(PATIENCE, reported).await;
+        reported.unwrap_or_else(|_| panic!("{key} was not reported as {last}"));
+    }
+    tokio::task::spawn_blocking(|| host.kill()).await.unwrap();
+
+    let book = book.lock().unwrap();
+    let twice: Vec<_> = book.done.iter().filter(|(_, times)| **times > 1).collect();
+    assert!(twice.is_empty(), "done more than once: {twice:?}");
+    println!(
+        "{kills} kills, {} calls accepted of {}, {} jobs said to be done, in {:?}",
+        accepted.len(),
+        sent.iter().map(|(caller, last)| last - caller * EACH).sum::<u64>(),
+        book.done.len(),
+        begun.elapsed()
+    );
+}
