@@ -292,6 +292,14 @@ impl Hub {
         if tokio::time::timeout(STOP_PATIENCE, self.tasks.wait()).await.is_err() {
             tracing::warn!("some connections did not end in time");
         }
+        // What they had begun on threads that block ends a moment after them; until
+        // then the file is in use, and another hub could not open it.
+        let free = async {
+            while Arc::strong_count(&self.state) > 1 {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        tokio::time::timeout(STOP_PATIENCE, free).await.ok();
     }
 
     fn end(&self) {
