@@ -87,9 +87,16 @@ where
     };
     let over = session.run(&mut packets, ended).await;
     session.leave(&over);
+    let silent = session.silence.borrow().is_some();
     drop(session);
     outbox.finish().await;
+    if !silent {
+        packets.read_out().await;
+    }
 }
+
+/// How long a device may take to notice that its connection has ended.
+const LAST_READS: Duration = Duration::from_secs(1);
 
 /// Packets as they come.
 struct Packets<R> {
@@ -108,6 +115,19 @@ impl<R: AsyncRead + Unpin> Packets<R> {
                 Ok(Ok(0)) => return Err(Over::Closed),
                 Ok(read) => read?,
             };
+        }
+    }
+
+    /// Reads what still comes, and forgets it. A socket that is closed with data
+    /// unread is reset, and that may cost the device what it was sent last.
+    async fn read_out(&mut self) {
+        let until = Instant::now() + LAST_READS;
+        loop {
+            self.buffer.clear();
+            match timeout_at(until, self.reader.read_buf(&mut self.buffer)).await {
+                Ok(Ok(1..)) => {}
+                _ => return,
+            }
         }
     }
 }

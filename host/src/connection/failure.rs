@@ -2,7 +2,7 @@
 
 use std::io;
 
-use rumqttc::{ConnectReturnCode, ConnectionError, StateError, TlsError};
+use rumqttc::{ConnectReturnCode, ConnectionError, StateError, TlsError, mqttbytes};
 use trust::Distrust;
 
 /// What happened and what to do.
@@ -71,7 +71,10 @@ impl From<&ConnectionError> for Failure {
             ConnectionError::FlushTimeout => Failure::new("the hub takes no more data"),
             ConnectionError::Tls(error) => tls(error),
             ConnectionError::Io(error) => io(error),
-            ConnectionError::MqttState(StateError::Io(error)) => io(error),
+            // What the codec meets on its way to the socket comes as its own.
+            ConnectionError::MqttState(
+                StateError::Io(error) | StateError::Deserialization(mqttbytes::Error::Io(error)),
+            ) => io(error),
             ConnectionError::MqttState(StateError::ConnectionAborted) => {
                 Failure::closed("the hub closed the connection")
             }
