@@ -4,5 +4,6 @@
 #![allow(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
 
 mod conformance;
+mod fuzzing;
 mod journeys;
 mod tidy;

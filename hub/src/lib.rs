@@ -315,6 +315,19 @@ impl Drop for Hub {
     }
 }
 
+/// For fuzzing alone: reads bytes as a session does, and gives how many packets
+/// they were.
+#[doc(hidden)]
+#[must_use]
+pub fn read_packets(bytes: &[u8]) -> usize {
+    let mut buffer = bytes::BytesMut::from(bytes);
+    let mut packets = 0;
+    while let Ok(Some(_)) = mqtt::decode(&mut buffer) {
+        packets += 1;
+    }
+    packets
+}
+
 fn local(port: u16) -> HostName {
     HostName::new("localhost", Some(port)).expect("`localhost` is a host name")
 }

@@ -97,7 +97,8 @@ impl FromStr for UserName {
 
 impl fmt::Display for UserName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}/{}/?api-version={}", self.host, self.client_id(), self.api_version)?;
+        let api_version = percent::encode(&self.api_version);
+        write!(f, "{}/{}/?api-version={api_version}", self.host, self.client_id())?;
         if let Some(client) = &self.client_type {
             write!(f, "&DeviceClientType={}", percent::encode(client))?;
         }
@@ -140,7 +141,7 @@ mod tests {
             host: "localhost:8883".parse().unwrap(),
             device: "d%1".parse().unwrap(),
             module: None,
-            api_version: API_VERSION.to_owned(),
+            api_version: "2021&04=12".to_owned(),
             client_type: Some("behaviour-host/0.1.0 (a & b)".to_owned()),
             model_id: Some("dtmi:x;1".to_owned()),
         };

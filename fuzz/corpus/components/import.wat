@@ -1,0 +1,1 @@
+(component (import "device:behaviour/power@0.1.0" (instance)))

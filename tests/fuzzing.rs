@@ -1,0 +1,96 @@
+//! The fuzz targets as an ordinary test: each over its corpus, and over some
+//! thousand mutations of it.
+//!
+//! `cargo fuzz` goes further, as it sees which code an input reaches; it needs
+//! minutes and flags of its own (CONTRIBUTING.md). What it finds becomes a file of
+//! the corpus, and so part of this test.
+
+#[path = "../fuzz/targets.rs"]
+mod targets;
+
+use std::fs;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use targets::{TARGETS, Target};
+
+/// Mutations a target, and of those that compile what they read.
+const MUTATIONS: u64 = 20_000;
+const COMPILED: u64 = 1000;
+
+/// The longest input.
+const MOST_BYTES: usize = 4096;
+
+#[test]
+fn no_input_breaks_a_target() {
+    // Another one with each run; a failure says which.
+    let time = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+    let seed =
+        std::env::var("FUZZ_SEED").map_or(time.as_millis() as u64, |seed| seed.parse().unwrap());
+    std::thread::scope(|scope| {
+        for target in TARGETS {
+            std::thread::Builder::new()
+                .name(target.0.to_owned())
+                .spawn_scoped(scope, move || run(target, seed))
+                .unwrap();
+        }
+    });
+}
+
+fn run((name, target): Target, seed: u64) {
+    let folder = rig::workspace().join("fuzz/corpus").join(name);
+    let mut files: Vec<_> =
+        fs::read_dir(&folder).unwrap().map(|file| file.unwrap().path()).collect();
+    files.sort();
+    let corpus: Vec<Vec<u8>> = files.iter().map(|file| fs::read(file).unwrap()).collect();
+    assert!(corpus.len() > 2, "{} has no corpus", folder.display());
+    for input in &corpus {
+        target(input);
+    }
+    let mut random = Random(seed | 1);
+    for _ in 0..if name == "components" { COMPILED } else { MUTATIONS } {
+        let input = random.mutation(&corpus);
+        let told = std::panic::catch_unwind(|| target(&input));
+        assert!(told.is_ok(), "{name}: FUZZ_SEED={seed}: {:?}", input.escape_ascii().to_string());
+    }
+}
+
+/// Xorshift: anybody can repeat it.
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, end: usize) -> usize {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        (self.0 % end.max(1) as u64) as usize
+    }
+
+    /// An input of the corpus after one to eight changes.
+    fn mutation(&mut self, corpus: &[Vec<u8>]) -> Vec<u8> {
+        let mut input = corpus[self.below(corpus.len())].clone();
+        for _ in 0..=self.below(8) {
+            let at = self.below(input.len());
+            match self.below(6) {
+                // A bit, a byte, a byte more, a piece less.
+                0 if !input.is_empty() => input[at] ^= 1 << self.below(8),
+                1 if !input.is_empty() => input[at] = [0, 1, 0x7f, 0x80, 0xff][self.below(5)],
+                2 => input.insert(at, b"\0 %$/?&=#+{}[]\",:\n~"[self.below(19)]),
+                3 => drop(input.drain(at..(at + self.below(16)).min(input.len()))),
+                // A piece of its own again, or of another's.
+                4 => {
+                    let piece = input[at..(at + self.below(64)).min(input.len())].to_vec();
+                    let to = self.below(input.len() + 1);
+                    drop(input.splice(to..to, piece));
+                }
+                _ => {
+                    let other = &corpus[self.below(corpus.len())];
+                    let from = self.below(other.len());
+                    let end = (from + self.below(64)).min(other.len());
+                    drop(input.splice(at..at, other[from..end].iter().copied()));
+                }
+            }
+            input.truncate(MOST_BYTES);
+        }
+        input
+    }
+}

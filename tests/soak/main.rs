@@ -1,0 +1,140 @@
+//! A long run: the host as the program that it is, a steady load, and a fault
+//! every few seconds. Prints a line a minute and, in the end, what was lost and
+//! what the host's memory did.
+//!
+//! ```sh
+//! cargo build --release -p host
+//! cargo run --release -p tests --example soak -- --minutes 60
+//! cargo run --release -p tests --example soak -- --minutes 10 --rate 50 \
+//!     --token-lifetime 60s --fault-every 0
+//! ```
+
+#![allow(clippy::print_stdout, reason = "this is a command-line program")]
+#![allow(clippy::unwrap_used, reason = "part of tests: it may stop at the first surprise")]
+
+mod faults;
+mod load;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use clap::Parser;
+use hub::{Hub, HubConfig};
+use service::{Client, ClientSettings};
+use tokio::process::{Child, Command};
+
+use load::Load;
+
+/// Runs a host under load and faults, and watches its memory.
+#[derive(Parser)]
+struct Arguments {
+    /// How long
+    #[arg(long, default_value_t = 60)]
+    minutes: u64,
+    /// Calls a second
+    #[arg(long, default_value_t = 200)]
+    rate: u32,
+    /// Seconds between two faults; 0 is none
+    #[arg(long, default_value_t = 10)]
+    fault_every: u64,
+    /// How long a token lives, as in host.toml
+    #[arg(long, default_value = "1h")]
+    token_lifetime: String,
+    /// What the host logs, to standard error
+    #[arg(long, default_value = "off")]
+    log: String,
+    /// The program; else the one beside this one's directory
+    #[arg(long, value_name = "FILE")]
+    host: Option<PathBuf>,
+}
+
+#[tokio::main]
+async fn main() {
+    let arguments = Arguments::parse();
+    let directory = tempfile::tempdir().unwrap();
+    // The hub ends a connection the second its token expires.
+    let config = HubConfig { token_grace: Duration::ZERO, ..HubConfig::default() };
+    let hub = Arc::new(Hub::start(config).await.unwrap());
+    let device = hub.create_device(&rig::DEVICE.parse().unwrap()).unwrap();
+    let plugin = fixtures::write("tells.wat", directory.path());
+    let ca_file = directory.path().join("ca.pem");
+    std::fs::write(&ca_file, hub.ca_pem()).unwrap();
+    let toml = format!(
+        "[hub]\nport = {}\nca_file = {ca_file:?}\nkeep_alive = \"4s\"\ntoken_lifetime = \"{}\"\n\
+         [host]\ndata = {:?}\n[plugins.tells]\nfile = {plugin:?}\nmethods = [\"*\"]\n\
+         limits.calls_at_once = 1000\n",
+        hub.mqtt_port(),
+        arguments.token_lifetime,
+        directory.path().join("data"),
+    );
+    let host_toml = directory.path().join("host.toml");
+    std::fs::write(&host_toml, toml).unwrap();
+    let program = arguments.host.unwrap_or_else(|| {
+        let own = std::env::current_exe().unwrap();
+        own.parent().unwrap().with_file_name("behaviour-host")
+    });
+    let host = Command::new(&program)
+        .args(["run", "--log", &arguments.log, "--config"])
+        .arg(&host_toml)
+        .env("IOTHUB_DEVICE_CONNECTION_STRING", device.to_text_with_key())
+        .kill_on_drop(true)
+        .spawn()
+        .unwrap_or_else(|error| panic!("{}: {error}", program.display()));
+    hub.connected(&device.device).await;
+
+    let settings = ClientSettings { ca_pem: Some(hub.ca_pem().to_owned()), ..Default::default() };
+    let client = Client::new(hub.service_connection_string(), settings).unwrap();
+    let load = Load::start(client, device.device.clone(), arguments.rate);
+    let misbehaving = (arguments.fault_every > 0).then(|| {
+        let every = Duration::from_secs(arguments.fault_every);
+        tokio::spawn(faults::happen(Arc::clone(&hub), device.device.clone(), every))
+    });
+
+    println!("minute  MiB  calls  answered  refused  lost  p50 ms  p99 ms  faults");
+    let begun = Instant::now();
+    let mut memory = Vec::new();
+    for minute in 1..=arguments.minutes {
+        tokio::time::sleep_until((begun + Duration::from_secs(60 * minute)).into()).await;
+        memory.push(resident_mib(&host));
+        let seen = load.since_last();
+        println!(
+            "{minute:6}  {:.1}  {}  {}  {}  {}  {:.1}  {:.1}  {}",
+            memory.last().unwrap(),
+            seen.calls,
+            seen.answered,
+            seen.refused,
+            seen.lost,
+            seen.p50_ms,
+            seen.p99_ms,
+            hub.faults().happened()
+        );
+    }
+    let faults = misbehaving.map_or(0, |task| {
+        task.abort();
+        hub.faults().happened()
+    });
+    hub.faults().clear();
+    let others = load.others();
+    let total = load.finish().await;
+    println!(
+        "{} minutes at {} calls a second, {faults} faults: {} calls, {} answered with 200, {} with \
+         another status, {} lost",
+        arguments.minutes, arguments.rate, total.calls, total.answered, total.refused, total.lost
+    );
+    others.iter().for_each(|(answer, times)| println!("  answered {answer}: {times}"));
+    let settled = memory.get(4).or(memory.first()).copied().unwrap_or_default();
+    let last = memory.last().copied().unwrap_or_default();
+    println!(
+        "memory of the host: {settled:.1} MiB after five minutes, {last:.1} MiB at the end ({:+.1} %)",
+        (last / settled - 1.0) * 100.0
+    );
+}
+
+/// What the host has in memory.
+fn resident_mib(host: &Child) -> f64 {
+    let id = host.id().expect("the host has ended");
+    let status = std::fs::read_to_string(format!("/proc/{id}/status")).unwrap();
+    let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
+    line.split_whitespace().nth(1).unwrap().parse::<f64>().unwrap() / 1024.0
+}
