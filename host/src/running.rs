@@ -17,6 +17,7 @@ use crate::control::{Control, Desk};
 use crate::counts::Counts;
 use crate::desired::Desired;
 use crate::device::Device;
+use crate::journal::Journal;
 use crate::kept::Kept;
 use crate::not_kept::NotKept;
 use crate::plugins::{self, Loader};
@@ -25,7 +26,7 @@ use crate::slot::{Changes, Made, Slot};
 use crate::start::StartError;
 use crate::status;
 use crate::supervisor::Supervisor;
-use crate::swap::{self, Swap};
+use crate::swap::{self, Operator, Swap};
 use crate::telemetry::Telemetry;
 use crate::twin::Twin;
 use crate::watch::Watch;
@@ -68,29 +69,15 @@ pub async fn run_on(
     device.supervisor = Supervisor::of_environment();
     device.supervisor.ready();
     let router = Arc::clone(&device.router);
-
-    let mut beside = JoinSet::new();
-    let (loader, config) = (shared.loader.clone(), shared.config.clone());
-    let (swap, operator) = Swap::new(loader, Arc::clone(&router), changes.clone(), config);
-    beside.spawn(swap.run(Watch::new()));
+    let mut beside = shared.beside(&device, &journal, &changes);
     #[cfg(unix)]
     if let Some(control) = control {
-        beside.spawn(control.run(Desk { router: Arc::clone(&router), operator }));
-    }
-    #[cfg(not(unix))]
-    drop(operator);
-    let desired = Desired {
-        router: Arc::clone(&router),
-        twin: Arc::clone(&device.twin),
-        accepted: Arc::new(Accepted::new(Arc::clone(&journal))),
-    };
-    beside.spawn(desired.run(changes.clone()));
-    if let Some(key) = shared.config.host.report_plugins_under.clone() {
-        let (router, twin) = (Arc::clone(&router), Arc::clone(&device.twin));
-        beside.spawn(status::run(key, router, twin, changes));
+        beside
+            .tasks
+            .spawn(control.run(Desk { router: Arc::clone(&router), operator: beside.operator }));
     }
     device.run(stop).await;
-    beside.shutdown().await;
+    beside.tasks.shutdown().await;
     swap::stop_all(&router).await;
     journal.close().await;
     Ok(())
@@ -158,6 +145,35 @@ impl Shared {
         let supervisor = Supervisor::none();
         Device { id, connection, router, twin, telemetry, grace, counts, supervisor, kept }
     }
+    /// Begins all that follows the files, the twin and the plugins of a device.
+    fn beside(&self, device: &Device, journal: &Arc<Journal>, changes: &Changes) -> Beside {
+        let (router, twin) = (&device.router, &device.twin);
+        let mut tasks = JoinSet::new();
+        let (swap, operator) = Swap::new(
+            self.loader.clone(),
+            Arc::clone(router),
+            changes.clone(),
+            self.config.clone(),
+        );
+        tasks.spawn(swap.run(Watch::new()));
+        let desired = Desired {
+            router: Arc::clone(router),
+            twin: Arc::clone(twin),
+            accepted: Arc::new(Accepted::new(Arc::clone(journal))),
+        };
+        tasks.spawn(desired.run(changes.clone()));
+        if let Some(key) = self.config.host.report_plugins_under.clone() {
+            let (router, twin) = (Arc::clone(router), Arc::clone(twin));
+            tasks.spawn(status::run(key, router, twin, changes.clone()));
+        }
+        Beside { tasks, operator }
+    }
+}
+
+/// What runs beside a device's loop.
+struct Beside {
+    tasks: JoinSet<()>,
+    operator: Operator,
 }
 
 /// Lines of plugins as events of the target `plugin`.

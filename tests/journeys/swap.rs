@@ -140,6 +140,15 @@ async fn a_version_is_told_whom_it_follows_and_the_one_before_that_it_goes() {
 }
 
 #[tokio::test]
+async fn a_plugin_is_told_that_the_host_ends_and_what_it_reports_then_arrives_later() {
+    let mut rig = Rig::new().plugin("follows.wat", ()).start().await;
+    rig.until_reported("/started", &json!("nobody")).await;
+    rig.stop_host().await.unwrap();
+    rig.start_host().await;
+    rig.until_reported("/stopped", &json!(true)).await;
+}
+
+#[tokio::test]
 async fn a_plugin_hears_of_all_desired_changes_that_it_missed_in_one_patch() {
     let mut rig = Rig::new().plugin("follows.wat", config("retry", true)).start().await;
     desire(&rig, json!({"a": 1, "b": {"c": 2}})).await;
