@@ -32,15 +32,19 @@ struct Tally {
     lost: AtomicU64,
 }
 
-/// The ids of the calls that the plugin has had, by payload.
-type Runs = Arc<Mutex<HashMap<String, HashSet<String>>>>;
+/// What the plugin has run: the ids of its calls and of its jobs, by payload.
+#[derive(Debug, Default)]
+struct Runs {
+    calls: HashMap<String, HashSet<String>>,
+    jobs: HashMap<String, HashSet<String>>,
+}
 
 pub(super) async fn run(cell: Cell) -> Row {
     // A busy machine may be silent for some seconds: only where the silence is
     // the fault it should be noticed soon.
     let keep_alive = set("hub.keep_alive", if cell.may_lose() { "3s" } else { "60s" });
     let rig = Rig::new().plugin("tells.wat", ()).host(keep_alive).start().await;
-    let runs = Runs::default();
+    let runs = Arc::new(Mutex::new(Runs::default()));
     let listening = tokio::spawn(listen(rig.hub().telemetry(), Arc::clone(&runs)));
     let (tally, stopping) = (Arc::new(Tally::default()), Arc::new(AtomicBool::new(false)));
     let mut callers = JoinSet::new();
@@ -81,7 +85,7 @@ pub(super) async fn run(cell: Cell) -> Row {
         .unwrap_or_else(within("the last value of each property"));
     tokio::time::timeout(PATIENCE, until_all_in(&runs, &answered))
         .await
-        .unwrap_or_else(within("the message of each call"));
+        .unwrap_or_else(within("the message and the job of each call"));
     if cell.is_of_desired() {
         tokio::time::timeout(PATIENCE, until_desired(&rig))
             .await
@@ -96,7 +100,8 @@ pub(super) async fn run(cell: Cell) -> Row {
         calls: tally.calls(),
         answered: tally.answered.load(Ordering::Relaxed),
         lost: tally.lost.load(Ordering::Relaxed),
-        most_runs: runs.values().map(HashSet::len).max().unwrap_or_default(),
+        most_runs: most(&runs.calls),
+        most_job_runs: most(&runs.jobs),
     }
 }
 
@@ -156,19 +161,27 @@ impl Tally {
 }
 
 /// Notes which calls have run. A message that MQTT delivers twice is of one call.
-async fn listen(mut telemetry: broadcast::Receiver<Message>, runs: Runs) {
+async fn listen(mut telemetry: broadcast::Receiver<Message>, runs: Arc<Mutex<Runs>>) {
     loop {
         let message = telemetry.recv().await.unwrap();
         let body = String::from_utf8(message.body.to_vec()).unwrap();
-        let call = message.properties.get("call").unwrap().to_owned();
-        runs.lock().unwrap().entry(body).or_default().insert(call);
+        let mut runs = runs.lock().unwrap();
+        let (seen, id) = match message.properties.get("call") {
+            Some(call) => (&mut runs.calls, call),
+            None => (&mut runs.jobs, message.properties.get("job").unwrap()),
+        };
+        seen.entry(body).or_default().insert(id.to_owned());
     }
 }
 
-async fn until_all_in(runs: &Runs, answered: &[String]) {
+fn most(runs: &HashMap<String, HashSet<String>>) -> usize {
+    runs.values().map(HashSet::len).max().unwrap_or_default()
+}
+
+async fn until_all_in(runs: &Mutex<Runs>, answered: &[String]) {
     while !{
-        let runs = runs.lock().unwrap();
-        answered.iter().all(|payload| runs.contains_key(payload))
+        let Runs { calls, jobs } = &*runs.lock().unwrap();
+        answered.iter().all(|payload| calls.contains_key(payload) && jobs.contains_key(payload))
     } {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }

@@ -18,11 +18,13 @@ pub(super) struct Row {
     pub(super) lost: u64,
     /// The most often that one method has run.
     pub(super) most_runs: usize,
+    pub(super) most_job_runs: usize,
 }
 
 impl Row {
     pub(super) fn assert(&self) {
         assert_eq!(self.most_runs, 1, "a method ran twice: {self:?}");
+        assert_eq!(self.most_job_runs, 1, "a job that succeeded ran again: {self:?}");
         assert_eq!(self.answered + self.lost, self.calls, "{self:?}");
         assert!(self.lost == 0 || self.cell.may_lose(), "a call was lost: {self:?}");
     }
