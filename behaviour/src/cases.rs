@@ -253,6 +253,7 @@ impl Case {
             capabilities: capabilities
                 .collect::<Result<_, _>>()
                 .map_err(|error| format!("capabilities: {error}"))?,
+            ..PluginSettings::default()
         })
     }
 }

@@ -14,6 +14,7 @@ mod asked;
 mod clock;
 mod jobs;
 mod load;
+mod network;
 mod power;
 mod record;
 mod state;
@@ -30,6 +31,7 @@ pub use asked::{Asked, Failure};
 use clock::VirtualClock;
 use jobs::Jobs;
 pub use load::{DeskError, compile, engine, load, name};
+use network::NoNetwork;
 use power::Switch;
 use record::Record;
 pub(crate) use record::object;
@@ -195,6 +197,7 @@ impl Device {
             state: Arc::clone(&state) as _,
             jobs: Arc::clone(&jobs) as _,
             power: Arc::clone(&power) as _,
+            http: Arc::new(NoNetwork),
         });
         Device { record, twin, state, jobs, power, lent }
     }

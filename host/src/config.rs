@@ -17,7 +17,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use plugin::{Capability, LimitError, Limits, PluginSettings, UnknownCapability};
+use plugin::{Capability, HttpSettings, LimitError, Limits, PluginSettings, UnknownCapability};
 use protocol::id::{IdError, MethodName};
 use protocol::method::MAX_PAYLOAD_BYTES;
 use protocol::topic::MAX_MESSAGE_BYTES;
@@ -25,10 +25,12 @@ use protocol::topic::MAX_MESSAGE_BYTES;
 use crate::power::RebootCommand;
 
 mod file;
+mod http;
 mod period;
 #[cfg(test)]
 mod tests;
 
+pub use http::HttpError;
 /// Failures in a row that disable a plugin for a while.
 const DISABLE_AFTER: u32 = 5;
 
@@ -113,6 +115,7 @@ pub struct Settings {
     limits: Limits,
     config: BTreeMap<String, String>,
     capabilities: BTreeSet<Capability>,
+    http: HttpSettings,
 }
 
 /// Why a text is not a configuration. One line that names the key.
@@ -189,6 +192,15 @@ pub enum ConfigError {
         /// Which.
         #[source]
         source: UnknownCapability,
+    },
+    /// What the capability `http` cannot come with.
+    #[error("[plugins.{plugin}.http]")]
+    Http {
+        /// The plugin.
+        plugin: String,
+        /// What is wrong.
+        #[source]
+        source: HttpError,
     },
     /// A limit that cannot be meant.
     #[error("[plugins.{plugin}]: limits")]
@@ -269,9 +281,14 @@ impl Settings {
         self.limits.component_bytes
     }
 
+    /// Whom it trusts over HTTP, beside whom the system trusts.
+    pub(crate) fn http_ca_file(&self) -> Option<&Path> {
+        self.http.ca_file.as_deref()
+    }
+
     pub(crate) fn to_sandbox(&self) -> PluginSettings {
-        let Settings { limits, config, capabilities } = self.clone();
-        PluginSettings { limits, config, capabilities }
+        let Settings { limits, config, capabilities, http } = self.clone();
+        PluginSettings { limits, config, capabilities, http }
     }
 }
 
@@ -373,6 +390,8 @@ fn plugin(
     let capabilities = capabilities
         .collect::<Result<_, UnknownCapability>>()
         .map_err(|source| ConfigError::Capability { plugin: name.clone(), source })?;
+    let http = http::http(section.http.as_ref(), &capabilities, directory)
+        .map_err(|source| ConfigError::Http { plugin: name.clone(), source })?;
     let limits = limits(&name, &section)?;
     let config = section.config.into_iter().map(|(key, value)| (key, text_of(value))).collect();
     Ok(PluginSection {
@@ -388,7 +407,7 @@ fn plugin(
             Duration::from_secs(1),
             24 * 3600 * Duration::from_secs(1),
         )?,
-        settings: Settings { limits, config, capabilities },
+        settings: Settings { limits, config, capabilities, http },
     })
 }
 

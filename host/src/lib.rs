@@ -26,6 +26,7 @@ mod counts;
 mod deliveries;
 mod desired;
 mod device;
+mod http;
 mod jobs;
 mod journal;
 mod kept;
@@ -49,7 +50,7 @@ mod twin;
 mod watch;
 
 pub use boot::Machine;
-pub use config::{Config, ConfigError, HostSection, HubSection, PluginSection};
+pub use config::{Config, ConfigError, HostSection, HttpError, HubSection, PluginSection};
 pub use journal::JournalError;
 pub use plugins::PluginError;
 pub use power::RebootCommand;

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use plugin::{Capability, Engine, EngineError, EngineSettings, LoadError, Plugin};
 use tracing::{info, warn};
+use trust::TrustError;
 
 use crate::config::{Config, PluginSection};
 use crate::slot::Made;
@@ -33,6 +34,15 @@ pub enum PluginError {
         #[source]
         source: LoadError,
     },
+    /// One that may send requests has nobody to trust.
+    #[error("plugin `{name}`")]
+    Trust {
+        /// Its name in the configuration.
+        name: String,
+        /// What is wrong.
+        #[source]
+        source: TrustError,
+    },
 }
 
 impl PluginError {
@@ -55,6 +65,9 @@ impl PluginError {
             PluginError::Load { source: LoadError::EngineMemory { .. }, .. } => {
                 Some("start the host again: it makes room for what its plugins may have".into())
             }
+            PluginError::Trust { name, .. } => Some(format!(
+                "set `ca_file` under [plugins.{name}.http] to a PEM file of certificates"
+            )),
             PluginError::Load { source, .. } => source.hint().map(str::to_owned),
         }
     }

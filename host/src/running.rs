@@ -17,6 +17,7 @@ use crate::control::{Control, Desk};
 use crate::counts::Counts;
 use crate::desired::Desired;
 use crate::device::Device;
+use crate::http::Http;
 use crate::journal::Journal;
 use crate::kept::Kept;
 use crate::not_kept::NotKept;
@@ -89,6 +90,7 @@ pub(crate) struct Shared {
     config: Config,
     loader: Loader,
     plugins: BTreeMap<String, Made<Plugin>>,
+    http: Http,
     pub(crate) counts: Arc<Counts>,
 }
 
@@ -96,13 +98,14 @@ impl Shared {
     /// Loads the plugins, on a thread that may block.
     pub(crate) async fn load(config: Config) -> Result<Shared, StartError> {
         let loading = tokio::task::spawn_blocking(move || {
+            let http = Http::new(&config)?;
             let loader = Loader::new(&config)?;
             let plugins = plugins::load_all(&loader, &config)?;
-            Ok::<_, StartError>((config, loader, plugins))
+            Ok::<_, StartError>((config, loader, plugins, http))
         });
-        let (config, loader, plugins) =
+        let (config, loader, plugins, http) =
             loading.await.expect("loading does not panic and is not cancelled")?;
-        Ok(Shared { config, loader, plugins, counts: Arc::default() })
+        Ok(Shared { config, loader, plugins, http, counts: Arc::default() })
     }
 
     /// A device with a connection, a twin and calls of its own. It begins to
@@ -133,6 +136,7 @@ impl Shared {
                 Some(kept) => Arc::clone(&kept.power) as _,
                 None => Arc::new(NotKept),
             },
+            http: Arc::new(self.http.clone()),
         };
         let slots = self.plugins.iter().map(|(name, made)| {
             let disable_after = self.config.plugins[name].disable_after;

@@ -7,6 +7,7 @@
 use crate::error::one_line;
 use crate::interfaces::Response;
 use crate::load::{Loaded, Plugin};
+use crate::memory::Exceeded;
 use crate::state::CallState;
 use crate::{BootOutcome, CallError, JobError, Lent, Limits};
 use serde::de::IgnoredAny;
@@ -218,6 +219,9 @@ fn no_instance(error: &wasmtime::Error, state: &CallState, limit: Duration) -> C
 fn trapped(error: &wasmtime::Error, state: &CallState, limit: Duration) -> CallError {
     if state.memory.exceeded() {
         return CallError::OutOfMemory { limit_bytes: state.plugin.limits.memory_bytes };
+    }
+    if let Some(exceeded) = error.downcast_ref::<Exceeded>() {
+        return CallError::Trapped(exceeded.to_string());
     }
     match error.downcast_ref::<Trap>() {
         Some(Trap::Interrupt) => CallError::DeadlineExceeded(limit),

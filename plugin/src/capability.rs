@@ -12,16 +12,20 @@ use std::str::FromStr;
 pub enum Capability {
     /// May reboot the machine: `device:behaviour/power`.
     Power,
+    /// May ask other machines over HTTP, those that its settings name:
+    /// `wasi:http`.
+    Http,
 }
 
 impl Capability {
     /// All there are.
-    pub const ALL: [Capability; 1] = [Capability::Power];
+    pub const ALL: [Capability; 2] = [Capability::Power, Capability::Http];
 
     /// Its name in a configuration.
     pub fn name(self) -> &'static str {
         match self {
             Capability::Power => "power",
+            Capability::Http => "http",
         }
     }
 
@@ -29,6 +33,7 @@ impl Capability {
     pub(crate) fn of_import(package: &str, interface: &str) -> Option<Capability> {
         match (package, interface) {
             ("device:behaviour", "power") => Some(Capability::Power),
+            ("wasi:http", "types" | "outgoing-handler") => Some(Capability::Http),
             _ => None,
         }
     }

@@ -5,14 +5,16 @@
 //! another: a call in a fresh instance costs a quarter of what it does with
 //! wasmtime's defaults.
 
+use crate::cache::Cache;
+use crate::compile::Compiler;
 use crate::error::one_line;
 use crate::state::CallState;
 use crate::ticker::{IDLE_TICKS, Ticker};
-use crate::{EngineError, cache, interfaces};
+use crate::{EngineError, interfaces};
 use std::path::PathBuf;
 use std::sync::Arc;
 use wasmtime::component::Linker;
-use wasmtime::{Cache, Config, Enabled, InstanceAllocationStrategy, PoolingAllocationConfig};
+use wasmtime::{Config, Enabled, InstanceAllocationStrategy, PoolingAllocationConfig};
 
 const KIB: usize = 1024;
 const MIB: usize = 1024 * KIB;
@@ -61,23 +63,24 @@ pub(crate) struct Shared {
     /// beyond that.
     pub(crate) linker: Linker<CallState>,
     pub(crate) memory_bytes: usize,
-    cache: Option<Cache>,
+    pub(crate) cache: Option<Cache>,
+    pub(crate) compiler: Compiler,
 }
 
 impl Engine {
     /// Makes the engine: some milliseconds, mostly for the pool.
     pub fn new(settings: &EngineSettings) -> Result<Engine, EngineError> {
-        let cache = cache::open(settings.cache.as_deref())?;
+        let cache = Cache::open(settings.cache.as_deref())?;
         let refused = |error: wasmtime::Error| EngineError::Refused {
             instances: settings.instances,
             reason: one_line(&error),
         };
         // Roomy reservations spare the guest its bounds checks, but many small
         // machines have 39 bits of address space, too little for them.
-        let engine = wasmtime::Engine::new(&config(settings, Room::Wide, cache.as_ref()))
+        let engine = wasmtime::Engine::new(&config(settings, Room::Wide))
             .or_else(|error| {
                 tracing::info!(reason = %one_line(&error), "instances made compact");
-                wasmtime::Engine::new(&config(settings, Room::Compact, cache.as_ref()))
+                wasmtime::Engine::new(&config(settings, Room::Compact))
             })
             .map_err(refused)?;
 
@@ -94,13 +97,14 @@ impl Engine {
                 linker,
                 memory_bytes: settings.memory_bytes,
                 cache,
+                compiler: Compiler::default(),
             }),
         })
     }
 
     /// How many loads so far found their component compiled already.
     pub fn cache_hits(&self) -> usize {
-        self.shared.cache.as_ref().map_or(0, Cache::cache_hits)
+        self.shared.cache.as_ref().map_or(0, Cache::hits)
     }
 }
 
@@ -113,14 +117,13 @@ enum Room {
     Compact,
 }
 
-fn config(settings: &EngineSettings, room: Room, cache: Option<&Cache>) -> Config {
+fn config(settings: &EngineSettings, room: Room) -> Config {
     let mut config = Config::new();
     config
         .concurrency_support(false)
         .epoch_interruption(true)
         .max_wasm_stack(settings.stack_bytes)
         .async_stack_size(settings.stack_bytes + HOST_STACK_BYTES)
-        .cache(cache.cloned())
         .allocation_strategy(InstanceAllocationStrategy::Pooling(pool(settings)));
     if room == Room::Compact {
         config.memory_reservation(settings.memory_bytes as u64).memory_guard_size(64 * KIB as u64);

@@ -61,6 +61,39 @@ pub enum LoadError {
     /// It looks like a component, but is not a valid one.
     #[error("not a valid component: {0}")]
     Invalid(String),
+    /// One of its functions is larger than anything that people write.
+    #[error("function {function} has {bytes} bytes of code; {limit_bytes} are allowed")]
+    Function {
+        /// Which, counted from 0 through all of its modules.
+        function: u32,
+        /// The size of its code.
+        bytes: usize,
+        /// What it may be.
+        limit_bytes: usize,
+    },
+    /// One of its functions would keep a compiler busy for ever.
+    #[error("function {function} has {locals} local variables in {loops} loops")]
+    Tangle {
+        /// Which, counted from 0 through all of its modules.
+        function: u32,
+        /// Its local variables.
+        locals: u64,
+        /// Its loops.
+        loops: usize,
+    },
+    /// The compiler was given up on. It may go on by itself for a while.
+    #[error("not compiled within {0:?}")]
+    CompileTime(Duration),
+    /// The compiler has not come back from this component, or from too many
+    /// others, since it was given up on.
+    #[error("not compiled: the compiler is still at work on {others} that it was given up on")]
+    StillCompiling {
+        /// How many.
+        others: usize,
+    },
+    /// The compiler itself failed.
+    #[error("not compiled: {0}")]
+    Compiler(String),
     /// A core module that does not make a component.
     #[error(transparent)]
     Encode(#[from] crate::EncodeError),
@@ -120,6 +153,12 @@ impl LoadError {
             }
             LoadError::NotWebAssembly(_) | LoadError::Invalid(_) => {
                 "make a component with `behaviour build`, and name its file"
+            }
+            LoadError::CompileTime(_) => {
+                "raise `compile_time` in the plugin's limits, or make the component smaller"
+            }
+            LoadError::Function { .. } | LoadError::Tangle { .. } => {
+                "build it optimised for size, and split the function"
             }
             LoadError::Version { .. } => "build it with the `wit/` folder of this release",
             LoadError::NoMethods(_) => "build it for the world `behaviour` of `wit/world.wit`",
@@ -224,7 +263,10 @@ pub enum JobError {
 
 /// What wasmtime says, on one line: its causes in order, without backtraces.
 pub(crate) fn one_line(error: &wasmtime::Error) -> String {
-    let text = format!("{error:#}");
+    on_one_line(&format!("{error:#}"))
+}
+
+pub(crate) fn on_one_line(text: &str) -> String {
     let mut line = String::with_capacity(text.len());
     for part in text.lines().map(str::trim).filter(|part| !part.is_empty()) {
         if !line.is_empty() {

@@ -60,7 +60,11 @@ pub(crate) fn check_imports(
         match lend(plugin, name, granted)? {
             Lender::Host => {}
             Lender::Wasi => imports.wasi = true,
-            Lender::Granted(capability) => drop(imports.capabilities.insert(capability)),
+            Lender::Granted(capability) => {
+                // Its bodies are streams of WASI.
+                imports.wasi |= capability == Capability::Http;
+                imports.capabilities.insert(capability);
+            }
         }
         imports.names.push(name.to_owned());
     }
@@ -96,7 +100,11 @@ fn lend(plugin: &str, import: &str, granted: &BTreeSet<Capability>) -> Result<Le
         return Ok(Lender::Host);
     }
     if let Some(capability) = Capability::of_import(package, interface) {
-        check_version(import, version)?;
+        match package {
+            OURS => check_version(import, version)?,
+            _ if version.starts_with("0.2.") => {}
+            _ => return Err(not_granted(format!("build it for version 0.2 of `{package}`"))),
+        }
         return match granted.contains(&capability) {
             true => Ok(Lender::Granted(capability)),
             false => Err(not_granted(format!(
@@ -218,11 +226,15 @@ mod tests {
     }
 
     #[test]
-    fn the_network_by_way_of_wasi_is_refused() {
+    fn the_network_by_way_of_wasi_is_refused_unless_it_is_granted() {
         let (error, hint) = refused("wasi:http/outgoing-handler@0.2.0");
 
         assert_eq!(error, "imports `wasi:http/outgoing-handler@0.2.0`, which is not granted");
-        assert!(hint.contains("build it without `wasi:http`"), "{hint}");
+        assert!(hint.contains("add \"http\" to `capabilities`"), "{hint}");
+        let lent = lend("wasi:http/types@0.2.6", &[Capability::Http]).unwrap();
+        assert_eq!(lent, Lender::Granted(Capability::Http));
+        lend("wasi:http/types@0.3.0", &[Capability::Http]).unwrap_err();
+        lend("wasi:http/incoming-handler@0.2.0", &[Capability::Http]).unwrap_err();
         refused("wasi:cli/stderr@0.3.0");
     }
 

@@ -15,6 +15,7 @@ mod state;
 mod telemetry;
 mod twin;
 
+use crate::http;
 use crate::state::CallState;
 use crate::{Capability, HostError, JobError, Refusal};
 use wasmtime::component::{HasSelf, Linker};
@@ -38,11 +39,10 @@ pub(crate) fn grant(
     capability: Capability,
     linker: &mut Linker<CallState>,
 ) -> wasmtime::Result<()> {
+    use bindings::power::device::behaviour::power;
     match capability {
-        Capability::Power => bindings::power::device::behaviour::power::add_to_linker::<
-            _,
-            HasSelf<CallState>,
-        >(linker, |state| state),
+        Capability::Power => power::add_to_linker::<_, HasSelf<CallState>>(linker, |state| state),
+        Capability::Http => http::add_to_linker(linker),
     }
 }
 

@@ -8,6 +8,7 @@
 //! The functions without a future run on a guest's stack, on a thread that
 //! serves other calls too: they return at once.
 
+mod http;
 mod jobs;
 mod power;
 mod state;
@@ -17,6 +18,7 @@ use serde_json::{Map, Value};
 use std::sync::Arc;
 use std::time::Duration;
 
+pub use http::{HttpClient, HttpError, HttpRequest};
 pub use jobs::{BootOutcome, JobQueue, JobWhen, NewJob};
 pub use power::Power;
 pub use state::StateStore;
@@ -40,6 +42,8 @@ pub struct Lent {
     pub jobs: Arc<dyn JobQueue>,
     /// The machine's power, for those that were granted it.
     pub power: Arc<dyn Power>,
+    /// Requests to other machines, for those that were granted them.
+    pub http: Arc<dyn HttpClient>,
 }
 
 /// The host's time. A test, or the author's tool, may lend a virtual one.

@@ -18,9 +18,11 @@ mod cache;
 mod call;
 mod call_log;
 mod capability;
+mod compile;
 mod encode;
 mod engine;
 mod error;
+mod http;
 mod imports;
 mod inspect;
 mod interfaces;
@@ -28,6 +30,7 @@ mod lent;
 mod limits;
 mod load;
 mod memory;
+mod size;
 mod sniff;
 mod state;
 mod ticker;
@@ -38,11 +41,13 @@ pub use capability::{Capability, UnknownCapability};
 pub use encode::{EncodeError, encode};
 pub use engine::{Engine, EngineSettings};
 pub use error::{CallError, EngineError, JobError, LoadError, Refusal};
+pub use http::{HttpHost, HttpHostError, HttpSettings};
 pub use imports::{Exports, Lender};
 pub use inspect::{Import, Inspection};
 pub use lent::{
-    BootOutcome, Clock, Document, HostError, JobQueue, JobWhen, Lent, Level, LogLine, LogSink,
-    NewJob, Power, StateStore, SystemClock, TelemetrySink, TwinAccess,
+    BootOutcome, Clock, Document, HostError, HttpClient, HttpError, HttpRequest, JobQueue, JobWhen,
+    Lent, Level, LogLine, LogSink, NewJob, Power, StateStore, SystemClock, TelemetrySink,
+    TwinAccess,
 };
 pub use limits::{LimitError, Limits, MAX_DEADLINE};
 pub use load::{Compiled, Plugin, PluginSettings};

@@ -47,6 +47,10 @@ pub struct Limits {
     /// gigabytes on a device.
     pub component_bytes: usize,
 
+    /// How long compiling may take, once; the next load finds it compiled.
+    /// CPython takes a minute on a small device.
+    pub compile_time: Duration,
+
     /// Lines that one call may write to the log, standard output included.
     /// Enough for a method that tells each step, too few to wear out a flash
     /// card.
@@ -98,6 +102,7 @@ impl Default for Limits {
             payload_bytes: 128 * KIB,
             answer_bytes: 128 * KIB,
             component_bytes: 64 * MIB,
+            compile_time: Duration::from_secs(300),
             log_lines: 200,
             log_bytes: 64 * KIB,
             log_line_bytes: 4 * KIB,

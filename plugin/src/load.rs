@@ -6,12 +6,12 @@
 //! that may block.
 
 use crate::engine::{Engine, Shared};
-use crate::error::one_line;
+use crate::error::{on_one_line, one_line};
 use crate::imports::{Exports, Imports, check_exports, check_imports};
 use crate::interfaces::{self, BehaviourPre, WithDeferredPre, WithDesiredPre, WithLifecyclePre};
 use crate::sniff::{Kind, sniff};
 use crate::state::CallState;
-use crate::{Capability, Limits, LoadError, encode, wasi};
+use crate::{Capability, HttpSettings, Limits, LoadError, encode, wasi};
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
@@ -35,6 +35,8 @@ pub struct PluginSettings {
     pub config: BTreeMap<String, String>,
     /// What it is granted beyond the default world, if it asks for it.
     pub capabilities: BTreeSet<Capability>,
+    /// What the capability `http` lets it do.
+    pub http: HttpSettings,
 }
 
 /// A component that is ready to be called. Clones are the same plugin.
@@ -47,6 +49,7 @@ pub(crate) struct Loaded {
     pub(crate) name: String,
     pub(crate) limits: Limits,
     pub(crate) config: BTreeMap<String, String>,
+    pub(crate) http: HttpSettings,
     pub(crate) imports: Vec<String>,
     pub(crate) wasi: bool,
     pub(crate) capabilities: BTreeSet<Capability>,
@@ -79,11 +82,14 @@ impl Engine {
         self.plugin(name, &compiled, settings)
     }
 
-    /// Compiles a component; its size is held to the limits. Blocks.
+    /// Compiles a component, or finds it compiled; its size and the time that it
+    /// takes are held to the limits. Blocks.
     pub fn compile(&self, bytes: &[u8], limits: &Limits) -> Result<Compiled, LoadError> {
         check_size(bytes.len() as u64, limits)?;
-        let component = Component::new(&self.shared.wasmtime, component_bytes(bytes)?)
-            .map_err(|error| LoadError::Invalid(one_line(&error)))?;
+        let Shared { wasmtime, compiler, cache, .. } = &*self.shared;
+        let bytes = component_bytes(bytes)?;
+        let component =
+            compiler.component(wasmtime, cache.as_ref(), &bytes, limits.compile_time)?;
         Ok(Compiled { component })
     }
 
@@ -94,7 +100,7 @@ impl Engine {
         compiled: &Compiled,
         settings: PluginSettings,
     ) -> Result<Plugin, LoadError> {
-        let PluginSettings { limits, config, capabilities } = settings;
+        let PluginSettings { limits, config, capabilities, http } = settings;
         self.check_limits(&limits)?;
         let (wasmtime, component) = (&self.shared.wasmtime, &compiled.component);
         let imports = check_imports(wasmtime, component, name, &capabilities)?;
@@ -116,6 +122,7 @@ impl Engine {
                 permits: Semaphore::new(limits.calls_at_once),
                 limits,
                 config,
+                http,
                 imports: imports.names,
                 wasi: imports.wasi,
                 capabilities: imports.capabilities,
@@ -221,10 +228,12 @@ fn check_size(bytes: u64, limits: &Limits) -> Result<(), LoadError> {
     Ok(())
 }
 
+/// The component in binary form.
 fn component_bytes(bytes: &[u8]) -> Result<Cow<'_, [u8]>, LoadError> {
     match sniff(bytes).map_err(LoadError::NotWebAssembly)? {
-        Kind::Component => Ok(Cow::Borrowed(bytes)),
         Kind::CoreModule => Ok(Cow::Owned(encode(bytes)?)),
+        Kind::Component => wat::parse_bytes(bytes)
+            .map_err(|error| LoadError::Invalid(on_one_line(&error.to_string()))),
     }
 }
 

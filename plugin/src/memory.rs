@@ -15,9 +15,13 @@ pub(crate) struct Memory {
     exceeded: bool,
 }
 
+/// Why a growth ended the call.
 #[derive(Debug, thiserror::Error)]
-#[error("{0} limit exceeded")]
-struct Exceeded(&'static str);
+#[error("asked for more than its {limit} {what}")]
+pub(crate) struct Exceeded {
+    limit: usize,
+    what: &'static str,
+}
 
 impl Memory {
     pub(crate) fn new(limits: &Limits) -> Memory {
@@ -50,7 +54,7 @@ impl ResourceLimiter for Memory {
         let total = self.used_bytes.saturating_add(desired.saturating_sub(current));
         if total > self.limit_bytes {
             self.exceeded = true;
-            return Err(Exceeded("memory").into());
+            return Err(Exceeded { limit: self.limit_bytes, what: "bytes of memory" }.into());
         }
         self.used_bytes = total;
         Ok(true)
@@ -68,7 +72,8 @@ impl ResourceLimiter for Memory {
         _maximum: Option<usize>,
     ) -> wasmtime::Result<bool> {
         if desired > self.table_elements {
-            return Err(Exceeded("table").into());
+            let (limit, what) = (self.table_elements, "elements of a table");
+            return Err(Exceeded { limit, what }.into());
         }
         Ok(true)
     }

@@ -1,11 +1,12 @@
 //! What a store carries through one call, and nothing beyond it.
 
 use crate::call_log::CallLog;
+use crate::http::Http;
 use crate::load::Loaded;
 use crate::memory::Memory;
 use crate::ticker::TICK;
 use crate::wasi::Wasi;
-use crate::{BootOutcome, Call, HostError, Lent};
+use crate::{BootOutcome, Call, Capability, HostError, Lent};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -21,6 +22,8 @@ pub(crate) struct CallState {
     pub(crate) boot_outcome: BootOutcome,
     /// Only for a plugin that imports WASI.
     pub(crate) wasi: Option<Box<Wasi>>,
+    /// Only for a plugin that was granted it.
+    pub(crate) http: Option<Box<Http>>,
     busy_ticks_left: u128,
     reports_left: u32,
     messages_left: u32,
@@ -39,6 +42,10 @@ impl CallState {
             deadline: Instant::now() + limit,
             attempt: call.attempt,
             boot_outcome: call.boot_outcome,
+            http: plugin
+                .capabilities
+                .contains(&Capability::Http)
+                .then(|| Box::new(Http::new(plugin, call, &log))),
             wasi: plugin.wasi.then(|| Box::new(Wasi::new(&log, &call.lent.clock))),
             busy_ticks_left: limit.as_millis().div_ceil(TICK.as_millis()),
             reports_left: limits.reports,

@@ -50,6 +50,10 @@ impl Wasi {
         table.set_max_capacity(RESOURCES);
         Wasi { ctx, table }
     }
+
+    pub(crate) fn table(&mut self) -> &mut ResourceTable {
+        &mut self.table
+    }
 }
 
 pub(crate) fn add_to_linker(linker: &mut Linker<CallState>) -> wasmtime::Result<()> {

@@ -195,6 +195,7 @@ impl Call {
             config: self.config.iter().cloned().collect(),
             capabilities: self.capability.iter().copied().collect(),
             limits,
+            ..PluginSettings::default()
         };
         let _progress = Progress::new(&format!("compiling {}", component.display()));
         load(component, settings)

@@ -59,8 +59,21 @@ pub(super) struct Plugin {
     pub(super) capabilities: BTreeSet<String>,
     #[serde(default)]
     pub(super) limits: Limits,
+    pub(super) http: Option<Http>,
     #[serde(default)]
     pub(super) config: toml::Table,
+}
+
+/// As in [`plugin::HttpSettings`], and whom to trust.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Http {
+    pub(super) hosts: Vec<String>,
+    pub(super) ca_file: Option<PathBuf>,
+    pub(super) timeout: Option<Period>,
+    pub(super) request_bytes: Option<usize>,
+    pub(super) response_bytes: Option<usize>,
+    pub(super) requests: Option<u32>,
 }
 
 /// As in [`plugin::Limits`], where each has its reason.
@@ -73,6 +86,7 @@ pub(super) struct Limits {
     payload_bytes: Option<usize>,
     answer_bytes: Option<usize>,
     component_bytes: Option<usize>,
+    compile_time: Option<Period>,
     log_lines: Option<u32>,
     log_bytes: Option<usize>,
     log_line_bytes: Option<usize>,
@@ -98,6 +112,7 @@ impl Limits {
         set(&mut limits.payload_bytes, self.payload_bytes);
         set(&mut limits.answer_bytes, self.answer_bytes);
         set(&mut limits.component_bytes, self.component_bytes);
+        set(&mut limits.compile_time, self.compile_time.as_ref().map(|period| period.0));
         set(&mut limits.log_lines, self.log_lines);
         set(&mut limits.log_bytes, self.log_bytes);
         set(&mut limits.log_line_bytes, self.log_line_bytes);

@@ -38,6 +38,26 @@ fn a_capability_that_does_not_exist_is_refused_by_name() {
 }
 
 #[test]
+fn the_capability_http_comes_with_the_hosts_it_is_for() {
+    let granted = format!("{REBOOT}capabilities = [\"http\"]\n");
+    let hosts = "[plugins.reboot.http]\nhosts = [\"a.example.com\", \"*.example.org\"]\n";
+    let config =
+        parse(&format!("{granted}{hosts}timeout = \"3s\"\nca_file = \"ca.pem\"\n")).unwrap();
+    let settings = &config.plugins["reboot"].settings;
+    assert_eq!(settings.http_ca_file(), Some(Path::new("/etc/host/ca.pem")));
+    let http = settings.to_sandbox().http;
+    assert_eq!((http.hosts.len(), http.timeout), (2, Duration::from_secs(3)));
+
+    check_refused(&granted, "[plugins.reboot.http]: the capability `http` needs `hosts`");
+    check_refused(&format!("{REBOOT}{hosts}"), "[plugins.reboot.http]: has no use without");
+    let wrong = |hosts: &str| format!("{granted}[plugins.reboot.http]\nhosts = {hosts}\n");
+    check_refused(&wrong("[]"), "[plugins.reboot.http]: the capability `http` needs `hosts`");
+    check_refused(&wrong("[\"*.com\"]"), "[plugins.reboot.http]: `hosts`: `*.com`: `*.` goes");
+    let never = format!("{granted}{hosts}timeout = \"1h\"\n");
+    check_refused(&never, "[plugins.reboot.http]: `timeout` is 3600s");
+}
+
+#[test]
 fn the_example_names_every_key_and_is_right() {
     let text = include_str!("../../host.example.toml");
     let uncommented: String = text

@@ -1,5 +1,6 @@
 //! The table of failures, one row a test, on plugins that misbehave for real.
 
+use std::path::Path;
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
@@ -8,6 +9,7 @@ use serde_json::{Map, Value, json};
 
 use super::*;
 use crate::Config;
+use crate::http::Http;
 use crate::not_kept::NotKept;
 use crate::plugins::{self, Loader};
 use crate::slot::Changes;
@@ -60,11 +62,15 @@ impl TelemetrySink for Nothing {
 
 /// A router for one fixture of the sandbox, with settings in TOML.
 fn router(fixture: &str, settings: &str) -> Arc<Router> {
-    let directory = tempfile::tempdir().unwrap();
-    let file = fixtures::write(fixture, directory.path());
+    router_in(tempfile::tempdir().unwrap().path(), fixture, settings)
+}
+
+/// The same, with files of its own beside the fixture.
+pub(crate) fn router_in(directory: &Path, fixture: &str, settings: &str) -> Arc<Router> {
+    let file = fixtures::write(fixture, directory);
     let text = format!("[plugins.p]\nfile = {file:?}\n{settings}\n");
     let text = if settings.contains("methods") { text } else { text + "methods = [\"*\"]\n" };
-    let config = Config::parse(&text, directory.path()).unwrap();
+    let config = Config::parse(&text, directory).unwrap();
     let made = plugins::load_all(&Loader::new(&config).unwrap(), &config).unwrap().remove("p");
     let disable_after = config.plugins["p"].disable_after;
     let slot = Arc::new(Slot::new("p", made.unwrap(), disable_after, Changes::new(())));
@@ -83,10 +89,11 @@ pub(crate) fn lent() -> Lent {
         state: Arc::new(NotKept),
         jobs: Arc::new(NotKept),
         power: Arc::new(NotKept),
+        http: Arc::new(Http::default()),
     }
 }
 
-async fn answer(router: &Router, method: &str, payload: &str) -> (i32, Value) {
+pub(crate) async fn answer(router: &Router, method: &str, payload: &str) -> (i32, Value) {
     let answer = router.answer(&method.parse().unwrap(), payload.as_bytes()).await;
     (answer.status, serde_json::from_str(&answer.body).unwrap())
 }

@@ -1,11 +1,13 @@
 //! An engine, guests made of the fixtures, and a host that remembers what it was
 //! told.
 
+use bytes::Bytes;
 use futures_util::future::BoxFuture;
+use http::Response;
 use plugin::{
-    Answer, BootOutcome, Call, CallError, Document, Engine, EngineSettings, HostError, JobQueue,
-    Lent, LoadError, LogLine, LogSink, NewJob, Plugin, PluginSettings, Power, StateStore,
-    SystemClock, TelemetrySink, TwinAccess,
+    Answer, BootOutcome, Call, CallError, Document, Engine, EngineSettings, HostError, HttpClient,
+    HttpError, HttpRequest, JobQueue, Lent, LoadError, LogLine, LogSink, NewJob, Plugin,
+    PluginSettings, Power, StateStore, SystemClock, TelemetrySink, TwinAccess,
 };
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
@@ -49,6 +51,7 @@ struct Memory {
     state: Mutex<BTreeMap<String, Vec<u8>>>,
     jobs: Mutex<Vec<NewJob>>,
     reboots: Mutex<Vec<String>>,
+    requests: Mutex<Vec<String>>,
 }
 
 impl Host {
@@ -83,6 +86,7 @@ impl Host {
             state: self.0.clone(),
             jobs: self.0.clone(),
             power: self.0.clone(),
+            http: self.0.clone(),
         })
     }
 
@@ -100,6 +104,10 @@ impl Host {
 
     pub(crate) fn jobs(&self) -> Vec<NewJob> {
         self.0.jobs.lock().unwrap().clone()
+    }
+
+    pub(crate) fn requests(&self) -> Vec<String> {
+        self.0.requests.lock().unwrap().clone()
     }
 
     pub(crate) fn reboots(&self) -> Vec<String> {
@@ -238,6 +246,24 @@ impl Power for Memory {
     ) -> BoxFuture<'a, Result<(), HostError>> {
         self.reboots.lock().unwrap().push(format!("{plugin} in {delay:?}: {reason}"));
         done(())
+    }
+}
+
+/// Everyone answers with their name, but for one that is never heard of again.
+impl HttpClient for Memory {
+    fn send<'a>(
+        &'a self,
+        request: HttpRequest<'a>,
+    ) -> BoxFuture<'a, Result<Response<Bytes>, HttpError>> {
+        let uri = request.request.uri().clone();
+        let private = if request.may_be_private { "" } else { ", not in a private network" };
+        self.requests.lock().unwrap().push(format!("{uri}{private}"));
+        Box::pin(async move {
+            if uri.host() == Some("silent.example.com") {
+                std::future::pending::<()>().await;
+            }
+            Ok(Response::new(format!("\"{}\"", uri.host().unwrap()).into()))
+        })
     }
 }
 

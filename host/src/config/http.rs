@@ -1,0 +1,57 @@
+//! `[plugins.NAME.http]`: whom a plugin may ask over HTTP.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::time::Duration;
+
+use plugin::{Capability, HttpHostError, HttpSettings, MAX_DEADLINE};
+
+use super::file;
+
+/// Why a section cannot be meant.
+#[derive(Debug, thiserror::Error)]
+pub enum HttpError {
+    /// The capability without a host to ask.
+    #[error("the capability `http` needs `hosts` in a section of its own")]
+    NoHosts,
+    /// The hosts without the capability.
+    #[error("has no use without `capabilities = [\"http\"]`")]
+    NoCapability,
+    /// What is no host.
+    #[error("`hosts`: {0}")]
+    Host(#[from] HttpHostError),
+    /// A wait that no call has time for, or none.
+    #[error("`timeout` is {0:?}, not between 1 ms and {MAX_DEADLINE:?}")]
+    Timeout(Duration),
+}
+
+pub(super) fn http(
+    section: Option<&file::Http>,
+    capabilities: &BTreeSet<Capability>,
+    directory: &Path,
+) -> Result<HttpSettings, HttpError> {
+    let (section, granted) = match (section, capabilities.contains(&Capability::Http)) {
+        (None, false) => return Ok(HttpSettings::default()),
+        (None, true) => return Err(HttpError::NoHosts),
+        (Some(section), granted) => (section, granted),
+    };
+    if !granted {
+        return Err(HttpError::NoCapability);
+    }
+    if section.hosts.is_empty() {
+        return Err(HttpError::NoHosts);
+    }
+    let default = HttpSettings::default();
+    let timeout = section.timeout.map_or(default.timeout, |period| period.0);
+    if timeout.is_zero() || timeout > MAX_DEADLINE {
+        return Err(HttpError::Timeout(timeout));
+    }
+    Ok(HttpSettings {
+        hosts: section.hosts.iter().map(|host| host.parse()).collect::<Result<_, _>>()?,
+        timeout,
+        request_bytes: section.request_bytes.unwrap_or(default.request_bytes),
+        response_bytes: section.response_bytes.unwrap_or(default.response_bytes),
+        requests: section.requests.unwrap_or(default.requests),
+        ca_file: section.ca_file.as_ref().map(|path| directory.join(path)),
+    })
+}

@@ -1,0 +1,214 @@
+//! The requests of plugins to other machines: one connection each, over TLS.
+//!
+//! What a plugin may ask was checked in the sandbox. Here it is sent, and one
+//! thing more is found out: where a name leads. A name that the operator has not
+//! written out whole must not lead into a private network, whatever its DNS says.
+//!
+//! No redirect is followed, no cookie kept, no proxy used.
+
+use std::collections::BTreeMap;
+use std::error::Error;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use bytes::Bytes;
+use futures_util::future::{BoxFuture, FutureExt};
+use http::uri::{Scheme, Uri};
+use http::{Request, Response};
+use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
+use hyper::client::conn::http1;
+use hyper_util::rt::TokioIo;
+use plugin::{Capability, HttpClient, HttpError, HttpRequest};
+use rustls::ClientConfig;
+use rustls::pki_types::ServerName;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpStream, lookup_host};
+use tokio_rustls::TlsConnector;
+use tokio_util::task::AbortOnDropHandle;
+use trust::{Trust, TrustError, distrust};
+
+use crate::config::Config;
+use crate::plugins::PluginError;
+
+/// Sends requests. Clones share whom they trust.
+#[derive(Clone, Default)]
+pub(crate) struct Http {
+    /// By the file of certificates that are trusted beside the system's.
+    tls: Arc<Mutex<BTreeMap<Option<PathBuf>, Arc<ClientConfig>>>>,
+}
+
+impl Http {
+    /// Finds out now whether there is somebody to trust for the plugins that may
+    /// send requests.
+    pub(crate) fn new(config: &Config) -> Result<Http, PluginError> {
+        let http = Http::default();
+        for (name, section) in &config.plugins {
+            if section.settings.capabilities().contains(&Capability::Http) {
+                http.tls(section.settings.http_ca_file())
+                    .map_err(|source| PluginError::Trust { name: name.clone(), source })?;
+            }
+        }
+        Ok(http)
+    }
+
+    fn tls(&self, ca_file: Option<&Path>) -> Result<Arc<ClientConfig>, TrustError> {
+        let mut tls = self.tls.lock().unwrap_or_else(PoisonError::into_inner);
+        let ca_file = ca_file.map(Path::to_owned);
+        if let Some(known) = tls.get(&ca_file) {
+            return Ok(Arc::clone(known));
+        }
+        let mut trust = Trust::of_system();
+        if let Some(file) = &ca_file {
+            trust.add_file(file)?;
+        }
+        let config = Arc::new(trust.into_client_config()?);
+        tls.insert(ca_file, Arc::clone(&config));
+        Ok(config)
+    }
+
+    async fn exchange(&self, request: HttpRequest<'_>) -> Result<Response<Bytes>, HttpError> {
+        let HttpRequest { request, response_bytes, may_be_private, ca_file } = request;
+        let uri = request.uri().clone();
+        let host = uri.host().unwrap_or_default();
+        let failed = |error: &dyn Error| HttpError::Failed(format!("`{host}`: {}", chain(error)));
+        let socket = connect(&uri, may_be_private).await?;
+        if uri.scheme() == Some(&Scheme::HTTP) {
+            return talk(socket, request, response_bytes).await;
+        }
+        let tls = self.tls(ca_file).map_err(|error| failed(&error))?;
+        let name = ServerName::try_from(bare(host).to_owned()).map_err(|error| failed(&error))?;
+        let connecting = TlsConnector::from(tls).connect(name, socket);
+        let socket = connecting.await.map_err(|error| match distrust(&error) {
+            Some(why) => {
+                HttpError::NotTrusted(format!("the certificate of `{host}` {}", why.text()))
+            }
+            None => failed(&error),
+        })?;
+        talk(socket, request, response_bytes).await
+    }
+}
+
+impl HttpClient for Http {
+    fn send<'a>(
+        &'a self,
+        request: HttpRequest<'a>,
+    ) -> BoxFuture<'a, Result<Response<Bytes>, HttpError>> {
+        self.exchange(request).boxed()
+    }
+}
+
+/// The first of the host's addresses that may be asked and takes a connection.
+async fn connect(uri: &Uri, may_be_private: bool) -> Result<TcpStream, HttpError> {
+    let host = uri.host().unwrap_or_default();
+    let default_port = if uri.scheme() == Some(&Scheme::HTTP) { 80 } else { 443 };
+    let port = uri.port_u16().unwrap_or(default_port);
+    let mut problem = HttpError::Failed(format!("`{host}` has no address"));
+    let addresses = lookup_host((bare(host), port))
+        .await
+        .map_err(|error| HttpError::Failed(format!("`{host}`: {error}")))?;
+    for address in addresses {
+        if !may_be_private && is_private(address.ip()) {
+            problem = denied(host, address);
+            continue;
+        }
+        match TcpStream::connect(address).await {
+            Ok(socket) => return Ok(socket),
+            Err(error) => problem = HttpError::Failed(format!("`{host}` ({address}): {error}")),
+        }
+    }
+    Err(problem)
+}
+
+fn denied(host: &str, address: SocketAddr) -> HttpError {
+    let ip = address.ip();
+    HttpError::Denied(format!(
+        "`{host}` leads into a private network ({ip}): only a host that `hosts` names whole may"
+    ))
+}
+
+/// One request, one response, then the connection is closed.
+async fn talk(
+    socket: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    request: Request<Bytes>,
+    most_bytes: usize,
+) -> Result<Response<Bytes>, HttpError> {
+    let host = request.uri().host().unwrap_or_default().to_owned();
+    let failed = |error: &dyn Error| HttpError::Failed(format!("`{host}`: {}", chain(error)));
+    let (mut sender, connection) =
+        http1::handshake(TokioIo::new(socket)).await.map_err(|error| failed(&error))?;
+    // Its end is seen by the sender.
+    let _connection = AbortOnDropHandle::new(tokio::spawn(connection));
+    let mut request = request.map(Full::new);
+    let path = request.uri().path_and_query().map_or("/", |path| path.as_str());
+    *request.uri_mut() = path.parse().expect("the path of a URI is one");
+    let response = sender.send_request(request).await.map_err(|error| failed(&error))?;
+    let (parts, body) = response.into_parts();
+    let body = Limited::new(body, most_bytes).collect().await.map_err(|error| {
+        match error.is::<LengthLimitError>() {
+            true => HttpError::TooLarge(format!(
+                "`{host}`: a response may have {most_bytes} bytes, and this one has more"
+            )),
+            false => failed(&*error),
+        }
+    })?;
+    Ok(Response::from_parts(parts, body.to_bytes()))
+}
+
+/// An IPv6 address in a URI stands in brackets.
+fn bare(host: &str) -> &str {
+    host.trim_start_matches('[').trim_end_matches(']')
+}
+
+fn chain(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(error) = source {
+        text = format!("{text}: {error}");
+        source = error.source();
+    }
+    text
+}
+
+/// Whether an address is anywhere but in the public internet.
+fn is_private(ip: IpAddr) -> bool {
+    match ip {
+        IpAddr::V4(ip) => is_private_v4(ip),
+        IpAddr::V6(ip) => is_private_v6(ip),
+    }
+}
+
+fn is_private_v4(ip: Ipv4Addr) -> bool {
+    let [a, b, c, _] = ip.octets();
+    ip.is_private()
+        || ip.is_loopback()
+        || ip.is_link_local()
+        || ip.is_multicast()
+        || ip.is_documentation()
+        || a == 0
+        || a >= 240
+        || (a == 100 && (64..128).contains(&b))
+        || (a == 192 && b == 0 && c == 0)
+        || (a == 198 && (18..20).contains(&b))
+}
+
+fn is_private_v6(ip: Ipv6Addr) -> bool {
+    let [a, b, ..] = ip.segments();
+    let [.., c, d] = ip.segments();
+    let last = Ipv4Addr::from((u32::from(c) << 16) | u32::from(d));
+    // An IPv4 address in other clothes: mapped, compatible, or behind NAT64.
+    let wraps_v4 = ip.to_ipv4_mapped().is_some()
+        || ip.segments()[..6] == [0; 6]
+        || ip.segments()[..6] == [0x64, 0xff9b, 0, 0, 0, 0];
+    if wraps_v4 {
+        return is_private_v4(last);
+    }
+    ip.is_multicast() || ip.is_unique_local() || ip.is_unicast_link_local()
+        // 6to4 and Teredo: tunnels to wherever; documentation.
+        || a == 0x2002 || (a == 0x2001 && (b == 0 || b == 0xdb8))
+        // The public internet is 2000::/3.
+        || a & 0xe000 != 0x2000
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,177 @@
+//! Requests that really go over the wire, to servers of the test.
+
+use std::net::SocketAddr;
+use std::path::Path;
+
+use hyper::StatusCode;
+use hyper::server::conn::http1 as server;
+use hyper::service::service_fn;
+use rustls::ServerConfig;
+use rustls::pki_types::PrivatePkcs8KeyDer;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use tokio::net::TcpListener;
+use tokio_rustls::TlsAcceptor;
+
+use super::*;
+use crate::router::tests::{answer, router_in};
+
+/// The cases of `error-code`, as the guest answers them.
+const TLS_CERTIFICATE_ERROR: i32 = 500 + 13;
+const INTERNAL_ERROR: i32 = 500 + 38;
+
+/// A server on this machine that gives everyone the same response.
+struct Server {
+    address: SocketAddr,
+    folder: TempDir,
+}
+
+impl Server {
+    async fn start(response: fn() -> Response<Full<Bytes>>) -> Server {
+        let key = rcgen::KeyPair::generate().unwrap();
+        let parameters = rcgen::CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
+        let certificate = parameters.self_signed(&key).unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("ca.pem"), certificate.pem()).unwrap();
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let key = PrivatePkcs8KeyDer::from(key.serialize_der());
+        let config = ServerConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_no_client_auth()
+            .with_single_cert(vec![certificate.der().clone()], key.into())
+            .unwrap();
+        let acceptor = TlsAcceptor::from(Arc::new(config));
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        tokio::spawn(async move {
+            while let Ok((socket, _)) = listener.accept().await {
+                let acceptor = acceptor.clone();
+                tokio::spawn(async move {
+                    let Ok(socket) = acceptor.accept(socket).await else { return };
+                    let service = service_fn(move |_| async move {
+                        Ok::<_, std::convert::Infallible>(response())
+                    });
+                    let _ = server::Builder::new()
+                        .serve_connection(TokioIo::new(socket), service)
+                        .await;
+                });
+            }
+        });
+        Server { address, folder }
+    }
+
+    fn name(&self) -> String {
+        format!("localhost:{}", self.address.port())
+    }
+
+    /// What a plugin that may ask this server tells of its answer.
+    async fn asked(&self, more: &str) -> (i32, Value) {
+        let (status, body) = ask(self.folder.path(), &self.name(), more).await;
+        (status, body)
+    }
+}
+
+/// What a plugin is told that asks for its host.
+async fn ask(folder: &Path, host: &str, more: &str) -> (i32, Value) {
+    let settings = format!(
+        "methods = [\"*\"]\ncapabilities = [\"http\"]\n[plugins.p.http]\nhosts = [{host:?}]\n{more}\n"
+    );
+    let router = router_in(folder, "fetches.wat", &settings);
+    answer(&router, "ask", &format!("{host:?}")).await
+}
+
+fn hello() -> Response<Full<Bytes>> {
+    Response::new(Full::from("\"hello\""))
+}
+
+const TRUSTED: &str = "ca_file = \"ca.pem\"";
+
+#[tokio::test]
+async fn a_plugin_gets_the_response_of_a_server_over_tls() {
+    let server = Server::start(hello).await;
+    assert_eq!(server.asked(TRUSTED).await, (200, json!("hello")));
+}
+
+#[tokio::test]
+async fn a_server_that_is_not_trusted_is_not_asked() {
+    let server = Server::start(hello).await;
+    let other = Server::start(hello).await;
+    let (status, _) = ask(other.folder.path(), &server.name(), TRUSTED).await;
+    assert_eq!(status, TLS_CERTIFICATE_ERROR);
+}
+
+#[tokio::test]
+async fn a_redirect_is_the_plugins_to_follow_if_it_may() {
+    let server = Server::start(|| {
+        let response = Response::builder().status(StatusCode::FOUND);
+        response.header("location", "https://evil.org/").body(Full::from("\"there\"")).unwrap()
+    })
+    .await;
+    assert_eq!(server.asked(TRUSTED).await, (302, json!("there")));
+}
+
+#[tokio::test]
+async fn a_response_that_is_too_long_is_refused_with_its_host() {
+    let server = Server::start(|| Response::new(Full::from(vec![b'1'; 2000]))).await;
+    let (status, text) = server.asked(&format!("{TRUSTED}\nresponse_bytes = 1000")).await;
+    assert_eq!(status, INTERNAL_ERROR);
+    assert_eq!(text, "`localhost`: a response may have 1000 bytes, and this one has more");
+}
+
+#[tokio::test]
+async fn a_server_that_is_not_there_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let unused = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+    let (status, text) = ask(folder.path(), &format!("localhost:{}", unused.port()), "").await;
+    assert_eq!(status, INTERNAL_ERROR);
+    assert!(text.as_str().unwrap().starts_with("`localhost` ("), "{text}");
+}
+
+#[tokio::test]
+async fn a_name_that_only_fits_a_pattern_does_not_lead_into_a_private_network() {
+    let server = Server::start(hello).await;
+    let request = Request::get(format!("https://{}/", server.name())).body(Bytes::new()).unwrap();
+    let ca_file = server.folder.path().join("ca.pem");
+    let request = |may_be_private| HttpRequest {
+        request: request.clone(),
+        response_bytes: 1000,
+        may_be_private,
+        ca_file: Some(&ca_file),
+    };
+
+    let error = Http::default().send(request(false)).await.unwrap_err();
+    assert!(matches!(error, HttpError::Denied(_)), "{error}");
+    assert!(error.to_string().starts_with("`localhost` leads into a private network"), "{error}");
+    assert_eq!(Http::default().send(request(true)).await.unwrap().status(), 200);
+}
+
+#[test]
+fn addresses_outside_the_public_internet_are_known_in_all_their_clothes() {
+    for private in [
+        "127.0.0.1",
+        "10.1.2.3",
+        "172.16.0.1",
+        "192.168.1.1",
+        "169.254.169.254",
+        "100.64.0.1",
+        "0.0.0.0",
+        "224.0.0.1",
+        "255.255.255.255",
+        "::1",
+        "::",
+        "fe80::1",
+        "fd00::1",
+        "ff02::1",
+        "::ffff:10.0.0.1",
+        "::127.0.0.1",
+        "64:ff9b::a00:1",
+        "2002:a00:1::",
+        "2001:db8::1",
+    ] {
+        assert!(is_private(private.parse().unwrap()), "{private}");
+    }
+    for public in ["1.1.1.1", "8.8.8.8", "172.32.0.1", "2606:4700::1111", "::ffff:1.1.1.1"] {
+        assert!(!is_private(public.parse().unwrap()), "{public}");
+    }
+}

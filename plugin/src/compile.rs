@@ -1,0 +1,134 @@
+//! From a component's bytes to machine code, within bounds.
+//!
+//! What was compiled before comes from the cache. Anything else is looked at
+//! first: a function that is too large, or too tangled, never reaches the
+//! compiler, whose time and memory grow faster than a function does. Then it is
+//! compiled in threads of its own, one component at a time, and given up on when
+//! its time is over.
+//!
+//! Nothing can stop a compiler halfway: one that was given up on ends by itself,
+//! some time, and until then has its threads and its memory. The same component
+//! is not tried again before, and only so many may be left behind at once.
+
+use crate::cache::{Cache, Digest};
+use crate::error::one_line;
+use crate::{LoadError, size};
+use rayon_core::ThreadPoolBuilder;
+use std::sync::mpsc::{RecvTimeoutError, sync_channel};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::available_parallelism;
+use std::time::Duration;
+use wasmtime::component::Component;
+
+/// Compilations that may be left behind at once.
+const MOST_LEFT: usize = 2;
+
+/// The compiler's own threads recurse over what they compile.
+const STACK_BYTES: usize = 8 * 1024 * 1024;
+
+/// Compiles one component at a time.
+#[derive(Default)]
+pub(crate) struct Compiler {
+    turn: Mutex<()>,
+    /// What is still being compiled though nobody waits for it.
+    left: Arc<Mutex<Vec<Digest>>>,
+}
+
+impl Compiler {
+    /// The component, ready to be linked. Blocks.
+    pub(crate) fn component(
+        &self,
+        engine: &wasmtime::Engine,
+        cache: Option<&Cache>,
+        bytes: &[u8],
+        limit: Duration,
+    ) -> Result<Component, LoadError> {
+        let digest = Digest::of(bytes);
+        let find = || cache.and_then(|cache| cache.get(engine, &digest));
+        if let Some(component) = find() {
+            return Ok(component);
+        }
+        size::check_functions(bytes)?;
+        let _turn = lock(&self.turn);
+        // Whoever had the turn before may have compiled the very same.
+        if let Some(component) = find() {
+            return Ok(component);
+        }
+        let code = self.compile(engine, digest, bytes, limit)?;
+        match cache.map(|cache| cache.put(engine, &digest, &code)) {
+            Some(Ok(component)) => return Ok(component),
+            Some(Err(error)) => {
+                tracing::warn!("compiled, but not kept for the next start: {}", one_line(&error));
+            }
+            None => {}
+        }
+        run_as_it_stands(engine, &code)
+    }
+
+    fn compile(
+        &self,
+        engine: &wasmtime::Engine,
+        digest: Digest,
+        bytes: &[u8],
+        limit: Duration,
+    ) -> Result<Vec<u8>, LoadError> {
+        let left = lock(&self.left).clone();
+        if left.contains(&digest) || left.len() >= MOST_LEFT {
+            return Err(LoadError::StillCompiling { others: left.len() });
+        }
+        // A pool of its own: wasmtime would share one, and a component that
+        // keeps it busy for ever would be the last.
+        let threads = available_parallelism().map_or(1, usize::from);
+        let pool = ThreadPoolBuilder::new()
+            .thread_name(|_| "wasm-compile".to_owned())
+            .num_threads(threads)
+            .stack_size(STACK_BYTES)
+            // Whoever waits is told by the end of the channel.
+            .panic_handler(|_| {})
+            .build()
+            .map_err(|error| LoadError::Compiler(error.to_string()))?;
+        let (done, outcome) = sync_channel(1);
+        let compiled = {
+            let (engine, bytes) = (engine.clone(), bytes.to_vec());
+            let ends = Ends { digest, left: Arc::clone(&self.left) };
+            lock(&self.left).push(digest);
+            move || {
+                let _ends = ends;
+                // Nobody may be waiting any more.
+                let _ = done.send(engine.precompile_component(&bytes));
+            }
+        };
+        pool.spawn(compiled);
+        match outcome.recv_timeout(limit) {
+            Ok(Ok(code)) => Ok(code),
+            Ok(Err(error)) => Err(LoadError::Invalid(one_line(&error))),
+            Err(RecvTimeoutError::Timeout) => Err(LoadError::CompileTime(limit)),
+            Err(RecvTimeoutError::Disconnected) => {
+                Err(LoadError::Compiler("it stopped halfway".to_owned()))
+            }
+        }
+    }
+}
+
+/// Takes a component off the list when its compilation ends, however it does.
+struct Ends {
+    digest: Digest,
+    left: Arc<Mutex<Vec<Digest>>>,
+}
+
+impl Drop for Ends {
+    fn drop(&mut self) {
+        lock(&self.left).retain(|digest| *digest != self.digest);
+    }
+}
+
+fn run_as_it_stands(engine: &wasmtime::Engine, code: &[u8]) -> Result<Component, LoadError> {
+    #[allow(unsafe_code, reason = "there is no other way to load compiled code")]
+    // SAFETY: the compiler of this very engine has just made it.
+    let component = unsafe { Component::deserialize(engine, code) };
+    component.map_err(|error| LoadError::Compiler(one_line(&error)))
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,45 @@
+//! Looks for functions that a compiler would take for ever over.
+//!
+//! A compiler's work grows with a function's code times what is alive in it.
+//! What people write stays far below these bounds; the largest functions seen,
+//! the interpreter loops of Python and JavaScript, have a tenth of them.
+
+use crate::LoadError;
+use wasmparser::{FunctionBody, Operator, Parser, Payload};
+
+/// One function's code.
+const FUNCTION_BYTES: usize = 512 * 1024;
+
+/// One function's local variables times its loops: each loop must keep each of
+/// them, whatever runs inside.
+const TANGLE: u64 = 2_000_000;
+
+/// Refuses a component that has one. What cannot be read here is for the
+/// compiler to refuse, which says why.
+pub(crate) fn check_functions(bytes: &[u8]) -> Result<(), LoadError> {
+    let mut function = 0;
+    for payload in Parser::new(0).parse_all(bytes) {
+        let Ok(payload) = payload else { return Ok(()) };
+        if let Payload::CodeSectionEntry(body) = payload {
+            check_function(function, &body)?;
+            function += 1;
+        }
+    }
+    Ok(())
+}
+
+fn check_function(function: u32, body: &FunctionBody<'_>) -> Result<(), LoadError> {
+    let bytes = body.range().len();
+    if bytes > FUNCTION_BYTES {
+        return Err(LoadError::Function { function, bytes, limit_bytes: FUNCTION_BYTES });
+    }
+    let locals = body.get_locals_reader().map_or(0, |locals| {
+        locals.into_iter().filter_map(Result::ok).map(|(count, _)| u64::from(count)).sum()
+    });
+    let Ok(operators) = body.get_operators_reader() else { return Ok(()) };
+    let loops = operators.into_iter().filter(|it| matches!(it, Ok(Operator::Loop { .. }))).count();
+    if locals.saturating_mul(loops as u64) > TANGLE {
+        return Err(LoadError::Tangle { function, locals, loops });
+    }
+    Ok(())
+}

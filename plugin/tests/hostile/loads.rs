@@ -1,0 +1,136 @@
+//! Those that are not loaded.
+
+use crate::{Row, Trial};
+use futures_util::future::FutureExt;
+use plugin::{Limits, LoadError, Plugin, PluginSettings};
+use std::fs::File;
+use std::io::Write;
+use std::time::Duration;
+
+const MIB: usize = 1024 * 1024;
+
+pub(crate) const ROWS: &[Row] = &[
+    Row {
+        name: "is a file of 100 MB",
+        expected: "104857600 bytes long; a component may have 67108864",
+        attempt: |trial| of_100_mb(trial).boxed(),
+    },
+    Row {
+        name: "is 100 MB in memory",
+        expected: "104858464 bytes long; a component may have 67108864",
+        attempt: |trial| trial.load_of(|| fixtures::padded(100 * MIB)).boxed(),
+    },
+    Row {
+        name: "is cut off in the middle",
+        expected: "not a valid component: ",
+        attempt: |trial| trial.load_of(cut_off).boxed(),
+    },
+    Row {
+        name: "is noise behind a preamble",
+        expected: "not a valid component: ",
+        attempt: |trial| trial.load_of(noise).boxed(),
+    },
+    Row {
+        name: "is text that nests without end",
+        expected: "not a valid component: ",
+        attempt: |trial| trial.load_of(nested).boxed(),
+    },
+    Row {
+        name: "starts with too much memory",
+        expected: "starts with 8519680 bytes of memory; it may have 65536",
+        attempt: |trial| starts_large(trial).boxed(),
+    },
+    Row {
+        name: "has one function of 2 MiB",
+        expected: "function 2 has 2250004 bytes of code; 524288 are allowed",
+        attempt: |trial| trial.load_of(|| fixtures::laborious(1, 250_000)).boxed(),
+    },
+    Row {
+        name: "has one function of endless loops",
+        expected: "function 2 has 40000 local variables in 1000 loops",
+        attempt: |trial| trial.load_of(|| fixtures::tangled(40_000, 1_000)).boxed(),
+    },
+    Row {
+        name: "takes for ever to compile",
+        expected: "not compiled within 1ms; then: not compiled: the compiler is still at work on \
+                   1 that it was given up on; then: loaded",
+        attempt: |trial| laborious(trial).boxed(),
+    },
+];
+
+impl Trial {
+    async fn load_of(&self, guest: fn() -> Vec<u8>) -> String {
+        words(&self.load_bytes(guest(), Limits::default()).await)
+    }
+
+    /// As a host does it: on a thread that may block.
+    async fn load_bytes(&self, bytes: Vec<u8>, limits: Limits) -> Result<Plugin, LoadError> {
+        let engine = self.engine.clone();
+        let settings = PluginSettings { limits, ..PluginSettings::default() };
+        let load = move || engine.load("reboot", &bytes, settings);
+        tokio::task::spawn_blocking(load).await.unwrap()
+    }
+}
+
+fn words(outcome: &Result<Plugin, LoadError>) -> String {
+    match outcome {
+        Ok(_) => "loaded".to_owned(),
+        Err(error) => error.to_string(),
+    }
+}
+
+async fn of_100_mb(trial: &Trial) -> String {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("large.wasm");
+    let mut file = File::create(&path).unwrap();
+    file.write_all(b"\0asm\x0d\0\x01\0").unwrap();
+    file.set_len(100 * MIB as u64).unwrap();
+    words(&trial.engine.load_file("reboot", &path, PluginSettings::default()))
+}
+
+fn cut_off() -> Vec<u8> {
+    let mut bytes = fixtures::padded(1000);
+    bytes.truncate(bytes.len() / 2);
+    bytes
+}
+
+fn noise() -> Vec<u8> {
+    let mut bytes = b"\0asm\x0d\0\x01\0".to_vec();
+    let mut state = 1_u32;
+    bytes.extend((0..100_000).map(|_| {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        state.to_be_bytes()[0]
+    }));
+    bytes
+}
+
+fn nested() -> Vec<u8> {
+    "(component ".repeat(100_000).into_bytes()
+}
+
+async fn starts_large(trial: &Trial) -> String {
+    let limits = Limits { memory_bytes: 64 * 1024, ..Limits::default() };
+    words(&trial.load_bytes(fixtures::guest("answers.wat"), limits).await)
+}
+
+/// It is given up on, and not tried again before the compiler has come back;
+/// others are compiled meanwhile. With more time it is loaded.
+async fn laborious(trial: &Trial) -> String {
+    // No other guest, and no run before, has these bytes: nothing is cached.
+    let steps = 5_000 + std::process::id() % 5_000;
+    let guest = || fixtures::laborious(40, steps);
+    let hurried = Limits { compile_time: Duration::from_millis(1), ..Limits::default() };
+
+    let given_up = words(&trial.load_bytes(guest(), hurried).await);
+    let at_once = words(&trial.load_bytes(guest(), Limits::default()).await);
+    trial.load_bytes(fixtures::laborious(1, steps), Limits::default()).await.unwrap();
+    let later = loop {
+        match trial.load_bytes(guest(), Limits::default()).await {
+            Err(LoadError::StillCompiling { .. }) => {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+            other => break words(&other),
+        }
+    };
+    format!("{given_up}; then: {at_once}; then: {later}")
+}

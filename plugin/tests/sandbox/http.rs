@@ -1,0 +1,99 @@
+//! The capability `http`: who may be asked, how often, how much, how long.
+
+use crate::rig::{Host, load_with};
+use plugin::{Capability, HttpSettings, Plugin, PluginSettings};
+use std::collections::BTreeSet;
+
+/// The case of `error-code` that has a text.
+const INTERNAL_ERROR: u16 = 500 + 38;
+
+fn load(hosts: &[&str], settings: HttpSettings) -> Plugin {
+    let hosts = hosts.iter().map(|host| host.parse().unwrap()).collect();
+    let settings = PluginSettings {
+        capabilities: BTreeSet::from([Capability::Http]),
+        http: HttpSettings { hosts, ..settings },
+        ..PluginSettings::default()
+    };
+    load_with("fetches.wat", settings).unwrap()
+}
+
+async fn ask(host: &Host, plugin: &Plugin, method: &str, whom: &str) -> (u16, String) {
+    let answer = host.call(plugin, method, &format!("\"{whom}\"")).await.unwrap();
+    (answer.status, answer.payload.map(|payload| payload.get().to_owned()).unwrap_or_default())
+}
+
+#[tokio::test]
+async fn a_host_that_was_granted_is_asked_and_answers() {
+    let host = Host::default();
+    let hosts = ["api.example.com", "*.example.org", "http://localhost:8080"];
+    let plugin = load(&hosts, HttpSettings::default());
+
+    let (status, body) = ask(&host, &plugin, "ask", "api.example.com").await;
+    assert_eq!((status, &*body), (200, "\"api.example.com\""));
+    assert_eq!(ask(&host, &plugin, "ask", "a.example.org").await.0, 200);
+    assert_eq!(ask(&host, &plugin, "plain", "localhost:8080").await.0, 200);
+    let expected = [
+        "https://api.example.com/",
+        "https://a.example.org/, not in a private network",
+        "http://localhost:8080/",
+    ];
+    assert_eq!(host.requests(), expected);
+}
+
+#[tokio::test]
+async fn whoever_was_not_granted_is_named_to_the_guest_and_in_the_log_and_never_asked() {
+    let host = Host::default();
+    let plugin = load(&["api.example.com"], HttpSettings::default());
+
+    for (method, whom, name) in [
+        ("ask", "evil.org", "`https://evil.org`"),
+        ("ask", "api.example.com@evil.org", "`https://api.example.com@evil.org`"),
+        ("ask", "127.0.0.1", "`https://127.0.0.1`"),
+        ("ask", "api.example.com:8443", "`https://api.example.com:8443`"),
+        ("plain", "api.example.com", "`http://api.example.com`"),
+    ] {
+        let (status, text) = ask(&host, &plugin, method, whom).await;
+        let expected = format!("{name} is not among the `hosts` under [plugins.reboot.http]");
+        assert_eq!((status, &*text), (INTERNAL_ERROR, &*format!("\"{expected}\"")));
+        let line = host.log().pop().unwrap();
+        assert!(line.contains(&expected), "{line}");
+    }
+    assert!(host.requests().is_empty());
+}
+
+#[tokio::test]
+async fn a_call_may_send_so_many_requests() {
+    let host = Host::default();
+    let settings = HttpSettings { requests: 3, ..HttpSettings::default() };
+
+    let plugin = load(&["api.example.com"], settings);
+    let (status, text) = ask(&host, &plugin, "often", "api.example.com").await;
+    assert_eq!(status, INTERNAL_ERROR);
+    assert_eq!(text, "\"`api.example.com`: no more requests in this call\"");
+    assert_eq!(host.requests().len(), 3);
+}
+
+#[tokio::test]
+async fn a_request_that_is_too_large_is_never_sent() {
+    let host = Host::default();
+    let plugin = load(&["api.example.com"], HttpSettings::default());
+
+    let (status, text) = ask(&host, &plugin, "large", "api.example.com").await;
+    assert_eq!(status, INTERNAL_ERROR);
+    assert!(text.starts_with("\"`api.example.com`: a request may have 262144 bytes"), "{text}");
+    assert!(host.requests().is_empty());
+
+    let settings = HttpSettings { request_bytes: 512 * 1024, ..HttpSettings::default() };
+    let plugin = load(&["api.example.com"], settings);
+    assert_eq!(ask(&host, &plugin, "large", "api.example.com").await.0, 200);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_host_that_does_not_answer_is_given_up_on_while_the_guest_can_still_say_so() {
+    let host = Host::default();
+    let plugin = load(&["silent.example.com"], HttpSettings::default());
+
+    let (status, text) = ask(&host, &plugin, "ask", "silent.example.com").await;
+    assert_eq!(status, INTERNAL_ERROR);
+    assert_eq!(text, "\"`silent.example.com` has not answered within 10s\"");
+}
