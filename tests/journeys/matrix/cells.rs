@@ -111,6 +111,17 @@ impl Cell {
         }
     }
 
+    /// The longest time-out that it runs into, about.
+    pub(super) fn waits(self) -> Duration {
+        Duration::from_secs(match self {
+            // The host asks the hub again.
+            Cell::At(Step::TwinReport | Step::TwinGet, Effect::Lose) => 30,
+            _ if self.may_lose() => 5,
+            Cell::At(Step::Connect, Effect::Refuse(_)) => 2,
+            _ => 0,
+        })
+    }
+
     /// Step and effect as docs/hub.md names them.
     pub(super) fn names(self) -> (&'static str, String) {
         match self {
