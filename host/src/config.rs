@@ -14,6 +14,7 @@
 //! error with its line. Paths are relative to the file. No secret stands in it.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -23,6 +24,7 @@ use protocol::method::MAX_PAYLOAD_BYTES;
 use protocol::topic::MAX_MESSAGE_BYTES;
 
 use crate::power::RebootCommand;
+use crate::telemetry::TelemetryLimits;
 
 mod file;
 mod http;
@@ -81,6 +83,8 @@ pub struct HostSection {
     /// Where that is kept which must outlive the process; else where systemd says,
     /// or in the user's data directory.
     pub data: Option<PathBuf>,
+    /// Messages that may wait for the hub.
+    pub telemetry: TelemetryLimits,
     /// How the machine is rebooted for a plugin that may ask for it.
     pub reboot: RebootCommand,
     /// The reported property under which the plugins are listed; `None`: they
@@ -321,6 +325,7 @@ fn host(section: file::Host, directory: &Path) -> Result<HostSection, ConfigErro
         grace: within("host.grace", section.grace, 10 * second, Duration::ZERO, 3600 * second)?,
         compile_cache: section.compile_cache.map(|path| directory.join(path)),
         data: section.data.map(|path| directory.join(path)),
+        telemetry: telemetry(section.telemetry),
         reboot: RebootCommand {
             command: reboot_command(section.reboot_command)?,
             dry_run: section.dry_run_reboot,
@@ -328,6 +333,15 @@ fn host(section: file::Host, directory: &Path) -> Result<HostSection, ConfigErro
         report_plugins_under: report_plugins_under(section.report_plugins_under)?,
         control_socket: section.control_socket.map(|path| directory.join(path)),
     })
+}
+
+fn telemetry(section: file::Telemetry) -> TelemetryLimits {
+    let default = TelemetryLimits::default();
+    TelemetryLimits {
+        messages: section.messages.map_or(default.messages, NonZeroUsize::get),
+        bytes: section.bytes.map_or(default.bytes, NonZeroUsize::get),
+        when_full: section.when_full.unwrap_or_default(),
+    }
 }
 
 fn reboot_command(asked: Option<Vec<String>>) -> Result<Vec<String>, ConfigError> {

@@ -15,7 +15,7 @@ use protocol::id::{MethodName, RequestId};
 use protocol::topic::DeviceTopic;
 use protocol::twin::DesiredPatch;
 use rumqttc::{AsyncClient, QoS};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Mutex, mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
@@ -81,6 +81,10 @@ pub(crate) struct Outbox {
     under_way: Arc<watch::Sender<usize>>,
     /// Whether there is a connection, or the host has closed it for good.
     online: watch::Receiver<bool>,
+    /// How many publishes that the hub acknowledges were handed over, and how many
+    /// it has acknowledged: it does so in their order.
+    handed: Arc<Mutex<u64>>,
+    acknowledged: watch::Receiver<u64>,
 }
 
 /// Held while an answer is being made: a token is not renewed meanwhile, if
@@ -95,6 +99,7 @@ impl Connection {
         let under_way = Arc::new(watch::Sender::new(0));
         let closing = CancellationToken::new();
         let (say_online, online) = watch::channel(false);
+        let (say_acknowledged, acknowledged) = watch::channel(0);
         let driver = Driver::new(
             dial,
             event_loop,
@@ -102,11 +107,13 @@ impl Connection {
             Links {
                 to_device,
                 online: say_online,
+                acknowledged: say_acknowledged,
                 under_way: under_way.subscribe(),
                 closing: closing.clone(),
             },
         );
-        let outbox = Outbox { client, under_way, online };
+        let handed = Arc::default();
+        let outbox = Outbox { client, under_way, online, handed, acknowledged };
         Connection { incoming, outbox, closing, driver: tokio::spawn(driver.run()) }
     }
 
@@ -135,17 +142,33 @@ impl Outbox {
         let mut online = self.online.clone();
         let sent = timeout_at(arrived + LONGEST_WAIT, async {
             // After the end there is none any more.
-            online.wait_for(|online| *online).await.is_ok() && self.publish(topic, body).await
+            online.wait_for(|online| *online).await.ok()?;
+            self.publish(topic, body).await
         });
-        sent.await.unwrap_or(false)
+        sent.await.ok().flatten().is_some()
     }
 
-    /// Sends a message, which the hub acknowledges. Waits while
-    /// there is no room, as when there is no connection; says whether it was
-    /// taken before nobody waits for it any more.
-    pub(crate) async fn publish(&self, topic: &DeviceTopic, body: Bytes) -> bool {
+    /// Sends a message when there is a connection, however long that takes; gives
+    /// its place among all that [`Outbox::acknowledged`] counts. `None` after the
+    /// end.
+    pub(crate) async fn message(&self, topic: &DeviceTopic, body: Bytes) -> Option<u64> {
+        self.online.clone().wait_for(|online| *online).await.ok()?;
+        self.publish(topic, body).await
+    }
+
+    /// How many of what was sent the hub has acknowledged.
+    pub(crate) fn acknowledged(&self) -> watch::Receiver<u64> {
+        self.acknowledged.clone()
+    }
+
+    /// Waits while there is no room.
+    async fn publish(&self, topic: &DeviceTopic, body: Bytes) -> Option<u64> {
+        // Held while it is handed over, so that the count has the same order.
+        let mut handed = self.handed.lock().await;
         let send = self.client.publish_bytes(topic.to_string(), QoS::AtLeastOnce, false, body);
-        matches!(tokio::time::timeout(LONGEST_WAIT, send).await, Ok(Ok(())))
+        send.await.ok()?;
+        *handed += 1;
+        Some(*handed)
     }
 
     /// Sends a twin request, which the hub answers, so that it needs no
@@ -167,16 +190,31 @@ impl Drop for UnderWay {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
 
-    /// An outbox whose connection is told of by the sender; the event loop takes
-    /// what is sent.
-    fn outbox() -> (Outbox, watch::Sender<bool>, rumqttc::EventLoop) {
+    /// An outbox, and what a driver would hold: the test says whether there is a
+    /// connection, and what the hub has acknowledged.
+    pub(crate) struct Link {
+        pub(crate) outbox: Outbox,
+        pub(crate) online: watch::Sender<bool>,
+        pub(crate) acknowledged: watch::Sender<u64>,
+        /// Takes what is sent.
+        _event_loop: rumqttc::EventLoop,
+    }
+
+    pub(crate) fn link() -> Link {
         let (client, event_loop) =
             AsyncClient::new(rumqttc::MqttOptions::new("d1", "localhost", 1), OUTBOX_PACKETS);
         let (say_online, online) = watch::channel(false);
-        (Outbox { client, under_way: Arc::default(), online }, say_online, event_loop)
+        let (say_acknowledged, acknowledged) = watch::channel(0);
+        let (under_way, handed) = (Arc::default(), Arc::default());
+        Link {
+            outbox: Outbox { client, under_way, online, handed, acknowledged },
+            online: say_online,
+            acknowledged: say_acknowledged,
+            _event_loop: event_loop,
+        }
     }
 
     fn answer() -> DeviceTopic {
@@ -185,7 +223,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn an_answer_waits_for_the_connection_as_long_as_somebody_waits_for_it() {
-        let (outbox, say_online, _event_loop) = outbox();
+        let Link { outbox, online: say_online, .. } = &link();
         let arrived = Instant::now();
         let back = async {
             tokio::time::sleep(LONGEST_WAIT - Duration::from_secs(1)).await;
@@ -202,7 +240,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn an_answer_without_a_connection_to_come_is_given_up() {
-        let (outbox, say_online, _event_loop) = outbox();
+        let Link { outbox, online: say_online, .. } = link();
         drop(say_online);
         let begun = Instant::now();
         assert!(!outbox.answer(&answer(), Bytes::new(), begun).await);

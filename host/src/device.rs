@@ -147,8 +147,8 @@ impl Device {
                         warn!(device = %self.id, calls = calls.len(), "calls stopped: the grace is over");
                         self.router.stop_calls();
                     }
-                    let silent = calls.is_empty() && idle && self.telemetry.is_sent();
-                    let done = silent && (self.twin.is_reported() || now >= calls_until);
+                    let delivered = self.telemetry.is_sent() && self.twin.is_reported();
+                    let done = calls.is_empty() && idle && (delivered || now >= calls_until);
                     if done || now >= answers_until {
                         if then == Then::Stop {
                             break;

@@ -57,3 +57,4 @@ pub use power::RebootCommand;
 pub use running::{check, run, run_on};
 pub use simulate::{Figures, Fleet, FleetError, simulate};
 pub use start::StartError;
+pub use telemetry::{TelemetryLimits, WhenFull};

@@ -116,8 +116,13 @@ impl Shared {
         let id = identity.device.clone();
         let connection = Connection::open(dial);
         let journal = kept.as_ref().map(|kept| Arc::clone(&kept.journal));
-        let twin = Arc::new(Twin::new(id.clone(), journal));
-        let telemetry = Arc::new(Telemetry::new(identity, connection.outbox()));
+        let twin = Arc::new(Twin::new(id.clone(), journal.clone()));
+        let telemetry = Arc::new(Telemetry::new(
+            identity,
+            connection.outbox(),
+            self.config.host.telemetry,
+            journal,
+        ));
         let lent = Lent {
             device_id: id.as_str().into(),
             clock: Arc::new(SystemClock),

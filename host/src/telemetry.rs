@@ -1,66 +1,74 @@
 //! Device-to-cloud messages of plugins: a bounded queue to the hub.
+//!
+//! A message that the hub does not acknowledge within a moment comes to the
+//! journal, and stays there until it does, over the end of the process too. It is
+//! the one kind of record that is not on disk when its plugin is told yes: a sync
+//! for each reading of a sensor would wear out a flash card.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use plugin::{HostError, TelemetrySink};
 use protocol::connection_string::DeviceConnectionString;
 use protocol::properties::MessageProperties;
 use protocol::topic::DeviceTopic;
-use tokio::sync::mpsc;
-use tracing::warn;
+use tokio::sync::Notify;
+use tracing::{error, info, warn};
 
 use crate::connection::Outbox;
+use crate::journal::{Broken, Journal, Kind, Pages, Source};
+use queue::Queue;
+pub use queue::{TelemetryLimits, WhenFull};
 
-/// Messages that wait for the hub; more are refused to the plugin.
-const MOST_WAITING: usize = 256;
+mod queue;
 
 /// Takes messages of plugins.
 pub(crate) struct Telemetry {
     identity: DeviceConnectionString,
-    queue: mpsc::Sender<(DeviceTopic, Vec<u8>)>,
-    unsent: Arc<AtomicUsize>,
+    shared: Arc<Shared>,
+    /// `None`: what waits ends with the process.
+    journal: Option<Arc<Journal>>,
+}
+
+/// What the journal sees of it too.
+struct Shared {
+    queue: Mutex<Queue>,
+    /// A message waits.
+    wake: Notify,
 }
 
 impl Telemetry {
-    /// Messages leave by the outbox as it has room for them.
-    pub(crate) fn new(identity: DeviceConnectionString, outbox: Outbox) -> Telemetry {
-        let (queue, mut waiting) = mpsc::channel::<(DeviceTopic, Vec<u8>)>(MOST_WAITING);
-        let unsent = Arc::new(AtomicUsize::new(0));
-        let left = Arc::clone(&unsent);
-        tokio::spawn(async move {
-            while let Some((topic, body)) = waiting.recv().await {
-                if !outbox.publish(&topic, body.into()).await {
-                    warn!(%topic, "message dropped: no connection for too long");
-                }
-                left.fetch_sub(1, Ordering::Relaxed);
-            }
-        });
-        Telemetry { identity, queue, unsent }
+    /// Begins with what the journal has kept. Messages leave by the outbox.
+    pub(crate) fn new(
+        identity: DeviceConnectionString,
+        outbox: Outbox,
+        limits: TelemetryLimits,
+        journal: Option<Arc<Journal>>,
+    ) -> Telemetry {
+        let mut queue = Queue::new(limits);
+        for (number, topic, body) in journal.as_deref().map(kept).unwrap_or_default() {
+            queue.restore(number, topic, body);
+        }
+        if !queue.is_empty() {
+            info!(device = %identity.device, "messages of the last run wait for the hub");
+        }
+        let shared = Arc::new(Shared { queue: Mutex::new(queue), wake: Notify::new() });
+        if let Some(journal) = &journal {
+            journal.keep(Arc::clone(&shared) as _);
+        }
+        tokio::spawn(send(Arc::clone(&shared), outbox, journal.clone()));
+        Telemetry { identity, shared, journal }
     }
 
-    /// Whether all messages have been handed to the connection.
+    /// Whether the hub has all messages.
     pub(crate) fn is_sent(&self) -> bool {
-        self.unsent.load(Ordering::Relaxed) == 0
+        self.shared.lock().is_empty()
     }
-}
 
-impl TelemetrySink for Telemetry {
-    fn send<'a>(
-        &'a self,
-        _plugin: &'a str,
-        body: Vec<u8>,
-        content_type: String,
-        properties: Vec<(String, String)>,
-    ) -> BoxFuture<'a, Result<(), HostError>> {
-        Box::pin(async move { self.push(body, content_type, properties) })
-    }
-}
-
-impl Telemetry {
     fn push(
         &self,
+        plugin: &str,
         body: Vec<u8>,
         content_type: String,
         properties: Vec<(String, String)>,
@@ -81,10 +89,154 @@ impl Telemetry {
             module: self.identity.module.clone(),
             properties: bag,
         };
-        self.unsent.fetch_add(1, Ordering::Relaxed);
-        self.queue.try_send((topic, body)).map_err(|_| {
-            self.unsent.fetch_sub(1, Ordering::Relaxed);
-            HostError::QuotaExceeded(format!("{MOST_WAITING} messages wait for the hub already"))
-        })
+        let dropped = self.shared.lock().push(topic, body.into())?;
+        // Not a line for each: an outage may last for days.
+        if let Some(dropped) = dropped.filter(|dropped| dropped.is_power_of_two()) {
+            warn!(plugin, dropped, "oldest messages dropped: more wait for the hub than may");
+        }
+        self.shared.wake.notify_one();
+        if let Some(journal) = &self.journal {
+            journal.nudge();
+        }
+        Ok(())
+    }
+}
+
+/// Hands messages over, and lets go of what the hub has acknowledged.
+async fn send(shared: Arc<Shared>, outbox: Outbox, journal: Option<Arc<Journal>>) {
+    let mut acknowledged = outbox.acknowledged();
+    loop {
+        loop {
+            let next = shared.lock().next();
+            let Some((number, topic, body)) = next else { break };
+            let Some(sent_as) = outbox.message(&topic, body).await else { return };
+            shared.lock().sent(number, sent_as);
+        }
+        tokio::select! {
+            () = shared.wake.notified() => {}
+            changed = acknowledged.changed() => if changed.is_err() { return },
+        }
+        let mut queue = shared.lock();
+        queue.acknowledged(*acknowledged.borrow_and_update());
+        if let Some(journal) = journal.as_ref().filter(|_| queue.has_gone()) {
+            journal.nudge();
+        }
+    }
+}
+
+/// The messages of the last run. What cannot be read is not sent, and said.
+fn kept(journal: &Journal) -> Vec<(u64, DeviceTopic, Bytes)> {
+    let records = journal.read(|view| view.all(Kind::Message)).unwrap_or_else(|error| {
+        error!(%error, "messages of the last run cannot be read");
+        Vec::new()
+    });
+    let all = records.len();
+    let read: Vec<_> = records.into_iter().filter_map(|(key, value)| read(&key, &value)).collect();
+    if read.len() < all {
+        error!(messages = all - read.len(), "messages of the last run make no sense: left out");
+    }
+    read
+}
+
+/// A record: the length of the topic, the topic, the body.
+fn read(key: &[u8], value: &[u8]) -> Option<(u64, DeviceTopic, Bytes)> {
+    let (length, rest) = value.split_first_chunk()?;
+    let length = u32::from_be_bytes(*length) as usize;
+    let (topic, body) = rest.split_at_checked(length)?;
+    let topic = std::str::from_utf8(topic).ok()?.parse().ok()?;
+    Some((u64::from_be_bytes(key.try_into().ok()?), topic, Bytes::copy_from_slice(body)))
+}
+
+fn record(topic: &DeviceTopic, body: &[u8]) -> Vec<u8> {
+    let topic = topic.to_string();
+    let length = u32::try_from(topic.len()).expect("a topic is far shorter than 4 GiB");
+    [&length.to_be_bytes(), topic.as_bytes(), body].concat()
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, Queue> {
+        // A panic elsewhere has not left it half changed.
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Source for Shared {
+    fn save(&self, pages: &Pages<'_>) -> Result<bool, Broken> {
+        let unsaved = self.lock().unsaved();
+        for (number, message) in &unsaved {
+            let key = number.to_be_bytes();
+            match message {
+                Some((topic, body)) => pages.put(Kind::Message, &key, &record(topic, body))?,
+                None => pages.remove(Kind::Message, &key)?,
+            }
+        }
+        Ok(!unsaved.is_empty())
+    }
+
+    fn saved(&self, written: bool) {
+        self.lock().saved(written);
+    }
+}
+
+impl TelemetrySink for Telemetry {
+    fn send<'a>(
+        &'a self,
+        plugin: &'a str,
+        body: Vec<u8>,
+        content_type: String,
+        properties: Vec<(String, String)>,
+    ) -> BoxFuture<'a, Result<(), HostError>> {
+        Box::pin(async move { self.push(plugin, body, content_type, properties) })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::connection::tests::{Link, link};
+    use crate::journal::tests::journal;
+
+    fn telemetry(link: &Link, journal: Journal) -> Telemetry {
+        let identity = "HostName=h;DeviceId=d1;SharedAccessKey=a2V5".parse().unwrap();
+        let journal = Some(Arc::new(journal));
+        Telemetry::new(identity, link.outbox.clone(), TelemetryLimits::default(), journal)
+    }
+
+    async fn send(telemetry: &Telemetry, body: &[u8]) {
+        telemetry.send("p", body.to_vec(), String::new(), Vec::new()).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_message_outlives_the_host_until_the_hub_has_acknowledged_it() {
+        let directory = tempfile::tempdir().unwrap();
+        let first = telemetry(&link(), journal(&directory));
+        send(&first, b"21.5").await;
+        first.journal.as_ref().unwrap().close().await;
+        drop(first);
+
+        let link = link();
+        let second = telemetry(&link, journal(&directory));
+        assert!(!second.is_sent());
+        link.online.send_replace(true);
+        link.acknowledged.send_replace(1);
+        while !second.is_sent() {
+            tokio::task::yield_now().await;
+        }
+        second.journal.as_ref().unwrap().close().await;
+        drop(second);
+
+        assert!(telemetry(&link, journal(&directory)).is_sent());
+    }
+
+    #[test]
+    fn a_record_reads_back_as_it_was_written() {
+        let topic: DeviceTopic =
+            "devices/d1/messages/events/a=b&%24.ct=text%2Fplain".parse().unwrap();
+        let written = record(&topic, b"21.5");
+        assert_eq!(read(&7_u64.to_be_bytes(), &written), Some((7, topic, "21.5".into())));
+        for cut in 0..written.len() - 4 {
+            assert_eq!(read(&7_u64.to_be_bytes(), &written[..cut]), None);
+        }
+        assert_eq!(read(b"short", &written), None);
     }
 }

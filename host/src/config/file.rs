@@ -4,11 +4,13 @@
 //! What they mean together is the parent's business.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 use serde::Deserialize;
 
 use super::period::Period;
+use crate::telemetry::WhenFull;
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -42,6 +44,16 @@ pub(super) struct Host {
     pub(super) dry_run_reboot: bool,
     pub(super) report_plugins_under: Option<String>,
     pub(super) control_socket: Option<PathBuf>,
+    #[serde(default)]
+    pub(super) telemetry: Telemetry,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Telemetry {
+    pub(super) messages: Option<NonZeroUsize>,
+    pub(super) bytes: Option<NonZeroUsize>,
+    pub(super) when_full: Option<WhenFull>,
 }
 
 #[derive(Debug, Deserialize)]

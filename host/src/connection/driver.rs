@@ -57,6 +57,8 @@ pub(super) struct Links {
     pub(super) to_device: mpsc::Sender<Incoming>,
     /// Told whether answers can be sent.
     pub(super) online: watch::Sender<bool>,
+    /// Told how many publishes the hub has acknowledged.
+    pub(super) acknowledged: watch::Sender<u64>,
     pub(super) under_way: watch::Receiver<usize>,
     pub(super) closing: CancellationToken,
 }
@@ -185,6 +187,7 @@ impl Driver {
                 Event::Incoming(Packet::Publish(publish)) => {
                     self.links.take(publish, self.connection).await;
                 }
+                Event::Incoming(Packet::PubAck(_)) => self.links.acknowledged(),
                 Event::Incoming(Packet::Disconnect) => {
                     break Some(Failure::new("hub said goodbye"));
                 }
@@ -201,8 +204,12 @@ impl Driver {
         // connection. What waits for an answer is taken now; the rest, such as a
         // SUBACK, would be taken for the next hub's.
         for event in std::mem::take(&mut self.event_loop.state.events) {
-            if let Event::Incoming(Packet::Publish(publish)) = event {
-                self.links.take(publish, self.connection).await;
+            match event {
+                Event::Incoming(Packet::Publish(publish)) => {
+                    self.links.take(publish, self.connection).await;
+                }
+                Event::Incoming(Packet::PubAck(_)) => self.links.acknowledged(),
+                _ => {}
             }
         }
         if signed_in.is_none() {
@@ -286,6 +293,12 @@ impl Driver {
 }
 
 impl Links {
+    /// The hub acknowledges in the order in which it was sent to, and what it has
+    /// not acknowledged at the end of a connection is sent again first.
+    fn acknowledged(&self) {
+        self.acknowledged.send_modify(|count| *count += 1);
+    }
+
     async fn take(&self, publish: Publish, connection: u64) {
         if let Some(incoming) = read(publish, connection) {
             self.pass_on(incoming).await;

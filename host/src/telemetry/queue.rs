@@ -1,0 +1,319 @@
+//! The messages that the hub has not acknowledged, oldest first: those that were
+//! handed to the connection, then those that wait.
+//!
+//! It is a machine without a network or a disk: its caller hands over what
+//! [`Queue::next`] gives, tells what was acknowledged, and puts down what
+//! [`Queue::unsaved`] names.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use bytes::Bytes;
+use plugin::HostError;
+use protocol::topic::DeviceTopic;
+
+/// Messages at once that were handed over and not acknowledged: enough for a
+/// distant hub, few enough to be held twice.
+const HANDED_AT_ONCE: usize = 64;
+
+/// What may wait, and what happens to more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TelemetryLimits {
+    /// Messages.
+    pub messages: usize,
+    /// Bytes of their topics and bodies.
+    pub bytes: usize,
+    /// What gives way.
+    pub when_full: WhenFull,
+}
+
+/// What gives way when messages wait as many as may.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum WhenFull {
+    /// The oldest message: it is dropped, and counted.
+    #[default]
+    DropOldest,
+    /// The new one: the plugin is told no.
+    Refuse,
+}
+
+impl Default for TelemetryLimits {
+    fn default() -> TelemetryLimits {
+        // Some minutes of a chatty plugin; a message may have 256 KiB.
+        let (messages, bytes) = (1_000, 4 * 1024 * 1024);
+        TelemetryLimits { messages, bytes, when_full: WhenFull::default() }
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Saved {
+    No,
+    UnderWay,
+    Yes,
+}
+
+/// A message, and how far it has come.
+#[derive(Debug)]
+struct Message {
+    /// Its place in the order of all, and its name on disk.
+    number: u64,
+    topic: DeviceTopic,
+    body: Bytes,
+    bytes: usize,
+    saved: Saved,
+    /// Its place among all that the connection has sent.
+    sent_as: Option<u64>,
+}
+
+pub(super) struct Queue {
+    limits: TelemetryLimits,
+    messages: VecDeque<Message>,
+    /// So many of the first were handed over.
+    handed: usize,
+    bytes: usize,
+    next_number: u64,
+    /// Records that are to go: `true` while they are being removed.
+    gone: BTreeMap<u64, bool>,
+    dropped: u64,
+}
+
+impl Queue {
+    pub(super) fn new(limits: TelemetryLimits) -> Queue {
+        Queue {
+            limits,
+            messages: VecDeque::new(),
+            handed: 0,
+            bytes: 0,
+            next_number: 0,
+            gone: BTreeMap::new(),
+            dropped: 0,
+        }
+    }
+
+    /// A message that was on disk when the host was started; by number.
+    pub(super) fn restore(&mut self, number: u64, topic: DeviceTopic, body: Bytes) {
+        self.next_number = self.next_number.max(number + 1);
+        self.append(Message::new(number, topic, body, Saved::Yes));
+    }
+
+    /// Takes a message; gives how many have been dropped, if that dropped any.
+    pub(super) fn push(
+        &mut self,
+        topic: DeviceTopic,
+        body: Bytes,
+    ) -> Result<Option<u64>, HostError> {
+        let message = Message::new(self.next_number, topic, body, Saved::No);
+        let dropped = self.dropped;
+        if message.bytes > self.limits.bytes {
+            let (bytes, most) = (message.bytes, self.limits.bytes);
+            let why = format!("message has {bytes} bytes; {most} may wait");
+            return Err(HostError::TooLarge(why));
+        }
+        while self.messages.len() >= self.limits.messages
+            || self.bytes + message.bytes > self.limits.bytes
+        {
+            // What the connection has is on its way already.
+            let oldest = match self.limits.when_full {
+                WhenFull::DropOldest => self.messages.remove(self.handed),
+                WhenFull::Refuse => None,
+            };
+            let Some(oldest) = oldest else {
+                let why = format!(
+                    "{} messages with {} bytes wait for the hub already",
+                    self.messages.len(),
+                    self.bytes
+                );
+                return Err(HostError::QuotaExceeded(why));
+            };
+            self.forget(&oldest);
+            self.dropped += 1;
+        }
+        self.next_number += 1;
+        self.append(message);
+        Ok((self.dropped > dropped).then_some(self.dropped))
+    }
+
+    fn append(&mut self, message: Message) {
+        self.bytes += message.bytes;
+        self.messages.push_back(message);
+    }
+
+    /// The next message to hand over, which counts as handed from now on.
+    pub(super) fn next(&mut self) -> Option<(u64, DeviceTopic, Bytes)> {
+        if self.handed >= HANDED_AT_ONCE {
+            return None;
+        }
+        let message = self.messages.get(self.handed)?;
+        self.handed += 1;
+        Some((message.number, message.topic.clone(), message.body.clone()))
+    }
+
+    /// The connection has sent it as its so-many-th.
+    pub(super) fn sent(&mut self, number: u64, sent_as: u64) {
+        let mut handed = self.messages.iter_mut().take(self.handed);
+        if let Some(message) = handed.find(|message| message.number == number) {
+            message.sent_as = Some(sent_as);
+        }
+    }
+
+    /// The hub has acknowledged so many of what the connection has sent.
+    pub(super) fn acknowledged(&mut self, count: u64) {
+        let is_acknowledged =
+            |message: &Message| message.sent_as.is_some_and(|sent_as| sent_as <= count);
+        while self.messages.front().is_some_and(is_acknowledged) {
+            let Some(message) = self.messages.pop_front() else { return };
+            self.handed -= 1;
+            self.forget(&message);
+        }
+    }
+
+    fn forget(&mut self, message: &Message) {
+        self.bytes -= message.bytes;
+        if message.saved != Saved::No {
+            self.gone.insert(message.number, false);
+        }
+    }
+
+    /// Whether the hub has all.
+    pub(super) fn is_empty(&self) -> bool {
+        self.messages.is_empty()
+    }
+
+    /// Whether a record is to go.
+    pub(super) fn has_gone(&self) -> bool {
+        !self.gone.is_empty()
+    }
+
+    /// What the disk does not have as it is here: the number, and what is to stand
+    /// there, if anything. They are taken to be on their way from now on.
+    pub(super) fn unsaved(&mut self) -> Vec<(u64, Option<(DeviceTopic, Bytes)>)> {
+        let new = self.messages.iter_mut().filter(|message| message.saved == Saved::No);
+        let mut unsaved: Vec<_> = new
+            .map(|message| {
+                message.saved = Saved::UnderWay;
+                (message.number, Some((message.topic.clone(), message.body.clone())))
+            })
+            .collect();
+        for (number, under_way) in &mut self.gone {
+            *under_way = true;
+            unsaved.push((*number, None));
+        }
+        unsaved
+    }
+
+    /// What [`Queue::unsaved`] gave last is on disk, or is not.
+    pub(super) fn saved(&mut self, written: bool) {
+        let under_way = self.messages.iter_mut().filter(|it| it.saved == Saved::UnderWay);
+        under_way.for_each(|it| it.saved = if written { Saved::Yes } else { Saved::No });
+        if written {
+            self.gone.retain(|_, under_way| !*under_way);
+        }
+    }
+}
+
+impl Message {
+    fn new(number: u64, topic: DeviceTopic, body: Bytes, saved: Saved) -> Message {
+        let bytes = topic.to_string().len() + body.len();
+        Message { number, topic, body, bytes, saved, sent_as: None }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn topic() -> DeviceTopic {
+        let device = "d1".parse().unwrap();
+        DeviceTopic::Telemetry { device, module: None, properties: Default::default() }
+    }
+
+    fn queue(messages: usize, when_full: WhenFull) -> Queue {
+        Queue::new(TelemetryLimits { messages, bytes: 10_000, when_full })
+    }
+
+    fn push(queue: &mut Queue, body: &'static str) -> Result<Option<u64>, HostError> {
+        queue.push(topic(), Bytes::from_static(body.as_bytes()))
+    }
+
+    fn next(queue: &mut Queue) -> Option<(u64, Bytes)> {
+        queue.next().map(|(number, _, body)| (number, body))
+    }
+
+    fn unsaved(queue: &mut Queue) -> Vec<(u64, bool)> {
+        queue.unsaved().into_iter().map(|(number, it)| (number, it.is_some())).collect()
+    }
+
+    #[test]
+    fn messages_leave_in_order_and_are_gone_once_they_are_acknowledged() {
+        let mut queue = queue(10, WhenFull::Refuse);
+        push(&mut queue, "a").unwrap();
+        push(&mut queue, "b").unwrap();
+        assert_eq!(next(&mut queue).unwrap(), (0, "a".into()));
+        assert_eq!(next(&mut queue).unwrap(), (1, "b".into()));
+        assert_eq!(next(&mut queue), None);
+        queue.sent(0, 7);
+        queue.sent(1, 9);
+
+        queue.acknowledged(8);
+        assert!(!queue.is_empty());
+        queue.acknowledged(9);
+        assert!(queue.is_empty());
+        assert_eq!(queue.bytes, 0);
+    }
+
+    #[test]
+    fn one_that_is_acknowledged_in_time_never_comes_to_the_disk() {
+        let mut queue = queue(10, WhenFull::Refuse);
+        push(&mut queue, "a").unwrap();
+        let (number, _) = next(&mut queue).unwrap();
+        queue.sent(number, 1);
+        queue.acknowledged(1);
+        assert!(unsaved(&mut queue).is_empty());
+    }
+
+    #[test]
+    fn what_is_on_disk_goes_from_there_when_it_is_acknowledged() {
+        let mut queue = queue(10, WhenFull::Refuse);
+        push(&mut queue, "a").unwrap();
+        assert_eq!(unsaved(&mut queue), [(0, true)]);
+        queue.saved(false);
+        assert_eq!(unsaved(&mut queue), [(0, true)]);
+        let (number, _) = next(&mut queue).unwrap();
+        queue.sent(number, 1);
+        // Acknowledged while it is being put down.
+        queue.acknowledged(1);
+        queue.saved(true);
+        assert_eq!(unsaved(&mut queue), [(0, false)]);
+        queue.saved(true);
+        assert!(!queue.has_gone());
+    }
+
+    #[test]
+    fn the_oldest_gives_way_and_is_counted_but_not_what_is_on_its_way() {
+        let mut queue = queue(2, WhenFull::DropOldest);
+        push(&mut queue, "on its way").unwrap();
+        next(&mut queue).unwrap();
+        push(&mut queue, "oldest").unwrap();
+        assert_eq!(push(&mut queue, "newest"), Ok(Some(1)));
+        assert_eq!(next(&mut queue).unwrap().1, "newest");
+        assert!(matches!(push(&mut queue, "no room"), Err(HostError::QuotaExceeded(_))));
+    }
+
+    #[test]
+    fn a_new_one_is_refused_where_that_is_wanted() {
+        let mut queue = queue(1, WhenFull::Refuse);
+        push(&mut queue, "a").unwrap();
+        push(&mut queue, "b").unwrap_err();
+        assert_eq!(next(&mut queue).unwrap().1, "a");
+    }
+
+    #[test]
+    fn bytes_are_bounded_as_well() {
+        let mut queue = queue(10, WhenFull::DropOldest);
+        let large = || Bytes::from(vec![b'x'; 6_000]);
+        queue.push(topic(), large()).unwrap();
+        assert_eq!(queue.push(topic(), large()), Ok(Some(1)));
+        queue.push(topic(), Bytes::from(vec![b'x'; 11_000])).unwrap_err();
+        assert!(!queue.is_empty());
+    }
+}
