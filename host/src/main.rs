@@ -18,7 +18,7 @@ use program::Signals;
 use protocol::connection_string::{ConnectionStringError, DeviceConnectionString};
 
 /// Completes when the program was told to stop.
-type Stopped = std::pin::Pin<Box<dyn Future<Output = ()>>>;
+type Stopped = std::pin::Pin<Box<dyn Future<Output = ()> + Send>>;
 
 const IDENTITY: &str = "IOTHUB_DEVICE_CONNECTION_STRING";
 
@@ -96,12 +96,15 @@ fn start(Run { common, log, json_logs }: Run) -> anyhow::Result<()> {
 /// Runs what stops at the first Ctrl-C or SIGTERM, and gives up at the second.
 fn until_signal<T, F>(work: impl FnOnce(Stopped) -> F) -> anyhow::Result<T>
 where
-    F: Future<Output = Result<T, StartError>>,
+    T: Send + 'static,
+    F: Future<Output = Result<T, StartError>> + Send + 'static,
 {
     let runtime = tokio::runtime::Runtime::new().context("cannot start the runtime")?;
     runtime.block_on(async {
         let (stop, stopped) = tokio::sync::oneshot::channel();
-        let work = work(Box::pin(async { drop(stopped.await) }));
+        // In a task, beside those that it talks to: from this thread, each method
+        // would be handed from one thread to another and back.
+        let work = tokio::spawn(work(Box::pin(async { drop(stopped.await) })));
         let signals = async move {
             let mut signals = Signals::new()?;
             signals.next().await;
@@ -110,7 +113,7 @@ where
             anyhow::bail!("stopped by a second signal, before the drain was over")
         };
         tokio::select! {
-            outcome = work => Ok(outcome?),
+            outcome = work => Ok(outcome.context("the host has a fault")??),
             ended = signals => ended,
         }
     })
