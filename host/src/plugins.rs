@@ -16,6 +16,9 @@ pub(crate) use file::Stamp;
 
 mod file;
 
+/// Calls of versions that leave for which there is room beside all others.
+const MOST_LEAVING: usize = 512;
+
 /// Instances that no plugin of the first configuration asks for.
 const SPARE_INSTANCES: usize = 256;
 
@@ -82,9 +85,12 @@ pub(crate) struct Loader {
 impl Loader {
     /// Makes the engine, with room for the plugins of this configuration.
     pub(crate) fn new(config: &Config) -> Result<Loader, PluginError> {
-        // Twice what may be used, since the version that leaves ends its calls
-        // beside the one that comes; and some for plugins that are added later.
-        let instances = 2 * config.calls_at_once() + SPARE_INSTANCES;
+        // Up to twice what may be used, since the version that leaves ends its
+        // calls beside the one that comes; and some for plugins that are added
+        // later. But each place in the pool is two mappings of the kernel's, and
+        // each call that runs four more, of the 65,530 that a process may have.
+        let calls = config.calls_at_once();
+        let instances = calls + calls.min(MOST_LEAVING) + SPARE_INSTANCES;
         let engine = Engine::new(&EngineSettings {
             instances: u32::try_from(instances).unwrap_or(u32::MAX),
             memory_bytes: config.memory_bytes(),
