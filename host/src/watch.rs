@@ -19,7 +19,8 @@ use tokio::time::{Instant, sleep, timeout};
 use tracing::{debug, warn};
 
 /// Writers make several changes in a row: look when they have paused this long.
-const QUIET: Duration = Duration::from_millis(25);
+/// What was looked at too early is looked at again at its next change.
+const QUIET: Duration = Duration::from_millis(10);
 
 /// Something that changes without a pause is looked at this often.
 const LONGEST_STIR: Duration = Duration::from_secs(1);
