@@ -1,6 +1,7 @@
 //! The closed WASI.
 
-use crate::rig::{Host, load};
+use crate::rig::{Host, engine, load};
+use plugin::PluginSettings;
 
 #[tokio::test]
 async fn wasi_has_no_files_and_no_environment_and_its_stderr_is_the_log() {
@@ -17,4 +18,39 @@ async fn wasi_has_no_files_and_no_environment_and_its_stderr_is_the_log() {
 async fn a_sleep_by_wasis_clock_takes_its_time_virtual_or_not() {
     let answer = Host::default().call(&load("dozes.wat"), "monotonic", "null").await.unwrap();
     assert_eq!(answer.status, 200 + 20);
+}
+
+#[tokio::test]
+async fn whatever_a_guest_looks_for_in_wasi_is_not_there() {
+    let plugin = load("pries.wat");
+    let (nothing, closed, access_denied, no_name) = (200, 400 + 1, 400 + 1, 400 + 20);
+
+    for (what, expected) in [
+        ("directories", nothing),
+        ("environment", nothing),
+        ("arguments", nothing),
+        ("working directory", nothing),
+        ("input", closed),
+        ("tcp", access_denied),
+        ("names", no_name),
+    ] {
+        let answer = Host::default().call(&plugin, what, "null").await.unwrap();
+        assert_eq!(answer.status, expected, "{what}");
+    }
+}
+
+#[tokio::test]
+async fn what_another_plugin_remembers_is_not_there() {
+    let host = Host::default();
+    let load = |name| {
+        let bytes = fixtures::guest("lasts.wat");
+        engine().load(name, &bytes, PluginSettings::default()).unwrap()
+    };
+    let (one, other) = (load("one"), load("other"));
+    let (found, none) = (201, 200);
+
+    host.call(&one, "set", "1").await.unwrap();
+    assert_eq!(host.call(&one, "keys", "null").await.unwrap().status, found);
+    assert_eq!(host.call(&other, "keys", "null").await.unwrap().status, none);
+    assert!(host.call(&other, "get", "null").await.unwrap().payload.is_none());
 }
