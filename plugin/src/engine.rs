@@ -102,6 +102,12 @@ impl Engine {
         })
     }
 
+    /// The engine itself, for a benchmark that compares with it.
+    #[doc(hidden)]
+    pub fn wasmtime(&self) -> &wasmtime::Engine {
+        &self.shared.wasmtime
+    }
+
     /// How many loads so far found their component compiled already.
     pub fn cache_hits(&self) -> usize {
         self.shared.cache.as_ref().map_or(0, Cache::hits)
