@@ -15,7 +15,7 @@ use std::time::Duration;
 use plugin::Plugin;
 use tokio::sync::{mpsc, watch};
 use tokio::task::{JoinSet, spawn_blocking};
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::time::{Instant, sleep_until};
 use tracing::{error, info};
 
 use crate::config::{Config, ConfigError, PluginSection};
@@ -36,10 +36,6 @@ mod tests;
 
 /// How long a file stays as it is before it counts as whole.
 const SETTLED: Duration = Duration::from_secs(1);
-
-/// How long a component may take to compile. The compiler cannot be stopped: one
-/// that takes longer ends by itself, and what it has made is dropped.
-const LONGEST_LOAD: Duration = Duration::from_secs(300);
 
 pub(crate) struct Swap {
     loader: Loader,
@@ -90,8 +86,6 @@ enum Refused {
     NotStarted { plugin: String, why: String },
     #[error("plugin `{plugin}`: the compiler panicked")]
     Panicked { plugin: String },
-    #[error("plugin `{plugin}`: not compiled within {LONGEST_LOAD:?}")]
-    TooSlow { plugin: String },
 }
 
 impl Swap {
@@ -206,10 +200,9 @@ impl Swap {
             }
             loader.load(&plugin, &section, &file).map(Some)
         });
-        match timeout(LONGEST_LOAD, loaded).await {
-            Ok(Ok(made)) => Ok(made?),
-            Ok(Err(_)) => Err(Refused::Panicked { plugin: name.to_owned() }),
-            Err(_) => Err(Refused::TooSlow { plugin: name.to_owned() }),
+        match loaded.await {
+            Ok(made) => Ok(made?),
+            Err(_) => Err(Refused::Panicked { plugin: name.to_owned() }),
         }
     }
 
@@ -261,7 +254,6 @@ impl Refused {
             }
             Refused::NotStarted { why, .. } => why,
             Refused::Panicked { .. } => "the compiler panicked".to_owned(),
-            Refused::TooSlow { .. } => format!("not compiled within {LONGEST_LOAD:?}"),
             other => other.in_one_line(),
         }
     }
