@@ -28,7 +28,7 @@ Call one method of a plugin, here and without a network.
 
 The plugin gets a fresh sandbox with the limits of the host, a clock, its settings, a twin, a state and a queue of jobs, all of \
 them in memory. What it does is shown line by line on standard error, with the time since the beginning; its answer goes to \
-standard output, and nothing else does.
+standard output, and nothing else does. A request over HTTP is refused: there is no network here.
 
 Time is virtual: it begins at 2026-01-01T00:00:00.000Z and passes only while the plugin waits. A plugin that loops does not \
 wait; it is stopped after its deadline on the wall.";
