@@ -1,14 +1,14 @@
 //! Looks for functions that a compiler would take for ever over.
 //!
 //! A compiler's work grows with a function's code times what is alive in it.
-//! What people write stays far below these bounds; the largest functions seen,
-//! the interpreter loops of Python and JavaScript, have a tenth of them.
+//! What people write stays far below these bounds: the largest function of
+//! CPython has 427 KB of code, that of QuickJS 37 KB.
 
 use crate::LoadError;
 use wasmparser::{FunctionBody, Operator, Parser, Payload};
 
 /// One function's code.
-const FUNCTION_BYTES: usize = 512 * 1024;
+const FUNCTION_BYTES: usize = 2 * 1024 * 1024;
 
 /// One function's local variables times its loops: each loop must keep each of
 /// them, whatever runs inside.
