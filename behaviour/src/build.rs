@@ -1,25 +1,39 @@
-//! From a guest crate to a component, in three steps: a compiler for
-//! WebAssembly is found, cargo makes a core module, and the module is wrapped.
+//! From a plugin's sources to a component: the language's own tools make a core
+//! module or a component, a core module is wrapped, and the result is written
+//! whole.
 //!
-//! The guest is compiled in a target directory of its own, so that it never
-//! waits for the lock of a cargo that may be running around us. Nothing here
-//! calls rustup, and nothing is installed.
+//! What a language needs is in the file that is named for it; [`project`] says
+//! which it is. Tools are found or, by [`setup`], brought; nothing is installed.
 
 mod apt;
+mod assemblyscript;
+mod bindings;
+mod c;
 mod cache;
 mod compiler;
 mod debian;
 mod error;
+mod go;
 mod guest;
+mod project;
+mod python;
+mod rust;
+mod script;
 mod step;
+mod toolchain;
+mod wat;
+mod zig;
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::{Path, PathBuf, absolute};
+use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use compiler::{Compiler, TARGET};
+use crate::language::Language;
 pub use error::BuildError;
 use guest::Guest;
+use project::Project;
+use toolchain::Toolchain;
 
 /// Where a build says what it is doing: one line of text at a time.
 pub type Progress<'a> = &'a (dyn Fn(&str) + Sync);
@@ -28,9 +42,10 @@ pub type Progress<'a> = &'a (dyn Fn(&str) + Sync);
 pub struct BuildOptions<'a> {
     /// The component's file; else `components/NAME.wasm` in the target directory.
     pub out: Option<PathBuf>,
-    /// Where compiled files go; else where cargo would put them.
+    /// Where compiled files go; else `target` in the project's folder, or where
+    /// cargo would put them.
     pub target_dir: Option<PathBuf>,
-    /// Where a compiler is kept that had to be fetched; else `BEHAVIOUR_CACHE_DIR`,
+    /// Where tools are kept that had to be fetched; else `BEHAVIOUR_CACHE_DIR`,
     /// else `behaviour` in the user's cache directory.
     pub cache_dir: Option<PathBuf>,
     /// Told what takes time, and how long already.
@@ -46,85 +61,147 @@ impl Default for BuildOptions<'_> {
 /// A finished component.
 #[derive(Debug)]
 pub struct Built {
-    /// The crate it was made of.
-    pub package: String,
+    /// The project that it was made of.
+    pub name: String,
     /// Its file.
     pub path: PathBuf,
     /// Its size.
     pub bytes: usize,
 }
 
-/// Builds the guest crate in `dir`. Blocks: from seconds to, where a compiler
-/// must be fetched first, minutes.
+/// Builds the plugin in `dir`. Blocks: from a fraction of a second to, where
+/// Rust's compiler must be fetched first, minutes.
 pub fn build(dir: &Path, options: &BuildOptions<'_>) -> Result<Built, BuildError> {
-    let guest = Guest::find(dir, options.target_dir.as_deref())?;
-    let compiler = compiler::find(&guest.dir, options)?;
-
-    let module = compile(&guest, &compiler, options.progress)?;
-    let module = fs::read(&module).map_err(BuildError::io(&module))?;
-    if !names_the_world(&module) {
-        return Err(BuildError::NotAPlugin { package: guest.package });
-    }
-    let component = plugin::encode(&module)
-        .map_err(|source| BuildError::NoComponent { package: guest.package.clone(), source })?;
-
+    let project = Project::find(dir)?;
+    let (name, target_dir, component) = match project.language {
+        Language::Rust => {
+            let guest = Guest::find(&project.dir, options.target_dir.as_deref())?;
+            let compiler = compiler::find(&guest.dir, options)?;
+            let module = rust::compile(&guest, &compiler, options.progress)?;
+            let module = fs::read(&module).map_err(BuildError::io(&module))?;
+            check_world(&guest.package, &module)?;
+            let component = plugin::encode(&module).map_err(|source| BuildError::NoComponent {
+                name: guest.package.clone(),
+                source,
+            })?;
+            (guest.package, guest.target_dir, component)
+        }
+        _ => {
+            let workshop = Workshop::open(&project, options)?;
+            let component = workshop.component()?;
+            (project.name.clone(), workshop.target_dir, component)
+        }
+    };
     let path = match &options.out {
         Some(path) => path.clone(),
-        None => guest.target_dir.join("components").join(&guest.package).with_extension("wasm"),
+        None => target_dir.join("components").join(&name).with_extension("wasm"),
     };
     write_whole(&path, &component)?;
-    Ok(Built { package: guest.package, path, bytes: component.len() })
+    Ok(Built { name, path, bytes: component.len() })
 }
 
-/// Has cargo make the core module, and gives its path.
-fn compile(
-    guest: &Guest,
-    compiler: &Compiler,
-    progress: Progress<'_>,
-) -> Result<PathBuf, BuildError> {
-    let target_dir = guest.target_dir.join("behaviour");
-    let mut cargo = step::cargo(&guest.dir);
-    cargo.args(["build", "--quiet", "--release", "--lib", "--target", TARGET]);
-    cargo.arg("--manifest-path").arg(&guest.manifest);
-    cargo.arg("--target-dir").arg(&target_dir);
-    // The profile comes with the command: what is good for a plugin (small, and
-    // nothing to unwind into) is not for the rest of the guest's workspace.
-    for (key, value) in [
-        ("OPT_LEVEL", "s"),
-        ("LTO", "true"),
-        ("CODEGEN_UNITS", "1"),
-        ("PANIC", "abort"),
-        ("STRIP", "true"),
-        ("DEBUG", "false"),
-    ] {
-        cargo.env(format!("CARGO_PROFILE_RELEASE_{key}"), value);
+/// Brings what plugins in this language are built with, unless it is here, and
+/// says where it is. Blocks, for as long as the download takes.
+pub fn setup(language: Language, options: &BuildOptions<'_>) -> Result<String, BuildError> {
+    match (language, Toolchain::of(language)) {
+        (Language::Rust, _) => match compiler::find(Path::new("."), options)? {
+            compiler::Compiler::Active => Ok("the active Rust can".into()),
+            compiler::Compiler::Fetched { rustc, .. } => Ok(rustc.display().to_string()),
+        },
+        (_, None) => Ok("nothing is needed".into()),
+        (_, Some(toolchain)) => {
+            let cache = cache_dir(options)?.ok_or(BuildError::NoCache)?;
+            let folder = toolchain.bring(&cache, options.progress)?;
+            Ok(folder.display().to_string())
+        }
     }
-    // The linker's default stack is 1 MiB, most of a small plugin's memory. An
-    // argument adds to the flags of the guest's own configuration, where a
-    // variable would replace them. Of its values, JSON's strings are TOML's too.
-    let mut flags = vec!["-Clink-arg=-zstack-size=65536".to_owned()];
-    flags.extend(step::registry_unnamed());
-    flags.extend(compiler.flag());
-    let flags = serde_json::to_string(&flags).expect("texts are JSON");
-    cargo.arg("--config").arg(format!("target.{TARGET}.rustflags={flags}"));
-    compiler.lend_to(&mut cargo);
+}
 
-    let ended = step::run(&mut cargo, &format!("compiling {}", guest.package), progress)?;
-    if !ended.status.success() {
-        return Err(BuildError::NotCompiled {
-            package: guest.package.clone(),
-            output: ended.stderr,
-        });
+/// Where one project is worked on.
+struct Workshop<'a> {
+    project: &'a Project,
+    target_dir: PathBuf,
+    /// For what is made on the way.
+    work: PathBuf,
+    /// The project's WIT, or the default world's.
+    wit: PathBuf,
+    cache: Option<PathBuf>,
+    progress: Progress<'a>,
+}
+
+impl<'a> Workshop<'a> {
+    fn open(project: &'a Project, options: &BuildOptions<'a>) -> Result<Workshop<'a>, BuildError> {
+        let target_dir = match &options.target_dir {
+            Some(chosen) => absolute(chosen).map_err(BuildError::io(chosen))?,
+            None => project.dir.join("target"),
+        };
+        let work = target_dir.join("behaviour").join(&project.name);
+        fs::create_dir_all(&work).map_err(BuildError::io(&work))?;
+        let wit = project.wit(&work)?;
+        let cache = cache_dir(options)?;
+        Ok(Workshop { project, target_dir, work, wit, cache, progress: options.progress })
     }
-    ended.stderr.lines().for_each(progress); // warnings
-    Ok(target_dir.join(TARGET).join("release").join(&guest.library).with_extension("wasm"))
+
+    fn component(&self) -> Result<Vec<u8>, BuildError> {
+        let name = &self.project.name;
+        let made = match self.project.language {
+            Language::Rust => unreachable!("cargo has a workshop of its own"),
+            Language::JavaScript | Language::TypeScript => script::component(self)?,
+            Language::Python => python::component(self)?,
+            Language::C | Language::Cpp => c::module(self)?,
+            Language::Zig => zig::module(self)?,
+            Language::Go => go::module(self)?,
+            Language::AssemblyScript => assemblyscript::module(self)?,
+            Language::Wat => wat::module(self)?,
+        };
+        check_world(name, &made)?;
+        // The first bytes tell a core module, version 1, from a component.
+        if made.get(4..8) != Some(&[1, 0, 0, 0]) {
+            return Ok(made);
+        }
+        plugin::encode_for(&made, &self.wit, &self.project.world)
+            .map_err(|source| BuildError::NoComponent { name: name.clone(), source })
+    }
+
+    /// A program of this language's tools, to run in the project's folder.
+    fn tool(&self, program: &'static str) -> Result<Command, BuildError> {
+        let language = self.project.language;
+        let toolchain = Toolchain::of(language).expect("a language that asks for a tool has some");
+        toolchain.command(program, self.cache.as_deref(), language, &self.project.dir)
+    }
+
+    /// Runs one that makes something of the author's code.
+    fn compile(&self, command: &mut Command) -> Result<(), BuildError> {
+        let name = &self.project.name;
+        let ended = step::run(command, &format!("compiling {name}"), self.progress)?;
+        // Not every compiler complains on standard error.
+        let output = [ended.stderr.trim_end(), ended.stdout.trim_end()].join("\n");
+        if !ended.status.success() {
+            return Err(BuildError::NotCompiled { name: name.clone(), output });
+        }
+        output.lines().filter(|line| !line.is_empty()).for_each(self.progress); // warnings
+        Ok(())
+    }
+
+    fn read(&self, made: &Path) -> Result<Vec<u8>, BuildError> {
+        fs::read(made).map_err(BuildError::io(made))
+    }
+}
+
+/// Where fetched tools are kept; `None` where there is no place for them.
+fn cache_dir(options: &BuildOptions<'_>) -> Result<Option<PathBuf>, BuildError> {
+    let chosen = options.cache_dir.clone().or_else(cache::default_dir);
+    chosen.map(|dir| absolute(&dir).map_err(BuildError::io(&dir))).transpose()
 }
 
 /// Whether a module was meant to be a plugin. One that was not would become a
 /// component as well: a valid one, without anything to call.
-fn names_the_world(module: &[u8]) -> bool {
+fn check_world(name: &str, made: &[u8]) -> Result<(), BuildError> {
     let export = b"device:behaviour/methods@";
-    module.windows(export.len()).any(|bytes| bytes == export)
+    if made.windows(export.len()).any(|bytes| bytes == export) {
+        return Ok(());
+    }
+    Err(BuildError::NotAPlugin { name: name.to_owned() })
 }
 
 /// Writes a file whole or not at all: a host may be reading it, another build

@@ -18,6 +18,8 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
+    New(command::new::New),
+    Setup(command::setup::Setup),
     Build(command::build::Build),
     Call(command::call::Call),
     Check(command::check::Check),
@@ -28,6 +30,8 @@ enum Command {
 
 fn main() -> ExitCode {
     match Arguments::parse().command {
+        Command::New(new) => new.run(),
+        Command::Setup(setup) => setup.run(),
         Command::Build(build) => build.run(),
         Command::Call(call) => call.run(),
         Command::Check(check) => check.run(),

@@ -43,7 +43,7 @@ fn behaviour(arguments: &[&str]) -> Output {
 fn the_reboot_guest_becomes_a_component_that_imports_nothing_but_its_world() {
     let built = build(&reboot(), &BuildOptions::default()).unwrap();
 
-    assert_eq!(built.package, "guest-reboot");
+    assert_eq!(built.name, "guest-reboot");
     assert!(built.path.ends_with("components/guest-reboot.wasm"), "{}", built.path.display());
     let engine = plugin::Engine::new(&plugin::EngineSettings::default()).unwrap();
     let plugin =

@@ -1,10 +1,18 @@
-//! Makes a component of a core module that carries its own description.
+//! Makes a component of a core module.
 //!
-//! Bindings generators leave the WIT of the world in a custom section of the
-//! core module; `wit-component` needs nothing else. A module built for WASI 0.1
-//! needs an adapter as well, which is not here.
+//! Some bindings generators leave the WIT of the world in a custom section of
+//! the core module: [`encode`] needs nothing else. A module that does not carry
+//! it, or was built for WASI 0.1, is for [`encode_for`], which is the author's
+//! tool's: the host itself adds nothing to what it is given.
 
-use wit_component::{ComponentEncoder, metadata};
+use std::borrow::Cow;
+use std::path::Path;
+
+use wasi_preview1_component_adapter_provider::{
+    WASI_SNAPSHOT_PREVIEW1_ADAPTER_NAME, WASI_SNAPSHOT_PREVIEW1_REACTOR_ADAPTER,
+};
+use wit_component::{ComponentEncoder, StringEncoding, embed_component_metadata, metadata};
+use wit_parser::Resolve;
 
 /// Why a core module does not make a component.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -15,13 +23,19 @@ pub enum EncodeError {
     /// It has metadata, but they do not fit.
     #[error("core module does not make a component: {0}")]
     Invalid(String),
+    /// The WIT that it was built for cannot be read.
+    #[error("no world `{world}` in the WIT: {why}")]
+    Wit {
+        /// The world that was asked for.
+        world: String,
+        /// What is wrong.
+        why: String,
+    },
 }
 
 /// Makes a component of a core module with embedded WIT.
 pub fn encode(core_module: &[u8]) -> Result<Vec<u8>, EncodeError> {
-    let invalid = |error| EncodeError::Invalid(format!("{error:#}").replace('\n', " "));
-    let (without_metadata, _) = metadata::decode(core_module).map_err(invalid)?;
-    if without_metadata.is_none() {
+    if !has_metadata(core_module)? {
         return Err(EncodeError::NoMetadata);
     }
     ComponentEncoder::default()
@@ -29,4 +43,41 @@ pub fn encode(core_module: &[u8]) -> Result<Vec<u8>, EncodeError> {
         .module(core_module)
         .and_then(|mut encoder| encoder.encode())
         .map_err(invalid)
+}
+
+/// Makes a component of a core module that keeps to a world of the package in
+/// the folder `wit`. Its imports of WASI 0.1 become imports of WASI 0.2.
+pub fn encode_for(core_module: &[u8], wit: &Path, world: &str) -> Result<Vec<u8>, EncodeError> {
+    let mut module = Cow::Borrowed(core_module);
+    if !has_metadata(core_module)? {
+        let no_world = |error| EncodeError::Wit { world: world.to_owned(), why: one_line(error) };
+        let mut resolve = Resolve::default();
+        let (package, _) = resolve.push_dir(wit).map_err(no_world)?;
+        let world = resolve.select_world(&[package], Some(world)).map_err(no_world)?;
+        embed_component_metadata(module.to_mut(), &resolve, world, StringEncoding::UTF8)
+            .map_err(invalid)?;
+    }
+    ComponentEncoder::default()
+        .validate(true)
+        .module(&module)
+        .and_then(|encoder| {
+            let adapter = WASI_SNAPSHOT_PREVIEW1_REACTOR_ADAPTER;
+            encoder.adapter(WASI_SNAPSHOT_PREVIEW1_ADAPTER_NAME, adapter)
+        })
+        .and_then(|mut encoder| encoder.encode())
+        .map_err(invalid)
+}
+
+fn has_metadata(core_module: &[u8]) -> Result<bool, EncodeError> {
+    let (without_metadata, _) = metadata::decode(core_module).map_err(invalid)?;
+    Ok(without_metadata.is_some())
+}
+
+fn invalid(error: impl std::fmt::Display) -> EncodeError {
+    EncodeError::Invalid(one_line(error))
+}
+
+fn one_line(error: impl std::fmt::Display) -> String {
+    let text = format!("{error:#}");
+    text.lines().map(str::trim).collect::<Vec<_>>().join(" ")
 }

@@ -38,7 +38,7 @@ mod wasi;
 
 pub use call::{Answer, Call};
 pub use capability::{Capability, UnknownCapability};
-pub use encode::{EncodeError, encode};
+pub use encode::{EncodeError, encode, encode_for};
 pub use engine::{Engine, EngineSettings};
 pub use error::{CallError, EngineError, JobError, LoadError, Refusal};
 pub use http::{HttpHost, HttpHostError, HttpSettings};

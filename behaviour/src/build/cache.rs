@@ -65,7 +65,7 @@ fn lock(path: &Path, progress: Progress<'_>) -> Result<File, BuildError> {
     match file.try_lock() {
         Ok(()) => return Ok(file),
         Err(TryLockError::WouldBlock) => {
-            progress("waiting for another build to fetch the compiler");
+            progress("waiting for another build to fetch the same");
         }
         Err(TryLockError::Error(source)) => return Err(BuildError::io(path)(source)),
     }
@@ -73,7 +73,7 @@ fn lock(path: &Path, progress: Progress<'_>) -> Result<File, BuildError> {
     Ok(file)
 }
 
-fn discard(folder: &Path) -> Result<(), BuildError> {
+pub(crate) fn discard(folder: &Path) -> Result<(), BuildError> {
     match fs::remove_dir_all(folder) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(BuildError::io(folder)(error)),
         _ => Ok(()),

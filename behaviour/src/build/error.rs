@@ -1,16 +1,54 @@
 //! Why there is no component, and what to do about it.
 
+use std::borrow::Cow;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
+
+use crate::language::Language;
 
 /// Why a build ended without a component.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum BuildError {
-    /// No guest at the given place.
-    #[error("no Cargo.toml in `{}`", .0.display())]
-    NoCrate(PathBuf),
+    /// Nothing at the given place that could be built.
+    #[error("no plugin in `{}`: neither behaviour.toml nor a file such as {}", .0.display(), entries())]
+    NoProject(PathBuf),
+    /// `behaviour.toml` says something that cannot be.
+    #[error("`{}`: {why}", .file.display())]
+    Described {
+        /// The file.
+        file: PathBuf,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// The file to begin with is not there.
+    #[error("no file to build a plugin in {language} from: `{}`", .entry.display())]
+    NoEntry {
+        /// The file.
+        entry: PathBuf,
+        /// The project's language.
+        language: Language,
+    },
+    /// A tool of the language is not on this machine.
+    #[error("`{program}`, which a plugin in {language} is built with, is not here")]
+    NoTool {
+        /// The tool.
+        program: &'static str,
+        /// The language.
+        language: Language,
+    },
+    /// No place to keep tools in.
+    #[error("there is no place to keep tools: neither BEHAVIOUR_CACHE_DIR nor HOME is set")]
+    NoCache,
+    /// The project's WIT is not what it should be.
+    #[error("the WIT in `{}`: {why}", .dir.display())]
+    Wit {
+        /// Its folder.
+        dir: PathBuf,
+        /// What is wrong.
+        why: String,
+    },
     /// A workspace holds crates but is none.
     #[error("`{}` is a workspace, not a crate", .0.display())]
     Workspace(PathBuf),
@@ -26,25 +64,25 @@ pub enum BuildError {
         /// Why none could be fetched.
         why: String,
     },
-    /// The guest is not valid Rust.
-    #[error("crate `{package}` does not compile: {}", first_error(.output))]
+    /// The author's code is not what its language allows.
+    #[error("`{name}` does not compile: {}", first_error(.output))]
     NotCompiled {
-        /// The crate.
-        package: String,
+        /// The plugin.
+        name: String,
         /// All that the compiler said.
         output: String,
     },
-    /// The crate is a library of some other kind.
-    #[error("crate `{package}` compiles, but exports no `device:behaviour/methods`")]
+    /// It compiles to something of another kind.
+    #[error("`{name}` compiles, but exports no `device:behaviour/methods`")]
     NotAPlugin {
-        /// The crate.
-        package: String,
+        /// The plugin.
+        name: String,
     },
     /// The core module does not keep to the world that it names.
-    #[error("crate `{package}` compiles, but not to a plugin")]
+    #[error("`{name}` compiles, but not to a plugin")]
     NoComponent {
-        /// The crate.
-        package: String,
+        /// The plugin.
+        name: String,
         /// What is wrong with it.
         source: plugin::EncodeError,
     },
@@ -65,6 +103,8 @@ pub enum BuildError {
         status: ExitStatus,
         /// The last lines it said.
         output: String,
+        /// A file with all that it said, where that is more.
+        log: Option<PathBuf>,
     },
     /// A file could not be read or written.
     #[error("`{}`", path.display())]
@@ -79,25 +119,36 @@ pub enum BuildError {
 impl BuildError {
     /// What would help, where one action does.
     #[must_use]
-    pub fn hint(&self) -> Option<&'static str> {
-        match self {
-            BuildError::NoCrate(_) | BuildError::Workspace(_) => {
-                Some("name the folder of a guest crate: behaviour build DIR")
+    pub fn hint(&self) -> Option<Cow<'static, str>> {
+        let hint = match self {
+            BuildError::NoProject(_) => "make one: behaviour new NAME --lang LANGUAGE",
+            BuildError::NoEntry { .. } => "name another with `entry` in behaviour.toml",
+            BuildError::Workspace(_) => "name the folder of a guest crate: behaviour build DIR",
+            BuildError::NoTool { language, .. } => {
+                return Some(format!("bring it: behaviour setup {language}").into());
             }
             BuildError::NoCdylib { .. } => {
-                Some("add `crate-type = [\"cdylib\"]` under [lib] in its Cargo.toml")
+                "add `crate-type = [\"cdylib\"]` under [lib] in its Cargo.toml"
             }
-            BuildError::NoCompiler { .. } => Some("run `rustup target add wasm32-unknown-unknown`"),
+            BuildError::NoCompiler { .. } => "run `rustup target add wasm32-unknown-unknown`",
             BuildError::NotAPlugin { .. } | BuildError::NoComponent { .. } => {
-                Some("generate bindings for the world `behaviour` and `export!` its methods")
+                "export `invoke` of the interface `methods`, as docs/plugins.md shows for each language"
             }
-            BuildError::NotStarted { command, .. }
-                if command.starts_with("cargo") || command.starts_with("rustc") =>
-            {
-                Some("install Rust, or put its `cargo` and `rustc` on the PATH")
+            BuildError::NotStarted { command, .. } => match command.split(' ').next()? {
+                "cargo" | "rustc" => "install Rust, or put its `cargo` and `rustc` on the PATH",
+                "python3" => "install Python 3 with pip (Debian: apt install python3-pip)",
+                "npm" | "node" => "install Node.js with npm (Debian: apt install npm)",
+                _ => return None,
+            },
+            BuildError::Command { log: Some(log), .. } => {
+                return Some(format!("all that it said is in `{}`", log.display()).into());
             }
-            _ => None,
-        }
+            BuildError::Command { output, .. } if output.contains("No module named pip") => {
+                "install pip (Debian: apt install python3-pip)"
+            }
+            _ => return None,
+        };
+        Some(hint.into())
     }
 
     /// What the failed command said, for people: many lines.
@@ -117,11 +168,20 @@ impl BuildError {
     }
 }
 
+/// What a compiler says of the first thing that is wrong. Each has its own way
+/// to begin; most name the file first.
 fn first_error(output: &str) -> &str {
-    let line = output.lines().find(|line| line.starts_with("error"));
-    line.unwrap_or_else(|| last_line(output))
+    let is_error = |line: &&str| {
+        line.starts_with("error") || line.contains(" error") || line.contains("Error:")
+    };
+    let lines = || output.lines().map(str::trim);
+    lines().find(is_error).unwrap_or_else(|| last_line(output))
 }
 
 fn last_line(output: &str) -> &str {
     output.lines().rfind(|line| !line.trim().is_empty()).unwrap_or("it said nothing").trim()
+}
+
+fn entries() -> String {
+    Language::ALL.map(|language| format!("`{}`", language.entry())).join(", ")
 }

@@ -23,7 +23,7 @@ pub(crate) struct Guest {
 impl Guest {
     /// Asks cargo about the crate in `dir`.
     pub(crate) fn find(dir: &Path, target_dir: Option<&Path>) -> Result<Guest, BuildError> {
-        let no_crate = || BuildError::NoCrate(dir.to_owned());
+        let no_crate = || BuildError::NoProject(dir.to_owned());
         let dir = fs::canonicalize(dir).map_err(|_| no_crate())?;
         let manifest = dir.join("Cargo.toml");
         if !manifest.is_file() {

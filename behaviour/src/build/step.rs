@@ -3,6 +3,8 @@
 
 use std::env;
 use std::ffi::OsString;
+use std::fs::File;
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Stdio};
 use std::sync::mpsc::{RecvTimeoutError, sync_channel};
@@ -99,7 +101,19 @@ pub(crate) fn must(
     }
     let lines: Vec<&str> = ended.stderr.lines().collect();
     let output = lines[lines.len().saturating_sub(LAST_LINES)..].join("\n");
-    Err(BuildError::Command { command: said(command), status: ended.status, output })
+    let log = (lines.len() > LAST_LINES).then(|| keep(&said(command), &ended.stderr)).flatten();
+    Err(BuildError::Command { command: said(command), status: ended.status, output, log })
+}
+
+/// Writes down all that a command has said, where there is more than one wants
+/// to see. It helps to have it, but there may be no place for it.
+fn keep(command: &str, output: &str) -> Option<PathBuf> {
+    let name = format!("behaviour-{}-{}.log", std::process::id(), command.replace([' ', '/'], "-"));
+    let path = env::temp_dir().join(name);
+    // Only a file that nobody has put there to be written through.
+    let mut file = File::options().write(true).create_new(true).open(&path).ok()?;
+    file.write_all(output.as_bytes()).ok()?;
+    Some(path)
 }
 
 /// A command as one would say it: the program's name and its first word.

@@ -8,19 +8,21 @@ use behaviour::{BuildError, BuildOptions, build};
 
 use super::complain;
 
-/// Compile a guest crate to a component that a host can load.
+/// Make a plugin's sources a component that a host can load.
 ///
-/// Prints the component's path. Where the active Rust has no target
-/// wasm32-unknown-unknown, Debian's own compiler is fetched once and kept.
+/// Prints the component's path. The language is what behaviour.toml says, or
+/// what the folder's files tell; `behaviour setup` brings its tools. Where the
+/// active Rust has no target wasm32-unknown-unknown, Debian's own compiler is
+/// fetched once and kept.
 #[derive(clap::Args)]
 pub(crate) struct Build {
-    /// The folder of the guest crate.
+    /// The folder of the plugin.
     #[arg(default_value = ".")]
     dir: PathBuf,
-    /// Where the component goes [default: components/NAME.wasm in cargo's target directory].
+    /// Where the component goes [default: components/NAME.wasm in the target directory].
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
-    /// Where a fetched compiler is kept [default: behaviour in the user's cache directory].
+    /// Where fetched tools are kept [default: behaviour in the user's cache directory].
     #[arg(long, value_name = "DIR", env = "BEHAVIOUR_CACHE_DIR")]
     cache_dir: Option<PathBuf>,
     /// Say nothing but the component's path, or what is wrong.
@@ -40,11 +42,7 @@ impl Build {
         match build(&dir, &BuildOptions { out, cache_dir, progress: &progress, target_dir: None }) {
             Ok(built) => {
                 let (kilobytes, took) = (built.bytes.div_ceil(1000), started.elapsed());
-                progress(&format!(
-                    "{}: {kilobytes} KB in {:.1} s",
-                    built.package,
-                    took.as_secs_f32()
-                ));
+                progress(&format!("{}: {kilobytes} KB in {:.1} s", built.name, took.as_secs_f32()));
                 println!("{}", built.path.display());
                 ExitCode::SUCCESS
             }
@@ -61,5 +59,5 @@ pub(crate) fn complain_of_build(error: &BuildError) {
     if let Some(output) = error.output() {
         eprintln!("{}", output.trim_end());
     }
-    complain(error, error.hint());
+    complain(error, error.hint().as_deref());
 }

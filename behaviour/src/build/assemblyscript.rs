@@ -1,0 +1,118 @@
+//! AssemblyScript, by its own compiler, without its runtime's collector: a call
+//! has an instance of its own, whose memory goes with it.
+
+use super::{BuildError, Workshop};
+
+/// What a plugin can export; other functions keep their names.
+const EXPORTED: [&str; 4] = ["methods", "deferred", "desired", "lifecycle"];
+
+/// The section of a module's exports.
+const EXPORTS: u8 = 7;
+
+/// Compiles the file to begin with, and what it imports.
+pub(crate) fn module(workshop: &Workshop<'_>) -> Result<Vec<u8>, BuildError> {
+    let core = workshop.work.join("core.wasm");
+    let mut asc = workshop.tool("asc")?;
+    asc.arg(&workshop.project.entry).arg("-o").arg(&core);
+    asc.args(["-O3", "--shrinkLevel", "2", "--runtime", "stub", "--use", "abort="]);
+    workshop.compile(&mut asc)?;
+    let module = workshop.read(&core)?;
+    // What cannot be read is left to the encoder, which says what is wrong with it.
+    Ok(renamed(&module).unwrap_or(module))
+}
+
+/// The module with `methods__invoke` called `device:behaviour/methods@0.1.0#invoke`:
+/// AssemblyScript exports nothing under a name that is not one of its own.
+fn renamed(module: &[u8]) -> Option<Vec<u8>> {
+    let (header, mut rest) = module.split_at_checked(8)?;
+    let mut made = header.to_vec();
+    while let Some((&id, after)) = rest.split_first() {
+        let (section, behind) = counted(after)?;
+        if id == EXPORTS {
+            let section = renamed_exports(section)?;
+            made.push(id);
+            push_counted(&mut made, &section);
+        } else {
+            made.extend_from_slice(&rest[..rest.len() - behind.len()]);
+        }
+        rest = behind;
+    }
+    Some(made)
+}
+
+fn renamed_exports(section: &[u8]) -> Option<Vec<u8>> {
+    let (count, mut rest) = number(section)?;
+    let mut made = section[..section.len() - rest.len()].to_vec();
+    for _ in 0..count {
+        let (name, after) = counted(rest)?;
+        let (_index, behind) = number(after.get(1..)?)?;
+        push_counted(&mut made, full_name(str::from_utf8(name).ok()?).as_bytes());
+        made.extend_from_slice(&after[..after.len() - behind.len()]);
+        rest = behind;
+    }
+    Some(made)
+}
+
+fn full_name(name: &str) -> String {
+    match name.split_once("__") {
+        Some((interface, function)) if EXPORTED.contains(&interface) => {
+            format!("device:behaviour/{interface}@0.1.0#{function}")
+        }
+        _ => name.to_owned(),
+    }
+}
+
+/// Bytes that stand behind their number, and what follows them.
+fn counted(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
+    let (count, rest) = number(bytes)?;
+    rest.split_at_checked(count.try_into().ok()?)
+}
+
+/// An unsigned LEB128 of 32 bits, and what follows it.
+fn number(bytes: &[u8]) -> Option<(u32, &[u8])> {
+    let mut value = 0;
+    for (at, byte) in bytes.iter().enumerate().take(5) {
+        value |= u32::from(byte & 0x7f) << (7 * at);
+        if byte & 0x80 == 0 {
+            return Some((value, &bytes[at + 1..]));
+        }
+    }
+    None
+}
+
+fn push_counted(made: &mut Vec<u8>, bytes: &[u8]) {
+    let mut count = bytes.len();
+    while count >= 0x80 {
+        made.push((count & 0x7f) as u8 | 0x80);
+        count >>= 7;
+    }
+    made.push(count as u8);
+    made.extend_from_slice(bytes);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn exports_of_the_contract_get_their_full_names_and_nothing_else_changes() {
+        let module = |name: &str| {
+            let text = format!(
+                "(module (memory (export \"memory\") 1)
+                   (func (export \"cabi_realloc\")) (func (export \"my__own\"))
+                   (func (export \"{name}\")) (data (i32.const 0) \"methods__invoke\"))"
+            );
+            ::wat::parse_str(text).unwrap()
+        };
+        let full = module("device:behaviour/methods@0.1.0#invoke");
+        assert_eq!(renamed(&module("methods__invoke")), Some(full.clone()));
+        assert_eq!(renamed(&full), Some(full));
+    }
+
+    #[test]
+    fn a_module_that_is_cut_short_is_not_renamed() {
+        let module = ::wat::parse_str("(module (func (export \"methods__invoke\")))").unwrap();
+        assert_eq!(renamed(&module[..module.len() - 1]), None);
+        assert_eq!(renamed(&module[..4]), None);
+    }
+}

@@ -1,0 +1,164 @@
+//! What a folder says of the plugin in it: its name, its language, where its
+//! code and its WIT are.
+//!
+//! `behaviour.toml` says it; a folder without one is known by its files.
+
+use std::fs;
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+
+use super::{BuildError, cache};
+use crate::language::Language;
+use crate::wit;
+
+/// The file that a project may describe itself in.
+pub(crate) const FILE: &str = "behaviour.toml";
+
+/// A plugin's sources.
+#[derive(Debug, PartialEq)]
+pub(crate) struct Project {
+    /// Absolute.
+    pub(crate) dir: PathBuf,
+    pub(crate) name: String,
+    pub(crate) language: Language,
+    /// The file to begin with, absolute.
+    pub(crate) entry: PathBuf,
+    /// The world that it keeps to.
+    pub(crate) world: String,
+    /// The folder of its WIT, if it has one.
+    wit: Option<PathBuf>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Described {
+    name: Option<String>,
+    lang: Option<String>,
+    entry: Option<PathBuf>,
+    world: Option<String>,
+    wit: Option<PathBuf>,
+}
+
+impl Project {
+    /// Reads what `dir` says of itself.
+    pub(crate) fn find(dir: &Path) -> Result<Project, BuildError> {
+        let found = fs::canonicalize(dir).map_err(|_| BuildError::NoProject(dir.to_owned()))?;
+        let described = describe(&found.join(FILE))?;
+        let language = match &described.lang {
+            Some(name) => name.parse().map_err(|error: crate::language::UnknownLanguage| {
+                BuildError::Described { file: found.join(FILE), why: error.to_string() }
+            })?,
+            None => detect(&found).ok_or_else(|| BuildError::NoProject(dir.to_owned()))?,
+        };
+        let entry = found.join(described.entry.unwrap_or_else(|| language.entry().into()));
+        if !entry.is_file() {
+            return Err(BuildError::NoEntry { entry, language });
+        }
+        let folder = found.file_name().map(|name| name.to_string_lossy().into_owned());
+        let wit = described.wit.map(|wit| found.join(wit));
+        let wit = wit.or_else(|| Some(found.join("wit")).filter(|wit| wit.is_dir()));
+        Ok(Project {
+            name: described.name.or(folder).unwrap_or_else(|| "plugin".into()),
+            language,
+            entry,
+            world: described.world.unwrap_or_else(|| "behaviour".into()),
+            wit,
+            dir: found,
+        })
+    }
+
+    /// The folder of its WIT: its own, or the default world's, which is then
+    /// written into `work`.
+    pub(crate) fn wit(&self, work: &Path) -> Result<PathBuf, BuildError> {
+        if let Some(own) = &self.wit {
+            return Ok(own.clone());
+        }
+        let folder = work.join("wit");
+        cache::discard(&folder)?;
+        wit::write(&folder).map_err(BuildError::io(&folder))?;
+        Ok(folder)
+    }
+}
+
+fn describe(file: &Path) -> Result<Described, BuildError> {
+    let wrong = |why: String| BuildError::Described { file: file.to_owned(), why };
+    let text = match fs::read_to_string(file) {
+        Ok(text) => text,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Described::default()),
+        Err(error) => return Err(BuildError::io(file)(error)),
+    };
+    let described: Described = toml::from_str(&text).map_err(|error| wrong(said(&error, &text)))?;
+    if let Some(name) = &described.name {
+        crate::name::check(name).map_err(wrong)?;
+    }
+    Ok(described)
+}
+
+/// `line 3: unknown field ...`
+fn said(error: &toml::de::Error, text: &str) -> String {
+    let line = error.span().map(|span| text[..span.start].matches('\n').count() + 1);
+    let message = error.message().replace('\n', " ");
+    line.map_or_else(|| message.clone(), |line| format!("line {line}: {message}"))
+}
+
+/// What the files of a folder were written in, the first that fits.
+fn detect(dir: &Path) -> Option<Language> {
+    Language::ALL.into_iter().find(|language| dir.join(language.entry()).is_file())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn project(files: &[(&str, &str)]) -> (tempfile::TempDir, Result<Project, BuildError>) {
+        let dir = tempfile::tempdir().unwrap();
+        for (name, text) in files {
+            let path = dir.path().join(name);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, text).unwrap();
+        }
+        let project = Project::find(dir.path());
+        (dir, project)
+    }
+
+    #[test]
+    fn a_project_is_what_its_file_says() {
+        let text = "name = \"door\"\nlang = \"c++\"\nentry = \"main.cc\"\nworld = \"mine\"\n";
+        let (_dir, project) = project(&[(FILE, text), ("main.cc", ""), ("wit/a.wit", "")]);
+        let project = project.unwrap();
+        assert_eq!((project.name.as_str(), project.language), ("door", Language::Cpp));
+        assert_eq!(project.world, "mine");
+        assert!(project.entry.ends_with("main.cc"));
+        assert!(project.wit.unwrap().ends_with("wit"));
+    }
+
+    #[test]
+    fn every_language_is_known_by_its_file() {
+        for language in Language::ALL {
+            let (dir, project) = project(&[(language.entry(), "")]);
+            let project = project.unwrap();
+            assert_eq!(project.language, language);
+            assert_eq!(Some(project.name.as_ref()), dir.path().file_name());
+        }
+    }
+
+    #[test]
+    fn what_is_wrong_with_the_file_is_told_with_its_line() {
+        let (_dir, error) = project(&[(FILE, "name = \"door\"\nlanguage = \"c\"\n")]);
+        let error = error.unwrap_err().to_string();
+        assert!(error.contains("behaviour.toml`: line 2: unknown field `language`"), "{error}");
+
+        let (_dir, error) = project(&[(FILE, "lang = \"cobol\"\n")]);
+        let error = error.unwrap_err().to_string();
+        assert!(error.contains("`cobol` is no language"), "{error}");
+    }
+
+    #[test]
+    fn a_file_to_begin_with_that_is_not_there_is_named() {
+        let (_dir, error) = project(&[(FILE, "lang = \"go\"\n")]);
+        let error = error.unwrap_err();
+        assert!(error.to_string().ends_with("go.mod`"), "{error}");
+    }
+}

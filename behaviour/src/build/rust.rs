@@ -1,0 +1,53 @@
+//! Rust: a compiler for WebAssembly is found or fetched, and cargo makes a core
+//! module.
+//!
+//! The guest is compiled in a target directory of its own, so that it never
+//! waits for the lock of a cargo that may be running around us. Nothing here
+//! calls rustup, and nothing is installed.
+
+use std::path::PathBuf;
+
+use super::compiler::{Compiler, TARGET};
+use super::guest::Guest;
+use super::{BuildError, Progress, step};
+
+/// Has cargo make the core module, and gives its path.
+pub(crate) fn compile(
+    guest: &Guest,
+    compiler: &Compiler,
+    progress: Progress<'_>,
+) -> Result<PathBuf, BuildError> {
+    let target_dir = guest.target_dir.join("behaviour");
+    let mut cargo = step::cargo(&guest.dir);
+    cargo.args(["build", "--quiet", "--release", "--lib", "--target", TARGET]);
+    cargo.arg("--manifest-path").arg(&guest.manifest);
+    cargo.arg("--target-dir").arg(&target_dir);
+    // The profile comes with the command: what is good for a plugin (small, and
+    // nothing to unwind into) is not for the rest of the guest's workspace.
+    for (key, value) in [
+        ("OPT_LEVEL", "s"),
+        ("LTO", "true"),
+        ("CODEGEN_UNITS", "1"),
+        ("PANIC", "abort"),
+        ("STRIP", "true"),
+        ("DEBUG", "false"),
+    ] {
+        cargo.env(format!("CARGO_PROFILE_RELEASE_{key}"), value);
+    }
+    // The linker's default stack is 1 MiB, most of a small plugin's memory. An
+    // argument adds to the flags of the guest's own configuration, where a
+    // variable would replace them. Of its values, JSON's strings are TOML's too.
+    let mut flags = vec!["-Clink-arg=-zstack-size=65536".to_owned()];
+    flags.extend(step::registry_unnamed());
+    flags.extend(compiler.flag());
+    let flags = serde_json::to_string(&flags).expect("texts are JSON");
+    cargo.arg("--config").arg(format!("target.{TARGET}.rustflags={flags}"));
+    compiler.lend_to(&mut cargo);
+
+    let ended = step::run(&mut cargo, &format!("compiling {}", guest.package), progress)?;
+    if !ended.status.success() {
+        return Err(BuildError::NotCompiled { name: guest.package.clone(), output: ended.stderr });
+    }
+    ended.stderr.lines().for_each(progress); // warnings
+    Ok(target_dir.join(TARGET).join("release").join(&guest.library).with_extension("wasm"))
+}

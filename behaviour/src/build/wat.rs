@@ -1,0 +1,12 @@
+//! WebAssembly text, by hand: a core module, or a whole component.
+
+use super::{BuildError, Workshop};
+
+/// Reads the text.
+pub(crate) fn module(workshop: &Workshop<'_>) -> Result<Vec<u8>, BuildError> {
+    let entry = &workshop.project.entry;
+    ::wat::parse_file(entry).map_err(|error| BuildError::NotCompiled {
+        name: workshop.project.name.clone(),
+        output: error.to_string(),
+    })
+}

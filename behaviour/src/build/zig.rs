@@ -1,0 +1,28 @@
+//! Zig, without a libc: the glue in `behaviour.zig` is all that it needs.
+
+use std::process::Command;
+
+use super::{BuildError, Workshop};
+
+/// Compiles the file to begin with, and what it imports.
+pub(crate) fn module(workshop: &Workshop<'_>) -> Result<Vec<u8>, BuildError> {
+    let core = workshop.work.join("core.wasm");
+    let mut zig = command(workshop)?;
+    zig.arg("build-exe").arg(&workshop.project.entry);
+    zig.args(["-target", "wasm32-freestanding", "-O", "ReleaseSmall", "-fno-entry", "-rdynamic"]);
+    // Zig would reserve 16 MiB of stack, for each call anew.
+    zig.args(["-fstrip", "--stack", "65536"]);
+    zig.arg(format!("-femit-bin={}", core.display()));
+    workshop.compile(&mut zig)?;
+    workshop.read(&core)
+}
+
+/// Zig, which compiles its libc once for all projects, into the cache.
+pub(crate) fn command(workshop: &Workshop<'_>) -> Result<Command, BuildError> {
+    let mut zig = workshop.tool("zig")?;
+    zig.env("ZIG_LOCAL_CACHE_DIR", workshop.work.join("zig"));
+    if let Some(cache) = &workshop.cache {
+        zig.env("ZIG_GLOBAL_CACHE_DIR", cache.join("zig"));
+    }
+    Ok(zig)
+}

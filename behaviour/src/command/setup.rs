@@ -1,0 +1,50 @@
+//! `behaviour setup`.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use behaviour::{BuildOptions, Language, setup};
+
+use super::build::complain_of_build;
+
+/// Bring what plugins in a language are built with.
+///
+/// Downloads the tools in one pinned version each, by the ordinary client of
+/// their registry (pip or npm), into the cache directory. Nothing is installed
+/// for the machine, and a second run finds them there.
+#[derive(clap::Args)]
+pub(crate) struct Setup {
+    /// rust, javascript, typescript, python, c, cpp, zig, go, assemblyscript or wat.
+    #[arg(value_name = "LANGUAGE")]
+    language: Language,
+    /// Where fetched tools are kept [default: behaviour in the user's cache directory].
+    #[arg(long, value_name = "DIR", env = "BEHAVIOUR_CACHE_DIR")]
+    cache_dir: Option<PathBuf>,
+    /// Say nothing but where the tools are, or what is wrong.
+    #[arg(long, short)]
+    quiet: bool,
+}
+
+impl Setup {
+    pub(crate) fn run(self) -> ExitCode {
+        let Setup { language, cache_dir, quiet } = self;
+        let progress = |line: &str| {
+            if !quiet {
+                eprintln!("{line}");
+            }
+        };
+        match setup(
+            language,
+            &BuildOptions { cache_dir, progress: &progress, ..Default::default() },
+        ) {
+            Ok(place) => {
+                println!("{language}: {place}");
+                ExitCode::SUCCESS
+            }
+            Err(error) => {
+                complain_of_build(&error);
+                ExitCode::FAILURE
+            }
+        }
+    }
+}

@@ -1,0 +1,160 @@
+//! `behaviour new`: a small plugin that builds and passes its own cases at once.
+//!
+//! What it writes stands in `behaviour/templates`, a folder a language and one
+//! for all; `PLUGIN_NAME` and `PLUGIN_LANGUAGE` in them become what they say.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use crate::language::Language;
+use crate::{name, wit};
+
+/// Why there is no new plugin.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum CreateError {
+    /// It cannot be called that.
+    #[error("{0}")]
+    Name(String),
+    /// Something is there already, and stays.
+    #[error("`{}` is there already", .0.display())]
+    Exists(PathBuf),
+    /// A file could not be written.
+    #[error("`{}`", path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+}
+
+impl CreateError {
+    /// What would help, where one action does.
+    #[must_use]
+    pub fn hint(&self) -> Option<&'static str> {
+        match self {
+            CreateError::Name(_) => Some("use lower-case words with hyphens, as in `front-door`"),
+            CreateError::Exists(_) => Some("choose another name; nothing was changed"),
+            CreateError::Io { .. } => None,
+        }
+    }
+}
+
+/// Writes a plugin into a new folder, which is named for it, and gives its
+/// files. It is there whole or not at all.
+pub fn create(dir: &Path, language: Language) -> Result<Vec<PathBuf>, CreateError> {
+    let name = dir.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    name::check(&name).map_err(CreateError::Name)?;
+    let io_error = |path: &Path| {
+        let path = path.to_owned();
+        move |source| CreateError::Io { path, source }
+    };
+    match fs::create_dir(dir) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            return Err(CreateError::Exists(dir.to_owned()));
+        }
+        made => made.map_err(io_error(dir))?,
+    }
+
+    let mut written = Vec::new();
+    for (file, text) in files(language) {
+        let path = dir.join(file);
+        let text = text.replace("PLUGIN_NAME", &name).replace("PLUGIN_LANGUAGE", language.name());
+        let folder = path.parent().expect("a file of a template is in a folder");
+        let done = fs::create_dir_all(folder).and_then(|()| fs::write(&path, text));
+        if let Err(error) = done {
+            // The folder is ours: it was not there a moment ago.
+            drop(fs::remove_dir_all(dir));
+            return Err(io_error(&path)(error));
+        }
+        written.push(path);
+    }
+    Ok(written)
+}
+
+/// The files of a new plugin: where they go, and what is in them.
+fn files(language: Language) -> impl Iterator<Item = (String, &'static str)> {
+    let wit = wit::FILES.iter().map(|(file, text)| (format!("wit/{file}"), *text));
+    let own = ALL.iter().chain(own(language)).map(|(file, text)| ((*file).to_owned(), *text));
+    own.chain(wit)
+}
+
+/// Files of a folder of templates.
+macro_rules! templates {
+    ($folder:literal: $($file:literal),+ $(,)?) => {
+        &[$(($file, include_str!(concat!("../templates/", $folder, "/", $file)))),+]
+    };
+}
+
+/// Whatever the language.
+const ALL: &[(&str, &str)] = &[
+    (".gitignore", include_str!("../templates/all/gitignore")),
+    ("README.md", include_str!("../templates/all/README.md")),
+    ("behaviour.toml", include_str!("../templates/all/behaviour.toml")),
+    ("cases/any-json.json", include_str!("../templates/all/cases/any-json.json")),
+    ("cases/greets.json", include_str!("../templates/all/cases/greets.json")),
+    ("cases/unknown-method.json", include_str!("../templates/all/cases/unknown-method.json")),
+];
+
+fn own(language: Language) -> &'static [(&'static str, &'static str)] {
+    match language {
+        Language::Rust => templates!("rust": "Cargo.toml", "src/lib.rs"),
+        Language::JavaScript => templates!("javascript": "plugin.js"),
+        Language::TypeScript => {
+            templates!("typescript": "plugin.ts", "behaviour.d.ts", "tsconfig.json")
+        }
+        Language::Python => templates!("python": "plugin.py"),
+        Language::C => templates!("c": "plugin.c"),
+        Language::Cpp => templates!("cpp": "plugin.cpp"),
+        Language::Zig => templates!("zig": "plugin.zig", "behaviour.zig"),
+        Language::Go => templates!("go": "go.mod", "plugin.go", "behaviour/behaviour.go"),
+        Language::AssemblyScript => {
+            templates!("assemblyscript": "assembly/index.ts", "assembly/behaviour.ts")
+        }
+        Language::Wat => templates!("wat": "plugin.wat"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_there_already_stays_as_it_was() {
+        let dir = tempfile::tempdir().unwrap();
+        let taken = dir.path().join("door");
+        fs::create_dir(&taken).unwrap();
+        fs::write(taken.join("README.md"), "mine").unwrap();
+
+        let error = create(&taken, Language::C).unwrap_err();
+
+        assert_eq!(error.to_string(), format!("`{}` is there already", taken.display()));
+        assert_eq!(fs::read_to_string(taken.join("README.md")).unwrap(), "mine");
+        assert_eq!(fs::read_dir(&taken).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn a_new_plugin_carries_its_name_and_the_whole_contract() {
+        for language in Language::ALL {
+            let dir = tempfile::tempdir().unwrap();
+            let door = dir.path().join("front-door");
+            for path in create(&door, language).unwrap() {
+                let text = fs::read_to_string(&path).unwrap();
+                assert!(!text.contains("PLUGIN_"), "{}", path.display());
+            }
+            let described = fs::read_to_string(door.join("behaviour.toml")).unwrap();
+            assert_eq!(described, format!("name = \"front-door\"\nlang = \"{language}\"\n"));
+            assert!(door.join(language.entry()).is_file(), "{language}");
+            assert_eq!(fs::read_dir(door.join("wit")).unwrap().count(), wit::FILES.len());
+        }
+    }
+
+    #[test]
+    fn a_name_that_will_not_do_makes_nothing() {
+        let dir = tempfile::tempdir().unwrap();
+        create(&dir.path().join("Door"), Language::C).unwrap_err();
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
+    }
+}

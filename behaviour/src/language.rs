@@ -1,0 +1,123 @@
+//! The languages that a plugin can be written in.
+
+use std::fmt;
+use std::str::FromStr;
+
+/// One of them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[allow(missing_docs, reason = "each is called what it is")]
+pub enum Language {
+    Rust,
+    JavaScript,
+    TypeScript,
+    Python,
+    C,
+    Cpp,
+    Zig,
+    Go,
+    AssemblyScript,
+    Wat,
+}
+
+impl Language {
+    /// All of them, in the order in which they are told.
+    pub const ALL: [Language; 10] = [
+        Language::Rust,
+        Language::JavaScript,
+        Language::TypeScript,
+        Language::Python,
+        Language::C,
+        Language::Cpp,
+        Language::Zig,
+        Language::Go,
+        Language::AssemblyScript,
+        Language::Wat,
+    ];
+
+    /// Its name, as `--lang` and `behaviour.toml` have it.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Language::Rust => "rust",
+            Language::JavaScript => "javascript",
+            Language::TypeScript => "typescript",
+            Language::Python => "python",
+            Language::C => "c",
+            Language::Cpp => "cpp",
+            Language::Zig => "zig",
+            Language::Go => "go",
+            Language::AssemblyScript => "assemblyscript",
+            Language::Wat => "wat",
+        }
+    }
+
+    /// The file that a plugin in this language is built from, by default.
+    #[must_use]
+    pub fn entry(self) -> &'static str {
+        match self {
+            Language::Rust => "Cargo.toml",
+            Language::JavaScript => "plugin.js",
+            Language::TypeScript => "plugin.ts",
+            Language::Python => "plugin.py",
+            Language::C => "plugin.c",
+            Language::Cpp => "plugin.cpp",
+            Language::Zig => "plugin.zig",
+            Language::Go => "go.mod",
+            Language::AssemblyScript => "assembly/index.ts",
+            Language::Wat => "plugin.wat",
+        }
+    }
+}
+
+impl fmt::Display for Language {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// Not the name of a language.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("`{0}` is no language that is known here: {all}", all = names())]
+pub struct UnknownLanguage(String);
+
+fn names() -> String {
+    Language::ALL.map(Language::name).join(", ")
+}
+
+impl FromStr for Language {
+    type Err = UnknownLanguage;
+
+    fn from_str(name: &str) -> Result<Language, UnknownLanguage> {
+        let asked = match name.to_ascii_lowercase().as_str() {
+            "js" => Language::JavaScript,
+            "ts" => Language::TypeScript,
+            "py" => Language::Python,
+            "c++" | "cxx" => Language::Cpp,
+            "as" => Language::AssemblyScript,
+            other => {
+                let known = Language::ALL.into_iter().find(|language| language.name() == other);
+                return known.ok_or_else(|| UnknownLanguage(name.to_owned()));
+            }
+        };
+        Ok(asked)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_language_reads_back_as_it_was_written() {
+        for language in Language::ALL {
+            assert_eq!(language.to_string().parse(), Ok(language));
+        }
+        assert_eq!("C++".parse(), Ok(Language::Cpp));
+    }
+
+    #[test]
+    fn what_is_no_language_is_told_which_there_are() {
+        let error = "cobol".parse::<Language>().unwrap_err().to_string();
+        assert!(error.starts_with("`cobol` is no language that is known here: rust, "), "{error}");
+    }
+}

@@ -1,0 +1,38 @@
+//! What a plugin may be called: good as a folder, as a crate, as a key in
+//! `host.toml` and as a file's stem.
+
+/// Longer names break lines everywhere.
+const LONGEST: usize = 64;
+
+/// Says why a name will not do.
+pub(crate) fn check(name: &str) -> Result<(), String> {
+    let legal = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+    let why = match name {
+        "" => "is empty",
+        _ if name.len() > LONGEST => "is longer than 64 characters",
+        _ if !name.chars().all(legal) => "has other characters than a-z, 0-9 and `-`",
+        _ if !name.starts_with(|c: char| c.is_ascii_lowercase()) => "does not begin with a letter",
+        _ if name.ends_with('-') || name.contains("--") => "has a `-` that joins nothing",
+        _ => return Ok(()),
+    };
+    Err(format!("name `{}` {why}", name.escape_debug()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_is_lower_case_words_joined_by_hyphens() {
+        for good in ["x", "door", "front-door-2"] {
+            assert_eq!(check(good), Ok(()));
+        }
+        for bad in ["", "Door", "2door", "front_door", "-x", "x-", "a--b", "../x", "tür", "a b"] {
+            check(bad).unwrap_err();
+        }
+        assert_eq!(
+            check("Door"),
+            Err("name `Door` has other characters than a-z, 0-9 and `-`".into())
+        );
+    }
+}

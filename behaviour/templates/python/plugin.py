@@ -1,0 +1,19 @@
+"""Answers the method `greet` with what it was sent, and tells the twin when."""
+
+import json
+
+import wit_world.exports
+from componentize_py_types import Err
+from wit_world.imports import clock, log, twin
+from wit_world.imports.types import MethodError_UnknownMethod, Response
+
+
+class Methods(wit_world.exports.Methods):
+    def invoke(self, name: str, payload: str) -> Response:
+        """`payload` is JSON text. To refuse is to raise an `Err` with one of the
+        cases of `method-error` in wit/types.wit."""
+        if name != "greet":
+            raise Err(MethodError_UnknownMethod())
+        log.write(log.Level.INFO, "greeted", [("with", payload)])
+        twin.report(json.dumps({"lastGreeted": clock.now_rfc3339()}))
+        return Response(200, json.dumps({"hello": json.loads(payload)}))

@@ -1,0 +1,129 @@
+//! Every language: its reboot guest keeps to the cases of all, and what
+//! `behaviour new` writes builds and passes its own.
+//!
+//! The tools of a language come from its registry, once, into the target
+//! directory. Where they cannot be had a test says that it is skipped; with `CI`
+//! set it fails.
+
+#![allow(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
+
+use std::fs;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use behaviour::cases;
+use behaviour::desk::{compile, engine};
+use behaviour::{BuildOptions, Language, build, create, setup};
+
+/// Glue that is written by hand, and stands in the template as in the example.
+const GLUE: [&str; 4] = [
+    "assemblyscript/assembly/behaviour.ts",
+    "go/behaviour/behaviour.go",
+    "typescript/behaviour.d.ts",
+    "zig/behaviour.zig",
+];
+
+fn workspace() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+}
+
+/// The example of a language and a new plugin, each held to its cases.
+fn check(language: Language) {
+    let cache_dir = Some(Path::new(env!("CARGO_TARGET_TMPDIR")).join("toolchains"));
+    // Past the test harness, which keeps what a test prints until its end.
+    let progress = |line: &str| drop(writeln!(io::stderr(), "{language}: {line}"));
+    let tools =
+        BuildOptions { cache_dir: cache_dir.clone(), progress: &progress, ..Default::default() };
+    if let Err(error) = setup(language, &tools) {
+        assert!(std::env::var_os("CI").is_none(), "no tools for {language}: {error}");
+        progress(&format!("SKIPPED, no tools: {error}"));
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let new = folder.path().join(format!("new-{language}"));
+    create(&new, language).unwrap();
+
+    let example = workspace().join("examples").join(language.name());
+    for (project, cases) in
+        [(example, workspace().join("examples/cases")), (new.clone(), new.join("cases"))]
+    {
+        let target_dir =
+            Some(Path::new(env!("CARGO_TARGET_TMPDIR")).join("languages").join(language.name()));
+        let options = BuildOptions {
+            cache_dir: cache_dir.clone(),
+            target_dir,
+            progress: &progress,
+            out: None,
+        };
+        let component = build(&project, &options).unwrap_or_else(|error| {
+            panic!("{}: {error}\n{}", project.display(), error.output().unwrap_or_default())
+        });
+        expect_cases(&component.path, &cases);
+    }
+}
+
+fn expect_cases(component: &Path, folder: &Path) {
+    let engine = engine(0).unwrap();
+    let (_, compiled) = compile(&engine, component).unwrap();
+    let found = cases::find(folder).unwrap();
+    assert!(found.len() >= 3, "no cases in {}", folder.display());
+    for cases::Found { name, case } in found {
+        let verdict = case.and_then(|case| case.run(&engine, "plugin", &compiled)).unwrap();
+        let differences: Vec<_> = verdict.differences.iter().map(ToString::to_string).collect();
+        assert!(differences.is_empty(), "{name}:\n{}", differences.join("\n"));
+    }
+}
+
+macro_rules! languages {
+    ($($name:ident: $language:ident),+ $(,)?) => {
+        $(#[test]
+        fn $name() {
+            check(Language::$language);
+        })+
+
+        #[test]
+        fn no_language_is_left_out() {
+            let mut tested = vec![$(Language::$language),+, Language::Rust];
+            tested.sort();
+            let mut all = Language::ALL.to_vec();
+            all.sort();
+            assert_eq!(tested, all);
+        }
+    };
+}
+
+languages! {
+    a_guest_in_javascript_keeps_to_the_cases: JavaScript,
+    a_guest_in_typescript_keeps_to_the_cases: TypeScript,
+    a_guest_in_python_keeps_to_the_cases: Python,
+    a_guest_in_c_keeps_to_the_cases: C,
+    a_guest_in_cpp_keeps_to_the_cases: Cpp,
+    a_guest_in_zig_keeps_to_the_cases: Zig,
+    a_guest_in_go_keeps_to_the_cases: Go,
+    a_guest_in_assemblyscript_keeps_to_the_cases: AssemblyScript,
+    a_guest_in_wat_keeps_to_the_cases: Wat,
+}
+
+/// Rust's own guest is guest-reboot, which tests/reboot.rs holds to the cases.
+#[test]
+fn a_new_guest_in_rust_keeps_to_its_cases() {
+    let folder = tempfile::tempdir().unwrap();
+    let new = folder.path().join("new-rust");
+    create(&new, Language::Rust).unwrap();
+    // Beside guest-reboot, so that where the standard library has to be compiled
+    // it is compiled once.
+    let target_dir = Some(workspace().join("target"));
+    let built = build(&new, &BuildOptions { target_dir, ..Default::default() });
+    let built = built.unwrap_or_else(|error| {
+        panic!("{error}\n{}", error.output().unwrap_or_default());
+    });
+    expect_cases(&built.path, &new.join("cases"));
+}
+
+#[test]
+fn glue_is_the_same_in_the_template_and_in_the_example() {
+    for file in GLUE {
+        let read = |folder: &str| fs::read_to_string(workspace().join(folder).join(file)).unwrap();
+        assert_eq!(read("behaviour/templates"), read("examples"), "{file}");
+    }
+}

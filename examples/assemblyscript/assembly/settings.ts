@@ -1,0 +1,87 @@
+// What the operator may change about the reboot, in [plugins.NAME.config]:
+// delay_seconds, property (dots nest) and report (what stands beside the time).
+
+import { config } from "./behaviour";
+import * as json from "./json";
+
+export class Settings {
+  delay: f64 = 20;
+  property: string[] = ["rebootTime"];
+  report: string = "{}";
+
+  /** What is wrong with them, in one line that names it; `null` if nothing is. */
+  read(): string | null {
+    const entries = config.entries();
+    for (let i = 0; i < entries.length; i++) {
+      const why = this.set(entries[i].key, entries[i].value);
+      if (why !== null) return "configuration: " + entries[i].key + ": " + why;
+    }
+    const key = this.inTheWay();
+    return key === null ? null : "configuration: report: has `" + key + "`, which is in the time's way";
+  }
+
+  /** What to report: `report`, with the time in it where `property` says. */
+  patch(time: string): string {
+    return nested(this.report, this.property, 0, time);
+  }
+
+  private set(key: string, value: string): string | null {
+    if (key == "delay_seconds") {
+      this.delay = seconds(value);
+      return isNaN(this.delay) ? noSeconds(value) : null;
+    }
+    if (key == "property") {
+      this.property = value.split(".");
+      return this.property.every((part) => isKey(part))
+        ? null
+        : "`" + value + "` is not a list of keys with dots between them";
+    }
+    if (key == "report") {
+      this.report = value;
+      return json.isObject(value) ? null : value + " is not a JSON object";
+    }
+    return "is none of delay_seconds, property and report";
+  }
+
+  /** The key of `report` that leaves no room for the time. */
+  private inTheWay(): string | null {
+    let object = this.report;
+    const last = this.property.length - 1;
+    for (let i = 0; i <= last; i++) {
+      const there = json.find(object, this.property[i]);
+      if (there === null) return null;
+      object = there.of(object);
+      if (i == last || !json.isObject(object)) return this.property[i];
+    }
+    return null;
+  }
+}
+
+/** A number of seconds that a reboot may take, or NaN. */
+export function seconds(value: string): f64 {
+  const found = json.number(value);
+  return found >= 0 && found <= 300 ? found : NaN;
+}
+
+/** Says what was found instead. */
+export function noSeconds(value: string): string {
+  const found = value.length <= 40 ? value : "a long value";
+  return found + " is not a number from 0 to 300";
+}
+
+/** A copy of an object with the time in it, where the path says from `at` on. */
+function nested(object: string, path: string[], at: i32, time: string): string {
+  if (at == path.length) return json.quoted(time);
+  const there = json.find(object, path[at]);
+  if (there === null) return json.withMember(object, path[at], nested("{}", path, at + 1, time));
+  const inner = nested(there.of(object), path, at + 1, time);
+  return object.substring(0, there.start) + inner + object.substring(there.end);
+}
+
+function isKey(key: string): bool {
+  for (let i = 0; i < key.length; i++) {
+    const c = key.charCodeAt(i);
+    if (c <= 0x20 || c == 0x7f || c == 0x24) return false; // $ is the hub's
+  }
+  return key.length > 0;
+}

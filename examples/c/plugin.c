@@ -1,0 +1,121 @@
+// The reboot of the tutorial: wait, report the time, answer. It plays a reboot;
+// what happens and in which order is guest-reboot's, in another language.
+//
+// gen/behaviour.h is made from wit/ by `behaviour build`.
+
+#include "behaviour.h"
+#include "json.h"
+#include "settings.h"
+
+typedef exports_device_behaviour_methods_response_t response_t;
+typedef exports_device_behaviour_methods_method_error_t refusal_t;
+
+static const char answer[] = "{\"Response\": \"This is the response from the device\"}";
+
+static text_t of(behaviour_string_t string) {
+    return (text_t){(const char *)string.ptr, string.len};
+}
+
+static behaviour_string_t lent(text_t text) {
+    return (behaviour_string_t){(uint8_t *)text.at, text.len};
+}
+
+static bool refused(refusal_t *refusal, uint8_t tag, text_t why) {
+    refusal->tag = tag;
+    behaviour_string_dup_n(&refusal->val.failed, why.at, why.len);
+    return false;
+}
+
+static bool failed(refusal_t *refusal, buffer_t why) {
+    return refused(refusal, DEVICE_BEHAVIOUR_TYPES_METHOD_ERROR_FAILED, buffer_text(why));
+}
+
+static void log_info(const char *message) {
+    behaviour_string_t line = lent(text(message));
+    behaviour_list_tuple2_string_string_t no_fields = {NULL, 0};
+    device_behaviour_log_write(DEVICE_BEHAVIOUR_LOG_LEVEL_INFO, &line, &no_fields);
+}
+
+// What the host said, behind what it was asked for.
+static buffer_t told(const char *what, const device_behaviour_types_error_t *error) {
+    buffer_t why = {0};
+    buffer_add(&why, text(what));
+    switch (error->tag) {
+    case DEVICE_BEHAVIOUR_TYPES_ERROR_OFFLINE:
+        buffer_add(&why, text("the hub is away"));
+        break;
+    case DEVICE_BEHAVIOUR_TYPES_ERROR_TIMEOUT:
+        buffer_add(&why, text("no answer in time"));
+        break;
+    case DEVICE_BEHAVIOUR_TYPES_ERROR_THROTTLED:
+        buffer_add(&why, text("too often"));
+        break;
+    default:
+        // The other cases are all a text.
+        buffer_add(&why, of(error->val.other));
+    }
+    return why;
+}
+
+// Any JSON is a legal payload; only an object can ask for a delay.
+static bool asked_delay(text_t payload, double *seconds, buffer_t *why) {
+    text_t asked = {NULL, 0};
+    if (json_is_object(payload)) {
+        asked = json_get(payload, text("delaySeconds"));
+    }
+    buffer_add(why, text("delaySeconds: "));
+    return !asked.at || settings_seconds(asked, seconds, why);
+}
+
+// Reports, and gives what is to be logged of it.
+static const char *report(text_t patch, device_behaviour_types_error_t *error) {
+    behaviour_string_t body = lent(patch);
+    uint64_t version;
+    if (device_behaviour_twin_report_and_wait(&body, 5000, &version, error)) {
+        return "Device twins updated with latest rebootTime";
+    }
+    if (error->tag == DEVICE_BEHAVIOUR_TYPES_ERROR_OFFLINE ||
+        error->tag == DEVICE_BEHAVIOUR_TYPES_ERROR_TIMEOUT) {
+        return "Device twins will be updated when the hub answers again";
+    }
+    return NULL;
+}
+
+bool exports_device_behaviour_methods_invoke(behaviour_string_t *name, behaviour_string_t *payload,
+                                             response_t *response, refusal_t *refusal) {
+    if (!text_is(of(*name), text("rebootDevice"))) {
+        refusal->tag = DEVICE_BEHAVIOUR_TYPES_METHOD_ERROR_UNKNOWN_METHOD;
+        return false;
+    }
+    settings_t settings;
+    buffer_t why = {0};
+    if (!settings_read(&settings, &why)) {
+        return failed(refusal, why);
+    }
+    why.len = 0;
+    if (!asked_delay(of(*payload), &settings.delay_seconds, &why)) {
+        return refused(refusal, DEVICE_BEHAVIOUR_TYPES_METHOD_ERROR_INVALID_PAYLOAD, buffer_text(why));
+    }
+
+    device_behaviour_types_error_t error;
+    log_info("Rebooting device");
+    if (!device_behaviour_clock_sleep_ms((uint32_t)(settings.delay_seconds * 1000), &error)) {
+        return failed(refusal, told("reboot: ", &error));
+    }
+    log_info("Device rebooted");
+
+    behaviour_string_t now;
+    device_behaviour_clock_now_rfc3339(&now);
+    buffer_t patch = {0};
+    settings_patch(&settings, of(now), &patch, &why);
+    const char *line = report(buffer_text(patch), &error);
+    if (!line) {
+        return failed(refusal, told("reported properties: ", &error));
+    }
+    log_info(line);
+
+    response->status = 200;
+    response->payload.is_some = true;
+    behaviour_string_dup(&response->payload.val, answer);
+    return true;
+}

@@ -1,0 +1,118 @@
+#include "settings.h"
+
+#include "behaviour.h"
+#include "json.h"
+
+static text_t of(behaviour_string_t string) {
+    return (text_t){(const char *)string.ptr, string.len};
+}
+
+static bool wrong(buffer_t *why, text_t what, const char *is) {
+    buffer_add(why, what);
+    buffer_add(why, text(is));
+    return false;
+}
+
+// The first key of a path, and what follows it.
+static text_t first_key(text_t path, text_t *rest) {
+    const char *dot = memchr(path.at, '.', path.len);
+    *rest = dot ? text_from(path, dot + 1) : (text_t){NULL, 0};
+    return (text_t){path.at, dot ? (size_t)(dot - path.at) : path.len};
+}
+
+static bool is_path(text_t path) {
+    bool more = true;
+    while (more) {
+        text_t rest, key = first_key(path, &rest);
+        for (size_t i = 0; i < key.len; i++) {
+            unsigned char c = (unsigned char)key.at[i];
+            if (c <= ' ' || c == 0x7f || c == '$') {
+                return false;
+            }
+        }
+        if (key.len == 0) {
+            return false;
+        }
+        more = rest.at != NULL;
+        path = rest;
+    }
+    return true;
+}
+
+static bool read_one(settings_t *settings, text_t key, text_t value, buffer_t *why) {
+    if (text_is(key, text("delay_seconds"))) {
+        buffer_add(why, text("delay_seconds: "));
+        return settings_seconds(value, &settings->delay_seconds, why);
+    }
+    if (text_is(key, text("property"))) {
+        settings->property = value;
+        buffer_add(why, text("property: "));
+        return is_path(value) || wrong(why, value, " is not a list of keys with dots between them");
+    }
+    if (text_is(key, text("report"))) {
+        settings->report = value;
+        buffer_add(why, text("report: "));
+        return json_is_object(value) || wrong(why, value, " is not a JSON object");
+    }
+    return wrong(why, key, ": is none of delay_seconds, property and report");
+}
+
+bool settings_read(settings_t *settings, buffer_t *why) {
+    *settings = (settings_t){20, text("rebootTime"), text("{}")};
+    behaviour_list_tuple2_string_string_t entries;
+    device_behaviour_config_entries(&entries);
+    for (size_t i = 0; i < entries.len; i++) {
+        why->len = 0;
+        buffer_add(why, text("configuration: "));
+        if (!read_one(settings, of(entries.ptr[i].f0), of(entries.ptr[i].f1), why)) {
+            return false;
+        }
+    }
+    why->len = 0;
+    buffer_add(why, text("configuration: report: "));
+    buffer_t patch = {0};
+    return settings_patch(settings, text("now"), &patch, why);
+}
+
+bool settings_seconds(text_t value, double *seconds, buffer_t *why) {
+    if (json_number(value, seconds) && *seconds >= 0 && *seconds <= 300) {
+        return true;
+    }
+    return wrong(why, value.len <= 40 ? value : text("a long value"), " is not a number from 0 to 300");
+}
+
+bool settings_patch(const settings_t *settings, text_t time, buffer_t *patch, buffer_t *why) {
+    // As far into the report as its own objects lead.
+    text_t object = settings->report, rest, key = first_key(settings->property, &rest);
+    text_t there = json_get(object, key);
+    while (there.at && rest.at && json_is_object(there)) {
+        object = there;
+        key = first_key(rest, &rest);
+        there = json_get(object, key);
+    }
+    if (there.at) {
+        return wrong(why, key, " is in the time's way");
+    }
+
+    // There the keys that are left begin, before whatever else is in the object.
+    const char *inside = (const char *)memchr(object.at, '{', object.len) + 1;
+    buffer_add(patch, (text_t){settings->report.at, (size_t)(inside - settings->report.at)});
+    json_add_string(patch, key);
+    buffer_add(patch, text(":"));
+    size_t opened = 0;
+    for (; rest.at; opened++) {
+        key = first_key(rest, &rest);
+        buffer_add(patch, text("{"));
+        json_add_string(patch, key);
+        buffer_add(patch, text(":"));
+    }
+    json_add_string(patch, time);
+    for (; opened > 0; opened--) {
+        buffer_add(patch, text("}"));
+    }
+    text_t after = text_from(settings->report, inside);
+    bool alone = after.at[strspn(after.at, " \t\r\n")] == '}';
+    buffer_add(patch, text(alone ? "" : ","));
+    buffer_add(patch, after);
+    return true;
+}

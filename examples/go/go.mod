@@ -1,0 +1,3 @@
+module device.plugin
+
+go 1.24

@@ -1,0 +1,64 @@
+// The reboot of the tutorial: wait, report the time, answer. It plays a reboot;
+// what happens and in which order is guest-reboot's, in another language.
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"device.plugin/behaviour"
+)
+
+func init() { behaviour.Handle(invoke) }
+
+// The host calls what is registered; main never runs.
+func main() {}
+
+func invoke(name string, payload json.RawMessage) (behaviour.Response, error) {
+	if name != "rebootDevice" {
+		return behaviour.Response{}, behaviour.Refusal{Kind: behaviour.UnknownMethod}
+	}
+	settings, err := readSettings()
+	if err != nil {
+		return behaviour.Response{}, fmt.Errorf("configuration: %w", err)
+	}
+	delay, err := askedDelay(payload, settings.delay)
+	if err != nil {
+		return behaviour.Response{}, behaviour.Refusal{Kind: behaviour.InvalidPayload, Text: err.Error()}
+	}
+
+	info("Rebooting device")
+	if err := behaviour.Sleep(delay); err != nil {
+		return behaviour.Response{}, fmt.Errorf("reboot: %w", err)
+	}
+	info("Device rebooted")
+
+	patch, err := settings.patch(behaviour.NowRFC3339())
+	if err != nil {
+		return behaviour.Response{}, err
+	}
+	_, err = behaviour.ReportAndWait(patch, 5*time.Second)
+	switch {
+	case err == nil:
+		info("Device twins updated with latest rebootTime")
+	case errors.Is(err, behaviour.Offline), errors.Is(err, behaviour.Timeout):
+		info("Device twins will be updated when the hub answers again")
+	default:
+		return behaviour.Response{}, fmt.Errorf("reported properties: %w", err)
+	}
+	return behaviour.Answer(200, map[string]string{"Response": "This is the response from the device"})
+}
+
+// Any JSON is a legal payload; only an object can ask for a delay.
+func askedDelay(payload json.RawMessage, otherwise time.Duration) (time.Duration, error) {
+	asked, isObject := object(payload)
+	delay, isAsked := asked["delaySeconds"]
+	if !isObject || !isAsked {
+		return otherwise, nil
+	}
+	return seconds("delaySeconds", delay)
+}
+
+func info(message string) { behaviour.Log(behaviour.LevelInfo, message) }

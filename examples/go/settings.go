@@ -1,0 +1,109 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"maps"
+	"strings"
+	"time"
+	"unicode"
+
+	"device.plugin/behaviour"
+)
+
+// What the operator may change about the reboot, in [plugins.NAME.config].
+type settings struct {
+	// delay_seconds
+	delay time.Duration
+	// property; dots nest
+	path []string
+	// report: what stands beside the time. Values are text, so that numbers stay
+	// as they are written.
+	beside map[string]json.RawMessage
+}
+
+func readSettings() (settings, error) {
+	found := settings{delay: 20 * time.Second, path: []string{"rebootTime"}}
+	for _, setting := range behaviour.Settings() {
+		if err := found.set(setting[0], setting[1]); err != nil {
+			return found, err
+		}
+	}
+	// What is in the time's way is told before the reboot.
+	_, err := found.patch("now")
+	return found, err
+}
+
+func (found *settings) set(key, text string) (err error) {
+	switch key {
+	case "delay_seconds":
+		found.delay, err = seconds(key, json.RawMessage(text))
+	case "property":
+		found.path = strings.Split(text, ".")
+		for _, part := range found.path {
+			if part == "" || strings.ContainsFunc(part, unfit) {
+				err = fmt.Errorf("property: `%s` is not a list of keys with dots between them", text)
+			}
+		}
+	case "report":
+		var isObject bool
+		if found.beside, isObject = object(json.RawMessage(text)); !isObject {
+			err = fmt.Errorf("report: %s is not a JSON object", text)
+		}
+	default:
+		err = fmt.Errorf("%s: is none of delay_seconds, property and report", key)
+	}
+	return err
+}
+
+func (found settings) patch(time string) (json.RawMessage, error) {
+	return nested(found.beside, found.path, time)
+}
+
+// A copy of an object with the time in it, where the path says.
+func nested(outer map[string]json.RawMessage, path []string, time string) (json.RawMessage, error) {
+	key, rest := path[0], path[1:]
+	there, isThere := outer[key]
+	inner, isObject := object(there)
+	if isThere && (len(rest) == 0 || !isObject) {
+		return nil, fmt.Errorf("report: has `%s`, which is in the time's way", key)
+	}
+	var value json.RawMessage
+	var err error
+	if len(rest) == 0 {
+		value, err = json.Marshal(time)
+	} else {
+		value, err = nested(inner, rest, time)
+	}
+	if err != nil {
+		return nil, err
+	}
+	whole := map[string]json.RawMessage{}
+	maps.Copy(whole, outer)
+	whole[key] = value
+	return json.Marshal(whole)
+}
+
+// A number of seconds that a reboot may take; the error says what was found instead.
+func seconds(what string, value json.RawMessage) (time.Duration, error) {
+	var number *float64 // so that null is told from 0
+	err := json.Unmarshal(value, &number)
+	if err == nil && number != nil && *number >= 0 && *number <= 300 {
+		return time.Duration(*number * float64(time.Second)), nil
+	}
+	text := string(value)
+	if len(text) > 40 {
+		text = fmt.Sprintf("a value of %d bytes", len(text))
+	}
+	return 0, fmt.Errorf("%s: %s is not a number from 0 to 300", what, text)
+}
+
+// The members of an object, and whether the value is one.
+func object(value json.RawMessage) (map[string]json.RawMessage, bool) {
+	var members map[string]json.RawMessage
+	err := json.Unmarshal(value, &members)
+	return members, err == nil && members != nil // null leaves it nil
+}
+
+// Whether a character may not stand in a key of the twin.
+func unfit(c rune) bool { return c == '$' || c == ' ' || unicode.IsControl(c) }

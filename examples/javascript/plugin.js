@@ -1,0 +1,120 @@
+// The reboot of the tutorial: wait, report the time, answer. It plays a reboot;
+// what happens and in which order is guest-reboot's, in another language.
+
+import { nowRfc3339, sleepMs } from 'device:behaviour/clock@0.1.0';
+import { entries } from 'device:behaviour/config@0.1.0';
+import { write } from 'device:behaviour/log@0.1.0';
+import { reportAndWait } from 'device:behaviour/twin@0.1.0';
+
+export const methods = {
+  invoke(name, payload) {
+    if (name !== 'rebootDevice') {
+      throw { tag: 'unknown-method' };
+    }
+    const settings = readSettings();
+    const delay = askedDelay(payload) ?? settings.delay;
+
+    write('info', 'Rebooting device', []);
+    host('reboot', () => sleepMs(Math.trunc(delay * 1000)));
+    write('info', 'Device rebooted', []);
+
+    const patch = JSON.stringify(settings.patch(nowRfc3339()));
+    write('info', report(patch), []);
+    return { status: 200, payload: '{"Response": "This is the response from the device"}' };
+  },
+};
+
+// A number of seconds, or an error that names what was found instead.
+function delaySeconds(value, refuse) {
+  if (typeof value === 'number' && value >= 0 && value <= 300) {
+    return value;
+  }
+  const text = JSON.stringify(value);
+  const found = text.length <= 40 ? text : `a value of ${text.length} bytes`;
+  throw refuse(`${found} is not a number from 0 to 300`);
+}
+
+// Any JSON is a legal payload; only an object can ask for a delay.
+function askedDelay(payload) {
+  const asked = JSON.parse(payload);
+  if (asked === null || typeof asked !== 'object' || !Object.hasOwn(asked, 'delaySeconds')) {
+    return undefined;
+  }
+  const refuse = (why) => ({ tag: 'invalid-payload', val: `delaySeconds: ${why}` });
+  return delaySeconds(asked.delaySeconds, refuse);
+}
+
+function readSettings() {
+  let delay = 20;
+  let path = ['rebootTime'];
+  let beside = {};
+  for (const [key, text] of entries()) {
+    if (key === 'delay_seconds') {
+      delay = delaySeconds(parsed(text), (why) => failed(`configuration: delay_seconds: ${why}`));
+    } else if (key === 'property') {
+      path = text.split('.');
+      if (!path.every((part) => /^[^$ \p{Cc}]+$/u.test(part))) {
+        throw failed(`configuration: property: \`${text}\` is not a list of keys with dots between them`);
+      }
+    } else if (key === 'report') {
+      beside = parsed(text);
+      if (beside === null || typeof beside !== 'object' || Array.isArray(beside)) {
+        throw failed(`configuration: report: ${text} is not a JSON object`);
+      }
+    } else {
+      throw failed(`configuration: ${key}: is none of delay_seconds, property and report`);
+    }
+  }
+  const patch = (time) => nested(beside, path, time);
+  patch('now'); // What is in the time's way is told before the reboot.
+  return { delay, patch };
+}
+
+// A copy of an object with the time in it, where the path says.
+function nested(object, [key, ...rest], time) {
+  const taken = Object.hasOwn(object, key);
+  const inner = taken ? object[key] : {};
+  if (taken && (rest.length === 0 || inner === null || typeof inner !== 'object' || Array.isArray(inner))) {
+    throw failed(`configuration: report: has \`${key}\`, which is in the time's way`);
+  }
+  return { ...object, [key]: rest.length === 0 ? time : nested(inner, rest, time) };
+}
+
+// Reports, and says how far it has come.
+function report(patch) {
+  try {
+    reportAndWait(patch, 5000);
+    return 'Device twins updated with latest rebootTime';
+  } catch ({ payload: error }) {
+    if (error.tag === 'offline' || error.tag === 'timeout') {
+      return 'Device twins will be updated when the hub answers again';
+    }
+    throw failed(`reported properties: ${told(error)}`);
+  }
+}
+
+// Asks the host for something; what it refuses fails this call. The error of the
+// contract is the payload of what is thrown.
+function host(what, ask) {
+  try {
+    return ask();
+  } catch ({ payload: error }) {
+    throw failed(`${what}: ${told(error)}`);
+  }
+}
+
+function failed(why) {
+  return { tag: 'failed', val: why };
+}
+
+function told(error) {
+  return typeof error.val === 'string' ? `${error.tag}: ${error.val}` : error.tag;
+}
+
+function parsed(text) {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return text;
+  }
+}

@@ -1,0 +1,77 @@
+"""The reboot of the tutorial: wait, report the time, answer. It plays a reboot;
+what happens and in which order is guest-reboot's, in another language."""
+
+import json
+
+import wit_world.exports
+from componentize_py_types import Err
+from wit_world.imports import clock, log, twin
+from wit_world.imports.types import (
+    Error_Offline,
+    Error_Timeout,
+    MethodError_Failed,
+    MethodError_InvalidPayload,
+    MethodError_UnknownMethod,
+    Response,
+)
+
+from settings import Settings, Wrong, seconds
+
+
+class Methods(wit_world.exports.Methods):
+    def invoke(self, name: str, payload: str) -> Response:
+        if name != "rebootDevice":
+            raise Err(MethodError_UnknownMethod())
+        try:
+            settings = Settings.read()
+        except Wrong as why:
+            raise failed("configuration", why)
+        delay = asked_delay(payload)
+        if delay is None:
+            delay = settings.delay
+
+        info("Rebooting device")
+        try:
+            clock.sleep_ms(int(delay * 1000))
+        except Err as error:
+            raise failed("reboot", told(error.value))
+        info("Device rebooted")
+
+        info(report(settings.patch(clock.now_rfc3339())))
+        return Response(200, '{"Response": "This is the response from the device"}')
+
+
+def asked_delay(payload: str) -> float | None:
+    """Any JSON is a legal payload; only an object can ask for a delay."""
+    asked = json.loads(payload)
+    if not isinstance(asked, dict) or "delaySeconds" not in asked:
+        return None
+    try:
+        return seconds(asked["delaySeconds"])
+    except Wrong as why:
+        raise Err(MethodError_InvalidPayload(f"delaySeconds: {why}"))
+
+
+def report(patch: dict) -> str:
+    """Reports, and says how far it has come."""
+    try:
+        twin.report_and_wait(json.dumps(patch), 5000)
+        return "Device twins updated with latest rebootTime"
+    except Err as error:
+        if isinstance(error.value, (Error_Offline, Error_Timeout)):
+            return "Device twins will be updated when the hub answers again"
+        raise failed("reported properties", told(error.value))
+
+
+def info(message: str) -> None:
+    log.write(log.Level.INFO, message, [])
+
+
+def failed(what: str, why: object) -> Err:
+    return Err(MethodError_Failed(f"{what}: {why}"))
+
+
+def told(error: object) -> str:
+    kind = type(error).__name__.removeprefix("Error_")
+    value = getattr(error, "value", None)
+    return f"{kind}: {value}" if isinstance(value, str) else kind

@@ -1,0 +1,66 @@
+// The reboot of the tutorial: wait, report the time, answer. It plays a reboot;
+// what happens and in which order is guest-reboot's, in another language.
+
+import { nowRfc3339, sleepMs } from 'device:behaviour/clock@0.1.0';
+import { write } from 'device:behaviour/log@0.1.0';
+import { reportAndWait } from 'device:behaviour/twin@0.1.0';
+import type { HostError, MethodError, Methods, Thrown } from 'device:behaviour/types@0.1.0';
+
+import { isObject, readSettings, seconds } from './settings';
+
+export const methods: Methods = {
+  invoke(name, payload) {
+    if (name !== 'rebootDevice') {
+      throw { tag: 'unknown-method' } satisfies MethodError;
+    }
+    const settings = readSettings();
+    const delay = askedDelay(payload) ?? settings.delay;
+
+    write('info', 'Rebooting device', []);
+    wait(delay);
+    write('info', 'Device rebooted', []);
+    write('info', report(settings.patch(nowRfc3339())), []);
+    return { status: 200, payload: '{"Response": "This is the response from the device"}' };
+  },
+};
+
+/** Any JSON is a legal payload; only an object can ask for a delay. */
+function askedDelay(payload: string): number | undefined {
+  const asked: unknown = JSON.parse(payload);
+  if (!isObject(asked) || !Object.hasOwn(asked, 'delaySeconds')) {
+    return undefined;
+  }
+  return seconds(asked.delaySeconds, (why): MethodError => {
+    return { tag: 'invalid-payload', val: `delaySeconds: ${why}` };
+  });
+}
+
+function wait(delay: number) {
+  try {
+    sleepMs(Math.trunc(delay * 1000));
+  } catch (thrown) {
+    throw failed(`reboot: ${told((thrown as Thrown).payload)}`);
+  }
+}
+
+/** Reports, and says how far it has come. */
+function report(patch: object): string {
+  try {
+    reportAndWait(JSON.stringify(patch), 5000);
+    return 'Device twins updated with latest rebootTime';
+  } catch (thrown) {
+    const error = (thrown as Thrown).payload;
+    if (error.tag === 'offline' || error.tag === 'timeout') {
+      return 'Device twins will be updated when the hub answers again';
+    }
+    throw failed(`reported properties: ${told(error)}`);
+  }
+}
+
+function failed(val: string): MethodError {
+  return { tag: 'failed', val };
+}
+
+function told(error: HostError): string {
+  return 'val' in error && typeof error.val === 'string' ? `${error.tag}: ${error.val}` : error.tag;
+}

@@ -1,0 +1,91 @@
+// What the operator may change about the reboot, in [plugins.NAME.config]:
+// delay_seconds, property (dots nest) and report (what stands beside the time).
+
+import { entries } from 'device:behaviour/config@0.1.0';
+import type { MethodError } from 'device:behaviour/types@0.1.0';
+
+type Dictionary = Record<string, unknown>;
+
+export interface Settings {
+  delay: number;
+  patch(time: string): Dictionary;
+}
+
+export function readSettings(): Settings {
+  let delay = 20;
+  let path = ['rebootTime'];
+  let beside: Dictionary = {};
+  for (const [key, text] of entries()) {
+    switch (key) {
+      case 'delay_seconds':
+        delay = seconds(parsed(text), (why) => wrong(`delay_seconds: ${why}`));
+        break;
+      case 'property':
+        path = parsedPath(text);
+        break;
+      case 'report':
+        beside = parsedObject(text);
+        break;
+      default:
+        throw wrong(`${key}: is none of delay_seconds, property and report`);
+    }
+  }
+  const patch = (time: string) => nested(beside, path, time);
+  patch('now'); // What is in the time's way is told before the reboot.
+  return { delay, patch };
+}
+
+/** A number of seconds, or a refusal that names what was found instead. */
+export function seconds(value: unknown, refuse: (why: string) => MethodError): number {
+  if (typeof value === 'number' && value >= 0 && value <= 300) {
+    return value;
+  }
+  const text = JSON.stringify(value);
+  const found = text.length <= 40 ? text : `a value of ${text.length} bytes`;
+  throw refuse(`${found} is not a number from 0 to 300`);
+}
+
+export function isObject(value: unknown): value is Dictionary {
+  return value !== null && typeof value === 'object' && !Array.isArray(value);
+}
+
+/** A copy of an object with the time in it, where the path says. */
+function nested(object: Dictionary, [key, ...rest]: string[], time: string): Dictionary {
+  if (key === undefined) {
+    return object;
+  }
+  const inner = Object.hasOwn(object, key) ? object[key] : undefined;
+  if (inner !== undefined && (rest.length === 0 || !isObject(inner))) {
+    throw wrong(`report: has \`${key}\`, which is in the time's way`);
+  }
+  const value = rest.length === 0 ? time : nested(isObject(inner) ? inner : {}, rest, time);
+  return { ...object, [key]: value };
+}
+
+function parsedPath(text: string): string[] {
+  const path = text.split('.');
+  if (!path.every((key) => /^[^$ \p{Cc}]+$/u.test(key))) {
+    throw wrong(`property: \`${text}\` is not a list of keys with dots between them`);
+  }
+  return path;
+}
+
+function parsedObject(text: string): Dictionary {
+  const value = parsed(text);
+  if (!isObject(value)) {
+    throw wrong(`report: ${text} is not a JSON object`);
+  }
+  return value;
+}
+
+function parsed(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return text;
+  }
+}
+
+function wrong(why: string): MethodError {
+  return { tag: 'failed', val: `configuration: ${why}` };
+}
