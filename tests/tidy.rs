@@ -9,9 +9,9 @@ const LONGEST_FILE: usize = 500;
 
 /// An outside name, and the places that may say it.
 const ONE_HOME: &[(&str, &[&str])] = &[
-    ("rumqttc::", &["host/src/connection"]),
+    ("rumqttc::", &["host/src/connection", "bench/src/peers/bare.rs"]),
     ("notify::", &["host/src/watch.rs"]),
-    ("wasmtime::", &["plugin/"]),
+    ("wasmtime::", &["plugin/", "bench/src/floor.rs"]),
     ("wit_component::", &["plugin/"]),
     ("reqwest::", &["service/src/client"]),
     ("redb::", &["hub/src/state", "host/src/journal"]),
@@ -34,6 +34,8 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("service", &["program", "protocol", "trust"]),
     ("behaviour", &["plugin", "protocol"]),
     ("plugin/fixtures", &[]),
+    ("bench", &["behaviour", "plugin", "protocol", "service", "trust"]),
+    ("bench/probe", &[]),
 ];
 
 const OURS: &[&str] = &[
@@ -48,6 +50,7 @@ const OURS: &[&str] = &[
     "guest-reboot",
     "tutorial",
     "tests",
+    "bench",
 ];
 
 fn root() -> &'static Path {

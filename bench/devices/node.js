@@ -1,0 +1,12 @@
+// A device on the official Node SDK: `echo` and `sleep`, as bench/probe has them.
+'use strict';
+const { Client } = require('azure-iot-device');
+const { Mqtt } = require('azure-iot-device-mqtt');
+
+const client = Client.fromConnectionString(process.env.IOTHUB_DEVICE_CONNECTION_STRING, Mqtt);
+const sent = (error) => { if (error) throw error; };
+client.open().then(() => {
+  client.onDeviceMethod('echo', (request, response) => response.send(200, request.payload, sent));
+  client.onDeviceMethod('sleep', (request, response) =>
+    setTimeout(() => response.send(200, request.payload, sent), request.payload));
+}, (error) => { throw error; });

@@ -1,0 +1,32 @@
+//! The component itself.
+
+use device::behaviour::clock;
+use device::behaviour::types::{MethodError, Response};
+use exports::device::behaviour::methods::Guest;
+
+wit_bindgen::generate!({ path: "../../wit", world: "behaviour" });
+
+/// The measurements of a swap write other digits into the finished component.
+static VERSION: &str = "\"probe-version-00000001\"";
+
+struct Probe;
+
+impl Guest for Probe {
+    fn invoke(name: String, payload: String) -> Result<Response, MethodError> {
+        let answer = match name.as_str() {
+            "echo" => payload,
+            "sleep" => {
+                let milliseconds =
+                    payload.parse().map_err(|_| MethodError::InvalidPayload("no number".into()))?;
+                clock::sleep_ms(milliseconds).map_err(|_| MethodError::Failed("woken".into()))?;
+                payload
+            }
+            // Through a black box, so that the text is kept whole in the component.
+            "version" => std::hint::black_box(VERSION).to_owned(),
+            _ => return Err(MethodError::UnknownMethod),
+        };
+        Ok(Response { status: 200, payload: Some(answer) })
+    }
+}
+
+export!(Probe);

@@ -1,0 +1,83 @@
+//! The hub of a run, in a process of its own, so that its work is not taken for
+//! that of who is measured.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, bail};
+use protocol::connection_string::{DeviceConnectionString, ServiceConnectionString};
+use protocol::id::DeviceId;
+use service::{Client, ClientSettings};
+
+use crate::process::Process;
+use crate::programs::Programs;
+
+const PATIENCE: Duration = Duration::from_secs(30);
+
+pub(crate) struct Hub {
+    pub(crate) process: Process,
+    pub(crate) service: ServiceConnectionString,
+    pub(crate) client: Client,
+    pub(crate) mqtt_port: u16,
+    pub(crate) connect_port: u16,
+    ca_file: PathBuf,
+}
+
+impl Hub {
+    pub(crate) async fn start(programs: &Programs, folder: &Path) -> anyhow::Result<Hub> {
+        let ca_file = folder.join("hub-ca.pem");
+        let mut command = Command::new(&programs.hub);
+        command.args(["--mqtt-port=0", "--https-port=0", "--connect-port=0", "--log=warn"]);
+        command.arg("--ca-file").arg(&ca_file);
+        let mut process = Process::start("hub", folder, command)?;
+        let begun = Instant::now();
+        let printed = loop {
+            let printed = process.printed();
+            if printed.contains("IOTHUB_CONNECTION_STRING") && printed.ends_with("\n\n") {
+                break printed;
+            }
+            process.check()?;
+            if begun.elapsed() > PATIENCE {
+                bail!("the hub does not start: {printed}");
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        };
+        let between = |before: &str, after: char| -> anyhow::Result<&str> {
+            let (_, rest) = printed.split_once(before).with_context(|| before.to_owned())?;
+            Ok(rest.split(after).next().unwrap_or_default())
+        };
+        let service: ServiceConnectionString =
+            between("IOTHUB_CONNECTION_STRING='", '\'')?.parse()?;
+        let settings = ClientSettings { ca_file: Some(ca_file.clone()), ..Default::default() };
+        Ok(Hub {
+            client: Client::new(service.clone(), settings)?,
+            service,
+            mqtt_port: between("MQTT over TLS on port ", ',')?.parse()?,
+            connect_port: between("HTTP CONNECT on port ", '\n')?.parse()?,
+            process,
+            ca_file,
+        })
+    }
+
+    /// The certificate to trust.
+    pub(crate) fn ca_file(&self) -> &str {
+        self.ca_file.to_str().expect("a temporary folder has a plain name")
+    }
+
+    /// Registers a device, if it is new, and gives what it connects with; the port
+    /// is in the text, as for Node, or not, as for Python.
+    pub(crate) async fn device(&self, id: &str, port: bool) -> anyhow::Result<String> {
+        let id: DeviceId = id.parse()?;
+        let identity = match self.client.create_device(&id).await {
+            Ok(made) => made,
+            Err(_) => self.client.device(&id).await?,
+        };
+        let keys = identity.authentication.and_then(|keys| keys.symmetric_key);
+        let key = keys.and_then(|keys| keys.primary_key).context("a device without a key")?;
+        let port = if port { format!(":{}", self.mqtt_port) } else { String::new() };
+        let text = format!("HostName=localhost{port};DeviceId={id};SharedAccessKey={key}");
+        // Parsed, so that what is wrong with it shows here.
+        Ok(text.parse::<DeviceConnectionString>()?.to_text_with_key())
+    }
+}

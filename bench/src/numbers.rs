@@ -1,0 +1,134 @@
+//! Many measured times, and what is said of them.
+
+use std::fmt;
+use std::time::Duration;
+
+/// Times of one measurement.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Times(Vec<u32>);
+
+impl Times {
+    pub(crate) fn push(&mut self, time: Duration) {
+        // In tenths of a microsecond, of which seven minutes fit.
+        self.0.push(u32::try_from(time.as_nanos() / 100).unwrap_or(u32::MAX));
+    }
+
+    pub(crate) fn extend(&mut self, other: Times) {
+        self.0.extend(other.0);
+    }
+
+    pub(crate) fn count(&self) -> usize {
+        self.0.len()
+    }
+
+    /// The time, in microseconds, that this part of all stayed within.
+    pub(crate) fn micros(&self, part: f64) -> f64 {
+        let mut sorted = self.0.clone();
+        sorted.sort_unstable();
+        let index = (sorted.len() as f64 * part) as usize;
+        let found = sorted.get(index.min(sorted.len().saturating_sub(1)));
+        found.map_or(f64::NAN, |time| f64::from(*time) / 10.0)
+    }
+}
+
+/// One number, measured once in each round.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Rounds(Vec<f64>);
+
+impl Rounds {
+    pub(crate) fn push(&mut self, number: f64) {
+        self.0.push(number);
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    pub(crate) fn median(&self) -> f64 {
+        let mut sorted = self.0.clone();
+        sorted.sort_by(f64::total_cmp);
+        sorted.get(sorted.len() / 2).copied().unwrap_or(f64::NAN)
+    }
+
+    /// Round by round, so that a slow moment slows both.
+    pub(crate) fn over(&self, other: &Rounds) -> Rounds {
+        Rounds(self.0.iter().zip(&other.0).map(|(own, other)| own / other).collect())
+    }
+
+    /// The median, and the least and the most behind it.
+    pub(crate) fn spread(&self) -> Spread<'_> {
+        Spread(self)
+    }
+}
+
+pub(crate) struct Spread<'a>(&'a Rounds);
+
+impl fmt::Display for Spread<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Rounds(all) = self.0;
+        let least = all.iter().copied().fold(f64::INFINITY, f64::min);
+        let most = all.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+        write!(f, "{} ({}–{})", short(self.0.median()), short(least), short(most))
+    }
+}
+
+/// A number as people read it: three digits that count.
+pub(crate) fn short(number: f64) -> String {
+    let size = number.abs();
+    if !number.is_finite() {
+        "–".to_owned()
+    } else if size >= 1000.0 {
+        let whole = format!("{number:.0}");
+        let from = whole.len() % 3;
+        let groups: Vec<&str> = std::iter::once(&whole[..from])
+            .filter(|first| !first.is_empty())
+            .chain((from..whole.len()).step_by(3).map(|at| &whole[at..at + 3]))
+            .collect();
+        groups.join(",")
+    } else if size >= 100.0 {
+        format!("{number:.0}")
+    } else if size >= 10.0 {
+        format!("{number:.1}")
+    } else {
+        format!("{number:.2}")
+    }
+}
+
+pub(crate) fn mib(bytes: u64) -> f64 {
+    bytes as f64 / f64::from(1 << 20)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_shortened_to_what_counts() {
+        for (number, text) in [
+            (0.034, "0.03"),
+            (1.234, "1.23"),
+            (12.34, "12.3"),
+            (999.4, "999"),
+            (12_345.6, "12,346"),
+        ] {
+            assert_eq!(short(number), text);
+        }
+    }
+
+    #[test]
+    fn a_ratio_is_taken_round_by_round() {
+        let (mut own, mut other) = (Rounds::default(), Rounds::default());
+        for (a, b) in [(2.0, 1.0), (30.0, 10.0), (4.0, 4.0)] {
+            own.push(a);
+            other.push(b);
+        }
+        assert_eq!(own.over(&other).spread().to_string(), "2.00 (1.00–3.00)");
+    }
+
+    #[test]
+    fn times_stay_within_their_parts() {
+        let mut times = Times::default();
+        (1..=100).for_each(|micros| times.push(Duration::from_micros(micros)));
+        assert_eq!((times.micros(0.5), times.micros(0.99)), (51.0, 100.0));
+    }
+}

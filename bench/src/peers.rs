@@ -1,0 +1,169 @@
+//! The device ends that are measured against one another. Each plays a device of
+//! its own, answers `echo` at once and `sleep` as late as it is told.
+
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use crate::hub::Hub;
+use crate::invoker::{Invoker, Request};
+use crate::process::Process;
+use crate::programs::{Programs, Sdks, devices};
+
+pub(crate) mod bare;
+
+/// The environment variables of every device.
+const IDENTITY: &str = "IOTHUB_DEVICE_CONNECTION_STRING";
+const CA_FILE: &str = "HUB_CA_FILE";
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// rumqttc and nothing else: no sandbox, no twin. The limit.
+    Bare,
+    /// `behaviour-host` with the probe.
+    Host,
+    PythonAsync,
+    PythonSync,
+    Node,
+}
+
+impl Kind {
+    pub(crate) const ALL: [Kind; 5] =
+        [Kind::Bare, Kind::Host, Kind::Node, Kind::PythonAsync, Kind::PythonSync];
+
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Kind::Bare => "bare rumqttc",
+            Kind::Host => "behaviour-host",
+            Kind::PythonAsync => "Python SDK, async",
+            Kind::PythonSync => "Python SDK, sync",
+            Kind::Node => "Node SDK",
+        }
+    }
+
+    fn word(self) -> &'static str {
+        match self {
+            Kind::Bare => "bare",
+            Kind::Host => "host",
+            Kind::PythonAsync => "python-async",
+            Kind::PythonSync => "python-sync",
+            Kind::Node => "node",
+        }
+    }
+}
+
+/// Everything that a peer needs to be started.
+pub(crate) struct Stage {
+    pub(crate) programs: Programs,
+    pub(crate) sdks: Sdks,
+    pub(crate) hub: Hub,
+    pub(crate) invoker: Invoker,
+    pub(crate) folder: tempfile::TempDir,
+}
+
+/// A device end at work.
+pub(crate) struct Peer {
+    pub(crate) device: String,
+    pub(crate) process: Process,
+}
+
+impl Stage {
+    /// Builds and starts what all measurements share.
+    pub(crate) async fn set() -> anyhow::Result<Stage> {
+        let programs = Programs::build()?;
+        let sdks = programs.sdks()?;
+        let folder = tempfile::tempdir()?;
+        let hub = Hub::start(&programs, folder.path()).await?;
+        let invoker = Invoker::new(&hub)?;
+        Ok(Stage { programs, sdks, hub, invoker, folder })
+    }
+
+    /// Starts a peer. It has not connected yet.
+    pub(crate) async fn start(&self, kind: Kind, host: &HostToml) -> anyhow::Result<Peer> {
+        let device = format!("{}-device", kind.word());
+        // Python's port is hard-wired, so that it takes one in the name for a
+        // part of the name.
+        let with_port = !matches!(kind, Kind::PythonAsync | Kind::PythonSync);
+        let identity = self.hub.device(&device, with_port).await?;
+        let mut command = self.command(kind, host)?;
+        command.env(IDENTITY, identity).env(CA_FILE, self.hub.ca_file());
+        let process = Process::start(kind.word(), self.folder.path(), command)?;
+        Ok(Peer { device, process })
+    }
+
+    /// The same, and waits until it answers.
+    pub(crate) async fn ready(&self, kind: Kind, host: &HostToml) -> anyhow::Result<Peer> {
+        let peer = self.start(kind, host).await?;
+        self.invoker.connect().await?.ask(&self.echo(&peer.device)).await?;
+        Ok(peer)
+    }
+
+    pub(crate) fn echo(&self, device: &str) -> Request {
+        self.invoker.request(device, "echo", r#"{"n":1}"#)
+    }
+
+    fn command(&self, kind: Kind, host: &HostToml) -> anyhow::Result<Command> {
+        let script = |name: &str| devices().join(name);
+        let command = match kind {
+            Kind::Bare => {
+                let mut command = Command::new(&self.programs.bench);
+                command.arg("bare-device");
+                command
+            }
+            Kind::Host => {
+                let file = self.folder.path().join("host.toml");
+                std::fs::write(&file, host.text(self))?;
+                let mut command = Command::new(&self.programs.host);
+                command.arg("run").arg("--config").arg(file);
+                command
+            }
+            Kind::PythonAsync | Kind::PythonSync => {
+                let name =
+                    if kind == Kind::PythonSync { "python_sync.py" } else { "python_async.py" };
+                let mut command = Command::new(&self.sdks.python);
+                command.arg(script(name));
+                command.env("HUB_CONNECT_PORT", self.hub.connect_port.to_string());
+                command
+            }
+            Kind::Node => {
+                let mut command = Command::new("node");
+                command.arg(script("node.js"));
+                command.env("NODE_PATH", &self.sdks.node_modules);
+                command.env("NODE_EXTRA_CA_CERTS", self.hub.ca_file());
+                command
+            }
+        };
+        Ok(command)
+    }
+}
+
+/// What differs between the hosts that are measured; the rest is the default.
+#[derive(Debug, Default)]
+pub(crate) struct HostToml {
+    pub(crate) calls_at_once: Option<usize>,
+    /// Where compiled plugins are kept; else in the stage's folder.
+    pub(crate) compile_cache: Option<PathBuf>,
+    /// The plugin's component, if it is not the probe as it was built.
+    pub(crate) component: Option<PathBuf>,
+}
+
+impl HostToml {
+    pub(crate) fn text(&self, stage: &Stage) -> String {
+        let quoted = |path: &Path| format!("{:?}", path.display().to_string());
+        let cache = self.compile_cache.clone();
+        let cache = cache.unwrap_or_else(|| stage.folder.path().join("compiled"));
+        let component = self.component.as_ref().unwrap_or(&stage.programs.probe);
+        let mut text = format!(
+            "[hub]\nport = {}\nca_file = {:?}\n[host]\ncompile_cache = {}\n\
+             [plugins.probe]\nfile = {}\nmethods = [\"*\"]\ndeadline = \"60s\"\n",
+            stage.hub.mqtt_port,
+            stage.hub.ca_file(),
+            quoted(&cache),
+            quoted(component),
+        );
+        if let Some(calls) = self.calls_at_once {
+            let _ = writeln!(text, "limits.calls_at_once = {calls}");
+        }
+        text
+    }
+}

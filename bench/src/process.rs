@@ -1,0 +1,108 @@
+//! A program that is measured: started, watched through `/proc`, ended.
+
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use anyhow::{Context as _, bail};
+
+/// Ticks of `/proc/PID/stat` in a second: the same on every Linux.
+const TICKS: u64 = 100;
+
+/// A running program. Dropped, it is killed.
+pub(crate) struct Process {
+    child: Child,
+    name: String,
+    log: PathBuf,
+}
+
+/// What a process has in memory.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Memory {
+    pub(crate) resident_bytes: u64,
+    /// With shared pages divided among who shares them.
+    pub(crate) proportional_bytes: u64,
+    /// The most that was ever resident.
+    pub(crate) peak_bytes: u64,
+}
+
+impl Process {
+    /// Starts a program that logs to a file of its own in `folder`.
+    pub(crate) fn start(
+        name: &str,
+        folder: &Path,
+        mut command: Command,
+    ) -> anyhow::Result<Process> {
+        let log = folder.join(name).with_extension("log");
+        let file = File::create(&log).with_context(|| log.display().to_string())?;
+        let child = command
+            .stdin(Stdio::null())
+            .stderr(file.try_clone()?)
+            .stdout(file)
+            .spawn()
+            .with_context(|| format!("cannot start {name}"))?;
+        Ok(Process { child, name: name.to_owned(), log })
+    }
+
+    /// What it has printed.
+    pub(crate) fn printed(&self) -> String {
+        fs::read_to_string(&self.log).unwrap_or_default()
+    }
+
+    /// An error with the end of its log, if it has ended.
+    pub(crate) fn check(&mut self) -> anyhow::Result<()> {
+        if let Some(status) = self.child.try_wait()? {
+            let printed = self.printed();
+            let last: Vec<_> = printed.lines().rev().take(5).collect();
+            bail!("{} ended with {status}: {}", self.name, last.join(" / "));
+        }
+        Ok(())
+    }
+
+    /// Processor time so far, of all its threads, in steps of 10 ms.
+    pub(crate) fn processor_time(&self) -> Duration {
+        let stat = fs::read_to_string(self.file("stat")).unwrap_or_default();
+        // Behind the name in brackets: the 12th and 13th are user and system.
+        let fields = stat.rsplit(')').next().unwrap_or_default();
+        let ticks = fields.split_whitespace().skip(11).take(2);
+        let ticks: u64 = ticks.filter_map(|ticks| ticks.parse::<u64>().ok()).sum();
+        Duration::from_millis(ticks * 1000 / TICKS)
+    }
+
+    pub(crate) fn memory(&self) -> Memory {
+        let status = fs::read_to_string(self.file("status")).unwrap_or_default();
+        let rollup = fs::read_to_string(self.file("smaps_rollup")).unwrap_or_default();
+        Memory {
+            resident_bytes: kib(&status, "VmRSS:"),
+            proportional_bytes: kib(&rollup, "Pss:"),
+            peak_bytes: kib(&status, "VmHWM:"),
+        }
+    }
+
+    /// Tells it to stop, as a service manager does, and waits until it has.
+    pub(crate) fn stop(mut self) -> anyhow::Result<()> {
+        let id = self.child.id().to_string();
+        Command::new("kill").args(["-TERM", &id]).status().context("kill")?;
+        self.child.wait()?;
+        Ok(())
+    }
+
+    fn file(&self, name: &str) -> PathBuf {
+        Path::new("/proc").join(self.child.id().to_string()).join(name)
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        // It may have ended by itself.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn kib(text: &str, name: &str) -> u64 {
+    let line = text.lines().find_map(|line| line.strip_prefix(name));
+    let number = line.and_then(|line| line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok());
+    number.unwrap_or_default() * 1024
+}

@@ -1,0 +1,118 @@
+//! What is measured, made ready: our programs, the guest, the official SDKs.
+//!
+//! Everything goes below the target directory and is made once. What an SDK
+//! needs comes from its registry, by its own tool.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context as _, bail};
+
+pub(crate) struct Programs {
+    pub(crate) bench: PathBuf,
+    pub(crate) hub: PathBuf,
+    pub(crate) host: PathBuf,
+    pub(crate) service: PathBuf,
+    /// The component of `bench/probe`.
+    pub(crate) probe: PathBuf,
+    sdks: PathBuf,
+}
+
+/// The official SDKs, each a program and where its modules are.
+pub(crate) struct Sdks {
+    pub(crate) python: PathBuf,
+    pub(crate) node_modules: PathBuf,
+}
+
+impl Programs {
+    /// Builds our own programs, beside the one that runs.
+    pub(crate) fn build() -> anyhow::Result<Programs> {
+        let bench = std::env::current_exe()?;
+        let folder = bench.parent().context("the program stands in a folder")?.to_owned();
+        let target = folder.parent().context("that is in the target directory")?.to_owned();
+        let cargo = std::env::var_os("CARGO").unwrap_or("cargo".into());
+        let mut build = Command::new(cargo);
+        build.current_dir(workspace()).args(["build", "--release"]);
+        build.args(["-p", "hub", "-p", "host", "-p", "service"]).arg("--target-dir").arg(&target);
+        run(build)?;
+
+        let progress = |line: &str| crate::say(&format!("probe: {line}"));
+        let options = behaviour::BuildOptions { progress: &progress, ..Default::default() };
+        let probe = behaviour::build(&workspace().join("bench/probe"), &options)?.path;
+        Ok(Programs {
+            hub: folder.join("behaviour-hub"),
+            host: folder.join("behaviour-host"),
+            service: folder.join("behaviour-service"),
+            bench,
+            probe,
+            sdks: target.join("bench"),
+        })
+    }
+
+    /// Brings the SDKs, unless an earlier run has.
+    pub(crate) fn sdks(&self) -> anyhow::Result<Sdks> {
+        let sdks = Sdks {
+            python: self.sdks.join("venv/bin/python"),
+            node_modules: self.sdks.join("node/node_modules"),
+        };
+        let requirements = workspace().join("tests/conformance/requirements.txt");
+        once(&self.sdks.join("venv"), &requirements, |folder| {
+            let mut venv = Command::new("python3");
+            venv.args(["-m", "venv"]).arg(folder);
+            run(venv)?;
+            let mut pip = Command::new(folder.join("bin/python"));
+            pip.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check"]);
+            pip.arg("--requirement").arg(&requirements);
+            run(pip)
+        })?;
+        let package = devices().join("package.json");
+        once(&self.sdks.join("node"), &package, |folder| {
+            fs::create_dir_all(folder)?;
+            fs::copy(&package, folder.join("package.json"))?;
+            let mut npm = Command::new("npm");
+            npm.current_dir(folder).args(["install", "--no-audit", "--no-fund", "--silent"]);
+            run(npm)
+        })?;
+        Ok(sdks)
+    }
+}
+
+/// The scripts that play devices on the SDKs.
+pub(crate) fn devices() -> PathBuf {
+    workspace().join("bench/devices")
+}
+
+pub(crate) fn workspace() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("bench/ stands in the workspace")
+}
+
+/// Makes a folder from a list of packages, unless it was made from the same.
+fn once(
+    folder: &Path,
+    list: &Path,
+    make: impl FnOnce(&Path) -> anyhow::Result<()>,
+) -> anyhow::Result<()> {
+    let wanted = fs::read_to_string(list).with_context(|| list.display().to_string())?;
+    let made_from = folder.join("made-from");
+    if fs::read_to_string(&made_from).is_ok_and(|found| found == wanted) {
+        return Ok(());
+    }
+    crate::say(&format!("bringing what {} lists", list.display()));
+    if folder.exists() {
+        fs::remove_dir_all(folder)?;
+    }
+    make(folder)?;
+    Ok(fs::write(made_from, wanted)?)
+}
+
+fn run(mut command: Command) -> anyhow::Result<()> {
+    let name = command.get_program().to_string_lossy().into_owned();
+    let output = command.output().with_context(|| name.clone())?;
+    if !output.status.success() {
+        let said = String::from_utf8_lossy(&output.stderr);
+        let reason = said.lines().rfind(|line| !line.trim().is_empty()).unwrap_or("no word why");
+        bail!("{name} ended with {}: {reason}", output.status);
+    }
+    Ok(())
+}

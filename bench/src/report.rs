@@ -1,0 +1,84 @@
+//! The findings, put between the marks of `docs/performance.md`.
+//!
+//! Each section of a run has its own marks, so that one can be measured again
+//! without the others; the words around them are written by people.
+
+use std::fmt::Write as _;
+use std::fs;
+use std::path::PathBuf;
+
+use anyhow::Context as _;
+
+use crate::machine;
+use crate::programs::workspace;
+
+/// A table.
+pub(crate) struct Table {
+    head: Vec<String>,
+    rows: Vec<Vec<String>>,
+}
+
+impl Table {
+    pub(crate) fn new<S: ToString>(head: impl IntoIterator<Item = S>) -> Table {
+        Table { head: head.into_iter().map(|cell| cell.to_string()).collect(), rows: Vec::new() }
+    }
+
+    pub(crate) fn row<S: ToString>(&mut self, cells: impl IntoIterator<Item = S>) {
+        self.rows.push(cells.into_iter().map(|cell| cell.to_string()).collect());
+    }
+
+    pub(crate) fn to_markdown(&self) -> String {
+        let line = |cells: &[String]| format!("| {} |\n", cells.join(" | "));
+        let mut text = line(&self.head);
+        let _ = writeln!(text, "|---{}|", "|---:".repeat(self.head.len() - 1));
+        self.rows.iter().for_each(|row| text += &line(row));
+        text
+    }
+}
+
+/// Where plots go.
+pub(crate) fn plots() -> PathBuf {
+    workspace().join("docs/plots")
+}
+
+/// Shows a section, and puts it in its place in the page, unless the run was a
+/// quick one: its numbers are only for who is looking.
+pub(crate) fn put(section: &str, text: &str, quick: bool) -> anyhow::Result<()> {
+    crate::say(&format!("\n{text}"));
+    if quick {
+        return Ok(());
+    }
+    let path = workspace().join("docs/performance.md");
+    let page = fs::read_to_string(&path).with_context(|| path.display().to_string())?;
+    let text = format!("{}\n\n{text}", machine::line());
+    let page = replaced(&page, section, &text)
+        .with_context(|| format!("{} has no marks for `{section}`", path.display()))?;
+    Ok(fs::write(path, page)?)
+}
+
+fn replaced(page: &str, section: &str, text: &str) -> Option<String> {
+    let (begin, end) = (format!("<!-- bench: {section} -->"), format!("<!-- end: {section} -->"));
+    let (before, rest) = page.split_once(&begin)?;
+    let (_, after) = rest.split_once(&end)?;
+    Some(format!("{before}{begin}\n{}\n{end}{after}", text.trim_end()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_section_is_put_between_its_marks_and_the_rest_is_left() {
+        let page = "a\n<!-- bench: x -->\nold\n<!-- end: x -->\nb\n";
+        let new = "a\n<!-- bench: x -->\nnew\n<!-- end: x -->\nb\n";
+        assert_eq!(replaced(page, "x", "new\n").as_deref(), Some(new));
+        assert_eq!(replaced(page, "y", "new"), None);
+    }
+
+    #[test]
+    fn a_table_is_markdown() {
+        let mut table = Table::new(["what", "how long"]);
+        table.row(["a", "1"]);
+        assert_eq!(table.to_markdown(), "| what | how long |\n|---|---:|\n| a | 1 |\n");
+    }
+}

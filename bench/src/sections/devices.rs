@@ -1,0 +1,174 @@
+//! Devices beside one another: the same method, from one call at a time to many.
+
+use std::sync::Arc;
+
+use crate::invoker::Invoker;
+use crate::numbers::{Rounds, mib};
+use crate::peers::{HostToml, Kind, Peer, Stage};
+use crate::plot::Plot;
+use crate::report::{self, Table};
+use crate::{Effort, say};
+
+const IN_FLIGHT: [usize; 4] = [1, 8, 32, 128];
+
+/// What one peer showed.
+struct Found {
+    kind: Kind,
+    /// One for each of [`IN_FLIGHT`].
+    loads: [Loaded; IN_FLIGHT.len()],
+    idle_rss: f64,
+    idle_pss: f64,
+    loaded_rss: f64,
+    loaded_pss: f64,
+}
+
+#[derive(Default)]
+struct Loaded {
+    per_second: Rounds,
+    /// In microseconds.
+    p50: Rounds,
+    p99: Rounds,
+    /// Processor time of the device, in microseconds a call.
+    processor: Rounds,
+}
+
+pub(crate) async fn measure(stage: &Stage, effort: Effort) -> anyhow::Result<()> {
+    let toml = HostToml::default();
+    let mut peers = Vec::new();
+    let mut found = Vec::new();
+    // Once before, so that the host's compiled plugin is kept.
+    drop(stage.ready(Kind::Host, &toml).await?);
+    for kind in Kind::ALL {
+        let peer = stage.ready(kind, &toml).await?;
+        tokio::time::sleep(effort.time).await;
+        let idle = peer.process.memory();
+        let (idle_rss, idle_pss) = (mib(idle.resident_bytes), mib(idle.proportional_bytes));
+        let loads = Default::default();
+        found.push(Found { kind, loads, idle_rss, idle_pss, loaded_rss: 0.0, loaded_pss: 0.0 });
+        peers.push(peer);
+    }
+    for round in 1..=effort.rounds {
+        say(&format!("devices: round {round} of {}", effort.rounds));
+        for (index, in_flight) in IN_FLIGHT.into_iter().enumerate() {
+            for (peer, found) in peers.iter_mut().zip(&mut found) {
+                load(stage, effort, peer, &mut found.loads[index], in_flight).await?;
+            }
+        }
+    }
+    for (peer, found) in peers.iter().zip(&mut found) {
+        let memory = peer.process.memory();
+        found.loaded_rss = mib(memory.resident_bytes);
+        found.loaded_pss = mib(memory.proportional_bytes);
+    }
+    report::put("devices", &text(&found), effort.quick)?;
+    plots(&found, effort.quick)
+}
+
+async fn load(
+    stage: &Stage,
+    effort: Effort,
+    peer: &mut Peer,
+    found: &mut Loaded,
+    in_flight: usize,
+) -> anyhow::Result<()> {
+    let requests = Arc::from([stage.echo(&peer.device)]);
+    // Just before they are used: the hub closes those that say nothing.
+    let mut lines = stage.invoker.lines(in_flight).await?;
+    Invoker::load(&mut lines, &requests, effort.time / 5).await?;
+    let before = peer.process.processor_time();
+    let load = Invoker::load(&mut lines, &requests, effort.time).await?;
+    let spent = peer.process.processor_time() - before;
+    peer.process.check()?;
+    found.per_second.push(load.per_second());
+    found.p50.push(load.times.micros(0.5));
+    found.p99.push(load.times.micros(0.99));
+    found.processor.push(spent.as_secs_f64() * 1e6 / load.times.count() as f64);
+    Ok(())
+}
+
+fn text(found: &[Found]) -> String {
+    let heads = ["device", "in flight", "calls/s", "p50 µs", "p99 µs", "processor µs a call"];
+    let mut calls = Table::new(heads);
+    for found in found {
+        for (loaded, in_flight) in found.loads.iter().zip(IN_FLIGHT) {
+            calls.row([
+                found.kind.name().to_owned(),
+                in_flight.to_string(),
+                loaded.per_second.spread().to_string(),
+                loaded.p50.spread().to_string(),
+                loaded.p99.spread().to_string(),
+                loaded.processor.spread().to_string(),
+            ]);
+        }
+    }
+    let mut ratios = Table::new(["behaviour-host against", "in flight", "calls/s", "p50"]);
+    let host = find(found, Kind::Host);
+    for other in found.iter().filter(|found| found.kind != Kind::Host) {
+        for (index, in_flight) in IN_FLIGHT.into_iter().enumerate() {
+            let (own, other_load) = (&host.loads[index], &other.loads[index]);
+            ratios.row([
+                other.kind.name().to_owned(),
+                in_flight.to_string(),
+                own.per_second.over(&other_load.per_second).spread().to_string(),
+                own.p50.over(&other_load.p50).spread().to_string(),
+            ]);
+        }
+    }
+    let mut memory =
+        Table::new(["device", "RSS idle MiB", "PSS idle MiB", "RSS loaded MiB", "PSS loaded MiB"]);
+    for found in found {
+        let Found { kind, idle_rss, idle_pss, loaded_rss, loaded_pss, .. } = found;
+        let numbers = [idle_rss, idle_pss, loaded_rss, loaded_pss];
+        let numbers = numbers.map(|number| crate::numbers::short(*number));
+        memory.row([&[kind.name().to_owned()], &numbers[..]].concat());
+    }
+    format!(
+        "Medians over the rounds, with the least and the most.\n\n{}\nRatios inside each round:\n\n{}\n{}",
+        calls.to_markdown(),
+        ratios.to_markdown(),
+        memory.to_markdown()
+    )
+}
+
+fn find(found: &[Found], kind: Kind) -> &Found {
+    found.iter().find(|found| found.kind == kind).expect("every kind was measured")
+}
+
+fn plots(found: &[Found], quick: bool) -> anyhow::Result<()> {
+    let series: Vec<String> = found.iter().map(|found| found.kind.name().to_owned()).collect();
+    let groups = |number: fn(&Loaded) -> f64| {
+        let group = |(index, in_flight): (usize, usize)| {
+            let bars = found.iter().map(|found| number(&found.loads[index])).collect();
+            (format!("{in_flight} in flight"), bars)
+        };
+        IN_FLIGHT.into_iter().enumerate().map(group).collect()
+    };
+    Plot {
+        title: "Direct methods a second",
+        unit: "calls a second, more is better",
+        logarithmic: true,
+        series: series.clone(),
+        groups: groups(|loaded| loaded.per_second.median()),
+    }
+    .write("methods-a-second", quick)?;
+    Plot {
+        title: "Time of a direct method, service to device and back",
+        unit: "median in microseconds, less is better",
+        logarithmic: true,
+        series: series.clone(),
+        groups: groups(|loaded| loaded.p50.median()),
+    }
+    .write("method-time", quick)?;
+    let memory = [
+        ("RSS idle", found.iter().map(|found| found.idle_rss).collect()),
+        ("RSS loaded", found.iter().map(|found| found.loaded_rss).collect()),
+    ];
+    Plot {
+        title: "Memory of a device",
+        unit: "MiB, less is better",
+        logarithmic: false,
+        series,
+        groups: memory.map(|(name, bars)| (name.to_owned(), bars)).into(),
+    }
+    .write("memory", quick)
+}

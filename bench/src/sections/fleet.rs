@@ -1,0 +1,105 @@
+//! Thousands of devices on one hub, played by `behaviour-host simulate`: what
+//! the hub takes for each, what the fleet takes, and methods to all of them.
+
+use std::fs;
+use std::process::Command;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, bail};
+
+use crate::invoker::Invoker;
+use crate::numbers::{mib, short};
+use crate::peers::{HostToml, Stage};
+use crate::process::Process;
+use crate::report::{self, Table};
+use crate::{Effort, say};
+
+/// How many connect in a second.
+const RATE: u32 = 500;
+
+/// How long the quiet lasts in which the processor time of idling is taken.
+const QUIET: Duration = Duration::from_secs(10);
+
+const PATIENCE: Duration = Duration::from_secs(300);
+
+pub(crate) async fn measure(stage: &Stage, effort: Effort) -> anyhow::Result<()> {
+    let sizes: &[usize] = if effort.quick { &[200] } else { &[2_000, 5_000] };
+    let heads = [
+        "devices",
+        "hub RSS MiB",
+        "fleet RSS MiB",
+        "KiB a device: hub",
+        "KiB a device: fleet",
+        "idle processor %: hub",
+        "idle processor %: fleet",
+        "calls/s, 32 in flight",
+    ];
+    let mut table = Table::new(heads);
+    for &size in sizes {
+        say(&format!("fleet: {size} devices"));
+        let hub_before = stage.hub.process.memory().resident_bytes;
+        let (mut fleet, devices) = start(stage, size)?;
+        until_connected(&mut fleet, size).await?;
+        let hub = stage.hub.process.memory();
+        let own = fleet.memory();
+        let before = (stage.hub.process.processor_time(), fleet.processor_time());
+        tokio::time::sleep(QUIET).await;
+        let hub_idle = stage.hub.process.processor_time() - before.0;
+        let own_idle = fleet.processor_time() - before.1;
+
+        let requests: Arc<[_]> = devices.iter().map(|device| stage.echo(device)).collect();
+        let mut lines = stage.invoker.lines(32).await?;
+        let load = Invoker::load(&mut lines, &requests, effort.time * 2).await?;
+        let each = |bytes: u64| short(bytes as f64 / 1024.0 / size as f64);
+        let part = |time: Duration| short(100.0 * time.as_secs_f64() / QUIET.as_secs_f64());
+        table.row([
+            size.to_string(),
+            short(mib(hub.resident_bytes)),
+            short(mib(own.resident_bytes)),
+            each(hub.resident_bytes.saturating_sub(hub_before)),
+            each(own.resident_bytes),
+            part(hub_idle),
+            part(own_idle),
+            short(load.per_second()),
+        ]);
+        fleet.stop()?;
+    }
+    report::put("fleet", &table.to_markdown(), effort.quick)
+}
+
+/// Registers a fleet and starts it; gives its devices' ids.
+fn start(stage: &Stage, size: usize) -> anyhow::Result<(Process, Vec<String>)> {
+    let folder = stage.folder.path();
+    let prefix = "fleet-";
+    let made = Command::new(&stage.programs.service)
+        .args(["devices", "create", "--prefix", prefix, "--count", &size.to_string()])
+        .env("IOTHUB_CONNECTION_STRING", stage.hub.service.to_text_with_key())
+        .env("IOTHUB_CA_FILE", stage.hub.ca_file())
+        .output()
+        .context("behaviour-service")?;
+    if !made.status.success() {
+        bail!("devices were not created: {}", String::from_utf8_lossy(&made.stderr));
+    }
+    let identities = folder.join("devices.txt");
+    fs::write(&identities, made.stdout)?;
+    let toml = folder.join("fleet.toml");
+    fs::write(&toml, HostToml::default().text(stage))?;
+    let mut command = Command::new(&stage.programs.host);
+    command.arg("simulate").arg("--config").arg(toml).arg("--identities").arg(identities);
+    command.args(["--rate", &RATE.to_string()]);
+    let devices = (1..=size).map(|number| format!("{prefix}{number:04}")).collect();
+    Ok((Process::start("fleet", folder, command)?, devices))
+}
+
+async fn until_connected(fleet: &mut Process, size: usize) -> anyhow::Result<()> {
+    let begun = Instant::now();
+    while !fleet.printed().contains(&format!("connected {size}/{size}")) {
+        fleet.check()?;
+        if begun.elapsed() > PATIENCE {
+            bail!("the fleet does not connect: {}", fleet.printed());
+        }
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+    Ok(())
+}

@@ -1,0 +1,110 @@
+//! The sandbox alone: one call in a fresh instance, without a network.
+
+use std::hint::black_box;
+use std::sync::Arc;
+use std::time::Instant;
+
+use anyhow::ensure;
+use plugin::{BootOutcome, Call, Engine, EngineSettings, Lent, PluginSettings};
+
+use crate::floor::Floor;
+use crate::numbers::{Rounds, Times};
+use crate::peers::Stage;
+use crate::report::{self, Table};
+use crate::{Effort, lent, say};
+
+/// A JSON text of this many bytes goes in and comes out.
+const PAYLOADS: [usize; 4] = [64, 1 << 10, 64 << 10, 128 << 10];
+
+/// Calls in a row, whose median is a round's number.
+const CALLS: usize = 2_000;
+
+#[derive(Default)]
+struct Found {
+    plugin: Rounds,
+    floor: Rounds,
+    native: Rounds,
+}
+
+pub(crate) async fn measure(stage: &Stage, effort: Effort) -> anyhow::Result<()> {
+    let bytes = std::fs::read(&stage.programs.probe)?;
+    let settings = EngineSettings {
+        cache: Some(stage.folder.path().join("compiled")),
+        ..EngineSettings::default()
+    };
+    let engine = Engine::new(&settings)?;
+    let plugin = engine.load("probe", &bytes, PluginSettings::default())?;
+    let floor = Floor::new(&bytes, settings.stack_bytes)?;
+    let native: Box<dyn Fn(&str) -> String + Send> = Box::new(str::to_owned);
+    let lent = Arc::new(lent::nothing());
+
+    let mut found: [Found; PAYLOADS.len()] = Default::default();
+    for round in 1..=effort.rounds {
+        say(&format!("sandbox: round {round} of {}", effort.rounds));
+        for (found, size) in found.iter_mut().zip(PAYLOADS) {
+            let payload = format!("\"{}\"", "x".repeat(size - 2));
+            found.plugin.push(in_plugin(&plugin, &lent, &payload).await?);
+            found.floor.push(in_floor(&floor, &payload).await?);
+            found.native.push(median(|| drop(black_box(native(black_box(&payload))))));
+        }
+    }
+    let heads = ["payload", "plugin µs", "bare wasmtime µs", "ratio", "native closure µs"];
+    let mut table = Table::new(heads);
+    for (found, size) in found.iter().zip(PAYLOADS) {
+        table.row([
+            format!("{size} B"),
+            found.plugin.spread().to_string(),
+            found.floor.spread().to_string(),
+            found.plugin.over(&found.floor).spread().to_string(),
+            found.native.spread().to_string(),
+        ]);
+    }
+    report::put("sandbox", &table.to_markdown(), effort.quick)
+}
+
+async fn in_plugin(
+    plugin: &plugin::Plugin,
+    lent: &Arc<Lent>,
+    payload: &str,
+) -> anyhow::Result<f64> {
+    let id: Arc<str> = "0".into();
+    let mut times = Times::default();
+    for _ in 0..CALLS {
+        let begun = Instant::now();
+        let call = Call {
+            id: Arc::clone(&id),
+            method: "echo",
+            payload,
+            attempt: 1,
+            boot_outcome: BootOutcome::default(),
+            lent: Arc::clone(lent),
+        };
+        let answer = plugin.invoke(call).await?;
+        times.push(begun.elapsed());
+        ensure!(answer.payload.is_some_and(|json| json.get() == payload), "another answer");
+    }
+    Ok(times.micros(0.5))
+}
+
+async fn in_floor(floor: &Floor, payload: &str) -> anyhow::Result<f64> {
+    let mut times = Times::default();
+    for _ in 0..CALLS {
+        let begun = Instant::now();
+        let answer = floor.call("echo", payload).await?;
+        times.push(begun.elapsed());
+        ensure!(answer == payload, "another answer");
+    }
+    Ok(times.micros(0.5))
+}
+
+/// The median of many, each of which is shorter than a clock can tell.
+fn median(work: impl Fn()) -> f64 {
+    const TOGETHER: u32 = 100;
+    let mut times = Times::default();
+    for _ in 0..CALLS / 10 {
+        let begun = Instant::now();
+        (0..TOGETHER).for_each(|_| work());
+        times.push(begun.elapsed());
+    }
+    times.micros(0.5) / f64::from(TOGETHER)
+}

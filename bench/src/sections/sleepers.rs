@@ -1,0 +1,69 @@
+//! Many methods at once that sleep two seconds each: what is left of the time is
+//! what the device takes to begin and to end them.
+
+use std::time::Duration;
+
+use crate::invoker::Invoker;
+use crate::numbers::{Rounds, mib, short};
+use crate::peers::{HostToml, Kind, Stage};
+use crate::report::{self, Table};
+use crate::{Effort, say};
+
+const AT_ONCE: [usize; 3] = [100, 1_000, 10_000];
+
+/// How long a method sleeps.
+const SLEEP: Duration = Duration::from_secs(2);
+
+pub(crate) async fn measure(stage: &Stage, effort: Effort) -> anyhow::Result<()> {
+    let toml = HostToml { calls_at_once: Some(AT_ONCE[2]), ..HostToml::default() };
+    let rounds = effort.rounds.min(3);
+    let heads = ["device", "at once", "all answered after, s", "RSS at most, MiB", "KiB a sleeper"];
+    let mut table = Table::new(heads);
+    let most = if effort.quick { 1_000 } else { AT_ONCE[2] };
+    for kind in Kind::ALL {
+        for at_once in AT_ONCE.into_iter().filter(|at_once| *at_once <= most) {
+            // Its four threads take a second for every two calls.
+            if kind == Kind::PythonSync {
+                table.row([kind.name(), &at_once.to_string(), "four at a time", "–", "–"]);
+                continue;
+            }
+            say(&format!("sleepers: {} with {at_once} at once", kind.name()));
+            let (mut times, mut peak, mut each) =
+                (Rounds::default(), Rounds::default(), Rounds::default());
+            for _ in 0..rounds {
+                // A process of its own, so that the peak is of this burst.
+                let mut peer = stage.ready(kind, &toml).await?;
+                let before = peer.process.memory().resident_bytes;
+                let text = SLEEP.as_millis().to_string();
+                let request = stage.invoker.request(&peer.device, "sleep", &text);
+                // Just before they are used: the hub closes those that say nothing.
+                let mut lines = stage.invoker.lines(at_once).await?;
+                let load = match Invoker::burst(&mut lines, &request).await {
+                    Ok(load) => load,
+                    Err(error) if kind != Kind::Host => {
+                        say(&format!("sleepers: {}: {error:#}", kind.name()));
+                        break;
+                    }
+                    Err(error) => return Err(error),
+                };
+                peer.process.check()?;
+                times.push(load.elapsed.as_secs_f64());
+                let most = peer.process.memory().peak_bytes;
+                peak.push(mib(most));
+                each.push(most.saturating_sub(before) as f64 / 1024.0 / at_once as f64);
+            }
+            if times.is_empty() {
+                table.row([kind.name(), &at_once.to_string(), "not all within 60 s", "–", "–"]);
+                continue;
+            }
+            table.row([
+                kind.name().to_owned(),
+                at_once.to_string(),
+                times.spread().to_string(),
+                short(peak.median()),
+                short(each.median()),
+            ]);
+        }
+    }
+    report::put("sleepers", &table.to_markdown(), effort.quick)
+}

@@ -1,0 +1,52 @@
+//! From the start of a device's process to its first answered method. The call
+//! waits at the hub already, so that nothing is lost by asking.
+
+use std::time::{Duration, Instant};
+
+use crate::numbers::{Rounds, mib};
+use crate::peers::{HostToml, Kind, Stage};
+use crate::report::{self, Table};
+use crate::{Effort, say};
+
+pub(crate) async fn measure(stage: &Stage, effort: Effort) -> anyhow::Result<()> {
+    let warm = HostToml::default();
+    drop(stage.ready(Kind::Host, &warm).await?);
+    let mut found: Vec<(String, Rounds, Rounds)> = Vec::new();
+    for kind in Kind::ALL {
+        let name = if kind == Kind::Host { "behaviour-host, compiled before" } else { kind.name() };
+        found.push((name.to_owned(), Rounds::default(), Rounds::default()));
+    }
+    found.push(("behaviour-host, compiles".to_owned(), Rounds::default(), Rounds::default()));
+    for round in 1..=effort.rounds {
+        say(&format!("start: round {round} of {}", effort.rounds));
+        for (index, kind) in Kind::ALL.into_iter().enumerate() {
+            let (time, memory) = first_answer(stage, kind, &warm).await?;
+            found[index].1.push(time.as_secs_f64() * 1e3);
+            found[index].2.push(memory);
+        }
+        let empty = tempfile::tempdir()?;
+        let cold = HostToml { compile_cache: Some(empty.path().to_owned()), ..HostToml::default() };
+        let (time, memory) = first_answer(stage, Kind::Host, &cold).await?;
+        let last = found.last_mut().expect("it was just put there");
+        last.1.push(time.as_secs_f64() * 1e3);
+        last.2.push(memory);
+    }
+    let mut table = Table::new(["device", "start to first answer, ms", "RSS then, MiB"]);
+    for (name, times, memory) in &found {
+        table.row([name.clone(), times.spread().to_string(), memory.spread().to_string()]);
+    }
+    report::put("start", &table.to_markdown(), effort.quick)
+}
+
+async fn first_answer(
+    stage: &Stage,
+    kind: Kind,
+    toml: &HostToml,
+) -> anyhow::Result<(Duration, f64)> {
+    let mut line = stage.invoker.connect().await?;
+    let begun = Instant::now();
+    let peer = stage.start(kind, toml).await?;
+    line.ask(&stage.echo(&peer.device)).await?;
+    let time = begun.elapsed();
+    Ok((time, mib(peer.process.memory().resident_bytes)))
+}
