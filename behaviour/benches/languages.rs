@@ -23,7 +23,9 @@ fn main() {
         let found = cases.iter().find(|found| found.name == name).unwrap();
         found.case.as_ref().unwrap()
     };
-    println!("| language | component KB | compiled ms | from the cache ms | refusal ms | reboot ms |");
+    println!(
+        "| language | component KB | compiled ms | from the cache ms | refusal ms | reboot ms |"
+    );
     println!("|---|---:|---:|---:|---:|---:|");
     for language in Language::ALL {
         let folder = match language {
