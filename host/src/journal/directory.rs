@@ -4,6 +4,8 @@ use std::env;
 use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::{Duration, Instant};
 
 /// Why there is no journal. A damaged file is no reason.
 #[derive(Debug, thiserror::Error)]
@@ -62,6 +64,12 @@ fn file_name(id: &str) -> String {
     name
 }
 
+/// A host that was started at once after another, or that has just started a
+/// command, may find the lock held for a moment more: a child has the files of
+/// its parent until it has become its own program.
+const LOCK_PATIENCE: Duration = Duration::from_millis(500);
+const LOCK_LOOK: Duration = Duration::from_millis(10);
+
 /// Makes the directory, for its owner alone, and locks it for as long as what is
 /// returned lives.
 pub(super) fn lock(directory: &Path) -> Result<File, JournalError> {
@@ -77,10 +85,16 @@ pub(super) fn lock(directory: &Path) -> Result<File, JournalError> {
         .truncate(false)
         .open(directory.join("lock"))
         .map_err(open)?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => Err(JournalError::InUse(directory.to_owned())),
-        Err(TryLockError::Error(source)) => Err(open(source)),
+    let until = Instant::now() + LOCK_PATIENCE;
+    loop {
+        match file.try_lock() {
+            Ok(()) => return Ok(file),
+            Err(TryLockError::WouldBlock) if Instant::now() < until => thread::sleep(LOCK_LOOK),
+            Err(TryLockError::WouldBlock) => {
+                return Err(JournalError::InUse(directory.to_owned()));
+            }
+            Err(TryLockError::Error(source)) => return Err(open(source)),
+        }
     }
 }
 
