@@ -172,14 +172,23 @@ impl<'a> Workshop<'a> {
 
     /// Runs one that makes something of the author's code.
     fn compile(&self, command: &mut Command) -> Result<(), BuildError> {
+        self.step("compiling", command)
+    }
+
+    /// The same, by another name: a language may need more than one.
+    fn step(&self, doing: &str, command: &mut Command) -> Result<(), BuildError> {
         let name = &self.project.name;
-        let ended = step::run(command, &format!("compiling {name}"), self.progress)?;
+        // Where a compiler was when it failed says nothing about the author's code.
+        command.env("RUST_BACKTRACE", "0");
+        let ended = step::run(command, &format!("{doing} {name}"), self.progress)?;
         // Not every compiler complains on standard error.
         let output = [ended.stderr.trim_end(), ended.stdout.trim_end()].join("\n");
         if !ended.status.success() {
+            let output = output.trim().to_owned();
             return Err(BuildError::NotCompiled { name: name.clone(), output });
         }
-        output.lines().filter(|line| !line.is_empty()).for_each(self.progress); // warnings
+        // Warnings. What else it says, of how well it went, is no news.
+        ended.stderr.lines().filter(|line| !line.is_empty()).for_each(self.progress);
         Ok(())
     }
 

@@ -104,6 +104,41 @@ languages! {
     a_guest_in_wat_keeps_to_the_cases: Wat,
 }
 
+/// The engine of scripts would stop without a word.
+#[test]
+fn what_is_wrong_with_a_script_is_told() {
+    let cache_dir = Some(Path::new(env!("CARGO_TARGET_TMPDIR")).join("toolchains"));
+    let options = BuildOptions { cache_dir, ..Default::default() };
+    if let Err(error) = setup(Language::JavaScript, &options) {
+        assert!(std::env::var_os("CI").is_none(), "no tools: {error}");
+        drop(writeln!(io::stderr(), "SKIPPED, no tools: {error}"));
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let wrong = folder.path().join("wrong");
+    create(&wrong, Language::JavaScript).unwrap();
+    let source = |text: &str| fs::write(wrong.join("plugin.js"), text).unwrap();
+
+    source("const methods = { invoke() {} };");
+    let error = build(&wrong, &options).unwrap_err().to_string();
+    assert!(error.contains("it exports no `methods` with a function `invoke`"), "{error}");
+
+    source("const x = ;");
+    let error = build(&wrong, &options).unwrap_err().to_string();
+    assert!(error.ends_with("[ERROR] Unexpected \";\""), "{error}");
+
+    source("export const methods = { invoke() { return nothing(); } };");
+    let built = build(&wrong, &options).unwrap();
+    let engine = engine(0).unwrap();
+    let (_, compiled) = compile(&engine, &built.path).unwrap();
+    let said = "ReferenceError: nothing is not defined";
+    let case: cases::Case = serde_json::from_value(serde_json::json!({
+        "method": "x", "expect": { "status": 500, "log": [said] }
+    }))
+    .unwrap();
+    assert!(case.run(&engine, "wrong", &compiled).unwrap().differences.is_empty());
+}
+
 /// Rust's own guest is guest-reboot, which tests/reboot.rs holds to the cases.
 #[test]
 fn a_new_guest_in_rust_keeps_to_its_cases() {

@@ -169,10 +169,14 @@ impl BuildError {
 }
 
 /// What a compiler says of the first thing that is wrong. Each has its own way
-/// to begin; most name the file first.
+/// to begin; most name the file first. Python comes to the point at the end.
 fn first_error(output: &str) -> &str {
+    if output.starts_with("Traceback") {
+        return last_line(output);
+    }
     let is_error = |line: &&str| {
-        line.starts_with("error") || line.contains(" error") || line.contains("Error:")
+        let marked = ["[ERROR]", " error", "Error:"].iter().any(|mark| line.contains(mark));
+        line.starts_with("error") || marked
     };
     let lines = || output.lines().map(str::trim);
     lines().find(is_error).unwrap_or_else(|| last_line(output))
@@ -184,4 +188,28 @@ fn last_line(output: &str) -> &str {
 
 fn entries() -> String {
     Language::ALL.map(|language| format!("`{}`", language.entry())).join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_line_that_says_what_is_wrong_is_found_in_what_each_compiler_says() {
+        for (output, first) in [
+            ("warning: x\nerror[E0425]: no `x`\nerror: could not compile", "error[E0425]: no `x`"),
+            ("✘ [ERROR] Unexpected \";\"\n\n    plugin.js:19:10:\n", "✘ [ERROR] Unexpected \";\""),
+            (
+                "plugin.ts(10,3): error TS2322: no\nplugin.ts(11,3): error TS1: no",
+                "plugin.ts(10,3): error TS2322: no",
+            ),
+            (
+                "Traceback (most recent call last):\nAssertionError: Traceback\n\nCaused by:\n    NameError: no `x`\n",
+                "NameError: no `x`",
+            ),
+            ("# door\n./plugin.go:3:1: undefined: x", "./plugin.go:3:1: undefined: x"),
+        ] {
+            assert_eq!(first_error(output), first);
+        }
+    }
 }

@@ -1,8 +1,13 @@
 //! JavaScript and TypeScript: bundled into one module, which goes into a
 //! QuickJS that has been started already.
 
+use std::fs;
+
 use super::{BuildError, Workshop};
 use crate::language::Language;
+
+/// What stands around the author's module.
+const AROUND: &str = include_str!("script.js");
 
 /// Bundles the file to begin with and what it imports, and puts it in.
 pub(crate) fn component(workshop: &Workshop<'_>) -> Result<Vec<u8>, BuildError> {
@@ -10,16 +15,23 @@ pub(crate) fn component(workshop: &Workshop<'_>) -> Result<Vec<u8>, BuildError> 
     if project.language == Language::TypeScript && project.dir.join("tsconfig.json").is_file() {
         // The bundler takes types away unread.
         let mut check = workshop.tool("tsc")?;
-        workshop.compile(check.args(["--noEmit", "--pretty", "false", "--project", "."]))?;
+        check.args(["--noEmit", "--pretty", "false", "--project", "."]);
+        workshop.step("checking the types of", &mut check)?;
     }
 
+    let around = workshop.work.join("around.js");
+    let entry = serde_json::to_string(&project.entry.to_string_lossy()).expect("texts are JSON");
+    let text = AROUND.replace("'PLUGIN_ENTRY'", &entry);
+    fs::write(&around, text).map_err(BuildError::io(&around))?;
     let bundle = workshop.work.join("bundle.js");
     let mut esbuild = workshop.tool("esbuild")?;
-    esbuild.arg(&project.entry).arg(format!("--outfile={}", bundle.display()));
+    esbuild.arg(&around).arg(format!("--outfile={}", bundle.display()));
     esbuild.args(["--bundle", "--format=esm", "--log-level=warning", "--charset=utf8"]);
+    // Not every plugin has each of the optional exports.
+    esbuild.arg("--log-override:import-is-undefined=silent");
     // What the host lends is no module that could be found.
     esbuild.args(["--external:device:*", "--external:wasi:*"]);
-    workshop.compile(&mut esbuild)?;
+    workshop.step("bundling", &mut esbuild)?;
 
     let component = workshop.work.join("component.wasm");
     let mut engine = workshop.tool("componentize-qjs")?;

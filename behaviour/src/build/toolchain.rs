@@ -64,7 +64,7 @@ pub(crate) const QUICKJS: Toolchain = Toolchain {
     megabytes: 30,
     programs: &[
         ("componentize-qjs", "node_modules/.bin/componentize-qjs"),
-        ("esbuild", "node_modules/.bin/esbuild"),
+        ("esbuild", ESBUILD),
         ("tsc", "node_modules/.bin/tsc"),
     ],
     trial: &["--help"],
@@ -76,6 +76,15 @@ pub(crate) const ASSEMBLYSCRIPT: Toolchain = Toolchain {
     megabytes: 20,
     programs: &[("asc", "node_modules/.bin/asc")],
     trial: &["--version"],
+};
+
+/// The program itself. The script beside it adds a report of its own to each
+/// complaint, unless the package was allowed to run something when it came.
+const ESBUILD: &str = match (cfg!(target_os = "macos"), cfg!(target_arch = "aarch64")) {
+    (false, false) => "node_modules/@esbuild/linux-x64/bin/esbuild",
+    (false, true) => "node_modules/@esbuild/linux-arm64/bin/esbuild",
+    (true, false) => "node_modules/@esbuild/darwin-x64/bin/esbuild",
+    (true, true) => "node_modules/@esbuild/darwin-arm64/bin/esbuild",
 };
 
 /// What pip would have put on the PATH, without the path of a Python in it.

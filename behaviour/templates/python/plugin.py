@@ -5,7 +5,7 @@ import json
 import wit_world.exports
 from componentize_py_types import Err
 from wit_world.imports import clock, log, twin
-from wit_world.imports.types import MethodError_UnknownMethod, Response
+from wit_world.imports.types import MethodError_Failed, MethodError_UnknownMethod, Response
 
 
 class Methods(wit_world.exports.Methods):
@@ -15,5 +15,8 @@ class Methods(wit_world.exports.Methods):
         if name != "greet":
             raise Err(MethodError_UnknownMethod())
         log.write(log.Level.INFO, "greeted", [("with", payload)])
-        twin.report(json.dumps({"lastGreeted": clock.now_rfc3339()}))
+        try:
+            twin.report(json.dumps({"lastGreeted": clock.now_rfc3339()}))
+        except Err as error:  # the host's, which is no case of `method-error`
+            raise Err(MethodError_Failed(f"the report was refused: {error.value}"))
         return Response(200, json.dumps({"hello": json.loads(payload)}))
