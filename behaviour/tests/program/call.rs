@@ -89,6 +89,9 @@ fn a_call_that_fails_is_told_in_the_hosts_words_and_in_the_exit_code() {
     let ended = rig.run(&["call", "answers.wasm", "busy"]);
     assert!(ended.stderr.starts_with("429 refused: busy; try again in 250 ms\n"));
     assert_eq!(ended.code, Some(1));
+    let ended = rig.run(&["call", "misbehaves.wasm", "trap"]);
+    let line = "500 trapped: wasm trap: wasm `unreachable` instruction executed\n";
+    assert!(ended.stderr.starts_with(line), "{}", ended.stderr);
 }
 
 #[test]

@@ -26,6 +26,8 @@ impl CallError {
             CallError::PayloadNotJson(source) | CallError::AnswerNotJson(source) => {
                 format!("{self}: {source}")
             }
+            // Beside its word, which says so already.
+            CallError::Trapped(cause) => cause.clone(),
             other => other.to_string(),
         };
         let shown: String = text.chars().take(MOST).collect();
