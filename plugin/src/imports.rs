@@ -3,9 +3,12 @@
 //!
 //! Nothing is instantiated: the type of a component names all of its imports,
 //! so a refusal comes at load, with the import's name, and not at the first call.
+//! It comes before the compiler has worked, which may take seconds: the imports
+//! stand in the component's own bytes.
 
 use crate::{Capability, LoadError};
 use std::collections::BTreeSet;
+use wasmparser::{Chunk, Parser, Payload};
 use wasmtime::Engine;
 use wasmtime::component::Component;
 
@@ -45,6 +48,36 @@ pub struct Exports {
     pub desired: bool,
     /// Is told when its version takes over and when it goes.
     pub lifecycle: bool,
+}
+
+/// Refuses a component at the first import that is not lent, before it is
+/// compiled. What cannot be read here is for the compiler to refuse, which says
+/// why.
+pub(crate) fn check_imports_of_bytes(
+    bytes: &[u8],
+    plugin: &str,
+    granted: &BTreeSet<Capability>,
+) -> Result<(), LoadError> {
+    let mut parser = Parser::new(0);
+    let mut rest = bytes;
+    while let Ok(Chunk::Parsed { consumed, payload }) = parser.parse(rest, true) {
+        let mut passed = consumed;
+        match payload {
+            Payload::ComponentImportSection(imports) => {
+                for import in imports.into_iter().filter_map(Result::ok) {
+                    lend(plugin, import.name.name, granted)?;
+                }
+            }
+            // What is within has imports of its own, which are not the plugin's.
+            Payload::ModuleSection { unchecked_range: within, .. }
+            | Payload::ComponentSection { unchecked_range: within, .. } => passed += within.len(),
+            Payload::End(_) => break,
+            _ => {}
+        }
+        let Some(behind) = rest.get(passed..) else { break };
+        rest = behind;
+    }
+    Ok(())
 }
 
 /// Lists the imports of a component, or refuses it at the first that is not

@@ -7,7 +7,7 @@
 
 use crate::engine::{Engine, Shared};
 use crate::error::{on_one_line, one_line};
-use crate::imports::{Exports, Imports, check_exports, check_imports};
+use crate::imports::{Exports, Imports, check_exports, check_imports, check_imports_of_bytes};
 use crate::interfaces::{self, BehaviourPre, WithDeferredPre, WithDesiredPre, WithLifecyclePre};
 use crate::sniff::{Kind, sniff};
 use crate::state::CallState;
@@ -78,7 +78,10 @@ impl Engine {
         settings: PluginSettings,
     ) -> Result<Plugin, LoadError> {
         self.check_limits(&settings.limits)?;
-        let compiled = self.compile(bytes, &settings.limits)?;
+        check_size(bytes.len() as u64, &settings.limits)?;
+        let bytes = component_bytes(bytes)?;
+        check_imports_of_bytes(&bytes, name, &settings.capabilities)?;
+        let compiled = self.compile_component(&bytes, &settings.limits)?;
         self.plugin(name, &compiled, settings)
     }
 
@@ -86,10 +89,12 @@ impl Engine {
     /// takes are held to the limits. Blocks.
     pub fn compile(&self, bytes: &[u8], limits: &Limits) -> Result<Compiled, LoadError> {
         check_size(bytes.len() as u64, limits)?;
+        self.compile_component(&component_bytes(bytes)?, limits)
+    }
+
+    fn compile_component(&self, bytes: &[u8], limits: &Limits) -> Result<Compiled, LoadError> {
         let Shared { wasmtime, compiler, cache, .. } = &*self.shared;
-        let bytes = component_bytes(bytes)?;
-        let component =
-            compiler.component(wasmtime, cache.as_ref(), &bytes, limits.compile_time)?;
+        let component = compiler.component(wasmtime, cache.as_ref(), bytes, limits.compile_time)?;
         Ok(Compiled { component })
     }
 

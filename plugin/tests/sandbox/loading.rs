@@ -56,6 +56,22 @@ fn a_power_that_was_not_granted_is_refused_with_the_line_to_add() {
 }
 
 #[test]
+fn what_is_not_granted_is_refused_before_the_compiler_has_looked_at_anything() {
+    // The compiler would refuse the function, which has no result.
+    let wrong = r#"(core module (import "wasi:sockets" "tcp" (func)) (func (result i32)))"#;
+    let error = refused(format!("(component {wrong})").as_bytes()).to_string();
+    assert!(error.starts_with("not a valid component: "), "{error}");
+
+    let asks = r#"(component (import "acme:wheels/turn@1.0.0" (instance)))"#;
+    let error = refused(format!("(component {asks} {wrong})").as_bytes()).to_string();
+    assert!(error.starts_with("not a valid component: "), "{error}");
+
+    let power = r#"(import "device:behaviour/power@0.1.0" (instance))"#;
+    let error = refused(format!("(component {asks} {wrong} {power})").as_bytes()).to_string();
+    assert_eq!(error, "imports `device:behaviour/power@0.1.0`, which is not granted");
+}
+
+#[test]
 fn a_capability_is_asked_for_and_granted_or_it_is_not_there() {
     let granted = BTreeSet::from([Capability::Power]);
     let settings = || PluginSettings { capabilities: granted.clone(), ..PluginSettings::default() };
