@@ -60,7 +60,7 @@ impl Control {
         let candidates = place::candidates(named, config.file.as_deref());
         let mut refused = None;
         for path in &candidates {
-            match Place::take(path).and_then(Control::listen) {
+            match Place::take(path, named.is_some()).and_then(Control::listen) {
                 Ok(control) => {
                     info!(socket = %path.display(), "control socket open");
                     return Ok(Some(control));

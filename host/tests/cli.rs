@@ -273,11 +273,17 @@ async fn a_second_host_of_one_device_is_refused_with_the_directory_that_is_in_us
 
 #[cfg(unix)]
 #[tokio::test(flavor = "multi_thread")]
-async fn sigterm_ends_a_running_host_with_success() {
-    let (hub, _folder, toml) = hub().await;
+async fn sigterm_ends_a_running_host_with_success_and_nothing_left_behind() {
+    let (hub, folder, toml) = hub().await;
     let device = "d1".parse().unwrap();
     let identity = hub.create_device(&device).unwrap().to_text_with_key();
-    let mut host = Running::start(&toml, &identity);
+    let temporary = folder.path().join("tmp");
+    std::fs::create_dir(&temporary).unwrap();
+    let mut host = Running::start_with(&toml, &identity, |program| {
+        program.env_remove("XDG_RUNTIME_DIR").env("TMPDIR", &temporary);
+    });
+    let socket = host.line_with("control socket open");
+    assert!(socket.contains("/tmp/behaviour-host-"), "{socket}");
     hub.connected(&device).await;
     host.line_with("connected");
 
@@ -288,6 +294,7 @@ async fn sigterm_ends_a_running_host_with_success() {
     host.line_with("stopped");
     assert_eq!(host.child.wait().unwrap().code(), Some(0));
     assert!(!hub.is_connected(&device));
+    assert_eq!(std::fs::read_dir(temporary).unwrap().count(), 0);
 }
 
 #[cfg(target_os = "linux")]

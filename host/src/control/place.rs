@@ -3,7 +3,7 @@
 //! A lock beside the socket says which host has the place. Whoever holds it may
 //! remove a socket that a host before left behind; who does not is a second host
 //! with the same configuration. The lock is the kernel's and ends with its
-//! process, however that ends.
+//! process, however that ends. A host that ends well leaves nothing behind.
 
 use std::fs::{DirBuilder, File, Permissions, TryLockError};
 use std::io;
@@ -19,6 +19,9 @@ use tokio::net::UnixStream;
 /// Read and written by its owner, and nobody else.
 const OWNER_ONLY: u32 = 0o600;
 const OWNER_ONLY_DIRECTORY: u32 = 0o700;
+
+/// How often a place is tried for that another host is just leaving.
+const ATTEMPTS: u32 = 100;
 
 /// Where systemd makes the directories of services that ask for one.
 const SERVICES: &str = "/run/behaviour-host";
@@ -72,6 +75,8 @@ pub(super) struct Place {
     path: PathBuf,
     /// The user that the host runs as.
     owner: u32,
+    /// To be removed with the socket: nobody else has made it.
+    directory: Option<PathBuf>,
     _lock: File,
 }
 
@@ -102,40 +107,67 @@ pub(super) fn candidates(named: Option<&Path>, configuration: Option<&Path>) -> 
 }
 
 impl Place {
-    /// Takes it, or says who has it.
-    pub(super) fn take(path: &Path) -> Result<Place, ControlError> {
+    /// Takes it, or says who has it. `named`: the operator has chosen it, and
+    /// may have made its directory.
+    pub(super) fn take(path: &Path, named: bool) -> Result<Place, ControlError> {
+        for _ in 0..ATTEMPTS {
+            if let Some(place) = Place::attempt(path, named)? {
+                return Ok(place);
+            }
+        }
+        Err(ControlError::Taken { path: path.with_extension("lock") })
+    }
+
+    /// `None`: the host that had it has removed it meanwhile.
+    fn attempt(path: &Path, named: bool) -> Result<Option<Place>, ControlError> {
         let refused = |source| ControlError::Socket { path: path.to_owned(), source };
+        let unless_gone = |error: io::Error| match error.kind() {
+            io::ErrorKind::NotFound => Ok(None),
+            _ => Err(refused(error)),
+        };
         let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty());
         let directory = directory.unwrap_or(Path::new("."));
-        if let Err(error) = DirBuilder::new().mode(OWNER_ONLY_DIRECTORY).create(directory)
+        let made = DirBuilder::new().mode(OWNER_ONLY_DIRECTORY).create(directory);
+        let is_new = made.is_ok();
+        if let Err(error) = made
             && error.kind() != io::ErrorKind::AlreadyExists
         {
             return Err(refused(error));
         }
         // Not through a link that somebody else has put there.
-        let found = std::fs::symlink_metadata(directory).map_err(refused)?;
+        let found = match std::fs::symlink_metadata(directory) {
+            Ok(found) => found,
+            Err(error) => return unless_gone(error),
+        };
         let mode = found.mode() & 0o777;
         let open = ControlError::OpenToOthers { path: path.to_owned(), mode };
         if !found.is_dir() || mode & !OWNER_ONLY_DIRECTORY != 0 {
             return Err(open);
         }
         let lock_file = path.with_extension("lock");
-        let lock = File::options()
-            .create(true)
-            .truncate(false)
-            .write(true)
-            .mode(OWNER_ONLY)
-            .open(&lock_file)
-            .map_err(refused)?;
-        let owner = lock.metadata().map_err(refused)?.uid();
-        if found.uid() != owner {
+        let mut options = File::options();
+        options.create(true).truncate(false).write(true).mode(OWNER_ONLY);
+        let lock = match options.open(&lock_file) {
+            Ok(lock) => lock,
+            Err(error) => return unless_gone(error),
+        };
+        let locked = lock.metadata().map_err(refused)?;
+        if found.uid() != locked.uid() {
             return Err(open);
         }
         match lock.try_lock() {
-            Ok(()) => Ok(Place { path: path.to_owned(), owner, _lock: lock }),
-            Err(TryLockError::WouldBlock) => Err(ControlError::Taken { path: lock_file }),
-            Err(TryLockError::Error(source)) => Err(refused(source)),
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => return Err(ControlError::Taken { path: lock_file }),
+            Err(TryLockError::Error(source)) => return Err(refused(source)),
         }
+        // What is locked must be what the next host will find.
+        match std::fs::metadata(&lock_file) {
+            Ok(there) if there.ino() == locked.ino() => {}
+            Ok(_) => return Ok(None),
+            Err(error) => return unless_gone(error),
+        }
+        let directory = (!named || is_new).then(|| directory.to_owned());
+        Ok(Some(Place { path: path.to_owned(), owner: locked.uid(), directory, _lock: lock }))
     }
 
     pub(super) fn path(&self) -> &Path {
@@ -166,5 +198,8 @@ impl Drop for Place {
     fn drop(&mut self) {
         // The lock is still held: what lies there is this host's.
         std::fs::remove_file(&self.path).ok();
+        std::fs::remove_file(self.path.with_extension("lock")).ok();
+        // One that another host uses as well is not empty, and stays.
+        self.directory.as_ref().map(std::fs::remove_dir);
     }
 }

@@ -1,8 +1,9 @@
 //! Both ends of the control socket, in a directory of its own.
 
 use std::fs::Permissions;
-use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
 use std::path::Path;
+use std::sync::atomic::Ordering;
 
 use super::*;
 use crate::router::{Table, tests::lent};
@@ -94,10 +95,62 @@ async fn a_second_host_is_refused_and_a_socket_without_a_host_is_replaced() {
     drop(first);
 
     let socket = directory.path().join("control/host.sock");
+    std::fs::DirBuilder::new().mode(0o700).create(socket.parent().unwrap()).unwrap();
     drop(std::os::unix::net::UnixListener::bind(&socket).unwrap());
     assert!(matches!(asked(&config, Request::List {}).await, Err(AskError::NoHost)));
     let _host = serve(&config);
     assert_eq!(state(&config).await, "active");
+}
+
+#[test]
+fn a_host_that_ends_leaves_nothing_behind_but_what_was_there_before() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("own/host.sock");
+    let entries = |of: &Path| std::fs::read_dir(of).unwrap().count();
+
+    for named in [false, true] {
+        let place = Place::take(&path, named).unwrap();
+        drop(place.bind().unwrap());
+        assert_eq!(entries(path.parent().unwrap()), 2);
+        drop(place);
+        assert_eq!(entries(directory.path()), 0);
+    }
+
+    std::fs::DirBuilder::new().mode(0o700).create(path.parent().unwrap()).unwrap();
+    drop(Place::take(&path, true).unwrap());
+    assert_eq!((entries(directory.path()), entries(path.parent().unwrap())), (1, 0));
+    // What one host that was killed has left, the next removes.
+    drop(Place::take(&path, false).unwrap());
+    assert_eq!(entries(directory.path()), 0);
+}
+
+/// One that has opened the lock of a host that ends has opened nothing.
+#[test]
+fn hosts_that_come_and_go_at_once_never_have_one_place_twice() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("own/host.sock");
+    let holders = std::sync::atomic::AtomicU32::new(0);
+    std::thread::scope(|threads| {
+        for _ in 0..4 {
+            threads.spawn(|| {
+                let mut had = 0;
+                while had < 50 {
+                    match Place::take(&path, false) {
+                        Ok(place) => {
+                            assert_eq!(holders.fetch_add(1, Ordering::SeqCst), 0);
+                            drop(place.bind().unwrap());
+                            assert_eq!(holders.fetch_sub(1, Ordering::SeqCst), 1);
+                            drop(place);
+                            had += 1;
+                        }
+                        Err(ControlError::Taken { .. }) => std::thread::yield_now(),
+                        Err(error) => panic!("{error}"),
+                    }
+                }
+            });
+        }
+    });
+    assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 0);
 }
 
 #[tokio::test]
