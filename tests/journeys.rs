@@ -1,6 +1,7 @@
 //! From the service through the hub and the host to a plugin, and back.
 
 mod drain;
+mod hostile;
 mod languages;
 mod lasting;
 mod load;

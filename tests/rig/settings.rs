@@ -30,7 +30,9 @@ pub fn config(key: &str, value: impl Into<Value>) -> Setting {
 }
 
 impl Settings {
-    pub(crate) fn and<const N: usize>(mut self, more: [Setting; N]) -> Settings {
+    /// These and more.
+    #[must_use]
+    pub fn and<const N: usize>(mut self, more: [Setting; N]) -> Settings {
         self.0.extend(more);
         self
     }
