@@ -13,6 +13,8 @@ mod cache;
 mod compiler;
 mod debian;
 mod error;
+#[cfg(unix)]
+mod family;
 mod go;
 mod guest;
 mod project;

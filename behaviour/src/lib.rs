@@ -15,6 +15,7 @@ mod create;
 pub mod desk;
 mod language;
 mod name;
+mod period;
 mod wit;
 
 use std::error::Error;
@@ -22,6 +23,7 @@ use std::error::Error;
 pub use build::{BuildError, BuildOptions, Built, Progress, build, setup};
 pub use create::{CreateError, create};
 pub use language::{Language, UnknownLanguage};
+pub use period::period;
 
 /// An error and its causes on one line.
 #[must_use]

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
+use std::time::Duration;
 
 use crate::language::Language;
 
@@ -106,6 +107,26 @@ pub enum BuildError {
         /// A file with all that it said, where that is more.
         log: Option<PathBuf>,
     },
+    /// A command that the build needs did not end.
+    #[error("{doing}: `{command}` had not ended after {limit:?} and was stopped")]
+    TooLong {
+        /// What it was for.
+        doing: String,
+        /// The command.
+        command: String,
+        /// How long it might take.
+        limit: Duration,
+        /// What it had said.
+        output: String,
+    },
+    /// How long a command may take is not said as it should be.
+    #[error("{key}: {why}")]
+    Limit {
+        /// The variable.
+        key: &'static str,
+        /// What is wrong with it.
+        why: String,
+    },
     /// A file could not be read or written.
     #[error("`{}`", path.display())]
     Io {
@@ -143,6 +164,9 @@ impl BuildError {
             BuildError::Command { log: Some(log), .. } => {
                 return Some(format!("all that it said is in `{}`", log.display()).into());
             }
+            BuildError::TooLong { .. } => {
+                "see what holds it up, the network perhaps, or allow it more: BEHAVIOUR_STEP_LIMIT=60m"
+            }
             BuildError::Command { output, .. } if output.contains("No module named pip") => {
                 "install pip (Debian: apt install python3-pip)"
             }
@@ -155,9 +179,9 @@ impl BuildError {
     #[must_use]
     pub fn output(&self) -> Option<&str> {
         match self {
-            BuildError::NotCompiled { output, .. } | BuildError::Command { output, .. } => {
-                Some(output)
-            }
+            BuildError::NotCompiled { output, .. }
+            | BuildError::Command { output, .. }
+            | BuildError::TooLong { output, .. } => Some(output),
             _ => None,
         }
     }

@@ -1,20 +1,31 @@
 //! One outside command: started in a clean environment, awaited with its time
-//! told, its output kept.
+//! told, its output kept; ended with all that it has started when it takes too
+//! long.
 
 use std::env;
 use std::ffi::OsString;
 use std::fs::File;
-use std::io::Write;
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitStatus, Stdio};
-use std::sync::mpsc::{RecvTimeoutError, sync_channel};
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use super::{BuildError, Progress};
+use crate::period;
 
 /// How often a command that runs on is mentioned again.
 const EVERY: Duration = Duration::from_secs(10);
+
+/// How long a command may take, unless the user says otherwise.
+const LIMIT: Duration = Duration::from_secs(15 * 60);
+
+/// The user's word on that.
+const LIMIT_KEY: &str = "BEHAVIOUR_STEP_LIMIT";
+
+/// How long one that was ended may take to be gone.
+const LAST_WORDS: Duration = Duration::from_secs(2);
 
 /// How many of a failed command's last lines are worth keeping.
 const LAST_LINES: usize = 20;
@@ -58,6 +69,15 @@ pub(crate) fn run(
     doing: &str,
     progress: Progress<'_>,
 ) -> Result<Ended, BuildError> {
+    run_within(limit(env::var_os(LIMIT_KEY))?, command, doing, progress)
+}
+
+fn run_within(
+    limit: Duration,
+    command: &mut Command,
+    doing: &str,
+    progress: Progress<'_>,
+) -> Result<Ended, BuildError> {
     let quiet = doing.is_empty();
     let said = said(command);
     let started = Instant::now();
@@ -67,24 +87,56 @@ pub(crate) fn run(
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let not_started = |source| BuildError::NotStarted { command: said.clone(), source };
     let child = command.spawn().map_err(not_started)?;
-
-    let (sender, receiver) = sync_channel(1);
-    thread::spawn(move || sender.send(child.wait_with_output()));
+    let process = child.id();
+    let end = await_end(child);
     loop {
-        match receiver.recv_timeout(EVERY) {
-            Ok(output) => {
-                let output = output.map_err(not_started)?;
-                return Ok(Ended {
-                    status: output.status,
-                    stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
-                    stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
-                });
+        match end.recv_timeout(EVERY.min(limit.saturating_sub(started.elapsed()))) {
+            Ok(output) => return output.map(Ended::from).map_err(not_started),
+            Err(RecvTimeoutError::Timeout) if started.elapsed() >= limit => {
+                stop(process);
+                // Gone, as a rule, before what it leaves behind is discarded.
+                let output = end.recv_timeout(LAST_WORDS).ok().and_then(Result::ok);
+                let output = output.map(|output| Ended::from(output).stderr).unwrap_or_default();
+                let doing = if quiet { "looking around" } else { doing }.to_owned();
+                return Err(BuildError::TooLong { doing, command: said, limit, output });
             }
             Err(RecvTimeoutError::Timeout) if quiet => {}
             Err(RecvTimeoutError::Timeout) => {
                 progress(&format!("{doing}: {} s", started.elapsed().as_secs()));
             }
             Err(RecvTimeoutError::Disconnected) => unreachable!("the thread sends before it ends"),
+        }
+    }
+}
+
+fn await_end(child: Child) -> Receiver<io::Result<Output>> {
+    let (sender, receiver) = sync_channel(1);
+    thread::spawn(move || sender.send(child.wait_with_output()));
+    receiver
+}
+
+#[cfg(unix)]
+fn stop(process: u32) {
+    super::family::end(process);
+}
+
+#[cfg(not(unix))]
+fn stop(process: u32) {
+    let mut kill = Command::new("taskkill");
+    drop(kill.args(["/F", "/T", "/PID", &process.to_string()]).output());
+}
+
+fn limit(chosen: Option<OsString>) -> Result<Duration, BuildError> {
+    let Some(chosen) = chosen.filter(|chosen| !chosen.is_empty()) else { return Ok(LIMIT) };
+    period(&chosen.to_string_lossy()).map_err(|why| BuildError::Limit { key: LIMIT_KEY, why })
+}
+
+impl From<Output> for Ended {
+    fn from(output: Output) -> Ended {
+        Ended {
+            status: output.status,
+            stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
+            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
         }
     }
 }
@@ -182,6 +234,27 @@ mod tests {
         let text = error.to_string();
         assert!(text.starts_with("`sh "), "{text}");
         assert!(text.ends_with("ended with exit status: 3: two"), "{text}");
+    }
+
+    #[test]
+    fn a_command_that_takes_too_long_is_ended_and_told_with_the_way_out() {
+        let limit = Duration::from_millis(50);
+        let mut long = sh("sleep 1000; :");
+        let error = run_within(limit, &mut long, "compiling door", &|_| {}).err().unwrap();
+        let text = error.to_string();
+        assert!(text.starts_with("compiling door: `sh "), "{text}");
+        assert!(text.ends_with("had not ended after 50ms and was stopped"), "{text}");
+        assert!(error.hint().unwrap().ends_with("BEHAVIOUR_STEP_LIMIT=60m"));
+    }
+
+    #[test]
+    fn how_long_a_command_may_take_is_the_users_choice() {
+        assert_eq!(limit(None).unwrap(), LIMIT);
+        assert_eq!(limit(Some("".into())).unwrap(), LIMIT);
+        assert_eq!(limit(Some("2m".into())).unwrap(), Duration::from_secs(120));
+        let error = limit(Some("soon".into())).unwrap_err().to_string();
+        let said = "BEHAVIOUR_STEP_LIMIT: a period is a number and ms, s or m: 500ms, 30s, 2m";
+        assert_eq!(error, said);
     }
 
     #[test]

@@ -13,7 +13,8 @@ use super::complain;
 /// Prints the component's path. The language is what behaviour.toml says, or
 /// what the folder's files tell; `behaviour setup` brings its tools. Where the
 /// active Rust has no target wasm32-unknown-unknown, Debian's own compiler is
-/// fetched once and kept.
+/// fetched once and kept. A tool that has not ended after 15 minutes is stopped;
+/// BEHAVIOUR_STEP_LIMIT=60m allows more.
 #[derive(clap::Args)]
 pub(crate) struct Build {
     /// The folder of the plugin.
@@ -56,7 +57,7 @@ impl Build {
 
 /// What the failed command said, and then the complaint.
 pub(crate) fn complain_of_build(error: &BuildError) {
-    if let Some(output) = error.output() {
+    if let Some(output) = error.output().filter(|output| !output.is_empty()) {
         eprintln!("{}", output.trim_end());
     }
     complain(error, error.hint().as_deref());

@@ -9,9 +9,11 @@ use super::build::complain_of_build;
 
 /// Bring what plugins in a language are built with.
 ///
-/// Downloads the tools in one pinned version each, by the ordinary client of
-/// their registry (pip or npm), into the cache directory. Nothing is installed
-/// for the machine, and a second run finds them there.
+/// Downloads the tools, and what they depend on, in one pinned version each, by
+/// the ordinary client of their registry (pip or npm), into the cache directory.
+/// Nothing is installed for the machine, and a second run finds them there. A
+/// download that has not ended after 15 minutes is stopped;
+/// BEHAVIOUR_STEP_LIMIT=60m allows more.
 #[derive(clap::Args)]
 pub(crate) struct Setup {
     /// rust, javascript, typescript, python, c, cpp, zig, go, assemblyscript or wat.
