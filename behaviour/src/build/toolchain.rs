@@ -2,9 +2,10 @@
 //! the PATH.
 //!
 //! They come from the language's own registry through its ordinary client, in
-//! the version that is written here, into a folder of the cache. Nothing is
-//! installed for the machine, and nothing runs that a package would like to
-//! run at its installation.
+//! the version that is written here, into a folder of the cache. What npm brings
+//! with them is locked in `behaviour/toolchains`; what pip brings stands alone.
+//! Nothing is installed for the machine, and nothing runs that a package would
+//! like to run at its installation.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -30,8 +31,20 @@ pub(crate) struct Toolchain {
 
 #[derive(Debug)]
 enum Registry {
+    /// A package that depends on no other.
     Pip(&'static str),
-    Npm(&'static [&'static str]),
+    /// `package.json`, and `package-lock.json` with all that it leads to.
+    Npm(&'static str, &'static str),
+}
+
+/// The files of a folder of `behaviour/toolchains`.
+macro_rules! locked {
+    ($folder:literal) => {
+        Registry::Npm(
+            include_str!(concat!("../../toolchains/", $folder, "/package.json")),
+            include_str!(concat!("../../toolchains/", $folder, "/package-lock.json")),
+        )
+    };
 }
 
 pub(crate) const ZIG: Toolchain = Toolchain {
@@ -60,7 +73,7 @@ pub(crate) const COMPONENTIZE_PY: Toolchain = Toolchain {
 
 pub(crate) const QUICKJS: Toolchain = Toolchain {
     folder: "componentize-qjs-0.4.5-esbuild-0.28.2-typescript-7.0.2",
-    registry: Registry::Npm(&["componentize-qjs@0.4.5", "esbuild@0.28.2", "typescript@7.0.2"]),
+    registry: locked!("quickjs"),
     megabytes: 30,
     programs: &[
         ("componentize-qjs", "node_modules/.bin/componentize-qjs"),
@@ -72,7 +85,7 @@ pub(crate) const QUICKJS: Toolchain = Toolchain {
 
 pub(crate) const ASSEMBLYSCRIPT: Toolchain = Toolchain {
     folder: "assemblyscript-0.28.20",
-    registry: Registry::Npm(&["assemblyscript@0.28.20"]),
+    registry: locked!("assemblyscript"),
     megabytes: 20,
     programs: &[("asc", "node_modules/.bin/asc")],
     trial: &["--version"],
@@ -150,18 +163,20 @@ impl Toolchain {
                 let mut pip = step::command("python3", partial);
                 pip.args(["-m", "pip", "install", "--disable-pip-version-check", "--no-input"]);
                 pip.args(["--no-warn-script-location", "--only-binary", ":all:", "--no-compile"]);
-                pip.arg("--target").arg(partial).arg(package);
+                pip.arg("--no-deps").arg("--target").arg(partial).arg(package);
                 step::must(&mut pip, &doing("PyPI"), progress)?;
                 if self.folder == COMPONENTIZE_PY.folder {
                     write_program(&partial.join("componentize-py"), COMPONENTIZE_PY_LAUNCHER)?;
                 }
             }
-            Registry::Npm(packages) => {
-                let manifest = partial.join("package.json");
-                fs::write(&manifest, "{\"private\": true}\n").map_err(BuildError::io(&manifest))?;
+            Registry::Npm(manifest, lock) => {
+                for (file, text) in [("package.json", manifest), ("package-lock.json", lock)] {
+                    let path = partial.join(file);
+                    fs::write(&path, text).map_err(BuildError::io(&path))?;
+                }
                 let mut npm = step::command("npm", partial);
-                npm.args(["install", "--no-audit", "--no-fund", "--ignore-scripts"]);
-                npm.args(["--loglevel", "error", "--save-exact"]).args(packages);
+                npm.args(["ci", "--no-audit", "--no-fund", "--ignore-scripts"]);
+                npm.args(["--loglevel", "error"]);
                 step::must(&mut npm, &doing("npm"), progress)?;
             }
         }
@@ -180,4 +195,51 @@ fn write_program(path: &Path, text: &str) -> Result<(), BuildError> {
     fs::write(path, text)
         .and_then(|()| fs::set_permissions(path, fs::Permissions::from_mode(0o755)))
         .map_err(BuildError::io(path))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::Value;
+
+    impl Toolchain {
+        /// What was asked for by name, and its version.
+        fn packages(&self) -> Vec<(String, String)> {
+            let owned = |(name, version): (&str, &str)| (name.to_owned(), version.to_owned());
+            match self.registry {
+                Registry::Pip(package) => vec![owned(package.split_once("==").unwrap())],
+                Registry::Npm(manifest, _) => {
+                    let manifest: Value = serde_json::from_str(manifest).unwrap();
+                    let packages = manifest["dependencies"].as_object().unwrap();
+                    let packages = packages.iter();
+                    packages.map(|(name, it)| owned((name, it.as_str().unwrap()))).collect()
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_folder_is_named_for_the_very_versions_that_are_put_into_it() {
+        for toolchain in Language::ALL.into_iter().filter_map(Toolchain::of) {
+            let named = |(name, version)| format!("{name}-{version}");
+            let packages: Vec<String> = toolchain.packages().into_iter().map(named).collect();
+            assert_eq!(toolchain.folder, packages.join("-"));
+        }
+    }
+
+    #[test]
+    fn all_that_npm_brings_is_locked_by_version_and_digest_and_to_no_one_registry() {
+        for toolchain in [QUICKJS, ASSEMBLYSCRIPT] {
+            let Registry::Npm(manifest, lock) = toolchain.registry else { panic!("npm's") };
+            let manifest: Value = serde_json::from_str(manifest).unwrap();
+            let lock: Value = serde_json::from_str(lock).unwrap();
+            let packages = lock["packages"].as_object().unwrap();
+            assert_eq!(packages[""]["dependencies"], manifest["dependencies"]);
+            for (name, package) in packages.iter().filter(|(name, _)| !name.is_empty()) {
+                assert!(package["version"].is_string(), "{name}");
+                assert!(package["integrity"].as_str().unwrap().starts_with("sha512-"), "{name}");
+                assert!(package.get("resolved").is_none(), "{name}");
+            }
+        }
+    }
 }
