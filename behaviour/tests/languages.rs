@@ -14,6 +14,7 @@ use std::path::{Path, PathBuf};
 use behaviour::cases;
 use behaviour::desk::{compile, engine};
 use behaviour::{BuildOptions, Language, build, create, setup};
+use serde_json::json;
 
 /// Glue that is written by hand, and stands in the template as in the example.
 const GLUE: [&str; 4] = [
@@ -106,17 +107,9 @@ languages! {
 
 /// The engine of scripts would stop without a word.
 #[test]
-fn what_is_wrong_with_a_script_is_told() {
-    let cache_dir = Some(Path::new(env!("CARGO_TARGET_TMPDIR")).join("toolchains"));
-    let options = BuildOptions { cache_dir, ..Default::default() };
-    if let Err(error) = setup(Language::JavaScript, &options) {
-        assert!(std::env::var_os("CI").is_none(), "no tools: {error}");
-        drop(writeln!(io::stderr(), "SKIPPED, no tools: {error}"));
-        return;
-    }
-    let folder = tempfile::tempdir().unwrap();
-    let wrong = folder.path().join("wrong");
-    create(&wrong, Language::JavaScript).unwrap();
+fn a_guest_in_javascript_is_told_what_is_wrong_with_it() {
+    let Some((folder, options)) = script() else { return };
+    let wrong = folder.path().join("script");
     let source = |text: &str| fs::write(wrong.join("plugin.js"), text).unwrap();
 
     source("const methods = { invoke() {} };");
@@ -127,16 +120,69 @@ fn what_is_wrong_with_a_script_is_told() {
     let error = build(&wrong, &options).unwrap_err().to_string();
     assert!(error.ends_with("[ERROR] Unexpected \";\""), "{error}");
 
+    source("import { nowMs } from 'device:behaviour/clock@0.1.0';\nnowMs();");
+    let error = build(&wrong, &options).unwrap_err().to_string();
+    assert!(error.contains("unknown import: `device:behaviour/clock@0.1.0#now-ms`"), "{error}");
+
     source("export const methods = { invoke() { return nothing(); } };");
-    let built = build(&wrong, &options).unwrap();
-    let engine = engine(0).unwrap();
-    let (_, compiled) = compile(&engine, &built.path).unwrap();
     let said = "ReferenceError: nothing is not defined";
-    let case: cases::Case = serde_json::from_value(serde_json::json!({
-        "method": "x", "expect": { "status": 500, "log": [said] }
-    }))
-    .unwrap();
-    assert!(case.run(&engine, "wrong", &compiled).unwrap().differences.is_empty());
+    expect(&build(&wrong, &options).unwrap().path, json!({ "status": 500, "log": [said] }));
+}
+
+/// The engine has no system behind it: its own clock would be a trap, its dice
+/// the same in each call.
+#[test]
+fn a_guest_in_javascript_has_the_hosts_time_and_a_console() {
+    let Some((folder, options)) = script() else { return };
+    let script = folder.path().join("script");
+    let text = r#"
+        const built = [new Date(0).toISOString(), Date.now() > 0, Math.random()];
+        export const methods = {
+          invoke() {
+            console.warn("told", { a: 1 });
+            const now = new Date();
+            const dice = [built[2], Math.random(), Math.random()];
+            return { status: 200, payload: JSON.stringify({
+              built: built.slice(0, 2), now: now.toISOString(), same: Date.now() === now.getTime(),
+              date: now instanceof Date, given: new Date(2026, 0, 1) < now,
+              dice: new Set(dice).size, within: dice.every((it) => it >= 0 && it < 1),
+            }) };
+          },
+        };"#;
+    fs::write(script.join("plugin.js"), text).unwrap();
+    let answer = json!({
+        "built": ["1970-01-01T00:00:00.000Z", true], "now": "2026-01-01T00:00:00.000Z",
+        "same": true, "date": true, "given": false, "dice": 3, "within": true,
+    });
+    let log = json!([{ "level": "warn", "message": "told {\"a\":1}" }]);
+    let built = build(&script, &options).unwrap();
+    expect(&built.path, json!({ "status": 200, "answer": answer, "log": log }));
+}
+
+/// A new plugin in JavaScript in a folder `script`, and how to build it; `None` where its
+/// tools cannot be had, which is said.
+fn script() -> Option<(tempfile::TempDir, BuildOptions<'static>)> {
+    let cache_dir = Some(Path::new(env!("CARGO_TARGET_TMPDIR")).join("toolchains"));
+    let options = BuildOptions { cache_dir, ..Default::default() };
+    if let Err(error) = setup(Language::JavaScript, &options) {
+        assert!(std::env::var_os("CI").is_none(), "no tools: {error}");
+        drop(writeln!(io::stderr(), "SKIPPED, no tools: {error}"));
+        return None;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    create(&folder.path().join("script"), Language::JavaScript).unwrap();
+    Some((folder, options))
+}
+
+/// What a call of any method gives.
+fn expect(component: &Path, expected: serde_json::Value) {
+    let engine = engine(0).unwrap();
+    let (_, compiled) = compile(&engine, component).unwrap();
+    let case = json!({ "method": "x", "expect": expected });
+    let case: cases::Case = serde_json::from_value(case).unwrap();
+    let differences = case.run(&engine, "script", &compiled).unwrap().differences;
+    let differences: Vec<_> = differences.iter().map(ToString::to_string).collect();
+    assert!(differences.is_empty(), "{}", differences.join("\n"));
 }
 
 /// Rust's own guest is guest-reboot, which tests/reboot.rs holds to the cases.

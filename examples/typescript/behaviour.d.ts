@@ -125,3 +125,13 @@ declare module 'device:behaviour/jobs@0.1.0' {
 declare module 'device:behaviour/power@0.1.0' {
   export function requestReboot(delayMs: number, reason: string): void;
 }
+
+/** Writes a line to the log, as `write` does. */
+interface Console {
+  debug(...what: unknown[]): void;
+  log(...what: unknown[]): void;
+  info(...what: unknown[]): void;
+  warn(...what: unknown[]): void;
+  error(...what: unknown[]): void;
+}
+declare var console: Console;

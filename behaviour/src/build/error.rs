@@ -198,6 +198,10 @@ fn first_error(output: &str) -> &str {
     if output.starts_with("Traceback") {
         return last_line(output);
     }
+    // A script that asks the host while it is built: where it was says nothing.
+    if let Some(at) = output.find("unknown import: `device:") {
+        return output[at..].lines().next().unwrap_or_default();
+    }
     let is_error = |line: &&str| {
         let marked = ["[ERROR]", " error", "Error:"].iter().any(|mark| line.contains(mark));
         line.starts_with("error") || marked
@@ -230,6 +234,10 @@ mod tests {
             (
                 "Traceback (most recent call last):\nAssertionError: Traceback\n\nCaused by:\n    NameError: no `x`\n",
                 "NameError: no `x`",
+            ),
+            (
+                "Error: at wasm backtrace:\n  1: <f>: unknown import: `device:a/b#c` has not been defined\nx",
+                "unknown import: `device:a/b#c` has not been defined",
             ),
             ("# door\n./plugin.go:3:1: undefined: x", "./plugin.go:3:1: undefined: x"),
         ] {
