@@ -228,6 +228,23 @@ mod tests {
     }
 
     #[test]
+    fn the_page_of_a_language_says_which_versions_are_brought_and_how_large_they_are() {
+        for language in Language::ALL {
+            let Some(toolchain) = Toolchain::of(language) else { continue };
+            let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/languages");
+            let page = fs::read_to_string(page.join(format!("{language}.md"))).unwrap();
+            for (name, version) in toolchain.packages() {
+                assert!(
+                    page.contains(&format!("{name} {version}")),
+                    "{language}: {name} {version}"
+                );
+            }
+            let megabytes = format!("{} MB to fetch", toolchain.megabytes);
+            assert!(page.contains(&megabytes), "{language}: {megabytes}");
+        }
+    }
+
+    #[test]
     fn all_that_npm_brings_is_locked_by_version_and_digest_and_to_no_one_registry() {
         for toolchain in [QUICKJS, ASSEMBLYSCRIPT] {
             let Registry::Npm(manifest, lock) = toolchain.registry else { panic!("npm's") };

@@ -11,6 +11,7 @@ use super::build::complain_of_build;
 ///
 /// Downloads the tools, and what they depend on, in one pinned version each, by
 /// the ordinary client of their registry (pip or npm), into the cache directory.
+/// For Rust, where it needs one, it is the compiler that Debian has that day.
 /// Nothing is installed for the machine, and a second run finds them there. A
 /// download that has not ended after 15 minutes is stopped;
 /// BEHAVIOUR_STEP_LIMIT=60m allows more.
