@@ -5,6 +5,7 @@
 mod program {
     pub(crate) mod rig;
 
+    mod build;
     mod call;
     mod check;
     mod test;
