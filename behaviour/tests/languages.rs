@@ -132,7 +132,7 @@ fn a_guest_in_javascript_is_told_what_is_wrong_with_it() {
 /// The engine has no system behind it: its own clock would be a trap, its dice
 /// the same in each call.
 #[test]
-fn a_guest_in_javascript_has_the_hosts_time_and_a_console() {
+fn a_guest_in_javascript_has_time_dice_a_console_and_text() {
     let Some((folder, options)) = script() else { return };
     let script = folder.path().join("script");
     let text = r#"
@@ -141,10 +141,16 @@ fn a_guest_in_javascript_has_the_hosts_time_and_a_console() {
           invoke() {
             console.warn("told", { a: 1 });
             const now = new Date();
+            const octets = new TextEncoder().encode("ü€😀\ud800");
+            const broken = Uint8Array.of(0xef, 0xbb, 0xbf, 0xff, 0xe2, 0x82, 0x41, 0xed, 0xa0, 0x80);
+            let strict;
+            try { new TextDecoder("utf8", { fatal: true }).decode(broken); } catch (error) { strict = error.name; }
             const dice = [built[2], Math.random(), Math.random()];
             return { status: 200, payload: JSON.stringify({
               built: built.slice(0, 2), now: now.toISOString(), same: Date.now() === now.getTime(),
               date: now instanceof Date, given: new Date(2026, 0, 1) < now,
+              octets: octets.length, text: new TextDecoder().decode(octets),
+              broken: new TextDecoder().decode(broken), strict,
               dice: new Set(dice).size, within: dice.every((it) => it >= 0 && it < 1),
             }) };
           },
@@ -152,6 +158,8 @@ fn a_guest_in_javascript_has_the_hosts_time_and_a_console() {
     fs::write(script.join("plugin.js"), text).unwrap();
     let answer = json!({
         "built": ["1970-01-01T00:00:00.000Z", true], "now": "2026-01-01T00:00:00.000Z",
+        "octets": 12, "text": "ü€😀\u{fffd}", "strict": "TypeError",
+        "broken": "\u{fffd}\u{fffd}A\u{fffd}\u{fffd}\u{fffd}",
         "same": true, "date": true, "given": false, "dice": 3, "within": true,
     });
     let log = json!([{ "level": "warn", "message": "told {\"a\":1}" }]);

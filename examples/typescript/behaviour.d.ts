@@ -135,3 +135,18 @@ interface Console {
   error(...what: unknown[]): void;
 }
 declare var console: Console;
+
+/** Text as UTF-8, for the functions that take bytes. */
+interface TextEncoder {
+  encode(text?: string): Uint8Array;
+}
+declare var TextEncoder: { prototype: TextEncoder; new (): TextEncoder };
+
+/** UTF-8 as text; what is none becomes U+FFFD, or throws where that is `fatal`. */
+interface TextDecoder {
+  decode(bytes?: Uint8Array | ArrayBuffer): string;
+}
+declare var TextDecoder: {
+  prototype: TextDecoder;
+  new (label?: string, options?: { fatal?: boolean }): TextDecoder;
+};

@@ -8,7 +8,8 @@ use crate::language::Language;
 
 /// What stands around the author's module, and what is run before it.
 const AROUND: &str = include_str!("script/around.js");
-const ENGINE: &str = include_str!("script/engine.js");
+const BEFORE: [(&str, &str); 2] =
+    [("engine.js", include_str!("script/engine.js")), ("text.js", include_str!("script/text.js"))];
 
 /// Bundles the file to begin with and what it imports, and puts it in.
 pub(crate) fn component(workshop: &Workshop<'_>) -> Result<Vec<u8>, BuildError> {
@@ -23,8 +24,10 @@ pub(crate) fn component(workshop: &Workshop<'_>) -> Result<Vec<u8>, BuildError> 
     let around = workshop.work.join("around.js");
     let entry = serde_json::to_string(&project.entry.to_string_lossy()).expect("texts are JSON");
     let text = AROUND.replace("'PLUGIN_ENTRY'", &entry);
-    for (file, text) in [(&around, text.as_str()), (&workshop.work.join("engine.js"), ENGINE)] {
-        fs::write(file, text).map_err(BuildError::io(file))?;
+    fs::write(&around, text).map_err(BuildError::io(&around))?;
+    for (name, text) in BEFORE {
+        let file = workshop.work.join(name);
+        fs::write(&file, text).map_err(BuildError::io(&file))?;
     }
     let bundle = workshop.work.join("bundle.js");
     let mut esbuild = workshop.tool("esbuild")?;

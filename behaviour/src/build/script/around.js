@@ -2,7 +2,9 @@
 // a missing export when it is built, and what it throws without meaning to in the
 // log. The engine itself would stop without a word.
 
-import { begin } from './engine.js'; // before the plugin is run for the first time
+// These are run before the plugin is for the first time.
+import './text.js';
+import { begin } from './engine.js';
 import * as plugin from 'PLUGIN_ENTRY';
 import { write } from 'device:behaviour/log@0.1.0';
 
