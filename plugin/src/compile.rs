@@ -1,8 +1,9 @@
 //! From a component's bytes to machine code, within bounds.
 //!
 //! What was compiled before comes from the cache. Anything else is looked at
-//! first: a function that is too large, or too tangled, never reaches the
-//! compiler, whose time and memory grow faster than a function does. Then it is
+//! first: what nests too deep never reaches a reader, and a function that is too
+//! large or too tangled never the compiler, whose time and memory grow faster than
+//! a function does. Then it is
 //! compiled in threads of its own, one component at a time, and given up on when
 //! its time is over.
 //!
@@ -12,7 +13,7 @@
 
 use crate::cache::{Cache, Digest};
 use crate::error::one_line;
-use crate::{LoadError, size};
+use crate::{LoadError, nesting, size};
 use rayon_core::ThreadPoolBuilder;
 use std::sync::mpsc::{RecvTimeoutError, sync_channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -48,6 +49,7 @@ impl Compiler {
         if let Some(component) = find() {
             return Ok(component);
         }
+        nesting::check(bytes).map_err(LoadError::Invalid)?;
         size::check_functions(bytes)?;
         let _turn = lock(&self.turn);
         // Whoever had the turn before may have compiled the very same.

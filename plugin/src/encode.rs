@@ -6,13 +6,16 @@
 //! tool's: the host itself adds nothing to what it is given.
 
 use std::borrow::Cow;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
 use wasi_preview1_component_adapter_provider::{
     WASI_SNAPSHOT_PREVIEW1_ADAPTER_NAME, WASI_SNAPSHOT_PREVIEW1_REACTOR_ADAPTER,
 };
-use wit_component::{ComponentEncoder, StringEncoding, embed_component_metadata, metadata};
+use wit_component::{ComponentEncoder, StringEncoding, embed_component_metadata};
 use wit_parser::Resolve;
+
+use crate::{metadata, nesting};
 
 /// Why a core module does not make a component.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -35,14 +38,16 @@ pub enum EncodeError {
 
 /// Makes a component of a core module with embedded WIT.
 pub fn encode(core_module: &[u8]) -> Result<Vec<u8>, EncodeError> {
-    if !has_metadata(core_module)? {
-        return Err(EncodeError::NoMetadata);
-    }
-    ComponentEncoder::default()
-        .validate(true)
-        .module(core_module)
-        .and_then(|mut encoder| encoder.encode())
-        .map_err(invalid)
+    guarded(|| {
+        if !has_metadata(core_module)? {
+            return Err(EncodeError::NoMetadata);
+        }
+        ComponentEncoder::default()
+            .validate(true)
+            .module(core_module)
+            .and_then(|mut encoder| encoder.encode())
+            .map_err(invalid)
+    })
 }
 
 /// Makes a component of a core module that keeps to a world of the package in
@@ -68,8 +73,15 @@ pub fn encode_for(core_module: &[u8], wit: &Path, world: &str) -> Result<Vec<u8>
         .map_err(invalid)
 }
 
+/// wit-component trusts a module more than a stranger's deserves.
+fn guarded<T>(encode: impl FnOnce() -> Result<T, EncodeError>) -> Result<T, EncodeError> {
+    let outcome = catch_unwind(AssertUnwindSafe(encode));
+    outcome.unwrap_or_else(|_| Err(invalid("its reader stopped halfway")))
+}
+
 fn has_metadata(core_module: &[u8]) -> Result<bool, EncodeError> {
-    let (without_metadata, _) = metadata::decode(core_module).map_err(invalid)?;
+    nesting::check(core_module).and_then(|()| metadata::check(core_module)).map_err(invalid)?;
+    let (without_metadata, _) = wit_component::metadata::decode(core_module).map_err(invalid)?;
     Ok(without_metadata.is_some())
 }
 

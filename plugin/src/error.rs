@@ -81,6 +81,16 @@ pub enum LoadError {
         /// Its loops.
         loops: usize,
     },
+    /// One of its functions nests deeper than anything that people write.
+    #[error("function {function} has {blocks} blocks within one another; {limit} are allowed")]
+    Blocks {
+        /// Which, counted from 0 through all of its modules.
+        function: u32,
+        /// How many.
+        blocks: usize,
+        /// How many there may be.
+        limit: usize,
+    },
     /// The compiler was given up on. It may go on by itself for a while.
     #[error("not compiled within {0:?}")]
     CompileTime(Duration),
@@ -157,7 +167,7 @@ impl LoadError {
             LoadError::CompileTime(_) => {
                 "raise `compile_time` in the plugin's limits, or make the component smaller"
             }
-            LoadError::Function { .. } | LoadError::Tangle { .. } => {
+            LoadError::Function { .. } | LoadError::Tangle { .. } | LoadError::Blocks { .. } => {
                 "build it optimised for size, and split the function"
             }
             LoadError::Version { .. } => "build it with the `wit/` folder of this release",

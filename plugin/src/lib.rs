@@ -30,6 +30,8 @@ mod lent;
 mod limits;
 mod load;
 mod memory;
+mod metadata;
+mod nesting;
 mod size;
 mod sniff;
 mod state;

@@ -14,6 +14,10 @@ const FUNCTION_BYTES: usize = 2 * 1024 * 1024;
 /// them, whatever runs inside.
 const TANGLE: u64 = 2_000_000;
 
+/// One function's blocks within one another. Twice as many take seconds, a function
+/// full of them hours.
+const BLOCKS: usize = 10_000;
+
 /// Refuses a component that has one. What cannot be read here is for the
 /// compiler to refuse, which says why.
 pub(crate) fn check_functions(bytes: &[u8]) -> Result<(), LoadError> {
@@ -37,7 +41,19 @@ fn check_function(function: u32, body: &FunctionBody<'_>) -> Result<(), LoadErro
         locals.into_iter().filter_map(Result::ok).map(|(count, _)| u64::from(count)).sum()
     });
     let Ok(operators) = body.get_operators_reader() else { return Ok(()) };
-    let loops = operators.into_iter().filter(|it| matches!(it, Ok(Operator::Loop { .. }))).count();
+    let (mut loops, mut blocks, mut deepest) = (0, 0_usize, 0);
+    for operator in operators.into_iter().map_while(Result::ok) {
+        match operator {
+            Operator::Loop { .. } => (loops, blocks) = (loops + 1, blocks + 1),
+            Operator::Block { .. } | Operator::If { .. } | Operator::TryTable { .. } => blocks += 1,
+            Operator::End => blocks = blocks.saturating_sub(1),
+            _ => {}
+        }
+        deepest = deepest.max(blocks);
+    }
+    if deepest > BLOCKS {
+        return Err(LoadError::Blocks { function, blocks: deepest, limit: BLOCKS });
+    }
     if locals.saturating_mul(loops as u64) > TANGLE {
         return Err(LoadError::Tangle { function, locals, loops });
     }

@@ -36,6 +36,42 @@ pub(crate) const ROWS: &[Row] = &[
         attempt: |trial| trial.load_of(nested).boxed(),
     },
     Row {
+        name: "has types within types",
+        expected: "not a valid component: types may nest 100001 levels deep; 256 are allowed",
+        attempt: |trial| trial.load_of(|| fixtures::nested_types(100_000)).boxed(),
+    },
+    Row {
+        name: "has as many as are allowed",
+        expected: "loaded",
+        attempt: |trial| trial.load_of(|| fixtures::nested_types(255)).boxed(),
+    },
+    Row {
+        name: "has them in its WIT",
+        expected: "core module does not make a component: types may nest 100001 levels deep",
+        attempt: |trial| trial.load_of(|| fixtures::nested_wit(100_000)).boxed(),
+    },
+    Row {
+        name: "has some in its WIT",
+        expected: "core module does not make a component: ",
+        attempt: |trial| trial.load_of(|| fixtures::nested_wit(255)).boxed(),
+    },
+    Row {
+        name: "has a WIT that goes in a circle",
+        expected: "core module does not make a component: packages of the WIT in it need one \
+                   another in a circle: `a:a`, `b:b`, `c:c`",
+        attempt: |trial| trial.load_of(fixtures::circle).boxed(),
+    },
+    Row {
+        name: "is components within components",
+        expected: "not a valid component: components nest more than 64 levels deep",
+        attempt: |trial| trial.load_of(|| fixtures::nested_components(1_000_000)).boxed(),
+    },
+    Row {
+        name: "has blocks within blocks",
+        expected: "function 2 has 600000 blocks within one another; 10000 are allowed",
+        attempt: |trial| trial.load_of(|| fixtures::nested_blocks(600_000)).boxed(),
+    },
+    Row {
         name: "starts with too much memory",
         expected: "starts with 8519680 bytes of memory; it may have 65536",
         attempt: |trial| starts_large(trial).boxed(),

@@ -1,0 +1,145 @@
+//! Looks at the WIT that a core module carries before wit-parser does.
+//!
+//! wit-parser visits a package after all that it depends on, and for ever where
+//! that leads back to itself. WIT in text cannot say such a thing, but its binary
+//! form can: a world is a list of interfaces, in which each may use types of those
+//! before it, whatever their packages are, or whichever version of one. So the uses are drawn as a graph here,
+//! package by package, and a circle in it is refused.
+
+mod uses;
+
+use uses::Uses;
+use wasmparser::{Parser, Payload, Validator, WasmFeatures};
+
+/// Its custom sections have this name, and something behind it.
+const NAME: &str = "component-type";
+
+/// The metadata in a core module, section by section.
+pub(crate) fn sections(core_module: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let payloads = Parser::new(0).parse_all(core_module).map_while(Result::ok);
+    payloads.filter_map(|payload| match payload {
+        Payload::CustomSection(section) if section.name().starts_with(NAME) => Some(section.data()),
+        _ => None,
+    })
+}
+
+/// Refuses metadata that wit-parser would not come back from, or in what is no
+/// core module at all. They must not nest too deep.
+pub(crate) fn check(core_module: &[u8]) -> Result<(), String> {
+    validate(core_module)?;
+    let mut uses = Uses::default();
+    for section in sections(core_module) {
+        if section.first() == Some(&3) {
+            return Err("its WIT is in a form of before 2024; build it with newer tools".to_owned());
+        }
+        add(&mut uses, section).map_err(|why| format!("the WIT in it: {why}"))?;
+    }
+    match uses.circle().as_slice() {
+        [] => Ok(()),
+        names => {
+            let names = names.iter().take(4).map(|name| format!("`{name}`"));
+            let names = names.collect::<Vec<_>>().join(", ");
+            Err(format!("packages of the WIT in it need one another in a circle: {names}"))
+        }
+    }
+}
+
+fn add(uses: &mut Uses, section: &[u8]) -> Result<(), String> {
+    // From here on names are names, and every index is one of something.
+    validate(section)?;
+    for payload in Parser::new(0).parse_all(section) {
+        match payload.map_err(|error| error.to_string())? {
+            Payload::ComponentTypeSection(types) => {
+                for ty in types {
+                    uses.define(&ty.map_err(|error| error.to_string())?)?;
+                }
+            }
+            Payload::Version { .. }
+            | Payload::ComponentExportSection(_)
+            | Payload::CustomSection(_)
+            | Payload::End(_) => {}
+            _ => return Err("more than types and their names".to_owned()),
+        }
+    }
+    uses.end_section();
+    Ok(())
+}
+
+fn validate(bytes: &[u8]) -> Result<(), String> {
+    let validated = Validator::new_with_features(WasmFeatures::all()).validate_all(bytes);
+    validated.map(drop).map_err(|error| error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The metadata of a world that imports `a:a/one`, `b:b/two`, which uses a type
+    /// of it, and `a:a/three`, which has a type as given.
+    fn world(three: &str) -> Vec<u8> {
+        let text = format!(
+            r#"(component
+                 (type (component
+                   (type (component
+                     (type (instance (type (enum "x")) (export "kind" (type (eq 0)))))
+                     (import "a:a/one@1.0.0" (instance (type 0)))
+                     (alias export 0 "kind" (type))
+                     (type (instance (alias outer 1 1 (type)) (export "kind" (type (eq 0)))))
+                     (import "b:b/two" (instance (type 2)))
+                     (alias export 1 "kind" (type))
+                     (type (instance {three} (export "kind" (type (eq 0)))))
+                     (import "a:a/three@1.0.0" (instance (type 4)))))
+                   (export "c:c/world" (component (type 0)))))
+                 (export "world" (type 0)))"#
+        );
+        wat::parse_str(text).unwrap()
+    }
+
+    fn circle_in(metadata: &[u8]) -> Vec<String> {
+        let mut uses = Uses::default();
+        add(&mut uses, metadata).unwrap();
+        uses.circle()
+    }
+
+    #[test]
+    fn packages_may_take_turns_in_a_world() {
+        assert_eq!(circle_in(&world(r#"(type (enum "x"))"#)), [""; 0]);
+        assert_eq!(circle_in(&world("(alias outer 1 1 (type))")), [""; 0]);
+    }
+
+    #[test]
+    fn packages_that_use_each_other_are_found_with_those_that_need_them() {
+        assert_eq!(circle_in(&world("(alias outer 1 3 (type))")), ["a:a", "b:b", "c:c"]);
+    }
+
+    #[test]
+    fn versions_of_a_package_do_not_use_each_other() {
+        let mut later = world("(alias outer 1 1 (type))");
+        let at = later.windows(15).position(|it| it == b"a:a/three@1.0.0").unwrap();
+        later[at + 14] = b'1';
+        assert_eq!(circle_in(&later), ["a:a", "b:b", "c:c"]);
+    }
+
+    #[test]
+    fn a_circle_may_be_spread_over_sections() {
+        let mut uses = Uses::default();
+        let exchanged = |from: &str, to: &str| {
+            let text = format!(
+                r#"(component
+                     (type (component
+                       (type (component
+                         (type (instance (type (enum "x")) (export "kind" (type (eq 0)))))
+                         (import "{from}" (instance (type 0)))
+                         (alias export 0 "kind" (type))
+                         (type (instance (alias outer 1 1 (type)) (export "kind" (type (eq 0)))))
+                         (import "{to}" (instance (type 2)))))
+                       (export "c:c/world" (component (type 0)))))
+                     (export "world" (type 0)))"#
+            );
+            wat::parse_str(text).unwrap()
+        };
+        add(&mut uses, &exchanged("a:a/one", "b:b/two")).unwrap();
+        add(&mut uses, &exchanged("b:b/one", "a:a/two")).unwrap();
+        assert_eq!(uses.circle(), ["a:a", "b:b", "c:c"]);
+    }
+}

@@ -1,0 +1,51 @@
+//! Refuses what nests deeper than its readers can follow.
+//!
+//! The readers of a component's types call themselves for every type within a
+//! type, and nothing bounds how often: three bytes a level, some thousand levels,
+//! and the stack of the whole process is used up. How deep types nest cannot be
+//! known without reading them; what can be counted is what may open a level.
+//! Each interface of a world is one, so what people write has a few dozen.
+
+use crate::metadata;
+use wasmparser::{Parser, Payload};
+
+/// Components and modules within one another. What tools make has three or four.
+const LEVELS: usize = 64;
+
+/// What may open a level of types, in one section. Twice as many overflow the
+/// smallest stack that a component is read on.
+const OPENINGS: usize = 256;
+
+/// Refuses a component, or a core module with embedded WIT, that nests too deep.
+/// Anything else that is wrong with it is for its readers to say.
+pub(crate) fn check(bytes: &[u8]) -> Result<(), String> {
+    check_sections(bytes)?;
+    metadata::sections(bytes).try_for_each(check_sections)
+}
+
+fn check_sections(bytes: &[u8]) -> Result<(), String> {
+    let mut level = 0;
+    for payload in Parser::new(0).parse_all(bytes) {
+        match payload {
+            Ok(Payload::Version { .. }) if level == LEVELS => {
+                return Err(format!("components nest more than {LEVELS} levels deep"));
+            }
+            Ok(Payload::Version { .. }) => level += 1,
+            Ok(Payload::End(_)) => level -= 1,
+            Ok(Payload::ComponentTypeSection(types)) => check_types(&bytes[types.range()])?,
+            Ok(_) => {}
+            Err(_) => break,
+        }
+    }
+    Ok(())
+}
+
+/// A level within another begins with the two bytes of a type that is a component
+/// (0x41) or an instance (0x42); here and there they mean something else.
+fn check_types(section: &[u8]) -> Result<(), String> {
+    let openings = section.windows(2).filter(|pair| matches!(pair, [0x01, 0x41 | 0x42])).count();
+    if openings > OPENINGS {
+        return Err(format!("types may nest {openings} levels deep; {OPENINGS} are allowed"));
+    }
+    Ok(())
+}
