@@ -124,9 +124,27 @@ fn a_guest_in_javascript_is_told_what_is_wrong_with_it() {
     let error = build(&wrong, &options).unwrap_err().to_string();
     assert!(error.contains("unknown import: `device:behaviour/clock@0.1.0#now-ms`"), "{error}");
 
-    source("export const methods = { invoke() { return nothing(); } };");
-    let said = "ReferenceError: nothing is not defined";
-    expect(&build(&wrong, &options).unwrap().path, json!({ "status": 500, "log": [said] }));
+    for (body, said) in [
+        ("return nothing();", "ReferenceError: nothing is not defined"),
+        (
+            "return Promise.resolve();",
+            "TypeError: `invoke` gives a promise, for which nobody waits",
+        ),
+        (
+            "return {};",
+            "TypeError: `invoke` gives no `{ status, payload }` with a number as its status",
+        ),
+        (
+            "return { status: 200, payload: {} };",
+            "TypeError: `invoke` gives a payload that is no text: it takes JSON.stringify",
+        ),
+        ("throw { tag: 'failed' };", "{\"tag\":\"failed\"}"),
+    ] {
+        source(&format!("export const methods = {{ invoke() {{ {body} }} }};"));
+        let message = format!("failed: {said}");
+        let expected = json!({ "status": 500, "message": message, "log": [said] });
+        expect(&build(&wrong, &options).unwrap().path, expected);
+    }
 }
 
 /// The engine has no system behind it: its own clock would be a trap, its dice
