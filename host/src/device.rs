@@ -5,6 +5,8 @@
 //! its own, so that none waits for another. The loop itself never waits for room
 //! to send: what it sends goes out at once or is asked for again.
 
+mod drain;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -22,12 +24,7 @@ use crate::router::Router;
 use crate::supervisor::Supervisor;
 use crate::telemetry::Telemetry;
 use crate::twin::{Request, Twin};
-
-/// How often the end of a drain is looked for.
-const DRAIN_TICK: Duration = Duration::from_millis(20);
-
-/// How long the answers of stopped calls may take to leave.
-const LAST_ANSWERS: Duration = Duration::from_secs(3);
+use drain::{Drain, Step, Then};
 
 pub(crate) struct Device {
     pub(crate) id: DeviceId,
@@ -58,20 +55,6 @@ enum Event {
     DrainTick,
 }
 
-/// The end of a drain: of the running calls, then of everything.
-#[derive(Clone, Copy)]
-struct Drain {
-    calls_until: Instant,
-    answers_until: Instant,
-    then: Then,
-}
-
-#[derive(Clone, Copy, PartialEq)]
-enum Then {
-    Stop,
-    Reboot,
-}
-
 impl Device {
     /// Runs until `stop`, then drains and disconnects.
     pub(crate) async fn run(mut self, stop: impl Future<Output = ()>) {
@@ -84,7 +67,7 @@ impl Device {
         let mut online = None;
         let _jobs = self.kept.as_ref().map(|kept| kept.run_jobs(Arc::clone(&self.router)));
         loop {
-            let tick = Instant::now() + DRAIN_TICK;
+            let tick = Instant::now() + drain::TICK;
             let event = tokio::select! {
                 incoming = self.connection.next() => match incoming {
                     Some(incoming) => Event::Incoming(incoming),
@@ -139,22 +122,22 @@ impl Device {
                     }
                 }
                 Event::DrainTick => {
-                    let now = Instant::now();
-                    let Drain { calls_until, answers_until, then } =
-                        drain.expect("ticks begin with the drain");
-                    let idle = self.kept.as_ref().is_none_or(|kept| kept.jobs.is_idle());
-                    if now >= calls_until && !(calls.is_empty() && idle) {
-                        warn!(device = %self.id, calls = calls.len(), "calls stopped: the grace is over");
-                        self.router.stop_calls();
-                    }
+                    let jobs = self.kept.as_ref().is_none_or(|kept| kept.jobs.is_idle());
                     let delivered = self.telemetry.is_sent() && self.twin.is_reported();
-                    let done = calls.is_empty() && idle && (delivered || now >= calls_until);
-                    if done || now >= answers_until {
-                        if then == Then::Stop {
-                            break;
+                    let step = drain.as_mut().map_or(Step::Wait, |drain| {
+                        drain.step(Instant::now(), calls.is_empty() && jobs, delivered)
+                    });
+                    match step {
+                        Step::Wait => {}
+                        Step::StopCalls => {
+                            warn!(device = %self.id, calls = calls.len(), "calls stopped: the grace is over");
+                            self.router.stop_calls();
                         }
-                        drain = None;
-                        reboot = self.kept.as_ref().map(Kept::reboot);
+                        Step::End(Then::Stop) => break,
+                        Step::End(Then::Reboot) => {
+                            drain = None;
+                            reboot = self.kept.as_ref().map(Kept::reboot);
+                        }
                     }
                 }
             }
@@ -176,8 +159,7 @@ impl Device {
         if let Some(kept) = &self.kept {
             kept.jobs.drain();
         }
-        let calls_until = Instant::now() + self.grace;
-        Drain { calls_until, answers_until: calls_until + LAST_ANSWERS, then }
+        Drain::begin(self.grace, then)
     }
 
     /// Answers a method in a task of its own.

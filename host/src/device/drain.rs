@@ -1,0 +1,93 @@
+//! How long the end may take: of the running calls, then of everything.
+
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// How often the end of a drain is looked for.
+pub(super) const TICK: Duration = Duration::from_millis(20);
+
+/// How long the answers of stopped calls may take to leave.
+const LAST_ANSWERS: Duration = Duration::from_secs(3);
+
+/// What a drain is for.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum Then {
+    Stop,
+    Reboot,
+}
+
+/// What is to be done now.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum Step {
+    Wait,
+    /// The grace is over: once.
+    StopCalls,
+    /// Nothing runs any more, or nothing more is waited for.
+    End(Then),
+}
+
+/// A drain that goes on.
+pub(super) struct Drain {
+    calls_until: Instant,
+    answers_until: Instant,
+    stopped: bool,
+    then: Then,
+}
+
+impl Drain {
+    /// Begins now; calls may run for `grace`.
+    pub(super) fn begin(grace: Duration, then: Then) -> Self {
+        let calls_until = Instant::now() + grace;
+        Drain { calls_until, answers_until: calls_until + LAST_ANSWERS, stopped: false, then }
+    }
+
+    /// `idle`: no call and no job runs, or waits to be answered. `delivered`: the
+    /// hub has all that was reported and sent.
+    pub(super) fn step(&mut self, now: Instant, idle: bool, delivered: bool) -> Step {
+        let over = now >= self.calls_until;
+        if (idle && (delivered || over)) || now >= self.answers_until {
+            return Step::End(self.then);
+        }
+        if over && !self.stopped {
+            self.stopped = true;
+            return Step::StopCalls;
+        }
+        Step::Wait
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn after(drain: &mut Drain, seconds: u64, idle: bool, delivered: bool) -> Step {
+        let began = drain.calls_until - Duration::from_secs(10);
+        drain.step(began + Duration::from_secs(seconds), idle, delivered)
+    }
+
+    fn drain() -> Drain {
+        Drain::begin(Duration::from_secs(10), Then::Stop)
+    }
+
+    #[test]
+    fn it_ends_when_nothing_runs_and_the_hub_has_everything() {
+        assert_eq!(after(&mut drain(), 0, true, true), Step::End(Then::Stop));
+        assert_eq!(after(&mut drain(), 1, false, true), Step::Wait);
+        assert_eq!(after(&mut drain(), 1, true, false), Step::Wait);
+    }
+
+    #[test]
+    fn without_a_hub_it_ends_with_the_grace() {
+        assert_eq!(after(&mut drain(), 10, true, false), Step::End(Then::Stop));
+    }
+
+    #[test]
+    fn calls_are_stopped_once_and_an_answer_that_cannot_leave_is_not_waited_for() {
+        let mut drain = drain();
+        assert_eq!(after(&mut drain, 9, false, false), Step::Wait);
+        assert_eq!(after(&mut drain, 10, false, false), Step::StopCalls);
+        assert_eq!(after(&mut drain, 11, false, false), Step::Wait);
+        assert_eq!(after(&mut drain, 12, false, false), Step::Wait);
+        assert_eq!(after(&mut drain, 13, false, false), Step::End(Then::Stop));
+    }
+}
