@@ -1,6 +1,7 @@
 //! One request: signed, sent, tried again where that is safe, read.
 
 use std::error::Error;
+use std::io;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use protocol::error::HubError;
@@ -158,11 +159,21 @@ fn cause(error: &reqwest::Error) -> (String, bool) {
     if let Some(why) = trust::distrust(error) {
         return (format!("its certificate {}", why.text()), true);
     }
-    let mut bottom: &dyn Error = error;
+    let mut bottom: &(dyn Error + 'static) = error;
     while let Some(source) = bottom.source() {
         bottom = source;
     }
-    (bottom.to_string(), false)
+    (words(bottom), false)
+}
+
+fn words(bottom: &(dyn Error + 'static)) -> String {
+    match bottom.downcast_ref::<io::Error>().map(io::Error::kind) {
+        // rustls would tell whom to blame for what is not the user's to mend.
+        Some(io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset) => {
+            "it ended the connection before it answered".to_owned()
+        }
+        _ => bottom.to_string(),
+    }
 }
 
 fn refused(status: StatusCode, answer: &Answer, request: &Request<'_>) -> Failed {
@@ -177,4 +188,16 @@ fn refused(status: StatusCode, answer: &Answer, request: &Request<'_>) -> Failed
     let retry_after = seconds.map(Duration::from_secs);
     let subject = request.subject.clone();
     Failed { error: ServiceError::Hub { subject, error }, again, retry_after }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_connection_that_is_cut_is_told_in_plain_words() {
+        let cut = io::Error::new(io::ErrorKind::UnexpectedEof, "peer closed connection: https://");
+        assert_eq!(words(&cut), "it ended the connection before it answered");
+        assert_eq!(words(&io::Error::other("no route to host")), "no route to host");
+    }
 }
