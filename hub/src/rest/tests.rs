@@ -13,6 +13,7 @@ use protocol::sas::sign;
 use serde_json::{Value, json};
 
 use super::*;
+use crate::policy::GRANTS;
 use crate::state::State;
 
 /// The router over a state in memory, with nobody connected.
@@ -137,6 +138,34 @@ async fn nobody_is_answered_without_a_token_that_grants_what_is_asked() {
         assert_eq!(reply.body["Message"], "ErrorCode:IotHubUnauthorizedAccess;Unauthorized");
         assert_eq!(reply.error().code, ErrorCode::IotHubUnauthorizedAccess);
     }
+}
+
+#[tokio::test]
+async fn faults_are_the_owners_alone_to_set_see_and_clear() {
+    let rig = Rig::new();
+    let fault = json!({"step": "method", "effect": "lose", "device": "d1"});
+    let set = rig.ask(Method::POST, "/$faults", &fault).await;
+    assert_eq!(set.status, StatusCode::NO_CONTENT, "{}", set.text);
+    let before = rig.ask(Method::GET, "/$faults", "").await.body;
+    assert_eq!(before["waiting"].as_array().map(Vec::len), Some(1));
+
+    let others = GRANTS.iter().map(|(policy, _)| *policy).filter(|name| *name != "iothubowner");
+    for policy in others {
+        for method in [Method::POST, Method::GET, Method::DELETE] {
+            let request = Request::builder()
+                .method(&method)
+                .uri("/$faults?api-version=2021-04-12")
+                .header(AUTHORIZATION, rig.token(policy, "localhost", u64::MAX));
+            let reply = rig.send(request.body(Body::from(fault.to_string())).unwrap()).await;
+            assert_eq!(
+                reply.error().code,
+                ErrorCode::IotHubUnauthorizedAccess,
+                "{policy} {method}"
+            );
+            assert_eq!(reply.status, StatusCode::UNAUTHORIZED, "{policy} {method}");
+        }
+    }
+    assert_eq!(rig.ask(Method::GET, "/$faults", "").await.body, before);
 }
 
 #[tokio::test]

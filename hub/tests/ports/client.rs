@@ -128,17 +128,6 @@ pub(super) async fn ask(hub: &Hub, method: &str, path: &str, body: &Value) -> (u
     let owner = hub.service_connection_string();
     let resource = owner.host.name();
     let token = sas::sign(resource, Some(&owner.policy), &owner.key, now() + 60);
-    ask_with(hub, method, path, body, &token.to_string()).await
-}
-
-/// The same with whatever token.
-pub(super) async fn ask_with(
-    hub: &Hub,
-    method: &str,
-    path: &str,
-    body: &Value,
-    token: &str,
-) -> (u16, Value) {
     let TlsConfiguration::Rustls(config) = trusting(hub.ca_pem()) else { panic!("rustls") };
     let tcp = TcpStream::connect(("127.0.0.1", hub.https_port())).await.unwrap();
     let name = ServerName::try_from("localhost").unwrap();
