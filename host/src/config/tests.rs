@@ -1,5 +1,7 @@
 //! What is taken for a configuration, and how it is refused.
 
+use ::plugin::Limits;
+
 use super::*;
 
 const REBOOT: &str = "[plugins.reboot]\nfile = \"reboot.wasm\"\nmethods = [\"rebootDevice\"]\n";

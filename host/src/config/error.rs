@@ -1,0 +1,116 @@
+//! Why a text is not a configuration.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use plugin::{LimitError, UnknownCapability};
+use protocol::id::IdError;
+
+use super::http::HttpError;
+
+/// Why a text is not a configuration. One line that names the key.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The file cannot be read.
+    #[error("{}", .path.display())]
+    Read {
+        /// Which.
+        path: PathBuf,
+        /// Why not.
+        #[source]
+        source: std::io::Error,
+    },
+    /// Not TOML, an unknown key, or a value of the wrong kind.
+    #[error("line {line}: {problem}")]
+    Line {
+        /// Counted from 1.
+        line: usize,
+        /// What is wrong.
+        problem: String,
+    },
+    /// There is nothing for the host to do.
+    #[error("has no [plugins.NAME], so that every method would be unknown")]
+    NoPlugins,
+    /// A name that would not read well in a log.
+    #[error("[plugins.{0}]: a plugin's name is 1 to 64 letters, digits, `-` or `_`")]
+    PluginName(String),
+    /// What is no name of a property.
+    #[error("`host.report_plugins_under` is `{0}`, not 1 to 64 letters, digits, `-` or `_`")]
+    PropertyName(String),
+    /// A key of `[hub]` or `[host]` whose value cannot be meant.
+    #[error("`{key}` is {found:?}, not between {least:?} and {most:?}")]
+    Range {
+        /// The key with its table.
+        key: &'static str,
+        /// What it says.
+        found: Duration,
+        /// The least it may be.
+        least: Duration,
+        /// The most it may be.
+        most: Duration,
+    },
+    /// A reboot that no program makes.
+    #[error("`host.reboot_command` is empty; name the program and its arguments")]
+    RebootCommand,
+    /// A plugin that nothing is routed to.
+    #[error("[plugins.{0}]: `methods` is empty; name methods, or [\"*\"] for all others")]
+    NoMethods(String),
+    /// What is no method name.
+    #[error("[plugins.{plugin}]: `methods`")]
+    Method {
+        /// The plugin.
+        plugin: String,
+        /// Why.
+        #[source]
+        source: IdError,
+    },
+    /// A method that two plugins want.
+    #[error("both `{first}` and `{second}` serve {method}; a method has one plugin")]
+    Twice {
+        /// The plugin that comes first.
+        first: String,
+        /// The other one.
+        second: String,
+        /// The method's name, quoted, or what `*` means.
+        method: String,
+    },
+    /// What cannot be granted.
+    #[error("[plugins.{plugin}]: `capabilities`")]
+    Capability {
+        /// The plugin.
+        plugin: String,
+        /// Which.
+        #[source]
+        source: UnknownCapability,
+    },
+    /// What the capability `http` cannot come with.
+    #[error("[plugins.{plugin}.http]")]
+    Http {
+        /// The plugin.
+        plugin: String,
+        /// What is wrong.
+        #[source]
+        source: HttpError,
+    },
+    /// A limit that cannot be meant.
+    #[error("[plugins.{plugin}]: limits")]
+    Limit {
+        /// The plugin.
+        plugin: String,
+        /// Which and why.
+        #[source]
+        source: LimitError,
+    },
+    /// A limit past what IoT Hub carries.
+    #[error("[plugins.{plugin}.limits]: `{limit}` is {found}; IoT Hub carries {most} at most")]
+    PastTheHub {
+        /// The plugin.
+        plugin: String,
+        /// Which limit.
+        limit: &'static str,
+        /// What it says.
+        found: usize,
+        /// What the hub carries.
+        most: usize,
+    },
+}

@@ -1,0 +1,74 @@
+//! `[host]`: the host itself.
+
+use std::num::NonZeroUsize;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use super::{ConfigError, file, is_a_name, within};
+use crate::power::RebootCommand;
+use crate::telemetry::TelemetryLimits;
+
+/// `[host]`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HostSection {
+    /// How long calls may go on after the host was told to stop.
+    pub grace: Duration,
+    /// Where compiled plugins are kept; else in the user's cache directory.
+    pub compile_cache: Option<PathBuf>,
+    /// Where that is kept which must outlive the process; else where systemd says,
+    /// or in the user's data directory.
+    pub data: Option<PathBuf>,
+    /// Messages that may wait for the hub.
+    pub telemetry: TelemetryLimits,
+    /// How the machine is rebooted for a plugin that may ask for it.
+    pub reboot: RebootCommand,
+    /// The reported property under which the plugins are listed; `None`: they
+    /// are not.
+    pub report_plugins_under: Option<String>,
+    /// Where operators reach the host; else in a directory of the user's.
+    pub control_socket: Option<PathBuf>,
+}
+
+pub(super) fn host(section: file::Host, directory: &Path) -> Result<HostSection, ConfigError> {
+    let second = Duration::from_secs(1);
+    Ok(HostSection {
+        grace: within("host.grace", section.grace, 10 * second, Duration::ZERO, 3600 * second)?,
+        compile_cache: section.compile_cache.map(|path| directory.join(path)),
+        data: section.data.map(|path| directory.join(path)),
+        telemetry: telemetry(section.telemetry),
+        reboot: RebootCommand {
+            command: reboot_command(section.reboot_command)?,
+            dry_run: section.dry_run_reboot,
+        },
+        report_plugins_under: report_plugins_under(section.report_plugins_under)?,
+        control_socket: section.control_socket.map(|path| directory.join(path)),
+    })
+}
+
+fn telemetry(section: file::Telemetry) -> TelemetryLimits {
+    let default = TelemetryLimits::default();
+    TelemetryLimits {
+        messages: section.messages.map_or(default.messages, NonZeroUsize::get),
+        bytes: section.bytes.map_or(default.bytes, NonZeroUsize::get),
+        when_full: section.when_full.unwrap_or_default(),
+    }
+}
+
+fn reboot_command(asked: Option<Vec<String>>) -> Result<Vec<String>, ConfigError> {
+    let command = asked.unwrap_or_else(|| ["systemctl", "reboot"].map(str::to_owned).to_vec());
+    match command.first() {
+        Some(program) if !program.is_empty() => Ok(command),
+        _ => Err(ConfigError::RebootCommand),
+    }
+}
+
+fn report_plugins_under(asked: Option<String>) -> Result<Option<String>, ConfigError> {
+    let key = asked.unwrap_or_else(|| "plugins".to_owned());
+    if key.is_empty() {
+        return Ok(None);
+    }
+    if !is_a_name(&key) {
+        return Err(ConfigError::PropertyName(key.escape_debug().to_string()));
+    }
+    Ok(Some(key))
+}

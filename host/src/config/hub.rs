@@ -1,0 +1,51 @@
+//! `[hub]`: how to reach it.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use super::{ConfigError, file, within};
+
+/// The port of MQTT over TLS.
+const MQTT_PORT: u16 = 8883;
+
+/// The longest time between two signs of life. IoT Hub allows 1.5 times the
+/// keep-alive and at most 1767 s.
+const MAX_KEEP_ALIVE: Duration = Duration::from_secs(1177);
+
+/// `[hub]`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HubSection {
+    /// Where the hub takes MQTT over TLS. `None`: as the connection string says,
+    /// or 8883.
+    pub port: Option<u16>,
+    /// Certificates to trust beside the system's: a PEM file.
+    pub ca_file: Option<PathBuf>,
+    /// The file that holds the device's connection string.
+    pub connection_string_file: Option<PathBuf>,
+    /// The longest silence on the connection.
+    pub keep_alive: Duration,
+    /// How long a SAS token is good for; renewed at 80 % of it.
+    pub token_lifetime: Duration,
+}
+
+pub(super) fn hub(section: file::Hub, directory: &Path) -> Result<HubSection, ConfigError> {
+    let absolute = |path: Option<PathBuf>| path.map(|path| directory.join(path));
+    let second = Duration::from_secs(1);
+    let day = 24 * 3600 * second;
+    let keep_alive =
+        within("hub.keep_alive", section.keep_alive, 60 * second, 2 * second, MAX_KEEP_ALIVE)?;
+    let token_lifetime =
+        within("hub.token_lifetime", section.token_lifetime, 3600 * second, second, 365 * day)?;
+    Ok(HubSection {
+        port: section.port,
+        ca_file: absolute(section.ca_file),
+        connection_string_file: absolute(section.connection_string_file),
+        keep_alive,
+        token_lifetime,
+    })
+}
+
+/// Where to connect, if neither the file nor the connection string says a port.
+pub(crate) const fn default_port() -> u16 {
+    MQTT_PORT
+}

@@ -1,0 +1,135 @@
+//! `[plugins.NAME]`: what a plugin serves, and within which limits.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use plugin::{Capability, HttpSettings, Limits, PluginSettings, UnknownCapability};
+use protocol::id::{IdError, MethodName};
+use protocol::method::MAX_PAYLOAD_BYTES;
+use protocol::topic::MAX_MESSAGE_BYTES;
+
+use super::{ConfigError, file, http, is_a_name, within};
+
+/// Failures in a row that disable a plugin for a while.
+const DISABLE_AFTER: u32 = 5;
+
+/// `[plugins.NAME]`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct PluginSection {
+    /// The component.
+    pub file: PathBuf,
+    /// The methods that it serves.
+    pub methods: Vec<MethodName>,
+    /// Whether it serves the methods that no plugin names.
+    pub any_method: bool,
+    /// Failures in a row that disable it for a while; 0: it is never disabled.
+    pub disable_after: u32,
+    /// The field of a payload by which a repeated method is known; `None`: all run.
+    pub idempotency_key: Option<String>,
+    /// How long after the first answer a repeat gets it.
+    pub idempotency_time: Duration,
+    /// What the sandbox is told.
+    pub settings: Settings,
+}
+
+/// Limits, capabilities and the plugin's own settings.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Settings {
+    pub(super) limits: Limits,
+    pub(super) config: BTreeMap<String, String>,
+    pub(super) capabilities: BTreeSet<Capability>,
+    pub(super) http: HttpSettings,
+}
+
+impl Settings {
+    /// What was granted to the plugin.
+    pub(crate) fn capabilities(&self) -> &BTreeSet<Capability> {
+        &self.capabilities
+    }
+
+    /// The longest file that is read for a component.
+    pub(crate) fn component_bytes(&self) -> usize {
+        self.limits.component_bytes
+    }
+
+    /// Whom it trusts over HTTP, beside whom the system trusts.
+    pub(crate) fn http_ca_file(&self) -> Option<&Path> {
+        self.http.ca_file.as_deref()
+    }
+
+    pub(crate) fn to_sandbox(&self) -> PluginSettings {
+        let Settings { limits, config, capabilities, http } = self.clone();
+        PluginSettings { limits, config, capabilities, http }
+    }
+}
+
+pub(super) fn plugin(
+    name: String,
+    section: file::Plugin,
+    directory: &Path,
+) -> Result<PluginSection, ConfigError> {
+    if !is_a_name(&name) {
+        return Err(ConfigError::PluginName(name.escape_debug().to_string()));
+    }
+    if section.methods.is_empty() {
+        return Err(ConfigError::NoMethods(name));
+    }
+    let (any, named): (Vec<_>, Vec<_>) = section.methods.iter().partition(|name| *name == "*");
+    let methods = named
+        .into_iter()
+        .map(|method| method.parse())
+        .collect::<Result<_, IdError>>()
+        .map_err(|source| ConfigError::Method { plugin: name.clone(), source })?;
+    let capabilities = section.capabilities.iter().map(|name| name.parse());
+    let capabilities = capabilities
+        .collect::<Result<_, UnknownCapability>>()
+        .map_err(|source| ConfigError::Capability { plugin: name.clone(), source })?;
+    let http = http::http(section.http.as_ref(), &capabilities, directory)
+        .map_err(|source| ConfigError::Http { plugin: name.clone(), source })?;
+    let limits = limits(&name, &section)?;
+    let config = section.config.into_iter().map(|(key, value)| (key, text_of(value))).collect();
+    Ok(PluginSection {
+        file: directory.join(section.file),
+        methods,
+        any_method: !any.is_empty(),
+        disable_after: section.disable_after.unwrap_or(DISABLE_AFTER),
+        idempotency_key: section.idempotency_key,
+        idempotency_time: within(
+            "idempotency_time",
+            section.idempotency_time,
+            300 * Duration::from_secs(1),
+            Duration::from_secs(1),
+            24 * 3600 * Duration::from_secs(1),
+        )?,
+        settings: Settings { limits, config, capabilities, http },
+    })
+}
+
+fn limits(plugin: &str, section: &file::Plugin) -> Result<Limits, ConfigError> {
+    let mut limits = Limits::default();
+    section.limits.apply(&mut limits);
+    limits.deadline = section.deadline.map_or(limits.deadline, |period| period.0);
+    let deadlines = section.deadlines.iter();
+    limits.deadlines = deadlines.map(|(method, period)| (method.clone(), period.0)).collect();
+    limits.check().map_err(|source| ConfigError::Limit { plugin: plugin.to_owned(), source })?;
+    for (limit, found, most) in [
+        ("payload_bytes", limits.payload_bytes, MAX_PAYLOAD_BYTES),
+        ("answer_bytes", limits.answer_bytes, MAX_PAYLOAD_BYTES),
+        ("message_bytes", limits.message_bytes, MAX_MESSAGE_BYTES),
+    ] {
+        if found > most {
+            return Err(ConfigError::PastTheHub { plugin: plugin.to_owned(), limit, found, most });
+        }
+    }
+    Ok(limits)
+}
+
+/// A plugin's own setting: a text as it is, everything else as JSON.
+fn text_of(value: toml::Value) -> String {
+    match value {
+        toml::Value::String(text) => text,
+        toml::Value::Datetime(time) => time.to_string(),
+        other => serde_json::to_string(&other).expect("TOML's other values are JSON"),
+    }
+}
