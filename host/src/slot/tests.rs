@@ -1,14 +1,17 @@
 //! A slot's decisions, at times that the tests choose.
 
+use std::time::Duration;
+
+use super::inner::{LONGEST_REST, SHORTEST_REST};
 use super::*;
 
-type TestSlot = Slot<&'static str>;
+pub(crate) type TestSlot = Slot<&'static str>;
 
 fn made(plugin: &'static str, digest: &str) -> Made<&'static str> {
     Made { plugin, digest: digest.to_owned(), settings: Arc::default() }
 }
 
-fn slot() -> TestSlot {
+pub(crate) fn slot() -> TestSlot {
     Slot::new("p", made("one", "d1"), 5, Changes::new(()))
 }
 

@@ -1,0 +1,163 @@
+//! What a slot holds behind its lock, and what it decides by itself: when a
+//! version is put back, when a plugin rests, and for how long.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::told::{Change, Chore, Disabled, State, View};
+use super::{Counters, Version};
+use crate::config::Settings;
+
+/// Failures in a row with which a new version that has never succeeded is put
+/// back to the one before.
+const FIRST_CALLS: u32 = 3;
+
+/// How long a plugin is disabled: at first, and at most.
+pub(super) const SHORTEST_REST: Duration = Duration::from_secs(1);
+pub(super) const LONGEST_REST: Duration = Duration::from_secs(30);
+
+pub(super) struct Inner<P> {
+    pub(super) active: Arc<Version<P>>,
+    pub(super) previous: Option<Arc<Version<P>>>,
+    /// What was put back, so that it is not taken again: digest and settings.
+    pub(super) rejected: Option<(String, Arc<Settings>)>,
+    /// The highest number so far.
+    pub(super) newest: u32,
+    /// 0: a plugin is never disabled.
+    pub(super) disable_after: u32,
+    pub(super) switched_off: bool,
+    pub(super) start: Start,
+    pub(super) health: Health,
+    pub(super) last_error: Option<String>,
+    /// Why what lies in its file is not taken.
+    pub(super) refused: Option<String>,
+    pub(super) counters: Counters,
+    pub(super) chores: Vec<Chore<P>>,
+}
+
+/// Whether the active version has been started.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Start {
+    Done,
+    /// It is being started for the first time; calls wait.
+    UnderWay,
+    /// It could not be started and takes no calls.
+    Failed,
+}
+
+/// How the active version is doing.
+#[derive(Default)]
+pub(super) struct Health {
+    pub(super) succeeded: bool,
+    pub(super) failures: u32,
+    /// How long the last rest was.
+    pub(super) rest: Duration,
+    pub(super) rests_until: Option<Instant>,
+}
+
+impl<P> Inner<P> {
+    pub(super) fn new(first: Version<P>, disable_after: u32) -> Inner<P> {
+        Inner {
+            active: Arc::new(first),
+            previous: None,
+            rejected: None,
+            newest: 1,
+            disable_after,
+            switched_off: false,
+            start: Start::Done,
+            health: Health::default(),
+            last_error: None,
+            refused: None,
+            counters: Counters::default(),
+            chores: Vec::new(),
+        }
+    }
+
+    pub(super) fn view(&self) -> View<P> {
+        View {
+            active: Arc::clone(&self.active),
+            state: match () {
+                () if self.switched_off => State::Off,
+                () if self.start == Start::Failed => State::NotStarted,
+                () if self.health.rests_until.is_some() => State::Disabled,
+                () => State::Active,
+            },
+            last_error: self.refused.clone().or_else(|| self.last_error.clone()),
+            counters: self.counters,
+            may_roll_back: self.previous.is_some(),
+        }
+    }
+
+    pub(super) fn disabled(&self, now: Instant) -> Option<Disabled> {
+        if self.switched_off {
+            return Some(Disabled::SwitchedOff);
+        }
+        match self.start {
+            Start::Done => {}
+            Start::UnderWay => return Some(Disabled::Starting),
+            Start::Failed => return Some(Disabled::NotStarted),
+        }
+        let left = self.health.rests_until?.saturating_duration_since(now);
+        (!left.is_zero()).then_some(Disabled::Resting(left))
+    }
+
+    pub(super) fn retire(&mut self, version: &Arc<Version<P>>) {
+        version.to_stop.store(true, Ordering::Relaxed);
+        version.calls.close();
+        self.chores.push(Chore::Stop(Arc::clone(version)));
+    }
+
+    pub(super) fn succeeded(&mut self) -> Option<Change> {
+        let recovered = self.health.rests_until.is_some();
+        self.health = Health { succeeded: true, ..Health::default() };
+        recovered.then(|| {
+            self.last_error = None;
+            Change::Recovered
+        })
+    }
+
+    pub(super) fn failed(&mut self, error: String, now: Instant) -> Option<Change> {
+        self.health.failures += 1;
+        self.last_error = Some(error);
+        let too_many = self.disable_after > 0 && self.health.failures >= self.disable_after;
+        if !self.health.succeeded && (self.health.failures >= FIRST_CALLS || too_many) {
+            let instead_of = self.active.made.digest.clone();
+            let stopped = self.previous.as_ref().is_some_and(|version| version.is_stopped());
+            if let Some((from, to)) = self.roll_back() {
+                let error = self.last_error.take().unwrap_or_default();
+                self.last_error = Some(format!("version {from} failed its first calls: {error}"));
+                let version = Arc::clone(&self.active);
+                self.chores.extend(stopped.then_some(Chore::StartAgain { version, instead_of }));
+                return Some(Change::RolledBack { from, to });
+            }
+        }
+        // One more chance after each rest, and a longer rest if it is missed.
+        let rested = self.health.rests_until.is_some_and(|until| until <= now);
+        if !too_many && !rested || self.disabled(now).is_some() {
+            return None;
+        }
+        let rest = (self.health.rest * 2).clamp(SHORTEST_REST, LONGEST_REST);
+        self.health.rest = rest;
+        self.health.rests_until = Some(now + rest);
+        self.counters.disables += 1;
+        Some(Change::Disabled(rest))
+    }
+
+    pub(super) fn roll_back(&mut self) -> Option<(u32, u32)> {
+        let previous = self.previous.take()?;
+        previous.to_stop.store(false, Ordering::Relaxed);
+        previous.calls.reopen();
+        let left = std::mem::replace(&mut self.active, previous);
+        self.rejected = Some((left.made.digest.clone(), Arc::clone(&left.made.settings)));
+        if self.start == Start::Done {
+            self.retire(&left);
+        }
+        self.start = Start::Done;
+        self.health = Health { succeeded: true, ..Health::default() };
+        self.counters.rollbacks += 1;
+        Some((left.number, self.active.number))
+    }
+}

@@ -1,0 +1,64 @@
+//! What a slot tells: how it is, what has changed, what is left to do.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::{Counters, Version};
+
+/// How a slot is, at one moment.
+pub(crate) struct View<P> {
+    pub(crate) active: Arc<Version<P>>,
+    pub(crate) state: State,
+    pub(crate) last_error: Option<String>,
+    pub(crate) counters: Counters,
+    pub(crate) may_roll_back: bool,
+}
+
+/// What a plugin is up to, in the words of reports and lists.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum State {
+    /// It takes calls.
+    Active,
+    /// It has failed too often and has not worked since.
+    Disabled,
+    /// An operator has switched it off.
+    Off,
+    /// It could not be started.
+    NotStarted,
+}
+
+/// Why a plugin takes no call.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum Disabled {
+    #[error("disabled after repeated failures; tried again in {0:.1?}")]
+    Resting(Duration),
+    #[error("switched off by the device's operator")]
+    SwitchedOff,
+    /// Worth waiting for: [`Slot::until_started`].
+    #[error("is being started")]
+    Starting,
+    #[error("did not start; tried again within 30 s")]
+    NotStarted,
+}
+
+/// What a call has changed about its plugin.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Change {
+    /// The version before takes the calls again.
+    RolledBack { from: u32, to: u32 },
+    /// No calls for this long.
+    Disabled(Duration),
+    /// It works again.
+    Recovered,
+}
+
+/// What is left to do for versions that left or came back by themselves.
+#[derive(Debug)]
+pub(crate) enum Chore<P> {
+    /// It takes no more calls: stop it when its last one has ended.
+    Stop(Arc<Version<P>>),
+    /// It was stopped and takes calls again, in place of the version with this
+    /// digest.
+    StartAgain { version: Arc<Version<P>>, instead_of: String },
+}
