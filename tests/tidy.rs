@@ -32,7 +32,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("host", &["plugin", "program", "protocol", "trust"]),
     ("hub", &["program", "protocol"]),
     ("service", &["program", "protocol", "trust"]),
-    ("behaviour", &["plugin", "protocol"]),
+    ("behaviour", &["plugin", "program", "protocol"]),
     ("plugin/fixtures", &[]),
     ("bench", &["behaviour", "plugin", "protocol", "service", "trust"]),
     ("bench/probe", &[]),

@@ -1,8 +1,15 @@
-//! What every program does at its edges: it logs, waits for signals, complains.
+//! What every program does at its edges: it logs, waits for signals, shows that it
+//! waits, complains.
 
 #![allow(clippy::print_stderr, reason = "complaints go to people")]
 
+#[cfg(feature = "progress")]
+mod progress;
+
 use std::io::IsTerminal as _;
+
+#[cfg(feature = "progress")]
+pub use progress::Progress;
 
 use anyhow::Context as _;
 use tracing_subscriber::EnvFilter;

@@ -4,12 +4,12 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Parser, Subcommand};
+use program::Progress;
 use protocol::id::MethodName;
 use serde_json::json;
 use service::reboot::{self, Step};
 use service::{Client, DeviceId, MethodRequest, ServiceError};
 
-use crate::progress::Progress;
 use show::Show;
 
 mod devices;

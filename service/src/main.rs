@@ -6,7 +6,6 @@
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "this is a command-line program")]
 
 mod command;
-mod progress;
 
 use std::fmt;
 use std::path::Path;

@@ -11,6 +11,7 @@ use behaviour::desk::{
     Asked, Desk, DeskError, Failure, Happened, Outcome, Time, What, load, milliseconds, text,
 };
 use plugin::{BootOutcome, CallError, Capability, Limits, Plugin, PluginSettings};
+use program::Progress;
 use protocol::id::MethodName;
 use serde::Serialize;
 use serde_json::value::RawValue;
@@ -20,7 +21,6 @@ use super::build::complain_of_build;
 use super::component::component;
 use super::paint::Paint;
 use super::pretty::pretty;
-use super::progress::Progress;
 use super::{NOT_LOADED, USAGE, complain, say, values};
 
 const LONG: &str = "\

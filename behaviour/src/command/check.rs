@@ -10,9 +10,9 @@ use std::process::ExitCode;
 use behaviour::desk::{DeskError, compile, engine, name};
 use behaviour::in_one_line;
 use plugin::{Capability, Engine, Inspection, Kind, Limits, LoadError, PluginSettings};
+use program::Progress;
 use serde_json::{Value, json};
 
-use super::progress::Progress;
 use super::values::bytes;
 use super::{complain, say};
 use meaning::{interface, meaning};

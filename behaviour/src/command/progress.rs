@@ -1,30 +1,9 @@
-//! What is being waited for: a line that turns on a terminal, lines in a file.
+//! What is told of a build: a line that turns on a terminal, lines in a file.
 
 use std::io::{IsTerminal, stderr};
 use std::sync::{Mutex, PoisonError};
-use std::time::Duration;
 
-use indicatif::{ProgressBar, ProgressStyle};
-
-/// Begins to tell, on a terminal only; the line is gone when the value is dropped.
-pub(crate) struct Progress(ProgressBar);
-
-impl Progress {
-    pub(crate) fn new(what: &str) -> Progress {
-        // indicatif draws on standard error, and on a terminal only.
-        let style = ProgressStyle::with_template("{spinner} {msg} ({elapsed})");
-        let bar = ProgressBar::new_spinner().with_message(what.to_owned());
-        bar.set_style(style.expect("the template is right"));
-        bar.enable_steady_tick(Duration::from_millis(100));
-        Progress(bar)
-    }
-}
-
-impl Drop for Progress {
-    fn drop(&mut self) {
-        self.0.finish_and_clear();
-    }
-}
+use program::Progress;
 
 /// Tells of a build: each line as it comes, and on a terminal under it how long
 /// that is going on.

@@ -10,13 +10,13 @@ use behaviour::BuildError;
 use behaviour::cases::{self, Difference, Found, Verdict};
 use behaviour::desk::{DeskError, compile, engine, milliseconds, name};
 use plugin::{Compiled, Engine, Limits};
+use program::Progress;
 use serde_json::{Value, json};
 
 use super::build::complain_of_build;
 use super::call::line;
 use super::component::built;
 use super::paint::Paint;
-use super::progress::Progress;
 use super::values::bytes;
 use super::{NOT_LOADED, USAGE, say};
 

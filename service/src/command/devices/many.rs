@@ -3,11 +3,11 @@
 
 use clap::Args;
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
+use program::Progress;
 use protocol::registry::DeviceIdentity;
 use service::{Client, DeviceId, ServiceError};
 
 use super::connection_string;
-use crate::progress::Progress;
 
 /// Requests at once. IoT Hub throttles the registry to some a second, and the
 /// client waits as long as it is told.

@@ -4,11 +4,14 @@ use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
 
-/// Begins to tell; the line is gone when the value is dropped.
-pub(crate) struct Progress(ProgressBar);
+/// Tells as long as it lives; then the line is gone.
+#[derive(Debug)]
+pub struct Progress(ProgressBar);
 
 impl Progress {
-    pub(crate) fn new(what: &str) -> Progress {
+    /// Begins to tell.
+    #[must_use]
+    pub fn new(what: &str) -> Progress {
         // indicatif draws on standard error, and on a terminal only.
         let style = ProgressStyle::with_template("{spinner} {msg} ({elapsed})");
         let bar = ProgressBar::new_spinner().with_message(what.to_owned());
