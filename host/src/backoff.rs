@@ -20,9 +20,7 @@ impl Backoff {
 
     /// The wait after one more failure: from zero to twice as long as before.
     pub(crate) fn next(&mut self) -> Duration {
-        // Without random bytes all devices would wait the same; half is fair.
-        let random = getrandom::u32().unwrap_or(u32::MAX / 2);
-        self.next_at(f64::from(random) / f64::from(u32::MAX))
+        self.next_at(random_part())
     }
 
     /// All is well: the next failure is the first one.
@@ -32,10 +30,21 @@ impl Backoff {
 
     /// `part` from 0 to 1.
     fn next_at(&mut self, part: f64) -> Duration {
-        let most = self.base.saturating_mul(2_u32.saturating_pow(self.failures)).min(self.cap);
+        let most = doubled(self.base, self.failures, self.cap);
         self.failures = self.failures.saturating_add(1);
         most.mul_f64(part)
     }
+}
+
+/// Anything from 0 to 1. Without random bytes all devices would get the same; half
+/// is fair.
+pub(crate) fn random_part() -> f64 {
+    f64::from(getrandom::u32().unwrap_or(u32::MAX / 2)) / f64::from(u32::MAX)
+}
+
+/// Doubled so often, up to a cap.
+pub(crate) fn doubled(base: Duration, times: u32, cap: Duration) -> Duration {
+    base.saturating_mul(2_u32.saturating_pow(times)).min(cap)
 }
 
 #[cfg(test)]

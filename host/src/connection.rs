@@ -5,30 +5,40 @@
 //! end. The rest of the host sees a stream of [`Incoming`] and an [`Outbox`].
 //!
 //! It knows nothing of plugins and never answers a method by itself. Everything
-//! that depends on `rumqttc` is in this room.
+//! that depends on `rumqttc` is in this room; of that it is the packets alone,
+//! since its client ends a connection for an acknowledgement that comes twice,
+//! and cannot take one connection for another.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use protocol::id::{MethodName, RequestId};
 use protocol::topic::DeviceTopic;
-use protocol::twin::DesiredPatch;
-use rumqttc::{AsyncClient, QoS};
-use tokio::sync::{Mutex, mpsc, watch};
+use rumqttc::{Packet, Publish, QoS};
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 
-use driver::{Driver, Links};
+use driver::Driver;
+pub(crate) use incoming::{Incoming, Method};
 pub(crate) use options::{Dial, OptionsError, tls};
+pub(crate) use receipts::Receipts;
+use session::Session;
+use window::Window;
 
 mod driver;
 mod failure;
+mod incoming;
 mod options;
+mod receipts;
+mod renewal;
 mod rivals;
+mod session;
+mod window;
+mod wire;
 
-/// Packets that wait to be sent; more make their senders wait.
+/// Packets of each kind that wait to be sent; more make their senders wait.
 const OUTBOX_PACKETS: usize = 256;
 
 /// What has come in and waits for the device's loop.
@@ -36,35 +46,6 @@ const INBOX_EVENTS: usize = 256;
 
 /// After this nobody waits for an answer: the hub's own wait is 300 s.
 const LONGEST_WAIT: Duration = Duration::from_secs(300);
-
-/// What comes from the hub.
-#[derive(Debug)]
-pub(crate) enum Incoming {
-    /// Connected, and every subscription is granted.
-    Connected,
-    /// No longer connected.
-    Lost,
-    /// A method to be answered.
-    Method(Method),
-    /// The answer to a twin request of this device.
-    TwinAnswer { status: u16, rid: RequestId, version: Option<u64>, body: Bytes },
-    /// The desired properties have changed.
-    Desired(DesiredPatch),
-}
-
-/// A method as it arrived.
-#[derive(Debug)]
-pub(crate) struct Method {
-    pub(crate) name: MethodName,
-    pub(crate) rid: RequestId,
-    pub(crate) payload: Bytes,
-    /// MQTT says that it may have been delivered before.
-    pub(crate) redelivered: bool,
-    /// The number of the connection that it came on.
-    pub(crate) connection: u64,
-    /// When it came.
-    pub(crate) arrived: Instant,
-}
 
 /// One end of the link to the hub, for the device's loop.
 pub(crate) struct Connection {
@@ -77,14 +58,26 @@ pub(crate) struct Connection {
 /// Sends to the hub; clones send to the same one.
 #[derive(Clone)]
 pub(crate) struct Outbox {
-    client: AsyncClient,
+    messages: mpsc::Sender<Message>,
+    requests: mpsc::Sender<Request>,
     under_way: Arc<watch::Sender<usize>>,
-    /// Whether there is a connection, or the host has closed it for good.
+    /// Whether there is a connection.
     online: watch::Receiver<bool>,
-    /// How many publishes that the hub acknowledges were handed over, and how many
-    /// it has acknowledged: it does so in their order.
-    handed: Arc<Mutex<u64>>,
-    acknowledged: watch::Receiver<u64>,
+    receipts: Arc<Receipts>,
+}
+
+/// To be sent until the hub has acknowledged it.
+struct Message {
+    topic: String,
+    body: Bytes,
+    /// Put among the [`Receipts`] when it has.
+    receipt: Option<u64>,
+}
+
+/// To be sent once: the hub answers it.
+struct Request {
+    topic: String,
+    body: Bytes,
 }
 
 /// Held while an answer is being made: a token is not renewed meanwhile, if
@@ -94,27 +87,26 @@ pub(crate) struct UnderWay(Arc<watch::Sender<usize>>);
 impl Connection {
     /// Begins to connect, and goes on for as long as it takes.
     pub(crate) fn open(dial: Dial) -> Connection {
-        let (client, event_loop) = AsyncClient::new(dial.mqtt_options(), OUTBOX_PACKETS);
+        let (messages, messages_out) = mpsc::channel(OUTBOX_PACKETS);
+        let (requests, requests_out) = mpsc::channel(OUTBOX_PACKETS);
         let (to_device, incoming) = mpsc::channel(INBOX_EVENTS);
-        let under_way = Arc::new(watch::Sender::new(0));
-        let closing = CancellationToken::new();
         let (say_online, online) = watch::channel(false);
-        let (say_acknowledged, acknowledged) = watch::channel(0);
-        let driver = Driver::new(
-            dial,
-            event_loop,
-            client.clone(),
-            Links {
-                to_device,
-                online: say_online,
-                acknowledged: say_acknowledged,
-                under_way: under_way.subscribe(),
-                closing: closing.clone(),
-            },
-        );
-        let handed = Arc::default();
-        let outbox = Outbox { client, under_way, online, handed, acknowledged };
-        Connection { incoming, outbox, closing, driver: tokio::spawn(driver.run()) }
+        let under_way = Arc::new(watch::Sender::new(0));
+        let (receipts, closing) = (Arc::<Receipts>::default(), CancellationToken::new());
+        let session = Session {
+            to_device,
+            messages: messages_out,
+            requests: requests_out,
+            online: say_online,
+            receipts: Arc::clone(&receipts),
+            under_way: under_way.subscribe(),
+            closing: closing.clone(),
+            window: Window::default(),
+            connection: 0,
+        };
+        let driver = tokio::spawn(Driver::new(dial, session).run());
+        let outbox = Outbox { messages, requests, under_way, online, receipts };
+        Connection { incoming, outbox, closing, driver }
     }
 
     pub(crate) fn outbox(&self) -> Outbox {
@@ -143,43 +135,54 @@ impl Outbox {
         let sent = timeout_at(arrived + LONGEST_WAIT, async {
             // After the end there is none any more.
             online.wait_for(|online| *online).await.ok()?;
-            self.publish(topic, body).await
+            self.send(topic, body, None).await
         });
         sent.await.ok().flatten().is_some()
     }
 
-    /// Sends a message when there is a connection, however long that takes; gives
-    /// its place among all that [`Outbox::acknowledged`] counts. `None` after the
-    /// end.
-    pub(crate) async fn message(&self, topic: &DeviceTopic, body: Bytes) -> Option<u64> {
+    /// Sends a message when there is a connection, however long that takes; its
+    /// receipt is put among [`Outbox::receipts`] when the hub has acknowledged it.
+    /// `None` after the end.
+    pub(crate) async fn message(
+        &self,
+        topic: &DeviceTopic,
+        body: Bytes,
+        receipt: u64,
+    ) -> Option<()> {
         self.online.clone().wait_for(|online| *online).await.ok()?;
-        self.publish(topic, body).await
+        self.send(topic, body, Some(receipt)).await
     }
 
-    /// How many of what was sent the hub has acknowledged.
-    pub(crate) fn acknowledged(&self) -> watch::Receiver<u64> {
-        self.acknowledged.clone()
+    /// What the hub has acknowledged of what was sent with a receipt.
+    pub(crate) fn receipts(&self) -> &Receipts {
+        &self.receipts
+    }
+
+    /// Waits for the end, after which nothing is sent or acknowledged.
+    pub(crate) async fn closed(&self) {
+        self.messages.closed().await;
     }
 
     /// Waits while there is no room.
-    async fn publish(&self, topic: &DeviceTopic, body: Bytes) -> Option<u64> {
-        // Held while it is handed over, so that the count has the same order.
-        let mut handed = self.handed.lock().await;
-        let send = self.client.publish_bytes(topic.to_string(), QoS::AtLeastOnce, false, body);
-        send.await.ok()?;
-        *handed += 1;
-        Some(*handed)
+    async fn send(&self, topic: &DeviceTopic, body: Bytes, receipt: Option<u64>) -> Option<()> {
+        self.messages.send(Message { topic: topic.to_string(), body, receipt }).await.ok()
     }
 
     /// Sends a twin request, which the hub answers, so that it needs no
     /// acknowledgement. Says whether there was room.
     pub(crate) fn request(&self, topic: &DeviceTopic, body: Vec<u8>) -> bool {
-        self.client.try_publish(topic.to_string(), QoS::AtMostOnce, false, body).is_ok()
+        self.requests.try_send(Request { topic: topic.to_string(), body: body.into() }).is_ok()
     }
 
     pub(crate) fn under_way(&self) -> UnderWay {
         self.under_way.send_modify(|count| *count += 1);
         UnderWay(Arc::clone(&self.under_way))
+    }
+}
+
+impl Request {
+    fn into_packet(self) -> Packet {
+        Packet::Publish(Publish::from_bytes(self.topic, QoS::AtMostOnce, self.body))
     }
 }
 
@@ -194,27 +197,22 @@ pub(crate) mod tests {
     use super::*;
 
     /// An outbox, and what a driver would hold: the test says whether there is a
-    /// connection, and what the hub has acknowledged.
+    /// connection.
     pub(crate) struct Link {
         pub(crate) outbox: Outbox,
         pub(crate) online: watch::Sender<bool>,
-        pub(crate) acknowledged: watch::Sender<u64>,
-        /// Takes what is sent.
-        _event_loop: rumqttc::EventLoop,
+        /// Take what is sent.
+        _messages: mpsc::Receiver<Message>,
+        _requests: mpsc::Receiver<Request>,
     }
 
     pub(crate) fn link() -> Link {
-        let (client, event_loop) =
-            AsyncClient::new(rumqttc::MqttOptions::new("d1", "localhost", 1), OUTBOX_PACKETS);
+        let (messages, _messages) = mpsc::channel(OUTBOX_PACKETS);
+        let (requests, _requests) = mpsc::channel(OUTBOX_PACKETS);
         let (say_online, online) = watch::channel(false);
-        let (say_acknowledged, acknowledged) = watch::channel(0);
-        let (under_way, handed) = (Arc::default(), Arc::default());
-        Link {
-            outbox: Outbox { client, under_way, online, handed, acknowledged },
-            online: say_online,
-            acknowledged: say_acknowledged,
-            _event_loop: event_loop,
-        }
+        let (under_way, receipts) = (Arc::default(), Arc::default());
+        let outbox = Outbox { messages, requests, under_way, online, receipts };
+        Link { outbox, online: say_online, _messages, _requests }
     }
 
     fn answer() -> DeviceTopic {

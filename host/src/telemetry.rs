@@ -104,20 +104,21 @@ impl Telemetry {
 
 /// Hands messages over, and lets go of what the hub has acknowledged.
 async fn send(shared: Arc<Shared>, outbox: Outbox, journal: Option<Arc<Journal>>) {
-    let mut acknowledged = outbox.acknowledged();
     loop {
         loop {
             let next = shared.lock().next();
             let Some((number, topic, body)) = next else { break };
-            let Some(sent_as) = outbox.message(&topic, body).await else { return };
-            shared.lock().sent(number, sent_as);
+            if outbox.message(&topic, body, number).await.is_none() {
+                return;
+            }
         }
-        tokio::select! {
-            () = shared.wake.notified() => {}
-            changed = acknowledged.changed() => if changed.is_err() { return },
-        }
+        let acknowledged = tokio::select! {
+            () = shared.wake.notified() => continue,
+            acknowledged = outbox.receipts().next() => acknowledged,
+            () = outbox.closed() => return,
+        };
         let mut queue = shared.lock();
-        queue.acknowledged(*acknowledged.borrow_and_update());
+        acknowledged.into_iter().for_each(|number| queue.acknowledged(number));
         if let Some(journal) = journal.as_ref().filter(|_| queue.has_gone()) {
             journal.nudge();
         }
@@ -218,7 +219,7 @@ mod tests {
         let second = telemetry(&link, journal(&directory));
         assert!(!second.is_sent());
         link.online.send_replace(true);
-        link.acknowledged.send_replace(1);
+        link.outbox.receipts().put(0);
         while !second.is_sent() {
             tokio::task::yield_now().await;
         }

@@ -85,7 +85,8 @@ async fn a_token_is_renewed_again_and_again_under_load_and_no_call_is_lost() {
             // Calls that take no time, and some that outlast a renewal.
             let sleeps = if caller == 0 { 900 } else { 20 };
             let mut request = MethodRequest::new("sleep".parse().unwrap(), json!(sleeps));
-            // Renewing is reconnecting: a call in between waits for the device.
+            // On a busy machine a token may end before it is renewed: the call
+            // waits for the device.
             request.connect_timeout = Duration::from_secs(60);
             while Instant::now() < until {
                 assert_eq!(client.invoke(&device, &request).await.unwrap().status, 200);
@@ -94,6 +95,24 @@ async fn a_token_is_renewed_again_and_again_under_load_and_no_call_is_lost() {
     }
     while let Some(caller) = callers.join_next().await {
         caller.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_device_is_there_for_every_call_while_its_token_is_renewed() {
+    let rig =
+        Rig::new().plugin("reply.wat", ()).host(set("hub.token_lifetime", "2s")).start().await;
+    // Each next connection is slow, and so would be the gap.
+    let slow = Fault::new(Step::Connect, Effect::Delay(Duration::from_millis(100))).times(3);
+    rig.hub().faults().set(slow).unwrap();
+
+    let mut request = MethodRequest::new("echo".parse().unwrap(), json!("here"));
+    request.connect_timeout = Duration::ZERO;
+    let mut calls = 0;
+    while rig.hub().faults().happened() < 3 || calls < 100 {
+        let answer = rig.service.client.invoke(&rig.service.device, &request).await.unwrap();
+        assert_eq!(answer.payload, json!("here"));
+        calls += 1;
     }
 }
 
@@ -152,4 +171,20 @@ async fn a_method_that_is_delivered_twice_runs_once() {
         assert_eq!(rig.service.call("sleep", json!(50)).await.unwrap().status, 200);
     }
     assert_eq!(rig.hub().faults().happened(), 5);
+}
+
+#[tokio::test]
+async fn an_acknowledgement_that_comes_twice_ends_no_connection() {
+    let rig = Rig::new().plugin("reply.wat", ()).start().await;
+    let fault = Fault::new(Step::Acknowledge, Effect::Duplicate).times(5);
+    rig.hub().faults().set(fault).unwrap();
+    // What a device that comes back would meet.
+    rig.hub().faults().set(Fault::new(Step::Connect, Effect::Delay(Duration::ZERO))).unwrap();
+
+    for number in 0..10 {
+        let answer = rig.service.call("echo", json!(number)).await.unwrap();
+        assert_eq!(answer.payload, json!(number));
+    }
+    assert_eq!(rig.hub().faults().happened(), 5);
+    assert_eq!(rig.hub().faults().waiting().len(), 1);
 }

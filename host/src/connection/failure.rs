@@ -2,7 +2,7 @@
 
 use std::io;
 
-use rumqttc::{ConnectReturnCode, ConnectionError, StateError, TlsError, mqttbytes};
+use rumqttc::{ConnectReturnCode, mqttbytes};
 use trust::Distrust;
 
 /// What happened and what to do.
@@ -37,8 +37,62 @@ impl Failure {
         self.hint = Some(ONE_EACH);
     }
 
-    fn closed(what: &str) -> Failure {
+    /// The hub has closed a connection that was a good one.
+    pub(super) fn closed(what: &str) -> Failure {
         Failure { kind: Kind::Closed, ..Failure::new(what) }
+    }
+
+    /// Nothing came back in time.
+    pub(super) fn no_answer() -> Failure {
+        Failure::new("no answer to the connection").hint(CHECK_ADDRESS)
+    }
+
+    /// What the codec met, on the socket or in what it read there.
+    pub(super) fn codec(error: &mqttbytes::Error) -> Failure {
+        match error {
+            mqttbytes::Error::Io(error) => Failure::io(error),
+            other => Failure::new(format!("the hub does not speak MQTT: {other}")),
+        }
+    }
+
+    /// What the socket met, or TLS on it.
+    pub(super) fn io(error: &io::Error) -> Failure {
+        if let Some(why) = trust::distrust(error) {
+            return untrusted(why);
+        }
+        match error.kind() {
+            io::ErrorKind::ConnectionRefused => {
+                Failure::new("nobody takes the connection").hint(CHECK_ADDRESS)
+            }
+            io::ErrorKind::ConnectionAborted
+            | io::ErrorKind::ConnectionReset
+            | io::ErrorKind::BrokenPipe => Failure::new("the connection was cut"),
+            // Closed without TLS's own goodbye, which hubs do as well.
+            io::ErrorKind::UnexpectedEof => Failure::closed("the connection was cut"),
+            _ => Failure::new(error.to_string()).hint(CHECK_ADDRESS),
+        }
+    }
+
+    /// What a CONNACK said.
+    pub(super) fn refused(code: ConnectReturnCode) -> Failure {
+        let what = match code {
+            ConnectReturnCode::NotAuthorized | ConnectReturnCode::BadUserNamePassword => {
+                return Failure {
+                    what: "refused by the hub: wrong key, expired token, or a device that is \
+                           unknown or disabled"
+                        .to_owned(),
+                    hint: Some(CHECK_IDENTITY),
+                    kind: Kind::Refused,
+                };
+            }
+            ConnectReturnCode::ServiceUnavailable => {
+                let what = "the hub is not available at the moment".to_owned();
+                return Failure { what, hint: None, kind: Kind::Busy };
+            }
+            ConnectReturnCode::BadClientId => "refused by the hub: it does not take this client id",
+            _ => "refused by the hub: it does not speak MQTT 3.1.1",
+        };
+        Failure { what: what.to_owned(), hint: None, kind: Kind::Refused }
     }
 
     fn hint(mut self, hint: &'static str) -> Failure {
@@ -57,76 +111,6 @@ const ONE_EACH: &str = "likely another client connects with this device's id, an
                         the newest: stop the other one, or give each a device of its own";
 const CHECK_NAME: &str =
     "HostName in the connection string must be a name of the hub's certificate";
-
-impl From<&ConnectionError> for Failure {
-    fn from(error: &ConnectionError) -> Failure {
-        if let Some(why) = trust::distrust(error) {
-            return untrusted(why);
-        }
-        match error {
-            ConnectionError::ConnectionRefused(code) => refused(*code),
-            ConnectionError::NetworkTimeout => {
-                Failure::new("no answer to the connection").hint(CHECK_ADDRESS)
-            }
-            ConnectionError::FlushTimeout => Failure::new("the hub takes no more data"),
-            ConnectionError::Tls(error) => tls(error),
-            ConnectionError::Io(error) => io(error),
-            // What the codec meets on its way to the socket comes as its own.
-            ConnectionError::MqttState(
-                StateError::Io(error) | StateError::Deserialization(mqttbytes::Error::Io(error)),
-            ) => io(error),
-            ConnectionError::MqttState(StateError::ConnectionAborted) => {
-                Failure::closed("the hub closed the connection")
-            }
-            ConnectionError::MqttState(StateError::AwaitPingResp) => {
-                Failure::new("no sign of life from the hub within the keep-alive")
-            }
-            other => Failure::new(other.to_string()),
-        }
-    }
-}
-
-fn refused(code: ConnectReturnCode) -> Failure {
-    let what = match code {
-        ConnectReturnCode::NotAuthorized | ConnectReturnCode::BadUserNamePassword => {
-            return Failure {
-                what: "refused by the hub: wrong key, expired token, or a device that is unknown \
-                       or disabled"
-                    .to_owned(),
-                hint: Some(CHECK_IDENTITY),
-                kind: Kind::Refused,
-            };
-        }
-        ConnectReturnCode::ServiceUnavailable => {
-            let what = "the hub is not available at the moment".to_owned();
-            return Failure { what, hint: None, kind: Kind::Busy };
-        }
-        ConnectReturnCode::BadClientId => "refused by the hub: it does not take this client id",
-        _ => "refused by the hub: it does not speak MQTT 3.1.1",
-    };
-    Failure { what: what.to_owned(), hint: None, kind: Kind::Refused }
-}
-
-fn io(error: &io::Error) -> Failure {
-    match error.kind() {
-        io::ErrorKind::ConnectionRefused => {
-            Failure::new("nobody takes the connection").hint(CHECK_ADDRESS)
-        }
-        io::ErrorKind::ConnectionAborted
-        | io::ErrorKind::ConnectionReset
-        | io::ErrorKind::BrokenPipe => Failure::new("the connection was cut"),
-        // Closed without TLS's own goodbye, which hubs do as well.
-        io::ErrorKind::UnexpectedEof => Failure::closed("the connection was cut"),
-        _ => Failure::new(error.to_string()).hint(CHECK_ADDRESS),
-    }
-}
-
-fn tls(error: &TlsError) -> Failure {
-    match error {
-        TlsError::Io(error) => io(error),
-        other => Failure::new(format!("TLS: {other}")),
-    }
-}
 
 fn untrusted(why: Distrust) -> Failure {
     let failure = Failure::new(format!("the hub's certificate {}", why.text()));

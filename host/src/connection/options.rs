@@ -9,7 +9,6 @@ use protocol::host_name::HostName;
 use protocol::sas::{SasToken, sign};
 use protocol::topic::MAX_MESSAGE_BYTES;
 use protocol::user_name::{API_VERSION, UserName};
-use rumqttc::{MqttOptions, TlsConfiguration, Transport};
 use rustls::ClientConfig;
 use trust::{Trust, TrustError};
 
@@ -19,10 +18,7 @@ use crate::config::{HubSection, default_port};
 const CLIENT_TYPE: &str = concat!("behaviour-host/", env!("CARGO_PKG_VERSION"));
 
 /// A topic with its properties beside the largest message.
-const MAX_PACKET_BYTES: usize = MAX_MESSAGE_BYTES + 64 * 1024;
-
-/// Answers that the hub has not yet acknowledged; more wait.
-const UNACKNOWLEDGED: u16 = 512;
+pub(super) const MAX_PACKET_BYTES: usize = MAX_MESSAGE_BYTES + 64 * 1024;
 
 /// How a device reaches its hub. Does not print its secrets.
 pub(crate) struct Dial {
@@ -92,20 +88,19 @@ impl Dial {
         self.keep_alive
     }
 
-    /// Everything but the password.
-    pub(super) fn mqtt_options(&self) -> MqttOptions {
-        let name = self.user_name();
-        let mut options =
-            MqttOptions::new(name.client_id(), address(&self.identity).name(), self.port);
-        options
-            .set_transport(Transport::tls_with_config(TlsConfiguration::Rustls(self.tls.clone())))
-            // A ping goes out every half of it, and must be answered by the next:
-            // so a hub that is gone is noticed within the whole.
-            .set_keep_alive((self.keep_alive / 2).max(Duration::from_secs(1)))
-            .set_clean_session(false)
-            .set_inflight(UNACKNOWLEDGED)
-            .set_max_packet_size(MAX_PACKET_BYTES, MAX_PACKET_BYTES);
-        options
+    /// A ping goes out so often, and must be answered by the next: so a hub that is
+    /// gone is noticed within the keep-alive.
+    pub(super) fn ping_every(&self) -> Duration {
+        (self.keep_alive / 2).max(Duration::from_secs(1))
+    }
+
+    /// Host and port.
+    pub(super) fn address(&self) -> (&str, u16) {
+        (address(&self.identity).name(), self.port)
+    }
+
+    pub(super) fn tls(&self) -> Arc<ClientConfig> {
+        Arc::clone(&self.tls)
     }
 
     pub(super) fn user_name(&self) -> UserName {
@@ -123,9 +118,12 @@ impl Dial {
         match &self.identity.credential {
             DeviceCredential::Token(token) => Password { token: token.clone(), lifetime: None },
             DeviceCredential::Key(key) => {
-                let expiry = unix_now() + self.token_lifetime.as_secs();
+                let now = since_1970();
+                let expiry = (now + self.token_lifetime).as_secs();
                 let token = sign(&self.identity.resource(), None, key, expiry);
-                Password { token, lifetime: Some(self.token_lifetime) }
+                // Tokens end on a whole second: up to one less than was asked for.
+                let lifetime = Duration::from_secs(expiry).saturating_sub(now);
+                Password { token, lifetime: Some(lifetime) }
             }
             DeviceCredential::X509 => unreachable!("`new` has refused it"),
         }
@@ -144,6 +142,10 @@ fn address(identity: &DeviceConnectionString) -> &HostName {
     identity.gateway.as_ref().unwrap_or(&identity.host)
 }
 
-pub(super) fn unix_now() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
+fn unix_now() -> u64 {
+    since_1970().as_secs()
+}
+
+fn since_1970() -> Duration {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
 }

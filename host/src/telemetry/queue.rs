@@ -61,8 +61,6 @@ struct Message {
     body: Bytes,
     bytes: usize,
     saved: Saved,
-    /// Its place among all that the connection has sent.
-    sent_as: Option<u64>,
 }
 
 pub(super) struct Queue {
@@ -148,20 +146,12 @@ impl Queue {
         Some((message.number, message.topic.clone(), message.body.clone()))
     }
 
-    /// The connection has sent it as its so-many-th.
-    pub(super) fn sent(&mut self, number: u64, sent_as: u64) {
-        let mut handed = self.messages.iter_mut().take(self.handed);
-        if let Some(message) = handed.find(|message| message.number == number) {
-            message.sent_as = Some(sent_as);
-        }
-    }
-
-    /// The hub has acknowledged so many of what the connection has sent.
-    pub(super) fn acknowledged(&mut self, count: u64) {
-        let is_acknowledged =
-            |message: &Message| message.sent_as.is_some_and(|sent_as| sent_as <= count);
-        while self.messages.front().is_some_and(is_acknowledged) {
-            let Some(message) = self.messages.pop_front() else { return };
+    /// The hub has acknowledged a message that was handed over.
+    pub(super) fn acknowledged(&mut self, number: u64) {
+        let mut handed = self.messages.iter().take(self.handed);
+        if let Some(at) = handed.position(|message| message.number == number)
+            && let Some(message) = self.messages.remove(at)
+        {
             self.handed -= 1;
             self.forget(&message);
         }
@@ -214,7 +204,7 @@ impl Queue {
 impl Message {
     fn new(number: u64, topic: DeviceTopic, body: Bytes, saved: Saved) -> Message {
         let bytes = topic.to_string().len() + body.len();
-        Message { number, topic, body, bytes, saved, sent_as: None }
+        Message { number, topic, body, bytes, saved }
     }
 }
 
@@ -251,14 +241,29 @@ mod tests {
         assert_eq!(next(&mut queue).unwrap(), (0, "a".into()));
         assert_eq!(next(&mut queue).unwrap(), (1, "b".into()));
         assert_eq!(next(&mut queue), None);
-        queue.sent(0, 7);
-        queue.sent(1, 9);
 
-        queue.acknowledged(8);
+        queue.acknowledged(0);
         assert!(!queue.is_empty());
-        queue.acknowledged(9);
+        queue.acknowledged(1);
         assert!(queue.is_empty());
         assert_eq!(queue.bytes, 0);
+    }
+
+    #[test]
+    fn an_acknowledgement_is_of_its_own_message_alone_however_often_it_comes() {
+        let mut queue = queue(10, WhenFull::Refuse);
+        for body in ["a", "b", "c"] {
+            push(&mut queue, body).unwrap();
+        }
+        next(&mut queue).unwrap();
+        next(&mut queue).unwrap();
+
+        queue.acknowledged(1);
+        queue.acknowledged(1);
+        // Not handed over: nobody can have acknowledged it.
+        queue.acknowledged(2);
+        assert_eq!(unsaved(&mut queue), [(0, true), (2, true)]);
+        assert_eq!(next(&mut queue).unwrap(), (2, "c".into()));
     }
 
     #[test]
@@ -266,8 +271,7 @@ mod tests {
         let mut queue = queue(10, WhenFull::Refuse);
         push(&mut queue, "a").unwrap();
         let (number, _) = next(&mut queue).unwrap();
-        queue.sent(number, 1);
-        queue.acknowledged(1);
+        queue.acknowledged(number);
         assert!(unsaved(&mut queue).is_empty());
     }
 
@@ -279,9 +283,8 @@ mod tests {
         queue.saved(false);
         assert_eq!(unsaved(&mut queue), [(0, true)]);
         let (number, _) = next(&mut queue).unwrap();
-        queue.sent(number, 1);
         // Acknowledged while it is being put down.
-        queue.acknowledged(1);
+        queue.acknowledged(number);
         queue.saved(true);
         assert_eq!(unsaved(&mut queue), [(0, false)]);
         queue.saved(true);

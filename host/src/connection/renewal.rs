@@ -1,0 +1,101 @@
+//! When a connection is to be replaced by one with a fresh token.
+//!
+//! MQTT 3.1.1 cannot hand a new token to an open session: renewing is connecting
+//! anew. The next connection is made while this one goes on, up to the CONNECT
+//! with which the hub takes the one for the other: no call meets a device that is
+//! away.
+
+use std::future::pending;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep_until, timeout_at};
+
+use super::failure::Failure;
+use super::options::Dial;
+use super::wire::{TokenTimes, Wire};
+use crate::backoff::{Backoff, random_part};
+
+/// The part of a token's life after which it is renewed, and the part after
+/// which that no longer waits for answers under way. The first is less by a
+/// random part of [`SPREAD`]: devices that came back together after an outage of
+/// the hub do not renew together for ever.
+const RENEW_AT: f64 = 0.8;
+const SPREAD: f64 = 0.1;
+const RENEW_BY: f64 = 0.95;
+
+/// The waits after a try that failed; the old token may still hold.
+const RETRY_BASE: Duration = Duration::from_secs(1);
+const RETRY_LONGEST: Duration = Duration::from_secs(60);
+
+pub(super) struct Renewal {
+    step: Step,
+    /// Later than this, answers under way are not waited for.
+    by: Instant,
+    backoff: Backoff,
+}
+
+enum Step {
+    /// The token cannot be renewed.
+    Never,
+    Due(Instant),
+    /// Waits for answers under way.
+    Idle,
+    Opening(Opening),
+}
+
+type Opening = Pin<Box<dyn Future<Output = Result<Wire, Failure>> + Send>>;
+
+impl Renewal {
+    pub(super) fn of(token: Option<TokenTimes>) -> Renewal {
+        let backoff = Backoff::new(RETRY_BASE, RETRY_LONGEST);
+        let Some(TokenTimes { made, lifetime }) = token else {
+            return Renewal { step: Step::Never, by: Instant::now(), backoff };
+        };
+        let at = made + lifetime.mul_f64(RENEW_AT - SPREAD * random_part());
+        Renewal { step: Step::Due(at), by: made + lifetime.mul_f64(RENEW_BY), backoff }
+    }
+
+    /// The next connection, when it is time and there is one. Dropped, it goes on
+    /// from where it was.
+    pub(super) async fn next(
+        &mut self,
+        dial: &Arc<Dial>,
+        under_way: &mut watch::Receiver<usize>,
+    ) -> Result<Wire, Failure> {
+        loop {
+            match &mut self.step {
+                Step::Never => pending().await,
+                Step::Due(at) => {
+                    sleep_until(*at).await;
+                    self.step = Step::Idle;
+                }
+                Step::Idle => {
+                    // Past the time it is done all the same.
+                    timeout_at(self.by, under_way.wait_for(|count| *count == 0)).await.ok();
+                    let dial = Arc::clone(dial);
+                    self.step = Step::Opening(Box::pin(async move { Wire::open(&dial).await }));
+                }
+                Step::Opening(opening) => return opening.await,
+            }
+        }
+    }
+
+    /// The last try has failed; gives the wait before the next.
+    pub(super) fn failed(&mut self) -> Duration {
+        let wait = self.backoff.next();
+        self.step = Step::Due(Instant::now() + wait);
+        wait
+    }
+
+    /// What becomes of a try that is under way, if one is: the hub may have taken
+    /// the next connection for this one before its word of that is here.
+    pub(super) async fn finish(&mut self) -> Option<Wire> {
+        match &mut self.step {
+            Step::Opening(opening) => opening.await.ok(),
+            _ => None,
+        }
+    }
+}

@@ -1,0 +1,105 @@
+//! One connection to the hub: TCP, TLS, CONNECT, then packets both ways.
+//!
+//! Packets are written and read by rumqttc's codec. What they mean, and what is
+//! sent again on the next connection, is not known here.
+
+use std::time::Duration;
+
+use futures_util::{FutureExt as _, SinkExt as _, StreamExt as _};
+use rumqttc::{Codec, Connect, ConnectReturnCode, Login, Packet};
+use rustls::pki_types::ServerName;
+use tokio::net::TcpStream;
+use tokio::time::{Instant, timeout};
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+use tokio_util::codec::Framed;
+
+use super::failure::Failure;
+use super::options::{Dial, MAX_PACKET_BYTES};
+
+/// From the first packet of TCP to CONNACK.
+const CONNECT_WAIT: Duration = Duration::from_secs(30);
+
+/// A connection on which the device is signed in.
+pub(super) struct Wire {
+    framed: Box<Framed<TlsStream<TcpStream>, Codec>>,
+    /// The hub has what an earlier connection subscribed to.
+    pub(super) session_present: bool,
+    /// When its token gets old, if that can be renewed.
+    pub(super) token: Option<TokenTimes>,
+}
+
+/// The life of a token.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct TokenTimes {
+    pub(super) made: Instant,
+    pub(super) lifetime: Duration,
+}
+
+impl Wire {
+    /// Connects and signs in with a fresh token. The hub ends an older connection
+    /// of the device when it takes this one, and not before.
+    pub(super) async fn open(dial: &Dial) -> Result<Wire, Failure> {
+        match timeout(CONNECT_WAIT, Wire::sign_in(dial)).await {
+            Ok(opened) => opened,
+            Err(_) => Err(Failure::no_answer()),
+        }
+    }
+
+    async fn sign_in(dial: &Dial) -> Result<Wire, Failure> {
+        let (name, port) = dial.address();
+        let server = ServerName::try_from(name.to_owned())
+            .map_err(|_| Failure::new(format!("`{name}` is no name that a certificate has")))?;
+        let socket = TcpStream::connect((name, port)).await.map_err(|e| Failure::io(&e))?;
+        // Nagle and delayed acknowledgements together cost 40 ms an answer.
+        socket.set_nodelay(true).map_err(|e| Failure::io(&e))?;
+        let connector = TlsConnector::from(dial.tls());
+        let socket = connector.connect(server, socket).await.map_err(|e| Failure::io(&e))?;
+        let codec =
+            Codec { max_incoming_size: MAX_PACKET_BYTES, max_outgoing_size: MAX_PACKET_BYTES };
+        let mut framed = Box::new(Framed::new(socket, codec));
+
+        // Made only now: a handshake that took long has not used up its life.
+        let password = dial.password();
+        let made = Instant::now();
+        let user_name = dial.user_name();
+        let mut connect = Connect::new(user_name.client_id());
+        connect.clean_session = false;
+        connect.keep_alive = u16::try_from(dial.ping_every().as_secs()).unwrap_or(u16::MAX);
+        connect.login = Some(Login::new(user_name.to_string(), password.token.to_string()));
+        framed.send(Packet::Connect(connect)).await.map_err(|e| Failure::codec(&e))?;
+
+        let token = password.lifetime.map(|lifetime| TokenTimes { made, lifetime });
+        let mut wire = Wire { framed, session_present: false, token };
+        match wire.next().await? {
+            Packet::ConnAck(ack) if ack.code == ConnectReturnCode::Success => {
+                wire.session_present = ack.session_present;
+                Ok(wire)
+            }
+            Packet::ConnAck(ack) => Err(Failure::refused(ack.code)),
+            _ => Err(Failure::new("the hub does not speak MQTT: its first packet is no CONNACK")),
+        }
+    }
+
+    /// The next packet of the hub. Dropped, it has lost nothing.
+    pub(super) async fn next(&mut self) -> Result<Packet, Failure> {
+        match self.framed.next().await {
+            Some(packet) => packet.map_err(|e| Failure::codec(&e)),
+            None => Err(Failure::closed("the hub closed the connection")),
+        }
+    }
+
+    /// The next packet, if it has come already.
+    pub(super) fn come(&mut self) -> Option<Result<Packet, Failure>> {
+        self.next().now_or_never()
+    }
+
+    /// Puts a packet where [`Wire::flush`] sends it from.
+    pub(super) async fn feed(&mut self, packet: Packet) -> Result<(), Failure> {
+        self.framed.feed(packet).await.map_err(|e| Failure::codec(&e))
+    }
+
+    pub(super) async fn flush(&mut self) -> Result<(), Failure> {
+        self.framed.flush().await.map_err(|e| Failure::codec(&e))
+    }
+}
