@@ -9,19 +9,19 @@
 //! It knows no plugin: [`Runner`] calls them. A job whose plugin is not there, is
 //! at its limit of calls or switched off waits without using up its attempts.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use plugin::{BootOutcome, Clock, HostError, JobQueue, NewJob};
-use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until};
 use tokio_util::task::TaskTracker;
 use tracing::{debug, error, info, warn};
 
+use crate::backoff::{doubled, random_part};
 use crate::boot::Boot;
-use crate::journal::{Broken, Journal, Kind, Pages, Source};
+use crate::journal::{Journal, Kind, Machine, Mirrored, Pages};
 use crate::rids::Rids;
 use job::Job;
 use queue::{Now, Queue, Run};
@@ -84,7 +84,7 @@ pub(crate) enum JobEnd {
 }
 
 pub(crate) struct Jobs {
-    shared: Arc<Shared>,
+    queue: Arc<Mirrored<Queue>>,
     journal: Arc<Journal>,
     clock: Arc<dyn Clock>,
     ids: Rids,
@@ -93,29 +93,20 @@ pub(crate) struct Jobs {
     given_up: AtomicU64,
 }
 
-/// What the journal sees of it too.
-struct Shared {
-    queue: Mutex<Queue>,
-    /// A job may be due.
-    wake: Notify,
-}
-
 impl Jobs {
     /// Begins with what the journal has kept.
     pub(crate) fn new(journal: Arc<Journal>, clock: Arc<dyn Clock>, boot: Option<Boot>) -> Jobs {
         let ids = Rids::new();
         let mut queue = Queue::new(boot, ids.text());
         let now = Now { wall: clock.now(), ticks: Instant::now() };
-        for (id, job) in kept(&journal) {
+        for (id, job) in Mirrored::<Queue>::found(&journal) {
             queue.restore(id, job, now);
         }
         for (plugin, jobs) in queue.plugins() {
             info!(plugin, jobs, "jobs of the last run wait");
         }
-        let shared = Arc::new(Shared { queue: Mutex::new(queue), wake: Notify::new() });
-        journal.keep(Arc::clone(&shared) as _);
         Jobs {
-            shared,
+            queue: Mirrored::new(queue, Some(&journal)),
             journal,
             clock,
             ids,
@@ -129,13 +120,13 @@ impl Jobs {
     /// not put down as done: close the journal after [`Jobs::is_idle`].
     pub(crate) async fn run(self: Arc<Self>, runner: Arc<dyn Runner>) {
         loop {
-            let woken = self.shared.wake.notified();
+            let woken = self.queue.wake.notified();
             if !self.draining.load(Ordering::Relaxed) {
                 self.begin_due(&runner);
             }
             let look = Instant::now() + LOOK;
             let full = self.running.len() >= AT_ONCE || self.draining.load(Ordering::Relaxed);
-            let next = self.shared.lock().next_due().filter(|_| !full);
+            let next = self.queue.lock().next_due().filter(|_| !full);
             tokio::select! {
                 () = woken => {}
                 () = sleep_until(next.map_or(look, |next| next.min(look))), if next.is_some() => {}
@@ -146,7 +137,7 @@ impl Jobs {
     fn begin_due(self: &Arc<Self>, runner: &Arc<dyn Runner>) {
         let now = self.now();
         let free = AT_ONCE.saturating_sub(self.running.len());
-        let mut queue = self.shared.lock();
+        let mut queue = self.queue.lock();
         for id in queue.due(now).into_iter().take(free) {
             if !queue.plugin(&id).is_some_and(|plugin| runner.takes_jobs(plugin)) {
                 queue.rest(&id, now);
@@ -156,7 +147,7 @@ impl Jobs {
             let (jobs, runner) = (Arc::clone(self), Arc::clone(runner));
             self.running.spawn(async move {
                 jobs.attempt(&id, &run, &*runner).await;
-                jobs.shared.wake.notify_one();
+                jobs.queue.wake.notify_one();
             });
         }
     }
@@ -165,7 +156,7 @@ impl Jobs {
         let Run { job, outcome } = run;
         let Job { plugin, name, payload, attempt, .. } = job;
         if let Err(why) = self.journal.flush().await {
-            let wait = self.shared.lock().not_now(id, self.now());
+            let wait = self.queue.lock().not_now(id, self.now());
             debug!(plugin, job = name, %id, ?wait, "job waits: {why}");
             return;
         }
@@ -199,16 +190,16 @@ impl Jobs {
             JobEnd::Failed { again_after, why } => {
                 let next_try = again_after.unwrap_or_else(|| wait_after(*attempt));
                 warn!(plugin, job = name, %id, %call, attempt, ?next_try, "job failed: {why}");
-                self.shared.lock().again(id, next_try, self.now());
+                self.queue.lock().again(id, next_try, self.now());
                 self.journal.nudge();
             }
             JobEnd::NotNow(why) => {
-                let wait = self.shared.lock().not_now(id, self.now());
+                let wait = self.queue.lock().not_now(id, self.now());
                 debug!(plugin, job = name, %id, ?wait, "job waits: {why}");
                 self.journal.nudge();
             }
             JobEnd::Stopped => {
-                self.shared.lock().again(id, Duration::ZERO, self.now());
+                self.queue.lock().again(id, Duration::ZERO, self.now());
                 self.journal.nudge();
             }
         }
@@ -217,7 +208,7 @@ impl Jobs {
     /// A job needs no further attempt. Where the disk does not take that now, it is
     /// put down later; only a host that ends before runs the job again.
     async fn over(&self, id: &Arc<str>) {
-        self.shared.lock().remove(id);
+        self.queue.lock().remove(id);
         if let Err(error) = self.journal.flush().await {
             warn!(%id, "the end of a job is not on disk yet: {error}");
         }
@@ -231,7 +222,7 @@ impl Jobs {
     /// Jobs begin again.
     pub(crate) fn resume(&self) {
         self.draining.store(false, Ordering::Relaxed);
-        self.shared.wake.notify_one();
+        self.queue.wake.notify_one();
     }
 
     /// Whether no job runs.
@@ -247,54 +238,30 @@ impl Jobs {
 /// Twice as long each time, and a random part of that less, so that jobs which
 /// failed together do not come back together.
 fn wait_after(attempt: u32) -> Duration {
-    let doublings = attempt.saturating_sub(1).min(16);
-    let most = SHORTEST_WAIT.saturating_mul(1 << doublings).min(LONGEST_WAIT);
-    let random = getrandom::u32().unwrap_or(u32::MAX / 2);
-    most.mul_f64(0.5 + 0.5 * f64::from(random) / f64::from(u32::MAX))
+    let most = doubled(SHORTEST_WAIT, attempt.saturating_sub(1), LONGEST_WAIT);
+    most.mul_f64(0.5 + 0.5 * random_part())
 }
 
-/// The jobs of the last run. What cannot be read is not run, and said.
-fn kept(journal: &Journal) -> Vec<(Arc<str>, Job)> {
-    let records = journal.read(|view| view.all(Kind::Job)).unwrap_or_else(|error| {
-        error!(%error, "jobs of the last run cannot be read");
-        Vec::new()
-    });
-    let read = |(key, value): (Vec<u8>, Vec<u8>)| {
-        let id = String::from_utf8(key).ok()?;
-        Some((id.into(), serde_json::from_slice(&value).ok()?))
-    };
-    let all = records.len();
-    let read: Vec<_> = records.into_iter().filter_map(read).collect();
-    if read.len() < all {
-        error!(jobs = all - read.len(), "jobs of the last run make no sense: left out");
-    }
-    read
-}
+impl Machine for Queue {
+    const KIND: Kind = Kind::Job;
+    type Record = Job;
+    type Found = (Arc<str>, Job);
 
-impl Shared {
-    fn lock(&self) -> MutexGuard<'_, Queue> {
-        // A panic elsewhere has not left it half changed.
-        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Source for Shared {
-    fn save(&self, pages: &Pages<'_>) -> Result<bool, Broken> {
-        let unsaved = self.lock().unsaved();
-        for (id, job) in &unsaved {
-            match job {
-                Some(job) => {
-                    let job = serde_json::to_vec(job).expect("a job is JSON");
-                    pages.put(Kind::Job, id.as_bytes(), &job)?;
-                }
-                None => pages.remove(Kind::Job, id.as_bytes())?,
-            }
-        }
-        Ok(!unsaved.is_empty())
+    fn unsaved(&mut self) -> Vec<(Vec<u8>, Option<Job>)> {
+        let unsaved = Queue::unsaved(self).into_iter();
+        unsaved.map(|(id, job)| (id.as_bytes().to_vec(), job)).collect()
     }
 
-    fn saved(&self, written: bool) {
-        self.lock().saved(written);
+    fn saved(&mut self, written: bool) {
+        Queue::saved(self, written);
+    }
+
+    fn write(job: &Job) -> Vec<u8> {
+        serde_json::to_vec(job).expect("a job is JSON")
+    }
+
+    fn read(key: &[u8], value: &[u8]) -> Option<(Arc<str>, Job)> {
+        Some((std::str::from_utf8(key).ok()?.into(), serde_json::from_slice(value).ok()?))
     }
 }
 
@@ -309,22 +276,22 @@ impl JobQueue for Jobs {
         Box::pin(async move {
             let id: Arc<str> = self.ids.text().into();
             let (plugin, call) = (plugin.to_owned(), call.to_owned());
-            let (shared, undoing) = (Arc::clone(&self.shared), Arc::clone(&self.shared));
+            let (queue, undoing) = (Arc::clone(&self.queue), Arc::clone(&self.queue));
             let (now, new) = (self.now(), Arc::clone(&id));
             let add = move |_: &Pages<'_>| {
-                shared.lock().add(Arc::clone(&new), &plugin, &call, job, most_waiting, now)?;
+                queue.lock().add(Arc::clone(&new), &plugin, &call, job, most_waiting, now)?;
                 Ok(new)
             };
             let undo = move |id| drop(undoing.lock().remove(&id));
             let id = self.journal.write_or(add, undo).await?;
-            self.shared.wake.notify_one();
+            self.queue.wake.notify_one();
             Ok(id.as_ref().to_owned())
         })
     }
 
     fn call_ended(&self, call: &str) {
-        if self.shared.lock().call_ended(call, self.now()) {
-            self.shared.wake.notify_one();
+        if self.queue.lock().call_ended(call, self.now()) {
+            self.queue.wake.notify_one();
         }
     }
 
@@ -335,9 +302,9 @@ impl JobQueue for Jobs {
     ) -> BoxFuture<'a, Result<bool, HostError>> {
         Box::pin(async move {
             let (plugin, id): (String, Arc<str>) = (plugin.to_owned(), id.into());
-            let (shared, undoing) = (Arc::clone(&self.shared), Arc::clone(&self.shared));
+            let (queue, undoing) = (Arc::clone(&self.queue), Arc::clone(&self.queue));
             let cancel = move |_: &Pages<'_>| {
-                let taken = shared.lock().cancel(&plugin, &id);
+                let taken = queue.lock().cancel(&plugin, &id);
                 Ok(taken.map(|taken| (id, taken)))
             };
             let undo = move |taken: Option<(Arc<str>, queue::Taken)>| {

@@ -21,11 +21,13 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
 pub use directory::JournalError;
 pub(crate) use directory::default_directory;
+pub(crate) use mirrored::{Machine, Mirrored};
 pub(crate) use pages::{Broken, Kind, Pages, Stop, View};
 use store::{Disk, Store};
 use writer::{Message, Work, Writer};
 
 mod directory;
+mod mirrored;
 mod pages;
 mod store;
 mod writer;

@@ -5,7 +5,7 @@
 //! the one kind of record that is not on disk when its plugin is told yes: a sync
 //! for each reading of a sensor would wear out a flash card.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
@@ -13,11 +13,10 @@ use plugin::{HostError, TelemetrySink};
 use protocol::connection_string::DeviceConnectionString;
 use protocol::properties::MessageProperties;
 use protocol::topic::DeviceTopic;
-use tokio::sync::Notify;
-use tracing::{error, info, warn};
+use tracing::{info, warn};
 
 use crate::connection::Outbox;
-use crate::journal::{Broken, Journal, Kind, Pages, Source};
+use crate::journal::{Journal, Kind, Machine, Mirrored};
 use queue::Queue;
 pub use queue::{TelemetryLimits, WhenFull};
 
@@ -26,16 +25,9 @@ mod queue;
 /// Takes messages of plugins.
 pub(crate) struct Telemetry {
     identity: DeviceConnectionString,
-    shared: Arc<Shared>,
+    queue: Arc<Mirrored<Queue>>,
     /// `None`: what waits ends with the process.
     journal: Option<Arc<Journal>>,
-}
-
-/// What the journal sees of it too.
-struct Shared {
-    queue: Mutex<Queue>,
-    /// A message waits.
-    wake: Notify,
 }
 
 impl Telemetry {
@@ -47,23 +39,21 @@ impl Telemetry {
         journal: Option<Arc<Journal>>,
     ) -> Telemetry {
         let mut queue = Queue::new(limits);
-        for (number, topic, body) in journal.as_deref().map(kept).unwrap_or_default() {
+        let found = journal.as_deref().map(Mirrored::<Queue>::found).unwrap_or_default();
+        for (number, topic, body) in found {
             queue.restore(number, topic, body);
         }
         if !queue.is_empty() {
             info!(device = %identity.device, "messages of the last run wait for the hub");
         }
-        let shared = Arc::new(Shared { queue: Mutex::new(queue), wake: Notify::new() });
-        if let Some(journal) = &journal {
-            journal.keep(Arc::clone(&shared) as _);
-        }
-        tokio::spawn(send(Arc::clone(&shared), outbox, journal.clone()));
-        Telemetry { identity, shared, journal }
+        let queue = Mirrored::new(queue, journal.as_deref());
+        tokio::spawn(send(Arc::clone(&queue), outbox, journal.clone()));
+        Telemetry { identity, queue, journal }
     }
 
     /// Whether the hub has all messages.
     pub(crate) fn is_sent(&self) -> bool {
-        self.shared.lock().is_empty()
+        self.queue.lock().is_empty()
     }
 
     fn push(
@@ -89,12 +79,12 @@ impl Telemetry {
             module: self.identity.module.clone(),
             properties: bag,
         };
-        let dropped = self.shared.lock().push(topic, body.into())?;
+        let dropped = self.queue.lock().push(topic, body.into())?;
         // Not a line for each: an outage may last for days.
         if let Some(dropped) = dropped.filter(|dropped| dropped.is_power_of_two()) {
             warn!(plugin, dropped, "oldest messages dropped: more wait for the hub than may");
         }
-        self.shared.wake.notify_one();
+        self.queue.wake.notify_one();
         if let Some(journal) = &self.journal {
             journal.nudge();
         }
@@ -103,40 +93,26 @@ impl Telemetry {
 }
 
 /// Hands messages over, and lets go of what the hub has acknowledged.
-async fn send(shared: Arc<Shared>, outbox: Outbox, journal: Option<Arc<Journal>>) {
+async fn send(queue: Arc<Mirrored<Queue>>, outbox: Outbox, journal: Option<Arc<Journal>>) {
     loop {
         loop {
-            let next = shared.lock().next();
+            let next = queue.lock().next();
             let Some((number, topic, body)) = next else { break };
             if outbox.message(&topic, body, number).await.is_none() {
                 return;
             }
         }
         let acknowledged = tokio::select! {
-            () = shared.wake.notified() => continue,
+            () = queue.wake.notified() => continue,
             acknowledged = outbox.receipts().next() => acknowledged,
             () = outbox.closed() => return,
         };
-        let mut queue = shared.lock();
+        let mut queue = queue.lock();
         acknowledged.into_iter().for_each(|number| queue.acknowledged(number));
         if let Some(journal) = journal.as_ref().filter(|_| queue.has_gone()) {
             journal.nudge();
         }
     }
-}
-
-/// The messages of the last run. What cannot be read is not sent, and said.
-fn kept(journal: &Journal) -> Vec<(u64, DeviceTopic, Bytes)> {
-    let records = journal.read(|view| view.all(Kind::Message)).unwrap_or_else(|error| {
-        error!(%error, "messages of the last run cannot be read");
-        Vec::new()
-    });
-    let all = records.len();
-    let read: Vec<_> = records.into_iter().filter_map(|(key, value)| read(&key, &value)).collect();
-    if read.len() < all {
-        error!(messages = all - read.len(), "messages of the last run make no sense: left out");
-    }
-    read
 }
 
 /// A record: the length of the topic, the topic, the body.
@@ -154,28 +130,26 @@ fn record(topic: &DeviceTopic, body: &[u8]) -> Vec<u8> {
     [&length.to_be_bytes(), topic.as_bytes(), body].concat()
 }
 
-impl Shared {
-    fn lock(&self) -> MutexGuard<'_, Queue> {
-        // A panic elsewhere has not left it half changed.
-        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
+impl Machine for Queue {
+    const KIND: Kind = Kind::Message;
+    type Record = (DeviceTopic, Bytes);
+    type Found = (u64, DeviceTopic, Bytes);
 
-impl Source for Shared {
-    fn save(&self, pages: &Pages<'_>) -> Result<bool, Broken> {
-        let unsaved = self.lock().unsaved();
-        for (number, message) in &unsaved {
-            let key = number.to_be_bytes();
-            match message {
-                Some((topic, body)) => pages.put(Kind::Message, &key, &record(topic, body))?,
-                None => pages.remove(Kind::Message, &key)?,
-            }
-        }
-        Ok(!unsaved.is_empty())
+    fn unsaved(&mut self) -> Vec<(Vec<u8>, Option<(DeviceTopic, Bytes)>)> {
+        let unsaved = Queue::unsaved(self).into_iter();
+        unsaved.map(|(number, message)| (number.to_be_bytes().to_vec(), message)).collect()
     }
 
-    fn saved(&self, written: bool) {
-        self.lock().saved(written);
+    fn saved(&mut self, written: bool) {
+        Queue::saved(self, written);
+    }
+
+    fn write((topic, body): &(DeviceTopic, Bytes)) -> Vec<u8> {
+        record(topic, body)
+    }
+
+    fn read(key: &[u8], value: &[u8]) -> Option<(u64, DeviceTopic, Bytes)> {
+        read(key, value)
     }
 }
 

@@ -5,7 +5,7 @@
 //! plugins hold it as [`plugin::TwinAccess`]. What they report is in the journal
 //! until the hub has it. It keeps no connection itself.
 
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, MutexGuard};
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
@@ -14,12 +14,12 @@ use protocol::id::{DeviceId, RequestId};
 use protocol::topic::DeviceTopic;
 use protocol::twin::{DesiredPatch, DeviceTwin, merge};
 use serde_json::{Map, Value};
-use tokio::sync::{Notify, oneshot, watch};
+use tokio::sync::{oneshot, watch};
 use tokio::time::Instant;
 use tracing::{debug, error, info, warn};
 
 use crate::backoff::Backoff;
-use crate::journal::{Broken, Journal, Kind, Pages, Source};
+use crate::journal::{Journal, Kind, Machine, Mirrored, Pages};
 use crate::reports::{Outcome, Record, Reports, Waiter};
 use crate::rids::Rids;
 
@@ -29,18 +29,11 @@ const ANSWER_WAIT: Duration = Duration::from_secs(30);
 pub(crate) struct Twin {
     device: DeviceId,
     rids: Rids,
-    shared: Arc<Shared>,
+    inner: Arc<Mirrored<Inner>>,
     /// `None`: what is reported ends with the process.
     journal: Option<Arc<Journal>>,
     /// Told when what is seen of it has changed.
     sightings: watch::Sender<()>,
-}
-
-/// What the journal sees of it too.
-struct Shared {
-    inner: Mutex<Inner>,
-    /// A report was accepted: the device's loop should look.
-    wake: Notify,
 }
 
 struct Inner {
@@ -73,7 +66,7 @@ impl Twin {
     /// Begins with what the journal has kept.
     pub(crate) fn new(device: DeviceId, journal: Option<Arc<Journal>>) -> Twin {
         let mut reports = Reports::new();
-        reports.restore(journal.as_deref().map(kept).unwrap_or_default());
+        reports.restore(journal.as_deref().map(Mirrored::<Inner>::found).unwrap_or_default());
         if !reports.is_done() {
             info!(%device, "reports of the last run wait for the hub");
         }
@@ -83,12 +76,9 @@ impl Twin {
             pause: Backoff::new(Duration::from_secs(1), Duration::from_secs(60)),
             reports,
         };
-        let shared = Arc::new(Shared { inner: Mutex::new(inner), wake: Notify::new() });
-        if let Some(journal) = &journal {
-            journal.keep(Arc::clone(&shared) as _);
-        }
+        let inner = Mirrored::new(inner, journal.as_deref());
         let sightings = watch::Sender::new(());
-        Twin { device, rids: Rids::new(), shared, journal, sightings }
+        Twin { device, rids: Rids::new(), inner, journal, sightings }
     }
 
     /// Changes of the desired properties may have been missed: ask for all.
@@ -130,7 +120,7 @@ impl Twin {
     pub(crate) async fn ready(&self) {
         let due = self.lock().due();
         tokio::select! {
-            () = self.shared.wake.notified() => {}
+            () = self.inner.wake.notified() => {}
             () = tokio::time::sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => {}
         }
     }
@@ -196,7 +186,7 @@ impl Twin {
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
-        self.shared.lock()
+        self.inner.lock()
     }
 
     /// Returns when the report is on disk. It may have left by then: a report that
@@ -212,14 +202,14 @@ impl Twin {
             let mut inner = self.lock();
             inner.reports.push(plugin, patch, waiter)?;
             inner.reports.keep_nothing();
-            self.shared.wake.notify_one();
+            self.inner.wake.notify_one();
             return Ok(());
         };
         let plugin = plugin.to_owned();
-        let (shared, undoing) = (Arc::clone(&self.shared), Arc::clone(&self.shared));
+        let (inner, undoing) = (Arc::clone(&self.inner), Arc::clone(&self.inner));
         let push = move |_: &Pages<'_>| {
-            let accepted = shared.lock().reports.push(&plugin, patch, waiter)?;
-            shared.wake.notify_one();
+            let accepted = inner.lock().reports.push(&plugin, patch, waiter)?;
+            inner.wake.notify_one();
             Ok(accepted)
         };
         let undo = move |accepted| undoing.lock().reports.undo(accepted);
@@ -238,49 +228,27 @@ impl Twin {
     }
 }
 
-/// The reports of the last run. What cannot be read is not sent, and said.
-fn kept(journal: &Journal) -> Vec<(u64, Record)> {
-    let records = journal.read(|view| view.all(Kind::Report)).unwrap_or_else(|error| {
-        error!(%error, "reports of the last run cannot be read");
-        Vec::new()
-    });
-    let read = |(key, value): (Vec<u8>, Vec<u8>)| {
+impl Machine for Inner {
+    const KIND: Kind = Kind::Report;
+    type Record = Record;
+    type Found = (u64, Record);
+
+    fn unsaved(&mut self) -> Vec<(Vec<u8>, Option<Record>)> {
+        let unsaved = self.reports.unsaved().into_iter();
+        unsaved.map(|(number, record)| (number.to_be_bytes().to_vec(), record)).collect()
+    }
+
+    fn saved(&mut self, written: bool) {
+        self.reports.saved(written);
+    }
+
+    fn write(record: &Record) -> Vec<u8> {
+        serde_json::to_vec(record).expect("a record is JSON")
+    }
+
+    fn read(key: &[u8], value: &[u8]) -> Option<(u64, Record)> {
         let number = u64::from_be_bytes(key.try_into().ok()?);
-        Some((number, serde_json::from_slice(&value).ok()?))
-    };
-    let all = records.len();
-    let read: Vec<_> = records.into_iter().filter_map(read).collect();
-    if read.len() < all {
-        error!(reports = all - read.len(), "reports of the last run make no sense: left out");
-    }
-    read
-}
-
-impl Shared {
-    fn lock(&self) -> MutexGuard<'_, Inner> {
-        // A panic elsewhere has not left it half changed.
-        self.inner.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
-    }
-}
-
-impl Source for Shared {
-    fn save(&self, pages: &Pages<'_>) -> Result<bool, Broken> {
-        let unsaved = self.lock().reports.unsaved();
-        for (number, record) in &unsaved {
-            let key = number.to_be_bytes();
-            match record {
-                Some(record) => {
-                    let record = serde_json::to_vec(record).expect("a record is JSON");
-                    pages.put(Kind::Report, &key, &record)?;
-                }
-                None => pages.remove(Kind::Report, &key)?,
-            }
-        }
-        Ok(!unsaved.is_empty())
-    }
-
-    fn saved(&self, written: bool) {
-        self.lock().reports.saved(written);
+        Some((number, serde_json::from_slice(value).ok()?))
     }
 }
 

@@ -16,6 +16,7 @@ use plugin::{BootOutcome, HostError, JobWhen, NewJob};
 use tokio::time::Instant;
 
 use super::job::{Job, When};
+use crate::backoff::doubled;
 use crate::boot::Boot;
 
 /// How long the answer of a call may take to leave, before its jobs begin without:
@@ -242,8 +243,8 @@ impl Queue {
     /// A job that is due is not begun yet. The wait doubles each time.
     pub(super) fn rest(&mut self, id: &Arc<str>, now: Now) -> Duration {
         let Some(entry) = self.jobs.get_mut(id) else { return Duration::ZERO };
-        let rest = SHORTEST_REST.saturating_mul(1 << entry.rests.min(16)).min(LONGEST_REST);
-        entry.rests += 1;
+        let rest = doubled(SHORTEST_REST, entry.rests, LONGEST_REST);
+        entry.rests = entry.rests.saturating_add(1);
         self.held -= usize::from(matches!(entry.waits, Waits::Call { .. }));
         entry.waits = at(now.wall.saturating_add(rest).unwrap_or(Timestamp::MAX), rest, now);
         rest

@@ -1,8 +1,10 @@
 //! Jobs on a journal of their own, run by a plugin that does as it is told.
 
 use std::collections::VecDeque;
+use std::sync::Mutex;
 
 use plugin::JobWhen;
+use tokio::sync::Notify;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::*;
@@ -67,7 +69,7 @@ async fn add(jobs: &Jobs, payload: &str, when: JobWhen) -> Result<String, HostEr
 }
 
 async fn until_empty(jobs: &Jobs) {
-    while !jobs.shared.lock().plugins().is_empty() || !jobs.is_idle() {
+    while !jobs.queue.lock().plugins().is_empty() || !jobs.is_idle() {
         tokio::task::yield_now().await;
     }
 }
@@ -87,7 +89,7 @@ async fn a_job_runs_once_and_is_gone_from_the_disk() {
     first.journal.close().await;
     drop((running, first));
 
-    assert!(kept(&journal(&directory)).is_empty());
+    assert!(Mirrored::<Queue>::found(&journal(&directory)).is_empty());
 }
 
 #[tokio::test(start_paused = true)]

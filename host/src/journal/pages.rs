@@ -42,8 +42,9 @@ impl Kind {
         Kind::Reboot,
     ];
 
-    fn table(self) -> TableDefinition<'static, &'static [u8], &'static [u8]> {
-        TableDefinition::new(match self {
+    /// What records of this kind are called.
+    pub(super) fn name(self) -> &'static str {
+        match self {
             Kind::About => "about",
             Kind::Report => "reports",
             Kind::Message => "messages",
@@ -52,7 +53,11 @@ impl Kind {
             Kind::StateSize => "state-sizes",
             Kind::Desired => "desired",
             Kind::Reboot => "reboot",
-        })
+        }
+    }
+
+    fn table(self) -> TableDefinition<'static, &'static [u8], &'static [u8]> {
+        TableDefinition::new(self.name())
     }
 }
 

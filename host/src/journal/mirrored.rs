@@ -1,0 +1,90 @@
+//! A machine in memory, and its records on disk: one lock, one word that it has
+//! something to do, one way to put its records down and to find them again.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::Notify;
+use tracing::error;
+
+use super::{Broken, Journal, Kind, Pages, Source};
+
+/// What keeps its truth in memory, and names what the disk does not have of it.
+pub(crate) trait Machine: Send + 'static {
+    /// Where its records are.
+    const KIND: Kind;
+
+    /// What is put down.
+    type Record: Send;
+
+    /// What is found again: a key and its record.
+    type Found;
+
+    /// The keys whose records are not on disk as they are here, and what is to
+    /// stand there, if anything. They are taken to be on their way from now on.
+    fn unsaved(&mut self) -> Vec<(Vec<u8>, Option<Self::Record>)>;
+
+    /// What [`Machine::unsaved`] gave last is on disk, or is not.
+    fn saved(&mut self, written: bool);
+
+    /// A record as it is on disk. Not called under the lock.
+    fn write(record: &Self::Record) -> Vec<u8>;
+
+    /// The other way; `None` if it makes no sense.
+    fn read(key: &[u8], value: &[u8]) -> Option<Self::Found>;
+}
+
+/// A machine, for those who work with it and for the journal.
+pub(crate) struct Mirrored<M> {
+    machine: Mutex<M>,
+    /// It may have something to do.
+    pub(crate) wake: Notify,
+}
+
+impl<M: Machine> Mirrored<M> {
+    /// From now on the journal keeps what is in the machine. `None`: nobody does.
+    pub(crate) fn new(machine: M, journal: Option<&Journal>) -> Arc<Mirrored<M>> {
+        let mirrored = Arc::new(Mirrored { machine: Mutex::new(machine), wake: Notify::new() });
+        if let Some(journal) = journal {
+            journal.keep(Arc::clone(&mirrored) as _);
+        }
+        mirrored
+    }
+
+    /// The records of the last run. What cannot be read is left out, and said.
+    pub(crate) fn found(journal: &Journal) -> Vec<M::Found> {
+        let what = M::KIND.name();
+        let records = journal.read(|view| view.all(M::KIND)).unwrap_or_else(|error| {
+            error!(%error, "{what} of the last run cannot be read");
+            Vec::new()
+        });
+        let all = records.len();
+        let read = records.into_iter().filter_map(|(key, value)| M::read(&key, &value));
+        let read: Vec<_> = read.collect();
+        if read.len() < all {
+            error!(left_out = all - read.len(), "{what} of the last run make no sense");
+        }
+        read
+    }
+
+    pub(crate) fn lock(&self) -> MutexGuard<'_, M> {
+        // A panic elsewhere has not left it half changed.
+        self.machine.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl<M: Machine> Source for Mirrored<M> {
+    fn save(&self, pages: &Pages<'_>) -> Result<bool, Broken> {
+        let unsaved = self.lock().unsaved();
+        for (key, record) in &unsaved {
+            match record {
+                Some(record) => pages.put(M::KIND, key, &M::write(record))?,
+                None => pages.remove(M::KIND, key)?,
+            }
+        }
+        Ok(!unsaved.is_empty())
+    }
+
+    fn saved(&self, written: bool) {
+        self.lock().saved(written);
+    }
+}
