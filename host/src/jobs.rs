@@ -35,9 +35,6 @@ mod tests;
 /// must not take the place of methods.
 const AT_ONCE: usize = 8;
 
-/// How often a job is tried unless the plugin rejects it before.
-const MOST_ATTEMPTS: u32 = 10;
-
 /// The wait after an attempt that failed: at first, and at most.
 const SHORTEST_WAIT: Duration = Duration::from_secs(1);
 const LONGEST_WAIT: Duration = Duration::from_secs(300);
@@ -49,6 +46,9 @@ const LOOK: Duration = Duration::from_secs(30);
 pub(crate) trait Runner: Send + Sync {
     /// Whether a plugin takes jobs now, so that none is begun in vain.
     fn takes_jobs(&self, plugin: &str) -> bool;
+
+    /// How often one of the plugin's jobs is tried unless it is rejected before.
+    fn most_attempts(&self, plugin: &str) -> u32;
 
     /// Runs one attempt of a job.
     fn run_job<'a>(&'a self, job: JobCall<'a>) -> BoxFuture<'a, JobEnd>;
@@ -182,7 +182,7 @@ impl Jobs {
                 self.over(id).await;
                 warn!(plugin, job = name, %id, %call, attempt, "job rejected by the plugin: {why}");
             }
-            JobEnd::Failed { why, .. } if *attempt >= MOST_ATTEMPTS => {
+            JobEnd::Failed { why, .. } if *attempt >= runner.most_attempts(plugin) => {
                 self.over(id).await;
                 let given_up = self.given_up.fetch_add(1, Ordering::Relaxed) + 1;
                 error!(plugin, job = name, %id, %call, attempt, given_up, "job given up: {why}");

@@ -89,6 +89,11 @@ pub struct Limits {
     /// Jobs of the plugin that may wait at once, whichever calls asked for them,
     /// and how many one call may ask for.
     pub jobs: u32,
+
+    /// How often one job is tried, unless the plugin rejects it before. With the
+    /// host's waits, which double from 1 s to 5 min, ten tries last some ten
+    /// minutes: longer than a restart of what the job needs, and no work for ever.
+    pub job_attempts: u32,
 }
 
 impl Default for Limits {
@@ -114,6 +119,7 @@ impl Default for Limits {
             state_value_bytes: 64 * KIB,
             state_changes: 100,
             jobs: 64,
+            job_attempts: 10,
         }
     }
 }
@@ -137,6 +143,7 @@ impl Limits {
             ("payload_bytes", self.payload_bytes),
             ("answer_bytes", self.answer_bytes),
             ("component_bytes", self.component_bytes),
+            ("job_attempts", self.job_attempts as usize),
         ];
         match sizes.iter().find(|(_, size)| *size == 0) {
             Some((name, _)) => Err(LimitError::Zero(name)),

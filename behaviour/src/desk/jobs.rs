@@ -3,13 +3,15 @@
 //!
 //! A job that waits for a boot gets one where the plugin has asked for a reboot;
 //! without, its time runs out. A job that is to run again does so as on a
-//! device, but not for ever: see [`MOST_ATTEMPTS`] and [`MOST_RUNS`].
+//! device, but not for ever: as often as a host lets it, and see [`MOST_RUNS`].
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use futures_util::future::{BoxFuture, ready};
-use plugin::{BootOutcome, Call, HostError, JobError, JobQueue, JobWhen, Lent, NewJob, Plugin};
+use plugin::{
+    BootOutcome, Call, HostError, JobError, JobQueue, JobWhen, Lent, Limits, NewJob, Plugin,
+};
 use tokio::time::{Instant, sleep_until};
 
 use super::power::Switch;
@@ -18,9 +20,8 @@ use super::record::{Record, What, milliseconds};
 /// Runs of jobs after one call: a job may ask for another without end.
 const MOST_RUNS: u32 = 100;
 
-/// Tries of one job, and its waits where it does not say how long: each twice as
-/// long as the one before. As on the host, which makes them shorter by chance.
-const MOST_ATTEMPTS: u32 = 10;
+/// The waits of a job that does not say how long: each twice as long as the one
+/// before. As on the host, which makes them shorter by chance.
 const FIRST_WAIT: Duration = Duration::from_secs(1);
 const LONGEST_WAIT: Duration = Duration::from_secs(300);
 
@@ -123,7 +124,7 @@ impl Jobs {
         };
         let outcome = match again {
             None => why,
-            Some(_) if *runs == MOST_ATTEMPTS => format!("given up{why}"),
+            Some(_) if *runs == Limits::default().job_attempts => format!("given up{why}"),
             Some(asked) => {
                 let wait = asked.map_or_else(
                     || FIRST_WAIT.saturating_mul(1 << (runs - 1).min(16)).min(LONGEST_WAIT),

@@ -110,6 +110,7 @@ pub(super) struct Limits {
     state_value_bytes: Option<usize>,
     state_changes: Option<u32>,
     jobs: Option<u32>,
+    job_attempts: Option<u32>,
 }
 
 impl Limits {
@@ -136,5 +137,6 @@ impl Limits {
         set(&mut limits.state_value_bytes, self.state_value_bytes);
         set(&mut limits.state_changes, self.state_changes);
         set(&mut limits.jobs, self.jobs);
+        set(&mut limits.job_attempts, self.job_attempts);
     }
 }

@@ -53,6 +53,11 @@ impl Settings {
         self.limits.component_bytes
     }
 
+    /// How often one of its jobs is tried.
+    pub(crate) fn job_attempts(&self) -> u32 {
+        self.limits.job_attempts
+    }
+
     /// Whom it trusts over HTTP, beside whom the system trusts.
     pub(crate) fn http_ca_file(&self) -> Option<&Path> {
         self.http.ca_file.as_deref()

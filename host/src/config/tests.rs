@@ -79,7 +79,7 @@ fn the_example_names_every_key_and_is_right() {
 #[test]
 fn limits_deadlines_and_settings_of_a_plugin_are_its_own() {
     let text = format!(
-        "{REBOOT}deadline = \"5s\"\ndeadlines.slow = \"2m\"\nlimits.calls_at_once = 7\n\
+        "{REBOOT}deadline = \"5s\"\ndeadlines.slow = \"2m\"\nlimits.calls_at_once = 7\nlimits.job_attempts = 3\n\
          config = {{ delay_seconds = 2, name = \"x\", report = {{ a = [1] }} }}\n"
     );
     let settings = &parse(&text).unwrap().plugins["reboot"].settings;
@@ -87,6 +87,7 @@ fn limits_deadlines_and_settings_of_a_plugin_are_its_own() {
     assert_eq!(settings.limits.deadline_of("slow"), Duration::from_secs(120));
     assert_eq!(settings.limits.deadline_of("other"), Duration::from_secs(5));
     assert_eq!(settings.limits.calls_at_once, 7);
+    assert_eq!(settings.job_attempts(), 3);
     let config: Vec<_> = settings.config.iter().map(|(k, v)| (k.as_str(), v.as_str())).collect();
     assert_eq!(config, [("delay_seconds", "2"), ("name", "x"), ("report", r#"{"a":[1]}"#)]);
 }

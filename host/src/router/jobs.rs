@@ -16,6 +16,12 @@ impl Runner for Router {
         self.table().slot(plugin).is_some()
     }
 
+    fn most_attempts(&self, plugin: &str) -> u32 {
+        let table = self.table();
+        // One whose plugin has just left waits for it to come back.
+        table.slot(plugin).map_or(u32::MAX, |slot| slot.view().active.made.settings.job_attempts())
+    }
+
     fn run_job<'a>(&'a self, job: JobCall<'a>) -> BoxFuture<'a, JobEnd> {
         Box::pin(async move {
             let stopped = self.stopped();
