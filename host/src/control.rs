@@ -142,13 +142,8 @@ impl Desk {
         };
         let outcome = match request {
             Request::List {} => return self.list(),
-            Request::Disable { .. } | Request::Enable { .. } => {
-                let on = matches!(request, Request::Enable { .. });
-                slot.switch(on);
-                let is = if on { "enabled" } else { "disabled until it is enabled" };
-                info!(plugin = name, "operator: {is}");
-                Ok(is.to_owned())
-            }
+            Request::Disable { .. } => Ok(self.operator.switch(slot, false).await),
+            Request::Enable { .. } => Ok(self.operator.switch(slot, true).await),
             Request::Reload { .. } => self.operator.reload(name).await,
             Request::Rollback { .. } => self.operator.roll_back(name).await,
         };

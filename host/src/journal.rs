@@ -1,5 +1,6 @@
 //! What must outlive the process, in one file: reports and messages on their way
-//! to the hub, jobs, what plugins remember, the desired properties they took.
+//! to the hub, jobs, what plugins remember, the desired properties they took, and
+//! which of them an operator has switched off.
 //!
 //! Whoever must know that a change is on disk awaits [`Journal::write`]. Changes
 //! that come together share one commit and one sync: that of the single thread

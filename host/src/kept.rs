@@ -14,12 +14,14 @@ use crate::journal::{self, Journal, JournalError};
 use crate::power::Power;
 use crate::router::Router;
 use crate::state::State;
+use crate::switches::Switches;
 
 pub(crate) struct Kept {
     pub(crate) journal: Arc<Journal>,
     pub(crate) state: Arc<State>,
     pub(crate) jobs: Arc<Jobs>,
     pub(crate) power: Arc<Power>,
+    pub(crate) switches: Arc<Switches>,
 }
 
 impl Kept {
@@ -47,6 +49,7 @@ impl Kept {
             power: Arc::new(power),
             state: Arc::new(State::new(Arc::clone(&journal))),
             jobs: Arc::new(jobs),
+            switches: Arc::new(Switches::new(Arc::clone(&journal))),
             journal,
         })
     }

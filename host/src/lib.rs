@@ -45,6 +45,7 @@ mod state;
 mod status;
 mod supervisor;
 mod swap;
+mod switches;
 mod telemetry;
 mod twin;
 mod watch;

@@ -23,7 +23,7 @@ pub(crate) struct Plugins {
 enum What {
     /// List the plugins with their versions, states and counters
     List,
-    /// Answer a plugin's methods with 503 until it is enabled, or the host ends
+    /// Answer a plugin's methods with 503 until it is enabled, over restarts of the host too
     Disable(Name),
     /// Let a plugin take calls again, at once
     Enable(Name),

@@ -28,6 +28,7 @@ use crate::start::StartError;
 use crate::status;
 use crate::supervisor::Supervisor;
 use crate::swap::{self, Operator, Swap};
+use crate::switches::Switches;
 use crate::telemetry::Telemetry;
 use crate::twin::Twin;
 use crate::watch::Watch;
@@ -62,7 +63,7 @@ pub async fn run_on(
     let dial = Dial::new(identity, &config.hub, tls)?;
     let shared = Shared::load(config).await?;
     let kept = Kept::open(&shared.config.host, dial.identity(), machine).await?;
-    let journal = Arc::clone(&kept.journal);
+    let (journal, switches) = (Arc::clone(&kept.journal), Arc::clone(&kept.switches));
     #[cfg(unix)]
     let control = Control::open(&shared.config)?;
     let changes = Changes::new(());
@@ -70,7 +71,7 @@ pub async fn run_on(
     device.supervisor = Supervisor::of_environment();
     device.supervisor.ready();
     let router = Arc::clone(&device.router);
-    let mut beside = shared.beside(&device, &journal, &changes);
+    let mut beside = shared.beside(&device, &journal, switches, &changes);
     #[cfg(unix)]
     if let Some(control) = control {
         beside
@@ -146,6 +147,9 @@ impl Shared {
         let slots = self.plugins.iter().map(|(name, made)| {
             let disable_after = self.config.plugins[name].disable_after;
             let slot = Slot::new(name, made.clone(), disable_after, changes.clone());
+            if let Some(kept) = &kept {
+                kept.switches.apply(&slot);
+            }
             (name.clone(), Arc::new(slot))
         });
         let table = Table::new(&self.config.plugins, slots.collect());
@@ -154,8 +158,15 @@ impl Shared {
         let supervisor = Supervisor::none();
         Device { id, connection, router, twin, telemetry, grace, counts, supervisor, kept }
     }
+
     /// Begins all that follows the files, the twin and the plugins of a device.
-    fn beside(&self, device: &Device, journal: &Arc<Journal>, changes: &Changes) -> Beside {
+    fn beside(
+        &self,
+        device: &Device,
+        journal: &Arc<Journal>,
+        switches: Arc<Switches>,
+        changes: &Changes,
+    ) -> Beside {
         let (router, twin) = (&device.router, &device.twin);
         let mut tasks = JoinSet::new();
         let (swap, operator) = Swap::new(
@@ -163,6 +174,7 @@ impl Shared {
             Arc::clone(router),
             changes.clone(),
             self.config.clone(),
+            switches,
         );
         tasks.spawn(swap.run(Watch::new()));
         let desired = Desired {

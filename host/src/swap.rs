@@ -22,6 +22,7 @@ use crate::config::{Config, ConfigError, PluginSection};
 use crate::plugins::{self, Loader, PluginError, Stamp};
 use crate::router::{PluginSlot, Router};
 use crate::slot::{Changes, Made};
+use crate::switches::Switches;
 use crate::watch::Watch;
 use orders::Order;
 
@@ -49,6 +50,7 @@ pub(crate) struct Swap {
     seen: HashMap<Subject, Seen>,
     orders: mpsc::Receiver<Order>,
     tasks: JoinSet<()>,
+    switches: Arc<Switches>,
 }
 
 /// How the configuration as it lies there stands to what is in force.

@@ -5,7 +5,7 @@
 
 use std::io::{BufRead, BufReader};
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, ChildStderr, Command, Stdio};
 
 use hub::{Hub, HubConfig};
 use protocol::connection_string::{DeviceConnectionString, DeviceCredential};
@@ -155,7 +155,7 @@ fn check_says_what_is_loaded_and_needs_no_identity() {
 /// A host that runs; it is killed at the end of the test.
 struct Running {
     child: Child,
-    lines: std::io::Lines<BufReader<std::process::ChildStderr>>,
+    lines: std::io::Lines<BufReader<ChildStderr>>,
     directory: TempDir,
 }
 
@@ -168,9 +168,23 @@ impl Running {
         let directory = directory(host_toml);
         let mut program = program(directory.path(), &["run"], Some(identity));
         change(&mut program);
+        let (child, lines) = Running::spawn(program);
+        Running { child, lines, directory }
+    }
+
+    fn spawn(mut program: Command) -> (Child, std::io::Lines<BufReader<ChildStderr>>) {
         let mut child = program.stderr(Stdio::piped()).spawn().unwrap();
         let lines = BufReader::new(child.stderr.take().unwrap()).lines();
-        Running { child, lines, directory }
+        (child, lines)
+    }
+
+    /// Kills it and starts it again where it was.
+    #[cfg(unix)]
+    fn crash_and_start(&mut self, identity: &str) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+        let program = program(self.directory.path(), &["run"], Some(identity));
+        (self.child, self.lines) = Running::spawn(program);
     }
 
     /// The next line that has this in it.
@@ -384,6 +398,30 @@ async fn an_operator_sees_and_steers_the_plugins_of_a_running_host() {
     assert_eq!((code, error.as_str()), (Some(1), "error: there is no version before this one\n"));
     let (code, error) = operate(&directory, &["reload", "q"]);
     assert_eq!((code, error.lines().next()), (Some(4), Some("error: the host has no plugin `q`")));
+}
+
+#[cfg(unix)]
+#[test]
+fn a_plugin_that_an_operator_disabled_is_off_after_a_crash_until_it_is_enabled() {
+    let toml = format!("[hub]\nport = 1\n{}", plugin("reply.wasm"));
+    let mut host = Running::start(&toml, &identity());
+    host.line_with("control socket open");
+    let directory = host.directory.path().to_owned();
+    let state = || {
+        let (_, json) = operate(&directory, &["list", "--json"]);
+        let list: serde_json::Value = serde_json::from_str(&json).unwrap();
+        list["plugins"][0]["state"].as_str().unwrap().to_owned()
+    };
+    assert_eq!(operate(&directory, &["disable", "p"]).1, "disabled until it is enabled\n");
+
+    host.crash_and_start(&identity());
+    host.line_with("switched off by the device's operator");
+    assert_eq!(state(), "off");
+
+    assert_eq!(operate(&directory, &["enable", "p"]).1, "enabled\n");
+    host.crash_and_start(&identity());
+    host.line_with("control socket open");
+    assert_eq!(state(), "active");
 }
 
 #[test]

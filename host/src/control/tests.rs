@@ -29,7 +29,8 @@ fn serve(config: &Config) -> tokio::task::JoinSet<()> {
     let slot = Arc::new(Slot::new("p", made, 5, changes.clone()));
     let table = Table::new(&config.plugins, [("p".to_owned(), slot)].into());
     let router = Arc::new(Router::new(table, lent()));
-    let (swap, operator) = Swap::new(loader, Arc::clone(&router), changes, config.clone());
+    let (swap, operator) =
+        Swap::new(loader, Arc::clone(&router), changes, config.clone(), Arc::default());
     let control = Control::open(config).unwrap().unwrap();
     let mut tasks = tokio::task::JoinSet::new();
     tasks.spawn(swap.run(crate::watch::Watch::new()));

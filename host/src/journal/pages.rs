@@ -28,10 +28,12 @@ pub(crate) enum Kind {
     Desired,
     /// The reboot that was asked for.
     Reboot,
+    /// Plugins that an operator has switched off, by name.
+    Off,
 }
 
 impl Kind {
-    pub(super) const ALL: [Kind; 8] = [
+    pub(super) const ALL: [Kind; 9] = [
         Kind::About,
         Kind::Report,
         Kind::Message,
@@ -40,6 +42,7 @@ impl Kind {
         Kind::StateSize,
         Kind::Desired,
         Kind::Reboot,
+        Kind::Off,
     ];
 
     /// What records of this kind are called.
@@ -53,6 +56,7 @@ impl Kind {
             Kind::StateSize => "state-sizes",
             Kind::Desired => "desired",
             Kind::Reboot => "reboot",
+            Kind::Off => "off",
         }
     }
 

@@ -79,7 +79,9 @@ impl Swap {
                     slot
                 }
                 Next::New(made, None) => {
-                    Arc::new(Slot::new(&name, made, disable_after, self.changes.clone()))
+                    let slot = Slot::new(&name, made, disable_after, self.changes.clone());
+                    self.switches.apply(&slot);
+                    Arc::new(slot)
                 }
             };
             slots.insert(name, slot);

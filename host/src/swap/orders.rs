@@ -12,6 +12,7 @@ use crate::config::{Config, PluginSection};
 use crate::plugins::Loader;
 use crate::router::{PluginSlot, Router};
 use crate::slot::Changes;
+use crate::switches::Switches;
 
 /// Orders that wait; one is carried out at a time.
 const MOST_ORDERS: usize = 8;
@@ -35,6 +36,7 @@ enum What {
 pub(crate) struct Operator {
     orders: mpsc::Sender<Order>,
     standing: watch::Receiver<Standing>,
+    switches: Arc<Switches>,
 }
 
 impl Operator {
@@ -47,6 +49,24 @@ impl Operator {
     /// The version before takes the calls again.
     pub(crate) async fn roll_back(&self, plugin: &str) -> Result<String, String> {
         self.order(What::RollBack, plugin).await
+    }
+
+    /// No calls for a plugin until it is switched on again; at once, whatever
+    /// else is under way.
+    pub(crate) async fn switch(&self, slot: &PluginSlot, on: bool) -> String {
+        let plugin = slot.name();
+        let is = if on { "enabled" } else { "disabled until it is enabled" };
+        match self.switches.set(slot, on).await {
+            Ok(()) => {
+                info!(plugin, "operator: {is}");
+                is.to_owned()
+            }
+            Err(why) => {
+                let is = if on { "enabled" } else { "disabled" };
+                warn!(plugin, "operator: {is} until the host ends, {why}");
+                format!("{is}, but only until the host ends: {why}")
+            }
+        }
     }
 
     /// How the configuration as it lies there stands to what is in force.
@@ -84,6 +104,7 @@ impl Swap {
         router: Arc<Router>,
         changes: Changes,
         config: Config,
+        switches: Arc<Switches>,
     ) -> (Swap, Operator) {
         for slot in router.table().slots().values() {
             // From before the first call on.
@@ -103,8 +124,9 @@ impl Swap {
             seen: HashMap::new(),
             orders,
             tasks: JoinSet::new(),
+            switches: Arc::clone(&switches),
         };
-        (swap, Operator { orders: give, standing: see })
+        (swap, Operator { orders: give, standing: see, switches })
     }
 
     pub(super) async fn obey(&mut self, Order { what, plugin, done }: Order) {

@@ -40,7 +40,8 @@ impl Rig {
             (name.clone(), Arc::new(Slot::new(&name, made, 5, changes.clone())))
         });
         let router = Arc::new(Router::new(Table::new(&config.plugins, slots.collect()), lent()));
-        let (swap, operator) = Swap::new(loader, Arc::clone(&router), changes.clone(), config);
+        let (swap, operator) =
+            Swap::new(loader, Arc::clone(&router), changes.clone(), config, Arc::default());
         let mut task = JoinSet::new();
         task.spawn(swap.run(Watch::new()));
         Rig { directory, router, changes, operator, _swap: task }
