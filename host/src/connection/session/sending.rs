@@ -1,0 +1,96 @@
+//! What is said to the hub on a connection, and in which order.
+
+use std::time::Duration;
+
+use protocol::topic::Filter;
+use rumqttc::{Packet, QoS, Subscribe, SubscribeFilter};
+use tokio::time::{Instant, sleep};
+use tracing::error;
+
+use super::{Failure, Phase, Session, Talk};
+use crate::connection::options::MAX_PACKET_BYTES;
+use crate::connection::window::SUBSCRIBE_ID;
+use crate::connection::{Message, Request};
+
+/// How long the hub may take to close after a DISCONNECT.
+const GOODBYE_WAIT: Duration = Duration::from_secs(3);
+
+/// A topic and a body that fit into a packet.
+const MOST_MESSAGE_BYTES: usize = MAX_PACKET_BYTES - 16;
+
+impl Session {
+    /// The first packets of a connection: the subscriptions, and what an earlier
+    /// one could not bring over.
+    pub(super) async fn begin(&mut self, talk: &mut Talk) -> Result<(), Failure> {
+        let again = self.window.again(talk.wire.session_present).into_iter();
+        let packets = std::iter::once(Packet::Subscribe(subscriptions()));
+        let packets = packets.chain(again.map(Packet::Publish)).collect();
+        self.send(talk, packets).await
+    }
+
+    /// Everything that waits to be sent, the requests first: a report leaves
+    /// before the answer of its call.
+    pub(super) fn waiting(
+        &mut self,
+        request: Option<Request>,
+        message: Option<Message>,
+    ) -> Vec<Packet> {
+        let others = std::iter::from_fn(|| self.requests.try_recv().ok());
+        let requests = request.into_iter().chain(others);
+        let mut packets: Vec<_> = requests.map(Request::into_packet).collect();
+        let mut next = message;
+        while let Some(Message { topic, body, receipt }) = next.take().or_else(|| {
+            let room = self.window.has_room();
+            room.then(|| self.messages.try_recv().ok()).flatten()
+        }) {
+            if topic.len() + body.len() > MOST_MESSAGE_BYTES {
+                error!(topic, bytes = body.len(), "longer than any hub takes: not sent");
+                receipt.into_iter().for_each(|receipt| self.receipts.put(receipt));
+            } else {
+                packets.push(Packet::Publish(self.window.send(topic, body, receipt)));
+            }
+        }
+        packets
+    }
+
+    /// Says goodbye behind everything that waits to be sent.
+    pub(super) async fn leave(&mut self, talk: &mut Talk) -> Result<(), Failure> {
+        let mut packets = self.waiting(None, None);
+        packets.push(Packet::Disconnect);
+        self.online.send_replace(false);
+        talk.phase = Phase::Leaving;
+        talk.until = Some(Instant::now() + GOODBYE_WAIT);
+        self.send(talk, packets).await
+    }
+
+    /// Sends packets in one go. A hub that is there takes them within the
+    /// keep-alive.
+    pub(super) async fn send(&self, talk: &mut Talk, packets: Vec<Packet>) -> Result<(), Failure> {
+        let Talk { wire, patience, .. } = talk;
+        let sending = async {
+            for packet in packets {
+                wire.feed(packet).await?;
+            }
+            wire.flush().await
+        };
+        let patience_is_over = async {
+            tokio::select! {
+                () = sleep(*patience) => {}
+                () = self.closing.cancelled() => sleep(GOODBYE_WAIT).await,
+            }
+        };
+        tokio::select! {
+            sent = sending => sent,
+            () = patience_is_over => Err(Failure::new("the hub takes no more data")),
+        }
+    }
+}
+
+/// The subscriptions: all that the host listens to.
+fn subscriptions() -> Subscribe {
+    let filters = [Filter::Methods, Filter::TwinAnswers, Filter::Desired];
+    let filters = filters.map(|filter| SubscribeFilter::new(filter.to_string(), QoS::AtLeastOnce));
+    let mut subscribe = Subscribe::new_many(filters);
+    subscribe.pkid = SUBSCRIBE_ID;
+    subscribe
+}

@@ -1,0 +1,113 @@
+//! What the hub says on a connection, and what is made of it.
+
+use std::time::Duration;
+
+use rumqttc::{Packet, PubAck, Publish, SubAck, SubscribeReasonCode};
+use tokio::time::{Instant, timeout_at};
+use tracing::{debug, info};
+
+use super::{Dial, Failure, Phase, Session, Talk};
+use crate::connection::incoming::{Incoming, read};
+use crate::connection::window::NotSent;
+
+/// How long the hub may take to acknowledge. It comes to that only if an
+/// acknowledgement was lost: what waits for it is sent again on a new connection.
+const ACKNOWLEDGE_WAIT: Duration = Duration::from_secs(120);
+
+/// How long the hub may take to close a connection after it has taken the next.
+const REST_WAIT: Duration = Duration::from_secs(1);
+
+/// Packets that are read before what was fed meanwhile is sent.
+const READ_AT_ONCE: usize = 64;
+
+impl Session {
+    /// Takes a packet, and those that have come with it.
+    pub(super) async fn take_all(
+        &mut self,
+        talk: &mut Talk,
+        first: Result<Packet, Failure>,
+        dial: &Dial,
+    ) -> Result<(), Failure> {
+        talk.heard = true;
+        let mut acknowledgements = Vec::new();
+        let mut packet = first?;
+        for left in (0..READ_AT_ONCE).rev() {
+            match packet {
+                Packet::SubAck(ack) if talk.phase == Phase::Opening => {
+                    self.opened(talk, &ack, dial).await?;
+                }
+                Packet::Publish(publish) => {
+                    let id = publish.pkid;
+                    self.take(publish).await;
+                    if id != 0 {
+                        acknowledgements.push(Packet::PubAck(PubAck::new(id)));
+                    }
+                }
+                Packet::PubAck(ack) => self.acknowledged(ack.pkid),
+                Packet::Disconnect => return Err(Failure::new("hub said goodbye")),
+                _ => {}
+            }
+            let Some(next) = (left > 0).then(|| talk.wire.come()).flatten() else { break };
+            packet = next?;
+        }
+        if acknowledgements.is_empty() {
+            return Ok(());
+        }
+        self.send(talk, acknowledgements).await
+    }
+
+    /// Every subscription is answered.
+    async fn opened(&mut self, talk: &mut Talk, ack: &SubAck, dial: &Dial) -> Result<(), Failure> {
+        if ack.return_codes.contains(&SubscribeReasonCode::Failure) {
+            return Err(Failure::new("the hub refused a subscription"));
+        }
+        (talk.phase, talk.until) = (Phase::Open, None);
+        info!(hub = %dial, device = %dial.user_name().device, "connected");
+        // Those of an earlier connection: who needs an answer asks anew.
+        while self.requests.try_recv().is_ok() {}
+        self.pass_on(Incoming::Connected).await;
+        self.online.send_replace(true);
+        Ok(())
+    }
+
+    /// What the hub has sent before it took the next connection for this one.
+    pub(super) async fn read_rest(&mut self, talk: &mut Talk) {
+        let until = Instant::now() + REST_WAIT;
+        while let Ok(Ok(packet)) = timeout_at(until, talk.wire.next()).await {
+            match packet {
+                Packet::Publish(publish) => self.take(publish).await,
+                Packet::PubAck(ack) => self.acknowledged(ack.pkid),
+                _ => {}
+            }
+        }
+    }
+
+    async fn take(&self, publish: Publish) {
+        if let Some(incoming) = read(publish, self.connection) {
+            self.pass_on(incoming).await;
+        }
+    }
+
+    /// The device's loop always takes what comes; after it has ended, nobody does.
+    pub(super) async fn pass_on(&self, incoming: Incoming) {
+        self.to_device.send(incoming).await.ok();
+    }
+
+    fn acknowledged(&mut self, id: u16) {
+        match self.window.acknowledged(id) {
+            Ok(receipt) => receipt.into_iter().for_each(|receipt| self.receipts.put(receipt)),
+            // No reason to end a connection on which calls are under way.
+            Err(NotSent) => debug!(id, "acknowledgement of nothing that was sent: ignored"),
+        }
+    }
+
+    pub(super) fn look_whether_it_is_there(&self, talk: &mut Talk) -> Result<(), Failure> {
+        if !std::mem::take(&mut talk.heard) {
+            return Err(Failure::new("no sign of life from the hub within the keep-alive"));
+        }
+        if self.window.oldest().is_some_and(|since| since.elapsed() > ACKNOWLEDGE_WAIT) {
+            return Err(Failure::new("the hub does not acknowledge what it is sent"));
+        }
+        Ok(())
+    }
+}
