@@ -18,8 +18,9 @@ const LOST_BASE: Duration = Duration::from_millis(100);
 const REFUSED_BASE: Duration = Duration::from_secs(2);
 const LONGEST_WAIT: Duration = Duration::from_secs(60);
 
-/// A connection that lasted this long was a good one.
-const STABLE: Duration = Duration::from_secs(10);
+/// A connection that lasted this long was a good one: the next wait is a short one
+/// again, also where a network cuts every few seconds.
+const STABLE: Duration = Duration::from_secs(5);
 
 pub(super) struct Driver {
     dial: Arc<Dial>,
@@ -71,9 +72,10 @@ impl Driver {
     /// A connection, and those that renew its token, to the end of the last.
     /// `None`: the host has closed it.
     async fn connected(&mut self, mut wire: Wire) -> Option<Failure> {
+        // A renewal is no new beginning: what came before it counts as well.
+        let since = Instant::now();
         loop {
             debug!(hub = %self.dial, session_present = wire.session_present, "signed in");
-            let since = Instant::now();
             let mut failure = match self.session.run(wire, &self.dial).await {
                 Ended::Closed => return None,
                 Ended::Renewed(next) => {
