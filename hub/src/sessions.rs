@@ -263,7 +263,12 @@ impl Sessions {
             // A full queue is waited for; a session that ends meanwhile leaves
             // the call to the device's next one, or to the time-out.
             match self.faults.at(Step::Method, Some(id)) {
-                None => drop(sending.queue.send(sending.packet).await),
+                None => {
+                    // Not held while the answer is waited for: a session that
+                    // ends waits for everyone who may still send.
+                    let Sending { queue, packet, .. } = sending;
+                    drop(queue.send(packet).await);
+                }
                 Some(effect) => {
                     let late = self.with(id, |device| device.misdeliver(effect, sending));
                     if let Some(late) = late {
