@@ -9,7 +9,7 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
-use plugin::{BootOutcome, Call, CallError, Lent, Plugin};
+use plugin::{BootOutcome, Call, CallError, Json, Lent, Plugin};
 use protocol::id::MethodName;
 use serde_json::json;
 use tokio::time::Instant;
@@ -139,6 +139,8 @@ impl Router {
         let slot = table.serving(method);
         let stopped = self.stopped();
         let outcome = tokio::select! {
+            // Most calls end at once, and then nobody has to listen for the end.
+            biased;
             outcome = self.call(slot, call, payload) => outcome,
             () = stopped.cancelled() => Err(Failure::Draining),
         };
@@ -182,7 +184,7 @@ impl Router {
         let outcome = begun.version.made.plugin.invoke(call).await;
         ended(slot, &begun, outcome.as_ref().err());
         let answer = outcome.map_err(Failure::Call)?;
-        let body = answer.payload.map_or("null".to_owned(), |json| json.get().to_owned());
+        let body = answer.payload.map_or("null".to_owned(), Json::into_text);
         Ok(Answer { status: i32::from(answer.status), body, call: id })
     }
 }

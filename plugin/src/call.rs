@@ -9,9 +9,7 @@ use crate::interfaces::Response;
 use crate::load::{Loaded, Plugin};
 use crate::memory::Exceeded;
 use crate::state::CallState;
-use crate::{BootOutcome, CallError, JobError, Lent, Limits};
-use serde::de::IgnoredAny;
-use serde_json::value::RawValue;
+use crate::{BootOutcome, CallError, JobError, Json, Lent, Limits, json};
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
@@ -45,8 +43,8 @@ pub struct Call<'a> {
 pub struct Answer {
     /// From 100 to 599.
     pub status: u16,
-    /// JSON text, as the plugin wrote it.
-    pub payload: Option<Box<RawValue>>,
+    /// As the plugin wrote it.
+    pub payload: Option<Json>,
 }
 
 /// A plugin is called from within a tokio runtime with time.
@@ -181,8 +179,7 @@ fn check_payload(payload: &str, limits: &Limits) -> Result<(), CallError> {
             limit_bytes: limits.payload_bytes,
         });
     }
-    serde_json::from_str::<IgnoredAny>(payload).map_err(CallError::PayloadNotJson)?;
-    Ok(())
+    json::check(payload).map_err(CallError::PayloadNotJson)
 }
 
 fn answer(response: Response, limits: &Limits) -> Result<Answer, CallError> {
@@ -197,7 +194,7 @@ fn answer(response: Response, limits: &Limits) -> Result<Answer, CallError> {
                 limit_bytes: limits.answer_bytes,
             });
         }
-        Some(text) => Some(RawValue::from_string(text).map_err(CallError::AnswerNotJson)?),
+        Some(text) => Some(Json::new(text).map_err(CallError::AnswerNotJson)?),
         None => None,
     };
     Ok(Answer { status, payload })

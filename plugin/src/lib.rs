@@ -26,6 +26,7 @@ mod http;
 mod imports;
 mod inspect;
 mod interfaces;
+mod json;
 mod lent;
 mod limits;
 mod load;
@@ -46,6 +47,7 @@ pub use error::{CallError, EngineError, JobError, LoadError, Refusal};
 pub use http::{HttpHost, HttpHostError, HttpSettings};
 pub use imports::{Exports, Lender};
 pub use inspect::{Import, Inspection};
+pub use json::Json;
 pub use lent::{
     BootOutcome, Clock, Document, HostError, HttpClient, HttpError, HttpRequest, JobQueue, JobWhen,
     Lent, Level, LogLine, LogSink, NewJob, Power, StateStore, SystemClock, TelemetrySink,

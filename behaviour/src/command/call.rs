@@ -275,7 +275,9 @@ impl Told<'_> {
     fn new(outcome: &Outcome, memory_bytes: usize) -> Told<'_> {
         let (status, answer, error, message) = match &outcome.answer {
             Ok(None) => (None, None, None, None),
-            Ok(Some(answer)) => (Some(answer.status), Some(answer.payload.as_deref()), None, None),
+            Ok(Some(answer)) => {
+                (Some(answer.status), Some(answer.payload.as_ref().map(raw)), None, None)
+            }
             Err(error) => (error.status(), None, Some(error.word()), Some(error.message())),
         };
         Told {
@@ -295,4 +297,8 @@ impl Told<'_> {
     fn to_json(&self) -> String {
         serde_json::to_string(self).expect("texts, numbers and JSON are JSON")
     }
+}
+
+fn raw(json: &plugin::Json) -> &RawValue {
+    serde_json::from_str(json.get()).expect("JSON is JSON")
 }
