@@ -13,7 +13,9 @@ use std::time::Duration;
 
 use clap::{Parser, ValueEnum};
 
+mod extism;
 mod floor;
+mod goals;
 mod hub;
 mod invoker;
 mod lent;
@@ -26,7 +28,8 @@ mod programs;
 mod report;
 mod sections;
 
-use peers::Stage;
+use goals::Found;
+use peers::{Kind, Stage};
 
 /// Measures the programs of this workspace beside the official SDKs.
 #[derive(Parser)]
@@ -41,6 +44,9 @@ struct Arguments {
     /// How often everything is measured in turn
     #[arg(long, value_name = "N")]
     rounds: Option<usize>,
+    /// Only the host and the limit, without the SDKs, to look at what a change does
+    #[arg(long, requires = "quick")]
+    own: bool,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -72,6 +78,8 @@ pub(crate) struct Effort {
     pub(crate) rounds: usize,
     /// How long one load lasts.
     pub(crate) time: Duration,
+    /// The device ends beside one another.
+    pub(crate) kinds: &'static [Kind],
 }
 
 #[tokio::main]
@@ -86,38 +94,43 @@ async fn main() -> ExitCode {
 }
 
 async fn run(arguments: Arguments) -> anyhow::Result<()> {
-    let Arguments { sections, quick, rounds } = arguments;
+    let Arguments { sections, quick, rounds, own } = arguments;
     let wanted = |section| sections.contains(&section) || sections.contains(&Section::All);
     if sections.contains(&Section::BareDevice) {
         // In a task, whose thread polls the socket as well.
         return tokio::spawn(peers::bare::run()).await?;
     }
-    let (usual, time) = if quick { (2, 500) } else { (7, 1500) };
-    let effort =
-        Effort { quick, rounds: rounds.unwrap_or(usual), time: Duration::from_millis(time) };
+    let (usual, time) = if quick { (2, 500) } else { (5, 1200) };
+    let effort = Effort {
+        quick,
+        rounds: rounds.unwrap_or(usual),
+        time: Duration::from_millis(time),
+        kinds: if own { &[Kind::Bare, Kind::Host] } else { &Kind::ALL },
+    };
     let stage = Stage::set().await?;
+    let mut goals = Found::default();
     if wanted(Section::Devices) {
-        sections::devices::measure(&stage, effort).await?;
+        sections::devices::measure(&stage, effort, &mut goals).await?;
     }
     if wanted(Section::Sandbox) {
-        sections::sandbox::measure(&stage, effort).await?;
+        sections::sandbox::measure(&stage, effort, &mut goals).await?;
     }
     if wanted(Section::Start) {
-        sections::start::measure(&stage, effort).await?;
+        sections::start::measure(&stage, effort, &mut goals).await?;
     }
     if wanted(Section::Swap) {
-        sections::swap::measure(&stage, effort).await?;
+        sections::swap::measure(&stage, effort, &mut goals).await?;
     }
     if wanted(Section::Sleepers) {
-        sections::sleepers::measure(&stage, effort).await?;
+        sections::sleepers::measure(&stage, effort, &mut goals).await?;
     }
     if wanted(Section::Fleet) {
-        sections::fleet::measure(&stage, effort).await?;
+        sections::fleet::measure(&stage, effort, &mut goals).await?;
     }
     if wanted(Section::Service) {
         sections::service::measure(&stage, effort).await?;
     }
-    Ok(())
+    goals.put(quick)
 }
 
 /// Tells whoever waits how far it is.

@@ -35,9 +35,25 @@ impl Times {
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Rounds(Vec<f64>);
 
+impl FromIterator<f64> for Rounds {
+    fn from_iter<T: IntoIterator<Item = f64>>(numbers: T) -> Rounds {
+        Rounds(numbers.into_iter().collect())
+    }
+}
+
 impl Rounds {
     pub(crate) fn push(&mut self, number: f64) {
         self.0.push(number);
+    }
+
+    /// Each number, turned into another.
+    pub(crate) fn map(&self, to: impl Fn(f64) -> f64) -> Rounds {
+        Rounds(self.0.iter().copied().map(to).collect())
+    }
+
+    /// Round by round.
+    pub(crate) fn minus(&self, other: &Rounds) -> Rounds {
+        Rounds(self.0.iter().zip(&other.0).map(|(own, other)| own - other).collect())
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -48,6 +64,10 @@ impl Rounds {
         let mut sorted = self.0.clone();
         sorted.sort_by(f64::total_cmp);
         sorted.get(sorted.len() / 2).copied().unwrap_or(f64::NAN)
+    }
+
+    pub(crate) fn count(&self) -> usize {
+        self.0.len()
     }
 
     /// Round by round, so that a slow moment slows both.
@@ -92,6 +112,11 @@ pub(crate) fn short(number: f64) -> String {
     } else {
         format!("{number:.2}")
     }
+}
+
+/// What goals are told in.
+pub(crate) fn mb(bytes: u64) -> f64 {
+    bytes as f64 / 1e6
 }
 
 pub(crate) fn mib(bytes: u64) -> f64 {

@@ -28,12 +28,16 @@ pub(crate) struct Memory {
 }
 
 impl Process {
-    /// Starts a program that logs to a file of its own in `folder`.
+    /// Starts a program that logs to a file of its own below `folder`: not in it,
+    /// because the host watches the folder of its configuration, and each line
+    /// would wake it.
     pub(crate) fn start(
         name: &str,
         folder: &Path,
         mut command: Command,
     ) -> anyhow::Result<Process> {
+        let folder = folder.join("logs");
+        fs::create_dir_all(&folder)?;
         let log = folder.join(name).with_extension("log");
         let file = File::create(&log).with_context(|| log.display().to_string())?;
         let child = command

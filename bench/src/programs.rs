@@ -16,6 +16,7 @@ pub(crate) struct Programs {
     pub(crate) service: PathBuf,
     /// The component of `bench/probe`.
     pub(crate) probe: PathBuf,
+    pub(crate) target: PathBuf,
     sdks: PathBuf,
 }
 
@@ -34,7 +35,9 @@ impl Programs {
         let cargo = std::env::var_os("CARGO").unwrap_or("cargo".into());
         let mut build = Command::new(cargo);
         build.current_dir(workspace()).args(["build", "--release"]);
-        build.args(["-p", "hub", "-p", "host", "-p", "service"]).arg("--target-dir").arg(&target);
+        // Of the whole workspace, so that what was built for it is not built anew.
+        build.args(["--workspace", "--bin=behaviour-hub", "--bin=behaviour-host"]);
+        build.arg("--bin=behaviour-service").arg("--target-dir").arg(&target);
         run(build)?;
 
         let progress = |line: &str| crate::say(&format!("probe: {line}"));
@@ -47,6 +50,7 @@ impl Programs {
             bench,
             probe,
             sdks: target.join("bench"),
+            target,
         })
     }
 
@@ -106,7 +110,7 @@ fn once(
     Ok(fs::write(made_from, wanted)?)
 }
 
-fn run(mut command: Command) -> anyhow::Result<()> {
+pub(crate) fn run(mut command: Command) -> anyhow::Result<()> {
     let name = command.get_program().to_string_lossy().into_owned();
     let output = command.output().with_context(|| name.clone())?;
     if !output.status.success() {

@@ -27,6 +27,12 @@ impl Table {
         self.rows.push(cells.into_iter().map(|cell| cell.to_string()).collect());
     }
 
+    /// The rows of a table of the page, each as it stands there.
+    fn keep(&mut self, line: &str) {
+        let cells = line.trim_matches(['|', ' ']).split(" | ");
+        self.rows.push(cells.map(str::to_owned).collect());
+    }
+
     pub(crate) fn to_markdown(&self) -> String {
         let line = |cells: &[String]| format!("| {} |\n", cells.join(" | "));
         let mut text = line(&self.head);
@@ -48,12 +54,40 @@ pub(crate) fn put(section: &str, text: &str, quick: bool) -> anyhow::Result<()> 
     if quick {
         return Ok(());
     }
-    let path = workspace().join("docs/performance.md");
+    let path = page();
     let page = fs::read_to_string(&path).with_context(|| path.display().to_string())?;
     let text = format!("{}\n\n{text}", machine::line());
     let page = replaced(&page, section, &text)
         .with_context(|| format!("{} has no marks for `{section}`", path.display()))?;
     Ok(fs::write(path, page)?)
+}
+
+/// The same for a table whose rows come from several sections. A row is known by
+/// its first cell; one that this run did not measure stays as the page has it.
+pub(crate) fn put_rows<'a, const N: usize>(
+    section: &str,
+    mut table: Table,
+    rows: impl Iterator<Item = (&'a str, Option<[String; N]>)>,
+    quick: bool,
+) -> anyhow::Result<()> {
+    let page = fs::read_to_string(page()).unwrap_or_default();
+    for (name, row) in rows {
+        match row {
+            Some(row) => table.row(row),
+            None if quick => {}
+            None => {
+                let begins = format!("| {name} | ");
+                page.lines()
+                    .filter(|line| line.starts_with(&begins))
+                    .for_each(|line| table.keep(line));
+            }
+        }
+    }
+    put(section, &table.to_markdown(), quick)
+}
+
+fn page() -> PathBuf {
+    workspace().join("docs/performance.md")
 }
 
 fn replaced(page: &str, section: &str, text: &str) -> Option<String> {

@@ -1,15 +1,25 @@
 //! Devices beside one another: the same method, from one call at a time to many.
 
 use std::sync::Arc;
+use std::thread::available_parallelism;
+use std::time::Duration;
 
+use crate::goals::{Found as Goals, Measure};
 use crate::invoker::Invoker;
-use crate::numbers::{Rounds, mib};
+use crate::numbers::{Rounds, mb, mib};
 use crate::peers::{HostToml, Kind, Peer, Stage};
 use crate::plot::Plot;
 use crate::report::{self, Table};
 use crate::{Effort, say};
 
 const IN_FLIGHT: [usize; 4] = [1, 8, 32, 128];
+
+/// The plots: a file's name and a title.
+const PLOTS: [(&str, &str); 3] = [
+    ("methods-a-second", "Direct methods a second"),
+    ("method-time", "Time of a direct method, service to device and back"),
+    ("memory", "Memory of a device"),
+];
 
 /// What one peer showed.
 struct Found {
@@ -28,17 +38,22 @@ struct Loaded {
     /// In microseconds.
     p50: Rounds,
     p99: Rounds,
-    /// Processor time of the device, in microseconds a call.
+    /// Processor time of the device, in microseconds a call, and that of the hub.
     processor: Rounds,
+    hub_processor: Rounds,
 }
 
-pub(crate) async fn measure(stage: &Stage, effort: Effort) -> anyhow::Result<()> {
+pub(crate) async fn measure(
+    stage: &Stage,
+    effort: Effort,
+    goals: &mut Goals,
+) -> anyhow::Result<()> {
     let toml = HostToml::default();
     let mut peers = Vec::new();
     let mut found = Vec::new();
     // Once before, so that the host's compiled plugin is kept.
     drop(stage.ready(Kind::Host, &toml).await?);
-    for kind in Kind::ALL {
+    for &kind in effort.kinds {
         let peer = stage.ready(kind, &toml).await?;
         tokio::time::sleep(effort.time).await;
         let idle = peer.process.memory();
@@ -60,6 +75,7 @@ pub(crate) async fn measure(stage: &Stage, effort: Effort) -> anyhow::Result<()>
         found.loaded_rss = mib(memory.resident_bytes);
         found.loaded_pss = mib(memory.proportional_bytes);
     }
+    note(&found, goals);
     report::put("devices", &text(&found), effort.quick)?;
     plots(&found, effort.quick)
 }
@@ -75,15 +91,38 @@ async fn load(
     // Just before they are used: the hub closes those that say nothing.
     let mut lines = stage.invoker.lines(in_flight).await?;
     Invoker::load(&mut lines, &requests, effort.time / 5).await?;
-    let before = peer.process.processor_time();
+    let before = (peer.process.processor_time(), stage.hub.process.processor_time());
     let load = Invoker::load(&mut lines, &requests, effort.time).await?;
-    let spent = peer.process.processor_time() - before;
+    let spent = peer.process.processor_time() - before.0;
+    let spent_by_hub = stage.hub.process.processor_time() - before.1;
     peer.process.check()?;
     found.per_second.push(load.per_second());
     found.p50.push(load.times.micros(0.5));
     found.p99.push(load.times.micros(0.99));
-    found.processor.push(spent.as_secs_f64() * 1e6 / load.times.count() as f64);
+    let each = |time: Duration| time.as_secs_f64() * 1e6 / load.times.count() as f64;
+    found.processor.push(each(spent));
+    found.hub_processor.push(each(spent_by_hub));
     Ok(())
+}
+
+fn note(found: &[Found], goals: &mut Goals) {
+    let [one, _, thirty_two, _] = &find(found, Kind::Host).loads;
+    let bare = &find(found, Kind::Bare).loads;
+    goals.note(Measure::RoundTrip, one.p50.over(&bare[0].p50));
+    for (measure, kind) in [
+        (Measure::OverNode, Kind::Node),
+        (Measure::OverPythonAsync, Kind::PythonAsync),
+        (Measure::OverPythonSync, Kind::PythonSync),
+    ] {
+        if let Some(other) = found.iter().find(|found| found.kind == kind) {
+            goals.note(measure, thirty_two.per_second.over(&other.loads[2].per_second));
+        }
+    }
+    let idle = find(found, Kind::Host).idle_rss * mb(1 << 20);
+    goals.note(Measure::IdleMemory, [idle].into_iter().collect());
+    goals.note(Measure::HubMethods, bare[2].per_second.clone());
+    let cores = available_parallelism().map_or(1, usize::from) as f64;
+    goals.note(Measure::HubProcessor, bare[2].hub_processor.map(|micros| cores * 1e6 / micros));
 }
 
 fn text(found: &[Found]) -> String {
@@ -123,10 +162,12 @@ fn text(found: &[Found]) -> String {
         memory.row([&[kind.name().to_owned()], &numbers[..]].concat());
     }
     format!(
-        "Medians over the rounds, with the least and the most.\n\n{}\nRatios inside each round:\n\n{}\n{}",
+        "Medians over {} rounds, with the least and the most.\n\n{}\nRatios inside each round:\n\n{}\n{}\n{}",
+        found[0].loads[0].p50.count(),
         calls.to_markdown(),
         ratios.to_markdown(),
-        memory.to_markdown()
+        memory.to_markdown(),
+        PLOTS.map(|(name, title)| format!("![{title}](plots/{name}.svg)")).join("\n\n")
     )
 }
 
@@ -144,31 +185,31 @@ fn plots(found: &[Found], quick: bool) -> anyhow::Result<()> {
         IN_FLIGHT.into_iter().enumerate().map(group).collect()
     };
     Plot {
-        title: "Direct methods a second",
+        title: PLOTS[0].1,
         unit: "calls a second, more is better",
         logarithmic: true,
         series: series.clone(),
         groups: groups(|loaded| loaded.per_second.median()),
     }
-    .write("methods-a-second", quick)?;
+    .write(PLOTS[0].0, quick)?;
     Plot {
-        title: "Time of a direct method, service to device and back",
+        title: PLOTS[1].1,
         unit: "median in microseconds, less is better",
         logarithmic: true,
         series: series.clone(),
         groups: groups(|loaded| loaded.p50.median()),
     }
-    .write("method-time", quick)?;
+    .write(PLOTS[1].0, quick)?;
     let memory = [
         ("RSS idle", found.iter().map(|found| found.idle_rss).collect()),
         ("RSS loaded", found.iter().map(|found| found.loaded_rss).collect()),
     ];
     Plot {
-        title: "Memory of a device",
+        title: PLOTS[2].1,
         unit: "MiB, less is better",
         logarithmic: false,
         series,
         groups: memory.map(|(name, bars)| (name.to_owned(), bars)).into(),
     }
-    .write("memory", quick)
+    .write(PLOTS[2].0, quick)
 }

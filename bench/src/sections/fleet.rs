@@ -8,8 +8,9 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
 
+use crate::goals::{Found as Goals, Measure};
 use crate::invoker::Invoker;
-use crate::numbers::{mib, short};
+use crate::numbers::{mb, mib, short};
 use crate::peers::{HostToml, Stage};
 use crate::process::Process;
 use crate::report::{self, Table};
@@ -23,7 +24,11 @@ const QUIET: Duration = Duration::from_secs(10);
 
 const PATIENCE: Duration = Duration::from_secs(300);
 
-pub(crate) async fn measure(stage: &Stage, effort: Effort) -> anyhow::Result<()> {
+pub(crate) async fn measure(
+    stage: &Stage,
+    effort: Effort,
+    goals: &mut Goals,
+) -> anyhow::Result<()> {
     let sizes: &[usize] = if effort.quick { &[200] } else { &[2_000, 5_000] };
     let heads = [
         "devices",
@@ -63,6 +68,13 @@ pub(crate) async fn measure(stage: &Stage, effort: Effort) -> anyhow::Result<()>
             part(own_idle),
             short(load.per_second()),
         ]);
+        if let Some((measure, memory)) = match size {
+            2_000 => Some((Measure::FleetMemory, own)),
+            5_000 => Some((Measure::HubMemory, hub)),
+            _ => None,
+        } {
+            goals.note(measure, [mb(memory.resident_bytes)].into_iter().collect());
+        }
         fleet.stop()?;
     }
     report::put("fleet", &table.to_markdown(), effort.quick)

@@ -7,7 +7,9 @@ use std::time::Instant;
 use anyhow::ensure;
 use plugin::{BootOutcome, Call, Engine, EngineSettings, Lent, PluginSettings};
 
+use crate::extism::Extism;
 use crate::floor::Floor;
+use crate::goals::{Found as Goals, Measure};
 use crate::numbers::{Rounds, Times};
 use crate::peers::Stage;
 use crate::report::{self, Table};
@@ -24,9 +26,15 @@ struct Found {
     plugin: Rounds,
     floor: Rounds,
     native: Rounds,
+    /// Stays empty where Extism cannot be built.
+    extism: Rounds,
 }
 
-pub(crate) async fn measure(stage: &Stage, effort: Effort) -> anyhow::Result<()> {
+pub(crate) async fn measure(
+    stage: &Stage,
+    effort: Effort,
+    goals: &mut Goals,
+) -> anyhow::Result<()> {
     let bytes = std::fs::read(&stage.programs.probe)?;
     let settings = EngineSettings {
         cache: Some(stage.folder.path().join("compiled")),
@@ -37,6 +45,13 @@ pub(crate) async fn measure(stage: &Stage, effort: Effort) -> anyhow::Result<()>
     let floor = Floor::new(&bytes, settings.stack_bytes)?;
     let native: Box<dyn Fn(&str) -> String + Send> = Box::new(str::to_owned);
     let lent = Arc::new(lent::nothing());
+    let mut extism = match Extism::start(stage) {
+        Ok(extism) => Some(extism),
+        Err(error) => {
+            say(&format!("sandbox: without Extism: {error:#}"));
+            None
+        }
+    };
 
     let mut found: [Found; PAYLOADS.len()] = Default::default();
     for round in 1..=effort.rounds {
@@ -45,10 +60,26 @@ pub(crate) async fn measure(stage: &Stage, effort: Effort) -> anyhow::Result<()>
             let payload = format!("\"{}\"", "x".repeat(size - 2));
             found.plugin.push(in_plugin(&plugin, &lent, &payload).await?);
             found.floor.push(in_floor(&floor, &payload).await?);
+            if let Some(extism) = &mut extism {
+                found.extism.push(extism.median(size)?);
+            }
             found.native.push(median(|| drop(black_box(native(black_box(&payload))))));
         }
     }
-    let heads = ["payload", "plugin µs", "bare wasmtime µs", "ratio", "native closure µs"];
+    let [_, kib, _, most] = &found;
+    goals.note(Measure::Sandbox1K, kib.plugin.over(&kib.floor));
+    goals.note(Measure::Sandbox128K, most.plugin.over(&most.floor));
+    if extism.is_some() {
+        goals.note(Measure::UnderExtism, kib.extism.over(&kib.plugin));
+    }
+    let heads = [
+        "payload",
+        "plugin µs",
+        "bare wasmtime µs",
+        "ratio",
+        "fresh Extism plugin µs",
+        "native closure µs",
+    ];
     let mut table = Table::new(heads);
     for (found, size) in found.iter().zip(PAYLOADS) {
         table.row([
@@ -56,6 +87,7 @@ pub(crate) async fn measure(stage: &Stage, effort: Effort) -> anyhow::Result<()>
             found.plugin.spread().to_string(),
             found.floor.spread().to_string(),
             found.plugin.over(&found.floor).spread().to_string(),
+            if extism.is_some() { found.extism.spread().to_string() } else { "–".to_owned() },
             found.native.spread().to_string(),
         ]);
     }

@@ -3,12 +3,17 @@
 
 use std::time::{Duration, Instant};
 
+use crate::goals::{Found as Goals, Measure};
 use crate::numbers::{Rounds, mib};
 use crate::peers::{HostToml, Kind, Stage};
 use crate::report::{self, Table};
 use crate::{Effort, say};
 
-pub(crate) async fn measure(stage: &Stage, effort: Effort) -> anyhow::Result<()> {
+pub(crate) async fn measure(
+    stage: &Stage,
+    effort: Effort,
+    goals: &mut Goals,
+) -> anyhow::Result<()> {
     let warm = HostToml::default();
     drop(stage.ready(Kind::Host, &warm).await?);
     let mut found: Vec<(String, Rounds, Rounds)> = Vec::new();
@@ -31,6 +36,9 @@ pub(crate) async fn measure(stage: &Stage, effort: Effort) -> anyhow::Result<()>
         last.1.push(time.as_secs_f64() * 1e3);
         last.2.push(memory);
     }
+    let host = Kind::ALL.iter().position(|kind| *kind == Kind::Host).expect("it is one of all");
+    goals.note(Measure::StartWarm, found[host].1.clone());
+    goals.note(Measure::StartCold, found[Kind::ALL.len()].1.clone());
     let mut table = Table::new(["device", "start to first answer, ms", "RSS then, MiB"]);
     for (name, times, memory) in &found {
         table.row([name.clone(), times.spread().to_string(), memory.spread().to_string()]);

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, bail};
 use plugin::{Engine, EngineSettings, PluginSettings};
 
+use crate::goals::{Found as Goals, Measure};
 use crate::invoker::{Line, Request};
 use crate::numbers::Rounds;
 use crate::peers::{HostToml, Kind, Stage};
@@ -18,12 +19,20 @@ use crate::{Effort, say};
 const VERSION: &str = "probe-version-";
 const DIGITS: usize = 8;
 
+/// Versions are counted from here: the compile cache may hold the probe as it was
+/// built, which is version 1.
+const FIRST: usize = 100;
+
 const PATIENCE: Duration = Duration::from_secs(60);
 
-pub(crate) async fn measure(stage: &Stage, effort: Effort) -> anyhow::Result<()> {
+pub(crate) async fn measure(
+    stage: &Stage,
+    effort: Effort,
+    goals: &mut Goals,
+) -> anyhow::Result<()> {
     let component = fs::read(&stage.programs.probe)?;
     let place = stage.folder.path().join("swapped.wasm");
-    put(&place, &version(&component, 0)?)?;
+    put(&place, &version(&component, FIRST)?)?;
     let toml = HostToml { component: Some(place.clone()), ..HostToml::default() };
     let mut peer = stage.ready(Kind::Host, &toml).await?;
     let request = stage.invoker.request(&peer.device, "version", "null");
@@ -34,10 +43,12 @@ pub(crate) async fn measure(stage: &Stage, effort: Effort) -> anyhow::Result<()>
     for round in 1..=effort.rounds {
         say(&format!("swap: round {round} of {}", effort.rounds));
         compile.push(compiled(&version(&component, 1_000_000 + round)?)?);
-        unseen.push(swap(&mut line, &request, &place, &component, round).await?);
-        seen.push(swap(&mut line, &request, &place, &component, round - 1).await?);
+        unseen.push(swap(&mut line, &request, &place, &component, FIRST + round).await?);
+        seen.push(swap(&mut line, &request, &place, &component, FIRST + round - 1).await?);
         peer.process.check()?;
     }
+    goals.note(Measure::SwapUnseen, unseen.minus(&compile));
+    goals.note(Measure::SwapSeen, seen.clone());
     let mut table = Table::new(["new version", "in place to first answer, ms"]);
     let size = component.len() / 1024;
     table.row([format!("never seen, a component of {size} KiB"), unseen.spread().to_string()]);

@@ -1,0 +1,46 @@
+//! What a fresh plugin of Extism takes: made of what was compiled before, called
+//! once, dropped.
+//!
+//! For each line on standard input, `BYTES CALLS`, it measures so many calls with
+//! a payload of so many bytes, and prints their median in microseconds. So `bench`
+//! measures it in turn with the others, though it is a program of its own.
+
+use std::error::Error;
+use std::io::{BufRead as _, Write as _};
+use std::time::{Duration, Instant};
+
+use extism::{CompiledPlugin, Manifest, Plugin, PluginBuilder, Wasm};
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let guest = wat::parse_str(include_str!("echo.wat"))?;
+    let compiled = CompiledPlugin::new(PluginBuilder::new(Manifest::new([Wasm::data(guest)])))?;
+    let mut out = std::io::stdout();
+    for line in std::io::stdin().lock().lines() {
+        let line = line?;
+        let (bytes, calls) = line.split_once(' ').ok_or("`BYTES CALLS` is wanted")?;
+        let payload = format!("\"{}\"", "x".repeat(bytes.parse::<usize>()?.saturating_sub(2)));
+        writeln!(out, "{}", median(&compiled, &payload, calls.parse()?)?.as_nanos() as f64 / 1e3)?;
+        out.flush()?;
+    }
+    Ok(())
+}
+
+fn median(
+    compiled: &CompiledPlugin,
+    payload: &str,
+    calls: usize,
+) -> Result<Duration, Box<dyn Error>> {
+    let mut times = Vec::with_capacity(calls);
+    for _ in 0..calls {
+        let begun = Instant::now();
+        let mut plugin = Plugin::new_from_compiled(compiled)?;
+        let right = plugin.call::<&str, &str>("echo", payload)? == payload;
+        drop(plugin);
+        times.push(begun.elapsed());
+        if !right {
+            return Err("another answer".into());
+        }
+    }
+    times.sort_unstable();
+    Ok(times.get(calls / 2).copied().unwrap_or_default())
+}

@@ -1,0 +1,203 @@
+//! What the programs are to reach, beside what a run has found: the first table
+//! of the page. Each section notes what it knows; a row that a run did not
+//! measure stays as it was.
+
+use crate::numbers::{Rounds, short};
+use crate::report::{self, Table};
+
+/// One row: what is measured, what it is to be, and in which unit.
+struct Goal {
+    measure: Measure,
+    what: &'static str,
+    bound: Bound,
+    unit: &'static str,
+}
+
+#[derive(Clone, Copy)]
+enum Bound {
+    AtMost(f64),
+    AtLeast(f64),
+    /// As the machine allows: only written down.
+    None,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Measure {
+    RoundTrip,
+    OverNode,
+    OverPythonAsync,
+    OverPythonSync,
+    Sandbox1K,
+    Sandbox128K,
+    UnderExtism,
+    IdleMemory,
+    Sleepers100,
+    Sleepers10000,
+    SleeperMemory,
+    StartWarm,
+    StartCold,
+    SwapUnseen,
+    SwapSeen,
+    HubMemory,
+    HubMethods,
+    HubProcessor,
+    FleetMemory,
+}
+
+const GOALS: &[Goal] = &[
+    goal(
+        Measure::RoundTrip,
+        "round trip of a method, p50 at 1 in flight, against bare rumqttc",
+        Bound::AtMost(1.15),
+        "",
+    ),
+    goal(
+        Measure::OverNode,
+        "methods a second at 32 in flight, against the Node SDK",
+        Bound::AtLeast(1.8),
+        "",
+    ),
+    goal(
+        Measure::OverPythonAsync,
+        "the same against the Python SDK, async",
+        Bound::AtLeast(20.0),
+        "",
+    ),
+    goal(
+        Measure::OverPythonSync,
+        "the same against the Python SDK, sync",
+        Bound::AtLeast(20.0),
+        "",
+    ),
+    goal(
+        Measure::Sandbox1K,
+        "a call in a fresh sandbox, 1 KiB, against bare wasmtime",
+        Bound::AtMost(1.2),
+        "",
+    ),
+    goal(Measure::Sandbox128K, "the same with 128 KiB", Bound::AtMost(1.2), ""),
+    goal(
+        Measure::UnderExtism,
+        "a fresh Extism plugin, against a call in a fresh sandbox",
+        Bound::AtLeast(7.0),
+        "",
+    ),
+    goal(
+        Measure::IdleMemory,
+        "RSS, one plugin loaded from the compile cache, idle",
+        Bound::AtMost(15.0),
+        "MB",
+    ),
+    goal(Measure::Sleepers100, "100 methods of 2 s at once", Bound::AtMost(2.05), "s"),
+    goal(Measure::Sleepers10000, "10,000 methods of 2 s at once", Bound::AtMost(2.5), "s"),
+    goal(Measure::SleeperMemory, "memory of one of the 10,000", Bound::AtMost(56.0), "KB"),
+    goal(
+        Measure::StartWarm,
+        "start to first answer, from the compile cache",
+        Bound::AtMost(100.0),
+        "ms",
+    ),
+    goal(Measure::StartCold, "start to first answer, compiling", Bound::None, "ms"),
+    goal(
+        Measure::SwapUnseen,
+        "new version in place to its first answer, besides compiling it",
+        Bound::AtMost(20.0),
+        "ms",
+    ),
+    goal(Measure::SwapSeen, "the same from the compile cache", Bound::AtMost(30.0), "ms"),
+    goal(Measure::HubMemory, "the hub with 5,000 idle TLS devices", Bound::AtMost(1000.0), "MB"),
+    goal(
+        Measure::HubMethods,
+        "methods a second at 32 in flight, hub, load and device on the same cores",
+        Bound::AtLeast(20_000.0),
+        "",
+    ),
+    goal(
+        Measure::HubProcessor,
+        "methods a second that the hub alone has time for on these cores",
+        Bound::AtLeast(20_000.0),
+        "",
+    ),
+    goal(Measure::FleetMemory, "`simulate` with 2,000 TLS devices", Bound::AtMost(600.0), "MB"),
+];
+
+const fn goal(measure: Measure, what: &'static str, bound: Bound, unit: &'static str) -> Goal {
+    Goal { measure, what, bound, unit }
+}
+
+/// What a run has found so far.
+#[derive(Default)]
+pub(crate) struct Found(Vec<(Measure, Rounds)>);
+
+impl Found {
+    pub(crate) fn note(&mut self, measure: Measure, rounds: Rounds) {
+        self.0.push((measure, rounds));
+    }
+
+    /// Shows the rows of this run, and puts them into the page.
+    pub(crate) fn put(&self, quick: bool) -> anyhow::Result<()> {
+        let rows = GOALS.iter().map(|goal| {
+            let found = self.0.iter().find(|(measure, _)| *measure == goal.measure);
+            (goal.what, found.map(|(_, rounds)| goal.row(rounds)))
+        });
+        report::put_rows("goals", head(), rows, quick)
+    }
+}
+
+fn head() -> Table {
+    Table::new(["what", "goal", "measured", "reached"])
+}
+
+impl Goal {
+    fn row(&self, rounds: &Rounds) -> [String; 4] {
+        let Goal { what, bound, unit, .. } = self;
+        let with_unit = |number: String| format!("{number} {unit}").trim_end().to_owned();
+        let (found, measured) = (rounds.median(), with_unit(rounds.spread().to_string()));
+        let (goal, reached) = match bound {
+            Bound::None => return [(*what).to_owned(), "–".into(), measured, "–".into()],
+            Bound::AtMost(most) if found <= *most => {
+                (format!("≤ {}", plain(*most)), "yes".to_owned())
+            }
+            Bound::AtMost(most) => (
+                format!("≤ {}", plain(*most)),
+                format!("no: {} % more", short((found / most - 1.0) * 100.0)),
+            ),
+            Bound::AtLeast(least) if found >= *least => {
+                (format!("≥ {}", plain(*least)), "yes".to_owned())
+            }
+            Bound::AtLeast(least) => (
+                format!("≥ {}", plain(*least)),
+                format!("no: {} % less", short((1.0 - found / least) * 100.0)),
+            ),
+        };
+        [(*what).to_owned(), with_unit(goal), measured, reached]
+    }
+}
+
+/// A bound as it was set, without digits that nobody wrote.
+fn plain(bound: f64) -> String {
+    if bound >= 1000.0 { short(bound) } else { bound.to_string() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn row(bound: Bound, found: f64) -> [String; 4] {
+        let mut rounds = Rounds::default();
+        rounds.push(found);
+        goal(Measure::RoundTrip, "it", bound, "ms").row(&rounds)
+    }
+
+    #[test]
+    fn a_row_says_whether_the_goal_is_reached_or_by_how_much_it_is_missed() {
+        let at_most = |found| row(Bound::AtMost(20.0), found);
+        assert_eq!(at_most(20.0), ["it", "≤ 20 ms", "20.0 (20.0–20.0) ms", "yes"]);
+        assert_eq!(at_most(25.0)[3], "no: 25.0 % more");
+        assert_eq!(
+            row(Bound::AtLeast(20_000.0), 15_000.0)[1..],
+            ["≥ 20,000 ms", "15,000 (15,000–15,000) ms", "no: 25.0 % less"]
+        );
+        assert_eq!(row(Bound::None, 1.0)[3], "–");
+    }
+}
