@@ -1,0 +1,88 @@
+//! Twins, and queries over them.
+
+use super::*;
+
+#[tokio::test]
+async fn a_twin_is_patched_under_its_etag() {
+    let rig = Rig::new().with_devices(&["d1"]);
+    let body = json!({"tags": {"t": 1}, "properties": {"desired": {"z": 5, "q": null}}});
+    let if_match = |etag: &'static str| [(IF_MATCH.as_str(), etag)];
+
+    let first = if_match("\"AAAAAAAAAAE=\"");
+    let patched = rig.ask_with(Method::PATCH, "/twins/d1", &first, &body).await;
+    assert_eq!(patched.status, StatusCode::OK, "{}", patched.text);
+    assert_eq!(patched.body["etag"], "AAAAAAAAAAI=");
+    assert_eq!(patched.headers.get(ETAG), None);
+    assert_eq!(rig.ask(Method::GET, "/twins/d1", "").await.body, patched.body);
+
+    let stale = rig.ask_with(Method::PATCH, "/twins/d1", &first, &body).await;
+    assert_eq!(stale.status, StatusCode::PRECONDITION_FAILED);
+    let message = "ErrorCode:PreconditionFailed;ETag mismatch for device ID 'd1'";
+    assert_eq!(stale.body["Message"], message);
+    assert_eq!(stale.error().code, ErrorCode::PreconditionFailed);
+
+    for any in ["*", "\"*\""] {
+        let reply = rig.ask_with(Method::PATCH, "/twins/d1", &if_match(any), &body).await;
+        assert_eq!(reply.status, StatusCode::OK);
+    }
+    assert_eq!(rig.ask(Method::PATCH, "/twins/d1", &body).await.status, StatusCode::OK);
+
+    let whole = json!({"properties": {"desired": {"y": 1}}});
+    let replaced = rig.ask_with(Method::PUT, "/twins/d1", &if_match("\"*\""), whole).await;
+    assert_eq!(replaced.body.get("tags"), None);
+    assert_eq!(replaced.body["properties"]["desired"]["y"], 1);
+    assert_eq!(replaced.body["properties"]["desired"].get("z"), None);
+
+    let unknown = rig.ask(Method::PATCH, "/twins/d2", &body).await;
+    assert_eq!(unknown.body["Message"], "ErrorCode:DeviceNotFound;d2");
+    let refused = rig.ask(Method::PATCH, "/twins/d1", json!({"tags": {"a b": 1}})).await;
+    assert_eq!(refused.error().code, ErrorCode::ArgumentInvalid);
+    assert!(refused.error().message.contains("`a b`"), "{}", refused.text);
+}
+
+#[tokio::test]
+async fn a_query_goes_on_where_its_page_ended() {
+    let rig = Rig::new().with_devices(&["a", "b", "c", "d", "e"]);
+    let mut from: Option<String> = None;
+    let mut found = Vec::new();
+    let mut sizes = Vec::new();
+    loop {
+        let mut headers = vec![("x-ms-max-item-count", "2")];
+        if let Some(from) = &from {
+            headers.push(("x-ms-continuation", from));
+        }
+        let page = rig.query("SELECT * FROM devices WHERE deviceId != 'c'", &headers).await;
+        assert_eq!(page.headers["x-ms-item-type"], "Twin");
+        let twins = page.body.as_array().unwrap();
+        sizes.push(twins.len());
+        found.extend(twins.iter().map(|twin| twin["deviceId"].as_str().unwrap().to_owned()));
+        match page.headers.get("x-ms-continuation") {
+            Some(next) => from = Some(next.to_str().unwrap().to_owned()),
+            None => break,
+        }
+    }
+    assert_eq!((found.concat().as_str(), sizes), ("abde", vec![2, 2]));
+
+    let counted = rig.query("SELECT COUNT() AS n FROM devices", &[]).await;
+    assert_eq!(counted.headers["x-ms-item-type"], "Raw");
+    assert_eq!(counted.body, json!([{"n": 5}]));
+}
+
+#[tokio::test]
+async fn a_query_that_is_none_is_refused_with_its_place() {
+    let rig = Rig::new();
+    for (text, message) in [
+        ("SELECT * FROM", "query, character 14: expected `devices`"),
+        ("SELECT * FROM devices.jobs", "`devices.jobs` is not offered: this hub runs no jobs"),
+    ] {
+        let error = rig.query(text, &[]).await.error();
+        assert_eq!(error.code, ErrorCode::ArgumentInvalid);
+        assert!(error.message.contains(message), "{}", error.message);
+    }
+    for headers in [[("x-ms-max-item-count", "0")], [("x-ms-continuation", "bogus")]] {
+        let reply = rig.query("SELECT * FROM devices", &headers).await;
+        assert_eq!(reply.error().code, ErrorCode::ArgumentInvalid, "{headers:?}");
+    }
+    let nothing = rig.ask(Method::POST, "/devices/query", json!({"text": ""})).await;
+    assert_eq!(nothing.error().message, "`query` is not a text");
+}
