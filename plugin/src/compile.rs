@@ -105,9 +105,10 @@ impl Compiler {
             Ok(Ok(code)) => Ok(code),
             Ok(Err(error)) => Err(LoadError::Invalid(one_line(&error))),
             Err(RecvTimeoutError::Timeout) => Err(LoadError::CompileTime(limit)),
-            Err(RecvTimeoutError::Disconnected) => {
-                Err(LoadError::Compiler("it stopped halfway".to_owned()))
-            }
+            Err(RecvTimeoutError::Disconnected) => Err(LoadError::Compiler(
+                "the compiler stopped halfway: it nests too deep, or the compiler has a fault"
+                    .to_owned(),
+            )),
         }
     }
 }

@@ -53,6 +53,10 @@ pub fn encode(core_module: &[u8]) -> Result<Vec<u8>, EncodeError> {
 /// Makes a component of a core module that keeps to a world of the package in
 /// the folder `wit`. Its imports of WASI 0.1 become imports of WASI 0.2.
 pub fn encode_for(core_module: &[u8], wit: &Path, world: &str) -> Result<Vec<u8>, EncodeError> {
+    guarded(|| encode_with(core_module, wit, world))
+}
+
+fn encode_with(core_module: &[u8], wit: &Path, world: &str) -> Result<Vec<u8>, EncodeError> {
     let mut module = Cow::Borrowed(core_module);
     if !has_metadata(core_module)? {
         let no_world = |error| EncodeError::Wit { world: world.to_owned(), why: one_line(error) };
@@ -76,7 +80,9 @@ pub fn encode_for(core_module: &[u8], wit: &Path, world: &str) -> Result<Vec<u8>
 /// wit-component trusts a module more than a stranger's deserves.
 fn guarded<T>(encode: impl FnOnce() -> Result<T, EncodeError>) -> Result<T, EncodeError> {
     let outcome = catch_unwind(AssertUnwindSafe(encode));
-    outcome.unwrap_or_else(|_| Err(invalid("its reader stopped halfway")))
+    outcome.unwrap_or_else(|_| {
+        Err(invalid("its reader stopped halfway: it nests too deep, or the reader has a fault"))
+    })
 }
 
 fn has_metadata(core_module: &[u8]) -> Result<bool, EncodeError> {

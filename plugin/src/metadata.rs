@@ -14,6 +14,10 @@ use wasmparser::{Parser, Payload, Validator, WasmFeatures};
 /// Its custom sections have this name, and something behind it.
 const NAME: &str = "component-type";
 
+/// Sections, and bytes in all of them. Tools make one or two, of some KB.
+const SECTIONS: usize = 16;
+const BYTES: usize = 1024 * 1024;
+
 /// The metadata in a core module, section by section.
 pub(crate) fn sections(core_module: &[u8]) -> impl Iterator<Item = &[u8]> {
     let payloads = Parser::new(0).parse_all(core_module).map_while(Result::ok);
@@ -28,7 +32,12 @@ pub(crate) fn sections(core_module: &[u8]) -> impl Iterator<Item = &[u8]> {
 pub(crate) fn check(core_module: &[u8]) -> Result<(), String> {
     validate(core_module)?;
     let mut uses = Uses::default();
-    for section in sections(core_module) {
+    let mut bytes = 0;
+    for (number, section) in sections(core_module).enumerate() {
+        bytes += section.len();
+        if number == SECTIONS || bytes > BYTES {
+            return Err(format!("more WIT in it than {SECTIONS} sections of {BYTES} bytes in all"));
+        }
         if section.first() == Some(&3) {
             return Err("its WIT is in a form of before 2024; build it with newer tools".to_owned());
         }
@@ -104,7 +113,7 @@ mod tests {
     fn circle_in(metadata: &[u8]) -> Vec<String> {
         let mut uses = Uses::default();
         add(&mut uses, metadata).unwrap();
-        uses.circle()
+        uses.circle().into_iter().map(str::to_owned).collect()
     }
 
     #[test]

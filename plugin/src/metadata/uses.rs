@@ -5,21 +5,31 @@
 //! in the component model's `Binary.md`, under "Type Definitions".
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
 use wasmparser::{
-    ComponentAlias, ComponentExternalKind, ComponentOuterAliasKind, ComponentType,
-    ComponentTypeDeclaration, ComponentTypeRef, InstanceTypeDeclaration, TypeBounds,
+    ComponentAlias, ComponentExternName, ComponentExternalKind, ComponentOuterAliasKind,
+    ComponentType, ComponentTypeDeclaration, ComponentTypeRef, InstanceTypeDeclaration, TypeBounds,
 };
-
-/// A package: `namespace:name`, with `@version` where there is one.
-type Package = String;
 
 /// The graph so far, and where in the declarations it has come to.
 #[derive(Default)]
 pub(crate) struct Uses {
-    /// By names without versions: versions of one package may become one, and have
-    /// no reason to use each other.
-    graph: BTreeMap<String, BTreeSet<String>>,
+    /// Versions of one package are one place in it: they may become one, and have no
+    /// reason to use each other.
+    graph: BTreeMap<Name, BTreeSet<Name>>,
+    names: BTreeMap<String, Name>,
     scopes: Vec<Scope>,
+}
+
+/// A text, by its number among the names.
+type Name = usize;
+
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Package {
+    /// `namespace:name`.
+    name: Name,
+    /// `namespace:name@version`.
+    with_version: Name,
 }
 
 /// The index spaces of a component or instance type that is being read.
@@ -30,12 +40,13 @@ struct Scope {
     uses: BTreeSet<Package>,
 }
 
+/// A million aliases of it are no more than a million of these.
 #[derive(Clone, Default)]
 struct Type {
     /// Whose it is, if it comes out of an interface.
     owner: Option<Package>,
     /// What is used within, if it has declarations of its own.
-    uses: BTreeSet<Package>,
+    uses: Rc<BTreeSet<Package>>,
 }
 
 impl Uses {
@@ -59,16 +70,32 @@ impl Uses {
         self.scopes.clear();
     }
 
-    /// The packages that are in a circle or use one that is; none if each can
-    /// stand after all that it uses.
-    pub(crate) fn circle(mut self) -> Vec<String> {
-        loop {
-            let waits: BTreeSet<_> = self.graph.keys().cloned().collect();
-            self.graph.retain(|_, used| used.iter().any(|package| waits.contains(package)));
-            if self.graph.len() == waits.len() {
-                return self.graph.into_keys().collect();
+    /// The packages that are in a circle or use one that is, by name; none if each
+    /// can stand after all that it uses.
+    pub(crate) fn circle(&self) -> Vec<&str> {
+        let waits_for = |used: &BTreeSet<Name>| {
+            used.iter().filter(|package| self.graph.contains_key(package)).count()
+        };
+        let mut waiting: BTreeMap<_, _> =
+            self.graph.iter().map(|(package, used)| (*package, waits_for(used))).collect();
+        let mut users: BTreeMap<Name, Vec<Name>> = BTreeMap::new();
+        for (user, used) in &self.graph {
+            used.iter().for_each(|package| users.entry(*package).or_default().push(*user));
+        }
+        let mut ready: Vec<_> =
+            waiting.iter().filter(|(_, left)| **left == 0).map(|(package, _)| *package).collect();
+        while let Some(package) = ready.pop() {
+            waiting.remove(&package);
+            for user in users.remove(&package).unwrap_or_default() {
+                let Some(left) = waiting.get_mut(&user) else { continue };
+                *left -= 1;
+                if *left == 0 {
+                    ready.push(user);
+                }
             }
         }
+        let stuck = self.names.iter().filter(|(_, name)| waiting.contains_key(name));
+        stuck.map(|(text, _)| text.as_str()).collect()
     }
 
     fn within<D>(
@@ -80,7 +107,7 @@ impl Uses {
         self.scopes.push(Scope::default());
         declarations.iter().try_for_each(|declaration| declare(self, declaration))?;
         let ended = self.scopes.pop().unwrap_or_default();
-        Ok(Type { owner: None, uses: ended.uses })
+        Ok(Type { owner: None, uses: Rc::new(ended.uses) })
     }
 
     fn declare_in_component(
@@ -90,14 +117,8 @@ impl Uses {
         match declaration {
             ComponentTypeDeclaration::Type(ty) => self.define(ty),
             ComponentTypeDeclaration::Alias(alias) => self.alias(alias),
-            ComponentTypeDeclaration::Export { name, ty } => {
-                self.name(name.name, name.implements, *ty);
-                Ok(())
-            }
-            ComponentTypeDeclaration::Import(import) => {
-                self.name(import.name.name, import.name.implements, import.ty);
-                Ok(())
-            }
+            ComponentTypeDeclaration::Export { name, ty } => self.name(name, *ty),
+            ComponentTypeDeclaration::Import(import) => self.name(&import.name, import.ty),
             ComponentTypeDeclaration::CoreType(_) => Ok(()),
         }
     }
@@ -109,10 +130,7 @@ impl Uses {
         match declaration {
             InstanceTypeDeclaration::Type(ty) => self.define(ty),
             InstanceTypeDeclaration::Alias(alias) => self.alias(alias),
-            InstanceTypeDeclaration::Export { name, ty } => {
-                self.name(name.name, name.implements, *ty);
-                Ok(())
-            }
+            InstanceTypeDeclaration::Export { name, ty } => self.name(name, *ty),
             InstanceTypeDeclaration::CoreType(_) => Ok(()),
         }
     }
@@ -120,10 +138,10 @@ impl Uses {
     fn alias(&mut self, alias: &ComponentAlias<'_>) -> Result<(), String> {
         match *alias {
             ComponentAlias::InstanceExport { kind, instance_index, .. } => {
-                let owner = self.scope().instances.get(instance_index as usize).cloned().flatten();
+                let owner = self.scope().instances.get(instance_index as usize).copied().flatten();
                 match kind {
                     ComponentExternalKind::Type => {
-                        self.scope().types.push(Type { owner, uses: BTreeSet::new() });
+                        self.scope().types.push(Type { owner, uses: Rc::default() });
                     }
                     ComponentExternalKind::Instance => self.scope().instances.push(owner),
                     _ => {}
@@ -134,7 +152,7 @@ impl Uses {
                 let types = around.and_then(|around| self.scopes.get(around));
                 let ty = types.and_then(|scope| scope.types.get(index as usize)).cloned();
                 let ty = ty.unwrap_or_default();
-                match ty.owner.clone() {
+                match ty.owner {
                     Some(owner) => {
                         self.scope().uses.insert(owner);
                     }
@@ -149,41 +167,64 @@ impl Uses {
     }
 
     /// An import or an export.
-    fn name(&mut self, name: &str, implements: Option<&str>, ty: ComponentTypeRef) {
-        let owner = package(name).or_else(|| implements.and_then(package));
-        let known = |uses: &mut Self, index: u32| {
-            uses.scope().types.get(index as usize).cloned().unwrap_or_default()
-        };
+    fn name(&mut self, name: &ComponentExternName<'_>, ty: ComponentTypeRef) -> Result<(), String> {
+        // They would be part of what package it is, in ways of their own.
+        if name.implements.is_some() || name.version_suffix.is_some() {
+            return Err(format!("`{}` is named with options, which are not known here", name.name));
+        }
+        let owner = self.package(name.name);
         match ty {
             ComponentTypeRef::Type(TypeBounds::Eq(index)) => {
-                let ty = known(self, index);
+                let ty = self.known(index);
                 self.scope().types.push(ty);
             }
             ComponentTypeRef::Type(TypeBounds::SubResource) => {
                 self.scope().types.push(Type::default());
             }
             ComponentTypeRef::Instance(index) => {
-                let used = known(self, index).uses;
-                self.scope().uses.extend(owner.clone().map_or(used.clone(), |it| [it].into()));
-                self.scope().instances.push(owner.clone());
-                self.uses(owner, used);
+                let used = self.known(index).uses;
+                match owner {
+                    Some(owner) => {
+                        self.scope().uses.insert(owner);
+                    }
+                    None => self.scope().uses.extend(used.iter()),
+                }
+                self.scope().instances.push(owner);
+                self.uses(owner, &used);
             }
             ComponentTypeRef::Component(index) => {
-                let used = known(self, index).uses;
-                self.uses(owner, used);
+                let used = self.known(index).uses;
+                self.uses(owner, &used);
             }
             ComponentTypeRef::Module(_)
             | ComponentTypeRef::Func(_)
             | ComponentTypeRef::Value(_) => {}
         }
+        Ok(())
     }
 
-    fn uses(&mut self, owner: Option<Package>, used: BTreeSet<Package>) {
+    fn known(&mut self, index: u32) -> Type {
+        self.scope().types.get(index as usize).cloned().unwrap_or_default()
+    }
+
+    fn uses(&mut self, owner: Option<Package>, used: &BTreeSet<Package>) {
         if let Some(owner) = owner {
             let others = used.iter().filter(|package| **package != owner);
-            let others = others.map(without_version);
-            self.graph.entry(without_version(&owner)).or_default().extend(others);
+            self.graph.entry(owner.name).or_default().extend(others.map(|package| package.name));
         }
+    }
+
+    /// The package that an interface or a world is of: `a:b@1.0.0` of `a:b/c@1.0.0`.
+    fn package(&mut self, name: &str) -> Option<Package> {
+        let (package, rest) = name.split_once('/')?;
+        let version = rest.find('@').map_or("", |at| &rest[at..]);
+        let with_version = self.number(format!("{package}{version}"));
+        Some(Package { name: self.number(package.to_owned()), with_version })
+    }
+
+    fn number(&mut self, name: String) -> Name {
+        let next = self.names.len();
+        *self.names.entry(name).or_insert(next)
     }
 
     /// Where it has come to; outside of all types, that of the section.
@@ -194,15 +235,4 @@ impl Uses {
         let last = self.scopes.len() - 1;
         &mut self.scopes[last]
     }
-}
-
-/// The package that an interface or a world is of: `a:b@1.0.0` of `a:b/c@1.0.0`.
-fn package(name: &str) -> Option<Package> {
-    let (package, rest) = name.split_once('/')?;
-    let version = rest.find('@').map_or("", |at| &rest[at..]);
-    Some(format!("{package}{version}"))
-}
-
-fn without_version(package: &Package) -> String {
-    package.split('@').next().unwrap_or_default().to_owned()
 }
