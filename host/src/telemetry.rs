@@ -22,6 +22,9 @@ pub use queue::{TelemetryLimits, WhenFull};
 
 mod queue;
 
+/// A topic as MQTT can tell its length, percent signs and all.
+const MOST_TOPIC_BYTES: usize = u16::MAX as usize;
+
 /// Takes messages of plugins.
 pub(crate) struct Telemetry {
     identity: DeviceConnectionString,
@@ -79,6 +82,13 @@ impl Telemetry {
             module: self.identity.module.clone(),
             properties: bag,
         };
+        let bytes = topic.to_string().len();
+        if bytes > MOST_TOPIC_BYTES {
+            let why = format!(
+                "the properties take {bytes} bytes as a topic; {MOST_TOPIC_BYTES} are allowed"
+            );
+            return Err(HostError::TooLarge(why));
+        }
         let dropped = self.queue.lock().push(topic, body.into())?;
         // Not a line for each: an outage may last for days.
         if let Some(dropped) = dropped.filter(|dropped| dropped.is_power_of_two()) {
@@ -94,11 +104,26 @@ impl Telemetry {
 
 /// Hands messages over, and lets go of what the hub has acknowledged.
 async fn send(queue: Arc<Mirrored<Queue>>, outbox: Outbox, journal: Option<Arc<Journal>>) {
+    let let_go = |acknowledged: Vec<u64>| {
+        let mut queue = queue.lock();
+        acknowledged.into_iter().for_each(|number| queue.acknowledged(number));
+        if let Some(journal) = journal.as_ref().filter(|_| queue.has_gone()) {
+            journal.nudge();
+        }
+    };
     loop {
         loop {
             let next = queue.lock().next();
             let Some((number, topic, body)) = next else { break };
-            if outbox.message(&topic, body, number).await.is_none() {
+            let mut handing = std::pin::pin!(outbox.message(&topic, body, number));
+            // It may wait for a connection, and what the last one brought does not.
+            let handed = loop {
+                tokio::select! {
+                    handed = &mut handing => break handed,
+                    acknowledged = outbox.receipts().next() => let_go(acknowledged),
+                }
+            };
+            if handed.is_none() {
                 return;
             }
         }
@@ -107,11 +132,7 @@ async fn send(queue: Arc<Mirrored<Queue>>, outbox: Outbox, journal: Option<Arc<J
             acknowledged = outbox.receipts().next() => acknowledged,
             () = outbox.closed() => return,
         };
-        let mut queue = queue.lock();
-        acknowledged.into_iter().for_each(|number| queue.acknowledged(number));
-        if let Some(journal) = journal.as_ref().filter(|_| queue.has_gone()) {
-            journal.nudge();
-        }
+        let_go(acknowledged);
     }
 }
 
@@ -201,6 +222,30 @@ mod tests {
         drop(second);
 
         assert!(telemetry(&link, journal(&directory)).is_sent());
+    }
+
+    #[tokio::test]
+    async fn a_message_whose_topic_mqtt_cannot_tell_is_refused() {
+        let directory = tempfile::tempdir().unwrap();
+        let telemetry = telemetry(&link(), journal(&directory));
+        // Each space is three characters of a topic.
+        let properties = vec![("a".to_owned(), " ".repeat(22_000))];
+        let sent = telemetry.send("p", b"1".to_vec(), String::new(), properties).await;
+        assert!(matches!(sent, Err(HostError::TooLarge(why)) if why.contains("65535 are allowed")));
+        assert!(telemetry.is_sent());
+    }
+
+    #[tokio::test]
+    async fn what_was_acknowledged_is_gone_though_another_waits_for_a_connection() {
+        let directory = tempfile::tempdir().unwrap();
+        let link = link();
+        let telemetry = telemetry(&link, journal(&directory));
+        send(&telemetry, b"1").await;
+        send(&telemetry, b"2").await;
+        link.outbox.receipts().put(0);
+        while telemetry.queue.lock().len() > 1 {
+            tokio::task::yield_now().await;
+        }
     }
 
     #[test]

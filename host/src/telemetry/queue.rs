@@ -169,6 +169,11 @@ impl Queue {
         self.messages.is_empty()
     }
 
+    #[cfg(test)]
+    pub(super) fn len(&self) -> usize {
+        self.messages.len()
+    }
+
     /// Whether a record is to go.
     pub(super) fn has_gone(&self) -> bool {
         !self.gone.is_empty()
