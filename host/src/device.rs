@@ -62,12 +62,13 @@ impl Device {
         let calls = TaskTracker::new();
         let mut deliveries = Deliveries::default();
         let mut drain: Option<Drain> = None;
+        // Kept from turn to turn: whatever comes, it is due.
+        let mut tick = Instant::now();
         let mut stopping = false;
         let mut reboot: Option<AbortOnDropHandle<()>> = None;
         let mut online = None;
         let _jobs = self.kept.as_ref().map(|kept| kept.run_jobs(Arc::clone(&self.router)));
         loop {
-            let tick = Instant::now() + drain::TICK;
             let event = tokio::select! {
                 incoming = self.connection.next() => match incoming {
                     Some(incoming) => Event::Incoming(incoming),
@@ -122,6 +123,7 @@ impl Device {
                     }
                 }
                 Event::DrainTick => {
+                    tick = Instant::now() + drain::TICK;
                     let jobs = self.kept.as_ref().is_none_or(|kept| kept.jobs.is_idle());
                     let delivered = self.telemetry.is_sent() && self.twin.is_reported();
                     let step = drain.as_mut().map_or(Step::Wait, |drain| {

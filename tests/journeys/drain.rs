@@ -17,6 +17,21 @@ async fn a_running_call_is_answered_before_the_host_ends() {
 }
 
 #[tokio::test]
+async fn a_host_that_is_called_all_the_while_ends_all_the_same() {
+    let mut rig = Rig::new().plugin("reply.wat", ()).start().await;
+    let service = rig.service.clone();
+    let calling = tokio::spawn(async move {
+        let call = || async { while service.call("echo", json!(1)).await.is_ok() {} };
+        tokio::join!(call(), call(), call(), call());
+    });
+    rig.ready().await;
+
+    rig.stop_host().await.unwrap();
+
+    calling.await.unwrap();
+}
+
+#[tokio::test]
 async fn a_call_that_outlasts_the_grace_is_answered_that_the_host_is_stopping() {
     let mut rig = Rig::new()
         .plugin("sleeps.wat", set("limits.calls_at_once", 1))
