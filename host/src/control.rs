@@ -142,8 +142,8 @@ impl Desk {
         };
         let outcome = match request {
             Request::List {} => return self.list(),
-            Request::Disable { .. } => Ok(self.operator.switch(slot, false).await),
-            Request::Enable { .. } => Ok(self.operator.switch(slot, true).await),
+            Request::Disable { .. } => self.operator.switch(slot, false).await,
+            Request::Enable { .. } => self.operator.switch(slot, true).await,
             Request::Reload { .. } => self.operator.reload(name).await,
             Request::Rollback { .. } => self.operator.roll_back(name).await,
         };

@@ -26,7 +26,7 @@ impl Switches {
     /// Begins with what the journal has kept.
     pub(crate) fn new(journal: Arc<Journal>) -> Switches {
         let records = journal.read(|view| view.all(Kind::Off)).unwrap_or_else(|error| {
-            error!(%error, "cannot be read which plugins are switched off: none is");
+            error!(%error, "cannot be read which plugins are switched off: none is; disable them again");
             Vec::new()
         });
         let names = records.into_iter().filter_map(|(name, _)| String::from_utf8(name).ok());
@@ -51,9 +51,7 @@ impl Switches {
         let _order = self.order.lock().await;
         slot.switch(on);
         let name = slot.name();
-        if self.lock().contains(name) != on {
-            return Ok(());
-        }
+        // Also where memory has it so: the disk may have what could not be read.
         if let Some(journal) = &self.journal {
             let key = name.as_bytes().to_owned();
             let put = move |pages: &Pages<'_>| match on {

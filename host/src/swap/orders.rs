@@ -52,19 +52,19 @@ impl Operator {
     }
 
     /// No calls for a plugin until it is switched on again; at once, whatever
-    /// else is under way.
-    pub(crate) async fn switch(&self, slot: &PluginSlot, on: bool) -> String {
+    /// else is under way. An error where it will not stay so.
+    pub(crate) async fn switch(&self, slot: &PluginSlot, on: bool) -> Result<String, String> {
         let plugin = slot.name();
         let is = if on { "enabled" } else { "disabled until it is enabled" };
         match self.switches.set(slot, on).await {
             Ok(()) => {
                 info!(plugin, "operator: {is}");
-                is.to_owned()
+                Ok(is.to_owned())
             }
             Err(why) => {
                 let is = if on { "enabled" } else { "disabled" };
                 warn!(plugin, "operator: {is} until the host ends, {why}");
-                format!("{is}, but only until the host ends: {why}")
+                Err(format!("{is}, but only until the host ends: {why}"))
             }
         }
     }
