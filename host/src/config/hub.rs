@@ -24,7 +24,7 @@ pub struct HubSection {
     pub connection_string_file: Option<PathBuf>,
     /// The longest silence on the connection.
     pub keep_alive: Duration,
-    /// How long a SAS token is good for; renewed at 80 % of it.
+    /// How long a SAS token is good for; renewed at 70 to 80 % of it.
     pub token_lifetime: Duration,
 }
 

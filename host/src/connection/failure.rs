@@ -37,6 +37,11 @@ impl Failure {
         self.hint = Some(ONE_EACH);
     }
 
+    /// Whether the hub was reached, and said so itself.
+    pub(super) fn is_the_hubs_own(&self) -> bool {
+        matches!(self.kind, Kind::Busy | Kind::Refused)
+    }
+
     /// The hub has closed a connection that was a good one.
     pub(super) fn closed(what: &str) -> Failure {
         Failure { kind: Kind::Closed, ..Failure::new(what) }

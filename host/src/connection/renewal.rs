@@ -92,9 +92,9 @@ impl Renewal {
 
     /// What becomes of a try that is under way, if one is: the hub may have taken
     /// the next connection for this one before its word of that is here.
-    pub(super) async fn finish(&mut self) -> Option<Wire> {
+    pub(super) async fn finish(&mut self) -> Option<Result<Wire, Failure>> {
         match &mut self.step {
-            Step::Opening(opening) => opening.await.ok(),
+            Step::Opening(opening) => Some(opening.await),
             _ => None,
         }
     }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use rumqttc::Packet;
 use tokio::sync::{mpsc, watch};
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
@@ -18,6 +18,7 @@ use super::renewal::Renewal;
 use super::window::Window;
 use super::wire::Wire;
 use super::{Message, Request};
+use sending::GOODBYE_WAIT;
 
 mod sending;
 mod taking;
@@ -78,25 +79,31 @@ impl Session {
     pub(super) async fn run(&mut self, wire: Wire, dial: &Arc<Dial>) -> Ended {
         self.connection += 1;
         let mut renewal = Renewal::of(wire.token);
-        let until = Some(Instant::now() + GRANT_WAIT);
         let patience = dial.keep_alive() + Duration::from_secs(1);
-        let mut talk = Talk { wire, phase: Phase::Opening, until, heard: true, patience };
+        let mut talk = Talk { wire, phase: Phase::Opening, until: None, heard: true, patience };
         let ended = self.talk(&mut talk, &mut renewal, dial).await;
         self.online.send_replace(false);
+        if matches!(ended, Ok(Ended::Renewed(_))) {
+            self.read_rest(&mut talk).await;
+        }
+        if talk.phase != Phase::Opening {
+            self.pass_on(Incoming::Lost).await;
+        }
         let ended = match ended {
             Ok(ended) => ended,
             Err(_) if talk.phase == Phase::Leaving => Ended::Closed,
             Err(failure) => tokio::select! {
-                next = renewal.finish() => next.map_or(Ended::Lost(failure), Ended::Renewed),
+                next = renewal.finish() => match next {
+                    Some(Ok(next)) => Ended::Renewed(next),
+                    // Why there is no connection, and not how the last one ended.
+                    Some(Err(no)) if no.is_the_hubs_own() => Ended::Lost(no),
+                    Some(Err(_)) | None => Ended::Lost(failure),
+                },
                 () = self.closing.cancelled() => Ended::Closed,
             },
         };
         if matches!(ended, Ended::Renewed(_)) {
-            self.read_rest(&mut talk).await;
             info!(hub = %dial, "token renewed");
-        }
-        if talk.phase != Phase::Opening {
-            self.pass_on(Incoming::Lost).await;
         }
         ended
     }
@@ -112,6 +119,7 @@ impl Session {
         let mut ping_at = Instant::now() + dial.ping_every();
         loop {
             let (open, until) = (talk.phase == Phase::Open, talk.until);
+            let given_up = given_up(self.closing.clone(), self.has_unsent());
             tokio::select! {
                 packet = talk.wire.next() => self.take_all(talk, packet, dial).await?,
                 Some(request) = self.requests.recv(), if open => {
@@ -138,11 +146,9 @@ impl Session {
                     self.look_whether_it_is_there(talk)?;
                     self.send(talk, vec![Packet::PingReq]).await?;
                 }
-                () = self.closing.cancelled(), if talk.phase != Phase::Leaving => {
-                    if !open {
-                        return Ok(Ended::Closed);
-                    }
-                    self.leave(talk).await?;
+                () = self.closing.cancelled(), if open => self.leave(talk).await?,
+                () = given_up, if talk.phase == Phase::Opening => {
+                    return Ok(Ended::Closed);
                 }
                 () = sleep_until(until.unwrap_or_else(Instant::now)), if until.is_some() => {
                     return match talk.phase {
@@ -152,5 +158,14 @@ impl Session {
                 }
             }
         }
+    }
+}
+
+/// Returns when the host ends and a connection that is not open yet is not waited
+/// for: at once, or, where it would take what waits, a little later.
+async fn given_up(closing: CancellationToken, something_waits: bool) {
+    closing.cancelled().await;
+    if something_waits {
+        sleep(GOODBYE_WAIT).await;
     }
 }

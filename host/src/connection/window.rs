@@ -68,10 +68,20 @@ impl Window {
         let again = |sent: &mut Sent| {
             // To a hub that knows nothing of it, it is a new one.
             sent.publish.dup = session_present;
-            sent.at = Instant::now();
             sent.publish.clone()
         };
         self.sent.iter_mut().map(again).collect()
+    }
+
+    /// All of them were sent just now.
+    pub(super) fn sent_now(&mut self) {
+        let now = Instant::now();
+        self.sent.iter_mut().for_each(|sent| sent.at = now);
+    }
+
+    /// Whether the hub has acknowledged everything.
+    pub(super) fn is_empty(&self) -> bool {
+        self.sent.is_empty()
     }
 
     /// Since when the oldest waits for its acknowledgement.

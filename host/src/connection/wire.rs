@@ -65,7 +65,7 @@ impl Wire {
         let user_name = dial.user_name();
         let mut connect = Connect::new(user_name.client_id());
         connect.clean_session = false;
-        connect.keep_alive = u16::try_from(dial.ping_every().as_secs()).unwrap_or(u16::MAX);
+        connect.keep_alive = whole_seconds(dial.ping_every());
         connect.login = Some(Login::new(user_name.to_string(), password.token.to_string()));
         framed.send(Packet::Connect(connect)).await.map_err(|e| Failure::codec(&e))?;
 
@@ -101,5 +101,22 @@ impl Wire {
 
     pub(super) async fn flush(&mut self) -> Result<(), Failure> {
         self.framed.flush().await.map_err(|e| Failure::codec(&e))
+    }
+}
+
+/// The keep-alive as MQTT can tell it: no shorter than the time between two pings.
+fn whole_seconds(ping_every: Duration) -> u16 {
+    u16::try_from(ping_every.as_millis().div_ceil(1000)).unwrap_or(u16::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_hub_is_told_of_no_shorter_silence_than_there_is() {
+        let told =
+            [1000, 1001, 1750, 2000, 90_000_000].map(Duration::from_millis).map(whole_seconds);
+        assert_eq!(told, [1, 2, 2, 2, u16::MAX]);
     }
 }

@@ -7,16 +7,21 @@ use rumqttc::{Packet, QoS, Subscribe, SubscribeFilter};
 use tokio::time::{Instant, sleep};
 use tracing::error;
 
-use super::{Failure, Phase, Session, Talk};
+use super::{Failure, GRANT_WAIT, Phase, Session, Talk};
 use crate::connection::options::MAX_PACKET_BYTES;
 use crate::connection::window::SUBSCRIBE_ID;
 use crate::connection::{Message, Request};
 
 /// How long the hub may take to close after a DISCONNECT.
-const GOODBYE_WAIT: Duration = Duration::from_secs(3);
+pub(super) const GOODBYE_WAIT: Duration = Duration::from_secs(3);
 
-/// A topic and a body that fit into a packet.
+/// A topic and a body that fit into a packet, and a topic whose length can be told.
 const MOST_MESSAGE_BYTES: usize = MAX_PACKET_BYTES - 16;
+const MOST_TOPIC_BYTES: usize = u16::MAX as usize;
+
+/// Sent in one go, before it is looked what has come: on a slow network this takes
+/// seconds.
+const BATCH_BYTES: usize = 64 * 1024;
 
 impl Session {
     /// The first packets of a connection: the subscriptions, and what an earlier
@@ -25,11 +30,20 @@ impl Session {
         let again = self.window.again(talk.wire.session_present).into_iter();
         let packets = std::iter::once(Packet::Subscribe(subscriptions()));
         let packets = packets.chain(again.map(Packet::Publish)).collect();
-        self.send(talk, packets).await
+        self.send(talk, packets).await?;
+        // On a slow network that took its time, which was not the hub's.
+        self.window.sent_now();
+        talk.until = Some(Instant::now() + GRANT_WAIT);
+        Ok(())
     }
 
-    /// Everything that waits to be sent, the requests first: a report leaves
-    /// before the answer of its call.
+    /// Whether anything waits to be sent or acknowledged.
+    pub(super) fn has_unsent(&self) -> bool {
+        !(self.messages.is_empty() && self.requests.is_empty() && self.window.is_empty())
+    }
+
+    /// What waits to be sent, as much as goes at once, the requests first: a report
+    /// leaves before the answer of its call.
     pub(super) fn waiting(
         &mut self,
         request: Option<Request>,
@@ -38,13 +52,15 @@ impl Session {
         let others = std::iter::from_fn(|| self.requests.try_recv().ok());
         let requests = request.into_iter().chain(others);
         let mut packets: Vec<_> = requests.map(Request::into_packet).collect();
-        let mut next = message;
+        let (mut next, mut taken) = (message, 0);
         while let Some(Message { topic, body, receipt }) = next.take().or_else(|| {
-            let room = self.window.has_room();
+            let room = taken < BATCH_BYTES && self.window.has_room();
             room.then(|| self.messages.try_recv().ok()).flatten()
         }) {
-            if topic.len() + body.len() > MOST_MESSAGE_BYTES {
-                error!(topic, bytes = body.len(), "longer than any hub takes: not sent");
+            let (of_topic, bytes) = (topic.len(), topic.len() + body.len());
+            taken += bytes;
+            if of_topic > MOST_TOPIC_BYTES || bytes > MOST_MESSAGE_BYTES {
+                error!(of_topic, bytes, "a message longer than any hub takes: not sent");
                 receipt.into_iter().for_each(|receipt| self.receipts.put(receipt));
             } else {
                 packets.push(Packet::Publish(self.window.send(topic, body, receipt)));
@@ -55,27 +71,37 @@ impl Session {
 
     /// Says goodbye behind everything that waits to be sent.
     pub(super) async fn leave(&mut self, talk: &mut Talk) -> Result<(), Failure> {
-        let mut packets = self.waiting(None, None);
-        packets.push(Packet::Disconnect);
         self.online.send_replace(false);
         talk.phase = Phase::Leaving;
+        loop {
+            let packets = self.waiting(None, None);
+            if packets.is_empty() {
+                break;
+            }
+            self.send(talk, packets).await?;
+        }
         talk.until = Some(Instant::now() + GOODBYE_WAIT);
-        self.send(talk, packets).await
+        self.send(talk, vec![Packet::Disconnect]).await
     }
 
-    /// Sends packets in one go. A hub that is there takes them within the
-    /// keep-alive.
+    /// Sends packets in one go. A hub that is there takes each within the
+    /// keep-alive, however slow the network is.
     pub(super) async fn send(&self, talk: &mut Talk, packets: Vec<Packet>) -> Result<(), Failure> {
         let Talk { wire, patience, .. } = talk;
-        let sending = async {
-            for packet in packets {
-                wire.feed(packet).await?;
-            }
-            wire.flush().await
-        };
+        for packet in packets {
+            self.within(*patience, wire.feed(packet)).await?;
+        }
+        self.within(*patience, wire.flush()).await
+    }
+
+    async fn within(
+        &self,
+        patience: Duration,
+        sending: impl Future<Output = Result<(), Failure>>,
+    ) -> Result<(), Failure> {
         let patience_is_over = async {
             tokio::select! {
-                () = sleep(*patience) => {}
+                () = sleep(patience) => {}
                 () = self.closing.cancelled() => sleep(GOODBYE_WAIT).await,
             }
         };
