@@ -96,7 +96,7 @@ pub fn build(dir: &Path, options: &BuildOptions<'_>) -> Result<Built, BuildError
     };
     let path = match &options.out {
         Some(path) => path.clone(),
-        None => target_dir.join("components").join(&name).with_extension("wasm"),
+        None => target_dir.join("components").join(format!("{name}.wasm")),
     };
     write_whole(&path, &component)?;
     Ok(Built { name, path, bytes: component.len() })

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-/// `500ms`, `30s`, `2m`; as in `host.toml`.
+/// `500ms`, `30s`, `2m`.
 pub fn period(text: &str) -> Result<Duration, String> {
     let digits = text.bytes().take_while(u8::is_ascii_digit).count();
     let (number, unit) = text.split_at(digits);

@@ -43,6 +43,11 @@ fn check(language: Language) {
     let folder = tempfile::tempdir().unwrap();
     let new = folder.path().join(format!("new-{language}"));
     create(&new, language).unwrap();
+    if matches!(language, Language::C | Language::Cpp) {
+        // What the bindings of another world have left is not compiled.
+        std::fs::create_dir_all(new.join("gen")).unwrap();
+        std::fs::write(new.join("gen/other.c"), "#error\n").unwrap();
+    }
 
     let example = workspace().join("examples").join(language.name());
     for (project, cases) in

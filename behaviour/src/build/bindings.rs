@@ -18,6 +18,13 @@ pub(crate) fn write(workshop: &Workshop<'_>, folder: &Path) -> Result<(), BuildE
         why: format!("{error:#}").replace('\n', " "),
     })?;
     fs::create_dir_all(folder).map_err(BuildError::io(folder))?;
+    // What another world has left would be compiled, too.
+    for entry in fs::read_dir(folder).map_err(BuildError::io(folder))?.flatten() {
+        let is_made = files.iter().any(|(name, _)| entry.file_name() == name);
+        if !is_made && entry.path().is_file() {
+            fs::remove_file(entry.path()).map_err(BuildError::io(&entry.path()))?;
+        }
+    }
     for (name, bytes) in files.iter() {
         let file = folder.join(name);
         let bytes = mended(name, bytes);

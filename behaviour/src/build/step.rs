@@ -93,7 +93,7 @@ fn run_within(
         match end.recv_timeout(EVERY.min(limit.saturating_sub(started.elapsed()))) {
             Ok(output) => return output.map(Ended::from).map_err(not_started),
             Err(RecvTimeoutError::Timeout) if started.elapsed() >= limit => {
-                stop(process);
+                super::family::end(process);
                 // Gone, as a rule, before what it leaves behind is discarded.
                 let output = end.recv_timeout(LAST_WORDS).ok().and_then(Result::ok);
                 let output = output.map(|output| Ended::from(output).stderr).unwrap_or_default();
@@ -113,17 +113,6 @@ fn await_end(child: Child) -> Receiver<io::Result<Output>> {
     let (sender, receiver) = sync_channel(1);
     thread::spawn(move || sender.send(child.wait_with_output()));
     receiver
-}
-
-#[cfg(unix)]
-fn stop(process: u32) {
-    super::family::end(process);
-}
-
-#[cfg(not(unix))]
-fn stop(process: u32) {
-    let mut kill = Command::new("taskkill");
-    drop(kill.args(["/F", "/T", "/PID", &process.to_string()]).output());
 }
 
 fn limit(chosen: Option<OsString>) -> Result<Duration, BuildError> {

@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use behaviour::{BuildError, BuildOptions, build};
 
-use super::complain;
+use super::{complain, say};
 
 /// Make a plugin's sources a component that a host can load.
 ///
@@ -44,7 +44,7 @@ impl Build {
             Ok(built) => {
                 let (kilobytes, took) = (built.bytes.div_ceil(1000), started.elapsed());
                 progress(&format!("{}: {kilobytes} KB in {:.1} s", built.name, took.as_secs_f32()));
-                println!("{}", built.path.display());
+                say(&built.path.display().to_string());
                 ExitCode::SUCCESS
             }
             Err(error) => {

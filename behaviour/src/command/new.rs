@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use behaviour::{Language, create};
 
-use super::complain;
+use super::{complain, say};
 
 /// Write a small plugin to begin with.
 ///
@@ -27,10 +27,7 @@ impl New {
             Ok(files) => {
                 let dir = name.display();
                 eprintln!("{} files in {dir}. What to do next:", files.len());
-                println!("cd {dir}");
-                println!("behaviour setup {lang}");
-                println!("behaviour build");
-                println!("behaviour test");
+                say(&format!("cd {dir}\nbehaviour setup {lang}\nbehaviour build\nbehaviour test"));
                 ExitCode::SUCCESS
             }
             Err(error) => {

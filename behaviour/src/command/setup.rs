@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use behaviour::{BuildOptions, Language, setup};
 
 use super::build::complain_of_build;
+use super::say;
 
 /// Bring what plugins in a language are built with.
 ///
@@ -41,7 +42,7 @@ impl Setup {
             &BuildOptions { cache_dir, progress: &progress, ..Default::default() },
         ) {
             Ok(place) => {
-                println!("{language}: {place}");
+                say(&format!("{language}: {place}"));
                 ExitCode::SUCCESS
             }
             Err(error) => {
