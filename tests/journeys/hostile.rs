@@ -90,12 +90,16 @@ async fn call(rig: &Running, method: &str) -> (i32, Value) {
 
 /// Calls until it gets this status.
 async fn until_answered(rig: &Running, method: &str, status: i32) -> Value {
-    loop {
-        let (found, body) = call(rig, method).await;
-        if found == status {
-            return body;
+    let look = async {
+        loop {
+            let (found, body) = call(rig, method).await;
+            if found == status {
+                return body;
+            }
         }
-    }
+    };
+    let waited = tokio::time::timeout(rig::PATIENCE, look).await;
+    waited.unwrap_or_else(|_| panic!("`{method}` is not answered with {status}"))
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -108,12 +108,15 @@ async fn a_device_is_there_for_every_call_while_its_token_is_renewed() {
 
     let mut request = MethodRequest::new("echo".parse().unwrap(), json!("here"));
     request.connect_timeout = Duration::ZERO;
-    let mut calls = 0;
-    while rig.hub().faults().happened() < 3 || calls < 100 {
-        let answer = rig.service.client.invoke(&rig.service.device, &request).await.unwrap();
-        assert_eq!(answer.payload, json!("here"));
-        calls += 1;
-    }
+    let calls = async {
+        let mut calls = 0;
+        while rig.hub().faults().happened() < 3 || calls < 100 {
+            let answer = rig.service.client.invoke(&rig.service.device, &request).await.unwrap();
+            assert_eq!(answer.payload, json!("here"));
+            calls += 1;
+        }
+    };
+    tokio::time::timeout(rig::PATIENCE, calls).await.expect("the token is renewed three times");
 }
 
 #[tokio::test]

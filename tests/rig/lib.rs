@@ -33,7 +33,7 @@ use std::time::Duration;
 use tempfile::TempDir;
 
 pub use guest::{real_reboot_component, reboot_component};
-pub use running::{Running, Service};
+pub use running::{PATIENCE, Running, Service};
 pub use settings::{Setting, Settings, config, deadline, set};
 
 /// The device of every rig.

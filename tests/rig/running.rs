@@ -18,7 +18,7 @@ use crate::relay::Relay;
 use crate::{DEVICE, Rig};
 
 /// The longest that anything in a rig is waited for.
-const PATIENCE: Duration = Duration::from_secs(60);
+pub const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The status of a method whose plugin is at its limit of calls.
 const BUSY: i32 = 429;
