@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, bail};
 use protocol::connection_string::{DeviceConnectionString, ServiceConnectionString};
 use protocol::id::DeviceId;
-use service::{Client, ClientSettings};
+use service::{Client, ClientSettings, Kind};
 
 use crate::process::Process;
 use crate::programs::Programs;
@@ -69,9 +69,9 @@ impl Hub {
     /// is in the text, as for Node, or not, as for Python.
     pub(crate) async fn device(&self, id: &str, port: bool) -> anyhow::Result<String> {
         let id: DeviceId = id.parse()?;
-        let identity = match self.client.create_device(&id).await {
-            Ok(made) => made,
-            Err(_) => self.client.device(&id).await?,
+        let identity = match self.client.device(&id).await {
+            Err(error) if error.kind() == Kind::NotFound => self.client.create_device(&id).await?,
+            found => found?,
         };
         let keys = identity.authentication.and_then(|keys| keys.symmetric_key);
         let key = keys.and_then(|keys| keys.primary_key).context("a device without a key")?;

@@ -4,6 +4,7 @@
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Instant;
 
 use crate::hub::Hub;
 use crate::invoker::{Invoker, Request};
@@ -64,6 +65,7 @@ pub(crate) struct Stage {
 /// A device end at work.
 pub(crate) struct Peer {
     pub(crate) device: String,
+    pub(crate) started: Instant,
     pub(crate) process: Process,
 }
 
@@ -78,6 +80,15 @@ impl Stage {
         Ok(Stage { programs, sdks, hub, invoker, folder })
     }
 
+    /// The same programs with a hub that has not been used.
+    pub(crate) async fn with_new_hub(&self) -> anyhow::Result<Stage> {
+        let folder = tempfile::tempdir()?;
+        let hub = Hub::start(&self.programs, folder.path()).await?;
+        let invoker = Invoker::new(&hub)?;
+        let (programs, sdks) = (self.programs.clone(), self.sdks.clone());
+        Ok(Stage { programs, sdks, hub, invoker, folder })
+    }
+
     /// Starts a peer. It has not connected yet.
     pub(crate) async fn start(&self, kind: Kind, host: &HostToml) -> anyhow::Result<Peer> {
         let device = format!("{}-device", kind.word());
@@ -87,8 +98,9 @@ impl Stage {
         let identity = self.hub.device(&device, with_port).await?;
         let mut command = self.command(kind, host)?;
         command.env(IDENTITY, identity).env(CA_FILE, self.hub.ca_file());
+        let started = Instant::now();
         let process = Process::start(kind.word(), self.folder.path(), command)?;
-        Ok(Peer { device, process })
+        Ok(Peer { device, started, process })
     }
 
     /// The same, and waits until it answers.

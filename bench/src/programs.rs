@@ -9,6 +9,7 @@ use std::process::Command;
 
 use anyhow::{Context as _, bail};
 
+#[derive(Clone)]
 pub(crate) struct Programs {
     pub(crate) bench: PathBuf,
     pub(crate) hub: PathBuf,
@@ -21,6 +22,7 @@ pub(crate) struct Programs {
 }
 
 /// The official SDKs, each a program and where its modules are.
+#[derive(Clone)]
 pub(crate) struct Sdks {
     pub(crate) python: PathBuf,
     pub(crate) node_modules: PathBuf,

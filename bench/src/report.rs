@@ -50,20 +50,24 @@ pub(crate) fn plots() -> PathBuf {
 /// Shows a section, and puts it in its place in the page, unless the run was a
 /// quick one: its numbers are only for who is looking.
 pub(crate) fn put(section: &str, text: &str, quick: bool) -> anyhow::Result<()> {
+    write(section, &format!("{}\n\n{text}", machine::line()), quick)
+}
+
+fn write(section: &str, text: &str, quick: bool) -> anyhow::Result<()> {
     crate::say(&format!("\n{text}"));
     if quick {
         return Ok(());
     }
     let path = page();
     let page = fs::read_to_string(&path).with_context(|| path.display().to_string())?;
-    let text = format!("{}\n\n{text}", machine::line());
-    let page = replaced(&page, section, &text)
+    let page = replaced(&page, section, text)
         .with_context(|| format!("{} has no marks for `{section}`", path.display()))?;
     Ok(fs::write(path, page)?)
 }
 
 /// The same for a table whose rows come from several sections. A row is known by
-/// its first cell; one that this run did not measure stays as the page has it.
+/// its first cell; one that this run did not measure stays as the page has it. The
+/// machine stands with the sections: the rows may be of several runs.
 pub(crate) fn put_rows<'a, const N: usize>(
     section: &str,
     mut table: Table,
@@ -83,7 +87,7 @@ pub(crate) fn put_rows<'a, const N: usize>(
             }
         }
     }
-    put(section, &table.to_markdown(), quick)
+    write(section, &table.to_markdown(), quick)
 }
 
 fn page() -> PathBuf {

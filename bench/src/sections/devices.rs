@@ -50,27 +50,29 @@ pub(crate) async fn measure(
 ) -> anyhow::Result<()> {
     let toml = HostToml::default();
     let mut peers = Vec::new();
-    let mut found = Vec::new();
     // Once before, so that the host's compiled plugin is kept.
     drop(stage.ready(Kind::Host, &toml).await?);
     for &kind in effort.kinds {
-        let peer = stage.ready(kind, &toml).await?;
-        tokio::time::sleep(effort.time).await;
+        peers.push((kind, stage.ready(kind, &toml).await?));
+    }
+    // All are there before any is looked at: they share pages.
+    tokio::time::sleep(effort.time).await;
+    let mut found = Vec::new();
+    for (kind, peer) in &peers {
         let idle = peer.process.memory();
         let (idle_rss, idle_pss) = (mib(idle.resident_bytes), mib(idle.proportional_bytes));
-        let loads = Default::default();
+        let (kind, loads) = (*kind, Default::default());
         found.push(Found { kind, loads, idle_rss, idle_pss, loaded_rss: 0.0, loaded_pss: 0.0 });
-        peers.push(peer);
     }
     for round in 1..=effort.rounds {
         say(&format!("devices: round {round} of {}", effort.rounds));
         for (index, in_flight) in IN_FLIGHT.into_iter().enumerate() {
-            for (peer, found) in peers.iter_mut().zip(&mut found) {
+            for ((_, peer), found) in peers.iter_mut().zip(&mut found) {
                 load(stage, effort, peer, &mut found.loads[index], in_flight).await?;
             }
         }
     }
-    for (peer, found) in peers.iter().zip(&mut found) {
+    for ((_, peer), found) in peers.iter().zip(&mut found) {
         let memory = peer.process.memory();
         found.loaded_rss = mib(memory.resident_bytes);
         found.loaded_pss = mib(memory.proportional_bytes);

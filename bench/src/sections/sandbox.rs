@@ -42,7 +42,7 @@ pub(crate) async fn measure(
     };
     let engine = Engine::new(&settings)?;
     let plugin = engine.load("probe", &bytes, PluginSettings::default())?;
-    let floor = Floor::new(&bytes, settings.stack_bytes)?;
+    let floor = Floor::new(&engine, &bytes)?;
     let native: Box<dyn Fn(&str) -> String + Send> = Box::new(str::to_owned);
     let lent = Arc::new(lent::nothing());
     let mut extism = match Extism::start(stage) {

@@ -1,7 +1,7 @@
 //! From the start of a device's process to its first answered method. The call
 //! waits at the hub already, so that nothing is lost by asking.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::goals::{Found as Goals, Measure};
 use crate::numbers::{Rounds, mib};
@@ -17,15 +17,15 @@ pub(crate) async fn measure(
     let warm = HostToml::default();
     drop(stage.ready(Kind::Host, &warm).await?);
     let mut found: Vec<(String, Rounds, Rounds)> = Vec::new();
-    for kind in Kind::ALL {
+    for &kind in effort.kinds {
         let name = if kind == Kind::Host { "behaviour-host, compiled before" } else { kind.name() };
         found.push((name.to_owned(), Rounds::default(), Rounds::default()));
     }
     found.push(("behaviour-host, compiles".to_owned(), Rounds::default(), Rounds::default()));
     for round in 1..=effort.rounds {
         say(&format!("start: round {round} of {}", effort.rounds));
-        for (index, kind) in Kind::ALL.into_iter().enumerate() {
-            let (time, memory) = first_answer(stage, kind, &warm).await?;
+        for (index, kind) in effort.kinds.iter().enumerate() {
+            let (time, memory) = first_answer(stage, *kind, &warm).await?;
             found[index].1.push(time.as_secs_f64() * 1e3);
             found[index].2.push(memory);
         }
@@ -36,9 +36,9 @@ pub(crate) async fn measure(
         last.1.push(time.as_secs_f64() * 1e3);
         last.2.push(memory);
     }
-    let host = Kind::ALL.iter().position(|kind| *kind == Kind::Host).expect("it is one of all");
+    let host = effort.kinds.iter().position(|kind| *kind == Kind::Host).expect("always measured");
     goals.note(Measure::StartWarm, found[host].1.clone());
-    goals.note(Measure::StartCold, found[Kind::ALL.len()].1.clone());
+    goals.note(Measure::StartCold, found[effort.kinds.len()].1.clone());
     let mut table = Table::new(["device", "start to first answer, ms", "RSS then, MiB"]);
     for (name, times, memory) in &found {
         table.row([name.clone(), times.spread().to_string(), memory.spread().to_string()]);
@@ -52,9 +52,8 @@ async fn first_answer(
     toml: &HostToml,
 ) -> anyhow::Result<(Duration, f64)> {
     let mut line = stage.invoker.connect().await?;
-    let begun = Instant::now();
     let peer = stage.start(kind, toml).await?;
     line.ask(&stage.echo(&peer.device)).await?;
-    let time = begun.elapsed();
+    let time = peer.started.elapsed();
     Ok((time, mib(peer.process.memory().resident_bytes)))
 }
