@@ -1,12 +1,12 @@
 //! Where compiled components are kept, so that a second start compiles nothing.
 //!
-//! One file a component, named by the digest of its bytes and by the compiler's
-//! settings, mapped into memory as it stands: loading takes as long for a large
+//! One file a component, named by the digest of its bytes and by all that decides
+//! what is made of them, mapped into memory as it stands: loading takes as long for a large
 //! component as for a small one. What lies there is machine code that is run
 //! unseen, so the directory must be writable by the host's user only.
 
-use crate::EngineError;
 use crate::error::one_line;
+use crate::{EngineError, headroom};
 use sha2::{Digest as _, Sha256};
 use std::collections::BTreeSet;
 use std::fs::{self, DirBuilder, File, Permissions};
@@ -38,6 +38,14 @@ impl fmt::Display for Digest {
     }
 }
 
+/// What a component is compiled from.
+#[derive(Clone, Copy)]
+pub(crate) struct Source {
+    pub(crate) digest: Digest,
+    /// The most that its memories may have, on which their headroom depends.
+    pub(crate) memory_bytes: usize,
+}
+
 pub(crate) struct Cache {
     directory: PathBuf,
     hits: AtomicUsize,
@@ -62,8 +70,8 @@ impl Cache {
     }
 
     /// What was compiled before by this very compiler.
-    pub(crate) fn get(&self, engine: &wasmtime::Engine, digest: &Digest) -> Option<Component> {
-        let path = self.path(engine, digest);
+    pub(crate) fn get(&self, engine: &wasmtime::Engine, source: &Source) -> Option<Component> {
+        let path = self.path(engine, source);
         if !path.exists() {
             return None;
         }
@@ -87,10 +95,10 @@ impl Cache {
     pub(crate) fn put(
         &self,
         engine: &wasmtime::Engine,
-        digest: &Digest,
+        source: &Source,
         code: &[u8],
     ) -> wasmtime::Result<Component> {
-        let path = self.path(engine, digest);
+        let path = self.path(engine, source);
         let unfinished = path.with_extension(format!("{}.tmp", process::id()));
         let written = File::create(&unfinished)
             .and_then(|mut file| file.write_all(code).and_then(|()| file.sync_all()))
@@ -125,9 +133,11 @@ impl Cache {
         Ok(())
     }
 
-    fn path(&self, engine: &wasmtime::Engine, digest: &Digest) -> PathBuf {
+    fn path(&self, engine: &wasmtime::Engine, source: &Source) -> PathBuf {
+        let Source { digest, memory_bytes } = source;
         let mut settings = DefaultHasher::new();
         engine.precompile_compatibility_hash().hash(&mut settings);
+        (headroom::VERSION, memory_bytes).hash(&mut settings);
         self.directory.join(format!("{digest}-{:016x}.compiled", settings.finish()))
     }
 }

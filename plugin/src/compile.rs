@@ -3,17 +3,17 @@
 //! What was compiled before comes from the cache. Anything else is looked at
 //! first: what nests too deep never reaches a reader, and a function that is too
 //! large or too tangled never the compiler, whose time and memory grow faster than
-//! a function does. Then it is
-//! compiled in threads of its own, one component at a time, and given up on when
+//! a function does. Then its
+//! memories get headroom, and it is compiled in threads of its own, one component at a time, and given up on when
 //! its time is over.
 //!
 //! Nothing can stop a compiler halfway: one that was given up on ends by itself,
 //! some time, and until then has its threads and its memory. The same component
 //! is not tried again before, and only so many may be left behind at once.
 
-use crate::cache::{Cache, Digest};
+use crate::cache::{Cache, Digest, Source};
 use crate::error::one_line;
-use crate::{LoadError, nesting, size};
+use crate::{Limits, LoadError, headroom, nesting, size};
 use rayon_core::ThreadPoolBuilder;
 use std::sync::mpsc::{RecvTimeoutError, sync_channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -42,10 +42,10 @@ impl Compiler {
         engine: &wasmtime::Engine,
         cache: Option<&Cache>,
         bytes: &[u8],
-        limit: Duration,
+        limits: &Limits,
     ) -> Result<Component, LoadError> {
-        let digest = Digest::of(bytes);
-        let find = || cache.and_then(|cache| cache.get(engine, &digest));
+        let source = Source { digest: Digest::of(bytes), memory_bytes: limits.memory_bytes };
+        let find = || cache.and_then(|cache| cache.get(engine, &source));
         if let Some(component) = find() {
             return Ok(component);
         }
@@ -56,8 +56,10 @@ impl Compiler {
         if let Some(component) = find() {
             return Ok(component);
         }
-        let code = self.compile(engine, digest, bytes, limit)?;
-        match cache.map(|cache| cache.put(engine, &digest, &code)) {
+        let roomy = headroom::give(bytes, limits.memory_bytes);
+        let bytes = roomy.unwrap_or_else(|| bytes.to_vec());
+        let code = self.compile(engine, source.digest, bytes, limits.compile_time)?;
+        match cache.map(|cache| cache.put(engine, &source, &code)) {
             Some(Ok(component)) => return Ok(component),
             Some(Err(error)) => {
                 tracing::warn!("compiled, but not kept for the next start: {}", one_line(&error));
@@ -71,7 +73,7 @@ impl Compiler {
         &self,
         engine: &wasmtime::Engine,
         digest: Digest,
-        bytes: &[u8],
+        bytes: Vec<u8>,
         limit: Duration,
     ) -> Result<Vec<u8>, LoadError> {
         let left = lock(&self.left).clone();
@@ -91,7 +93,7 @@ impl Compiler {
             .map_err(|error| LoadError::Compiler(error.to_string()))?;
         let (done, outcome) = sync_channel(1);
         let compiled = {
-            let (engine, bytes) = (engine.clone(), bytes.to_vec());
+            let engine = engine.clone();
             let ends = Ends { digest, left: Arc::clone(&self.left) };
             lock(&self.left).push(digest);
             move || {

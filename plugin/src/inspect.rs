@@ -25,7 +25,8 @@ pub struct Inspection {
     /// The versions of `device:behaviour` that its imports and exports name: one,
     /// unless something is odd.
     pub wit_versions: BTreeSet<String>,
-    /// The memory that a call has at its start; `None` where that cannot be known.
+    /// The memory that a call has at its start, its headroom (512 KiB as a rule)
+    /// included; `None` where that cannot be known.
     pub memory_bytes: Option<u64>,
 }
 

@@ -22,6 +22,7 @@ mod compile;
 mod encode;
 mod engine;
 mod error;
+mod headroom;
 mod http;
 mod imports;
 mod inspect;

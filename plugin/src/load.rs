@@ -94,7 +94,7 @@ impl Engine {
 
     fn compile_component(&self, bytes: &[u8], limits: &Limits) -> Result<Compiled, LoadError> {
         let Shared { wasmtime, compiler, cache, .. } = &*self.shared;
-        let component = compiler.component(wasmtime, cache.as_ref(), bytes, limits.compile_time)?;
+        let component = compiler.component(wasmtime, cache.as_ref(), bytes, limits)?;
         Ok(Compiled { component })
     }
 
@@ -219,8 +219,8 @@ impl Plugin {
         &self.loaded.limits
     }
 
-    /// The most linear memory that one of its calls has had so far; only calls
-    /// that have ended count.
+    /// The most linear memory that one of its calls has had so far, its headroom
+    /// (512 KiB as a rule) included; only calls that have ended count.
     pub fn peak_memory_bytes(&self) -> usize {
         self.loaded.peak_memory_bytes.load(Ordering::Relaxed)
     }
@@ -242,7 +242,7 @@ fn component_bytes(bytes: &[u8]) -> Result<Cow<'_, [u8]>, LoadError> {
     }
 }
 
-/// The memory that a call has at its start; `None` where that cannot be known.
+/// The memory that a call has at its start, its headroom included; `None` where that cannot be known.
 pub(crate) fn memory_at_start(component: &Component) -> Option<u64> {
     let pages = component.resources_required()?.max_initial_memory_size.unwrap_or(0);
     Some(pages.saturating_mul(PAGE_BYTES))

@@ -163,6 +163,7 @@ async fn the_most_memory_of_its_calls_is_known() {
     host.call(&plugin, "echo", "null").await.unwrap();
     let once = plugin.peak_memory_bytes();
     host.call(&plugin, "grow", "null").await.unwrap_err();
-    assert_eq!(once, 64 * 1024);
+    // Its one page, and the headroom.
+    assert_eq!(once, 9 * 64 * 1024);
     assert!(plugin.peak_memory_bytes() > 60 * 1024 * 1024);
 }

@@ -1,0 +1,131 @@
+//! Gives a guest's memory some pages to grow into without the kernel.
+//!
+//! A guest's allocator grows its memory at its first allocation, so that nearly
+//! every call made the kernel open some pages, and close them again afterwards.
+//! That took a third of the processor time of a short call, and stopped the other
+//! processors besides. Here a module's memory is made to begin some pages larger,
+//! and its `memory.grow` and `memory.size` are changed to hand those out first: the
+//! guest sees the sizes that it would have seen. What it could see is that a page
+//! which it has not asked for yet is there, and empty.
+
+use wasmparser::{MemoryType, Operator, Parser, Payload, Result, TypeRef};
+
+mod rewrite;
+
+/// Enough for what a short call allocates, a large payload included.
+const PAGES: u64 = 8;
+
+/// The core WebAssembly page.
+const PAGE_BYTES: u64 = 64 * 1024;
+
+/// Which of it there was when a component was compiled.
+pub(crate) const VERSION: u32 = 1;
+
+/// The same component with headroom, if there is something to be won, and if all
+/// its memories together then begin with no more than half of `memory_bytes`. What
+/// cannot be read is for the compiler to refuse.
+pub(crate) fn give(bytes: &[u8], memory_bytes: usize) -> Option<Vec<u8>> {
+    let begins_with = begins_with(bytes).ok()??;
+    if begins_with > memory_bytes as u64 / 2 / PAGE_BYTES {
+        return None;
+    }
+    rewrite::component(bytes).ok()
+}
+
+/// The pages of all memories, headroom included. `None`: none of them gets any, or a
+/// module measures or grows the memory of another, which then has to see the truth.
+fn begins_with(bytes: &[u8]) -> Result<Option<u64>> {
+    let (mut pages, mut any) = (0_u64, false);
+    let mut module = Module::default();
+    // Modules and components stand within one another; what was begun before a
+    // module goes on after it, and has nothing of a module's.
+    for payload in Parser::new(0).parse_all(bytes) {
+        let payload = payload?;
+        if let Payload::Version { .. } = payload {
+            module = Module::default();
+        }
+        module.see(&payload)?;
+        if let Payload::End(_) = payload {
+            if module.measures && module.imports_memory {
+                return Ok(None);
+            }
+            let headroom = module.headroom();
+            any |= headroom > 0;
+            let begins = module.memories.iter().map(|memory| memory.initial);
+            pages = begins.fold(pages.saturating_add(headroom), u64::saturating_add);
+            module = Module::default();
+        }
+    }
+    Ok(any.then_some(pages))
+}
+
+/// What there is in a module.
+#[derive(Default)]
+struct Module {
+    types: u32,
+    functions: u32,
+    globals: u32,
+    imports_memory: bool,
+    memories: Vec<MemoryType>,
+    /// Whether its code has a `memory.grow`, or a `memory.size`.
+    grows: bool,
+    measures: bool,
+}
+
+impl Module {
+    fn of(bytes: &[u8]) -> Result<Module> {
+        let mut module = Module::default();
+        for payload in Parser::new(0).parse_all(bytes) {
+            module.see(&payload?)?;
+        }
+        Ok(module)
+    }
+
+    fn see(&mut self, payload: &Payload<'_>) -> Result<()> {
+        match payload {
+            Payload::TypeSection(groups) => {
+                for group in groups.clone() {
+                    self.types += group?.types().len() as u32;
+                }
+            }
+            Payload::ImportSection(imports) => {
+                for import in imports.clone().into_imports() {
+                    match import?.ty {
+                        TypeRef::Func(_) | TypeRef::FuncExact(_) => self.functions += 1,
+                        TypeRef::Global(_) => self.globals += 1,
+                        TypeRef::Memory(_) => self.imports_memory = true,
+                        TypeRef::Table(_) | TypeRef::Tag(_) => {}
+                    }
+                }
+            }
+            Payload::FunctionSection(functions) => self.functions += functions.count(),
+            Payload::MemorySection(memories) => {
+                self.memories = memories.clone().into_iter().collect::<Result<_>>()?;
+            }
+            Payload::GlobalSection(globals) => self.globals += globals.count(),
+            Payload::CodeSectionEntry(body) => {
+                for operator in body.get_operators_reader()? {
+                    match operator? {
+                        Operator::MemoryGrow { .. } => (self.grows, self.measures) = (true, true),
+                        Operator::MemorySize { .. } => self.measures = true,
+                        _ => {}
+                    }
+                }
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// How many pages its memory gets: none, unless it is an ordinary one.
+    fn headroom(&self) -> u64 {
+        let [memory] = self.memories[..] else { return 0 };
+        let MemoryType { memory64, shared, initial, maximum, page_size_log2 } = memory;
+        let ordinary = !memory64 && !shared && page_size_log2.is_none() && !self.imports_memory;
+        let most = maximum.unwrap_or(1 << 16);
+        if ordinary && self.grows { most.saturating_sub(initial).min(PAGES) } else { 0 }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,204 @@
+//! Writes a module, or all modules of a component, anew, with headroom.
+
+use super::Module;
+use wasm_encoder::{BlockType, Encode, Function, ValType};
+use wasmparser::{BinaryReader, FunctionBody, MemoryType, Operator, Result};
+
+/// The magic number, and which kind of binary follows.
+const HEADER_BYTES: usize = 8;
+
+/// Sections of a module, by their numbers.
+mod section {
+    pub(super) const TYPE: u8 = 1;
+    pub(super) const FUNCTION: u8 = 3;
+    pub(super) const MEMORY: u8 = 5;
+    pub(super) const GLOBAL: u8 = 6;
+    pub(super) const EXPORT: u8 = 7;
+    pub(super) const CODE: u8 = 10;
+    pub(super) const DATA_COUNT: u8 = 12;
+}
+
+/// Sections of a component that have others within.
+const CORE_MODULE: u8 = 1;
+const COMPONENT: u8 = 4;
+
+/// A component, with headroom for all modules in it that can use it.
+pub(super) fn component(bytes: &[u8]) -> Result<Vec<u8>> {
+    let mut to = bytes[..HEADER_BYTES].to_vec();
+    for_each_section(bytes, |id, content| {
+        match id {
+            CORE_MODULE => put_section(&mut to, id, &module(content)?),
+            COMPONENT => put_section(&mut to, id, &component(content)?),
+            _ => put_section(&mut to, id, content),
+        }
+        Ok(())
+    })?;
+    Ok(to)
+}
+
+/// A module, with headroom if it can use it.
+pub(super) fn module(bytes: &[u8]) -> Result<Vec<u8>> {
+    let about = Module::of(bytes)?;
+    let headroom = about.headroom();
+    let [memory] = about.memories[..] else { return Ok(bytes.to_vec()) };
+    if headroom == 0 {
+        return Ok(bytes.to_vec());
+    }
+    // What comes new goes behind what there is, so that nothing changes its number.
+    let names = Names { size: about.globals, grow: about.functions };
+    let size = size_global(memory.initial);
+    let mut size_is_there = false;
+    let mut to = bytes[..HEADER_BYTES].to_vec();
+    for_each_section(bytes, |id, content| {
+        if !size_is_there && (section::EXPORT..=section::DATA_COUNT).contains(&id) {
+            put_section(&mut to, section::GLOBAL, &one_more(&[0], &size)?);
+            size_is_there = true;
+        }
+        match id {
+            section::TYPE => put_section(&mut to, id, &one_more(content, GROW_TYPE)?),
+            section::FUNCTION => {
+                let mut type_index = Vec::new();
+                about.types.encode(&mut type_index);
+                put_section(&mut to, id, &one_more(content, &type_index)?);
+            }
+            section::MEMORY => put_section(&mut to, id, &larger(memory, headroom)),
+            section::GLOBAL => {
+                put_section(&mut to, id, &one_more(content, &size)?);
+                size_is_there = true;
+            }
+            section::CODE => put_section(&mut to, id, &code(content, names)?),
+            _ => put_section(&mut to, id, content),
+        }
+        Ok(())
+    })?;
+    Ok(to)
+}
+
+/// What is new in a module, by its numbers.
+#[derive(Clone, Copy)]
+struct Names {
+    /// The global with the pages that the guest knows of.
+    size: u32,
+    /// The function that stands for `memory.grow`.
+    grow: u32,
+}
+
+/// A function that takes a number of pages, and gives the size before, or -1.
+const GROW_TYPE: &[u8] = &[0x60, 1, 0x7f, 1, 0x7f];
+
+/// A global that can change and begins as this.
+fn size_global(pages: u64) -> Vec<u8> {
+    let mut to = vec![0x7f, 0x01, 0x41];
+    (pages as i32).encode(&mut to);
+    to.push(0x0b);
+    to
+}
+
+/// The section of the one memory, which begins larger.
+fn larger(memory: MemoryType, headroom: u64) -> Vec<u8> {
+    let mut to = vec![1, u8::from(memory.maximum.is_some())];
+    (memory.initial + headroom).encode(&mut to);
+    if let Some(maximum) = memory.maximum {
+        maximum.encode(&mut to);
+    }
+    to
+}
+
+/// The section of all functions' code, and of one more.
+fn code(content: &[u8], names: Names) -> Result<Vec<u8>> {
+    let mut reader = BinaryReader::new(content, 0);
+    let count = reader.read_var_u32()?;
+    let mut to = Vec::with_capacity(content.len() + 256);
+    (count + 1).encode(&mut to);
+    for _ in 0..count {
+        let body = reader.read_reader()?;
+        function(&body, names)?.encode(&mut to);
+    }
+    grow(names).encode(&mut to);
+    Ok(to)
+}
+
+/// One function's code, measuring and growing as the guest is to see it.
+fn function(body: &BinaryReader<'_>, names: Names) -> Result<Vec<u8>> {
+    let (starts_at, bytes) =
+        (body.original_position(), body.clone().read_bytes(body.range().len())?);
+    let mut to = Vec::with_capacity(bytes.len() + 16);
+    let mut operators = FunctionBody::new(body.clone()).get_operators_reader()?;
+    let mut copied = 0;
+    while !operators.eof() {
+        let at = operators.original_position() - starts_at;
+        let operator = operators.read()?;
+        let (instruction, index) = match operator {
+            Operator::MemorySize { .. } => (0x23, names.size),
+            Operator::MemoryGrow { .. } => (0x10, names.grow),
+            _ => continue,
+        };
+        to.extend_from_slice(&bytes[copied..at]);
+        to.push(instruction);
+        index.encode(&mut to);
+        copied = operators.original_position() - starts_at;
+    }
+    to.extend_from_slice(&bytes[copied..]);
+    Ok(to)
+}
+
+/// What stands for `memory.grow`: hands out the headroom, and asks for more where
+/// that is not enough.
+fn grow(Names { size, .. }: Names) -> Function {
+    let (more, left) = (0, 1);
+    let mut function = Function::new([(1, ValType::I32)]);
+    function
+        .instructions()
+        .memory_size(0)
+        .global_get(size)
+        .i32_sub()
+        .local_tee(left)
+        .local_get(more)
+        .i32_lt_u()
+        .if_(BlockType::Empty)
+        .local_get(more)
+        .local_get(left)
+        .i32_sub()
+        .memory_grow(0)
+        .i32_const(-1)
+        .i32_eq()
+        .if_(BlockType::Empty)
+        .i32_const(-1)
+        .return_()
+        .end()
+        .end()
+        .global_get(size)
+        .global_get(size)
+        .local_get(more)
+        .i32_add()
+        .global_set(size)
+        .end();
+    function
+}
+
+/// A section's list with one more at its end.
+fn one_more(content: &[u8], entry: &[u8]) -> Result<Vec<u8>> {
+    let mut reader = BinaryReader::new(content, 0);
+    let count = reader.read_var_u32()?;
+    let mut to = Vec::with_capacity(content.len() + entry.len() + 1);
+    (count + 1).encode(&mut to);
+    to.extend_from_slice(&content[reader.original_position()..]);
+    to.extend_from_slice(entry);
+    Ok(to)
+}
+
+fn put_section(to: &mut Vec<u8>, id: u8, content: &[u8]) {
+    to.push(id);
+    content.encode(to);
+}
+
+fn for_each_section(bytes: &[u8], mut each: impl FnMut(u8, &[u8]) -> Result<()>) -> Result<()> {
+    let mut reader = BinaryReader::new(bytes, 0);
+    reader.read_bytes(HEADER_BYTES)?;
+    while !reader.eof() {
+        let id = reader.read_u8()?;
+        let length = reader.read_var_u32()? as usize;
+        each(id, reader.read_bytes(length)?)?;
+    }
+    Ok(())
+}

@@ -1,0 +1,179 @@
+//! Guests with and without headroom beside one another, and what gets none.
+
+#![allow(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
+
+use super::rewrite::module;
+use super::*;
+use proptest::prelude::*;
+use wasmtime::{Engine, Instance, Store, TypedFunc};
+
+const LIMIT: usize = 64 * 1024 * 1024;
+
+/// A guest that grows, measures, and writes into the last word that it has.
+fn guest(limits: &str) -> Vec<u8> {
+    let text = format!(
+        r#"(module
+            (memory (export "memory") {limits})
+            (func (export "grow") (param i32) (result i32) (memory.grow (local.get 0)))
+            (func (export "size") (result i32) memory.size)
+            (func (export "write") (param i32)
+                (i32.store (i32.sub (i32.mul (memory.size) (i32.const 65536)) (i32.const 4))
+                    (local.get 0))))"#
+    );
+    wat::parse_str(text).unwrap()
+}
+
+/// One of a guest's instances, and what can be called of it.
+struct Instanced {
+    store: Store<()>,
+    grow: TypedFunc<i32, i32>,
+    size: TypedFunc<(), i32>,
+    write: TypedFunc<i32, ()>,
+}
+
+impl Instanced {
+    fn of(engine: &Engine, bytes: &[u8]) -> Instanced {
+        let module = wasmtime::Module::new(engine, bytes).unwrap();
+        let mut store = Store::new(engine, ());
+        let instance = Instance::new(&mut store, &module, &[]).unwrap();
+        Instanced {
+            grow: instance.get_typed_func(&mut store, "grow").unwrap(),
+            size: instance.get_typed_func(&mut store, "size").unwrap(),
+            write: instance.get_typed_func(&mut store, "write").unwrap(),
+            store,
+        }
+    }
+
+    /// What it answers to a growth, and how large it says it is then.
+    fn grow(&mut self, pages: i32) -> (i32, i32) {
+        let answer = self.grow.call(&mut self.store, pages).unwrap();
+        let size = self.size.call(&mut self.store, ()).unwrap();
+        if size > 0 {
+            self.write.call(&mut self.store, pages).unwrap();
+        }
+        (answer, size)
+    }
+}
+
+fn growths() -> impl Strategy<Value = Vec<i32>> {
+    let pages = prop_oneof![8 => 0..12, 1 => Just(-1), 1 => Just(i32::MAX), 1 => 60_000..70_000];
+    prop::collection::vec(pages, 1..12)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn a_guest_sees_the_sizes_that_it_would_have_seen(
+        initial in 0_u64..4,
+        more in prop::option::of(0_u64..24),
+        growths in growths(),
+    ) {
+        let maximum = more.map(|more| (initial + more).to_string()).unwrap_or_default();
+        let bytes = guest(&format!("{initial} {maximum}"));
+        let engine = Engine::default();
+        let mut plain = Instanced::of(&engine, &bytes);
+        let mut roomy = Instanced::of(&engine, &module(&bytes).unwrap());
+        for pages in growths {
+            prop_assert_eq!(plain.grow(pages), roomy.grow(pages));
+        }
+    }
+}
+
+#[test]
+fn the_memory_begins_with_headroom_up_to_its_maximum() {
+    let begins = |limits| {
+        let about = Module::of(&module(&guest(limits)).unwrap()).unwrap();
+        (about.memories[0].initial, about.memories[0].maximum)
+    };
+    assert_eq!(begins("1"), (1 + PAGES, None));
+    assert_eq!(begins("1 100"), (1 + PAGES, Some(100)));
+    assert_eq!(begins("1 3"), (3, Some(3)));
+    assert_eq!(begins("3 3"), (3, Some(3)));
+}
+
+#[test]
+fn what_a_module_has_keeps_its_place() {
+    let text = r#"(module
+        (type $unused (func (param i64)))
+        (import "host" "seven" (func $seven (result i32)))
+        (import "host" "eight" (global $eight i32))
+        (memory 1)
+        (global $nine (mut i32) (i32.const 8))
+        (table 1 funcref)
+        (elem (i32.const 0) $ten)
+        (data (i32.const 0) "\0b")
+        (func $start (global.set $nine (i32.const 9)))
+        (start $start)
+        (func $ten (result i32) (i32.const 10))
+        (func (export "sum") (result i32)
+            (drop (memory.grow (i32.const 1)))
+            (i32.add (call $seven) (i32.add (global.get $eight) (i32.add (global.get $nine)
+                (i32.add (call_indirect (result i32) (i32.const 0))
+                    (i32.load8_u (i32.const 0))))))))"#;
+    let bytes = wat::parse_str(text).unwrap();
+    let roomy = module(&bytes).unwrap();
+    assert_ne!(roomy, bytes);
+
+    let engine = Engine::default();
+    let mut store = Store::new(&engine, ());
+    let seven = wasmtime::Func::wrap(&mut store, || 7);
+    let constant = wasmtime::GlobalType::new(wasmtime::ValType::I32, wasmtime::Mutability::Const);
+    let eight = wasmtime::Global::new(&mut store, constant, 8.into()).unwrap();
+    let module = wasmtime::Module::new(&engine, roomy).unwrap();
+    let instance = Instance::new(&mut store, &module, &[seven.into(), eight.into()]).unwrap();
+    let sum = instance.get_typed_func::<(), i32>(&mut store, "sum").unwrap();
+    assert_eq!(sum.call(&mut store, ()).unwrap(), 7 + 8 + 9 + 10 + 11);
+}
+
+#[test]
+fn only_an_ordinary_memory_that_grows_gets_any() {
+    let grows = "(func (drop (memory.grow (i32.const 1))))";
+    for kept in [
+        "(module (memory 1) (func (drop (memory.size))))".to_owned(),
+        format!("(module (memory 1 2 shared) {grows})"),
+        format!("(module (memory 1) (memory 1) {grows})"),
+        format!("(module (import \"a\" \"b\" (memory 1)) {grows})"),
+        "(module (memory i64 1) (func (drop (memory.grow (i64.const 1)))))".to_owned(),
+    ] {
+        let bytes = wat::parse_str(&kept).unwrap();
+        assert_eq!(module(&bytes).unwrap(), bytes, "{kept}");
+    }
+}
+
+fn with_a_guest(others: &str) -> Vec<u8> {
+    let text = format!(
+        r#"(component
+            (component (core module (memory 1) (func (drop (memory.grow (i32.const 1))))))
+            {others})"#
+    );
+    wat::parse_str(text).unwrap()
+}
+
+#[test]
+fn a_guest_is_found_within_components_unless_another_module_measures_its_memory() {
+    assert!(give(&with_a_guest(""), LIMIT).is_some());
+    assert!(give(&wat::parse_str("(component)").unwrap(), LIMIT).is_none());
+
+    let measures =
+        r#"(core module (import "a" "b" (memory 1)) (func (export "f") (drop (memory.size))))"#;
+    assert!(give(&with_a_guest(measures), LIMIT).is_none());
+    let uses = r#"(core module (import "a" "b" (memory 1)))"#;
+    assert!(give(&with_a_guest(uses), LIMIT).is_some());
+}
+
+#[test]
+fn headroom_takes_no_more_than_half_of_what_a_call_may_have() {
+    let begins_with = (1 + PAGES) * PAGE_BYTES;
+    let bytes = with_a_guest("");
+    assert!(give(&bytes, 2 * begins_with as usize).is_some());
+    assert!(give(&bytes, 2 * begins_with as usize - 1).is_none());
+}
+
+#[test]
+fn what_cannot_be_read_gets_none() {
+    let bytes = with_a_guest("");
+    for broken in [&bytes[..20], &bytes[..7], b"(component)", b""] {
+        assert!(give(broken, LIMIT).is_none());
+    }
+}
