@@ -15,6 +15,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use protocol::topic::DeviceTopic;
 use rumqttc::{Packet, Publish, QoS};
+use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout_at};
@@ -25,6 +26,7 @@ pub(crate) use incoming::{Incoming, Method};
 pub(crate) use options::{Dial, OptionsError, tls};
 pub(crate) use receipts::Receipts;
 use session::Session;
+use under_way::{Answers, UnderWay};
 use window::Window;
 
 mod driver;
@@ -35,6 +37,7 @@ mod receipts;
 mod renewal;
 mod rivals;
 mod session;
+mod under_way;
 mod window;
 mod wire;
 
@@ -60,7 +63,7 @@ pub(crate) struct Connection {
 pub(crate) struct Outbox {
     messages: mpsc::Sender<Message>,
     requests: mpsc::Sender<Request>,
-    under_way: Arc<watch::Sender<usize>>,
+    answers: Answers,
     /// Whether there is a connection.
     online: watch::Receiver<bool>,
     receipts: Arc<Receipts>,
@@ -80,10 +83,6 @@ struct Request {
     body: Bytes,
 }
 
-/// Held while an answer is being made: a token is not renewed meanwhile, if
-/// that can wait.
-pub(crate) struct UnderWay(Arc<watch::Sender<usize>>);
-
 impl Connection {
     /// Begins to connect, and goes on for as long as it takes.
     pub(crate) fn open(dial: Dial) -> Connection {
@@ -91,21 +90,21 @@ impl Connection {
         let (requests, requests_out) = mpsc::channel(OUTBOX_PACKETS);
         let (to_device, incoming) = mpsc::channel(INBOX_EVENTS);
         let (say_online, online) = watch::channel(false);
-        let under_way = Arc::new(watch::Sender::new(0));
-        let (receipts, closing) = (Arc::<Receipts>::default(), CancellationToken::new());
+        let (answers, receipts) = (Answers::default(), Arc::<Receipts>::default());
+        let closing = CancellationToken::new();
         let session = Session {
             to_device,
             messages: messages_out,
             requests: requests_out,
             online: say_online,
             receipts: Arc::clone(&receipts),
-            under_way: under_way.subscribe(),
+            answers: answers.clone(),
             closing: closing.clone(),
             window: Window::default(),
             connection: 0,
         };
         let driver = tokio::spawn(Driver::new(dial, session).run());
-        let outbox = Outbox { messages, requests, under_way, online, receipts };
+        let outbox = Outbox { messages, requests, answers, online, receipts };
         Connection { incoming, outbox, closing, driver }
     }
 
@@ -131,11 +130,20 @@ impl Outbox {
     /// Sends the answer to a method that came at `arrived`, when there is a
     /// connection; says whether there was one before nobody waits any more.
     pub(crate) async fn answer(&self, topic: &DeviceTopic, body: Bytes, arrived: Instant) -> bool {
+        let message = Message { topic: topic.to_string(), body, receipt: None };
+        // As a rule there is a connection, and room: nothing has to be waited for.
+        let message = match *self.online.borrow() {
+            true => match self.messages.try_send(message) {
+                Ok(()) => return true,
+                Err(TrySendError::Full(message) | TrySendError::Closed(message)) => message,
+            },
+            false => message,
+        };
         let mut online = self.online.clone();
         let sent = timeout_at(arrived + LONGEST_WAIT, async {
             // After the end there is none any more.
             online.wait_for(|online| *online).await.ok()?;
-            self.send(topic, body, None).await
+            self.messages.send(message).await.ok()
         });
         sent.await.ok().flatten().is_some()
     }
@@ -150,7 +158,9 @@ impl Outbox {
         receipt: u64,
     ) -> Option<()> {
         self.online.clone().wait_for(|online| *online).await.ok()?;
-        self.send(topic, body, Some(receipt)).await
+        let message = Message { topic: topic.to_string(), body, receipt: Some(receipt) };
+        // Waits while there is no room.
+        self.messages.send(message).await.ok()
     }
 
     /// What the hub has acknowledged of what was sent with a receipt.
@@ -163,32 +173,21 @@ impl Outbox {
         self.messages.closed().await;
     }
 
-    /// Waits while there is no room.
-    async fn send(&self, topic: &DeviceTopic, body: Bytes, receipt: Option<u64>) -> Option<()> {
-        self.messages.send(Message { topic: topic.to_string(), body, receipt }).await.ok()
-    }
-
     /// Sends a twin request, which the hub answers, so that it needs no
     /// acknowledgement. Says whether there was room.
     pub(crate) fn request(&self, topic: &DeviceTopic, body: Vec<u8>) -> bool {
         self.requests.try_send(Request { topic: topic.to_string(), body: body.into() }).is_ok()
     }
 
+    /// An answer is being made, for as long as what this gives is held.
     pub(crate) fn under_way(&self) -> UnderWay {
-        self.under_way.send_modify(|count| *count += 1);
-        UnderWay(Arc::clone(&self.under_way))
+        self.answers.begin()
     }
 }
 
 impl Request {
     fn into_packet(self) -> Packet {
         Packet::Publish(Publish::from_bytes(self.topic, QoS::AtMostOnce, self.body))
-    }
-}
-
-impl Drop for UnderWay {
-    fn drop(&mut self) {
-        self.0.send_modify(|count| *count -= 1);
     }
 }
 
@@ -210,8 +209,8 @@ pub(crate) mod tests {
         let (messages, _messages) = mpsc::channel(OUTBOX_PACKETS);
         let (requests, _requests) = mpsc::channel(OUTBOX_PACKETS);
         let (say_online, online) = watch::channel(false);
-        let (under_way, receipts) = (Arc::default(), Arc::default());
-        let outbox = Outbox { messages, requests, under_way, online, receipts };
+        let (answers, receipts) = (Answers::default(), Arc::default());
+        let outbox = Outbox { messages, requests, answers, online, receipts };
         Link { outbox, online: say_online, _messages, _requests }
     }
 

@@ -123,7 +123,8 @@ impl Router {
         let Some((plugin, key, time)) = known else {
             return self.run(&table, method, payload).await;
         };
-        let run = self.run(&table, method, payload);
+        // What nearly no call needs takes no room in every call.
+        let run = Box::pin(self.run(&table, method, payload));
         let (answer, is_first) = self.repeats.answer(key, time, run).await;
         if !is_first {
             let (call, status) = (&answer.call, answer.status);

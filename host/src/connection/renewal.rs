@@ -10,11 +10,11 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::watch;
-use tokio::time::{Instant, sleep_until, timeout_at};
+use tokio::time::{Instant, Sleep, sleep_until, timeout_at};
 
 use super::failure::Failure;
 use super::options::Dial;
+use super::under_way::Answers;
 use super::wire::{TokenTimes, Wire};
 use crate::backoff::{Backoff, random_part};
 
@@ -40,10 +40,16 @@ pub(super) struct Renewal {
 enum Step {
     /// The token cannot be renewed.
     Never,
-    Due(Instant),
+    Due(Pin<Box<Sleep>>),
     /// Waits for answers under way.
     Idle,
     Opening(Opening),
+}
+
+impl Step {
+    fn due(at: Instant) -> Step {
+        Step::Due(Box::pin(sleep_until(at)))
+    }
 }
 
 type Opening = Pin<Box<dyn Future<Output = Result<Wire, Failure>> + Send>>;
@@ -55,7 +61,7 @@ impl Renewal {
             return Renewal { step: Step::Never, by: Instant::now(), backoff };
         };
         let at = made + lifetime.mul_f64(RENEW_AT - SPREAD * random_part());
-        Renewal { step: Step::Due(at), by: made + lifetime.mul_f64(RENEW_BY), backoff }
+        Renewal { step: Step::due(at), by: made + lifetime.mul_f64(RENEW_BY), backoff }
     }
 
     /// The next connection, when it is time and there is one. Dropped, it goes on
@@ -63,18 +69,18 @@ impl Renewal {
     pub(super) async fn next(
         &mut self,
         dial: &Arc<Dial>,
-        under_way: &mut watch::Receiver<usize>,
+        answers: &Answers,
     ) -> Result<Wire, Failure> {
         loop {
             match &mut self.step {
                 Step::Never => pending().await,
                 Step::Due(at) => {
-                    sleep_until(*at).await;
+                    at.await;
                     self.step = Step::Idle;
                 }
                 Step::Idle => {
                     // Past the time it is done all the same.
-                    timeout_at(self.by, under_way.wait_for(|count| *count == 0)).await.ok();
+                    timeout_at(self.by, answers.none()).await.ok();
                     let dial = Arc::clone(dial);
                     self.step = Step::Opening(Box::pin(async move { Wire::open(&dial).await }));
                 }
@@ -86,7 +92,7 @@ impl Renewal {
     /// The last try has failed; gives the wait before the next.
     pub(super) fn failed(&mut self) -> Duration {
         let wait = self.backoff.next();
-        self.step = Step::Due(Instant::now() + wait);
+        self.step = Step::due(Instant::now() + wait);
         wait
     }
 

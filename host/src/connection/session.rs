@@ -1,11 +1,13 @@
 //! What is said on one connection, from SUBSCRIBE to its end, and what is kept
 //! from one connection to the next.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use rumqttc::Packet;
 use tokio::sync::{mpsc, watch};
+use tokio::task::yield_now;
 use tokio::time::{Instant, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
@@ -15,6 +17,7 @@ use super::incoming::Incoming;
 use super::options::Dial;
 use super::receipts::Receipts;
 use super::renewal::Renewal;
+use super::under_way::Answers;
 use super::window::Window;
 use super::wire::Wire;
 use super::{Message, Request};
@@ -36,7 +39,7 @@ pub(super) struct Session {
     /// Told whether messages can be sent.
     pub(super) online: watch::Sender<bool>,
     pub(super) receipts: Arc<Receipts>,
-    pub(super) under_way: watch::Receiver<usize>,
+    pub(super) answers: Answers,
     pub(super) closing: CancellationToken,
     pub(super) window: Window,
     /// The number of the connection, from 1.
@@ -116,7 +119,9 @@ impl Session {
         dial: &Arc<Dial>,
     ) -> Result<Ended, Failure> {
         self.begin(talk).await?;
-        let mut ping_at = Instant::now() + dial.ping_every();
+        let closing = self.closing.clone();
+        let mut closing = pin!(closing.cancelled());
+        let mut ping = pin!(sleep(dial.ping_every()));
         loop {
             let (open, until) = (talk.phase == Phase::Open, talk.until);
             let given_up = given_up(self.closing.clone(), self.has_unsent());
@@ -127,18 +132,19 @@ impl Session {
                     self.send(talk, packets).await?;
                 }
                 Some(message) = self.messages.recv(), if open && self.window.has_room() => {
+                    self.let_others_answer().await;
                     let packets = self.waiting(None, Some(message));
                     self.send(talk, packets).await?;
                 }
-                next = renewal.next(dial, &mut self.under_way), if open => match next {
+                next = renewal.next(dial, &self.answers), if open => match next {
                     Ok(next) => return Ok(Ended::Renewed(next)),
                     Err(Failure { what, hint, .. }) => {
                         let next_try = renewal.failed();
                         warn!(hub = %dial, ?next_try, hint, "token not renewed yet: {what}");
                     }
                 },
-                () = sleep_until(ping_at) => {
-                    ping_at = Instant::now() + dial.ping_every();
+                () = &mut ping => {
+                    ping.as_mut().reset(Instant::now() + dial.ping_every());
                     // On a busy machine it may have come, and not been looked at.
                     if let Some(packet) = talk.wire.come() {
                         self.take_all(talk, packet, dial).await?;
@@ -146,7 +152,7 @@ impl Session {
                     self.look_whether_it_is_there(talk)?;
                     self.send(talk, vec![Packet::PingReq]).await?;
                 }
-                () = self.closing.cancelled(), if open => self.leave(talk).await?,
+                () = &mut closing, if open => self.leave(talk).await?,
                 () = given_up, if talk.phase == Phase::Opening => {
                     return Ok(Ended::Closed);
                 }
@@ -157,6 +163,14 @@ impl Session {
                     };
                 }
             }
+        }
+    }
+
+    /// Calls that are about to end do so first: their answers leave together, at the
+    /// price of one.
+    async fn let_others_answer(&self) {
+        if self.answers.under_way() > 1 {
+            yield_now().await;
         }
     }
 }

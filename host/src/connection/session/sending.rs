@@ -106,6 +106,8 @@ impl Session {
             }
         };
         tokio::select! {
+            // As a rule there is room, and nothing to wait for.
+            biased;
             sent = sending => sent,
             () = patience_is_over => Err(Failure::new("the hub takes no more data")),
         }
