@@ -63,7 +63,7 @@ async fn main() {
     let toml = format!(
         "[hub]\nport = {}\nca_file = {ca_file:?}\nkeep_alive = \"4s\"\ntoken_lifetime = \"{}\"\n\
          [host]\ndata = {:?}\n[plugins.tells]\nfile = {plugin:?}\nmethods = [\"*\"]\n\
-         limits.calls_at_once = 1000\n",
+         limits.calls_at_once = 1000\nlimits.jobs = 1000\n",
         hub.mqtt_port(),
         arguments.token_lifetime,
         directory.path().join("data"),
