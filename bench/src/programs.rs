@@ -9,6 +9,9 @@ use std::process::Command;
 
 use anyhow::{Context as _, bail};
 
+/// The profile of Cargo.toml that is for fleets.
+const PROFILE: &str = "dist";
+
 #[derive(Clone)]
 pub(crate) struct Programs {
     pub(crate) bench: PathBuf,
@@ -29,17 +32,20 @@ pub(crate) struct Sdks {
 }
 
 impl Programs {
-    /// Builds our own programs, beside the one that runs.
+    /// Builds our own programs, the bare device among them, as a fleet runs them.
     pub(crate) fn build() -> anyhow::Result<Programs> {
-        let bench = std::env::current_exe()?;
-        let folder = bench.parent().context("the program stands in a folder")?.to_owned();
-        let target = folder.parent().context("that is in the target directory")?.to_owned();
+        let own = std::env::current_exe()?;
+        let target =
+            own.ancestors().nth(2).context("the program stands in the target directory")?;
+        let (target, folder) = (target.to_owned(), target.join(PROFILE));
         let cargo = std::env::var_os("CARGO").unwrap_or("cargo".into());
         let mut build = Command::new(cargo);
-        build.current_dir(workspace()).args(["build", "--release"]);
+        build.current_dir(workspace()).args(["build", "--profile", PROFILE]);
         // Of the whole workspace, so that what was built for it is not built anew.
         build.args(["--workspace", "--bin=behaviour-hub", "--bin=behaviour-host"]);
-        build.arg("--bin=behaviour-service").arg("--target-dir").arg(&target);
+        build.args(["--bin=behaviour-service", "--bin=bench"]);
+        build.arg("--target-dir").arg(&target);
+        crate::say("building the programs, which takes minutes the first time");
         run(build)?;
 
         let progress = |line: &str| crate::say(&format!("probe: {line}"));
@@ -49,7 +55,7 @@ impl Programs {
             hub: folder.join("behaviour-hub"),
             host: folder.join("behaviour-host"),
             service: folder.join("behaviour-service"),
-            bench,
+            bench: folder.join("bench"),
             probe,
             sdks: target.join("bench"),
             target,
