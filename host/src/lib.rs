@@ -26,6 +26,7 @@ mod counts;
 mod deliveries;
 mod desired;
 mod device;
+mod heap;
 mod http;
 mod jobs;
 mod journal;

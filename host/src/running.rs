@@ -17,6 +17,7 @@ use crate::control::{Control, Desk};
 use crate::counts::Counts;
 use crate::desired::Desired;
 use crate::device::Device;
+use crate::heap;
 use crate::http::Http;
 use crate::journal::Journal;
 use crate::kept::Kept;
@@ -187,6 +188,7 @@ impl Shared {
             let (router, twin) = (Arc::clone(router), Arc::clone(twin));
             tasks.spawn(status::run(key, router, twin, changes.clone()));
         }
+        tasks.spawn(heap::give_back(Arc::clone(&self.counts)));
         Beside { tasks, operator }
     }
 }
