@@ -67,6 +67,8 @@ enum Section {
     Fleet,
     /// Our service beside the official one
     Service,
+    /// The author's tool on each language's guest
+    Languages,
     #[value(hide = true)]
     BareDevice,
 }
@@ -129,6 +131,9 @@ async fn run(arguments: Arguments) -> anyhow::Result<()> {
     }
     if wanted(Section::Service) {
         sections::service::measure(&stage, effort).await?;
+    }
+    if wanted(Section::Languages) {
+        sections::languages::measure(effort).await?;
     }
     goals.put(quick)
 }

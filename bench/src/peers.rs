@@ -105,8 +105,11 @@ impl Stage {
 
     /// The same, and waits until it answers.
     pub(crate) async fn ready(&self, kind: Kind, host: &HostToml) -> anyhow::Result<Peer> {
-        let peer = self.start(kind, host).await?;
-        self.invoker.connect().await?.ask(&self.echo(&peer.device)).await?;
+        let mut peer = self.start(kind, host).await?;
+        let asked = self.invoker.connect().await?.ask(&self.echo(&peer.device)).await;
+        // One that has ended says more than the hub, which waited for it.
+        peer.process.check()?;
+        asked?;
         Ok(peer)
     }
 
@@ -166,11 +169,12 @@ impl HostToml {
         let cache = cache.unwrap_or_else(|| stage.folder.path().join("compiled"));
         let component = self.component.as_ref().unwrap_or(&stage.programs.probe);
         let mut text = format!(
-            "[hub]\nport = {}\nca_file = {:?}\n[host]\ncompile_cache = {}\n\
+            "[hub]\nport = {}\nca_file = {:?}\n[host]\ncompile_cache = {}\ndata = {}\n\
              [plugins.probe]\nfile = {}\nmethods = [\"*\"]\ndeadline = \"60s\"\n",
             stage.hub.mqtt_port,
             stage.hub.ca_file(),
             quoted(&cache),
+            quoted(&stage.folder.path().join("data")),
             quoted(component),
         );
         if let Some(calls) = self.calls_at_once {

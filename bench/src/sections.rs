@@ -3,6 +3,7 @@
 
 pub(crate) mod devices;
 pub(crate) mod fleet;
+pub(crate) mod languages;
 pub(crate) mod sandbox;
 pub(crate) mod service;
 pub(crate) mod sleepers;

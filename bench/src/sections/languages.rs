@@ -1,0 +1,133 @@
+//! The author's tool on each language's guest: to build the tutorial's reboot, to
+//! compile it, and to call it in fresh instances.
+
+use std::fs;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use anyhow::Context as _;
+use behaviour::cases::{self, Case};
+use behaviour::{BuildOptions, Language};
+use plugin::{Compiled, Engine, EngineSettings, Limits};
+
+use crate::numbers::{Rounds, Times};
+use crate::programs::workspace;
+use crate::report::{self, Table};
+use crate::{Effort, say};
+
+/// Calls of a round, whose median is its number.
+const CALLS: usize = 50;
+
+/// Compiling CPython takes its time.
+const MOST_ROUNDS: usize = 3;
+
+/// What one language's guest takes.
+#[derive(Default)]
+struct Found {
+    component_bytes: usize,
+    /// In seconds.
+    build: Rounds,
+    /// In milliseconds: never seen, and from the compile cache.
+    compiled: Rounds,
+    cached: Rounds,
+    /// In milliseconds: a method that it does not have, and the whole tutorial in
+    /// virtual time.
+    refusal: Rounds,
+    reboot: Rounds,
+}
+
+pub(crate) async fn measure(effort: Effort) -> anyhow::Result<()> {
+    // Building and calling block, on runtimes of their own.
+    let text = tokio::task::spawn_blocking(move || table(effort)).await??;
+    report::put("languages", &text, effort.quick)
+}
+
+fn table(effort: Effort) -> anyhow::Result<String> {
+    let heads = [
+        "language",
+        "component KB",
+        "built again s",
+        "compiled ms",
+        "from the cache ms",
+        "refusal ms",
+        "reboot ms",
+    ];
+    let mut table = Table::new(heads);
+    for language in Language::ALL {
+        say(&format!("languages: {language}"));
+        let found = match guest(language, effort.rounds.min(MOST_ROUNDS)) {
+            Ok(found) => found,
+            Err(error) => {
+                say(&format!("languages: without {language}: {error:#}"));
+                let nothing = ["–"; 6].map(str::to_owned);
+                table.row([language.to_string()].into_iter().chain(nothing));
+                continue;
+            }
+        };
+        table.row([
+            language.to_string(),
+            format!("{:.0}", found.component_bytes as f64 / 1000.0),
+            found.build.spread().to_string(),
+            found.compiled.spread().to_string(),
+            found.cached.spread().to_string(),
+            found.refusal.spread().to_string(),
+            found.reboot.spread().to_string(),
+        ]);
+    }
+    Ok(table.to_markdown())
+}
+
+fn guest(language: Language, rounds: usize) -> anyhow::Result<Found> {
+    let folder = match language {
+        Language::Rust => workspace().join("guest-reboot"),
+        _ => workspace().join("examples").join(language.name()),
+    };
+    let cases = cases::find(&workspace().join("examples/cases"))?;
+    let case = |name: &str| {
+        let found = cases.iter().find(|found| found.name == name);
+        let found = found.with_context(|| format!("no case {name} in examples/cases"))?;
+        found.case.as_ref().map_err(|error| anyhow::Error::msg(error.to_string()))
+    };
+    // Once before: the first time may bring or compile what all others find.
+    let path = behaviour::build(&folder, &BuildOptions::default())?.path;
+    let bytes = fs::read(path)?;
+    let mut found = Found { component_bytes: bytes.len(), ..Found::default() };
+    for _ in 0..rounds {
+        let begun = Instant::now();
+        behaviour::build(&folder, &BuildOptions::default())?;
+        found.build.push(begun.elapsed().as_secs_f64());
+
+        let cache = tempfile::tempdir()?;
+        let (_, unseen) = compiled(&bytes, cache.path())?;
+        found.compiled.push(milliseconds(unseen));
+        let ((engine, component), seen) = compiled(&bytes, cache.path())?;
+        found.cached.push(milliseconds(seen));
+        found.refusal.push(called(&engine, &component, case("unknown-method")?)?);
+        found.reboot.push(called(&engine, &component, case("tutorial")?)?);
+    }
+    Ok(found)
+}
+
+/// A new engine, and how long it took to compile or to find this component.
+fn compiled(bytes: &[u8], cache: &Path) -> anyhow::Result<((Engine, Compiled), Duration)> {
+    let settings = EngineSettings { cache: Some(cache.to_owned()), ..EngineSettings::default() };
+    let engine = Engine::new(&settings)?;
+    let begun = Instant::now();
+    let compiled = engine.compile(bytes, &Limits::default())?;
+    Ok(((engine, compiled), begun.elapsed()))
+}
+
+/// The median of some calls, each in a fresh instance, in milliseconds.
+fn called(engine: &Engine, component: &Compiled, case: &Case) -> anyhow::Result<f64> {
+    let mut times = Times::default();
+    for _ in 0..CALLS {
+        let begun = Instant::now();
+        case.run(engine, "plugin", component).map_err(anyhow::Error::msg)?;
+        times.push(begun.elapsed());
+    }
+    Ok(times.micros(0.5) / 1e3)
+}
+
+fn milliseconds(duration: Duration) -> f64 {
+    duration.as_secs_f64() * 1e3
+}
