@@ -29,6 +29,11 @@ mod taking;
 /// From SUBSCRIBE to SUBACK.
 const GRANT_WAIT: Duration = Duration::from_secs(30);
 
+/// Letting others go first takes microseconds; longer than this, it is left for a
+/// while.
+const LONG_TURN: Duration = Duration::from_millis(1);
+const ALONE: Duration = Duration::from_millis(100);
+
 /// The host's end of the hub's session, over all its connections.
 pub(super) struct Session {
     pub(super) to_device: mpsc::Sender<Incoming>,
@@ -75,6 +80,8 @@ struct Talk {
     heard: bool,
     /// How long the hub may take to take what it is sent.
     patience: Duration,
+    /// Until then, answers do not wait for one another.
+    alone_until: Instant,
 }
 
 impl Session {
@@ -83,7 +90,8 @@ impl Session {
         self.connection += 1;
         let mut renewal = Renewal::of(wire.token);
         let patience = dial.keep_alive() + Duration::from_secs(1);
-        let mut talk = Talk { wire, phase: Phase::Opening, until: None, heard: true, patience };
+        let (phase, until, alone_until) = (Phase::Opening, None, Instant::now());
+        let mut talk = Talk { wire, phase, until, heard: true, patience, alone_until };
         let ended = self.talk(&mut talk, &mut renewal, dial).await;
         self.online.send_replace(false);
         if matches!(ended, Ok(Ended::Renewed(_))) {
@@ -132,7 +140,7 @@ impl Session {
                     self.send(talk, packets).await?;
                 }
                 Some(message) = self.messages.recv(), if open && self.window.has_room() => {
-                    self.let_others_answer().await;
+                    self.let_others_answer(talk).await;
                     let packets = self.waiting(None, Some(message));
                     self.send(talk, packets).await?;
                 }
@@ -167,10 +175,15 @@ impl Session {
     }
 
     /// Calls that are about to end do so first: their answers leave together, at the
-    /// price of one.
-    async fn let_others_answer(&self) {
-        if self.answers.under_way() > 1 {
+    /// price of one. Where guests are so busy that this takes its time, an answer
+    /// does not wait for them again at once.
+    async fn let_others_answer(&self, talk: &mut Talk) {
+        let begun = Instant::now();
+        if self.answers.under_way() > 1 && begun >= talk.alone_until {
             yield_now().await;
+            if begun.elapsed() > LONG_TURN {
+                talk.alone_until = Instant::now() + ALONE;
+            }
         }
     }
 }
