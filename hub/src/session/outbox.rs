@@ -6,7 +6,7 @@
 use bytes::{Bytes, BytesMut};
 use tokio::io::{AsyncWrite, AsyncWriteExt};
 use tokio::sync::{mpsc, watch};
-use tokio::task::{JoinHandle, yield_now};
+use tokio::task::JoinHandle;
 use tokio::time::{Duration, Instant, timeout};
 
 use crate::sessions::QUEUE_PACKETS;
@@ -57,8 +57,6 @@ async fn write<W: AsyncWrite + Unpin>(
     let mut batch = BytesMut::with_capacity(WRITE_BYTES);
     while let Some(first) = packets.recv().await {
         batch.extend_from_slice(&first);
-        // What is about to be queued leaves with it.
-        yield_now().await;
         while batch.len() < WRITE_BYTES {
             let Ok(next) = packets.try_recv() else { break };
             batch.extend_from_slice(&next);
