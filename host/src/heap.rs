@@ -14,7 +14,7 @@ use crate::counts::Counts;
 
 /// The start leaves much behind; after it, bursts do.
 const AFTER_START: Duration = Duration::from_secs(1);
-const EVERY: Duration = Duration::from_secs(60);
+const EVERY: Duration = Duration::from_secs(15);
 
 /// Does so after the start, and then once in a while if there were calls. Runs for
 /// ever.

@@ -37,13 +37,9 @@ pub(crate) fn give(bytes: &[u8], memory_bytes: usize) -> Option<Vec<u8>> {
 fn begins_with(bytes: &[u8]) -> Result<Option<u64>> {
     let (mut pages, mut any) = (0_u64, false);
     let mut module = Module::default();
-    // Modules and components stand within one another; what was begun before a
-    // module goes on after it, and has nothing of a module's.
+    // The end of a component ends a module without anything.
     for payload in Parser::new(0).parse_all(bytes) {
         let payload = payload?;
-        if let Payload::Version { .. } = payload {
-            module = Module::default();
-        }
         module.see(&payload)?;
         if let Payload::End(_) = payload {
             if module.measures && module.imports_memory {
@@ -91,18 +87,18 @@ impl Module {
             Payload::ImportSection(imports) => {
                 for import in imports.clone().into_imports() {
                     match import?.ty {
-                        TypeRef::Func(_) | TypeRef::FuncExact(_) => self.functions += 1,
-                        TypeRef::Global(_) => self.globals += 1,
+                        TypeRef::Func(_) | TypeRef::FuncExact(_) => add(&mut self.functions, 1),
+                        TypeRef::Global(_) => add(&mut self.globals, 1),
                         TypeRef::Memory(_) => self.imports_memory = true,
                         TypeRef::Table(_) | TypeRef::Tag(_) => {}
                     }
                 }
             }
-            Payload::FunctionSection(functions) => self.functions += functions.count(),
+            Payload::FunctionSection(functions) => add(&mut self.functions, functions.count()),
             Payload::MemorySection(memories) => {
                 self.memories = memories.clone().into_iter().collect::<Result<_>>()?;
             }
-            Payload::GlobalSection(globals) => self.globals += globals.count(),
+            Payload::GlobalSection(globals) => add(&mut self.globals, globals.count()),
             Payload::CodeSectionEntry(body) => {
                 for operator in body.get_operators_reader()? {
                     match operator? {
@@ -125,6 +121,11 @@ impl Module {
         let most = maximum.unwrap_or(1 << 16);
         if ordinary && self.grows { most.saturating_sub(initial).min(PAGES) } else { 0 }
     }
+}
+
+/// How many a section has is only what it says.
+fn add(to: &mut u32, more: u32) {
+    *to = to.saturating_add(more);
 }
 
 #[cfg(test)]

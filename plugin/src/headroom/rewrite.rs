@@ -109,7 +109,7 @@ fn code(content: &[u8], names: Names) -> Result<Vec<u8>> {
     let mut reader = BinaryReader::new(content, 0);
     let count = reader.read_var_u32()?;
     let mut to = Vec::with_capacity(content.len() + 256);
-    (count + 1).encode(&mut to);
+    count.saturating_add(1).encode(&mut to);
     for _ in 0..count {
         let body = reader.read_reader()?;
         function(&body, names)?.encode(&mut to);
@@ -181,7 +181,7 @@ fn one_more(content: &[u8], entry: &[u8]) -> Result<Vec<u8>> {
     let mut reader = BinaryReader::new(content, 0);
     let count = reader.read_var_u32()?;
     let mut to = Vec::with_capacity(content.len() + entry.len() + 1);
-    (count + 1).encode(&mut to);
+    count.saturating_add(1).encode(&mut to);
     to.extend_from_slice(&content[reader.original_position()..]);
     to.extend_from_slice(entry);
     Ok(to)

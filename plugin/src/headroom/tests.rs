@@ -177,3 +177,21 @@ fn what_cannot_be_read_gets_none() {
         assert!(give(broken, LIMIT).is_none());
     }
 }
+
+#[test]
+fn a_section_that_says_it_has_more_than_there_can_be_is_harmless() {
+    let mut bytes = b"\0asm\x01\0\0\0".to_vec();
+    let sections: [(u8, &[u8]); 4] = [
+        (1, b"\x01\x60\0\0"),
+        (3, b"\xff\xff\xff\xff\x0f\0"),
+        (5, b"\x01\0\x01"),
+        (10, b"\x01\x07\0\x41\x01\x40\0\x1a\x0b"),
+    ];
+    for (id, content) in sections {
+        bytes.push(id);
+        bytes.push(content.len() as u8);
+        bytes.extend(content);
+    }
+    let refused = |roomy: Vec<u8>| wasmtime::Module::new(&Engine::default(), roomy).is_err();
+    assert!(module(&bytes).map_or(true, refused));
+}
