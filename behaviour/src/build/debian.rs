@@ -14,6 +14,9 @@ use super::apt::{Archives, Package};
 use super::compiler::{TARGET, entries};
 use super::{BuildError, Progress, cache, step};
 
+/// Where the packages are unpacked, as they would be in a machine's root.
+const UNPACKED: &str = "unpacked";
+
 /// The folder of a compiler that is complete.
 pub(crate) struct Fetched(PathBuf);
 
@@ -33,7 +36,7 @@ impl Fetched {
 
     /// The linker that was fetched with it, if one had to be.
     pub(crate) fn linker(&self) -> Option<PathBuf> {
-        let programs = entries(&self.0.join("root/usr/bin"));
+        let programs = entries(&self.0.join(UNPACKED).join("usr/bin"));
         programs.into_iter().find(|path| {
             path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("wasm-ld"))
         })
@@ -49,7 +52,7 @@ pub(crate) fn compiler(
     progress: Progress<'_>,
 ) -> Result<Fetched, BuildError> {
     let linker = if with_linker { "-lld" } else { "" };
-    let name = format!("debian-rustc-{}{linker}", std::env::consts::ARCH);
+    let name = format!("debian-rust-{}{linker}", std::env::consts::ARCH);
     let fetched = cache::folder(cache, &name, progress, |home| {
         fetch(home, with_linker, progress)?;
         build_std(home, dir, progress)
@@ -70,7 +73,7 @@ fn fetch(home: &Path, with_linker: bool, progress: Progress<'_>) -> Result<(), B
     let packages = packages(&archives, with_linker)?;
     let megabytes = packages.iter().map(|package| package.bytes).sum::<u64>() / 1_000_000;
     let doing = format!("fetching Debian's Rust compiler ({megabytes} MB, once)");
-    archives.unpack(&packages, &doing, &home.join("root"))?;
+    archives.unpack(&packages, &doing, &home.join(UNPACKED))?;
     fs::remove_dir_all(&work).map_err(BuildError::io(&work))?;
     write_rustc(home)
 }
@@ -105,7 +108,7 @@ fn packages(archives: &Archives<'_>, with_linker: bool) -> Result<Vec<Package>, 
 
 /// Writes the command `rustc`, which finds its libraries beside itself.
 fn write_rustc(home: &Path) -> Result<(), BuildError> {
-    let root = home.join("root");
+    let root = home.join(UNPACKED);
     let mut folders = vec![root.join("usr/lib")];
     for lib in [root.join("usr/lib"), root.join("lib")] {
         for folder in entries(&lib) {
@@ -125,7 +128,7 @@ fn write_rustc(home: &Path) -> Result<(), BuildError> {
     let script = format!(
         "#!/bin/sh\nhere=$(dirname \"$(readlink -f \"$0\")\")\n\
          LD_LIBRARY_PATH=\"{}\"\nexport LD_LIBRARY_PATH\n\
-         exec \"$here/root/usr/bin/rustc\" \"$@\"\n",
+         exec \"$here/{UNPACKED}/usr/bin/rustc\" \"$@\"\n",
         folders.join(":")
     );
     let rustc = home.join("rustc");
@@ -168,7 +171,8 @@ fn build_std(home: &Path, dir: &Path, progress: Progress<'_>) -> Result<(), Buil
     cargo.env("RUSTC_BOOTSTRAP", "1");
     // Without bitcode in it, no guest could be linked with `lto`.
     let mut flags = vec!["-Cembed-bitcode=yes".to_owned()];
-    flags.push(format!("--remap-path-prefix={}/root/usr/lib/rustlib/src=", home.display()));
+    let sources = home.join(UNPACKED).join("usr/lib/rustlib/src");
+    flags.push(format!("--remap-path-prefix={}=", sources.display()));
     flags.extend(step::registry_unnamed());
     cargo.env("CARGO_ENCODED_RUSTFLAGS", flags.join("\x1f"));
     step::must(&mut cargo, "compiling the standard library for WebAssembly (once)", progress)?;
@@ -184,7 +188,7 @@ fn build_std(home: &Path, dir: &Path, progress: Progress<'_>) -> Result<(), Buil
         }
     }
     // The sources are a third of a gigabyte, and have done their work.
-    for done in [work, home.join("root/usr/src")] {
+    for done in [work, home.join(UNPACKED).join("usr/src")] {
         fs::remove_dir_all(&done).map_err(BuildError::io(&done))?;
     }
     Ok(())
