@@ -176,8 +176,10 @@ impl<'a> Lexer<'a> {
     }
 
     fn escape(&mut self, at: usize) -> Result<char, QueryError> {
-        let expected =
-            || QueryError::at(at, r#"expected one of \' \" \\ \uXXXX after a backslash"#.into());
+        let expected = || {
+            let what = r#"expected ', ", \ or u and four hex digits after a backslash"#;
+            QueryError::at(at, what.into())
+        };
         let c = self.rest.chars().next().ok_or_else(expected)?;
         self.take(c.len_utf8());
         match c {
