@@ -17,10 +17,7 @@
 //!
 //! It panics where a test would `unwrap`, and asserts nothing by itself.
 
-#![allow(
-    clippy::unwrap_used,
-    reason = "the rig is part of tests: it may stop at the first surprise"
-)]
+#![allow(clippy::unwrap_used, reason = "part of tests: it may stop at the first surprise")]
 
 mod guest;
 mod relay;
