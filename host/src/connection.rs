@@ -15,7 +15,6 @@ use std::time::Duration;
 use bytes::Bytes;
 use protocol::topic::DeviceTopic;
 use rumqttc::{Packet, Publish, QoS};
-use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout_at};
@@ -132,13 +131,11 @@ impl Outbox {
     pub(crate) async fn answer(&self, topic: &DeviceTopic, body: Bytes, arrived: Instant) -> bool {
         let message = Message { topic: topic.to_string(), body, receipt: None };
         // As a rule there is a connection, and room: nothing has to be waited for.
-        let message = match *self.online.borrow() {
-            true => match self.messages.try_send(message) {
-                Ok(()) => return true,
-                Err(TrySendError::Full(message) | TrySendError::Closed(message)) => message,
-            },
-            false => message,
-        };
+        let connected = *self.online.borrow();
+        if connected && let Ok(room) = self.messages.try_reserve() {
+            room.send(message);
+            return true;
+        }
         let mut online = self.online.clone();
         let sent = timeout_at(arrived + LONGEST_WAIT, async {
             // After the end there is none any more.

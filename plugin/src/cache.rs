@@ -1,8 +1,8 @@
 //! Where compiled components are kept, so that a second start compiles nothing.
 //!
 //! One file a component, named by the digest of its bytes and by all that decides
-//! what is made of them, mapped into memory as it stands: loading takes as long for a large
-//! component as for a small one. What lies there is machine code that is run
+//! what is made of them, mapped into memory as it stands: loading takes as long for
+//! a large component as for a small one. What lies there is machine code that is run
 //! unseen, so the directory must be writable by the host's user only.
 
 use crate::error::one_line;

@@ -3,9 +3,8 @@
 //! What was compiled before comes from the cache. Anything else is looked at
 //! first: what nests too deep never reaches a reader, and a function that is too
 //! large or too tangled never the compiler, whose time and memory grow faster than
-//! a function does. Then its
-//! memories get headroom, and it is compiled in threads of its own, one component at a time, and given up on when
-//! its time is over.
+//! a function does. Then its memories get headroom, and it is compiled in threads of
+//! its own, one component at a time, and given up on when its time is over.
 //!
 //! Nothing can stop a compiler halfway: one that was given up on ends by itself,
 //! some time, and until then has its threads and its memory. The same component
