@@ -9,11 +9,15 @@ use anyhow::{Context as _, bail};
 use protocol::connection_string::{DeviceConnectionString, ServiceConnectionString};
 use protocol::id::DeviceId;
 use service::{Client, ClientSettings, Kind};
+use tokio::time::sleep;
 
 use crate::process::Process;
 use crate::programs::Programs;
 
 const PATIENCE: Duration = Duration::from_secs(30);
+
+/// How long the hub may take to see that a device's process has ended.
+const GONE_WITHIN: Duration = Duration::from_secs(10);
 
 pub(crate) struct Hub {
     pub(crate) process: Process,
@@ -73,11 +77,25 @@ impl Hub {
             Err(error) if error.kind() == Kind::NotFound => self.client.create_device(&id).await?,
             found => found?,
         };
+        self.gone(&id).await?;
         let keys = identity.authentication.and_then(|keys| keys.symmetric_key);
         let key = keys.and_then(|keys| keys.primary_key).context("a device without a key")?;
         let port = if port { format!(":{}", self.mqtt_port) } else { String::new() };
         let text = format!("HostName=localhost{port};DeviceId={id};SharedAccessKey={key}");
         // Parsed, so that what is wrong with it shows here.
         Ok(text.parse::<DeviceConnectionString>()?.to_text_with_key())
+    }
+
+    /// Waits until nobody is connected as this device. One that was killed just now
+    /// counts as connected until the hub has seen that, and what it is sent is lost.
+    async fn gone(&self, id: &DeviceId) -> anyhow::Result<()> {
+        let begun = Instant::now();
+        while self.client.device(id).await?.connection_state.as_deref() == Some("Connected") {
+            if begun.elapsed() > GONE_WITHIN {
+                bail!("{id} is still connected {GONE_WITHIN:?} after its process has ended");
+            }
+            sleep(Duration::from_millis(2)).await;
+        }
+        Ok(())
     }
 }
