@@ -133,7 +133,7 @@ async fn run(arguments: Arguments) -> anyhow::Result<()> {
         sections::service::measure(&stage, effort).await?;
     }
     if wanted(Section::Languages) {
-        sections::languages::measure(effort).await?;
+        sections::languages::measure(&stage, effort).await?;
     }
     goals.put(quick)
 }

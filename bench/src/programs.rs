@@ -62,6 +62,11 @@ impl Programs {
         })
     }
 
+    /// Where the tools of the guests' languages are kept.
+    pub(crate) fn tools(&self) -> PathBuf {
+        self.sdks.join("toolchains")
+    }
+
     /// Brings the SDKs, unless an earlier run has.
     pub(crate) fn sdks(&self) -> anyhow::Result<Sdks> {
         let sdks = Sdks {

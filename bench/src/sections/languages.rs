@@ -11,6 +11,7 @@ use behaviour::{BuildOptions, Language};
 use plugin::{Compiled, Engine, EngineSettings, Limits};
 
 use crate::numbers::{Rounds, Times};
+use crate::peers::Stage;
 use crate::programs::workspace;
 use crate::report::{self, Table};
 use crate::{Effort, say};
@@ -36,13 +37,14 @@ struct Found {
     reboot: Rounds,
 }
 
-pub(crate) async fn measure(effort: Effort) -> anyhow::Result<()> {
+pub(crate) async fn measure(stage: &Stage, effort: Effort) -> anyhow::Result<()> {
+    let tools = stage.programs.tools();
     // Building and calling block, on runtimes of their own.
-    let text = tokio::task::spawn_blocking(move || table(effort)).await??;
+    let text = tokio::task::spawn_blocking(move || table(&tools, effort)).await??;
     report::put("languages", &text, effort.quick)
 }
 
-fn table(effort: Effort) -> anyhow::Result<String> {
+fn table(tools: &Path, effort: Effort) -> anyhow::Result<String> {
     let heads = [
         "language",
         "component KB",
@@ -55,7 +57,7 @@ fn table(effort: Effort) -> anyhow::Result<String> {
     let mut table = Table::new(heads);
     for language in Language::ALL {
         say(&format!("languages: {language}"));
-        let found = match guest(language, effort.rounds.min(MOST_ROUNDS)) {
+        let found = match guest(language, tools, effort.rounds.min(MOST_ROUNDS)) {
             Ok(found) => found,
             Err(error) => {
                 say(&format!("languages: without {language}: {error:#}"));
@@ -77,7 +79,14 @@ fn table(effort: Effort) -> anyhow::Result<String> {
     Ok(table.to_markdown())
 }
 
-fn guest(language: Language, rounds: usize) -> anyhow::Result<Found> {
+fn guest(language: Language, tools: &Path, rounds: usize) -> anyhow::Result<Found> {
+    let progress = |line: &str| say(&format!("languages: {line}"));
+    let options = BuildOptions {
+        cache_dir: Some(tools.to_owned()),
+        progress: &progress,
+        ..BuildOptions::default()
+    };
+    behaviour::setup(language, &options)?;
     let folder = match language {
         Language::Rust => workspace().join("guest-reboot"),
         _ => workspace().join("examples").join(language.name()),
@@ -89,12 +98,12 @@ fn guest(language: Language, rounds: usize) -> anyhow::Result<Found> {
         found.case.as_ref().map_err(|error| anyhow::Error::msg(error.to_string()))
     };
     // Once before: the first time may bring or compile what all others find.
-    let path = behaviour::build(&folder, &BuildOptions::default())?.path;
+    let path = behaviour::build(&folder, &options)?.path;
     let bytes = fs::read(path)?;
     let mut found = Found { component_bytes: bytes.len(), ..Found::default() };
     for _ in 0..rounds {
         let begun = Instant::now();
-        behaviour::build(&folder, &BuildOptions::default())?;
+        behaviour::build(&folder, &options)?;
         found.build.push(begun.elapsed().as_secs_f64());
 
         let cache = tempfile::tempdir()?;
