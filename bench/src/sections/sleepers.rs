@@ -22,21 +22,28 @@ pub(crate) async fn measure(
 ) -> anyhow::Result<()> {
     let toml = HostToml { calls_at_once: Some(AT_ONCE[2]), ..HostToml::default() };
     let rounds = effort.rounds.min(3);
-    let heads = ["device", "at once", "all answered after, s", "RSS at most, MiB", "KiB a sleeper"];
+    let heads = [
+        "device",
+        "at once",
+        "all answered after, s",
+        "a second time, s",
+        "RSS at most, MiB",
+        "KiB a sleeper",
+    ];
     let mut table = Table::new(heads);
-    let most = if effort.quick { 1_000 } else { AT_ONCE[2] };
     for &kind in effort.kinds {
+        let is_ours = matches!(kind, Kind::Bare | Kind::Host);
+        let most = if effort.quick && !is_ours { AT_ONCE[1] } else { AT_ONCE[2] };
         for at_once in AT_ONCE.into_iter().filter(|at_once| *at_once <= most) {
             // Its four threads take a second for every two calls.
             if kind == Kind::PythonSync {
-                table.row([kind.name(), &at_once.to_string(), "four at a time", "–", "–"]);
+                table.row([kind.name(), &at_once.to_string(), "four at a time", "–", "–", "–"]);
                 continue;
             }
             say(&format!("sleepers: {} with {at_once} at once", kind.name()));
-            let (mut times, mut peak, mut each) =
-                (Rounds::default(), Rounds::default(), Rounds::default());
+            let (mut times, mut again) = (Rounds::default(), Rounds::default());
+            let (mut peak, mut each) = (Rounds::default(), Rounds::default());
             // A minute each for those that cannot: once is enough to know.
-            let is_ours = matches!(kind, Kind::Bare | Kind::Host);
             let rounds = if is_ours || at_once < AT_ONCE[2] { rounds } else { 1 };
             for _ in 0..rounds {
                 // A process of its own, so that the peak is of this burst.
@@ -59,9 +66,20 @@ pub(crate) async fn measure(
                 let most = peer.process.memory().peak_bytes;
                 peak.push(mib(most));
                 each.push(most.saturating_sub(before) as f64 / 1024.0 / at_once as f64);
+                // Its instances, stacks and heap are there now.
+                let load = Invoker::burst(&mut lines, &request).await?;
+                peer.process.check()?;
+                again.push(load.elapsed.as_secs_f64());
             }
             if times.is_empty() {
-                table.row([kind.name(), &at_once.to_string(), "not all within 60 s", "–", "–"]);
+                table.row([
+                    kind.name(),
+                    &at_once.to_string(),
+                    "not all within 60 s",
+                    "–",
+                    "–",
+                    "–",
+                ]);
                 continue;
             }
             match (kind, at_once) {
@@ -76,6 +94,7 @@ pub(crate) async fn measure(
                 kind.name().to_owned(),
                 at_once.to_string(),
                 times.spread().to_string(),
+                again.spread().to_string(),
                 short(peak.median()),
                 short(each.median()),
             ]);
