@@ -6,7 +6,7 @@
 //! unseen, so the directory must be writable by the host's user only.
 
 use crate::error::one_line;
-use crate::{EngineError, headroom};
+use crate::{EngineError, Limits, headroom};
 use sha2::{Digest as _, Sha256};
 use std::collections::BTreeSet;
 use std::fs::{self, DirBuilder, File, Permissions};
@@ -43,7 +43,13 @@ impl fmt::Display for Digest {
 pub(crate) struct Source {
     pub(crate) digest: Digest,
     /// The most that its memories may have, on which their headroom depends.
-    pub(crate) memory_bytes: usize,
+    memory_bytes: usize,
+}
+
+impl Source {
+    pub(crate) fn of(bytes: &[u8], limits: &Limits) -> Source {
+        Source { digest: Digest::of(bytes), memory_bytes: limits.memory_bytes }
+    }
 }
 
 pub(crate) struct Cache {
@@ -110,6 +116,15 @@ impl Cache {
         written?;
         self.make_room(&path)?;
         map(engine, &path)
+    }
+
+    /// What was there before, mapped once more.
+    pub(crate) fn again(
+        &self,
+        engine: &wasmtime::Engine,
+        source: &Source,
+    ) -> wasmtime::Result<Component> {
+        map(engine, &self.path(engine, source))
     }
 
     fn make_room(&self, kept: &Path) -> io::Result<()> {

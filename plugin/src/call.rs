@@ -51,8 +51,9 @@ pub struct Answer {
 impl Plugin {
     /// Calls a method.
     pub async fn invoke(&self, call: Call<'_>) -> Result<Answer, CallError> {
+        let linked = self.loaded.linked();
         let function = async |store: &mut Store<CallState>| {
-            let pre = &self.loaded.behaviour;
+            let pre = &linked.behaviour;
             let guest = pre.instantiate_async(&mut *store).await.map_err(Ended::AtStart)?;
             let payload = call.payload.to_owned();
             let methods = guest.device_behaviour_methods();
@@ -66,7 +67,8 @@ impl Plugin {
 
     /// Runs a job: [`Call::method`] is its name.
     pub async fn run_job(&self, call: Call<'_>) -> Result<Result<(), JobError>, CallError> {
-        let pre = self.loaded.deferred.as_ref().ok_or(CallError::NoExport("deferred"))?;
+        let linked = self.loaded.linked();
+        let pre = linked.deferred.as_ref().ok_or(CallError::NoExport("deferred"))?;
         let function = async |store: &mut Store<CallState>| {
             let guest = pre.instantiate_async(&mut *store).await.map_err(Ended::AtStart)?;
             let payload = call.payload.to_owned();
@@ -83,7 +85,8 @@ impl Plugin {
         call: Call<'_>,
         version: u64,
     ) -> Result<Result<(), JobError>, CallError> {
-        let pre = self.loaded.desired.as_ref().ok_or(CallError::NoExport("desired"))?;
+        let linked = self.loaded.linked();
+        let pre = linked.desired.as_ref().ok_or(CallError::NoExport("desired"))?;
         let function = async |store: &mut Store<CallState>| {
             let guest = pre.instantiate_async(&mut *store).await.map_err(Ended::AtStart)?;
             let payload = call.payload.to_owned();
@@ -100,7 +103,8 @@ impl Plugin {
         call: Call<'_>,
         previous_version: Option<&str>,
     ) -> Result<Result<(), String>, CallError> {
-        let pre = self.loaded.lifecycle.as_ref().ok_or(CallError::NoExport("lifecycle"))?;
+        let linked = self.loaded.linked();
+        let pre = linked.lifecycle.as_ref().ok_or(CallError::NoExport("lifecycle"))?;
         let function = async |store: &mut Store<CallState>| {
             let guest = pre.instantiate_async(&mut *store).await.map_err(Ended::AtStart)?;
             let lifecycle = guest.device_behaviour_lifecycle();
@@ -111,7 +115,8 @@ impl Plugin {
 
     /// Tells it that it goes.
     pub async fn stop(&self, call: Call<'_>) -> Result<(), CallError> {
-        let pre = self.loaded.lifecycle.as_ref().ok_or(CallError::NoExport("lifecycle"))?;
+        let linked = self.loaded.linked();
+        let pre = linked.lifecycle.as_ref().ok_or(CallError::NoExport("lifecycle"))?;
         let function = async |store: &mut Store<CallState>| {
             let guest = pre.instantiate_async(&mut *store).await.map_err(Ended::AtStart)?;
             guest.device_behaviour_lifecycle().call_stop(store).await.map_err(Ended::InCall)
@@ -135,6 +140,7 @@ impl Plugin {
             .permits
             .try_acquire()
             .map_err(|_| CallError::Busy { calls_at_once: limits.calls_at_once })?;
+        loaded.at_once.note(loaded.running());
         let _running = loaded.engine.ticker.running();
 
         let limit = limits.deadline_of(call.method);

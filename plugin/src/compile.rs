@@ -41,9 +41,9 @@ impl Compiler {
         engine: &wasmtime::Engine,
         cache: Option<&Cache>,
         bytes: &[u8],
+        source: Source,
         limits: &Limits,
     ) -> Result<Component, LoadError> {
-        let source = Source { digest: Digest::of(bytes), memory_bytes: limits.memory_bytes };
         let find = || cache.and_then(|cache| cache.get(engine, &source));
         if let Some(component) = find() {
             return Ok(component);
@@ -65,7 +65,22 @@ impl Compiler {
             }
             None => {}
         }
-        run_as_it_stands(engine, &code)
+        run_as_it_stands(engine, &code).map_err(|error| LoadError::Compiler(one_line(&error)))
+    }
+
+    /// A component that this engine has compiled, once more, with machine code of
+    /// its own.
+    pub(crate) fn anew(
+        &self,
+        engine: &wasmtime::Engine,
+        cache: Option<&Cache>,
+        source: &Source,
+        component: &Component,
+    ) -> wasmtime::Result<Component> {
+        if let Some(cached) = cache.and_then(|cache| cache.again(engine, source).ok()) {
+            return Ok(cached);
+        }
+        run_as_it_stands(engine, &component.serialize()?)
     }
 
     fn compile(
@@ -126,11 +141,12 @@ impl Drop for Ends {
     }
 }
 
-fn run_as_it_stands(engine: &wasmtime::Engine, code: &[u8]) -> Result<Component, LoadError> {
+fn run_as_it_stands(engine: &wasmtime::Engine, code: &[u8]) -> wasmtime::Result<Component> {
     #[allow(unsafe_code, reason = "there is no other way to load compiled code")]
-    // SAFETY: the compiler of this very engine has just made it.
-    let component = unsafe { Component::deserialize(engine, code) };
-    component.map_err(|error| LoadError::Compiler(one_line(&error)))
+    // SAFETY: the compiler of this very engine has made it.
+    unsafe {
+        Component::deserialize(engine, code)
+    }
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

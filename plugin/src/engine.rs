@@ -8,11 +8,12 @@
 use crate::cache::Cache;
 use crate::compile::Compiler;
 use crate::error::one_line;
+use crate::load::Loaded;
 use crate::state::CallState;
 use crate::ticker::{IDLE_TICKS, Ticker};
 use crate::{EngineError, interfaces};
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, Weak};
 use wasmtime::component::Linker;
 use wasmtime::{Config, Enabled, InstanceAllocationStrategy, PoolingAllocationConfig};
 
@@ -65,6 +66,8 @@ pub(crate) struct Shared {
     pub(crate) memory_bytes: usize,
     pub(crate) cache: Option<Cache>,
     pub(crate) compiler: Compiler,
+    /// Those that are loaded, and maybe some that no longer are.
+    pub(crate) plugins: Mutex<Vec<Weak<Loaded>>>,
 }
 
 impl Engine {
@@ -98,6 +101,7 @@ impl Engine {
                 memory_bytes: settings.memory_bytes,
                 cache,
                 compiler: Compiler::default(),
+                plugins: Mutex::default(),
             }),
         })
     }
@@ -128,6 +132,7 @@ fn config(settings: &EngineSettings, room: Room) -> Config {
     config
         .concurrency_support(false)
         .epoch_interruption(true)
+        .async_stack_zeroing(true)
         .max_wasm_stack(settings.stack_bytes)
         .async_stack_size(settings.stack_bytes + HOST_STACK_BYTES)
         .allocation_strategy(InstanceAllocationStrategy::Pooling(pool(settings)));
@@ -151,8 +156,12 @@ fn pool(settings: &EngineSettings) -> PoolingAllocationConfig {
         .max_memories_per_component(4)
         .max_tables_per_component(16)
         .max_memory_size(settings.memory_bytes)
+        // What a guest has written to is kept for the next one: that is cheaper than
+        // to give it back and to get it again. Its stack and its tables are a page or
+        // two each, which would be kept for as many instances as there ever were.
         .linear_memory_keep_resident(2 * MIB)
-        .table_keep_resident(64 * KIB)
+        .table_keep_resident(0)
+        .async_stack_keep_resident(0)
         .pagemap_scan(Enabled::Auto)
         .decommit_batch_size(16);
     pool

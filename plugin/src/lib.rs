@@ -14,6 +14,7 @@
 
 #![cfg_attr(test, allow(clippy::unwrap_used, reason = "a test may stop at the first surprise"))]
 
+mod bursts;
 mod cache;
 mod call;
 mod call_log;
@@ -30,6 +31,7 @@ mod interfaces;
 mod json;
 mod lent;
 mod limits;
+mod linked;
 mod load;
 mod memory;
 mod metadata;

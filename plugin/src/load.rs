@@ -5,22 +5,23 @@
 //! it can start within its limits. Compiling may take seconds: load on a thread
 //! that may block.
 
+use crate::bursts::AtOnce;
+use crate::cache::Source;
 use crate::engine::{Engine, Shared};
 use crate::error::{on_one_line, one_line};
-use crate::imports::{Exports, Imports, check_exports, check_imports, check_imports_of_bytes};
-use crate::interfaces::{self, BehaviourPre, WithDeferredPre, WithDesiredPre, WithLifecyclePre};
+use crate::imports::{Exports, check_exports, check_imports, check_imports_of_bytes};
+use crate::linked::Linked;
 use crate::sniff::{Kind, sniff};
-use crate::state::CallState;
-use crate::{Capability, HttpSettings, Limits, LoadError, encode, wasi};
+use crate::{Capability, HttpSettings, Limits, LoadError, encode};
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::Read;
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
 use tokio::sync::Semaphore;
-use wasmtime::component::{Component, Linker};
+use wasmtime::component::Component;
 
 /// The core WebAssembly page.
 const PAGE_BYTES: u64 = 64 * 1024;
@@ -53,12 +54,13 @@ pub(crate) struct Loaded {
     pub(crate) imports: Vec<String>,
     pub(crate) wasi: bool,
     pub(crate) capabilities: BTreeSet<Capability>,
-    pub(crate) behaviour: BehaviourPre<CallState>,
-    pub(crate) deferred: Option<WithDeferredPre<CallState>>,
-    pub(crate) desired: Option<WithDesiredPre<CallState>>,
-    pub(crate) lifecycle: Option<WithLifecyclePre<CallState>>,
+    pub(crate) exports: Exports,
+    pub(crate) source: Source,
+    /// Of that source; another one after a burst, see [`crate::bursts`].
+    pub(crate) linked: RwLock<Arc<Linked>>,
     pub(crate) peak_memory_bytes: AtomicUsize,
     pub(crate) permits: Semaphore,
+    pub(crate) at_once: AtOnce,
     pub(crate) engine: Arc<Shared>,
 }
 
@@ -66,6 +68,7 @@ pub(crate) struct Loaded {
 #[derive(Clone)]
 pub struct Compiled {
     pub(crate) component: Component,
+    source: Source,
 }
 
 impl Engine {
@@ -94,8 +97,9 @@ impl Engine {
 
     fn compile_component(&self, bytes: &[u8], limits: &Limits) -> Result<Compiled, LoadError> {
         let Shared { wasmtime, compiler, cache, .. } = &*self.shared;
-        let component = compiler.component(wasmtime, cache.as_ref(), bytes, limits)?;
-        Ok(Compiled { component })
+        let source = Source::of(bytes, limits);
+        let component = compiler.component(wasmtime, cache.as_ref(), bytes, source, limits)?;
+        Ok(Compiled { component, source })
     }
 
     /// Makes a plugin of a component that this engine has compiled.
@@ -112,33 +116,30 @@ impl Engine {
         let exports = check_exports(wasmtime, component)?;
         check_memory(component, &limits)?;
 
-        let mismatch = |error: wasmtime::Error| LoadError::Mismatch(one_line(&error));
-        let pre = self
-            .linker(&imports)
-            .and_then(|linker| linker.instantiate_pre(component))
-            .map_err(mismatch)?;
-        let optional = |exported: bool| exported.then(|| pre.clone());
-        let deferred = optional(exports.deferred).map(WithDeferredPre::new).transpose();
-        let desired = optional(exports.desired).map(WithDesiredPre::new).transpose();
-        let lifecycle = optional(exports.lifecycle).map(WithLifecyclePre::new).transpose();
-        Ok(Plugin {
-            loaded: Arc::new(Loaded {
-                name: name.to_owned(),
-                permits: Semaphore::new(limits.calls_at_once),
-                limits,
-                config,
-                http,
-                imports: imports.names,
-                wasi: imports.wasi,
-                capabilities: imports.capabilities,
-                deferred: deferred.map_err(mismatch)?,
-                desired: desired.map_err(mismatch)?,
-                lifecycle: lifecycle.map_err(mismatch)?,
-                behaviour: BehaviourPre::new(pre).map_err(mismatch)?,
-                peak_memory_bytes: AtomicUsize::new(0),
-                engine: Arc::clone(&self.shared),
-            }),
-        })
+        let linked =
+            Linked::new(&self.shared, component, exports, &imports.capabilities, imports.wasi)
+                .map_err(|error| LoadError::Mismatch(one_line(&error)))?;
+        let loaded = Arc::new(Loaded {
+            name: name.to_owned(),
+            permits: Semaphore::new(limits.calls_at_once),
+            at_once: AtOnce::default(),
+            limits,
+            config,
+            http,
+            imports: imports.names,
+            wasi: imports.wasi,
+            capabilities: imports.capabilities,
+            exports,
+            source: compiled.source,
+            linked: RwLock::new(Arc::new(linked)),
+            peak_memory_bytes: AtomicUsize::new(0),
+            engine: Arc::clone(&self.shared),
+        });
+        let mut plugins = self.shared.plugins.lock().unwrap_or_else(PoisonError::into_inner);
+        plugins.retain(|plugin| plugin.strong_count() > 0);
+        plugins.push(Arc::downgrade(&loaded));
+        drop(plugins);
+        Ok(Plugin { loaded })
     }
 
     /// The same from a file, of which no more is read than a component may have.
@@ -158,18 +159,6 @@ impl Engine {
         self.load(name, &bytes, settings)
     }
 
-    /// What a component is linked to: what it was not granted is not there.
-    fn linker(&self, imports: &Imports) -> wasmtime::Result<Linker<CallState>> {
-        let mut linker = self.shared.linker.clone();
-        if imports.wasi {
-            wasi::add_to_linker(&mut linker)?;
-        }
-        for capability in &imports.capabilities {
-            interfaces::grant(*capability, &mut linker)?;
-        }
-        Ok(linker)
-    }
-
     fn check_limits(&self, limits: &Limits) -> Result<(), LoadError> {
         limits.check()?;
         if limits.memory_bytes > self.shared.memory_bytes {
@@ -183,12 +172,14 @@ impl Engine {
 }
 
 impl Loaded {
-    pub(crate) fn exports(&self) -> Exports {
-        Exports {
-            deferred: self.deferred.is_some(),
-            desired: self.desired.is_some(),
-            lifecycle: self.lifecycle.is_some(),
-        }
+    /// What a call runs in, and keeps until it ends.
+    pub(crate) fn linked(&self) -> Arc<Linked> {
+        Arc::clone(&self.linked.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// How many calls run now.
+    pub(crate) fn running(&self) -> usize {
+        self.limits.calls_at_once.saturating_sub(self.permits.available_permits())
     }
 }
 
@@ -205,7 +196,7 @@ impl Plugin {
 
     /// What it has to call beside its methods.
     pub fn exports(&self) -> Exports {
-        self.loaded.exports()
+        self.loaded.exports
     }
 
     /// The capabilities that it asks for and was granted. One that was granted

@@ -58,7 +58,7 @@ impl CallState {
         payload: String,
         when: JobWhen,
     ) -> Result<String, HostError> {
-        if !self.plugin.exports().deferred {
+        if !self.plugin.exports.deferred {
             let why = "a job could never run: the plugin does not export `deferred`";
             return Err(HostError::Invalid(why.to_owned()));
         }

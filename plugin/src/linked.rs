@@ -1,0 +1,50 @@
+//! A component's machine code, linked to what its plugin is lent.
+
+use crate::engine::Shared;
+use crate::imports::Exports;
+use crate::interfaces::{self, BehaviourPre, WithDeferredPre, WithDesiredPre, WithLifecyclePre};
+use crate::state::CallState;
+use crate::{Capability, wasi};
+use std::collections::BTreeSet;
+use wasmtime::component::{Component, Linker};
+
+/// One for each of its worlds that the component has. What it does not export is
+/// not here.
+pub(crate) struct Linked {
+    pub(crate) behaviour: BehaviourPre<CallState>,
+    pub(crate) deferred: Option<WithDeferredPre<CallState>>,
+    pub(crate) desired: Option<WithDesiredPre<CallState>>,
+    pub(crate) lifecycle: Option<WithLifecyclePre<CallState>>,
+}
+
+impl Linked {
+    /// Links it to the default world, to `capabilities`, and to WASI if it is to
+    /// have that: what it was not granted is not there.
+    pub(crate) fn new(
+        shared: &Shared,
+        component: &Component,
+        exports: Exports,
+        capabilities: &BTreeSet<Capability>,
+        with_wasi: bool,
+    ) -> wasmtime::Result<Linked> {
+        let mut linker: Linker<CallState> = shared.linker.clone();
+        if with_wasi {
+            wasi::add_to_linker(&mut linker)?;
+        }
+        for capability in capabilities {
+            interfaces::grant(*capability, &mut linker)?;
+        }
+        let pre = linker.instantiate_pre(component)?;
+        let optional = |exported: bool| exported.then(|| pre.clone());
+        Ok(Linked {
+            deferred: optional(exports.deferred).map(WithDeferredPre::new).transpose()?,
+            desired: optional(exports.desired).map(WithDesiredPre::new).transpose()?,
+            lifecycle: optional(exports.lifecycle).map(WithLifecyclePre::new).transpose()?,
+            behaviour: BehaviourPre::new(pre)?,
+        })
+    }
+
+    pub(crate) fn component(&self) -> &Component {
+        self.behaviour.instance_pre().component()
+    }
+}
