@@ -70,6 +70,7 @@ struct Common {
 }
 
 fn main() -> ExitCode {
+    host::share_heap();
     let outcome = match Arguments::parse().command {
         Command::Run(run) => start(run),
         Command::Simulate(arguments) => simulate_command::simulate(arguments),

@@ -17,10 +17,10 @@ use crate::control::{Control, Desk};
 use crate::counts::Counts;
 use crate::desired::Desired;
 use crate::device::Device;
-use crate::heap;
 use crate::http::Http;
 use crate::journal::Journal;
 use crate::kept::Kept;
+use crate::memory;
 use crate::not_kept::NotKept;
 use crate::plugins::{self, Loader};
 use crate::router::{Router, Table};
@@ -188,7 +188,7 @@ impl Shared {
             let (router, twin) = (Arc::clone(router), Arc::clone(twin));
             tasks.spawn(status::run(key, router, twin, changes.clone()));
         }
-        tasks.spawn(heap::give_back(Arc::clone(&self.counts)));
+        tasks.spawn(memory::give_back(self.loader.engine().clone(), Arc::clone(&self.counts)));
         Beside { tasks, operator }
     }
 }

@@ -1,0 +1,82 @@
+//! Gives back to the system what it no longer needs: what the start has left, and
+//! what bursts of calls do.
+
+mod code;
+mod heap;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use plugin::Engine;
+use tokio::task::spawn_blocking;
+use tokio::time::sleep;
+
+use crate::counts::Counts;
+
+pub use heap::share as share_heap;
+
+const AFTER_START: Duration = Duration::from_secs(1);
+const EVERY: Duration = Duration::from_secs(15);
+
+/// Does so after the start, and then once in a while. Runs for ever.
+pub(crate) async fn give_back(engine: Engine, counts: Arc<Counts>) {
+    sleep(AFTER_START).await;
+    blocking(|| {
+        heap::give_back();
+        code::give_back();
+    })
+    .await;
+    let (mut last, _) = counts.methods();
+    loop {
+        sleep(EVERY).await;
+        let (answered, _) = counts.methods();
+        let had_calls = std::mem::replace(&mut last, answered) != answered;
+        let engine = engine.clone();
+        blocking(move || {
+            engine.give_back();
+            if had_calls {
+                heap::give_back();
+            }
+        })
+        .await;
+    }
+}
+
+/// It may take milliseconds, and does not fail.
+async fn blocking(work: impl FnOnce() + Send + 'static) {
+    spawn_blocking(work).await.ok();
+}
+
+#[cfg(all(test, target_os = "linux", target_env = "gnu"))]
+mod tests {
+    use plugin::EngineSettings;
+
+    use super::*;
+
+    /// What this process has in memory of a kind, in KiB (proc(5), status).
+    pub(super) fn resident(kind: &str) -> i64 {
+        let status = std::fs::read_to_string("/proc/self/status").unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix(kind)).unwrap();
+        line.split_whitespace().next().unwrap().parse().unwrap()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_a_burst_has_left_goes_back_to_the_system() {
+        let cache = tempfile::tempdir().unwrap();
+        let settings =
+            EngineSettings { cache: Some(cache.path().into()), ..EngineSettings::default() };
+        let engine = Engine::new(&settings).unwrap();
+        let counts = Arc::new(Counts::default());
+        let _giving_back = tokio::spawn(give_back(engine, Arc::clone(&counts)));
+        tokio::time::sleep(2 * AFTER_START).await;
+
+        let mut burst: Vec<_> = (0..100_000).map(|_| vec![1_u8; 1024]).collect();
+        // Everything below it is kept, as by any allocation that lasts.
+        burst.drain(..burst.len() - 1);
+        counts.answered(200);
+        let before = resident("RssAnon:");
+        tokio::time::sleep(2 * EVERY).await;
+        let given_back = before - resident("RssAnon:");
+        assert!(given_back > 50 * 1024, "{given_back} KiB of 100,000");
+    }
+}
