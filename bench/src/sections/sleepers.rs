@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use crate::goals::{Found as Goals, Measure};
-use crate::invoker::Invoker;
+use crate::invoker::{Invoker, Line, Request};
 use crate::numbers::{Rounds, mib, short};
 use crate::peers::{HostToml, Kind, Stage};
 use crate::report::{self, Table};
@@ -37,7 +37,7 @@ pub(crate) async fn measure(
         for at_once in AT_ONCE.into_iter().filter(|at_once| *at_once <= most) {
             // Its four threads take a second for every two calls.
             if kind == Kind::PythonSync {
-                table.row([kind.name(), &at_once.to_string(), "four at a time", "–", "–", "–"]);
+                table.row(unmeasured(kind, at_once, "four at a time"));
                 continue;
             }
             say(&format!("sleepers: {} with {at_once} at once", kind.name()));
@@ -53,33 +53,19 @@ pub(crate) async fn measure(
                 let request = stage.invoker.request(&peer.device, "sleep", &text);
                 // Just before they are used: the hub closes those that say nothing.
                 let mut lines = stage.invoker.lines(at_once).await?;
-                let load = match Invoker::burst(&mut lines, &request).await {
-                    Ok(load) => load,
-                    Err(error) if kind != Kind::Host => {
-                        say(&format!("sleepers: {}: {error:#}", kind.name()));
-                        break;
-                    }
-                    Err(error) => return Err(error),
-                };
+                let Some(first) = burst(kind, &mut lines, &request).await? else { break };
                 peer.process.check()?;
-                times.push(load.elapsed.as_secs_f64());
                 let most = peer.process.memory().peak_bytes;
+                // Its instances, stacks and heap are there now.
+                let Some(second) = burst(kind, &mut lines, &request).await? else { break };
+                peer.process.check()?;
+                times.push(first);
+                again.push(second);
                 peak.push(mib(most));
                 each.push(most.saturating_sub(before) as f64 / 1024.0 / at_once as f64);
-                // Its instances, stacks and heap are there now.
-                let load = Invoker::burst(&mut lines, &request).await?;
-                peer.process.check()?;
-                again.push(load.elapsed.as_secs_f64());
             }
             if times.is_empty() {
-                table.row([
-                    kind.name(),
-                    &at_once.to_string(),
-                    "not all within 60 s",
-                    "–",
-                    "–",
-                    "–",
-                ]);
+                table.row(unmeasured(kind, at_once, "not all within 60 s"));
                 continue;
             }
             match (kind, at_once) {
@@ -101,4 +87,27 @@ pub(crate) async fn measure(
         }
     }
     report::put("sleepers", &table.to_markdown(), effort.quick)
+}
+
+/// All at once, and the seconds until the last was answered. Others than the host
+/// may not manage it, which is said.
+async fn burst(
+    kind: Kind,
+    lines: &mut Vec<Line>,
+    request: &Request,
+) -> anyhow::Result<Option<f64>> {
+    match Invoker::burst(lines, request).await {
+        Ok(load) => Ok(Some(load.elapsed.as_secs_f64())),
+        Err(error) if kind != Kind::Host => {
+            say(&format!("sleepers: {}: {error:#}", kind.name()));
+            Ok(None)
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// A row that says why there are no figures.
+fn unmeasured(kind: Kind, at_once: usize, why: &str) -> [String; 6] {
+    let none = || "–".to_owned();
+    [kind.name().to_owned(), at_once.to_string(), why.to_owned(), none(), none(), none()]
 }
