@@ -9,6 +9,7 @@
 //! in Rust.
 
 use crate::Engine;
+use crate::compile;
 use crate::error::one_line;
 use crate::linked::Linked;
 use crate::load::Loaded;
@@ -68,7 +69,8 @@ impl Engine {
         }
     }
 
-    /// Bytes of instances that are gone, kept for the next.
+    /// Bytes of instances that are gone, kept for the next, as the pool counts them:
+    /// of those whose code is gone too, it no longer counts any.
     #[doc(hidden)]
     pub fn kept_bytes(&self) -> usize {
         let pool = self.shared.wasmtime.pooling_allocator_metrics();
@@ -81,7 +83,7 @@ impl Loaded {
         let engine = &self.engine;
         let old = self.linked();
         let (cache, source) = (engine.cache.as_ref(), &self.source);
-        let component = engine.compiler.anew(&engine.wasmtime, cache, source, old.component())?;
+        let component = compile::anew(&engine.wasmtime, cache, source, old.component())?;
         let new = Linked::new(engine, &component, self.exports, &self.capabilities, self.wasi)?;
         *self.linked.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(new);
         Ok(())
@@ -93,7 +95,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_burst_is_over_when_a_quarter_of_it_no_longer_comes() {
+    fn a_burst_is_over_when_less_than_a_quarter_of_it_comes() {
         let at_once = AtOnce::default();
         at_once.note(100);
         assert!(!at_once.is_over(90), "it has just been");

@@ -68,21 +68,6 @@ impl Compiler {
         run_as_it_stands(engine, &code).map_err(|error| LoadError::Compiler(one_line(&error)))
     }
 
-    /// A component that this engine has compiled, once more, with machine code of
-    /// its own.
-    pub(crate) fn anew(
-        &self,
-        engine: &wasmtime::Engine,
-        cache: Option<&Cache>,
-        source: &Source,
-        component: &Component,
-    ) -> wasmtime::Result<Component> {
-        if let Some(cached) = cache.and_then(|cache| cache.again(engine, source).ok()) {
-            return Ok(cached);
-        }
-        run_as_it_stands(engine, &component.serialize()?)
-    }
-
     fn compile(
         &self,
         engine: &wasmtime::Engine,
@@ -139,6 +124,20 @@ impl Drop for Ends {
     fn drop(&mut self) {
         lock(&self.left).retain(|digest| *digest != self.digest);
     }
+}
+
+/// A component that this engine has compiled, once more, with machine code of its own.
+pub(crate) fn anew(
+    engine: &wasmtime::Engine,
+    cache: Option<&Cache>,
+    source: &Source,
+    component: &Component,
+) -> wasmtime::Result<Component> {
+    // Its file may have made room for others.
+    if let Some(cached) = cache.and_then(|cache| cache.again(engine, source).ok()) {
+        return Ok(cached);
+    }
+    run_as_it_stands(engine, &component.serialize()?)
 }
 
 fn run_as_it_stands(engine: &wasmtime::Engine, code: &[u8]) -> wasmtime::Result<Component> {
