@@ -1,11 +1,12 @@
 //! The program's own code.
 //!
-//! Half of what an idle host has in memory is code that only its start has run:
-//! the system maps 64 KB around every piece that runs.
+//! Two thirds of what a host has in memory after its start are code, most of which
+//! only the start has run: the system maps 64 KB around every piece that runs.
 
 /// Forgets which code and constants were used so far. The system keeps their pages
-/// for as long as it has room for them; what runs again is mapped again, 64 KB in
-/// less than a microsecond, and what does not can go where memory is short.
+/// for as long as it has room for them; what runs again is mapped again, 64 KB by one
+/// page fault, and what does not can go where memory is short. Where the system
+/// refuses, all stays as it was.
 pub(super) fn give_back() {
     #[cfg(target_os = "linux")]
     for part in never_written() {
