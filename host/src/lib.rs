@@ -3,9 +3,9 @@
 //!
 //! ```no_run
 //! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
-//! let config = host::Config::read("host.toml".as_ref())?;
+//! let config = behaviour_host::Config::read("host.toml".as_ref())?;
 //! let identity = std::env::var("IOTHUB_DEVICE_CONNECTION_STRING")?.parse()?;
-//! host::run(config, identity, async { drop(tokio::signal::ctrl_c().await) }).await?;
+//! behaviour_host::run(config, identity, async { drop(tokio::signal::ctrl_c().await) }).await?;
 //! # Ok(()) }
 //! ```
 //!

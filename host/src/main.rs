@@ -10,10 +10,10 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Context as _;
-use clap::{Args, Parser, Subcommand};
 #[cfg(unix)]
-use host::control::AskError;
-use host::{Config, ConfigError, FleetError, StartError};
+use behaviour_host::control::AskError;
+use behaviour_host::{Config, ConfigError, FleetError, StartError};
+use clap::{Args, Parser, Subcommand};
 use program::Signals;
 use protocol::connection_string::{ConnectionStringError, DeviceConnectionString};
 
@@ -70,7 +70,7 @@ struct Common {
 }
 
 fn main() -> ExitCode {
-    host::share_heap();
+    behaviour_host::share_heap();
     let outcome = match Arguments::parse().command {
         Command::Run(run) => start(run),
         Command::Simulate(arguments) => simulate_command::simulate(arguments),
@@ -91,7 +91,7 @@ fn start(Run { common, log, json_logs }: Run) -> anyhow::Result<()> {
     program::log(&log, json_logs)?;
     let config = read(&common)?;
     let identity = identity(&config)?;
-    until_signal(|stopped| host::run(config, identity, stopped))
+    until_signal(|stopped| behaviour_host::run(config, identity, stopped))
 }
 
 /// Runs what stops at the first Ctrl-C or SIGTERM, and gives up at the second.
@@ -122,7 +122,7 @@ where
 
 fn check(common: &Common) -> anyhow::Result<()> {
     let config = read(common)?;
-    for (name, imports) in host::check(&config)? {
+    for (name, imports) in behaviour_host::check(&config)? {
         let section = &config.plugins[&name];
         let mut methods: Vec<_> = section.methods.iter().map(ToString::to_string).collect();
         methods.extend(section.any_method.then(|| "all others".to_owned()));

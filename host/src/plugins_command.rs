@@ -4,8 +4,8 @@ use std::fmt;
 use std::path::PathBuf;
 
 use anyhow::bail;
+use behaviour_host::control::{Answer, PluginStatus, Request, ask};
 use clap::{Args, Subcommand};
-use host::control::{Answer, PluginStatus, Request, ask};
 
 #[derive(Args)]
 pub(crate) struct Plugins {

@@ -4,8 +4,8 @@ use std::io::{IsTerminal as _, Write as _};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use behaviour_host::{Figures, Fleet, FleetError};
 use clap::Args;
-use host::{Figures, Fleet, FleetError};
 use tokio::time::Instant;
 
 use crate::{Common, read, until_signal};
@@ -43,7 +43,9 @@ pub(crate) fn simulate(arguments: Simulate) -> anyhow::Result<()> {
     program::allow_open_files(fleet.len() as u64 + 100);
     let mut progress = Progress::new();
     let figures = until_signal(|stopped| {
-        host::simulate(config, fleet, rate, stopped, move |figures| progress.tell(figures))
+        behaviour_host::simulate(config, fleet, rate, stopped, move |figures| {
+            progress.tell(figures)
+        })
     })?;
     println!("{}", figures.summary());
     Ok(())

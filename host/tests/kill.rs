@@ -1,6 +1,6 @@
 //! `kill -9` at random moments: whatever the host has said yes to, it does.
 //!
-//! 50 kills; `BEHAVIOUR_KILLS=1000 cargo test -p host --test kill -- --nocapture`
+//! 50 kills; `BEHAVIOUR_KILLS=1000 cargo test -p behaviour-host --test kill -- --nocapture`
 //! makes as many as it says, and shows the figures.
 
 #![cfg(unix)]

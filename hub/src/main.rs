@@ -6,8 +6,8 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Context as _;
+use behaviour_hub::{Hub, HubConfig, StartError};
 use clap::Parser;
-use hub::{Hub, HubConfig, StartError};
 use program::Signals;
 use protocol::id::DeviceId;
 

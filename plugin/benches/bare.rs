@@ -1,6 +1,6 @@
 //! A call by wasmtime alone: no limits, no log, nothing lent.
 
-use plugin::Engine;
+use behaviour_plugin::Engine;
 use std::borrow::Cow;
 use wasmtime::Store;
 use wasmtime::component::{Component, Linker};
@@ -24,7 +24,7 @@ impl Bare {
     pub(crate) fn new(engine: &Engine, guest: &[u8]) -> Bare {
         let engine = engine.wasmtime().clone();
         let component = match guest {
-            [0, b'a', b's', b'm', 1, ..] => Cow::Owned(plugin::encode(guest).unwrap()),
+            [0, b'a', b's', b'm', 1, ..] => Cow::Owned(behaviour_plugin::encode(guest).unwrap()),
             _ => wat::parse_bytes(guest).unwrap(),
         };
         let component = Component::new(&engine, component).unwrap();

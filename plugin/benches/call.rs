@@ -1,4 +1,4 @@
-//! What the sandbox adds to bare wasmtime: `cargo bench -p plugin --bench call`.
+//! What the sandbox adds to bare wasmtime: `cargo bench -p behaviour-plugin --bench call`.
 //!
 //! One call is a fresh store, a fresh instance, the guest's function, and the end
 //! of all three. Both sides run on the very same engine; one by way of
@@ -16,8 +16,8 @@ mod bare;
 mod rig;
 
 use bare::Bare;
+use behaviour_plugin::{BootOutcome, Call, Lent, Plugin, PluginSettings};
 use criterion::{Criterion, criterion_group, criterion_main};
-use plugin::{BootOutcome, Call, Lent, Plugin, PluginSettings};
 use rig::Host;
 use std::hint::black_box;
 use std::sync::Arc;

@@ -3,12 +3,12 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use behaviour_service::reboot::{self, Step};
+use behaviour_service::{Client, DeviceId, MethodRequest, ServiceError};
 use clap::{Parser, Subcommand};
 use program::Progress;
 use protocol::id::MethodName;
 use serde_json::json;
-use service::reboot::{self, Step};
-use service::{Client, DeviceId, MethodRequest, ServiceError};
 
 use show::Show;
 

@@ -3,7 +3,7 @@
 //!
 //! ```no_run
 //! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
-//! use service::{Client, ClientSettings, MethodRequest};
+//! use behaviour_service::{Client, ClientSettings, MethodRequest};
 //!
 //! let identity = std::env::var("IOTHUB_CONNECTION_STRING")?.parse()?;
 //! let client = Client::new(identity, ClientSettings::default())?;

@@ -13,9 +13,11 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use anyhow::Context as _;
+use behaviour_service::{
+    Client, ClientSettings, Kind, Retry, ServiceConnectionString, ServiceError,
+};
 use clap::Parser;
 use serde_json::json;
-use service::{Client, ClientSettings, Kind, Retry, ServiceConnectionString, ServiceError};
 
 use command::Arguments;
 use protocol::connection_string::ConnectionStringError;

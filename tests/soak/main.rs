@@ -3,7 +3,7 @@
 //! what the host's memory did.
 //!
 //! ```sh
-//! cargo build --release -p host
+//! cargo build --release -p behaviour-host
 //! cargo run --release -p tests --example soak -- --minutes 60
 //! cargo run --release -p tests --example soak -- --minutes 10 --rate 50 \
 //!     --token-lifetime 60s --fault-every 0

@@ -14,7 +14,7 @@ use tracing_subscriber::util::SubscriberInitExt as _;
 
 /// What is heard unless RUST_LOG says otherwise. The hub tells of each packet
 /// of itself; here it is the stage, not an actor.
-const HEARD: &str = "plugin=info,host=info,hub=warn,error";
+const HEARD: &str = "plugin=info,behaviour_host=info,behaviour_hub=warn,error";
 
 /// Prints what the parts say from now on.
 pub(crate) fn listen() {
@@ -45,7 +45,8 @@ struct Speakers;
 impl<S: Subscriber> Layer<S> for Speakers {
     fn on_event(&self, event: &Event<'_>, _context: Context<'_, S>) {
         let target = event.metadata().target();
-        let speaker = target.split("::").next().unwrap_or(target);
+        let module = target.split("::").next().unwrap_or(target);
+        let speaker = module.strip_prefix("behaviour_").unwrap_or(module);
         let mut line = Line::default();
         event.record(&mut line);
         // A plugin's name, method and call are known here: there is but one.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use hub::{Hub, HubConfig};
+use behaviour_hub::{Hub, HubConfig};
 use protocol::connection_string::{DeviceConnectionString, DeviceCredential};
 use protocol::id::DeviceId;
 use protocol::sas;

@@ -1,6 +1,6 @@
 //! Devices at the hub's ports, with rumqttc as the client.
 
-use hub::{Hub, HubConfig};
+use behaviour_hub::{Hub, HubConfig};
 use protocol::connection_string::DeviceCredential;
 use protocol::sas;
 use rumqttc::tokio_rustls::rustls;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use hub::{Effect, Fault, Forget, Hub, Refused, Step};
+use behaviour_hub::{Effect, Fault, Forget, Hub, Refused, Step};
 use protocol::sas;
 use rumqttc::{AsyncClient, ConnectReturnCode, Event, EventLoop, Packet, QoS};
 use serde_json::{Value, json};

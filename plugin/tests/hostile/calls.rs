@@ -1,8 +1,8 @@
 //! Those that are loaded, and misbehave when they are called.
 
 use crate::{Row, Trial};
+use behaviour_plugin::{Answer, CallError, Limits, Plugin, PluginSettings};
 use futures_util::future::FutureExt;
-use plugin::{Answer, CallError, Limits, Plugin, PluginSettings};
 use std::time::Duration;
 
 pub(crate) const ROWS: &[Row] = &[

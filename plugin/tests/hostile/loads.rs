@@ -1,8 +1,8 @@
 //! Those that are not loaded.
 
 use crate::{Row, Trial};
+use behaviour_plugin::{Limits, LoadError, Plugin, PluginSettings};
 use futures_util::future::FutureExt;
-use plugin::{Limits, LoadError, Plugin, PluginSettings};
 use std::fs::File;
 use std::io::Write;
 use std::time::Duration;

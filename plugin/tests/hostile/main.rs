@@ -15,8 +15,8 @@ mod loads;
 #[path = "../sandbox/rig.rs"]
 mod rig;
 
+use behaviour_plugin::{CallError, Engine, Plugin, PluginSettings};
 use futures_util::future::{BoxFuture, join_all};
-use plugin::{CallError, Engine, Plugin, PluginSettings};
 use rig::Host;
 use std::process::ExitCode;
 

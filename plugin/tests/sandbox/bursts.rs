@@ -1,8 +1,8 @@
 //! What many calls at once leave behind, and what becomes of it.
 
 use crate::rig::{Host, engine_with};
+use behaviour_plugin::{Engine, Plugin, PluginSettings};
 use futures_util::future::join_all;
-use plugin::{Engine, Plugin, PluginSettings};
 
 const AT_ONCE: usize = 200;
 

@@ -1,7 +1,7 @@
 //! What a call gives: the plugin's answer, its refusal, or what went wrong.
 
 use crate::rig::{Host, call, engine, load};
-use plugin::{CallError, PluginSettings, Refusal};
+use behaviour_plugin::{CallError, PluginSettings, Refusal};
 
 #[tokio::test]
 async fn a_payload_reaches_the_guest_and_its_answer_the_caller() {

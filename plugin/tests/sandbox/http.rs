@@ -1,7 +1,7 @@
 //! The capability `http`: who may be asked, how often, how much, how long.
 
 use crate::rig::{Host, load_with};
-use plugin::{Capability, HttpSettings, Plugin, PluginSettings};
+use behaviour_plugin::{Capability, HttpSettings, Plugin, PluginSettings};
 use std::collections::BTreeSet;
 
 /// The case of `error-code` that has a text.

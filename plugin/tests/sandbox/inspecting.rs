@@ -1,7 +1,9 @@
 //! What is said about a component without running it.
 
 use crate::rig::engine;
-use plugin::{Capability, Exports, Inspection, Kind, Lender, Limits, LoadError, PluginSettings};
+use behaviour_plugin::{
+    Capability, Exports, Inspection, Kind, Lender, Limits, LoadError, PluginSettings,
+};
 use std::collections::BTreeSet;
 
 fn inspect(bytes: &[u8]) -> Inspection {

@@ -2,7 +2,7 @@
 //! machine's power.
 
 use crate::rig::{Host, load, load_with};
-use plugin::{
+use behaviour_plugin::{
     BootOutcome, Call, CallError, Capability, JobError, JobWhen, Limits, NewJob, Plugin,
     PluginSettings,
 };

@@ -1,7 +1,7 @@
 //! What a guest is told when it asks.
 
 use crate::rig::{Host, load, load_with};
-use plugin::{Plugin, PluginSettings};
+use behaviour_plugin::{Plugin, PluginSettings};
 use serde_json::json;
 use std::collections::BTreeMap;
 

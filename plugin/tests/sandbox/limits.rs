@@ -1,8 +1,8 @@
 //! Time, memory and calls at once.
 
 use crate::rig::{Host, call, engine_with, load, load_with};
+use behaviour_plugin::{CallError, Limits, PluginSettings};
 use futures_util::future::join_all;
-use plugin::{CallError, Limits, PluginSettings};
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::pin::pin;

@@ -1,7 +1,9 @@
 //! What is found out before the first call.
 
 use crate::rig::{engine, load, load_with};
-use plugin::{Capability, Engine, EngineSettings, Exports, Limits, LoadError, PluginSettings};
+use behaviour_plugin::{
+    Capability, Engine, EngineSettings, Exports, Limits, LoadError, PluginSettings,
+};
 use std::collections::BTreeSet;
 use std::time::Duration;
 

@@ -1,14 +1,14 @@
 //! An engine, guests made of the fixtures, and a host that remembers what it was
 //! told.
 
-use bytes::Bytes;
-use futures_util::future::BoxFuture;
-use http::Response;
-use plugin::{
+use behaviour_plugin::{
     Answer, BootOutcome, Call, CallError, Document, Engine, EngineSettings, HostError, HttpClient,
     HttpError, HttpRequest, JobQueue, Lent, LoadError, LogLine, LogSink, NewJob, Plugin,
     PluginSettings, Power, StateStore, SystemClock, TelemetrySink, TwinAccess,
 };
+use bytes::Bytes;
+use futures_util::future::BoxFuture;
+use http::Response;
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 use std::path::PathBuf;

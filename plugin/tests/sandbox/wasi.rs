@@ -1,7 +1,7 @@
 //! The closed WASI.
 
 use crate::rig::{Host, engine, load};
-use plugin::PluginSettings;
+use behaviour_plugin::PluginSettings;
 
 #[tokio::test]
 async fn wasi_has_no_files_and_no_environment_and_its_stderr_is_the_log() {

@@ -1,10 +1,10 @@
 //! `behaviour-service devices`.
 
 use anyhow::Context as _;
+use behaviour_service::{Client, DeviceId};
 use clap::Subcommand;
 use protocol::connection_string::{DeviceConnectionString, DeviceCredential};
 use protocol::registry::DeviceIdentity;
-use service::{Client, DeviceId};
 
 use super::show::Show;
 use many::Many;

@@ -1,8 +1,8 @@
 //! Results on standard output: text for people, or JSON lines for programs.
 
+use behaviour_service::{MethodResult, Twin};
 use protocol::registry::{DeviceIdentity, DeviceStatus};
 use serde_json::{Map, Value, json};
-use service::{MethodResult, Twin};
 
 /// How results are shown.
 #[derive(Debug, Clone, Copy)]

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use anyhow::Context as _;
+use behaviour_service::{Client, DeviceId, Twin};
 use clap::Subcommand;
-use service::{Client, DeviceId, Twin};
 
 use super::input;
 use super::show::Show;

@@ -1,11 +1,11 @@
 //! Many devices at once, for `behaviour-host simulate`: registered where they
 //! are new, and their connection strings printed, one a line.
 
+use behaviour_service::{Client, DeviceId, ServiceError};
 use clap::Args;
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use program::Progress;
 use protocol::registry::DeviceIdentity;
-use service::{Client, DeviceId, ServiceError};
 
 use super::connection_string;
 
