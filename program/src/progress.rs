@@ -1,21 +1,22 @@
-//! A line that says what is being waited for, on a terminal only.
+//! A line that says what is being waited for.
 
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
 
-/// Tells as long as it lives; then the line is gone.
+/// A line with a spinner, a text and the time that has passed. Dropping it
+/// removes the line. Nothing is shown if standard error is not a terminal.
 #[derive(Debug)]
 pub struct Progress(ProgressBar);
 
 impl Progress {
-    /// Begins to tell.
+    /// Shows `text` until the value is dropped.
     #[must_use]
-    pub fn new(what: &str) -> Progress {
+    pub fn new(text: &str) -> Progress {
         // indicatif draws on standard error, and on a terminal only.
         let style = ProgressStyle::with_template("{spinner} {msg} ({elapsed})");
-        let bar = ProgressBar::new_spinner().with_message(what.to_owned());
-        bar.set_style(style.expect("the template is right"));
+        let bar = ProgressBar::new_spinner().with_message(text.to_owned());
+        bar.set_style(style.expect("the template is valid"));
         bar.enable_steady_tick(Duration::from_millis(100));
         Progress(bar)
     }
