@@ -1,12 +1,13 @@
 //! The edges that all programs of this workspace share.
 //!
-//! A program logs, waits for signals, and ends with an exit
+//! A program parses durations, logs, waits for signals, and ends with an exit
 //! code and at most two lines that say what went wrong. Each of these is written
 //! once, here, so that all programs behave alike.
 //!
 //! # Layout
 //!
 //! * [`complain`]: an error and a hint, for people.
+//! * [`duration`]: the grammar of durations in options and configuration files.
 //! * [`log`]: events of `tracing` on standard error.
 //! * [`Signals`]: Ctrl-C and SIGTERM.
 //! * [`allow_open_files`]: the limit of open files.
@@ -17,6 +18,7 @@
 //! workspace. The `plugin` crate does not use it, since a library has no edges.
 
 mod complain;
+pub mod duration;
 mod log;
 mod open_files;
 #[cfg(feature = "progress")]

@@ -1,0 +1,134 @@
+//! The grammar of durations in options and configuration files.
+//!
+//! A duration is one or more numbers with their units: `500ms`, `20s`, `1.5s`,
+//! `1m 30s`, `1h`, `2d`. A day has 24 hours. Units may be written out (`2
+//! minutes`), and ISO 8601 (`PT1M30S`) is accepted too; the parser is that of
+//! [`jiff`](https://docs.rs/jiff/latest/jiff/fmt/friendly/). A number without a
+//! unit is refused, except where a unit is documented: see [`parse_or_seconds`].
+//!
+//! The grammar is in this crate because every program already depends on it; it
+//! brings in `jiff` alone, which all of them have.
+
+use std::fmt;
+use std::time::Duration;
+
+use jiff::{SignedDuration, Span, SpanRelativeTo};
+
+/// A text that is not a duration.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("`{text}` is not a duration such as {EXAMPLES}", text = text.escape_debug())]
+pub struct DurationError {
+    /// The text.
+    pub text: String,
+}
+
+/// Valid forms, for messages and help texts.
+pub const EXAMPLES: &str = "20s, 500ms or 1h 30m";
+
+/// Parses a duration; every number has a unit.
+///
+/// # Errors
+///
+/// If the text is not of the module's grammar, is negative or does not fit.
+pub fn parse(text: &str) -> Result<Duration, DurationError> {
+    let signed = text.parse::<SignedDuration>().or_else(|_| {
+        // `SignedDuration` refuses days, since in a calendar they differ in length.
+        text.parse::<Span>()?.to_duration(SpanRelativeTo::days_are_24_hours())
+    });
+    let unsigned = signed.ok().and_then(|signed| Duration::try_from(signed).ok());
+    unsigned.ok_or_else(|| DurationError { text: text.to_owned() })
+}
+
+/// Parses a duration; a whole number without a unit counts seconds.
+///
+/// # Errors
+///
+/// As [`parse`].
+pub fn parse_or_seconds(text: &str) -> Result<Duration, DurationError> {
+    text.parse().map(Duration::from_secs).or_else(|_| parse(text))
+}
+
+/// Returns the text of a duration, in a form that [`parse`] accepts: `1m 30s`.
+pub fn display(duration: Duration) -> impl fmt::Display {
+    Written(duration)
+}
+
+struct Written(Duration);
+
+impl fmt::Display for Written {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match SignedDuration::try_from(self.0) {
+            Ok(signed) => write!(f, "{signed:#}"),
+            Err(_) => write!(f, "{}s", self.0.as_secs()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_duration_is_numbers_with_units() {
+        for (text, milliseconds) in [
+            ("0s", 0),
+            ("500ms", 500),
+            ("1.5s", 1_500),
+            ("20s", 20_000),
+            ("30 seconds", 30_000),
+            ("2m", 120_000),
+            ("1m 30s", 90_000),
+            ("1m30s", 90_000),
+            ("1h", 3_600_000),
+            ("PT1M30S", 90_000),
+            ("2d", 172_800_000),
+            ("1d 12h", 129_600_000),
+        ] {
+            assert_eq!(parse(text), Ok(Duration::from_millis(milliseconds)), "{text}");
+            assert_eq!(parse_or_seconds(text), parse(text), "{text}");
+        }
+    }
+
+    #[test]
+    fn an_error_quotes_the_value_and_shows_valid_forms() {
+        for text in
+            ["", "30", "s", "soon", "-5", "-5s", "5 parsecs", "1 month", "9999999999999999999999s"]
+        {
+            let error = parse(text).unwrap_err().to_string();
+            assert_eq!(error, format!("`{text}` is not a duration such as 20s, 500ms or 1h 30m"));
+        }
+        let error = parse("20\u{1}s").unwrap_err().to_string();
+        assert_eq!(error, "`20\\u{1}s` is not a duration such as 20s, 500ms or 1h 30m");
+    }
+
+    #[test]
+    fn a_bare_number_counts_seconds_where_that_is_documented() {
+        assert_eq!(parse_or_seconds("30"), Ok(Duration::from_secs(30)));
+        for text in ["", "-5", "1.5"] {
+            assert_eq!(parse_or_seconds(text), parse(text), "{text}");
+        }
+    }
+
+    #[test]
+    fn the_valid_forms_of_messages_are_valid() {
+        for text in EXAMPLES.replace(" or ", ", ").split(", ") {
+            assert!(parse(text).is_ok(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_displayed_duration_is_parsed_to_itself() {
+        for (text, duration) in [
+            ("0s", Duration::ZERO),
+            ("250ms", Duration::from_millis(250)),
+            ("1s 500ms", Duration::from_millis(1_500)),
+            ("1m 30s", Duration::from_secs(90)),
+            ("1h", Duration::from_secs(3_600)),
+            ("36h", Duration::from_secs(129_600)),
+        ] {
+            assert_eq!(display(duration).to_string(), text);
+            assert_eq!(parse(text), Ok(duration), "{text}");
+        }
+        assert_eq!(display(Duration::MAX).to_string(), format!("{}s", u64::MAX));
+    }
+}
