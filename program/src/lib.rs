@@ -4,9 +4,24 @@
 //! code and at most two lines that say what went wrong. Each of these is written
 //! once, here, so that all programs behave alike.
 //!
+//! ```
+//! use std::time::Duration;
+//!
+//! use behaviour_program::{chain, duration};
+//!
+//! assert_eq!(duration::parse("1m 30s"), Ok(Duration::from_secs(90)));
+//! let error = duration::parse("soon").unwrap_err();
+//! assert_eq!(
+//!     chain(&error).to_string(),
+//!     "`soon` is not a duration such as 20s, 500ms or 1h 30m"
+//! );
+//! ```
+//!
 //! # Layout
 //!
-//! * [`complain`]: an error and a hint, for people.
+//! * [`CommandError`]: a failed command: its kind, its causes, its hints; see
+//!   there for how a program uses it.
+//! * [`chain`]: an error and its causes in one line.
 //! * [`duration`]: the grammar of durations in options and configuration files.
 //! * [`log`]: events of `tracing` on standard error.
 //! * [`Signals`]: Ctrl-C and SIGTERM.
@@ -17,7 +32,8 @@
 //! keys belong to the program that has them. It depends on no other crate of the
 //! workspace. The `plugin` crate does not use it, since a library has no edges.
 
-mod complain;
+mod chain;
+mod command_error;
 pub mod duration;
 mod log;
 mod open_files;
@@ -25,7 +41,8 @@ mod open_files;
 mod progress;
 mod signals;
 
-pub use complain::complain;
+pub use chain::chain;
+pub use command_error::{Classify, CommandError, ExitKind, complain};
 pub use log::log;
 pub use open_files::allow_open_files;
 #[cfg(feature = "progress")]

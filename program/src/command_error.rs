@@ -1,0 +1,233 @@
+//! A failed command of a program: its kind, its causes and its hints.
+
+use std::fmt;
+use std::io::{self, Write as _};
+use std::process::ExitCode;
+
+use crate::chain;
+
+/// A failed command of a program. Its exit code follows from its kind.
+///
+/// Each program has an enum of its kinds that implements [`ExitKind`], and says
+/// in a [`Classify`] for each error type of its libraries which kind and hint an
+/// error gets. The operator `?` then turns such an error into a `CommandError`.
+///
+/// ```
+/// use behaviour_program::{Classify, CommandError, ExitKind};
+///
+/// #[derive(Debug, Clone, Copy)]
+/// enum Kind {
+///     Other,
+///     InvalidNumber,
+/// }
+///
+/// impl ExitKind for Kind {
+///     fn exit_code(self) -> u8 {
+///         match self {
+///             Kind::Other => 1,
+///             Kind::InvalidNumber => 3,
+///         }
+///     }
+/// }
+///
+/// impl Classify<std::num::ParseIntError> for Kind {
+///     fn classify(_: &std::num::ParseIntError) -> Kind {
+///         Kind::InvalidNumber
+///     }
+///
+///     fn hint(_: &std::num::ParseIntError) -> Option<String> {
+///         Some("write it with digits".to_owned())
+///     }
+/// }
+///
+/// fn port(text: &str) -> Result<u16, CommandError<Kind>> {
+///     text.parse().map_err(|error| CommandError::from(error).context(format!("port `{text}`")))
+/// }
+///
+/// let error = port("ssh").unwrap_err();
+/// assert_eq!(error.kind().exit_code(), 3);
+/// assert_eq!(
+///     error.to_string(),
+///     "error: port `ssh`: invalid digit found in string\nhint: write it with digits\n"
+/// );
+/// assert_eq!(CommandError::new(Kind::Other, "no port").message(), "no port");
+/// ```
+///
+/// This type is not a [`std::error::Error`]: it is the last to hold an error, and
+/// `main` reports it.
+#[derive(Debug)]
+pub struct CommandError<K> {
+    kind: K,
+    error: anyhow::Error,
+    hints: Vec<String>,
+}
+
+/// The kinds of failure of a program, each with its exit code.
+pub trait ExitKind: Copy {
+    /// Returns the exit code. It is not 0, and not 2, which is that of wrong usage.
+    fn exit_code(self) -> u8;
+}
+
+/// The place of a library's error `E` among the kinds of a program.
+pub trait Classify<E>: ExitKind {
+    /// Returns the kind of an error.
+    fn classify(error: &E) -> Self;
+
+    /// Returns the action that helps, in one line, if there is one.
+    fn hint(_error: &E) -> Option<String> {
+        None
+    }
+}
+
+impl<K: ExitKind> CommandError<K> {
+    /// Returns an error that has no cause.
+    #[must_use]
+    pub fn new(kind: K, message: impl fmt::Display) -> CommandError<K> {
+        CommandError { kind, error: anyhow::Error::msg(message.to_string()), hints: Vec::new() }
+    }
+
+    /// Puts `subject` before the message: `subject: message`.
+    #[must_use]
+    pub fn context(self, subject: impl fmt::Display) -> CommandError<K> {
+        CommandError { error: self.error.context(subject.to_string()), ..self }
+    }
+
+    /// Adds a hint behind those that it has.
+    #[must_use]
+    pub fn with_hint(mut self, hint: impl Into<String>) -> CommandError<K> {
+        self.hints.push(hint.into());
+        self
+    }
+
+    /// Returns the kind.
+    pub fn kind(&self) -> K {
+        self.kind
+    }
+
+    /// Returns the message and its causes in one line; see [`chain`].
+    #[must_use]
+    pub fn message(&self) -> String {
+        chain(self.error.as_ref()).to_string()
+    }
+
+    /// Returns the hints in one line, or `None` if there are none.
+    #[must_use]
+    pub fn hint(&self) -> Option<String> {
+        (!self.hints.is_empty()).then(|| self.hints.join("; "))
+    }
+
+    /// Writes the error to standard error, and returns the exit code of its kind.
+    pub fn report(&self) -> ExitCode {
+        // If standard error is closed, the exit code is all that can be said.
+        let _ = write!(io::stderr(), "{self}");
+        ExitCode::from(self.kind.exit_code())
+    }
+}
+
+/// An `error:` line, and a `hint:` line if there are hints.
+impl<K: ExitKind> fmt::Display for CommandError<K> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "error: {}", self.message())?;
+        self.hint().map_or(Ok(()), |hint| writeln!(f, "hint: {hint}"))
+    }
+}
+
+impl<K: Classify<E>, E: Into<anyhow::Error>> From<E> for CommandError<K> {
+    fn from(error: E) -> CommandError<K> {
+        let (kind, hint) = (K::classify(&error), K::hint(&error));
+        CommandError { kind, error: error.into(), hints: hint.into_iter().collect() }
+    }
+}
+
+/// Writes one line with an error and its causes, and one with a hint, to
+/// standard error.
+pub fn complain(error: &anyhow::Error, hint: Option<&str>) {
+    let mut stderr = io::stderr();
+    let _ = writeln!(stderr, "error: {}", chain(error.as_ref()));
+    if let Some(hint) = hint {
+        let _ = writeln!(stderr, "hint: {hint}");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug, Clone, Copy, PartialEq)]
+    enum Kind {
+        Other,
+        Missing,
+    }
+
+    impl ExitKind for Kind {
+        fn exit_code(self) -> u8 {
+            match self {
+                Kind::Other => 1,
+                Kind::Missing => 4,
+            }
+        }
+    }
+
+    impl Classify<io::Error> for Kind {
+        fn classify(error: &io::Error) -> Kind {
+            match error.kind() {
+                io::ErrorKind::NotFound => Kind::Missing,
+                _ => Kind::Other,
+            }
+        }
+
+        fn hint(error: &io::Error) -> Option<String> {
+            (Kind::classify(error) == Kind::Missing).then(|| "create the file".to_owned())
+        }
+    }
+
+    impl Classify<anyhow::Error> for Kind {
+        fn classify(_: &anyhow::Error) -> Kind {
+            Kind::Other
+        }
+    }
+
+    fn fails<E>(error: E) -> Result<(), CommandError<Kind>>
+    where
+        Kind: Classify<E>,
+        E: Into<anyhow::Error>,
+    {
+        Err(error)?
+    }
+
+    #[test]
+    fn a_library_error_gets_its_kind_and_hint() {
+        let missing = fails(io::Error::new(io::ErrorKind::NotFound, "no such file")).unwrap_err();
+        assert_eq!(missing.kind(), Kind::Missing);
+        assert_eq!(missing.to_string(), "error: no such file\nhint: create the file\n");
+
+        let other = fails(io::Error::other("disk full")).unwrap_err();
+        assert_eq!(other.kind(), Kind::Other);
+        assert_eq!(other.to_string(), "error: disk full\n");
+    }
+
+    #[test]
+    fn context_comes_before_the_message_and_keeps_kind_and_hint() {
+        let missing = fails(io::Error::new(io::ErrorKind::NotFound, "no such file")).unwrap_err();
+        let missing = missing.context("twin.json").context("cannot patch");
+        assert_eq!(missing.kind(), Kind::Missing);
+        assert_eq!(
+            missing.to_string(),
+            "error: cannot patch: twin.json: no such file\nhint: create the file\n"
+        );
+    }
+
+    #[test]
+    fn several_hints_share_a_line() {
+        let error = CommandError::new(Kind::Other, "no hub").with_hint("start it");
+        assert_eq!(error.to_string(), "error: no hub\nhint: start it\n");
+        let error = error.with_hint("or set --hub");
+        assert_eq!(error.to_string(), "error: no hub\nhint: start it; or set --hub\n");
+    }
+
+    #[test]
+    fn an_error_of_anyhow_keeps_its_causes() {
+        let error = fails(anyhow::Error::from(io::Error::other("disk full")).context("twin"));
+        assert_eq!(error.unwrap_err().to_string(), "error: twin: disk full\n");
+    }
+}
