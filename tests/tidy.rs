@@ -6,6 +6,8 @@ mod docs;
 mod files;
 mod homes;
 mod source;
+mod tokens;
+mod types;
 
 /// Fails with all violations of a rule, if there are any.
 fn expect_none(violations: &[String]) {

@@ -42,6 +42,12 @@ impl Source {
             .filter(|(_, line)| !line.trim_start().starts_with("//"))
     }
 
+    /// Returns the text up to the first test module, comments included.
+    pub(super) fn product_text(&self) -> &str {
+        let end = self.text.find("\n#[cfg(test)]\n").unwrap_or(self.text.len());
+        &self.text[..end]
+    }
+
     /// Returns whether the file is part of a program or a library, not of a test.
     pub(super) fn is_product(&self) -> bool {
         !["/tests/", "/benches/", "/examples/"].iter().any(|folder| self.path.contains(folder))

@@ -1,0 +1,85 @@
+//! Type names: within a crate, one name means one thing.
+
+use std::collections::BTreeMap;
+
+use super::expect_none;
+use super::source::{Source, sources};
+use super::tokens::tokens;
+
+/// Names that two types of one crate share: the crate, the name and the reason.
+const SHARED: &[(&str, &str, &str)] = &[];
+
+/// Crates whose types are still to be renamed.
+const TO_DO: &[&str] = &["behaviour", "bench", "host", "hub", "plugin", "service"];
+
+#[test]
+fn no_two_types_of_a_crate_share_a_name() {
+    let mut places: BTreeMap<(String, String), Vec<String>> = BTreeMap::new();
+    for source in sources() {
+        let Some(krate) = crate_of(&source) else { continue };
+        if TO_DO.contains(&krate.as_str()) {
+            continue;
+        }
+        for (line, name) in type_names(source.product_text()) {
+            let place = format!("{}:{line}", source.path);
+            places.entry((krate.clone(), name)).or_default().push(place);
+        }
+    }
+    let is_shared = |krate: &str, name: &str| {
+        SHARED.iter().any(|(in_crate, shared, _)| (*in_crate, *shared) == (krate, name))
+    };
+    let mut violations: Vec<String> = places
+        .iter()
+        .filter(|((krate, name), places)| places.len() > 1 && !is_shared(krate, name))
+        .map(|((_, name), places)| format!("{}: also a `{name}`", places.join(", ")))
+        .collect();
+    for (krate, name, _) in SHARED {
+        let found = places.get(&((*krate).to_owned(), (*name).to_owned())).map_or(0, Vec::len);
+        if found < 2 {
+            violations.push(format!("{krate}: `{name}` is not shared any more"));
+        }
+    }
+    expect_none(&violations);
+}
+
+/// Returns the crate of a file; `None` for tests inside a package, each file of
+/// which is a crate.
+fn crate_of(source: &Source) -> Option<String> {
+    if source.path.starts_with("tests/") {
+        let part = source.path.split('/').nth(1)?;
+        return match part {
+            "benches" => None,
+            "rig" | "soak" => Some(format!("tests/{part}")),
+            _ => Some("tests".to_owned()),
+        };
+    }
+    let (package, _) = source.path.split_once("/src/")?;
+    source.is_product().then(|| package.to_owned())
+}
+
+/// Returns the types that a text defines outside functions and implementations.
+fn type_names(text: &str) -> Vec<(usize, String)> {
+    let tokens = tokens(text);
+    let mut names = Vec::new();
+    let mut depth = 0;
+    for (index, token) in tokens.iter().enumerate() {
+        if token.is_mark('{') {
+            depth += 1;
+        } else if token.is_mark('}') {
+            depth -= 1;
+        } else if depth == 0
+            && ["struct", "enum", "union", "trait", "type"].iter().any(|word| token.is_word(word))
+            && let Some(name) = tokens.get(index + 1).and_then(|name| name.word())
+        {
+            names.push((token.line, name.to_owned()));
+        }
+    }
+    names
+}
+
+#[test]
+fn types_inside_functions_and_implementations_are_not_counted() {
+    let text =
+        "pub struct A;\nimpl A {\n    type B = C;\n}\nfn f() {\n    enum D {}\n}\ntype E = A;";
+    assert_eq!(type_names(text), [(1, "A".to_owned()), (8, "E".to_owned())]);
+}
