@@ -1,7 +1,58 @@
-//! Doc comments: every file has one.
+//! Doc comments: every file has one, and they start with a noun or a verb.
 
 use super::expect_none;
 use super::source::sources;
+
+/// Words that start a clause. A doc line starts with a noun phrase (types, fields,
+/// constants, variants) or with a verb in the third person (functions).
+const CLAUSES: &[&str] = &[
+    "What", "Whatever", "Whether", "Who", "Whoever", "Whom", "Whose", "How", "Where", "Wherever",
+    "Why", "Which", "When",
+];
+
+/// Folders whose doc comments are still to be rewritten.
+const TO_DO: &[&str] = &[
+    "behaviour/",
+    "bench/",
+    "fuzz/",
+    "guest-reboot/",
+    "host/",
+    "hub/",
+    "plugin/",
+    "program/",
+    "protocol/",
+    "service/",
+    "tests/",
+    "trust/",
+    "tutorial/",
+];
+
+#[test]
+fn doc_comments_start_with_a_noun_or_a_verb() {
+    let mut violations = Vec::new();
+    for source in sources() {
+        if TO_DO.iter().any(|folder| source.path.starts_with(folder)) {
+            continue;
+        }
+        let mut before = "";
+        for (index, line) in source.text.lines().enumerate() {
+            for marker in ["///", "//!"] {
+                let Some(text) = line.trim_start().strip_prefix(marker) else { continue };
+                let first = text.trim_start().split(|c: char| !c.is_alphabetic()).next();
+                let starts = !before.trim_start().starts_with(marker);
+                if starts && let Some(word) = first.filter(|word| CLAUSES.contains(word)) {
+                    violations.push(format!(
+                        "{}:{}: a doc comment starts with `{word}`; say the noun or the verb",
+                        source.path,
+                        index + 1
+                    ));
+                }
+            }
+            before = line;
+        }
+    }
+    expect_none(&violations);
+}
 
 #[test]
 fn every_file_starts_with_a_doc_comment() {
