@@ -3,6 +3,7 @@
 //! Each rule is one test. It fails with a line per violation, `file:line: reason`.
 
 mod docs;
+mod errors;
 mod files;
 mod homes;
 mod source;
