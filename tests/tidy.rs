@@ -6,6 +6,7 @@ mod docs;
 mod errors;
 mod files;
 mod homes;
+mod modules;
 mod source;
 mod tokens;
 mod types;

@@ -1,0 +1,83 @@
+//! Modules: which may name which, without cycles.
+//!
+//! A table lists the modules of a crate from the lowest to the highest, and each
+//! may name only modules above its own line in the table. So a table without a
+//! cycle is a table in this order. Crate roots (`lib.rs`, `main.rs`) may name
+//! every module, and no module may name them.
+
+mod graph;
+mod tables;
+
+use super::expect_none;
+use graph::Graph;
+use tables::TABLES;
+
+/// Packages whose modules are still to be put in order.
+const TO_DO: &[&str] = &["behaviour", "guest-reboot", "host", "hub", "plugin"];
+
+/// Packages with modules.
+const PACKAGES: &[&str] = &[
+    "protocol",
+    "trust",
+    "program",
+    "plugin",
+    "host",
+    "hub",
+    "service",
+    "behaviour",
+    "guest-reboot",
+    "tutorial",
+    "bench",
+];
+
+#[test]
+fn modules_name_only_those_that_the_table_allows() {
+    let mut violations = Vec::new();
+    for (package, table) in TABLES {
+        let graph = Graph::read(package);
+        for module in graph.top_level() {
+            if !table.iter().any(|(name, _)| *name == module) {
+                violations.push(format!("{package}/src/{module}: missing in the table of modules"));
+            }
+        }
+        for (from, to, place) in graph.arrows() {
+            let allowed = table.iter().find(|(name, _)| *name == from).map(|(_, below)| *below);
+            if allowed.is_some_and(|below| !below.contains(&to.as_str())) {
+                violations.push(format!("{place}: `{from}` must not name `{to}`"));
+            }
+        }
+    }
+    expect_none(&violations);
+}
+
+#[test]
+fn the_tables_of_modules_have_no_cycle_and_no_unused_arrow() {
+    let mut violations = Vec::new();
+    for (package, table) in TABLES {
+        let graph = Graph::read(package);
+        for (line, (module, below)) in table.iter().enumerate() {
+            for name in *below {
+                if !table[..line].iter().any(|(lower, _)| lower == name) {
+                    violations
+                        .push(format!("{package}: `{module}` → `{name}`: not lower in the table"));
+                }
+                if !graph.arrows().any(|(from, to, _)| from == *module && to == *name) {
+                    violations.push(format!("{package}: `{module}` → `{name}`: unused"));
+                }
+            }
+            if !graph.top_level().contains(*module) {
+                violations.push(format!("{package}: no module `{module}`"));
+            }
+        }
+    }
+    expect_none(&violations);
+}
+
+#[test]
+fn modules_beside_one_another_form_no_cycle() {
+    let mut violations = Vec::new();
+    for package in PACKAGES.iter().filter(|package| !TO_DO.contains(package)) {
+        violations.extend(Graph::read(package).cycles());
+    }
+    expect_none(&violations);
+}

@@ -1,0 +1,238 @@
+//! The modules of a package and the paths between them, read from its sources.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::tidy::source::{Source, sources};
+use crate::tidy::tokens::{Lexeme, Token, tokens};
+
+/// A module by its path from the crate's root; the root itself is empty.
+type Module = Vec<String>;
+
+/// Each module and the modules that it names, with the first place.
+pub(super) struct Graph {
+    package: String,
+    modules: BTreeSet<Module>,
+    names: BTreeMap<(Module, Module), String>,
+}
+
+impl Graph {
+    /// Reads the product sources of a package.
+    pub(super) fn read(package: &str) -> Graph {
+        let folder = format!("{package}/src/");
+        let sources: Vec<Source> = sources()
+            .into_iter()
+            .filter(|source| source.path.starts_with(&folder) && source.is_product())
+            .collect();
+        let module = |source: &Source| {
+            let path = source.path[folder.len()..].trim_end_matches(".rs");
+            let root = ["lib", "main"].contains(&path) || path.starts_with("bin/");
+            let module: Module = path.split('/').map(str::to_owned).collect();
+            if root { Module::new() } else { module }
+        };
+        let modules: BTreeSet<Module> = sources.iter().map(module).collect();
+        let exports = exports(&sources, &folder);
+        let mut names = BTreeMap::new();
+        for source in &sources {
+            let from = module(source);
+            for (line, path) in paths(source.product_text()) {
+                let Some(path) = absolute(&from, &path) else { continue };
+                let path = match exports.get(path.first().map_or("", String::as_str)) {
+                    Some(exported) if !modules.contains(&path[..1]) => exported.clone(),
+                    _ => path,
+                };
+                let length = (0..=path.len()).rev().find(|end| modules.contains(&path[..*end]));
+                let to = path[..length.unwrap_or_default()].to_vec();
+                let place = format!("{}:{line}", source.path);
+                names.entry((from.clone(), to)).or_insert(place);
+            }
+        }
+        Graph { package: package.to_owned(), modules, names }
+    }
+
+    /// Returns the names of the modules below the root.
+    pub(super) fn top_level(&self) -> BTreeSet<&str> {
+        self.modules.iter().filter_map(|module| module.first()).map(String::as_str).collect()
+    }
+
+    /// Returns each name from one top-level module to another, and its place. An item of
+    /// the root is one of `lib`.
+    pub(super) fn arrows(&self) -> impl Iterator<Item = (String, String, &str)> {
+        self.names.iter().filter_map(|((from, to), place)| {
+            let from = from.first()?.clone();
+            let to = to.first().cloned().unwrap_or_else(|| "lib".to_owned());
+            (from != to).then_some((from, to, place.as_str()))
+        })
+    }
+
+    /// Returns a line for each cycle among the modules of one folder.
+    pub(super) fn cycles(&self) -> Vec<String> {
+        // What a module's submodules name counts as named by the module.
+        let mut below: BTreeMap<&[String], BTreeMap<&[String], &str>> = BTreeMap::new();
+        for ((from, to), place) in &self.names {
+            let common = from.iter().zip(to).take_while(|(left, right)| left == right).count();
+            if from.len() > common && to.len() > common {
+                let (from, to) = (&from[..=common], &to[..=common]);
+                below.entry(from).or_default().entry(to).or_insert(place);
+            }
+        }
+        let mut cycles = Vec::new();
+        for start in below.keys() {
+            for (next, place) in &below[start] {
+                if let Some(way) = way(&below, next, start)
+                    // Each cycle once, from its first module.
+                    && way.iter().all(|module| start <= module)
+                {
+                    let way: Vec<String> = way.iter().map(|module| module.join("::")).collect();
+                    cycles.push(format!(
+                        "{place}: a cycle in {}: {} → {}",
+                        self.package,
+                        start.join("::"),
+                        way.join(" → ")
+                    ));
+                }
+            }
+        }
+        cycles
+    }
+}
+
+/// Returns the modules on a shortest way, both ends included.
+fn way<'a>(
+    below: &BTreeMap<&'a [String], BTreeMap<&'a [String], &str>>,
+    from: &'a [String],
+    to: &'a [String],
+) -> Option<Vec<&'a [String]>> {
+    let mut ways = vec![vec![from]];
+    let mut seen = BTreeSet::from([from]);
+    while !ways.is_empty() {
+        let mut longer = Vec::new();
+        for way in ways {
+            let last = *way.last()?;
+            if last == to {
+                return Some(way);
+            }
+            for next in below.get(last).into_iter().flat_map(BTreeMap::keys) {
+                if seen.insert(next) {
+                    longer.push([&way[..], &[next]].concat());
+                }
+            }
+        }
+        ways = longer;
+    }
+    None
+}
+
+/// Returns the names that the root exports from its modules, each with its path.
+fn exports(sources: &[Source], folder: &str) -> BTreeMap<String, Vec<String>> {
+    let root = format!("{folder}lib.rs");
+    let Some(root) = sources.iter().find(|source| source.path == root) else {
+        return BTreeMap::new();
+    };
+    let tokens = tokens(root.product_text());
+    let mut exports = BTreeMap::new();
+    for (index, token) in tokens.iter().enumerate() {
+        if token.is_word("use") {
+            let mut found = Vec::new();
+            tree(&tokens, index + 1, &mut Vec::new(), &mut found);
+            for (_, path) in found {
+                let path: Vec<String> = path.into_iter().filter(|part| part != "self").collect();
+                exports.extend(path.last().cloned().map(|name| (name, path)));
+            }
+        }
+    }
+    exports
+}
+
+/// Returns a path from the crate's root: `crate::`, `self::` and `super::` resolved.
+fn absolute(from: &Module, path: &[String]) -> Option<Vec<String>> {
+    let (first, mut rest) = path.split_first()?;
+    let mut module = match first.as_str() {
+        "crate" => Vec::new(),
+        "self" => from.clone(),
+        _ => from.split_last()?.1.to_vec(),
+    };
+    while let Some(("super", deeper)) = rest.split_first().map(|(name, rest)| (name.as_str(), rest))
+    {
+        module.pop()?;
+        rest = deeper;
+    }
+    module.extend_from_slice(rest);
+    Some(module)
+}
+
+/// Returns the paths in a text that start with `crate`, `self` or `super`, with the
+/// groups of `use` taken apart.
+fn paths(text: &str) -> Vec<(usize, Vec<String>)> {
+    let tokens = tokens(text);
+    let mut found = Vec::new();
+    for (index, token) in tokens.iter().enumerate() {
+        let starts = ["crate", "self", "super"].iter().any(|word| token.is_word(word));
+        let before = index.checked_sub(1).map(|before| &tokens[before]);
+        // A scope, as in `pub(in crate::module)`, names no module that is used.
+        let continues =
+            before.is_some_and(|before| before.is == Lexeme::Colons || before.is_word("in"));
+        if starts && !continues && tokens.get(index + 1).is_some_and(|t| t.is == Lexeme::Colons) {
+            tree(&tokens, index, &mut Vec::new(), &mut found);
+        }
+    }
+    found
+}
+
+/// Reads a path, or a group of them, from a token on, and returns the index behind it.
+fn tree(
+    tokens: &[Token],
+    mut at: usize,
+    before: &mut Vec<String>,
+    found: &mut Vec<(usize, Vec<String>)>,
+) -> usize {
+    let depth = before.len();
+    let mut line = 0;
+    while let Some(token) = tokens.get(at) {
+        if let Some(word) = token.word() {
+            before.push(word.to_owned());
+            line = token.line;
+            at += 1;
+            if tokens.get(at).is_some_and(|token| token.is == Lexeme::Colons) {
+                at += 1;
+                continue;
+            }
+        } else if token.is_mark('{') {
+            at += 1;
+            while tokens.get(at).is_some_and(|token| !token.is_mark('}')) {
+                let next = tree(tokens, at, before, found);
+                // A comma, or something that is no path.
+                at = next.max(at + 1);
+            }
+            before.truncate(depth);
+            return at + 1;
+        }
+        break;
+    }
+    if before.len() > depth {
+        found.push((line, before.clone()));
+    }
+    before.truncate(depth);
+    at
+}
+
+#[test]
+fn paths_are_read_with_their_groups_and_from_where_they_start() {
+    let text = "use crate::{a::{self, B}, c};\nuse super::d as e;\npub(in crate::f) fn g() {\n\
+                    crate::h::I::<J>::k(self::l);\n}\n";
+    let found: Vec<String> =
+        paths(text).into_iter().map(|(line, path)| format!("{line} {}", path.join("::"))).collect();
+    assert_eq!(
+        found,
+        [
+            "1 crate::a::self",
+            "1 crate::a::B",
+            "1 crate::c",
+            "2 super::d",
+            "4 crate::h::I",
+            "4 self::l"
+        ]
+    );
+    let from = ["a".to_owned(), "b".to_owned()].to_vec();
+    let path = ["super", "super", "c"].map(str::to_owned);
+    assert_eq!(absolute(&from, &path), Some(vec!["c".to_owned()]));
+}
