@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, bail};
 use protocol::connection_string::{DeviceConnectionString, ServiceConnectionString};
 use protocol::id::DeviceId;
-use service::{Client, ClientSettings, Kind};
+use service::{Client, ClientSettings, ServiceErrorKind};
 use tokio::time::sleep;
 
 use crate::process::Process;
@@ -74,7 +74,9 @@ impl Hub {
     pub(crate) async fn device(&self, id: &str, port: bool) -> anyhow::Result<String> {
         let id: DeviceId = id.parse()?;
         let identity = match self.client.device(&id).await {
-            Err(error) if error.kind() == Kind::NotFound => self.client.create_device(&id).await?,
+            Err(error) if error.kind() == ServiceErrorKind::NotFound => {
+                self.client.create_device(&id).await?
+            }
             found => found?,
         };
         self.gone(&id).await?;

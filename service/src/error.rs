@@ -72,7 +72,7 @@ pub enum ServiceError {
 
 /// Kinds of errors that a caller treats apart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
+pub enum ServiceErrorKind {
     /// The device is not connected.
     Offline,
     /// There is no such device or path.
@@ -101,23 +101,25 @@ impl ServiceError {
 
     /// Which kind it is of.
     #[must_use]
-    pub fn kind(&self) -> Kind {
+    pub fn kind(&self) -> ServiceErrorKind {
         match self {
             ServiceError::Hub { error, .. } => match error.code {
                 ErrorCode::DeviceNotOnline
                 | ErrorCode::DeviceConnectionClosedRemotely
-                | ErrorCode::DeviceUnavailable => Kind::Offline,
-                ErrorCode::GatewayTimeout | ErrorCode::GenericTimeout => Kind::TimedOut,
+                | ErrorCode::DeviceUnavailable => ServiceErrorKind::Offline,
+                ErrorCode::GatewayTimeout | ErrorCode::GenericTimeout => ServiceErrorKind::TimedOut,
                 code => match code.http_status() {
-                    401 => Kind::Unauthorised,
-                    404 => Kind::NotFound,
-                    _ => Kind::Other,
+                    401 => ServiceErrorKind::Unauthorised,
+                    404 => ServiceErrorKind::NotFound,
+                    _ => ServiceErrorKind::Other,
                 },
             },
-            ServiceError::Unreachable { .. } => Kind::Unreachable,
-            ServiceError::Silent { .. } | ServiceError::NotReported { .. } => Kind::TimedOut,
-            ServiceError::Device { .. } => Kind::Device,
-            _ => Kind::Other,
+            ServiceError::Unreachable { .. } => ServiceErrorKind::Unreachable,
+            ServiceError::Silent { .. } | ServiceError::NotReported { .. } => {
+                ServiceErrorKind::TimedOut
+            }
+            ServiceError::Device { .. } => ServiceErrorKind::Device,
+            _ => ServiceErrorKind::Other,
         }
     }
 
@@ -130,24 +132,24 @@ impl ServiceError {
             );
         }
         Some(match self.kind() {
-            Kind::Offline => {
+            ServiceErrorKind::Offline => {
                 "start the device; --connect-timeout waits for one that is about to connect"
             }
-            Kind::NotFound => {
+            ServiceErrorKind::NotFound => {
                 "check the device's id; `behaviour-service devices create ID` registers one"
             }
-            Kind::Unauthorised => {
+            ServiceErrorKind::Unauthorised => {
                 "check SharedAccessKeyName and SharedAccessKey in IOTHUB_CONNECTION_STRING, the \
                  policy's permissions and this machine's clock"
             }
-            Kind::Unreachable => {
+            ServiceErrorKind::Unreachable => {
                 "check HostName in IOTHUB_CONNECTION_STRING and the network; behaviour-hub takes \
                  services on port 8443 unless told otherwise"
             }
-            Kind::TimedOut => {
+            ServiceErrorKind::TimedOut => {
                 "the method may still be running; --timeout waits longer, up to 300 s"
             }
-            Kind::Device | Kind::Other => return None,
+            ServiceErrorKind::Device | ServiceErrorKind::Other => return None,
         })
     }
 }

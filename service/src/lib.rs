@@ -24,7 +24,7 @@ mod error;
 pub mod reboot;
 
 pub use client::{Client, ClientSettings, OnRetry, Query, Retry};
-pub use error::{Kind, ServiceError};
+pub use error::{ServiceError, ServiceErrorKind};
 pub use protocol::connection_string::ServiceConnectionString;
 pub use protocol::id::DeviceId;
 pub use protocol::method::{MethodRequest, MethodResult};

@@ -14,7 +14,7 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 use behaviour_service::{
-    Client, ClientSettings, Kind, Retry, ServiceConnectionString, ServiceError,
+    Client, ClientSettings, Retry, ServiceConnectionString, ServiceError, ServiceErrorKind,
 };
 use clap::Parser;
 use serde_json::json;
@@ -77,13 +77,13 @@ fn announce(retry: &Retry<'_>) {
 fn exit_code(error: &anyhow::Error) -> u8 {
     let Some(error) = error.downcast_ref::<ServiceError>() else { return 1 };
     match error.kind() {
-        Kind::Other => 1,
-        Kind::Offline => 3,
-        Kind::NotFound => 4,
-        Kind::TimedOut => 5,
-        Kind::Unauthorised => 6,
-        Kind::Device => 7,
-        Kind::Unreachable => 8,
+        ServiceErrorKind::Other => 1,
+        ServiceErrorKind::Offline => 3,
+        ServiceErrorKind::NotFound => 4,
+        ServiceErrorKind::TimedOut => 5,
+        ServiceErrorKind::Unauthorised => 6,
+        ServiceErrorKind::Device => 7,
+        ServiceErrorKind::Unreachable => 8,
     }
 }
 

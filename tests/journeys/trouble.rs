@@ -6,7 +6,7 @@ use hub::{Effect, Fault, Refused, Step};
 use protocol::method::MethodRequest;
 use rig::{Rig, Service, config, set};
 use serde_json::json;
-use service::Kind;
+use service::ServiceErrorKind;
 use tokio::task::JoinSet;
 
 #[tokio::test]
@@ -126,7 +126,7 @@ async fn a_device_whose_host_is_stopped_is_offline_to_the_caller() {
 
     let error = rig.service.call("echo", json!(1)).await.unwrap_err();
 
-    assert_eq!((error.kind(), error.code()), (Kind::Offline, Some(404_103)));
+    assert_eq!((error.kind(), error.code()), (ServiceErrorKind::Offline, Some(404_103)));
 }
 
 #[tokio::test]
@@ -141,7 +141,7 @@ async fn a_connection_that_went_silent_is_noticed_within_the_keep_alive_and_repl
     let answer = loop {
         match rig.service.client.invoke(&rig.service.device, &request).await {
             Ok(answer) => break answer,
-            Err(error) => assert_eq!(error.kind(), Kind::TimedOut, "{error}"),
+            Err(error) => assert_eq!(error.kind(), ServiceErrorKind::TimedOut, "{error}"),
         }
     };
 

@@ -9,7 +9,7 @@ use hub::Message;
 use protocol::method::MethodRequest;
 use rig::{Rig, Running, Service, set};
 use serde_json::{Value, json};
-use service::Kind;
+use service::ServiceErrorKind;
 use tokio::sync::broadcast;
 use tokio::task::JoinSet;
 
@@ -134,7 +134,12 @@ impl Caller {
                     }
                 }
                 // The hub that restarts cuts its callers off as well.
-                Err(error) if matches!(error.kind(), Kind::TimedOut | Kind::Unreachable) => {
+                Err(error)
+                    if matches!(
+                        error.kind(),
+                        ServiceErrorKind::TimedOut | ServiceErrorKind::Unreachable
+                    ) =>
+                {
                     self.tally.lost.fetch_add(1, Ordering::Relaxed);
                 }
                 Err(error) => panic!("{} {number}: {error}", self.property),
