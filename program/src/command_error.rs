@@ -15,8 +15,9 @@ use crate::chain;
 /// ```
 /// use behaviour_program::{Classify, CommandError, ExitKind};
 ///
-/// #[derive(Debug, Clone, Copy)]
+/// #[derive(Debug, Clone, Copy, Default)]
 /// enum Kind {
+///     #[default]
 ///     Other,
 ///     InvalidNumber,
 /// }
@@ -62,16 +63,20 @@ pub struct CommandError<K> {
     hints: Vec<String>,
 }
 
-/// The kinds of failure of a program, each with its exit code.
-pub trait ExitKind: Copy {
+/// The kinds of failure of a program, each with its exit code. The default is the
+/// kind of all failures that are not told apart.
+pub trait ExitKind: Copy + Default {
     /// Returns the exit code. It is not 0, and not 2, which is that of wrong usage.
     fn exit_code(self) -> u8;
 }
 
 /// The place of a library's error `E` among the kinds of a program.
 pub trait Classify<E>: ExitKind {
-    /// Returns the kind of an error.
-    fn classify(error: &E) -> Self;
+    /// Returns the kind of an error: the default one, unless a program tells it
+    /// apart.
+    fn classify(_error: &E) -> Self {
+        Self::default()
+    }
 
     /// Returns the action that helps, in one line, if there is one.
     fn hint(_error: &E) -> Option<String> {
@@ -153,8 +158,9 @@ pub fn complain(error: &anyhow::Error, hint: Option<&str>) {
 mod tests {
     use super::*;
 
-    #[derive(Debug, Clone, Copy, PartialEq)]
+    #[derive(Debug, Clone, Copy, PartialEq, Default)]
     enum Kind {
+        #[default]
         Other,
         Missing,
     }
@@ -181,11 +187,7 @@ mod tests {
         }
     }
 
-    impl Classify<anyhow::Error> for Kind {
-        fn classify(_: &anyhow::Error) -> Kind {
-            Kind::Other
-        }
-    }
+    impl Classify<anyhow::Error> for Kind {}
 
     fn fails<E>(error: E) -> Result<(), CommandError<Kind>>
     where
