@@ -6,10 +6,11 @@ use std::time::Duration;
 use behaviour_service::reboot::{self, Step};
 use behaviour_service::{Client, DeviceId, MethodRequest, ServiceError};
 use clap::{Parser, Subcommand};
-use program::Progress;
+use program::{Progress, duration};
 use protocol::id::MethodName;
 use serde_json::json;
 
+use crate::command_error::CommandError;
 use show::Show;
 
 mod devices;
@@ -51,7 +52,7 @@ pub(crate) enum Command {
         /// The device's id
         device: DeviceId,
         /// How long the device may take, 5s to 300s
-        #[arg(long, default_value = "60s", value_parser = input::duration, value_name = "TIME")]
+        #[arg(long, default_value = "60s", value_parser = duration::parse_or_seconds, value_name = "TIME")]
         timeout: Duration,
     },
     /// Invoke a direct method and print its status and payload
@@ -64,10 +65,10 @@ pub(crate) enum Command {
         #[arg(long, default_value = "null", value_name = "JSON")]
         payload: String,
         /// How long the device may take, 5s to 300s
-        #[arg(long, default_value = "30s", value_parser = input::duration, value_name = "TIME")]
+        #[arg(long, default_value = "30s", value_parser = duration::parse_or_seconds, value_name = "TIME")]
         timeout: Duration,
         /// How long the device may take to come online, 0s to 300s
-        #[arg(long, default_value = "0s", value_parser = input::duration, value_name = "TIME")]
+        #[arg(long, default_value = "0s", value_parser = duration::parse_or_seconds, value_name = "TIME")]
         connect_timeout: Duration,
     },
     /// Read, change or watch a device's twin
@@ -86,7 +87,11 @@ pub(crate) enum Command {
     Devices(devices::Command),
 }
 
-pub(crate) async fn run(command: Command, client: &Client, as_json: bool) -> anyhow::Result<()> {
+pub(crate) async fn run(
+    command: Command,
+    client: &Client,
+    as_json: bool,
+) -> Result<(), CommandError> {
     let show = Show { as_json };
     match command {
         Command::Reboot { device, timeout } => reboot_device(client, &device, timeout, show).await,
@@ -116,7 +121,7 @@ async fn invoke(
     device: &DeviceId,
     request: &MethodRequest,
     show: Show,
-) -> anyhow::Result<()> {
+) -> Result<(), CommandError> {
     let waiting = Progress::new(&format!("{device}: {} is running", request.name));
     let result = client.invoke(device, request).await?;
     drop(waiting);
@@ -138,7 +143,7 @@ async fn reboot_device(
     device: &DeviceId,
     timeout: Duration,
     show: Show,
-) -> anyhow::Result<()> {
+) -> Result<(), CommandError> {
     let mut waiting = None;
     let outcome = reboot::reboot(client, device, &reboot::request(timeout), |step| {
         // Taken away before the next line is printed.

@@ -122,34 +122,4 @@ impl ServiceError {
             _ => ServiceErrorKind::Other,
         }
     }
-
-    /// What to do about it, where one action helps.
-    #[must_use]
-    pub fn hint(&self) -> Option<&'static str> {
-        if let ServiceError::Unreachable { untrusted: true, .. } = self {
-            return Some(
-                "set --ca-file or IOTHUB_CA_FILE to the certificate that signs for this hub",
-            );
-        }
-        Some(match self.kind() {
-            ServiceErrorKind::Offline => {
-                "start the device; --connect-timeout waits for one that is about to connect"
-            }
-            ServiceErrorKind::NotFound => {
-                "check the device's id; `behaviour-service devices create ID` registers one"
-            }
-            ServiceErrorKind::Unauthorised => {
-                "check SharedAccessKeyName and SharedAccessKey in IOTHUB_CONNECTION_STRING, the \
-                 policy's permissions and this machine's clock"
-            }
-            ServiceErrorKind::Unreachable => {
-                "check HostName in IOTHUB_CONNECTION_STRING and the network; behaviour-hub takes \
-                 services on port 8443 unless told otherwise"
-            }
-            ServiceErrorKind::TimedOut => {
-                "the method may still be running; --timeout waits longer, up to 300 s"
-            }
-            ServiceErrorKind::Device | ServiceErrorKind::Other => return None,
-        })
-    }
 }

@@ -6,21 +6,20 @@
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "this is a command-line program")]
 
 mod command;
+mod command_error;
 
-use std::fmt;
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 
 use anyhow::Context as _;
-use behaviour_service::{
-    Client, ClientSettings, Retry, ServiceConnectionString, ServiceError, ServiceErrorKind,
-};
+use behaviour_service::{Client, ClientSettings, Retry, ServiceConnectionString};
 use clap::Parser;
+use program::ExitKind as _;
 use serde_json::json;
 
 use command::Arguments;
-use protocol::connection_string::ConnectionStringError;
+use command_error::{CommandError, FailureKind};
 
 const IDENTITY: &str = "IOTHUB_CONNECTION_STRING";
 
@@ -30,21 +29,12 @@ async fn main() -> ExitCode {
     let as_json = arguments.json;
     match run(arguments).await {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            let (code, hint) = (exit_code(&error), hint(&error));
-            match as_json {
-                true => eprintln!(
-                    "{}",
-                    json!({"error": format!("{error:#}"), "hint": hint, "exitCode": code})
-                ),
-                false => program::complain(&error, hint.as_deref()),
-            }
-            ExitCode::from(code)
-        }
+        Err(error) if as_json => report_as_json(&error),
+        Err(error) => error.report(),
     }
 }
 
-async fn run(arguments: Arguments) -> anyhow::Result<()> {
+async fn run(arguments: Arguments) -> Result<(), CommandError> {
     let identity = identity(arguments.connection_string_file.as_deref())?;
     let settings = ClientSettings {
         ca_file: arguments.ca_file,
@@ -56,17 +46,25 @@ async fn run(arguments: Arguments) -> anyhow::Result<()> {
     command::run(arguments.command, &client, arguments.json).await
 }
 
-/// The secret: from its file where one is named, else from the environment.
-fn identity(file: Option<&Path>) -> anyhow::Result<ServiceConnectionString> {
-    let (text, from) = match file {
+/// Reads the secret from its file, if one is named, else from the environment.
+fn identity(file: Option<&Path>) -> Result<ServiceConnectionString, CommandError> {
+    let (text, source) = match file {
         Some(path) => {
             let text = std::fs::read_to_string(path)
                 .with_context(|| format!("connection string file {}", path.display()))?;
             (text, path.display().to_string())
         }
-        None => (std::env::var(IDENTITY).map_err(|_| NoIdentity)?, IDENTITY.to_owned()),
+        None => (std::env::var(IDENTITY).map_err(|_| no_identity())?, IDENTITY.to_owned()),
     };
-    text.trim().parse().context(from)
+    text.trim().parse().map_err(|error| CommandError::from(error).context(source))
+}
+
+fn no_identity() -> CommandError {
+    let error = CommandError::new(FailureKind::default(), "there is no connection string of a hub");
+    error.with_hint(format!(
+        "set {IDENTITY}, or --connection-string-file, to the connection string of a shared access \
+         policy; behaviour-hub and the Azure portal show it"
+    ))
 }
 
 fn announce(retry: &Retry<'_>) {
@@ -74,39 +72,9 @@ fn announce(retry: &Retry<'_>) {
     eprintln!("{error}; try {} in {:.1} s", number + 1, wait.as_secs_f64());
 }
 
-fn exit_code(error: &anyhow::Error) -> u8 {
-    let Some(error) = error.downcast_ref::<ServiceError>() else { return 1 };
-    match error.kind() {
-        ServiceErrorKind::Other => 1,
-        ServiceErrorKind::Offline => 3,
-        ServiceErrorKind::NotFound => 4,
-        ServiceErrorKind::TimedOut => 5,
-        ServiceErrorKind::Unauthorised => 6,
-        ServiceErrorKind::Device => 7,
-        ServiceErrorKind::Unreachable => 8,
-    }
-}
-
-fn hint(error: &anyhow::Error) -> Option<String> {
-    if error.is::<NoIdentity>() {
-        return Some(format!(
-            "set {IDENTITY}, or --connection-string-file, to the connection string of a shared \
-             access policy; behaviour-hub and the Azure portal show it"
-        ));
-    }
-    if error.is::<ConnectionStringError>() {
-        return Some("copy it whole: behaviour-hub and the Azure portal show it".to_owned());
-    }
-    error.downcast_ref::<ServiceError>()?.hint().map(str::to_owned)
-}
-
-#[derive(Debug)]
-struct NoIdentity;
-
-impl std::error::Error for NoIdentity {}
-
-impl fmt::Display for NoIdentity {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("there is no connection string of a hub")
-    }
+/// Writes one line of JSON to standard error, and returns the exit code.
+fn report_as_json(error: &CommandError) -> ExitCode {
+    let code = error.kind().exit_code();
+    eprintln!("{}", json!({"error": error.message(), "hint": error.hint(), "exitCode": code}));
+    ExitCode::from(code)
 }

@@ -7,6 +7,7 @@ use protocol::connection_string::{DeviceConnectionString, DeviceCredential};
 use protocol::registry::DeviceIdentity;
 
 use super::show::Show;
+use crate::command_error::CommandError;
 use many::Many;
 
 mod many;
@@ -40,7 +41,7 @@ pub(crate) enum Command {
     },
 }
 
-pub(crate) async fn run(command: Command, client: &Client, show: Show) -> anyhow::Result<()> {
+pub(crate) async fn run(command: Command, client: &Client, show: Show) -> Result<(), CommandError> {
     match command {
         Command::List => {
             let mut devices = client.devices().await?.into_iter();
@@ -63,8 +64,8 @@ pub(crate) async fn run(command: Command, client: &Client, show: Show) -> anyhow
     }
 }
 
-fn print(show: Show, device: DeviceIdentity) -> anyhow::Result<()> {
-    show.device(device).context("device")
+fn print(show: Show, device: DeviceIdentity) -> Result<(), CommandError> {
+    Ok(show.device(device).context("device")?)
 }
 
 fn connection_string(

@@ -5,9 +5,11 @@ use std::time::Duration;
 use anyhow::Context as _;
 use behaviour_service::{Client, DeviceId, Twin};
 use clap::Subcommand;
+use program::duration;
 
 use super::input;
 use super::show::Show;
+use crate::command_error::CommandError;
 
 #[derive(Subcommand)]
 pub(crate) enum Command {
@@ -41,12 +43,12 @@ pub(crate) enum Command {
         /// The device's id
         device: DeviceId,
         /// How often to look
-        #[arg(long, default_value = "1s", value_parser = input::duration, value_name = "TIME")]
+        #[arg(long, default_value = "1s", value_parser = duration::parse_or_seconds, value_name = "TIME")]
         every: Duration,
     },
 }
 
-pub(crate) async fn run(command: Command, client: &Client, show: Show) -> anyhow::Result<()> {
+pub(crate) async fn run(command: Command, client: &Client, show: Show) -> Result<(), CommandError> {
     match command {
         Command::Get { device } => print(show, &client.twin(&device).await?),
         Command::Patch { device, patch, etag } => {
@@ -66,7 +68,7 @@ async fn watch(
     device: &DeviceId,
     every: Duration,
     show: Show,
-) -> anyhow::Result<()> {
+) -> Result<(), CommandError> {
     let mut last = None;
     loop {
         let twin = client.twin(device).await?;
@@ -80,6 +82,6 @@ async fn watch(
     }
 }
 
-fn print(show: Show, twin: &Twin) -> anyhow::Result<()> {
-    show.twin(twin).context("twin")
+fn print(show: Show, twin: &Twin) -> Result<(), CommandError> {
+    Ok(show.twin(twin).context("twin")?)
 }

@@ -8,6 +8,7 @@ use program::Progress;
 use protocol::registry::DeviceIdentity;
 
 use super::connection_string;
+use crate::command_error::CommandError;
 
 /// Requests at once. IoT Hub throttles the registry to some a second, and the
 /// client waits as long as it is told.
@@ -36,7 +37,7 @@ impl Many {
     }
 }
 
-pub(crate) async fn create(ids: Vec<DeviceId>, client: &Client) -> anyhow::Result<()> {
+pub(crate) async fn create(ids: Vec<DeviceId>, client: &Client) -> Result<(), CommandError> {
     let waiting = Progress::new(&format!("{} devices", ids.len()));
     let made = stream::iter(ids).map(|id| register(client, id)).buffered(AT_ONCE);
     // Asked for again, the devices are there: nothing is lost by printing late.

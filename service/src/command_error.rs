@@ -1,0 +1,73 @@
+//! Exit codes and hints of failures.
+
+use behaviour_service::{ServiceError, ServiceErrorKind};
+use program::{Classify, ExitKind};
+use protocol::connection_string::ConnectionStringError;
+
+pub(crate) type CommandError = program::CommandError<FailureKind>;
+
+/// The kinds of failure, each with an exit code that the help text documents: the
+/// kinds of the library, since everything else is `Other`.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct FailureKind(ServiceErrorKind);
+
+impl Default for FailureKind {
+    fn default() -> FailureKind {
+        FailureKind(ServiceErrorKind::Other)
+    }
+}
+
+impl ExitKind for FailureKind {
+    fn exit_code(self) -> u8 {
+        match self.0 {
+            ServiceErrorKind::Other => 1,
+            ServiceErrorKind::Offline => 3,
+            ServiceErrorKind::NotFound => 4,
+            ServiceErrorKind::TimedOut => 5,
+            ServiceErrorKind::Unauthorised => 6,
+            ServiceErrorKind::Device => 7,
+            ServiceErrorKind::Unreachable => 8,
+        }
+    }
+}
+
+impl Classify<anyhow::Error> for FailureKind {}
+
+impl Classify<ConnectionStringError> for FailureKind {
+    fn hint(_: &ConnectionStringError) -> Option<String> {
+        Some("copy it whole: behaviour-hub and the Azure portal show it".to_owned())
+    }
+}
+
+impl Classify<ServiceError> for FailureKind {
+    fn classify(error: &ServiceError) -> FailureKind {
+        FailureKind(error.kind())
+    }
+
+    fn hint(error: &ServiceError) -> Option<String> {
+        let hint = match (error, error.kind()) {
+            (ServiceError::Unreachable { untrusted: true, .. }, _) => {
+                "set --ca-file or IOTHUB_CA_FILE to the certificate that signs for this hub"
+            }
+            (_, ServiceErrorKind::Offline) => {
+                "start the device; --connect-timeout waits for one that is about to connect"
+            }
+            (_, ServiceErrorKind::NotFound) => {
+                "check the device's id; `behaviour-service devices create ID` registers one"
+            }
+            (_, ServiceErrorKind::Unauthorised) => {
+                "check SharedAccessKeyName and SharedAccessKey in IOTHUB_CONNECTION_STRING, the \
+                 policy's permissions and this machine's clock"
+            }
+            (_, ServiceErrorKind::Unreachable) => {
+                "check HostName in IOTHUB_CONNECTION_STRING and the network; behaviour-hub takes \
+                 services on port 8443 unless told otherwise"
+            }
+            (_, ServiceErrorKind::TimedOut) => {
+                "the method may still be running; --timeout waits longer, up to 300 s"
+            }
+            (_, ServiceErrorKind::Device | ServiceErrorKind::Other) => return None,
+        };
+        Some(hint.to_owned())
+    }
+}
