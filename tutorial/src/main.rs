@@ -5,6 +5,7 @@
 //! product's own and talk by MQTT and HTTPS over TLS on this machine.
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "this is a command-line program")]
 
+mod command_error;
 mod speakers;
 
 use std::net::{IpAddr, Ipv4Addr};
@@ -16,10 +17,12 @@ use anyhow::Context as _;
 use behaviour::BuildOptions;
 use clap::Parser;
 use hub::{Hub, HubConfig};
+use program::duration;
 use service::reboot;
 use service::{Client, ClientSettings, DeviceId};
 use tokio::sync::oneshot;
 
+use command_error::{CommandError, FailureKind};
 use speakers::say;
 
 /// The device of the tutorial.
@@ -46,11 +49,10 @@ struct Arguments {
 }
 
 fn delay(text: &str) -> Result<Duration, String> {
-    let time: jiff::SignedDuration =
-        text.parse().map_err(|_| "not a length of time such as 2s or 500ms".to_owned())?;
-    match Duration::try_from(time) {
-        Ok(time) if time <= LONGEST_DELAY => Ok(time),
-        _ => Err("not between 0s and 280s".to_owned()),
+    let delay = duration::parse(text).map_err(|error| error.to_string())?;
+    match delay <= LONGEST_DELAY {
+        true => Ok(delay),
+        false => Err(format!("`{text}` is longer than {}s", LONGEST_DELAY.as_secs())),
     }
 }
 
@@ -63,14 +65,11 @@ async fn main() -> ExitCode {
             say("tutorial", &format!("done: the reboot of {time} was seen in the twin"));
             ExitCode::SUCCESS
         }
-        Err(error) => {
-            eprintln!("error: {error:#}");
-            ExitCode::FAILURE
-        }
+        Err(error) => error.report(),
     }
 }
 
-async fn play(delay: Duration) -> anyhow::Result<String> {
+async fn play(delay: Duration) -> Result<String, CommandError> {
     let plugin = tokio::task::spawn_blocking(build_guest).await??;
     let hub = Hub::start(HubConfig {
         address: IpAddr::V4(Ipv4Addr::LOCALHOST),
@@ -82,7 +81,7 @@ async fn play(delay: Duration) -> anyhow::Result<String> {
     let (mqtt, https) = (hub.mqtt_port(), hub.https_port());
     say("hub", &format!("ready: MQTT over TLS on port {mqtt}, HTTPS on port {https}"));
     let device: DeviceId = DEVICE.parse().context("device")?;
-    let identity = hub.create_device(&device)?;
+    let identity = hub.create_device(&device).context("cannot register the tutorial's device")?;
 
     let folder = tempfile::tempdir().context("no temporary folder")?;
     std::fs::write(folder.path().join("hub-ca.pem"), hub.ca_pem()).context("CA file")?;
@@ -94,7 +93,11 @@ async fn play(delay: Duration) -> anyhow::Result<String> {
     tokio::select! {
         () = hub.connected(&device) => {}
         ended = &mut host => ended??,
-        () = tokio::time::sleep(CONNECT_WAIT) => anyhow::bail!("the host does not connect"),
+        () = tokio::time::sleep(CONNECT_WAIT) => {
+            let wait = duration::display(CONNECT_WAIT);
+            let message = format!("the host did not connect to the hub within {wait}");
+            return Err(CommandError::new(FailureKind, message));
+        }
     }
 
     let settings = ClientSettings { ca_pem: Some(hub.ca_pem().to_owned()), ..Default::default() };
@@ -119,15 +122,31 @@ fn host_toml(port: u16, plugin: &Path, delay: Duration) -> String {
     )
 }
 
-/// The component of `guest-reboot/`, which stands beside this crate.
-fn build_guest() -> anyhow::Result<PathBuf> {
+/// Builds the component of `guest-reboot/`, the folder beside this crate.
+fn build_guest() -> Result<PathBuf, CommandError> {
     let guest = Path::new(env!("CARGO_MANIFEST_DIR")).with_file_name("guest-reboot");
     let progress = |line: &str| say("tutorial", line);
     progress("building the reboot guest");
     let options = BuildOptions { progress: &progress, ..BuildOptions::default() };
     let built = behaviour::build(&guest, &options).map_err(|error| {
-        let output = error.output().map(|text| format!("\n{text}")).unwrap_or_default();
-        anyhow::Error::new(error).context(format!("the reboot guest cannot be built{output}"))
+        if let Some(output) = error.output() {
+            eprintln!("{output}");
+        }
+        CommandError::from(error).context("cannot build the reboot guest")
     })?;
     Ok(built.path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_delay_is_a_duration_up_to_280_seconds() {
+        assert_eq!(delay("1m 30s"), Ok(Duration::from_secs(90)));
+        assert_eq!(delay("280s"), Ok(LONGEST_DELAY));
+        assert_eq!(delay("5m"), Err("`5m` is longer than 280s".to_owned()));
+        let malformed = "`soon` is not a duration such as 20s, 500ms or 1h 30m";
+        assert_eq!(delay("soon"), Err(malformed.to_owned()));
+    }
 }

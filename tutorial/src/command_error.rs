@@ -1,0 +1,38 @@
+//! Hints of failures.
+
+use behaviour::BuildError;
+use program::{Classify, ExitKind};
+use service::ServiceError;
+use tokio::task::JoinError;
+
+pub(crate) type CommandError = program::CommandError<FailureKind>;
+
+/// The only kind of failure: the tutorial did not reach its end.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct FailureKind;
+
+impl ExitKind for FailureKind {
+    fn exit_code(self) -> u8 {
+        1
+    }
+}
+
+impl Classify<BuildError> for FailureKind {
+    fn hint(error: &BuildError) -> Option<String> {
+        error.hint().map(String::from)
+    }
+}
+
+impl Classify<host::StartError> for FailureKind {
+    fn hint(error: &host::StartError) -> Option<String> {
+        error.hint()
+    }
+}
+
+impl Classify<hub::StartError> for FailureKind {}
+
+impl Classify<ServiceError> for FailureKind {}
+
+impl Classify<JoinError> for FailureKind {}
+
+impl Classify<anyhow::Error> for FailureKind {}
