@@ -27,6 +27,10 @@ use tracing::warn;
 pub(crate) use control::{Wanted, Words};
 pub(crate) use injection::Injection;
 
+/// Path of the REST API at which faults are set, listed and cleared. Azure IoT
+/// Hub has no such path.
+pub(crate) const CONTROL_PATH: &str = "/$faults";
+
 /// How long a fault waits for its step, unless told.
 const LASTING: Duration = Duration::from_secs(60);
 

@@ -14,6 +14,8 @@ use protocol::host_name::HostName;
 use protocol::rest;
 use protocol::sas::{Key, SasToken};
 
+use crate::faults;
+
 /// A right that a policy grants.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Permission {
@@ -118,7 +120,7 @@ impl Policies {
 
 /// What a request must be allowed.
 pub(crate) fn needed(method: &Method, path: &str) -> Permission {
-    if path == crate::rest::FAULTS {
+    if path == faults::CONTROL_PATH {
         return Permission::Faults;
     }
     // Exact: a device may be called `query`, or `query2`.

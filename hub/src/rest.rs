@@ -32,11 +32,11 @@ use protocol::rest;
 use protocol::sas::SasToken;
 use tracing::info;
 
+use crate::faults::CONTROL_PATH;
 use crate::policy::{Denied, needed};
 use crate::sessions::Sessions;
 use crate::state::{Owner, State};
 use answer::Failure;
-pub(crate) use faults::PATH as FAULTS;
 
 /// The router of the REST API.
 pub(crate) fn router(state: Arc<State>, sessions: Arc<Sessions>) -> Router {
@@ -66,7 +66,7 @@ pub(crate) fn router(state: Arc<State>, sessions: Arc<Sessions>) -> Router {
         )
         .route(rest::DEVICE_STATISTICS, get(identities::statistics))
         .route(rest::SERVICE_STATISTICS, get(identities::connected))
-        .route(faults::PATH, get(faults::list).post(faults::set).delete(faults::clear))
+        .route(CONTROL_PATH, get(faults::list).post(faults::set).delete(faults::clear))
         .fallback(unknown_path)
         .method_not_allowed_fallback(wrong_method)
         .layer(from_fn_with_state(shared.clone(), faults::misbehave))

@@ -10,19 +10,25 @@
 //! It knows no sockets: telling a device about a change is its caller's affair.
 
 mod device_access;
+mod error;
 mod etag;
 mod identity;
+mod owner;
+mod presence;
+mod random;
 mod record;
 mod registry;
 mod store;
+mod time;
 mod twin;
+mod twins;
 mod view;
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 use std::fmt::Display;
 use std::ops::Bound;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use protocol::error::{ErrorCode, HubError};
@@ -36,45 +42,15 @@ use crate::policy::{GRANTS, Policies};
 use store::{Change, Kind, NotWritten, Record, Store};
 
 pub(crate) use device_access::{DeviceGrant, Refusal};
+pub use error::StateError;
 pub(crate) use etag::IfMatch;
 pub(crate) use identity::IdentityRequest;
-pub(crate) use record::{Entity, Owner};
+pub(crate) use owner::Owner;
+use random::random_bytes;
+pub(crate) use record::Entity;
 use record::{Part, Parts};
+use time::now;
 pub(crate) use twin::{TwinChange, TwinWrite};
-
-/// Why the hub's state could not be opened.
-#[derive(Debug, thiserror::Error)]
-pub enum StateError {
-    /// The file cannot be opened or made.
-    #[error("cannot open the state file `{}`", path.display())]
-    Open {
-        /// The file.
-        path: PathBuf,
-        /// What the system says.
-        #[source]
-        source: std::io::Error,
-    },
-    /// Another process has it.
-    #[error("state file `{}` is in use by another process", path.display())]
-    InUse {
-        /// The file.
-        path: PathBuf,
-    },
-    /// It is not what this program wrote.
-    #[error("state file `{}` is damaged: {reason}", path.display())]
-    Damaged {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong with it.
-        reason: String,
-    },
-    /// A name that the hub is to go by is none.
-    #[error("`{0}` is not a host name")]
-    HostName(String),
-    /// The system has no random bytes to make keys of.
-    #[error("the system gave no random bytes")]
-    Random,
-}
 
 type Registry = BTreeMap<Owner, Arc<Entity>>;
 
@@ -272,17 +248,6 @@ fn not_found(owner: &Owner) -> HubError {
 
 fn not_written(_: NotWritten) -> HubError {
     HubError::new(ErrorCode::ServerError, "the hub could not write its state to disk")
-}
-
-/// The time as IoT Hub writes it.
-fn now() -> String {
-    format!("{:.7}", jiff::Timestamp::now())
-}
-
-fn random_bytes<const N: usize>() -> Result<[u8; N], StateError> {
-    let mut bytes = [0; N];
-    getrandom::fill(&mut bytes).map_err(|_| StateError::Random)?;
-    Ok(bytes)
 }
 
 #[cfg(test)]

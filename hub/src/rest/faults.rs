@@ -13,11 +13,8 @@ use serde_json::Value;
 use super::Rest;
 use super::answer::{Answer, Failure, json};
 use super::body::JsonObject;
-use crate::faults::{Effect, Step, Wanted, Words};
+use crate::faults::{CONTROL_PATH, Effect, Step, Wanted, Words};
 use crate::sessions::Ending;
-
-/// Where faults are set, listed and cleared.
-pub(crate) const PATH: &str = "/$faults";
 
 /// How long after its answer a restart begins, so that the answer leaves.
 const BEFORE_RESTART: Duration = Duration::from_millis(100);
@@ -73,7 +70,7 @@ pub(super) async fn misbehave(
     next: Next,
 ) -> Response {
     let path = request.uri().path();
-    if path == PATH {
+    if path == CONTROL_PATH {
         return next.run(request).await;
     }
     let device = path.split('/').nth(2).and_then(|id| id.parse::<DeviceId>().ok());

@@ -5,7 +5,8 @@ use protocol::sas::SasToken;
 use protocol::user_name::UserName;
 
 use super::State;
-use super::record::{Owner, Part};
+use super::owner::Owner;
+use super::record::Part;
 use crate::policy::{Denied, Permission};
 
 /// A device that may connect, and until when.

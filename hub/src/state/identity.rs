@@ -8,7 +8,9 @@ use protocol::sas::Key;
 use protocol::twin::Thumbprints;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use super::{etag, now, random_bytes};
+use super::etag;
+use super::random::random_bytes;
+use super::time::now;
 
 /// The identity of a device or module, as it is kept.
 #[derive(Clone, Serialize, Deserialize)]

@@ -3,48 +3,17 @@
 use std::fmt;
 use std::sync::{Arc, OnceLock};
 
-use protocol::id::{DeviceId, ModuleId};
 use protocol::registry::DeviceStatus;
 use protocol::sas::Key;
 use protocol::topic::Filter;
 use serde_json::Value;
 
 use super::identity::{AuthenticationKind, Identity};
+use super::owner::Owner;
+use super::presence::Presence;
 use super::store::{Change, Kind};
 use super::twin::Twin;
 use super::view;
-
-/// Whose record it is: a device's, or that of one of its modules. Ordered so
-/// that modules follow their device.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(crate) struct Owner {
-    pub(crate) device: DeviceId,
-    pub(crate) module: Option<ModuleId>,
-}
-
-impl Owner {
-    pub(crate) fn device(id: &DeviceId) -> Owner {
-        Owner { device: id.clone(), module: None }
-    }
-
-    /// Reads what `Display` writes.
-    pub(crate) fn parse(text: &str) -> Option<Owner> {
-        let (device, module) = match text.split_once('/') {
-            Some((device, module)) => (device, Some(module.parse().ok()?)),
-            None => (text, None),
-        };
-        Some(Owner { device: device.parse().ok()?, module })
-    }
-}
-
-impl fmt::Display for Owner {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.module {
-            Some(module) => write!(f, "{}/{module}", self.device),
-            None => write!(f, "{}", self.device),
-        }
-    }
-}
 
 /// A device or module.
 #[derive(Clone)]
@@ -66,14 +35,6 @@ impl fmt::Debug for Entity {
     }
 }
 
-/// Whether and since when it is connected. Not kept on disk.
-#[derive(Debug, Clone, Default)]
-pub(super) struct Presence {
-    pub(super) connected: bool,
-    pub(super) changed: Option<String>,
-    pub(super) last_activity: Option<String>,
-}
-
 impl Entity {
     pub(super) fn new(owner: Owner, identity: Identity, twin: Twin) -> Entity {
         Entity {
@@ -88,12 +49,12 @@ impl Entity {
 
     /// The twin as services see it.
     pub(crate) fn twin_view(&self) -> Arc<Value> {
-        Arc::clone(self.view.get_or_init(|| Arc::new(view::twin(self))))
+        Arc::clone(self.view.get_or_init(|| Arc::new(view::twin(&self.owner, &self.identity, &self.twin, &self.presence))))
     }
 
     /// The identity as services see it, keys and all.
     pub(crate) fn identity_view(&self) -> Value {
-        view::identity(self)
+        view::identity(&self.owner, &self.identity, &self.presence)
     }
 
     /// The etag of the identity.
@@ -127,7 +88,12 @@ impl Entity {
         }
     }
 
-    /// To be called after each change.
+    /// Replaces the twin by that of a new device.
+    pub(super) fn forget_twin(&mut self) {
+        self.twin = Twin::new();
+    }
+
+    /// Drops the cached view; called after each change.
     pub(super) fn forget_view(&mut self) {
         self.view = OnceLock::new();
     }

@@ -9,7 +9,8 @@ use protocol::id::DeviceId;
 use protocol::sas::Key;
 
 use super::identity::{Identity, IdentityRequest};
-use super::record::{Entity, Owner, Part};
+use super::owner::Owner;
+use super::record::{Entity, Part};
 use super::store::Change;
 use super::twin::Twin;
 use super::{IfMatch, State, not_found, not_written};

@@ -16,7 +16,7 @@ use std::thread::JoinHandle;
 use redb::{Database, DatabaseError, ReadableDatabase, ReadableTable, TableDefinition};
 use tracing::error;
 
-use super::StateError;
+use super::error::StateError;
 
 const FILE_NAME: &str = "hub.redb";
 

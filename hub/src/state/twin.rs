@@ -3,19 +3,15 @@
 //! How sections merge and what they may hold is `protocol::twin`'s affair; here
 //! are the counters around them and what a request may touch.
 
-use std::sync::Arc;
-
 use protocol::error::{ErrorCode, HubError};
-use protocol::id::DeviceId;
 use protocol::twin::{
-    DesiredPatch, DeviceTwin, MAX_TAGS_BYTES, PatchError, Section, Stamp, check_patch, check_size,
+    DesiredPatch, MAX_TAGS_BYTES, PatchError, Section, Stamp, check_patch, check_size,
     merge,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::record::{Entity, Owner, Part};
-use super::{IfMatch, State, etag, now};
+use super::time::now;
 
 /// A twin as it is kept.
 #[derive(Clone, Serialize, Deserialize)]
@@ -92,7 +88,7 @@ impl Twin {
 
     /// The twin after a service's write, and what its device is to be told.
     /// Nothing is changed if any part of the write is not allowed.
-    fn written(
+    pub(super) fn written(
         &self,
         write: TwinWrite,
         change: TwinChange,
@@ -140,63 +136,6 @@ impl Twin {
     }
 }
 
-impl Entity {
-    /// The twin of a new device, in place of what it had.
-    pub(super) fn forget_twin(&mut self) {
-        self.twin = Twin::new();
-    }
-}
-
-fn not_allowed(error: PatchError) -> HubError {
+pub(super) fn not_allowed(error: PatchError) -> HubError {
     HubError::new(ErrorCode::ArgumentInvalid, error.to_string())
-}
-
-impl State {
-    /// The twin as its device sees it.
-    pub(crate) fn device_twin(&self, id: &DeviceId) -> Result<DeviceTwin, HubError> {
-        let entity = self.get(&Owner::device(id))?;
-        let (desired, reported) = (&entity.twin.desired, &entity.twin.reported);
-        Ok(DeviceTwin {
-            desired: desired.body.clone(),
-            desired_version: desired.version,
-            reported: reported.body.clone(),
-            reported_version: reported.version,
-        })
-    }
-
-    /// Merges what a device reports; the new version of its reported section.
-    pub(crate) fn report(
-        &self,
-        id: &DeviceId,
-        patch: &Map<String, Value>,
-    ) -> Result<u64, HubError> {
-        self.change(&Owner::device(id), |entity| {
-            let now = now();
-            entity.twin.reported.apply(patch, &now).map_err(not_allowed)?;
-            entity.twin.version += 1;
-            entity.presence.last_activity = Some(now);
-            Ok((entity.twin.reported.version, &[Part::Twin]))
-        })
-    }
-
-    /// Writes a twin as a service wants it. With the new twin comes what its
-    /// device must be told, if desired properties were written.
-    pub(crate) fn write_twin(
-        &self,
-        owner: &Owner,
-        write: TwinWrite,
-        change: TwinChange,
-        if_match: &IfMatch,
-    ) -> Result<(Arc<Entity>, Option<DesiredPatch>), HubError> {
-        let notice = self.change(owner, |entity| {
-            if !if_match.admits(&etag::of_twin(entity.twin.etag)) {
-                let text = format!("ETag mismatch for device ID '{}'", owner.device);
-                return Err(HubError::new(ErrorCode::PreconditionFailed, text));
-            }
-            let (twin, notice) = entity.twin.written(write, change)?;
-            entity.twin = twin;
-            Ok((notice, &[Part::Twin]))
-        })?;
-        Ok((self.get(owner)?, notice))
-    }
 }

@@ -7,21 +7,27 @@ use serde_json::{Value, json};
 
 use super::etag;
 use super::identity::Identity;
-use super::record::Entity;
+use super::owner::Owner;
+use super::presence::Presence;
+use super::twin::Twin;
 
 /// What is written for a time that never was.
 const NEVER: &str = "0001-01-01T00:00:00Z";
 
 /// The twin, whole.
-pub(super) fn twin(entity: &Entity) -> Value {
-    let Entity { owner, identity, twin, presence, .. } = entity;
+pub(super) fn twin(
+    owner: &Owner,
+    identity: &Identity,
+    twin: &Twin,
+    presence: &Presence,
+) -> Value {
     let mut view = json!({
         "deviceId": owner.device,
         "etag": etag::of_twin(twin.etag),
         "deviceEtag": identity.etag_text(),
         "status": identity.status,
         "statusUpdateTime": time(identity.status_updated.as_deref()),
-        "connectionState": connection_state(entity),
+        "connectionState": presence.connection_state(),
         "lastActivityTime": time(presence.last_activity.as_deref()),
         "cloudToDeviceMessageCount": 0,
         "authenticationType": identity.authentication.kind,
@@ -38,14 +44,13 @@ pub(super) fn twin(entity: &Entity) -> Value {
 }
 
 /// The identity, with its keys.
-pub(super) fn identity(entity: &Entity) -> Value {
-    let Entity { owner, identity, presence, .. } = entity;
+pub(super) fn identity(owner: &Owner, identity: &Identity, presence: &Presence) -> Value {
     let authentication = &identity.authentication;
     let mut view = json!({
         "deviceId": owner.device,
         "generationId": identity.generation,
         "etag": identity.etag_text(),
-        "connectionState": connection_state(entity),
+        "connectionState": presence.connection_state(),
         "connectionStateUpdatedTime": time(presence.changed.as_deref()),
         "lastActivityTime": time(presence.last_activity.as_deref()),
         "cloudToDeviceMessageCount": 0,
@@ -72,10 +77,6 @@ pub(super) fn identity(entity: &Entity) -> Value {
         }
     }
     view
-}
-
-fn connection_state(entity: &Entity) -> &'static str {
-    if entity.presence.connected { "Connected" } else { "Disconnected" }
 }
 
 fn time(text: Option<&str>) -> &str {

@@ -1,0 +1,10 @@
+//! Random bytes for keys and numbers.
+
+use super::error::StateError;
+
+/// Returns random bytes of the system.
+pub(super) fn random_bytes<const N: usize>() -> Result<[u8; N], StateError> {
+    let mut bytes = [0; N];
+    getrandom::fill(&mut bytes).map_err(|_| StateError::Random)?;
+    Ok(bytes)
+}
