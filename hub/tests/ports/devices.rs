@@ -3,11 +3,10 @@
 use behaviour_hub::{Hub, HubConfig};
 use protocol::connection_string::DeviceCredential;
 use protocol::sas;
-use rumqttc::tokio_rustls::rustls;
-use rumqttc::{ConnectReturnCode, MqttOptions, Packet, QoS, TlsConfiguration};
+use rumqttc::{ConnectReturnCode, MqttOptions, Packet, QoS};
 use tokio::time::timeout;
 
-use super::client::{Device, PATIENCE, gone, hub, id, next, now, published, subscribe, trusting};
+use super::client::{Device, PATIENCE, gone, hub, id, next, now, published, secured, subscribe};
 
 #[tokio::test]
 async fn only_a_known_device_with_a_good_token_comes_in() {
@@ -184,11 +183,7 @@ async fn a_silent_device_is_gone_after_one_and_a_half_keep_alives() {
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
     let hub = hub().await;
     let identity = hub.create_device(&id()).unwrap();
-    let TlsConfiguration::Rustls(config) = trusting(hub.ca_pem()) else { panic!("rustls") };
-    let tcp = tokio::net::TcpStream::connect(("127.0.0.1", hub.mqtt_port())).await.unwrap();
-    let name = rustls::pki_types::ServerName::try_from("localhost").unwrap();
-    let connector = tokio_rustls::TlsConnector::from(config);
-    let mut stream = connector.connect(name, tcp).await.unwrap();
+    let mut stream = secured(hub.ca_pem(), hub.mqtt_port()).await.unwrap();
     let login = Device::of(&hub, &identity).options.credentials().unwrap();
     let mut connect = rumqttc::mqttbytes::v4::Connect::new("d1");
     connect.keep_alive = 1;
