@@ -8,8 +8,8 @@ use device::behaviour::types::{Error, MethodError, Response};
 use device::behaviour::{clock, config, log, twin};
 use exports::device::behaviour::methods::Guest;
 
-use crate::reboot::{self, Device, Refusal, Reported};
-use crate::settings::Settings;
+use crate::reboot::{self, Device, MethodRefusal, ReportProgress};
+use crate::settings::RebootSettings;
 
 #[cfg(not(feature = "power"))]
 wit_bindgen::generate!({ path: "../wit", world: "behaviour" });
@@ -34,21 +34,21 @@ mod power;
 /// How long the answer waits for the hub to have the report.
 const LONGEST_REPORT_MS: u32 = 5_000;
 
-struct Reboot;
+struct RebootPlugin;
 
-impl Guest for Reboot {
+impl Guest for RebootPlugin {
     fn invoke(name: String, payload: String) -> Result<Response, MethodError> {
-        let settings = Settings::parse(&config::entries());
+        let settings = RebootSettings::parse(&config::entries());
         match reboot::answer(&mut Host, &name, &payload, settings) {
             Ok(answer) => Ok(Response { status: answer.status, payload: Some(answer.payload) }),
-            Err(Refusal::InvalidPayload(why)) => Err(MethodError::InvalidPayload(why)),
-            Err(Refusal::UnknownMethod) => Err(MethodError::UnknownMethod),
-            Err(Refusal::Failed(why)) => Err(MethodError::Failed(why)),
+            Err(MethodRefusal::InvalidPayload(why)) => Err(MethodError::InvalidPayload(why)),
+            Err(MethodRefusal::UnknownMethod) => Err(MethodError::UnknownMethod),
+            Err(MethodRefusal::Failed(why)) => Err(MethodError::Failed(why)),
         }
     }
 }
 
-export!(Reboot);
+export!(RebootPlugin);
 
 struct Host;
 
@@ -65,11 +65,11 @@ impl Device for Host {
         clock::now_rfc3339()
     }
 
-    fn report(&mut self, patch: &str) -> Result<Reported, String> {
+    fn report(&mut self, patch: &str) -> Result<ReportProgress, String> {
         match twin::report_and_wait(patch, LONGEST_REPORT_MS) {
-            Ok(_version) => Ok(Reported::Updated),
+            Ok(_version) => Ok(ReportProgress::Updated),
             // The host has accepted it; it only could not be delivered yet.
-            Err(Error::Offline | Error::Timeout) => Ok(Reported::Queued),
+            Err(Error::Offline | Error::Timeout) => Ok(ReportProgress::Queued),
             Err(error) => Err(text(error)),
         }
     }
@@ -77,7 +77,7 @@ impl Device for Host {
 
 /// Without the power there is nothing to ask for.
 #[cfg(not(feature = "power"))]
-impl crate::real::Machine for Host {
+impl crate::real::RebootableDevice for Host {
     fn after_boot(&mut self, _job: &str, _within: Duration) -> Result<String, String> {
         Err("this component only plays a reboot; build `guest-reboot/real` for one".into())
     }

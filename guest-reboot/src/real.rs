@@ -7,14 +7,14 @@
 
 use std::time::Duration;
 
-use crate::reboot::{Answer, Device, Refusal, Reported, failed};
-use crate::settings::Settings;
+use crate::reboot::{Device, MethodAnswer, MethodRefusal, ReportProgress, failed};
+use crate::settings::RebootSettings;
 
 /// The job that tells what became of the reboot.
 pub const JOB: &str = "tell-reboot";
 
 /// A device whose machine can be rebooted.
-pub trait Machine: Device {
+pub trait RebootableDevice: Device {
     /// Asks for a job once the machine has booted, or when so much time has gone by
     /// without; gives its id. An error says why there will be none.
     fn after_boot(&mut self, job: &str, within: Duration) -> Result<String, String>;
@@ -28,14 +28,14 @@ pub trait Machine: Device {
 
 /// Why a job did not do its work.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Again(pub String);
+pub struct JobFailure(pub String);
 
 /// Asks for a reboot after `delay`, and for the job that tells of it.
 pub(crate) fn begin(
-    machine: &mut impl Machine,
+    machine: &mut impl RebootableDevice,
     delay: Duration,
     boot_within: Duration,
-) -> Result<Answer, Refusal> {
+) -> Result<MethodAnswer, MethodRefusal> {
     // The job comes first: a reboot that nobody tells of would be worse than a
     // job that tells of no reboot.
     let job = machine.after_boot(JOB, delay.saturating_add(boot_within));
@@ -46,25 +46,25 @@ pub(crate) fn begin(
     }
     machine.log("Rebooting device");
     let payload = r#"{"Response": "The device reboots, and reports when it has"}"#;
-    Ok(Answer { status: 202, payload: payload.into() })
+    Ok(MethodAnswer { status: 202, payload: payload.into() })
 }
 
 /// Reports what became of the reboot.
 pub fn tell(
     device: &mut impl Device,
     rebooted: bool,
-    settings: Result<Settings, String>,
-) -> Result<(), Again> {
-    let again = |what: &str, why: &str| Again([what, ": ", why].concat());
+    settings: Result<RebootSettings, String>,
+) -> Result<(), JobFailure> {
+    let again = |what: &str, why: &str| JobFailure([what, ": ", why].concat());
     let settings = settings.map_err(|why| again("configuration", &why))?;
     let time = rebooted.then(|| device.now());
     device.log(if rebooted { "Device rebooted" } else { "Device was not rebooted" });
     let patch = settings.report.with_outcome(time.as_deref());
     let reported = device.report(&patch).map_err(|why| again("reported properties", &why))?;
     device.log(match (reported, rebooted) {
-        (Reported::Updated, true) => "Device twins updated with latest rebootTime",
-        (Reported::Updated, false) => "Device twins updated",
-        (Reported::Queued, _) => "Device twins will be updated when the hub answers again",
+        (ReportProgress::Updated, true) => "Device twins updated with latest rebootTime",
+        (ReportProgress::Updated, false) => "Device twins updated",
+        (ReportProgress::Queued, _) => "Device twins will be updated when the hub answers again",
     });
     Ok(())
 }
@@ -95,13 +95,13 @@ mod tests {
             "2026-01-31T23:59:59.123Z".into()
         }
 
-        fn report(&mut self, patch: &str) -> Result<Reported, String> {
+        fn report(&mut self, patch: &str) -> Result<ReportProgress, String> {
             self.effects.push(format!("report {patch}"));
-            if self.refuses_report { Err("disk full".into()) } else { Ok(Reported::Updated) }
+            if self.refuses_report { Err("disk full".into()) } else { Ok(ReportProgress::Updated) }
         }
     }
 
-    impl Machine for Recorder {
+    impl RebootableDevice for Recorder {
         fn after_boot(&mut self, job: &str, within: Duration) -> Result<String, String> {
             self.effects.push(format!("job {job} within {within:?}"));
             if self.refuses_job { Err("no room".into()) } else { Ok("7".into()) }
@@ -117,12 +117,12 @@ mod tests {
         }
     }
 
-    fn settings(entries: &[(&str, &str)]) -> Result<Settings, String> {
+    fn settings(entries: &[(&str, &str)]) -> Result<RebootSettings, String> {
         let entries: Vec<_> = entries.iter().map(|&(k, v)| (k.to_owned(), v.to_owned())).collect();
-        Settings::parse(&entries)
+        RebootSettings::parse(&entries)
     }
 
-    fn call(recorder: &mut Recorder, payload: &str) -> Result<Answer, Refusal> {
+    fn call(recorder: &mut Recorder, payload: &str) -> Result<MethodAnswer, MethodRefusal> {
         answer(recorder, METHOD, payload, settings(&[("mode", "real")]))
     }
 
@@ -140,12 +140,12 @@ mod tests {
     fn without_the_job_nothing_is_rebooted_and_without_the_reboot_there_is_no_job() {
         let mut recorder = Recorder { refuses_job: true, ..Recorder::default() };
         let refused = call(&mut recorder, "null").unwrap_err();
-        assert_eq!(refused, Refusal::Failed("reboot: no room".into()));
+        assert_eq!(refused, MethodRefusal::Failed("reboot: no room".into()));
         assert_eq!(recorder.effects, ["job tell-reboot within 620s"]);
 
         let mut recorder = Recorder { refuses_reboot: true, ..Recorder::default() };
         let refused = call(&mut recorder, "null").unwrap_err();
-        assert_eq!(refused, Refusal::Failed("reboot: one is pending".into()));
+        assert_eq!(refused, MethodRefusal::Failed("reboot: one is pending".into()));
         assert_eq!(recorder.effects.last().unwrap(), "cancel 7");
     }
 
@@ -181,7 +181,7 @@ mod tests {
     fn a_report_that_is_refused_is_tried_again() {
         let mut recorder = Recorder { refuses_report: true, ..Recorder::default() };
         let again = tell(&mut recorder, true, settings(&[])).unwrap_err();
-        assert_eq!(again, Again("reported properties: disk full".into()));
+        assert_eq!(again, JobFailure("reported properties: disk full".into()));
         let again = tell(&mut recorder, true, settings(&[("mode", "no")])).unwrap_err();
         assert!(again.0.starts_with("configuration: mode"), "{again:?}");
     }

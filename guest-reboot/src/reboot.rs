@@ -11,8 +11,8 @@ use serde::Deserializer;
 use serde::de::{IgnoredAny, MapAccess, Visitor};
 use serde_json::Value;
 
-use crate::real::{self, Machine};
-use crate::settings::{Mode, Settings, delay};
+use crate::real::{self, RebootableDevice};
+use crate::settings::{RebootMode, RebootSettings, delay};
 
 /// The one method this plugin serves.
 pub const METHOD: &str = "rebootDevice";
@@ -29,12 +29,12 @@ pub trait Device {
     fn now(&mut self) -> String;
 
     /// Reports a change of the twin, a JSON object; an error says why it was refused.
-    fn report(&mut self, patch: &str) -> Result<Reported, String>;
+    fn report(&mut self, patch: &str) -> Result<ReportProgress, String>;
 }
 
 /// How far a report has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Reported {
+pub enum ReportProgress {
     /// The hub has it.
     Updated,
     /// The host keeps it for the hub, which does not answer at the moment.
@@ -43,7 +43,7 @@ pub enum Reported {
 
 /// What the caller is told when all went well.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Answer {
+pub struct MethodAnswer {
     /// HTTP-like.
     pub status: u16,
     /// JSON text.
@@ -52,7 +52,7 @@ pub struct Answer {
 
 /// Why a call was refused.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Refusal {
+pub enum MethodRefusal {
     /// The payload asks for something this method cannot do.
     InvalidPayload(String),
     /// This plugin does not serve that name.
@@ -63,17 +63,17 @@ pub enum Refusal {
 
 /// Answers one call. Wrong settings refuse it before anything has happened.
 pub fn answer(
-    device: &mut impl Machine,
+    device: &mut impl RebootableDevice,
     method: &str,
     payload: &str,
-    settings: Result<Settings, String>,
-) -> Result<Answer, Refusal> {
+    settings: Result<RebootSettings, String>,
+) -> Result<MethodAnswer, MethodRefusal> {
     if method != METHOD {
-        return Err(Refusal::UnknownMethod);
+        return Err(MethodRefusal::UnknownMethod);
     }
     let settings = settings.map_err(|why| failed("configuration", &why))?;
     let delay = asked_delay(payload)?.unwrap_or(settings.delay);
-    if settings.mode == Mode::Real {
+    if settings.mode == RebootMode::Real {
         return real::begin(device, delay, settings.boot_within);
     }
 
@@ -84,27 +84,27 @@ pub fn answer(
     let patch = settings.report.with_time(&device.now());
     let reported = device.report(&patch).map_err(|why| failed("reported properties", &why))?;
     device.log(match reported {
-        Reported::Updated => "Device twins updated with latest rebootTime",
-        Reported::Queued => "Device twins will be updated when the hub answers again",
+        ReportProgress::Updated => "Device twins updated with latest rebootTime",
+        ReportProgress::Queued => "Device twins will be updated when the hub answers again",
     });
 
     let payload = r#"{"Response": "This is the response from the device"}"#;
-    Ok(Answer { status: 200, payload: payload.into() })
+    Ok(MethodAnswer { status: 200, payload: payload.into() })
 }
 
 /// The delay that the payload asks for, if it does. Any JSON is a legal payload,
 /// and the tutorial's service app sends a string: only an object can ask.
-fn asked_delay(payload: &str) -> Result<Option<Duration>, Refusal> {
+fn asked_delay(payload: &str) -> Result<Option<Duration>, MethodRefusal> {
     if !payload.trim_start().starts_with('{') {
         return Ok(None);
     }
     let mut json = serde_json::Deserializer::from_str(payload);
     let asked = json.deserialize_map(DelaySeconds).map_err(|error| error.to_string());
-    let asked = asked.map_err(Refusal::InvalidPayload)?;
+    let asked = asked.map_err(MethodRefusal::InvalidPayload)?;
     asked
         .map(|asked| delay(&asked))
         .transpose()
-        .map_err(|why| Refusal::InvalidPayload(["delaySeconds: ", &why].concat()))
+        .map_err(|why| MethodRefusal::InvalidPayload(["delaySeconds: ", &why].concat()))
 }
 
 /// Finds one value in an object and skips the others, however deep they are and
@@ -131,8 +131,8 @@ impl<'de> Visitor<'de> for DelaySeconds {
     }
 }
 
-pub(crate) fn failed(what: &str, why: &str) -> Refusal {
-    Refusal::Failed([what, ": ", why].concat())
+pub(crate) fn failed(what: &str, why: &str) -> MethodRefusal {
+    MethodRefusal::Failed([what, ": ", why].concat())
 }
 
 #[cfg(test)]
@@ -161,17 +161,17 @@ mod tests {
             "2026-01-31T23:59:59.123Z".into()
         }
 
-        fn report(&mut self, patch: &str) -> Result<Reported, String> {
+        fn report(&mut self, patch: &str) -> Result<ReportProgress, String> {
             self.effects.push(format!("report {patch}"));
             match (self.refuses_report, self.queues_report) {
                 (true, _) => Err("too large: 33 KB".into()),
-                (false, true) => Ok(Reported::Queued),
-                (false, false) => Ok(Reported::Updated),
+                (false, true) => Ok(ReportProgress::Queued),
+                (false, false) => Ok(ReportProgress::Updated),
             }
         }
     }
 
-    impl Machine for Recorder {
+    impl RebootableDevice for Recorder {
         fn after_boot(&mut self, _: &str, _: Duration) -> Result<String, String> {
             panic!("a reboot that is played asks for no boot")
         }
@@ -189,9 +189,9 @@ mod tests {
         device: &mut Recorder,
         payload: &str,
         config: &[(&str, &str)],
-    ) -> Result<Answer, Refusal> {
+    ) -> Result<MethodAnswer, MethodRefusal> {
         let config: Vec<_> = config.iter().map(|&(k, v)| (k.to_owned(), v.to_owned())).collect();
-        answer(device, METHOD, payload, Settings::parse(&config))
+        answer(device, METHOD, payload, RebootSettings::parse(&config))
     }
 
     fn check_sleep(payload: &str, config: &[(&str, &str)], sleep: &str) {
@@ -200,7 +200,7 @@ mod tests {
         assert_eq!(device.effects[1], format!("sleep {sleep}"), "payload {payload}");
     }
 
-    fn check_refused(payload: &str, config: &[(&str, &str)], refusal: Refusal) {
+    fn check_refused(payload: &str, config: &[(&str, &str)], refusal: MethodRefusal) {
         let mut device = Recorder::default();
         assert_eq!(call(&mut device, payload, config), Err(refusal));
         assert!(device.effects.is_empty(), "refused, but did {:?}", device.effects);
@@ -250,7 +250,7 @@ mod tests {
             let why = format!("delaySeconds: {asked} is not a number from 0 to 300");
             let why = why.replace("1e300", "1e+300");
             let payload = format!(r#"{{"delaySeconds":{asked}}}"#);
-            check_refused(&payload, &[], Refusal::InvalidPayload(why));
+            check_refused(&payload, &[], MethodRefusal::InvalidPayload(why));
         }
     }
 
@@ -259,10 +259,10 @@ mod tests {
         let list = format!("[{}0]", "0,".repeat(1000));
         let why = "delaySeconds: a value of 2003 bytes is not a number from 0 to 300";
         let payload = format!(r#"{{"delaySeconds":{list}}}"#);
-        check_refused(&payload, &[], Refusal::InvalidPayload(why.into()));
+        check_refused(&payload, &[], MethodRefusal::InvalidPayload(why.into()));
 
         let why = "number out of range at line 1 column 21";
-        check_refused(r#"{"delaySeconds":1e400}"#, &[], Refusal::InvalidPayload(why.into()));
+        check_refused(r#"{"delaySeconds":1e400}"#, &[], MethodRefusal::InvalidPayload(why.into()));
     }
 
     #[test]
@@ -273,14 +273,14 @@ mod tests {
     #[test]
     fn a_wrong_setting_refuses_every_call_before_anything_has_happened() {
         let why = "configuration: delay_seconds: \"soon\" is not a number from 0 to 300";
-        check_refused("null", &[("delay_seconds", "soon")], Refusal::Failed(why.into()));
+        check_refused("null", &[("delay_seconds", "soon")], MethodRefusal::Failed(why.into()));
     }
 
     #[test]
     fn another_method_is_unknown_and_has_no_effect() {
         let mut device = Recorder::default();
-        let answer = answer(&mut device, "lockDoor", "null", Settings::parse(&[]));
-        assert_eq!(answer, Err(Refusal::UnknownMethod));
+        let answer = answer(&mut device, "lockDoor", "null", RebootSettings::parse(&[]));
+        assert_eq!(answer, Err(MethodRefusal::UnknownMethod));
         assert!(device.effects.is_empty());
     }
 
@@ -288,7 +288,10 @@ mod tests {
     fn a_refused_report_is_told_to_the_caller_and_the_log_does_not_claim_it() {
         let mut device = Recorder { refuses_report: true, ..Recorder::default() };
         let answer = call(&mut device, "null", &[]);
-        assert_eq!(answer, Err(Refusal::Failed("reported properties: too large: 33 KB".into())));
+        assert_eq!(
+            answer,
+            Err(MethodRefusal::Failed("reported properties: too large: 33 KB".into()))
+        );
         assert!(device.effects.last().unwrap().starts_with("report"));
     }
 
@@ -303,7 +306,10 @@ mod tests {
     #[test]
     fn a_wait_cut_short_reports_no_reboot() {
         let mut device = Recorder { refuses_sleep: true, ..Recorder::default() };
-        assert_eq!(call(&mut device, "null", &[]), Err(Refusal::Failed("reboot: no time".into())));
+        assert_eq!(
+            call(&mut device, "null", &[]),
+            Err(MethodRefusal::Failed("reboot: no time".into()))
+        );
         assert_eq!(device.effects, ["log Rebooting device", "sleep 20s"]);
     }
 }

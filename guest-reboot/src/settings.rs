@@ -28,7 +28,7 @@ pub const DEFAULT_BOOT: Duration = Duration::from_secs(600);
 
 /// What a reboot is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Mode {
+pub enum RebootMode {
     /// It is played: the call waits, reports and answers.
     Tutorial,
     /// The machine is rebooted; what became of it is reported afterwards.
@@ -40,29 +40,29 @@ const OUTCOME: &str = "rebooted";
 
 /// The settings of one plugin.
 #[derive(Debug, PartialEq)]
-pub struct Settings {
+pub struct RebootSettings {
     /// What a reboot is.
-    pub mode: Mode,
+    pub mode: RebootMode,
     /// How long the machine may take to come back.
     pub boot_within: Duration,
     /// How long a reboot takes.
     pub delay: Duration,
     /// What is reported after it.
-    pub report: Report,
+    pub report: ReportTemplate,
 }
 
 /// What is reported after a reboot: the time of it, and whatever stands beside it.
 #[derive(Debug, PartialEq)]
-pub struct Report {
+pub struct ReportTemplate {
     beside: Map<String, Value>,
     /// Keys from the outermost to the one that holds the time; never empty.
     path: Vec<String>,
 }
 
-impl Settings {
+impl RebootSettings {
     /// Reads the pairs of the configuration; an error names the setting at fault.
-    pub fn parse(entries: &[(String, String)]) -> Result<Settings, String> {
-        let mut mode = Mode::Tutorial;
+    pub fn parse(entries: &[(String, String)]) -> Result<RebootSettings, String> {
+        let mut mode = RebootMode::Tutorial;
         let mut boot_within = DEFAULT_BOOT;
         let mut delay = DEFAULT_DELAY;
         let mut path = vec!["rebootTime".to_owned()];
@@ -80,16 +80,16 @@ impl Settings {
                 }
             }
         }
-        let report = Report::new(beside, path)?;
-        if mode == Mode::Real && report.has_outcome() {
+        let report = ReportTemplate::new(beside, path)?;
+        if mode == RebootMode::Real && report.has_outcome() {
             return Err("report: has `rebooted`, which is for what became of the reboot".into());
         }
-        Ok(Settings { mode, boot_within, delay, report })
+        Ok(RebootSettings { mode, boot_within, delay, report })
     }
 }
 
-impl Report {
-    fn new(beside: Map<String, Value>, path: Vec<String>) -> Result<Report, String> {
+impl ReportTemplate {
+    fn new(beside: Map<String, Value>, path: Vec<String>) -> Result<ReportTemplate, String> {
         let mut above = Some(&beside);
         for (depth, key) in path.iter().enumerate() {
             above = match above.and_then(|object| object.get(key)) {
@@ -100,7 +100,7 @@ impl Report {
                 }
             };
         }
-        Ok(Report { beside, path })
+        Ok(ReportTemplate { beside, path })
     }
 
     /// The patch to report: JSON text.
@@ -167,10 +167,10 @@ fn parse_delay(text: &str) -> Result<Duration, String> {
     delay(&value).map_err(|why| ["delay_seconds: ", &why].concat())
 }
 
-fn parse_mode(text: &str) -> Result<Mode, String> {
+fn parse_mode(text: &str) -> Result<RebootMode, String> {
     match text {
-        "tutorial" => Ok(Mode::Tutorial),
-        "real" => Ok(Mode::Real),
+        "tutorial" => Ok(RebootMode::Tutorial),
+        "real" => Ok(RebootMode::Real),
         _ => Err(["mode: `", text, "` is neither `tutorial` nor `real`"].concat()),
     }
 }
@@ -204,9 +204,9 @@ fn parse_object(text: &str) -> Result<Map<String, Value>, String> {
 mod tests {
     use super::*;
 
-    fn parse(entries: &[(&str, &str)]) -> Result<Settings, String> {
+    fn parse(entries: &[(&str, &str)]) -> Result<RebootSettings, String> {
         let entries: Vec<_> = entries.iter().map(|&(k, v)| (k.to_owned(), v.to_owned())).collect();
-        Settings::parse(&entries)
+        RebootSettings::parse(&entries)
     }
 
     fn check_report(entries: &[(&str, &str)], patch: &str) {
@@ -255,8 +255,8 @@ mod tests {
 
     #[test]
     fn a_mode_is_one_of_two_and_keeps_the_place_of_the_outcome_free() {
-        assert_eq!(parse(&[]).unwrap().mode, Mode::Tutorial);
-        assert_eq!(parse(&[("mode", "real")]).unwrap().mode, Mode::Real);
+        assert_eq!(parse(&[]).unwrap().mode, RebootMode::Tutorial);
+        assert_eq!(parse(&[("mode", "real")]).unwrap().mode, RebootMode::Real);
         check_error(&[("mode", "Real")], "mode: `Real` is neither `tutorial` nor `real`");
         let taken = "report: has `rebooted`, which is for what became of the reboot";
         check_error(&[("mode", "real"), ("report", r#"{"rebooted":1}"#)], taken);

@@ -50,12 +50,12 @@ pub fn parse_or_seconds(text: &str) -> Result<Duration, DurationError> {
 
 /// Returns the text of a duration, in a form that [`parse`] accepts: `1m 30s`.
 pub fn display(duration: Duration) -> impl fmt::Display {
-    Written(duration)
+    DisplayedDuration(duration)
 }
 
-struct Written(Duration);
+struct DisplayedDuration(Duration);
 
-impl fmt::Display for Written {
+impl fmt::Display for DisplayedDuration {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match SignedDuration::try_from(self.0) {
             Ok(signed) => write!(f, "{signed:#}"),

@@ -96,9 +96,9 @@ pub enum ConnectionStringError {
 use ConnectionStringError as Error;
 
 /// The parts of a text by name; each at most once.
-struct Parts<'a>(Vec<(&'static str, &'a str)>);
+struct ConnectionStringParts<'a>(Vec<(&'static str, &'a str)>);
 
-impl<'a> Parts<'a> {
+impl<'a> ConnectionStringParts<'a> {
     fn split(text: &'a str, kind: &'static str, names: &[&'static str]) -> Result<Self, Error> {
         let mut parts: Vec<(&'static str, &'a str)> = Vec::new();
         let text = text.trim();
@@ -116,7 +116,7 @@ impl<'a> Parts<'a> {
             }
             parts.push((name, value));
         }
-        Ok(Parts(parts))
+        Ok(ConnectionStringParts(parts))
     }
 
     fn get(&self, name: &str) -> Option<&'a str> {
@@ -153,7 +153,7 @@ impl FromStr for DeviceConnectionString {
     type Err = ConnectionStringError;
 
     fn from_str(text: &str) -> Result<Self, Error> {
-        let parts = Parts::split(text, "device", DEVICE_PARTS)?;
+        let parts = ConnectionStringParts::split(text, "device", DEVICE_PARTS)?;
         let host = parts.host("HostName")?.ok_or(Error::Missing("HostName"))?;
         let device = parts.need("DeviceId")?.parse().map_err(|e| Error::Id("DeviceId", e))?;
         let module = match parts.get("ModuleId") {
@@ -225,7 +225,7 @@ impl FromStr for ServiceConnectionString {
 
     fn from_str(text: &str) -> Result<Self, Error> {
         let names = &["HostName", "SharedAccessKeyName", "SharedAccessKey"];
-        let parts = Parts::split(text, "service", names)?;
+        let parts = ConnectionStringParts::split(text, "service", names)?;
         Ok(Self {
             host: parts.host("HostName")?.ok_or(Error::Missing("HostName"))?,
             policy: parts.need("SharedAccessKeyName")?.to_owned(),

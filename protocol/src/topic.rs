@@ -138,21 +138,21 @@ fn shown(topic: &str) -> String {
 }
 
 /// The fields behind `?`.
-struct Query<'a> {
+struct TopicQuery<'a> {
     topic: &'a str,
     text: &'a str,
 }
 
-impl<'a> Query<'a> {
+impl<'a> TopicQuery<'a> {
     /// Splits `{segment}/?query`; the segment may be empty.
-    fn split(topic: &'a str, rest: &'a str) -> Result<(&'a str, Query<'a>), TopicError> {
+    fn split(topic: &'a str, rest: &'a str) -> Result<(&'a str, TopicQuery<'a>), TopicError> {
         let unknown = || TopicError::Unknown(shown(topic));
         let (segment, text) = rest.split_once('?').ok_or_else(unknown)?;
         let segment = segment.strip_suffix('/').unwrap_or(segment);
         if segment.contains('/') {
             return Err(unknown());
         }
-        Ok((segment, Query { topic, text }))
+        Ok((segment, TopicQuery { topic, text }))
     }
 
     fn find(&self, field: &'static str) -> Option<&'a str> {
@@ -181,18 +181,18 @@ impl FromStr for DeviceTopic {
     fn from_str(topic: &str) -> Result<DeviceTopic, TopicError> {
         let unknown = || TopicError::Unknown(shown(topic));
         if let Some(rest) = topic.strip_prefix(METHOD_ANSWER) {
-            let (status, query) = Query::split(topic, rest)?;
+            let (status, query) = TopicQuery::split(topic, rest)?;
             return Ok(Self::MethodAnswer {
                 status: number(topic, "status", status)?,
                 rid: query.rid()?,
             });
         }
         if let Some(rest) = topic.strip_prefix(TWIN_GET) {
-            let ("", query) = Query::split(topic, rest)? else { return Err(unknown()) };
+            let ("", query) = TopicQuery::split(topic, rest)? else { return Err(unknown()) };
             return Ok(Self::TwinGet { rid: query.rid()? });
         }
         if let Some(rest) = topic.strip_prefix(TWIN_REPORT) {
-            let ("", query) = Query::split(topic, rest)? else { return Err(unknown()) };
+            let ("", query) = TopicQuery::split(topic, rest)? else { return Err(unknown()) };
             return Ok(Self::TwinReport { rid: query.rid()? });
         }
         let rest = topic.strip_prefix("devices/").ok_or_else(unknown)?;
@@ -237,17 +237,17 @@ impl FromStr for HubTopic {
     fn from_str(topic: &str) -> Result<HubTopic, TopicError> {
         let unknown = || TopicError::Unknown(shown(topic));
         if let Some(rest) = topic.strip_prefix(METHOD_REQUEST) {
-            let (name, query) = Query::split(topic, rest)?;
+            let (name, query) = TopicQuery::split(topic, rest)?;
             let name = percent::decode(name).ok_or_else(unknown)?.parse()?;
             return Ok(Self::Method { name, rid: query.rid()? });
         }
         if let Some(rest) = topic.strip_prefix(TWIN_ANSWER) {
-            let (status, query) = Query::split(topic, rest)?;
+            let (status, query) = TopicQuery::split(topic, rest)?;
             let status = number(topic, "status", status)?;
             return Ok(Self::TwinAnswer { status, rid: query.rid()?, version: query.version()? });
         }
         if let Some(rest) = topic.strip_prefix(DESIRED) {
-            let ("", query) = Query::split(topic, rest)? else { return Err(unknown()) };
+            let ("", query) = TopicQuery::split(topic, rest)? else { return Err(unknown()) };
             let missing = || TopicError::Missing { topic: shown(topic), field: "$version" };
             return Ok(Self::Desired { version: query.version()?.ok_or_else(missing)? });
         }

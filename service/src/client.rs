@@ -20,9 +20,9 @@ use serde_json::{Value, json};
 use trust::Trust;
 
 use crate::ServiceError;
-pub use query::Query;
+pub use query::TwinQuery;
 pub use retry::Retry;
-use send::{Again, Request};
+use send::{HubRequest, Resend};
 
 mod query;
 mod retry;
@@ -115,9 +115,9 @@ impl Client {
         device: &DeviceId,
         method: &MethodRequest,
     ) -> Result<MethodResult, ServiceError> {
-        let request = Request {
+        let request = HubRequest {
             body: Some(method.to_json()),
-            again: Again::Undelivered,
+            again: Resend::Undelivered,
             wait: method.connect_timeout + method.response_timeout + METHOD_MARGIN,
             ..about(device, Method::POST, rest::METHODS)
         };
@@ -138,9 +138,9 @@ impl Client {
         etag: Option<&str>,
     ) -> Result<Twin, ServiceError> {
         // Merged twice is merged, unless an etag guards it.
-        let again = if etag.is_some() { Again::Undelivered } else { Again::Always };
+        let again = if etag.is_some() { Resend::Undelivered } else { Resend::Always };
         let request = about(device, Method::PATCH, rest::TWIN);
-        self.send(Request { body: Some(patch), etag, again, ..request }).await?.json()
+        self.send(HubRequest { body: Some(patch), etag, again, ..request }).await?.json()
     }
 
     /// Replaces tags and desired properties, as [`Client::patch_twin`] merges them.
@@ -150,21 +150,21 @@ impl Client {
         twin: Value,
         etag: Option<&str>,
     ) -> Result<Twin, ServiceError> {
-        let again = if etag.is_some() { Again::Undelivered } else { Again::Always };
+        let again = if etag.is_some() { Resend::Undelivered } else { Resend::Always };
         let request = about(device, Method::PUT, rest::TWIN);
-        self.send(Request { body: Some(twin), etag, again, ..request }).await?.json()
+        self.send(HubRequest { body: Some(twin), etag, again, ..request }).await?.json()
     }
 
     /// A query in the hub's language over twins, to be read page by page.
     #[must_use]
-    pub fn query(&self, text: &str, page_size: Option<u32>) -> Query<'_> {
-        Query::new(self, text, page_size)
+    pub fn query(&self, text: &str, page_size: Option<u32>) -> TwinQuery<'_> {
+        TwinQuery::new(self, text, page_size)
     }
 
     /// Devices of the registry, 1000 at most: the hub has no more pages of them.
     pub async fn devices(&self) -> Result<Vec<DeviceIdentity>, ServiceError> {
-        let request = Request::new(Method::GET, rest::DEVICES.to_owned(), "devices".to_owned());
-        self.send(Request { query: "&top=1000", ..request }).await?.json()
+        let request = HubRequest::new(Method::GET, rest::DEVICES.to_owned(), "devices".to_owned());
+        self.send(HubRequest { query: "&top=1000", ..request }).await?.json()
     }
 
     /// A device of the registry, its keys included.
@@ -177,18 +177,18 @@ impl Client {
         let body = json!(DeviceIdentity::new(device.clone()));
         let request = about(device, Method::PUT, rest::DEVICE);
         // Created twice is a conflict with oneself.
-        let again = Again::Undelivered;
-        self.send(Request { body: Some(body), again, ..request }).await?.json()
+        let again = Resend::Undelivered;
+        self.send(HubRequest { body: Some(body), again, ..request }).await?.json()
     }
 
     /// Removes a device and its twin.
     pub async fn delete_device(&self, device: &DeviceId) -> Result<(), ServiceError> {
         let request = about(device, Method::DELETE, rest::DEVICE);
-        self.send(Request { etag: Some("*"), again: Again::Undelivered, ..request }).await?;
+        self.send(HubRequest { etag: Some("*"), again: Resend::Undelivered, ..request }).await?;
         Ok(())
     }
 }
 
-fn about(device: &DeviceId, method: Method, pattern: &str) -> Request<'static> {
-    Request::new(method, of_device(pattern, device), format!("device `{device}`"))
+fn about(device: &DeviceId, method: Method, pattern: &str) -> HubRequest<'static> {
+    HubRequest::new(method, of_device(pattern, device), format!("device `{device}`"))
 }

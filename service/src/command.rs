@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use behaviour_service::reboot::{self, Step};
+use behaviour_service::reboot::{self, RebootStep};
 use behaviour_service::{Client, DeviceId, MethodRequest, ServiceError};
 use clap::{Parser, Subcommand};
 use program::{Progress, duration};
@@ -11,7 +11,7 @@ use protocol::id::MethodName;
 use serde_json::json;
 
 use crate::command_error::CommandError;
-use show::Show;
+use show::OutputFormat;
 
 mod devices;
 mod input;
@@ -73,7 +73,7 @@ pub(crate) enum Command {
     },
     /// Read, change or watch a device's twin
     #[command(subcommand)]
-    Twin(twin::Command),
+    Twin(twin::TwinCommand),
     /// Run a query over twins and print its items, one a line
     Query {
         /// As in: SELECT deviceId FROM devices WHERE tags.floor = 1
@@ -84,7 +84,7 @@ pub(crate) enum Command {
     },
     /// Keep the registry of devices
     #[command(subcommand)]
-    Devices(devices::Command),
+    Devices(devices::DevicesCommand),
 }
 
 pub(crate) async fn run(
@@ -92,7 +92,7 @@ pub(crate) async fn run(
     client: &Client,
     as_json: bool,
 ) -> Result<(), CommandError> {
-    let show = Show { as_json };
+    let show = OutputFormat { as_json };
     match command {
         Command::Reboot { device, timeout } => reboot_device(client, &device, timeout, show).await,
         Command::Invoke { device, method, payload, timeout, connect_timeout } => {
@@ -120,7 +120,7 @@ async fn invoke(
     client: &Client,
     device: &DeviceId,
     request: &MethodRequest,
-    show: Show,
+    show: OutputFormat,
 ) -> Result<(), CommandError> {
     let waiting = Progress::new(&format!("{device}: {} is running", request.name));
     let result = client.invoke(device, request).await?;
@@ -142,19 +142,21 @@ async fn reboot_device(
     client: &Client,
     device: &DeviceId,
     timeout: Duration,
-    show: Show,
+    show: OutputFormat,
 ) -> Result<(), CommandError> {
     let mut waiting = None;
     let outcome = reboot::reboot(client, device, &reboot::request(timeout), |step| {
         // Taken away before the next line is printed.
         waiting = None;
-        if !matches!(step, Step::Waiting) {
+        if !matches!(step, RebootStep::Waiting) {
             eprintln!("{step}");
         }
         waiting = match step {
-            Step::Invoking => Some(Progress::new("the device reboots")),
-            Step::Waiting => Some(Progress::new(&step.to_string())),
-            Step::Beginning { .. } | Step::Answered(_) | Step::Rebooted { .. } => None,
+            RebootStep::Invoking => Some(Progress::new("the device reboots")),
+            RebootStep::Waiting => Some(Progress::new(&step.to_string())),
+            RebootStep::Beginning { .. }
+            | RebootStep::Answered(_)
+            | RebootStep::Rebooted { .. } => None,
         };
     })
     .await;

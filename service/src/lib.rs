@@ -23,7 +23,7 @@ mod client;
 mod error;
 pub mod reboot;
 
-pub use client::{Client, ClientSettings, OnRetry, Query, Retry};
+pub use client::{Client, ClientSettings, OnRetry, Retry, TwinQuery};
 pub use error::{ServiceError, ServiceErrorKind};
 pub use protocol::connection_string::ServiceConnectionString;
 pub use protocol::id::DeviceId;

@@ -27,7 +27,7 @@ const LONGEST_LOOK: Duration = Duration::from_secs(30);
 
 /// What happens, in order.
 #[derive(Debug)]
-pub enum Step<'a> {
+pub enum RebootStep<'a> {
     /// Which device of which hub is about to be rebooted.
     Beginning {
         /// The hub's name, and its port where it is not 443.
@@ -48,17 +48,17 @@ pub enum Step<'a> {
     },
 }
 
-impl fmt::Display for Step<'_> {
+impl fmt::Display for RebootStep<'_> {
     /// In the words of the tutorial.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Step::Beginning { hub, device } => write!(f, "Hub {hub}, device {device}"),
-            Step::Invoking => f.write_str("Invoking device to reboot..."),
-            Step::Answered(MethodResult { status, payload }) => {
+            RebootStep::Beginning { hub, device } => write!(f, "Hub {hub}, device {device}"),
+            RebootStep::Invoking => f.write_str("Invoking device to reboot..."),
+            RebootStep::Answered(MethodResult { status, payload }) => {
                 write!(f, "The device answered {status}: {payload}")
             }
-            Step::Waiting => f.write_str("Waiting for device to report last reboot time..."),
-            Step::Rebooted { time } => write!(f, "Last reboot time: {time}"),
+            RebootStep::Waiting => f.write_str("Waiting for device to report last reboot time..."),
+            RebootStep::Rebooted { time } => write!(f, "Last reboot time: {time}"),
         }
     }
 }
@@ -77,13 +77,13 @@ pub async fn reboot(
     client: &Client,
     device: &DeviceId,
     request: &MethodRequest,
-    mut tell: impl FnMut(Step<'_>),
+    mut tell: impl FnMut(RebootStep<'_>),
 ) -> Result<String, ServiceError> {
-    tell(Step::Beginning { hub: &client.hub(), device });
+    tell(RebootStep::Beginning { hub: &client.hub(), device });
     let before = reboot_time(client, device).await?;
-    tell(Step::Invoking);
+    tell(RebootStep::Invoking);
     let result = client.invoke(device, request).await?;
-    tell(Step::Answered(&result));
+    tell(RebootStep::Answered(&result));
     if !(200..300).contains(&result.status) {
         return Err(ServiceError::Device {
             device: device.to_string(),
@@ -96,7 +96,7 @@ pub async fn reboot(
     loop {
         let now = reboot_time(client, device).await?;
         if let Some(time) = now.filter(|time| before.as_ref() != Some(time)) {
-            tell(Step::Rebooted { time: &time });
+            tell(RebootStep::Rebooted { time: &time });
             return Ok(time);
         }
         if Instant::now() >= until {
@@ -106,7 +106,7 @@ pub async fn reboot(
                 seconds: LONGEST_LOOK.as_secs(),
             });
         }
-        tell(Step::Waiting);
+        tell(RebootStep::Waiting);
         sleep(LOOK_EVERY).await;
     }
 }

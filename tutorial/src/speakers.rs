@@ -47,7 +47,7 @@ impl<S: Subscriber> Layer<S> for Speakers {
         let target = event.metadata().target();
         let module = target.split("::").next().unwrap_or(target);
         let speaker = module.strip_prefix("behaviour_").unwrap_or(module);
-        let mut line = Line::default();
+        let mut line = EventText::default();
         event.record(&mut line);
         // A plugin's name, method and call are known here: there is but one.
         let facts = if speaker == "plugin" { "" } else { &line.facts };
@@ -61,12 +61,12 @@ impl<S: Subscriber> Layer<S> for Speakers {
 }
 
 #[derive(Default)]
-struct Line {
+struct EventText {
     message: String,
     facts: String,
 }
 
-impl Visit for Line {
+impl Visit for EventText {
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
         if field.name() == "message" {
             self.message = format!("{value:?}");

@@ -5,22 +5,22 @@ use std::time::Duration;
 use super::device::behaviour::types::JobError;
 use super::device::behaviour::{config, jobs, power};
 use super::exports::device::behaviour::deferred::Guest;
-use super::{Host, Reboot, milliseconds, text};
-use crate::real::{self, Again, Machine};
-use crate::settings::Settings;
+use super::{Host, RebootPlugin, milliseconds, text};
+use crate::real::{self, JobFailure, RebootableDevice};
+use crate::settings::RebootSettings;
 
-impl Guest for Reboot {
+impl Guest for RebootPlugin {
     fn run(name: String, _payload: String) -> Result<(), JobError> {
         if name != real::JOB {
             return Err(JobError::Reject(["there is no job `", &name, "`"].concat()));
         }
         let rebooted = jobs::boot_outcome_of_current() == jobs::BootOutcome::Rebooted;
-        let settings = Settings::parse(&config::entries());
-        real::tell(&mut Host, rebooted, settings).map_err(|Again(why)| JobError::Other(why))
+        let settings = RebootSettings::parse(&config::entries());
+        real::tell(&mut Host, rebooted, settings).map_err(|JobFailure(why)| JobError::Other(why))
     }
 }
 
-impl Machine for Host {
+impl RebootableDevice for Host {
     fn after_boot(&mut self, job: &str, within: Duration) -> Result<String, String> {
         jobs::after_boot(job, "null", milliseconds(within)).map_err(text)
     }

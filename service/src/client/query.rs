@@ -5,28 +5,28 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 use super::Client;
-use super::send::Request;
+use super::send::HubRequest;
 use crate::ServiceError;
 
 /// A query that is being read.
 #[derive(Debug)]
-pub struct Query<'a> {
+pub struct TwinQuery<'a> {
     client: &'a Client,
     text: String,
     page_size: Option<u32>,
-    next: Next,
+    next: NextPage,
 }
 
 #[derive(Debug)]
-enum Next {
+enum NextPage {
     First,
     After(String),
     End,
 }
 
-impl<'a> Query<'a> {
-    pub(super) fn new(client: &'a Client, text: &str, page_size: Option<u32>) -> Query<'a> {
-        Query { client, text: text.to_owned(), page_size, next: Next::First }
+impl<'a> TwinQuery<'a> {
+    pub(super) fn new(client: &'a Client, text: &str, page_size: Option<u32>) -> TwinQuery<'a> {
+        TwinQuery { client, text: text.to_owned(), page_size, next: NextPage::First }
     }
 
     /// The next items, twins or what the query selects of them; `None` behind
@@ -34,19 +34,19 @@ impl<'a> Query<'a> {
     pub async fn next_page(&mut self) -> Result<Option<Vec<Value>>, ServiceError> {
         let mut headers = Vec::new();
         match &self.next {
-            Next::First => {}
-            Next::After(token) => headers.push((rest::HEADER_CONTINUATION, token.clone())),
-            Next::End => return Ok(None),
+            NextPage::First => {}
+            NextPage::After(token) => headers.push((rest::HEADER_CONTINUATION, token.clone())),
+            NextPage::End => return Ok(None),
         }
         if let Some(size) = self.page_size {
             headers.push((rest::HEADER_MAX_ITEM_COUNT, size.to_string()));
         }
-        let request = Request::new(Method::POST, rest::QUERY.to_owned(), "query".to_owned());
+        let request = HubRequest::new(Method::POST, rest::QUERY.to_owned(), "query".to_owned());
         let body = Some(json!({"query": self.text}));
-        let answer = self.client.send(Request { body, headers, ..request }).await?;
+        let answer = self.client.send(HubRequest { body, headers, ..request }).await?;
         self.next = match answer.header(rest::HEADER_CONTINUATION) {
-            Some(token) => Next::After(token.to_owned()),
-            None => Next::End,
+            Some(token) => NextPage::After(token.to_owned()),
+            None => NextPage::End,
         };
         answer.json().map(Some)
     }

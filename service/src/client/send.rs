@@ -20,14 +20,14 @@ const TOKEN_LIFETIME: Duration = Duration::from_secs(900);
 
 /// When a request may be sent once more.
 #[derive(Clone, Copy, PartialEq)]
-pub(super) enum Again {
+pub(super) enum Resend {
     /// Whenever there is hope: sent twice it does the same.
     Always,
     /// Only where the hub cannot have acted on it.
     Undelivered,
 }
 
-pub(super) struct Request<'a> {
+pub(super) struct HubRequest<'a> {
     pub(super) method: Method,
     pub(super) path: String,
     /// What it is about, for errors.
@@ -37,13 +37,13 @@ pub(super) struct Request<'a> {
     pub(super) headers: Vec<(&'static str, String)>,
     pub(super) etag: Option<&'a str>,
     pub(super) body: Option<Value>,
-    pub(super) again: Again,
+    pub(super) again: Resend,
     pub(super) wait: Duration,
 }
 
-impl Request<'_> {
-    pub(super) fn new(method: Method, path: String, subject: String) -> Request<'static> {
-        Request {
+impl HubRequest<'_> {
+    pub(super) fn new(method: Method, path: String, subject: String) -> HubRequest<'static> {
+        HubRequest {
             method,
             path,
             subject,
@@ -51,20 +51,20 @@ impl Request<'_> {
             headers: Vec::new(),
             etag: None,
             body: None,
-            again: Again::Always,
+            again: Resend::Always,
             wait: ANSWER_WAIT,
         }
     }
 }
 
 /// An answer of the hub that is no error.
-pub(super) struct Answer {
+pub(super) struct HubResponse {
     hub: String,
     headers: HeaderMap,
     body: Vec<u8>,
 }
 
-impl Answer {
+impl HubResponse {
     pub(super) fn header(&self, name: &str) -> Option<&str> {
         self.headers.get(name).and_then(|value| value.to_str().ok())
     }
@@ -78,14 +78,14 @@ impl Answer {
 }
 
 /// A try that failed, and whether another one may be made.
-struct Failed {
+struct FailedTry {
     error: ServiceError,
     again: bool,
     retry_after: Option<Duration>,
 }
 
 impl Client {
-    pub(super) async fn send(&self, request: Request<'_>) -> Result<Answer, ServiceError> {
+    pub(super) async fn send(&self, request: HubRequest<'_>) -> Result<HubResponse, ServiceError> {
         let mut number = 0;
         loop {
             let failed = match self.try_once(&request).await {
@@ -104,9 +104,9 @@ impl Client {
         }
     }
 
-    async fn try_once(&self, request: &Request<'_>) -> Result<Answer, Failed> {
+    async fn try_once(&self, request: &HubRequest<'_>) -> Result<HubResponse, FailedTry> {
         let hub = self.hub();
-        let Request { path, query, .. } = request;
+        let HubRequest { path, query, .. } = request;
         let url = format!("https://{hub}{path}?api-version={}{query}", rest::API_VERSION);
         let mut builder = self
             .http
@@ -128,7 +128,7 @@ impl Client {
         let response = builder.send().await.map_err(unsent)?;
         let (status, headers) = (response.status(), response.headers().clone());
         let body = response.bytes().await.map_err(unsent)?.to_vec();
-        let answer = Answer { hub, headers, body };
+        let answer = HubResponse { hub, headers, body };
         if status.is_success() { Ok(answer) } else { Err(refused(status, &answer, request)) }
     }
 
@@ -139,17 +139,17 @@ impl Client {
         sign(&self.hub(), Some(&identity.policy), &identity.key, expiry).to_string()
     }
 
-    fn unsent(&self, error: &reqwest::Error, request: &Request<'_>) -> Failed {
+    fn unsent(&self, error: &reqwest::Error, request: &HubRequest<'_>) -> FailedTry {
         let hub = self.hub();
         let (problem, untrusted) = cause(error);
-        let again = error.is_connect() || request.again == Again::Always && !error.is_timeout();
+        let again = error.is_connect() || request.again == Resend::Always && !error.is_timeout();
         let error = if error.is_timeout() && !error.is_connect() {
             ServiceError::Silent { hub, seconds: request.wait.as_secs() }
         } else {
             ServiceError::Unreachable { hub, problem, untrusted }
         };
         // Who is not trusted now is not trusted a second later.
-        Failed { error, again: again && !untrusted, retry_after: None }
+        FailedTry { error, again: again && !untrusted, retry_after: None }
     }
 }
 
@@ -176,18 +176,18 @@ fn words(bottom: &(dyn Error + 'static)) -> String {
     }
 }
 
-fn refused(status: StatusCode, answer: &Answer, request: &Request<'_>) -> Failed {
+fn refused(status: StatusCode, answer: &HubResponse, request: &HubRequest<'_>) -> FailedTry {
     let body = String::from_utf8_lossy(&answer.body);
     let error = HubError::parse(status.as_u16(), answer.header(rest::HEADER_ERROR_CODE), &body);
     let again = match status.as_u16() {
         429 => true,
-        408 | 500 | 503 => request.again == Again::Always,
+        408 | 500 | 503 => request.again == Resend::Always,
         _ => false,
     };
     let seconds = answer.header(RETRY_AFTER.as_str()).and_then(|text| text.parse().ok());
     let retry_after = seconds.map(Duration::from_secs);
     let subject = request.subject.clone();
-    Failed { error: ServiceError::Hub { subject, error }, again, retry_after }
+    FailedTry { error: ServiceError::Hub { subject, error }, again, retry_after }
 }
 
 #[cfg(test)]

@@ -6,14 +6,14 @@ use clap::Subcommand;
 use protocol::connection_string::{DeviceConnectionString, DeviceCredential};
 use protocol::registry::DeviceIdentity;
 
-use super::show::Show;
+use super::show::OutputFormat;
 use crate::command_error::CommandError;
-use many::Many;
+use many::ManyDevices;
 
 mod many;
 
 #[derive(Subcommand)]
-pub(crate) enum Command {
+pub(crate) enum DevicesCommand {
     /// Print the devices, one a line, without their keys
     List,
     /// Print a device, without its keys
@@ -27,7 +27,7 @@ pub(crate) enum Command {
         #[arg(required_unless_present = "count", conflicts_with = "count")]
         device: Option<DeviceId>,
         #[command(flatten)]
-        many: Many,
+        many: ManyDevices,
     },
     /// Remove a device and its twin
     Delete {
@@ -41,22 +41,26 @@ pub(crate) enum Command {
     },
 }
 
-pub(crate) async fn run(command: Command, client: &Client, show: Show) -> Result<(), CommandError> {
+pub(crate) async fn run(
+    command: DevicesCommand,
+    client: &Client,
+    show: OutputFormat,
+) -> Result<(), CommandError> {
     match command {
-        Command::List => {
+        DevicesCommand::List => {
             let mut devices = client.devices().await?.into_iter();
             devices.try_for_each(|device| print(show, device))
         }
-        Command::Get { device } => print(show, client.device(&device).await?),
-        Command::Create { device: Some(device), .. } => {
+        DevicesCommand::Get { device } => print(show, client.device(&device).await?),
+        DevicesCommand::Create { device: Some(device), .. } => {
             print(show, client.create_device(&device).await?)
         }
-        Command::Create { device: None, many } => {
+        DevicesCommand::Create { device: None, many } => {
             let ids = many.ids()?.context("neither a device nor a --count of them")?;
             many::create(ids, client).await
         }
-        Command::Delete { device } => Ok(client.delete_device(&device).await?),
-        Command::ConnectionString { device } => {
+        DevicesCommand::Delete { device } => Ok(client.delete_device(&device).await?),
+        DevicesCommand::ConnectionString { device } => {
             let identity = client.device(&device).await?;
             println!("{}", connection_string(client, identity)?.to_text_with_key());
             Ok(())
@@ -64,7 +68,7 @@ pub(crate) async fn run(command: Command, client: &Client, show: Show) -> Result
     }
 }
 
-fn print(show: Show, device: DeviceIdentity) -> Result<(), CommandError> {
+fn print(show: OutputFormat, device: DeviceIdentity) -> Result<(), CommandError> {
     Ok(show.device(device).context("device")?)
 }
 

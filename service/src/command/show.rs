@@ -6,11 +6,11 @@ use serde_json::{Map, Value, json};
 
 /// How results are shown.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Show {
+pub(super) struct OutputFormat {
     pub(super) as_json: bool,
 }
 
-impl Show {
+impl OutputFormat {
     pub(super) fn method_result(self, result: &MethodResult) {
         let MethodResult { status, payload } = result;
         match self.as_json {

@@ -8,11 +8,11 @@ use clap::Subcommand;
 use program::duration;
 
 use super::input;
-use super::show::Show;
+use super::show::OutputFormat;
 use crate::command_error::CommandError;
 
 #[derive(Subcommand)]
-pub(crate) enum Command {
+pub(crate) enum TwinCommand {
     /// Print the twin
     Get {
         /// The device's id
@@ -48,18 +48,22 @@ pub(crate) enum Command {
     },
 }
 
-pub(crate) async fn run(command: Command, client: &Client, show: Show) -> Result<(), CommandError> {
+pub(crate) async fn run(
+    command: TwinCommand,
+    client: &Client,
+    show: OutputFormat,
+) -> Result<(), CommandError> {
     match command {
-        Command::Get { device } => print(show, &client.twin(&device).await?),
-        Command::Patch { device, patch, etag } => {
+        TwinCommand::Get { device } => print(show, &client.twin(&device).await?),
+        TwinCommand::Patch { device, patch, etag } => {
             let patch = input::read("the patch", &patch)?;
             print(show, &client.patch_twin(&device, patch, etag.as_deref()).await?)
         }
-        Command::Replace { device, twin, etag } => {
+        TwinCommand::Replace { device, twin, etag } => {
             let twin = input::read("the twin", &twin)?;
             print(show, &client.replace_twin(&device, twin, etag.as_deref()).await?)
         }
-        Command::Watch { device, every } => watch(client, &device, every, show).await,
+        TwinCommand::Watch { device, every } => watch(client, &device, every, show).await,
     }
 }
 
@@ -67,7 +71,7 @@ async fn watch(
     client: &Client,
     device: &DeviceId,
     every: Duration,
-    show: Show,
+    show: OutputFormat,
 ) -> Result<(), CommandError> {
     let mut last = None;
     loop {
@@ -82,6 +86,6 @@ async fn watch(
     }
 }
 
-fn print(show: Show, twin: &Twin) -> Result<(), CommandError> {
+fn print(show: OutputFormat, twin: &Twin) -> Result<(), CommandError> {
     Ok(show.twin(twin).context("twin")?)
 }

@@ -18,7 +18,7 @@ const AT_ONCE: usize = 8;
 const EXISTS: u32 = 409_001;
 
 #[derive(Args)]
-pub(crate) struct Many {
+pub(crate) struct ManyDevices {
     /// How many to register: PREFIX0001 and so on. Prints their connection
     /// strings, which are secrets; those that exist keep their keys
     #[arg(long, value_name = "N", requires = "prefix", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
@@ -28,7 +28,7 @@ pub(crate) struct Many {
     prefix: Option<String>,
 }
 
-impl Many {
+impl ManyDevices {
     /// The ids, if many devices were asked for.
     pub(crate) fn ids(&self) -> anyhow::Result<Option<Vec<DeviceId>>> {
         let (Some(count), Some(prefix)) = (self.count, &self.prefix) else { return Ok(None) };
