@@ -1,6 +1,7 @@
-//! The component: lends the host's interfaces to [`reboot`], and exports it.
+//! The component: implements the device of [`reboot`] with the interfaces of the
+//! host, and exports the method.
 //!
-//! It decides nothing, and exists only when compiled to WebAssembly.
+//! It makes no decisions, and exists only when compiled to WebAssembly.
 
 use std::time::Duration;
 
@@ -8,7 +9,9 @@ use device::behaviour::types::{Error, MethodError, Response};
 use device::behaviour::{clock, config, log, twin};
 use exports::device::behaviour::methods::Guest;
 
-use crate::reboot::{self, Device, MethodRefusal, ReportProgress};
+use crate::answer::MethodRefusal;
+use crate::device::{Device, ReportProgress};
+use crate::reboot;
 use crate::settings::RebootSettings;
 
 #[cfg(not(feature = "power"))]
@@ -31,7 +34,7 @@ wit_bindgen::generate!({
 #[cfg(feature = "power")]
 mod power;
 
-/// How long the answer waits for the hub to have the report.
+/// The longest time, in milliseconds, that an answer waits for the report's delivery.
 const LONGEST_REPORT_MS: u32 = 5_000;
 
 struct RebootPlugin;
@@ -68,16 +71,16 @@ impl Device for Host {
     fn report(&mut self, patch: &str) -> Result<ReportProgress, String> {
         match twin::report_and_wait(patch, LONGEST_REPORT_MS) {
             Ok(_version) => Ok(ReportProgress::Updated),
-            // The host has accepted it; it only could not be delivered yet.
+            // The host has accepted the report, and delivers it later.
             Err(Error::Offline | Error::Timeout) => Ok(ReportProgress::Queued),
             Err(error) => Err(text(error)),
         }
     }
 }
 
-/// Without the power there is nothing to ask for.
+/// Refuses everything: this component does not import the capability `power`.
 #[cfg(not(feature = "power"))]
-impl crate::real::RebootableDevice for Host {
+impl crate::device::RebootableDevice for Host {
     fn after_boot(&mut self, _job: &str, _within: Duration) -> Result<String, String> {
         Err("this component only plays a reboot; build `guest-reboot/real` for one".into())
     }
@@ -89,7 +92,7 @@ impl crate::real::RebootableDevice for Host {
     }
 }
 
-/// Delays are bounded far below the 49 days that fit.
+/// Returns a delay in milliseconds. 49 days fit; the longest delay is a little over a day.
 fn milliseconds(delay: Duration) -> u32 {
     u32::try_from(delay.as_millis()).unwrap_or(u32::MAX)
 }

@@ -1,17 +1,67 @@
-//! The first plugin: the reboot behaviour of the tutorial.
+//! The first plugin: the reboot behaviour of Azure IoT Hub's tutorial.
 //!
-//! [`reboot`] decides what happens and in which order; [`settings`] is what the
-//! operator may change about it. Both are plain Rust, tested natively. The
-//! component around them, built with `behaviour build guest-reboot`, only
-//! translates between them and the interfaces of the world `behaviour`.
+//! The decisions are plain Rust and tested natively. The component around them,
+//! built with `behaviour build guest-reboot`, only translates between them and the
+//! interfaces of the world `behaviour`.
 //!
-//! It cannot reboot anything: it plays a reboot, as the tutorial does, by waiting.
-//! `behaviour build guest-reboot/real` makes a component of the same sources that
-//! can, with `mode = "real"`, where the host grants it the capability `power`:
-//! [`real`] is what that does.
+//! That component cannot reboot anything: it simulates a reboot by waiting, as the
+//! tutorial does. `behaviour build guest-reboot/real` builds another component from
+//! the same sources, which reboots the machine if it has `mode = "real"` and the
+//! host grants it the capability `power`.
+//!
+//! ```
+//! use std::time::Duration;
+//!
+//! use guest_reboot::device::{Device, RebootableDevice, ReportProgress};
+//! use guest_reboot::reboot::{METHOD, answer};
+//! use guest_reboot::settings::RebootSettings;
+//!
+//! /// A device that only remembers what it reported.
+//! #[derive(Default)]
+//! struct Recorder(Vec<String>);
+//!
+//! impl Device for Recorder {
+//!     fn log(&mut self, _message: &str) {}
+//!     fn sleep(&mut self, _delay: Duration) -> Result<(), String> {
+//!         Ok(())
+//!     }
+//!     fn now(&mut self) -> String {
+//!         "2026-01-31T23:59:59Z".to_owned()
+//!     }
+//!     fn report(&mut self, patch: &str) -> Result<ReportProgress, String> {
+//!         self.0.push(patch.to_owned());
+//!         Ok(ReportProgress::Updated)
+//!     }
+//! }
+//!
+//! impl RebootableDevice for Recorder {
+//!     fn after_boot(&mut self, _job: &str, _within: Duration) -> Result<String, String> {
+//!         Err("not granted".to_owned())
+//!     }
+//!     fn cancel(&mut self, _job_id: &str) {}
+//!     fn request_reboot(&mut self, _delay: Duration) -> Result<(), String> {
+//!         Err("not granted".to_owned())
+//!     }
+//! }
+//!
+//! let mut device = Recorder::default();
+//! let answer = answer(&mut device, METHOD, "null", RebootSettings::parse(&[])).unwrap();
+//! assert_eq!(answer.status, 200);
+//! assert_eq!(device.0, [r#"{"rebootTime":"2026-01-31T23:59:59Z"}"#]);
+//! ```
+//!
+//! # Layout
+//!
+//! * [`answer`]: the outcome of a call: an answer or a refusal.
+//! * [`device`]: the effects that the behaviour may have.
+//! * [`settings`]: the settings that the operator may change.
+//! * [`real`]: a reboot of the machine, and the job that reports its outcome.
+//! * [`reboot`]: the method `rebootDevice`, which uses all of them.
 
 #![cfg_attr(test, allow(clippy::unwrap_used, reason = "a test may stop at the first surprise"))]
 
+pub mod answer;
+pub mod device;
 pub mod real;
 pub mod reboot;
 pub mod settings;

@@ -1,66 +1,55 @@
 //! A reboot of the machine: the answer first, the report after the boot.
 //!
-//! [`begin`] is the call: it asks for the job that will tell, then for the reboot,
-//! and answers at once. [`tell`] is that job: it runs when the machine has booted,
-//! or when it has not in time, and reports which. The host keeps job and reboot on
-//! disk, so that neither is lost with the power.
+//! [`begin`] is the call: it requests the reporting job, then the reboot, and
+//! answers at once. [`tell`] is that job: it runs after the boot, or when there was
+//! none in time, and reports the outcome. The host persists job and reboot, so that
+//! neither is lost when the power fails.
 
 use std::time::Duration;
 
-use crate::reboot::{Device, MethodAnswer, MethodRefusal, ReportProgress, failed};
+use crate::answer::{MethodAnswer, MethodRefusal, failed};
+use crate::device::{Device, RebootableDevice, ReportProgress};
 use crate::settings::RebootSettings;
 
-/// The job that tells what became of the reboot.
+/// The name of the job that reports the outcome of the reboot.
 pub const JOB: &str = "tell-reboot";
 
-/// A device whose machine can be rebooted.
-pub trait RebootableDevice: Device {
-    /// Asks for a job once the machine has booted, or when so much time has gone by
-    /// without; gives its id. An error says why there will be none.
-    fn after_boot(&mut self, job: &str, within: Duration) -> Result<String, String>;
-
-    /// Takes a job back.
-    fn cancel(&mut self, job_id: &str);
-
-    /// Asks for the reboot, after this time; an error says why there will be none.
-    fn request_reboot(&mut self, delay: Duration) -> Result<(), String>;
-}
-
-/// Why a job did not do its work.
+/// The reason why a job failed; the host retries it.
 #[derive(Debug, PartialEq, Eq)]
 pub struct JobFailure(pub String);
 
-/// Asks for a reboot after `delay`, and for the job that tells of it.
+/// Requests a reboot after `delay`, and the job that reports its outcome.
 pub(crate) fn begin(
     machine: &mut impl RebootableDevice,
     delay: Duration,
     boot_within: Duration,
 ) -> Result<MethodAnswer, MethodRefusal> {
-    // The job comes first: a reboot that nobody tells of would be worse than a
-    // job that tells of no reboot.
+    // The job comes first: a reboot that is never reported would be worse than a
+    // job that reports that there was no reboot.
     let job = machine.after_boot(JOB, delay.saturating_add(boot_within));
-    let job = job.map_err(|why| failed("reboot", &why))?;
-    if let Err(why) = machine.request_reboot(delay) {
+    let job = job.map_err(|reason| failed("reboot", &reason))?;
+    if let Err(reason) = machine.request_reboot(delay) {
         machine.cancel(&job);
-        return Err(failed("reboot", &why));
+        return Err(failed("reboot", &reason));
     }
     machine.log("Rebooting device");
     let payload = r#"{"Response": "The device reboots, and reports when it has"}"#;
     Ok(MethodAnswer { status: 202, payload: payload.into() })
 }
 
-/// Reports what became of the reboot.
+/// Reports the outcome of the reboot.
 pub fn tell(
     device: &mut impl Device,
     rebooted: bool,
     settings: Result<RebootSettings, String>,
 ) -> Result<(), JobFailure> {
-    let again = |what: &str, why: &str| JobFailure([what, ": ", why].concat());
-    let settings = settings.map_err(|why| again("configuration", &why))?;
+    let failure = |subject: &str, reason: &str| JobFailure([subject, ": ", reason].concat());
+    let settings = settings.map_err(|reason| failure("configuration", &reason))?;
     let time = rebooted.then(|| device.now());
     device.log(if rebooted { "Device rebooted" } else { "Device was not rebooted" });
     let patch = settings.report.with_outcome(time.as_deref());
-    let reported = device.report(&patch).map_err(|why| again("reported properties", &why))?;
+    let reported =
+        device.report(&patch).map_err(|reason| failure("reported properties", &reason))?;
     device.log(match (reported, rebooted) {
         (ReportProgress::Updated, true) => "Device twins updated with latest rebootTime",
         (ReportProgress::Updated, false) => "Device twins updated",
@@ -88,7 +77,7 @@ mod tests {
         }
 
         fn sleep(&mut self, _: Duration) -> Result<(), String> {
-            panic!("a real reboot is not waited for")
+            panic!("a real reboot does not sleep")
         }
 
         fn now(&mut self) -> String {
@@ -127,7 +116,7 @@ mod tests {
     }
 
     #[test]
-    fn a_real_reboot_is_answered_at_once_and_told_by_a_job() {
+    fn a_real_reboot_is_answered_at_once_and_reported_by_a_job() {
         let mut recorder = Recorder::default();
         let answer = call(&mut recorder, r#"{"delaySeconds":5}"#).unwrap();
 
@@ -150,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn after_the_boot_its_time_is_reported_and_that_it_was() {
+    fn after_the_boot_its_time_and_outcome_are_reported() {
         let mut recorder = Recorder::default();
         tell(&mut recorder, true, settings(&[("mode", "real")])).unwrap();
         assert_eq!(
@@ -164,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn a_boot_that_did_not_come_is_reported_without_a_time() {
+    fn a_missing_boot_is_reported_without_a_time() {
         let mut recorder = Recorder::default();
         tell(&mut recorder, false, settings(&[("mode", "real")])).unwrap();
         assert_eq!(
@@ -178,11 +167,12 @@ mod tests {
     }
 
     #[test]
-    fn a_report_that_is_refused_is_tried_again() {
+    fn a_refused_report_fails_the_job_with_its_reason() {
         let mut recorder = Recorder { refuses_report: true, ..Recorder::default() };
-        let again = tell(&mut recorder, true, settings(&[])).unwrap_err();
-        assert_eq!(again, JobFailure("reported properties: disk full".into()));
-        let again = tell(&mut recorder, true, settings(&[("mode", "no")])).unwrap_err();
-        assert!(again.0.starts_with("configuration: mode"), "{again:?}");
+        let failure = tell(&mut recorder, true, settings(&[])).unwrap_err();
+        assert_eq!(failure, JobFailure("reported properties: disk full".into()));
+        let failure = tell(&mut recorder, true, settings(&[("mode", "no")])).unwrap_err();
+        let reason = "configuration: mode: `no` is neither `tutorial` nor `real`";
+        assert_eq!(failure, JobFailure(reason.into()));
     }
 }

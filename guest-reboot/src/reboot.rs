@@ -1,8 +1,8 @@
-//! What happens when someone calls `rebootDevice`, and in which order.
+//! The method `rebootDevice`: its effects and their order.
 //!
 //! [`answer`] is one whole call: it waits, reports the time of the reboot and
-//! answers. Everything it may do to the world goes through a [`Device`], so a
-//! test sees each effect. It knows nothing of WIT, twins or MQTT.
+//! answers. All its effects go through a [`RebootableDevice`], so that a test sees
+//! each of them. The module knows nothing of WIT, twins or MQTT.
 
 use std::fmt;
 use std::time::Duration;
@@ -11,57 +11,15 @@ use serde::Deserializer;
 use serde::de::{IgnoredAny, MapAccess, Visitor};
 use serde_json::Value;
 
-use crate::real::{self, RebootableDevice};
+use crate::answer::{MethodAnswer, MethodRefusal, failed};
+use crate::device::{RebootableDevice, ReportProgress};
+use crate::real;
 use crate::settings::{RebootMode, RebootSettings, delay};
 
-/// The one method this plugin serves.
+/// The only method that this plugin serves.
 pub const METHOD: &str = "rebootDevice";
 
-/// What a reboot may do to the device, and ask of it.
-pub trait Device {
-    /// Writes one line to the log.
-    fn log(&mut self, message: &str);
-
-    /// Waits; an error says why the wait was cut short.
-    fn sleep(&mut self, delay: Duration) -> Result<(), String>;
-
-    /// The time now, as RFC 3339 text.
-    fn now(&mut self) -> String;
-
-    /// Reports a change of the twin, a JSON object; an error says why it was refused.
-    fn report(&mut self, patch: &str) -> Result<ReportProgress, String>;
-}
-
-/// How far a report has come.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ReportProgress {
-    /// The hub has it.
-    Updated,
-    /// The host keeps it for the hub, which does not answer at the moment.
-    Queued,
-}
-
-/// What the caller is told when all went well.
-#[derive(Debug, PartialEq, Eq)]
-pub struct MethodAnswer {
-    /// HTTP-like.
-    pub status: u16,
-    /// JSON text.
-    pub payload: String,
-}
-
-/// Why a call was refused.
-#[derive(Debug, PartialEq, Eq)]
-pub enum MethodRefusal {
-    /// The payload asks for something this method cannot do.
-    InvalidPayload(String),
-    /// This plugin does not serve that name.
-    UnknownMethod,
-    /// The settings are wrong, or the device did not play along.
-    Failed(String),
-}
-
-/// Answers one call. Wrong settings refuse it before anything has happened.
+/// Answers one call. Wrong settings refuse it before it has any effect.
 pub fn answer(
     device: &mut impl RebootableDevice,
     method: &str,
@@ -71,18 +29,19 @@ pub fn answer(
     if method != METHOD {
         return Err(MethodRefusal::UnknownMethod);
     }
-    let settings = settings.map_err(|why| failed("configuration", &why))?;
+    let settings = settings.map_err(|reason| failed("configuration", &reason))?;
     let delay = asked_delay(payload)?.unwrap_or(settings.delay);
     if settings.mode == RebootMode::Real {
         return real::begin(device, delay, settings.boot_within);
     }
 
     device.log("Rebooting device");
-    device.sleep(delay).map_err(|why| failed("reboot", &why))?;
+    device.sleep(delay).map_err(|reason| failed("reboot", &reason))?;
     device.log("Device rebooted");
 
     let patch = settings.report.with_time(&device.now());
-    let reported = device.report(&patch).map_err(|why| failed("reported properties", &why))?;
+    let reported =
+        device.report(&patch).map_err(|reason| failed("reported properties", &reason))?;
     device.log(match reported {
         ReportProgress::Updated => "Device twins updated with latest rebootTime",
         ReportProgress::Queued => "Device twins will be updated when the hub answers again",
@@ -92,8 +51,8 @@ pub fn answer(
     Ok(MethodAnswer { status: 200, payload: payload.into() })
 }
 
-/// The delay that the payload asks for, if it does. Any JSON is a legal payload,
-/// and the tutorial's service app sends a string: only an object can ask.
+/// Returns the delay that the payload requests, if any. Any JSON is a legal
+/// payload, and the tutorial's service sends a string: only an object is searched.
 fn asked_delay(payload: &str) -> Result<Option<Duration>, MethodRefusal> {
     if !payload.trim_start().starts_with('{') {
         return Ok(None);
@@ -104,11 +63,11 @@ fn asked_delay(payload: &str) -> Result<Option<Duration>, MethodRefusal> {
     asked
         .map(|asked| delay(&asked))
         .transpose()
-        .map_err(|why| MethodRefusal::InvalidPayload(["delaySeconds: ", &why].concat()))
+        .map_err(|reason| MethodRefusal::InvalidPayload(["delaySeconds: ", &reason].concat()))
 }
 
-/// Finds one value in an object and skips the others, however deep they are and
-/// however large their numbers.
+/// A visitor that finds one value in an object and skips the others, whatever
+/// their depth and the size of their numbers.
 struct DelaySeconds;
 
 impl<'de> Visitor<'de> for DelaySeconds {
@@ -131,13 +90,10 @@ impl<'de> Visitor<'de> for DelaySeconds {
     }
 }
 
-pub(crate) fn failed(what: &str, why: &str) -> MethodRefusal {
-    MethodRefusal::Failed([what, ": ", why].concat())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::device::Device;
 
     #[derive(Default)]
     struct Recorder {
@@ -173,7 +129,7 @@ mod tests {
 
     impl RebootableDevice for Recorder {
         fn after_boot(&mut self, _: &str, _: Duration) -> Result<String, String> {
-            panic!("a reboot that is played asks for no boot")
+            panic!("a simulated reboot requests no job")
         }
 
         fn cancel(&mut self, _: &str) {
@@ -181,7 +137,7 @@ mod tests {
         }
 
         fn request_reboot(&mut self, _: Duration) -> Result<(), String> {
-            panic!("a reboot that is played reboots nothing")
+            panic!("a simulated reboot does not reboot the machine")
         }
     }
 
@@ -245,7 +201,7 @@ mod tests {
     }
 
     #[test]
-    fn a_delay_that_is_no_number_from_0_to_300_is_an_invalid_payload_that_names_it() {
+    fn a_delay_outside_0_to_300_is_an_invalid_payload_and_is_quoted() {
         for asked in ["-1", "300.5", "1e300", "\"5\"", "null", "[]", "true"] {
             let why = format!("delaySeconds: {asked} is not a number from 0 to 300");
             let why = why.replace("1e300", "1e+300");
@@ -266,12 +222,12 @@ mod tests {
     }
 
     #[test]
-    fn of_a_delay_given_twice_the_last_holds() {
+    fn the_last_of_two_delays_counts() {
         check_sleep(r#"{"delaySeconds":1,"delaySeconds":2}"#, &[], "2s");
     }
 
     #[test]
-    fn a_wrong_setting_refuses_every_call_before_anything_has_happened() {
+    fn a_wrong_setting_refuses_every_call_before_any_effect() {
         let why = "configuration: delay_seconds: \"soon\" is not a number from 0 to 300";
         check_refused("null", &[("delay_seconds", "soon")], MethodRefusal::Failed(why.into()));
     }
@@ -285,7 +241,7 @@ mod tests {
     }
 
     #[test]
-    fn a_refused_report_is_told_to_the_caller_and_the_log_does_not_claim_it() {
+    fn a_refused_report_fails_the_call_and_is_not_logged_as_updated() {
         let mut device = Recorder { refuses_report: true, ..Recorder::default() };
         let answer = call(&mut device, "null", &[]);
         assert_eq!(
@@ -296,7 +252,7 @@ mod tests {
     }
 
     #[test]
-    fn a_report_that_waits_for_the_hub_is_answered_but_not_called_updated() {
+    fn a_queued_report_is_answered_but_not_logged_as_updated() {
         let mut device = Recorder { queues_report: true, ..Recorder::default() };
         assert_eq!(call(&mut device, "null", &[]).unwrap().status, 200);
         let last = device.effects.last().unwrap();
@@ -304,7 +260,7 @@ mod tests {
     }
 
     #[test]
-    fn a_wait_cut_short_reports_no_reboot() {
+    fn an_interrupted_wait_reports_no_reboot() {
         let mut device = Recorder { refuses_sleep: true, ..Recorder::default() };
         assert_eq!(
             call(&mut device, "null", &[]),

@@ -1,14 +1,14 @@
-//! What the operator may change about the reboot.
+//! The settings of the plugin: those that the operator may change.
 //!
-//! The host hands a plugin the table `[plugins.NAME.config]` as pairs of texts:
+//! The host passes the table `[plugins.NAME.config]` to a plugin as pairs of texts:
 //! ```toml
-//! delay_seconds = 20          # how long a reboot takes; a call's payload may say otherwise
-//! property = "rebootTime"     # where the time is reported; dots nest: "status.lastReboot"
-//! report = { reason = "asked" }   # what is reported beside it
+//! delay_seconds = 20          # time that a reboot takes; a call's payload may override it
+//! property = "rebootTime"     # property for the time; dots nest: "status.lastReboot"
+//! report = { reason = "asked" }   # other properties, reported together with the time
 //! mode = "tutorial"           # or "real": reboot the machine
-//! boot_within_seconds = 600   # how long the machine may take to come back
+//! boot_within_seconds = 600   # longest time for the machine to come back
 //! ```
-//! A setting of another name is an error, since a misspelt one would be lost.
+//! A setting of another name is an error, since a misspelt one would have no effect.
 
 use std::time::Duration;
 
@@ -20,47 +20,47 @@ pub const MAX_DELAY_SECONDS: u32 = 300;
 /// The delay of the tutorial.
 pub const DEFAULT_DELAY: Duration = Duration::from_secs(20);
 
-/// How long a machine may take to come back, at most: a day.
+/// The upper limit of `boot_within_seconds`: a day.
 pub const MAX_BOOT_SECONDS: u32 = 86_400;
 
-/// The same unless it is set: enough for a slow disk that is checked.
+/// The default of `boot_within_seconds`: enough to check a slow disk at boot.
 pub const DEFAULT_BOOT: Duration = Duration::from_secs(600);
 
-/// What a reboot is.
+/// The meaning of a reboot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RebootMode {
-    /// It is played: the call waits, reports and answers.
+    /// Simulated: the call waits, reports and answers.
     Tutorial,
-    /// The machine is rebooted; what became of it is reported afterwards.
+    /// Real: the machine is rebooted, and the outcome is reported afterwards.
     Real,
 }
 
-/// What stands beside the time after a real reboot.
+/// The key of the outcome, next to the time of a real reboot.
 const OUTCOME: &str = "rebooted";
 
 /// The settings of one plugin.
 #[derive(Debug, PartialEq)]
 pub struct RebootSettings {
-    /// What a reboot is.
+    /// The meaning of a reboot.
     pub mode: RebootMode,
-    /// How long the machine may take to come back.
+    /// The longest time for the machine to come back.
     pub boot_within: Duration,
-    /// How long a reboot takes.
+    /// The time that a reboot takes.
     pub delay: Duration,
-    /// What is reported after it.
+    /// The report after the reboot.
     pub report: ReportTemplate,
 }
 
-/// What is reported after a reboot: the time of it, and whatever stands beside it.
+/// A report after a reboot, all but the time itself.
 #[derive(Debug, PartialEq)]
 pub struct ReportTemplate {
     beside: Map<String, Value>,
-    /// Keys from the outermost to the one that holds the time; never empty.
+    /// The keys from the outermost to the one of the time; never empty.
     path: Vec<String>,
 }
 
 impl RebootSettings {
-    /// Reads the pairs of the configuration; an error names the setting at fault.
+    /// Parses the pairs of the configuration. An error names the wrong setting.
     pub fn parse(entries: &[(String, String)]) -> Result<RebootSettings, String> {
         let mut mode = RebootMode::Tutorial;
         let mut boot_within = DEFAULT_BOOT;
@@ -103,14 +103,14 @@ impl ReportTemplate {
         Ok(ReportTemplate { beside, path })
     }
 
-    /// The patch to report: JSON text.
+    /// Returns the patch to report, as JSON text.
     #[must_use]
     pub fn with_time(self, now: &str) -> String {
         self.with(Some(now), None)
     }
 
-    /// The same after a reboot of the machine, or one that did not come: then
-    /// there is no time of it.
+    /// Returns the patch after a real reboot, or without a time if the machine has
+    /// not rebooted.
     #[must_use]
     pub fn with_outcome(self, now: Option<&str>) -> String {
         self.with(now, Some(now.is_some()))
@@ -121,7 +121,7 @@ impl ReportTemplate {
         let mut node = &mut patch;
         let last = self.path.pop();
         for key in self.path {
-            // `new` has seen that only objects and nothing stand on the way.
+            // `new` has checked that each of these keys is absent or an object.
             node = &mut node[key];
         }
         if let Some(rebooted) = rebooted {
@@ -133,7 +133,7 @@ impl ReportTemplate {
         patch.to_string()
     }
 
-    /// Whether something stands where the outcome goes, beside the time.
+    /// Returns whether the place of the outcome, next to the time, is taken.
     fn has_outcome(&self) -> bool {
         let Some((last, above)) = self.path.split_last() else { return false };
         let object = above
@@ -143,7 +143,7 @@ impl ReportTemplate {
     }
 }
 
-/// A number of seconds from 0 to 300, fractions allowed.
+/// Parses a number of seconds from 0 to 300, fractions allowed.
 pub(crate) fn delay(asked: &Value) -> Result<Duration, String> {
     match asked.as_f64() {
         Some(seconds) if (0.0..=f64::from(MAX_DELAY_SECONDS)).contains(&seconds) => {
@@ -153,7 +153,7 @@ pub(crate) fn delay(asked: &Value) -> Result<Duration, String> {
     }
 }
 
-/// A value as an error quotes it: whole, if it is short.
+/// Returns a value for a message: whole if it is short, else its size.
 fn quoted(value: &Value) -> String {
     let text = value.to_string();
     if text.len() <= 40 {
@@ -218,13 +218,13 @@ mod tests {
     }
 
     #[test]
-    fn without_settings_the_tutorial_is_played() {
+    fn without_settings_the_reboot_is_that_of_the_tutorial() {
         assert_eq!(parse(&[]).unwrap().delay, Duration::from_secs(20));
         check_report(&[], r#"{"rebootTime":"NOW"}"#);
     }
 
     #[test]
-    fn a_dotted_property_nests_and_other_properties_stand_beside_it() {
+    fn a_dotted_property_nests_and_is_reported_with_other_properties() {
         check_report(&[("property", "status.lastReboot")], r#"{"status":{"lastReboot":"NOW"}}"#);
         check_report(
             &[("report", r#"{"reason":"asked","count":null}"#)],
@@ -241,7 +241,7 @@ mod tests {
     }
 
     #[test]
-    fn after_a_real_reboot_its_outcome_stands_beside_the_time() {
+    fn after_a_real_reboot_its_outcome_is_reported_next_to_the_time() {
         let outcome = |entries, now| parse(entries).unwrap().report.with_outcome(now);
         let nested = [("property", "status.lastReboot"), ("report", r#"{"reason":"asked"}"#)];
         assert_eq!(outcome(&[], Some("NOW")), r#"{"rebootTime":"NOW","rebooted":true}"#);
@@ -276,7 +276,7 @@ mod tests {
     }
 
     #[test]
-    fn other_properties_may_not_stand_where_the_time_goes() {
+    fn other_properties_must_leave_the_place_of_the_time_free() {
         for report in [r#"{"a":1}"#, r#"{"a":null}"#] {
             check_error(
                 &[("report", report), ("property", "a.b")],

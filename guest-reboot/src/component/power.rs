@@ -1,4 +1,4 @@
-//! What only the component with the power has: the machine, and the job.
+//! The parts of the component that need the capability `power`: the machine and the job.
 
 use std::time::Duration;
 
@@ -6,7 +6,8 @@ use super::device::behaviour::types::JobError;
 use super::device::behaviour::{config, jobs, power};
 use super::exports::device::behaviour::deferred::Guest;
 use super::{Host, RebootPlugin, milliseconds, text};
-use crate::real::{self, JobFailure, RebootableDevice};
+use crate::device::RebootableDevice;
+use crate::real::{self, JobFailure};
 use crate::settings::RebootSettings;
 
 impl Guest for RebootPlugin {
@@ -26,7 +27,7 @@ impl RebootableDevice for Host {
     }
 
     fn cancel(&mut self, job_id: &str) {
-        // A job that stays tells that there was no reboot, which is true as well.
+        // A job that remains reports that there was no reboot, which is true as well.
         jobs::cancel(job_id).ok();
     }
 
