@@ -7,8 +7,8 @@
 //! HostName={hub};SharedAccessKeyName={policy};SharedAccessKey={base64}
 //! ```
 //!
-//! Parsing is strict, since a part that is lost is a device that does not
-//! connect: an unknown, doubled or empty part is an error that names the part.
+//! Parsing is strict, since a device that lost a part of its connection string does
+//! not connect: an unknown, repeated or empty part is an error that names the part.
 //! Neither errors nor `Debug` ever show a key or a token.
 
 use std::fmt;
@@ -18,33 +18,34 @@ use crate::host_name::{HostName, HostNameError};
 use crate::id::{DeviceId, IdError, ModuleId};
 use crate::sas::{Key, KeyError, SasError, SasToken};
 
-/// What a device needs to connect.
+/// The connection string of a device or of a module.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DeviceConnectionString {
     /// The hub.
     pub host: HostName,
-    /// Who connects.
+    /// The device that connects.
     pub device: DeviceId,
-    /// The module, where it is one that connects.
+    /// The module of the device, if a module connects.
     pub module: Option<ModuleId>,
-    /// Where the connection goes instead, with the hub's name kept in the token.
+    /// The host to connect to instead of the hub; tokens still name the hub.
     pub gateway: Option<HostName>,
-    /// What it signs in with.
+    /// The credential to sign in with.
     pub credential: DeviceCredential,
 }
 
-/// What a device signs in with.
+/// The credential of a device.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum DeviceCredential {
-    /// A key, from which tokens are signed.
+    /// A key, which signs tokens.
     Key(Key),
-    /// A finished token, good until it expires.
+    /// A token, valid until it expires.
     Token(SasToken),
-    /// A client certificate, which the connection string does not hold.
+    /// A client certificate, which is not part of the connection string.
     X509,
 }
 
-/// What a service needs to call the hub's REST API.
+/// The connection string of a service: of a shared access policy, whose permissions
+/// the service has.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ServiceConnectionString {
     /// The hub.
@@ -55,47 +56,47 @@ pub struct ServiceConnectionString {
     pub key: Key,
 }
 
-/// Why a text is not a connection string; names the part at fault.
+/// A malformed connection string. The message names the wrong part.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ConnectionStringError {
-    /// A part without `=`; by its place, since its text may be a key.
+    /// A part without `=`, by its number, since its text may be a key.
     #[error("part {0} of the connection string is not NAME=VALUE")]
     NotAPair(usize),
-    /// A name that such a string does not have.
+    /// A name that is unknown in this kind of connection string.
     #[error("connection string has `{0}`, which is not a part of a {1} connection string")]
     Unknown(String, &'static str),
-    /// A name that stands twice.
+    /// A repeated name.
     #[error("connection string has `{0}` twice")]
     Twice(&'static str),
     /// A name without a value.
     #[error("connection string has an empty `{0}`")]
     Empty(&'static str),
-    /// A name that must be there.
+    /// A required name that is missing.
     #[error("connection string has no `{0}`")]
     Missing(&'static str),
-    /// More than one way to sign in.
+    /// More than one credential.
     #[error("connection string has both `{0}` and `{1}`")]
     Both(&'static str, &'static str),
     /// `x509` with another value than `true`.
     #[error("connection string's `x509` is not `true`")]
     X509,
-    /// A host name that is not one.
+    /// A malformed host name.
     #[error("connection string's `{0}`")]
     Host(&'static str, #[source] HostNameError),
-    /// An id that is not one.
+    /// A malformed id.
     #[error("connection string's `{0}`")]
     Id(&'static str, #[source] IdError),
-    /// A key that is not one.
+    /// A malformed key.
     #[error("connection string's `SharedAccessKey`")]
     Key(#[source] KeyError),
-    /// A token that is not one.
+    /// A malformed token.
     #[error("connection string's `SharedAccessSignature`")]
     Token(#[source] SasError),
 }
 
 use ConnectionStringError as Error;
 
-/// The parts of a text by name; each at most once.
+/// The parts of a connection string by name, each at most once.
 struct ConnectionStringParts<'a>(Vec<(&'static str, &'a str)>);
 
 impl<'a> ConnectionStringParts<'a> {
@@ -132,7 +133,8 @@ impl<'a> ConnectionStringParts<'a> {
     }
 }
 
-/// A name to quote: a key pasted in the wrong place must not be shown whole.
+/// Returns a name for a message, shortened: a key pasted in the wrong place must not
+/// be shown whole.
 fn shown(name: &str) -> String {
     let short: String = name.chars().take(24).collect();
     let mark = if short.len() < name.len() { "…" } else { "" };
@@ -180,8 +182,8 @@ impl FromStr for DeviceConnectionString {
 }
 
 impl DeviceConnectionString {
-    /// The whole text, its secret included, ready to paste. For a person who
-    /// asked for it or a file that is meant to hold it; never for a log.
+    /// Returns the whole text, including its secret. For a person who asked for it
+    /// or a file that is meant to contain it; never for a log.
     #[must_use]
     pub fn to_text_with_key(&self) -> String {
         let mut text = format!("HostName={};DeviceId={}", self.host, self.device);
@@ -199,7 +201,7 @@ impl DeviceConnectionString {
         text
     }
 
-    /// What a token of this device is signed for: `{hub}/devices/{d}[/modules/{m}]`.
+    /// Returns the resource that tokens of this device name: `{hub}/devices/{d}[/modules/{m}]`.
     #[must_use]
     pub fn resource(&self) -> String {
         match &self.module {
@@ -210,7 +212,7 @@ impl DeviceConnectionString {
 }
 
 impl fmt::Display for DeviceConnectionString {
-    /// Without the secret.
+    /// Writes the text without the secret.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "HostName={};DeviceId={}", self.host, self.device)?;
         match &self.module {
@@ -235,7 +237,7 @@ impl FromStr for ServiceConnectionString {
 }
 
 impl ServiceConnectionString {
-    /// The whole text, its key included, ready to paste; see
+    /// Returns the whole text, including its key; see
     /// [`DeviceConnectionString::to_text_with_key`].
     #[must_use]
     pub fn to_text_with_key(&self) -> String {
@@ -249,7 +251,7 @@ impl ServiceConnectionString {
 }
 
 impl fmt::Display for ServiceConnectionString {
-    /// Without the key.
+    /// Writes the text without the key.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "HostName={};SharedAccessKeyName={};…", self.host, self.policy)
     }
@@ -266,7 +268,7 @@ mod tests {
     }
 
     #[test]
-    fn every_device_form_reads_back_as_it_was_written() {
+    fn every_form_of_a_device_string_survives_a_round_trip() {
         for text in [
             "HostName=hub.azure-devices.net;DeviceId=d1;SharedAccessKey=KEY",
             "HostName=hub.azure-devices.net;DeviceId=d1;ModuleId=m1;SharedAccessKey=KEY",
@@ -282,14 +284,14 @@ mod tests {
     }
 
     #[test]
-    fn a_service_string_reads_back_as_it_was_written() {
+    fn a_service_string_survives_a_round_trip() {
         let text = format!("HostName=h:8443;SharedAccessKeyName=iothubowner;SharedAccessKey={KEY}");
         let parsed: ServiceConnectionString = text.parse().unwrap();
         assert_eq!(parsed.to_text_with_key(), text);
     }
 
     #[test]
-    fn an_error_names_the_part_at_fault() {
+    fn an_error_names_the_wrong_part() {
         let cases = [
             ("", "part 1 of the connection string is not NAME=VALUE"),
             ("HostName=h;DeviceId=d", "connection string has no `SharedAccessKey`"),

@@ -1,12 +1,12 @@
-//! Errors of the hub, and the two shapes in which a REST answer carries them.
+//! Errors of the hub, and the two shapes in which a REST answer contains them.
 //!
 //! ```text
 //! A  {"Message":"{\"errorCode\":404103,\"trackingId\":\"…\",\"message\":\"…\",\"info\":{},\"timestampUtc\":\"…\"}","ExceptionMessage":""}
 //! B  {"Message":"ErrorCode:DeviceNotFound;mydevice","ExceptionMessage":"Tracking ID:…"}
 //! ```
 //!
-//! Both come with the header `iothub-errorcode`, which holds the code's name.
-//! Each official client reads another of these parts, so all are always there.
+//! Both come with the header `iothub-errorcode`, which is the code's name. Each
+//! official client reads a different one of these parts, so all are always present.
 
 use std::fmt;
 
@@ -16,42 +16,42 @@ pub use code::ErrorCode;
 
 mod code;
 
-/// An error as the hub says it.
+/// An error that the hub returned.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{code}: {message}")]
 pub struct HubError {
-    /// Which of the documented errors.
+    /// The documented code.
     pub code: ErrorCode,
-    /// The text beside it.
+    /// The message that comes with the code.
     pub message: String,
-    /// More about it by name, such as the `timeout` that has passed.
+    /// Further facts by name, such as the `timeout` that has passed.
     pub info: Vec<(String, String)>,
 }
 
-/// How an error stands in a body.
+/// The shape of an error in a body.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum BodyShape {
-    /// JSON text within JSON: methods and newer code.
+    /// JSON text within JSON: methods and newer parts of the API.
     Json,
-    /// `ErrorCode:NAME;text`: registry, twins and older code.
+    /// `ErrorCode:NAME;text`: registry, twins and older parts of the API.
     Text,
 }
 
 impl HubError {
-    /// An error without further info.
+    /// Returns an error without further facts.
     #[must_use]
     pub fn new(code: ErrorCode, message: impl Into<String>) -> HubError {
         HubError { code, message: message.into(), info: Vec::new() }
     }
 
-    /// The same with one more fact.
+    /// Adds a fact.
     #[must_use]
     pub fn with_info(mut self, name: &str, value: impl Into<String>) -> HubError {
         self.info.push((name.to_owned(), value.into()));
         self
     }
 
-    /// The body of a REST answer. `timestamp` is RFC 3339.
+    /// Returns the body of a REST answer. `timestamp` is RFC 3339.
     #[must_use]
     pub fn to_body(&self, shape: BodyShape, tracking_id: &str, timestamp: &str) -> String {
         let body = match shape {
@@ -75,8 +75,8 @@ impl HubError {
         body.to_string()
     }
 
-    /// Reads a REST answer of either shape. Where the body says nothing, the
-    /// header `iothub-errorcode` does, and else the HTTP status.
+    /// Parses a REST answer of either shape. If the body has no code, that of the
+    /// header `iothub-errorcode` counts, and without it the HTTP status.
     #[must_use]
     pub fn parse(http_status: u16, header: Option<&str>, body: &str) -> HubError {
         let outer: Value = serde_json::from_str(body).unwrap_or_default();
@@ -121,7 +121,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn both_shapes_read_back_as_they_were_written() {
+    fn both_shapes_survive_a_round_trip() {
         let offline =
             HubError::new(ErrorCode::DeviceNotOnline, "Timed out waiting for device to connect.")
                 .with_info("timeout", "00:00:00");
@@ -133,7 +133,7 @@ mod tests {
     }
 
     #[test]
-    fn a_recorded_answer_is_read() {
+    fn a_recorded_answer_is_parsed() {
         let body = r#"{"Message":"{\"errorCode\":404103,\"trackingId\":\"0a1b\",\"message\":\"Timed out waiting for device to connect.\",\"info\":{\"timeout\":\"00:00:00\"},\"timestampUtc\":\"2018-11-07T09:22:57.6054134Z\"}","ExceptionMessage":""}"#;
         let error = HubError::parse(404, Some("DeviceNotOnline"), body);
         assert_eq!(error.code, ErrorCode::DeviceNotOnline);
@@ -141,7 +141,7 @@ mod tests {
     }
 
     #[test]
-    fn the_older_form_of_offline_is_read_too() {
+    fn the_older_form_of_offline_is_parsed_too() {
         let body = r#"{"Message":"ErrorCode:DeviceNotOnline;Timed out waiting for device to connect.","ExceptionMessage":"Tracking ID:1"}"#;
         assert_eq!(HubError::parse(404, None, body).code, ErrorCode::DeviceNotOnline);
     }
@@ -159,7 +159,7 @@ mod tests {
 
     proptest::proptest! {
         #[test]
-        fn every_message_reads_back(text in "[^;]{0,40}", number in 0usize..200) {
+        fn every_message_survives_a_round_trip(text in "[^;]{0,40}", number in 0usize..200) {
             let code = ErrorCode::ALL[number % ErrorCode::ALL.len()];
             let error = HubError::new(code, text);
             for shape in [BodyShape::Json, BodyShape::Text] {

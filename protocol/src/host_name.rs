@@ -1,38 +1,38 @@
 //! A hub's host name, with or without a port.
 //!
-//! Azure's own names carry no port. Some clients of a local hub take one in the
-//! connection string (`localhost:8884`), and then send it in the user name and
-//! in the token; so names are compared without it.
+//! Names of Azure have no port. Some clients accept one in the connection string of
+//! a local hub (`localhost:8884`), and then send it in the user name and in the
+//! token; so names are compared without it.
 
 use std::fmt;
 use std::str::FromStr;
 
-/// A host name or address, and the port behind it if one was given.
+/// A host name or address, with a port if one was given.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct HostName {
     name: String,
     port: Option<u16>,
 }
 
-/// Why a text is not a host name.
+/// A malformed host name.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum HostNameError {
-    /// Nothing before the port.
+    /// An empty name.
     #[error("host name is empty")]
     Empty,
-    /// A character that neither a name nor an address has.
+    /// A character that neither names nor addresses have.
     #[error("host name `{0}` has a {1:?}, which is not allowed")]
     Character(String, char),
-    /// What follows the last colon is not a port.
+    /// A malformed port after the colon.
     #[error("host name `{0}` ends in a port that is not a number from 1 to 65535")]
     Port(String),
-    /// Past what DNS allows.
+    /// A name longer than DNS allows.
     #[error("host name has {0} characters; at most 253 are allowed")]
     TooLong(usize),
 }
 
 impl HostName {
-    /// A name and its port.
+    /// Returns a checked name with its port.
     pub fn new(name: &str, port: Option<u16>) -> Result<HostName, HostNameError> {
         let bare = name.strip_prefix('[').and_then(|n| n.strip_suffix(']')).unwrap_or(name);
         if bare.is_empty() {
@@ -48,19 +48,19 @@ impl HostName {
         }
     }
 
-    /// The name without the port; an IPv6 address without its brackets.
+    /// Returns the name without the port; an IPv6 address without its brackets.
     #[must_use]
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// The port, if one was given.
+    /// Returns the port, if one was given.
     #[must_use]
     pub fn port(&self) -> Option<u16> {
         self.port
     }
 
-    /// Whether both name the same host: case and port do not count.
+    /// Returns whether both are the same host; case and port do not count.
     #[must_use]
     pub fn matches(&self, other: &HostName) -> bool {
         self.name.eq_ignore_ascii_case(&other.name)
@@ -110,7 +110,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_host_name_reads_back_as_it_was_written() {
+    fn a_host_name_survives_a_round_trip() {
         for text in ["myhub.azure-devices.net", "localhost", "localhost:8884", "127.0.0.1:1", "::1"]
         {
             assert_eq!(text.parse::<HostName>().unwrap().to_string(), text);
@@ -119,14 +119,14 @@ mod tests {
     }
 
     #[test]
-    fn names_are_the_same_host_whatever_case_and_port() {
+    fn case_and_port_do_not_distinguish_hosts() {
         let one: HostName = "MyHub.azure-devices.net".parse().unwrap();
         assert!(one.matches(&"myhub.azure-devices.net:8883".parse().unwrap()));
         assert!(!one.matches(&"other.azure-devices.net".parse().unwrap()));
     }
 
     #[test]
-    fn what_is_not_a_host_name_is_refused() {
+    fn a_malformed_host_name_is_refused() {
         for bad in ["", ":8883", "a b", "host:", "host:0", "host:99999", "host:+1", "a/b", "[::1"] {
             assert!(bad.parse::<HostName>().is_err(), "{bad:?}");
         }

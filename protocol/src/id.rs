@@ -1,6 +1,6 @@
-//! Names with rules: devices, modules, methods and request ids.
+//! Checked names: ids of devices, modules and requests, and names of methods.
 //!
-//! Each is a text that was checked once; after that it cannot be wrong.
+//! Each is checked once, when it is parsed; a value of its type is always valid.
 
 use std::fmt;
 use std::str::FromStr;
@@ -16,33 +16,33 @@ pub const MAX_METHOD_NAME_CHARACTERS: usize = 128;
 /// The longest request id that is accepted, in characters.
 pub const MAX_REQUEST_ID_CHARACTERS: usize = 128;
 
-/// Why a text is not such a name.
+/// A malformed name.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum IdError {
-    /// Nothing between the separators.
+    /// An empty name.
     #[error("{what} is empty")]
     Empty {
-        /// What was parsed: "device id", "method name".
+        /// The kind of name: "device id", "method name".
         what: &'static str,
     },
-    /// Past the limit of this kind of name.
+    /// A name longer than the limit of its kind.
     #[error("{what} has {found} characters; at most {most} are allowed")]
     TooLong {
-        /// What was parsed.
+        /// The kind of name.
         what: &'static str,
-        /// How long it was.
+        /// The length, in characters.
         found: usize,
-        /// How long it may be.
+        /// The limit, in characters.
         most: usize,
     },
-    /// A character that the name must not have.
+    /// A character that this kind of name must not have.
     #[error("{what} `{text}` has a {character:?}, which is not allowed")]
     Character {
-        /// What was parsed.
+        /// The kind of name.
         what: &'static str,
         /// The whole text, escaped.
         text: String,
-        /// The first character at fault.
+        /// The first such character.
         character: char,
     },
 }
@@ -68,19 +68,20 @@ fn check(
     }
 }
 
-/// Letters, digits and `- . + % _ # * ? ! ( ) , : = @ $ '` (identity registry).
+/// Allows letters, digits and `- . + % _ # * ? ! ( ) , : = @ $ '` (documentation of
+/// IoT Hub, identity registry).
 fn in_identity(c: char) -> bool {
     c.is_ascii_alphanumeric() || "-.+%_#*?!(),:=@$'".contains(c)
 }
 
-/// Printable ASCII without `$ ( ) < > @ , ; : \ " / [ ] ? = { }`, space and tab
-/// (direct methods).
+/// Allows printable ASCII without `$ ( ) < > @ , ; : \ " / [ ] ? = { }`, space and
+/// tab (documentation of IoT Hub, direct methods).
 fn in_method_name(c: char) -> bool {
     c.is_ascii_graphic() && !"$()<>@,;:\\\"/[]?={}".contains(c)
 }
 
-/// What survives a topic's query without encoding. IoT Hub uses short integers
-/// and hex, clients use UUIDs; nobody needs more.
+/// Allows the characters that need no encoding in a topic's query. IoT Hub uses
+/// short integers and hexadecimal digits, clients use UUIDs.
 fn in_request_id(c: char) -> bool {
     c.is_ascii_graphic() && !"/&#+?=$%\"".contains(c)
 }
@@ -93,7 +94,7 @@ macro_rules! name {
         pub struct $name(String);
 
         impl $name {
-            /// The text.
+            /// Returns the text.
             #[must_use]
             pub fn as_str(&self) -> &str {
                 &self.0
@@ -149,7 +150,8 @@ name!(
     MethodName, "method name", MAX_METHOD_NAME_CHARACTERS, in_method_name
 );
 name!(
-    /// What ties an answer to a method or a twin request; echoed as it came.
+    /// A request id: ties an answer to a method or a twin request, and is returned
+    /// unchanged.
     RequestId, "request id", MAX_REQUEST_ID_CHARACTERS, in_request_id
 );
 
@@ -167,7 +169,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_at_its_limit_is_taken_and_one_character_more_is_not() {
+    fn a_name_at_its_limit_is_accepted_and_one_character_more_is_not() {
         assert!("d".repeat(128).parse::<DeviceId>().is_ok());
         let error = "d".repeat(129).parse::<DeviceId>().unwrap_err();
         assert_eq!(error.to_string(), "device id has 129 characters; at most 128 are allowed");
@@ -181,7 +183,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_out_of_json_is_checked_too() {
+    fn a_name_in_json_is_checked_too() {
         assert!(serde_json::from_str::<DeviceId>("\"d 1\"").is_err());
         assert_eq!(serde_json::from_str::<DeviceId>("\"d1\"").unwrap().as_str(), "d1");
     }

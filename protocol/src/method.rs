@@ -1,4 +1,4 @@
-//! Direct methods as the REST API says them: the request and its result.
+//! Direct methods in the REST API: the request and its result.
 //!
 //! ```json
 //! {"methodName":"reboot","payload":{"delay":5},"responseTimeoutInSeconds":30,"connectTimeoutInSeconds":0}
@@ -16,62 +16,67 @@ use crate::id::{IdError, MethodName};
 /// The largest payload, of a request and of an answer, in bytes of JSON.
 pub const MAX_PAYLOAD_BYTES: usize = 128 * 1024;
 
-/// How long the hub waits for the answer, unless told.
+/// The default time that the hub waits for the answer.
 pub const DEFAULT_RESPONSE_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// The seconds that the wait for the answer may be.
+/// The allowed times to wait for the answer, in seconds.
 pub const RESPONSE_TIMEOUT_SECONDS: std::ops::RangeInclusive<u64> = 5..=300;
 
-/// The seconds that the wait for the device may be.
+/// The allowed times to wait for the device to connect, in seconds.
 pub const CONNECT_TIMEOUT_SECONDS: std::ops::RangeInclusive<u64> = 0..=300;
 
-/// A direct method as a service asks for it.
+/// A direct method that a service invokes.
 #[derive(Debug, Clone, PartialEq)]
 pub struct MethodRequest {
-    /// Which.
+    /// The method.
     pub name: MethodName,
-    /// Any JSON value; `null` where none was given.
+    /// The payload: any JSON value; `null` if none was given.
     pub payload: Value,
-    /// From delivery to answer.
+    /// The longest time from delivery to answer.
     pub response_timeout: Duration,
-    /// How long the device may take to come online; zero does not wait.
+    /// The longest time for the device to connect; zero does not wait.
     pub connect_timeout: Duration,
 }
 
-/// What the device answered.
+/// The answer of a device.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct MethodResult {
-    /// The device's own; HTTP-like, and not the HTTP status.
+    /// The status that the device chose: HTTP-like, but not the HTTP status.
     pub status: i32,
-    /// Any JSON value.
+    /// The payload: any JSON value.
     #[serde(default)]
     pub payload: Value,
 }
 
-/// Why a body is not a method request; names the field.
+/// A malformed method request. The message names the field.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum MethodBodyError {
-    /// No name, or not a text.
+    /// A name that is missing or not a string.
     #[error("methodName is missing")]
     NoName,
-    /// A name that breaks its rules.
-    #[error("methodName: {0}")]
+    /// A malformed name.
+    #[error("methodName")]
     Name(#[from] IdError),
-    /// A time that is not whole seconds within the range.
+    /// A time that is not a whole number of seconds within the range.
     #[error("{field} must be within [{from}; {to}].")]
     Timeout {
         /// The field's name.
         field: &'static str,
-        /// The least, in seconds.
+        /// The smallest allowed value, in seconds.
         from: u64,
-        /// The most, in seconds.
+        /// The largest allowed value, in seconds.
         to: u64,
     },
 }
 
 impl From<MethodBodyError> for HubError {
     fn from(error: MethodBodyError) -> HubError {
-        HubError::new(ErrorCode::ArgumentInvalid, error.to_string())
+        // A body of the REST API has no chain of causes, only one message.
+        let message = match &error {
+            MethodBodyError::Name(cause) => format!("{error}: {cause}"),
+            MethodBodyError::NoName | MethodBodyError::Timeout { .. } => error.to_string(),
+        };
+        HubError::new(ErrorCode::ArgumentInvalid, message)
     }
 }
 
@@ -103,7 +108,7 @@ impl MethodRequest {
         })
     }
 
-    /// The body to send.
+    /// Returns the body to send.
     #[must_use]
     pub fn to_json(&self) -> Value {
         json!({
@@ -139,7 +144,7 @@ mod tests {
     }
 
     #[test]
-    fn the_bodies_of_the_official_clients_are_read() {
+    fn the_bodies_of_the_official_clients_are_parsed() {
         let python = read(json!({"methodName": "echo", "payload": ""})).unwrap();
         assert_eq!(python.payload, json!(""));
         assert_eq!(python.response_timeout, DEFAULT_RESPONSE_TIMEOUT);
@@ -152,7 +157,7 @@ mod tests {
     }
 
     #[test]
-    fn a_request_reads_back_as_it_was_written() {
+    fn a_request_survives_a_round_trip() {
         let request = MethodRequest::new("reboot".parse().unwrap(), json!({"a": [1, null, "x"]}));
         assert_eq!(read(request.to_json()).unwrap(), request);
     }
@@ -174,12 +179,12 @@ mod tests {
                 "methodName: method name `a b` has a ' ', which is not allowed",
             ),
         ] {
-            assert_eq!(read(body).unwrap_err().to_string(), message);
+            assert_eq!(HubError::from(read(body).unwrap_err()).message, message);
         }
     }
 
     #[test]
-    fn a_result_without_payload_is_null() {
+    fn a_result_without_payload_has_a_null_payload() {
         let result: MethodResult = serde_json::from_str(r#"{"status":204}"#).unwrap();
         assert_eq!(result, MethodResult { status: 204, payload: Value::Null });
     }

@@ -1,7 +1,7 @@
 //! The property bag of a message: URL-encoded pairs at the end of a topic.
 //!
-//! `%24.ct=application%2Fjson&plain=&flag` — the names that begin with `$.` are
-//! the system's. A name without `=` has no value, which is not an empty one.
+//! `%24.ct=application%2Fjson&plain=&flag`: names that begin with `$.` belong to the
+//! system. A name without `=` has no value, which differs from an empty one.
 
 use std::fmt;
 use std::str::FromStr;
@@ -12,7 +12,7 @@ use crate::percent;
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct MessageProperties(Vec<(String, Option<String>)>);
 
-/// Why a text is not a property bag.
+/// A malformed property bag.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum PropertiesError {
     /// A name or value whose bytes are not UTF-8.
@@ -31,26 +31,26 @@ impl MessageProperties {
     /// The system property that names the message.
     pub const MESSAGE_ID: &str = "$.mid";
 
-    /// Adds a property; a name may stand more than once.
+    /// Adds a property; a name may occur more than once.
     #[must_use]
     pub fn with(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
         self.0.push((name.into(), Some(value.into())));
         self
     }
 
-    /// The value of the first property of this name; `Some("")` where it has none.
+    /// Returns the value of the first property of this name; `Some("")` if it has none.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<&str> {
         let (_, value) = self.0.iter().find(|(known, _)| known == name)?;
         Some(value.as_deref().unwrap_or(""))
     }
 
-    /// Names and values in order.
+    /// Returns names and values in order.
     pub fn iter(&self) -> impl Iterator<Item = (&str, Option<&str>)> {
         self.0.iter().map(|(name, value)| (name.as_str(), value.as_deref()))
     }
 
-    /// Whether there is none.
+    /// Returns whether there are no properties.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
@@ -106,7 +106,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_bag_as_the_python_sdk_sends_it_is_read() {
+    fn a_bag_of_the_python_sdk_is_parsed() {
         let bag = "%24.mid=m%201&%24.cid=co&%24.ct=application%2Fjson&%24.ce=utf-8&a%20b=c%2Fd%26e";
         let bag: MessageProperties = bag.parse().unwrap();
         assert_eq!(bag.get(MessageProperties::CONTENT_TYPE), Some("application/json"));
@@ -122,7 +122,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn every_bag_reads_back_as_it_was_written(pairs: Vec<(String, Option<String>)>) {
+        fn every_bag_survives_a_round_trip(pairs: Vec<(String, Option<String>)>) {
             let pairs = pairs.into_iter().filter(|(name, _)| !name.is_empty()).collect();
             let bag = MessageProperties(pairs);
             prop_assert_eq!(bag.to_string().parse::<MessageProperties>().unwrap(), bag);

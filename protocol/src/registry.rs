@@ -1,4 +1,4 @@
-//! Device identities, as the registry's REST API says them.
+//! Device identities in the REST API of the registry.
 
 use std::fmt;
 
@@ -6,63 +6,63 @@ use serde::{Deserialize, Serialize};
 
 use crate::id::DeviceId;
 
-/// Whether a device may connect.
+/// The permission of a device to connect.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum DeviceStatus {
-    /// It may.
+    /// Allowed.
     #[default]
     Enabled,
-    /// It is refused, and dropped if it is connected.
+    /// Refused; if the device is connected, it is disconnected.
     Disabled,
 }
 
-/// A device's identity. Fields that a hub adds and nobody here reads are lost.
+/// A device's identity. Fields that this type does not name are dropped.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct DeviceIdentity {
     /// The id.
     pub device_id: DeviceId,
-    /// New for each device that takes the id after another.
+    /// An id that differs if a device is deleted and created again.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub generation_id: Option<String>,
-    /// Guards changes.
+    /// The version of the identity, for conditional changes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub etag: Option<String>,
-    /// Whether it may connect.
+    /// The permission to connect.
     #[serde(default)]
     pub status: DeviceStatus,
-    /// Why, in words.
+    /// The reason of the status.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub status_reason: Option<String>,
-    /// `Connected` or `Disconnected`; for people, since it lags.
+    /// `Connected` or `Disconnected`; for people, since it is delayed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub connection_state: Option<String>,
-    /// What it signs in with.
+    /// The credentials to sign in with.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub authentication: Option<Authentication>,
 }
 
-/// What a device signs in with.
+/// The credentials of a device.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Authentication {
     /// `sas`, `selfSigned`, `certificateAuthority` or `none`.
     #[serde(rename = "type")]
     pub kind: String,
-    /// Two keys, so that one can be changed while the other is in use.
+    /// The two keys: one can be replaced while the other is in use.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub symmetric_key: Option<SymmetricKeys>,
 }
 
-/// The two keys of a device, as base64. Empty ones ask the hub to make them.
+/// The two keys of a device, as base64. The hub generates missing ones.
 #[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct SymmetricKeys {
-    /// The first.
+    /// The primary key.
     #[serde(default)]
     pub primary_key: Option<String>,
-    /// The second.
+    /// The secondary key.
     #[serde(default)]
     pub secondary_key: Option<String>,
 }
@@ -74,7 +74,7 @@ impl fmt::Debug for SymmetricKeys {
 }
 
 impl DeviceIdentity {
-    /// An enabled device whose keys the hub makes.
+    /// Returns an enabled device whose keys the hub generates.
     #[must_use]
     pub fn new(device_id: DeviceId) -> DeviceIdentity {
         DeviceIdentity {
@@ -94,7 +94,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_recorded_identity_is_read_and_its_keys_are_not_printed() {
+    fn a_recorded_identity_is_parsed_and_its_keys_are_not_printed() {
         let text = r#"{"deviceId":"nd","generationId":"637315714436756822","etag":"NDAzODk4OTIx","connectionState":"Disconnected","status":"enabled","statusReason":null,"connectionStateUpdatedTime":"0001-01-01T00:00:00","cloudToDeviceMessageCount":0,"authentication":{"symmetricKey":{"primaryKey":"c2VjcmV0","secondaryKey":"c2VjcmV0"},"x509Thumbprint":{"primaryThumbprint":null,"secondaryThumbprint":null},"type":"sas"},"capabilities":{"iotEdge":false}}"#;
         let identity: DeviceIdentity = serde_json::from_str(text).unwrap();
         assert_eq!(identity.etag.as_deref(), Some("NDAzODk4OTIx"));

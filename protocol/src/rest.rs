@@ -1,56 +1,56 @@
 //! Paths and headers of the REST API.
 //!
-//! A path is written once, as a pattern with `{device}` and `{module}`: the hub
+//! Each path is written once, as a pattern with `{device}` and `{module}`: the hub
 //! routes by the pattern, the service fills it in.
 
 use crate::id::{DeviceId, ModuleId};
 use crate::percent;
 
-/// The API version that the product's own service end speaks.
+/// The API version of this product's service.
 pub const API_VERSION: &str = "2021-04-12";
 
-/// A method of a device: POST.
+/// The path of a device's methods: POST.
 pub const METHODS: &str = "/twins/{device}/methods";
-/// A device's twin: GET, PATCH, PUT.
+/// The path of a device's twin: GET, PATCH, PUT.
 pub const TWIN: &str = "/twins/{device}";
-/// A method of a module: POST.
+/// The path of a module's methods: POST.
 pub const MODULE_METHODS: &str = "/twins/{device}/modules/{module}/methods";
-/// A module's twin: GET, PATCH, PUT.
+/// The path of a module's twin: GET, PATCH, PUT.
 pub const MODULE_TWIN: &str = "/twins/{device}/modules/{module}";
-/// The devices: GET lists, POST changes many.
+/// The path of the devices: GET lists, POST changes many.
 pub const DEVICES: &str = "/devices";
-/// A query over the twins: POST.
+/// The path of queries over twins: POST.
 pub const QUERY: &str = "/devices/query";
-/// A device's identity: GET, PUT, DELETE.
+/// The path of a device's identity: GET, PUT, DELETE.
 pub const DEVICE: &str = "/devices/{device}";
-/// A device's modules: GET.
+/// The path of a device's modules: GET.
 pub const MODULES: &str = "/devices/{device}/modules";
-/// A module's identity: GET, PUT, DELETE.
+/// The path of a module's identity: GET, PUT, DELETE.
 pub const MODULE: &str = "/devices/{device}/modules/{module}";
-/// How many devices there are: GET.
+/// The path of the number of devices: GET.
 pub const DEVICE_STATISTICS: &str = "/statistics/devices";
-/// How many devices are connected: GET.
+/// The path of the number of connected devices: GET.
 pub const SERVICE_STATISTICS: &str = "/statistics/service";
 
-/// The name of the error, on every answer that is one.
+/// The header with the name of an error, on every answer with an error.
 pub const HEADER_ERROR_CODE: &str = "iothub-errorcode";
-/// Where the next page begins; absent on the last one, never empty.
+/// The header with the start of the next page; absent on the last page.
 pub const HEADER_CONTINUATION: &str = "x-ms-continuation";
-/// How many items a page may have.
+/// The header with the largest number of items on a page.
 pub const HEADER_MAX_ITEM_COUNT: &str = "x-ms-max-item-count";
-/// What a query's items are: `Twin` or `Raw`; case matters to clients.
+/// The header with the type of a query's items: `Twin` or `Raw`, in this case.
 pub const HEADER_ITEM_TYPE: &str = "x-ms-item-type";
 
 /// The longest query text, in characters.
 pub const MAX_QUERY_CHARACTERS: usize = 8192;
 
-/// `pattern` with this device in it.
+/// Returns the path of a device.
 #[must_use]
 pub fn of_device(pattern: &str, device: &DeviceId) -> String {
     pattern.replace("{device}", &percent::encode(device.as_str()).to_string())
 }
 
-/// `pattern` with this module of this device in it.
+/// Returns the path of a module.
 #[must_use]
 pub fn of_module(pattern: &str, device: &DeviceId, module: &ModuleId) -> String {
     of_device(pattern, device).replace("{module}", &percent::encode(module.as_str()).to_string())

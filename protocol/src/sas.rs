@@ -1,15 +1,15 @@
-//! Shared access signatures: the tokens that devices and services sign in with.
+//! Shared access signatures: the tokens with which devices and services sign in.
 //!
 //! ```text
 //! SharedAccessSignature sr={resource}&sig={signature}&se={unix seconds}[&skn={policy}]
 //! signature = base64(HMAC-SHA256(key, resource + "\n" + expiry))
 //! ```
 //!
-//! Clients encode the resource each in their own way, some not at all, and sign
-//! what they wrote. So the text of `sr` is kept as it came and the signature is
-//! checked over that; only then is it decoded and compared.
+//! Each client encodes the resource in its own way, some not at all, and signs the
+//! encoded text. So the text of `sr` is kept unchanged for the signature, and decoded
+//! only to compare it.
 //!
-//! Neither a key nor a signature is printed by `Debug`.
+//! `Debug` prints neither keys nor signatures.
 
 use std::fmt;
 use std::str::FromStr;
@@ -29,19 +29,19 @@ const SCHEME: &str = "SharedAccessSignature";
 #[derive(Clone, PartialEq, Eq)]
 pub struct Key(Vec<u8>);
 
-/// Why a text is not a key. It never quotes the text.
+/// A malformed key. The message never quotes the text.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum KeyError {
-    /// Not base64 with padding.
+    /// A text that is not base64 with padding.
     #[error("key is not base64")]
     NotBase64,
-    /// No bytes, or more than a key has.
+    /// A length outside the limits, in bytes.
     #[error("key has {0} bytes; 1 to 128 are allowed")]
     Length(usize),
 }
 
 impl Key {
-    /// A key of these bytes.
+    /// Returns a key of these bytes.
     pub fn from_bytes(bytes: &[u8]) -> Result<Key, KeyError> {
         match bytes.len() {
             1..=128 => Ok(Key(bytes.to_vec())),
@@ -49,8 +49,8 @@ impl Key {
         }
     }
 
-    /// The key as it stands in a connection string. For people and files that
-    /// are meant to hold it; never for a log.
+    /// Returns the key as in a connection string. For people and files that are
+    /// meant to contain it; never for a log.
     #[must_use]
     pub fn to_base64(&self) -> String {
         STANDARD.encode(&self.0)
@@ -79,36 +79,36 @@ impl fmt::Debug for Key {
     }
 }
 
-/// A token, as parsed or as just signed.
+/// A token, parsed or signed.
 #[derive(Clone, PartialEq, Eq)]
 pub struct SasToken {
-    /// `sr` exactly as it stands in the token.
+    /// The text of `sr` in the token, still encoded.
     raw_resource: String,
     signature: Vec<u8>,
     expiry: u64,
     policy: Option<String>,
 }
 
-/// Why a text is not a token. It never quotes the text.
+/// A malformed token. The message never quotes the text.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SasError {
-    /// Another scheme, or none.
+    /// A scheme that is missing or not `SharedAccessSignature`.
     #[error("token does not begin with `SharedAccessSignature `")]
     Scheme,
-    /// A field that must be there is not.
+    /// A required field that is missing.
     #[error("token has no `{0}`")]
     Missing(&'static str),
-    /// A field that stands twice.
+    /// A repeated field.
     #[error("token has `{0}` twice")]
     Twice(&'static str),
-    /// A field whose value cannot be read.
-    #[error("token's `{0}` cannot be read")]
-    Unreadable(&'static str),
+    /// A field with a malformed value.
+    #[error("token has a malformed `{0}`")]
+    Malformed(&'static str),
 }
 
-/// Signs `resource` (not encoded: `hub.example/devices/d1`) until `expiry`, in
-/// Unix seconds. `policy` is the name of the shared access policy whose key
-/// signs; a device's own key has none.
+/// Returns a token for `resource`, which is not encoded (`hub.example/devices/d1`).
+/// `expiry` is in Unix seconds. `policy` is the name of the shared access policy
+/// that the key belongs to; the key of a device belongs to none.
 #[must_use]
 pub fn sign(resource: &str, policy: Option<&str>, key: &Key, expiry: u64) -> SasToken {
     let raw_resource = percent::encode(resource).to_string();
@@ -117,15 +117,15 @@ pub fn sign(resource: &str, policy: Option<&str>, key: &Key, expiry: u64) -> Sas
 }
 
 impl SasToken {
-    /// Whether this key signed it. Takes the same time whatever the signature.
+    /// Returns whether this key signed the token, in constant time.
     #[must_use]
     pub fn verify(&self, key: &Key) -> bool {
         key.sign(&self.raw_resource, self.expiry).ct_eq(self.signature.as_slice()).into()
     }
 
-    /// Whether it is good for `resource` (not encoded): the token's own is the
-    /// same or a prefix of it by whole path segments. The host's case and port
-    /// do not count.
+    /// Returns whether the token is valid for `resource`, which is not encoded: the
+    /// token's own resource is the same, or a prefix of it in whole path segments.
+    /// The host's case and port do not count.
     #[must_use]
     pub fn covers(&self, resource: &str) -> bool {
         let Some(own) = percent::decode(&self.raw_resource) else { return false };
@@ -142,27 +142,26 @@ impl SasToken {
                 .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
     }
 
-    /// When it ends, in Unix seconds.
+    /// Returns the time of expiry, in Unix seconds.
     #[must_use]
     pub fn expiry(&self) -> u64 {
         self.expiry
     }
 
-    /// Whether it has ended at this time, in Unix seconds.
+    /// Returns whether the token has expired at `now`, in Unix seconds.
     #[must_use]
     pub fn expired_at(&self, now: u64) -> bool {
         self.expiry <= now
     }
 
-    /// The policy whose key signed it; `None` for a device's own key.
+    /// Returns the policy whose key signed the token; `None` for the key of a device.
     #[must_use]
     pub fn policy(&self) -> Option<&str> {
         self.policy.as_deref()
     }
 }
 
-/// The host, and the path with its leading slash; some clients write `%2F`
-/// twice over or a scheme in front, none of the official ones does.
+/// Splits a resource into the host and the path with its leading slash.
 fn split_host(resource: &str) -> (&str, &str) {
     match resource.find('/') {
         Some(at) => resource.split_at(at),
@@ -194,13 +193,13 @@ impl FromStr for SasToken {
         }
         let signature = percent::decode(sig.ok_or(SasError::Missing("sig"))?)
             .and_then(|text| STANDARD.decode(text.as_bytes()).ok())
-            .ok_or(SasError::Unreadable("sig"))?;
+            .ok_or(SasError::Malformed("sig"))?;
         let expiry =
-            se.ok_or(SasError::Missing("se"))?.parse().map_err(|_| SasError::Unreadable("se"))?;
+            se.ok_or(SasError::Missing("se"))?.parse().map_err(|_| SasError::Malformed("se"))?;
         let policy = match skn {
             None | Some("") => None,
             Some(name) => {
-                Some(percent::decode(name).ok_or(SasError::Unreadable("skn"))?.into_owned())
+                Some(percent::decode(name).ok_or(SasError::Malformed("skn"))?.into_owned())
             }
         };
         let raw_resource = sr.ok_or(SasError::Missing("sr"))?.to_owned();
@@ -238,7 +237,7 @@ mod tests {
         KEY.parse().unwrap()
     }
 
-    /// A token over `sr` as it stands, as a client of any kind would sign it.
+    /// Signs `sr` unchanged, as clients of all kinds do.
     fn token(sr: &str, rest: &str) -> SasToken {
         let signature = STANDARD.encode(key().sign(sr, 1_700_000_000));
         let encoded = percent::encode(&signature);
@@ -246,7 +245,7 @@ mod tests {
     }
 
     #[test]
-    fn the_published_vector_is_signed() {
+    fn the_published_vector_is_reproduced() {
         let token = sign("localhost/devices/d1", None, &key(), 1_700_000_000);
         assert_eq!(
             token.to_string(),
@@ -256,7 +255,7 @@ mod tests {
     }
 
     #[test]
-    fn every_client_s_form_of_the_resource_verifies() {
+    fn the_resource_verifies_in_the_form_of_every_client() {
         let cases = [
             ("localhost%2Fdevices%2Fd1", "", "localhost/devices/d1"),
             ("localhost%3A18883%2fdevices%2fn1", "", "localhost/devices/n1"),
@@ -283,7 +282,7 @@ mod tests {
     }
 
     #[test]
-    fn fields_come_in_any_order_and_a_slash_in_the_signature_may_stand_bare() {
+    fn fields_come_in_any_order_and_the_signature_may_have_a_bare_slash() {
         let signed = sign("localhost", Some("service"), &key(), 5);
         let signature = STANDARD.encode(&signed.signature).replace('+', "%2B").replace('=', "%3D");
         let text = format!("SharedAccessSignature sig={signature}&se=5&skn=service&sr=localhost");
@@ -302,7 +301,7 @@ mod tests {
     }
 
     #[test]
-    fn a_token_ends_at_its_expiry() {
+    fn a_token_expires_at_its_expiry() {
         let token = token("localhost", "");
         assert!(!token.expired_at(1_699_999_999));
         assert!(token.expired_at(1_700_000_000));
@@ -319,7 +318,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn every_token_reads_back_as_it_was_written(
+        fn every_token_survives_a_round_trip(
             resource in "[a-z.]{1,20}(/devices/[ -~]{1,20})?",
             policy in proptest::option::of("[a-zA-Z ]{1,10}"),
             bytes in proptest::collection::vec(any::<u8>(), 1..=128),

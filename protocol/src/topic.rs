@@ -11,8 +11,8 @@
 //!                devices/{d}/messages/devicebound/{properties}
 //! ```
 //!
-//! Clients cut these texts by hand: nothing may follow a method's `$rid`, and
-//! `$rid` stands first in a twin answer.
+//! Clients split these texts by hand: nothing may follow the `$rid` of a method, and
+//! `$rid` comes first in a twin answer.
 
 use std::fmt;
 use std::str::FromStr;
@@ -32,83 +32,83 @@ const TWIN_REPORT: &str = "$iothub/twin/PATCH/properties/reported/";
 const TWIN_ANSWER: &str = "$iothub/twin/res/";
 const DESIRED: &str = "$iothub/twin/PATCH/properties/desired/";
 
-/// The path at which the hub's HTTPS port speaks MQTT over WebSocket.
+/// The path of MQTT over WebSocket on the hub's HTTPS port.
 pub const WEBSOCKET_PATH: &str = "/$iothub/websocket";
 
 /// The largest message, in bytes: 256 KiB.
 pub const MAX_MESSAGE_BYTES: usize = 256 * 1024;
 
-/// Where a device publishes.
+/// A topic that a device publishes to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum DeviceTopic {
     /// The answer to a method.
     MethodAnswer {
-        /// The device's own; HTTP-like.
+        /// The status that the device chose, HTTP-like.
         status: i32,
-        /// The method's.
+        /// The request id of the method.
         rid: RequestId,
     },
-    /// Asks for the twin.
+    /// A request for the twin.
     TwinGet {
-        /// Comes back in the answer.
+        /// The request id, which the answer repeats.
         rid: RequestId,
     },
-    /// Changes the reported properties.
+    /// A change of the reported properties.
     TwinReport {
-        /// Comes back in the answer.
+        /// The request id, which the answer repeats.
         rid: RequestId,
     },
     /// A device-to-cloud message.
     Telemetry {
-        /// Who sends it.
+        /// The device that sends it.
         device: DeviceId,
-        /// The module, where it is one that sends.
+        /// The module of the device, if a module sends it.
         module: Option<ModuleId>,
         /// System and application properties.
         properties: MessageProperties,
     },
 }
 
-/// Where a hub publishes.
+/// A topic that the hub publishes to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum HubTopic {
     /// A direct method.
     Method {
-        /// Which.
+        /// The method.
         name: MethodName,
-        /// What the answer must carry.
+        /// The request id, which the answer must repeat.
         rid: RequestId,
     },
     /// The answer to a twin request.
     TwinAnswer {
-        /// 200 to a get, 204 to a report, else an error.
+        /// 200 after a get, 204 after a report, else an error.
         status: u16,
-        /// The request's.
+        /// The request id of the twin request.
         rid: RequestId,
-        /// The new version of the reported properties, to a report.
+        /// The new version of the reported properties, after a report.
         version: Option<u64>,
     },
-    /// The desired properties have changed.
+    /// A change of the desired properties.
     Desired {
         /// Their new version.
         version: u64,
     },
     /// A cloud-to-device message.
     CloudToDevice {
-        /// Who gets it.
+        /// The device that receives it.
         device: DeviceId,
         /// System and application properties.
         properties: MessageProperties,
     },
 }
 
-/// Why a text is not a topic of IoT Hub.
+/// A malformed topic.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum TopicError {
-    /// None of the topics above.
-    #[error("topic `{0}` is not one of IoT Hub's")]
+    /// A topic that IoT Hub does not have.
+    #[error("topic `{0}` is not a topic of IoT Hub")]
     Unknown(String),
-    /// A status or version that is no number.
+    /// A status or version that is not a number.
     #[error("topic `{topic}` has a {what} that is not a number")]
     Number {
         /// The whole topic, escaped.
@@ -116,7 +116,7 @@ pub enum TopicError {
         /// "status" or "version".
         what: &'static str,
     },
-    /// A field of the query that must be there.
+    /// A required field that is missing.
     #[error("topic `{topic}` has no {field}")]
     Missing {
         /// The whole topic, escaped.
@@ -124,20 +124,20 @@ pub enum TopicError {
         /// `$rid` or `$version`.
         field: &'static str,
     },
-    /// A name in it that breaks its rules.
-    #[error("topic with a wrong name")]
+    /// A malformed name.
+    #[error("topic with a malformed name")]
     Name(#[from] IdError),
-    /// A property bag that cannot be read.
-    #[error("topic with wrong properties")]
+    /// A malformed property bag.
+    #[error("topic with malformed properties")]
     Properties(#[from] PropertiesError),
 }
 
-/// A topic for an error text.
+/// Returns a topic for a message, escaped and shortened.
 fn shown(topic: &str) -> String {
     topic.chars().take(120).flat_map(char::escape_debug).collect()
 }
 
-/// The fields behind `?`.
+/// The fields after `?`.
 struct TopicQuery<'a> {
     topic: &'a str,
     text: &'a str,
@@ -209,7 +209,7 @@ impl FromStr for DeviceTopic {
             Some(bag) => bag.strip_prefix('/').ok_or_else(unknown)?,
             None => return Err(unknown()),
         };
-        // Some clients close the bag with a slash.
+        // Some clients end the bag with a slash.
         let properties = bag.strip_suffix('/').unwrap_or(bag).parse()?;
         Ok(Self::Telemetry { device: device.parse()?, module, properties })
     }
@@ -260,8 +260,7 @@ impl FromStr for HubTopic {
 impl fmt::Display for HubTopic {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            // The characters of a method name need no encoding but these, which
-            // MQTT or a URL would read as their own.
+            // Only the characters that MQTT or a URL would interpret are encoded.
             Self::Method { name, rid } => {
                 write!(f, "{METHOD_REQUEST}{}/?$rid={rid}", MethodSegment(name.as_str()))
             }
@@ -279,8 +278,8 @@ impl fmt::Display for HubTopic {
     }
 }
 
-/// A method name as a topic segment. `*` stays, since clients that do not
-/// decode look up `component*command`; `%`, `#` and `+` cannot.
+/// A method name as a topic segment. `*` is not encoded, since clients that do not
+/// decode look up `component*command`; `%`, `#` and `+` have to be.
 struct MethodSegment<'a>(&'a str);
 
 impl fmt::Display for MethodSegment<'_> {

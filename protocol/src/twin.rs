@@ -1,10 +1,11 @@
-//! Device twins: what the cloud wants of a device, what the device says of itself.
+//! Device twins: the properties that the cloud desires of a device, and those that
+//! the device reports.
 //!
-//! A twin has tags, desired and reported properties. All three change by the
-//! same merge ([`merge()`]) within the same limits ([`check_patch`]). A
-//! [`Section`] is desired or reported with its version and its `$metadata`;
-//! [`DeviceTwin`] and [`DesiredPatch`] are what a device sees of them,
-//! [`Twin`] is what a service sees.
+//! A twin has tags, desired and reported properties. All three change by the same
+//! merge ([`merge()`]) within the same limits ([`check_patch`]). A [`Section`] is the
+//! desired or the reported properties with their version and `$metadata`.
+//! [`DeviceTwin`] and [`DesiredPatch`] are the device's view of them, [`Twin`] is the
+//! service's view.
 
 use serde_json::{Map, Value};
 
@@ -18,15 +19,15 @@ mod document;
 mod limits;
 mod section;
 
-/// The largest tags, counted as [`size`] does.
+/// The largest tags, as [`size`] counts.
 pub const MAX_TAGS_BYTES: usize = 8 * 1024;
-/// The largest desired or reported properties, counted as [`size`] does.
+/// The largest desired or reported properties, as [`size`] counts.
 pub const MAX_SECTION_BYTES: usize = 32 * 1024;
 /// The longest key, in bytes.
 pub const MAX_KEY_BYTES: usize = 1024;
 /// The longest string value, in bytes.
 pub const MAX_STRING_BYTES: usize = 4 * 1024;
-/// How many objects may stand within one another.
+/// The deepest nesting of objects.
 pub const MAX_DEPTH: usize = 10;
 /// The smallest integer.
 pub const MIN_INTEGER: i64 = -4_503_599_627_370_496;
@@ -40,7 +41,7 @@ pub const METADATA: &str = "$metadata";
 
 /// Merges a patch: objects merge, other values replace, `null` deletes.
 ///
-/// An object where there was none begins empty, so that `{"p":{"q":null}}`
+/// An object that replaces another value starts empty, so that `{"p":{"q":null}}`
 /// makes `p` an empty object.
 pub fn merge(target: &mut Map<String, Value>, patch: &Map<String, Value>) {
     for (key, change) in patch {
@@ -64,8 +65,8 @@ pub fn merge(target: &mut Map<String, Value>, patch: &Map<String, Value>) {
     }
 }
 
-/// The patch that makes `after` of `before`: what is new or different, and
-/// `null` for what is gone.
+/// Returns the patch that turns `before` into `after`: the new and changed values,
+/// and `null` for removed keys.
 #[must_use]
 pub fn difference(before: &Map<String, Value>, after: &Map<String, Value>) -> Map<String, Value> {
     let gone = before.keys().filter(|key| !after.contains_key(*key));
@@ -84,12 +85,12 @@ pub fn difference(before: &Map<String, Value>, after: &Map<String, Value>) -> Ma
     patch
 }
 
-/// Puts `later` into `earlier`, so that merging the result does what merging
-/// both in turn would do; `null` is kept, for it still has to delete.
+/// Merges `later` into `earlier`, so that merging the result has the same effect as
+/// merging both in turn; `null` is kept, since it still has to delete.
 ///
-/// Says `false`, and changes nothing, where one patch cannot say it: a value
-/// or a deletion followed by an object of the same name must first clear what
-/// the twin holds there.
+/// Returns `false`, and changes nothing, if no single patch has that effect: a value
+/// or a deletion followed by an object of the same name must first clear the old
+/// contents in the twin.
 #[must_use]
 pub fn merge_patches(earlier: &mut Map<String, Value>, later: &Map<String, Value>) -> bool {
     let fits = fit(earlier, later);
@@ -148,7 +149,7 @@ mod tests {
     }
 
     #[test]
-    fn a_null_below_a_key_that_is_not_there_makes_an_empty_object() {
+    fn a_null_below_a_missing_key_makes_an_empty_object() {
         check(json!({}), json!({"p": {"q": null}}), json!({"p": {}}));
         check(json!({}), json!({"p": null}), json!({}));
     }
@@ -163,7 +164,7 @@ mod tests {
             .prop_map(|map| map.into_iter().collect())
     }
 
-    /// A document as a twin holds it: nothing in it is `null`.
+    /// Generates documents of a twin, which contain no `null`.
     fn documents() -> impl Strategy<Value = Map<String, Value>> {
         patches().prop_map(|patch| {
             let mut document = Map::new();
@@ -174,7 +175,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn merging_a_difference_gives_what_it_was_made_from(before in documents(), after in documents()) {
+        fn merging_a_difference_gives_the_later_document(before in documents(), after in documents()) {
             let patch = difference(&before, &after);
             let mut merged = before;
             merge(&mut merged, &patch);
@@ -183,7 +184,7 @@ mod tests {
         }
 
         #[test]
-        fn merging_a_patch_twice_changes_nothing_more(start in patches(), patch in patches()) {
+        fn merging_a_patch_is_idempotent(start in patches(), patch in patches()) {
             let mut once = Map::new();
             merge(&mut once, &start);
             merge(&mut once, &patch);
@@ -193,7 +194,7 @@ mod tests {
         }
 
         #[test]
-        fn merged_patches_do_what_both_did_in_turn(
+        fn merged_patches_have_the_effect_of_both_in_turn(
             start in patches(), first in patches(), second in patches(),
         ) {
             let (mut in_turn, mut at_once) = (Map::new(), Map::new());

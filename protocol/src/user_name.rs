@@ -1,4 +1,4 @@
-//! The MQTT user name, in which a device says who it is and which API it speaks.
+//! The MQTT user name, with which a device names itself and its API version.
 //!
 //! ```text
 //! {hub}/{client id}/?api-version={v}&DeviceClientType={client}[&model-id={dtmi}]
@@ -14,45 +14,45 @@ use crate::host_name::{HostName, HostNameError};
 use crate::id::{DeviceId, IdError, ModuleId};
 use crate::percent;
 
-/// The API version that the product's own device end speaks.
+/// The API version of this product's host.
 pub const API_VERSION: &str = "2021-04-12";
 
-/// What stands in a CONNECT's user name.
+/// The user name of a CONNECT packet.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UserName {
     /// The hub as the device knows it.
     pub host: HostName,
-    /// Who connects.
+    /// The device that connects.
     pub device: DeviceId,
-    /// The module, where it is one that connects.
+    /// The module of the device, if a module connects.
     pub module: Option<ModuleId>,
-    /// Any text; hubs answer all versions alike.
+    /// The API version: any text, since hubs treat all versions alike.
     pub api_version: String,
     /// The client's name and version.
     pub client_type: Option<String>,
-    /// The Plug and Play model that the device says it is.
+    /// The Plug and Play model that the device announces.
     pub model_id: Option<String>,
 }
 
-/// Why a text is not such a user name.
+/// A malformed user name.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum UserNameError {
-    /// Not host, client id and query.
+    /// A text that is not a host, a client id and a query.
     #[error("user name is not `HUB/DEVICE/?api-version=VERSION`")]
     Form,
-    /// The host part.
+    /// A malformed host name.
     #[error("user name's host")]
     Host(#[from] HostNameError),
-    /// The device or module part.
+    /// A malformed device or module id.
     #[error("user name's client id")]
     Id(#[from] IdError),
-    /// The query has no version.
+    /// A query without a version.
     #[error("user name has no api-version")]
     NoApiVersion,
 }
 
 impl UserName {
-    /// The MQTT client id that must go with it.
+    /// Returns the MQTT client id that must accompany the user name.
     #[must_use]
     pub fn client_id(&self) -> String {
         match &self.module {
@@ -66,7 +66,7 @@ impl FromStr for UserName {
     type Err = UserNameError;
 
     fn from_str(text: &str) -> Result<UserName, UserNameError> {
-        // The query begins behind the last slash before it: ids may hold `?`.
+        // Ids may contain `?`, so the query begins at the first `/?`.
         let (path, query) = text
             .split_once("/?")
             .or_else(|| {
@@ -118,7 +118,7 @@ mod tests {
     }
 
     #[test]
-    fn the_forms_of_the_official_clients_are_read() {
+    fn the_forms_of_the_official_clients_are_parsed() {
         let python = check(
             "localhost/d1/?api-version=2019-10-01&DeviceClientType=azure-iot-device-iothub-py%2F2.14.0%283.11.7%3BLinux%29",
         );
@@ -136,7 +136,7 @@ mod tests {
     }
 
     #[test]
-    fn a_user_name_reads_back_as_it_was_written() {
+    fn a_user_name_survives_a_round_trip() {
         let user = UserName {
             host: "localhost:8883".parse().unwrap(),
             device: "d%1".parse().unwrap(),
@@ -149,7 +149,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_a_user_name_is_refused() {
+    fn a_malformed_user_name_is_refused() {
         for bad in
             ["", "h", "h/d", "h/d/", "h/d/?x=1", "/d/?api-version=1", "h/d/m/x/?api-version=1"]
         {

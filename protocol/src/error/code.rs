@@ -12,10 +12,10 @@ macro_rules! codes {
         }
 
         impl ErrorCode {
-            /// All of them, by number.
+            /// All codes, by number.
             pub const ALL: &[ErrorCode] = &[$(ErrorCode::$name,)*];
 
-            /// The number: six digits, the HTTP status first.
+            /// Returns the number: six digits, the HTTP status first.
             #[must_use]
             pub fn number(self) -> u32 {
                 match self {
@@ -23,7 +23,7 @@ macro_rules! codes {
                 }
             }
 
-            /// The name, as it stands in the header `iothub-errorcode`.
+            /// Returns the name, as in the header `iothub-errorcode`.
             #[must_use]
             pub fn name(self) -> &'static str {
                 match self {
@@ -84,25 +84,25 @@ codes! {
 }
 
 impl ErrorCode {
-    /// The HTTP status that goes with it.
+    /// Returns the HTTP status of answers with this code.
     #[must_use]
     pub fn http_status(self) -> u16 {
         u16::try_from(self.number() / 1000).expect("six digits divided by a thousand are three")
     }
 
-    /// The code with this number.
+    /// Returns the code with this number.
     #[must_use]
     pub fn from_number(number: u32) -> Option<ErrorCode> {
         Self::ALL.iter().copied().find(|code| code.number() == number)
     }
 
-    /// The code with this name.
+    /// Returns the code with this name.
     #[must_use]
     pub fn from_name(name: &str) -> Option<ErrorCode> {
         Self::ALL.iter().copied().find(|code| code.name() == name)
     }
 
-    /// The most general code of an HTTP status.
+    /// Returns the most general code of an HTTP status.
     #[must_use]
     pub fn from_http_status(status: u16) -> ErrorCode {
         match status {

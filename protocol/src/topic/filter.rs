@@ -6,7 +6,8 @@ use std::str::FromStr;
 use super::{DESIRED, HubTopic, METHOD_REQUEST, TWIN_ANSWER, TopicError, shown};
 use crate::id::{DeviceId, ModuleId};
 
-/// A subscription; IoT Hub knows no others, and no wildcards within these.
+/// A topic filter that a device may subscribe to. IoT Hub has no others, and no
+/// wildcards within these.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Filter {
     /// Direct methods.
@@ -17,7 +18,7 @@ pub enum Filter {
     Desired,
     /// Cloud-to-device messages.
     CloudToDevice {
-        /// Whose.
+        /// The device that receives them.
         device: DeviceId,
     },
     /// Inputs of an edge module.
@@ -30,7 +31,7 @@ pub enum Filter {
 }
 
 impl Filter {
-    /// Whether a message with this topic is delivered to this subscription.
+    /// Returns whether messages with this topic match the filter.
     #[must_use]
     pub fn covers(&self, topic: &HubTopic) -> bool {
         match (self, topic) {
@@ -59,7 +60,7 @@ impl FromStr for Filter {
         }
         let rest = tree.strip_prefix("devices/").ok_or_else(unknown)?;
         let (device, rest) = rest.split_once('/').ok_or_else(unknown)?;
-        // Legal in a device id, but a wildcard to MQTT.
+        // Allowed in a device id, but wildcards in MQTT.
         if device.contains(['+', '#']) {
             return Err(unknown());
         }

@@ -1,5 +1,4 @@
-//! Every topic reads back as it was written, and the forms seen on the wire
-//! are read.
+//! Every topic survives a round trip, and the forms seen on the wire are parsed.
 
 use proptest::prelude::*;
 
@@ -37,12 +36,12 @@ fn hub_topics() -> impl Strategy<Value = HubTopic> {
 
 proptest! {
     #[test]
-    fn every_device_topic_reads_back_as_it_was_written(topic in device_topics()) {
+    fn every_device_topic_survives_a_round_trip(topic in device_topics()) {
         prop_assert_eq!(topic.to_string().parse::<DeviceTopic>().unwrap(), topic);
     }
 
     #[test]
-    fn every_hub_topic_reads_back_as_it_was_written(topic in hub_topics()) {
+    fn every_hub_topic_survives_a_round_trip(topic in hub_topics()) {
         prop_assert_eq!(topic.to_string().parse::<HubTopic>().unwrap(), topic);
     }
 
@@ -55,14 +54,14 @@ proptest! {
 }
 
 #[test]
-fn a_method_topic_carries_its_name_and_request_id() {
+fn a_method_topic_has_a_name_and_a_request_id() {
     let topic: HubTopic = "$iothub/methods/POST/rebootDevice/?$rid=7".parse().unwrap();
     let (name, rid) = ("rebootDevice".parse().unwrap(), "7".parse().unwrap());
     assert_eq!(topic, HubTopic::Method { name, rid });
 }
 
 #[test]
-fn answers_carry_the_request_id_first_and_the_version_after_it() {
+fn answers_have_the_request_id_first_and_the_version_after_it() {
     let rid = "1-8d92".parse::<RequestId>().unwrap();
     let answer = DeviceTopic::MethodAnswer { status: -3, rid: rid.clone() };
     assert_eq!(answer.to_string(), "$iothub/methods/res/-3/?$rid=1-8d92");
@@ -71,7 +70,7 @@ fn answers_carry_the_request_id_first_and_the_version_after_it() {
 }
 
 #[test]
-fn telemetry_is_read_with_and_without_properties() {
+fn telemetry_is_parsed_with_and_without_properties() {
     for topic in ["devices/d1/messages/events", "devices/d1/messages/events/"] {
         assert_eq!(
             topic.parse::<DeviceTopic>().unwrap(),
@@ -88,7 +87,7 @@ fn telemetry_is_read_with_and_without_properties() {
 }
 
 #[test]
-fn what_is_not_a_topic_is_refused_by_name() {
+fn a_malformed_topic_is_refused_and_quoted() {
     for bad in [
         "",
         "$iothub/methods/res/200/",

@@ -1,4 +1,4 @@
-//! What a device sees of its twin.
+//! The device's view of its twin.
 
 use serde_json::{Map, Value, json};
 
@@ -17,31 +17,31 @@ pub struct DeviceTwin {
     pub reported_version: u64,
 }
 
-/// A change of the desired properties: a patch, `null` deletes.
+/// A change of the desired properties: a patch, in which `null` deletes.
 #[derive(Debug, Clone, PartialEq)]
 pub struct DesiredPatch {
-    /// The change.
+    /// The patch itself.
     pub patch: Map<String, Value>,
-    /// The version after it.
+    /// The version after the change.
     pub version: u64,
 }
 
-/// Why a body is not what it should be.
+/// A malformed body.
 #[derive(Debug, thiserror::Error)]
 pub enum TwinBodyError {
-    /// Not JSON.
+    /// A body that is not JSON.
     #[error("body is not JSON")]
     NotJson(#[from] serde_json::Error),
-    /// JSON, but not an object.
+    /// A value that is not an object.
     #[error("{0} is not a JSON object")]
     NotAnObject(&'static str),
-    /// An object without its version.
+    /// An object without a version.
     #[error("{0} has no $version")]
     NoVersion(&'static str),
 }
 
 impl DeviceTwin {
-    /// Reads `{"desired":{…,"$version":4},"reported":{…,"$version":7}}`.
+    /// Parses `{"desired":{…,"$version":4},"reported":{…,"$version":7}}`.
     pub fn parse(body: &[u8]) -> Result<DeviceTwin, TwinBodyError> {
         let mut body = object("twin", serde_json::from_slice(body)?)?;
         let mut section = |name| object(name, body.remove(name).unwrap_or_default());
@@ -51,7 +51,7 @@ impl DeviceTwin {
         Ok(DeviceTwin { desired, desired_version, reported, reported_version })
     }
 
-    /// The body to send.
+    /// Returns the body to send.
     #[must_use]
     pub fn to_json(&self) -> Value {
         json!({
@@ -62,14 +62,14 @@ impl DeviceTwin {
 }
 
 impl DesiredPatch {
-    /// Reads a patch with its `$version`.
+    /// Parses a patch with its `$version`.
     pub fn parse(body: &[u8]) -> Result<DesiredPatch, TwinBodyError> {
         let body = object("patch", serde_json::from_slice(body)?)?;
         let (patch, version) = versioned("patch", body)?;
         Ok(DesiredPatch { patch, version })
     }
 
-    /// The body to send.
+    /// Returns the body to send.
     #[must_use]
     pub fn to_json(&self) -> Value {
         with_version(&self.patch, self.version)
@@ -102,7 +102,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_twin_reads_back_as_it_was_written() {
+    fn a_twin_survives_a_round_trip() {
         let body = json!({"desired": {"a": 1, "$version": 4}, "reported": {"$version": 7}});
         let twin = DeviceTwin::parse(body.to_string().as_bytes()).unwrap();
         assert_eq!((twin.desired_version, twin.reported_version), (4, 7));
@@ -110,7 +110,7 @@ mod tests {
     }
 
     #[test]
-    fn a_patch_reads_back_as_it_was_written_nulls_included() {
+    fn a_patch_survives_a_round_trip_nulls_included() {
         let body = json!({"z": 5, "q": null, "$version": 2});
         let patch = DesiredPatch::parse(body.to_string().as_bytes()).unwrap();
         assert_eq!(patch.version, 2);
@@ -118,7 +118,7 @@ mod tests {
     }
 
     #[test]
-    fn a_body_without_version_or_of_another_kind_is_refused() {
+    fn a_body_without_version_or_of_another_type_is_refused() {
         for bad in
             ["", "[]", "{}", r#"{"desired":{},"reported":{"$version":1}}"#, "{\"desired\":1}"]
         {

@@ -1,50 +1,50 @@
-//! What tags and properties may hold (documentation of IoT Hub, device twins).
+//! Limits of tags and properties (documentation of IoT Hub, device twins).
 
 use serde_json::{Map, Value};
 
 use super::{MAX_DEPTH, MAX_INTEGER, MAX_KEY_BYTES, MAX_STRING_BYTES, MIN_INTEGER};
 
-/// Why a change of a twin is refused; names the place.
+/// A change of a twin that exceeds a limit. The message names the place.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum PatchError {
-    /// A key that breaks the rules.
+    /// A malformed key.
     #[error("key `{0}` must not be empty or have a control character, `.`, `$` or a space")]
     Key(String),
-    /// A key past its limit.
+    /// A key that is too long.
     #[error("a key below `{path}` has {bytes} bytes; at most {MAX_KEY_BYTES} are allowed")]
     LongKey {
-        /// Where.
+        /// The place.
         path: String,
-        /// How long.
+        /// The length, in bytes.
         bytes: usize,
     },
-    /// A text past its limit.
+    /// A string that is too long.
     #[error("the text at `{path}` has {bytes} bytes; at most {MAX_STRING_BYTES} are allowed")]
     LongString {
-        /// Where.
+        /// The place.
         path: String,
-        /// How long.
+        /// The length, in bytes.
         bytes: usize,
     },
-    /// An integer past its range.
+    /// An integer outside the range.
     #[error("the integer at `{0}` is outside {MIN_INTEGER} to {MAX_INTEGER}")]
     Integer(String),
-    /// Too many objects within one another.
+    /// Objects nested too deeply.
     #[error("`{0}` lies more than {MAX_DEPTH} levels deep")]
     Depth(String),
-    /// The whole, after the change.
+    /// A size that is too large, after the change.
     #[error("{what} would have {bytes} bytes; at most {most} are allowed")]
     Size {
         /// "tags", "desired properties" or "reported properties".
         what: &'static str,
-        /// How large.
+        /// The size, in bytes.
         bytes: usize,
-        /// How large it may be.
+        /// The largest allowed size, in bytes.
         most: usize,
     },
 }
 
-/// Checks keys, texts, integers and depth of a patch or a whole section.
+/// Checks keys, strings, integers and depth of a patch or a whole section.
 pub fn check_patch(patch: &Map<String, Value>) -> Result<(), PatchError> {
     check_object(patch, "", 1)
 }
@@ -74,7 +74,7 @@ fn check_value(value: &Value, path: &dyn Fn() -> String, depth: usize) -> Result
         }
         Value::Number(number) => {
             let whole = number.as_i64().map(|n| (MIN_INTEGER..=MAX_INTEGER).contains(&n));
-            // Past i64, serde_json holds u64.
+            // Values above `i64::MAX` are `u64` in serde_json.
             match whole.unwrap_or(!number.is_u64()) {
                 true => Ok(()),
                 false => Err(PatchError::Integer(path())),
@@ -86,7 +86,7 @@ fn check_value(value: &Value, path: &dyn Fn() -> String, depth: usize) -> Result
     }
 }
 
-/// A key for an error text.
+/// Returns a key for a message, escaped and shortened.
 fn shown(key: &str) -> String {
     key.chars().take(40).flat_map(char::escape_debug).collect()
 }
@@ -103,8 +103,8 @@ pub fn check_size(
     }
 }
 
-/// The size as IoT Hub counts it: keys and texts by their characters without
-/// control characters, numbers 8, booleans 4, containers by what they hold.
+/// Returns the size as IoT Hub counts it: keys and strings by their characters
+/// without control characters, numbers 8, booleans 4, containers by their contents.
 #[must_use]
 pub fn size(body: &Map<String, Value>) -> usize {
     body.iter().map(|(key, value)| characters(key) + size_of(value)).sum()
@@ -140,7 +140,7 @@ mod tests {
     }
 
     #[test]
-    fn values_at_their_limits_are_taken_and_one_more_is_not() {
+    fn values_at_their_limits_are_accepted_and_values_above_are_not() {
         for (good, bad) in [
             (json!({"a": MAX_INTEGER}), json!({"a": MAX_INTEGER + 1})),
             (json!({"a": MIN_INTEGER}), json!({"a": MIN_INTEGER - 1})),

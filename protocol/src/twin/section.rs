@@ -6,19 +6,19 @@ use serde_json::{Map, Value, json};
 use super::limits::{PatchError, check_patch, check_size};
 use super::{MAX_SECTION_BYTES, METADATA, VERSION, merge};
 
-/// Half of a twin's properties.
+/// The desired or the reported properties of a twin.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Section {
     /// The properties themselves.
     pub body: Map<String, Value>,
-    /// When each of them last changed; see [`Section::to_json`].
+    /// The time of the last change of each property; see [`Section::to_json`].
     pub metadata: Map<String, Value>,
-    /// Begins at 1 and grows by 1 with each change.
+    /// The version: 1 at first, and 1 more with each change.
     pub version: u64,
     stamp: Stamp,
 }
 
-/// What the metadata says of each property.
+/// The contents of the metadata of each property.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Stamp {
     /// `$lastUpdated`: reported properties.
@@ -28,14 +28,14 @@ pub enum Stamp {
 }
 
 impl Section {
-    /// An empty section. `now` is RFC 3339, as in all that follows.
+    /// Returns an empty section. `now` is RFC 3339, as in all methods below.
     #[must_use]
     pub fn new(stamp: Stamp, now: &str) -> Section {
         let metadata = Map::from_iter([("$lastUpdated".to_owned(), Value::from(now))]);
         Section { body: Map::new(), metadata, version: 1, stamp }
     }
 
-    /// Merges a patch. On an error nothing has changed.
+    /// Merges a patch. An error leaves the section unchanged.
     pub fn apply(&mut self, patch: &Map<String, Value>, now: &str) -> Result<(), PatchError> {
         check_patch(patch)?;
         let mut body = self.body.clone();
@@ -48,7 +48,7 @@ impl Section {
         Ok(())
     }
 
-    /// Replaces everything. On an error nothing has changed.
+    /// Replaces all properties. An error leaves the section unchanged.
     pub fn replace(&mut self, mut body: Map<String, Value>, now: &str) -> Result<(), PatchError> {
         drop_nulls(&mut body);
         check_patch(&body)?;
@@ -61,7 +61,7 @@ impl Section {
         Ok(())
     }
 
-    /// The service's view: the properties, `$metadata` and `$version`.
+    /// Returns the service's view: the properties, `$metadata` and `$version`.
     #[must_use]
     pub fn to_json(&self) -> Value {
         let mut json = self.body.clone();
@@ -91,7 +91,7 @@ impl Section {
     }
 }
 
-/// Marks what a patch has touched, and forgets what it has deleted.
+/// Updates the metadata of the keys in a patch, and removes that of deleted keys.
 fn touch(
     metadata: &mut Map<String, Value>,
     patch: &Map<String, Value>,
@@ -134,7 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn a_patch_stamps_what_it_touches_as_recorded() {
+    fn a_patch_updates_the_metadata_of_its_keys() {
         let mut desired = Section::new(Stamp::TimeAndVersion, "T0");
         assert_eq!(desired.to_json(), json!({"$metadata": {"$lastUpdated": "T0"}, "$version": 1}));
 
@@ -160,7 +160,7 @@ mod tests {
     }
 
     #[test]
-    fn a_replacement_keeps_nothing_and_a_refused_change_changes_nothing() {
+    fn a_replacement_keeps_nothing_and_a_refused_change_has_no_effect() {
         let mut desired = Section::new(Stamp::TimeAndVersion, "T0");
         desired.apply(&object(json!({"a": 1})), "T1").unwrap();
         desired.replace(object(json!({"b": 2, "c": null})), "T2").unwrap();
