@@ -40,7 +40,7 @@ impl StartError {
             }
             #[cfg(unix)]
             StartError::Control(error) => Some(error.hint().to_owned()),
-            StartError::Connection(OptionsError::Trust(TrustError::Nobody)) => Some(
+            StartError::Connection(OptionsError::Trust(TrustError::NoCertificates)) => Some(
                 "install the system's certificates (Debian: ca-certificates), or set `ca_file`"
                     .into(),
             ),

@@ -1,12 +1,28 @@
-//! Whom the programs trust: the certificates behind every TLS connection.
+//! Trust in the other end of a TLS connection: the certificates of all programs.
 //!
-//! A [`Trust`] is the system's certificates and those that were added; it makes
-//! the TLS configuration of a client. [`distrust`] finds in an error of TLS that
-//! the other end is not trusted, and says why in words.
+//! [`Trust`] collects the certificates of the system and others, and becomes the TLS
+//! configuration of a client. [`distrust`] finds in an error why the other end of a
+//! connection is not trusted, and [`Distrust::text`] says so in words.
 //!
-//! Checks cannot be switched off. It opens no connection.
+//! ```
+//! use behaviour_trust::{Distrust, Trust, TrustError, distrust};
+//!
+//! let mut trust = Trust::of_system();
+//! let error = trust.add_pem("no certificate").unwrap_err();
+//! assert_eq!(error.to_string(), "CA certificates: no certificate found");
+//!
+//! // An error of a library that wraps one of rustls.
+//! let reason = rustls::CertificateError::UnknownIssuer;
+//! let error = std::io::Error::other(rustls::Error::InvalidCertificate(reason));
+//! assert_eq!(distrust(&error), Some(Distrust::Issuer));
+//! ```
+//!
+//! `cargo run -p behaviour-trust --example certificates` shows whether a file of
+//! certificates can be used.
+//!
+//! Checks of certificates cannot be switched off, and this crate opens no connection.
 
-#![cfg_attr(test, allow(clippy::unwrap_used, reason = "a test may stop at the first surprise"))]
+#![cfg_attr(test, allow(clippy::unwrap_used, reason = "a panic fails the test"))]
 
 use std::error::Error;
 use std::fs;
@@ -18,32 +34,32 @@ use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::{Error as PemError, PemObject as _};
 use rustls::{CertificateError, ClientConfig, RootCertStore};
 
-/// Certificates whose holders may vouch for a hub.
+/// The certificates of authorities that may sign for a hub.
 #[derive(Debug, Clone)]
 pub struct Trust(RootCertStore);
 
-/// Why there is nobody to trust.
+/// Unusable or missing certificates.
 #[derive(Debug, thiserror::Error)]
 pub enum TrustError {
-    /// A file of certificates cannot be used.
+    /// An unusable file of certificates.
     #[error("CA file {}: {problem}", .path.display())]
     File {
-        /// Which.
+        /// The file.
         path: PathBuf,
-        /// What is wrong with it.
+        /// The reason.
         problem: String,
     },
-    /// A text of certificates cannot be used.
+    /// An unusable PEM text of certificates; the reason.
     #[error("CA certificates: {0}")]
     Pem(String),
-    /// Neither the system nor the caller has a certificate to trust.
-    #[error("there is no certificate to trust: the system has none, and no CA file is set")]
-    Nobody,
+    /// No certificates at all: neither the system nor the caller has any.
+    #[error("no certificates to trust: the system has none, and no CA file is set")]
+    NoCertificates,
 }
 
 impl Trust {
-    /// Whom the system trusts. A system without certificates is no error to who
-    /// brings their own.
+    /// Returns the certificates of the system. Finding none is not an error if the
+    /// caller adds its own.
     #[must_use]
     pub fn of_system() -> Trust {
         let mut roots = RootCertStore::empty();
@@ -66,9 +82,9 @@ impl Trust {
     fn add(&mut self, pem: &[u8]) -> Result<(), String> {
         let certificates = CertificateDer::pem_slice_iter(pem)
             .collect::<Result<Vec<_>, PemError>>()
-            .map_err(|_| "is not a PEM file of certificates".to_owned())?;
+            .map_err(|_| "malformed PEM".to_owned())?;
         if certificates.is_empty() {
-            return Err("has no certificate in it".to_owned());
+            return Err("no certificate found".to_owned());
         }
         for certificate in certificates {
             self.0.add(certificate).map_err(|error| error.to_string())?;
@@ -76,10 +92,10 @@ impl Trust {
         Ok(())
     }
 
-    /// The configuration of a client that presents no certificate of its own.
+    /// Returns the TLS configuration of a client that presents no certificate.
     pub fn into_client_config(self) -> Result<ClientConfig, TrustError> {
         if self.0.is_empty() {
-            return Err(TrustError::Nobody);
+            return Err(TrustError::NoCertificates);
         }
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         Ok(ClientConfig::builder_with_provider(provider)
@@ -90,25 +106,25 @@ impl Trust {
     }
 }
 
-/// Why the other end of a TLS connection is not trusted.
+/// The reason why the other end of a TLS connection is not trusted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Distrust {
-    /// Nobody who is trusted has signed its certificate.
+    /// A certificate that no trusted authority has signed.
     Issuer,
-    /// Its certificate is for another name.
+    /// A certificate for another name.
     Name,
-    /// Its certificate has expired, or its time has not come.
+    /// A certificate that has expired or is not valid yet.
     Time,
-    /// Anything else about its certificate.
+    /// A certificate with another fault.
     Certificate,
 }
 
 impl Distrust {
-    /// In words, after "the hub's certificate".
+    /// Returns the reason in words that follow "the hub's certificate".
     #[must_use]
     pub fn text(self) -> &'static str {
         match self {
-            Distrust::Issuer => "is signed by nobody that is trusted here",
+            Distrust::Issuer => "is not signed by a trusted authority",
             Distrust::Name => "is for another name",
             Distrust::Time => "has expired or is not valid yet, or this machine's clock is wrong",
             Distrust::Certificate => "cannot be used",
@@ -116,14 +132,14 @@ impl Distrust {
     }
 }
 
-/// Finds the reason anywhere in an error and its causes.
+/// Finds the reason in an error or in any of its causes.
 #[must_use]
 pub fn distrust(error: &(dyn Error + 'static)) -> Option<Distrust> {
     let mut cause = Some(error);
     while let Some(error) = cause {
         if let Some(rustls::Error::InvalidCertificate(why)) = tls_error(error) {
             return Some(match why {
-                // A CA that was made anew has the old one's name, but not its key.
+                // A regenerated authority has the same name, but another key.
                 CertificateError::UnknownIssuer | CertificateError::BadSignature => {
                     Distrust::Issuer
                 }
@@ -141,8 +157,8 @@ pub fn distrust(error: &(dyn Error + 'static)) -> Option<Distrust> {
     None
 }
 
-/// rustls' own errors travel inside those of the socket, one or more deep, which
-/// hide them from the chain of causes.
+/// Finds an error of rustls. It may be wrapped in one or more I/O errors, which are
+/// not part of the chain of causes.
 fn tls_error<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a rustls::Error> {
     match error.downcast_ref::<io::Error>() {
         Some(io) => tls_error(io.get_ref()?),
@@ -155,7 +171,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_file_without_certificates_is_named_with_what_is_wrong() {
+    fn an_unusable_file_is_named_with_the_reason() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("ca.pem");
         let check = |expected: &str| {
@@ -167,25 +183,25 @@ mod tests {
         };
         check("No such file");
         fs::write(&file, "hello").unwrap();
-        check("has no certificate in it");
+        check("no certificate found");
         fs::write(&file, "-----BEGIN CERTIFICATE-----\nhello").unwrap();
-        check("is not a PEM file of certificates");
+        check("malformed PEM");
     }
 
     #[test]
-    fn a_certificate_of_ones_own_is_enough() {
+    fn a_single_added_certificate_is_enough() {
         let key = rcgen::KeyPair::generate().unwrap();
         let mut parameters = rcgen::CertificateParams::new(Vec::new()).unwrap();
         parameters.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
         let pem = parameters.self_signed(&key).unwrap().pem();
         let mut trust = Trust(RootCertStore::empty());
-        assert!(matches!(trust.clone().into_client_config(), Err(TrustError::Nobody)));
+        assert!(matches!(trust.clone().into_client_config(), Err(TrustError::NoCertificates)));
         trust.add_pem(&pem).unwrap();
         trust.into_client_config().unwrap();
     }
 
     #[test]
-    fn a_reason_is_found_however_deep_it_is_wrapped() {
+    fn a_reason_is_found_at_any_depth() {
         let tls = rustls::Error::InvalidCertificate(CertificateError::NotValidForName);
         let wrapped = io::Error::other(io::Error::other(tls));
         assert_eq!(distrust(&wrapped), Some(Distrust::Name));
