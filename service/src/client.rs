@@ -1,8 +1,8 @@
-//! The client of the hub's REST API, one function a call.
+//! The client of the hub's REST API, with one function for each operation.
 //!
-//! Every request is signed anew, with a token that lives a few minutes. What may
-//! be tried again is; see [`Retry`]. Everything that depends on `reqwest` is in
-//! this room.
+//! Every request is signed with a new token, valid for some minutes. Requests that
+//! are safe to repeat are retried; see [`Retry`]. This is the only module that
+//! depends on `reqwest`.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -28,26 +28,26 @@ mod query;
 mod retry;
 mod send;
 
-/// How long the hub may take for anything but a method.
+/// The longest time that the hub may take to answer, except for methods.
 const ANSWER_WAIT: Duration = Duration::from_secs(60);
 
-/// What a method's answer takes beside the device's own time.
+/// The time that a method's answer may take in addition to the device's own time.
 const METHOD_MARGIN: Duration = Duration::from_secs(15);
 
-/// How a client reaches its hub.
+/// The settings of a client.
 #[derive(Clone)]
 pub struct ClientSettings {
-    /// Certificates to trust beside the system's: a PEM file.
+    /// A PEM file of certificates to trust, in addition to the system's.
     pub ca_file: Option<PathBuf>,
-    /// The same, as PEM text.
+    /// Certificates to trust, in addition to the system's, as PEM text.
     pub ca_pem: Option<String>,
-    /// How often a request is tried again, where that is safe.
+    /// The most retries of a request that is safe to repeat.
     pub retries: u32,
-    /// Told before each wait for another try.
+    /// A callback, called before the wait for each retry.
     pub on_retry: Option<OnRetry>,
 }
 
-/// Is told of a request that will be tried again.
+/// A callback for requests that are about to be retried.
 pub type OnRetry = Arc<dyn Fn(&Retry<'_>) + Send + Sync>;
 
 impl Default for ClientSettings {
@@ -66,7 +66,7 @@ impl fmt::Debug for ClientSettings {
     }
 }
 
-/// Calls one hub. Clones share its connections.
+/// A client of one hub. Clones share its connections.
 #[derive(Debug, Clone)]
 pub struct Client {
     http: reqwest::Client,
@@ -75,7 +75,7 @@ pub struct Client {
 }
 
 impl Client {
-    /// A client of the hub that the connection string names. Nothing is sent yet.
+    /// Returns a client of the hub in the connection string. Sends nothing yet.
     pub fn new(
         identity: ServiceConnectionString,
         settings: ClientSettings,
@@ -100,7 +100,7 @@ impl Client {
         Ok(Client { http, identity, settings })
     }
 
-    /// The hub's name, with its port if the connection string has one.
+    /// Returns the hub's name, with its port if the connection string has one.
     #[must_use]
     pub fn hub(&self) -> String {
         self.identity.host.to_string()
@@ -108,8 +108,8 @@ impl Client {
 
     /// Invokes a direct method and waits for the device's answer.
     ///
-    /// A method may change the world, so it is tried again only where it cannot
-    /// have reached the device.
+    /// A method may have effects, so it is retried only if it cannot have reached the
+    /// device.
     pub async fn invoke(
         &self,
         device: &DeviceId,
@@ -129,21 +129,23 @@ impl Client {
         self.send(about(device, Method::GET, rest::TWIN)).await?.json()
     }
 
-    /// Merges into tags and desired properties: `{"tags":…,"properties":{"desired":…}}`.
-    /// With an etag, only if the twin still has it. Gives the twin after it.
+    /// Merges a patch into tags and desired properties:
+    /// `{"tags":…,"properties":{"desired":…}}`. With an etag, only if the twin still has
+    /// it. Returns the changed twin.
     pub async fn patch_twin(
         &self,
         device: &DeviceId,
         patch: Value,
         etag: Option<&str>,
     ) -> Result<Twin, ServiceError> {
-        // Merged twice is merged, unless an etag guards it.
+        // Merging twice has the same effect as merging once, unless there is an etag.
         let again = if etag.is_some() { Resend::Undelivered } else { Resend::Always };
         let request = about(device, Method::PATCH, rest::TWIN);
         self.send(HubRequest { body: Some(patch), etag, again, ..request }).await?.json()
     }
 
-    /// Replaces tags and desired properties, as [`Client::patch_twin`] merges them.
+    /// Replaces tags and desired properties, and returns the changed twin. The
+    /// arguments are those of [`Client::patch_twin`].
     pub async fn replace_twin(
         &self,
         device: &DeviceId,
@@ -155,28 +157,28 @@ impl Client {
         self.send(HubRequest { body: Some(twin), etag, again, ..request }).await?.json()
     }
 
-    /// A query in the hub's language over twins, to be read page by page.
+    /// Returns a query over twins, in the hub's query language, to be read page by page.
     #[must_use]
     pub fn query(&self, text: &str, page_size: Option<u32>) -> TwinQuery<'_> {
         TwinQuery::new(self, text, page_size)
     }
 
-    /// Devices of the registry, 1000 at most: the hub has no more pages of them.
+    /// Returns the devices of the registry, at most 1000: the hub returns a single page.
     pub async fn devices(&self) -> Result<Vec<DeviceIdentity>, ServiceError> {
         let request = HubRequest::new(Method::GET, rest::DEVICES.to_owned(), "devices".to_owned());
         self.send(HubRequest { query: "&top=1000", ..request }).await?.json()
     }
 
-    /// A device of the registry, its keys included.
+    /// Returns a device of the registry, including its keys.
     pub async fn device(&self, device: &DeviceId) -> Result<DeviceIdentity, ServiceError> {
         self.send(about(device, Method::GET, rest::DEVICE)).await?.json()
     }
 
-    /// Registers a device, whose keys the hub makes.
+    /// Registers a device; the hub generates its keys.
     pub async fn create_device(&self, device: &DeviceId) -> Result<DeviceIdentity, ServiceError> {
         let body = json!(DeviceIdentity::new(device.clone()));
         let request = about(device, Method::PUT, rest::DEVICE);
-        // Created twice is a conflict with oneself.
+        // A repeated creation would conflict with the first one.
         let again = Resend::Undelivered;
         self.send(HubRequest { body: Some(body), again, ..request }).await?.json()
     }

@@ -1,4 +1,4 @@
-//! What can be asked on the command line, and what is done for it.
+//! The command line: arguments and commands.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -6,7 +6,7 @@ use std::time::Duration;
 use behaviour_service::reboot::{self, RebootStep};
 use behaviour_service::{Client, DeviceId, MethodRequest, ServiceError};
 use clap::{Parser, Subcommand};
-use program::{Progress, duration};
+use program::{Progress, duration::parse_or_seconds};
 use protocol::id::MethodName;
 use serde_json::json;
 
@@ -18,7 +18,7 @@ mod input;
 mod show;
 mod twin;
 
-/// Invokes direct methods, reads and changes twins, and keeps the devices of an
+/// Invokes direct methods, reads and changes twins, and registers the devices of an
 /// Azure IoT Hub.
 ///
 /// The connection string of a shared access policy is a secret: it is read from
@@ -29,16 +29,16 @@ mod twin;
 #[derive(Parser)]
 #[command(name = "behaviour-service", version)]
 pub(crate) struct Arguments {
-    /// Certificates to trust beside the system's
+    /// Certificates to trust in addition to the system's
     #[arg(long, env = "IOTHUB_CA_FILE", value_name = "FILE", global = true)]
     pub(crate) ca_file: Option<PathBuf>,
-    /// How often to try again, where that is safe
+    /// The most retries of a request that is safe to repeat
     #[arg(long, default_value_t = 3, value_name = "N", global = true)]
     pub(crate) retries: u32,
-    /// Where the hub's connection string is, in place of the environment
+    /// The file with the hub's connection string, instead of the environment
     #[arg(long, env = "IOTHUB_CONNECTION_STRING_FILE", value_name = "FILE", global = true)]
     pub(crate) connection_string_file: Option<PathBuf>,
-    /// Print results and errors as JSON, one value a line
+    /// Print results and errors as JSON, one value per line
     #[arg(long, global = true)]
     pub(crate) json: bool,
     #[command(subcommand)]
@@ -47,12 +47,12 @@ pub(crate) struct Arguments {
 
 #[derive(Subcommand)]
 pub(crate) enum Command {
-    /// Reboot a device and watch its twin for the time of it, as in the tutorial
+    /// Reboot a device and wait for the time of the reboot in its twin, as in the tutorial
     Reboot {
         /// The device's id
         device: DeviceId,
-        /// How long the device may take, 5s to 300s
-        #[arg(long, default_value = "60s", value_parser = duration::parse_or_seconds, value_name = "TIME")]
+        /// The longest time for the device to answer, 5s to 300s
+        #[arg(long, default_value = "60s", value_parser = parse_or_seconds, value_name = "TIME")]
         timeout: Duration,
     },
     /// Invoke a direct method and print its status and payload
@@ -64,25 +64,25 @@ pub(crate) enum Command {
         /// The payload: JSON, or - for standard input
         #[arg(long, default_value = "null", value_name = "JSON")]
         payload: String,
-        /// How long the device may take, 5s to 300s
-        #[arg(long, default_value = "30s", value_parser = duration::parse_or_seconds, value_name = "TIME")]
+        /// The longest time for the device to answer, 5s to 300s
+        #[arg(long, default_value = "30s", value_parser = parse_or_seconds, value_name = "TIME")]
         timeout: Duration,
-        /// How long the device may take to come online, 0s to 300s
-        #[arg(long, default_value = "0s", value_parser = duration::parse_or_seconds, value_name = "TIME")]
+        /// The longest time for the device to connect, 0s to 300s
+        #[arg(long, default_value = "0s", value_parser = parse_or_seconds, value_name = "TIME")]
         connect_timeout: Duration,
     },
     /// Read, change or watch a device's twin
     #[command(subcommand)]
     Twin(twin::TwinCommand),
-    /// Run a query over twins and print its items, one a line
+    /// Run a query over twins and print its items, one per line
     Query {
-        /// As in: SELECT deviceId FROM devices WHERE tags.floor = 1
+        /// The query, such as: SELECT deviceId FROM devices WHERE tags.floor = 1
         query: String,
-        /// Items a page
+        /// The largest number of items on a page
         #[arg(long, value_name = "N")]
         page_size: Option<u32>,
     },
-    /// Keep the registry of devices
+    /// List, register and remove devices
     #[command(subcommand)]
     Devices(devices::DevicesCommand),
 }
@@ -146,7 +146,7 @@ async fn reboot_device(
 ) -> Result<(), CommandError> {
     let mut waiting = None;
     let outcome = reboot::reboot(client, device, &reboot::request(timeout), |step| {
-        // Taken away before the next line is printed.
+        // The spinner is removed before the next line is printed.
         waiting = None;
         if !matches!(step, RebootStep::Waiting) {
             eprintln!("{step}");

@@ -47,7 +47,8 @@ impl Classify<ServiceError> for FailureKind {
     fn hint(error: &ServiceError) -> Option<String> {
         let hint = match (error, error.kind()) {
             (ServiceError::Unreachable { untrusted: true, .. }, _) => {
-                "set --ca-file or IOTHUB_CA_FILE to the certificate that signs for this hub"
+                "set --ca-file or IOTHUB_CA_FILE to the certificate of the authority that signs for \
+                 this hub"
             }
             (_, ServiceErrorKind::Offline) => {
                 "start the device; --connect-timeout waits for one that is about to connect"
@@ -60,8 +61,8 @@ impl Classify<ServiceError> for FailureKind {
                  policy's permissions and this machine's clock"
             }
             (_, ServiceErrorKind::Unreachable) => {
-                "check HostName in IOTHUB_CONNECTION_STRING and the network; behaviour-hub takes \
-                 services on port 8443 unless told otherwise"
+                "check HostName in IOTHUB_CONNECTION_STRING and the network; behaviour-hub listens \
+                 for services on port 8443 by default"
             }
             (_, ServiceErrorKind::TimedOut) => {
                 "the method may still be running; --timeout waits longer, up to 300 s"

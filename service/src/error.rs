@@ -1,62 +1,62 @@
-//! Why a request has no result.
+//! Failures of requests.
 
 use protocol::error::{ErrorCode, HubError};
 use trust::TrustError;
 
-/// Why a request has no result.
+/// A failed request.
 #[derive(Debug, thiserror::Error)]
 pub enum ServiceError {
-    /// The hub has said so.
+    /// An error that the hub returned.
     #[error("{subject}: {error}")]
     Hub {
-        /// What the request was about: a device, a query.
+        /// The subject of the request: a device, a query.
         subject: String,
-        /// What the hub said.
+        /// The hub's error.
         error: HubError,
     },
-    /// No connection, or one that was cut.
+    /// A connection that could not be opened, or was closed early.
     #[error("hub `{hub}`: {problem}")]
     Unreachable {
-        /// Its name and port.
+        /// The hub's name and port.
         hub: String,
-        /// What happened.
+        /// The reason.
         problem: String,
-        /// The hub's certificate is signed by nobody that is trusted.
+        /// `true` if the reason is an untrusted certificate of the hub.
         untrusted: bool,
     },
-    /// Connected, but no answer in the time that the request may take.
+    /// A connection without an answer in time.
     #[error("hub `{hub}`: no answer within {seconds} s")]
     Silent {
-        /// Its name and port.
+        /// The hub's name and port.
         hub: String,
-        /// How long was waited.
+        /// The time waited for it, in seconds.
         seconds: u64,
     },
-    /// An answer that is not what the API promises.
-    #[error("hub `{hub}`: its answer cannot be read: {problem}")]
+    /// An answer that violates the API.
+    #[error("hub `{hub}`: malformed answer: {problem}")]
     BadAnswer {
-        /// Its name and port.
+        /// The hub's name and port.
         hub: String,
-        /// What is wrong with it.
+        /// The violation.
         problem: String,
     },
-    /// The certificates to trust.
+    /// Unusable certificates to trust.
     #[error(transparent)]
     Trust(#[from] TrustError),
-    /// The HTTPS client cannot be made.
-    #[error("no HTTPS client: {0}")]
+    /// An HTTPS client that could not be created.
+    #[error("cannot create an HTTPS client: {0}")]
     NoClient(String),
-    /// The device was rebooted, but has not said when.
+    /// A rebooted device that has not reported the time of its reboot.
     #[error("device `{device}` has reported no new {property} within {seconds} s")]
     NotReported {
         /// The device.
         device: String,
-        /// The reported property that was watched.
+        /// The watched reported property.
         property: String,
-        /// How long it was watched.
+        /// The time that it was watched, in seconds.
         seconds: u64,
     },
-    /// The device answered a method with an error of its own.
+    /// A method that the device answered with an error.
     #[error("device `{device}` answered {method} with status {status}: {payload}")]
     Device {
         /// The device.
@@ -70,27 +70,27 @@ pub enum ServiceError {
     },
 }
 
-/// Kinds of errors that a caller treats apart.
+/// The kinds of failures that callers treat differently.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ServiceErrorKind {
-    /// The device is not connected.
+    /// A device that is not connected.
     Offline,
-    /// There is no such device or path.
+    /// A device or path that does not exist.
     NotFound,
-    /// The device or the hub has not answered in time.
+    /// A device or hub that has not answered in time.
     TimedOut,
-    /// The key, the policy or the clock is wrong.
+    /// A wrong key, policy or clock.
     Unauthorised,
-    /// The device's own error.
+    /// An error that the device answered.
     Device,
-    /// There is no way to the hub.
+    /// A hub that cannot be reached.
     Unreachable,
-    /// Everything else.
+    /// All other failures.
     Other,
 }
 
 impl ServiceError {
-    /// The hub's six-digit code, where the hub has said something.
+    /// Returns the hub's six-digit code, if the hub returned an error.
     #[must_use]
     pub fn code(&self) -> Option<u32> {
         match self {
@@ -99,7 +99,7 @@ impl ServiceError {
         }
     }
 
-    /// Which kind it is of.
+    /// Returns the kind of the failure.
     #[must_use]
     pub fn kind(&self) -> ServiceErrorKind {
         match self {

@@ -1,5 +1,5 @@
-//! The cloud side of an IoT Hub: invokes methods, reads, changes and queries
-//! twins, keeps the device registry.
+//! A client of the service side of Azure IoT Hub: invokes direct methods, reads,
+//! changes and queries twins, and registers devices.
 //!
 //! ```no_run
 //! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
@@ -13,11 +13,20 @@
 //! # Ok(()) }
 //! ```
 //!
-//! It speaks the hub's HTTPS API and nothing else, and prints nothing: a
-//! [`ServiceError`] says what went wrong, [`ClientSettings::on_retry`] what is
-//! tried again.
+//! `cargo run -p behaviour-service --example invoke` is this as a program, and
+//! `behaviour-service`, the program of this package, is the whole of it for the command
+//! line.
+//!
+//! # Layout
+//!
+//! * [`Client`]: one function for each operation of the hub's REST API; module `client`.
+//! * [`ServiceError`]: a failed request and its kind; module `error`.
+//! * [`reboot`]: the service side of the reboot tutorial.
+//!
+//! This library uses the REST API alone, so it receives no telemetry. It prints and
+//! logs nothing: [`ClientSettings::on_retry`] is called for each retry.
 
-#![cfg_attr(test, allow(clippy::unwrap_used, reason = "a test may stop at the first surprise"))]
+#![cfg_attr(test, allow(clippy::unwrap_used, reason = "a panic fails the test"))]
 
 mod client;
 mod error;

@@ -1,8 +1,9 @@
 //! `behaviour-service`: the cloud side of an IoT Hub on the command line.
 //!
-//! Results go to standard output, as text or with `--json` as JSON lines, all
-//! else to standard error. What went wrong is in the exit code: 1 other, 2 usage, 3 offline, 4 not found, 5 timed
-//! out, 6 unauthorised, 7 the device's own error, 8 unreachable.
+//! Results go to standard output, as text or, with `--json`, as JSON lines; all else
+//! goes to standard error. The exit code is the kind of failure: 1 other, 2 usage,
+//! 3 offline, 4 not found, 5 timed out, 6 unauthorised, 7 the device's own error,
+//! 8 unreachable.
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "this is a command-line program")]
 
 mod command;
@@ -60,7 +61,8 @@ fn identity(file: Option<&Path>) -> Result<ServiceConnectionString, CommandError
 }
 
 fn no_identity() -> CommandError {
-    let error = CommandError::new(FailureKind::default(), "there is no connection string of a hub");
+    let error =
+        CommandError::new(FailureKind::default(), "connection string of the hub is missing");
     error.with_hint(format!(
         "set {IDENTITY}, or --connection-string-file, to the connection string of a shared access \
          policy; behaviour-hub and the Azure portal show it"
@@ -69,7 +71,7 @@ fn no_identity() -> CommandError {
 
 fn announce(retry: &Retry<'_>) {
     let Retry { error, number, wait } = retry;
-    eprintln!("{error}; try {} in {:.1} s", number + 1, wait.as_secs_f64());
+    eprintln!("{error}; retry {number} in {:.1} s", wait.as_secs_f64());
 }
 
 /// Writes one line of JSON to standard error, and returns the exit code.

@@ -1,7 +1,7 @@
-//! The service side of the reboot tutorial: invoke `rebootDevice`, then look at
-//! the twin until the device has reported the time of it.
+//! The service side of the reboot tutorial: invokes `rebootDevice`, then polls the
+//! twin until the device has reported the time of the reboot.
 //!
-//! It prints nothing: who wants to show the steps is told of each.
+//! The module prints nothing; a callback receives each step.
 
 use std::fmt;
 use std::time::Duration;
@@ -16,40 +16,40 @@ use crate::{Client, ServiceError};
 /// The method of the tutorial.
 pub const METHOD: &str = "rebootDevice";
 
-/// The reported property that tells of it.
+/// The reported property with the time of the reboot.
 pub const PROPERTY: &str = "rebootTime";
 
-/// How often the twin is looked at.
+/// The time between two reads of the twin.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 
-/// How long the twin is looked at after the answer.
+/// The longest time that the twin is polled after the answer.
 const LONGEST_LOOK: Duration = Duration::from_secs(30);
 
-/// What happens, in order.
+/// The steps of a reboot, in order.
 #[derive(Debug)]
 pub enum RebootStep<'a> {
-    /// Which device of which hub is about to be rebooted.
+    /// The start: nothing has been sent yet.
     Beginning {
-        /// The hub's name, and its port where it is not 443.
+        /// The hub's name, with its port if it is not 443.
         hub: &'a str,
         /// The device.
         device: &'a DeviceId,
     },
-    /// The method is being invoked; the device may take a while.
+    /// The invocation of the method, which may take a while.
     Invoking,
-    /// The device has answered.
+    /// The answer of the device.
     Answered(&'a MethodResult),
-    /// The twin does not have the new time yet.
+    /// A twin that does not have the new time yet.
     Waiting,
-    /// The twin has it.
+    /// A twin that has the new time.
     Rebooted {
-        /// As the device reported it.
+        /// The time, as the device reported it.
         time: &'a str,
     },
 }
 
 impl fmt::Display for RebootStep<'_> {
-    /// In the words of the tutorial.
+    /// Writes the step in the words of the tutorial.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             RebootStep::Beginning { hub, device } => write!(f, "Hub {hub}, device {device}"),
@@ -63,27 +63,27 @@ impl fmt::Display for RebootStep<'_> {
     }
 }
 
-/// The request of the tutorial's service: its payload is a JSON *text* that
-/// happens to look like an object.
+/// Returns the request of the tutorial's service. Its payload is a JSON *string*
+/// with an object as its text.
 #[must_use]
 pub fn request(response_timeout: Duration) -> MethodRequest {
-    let name = METHOD.parse().expect("it is a method name");
+    let name = METHOD.parse().expect("the constant is a valid method name");
     let payload = json!(r#"{"method_number":"42"}"#);
     MethodRequest { response_timeout, ..MethodRequest::new(name, payload) }
 }
 
-/// Reboots a device and gives the time that it reported.
+/// Reboots a device and returns the time that it reported.
 pub async fn reboot(
     client: &Client,
     device: &DeviceId,
     request: &MethodRequest,
-    mut tell: impl FnMut(RebootStep<'_>),
+    mut on_step: impl FnMut(RebootStep<'_>),
 ) -> Result<String, ServiceError> {
-    tell(RebootStep::Beginning { hub: &client.hub(), device });
+    on_step(RebootStep::Beginning { hub: &client.hub(), device });
     let before = reboot_time(client, device).await?;
-    tell(RebootStep::Invoking);
+    on_step(RebootStep::Invoking);
     let result = client.invoke(device, request).await?;
-    tell(RebootStep::Answered(&result));
+    on_step(RebootStep::Answered(&result));
     if !(200..300).contains(&result.status) {
         return Err(ServiceError::Device {
             device: device.to_string(),
@@ -96,7 +96,7 @@ pub async fn reboot(
     loop {
         let now = reboot_time(client, device).await?;
         if let Some(time) = now.filter(|time| before.as_ref() != Some(time)) {
-            tell(RebootStep::Rebooted { time: &time });
+            on_step(RebootStep::Rebooted { time: &time });
             return Ok(time);
         }
         if Instant::now() >= until {
@@ -106,7 +106,7 @@ pub async fn reboot(
                 seconds: LONGEST_LOOK.as_secs(),
             });
         }
-        tell(RebootStep::Waiting);
+        on_step(RebootStep::Waiting);
         sleep(LOOK_EVERY).await;
     }
 }

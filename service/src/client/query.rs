@@ -1,4 +1,4 @@
-//! A query over twins, page by page.
+//! Queries over twins, page by page.
 
 use protocol::rest;
 use reqwest::Method;
@@ -8,7 +8,7 @@ use super::Client;
 use super::send::HubRequest;
 use crate::ServiceError;
 
-/// A query that is being read.
+/// A query over twins, and its progress.
 #[derive(Debug)]
 pub struct TwinQuery<'a> {
     client: &'a Client,
@@ -29,8 +29,8 @@ impl<'a> TwinQuery<'a> {
         TwinQuery { client, text: text.to_owned(), page_size, next: NextPage::First }
     }
 
-    /// The next items, twins or what the query selects of them; `None` behind
-    /// the last page.
+    /// Returns the items of the next page: twins, or the selected parts of them;
+    /// `None` after the last page.
     pub async fn next_page(&mut self) -> Result<Option<Vec<Value>>, ServiceError> {
         let mut headers = Vec::new();
         match &self.next {

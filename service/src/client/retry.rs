@@ -1,8 +1,9 @@
-//! What is tried again, and when.
+//! Retries: their conditions and their waits.
 //!
-//! No connection, 429, and for requests that may be repeated also 408, 500, 503:
-//! the errors that official clients repeat too. The hub's `Retry-After` is
-//! obeyed; else waits double from half a second, with full jitter.
+//! A request is retried if there was no connection or the hub answered 429, and, if
+//! it is safe to repeat, also after 408, 500 and 503: the same errors as in the
+//! official clients. The hub's `Retry-After` decides the wait; without it, waits
+//! double from half a second, with full jitter.
 
 use std::time::Duration;
 
@@ -11,21 +12,21 @@ use crate::ServiceError;
 const BASE: Duration = Duration::from_millis(500);
 const CAP: Duration = Duration::from_secs(20);
 
-/// The longest that a hub may tell a client to wait.
+/// The longest wait that a hub may ask for.
 const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(60);
 
-/// A request failed and will be tried again.
+/// A failed request that is about to be retried.
 #[derive(Debug)]
 pub struct Retry<'a> {
-    /// Why it failed.
+    /// The failure.
     pub error: &'a ServiceError,
-    /// The number of the next try: 1 is the first one after a failure.
+    /// The number of the retry, from 1.
     pub number: u32,
-    /// How long is waited before it.
+    /// The wait before it.
     pub wait: Duration,
 }
 
-/// The wait before a try. `number` begins at 1.
+/// Returns the wait before a retry. `number` begins at 1.
 pub(super) fn wait(number: u32, retry_after: Option<Duration>) -> Duration {
     if let Some(asked) = retry_after {
         return asked.min(LONGEST_RETRY_AFTER);

@@ -1,4 +1,4 @@
-//! One request: signed, sent, tried again where that is safe, read.
+//! One request: signed, sent, retried if that is safe, and its response parsed.
 
 use std::error::Error;
 use std::io;
@@ -15,24 +15,25 @@ use serde_json::Value;
 use super::{ANSWER_WAIT, Client, retry};
 use crate::{Retry, ServiceError};
 
-/// How long a token is good for: longer than any request takes.
+/// The lifetime of a token: longer than any request takes.
 const TOKEN_LIFETIME: Duration = Duration::from_secs(900);
 
-/// When a request may be sent once more.
+/// The conditions under which a request may be sent again.
 #[derive(Clone, Copy, PartialEq)]
 pub(super) enum Resend {
-    /// Whenever there is hope: sent twice it does the same.
+    /// After any failure that may pass: repeating the request has no further effect.
     Always,
-    /// Only where the hub cannot have acted on it.
+    /// Only if the hub cannot have acted on the request.
     Undelivered,
 }
 
+/// A request to the REST API.
 pub(super) struct HubRequest<'a> {
     pub(super) method: Method,
     pub(super) path: String,
-    /// What it is about, for errors.
+    /// The subject of the request, for errors: a device, a query.
     pub(super) subject: String,
-    /// Behind the api-version: `&name=value`, or nothing.
+    /// The query after the API version: `&name=value`, or nothing.
     pub(super) query: &'static str,
     pub(super) headers: Vec<(&'static str, String)>,
     pub(super) etag: Option<&'a str>,
@@ -57,7 +58,7 @@ impl HubRequest<'_> {
     }
 }
 
-/// An answer of the hub that is no error.
+/// A successful response of the hub.
 pub(super) struct HubResponse {
     hub: String,
     headers: HeaderMap,
@@ -77,7 +78,7 @@ impl HubResponse {
     }
 }
 
-/// A try that failed, and whether another one may be made.
+/// A failed try, and the conditions of a retry.
 struct FailedTry {
     error: ServiceError,
     again: bool,
@@ -148,16 +149,16 @@ impl Client {
         } else {
             ServiceError::Unreachable { hub, problem, untrusted }
         };
-        // Who is not trusted now is not trusted a second later.
+        // A certificate that is not trusted now is not trusted a second later.
         FailedTry { error, again: again && !untrusted, retry_after: None }
     }
 }
 
-/// What lies at the bottom of reqwest's error, and whether that is a matter of
-/// trust.
+/// Returns the innermost cause of an error of reqwest, and whether it is an untrusted
+/// certificate.
 fn cause(error: &reqwest::Error) -> (String, bool) {
-    if let Some(why) = trust::distrust(error) {
-        return (format!("its certificate {}", why.text()), true);
+    if let Some(reason) = trust::distrust(error) {
+        return (format!("its certificate {}", reason.text()), true);
     }
     let mut bottom: &(dyn Error + 'static) = error;
     while let Some(source) = bottom.source() {
@@ -168,9 +169,9 @@ fn cause(error: &reqwest::Error) -> (String, bool) {
 
 fn words(bottom: &(dyn Error + 'static)) -> String {
     match bottom.downcast_ref::<io::Error>().map(io::Error::kind) {
-        // rustls would tell whom to blame for what is not the user's to mend.
+        // The text of rustls for this links to its manual, which does not help a user.
         Some(io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset) => {
-            "it ended the connection before it answered".to_owned()
+            "connection closed before an answer".to_owned()
         }
         _ => bottom.to_string(),
     }
@@ -195,9 +196,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_connection_that_is_cut_is_told_in_plain_words() {
+    fn a_closed_connection_has_a_plain_message() {
         let cut = io::Error::new(io::ErrorKind::UnexpectedEof, "peer closed connection: https://");
-        assert_eq!(words(&cut), "it ended the connection before it answered");
+        assert_eq!(words(&cut), "connection closed before an answer");
         assert_eq!(words(&io::Error::other("no route to host")), "no route to host");
     }
 }

@@ -1,4 +1,4 @@
-//! `behaviour-service devices`.
+//! The command `behaviour-service devices`.
 
 use anyhow::Context as _;
 use behaviour_service::{Client, DeviceId};
@@ -14,14 +14,14 @@ mod many;
 
 #[derive(Subcommand)]
 pub(crate) enum DevicesCommand {
-    /// Print the devices, one a line, without their keys
+    /// Print the devices, one per line, without their keys
     List,
     /// Print a device, without its keys
     Get {
         /// The device's id
         device: DeviceId,
     },
-    /// Register a device, or many, whose keys the hub makes
+    /// Register one device or many; the hub generates their keys
     Create {
         /// The device's id
         #[arg(required_unless_present = "count", conflicts_with = "count")]
@@ -34,7 +34,7 @@ pub(crate) enum DevicesCommand {
         /// The device's id
         device: DeviceId,
     },
-    /// Print the secret with which a device connects
+    /// Print the connection string of a device, which is a secret
     ConnectionString {
         /// The device's id
         device: DeviceId,
@@ -56,7 +56,7 @@ pub(crate) async fn run(
             print(show, client.create_device(&device).await?)
         }
         DevicesCommand::Create { device: None, many } => {
-            let ids = many.ids()?.context("neither a device nor a --count of them")?;
+            let ids = many.ids()?.context("neither a device nor --count is given")?;
             many::create(ids, client).await
         }
         DevicesCommand::Delete { device } => Ok(client.delete_device(&device).await?),
@@ -79,8 +79,8 @@ fn connection_string(
     let id = device.device_id;
     let keys = device.authentication.and_then(|authentication| authentication.symmetric_key);
     let key = keys.and_then(|keys| keys.primary_key);
-    let key = key.with_context(|| format!("device `{id}` has no key to sign in with"))?;
-    // Devices connect elsewhere than services, so the port is not passed on.
+    let key = key.with_context(|| format!("device `{id}` has no key"))?;
+    // Devices connect to another port than services, so the port is left out.
     let hub: protocol::host_name::HostName = client.hub().parse().context("hub")?;
     Ok(DeviceConnectionString {
         host: protocol::host_name::HostName::new(hub.name(), None)?,

@@ -5,7 +5,7 @@ use std::io::Read as _;
 use anyhow::Context as _;
 use serde_json::Value;
 
-/// An argument that is JSON, or `-` for standard input.
+/// Parses an argument that is JSON, or `-` for standard input.
 pub(super) fn read(name: &str, text: &str) -> anyhow::Result<Value> {
     let mut input = String::new();
     let text = match text {
@@ -16,5 +16,5 @@ pub(super) fn read(name: &str, text: &str) -> anyhow::Result<Value> {
         text => text,
     };
     serde_json::from_str(text)
-        .with_context(|| format!("{name} is not JSON (a text needs quotes of its own: '\"text\"')"))
+        .with_context(|| format!("{name} is not JSON (a string needs its own quotes: '\"text\"')"))
 }

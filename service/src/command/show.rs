@@ -4,7 +4,7 @@ use behaviour_service::{MethodResult, Twin};
 use protocol::registry::{DeviceIdentity, DeviceStatus};
 use serde_json::{Map, Value, json};
 
-/// How results are shown.
+/// The format of results.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct OutputFormat {
     pub(super) as_json: bool,
@@ -27,7 +27,7 @@ impl OutputFormat {
         Ok(())
     }
 
-    /// One device; its keys are not shown.
+    /// Prints one device, without its keys.
     pub(super) fn device(self, mut device: DeviceIdentity) -> serde_json::Result<()> {
         if let Some(authentication) = &mut device.authentication {
             authentication.symmetric_key = None;
@@ -40,7 +40,7 @@ impl OutputFormat {
     }
 }
 
-/// One value, one line.
+/// Prints one value on one line.
 pub(super) fn json(value: &Value) {
     println!("{value}");
 }
@@ -55,7 +55,7 @@ fn device_text(device: &DeviceIdentity) -> String {
     format!("{:<32} {status:<8} {connected:<12} {signs_in}", device.device_id.as_str())
 }
 
-/// The parts of a twin that people look for, each under its name.
+/// Returns the parts of a twin that people look for, each with its name.
 fn twin_text(twin: &Twin) -> String {
     let connected = twin.connection_state.as_deref().unwrap_or("Disconnected").to_lowercase();
     let mut text = format!("{}: {connected}, version {}\n", twin.device_id, twin.version);

@@ -1,11 +1,11 @@
-//! `behaviour-service twin`.
+//! The command `behaviour-service twin`.
 
 use std::time::Duration;
 
 use anyhow::Context as _;
 use behaviour_service::{Client, DeviceId, Twin};
 use clap::Subcommand;
-use program::duration;
+use program::duration::parse_or_seconds;
 
 use super::input;
 use super::show::OutputFormat;
@@ -18,32 +18,32 @@ pub(crate) enum TwinCommand {
         /// The device's id
         device: DeviceId,
     },
-    /// Merge into tags and desired properties; print the twin after it
+    /// Merge a patch into tags and desired properties, and print the changed twin
     Patch {
         /// The device's id
         device: DeviceId,
-        /// As in: {"properties":{"desired":{"interval":5}}}, or - for standard input
+        /// The patch, such as {"properties":{"desired":{"interval":5}}}, or - for standard input
         patch: String,
-        /// Only if the twin still has this etag
+        /// Change the twin only if it still has this etag
         #[arg(long, value_name = "ETAG")]
         etag: Option<String>,
     },
-    /// Replace tags and desired properties; print the twin after it
+    /// Replace tags and desired properties, and print the changed twin
     Replace {
         /// The device's id
         device: DeviceId,
-        /// As in: {"tags":{},"properties":{"desired":{}}}, or - for standard input
+        /// The new contents, such as {"tags":{},"properties":{"desired":{}}}, or - for standard input
         twin: String,
-        /// Only if the twin still has this etag
+        /// Change the twin only if it still has this etag
         #[arg(long, value_name = "ETAG")]
         etag: Option<String>,
     },
-    /// Print the twin now and after each change, until Ctrl-C
+    /// Print the twin, and again after each change, until Ctrl-C
     Watch {
         /// The device's id
         device: DeviceId,
-        /// How often to look
-        #[arg(long, default_value = "1s", value_parser = duration::parse_or_seconds, value_name = "TIME")]
+        /// The time between two reads of the twin
+        #[arg(long, default_value = "1s", value_parser = parse_or_seconds, value_name = "TIME")]
         every: Duration,
     },
 }
@@ -76,7 +76,7 @@ async fn watch(
     let mut last = None;
     loop {
         let twin = client.twin(device).await?;
-        // A report does not change the twin's own version on every hub.
+        // On some hubs, a report does not change the version of the twin.
         let now = (twin.version, twin.properties.clone(), twin.connection_state.clone());
         if last.as_ref() != Some(&now) {
             print(show, &twin)?;

@@ -1,5 +1,5 @@
-//! Many devices at once, for `behaviour-host simulate`: registered where they
-//! are new, and their connection strings printed, one a line.
+//! Registration of many devices at once, for `behaviour-host simulate`. New devices
+//! are registered, and the connection strings of all are printed, one per line.
 
 use behaviour_service::{Client, DeviceId, ServiceError};
 use clap::Args;
@@ -10,26 +10,26 @@ use protocol::registry::DeviceIdentity;
 use super::connection_string;
 use crate::command_error::CommandError;
 
-/// Requests at once. IoT Hub throttles the registry to some a second, and the
-/// client waits as long as it is told.
+/// The number of concurrent requests. IoT Hub throttles requests to the registry,
+/// and the client waits as long as the hub asks for.
 const AT_ONCE: usize = 8;
 
-/// The code of IoT Hub for a device that is there already.
+/// IoT Hub's code for a device that exists already.
 const EXISTS: u32 = 409_001;
 
 #[derive(Args)]
 pub(crate) struct ManyDevices {
-    /// How many to register: PREFIX0001 and so on. Prints their connection
-    /// strings, which are secrets; those that exist keep their keys
+    /// The number of devices to register: PREFIX0001 and so on. Prints their connection
+    /// strings, which are secrets; existing devices keep their keys
     #[arg(long, value_name = "N", requires = "prefix", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     count: Option<u32>,
-    /// What their ids begin with
+    /// The start of their ids
     #[arg(long, requires = "count")]
     prefix: Option<String>,
 }
 
 impl ManyDevices {
-    /// The ids, if many devices were asked for.
+    /// Returns the ids, if --count is given.
     pub(crate) fn ids(&self) -> anyhow::Result<Option<Vec<DeviceId>>> {
         let (Some(count), Some(prefix)) = (self.count, &self.prefix) else { return Ok(None) };
         let ids = (1..=count).map(|number| Ok(format!("{prefix}{number:04}").parse()?));
@@ -40,7 +40,7 @@ impl ManyDevices {
 pub(crate) async fn create(ids: Vec<DeviceId>, client: &Client) -> Result<(), CommandError> {
     let waiting = Progress::new(&format!("{} devices", ids.len()));
     let made = stream::iter(ids).map(|id| register(client, id)).buffered(AT_ONCE);
-    // Asked for again, the devices are there: nothing is lost by printing late.
+    // If one fails, a second run prints all of them, so printing late loses nothing.
     let made: Vec<DeviceIdentity> = made.try_collect().await?;
     drop(waiting);
     for identity in made {
