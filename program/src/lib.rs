@@ -17,6 +17,8 @@
 //! );
 //! ```
 //!
+//! `cargo run -p behaviour-program --example wait -- 5s` is a whole program with it.
+//!
 //! # Layout
 //!
 //! * [`CommandError`]: a failed command: its kind, its causes, its hints; see
