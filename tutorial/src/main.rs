@@ -1,8 +1,8 @@
 //! The reboot tutorial, all parts in one process: a hub, a host with the reboot
 //! guest, and a service that reboots the device and reads its twin.
 //!
-//! Nothing is simulated but the hub's place in the cloud: the parts are the
-//! product's own and talk by MQTT and HTTPS over TLS on this machine.
+//! All parts are those of the product, and communicate by MQTT and HTTPS over TLS on
+//! this machine. Only the hub is a stand-in for the one in the cloud.
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "this is a command-line program")]
 
 mod command_error;
@@ -31,10 +31,10 @@ const DEVICE: &str = "myDeviceId";
 /// The longest delay that leaves the guest time to report within IoT Hub's 300 s.
 const LONGEST_DELAY: Duration = Duration::from_secs(280);
 
-/// What a call takes beside its delay.
+/// The time that a call may take in addition to its delay.
 const MARGIN: Duration = Duration::from_secs(15);
 
-/// How long the host may take to connect.
+/// The longest time for the host to connect.
 const CONNECT_WAIT: Duration = Duration::from_secs(30);
 
 /// The reboot tutorial on this machine: hub, host and service in one process.
@@ -43,7 +43,7 @@ const CONNECT_WAIT: Duration = Duration::from_secs(30);
 #[derive(Parser)]
 #[command(name = "tutorial", version)]
 struct Arguments {
-    /// How long the reboot takes, at most 280s
+    /// The time that the reboot takes, at most 280s
     #[arg(long, default_value = "20s", value_parser = delay, value_name = "TIME")]
     delay: Duration,
 }
@@ -112,7 +112,7 @@ async fn play(delay: Duration) -> Result<String, CommandError> {
     Ok(time)
 }
 
-/// What a device engineer would write by hand.
+/// Returns the configuration that a device engineer would write by hand.
 fn host_toml(port: u16, plugin: &Path, delay: Duration) -> String {
     let (seconds, deadline) = (delay.as_secs_f64(), (delay + MARGIN).as_secs());
     format!(

@@ -1,7 +1,6 @@
-//! Who says what: each line with its speaker before it.
+//! The output of the tutorial: each line starts with the part that printed it.
 //!
-//! The parts say what they do as events of `tracing`; here their targets become
-//! speakers.
+//! The parts log events of `tracing`; the target of an event names its part.
 
 use std::fmt;
 use std::io::{self, IsTerminal as _, Write as _};
@@ -12,11 +11,11 @@ use tracing_subscriber::EnvFilter;
 use tracing_subscriber::layer::{Context, Layer, SubscriberExt as _};
 use tracing_subscriber::util::SubscriberInitExt as _;
 
-/// What is heard unless RUST_LOG says otherwise. The hub tells of each packet
-/// of itself; here it is the stage, not an actor.
+/// The events that are shown unless RUST_LOG is set. The hub logs each packet, which
+/// would drown the other parts.
 const HEARD: &str = "plugin=info,behaviour_host=info,behaviour_hub=warn,error";
 
-/// Prints what the parts say from now on.
+/// Prints the events of all parts from now on.
 pub(crate) fn listen() {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(HEARD));
     tracing_subscriber::registry().with(Speakers.with_filter(filter)).init();
@@ -36,7 +35,7 @@ pub(crate) fn say(speaker: &str, text: &str) {
         true => writeln!(out, "\x1b[{colour}m{speaker:<9}\x1b[0m {text}"),
         false => writeln!(out, "{speaker:<9} {text}"),
     };
-    // Nobody listens any more: the play goes on.
+    // If standard output is closed, the tutorial goes on.
     said.ok();
 }
 
@@ -49,7 +48,7 @@ impl<S: Subscriber> Layer<S> for Speakers {
         let speaker = module.strip_prefix("behaviour_").unwrap_or(module);
         let mut line = EventText::default();
         event.record(&mut line);
-        // A plugin's name, method and call are known here: there is but one.
+        // The fields of a plugin's events are left out: there is only one plugin and one call.
         let facts = if speaker == "plugin" { "" } else { &line.facts };
         let mark = match *event.metadata().level() {
             Level::ERROR => "error: ",
