@@ -58,7 +58,7 @@
 //! * [`real`]: a reboot of the machine, and the job that reports its outcome.
 //! * [`reboot`]: the method `rebootDevice`, which uses all of them.
 
-#![cfg_attr(test, allow(clippy::unwrap_used, reason = "a test may stop at the first surprise"))]
+#![cfg_attr(test, allow(clippy::unwrap_used, reason = "a panic fails the test"))]
 
 pub mod answer;
 pub mod device;
