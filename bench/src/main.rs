@@ -13,8 +13,8 @@ use std::time::Duration;
 
 use clap::{Parser, ValueEnum};
 
+mod bare_wasmtime;
 mod extism;
-mod floor;
 mod goals;
 mod hub;
 mod invoker;

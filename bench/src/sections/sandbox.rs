@@ -8,7 +8,7 @@ use anyhow::ensure;
 use plugin::{BootOutcome, Call, Engine, EngineSettings, Lent, PluginSettings};
 
 use crate::extism::Extism;
-use crate::floor::Floor;
+use crate::bare_wasmtime::Floor;
 use crate::goals::{Found as Goals, Measure};
 use crate::numbers::{Rounds, Times};
 use crate::peers::Stage;
