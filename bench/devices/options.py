@@ -1,7 +1,7 @@
-"""How the Python devices reach the hub.
+"""Connection options of the Python devices.
 
-The SDK's port, 8883, is hard-wired; the hub's CONNECT port stands in for a
-proxy, which costs one round trip at the connection and nothing a method.
+The SDK's port, 8883, is hard-wired. The hub's CONNECT port serves as the proxy, which
+costs one round trip for a connection and nothing for a method.
 """
 
 import os

@@ -1,5 +1,5 @@
-"""The official Python service SDK: invokes `echo` of a device as often as told,
-one call after the other, and prints the seconds that it took."""
+"""The official Python service SDK: invokes `echo` of a device a number of times, one
+call after the other, and prints the seconds that it took."""
 
 import os
 import sys

@@ -1,7 +1,7 @@
-//! What wasmtime alone takes for the same, in the very engine of `plugin`.
+//! The baseline of a sandboxed call: wasmtime alone, in the same engine as `plugin`.
 //!
-//! A call is a fresh store, a fresh instance, the function and the drop. There
-//! is no limit, no log, no deadline, and nothing that a guest could reach.
+//! A call creates a store and an instance, calls the function and drops both. It has no
+//! limits, no log, no deadline, and no imports that work.
 
 use wasmtime::component::{
     Component, ComponentExportIndex, ComponentType, InstancePre, Lift, Linker,
@@ -10,8 +10,8 @@ use wasmtime::{Engine, Store};
 
 const METHODS: &str = "device:behaviour/methods@0.1.0";
 
-/// A component that is ready to be called.
-pub(crate) struct Floor {
+/// A component, ready to be called.
+pub(crate) struct BareWasmtime {
     engine: Engine,
     pre: InstancePre<()>,
     invoke: ComponentExportIndex,
@@ -28,7 +28,7 @@ struct Response {
 /// `method-error` of the WIT package.
 #[derive(ComponentType, Lift)]
 #[component(variant)]
-#[expect(dead_code, reason = "lifted for its cost, and not looked at")]
+#[expect(dead_code, reason = "lifted for its cost, and not read")]
 enum MethodError {
     #[component(name = "invalid-payload")]
     InvalidPayload(String),
@@ -42,35 +42,42 @@ enum MethodError {
     Other(String),
 }
 
-/// What wasmtime says is wrong, on one line.
+/// An error of wasmtime, on one line with its causes.
 #[derive(Debug, thiserror::Error)]
 #[error("bare wasmtime: {0:#}")]
-pub(crate) struct Failed(wasmtime::Error);
+pub(crate) struct BareWasmtimeError(wasmtime::Error);
 
-impl From<wasmtime::Error> for Failed {
-    fn from(error: wasmtime::Error) -> Failed {
-        Failed(error)
+impl From<wasmtime::Error> for BareWasmtimeError {
+    fn from(error: wasmtime::Error) -> BareWasmtimeError {
+        BareWasmtimeError(error)
     }
 }
 
-impl Floor {
-    pub(crate) fn new(engine: &plugin::Engine, bytes: &[u8]) -> Result<Floor, Failed> {
+impl BareWasmtime {
+    pub(crate) fn new(
+        engine: &plugin::Engine,
+        bytes: &[u8],
+    ) -> Result<BareWasmtime, BareWasmtimeError> {
         let engine = engine.wasmtime().clone();
         let component = Component::new(&engine, bytes)?;
         let mut linker = Linker::new(&engine);
         linker.define_unknown_imports_as_traps(&component)?;
         let methods = component
             .get_export_index(None, METHODS)
-            .ok_or_else(|| wasmtime::format_err!("{METHODS}"))?;
+            .ok_or_else(|| wasmtime::format_err!("no export `{METHODS}`"))?;
         let invoke = component
             .get_export_index(Some(&methods), "invoke")
-            .ok_or_else(|| wasmtime::format_err!("invoke"))?;
-        Ok(Floor { pre: linker.instantiate_pre(&component)?, engine, invoke })
+            .ok_or_else(|| wasmtime::format_err!("no export `invoke`"))?;
+        Ok(BareWasmtime { pre: linker.instantiate_pre(&component)?, engine, invoke })
     }
 
-    pub(crate) async fn call(&self, method: &str, payload: &str) -> Result<String, Failed> {
+    pub(crate) async fn call(
+        &self,
+        method: &str,
+        payload: &str,
+    ) -> Result<String, BareWasmtimeError> {
         let mut store = Store::new(&self.engine, ());
-        // The engine counts epochs, and nobody asks it to interrupt this.
+        // The engine interrupts calls by epoch; this call is never to be interrupted.
         store.set_epoch_deadline(u64::MAX / 2);
         let instance = self.pre.instantiate_async(&mut store).await?;
         let invoke = instance.get_typed_func::<(&str, &str), (Result<Response, MethodError>,)>(
@@ -79,7 +86,9 @@ impl Floor {
         )?;
         match invoke.call_async(&mut store, (method, payload)).await? {
             (Ok(Response { status: 200, payload: Some(payload) }),) => Ok(payload),
-            _ => Err(wasmtime::format_err!("the probe did not answer").into()),
+            _ => {
+                Err(wasmtime::format_err!("the probe did not answer with 200 and a payload").into())
+            }
         }
     }
 }

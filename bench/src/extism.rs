@@ -1,5 +1,5 @@
-//! A fresh plugin of Extism, measured by the program of `bench/extism`: Extism
-//! brings a wasmtime of its own, which is no part of this workspace.
+//! A fresh plugin of Extism, measured by the program of `bench/extism`, because Extism
+//! depends on a wasmtime that is not part of this workspace.
 
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
@@ -9,9 +9,10 @@ use anyhow::{Context as _, bail};
 use crate::peers::Stage;
 use crate::programs::{run, workspace};
 
-/// Calls in a row, whose median is a round's number.
+/// Calls of one round, whose median is the result.
 const CALLS: usize = 500;
 
+/// The running program of `bench/extism`.
 pub(crate) struct Extism {
     child: Child,
     input: ChildStdin,
@@ -22,7 +23,7 @@ impl Extism {
     /// Builds the program, which takes minutes the first time, and starts it.
     pub(crate) fn start(stage: &Stage) -> anyhow::Result<Extism> {
         let target = stage.programs.target.join("extism");
-        crate::say("sandbox: building bench/extism, some minutes the first time");
+        crate::say("sandbox: building bench/extism, which takes minutes the first time");
         let cargo = std::env::var_os("CARGO").unwrap_or("cargo".into());
         let mut build = Command::new(cargo);
         build.current_dir(workspace()).args(["build", "--release", "--locked", "--manifest-path"]);
@@ -33,12 +34,13 @@ impl Extism {
             .stdout(Stdio::piped())
             .spawn()
             .context("extism-peer")?;
-        let input = child.stdin.take().context("its input")?;
-        let output = BufReader::new(child.stdout.take().context("its output")?);
+        let input = child.stdin.take().context("extism-peer has no input")?;
+        let output = BufReader::new(child.stdout.take().context("extism-peer has no output")?);
         Ok(Extism { child, input, output })
     }
 
-    /// The median of many calls with a payload of so many bytes, in microseconds.
+    /// Measures calls with a payload of this many bytes; returns their median in
+    /// microseconds.
     pub(crate) fn median(&mut self, bytes: usize) -> anyhow::Result<f64> {
         writeln!(self.input, "{bytes} {CALLS}")?;
         let mut line = String::new();

@@ -1,11 +1,12 @@
-//! What the programs are to reach, beside what a run has found: the first table
-//! of the page. Each section notes what it knows; a row that a run did not
-//! measure stays as it was.
+//! The goals of the programs and the results of a run: the first table of the page.
+//!
+//! Each section records its results. A row that a run did not measure keeps the values
+//! of the page.
 
 use crate::numbers::{Rounds, short};
 use crate::report::{self, Table};
 
-/// One row: what is measured, what it is to be, and in which unit.
+/// One row: a measure, its name, its bound and its unit.
 struct Goal {
     measure: Measure,
     what: &'static str,
@@ -13,14 +14,16 @@ struct Goal {
     unit: &'static str,
 }
 
+/// The goal of a measure.
 #[derive(Clone, Copy)]
 enum Bound {
     AtMost(f64),
     AtLeast(f64),
-    /// As the machine allows: only written down.
+    /// No goal: the result is only recorded.
     None,
 }
 
+/// A measured quantity that has a row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Measure {
     RoundTrip,
@@ -36,8 +39,8 @@ pub(crate) enum Measure {
     SleeperMemory,
     StartWarm,
     StartCold,
-    SwapUnseen,
-    SwapSeen,
+    SwapNew,
+    SwapCached,
     HubMemory,
     HubMethods,
     HubProcessor,
@@ -99,12 +102,12 @@ const GOALS: &[Goal] = &[
     ),
     goal(Measure::StartCold, "start to first answer, compiling", Bound::None, "ms"),
     goal(
-        Measure::SwapUnseen,
-        "new version in place to its first answer, besides compiling it",
+        Measure::SwapNew,
+        "new version in place to its first answer, without compiling it",
         Bound::AtMost(20.0),
         "ms",
     ),
-    goal(Measure::SwapSeen, "the same from the compile cache", Bound::AtMost(30.0), "ms"),
+    goal(Measure::SwapCached, "the same from the compile cache", Bound::AtMost(30.0), "ms"),
     goal(Measure::HubMemory, "the hub with 5,000 idle TLS devices", Bound::AtMost(1000.0), "MB"),
     goal(
         Measure::HubMethods,
@@ -114,7 +117,7 @@ const GOALS: &[Goal] = &[
     ),
     goal(
         Measure::HubProcessor,
-        "methods a second that the hub alone has time for, with bare rumqttc",
+        "methods a second that the hub's processor time allows, with bare rumqttc",
         Bound::AtLeast(20_000.0),
         "",
     ),
@@ -125,16 +128,17 @@ const fn goal(measure: Measure, what: &'static str, bound: Bound, unit: &'static
     Goal { measure, what, bound, unit }
 }
 
-/// What a run has found so far.
+/// The results of a run so far.
 #[derive(Default)]
-pub(crate) struct Found(Vec<(Measure, Rounds)>);
+pub(crate) struct Results(Vec<(Measure, Rounds)>);
 
-impl Found {
-    pub(crate) fn note(&mut self, measure: Measure, rounds: Rounds) {
+impl Results {
+    /// Records the result of one measure.
+    pub(crate) fn record(&mut self, measure: Measure, rounds: Rounds) {
         self.0.push((measure, rounds));
     }
 
-    /// Shows the rows of this run, and puts them into the page.
+    /// Prints the rows of this run, and writes them into the page.
     pub(crate) fn put(&self, quick: bool) -> anyhow::Result<()> {
         if self.0.is_empty() {
             return Ok(());
@@ -163,21 +167,21 @@ impl Goal {
             }
             Bound::AtMost(most) => (
                 format!("≤ {}", plain(*most)),
-                format!("no: {} % more", short((found / most - 1.0) * 100.0)),
+                format!("no: {} % above", short((found / most - 1.0) * 100.0)),
             ),
             Bound::AtLeast(least) if found >= *least => {
                 (format!("≥ {}", plain(*least)), "yes".to_owned())
             }
             Bound::AtLeast(least) => (
                 format!("≥ {}", plain(*least)),
-                format!("no: {} % less", short((1.0 - found / least) * 100.0)),
+                format!("no: {} % below", short((1.0 - found / least) * 100.0)),
             ),
         };
         [(*what).to_owned(), with_unit(goal), measured, reached]
     }
 }
 
-/// A bound as it was set, without digits that nobody wrote.
+/// Returns a bound with the digits of its definition.
 fn plain(bound: f64) -> String {
     if bound >= 1000.0 { short(bound) } else { bound.to_string() }
 }
@@ -193,13 +197,13 @@ mod tests {
     }
 
     #[test]
-    fn a_row_says_whether_the_goal_is_reached_or_by_how_much_it_is_missed() {
+    fn a_row_shows_whether_the_goal_is_reached_or_by_how_much_it_is_missed() {
         let at_most = |found| row(Bound::AtMost(20.0), found);
         assert_eq!(at_most(20.0), ["it", "≤ 20 ms", "20.0 (20.0–20.0) ms", "yes"]);
-        assert_eq!(at_most(25.0)[3], "no: 25.0 % more");
+        assert_eq!(at_most(25.0)[3], "no: 25.0 % above");
         assert_eq!(
             row(Bound::AtLeast(20_000.0), 15_000.0)[1..],
-            ["≥ 20,000 ms", "15,000 (15,000–15,000) ms", "no: 25.0 % less"]
+            ["≥ 20,000 ms", "15,000 (15,000–15,000) ms", "no: 25.0 % below"]
         );
         assert_eq!(row(Bound::None, 1.0)[3], "–");
     }

@@ -1,5 +1,5 @@
-//! The hub of a run, in a process of its own, so that its work is not taken for
-//! that of who is measured.
+//! The hub of a run, in a separate process, so that its work is not attributed to the
+//! measured device.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -14,11 +14,13 @@ use tokio::time::sleep;
 use crate::process::Process;
 use crate::programs::Programs;
 
+/// The time limit of the hub's start.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// How long the hub may take to see that a device's process has ended.
+/// The time limit for the hub to notice that a device's process has ended.
 const GONE_WITHIN: Duration = Duration::from_secs(10);
 
+/// A running `behaviour-hub`.
 pub(crate) struct Hub {
     pub(crate) process: Process,
     pub(crate) service: ServiceConnectionString,
@@ -43,7 +45,7 @@ impl Hub {
             }
             process.check()?;
             if begun.elapsed() > PATIENCE {
-                bail!("the hub does not start: {printed}");
+                bail!("the hub did not start within {PATIENCE:?}: {printed}");
             }
             tokio::time::sleep(Duration::from_millis(10)).await;
         };
@@ -64,13 +66,13 @@ impl Hub {
         })
     }
 
-    /// The certificate to trust.
+    /// Returns the file of the certificate to trust.
     pub(crate) fn ca_file(&self) -> &str {
         self.ca_file.to_str().expect("a temporary folder has a plain name")
     }
 
-    /// Registers a device, if it is new, and gives what it connects with; the port
-    /// is in the text, as for Node, or not, as for Python.
+    /// Registers a device, if it is new, and returns its connection string. The host
+    /// name contains the port if `port` is set; the Python SDK must not have it.
     pub(crate) async fn device(&self, id: &str, port: bool) -> anyhow::Result<String> {
         let id: DeviceId = id.parse()?;
         let identity = match self.client.device(&id).await {
@@ -84,12 +86,12 @@ impl Hub {
         let key = keys.and_then(|keys| keys.primary_key).context("a device without a key")?;
         let port = if port { format!(":{}", self.mqtt_port) } else { String::new() };
         let text = format!("HostName=localhost{port};DeviceId={id};SharedAccessKey={key}");
-        // Parsed, so that what is wrong with it shows here.
+        // Parsed, so that a mistake in it fails here.
         Ok(text.parse::<DeviceConnectionString>()?.to_text_with_key())
     }
 
-    /// Waits until nobody is connected as this device. One that was killed just now
-    /// counts as connected until the hub has seen that, and what it is sent is lost.
+    /// Waits until the device is disconnected. A process that was just killed counts as
+    /// connected until the hub notices, and methods sent to it meanwhile are lost.
     async fn gone(&self, id: &DeviceId) -> anyhow::Result<()> {
         let begun = Instant::now();
         while self.client.device(id).await?.connection_state.as_deref() == Some("Connected") {

@@ -1,8 +1,8 @@
-//! Invokes methods as fast as the answers come: the load of every measurement.
+//! The load of every measurement: invokes methods as fast as the answers arrive.
 //!
-//! It writes HTTP by hand, because a client of general use would take more of
-//! the machine than some of the devices that it is to measure. Each connection
-//! is kept and carries one request at a time.
+//! HTTP is written by hand, because a general-purpose client would use more of the
+//! machine than some of the measured devices. Each connection stays open and carries
+//! one request at a time.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -19,9 +19,10 @@ use trust::Trust;
 use crate::hub::Hub;
 use crate::numbers::Times;
 
-/// What a token may live: longer than a run.
+/// The lifetime of the token: longer than a run.
 const TOKEN_LIFETIME: Duration = Duration::from_secs(24 * 3600);
 
+/// A client of the hub's REST API.
 #[derive(Clone)]
 pub(crate) struct Invoker {
     tls: TlsConnector,
@@ -29,16 +30,16 @@ pub(crate) struct Invoker {
     token: Arc<str>,
 }
 
-/// A method to be invoked: the bytes of the whole request.
+/// The bytes of a whole request that invokes a method.
 pub(crate) type Request = Arc<[u8]>;
 
 /// One connection to the hub's REST API.
-pub(crate) struct Line {
+pub(crate) struct Connection {
     stream: TlsStream<TcpStream>,
     buffer: Vec<u8>,
 }
 
-/// How a measurement went.
+/// The result of a measurement.
 pub(crate) struct Load {
     pub(crate) times: Times,
     pub(crate) elapsed: Duration,
@@ -66,7 +67,8 @@ impl Invoker {
         })
     }
 
-    /// A request that waits up to a minute for the device to come and to answer.
+    /// Returns a request that waits up to a minute for the device to connect, and as long
+    /// for its answer.
     pub(crate) fn request(&self, device: &str, method: &str, payload: &str) -> Request {
         let body = format!(
             r#"{{"methodName":"{method}","payload":{payload},"responseTimeoutInSeconds":60,"connectTimeoutInSeconds":60}}"#
@@ -82,87 +84,90 @@ impl Invoker {
         text.into_bytes().into()
     }
 
-    pub(crate) async fn connect(&self) -> anyhow::Result<Line> {
+    pub(crate) async fn connect(&self) -> anyhow::Result<Connection> {
         let stream = TcpStream::connect(("127.0.0.1", self.port)).await?;
         stream.set_nodelay(true)?;
         let name = ServerName::try_from("localhost").expect("`localhost` is a name");
         let stream = self.tls.connect(name, stream).await?;
-        Ok(Line { stream, buffer: Vec::with_capacity(4096) })
+        Ok(Connection { stream, buffer: Vec::with_capacity(4096) })
     }
 
-    /// Opens connections, a few at a time.
-    pub(crate) async fn lines(&self, count: usize) -> anyhow::Result<Vec<Line>> {
-        let mut lines = Vec::with_capacity(count);
-        while lines.len() < count {
-            let some = (count - lines.len()).min(64);
+    /// Opens connections, 64 at a time.
+    pub(crate) async fn connections(&self, count: usize) -> anyhow::Result<Vec<Connection>> {
+        let mut connections = Vec::with_capacity(count);
+        while connections.len() < count {
+            let some = (count - connections.len()).min(64);
             let mut opening = JoinSet::new();
             for _ in 0..some {
                 let invoker = self.clone();
                 opening.spawn(async move { invoker.connect().await });
             }
-            while let Some(line) = opening.join_next().await {
-                lines.push(line??);
+            while let Some(connection) = opening.join_next().await {
+                connections.push(connection??);
             }
         }
-        Ok(lines)
+        Ok(connections)
     }
 
-    /// Keeps as many calls in flight as there are lines, for some time. The
-    /// requests are taken in turn.
+    /// Keeps one call in flight on each connection for this long, with the requests in
+    /// turn.
     pub(crate) async fn load(
-        lines: &mut Vec<Line>,
+        connections: &mut Vec<Connection>,
         requests: &Arc<[Request]>,
         time: Duration,
     ) -> anyhow::Result<Load> {
         let begun = Instant::now();
         let mut running = JoinSet::new();
-        let count = lines.len();
-        for (index, mut line) in lines.drain(..).enumerate() {
+        let count = connections.len();
+        for (index, mut connection) in connections.drain(..).enumerate() {
             let requests = Arc::clone(requests);
             running.spawn(async move {
                 let mut times = Times::default();
                 let mut next = index;
                 while begun.elapsed() < time {
-                    let asked = Instant::now();
-                    line.ask(&requests[next % requests.len()]).await?;
-                    times.push(asked.elapsed());
+                    let sent = Instant::now();
+                    connection.ask(&requests[next % requests.len()]).await?;
+                    times.push(sent.elapsed());
                     next += count;
                 }
-                anyhow::Ok((line, times))
+                anyhow::Ok((connection, times))
             });
         }
         let mut times = Times::default();
         while let Some(done) = running.join_next().await {
-            let (line, some) = done??;
-            lines.push(line);
+            let (connection, some) = done??;
+            connections.push(connection);
             times.extend(some);
         }
         Ok(Load { times, elapsed: begun.elapsed() })
     }
 
-    /// One call on each line, all at once; gives when the last was answered.
-    pub(crate) async fn burst(lines: &mut Vec<Line>, request: &Request) -> anyhow::Result<Load> {
+    /// Makes one call on each connection, all at once.
+    pub(crate) async fn burst(
+        connections: &mut Vec<Connection>,
+        request: &Request,
+    ) -> anyhow::Result<Load> {
         let begun = Instant::now();
         let mut running = JoinSet::new();
-        for mut line in lines.drain(..) {
+        for mut connection in connections.drain(..) {
             let request = Arc::clone(request);
             running.spawn(async move {
-                line.ask(&request).await?;
-                anyhow::Ok((line, begun.elapsed()))
+                connection.ask(&request).await?;
+                anyhow::Ok((connection, begun.elapsed()))
             });
         }
         let mut times = Times::default();
         while let Some(done) = running.join_next().await {
-            let (line, time) = done??;
-            lines.push(line);
+            let (connection, time) = done??;
+            connections.push(connection);
             times.push(time);
         }
         Ok(Load { times, elapsed: begun.elapsed() })
     }
 }
 
-impl Line {
-    /// Sends a request and reads the answer of the device, whose status must be 200.
+impl Connection {
+    /// Sends a request and returns the answer of the device, whose status must be 200.
     pub(crate) async fn ask(&mut self, request: &Request) -> anyhow::Result<String> {
         self.stream.write_all(request).await?;
         self.buffer.clear();
@@ -175,14 +180,17 @@ impl Line {
         let text = std::str::from_utf8(&self.buffer[..head])?;
         let length = text.to_ascii_lowercase();
         let length = length.split("content-length:").nth(1).and_then(|rest| rest.lines().next());
-        let length: usize = length.context("an answer without a length")?.trim().parse()?;
+        let length: usize = length.context("the answer has no content length")?.trim().parse()?;
         while self.buffer.len() < head + length {
             self.more().await?;
         }
         let (head, body) = self.buffer.split_at(head);
         let body = std::str::from_utf8(body)?;
         if !head.starts_with(b"HTTP/1.1 200") || !body.starts_with(r#"{"status":200,"#) {
-            bail!("answered {} {body}", String::from_utf8_lossy(head).lines().next().unwrap_or(""));
+            bail!(
+                "the answer is {} {body}",
+                String::from_utf8_lossy(head).lines().next().unwrap_or("")
+            );
         }
         Ok(body.to_owned())
     }
@@ -195,6 +203,6 @@ impl Line {
     }
 }
 
-fn find(text: &[u8], what: &[u8]) -> Option<usize> {
-    text.windows(what.len()).position(|window| window == what)
+fn find(text: &[u8], pattern: &[u8]) -> Option<usize> {
+    text.windows(pattern.len()).position(|window| window == pattern)
 }

@@ -1,4 +1,4 @@
-//! A host that has nothing to lend: what is measured is the call.
+//! A host without any interfaces, so that only the call is measured.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -124,6 +124,6 @@ impl HttpClient for Nothing {
         &'a self,
         _: HttpRequest<'a>,
     ) -> BoxFuture<'a, Result<http::Response<bytes::Bytes>, HttpError>> {
-        Box::pin(async { Err(HttpError::Failed("there is no network".into())) })
+        Box::pin(async { Err(HttpError::Failed("the bench has no network".into())) })
     }
 }

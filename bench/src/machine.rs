@@ -1,9 +1,9 @@
-//! What a run was measured on.
+//! The machine of a run.
 
 use std::fs;
 use std::process::Command;
 
-/// Date, processor, system and versions, in one line.
+/// Returns date, processor, system and versions in one line.
 pub(crate) fn line() -> String {
     let cpuinfo = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let model = cpuinfo.lines().find_map(|line| line.strip_prefix("model name"));
@@ -16,12 +16,12 @@ pub(crate) fn line() -> String {
     let date = jiff::Zoned::now().date();
     format!(
         "*{date}; {cores} cores of {model}; Linux {kernel}; {}; Node {}; load average at the end {load}.*",
-        said("python3"),
-        said("node"),
+        version("python3"),
+        version("node"),
     )
 }
 
-fn said(program: &str) -> String {
+fn version(program: &str) -> String {
     let output = Command::new(program).arg("--version").output();
     let text = output.map(|output| String::from_utf8_lossy(&output.stdout).trim().to_owned());
     text.unwrap_or_else(|_| format!("no {program}"))

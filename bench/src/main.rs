@@ -1,10 +1,9 @@
-//! Measures our programs side by side with what a user would pick instead, on
-//! the same hub, the same wire and the same machine, in one run:
-//! `cargo run --release -p bench -- all`.
+//! Measures the programs of this workspace side by side with their alternatives, against
+//! the same hub on the same machine, in one run: `cargo run --release -p bench -- all`.
 //!
-//! What is compared is measured in turn, round by round, and what counts are the
-//! ratios inside a round: a slow or noisy machine makes them wide, not wrong.
-//! The findings go to `docs/performance.md`, the plots to `docs/plots/`.
+//! Alternatives are measured in turn, round by round, and the ratios are taken inside a
+//! round: on a slow or noisy machine they spread, but stay correct. The results go to
+//! `docs/performance.md`, the plots to `docs/plots/`.
 
 #![allow(clippy::print_stderr, reason = "this is a command-line program")]
 
@@ -28,59 +27,59 @@ mod programs;
 mod report;
 mod sections;
 
-use goals::Found;
+use goals::Results;
 use peers::{Kind, Stage};
 
 /// Measures the programs of this workspace beside the official SDKs.
 #[derive(Parser)]
 #[command(name = "bench")]
 struct Arguments {
-    /// What to measure
+    /// Sections to measure
     #[arg(required = true)]
     sections: Vec<Section>,
-    /// Short and rough, to look at; does not change the page
+    /// Measure briefly and roughly, without changing the page
     #[arg(long)]
     quick: bool,
-    /// How often everything is measured in turn
+    /// Number of rounds
     #[arg(long, value_name = "N")]
     rounds: Option<usize>,
-    /// Only the host and the limit, without the SDKs, to look at what a change does
+    /// Measure only the host and bare rumqttc, without the SDKs, to see the effect of a change
     #[arg(long, requires = "quick")]
     own: bool,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Section {
-    /// All that follow
+    /// All sections
     All,
-    /// Devices beside one another: latency, throughput, processor time, memory
+    /// Devices side by side: latency, throughput, processor time, memory
     Devices,
-    /// The sandbox alone, beside bare wasmtime
+    /// The sandbox alone, next to bare wasmtime
     Sandbox,
     /// From the start of a device's process to its first answer
     Start,
     /// From a new component in its place to its first answer
     Swap,
-    /// Many methods at once that sleep
+    /// Many methods that sleep at the same time
     Sleepers,
-    /// The hub with many devices, and the fleet that plays them
+    /// The hub with many devices, and the process that simulates them
     Fleet,
-    /// Our service beside the official one
+    /// The service of this project next to the official SDK
     Service,
-    /// The author's tool on each language's guest
+    /// The author's tool with the guest of each language
     Languages,
     #[value(hide = true)]
     BareDevice,
 }
 
-/// How thorough a run is.
+/// The thoroughness of a run.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Effort {
     pub(crate) quick: bool,
     pub(crate) rounds: usize,
-    /// How long one load lasts.
+    /// Duration of one load.
     pub(crate) time: Duration,
-    /// The device ends beside one another.
+    /// Devices to measure.
     pub(crate) kinds: &'static [Kind],
 }
 
@@ -99,7 +98,7 @@ async fn run(arguments: Arguments) -> anyhow::Result<()> {
     let Arguments { sections, quick, rounds, own } = arguments;
     let wanted = |section| sections.contains(&section) || sections.contains(&Section::All);
     if sections.contains(&Section::BareDevice) {
-        // In a task, whose thread polls the socket as well.
+        // In a task: a worker thread also polls the socket, the main thread does not.
         return tokio::spawn(peers::bare::run()).await?;
     }
     let (usual, time) = if quick { (2, 500) } else { (5, 1200) };
@@ -110,7 +109,7 @@ async fn run(arguments: Arguments) -> anyhow::Result<()> {
         kinds: if own { &[Kind::Bare, Kind::Host] } else { &Kind::ALL },
     };
     let stage = Stage::set().await?;
-    let mut goals = Found::default();
+    let mut goals = Results::default();
     if wanted(Section::Devices) {
         sections::devices::measure(&stage, effort, &mut goals).await?;
     }
@@ -138,7 +137,7 @@ async fn run(arguments: Arguments) -> anyhow::Result<()> {
     goals.put(quick)
 }
 
-/// Tells whoever waits how far it is.
+/// Prints a line of progress.
 pub(crate) fn say(line: &str) {
     eprintln!("{line}");
 }

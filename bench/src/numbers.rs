@@ -1,15 +1,15 @@
-//! Many measured times, and what is said of them.
+//! Measured times and numbers, and their statistics.
 
 use std::fmt;
 use std::time::Duration;
 
-/// Times of one measurement.
+/// The times of one measurement.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Times(Vec<u32>);
 
 impl Times {
     pub(crate) fn push(&mut self, time: Duration) {
-        // In tenths of a microsecond, of which seven minutes fit.
+        // Tenths of a microsecond: a `u32` holds seven minutes of them.
         self.0.push(u32::try_from(time.as_nanos() / 100).unwrap_or(u32::MAX));
     }
 
@@ -21,7 +21,7 @@ impl Times {
         self.0.len()
     }
 
-    /// The time, in microseconds, that this part of all stayed within.
+    /// Returns the time within which this share of the calls ended, in microseconds.
     pub(crate) fn micros(&self, part: f64) -> f64 {
         let mut sorted = self.0.clone();
         sorted.sort_unstable();
@@ -46,12 +46,12 @@ impl Rounds {
         self.0.push(number);
     }
 
-    /// Each number, turned into another.
+    /// Converts each number.
     pub(crate) fn map(&self, to: impl Fn(f64) -> f64) -> Rounds {
         Rounds(self.0.iter().copied().map(to).collect())
     }
 
-    /// Round by round.
+    /// Returns the difference of each round.
     pub(crate) fn minus(&self, other: &Rounds) -> Rounds {
         Rounds(self.0.iter().zip(&other.0).map(|(own, other)| own - other).collect())
     }
@@ -70,17 +70,18 @@ impl Rounds {
         self.0.len()
     }
 
-    /// Round by round, so that a slow moment slows both.
+    /// Returns the ratio of each round, in which a slow moment affects both sides.
     pub(crate) fn over(&self, other: &Rounds) -> Rounds {
         Rounds(self.0.iter().zip(&other.0).map(|(own, other)| own / other).collect())
     }
 
-    /// The median, and the least and the most behind it.
+    /// Returns the median with the minimum and the maximum, for display.
     pub(crate) fn spread(&self) -> Spread<'_> {
         Spread(self)
     }
 }
 
+/// A median with the minimum and the maximum.
 pub(crate) struct Spread<'a>(&'a Rounds);
 
 impl fmt::Display for Spread<'_> {
@@ -92,7 +93,7 @@ impl fmt::Display for Spread<'_> {
     }
 }
 
-/// A number as people read it: three digits that count.
+/// Formats a number with three significant digits, or all digits before the point.
 pub(crate) fn short(number: f64) -> String {
     let size = number.abs();
     if !number.is_finite() {
@@ -114,11 +115,12 @@ pub(crate) fn short(number: f64) -> String {
     }
 }
 
-/// What goals are told in.
+/// Converts bytes to MB, the unit of the goals.
 pub(crate) fn mb(bytes: u64) -> f64 {
     bytes as f64 / 1e6
 }
 
+/// Converts bytes to MiB.
 pub(crate) fn mib(bytes: u64) -> f64 {
     bytes as f64 / f64::from(1 << 20)
 }
@@ -128,7 +130,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn numbers_are_shortened_to_what_counts() {
+    fn numbers_have_three_significant_digits() {
         for (number, text) in [
             (0.034, "0.03"),
             (1.234, "1.23"),
@@ -151,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn times_stay_within_their_parts() {
+    fn a_percentile_is_the_time_within_which_that_share_ended() {
         let mut times = Times::default();
         (1..=100).for_each(|micros| times.push(Duration::from_micros(micros)));
         assert_eq!((times.micros(0.5), times.micros(0.99)), (51.0, 100.0));

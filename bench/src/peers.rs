@@ -1,5 +1,5 @@
-//! The device ends that are measured against one another. Each plays a device of
-//! its own, answers `echo` at once and `sleep` as late as it is told.
+//! The devices that are compared. Each has an identity of its own, answers `echo` at once
+//! and `sleep` after the time in its payload.
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
@@ -17,9 +17,10 @@ pub(crate) mod bare;
 const IDENTITY: &str = "IOTHUB_DEVICE_CONNECTION_STRING";
 const CA_FILE: &str = "HUB_CA_FILE";
 
+/// An implementation of a device.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
-    /// rumqttc and nothing else: no sandbox, no twin. The limit.
+    /// rumqttc alone, without sandbox and twin: the upper limit.
     Bare,
     /// `behaviour-host` with the probe.
     Host,
@@ -53,7 +54,7 @@ impl Kind {
     }
 }
 
-/// Everything that a peer needs to be started.
+/// The environment that peers need: programs, SDKs, hub and load.
 pub(crate) struct Stage {
     pub(crate) programs: Programs,
     pub(crate) sdks: Sdks,
@@ -62,7 +63,7 @@ pub(crate) struct Stage {
     pub(crate) folder: tempfile::TempDir,
 }
 
-/// A device end at work.
+/// A running device.
 pub(crate) struct Peer {
     pub(crate) device: String,
     pub(crate) started: Instant,
@@ -70,7 +71,7 @@ pub(crate) struct Peer {
 }
 
 impl Stage {
-    /// Builds and starts what all measurements share.
+    /// Builds the programs and starts the hub that all measurements share.
     pub(crate) async fn set() -> anyhow::Result<Stage> {
         let programs = Programs::build()?;
         let sdks = programs.sdks()?;
@@ -80,7 +81,7 @@ impl Stage {
         Ok(Stage { programs, sdks, hub, invoker, folder })
     }
 
-    /// The same programs with a hub that has not been used.
+    /// Returns a stage with the same programs and a fresh hub.
     pub(crate) async fn with_new_hub(&self) -> anyhow::Result<Stage> {
         let folder = tempfile::tempdir()?;
         let hub = Hub::start(&self.programs, folder.path()).await?;
@@ -89,11 +90,11 @@ impl Stage {
         Ok(Stage { programs, sdks, hub, invoker, folder })
     }
 
-    /// Starts a peer. It has not connected yet.
+    /// Starts a peer, without waiting for its connection.
     pub(crate) async fn start(&self, kind: Kind, host: &HostToml) -> anyhow::Result<Peer> {
         let device = format!("{}-device", kind.word());
-        // Python's port is hard-wired, so that it takes one in the name for a
-        // part of the name.
+        // The Python SDK has a hard-wired port and treats a port after the name as part
+        // of the name.
         let with_port = !matches!(kind, Kind::PythonAsync | Kind::PythonSync);
         let identity = self.hub.device(&device, with_port).await?;
         let mut command = self.command(kind, host)?;
@@ -103,13 +104,13 @@ impl Stage {
         Ok(Peer { device, started, process })
     }
 
-    /// The same, and waits until it answers.
+    /// Starts a peer and waits until it answers.
     pub(crate) async fn ready(&self, kind: Kind, host: &HostToml) -> anyhow::Result<Peer> {
         let mut peer = self.start(kind, host).await?;
-        let asked = self.invoker.connect().await?.ask(&self.echo(&peer.device)).await;
-        // One that has ended says more than the hub, which waited for it.
+        let answer = self.invoker.connect().await?.ask(&self.echo(&peer.device)).await;
+        // If the process has ended, its log says more than the hub's time-out.
         peer.process.check()?;
-        asked?;
+        answer?;
         Ok(peer)
     }
 
@@ -152,13 +153,13 @@ impl Stage {
     }
 }
 
-/// What differs between the hosts that are measured; the rest is the default.
+/// The settings of a measured host that differ from the defaults.
 #[derive(Debug, Default)]
 pub(crate) struct HostToml {
     pub(crate) calls_at_once: Option<usize>,
-    /// Where compiled plugins are kept; else in the stage's folder.
+    /// The folder of compiled plugins; by default one of the stage.
     pub(crate) compile_cache: Option<PathBuf>,
-    /// The plugin's component, if it is not the probe as it was built.
+    /// The plugin's component; by default the probe.
     pub(crate) component: Option<PathBuf>,
 }
 

@@ -1,4 +1,4 @@
-//! Bars as SVG, without a library: groups of horizontal bars, one colour a
+//! Bar charts as SVG, without a library: groups of horizontal bars, one colour for each
 //! series, on a logarithmic or a linear axis.
 
 use std::fmt::Write as _;
@@ -15,13 +15,14 @@ const BAR: f64 = 14.0;
 const GAP: f64 = 12.0;
 const TOP: f64 = 66.0;
 
+/// A bar chart.
 pub(crate) struct Plot {
     pub(crate) title: &'static str,
-    /// What a bar shows, and whether less of it is better.
+    /// The unit of the bars, and the better direction.
     pub(crate) unit: &'static str,
     pub(crate) logarithmic: bool,
     pub(crate) series: Vec<String>,
-    /// A group's name, and a number for each series.
+    /// Each group's name, and its number for each series.
     pub(crate) groups: Vec<(String, Vec<f64>)>,
 }
 
@@ -38,7 +39,7 @@ impl Plot {
         let numbers = || self.groups.iter().flat_map(|(_, bars)| bars).filter(|n| n.is_finite());
         let most = numbers().copied().fold(f64::MIN_POSITIVE, f64::max);
         let least = numbers().copied().fold(most, f64::min);
-        // A logarithmic axis begins at the power of ten below the least.
+        // A logarithmic axis begins at the power of ten below the minimum.
         let floor = 10_f64.powf(least.max(f64::MIN_POSITIVE).log10().floor());
         let length = |number: f64| {
             let part = match self.logarithmic {

@@ -1,4 +1,4 @@
-//! A program that is measured: started, watched through `/proc`, ended.
+//! A measured program: started, watched through `/proc`, and stopped.
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -7,30 +7,30 @@ use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 
-/// Ticks of `/proc/PID/stat` in a second: the same on every Linux.
+/// Clock ticks a second in `/proc/PID/stat`: the same on every Linux.
 const TICKS: u64 = 100;
 
-/// A running program. Dropped, it is killed.
+/// A running program. Dropping it kills the process.
 pub(crate) struct Process {
     child: Child,
     name: String,
     log: PathBuf,
 }
 
-/// What a process has in memory.
+/// The memory of a process.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Memory {
     pub(crate) resident_bytes: u64,
-    /// With shared pages divided among who shares them.
+    /// Resident bytes, with shared pages divided among the processes that share them.
     pub(crate) proportional_bytes: u64,
-    /// The most that was ever resident.
+    /// The maximum of the resident bytes so far.
     pub(crate) peak_bytes: u64,
 }
 
 impl Process {
-    /// Starts a program that logs to a file of its own below `folder`: not in it,
-    /// because the host watches the folder of its configuration, and each line
-    /// would wake it.
+    /// Starts a program that logs to a file in a subfolder of `folder`. A file in `folder`
+    /// itself would wake the host with each line, because it watches the folder of its
+    /// configuration.
     pub(crate) fn start(
         name: &str,
         folder: &Path,
@@ -45,16 +45,16 @@ impl Process {
             .stderr(file.try_clone()?)
             .stdout(file)
             .spawn()
-            .with_context(|| format!("cannot start {name}"))?;
+            .with_context(|| format!("cannot start `{name}`"))?;
         Ok(Process { child, name: name.to_owned(), log })
     }
 
-    /// What it has printed.
+    /// Returns everything that it has printed.
     pub(crate) fn printed(&self) -> String {
         fs::read_to_string(&self.log).unwrap_or_default()
     }
 
-    /// An error with the end of its log, if it has ended.
+    /// Fails with the end of its log if it has ended.
     pub(crate) fn check(&mut self) -> anyhow::Result<()> {
         if let Some(status) = self.child.try_wait()? {
             let printed = self.printed();
@@ -64,10 +64,10 @@ impl Process {
         Ok(())
     }
 
-    /// Processor time so far, of all its threads, in steps of 10 ms.
+    /// Returns the processor time of all its threads so far, in steps of 10 ms.
     pub(crate) fn processor_time(&self) -> Duration {
         let stat = fs::read_to_string(self.file("stat")).unwrap_or_default();
-        // Behind the name in brackets: the 12th and 13th are user and system.
+        // After the name in brackets, fields 12 and 13 are user and system time.
         let fields = stat.rsplit(')').next().unwrap_or_default();
         let ticks = fields.split_whitespace().skip(11).take(2);
         let ticks: u64 = ticks.filter_map(|ticks| ticks.parse::<u64>().ok()).sum();
@@ -84,7 +84,8 @@ impl Process {
         }
     }
 
-    /// Tells it to stop, as a service manager does, and waits until it has.
+    /// Asks it to stop with SIGTERM, as a service manager does, and waits until it has
+    /// ended.
     pub(crate) fn stop(mut self) -> anyhow::Result<()> {
         let id = self.child.id().to_string();
         Command::new("kill").args(["-TERM", &id]).status().context("kill")?;

@@ -1,7 +1,7 @@
-//! What is measured, made ready: our programs, the guest, the official SDKs.
+//! Builds the programs and the guest of a run, and installs the official SDKs.
 //!
-//! Everything goes below the target directory and is made once. What an SDK
-//! needs comes from its registry, by its own tool.
+//! Everything is below the target directory and is built once. The SDKs are installed
+//! from their registries by their own tools.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -9,9 +9,10 @@ use std::process::Command;
 
 use anyhow::{Context as _, bail};
 
-/// The profile of Cargo.toml that is for fleets.
+/// The profile of Cargo.toml for fleets.
 const PROFILE: &str = "dist";
 
+/// The files of the built programs.
 #[derive(Clone)]
 pub(crate) struct Programs {
     pub(crate) bench: PathBuf,
@@ -24,7 +25,7 @@ pub(crate) struct Programs {
     sdks: PathBuf,
 }
 
-/// The official SDKs, each a program and where its modules are.
+/// The installed official SDKs.
 #[derive(Clone)]
 pub(crate) struct Sdks {
     pub(crate) python: PathBuf,
@@ -32,16 +33,16 @@ pub(crate) struct Sdks {
 }
 
 impl Programs {
-    /// Builds our own programs, the bare device among them, as a fleet runs them.
+    /// Builds the programs of this workspace with the profile for fleets. This program is
+    /// among them, because it is also the bare device.
     pub(crate) fn build() -> anyhow::Result<Programs> {
         let own = std::env::current_exe()?;
-        let target =
-            own.ancestors().nth(2).context("the program stands in the target directory")?;
+        let target = own.ancestors().nth(2).context("the program is in the target directory")?;
         let (target, folder) = (target.to_owned(), target.join(PROFILE));
         let cargo = std::env::var_os("CARGO").unwrap_or("cargo".into());
         let mut build = Command::new(cargo);
         build.current_dir(workspace()).args(["build", "--profile", PROFILE]);
-        // Of the whole workspace, so that what was built for it is not built anew.
+        // Selecting the whole workspace avoids a second build with other features.
         build.args(["--workspace", "--bin=behaviour-hub", "--bin=behaviour-host"]);
         build.args(["--bin=behaviour-service", "--bin=bench"]);
         build.arg("--target-dir").arg(&target);
@@ -62,12 +63,12 @@ impl Programs {
         })
     }
 
-    /// Where the tools of the guests' languages are kept.
+    /// Returns the folder of the tools of the guests' languages.
     pub(crate) fn tools(&self) -> PathBuf {
         self.sdks.join("toolchains")
     }
 
-    /// Brings the SDKs, unless an earlier run has.
+    /// Installs the SDKs, unless an earlier run has.
     pub(crate) fn sdks(&self) -> anyhow::Result<Sdks> {
         let sdks = Sdks {
             python: self.sdks.join("venv/bin/python"),
@@ -95,16 +96,17 @@ impl Programs {
     }
 }
 
-/// The scripts that play devices on the SDKs.
+/// Returns the folder of the scripts that are devices on the SDKs.
 pub(crate) fn devices() -> PathBuf {
     workspace().join("bench/devices")
 }
 
+/// Returns the root of the workspace.
 pub(crate) fn workspace() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("bench/ stands in the workspace")
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("`bench` is a folder of the workspace")
 }
 
-/// Makes a folder from a list of packages, unless it was made from the same.
+/// Creates a folder from a list of packages, unless it was created from the same list.
 fn once(
     folder: &Path,
     list: &Path,
@@ -115,7 +117,7 @@ fn once(
     if fs::read_to_string(&made_from).is_ok_and(|found| found == wanted) {
         return Ok(());
     }
-    crate::say(&format!("bringing what {} lists", list.display()));
+    crate::say(&format!("installing the packages of {}", list.display()));
     if folder.exists() {
         fs::remove_dir_all(folder)?;
     }
@@ -123,12 +125,14 @@ fn once(
     Ok(fs::write(made_from, wanted)?)
 }
 
+/// Runs a command to its end. The error has the last line of its output.
 pub(crate) fn run(mut command: Command) -> anyhow::Result<()> {
     let name = command.get_program().to_string_lossy().into_owned();
     let output = command.output().with_context(|| name.clone())?;
     if !output.status.success() {
         let said = String::from_utf8_lossy(&output.stderr);
-        let reason = said.lines().rfind(|line| !line.trim().is_empty()).unwrap_or("no word why");
+        let reason =
+            said.lines().rfind(|line| !line.trim().is_empty()).unwrap_or("no reason printed");
         bail!("{name} ended with {}: {reason}", output.status);
     }
     Ok(())

@@ -1,7 +1,7 @@
-//! The findings, put between the marks of `docs/performance.md`.
+//! The results, written between the markers of `docs/performance.md`.
 //!
-//! Each section of a run has its own marks, so that one can be measured again
-//! without the others; the words around them are written by people.
+//! Each section of a run has its own markers, so that one can be measured again without
+//! the others. The text around the markers is written by hand.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -12,7 +12,7 @@ use anyhow::Context as _;
 use crate::machine;
 use crate::programs::workspace;
 
-/// A table.
+/// A table of Markdown.
 pub(crate) struct Table {
     head: Vec<String>,
     rows: Vec<Vec<String>>,
@@ -27,7 +27,7 @@ impl Table {
         self.rows.push(cells.into_iter().map(|cell| cell.to_string()).collect());
     }
 
-    /// The rows of a table of the page, each as it stands there.
+    /// Adds a row from a line of the page, unchanged.
     fn keep(&mut self, line: &str) {
         let cells = line.trim_matches(['|', ' ']).split(" | ");
         self.rows.push(cells.map(str::to_owned).collect());
@@ -42,13 +42,12 @@ impl Table {
     }
 }
 
-/// Where plots go.
+/// Returns the folder of the plots.
 pub(crate) fn plots() -> PathBuf {
     workspace().join("docs/plots")
 }
 
-/// Shows a section, and puts it in its place in the page, unless the run was a
-/// quick one: its numbers are only for who is looking.
+/// Prints a section and writes it into the page. A quick run only prints it.
 pub(crate) fn put(section: &str, text: &str, quick: bool) -> anyhow::Result<()> {
     write(section, &format!("{}\n\n{text}", machine::line()), quick)
 }
@@ -61,13 +60,15 @@ fn write(section: &str, text: &str, quick: bool) -> anyhow::Result<()> {
     let path = page();
     let page = fs::read_to_string(&path).with_context(|| path.display().to_string())?;
     let page = replaced(&page, section, text)
-        .with_context(|| format!("{} has no marks for `{section}`", path.display()))?;
+        .with_context(|| format!("{} has no markers for `{section}`", path.display()))?;
     Ok(fs::write(path, page)?)
 }
 
-/// The same for a table whose rows come from several sections. A row is known by
-/// its first cell; one that this run did not measure stays as the page has it. The
-/// machine stands with the sections: the rows may be of several runs.
+/// Prints and writes a table whose rows come from several sections.
+///
+/// A row is identified by its first cell. A row that this run did not measure keeps the
+/// values of the page. There is no line about the machine, because the rows may be from
+/// several runs; the sections have it.
 pub(crate) fn put_rows<'a, const N: usize>(
     section: &str,
     mut table: Table,
@@ -106,7 +107,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_section_is_put_between_its_marks_and_the_rest_is_left() {
+    fn a_section_is_written_between_its_markers_and_the_rest_is_unchanged() {
         let page = "a\n<!-- bench: x -->\nold\n<!-- end: x -->\nb\n";
         let new = "a\n<!-- bench: x -->\nnew\n<!-- end: x -->\nb\n";
         assert_eq!(replaced(page, "x", "new\n").as_deref(), Some(new));
@@ -114,9 +115,9 @@ mod tests {
     }
 
     #[test]
-    fn a_table_is_markdown() {
-        let mut table = Table::new(["what", "how long"]);
+    fn a_table_is_displayed_as_markdown() {
+        let mut table = Table::new(["name", "time"]);
         table.row(["a", "1"]);
-        assert_eq!(table.to_markdown(), "| what | how long |\n|---|---:|\n| a | 1 |\n");
+        assert_eq!(table.to_markdown(), "| name | time |\n|---|---:|\n| a | 1 |\n");
     }
 }

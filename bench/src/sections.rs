@@ -1,5 +1,5 @@
-//! What is measured, one section a file. Each finds its own numbers and puts
-//! them in the page.
+//! The sections of a run, one file each. Each measures its numbers and writes them into
+//! the page.
 
 pub(crate) mod devices;
 pub(crate) mod fleet;

@@ -1,5 +1,5 @@
-;; The least guest that answers with its input, eight bytes at a time, as the
-;; development kits of Extism copy it.
+;; The smallest guest that answers with its input. It copies eight bytes at a time, as
+;; the development kits of Extism do.
 (module
   (import "extism:host/env" "input_length" (func $input_length (result i64)))
   (import "extism:host/env" "input_load_u8" (func $input_load_u8 (param i64) (result i32)))

@@ -1,9 +1,9 @@
-//! What a fresh plugin of Extism takes: made of what was compiled before, called
-//! once, dropped.
+//! Measures a fresh plugin of Extism: created from a compiled plugin, called once and
+//! dropped.
 //!
-//! For each line on standard input, `BYTES CALLS`, it measures so many calls with
-//! a payload of so many bytes, and prints their median in microseconds. So `bench`
-//! measures it in turn with the others, though it is a program of its own.
+//! For each line `BYTES CALLS` on standard input, the program measures that many calls
+//! with a payload of that many bytes, and prints their median in microseconds. This lets
+//! `bench` measure it in turn with the others, although it is a separate program.
 
 use std::error::Error;
 use std::io::{BufRead as _, Write as _};
@@ -17,7 +17,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let mut out = std::io::stdout();
     for line in std::io::stdin().lock().lines() {
         let line = line?;
-        let (bytes, calls) = line.split_once(' ').ok_or("`BYTES CALLS` is wanted")?;
+        let (bytes, calls) = line.split_once(' ').ok_or("expected `BYTES CALLS`")?;
         let payload = format!("\"{}\"", "x".repeat(bytes.parse::<usize>()?.saturating_sub(2)));
         writeln!(out, "{}", median(&compiled, &payload, calls.parse()?)?.as_nanos() as f64 / 1e3)?;
         out.flush()?;
@@ -38,7 +38,7 @@ fn median(
         drop(plugin);
         times.push(begun.elapsed());
         if !right {
-            return Err("another answer".into());
+            return Err("the answer differs from the payload".into());
         }
     }
     times.sort_unstable();

@@ -1,4 +1,4 @@
-//! The component itself.
+//! The component of the probe.
 
 use device::behaviour::clock;
 use device::behaviour::types::{MethodError, Response};
@@ -6,7 +6,8 @@ use exports::device::behaviour::methods::Guest;
 
 wit_bindgen::generate!({ path: "../../wit", world: "behaviour" });
 
-/// The measurements of a swap write other digits into the finished component.
+/// The answer to `version`. The swap section patches other digits into the built
+/// component.
 static VERSION: &str = "\"probe-version-00000001\"";
 
 struct Probe;
@@ -16,12 +17,13 @@ impl Guest for Probe {
         let answer = match name.as_str() {
             "echo" => payload,
             "sleep" => {
-                let milliseconds =
-                    payload.parse().map_err(|_| MethodError::InvalidPayload("no number".into()))?;
+                let milliseconds = payload
+                    .parse()
+                    .map_err(|_| MethodError::InvalidPayload("not a number".into()))?;
                 clock::sleep_ms(milliseconds).map_err(|_| MethodError::Failed("woken".into()))?;
                 payload
             }
-            // Through a black box, so that the text is kept whole in the component.
+            // A black box keeps the text in one piece in the component.
             "version" => std::hint::black_box(VERSION).to_owned(),
             _ => return Err(MethodError::UnknownMethod),
         };

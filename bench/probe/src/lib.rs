@@ -1,5 +1,5 @@
-//! The guest that is measured. `echo` answers with its payload at once, `sleep`
-//! after as many milliseconds as its payload says, `version` with its version.
+//! The measured guest. `echo` answers with its payload at once, `sleep` does so after as
+//! many milliseconds as the payload says, and `version` answers with the version.
 //!
 //! It exists only when compiled to WebAssembly.
 

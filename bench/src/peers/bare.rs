@@ -1,12 +1,12 @@
 //! A device on rumqttc alone: the cost of a method without a sandbox.
 //!
-//! It is written as one would write it by hand for two methods: no twin, no
-//! limits, no reconnecting. Answers leave at QoS 1, as the host's do.
+//! It is what a programmer would write by hand for two methods, without a twin, limits
+//! or reconnecting. Answers are sent at QoS 1, like those of the host.
 //!
 //! rumqttc's state machine and codec run here over a TLS stream of the workspace's
-//! rustls, in the order in which its `EventLoop` runs them. `EventLoop` cannot be
-//! given a stream, and the TLS feature that makes one pins a version of
-//! rustls-webpki with known faults.
+//! rustls, in the same order as in its `EventLoop`. `EventLoop` does not accept a
+//! stream, and the TLS feature that creates one pins a version of rustls-webpki with
+//! known faults.
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -30,10 +30,10 @@ use trust::Trust;
 
 use super::{CA_FILE, IDENTITY};
 
-/// Requests that may wait for the loop.
+/// Requests that may be pending.
 const MAX_REQUESTS: usize = 20_000;
 
-/// Answers that may wait for their PUBACK.
+/// Answers without a PUBACK that may be in flight.
 const MAX_IN_FLIGHT: u16 = 512;
 
 /// Packets handled before the answers to them are written, as in rumqttc.
@@ -77,7 +77,9 @@ impl Link {
         let identity: DeviceConnectionString = std::env::var(IDENTITY)?.parse()?;
         let mut trust = Trust::of_system();
         trust.add_file(std::env::var(CA_FILE)?.as_ref())?;
-        let DeviceCredential::Key(key) = &identity.credential else { bail!("a key is needed") };
+        let DeviceCredential::Key(key) = &identity.credential else {
+            bail!("the device has no key")
+        };
         let now = SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs();
         let token = sign(&identity.resource(), None, key, now + 24 * 3600);
         let name = UserName {
@@ -88,7 +90,7 @@ impl Link {
             client_type: None,
             model_id: None,
         };
-        let port = identity.host.port().context("the hub's port")?;
+        let port = identity.host.port().context("the hub's name has no port")?;
         let tcp = TcpStream::connect((identity.host.name(), port)).await?;
         tcp.set_nodelay(true)?;
         let connector = TlsConnector::from(Arc::new(trust.into_client_config()?));
@@ -107,7 +109,7 @@ impl Link {
         Ok(Link { packets, state: MqttState::new(MAX_IN_FLIGHT, false) })
     }
 
-    /// Handles a packet and those behind it, then writes the answers to all of them.
+    /// Handles a packet and those already received after it, then sends all answers.
     async fn receive(&mut self, first: Option<Received>) -> anyhow::Result<()> {
         let mut next = Some(first);
         for _ in 0..MAX_PACKETS_AT_ONCE {
@@ -143,7 +145,7 @@ fn answer(requests: &mpsc::Sender<Request>, publish: Publish) -> anyhow::Result<
     let requests = requests.clone();
     tokio::spawn(async move {
         tokio::time::sleep(Duration::from_millis(milliseconds)).await;
-        // The device is about to be killed if this fails.
+        // It fails only when the device is about to be killed.
         let _ = requests.send(Request::Publish(response)).await;
     });
     Ok(())

@@ -1,10 +1,10 @@
-//! Devices beside one another: the same method, from one call at a time to many.
+//! Devices side by side: the same method, from one call at a time to many.
 
 use std::sync::Arc;
 use std::thread::available_parallelism;
 use std::time::Duration;
 
-use crate::goals::{Found as Goals, Measure};
+use crate::goals::{Measure, Results};
 use crate::invoker::Invoker;
 use crate::numbers::{Rounds, mb, mib};
 use crate::peers::{HostToml, Kind, Peer, Stage};
@@ -14,55 +14,65 @@ use crate::{Effort, say};
 
 const IN_FLIGHT: [usize; 4] = [1, 8, 32, 128];
 
-/// The plots: a file's name and a title.
+/// The file name and the title of each plot.
 const PLOTS: [(&str, &str); 3] = [
     ("methods-a-second", "Direct methods a second"),
     ("method-time", "Time of a direct method, service to device and back"),
     ("memory", "Memory of a device"),
 ];
 
-/// What one peer showed.
-struct Found {
+/// The results of one device.
+struct DeviceResults {
     kind: Kind,
-    /// One for each of [`IN_FLIGHT`].
-    loads: [Loaded; IN_FLIGHT.len()],
+    /// The results for each of [`IN_FLIGHT`].
+    loads: [LoadResults; IN_FLIGHT.len()],
     idle_rss: f64,
     idle_pss: f64,
     loaded_rss: f64,
     loaded_pss: f64,
 }
 
+/// The results of one number of calls in flight.
 #[derive(Default)]
-struct Loaded {
+struct LoadResults {
     per_second: Rounds,
-    /// In microseconds.
+    /// Median latency in microseconds.
     p50: Rounds,
+    /// 99th percentile of the latency in microseconds.
     p99: Rounds,
-    /// Processor time of the device, in microseconds a call, and that of the hub.
+    /// Processor time of the device, in microseconds a call.
     processor: Rounds,
+    /// Processor time of the hub, in microseconds a call.
     hub_processor: Rounds,
 }
 
 pub(crate) async fn measure(
     stage: &Stage,
     effort: Effort,
-    goals: &mut Goals,
+    goals: &mut Results,
 ) -> anyhow::Result<()> {
     let toml = HostToml::default();
     let mut peers = Vec::new();
-    // Once before, so that the host's compiled plugin is kept.
+    // Started once before, so that the compile cache has the host's plugin.
     drop(stage.ready(Kind::Host, &toml).await?);
     for &kind in effort.kinds {
         peers.push((kind, stage.ready(kind, &toml).await?));
     }
-    // All are there before any is looked at: they share pages.
+    // All run before the first is measured, because they share pages.
     tokio::time::sleep(effort.time).await;
     let mut found = Vec::new();
     for (kind, peer) in &peers {
         let idle = peer.process.memory();
         let (idle_rss, idle_pss) = (mib(idle.resident_bytes), mib(idle.proportional_bytes));
         let (kind, loads) = (*kind, Default::default());
-        found.push(Found { kind, loads, idle_rss, idle_pss, loaded_rss: 0.0, loaded_pss: 0.0 });
+        found.push(DeviceResults {
+            kind,
+            loads,
+            idle_rss,
+            idle_pss,
+            loaded_rss: 0.0,
+            loaded_pss: 0.0,
+        });
     }
     for round in 1..=effort.rounds {
         say(&format!("devices: round {round} of {}", effort.rounds));
@@ -77,7 +87,7 @@ pub(crate) async fn measure(
         found.loaded_rss = mib(memory.resident_bytes);
         found.loaded_pss = mib(memory.proportional_bytes);
     }
-    note(&found, goals);
+    record(&found, goals);
     report::put("devices", &text(&found), effort.quick)?;
     plots(&found, effort.quick)
 }
@@ -86,15 +96,15 @@ async fn load(
     stage: &Stage,
     effort: Effort,
     peer: &mut Peer,
-    found: &mut Loaded,
+    found: &mut LoadResults,
     in_flight: usize,
 ) -> anyhow::Result<()> {
     let requests = Arc::from([stage.echo(&peer.device)]);
-    // Just before they are used: the hub closes those that say nothing.
-    let mut lines = stage.invoker.lines(in_flight).await?;
-    Invoker::load(&mut lines, &requests, effort.time / 5).await?;
+    // Opened just before they are used, because the hub closes idle connections.
+    let mut connections = stage.invoker.connections(in_flight).await?;
+    Invoker::load(&mut connections, &requests, effort.time / 5).await?;
     let before = (peer.process.processor_time(), stage.hub.process.processor_time());
-    let load = Invoker::load(&mut lines, &requests, effort.time).await?;
+    let load = Invoker::load(&mut connections, &requests, effort.time).await?;
     let spent = peer.process.processor_time() - before.0;
     let spent_by_hub = stage.hub.process.processor_time() - before.1;
     peer.process.check()?;
@@ -107,27 +117,27 @@ async fn load(
     Ok(())
 }
 
-fn note(found: &[Found], goals: &mut Goals) {
+fn record(found: &[DeviceResults], goals: &mut Results) {
     let [one, _, thirty_two, _] = &find(found, Kind::Host).loads;
     let bare = &find(found, Kind::Bare).loads;
-    goals.note(Measure::RoundTrip, one.p50.over(&bare[0].p50));
+    goals.record(Measure::RoundTrip, one.p50.over(&bare[0].p50));
     for (measure, kind) in [
         (Measure::OverNode, Kind::Node),
         (Measure::OverPythonAsync, Kind::PythonAsync),
         (Measure::OverPythonSync, Kind::PythonSync),
     ] {
         if let Some(other) = found.iter().find(|found| found.kind == kind) {
-            goals.note(measure, thirty_two.per_second.over(&other.loads[2].per_second));
+            goals.record(measure, thirty_two.per_second.over(&other.loads[2].per_second));
         }
     }
     let idle = find(found, Kind::Host).idle_rss * mb(1 << 20);
-    goals.note(Measure::IdleMemory, [idle].into_iter().collect());
-    goals.note(Measure::HubMethods, bare[2].per_second.clone());
+    goals.record(Measure::IdleMemory, [idle].into_iter().collect());
+    goals.record(Measure::HubMethods, bare[2].per_second.clone());
     let cores = available_parallelism().map_or(1, usize::from) as f64;
-    goals.note(Measure::HubProcessor, bare[2].hub_processor.map(|micros| cores * 1e6 / micros));
+    goals.record(Measure::HubProcessor, bare[2].hub_processor.map(|micros| cores * 1e6 / micros));
 }
 
-fn text(found: &[Found]) -> String {
+fn text(found: &[DeviceResults]) -> String {
     let heads = ["device", "in flight", "calls/s", "p50 µs", "p99 µs", "processor µs a call"];
     let mut calls = Table::new(heads);
     for found in found {
@@ -158,13 +168,13 @@ fn text(found: &[Found]) -> String {
     let mut memory =
         Table::new(["device", "RSS idle MiB", "PSS idle MiB", "RSS loaded MiB", "PSS loaded MiB"]);
     for found in found {
-        let Found { kind, idle_rss, idle_pss, loaded_rss, loaded_pss, .. } = found;
+        let DeviceResults { kind, idle_rss, idle_pss, loaded_rss, loaded_pss, .. } = found;
         let numbers = [idle_rss, idle_pss, loaded_rss, loaded_pss];
         let numbers = numbers.map(|number| crate::numbers::short(*number));
         memory.row([&[kind.name().to_owned()], &numbers[..]].concat());
     }
     format!(
-        "Medians over {} rounds, with the least and the most.\n\n{}\nRatios inside each round:\n\n{}\n{}\n{}",
+        "Medians over {} rounds, with the minimum and the maximum.\n\n{}\nRatios inside each round:\n\n{}\n{}\n{}",
         found[0].loads[0].p50.count(),
         calls.to_markdown(),
         ratios.to_markdown(),
@@ -173,13 +183,13 @@ fn text(found: &[Found]) -> String {
     )
 }
 
-fn find(found: &[Found], kind: Kind) -> &Found {
+fn find(found: &[DeviceResults], kind: Kind) -> &DeviceResults {
     found.iter().find(|found| found.kind == kind).expect("every kind was measured")
 }
 
-fn plots(found: &[Found], quick: bool) -> anyhow::Result<()> {
+fn plots(found: &[DeviceResults], quick: bool) -> anyhow::Result<()> {
     let series: Vec<String> = found.iter().map(|found| found.kind.name().to_owned()).collect();
-    let groups = |number: fn(&Loaded) -> f64| {
+    let groups = |number: fn(&LoadResults) -> f64| {
         let group = |(index, in_flight): (usize, usize)| {
             let bars = found.iter().map(|found| number(&found.loads[index])).collect();
             (format!("{in_flight} in flight"), bars)

@@ -1,5 +1,5 @@
-//! Thousands of devices on one hub, played by `behaviour-host simulate`: what
-//! the hub takes for each, what the fleet takes, and methods to all of them.
+//! Thousands of devices on one hub, simulated by `behaviour-host simulate`: the cost of
+//! each for the hub and for the fleet, and methods to all of them.
 
 use std::fs;
 use std::process::Command;
@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
 
-use crate::goals::{Found as Goals, Measure};
+use crate::goals::{Measure, Results};
 use crate::invoker::Invoker;
 use crate::numbers::{mb, mib, short};
 use crate::peers::{HostToml, Stage};
@@ -16,19 +16,20 @@ use crate::process::Process;
 use crate::report::{self, Table};
 use crate::{Effort, say};
 
-/// How many connect in a second.
+/// New connections a second.
 const RATE: u32 = 500;
 
-/// How long the quiet lasts in which the processor time of idling is taken: in it
-/// each device pings once, as it does twice in a default keep-alive of a minute.
+/// The time over which the processor time of an idle fleet is measured. Each device
+/// pings once in it, because it pings twice in a default keep-alive of a minute.
 const QUIET: Duration = Duration::from_secs(30);
 
+/// The time limit for all devices to connect.
 const PATIENCE: Duration = Duration::from_secs(300);
 
 pub(crate) async fn measure(
     stage: &Stage,
     effort: Effort,
-    goals: &mut Goals,
+    goals: &mut Results,
 ) -> anyhow::Result<()> {
     let sizes: &[usize] = if effort.quick { &[200] } else { &[2_000, 5_000] };
     let heads = [
@@ -44,7 +45,7 @@ pub(crate) async fn measure(
     let mut table = Table::new(heads);
     for &size in sizes {
         say(&format!("fleet: {size} devices"));
-        // A hub of its own: one that was used has memory left to put devices into.
+        // A fresh hub: a used one has free memory that new devices would fill.
         let stage = &stage.with_new_hub().await?;
         let hub_before = stage.hub.process.memory().resident_bytes;
         let (mut fleet, devices) = start(stage, size)?;
@@ -57,8 +58,8 @@ pub(crate) async fn measure(
         let own_idle = fleet.processor_time() - before.1;
 
         let requests: Arc<[_]> = devices.iter().map(|device| stage.echo(device)).collect();
-        let mut lines = stage.invoker.lines(32).await?;
-        let load = Invoker::load(&mut lines, &requests, effort.time * 2).await?;
+        let mut connections = stage.invoker.connections(32).await?;
+        let load = Invoker::load(&mut connections, &requests, effort.time * 2).await?;
         let each = |bytes: u64| short(bytes as f64 / 1024.0 / size as f64);
         let part = |time: Duration| short(100.0 * time.as_secs_f64() / QUIET.as_secs_f64());
         table.row([
@@ -76,14 +77,14 @@ pub(crate) async fn measure(
             5_000 => Some((Measure::HubMemory, hub)),
             _ => None,
         } {
-            goals.note(measure, [mb(memory.resident_bytes)].into_iter().collect());
+            goals.record(measure, [mb(memory.resident_bytes)].into_iter().collect());
         }
         fleet.stop()?;
     }
     report::put("fleet", &table.to_markdown(), effort.quick)
 }
 
-/// Registers a fleet and starts it; gives its devices' ids.
+/// Registers a fleet and starts it; returns its process and the ids of its devices.
 fn start(stage: &Stage, size: usize) -> anyhow::Result<(Process, Vec<String>)> {
     let folder = stage.folder.path();
     let prefix = "fleet-";
@@ -94,7 +95,7 @@ fn start(stage: &Stage, size: usize) -> anyhow::Result<(Process, Vec<String>)> {
         .output()
         .context("behaviour-service")?;
     if !made.status.success() {
-        bail!("devices were not created: {}", String::from_utf8_lossy(&made.stderr));
+        bail!("the devices were not created: {}", String::from_utf8_lossy(&made.stderr));
     }
     let identities = folder.join("devices.txt");
     fs::write(&identities, made.stdout)?;
@@ -112,7 +113,7 @@ async fn until_connected(fleet: &mut Process, size: usize) -> anyhow::Result<()>
     while !fleet.printed().contains(&format!("connected {size}/{size}")) {
         fleet.check()?;
         if begun.elapsed() > PATIENCE {
-            bail!("the fleet does not connect: {}", fleet.printed());
+            bail!("the fleet did not connect within {PATIENCE:?}: {}", fleet.printed());
         }
         tokio::time::sleep(Duration::from_millis(200)).await;
     }

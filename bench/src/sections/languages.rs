@@ -1,5 +1,5 @@
-//! The author's tool on each language's guest: to build the tutorial's reboot, to
-//! compile it, and to call it in fresh instances.
+//! The author's tool with the guest of each language: building the tutorial's reboot,
+//! compiling it, and calling it in fresh instances.
 
 use std::fs;
 use std::path::Path;
@@ -16,30 +16,31 @@ use crate::programs::workspace;
 use crate::report::{self, Table};
 use crate::{Effort, say};
 
-/// Calls of a round, whose median is its number.
+/// Calls of one round, whose median is the result.
 const CALLS: usize = 50;
 
-/// Compiling CPython takes its time.
+/// The most rounds: compiling CPython takes seconds.
 const MOST_ROUNDS: usize = 3;
 
-/// What one language's guest takes.
+/// The results of one language's guest.
 #[derive(Default)]
-struct Found {
+struct GuestResults {
     component_bytes: usize,
-    /// In seconds.
+    /// Seconds to build again.
     build: Rounds,
-    /// In milliseconds: never seen, and from the compile cache.
+    /// Milliseconds to compile with an empty cache.
     compiled: Rounds,
+    /// Milliseconds to load from the compile cache.
     cached: Rounds,
-    /// In milliseconds: a method that it does not have, and the whole tutorial in
-    /// virtual time.
+    /// Milliseconds for a call of an unknown method.
     refusal: Rounds,
+    /// Milliseconds for the whole tutorial in virtual time.
     reboot: Rounds,
 }
 
 pub(crate) async fn measure(stage: &Stage, effort: Effort) -> anyhow::Result<()> {
     let tools = stage.programs.tools();
-    // Building and calling block, on runtimes of their own.
+    // Building and calling block, and use runtimes of their own.
     let text = tokio::task::spawn_blocking(move || table(&tools, effort)).await??;
     report::put("languages", &text, effort.quick)
 }
@@ -48,9 +49,9 @@ fn table(tools: &Path, effort: Effort) -> anyhow::Result<String> {
     let heads = [
         "language",
         "component KB",
-        "built again s",
-        "compiled ms",
-        "from the cache ms",
+        "rebuild s",
+        "compile ms",
+        "load from cache ms",
         "refusal ms",
         "reboot ms",
     ];
@@ -79,7 +80,7 @@ fn table(tools: &Path, effort: Effort) -> anyhow::Result<String> {
     Ok(table.to_markdown())
 }
 
-fn guest(language: Language, tools: &Path, rounds: usize) -> anyhow::Result<Found> {
+fn guest(language: Language, tools: &Path, rounds: usize) -> anyhow::Result<GuestResults> {
     let progress = |line: &str| say(&format!("languages: {line}"));
     let options = BuildOptions {
         cache_dir: Some(tools.to_owned()),
@@ -97,27 +98,28 @@ fn guest(language: Language, tools: &Path, rounds: usize) -> anyhow::Result<Foun
         let found = found.with_context(|| format!("no case {name} in examples/cases"))?;
         found.case.as_ref().map_err(|error| anyhow::Error::msg(error.to_string()))
     };
-    // Once before: the first time may bring or compile what all others find.
+    // Built once before: the first build may download or compile dependencies.
     let path = behaviour::build(&folder, &options)?.path;
     let bytes = fs::read(path)?;
-    let mut found = Found { component_bytes: bytes.len(), ..Found::default() };
+    let mut found = GuestResults { component_bytes: bytes.len(), ..GuestResults::default() };
     for _ in 0..rounds {
         let begun = Instant::now();
         behaviour::build(&folder, &options)?;
         found.build.push(begun.elapsed().as_secs_f64());
 
         let cache = tempfile::tempdir()?;
-        let (_, unseen) = compiled(&bytes, cache.path())?;
-        found.compiled.push(milliseconds(unseen));
-        let ((engine, component), seen) = compiled(&bytes, cache.path())?;
-        found.cached.push(milliseconds(seen));
+        let (_, uncached) = compiled(&bytes, cache.path())?;
+        found.compiled.push(milliseconds(uncached));
+        let ((engine, component), cached) = compiled(&bytes, cache.path())?;
+        found.cached.push(milliseconds(cached));
         found.refusal.push(called(&engine, &component, case("unknown-method")?)?);
         found.reboot.push(called(&engine, &component, case("tutorial")?)?);
     }
     Ok(found)
 }
 
-/// A new engine, and how long it took to compile or to find this component.
+/// Compiles a component in a new engine, or loads it from the cache; returns both and
+/// the time.
 fn compiled(bytes: &[u8], cache: &Path) -> anyhow::Result<((Engine, Compiled), Duration)> {
     let settings = EngineSettings { cache: Some(cache.to_owned()), ..EngineSettings::default() };
     let engine = Engine::new(&settings)?;
@@ -126,7 +128,7 @@ fn compiled(bytes: &[u8], cache: &Path) -> anyhow::Result<((Engine, Compiled), D
     Ok(((engine, compiled), begun.elapsed()))
 }
 
-/// The median of some calls, each in a fresh instance, in milliseconds.
+/// Calls a component, each time in a fresh instance; returns the median in milliseconds.
 fn called(engine: &Engine, component: &Compiled, case: &Case) -> anyhow::Result<f64> {
     let mut times = Times::default();
     for _ in 0..CALLS {

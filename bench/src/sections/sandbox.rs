@@ -7,33 +7,34 @@ use std::time::Instant;
 use anyhow::ensure;
 use plugin::{BootOutcome, Call, Engine, EngineSettings, Lent, PluginSettings};
 
+use crate::bare_wasmtime::BareWasmtime;
 use crate::extism::Extism;
-use crate::bare_wasmtime::Floor;
-use crate::goals::{Found as Goals, Measure};
+use crate::goals::{Measure, Results};
 use crate::numbers::{Rounds, Times};
 use crate::peers::Stage;
 use crate::report::{self, Table};
 use crate::{Effort, lent, say};
 
-/// A JSON text of this many bytes goes in and comes out.
+/// The sizes of the payload, a JSON text of this many bytes, which is also the answer.
 const PAYLOADS: [usize; 4] = [64, 1 << 10, 64 << 10, 128 << 10];
 
-/// Calls in a row, whose median is a round's number.
+/// Calls of one round, whose median is the result.
 const CALLS: usize = 2_000;
 
+/// The results for one size of the payload, in microseconds.
 #[derive(Default)]
-struct Found {
+struct PayloadResults {
     plugin: Rounds,
-    floor: Rounds,
+    bare: Rounds,
     native: Rounds,
-    /// Stays empty where Extism cannot be built.
+    /// Empty if Extism cannot be built.
     extism: Rounds,
 }
 
 pub(crate) async fn measure(
     stage: &Stage,
     effort: Effort,
-    goals: &mut Goals,
+    goals: &mut Results,
 ) -> anyhow::Result<()> {
     let bytes = std::fs::read(&stage.programs.probe)?;
     let settings = EngineSettings {
@@ -42,7 +43,7 @@ pub(crate) async fn measure(
     };
     let engine = Engine::new(&settings)?;
     let plugin = engine.load("probe", &bytes, PluginSettings::default())?;
-    let floor = Floor::new(&engine, &bytes)?;
+    let bare = BareWasmtime::new(&engine, &bytes)?;
     let native: Box<dyn Fn(&str) -> String + Send> = Box::new(str::to_owned);
     let lent = Arc::new(lent::nothing());
     let mut extism = match Extism::start(stage) {
@@ -53,13 +54,13 @@ pub(crate) async fn measure(
         }
     };
 
-    let mut found: [Found; PAYLOADS.len()] = Default::default();
+    let mut found: [PayloadResults; PAYLOADS.len()] = Default::default();
     for round in 1..=effort.rounds {
         say(&format!("sandbox: round {round} of {}", effort.rounds));
         for (found, size) in found.iter_mut().zip(PAYLOADS) {
             let payload = format!("\"{}\"", "x".repeat(size - 2));
             found.plugin.push(in_plugin(&plugin, &lent, &payload).await?);
-            found.floor.push(in_floor(&floor, &payload).await?);
+            found.bare.push(in_bare_wasmtime(&bare, &payload).await?);
             if let Some(extism) = &mut extism {
                 found.extism.push(extism.median(size)?);
             }
@@ -67,10 +68,10 @@ pub(crate) async fn measure(
         }
     }
     let [_, kib, _, most] = &found;
-    goals.note(Measure::Sandbox1K, kib.plugin.over(&kib.floor));
-    goals.note(Measure::Sandbox128K, most.plugin.over(&most.floor));
+    goals.record(Measure::Sandbox1K, kib.plugin.over(&kib.bare));
+    goals.record(Measure::Sandbox128K, most.plugin.over(&most.bare));
     if extism.is_some() {
-        goals.note(Measure::UnderExtism, kib.extism.over(&kib.plugin));
+        goals.record(Measure::UnderExtism, kib.extism.over(&kib.plugin));
     }
     let heads = [
         "payload",
@@ -85,8 +86,8 @@ pub(crate) async fn measure(
         table.row([
             format!("{size} B"),
             found.plugin.spread().to_string(),
-            found.floor.spread().to_string(),
-            found.plugin.over(&found.floor).spread().to_string(),
+            found.bare.spread().to_string(),
+            found.plugin.over(&found.bare).spread().to_string(),
             if extism.is_some() { found.extism.spread().to_string() } else { "–".to_owned() },
             found.native.spread().to_string(),
         ]);
@@ -113,23 +114,26 @@ async fn in_plugin(
         };
         let answer = plugin.invoke(call).await?;
         times.push(begun.elapsed());
-        ensure!(answer.payload.is_some_and(|json| json.get() == payload), "another answer");
+        ensure!(
+            answer.payload.is_some_and(|json| json.get() == payload),
+            "the answer differs from the payload"
+        );
     }
     Ok(times.micros(0.5))
 }
 
-async fn in_floor(floor: &Floor, payload: &str) -> anyhow::Result<f64> {
+async fn in_bare_wasmtime(bare: &BareWasmtime, payload: &str) -> anyhow::Result<f64> {
     let mut times = Times::default();
     for _ in 0..CALLS {
         let begun = Instant::now();
-        let answer = floor.call("echo", payload).await?;
+        let answer = bare.call("echo", payload).await?;
         times.push(begun.elapsed());
-        ensure!(answer == payload, "another answer");
+        ensure!(answer == payload, "the answer differs from the payload");
     }
     Ok(times.micros(0.5))
 }
 
-/// The median of many, each of which is shorter than a clock can tell.
+/// Returns the median of work that is shorter than the resolution of the clock.
 fn median(work: impl Fn()) -> f64 {
     const TOGETHER: u32 = 100;
     let mut times = Times::default();

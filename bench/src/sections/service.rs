@@ -1,5 +1,5 @@
-//! Our service beside the official one: one method after the other, as a program
-//! on the desk would call them.
+//! The service of this project next to the official SDK: one method after the other, as
+//! a command-line program would call them.
 
 use std::process::Command;
 use std::time::Instant;
@@ -24,10 +24,10 @@ pub(crate) async fn measure(stage: &Stage, effort: Effort) -> anyhow::Result<()>
         own.push(ours(stage, &peer.device, calls).await?);
         python.push(official(stage, &peer.device, calls)?);
     }
-    let mut table = Table::new(["service", "calls", "seconds", "against the official one"]);
+    let mut table = Table::new(["service", "calls", "seconds", "ratio"]);
     let calls = calls.to_string();
     let ratio = own.over(&python).spread().to_string();
-    table.row(["our `service::Client`", &calls, &own.spread().to_string(), &ratio]);
+    table.row(["`service::Client`", &calls, &own.spread().to_string(), &ratio]);
     table.row(["Python service SDK", &calls, &python.spread().to_string(), "1"]);
     report::put("service", &table.to_markdown(), effort.quick)
 }
@@ -40,7 +40,7 @@ async fn ours(stage: &Stage, device: &str, calls: usize) -> anyhow::Result<f64> 
     for _ in 0..calls {
         let answer = stage.hub.client.invoke(&device, &request).await?;
         if answer.status != 200 {
-            bail!("answered {}", answer.status);
+            bail!("the device answered with {}", answer.status);
         }
     }
     Ok(begun.elapsed().as_secs_f64())

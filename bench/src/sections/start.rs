@@ -1,9 +1,9 @@
-//! From the start of a device's process to its first answered method. The call
-//! waits at the hub already, so that nothing is lost by asking.
+//! The time from the start of a device's process to its first answered method. The call
+//! already waits at the hub, so that asking takes no extra time.
 
 use std::time::Duration;
 
-use crate::goals::{Found as Goals, Measure};
+use crate::goals::{Measure, Results};
 use crate::numbers::{Rounds, mib};
 use crate::peers::{HostToml, Kind, Stage};
 use crate::report::{self, Table};
@@ -12,16 +12,17 @@ use crate::{Effort, say};
 pub(crate) async fn measure(
     stage: &Stage,
     effort: Effort,
-    goals: &mut Goals,
+    goals: &mut Results,
 ) -> anyhow::Result<()> {
     let warm = HostToml::default();
     drop(stage.ready(Kind::Host, &warm).await?);
     let mut found: Vec<(String, Rounds, Rounds)> = Vec::new();
     for &kind in effort.kinds {
-        let name = if kind == Kind::Host { "behaviour-host, compiled before" } else { kind.name() };
+        let name =
+            if kind == Kind::Host { "behaviour-host, from the compile cache" } else { kind.name() };
         found.push((name.to_owned(), Rounds::default(), Rounds::default()));
     }
-    found.push(("behaviour-host, compiles".to_owned(), Rounds::default(), Rounds::default()));
+    found.push(("behaviour-host, compiling".to_owned(), Rounds::default(), Rounds::default()));
     for round in 1..=effort.rounds {
         say(&format!("start: round {round} of {}", effort.rounds));
         for (index, kind) in effort.kinds.iter().enumerate() {
@@ -32,14 +33,14 @@ pub(crate) async fn measure(
         let empty = tempfile::tempdir()?;
         let cold = HostToml { compile_cache: Some(empty.path().to_owned()), ..HostToml::default() };
         let (time, memory) = first_answer(stage, Kind::Host, &cold).await?;
-        let last = found.last_mut().expect("it was just put there");
+        let last = found.last_mut().expect("the list has the compiling host");
         last.1.push(time.as_secs_f64() * 1e3);
         last.2.push(memory);
     }
     let host = effort.kinds.iter().position(|kind| *kind == Kind::Host).expect("always measured");
-    goals.note(Measure::StartWarm, found[host].1.clone());
-    goals.note(Measure::StartCold, found[effort.kinds.len()].1.clone());
-    let mut table = Table::new(["device", "start to first answer, ms", "RSS then, MiB"]);
+    goals.record(Measure::StartWarm, found[host].1.clone());
+    goals.record(Measure::StartCold, found[effort.kinds.len()].1.clone());
+    let mut table = Table::new(["device", "start to first answer, ms", "RSS at first answer, MiB"]);
     for (name, times, memory) in &found {
         table.row([name.clone(), times.spread().to_string(), memory.spread().to_string()]);
     }
@@ -51,9 +52,9 @@ async fn first_answer(
     kind: Kind,
     toml: &HostToml,
 ) -> anyhow::Result<(Duration, f64)> {
-    let mut line = stage.invoker.connect().await?;
+    let mut connection = stage.invoker.connect().await?;
     let peer = stage.start(kind, toml).await?;
-    line.ask(&stage.echo(&peer.device)).await?;
+    connection.ask(&stage.echo(&peer.device)).await?;
     let time = peer.started.elapsed();
     Ok((time, mib(peer.process.memory().resident_bytes)))
 }
