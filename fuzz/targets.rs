@@ -1,8 +1,8 @@
-//! What is tried with bytes that nobody expected, one function a target.
+//! The fuzz targets: one function each, which takes arbitrary bytes.
 //!
-//! The same functions run under `cargo fuzz` (`fuzz/fuzz_targets/`) and, over the
-//! corpora and some thousand mutations of them, as an ordinary test
-//! (`tests/fuzzing.rs`). They panic where something does not hold.
+//! The same functions run under `cargo fuzz` (`fuzz/fuzz_targets/`) and as an ordinary
+//! test over the corpora and thousands of mutations of them (`tests/fuzzing.rs`). They
+//! panic if a property does not hold.
 
 use std::fmt::{Debug, Display};
 use std::path::Path;
@@ -22,7 +22,7 @@ use protocol::twin::{
 use protocol::user_name::UserName;
 use serde_json::{Map, Value};
 
-/// A target's name, which its corpus has as well, and what it does.
+/// A target's name, which is also that of its corpus, and its function.
 pub(crate) type Target = (&'static str, fn(&[u8]));
 
 /// All targets.
@@ -37,7 +37,7 @@ pub(crate) const TARGETS: [Target; 8] = [
     ("components", components),
 ];
 
-/// What is read is written so that it reads as the same.
+/// Asserts that a value that was parsed is displayed so that it parses to the same value.
 fn round<T: FromStr + Display + PartialEq + Debug>(text: &str)
 where
     T::Err: Debug,
@@ -71,7 +71,7 @@ pub(crate) fn sas(bytes: &[u8]) {
     let Ok(text) = std::str::from_utf8(bytes) else { return };
     round::<SasToken>(text);
     if let Ok(token) = text.parse::<SasToken>() {
-        let key = Key::from_bytes(b"a key that nobody has signed with").unwrap();
+        let key = Key::from_bytes(b"a key that has signed nothing").unwrap();
         assert!(!token.verify(&key));
         let _ = token.covers("localhost/devices/d1");
         assert!(token.expired_at(u64::MAX));
@@ -81,9 +81,9 @@ pub(crate) fn sas(bytes: &[u8]) {
     }
 }
 
-/// Three lines: a document and two patches.
+/// Checks twins: the input is also three lines, a document and two patches.
 pub(crate) fn twins(bytes: &[u8]) {
-    // What comes from a hub, as it comes.
+    // A document from a hub is parsed from the raw bytes.
     if let Ok(twin) = DeviceTwin::parse(bytes) {
         let text = twin.to_json().to_string();
         assert_eq!(DeviceTwin::parse(text.as_bytes()).unwrap(), twin);
@@ -98,7 +98,7 @@ pub(crate) fn twins(bytes: &[u8]) {
     let mut next = || objects.next().unwrap_or_default();
     let (document, first, second) = (next(), next(), next());
 
-    // Two patches in one say what both say in turn.
+    // Merging two patches has the same effect as applying both in turn.
     let mut merged = first.clone();
     if merge_patches(&mut merged, &second) {
         let (mut once, mut twice) = (document.clone(), document.clone());
@@ -107,10 +107,11 @@ pub(crate) fn twins(bytes: &[u8]) {
         merge(&mut twice, &second);
         assert_eq!(once, twice, "{document:?} {first:?} {second:?}");
     } else {
-        assert_eq!(merged, first, "what cannot be merged is left alone");
+        assert_eq!(merged, first, "a patch that cannot be merged must not change");
     }
 
-    // A difference is the patch that makes it, but for nulls, which no twin holds.
+    // Applying a difference yields the second document. Nulls are removed first, since
+    // no twin contains them.
     let (mut before, mut after) = (Map::new(), Map::new());
     merge(&mut before, &first);
     merge(&mut after, &second);
@@ -131,7 +132,8 @@ pub(crate) fn twins(bytes: &[u8]) {
     }
 }
 
-/// A status in the first two bytes, a header up to the first line's end, a body.
+/// Checks REST answers and requests: the input is a status in the first two bytes, a
+/// header up to the end of the first line, and a body.
 pub(crate) fn rest(bytes: &[u8]) {
     let Ok(text) = std::str::from_utf8(bytes) else { return };
     let (header, body) = text.split_once('\n').unwrap_or(("", text));
@@ -154,12 +156,12 @@ pub(crate) fn rest(bytes: &[u8]) {
 pub(crate) fn configs(bytes: &[u8]) {
     let Ok(text) = std::str::from_utf8(bytes) else { return };
     if let Err(error) = host::Config::parse(text, Path::new("/etc/behaviour-host")) {
-        // One line for a person, whatever the file has in it.
+        // The message is one line, whatever the file contains.
         assert!(!error.to_string().contains('\n'), "{error}");
     }
 }
 
-/// Packets from a device into the hub.
+/// Checks the packets that a device sends to the hub.
 pub(crate) fn frames(bytes: &[u8]) {
     assert!(hub::read_packets(bytes) <= bytes.len() / 2);
 }
