@@ -1,10 +1,9 @@
-//! Conformance with Microsoft's own clients: the Python SDKs for devices and
-//! for services, unmodified, from PyPI, in a virtual environment of ours.
+//! Conformance with Microsoft's own clients: the unmodified Python SDKs for devices
+//! and for services, installed from PyPI into a virtual environment.
 //!
-//! Each test starts a rig and one of the scripts beside this file, tells the
-//! script what to do and hears what happened; what is right is asserted here.
-//! Where there is no Python, the tests are skipped with a line that says so,
-//! and fail if `CI` is set.
+//! Each test starts a rig and one of the scripts in this folder, sends commands to
+//! the script and asserts the events that it returns. Without Python the tests are
+//! skipped with a line on standard error; if `CI` is set, they fail.
 
 mod device;
 mod device_in_trouble;

@@ -1,8 +1,8 @@
-//! The fuzz targets as an ordinary test: each over its corpus, and over some
-//! thousand mutations of it.
+//! The fuzz targets as an ordinary test: each over its corpus, and over thousands of
+//! mutations of it.
 //!
-//! `cargo fuzz` goes further, as it sees which code an input reaches; it needs
-//! minutes and flags of its own (CONTRIBUTING.md). What it finds becomes a file of
+//! `cargo fuzz` finds more, because it sees which code an input reaches, but it needs
+//! minutes and special compiler flags (CONTRIBUTING.md). Its findings become files of
 //! the corpus, and so part of this test.
 
 #[path = "../fuzz/targets.rs"]
@@ -12,17 +12,19 @@ use std::fs;
 
 use targets::{TARGETS, Target};
 
-/// Mutations a target, and of those that compile what they read.
+/// The number of mutations for each target.
 const MUTATIONS: u64 = 20_000;
+
+/// The number for `components`, which compiles its inputs.
 const COMPILED: u64 = 1000;
 
-/// The longest input.
+/// The most bytes of an input.
 const MOST_BYTES: usize = 4096;
 
 #[test]
 fn no_input_breaks_a_target() {
-    // The same inputs for everybody, so that a failure is one of the change that
-    // has it; FUZZ_SEED looks elsewhere.
+    // The same inputs in every run, so that a failure is caused by the change under
+    // test. FUZZ_SEED selects others.
     let seed = std::env::var("FUZZ_SEED").map_or(1, |seed| seed.parse().unwrap());
     std::thread::scope(|scope| {
         for target in TARGETS {
@@ -47,12 +49,12 @@ fn run((name, target): Target, seed: u64) {
     let mut random = Random(seed | 1);
     for _ in 0..if name == "components" { COMPILED } else { MUTATIONS } {
         let input = random.mutation(&corpus);
-        let told = std::panic::catch_unwind(|| target(&input));
-        assert!(told.is_ok(), "{name}: FUZZ_SEED={seed}: {:?}", input.escape_ascii().to_string());
+        let result = std::panic::catch_unwind(|| target(&input));
+        assert!(result.is_ok(), "{name}: FUZZ_SEED={seed}: {:?}", input.escape_ascii().to_string());
     }
 }
 
-/// Xorshift: anybody can repeat it.
+/// A xorshift generator: the same seed yields the same inputs everywhere.
 struct Random(u64);
 
 impl Random {
@@ -63,18 +65,18 @@ impl Random {
         (self.0 % end.max(1) as u64) as usize
     }
 
-    /// An input of the corpus after one to eight changes.
+    /// Returns an input of the corpus after one to eight changes.
     fn mutation(&mut self, corpus: &[Vec<u8>]) -> Vec<u8> {
         let mut input = corpus[self.below(corpus.len())].clone();
         for _ in 0..=self.below(8) {
             let at = self.below(input.len());
             match self.below(6) {
-                // A bit, a byte, a byte more, a piece less.
+                // Flip a bit, replace a byte, insert a byte, remove a piece.
                 0 if !input.is_empty() => input[at] ^= 1 << self.below(8),
                 1 if !input.is_empty() => input[at] = [0, 1, 0x7f, 0x80, 0xff][self.below(5)],
                 2 => input.insert(at, b"\0 %$/?&=#+{}[]\",:\n~"[self.below(19)]),
                 3 => drop(input.drain(at..(at + self.below(16)).min(input.len()))),
-                // A piece of its own again, or of another's.
+                // Insert a copy of a piece of this input, or of another one.
                 4 => {
                     let piece = input[at..(at + self.below(64)).min(input.len())].to_vec();
                     let to = self.below(input.len() + 1);

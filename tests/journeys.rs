@@ -1,4 +1,4 @@
-//! From the service through the hub and the host to a plugin, and back.
+//! Journeys from the service through the hub and the host to a plugin, and back.
 
 mod drain;
 mod hostile;

@@ -1,5 +1,5 @@
-//! Whole journeys through all parts, conformance with official clients, and the
-//! rules of the house. Each test is a sentence that holds.
+//! Journeys through all programs, conformance with official clients, fuzzing, and
+//! the rules of the project. Each test is named as the sentence that it proves.
 
 #![allow(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
 

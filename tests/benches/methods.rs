@@ -1,7 +1,7 @@
-//! How long methods take, from the service through the hub to a plugin and back:
+//! The time of methods from the service through the hub to a plugin and back:
 //! `cargo bench -p tests`. Everything runs in this process, over TLS.
 //!
-//! Absolute times are the machine's; the ratios are against a baseline that was
+//! Absolute times depend on the machine. The ratios are against a baseline that is
 //! measured in the same run.
 
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a benchmark is for people")]
@@ -83,7 +83,7 @@ async fn median(rig: &Running, probe: Probe) -> Duration {
     times[ROUNDS / 2]
 }
 
-/// Begins calls that sleep; gives their statuses.
+/// Starts calls that sleep, and returns the tasks that yield their statuses.
 async fn sleep(rig: &Running, calls: usize, ms: u32) -> JoinSet<i32> {
     let mut sleepers = JoinSet::new();
     for _ in 0..calls {

@@ -1,8 +1,8 @@
-//! How long a swap takes: from a new file in place to the first answer by the new
-//! version, seen from the service: `cargo bench -p tests --bench swap`.
+//! The time of a swap, from a new file in place to the first answer by the new version
+//! as the service sees it: `cargo bench -p tests --bench swap`.
 //!
-//! The host waits a moment after each sign of change, since a writer may not be
-//! done; that moment is part of what is measured.
+//! The host waits for a moment after each change of the file, because its writer may
+//! not have finished. The measured time includes that moment.
 
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a benchmark is for people")]
 
@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use rig::{Rig, Running};
+use rig::{Rig, Running, within};
 use serde_json::Value;
 use tokio::task::JoinSet;
 
@@ -21,12 +21,13 @@ const IN_FLIGHT: usize = 32;
 #[tokio::main]
 async fn main() {
     let rig = Rig::new().plugin("version-one.wat", ()).start().await;
-    // Both are in the compile cache from now on, as after the first day.
+    // From now on both versions are in the compile cache, as in a host that has run for
+    // a while.
     swap(&rig, 0).await;
     swap(&rig, 1).await;
 
     println!("from a file in place to the first answer by the new version, {SWAPS} swaps");
-    report("nothing else to do", swaps(&rig).await);
+    report("no other calls", swaps(&rig).await);
 
     let over = Arc::new(AtomicBool::new(false));
     let answered = Arc::new(AtomicUsize::new(0));
@@ -59,16 +60,20 @@ async fn swaps(rig: &Running) -> Vec<Duration> {
     times
 }
 
-/// Puts the other version in place, and calls until it answers.
+/// Installs the other version, and returns the time until it answers.
 async fn swap(rig: &Running, round: usize) -> Duration {
     let next = if round.is_multiple_of(2) { "two" } else { "one" };
     let begun = Instant::now();
     rig.swap("version-one", &format!("version-{next}.wat"));
-    while rig.service.call("ask", Value::Null).await.unwrap().payload["first"] != next {}
+    // Without the pause of `until`, which would be measured.
+    let answered = async {
+        while rig.service.call("ask", Value::Null).await.unwrap().payload["first"] != next {}
+    };
+    within(format!("version {next} answers"), answered).await;
     begun.elapsed()
 }
 
-fn report(what: &str, times: Vec<Duration>) {
+fn report(load: &str, times: Vec<Duration>) {
     let (median, longest) = (times[times.len() / 2], times[times.len() - 1]);
-    println!("  {what:<32} median {median:>8.1?}   longest {longest:>8.1?}");
+    println!("  {load:<32} median {median:>8.1?}   longest {longest:>8.1?}");
 }

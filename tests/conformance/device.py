@@ -1,7 +1,7 @@
 """A device on the official SDK, asyncio flavour.
 
-Subscribes once, after its first connect, and never again: what it receives
-after a lost connection it receives because the hub remembers.
+The SDK subscribes once, after its first connect, and never again. Whatever it
+receives after a lost connection proves that the hub has kept the subscriptions.
 """
 
 import asyncio
@@ -27,7 +27,7 @@ async def main():
         say("desired", patch=patch)
 
     async def on_connection_change():
-        # Not whether it is connected now: after a quick loss it is again.
+        # Without the current state: after a short loss the client is connected again.
         say("connection-changed")
 
     client.on_connection_state_change = on_connection_change

@@ -1,7 +1,7 @@
-//! The official device SDK against our hub, while all is well.
+//! The official device SDK against the hub, without faults.
 
 use protocol::connection_string::DeviceConnectionString;
-use rig::{DEVICE, Rig, Running};
+use rig::{DEVICE, Rig, Running, within};
 use serde_json::json;
 
 use super::script::Script;
@@ -18,13 +18,13 @@ async fn an_asyncio_device_connects_and_answers_a_method() {
 }
 
 #[tokio::test]
-async fn a_threaded_device_does_all_that_the_other_does() {
+async fn a_threaded_device_does_everything_that_an_asyncio_device_does() {
     let Some(sdk) = sdk() else { return };
     let rig = Rig::new().start().await;
     let mut device = sdk.threaded_device(&rig).await;
 
     expect_an_answer(&rig, &mut device).await;
-    expect_reported_properties_to_be_kept(&mut device).await;
+    expect_reported_properties(&mut device).await;
     expect_a_desired_patch(&rig, &mut device).await;
     expect_telemetry(&rig, &mut device).await;
     device.stop().await;
@@ -38,13 +38,13 @@ async fn a_device_behind_web_sockets_is_served_like_one_on_a_plain_socket() {
     device.hear("ready").await;
 
     expect_an_answer(&rig, &mut device).await;
-    expect_reported_properties_to_be_kept(&mut device).await;
+    expect_reported_properties(&mut device).await;
     expect_a_desired_patch(&rig, &mut device).await;
     device.stop().await;
 }
 
 #[tokio::test]
-async fn a_device_that_knows_the_hub_by_a_real_name_reaches_it_through_the_connect_port() {
+async fn a_device_with_a_real_hub_name_connects_through_the_connect_port() {
     let Some(sdk) = sdk() else { return };
     let name = "my-hub.azure-devices.net";
     let rig = Rig::new().hub_named(name).start().await;
@@ -56,12 +56,12 @@ async fn a_device_that_knows_the_hub_by_a_real_name_reaches_it_through_the_conne
 }
 
 #[tokio::test]
-async fn what_a_device_reports_it_reads_back_in_its_twin() {
+async fn reported_properties_are_in_the_twin_that_the_device_reads() {
     let Some(sdk) = sdk() else { return };
     let rig = Rig::new().start().await;
     let mut device = sdk.device(&rig).await;
 
-    expect_reported_properties_to_be_kept(&mut device).await;
+    expect_reported_properties(&mut device).await;
 }
 
 #[tokio::test]
@@ -92,7 +92,7 @@ pub(super) async fn expect_an_answer(rig: &Running, device: &mut Script) {
     assert_eq!(device.hear("method").await["name"], "echo");
 }
 
-async fn expect_reported_properties_to_be_kept(device: &mut Script) {
+async fn expect_reported_properties(device: &mut Script) {
     device.tell("report", json!({ "patch": { "fan": { "speed": 3, "on": true } } })).await;
     device.hear("reported").await;
     device.tell("report", json!({ "patch": { "fan": { "on": null }, "light": "red" } })).await;
@@ -124,7 +124,7 @@ async fn expect_telemetry(rig: &Running, device: &mut Script) {
     device.tell("send", command).await;
     device.hear("sent").await;
 
-    let message = telemetry.recv().await.unwrap();
+    let message = within("the message arrives", telemetry.recv()).await.unwrap();
     assert_eq!(message.device.as_ref(), DEVICE);
     assert_eq!(&message.body[..], b"{\"temperature\":21.5}");
     let property = |name: &str| message.properties.get(name).unwrap().to_owned();

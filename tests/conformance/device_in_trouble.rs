@@ -1,7 +1,7 @@
-//! The official device SDK when connections are lost and keys are wrong.
+//! The official device SDK with lost connections and wrong keys.
 //!
-//! After its first connect this SDK subscribes to nothing again: a hub that
-//! forgets has a device that is online and deaf.
+//! This SDK subscribes only after its first connect. If the hub forgot the
+//! subscriptions, the device would be online and receive nothing.
 
 use protocol::connection_string::{DeviceConnectionString, DeviceCredential};
 use protocol::sas::Key;
@@ -12,11 +12,11 @@ use super::device::expect_an_answer;
 use super::script::Script;
 use super::sdk::sdk;
 
-/// The SDK was connected and is not any more, or the other way round.
+/// The event of a device that has connected or lost its connection.
 const CHANGED: &str = "connection-changed";
 
 #[tokio::test]
-async fn after_a_dropped_connection_the_next_method_arrives_with_nothing_subscribed_again() {
+async fn methods_arrive_after_a_dropped_connection_without_a_new_subscription() {
     let Some(sdk) = sdk() else { return };
     let rig = Rig::new().start().await;
     let mut device = sdk.device(&rig).await;
@@ -32,7 +32,7 @@ async fn after_a_dropped_connection_the_next_method_arrives_with_nothing_subscri
 }
 
 #[tokio::test]
-async fn after_a_restart_of_the_hub_the_next_method_arrives_with_nothing_subscribed_again() {
+async fn methods_arrive_after_a_restart_of_the_hub_without_a_new_subscription() {
     let Some(sdk) = sdk() else { return };
     let mut rig = Rig::new().start().await;
     let mut device = sdk.device(&rig).await;
@@ -49,12 +49,12 @@ async fn after_a_restart_of_the_hub_the_next_method_arrives_with_nothing_subscri
 }
 
 #[tokio::test]
-async fn a_desired_patch_made_while_the_device_was_away_is_handed_over_when_it_is_back() {
+async fn a_desired_patch_made_while_the_device_was_offline_arrives_when_it_reconnects() {
     let Some(sdk) = sdk() else { return };
     let mut rig = Rig::new().start().await;
     let mut device = sdk.device(&rig).await;
     device.hear(CHANGED).await;
-    // Makes the SDK subscribe to answers, which it needs to look again later.
+    // Makes the SDK subscribe to answers, which it needs to read the twin again later.
     device.tell("twin", json!({})).await;
     device.hear("twin").await;
 
@@ -69,7 +69,7 @@ async fn a_desired_patch_made_while_the_device_was_away_is_handed_over_when_it_i
 }
 
 #[tokio::test]
-async fn a_device_with_a_wrong_key_is_told_that_its_credentials_are_wrong() {
+async fn a_device_with_a_wrong_key_gets_a_credential_error() {
     let Some(sdk) = sdk() else { return };
     let rig = Rig::new().start().await;
     let wrong = DeviceCredential::Key(Key::from_bytes(&[7; 32]).unwrap());
@@ -83,11 +83,11 @@ async fn a_device_with_a_wrong_key_is_told_that_its_credentials_are_wrong() {
 }
 
 #[tokio::test]
-async fn a_device_that_nobody_registered_is_told_that_its_credentials_are_wrong() {
+async fn an_unregistered_device_gets_a_credential_error() {
     let Some(sdk) = sdk() else { return };
     let rig = Rig::new().start().await;
     let identity =
-        DeviceConnectionString { device: "nobody".parse().unwrap(), ..rig.device.clone() };
+        DeviceConnectionString { device: "unknown".parse().unwrap(), ..rig.device.clone() };
 
     let mut device = sdk.device_as(&rig, &identity, None);
 
@@ -99,6 +99,6 @@ async fn expect_desired_patches(rig: &Running, device: &mut Script) {
 
     rig.service.client.patch_twin(&rig.service.device, patch, None).await.unwrap();
 
-    // The SDK may hand over the whole section first, as it does after a loss.
+    // After a loss, the SDK may first deliver the whole section.
     device.hear_that("desired", |said| said["patch"]["after"] == "the loss").await;
 }

@@ -1,4 +1,4 @@
-"""A device on the official SDK, threaded flavour: what `device.py` is for asyncio."""
+"""A device on the official SDK, threaded flavour: the counterpart of `device.py`."""
 
 from azure.iot.device import IoTHubDeviceClient
 

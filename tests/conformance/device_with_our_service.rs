@@ -1,4 +1,4 @@
-//! Our service against the official device SDK.
+//! The service of this project against the official device SDK.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use super::sdk::sdk;
 
 #[tokio::test]
-async fn every_form_of_payload_arrives_as_it_was_given() {
+async fn every_kind_of_payload_arrives_unchanged() {
     let Some(sdk) = sdk() else { return };
     let rig = Rig::new().start().await;
     let mut device = sdk.device(&rig).await;
@@ -33,7 +33,7 @@ async fn every_form_of_payload_arrives_as_it_was_given() {
 }
 
 #[tokio::test]
-async fn a_method_name_with_signs_in_it_arrives_as_it_was_given() {
+async fn a_method_name_with_special_characters_arrives_unchanged() {
     let Some(sdk) = sdk() else { return };
     let rig = Rig::new().start().await;
     let _device = sdk.device(&rig).await;
@@ -46,7 +46,7 @@ async fn a_method_name_with_signs_in_it_arrives_as_it_was_given() {
 }
 
 #[tokio::test]
-async fn an_error_of_the_device_is_an_answer_like_any_other() {
+async fn an_error_status_of_the_device_is_an_ordinary_answer() {
     let Some(sdk) = sdk() else { return };
     let rig = Rig::new().start().await;
     let _device = sdk.device(&rig).await;
@@ -85,7 +85,7 @@ async fn a_call_waits_for_a_device_that_is_about_to_connect() {
 }
 
 #[tokio::test]
-async fn what_the_device_reports_and_what_is_desired_of_it_meet_in_one_twin() {
+async fn reported_and_desired_properties_are_in_one_twin() {
     let Some(sdk) = sdk() else { return };
     let rig = Rig::new().start().await;
     let mut device = sdk.device(&rig).await;

@@ -1,7 +1,7 @@
-"""How a script talks with its test: a JSON object a line, commands in, events out.
+"""The protocol between a script and its test: one JSON object a line.
 
-A command is `{"do": NAME, ...}`, an event `{"event": NAME, ...}`. The end of
-the input is the order to stop.
+A command on standard input is `{"do": NAME, ...}`, an event on standard output
+`{"event": NAME, ...}`. The script stops at the end of its input.
 """
 
 import json
@@ -12,12 +12,12 @@ _one_line_at_a_time = threading.Lock()
 
 
 def say(event, **facts):
-    """Tells the test what happened. Any thread may call it."""
+    """Sends an event to the test. Safe to call from any thread."""
     with _one_line_at_a_time:
         print(json.dumps({"event": event, **facts}), flush=True)
 
 
 def commands():
-    """The test's commands, one after another, until it closes the input."""
+    """Yields the commands of the test until it closes the input."""
     for line in sys.stdin:
         yield json.loads(line)

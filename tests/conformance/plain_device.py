@@ -1,9 +1,9 @@
-"""What both device scripts share: how to reach the hub, and what to answer.
+"""Connection options and answers, shared by both device scripts.
 
-Only the public options of the official SDK are used. Its port, 8883, is
-hard-wired; the rig's proxy brings it to whatever port the hub has, and
-outlives the hub. Where secrets are, a command line is not: the
-connection string comes from the environment.
+Only public options of the official SDK are used. Its port, 8883, is hard-wired;
+the rig's proxy leads to the actual port of the hub, and outlives the hub. The
+connection string is a secret and therefore comes from the environment, not from
+the command line.
 """
 
 import os
@@ -20,13 +20,13 @@ def options():
         "server_verification_cert": certificate,
         "proxy_options": ProxyOptions("HTTP", "127.0.0.1", int(os.environ["HUB_CONNECT_PORT"])),
         "websockets": os.environ.get("HUB_WEBSOCKETS") == "yes",
-        # The second try after a loss; the first is made at once. 10 by default.
+        # Seconds before the second try after a loss; the first is immediate. 10 by default.
         "connection_retry_interval": 1,
     }
 
 
 def answer(request):
-    """The answer to a method, or None for `hold`, which is never answered."""
+    """Returns the answer to a method, or None for `hold`, which is never answered."""
     if request.name == "hold":
         return None
     if request.name == "refuse":

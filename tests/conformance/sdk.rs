@@ -1,5 +1,7 @@
-//! The official SDKs: a virtual environment, made by the first test that needs
-//! it and kept under the target directory, and the scripts that run in it.
+//! The official SDKs and the scripts that use them.
+//!
+//! The first test that needs the SDKs creates a virtual environment, which stays below
+//! the target directory.
 
 use std::fs::{self, File};
 use std::io::{self, Write};
@@ -14,21 +16,25 @@ use super::script::Script;
 
 const REQUIREMENTS: &str = include_str!("requirements.txt");
 
-/// The SDKs, ready to run.
+/// The installed SDKs.
 #[derive(Clone, Copy)]
 pub(super) struct Sdk {
     python: &'static Path,
 }
 
-/// The SDKs. `None` means: skip the test, which has been said on standard
-/// error. With `CI` set, what is missing is a failure.
+/// Returns the SDKs. `None` means that the test is to be skipped, which is already
+/// printed on standard error.
+///
+/// # Panics
+///
+/// Panics if they are missing and `CI` is set.
 pub(super) fn sdk() -> Option<Sdk> {
     static PYTHON: OnceLock<Result<PathBuf, String>> = OnceLock::new();
     match PYTHON.get_or_init(ready) {
         Ok(python) => Some(Sdk { python }),
         Err(why) if std::env::var_os("CI").is_some() => panic!("no official SDKs: {why}"),
         Err(why) => {
-            // Not `eprintln!`: the test harness would keep it to itself.
+            // Not `eprintln!`: the test harness captures it.
             let test = std::thread::current().name().unwrap_or("a test").to_owned();
             writeln!(io::stderr(), "SKIPPED {test}: no official SDKs: {why}").ok();
             None
@@ -37,22 +43,22 @@ pub(super) fn sdk() -> Option<Sdk> {
 }
 
 impl Sdk {
-    /// The rig's device on the asyncio SDK, connected and subscribed.
+    /// Starts the rig's device on the asyncio SDK, connected and subscribed.
     pub(super) async fn device(self, rig: &Running) -> Script {
         let mut script = self.device_as(rig, &rig.device, None);
         script.hear("ready").await;
         script
     }
 
-    /// The same on the threaded SDK.
+    /// Starts the rig's device on the threaded SDK, connected and subscribed.
     pub(super) async fn threaded_device(self, rig: &Running) -> Script {
         let mut script = self.start("device_sync.py", &device_environment(rig, &rig.device));
         script.hear("ready").await;
         script
     }
 
-    /// A device that has just been started, with whatever identity, and with
-    /// one more variable in its environment.
+    /// Starts a device with another identity and one more environment variable, without
+    /// waiting for its connection.
     pub(super) fn device_as(
         self,
         rig: &Running,
@@ -64,12 +70,12 @@ impl Sdk {
         self.start("device.py", &environment)
     }
 
-    /// A service of the rig's hub.
+    /// Starts a service of the rig's hub.
     pub(super) async fn service(self, rig: &Running) -> Script {
         self.service_as(rig, &rig.hub().service_connection_string(), None).await
     }
 
-    /// A service with whatever connection string, and one more variable.
+    /// Starts a service with another connection string and one more environment variable.
     pub(super) async fn service_as(
         self,
         rig: &Running,
@@ -95,7 +101,7 @@ fn device_environment(
     rig: &Running,
     identity: &DeviceConnectionString,
 ) -> Vec<(&'static str, String)> {
-    // The SDK takes a port behind the name for a part of the name.
+    // The SDK treats a port after the name as part of the name.
     let host = identity.host.name().parse().unwrap();
     let identity = DeviceConnectionString { host, ..identity.clone() };
     vec![
@@ -105,7 +111,8 @@ fn device_environment(
     ]
 }
 
-/// Makes the environment unless the one from an earlier run will do.
+/// Returns the Python of the environment, which is created unless an earlier run has
+/// created it from the same requirements.
 fn ready() -> Result<PathBuf, String> {
     let directory = Path::new(env!("CARGO_TARGET_TMPDIR")).join("conformance");
     let venv = directory.join("venv");
@@ -115,7 +122,7 @@ fn ready() -> Result<PathBuf, String> {
     let version = run(Command::new("python3").arg("--version"))?;
     let wanted = format!("{version}{REQUIREMENTS}");
     fs::create_dir_all(&directory).map_err(|e| format!("{}: {e}", directory.display()))?;
-    // Two test runs at once: the second waits here, and finds it made.
+    // Of two concurrent test runs, the second waits here and finds the environment.
     let lock = File::create(directory.join("lock")).map_err(|e| format!("lock file: {e}"))?;
     lock.lock().map_err(|e| format!("lock file: {e}"))?;
     if fs::read_to_string(&marker).is_ok_and(|found| found == wanted) {
@@ -132,20 +139,20 @@ fn ready() -> Result<PathBuf, String> {
     Ok(python)
 }
 
-/// Where the scripts and their requirements are.
+/// Returns the folder of the scripts and their requirements.
 pub(super) fn scripts() -> PathBuf {
     rig::workspace().join("tests/conformance")
 }
 
-/// What a command printed, or in one line why it did not work.
+/// Returns the output of a command, or the reason of its failure in one line.
 fn run(command: &mut Command) -> Result<String, String> {
     let name = command.get_program().to_string_lossy().into_owned();
     let output = command.output().map_err(|e| format!("{name}: {e}"))?;
     if output.status.success() {
         return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
     }
-    // The last line has the reason; before it, a compiler may have said pages.
+    // The last line has the reason; a compiler may have printed pages before it.
     let said = String::from_utf8_lossy(&output.stderr);
-    let reason = said.lines().rfind(|line| !line.trim().is_empty()).unwrap_or("no word why");
+    let reason = said.lines().rfind(|line| !line.trim().is_empty()).unwrap_or("no reason printed");
     Err(format!("{name} ended with {}: {reason}", output.status))
 }

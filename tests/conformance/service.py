@@ -1,7 +1,6 @@
 """A service on the official SDK: each command is one call of its registry manager.
 
-The hub's certificate is trusted through REQUESTS_CA_BUNDLE, which the SDK's
-HTTP library reads by itself.
+The SDK's HTTP library trusts the hub's certificate because of REQUESTS_CA_BUNDLE.
 """
 
 import os
@@ -36,7 +35,7 @@ def twin(tags, desired):
 
 
 def query(text, page_size):
-    """All pages: each a list of twins, fetched with the token of the one before."""
+    """Returns all pages as lists of twins, each fetched with the previous page's token."""
     pages, token = [], None
     while True:
         page = hub.query_iot_hub(QuerySpecification(query=text), token, page_size)

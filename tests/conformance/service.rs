@@ -1,4 +1,4 @@
-//! The official service SDK against our hub, our host and the reboot guest.
+//! The official service SDK against the hub, the host and the reboot guest.
 
 use protocol::connection_string::ServiceConnectionString;
 use protocol::sas::Key;
@@ -9,7 +9,7 @@ use super::script::Script;
 use super::sdk::sdk;
 
 #[tokio::test]
-async fn a_reboot_that_is_invoked_is_answered_and_its_time_is_reported() {
+async fn an_invoked_reboot_is_answered_and_its_time_is_reported() {
     let Some(sdk) = sdk() else { return };
     let rig = Rig::new().reboot(config("delay_seconds", 0)).start().await;
     let mut service = sdk.service(&rig).await;
@@ -36,7 +36,7 @@ async fn a_method_without_a_payload_reaches_the_guest() {
     let rig = Rig::new().reboot(config("delay_seconds", 0)).start().await;
     let mut service = sdk.service(&rig).await;
 
-    // This SDK sends an empty string where nothing is given.
+    // Without a payload, this SDK sends an empty string.
     let answer =
         done(&mut service, "invoke", json!({ "device": DEVICE, "method": "rebootDevice" })).await;
 
@@ -59,13 +59,13 @@ async fn a_method_of_no_plugin_is_answered_404_by_the_device() {
 }
 
 #[tokio::test]
-async fn a_device_that_is_unknown_and_one_that_is_offline_are_two_kinds_of_404() {
+async fn an_unknown_and_an_offline_device_are_different_kinds_of_404() {
     let Some(sdk) = sdk() else { return };
     let rig = Rig::new().start().await;
     let mut service = sdk.service(&rig).await;
 
     let unknown =
-        refused(&mut service, "invoke", json!({ "device": "nobody", "method": "rebootDevice" }))
+        refused(&mut service, "invoke", json!({ "device": "unknown", "method": "rebootDevice" }))
             .await;
     assert_eq!((&unknown["status"], &unknown["code"]), (&json!(404), &json!("DeviceNotFound")));
 
@@ -95,7 +95,7 @@ async fn a_reboot_that_takes_longer_than_the_caller_waits_is_a_504() {
 }
 
 #[tokio::test]
-async fn a_time_out_that_iot_hub_does_not_take_is_refused() {
+async fn a_time_out_outside_the_range_of_iot_hub_is_refused() {
     let Some(sdk) = sdk() else { return };
     let rig = Rig::new().start().await;
     let mut service = sdk.service(&rig).await;
@@ -134,12 +134,12 @@ async fn a_twin_is_patched_replaced_and_guarded_by_its_etag() {
     assert_eq!(third["properties"]["desired"]["c"], 3);
     assert_eq!(third["properties"]["desired"].get("a"), None);
 
-    let unknown = refused(&mut service, "get_twin", json!({ "device": "nobody" })).await;
+    let unknown = refused(&mut service, "get_twin", json!({ "device": "unknown" })).await;
     assert_eq!((&unknown["status"], &unknown["code"]), (&json!(404), &json!("DeviceNotFound")));
 }
 
 #[tokio::test]
-async fn a_service_that_knows_the_hub_by_a_real_name_reaches_it_through_the_connect_port() {
+async fn a_service_with_a_real_hub_name_connects_through_the_connect_port() {
     let Some(sdk) = sdk() else { return };
     let name = "my-hub.azure-devices.net";
     let rig = Rig::new().hub_named(name).start().await;
@@ -168,13 +168,13 @@ async fn a_service_with_a_wrong_key_is_unauthorised() {
     assert_eq!(refusal["status"], 401);
 }
 
-/// The result of a call that was answered 2xx.
+/// Makes a call and returns its result, which was answered with 2xx.
 pub(super) async fn done(service: &mut Script, call: &str, arguments: Value) -> Value {
     service.tell(call, arguments).await;
     service.hear("done").await["result"].take()
 }
 
-/// What came back for a call that was answered otherwise.
+/// Makes a call and returns its refusal.
 pub(super) async fn refused(service: &mut Script, call: &str, arguments: Value) -> Value {
     service.tell(call, arguments).await;
     service.hear("refused").await

@@ -1,4 +1,4 @@
-//! The official service SDK: devices and queries over them.
+//! The official service SDK: device identities and queries over them.
 
 use protocol::connection_string::{DeviceConnectionString, DeviceCredential};
 use rig::{DEVICE, Rig};
@@ -45,7 +45,7 @@ async fn a_device_is_created_read_updated_and_deleted() {
 }
 
 #[tokio::test]
-async fn a_device_made_by_one_official_sdk_connects_with_the_other() {
+async fn a_device_created_by_the_service_sdk_connects_with_the_device_sdk() {
     let Some(sdk) = sdk() else { return };
     let rig = Rig::new().start().await;
     let mut service = sdk.service(&rig).await;
@@ -70,7 +70,7 @@ async fn a_device_made_by_one_official_sdk_connects_with_the_other() {
 }
 
 #[tokio::test]
-async fn a_device_that_is_disabled_is_disconnected_and_not_let_in_again() {
+async fn a_disabled_device_is_disconnected_and_cannot_reconnect() {
     let Some(sdk) = sdk() else { return };
     let rig = Rig::new().start().await;
     let mut service = sdk.service(&rig).await;

@@ -1,62 +1,74 @@
-//! Hostile plugins beside a good one, in one host: whoever calls them gets what
-//! the table of failures says, and the good one never notices.
+//! Hostile plugins beside a good one in the same host: each gets the answer that
+//! the table of failures promises, and the good one is not affected.
 
 use rig::{Rig, Running, Settings, deadline, set};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-/// A plugin of one sin: the method that commits it, its fixture, and what its
-/// caller gets: a status, and the word of the host where the answer is its own.
-struct Sinner {
+/// A plugin that misbehaves in one way, and the answer to its caller.
+struct Hostile {
     method: &'static str,
     fixture: &'static str,
     settings: fn() -> Settings,
     status: i32,
+    /// The host's error code, if the host answers instead of the plugin.
     error: Option<&'static str>,
 }
 
-const PATIENT: fn() -> Settings = || ().into();
+const NO_SETTINGS: fn() -> Settings = || ().into();
 
-const SINNERS: &[Sinner] = &[
-    Sinner {
+const HOSTILE: &[Hostile] = &[
+    Hostile {
         method: "spin",
         fixture: "misbehaves.wat",
         settings: || deadline("200ms").into(),
         status: 504,
         error: Some("deadline-exceeded"),
     },
-    Sinner {
+    Hostile {
         method: "grow",
         fixture: "misbehaves.wat",
-        settings: PATIENT,
+        settings: NO_SETTINGS,
         status: 507,
         error: Some("out-of-memory"),
     },
-    Sinner {
+    Hostile {
         method: "recurse",
         fixture: "misbehaves.wat",
-        settings: PATIENT,
+        settings: NO_SETTINGS,
         status: 500,
         error: Some("trapped"),
     },
-    Sinner {
+    Hostile {
         method: "table",
         fixture: "hoards.wat",
-        settings: PATIENT,
+        settings: NO_SETTINGS,
         status: 500,
         error: Some("trapped"),
     },
-    Sinner {
+    Hostile {
         method: "huge",
         fixture: "answers.wat",
-        settings: PATIENT,
+        settings: NO_SETTINGS,
         status: 502,
         error: Some("bad-answer"),
     },
-    Sinner { method: "flood", fixture: "talks.wat", settings: PATIENT, status: 200, error: None },
-    // The host says no to the twin's flood, and the guest answers with its word.
-    Sinner { method: "often", fixture: "asks.wat", settings: PATIENT, status: 403, error: None },
-    Sinner {
+    Hostile {
+        method: "flood",
+        fixture: "talks.wat",
+        settings: NO_SETTINGS,
+        status: 200,
+        error: None,
+    },
+    // The host refuses the flood of reports, and the guest answers with the refusal.
+    Hostile {
+        method: "often",
+        fixture: "asks.wat",
+        settings: NO_SETTINGS,
+        status: 403,
+        error: None,
+    },
+    Hostile {
         method: "trap",
         fixture: "misbehaves.wat",
         settings: || set("disable_after", 3).into(),
@@ -65,20 +77,20 @@ const SINNERS: &[Sinner] = &[
     },
 ];
 
-/// One host with all of them and a good one, which serves all other methods.
-async fn house(guests: &TempDir) -> Running {
+/// Starts one host with all hostile plugins and a good one for all other methods.
+async fn start(guests: &TempDir) -> Running {
     let mut rig = Rig::new().plugin("reply.wat", ());
-    for sinner in SINNERS {
-        let file = guests.path().join(sinner.method).with_extension("wasm");
-        std::fs::write(&file, fixtures::guest(sinner.fixture)).unwrap();
-        let settings = (sinner.settings)().and([set("methods", vec![sinner.method])]);
-        rig = rig.plugin_named(sinner.method, file, settings);
+    for plugin in HOSTILE {
+        let file = guests.path().join(plugin.method).with_extension("wasm");
+        std::fs::write(&file, fixtures::guest(plugin.fixture)).unwrap();
+        let settings = (plugin.settings)().and([set("methods", vec![plugin.method])]);
+        rig = rig.plugin_named(plugin.method, file, settings);
     }
     rig.start().await
 }
 
-/// The good one answers.
-async fn good(rig: &Running, payload: &str) {
+/// Asserts that the good plugin answers.
+async fn expect_good(rig: &Running, payload: &str) {
     let answer = rig.service.call("echo", json!(payload)).await.unwrap();
     assert_eq!((answer.status, answer.payload), (200, json!(payload)));
 }
@@ -88,54 +100,40 @@ async fn call(rig: &Running, method: &str) -> (i32, Value) {
     (answer.status, answer.payload)
 }
 
-/// Calls until it gets this status.
-async fn until_answered(rig: &Running, method: &str, status: i32) -> Value {
-    let look = async {
-        loop {
-            let (found, body) = call(rig, method).await;
-            if found == status {
-                return body;
-            }
-        }
-    };
-    let waited = tokio::time::timeout(rig::PATIENCE, look).await;
-    waited.unwrap_or_else(|_| panic!("`{method}` is not answered with {status}"))
-}
-
 #[tokio::test(flavor = "multi_thread")]
-async fn hostile_plugins_get_what_the_table_says_and_a_good_one_beside_them_never_notices() {
+async fn hostile_plugins_fail_as_documented_and_do_not_affect_a_good_one_beside_them() {
     let guests = tempfile::tempdir().unwrap();
-    let mut rig = house(&guests).await;
-    good(&rig, "before").await;
+    let mut rig = start(&guests).await;
+    expect_good(&rig, "before").await;
 
-    for Sinner { method, status, error, .. } in SINNERS {
-        let ((found, body), ()) = tokio::join!(call(&rig, method), good(&rig, "meanwhile"));
+    for Hostile { method, status, error, .. } in HOSTILE {
+        let ((found, body), ()) = tokio::join!(call(&rig, method), expect_good(&rig, "meanwhile"));
         assert_eq!(found, *status, "{method}: {body}");
         if let Some(error) = error {
             assert_eq!(body["error"], *error, "{method}: {body}");
             assert!(body["message"].is_string() && body["call"].is_string(), "{method}: {body}");
         }
-        good(&rig, method).await;
+        expect_good(&rig, method).await;
     }
 
-    // Two more, and it is left alone for a while; then it has one more chance.
+    // Two more failures disable the plugin for a while; then one call is tried.
     for _ in 0..2 {
         assert_eq!(call(&rig, "trap").await.0, 500);
     }
     rig.until_reported("/plugins/trap/state", &json!("disabled")).await;
-    let disabled = until_answered(&rig, "trap", 503).await;
+    let disabled = rig.service.until_status("trap", 503).await;
     assert_eq!(disabled["error"], "disabled");
-    good(&rig, "while it rests").await;
-    until_answered(&rig, "trap", 500).await;
-    until_answered(&rig, "trap", 503).await;
+    expect_good(&rig, "while another is disabled").await;
+    rig.service.until_status("trap", 500).await;
+    rig.service.until_status("trap", 503).await;
 
-    // Nobody else was disabled, what was reported arrived, and it ends well.
-    for sinner in SINNERS.iter().filter(|sinner| sinner.method != "trap") {
-        let state = format!("/plugins/{}/state", sinner.method);
+    // No other plugin was disabled, all reports arrived, and the host stops cleanly.
+    for plugin in HOSTILE.iter().filter(|plugin| plugin.method != "trap") {
+        let state = format!("/plugins/{}/state", plugin.method);
         rig.until_reported(&state, &json!("active")).await;
     }
     rig.until_reported("/a", &json!(1)).await;
     rig.until_reported("/plugins/reply/version", &json!(1)).await;
-    good(&rig, "after").await;
+    expect_good(&rig, "after").await;
     rig.stop_host().await.unwrap();
 }

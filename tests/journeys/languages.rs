@@ -1,5 +1,5 @@
-//! A real reboot in every language: from the service through the hub and the host
-//! to a guest that was built from its source.
+//! The reboot example in every language, built from its source and called from the
+//! service through the hub and the host.
 
 use std::io::{self, Write};
 use std::path::Path;
@@ -9,7 +9,7 @@ use rig::{Rig, config, workspace};
 use serde_json::json;
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_guest_in_any_language_reboots_the_device() {
+async fn a_guest_in_any_language_answers_and_reports_a_reboot() {
     for language in Language::ALL.into_iter().filter(|language| *language != Language::Rust) {
         let Some(component) =
             tokio::task::spawn_blocking(move || component(language)).await.unwrap()
@@ -30,7 +30,8 @@ async fn a_guest_in_any_language_reboots_the_device() {
     }
 }
 
-/// The example's component; `None` where its tools cannot be had, which is said.
+/// Builds the example's component. Returns `None`, with a line on standard error, if
+/// the language's tools are not available.
 fn component(language: Language) -> Option<std::path::PathBuf> {
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR"));
     let progress = |line: &str| drop(writeln!(io::stderr(), "{language}: {line}"));

@@ -1,12 +1,12 @@
-//! What outlives the host: reports, state and jobs, over its end and its start.
+//! Persistence: reports, state and jobs survive a restart of the host.
 
-use rig::{Rig, config, set};
+use rig::{Rig, config, set, until};
 use serde_json::{Value, json};
 
 #[tokio::test]
-async fn what_a_plugin_remembers_and_has_asked_for_is_there_after_a_restart() {
+async fn state_reports_and_jobs_of_a_plugin_survive_a_restart() {
     let mut rig = Rig::new().plugin("keeps.wat", ()).start().await;
-    // It remembers the number, reports it, and asks for a job that ends its waiting.
+    // Stores the number, reports it, and schedules a job that clears it from `waits`.
     assert_eq!(rig.service.call("k1", json!(17)).await.unwrap().status, 200);
     rig.stop_host().await.unwrap();
     rig.start_host().await;
@@ -14,13 +14,15 @@ async fn what_a_plugin_remembers_and_has_asked_for_is_there_after_a_restart() {
     let last = rig.service.call("last", json!("k1")).await.unwrap();
     assert_eq!((last.status, last.payload), (200, json!(17)));
     rig.until_reported("/k1", &json!(17)).await;
-    while rig.service.call("waits", json!(17)).await.unwrap().status != 200 {
-        tokio::task::yield_now().await;
-    }
+    until("the job has run", || async {
+        let answer = rig.service.call("waits", json!(17)).await.unwrap();
+        (answer.status == 200).then_some(())
+    })
+    .await;
 }
 
 #[tokio::test]
-async fn a_report_made_without_a_hub_leaves_with_the_next_run_of_the_host() {
+async fn a_report_made_without_a_hub_is_sent_by_the_next_run_of_the_host() {
     let mut rig = Rig::new()
         .reboot([
             config("delay_seconds", 1),

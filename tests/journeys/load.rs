@@ -1,4 +1,4 @@
-//! Many methods at once.
+//! Many methods at the same time.
 
 use std::sync::Arc;
 
@@ -19,7 +19,7 @@ async fn a_method_is_answered_while_a_hundred_others_sleep() {
         let service = Arc::clone(&service);
         sleepers.spawn(async move { service.call_until_free("sleep", json!(20_000)).await });
     }
-    // A call after the limit is busy: only then all the others do sleep.
+    // Only when the plugin is at its limit are all the calls known to sleep.
     rig.service.until_busy("sleep").await;
 
     let answer = rig.service.call("echo", json!("awake")).await.unwrap();

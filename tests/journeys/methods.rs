@@ -1,4 +1,4 @@
-//! A method, from the service to a plugin and back.
+//! Methods from the service to a plugin and back.
 
 use rig::{Rig, config, deadline, set};
 use serde_json::{Value, json};
@@ -31,7 +31,7 @@ async fn a_plugin_that_loops_is_stopped_and_the_next_call_works() {
 }
 
 #[tokio::test]
-async fn each_method_goes_to_the_plugin_that_names_it_and_the_others_to_the_one_for_all() {
+async fn a_method_goes_to_the_plugin_that_names_it_and_all_others_to_the_catch_all_plugin() {
     let rig = Rig::new()
         .plugin("reply.wat", set("methods", vec!["echo"]))
         .plugin("answers.wat", ())
@@ -43,7 +43,7 @@ async fn each_method_goes_to_the_plugin_that_names_it_and_the_others_to_the_one_
 }
 
 #[tokio::test]
-async fn a_method_that_nobody_serves_is_answered_at_once() {
+async fn a_method_that_no_plugin_serves_is_answered_at_once() {
     let rig = Rig::new().plugin("reply.wat", set("methods", vec!["echo"])).start().await;
 
     let answer = rig.service.call("selfDestruct", json!(null)).await.unwrap();
@@ -54,7 +54,7 @@ async fn a_method_that_nobody_serves_is_answered_at_once() {
 }
 
 #[tokio::test]
-async fn the_reboot_of_the_tutorial_is_seen_in_the_twin() {
+async fn the_reboot_of_the_tutorial_is_reported_in_the_twin() {
     let rig = Rig::new().reboot(config("delay_seconds", 0)).start().await;
     let request = service::reboot::request(std::time::Duration::from_secs(30));
     let mut steps = Vec::new();
@@ -75,7 +75,7 @@ async fn the_reboot_of_the_tutorial_is_seen_in_the_twin() {
 }
 
 #[tokio::test]
-async fn the_payload_of_a_reboot_changes_its_delay_and_the_settings_what_is_reported() {
+async fn a_payload_sets_the_delay_of_a_reboot_and_settings_choose_what_is_reported() {
     let rig = Rig::new()
         .reboot([
             config("delay_seconds", 200),

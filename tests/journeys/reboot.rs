@@ -1,14 +1,14 @@
-//! A reboot of the machine, as far as a test machine can show it: the command is
-//! run, the boot id is another, and the job tells.
+//! A reboot of the machine, as far as a test can simulate it: the command runs, the
+//! boot id changes, and the job reports the result.
 
-use rig::{Rig, config, set};
+use rig::{Rig, config, set, until};
 use serde_json::json;
 
 #[tokio::test]
-async fn a_reboot_that_was_asked_for_is_made_and_told_after_the_boot() {
+async fn a_requested_reboot_happens_and_is_reported_after_the_boot() {
     let folder = tempfile::tempdir().unwrap();
-    let asked = folder.path().join("asked");
-    let command = vec!["touch", asked.to_str().unwrap()];
+    let requested = folder.path().join("requested");
+    let command = vec!["touch", requested.to_str().unwrap()];
     let mut rig = Rig::new()
         .real_reboot([config("property", "status.lastReboot")])
         .host(set("host.reboot_command", command))
@@ -17,22 +17,18 @@ async fn a_reboot_that_was_asked_for_is_made_and_told_after_the_boot() {
 
     let answer = rig.service.call("rebootDevice", json!({"delaySeconds": 0.05})).await.unwrap();
     assert_eq!(answer.status, 202);
-    while !asked.exists() {
-        tokio::task::yield_now().await;
-    }
+    until("the reboot command runs", || async { requested.exists().then_some(()) }).await;
     rig.stop_host().await.unwrap();
-    let twin = rig.service.client.twin(&rig.service.device).await.unwrap();
-    assert!(!twin.properties.reported.contains_key("status"));
+    assert_eq!(rig.service.reported().await.get("status"), None);
     rig.boot_machine();
     rig.start_host().await;
 
     rig.until_reported("/status/rebooted", &json!(true)).await;
-    let twin = rig.service.client.twin(&rig.service.device).await.unwrap();
-    assert!(twin.properties.reported["status"]["lastReboot"].is_string());
+    assert!(rig.service.reported().await["status"]["lastReboot"].is_string());
 }
 
 #[tokio::test]
-async fn a_machine_that_does_not_reboot_is_told_as_such_and_the_host_goes_on() {
+async fn a_failed_reboot_is_reported_and_the_host_continues() {
     let rig = Rig::new()
         .real_reboot([config("boot_within_seconds", 1), set("methods", vec!["rebootDevice"])])
         .plugin("reply.wat", set("methods", vec!["echo"]))

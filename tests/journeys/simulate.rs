@@ -1,17 +1,17 @@
-//! Many devices in one process, each called by its own name.
+//! Many devices in one process, each with an identity of its own.
 
 use std::fmt::Write as _;
 
 use host::{Config, Fleet};
 use protocol::id::DeviceId;
 use protocol::method::MethodRequest;
-use rig::Rig;
+use rig::{Rig, within};
 use serde_json::json;
 
 const DEVICES: usize = 25;
 
 #[tokio::test]
-async fn a_fleet_connects_answers_device_by_device_and_drains() {
+async fn every_device_of_a_fleet_connects_and_answers_and_the_fleet_drains() {
     let rig = Rig::new().start().await;
     let folder = tempfile::tempdir().unwrap();
     let _plugin = fixtures::write("reply.wat", folder.path());
@@ -35,13 +35,13 @@ async fn a_fleet_connects_answers_device_by_device_and_drains() {
     let stopped = async { drop(stopped.await) };
     let simulation = tokio::spawn(host::simulate(config, fleet, 1000, stopped, |_| ()));
     for id in &ids {
-        rig.hub().connected(id).await;
+        within(format!("{id} connects"), rig.hub().connected(id)).await;
         let request = MethodRequest::new("echo".parse().unwrap(), json!(id.as_str()));
         let answer = rig.service.client.invoke(id, &request).await.unwrap();
         assert_eq!((answer.status, answer.payload), (200, json!(id.as_str())));
     }
     stop.send(()).unwrap();
-    let figures = simulation.await.unwrap().unwrap();
+    let figures = within("the fleet drains", simulation).await.unwrap().unwrap();
 
     assert_eq!((figures.most_connected, figures.connected), (DEVICES, 0));
     assert_eq!((figures.methods, figures.errors), (DEVICES as u64, 0));

@@ -1,26 +1,26 @@
-//! What the network and the hub do to a device, and how it is back by itself.
+//! Failures of the network and the hub, from which a device recovers by itself.
 
 use std::time::{Duration, Instant};
 
 use hub::{Effect, Fault, Refused, Step};
 use protocol::method::MethodRequest;
-use rig::{Rig, Service, config, set};
+use rig::{Rig, Service, config, set, until, within};
 use serde_json::json;
 use service::ServiceErrorKind;
 use tokio::task::JoinSet;
 
 #[tokio::test]
-async fn a_hub_that_dies_during_a_call_and_comes_back_finds_the_device_again() {
+async fn a_device_reconnects_to_a_hub_that_stopped_during_a_call() {
     let mut rig = Rig::new().plugin("sleeps.wat", set("limits.calls_at_once", 1)).start().await;
     let service = rig.service.clone();
     let lost = tokio::spawn(async move {
-        // At its limit means that a look of this test was first.
-        loop {
-            match service.call("sleep", json!(300)).await {
-                Ok(busy) if busy.status == 429 => {}
-                ended => return ended,
-            }
-        }
+        // The plugin is busy if a look of `until_busy` came first.
+        until("the call is accepted or lost", || async {
+            let ended = service.call("sleep", json!(300)).await;
+            let is_busy = ended.as_ref().is_ok_and(|answer| answer.status == 429);
+            (!is_busy).then_some(ended)
+        })
+        .await
     });
     rig.service.until_busy("sleep").await;
 
@@ -34,7 +34,7 @@ async fn a_hub_that_dies_during_a_call_and_comes_back_finds_the_device_again() {
 }
 
 #[tokio::test]
-async fn a_call_is_answered_although_the_connection_was_cut_meanwhile() {
+async fn a_call_is_answered_even_if_the_connection_drops_meanwhile() {
     let rig = Rig::new().plugin("sleeps.wat", set("limits.calls_at_once", 1)).start().await;
     let service = rig.service.clone();
     let running = tokio::spawn(async move { service.call_until_free("sleep", json!(400)).await });
@@ -46,7 +46,7 @@ async fn a_call_is_answered_although_the_connection_was_cut_meanwhile() {
 }
 
 #[tokio::test]
-async fn a_report_made_while_the_hub_was_away_reaches_it_later() {
+async fn a_report_made_while_the_hub_was_down_reaches_it_later() {
     let mut rig = Rig::new()
         .reboot([config("delay_seconds", 1), set("limits.calls_at_once", 1)])
         .start()
@@ -59,17 +59,14 @@ async fn a_report_made_while_the_hub_was_away_reaches_it_later() {
     lost.await.unwrap().unwrap_err();
     rig.start_hub().await;
 
-    loop {
-        let twin = rig.service.client.twin(&rig.service.device).await.unwrap();
-        if twin.properties.reported.contains_key("rebootTime") {
-            break;
-        }
-        tokio::task::yield_now().await;
-    }
+    until("the report arrives", || async {
+        rig.service.reported().await.get("rebootTime").map(drop)
+    })
+    .await;
 }
 
 #[tokio::test]
-async fn a_token_is_renewed_again_and_again_under_load_and_no_call_is_lost() {
+async fn repeated_token_renewals_under_load_lose_no_call() {
     // The hub ends a connection the second its token expires.
     let rig = Rig::new()
         .plugin("sleeps.wat", ())
@@ -82,10 +79,10 @@ async fn a_token_is_renewed_again_and_again_under_load_and_no_call_is_lost() {
     for caller in 0..8 {
         let Service { client, device } = rig.service.clone();
         callers.spawn(async move {
-            // Calls that take no time, and some that outlast a renewal.
+            // Short calls, and some that outlast a renewal.
             let sleeps = if caller == 0 { 900 } else { 20 };
             let mut request = MethodRequest::new("sleep".parse().unwrap(), json!(sleeps));
-            // On a busy machine a token may end before it is renewed: the call
+            // On a busy machine a token may expire before its renewal; the call then
             // waits for the device.
             request.connect_timeout = Duration::from_secs(60);
             while Instant::now() < until {
@@ -99,10 +96,10 @@ async fn a_token_is_renewed_again_and_again_under_load_and_no_call_is_lost() {
 }
 
 #[tokio::test]
-async fn a_device_is_there_for_every_call_while_its_token_is_renewed() {
+async fn a_device_is_online_for_every_call_while_its_token_is_renewed() {
     let rig =
         Rig::new().plugin("reply.wat", ()).host(set("hub.token_lifetime", "2s")).start().await;
-    // Each next connection is slow, and so would be the gap.
+    // Every new connection is slow, so that a gap would be noticed.
     let slow = Fault::new(Step::Connect, Effect::Delay(Duration::from_millis(100))).times(3);
     rig.hub().faults().set(slow).unwrap();
 
@@ -116,11 +113,11 @@ async fn a_device_is_there_for_every_call_while_its_token_is_renewed() {
             calls += 1;
         }
     };
-    tokio::time::timeout(rig::PATIENCE, calls).await.expect("the token is renewed three times");
+    within("the token is renewed three times", calls).await;
 }
 
 #[tokio::test]
-async fn a_device_whose_host_is_stopped_is_offline_to_the_caller() {
+async fn a_device_whose_host_is_stopped_is_offline_for_its_caller() {
     let mut rig = Rig::new().plugin("reply.wat", ()).start().await;
     rig.stop_host().await.unwrap();
 
@@ -130,33 +127,32 @@ async fn a_device_whose_host_is_stopped_is_offline_to_the_caller() {
 }
 
 #[tokio::test]
-async fn a_connection_that_went_silent_is_noticed_within_the_keep_alive_and_replaced() {
+async fn a_silent_connection_is_noticed_within_the_keep_alive_and_replaced() {
     let rig = Rig::new().plugin("reply.wat", ()).host(set("hub.keep_alive", "2s")).start().await;
-    // Longer than the test waits: it is the host that must notice.
+    // Longer than the test, so that the host has to notice.
     assert!(rig.hub().silence_connection(&rig.service.device, Duration::from_secs(600)));
 
-    // To the hub the device is there, so that each call waits for its answer.
+    // The hub considers the device connected, so that each call waits for its answer.
     let mut request = MethodRequest::new("echo".parse().unwrap(), json!("awake"));
     request.response_timeout = Duration::from_secs(5);
-    let answer = loop {
-        match rig.service.client.invoke(&rig.service.device, &request).await {
-            Ok(answer) => break answer,
-            Err(error) => assert_eq!(error.kind(), ServiceErrorKind::TimedOut, "{error}"),
-        }
-    };
+    let answer = until("the device answers again", || async {
+        let answer = rig.service.client.invoke(&rig.service.device, &request).await;
+        answer.map_err(|error| assert_eq!(error.kind(), ServiceErrorKind::TimedOut, "{error}")).ok()
+    })
+    .await;
 
     assert_eq!(answer.payload, json!("awake"));
 }
 
 #[tokio::test]
-async fn a_device_that_is_refused_comes_back_when_it_no_longer_is() {
+async fn a_refused_device_connects_once_the_hub_accepts_it_again() {
     let rig = Rig::new().plugin("reply.wat", ()).start().await;
     for code in [Refused::NotAuthorized, Refused::Unavailable] {
         let fault = Fault::new(Step::Connect, Effect::Refuse(code));
         rig.hub().faults().set(fault).unwrap();
         let happened = rig.hub().faults().happened();
         assert!(rig.hub().drop_connection(&rig.service.device));
-        rig.hub().faults().until_happened(happened + 1).await;
+        within("the refusal", rig.hub().faults().until_happened(happened + 1)).await;
         rig.ready().await;
     }
 
@@ -169,7 +165,7 @@ async fn a_method_that_is_delivered_twice_runs_once() {
     let fault = Fault::new(Step::Method, Effect::Duplicate).times(5);
     rig.hub().faults().set(fault).unwrap();
 
-    // A second run would be refused at once, and so be the first to answer.
+    // A second run would be refused at once, and its answer would arrive first.
     for _ in 0..5 {
         assert_eq!(rig.service.call("sleep", json!(50)).await.unwrap().status, 200);
     }
@@ -181,7 +177,7 @@ async fn an_acknowledgement_that_comes_twice_ends_no_connection() {
     let rig = Rig::new().plugin("reply.wat", ()).start().await;
     let fault = Fault::new(Step::Acknowledge, Effect::Duplicate).times(5);
     rig.hub().faults().set(fault).unwrap();
-    // What a device that comes back would meet.
+    // A device that reconnects would trigger this fault.
     rig.hub().faults().set(Fault::new(Step::Connect, Effect::Delay(Duration::ZERO))).unwrap();
 
     for number in 0..10 {

@@ -1,5 +1,5 @@
-//! A whole house for one test: hub, host and service in this process, real TLS
-//! between them, free ports, a directory of its own.
+//! Hub, host and service for one test: in this process, with real TLS between
+//! them, on free ports and in a temporary directory.
 //!
 //! ```no_run
 //! # async fn example() {
@@ -12,17 +12,19 @@
 //! ```
 //!
 //! [`Rig::start`] returns when the device is connected and ready for methods. A
-//! rig without a plugin has no host: its device is for another client to play.
-//! Dropping what `start` gave stops everything.
+//! rig without a plugin has no host, so that another client can be its device.
+//! Dropping the [`Running`] stops everything.
 //!
-//! It panics where a test would `unwrap`, and asserts nothing by itself.
+//! The rig panics where a test would `unwrap`, and asserts nothing else. [`until`]
+//! and [`within`] wait with a time limit.
 
-#![allow(clippy::unwrap_used, reason = "part of tests: it may stop at the first surprise")]
+#![allow(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
 
 mod guest;
 mod relay;
 mod running;
 mod settings;
+mod wait;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -30,16 +32,17 @@ use std::time::Duration;
 use tempfile::TempDir;
 
 pub use guest::{real_reboot_component, reboot_component};
-pub use running::{PATIENCE, Running, Service};
+pub use running::{Running, Service};
 pub use settings::{Setting, Settings, config, deadline, set};
+pub use wait::{PATIENCE, until, within};
 
-/// The device of every rig.
+/// The device id of every rig.
 pub const DEVICE: &str = "device-1";
 
-/// What is to be started: a hub and a device, and the plugins of its host.
+/// A description of what to start: a hub, a device and the plugins of its host.
 #[derive(Debug)]
 pub struct Rig {
-    /// Where fixtures become files.
+    /// The directory for the files of fixtures.
     guests: TempDir,
     plugins: Vec<Plugin>,
     host_names: Vec<String>,
@@ -61,7 +64,7 @@ impl Default for Rig {
 }
 
 impl Rig {
-    /// A hub with one device, and nobody who plays it.
+    /// Returns a rig of a hub and one device, without a host.
     #[must_use]
     pub fn new() -> Rig {
         Rig {
@@ -73,8 +76,10 @@ impl Rig {
         }
     }
 
-    /// A plugin of `plugin/fixtures`. It is named for its file, and serves every
-    /// method that no other plugin serves unless it is set to `methods`.
+    /// Adds a plugin of `plugin/fixtures`, named after its file.
+    ///
+    /// It serves every method that no other plugin serves, unless `settings` contain
+    /// `methods`.
     #[must_use]
     pub fn plugin(self, fixture: &str, settings: impl Into<Settings>) -> Rig {
         let name = fixture.trim_end_matches(".wat").to_owned();
@@ -82,20 +87,20 @@ impl Rig {
         self.plugin_named(&name, file, settings)
     }
 
-    /// A plugin under another name than its file's.
+    /// Adds a plugin under a name of its own.
     #[must_use]
     pub fn plugin_named(mut self, name: &str, file: PathBuf, settings: impl Into<Settings>) -> Rig {
         self.plugins.push(Plugin { name: name.to_owned(), file, settings: settings.into() });
         self
     }
 
-    /// The reboot guest, built from its sources once for all tests.
+    /// Adds the reboot guest, built from its sources once for all tests.
     #[must_use]
     pub fn reboot(self, settings: impl Into<Settings>) -> Rig {
         self.plugin_named("reboot", reboot_component().to_owned(), settings)
     }
 
-    /// The reboot guest that may reboot the machine, and is set to.
+    /// Adds the reboot guest that can reboot the machine, with that mode switched on.
     #[must_use]
     pub fn real_reboot(self, settings: impl Into<Settings>) -> Rig {
         let granted = [config("mode", "real"), set("capabilities", vec!["power"])];
@@ -103,37 +108,37 @@ impl Rig {
         self.plugin_named("reboot", real_reboot_component().to_owned(), settings)
     }
 
-    /// Settings of the host outside its plugins, `set("host.grace", "1s")`.
+    /// Sets settings of the host outside its plugins: `set("host.grace", "1s")`.
     #[must_use]
     pub fn host(mut self, settings: impl Into<Settings>) -> Rig {
         self.host_settings = settings.into();
         self
     }
 
-    /// Another name under which the hub's certificate is good.
+    /// Adds a host name to the hub's certificate.
     #[must_use]
     pub fn hub_named(mut self, name: &str) -> Rig {
         self.host_names.push(name.to_owned());
         self
     }
 
-    /// How long the hub lets a connection live after its token has expired.
+    /// Sets how long the hub keeps a connection whose token has expired.
     #[must_use]
     pub fn token_grace(mut self, grace: Duration) -> Rig {
         self.token_grace = Some(grace);
         self
     }
 
-    /// Starts all of it, and waits until the device can be called.
+    /// Starts everything, and waits until the device can be called.
     pub async fn start(self) -> Running {
         Running::start(self).await
     }
 
-    /// The text of `host.toml`.
+    /// Returns the text of `host.toml`.
     fn host_toml(&self, mqtt_port: u16, ca_file: &Path) -> String {
         let mut text = settings::line("hub.port", &mqtt_port.into());
         text += &settings::line("hub.ca_file", &ca_file.to_str().unwrap().into());
-        // In the rig's directory, with which they go.
+        // Relative to the rig's directory, and removed with it.
         text += &settings::line("host.data", &"data".into());
         text += &settings::line("host.control_socket", &"control/host.sock".into());
         text += &self.host_settings.to_toml();
@@ -149,7 +154,7 @@ impl Rig {
     }
 }
 
-/// The root of the workspace.
+/// Returns the root of the workspace.
 #[must_use]
 pub fn workspace() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap()

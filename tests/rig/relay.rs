@@ -1,13 +1,13 @@
-//! A proxy that outlives the hub: where clients with hard-wired ports connect.
+//! A proxy that outlives the hub, for clients with hard-wired ports.
 //!
-//! A hub that is restarted leaves its CONNECT port closed for a moment, and the
-//! Python device SDK, which is back within milliseconds of a loss, takes a proxy
-//! that refuses it for an error that is final. A hub of its own has no proxy
-//! before it, so this is the test's trouble and not the hub's.
+//! While a hub restarts, its CONNECT port is closed for a moment. The Python device
+//! SDK reconnects within milliseconds, and treats a proxy that refuses the connection
+//! as a permanent error. A real hub has no proxy in front of it, so the rig has to
+//! solve this and not the hub.
 //!
-//! The relay's port stays open. A CONNECT is answered at once; what follows
-//! waits until the hub runs, goes through the hub's own CONNECT port, and ends
-//! when either side does.
+//! The relay's port stays open. A CONNECT is answered at once. The bytes that follow
+//! wait until the hub runs, and then pass through the hub's own CONNECT port until
+//! either side closes.
 
 use std::io;
 use std::net::Ipv4Addr;
@@ -17,16 +17,16 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-/// What a CONNECT is answered with, by the relay and by the hub.
+/// The answer to a CONNECT, of the relay and of the hub.
 const ESTABLISHED: &[u8] = b"HTTP/1.1 200 Connection established\r\n\r\n";
 
-/// The longest head of a CONNECT, or of its answer.
+/// The most bytes in the head of a CONNECT, or of its answer.
 const MAX_HEAD_BYTES: usize = 8 * 1024;
 
-/// Listens until it is dropped.
+/// A proxy that listens until it is dropped.
 pub(crate) struct Relay {
     port: u16,
-    /// The CONNECT port of the hub while it runs.
+    /// The CONNECT port of the hub; `None` while the hub is stopped.
     hub: watch::Sender<Option<u16>>,
     _tasks: JoinSet<()>,
 }
@@ -41,25 +41,25 @@ impl Relay {
         Relay { port, hub, _tasks: tasks }
     }
 
-    /// Where clients connect.
+    /// Returns the port for clients.
     pub(crate) fn port(&self) -> u16 {
         self.port
     }
 
-    /// The hub takes connections on this port from now on; `None`: it does not.
-    pub(crate) fn lead_to(&self, hub: Option<u16>) {
+    /// Sets the CONNECT port of the hub; `None` while the hub is stopped.
+    pub(crate) fn set_hub(&self, hub: Option<u16>) {
         self.hub.send_replace(hub);
     }
 }
 
 async fn listen(listener: TcpListener, running: watch::Receiver<Option<u16>>) {
-    // Dropped with the listener, and with them every connection.
+    // Dropping the set closes every connection.
     let mut connections = JoinSet::new();
     loop {
         let (client, _) = listener.accept().await.unwrap();
         let running = running.clone();
         connections.spawn(async move {
-            // Whatever ends it, both sides are closed, as the test wants them.
+            // An error closes both sides, which is what the client has to see.
             carry(client, running).await.ok();
         });
         while connections.try_join_next().is_some() {}
@@ -68,15 +68,15 @@ async fn listen(listener: TcpListener, running: watch::Receiver<Option<u16>>) {
 
 async fn carry(mut client: TcpStream, mut running: watch::Receiver<Option<u16>>) -> io::Result<()> {
     client.set_nodelay(true)?;
-    let asked = head(&mut client).await?;
+    let request = head(&mut client).await?;
     client.write_all(ESTABLISHED).await?;
 
     let port = *running.wait_for(Option::is_some).await.map_err(io::Error::other)?;
     let mut hub = TcpStream::connect((Ipv4Addr::LOCALHOST, port.unwrap_or_default())).await?;
     hub.set_nodelay(true)?;
-    hub.write_all(&asked).await?;
+    hub.write_all(&request).await?;
     if head(&mut hub).await? != ESTABLISHED {
-        return Err(io::Error::other("the hub does not take the CONNECT"));
+        return Err(io::Error::other("the hub refuses the CONNECT"));
     }
 
     let ((mut from_client, mut to_client), (mut from_hub, mut to_hub)) =
@@ -88,7 +88,7 @@ async fn carry(mut client: TcpStream, mut running: watch::Receiver<Option<u16>>)
     Ok(())
 }
 
-/// Everything up to the empty line, byte by byte: what follows is TLS's.
+/// Reads up to the empty line, byte by byte, because the bytes after it belong to TLS.
 async fn head(stream: &mut (impl AsyncRead + Unpin)) -> io::Result<Vec<u8>> {
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {

@@ -1,34 +1,30 @@
-//! What a rig has started, and how a test stops and starts parts of it.
+//! A started rig, parts of which a test can stop and start again.
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
-use std::time::Duration;
 
 use hub::{Hub, HubConfig};
 use protocol::connection_string::DeviceConnectionString;
 use protocol::id::DeviceId;
 use protocol::method::{MethodRequest, MethodResult};
-use serde_json::Value;
+use serde_json::{Value, json};
 use service::{Client, ClientSettings, ServiceError};
 use tempfile::TempDir;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
 use crate::relay::Relay;
-use crate::{DEVICE, Rig};
+use crate::{DEVICE, Rig, until, within};
 
-/// The longest that anything in a rig is waited for.
-pub const PATIENCE: Duration = Duration::from_secs(60);
-
-/// The status of a method whose plugin is at its limit of calls.
+/// The status of a method whose plugin runs as many calls as it may.
 const BUSY: i32 = 429;
 
-/// A rig that runs. What is dropped first is stopped first: the host, then
-/// the hub, then the directory.
+/// A started rig. Its fields are dropped in order: the host stops first, then the
+/// hub, and the directory is removed last.
 pub struct Running {
-    /// The cloud side: calls this rig's device.
+    /// The cloud side, which calls the rig's device.
     pub service: Service,
-    /// The device of this rig, which the host plays if there is one.
+    /// The identity of the rig's device, which the host uses if there is one.
     pub device: DeviceConnectionString,
     host: Option<Host>,
     hub: Option<Hub>,
@@ -38,16 +34,16 @@ pub struct Running {
     directory: TempDir,
 }
 
-/// A service that knows the hub, and calls one device of it.
+/// A client of the hub that calls one device.
 #[derive(Debug, Clone)]
 pub struct Service {
-    /// The whole client, for what concerns twins and other devices.
+    /// The whole client, for twins and other devices.
     pub client: Client,
-    /// The device of the rig.
+    /// The id of the rig's device.
     pub device: DeviceId,
 }
 
-/// A host in a task of its own. Dropped, it is told to stop and not waited for.
+/// A host in a task of its own. Dropping it asks it to stop, without waiting.
 #[derive(Debug)]
 struct Host {
     stop: oneshot::Sender<()>,
@@ -55,28 +51,47 @@ struct Host {
 }
 
 impl Service {
-    /// Invokes a method of the rig's device, with the time-outs IoT Hub has by default.
+    /// Invokes a method of the rig's device, with the default time-outs of IoT Hub.
     pub async fn call(&self, method: &str, payload: Value) -> Result<MethodResult, ServiceError> {
         self.client
             .invoke(&self.device, &MethodRequest::new(method.parse().unwrap(), payload))
             .await
     }
 
-    /// The same again and again while the plugin is at its limit of calls.
+    /// Invokes a method again while the plugin runs as many calls as it may.
     pub async fn call_until_free(&self, method: &str, payload: Value) -> MethodResult {
-        loop {
+        until(format!("`{method}` is free"), || async {
             let answer = self.call(method, payload.clone()).await.unwrap();
-            if answer.status != BUSY {
-                return answer;
-            }
-        }
+            (answer.status != BUSY).then_some(answer)
+        })
+        .await
     }
 
-    /// Returns when the plugin that serves the method is at its limit of calls,
-    /// so that they are known to be running. Until then each look is a call.
+    /// Waits until the plugin of the method runs as many calls as it may, so that
+    /// earlier calls are known to be running. Each look is itself a call.
     pub async fn until_busy(&self, method: &str) {
-        let busy = async { while self.call(method, 1.into()).await.unwrap().status != BUSY {} };
-        tokio::time::timeout(PATIENCE, busy).await.expect("the calls begin");
+        self.until_status(method, BUSY).await;
+    }
+
+    /// Invokes a method until it is answered with this status, and returns the payload.
+    pub async fn until_status(&self, method: &str, status: i32) -> Value {
+        until(format!("`{method}` is answered with {status}"), || async {
+            let answer = self.call(method, 1.into()).await.unwrap();
+            (answer.status == status).then_some(answer.payload)
+        })
+        .await
+    }
+
+    /// Returns the reported properties of the rig's device.
+    pub async fn reported(&self) -> Value {
+        let twin = self.client.twin(&self.device).await.unwrap();
+        Value::from(twin.properties.reported)
+    }
+
+    /// Changes desired properties of the rig's device.
+    pub async fn desire(&self, desired: Value) {
+        let patch = json!({ "properties": { "desired": desired } });
+        self.client.patch_twin(&self.device, patch, None).await.unwrap();
     }
 }
 
@@ -94,12 +109,12 @@ impl Running {
         hub_config.host_names.extend(rig.host_names.iter().cloned());
         hub_config.token_grace = rig.token_grace.unwrap_or(hub_config.token_grace);
         let hub = Hub::start(hub_config.clone()).await.unwrap();
-        // A hub that is started again is to be found where it was.
+        // A hub that starts again keeps its ports.
         hub_config.mqtt_port = hub.mqtt_port();
         hub_config.https_port = hub.https_port();
         hub_config.connect_port = hub.connect_port();
         let relay = Relay::start().await;
-        relay.lead_to(hub.connect_port());
+        relay.set_hub(hub.connect_port());
         std::fs::write(directory.path().join("hub.pem"), hub.ca_pem()).unwrap();
 
         let device = hub.create_device(&DEVICE.parse().unwrap()).unwrap();
@@ -124,7 +139,7 @@ impl Running {
         running
     }
 
-    /// Boots the machine anew, as far as a host can tell that is started then.
+    /// Simulates a boot of the machine for the next host that starts.
     pub fn boot_machine(&self) {
         let machine = self.machine();
         let ids = std::fs::read_to_string(&machine.boot_id).unwrap_or_default();
@@ -137,20 +152,24 @@ impl Running {
         host::Machine { boot_id: file("boot_id"), uptime: file("uptime") }
     }
 
-    /// The hub. It panics between [`Running::stop_hub`] and [`Running::start_hub`].
+    /// Returns the hub.
+    ///
+    /// # Panics
+    ///
+    /// Panics between [`Running::stop_hub`] and [`Running::start_hub`].
     #[must_use]
     pub fn hub(&self) -> &Hub {
         self.hub.as_ref().expect("the hub is stopped")
     }
 
-    /// The CA certificate that signs for the hub, as a PEM file.
+    /// Returns the PEM file of the CA certificate that signs the hub's certificate.
     #[must_use]
     pub fn ca_file(&self) -> PathBuf {
         self.directory.path().join("hub.pem")
     }
 
-    /// Where clients with hard-wired ports find a proxy to the hub. It is open
-    /// while the hub is stopped too: who connects then waits for the hub.
+    /// Returns the port of a proxy to the hub, for clients with hard-wired ports. It
+    /// stays open while the hub is stopped; connections then wait for the hub.
     #[must_use]
     pub fn connect_port(&self) -> u16 {
         self.relay.port()
@@ -158,28 +177,25 @@ impl Running {
 
     /// Waits until the device is connected and has subscribed to methods.
     pub async fn ready(&self) {
-        let device = &self.service.device;
-        tokio::time::timeout(PATIENCE, self.hub().connected(device))
-            .await
-            .expect("the device connects");
+        within("the device connects", self.hub().connected(&self.service.device)).await;
     }
 
-    /// Stops the hub as one that is shut down: every connection to it ends.
+    /// Stops the hub, which ends every connection to it.
     pub async fn stop_hub(&mut self) {
-        self.relay.lead_to(None);
-        self.hub.take().expect("the hub is stopped already").stop().await;
+        self.relay.set_hub(None);
+        self.hub.take().expect("the hub runs").stop().await;
     }
 
-    /// Starts the hub again, on the same ports and with what it had on disk.
+    /// Starts the hub again, on the same ports and with its persisted state.
     pub async fn start_hub(&mut self) {
-        assert!(self.hub.is_none(), "the hub runs already");
+        assert!(self.hub.is_none(), "the hub is already running");
         self.hub = Some(Hub::start(self.hub_config.clone()).await.unwrap());
-        self.relay.lead_to(self.hub().connect_port());
+        self.relay.set_hub(self.hub().connect_port());
     }
 
     /// Starts the host and waits until its device can be called.
     pub async fn start_host(&mut self) {
-        assert!(self.host.is_none(), "the host runs already");
+        assert!(self.host.is_none(), "the host is already running");
         let toml = self.rig.host_toml(self.hub().mqtt_port(), &self.ca_file());
         let file = self.directory.path().join("host.toml");
         std::fs::write(&file, toml).unwrap();
@@ -198,42 +214,35 @@ impl Running {
         self.host = Some(Host { stop, ended });
     }
 
-    /// Puts another fixture where a plugin's file is, all at once: a host that
-    /// runs takes it in a moment.
+    /// Replaces a plugin's file by another fixture, atomically. A running host loads
+    /// it a moment later.
     pub fn swap(&self, plugin: &str, fixture: &str) {
         let plugin = self.rig.plugins.iter().find(|known| known.name == plugin);
-        let file = &plugin.expect("a plugin of this rig").file;
+        let file = &plugin.expect("the plugin is one of this rig").file;
         let beside = file.with_extension("new");
         std::fs::write(&beside, fixtures::guest(fixture)).unwrap();
         std::fs::rename(beside, file).unwrap();
     }
 
-    /// Waits until the device has reported this at a place in its properties,
+    /// Waits until a reported property has this value. `place` is a JSON pointer
     /// such as `/plugins/reply/state`.
     pub async fn until_reported(&self, place: &str, wanted: &Value) {
-        let look = async {
-            loop {
-                let twin = self.service.client.twin(&self.service.device).await.unwrap();
-                let reported = Value::from(twin.properties.reported);
-                if reported.pointer(place) == Some(wanted) {
-                    return;
-                }
-                tokio::time::sleep(Duration::from_millis(20)).await;
-            }
-        };
-        let waited = tokio::time::timeout(PATIENCE, look).await;
-        waited.unwrap_or_else(|_| panic!("{place} does not become {wanted}"));
+        until(format!("`{place}` is {wanted}"), || async {
+            let reported = self.service.reported().await;
+            (reported.pointer(place) == Some(wanted)).then_some(())
+        })
+        .await;
     }
 
-    /// Stops the host as a signal does: it drains, disconnects and ends.
+    /// Stops the host as a signal would: it drains, disconnects and ends.
     pub async fn stop_host(&mut self) -> anyhow::Result<()> {
-        let Host { stop, ended } = self.host.take().expect("the host is stopped already");
+        let Host { stop, ended } = self.host.take().expect("the host runs");
         stop.send(()).ok();
-        tokio::time::timeout(PATIENCE, ended).await.expect("the host drains").unwrap()
+        within("the host drains", ended).await.unwrap()
     }
 }
 
-/// `RUST_LOG=debug cargo test` shows what each part says.
+/// Prints log lines as `RUST_LOG` asks for them: `RUST_LOG=debug cargo test`.
 fn log_for_tests() {
     use tracing_subscriber::EnvFilter;
     let filter = EnvFilter::from_default_env();

@@ -1,36 +1,36 @@
-//! Lines of `host.toml`, written as a test likes to read them.
+//! Settings of `host.toml`, in a short form for tests.
 
 use serde_json::Value;
 
-/// One key, dotted where it stands in a table, and its value.
+/// One key and its value; the key of an entry in a table is dotted.
 #[derive(Clone, Debug)]
 pub struct Setting {
     key: String,
     value: Value,
 }
 
-/// Any number of settings, none and one included.
+/// Any number of settings. A single [`Setting`] and `()` convert into it.
 #[derive(Clone, Debug, Default)]
 pub struct Settings(Vec<Setting>);
 
-/// A setting by its key: `set("limits.calls", 2)`.
+/// Returns a setting by its key: `set("limits.calls", 2)`.
 pub fn set(key: &str, value: impl Into<Value>) -> Setting {
     Setting { key: key.to_owned(), value: value.into() }
 }
 
-/// How long a call may take: `deadline("50ms")`.
+/// Returns the setting of the time limit of a call: `deadline("50ms")`.
 #[must_use]
 pub fn deadline(duration: &str) -> Setting {
     set("deadline", duration)
 }
 
-/// A setting that the plugin itself reads: `config("delay_seconds", 0)`.
+/// Returns a setting that the plugin itself reads: `config("delay_seconds", 0)`.
 pub fn config(key: &str, value: impl Into<Value>) -> Setting {
     set(&format!("config.{key}"), value)
 }
 
 impl Settings {
-    /// These and more.
+    /// Adds more settings.
     #[must_use]
     pub fn and<const N: usize>(mut self, more: [Setting; N]) -> Settings {
         self.0.extend(more);
@@ -64,12 +64,13 @@ impl<const N: usize> From<[Setting; N]> for Settings {
     }
 }
 
-/// `key = value`, as a line of TOML.
+/// Returns `key = value` as a line of TOML.
 pub(crate) fn line(key: &str, value: &Value) -> String {
     format!("{key} = {}\n", toml(value))
 }
 
-/// JSON is TOML but for its tables and its null, which TOML lacks.
+/// Returns a value as TOML. Scalars and strings are written as in JSON; tables are
+/// not, and TOML has no null.
 fn toml(value: &Value) -> String {
     match value {
         Value::Null => panic!("TOML has no null"),

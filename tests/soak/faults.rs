@@ -1,4 +1,4 @@
-//! What goes wrong in a long run, one after the other and again.
+//! The faults of a long run, one after the other and again from the first.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -6,13 +6,13 @@ use std::time::Duration;
 use hub::{Effect, Fault, Forget, Hub, Refused, Step};
 use protocol::id::DeviceId;
 
-/// How long what is late is late, and a hub that restarts is away.
+/// The delay of a late packet, and the downtime of a restarting hub.
 const LATE: Duration = Duration::from_millis(300);
 
-/// Longer than the host's keep-alive.
+/// The duration of a silence: longer than the host's keep-alive.
 const SILENT: Duration = Duration::from_secs(60);
 
-/// Lets one thing go wrong after each such time, for ever.
+/// Injects one fault after each such time; never returns.
 pub(crate) async fn happen(hub: Arc<Hub>, device: DeviceId, every: Duration) {
     let at = [
         (Step::Acknowledge, Effect::DropBefore),

@@ -1,10 +1,11 @@
-//! Calls at a steady rate, however long their answers take.
+//! Calls at a steady rate, independent of the time their answers take.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use parking_lot::Mutex;
 use protocol::id::DeviceId;
 use protocol::method::MethodRequest;
 use serde_json::json;
@@ -13,18 +14,18 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 use tokio::time::MissedTickBehavior;
 
-/// Calls that may wait for their answers at once; more are not made.
+/// Calls that may be in flight at once; at this number, new calls wait.
 const MOST_AT_ONCE: usize = 5000;
 
-/// Calls and what became of them.
+/// The number of calls by their outcome, and the times of the answered ones.
 #[derive(Debug, Default, Clone, Copy)]
 pub(crate) struct Seen {
     pub(crate) calls: u64,
-    /// With 200.
+    /// Calls answered with 200.
     pub(crate) answered: u64,
-    /// With another status, such as 429 from a plugin at its limit of calls.
+    /// Calls answered with another status, such as 429 from a plugin at its limit of calls.
     pub(crate) refused: u64,
-    /// Never.
+    /// Calls without an answer.
     pub(crate) lost: u64,
     pub(crate) p50_ms: f64,
     pub(crate) p99_ms: f64,
@@ -36,11 +37,11 @@ struct Tally {
     answered: AtomicU64,
     refused: AtomicU64,
     lost: AtomicU64,
-    /// Of the calls that were answered since the last look.
-    took: Mutex<Vec<Duration>>,
-    /// As it was at the last look.
+    /// The times of the calls answered since the last report.
+    times: Mutex<Vec<Duration>>,
+    /// The totals at the last report.
     before: Mutex<Seen>,
-    /// The other answers, by status and the beginning of their text.
+    /// The number of other answers, by status and error code.
     others: Mutex<BTreeMap<String, u64>>,
 }
 
@@ -71,14 +72,14 @@ impl Load {
         Load { tally, places, calling }
     }
 
-    /// What has happened since this was asked last.
+    /// Returns the outcomes since the previous call of this method.
     pub(crate) fn since_last(&self) -> Seen {
         let now = self.tally.now();
-        let before = std::mem::replace(&mut *self.tally.before.lock().unwrap(), now);
-        let mut took = std::mem::take(&mut *self.tally.took.lock().unwrap());
-        took.sort_unstable();
+        let before = std::mem::replace(&mut *self.tally.before.lock(), now);
+        let mut times = std::mem::take(&mut *self.tally.times.lock());
+        times.sort_unstable();
         let at = |part: usize| {
-            let time = took.get((took.len() * part / 100).min(took.len().saturating_sub(1)));
+            let time = times.get((times.len() * part / 100).min(times.len().saturating_sub(1)));
             time.map_or(f64::NAN, |time| time.as_secs_f64() * 1e3)
         };
         Seen {
@@ -91,12 +92,12 @@ impl Load {
         }
     }
 
-    /// How often each answer came that was not 200.
+    /// Returns the number of answers other than 200, by status and error code.
     pub(crate) fn others(&self) -> BTreeMap<String, u64> {
-        self.tally.others.lock().unwrap().clone()
+        self.tally.others.lock().clone()
     }
 
-    /// Makes no more calls, and waits for those that run.
+    /// Stops calling, waits for the calls in flight and returns the totals.
     pub(crate) async fn finish(self) -> Seen {
         self.calling.abort();
         let all = u32::try_from(MOST_AT_ONCE).unwrap();
@@ -126,13 +127,13 @@ async fn call(client: &Client, device: &DeviceId, tally: &Tally, number: u64) {
     match client.invoke(device, &request).await {
         Ok(answer) if answer.status == 200 => {
             tally.answered.fetch_add(1, Relaxed);
-            tally.took.lock().unwrap().push(begun.elapsed());
+            tally.times.lock().push(begun.elapsed());
         }
         Ok(answer) => {
             tally.refused.fetch_add(1, Relaxed);
-            let error = answer.payload["error"].as_str().unwrap_or("of the plugin's own");
+            let error = answer.payload["error"].as_str().unwrap_or("without an error code");
             let kind = format!("{} {error}", answer.status);
-            *tally.others.lock().unwrap().entry(kind).or_default() += 1;
+            *tally.others.lock().entry(kind).or_default() += 1;
         }
         Err(_) => drop(tally.lost.fetch_add(1, Relaxed)),
     }

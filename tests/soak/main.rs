@@ -1,6 +1,5 @@
-//! A long run: the host as the program that it is, a steady load, and a fault
-//! every few seconds. Prints a line a minute and, in the end, what was lost and
-//! what the host's memory did.
+//! A long run of the real host program under a steady load, with a fault every few
+//! seconds. Prints a line a minute and finally the lost calls and the host's memory.
 //!
 //! ```sh
 //! cargo build --release -p behaviour-host
@@ -10,7 +9,7 @@
 //! ```
 
 #![allow(clippy::print_stdout, reason = "this is a command-line program")]
-#![allow(clippy::unwrap_used, reason = "part of tests: it may stop at the first surprise")]
+#![allow(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
 
 mod faults;
 mod load;
@@ -29,22 +28,22 @@ use load::Load;
 /// Runs a host under load and faults, and watches its memory.
 #[derive(Parser)]
 struct Arguments {
-    /// How long
+    /// Duration of the run, in minutes
     #[arg(long, default_value_t = 60)]
     minutes: u64,
     /// Calls a second
     #[arg(long, default_value_t = 200)]
     rate: u32,
-    /// Seconds between two faults; 0 is none
+    /// Seconds between two faults; 0 injects none
     #[arg(long, default_value_t = 10)]
     fault_every: u64,
-    /// How long a token lives, as in host.toml
+    /// Lifetime of a token, as in host.toml
     #[arg(long, default_value = "1h")]
     token_lifetime: String,
-    /// What the host logs, to standard error
+    /// Log filter of the host, which logs to standard error
     #[arg(long, default_value = "off")]
     log: String,
-    /// The program; else the one beside this one's directory
+    /// Host program; by default the one in the parent folder of this program's
     #[arg(long, value_name = "FILE")]
     host: Option<PathBuf>,
 }
@@ -86,7 +85,7 @@ async fn main() {
     let settings = ClientSettings { ca_pem: Some(hub.ca_pem().to_owned()), ..Default::default() };
     let client = Client::new(hub.service_connection_string(), settings).unwrap();
     let load = Load::start(client, device.device.clone(), arguments.rate);
-    let misbehaving = (arguments.fault_every > 0).then(|| {
+    let injecting = (arguments.fault_every > 0).then(|| {
         let every = Duration::from_secs(arguments.fault_every);
         tokio::spawn(faults::happen(Arc::clone(&hub), device.device.clone(), every))
     });
@@ -110,7 +109,7 @@ async fn main() {
             hub.faults().happened()
         );
     }
-    let faults = misbehaving.map_or(0, |task| {
+    let faults = injecting.map_or(0, |task| {
         task.abort();
         hub.faults().happened()
     });
@@ -131,9 +130,9 @@ async fn main() {
     );
 }
 
-/// What the host has in memory.
+/// Returns the resident memory of the host.
 fn resident_mib(host: &Child) -> f64 {
-    let id = host.id().expect("the host has ended");
+    let id = host.id().expect("the host still runs");
     let status = std::fs::read_to_string(format!("/proc/{id}/status")).unwrap();
     let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
     line.split_whitespace().nth(1).unwrap().parse::<f64>().unwrap() / 1024.0

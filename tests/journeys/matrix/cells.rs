@@ -1,22 +1,23 @@
-//! The cells of the matrix: what goes wrong where, and what is promised then.
+//! The cells of the matrix: a fault, the step at which it happens, and the promise.
 
 use std::time::Duration;
 
 use hub::{Effect, Fault, Forget, Refused, Step};
 use rig::Running;
 
-/// How long what is late is late.
+/// The delay of a late packet, and the downtime of a restarting hub.
 const LATE: Duration = Duration::from_millis(200);
 
-/// Longer than the keep-alive of the host: it is the host that must notice.
+/// The duration of a silence. It is longer than the host's keep-alive, so that the
+/// host has to notice.
 const SILENT: Duration = Duration::from_secs(600);
 
-/// One thing that goes wrong.
+/// One fault.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) enum Cell {
     /// At a step of the protocol.
     At(Step, Effect),
-    /// At any moment.
+    /// A dropped connection, at no particular step. The same holds for all below.
     Drop,
     HalfOpen,
     ExpireToken,
@@ -61,13 +62,13 @@ impl Cell {
         cells
     }
 
-    /// Lets it happen, now or as soon as its step comes; gives how often it is
-    /// to happen.
+    /// Injects the fault, now or at the next occurrence of its step. Returns how often
+    /// it will happen at a step.
     pub(super) fn begin(self, rig: &Running) -> u64 {
         let (hub, device) = (rig.hub(), &rig.service.device);
         match self {
             Cell::At(step, effect) => {
-                // What loses something costs its time-out.
+                // Each loss costs a time-out.
                 let slow = self.may_lose() || effect == Effect::Lose;
                 let times = if slow || is_of_connecting(step) { 1 } else { 3 };
                 hub.faults().set(Fault::new(step, effect).of(device).times(times)).unwrap();
@@ -90,28 +91,28 @@ impl Cell {
         1
     }
 
-    /// Whether a change of the desired properties is what it is about.
+    /// Returns whether the fault concerns changes of desired properties.
     pub(super) fn is_of_desired(self) -> bool {
         matches!(self, Cell::At(Step::Desired, _))
     }
 
-    /// Whether a method or its answer may be lost with it: where the hub does not
-    /// deliver the one or not take the other, no device can do anything about it.
+    /// Returns whether the fault may lose a method or its answer. If the hub does not
+    /// deliver the one or does not receive the other, no device can prevent that.
     pub(super) fn may_lose(self) -> bool {
         match self {
             Cell::At(_, Effect::HalfOpen(silent)) => silent == SILENT,
             Cell::At(step, Effect::Lose) => matches!(step, Step::Method | Step::Answer),
             Cell::At(Step::Method, Effect::DropBefore) => true,
-            // It has forgotten who waits for which answer.
+            // The hub has forgotten which caller waits for which answer.
             Cell::Restart(_) | Cell::HalfOpen => true,
             Cell::At(..) | Cell::Drop | Cell::ExpireToken => false,
         }
     }
 
-    /// The longest time-out that it runs into, about.
+    /// Returns the longest time-out that the fault causes, approximately.
     pub(super) fn waits(self) -> Duration {
         Duration::from_secs(match self {
-            // The host asks the hub again.
+            // The host repeats its request to the hub.
             Cell::At(Step::TwinReport | Step::TwinGet, Effect::Lose) => 30,
             _ if self.may_lose() => 5,
             Cell::At(Step::Connect, Effect::Refuse(_)) => 2,
@@ -119,7 +120,7 @@ impl Cell {
         })
     }
 
-    /// Step and effect as docs/hub.md names them.
+    /// Returns step and effect as docs/hub.md names them.
     pub(super) fn names(self) -> (&'static str, String) {
         match self {
             Cell::At(step, effect) => (name_of(step), word(effect)),
@@ -133,7 +134,7 @@ impl Cell {
     }
 }
 
-/// Whether the step comes with a connection, and not with a call.
+/// Returns whether the step is part of a connection, not of a call.
 fn is_of_connecting(step: Step) -> bool {
     matches!(step, Step::Connect | Step::Subscribe | Step::TwinGet)
 }

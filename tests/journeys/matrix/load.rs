@@ -1,11 +1,12 @@
-//! One cell at work: callers that call without pause, while it goes wrong.
+//! One cell: callers that call without pause while the fault happens.
 
 use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use hub::Message;
+use parking_lot::Mutex;
 use protocol::method::MethodRequest;
 use rig::{Rig, Running, Service, set};
 use serde_json::{Value, json};
@@ -16,23 +17,23 @@ use tokio::task::JoinSet;
 use super::cells::Cell;
 use super::table::Row;
 
-/// Callers at once; each has a property of its own.
+/// Concurrent callers, each with a property of its own.
 const CALLERS: usize = 4;
 
-/// Calls before it goes wrong, and after.
+/// Calls before the fault, and after it.
 const CALLS: u64 = 20;
 
-/// The longest that anything is waited for.
+/// The time limit of everything below: many cells share the machine.
 const PATIENCE: Duration = Duration::from_secs(120);
 
-/// What became of calls.
+/// The number of calls by their outcome.
 #[derive(Debug, Default)]
 struct Tally {
     answered: AtomicU64,
     lost: AtomicU64,
 }
 
-/// What the plugin has run: the ids of its calls and of its jobs, by payload.
+/// The calls and the jobs that the plugin has run: their ids, by payload.
 #[derive(Debug, Default)]
 struct Runs {
     calls: HashMap<String, HashSet<String>>,
@@ -40,8 +41,8 @@ struct Runs {
 }
 
 pub(super) async fn run(cell: Cell) -> Row {
-    // A busy machine may be silent for some seconds: only where the silence is
-    // the fault it should be noticed soon.
+    // A busy machine may be silent for some seconds, so that only a cell whose fault
+    // is silence has a short keep-alive.
     let keep_alive = set("hub.keep_alive", if cell.may_lose() { "3s" } else { "60s" });
     let rig = Rig::new().plugin("tells.wat", ()).host(keep_alive).start().await;
     let runs = Arc::new(Mutex::new(Runs::default()));
@@ -52,7 +53,8 @@ pub(super) async fn run(cell: Cell) -> Row {
         let caller = Caller {
             service: rig.service.clone(),
             property: format!("of-{number}"),
-            // What is lost costs this; what is not must not, however busy the machine.
+            // A lost call costs this time. A call that must not be lost gets more, since
+            // the machine may be busy.
             response_timeout: Duration::from_secs(if cell.may_lose() { 5 } else { 100 }),
             tally: Arc::clone(&tally),
             stopping: Arc::clone(&stopping),
@@ -60,8 +62,7 @@ pub(super) async fn run(cell: Cell) -> Row {
         callers.spawn(caller.call());
     }
 
-    let within = |what: &'static str| move |_| panic!("{cell:?}: {what}: not in time");
-    let goes_wrong = async {
+    let fault = async {
         tally.until(CALLS).await;
         let happens = cell.begin(&rig);
         if cell.is_of_desired() {
@@ -70,30 +71,25 @@ pub(super) async fn run(cell: Cell) -> Row {
         rig.hub().faults().until_happened(happens).await;
         tally.until(tally.calls() + CALLS).await;
     };
-    tokio::time::timeout(PATIENCE, goes_wrong).await.unwrap_or_else(within("the fault"));
+    within(cell, "the fault happens", fault).await;
     stopping.store(true, Ordering::Relaxed);
 
     let mut last = HashMap::new();
     let mut answered = Vec::new();
-    while let Some(done) = callers.join_next().await {
-        let (property, numbers) = done.unwrap();
+    let done = within(cell, "the last call of each caller is answered", callers.join_all()).await;
+    for (property, numbers) in done {
         last.insert(property.clone(), *numbers.last().unwrap());
         answered.extend(numbers.into_iter().map(|n| payload(&property, n).to_string()));
     }
-    tokio::time::timeout(PATIENCE, until_reported(&rig, &last))
-        .await
-        .unwrap_or_else(within("the last value of each property"));
-    tokio::time::timeout(PATIENCE, until_all_in(&runs, &answered))
-        .await
-        .unwrap_or_else(within("the message and the job of each call"));
+    within(cell, "the last value of each property is reported", until_reported(&rig, &last)).await;
+    within(cell, "the message and the job of each call arrive", until_all_in(&runs, &answered))
+        .await;
     if cell.is_of_desired() {
-        tokio::time::timeout(PATIENCE, until_desired(&rig))
-            .await
-            .unwrap_or_else(within("the desired properties"));
+        within(cell, "the plugin sees the last desired properties", until_desired(&rig)).await;
     }
     listening.abort();
 
-    let runs = runs.lock().unwrap();
+    let runs = runs.lock();
     Row {
         cell,
         happened: rig.hub().faults().happened(),
@@ -105,6 +101,12 @@ pub(super) async fn run(cell: Cell) -> Row {
     }
 }
 
+/// Waits for a future for at most [`PATIENCE`], and panics with the promise otherwise.
+async fn within<T>(cell: Cell, promise: &str, future: impl Future<Output = T>) -> T {
+    let result = tokio::time::timeout(PATIENCE, future).await;
+    result.unwrap_or_else(|_| panic!("{cell:?}: not within {PATIENCE:?}: {promise}"))
+}
+
 struct Caller {
     service: Service,
     property: String,
@@ -114,8 +116,8 @@ struct Caller {
 }
 
 impl Caller {
-    /// Calls until it is told to stop and its last call was answered. Gives the
-    /// numbers of the calls that were.
+    /// Calls until `stopping` is set and one more call was answered. Returns the
+    /// numbers of the answered calls.
     async fn call(self) -> (String, Vec<u64>) {
         let mut answered = Vec::new();
         for number in 1.. {
@@ -133,7 +135,7 @@ impl Caller {
                         break;
                     }
                 }
-                // The hub that restarts cuts its callers off as well.
+                // A hub that restarts also disconnects its callers.
                 Err(error)
                     if matches!(
                         error.kind(),
@@ -165,12 +167,12 @@ impl Tally {
     }
 }
 
-/// Notes which calls have run. A message that MQTT delivers twice is of one call.
+/// Records which calls have run. A message that MQTT delivers twice has one call id.
 async fn listen(mut telemetry: broadcast::Receiver<Message>, runs: Arc<Mutex<Runs>>) {
     loop {
         let message = telemetry.recv().await.unwrap();
         let body = String::from_utf8(message.body.to_vec()).unwrap();
-        let mut runs = runs.lock().unwrap();
+        let mut runs = runs.lock();
         let (seen, id) = match message.properties.get("call") {
             Some(call) => (&mut runs.calls, call),
             None => (&mut runs.jobs, message.properties.get("job").unwrap()),
@@ -185,7 +187,7 @@ fn most(runs: &HashMap<String, HashSet<String>>) -> usize {
 
 async fn until_all_in(runs: &Mutex<Runs>, answered: &[String]) {
     while !{
-        let Runs { calls, jobs } = &*runs.lock().unwrap();
+        let Runs { calls, jobs } = &*runs.lock();
         answered.iter().all(|payload| calls.contains_key(payload) && jobs.contains_key(payload))
     } {
         tokio::time::sleep(Duration::from_millis(5)).await;
@@ -194,8 +196,7 @@ async fn until_all_in(runs: &Mutex<Runs>, answered: &[String]) {
 
 async fn until_reported(rig: &Running, last: &HashMap<String, u64>) {
     loop {
-        let twin = rig.service.client.twin(&rig.service.device).await.unwrap();
-        let reported = &twin.properties.reported;
+        let reported = rig.service.reported().await;
         if last.iter().all(|(property, number)| reported.get(property) == Some(&json!(number))) {
             return;
         }
@@ -203,24 +204,20 @@ async fn until_reported(rig: &Running, last: &HashMap<String, u64>) {
     }
 }
 
-/// Changes a desired property until the fault has happened so often.
+/// Changes a desired property until the fault has happened this often.
 async fn desire_until(rig: &Running, happens: u64) {
     let mut wish = 0;
     while rig.hub().faults().happened() < happens {
         wish += 1;
-        desire(rig, json!(wish)).await;
+        rig.service.desire(json!({ "wish": wish })).await;
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }
 
-async fn desire(rig: &Running, wish: Value) {
-    let patch = json!({"properties": {"desired": {"wish": wish}}});
-    rig.service.client.patch_twin(&rig.service.device, patch, None).await.unwrap();
-}
-
-/// One more change, and the plugin sees it: none before it is missing for long.
+/// Makes one more change and waits until the plugin sees it, which implies that no
+/// earlier change is missing.
 async fn until_desired(rig: &Running) {
-    desire(rig, json!("the last")).await;
+    rig.service.desire(json!({ "wish": "the last" })).await;
     while rig.service.call("desired", Value::Null).await.unwrap().payload["wish"] != "the last" {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }

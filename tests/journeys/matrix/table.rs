@@ -1,4 +1,4 @@
-//! What was seen, as a table of docs/reliability.md.
+//! The results of all cells, as a table of docs/reliability.md.
 
 use std::fs;
 
@@ -7,16 +7,16 @@ use super::cells::Cell;
 const BEGIN: &str = "<!-- fault matrix: written by the test -->\n";
 const END: &str = "<!-- end of the fault matrix -->\n";
 
-/// One cell, after it has run.
+/// The result of one cell.
 #[derive(Debug)]
 pub(super) struct Row {
     pub(super) cell: Cell,
     pub(super) happened: u64,
     pub(super) calls: u64,
     pub(super) answered: u64,
-    /// Calls whose caller waited in vain.
+    /// Calls whose caller got no answer.
     pub(super) lost: u64,
-    /// The most often that one method has run.
+    /// The most runs of one method.
     pub(super) most_runs: usize,
     pub(super) most_job_runs: usize,
 }
@@ -29,7 +29,7 @@ impl Row {
         assert!(self.lost == 0 || self.cell.may_lose(), "a call was lost: {self:?}");
     }
 
-    /// What is promised, whatever the numbers: the beginning of the line.
+    /// Returns the promise, which is the start of the line; the numbers follow it.
     fn promise(&self) -> String {
         let (step, effect) = self.cell.names();
         let promise = if self.cell.may_lose() { "at most once" } else { "once" };
@@ -42,12 +42,13 @@ impl Row {
     }
 }
 
-/// With `WRITE_DOCS` set, writes the table; else fails if it has other rows.
+/// Writes the table if `WRITE_DOCS` is set, and otherwise asserts that it has the same
+/// promises.
 pub(super) fn write_or_compare(rows: &[Row]) {
     let path = rig::workspace().join("docs/reliability.md");
     let text = fs::read_to_string(&path).unwrap();
-    let (before, rest) = text.split_once(BEGIN).expect("the place of the table");
-    let (table, after) = rest.split_once(END).expect("the end of the table");
+    let (before, rest) = text.split_once(BEGIN).expect("the page has the start of the table");
+    let (table, after) = rest.split_once(END).expect("the page has the end of the table");
     if std::env::var_os("WRITE_DOCS").is_some() {
         let head = "| Step | Effect | Methods are answered | Last reports arrive | Happened | Calls \
                     | Answered | Lost |\n|---|---|---|---|---|---|---|---|\n";
@@ -58,5 +59,9 @@ pub(super) fn write_or_compare(rows: &[Row]) {
     let missing: Vec<String> =
         rows.iter().map(Row::promise).filter(|promise| !table.contains(promise.as_str())).collect();
     assert!(missing.is_empty(), "not in docs/reliability.md: {missing:#?}");
-    assert_eq!(table.lines().count(), rows.len() + 2, "rows that no test has seen");
+    assert_eq!(
+        table.lines().count(),
+        rows.len() + 2,
+        "the table has rows of cells that do not exist"
+    );
 }
