@@ -7,6 +7,7 @@ mod errors;
 mod files;
 mod homes;
 mod modules;
+mod once;
 mod source;
 mod tokens;
 mod types;

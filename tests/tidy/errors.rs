@@ -2,7 +2,7 @@
 
 use super::expect_none;
 use super::source::sources;
-use super::tokens::{Lexeme, Token, tokens};
+use super::tokens::{Lexeme, Token, end_of_group, tokens};
 
 /// Folders whose errors are still to be rewritten.
 const TO_DO: &[&str] = &["host/", "plugin/"];
@@ -55,22 +55,6 @@ fn attribute_at(tokens: &[Token], start: usize) -> Option<&[Token]> {
     }
     let end = end_of_group(tokens, start + 1);
     tokens.get(start + 2..end)
-}
-
-/// Returns the index of the bracket that closes the one at this index.
-fn end_of_group(tokens: &[Token], open: usize) -> usize {
-    let mut depth = 0_i32;
-    for (index, token) in tokens.iter().enumerate().skip(open) {
-        match token.is {
-            Lexeme::Mark('(' | '[' | '{') => depth += 1,
-            Lexeme::Mark(')' | ']' | '}') => depth -= 1,
-            _ => {}
-        }
-        if depth == 0 {
-            return index;
-        }
-    }
-    tokens.len()
 }
 
 /// Returns the names in the braces of a message.

@@ -82,6 +82,22 @@ pub(super) fn tokens(text: &str) -> Vec<Token> {
     tokens
 }
 
+/// Returns the index of the bracket that closes the one at this index.
+pub(super) fn end_of_group(tokens: &[Token], open: usize) -> usize {
+    let mut depth = 0_i32;
+    for (index, token) in tokens.iter().enumerate().skip(open) {
+        match token.is {
+            Lexeme::Mark('(' | '[' | '{') => depth += 1,
+            Lexeme::Mark(')' | ']' | '}') => depth -= 1,
+            _ => {}
+        }
+        if depth == 0 {
+            return index;
+        }
+    }
+    tokens.len()
+}
+
 fn is_word(character: char) -> bool {
     character.is_alphanumeric() || character == '_'
 }

@@ -1,0 +1,96 @@
+//! Code that exists once: the parser of durations, and the answer to a poisoned lock.
+
+use super::expect_none;
+use super::source::sources;
+use super::tokens::{Lexeme, Token, end_of_group, tokens};
+
+/// The file of the grammar of durations.
+const DURATIONS: &str = "program/src/duration.rs";
+
+/// Folders that parse durations of another grammar, and the reason.
+const OTHER_DURATIONS: &[(&str, &str)] =
+    &[("guest-reboot/", "a guest depends on the WIT alone, and its settings are seconds")];
+
+/// Folders whose durations and locks are still to be replaced.
+const TO_DO: &[&str] = &["behaviour/", "host/", "hub/", "plugin/"];
+
+#[test]
+fn one_grammar_of_durations() {
+    let mut violations = Vec::new();
+    for source in sources().iter().filter(|source| source.is_product()) {
+        let path = source.path.as_str();
+        if path == DURATIONS
+            || OTHER_DURATIONS.iter().any(|(folder, _)| path.starts_with(folder))
+            || TO_DO.iter().any(|folder| path.starts_with(folder))
+        {
+            continue;
+        }
+        for line in duration_parsers(source.product_text()) {
+            violations
+                .push(format!("{path}:{line}: parses a duration without `program::duration`"));
+        }
+    }
+    expect_none(&violations);
+}
+
+/// Returns the lines of the functions that turn one text into a duration without calling
+/// a module `duration`.
+fn duration_parsers(text: &str) -> Vec<usize> {
+    let tokens = tokens(text);
+    let mut lines = Vec::new();
+    for (index, token) in tokens.iter().enumerate().filter(|(_, token)| token.is_word("fn")) {
+        let Some(open) = position(&tokens, index, |token| token.is_mark('(')) else { continue };
+        let close = end_of_group(&tokens, open);
+        let Some(body) = position(&tokens, close, |t| t.is_mark('{') || t.is_mark(';')) else {
+            continue;
+        };
+        let end = end_of_group(&tokens, body);
+        let takes_text = matches!(&tokens[open + 1..close], [_, colon, borrow, text]
+            if colon.is_mark(':') && borrow.is_mark('&') && text.is_word("str"));
+        let may_fail = |t: &Token| t.is_word("Result") || t.is_word("Option");
+        let result = &tokens[close..body];
+        let returns_duration = result.windows(3).any(|three| {
+            may_fail(&three[0]) && three[1].is_mark('<') && three[2].is_word("Duration")
+        });
+        let delegates = tokens[body..end]
+            .windows(2)
+            .any(|pair| pair[0].is_word("duration") && pair[1].is == Lexeme::Colons);
+        if takes_text && returns_duration && !delegates {
+            lines.push(token.line);
+        }
+    }
+    lines
+}
+
+fn position(tokens: &[Token], from: usize, is: impl Fn(&Token) -> bool) -> Option<usize> {
+    tokens[from..].iter().position(is).map(|offset| from + offset)
+}
+
+#[test]
+fn a_parser_of_durations_is_found_unless_it_delegates() {
+    let text = "fn a(text: &str) -> Result<Duration, E> { text.parse() }\n\
+                fn b(text: &str) -> Option<Duration> { duration::parse(text).ok() }\n\
+                fn c(&self, name: &str) -> Duration { self.x }\n\
+                fn d(&self) -> Option<Duration>;\n\
+                fn e(text: &str) -> Option<Duration> { None }\n\
+                fn f(object: &Map, field: &str) -> Option<Duration> { None }\n";
+    assert_eq!(duration_parsers(text), [1, 5]);
+}
+
+#[test]
+fn at_most_one_file_handles_poisoned_locks() {
+    // Composed here, so that this file does not break its own rule.
+    let name = ["Poison", "Error"].concat();
+    let files: Vec<String> = sources()
+        .into_iter()
+        .filter(|source| source.text.contains(&name))
+        .map(|source| source.path)
+        .filter(|path| !TO_DO.iter().any(|folder| path.starts_with(folder)))
+        .collect();
+    let violations: Vec<String> = files
+        .iter()
+        .skip(1)
+        .map(|path| format!("{path}:1: `{name}`; use a lock of `parking_lot`"))
+        .collect();
+    expect_none(&violations);
+}
