@@ -132,7 +132,7 @@ async fn a_version_learns_its_predecessor_and_the_predecessor_that_it_stops() {
     rig.until_reported("/plugins/follows/version", &json!(2)).await;
     let second = rig.service.reported().await["plugins"]["follows"]["digest"].take();
 
-    // A version that is rolled back to also learns its predecessor.
+    // A version restored by a rollback also learns its predecessor.
     for _ in 0..3 {
         assert_eq!(rig.service.call("trap", json!(1)).await.unwrap().status, 500);
     }

@@ -8,7 +8,7 @@ use std::time::Duration;
 /// may be busy; nothing takes this long when it works.
 pub const PATIENCE: Duration = Duration::from_secs(60);
 
-/// The pause between two looks of [`until`].
+/// The pause between two calls of `look` in [`until`].
 const PAUSE: Duration = Duration::from_millis(5);
 
 /// Waits for a future for at most [`PATIENCE`].
@@ -21,7 +21,7 @@ pub async fn within<T>(promise: impl Display, future: impl Future<Output = T>) -
     result.unwrap_or_else(|_| panic!("not within {PATIENCE:?}: {promise}"))
 }
 
-/// Looks again and again until the look returns a value, for at most [`PATIENCE`].
+/// Calls `look` repeatedly until it returns a value, for at most [`PATIENCE`].
 ///
 /// # Panics
 ///
