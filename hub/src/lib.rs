@@ -1,16 +1,47 @@
 //! A stand-in for Azure IoT Hub, for development and tests.
 //!
-//! [`Hub::start`] opens its ports on loopback and serves MQTT 3.1.1 over TLS to
-//! devices and the REST API to services, as the official SDK clients expect
-//! both; [`Hub::stop`], or dropping it, ends them. State is in memory, or kept
-//! in a folder. It makes its own certificate authority.
+//! [`Hub::start`] opens ports on loopback and serves MQTT 3.1.1 over TLS to
+//! devices and the REST API to services, in the form that the official SDKs
+//! expect. [`Hub::stop`], or dropping the hub, closes them. State is in memory, or
+//! persisted in a folder. The hub has a certificate authority of its own.
 //!
-//! It is not for production: it has one node, no quotas, no routing of
+//! ```
+//! use behaviour_hub::{Hub, HubConfig};
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let hub = Hub::start(HubConfig::default()).await?;
+//! let device = hub.create_device(&"my-device".parse()?)?;
+//! assert_eq!(device.host.to_string(), format!("localhost:{}", hub.mqtt_port()));
+//! assert!(!hub.is_connected(&device.device));
+//! hub.stop().await;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! The hub is not for production: it has one node, no quotas, no routing of
 //! telemetry, no jobs and no cloud-to-device messages.
+//!
+//! # Layout
+//!
+//! * `ca`: certificate authority and server certificate.
+//! * `faults`: faults on demand.
+//! * `policy`: shared access policies and their permissions.
+//! * `mqtt`: packets of MQTT 3.1.1.
+//! * `query`: the query language over twins.
+//! * `state`: identities, twins and subscriptions, in memory and on disk.
+//! * `telemetry`: device-to-cloud messages.
+//! * `sessions`: live sessions of devices.
+//! * `methods`: direct methods in flight.
+//! * `session`: one MQTT connection, from CONNECT to its end.
+//! * `rest`: the REST API for services.
+//! * `websocket`: MQTT over WebSocket.
+//! * `listener`: ports, TLS and the choice between MQTT and HTTPS.
 
 mod ca;
 mod faults;
 mod listener;
+mod methods;
 mod mqtt;
 mod policy;
 mod query;
@@ -43,42 +74,43 @@ use tokio_util::task::TaskTracker;
 pub use ca::CaError;
 pub use faults::{Effect, Fault, FaultError, Faults, Forget, Refused, Step};
 pub use state::StateError;
-pub use telemetry::Message;
+pub use telemetry::TelemetryMessage;
 
 use ca::Authority;
-use listener::{Front, Greeting};
-use session::Shared;
+use listener::{Greeting, Listener};
+use methods::Methods;
+use session::SessionContext;
 use sessions::{Ending, Sessions};
 use state::State;
 
-/// The policy of the service connection string: all permissions.
+/// Policy of the service connection string; it has all permissions.
 const SERVICE_POLICY: &str = "iothubowner";
 
-/// How long open connections may take to end.
+/// Time limit for open connections to end.
 const STOP_PATIENCE: Duration = Duration::from_secs(3);
 
-/// Where the hub listens and what it keeps.
+/// Addresses, names, storage and limits of a hub.
 #[derive(Debug, Clone)]
 pub struct HubConfig {
-    /// The address of all ports. Loopback, unless told.
+    /// Address of all ports; loopback by default.
     pub address: IpAddr,
-    /// Where devices connect; 0 takes a free port.
+    /// Port for devices; 0 takes a free one.
     pub mqtt_port: u16,
-    /// Where services connect; 0 takes a free port.
+    /// Port for services; 0 takes a free one.
     pub https_port: u16,
-    /// A port that takes HTTP CONNECT to any host, for clients whose ports are
-    /// hard-wired; 0 takes a free one, `None` opens none.
+    /// Port that accepts HTTP CONNECT to any host, for clients whose ports are
+    /// fixed; 0 takes a free one, `None` opens none.
     pub connect_port: Option<u16>,
-    /// Where state is kept; without, it is forgotten with the process.
+    /// Folder of the persisted state; without one, state ends with the process.
     pub data: Option<PathBuf>,
-    /// Where the certificate authority is kept; `data`, unless told.
+    /// Folder of the certificate authority; [`HubConfig::data`] by default.
     pub ca_folder: Option<PathBuf>,
-    /// Names beside `localhost` and the address that the hub goes by.
+    /// Names of the hub beside `localhost` and its address.
     pub host_names: Vec<String>,
-    /// How long an expired token keeps its connection; IoT Hub's is documented
-    /// as about ten minutes.
+    /// Time for which a connection outlives its token. IoT Hub documents about ten
+    /// minutes.
     pub token_grace: Duration,
-    /// Connections that may be open at once.
+    /// Limit of open connections.
     pub max_connections: usize,
 }
 
@@ -98,33 +130,34 @@ impl Default for HubConfig {
     }
 }
 
-/// Why the hub did not start.
+/// Reason why the hub did not start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    /// A port that cannot be opened.
+    /// A port cannot be opened.
     #[error("cannot listen on {address} for {purpose}")]
     Listen {
         /// Address and port.
         address: SocketAddr,
         /// MQTT, HTTPS or CONNECT.
         purpose: &'static str,
-        /// What the system says.
+        /// The system's error.
         #[source]
         source: std::io::Error,
     },
-    /// The state that was kept.
+    /// The persisted state cannot be opened.
     #[error(transparent)]
     State(#[from] StateError),
-    /// The certificate.
+    /// There is no usable certificate.
     #[error(transparent)]
     Ca(#[from] CaError),
 }
 
-/// A running hub.
+/// A running hub. It ends when it is dropped.
 pub struct Hub {
     state: Arc<State>,
     sessions: Arc<Sessions>,
-    telemetry: broadcast::Sender<Message>,
+    faults: Arc<Faults>,
+    telemetry: broadcast::Sender<TelemetryMessage>,
     ca_pem: String,
     mqtt_port: u16,
     https_port: u16,
@@ -151,32 +184,45 @@ impl Hub {
             None => None,
         };
 
-        let sessions = Sessions::new();
+        let faults = Arc::new(Faults::default());
+        let sessions = Arc::new(Sessions::new(Arc::clone(&faults)));
+        let methods = Arc::new(Methods::new(Arc::clone(&sessions), Arc::clone(&faults)));
         let (telemetry, _) = broadcast::channel(telemetry::BACKLOG);
-        let shared = Shared {
+        let context = SessionContext {
             state: Arc::clone(&state),
             sessions: Arc::clone(&sessions),
+            methods: Arc::clone(&methods),
+            faults: Arc::clone(&faults),
             telemetry: telemetry.clone(),
             token_grace: config.token_grace,
         };
-        let for_websocket = shared.clone();
-        let router = rest::router(Arc::clone(&state), Arc::clone(&sessions)).route(
-            protocol::topic::WEBSOCKET_PATH,
-            any(move |request: Request| websocket::upgrade(for_websocket.clone(), request)),
-        );
+        let for_websocket = context.clone();
+        let router =
+            rest::router(Arc::clone(&state), Arc::clone(&sessions), methods, Arc::clone(&faults))
+                .route(
+                    protocol::topic::WEBSOCKET_PATH,
+                    any(move |request: Request| websocket::upgrade(for_websocket.clone(), request)),
+                );
         let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
-        let places = Arc::new(Semaphore::new(config.max_connections));
-        let front = Front { shared, router, tls, places, tasks: tasks.clone(), stop: stop.clone() };
-        tasks.spawn(front.clone().listen(mqtt, Greeting::Tls));
-        tasks.spawn(front.clone().listen(https, Greeting::Tls));
-        let connect_port = connect.map(|(listener, port)| {
-            tasks.spawn(front.listen(listener, Greeting::Connect));
+        let listener = Listener {
+            context,
+            router,
+            tls,
+            permits: Arc::new(Semaphore::new(config.max_connections)),
+            tasks: tasks.clone(),
+            stop: stop.clone(),
+        };
+        tasks.spawn(listener.clone().run(mqtt, Greeting::Tls));
+        tasks.spawn(listener.clone().run(https, Greeting::Tls));
+        let connect_port = connect.map(|(socket, port)| {
+            tasks.spawn(listener.run(socket, Greeting::Connect));
             port
         });
         let ca_pem = authority.certificate_pem().to_owned();
         Ok(Hub {
             state,
             sessions,
+            faults,
             telemetry,
             ca_pem,
             mqtt_port,
@@ -187,31 +233,32 @@ impl Hub {
         })
     }
 
-    /// Where devices connect.
+    /// Returns the port for devices.
     #[must_use]
     pub fn mqtt_port(&self) -> u16 {
         self.mqtt_port
     }
 
-    /// Where services connect.
+    /// Returns the port for services.
     #[must_use]
     pub fn https_port(&self) -> u16 {
         self.https_port
     }
 
-    /// Where HTTP CONNECT is taken, if anywhere.
+    /// Returns the port for HTTP CONNECT, if there is one.
     #[must_use]
     pub fn connect_port(&self) -> Option<u16> {
         self.connect_port
     }
 
-    /// The certificate of the hub's authority, which clients have to trust.
+    /// Returns the certificate of the hub's authority, which clients have to trust,
+    /// in PEM form.
     #[must_use]
     pub fn ca_pem(&self) -> &str {
         &self.ca_pem
     }
 
-    /// What a device of this id needs to connect; registers it if it is new.
+    /// Returns the connection string of a device, which is registered if it is new.
     pub fn create_device(&self, id: &DeviceId) -> Result<DeviceConnectionString, HubError> {
         let key = match self.state.device_key(id) {
             Ok(key) => key,
@@ -226,10 +273,10 @@ impl Hub {
         })
     }
 
-    /// What a service needs; it may do everything.
+    /// Returns the connection string of a service that may do everything.
     #[must_use]
     pub fn service_connection_string(&self) -> ServiceConnectionString {
-        let key = self.state.policy_key(SERVICE_POLICY).expect("the policy is made at start");
+        let key = self.state.policy_key(SERVICE_POLICY).expect("every hub has this policy");
         ServiceConnectionString {
             host: local(self.https_port),
             policy: SERVICE_POLICY.to_owned(),
@@ -237,38 +284,38 @@ impl Hub {
         }
     }
 
-    /// Drops the device's connection without a word, as a network would; says
-    /// whether there was one.
+    /// Drops the device's connection as a network would; returns whether there was
+    /// one.
     pub fn drop_connection(&self, id: &DeviceId) -> bool {
         self.sessions.end(id, Ending::Dropped)
     }
 
-    /// What is to go wrong, and when.
+    /// Returns the faults of this hub.
     #[must_use]
     pub fn faults(&self) -> &Faults {
-        &self.sessions.faults
+        &self.faults
     }
 
-    /// Lets the device's connection go silent for so long: the hub neither reads
-    /// nor writes and closes nothing, as when a network has lost the way. Then
-    /// it drops it. Says whether there was one.
+    /// Silences the device's connection for this time: the hub neither reads nor
+    /// writes, and does not close it, as if the network had lost the route. Then
+    /// it drops the connection. Returns whether there was one.
     pub fn silence_connection(&self, id: &DeviceId, lasting: Duration) -> bool {
         self.sessions.silence(id, lasting)
     }
 
     /// Lets the device's token expire now: the connection ends, and for a minute
-    /// only a newer token is taken. Says whether there was a connection.
+    /// only a newer token is accepted. Returns whether there was a connection.
     pub fn expire_token(&self, id: &DeviceId) -> bool {
         self.sessions.expire_token(id)
     }
 
-    /// Acts as if it were restarted: ends every connection, turns new ones away
-    /// for so long, and is back with what it has not forgotten. The ports stay.
+    /// Behaves as if it restarted: ends every connection, turns new ones away for
+    /// `down`, and loses what `forget` names. The ports stay open.
     pub fn restart(&self, down: Duration, forget: Forget) -> Result<(), HubError> {
         self.sessions.restart(down, || self.state.forget(forget))
     }
 
-    /// Whether the device is connected.
+    /// Returns whether the device is connected.
     #[must_use]
     pub fn is_connected(&self, id: &DeviceId) -> bool {
         self.sessions.is_connected(id)
@@ -279,21 +326,21 @@ impl Hub {
         self.sessions.ready(id).await;
     }
 
-    /// Device-to-cloud messages from now on. A listener that is slow loses the
-    /// oldest.
+    /// Returns the device-to-cloud messages from now on. A slow receiver loses the
+    /// oldest ones.
     #[must_use]
-    pub fn telemetry(&self) -> broadcast::Receiver<Message> {
+    pub fn telemetry(&self) -> broadcast::Receiver<TelemetryMessage> {
         self.telemetry.subscribe()
     }
 
-    /// Closes all connections and ports, and waits until they are closed.
+    /// Closes all connections and ports and waits for that, at most some seconds.
     pub async fn stop(self) {
         self.end();
         if tokio::time::timeout(STOP_PATIENCE, self.tasks.wait()).await.is_err() {
             tracing::warn!("some connections did not end in time");
         }
-        // What they had begun on threads that block ends a moment after them; until
-        // then the file is in use, and another hub could not open it.
+        // Blocking work of a connection ends shortly after it. Until then the state
+        // file is in use, and another hub could not open it.
         let free = async {
             while Arc::strong_count(&self.state) > 1 {
                 tokio::time::sleep(Duration::from_millis(5)).await;
@@ -315,8 +362,8 @@ impl Drop for Hub {
     }
 }
 
-/// For fuzzing alone: reads bytes as a session does, and gives how many packets
-/// they were.
+/// Decodes bytes as a session does and returns the number of packets. For
+/// fuzzing only.
 #[doc(hidden)]
 #[must_use]
 pub fn read_packets(bytes: &[u8]) -> usize {

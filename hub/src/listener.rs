@@ -1,8 +1,8 @@
-//! Sockets: who comes, what they speak, and when they must go.
+//! Ports of the hub: TLS, and the choice between MQTT and HTTPS.
 //!
-//! Every TLS port speaks MQTT and HTTPS: the first decrypted byte tells. The
-//! CONNECT port is for clients that insist on a host name or a port of their
-//! own: it takes a plain HTTP CONNECT to anywhere and is itself what they reach.
+//! Every TLS port serves MQTT and HTTPS; the first decrypted byte decides. The
+//! CONNECT port is for clients whose host name or port is fixed: it accepts a
+//! plain HTTP CONNECT to any target and serves the client itself.
 
 use std::io;
 use std::sync::Arc;
@@ -22,82 +22,82 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{debug, warn};
 
-use crate::session::{Shared, serve};
+use crate::session::{SessionContext, serve};
 
-/// How long a TLS handshake, a CONNECT or an HTTP header may take.
+/// Time limit for a TLS handshake, a CONNECT or an HTTP header.
 const GREETING_PATIENCE: Duration = Duration::from_secs(20);
 
-/// The largest head of an HTTP CONNECT.
+/// Limit of the head of an HTTP CONNECT.
 const MAX_HEAD_BYTES: usize = 8 * 1024;
 
-/// The first byte of MQTT: the type CONNECT.
+/// First byte of an MQTT connection: the packet type CONNECT.
 const MQTT_CONNECT: u8 = 0x10;
 
-/// What every connection needs.
+/// Parts of the hub that every connection uses.
 #[derive(Clone)]
-pub(crate) struct Front {
-    pub(crate) shared: Shared,
+pub(crate) struct Listener {
+    pub(crate) context: SessionContext,
     pub(crate) router: Router,
     pub(crate) tls: TlsAcceptor,
-    /// Connections that may be open at once.
-    pub(crate) places: Arc<Semaphore>,
+    /// One permit for each connection that may still be opened.
+    pub(crate) permits: Arc<Semaphore>,
     pub(crate) tasks: TaskTracker,
     pub(crate) stop: CancellationToken,
 }
 
-/// What a port greets its clients with.
+/// Opening of a connection, before MQTT or HTTPS.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Greeting {
-    /// TLS at once.
+    /// TLS.
     Tls,
-    /// An HTTP CONNECT, then TLS.
+    /// HTTP CONNECT, then TLS.
     Connect,
 }
 
-impl Front {
+impl Listener {
     /// Accepts connections until the hub stops.
-    pub(crate) async fn listen(self, listener: TcpListener, greeting: Greeting) {
+    pub(crate) async fn run(self, socket: TcpListener, greeting: Greeting) {
         loop {
             let accepted = tokio::select! {
                 () = self.stop.cancelled() => return,
-                accepted = listener.accept() => accepted,
+                accepted = socket.accept() => accepted,
             };
             let stream = match accepted {
                 Ok((stream, _)) => stream,
                 Err(error) => {
-                    // Out of file descriptors, most likely: give some time back.
+                    // Most likely out of file descriptors; a pause lets some be closed.
                     warn!(%error, "connection not accepted");
                     tokio::time::sleep(Duration::from_millis(100)).await;
                     continue;
                 }
             };
-            let Ok(place) = Arc::clone(&self.places).try_acquire_owned() else {
-                warn!("too many connections; one was closed");
+            let Ok(permit) = Arc::clone(&self.permits).try_acquire_owned() else {
+                warn!("connection closed: the limit of open connections is reached");
                 continue;
             };
-            // A hub that acts as if it were restarted takes nobody.
-            let Some(mut outages) = self.shared.sessions.faults.outages() else { continue };
-            let front = self.clone();
+            // During an outage every connection is closed at once.
+            let Some(mut outages) = self.context.faults.outages() else { continue };
+            let listener = self.clone();
             self.tasks.spawn(async move {
-                let stop = front.stop.clone();
+                let stop = listener.stop.clone();
                 tokio::select! {
                     () = stop.cancelled() => {}
                     _ = outages.changed() => {}
-                    () = front.greet(stream, greeting) => {}
+                    () = listener.serve_logged(stream, greeting) => {}
                 }
-                drop(place);
+                drop(permit);
             });
         }
     }
 
-    async fn greet(self, stream: TcpStream, greeting: Greeting) {
-        if let Err(error) = self.converse(stream, greeting).await {
+    async fn serve_logged(self, stream: TcpStream, greeting: Greeting) {
+        if let Err(error) = self.serve_connection(stream, greeting).await {
             debug!(%error, "connection ended");
         }
     }
 
-    async fn converse(self, mut stream: TcpStream, greeting: Greeting) -> io::Result<()> {
-        // Answers are small and waited for.
+    async fn serve_connection(self, mut stream: TcpStream, greeting: Greeting) -> io::Result<()> {
+        // Answers are small, and their receivers wait for them.
         stream.set_nodelay(true)?;
         let (stream, first) = timeout(GREETING_PATIENCE, async {
             if greeting == Greeting::Connect {
@@ -114,13 +114,13 @@ impl Front {
         let (reader, writer) = tokio::io::split(stream);
         let reader = io::Cursor::new(first).chain(reader);
         if byte == MQTT_CONNECT {
-            serve(self.shared, reader, writer).await;
+            serve(self.context, reader, writer).await;
             return Ok(());
         }
-        self.http(tokio::io::join(reader, writer)).await
+        self.serve_http(tokio::io::join(reader, writer)).await
     }
 
-    async fn http(
+    async fn serve_http(
         self,
         stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
     ) -> io::Result<()> {
@@ -135,16 +135,15 @@ impl Front {
     }
 }
 
-/// Reads `CONNECT host:port HTTP/1.1` and says yes: wherever it leads, the
-/// client ends here.
+/// Reads `CONNECT host:port HTTP/1.1` and accepts it, whatever its target.
 async fn take_connect<S: AsyncRead + AsyncWrite + Unpin>(stream: &mut S) -> io::Result<()> {
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {
         if head.len() == MAX_HEAD_BYTES {
-            return Err(io::Error::other("the head of a CONNECT is too long"));
+            return Err(io::Error::other("the head of a CONNECT has more than 8192 bytes"));
         }
-        // Byte by byte: what follows the head is TLS's. It is a few hundred
-        // bytes, once a connection.
+        // Byte by byte, since TLS begins right after the head. It has a few hundred
+        // bytes, once for each connection.
         head.push(stream.read_u8().await?);
     }
     if !head.starts_with(b"CONNECT ") {
@@ -153,7 +152,7 @@ async fn take_connect<S: AsyncRead + AsyncWrite + Unpin>(stream: &mut S) -> io::
                 b"HTTP/1.1 405 Method Not Allowed\r\nAllow: CONNECT\r\nContent-Length: 0\r\n\r\n",
             )
             .await?;
-        return Err(io::Error::other("the CONNECT port takes CONNECT only"));
+        return Err(io::Error::other("the CONNECT port accepts CONNECT only"));
     }
     stream.write_all(b"HTTP/1.1 200 Connection established\r\n\r\n").await
 }

@@ -1,11 +1,11 @@
-//! Shared access policies: who may call what of the REST API.
+//! Shared access policies and their permissions.
 //!
 //! A token names its policy (`skn`), is signed with the policy's key and covers
-//! the address that is asked for. [`Policies::check`] holds a token against all
-//! of that; [`needed`] says what a request asks for.
+//! the requested resource. [`Policies::check`] checks all three against the
+//! permission that [`required_permission`] derives from a request.
 //!
-//! The names and rights are those of a new IoT Hub. It does not know devices'
-//! own keys.
+//! Names and permissions are those of a new IoT Hub. The keys of devices are not
+//! known here.
 
 use std::collections::BTreeMap;
 
@@ -16,22 +16,22 @@ use protocol::sas::{Key, SasToken};
 
 use crate::faults;
 
-/// A right that a policy grants.
+/// Permission that a policy grants.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Permission {
     /// Twins, methods and queries.
     ServiceConnect,
     RegistryRead,
     RegistryReadWrite,
-    /// What devices do.
+    /// Connections of devices.
     DeviceConnect,
-    /// Letting the hub misbehave, which Azure IoT Hub has not.
+    /// Faults on demand. Azure IoT Hub has none.
     Faults,
 }
 
 use Permission::{DeviceConnect, RegistryRead, RegistryReadWrite, ServiceConnect};
 
-/// The policies of a new hub, with what each of them grants.
+/// Policies of a new hub and their permissions.
 pub(crate) const GRANTS: [(&str, &[Permission]); 5] = [
     (
         "iothubowner",
@@ -43,7 +43,8 @@ pub(crate) const GRANTS: [(&str, &[Permission]); 5] = [
     ("registryReadWrite", &[RegistryRead, RegistryReadWrite]),
 ];
 
-/// Why a token does not do. For the log: a caller is told only that it does not.
+/// Reason why a request is not allowed. For the log: the caller only learns that
+/// it is not.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Denied {
     #[error("no Authorization header")]
@@ -64,7 +65,7 @@ pub(crate) enum Denied {
     WrongSignature,
 }
 
-/// The keys of all policies, and the names this hub goes by.
+/// Keys of all policies, and the names of this hub.
 pub(crate) struct Policies {
     keys: BTreeMap<String, Key>,
     hosts: Vec<HostName>,
@@ -75,22 +76,22 @@ impl Policies {
         Policies { keys, hosts }
     }
 
-    /// The key of a policy.
+    /// Returns the key of a policy.
     pub(crate) fn key(&self, policy: &str) -> Option<&Key> {
         self.keys.get(policy)
     }
 
-    /// Whether this is a name of this hub, with whatever port.
+    /// Returns whether this is a name of this hub. The port is ignored.
     pub(crate) fn is_own_name(&self, host: &HostName) -> bool {
         self.hosts.iter().any(|own| own.matches(host))
     }
 
-    /// Whether `token` is for `path` of this hub, by whichever of its names.
+    /// Returns whether `token` covers `path` of this hub, by any of its names.
     pub(crate) fn covers(&self, token: &SasToken, path: &str) -> bool {
         self.hosts.iter().any(|own| token.covers(&format!("{}{path}", own.name())))
     }
 
-    /// Holds a token of a policy against what is asked for.
+    /// Checks that a token of a policy allows `needed` on `path`.
     pub(crate) fn check(
         &self,
         token: &SasToken,
@@ -118,12 +119,12 @@ impl Policies {
     }
 }
 
-/// What a request must be allowed.
-pub(crate) fn needed(method: &Method, path: &str) -> Permission {
+/// Returns the permission that a request needs.
+pub(crate) fn required_permission(method: &Method, path: &str) -> Permission {
     if path == faults::CONTROL_PATH {
         return Permission::Faults;
     }
-    // Exact: a device may be called `query`, or `query2`.
+    // Compared whole, since a device may have the id `query` or `query2`.
     let query = method == Method::POST && path == rest::QUERY;
     let registry = !query && (path.starts_with("/devices") || path.starts_with("/statistics"));
     match (registry, method == Method::GET) {
@@ -138,7 +139,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_a_request_must_be_allowed_is_known_by_its_method_and_path() {
+    fn method_and_path_determine_the_permission() {
         for (method, path, permission) in [
             (Method::GET, "/twins/d1", ServiceConnect),
             (Method::POST, "/twins/d1/methods", ServiceConnect),
@@ -152,7 +153,7 @@ mod tests {
             (Method::GET, "/statistics/service", RegistryRead),
             (Method::POST, "/$faults", Permission::Faults),
         ] {
-            assert_eq!(needed(&method, path), permission, "{method} {path}");
+            assert_eq!(required_permission(&method, path), permission, "{method} {path}");
         }
     }
 }

@@ -1,9 +1,9 @@
-//! The query language of IoT Hub over device and module twins.
+//! Query language of IoT Hub over device and module twins.
 //!
 //! [`parse`] turns text into a [`Query`], and [`Query::page`] runs it over twins
-//! that are given to it as JSON documents, in order.
+//! that the caller provides as JSON documents, in order.
 //!
-//! It does not know where twins are kept, and jobs cannot be asked for.
+//! This module does not know where twins are stored. Jobs cannot be queried.
 
 mod answer;
 mod condition;
@@ -18,10 +18,10 @@ use serde_json::Value;
 
 pub(crate) use syntax::{Query, Source};
 
-/// Why a text is not a query.
+/// Reason why a text is not a query.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum QueryError {
-    #[error("query of {0} characters, {MAX_QUERY_CHARACTERS} are allowed")]
+    #[error("query has {0} characters; at most {MAX_QUERY_CHARACTERS} are allowed")]
     TooLong(usize),
     #[error("query, character {position}: {reason}")]
     Syntax { position: usize, reason: String },
@@ -33,7 +33,7 @@ impl QueryError {
     }
 }
 
-/// The query that `text` says.
+/// Parses a query.
 pub(crate) fn parse(text: &str) -> Result<Query, QueryError> {
     let characters = text.chars().count();
     if characters > MAX_QUERY_CHARACTERS {
@@ -42,9 +42,9 @@ pub(crate) fn parse(text: &str) -> Result<Query, QueryError> {
     parser::parse(text)
 }
 
-/// A JSON number, whole if the value is.
+/// Returns a JSON number, an integer if the value is whole.
 fn number(value: f64) -> Value {
-    // 2^53: up to here a double counts in ones.
+    // 2^53: up to here a double represents every integer.
     if value.fract() == 0.0 && value.abs() <= 9_007_199_254_740_992.0 {
         Value::from(value as i64)
     } else {

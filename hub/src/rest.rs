@@ -1,11 +1,12 @@
-//! The REST API of IoT Hub for services: methods, twins, queries, the registry.
+//! REST API of IoT Hub for services: methods, twins, queries, the registry.
 //!
-//! [`router`] answers requests of any api-version. Every request is held against
-//! the shared access policies first, so that nobody learns more than that this
-//! is a hub. Bodies are bounded before they are read.
+//! [`router`] answers requests of any api-version. Every request is checked
+//! against the shared access policies first, so that a caller without a token
+//! learns nothing but that this is a hub. Bodies are limited before they are read.
 //!
-//! It owns no socket and no TLS. Jobs, configurations and cloud-to-device
-//! messages are not offered and say so. One path is its own: `/$faults`.
+//! The module owns no socket and no TLS. Jobs, configurations and
+//! cloud-to-device messages are answered as not offered. One path is not that of
+//! IoT Hub: `/$faults`.
 
 mod answer;
 mod body;
@@ -18,29 +19,36 @@ mod twins;
 
 use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use axum::Router;
-use axum::extract::{Request, State as Shared};
+use axum::extract::{Request, State as Extract};
 use axum::http::StatusCode;
 use axum::http::header::AUTHORIZATION;
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
+use parking_lot::Mutex;
 use protocol::error::{ErrorCode, HubError};
 use protocol::rest;
 use protocol::sas::SasToken;
 use tracing::info;
 
-use crate::faults::CONTROL_PATH;
-use crate::policy::{Denied, needed};
+use crate::faults::{CONTROL_PATH, Faults};
+use crate::methods::Methods;
+use crate::policy::{Denied, required_permission};
 use crate::sessions::Sessions;
 use crate::state::{Owner, State};
-use answer::Failure;
+use answer::ApiError;
 
-/// The router of the REST API.
-pub(crate) fn router(state: Arc<State>, sessions: Arc<Sessions>) -> Router {
-    let shared = Rest { state, sessions, order: Arc::default() };
+/// Returns the router of the REST API.
+pub(crate) fn router(
+    state: Arc<State>,
+    sessions: Arc<Sessions>,
+    methods: Arc<Methods>,
+    faults: Arc<Faults>,
+) -> Router {
+    let shared = Rest { state, sessions, methods, faults, order: Arc::default() };
     Router::new()
         .route(rest::TWIN, get(twins::get).patch(twins::patch).put(twins::put))
         .route(rest::METHODS, post(methods::invoke))
@@ -49,10 +57,10 @@ pub(crate) fn router(state: Arc<State>, sessions: Arc<Sessions>) -> Router {
             get(twins::get_module).patch(twins::patch_module).put(twins::put_module),
         )
         .route(rest::MODULE_METHODS, post(methods::invoke_module))
-        // Node asks with the slash, the others without.
+        // The Node client adds the slash, the others do not.
         .route(rest::DEVICES, get(identities::list).post(bulk::run))
         .route("/devices/", get(identities::list).post(bulk::run))
-        // POST is `/devices/query`; a device may still be called `query`.
+        // POST is `/devices/query`; a device may have the id `query` all the same.
         .route(
             rest::DEVICE,
             get(identities::get).put(identities::put).delete(identities::delete).post(query::run),
@@ -69,21 +77,24 @@ pub(crate) fn router(state: Arc<State>, sessions: Arc<Sessions>) -> Router {
         .route(CONTROL_PATH, get(faults::list).post(faults::set).delete(faults::clear))
         .fallback(unknown_path)
         .method_not_allowed_fallback(wrong_method)
-        .layer(from_fn_with_state(shared.clone(), faults::misbehave))
+        .layer(from_fn_with_state(shared.clone(), faults::disturb))
         .layer(from_fn_with_state(shared.clone(), authorize))
         .with_state(shared)
 }
 
-/// What every request needs.
+/// Parts of the hub that requests use.
 #[derive(Clone)]
 struct Rest {
     state: Arc<State>,
     sessions: Arc<Sessions>,
-    order: Arc<Order>,
+    methods: Arc<Methods>,
+    faults: Arc<Faults>,
+    order: Arc<NoticeOrder>,
 }
 
 impl Rest {
-    /// Runs work that may wait for a disk where waiting holds up nobody else.
+    /// Runs work that may wait for a disk on a thread where waiting blocks no other
+    /// task.
     async fn run<T: Send + 'static>(
         &self,
         work: impl FnOnce(&Rest) -> Result<T, HubError> + Send + 'static,
@@ -93,33 +104,38 @@ impl Rest {
         }
         let rest = self.clone();
         let done = tokio::task::spawn_blocking(move || work(&rest)).await;
-        done.unwrap_or_else(|_| Err(HubError::new(ErrorCode::ServerError, "the hub has a fault")))
+        done.unwrap_or_else(|_| {
+            Err(HubError::new(
+                ErrorCode::ServerError,
+                "the request panicked; the hub's log has the reason",
+            ))
+        })
     }
 }
 
-/// Keeps a device's notices in the order of their versions: a write and the
-/// notice of it are one step for each device.
+/// Order of the notices to one device: that of their versions. A write of a twin
+/// and its notice are one step.
 #[derive(Default)]
-struct Order {
+struct NoticeOrder {
     hasher: RandomState,
     lanes: [Mutex<()>; 32],
 }
 
-impl Order {
+impl NoticeOrder {
     fn one_at_a_time<T>(&self, owner: &Owner, work: impl FnOnce() -> T) -> T {
         let lane = self.hasher.hash_one(owner) as usize % self.lanes.len();
-        let _turn = self.lanes[lane].lock().unwrap_or_else(PoisonError::into_inner);
+        let _turn = self.lanes[lane].lock();
         work()
     }
 }
 
-async fn authorize(Shared(rest): Shared<Rest>, request: Request, next: Next) -> Response {
+async fn authorize(Extract(rest): Extract<Rest>, request: Request, next: Next) -> Response {
     match check(&rest.state, &request) {
         Ok(()) => answer::in_kind(next.run(request).await),
         Err(reason) => {
             info!(method = %request.method(), path = request.uri().path(), %reason, "request denied");
             let error = HubError::new(ErrorCode::IotHubUnauthorizedAccess, "Unauthorized");
-            Failure::from(error).into_response()
+            ApiError::from(error).into_response()
         }
     }
 }
@@ -129,22 +145,22 @@ fn check(state: &State, request: &Request) -> Result<(), Denied> {
     let token = header.to_str().ok().and_then(|text| text.parse::<SasToken>().ok());
     let token = token.ok_or(Denied::NotAToken)?;
     let (method, path) = (request.method(), request.uri().path());
-    state.policies().check(&token, path, needed(method, path), now_unix())
+    state.policies().check(&token, path, required_permission(method, path), now_unix())
 }
 
 fn now_unix() -> u64 {
     u64::try_from(jiff::Timestamp::now().as_second()).unwrap_or_default()
 }
 
-async fn unknown_path(request: Request) -> Failure {
+async fn unknown_path(request: Request) -> ApiError {
     let path = request.uri().path();
-    Failure::with_status(StatusCode::NOT_FOUND, &format!("this hub does not offer {path}"))
+    ApiError::with_status(StatusCode::NOT_FOUND, &format!("this hub does not offer {path}"))
 }
 
-async fn wrong_method(request: Request) -> Failure {
+async fn wrong_method(request: Request) -> ApiError {
     let (method, path) = (request.method(), request.uri().path());
     let message = format!("this hub does not offer {method} {path}");
-    Failure::with_status(StatusCode::METHOD_NOT_ALLOWED, &message)
+    ApiError::with_status(StatusCode::METHOD_NOT_ALLOWED, &message)
 }
 
 #[cfg(test)]

@@ -1,9 +1,9 @@
 //! The hub's end of one MQTT connection, from CONNECT to its end.
 //!
 //! [`serve`] takes any byte stream: TLS, WebSocket, a pipe in a test. It reads
-//! packets in order and answers each; a task of its own writes what is queued.
-//! A packet that breaks the rules ends the connection without a word, as MQTT
-//! 3.1.1 has no words for it.
+//! packets in order and answers each; a separate task writes the queued packets.
+//! A packet that breaks the rules ends the connection without an answer, since
+//! MQTT 3.1.1 has none for it.
 
 mod accept;
 mod messages;
@@ -13,64 +13,70 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::BytesMut;
+use program::chain;
 use protocol::id::DeviceId;
 use protocol::topic::Filter;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
 use tokio::sync::{broadcast, oneshot, watch};
 use tokio::time::{Instant, timeout_at};
-use tracing::{debug, info};
+use tracing::info;
 
-use crate::faults::{Effect, Step};
+use crate::faults::{ConnectionFate, Faults, Handling, Step};
+use crate::methods::Methods;
 use crate::mqtt::{Inbound, Malformed, Outbound, SUBSCRIPTION_REFUSED, Will, decode};
-use crate::sessions::{Ending, Sessions};
+use crate::sessions::{Ending, Outlet, Sessions};
 use crate::state::State;
-use crate::telemetry::Message;
+use crate::telemetry::TelemetryMessage;
 use outbox::Outbox;
 
-/// What every session needs of the hub.
+/// Parts of the hub that sessions use.
 #[derive(Clone)]
-pub(crate) struct Shared {
+pub(crate) struct SessionContext {
     pub(crate) state: Arc<State>,
     pub(crate) sessions: Arc<Sessions>,
-    pub(crate) telemetry: broadcast::Sender<Message>,
-    /// How long an expired token keeps its connection.
+    pub(crate) methods: Arc<Methods>,
+    pub(crate) faults: Arc<Faults>,
+    pub(crate) telemetry: broadcast::Sender<TelemetryMessage>,
+    /// Time for which a connection outlives its token.
     pub(crate) token_grace: Duration,
 }
 
-/// How long a connection may take to introduce itself.
+/// Time limit for the CONNECT of a new connection.
 const CONNECT_PATIENCE: Duration = Duration::from_secs(30);
 
-/// The longest silence of a device that asked for no keep-alive, and the
-/// ceiling for all others (IoT Hub's own).
-const LONGEST_SILENCE: Duration = Duration::from_secs(1767);
+/// Limit of a device's silence: IoT Hub's, and that of a device without keep-alive.
+const MAX_SILENCE: Duration = Duration::from_secs(1767);
 
-/// Why a session is over.
+/// Time for a device to notice that its connection has ended.
+const LAST_READS: Duration = Duration::from_secs(1);
+
+/// Reason for the end of a session.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum Over {
-    #[error("the device said goodbye")]
-    Goodbye,
+pub(crate) enum SessionEnd {
+    #[error("the device disconnected")]
+    Disconnected,
     #[error("the connection broke")]
     Broken(#[from] std::io::Error),
-    #[error("the device closed the connection")]
+    #[error("the device closed the connection without a DISCONNECT")]
     Closed,
     #[error("the device was silent past its keep-alive")]
     Silent,
-    #[error("packet that breaks the rules")]
+    #[error("malformed packet")]
     Malformed(#[from] Malformed),
     #[error("{0}")]
     Misused(String),
     #[error("refused: {0}")]
     Refused(String),
-    #[error("its token has expired")]
+    #[error("the token has expired")]
     Expired,
     #[error("ended by the hub: {0:?}")]
     Ended(Ending),
-    #[error("a fault ended it")]
+    #[error("ended by a fault")]
     Fault,
 }
 
-/// Speaks MQTT with a device until one of the two ends it.
-pub(crate) async fn serve<R, W>(shared: Shared, reader: R, writer: W)
+/// Speaks MQTT with a device until either side ends the connection.
+pub(crate) async fn serve<R, W>(context: SessionContext, reader: R, writer: W)
 where
     R: AsyncRead + Unpin + Send,
     W: AsyncWrite + Unpin + Send + 'static,
@@ -78,16 +84,17 @@ where
     let mut packets = Packets { reader, buffer: BytesMut::with_capacity(4096) };
     let silence = watch::Sender::new(None);
     let outbox = Outbox::start(writer, silence.subscribe());
-    let (mut session, ended) = match accept::accept(&shared, &mut packets, &outbox, silence).await {
+    let outlet = Outlet::new(outbox.queue(), silence);
+    let (mut session, ended) = match accept::accept(&context, &mut packets, outlet).await {
         Ok(accepted) => accepted,
-        Err(over) => {
-            debug!(reason = %over, "connection not accepted");
+        Err(end) => {
+            info!(reason = %chain(&end), "connection not accepted");
             return outbox.finish().await;
         }
     };
-    let over = session.run(&mut packets, ended).await;
-    session.leave(&over);
-    let silent = session.silence.borrow().is_some();
+    let end = session.run(&mut packets, ended).await;
+    session.leave(&end);
+    let silent = session.outlet.is_silent();
     drop(session);
     outbox.finish().await;
     if !silent {
@@ -95,31 +102,28 @@ where
     }
 }
 
-/// How long a device may take to notice that its connection has ended.
-const LAST_READS: Duration = Duration::from_secs(1);
-
-/// Packets as they come.
+/// Incoming packets of a connection.
 struct Packets<R> {
     reader: R,
     buffer: BytesMut,
 }
 
 impl<R: AsyncRead + Unpin> Packets<R> {
-    async fn next(&mut self, until: Instant) -> Result<Inbound, Over> {
+    async fn next(&mut self, until: Instant) -> Result<Inbound, SessionEnd> {
         loop {
             if let Some(packet) = decode(&mut self.buffer)? {
                 return Ok(packet);
             }
             match timeout_at(until, self.reader.read_buf(&mut self.buffer)).await {
-                Err(_) => return Err(Over::Silent),
-                Ok(Ok(0)) => return Err(Over::Closed),
+                Err(_) => return Err(SessionEnd::Silent),
+                Ok(Ok(0)) => return Err(SessionEnd::Closed),
                 Ok(read) => read?,
             };
         }
     }
 
-    /// Reads what still comes, and forgets it. A socket that is closed with data
-    /// unread is reset, and that may cost the device what it was sent last.
+    /// Reads and discards until the device closes. A socket that is closed with
+    /// unread data is reset, which may cost the device what it was sent last.
     async fn read_out(&mut self) {
         let until = Instant::now() + LAST_READS;
         loop {
@@ -132,21 +136,19 @@ impl<R: AsyncRead + Unpin> Packets<R> {
     }
 }
 
-/// A session after its CONNACK.
+/// Session after its CONNACK.
 struct Session {
-    shared: Shared,
+    context: SessionContext,
     device: DeviceId,
     serial: u64,
-    /// How long the device may say nothing.
+    /// Limit of the device's silence.
     patience: Duration,
     expires: Instant,
-    /// CleanSession 1: what it subscribes to is not kept.
+    /// CleanSession 1: subscriptions are not persisted.
     clean: bool,
     filters: Vec<(Filter, u8)>,
     will: Option<Will>,
-    queue: tokio::sync::mpsc::Sender<bytes::Bytes>,
-    /// A fault: neither reads nor writes until then, and is over.
-    silence: watch::Sender<Option<Instant>>,
+    outlet: Outlet,
 }
 
 impl Session {
@@ -154,31 +156,31 @@ impl Session {
         &mut self,
         packets: &mut Packets<R>,
         mut ended: oneshot::Receiver<Ending>,
-    ) -> Over {
-        let mut silenced = self.silence.subscribe();
+    ) -> SessionEnd {
+        let mut silenced = self.outlet.silenced();
         loop {
             let silent_at = Instant::now() + self.patience;
             let packet = tokio::select! {
                 biased;
-                ending = &mut ended => return Over::Ended(ending.unwrap_or(Ending::Stopping)),
-                until = silent_until(&mut silenced) => return tokio::select! {
-                    ending = &mut ended => Over::Ended(ending.unwrap_or(Ending::Stopping)),
-                    () = tokio::time::sleep_until(until) => Over::Fault,
+                ending = &mut ended => return SessionEnd::Ended(ending.unwrap_or(Ending::Stopping)),
+                until = silenced_until(&mut silenced) => return tokio::select! {
+                    ending = &mut ended => SessionEnd::Ended(ending.unwrap_or(Ending::Stopping)),
+                    () = tokio::time::sleep_until(until) => SessionEnd::Fault,
                 },
-                () = tokio::time::sleep_until(self.expires) => return Over::Expired,
+                () = tokio::time::sleep_until(self.expires) => return SessionEnd::Expired,
                 packet = packets.next(silent_at) => packet,
             };
             let done = match packet {
-                Ok(packet) => self.take(packet).await,
-                Err(over) => Err(over),
+                Ok(packet) => self.process(packet).await,
+                Err(end) => Err(end),
             };
-            if let Err(over) = done {
-                return over;
+            if let Err(end) = done {
+                return end;
             }
         }
     }
 
-    async fn take(&mut self, packet: Inbound) -> Result<(), Over> {
+    async fn process(&mut self, packet: Inbound) -> Result<(), SessionEnd> {
         match packet {
             Inbound::Publish(message) => {
                 let id = message.id;
@@ -189,13 +191,13 @@ impl Session {
                     _ => Ok(()),
                 }
             }
-            // What the hub sends at QoS 0 is not acknowledged; a client that
-            // does it all the same does no harm.
+            // The hub publishes at QoS 0, which is not acknowledged; a client
+            // that does so all the same does no harm.
             Inbound::PubAck(_) => Ok(()),
             Inbound::Subscribe { id, filters } => {
                 let codes: Vec<u8> =
                     filters.iter().map(|(text, qos)| self.subscribe(text, *qos)).collect();
-                self.keep_filters().await;
+                self.persist_filters().await;
                 // The acknowledgement is queued before methods may be.
                 self.send_at(Step::Subscribe, &Outbound::SubAck { id, codes: &codes }).await?;
                 self.announce_filters();
@@ -204,19 +206,19 @@ impl Session {
             Inbound::Unsubscribe { id, filters } => {
                 self.filters.retain(|(filter, _)| !filters.contains(&filter.to_string()));
                 self.announce_filters();
-                self.keep_filters().await;
-                self.send(&Outbound::UnsubAck(id)).await
+                self.persist_filters().await;
+                self.send(&Outbound::UnsubAck(id), Handling::REGULAR).await
             }
-            Inbound::PingReq => self.send(&Outbound::PingResp).await,
+            Inbound::PingReq => self.send(&Outbound::PingResp, Handling::REGULAR).await,
             Inbound::Disconnect => {
                 self.will = None;
-                Err(Over::Goodbye)
+                Err(SessionEnd::Disconnected)
             }
-            Inbound::Connect(_) => Err(Over::Misused("a second CONNECT".into())),
+            Inbound::Connect(_) => Err(SessionEnd::Misused("a second CONNECT".into())),
         }
     }
 
-    /// Adds a subscription; gives the code of its SUBACK.
+    /// Adds a subscription; returns the code of its SUBACK.
     fn subscribe(&mut self, text: &str, qos: u8) -> u8 {
         let own = |filter: &Filter| match filter {
             Filter::CloudToDevice { device } | Filter::ModuleInputs { device, .. } => {
@@ -237,108 +239,72 @@ impl Session {
 
     fn announce_filters(&self) {
         let filters = self.filters.iter().map(|(filter, _)| filter.clone()).collect();
-        self.shared.sessions.subscribed(&self.device, self.serial, filters);
+        self.context.sessions.subscribed(&self.device, self.serial, filters);
     }
 
-    async fn keep_filters(&self) {
+    async fn persist_filters(&self) {
         if self.clean {
             return;
         }
         let (device, filters) = (self.device.clone(), self.filters.clone());
-        on_disk(&self.shared.state, move |state| state.set_subscriptions(&device, &filters)).await;
+        on_disk(&self.context.state, move |state| state.set_subscriptions(&device, &filters)).await;
     }
 
-    /// Sends a packet, unless a fault is set for this step.
-    async fn send_at(&self, step: Step, packet: &Outbound<'_>) -> Result<(), Over> {
-        match self.fault(step) {
-            None => self.send(packet).await,
-            Some(effect) => self.missend(effect, packet).await,
+    /// Returns the handling of a packet at this step.
+    fn handling(&self, step: Step) -> Handling {
+        self.context.faults.handling(step, Some(&self.device))
+    }
+
+    /// Sends a packet that a fault may change at this step.
+    async fn send_at(&self, step: Step, packet: &Outbound<'_>) -> Result<(), SessionEnd> {
+        self.send(packet, self.handling(step)).await
+    }
+
+    /// Sends a packet as `handling` says.
+    async fn send(&self, packet: &Outbound<'_>, handling: Handling) -> Result<(), SessionEnd> {
+        let sent = self.outlet.send(packet.encode(), handling).await;
+        sent.map_err(|_| SessionEnd::Closed)?;
+        if handling.drops_connection() { Err(SessionEnd::Fault) } else { Ok(()) }
+    }
+
+    /// Applies `handling` to a packet that has come in, before it is processed;
+    /// returns whether it is processed.
+    async fn receive(&self, handling: Handling) -> Result<bool, SessionEnd> {
+        if !handling.delay.is_zero() {
+            tokio::time::sleep(handling.delay).await;
+        }
+        self.outlet.silence_if(handling.connection);
+        match handling.connection {
+            ConnectionFate::Dropped if handling.copies == 0 => Err(SessionEnd::Fault),
+            _ => Ok(handling.copies > 0),
         }
     }
 
-    fn fault(&self, step: Step) -> Option<Effect> {
-        self.shared.sessions.faults.at(step, Some(&self.device))
-    }
-
-    /// Sends a packet as a fault has it.
-    async fn missend(&self, effect: Effect, packet: &Outbound<'_>) -> Result<(), Over> {
-        match effect {
-            Effect::DropBefore => Err(Over::Fault),
-            Effect::DropAfter => {
-                self.send(packet).await?;
-                Err(Over::Fault)
-            }
-            Effect::Delay(time) => {
-                tokio::time::sleep(time).await;
-                self.send(packet).await
-            }
-            Effect::Reorder(time) => {
-                let (queue, packet) = (self.queue.clone(), packet.encode());
-                tokio::spawn(async move {
-                    tokio::time::sleep(time).await;
-                    // Its session may be over.
-                    let _ = queue.send(packet).await;
-                });
-                Ok(())
-            }
-            Effect::Duplicate => {
-                self.send(packet).await?;
-                self.send(packet).await
-            }
-            Effect::HalfOpen(lasting) => {
-                self.silence.send_replace(Some(Instant::now() + lasting));
-                Ok(())
-            }
-            Effect::Lose | Effect::Throttle | Effect::Refuse(_) => Ok(()),
-        }
-    }
-
-    /// What a fault does to a packet that has come in, before anything else is
-    /// done with it; whether it is lost.
-    async fn mistake(&self, effect: Effect) -> Result<bool, Over> {
-        match effect {
-            Effect::DropBefore => Err(Over::Fault),
-            Effect::Delay(time) => {
-                tokio::time::sleep(time).await;
-                Ok(false)
-            }
-            Effect::HalfOpen(lasting) => {
-                self.silence.send_replace(Some(Instant::now() + lasting));
-                Ok(true)
-            }
-            Effect::Lose => Ok(true),
-            _ => Ok(false),
-        }
-    }
-
-    async fn send(&self, packet: &Outbound<'_>) -> Result<(), Over> {
-        self.queue.send(packet.encode()).await.map_err(|_| Over::Closed)
-    }
-
-    /// Says goodbye for the device: its will, if it left without a word, and
-    /// its state, if no newer connection has taken its place.
-    fn leave(&mut self, over: &Over) {
+    /// Ends a session whose device has gone: publishes the will unless the device
+    /// disconnected, and updates the device's state unless a newer connection
+    /// has replaced this one.
+    fn leave(&mut self, end: &SessionEnd) {
         if let Some(will) = self.will.take() {
-            self.will(will);
+            self.publish_will(will);
         }
-        let own = self.shared.sessions.close(&self.device, self.serial);
-        if own || !self.shared.sessions.is_connected(&self.device) {
-            self.shared.state.connected(&self.device, false);
+        let current = self.context.sessions.close(&self.device, self.serial);
+        if current || !self.context.sessions.is_connected(&self.device) {
+            self.context.state.set_connected(&self.device, false);
         }
-        info!(device = %self.device, reason = %chain(over), "device disconnected");
+        info!(device = %self.device, reason = %chain(end), "device disconnected");
     }
 }
 
-/// Waits until the session is to go silent; gives the end of that.
-async fn silent_until(silenced: &mut watch::Receiver<Option<Instant>>) -> Instant {
+/// Waits until the session is silenced; returns the end of the silence.
+async fn silenced_until(silenced: &mut watch::Receiver<Option<Instant>>) -> Instant {
     match silenced.wait_for(Option::is_some).await.map(|until| *until) {
         Ok(Some(until)) => until,
-        // The session has the other end, and is not over.
+        // The session holds the sender while it waits here.
         _ => std::future::pending().await,
     }
 }
 
-/// Runs work that may wait for a disk where waiting holds up nobody else.
+/// Runs work that may wait for a disk on a thread where waiting blocks no other task.
 async fn on_disk<T: Send + 'static>(
     state: &Arc<State>,
     work: impl FnOnce(&State) -> T + Send + 'static,
@@ -351,15 +317,4 @@ async fn on_disk<T: Send + 'static>(
         Ok(done) => done,
         Err(error) => std::panic::resume_unwind(error.into_panic()),
     }
-}
-
-/// An error and its causes on one line.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(next) = cause {
-        text += &format!(": {next}");
-        cause = next.source();
-    }
-    text
 }

@@ -1,108 +1,106 @@
-//! The live sessions, by device, and the methods that wait for their answers.
+//! Live sessions, by device.
 //!
-//! The REST side calls a method or pushes a change here; the session of the
-//! device writes it. Answers are matched by device, not by connection: a device
-//! that reconnects while it works may answer on the new one.
+//! A session registers itself here when its CONNACK is queued. The REST API
+//! pushes changes to it and ends it; [`crate::methods`] waits for it and sends
+//! methods through its [`Outlet`].
 //!
-//! It knows no sockets: a session is a queue of packets and a way to end it.
+//! This module knows no sockets: a session is a queue of packets, a set of
+//! subscriptions and a way to end it.
+
+mod outlet;
+#[cfg(test)]
+mod tests;
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use bytes::Bytes;
-use protocol::error::{ErrorCode, HubError};
-use protocol::id::{DeviceId, RequestId};
-use protocol::method::{MethodRequest, MethodResult};
+use parking_lot::Mutex;
+use protocol::id::DeviceId;
 use protocol::topic::{Filter, HubTopic};
 use protocol::twin::DesiredPatch;
-use tokio::sync::{mpsc, oneshot, watch};
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::sync::{oneshot, watch};
+use tokio::time::Instant;
 use tracing::warn;
 
-use crate::faults::{Effect, Faults, Step};
+use crate::faults::{ConnectionFate, Faults, Step};
 use crate::mqtt::Outbound;
+pub(crate) use outlet::Outlet;
 
 /// Packets that may wait for one device's socket.
 pub(crate) const QUEUE_PACKETS: usize = 1024;
 
-/// Methods of one device that may wait for their answers. IoT Hub has such a
-/// ceiling and does not publish it; this one only bounds memory.
-const MAX_IN_FLIGHT: usize = 20_000;
-
 /// Connections of one id within [`BUSY_WINDOW`] that are answered at once.
 const CALM_CONNECTS: usize = 5;
+
+/// Time over which connections of one id are counted, and the pause of one more.
 const BUSY_WINDOW: Duration = Duration::from_secs(1);
 
-type Answer = Result<MethodResult, HubError>;
-
-/// All devices that are or were connected since the hub started.
+/// All devices that have connected, or were called, since the hub started.
 pub(crate) struct Sessions {
-    devices: Mutex<HashMap<DeviceId, Device>>,
-    next: AtomicU64,
-    /// What is to go wrong.
-    pub(crate) faults: Faults,
+    devices: Mutex<HashMap<DeviceId, DeviceSlot>>,
+    next_serial: AtomicU64,
+    faults: Arc<Faults>,
 }
 
-struct Device {
-    live: Option<Live>,
-    /// Whether methods reach it: connected and subscribed.
+struct DeviceSlot {
+    live: Option<LiveSession>,
+    /// `true` while methods reach the device: connected and subscribed.
     ready: watch::Sender<bool>,
-    pending: HashMap<RequestId, oneshot::Sender<Answer>>,
-    /// When it last connected, newest last.
+    /// Times of recent connections, oldest first.
     connects: Vec<Instant>,
 }
 
-struct Live {
+struct LiveSession {
     serial: u64,
-    queue: mpsc::Sender<Bytes>,
+    outlet: Outlet,
     filters: Vec<Filter>,
     end: oneshot::Sender<Ending>,
-    silence: Silence,
+    /// Expiry of the token, in Unix seconds.
     expiry_unix: u64,
 }
 
-/// The word to a session and to the writer of its packets that they are to do
-/// nothing more until then.
-pub(crate) type Silence = watch::Sender<Option<Instant>>;
-
-/// Why the hub ends a session.
+/// Reason for which the hub ends a session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Ending {
-    /// Another connection came with the same id.
+    /// A newer connection has the same id.
     TakenOver,
     /// The device was disabled or deleted.
     Revoked,
-    /// It does not read what it is sent.
+    /// The device does not read what it is sent.
     Stalled,
-    /// A test asked for it.
+    /// A fault or a test asked for it.
     Dropped,
-    /// A fault: as if the token's time had come.
+    /// A fault has let the token expire.
     Expired,
     /// The hub stops.
     Stopping,
 }
 
-/// What a new session gets: its number, and the word to end.
-pub(crate) struct Opened {
+/// New session: its number, and the notification of its end.
+pub(crate) struct OpenedSession {
     pub(crate) serial: u64,
     pub(crate) ended: oneshot::Receiver<Ending>,
 }
 
+/// State of a device for methods.
+pub(crate) enum MethodRoute {
+    /// The device is connected and subscribed; its session has this number.
+    Ready(Outlet, u64),
+    /// The device is not connected or not subscribed; turns `true` when it is.
+    NotReady(watch::Receiver<bool>),
+}
+
 impl Sessions {
-    pub(crate) fn new() -> Arc<Sessions> {
-        // Not from 1: an answer to a hub that was restarted must not meet another
-        // call's id. Without random bytes the time differs as well.
-        let start = getrandom::u32().unwrap_or_else(|_| jiff::Timestamp::now().as_second() as u32);
-        let next = AtomicU64::new(u64::from(start) << 20);
-        Arc::new(Sessions { devices: Mutex::default(), next, faults: Faults::default() })
+    pub(crate) fn new(faults: Arc<Faults>) -> Sessions {
+        Sessions { devices: Mutex::default(), next_serial: AtomicU64::new(0), faults }
     }
 
-    /// How long a connection of this id should wait for its CONNACK. An id that
-    /// comes back many times a second is slowed down, never refused: some
-    /// clients do not try again after a refusal.
-    pub(crate) fn calm(&self, id: &DeviceId) -> Duration {
+    /// Counts a connection of this id and returns the pause before its CONNACK.
+    /// An id that reconnects many times a second is slowed down, not refused:
+    /// some clients never try again after a refusal.
+    pub(crate) fn connect_pause(&self, id: &DeviceId) -> Duration {
         self.with(id, |device| {
             let now = Instant::now();
             device.connects.retain(|at| now.duration_since(*at) < BUSY_WINDOW);
@@ -111,75 +109,74 @@ impl Sessions {
         })
     }
 
-    /// Puts a new session in the place of the one before.
+    /// Registers a session and ends the device's former one.
     pub(crate) fn open(
         &self,
         id: &DeviceId,
-        queue: mpsc::Sender<Bytes>,
+        outlet: Outlet,
         filters: Vec<Filter>,
-        silence: Silence,
         expiry_unix: u64,
-    ) -> Opened {
-        let serial = self.next.fetch_add(1, Ordering::Relaxed);
+    ) -> OpenedSession {
+        let serial = self.next_serial.fetch_add(1, Ordering::Relaxed);
         let (end, ended) = oneshot::channel();
-        let live = Live { serial, queue, filters, end, silence, expiry_unix };
+        let live = LiveSession { serial, outlet, filters, end, expiry_unix };
         self.with(id, |device| {
-            if let Some(before) = device.live.replace(live) {
-                // It may have ended by itself a moment ago.
-                let _ = before.end.send(Ending::TakenOver);
+            if let Some(former) = device.live.replace(live) {
+                // It may have ended a moment ago.
+                let _ = former.end.send(Ending::TakenOver);
             }
-            device.say_whether_ready();
+            device.update_ready();
         });
-        Opened { serial, ended }
+        OpenedSession { serial, ended }
     }
 
-    /// Notes what a session is subscribed to now.
+    /// Replaces the subscriptions of a session.
     pub(crate) fn subscribed(&self, id: &DeviceId, serial: u64, filters: Vec<Filter>) {
         self.with(id, |device| {
             if let Some(live) = device.live.as_mut().filter(|live| live.serial == serial) {
                 live.filters = filters;
             }
-            device.say_whether_ready();
+            device.update_ready();
         });
     }
 
-    /// Forgets a session; says whether it was still the device's own.
+    /// Removes a session; returns whether it was still the device's current one.
     pub(crate) fn close(&self, id: &DeviceId, serial: u64) -> bool {
         self.with(id, |device| {
-            let own = device.live.as_ref().is_some_and(|live| live.serial == serial);
-            if own {
+            let current = device.has_session(serial);
+            if current {
                 device.live = None;
-                device.say_whether_ready();
+                device.update_ready();
             }
-            own
+            current
         })
     }
 
-    /// Ends the device's session, if it has one.
+    /// Ends the device's session; returns whether it had one.
     pub(crate) fn end(&self, id: &DeviceId, ending: Ending) -> bool {
         self.with(id, |device| device.end(ending))
     }
 
-    /// Ends this session, unless it is over.
-    pub(crate) fn end_one(&self, id: &DeviceId, serial: u64) {
+    /// Drops this session if it is the device's current one.
+    pub(crate) fn drop_session(&self, id: &DeviceId, serial: u64) {
         self.with(id, |device| {
-            if device.live.as_ref().is_some_and(|live| live.serial == serial) {
+            if device.has_session(serial) {
                 device.end(Ending::Dropped);
             }
         });
     }
 
-    /// Lets the device's session, if it has one, go silent for so long.
+    /// Silences the device's connection for this time; returns whether it had one.
     pub(crate) fn silence(&self, id: &DeviceId, lasting: Duration) -> bool {
         self.with(id, |device| {
             let Some(live) = &device.live else { return false };
-            live.silence.send_replace(Some(Instant::now() + lasting));
+            live.outlet.silence_if(ConnectionFate::Silenced(lasting));
             true
         })
     }
 
-    /// Ends the device's session, if it has one, and every token that is not
-    /// newer than the one it signed in with.
+    /// Ends the device's session and refuses its token and all older ones;
+    /// returns whether it had a session.
     pub(crate) fn expire_token(&self, id: &DeviceId) -> bool {
         self.with(id, |device| {
             let Some(live) = &device.live else { return false };
@@ -188,259 +185,100 @@ impl Sessions {
         })
     }
 
-    /// Ends the session of a device that was disabled or deleted.
-    pub(crate) fn disconnect(&self, id: &DeviceId) {
-        self.end(id, Ending::Revoked);
-    }
-
-    /// Ends every connection, forgets, and takes no new one for so long.
+    /// Ends every connection, runs `forget`, and turns connections away for `down`.
     pub(crate) fn restart<T>(&self, down: Duration, forget: impl FnOnce() -> T) -> T {
-        self.faults.away(None);
+        self.faults.begin_outage(None);
         self.end_all();
         let forgotten = forget();
-        self.faults.away(Some(down));
+        self.faults.begin_outage(Some(down));
         forgotten
     }
 
     /// Ends all sessions.
     pub(crate) fn end_all(&self) {
-        for device in self.lock().values_mut() {
+        for device in self.devices.lock().values_mut() {
             device.end(Ending::Stopping);
         }
     }
 
-    /// Whether the device has a session.
+    /// Returns whether the device has a session.
     pub(crate) fn is_connected(&self, id: &DeviceId) -> bool {
-        self.lock().get(id).is_some_and(|device| device.live.is_some())
+        self.devices.lock().get(id).is_some_and(|device| device.live.is_some())
     }
 
     /// Waits until methods reach the device.
     pub(crate) async fn ready(&self, id: &DeviceId) {
         let mut ready = self.with(id, |device| device.ready.subscribe());
-        // The sender stays in the map as long as the hub lives.
+        // The slot holds the sender and lives as long as the hub.
         let _ = ready.wait_for(|ready| *ready).await;
     }
 
-    /// Tells the device of changed desired properties, if it listens.
-    pub(crate) fn push_desired(&self, id: &DeviceId, patch: &DesiredPatch) {
-        let topic = HubTopic::Desired { version: patch.version };
-        let body = patch.to_json().to_string();
-        let text = topic.to_string();
-        let packet = Outbound::Publish { topic: &text, payload: body.as_bytes() }.encode();
-        self.with(id, |device| {
-            let listens = |live: &&Live| live.filters.iter().any(|filter| filter.covers(&topic));
-            let Some(live) = device.live.as_ref().filter(listens) else { return };
-            let queue = live.queue.clone();
-            if let Some(effect) = self.faults.at(Step::Desired, Some(id)) {
-                let sending = Sending { queue, packet, silence: live.silence.clone() };
-                // Late, it is late by itself: nothing else of the hub waits.
-                if let Some(late) = device.misdeliver(effect, sending) {
-                    tokio::spawn(late);
-                }
-            } else if queue.try_send(packet).is_err() {
-                warn!(device = %id, "does not read what it is sent");
-                device.end(Ending::Stalled);
+    /// Returns the way for a method to the device.
+    pub(crate) fn method_route(&self, id: &DeviceId) -> MethodRoute {
+        self.with(id, |device| match &device.live {
+            Some(live) if live.takes_methods() => {
+                MethodRoute::Ready(live.outlet.clone(), live.serial)
             }
-        });
-    }
-
-    /// Calls a method: waits for the device as long as the request says, then
-    /// for the answer.
-    pub(crate) async fn invoke(&self, id: &DeviceId, request: &MethodRequest) -> Answer {
-        let body = request.payload.to_string();
-        let patience = Instant::now() + request.connect_timeout;
-        let (waiting, answer, sending) = loop {
-            let mut ready = match self.begin(id, request, &body)? {
-                Begun::Sent(waiting, answer, sending) => break (waiting, answer, sending),
-                Begun::NotReady(ready) => ready,
-            };
-            let came = timeout_at(patience, ready.wait_for(|ready| *ready)).await;
-            if came.is_err() {
-                return Err(offline(request.connect_timeout));
-            }
-        };
-        let answered = timeout(request.response_timeout, async {
-            // A full queue is waited for; a session that ends meanwhile leaves
-            // the call to the device's next one, or to the time-out.
-            match self.faults.at(Step::Method, Some(id)) {
-                None => {
-                    // Not held while the answer is waited for: a session that
-                    // ends waits for everyone who may still send.
-                    let Sending { queue, packet, .. } = sending;
-                    drop(queue.send(packet).await);
-                }
-                Some(effect) => {
-                    let late = self.with(id, |device| device.misdeliver(effect, sending));
-                    if let Some(late) = late {
-                        late.await;
-                    }
-                }
-            }
-            answer.await
-        });
-        let answered = answered.await;
-        drop(waiting);
-        match answered {
-            Ok(Ok(answer)) => answer,
-            Ok(Err(_)) | Err(_) => Err(no_answer(request.response_timeout)),
-        }
-    }
-
-    fn begin<'a>(
-        &'a self,
-        id: &'a DeviceId,
-        request: &MethodRequest,
-        body: &str,
-    ) -> Result<Begun<'a>, HubError> {
-        self.with(id, |device| {
-            let Some(live) = device.live.as_ref().filter(|live| live.takes_methods()) else {
-                return Ok(Begun::NotReady(device.ready.subscribe()));
-            };
-            if device.pending.len() >= MAX_IN_FLIGHT {
-                let text = format!("{MAX_IN_FLIGHT} methods wait for this device's answers");
-                return Err(HubError::new(ErrorCode::DeviceMaximumInflightMethodExceeded, text));
-            }
-            let number = self.next.fetch_add(1, Ordering::Relaxed);
-            let rid: RequestId = number.to_string().parse().expect("digits are a request id");
-            let topic = HubTopic::Method { name: request.name.clone(), rid: rid.clone() };
-            let topic = topic.to_string();
-            let packet = Outbound::Publish { topic: &topic, payload: body.as_bytes() }.encode();
-            let (sender, answer) = oneshot::channel();
-            let sending =
-                Sending { queue: live.queue.clone(), packet, silence: live.silence.clone() };
-            device.pending.insert(rid.clone(), sender);
-            let waiting = Waiting { sessions: self, id, rid };
-            Ok(Begun::Sent(waiting, answer, sending))
+            _ => MethodRoute::NotReady(device.ready.subscribe()),
         })
     }
 
-    /// Gives an answer to whoever waits for it; too late, it is lost.
-    pub(crate) fn answer(&self, id: &DeviceId, rid: &RequestId, answer: Answer) {
-        let waiting = self.with(id, |device| device.pending.remove(rid));
-        if let Some(waiting) = waiting {
-            // The caller may have gone this moment.
-            let _ = waiting.send(answer);
-        }
+    /// Sends a change of desired properties to the device if it is subscribed.
+    pub(crate) fn push_desired(&self, id: &DeviceId, patch: &DesiredPatch) {
+        let topic = HubTopic::Desired { version: patch.version };
+        let (text, body) = (topic.to_string(), patch.to_json().to_string());
+        let packet = Outbound::Publish { topic: &text, payload: body.as_bytes() }.encode();
+        self.with(id, |device| {
+            let subscribed =
+                |live: &&LiveSession| live.filters.iter().any(|filter| filter.covers(&topic));
+            let Some(live) = device.live.as_ref().filter(subscribed) else { return };
+            let handling = self.faults.handling(Step::Desired, Some(id));
+            if !handling.delay.is_zero() {
+                let outlet = live.outlet.clone();
+                // The connection may have ended meanwhile.
+                tokio::spawn(async move { outlet.send(packet, handling).await.ok() });
+            } else if live.outlet.try_send(&packet, handling).is_err() {
+                warn!(device = %id, packets = QUEUE_PACKETS, "device stalled: its queue is full");
+                device.end(Ending::Stalled);
+            } else if handling.drops_connection() {
+                device.end(Ending::Dropped);
+            }
+        });
     }
 
-    fn with<T>(&self, id: &DeviceId, work: impl FnOnce(&mut Device) -> T) -> T {
-        let mut devices = self.lock();
+    fn with<T>(&self, id: &DeviceId, work: impl FnOnce(&mut DeviceSlot) -> T) -> T {
+        let mut devices = self.devices.lock();
         match devices.get_mut(id) {
             Some(device) => work(device),
-            None => work(devices.entry(id.clone()).or_insert_with(Device::new)),
+            None => work(devices.entry(id.clone()).or_insert_with(DeviceSlot::new)),
         }
     }
+}
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<DeviceId, Device>> {
-        self.devices.lock().unwrap_or_else(PoisonError::into_inner)
+impl DeviceSlot {
+    fn new() -> DeviceSlot {
+        DeviceSlot { live: None, ready: watch::Sender::new(false), connects: Vec::new() }
     }
-}
 
-enum Begun<'a> {
-    Sent(Waiting<'a>, oneshot::Receiver<Answer>, Sending),
-    NotReady(watch::Receiver<bool>),
-}
-
-/// A packet that is about to go to one session.
-struct Sending {
-    queue: mpsc::Sender<Bytes>,
-    packet: Bytes,
-    silence: Silence,
-}
-
-/// A call that waits for its answer. Whatever ends the wait, nothing is left
-/// behind.
-struct Waiting<'a> {
-    sessions: &'a Sessions,
-    id: &'a DeviceId,
-    rid: RequestId,
-}
-
-impl Drop for Waiting<'_> {
-    fn drop(&mut self) {
-        self.sessions.with(self.id, |device| device.pending.remove(&self.rid));
-    }
-}
-
-impl Device {
-    fn new() -> Device {
-        Device {
-            live: None,
-            ready: watch::Sender::new(false),
-            pending: HashMap::new(),
-            connects: Vec::new(),
-        }
+    fn has_session(&self, serial: u64) -> bool {
+        self.live.as_ref().is_some_and(|live| live.serial == serial)
     }
 
     fn end(&mut self, ending: Ending) -> bool {
         let Some(live) = self.live.take() else { return false };
         let _ = live.end.send(ending);
-        self.say_whether_ready();
+        self.update_ready();
         true
     }
 
-    /// Sends a packet as a fault has it; what is to come late is given back.
-    fn misdeliver(
-        &mut self,
-        effect: Effect,
-        Sending { queue, packet, silence }: Sending,
-    ) -> Option<impl Future<Output = ()> + Send + use<>> {
-        let mut late = None;
-        // A full queue loses the packet, which is a fault as good as any.
-        let now = |packet: &Bytes| drop(queue.try_send(packet.clone()));
-        match effect {
-            Effect::DropBefore => drop(self.end(Ending::Dropped)),
-            Effect::DropAfter => {
-                now(&packet);
-                self.end(Ending::Dropped);
-            }
-            Effect::Duplicate => {
-                now(&packet);
-                now(&packet);
-            }
-            Effect::HalfOpen(lasting) => {
-                now(&packet);
-                silence.send_replace(Some(Instant::now() + lasting));
-            }
-            // What comes from services has no order among itself but its own:
-            // to be late and to be overtaken are one.
-            Effect::Delay(time) | Effect::Reorder(time) => late = Some(time),
-            Effect::Lose | Effect::Throttle | Effect::Refuse(_) => {}
-        }
-        late.map(|time| async move {
-            tokio::time::sleep(time).await;
-            // Its session may be over.
-            let _ = queue.send(packet).await;
-        })
-    }
-
-    fn say_whether_ready(&self) {
-        let ready = self.live.as_ref().is_some_and(Live::takes_methods);
+    fn update_ready(&self) {
+        let ready = self.live.as_ref().is_some_and(LiveSession::takes_methods);
         self.ready.send_if_modified(|before| std::mem::replace(before, ready) != ready);
     }
 }
 
-impl Live {
+impl LiveSession {
     fn takes_methods(&self) -> bool {
         self.filters.contains(&Filter::Methods)
     }
 }
-
-fn offline(waited: Duration) -> HubError {
-    HubError::new(ErrorCode::DeviceNotOnline, "Timed out waiting for device to connect.")
-        .with_info("timeout", clock(waited))
-}
-
-fn no_answer(waited: Duration) -> HubError {
-    HubError::new(ErrorCode::GatewayTimeout, "Timed out waiting for the response from device.")
-        .with_info("timeout", clock(waited))
-}
-
-/// `hh:mm:ss`
-fn clock(duration: Duration) -> String {
-    let seconds = duration.as_secs();
-    format!("{:02}:{:02}:{:02}", seconds / 3600, seconds / 60 % 60, seconds % 60)
-}
-
-#[cfg(test)]
-mod tests;

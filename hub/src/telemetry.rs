@@ -1,25 +1,29 @@
-//! Device-to-cloud messages, as whoever embeds the hub sees them.
+//! Device-to-cloud messages for the program that embeds the hub.
 
 use bytes::Bytes;
 use protocol::id::DeviceId;
 use protocol::properties::MessageProperties;
 
-/// Messages that may wait for a slow listener before the oldest are lost.
+/// Messages that may wait for a slow receiver before the oldest are lost.
 pub(crate) const BACKLOG: usize = 1024;
 
-/// One message, with what the hub stamps on it.
+/// Device-to-cloud message, with the properties that the hub adds.
 #[derive(Debug, Clone)]
-pub struct Message {
-    /// Who sent it.
+pub struct TelemetryMessage {
+    /// Sender.
     pub device: DeviceId,
-    /// System and application properties, those of the hub among them.
+    /// System and application properties, including those of the hub.
     pub properties: MessageProperties,
-    /// The body as it came.
+    /// Body, unchanged.
     pub body: Bytes,
 }
 
-impl Message {
-    pub(crate) fn new(device: DeviceId, properties: MessageProperties, body: Bytes) -> Message {
+impl TelemetryMessage {
+    pub(crate) fn new(
+        device: DeviceId,
+        properties: MessageProperties,
+        body: Bytes,
+    ) -> TelemetryMessage {
         let properties = properties
             .with("iothub-connection-device-id", device.as_str())
             .with(
@@ -27,6 +31,6 @@ impl Message {
                 r#"{"scope":"device","type":"sas","issuer":"iothub"}"#,
             )
             .with("iothub-enqueuedtime", jiff::Timestamp::now().to_string());
-        Message { device, properties, body }
+        TelemetryMessage { device, properties, body }
     }
 }

@@ -1,7 +1,7 @@
-//! MQTT over WebSocket, on the path and subprotocol that IoT Hub has for it.
+//! MQTT over WebSocket, with the path and subprotocol of IoT Hub.
 //!
-//! The handshake is answered by hand, since the request has been read already;
-//! then binary frames carry the same bytes as a TLS connection would.
+//! The handshake is answered here rather than by a library, since the request
+//! has been read already. Then binary frames carry the bytes of MQTT.
 
 use axum::extract::Request;
 use axum::http::header::{
@@ -19,13 +19,13 @@ use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
 use tracing::debug;
 
 use crate::mqtt::MAX_PACKET_BYTES;
-use crate::session::{Shared, serve};
+use crate::session::{SessionContext, serve};
 
-/// Bytes on their way between the frames and the session.
+/// Capacity of the pipe between the frames and the session.
 const PIPE_BYTES: usize = 64 * 1024;
 
-/// Answers the handshake and serves MQTT on what follows.
-pub(crate) async fn upgrade(shared: Shared, mut request: Request) -> Response {
+/// Answers the handshake and serves MQTT over the frames that follow.
+pub(crate) async fn upgrade(context: SessionContext, mut request: Request) -> Response {
     let has = |name: HeaderName, word: &str| {
         let values = request.headers().get_all(name);
         let mut words = values.iter().filter_map(|v| v.to_str().ok()).flat_map(|v| v.split(','));
@@ -34,11 +34,11 @@ pub(crate) async fn upgrade(shared: Shared, mut request: Request) -> Response {
     let key = request.headers().get(SEC_WEBSOCKET_KEY).map(|key| derive_accept_key(key.as_bytes()));
     let (Some(accept), true, true) = (key, has(UPGRADE, "websocket"), has(CONNECTION, "upgrade"))
     else {
-        return (StatusCode::UPGRADE_REQUIRED, "this path speaks MQTT over WebSocket\n")
+        return (StatusCode::UPGRADE_REQUIRED, "this path serves MQTT over WebSocket\n")
             .into_response();
     };
     if !has(SEC_WEBSOCKET_PROTOCOL, "mqtt") {
-        return (StatusCode::BAD_REQUEST, "the subprotocol is mqtt\n").into_response();
+        return (StatusCode::BAD_REQUEST, "the subprotocol must be mqtt\n").into_response();
     }
     let upgrade = hyper::upgrade::on(&mut request);
     tokio::spawn(async move {
@@ -52,9 +52,9 @@ pub(crate) async fn upgrade(shared: Shared, mut request: Request) -> Response {
                     WebSocketStream::from_raw_socket(stream, Role::Server, Some(config)).await;
                 let (near, far) = tokio::io::duplex(PIPE_BYTES);
                 let (reader, writer) = tokio::io::split(near);
-                tokio::join!(serve(shared, reader, writer), carry(frames, far));
+                tokio::join!(serve(context, reader, writer), carry(frames, far));
             }
-            Err(error) => debug!(%error, "WebSocket handshake was not finished"),
+            Err(error) => debug!(%error, "WebSocket handshake not completed"),
         }
     });
     let Ok(accept) = HeaderValue::try_from(accept) else {
@@ -84,7 +84,7 @@ where
                         return;
                     }
                 }
-                // Pings are answered by the library; MQTT has no text frames.
+                // The library answers pings. Text frames are not allowed by MQTT.
                 Message::Ping(_) | Message::Pong(_) => {}
                 _ => return,
             }
@@ -98,7 +98,7 @@ where
                 return;
             }
         }
-        // The other end may be gone.
+        // The client may have gone.
         let _ = sink.close().await;
     };
     tokio::select! {

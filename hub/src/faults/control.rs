@@ -1,35 +1,33 @@
-//! Faults as the control endpoint reads and writes them: one flat JSON object.
+//! JSON form of faults at the control endpoint: one flat object.
 
 use std::time::Duration;
 
 use protocol::id::DeviceId;
 use serde::{Deserialize, Serialize};
 
-use super::{Effect, Fault, Forget, LASTING, Refused, Step};
+use super::fault::{DEFAULT_LIFETIME, Effect, Fault, Forget, Refused, Step};
 
 /// The longest time in a request.
-const LONGEST: Duration = Duration::from_secs(3600);
+const MAX_TIME: Duration = Duration::from_secs(3600);
 
-/// What a request asks for.
+/// Parsed request to the control endpoint.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Wanted {
+pub(crate) enum ControlRequest {
+    /// Set a fault.
     Fault(Fault),
     /// End the device's connection now.
     Drop(DeviceId),
-    /// Let its connection go silent now.
+    /// Silence the device's connection now.
     HalfOpen(DeviceId, Duration),
-    /// Let its token expire now.
+    /// Let the device's token expire now.
     ExpireToken(DeviceId),
-    /// End every connection now, and take no new one for a while.
-    Restart {
-        down: Duration,
-        forget: Forget,
-    },
+    /// End every connection now and turn new ones away for a while.
+    Restart { down: Duration, forget: Forget },
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-enum Name {
+enum EffectName {
     DropBefore,
     DropAfter,
     Lose,
@@ -39,25 +37,32 @@ enum Name {
     HalfOpen,
     Throttle,
     Refuse,
-    /// Without a step, at once.
+    // Without a step, at once.
     Drop,
     ExpireToken,
     Restart,
 }
 
-/// The object of a request, and of each fault in an answer.
+impl std::fmt::Display for EffectName {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        // serde writes the name of a unit variant.
+        self.serialize(f)
+    }
+}
+
+/// JSON object of a request, and of each fault in an answer.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct Words {
+pub(crate) struct FaultJson {
     #[serde(skip_serializing_if = "Option::is_none")]
     step: Option<Step>,
-    effect: Name,
+    effect: EffectName,
     #[serde(skip_serializing_if = "Option::is_none")]
     device: Option<String>,
-    /// How long: of a delay, a silence, or a restart.
+    /// Duration of a delay, a silence or a restart, in milliseconds.
     #[serde(skip_serializing_if = "Option::is_none")]
     ms: Option<u64>,
-    /// The CONNACK code of a refusal.
+    /// CONNACK code of a refusal.
     #[serde(skip_serializing_if = "Option::is_none")]
     code: Option<u8>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -70,75 +75,78 @@ pub(crate) struct Words {
     lasting_ms: Option<u64>,
 }
 
-impl Wanted {
-    pub(crate) fn parse(body: serde_json::Value) -> Result<Wanted, String> {
-        let words: Words = serde_json::from_value(body).map_err(|error| error.to_string())?;
-        words.read()
+impl ControlRequest {
+    /// Parses the body of a request. An error is a message for the caller.
+    pub(crate) fn parse(body: serde_json::Value) -> Result<ControlRequest, String> {
+        let json: FaultJson = serde_json::from_value(body).map_err(|error| error.to_string())?;
+        json.into_request()
     }
 }
 
-impl Words {
-    fn read(self) -> Result<Wanted, String> {
+impl FaultJson {
+    fn into_request(self) -> Result<ControlRequest, String> {
         let device = self.device.map(|id| id.parse::<DeviceId>()).transpose();
         let device = device.map_err(|error| format!("`device`: {error}"))?;
         let time = match self.ms.map(Duration::from_millis) {
-            Some(time) if time > LONGEST => return Err(format!("`ms` is more than {LONGEST:?}")),
+            Some(time) if time > MAX_TIME => {
+                return Err(format!("`ms` is {}; at most 3600000 is allowed", time.as_millis()));
+            }
             time => time,
         };
-        let named = |device: Option<DeviceId>| device.ok_or("`device` is missing".to_owned());
+        let required = |device: Option<DeviceId>| device.ok_or("`device` is missing".to_owned());
         let timed = || time.ok_or("`ms` is missing".to_owned());
         let Some(step) = self.step else {
             return match self.effect {
-                Name::Drop => Ok(Wanted::Drop(named(device)?)),
-                Name::HalfOpen => Ok(Wanted::HalfOpen(named(device)?, timed()?)),
-                Name::ExpireToken => Ok(Wanted::ExpireToken(named(device)?)),
-                Name::Restart => Ok(Wanted::Restart {
+                EffectName::Drop => Ok(ControlRequest::Drop(required(device)?)),
+                EffectName::HalfOpen => Ok(ControlRequest::HalfOpen(required(device)?, timed()?)),
+                EffectName::ExpireToken => Ok(ControlRequest::ExpireToken(required(device)?)),
+                EffectName::Restart => Ok(ControlRequest::Restart {
                     down: time.unwrap_or_default(),
                     forget: self.forget.unwrap_or_default(),
                 }),
-                other => Err(format!("`step` is missing: when is {other:?} to happen?")),
+                other => Err(format!("`step` is missing; the effect `{other}` needs one")),
             };
         };
         let effect = match self.effect {
-            Name::DropBefore => Effect::DropBefore,
-            Name::DropAfter => Effect::DropAfter,
-            Name::Lose => Effect::Lose,
-            Name::Delay => Effect::Delay(timed()?),
-            Name::Reorder => Effect::Reorder(timed()?),
-            Name::Duplicate => Effect::Duplicate,
-            Name::HalfOpen => Effect::HalfOpen(timed()?),
-            Name::Throttle => Effect::Throttle,
-            Name::Refuse => Effect::Refuse(match self.code {
+            EffectName::DropBefore => Effect::DropBefore,
+            EffectName::DropAfter => Effect::DropAfter,
+            EffectName::Lose => Effect::Lose,
+            EffectName::Delay => Effect::Delay(timed()?),
+            EffectName::Reorder => Effect::Reorder(timed()?),
+            EffectName::Duplicate => Effect::Duplicate,
+            EffectName::HalfOpen => Effect::HalfOpen(timed()?),
+            EffectName::Throttle => Effect::Throttle,
+            EffectName::Refuse => Effect::Refuse(match self.code {
                 Some(1) => Refused::Protocol,
                 Some(2) => Refused::ClientId,
                 Some(3) => Refused::Unavailable,
                 Some(4) => Refused::Password,
                 Some(5) => Refused::NotAuthorized,
-                _ => return Err("`code` is a CONNACK code from 1 to 5".to_owned()),
+                _ => return Err("`code` must be a CONNACK code from 1 to 5".to_owned()),
             }),
-            other => return Err(format!("{other:?} happens at once, not at a step")),
+            other => return Err(format!("the effect `{other}` happens at once; remove `step`")),
         };
-        let lasting = self.lasting_ms.map_or(LASTING, Duration::from_millis).min(LONGEST);
+        let lasting = self.lasting_ms.map_or(DEFAULT_LIFETIME, Duration::from_millis).min(MAX_TIME);
         let (after, times) = (self.after.unwrap_or(0), self.times.unwrap_or(1));
-        Ok(Wanted::Fault(Fault { step, effect, device, after, times, lasting }))
+        Ok(ControlRequest::Fault(Fault { step, effect, device, after, times, lasting }))
     }
 }
 
-impl From<&Fault> for Words {
-    fn from(fault: &Fault) -> Words {
+impl From<&Fault> for FaultJson {
+    fn from(fault: &Fault) -> FaultJson {
         let millis = |time: Duration| u64::try_from(time.as_millis()).ok();
         let (effect, ms, code) = match fault.effect {
-            Effect::DropBefore => (Name::DropBefore, None, None),
-            Effect::DropAfter => (Name::DropAfter, None, None),
-            Effect::Lose => (Name::Lose, None, None),
-            Effect::Delay(time) => (Name::Delay, millis(time), None),
-            Effect::Reorder(time) => (Name::Reorder, millis(time), None),
-            Effect::Duplicate => (Name::Duplicate, None, None),
-            Effect::HalfOpen(time) => (Name::HalfOpen, millis(time), None),
-            Effect::Throttle => (Name::Throttle, None, None),
-            Effect::Refuse(code) => (Name::Refuse, None, Some(code as u8)),
+            Effect::DropBefore => (EffectName::DropBefore, None, None),
+            Effect::DropAfter => (EffectName::DropAfter, None, None),
+            Effect::Lose => (EffectName::Lose, None, None),
+            Effect::Delay(time) => (EffectName::Delay, millis(time), None),
+            Effect::Reorder(time) => (EffectName::Reorder, millis(time), None),
+            Effect::Duplicate => (EffectName::Duplicate, None, None),
+            Effect::HalfOpen(time) => (EffectName::HalfOpen, millis(time), None),
+            Effect::Throttle => (EffectName::Throttle, None, None),
+            Effect::Refuse(code) => (EffectName::Refuse, None, Some(code as u8)),
         };
-        Words {
+        FaultJson {
             step: Some(fault.step),
             effect,
             device: fault.device.as_ref().map(ToString::to_string),

@@ -1,4 +1,4 @@
-//! When faults happen and when they end, in paused time.
+//! Start and end of faults, in paused time.
 
 use super::*;
 
@@ -7,11 +7,11 @@ fn id(name: &str) -> DeviceId {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_fault_happens_as_often_as_it_is_told_after_as_many_as_it_is_told() {
+async fn a_fault_happens_after_so_many_steps_and_so_often() {
     let faults = Faults::default();
     faults.set(Fault::new(Step::Method, Effect::Lose).of(&id("d1")).after(2).times(2)).unwrap();
     let device = id("d1");
-    let at = |step, device: &DeviceId| faults.at(step, Some(device)).is_some();
+    let at = |step, device: &DeviceId| faults.take(step, Some(device)).is_some();
     assert!(!at(Step::Answer, &device));
     assert!(!at(Step::Method, &id("d2")));
     let seen: Vec<bool> = (0..6).map(|_| at(Step::Method, &device)).collect();
@@ -26,7 +26,7 @@ async fn a_fault_that_does_not_happen_in_time_is_forgotten() {
     let fault = Fault::new(Step::Connect, Effect::DropBefore).lasting(Duration::from_secs(5));
     faults.set(fault).unwrap();
     tokio::time::advance(Duration::from_secs(6)).await;
-    assert_eq!(faults.at(Step::Connect, Some(&id("d1"))), None);
+    assert_eq!(faults.handling(Step::Connect, Some(&id("d1"))), Handling::REGULAR);
     assert!(faults.waiting().is_empty());
 }
 
@@ -42,12 +42,12 @@ async fn a_newer_token_or_a_minute_ends_an_expiry() {
     assert!(!faults.has_expired(&device, 100));
 
     faults.expire(&device, 100);
-    tokio::time::advance(LASTING).await;
+    tokio::time::advance(DEFAULT_LIFETIME).await;
     assert!(!faults.has_expired(&device, 100));
 }
 
 #[test]
-fn what_cannot_happen_cannot_be_set() {
+fn an_impossible_fault_is_refused() {
     let faults = Faults::default();
     for (step, effect) in [
         (Step::Connect, Effect::Duplicate),
@@ -57,16 +57,16 @@ fn what_cannot_happen_cannot_be_set() {
         (Step::Subscribe, Effect::Refuse(Refused::Unavailable)),
     ] {
         let refused = faults.set(Fault::new(step, effect));
-        assert_eq!(refused, Err(FaultError::Nonsense { step, effect }));
+        assert_eq!(refused, Err(FaultError::Impossible { step, effect }));
     }
     assert_eq!(faults.set(Fault::new(Step::Method, Effect::Lose).times(0)), Err(FaultError::Never));
 }
 
 #[test]
-fn there_is_an_end_to_the_faults_that_may_wait() {
+fn the_number_of_faults_is_limited() {
     let faults = Faults::default();
     let fault = Fault::new(Step::Method, Effect::Lose);
-    for _ in 0..MOST_FAULTS {
+    for _ in 0..MAX_FAULTS {
         faults.set(fault.clone()).unwrap();
     }
     assert_eq!(faults.set(fault), Err(FaultError::TooMany));

@@ -1,8 +1,8 @@
-//! A query run over twins, one page at a time.
+//! Evaluation of a query over twins, one page at a time.
 //!
-//! Twins come in the order of their ids, so a page can go on where the last one
-//! ended without anything being kept between the two. Rows that stand for many
-//! twins are computed anew for each page and come in the order of their keys.
+//! Twins are in the order of their ids, so a page continues where the last one
+//! ended, and nothing is stored between the two. Rows of grouped twins are
+//! computed anew for each page, in the order of their keys.
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
@@ -10,29 +10,29 @@ use std::collections::btree_map::Entry;
 use serde_json::{Map, Value};
 
 use super::evaluate;
-use super::syntax::{Aggregate, Column, Columns, Item, Query};
+use super::syntax::{Aggregate, Column, ColumnValue, Columns, Query};
 
-/// Rows of one page.
+/// One page of an answer.
 #[derive(Debug, PartialEq)]
 pub(crate) struct Page<K> {
-    /// JSON objects: twins, or the columns asked for.
+    /// JSON objects: twins, or the selected columns.
     pub(crate) rows: Vec<Value>,
-    /// Where the next page begins, if there is one.
-    pub(crate) next: Option<Next<K>>,
+    /// Start of the next page, if there is one.
+    pub(crate) next: Option<NextPage<K>>,
 }
 
-/// Where the next page begins.
+/// Start of the next page.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) struct Next<K> {
-    /// After this twin; nothing if rows stand for many twins.
+pub(crate) struct NextPage<K> {
+    /// Last twin of this page; `None` if rows are groups.
     pub(crate) after: Option<K>,
-    /// Rows that were given so far.
+    /// Number of rows on this page and all before.
     pub(crate) given: usize,
 }
 
 impl Query {
-    /// One page of at most `size` rows. `twins` are all that come after the last
-    /// page's end, in order; `given` is how many rows earlier pages had.
+    /// Returns one page of at most `size` rows. `twins` are all behind the end of
+    /// the last page, in order; `given` is the number of rows on earlier pages.
     pub(crate) fn page<K, V: AsRef<Value>>(
         &self,
         twins: impl Iterator<Item = (K, V)>,
@@ -64,7 +64,7 @@ impl Query {
         let more = self.top.is_none_or(|top| given < top)
             && rows.len() == size
             && matching.next().is_some();
-        Page { rows, next: more.then_some(Next { after: last, given }) }
+        Page { rows, next: more.then_some(NextPage { after: last, given }) }
     }
 
     fn grouped<K, V: AsRef<Value>>(
@@ -79,7 +79,7 @@ impl Query {
             let twin = twin.as_ref();
             let key: Vec<Option<&Value>> =
                 self.group_by.iter().map(|path| path.look_up(twin)).collect();
-            // As JSON text a missing property would read like a null.
+            // In JSON a missing property could not be told from a null.
             let text = key
                 .iter()
                 .map(|value| value.map_or_else(|| "-".to_owned(), Value::to_string))
@@ -104,14 +104,14 @@ impl Query {
             .collect();
         let given = given + rows.len();
         let more = given < total && !rows.is_empty();
-        Page { rows, next: more.then_some(Next { after: None, given }) }
+        Page { rows, next: more.then_some(NextPage { after: None, given }) }
     }
 }
 
 fn project(columns: &[Column], twin: &Value) -> Value {
     let mut row = Map::new();
     for column in columns {
-        if let Item::Property(path) = &column.item
+        if let ColumnValue::Property(path) = &column.value
             && let Some(value) = path.look_up(twin)
         {
             row.insert(column.name.clone(), value.clone());
@@ -120,17 +120,16 @@ fn project(columns: &[Column], twin: &Value) -> Value {
     Value::Object(row)
 }
 
-/// Twins that agree in what they are grouped by.
+/// Twins with the same values of the grouped properties.
 struct Group {
     keys: Map<String, Value>,
     count: usize,
-    sums: Vec<Numbers>,
+    sums: Vec<ColumnNumbers>,
 }
 
-/// What aggregates need to know of one column. Values that are not numbers are
-/// passed over.
+/// Running aggregates of one column. Values that are not numbers are ignored.
 #[derive(Clone, Copy)]
-struct Numbers {
+struct ColumnNumbers {
     count: usize,
     sum: f64,
     minimum: f64,
@@ -143,22 +142,26 @@ impl Group {
             Value::Object(keys) => keys,
             _ => Map::new(),
         };
-        let none =
-            Numbers { count: 0, sum: 0.0, minimum: f64::INFINITY, maximum: f64::NEG_INFINITY };
+        let none = ColumnNumbers {
+            count: 0,
+            sum: 0.0,
+            minimum: f64::INFINITY,
+            maximum: f64::NEG_INFINITY,
+        };
         Group { keys, count: 0, sums: vec![none; columns.len()] }
     }
 
     fn add(&mut self, columns: &[Column], twin: &Value) {
         self.count += 1;
         for (column, numbers) in columns.iter().zip(&mut self.sums) {
-            let path = match &column.item {
-                Item::Aggregate(
+            let path = match &column.value {
+                ColumnValue::Aggregate(
                     Aggregate::Average(path)
                     | Aggregate::Sum(path)
                     | Aggregate::Minimum(path)
                     | Aggregate::Maximum(path),
                 ) => path,
-                Item::Aggregate(Aggregate::Count) | Item::Property(_) => continue,
+                ColumnValue::Aggregate(Aggregate::Count) | ColumnValue::Property(_) => continue,
             };
             if let Some(number) = path.look_up(twin).and_then(Value::as_f64) {
                 numbers.count += 1;
@@ -172,7 +175,7 @@ impl Group {
     fn row(self, columns: &[Column]) -> Value {
         let mut row = self.keys;
         for (column, numbers) in columns.iter().zip(&self.sums) {
-            let Item::Aggregate(aggregate) = &column.item else { continue };
+            let ColumnValue::Aggregate(aggregate) = &column.value else { continue };
             let some = |value: f64| (numbers.count > 0).then(|| super::number(value));
             let value = match aggregate {
                 Aggregate::Count => Some(Value::from(self.count)),

@@ -1,11 +1,12 @@
-//! The condition after WHERE: one function per level of binding, loosest first.
+//! Grammar of the condition after WHERE: one function per level of precedence,
+//! lowest first.
 
 use serde_json::Value;
 
 use super::QueryError;
 use super::cursor::Cursor;
-use super::lexer::Kind;
-use super::syntax::{Comparison, Expr, Literal, Operation};
+use super::lexer::TokenKind;
+use super::syntax::{ArithmeticOperator, Comparison, Expr, Literal};
 
 impl Cursor {
     pub(super) fn or(&mut self) -> Result<Expr, QueryError> {
@@ -37,18 +38,18 @@ impl Cursor {
         let left = self.sum()?;
         for (word, wanted) in [("in", true), ("nin", false)] {
             if self.accept_word(word) {
-                self.expect_sign("[")?;
+                self.expect_symbol("[")?;
                 let list = self.literals()?;
                 return Ok(Expr::In(wanted, Box::new(left), list));
             }
         }
         let comparison = match self.kind() {
-            Kind::Sign("=") => Comparison::Equal,
-            Kind::Sign("!=" | "<>") => Comparison::NotEqual,
-            Kind::Sign("<") => Comparison::Less,
-            Kind::Sign("<=") => Comparison::LessOrEqual,
-            Kind::Sign(">") => Comparison::Greater,
-            Kind::Sign(">=") => Comparison::GreaterOrEqual,
+            TokenKind::Symbol("=") => Comparison::Equal,
+            TokenKind::Symbol("!=" | "<>") => Comparison::NotEqual,
+            TokenKind::Symbol("<") => Comparison::Less,
+            TokenKind::Symbol("<=") => Comparison::LessOrEqual,
+            TokenKind::Symbol(">") => Comparison::Greater,
+            TokenKind::Symbol(">=") => Comparison::GreaterOrEqual,
             _ => return Ok(left),
         };
         self.skip();
@@ -57,27 +58,30 @@ impl Cursor {
     }
 
     fn sum(&mut self) -> Result<Expr, QueryError> {
-        let level = [("+", Operation::Add), ("-", Operation::Subtract)];
+        let level = [("+", ArithmeticOperator::Add), ("-", ArithmeticOperator::Subtract)];
         self.chain(Self::product, &level)
     }
 
     fn product(&mut self) -> Result<Expr, QueryError> {
-        let level =
-            [("*", Operation::Multiply), ("/", Operation::Divide), ("%", Operation::Remainder)];
+        let level = [
+            ("*", ArithmeticOperator::Multiply),
+            ("/", ArithmeticOperator::Divide),
+            ("%", ArithmeticOperator::Remainder),
+        ];
         self.chain(Self::operand, &level)
     }
 
     fn chain(
         &mut self,
         next: fn(&mut Self) -> Result<Expr, QueryError>,
-        level: &[(&str, Operation)],
+        level: &[(&str, ArithmeticOperator)],
     ) -> Result<Expr, QueryError> {
         let first = next(self)?;
         let mut rest = Vec::new();
         'operators: loop {
-            for (sign, operation) in level {
-                if self.accept_sign(sign) {
-                    rest.push((*operation, next(self)?));
+            for (symbol, operator) in level {
+                if self.accept_symbol(symbol) {
+                    rest.push((*operator, next(self)?));
                     continue 'operators;
                 }
             }
@@ -87,12 +91,12 @@ impl Cursor {
     }
 
     fn operand(&mut self) -> Result<Expr, QueryError> {
-        if self.accept_sign("(") {
+        if self.accept_symbol("(") {
             let inner = self.deeper(Self::or)?;
-            self.expect_sign(")")?;
+            self.expect_symbol(")")?;
             return Ok(inner);
         }
-        if self.accept_sign("-") {
+        if self.accept_symbol("-") {
             let inner = self.deeper(Self::operand)?;
             return Ok(Expr::Negate(Box::new(inner)));
         }
@@ -106,7 +110,7 @@ impl Cursor {
             self.skip();
             self.skip();
             let path = self.path("a property")?;
-            self.expect_sign(")")?;
+            self.expect_symbol(")")?;
             return Ok(Expr::IsDefined(path));
         }
         match self.literal()? {
@@ -115,12 +119,12 @@ impl Cursor {
         }
     }
 
-    /// A literal, or nothing if something else stands here.
+    /// Parses a literal; `None` if the next token begins none.
     fn literal(&mut self) -> Result<Option<Literal>, QueryError> {
         let value = match self.kind() {
-            Kind::Text(text) => Value::String(text.clone()),
-            Kind::Number(number) => super::number(*number),
-            Kind::Word(word) => match word.to_ascii_lowercase().as_str() {
+            TokenKind::Text(text) => Value::String(text.clone()),
+            TokenKind::Number(number) => super::number(*number),
+            TokenKind::Word(word) => match word.to_ascii_lowercase().as_str() {
                 "true" => Value::Bool(true),
                 "false" => Value::Bool(false),
                 "null" => Value::Null,
@@ -130,7 +134,7 @@ impl Cursor {
                 }
                 _ => return Ok(None),
             },
-            Kind::Sign("[") => {
+            TokenKind::Symbol("[") => {
                 self.skip();
                 let literals = self.deeper(Self::literals)?;
                 let values = literals.into_iter().filter_map(|literal| match literal {
@@ -145,14 +149,15 @@ impl Cursor {
         Ok(Some(Literal::Value(value)))
     }
 
-    /// Literals up to and with the closing bracket; the opening one was taken.
+    /// Parses literals up to and including the closing bracket, behind the opening
+    /// one.
     fn literals(&mut self) -> Result<Vec<Literal>, QueryError> {
         let mut list = Vec::new();
-        if self.accept_sign("]") {
+        if self.accept_symbol("]") {
             return Ok(list);
         }
         loop {
-            let negative = self.accept_sign("-");
+            let negative = self.accept_symbol("-");
             match (self.literal()?, negative) {
                 (Some(Literal::Value(Value::Number(n))), true) => {
                     let value = -n.as_f64().unwrap_or_default();
@@ -161,10 +166,10 @@ impl Cursor {
                 (Some(literal), false) => list.push(literal),
                 _ => return Err(self.expected("a value")),
             }
-            if self.accept_sign("]") {
+            if self.accept_symbol("]") {
                 return Ok(list);
             }
-            if !self.accept_sign(",") {
+            if !self.accept_symbol(",") {
                 return Err(self.expected("`,` or `]`"));
             }
         }

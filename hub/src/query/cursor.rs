@@ -1,14 +1,14 @@
-//! The place the parser has come to in its tokens, and the words and paths it
-//! finds there.
+//! Position of the parser in its tokens, and the names and paths found there.
 
 use super::QueryError;
-use super::lexer::{Kind, Token, tokens};
-use super::syntax::{Path, Source};
+use super::lexer::{Token, TokenKind, tokens};
+use super::syntax::{PropertyPath, Source};
 
-/// Parentheses, `NOT`s, minus signs and arrays within each other.
+/// Limit of nested parentheses, `NOT`s, minus signs and arrays.
 const MAX_DEPTH: usize = 64;
 
-// Not `TOP`: it is a keyword in one place only, and a likely property.
+/// Words that are not names of properties unless they are in double brackets.
+/// `TOP` is not among them: it is a keyword in one place only, and a likely name.
 const KEYWORDS: &[&str] = &[
     "select",
     "from",
@@ -27,7 +27,7 @@ const KEYWORDS: &[&str] = &[
     "undefined",
 ];
 
-/// Root fields of a twin; names are matched in any case and come back as here.
+/// Root fields of a twin, matched in any case and returned as written here.
 const ROOT_FIELDS: &[&str] = &[
     "deviceId",
     "moduleId",
@@ -53,7 +53,7 @@ const ROOT_FIELDS: &[&str] = &[
     "properties",
 ];
 
-/// Tokens, and how many of them were read.
+/// Tokens, and the number of those that were read.
 pub(super) struct Cursor {
     tokens: Vec<Token>,
     next: usize,
@@ -62,19 +62,20 @@ pub(super) struct Cursor {
 }
 
 impl Cursor {
-    /// Before the first token of `text`.
+    /// Returns a cursor before the first token of `text`.
     pub(super) fn new(text: &str) -> Result<Cursor, QueryError> {
         let mut cursor =
             Cursor { tokens: tokens(text)?, next: 0, depth: 0, source: Source::Devices };
-        // Whether a path begins with the collection's name is known only after
-        // FROM, but columns come before it: look ahead.
+        // A path may begin with the name of the collection, which is only known
+        // after FROM. Columns come before it, so look ahead.
         cursor.source = cursor.look_ahead_for_source();
         Ok(cursor)
     }
 
-    pub(super) fn path(&mut self, wanted: &str) -> Result<Path, QueryError> {
+    /// Parses a path, without the name of the collection.
+    pub(super) fn path(&mut self, wanted: &str) -> Result<PropertyPath, QueryError> {
         let mut segments = vec![self.name(wanted)?];
-        while self.accept_sign(".") {
+        while self.accept_symbol(".") {
             segments.push(self.name("a property name")?);
         }
         if segments.len() > 1 && segments[0].eq_ignore_ascii_case("devices") {
@@ -90,17 +91,18 @@ impl Cursor {
         if let Some(root) = root {
             segments[0] = (*root).to_owned();
         }
-        Ok(Path(segments))
+        Ok(PropertyPath(segments))
     }
 
+    /// Parses one name; keywords need double brackets.
     pub(super) fn name(&mut self, wanted: &str) -> Result<String, QueryError> {
         let name = match self.kind() {
-            Kind::Bracketed(name) => name.clone(),
-            Kind::Word(word) if !KEYWORDS.iter().any(|k| word.eq_ignore_ascii_case(k)) => {
+            TokenKind::Bracketed(name) => name.clone(),
+            TokenKind::Word(word) if !KEYWORDS.iter().any(|k| word.eq_ignore_ascii_case(k)) => {
                 word.clone()
             }
-            Kind::Word(word)
-                if self.next > 0 && self.tokens[self.next - 1].kind == Kind::Sign(".") =>
+            TokenKind::Word(word)
+                if self.next > 0 && self.tokens[self.next - 1].kind == TokenKind::Symbol(".") =>
             {
                 let reason = format!(
                     "expected {wanted}, found the keyword `{word}`; write `[[{word}]]` for a property"
@@ -113,10 +115,10 @@ impl Cursor {
         Ok(name)
     }
 
-    /// The word here, if an opening parenthesis follows it.
+    /// Returns the next word if an opening parenthesis follows it.
     pub(super) fn function(&self) -> Option<String> {
         match (self.kind(), self.second()) {
-            (Kind::Word(word), Some(Kind::Sign("(")))
+            (TokenKind::Word(word), Some(TokenKind::Symbol("(")))
                 if !KEYWORDS.iter().any(|k| word.eq_ignore_ascii_case(k)) =>
             {
                 Some(word.clone())
@@ -125,6 +127,7 @@ impl Cursor {
         }
     }
 
+    /// Parses one level deeper, down to [`MAX_DEPTH`].
     pub(super) fn deeper<T>(
         &mut self,
         parse: impl FnOnce(&mut Self) -> Result<T, QueryError>,
@@ -139,51 +142,59 @@ impl Cursor {
         parsed
     }
 
-    pub(super) fn kind(&self) -> &Kind {
+    /// Returns the next token.
+    pub(super) fn kind(&self) -> &TokenKind {
         &self.tokens[self.next.min(self.tokens.len() - 1)].kind
     }
 
+    /// Returns the position of the next token, in characters from 1.
     pub(super) fn at(&self) -> usize {
         self.tokens[self.next.min(self.tokens.len() - 1)].at
     }
 
+    /// Returns the error that `wanted` was expected here.
     pub(super) fn expected(&self, wanted: &str) -> QueryError {
         QueryError::at(self.at(), format!("expected {wanted}, found {}", self.kind()))
     }
 
+    /// Skips the next token if it is this word, in any case; returns whether it was.
     pub(super) fn accept_word(&mut self, word: &str) -> bool {
-        let is = matches!(self.kind(), Kind::Word(found) if found.eq_ignore_ascii_case(word));
+        let is = matches!(self.kind(), TokenKind::Word(found) if found.eq_ignore_ascii_case(word));
         self.next += usize::from(is);
         is
     }
 
-    pub(super) fn accept_sign(&mut self, sign: &str) -> bool {
-        let is = matches!(self.kind(), Kind::Sign(found) if *found == sign);
+    /// Skips the next token if it is this symbol; returns whether it was.
+    pub(super) fn accept_symbol(&mut self, symbol: &str) -> bool {
+        let is = matches!(self.kind(), TokenKind::Symbol(found) if *found == symbol);
         self.next += usize::from(is);
         is
     }
 
+    /// Skips the next token, which must be this word.
     pub(super) fn expect_word(&mut self, word: &str) -> Result<(), QueryError> {
         if self.accept_word(word) { Ok(()) } else { Err(self.expected(word)) }
     }
 
-    pub(super) fn expect_sign(&mut self, sign: &str) -> Result<(), QueryError> {
-        if self.accept_sign(sign) { Ok(()) } else { Err(self.expected(&format!("`{sign}`"))) }
+    /// Skips the next token, which must be this symbol.
+    pub(super) fn expect_symbol(&mut self, symbol: &str) -> Result<(), QueryError> {
+        if self.accept_symbol(symbol) { Ok(()) } else { Err(self.expected(&format!("`{symbol}`"))) }
     }
-    /// Goes past the token here.
+
+    /// Skips the next token.
     pub(super) fn skip(&mut self) {
         self.next += 1;
     }
 
-    /// The token after the one here.
-    pub(super) fn second(&self) -> Option<&Kind> {
+    /// Returns the token after the next one.
+    pub(super) fn second(&self) -> Option<&TokenKind> {
         self.tokens.get(self.next + 1).map(|token| &token.kind)
     }
 
     fn look_ahead_for_source(&self) -> Source {
         let is = |at: usize, wanted: &str| match self.tokens.get(at).map(|t| &t.kind) {
-            Some(Kind::Word(word)) => word.eq_ignore_ascii_case(wanted),
-            Some(Kind::Sign(sign)) => *sign == wanted,
+            Some(TokenKind::Word(word)) => word.eq_ignore_ascii_case(wanted),
+            Some(TokenKind::Symbol(symbol)) => *symbol == wanted,
             _ => false,
         };
         let from = (0..self.tokens.len()).find(|at| is(*at, "from"));

@@ -1,27 +1,27 @@
-//! A condition held against one twin.
+//! Evaluation of a condition for one twin.
 //!
-//! Three-valued: an operator that has nothing to say about its operands, such as
-//! `<` between a text and a number or anything about a property that is not
-//! there, gives *undefined*, which only `AND` with a false and `OR` with a true
-//! can mend. A twin is in the answer only if the whole is exactly `true`.
+//! Logic has three values: an operator without a meaning for its operands, such
+//! as `<` between a string and a number, or anything about a missing property, is
+//! *undefined*. Only `AND` with a false and `OR` with a true operand turn that
+//! into a truth value. A twin is in the answer if the condition is exactly `true`.
 //!
 //! Between values of different primitive types `=` is false and `!=` is true;
-//! objects and arrays cannot be compared at all.
+//! objects and arrays cannot be compared.
 
 use std::borrow::Cow;
 use std::cmp::Ordering;
 
 use serde_json::Value;
 
-use super::syntax::{Comparison, Expr, Literal, Operation, Path};
+use super::syntax::{ArithmeticOperator, Comparison, Expr, Literal, PropertyPath};
 
-/// Whether `condition` is exactly true for `twin`.
+/// Returns whether `condition` is exactly true for `twin`.
 pub(super) fn holds(condition: &Expr, twin: &Value) -> bool {
     matches!(value(condition, twin).as_deref(), Some(Value::Bool(true)))
 }
 
-impl Path {
-    /// The value at this path, if the twin has one; a stored null is a value.
+impl PropertyPath {
+    /// Returns the value at this path, if the twin has one; a stored null is a value.
     pub(super) fn look_up<'t>(&self, twin: &'t Value) -> Option<&'t Value> {
         self.0.iter().try_fold(twin, |value, segment| value.get(segment))
     }
@@ -71,7 +71,8 @@ fn truth(expr: &Expr, twin: &Value) -> Option<bool> {
     }
 }
 
-/// `AND` is decided by one false, `OR` by one true, whatever else is undefined.
+/// Evaluates `AND`, which one false decides, or `OR`, which one true decides, even
+/// if other operands are undefined.
 fn connect(all: &[Expr], twin: &Value, decisive: bool) -> Option<bool> {
     let mut undefined = false;
     for expr in all {
@@ -97,7 +98,7 @@ fn compare(comparison: Comparison, left: &Value, right: &Value) -> Option<bool> 
 
 fn equal(left: &Value, right: &Value) -> Option<bool> {
     match (left, right) {
-        // 1 and 1.0 are one number, though not one JSON text.
+        // 1 and 1.0 are the same number, although they differ as JSON.
         (Value::Number(left), Value::Number(right)) => Some(left.as_f64() == right.as_f64()),
         _ if is_primitive(left) && is_primitive(right) => Some(left == right),
         _ => None,
@@ -117,18 +118,18 @@ fn is_primitive(value: &Value) -> bool {
     !value.is_object() && !value.is_array()
 }
 
-fn arithmetic(first: &Expr, rest: &[(Operation, Expr)], twin: &Value) -> Option<Value> {
+fn arithmetic(first: &Expr, rest: &[(ArithmeticOperator, Expr)], twin: &Value) -> Option<Value> {
     let mut result = value(first, twin)?.as_f64()?;
-    for (operation, right) in rest {
+    for (operator, right) in rest {
         let right = value(right, twin)?.as_f64()?;
-        result = match operation {
-            Operation::Add => result + right,
-            Operation::Subtract => result - right,
-            Operation::Multiply => result * right,
-            Operation::Divide => result / right,
-            Operation::Remainder => result % right,
+        result = match operator {
+            ArithmeticOperator::Add => result + right,
+            ArithmeticOperator::Subtract => result - right,
+            ArithmeticOperator::Multiply => result * right,
+            ArithmeticOperator::Divide => result / right,
+            ArithmeticOperator::Remainder => result % right,
         };
-        // Division by zero has no value, and JSON has no infinity.
+        // A division by zero is undefined, since JSON has no infinity.
         if !result.is_finite() {
             return None;
         }

@@ -1,51 +1,51 @@
-//! Query text to tokens.
+//! Tokens of a query.
 //!
-//! Each token keeps the position of its first character, counted from 1 in
-//! characters as an editor does, so that an error can point at it.
+//! Each token has the position of its first character, counted in characters
+//! from 1 as in an editor, so that an error can point at it.
 //!
-//! Keywords are plain words here; which word is one, the parser knows.
+//! Keywords are plain words here; the parser distinguishes them.
 
 use super::QueryError;
 
-/// One token and where it begins.
+/// Token and its position.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Token {
     pub(super) at: usize,
-    pub(super) kind: Kind,
+    pub(super) kind: TokenKind,
 }
 
-/// What a token is.
+/// TokenKind of a token, with its value.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) enum Kind {
-    /// A bare word: keyword, root field or property.
+pub(super) enum TokenKind {
+    /// Word without quotes: keyword, root field or property.
     Word(String),
-    /// A word in double brackets, which is never a keyword: `[[group]]`.
+    /// Word in double brackets, which is never a keyword: `[[group]]`.
     Bracketed(String),
     Text(String),
     Number(f64),
-    /// An operator or a punctuation mark.
-    Sign(&'static str),
+    /// Operator or punctuation mark.
+    Symbol(&'static str),
     End,
 }
 
-impl std::fmt::Display for Kind {
+impl std::fmt::Display for TokenKind {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Kind::Word(word) => write!(f, "`{word}`"),
-            Kind::Bracketed(word) => write!(f, "`[[{word}]]`"),
-            Kind::Text(text) => write!(f, "the text '{text}'"),
-            Kind::Number(number) => write!(f, "the number {number}"),
-            Kind::Sign(sign) => write!(f, "`{sign}`"),
-            Kind::End => f.write_str("the end of the query"),
+            TokenKind::Word(word) => write!(f, "`{word}`"),
+            TokenKind::Bracketed(word) => write!(f, "`[[{word}]]`"),
+            TokenKind::Text(text) => write!(f, "the string '{text}'"),
+            TokenKind::Number(number) => write!(f, "the number {number}"),
+            TokenKind::Symbol(symbol) => write!(f, "`{symbol}`"),
+            TokenKind::End => f.write_str("the end of the query"),
         }
     }
 }
 
-// Longest first: `<=` must not be read as `<` and `=`.
-const SIGNS: &[&str] =
+/// Symbols, longest first: `<=` must not be read as `<` and `=`.
+const SYMBOLS: &[&str] =
     &["!=", "<>", "<=", ">=", "=", "<", ">", "(", ")", "[", "]", ",", ".", "*", "+", "-", "/", "%"];
 
-/// All tokens of `text`; the last one is [`Kind::End`].
+/// Returns all tokens of `text`; the last one is [`TokenKind::End`].
 pub(super) fn tokens(text: &str) -> Result<Vec<Token>, QueryError> {
     let mut lexer = Lexer { rest: text, at: 1, tokens: Vec::new() };
     while lexer.step()? {}
@@ -64,28 +64,28 @@ impl<'a> Lexer<'a> {
         self.take(blank);
         let at = self.at;
         let Some(first) = self.rest.chars().next() else {
-            self.tokens.push(Token { at, kind: Kind::End });
+            self.tokens.push(Token { at, kind: TokenKind::End });
             return Ok(false);
         };
         let kind = match first {
             '\'' | '"' => self.text(first)?,
             '0'..='9' => self.number()?,
-            c if begins_word(c) => Kind::Word(self.take_while(continues_word).to_owned()),
+            c if begins_word(c) => TokenKind::Word(self.take_while(continues_word).to_owned()),
             '[' => match self.bracketed()? {
                 Some(name) => name,
-                None => self.sign()?,
+                None => self.symbol()?,
             },
-            _ => self.sign()?,
+            _ => self.symbol()?,
         };
         self.tokens.push(Token { at, kind });
         Ok(true)
     }
 
-    fn sign(&mut self) -> Result<Kind, QueryError> {
-        match SIGNS.iter().find(|sign| self.rest.starts_with(**sign)) {
-            Some(sign) => {
-                self.take(sign.len());
-                Ok(Kind::Sign(sign))
+    fn symbol(&mut self) -> Result<TokenKind, QueryError> {
+        match SYMBOLS.iter().find(|symbol| self.rest.starts_with(**symbol)) {
+            Some(symbol) => {
+                self.take(symbol.len());
+                Ok(TokenKind::Symbol(symbol))
             }
             None => {
                 let found = self.rest.chars().next().unwrap_or_default();
@@ -97,11 +97,12 @@ impl<'a> Lexer<'a> {
         }
     }
 
-    /// A name in double brackets. After a dot it can be nothing else; anywhere
-    /// else `[[` may also open an array within an array.
-    fn bracketed(&mut self) -> Result<Option<Kind>, QueryError> {
+    /// Reads a name in double brackets. Except after a dot, `[[` may also begin an
+    /// array within an array.
+    fn bracketed(&mut self) -> Result<Option<TokenKind>, QueryError> {
         let Some(inside) = self.rest.strip_prefix("[[") else { return Ok(None) };
-        let after_dot = matches!(self.tokens.last(), Some(Token { kind: Kind::Sign("."), .. }));
+        let after_dot =
+            matches!(self.tokens.last(), Some(Token { kind: TokenKind::Symbol("."), .. }));
         let end = inside.find("]]");
         let name = end.map(|end| &inside[..end]).unwrap_or_default();
         let is_name = name.chars().next().is_some_and(begins_word)
@@ -110,7 +111,7 @@ impl<'a> Lexer<'a> {
         match end {
             Some(end) if is_name || (after_dot && !name.is_empty()) => {
                 self.take(end + "[[]]".len());
-                Ok(Some(Kind::Bracketed(name.to_owned())))
+                Ok(Some(TokenKind::Bracketed(name.to_owned())))
             }
             _ if after_dot => Err(QueryError::at(
                 self.at,
@@ -120,15 +121,15 @@ impl<'a> Lexer<'a> {
         }
     }
 
-    fn number(&mut self) -> Result<Kind, QueryError> {
+    fn number(&mut self) -> Result<TokenKind, QueryError> {
         let at = self.at;
         let bad = |text: &str| QueryError::at(at, format!("expected a number, found `{text}`"));
         if self.rest.starts_with("0x") || self.rest.starts_with("0X") {
             let text = self.take_while(continues_word);
-            // More than 13 digits could not be told apart in a double anyway.
+            // A double cannot represent more than 13 digits exactly.
             let digits = &text[2..];
             let value = u64::from_str_radix(digits, 16).map_err(|_| bad(text))?;
-            return Ok(Kind::Number(value as f64));
+            return Ok(TokenKind::Number(value as f64));
         }
         let bytes = self.rest.as_bytes();
         let digits = |from: usize| bytes[from..].iter().take_while(|b| b.is_ascii_digit()).count();
@@ -149,12 +150,12 @@ impl<'a> Lexer<'a> {
         }
         let text = self.take(len);
         match text.parse::<f64>() {
-            Ok(value) if value.is_finite() => Ok(Kind::Number(value)),
+            Ok(value) if value.is_finite() => Ok(TokenKind::Number(value)),
             _ => Err(bad(text)),
         }
     }
 
-    fn text(&mut self, quote: char) -> Result<Kind, QueryError> {
+    fn text(&mut self, quote: char) -> Result<TokenKind, QueryError> {
         let began = self.at;
         let mut value = String::new();
         self.take(1);
@@ -163,13 +164,13 @@ impl<'a> Lexer<'a> {
             let Some(c) = self.rest.chars().next() else {
                 return Err(QueryError::at(
                     began,
-                    format!("expected a closing {quote} for the text begun here"),
+                    format!("expected a closing {quote} for the string that begins here"),
                 ));
             };
             self.take(c.len_utf8());
             match c {
                 '\\' => value.push(self.escape(at)?),
-                c if c == quote => return Ok(Kind::Text(value)),
+                c if c == quote => return Ok(TokenKind::Text(value)),
                 c => value.push(c),
             }
         }
@@ -189,7 +190,7 @@ impl<'a> Lexer<'a> {
                 if !(0xD800..0xDC00).contains(&high) {
                     return char::from_u32(high).ok_or_else(expected);
                 }
-                // Characters beyond the basic plane come as two halves.
+                // Characters beyond the basic plane are written as two surrogates.
                 let rest = self.rest.strip_prefix("\\u").ok_or_else(expected)?;
                 self.take(self.rest.len() - rest.len());
                 let low = self.hex4().ok_or_else(expected)?;
@@ -232,12 +233,12 @@ fn continues_word(c: char) -> bool {
 mod tests {
     use super::*;
 
-    fn kinds(text: &str) -> Vec<Kind> {
+    fn kinds(text: &str) -> Vec<TokenKind> {
         tokens(text).unwrap().into_iter().map(|token| token.kind).collect()
     }
 
     #[test]
-    fn texts_know_their_escapes() {
+    fn strings_have_escapes() {
         for (text, value) in [
             (r"'a\'b'", "a'b"),
             (r#""a\"b""#, "a\"b"),
@@ -246,7 +247,7 @@ mod tests {
             (r"'\ud83d\ude00'", "😀"),
             ("'it is \"so\"'", "it is \"so\""),
         ] {
-            assert_eq!(kinds(text), [Kind::Text(value.into()), Kind::End], "{text}");
+            assert_eq!(kinds(text), [TokenKind::Text(value.into()), TokenKind::End], "{text}");
         }
     }
 
@@ -260,20 +261,20 @@ mod tests {
             ("0xFF", 255.0),
             ("0x1a", 26.0),
         ] {
-            assert_eq!(kinds(text), [Kind::Number(value), Kind::End], "{text}");
+            assert_eq!(kinds(text), [TokenKind::Number(value), TokenKind::End], "{text}");
         }
     }
 
     #[test]
     fn double_brackets_make_a_name_or_nested_arrays() {
-        assert_eq!(kinds("[[group]]")[0], Kind::Bracketed("group".into()));
-        assert_eq!(kinds("tags.[[1 a]]")[2], Kind::Bracketed("1 a".into()));
-        assert_eq!(kinds("[[1]]")[..2], [Kind::Sign("["), Kind::Sign("[")]);
-        assert_eq!(kinds("[['a']]")[..2], [Kind::Sign("["), Kind::Sign("[")]);
+        assert_eq!(kinds("[[group]]")[0], TokenKind::Bracketed("group".into()));
+        assert_eq!(kinds("tags.[[1 a]]")[2], TokenKind::Bracketed("1 a".into()));
+        assert_eq!(kinds("[[1]]")[..2], [TokenKind::Symbol("["), TokenKind::Symbol("[")]);
+        assert_eq!(kinds("[['a']]")[..2], [TokenKind::Symbol("["), TokenKind::Symbol("[")]);
     }
 
     #[test]
-    fn what_cannot_be_read_is_pointed_at() {
+    fn an_error_has_the_position_of_its_cause() {
         for (text, at) in [
             ("a = 'open", 5),
             (r"'\x'", 2),

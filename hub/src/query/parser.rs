@@ -1,14 +1,14 @@
-//! The whole query: SELECT, FROM, WHERE, GROUP BY.
+//! Grammar of a query: SELECT, FROM, WHERE, GROUP BY.
 //!
-//! One function per line of the grammar in the documentation of the query
-//! language of IoT Hub. Depth is bounded, so that no text can exhaust the stack.
+//! There is one function per line of the grammar in the documentation of IoT Hub,
+//! "Query language". Depth is limited, so that no text can exhaust the stack.
 
 use super::QueryError;
 use super::cursor::Cursor;
-use super::lexer::Kind;
-use super::syntax::{Aggregate, Column, Columns, Item, Path, Query, Source};
+use super::lexer::TokenKind;
+use super::syntax::{Aggregate, Column, ColumnValue, Columns, PropertyPath, Query, Source};
 
-/// The query that `text` says.
+/// Parses a query.
 pub(super) fn parse(text: &str) -> Result<Query, QueryError> {
     Cursor::new(text)?.query()
 }
@@ -24,7 +24,7 @@ impl Cursor {
         let condition = if self.accept_word("where") { Some(self.or()?) } else { None };
         let group_at = self.at();
         let group_by = if self.accept_word("group") { self.group_by()? } else { Vec::new() };
-        if *self.kind() != Kind::End {
+        if *self.kind() != TokenKind::End {
             return Err(self.expected("the end of the query"));
         }
         if !group_by.is_empty() && source == Source::Modules {
@@ -38,14 +38,14 @@ impl Cursor {
     fn top(&mut self) -> Result<Option<usize>, QueryError> {
         let is_top = matches!(
             (self.kind(), self.second()),
-            (Kind::Word(word), Some(Kind::Number(_))) if word.eq_ignore_ascii_case("top")
+            (TokenKind::Word(word), Some(TokenKind::Number(_))) if word.eq_ignore_ascii_case("top")
         );
         if !is_top {
             return Ok(None);
         }
         self.skip();
         match *self.kind() {
-            Kind::Number(n) if n >= 1.0 && n.fract() == 0.0 && n <= f64::from(u32::MAX) => {
+            TokenKind::Number(n) if n >= 1.0 && n.fract() == 0.0 && n <= f64::from(u32::MAX) => {
                 self.skip();
                 Ok(Some(n as usize))
             }
@@ -54,23 +54,23 @@ impl Cursor {
     }
 
     fn columns(&mut self) -> Result<Columns, QueryError> {
-        if self.accept_sign("*") {
+        if self.accept_symbol("*") {
             return Ok(Columns::Whole);
         }
         let mut columns = Vec::new();
         loop {
-            let item = self.item()?;
-            let name = if self.accept_word("as") { self.name("an alias")? } else { item.name() };
-            columns.push(Column { name, item });
-            if !self.accept_sign(",") {
+            let value = self.column_value()?;
+            let name = if self.accept_word("as") { self.name("an alias")? } else { value.name() };
+            columns.push(Column { name, value });
+            if !self.accept_symbol(",") {
                 return Ok(Columns::Listed(columns));
             }
         }
     }
 
-    fn item(&mut self) -> Result<Item, QueryError> {
+    fn column_value(&mut self) -> Result<ColumnValue, QueryError> {
         let Some(function) = self.function() else {
-            return self.path("`*`, a property or an aggregate").map(Item::Property);
+            return self.path("`*`, a property or an aggregate").map(ColumnValue::Property);
         };
         let at = self.at();
         self.skip();
@@ -88,8 +88,8 @@ impl Cursor {
                 return Err(QueryError::at(at, reason));
             }
         };
-        self.expect_sign(")")?;
-        Ok(Item::Aggregate(aggregate))
+        self.expect_symbol(")")?;
+        Ok(ColumnValue::Aggregate(aggregate))
     }
 
     fn source(&mut self) -> Result<Source, QueryError> {
@@ -98,56 +98,56 @@ impl Cursor {
         if !self.accept_word("devices") {
             return Err(self.expected(wanted));
         }
-        if !self.accept_sign(".") {
+        if !self.accept_symbol(".") {
             return Ok(Source::Devices);
         }
         if self.accept_word("modules") {
             Ok(Source::Modules)
         } else if self.accept_word("jobs") {
-            Err(QueryError::at(at, "`devices.jobs` is not offered: this hub runs no jobs".into()))
+            Err(QueryError::at(at, "`devices.jobs` is not offered; this hub runs no jobs".into()))
         } else {
             Err(self.expected(wanted))
         }
     }
 
-    fn group_by(&mut self) -> Result<Vec<Path>, QueryError> {
+    fn group_by(&mut self) -> Result<Vec<PropertyPath>, QueryError> {
         self.expect_word("BY")?;
         let mut paths = vec![self.path("a property")?];
-        while self.accept_sign(",") {
+        while self.accept_symbol(",") {
             paths.push(self.path("a property")?);
         }
         Ok(paths)
     }
 }
 
-impl Item {
+impl ColumnValue {
     fn name(&self) -> String {
         match self {
-            Item::Property(path) => path.0.last().cloned().unwrap_or_default(),
-            Item::Aggregate(Aggregate::Count) => "count".into(),
-            Item::Aggregate(Aggregate::Average(_)) => "avg".into(),
-            Item::Aggregate(Aggregate::Sum(_)) => "sum".into(),
-            Item::Aggregate(Aggregate::Minimum(_)) => "min".into(),
-            Item::Aggregate(Aggregate::Maximum(_)) => "max".into(),
+            ColumnValue::Property(path) => path.0.last().cloned().unwrap_or_default(),
+            ColumnValue::Aggregate(Aggregate::Count) => "count".into(),
+            ColumnValue::Aggregate(Aggregate::Average(_)) => "avg".into(),
+            ColumnValue::Aggregate(Aggregate::Sum(_)) => "sum".into(),
+            ColumnValue::Aggregate(Aggregate::Minimum(_)) => "min".into(),
+            ColumnValue::Aggregate(Aggregate::Maximum(_)) => "max".into(),
         }
     }
 }
 
-/// What the grammar allows but nobody could answer.
+/// Checks columns that the grammar allows but no answer can have.
 fn check_columns(query: &Query) -> Result<(), String> {
     let Columns::Listed(columns) = &query.columns else {
         return if query.group_by.is_empty() {
             Ok(())
         } else {
-            Err("`*` cannot stand with GROUP BY: name the grouped properties".into())
+            Err("`*` is not allowed with GROUP BY; name the grouped properties".into())
         };
     };
     for (i, column) in columns.iter().enumerate() {
         if columns[..i].iter().any(|earlier| earlier.name == column.name) {
-            return Err(format!("two columns are called `{}`: name one with AS", column.name));
+            return Err(format!("two columns are named `{}`; rename one with AS", column.name));
         }
-        match &column.item {
-            Item::Property(path) if query.is_grouped() && !query.group_by.contains(path) => {
+        match &column.value {
+            ColumnValue::Property(path) if query.is_grouped() && !query.group_by.contains(path) => {
                 return Err(format!(
                     "`{}` is neither aggregated nor in GROUP BY",
                     path.0.join(".")

@@ -1,11 +1,11 @@
-//! What a query says once it is parsed.
+//! Syntax tree of a query.
 //!
-//! Chains of one operator are flat lists: a query of 8,000 characters must not
-//! become a tree that is thousands of levels deep.
+//! Chains of one operator are flat lists, so that a query of 8,000 characters
+//! does not become a tree with thousands of levels.
 
 use serde_json::Value;
 
-/// A whole query.
+/// Parsed query.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Query {
     /// `TOP n`.
@@ -13,71 +13,71 @@ pub(crate) struct Query {
     pub(super) columns: Columns,
     pub(super) source: Source,
     pub(super) condition: Option<Expr>,
-    pub(super) group_by: Vec<Path>,
+    pub(super) group_by: Vec<PropertyPath>,
 }
 
-/// What is asked of each twin, or of all of them together.
+/// Selected values.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Columns {
-    /// `*`
+    /// `*`: whole twins.
     Whole,
     Listed(Vec<Column>),
 }
 
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Column {
-    /// The name in the answer: the alias, or the one the column itself suggests.
+    /// Name in the answer: the alias, or the last segment or function of the value.
     pub(super) name: String,
-    pub(super) item: Item,
+    pub(super) value: ColumnValue,
 }
 
 #[derive(Debug, Clone, PartialEq)]
-pub(super) enum Item {
-    Property(Path),
+pub(super) enum ColumnValue {
+    Property(PropertyPath),
     Aggregate(Aggregate),
 }
 
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Aggregate {
     Count,
-    Average(Path),
-    Sum(Path),
-    Minimum(Path),
-    Maximum(Path),
+    Average(PropertyPath),
+    Sum(PropertyPath),
+    Minimum(PropertyPath),
+    Maximum(PropertyPath),
 }
 
-/// Which collection is asked.
+/// Queried collection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Source {
-    /// `devices`: the twins of devices.
+    /// `devices`: twins of devices.
     Devices,
-    /// `devices.modules`: the twins of modules.
+    /// `devices.modules`: twins of modules.
     Modules,
 }
 
-/// The way to a value in a twin; never empty.
+/// Path to a value in a twin; never empty.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Path(pub(super) Vec<String>);
+pub(super) struct PropertyPath(pub(super) Vec<String>);
 
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Expr {
     Literal(Literal),
-    Property(Path),
-    IsDefined(Path),
+    Property(PropertyPath),
+    IsDefined(PropertyPath),
     Not(Box<Expr>),
     Negate(Box<Expr>),
     And(Vec<Expr>),
     Or(Vec<Expr>),
     Compare(Comparison, Box<Expr>, Box<Expr>),
-    /// `IN`, or with `false` `NIN`.
+    /// `IN` with `true`, `NIN` with `false`.
     In(bool, Box<Expr>, Vec<Literal>),
-    /// Operators of one level, from left to right.
-    Arithmetic(Box<Expr>, Vec<(Operation, Expr)>),
+    /// Operators of one precedence, from left to right.
+    Arithmetic(Box<Expr>, Vec<(ArithmeticOperator, Expr)>),
 }
 
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Literal {
-    /// The word `undefined`, which JSON does not have.
+    /// `undefined`, which JSON does not have.
     Undefined,
     Value(Value),
 }
@@ -93,7 +93,7 @@ pub(super) enum Comparison {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Operation {
+pub(super) enum ArithmeticOperator {
     Add,
     Subtract,
     Multiply,
@@ -102,22 +102,22 @@ pub(super) enum Operation {
 }
 
 impl Query {
-    /// Whether the answer is whole twins, and not columns of them.
-    pub(crate) fn gives_twins(&self) -> bool {
+    /// Returns whether rows are whole twins rather than columns.
+    pub(crate) fn returns_twins(&self) -> bool {
         self.columns == Columns::Whole
     }
 
-    /// Which collection is asked.
+    /// Returns the queried collection.
     pub(crate) fn source(&self) -> Source {
         self.source
     }
 
-    /// Whether a row of the answer stands for many twins.
+    /// Returns whether a row may represent several twins.
     pub(super) fn is_grouped(&self) -> bool {
         let aggregates = match &self.columns {
             Columns::Whole => false,
             Columns::Listed(columns) => {
-                columns.iter().any(|column| matches!(column.item, Item::Aggregate(_)))
+                columns.iter().any(|column| matches!(column.value, ColumnValue::Aggregate(_)))
             }
         };
         aggregates || !self.group_by.is_empty()

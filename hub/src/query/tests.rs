@@ -1,9 +1,9 @@
-//! Queries, from their text to their items.
+//! Queries, from their text to their rows.
 
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-use super::answer::{Next, Page};
+use super::answer::{NextPage, Page};
 use super::{QueryError, Source, parse};
 
 impl QueryError {
@@ -82,7 +82,7 @@ fn a_condition_counts_only_if_it_is_exactly_true() {
         ("null", false),
         ("true", true),
         ("true = true", true),
-        // What is not there is neither equal nor different.
+        // A missing property is neither equal nor different.
         ("tags.absent = 'A'", false),
         ("tags.absent != 'A'", false),
         ("NOT tags.absent = 'A'", false),
@@ -124,7 +124,7 @@ fn a_condition_counts_only_if_it_is_exactly_true() {
 }
 
 #[test]
-fn columns_come_back_under_their_alias_or_their_last_name() {
+fn columns_have_their_alias_or_last_name() {
     for (columns, row) in [
         ("DeviceId, CONNECTIONSTATE", json!({"deviceId": "d1", "connectionState": "Connected"})),
         ("tags.plant", json!({"plant": "A"})),
@@ -150,7 +150,7 @@ fn fleet() -> Vec<Value> {
 }
 
 #[test]
-fn aggregates_take_all_twins_or_each_group() {
+fn aggregates_cover_all_twins_or_each_group() {
     for (text, rows) in [
         ("SELECT COUNT() AS n FROM devices", json!([{"n": 6}])),
         ("SELECT count() FROM devices WHERE false", json!([{"count": 0}])),
@@ -182,12 +182,12 @@ fn aggregates_take_all_twins_or_each_group() {
 }
 
 #[test]
-fn pages_end_where_the_next_one_begins() {
+fn a_page_begins_where_the_last_one_ended() {
     let fleet = fleet();
 
     let first = page("SELECT deviceId FROM devices", &fleet, 0, 4);
     assert_eq!(first.rows.len(), 4);
-    assert_eq!(first.next, Some(Next { after: Some(3), given: 4 }));
+    assert_eq!(first.next, Some(NextPage { after: Some(3), given: 4 }));
 
     let last = page("SELECT deviceId FROM devices", &fleet[4..], 4, 2);
     assert_eq!((last.rows.len(), last.next), (2, None));
@@ -197,13 +197,13 @@ fn pages_end_where_the_next_one_begins() {
 
     let groups = "SELECT tags.plant, COUNT() AS n FROM devices GROUP BY tags.plant";
     let first = page(groups, &fleet, 0, 2);
-    assert_eq!(first.next, Some(Next { after: None, given: 2 }));
+    assert_eq!(first.next, Some(NextPage { after: None, given: 2 }));
     let last = page(groups, &fleet, 2, 2);
     assert_eq!((last.rows.len(), last.next), (1, None));
 }
 
 #[test]
-fn a_module_query_drops_the_name_of_its_collection() {
+fn a_module_query_may_name_its_collection_in_paths() {
     let query = parse(
         "SELECT devices.modules.moduleId FROM devices.modules WHERE devices.modules.tags.a = 1",
     )
@@ -218,7 +218,7 @@ fn a_module_query_drops_the_name_of_its_collection() {
 }
 
 #[test]
-fn a_query_that_is_none_says_where_and_what_was_expected() {
+fn a_syntax_error_names_its_position_and_what_was_expected() {
     for (text, error) in [
         ("", "character 1: expected SELECT, found the end of the query"),
         ("DELETE", "character 1: expected SELECT, found `DELETE`"),
@@ -233,7 +233,7 @@ fn a_query_that_is_none_says_where_and_what_was_expected() {
         ),
         (
             "SELECT * FROM devices.jobs",
-            "character 15: `devices.jobs` is not offered: this hub runs no jobs",
+            "character 15: `devices.jobs` is not offered; this hub runs no jobs",
         ),
         (
             "SELECT * FROM devices WHERE",
@@ -277,11 +277,11 @@ fn a_query_that_is_none_says_where_and_what_was_expected() {
         ),
         (
             "SELECT * FROM devices GROUP BY tags.a",
-            "character 8: `*` cannot stand with GROUP BY: name the grouped properties",
+            "character 8: `*` is not allowed with GROUP BY; name the grouped properties",
         ),
         (
             "SELECT tags.a, tags.b.a FROM devices",
-            "character 8: two columns are called `a`: name one with AS",
+            "character 8: two columns are named `a`; rename one with AS",
         ),
         (
             "SELECT tags.a FROM devices.modules GROUP BY tags.a",
@@ -289,7 +289,7 @@ fn a_query_that_is_none_says_where_and_what_was_expected() {
         ),
         (
             "SELECT * FROM devices WHERE a = 'x",
-            "character 33: expected a closing ' for the text begun here",
+            "character 33: expected a closing ' for the string that begins here",
         ),
         (
             "SELECT * FROM devices WHERE a == 1",
@@ -305,7 +305,7 @@ fn a_query_that_is_none_says_where_and_what_was_expected() {
 }
 
 #[test]
-fn length_and_depth_have_an_end() {
+fn length_and_depth_are_limited() {
     let long = format!("SELECT * FROM devices WHERE a = '{}'", "é".repeat(8192));
     assert_eq!(parse(&long).unwrap_err(), QueryError::TooLong(8226));
 

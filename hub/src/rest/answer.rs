@@ -1,7 +1,8 @@
-//! Answers of the REST API: JSON, and errors in the form that clients read.
+//! Answers of the REST API: JSON, and errors in the form of IoT Hub.
 //!
 //! Each official client reads another part of an error: the status and its
-//! reason, the header, the number or the name in the body. All are always there.
+//! reason, the header, the number or the name in the body. Every error has all
+//! of them.
 
 use axum::http::header::{CONTENT_TYPE, ETAG};
 use axum::http::{HeaderName, HeaderValue, StatusCode};
@@ -12,19 +13,19 @@ use serde::Serialize;
 
 const JSON: HeaderValue = HeaderValue::from_static("application/json; charset=utf-8");
 
-/// An answer, or the error that is given instead.
-pub(super) type Answer = Result<Response, Failure>;
+/// Response to a request, or an error.
+pub(super) type ApiResult = Result<Response, ApiError>;
 
-/// A JSON answer with status 200.
-pub(super) fn json(value: &impl Serialize) -> Answer {
+/// Returns a JSON answer with status 200.
+pub(super) fn json(value: &impl Serialize) -> ApiResult {
     let body = serde_json::to_vec(value).map_err(|error| {
         HubError::new(ErrorCode::ServerError, format!("the answer is not JSON: {error}"))
     })?;
     Ok(([(CONTENT_TYPE, JSON)], body).into_response())
 }
 
-/// A JSON answer with an `ETag` header.
-pub(super) fn json_with_etag(value: &impl Serialize, etag: &str) -> Answer {
+/// Returns a JSON answer with an `ETag` header.
+pub(super) fn json_with_etag(value: &impl Serialize, etag: &str) -> ApiResult {
     let mut response = json(value)?;
     if let Ok(quoted) = HeaderValue::try_from(format!("\"{etag}\"")) {
         response.headers_mut().insert(ETAG, quoted);
@@ -32,35 +33,35 @@ pub(super) fn json_with_etag(value: &impl Serialize, etag: &str) -> Answer {
     Ok(response)
 }
 
-/// An error on its way out.
+/// Error of a request, with its HTTP status.
 #[derive(Debug)]
-pub(super) struct Failure {
+pub(super) struct ApiError {
     error: HubError,
     status: StatusCode,
 }
 
-impl Failure {
-    /// With another status than the code's own: a path that does not exist has
-    /// no code.
-    pub(super) fn with_status(status: StatusCode, message: &str) -> Failure {
-        Failure { error: HubError::new(ErrorCode::InvalidOperation, message), status }
+impl ApiError {
+    /// Returns an error with another status than its code has. For paths that are
+    /// not offered, for which IoT Hub has no code.
+    pub(super) fn with_status(status: StatusCode, message: &str) -> ApiError {
+        ApiError { error: HubError::new(ErrorCode::InvalidOperation, message), status }
     }
 
-    /// The request does not make sense.
-    pub(super) fn invalid(message: impl Into<String>) -> Failure {
+    /// Returns the error of a request that cannot be understood.
+    pub(super) fn invalid(message: impl Into<String>) -> ApiError {
         HubError::new(ErrorCode::ArgumentInvalid, message.into()).into()
     }
 }
 
-impl From<HubError> for Failure {
-    fn from(error: HubError) -> Failure {
+impl From<HubError> for ApiError {
+    fn from(error: HubError) -> ApiError {
         let status = StatusCode::from_u16(error.code.http_status())
             .unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-        Failure { error, status }
+        ApiError { error, status }
     }
 }
 
-impl IntoResponse for Failure {
+impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
         let HubError { code, .. } = self.error;
         let now = jiff::Timestamp::now();
@@ -71,18 +72,20 @@ impl IntoResponse for Failure {
     }
 }
 
-/// Replaces a refusal of the router's own, which no client could read.
+/// Replaces a refusal of the router, which is plain text, by one that clients
+/// can parse.
 pub(super) fn in_kind(response: Response) -> Response {
     if !response.status().is_client_error() || response.headers().contains_key(HEADER_ERROR_CODE) {
         return response;
     }
-    let message = "the path or its query cannot be read";
+    let message = "the path or its query cannot be parsed";
     let error = HubError::new(ErrorCode::ArgumentInvalid, message);
-    Failure { error, status: response.status() }.into_response()
+    ApiError { error, status: response.status() }.into_response()
 }
 
-/// Errors of the registry and of twins are texts, all others JSON: Node knows a
-/// missing device by the text only.
+/// Returns the form of an error's message: text for errors of the registry and of
+/// twins, JSON for all others. The Node client recognises a missing device by the
+/// text only.
 fn shape(code: ErrorCode) -> BodyShape {
     match code {
         ErrorCode::DeviceNotFound
@@ -97,10 +100,10 @@ fn shape(code: ErrorCode) -> BodyShape {
     }
 }
 
-/// By what a caller and the log can talk of the same answer.
+/// Returns a random id of the answer, in the form of IoT Hub.
 fn tracking_id() -> String {
     let mut bytes = [0; 16];
-    // An id is a convenience: without randomness the answer still goes out.
+    // Without random bytes the answer is sent with an id of zeros.
     let _ = getrandom::fill(&mut bytes);
     format!("{:032x}-G:0", u128::from_be_bytes(bytes))
 }

@@ -1,4 +1,4 @@
-//! What a request says: ids in its path, conditions in its headers, its body.
+//! Parts of a request: ids in its path, conditions in its headers, its body.
 
 use axum::body::{Bytes, to_bytes};
 use axum::extract::{FromRequest, Request};
@@ -8,19 +8,19 @@ use protocol::error::{ErrorCode, HubError};
 use protocol::id::IdError;
 use serde_json::{Map, Value};
 
-use super::answer::Failure;
+use super::answer::ApiError;
 use crate::state::{IfMatch, Owner};
 
-/// The longest body. The payload of a method may be 128 KiB, escaped text and the
-/// other members come on top; a hundred devices fit as well.
+/// Limit of a body: the payload of a method may be 128 KiB, plus escapes and the
+/// other members. A bulk request of a hundred devices fits as well.
 const MAX_BODY_BYTES: usize = 256 * 1024;
 
-/// The device that a path names.
+/// Parses the device in a path.
 pub(super) fn device(id: &str) -> Result<Owner, HubError> {
     Ok(Owner { device: id.parse().map_err(not_an_id)?, module: None })
 }
 
-/// The module that a path names.
+/// Parses the module in a path.
 pub(super) fn module(id: &str, name: &str) -> Result<Owner, HubError> {
     Ok(Owner { module: Some(name.parse().map_err(not_an_id)?), ..device(id)? })
 }
@@ -29,50 +29,50 @@ fn not_an_id(error: IdError) -> HubError {
     HubError::new(ErrorCode::ArgumentInvalid, error.to_string())
 }
 
-/// The condition of a write.
+/// Parses the condition of a write.
 pub(super) fn if_match(headers: &HeaderMap) -> IfMatch {
     IfMatch::parse(headers.get(IF_MATCH).and_then(|value| value.to_str().ok()))
 }
 
-/// A body of at most [`MAX_BODY_BYTES`].
-async fn bytes(request: Request) -> Result<Bytes, Failure> {
+/// Reads a body of at most [`MAX_BODY_BYTES`].
+async fn bytes(request: Request) -> Result<Bytes, ApiError> {
     to_bytes(request.into_body(), MAX_BODY_BYTES).await.map_err(|_| {
-        let reason = format!("the body is longer than {MAX_BODY_BYTES} bytes, or was cut off");
+        let reason = format!("the body has more than {MAX_BODY_BYTES} bytes or is incomplete");
         HubError::new(ErrorCode::MessageTooLarge, reason).into()
     })
 }
 
-async fn value(request: Request) -> Result<Value, Failure> {
-    // Not the Content-Type: the clients do not agree on it.
+async fn value(request: Request) -> Result<Value, ApiError> {
+    // The Content-Type is ignored: the clients do not agree on it.
     let bytes = bytes(request).await?;
     serde_json::from_slice(&bytes)
-        .map_err(|error| Failure::invalid(format!("the body is not JSON: {error}")))
+        .map_err(|error| ApiError::invalid(format!("the body is not JSON: {error}")))
 }
 
-/// A body that is a JSON object.
+/// Body that is a JSON object.
 pub(super) struct JsonObject(pub(super) Map<String, Value>);
 
 impl<S: Sync> FromRequest<S> for JsonObject {
-    type Rejection = Failure;
+    type Rejection = ApiError;
 
-    async fn from_request(request: Request, _: &S) -> Result<JsonObject, Failure> {
+    async fn from_request(request: Request, _: &S) -> Result<JsonObject, ApiError> {
         match value(request).await? {
             Value::Object(object) => Ok(JsonObject(object)),
-            _ => Err(Failure::invalid("the body is not a JSON object")),
+            _ => Err(ApiError::invalid("the body is not a JSON object")),
         }
     }
 }
 
-/// A body that is a JSON array.
+/// Body that is a JSON array.
 pub(super) struct JsonArray(pub(super) Vec<Value>);
 
 impl<S: Sync> FromRequest<S> for JsonArray {
-    type Rejection = Failure;
+    type Rejection = ApiError;
 
-    async fn from_request(request: Request, _: &S) -> Result<JsonArray, Failure> {
+    async fn from_request(request: Request, _: &S) -> Result<JsonArray, ApiError> {
         match value(request).await? {
             Value::Array(array) => Ok(JsonArray(array)),
-            _ => Err(Failure::invalid("the body is not a JSON array")),
+            _ => Err(ApiError::invalid("the body is not a JSON array")),
         }
     }
 }

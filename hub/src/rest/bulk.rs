@@ -1,22 +1,22 @@
-//! Many identities or twins in one request, each with its own outcome.
+//! Bulk requests: many identities or twins, each with its own outcome.
 
-use axum::extract::State as Shared;
+use axum::extract::State as Extract;
 use protocol::error::{ErrorCode, HubError};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use super::Rest;
-use super::answer::{Answer, Failure, json as answer};
+use super::answer::{ApiError, ApiResult, json as answer};
 use super::body::{JsonArray, device, module};
 use crate::state::{IdentityRequest, IfMatch, Owner, TwinChange, TwinWrite};
 
-/// The most that one request may name.
+/// Limit of items in one request.
 const MAX_ITEMS: usize = 100;
 
-/// What is to be done with one identity. The rest of the item describes it.
+/// Operation on one identity. The other members of the item describe it.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Item {
+struct BulkItem {
     id: String,
     module_id: Option<String>,
     #[serde(default)]
@@ -27,8 +27,8 @@ struct Item {
     twin_e_tag: Option<String>,
 }
 
-/// The names are those of the documentation of IoT Hub, identity registry. Their
-/// case does not count: Node writes `Delete`, the others `delete`.
+/// Operation of an item, named as in the documentation of IoT Hub, "Identity
+/// registry". Case is ignored: the Node client writes `Delete`, the others `delete`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "String")]
 enum ImportMode {
@@ -58,15 +58,15 @@ impl TryFrom<String> for ImportMode {
             "deleteifmatchetag" => ImportMode::DeleteIfMatchEtag,
             "updatetwin" => ImportMode::UpdateTwin,
             "updatetwinifmatchetag" => ImportMode::UpdateTwinIfMatchEtag,
-            _ => return Err(format!("there is no import mode `{text}`")),
+            _ => return Err(format!("`{text}` is not an import mode")),
         })
     }
 }
 
-pub(super) async fn run(Shared(rest): Shared<Rest>, JsonArray(items): JsonArray) -> Answer {
+pub(super) async fn run(Extract(rest): Extract<Rest>, JsonArray(items): JsonArray) -> ApiResult {
     if items.len() > MAX_ITEMS {
-        let reason = format!("{} items, {MAX_ITEMS} are allowed", items.len());
-        return Err(Failure::invalid(reason));
+        let reason = format!("{} items; at most {MAX_ITEMS} are allowed", items.len());
+        return Err(ApiError::invalid(reason));
     }
     let mut errors = Vec::new();
     for item in items {
@@ -90,7 +90,7 @@ async fn one(rest: &Rest, value: Value) -> Result<(), HubError> {
     let invalid = |error: serde_json::Error| {
         HubError::new(ErrorCode::ArgumentInvalid, format!("item: {error}"))
     };
-    let item: Item = serde_json::from_value(value.clone()).map_err(invalid)?;
+    let item: BulkItem = serde_json::from_value(value.clone()).map_err(invalid)?;
     let owner = match &item.module_id {
         None => device(&item.id)?,
         Some(name) => module(&item.id, name)?,
@@ -124,7 +124,7 @@ async fn one(rest: &Rest, value: Value) -> Result<(), HubError> {
 fn present(etag: IfMatch) -> Result<IfMatch, HubError> {
     match etag {
         IfMatch::Absent => {
-            Err(HubError::new(ErrorCode::ArgumentInvalid, "this import mode needs an etag"))
+            Err(HubError::new(ErrorCode::ArgumentInvalid, "the import mode needs an etag"))
         }
         present => Ok(present),
     }

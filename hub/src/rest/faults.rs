@@ -1,8 +1,8 @@
-//! `/$faults`: what this hub is to do wrong. Azure IoT Hub has no such path.
+//! `/$faults`: faults set, listed and cleared. Azure IoT Hub has no such path.
 
 use std::time::Duration;
 
-use axum::extract::{Request, State as Shared};
+use axum::extract::{Request, State as Extract};
 use axum::http::StatusCode;
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
@@ -11,51 +11,54 @@ use protocol::id::DeviceId;
 use serde_json::Value;
 
 use super::Rest;
-use super::answer::{Answer, Failure, json};
+use super::answer::{ApiError, ApiResult, json};
 use super::body::JsonObject;
-use crate::faults::{CONTROL_PATH, Effect, Step, Wanted, Words};
+use crate::faults::{CONTROL_PATH, ControlRequest, FaultJson, Step};
 use crate::sessions::Ending;
 
-/// How long after its answer a restart begins, so that the answer leaves.
-const BEFORE_RESTART: Duration = Duration::from_millis(100);
+/// Time between the answer to a restart and the restart, in which the answer is
+/// sent.
+const RESTART_DELAY: Duration = Duration::from_millis(100);
 
-/// What is still to happen, and how often faults have happened.
-pub(super) async fn list(Shared(rest): Shared<Rest>) -> Answer {
-    let faults = &rest.sessions.faults;
-    let waiting: Vec<Words> = faults.waiting().iter().map(Words::from).collect();
+/// Lists the faults that are set, and the number of those that have happened.
+pub(super) async fn list(Extract(rest): Extract<Rest>) -> ApiResult {
+    let faults = &rest.faults;
+    let waiting: Vec<FaultJson> = faults.waiting().iter().map(FaultJson::from).collect();
     json(&serde_json::json!({"waiting": waiting, "happened": faults.happened()}))
 }
 
-/// The hub behaves from now on.
-pub(super) async fn clear(Shared(rest): Shared<Rest>) -> StatusCode {
-    rest.sessions.faults.clear();
+/// Removes all faults.
+pub(super) async fn clear(Extract(rest): Extract<Rest>) -> StatusCode {
+    rest.faults.clear();
     StatusCode::NO_CONTENT
 }
 
-/// One more fault, or something that is to happen at once.
-pub(super) async fn set(Shared(rest): Shared<Rest>, JsonObject(body): JsonObject) -> Answer {
-    let wanted = Wanted::parse(Value::Object(body)).map_err(Failure::invalid)?;
-    let (sessions, device) = (&rest.sessions, |done: bool, device: DeviceId| match done {
+/// Sets a fault, or performs one at once.
+pub(super) async fn set(Extract(rest): Extract<Rest>, JsonObject(body): JsonObject) -> ApiResult {
+    let request = ControlRequest::parse(Value::Object(body)).map_err(ApiError::invalid)?;
+    let sessions = &rest.sessions;
+    let connected = |done: bool, device: DeviceId| match done {
         true => Ok(()),
         false => {
-            Err(HubError::new(ErrorCode::DeviceNotOnline, format!("{device} is not connected")))
+            let text = format!("device `{device}` is not connected");
+            Err(HubError::new(ErrorCode::DeviceNotOnline, text))
         }
-    });
-    match wanted {
-        Wanted::Fault(fault) => {
-            sessions.faults.set(fault).map_err(|error| Failure::invalid(error.to_string()))?;
+    };
+    match request {
+        ControlRequest::Fault(fault) => {
+            rest.faults.set(fault).map_err(|error| ApiError::invalid(error.to_string()))?;
         }
-        Wanted::Drop(id) => device(sessions.end(&id, Ending::Dropped), id)?,
-        Wanted::HalfOpen(id, time) => device(sessions.silence(&id, time), id)?,
-        Wanted::ExpireToken(id) => device(sessions.expire_token(&id), id)?,
-        Wanted::Restart { down, forget } => {
+        ControlRequest::Drop(id) => connected(sessions.end(&id, Ending::Dropped), id)?,
+        ControlRequest::HalfOpen(id, time) => connected(sessions.silence(&id, time), id)?,
+        ControlRequest::ExpireToken(id) => connected(sessions.expire_token(&id), id)?,
+        ControlRequest::Restart { down, forget } => {
             tokio::spawn(async move {
-                tokio::time::sleep(BEFORE_RESTART).await;
+                tokio::time::sleep(RESTART_DELAY).await;
                 let restart =
                     move |rest: &Rest| rest.sessions.restart(down, || rest.state.forget(forget));
                 let forgotten = rest.run(restart).await;
                 if let Err(error) = forgotten {
-                    tracing::warn!(error = error.message, "the restart did not forget all");
+                    tracing::warn!(error = error.message, "state not forgotten by the restart");
                 }
             });
         }
@@ -63,9 +66,9 @@ pub(super) async fn set(Shared(rest): Shared<Rest>, JsonObject(body): JsonObject
     Ok(StatusCode::NO_CONTENT.into_response())
 }
 
-/// Lets a request go wrong where a fault is set for it.
-pub(super) async fn misbehave(
-    Shared(rest): Shared<Rest>,
+/// Applies a fault to a request, if one is set for it.
+pub(super) async fn disturb(
+    Extract(rest): Extract<Rest>,
     request: Request,
     next: Next,
 ) -> Response {
@@ -74,15 +77,13 @@ pub(super) async fn misbehave(
         return next.run(request).await;
     }
     let device = path.split('/').nth(2).and_then(|id| id.parse::<DeviceId>().ok());
-    match rest.sessions.faults.at(Step::Request, device.as_ref()) {
-        Some(Effect::Throttle) => {
-            let error = HubError::new(ErrorCode::ThrottlingException, "a fault throttles this hub");
-            Failure::from(error).into_response()
-        }
-        Some(Effect::Delay(time)) => {
-            tokio::time::sleep(time).await;
-            next.run(request).await
-        }
-        _ => next.run(request).await,
+    let handling = rest.faults.handling(Step::Request, device.as_ref());
+    if handling.is_throttled() {
+        let error = HubError::new(ErrorCode::ThrottlingException, "a fault throttles this hub");
+        return ApiError::from(error).into_response();
     }
+    if !handling.delay.is_zero() {
+        tokio::time::sleep(handling.delay).await;
+    }
+    next.run(request).await
 }

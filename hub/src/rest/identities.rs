@@ -1,6 +1,6 @@
-//! Identities of devices and modules: made, changed, read and removed.
+//! Identities of devices and modules: created, updated, read and deleted.
 
-use axum::extract::{Path, Query, State as Shared};
+use axum::extract::{Path, Query, State as Extract};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::IntoResponse;
 use protocol::error::HubError;
@@ -8,77 +8,84 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use super::Rest;
-use super::answer::{Answer, Failure, json as answer, json_with_etag};
+use super::answer::{ApiError, ApiResult, json as answer, json_with_etag};
 use super::body::{JsonObject, device, if_match, module};
+use crate::sessions::Ending;
 use crate::state::{Entity, IdentityRequest, IfMatch, Owner};
 
-/// Devices of one listing; the service gives no more either.
+/// Limit of devices in one listing; IoT Hub has the same.
 const MAX_LISTED: usize = 1000;
 
 #[derive(Deserialize)]
-pub(super) struct Top {
+pub(super) struct ListQuery {
     top: Option<usize>,
 }
 
-pub(super) async fn list(Shared(rest): Shared<Rest>, Query(Top { top }): Query<Top>) -> Answer {
+pub(super) async fn list(
+    Extract(rest): Extract<Rest>,
+    Query(ListQuery { top }): Query<ListQuery>,
+) -> ApiResult {
     let devices = rest.state.devices(top.unwrap_or(MAX_LISTED).min(MAX_LISTED));
     answer(&devices.iter().map(|device| device.identity_view()).collect::<Vec<_>>())
 }
 
-pub(super) async fn get(Shared(rest): Shared<Rest>, Path(id): Path<String>) -> Answer {
+pub(super) async fn get(Extract(rest): Extract<Rest>, Path(id): Path<String>) -> ApiResult {
     let device = rest.state.get(&device(&id)?)?;
     json_with_etag(&device.identity_view(), &device.identity_etag())
 }
 
 pub(super) async fn put(
-    Shared(rest): Shared<Rest>,
+    Extract(rest): Extract<Rest>,
     Path(id): Path<String>,
     headers: HeaderMap,
     JsonObject(body): JsonObject,
-) -> Answer {
+) -> ApiResult {
     let device = write(&rest, device(&id)?, &headers, body).await?;
     json_with_etag(&device.identity_view(), &device.identity_etag())
 }
 
 pub(super) async fn delete(
-    Shared(rest): Shared<Rest>,
+    Extract(rest): Extract<Rest>,
     Path(id): Path<String>,
     headers: HeaderMap,
-) -> Answer {
+) -> ApiResult {
     remove(&rest, device(&id)?, &headers).await
 }
 
-pub(super) async fn list_modules(Shared(rest): Shared<Rest>, Path(id): Path<String>) -> Answer {
+pub(super) async fn list_modules(
+    Extract(rest): Extract<Rest>,
+    Path(id): Path<String>,
+) -> ApiResult {
     let modules = rest.state.modules(&device(&id)?.device)?;
     answer(&modules.iter().map(|module| module.identity_view()).collect::<Vec<_>>())
 }
 
-// Modules' answers have no ETag header: the service gives none.
+// IoT Hub sends no ETag header with modules.
 pub(super) async fn get_module(
-    Shared(rest): Shared<Rest>,
+    Extract(rest): Extract<Rest>,
     Path((id, name)): Path<(String, String)>,
-) -> Answer {
+) -> ApiResult {
     answer(&rest.state.get(&module(&id, &name)?)?.identity_view())
 }
 
 pub(super) async fn put_module(
-    Shared(rest): Shared<Rest>,
+    Extract(rest): Extract<Rest>,
     Path((id, name)): Path<(String, String)>,
     headers: HeaderMap,
     JsonObject(body): JsonObject,
-) -> Answer {
+) -> ApiResult {
     answer(&write(&rest, module(&id, &name)?, &headers, body).await?.identity_view())
 }
 
 pub(super) async fn delete_module(
-    Shared(rest): Shared<Rest>,
+    Extract(rest): Extract<Rest>,
     Path((id, name)): Path<(String, String)>,
     headers: HeaderMap,
-) -> Answer {
+) -> ApiResult {
     remove(&rest, module(&id, &name)?, &headers).await
 }
 
-pub(super) async fn statistics(Shared(rest): Shared<Rest>) -> Answer {
+pub(super) async fn statistics(Extract(rest): Extract<Rest>) -> ApiResult {
     let count = rest.state.statistics();
     answer(&json!({
         "totalDeviceCount": count.enabled + count.disabled,
@@ -87,40 +94,40 @@ pub(super) async fn statistics(Shared(rest): Shared<Rest>) -> Answer {
     }))
 }
 
-pub(super) async fn connected(Shared(rest): Shared<Rest>) -> Answer {
+pub(super) async fn connected(Extract(rest): Extract<Rest>) -> ApiResult {
     answer(&json!({ "connectedDeviceCount": rest.state.statistics().connected }))
 }
 
-/// Without a condition the identity is new; with one it is there already.
+/// Creates an identity if the request has no condition, and updates it otherwise.
 async fn write(
     rest: &Rest,
     owner: Owner,
     headers: &HeaderMap,
     body: Map<String, Value>,
-) -> Result<std::sync::Arc<Entity>, Failure> {
+) -> Result<std::sync::Arc<Entity>, ApiError> {
     let request: IdentityRequest = serde_json::from_value(Value::Object(body))
-        .map_err(|error| Failure::invalid(format!("identity: {error}")))?;
+        .map_err(|error| ApiError::invalid(format!("identity: {error}")))?;
     let same = request.device_id.as_deref().is_none_or(|id| id == owner.device.as_ref())
         && request
             .module_id
             .as_deref()
             .is_none_or(|id| owner.module.as_ref().is_none_or(|module| id == module.as_ref()));
     if !same {
-        return Err(Failure::invalid("the ids in the path and in the body are not the same"));
+        return Err(ApiError::invalid("the ids in the path and in the body differ"));
     }
     let if_match = if_match(headers);
     Ok(rest.run(move |rest| rest.write_identity(&owner, &request, &if_match)).await?)
 }
 
-async fn remove(rest: &Rest, owner: Owner, headers: &HeaderMap) -> Answer {
+async fn remove(rest: &Rest, owner: Owner, headers: &HeaderMap) -> ApiResult {
     let if_match = if_match(headers);
     rest.run(move |rest| rest.delete_identity(&owner, &if_match)).await?;
     Ok(StatusCode::NO_CONTENT.into_response())
 }
 
 impl Rest {
-    /// Makes or changes an identity; a device that may no longer connect is
-    /// dropped.
+    /// Creates or updates an identity. Ends the connection of a device that may no
+    /// longer connect.
     pub(super) fn write_identity(
         &self,
         owner: &Owner,
@@ -132,12 +139,12 @@ impl Rest {
         }
         let entity = self.state.update(owner, request, if_match)?;
         if !entity.is_enabled() && owner.module.is_none() {
-            self.sessions.disconnect(&owner.device);
+            self.sessions.end(&owner.device, Ending::Revoked);
         }
         Ok(entity)
     }
 
-    /// Removes an identity; its device is dropped.
+    /// Deletes an identity and ends the connection of its device.
     pub(super) fn delete_identity(
         &self,
         owner: &Owner,
@@ -145,7 +152,7 @@ impl Rest {
     ) -> Result<(), HubError> {
         self.state.delete(owner, if_match)?;
         if owner.module.is_none() {
-            self.sessions.disconnect(&owner.device);
+            self.sessions.end(&owner.device, Ending::Revoked);
         }
         Ok(())
     }

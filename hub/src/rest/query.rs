@@ -1,12 +1,13 @@
-//! Queries, a page at a time.
+//! Queries, one page at a time.
 //!
-//! The continuation that a caller hands back says after which twin to go on.
-//! Nothing is kept here between two pages, so one may be asked for at any time.
+//! The continuation that a caller sends back names the last twin of the page
+//! before. The hub keeps nothing between two pages, so a page may be requested
+//! at any time.
 
 use std::str::FromStr;
 use std::sync::Arc;
 
-use axum::extract::{Path, State as Shared};
+use axum::extract::{Path, State as Extract};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -16,42 +17,45 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::Rest;
-use super::answer::{Answer, Failure, json};
+use super::answer::{ApiError, ApiResult, json};
 use super::body::JsonObject;
 use crate::query::{self, Query, Source};
 use crate::state::{Owner, State};
 
-/// Rows of a page when the caller does not say, and the most it may ask for.
+/// Rows of a page without [`HEADER_MAX_ITEM_COUNT`].
 const DEFAULT_ROWS: usize = 100;
+
+/// Limit of rows of a page.
 const MAX_ROWS: usize = 1000;
 
 pub(super) async fn run(
-    Shared(rest): Shared<Rest>,
+    Extract(rest): Extract<Rest>,
     Path(id): Path<String>,
     headers: HeaderMap,
     JsonObject(body): JsonObject,
-) -> Answer {
+) -> ApiResult {
     if id != "query" {
         let message = "this hub offers POST of /devices/query only";
-        return Err(Failure::with_status(StatusCode::METHOD_NOT_ALLOWED, message));
+        return Err(ApiError::with_status(StatusCode::METHOD_NOT_ALLOWED, message));
     }
     let text = body.get("query").and_then(Value::as_str);
-    let text = text.ok_or_else(|| Failure::invalid("`query` is not a text"))?;
-    let query = query::parse(text).map_err(|error| Failure::invalid(error.to_string()))?;
-    let item_type = if query.gives_twins() { "Twin" } else { "Raw" };
+    let text = text.ok_or_else(|| ApiError::invalid("`query` is missing or not a string"))?;
+    let query = query::parse(text).map_err(|error| ApiError::invalid(error.to_string()))?;
+    let item_type = if query.returns_twins() { "Twin" } else { "Raw" };
     let rows = rows(&headers)?;
     let from = begin(&headers)?;
     let state = Arc::clone(&rest.state);
-    // A hub of many thousand devices takes its time, and calls must not wait.
+    // With many thousand devices a query takes long; calls must not wait for it.
     let page = tokio::task::spawn_blocking(move || page(&state, &query, &from, rows)).await;
-    let (rows, next) =
-        page.map_err(|_| HubError::new(ErrorCode::ServerError, "the query broke"))?;
+    let (rows, next) = page.map_err(|_| {
+        HubError::new(ErrorCode::ServerError, "the query panicked; the hub's log has the reason")
+    })?;
 
     let mut response = json(&rows)?;
     let headers = response.headers_mut();
     let name = HeaderName::from_static;
     headers.insert(name(HEADER_ITEM_TYPE), HeaderValue::from_static(item_type));
-    // Absent on the last page: clients go on for as long as it is there at all.
+    // Absent on the last page: clients continue as long as the header is present.
     if let Some(next) = next.and_then(|next| HeaderValue::try_from(next.to_string()).ok()) {
         headers.insert(name(HEADER_CONTINUATION), next);
     }
@@ -78,34 +82,34 @@ fn page(
     (page.rows, next)
 }
 
-fn rows(headers: &HeaderMap) -> Result<usize, Failure> {
+fn rows(headers: &HeaderMap) -> Result<usize, ApiError> {
     let Some(value) = headers.get(HEADER_MAX_ITEM_COUNT) else { return Ok(DEFAULT_ROWS) };
     let wanted = value.to_str().ok().and_then(|text| text.trim().parse().ok());
     match wanted {
         Some(rows @ 1..) => Ok(MAX_ROWS.min(rows)),
-        _ => Err(Failure::invalid(format!("{HEADER_MAX_ITEM_COUNT} is not a whole number from 1"))),
+        _ => Err(ApiError::invalid(format!("{HEADER_MAX_ITEM_COUNT} is not a positive integer"))),
     }
 }
 
-fn begin(headers: &HeaderMap) -> Result<Continuation, Failure> {
+fn begin(headers: &HeaderMap) -> Result<Continuation, ApiError> {
     let text = headers.get(HEADER_CONTINUATION).map(HeaderValue::to_str);
     match text {
         None | Some(Ok("")) => Ok(Continuation::default()),
-        Some(Ok(text)) => text.parse().map_err(|NotOurs| not_ours()),
-        Some(Err(_)) => Err(not_ours()),
+        Some(Ok(text)) => text.parse().map_err(|UnknownContinuation| unknown_continuation()),
+        Some(Err(_)) => Err(unknown_continuation()),
     }
 }
 
-fn not_ours() -> Failure {
-    Failure::invalid(format!("{HEADER_CONTINUATION} is not one that this hub gave out"))
+fn unknown_continuation() -> ApiError {
+    ApiError::invalid(format!("{HEADER_CONTINUATION} is not a token of this hub"))
 }
 
-/// Where a page begins. Opaque to callers.
+/// Start of a page. Opaque to callers.
 #[derive(Debug, Default, Clone, PartialEq, Eq, Serialize, Deserialize)]
 struct Continuation {
-    /// After this twin: a device's id, or one and a module's with `/` between.
+    /// Last twin of the page before: `DEVICE` or `DEVICE/MODULE`.
     after: Option<String>,
-    /// Rows on earlier pages.
+    /// Number of rows on earlier pages.
     given: usize,
 }
 
@@ -116,13 +120,14 @@ impl std::fmt::Display for Continuation {
     }
 }
 
-struct NotOurs;
+/// Error of a continuation that this hub did not write.
+struct UnknownContinuation;
 
 impl FromStr for Continuation {
-    type Err = NotOurs;
+    type Err = UnknownContinuation;
 
-    fn from_str(text: &str) -> Result<Continuation, NotOurs> {
-        let json = STANDARD.decode(text).map_err(|_| NotOurs)?;
-        serde_json::from_slice(&json).map_err(|_| NotOurs)
+    fn from_str(text: &str) -> Result<Continuation, UnknownContinuation> {
+        let json = STANDARD.decode(text).map_err(|_| UnknownContinuation)?;
+        serde_json::from_slice(&json).map_err(|_| UnknownContinuation)
     }
 }

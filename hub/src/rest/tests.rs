@@ -1,5 +1,4 @@
-//! The REST API, request by request, without a socket: here who may ask, and what
-//! is answered to what cannot be done.
+//! REST API without a socket: permissions, and requests that cannot be performed.
 
 mod identities;
 mod twins;
@@ -20,7 +19,7 @@ use super::*;
 use crate::policy::GRANTS;
 use crate::state::State;
 
-/// The router over a state in memory, with nobody connected.
+/// Router over a state in memory, without connected devices.
 struct Rig {
     state: Arc<State>,
     router: Router,
@@ -39,7 +38,10 @@ impl Rig {
     }
 
     fn over(state: Arc<State>) -> Rig {
-        Rig { router: router(Arc::clone(&state), Sessions::new()), state }
+        let faults = Arc::new(Faults::default());
+        let sessions = Arc::new(Sessions::new(Arc::clone(&faults)));
+        let methods = Arc::new(Methods::new(Arc::clone(&sessions), Arc::clone(&faults)));
+        Rig { router: router(Arc::clone(&state), sessions, methods, faults), state }
     }
 
     fn token(&self, policy: &str, resource: &str, expiry: u64) -> String {
@@ -92,7 +94,7 @@ impl Rig {
 }
 
 impl Reply {
-    /// The error of this answer, if its parts agree with each other.
+    /// Returns the error of this answer; its parts must agree.
     fn error(&self) -> HubError {
         assert_eq!(self.headers[CONTENT_TYPE], "application/json; charset=utf-8", "{}", self.text);
         let error = HubError::parse(self.status.as_u16(), None, &self.text);
@@ -102,7 +104,7 @@ impl Reply {
 }
 
 #[tokio::test]
-async fn nobody_is_answered_without_a_token_that_grants_what_is_asked() {
+async fn every_request_needs_a_token_that_grants_it() {
     let rig = Rig::new().with_devices(&["d1"]);
     let far = u64::MAX;
     for (policy, resource, expiry, method, path, status) in [
@@ -145,7 +147,7 @@ async fn nobody_is_answered_without_a_token_that_grants_what_is_asked() {
 }
 
 #[tokio::test]
-async fn faults_are_the_owners_alone_to_set_see_and_clear() {
+async fn only_the_owner_sets_lists_and_clears_faults() {
     let rig = Rig::new();
     let fault = json!({"step": "method", "effect": "lose", "device": "d1"});
     let set = rig.ask(Method::POST, "/$faults", &fault).await;
@@ -173,7 +175,7 @@ async fn faults_are_the_owners_alone_to_set_see_and_clear() {
 }
 
 #[tokio::test]
-async fn a_method_that_cannot_be_called_says_why() {
+async fn a_method_that_cannot_be_called_has_a_reason() {
     let rig = Rig::new().with_devices(&["d1", "off"]);
     let off = json!({"status": "disabled"});
     rig.ask_with(Method::PUT, "/devices/off", &[("If-Match", "*")], off).await;
@@ -209,7 +211,7 @@ async fn a_method_that_cannot_be_called_says_why() {
             "/twins/d1/methods",
             method(json!({"payload": large})),
             ErrorCode::MessageTooLarge,
-            "the payload has 131074 bytes, 131072 are allowed",
+            "the payload has 131074 bytes; at most 131072 are allowed",
         ),
     ] {
         let reply = rig.ask(Method::POST, path, body).await;
@@ -222,7 +224,7 @@ async fn a_method_that_cannot_be_called_says_why() {
 }
 
 #[tokio::test]
-async fn what_is_not_offered_or_not_readable_is_answered_in_kind() {
+async fn unknown_paths_and_malformed_bodies_get_an_error_of_the_api() {
     let rig = Rig::new().with_devices(&["d1"]);
     for (method, path, body, status) in [
         (Method::POST, "/twins/d1/methods", "{".to_owned(), 400),

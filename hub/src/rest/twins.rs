@@ -1,60 +1,60 @@
-//! Twins of devices and modules: read, merged and replaced.
+//! Twins of devices and modules: read, patched and replaced.
 
 use std::sync::Arc;
 
-use axum::extract::{Path, State as Shared};
+use axum::extract::{Path, State as Extract};
 use axum::http::HeaderMap;
 use protocol::error::HubError;
 
 use super::Rest;
-use super::answer::{Answer, json};
+use super::answer::{ApiResult, json};
 use super::body::{JsonObject, device, if_match, module};
 use crate::state::{Owner, TwinChange, TwinWrite};
 
-pub(super) async fn get(Shared(rest): Shared<Rest>, Path(id): Path<String>) -> Answer {
+pub(super) async fn get(Extract(rest): Extract<Rest>, Path(id): Path<String>) -> ApiResult {
     json(&*rest.state.get(&device(&id)?)?.twin_view())
 }
 
 pub(super) async fn get_module(
-    Shared(rest): Shared<Rest>,
+    Extract(rest): Extract<Rest>,
     Path((id, name)): Path<(String, String)>,
-) -> Answer {
+) -> ApiResult {
     json(&*rest.state.get(&module(&id, &name)?)?.twin_view())
 }
 
 pub(super) async fn patch(
-    Shared(rest): Shared<Rest>,
+    Extract(rest): Extract<Rest>,
     Path(id): Path<String>,
     headers: HeaderMap,
     body: JsonObject,
-) -> Answer {
+) -> ApiResult {
     write(rest, device(&id)?, TwinWrite::Merge, &headers, body).await
 }
 
 pub(super) async fn put(
-    Shared(rest): Shared<Rest>,
+    Extract(rest): Extract<Rest>,
     Path(id): Path<String>,
     headers: HeaderMap,
     body: JsonObject,
-) -> Answer {
+) -> ApiResult {
     write(rest, device(&id)?, TwinWrite::Replace, &headers, body).await
 }
 
 pub(super) async fn patch_module(
-    Shared(rest): Shared<Rest>,
+    Extract(rest): Extract<Rest>,
     Path((id, name)): Path<(String, String)>,
     headers: HeaderMap,
     body: JsonObject,
-) -> Answer {
+) -> ApiResult {
     write(rest, module(&id, &name)?, TwinWrite::Merge, &headers, body).await
 }
 
 pub(super) async fn put_module(
-    Shared(rest): Shared<Rest>,
+    Extract(rest): Extract<Rest>,
     Path((id, name)): Path<(String, String)>,
     headers: HeaderMap,
     body: JsonObject,
-) -> Answer {
+) -> ApiResult {
     write(rest, module(&id, &name)?, TwinWrite::Replace, &headers, body).await
 }
 
@@ -64,7 +64,7 @@ async fn write(
     write: TwinWrite,
     headers: &HeaderMap,
     JsonObject(body): JsonObject,
-) -> Answer {
+) -> ApiResult {
     let change = TwinChange::parse(body)?;
     let if_match = if_match(headers);
     let entity = rest.run(move |rest| rest.write_twin(&owner, write, change, &if_match)).await?;
@@ -72,7 +72,7 @@ async fn write(
 }
 
 impl Rest {
-    /// Writes a twin and tells its device.
+    /// Writes a twin and notifies its device.
     pub(super) fn write_twin(
         &self,
         owner: &Owner,
@@ -82,7 +82,7 @@ impl Rest {
     ) -> Result<Arc<crate::state::Entity>, HubError> {
         self.order.one_at_a_time(owner, || {
             let (entity, notice) = self.state.write_twin(owner, write, change, if_match)?;
-            // Modules do not connect here, so there is nobody to tell.
+            // Modules do not connect to this hub.
             if let (Some(notice), None) = (notice, &owner.module) {
                 self.sessions.push_desired(&owner.device, &notice);
             }

@@ -1,122 +1,131 @@
-//! CONNECT and its answer: who may come in.
+//! CONNECT and its answer.
 
 use std::time::Duration;
 
+use program::chain;
 use protocol::user_name::UserName;
 use tokio::io::AsyncRead;
-use tokio::sync::{oneshot, watch};
+use tokio::sync::oneshot;
 use tokio::time::Instant;
 use tracing::{info, warn};
 
-use super::outbox::Outbox;
-use super::{CONNECT_PATIENCE, LONGEST_SILENCE, Over, Packets, Session, Shared, on_disk};
-use crate::faults::{Effect, Refused, Step};
+use super::{CONNECT_PATIENCE, MAX_SILENCE, Packets, Session, SessionContext, SessionEnd, on_disk};
+use crate::faults::{ConnectionFate, Handling, Refused, Rejection, Step};
 use crate::mqtt::{ConnAckCode, Connect, Inbound, Outbound};
-use crate::sessions::{Ending, Opened};
-use crate::state::{DeviceGrant, Refusal};
+use crate::sessions::{Ending, OpenedSession, Outlet};
+use crate::state::{DeviceGrant, DeviceRefusal};
 
-/// Waits for the CONNECT, checks it, answers it.
+/// Waits for the CONNECT, checks it and answers it.
 pub(super) async fn accept<R: AsyncRead + Unpin>(
-    shared: &Shared,
+    context: &SessionContext,
     packets: &mut Packets<R>,
-    outbox: &Outbox,
-    silence: watch::Sender<Option<Instant>>,
-) -> Result<(Session, oneshot::Receiver<Ending>), Over> {
+    outlet: Outlet,
+) -> Result<(Session, oneshot::Receiver<Ending>), SessionEnd> {
     let connect = match packets.next(Instant::now() + CONNECT_PATIENCE).await? {
         Inbound::Connect(connect) => connect,
-        _ => return Err(Over::Misused("a packet before CONNECT".into())),
+        _ => return Err(SessionEnd::Misused("a packet before CONNECT".into())),
     };
-    let grant = match admit(shared, &connect).await {
+    let grant = match admit(context, &connect).await {
         Ok(grant) => grant,
         Err((code, reason)) => {
-            info!(client_id = %connect.client_id.escape_debug(), %reason, "device refused");
-            let refusal = Outbound::ConnAck { session_present: false, code };
-            // The connection may be gone already.
-            let _ = outbox.queue().send(refusal.encode()).await;
-            return Err(Over::Refused(reason));
+            refuse(&outlet, code).await;
+            let client = connect.client_id.escape_debug();
+            return Err(SessionEnd::Refused(format!("client id `{client}`: {reason}")));
         }
     };
-    let fault = shared.sessions.faults.at(Step::Connect, Some(&grant.device));
-    match fault {
-        Some(Effect::DropBefore) => return Err(Over::Fault),
-        Some(Effect::Delay(time)) => tokio::time::sleep(time).await,
-        Some(Effect::HalfOpen(time)) => {
-            tokio::time::sleep(time).await;
-            return Err(Over::Fault);
-        }
-        Some(Effect::Refuse(code)) => {
-            let refusal = Outbound::ConnAck { session_present: false, code: code.into() };
-            // The connection may be gone already.
-            let _ = outbox.queue().send(refusal.encode()).await;
-            return Err(Over::Fault);
-        }
-        _ => {}
-    }
-    let pause = shared.sessions.calm(&grant.device);
+    let handling = context.faults.handling(Step::Connect, Some(&grant.device));
+    meet_fault(&outlet, handling).await?;
+    let pause = context.sessions.connect_pause(&grant.device);
     if !pause.is_zero() {
-        warn!(device = %grant.device, "reconnects many times a second; slowed down");
+        warn!(device = %grant.device, ?pause, "device reconnects many times a second; slowed down");
         tokio::time::sleep(pause).await;
     }
     let clean = connect.clean_session;
     let device = grant.device.clone();
-    let filters = on_disk(&shared.state, move |state| {
+    let filters = on_disk(&context.state, move |state| {
         if clean {
             state.set_subscriptions(&device, &[]);
         }
-        state.connected(&device, true);
+        state.set_connected(&device, true);
         state.subscriptions(&device)
     })
     .await;
-    let acknowledgement =
-        Outbound::ConnAck { session_present: !filters.is_empty(), code: ConnAckCode::Accepted };
+    let code = ConnAckCode::Accepted;
+    let acknowledgement = Outbound::ConnAck { session_present: !filters.is_empty(), code }.encode();
     // Queued before the session opens, so that no method comes before it.
-    outbox.queue().send(acknowledgement.encode()).await.map_err(|_| Over::Closed)?;
-    if fault == Some(Effect::DropAfter) {
-        return Err(Over::Fault);
+    let sent = outlet.send(acknowledgement, Handling::REGULAR).await;
+    sent.map_err(|_| SessionEnd::Closed)?;
+    if handling.drops_connection() {
+        return Err(SessionEnd::Fault);
     }
     let live = filters.iter().map(|(filter, _)| filter.clone()).collect();
-    let (silent, token_until) = (silence.clone(), grant.expires_unix);
-    let Opened { serial, ended } =
-        shared.sessions.open(&grant.device, outbox.queue(), live, silent, token_until);
-    info!(device = %grant.device, clean, kept = filters.len(), "device connected");
+    let OpenedSession { serial, ended } =
+        context.sessions.open(&grant.device, outlet.clone(), live, grant.expires_unix);
+    info!(device = %grant.device, clean, subscriptions = filters.len(), "device connected");
     let session = Session {
         patience: patience(connect.keep_alive_seconds),
-        expires: expiry(&grant, shared.token_grace),
-        shared: shared.clone(),
+        expires: expiry(&grant, context.token_grace),
+        context: context.clone(),
         device: grant.device,
         serial,
         clean,
         filters,
         will: connect.will,
-        queue: outbox.queue(),
-        silence,
+        outlet,
     };
     Ok((session, ended))
 }
 
-/// Holds a CONNECT against what the hub knows. Code 5 is final for some
-/// clients, so it is only for what will not change by itself.
-async fn admit(shared: &Shared, connect: &Connect) -> Result<DeviceGrant, (ConnAckCode, String)> {
+/// Applies a fault to a CONNECT that would be accepted.
+async fn meet_fault(outlet: &Outlet, handling: Handling) -> Result<(), SessionEnd> {
+    if let Some(Rejection::ConnAck(code)) = handling.rejection {
+        refuse(outlet, code.into()).await;
+        return Err(SessionEnd::Fault);
+    }
+    if !handling.delay.is_zero() {
+        tokio::time::sleep(handling.delay).await;
+    }
+    if handling.copies > 0 {
+        return Ok(());
+    }
+    if let ConnectionFate::Silenced(time) = handling.connection {
+        tokio::time::sleep(time).await;
+    }
+    Err(SessionEnd::Fault)
+}
+
+async fn refuse(outlet: &Outlet, code: ConnAckCode) {
+    let refusal = Outbound::ConnAck { session_present: false, code };
+    // The connection may have ended already.
+    let _ = outlet.send(refusal.encode(), Handling::REGULAR).await;
+}
+
+/// Checks a CONNECT against the hub's identities. Code 5 is final for some
+/// clients, so it stands for reasons that do not pass by themselves.
+async fn admit(
+    context: &SessionContext,
+    connect: &Connect,
+) -> Result<DeviceGrant, (ConnAckCode, String)> {
     let refused = |reason: String| (ConnAckCode::NotAuthorized, reason);
     if connect.level != 4 {
-        let reason = format!("protocol level {}, not 4", connect.level);
+        let reason = format!("protocol level {}; this hub speaks 4, MQTT 3.1.1", connect.level);
         return Err((ConnAckCode::UnacceptableProtocol, reason));
     }
     let text = connect.user_name.as_deref().ok_or_else(|| refused("no user name".into()))?;
-    let user: UserName = text.parse().map_err(|error| refused(super::chain(&error)))?;
+    let user: UserName = text.parse().map_err(|error| refused(chain(&error).to_string()))?;
     if user.client_id() != connect.client_id {
-        return Err(refused("the client id is not the user name's".into()));
+        return Err(refused(format!("the user name names `{}`", user.client_id())));
     }
     let password = connect.password.clone();
-    let granted = on_disk(&shared.state, move |state| {
+    let granted = on_disk(&context.state, move |state| {
         state.authenticate_device(&user, password.as_deref(), now_unix())
     });
     let grant = granted.await.map_err(|refusal| match refusal {
-        Refusal::NotAuthorized(_) => refused(refusal.to_string()),
-        Refusal::Unavailable(_) => (ConnAckCode::ServerUnavailable, refusal.to_string()),
+        DeviceRefusal::NotAuthorized(reason) => refused(reason),
+        DeviceRefusal::Unavailable(reason) => (ConnAckCode::ServerUnavailable, reason),
     })?;
-    if shared.sessions.faults.has_expired(&grant.device, grant.expires_unix) {
-        return Err(refused("a fault has let its token expire".into()));
+    if context.faults.has_expired(&grant.device, grant.expires_unix) {
+        return Err(refused("a fault has let the token expire".into()));
     }
     Ok(grant)
 }
@@ -133,18 +142,18 @@ impl From<Refused> for ConnAckCode {
     }
 }
 
-/// One and a half times the keep-alive, as MQTT asks.
+/// Returns one and a half times the keep-alive (MQTT 3.1.1, section 3.1.2.10).
 fn patience(keep_alive_seconds: u16) -> Duration {
     match keep_alive_seconds {
-        0 => LONGEST_SILENCE,
-        seconds => LONGEST_SILENCE.min(Duration::from_secs(seconds.into()).mul_f64(1.5)),
+        0 => MAX_SILENCE,
+        seconds => MAX_SILENCE.min(Duration::from_secs(seconds.into()).mul_f64(1.5)),
     }
 }
 
-/// When the token's grace is over, on the clock that waits.
+/// Returns the end of the token's grace.
 fn expiry(grant: &DeviceGrant, grace: Duration) -> Instant {
     let left = grant.expires_unix.saturating_sub(now_unix());
-    // Past some decades the clock cannot count; nobody waits for it.
+    // Bounded, since an instant decades ahead may overflow.
     let left = Duration::from_secs(left.min(10 * 365 * 86_400)).saturating_add(grace);
     Instant::now() + left
 }

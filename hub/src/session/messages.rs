@@ -1,40 +1,41 @@
-//! What a device publishes: answers, twin requests, telemetry.
+//! Messages that a device publishes: answers, twin requests, telemetry.
 
-use std::sync::Arc;
 use std::time::Duration;
 
+use program::chain;
 use protocol::error::{ErrorCode, HubError};
 use protocol::id::RequestId;
 use protocol::method::{MAX_PAYLOAD_BYTES, MethodResult};
 use protocol::topic::{DeviceTopic, Filter, HubTopic, MAX_MESSAGE_BYTES};
 use serde_json::{Map, Value, json};
+use tracing::{debug, info};
 
-use super::{Over, Session, chain, on_disk};
-use crate::faults::{Effect, Injection, Step};
+use super::{Session, SessionEnd, on_disk};
+use crate::faults::{Handling, Injection, Step};
+use crate::methods::MethodOutcome;
 use crate::mqtt::{Outbound, Publish, Will};
-use crate::telemetry::Message;
+use crate::telemetry::TelemetryMessage;
 
-/// How long an error to a twin get is held back: some clients ask again at
-/// once, for ever.
+/// Delay of an error to a twin request: some clients repeat the request at once,
+/// without end.
 const GET_ERROR_DELAY: Duration = Duration::from_secs(1);
 
 impl Session {
-    /// Does what a message asks for, and says whether it may be acknowledged.
-    /// An error ends the session.
-    pub(super) async fn message(&mut self, message: Publish) -> Result<bool, Over> {
-        let topic: DeviceTopic =
-            message.topic.parse().map_err(|error| Over::Misused(chain(&error)))?;
+    /// Processes a message; returns whether it is acknowledged. An error ends
+    /// the session.
+    pub(super) async fn message(&mut self, message: Publish) -> Result<bool, SessionEnd> {
+        let topic: DeviceTopic = message
+            .topic
+            .parse()
+            .map_err(|error| SessionEnd::Misused(chain(&error).to_string()))?;
         match topic {
             DeviceTopic::MethodAnswer { status, rid } => {
-                let answer = answer(status, &message.payload);
-                let fault = self.fault(Step::Answer);
-                if let Some(effect) = fault
-                    && self.mistake(effect).await?
-                {
-                    return Ok(true);
+                let outcome = method_outcome(status, &message.payload);
+                let handling = self.handling(Step::Answer);
+                if self.receive(handling).await? {
+                    self.context.methods.answer(&self.device, &rid, outcome);
                 }
-                self.shared.sessions.answer(&self.device, &rid, answer);
-                self.unless_dropped(fault)
+                acknowledged(handling)
             }
             DeviceTopic::TwinGet { rid } => self.twin_get(rid).await.map(|()| true),
             DeviceTopic::TwinReport { rid } => {
@@ -42,75 +43,75 @@ impl Session {
             }
             DeviceTopic::Telemetry { device, module, properties } => {
                 if device != self.device || module.is_some() {
-                    return Err(Over::Misused(format!("telemetry in the name of {device}")));
+                    let reason = format!("telemetry in the name of `{device}`");
+                    return Err(SessionEnd::Misused(reason));
                 }
                 if message.payload.len() > MAX_MESSAGE_BYTES {
-                    return Err(Over::Misused("telemetry of more than 256 KiB".into()));
+                    let (bytes, most) = (message.payload.len(), MAX_MESSAGE_BYTES);
+                    let reason = format!("telemetry of {bytes} bytes; at most {most} are allowed");
+                    return Err(SessionEnd::Misused(reason));
                 }
-                if let Some(injection) = Injection::read(&properties) {
-                    // The connection ends before the acknowledgement; so it comes
-                    // once more, and then it has been done.
+                if let Some(injection) = Injection::parse(&properties) {
+                    // The connection ends before the acknowledgement, so the
+                    // message comes once more, and must have no second effect.
                     if !message.duplicate {
                         self.inject(injection);
                     }
                     return Ok(message.duplicate);
                 }
-                let fault = self.fault(Step::Message);
-                if let Some(effect) = fault
-                    && self.mistake(effect).await?
-                {
-                    return Ok(true);
+                let handling = self.handling(Step::Message);
+                if self.receive(handling).await? {
+                    let properties = match message.retain {
+                        true => properties.with("mqtt-retain", "true"),
+                        false => properties,
+                    };
+                    self.telemetry(TelemetryMessage::new(device, properties, message.payload));
                 }
-                let properties = match message.retain {
-                    true => properties.with("mqtt-retain", "true"),
-                    false => properties,
-                };
-                self.telemetry(Message::new(device, properties, message.payload));
-                self.unless_dropped(fault)
+                acknowledged(handling)
             }
         }
     }
 
-    /// The end of a packet that was taken, with a fault or without.
-    fn unless_dropped(&self, fault: Option<Effect>) -> Result<bool, Over> {
-        if fault == Some(Effect::DropAfter) { Err(Over::Fault) } else { Ok(true) }
-    }
-
-    /// Does what a fault-injection message asks for, when it is time.
+    /// Performs a fault injection when its delay is over.
     fn inject(&self, injection: Injection) {
-        let (sessions, device) = (Arc::clone(&self.shared.sessions), self.device.clone());
-        let serial = self.serial;
+        let (context, device, serial) = (self.context.clone(), self.device.clone(), self.serial);
         tokio::spawn(async move {
             tokio::time::sleep(injection.delay).await;
-            injection.set(&sessions.faults, &device);
-            sessions.end_one(&device, serial);
+            for fault in injection.faults(&device) {
+                if let Err(error) = context.faults.set(fault) {
+                    info!(%device, %error, "fault injection not performed");
+                }
+            }
+            context.sessions.drop_session(&device, serial);
         });
     }
 
-    /// Publishes the will of a device that left without a word.
-    pub(super) fn will(&self, will: Will) {
+    /// Publishes the will of a device that went without a DISCONNECT.
+    pub(super) fn publish_will(&self, will: Will) {
         let Ok(DeviceTopic::Telemetry { device, properties, .. }) = will.topic.parse() else {
             return;
         };
         if device == self.device {
             let properties = properties.with("iothub-MessageType", "Will");
-            self.telemetry(Message::new(device, properties, will.payload));
+            self.telemetry(TelemetryMessage::new(device, properties, will.payload));
         }
     }
 
-    fn telemetry(&self, message: Message) {
-        tracing::debug!(device = %message.device, bytes = message.body.len(), "telemetry");
-        // Nobody may be listening.
-        let _ = self.shared.telemetry.send(message);
+    fn telemetry(&self, message: TelemetryMessage) {
+        debug!(device = %message.device, bytes = message.body.len(), "telemetry received");
+        // There may be no listener.
+        let _ = self.context.telemetry.send(message);
     }
 
-    async fn twin_get(&self, rid: RequestId) -> Result<(), Over> {
-        let fault = self.fault(Step::TwinGet);
-        if fault == Some(Effect::Throttle) {
+    async fn twin_get(&self, rid: RequestId) -> Result<(), SessionEnd> {
+        let handling = self.handling(Step::TwinGet);
+        if handling.is_throttled() {
             return self.twin_error(rid, &throttled()).await;
         }
-        match self.shared.state.device_twin(&self.device) {
-            Ok(twin) => self.twin_answer(200, rid, None, twin.to_json().to_string(), fault).await,
+        match self.context.state.device_twin(&self.device) {
+            Ok(twin) => {
+                self.twin_answer(200, rid, None, twin.to_json().to_string(), handling).await
+            }
             Err(error) => {
                 tokio::time::sleep(GET_ERROR_DELAY).await;
                 self.twin_error(rid, &error).await
@@ -118,7 +119,7 @@ impl Session {
         }
     }
 
-    async fn twin_report(&self, rid: RequestId, body: &[u8]) -> Result<(), Over> {
+    async fn twin_report(&self, rid: RequestId, body: &[u8]) -> Result<(), SessionEnd> {
         let patch: Map<String, Value> = match serde_json::from_slice(body) {
             Ok(patch) => patch,
             Err(error) => {
@@ -127,22 +128,24 @@ impl Session {
                 return self.twin_error(rid, &error).await;
             }
         };
-        let fault = self.fault(Step::TwinReport);
-        if fault == Some(Effect::Throttle) {
+        let handling = self.handling(Step::TwinReport);
+        if handling.is_throttled() {
             return self.twin_error(rid, &throttled()).await;
         }
         let device = self.device.clone();
-        let reported = on_disk(&self.shared.state, move |state| state.report(&device, &patch));
+        let reported = on_disk(&self.context.state, move |state| state.report(&device, &patch));
         match reported.await {
-            Ok(version) => self.twin_answer(204, rid, Some(version), String::new(), fault).await,
+            Ok(version) => self.twin_answer(204, rid, Some(version), String::new(), handling).await,
             Err(error) => self.twin_error(rid, &error).await,
         }
     }
 
-    /// Some clients ignore the status and look for `errorCode` in the body.
-    async fn twin_error(&self, rid: RequestId, error: &HubError) -> Result<(), Over> {
+    /// Sends an error with `errorCode` in its body, which is all that some clients
+    /// look at.
+    async fn twin_error(&self, rid: RequestId, error: &HubError) -> Result<(), SessionEnd> {
         let body = json!({"errorCode": error.code.number(), "message": error.message});
-        self.twin_answer(error.code.http_status(), rid, None, body.to_string(), None).await
+        self.twin_answer(error.code.http_status(), rid, None, body.to_string(), Handling::REGULAR)
+            .await
     }
 
     async fn twin_answer(
@@ -151,29 +154,33 @@ impl Session {
         rid: RequestId,
         version: Option<u64>,
         body: String,
-        fault: Option<Effect>,
-    ) -> Result<(), Over> {
-        // Nothing is delivered that the device has not subscribed to.
+        handling: Handling,
+    ) -> Result<(), SessionEnd> {
+        // A device receives only what it has subscribed to.
         if !self.filters.iter().any(|(filter, _)| *filter == Filter::TwinAnswers) {
             return Ok(());
         }
         let topic = HubTopic::TwinAnswer { status, rid, version }.to_string();
-        let packet = Outbound::Publish { topic: &topic, payload: body.as_bytes() };
-        match fault {
-            None => self.send(&packet).await,
-            Some(effect) => self.missend(effect, &packet).await,
-        }
+        self.send(&Outbound::Publish { topic: &topic, payload: body.as_bytes() }, handling).await
     }
+}
+
+/// Acknowledges a processed packet, or ends the session if a fault says so.
+fn acknowledged(handling: Handling) -> Result<bool, SessionEnd> {
+    if handling.drops_connection() { Err(SessionEnd::Fault) } else { Ok(true) }
 }
 
 fn throttled() -> HubError {
     HubError::new(ErrorCode::ThrottlingException, "a fault throttles this device")
 }
 
-/// The device's answer as its caller gets it.
-fn answer(status: i32, body: &[u8]) -> Result<MethodResult, HubError> {
+/// Returns the device's answer as its caller receives it.
+fn method_outcome(status: i32, body: &[u8]) -> MethodOutcome {
     if body.len() > MAX_PAYLOAD_BYTES {
-        let text = format!("the device's answer has {} bytes", body.len());
+        let text = format!(
+            "the device's answer has {} bytes; at most {MAX_PAYLOAD_BYTES} are allowed",
+            body.len()
+        );
         return Err(HubError::new(ErrorCode::MessageTooLarge, text));
     }
     if body.is_empty() {

@@ -1,7 +1,7 @@
-//! What waits to be written to one connection.
+//! Packets that wait to be written to one connection.
 //!
-//! A task writes the queue in as few writes as there is work for, so that a
-//! burst of methods costs few TLS records.
+//! A task joins queued packets into as few writes as possible, so that a burst
+//! of methods costs few TLS records.
 
 use bytes::{Bytes, BytesMut};
 use tokio::io::{AsyncWrite, AsyncWriteExt};
@@ -14,18 +14,18 @@ use crate::sessions::QUEUE_PACKETS;
 /// The largest write, unless a single packet is larger.
 const WRITE_BYTES: usize = 16 * 1024;
 
-/// How long what is queued may take to leave when the session is over.
+/// Time for queued packets to leave when the session is over.
 const LAST_WRITES: Duration = Duration::from_secs(2);
 
-/// The queue and the task that writes it.
+/// Queue of packets and the task that writes it.
 pub(super) struct Outbox {
     queue: mpsc::Sender<Bytes>,
     task: JoinHandle<()>,
 }
 
 impl Outbox {
-    /// Writes until the queue is closed. Once `silent` has a time, it only
-    /// empties the queue.
+    /// Starts to write until the queue is closed. Once `silent` has a time,
+    /// packets are discarded.
     pub(super) fn start<W: AsyncWrite + Unpin + Send + 'static>(
         writer: W,
         silent: watch::Receiver<Option<Instant>>,
@@ -34,12 +34,13 @@ impl Outbox {
         Outbox { queue, task: tokio::spawn(write(packets, writer, silent)) }
     }
 
+    /// Returns a sender of the queue.
     pub(super) fn queue(&self) -> mpsc::Sender<Bytes> {
         self.queue.clone()
     }
 
-    /// Writes what is queued and closes the connection; every other sender of
-    /// the queue must be gone, or time runs out.
+    /// Writes the queued packets and closes the connection. Gives up after
+    /// [`LAST_WRITES`], or if another sender of the queue is still alive then.
     pub(super) async fn finish(self) {
         drop(self.queue);
         let mut task = self.task;
@@ -69,7 +70,7 @@ async fn write<W: AsyncWrite + Unpin>(
             writer.write_all(&batch).await?;
             writer.flush().await
         };
-        // The reader sees a broken connection too, and ends the session.
+        // The reader notices a broken connection too, and ends the session.
         if written.await.is_err() {
             return;
         }
@@ -78,6 +79,6 @@ async fn write<W: AsyncWrite + Unpin>(
     if silent.borrow().is_some() {
         return;
     }
-    // A connection that is gone needs no closing.
+    // A broken connection cannot be closed, and need not be.
     let _ = writer.shutdown().await;
 }

@@ -1,4 +1,4 @@
-//! Whether a device may connect.
+//! Authentication of devices.
 
 use protocol::id::DeviceId;
 use protocol::sas::SasToken;
@@ -9,56 +9,59 @@ use super::owner::Owner;
 use super::record::Part;
 use crate::policy::{Denied, Permission};
 
-/// A device that may connect, and until when.
+/// Permission of a device to connect.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct DeviceGrant {
     pub(crate) device: DeviceId,
-    /// When its token expires, in seconds since 1970.
+    /// Expiry of its token, in Unix seconds.
     pub(crate) expires_unix: u64,
 }
 
-/// Why a device may not connect. The text is for the log; on the wire all are
-/// one code.
+/// Reason why a device may not connect. The text is for the log.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum Refusal {
-    /// Final: the device must not try again unchanged.
-    #[error("not authorized: {0}")]
+pub(crate) enum DeviceRefusal {
+    /// A retry without a change would fail again.
+    #[error("not authorised: {0}")]
     NotAuthorized(String),
-    /// The hub cannot say at present.
+    /// The hub cannot decide at present; a retry may succeed.
     #[error("unavailable: {0}")]
     Unavailable(String),
 }
 
 impl State {
-    /// Holds what a device says of itself against its identity, and notes the
-    /// model it announces.
+    /// Checks the user name and password of a device against its identity, and
+    /// stores the model id that it announces.
     pub(crate) fn authenticate_device(
         &self,
         user: &UserName,
         password: Option<&str>,
         now_unix: u64,
-    ) -> Result<DeviceGrant, Refusal> {
-        let refused = |reason: String| Refusal::NotAuthorized(reason);
+    ) -> Result<DeviceGrant, DeviceRefusal> {
+        let refused = |reason: String| DeviceRefusal::NotAuthorized(reason);
         if !self.policies().is_own_name(&user.host) {
-            return Err(refused(format!("this hub is not called `{}`", user.host)));
+            return Err(refused(format!("`{}` is not a name of this hub", user.host)));
         }
         if user.module.is_some() {
-            return Err(refused("modules do not connect to this hub".into()));
+            return Err(refused("modules cannot connect to this hub".into()));
         }
         let owner = Owner::device(&user.device);
-        let entity = self.get(&owner).map_err(|_| refused("unknown device".into()))?;
+        let entity = self
+            .get(&owner)
+            .map_err(|_| refused(format!("device `{}` is not registered", user.device)))?;
         if !entity.is_enabled() {
             return Err(refused("the device is disabled".into()));
         }
-        let text = password.ok_or_else(|| refused("no token: certificates are not read".into()))?;
-        let token: SasToken = text.parse().map_err(|_| refused("not a SAS token".into()))?;
+        let text = password
+            .ok_or_else(|| refused("no password; this hub does not accept certificates".into()))?;
+        let token: SasToken =
+            text.parse().map_err(|_| refused("the password is not a SAS token".into()))?;
         self.check_token(&token, &owner, now_unix).map_err(|denied| refused(denied.to_string()))?;
         if entity.twin.model_id != user.model_id {
-            let noted = self.change(&owner, |entity| {
+            let stored = self.change(&owner, |entity| {
                 entity.twin.model_id.clone_from(&user.model_id);
                 Ok(((), &[Part::Twin]))
             });
-            noted.map_err(|error| Refusal::Unavailable(error.message))?;
+            stored.map_err(|error| DeviceRefusal::Unavailable(error.message))?;
         }
         Ok(DeviceGrant { device: owner.device, expires_unix: token.expiry() })
     }

@@ -1,30 +1,30 @@
-//! Etags, and the condition `If-Match` puts on a write.
+//! Etags, and the condition of a write in `If-Match`.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
-/// The etag of a twin: its counter, eight bytes with the highest first.
+/// Returns the etag of a twin: its counter, eight bytes with the highest first.
 pub(super) fn of_twin(counter: u64) -> String {
     STANDARD.encode(counter.to_be_bytes())
 }
 
-/// The etag of an identity: its number, in digits.
+/// Returns the etag of an identity: its number, in digits.
 pub(super) fn of_identity(number: u32) -> String {
     STANDARD.encode(number.to_string())
 }
 
-/// What a request's `If-Match` header asks for.
+/// Condition in the `If-Match` header of a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum IfMatch {
     /// No header, or an empty one.
     Absent,
-    /// Whatever is there, as long as something is.
+    /// Any etag, as long as the resource exists.
     Any,
     Etag(String),
 }
 
 impl IfMatch {
-    /// Reads the header. Python and Node send the star within quotes.
+    /// Parses the header. The Python and Node clients send the star in quotes.
     pub(crate) fn parse(header: Option<&str>) -> IfMatch {
         let text = header.unwrap_or_default().trim();
         let text = text.strip_prefix("W/").unwrap_or(text);
@@ -36,7 +36,7 @@ impl IfMatch {
         }
     }
 
-    /// Whether something with this etag may be written.
+    /// Returns whether a resource with this etag may be written.
     pub(crate) fn admits(&self, current: &str) -> bool {
         match self {
             IfMatch::Absent | IfMatch::Any => true,
@@ -50,7 +50,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_star_means_any_with_and_without_quotes() {
+    fn a_star_means_any_with_and_without_quotes() {
         for (header, read) in [
             (None, IfMatch::Absent),
             (Some(""), IfMatch::Absent),
@@ -66,7 +66,7 @@ mod tests {
     }
 
     #[test]
-    fn etags_have_the_forms_of_the_service() {
+    fn etags_have_the_forms_of_iot_hub() {
         assert_eq!(of_twin(1), "AAAAAAAAAAE=");
         assert_eq!(of_identity(403_898_921), "NDAzODk4OTIx");
     }

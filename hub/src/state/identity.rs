@@ -1,4 +1,4 @@
-//! An identity: whether a device or module may connect, and with which keys.
+//! Identity of a device or module: status and keys.
 
 use std::fmt;
 
@@ -12,10 +12,10 @@ use super::etag;
 use super::random::random_bytes;
 use super::time::now;
 
-/// The identity of a device or module, as it is kept.
+/// Identity of a device or module, as it is persisted.
 #[derive(Clone, Serialize, Deserialize)]
 pub(super) struct Identity {
-    /// New for each device that is made under an id that was used before.
+    /// Random for each device, also for one with the id of a deleted one.
     pub(super) generation: String,
     pub(super) etag: u32,
     pub(super) status: DeviceStatus,
@@ -26,7 +26,7 @@ pub(super) struct Identity {
     pub(super) managed_by: Option<String>,
 }
 
-/// How it proves who it is.
+/// Credentials of an identity.
 #[derive(Clone, Serialize, Deserialize)]
 pub(super) struct Authentication {
     pub(super) kind: AuthenticationKind,
@@ -35,7 +35,8 @@ pub(super) struct Authentication {
     pub(super) thumbprints: Thumbprints,
 }
 
-/// The names are those of the documentation of IoT Hub, identity registry.
+/// Kind of credentials, named as in the documentation of IoT Hub, "Identity
+/// registry".
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) enum AuthenticationKind {
@@ -45,7 +46,7 @@ pub(super) enum AuthenticationKind {
     None,
 }
 
-/// A key that is kept as text; its debug form shows nothing.
+/// Key that is persisted as text; its debug form does not show it.
 #[derive(Clone)]
 pub(super) struct KeyText(pub(super) Key);
 
@@ -68,7 +69,7 @@ impl<'de> Deserialize<'de> for KeyText {
     }
 }
 
-/// An identity as a request describes it. What is absent stays as it is.
+/// Identity in a request. Missing members stay unchanged.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub(crate) struct IdentityRequest {
@@ -97,7 +98,7 @@ struct Capabilities {
 }
 
 impl Identity {
-    /// A new identity. Keys that are not given, or empty, are made.
+    /// Returns a new identity. Missing and empty keys are generated.
     pub(super) fn new(request: &IdentityRequest) -> Result<Identity, HubError> {
         let blank = Identity {
             generation: generation()?,
@@ -119,9 +120,9 @@ impl Identity {
         Ok(identity)
     }
 
-    /// This identity as `request` wants it. Empty keys leave the old ones: the
-    /// Node client sends them with every update, and a device whose keys were
-    /// made anew could not connect any more.
+    /// Returns this identity with the changes of `request`. Empty keys keep the old
+    /// ones: the Node client sends them with every update, and a device whose keys
+    /// were replaced could not connect any more.
     pub(super) fn changed(&self, request: &IdentityRequest) -> Result<Identity, HubError> {
         let mut changed = self.clone();
         if let Some(status) = request.status {
@@ -173,12 +174,13 @@ fn random_key() -> Result<KeyText, HubError> {
 }
 
 fn generation() -> Result<String, HubError> {
-    // Looks like the service's: a number of about 18 digits that never repeats.
+    // IoT Hub has a number of about 18 digits that never repeats.
     let number = u64::from_be_bytes(random()?) % 900_000_000_000_000_000 + 100_000_000_000_000_000;
     Ok(number.to_string())
 }
 
-/// Numbers leap, as the service's do: a stale etag is not easily guessed.
+/// Returns the number of the next etag, a random step ahead as in IoT Hub, so that
+/// a stale etag is not easily guessed.
 fn next_etag(current: u32) -> Result<u32, HubError> {
     Ok(current.wrapping_add(u32::from_be_bytes(random()?) % 1_000_000 + 1))
 }

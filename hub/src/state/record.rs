@@ -1,4 +1,4 @@
-//! What the hub knows of one device or module.
+//! Record of one device or module.
 
 use std::fmt;
 use std::sync::{Arc, OnceLock};
@@ -11,11 +11,11 @@ use serde_json::Value;
 use super::identity::{AuthenticationKind, Identity};
 use super::owner::Owner;
 use super::presence::Presence;
-use super::store::{Change, Kind};
+use super::store::{RecordChange, RecordKind};
 use super::twin::Twin;
 use super::view;
 
-/// A device or module.
+/// Device or module: identity, twin, connection state and subscriptions.
 #[derive(Clone)]
 pub(crate) struct Entity {
     pub(crate) owner: Owner,
@@ -23,12 +23,12 @@ pub(crate) struct Entity {
     pub(super) twin: Twin,
     pub(super) presence: Presence,
     pub(super) subscriptions: Vec<(Filter, u8)>,
-    // Made when first asked for: queries read the twin of each device again and
-    // again, and most twins seldom change.
+    // Built on first use: every query reads the twins of all devices, and most
+    // twins change rarely.
     view: OnceLock<Arc<Value>>,
 }
 
-// By hand: it holds keys, and what a device reports is nobody's in a log.
+// Prints the owner only: keys and reported properties do not belong in a log.
 impl fmt::Debug for Entity {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Entity({})", self.owner)
@@ -47,37 +47,40 @@ impl Entity {
         }
     }
 
-    /// The twin as services see it.
+    /// Returns the twin as services see it.
     pub(crate) fn twin_view(&self) -> Arc<Value> {
-        Arc::clone(self.view.get_or_init(|| Arc::new(view::twin(&self.owner, &self.identity, &self.twin, &self.presence))))
+        Arc::clone(self.view.get_or_init(|| {
+            Arc::new(view::twin(&self.owner, &self.identity, &self.twin, &self.presence))
+        }))
     }
 
-    /// The identity as services see it, keys and all.
+    /// Returns the identity as services see it, including its keys.
     pub(crate) fn identity_view(&self) -> Value {
         view::identity(&self.owner, &self.identity, &self.presence)
     }
 
-    /// The etag of the identity.
+    /// Returns the etag of the identity.
     pub(crate) fn identity_etag(&self) -> String {
         self.identity.etag_text()
     }
 
-    /// Whether it may connect and be called.
+    /// Returns whether the device may connect and be called.
     pub(crate) fn is_enabled(&self) -> bool {
         self.identity.status == DeviceStatus::Enabled
     }
 
-    /// Whether it is connected now.
+    /// Returns whether the device is connected.
     pub(crate) fn is_connected(&self) -> bool {
         self.presence.connected
     }
 
-    /// The key that a connection string names.
+    /// Returns the key for connection strings.
     pub(crate) fn primary_key(&self) -> &Key {
         &self.identity.authentication.primary.0
     }
 
-    /// The keys it may sign with; none if it is to prove itself by other means.
+    /// Returns the keys for SAS tokens; none if the device authenticates by other
+    /// means.
     pub(super) fn keys(&self) -> Vec<&Key> {
         let authentication = &self.identity.authentication;
         match authentication.kind {
@@ -98,10 +101,10 @@ impl Entity {
         self.view = OnceLock::new();
     }
 
-    /// What to write of it.
-    pub(super) fn kept(&self, part: Part) -> Change {
+    /// Returns the record that persists a part.
+    pub(super) fn record(&self, part: Part) -> RecordChange {
         let json = |value: Result<Vec<u8>, serde_json::Error>| {
-            value.expect("records are maps with text keys, which JSON can always hold")
+            value.expect("records are maps with string keys, which JSON can represent")
         };
         let value = match part {
             Part::Identity => json(serde_json::to_vec(&self.identity)),
@@ -115,12 +118,12 @@ impl Entity {
                 json(serde_json::to_vec(&filters))
             }
         };
-        Change { kind: part.kind(), key: self.owner.to_string(), value: Some(value) }
+        RecordChange { kind: part.kind(), key: self.owner.to_string(), value: Some(value) }
     }
 }
 
-/// What of an entity is kept on disk, each in a table of its own: a report must
-/// not write the identity again.
+/// Part of an entity that is persisted in a table of its own, so that a report
+/// does not write the identity again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Part {
     Identity,
@@ -131,36 +134,36 @@ pub(super) enum Part {
 impl Part {
     pub(super) const ALL: [Part; 3] = [Part::Identity, Part::Twin, Part::Subscriptions];
 
-    pub(super) fn kind(self) -> Kind {
+    pub(super) fn kind(self) -> RecordKind {
         match self {
-            Part::Identity => Kind::Identity,
-            Part::Twin => Kind::Twin,
-            Part::Subscriptions => Kind::Subscriptions,
+            Part::Identity => RecordKind::Identity,
+            Part::Twin => RecordKind::Twin,
+            Part::Subscriptions => RecordKind::Subscriptions,
         }
     }
 
-    pub(super) fn of(kind: Kind) -> Option<Part> {
+    pub(super) fn of(kind: RecordKind) -> Option<Part> {
         Part::ALL.into_iter().find(|part| part.kind() == kind)
     }
 }
 
-/// An entity on its way back from disk.
+/// Parts of an entity as read from disk.
 #[derive(Default)]
-pub(super) struct Parts {
+pub(super) struct EntityParts {
     identity: Option<Identity>,
     twin: Option<Twin>,
     subscriptions: Vec<(Filter, u8)>,
 }
 
-impl Parts {
-    /// Reads one part.
+impl EntityParts {
+    /// Parses one part.
     pub(super) fn read(&mut self, part: Part, value: &[u8]) -> Result<(), serde_json::Error> {
         match part {
             Part::Identity => self.identity = Some(serde_json::from_slice(value)?),
             Part::Twin => self.twin = Some(serde_json::from_slice(value)?),
             Part::Subscriptions => {
                 let filters: Vec<(String, u8)> = serde_json::from_slice(value)?;
-                // A filter that is no longer known is one that is no longer offered.
+                // A filter that this version does not know is not offered any more.
                 self.subscriptions = filters
                     .into_iter()
                     .filter_map(|(filter, qos)| Some((filter.parse().ok()?, qos)))
@@ -170,7 +173,7 @@ impl Parts {
         Ok(())
     }
 
-    /// The entity, if what it needs was there.
+    /// Assembles the entity; `None` without an identity or a twin.
     pub(super) fn whole(self, key: &str) -> Option<Entity> {
         let mut entity = Entity::new(Owner::parse(key)?, self.identity?, self.twin?);
         entity.subscriptions = self.subscriptions;

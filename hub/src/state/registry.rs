@@ -1,4 +1,4 @@
-//! The registry: identities made, changed, removed and listed.
+//! Registry: identities created, updated, deleted and listed.
 
 use std::collections::btree_map::Entry;
 use std::ops::Bound;
@@ -11,16 +11,17 @@ use protocol::sas::Key;
 use super::identity::{Identity, IdentityRequest};
 use super::owner::Owner;
 use super::record::{Entity, Part};
-use super::store::Change;
+use super::store::RecordChange;
 use super::twin::Twin;
-use super::{IfMatch, State, not_found, not_written};
+use super::{IfMatch, Registry, State, not_found, server_error};
 
-/// More than this the hub does not take; IoT Hub stops at a million as well.
+/// Limit of devices and modules together; that of devices in IoT Hub.
 const MAX_DEVICES: usize = 1_000_000;
-/// Modules of one device.
+
+/// Limit of modules of one device.
 const MAX_MODULES: usize = 50;
 
-/// How many devices there are.
+/// Numbers of devices.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Statistics {
     pub(crate) enabled: usize,
@@ -29,55 +30,55 @@ pub(crate) struct Statistics {
 }
 
 impl State {
-    /// Makes a device with keys of its own and returns the first of them.
+    /// Creates a device with new keys and returns its primary key.
     pub(crate) fn create_device(&self, id: &DeviceId) -> Result<Key, HubError> {
         let entity = self.create(&Owner::device(id), &IdentityRequest::default())?;
         Ok(entity.primary_key().clone())
     }
 
-    /// The first key of a device.
+    /// Returns the primary key of a device.
     pub(crate) fn device_key(&self, id: &DeviceId) -> Result<Key, HubError> {
         self.get(&Owner::device(id)).map(|entity| entity.primary_key().clone())
     }
 
-    /// The key of a policy.
+    /// Returns the key of a policy.
     pub(crate) fn policy_key(&self, policy: &str) -> Option<&Key> {
         self.policies().key(policy)
     }
 
-    /// Makes an identity that is not there yet, and its empty twin.
+    /// Creates an identity and its empty twin.
     pub(crate) fn create(
         &self,
         owner: &Owner,
         request: &IdentityRequest,
     ) -> Result<Arc<Entity>, HubError> {
         let entity = Arc::new(Entity::new(owner.clone(), Identity::new(request)?, Twin::new()));
-        let mut registry = self.write();
+        let mut registry = self.registry.write();
         if owner.module.is_some() {
             let device = Owner::device(&owner.device);
             if !registry.contains_key(&device) {
                 return Err(not_found(&device));
             }
             if modules(&registry, &owner.device).count() >= MAX_MODULES {
-                let reason = format!("a device may have {MAX_MODULES} modules");
+                let reason = format!("the device has {MAX_MODULES} modules, which is the limit");
                 return Err(HubError::new(ErrorCode::TooManyModulesOnDevice, reason));
             }
         } else if registry.len() >= MAX_DEVICES {
-            let reason = format!("a hub may have {MAX_DEVICES} devices");
+            let reason = format!("the hub has {MAX_DEVICES} devices, which is the limit");
             return Err(HubError::new(ErrorCode::TooManyDevices, reason));
         }
         match registry.entry(owner.clone()) {
             Entry::Occupied(_) => return Err(already_there(owner)),
             Entry::Vacant(place) => place.insert(Arc::clone(&entity)),
         };
-        let changes = || [Part::Identity, Part::Twin].map(|part| entity.kept(part)).into();
+        let changes = || [Part::Identity, Part::Twin].map(|part| entity.record(part)).into();
         let written = self.store.as_ref().map(|store| store.write(changes()));
         drop(registry);
-        written.map_or(Ok(()), |written| written.wait().map_err(not_written))?;
+        written.map_or(Ok(()), |written| written.wait().map_err(server_error))?;
         Ok(entity)
     }
 
-    /// Changes an identity that is there.
+    /// Updates an existing identity.
     pub(crate) fn update(
         &self,
         owner: &Owner,
@@ -92,9 +93,9 @@ impl State {
         self.get(owner)
     }
 
-    /// Removes an identity, its twin, and with a device all of its modules.
+    /// Deletes an identity and its twin, and the modules of a device.
     pub(crate) fn delete(&self, owner: &Owner, if_match: &IfMatch) -> Result<(), HubError> {
-        let mut registry = self.write();
+        let mut registry = self.registry.write();
         admit(registry.get(owner).ok_or_else(|| not_found(owner))?, if_match)?;
         let mut gone = vec![owner.clone()];
         if owner.module.is_none() {
@@ -103,7 +104,7 @@ impl State {
         let mut changes = Vec::new();
         for owner in &gone {
             registry.remove(owner);
-            changes.extend(Part::ALL.map(|part| Change {
+            changes.extend(Part::ALL.map(|part| RecordChange {
                 kind: part.kind(),
                 key: owner.to_string(),
                 value: None,
@@ -111,12 +112,12 @@ impl State {
         }
         let written = self.store.as_ref().map(|store| store.write(changes));
         drop(registry);
-        written.map_or(Ok(()), |written| written.wait().map_err(not_written))
+        written.map_or(Ok(()), |written| written.wait().map_err(server_error))
     }
 
-    /// Devices in the order of their ids, at most `top` of them.
+    /// Returns at most `top` devices in the order of their ids.
     pub(crate) fn devices(&self, top: usize) -> Vec<Arc<Entity>> {
-        let registry = self.read();
+        let registry = self.registry.read();
         registry
             .values()
             .filter(|entity| entity.owner.module.is_none())
@@ -125,19 +126,19 @@ impl State {
             .collect()
     }
 
-    /// The modules of a device.
+    /// Returns the modules of a device.
     pub(crate) fn modules(&self, id: &DeviceId) -> Result<Vec<Arc<Entity>>, HubError> {
         let device = Owner::device(id);
-        let registry = self.read();
+        let registry = self.registry.read();
         if !registry.contains_key(&device) {
             return Err(not_found(&device));
         }
         Ok(modules(&registry, id).cloned().collect())
     }
 
-    /// How many devices there are, and in what state.
+    /// Counts the devices by state.
     pub(crate) fn statistics(&self) -> Statistics {
-        let registry = self.read();
+        let registry = self.registry.read();
         let devices = registry.values().filter(|entity| entity.owner.module.is_none());
         devices.fold(Statistics::default(), |sum, device| Statistics {
             enabled: sum.enabled + usize::from(device.is_enabled()),
@@ -147,11 +148,8 @@ impl State {
     }
 }
 
-/// A device's modules follow it in the order of the registry.
-fn modules<'r>(
-    registry: &'r super::Registry,
-    id: &'r DeviceId,
-) -> impl Iterator<Item = &'r Arc<Entity>> {
+/// Returns the modules of a device, which follow it in the order of the registry.
+fn modules<'r>(registry: &'r Registry, id: &'r DeviceId) -> impl Iterator<Item = &'r Arc<Entity>> {
     let device = Owner::device(id);
     registry
         .range((Bound::Excluded(device), Bound::Unbounded))

@@ -1,35 +1,42 @@
-//! What outlives the process: records of the hub in one redb file.
+//! Persisted records of the hub, in one redb file.
 //!
-//! [`Store::open`] gives back all records there are. [`Store::write`] hands
-//! changes to the one thread that writes; [`Written::wait`] returns once they are
-//! on disk. Changes that come in while a commit is under way share the next one,
-//! so that many writers do not each wait for the disk in turn.
+//! [`Store::open`] returns all records. [`Store::write`] hands changes to the
+//! one thread that writes; [`PendingWrite::wait`] returns once they are on disk.
+//! Changes that arrive during a commit share the next one, so that many writers
+//! do not each wait for the disk in turn.
 //!
-//! It does not know what is in a record. After a failed commit nothing more is
-//! written: the file must not fall behind what callers were told.
+//! The store does not interpret records. After a failed commit nothing more is
+//! written: the file must not fall behind what callers were promised.
 
 use std::fs::OpenOptions;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::JoinHandle;
 
-use redb::{Database, DatabaseError, ReadableDatabase, ReadableTable, TableDefinition};
+use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition};
 use tracing::error;
 
 use super::error::StateError;
 
 const FILE_NAME: &str = "hub.redb";
 
-// Changes that may wait for the writer, and the most that share one commit.
+/// Writes that may wait for the writer thread.
 const QUEUE: usize = 1024;
+
+/// Writes that share one commit at most.
 const MAX_BATCH: usize = 256;
 
-/// The layout of the file; a file with another number is not read.
-const LAYOUT: &[u8] = b"1";
+/// Layout of the file; a file with another number is refused.
+const LAYOUT: &str = "1";
 
-/// A kind of record.
+/// Key of the layout's record.
+const LAYOUT_KEY: &str = "layout";
+
+/// Kind of a record; each kind has a table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(super) enum RecordKind {
     About,
     Policy,
     Identity,
@@ -37,111 +44,141 @@ pub(super) enum Kind {
     Subscriptions,
 }
 
-impl Kind {
-    const ALL: [Kind; 5] =
-        [Kind::About, Kind::Policy, Kind::Identity, Kind::Twin, Kind::Subscriptions];
+impl RecordKind {
+    const ALL: [RecordKind; 5] = [
+        RecordKind::About,
+        RecordKind::Policy,
+        RecordKind::Identity,
+        RecordKind::Twin,
+        RecordKind::Subscriptions,
+    ];
+
+    fn name(self) -> &'static str {
+        match self {
+            RecordKind::About => "about",
+            RecordKind::Policy => "policies",
+            RecordKind::Identity => "identities",
+            RecordKind::Twin => "twins",
+            RecordKind::Subscriptions => "subscriptions",
+        }
+    }
 
     fn table(self) -> TableDefinition<'static, &'static str, &'static [u8]> {
-        TableDefinition::new(match self {
-            Kind::About => "about",
-            Kind::Policy => "policies",
-            Kind::Identity => "identities",
-            Kind::Twin => "twins",
-            Kind::Subscriptions => "subscriptions",
-        })
+        TableDefinition::new(self.name())
     }
 }
 
-/// A record to be put, or, without a value, removed.
-pub(super) struct Change {
-    pub(super) kind: Kind,
+/// The name of the kind's table.
+impl std::fmt::Display for RecordKind {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// Change of one record; without a value the record is removed.
+pub(super) struct RecordChange {
+    pub(super) kind: RecordKind,
     pub(super) key: String,
     pub(super) value: Option<Vec<u8>>,
 }
 
-/// A record as it was found.
+/// Record as read from the file.
 pub(super) struct Record {
-    pub(super) kind: Kind,
+    pub(super) kind: RecordKind,
     pub(super) key: String,
     pub(super) value: Vec<u8>,
 }
 
-/// The changes could not be written; the log says why.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("state could not be written to disk")]
-pub(super) struct NotWritten;
+/// Failure to write changes; the log has the reason as well.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("cannot write the hub's state to disk")]
+pub(super) struct NotWritten(
+    /// The failed commit, or nothing if an earlier one has failed.
+    #[source]
+    Option<Arc<redb::Error>>,
+);
 
-struct Work {
-    changes: Vec<Change>,
+impl NotWritten {
+    /// Returns this failure as the reason not to open the state at `path`.
+    pub(super) fn at_open(&self, path: &Path) -> StateError {
+        match &self.0 {
+            Some(error) => StateError::of_redb(path, error),
+            None => StateError::Io {
+                path: path.to_owned(),
+                source: std::io::Error::other("an earlier write has failed"),
+            },
+        }
+    }
+}
+
+/// Changes of one [`Store::write`], on their way to the writer thread.
+struct WriteRequest {
+    changes: Vec<RecordChange>,
     done: SyncSender<Result<(), NotWritten>>,
 }
 
-/// The open file.
+/// Open state file and its writer thread.
 pub(super) struct Store {
     path: PathBuf,
-    // Taken on drop: the writer ends when nobody can send to it any more.
-    queue: Option<SyncSender<Work>>,
+    // Taken on drop: the writer ends when its queue has no sender left.
+    queue: Option<SyncSender<WriteRequest>>,
     writer: Option<JoinHandle<()>>,
 }
 
 impl Store {
-    /// Opens or makes the file in `dir` and reads all of it.
+    /// Opens the file in `dir`, or creates it, and reads all of it.
     pub(super) fn open(dir: &Path) -> Result<(Store, Vec<Record>), StateError> {
+        let no_directory = |source| StateError::Directory { path: dir.to_owned(), source };
+        std::fs::create_dir_all(dir).map_err(no_directory)?;
         let path = dir.join(FILE_NAME);
         let cannot_open = |source| StateError::Open { path: path.clone(), source };
-        std::fs::create_dir_all(dir).map_err(cannot_open)?;
         let mut options = OpenOptions::new();
         options.read(true).write(true).create(true).truncate(false);
-        // The file holds every key there is.
-        #[cfg(unix)]
-        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+        // The file holds the keys of all devices and policies.
+        options.mode(0o600);
         drop(options.open(&path).map_err(cannot_open)?);
 
-        let damaged = |reason: String| StateError::Damaged { path: path.clone(), reason };
-        // A plain open trusts the file, and panics later if it should not have.
+        // Without the check redb trusts the file, and panics later if it is damaged.
         let mut builder = Database::builder();
         let database = builder.set_check_integrity_on_open(true).create(&path);
-        let database = database.map_err(|error| match error {
-            DatabaseError::DatabaseAlreadyOpen => StateError::InUse { path: path.clone() },
-            other => damaged(other.to_string()),
-        })?;
-        let records = read(&database).map_err(|error| damaged(error.to_string()))?;
-        match records.iter().find(|record| record.kind == Kind::About) {
-            Some(about) if about.value != LAYOUT => {
-                return Err(damaged("written by another version of this program".into()));
-            }
-            _ => {}
+        let database = database.map_err(|error| StateError::of_redb(&path, &error.into()))?;
+        let records = read(&database).map_err(|error| StateError::of_redb(&path, &error))?;
+        let layout = records.iter().find(|record| record.kind == RecordKind::About);
+        if let Some(layout) = layout.filter(|layout| layout.value != LAYOUT.as_bytes()) {
+            let found = String::from_utf8_lossy(&layout.value).into_owned();
+            return Err(StateError::Layout { path, found, known: LAYOUT });
         }
 
-        let (queue, work) = sync_channel(QUEUE);
+        let (queue, requests) = sync_channel(QUEUE);
         let of_writer = path.clone();
         let writer = std::thread::Builder::new()
             .name("state-writer".into())
-            .spawn(move || write_all(&database, &work, &of_writer))
+            .spawn(move || write_all(&database, &requests, &of_writer))
             .map_err(cannot_open)?;
         let store = Store { path: path.clone(), queue: Some(queue), writer: Some(writer) };
-        let layout = Change { kind: Kind::About, key: "layout".into(), value: Some(LAYOUT.into()) };
-        store
-            .write(vec![layout])
-            .wait()
-            .map_err(|NotWritten| damaged("cannot be written".into()))?;
+        let layout = RecordChange {
+            kind: RecordKind::About,
+            key: LAYOUT_KEY.into(),
+            value: Some(LAYOUT.into()),
+        };
+        store.write(vec![layout]).wait().map_err(|failed| failed.at_open(&path))?;
         Ok((store, records))
     }
 
-    /// The file.
+    /// Returns the path of the file.
     pub(super) fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Queues changes. Those of one call are written together, and calls in the
-    /// order they were made.
-    pub(super) fn write(&self, changes: Vec<Change>) -> Written {
+    /// Queues changes. The changes of one call are one transaction, and calls
+    /// are written in the order they were made.
+    pub(super) fn write(&self, changes: Vec<RecordChange>) -> PendingWrite {
         let (done, outcome) = sync_channel(1);
         if let Some(queue) = &self.queue {
-            // If the writer is gone, so is `done`, and the wait ends at once.
-            let _ = queue.send(Work { changes, done });
+            // Without a writer `done` is dropped here, which ends the wait at once.
+            let _ = queue.send(WriteRequest { changes, done });
         }
-        Written { outcome }
+        PendingWrite { outcome }
     }
 }
 
@@ -154,29 +191,29 @@ impl Drop for Store {
     }
 }
 
-/// Changes on their way to the disk.
+/// Changes not yet on disk.
 #[must_use]
-pub(super) struct Written {
+pub(super) struct PendingWrite {
     outcome: Receiver<Result<(), NotWritten>>,
 }
 
-impl Written {
-    /// Waits until they are there.
+impl PendingWrite {
+    /// Waits until the changes are on disk.
     pub(super) fn wait(self) -> Result<(), NotWritten> {
-        self.outcome.recv().unwrap_or(Err(NotWritten))
+        self.outcome.recv().unwrap_or(Err(NotWritten(None)))
     }
 }
 
 fn read(database: &Database) -> Result<Vec<Record>, redb::Error> {
-    // Opening a table for reading that was never written to is an error.
+    // A table that was never written to cannot be opened for reading.
     let begin = database.begin_write()?;
-    for kind in Kind::ALL {
+    for kind in RecordKind::ALL {
         begin.open_table(kind.table())?;
     }
     begin.commit()?;
     let reader = database.begin_read()?;
     let mut records = Vec::new();
-    for kind in Kind::ALL {
+    for kind in RecordKind::ALL {
         for entry in reader.open_table(kind.table())?.iter()? {
             let (key, value) = entry?;
             records.push(Record { kind, key: key.value().into(), value: value.value().into() });
@@ -185,28 +222,27 @@ fn read(database: &Database) -> Result<Vec<Record>, redb::Error> {
     Ok(records)
 }
 
-fn write_all(database: &Database, work: &Receiver<Work>, path: &Path) {
-    while let Ok(first) = work.recv() {
-        let batch: Vec<Work> =
-            std::iter::once(first).chain(work.try_iter().take(MAX_BATCH - 1)).collect();
-        let outcome = commit(database, &batch);
-        if let Err(reason) = &outcome {
-            error!(file = %path.display(), %reason, "state was not written; nothing more will be");
+fn write_all(database: &Database, requests: &Receiver<WriteRequest>, path: &Path) {
+    while let Ok(first) = requests.recv() {
+        let batch: Vec<WriteRequest> =
+            std::iter::once(first).chain(requests.try_iter().take(MAX_BATCH - 1)).collect();
+        let outcome = commit(database, &batch).map_err(|error| {
+            error!(file = %path.display(), %error, "state not written; no further writes until a restart");
+            NotWritten(Some(Arc::new(error)))
+        });
+        for request in batch {
+            // The caller may have gone.
+            let _ = request.done.send(outcome.clone());
         }
-        let failed = outcome.is_err();
-        for work in batch {
-            // Whoever asked may have gone away.
-            let _ = work.done.send(if failed { Err(NotWritten) } else { Ok(()) });
-        }
-        if failed {
+        if outcome.is_err() {
             return;
         }
     }
 }
 
-fn commit(database: &Database, batch: &[Work]) -> Result<(), redb::Error> {
+fn commit(database: &Database, batch: &[WriteRequest]) -> Result<(), redb::Error> {
     let transaction = database.begin_write()?;
-    for change in batch.iter().flat_map(|work| &work.changes) {
+    for change in batch.iter().flat_map(|request| &request.changes) {
         let mut table = transaction.open_table(change.kind.table())?;
         match &change.value {
             Some(value) => drop(table.insert(change.key.as_str(), value.as_slice())?),
@@ -218,87 +254,4 @@ fn commit(database: &Database, batch: &[Work]) -> Result<(), redb::Error> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn put(key: &str, value: &str) -> Change {
-        Change { kind: Kind::Twin, key: key.into(), value: Some(value.into()) }
-    }
-
-    fn twins(records: &[Record]) -> Vec<(&str, &[u8])> {
-        let twins = records.iter().filter(|record| record.kind == Kind::Twin);
-        twins.map(|record| (record.key.as_str(), record.value.as_slice())).collect()
-    }
-
-    #[test]
-    fn what_was_written_is_there_after_a_restart() {
-        let dir = tempfile::tempdir().unwrap();
-        let (store, records) = Store::open(dir.path()).unwrap();
-        assert!(twins(&records).is_empty());
-        store.write(vec![put("a", "1"), put("b", "2")]).wait().unwrap();
-        store.write(vec![put("b", "3")]).wait().unwrap();
-        let gone = Change { kind: Kind::Twin, key: "a".into(), value: None };
-        store.write(vec![gone]).wait().unwrap();
-        drop(store);
-
-        let (_store, records) = Store::open(dir.path()).unwrap();
-        assert_eq!(twins(&records), [("b", b"3".as_slice())]);
-    }
-
-    #[test]
-    fn writers_at_the_same_time_are_all_answered() {
-        let dir = tempfile::tempdir().unwrap();
-        let (store, _) = Store::open(dir.path()).unwrap();
-        std::thread::scope(|scope| {
-            for writer in 0..8 {
-                let store = &store;
-                scope.spawn(move || {
-                    for n in 0..20 {
-                        store.write(vec![put(&format!("{writer}-{n}"), "x")]).wait().unwrap();
-                    }
-                });
-            }
-        });
-        drop(store);
-
-        assert_eq!(twins(&Store::open(dir.path()).unwrap().1).len(), 160);
-    }
-
-    #[test]
-    fn a_file_in_use_is_named() {
-        let dir = tempfile::tempdir().unwrap();
-        let _store = Store::open(dir.path()).unwrap();
-
-        let error = Store::open(dir.path()).err().unwrap();
-
-        assert!(matches!(error, StateError::InUse { .. }), "{error}");
-        assert!(error.to_string().contains("hub.redb"), "{error}");
-    }
-
-    #[test]
-    fn a_damaged_file_is_named() {
-        let dir = tempfile::tempdir().unwrap();
-        let (store, _) = Store::open(dir.path()).unwrap();
-        let many = (0..500).map(|n| put(&n.to_string(), &"x".repeat(1000))).collect();
-        store.write(many).wait().unwrap();
-        drop(store);
-        let path = dir.path().join(FILE_NAME);
-        let whole = std::fs::read(&path).unwrap();
-        let mut scribbled = whole.clone();
-        scribbled[4096..20_000].fill(0xA5);
-
-        for (what, bytes) in [
-            ("not a database", b"hello, this is no database".repeat(1000)),
-            ("cut in half", whole[..whole.len() / 2].to_vec()),
-            ("cut to one page", whole[..4096].to_vec()),
-            ("scribbled over", scribbled),
-        ] {
-            std::fs::write(&path, &bytes).unwrap();
-
-            let error = Store::open(dir.path()).err().unwrap_or_else(|| panic!("{what}"));
-
-            assert!(matches!(error, StateError::Damaged { .. }), "{what}: {error}");
-            assert!(error.to_string().contains("hub.redb"), "{what}: {error}");
-        }
-    }
-}
+mod tests;

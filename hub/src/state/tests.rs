@@ -75,7 +75,7 @@ fn a_new_twin_reads_as_a_recorded_one() {
 }
 
 #[test]
-fn a_service_s_write_moves_etag_and_versions_and_a_report_moves_its_own() {
+fn a_write_by_a_service_and_a_report_count_their_own_versions() {
     let state = in_memory();
     state.create_device(&id("d1")).unwrap();
 
@@ -120,7 +120,7 @@ fn a_stale_etag_changes_nothing() {
 }
 
 #[test]
-fn a_write_that_is_not_allowed_in_part_is_not_done_in_part() {
+fn a_write_with_an_invalid_part_changes_nothing() {
     let state = in_memory();
     state.create_device(&id("d1")).unwrap();
     let before = twin(&state, "d1");
@@ -160,7 +160,7 @@ fn a_replacement_names_everything_that_is_left() {
 }
 
 #[test]
-fn a_notice_is_the_patch_with_its_nulls_and_tags_need_none() {
+fn a_patch_notifies_with_its_nulls_and_tags_notify_nobody() {
     let state = in_memory();
     state.create_device(&id("d1")).unwrap();
     let write = |body: Value| {
@@ -175,7 +175,7 @@ fn a_notice_is_the_patch_with_its_nulls_and_tags_need_none() {
 }
 
 #[test]
-fn keys_are_made_where_none_are_given_and_stay_until_others_are() {
+fn missing_keys_are_generated_and_kept_until_replaced() {
     let state = in_memory();
     let empty = json!({"symmetricKey": {"primaryKey": "", "secondaryKey": ""}, "type": "sas"});
     let made = state.create(&owner("d1"), &request(json!({"authentication": empty}))).unwrap();
@@ -204,7 +204,7 @@ fn keys_are_made_where_none_are_given_and_stay_until_others_are() {
 }
 
 #[test]
-fn an_id_is_taken_once_and_given_back_with_its_modules() {
+fn an_id_is_unique_and_deleted_with_its_modules() {
     let state = in_memory();
     let generation =
         |state: &State| state.get(&owner("d1")).unwrap().identity_view()["generationId"].clone();
@@ -257,7 +257,7 @@ fn modules_stay_with_their_device_in_the_order_of_the_registry() {
 }
 
 #[test]
-fn a_device_signs_in_with_either_key_or_a_policy_that_grants_it() {
+fn a_device_authenticates_with_either_key_or_a_policy_that_grants_it() {
     let state = in_memory();
     state.create_device(&id("d1")).unwrap();
     state.create_device(&id("off")).unwrap();
@@ -316,23 +316,23 @@ fn the_model_a_device_announces_is_in_its_twin() {
 }
 
 #[test]
-fn who_is_connected_is_in_views_and_statistics() {
+fn the_connection_state_is_in_views_and_statistics() {
     let state = in_memory();
     state.create_device(&id("d1")).unwrap();
     state.create_device(&id("d2")).unwrap();
 
-    state.connected(&id("d1"), true);
+    state.set_connected(&id("d1"), true);
     assert_eq!(twin(&state, "d1")["connectionState"], "Connected");
     assert_ne!(twin(&state, "d1")["lastActivityTime"], "0001-01-01T00:00:00Z");
     assert_eq!(state.statistics(), registry::Statistics { enabled: 2, disabled: 0, connected: 1 });
 
-    state.connected(&id("d1"), false);
-    state.connected(&id("gone"), false);
+    state.set_connected(&id("d1"), false);
+    state.set_connected(&id("gone"), false);
     assert_eq!(twin(&state, "d1")["connectionState"], "Disconnected");
 }
 
 #[test]
-fn a_restart_brings_everything_back_but_who_was_connected() {
+fn a_restart_restores_everything_but_connection_states() {
     let dir = tempfile::tempdir().unwrap();
     let open = || State::open(Some(dir.path()), hosts()).unwrap();
     let state = open();
@@ -351,7 +351,7 @@ fn a_restart_brings_everything_back_but_who_was_connected() {
     let owner_key = state.policy_key("iothubowner").cloned();
     let before: Vec<Value> = ["d1", "d1/m"].iter().map(|name| twin(&state, name)).collect();
     let identity = state.get(&owner("d1")).unwrap().identity_view();
-    state.connected(&id("d1"), true);
+    state.set_connected(&id("d1"), true);
     drop(state);
 
     let state = open();
@@ -373,14 +373,22 @@ fn a_restart_brings_everything_back_but_who_was_connected() {
 }
 
 #[test]
-fn a_record_that_cannot_be_read_is_named() {
+fn an_unreadable_record_is_named() {
     let dir = tempfile::tempdir().unwrap();
     let (store, _) = Store::open(dir.path()).unwrap();
-    let record = Change { kind: Kind::Twin, key: "d1".into(), value: Some(b"{".to_vec()) };
+    let record =
+        RecordChange { kind: RecordKind::Twin, key: "d1".into(), value: Some(b"{".to_vec()) };
     store.write(vec![record]).wait().unwrap();
     drop(store);
 
     let error = State::open(Some(dir.path()), hosts()).err().unwrap().to_string();
 
-    assert!(error.contains("hub.redb") && error.contains("`d1`"), "{error}");
+    let path = dir.path().join("hub.redb");
+    assert_eq!(
+        error,
+        format!(
+            "state file `{}` is damaged: twins `d1`: EOF while parsing an object at line 1 column 1",
+            path.display()
+        )
+    );
 }

@@ -1,42 +1,41 @@
-//! Twins: what services wish, what devices report, and how both change.
+//! Twin of a device or module, and its changes.
 //!
-//! How sections merge and what they may hold is `protocol::twin`'s affair; here
-//! are the counters around them and what a request may touch.
+//! Merging and limits of sections are in `protocol::twin`; this module adds the
+//! counters and selects the parts that a request may change.
 
 use protocol::error::{ErrorCode, HubError};
 use protocol::twin::{
-    DesiredPatch, MAX_TAGS_BYTES, PatchError, Section, Stamp, check_patch, check_size,
-    merge,
+    DesiredPatch, MAX_TAGS_BYTES, PatchError, Section, Stamp, check_patch, check_size, merge,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::time::now;
 
-/// A twin as it is kept.
+/// Twin as it is persisted.
 #[derive(Clone, Serialize, Deserialize)]
 pub(super) struct Twin {
     pub(super) tags: Map<String, Value>,
     pub(super) desired: Section,
     pub(super) reported: Section,
-    /// Counts every change.
+    /// Number of changes.
     pub(super) version: u64,
-    /// Counts what services changed; the etag is made of it.
+    /// Number of changes by services, from which the etag is derived.
     pub(super) etag: u64,
     pub(super) model_id: Option<String>,
 }
 
-/// How a service writes a twin.
+/// Kind of a write by a service.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum TwinWrite {
-    /// PATCH: what is named changes, the rest stays.
+    /// PATCH: named members change, the others stay.
     Merge,
-    /// PUT: what is not named is gone.
+    /// PUT: members that are not named are removed.
     Replace,
 }
 
-/// What a service writes: the parts of its document that may be written. All the
-/// others, such as `reported` or `etag`, are accepted and passed over.
+/// Writable parts of a service's document. All others, such as `reported` and
+/// `etag`, are accepted and ignored.
 #[derive(Debug, Default)]
 pub(crate) struct TwinChange {
     tags: Option<Map<String, Value>>,
@@ -44,7 +43,7 @@ pub(crate) struct TwinChange {
 }
 
 impl TwinChange {
-    /// Takes `tags` and `properties.desired` out of a document.
+    /// Takes `tags` and `properties.desired` from a document.
     pub(crate) fn parse(mut body: Map<String, Value>) -> Result<TwinChange, HubError> {
         let tags = object(body.remove("tags"), "tags")?;
         let desired = match object(body.remove("properties"), "properties")? {
@@ -52,7 +51,7 @@ impl TwinChange {
             None => None,
         };
         let desired = desired.map(|mut desired| {
-            // Clients send back what they were given.
+            // Clients send back the members that they have received.
             desired.remove("$metadata");
             desired.remove("$version");
             desired
@@ -72,22 +71,22 @@ fn object(value: Option<Value>, name: &str) -> Result<Option<Map<String, Value>>
 }
 
 impl Twin {
-    /// The twin of a new device.
+    /// Returns the twin of a new device.
     pub(super) fn new() -> Twin {
         let now = now();
         Twin {
             tags: Map::new(),
             desired: Section::new(Stamp::TimeAndVersion, &now),
             reported: Section::new(Stamp::Time, &now),
-            // A new twin of the service counts from here.
+            // IoT Hub counts from 2.
             version: 2,
             etag: 1,
             model_id: None,
         }
     }
 
-    /// The twin after a service's write, and what its device is to be told.
-    /// Nothing is changed if any part of the write is not allowed.
+    /// Returns the twin after a write by a service, and the notice to its device.
+    /// If any part of the write is not allowed, the whole write is refused.
     pub(super) fn written(
         &self,
         write: TwinWrite,
@@ -97,7 +96,7 @@ impl Twin {
         let now = now();
         let (tags, desired) = match write {
             TwinWrite::Merge => (change.tags, change.desired),
-            // What is not named is replaced by nothing.
+            // Missing sections are replaced by empty ones.
             TwinWrite::Replace => {
                 (Some(change.tags.unwrap_or_default()), Some(change.desired.unwrap_or_default()))
             }
@@ -110,7 +109,7 @@ impl Twin {
             if write == TwinWrite::Replace {
                 twin.tags.clear();
             }
-            // Into what is empty a merge is a replacement without its nulls.
+            // A merge into an empty section is a replacement without nulls.
             merge(&mut twin.tags, &tags);
             check_size("tags", &twin.tags, MAX_TAGS_BYTES).map_err(not_allowed)?;
         }

@@ -14,7 +14,7 @@ use super::twin::{TwinChange, TwinWrite, not_allowed};
 use super::{IfMatch, State, etag};
 
 impl State {
-    /// The twin as its device sees it.
+    /// Returns the twin as its device sees it.
     pub(crate) fn device_twin(&self, id: &DeviceId) -> Result<DeviceTwin, HubError> {
         let entity = self.get(&Owner::device(id))?;
         let (desired, reported) = (&entity.twin.desired, &entity.twin.reported);
@@ -26,7 +26,7 @@ impl State {
         })
     }
 
-    /// Merges what a device reports; the new version of its reported section.
+    /// Merges reported properties; returns the new version of the reported section.
     pub(crate) fn report(
         &self,
         id: &DeviceId,
@@ -41,8 +41,8 @@ impl State {
         })
     }
 
-    /// Writes a twin as a service wants it. With the new twin comes what its
-    /// device must be told, if desired properties were written.
+    /// Writes a twin for a service. Returns the new twin, and the notice to its
+    /// device if desired properties were written.
     pub(crate) fn write_twin(
         &self,
         owner: &Owner,

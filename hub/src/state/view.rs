@@ -1,7 +1,7 @@
 //! Identities and twins as services see them.
 //!
-//! The members and their order of presence are those of answers recorded from
-//! the service (the documentation of IoT Hub, device twins and identity registry).
+//! The members are those of recorded answers in the documentation of IoT Hub,
+//! "Device twins" and "Identity registry".
 
 use serde_json::{Value, json};
 
@@ -11,16 +11,11 @@ use super::owner::Owner;
 use super::presence::Presence;
 use super::twin::Twin;
 
-/// What is written for a time that never was.
+/// Time stamp of an event that has not happened.
 const NEVER: &str = "0001-01-01T00:00:00Z";
 
-/// The twin, whole.
-pub(super) fn twin(
-    owner: &Owner,
-    identity: &Identity,
-    twin: &Twin,
-    presence: &Presence,
-) -> Value {
+/// Returns the whole twin.
+pub(super) fn twin(owner: &Owner, identity: &Identity, twin: &Twin, presence: &Presence) -> Value {
     let mut view = json!({
         "deviceId": owner.device,
         "etag": etag::of_twin(twin.etag),
@@ -43,7 +38,7 @@ pub(super) fn twin(
     view
 }
 
-/// The identity, with its keys.
+/// Returns the identity with its keys.
 pub(super) fn identity(owner: &Owner, identity: &Identity, presence: &Presence) -> Value {
     let authentication = &identity.authentication;
     let mut view = json!({

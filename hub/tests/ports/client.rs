@@ -1,4 +1,4 @@
-//! A device and a service as the tests describe them.
+//! Device and service of the tests.
 
 use std::io;
 use std::net::Ipv4Addr;
@@ -80,7 +80,7 @@ fn tls_relay(hub: &Hub) -> u16 {
     port
 }
 
-/// A device as the tests describe it.
+/// Device with its connection options.
 pub(super) struct Device {
     pub(super) options: MqttOptions,
 }
@@ -121,7 +121,7 @@ impl Device {
     }
 }
 
-/// The next packet that `wanted` takes.
+/// Waits for the next packet that `wanted` selects.
 pub(super) async fn next<T>(events: &mut EventLoop, wanted: impl Fn(Packet) -> Option<T>) -> T {
     loop {
         if let Event::Incoming(packet) = timeout(PATIENCE, events.poll()).await.unwrap().unwrap()
@@ -146,7 +146,7 @@ pub(super) fn published(packet: Packet) -> Option<(String, String)> {
     }
 }
 
-/// Reads on until the connection is gone.
+/// Reads until the connection ends; returns the error.
 pub(super) async fn gone(events: &mut EventLoop) -> ConnectionError {
     loop {
         if let Err(error) = timeout(PATIENCE, events.poll()).await.unwrap() {
@@ -155,7 +155,7 @@ pub(super) async fn gone(events: &mut EventLoop) -> ConnectionError {
     }
 }
 
-/// One request to the REST API as the owner of the hub: status and body.
+/// Sends a request to the REST API as the owner of the hub; returns status and body.
 pub(super) async fn ask(hub: &Hub, method: &str, path: &str, body: &Value) -> (u16, Value) {
     let owner = hub.service_connection_string();
     let resource = owner.host.name();

@@ -1,4 +1,4 @@
-//! Devices at the hub's ports, with rumqttc as the client.
+//! Connections of devices, with rumqttc as the client.
 
 use behaviour_hub::{Hub, HubConfig};
 use protocol::connection_string::DeviceCredential;
@@ -9,7 +9,7 @@ use tokio::time::timeout;
 use super::client::{Device, PATIENCE, gone, hub, id, next, now, published, secured, subscribe};
 
 #[tokio::test]
-async fn only_a_known_device_with_a_good_token_comes_in() {
+async fn only_a_registered_device_with_a_valid_token_connects() {
     let hub = hub().await;
     let known = hub.create_device(&id()).unwrap();
     let good = Device::of(&hub, &known);
@@ -64,7 +64,7 @@ async fn subscriptions_outlive_the_connection_and_a_clean_session_forgets_them()
 }
 
 #[tokio::test]
-async fn with_a_data_folder_a_restart_forgets_nothing() {
+async fn with_a_data_folder_everything_survives_a_restart() {
     let folder = tempfile::tempdir().unwrap();
     let config = HubConfig { data: Some(folder.path().to_owned()), ..HubConfig::default() };
     let hub = Hub::start(config.clone()).await.unwrap();
@@ -91,7 +91,7 @@ async fn with_a_data_folder_a_restart_forgets_nothing() {
 }
 
 #[tokio::test]
-async fn a_newer_connection_takes_the_place_of_the_older() {
+async fn a_newer_connection_replaces_the_older_one() {
     let hub = hub().await;
     let device = Device::of(&hub, &hub.create_device(&id()).unwrap());
     let (_older, mut events, _) = device.connect().await.unwrap();
@@ -143,7 +143,7 @@ async fn a_filter_that_iot_hub_does_not_know_is_refused() {
 }
 
 #[tokio::test]
-async fn telemetry_is_stamped_and_the_will_follows_a_lost_connection() {
+async fn telemetry_gets_properties_of_the_hub_and_a_lost_connection_publishes_the_will() {
     let hub = hub().await;
     let mut device = Device::of(&hub, &hub.create_device(&id()).unwrap());
     let topic = "devices/d1/messages/events/";
@@ -165,7 +165,7 @@ async fn telemetry_is_stamped_and_the_will_follows_a_lost_connection() {
 }
 
 #[tokio::test]
-async fn a_token_that_runs_out_ends_the_session() {
+async fn an_expired_token_ends_the_session() {
     let hub = hub().await;
     let identity = hub.create_device(&id()).unwrap();
     let mut device = Device::of(&hub, &identity);
@@ -179,7 +179,7 @@ async fn a_token_that_runs_out_ends_the_session() {
 }
 
 #[tokio::test]
-async fn a_silent_device_is_gone_after_one_and_a_half_keep_alives() {
+async fn a_silent_device_is_disconnected_after_one_and_a_half_keep_alives() {
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
     let hub = hub().await;
     let identity = hub.create_device(&id()).unwrap();

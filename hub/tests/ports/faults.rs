@@ -1,8 +1,9 @@
-//! A hub that misbehaves as it is told, seen from a device and a service.
+//! Faults on demand, as a device and a service see them.
 
 use std::time::Duration;
 
 use behaviour_hub::{Effect, Fault, Forget, Hub, Refused, Step};
+use protocol::error::HubError;
 use protocol::sas;
 use rumqttc::{AsyncClient, ConnectReturnCode, Event, EventLoop, Packet, QoS};
 use serde_json::{Value, json};
@@ -14,7 +15,7 @@ const METHODS: &str = "$iothub/methods/POST/#";
 const TWIN: &str = "$iothub/twin/res/#";
 const REPORT: &str = "$iothub/twin/PATCH/properties/reported/?$rid=1";
 
-/// A device that is subscribed to methods and answers about its twin.
+/// Connects a device that is subscribed to methods and twin answers.
 async fn subscribed(hub: &Hub) -> (Device, AsyncClient, EventLoop) {
     let device = Device::of(hub, &hub.create_device(&id()).unwrap());
     let (client, mut events, _) = device.connect().await.unwrap();
@@ -27,14 +28,14 @@ fn set(hub: &Hub, step: Step, effect: Effect) {
     hub.faults().set(Fault::new(step, effect).of(&id())).unwrap();
 }
 
-/// Calls a method that nobody may answer.
+/// Calls a method without an answer.
 fn call(hub: &Hub) -> impl Future<Output = (u16, Value)> {
     let body = json!({"methodName": "m", "payload": 1, "responseTimeoutInSeconds": 300});
     async move { ask(hub, "POST", "/twins/d1/methods", &body).await }
 }
 
 #[tokio::test]
-async fn a_connect_is_refused_with_each_code_and_then_taken() {
+async fn a_connect_is_refused_with_each_code_and_then_accepted() {
     let hub = hub().await;
     let device = Device::of(&hub, &hub.create_device(&id()).unwrap());
     for (refused, code) in [
@@ -73,13 +74,13 @@ async fn the_connection_drops_before_or_after_a_puback() {
         set(&hub, Step::Acknowledge, effect);
         client.publish("devices/d1/messages/events/", QoS::AtLeastOnce, false, "x").await.unwrap();
         assert_eq!(came(&mut events, |packet| matches!(packet, Packet::PubAck(_))).await, arrives);
-        // Either way the hub has the message.
+        // The hub has the message in both cases.
         assert_eq!(&telemetry.recv().await.unwrap().body[..], b"x");
     }
 }
 
 #[tokio::test]
-async fn a_report_is_kept_although_its_answer_is_lost() {
+async fn a_report_is_stored_although_its_answer_is_lost() {
     let hub = hub().await;
     let (_, client, mut events) = subscribed(&hub).await;
     set(&hub, Step::TwinReport, Effect::Lose);
@@ -105,7 +106,7 @@ async fn a_throttled_twin_is_429_and_nothing_is_kept() {
 }
 
 #[tokio::test]
-async fn a_method_comes_twice_or_late_or_with_the_end_of_the_connection() {
+async fn a_method_arrives_twice_or_late_or_ends_the_connection() {
     let hub = hub().await;
     let (device, _client, mut events) = subscribed(&hub).await;
 
@@ -127,7 +128,7 @@ async fn a_method_comes_twice_or_late_or_with_the_end_of_the_connection() {
 }
 
 #[tokio::test]
-async fn methods_overtake_one_that_is_held_back() {
+async fn methods_overtake_a_reordered_one() {
     let hub = hub().await;
     let (_, _client, mut events) = subscribed(&hub).await;
     set(&hub, Step::Method, Effect::Reorder(Duration::from_millis(300)));
@@ -144,7 +145,7 @@ async fn methods_overtake_one_that_is_held_back() {
 }
 
 #[tokio::test]
-async fn an_answer_that_is_lost_is_acknowledged_and_never_reaches_its_caller() {
+async fn a_lost_answer_is_acknowledged_and_never_reaches_its_caller() {
     let hub = hub().await;
     let (_, client, mut events) = subscribed(&hub).await;
     set(&hub, Step::Answer, Effect::Lose);
@@ -164,7 +165,7 @@ async fn an_answer_that_is_lost_is_acknowledged_and_never_reaches_its_caller() {
 }
 
 #[tokio::test]
-async fn a_half_open_connection_says_nothing_and_is_not_closed() {
+async fn a_half_open_connection_is_silent_and_stays_open() {
     let hub = hub().await;
     let (_, client, mut events) = subscribed(&hub).await;
     assert!(hub.silence_connection(&id(), Duration::from_secs(2)));
@@ -172,13 +173,13 @@ async fn a_half_open_connection_says_nothing_and_is_not_closed() {
 
     let heard = came(&mut events, |packet| !matches!(packet, Packet::PingResp));
 
-    assert!(!heard.await, "it ends in the end, without a word before");
+    assert!(!heard.await, "the connection ends without a packet before");
     let (_, twin) = ask(&hub, "GET", "/twins/d1", &json!(null)).await;
     assert_eq!(twin["properties"]["reported"].get("a"), None);
 }
 
 #[tokio::test]
-async fn an_expired_token_is_refused_until_there_is_a_newer_one() {
+async fn an_expired_token_is_refused_until_a_newer_one_arrives() {
     let hub = hub().await;
     let (device, _client, mut events) = subscribed(&hub).await;
     assert!(hub.expire_token(&id()));
@@ -198,7 +199,7 @@ async fn an_expired_token_is_refused_until_there_is_a_newer_one() {
 }
 
 #[tokio::test]
-async fn a_restart_keeps_or_forgets_as_it_is_told() {
+async fn a_restart_forgets_the_chosen_part_of_the_state() {
     let hub = hub().await;
     for (forget, sessions_kept, twins_kept) in [
         (Forget::Nothing, true, true),
@@ -259,20 +260,40 @@ async fn the_control_endpoint_sets_lists_and_clears_faults() {
     assert!(hub.faults().waiting().is_empty());
 
     for (wrong, why) in [
-        (json!({"effect": "delay"}), "`step` is missing"),
-        (json!({"step": "connect", "effect": "duplicate"}), "cannot happen"),
-        (json!({"step": "connect", "effect": "refuse"}), "`code` is a CONNACK code"),
-        (json!({"step": "method", "effect": "lose", "times": 0}), "happens no times"),
-        (json!({"step": "method", "effect": "lose", "wat": 1}), "unknown field"),
+        (json!({"effect": "delay"}), "`step` is missing; the effect `delay` needs one"),
+        (
+            json!({"step": "connect", "effect": "duplicate"}),
+            "`Duplicate` cannot happen at the step `Connect`",
+        ),
+        (
+            json!({"step": "connect", "effect": "refuse"}),
+            "`code` must be a CONNACK code from 1 to 5",
+        ),
+        (json!({"step": "method", "effect": "delay"}), "`ms` is missing"),
+        (
+            json!({"step": "method", "effect": "delay", "ms": 3_600_001}),
+            "`ms` is 3600001; at most 3600000 is allowed",
+        ),
+        (
+            json!({"step": "method", "effect": "drop"}),
+            "the effect `drop` happens at once; remove `step`",
+        ),
+        (json!({"effect": "drop"}), "`device` is missing"),
+        (json!({"step": "method", "effect": "lose", "times": 0}), "`times` must be at least 1"),
+        (
+            json!({"step": "method", "effect": "lose", "wat": 1}),
+            "unknown field `wat`, expected one of `step`, `effect`, `device`, `ms`, `code`, \
+             `forget`, `after`, `times`, `lasting_ms`",
+        ),
     ] {
         let (status, body) = ask(&hub, "POST", "/$faults", &wrong).await;
-        assert_eq!(status, 400);
-        assert!(body.to_string().contains(why), "{body}");
+        let error = HubError::parse(status, None, &body.to_string());
+        assert_eq!((status, error.message.as_str()), (400, why));
     }
 }
 
 #[tokio::test]
-async fn a_request_is_throttled_and_what_is_told_at_once_happens_at_once() {
+async fn a_request_is_throttled_and_a_fault_without_a_step_happens_at_once() {
     let hub = hub().await;
     let (device, _client, mut events) = subscribed(&hub).await;
     hub.faults().set(Fault::new(Step::Request, Effect::Throttle)).unwrap();
@@ -290,13 +311,13 @@ async fn a_request_is_throttled_and_what_is_told_at_once_happens_at_once() {
     gone(&mut events).await;
 }
 
-/// Whether such a packet came before the connection ended.
+/// Returns whether such a packet arrived before the connection ended.
 async fn came(events: &mut EventLoop, wanted: impl Fn(&Packet) -> bool) -> bool {
     loop {
         match timeout(PATIENCE, events.poll()).await.unwrap() {
             Ok(Event::Incoming(packet)) if wanted(&packet) => return true,
             Ok(_) => {}
-            // What was read together with the end is still here.
+            // Packets that were read together with the end are still queued.
             Err(_) => {
                 let mut left = events.state.events.drain(..);
                 return left
@@ -306,7 +327,7 @@ async fn came(events: &mut EventLoop, wanted: impl Fn(&Packet) -> bool) -> bool 
     }
 }
 
-/// What `seen` gives, while `call` runs; its end is not waited for.
+/// Returns the output of `seen`, which must complete before `call`.
 async fn until<T>(call: impl Future<Output = (u16, Value)>, seen: impl Future<Output = T>) -> T {
     tokio::select! {
         biased;

@@ -1,5 +1,5 @@
-//! The hub from outside: what devices and services meet at its ports.
-#![allow(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
+//! Tests of the hub through its ports, as devices and services use it.
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 mod client;
 mod devices;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
-use hub::Message;
+use hub::TelemetryMessage;
 use parking_lot::Mutex;
 use protocol::method::MethodRequest;
 use rig::{Rig, Running, Service, set};
@@ -168,7 +168,7 @@ impl Tally {
 }
 
 /// Records which calls have run. A message that MQTT delivers twice has one call id.
-async fn listen(mut telemetry: broadcast::Receiver<Message>, runs: Arc<Mutex<Runs>>) {
+async fn listen(mut telemetry: broadcast::Receiver<TelemetryMessage>, runs: Arc<Mutex<Runs>>) {
     loop {
         let message = telemetry.recv().await.unwrap();
         let body = String::from_utf8(message.body.to_vec()).unwrap();

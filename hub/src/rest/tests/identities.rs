@@ -1,4 +1,4 @@
-//! Devices and modules: made, listed, changed, deleted.
+//! Devices and modules: created, listed, updated, deleted.
 
 use super::*;
 
@@ -64,13 +64,13 @@ async fn devices_are_listed_with_and_without_the_slash() {
     let counted = rig.ask(Method::GET, "/statistics/devices", "").await;
     let counts = json!({"totalDeviceCount": 3, "enabledDeviceCount": 3, "disabledDeviceCount": 0});
     assert_eq!(counted.body, counts);
-    rig.state.connected(&"b".parse().unwrap(), true);
+    rig.state.set_connected(&"b".parse().unwrap(), true);
     let connected = rig.ask(Method::GET, "/statistics/service", "").await;
     assert_eq!(connected.body, json!({"connectedDeviceCount": 1}));
 }
 
 #[tokio::test]
-async fn ids_are_read_as_they_were_meant() {
+async fn ids_in_paths_are_decoded() {
     let rig = Rig::new().with_devices(&["query", "a%b#c"]);
 
     assert_eq!(rig.ask(Method::GET, "/devices/a%25b%23c", "").await.body["deviceId"], "a%b#c");
@@ -143,11 +143,11 @@ async fn each_item_of_a_bulk_request_has_its_own_outcome() {
 
     let many = Value::from(vec![json!({"id": "x"}); 101]);
     let reply = rig.ask(Method::POST, "/devices", many).await;
-    assert_eq!(reply.error().message, "101 items, 100 are allowed");
+    assert_eq!(reply.error().message, "101 items; at most 100 are allowed");
 }
 
 #[tokio::test]
-async fn writes_are_on_disk_before_they_are_answered() {
+async fn writes_are_on_disk_before_their_answer() {
     let dir = tempfile::tempdir().unwrap();
     let open = || State::open(Some(dir.path()), vec!["localhost".into()]).unwrap();
     let rig = Rig::over(open());

@@ -41,7 +41,7 @@ async fn a_twin_is_patched_under_its_etag() {
 }
 
 #[tokio::test]
-async fn a_query_goes_on_where_its_page_ended() {
+async fn a_query_continues_where_its_page_ended() {
     let rig = Rig::new().with_devices(&["a", "b", "c", "d", "e"]);
     let mut from: Option<String> = None;
     let mut found = Vec::new();
@@ -69,20 +69,29 @@ async fn a_query_goes_on_where_its_page_ended() {
 }
 
 #[tokio::test]
-async fn a_query_that_is_none_is_refused_with_its_place() {
+async fn an_invalid_query_is_refused_with_a_position() {
     let rig = Rig::new();
     for (text, message) in [
-        ("SELECT * FROM", "query, character 14: expected `devices`"),
-        ("SELECT * FROM devices.jobs", "`devices.jobs` is not offered: this hub runs no jobs"),
+        (
+            "SELECT * FROM",
+            "query, character 14: expected `devices` or `devices.modules`, found the end of the query",
+        ),
+        (
+            "SELECT * FROM devices.jobs",
+            "query, character 15: `devices.jobs` is not offered; this hub runs no jobs",
+        ),
     ] {
         let error = rig.query(text, &[]).await.error();
         assert_eq!(error.code, ErrorCode::ArgumentInvalid);
-        assert!(error.message.contains(message), "{}", error.message);
+        assert_eq!(error.message, message);
     }
-    for headers in [[("x-ms-max-item-count", "0")], [("x-ms-continuation", "bogus")]] {
-        let reply = rig.query("SELECT * FROM devices", &headers).await;
-        assert_eq!(reply.error().code, ErrorCode::ArgumentInvalid, "{headers:?}");
+    for (header, message) in [
+        (("x-ms-max-item-count", "0"), "x-ms-max-item-count is not a positive integer"),
+        (("x-ms-continuation", "bogus"), "x-ms-continuation is not a token of this hub"),
+    ] {
+        let error = rig.query("SELECT * FROM devices", &[header]).await.error();
+        assert_eq!((error.code, error.message.as_str()), (ErrorCode::ArgumentInvalid, message));
     }
     let nothing = rig.ask(Method::POST, "/devices/query", json!({"text": ""})).await;
-    assert_eq!(nothing.error().message, "`query` is not a text");
+    assert_eq!(nothing.error().message, "`query` is missing or not a string");
 }

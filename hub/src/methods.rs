@@ -1,0 +1,156 @@
+//! Direct methods in flight.
+//!
+//! [`Methods::invoke`] sends a method to the device's session and waits for the
+//! answer, which the session hands to [`Methods::answer`]. Answers are matched
+//! by device, not by connection: a device that reconnects while it works may
+//! answer on the new connection.
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use protocol::error::{ErrorCode, HubError};
+use protocol::id::{DeviceId, RequestId};
+use protocol::method::{MethodRequest, MethodResult};
+use protocol::topic::HubTopic;
+use tokio::sync::oneshot;
+use tokio::time::{Instant, timeout, timeout_at};
+
+use crate::faults::{Faults, Step};
+use crate::mqtt::Outbound;
+use crate::sessions::{MethodRoute, Outlet, Sessions};
+
+/// Methods of one device that may wait for their answers. IoT Hub has such a
+/// limit and does not publish it; this one bounds memory.
+const MAX_IN_FLIGHT: usize = 20_000;
+
+/// Outcome of a method: the device's answer, or the error of IoT Hub.
+pub(crate) type MethodOutcome = Result<MethodResult, HubError>;
+
+/// Methods that wait for their answers, by device and request id.
+pub(crate) struct Methods {
+    sessions: Arc<Sessions>,
+    faults: Arc<Faults>,
+    pending: Mutex<HashMap<DeviceId, PendingAnswers>>,
+    next_rid: AtomicU64,
+}
+
+type PendingAnswers = HashMap<RequestId, oneshot::Sender<MethodOutcome>>;
+
+impl Methods {
+    pub(crate) fn new(sessions: Arc<Sessions>, faults: Arc<Faults>) -> Methods {
+        // Not from 1: a late answer to a hub that was restarted must not meet
+        // another call's id. Without random bytes the time differs as well.
+        let start = getrandom::u32().unwrap_or_else(|_| jiff::Timestamp::now().as_second() as u32);
+        let next_rid = AtomicU64::new(u64::from(start) << 20);
+        Methods { sessions, faults, pending: Mutex::default(), next_rid }
+    }
+
+    /// Calls a method: waits for the device to subscribe, as long as the request
+    /// says, then for the answer.
+    pub(crate) async fn invoke(&self, id: &DeviceId, request: &MethodRequest) -> MethodOutcome {
+        let patience = Instant::now() + request.connect_timeout;
+        let (outlet, serial) = loop {
+            let mut ready = match self.sessions.method_route(id) {
+                MethodRoute::Ready(outlet, serial) => break (outlet, serial),
+                MethodRoute::NotReady(ready) => ready,
+            };
+            if timeout_at(patience, ready.wait_for(|ready| *ready)).await.is_err() {
+                return Err(not_online(request.connect_timeout));
+            }
+        };
+        let (pending, answer) = self.register(id)?;
+        let topic = HubTopic::Method { name: request.name.clone(), rid: pending.rid.clone() };
+        let (topic, body) = (topic.to_string(), request.payload.to_string());
+        let packet = Outbound::Publish { topic: &topic, payload: body.as_bytes() }.encode();
+        let answered = timeout(request.response_timeout, async {
+            self.send(id, outlet, serial, packet).await;
+            answer.await
+        });
+        match answered.await {
+            Ok(Ok(outcome)) => outcome,
+            Ok(Err(_)) | Err(_) => Err(no_answer(request.response_timeout)),
+        }
+    }
+
+    /// Sends a method, waiting while the queue is full. If the session ends
+    /// first, the call is left to its time-out. The outlet is dropped before the
+    /// wait for the answer, since a session that ends waits for its outlets.
+    async fn send(&self, id: &DeviceId, outlet: Outlet, serial: u64, packet: bytes::Bytes) {
+        let handling = self.faults.handling(Step::Method, Some(id));
+        let _ = outlet.send(packet, handling).await;
+        if handling.drops_connection() {
+            self.sessions.drop_session(id, serial);
+        }
+    }
+
+    /// Registers a call under a new request id.
+    fn register(
+        &self,
+        id: &DeviceId,
+    ) -> Result<(PendingCall<'_>, oneshot::Receiver<MethodOutcome>), HubError> {
+        let number = self.next_rid.fetch_add(1, Ordering::Relaxed);
+        let rid: RequestId = number.to_string().parse().expect("digits are a request id");
+        let (sender, answer) = oneshot::channel();
+        let mut pending = self.pending.lock();
+        let answers = pending.entry(id.clone()).or_default();
+        if answers.len() >= MAX_IN_FLIGHT {
+            let text = format!("the device has {MAX_IN_FLIGHT} methods in flight");
+            return Err(HubError::new(ErrorCode::DeviceMaximumInflightMethodExceeded, text));
+        }
+        answers.insert(rid.clone(), sender);
+        Ok((PendingCall { methods: self, device: id.clone(), rid }, answer))
+    }
+
+    /// Hands an answer to the call that waits for it; without one it is dropped.
+    pub(crate) fn answer(&self, id: &DeviceId, rid: &RequestId, outcome: MethodOutcome) {
+        if let Some(waiting) = self.take(id, rid) {
+            // The caller may have gone at this moment.
+            let _ = waiting.send(outcome);
+        }
+    }
+
+    fn take(&self, id: &DeviceId, rid: &RequestId) -> Option<oneshot::Sender<MethodOutcome>> {
+        let mut pending = self.pending.lock();
+        let answers = pending.get_mut(id)?;
+        let taken = answers.remove(rid);
+        if answers.is_empty() {
+            pending.remove(id);
+        }
+        taken
+    }
+}
+
+/// Registration of a call, removed when dropped.
+struct PendingCall<'a> {
+    methods: &'a Methods,
+    device: DeviceId,
+    rid: RequestId,
+}
+
+impl Drop for PendingCall<'_> {
+    fn drop(&mut self) {
+        self.methods.take(&self.device, &self.rid);
+    }
+}
+
+fn not_online(waited: Duration) -> HubError {
+    HubError::new(ErrorCode::DeviceNotOnline, "Timed out waiting for device to connect.")
+        .with_info("timeout", clock(waited))
+}
+
+fn no_answer(waited: Duration) -> HubError {
+    HubError::new(ErrorCode::GatewayTimeout, "Timed out waiting for the response from device.")
+        .with_info("timeout", clock(waited))
+}
+
+/// Formats a duration as `hh:mm:ss`.
+fn clock(duration: Duration) -> String {
+    let seconds = duration.as_secs();
+    format!("{:02}:{:02}:{:02}", seconds / 3600, seconds / 60 % 60, seconds % 60)
+}
