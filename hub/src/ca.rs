@@ -1,12 +1,13 @@
-//! The hub's development certificate authority and the certificate it serves.
+//! Development certificate authority of the hub, and its server certificate.
 //!
-//! The authority is made once and kept, so that a client has to trust it once;
-//! the server's own certificate is made anew at each start. Its key can sign
-//! for any name: it is as safe as the folder it is in.
+//! The authority is created once and persisted, so that a client has to trust it
+//! once; the server certificate is created at each start. The authority's key can
+//! sign for any name: it is as safe as the folder that holds it.
 
 use std::fs;
 use std::io::Write as _;
 use std::net::IpAddr;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -20,39 +21,40 @@ use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
 const CERTIFICATE_FILE: &str = "ca.pem";
 const KEY_FILE: &str = "ca-key.pem";
 
-/// Years that the authority is good for.
+/// Lifetime of the authority in years.
 const AUTHORITY_YEARS: i16 = 10;
 
-/// What public authorities allow at most; some clients refuse more.
+/// Lifetime of the server certificate in days: the limit of public authorities,
+/// which some clients enforce.
 const CERTIFICATE_DAYS: i64 = 397;
 
-/// Why there is no certificate.
+/// Reason why there is no certificate.
 #[derive(Debug, thiserror::Error)]
 pub enum CaError {
-    /// A file of the authority.
-    #[error("certificate authority's file `{}`", path.display())]
+    /// A file of the authority cannot be read or written.
+    #[error("cannot read or write the certificate authority's file `{}`", path.display())]
     File {
-        /// Which.
+        /// The file.
         path: PathBuf,
-        /// What the system says.
+        /// The system's error.
         #[source]
         source: std::io::Error,
     },
-    /// A key or name that cannot be used.
-    #[error("certificate authority in `{}`", folder.display())]
+    /// A key or name cannot be used.
+    #[error("cannot use the certificate authority in `{}`", folder.display())]
     Certificate {
-        /// Where it is kept, or empty.
+        /// The folder; empty for an authority in memory.
         folder: PathBuf,
-        /// What is wrong with it.
+        /// The fault.
         #[source]
         source: rcgen::Error,
     },
-    /// TLS does not take the certificate.
-    #[error("the hub's own certificate")]
+    /// TLS does not accept the server certificate.
+    #[error("cannot use the server certificate")]
     Tls(#[from] rustls::Error),
 }
 
-/// A certificate authority for development.
+/// Certificate authority for development.
 pub(crate) struct Authority {
     certificate_pem: String,
     key: KeyPair,
@@ -60,17 +62,17 @@ pub(crate) struct Authority {
 }
 
 impl Authority {
-    /// The authority kept in `folder`, made there if there is none; without a
-    /// folder, one that is forgotten with the process.
+    /// Opens the authority in `folder`, or creates it there. Without a folder it
+    /// exists in memory only.
     pub(crate) fn open(folder: Option<&Path>) -> Result<Authority, CaError> {
-        let Some(folder) = folder else { return Authority::make(PathBuf::new()) };
+        let Some(folder) = folder else { return Authority::create(PathBuf::new()) };
         let (certificate, key) = (folder.join(CERTIFICATE_FILE), folder.join(KEY_FILE));
         if !certificate.exists() || !key.exists() {
-            let made = Authority::make(folder.to_owned())?;
+            let created = Authority::create(folder.to_owned())?;
             fs::create_dir_all(folder).map_err(file(folder))?;
-            write_secret(&key, &made.key.serialize_pem())?;
-            fs::write(&certificate, &made.certificate_pem).map_err(file(&certificate))?;
-            return Ok(made);
+            write_secret(&key, &created.key.serialize_pem())?;
+            fs::write(&certificate, &created.certificate_pem).map_err(file(&certificate))?;
+            return Ok(created);
         }
         let certificate_pem = fs::read_to_string(&certificate).map_err(file(&certificate))?;
         let text = fs::read_to_string(&key).map_err(file(&key))?;
@@ -78,19 +80,19 @@ impl Authority {
         Ok(Authority { certificate_pem, key, folder: folder.to_owned() })
     }
 
-    fn make(folder: PathBuf) -> Result<Authority, CaError> {
+    fn create(folder: PathBuf) -> Result<Authority, CaError> {
         let key = KeyPair::generate().map_err(certificate_error(&folder))?;
         let signed = authority_params().self_signed(&key).map_err(certificate_error(&folder))?;
         Ok(Authority { certificate_pem: signed.pem(), key, folder })
     }
 
-    /// What a client has to trust.
+    /// Returns the certificate that clients have to trust, in PEM form.
     pub(crate) fn certificate_pem(&self) -> &str {
         &self.certificate_pem
     }
 
-    /// TLS for a server by these names and addresses. Certificates of devices
-    /// are not asked for: the hub signs devices in by token.
+    /// Returns a TLS configuration for these names and addresses. Devices are not
+    /// asked for certificates: they authenticate by token.
     pub(crate) fn server_config(&self, names: &[String]) -> Result<ServerConfig, CaError> {
         let wrong = certificate_error(&self.folder);
         let key = KeyPair::generate().map_err(&wrong)?;
@@ -106,15 +108,15 @@ impl Authority {
     }
 }
 
-/// The same at each start but for its dates, so that what it signs fits the
-/// certificate that was kept.
+/// Returns the parameters of the authority. Except for their dates they are the
+/// same at each start, so that signatures fit the persisted certificate.
 fn authority_params() -> CertificateParams {
     let mut params = CertificateParams::default();
     params.distinguished_name = DistinguishedName::new();
     params.distinguished_name.push(DnType::CommonName, "behaviour-hub development authority");
     params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
     params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
-    last(&mut params, jiff::Span::new().years(AUTHORITY_YEARS));
+    set_validity(&mut params, jiff::Span::new().years(AUTHORITY_YEARS));
     params
 }
 
@@ -131,12 +133,12 @@ fn leaf_params(names: &[String]) -> Result<CertificateParams, rcgen::Error> {
     params.use_authority_key_identifier_extension = true;
     params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
     params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
-    last(&mut params, jiff::Span::new().days(CERTIFICATE_DAYS));
+    set_validity(&mut params, jiff::Span::new().days(CERTIFICATE_DAYS));
     Ok(params)
 }
 
-/// Makes a certificate good from yesterday, as clocks differ, for `span`.
-fn last(params: &mut CertificateParams, span: jiff::Span) {
+/// Makes a certificate valid for `span`, and from yesterday, since clocks differ.
+fn set_validity(params: &mut CertificateParams, span: jiff::Span) {
     let day = |date: jiff::civil::Date| {
         let (month, day) = (date.month().unsigned_abs(), date.day().unsigned_abs());
         rcgen::date_time_ymd(date.year().into(), month, day)
@@ -146,12 +148,10 @@ fn last(params: &mut CertificateParams, span: jiff::Span) {
     params.not_after = day(today.saturating_add(span));
 }
 
-/// Writes a file that only its owner may read.
+/// Writes a file that only its owner can read.
 fn write_secret(path: &Path, text: &str) -> Result<(), CaError> {
     let mut options = fs::OpenOptions::new();
-    options.write(true).create(true).truncate(true);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options.write(true).create(true).truncate(true).mode(0o600);
     let mut out = options.open(path).map_err(file(path))?;
     out.write_all(text.as_bytes()).map_err(file(path))
 }
@@ -168,21 +168,19 @@ fn certificate_error(folder: &Path) -> impl Fn(rcgen::Error) -> CaError {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
     use super::*;
 
     #[test]
-    fn an_authority_is_made_once_and_its_key_is_the_owner_s() {
+    fn an_authority_is_created_once_and_only_its_owner_can_read_the_key() {
         let folder = tempfile::tempdir().unwrap();
         let first = Authority::open(Some(folder.path())).unwrap();
         let second = Authority::open(Some(folder.path())).unwrap();
         assert_eq!(first.certificate_pem(), second.certificate_pem());
         second.server_config(&["localhost".into(), "127.0.0.1".into()]).unwrap();
-        #[cfg(unix)]
-        {
-            use std::os::unix::fs::PermissionsExt as _;
-            let mode = folder.path().join(KEY_FILE).metadata().unwrap().permissions().mode();
-            assert_eq!(mode & 0o777, 0o600);
-        }
+        let mode = folder.path().join(KEY_FILE).metadata().unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
     }
 
     #[test]
@@ -190,7 +188,10 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         Authority::open(Some(folder.path())).unwrap();
         fs::write(folder.path().join(KEY_FILE), "nonsense").unwrap();
-        let Err(error) = Authority::open(Some(folder.path())) else { panic!("it was taken") };
-        assert!(error.to_string().contains(&folder.path().display().to_string()), "{error}");
+        let Err(error) = Authority::open(Some(folder.path())) else {
+            panic!("the key was accepted")
+        };
+        let text = format!("cannot use the certificate authority in `{}`", folder.path().display());
+        assert_eq!(error.to_string(), text);
     }
 }

@@ -1,49 +1,52 @@
 //! `behaviour-hub`: a stand-in for Azure IoT Hub on this machine.
 #![allow(clippy::print_stdout, reason = "this is a command-line program")]
 
+mod command_error;
+
 use std::net::IpAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::Context as _;
-use behaviour_hub::{Hub, HubConfig, StartError};
+use behaviour_hub::{Hub, HubConfig};
 use clap::Parser;
+use command_error::CommandError;
 use program::Signals;
 use protocol::id::DeviceId;
 
 /// A stand-in for Azure IoT Hub, for development and tests.
 ///
-/// Devices connect by MQTT over TLS, services by HTTPS, with the official SDKs
-/// or with behaviour-host and behaviour-service. Prints what each needs to
-/// connect. Production is Azure IoT Hub.
+/// Devices connect by MQTT over TLS and services by HTTPS, with the official SDKs
+/// or with behaviour-host and behaviour-service. Prints the connection strings of
+/// both. Production is Azure IoT Hub.
 #[derive(Parser)]
 #[command(name = "behaviour-hub", version)]
 struct Arguments {
-    /// The address of all ports
+    /// Address of all ports
     #[arg(long, default_value = "127.0.0.1", value_name = "ADDRESS")]
     address: IpAddr,
-    /// Where devices connect; most SDKs know no other port than 8883
+    /// Port for devices; most SDKs cannot use another one than 8883
     #[arg(long, default_value_t = 8883, value_name = "PORT")]
     mqtt_port: u16,
-    /// Where services connect
+    /// Port for services
     #[arg(long, default_value_t = 8443, value_name = "PORT")]
     https_port: u16,
-    /// Also take HTTP CONNECT to any host here, for SDKs with hard-wired ports
+    /// Port for HTTP CONNECT to any host, for SDKs with fixed ports
     #[arg(long, value_name = "PORT")]
     connect_port: Option<u16>,
-    /// Keep devices, twins and subscriptions in this folder
+    /// Folder in which devices, twins and subscriptions are persisted
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
-    /// Write the certificate that clients have to trust to this file
+    /// File for the certificate that clients have to trust
     #[arg(long, default_value = "hub-ca.pem", value_name = "FILE")]
     ca_file: PathBuf,
-    /// Register this device at start; may be given more than once
+    /// Device to register at start; may be repeated
     #[arg(long = "device", value_name = "ID")]
     devices: Vec<DeviceId>,
-    /// Another name that the hub goes by; may be given more than once
+    /// Additional name of the hub; may be repeated
     #[arg(long = "host-name", value_name = "NAME")]
     host_names: Vec<String>,
-    /// What to log: error, warn, info, debug, trace, or a tracing filter
+    /// Level of the log (error, warn, info, debug or trace), or a filter of tracing
     #[arg(long, default_value = "info", value_name = "FILTER")]
     log: String,
     /// Log as JSON lines
@@ -53,17 +56,13 @@ struct Arguments {
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    let arguments = Arguments::parse();
-    match run(arguments).await {
+    match run(Arguments::parse()).await {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            program::complain(&error, hint(&error).as_deref());
-            ExitCode::FAILURE
-        }
+        Err(error) => error.report(),
     }
 }
 
-async fn run(arguments: Arguments) -> anyhow::Result<()> {
+async fn run(arguments: Arguments) -> Result<(), CommandError> {
     program::log(&arguments.log, arguments.json_logs)?;
     let hub = Hub::start(HubConfig {
         address: arguments.address,
@@ -76,17 +75,20 @@ async fn run(arguments: Arguments) -> anyhow::Result<()> {
     })
     .await?;
     let ca_file = &arguments.ca_file;
-    std::fs::write(ca_file, hub.ca_pem())
-        .with_context(|| format!("cannot write the certificate to `{}`", ca_file.display()))?;
-    introduce(&hub, &arguments.devices, ca_file)?;
+    std::fs::write(ca_file, hub.ca_pem()).map_err(|error| {
+        CommandError::from(error)
+            .context(format!("cannot write the certificate to `{}`", ca_file.display()))
+            .with_hint("choose another file with --ca-file")
+    })?;
+    print_connection_strings(&hub, &arguments.devices, ca_file)?;
     Signals::new()?.next().await;
     println!("stopping");
     hub.stop().await;
     Ok(())
 }
 
-/// Prints what a newcomer pastes into two other terminals.
-fn introduce(hub: &Hub, devices: &[DeviceId], ca_file: &std::path::Path) -> anyhow::Result<()> {
+/// Prints the environment for two other terminals: a service and a device.
+fn print_connection_strings(hub: &Hub, devices: &[DeviceId], ca_file: &Path) -> anyhow::Result<()> {
     let ca_file = std::fs::canonicalize(ca_file).unwrap_or_else(|_| ca_file.to_owned());
     println!(
         "behaviour-hub is ready. It is for development and tests; production is Azure IoT Hub."
@@ -114,16 +116,4 @@ fn introduce(hub: &Hub, devices: &[DeviceId], ca_file: &std::path::Path) -> anyh
     }
     println!();
     Ok(())
-}
-
-fn hint(error: &anyhow::Error) -> Option<String> {
-    match error.downcast_ref::<StartError>()? {
-        StartError::Listen { purpose, source, .. }
-            if source.kind() == std::io::ErrorKind::AddrInUse =>
-        {
-            let option = format!("--{}-port", purpose.to_lowercase());
-            Some(format!("another program has the port; choose one with {option}, 0 takes any"))
-        }
-        _ => None,
-    }
 }

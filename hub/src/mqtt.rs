@@ -1,9 +1,9 @@
-//! MQTT 3.1.1 as a hub speaks it: seven packets in, six out.
+//! Packets of MQTT 3.1.1 at the hub's end: seven incoming, six outgoing.
 //!
-//! Strict: what the standard forbids is [`Malformed`] and ends the connection,
-//! and so is QoS 2, which IoT Hub does not serve. It only turns bytes into
-//! packets and back; what a packet means is the session's affair. Written apart
-//! from the host's client, so that each checks the other.
+//! The decoder is strict: a packet that the standard forbids is [`Malformed`] and
+//! ends the connection, and so does QoS 2, which IoT Hub does not offer. This
+//! module converts between bytes and packets; sessions give them a meaning. It
+//! shares no code with the host's client, so that each checks the other.
 
 mod decode;
 mod encode;
@@ -14,10 +14,10 @@ use bytes::Bytes;
 
 pub(crate) use decode::decode;
 
-/// The largest packet: a message of 256 KiB with its topic.
+/// Limit of a packet: a message of 256 KiB with its topic.
 pub(crate) const MAX_PACKET_BYTES: usize = 256 * 1024 + 4096;
 
-/// What a device sends.
+/// Packet that a device sends.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Inbound {
     Connect(Connect),
@@ -29,10 +29,10 @@ pub(crate) enum Inbound {
     Disconnect,
 }
 
-/// How a device introduces itself.
+/// First packet of a connection.
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) struct Connect {
-    /// 4 is MQTT 3.1.1; the rest of another level is not read.
+    /// Protocol level; 4 is MQTT 3.1.1.
     pub(crate) level: u8,
     pub(crate) clean_session: bool,
     pub(crate) keep_alive_seconds: u16,
@@ -42,32 +42,32 @@ pub(crate) struct Connect {
     pub(crate) will: Option<Will>,
 }
 
-/// What is published for a device that leaves without a word.
+/// Message that is published for a device that goes without a DISCONNECT.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Will {
     pub(crate) topic: String,
     pub(crate) payload: Bytes,
 }
 
-/// A message, in either direction.
+/// Message of a device.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Publish {
     pub(crate) topic: String,
-    /// The packet id; present at QoS 1, absent at QoS 0.
+    /// Packet id at QoS 1; `None` at QoS 0.
     pub(crate) id: Option<u16>,
     pub(crate) duplicate: bool,
     pub(crate) retain: bool,
     pub(crate) payload: Bytes,
 }
 
-/// What a hub sends.
+/// Packet that the hub sends.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Outbound<'a> {
     ConnAck {
         session_present: bool,
         code: ConnAckCode,
     },
-    /// At QoS 0: a device answers a method, nobody needs a second packet for it.
+    /// A message at QoS 0. A method is acknowledged by its answer.
     Publish {
         topic: &'a str,
         payload: &'a [u8],
@@ -81,51 +81,51 @@ pub(crate) enum Outbound<'a> {
     PingResp,
 }
 
-/// The answer to a CONNECT.
+/// Return code of a CONNACK.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum ConnAckCode {
     Accepted = 0,
     UnacceptableProtocol = 1,
-    /// Only by a fault, as 4 is.
+    /// Sent by a fault only, like 4.
     IdentifierRejected = 2,
     ServerUnavailable = 3,
     BadUserNameOrPassword = 4,
     NotAuthorized = 5,
 }
 
-/// The return code of a filter that is not served.
+/// Return code of a refused filter in a SUBACK.
 pub(crate) const SUBSCRIPTION_REFUSED: u8 = 0x80;
 
-/// Why bytes are not a packet that a device may send.
+/// Reason why bytes are not a packet that a device may send.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Malformed {
     #[error("packet of {0} bytes; at most {MAX_PACKET_BYTES} are allowed")]
     TooLarge(usize),
-    #[error("length of more than four bytes, or longer than it needs to be")]
+    #[error("remaining length with more than four bytes, or more than it needs")]
     Length,
-    #[error("packet type {0} does not come from a device")]
+    #[error("packet type {0}, which a device does not send")]
     Type(u8),
-    #[error("flags {flags:#06b} of a {packet}")]
+    #[error("{packet} with the flags {flags:#06b}")]
     Flags { packet: &'static str, flags: u8 },
     #[error("{0} ends too early")]
     Short(&'static str),
-    #[error("{0} has bytes behind its end")]
+    #[error("{0} has bytes after its end")]
     Trailing(&'static str),
-    #[error("{0} is not UTF-8, or has U+0000")]
+    #[error("{0} has a string that is not UTF-8 or contains U+0000")]
     Text(&'static str),
     #[error("packet id 0")]
     PacketId,
-    #[error("QoS 2, which this hub does not serve")]
+    #[error("QoS 2, which this hub does not offer")]
     QosTwo,
     #[error("QoS 3, or a duplicate at QoS 0")]
     Qos,
-    #[error("topic with a wildcard, or an empty one")]
+    #[error("topic that is empty or has a wildcard")]
     Topic,
     #[error("no filter, or an empty one")]
     Filter,
-    #[error("protocol name is not MQTT")]
+    #[error("protocol name that is not MQTT")]
     Protocol,
-    #[error("CONNECT flags {0:#010b}")]
+    #[error("CONNECT with the flags {0:#010b}")]
     ConnectFlags(u8),
 }
 

@@ -1,14 +1,14 @@
-//! Bytes to packets.
+//! Decoder of packets.
 
 use bytes::{Buf, Bytes, BytesMut};
 
 use super::{Connect, Inbound, MAX_PACKET_BYTES, Malformed, Publish, Will};
 
-/// Takes one packet off the front of `buffer`. `None` asks for more bytes.
+/// Takes one packet from the front of `buffer`; `None` if it is incomplete.
 pub(crate) fn decode(buffer: &mut BytesMut) -> Result<Option<Inbound>, Malformed> {
     let Some(first) = buffer.first().copied() else { return Ok(None) };
-    // A wrong type or wrong flags are known before the packet has come whole.
-    let kind = Kind::of(first)?;
+    // The type and its flags are checked before the packet is complete.
+    let kind = PacketType::of(first)?;
     let Some((header, length)) = length(buffer)? else { return Ok(None) };
     if header + length > MAX_PACKET_BYTES {
         return Err(Malformed::TooLarge(header + length));
@@ -20,20 +20,22 @@ pub(crate) fn decode(buffer: &mut BytesMut) -> Result<Option<Inbound>, Malformed
     buffer.advance(header);
     let mut body = Body { name: kind.name(), bytes: buffer.split_to(length).freeze() };
     let packet = match kind {
-        Kind::Connect => connect(&mut body)?,
-        Kind::Publish { qos, duplicate, retain } => publish(&mut body, qos, duplicate, retain)?,
-        Kind::PubAck => Inbound::PubAck(body.packet_id()?),
-        Kind::Subscribe => subscribe(&mut body)?,
-        Kind::Unsubscribe => unsubscribe(&mut body)?,
-        Kind::PingReq => Inbound::PingReq,
-        Kind::Disconnect => Inbound::Disconnect,
+        PacketType::Connect => connect(&mut body)?,
+        PacketType::Publish { qos, duplicate, retain } => {
+            publish(&mut body, qos, duplicate, retain)?
+        }
+        PacketType::PubAck => Inbound::PubAck(body.packet_id()?),
+        PacketType::Subscribe => subscribe(&mut body)?,
+        PacketType::Unsubscribe => unsubscribe(&mut body)?,
+        PacketType::PingReq => Inbound::PingReq,
+        PacketType::Disconnect => Inbound::Disconnect,
     };
     body.end()?;
     Ok(Some(packet))
 }
 
 #[derive(Clone, Copy)]
-enum Kind {
+enum PacketType {
     Connect,
     Publish { qos: u8, duplicate: bool, retain: bool },
     PubAck,
@@ -43,27 +45,27 @@ enum Kind {
     Disconnect,
 }
 
-impl Kind {
-    fn of(first: u8) -> Result<Kind, Malformed> {
+impl PacketType {
+    fn of(first: u8) -> Result<PacketType, Malformed> {
         let flags = first & 0x0f;
         let (kind, wanted) = match first >> 4 {
-            1 => (Kind::Connect, 0),
+            1 => (PacketType::Connect, 0),
             3 => {
                 let (duplicate, retain) = (flags & 8 != 0, flags & 1 != 0);
                 return match (flags >> 1) & 3 {
                     0 if duplicate => Err(Malformed::Qos),
-                    qos @ 0..=1 => Ok(Kind::Publish { qos, duplicate, retain }),
+                    qos @ 0..=1 => Ok(PacketType::Publish { qos, duplicate, retain }),
                     2 => Err(Malformed::QosTwo),
                     _ => Err(Malformed::Qos),
                 };
             }
-            4 => (Kind::PubAck, 0),
-            // QoS 2 begins with a PUBLISH, but a device may resume one.
+            4 => (PacketType::PubAck, 0),
+            // A device may resume a delivery at QoS 2 without its PUBLISH.
             5..=7 => return Err(Malformed::QosTwo),
-            8 => (Kind::Subscribe, 2),
-            10 => (Kind::Unsubscribe, 2),
-            12 => (Kind::PingReq, 0),
-            14 => (Kind::Disconnect, 0),
+            8 => (PacketType::Subscribe, 2),
+            10 => (PacketType::Unsubscribe, 2),
+            12 => (PacketType::PingReq, 0),
+            14 => (PacketType::Disconnect, 0),
             other => return Err(Malformed::Type(other)),
         };
         match flags == wanted {
@@ -74,25 +76,25 @@ impl Kind {
 
     fn name(self) -> &'static str {
         match self {
-            Kind::Connect => "CONNECT",
-            Kind::Publish { .. } => "PUBLISH",
-            Kind::PubAck => "PUBACK",
-            Kind::Subscribe => "SUBSCRIBE",
-            Kind::Unsubscribe => "UNSUBSCRIBE",
-            Kind::PingReq => "PINGREQ",
-            Kind::Disconnect => "DISCONNECT",
+            PacketType::Connect => "CONNECT",
+            PacketType::Publish { .. } => "PUBLISH",
+            PacketType::PubAck => "PUBACK",
+            PacketType::Subscribe => "SUBSCRIBE",
+            PacketType::Unsubscribe => "UNSUBSCRIBE",
+            PacketType::PingReq => "PINGREQ",
+            PacketType::Disconnect => "DISCONNECT",
         }
     }
 }
 
-/// The bytes of the fixed header and of what follows it.
+/// Returns the lengths of the fixed header and of the rest of the packet.
 fn length(buffer: &[u8]) -> Result<Option<(usize, usize)>, Malformed> {
     let mut length = 0;
     for (index, byte) in buffer[1..].iter().take(4).enumerate() {
         length |= usize::from(byte & 0x7f) << (7 * index);
         if byte & 0x80 == 0 {
-            // Zero at the end of a longer length: the standard does not forbid
-            // it, but no client writes it so.
+            // A length with a needless last byte: the standard allows it, but no
+            // client writes it.
             return if index > 0 && *byte == 0 {
                 Err(Malformed::Length)
             } else {
@@ -103,7 +105,7 @@ fn length(buffer: &[u8]) -> Result<Option<(usize, usize)>, Malformed> {
     if buffer.len() > 4 { Err(Malformed::Length) } else { Ok(None) }
 }
 
-/// What follows the fixed header, read from the front.
+/// Rest of a packet after its fixed header, read from the front.
 struct Body {
     name: &'static str,
     bytes: Bytes,

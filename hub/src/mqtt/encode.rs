@@ -1,12 +1,12 @@
-//! Packets to bytes.
+//! Encoder of packets.
 
 use bytes::{BufMut, Bytes, BytesMut};
 
 use super::Outbound;
 
 impl Outbound<'_> {
-    /// The packet as it goes on the wire. Topics and payloads are the hub's
-    /// own and within the largest packet.
+    /// Encodes the packet. Topics and payloads are the hub's own and within the
+    /// limit of a packet.
     pub(crate) fn encode(&self) -> Bytes {
         let mut bytes = BytesMut::new();
         match self {

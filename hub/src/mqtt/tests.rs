@@ -1,5 +1,5 @@
-//! The codec against the standard's rules, against rumqttc's as an oracle, and
-//! against noise.
+//! Codec against the rules of the standard, against rumqttc as an oracle, and
+//! against random bytes.
 
 use bytes::{Bytes, BytesMut};
 use proptest::prelude::*;
@@ -20,7 +20,7 @@ fn connect(flags: u8, rest: &[u8]) -> Vec<u8> {
 }
 
 #[test]
-fn what_the_standard_forbids_is_refused() {
+fn packets_that_the_standard_forbids_are_refused() {
     let id = [0, 1, b'd'];
     let cases: Vec<(&str, Vec<u8>)> = vec![
         ("reserved CONNECT flag", connect(0b11, &id)),
@@ -65,7 +65,7 @@ fn what_the_standard_forbids_is_refused() {
 }
 
 #[test]
-fn a_packet_may_come_byte_by_byte() {
+fn a_packet_may_arrive_byte_by_byte() {
     let packet = connect(0b1100_0010, &[0, 1, b'd', 0, 1, b'u', 0, 1, b'p']);
     let mut buffer = BytesMut::new();
     for byte in &packet[..packet.len() - 1] {
@@ -78,7 +78,7 @@ fn a_packet_may_come_byte_by_byte() {
     assert!(!format!("{read:?}").contains("password"));
 }
 
-/// A packet as rumqttc's codec writes it.
+/// Returns a packet as the codec of rumqttc writes it.
 fn written(write: impl FnOnce(&mut BytesMut)) -> BytesMut {
     let mut bytes = BytesMut::new();
     write(&mut bytes);
