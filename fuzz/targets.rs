@@ -9,7 +9,7 @@ use std::path::Path;
 use std::str::FromStr;
 use std::sync::OnceLock;
 
-use plugin::{Engine, EngineSettings, Limits, PluginSettings};
+use plugin::{Engine, EngineSettings, Json, Limits, PluginSettings};
 use protocol::connection_string::{DeviceConnectionString, ServiceConnectionString};
 use protocol::error::HubError;
 use protocol::method::MethodRequest;
@@ -20,13 +20,14 @@ use protocol::twin::{
     DesiredPatch, DeviceTwin, Section, Stamp, check_patch, difference, merge, merge_patches, size,
 };
 use protocol::user_name::UserName;
+use serde::de::IgnoredAny;
 use serde_json::{Map, Value};
 
 /// A target's name, which is also that of its corpus, and its function.
 pub(crate) type Target = (&'static str, fn(&[u8]));
 
 /// All targets.
-pub(crate) const TARGETS: [Target; 8] = [
+pub(crate) const TARGETS: [Target; 9] = [
     ("topics", topics),
     ("connection_strings", connection_strings),
     ("sas", sas),
@@ -34,6 +35,7 @@ pub(crate) const TARGETS: [Target; 8] = [
     ("rest", rest),
     ("configs", configs),
     ("frames", frames),
+    ("json", json),
     ("components", components),
 ];
 
@@ -164,6 +166,17 @@ pub(crate) fn configs(bytes: &[u8]) {
 /// Checks the packets that a device sends to the hub.
 pub(crate) fn frames(bytes: &[u8]) {
     assert!(hub::read_packets(bytes) <= bytes.len() / 2);
+}
+
+/// Checks the JSON checker of `plugin` against serde_json.
+pub(crate) fn json(bytes: &[u8]) {
+    let Ok(text) = std::str::from_utf8(bytes) else { return };
+    let found = text.parse::<Json>();
+    let expected = serde_json::from_str::<IgnoredAny>(text);
+    assert_eq!(found.is_ok(), expected.is_ok(), "{text:?}");
+    if let Ok(json) = found {
+        assert_eq!(json.get(), text.trim_matches([' ', '\t', '\r', '\n']));
+    }
 }
 
 pub(crate) fn components(bytes: &[u8]) {

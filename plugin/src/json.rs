@@ -4,6 +4,8 @@
 //! strings are passed over in blocks. A text that it does not know to be JSON is
 //! given to `serde_json`, which has the last word and says what is wrong.
 
+use std::str::FromStr;
+
 use serde::de::IgnoredAny;
 
 /// JSON text, any value.
@@ -29,6 +31,14 @@ impl Json {
     /// The text, to keep.
     pub fn into_text(self) -> String {
         self.0
+    }
+}
+
+impl FromStr for Json {
+    type Err = serde_json::Error;
+
+    fn from_str(text: &str) -> Result<Json, serde_json::Error> {
+        Json::new(text.to_owned())
     }
 }
 
