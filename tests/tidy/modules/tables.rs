@@ -1,7 +1,26 @@
 //! The allowed arrows between the modules of each crate.
 
-/// A package, and its modules from the lowest to the highest, each with the modules
-/// that it may name.
-type Table = (&'static str, &'static [(&'static str, &'static [&'static str])]);
+/// The modules of a crate from the lowest to the highest, each with those that it may name.
+type Modules = &'static [(&'static str, &'static [&'static str])];
 
-pub(super) const TABLES: &[Table] = &[];
+/// The table of each package that has one.
+pub(super) const TABLES: &[(&str, Modules)] = &[("hub", HUB)];
+
+/// `state` is the registry and the twins, `sessions` and `methods` what is in flight.
+/// MQTT (`session`) and REST (`rest`) do not name each other.
+const HUB: Modules = &[
+    ("ca", &[]),
+    ("command_error", &[]),
+    ("faults", &[]),
+    ("methods", &[]),
+    ("mqtt", &[]),
+    ("query", &[]),
+    ("telemetry", &[]),
+    ("policy", &["faults"]),
+    ("sessions", &["faults"]),
+    ("state", &["faults", "policy"]),
+    ("rest", &["faults", "methods", "policy", "query", "sessions", "state"]),
+    ("session", &["faults", "methods", "mqtt", "sessions", "state", "telemetry"]),
+    ("listener", &["session"]),
+    ("websocket", &["mqtt", "session"]),
+];
