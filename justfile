@@ -1,0 +1,85 @@
+# Recipes for what is done now and then. `just` lists them; `.ci/tools` installs it.
+# What a change must pass is `.ci/run`.
+
+export PATH := justfile_directory() / "target/tools/bin" + ":" + env("PATH")
+
+# List the recipes
+default:
+    @just --list --unsorted
+
+# Check what a change must pass: half an hour on two cores
+ci:
+    bash .ci/run
+
+# Check format and lints
+lint:
+    cargo fmt --all --check
+    cargo clippy --workspace --all-targets --locked -- -D warnings
+
+# Build the documentation site into target/book, and check its links
+docs: tools
+    mdbook build
+    python3 .ci/links.py
+
+# Serve the documentation site, and build it again at each change
+docs-serve: tools
+    mdbook serve --open
+
+# Write the tables of the reference pages anew, from schemas and programs
+docs-write:
+    WRITE_DOCS=1 cargo test -p behaviour-host --test configuration_reference
+    WRITE_DOCS=1 cargo test -p docs --test pages
+    WRITE_DOCS=1 cargo test -p behaviour-host -p behaviour-service -p behaviour-hub -p behaviour --test command_line
+
+# Build the documentation of the crates
+api:
+    RUSTDOCFLAGS='-D warnings' cargo doc --workspace --no-deps --locked --open
+
+# Check crates, licences and sources against the list of advisories
+deny: tools
+    python3 .ci/advisories.py check
+
+# Write the list of advisories anew; CLONE is a clone of the RustSec advisory database
+deny-refresh clone:
+    python3 .ci/advisories.py refresh {{ clone }}
+
+# Load a host for some minutes with a fault every 10 s, and watch its memory: `just soak --minutes 60`
+soak *arguments="--minutes 10":
+    cargo build --release -p behaviour-host
+    cargo run --release -p tests --example soak -- {{ arguments }}
+
+# Run the fault matrix, and write its table in docs/reliability.md
+matrix:
+    WRITE_DOCS=1 cargo test -p tests matrix
+
+# Kill the host at random moments, 1,000 times by default
+kills count="1000":
+    BEHAVIOUR_KILLS={{ count }} cargo test --release -p behaviour-host --test kill
+
+# Measure, and write tables and plots of docs/performance.md: `just bench devices sandbox`
+bench *sections="all":
+    cargo run --release -p bench -- {{ sections }}
+
+# Draw the plots of docs/plots anew; they come from the section `devices`
+plots: (bench "devices")
+
+# Fuzz one target for a minute: topics, connection_strings, sas, twins, rest, configs, frames, json, components
+fuzz target seconds="60":
+    cargo fuzz run {{ target }} --sanitizer none -- -max_total_time={{ seconds }}
+
+# Run all fuzz targets over their corpora with other mutations than the usual ones
+fuzz-seed seed:
+    FUZZ_SEED={{ seed }} cargo test -p tests fuzzing
+
+# Check a release without making it
+release-check version:
+    bash .ci/release check {{ version }}
+
+# Check, tag and build the archives of a release in target/release-VERSION
+release version:
+    bash .ci/release make {{ version }}
+
+# Install mdbook, cargo-deny and just below target/
+[private]
+tools:
+    @bash .ci/tools > /dev/null
