@@ -88,8 +88,7 @@ pub(super) struct Device {
 impl Device {
     pub(super) fn of(hub: &Hub, identity: &DeviceConnectionString) -> Device {
         let DeviceCredential::Key(key) = &identity.credential else { panic!("no key") };
-        let mut options =
-            MqttOptions::new(identity.device.as_str(), "localhost", tls_relay(hub));
+        let mut options = MqttOptions::new(identity.device.as_str(), "localhost", tls_relay(hub));
         options.set_clean_session(false).set_keep_alive(Duration::from_secs(60));
         let user = UserName {
             host: identity.host.clone(),
