@@ -14,7 +14,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 use futures_util::future::{BoxFuture, FutureExt};
-use http::uri::{Scheme, Uri};
+use http::uri::{Parts, PathAndQuery, Scheme, Uri};
 use http::{Request, Response};
 use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
 use hyper::client::conn::http1;
@@ -140,8 +140,7 @@ async fn talk(
     // Its end is seen by the sender.
     let _connection = AbortOnDropHandle::new(tokio::spawn(connection));
     let mut request = request.map(Full::new);
-    let path = request.uri().path_and_query().map_or("/", |path| path.as_str());
-    *request.uri_mut() = path.parse().expect("the path of a URI is one");
+    *request.uri_mut() = origin_form(request.uri());
     let response = sender.send_request(request).await.map_err(|error| failed(&error))?;
     let (parts, body) = response.into_parts();
     let body = Limited::new(body, most_bytes).collect().await.map_err(|error| {
@@ -153,6 +152,17 @@ async fn talk(
         }
     })?;
     Ok(Response::from_parts(parts, body.to_bytes()))
+}
+
+/// Returns the path and query alone, as a server is asked for them.
+///
+/// Built from its parts: the text of a valid path need not parse as a URI.
+fn origin_form(uri: &Uri) -> Uri {
+    let mut parts = Parts::default();
+    // An empty path counts as `/`, and would be written as nothing.
+    let path = uri.path_and_query().filter(|path| path.as_str() != "/").cloned();
+    parts.path_and_query = Some(path.unwrap_or(PathAndQuery::from_static("/")));
+    Uri::from_parts(parts).expect("a path needs neither scheme nor authority")
 }
 
 /// An IPv6 address in a URI stands in brackets.

@@ -10,7 +10,10 @@ use crate::load::{Loaded, Plugin};
 use crate::memory::Exceeded;
 use crate::state::CallState;
 use crate::{BootOutcome, CallError, JobError, Json, Lent, Limits, json};
+use futures_util::FutureExt as _;
+use std::any::Any;
 use std::io;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 use wasmtime::{PoolConcurrencyLimitError, Store, Trap, UpdateDeadline};
@@ -146,7 +149,12 @@ impl Plugin {
         let limit = limits.deadline_of(call.method);
         let mut store = loaded.store(call, limit);
         let deadline = store.data().deadline;
-        match tokio::time::timeout_at(deadline, function(&mut store)).await {
+        // A panic in a function that the host lends unwinds through the guest to
+        // here. It ends this call and no other: nothing of the store is used again,
+        // and what the host lends locks only data that is whole at every step.
+        let called = AssertUnwindSafe(tokio::time::timeout_at(deadline, function(&mut store)));
+        let called = called.catch_unwind().await;
+        match called.map_err(|panic| CallError::HostFault(panic_text(&*panic)))? {
             Ok(Ok(returned)) => Ok(returned),
             Ok(Err(Ended::AtStart(error))) => Err(no_instance(&error, store.data(), limit)),
             Ok(Err(Ended::InCall(error))) => Err(trapped(&error, store.data(), limit)),
@@ -176,6 +184,13 @@ impl Loaded {
         });
         store
     }
+}
+
+/// The message of a panic.
+fn panic_text(panic: &(dyn Any + Send)) -> String {
+    let text = panic.downcast_ref::<&str>().copied();
+    let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+    text.unwrap_or("a panic without a message").to_owned()
 }
 
 fn check_payload(payload: &str, limits: &Limits) -> Result<(), CallError> {

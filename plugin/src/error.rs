@@ -220,6 +220,10 @@ pub enum CallError {
     /// The instance was dropped at a fault of the guest's code.
     #[error("trapped: {0}")]
     Trapped(String),
+    /// A panic in the host, in a function that it lends or on the way to the guest.
+    /// The instance was dropped.
+    #[error("fault in the host: {0}")]
+    HostFault(String),
     /// The answer was dropped.
     #[error("answer is not JSON")]
     AnswerNotJson(#[source] serde_json::Error),

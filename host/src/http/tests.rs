@@ -87,6 +87,21 @@ fn hello() -> Response<Full<Bytes>> {
 
 const TRUSTED: &str = "ca_file = \"ca.pem\"";
 
+#[test]
+fn every_path_that_a_guest_may_ask_for_has_an_origin_form() {
+    for (path, expected) in [
+        ("/a?b=c", "/a?b=c"),
+        ("?q", "/?q"),
+        ("//a/b", "//a/b"),
+        ("*", "*"),
+        ("/:80", "/:80"),
+        ("", "/"),
+    ] {
+        let uri = Uri::builder().scheme("https").authority("localhost").path_and_query(path);
+        assert_eq!(origin_form(&uri.build().unwrap()).to_string(), expected, "{path:?}");
+    }
+}
+
 #[tokio::test]
 async fn a_plugin_gets_the_response_of_a_server_over_tls() {
     let server = Server::start(hello).await;

@@ -47,6 +47,7 @@ pub(super) fn outcome(error: Option<&CallError>) -> Outcome {
         Some(CallError::DeadlineExceeded(_)) => Outcome::DeadlineExceeded,
         Some(CallError::OutOfMemory { .. }) => Outcome::OutOfMemory,
         Some(CallError::Trapped(_)) => Outcome::Trapped,
+        Some(CallError::HostFault(_)) => Outcome::HostFault,
         Some(
             CallError::AnswerNotJson(_)
             | CallError::AnswerTooLarge { .. }

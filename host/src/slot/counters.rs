@@ -17,6 +17,7 @@ pub(crate) enum Outcome {
     DeadlineExceeded,
     OutOfMemory,
     Trapped,
+    HostFault,
     BadAnswer,
 }
 
@@ -38,6 +39,9 @@ pub struct Counters {
     pub out_of_memory: u64,
     /// Trapped.
     pub trapped: u64,
+    /// Ended by a panic in the host.
+    #[serde(default)]
+    pub host_fault: u64,
     /// Their answer was none.
     pub bad_answer: u64,
     /// Calls that were answered `disabled`.
@@ -68,6 +72,7 @@ impl Counters {
             Outcome::DeadlineExceeded => &mut self.deadline_exceeded,
             Outcome::OutOfMemory => &mut self.out_of_memory,
             Outcome::Trapped => &mut self.trapped,
+            Outcome::HostFault => &mut self.host_fault,
             Outcome::BadAnswer => &mut self.bad_answer,
         };
         *count += 1;
@@ -85,11 +90,16 @@ impl Counters {
         self.disabled += 1;
     }
 
-    /// Calls that failed through the plugin's own fault.
+    /// Calls that ended without an answer of the plugin after they were begun.
     #[must_use]
     pub fn failed(&self) -> u64 {
-        self.deadline_exceeded + self.out_of_memory + self.trapped + self.bad_answer
+        self.deadline_exceeded
+            + self.out_of_memory
+            + self.trapped
+            + self.host_fault
+            + self.bad_answer
     }
+
     /// Calls that were run.
     #[must_use]
     pub fn calls(&self) -> u64 {

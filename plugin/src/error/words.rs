@@ -44,6 +44,7 @@ impl CallError {
             CallError::DeadlineExceeded(_) => (504, "deadline-exceeded"),
             CallError::OutOfMemory { .. } => (507, "out-of-memory"),
             CallError::Trapped(_) => (500, "trapped"),
+            CallError::HostFault(_) => (500, "host-fault"),
             CallError::AnswerNotJson(_)
             | CallError::AnswerTooLarge { .. }
             | CallError::AnswerStatus(_) => (502, "bad-answer"),
