@@ -1,0 +1,309 @@
+//! The schema of `host.toml` and its reference page, held against the parser:
+//! every key in both, with its default and its range.
+//!
+//! `WRITE_DOCS=1 cargo test -p behaviour-host --test configuration_reference`
+//! writes the tables of the page anew.
+
+#![allow(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use behaviour_host::Config;
+use serde_json::Value;
+
+/// The tables of `host.toml`: heading on the page, place in the schema, and the
+/// text that opens the table.
+const TABLES: [(&str, &str, &str); 7] = [
+    ("", "", ""),
+    ("[hub]", "/properties/hub", "[hub]\n"),
+    ("[host]", "/properties/host", "[host]\n"),
+    ("[host.telemetry]", "/properties/host/properties/telemetry", "[host.telemetry]\n"),
+    ("[plugins.NAME]", "/properties/plugins/additionalProperties", ""),
+    (
+        "[plugins.NAME.limits]",
+        "/properties/plugins/additionalProperties/properties/limits",
+        "[plugins.p.limits]\n",
+    ),
+    (
+        "[plugins.NAME.http]",
+        "/properties/plugins/additionalProperties/properties/http",
+        "[plugins.p.http]\n",
+    ),
+];
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+}
+
+fn schema() -> Value {
+    let file = root().join("docs/schemas/host.schema.json");
+    serde_json::from_str(&fs::read_to_string(file).unwrap()).unwrap()
+}
+
+/// A configuration with `line` in the table that is opened by `heading`, in which
+/// everything that is required is there.
+fn document(heading: &str, line: &str) -> String {
+    let key = line.split_once(" = ").map_or(line, |(key, _)| key);
+    let unless = |name: &str, text: &str| if key == name { String::new() } else { text.to_owned() };
+    let http = heading.contains(".http");
+    let mut text = String::new();
+    text += "[plugins.p]\n";
+    text += &unless("file", "file = \"p.wasm\"\n");
+    text += &unless("methods", "methods = [\"m\"]\n");
+    if http {
+        text += "capabilities = [\"http\"]\n";
+    }
+    if heading.is_empty() {
+        return text + line + "\n";
+    }
+    text += heading;
+    if http {
+        text += &unless("hosts", "hosts = [\"a.example.com\"]\n");
+    }
+    text + line + "\n"
+}
+
+fn parse(text: &str) -> Result<Config, String> {
+    Config::parse(text, Path::new("/etc/host")).map_err(|error| {
+        let source = std::error::Error::source(&error).map(ToString::to_string);
+        format!("{error}: {}", source.unwrap_or_default())
+    })
+}
+
+/// The keys of a table that the parser names when it meets another one.
+fn known_to_the_parser(text: &str) -> BTreeSet<String> {
+    let error = parse(text).unwrap_err();
+    let (_, known) = error.split_once(", expected ").unwrap_or_else(|| panic!("{error}\n{text}"));
+    known.split('`').skip(1).step_by(2).map(str::to_owned).collect()
+}
+
+/// The keys of a table by name, whichever order `serde_json` keeps.
+fn keys(table: &Value) -> impl Iterator<Item = (&String, &Value)> {
+    table["properties"].as_object().unwrap().iter().collect::<BTreeMap<_, _>>().into_iter()
+}
+
+/// Each value key with its table: no tables within tables.
+fn each_key(schema: &Value, mut look: impl FnMut(&str, &str, &Value)) {
+    for (_, place, heading) in TABLES {
+        if place.is_empty() {
+            continue;
+        }
+        for (key, about) in keys(schema.pointer(place).unwrap()) {
+            if about.get("properties").is_none() {
+                look(heading, key, about);
+            }
+        }
+    }
+}
+
+fn as_toml(value: &Value) -> String {
+    match value {
+        Value::Object(_) => "{}".to_owned(),
+        other => other.to_string(),
+    }
+}
+
+#[test]
+fn the_schema_has_every_key_of_the_parser_and_no_other() {
+    let schema = schema();
+    for (name, place, heading) in TABLES {
+        let text = match name {
+            "" => "not-a-key = 0\n".to_owned(),
+            _ => document(heading, "not-a-key = 0"),
+        };
+        let described: BTreeSet<String> =
+            keys(schema.pointer(place).unwrap()).map(|(key, _)| key.clone()).collect();
+        assert_eq!(described, known_to_the_parser(&text), "{name}");
+    }
+}
+
+#[test]
+fn every_default_of_the_schema_is_in_force() {
+    each_key(&schema(), |heading, key, about| {
+        let Some(default) = about.get("default") else { return };
+        let named = parse(&document(heading, &format!("{key} = {}", as_toml(default))));
+        let left_out = parse(&document(heading, ""));
+        assert_eq!(named.unwrap(), left_out.unwrap(), "{heading}{key} = {default}");
+    });
+}
+
+#[test]
+fn a_value_outside_its_range_is_refused_and_its_ends_are_not() {
+    let duration = |text: &Value| {
+        let (number, unit) = text
+            .as_str()
+            .unwrap()
+            .split_at(text.as_str().unwrap().find(|c: char| c.is_alphabetic()).unwrap());
+        let number: u64 = number.parse().unwrap();
+        Duration::from_millis(match unit {
+            "ms" => number,
+            "s" => number * 1000,
+            "h" => number * 3_600_000,
+            other => panic!("{other}"),
+        })
+    };
+    let check = |heading: &str, key: &str, value: String, fits: bool| {
+        let text = document(heading, &format!("{key} = {value}"));
+        assert_eq!(parse(&text).is_ok(), fits, "{text}");
+    };
+    each_key(&schema(), |heading, key, about| {
+        for (limit, step) in [("minimum", -1), ("maximum", 1)] {
+            if let Some(number) = about.get(limit).and_then(Value::as_i64) {
+                check(heading, key, number.to_string(), true);
+                check(heading, key, (number + step).to_string(), false);
+            }
+        }
+        if let Some(least) = about.get("x-least").map(duration) {
+            check(heading, key, format!("\"{}ms\"", least.as_millis()), true);
+            if let Some(less) = least.checked_sub(Duration::from_millis(1)) {
+                check(heading, key, format!("\"{}ms\"", less.as_millis()), false);
+            }
+        }
+        if let Some(most) = about.get("x-most").map(duration) {
+            check(heading, key, format!("\"{}ms\"", most.as_millis()), true);
+            check(heading, key, format!("\"{}ms\"", most.as_millis() + 1), false);
+        }
+        for word in about.get("enum").and_then(Value::as_array).into_iter().flatten() {
+            check(heading, key, word.to_string(), true);
+        }
+        if about.get("enum").is_some() {
+            check(heading, key, "\"another\"".to_owned(), false);
+        }
+    });
+}
+
+/// The first thing in a document that its schema does not allow.
+fn misfit(value: &toml::Value, schema: &Value, place: &str) -> Option<String> {
+    let kind = schema["type"].as_str();
+    let fits = match kind {
+        Some("object") => value.is_table(),
+        Some("array") => value.is_array(),
+        Some("string") => value.is_str(),
+        Some("integer") => value.is_integer(),
+        Some("boolean") => value.is_bool(),
+        _ => true,
+    };
+    if !fits {
+        return Some(format!("{place}: not of type {kind:?}"));
+    }
+    if let (Some(words), Some(text)) = (schema["enum"].as_array(), value.as_str())
+        && !words.iter().any(|word| word == text)
+    {
+        return Some(format!("{place}: `{text}` is not one of {words:?}"));
+    }
+    if let Some(items) = value.as_array() {
+        return items.iter().find_map(|item| misfit(item, &schema["items"], place));
+    }
+    let table = value.as_table()?;
+    let required = schema["required"].as_array().into_iter().flatten();
+    if let Some(key) = required.filter_map(Value::as_str).find(|key| !table.contains_key(*key)) {
+        return Some(format!("{place}: no `{key}`"));
+    }
+    table.iter().find_map(|(key, value)| {
+        let place = format!("{place}.{key}");
+        match (&schema["properties"][key], &schema["additionalProperties"]) {
+            (Value::Null, Value::Bool(false)) => Some(format!("{place}: unknown key")),
+            (Value::Null, others) => misfit(value, others, &place),
+            (known, _) => misfit(value, known, &place),
+        }
+    })
+}
+
+#[test]
+fn the_example_fits_the_schema_and_names_every_key() {
+    let schema = schema();
+    let example = fs::read_to_string(root().join("host/host.example.toml")).unwrap();
+    let set: Vec<&str> =
+        example.lines().map(|line| line.strip_prefix("#: ").unwrap_or(line)).collect();
+    assert_eq!(misfit(&set.join("\n").parse::<toml::Table>().unwrap().into(), &schema, ""), None);
+    each_key(&schema, |heading, key, _| {
+        let named = example.lines().any(|line| {
+            line.trim_start_matches(['#', ':', ' ']).split_once(" =").is_some_and(|(k, _)| k == key)
+        });
+        assert!(named || key == "config", "{heading}{key} is not in host.example.toml");
+    });
+}
+
+#[test]
+fn what_the_parser_refuses_does_not_fit_the_schema() {
+    let schema = schema();
+    for text in [
+        "[hub]\nprot = 1\n",
+        "[hub]\nport = \"x\"\n[plugins.p]\nfile = \"p\"\nmethods = [\"m\"]\n",
+        "[plugins.p]\nfile = \"p\"\n",
+        "[plugins.p]\nfile = \"p\"\nmethods = [\"m\"]\ncapabilities = [\"flying\"]\n",
+        "[plugins.p]\nfile = \"p\"\nmethods = [\"m\"]\nlimits.memory = 1\n",
+        "[host.telemetry]\nwhen_full = \"panic\"\n[plugins.p]\nfile = \"p\"\nmethods = [\"m\"]\n",
+    ] {
+        assert!(parse(text).is_err(), "{text}");
+        let document = text.parse::<toml::Table>().unwrap();
+        assert!(misfit(&document.into(), &schema, "").is_some(), "{text}");
+    }
+}
+
+fn cell_of_type(about: &Value) -> String {
+    if let Some(words) = about["enum"].as_array() {
+        return words.iter().map(|word| format!("`{word}`")).collect::<Vec<_>>().join(", ");
+    }
+    match about["type"].as_str().unwrap() {
+        "string" => about["x-type"].as_str().unwrap_or("text").to_owned(),
+        "array" if about["items"].get("enum").is_some() => "names".to_owned(),
+        "array" => "texts".to_owned(),
+        "object" => "table".to_owned(),
+        other => other.to_owned(),
+    }
+}
+
+fn cell_of_range(about: &Value) -> String {
+    let end =
+        |name: &str| about.get(name).map(|end| end.as_str().map_or(end.to_string(), str::to_owned));
+    let (least, most) = (end("minimum").or(end("x-least")), end("maximum").or(end("x-most")));
+    match (least, most) {
+        (Some(least), Some(most)) => format!("{least} to {most}"),
+        (Some(least), None) => format!("from {least}"),
+        _ => String::new(),
+    }
+}
+
+fn table(schema: &Value) -> String {
+    let required: Vec<&str> =
+        schema["required"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+    let mut text = "| Key | Type | Default | Range | Meaning |\n|---|---|---|---|---|\n".to_owned();
+    for (key, about) in keys(schema).filter(|(_, about)| about.get("properties").is_none()) {
+        let default = match about.get("default") {
+            Some(default) => format!("`{}`", as_toml(default)),
+            None if required.contains(&key.as_str()) => "required".to_owned(),
+            None => "none".to_owned(),
+        };
+        text += &format!(
+            "| `{key}` | {} | {default} | {} | {} |\n",
+            cell_of_type(about),
+            cell_of_range(about),
+            about["description"].as_str().unwrap()
+        );
+    }
+    text
+}
+
+#[test]
+fn the_page_has_the_tables_of_the_schema() {
+    let file = root().join("docs/reference/configuration.md");
+    let mut page = fs::read_to_string(&file).unwrap();
+    let schema = schema();
+    for (name, place, _) in TABLES.into_iter().filter(|(name, ..)| !name.is_empty()) {
+        let (start, end) = (format!("<!-- keys: {name} -->\n"), "<!-- end -->");
+        let from = page.find(&start).unwrap_or_else(|| panic!("no {start}")) + start.len();
+        let to = from + page[from..].find(end).unwrap();
+        page.replace_range(from..to, &table(schema.pointer(place).unwrap()));
+    }
+    if std::env::var_os("WRITE_DOCS").is_some() {
+        fs::write(&file, &page).unwrap();
+    }
+    assert!(
+        page == fs::read_to_string(&file).unwrap(),
+        "docs/reference/configuration.md is not what the schema says: run with WRITE_DOCS=1"
+    );
+}
