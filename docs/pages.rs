@@ -1,0 +1,126 @@
+//! The pages, held against the code: messages that are quoted, and the keys of
+//! `behaviour.toml`.
+//!
+//! `WRITE_DOCS=1 cargo test -p docs --test pages` writes the table of
+//! docs/reference/behaviour-toml.md anew.
+
+#![allow(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use behaviour::{BuildOptions, Language, build};
+use serde_json::Value;
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
+}
+
+fn page(name: &str) -> String {
+    fs::read_to_string(root().join("docs").join(name)).unwrap()
+}
+
+/// The sources of the programs as one text, in which a text that goes on in the
+/// next line is whole.
+fn sources() -> String {
+    fn walk(folder: &Path, text: &mut String) {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                walk(&path, text);
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                *text += &fs::read_to_string(path).unwrap();
+            }
+        }
+    }
+    let mut text = String::new();
+    for package in ["host", "plugin", "hub", "service", "behaviour", "protocol", "trust", "program"]
+    {
+        walk(&root().join(package).join("src"), &mut text);
+    }
+    text.split("\\\n").map(str::trim_start).collect::<String>().replace("\\\"", "\"")
+}
+
+/// The messages in the first column of a page's tables: those in code.
+fn messages(page: &str) -> Vec<String> {
+    let rows = page.lines().filter(|line| line.starts_with("| "));
+    let cells = rows.map(|row| row.trim_start_matches("| ").split(" | ").next().unwrap());
+    cells.flat_map(|cell| cell.split('`').skip(1).step_by(2)).map(str::to_owned).collect()
+}
+
+#[test]
+fn every_message_that_a_page_quotes_is_in_the_code() {
+    let sources = sources();
+    // Said by the system, by systemd, or by the hub that is asked.
+    let foreign = ["No such file or directory", "unknown field"];
+    let mut missing = Vec::new();
+    for name in ["how-to/troubleshooting.md", "reference/log.md", "reference/failures.md"] {
+        for message in messages(&page(name)) {
+            let parts = message.split('…').map(str::trim).filter(|part| part.len() > 3);
+            for part in parts.filter(|part| !foreign.contains(part)) {
+                if !sources.contains(part) {
+                    missing.push(format!("docs/{name}: `{part}` of `{message}`"));
+                }
+            }
+        }
+    }
+    assert!(missing.is_empty(), "no program says:\n{}", missing.join("\n"));
+}
+
+fn schema() -> Value {
+    serde_json::from_str(&page("schemas/behaviour.schema.json")).unwrap()
+}
+
+/// The error of `behaviour build` in a folder with this `behaviour.toml`.
+fn refusal(text: &str) -> String {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("behaviour.toml"), text).unwrap();
+    build(folder.path(), &BuildOptions::default()).unwrap_err().to_string()
+}
+
+#[test]
+fn the_schema_has_every_key_of_a_plugins_folder_and_no_other() {
+    let error = refusal("not-a-key = 0\n");
+    let (_, known) = error.split_once(", expected ").unwrap_or_else(|| panic!("{error}"));
+    let known: BTreeSet<&str> = known.split('`').skip(1).step_by(2).collect();
+    let schema = schema();
+    let described = schema["properties"].as_object().unwrap();
+    assert_eq!(described.keys().map(String::as_str).collect::<BTreeSet<_>>(), known);
+}
+
+#[test]
+fn the_schema_and_the_page_have_every_language() {
+    let schema = schema();
+    let listed = schema["properties"]["lang"]["enum"].as_array().unwrap();
+    let listed: Vec<&str> = listed.iter().filter_map(Value::as_str).collect();
+    assert_eq!(listed, Language::ALL.map(Language::name));
+    let page = page("reference/behaviour-toml.md");
+    for language in Language::ALL {
+        let (name, entry) = (language.name(), language.entry());
+        assert!(page.contains(&format!(" | `{name}` | `{entry}` |")), "{name}: {entry}");
+    }
+}
+
+#[test]
+fn the_page_has_the_keys_of_a_plugins_folder() {
+    let file = root().join("docs/reference/behaviour-toml.md");
+    let mut text = fs::read_to_string(&file).unwrap();
+    let mut table = "| Key | Meaning |\n|---|---|\n".to_owned();
+    let schema = schema();
+    let keys: BTreeMap<_, _> = schema["properties"].as_object().unwrap().iter().collect();
+    for (key, about) in keys {
+        table += &format!("| `{key}` | {} |\n", about["description"].as_str().unwrap());
+    }
+    let start = "<!-- keys: behaviour.toml -->\n";
+    let from = text.find(start).unwrap() + start.len();
+    let to = from + text[from..].find("<!-- end -->").unwrap();
+    text.replace_range(from..to, &table);
+    if std::env::var_os("WRITE_DOCS").is_some() {
+        fs::write(&file, &text).unwrap();
+    }
+    assert!(
+        text == fs::read_to_string(&file).unwrap(),
+        "docs/reference/behaviour-toml.md is not what the schema says: run with WRITE_DOCS=1"
+    );
+}
