@@ -11,7 +11,7 @@ use serde_json::{Map, Value};
 
 pub use device::{DesiredPatch, DeviceTwin, TwinBodyError};
 pub use document::{Properties, Thumbprints, Twin};
-pub use limits::{PatchError, check_patch, check_size, size};
+pub use limits::{PatchError, check_patch, check_section, check_size, size};
 pub use section::{Section, Stamp};
 
 mod device;
@@ -63,6 +63,25 @@ pub fn merge(target: &mut Map<String, Value>, patch: &Map<String, Value>) {
             }
         }
     }
+}
+
+/// Returns the patch that notifies a device of a replaced section: the whole of
+/// `after`, and `null` for every key of `before` that is gone, at every depth
+/// (IoT Hub's team in Azure/azure-iot-sdk-csharp#954).
+#[must_use]
+pub fn replacement(before: &Map<String, Value>, after: &Map<String, Value>) -> Map<String, Value> {
+    let gone = before.keys().filter(|key| !after.contains_key(*key));
+    let mut patch: Map<_, _> = gone.map(|key| (key.clone(), Value::Null)).collect();
+    for (key, value) in after {
+        let value = match (before.get(key), value) {
+            (Some(Value::Object(before)), Value::Object(after)) => {
+                Value::Object(replacement(before, after))
+            }
+            (_, value) => value.clone(),
+        };
+        patch.insert(key.clone(), value);
+    }
+    patch
 }
 
 /// Returns the patch that turns `before` into `after`: the new and changed values,
@@ -173,7 +192,28 @@ mod tests {
         })
     }
 
+    #[test]
+    fn a_replacement_is_notified_with_a_null_for_every_removed_key() {
+        let patch = replacement(
+            &object(json!({"a": 1, "b": 1, "n": {"x": 1, "y": {"z": 1}}, "o": {"p": 1}, "s": 1})),
+            &object(json!({"a": 1, "c": 100, "n": {"x": 1, "y": {}}, "o": 2, "s": {"t": 1}})),
+        );
+        assert_eq!(
+            Value::Object(patch),
+            json!({"a": 1, "b": null, "c": 100, "n": {"x": 1, "y": {"z": null}}, "o": 2,
+                "s": {"t": 1}})
+        );
+    }
+
     proptest! {
+        #[test]
+        fn a_merged_replacement_is_the_new_section(before in documents(), after in documents()) {
+            let patch = replacement(&before, &after);
+            let mut merged = before;
+            merge(&mut merged, &patch);
+            prop_assert_eq!(merged, after);
+        }
+
         #[test]
         fn merging_a_difference_gives_the_later_document(before in documents(), after in documents()) {
             let patch = difference(&before, &after);

@@ -29,9 +29,13 @@ pub enum PatchError {
     /// An integer outside the range.
     #[error("the integer at `{0}` is outside {MIN_INTEGER} to {MAX_INTEGER}")]
     Integer(String),
-    /// Objects nested too deeply.
+    /// Objects or arrays nested too deeply.
     #[error("`{0}` lies more than {MAX_DEPTH} levels deep")]
     Depth(String),
+    /// A null that deletes nothing: in an array, or in a whole section. The text is
+    /// that of IoT Hub.
+    #[error("Value of Property or Tag cannot be null. Error in Property/Tag {0}")]
+    Null(String),
     /// A size that is too large, after the change.
     #[error("{what} would have {bytes} bytes; at most {most} are allowed")]
     Size {
@@ -44,12 +48,32 @@ pub enum PatchError {
     },
 }
 
-/// Checks keys, strings, integers and depth of a patch or a whole section.
+/// Checks keys, strings, integers and depth of a patch. A null deletes a member of
+/// an object; it is refused in arrays.
 pub fn check_patch(patch: &Map<String, Value>) -> Result<(), PatchError> {
-    check_object(patch, "", 1)
+    check_object(patch, "", 1, Nulls::Delete)
 }
 
-fn check_object(object: &Map<String, Value>, path: &str, depth: usize) -> Result<(), PatchError> {
+/// Checks a whole section as [`check_patch`] does a patch, and refuses every null.
+pub fn check_section(body: &Map<String, Value>) -> Result<(), PatchError> {
+    check_object(body, "", 1, Nulls::Refused)
+}
+
+/// Meaning of a null.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Nulls {
+    /// It deletes the member.
+    Delete,
+    /// It is refused.
+    Refused,
+}
+
+fn check_object(
+    object: &Map<String, Value>,
+    path: &str,
+    depth: usize,
+    nulls: Nulls,
+) -> Result<(), PatchError> {
     for (key, value) in object {
         let bad = |c: char| c.is_control() || matches!(c, '.' | '$' | ' ');
         let here = || if path.is_empty() { shown(key) } else { format!("{path}.{}", shown(key)) };
@@ -62,13 +86,19 @@ fn check_object(object: &Map<String, Value>, path: &str, depth: usize) -> Result
         if depth > MAX_DEPTH {
             return Err(PatchError::Depth(here()));
         }
-        check_value(value, &here, depth)?;
+        check_value(value, &here, depth, nulls)?;
     }
     Ok(())
 }
 
-fn check_value(value: &Value, path: &dyn Fn() -> String, depth: usize) -> Result<(), PatchError> {
+fn check_value(
+    value: &Value,
+    path: &dyn Fn() -> String,
+    depth: usize,
+    nulls: Nulls,
+) -> Result<(), PatchError> {
     match value {
+        Value::Null if nulls == Nulls::Refused => Err(PatchError::Null(path())),
         Value::String(text) if text.len() > MAX_STRING_BYTES => {
             Err(PatchError::LongString { path: path(), bytes: text.len() })
         }
@@ -80,8 +110,13 @@ fn check_value(value: &Value, path: &dyn Fn() -> String, depth: usize) -> Result
                 false => Err(PatchError::Integer(path())),
             }
         }
-        Value::Array(items) => items.iter().try_for_each(|item| check_value(item, path, depth + 1)),
-        Value::Object(object) => check_object(object, &path(), depth + 1),
+        Value::Array(items) if depth >= MAX_DEPTH && !items.is_empty() => {
+            Err(PatchError::Depth(path()))
+        }
+        Value::Array(items) => {
+            items.iter().try_for_each(|item| check_value(item, path, depth + 1, Nulls::Refused))
+        }
+        Value::Object(object) => check_object(object, &path(), depth + 1, nulls),
         _ => Ok(()),
     }
 }
@@ -166,6 +201,35 @@ mod tests {
         }
         let error = check(&json!({"a": [{"b": u64::MAX}]})).unwrap_err();
         assert!(error.to_string().contains("`a.b`"), "{error}");
+    }
+
+    #[test]
+    fn a_null_deletes_in_a_patch_and_is_refused_elsewhere() {
+        let place = |outcome: Result<(), PatchError>| match outcome {
+            Err(PatchError::Null(place)) => place,
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(check(&json!({"a": null, "b": {"c": null}})), Ok(()));
+        for patch in [json!({"a": [1, null]}), json!({"a": [{"b": null}]}), json!({"a": [[null]]})]
+        {
+            let outcome = check(&patch);
+            assert!(matches!(outcome, Err(PatchError::Null(_))), "{patch}: {outcome:?}");
+        }
+        for (body, expected) in [(json!({"a": null}), "a"), (json!({"a": {"b": null}}), "a.b")] {
+            assert_eq!(place(check_section(body.as_object().unwrap())), expected);
+        }
+        assert_eq!(check_section(json!({"a": {"b": 1}}).as_object().unwrap()), Ok(()));
+        assert_eq!(
+            PatchError::Null("my-tag".into()).to_string(),
+            "Value of Property or Tag cannot be null. Error in Property/Tag my-tag"
+        );
+    }
+
+    #[test]
+    fn arrays_count_as_levels() {
+        let arrays = |levels: usize| (0..levels).fold(json!(1), |inner, _| json!([inner]));
+        assert_eq!(check(&json!({"a": arrays(9)})), Ok(()));
+        assert_eq!(check(&json!({"a": arrays(10)})), Err(PatchError::Depth("a".into())));
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
-use super::limits::{PatchError, check_patch, check_size};
+use super::limits::{PatchError, check_patch, check_section, check_size};
 use super::{MAX_SECTION_BYTES, METADATA, VERSION, merge};
 
 /// The desired or the reported properties of a twin.
@@ -48,10 +48,10 @@ impl Section {
         Ok(())
     }
 
-    /// Replaces all properties. An error leaves the section unchanged.
-    pub fn replace(&mut self, mut body: Map<String, Value>, now: &str) -> Result<(), PatchError> {
-        drop_nulls(&mut body);
-        check_patch(&body)?;
+    /// Replaces all properties, none of which may be null. An error leaves the section
+    /// unchanged.
+    pub fn replace(&mut self, body: Map<String, Value>, now: &str) -> Result<(), PatchError> {
+        check_section(&body)?;
         check_size(self.what(), &body, MAX_SECTION_BYTES)?;
         self.version += 1;
         self.metadata = Map::new();
@@ -116,15 +116,6 @@ fn touch(
     }
 }
 
-fn drop_nulls(body: &mut Map<String, Value>) {
-    body.retain(|_, value| !value.is_null());
-    for value in body.values_mut() {
-        if let Value::Object(inner) = value {
-            drop_nulls(inner);
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -163,7 +154,7 @@ mod tests {
     fn a_replacement_keeps_nothing_and_a_refused_change_has_no_effect() {
         let mut desired = Section::new(Stamp::TimeAndVersion, "T0");
         desired.apply(&object(json!({"a": 1})), "T1").unwrap();
-        desired.replace(object(json!({"b": 2, "c": null})), "T2").unwrap();
+        desired.replace(object(json!({"b": 2})), "T2").unwrap();
         assert_eq!(Value::Object(desired.body.clone()), json!({"b": 2}));
         assert_eq!(desired.version, 3);
 
@@ -171,6 +162,7 @@ mod tests {
         let large: Map<_, _> = (0..9).map(|n| (n.to_string(), "x".repeat(4000).into())).collect();
         assert!(desired.apply(&large, "T3").is_err());
         assert!(desired.apply(&object(json!({"$a": 1})), "T3").is_err());
+        assert!(desired.replace(object(json!({"b": 2, "c": null})), "T3").is_err());
         assert_eq!(desired, before);
     }
 }
