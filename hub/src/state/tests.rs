@@ -37,6 +37,14 @@ fn patch(state: &State, device: &str, body: Value, etag: &str) -> Result<Value, 
     Ok((*entity.twin_view()).clone())
 }
 
+fn replace(
+    state: &State,
+    body: Value,
+) -> Result<(Arc<Entity>, Option<protocol::twin::DesiredPatch>), HubError> {
+    let change = TwinChange::parse(object(body))?;
+    state.write_twin(&owner("d1"), TwinWrite::Replace, change, &IfMatch::Any)
+}
+
 fn twin(state: &State, device: &str) -> Value {
     (*state.get(&owner(device)).unwrap().twin_view()).clone()
 }
@@ -141,22 +149,66 @@ fn a_write_with_an_invalid_part_changes_nothing() {
 }
 
 #[test]
-fn a_replacement_names_everything_that_is_left() {
+fn a_replacement_removes_other_members_and_notifies_of_them() {
     let state = in_memory();
     state.create_device(&id("d1")).unwrap();
-    patch(&state, "d1", json!({"tags": {"a": 1}, "properties": {"desired": {"x": 1}}}), "*")
-        .unwrap();
+    let body =
+        json!({"tags": {"a": 1}, "properties": {"desired": {"x": 1, "n": {"p": 1, "q": 2}}}});
+    patch(&state, "d1", body, "*").unwrap();
 
-    let body = json!({"properties": {"desired": {"y": 1, "z": null}}});
-    let change = TwinChange::parse(object(body)).unwrap();
     let (entity, notice) =
-        state.write_twin(&owner("d1"), TwinWrite::Replace, change, &IfMatch::Any).unwrap();
+        replace(&state, json!({"properties": {"desired": {"y": 1, "n": {"p": 1}}}})).unwrap();
 
     let twin = entity.twin_view();
     assert_eq!(twin.get("tags"), None);
     assert_eq!(twin["properties"]["desired"].get("x"), None);
     let notice = notice.unwrap();
-    assert_eq!((Value::Object(notice.patch), notice.version), (json!({"y": 1}), 3));
+    let expected = json!({"x": null, "y": 1, "n": {"p": 1, "q": null}});
+    assert_eq!((Value::Object(notice.patch), notice.version), (expected, 3));
+}
+
+#[test]
+fn a_null_for_a_section_clears_it_and_notifies() {
+    let state = in_memory();
+    state.create_device(&id("d1")).unwrap();
+    let body = json!({"tags": {"a": 1}, "properties": {"desired": {"x": 1, "y": {"z": 1}}}});
+    patch(&state, "d1", body, "*").unwrap();
+
+    let change = object(json!({"tags": null, "properties": {"desired": null}}));
+    let change = TwinChange::parse(change).unwrap();
+    let (entity, notice) =
+        state.write_twin(&owner("d1"), TwinWrite::Merge, change, &IfMatch::Any).unwrap();
+
+    assert_eq!(entity.twin_view().get("tags"), None);
+    assert!(state.device_twin(&id("d1")).unwrap().desired.is_empty());
+    let notice = notice.unwrap();
+    assert_eq!((Value::Object(notice.patch), notice.version), (json!({"x": null, "y": null}), 3));
+}
+
+#[test]
+fn a_null_in_a_replacement_or_an_array_is_refused_in_the_words_of_iot_hub() {
+    let state = in_memory();
+    state.create_device(&id("d1")).unwrap();
+    patch(&state, "d1", json!({"tags": {"kept": 1}}), "*").unwrap();
+    let before = twin(&state, "d1");
+
+    let errors = [
+        (replace(&state, json!({"tags": {"my-tag": null}})).err(), "my-tag"),
+        (replace(&state, json!({"properties": {"desired": {"a": {"b": null}}}})).err(), "a.b"),
+        (patch(&state, "d1", json!({"tags": {"a": [1, null]}}), "*").err(), "a"),
+        (patch(&state, "d1", json!({"properties": {"desired": {"a": [[null]]}}}), "*").err(), "a"),
+        (state.report(&id("d1"), &object(json!({"a": [{"b": null}]}))).err(), "a.b"),
+    ];
+
+    for (error, place) in errors {
+        let error = error.unwrap();
+        assert_eq!(error.code, ErrorCode::ArgumentInvalid);
+        assert_eq!(
+            error.message,
+            format!("Value of Property or Tag cannot be null. Error in Property/Tag {place}")
+        );
+    }
+    assert_eq!(twin(&state, "d1"), before);
 }
 
 #[test]

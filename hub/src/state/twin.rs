@@ -5,7 +5,8 @@
 
 use protocol::error::{ErrorCode, HubError};
 use protocol::twin::{
-    DesiredPatch, MAX_TAGS_BYTES, PatchError, Section, Stamp, check_patch, check_size, merge,
+    DesiredPatch, MAX_TAGS_BYTES, PatchError, Section, Stamp, check_patch, check_section,
+    check_size, merge, replacement,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -38,34 +39,54 @@ pub(crate) enum TwinWrite {
 /// `etag`, are accepted and ignored.
 #[derive(Debug, Default)]
 pub(crate) struct TwinChange {
-    tags: Option<Map<String, Value>>,
-    desired: Option<Map<String, Value>>,
+    tags: Option<SectionChange>,
+    desired: Option<SectionChange>,
+}
+
+/// Change of tags or desired properties.
+#[derive(Debug)]
+enum SectionChange {
+    /// `null`: all members are removed.
+    Clear,
+    Members(Map<String, Value>),
 }
 
 impl TwinChange {
     /// Takes `tags` and `properties.desired` from a document.
     pub(crate) fn parse(mut body: Map<String, Value>) -> Result<TwinChange, HubError> {
-        let tags = object(body.remove("tags"), "tags")?;
-        let desired = match object(body.remove("properties"), "properties")? {
-            Some(mut properties) => object(properties.remove("desired"), "properties.desired")?,
-            None => None,
+        let tags = section(body.remove("tags"), "tags")?;
+        let mut desired = match section(body.remove("properties"), "properties")? {
+            Some(SectionChange::Members(mut properties)) => {
+                section(properties.remove("desired"), "properties.desired")?
+            }
+            Some(SectionChange::Clear) | None => None,
         };
-        let desired = desired.map(|mut desired| {
+        if let Some(SectionChange::Members(desired)) = &mut desired {
             // Clients send back the members that they have received.
             desired.remove("$metadata");
             desired.remove("$version");
-            desired
-        });
+        }
         Ok(TwinChange { tags, desired })
     }
 }
 
-fn object(value: Option<Value>, name: &str) -> Result<Option<Map<String, Value>>, HubError> {
+fn section(value: Option<Value>, name: &str) -> Result<Option<SectionChange>, HubError> {
     match value {
-        None | Some(Value::Null) => Ok(None),
-        Some(Value::Object(object)) => Ok(Some(object)),
+        None => Ok(None),
+        Some(Value::Null) => Ok(Some(SectionChange::Clear)),
+        Some(Value::Object(members)) => Ok(Some(SectionChange::Members(members))),
         Some(_) => {
             Err(HubError::new(ErrorCode::ArgumentInvalid, format!("{name} is not a JSON object")))
+        }
+    }
+}
+
+impl SectionChange {
+    /// Returns the members, and whether they replace the section.
+    fn resolve(self, write: TwinWrite) -> (Map<String, Value>, TwinWrite) {
+        match self {
+            SectionChange::Clear => (Map::new(), TwinWrite::Replace),
+            SectionChange::Members(members) => (members, write),
         }
     }
 }
@@ -97,38 +118,39 @@ impl Twin {
         let (tags, desired) = match write {
             TwinWrite::Merge => (change.tags, change.desired),
             // Missing sections are replaced by empty ones.
-            TwinWrite::Replace => {
-                (Some(change.tags.unwrap_or_default()), Some(change.desired.unwrap_or_default()))
-            }
+            TwinWrite::Replace => (
+                Some(change.tags.unwrap_or(SectionChange::Clear)),
+                Some(change.desired.unwrap_or(SectionChange::Clear)),
+            ),
         };
         if tags.is_none() && desired.is_none() {
             return Ok((twin, None));
         }
         if let Some(tags) = tags {
-            check_patch(&tags).map_err(not_allowed)?;
-            if write == TwinWrite::Replace {
-                twin.tags.clear();
+            match tags.resolve(write) {
+                (tags, TwinWrite::Merge) => {
+                    check_patch(&tags).map_err(not_allowed)?;
+                    merge(&mut twin.tags, &tags);
+                }
+                (tags, TwinWrite::Replace) => {
+                    check_section(&tags).map_err(not_allowed)?;
+                    twin.tags = tags;
+                }
             }
-            // A merge into an empty section is a replacement without nulls.
-            merge(&mut twin.tags, &tags);
             check_size("tags", &twin.tags, MAX_TAGS_BYTES).map_err(not_allowed)?;
         }
-        let notice = match desired {
+        let notice = match desired.map(|desired| desired.resolve(write)) {
             None => None,
-            Some(patch) => {
-                let patch = match write {
-                    TwinWrite::Merge => {
-                        twin.desired.apply(&patch, &now).map_err(not_allowed)?;
-                        patch
-                    }
-                    TwinWrite::Replace => {
-                        twin.desired.replace(patch, &now).map_err(not_allowed)?;
-                        twin.desired.body.clone()
-                    }
-                };
-                Some(DesiredPatch { patch, version: twin.desired.version })
+            Some((patch, TwinWrite::Merge)) => {
+                twin.desired.apply(&patch, &now).map_err(not_allowed)?;
+                Some(patch)
+            }
+            Some((body, TwinWrite::Replace)) => {
+                twin.desired.replace(body, &now).map_err(not_allowed)?;
+                Some(replacement(&self.desired.body, &twin.desired.body))
             }
         };
+        let notice = notice.map(|patch| DesiredPatch { patch, version: twin.desired.version });
         twin.version += 1;
         twin.etag += 1;
         Ok((twin, notice))
