@@ -25,6 +25,7 @@
 //! # Layout
 //!
 //! * `ca`: certificate authority and server certificate.
+//! * `config`: configuration, and reasons why a hub does not start.
 //! * `faults`: faults on demand.
 //! * `policy`: shared access policies and their permissions.
 //! * `mqtt`: packets of MQTT 3.1.1.
@@ -39,6 +40,7 @@
 //! * `listener`: ports, TLS and the choice between MQTT and HTTPS.
 
 mod ca;
+mod config;
 mod faults;
 mod listener;
 mod methods;
@@ -52,8 +54,7 @@ mod state;
 mod telemetry;
 mod websocket;
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::path::PathBuf;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -72,6 +73,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 pub use ca::CaError;
+pub use config::{HubConfig, StartError};
 pub use faults::{Effect, Fault, FaultError, Faults, Forget, Refused, Step};
 pub use state::StateError;
 pub use telemetry::TelemetryMessage;
@@ -88,69 +90,6 @@ const SERVICE_POLICY: &str = "iothubowner";
 
 /// Time limit for open connections to end.
 const STOP_PATIENCE: Duration = Duration::from_secs(3);
-
-/// Addresses, names, storage and limits of a hub.
-#[derive(Debug, Clone)]
-pub struct HubConfig {
-    /// Address of all ports; loopback by default.
-    pub address: IpAddr,
-    /// Port for devices; 0 takes a free one.
-    pub mqtt_port: u16,
-    /// Port for services; 0 takes a free one.
-    pub https_port: u16,
-    /// Port that accepts HTTP CONNECT to any host, for clients whose ports are
-    /// fixed; 0 takes a free one, `None` opens none.
-    pub connect_port: Option<u16>,
-    /// Folder of the persisted state; without one, state ends with the process.
-    pub data: Option<PathBuf>,
-    /// Folder of the certificate authority; [`HubConfig::data`] by default.
-    pub ca_folder: Option<PathBuf>,
-    /// Names of the hub beside `localhost` and its address.
-    pub host_names: Vec<String>,
-    /// Time for which a connection outlives its token. IoT Hub documents about ten
-    /// minutes.
-    pub token_grace: Duration,
-    /// Limit of open connections.
-    pub max_connections: usize,
-}
-
-impl Default for HubConfig {
-    fn default() -> HubConfig {
-        HubConfig {
-            address: IpAddr::V4(Ipv4Addr::LOCALHOST),
-            mqtt_port: 0,
-            https_port: 0,
-            connect_port: None,
-            data: None,
-            ca_folder: None,
-            host_names: Vec::new(),
-            token_grace: Duration::from_secs(600),
-            max_connections: 50_000,
-        }
-    }
-}
-
-/// Reason why the hub did not start.
-#[derive(Debug, thiserror::Error)]
-pub enum StartError {
-    /// A port cannot be opened.
-    #[error("cannot listen on {address} for {purpose}")]
-    Listen {
-        /// Address and port.
-        address: SocketAddr,
-        /// MQTT, HTTPS or CONNECT.
-        purpose: &'static str,
-        /// The system's error.
-        #[source]
-        source: std::io::Error,
-    },
-    /// The persisted state cannot be opened.
-    #[error(transparent)]
-    State(#[from] StateError),
-    /// There is no usable certificate.
-    #[error(transparent)]
-    Ca(#[from] CaError),
-}
 
 /// A running hub. It ends when it is dropped.
 pub struct Hub {
@@ -179,10 +118,16 @@ impl Hub {
 
         let (mqtt, mqtt_port) = bind(address, mqtt_port, "MQTT").await?;
         let (https, https_port) = bind(address, https_port, "HTTPS").await?;
-        let connect = match connect_port {
-            Some(port) => Some(bind(address, port, "CONNECT").await?),
-            None => None,
-        };
+        let mut sockets = vec![(mqtt, Greeting::Tls), (https, Greeting::Tls)];
+        let mut connect = None;
+        if let Some(port) = connect_port {
+            let (socket, port) = bind(address, port, "CONNECT").await?;
+            sockets.push((socket, Greeting::Connect));
+            connect = Some(port);
+        }
+        if address == IpAddr::V4(Ipv4Addr::LOCALHOST) {
+            sockets.extend(bind_ipv6(&sockets).await);
+        }
 
         let faults = Arc::new(Faults::default());
         let sessions = Arc::new(Sessions::new(Arc::clone(&faults)));
@@ -212,12 +157,9 @@ impl Hub {
             tasks: tasks.clone(),
             stop: stop.clone(),
         };
-        tasks.spawn(listener.clone().run(mqtt, Greeting::Tls));
-        tasks.spawn(listener.clone().run(https, Greeting::Tls));
-        let connect_port = connect.map(|(socket, port)| {
-            tasks.spawn(listener.run(socket, Greeting::Connect));
-            port
-        });
+        for (socket, greeting) in sockets {
+            tasks.spawn(listener.clone().run(socket, greeting));
+        }
         let ca_pem = authority.certificate_pem().to_owned();
         Ok(Hub {
             state,
@@ -227,7 +169,7 @@ impl Hub {
             ca_pem,
             mqtt_port,
             https_port,
-            connect_port,
+            connect_port: connect,
             tasks,
             stop,
         })
@@ -389,4 +331,18 @@ async fn bind(
     let listener = TcpListener::bind(address).await.map_err(failed)?;
     let port = listener.local_addr().map_err(failed)?.port();
     Ok((listener, port))
+}
+
+/// Opens the ports of `sockets` on `::1` as well, except those that are in use there.
+async fn bind_ipv6(sockets: &[(TcpListener, Greeting)]) -> Vec<(TcpListener, Greeting)> {
+    let mut opened = Vec::new();
+    for (socket, greeting) in sockets {
+        let Ok(address) = socket.local_addr() else { continue };
+        let address = SocketAddr::new(IpAddr::V6(Ipv6Addr::LOCALHOST), address.port());
+        match TcpListener::bind(address).await {
+            Ok(socket) => opened.push((socket, *greeting)),
+            Err(error) => tracing::info!(%address, %error, "port not opened for IPv6"),
+        }
+    }
+    opened
 }

@@ -1,7 +1,7 @@
 //! Device and service of the tests.
 
 use std::io;
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -36,7 +36,11 @@ pub(super) fn now() -> u64 {
 }
 
 /// Connects to a port of the hub by TLS, trusting only the hub's own certificate.
-pub(super) async fn secured(ca_pem: &str, port: u16) -> io::Result<TlsStream<TcpStream>> {
+async fn secured(ca_pem: &str, port: u16) -> io::Result<TlsStream<TcpStream>> {
+    secured_at(ca_pem, (Ipv4Addr::LOCALHOST, port).into()).await
+}
+
+async fn secured_at(ca_pem: &str, address: SocketAddr) -> io::Result<TlsStream<TcpStream>> {
     use rustls::pki_types::CertificateDer;
     use rustls::pki_types::pem::PemObject as _;
     let mut roots = rustls::RootCertStore::empty();
@@ -47,7 +51,7 @@ pub(super) async fn secured(ca_pem: &str, port: u16) -> io::Result<TlsStream<Tcp
         .unwrap()
         .with_root_certificates(roots)
         .with_no_client_auth();
-    let tcp = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).await?;
+    let tcp = TcpStream::connect(address).await?;
     let name = ServerName::try_from("localhost").unwrap();
     TlsConnector::from(Arc::new(config)).connect(name, tcp).await
 }
@@ -172,4 +176,15 @@ pub(super) async fn ask(hub: &Hub, method: &str, path: &str, body: &Value) -> (u
     let status = text.split(' ').nth(1).unwrap().parse().unwrap();
     let (_, body) = text.split_once("\r\n\r\n").unwrap();
     (status, serde_json::from_str(body).unwrap_or_default())
+}
+
+/// Sends bytes as a device to this address of the hub; returns all that the hub sends
+/// until it closes.
+pub(super) async fn answer_to(hub: &Hub, address: IpAddr, bytes: &[u8]) -> Vec<u8> {
+    let address = SocketAddr::new(address, hub.mqtt_port());
+    let mut stream = secured_at(hub.ca_pem(), address).await.unwrap();
+    stream.write_all(bytes).await.unwrap();
+    let mut answer = Vec::new();
+    timeout(PATIENCE, stream.read_to_end(&mut answer)).await.unwrap().ok();
+    answer
 }

@@ -1,0 +1,72 @@
+//! Configuration of a hub, and the reasons why one does not start.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::ca::CaError;
+use crate::state::StateError;
+
+/// Addresses, names, storage and limits of a hub.
+#[derive(Debug, Clone)]
+pub struct HubConfig {
+    /// Address of all ports; 127.0.0.1 by default, which also opens the ports on
+    /// `::1` if the system has it: `localhost` may mean either.
+    pub address: IpAddr,
+    /// Port for devices; 0 takes a free one.
+    pub mqtt_port: u16,
+    /// Port for services; 0 takes a free one.
+    pub https_port: u16,
+    /// Port that accepts HTTP CONNECT to any host, for clients whose ports are
+    /// fixed; 0 takes a free one, `None` opens none.
+    pub connect_port: Option<u16>,
+    /// Folder of the persisted state; without one, state ends with the process.
+    pub data: Option<PathBuf>,
+    /// Folder of the certificate authority; [`HubConfig::data`] by default.
+    pub ca_folder: Option<PathBuf>,
+    /// Names of the hub beside `localhost` and its address.
+    pub host_names: Vec<String>,
+    /// Time for which a connection outlives its token. IoT Hub documents about ten
+    /// minutes.
+    pub token_grace: Duration,
+    /// Limit of open connections.
+    pub max_connections: usize,
+}
+
+impl Default for HubConfig {
+    fn default() -> HubConfig {
+        HubConfig {
+            address: IpAddr::V4(Ipv4Addr::LOCALHOST),
+            mqtt_port: 0,
+            https_port: 0,
+            connect_port: None,
+            data: None,
+            ca_folder: None,
+            host_names: Vec::new(),
+            token_grace: Duration::from_secs(600),
+            max_connections: 50_000,
+        }
+    }
+}
+
+/// Reason why the hub did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// A port cannot be opened.
+    #[error("cannot listen on {address} for {purpose}")]
+    Listen {
+        /// Address and port.
+        address: SocketAddr,
+        /// MQTT, HTTPS or CONNECT.
+        purpose: &'static str,
+        /// The system's error.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The persisted state cannot be opened.
+    #[error(transparent)]
+    State(#[from] StateError),
+    /// There is no usable certificate.
+    #[error(transparent)]
+    Ca(#[from] CaError),
+}
