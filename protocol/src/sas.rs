@@ -135,11 +135,7 @@ impl SasToken {
             (Ok(own), Ok(other)) => own.matches(&other),
             _ => false,
         };
-        let own_path = own_path.trim_end_matches('/');
-        same_host
-            && path
-                .strip_prefix(own_path)
-                .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+        same_host && covers_path(own_path, path)
     }
 
     /// Returns the time of expiry, in Unix seconds.
@@ -167,6 +163,24 @@ fn split_host(resource: &str) -> (&str, &str) {
         Some(at) => resource.split_at(at),
         None => (resource, ""),
     }
+}
+
+/// Returns whether the segments of `own` are the first segments of `path`. A segment
+/// may be encoded once more: the .NET SDK encodes ids before the whole resource. A
+/// last segment with the API version is ignored: it is in the tokens that Microsoft's
+/// documentation of MQTT shows as a password.
+fn covers_path(own: &str, path: &str) -> bool {
+    let own = own.trim_end_matches('/');
+    let own = match own.rsplit_once('/') {
+        Some((before, last)) if last.starts_with("api-version=") => before,
+        _ => own,
+    };
+    let mut segments = path.split('/');
+    own.split('/').all(|own| {
+        segments.next().is_some_and(|segment| {
+            own == segment || percent::decode(own).is_some_and(|decoded| decoded == segment)
+        })
+    })
 }
 
 impl FromStr for SasToken {
@@ -263,6 +277,9 @@ mod tests {
             ("localhost", "&skn=iothubowner", "localhost/devices/d1"),
             ("localhost/devices/d1", "", "LOCALHOST/devices/d1"),
             ("0ne000SCOPE%2Fregistrations%2Freg1", "", "0ne000SCOPE/registrations/reg1"),
+            ("localhost%2Fdevices%2Fn%2540m.et%2523st", "", "localhost/devices/n@m.et#st"),
+            ("localhost%2Fdevices%2F100%25", "", "localhost/devices/100%"),
+            ("localhost%2Fdevices%2Fd1%2Fapi-version%3D2016-11-14", "", "localhost/devices/d1"),
         ];
         for (sr, rest, resource) in cases {
             let token = token(sr, rest);

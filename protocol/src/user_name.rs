@@ -3,7 +3,11 @@
 //! ```text
 //! {hub}/{client id}/?api-version={v}&DeviceClientType={client}[&model-id={dtmi}]
 //! {hub}/{client id}/api-version={v}          (the older form, without `?`)
+//! {hub}/{client id}[/]                       (no version)
 //! ```
+//!
+//! IoT Hub accepts a user name without a version (MicrosoftDocs/azure-docs#16306);
+//! clients other than the official SDKs send it.
 //!
 //! The client id is `{device}` or `{device}/{module}`.
 
@@ -26,7 +30,8 @@ pub struct UserName {
     pub device: DeviceId,
     /// The module of the device, if a module connects.
     pub module: Option<ModuleId>,
-    /// The API version: any text, since hubs treat all versions alike.
+    /// The API version: any text, since hubs treat all versions alike; empty without
+    /// one.
     pub api_version: String,
     /// The client's name and version.
     pub client_type: Option<String>,
@@ -37,7 +42,7 @@ pub struct UserName {
 /// A malformed user name.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum UserNameError {
-    /// A text that is not a host, a client id and a query.
+    /// A text that does not begin with a host and a client id.
     #[error("user name is not `HUB/DEVICE/?api-version=VERSION`")]
     Form,
     /// A malformed host name.
@@ -46,9 +51,6 @@ pub enum UserNameError {
     /// A malformed device or module id.
     #[error("user name's client id")]
     Id(#[from] IdError),
-    /// A query without a version.
-    #[error("user name has no api-version")]
-    NoApiVersion,
 }
 
 impl UserName {
@@ -67,12 +69,15 @@ impl FromStr for UserName {
 
     fn from_str(text: &str) -> Result<UserName, UserNameError> {
         // Ids may contain `?`, so the query begins at the first `/?`.
+        let is_query = |segment: &str| {
+            segment.is_empty()
+                || segment.starts_with("api-version=")
+                || segment.starts_with("DeviceClientType=")
+        };
         let (path, query) = text
             .split_once("/?")
-            .or_else(|| {
-                text.rsplit_once('/').filter(|(_, query)| query.starts_with("api-version="))
-            })
-            .ok_or(UserNameError::Form)?;
+            .or_else(|| text.rsplit_once('/').filter(|(_, segment)| is_query(segment)))
+            .unwrap_or((text, ""));
         let mut segments = path.split('/');
         let host = segments.next().unwrap_or_default().parse()?;
         let device = segments.next().ok_or(UserNameError::Form)?.parse()?;
@@ -90,20 +95,26 @@ impl FromStr for UserName {
             };
             *slot = Some(percent::decode(value).ok_or(UserNameError::Form)?.into_owned());
         }
-        let api_version = api_version.ok_or(UserNameError::NoApiVersion)?;
+        let api_version = api_version.unwrap_or_default();
         Ok(UserName { host, device, module, api_version, client_type, model_id })
     }
 }
 
 impl fmt::Display for UserName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let api_version = percent::encode(&self.api_version);
-        write!(f, "{}/{}/?api-version={api_version}", self.host, self.client_id())?;
-        if let Some(client) = &self.client_type {
-            write!(f, "&DeviceClientType={}", percent::encode(client))?;
-        }
-        if let Some(model) = &self.model_id {
-            write!(f, "&model-id={}", percent::encode(model))?;
+        let version = Some(&self.api_version).filter(|version| !version.is_empty());
+        let query = [
+            ("api-version", version),
+            ("DeviceClientType", self.client_type.as_ref()),
+            ("model-id", self.model_id.as_ref()),
+        ];
+        write!(f, "{}/{}/?", self.host, self.client_id())?;
+        let mut separator = "";
+        for (name, value) in query {
+            if let Some(value) = value {
+                write!(f, "{separator}{name}={}", percent::encode(value))?;
+                separator = "&";
+            }
         }
         Ok(())
     }
@@ -136,6 +147,17 @@ mod tests {
     }
 
     #[test]
+    fn a_user_name_may_have_no_version() {
+        for text in ["h/d", "h/d/", "h/d/?", "h/d/?x=1", "h/d/DeviceClientType=node"] {
+            let user = check(text);
+            assert_eq!((user.client_id().as_str(), user.api_version.as_str()), ("d", ""), "{text}");
+            assert_eq!(check(&user.to_string()), user, "{text}");
+        }
+        assert_eq!(check("h/d/DeviceClientType=node").client_type.as_deref(), Some("node"));
+        assert_eq!(check("h/d/m").client_id(), "d/m");
+    }
+
+    #[test]
     fn a_user_name_survives_a_round_trip() {
         let user = UserName {
             host: "localhost:8883".parse().unwrap(),
@@ -150,9 +172,7 @@ mod tests {
 
     #[test]
     fn a_malformed_user_name_is_refused() {
-        for bad in
-            ["", "h", "h/d", "h/d/", "h/d/?x=1", "/d/?api-version=1", "h/d/m/x/?api-version=1"]
-        {
+        for bad in ["", "h", "h/", "/d", "/d/?api-version=1", "h/d/m/x", "h/d/m/x/?api-version=1"] {
             assert!(bad.parse::<UserName>().is_err(), "{bad}");
         }
     }
