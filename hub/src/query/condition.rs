@@ -6,7 +6,7 @@ use serde_json::Value;
 use super::QueryError;
 use super::cursor::Cursor;
 use super::lexer::TokenKind;
-use super::syntax::{ArithmeticOperator, Comparison, Expr, Literal};
+use super::syntax::{ArithmeticOperator, Comparison, Expr, Literal, StringFunction};
 
 impl Cursor {
     pub(super) fn or(&mut self) -> Result<Expr, QueryError> {
@@ -100,23 +100,42 @@ impl Cursor {
             let inner = self.deeper(Self::operand)?;
             return Ok(Expr::Negate(Box::new(inner)));
         }
-        if let Some(function) = self.function() {
-            let at = self.at();
-            if !function.eq_ignore_ascii_case("is_defined") {
-                let reason =
-                    format!("expected IS_DEFINED, the only function here, found `{function}`");
-                return Err(QueryError::at(at, reason));
-            }
-            self.skip();
-            self.skip();
-            let path = self.path("a property")?;
-            self.expect_symbol(")")?;
-            return Ok(Expr::IsDefined(path));
+        if let Some(name) = self.function() {
+            return self.call(&name);
         }
         match self.literal()? {
             Some(literal) => Ok(Expr::Literal(literal)),
             None => self.path("a property, a value or `(`").map(Expr::Property),
         }
+    }
+
+    /// Parses the call of a function.
+    fn call(&mut self, name: &str) -> Result<Expr, QueryError> {
+        let function = match name.to_ascii_lowercase().as_str() {
+            "is_defined" => None,
+            "startswith" => Some(StringFunction::StartsWith),
+            "endswith" => Some(StringFunction::EndsWith),
+            "contains" => Some(StringFunction::Contains),
+            _ => {
+                let reason = format!(
+                    "expected IS_DEFINED, STARTSWITH, ENDSWITH or CONTAINS, found the function `{name}`"
+                );
+                return Err(QueryError::at(self.at(), reason));
+            }
+        };
+        self.skip();
+        self.skip();
+        let expr = match function {
+            None => Expr::IsDefined(self.path("a property")?),
+            Some(function) => {
+                let text = self.deeper(Self::sum)?;
+                self.expect_symbol(",")?;
+                let part = self.deeper(Self::sum)?;
+                Expr::Search(function, Box::new(text), Box::new(part))
+            }
+        };
+        self.expect_symbol(")")?;
+        Ok(expr)
     }
 
     /// Parses a literal; `None` if the next token begins none.

@@ -13,7 +13,7 @@ use std::cmp::Ordering;
 
 use serde_json::Value;
 
-use super::syntax::{ArithmeticOperator, Comparison, Expr, Literal, PropertyPath};
+use super::syntax::{ArithmeticOperator, Comparison, Expr, Literal, PropertyPath, StringFunction};
 
 /// Returns whether `condition` is exactly true for `twin`.
 pub(super) fn holds(condition: &Expr, twin: &Value) -> bool {
@@ -38,6 +38,7 @@ fn value<'t>(expr: &'t Expr, twin: &'t Value) -> Option<Cow<'t, Value>> {
             Some(Cow::Owned(super::number(-number)))
         }
         Expr::IsDefined(_)
+        | Expr::Search(..)
         | Expr::Not(_)
         | Expr::And(_)
         | Expr::Or(_)
@@ -49,6 +50,15 @@ fn value<'t>(expr: &'t Expr, twin: &'t Value) -> Option<Cow<'t, Value>> {
 fn truth(expr: &Expr, twin: &Value) -> Option<bool> {
     match expr {
         Expr::IsDefined(path) => Some(path.look_up(twin).is_some()),
+        Expr::Search(function, text, part) => {
+            let (text, part) = (value(text, twin)?, value(part, twin)?);
+            let (text, part) = (text.as_str()?, part.as_str()?);
+            Some(match function {
+                StringFunction::StartsWith => text.starts_with(part),
+                StringFunction::EndsWith => text.ends_with(part),
+                StringFunction::Contains => text.contains(part),
+            })
+        }
         Expr::Not(inner) => truth(inner, twin).map(|truth| !truth),
         Expr::And(all) => connect(all, twin, false),
         Expr::Or(all) => connect(all, twin, true),

@@ -64,6 +64,8 @@ pub(super) enum Expr {
     Literal(Literal),
     Property(PropertyPath),
     IsDefined(PropertyPath),
+    /// Function of two strings: the text, and the part that is searched for.
+    Search(StringFunction, Box<Expr>, Box<Expr>),
     Not(Box<Expr>),
     Negate(Box<Expr>),
     And(Vec<Expr>),
@@ -73,6 +75,14 @@ pub(super) enum Expr {
     In(bool, Box<Expr>, Vec<Literal>),
     /// Operators of one precedence, from left to right.
     Arithmetic(Box<Expr>, Vec<(ArithmeticOperator, Expr)>),
+}
+
+/// Function of a string and a part of it. Case matters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum StringFunction {
+    StartsWith,
+    EndsWith,
+    Contains,
 }
 
 #[derive(Debug, Clone, PartialEq)]

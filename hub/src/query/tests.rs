@@ -102,6 +102,17 @@ fn a_condition_counts_only_if_it_is_exactly_true() {
         ("is_defined(tags.nothing)", true),
         ("IS_DEFINED(tags.absent)", false),
         ("NOT is_defined(tags.absent)", true),
+        ("STARTSWITH(deviceId, 'd')", true),
+        ("startswith(devices.deviceId, 'D')", false),
+        ("STARTSWITH(tags.plant, '')", true),
+        ("ENDSWITH(tags.name, '\\'s')", true),
+        ("ENDSWITH(tags.name, 'it')", false),
+        ("CONTAINS(tags.name, 't\\'')", true),
+        ("NOT CONTAINS(tags.name, 'x')", true),
+        ("CONTAINS('a' , 'a') AND tags.floor = 3", true),
+        ("STARTSWITH(tags.absent, 'x')", false),
+        ("NOT STARTSWITH(tags.absent, 'x')", false),
+        ("NOT STARTSWITH(tags.floor, '3')", false),
         ("tags.plant IN ['A', 'B']", true),
         ("tags.plant in ['B', 1, null]", false),
         ("tags.plant NIN ['B']", true),
@@ -260,7 +271,15 @@ fn a_syntax_error_names_its_position_and_what_was_expected() {
         ),
         (
             "SELECT * FROM devices WHERE STARTS_WITH(deviceId, 'd')",
-            "character 29: expected IS_DEFINED, the only function here, found `STARTS_WITH`",
+            "character 29: expected IS_DEFINED, STARTSWITH, ENDSWITH or CONTAINS, found the function `STARTS_WITH`",
+        ),
+        (
+            "SELECT * FROM devices WHERE STARTSWITH(deviceId)",
+            "character 48: expected `,`, found `)`",
+        ),
+        (
+            "SELECT * FROM devices WHERE CONTAINS(deviceId, 'd', true)",
+            "character 51: expected `)`, found `,`",
         ),
         ("SELECT COUNT(deviceId) FROM devices", "character 14: expected `)`, found `deviceId`"),
         (
@@ -309,8 +328,8 @@ fn length_and_depth_are_limited() {
     let long = format!("SELECT * FROM devices WHERE a = '{}'", "é".repeat(8192));
     assert_eq!(parse(&long).unwrap_err(), QueryError::TooLong(8226));
 
-    for opening in ["(", "NOT ", "-", "[ ", "NOT ("] {
-        let deep = format!("SELECT * FROM devices WHERE {}", opening.repeat(1000));
+    for opening in ["(", "NOT ", "-", "[ ", "NOT (", "CONTAINS("] {
+        let deep = format!("SELECT * FROM devices WHERE {}", opening.repeat(500));
         let error = parse(&deep).unwrap_err().to_string();
         assert!(error.ends_with("nested deeper than 64 levels"), "{opening}: {error}");
     }
@@ -332,7 +351,7 @@ proptest! {
                 "SELECT", "*", "FROM", "devices", ".", "modules", "WHERE", "GROUP", "BY", "AS", "TOP", "AND", "OR",
                 "NOT", "IN", "NIN", "(", ")", "[", "]", "[[", "]]", ",", "=", "!=", "<", ">=", "+", "-", "*", "/",
                 "%", "1", "0x1F", "1e9", "'t'", "\"u\"", "null", "undefined", "true", "tags.plant", "deviceId",
-                "IS_DEFINED(tags.a)", "COUNT()", "MAX(tags.floor)", "'\\u00e9'", "\\",
+                "IS_DEFINED(tags.a)", "STARTSWITH(", "CONTAINS(deviceId, 'd')", "COUNT()", "MAX(tags.floor)", "'\\u00e9'", "\\",
             ]),
             0..24,
         ),
