@@ -55,6 +55,9 @@ struct ActiveFaults {
     /// Devices whose tokens up to this expiry, in Unix seconds, are refused, and
     /// the end of that.
     expired: HashMap<DeviceId, (u64, Instant)>,
+    /// Devices whose fault injection is performed: the hash of the message, which is
+    /// expected once more until then.
+    injected: HashMap<DeviceId, (u64, Instant)>,
 }
 
 #[derive(Debug)]
@@ -96,6 +99,7 @@ impl Faults {
         let mut active = self.active.lock();
         active.faults.clear();
         active.expired.clear();
+        active.injected.clear();
         self.update_count(&active);
     }
 
@@ -183,6 +187,25 @@ impl Faults {
         expired && active.expired.contains_key(device)
     }
 
+    /// Returns whether a device repeats the message of a fault injection, and ends
+    /// the wait for it. Otherwise waits for the repetition of this one.
+    pub(crate) fn take_repeated(
+        &self,
+        device: &DeviceId,
+        message_hash: u64,
+        duplicate: bool,
+        lifetime: Duration,
+    ) -> bool {
+        let mut active = self.active.lock();
+        active.remove_old();
+        let performed = active.injected.remove(device);
+        if duplicate || performed.is_some_and(|(known, _)| known == message_hash) {
+            return true;
+        }
+        active.injected.insert(device.clone(), (message_hash, Instant::now() + lifetime));
+        false
+    }
+
     /// Begins an outage: ends every connection and turns new ones away for
     /// `down`. `None` begins one whose length is not known yet.
     pub(crate) fn begin_outage(&self, down: Option<Duration>) {
@@ -211,5 +234,6 @@ impl ActiveFaults {
         let now = Instant::now();
         self.faults.retain(|active| active.until > now);
         self.expired.retain(|_, (_, until)| *until > now);
+        self.injected.retain(|_, (_, until)| *until > now);
     }
 }

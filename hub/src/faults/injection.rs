@@ -16,6 +16,9 @@ const DURATION: &str = "AzIoTHub_FaultOperationDurationInSecs";
 /// The longest delay and duration that a message may ask for.
 const MAX_TIME: Duration = Duration::from_secs(600);
 
+/// Time in which a client reconnects and repeats the message.
+const REPEAT_PATIENCE: Duration = Duration::from_secs(30);
+
 /// Refusals and throttled requests of one device within the duration.
 const REPEATS: u32 = 10_000;
 
@@ -57,6 +60,11 @@ impl Injection {
             Duration::from_secs(text.parse().unwrap_or_default()).min(MAX_TIME)
         };
         Some(Injection { operation, delay: seconds(DELAY), duration: seconds(DURATION) })
+    }
+
+    /// Returns the time in which the message is expected once more.
+    pub(crate) fn lifetime(self) -> Duration {
+        self.delay + self.duration + REPEAT_PATIENCE
     }
 
     /// Returns the faults that follow the end of the sender's connection.

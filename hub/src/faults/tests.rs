@@ -46,6 +46,22 @@ async fn a_newer_token_or_a_minute_ends_an_expiry() {
     assert!(!faults.has_expired(&device, 100));
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_fault_injection_is_recognised_once_when_it_is_repeated() {
+    let faults = Faults::default();
+    let (device, lifetime) = (id("d1"), Duration::from_secs(30));
+    let repeated = |message, duplicate| faults.take_repeated(&device, message, duplicate, lifetime);
+    assert!(!repeated(1, false));
+    assert!(repeated(1, false), "without DUP");
+    assert!(!repeated(1, false), "a new injection with the same text");
+    assert!(repeated(1, true), "with DUP");
+    assert!(!repeated(1, false));
+    assert!(!repeated(2, false), "another injection");
+
+    tokio::time::advance(lifetime).await;
+    assert!(!repeated(2, false));
+}
+
 #[test]
 fn an_impossible_fault_is_refused() {
     let faults = Faults::default();

@@ -1,11 +1,13 @@
 //! Messages that a device publishes: answers, twin requests, telemetry.
 
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::time::Duration;
 
 use program::chain;
 use protocol::error::{ErrorCode, HubError};
-use protocol::id::RequestId;
+use protocol::id::{DeviceId, RequestId};
 use protocol::method::{MAX_PAYLOAD_BYTES, MethodResult};
+use protocol::properties::MessageProperties;
 use protocol::topic::{DeviceTopic, Filter, HubTopic, MAX_MESSAGE_BYTES};
 use serde_json::{Map, Value, json};
 use tracing::{debug, info};
@@ -54,10 +56,11 @@ impl Session {
                 if let Some(injection) = Injection::parse(&properties) {
                     // The connection ends before the acknowledgement, so the
                     // message comes once more, and must have no second effect.
-                    if !message.duplicate {
+                    let repeated = self.is_repeated(injection, &message);
+                    if !repeated {
                         self.inject(injection);
                     }
-                    return Ok(message.duplicate);
+                    return Ok(repeated);
                 }
                 let handling = self.handling(Step::Message);
                 if self.receive(handling).await? {
@@ -70,6 +73,16 @@ impl Session {
                 acknowledged(handling)
             }
         }
+    }
+
+    /// Returns whether a fault injection was performed before. Some clients repeat
+    /// the message without the DUP flag, so its topic and payload are compared.
+    fn is_repeated(&self, injection: Injection, message: &Publish) -> bool {
+        let mut hasher = DefaultHasher::new();
+        (&message.topic, &message.payload).hash(&mut hasher);
+        let message_hash = hasher.finish();
+        let faults = &self.context.faults;
+        faults.take_repeated(&self.device, message_hash, message.duplicate, injection.lifetime())
     }
 
     /// Performs a fault injection when its delay is over.
@@ -88,13 +101,10 @@ impl Session {
 
     /// Publishes the will of a device that went without a DISCONNECT.
     pub(super) fn publish_will(&self, will: Will) {
-        let Ok(DeviceTopic::Telemetry { device, properties, .. }) = will.topic.parse() else {
-            return;
-        };
-        if device == self.device {
-            let properties = properties.with("iothub-MessageType", "Will");
-            self.telemetry(TelemetryMessage::new(device, properties, will.payload));
-        }
+        let properties = own_telemetry(&will.topic, &self.device);
+        let properties = properties.expect("the topic of a will is checked at CONNECT");
+        let properties = properties.with("iothub-MessageType", "Will");
+        self.telemetry(TelemetryMessage::new(self.device.clone(), properties, will.payload));
     }
 
     fn telemetry(&self, message: TelemetryMessage) {
@@ -162,6 +172,17 @@ impl Session {
         }
         let topic = HubTopic::TwinAnswer { status, rid, version }.to_string();
         self.send(&Outbound::Publish { topic: &topic, payload: body.as_bytes() }, handling).await
+    }
+}
+
+/// Returns the properties in a topic for telemetry of this device; `None` for any
+/// other topic.
+pub(super) fn own_telemetry(topic: &str, own: &DeviceId) -> Option<MessageProperties> {
+    match topic.parse() {
+        Ok(DeviceTopic::Telemetry { device, module: None, properties }) if device == *own => {
+            Some(properties)
+        }
+        _ => None,
     }
 }
 
