@@ -21,10 +21,20 @@ pub(crate) const MAX_PACKET_BYTES: usize = 256 * 1024 + 4096;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Inbound {
     Connect(Connect),
+    /// A CONNECT of another version of MQTT, whose rest is not decoded.
+    OtherVersion {
+        level: u8,
+    },
     Publish(Publish),
     PubAck(u16),
-    Subscribe { id: u16, filters: Vec<(String, u8)> },
-    Unsubscribe { id: u16, filters: Vec<String> },
+    Subscribe {
+        id: u16,
+        filters: Vec<(String, u8)>,
+    },
+    Unsubscribe {
+        id: u16,
+        filters: Vec<String>,
+    },
     PingReq,
     Disconnect,
 }
@@ -32,8 +42,6 @@ pub(crate) enum Inbound {
 /// First packet of a connection.
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) struct Connect {
-    /// Protocol level; 4 is MQTT 3.1.1.
-    pub(crate) level: u8,
     pub(crate) clean_session: bool,
     pub(crate) keep_alive_seconds: u16,
     pub(crate) client_id: String,
@@ -93,9 +101,6 @@ pub(crate) enum ConnAckCode {
     NotAuthorized = 5,
 }
 
-/// Return code of a refused filter in a SUBACK.
-pub(crate) const SUBSCRIPTION_REFUSED: u8 = 0x80;
-
 /// Reason why bytes are not a packet that a device may send.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Malformed {
@@ -123,7 +128,7 @@ pub(crate) enum Malformed {
     Topic,
     #[error("no filter, or an empty one")]
     Filter,
-    #[error("protocol name that is not MQTT")]
+    #[error("protocol name that is neither MQTT nor MQIsdp")]
     Protocol,
     #[error("CONNECT with the flags {0:#010b}")]
     ConnectFlags(u8),

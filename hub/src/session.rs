@@ -23,7 +23,7 @@ use tracing::info;
 
 use crate::faults::{ConnectionFate, Faults, Handling, Step};
 use crate::methods::Methods;
-use crate::mqtt::{Inbound, Malformed, Outbound, SUBSCRIPTION_REFUSED, Will, decode};
+use crate::mqtt::{Inbound, Malformed, Outbound, Will, decode};
 use crate::sessions::{Ending, Outlet, Sessions};
 use crate::state::State;
 use crate::telemetry::TelemetryMessage;
@@ -195,8 +195,10 @@ impl Session {
             // that does so all the same does no harm.
             Inbound::PubAck(_) => Ok(()),
             Inbound::Subscribe { id, filters } => {
-                let codes: Vec<u8> =
-                    filters.iter().map(|(text, qos)| self.subscribe(text, *qos)).collect();
+                let codes: Vec<u8> = filters
+                    .iter()
+                    .map(|(text, qos)| self.subscribe(text, *qos))
+                    .collect::<Result<_, _>>()?;
                 self.persist_filters().await;
                 // The acknowledgement is queued before methods may be.
                 self.send_at(Step::Subscribe, &Outbound::SubAck { id, codes: &codes }).await?;
@@ -214,12 +216,15 @@ impl Session {
                 self.will = None;
                 Err(SessionEnd::Disconnected)
             }
-            Inbound::Connect(_) => Err(SessionEnd::Misused("a second CONNECT".into())),
+            Inbound::Connect(_) | Inbound::OtherVersion { .. } => {
+                Err(SessionEnd::Misused("a second CONNECT".into()))
+            }
         }
     }
 
-    /// Adds a subscription; returns the code of its SUBACK.
-    fn subscribe(&mut self, text: &str, qos: u8) -> u8 {
+    /// Adds a subscription; returns the code of its SUBACK. A filter that IoT Hub
+    /// does not offer ends the session, as it does there.
+    fn subscribe(&mut self, text: &str, qos: u8) -> Result<u8, SessionEnd> {
         let own = |filter: &Filter| match filter {
             Filter::CloudToDevice { device } | Filter::ModuleInputs { device, .. } => {
                 *device == self.device
@@ -227,14 +232,14 @@ impl Session {
             _ => true,
         };
         let Some(filter) = text.parse::<Filter>().ok().filter(own) else {
-            info!(device = %self.device, filter = %text.escape_debug(), "filter refused");
-            return SUBSCRIPTION_REFUSED;
+            let filter = text.escape_debug();
+            return Err(SessionEnd::Misused(format!("filter `{filter}`, which is not offered")));
         };
         // QoS 2 is granted as 1.
         let granted = qos.min(1);
         self.filters.retain(|(known, _)| *known != filter);
         self.filters.push((filter, granted));
-        granted
+        Ok(granted)
     }
 
     fn announce_filters(&self) {

@@ -167,10 +167,18 @@ impl Body {
 }
 
 fn connect(body: &mut Body) -> Result<Inbound, Malformed> {
-    if body.text()? != "MQTT" {
-        return Err(Malformed::Protocol);
-    }
+    // MQTT 3.1 is named MQIsdp. MQTT 3.1.1, section 3.1.2.2: an unknown level must be
+    // answered with return code 1, so it is not malformed.
+    let name = body.text()?;
     let level = body.byte()?;
+    match (name.as_str(), level) {
+        ("MQTT", 4) => {}
+        ("MQTT" | "MQIsdp", level) => {
+            body.bytes.clear();
+            return Ok(Inbound::OtherVersion { level });
+        }
+        _ => return Err(Malformed::Protocol),
+    }
     let flags = body.byte()?;
     let (has_user, has_password, has_will) = (flags & 0x80 != 0, flags & 0x40 != 0, flags & 4 != 0);
     let (will_qos, will_retain) = ((flags >> 3) & 3, flags & 0x20 != 0);
@@ -199,7 +207,6 @@ fn connect(body: &mut Body) -> Result<Inbound, Malformed> {
     };
     let clean_session = flags & 2 != 0;
     Ok(Inbound::Connect(Connect {
-        level,
         clean_session,
         keep_alive_seconds,
         client_id,

@@ -32,7 +32,8 @@ fn packets_that_the_standard_forbids_are_refused() {
         ("client id cut short", connect(2, &[0, 9, b'd'])),
         ("client id with U+0000", connect(2, &[0, 1, 0])),
         ("client id not UTF-8", connect(2, &[0, 1, 0xff])),
-        ("another protocol name", vec![0x10, 8, 0, 6, b'M', b'Q', b'I', b's', b'd', b'p']),
+        ("another protocol name", vec![0x10, 7, 0, 4, b'H', b'T', b'T', b'P', 4]),
+        ("protocol name without a level", vec![0x10, 6, 0, 4, b'M', b'Q', b'T', b'T']),
         ("CONNECT with flags", vec![0x11, 0]),
         ("PUBLISH at QoS 2", vec![0x34, 5, 0, 1, b't', 0, 1]),
         ("PUBLISH at QoS 3", vec![0x36, 5, 0, 1, b't', 0, 1]),
@@ -61,6 +62,19 @@ fn packets_that_the_standard_forbids_are_refused() {
     ];
     for (what, bytes) in cases {
         assert!(read(&bytes).is_err(), "{what}: {:?}", read(&bytes));
+    }
+}
+
+#[test]
+fn a_connect_of_another_version_is_recognised_without_its_rest() {
+    for (bytes, level) in [
+        (&[0x10, 13, 0, 4, b'M', b'Q', b'T', b'T', 5, 2, 0, 60, 0, 0, 0][..], 5),
+        (&[0x10, 14, 0, 6, b'M', b'Q', b'I', b's', b'd', b'p', 3, 2, 0, 60, 0, 0][..], 3),
+        (&[0x10, 12, 0, 4, b'M', b'Q', b'T', b'T', 0x84, 2, 0, 60, 0, 0][..], 0x84),
+    ] {
+        let mut buffer = BytesMut::from(bytes);
+        assert_eq!(decode(&mut buffer), Ok(Some(Inbound::OtherVersion { level })));
+        assert!(buffer.is_empty());
     }
 }
 

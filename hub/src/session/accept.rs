@@ -9,6 +9,7 @@ use tokio::sync::oneshot;
 use tokio::time::Instant;
 use tracing::{info, warn};
 
+use super::messages::own_telemetry;
 use super::{CONNECT_PATIENCE, MAX_SILENCE, Packets, Session, SessionContext, SessionEnd, on_disk};
 use crate::faults::{ConnectionFate, Handling, Refused, Rejection, Step};
 use crate::mqtt::{ConnAckCode, Connect, Inbound, Outbound};
@@ -23,6 +24,11 @@ pub(super) async fn accept<R: AsyncRead + Unpin>(
 ) -> Result<(Session, oneshot::Receiver<Ending>), SessionEnd> {
     let connect = match packets.next(Instant::now() + CONNECT_PATIENCE).await? {
         Inbound::Connect(connect) => connect,
+        Inbound::OtherVersion { level } => {
+            refuse(&outlet, ConnAckCode::UnacceptableProtocol).await;
+            let reason = format!("MQTT of level {level}; this hub speaks level 4, MQTT 3.1.1");
+            return Err(SessionEnd::Refused(reason));
+        }
         _ => return Err(SessionEnd::Misused("a packet before CONNECT".into())),
     };
     let grant = match admit(context, &connect).await {
@@ -107,14 +113,18 @@ async fn admit(
     connect: &Connect,
 ) -> Result<DeviceGrant, (ConnAckCode, String)> {
     let refused = |reason: String| (ConnAckCode::NotAuthorized, reason);
-    if connect.level != 4 {
-        let reason = format!("protocol level {}; this hub speaks 4, MQTT 3.1.1", connect.level);
-        return Err((ConnAckCode::UnacceptableProtocol, reason));
-    }
     let text = connect.user_name.as_deref().ok_or_else(|| refused("no user name".into()))?;
     let user: UserName = text.parse().map_err(|error| refused(chain(&error).to_string()))?;
     if user.client_id() != connect.client_id {
         return Err(refused(format!("the user name names `{}`", user.client_id())));
+    }
+    if let Some(will) = &connect.will
+        && own_telemetry(&will.topic, &user.device).is_none()
+    {
+        let topic = will.topic.escape_debug();
+        return Err(refused(format!(
+            "will on the topic `{topic}`, which is not its own telemetry"
+        )));
     }
     let password = connect.password.clone();
     let granted = on_disk(&context.state, move |state| {

@@ -1,12 +1,19 @@
 //! Connections of devices, with rumqttc as the client.
 
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
 use behaviour_hub::{Hub, HubConfig};
 use protocol::connection_string::DeviceCredential;
 use protocol::sas;
 use rumqttc::{ConnectReturnCode, MqttOptions, Packet, QoS};
 use tokio::time::timeout;
 
-use super::client::{Device, PATIENCE, gone, hub, id, next, now, published, secured, subscribe};
+use super::client::{Device, PATIENCE, answer_to, gone, hub, id, next, now, published, subscribe};
+
+const IPV4: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
+
+/// CONNECT of MQTT 5.
+const MQTT_5: &[u8] = &[0x10, 13, 0, 4, b'M', b'Q', b'T', b'T', 5, 2, 0, 60, 0, 0, 0];
 
 #[tokio::test]
 async fn only_a_registered_device_with_a_valid_token_connects() {
@@ -118,28 +125,66 @@ async fn misuse_ends_the_connection() {
 }
 
 #[tokio::test]
-async fn a_filter_that_iot_hub_does_not_know_is_refused() {
+async fn a_filter_that_iot_hub_does_not_offer_ends_the_connection() {
     let hub = hub().await;
     let device = Device::of(&hub, &hub.create_device(&id()).unwrap());
-    let (client, mut events, _) = device.connect().await.unwrap();
-    for (filter, refused) in [
-        ("$iothub/methods/POST/#", false),
-        ("devices/d1/messages/devicebound/#", false),
-        ("devices/d2/messages/devicebound/#", true),
-        ("#", true),
-    ] {
-        client.subscribe(filter, QoS::ExactlyOnce).await.unwrap();
-        let ack = next(&mut events, |packet| match packet {
-            Packet::SubAck(ack) => Some(ack),
-            _ => None,
-        });
-        let code = ack.await.return_codes.remove(0);
-        let expected = match refused {
-            true => rumqttc::SubscribeReasonCode::Failure,
-            false => rumqttc::SubscribeReasonCode::Success(QoS::AtLeastOnce),
-        };
-        assert_eq!(code, expected, "{filter}");
+    let offered = ["$iothub/methods/POST/#", "devices/d1/messages/devicebound/#"];
+    for filter in ["devices/d2/messages/devicebound/#", "foo/#", "#"] {
+        let (client, mut events, _) = device.connect().await.unwrap();
+        for filter in offered {
+            client.subscribe(filter, QoS::ExactlyOnce).await.unwrap();
+            let code = next(&mut events, |packet| match packet {
+                Packet::SubAck(mut ack) => Some(ack.return_codes.remove(0)),
+                _ => None,
+            });
+            let granted = rumqttc::SubscribeReasonCode::Success(QoS::AtLeastOnce);
+            assert_eq!(code.await, granted, "{filter}");
+        }
+        client.subscribe(filter, QoS::AtMostOnce).await.unwrap();
+        gone(&mut events).await;
     }
+}
+
+#[tokio::test]
+async fn another_version_of_mqtt_is_refused_with_code_1() {
+    let hub = hub().await;
+    let mqtt_3_1 = [0x10, 14, 0, 6, b'M', b'Q', b'I', b's', b'd', b'p', 3, 2, 0, 60, 0, 0];
+    for connect in [MQTT_5, &mqtt_3_1] {
+        assert_eq!(answer_to(&hub, IPV4, connect).await, [0x20, 2, 0, 1]);
+    }
+}
+
+#[tokio::test]
+async fn a_will_that_the_device_may_not_publish_is_refused_at_connect() {
+    let hub = hub().await;
+    let device = Device::of(&hub, &hub.create_device(&id()).unwrap());
+    for topic in ["devices/d2/messages/events/", "tele/x/LWT", "$iothub/twin/GET/?$rid=1"] {
+        let mut options = device.options.clone();
+        options.set_last_will(rumqttc::LastWill::new(topic, "lost", QoS::AtLeastOnce, false));
+        let refused = Device { options }.connect().await.err();
+        assert_eq!(refused, Some(ConnectReturnCode::NotAuthorized), "{topic}");
+    }
+}
+
+#[tokio::test]
+async fn a_user_name_needs_no_version() {
+    let hub = hub().await;
+    let mut device = Device::of(&hub, &hub.create_device(&id()).unwrap());
+    let password = device.options.credentials().unwrap().password;
+    for user in ["localhost/d1", "localhost/d1/"] {
+        device.options.set_credentials(user, password.as_str());
+        assert!(device.connect().await.is_ok(), "{user}");
+    }
+}
+
+#[tokio::test]
+async fn devices_also_connect_by_ipv6() {
+    let address = IpAddr::V6(Ipv6Addr::LOCALHOST);
+    if std::net::TcpListener::bind((address, 0)).is_err() {
+        // The machine has no IPv6.
+        return;
+    }
+    assert_eq!(answer_to(&hub().await, address, MQTT_5).await, [0x20, 2, 0, 1]);
 }
 
 #[tokio::test]
@@ -180,10 +225,8 @@ async fn an_expired_token_ends_the_session() {
 
 #[tokio::test]
 async fn a_silent_device_is_disconnected_after_one_and_a_half_keep_alives() {
-    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
     let hub = hub().await;
     let identity = hub.create_device(&id()).unwrap();
-    let mut stream = secured(hub.ca_pem(), hub.mqtt_port()).await.unwrap();
     let login = Device::of(&hub, &identity).options.credentials().unwrap();
     let mut connect = rumqttc::mqttbytes::v4::Connect::new("d1");
     connect.keep_alive = 1;
@@ -191,9 +234,6 @@ async fn a_silent_device_is_disconnected_after_one_and_a_half_keep_alives() {
         Some(rumqttc::mqttbytes::v4::Login { username: login.username, password: login.password });
     let mut packet = bytes::BytesMut::new();
     connect.write(&mut packet).unwrap();
-    stream.write_all(&packet).await.unwrap();
-    let mut read = Vec::new();
-    timeout(PATIENCE, stream.read_to_end(&mut read)).await.unwrap().ok();
-    assert_eq!(read, [0x20, 2, 0, 0]);
+    assert_eq!(answer_to(&hub, IPV4, &packet).await, [0x20, 2, 0, 0]);
     assert!(!hub.is_connected(&id()));
 }
