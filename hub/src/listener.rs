@@ -11,6 +11,7 @@ use std::time::Duration;
 use axum::Router;
 use bytes::BytesMut;
 use hyper::server::conn::http1;
+use hyper::service::{Service as _, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
@@ -22,6 +23,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{debug, warn};
 
+use crate::rest::decode_slashes;
 use crate::session::{SessionContext, serve};
 
 /// Time limit for a TLS handshake, a CONNECT or an HTTP header.
@@ -124,7 +126,8 @@ impl Listener {
         self,
         stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
     ) -> io::Result<()> {
-        let service = TowerToHyperService::new(self.router);
+        let router = TowerToHyperService::new(self.router);
+        let service = service_fn(|request| router.call(decode_slashes(request)));
         http1::Builder::new()
             .timer(TokioTimer::new())
             .header_read_timeout(GREETING_PATIENCE)

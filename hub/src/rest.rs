@@ -14,6 +14,7 @@ mod bulk;
 mod faults;
 mod identities;
 mod methods;
+mod path;
 mod query;
 mod twins;
 
@@ -40,6 +41,7 @@ use crate::policy::{Denied, required_permission};
 use crate::sessions::Sessions;
 use crate::state::{Owner, State};
 use answer::ApiError;
+pub(crate) use path::decode_slashes;
 
 /// Returns the router of the REST API.
 pub(crate) fn router(
@@ -129,7 +131,14 @@ impl NoticeOrder {
     }
 }
 
+/// Checks that a request is allowed. Paths for devices are answered as not offered
+/// first: a device has no token for the REST API, and a refusal of its token would be
+/// misleading.
 async fn authorize(Extract(rest): Extract<Rest>, request: Request, next: Next) -> Response {
+    if let Some(service) = path::for_devices(request.uri().path()) {
+        let message = format!("this hub does not offer {service}; devices connect by MQTT");
+        return ApiError::with_status(StatusCode::NOT_FOUND, &message).into_response();
+    }
     match check(&rest.state, &request) {
         Ok(()) => answer::in_kind(next.run(request).await),
         Err(reason) => {

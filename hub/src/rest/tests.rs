@@ -51,7 +51,7 @@ impl Rig {
 
     async fn send(&self, request: Request<Body>) -> Reply {
         let service = TowerToHyperService::new(self.router.clone());
-        let response = service.call(request).await.unwrap();
+        let response = service.call(decode_slashes(request)).await.unwrap();
         let (parts, body) = response.into_parts();
         let bytes = to_bytes(body, usize::MAX).await.unwrap();
         let text = String::from_utf8(bytes.to_vec()).unwrap();
@@ -143,6 +143,34 @@ async fn every_request_needs_a_token_that_grants_it() {
         assert_eq!(reply.status, StatusCode::UNAUTHORIZED);
         assert_eq!(reply.body["Message"], "ErrorCode:IotHubUnauthorizedAccess;Unauthorized");
         assert_eq!(reply.error().code, ErrorCode::IotHubUnauthorizedAccess);
+    }
+}
+
+#[tokio::test]
+async fn a_path_may_have_encoded_slashes() {
+    let rig = Rig::new().with_devices(&["a#b"]);
+    let body = json!({"query": "SELECT * FROM devices"});
+    assert_eq!(rig.ask(Method::POST, "/devices%2Fquery", &body).await.body[0]["deviceId"], "a#b");
+    assert_eq!(rig.ask(Method::GET, "/twins%2Fa%23b", "").await.body["deviceId"], "a#b");
+}
+
+#[tokio::test]
+async fn paths_for_devices_are_not_offered_rather_than_unauthorised() {
+    let rig = Rig::new().with_devices(&["d1"]);
+    let https = "this hub does not offer HTTPS for devices; devices connect by MQTT";
+    let provisioning =
+        "this hub does not offer the Device Provisioning Service; devices connect by MQTT";
+    for (method, path, message) in [
+        (Method::POST, "/devices/d1/messages/events", https),
+        (Method::GET, "/devices/d1/messages/devicebound", https),
+        (Method::POST, "/devices/d1/files", https),
+        (Method::POST, "/devices/d1/files/notifications", https),
+        (Method::PUT, "/0ne000SCOPE/registrations/d1/register", provisioning),
+    ] {
+        let request = Request::builder().method(method).uri(path).body(Body::empty()).unwrap();
+        let reply = rig.send(request).await;
+        assert_eq!(reply.status, StatusCode::NOT_FOUND, "{path}");
+        assert_eq!(reply.error().message, message);
     }
 }
 

@@ -1,0 +1,49 @@
+//! Paths of requests: encoded slashes, and paths that are those of devices.
+
+use axum::http::{Request, Uri};
+
+/// Replaces encoded slashes in the path of a request. Azure IoT Explorer encodes the
+/// whole path, and ids have no slash, so `%2F` can be nothing but a separator.
+pub(crate) fn decode_slashes<B>(mut request: Request<B>) -> Request<B> {
+    let uri = request.uri();
+    if !uri.path().contains("%2F") && !uri.path().contains("%2f") {
+        return request;
+    }
+    let path = uri.path().replace("%2F", "/").replace("%2f", "/");
+    let query = uri.query().map(|query| format!("?{query}")).unwrap_or_default();
+    let mut parts = uri.clone().into_parts();
+    parts.path_and_query = format!("{path}{query}").parse().ok();
+    if let Ok(uri) = Uri::from_parts(parts) {
+        *request.uri_mut() = uri;
+    }
+    request
+}
+
+/// Returns the service behind a path that is not one for services, if it is one for
+/// devices: IoT Hub over HTTPS, or the Device Provisioning Service.
+pub(super) fn for_devices(path: &str) -> Option<&'static str> {
+    let segments: Vec<&str> = path.trim_start_matches('/').split('/').collect();
+    match segments[..] {
+        ["devices", _, "messages" | "files", ..] => Some("HTTPS for devices"),
+        [_, "registrations", ..] => Some("the Device Provisioning Service"),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn encoded_slashes_are_separators() {
+        for (uri, decoded) in [
+            ("/devices%2Fquery?api-version=1", "/devices/query?api-version=1"),
+            ("/twins%2fa%23b%2Fmethods", "/twins/a%23b/methods"),
+            ("https://localhost/twins%2Fd1?a=%2F", "https://localhost/twins/d1?a=%2F"),
+            ("/twins/d1?a=%2F", "/twins/d1?a=%2F"),
+        ] {
+            let request = Request::builder().uri(uri).body(()).unwrap();
+            assert_eq!(decode_slashes(request).uri().to_string(), decoded);
+        }
+    }
+}
