@@ -31,7 +31,8 @@ fn not_an_id(error: IdError) -> HubError {
 
 /// Parses the condition of a write.
 pub(super) fn if_match(headers: &HeaderMap) -> IfMatch {
-    IfMatch::parse(headers.get(IF_MATCH).and_then(|value| value.to_str().ok()))
+    // A header that is not text is no etag of this hub.
+    IfMatch::parse(headers.get(IF_MATCH).map(|value| value.to_str().unwrap_or_default()))
 }
 
 /// Reads a body of at most [`MAX_BODY_BYTES`].

@@ -96,8 +96,8 @@ async fn one(rest: &Rest, value: Value) -> Result<(), HubError> {
         Some(name) => module(&item.id, name)?,
     };
     let identity: IdentityRequest = serde_json::from_value(value.clone()).map_err(invalid)?;
-    let etag = IfMatch::parse(item.e_tag.as_deref());
-    let twin_etag = IfMatch::parse(item.twin_e_tag.as_deref());
+    let etag = IfMatch::parse(item.e_tag.as_deref().filter(|etag| !etag.is_empty()));
+    let twin_etag = IfMatch::parse(item.twin_e_tag.as_deref().filter(|etag| !etag.is_empty()));
     rest.run(move |rest| match item.import_mode {
         ImportMode::Create => rest.write_identity(&owner, &identity, &IfMatch::Absent).map(drop),
         ImportMode::Update => rest.write_identity(&owner, &identity, &IfMatch::Any).map(drop),

@@ -16,7 +16,7 @@ pub(super) fn of_identity(number: u32) -> String {
 /// Condition in the `If-Match` header of a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum IfMatch {
-    /// No header, or an empty one.
+    /// No header.
     Absent,
     /// Any etag, as long as the resource exists.
     Any,
@@ -24,13 +24,14 @@ pub(crate) enum IfMatch {
 }
 
 impl IfMatch {
-    /// Parses the header. The Python and Node clients send the star in quotes.
+    /// Parses the header. The Python and Node clients send the star in quotes. An
+    /// empty header is an etag that no resource has, so that a variable without a
+    /// value does not switch the condition off.
     pub(crate) fn parse(header: Option<&str>) -> IfMatch {
-        let text = header.unwrap_or_default().trim();
+        let Some(text) = header.map(str::trim) else { return IfMatch::Absent };
         let text = text.strip_prefix("W/").unwrap_or(text);
         let bare = text.strip_prefix('"').and_then(|t| t.strip_suffix('"')).unwrap_or(text);
         match bare {
-            "" => IfMatch::Absent,
             "*" => IfMatch::Any,
             etag => IfMatch::Etag(etag.to_owned()),
         }
@@ -53,8 +54,9 @@ mod tests {
     fn a_star_means_any_with_and_without_quotes() {
         for (header, read) in [
             (None, IfMatch::Absent),
-            (Some(""), IfMatch::Absent),
-            (Some("\"\""), IfMatch::Absent),
+            (Some(""), IfMatch::Etag(String::new())),
+            (Some(" "), IfMatch::Etag(String::new())),
+            (Some("\"\""), IfMatch::Etag(String::new())),
             (Some("*"), IfMatch::Any),
             (Some("\"*\""), IfMatch::Any),
             (Some("\"AAAAAAAAAAE=\""), IfMatch::Etag("AAAAAAAAAAE=".into())),

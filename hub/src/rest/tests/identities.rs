@@ -45,6 +45,18 @@ async fn a_device_lives_from_put_to_delete() {
 }
 
 #[tokio::test]
+async fn an_empty_condition_is_a_stale_etag() {
+    let rig = Rig::new().with_devices(&["d1"]);
+    for header in ["", " ", "\"\""] {
+        let headers = [("If-Match", header)];
+        let reply = rig.ask_with(Method::DELETE, "/devices/d1", &headers, "").await;
+        assert_eq!(reply.error().code, ErrorCode::PreconditionFailed, "{header:?}");
+        let reply = rig.ask_with(Method::PATCH, "/twins/d1", &headers, r#"{"tags":{"a":1}}"#).await;
+        assert_eq!(reply.error().code, ErrorCode::PreconditionFailed, "{header:?}");
+    }
+}
+
+#[tokio::test]
 async fn devices_are_listed_with_and_without_the_slash() {
     let rig = Rig::new().with_devices(&["a", "b", "c"]);
     let ids = |reply: &Reply| -> Vec<String> {
