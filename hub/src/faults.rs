@@ -12,8 +12,6 @@ mod control;
 mod fault;
 mod handling;
 mod injection;
-#[cfg(test)]
-mod tests;
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -237,3 +235,6 @@ impl ActiveFaults {
         self.injected.retain(|_, (_, until)| *until > now);
     }
 }
+
+#[cfg(test)]
+mod tests;

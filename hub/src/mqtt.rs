@@ -7,8 +7,6 @@
 
 mod decode;
 mod encode;
-#[cfg(test)]
-mod tests;
 
 use bytes::Bytes;
 
@@ -143,3 +141,6 @@ impl std::fmt::Debug for Connect {
             .finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests;

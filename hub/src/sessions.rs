@@ -8,8 +8,6 @@
 //! subscriptions and a way to end it.
 
 mod outlet;
-#[cfg(test)]
-mod tests;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -282,3 +280,6 @@ impl LiveSession {
         self.filters.contains(&Filter::Methods)
     }
 }
+
+#[cfg(test)]
+mod tests;
