@@ -1,6 +1,6 @@
 //! A reboot of the machine: the answer first, the report after the boot.
 //!
-//! [`begin`] is the call: it requests the reporting job, then the reboot, and
+//! `begin` is the call: it requests the reporting job, then the reboot, and
 //! answers at once. [`tell`] is that job: it runs after the boot, or when there was
 //! none in time, and reports the outcome. The host persists job and reboot, so that
 //! neither is lost when the power fails.

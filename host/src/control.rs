@@ -1,8 +1,8 @@
 //! The operator's way to a host that runs: one request a connection, one line of
 //! JSON each way, on a socket that only the host's user can open.
 //!
-//! [`Control::open`] takes the socket's place for this host alone; [`ask`] is the
-//! other end. It decides nothing: orders go to the [`Operator`], and what it
+//! `Control::open` takes the socket's place for this host alone; [`ask`] is the
+//! other end. It decides nothing: orders go to the `Operator`, and what it
 //! lists is what the router holds.
 
 use std::io;
