@@ -20,6 +20,7 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 
+pub(crate) use deliveries::Deliveries;
 use driver::Driver;
 pub(crate) use incoming::{Incoming, Method};
 pub(crate) use options::{Dial, OptionsError, tls};
@@ -28,6 +29,7 @@ use session::Session;
 use under_way::{Answers, UnderWay};
 use window::Window;
 
+mod deliveries;
 mod driver;
 mod failure;
 mod incoming;

@@ -5,7 +5,11 @@
 //! its own, so that none waits for another. The loop itself never waits for room
 //! to send: what it sends goes out at once or is asked for again.
 
+pub(crate) mod counts;
+pub(crate) mod desired;
 mod drain;
+pub(crate) mod status;
+pub(crate) mod systemd;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,14 +20,14 @@ use tokio::time::{Instant, sleep_until};
 use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 use tracing::{debug, info, warn};
 
+use crate::connection::Deliveries;
 use crate::connection::{Connection, Incoming, Method, Outbox};
-use crate::counts::Counts;
-use crate::deliveries::Deliveries;
-use crate::kept::Kept;
+use crate::device::counts::Counts;
+use crate::device::systemd::Supervisor;
+use crate::lent::durable::Kept;
+use crate::lent::telemetry::Telemetry;
+use crate::lent::twin::{Request, Twin};
 use crate::router::Router;
-use crate::supervisor::Supervisor;
-use crate::telemetry::Telemetry;
-use crate::twin::{Request, Twin};
 use drain::{Drain, Step, Then};
 
 pub(crate) struct Device {

@@ -15,49 +15,29 @@
 
 #![cfg_attr(test, allow(clippy::unwrap_used, reason = "a test may stop at the first surprise"))]
 
-mod accepted;
 mod backoff;
-mod boot;
 mod config;
 mod connection;
 #[cfg(unix)]
 pub mod control;
-mod counts;
-mod deliveries;
-mod desired;
 mod device;
-mod http;
-mod jobs;
+mod ids;
 mod journal;
-mod kept;
+mod lent;
 mod memory;
 mod not_kept;
 mod plugins;
-mod power;
-mod repeats;
-mod reports;
-mod rids;
 mod router;
-mod running;
+mod run;
 mod simulate;
-mod slot;
-mod start;
-mod state;
-mod status;
-mod supervisor;
 mod swap;
-mod switches;
-mod telemetry;
-mod twin;
-mod watch;
 
-pub use boot::Machine;
 pub use config::{Config, ConfigError, HostSection, HttpError, HubSection, PluginSection};
 pub use journal::JournalError;
+pub use lent::power::RebootCommand;
+pub use lent::power::boot::Machine;
+pub use lent::telemetry::{TelemetryLimits, WhenFull};
 pub use memory::share_heap;
 pub use plugins::PluginError;
-pub use power::RebootCommand;
-pub use running::{check, run, run_on};
+pub use run::{StartError, check, run, run_on};
 pub use simulate::{Figures, Fleet, FleetError, simulate};
-pub use start::StartError;
-pub use telemetry::{TelemetryLimits, WhenFull};

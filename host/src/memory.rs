@@ -11,7 +11,7 @@ use plugin::Engine;
 use tokio::task::spawn_blocking;
 use tokio::time::sleep;
 
-use crate::counts::Counts;
+use crate::device::counts::Counts;
 
 pub use heap::share as share_heap;
 

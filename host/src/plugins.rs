@@ -9,12 +9,13 @@ use tracing::{info, warn};
 use trust::TrustError;
 
 use crate::config::{Config, PluginSection};
-use crate::slot::Made;
+use crate::plugins::slot::Made;
 use file::{FileError, WholeFile};
 
 pub(crate) use file::Stamp;
 
 mod file;
+pub(crate) mod slot;
 
 /// Calls of versions that leave for which there is room beside all others.
 const MOST_LEAVING: usize = 512;

@@ -16,14 +16,15 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
-use crate::repeats::Repeats;
-use crate::rids::Rids;
-use crate::slot::{Begun, Change, Disabled, Slot};
+use crate::ids::Rids;
+use crate::plugins::slot::{Begun, Change, Disabled, Slot};
 use failure::Failure;
+use idempotency::Repeats;
 
 pub(crate) use table::Table;
 
 mod failure;
+mod idempotency;
 mod jobs;
 mod table;
 

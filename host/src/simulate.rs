@@ -16,9 +16,9 @@ use tokio_util::sync::CancellationToken;
 
 use crate::config::Config;
 use crate::connection::{self, Dial};
-use crate::running::Shared;
-use crate::slot::Changes;
-use crate::start::StartError;
+use crate::plugins::slot::Changes;
+use crate::run::Shared;
+use crate::run::StartError;
 
 mod figures;
 mod fleet;

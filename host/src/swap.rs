@@ -13,27 +13,29 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use plugin::Plugin;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::mpsc;
 use tokio::task::{JoinSet, spawn_blocking};
 use tokio::time::{Instant, sleep_until};
 use tracing::{error, info};
 
 use crate::config::{Config, ConfigError, PluginSection};
+use crate::plugins::slot::{Changes, Made};
 use crate::plugins::{self, Loader, PluginError, Stamp};
 use crate::router::{PluginSlot, Router};
-use crate::slot::{Changes, Made};
-use crate::switches::Switches;
-use crate::watch::Watch;
 use orders::Order;
+use switches::Switches;
 
 pub(crate) use lifecycle::stop_all;
 pub(crate) use orders::Operator;
+pub(crate) use watch::Watch;
 
 mod configuration;
 mod lifecycle;
 mod orders;
+pub(crate) mod switches;
 #[cfg(test)]
 mod tests;
+mod watch;
 
 /// How long a file stays as it is before it counts as whole.
 const SETTLED: Duration = Duration::from_secs(1);
@@ -46,7 +48,7 @@ pub(crate) struct Swap {
     config: Config,
     /// What could not be taken because of a plugin.
     pending: Option<Config>,
-    standing: watch::Sender<Standing>,
+    standing: tokio::sync::watch::Sender<Standing>,
     seen: HashMap<Subject, Seen>,
     orders: mpsc::Receiver<Order>,
     tasks: JoinSet<()>,

@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::{ConfigError, file, is_a_name, within};
-use crate::power::RebootCommand;
-use crate::telemetry::TelemetryLimits;
+use crate::lent::power::RebootCommand;
+use crate::lent::telemetry::TelemetryLimits;
 
 /// `[host]`.
 #[derive(Debug, Clone, PartialEq, Eq)]

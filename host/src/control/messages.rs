@@ -2,8 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::plugins::slot::{Counters, State};
 use crate::router::PluginSlot;
-use crate::slot::{Counters, State};
 
 /// One request.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -6,10 +6,10 @@ use std::path::Path;
 use std::sync::atomic::Ordering;
 
 use super::*;
+use crate::plugins::slot::Changes;
+use crate::plugins::{self, slot::Slot};
 use crate::router::{Table, tests::lent};
-use crate::slot::Changes;
 use crate::swap::Swap;
-use crate::{plugins, slot::Slot};
 
 /// A configuration with one plugin `p`, whose socket is in the directory.
 fn config(directory: &Path) -> Config {
@@ -33,7 +33,7 @@ fn serve(config: &Config) -> tokio::task::JoinSet<()> {
         Swap::new(loader, Arc::clone(&router), changes, config.clone(), Arc::default());
     let control = Control::open(config).unwrap().unwrap();
     let mut tasks = tokio::task::JoinSet::new();
-    tasks.spawn(swap.run(crate::watch::Watch::new()));
+    tasks.spawn(swap.run(crate::swap::watch::Watch::new()));
     tasks.spawn(control.run(Desk { router, operator }));
     tasks
 }

@@ -5,7 +5,7 @@
 use plugin::CallError;
 use protocol::id::MethodName;
 
-use crate::slot::{Disabled, Outcome};
+use crate::plugins::slot::{Disabled, Outcome};
 
 pub(super) enum Failure {
     UnknownMethod,

@@ -9,7 +9,7 @@ use plugin::{Call, CallError, JobError};
 use tokio::time::Instant;
 
 use super::{Router, ended};
-use crate::jobs::{JobCall, JobEnd, Runner};
+use crate::lent::jobs::{JobCall, JobEnd, Runner};
 
 impl Runner for Router {
     fn takes_jobs(&self, plugin: &str) -> bool {

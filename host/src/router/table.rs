@@ -6,8 +6,8 @@ use std::sync::Arc;
 use protocol::id::MethodName;
 
 use super::PluginSlot;
+use super::idempotency::Idempotency;
 use crate::config::PluginSection;
-use crate::repeats::Idempotency;
 
 /// The plugins of a configuration, in their places.
 pub(crate) struct Table {

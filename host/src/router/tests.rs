@@ -9,10 +9,10 @@ use serde_json::{Map, Value, json};
 
 use super::*;
 use crate::Config;
-use crate::http::Http;
+use crate::lent::http::Http;
 use crate::not_kept::NotKept;
+use crate::plugins::slot::Changes;
 use crate::plugins::{self, Loader};
-use crate::slot::Changes;
 
 /// Lends nothing but the time.
 struct Nothing;

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use crate::counts::Counts;
+use crate::device::counts::Counts;
 
 /// The numbers of a fleet.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]

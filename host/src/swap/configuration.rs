@@ -10,8 +10,8 @@ use tracing::{error, info, warn};
 use super::{Refused, Subject, Swap, lifecycle};
 use crate::config::{Config, PluginSection};
 use crate::plugins::Stamp;
+use crate::plugins::slot::{Made, Slot};
 use crate::router::{PluginSlot, Table};
-use crate::slot::{Made, Slot};
 
 /// A plugin of the new configuration, before anything of it is in force.
 enum Next {

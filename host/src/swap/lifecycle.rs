@@ -9,8 +9,8 @@ use tracing::{error, info, warn};
 
 use super::Swap;
 use crate::backoff::Backoff;
+use crate::plugins::slot::{Chore, State, Version};
 use crate::router::{PluginSlot, Router};
-use crate::slot::{Chore, State, Version};
 
 /// How soon a plugin that did not start is tried again: at first, and at last.
 const FIRST_RETRY: Duration = Duration::from_secs(1);

@@ -10,9 +10,9 @@ use tracing::{info, warn};
 use super::{Refused, Standing, Swap, lifecycle};
 use crate::config::{Config, PluginSection};
 use crate::plugins::Loader;
+use crate::plugins::slot::Changes;
 use crate::router::{PluginSlot, Router};
-use crate::slot::Changes;
-use crate::switches::Switches;
+use crate::swap::switches::Switches;
 
 /// Orders that wait; one is carried out at a time.
 const MOST_ORDERS: usize = 8;

@@ -7,8 +7,8 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use super::*;
+use crate::plugins::slot::{Slot, State, View};
 use crate::router::{Table, tests::lent};
-use crate::slot::{Slot, State, View};
 
 /// A host without a hub: a directory with its files, and what follows them.
 struct Rig {

@@ -17,15 +17,15 @@ use crate::config::Settings;
 use inner::{Health, Inner, Start};
 
 pub(crate) use counters::{Counters, Outcome};
-pub(crate) use told::{Change, Chore, Disabled, State, View};
 pub(crate) use version::{Made, Version};
+pub(crate) use view::{Change, Chore, Disabled, State, View};
 
 mod counters;
 mod inner;
 #[cfg(test)]
 pub(crate) mod tests;
-mod told;
 mod version;
+mod view;
 
 /// Told whenever a slot is no longer what it was.
 pub(crate) type Changes = watch::Sender<()>;

@@ -14,9 +14,9 @@ use serde_json::{Map, Value, json};
 use tokio::time::sleep;
 use tracing::warn;
 
+use crate::lent::twin::Twin;
+use crate::plugins::slot::Changes;
 use crate::router::{PluginSlot, Router};
-use crate::slot::Changes;
-use crate::twin::Twin;
 
 /// The least time between two reports.
 const PAUSE: Duration = Duration::from_secs(1);

@@ -8,7 +8,7 @@ use futures_util::future::BoxFuture;
 use plugin::Document;
 use tracing::warn;
 
-use crate::desired;
+use crate::device::desired;
 use crate::journal::{Journal, Kind, Pages};
 
 pub(crate) struct Accepted {
@@ -59,7 +59,7 @@ impl desired::Accepted for Accepted {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::desired::Accepted as _;
+    use crate::device::desired::Accepted as _;
     use crate::journal::tests::{TestDisk, journal};
 
     fn document(version: u64) -> Document {

@@ -19,9 +19,11 @@ use tokio::time::Instant;
 use tracing::{debug, error, info, warn};
 
 use crate::backoff::Backoff;
+use crate::ids::Rids;
 use crate::journal::{Journal, Kind, Machine, Mirrored, Pages};
-use crate::reports::{Outcome, Record, Reports, Waiter};
-use crate::rids::Rids;
+use reports::{Outcome, Record, Reports, Waiter};
+
+mod reports;
 
 /// How long the hub may take to send the twin.
 const ANSWER_WAIT: Duration = Duration::from_secs(30);

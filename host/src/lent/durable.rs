@@ -7,14 +7,14 @@ use plugin::SystemClock;
 use protocol::connection_string::DeviceConnectionString;
 use tokio_util::task::AbortOnDropHandle;
 
-use crate::boot::{Boot, Machine};
 use crate::config::HostSection;
-use crate::jobs::Jobs;
 use crate::journal::{self, Journal, JournalError};
-use crate::power::Power;
+use crate::lent::jobs::Jobs;
+use crate::lent::power::Power;
+use crate::lent::power::boot::{Boot, Machine};
+use crate::lent::state::State;
 use crate::router::Router;
-use crate::state::State;
-use crate::switches::Switches;
+use crate::swap::switches::Switches;
 
 pub(crate) struct Kept {
     pub(crate) journal: Arc<Journal>,

@@ -17,7 +17,7 @@ use tokio::time::Instant;
 
 use super::job::{Job, When};
 use crate::backoff::doubled;
-use crate::boot::Boot;
+use crate::lent::power::boot::Boot;
 
 /// How long the answer of a call may take to leave, before its jobs begin without:
 /// the longest call, and the longest wait for a connection.

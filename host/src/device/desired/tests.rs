@@ -8,9 +8,9 @@ use serde_json::json;
 
 use super::*;
 use crate::Config;
+use crate::plugins::slot::Slot;
 use crate::plugins::{self, Loader};
 use crate::router::{Table, tests::lent};
-use crate::slot::Slot;
 
 /// Remembers until the test ends.
 #[derive(Default)]

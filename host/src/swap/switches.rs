@@ -10,7 +10,7 @@ use plugin::HostError;
 use tracing::{error, warn};
 
 use crate::journal::{Journal, Kind, Pages};
-use crate::slot::Slot;
+use crate::plugins::slot::Slot;
 
 #[derive(Default)]
 pub(crate) struct Switches {
@@ -77,7 +77,7 @@ impl Switches {
 mod tests {
     use super::*;
     use crate::journal::tests::{TestDisk, journal};
-    use crate::slot::{State, tests::slot};
+    use crate::plugins::slot::{State, tests::slot};
 
     #[tokio::test]
     async fn a_plugin_that_was_switched_off_is_off_after_a_restart_until_it_is_on() {

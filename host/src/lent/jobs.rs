@@ -20,9 +20,9 @@ use tokio_util::task::TaskTracker;
 use tracing::{debug, error, info, warn};
 
 use crate::backoff::{doubled, random_part};
-use crate::boot::Boot;
+use crate::ids::Rids;
 use crate::journal::{Journal, Kind, Machine, Mirrored, Pages};
-use crate::rids::Rids;
+use crate::lent::power::boot::Boot;
 use job::Job;
 use queue::{Now, Queue, Run};
 

@@ -18,9 +18,11 @@ use tokio::time::{Instant, sleep};
 use tracing::{debug, error, info, warn};
 
 use crate::backoff::Backoff;
+use crate::lent::twin::Twin;
+use crate::plugins::slot::Changes;
 use crate::router::{PluginSlot, Router, ended};
-use crate::slot::Changes;
-use crate::twin::Twin;
+
+pub(crate) mod accepted;
 
 /// After so many tries of one change the host waits for the next one.
 const MOST_ATTEMPTS: u32 = 10;

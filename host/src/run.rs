@@ -8,31 +8,33 @@ use plugin::{Lent, Level, LogLine, LogSink, Plugin, SystemClock};
 use protocol::connection_string::DeviceConnectionString;
 use tokio::task::JoinSet;
 
-use crate::accepted::Accepted;
-use crate::boot::Machine;
 use crate::config::Config;
 use crate::connection::{self, Connection, Dial};
 #[cfg(unix)]
 use crate::control::{Control, Desk};
-use crate::counts::Counts;
-use crate::desired::Desired;
 use crate::device::Device;
-use crate::http::Http;
+use crate::device::counts::Counts;
+use crate::device::desired::Desired;
+use crate::device::desired::accepted::Accepted;
+use crate::device::status;
+use crate::device::systemd::Supervisor;
 use crate::journal::Journal;
-use crate::kept::Kept;
+use crate::lent::durable::Kept;
+use crate::lent::http::Http;
+use crate::lent::power::boot::Machine;
+use crate::lent::telemetry::Telemetry;
+use crate::lent::twin::Twin;
 use crate::memory;
 use crate::not_kept::NotKept;
+use crate::plugins::slot::{Changes, Made, Slot};
 use crate::plugins::{self, Loader};
 use crate::router::{Router, Table};
-use crate::slot::{Changes, Made, Slot};
-use crate::start::StartError;
-use crate::status;
-use crate::supervisor::Supervisor;
-use crate::swap::{self, Operator, Swap};
-use crate::switches::Switches;
-use crate::telemetry::Telemetry;
-use crate::twin::Twin;
-use crate::watch::Watch;
+use crate::swap::switches::Switches;
+use crate::swap::{self, Operator, Swap, Watch};
+
+pub use error::StartError;
+
+mod error;
 
 /// Finds out what can be wrong without a connection: loads every plugin, gives
 /// their names and what each imports. Blocks.

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::told::{Change, Chore, Disabled, State, View};
+use super::view::{Change, Chore, Disabled, State, View};
 use super::{Counters, Version};
 use crate::config::Settings;
 

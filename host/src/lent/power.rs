@@ -21,8 +21,10 @@ use tokio::sync::Notify;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tracing::{error, info, warn};
 
-use crate::boot::Boot;
 use crate::journal::{Journal, Kind, Pages};
+use crate::lent::power::boot::Boot;
+
+pub(crate) mod boot;
 
 /// The key of the one record.
 const PENDING: &[u8] = b"pending";

@@ -283,7 +283,7 @@ impl Clock for Wall {
 
 mod clocks {
     use super::*;
-    use crate::jobs::job::When;
+    use crate::lent::jobs::job::When;
 
     fn now(wall: &str, ticks: Instant) -> Now {
         Now { wall: wall.parse().unwrap(), ticks }
