@@ -10,6 +10,7 @@
 
 mod http;
 mod jobs;
+mod nothing;
 mod power;
 mod state;
 
@@ -20,6 +21,7 @@ use std::time::Duration;
 
 pub use http::{HttpClient, HttpError, HttpRequest};
 pub use jobs::{BootOutcome, JobQueue, JobWhen, NewJob};
+pub use nothing::Nothing;
 pub use power::Power;
 pub use state::StateStore;
 

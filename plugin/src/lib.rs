@@ -53,7 +53,7 @@ pub use inspect::{Import, Inspection};
 pub use json::Json;
 pub use lent::{
     BootOutcome, Clock, Document, HostError, HttpClient, HttpError, HttpRequest, JobQueue, JobWhen,
-    Lent, Level, LogLine, LogSink, NewJob, Power, StateStore, SystemClock, TelemetrySink,
+    Lent, Level, LogLine, LogSink, NewJob, Nothing, Power, StateStore, SystemClock, TelemetrySink,
     TwinAccess,
 };
 pub use limits::{LimitError, Limits, MAX_DEADLINE};

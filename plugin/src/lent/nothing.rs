@@ -1,13 +1,15 @@
-//! What this host cannot do yet: keep state and jobs over its own end, and
-//! reboot the machine. A plugin that asks is told so.
+//! The handles of a host without storage and without power over its machine.
 
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
-use plugin::{HostError, JobQueue, NewJob, Power, StateStore};
 
-/// Says no to everything.
-pub(crate) struct NotKept;
+use super::{HostError, JobQueue, NewJob, Power, StateStore};
+
+/// A [`StateStore`], [`JobQueue`] and [`Power`] that refuse every request with
+/// [`HostError::Denied`].
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Nothing;
 
 fn no<T>(what: &str) -> Result<T, HostError> {
     Err(HostError::Denied(format!("this host {what}")))
@@ -17,7 +19,7 @@ fn no_state<T>() -> Result<T, HostError> {
     no("keeps no state")
 }
 
-impl StateStore for NotKept {
+impl StateStore for Nothing {
     fn get(&self, _plugin: &str, _key: &str) -> Result<Option<Vec<u8>>, HostError> {
         no_state()
     }
@@ -56,7 +58,7 @@ impl StateStore for NotKept {
     }
 }
 
-impl JobQueue for NotKept {
+impl JobQueue for Nothing {
     fn add<'a>(
         &'a self,
         _plugin: &'a str,
@@ -76,7 +78,7 @@ impl JobQueue for NotKept {
     }
 }
 
-impl Power for NotKept {
+impl Power for Nothing {
     fn request_reboot<'a>(
         &'a self,
         _plugin: &'a str,
