@@ -26,6 +26,8 @@ mod http;
 mod hub;
 mod period;
 mod plugin;
+mod reboot;
+mod telemetry;
 #[cfg(test)]
 mod tests;
 
@@ -36,6 +38,8 @@ pub use hub::HubSection;
 pub(crate) use hub::default_port;
 pub use plugin::PluginSection;
 pub(crate) use plugin::Settings;
+pub use reboot::RebootCommand;
+pub use telemetry::{TelemetryLimits, WhenFull};
 
 /// A whole configuration, checked but for what stands in its files.
 #[derive(Debug, Clone, PartialEq)]

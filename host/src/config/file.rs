@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use serde::Deserialize;
 
 use super::period::Period;
-use crate::lent::telemetry::WhenFull;
+use super::telemetry::WhenFull;
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]

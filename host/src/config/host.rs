@@ -4,9 +4,9 @@ use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use super::reboot::RebootCommand;
+use super::telemetry::TelemetryLimits;
 use super::{ConfigError, file, is_a_name, within};
-use crate::lent::power::RebootCommand;
-use crate::lent::telemetry::TelemetryLimits;
 
 /// `[host]`.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -1,0 +1,33 @@
+//! `[host.telemetry]`: the room for messages that wait for the hub.
+
+use serde::Deserialize;
+
+/// What may wait, and what happens to more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TelemetryLimits {
+    /// Messages.
+    pub messages: usize,
+    /// Bytes of their topics and bodies.
+    pub bytes: usize,
+    /// What gives way.
+    pub when_full: WhenFull,
+}
+
+/// What gives way when messages wait as many as may.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum WhenFull {
+    /// The oldest message: it is dropped, and counted.
+    #[default]
+    DropOldest,
+    /// The new one: the plugin is told no.
+    Refuse,
+}
+
+impl Default for TelemetryLimits {
+    fn default() -> TelemetryLimits {
+        // Some minutes of a chatty plugin; a message may have 256 KiB.
+        let (messages, bytes) = (1_000, 4 * 1024 * 1024);
+        TelemetryLimits { messages, bytes, when_full: WhenFull::default() }
+    }
+}
