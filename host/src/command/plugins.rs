@@ -55,7 +55,7 @@ impl Plugins {
 
 /// No plugin of this name is in the host's configuration.
 #[derive(Debug)]
-pub(crate) struct UnknownPlugin(String);
+pub(super) struct UnknownPlugin(String);
 
 impl std::error::Error for UnknownPlugin {}
 
@@ -65,8 +65,13 @@ impl fmt::Display for UnknownPlugin {
     }
 }
 
+pub(super) fn plugins(arguments: Plugins) -> anyhow::Result<()> {
+    println!("{}", operate(arguments)?);
+    Ok(())
+}
+
 /// Asks, and gives the text to print.
-pub(crate) fn operate(plugins: Plugins) -> anyhow::Result<String> {
+fn operate(plugins: Plugins) -> anyhow::Result<String> {
     let (json, config) = (plugins.json, plugins.config.clone());
     let answer = ask(&config, &plugins.request())?;
     match answer {

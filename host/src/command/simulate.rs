@@ -8,7 +8,8 @@ use behaviour_host::{Figures, Fleet, FleetError};
 use clap::Args;
 use tokio::time::Instant;
 
-use crate::{Common, read, until_signal};
+use super::configuration::{Common, read};
+use super::run::until_signal;
 
 /// How often a line is printed where there is no terminal.
 const LINE_EVERY: Duration = Duration::from_secs(10);
@@ -35,7 +36,7 @@ pub(crate) struct Simulate {
     json_logs: bool,
 }
 
-pub(crate) fn simulate(arguments: Simulate) -> anyhow::Result<()> {
+pub(super) fn simulate(arguments: Simulate) -> anyhow::Result<()> {
     let Simulate { common, identities, devices, rate, log, json_logs } = arguments;
     program::log(&log, json_logs)?;
     let config = read(&common)?;
@@ -44,7 +45,7 @@ pub(crate) fn simulate(arguments: Simulate) -> anyhow::Result<()> {
     let mut progress = Progress::new();
     let figures = until_signal(|stopped| {
         behaviour_host::simulate(config, fleet, rate, stopped, move |figures| {
-            progress.tell(figures)
+            progress.tell(figures);
         })
     })?;
     println!("{}", figures.summary());
@@ -52,7 +53,7 @@ pub(crate) fn simulate(arguments: Simulate) -> anyhow::Result<()> {
 }
 
 /// What to do about a file of devices, where one action helps.
-pub(crate) fn hint(error: &FleetError) -> String {
+pub(super) fn hint(error: &FleetError) -> String {
     match error {
         FleetError::Line { .. } => {
             "a line is one device connection string, whole; behaviour-hub and the Azure portal \

@@ -1,0 +1,52 @@
+//! The program's commands, one file each.
+
+mod check;
+mod configuration;
+mod error;
+#[cfg(unix)]
+mod plugins;
+mod run;
+mod simulate;
+
+use std::process::ExitCode;
+
+use clap::Subcommand;
+
+use configuration::Common;
+#[cfg(unix)]
+use plugins::Plugins;
+use run::Run;
+use simulate::Simulate;
+
+#[derive(Subcommand)]
+pub(crate) enum Command {
+    /// Connect to the hub and answer methods until Ctrl-C or SIGTERM
+    Run(Run),
+    /// Be many devices at once, to test the load of a hub
+    Simulate(Simulate),
+    /// Check the configuration and load its plugins, without a connection
+    Check(Common),
+    /// See and steer the plugins of the host that runs with this configuration
+    #[cfg(unix)]
+    Plugins(Plugins),
+}
+
+impl Command {
+    /// Runs the command; an error goes to standard error.
+    pub(crate) fn execute(self) -> ExitCode {
+        let outcome = match self {
+            Command::Run(arguments) => run::run(arguments),
+            Command::Simulate(arguments) => simulate::simulate(arguments),
+            Command::Check(common) => check::check(&common),
+            #[cfg(unix)]
+            Command::Plugins(arguments) => plugins::plugins(arguments),
+        };
+        match outcome {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => {
+                program::complain(&error, error::hint(&error).as_deref());
+                error::exit_code(&error)
+            }
+        }
+    }
+}

@@ -1,0 +1,20 @@
+//! `behaviour-host check`.
+
+use super::configuration::{Common, read};
+
+pub(super) fn check(common: &Common) -> anyhow::Result<()> {
+    let config = read(common)?;
+    for (name, imports) in behaviour_host::check(&config)? {
+        let section = &config.plugins[&name];
+        let mut methods: Vec<_> = section.methods.iter().map(ToString::to_string).collect();
+        methods.extend(section.any_method.then(|| "all others".to_owned()));
+        println!("{name}: {}", section.file.display());
+        println!("  methods: {}", methods.join(", "));
+        println!(
+            "  imports: {}",
+            if imports.is_empty() { "none".into() } else { imports.join(", ") }
+        );
+    }
+    println!("{}: all right", common.config.display());
+    Ok(())
+}

@@ -1,0 +1,86 @@
+//! `behaviour-host run`.
+
+use std::fmt;
+
+use anyhow::Context as _;
+use behaviour_host::{Config, StartError};
+use clap::Args;
+use program::Signals;
+use protocol::connection_string::DeviceConnectionString;
+
+use super::configuration::{Common, read};
+
+/// Completes when the program was told to stop.
+type Stopped = std::pin::Pin<Box<dyn Future<Output = ()> + Send>>;
+
+pub(super) const IDENTITY: &str = "IOTHUB_DEVICE_CONNECTION_STRING";
+
+#[derive(Args)]
+pub(crate) struct Run {
+    #[command(flatten)]
+    common: Common,
+    /// What to log: error, warn, info, debug, trace, or a tracing filter
+    #[arg(long, default_value = "info", env = "BEHAVIOUR_LOG", value_name = "FILTER")]
+    log: String,
+    /// Log as JSON lines
+    #[arg(long)]
+    json_logs: bool,
+}
+
+pub(super) fn run(Run { common, log, json_logs }: Run) -> anyhow::Result<()> {
+    program::log(&log, json_logs)?;
+    let config = read(&common)?;
+    let identity = identity(&config)?;
+    until_signal(|stopped| behaviour_host::run(config, identity, stopped))
+}
+
+/// Runs what stops at the first Ctrl-C or SIGTERM, and gives up at the second.
+pub(super) fn until_signal<T, F>(work: impl FnOnce(Stopped) -> F) -> anyhow::Result<T>
+where
+    T: Send + 'static,
+    F: Future<Output = Result<T, StartError>> + Send + 'static,
+{
+    let runtime = tokio::runtime::Runtime::new().context("cannot start the runtime")?;
+    runtime.block_on(async {
+        let (stop, stopped) = tokio::sync::oneshot::channel();
+        // In a task, beside those that it talks to: from this thread, each method
+        // would be handed from one thread to another and back.
+        let work = tokio::spawn(work(Box::pin(async { drop(stopped.await) })));
+        let signals = async move {
+            let mut signals = Signals::new()?;
+            signals.next().await;
+            stop.send(()).ok();
+            signals.next().await;
+            anyhow::bail!("stopped by a second signal, before the drain was over")
+        };
+        tokio::select! {
+            outcome = work => Ok(outcome.context("the host has a fault")??),
+            ended = signals => ended,
+        }
+    })
+}
+
+/// The secret: from the environment, else from its file.
+fn identity(config: &Config) -> anyhow::Result<DeviceConnectionString> {
+    let (text, from) = match (std::env::var(IDENTITY), &config.hub.connection_string_file) {
+        (Ok(text), _) => (text, IDENTITY.to_owned()),
+        (Err(_), Some(path)) => {
+            let text = std::fs::read_to_string(path)
+                .with_context(|| format!("connection string file {}", path.display()))?;
+            (text, path.display().to_string())
+        }
+        (Err(_), None) => return Err(NoIdentity.into()),
+    };
+    text.trim().parse().context(from)
+}
+
+#[derive(Debug)]
+pub(super) struct NoIdentity;
+
+impl std::error::Error for NoIdentity {}
+
+impl fmt::Display for NoIdentity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the device has no connection string")
+    }
+}
