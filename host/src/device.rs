@@ -71,7 +71,7 @@ impl Device {
         let mut stopping = false;
         let mut reboot: Option<AbortOnDropHandle<()>> = None;
         let mut online = None;
-        let _jobs = self.kept.as_ref().map(|kept| kept.run_jobs(Arc::clone(&self.router)));
+        let _jobs = self.kept.as_ref().map(|kept| kept.run_jobs(Arc::clone(&self.router) as _));
         loop {
             let event = tokio::select! {
                 incoming = self.connection.next() => match incoming {

@@ -7,6 +7,7 @@
 pub(crate) mod durable;
 pub(crate) mod http;
 pub(crate) mod jobs;
+pub(crate) mod log;
 pub(crate) mod power;
 pub(crate) mod state;
 pub(crate) mod telemetry;

@@ -12,6 +12,23 @@
 //! Everything that can be wrong with a configuration or a plugin is known before
 //! the first connection. It never sets up logging: it says what happens as
 //! `tracing` events, those of plugins under the target `plugin`.
+//!
+//! # Layout
+//!
+//! * `backoff`: pauses between attempts that grow and spread.
+//! * `config`: `host.toml`, parsed into settings. Imports no other module.
+//! * [`control`]: the operator's socket, its messages and its client.
+//! * `connection`: MQTT to IoT Hub. The only module that knows a packet.
+//! * `device`: one device's event loop, and what reports on it or follows its twin.
+//! * `ids`: request ids and call ids that are unique within a run.
+//! * `journal`: the file that outlives the process, and its one writing thread.
+//! * `lent`: the handles that plugins reach: twin, telemetry, state, jobs, power, HTTP, log.
+//! * `memory`: returns unused memory to the system.
+//! * `plugins`: loads components; the slot that holds a plugin's versions and health.
+//! * `router`: from a method's name to a plugin, and from any outcome to one answer.
+//! * `run`: assembles a device from a configuration and runs it.
+//! * `simulate`: many devices in one process, to load-test a hub.
+//! * `swap`: replaces plugins while the host runs: files, configuration, operator.
 
 #![cfg_attr(test, allow(clippy::unwrap_used, reason = "a test may stop at the first surprise"))]
 
@@ -25,18 +42,18 @@ mod ids;
 mod journal;
 mod lent;
 mod memory;
-mod not_kept;
 mod plugins;
 mod router;
 mod run;
 mod simulate;
 mod swap;
 
-pub use config::{Config, ConfigError, HostSection, HttpError, HubSection, PluginSection};
+pub use config::{
+    Config, ConfigError, HostSection, HttpError, HubSection, PluginSection, RebootCommand,
+    TelemetryLimits, WhenFull,
+};
 pub use journal::JournalError;
-pub use lent::power::RebootCommand;
 pub use lent::power::boot::Machine;
-pub use lent::telemetry::{TelemetryLimits, WhenFull};
 pub use memory::share_heap;
 pub use plugins::PluginError;
 pub use run::{StartError, check, run, run_on};

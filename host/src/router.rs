@@ -21,8 +21,10 @@ use crate::plugins::slot::{Begun, Change, Disabled, Slot};
 use failure::Failure;
 use idempotency::Repeats;
 
+pub(crate) use answer::Answer;
 pub(crate) use table::Table;
 
+mod answer;
 mod failure;
 mod idempotency;
 mod jobs;
@@ -39,16 +41,6 @@ pub(crate) struct Router {
     draining: AtomicBool,
     /// Another one after each drain that the host goes on after.
     stopped: RwLock<CancellationToken>,
-}
-
-/// What goes back to the hub.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Answer {
-    pub(crate) status: i32,
-    /// JSON.
-    pub(crate) body: String,
-    /// The id of the call.
-    pub(crate) call: Arc<str>,
 }
 
 impl Router {

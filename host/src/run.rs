@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use plugin::{Lent, Level, LogLine, LogSink, Plugin, SystemClock};
+use plugin::{Lent, Nothing, Plugin, SystemClock};
 use protocol::connection_string::DeviceConnectionString;
 use tokio::task::JoinSet;
 
@@ -21,11 +21,11 @@ use crate::device::systemd::Supervisor;
 use crate::journal::Journal;
 use crate::lent::durable::Kept;
 use crate::lent::http::Http;
+use crate::lent::log::Log;
 use crate::lent::power::boot::Machine;
 use crate::lent::telemetry::Telemetry;
 use crate::lent::twin::Twin;
 use crate::memory;
-use crate::not_kept::NotKept;
 use crate::plugins::slot::{Changes, Made, Slot};
 use crate::plugins::{self, Loader};
 use crate::router::{Router, Table};
@@ -66,11 +66,13 @@ pub async fn run_on(
     let dial = Dial::new(identity, &config.hub, tls)?;
     let shared = Shared::load(config).await?;
     let kept = Kept::open(&shared.config.host, dial.identity(), machine).await?;
-    let (journal, switches) = (Arc::clone(&kept.journal), Arc::clone(&kept.switches));
+    let journal = Arc::clone(&kept.journal);
+    let switches = Arc::new(Switches::new(Arc::clone(&journal)));
     #[cfg(unix)]
     let control = Control::open(&shared.config)?;
     let changes = Changes::new(());
     let mut device = shared.device(dial, Some(kept), &changes);
+    device.router.table().slots().values().for_each(|slot| switches.apply(slot));
     device.supervisor = Supervisor::of_environment();
     device.supervisor.ready();
     let router = Arc::clone(&device.router);
@@ -135,24 +137,21 @@ impl Shared {
             telemetry: Arc::clone(&telemetry) as _,
             state: match &kept {
                 Some(kept) => Arc::clone(&kept.state) as _,
-                None => Arc::new(NotKept),
+                None => Arc::new(Nothing),
             },
             jobs: match &kept {
                 Some(kept) => Arc::clone(&kept.jobs) as _,
-                None => Arc::new(NotKept),
+                None => Arc::new(Nothing),
             },
             power: match &kept {
                 Some(kept) => Arc::clone(&kept.power) as _,
-                None => Arc::new(NotKept),
+                None => Arc::new(Nothing),
             },
             http: Arc::new(self.http.clone()),
         };
         let slots = self.plugins.iter().map(|(name, made)| {
             let disable_after = self.config.plugins[name].disable_after;
             let slot = Slot::new(name, made.clone(), disable_after, changes.clone());
-            if let Some(kept) = &kept {
-                kept.switches.apply(&slot);
-            }
             (name.clone(), Arc::new(slot))
         });
         let table = Table::new(&self.config.plugins, slots.collect());
@@ -199,29 +198,4 @@ impl Shared {
 struct Beside {
     tasks: JoinSet<()>,
     operator: Operator,
-}
-
-/// Lines of plugins as events of the target `plugin`.
-struct Log;
-
-impl LogSink for Log {
-    fn write(&self, line: &LogLine<'_>) {
-        let LogLine { plugin, method, call, level, message, fields } = *line;
-        macro_rules! say {
-            ($level:ident) => {
-                if fields.is_empty() {
-                    tracing::$level!(target: "plugin", plugin, method, call, "{message}")
-                } else {
-                    tracing::$level!(target: "plugin", plugin, method, call, ?fields, "{message}")
-                }
-            };
-        }
-        match level {
-            Level::Trace => say!(trace),
-            Level::Debug => say!(debug),
-            Level::Info => say!(info),
-            Level::Warn => say!(warn),
-            Level::Error => say!(error),
-        }
-    }
 }

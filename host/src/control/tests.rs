@@ -33,7 +33,7 @@ fn serve(config: &Config) -> tokio::task::JoinSet<()> {
         Swap::new(loader, Arc::clone(&router), changes, config.clone(), Arc::default());
     let control = Control::open(config).unwrap().unwrap();
     let mut tasks = tokio::task::JoinSet::new();
-    tasks.spawn(swap.run(crate::swap::watch::Watch::new()));
+    tasks.spawn(swap.run(crate::swap::Watch::new()));
     tasks.spawn(control.run(Desk { router, operator }));
     tasks
 }

@@ -7,21 +7,18 @@ use plugin::SystemClock;
 use protocol::connection_string::DeviceConnectionString;
 use tokio_util::task::AbortOnDropHandle;
 
+use super::jobs::{Jobs, Runner};
+use super::power::Power;
+use super::power::boot::{Boot, Machine};
+use super::state::State;
 use crate::config::HostSection;
 use crate::journal::{self, Journal, JournalError};
-use crate::lent::jobs::Jobs;
-use crate::lent::power::Power;
-use crate::lent::power::boot::{Boot, Machine};
-use crate::lent::state::State;
-use crate::router::Router;
-use crate::swap::switches::Switches;
 
 pub(crate) struct Kept {
     pub(crate) journal: Arc<Journal>,
     pub(crate) state: Arc<State>,
     pub(crate) jobs: Arc<Jobs>,
     pub(crate) power: Arc<Power>,
-    pub(crate) switches: Arc<Switches>,
 }
 
 impl Kept {
@@ -49,14 +46,13 @@ impl Kept {
             power: Arc::new(power),
             state: Arc::new(State::new(Arc::clone(&journal))),
             jobs: Arc::new(jobs),
-            switches: Arc::new(Switches::new(Arc::clone(&journal))),
             journal,
         })
     }
 
     /// Runs jobs for as long as what is returned lives.
-    pub(crate) fn run_jobs(&self, router: Arc<Router>) -> AbortOnDropHandle<()> {
-        AbortOnDropHandle::new(tokio::spawn(Arc::clone(&self.jobs).run(router)))
+    pub(crate) fn run_jobs(&self, runner: Arc<dyn Runner>) -> AbortOnDropHandle<()> {
+        AbortOnDropHandle::new(tokio::spawn(Arc::clone(&self.jobs).run(runner)))
     }
 
     /// Reboots the machine; ends if it is not.

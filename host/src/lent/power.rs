@@ -21,6 +21,7 @@ use tokio::sync::Notify;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tracing::{error, info, warn};
 
+use crate::config::RebootCommand;
 use crate::journal::{Journal, Kind, Pages};
 use crate::lent::power::boot::Boot;
 
@@ -34,15 +35,6 @@ const COMMAND_WAIT: Duration = Duration::from_secs(60);
 
 /// How long the machine may take to stop this process after the command.
 const REBOOT_WAIT: Duration = Duration::from_secs(300);
-
-/// How the machine is rebooted.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct RebootCommand {
-    /// The program and its arguments.
-    pub command: Vec<String>,
-    /// Only say what would be run.
-    pub dry_run: bool,
-}
 
 /// A reboot that was asked for.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

@@ -15,10 +15,10 @@ use protocol::properties::MessageProperties;
 use protocol::topic::DeviceTopic;
 use tracing::{info, warn};
 
+use crate::config::TelemetryLimits;
 use crate::connection::Outbox;
 use crate::journal::{Journal, Kind, Machine, Mirrored};
 use queue::Queue;
-pub use queue::{TelemetryLimits, WhenFull};
 
 mod queue;
 

@@ -16,7 +16,7 @@ use serde_json::Value;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use super::Answer;
+use super::answer::Answer;
 
 /// Answers that are kept at once, of all plugins, and their bytes with those of
 /// their keys. The oldest goes first.

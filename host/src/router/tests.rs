@@ -10,7 +10,6 @@ use serde_json::{Map, Value, json};
 use super::*;
 use crate::Config;
 use crate::lent::http::Http;
-use crate::not_kept::NotKept;
 use crate::plugins::slot::Changes;
 use crate::plugins::{self, Loader};
 
@@ -86,9 +85,9 @@ pub(crate) fn lent() -> Lent {
         log: Arc::new(Nothing),
         twin: Arc::new(Nothing),
         telemetry: Arc::new(Nothing),
-        state: Arc::new(NotKept),
-        jobs: Arc::new(NotKept),
-        power: Arc::new(NotKept),
+        state: Arc::new(plugin::Nothing),
+        jobs: Arc::new(plugin::Nothing),
+        power: Arc::new(plugin::Nothing),
         http: Arc::new(Http::default()),
     }
 }

@@ -11,39 +11,11 @@ use bytes::Bytes;
 use plugin::HostError;
 use protocol::topic::DeviceTopic;
 
+use crate::config::{TelemetryLimits, WhenFull};
+
 /// Messages at once that were handed over and not acknowledged: enough for a
 /// distant hub, few enough to be held twice.
 const HANDED_AT_ONCE: usize = 64;
-
-/// What may wait, and what happens to more.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct TelemetryLimits {
-    /// Messages.
-    pub messages: usize,
-    /// Bytes of their topics and bodies.
-    pub bytes: usize,
-    /// What gives way.
-    pub when_full: WhenFull,
-}
-
-/// What gives way when messages wait as many as may.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum WhenFull {
-    /// The oldest message: it is dropped, and counted.
-    #[default]
-    DropOldest,
-    /// The new one: the plugin is told no.
-    Refuse,
-}
-
-impl Default for TelemetryLimits {
-    fn default() -> TelemetryLimits {
-        // Some minutes of a chatty plugin; a message may have 256 KiB.
-        let (messages, bytes) = (1_000, 4 * 1024 * 1024);
-        TelemetryLimits { messages, bytes, when_full: WhenFull::default() }
-    }
-}
 
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Saved {

@@ -1,0 +1,13 @@
+//! The answer to a method.
+
+use std::sync::Arc;
+
+/// What goes back to the hub.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Answer {
+    pub(crate) status: i32,
+    /// JSON.
+    pub(crate) body: String,
+    /// The id of the call.
+    pub(crate) call: Arc<str>,
+}
