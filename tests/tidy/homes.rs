@@ -57,12 +57,16 @@ const LIBRARIES: &[&str] = &[
 fn each_outside_name_has_one_home() {
     let mut violations = Vec::new();
     for source in sources().iter().filter(|source| source.is_product()) {
-        for (number, line) in source.product_lines() {
+        for (index, line) in source.product_text().lines().enumerate() {
+            if line.trim_start().starts_with("//") {
+                continue;
+            }
             for (name, homes) in ONE_HOME {
                 if has_name(line, name) && !homes.iter().any(|home| source.path.starts_with(home)) {
                     violations.push(format!(
-                        "{}:{number}: `{name}` belongs in {}",
+                        "{}:{}: `{name}` belongs in {}",
                         source.path,
+                        index + 1,
                         homes.join(" or ")
                     ));
                 }

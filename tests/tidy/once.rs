@@ -25,7 +25,7 @@ fn one_grammar_of_durations() {
         {
             continue;
         }
-        for line in duration_parsers(source.product_text()) {
+        for line in duration_parsers(&source.product_text()) {
             violations
                 .push(format!("{path}:{line}: parses a duration without `program::duration`"));
         }

@@ -31,21 +31,23 @@ pub(super) struct Source {
 }
 
 impl Source {
-    /// Returns the lines of the product, numbered from 1: without comments, and
-    /// up to the first test module.
-    pub(super) fn product_lines(&self) -> impl Iterator<Item = (usize, &str)> {
-        self.text
-            .lines()
-            .enumerate()
-            .map(|(index, line)| (index + 1, line))
-            .take_while(|(_, line)| !line.starts_with("#[cfg(test)]"))
-            .filter(|(_, line)| !line.trim_start().starts_with("//"))
-    }
-
-    /// Returns the text up to the first test module, comments included.
-    pub(super) fn product_text(&self) -> &str {
-        let end = self.text.find("\n#[cfg(test)]\n").unwrap_or(self.text.len());
-        &self.text[..end]
+    /// Returns the text without tests: up to the first test module, and with an empty
+    /// line in the place of a test module that is another file. Lines keep their numbers.
+    pub(super) fn product_text(&self) -> String {
+        let mut text = String::with_capacity(self.text.len());
+        let mut lines = self.text.lines();
+        while let Some(line) = lines.next() {
+            if line.starts_with("#[cfg(test)]") || line.starts_with("#[cfg(all(test,") {
+                match lines.next() {
+                    Some(next) if next.ends_with(';') => text.push('\n'),
+                    _ => break,
+                }
+            } else {
+                text.push_str(line);
+            }
+            text.push('\n');
+        }
+        text
     }
 
     /// Returns whether the file is part of a program or a library, not of a test.
@@ -92,4 +94,11 @@ fn walk(folder: &Path, files: &mut Vec<PathBuf>) {
             files.push(path);
         }
     }
+}
+
+#[test]
+fn tests_are_not_part_of_the_product() {
+    let text = "a\n#[cfg(test)]\nmod tests;\nb\n#[cfg(all(test, unix))]\nmod c {\n    d\n}\n";
+    let source = Source { path: String::new(), text: text.to_owned() };
+    assert_eq!(source.product_text(), "a\n\n\nb\n");
 }

@@ -20,7 +20,7 @@ fn no_two_types_of_a_crate_share_a_name() {
         if TO_DO.contains(&krate.as_str()) {
             continue;
         }
-        for (line, name) in type_names(source.product_text()) {
+        for (line, name) in type_names(&source.product_text()) {
             let place = format!("{}:{line}", source.path);
             places.entry((krate.clone(), name)).or_default().push(place);
         }

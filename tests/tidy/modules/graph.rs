@@ -34,7 +34,7 @@ impl Graph {
         let mut names = BTreeMap::new();
         for source in &sources {
             let from = module(source);
-            for (line, path) in paths(source.product_text()) {
+            for (line, path) in paths(&source.product_text()) {
                 let Some(path) = absolute(&from, &path) else { continue };
                 let path = match exports.get(path.first().map_or("", String::as_str)) {
                     Some(exported) if !modules.contains(&path[..1]) => exported.clone(),
@@ -128,7 +128,7 @@ fn exports(sources: &[Source], folder: &str) -> BTreeMap<String, Vec<String>> {
     let Some(root) = sources.iter().find(|source| source.path == root) else {
         return BTreeMap::new();
     };
-    let tokens = tokens(root.product_text());
+    let tokens = tokens(&root.product_text());
     let mut exports = BTreeMap::new();
     for (index, token) in tokens.iter().enumerate() {
         if token.is_word("use") {

@@ -4,7 +4,41 @@
 type Modules = &'static [(&'static str, &'static [&'static str])];
 
 /// The table of each package that has one.
-pub(super) const TABLES: &[(&str, Modules)] = &[("hub", HUB)];
+pub(super) const TABLES: &[(&str, Modules)] = &[("host", HOST), ("hub", HUB)];
+
+/// `config` imports nothing. `connection` alone knows MQTT, and the plugins' handles in
+/// `lent` do not name the router. `run` assembles everything, `simulate` runs it many times.
+const HOST: Modules = &[
+    ("backoff", &[]),
+    ("command", &[]),
+    ("config", &[]),
+    ("ids", &[]),
+    ("journal", &[]),
+    ("connection", &["backoff", "config"]),
+    ("plugins", &["config"]),
+    ("lent", &["backoff", "config", "connection", "ids", "journal", "plugins"]),
+    ("router", &["config", "ids", "lent", "plugins"]),
+    ("device", &["backoff", "connection", "journal", "lent", "plugins", "router"]),
+    ("swap", &["backoff", "config", "journal", "plugins", "router"]),
+    ("control", &["config", "plugins", "router", "swap"]),
+    ("memory", &["device"]),
+    (
+        "run",
+        &[
+            "config",
+            "connection",
+            "control",
+            "device",
+            "journal",
+            "lent",
+            "memory",
+            "plugins",
+            "router",
+            "swap",
+        ],
+    ),
+    ("simulate", &["config", "connection", "device", "plugins", "run"]),
+];
 
 /// `state` is the registry and the twins, `sessions` and `methods` what is in flight.
 /// MQTT (`session`) and REST (`rest`) do not name each other.
