@@ -10,9 +10,14 @@
 //! some time, and until then has its threads and its memory. The same component
 //! is not tried again before, and only so many may be left behind at once.
 
-use crate::cache::{Cache, Digest, Source};
+pub(crate) mod cache;
+mod functions;
+mod headroom;
+
+use crate::component::nesting;
 use crate::error::one_line;
-use crate::{Limits, LoadError, headroom, nesting, size};
+use crate::{Limits, LoadError};
+use cache::{Cache, Digest, Source};
 use rayon_core::ThreadPoolBuilder;
 use std::sync::mpsc::{RecvTimeoutError, sync_channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -49,7 +54,7 @@ impl Compiler {
             return Ok(component);
         }
         nesting::check(bytes).map_err(LoadError::Invalid)?;
-        size::check_functions(bytes)?;
+        functions::check_functions(bytes)?;
         let _turn = lock(&self.turn);
         // Whoever had the turn before may have compiled the very same.
         if let Some(component) = find() {

@@ -5,11 +5,13 @@
 //! another: a call in a fresh instance costs a quarter of what it does with
 //! wasmtime's defaults.
 
-use crate::cache::Cache;
+pub(crate) mod inspect;
+
+use crate::call::state::CallState;
 use crate::compile::Compiler;
+use crate::compile::cache::Cache;
 use crate::error::one_line;
-use crate::load::Loaded;
-use crate::state::CallState;
+use crate::plugin::load::Loaded;
 use crate::ticker::{IDLE_TICKS, Ticker};
 use crate::{EngineError, interfaces};
 use std::path::PathBuf;

@@ -15,8 +15,8 @@ mod state;
 mod telemetry;
 mod twin;
 
-use crate::http;
-use crate::state::CallState;
+use crate::call::http;
+use crate::call::state::CallState;
 use crate::{Capability, HostError, JobError, Refusal};
 use wasmtime::component::{HasSelf, Linker};
 

@@ -14,42 +14,28 @@
 
 #![cfg_attr(test, allow(clippy::unwrap_used, reason = "a test may stop at the first surprise"))]
 
-mod bursts;
-mod cache;
 mod call;
-mod call_log;
 mod capability;
 mod compile;
-mod encode;
+mod component;
 mod engine;
 mod error;
-mod headroom;
-mod http;
-mod imports;
-mod inspect;
 mod interfaces;
 mod json;
 mod lent;
 mod limits;
-mod linked;
-mod load;
-mod memory;
-mod metadata;
-mod nesting;
-mod size;
-mod sniff;
-mod state;
+mod plugin;
+mod settings;
 mod ticker;
-mod wasi;
 
-pub use call::{Answer, Call};
+pub use call::http::HttpSettings;
 pub use capability::{Capability, UnknownCapability};
-pub use encode::{EncodeError, encode, encode_for};
+pub use component::encode::{EncodeError, encode, encode_for};
+pub use component::imports::{Exports, Lender};
+pub use component::sniff::Kind;
+pub use engine::inspect::{Import, Inspection};
 pub use engine::{Engine, EngineSettings};
 pub use error::{CallError, EngineError, JobError, LoadError, Refusal};
-pub use http::{HttpHost, HttpHostError, HttpSettings};
-pub use imports::{Exports, Lender};
-pub use inspect::{Import, Inspection};
 pub use json::Json;
 pub use lent::{
     BootOutcome, Clock, Document, HostError, HttpClient, HttpError, HttpRequest, JobQueue, JobWhen,
@@ -57,5 +43,6 @@ pub use lent::{
     TwinAccess,
 };
 pub use limits::{LimitError, Limits, MAX_DEADLINE};
-pub use load::{Compiled, Plugin, PluginSettings};
-pub use sniff::Kind;
+pub use plugin::call::{Answer, Call};
+pub use plugin::load::{Compiled, Plugin, PluginSettings};
+pub use settings::hosts::{HttpHost, HttpHostError};

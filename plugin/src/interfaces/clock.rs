@@ -2,7 +2,7 @@
 
 use super::Error;
 use super::bindings::device::behaviour::clock::Host;
-use crate::state::CallState;
+use crate::call::state::CallState;
 use std::time::Duration;
 
 impl Host for CallState {

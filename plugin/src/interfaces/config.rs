@@ -1,7 +1,7 @@
 //! `device:behaviour/config`: the operator's settings for this plugin.
 
 use super::bindings::device::behaviour::config::Host;
-use crate::state::CallState;
+use crate::call::state::CallState;
 
 impl Host for CallState {
     fn get(&mut self, key: String) -> Option<String> {

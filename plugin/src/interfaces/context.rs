@@ -1,7 +1,7 @@
 //! `device:behaviour/context`: facts about the call in progress.
 
 use super::bindings::device::behaviour::context::Host;
-use crate::state::CallState;
+use crate::call::state::CallState;
 
 impl Host for CallState {
     fn plugin_name(&mut self) -> String {

@@ -2,8 +2,8 @@
 
 use super::bindings::device::behaviour::jobs::{BootOutcome as WitBootOutcome, Host};
 use super::{Error, check_size};
-use crate::call_log::steers;
-use crate::state::CallState;
+use crate::call::log::steers;
+use crate::call::state::CallState;
 use crate::{BootOutcome, HostError, JobWhen, NewJob};
 use serde::de::IgnoredAny;
 use std::time::Duration;

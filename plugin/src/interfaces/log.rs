@@ -2,7 +2,7 @@
 
 use super::bindings::device::behaviour::log::{Host, Level as WitLevel};
 use crate::Level;
-use crate::state::CallState;
+use crate::call::state::CallState;
 
 impl Host for CallState {
     fn write(&mut self, level: WitLevel, message: String, fields: Vec<(String, String)>) {

@@ -3,8 +3,8 @@
 use super::Error;
 use super::bindings::power::device::behaviour::power::Host;
 use super::check_size;
-use crate::call_log::safe_line;
-use crate::state::CallState;
+use crate::call::log::safe_line;
+use crate::call::state::CallState;
 use std::time::Duration;
 
 /// A reason is a line of a log.

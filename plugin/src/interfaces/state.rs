@@ -3,7 +3,7 @@
 use super::bindings::device::behaviour::state::Host;
 use super::{Error, check_size};
 use crate::HostError;
-use crate::state::CallState;
+use crate::call::state::CallState;
 
 /// A key is a name, not a place for data.
 const KEY_BYTES: usize = 256;

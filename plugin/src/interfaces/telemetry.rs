@@ -2,7 +2,7 @@
 
 use super::bindings::device::behaviour::telemetry::Host;
 use super::{Error, check_size};
-use crate::state::CallState;
+use crate::call::state::CallState;
 
 impl Host for CallState {
     async fn send(

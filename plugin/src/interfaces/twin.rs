@@ -2,7 +2,7 @@
 
 use super::bindings::device::behaviour::twin::{Document as WitDocument, Host};
 use super::{Error, check_size};
-use crate::state::CallState;
+use crate::call::state::CallState;
 use crate::{Document, HostError};
 use serde_json::{Map, Value};
 use std::time::Duration;

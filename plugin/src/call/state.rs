@@ -1,11 +1,11 @@
 //! What a store carries through one call, and nothing beyond it.
 
-use crate::call_log::CallLog;
-use crate::http::Http;
-use crate::load::Loaded;
-use crate::memory::Memory;
+use crate::call::http::Http;
+use crate::call::log::CallLog;
+use crate::call::memory::Memory;
+use crate::call::wasi::Wasi;
+use crate::plugin::load::Loaded;
 use crate::ticker::TICK;
-use crate::wasi::Wasi;
 use crate::{BootOutcome, Call, Capability, HostError, Lent};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;

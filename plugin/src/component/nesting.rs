@@ -6,7 +6,7 @@
 //! known without reading them; what can be counted is what may open a level.
 //! Each interface of a world is one, so what people write has a few dozen.
 
-use crate::metadata;
+use super::metadata;
 use wasmparser::{Parser, Payload};
 
 /// Components and modules within one another. What tools make has three or four.

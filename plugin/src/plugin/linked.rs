@@ -1,10 +1,11 @@
 //! A component's machine code, linked to what its plugin is lent.
 
+use crate::Capability;
+use crate::call::state::CallState;
+use crate::call::wasi;
+use crate::component::imports::Exports;
 use crate::engine::Shared;
-use crate::imports::Exports;
 use crate::interfaces::{self, BehaviourPre, WithDeferredPre, WithDesiredPre, WithLifecyclePre};
-use crate::state::CallState;
-use crate::{Capability, wasi};
 use std::collections::BTreeSet;
 use wasmtime::component::{Component, Linker};
 

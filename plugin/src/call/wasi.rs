@@ -6,8 +6,8 @@
 //! arguments, no standard input and no sockets: those interfaces can be
 //! imported, but have nothing behind them.
 
-use crate::call_log::CallLog;
-use crate::state::CallState;
+use crate::call::log::CallLog;
+use crate::call::state::CallState;
 use crate::{Clock, Level};
 use bytes::Bytes;
 use jiff::Timestamp;

@@ -11,8 +11,8 @@
 use crate::Engine;
 use crate::compile;
 use crate::error::one_line;
-use crate::linked::Linked;
-use crate::load::Loaded;
+use crate::plugin::linked::Linked;
+use crate::plugin::load::Loaded;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, PoisonError, Weak};
 

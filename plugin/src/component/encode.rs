@@ -15,7 +15,7 @@ use wasi_preview1_component_adapter_provider::{
 use wit_component::{ComponentEncoder, StringEncoding, embed_component_metadata};
 use wit_parser::Resolve;
 
-use crate::{metadata, nesting};
+use super::{metadata, nesting};
 
 /// Why a core module does not make a component.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

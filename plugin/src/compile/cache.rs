@@ -5,8 +5,9 @@
 //! a large component as for a small one. What lies there is machine code that is run
 //! unseen, so the directory must be writable by the host's user only.
 
+use super::headroom;
 use crate::error::one_line;
-use crate::{EngineError, Limits, headroom};
+use crate::{EngineError, Limits};
 use sha2::{Digest as _, Sha256};
 use std::collections::BTreeSet;
 use std::fs::{self, DirBuilder, File, Permissions};

@@ -4,7 +4,7 @@
 //! guest can neither forge a line nor steer a terminal. When the call has
 //! written its share, the log says so once and takes no more.
 
-use crate::load::Loaded;
+use crate::plugin::load::Loaded;
 use crate::{Call, Level, LogLine, LogSink};
 use std::borrow::Cow;
 use std::fmt::Write;

@@ -6,12 +6,10 @@
 //! the log and the guest are told which host was asked for. What it knows of
 //! HTTP is its words: no socket, no TLS.
 
-mod allowed;
-
-use crate::call_log::CallLog;
-use crate::load::Loaded;
-use crate::state::CallState;
-use crate::{Call, HttpClient, HttpError, HttpRequest, Level};
+use crate::call::log::CallLog;
+use crate::call::state::CallState;
+use crate::plugin::load::Loaded;
+use crate::{Call, HttpClient, HttpError, HttpHost, HttpRequest, Level};
 use bytes::Bytes;
 use http::uri::Scheme;
 use http::{Request, Response};
@@ -24,8 +22,6 @@ use wasmtime_wasi_http::p2::add_only_http_to_linker_async;
 use wasmtime_wasi_http::{
     Error, RequestOptions, WasiBody, WasiHttpCtx, WasiHttpCtxView, WasiHttpHooks, WasiHttpView,
 };
-
-pub use allowed::{HttpHost, HttpHostError};
 
 /// What a plugin with the capability `http` may do.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -5,14 +5,15 @@
 //! it can start within its limits. Compiling may take seconds: load on a thread
 //! that may block.
 
-use crate::bursts::AtOnce;
-use crate::cache::Source;
+use crate::compile::cache::Source;
+use crate::component::encode::encode;
+use crate::component::imports::{Exports, check_exports, check_imports, check_imports_of_bytes};
+use crate::component::sniff::{Kind, sniff};
 use crate::engine::{Engine, Shared};
 use crate::error::{on_one_line, one_line};
-use crate::imports::{Exports, check_exports, check_imports, check_imports_of_bytes};
-use crate::linked::Linked;
-use crate::sniff::{Kind, sniff};
-use crate::{Capability, HttpSettings, Limits, LoadError, encode};
+use crate::plugin::bursts::AtOnce;
+use crate::plugin::linked::Linked;
+use crate::{Capability, HttpSettings, Limits, LoadError};
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
@@ -56,7 +57,7 @@ pub(crate) struct Loaded {
     pub(crate) capabilities: BTreeSet<Capability>,
     pub(crate) exports: Exports,
     pub(crate) source: Source,
-    /// Of that source; another one after a burst, see [`crate::bursts`].
+    /// Of that source; another one after a burst, see [`crate::plugin::bursts`].
     pub(crate) linked: RwLock<Arc<Linked>>,
     pub(crate) peak_memory_bytes: AtomicUsize,
     pub(crate) permits: Semaphore,

@@ -3,9 +3,9 @@
 //! For people who decide whether to load it, and for the author's tool, which
 //! shows it and compares two of them.
 
-use crate::imports::{self, Exports, Lender};
-use crate::load::memory_at_start;
-use crate::sniff::{Kind, sniff};
+use crate::component::imports::{self, Exports, Lender};
+use crate::component::sniff::{Kind, sniff};
+use crate::plugin::load::memory_at_start;
 use crate::{Capability, Compiled, Engine, LoadError};
 use std::collections::BTreeSet;
 

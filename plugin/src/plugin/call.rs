@@ -1,0 +1,249 @@
+//! One call: a fresh store, a fresh instance, one answer or one error.
+//!
+//! Whatever of a plugin is called, it goes the same way, [`Plugin::run`].
+//! Nothing of a call outlives it, and dropping its future ends it: the instance
+//! goes back to the pool, the permit to the plugin.
+
+use crate::call::memory::Exceeded;
+use crate::call::state::CallState;
+use crate::error::one_line;
+use crate::interfaces::Response;
+use crate::plugin::load::{Loaded, Plugin};
+use crate::{BootOutcome, CallError, JobError, Json, Lent, Limits, json};
+use futures_util::FutureExt as _;
+use std::any::Any;
+use std::io;
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::time::Duration;
+use wasmtime::{PoolConcurrencyLimitError, Store, Trap, UpdateDeadline};
+
+/// What one call of a guest's function may hand out of its memory. More than any
+/// limit on a single argument, so that the error which names that limit comes
+/// first; but a list may repeat one long text a million times.
+const HANDED_OUT_BYTES: usize = 8 * 1024 * 1024;
+
+/// What is to be called, for whom, and what it may reach.
+#[derive(Clone)]
+pub struct Call<'a> {
+    /// The same in every log line of this call.
+    pub id: Arc<str>,
+    /// The method's name, or the job's. It stands in log lines, and may have a
+    /// deadline of its own.
+    pub method: &'a str,
+    /// JSON text, any value.
+    pub payload: &'a str,
+    /// 1 for a method, and on the first try of anything else.
+    pub attempt: u32,
+    /// For a job that waited for a boot.
+    pub boot_outcome: BootOutcome,
+    /// What the plugin may reach.
+    pub lent: Arc<Lent>,
+}
+
+/// What a plugin answered.
+#[derive(Debug, Clone)]
+pub struct Answer {
+    /// From 100 to 599.
+    pub status: u16,
+    /// As the plugin wrote it.
+    pub payload: Option<Json>,
+}
+
+/// A plugin is called from within a tokio runtime with time.
+impl Plugin {
+    /// Calls a method.
+    pub async fn invoke(&self, call: Call<'_>) -> Result<Answer, CallError> {
+        let linked = self.loaded.linked();
+        let function = async |store: &mut Store<CallState>| {
+            let pre = &linked.behaviour;
+            let guest = pre.instantiate_async(&mut *store).await.map_err(Ended::AtStart)?;
+            let payload = call.payload.to_owned();
+            let methods = guest.device_behaviour_methods();
+            methods.call_invoke(store, call.method, &payload).await.map_err(Ended::InCall)
+        };
+        match self.run(&call, function).await? {
+            Ok(response) => answer(response, &self.loaded.limits),
+            Err(refusal) => Err(CallError::Refused(refusal.into())),
+        }
+    }
+
+    /// Runs a job: [`Call::method`] is its name.
+    pub async fn run_job(&self, call: Call<'_>) -> Result<Result<(), JobError>, CallError> {
+        let linked = self.loaded.linked();
+        let pre = linked.deferred.as_ref().ok_or(CallError::NoExport("deferred"))?;
+        let function = async |store: &mut Store<CallState>| {
+            let guest = pre.instantiate_async(&mut *store).await.map_err(Ended::AtStart)?;
+            let payload = call.payload.to_owned();
+            let deferred = guest.device_behaviour_deferred();
+            deferred.call_run(store, call.method, &payload).await.map_err(Ended::InCall)
+        };
+        Ok(self.run(&call, function).await?.map_err(JobError::from))
+    }
+
+    /// Tells it that the desired properties have changed, by the patch which is
+    /// the call's payload, to this version.
+    pub async fn desired_changed(
+        &self,
+        call: Call<'_>,
+        version: u64,
+    ) -> Result<Result<(), JobError>, CallError> {
+        let linked = self.loaded.linked();
+        let pre = linked.desired.as_ref().ok_or(CallError::NoExport("desired"))?;
+        let function = async |store: &mut Store<CallState>| {
+            let guest = pre.instantiate_async(&mut *store).await.map_err(Ended::AtStart)?;
+            let payload = call.payload.to_owned();
+            let desired = guest.device_behaviour_desired();
+            desired.call_changed(store, &payload, version).await.map_err(Ended::InCall)
+        };
+        Ok(self.run(&call, function).await?.map_err(JobError::from))
+    }
+
+    /// Tells it that it takes over. The inner error is the plugin's own no, in
+    /// its words, which are not escaped.
+    pub async fn start(
+        &self,
+        call: Call<'_>,
+        previous_version: Option<&str>,
+    ) -> Result<Result<(), String>, CallError> {
+        let linked = self.loaded.linked();
+        let pre = linked.lifecycle.as_ref().ok_or(CallError::NoExport("lifecycle"))?;
+        let function = async |store: &mut Store<CallState>| {
+            let guest = pre.instantiate_async(&mut *store).await.map_err(Ended::AtStart)?;
+            let lifecycle = guest.device_behaviour_lifecycle();
+            lifecycle.call_start(store, previous_version).await.map_err(Ended::InCall)
+        };
+        self.run(&call, function).await
+    }
+
+    /// Tells it that it goes.
+    pub async fn stop(&self, call: Call<'_>) -> Result<(), CallError> {
+        let linked = self.loaded.linked();
+        let pre = linked.lifecycle.as_ref().ok_or(CallError::NoExport("lifecycle"))?;
+        let function = async |store: &mut Store<CallState>| {
+            let guest = pre.instantiate_async(&mut *store).await.map_err(Ended::AtStart)?;
+            guest.device_behaviour_lifecycle().call_stop(store).await.map_err(Ended::InCall)
+        };
+        self.run(&call, function).await
+    }
+
+    /// The one way that every call goes: through the checks, with a permit, into
+    /// a store with limits, until its deadline.
+    async fn run<T>(
+        &self,
+        call: &Call<'_>,
+        function: impl AsyncFnOnce(&mut Store<CallState>) -> Result<T, Ended>,
+    ) -> Result<T, CallError> {
+        let loaded = &self.loaded;
+        let limits = &loaded.limits;
+        check_payload(call.payload, limits)?;
+        // Tried, not awaited: a caller who waits for a permit has given up by
+        // the time it gets one.
+        let _permit = loaded
+            .permits
+            .try_acquire()
+            .map_err(|_| CallError::Busy { calls_at_once: limits.calls_at_once })?;
+        loaded.at_once.note(loaded.running());
+        let _running = loaded.engine.ticker.running();
+
+        let limit = limits.deadline_of(call.method);
+        let mut store = loaded.store(call, limit);
+        let deadline = store.data().deadline;
+        // A panic in a function that the host lends unwinds through the guest to
+        // here. It ends this call and no other: nothing of the store is used again,
+        // and what the host lends locks only data that is whole at every step.
+        let called = AssertUnwindSafe(tokio::time::timeout_at(deadline, function(&mut store)));
+        let called = called.catch_unwind().await;
+        match called.map_err(|panic| CallError::HostFault(panic_text(&*panic)))? {
+            Ok(Ok(returned)) => Ok(returned),
+            Ok(Err(Ended::AtStart(error))) => Err(no_instance(&error, store.data(), limit)),
+            Ok(Err(Ended::InCall(error))) => Err(trapped(&error, store.data(), limit)),
+            Err(_) => Err(CallError::DeadlineExceeded(limit)),
+        }
+    }
+}
+
+/// Where wasmtime gave up.
+enum Ended {
+    AtStart(wasmtime::Error),
+    InCall(wasmtime::Error),
+}
+
+impl Loaded {
+    fn store(self: &Arc<Loaded>, call: &Call<'_>, limit: Duration) -> Store<CallState> {
+        let mut store = Store::new(&self.engine.wasmtime, CallState::new(self, call, limit));
+        store.limiter(|state| &mut state.memory);
+        store.set_hostcall_fuel(HANDED_OUT_BYTES.max(2 * self.limits.answer_bytes));
+        store.set_epoch_deadline(1);
+        store.epoch_deadline_callback(|mut store| {
+            Ok(match store.data_mut().may_go_on() {
+                // tokio's own yield lets timers and sockets go first.
+                true => UpdateDeadline::YieldCustom(1, Box::pin(tokio::task::yield_now())),
+                false => UpdateDeadline::Interrupt,
+            })
+        });
+        store
+    }
+}
+
+/// The message of a panic.
+fn panic_text(panic: &(dyn Any + Send)) -> String {
+    let text = panic.downcast_ref::<&str>().copied();
+    let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+    text.unwrap_or("a panic without a message").to_owned()
+}
+
+fn check_payload(payload: &str, limits: &Limits) -> Result<(), CallError> {
+    if payload.len() > limits.payload_bytes {
+        return Err(CallError::PayloadTooLarge {
+            bytes: payload.len(),
+            limit_bytes: limits.payload_bytes,
+        });
+    }
+    json::check(payload).map_err(CallError::PayloadNotJson)
+}
+
+fn answer(response: Response, limits: &Limits) -> Result<Answer, CallError> {
+    let Response { status, payload } = response;
+    if !(100..=599).contains(&status) {
+        return Err(CallError::AnswerStatus(status));
+    }
+    let payload = match payload {
+        Some(text) if text.len() > limits.answer_bytes => {
+            return Err(CallError::AnswerTooLarge {
+                bytes: text.len(),
+                limit_bytes: limits.answer_bytes,
+            });
+        }
+        Some(text) => Some(Json::new(text).map_err(CallError::AnswerNotJson)?),
+        None => None,
+    };
+    Ok(Answer { status, payload })
+}
+
+/// Why there is no instance: the pool is empty, the kernel has no more mappings
+/// to give, or the guest failed while it started.
+fn no_instance(error: &wasmtime::Error, state: &CallState, limit: Duration) -> CallError {
+    if error.is::<PoolConcurrencyLimitError>() {
+        return CallError::NoInstance(one_line(error));
+    }
+    if error.is::<io::Error>() {
+        let reason = one_line(error);
+        return CallError::NoInstance(format!("{reason} (the kernel's vm.max_map_count?)"));
+    }
+    trapped(error, state, limit)
+}
+
+fn trapped(error: &wasmtime::Error, state: &CallState, limit: Duration) -> CallError {
+    if state.memory.exceeded() {
+        return CallError::OutOfMemory { limit_bytes: state.plugin.limits.memory_bytes };
+    }
+    if let Some(exceeded) = error.downcast_ref::<Exceeded>() {
+        return CallError::Trapped(exceeded.to_string());
+    }
+    match error.downcast_ref::<Trap>() {
+        Some(Trap::Interrupt) => CallError::DeadlineExceeded(limit),
+        Some(trap) => CallError::Trapped(trap.to_string()),
+        None => CallError::Trapped(one_line(error)),
+    }
+}

@@ -1,0 +1,3 @@
+//! The settings of one plugin.
+
+pub(crate) mod hosts;
