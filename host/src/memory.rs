@@ -7,7 +7,7 @@ mod heap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use plugin::Engine;
+use plugin::Plugin;
 use tokio::task::spawn_blocking;
 use tokio::time::sleep;
 
@@ -18,8 +18,9 @@ pub use heap::share as share_heap;
 const AFTER_START: Duration = Duration::from_secs(1);
 const EVERY: Duration = Duration::from_secs(15);
 
-/// Does so after the start, and then once in a while. Runs for ever.
-pub(crate) async fn give_back(engine: Engine, counts: Arc<Counts>) {
+/// Runs once after the start and then periodically; never returns. `plugins` lists
+/// those whose calls may have left memory.
+pub(crate) async fn give_back(plugins: impl Fn() -> Vec<Plugin>, counts: Arc<Counts>) {
     sleep(AFTER_START).await;
     blocking(|| {
         heap::give_back();
@@ -31,9 +32,9 @@ pub(crate) async fn give_back(engine: Engine, counts: Arc<Counts>) {
         sleep(EVERY).await;
         let (answered, _) = counts.methods();
         let had_calls = std::mem::replace(&mut last, answered) != answered;
-        let engine = engine.clone();
+        let plugins = plugins();
         blocking(move || {
-            engine.give_back();
+            plugins.iter().for_each(Plugin::give_back);
             if had_calls {
                 heap::give_back();
             }
@@ -49,8 +50,6 @@ async fn blocking(work: impl FnOnce() + Send + 'static) {
 
 #[cfg(all(test, target_os = "linux", target_env = "gnu"))]
 mod tests {
-    use plugin::EngineSettings;
-
     use super::*;
 
     /// What this process has in memory of a kind, in KiB (proc(5), status).
@@ -62,12 +61,8 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn what_a_burst_has_left_goes_back_to_the_system() {
-        let cache = tempfile::tempdir().unwrap();
-        let settings =
-            EngineSettings { cache: Some(cache.path().into()), ..EngineSettings::default() };
-        let engine = Engine::new(&settings).unwrap();
         let counts = Arc::new(Counts::default());
-        let _giving_back = tokio::spawn(give_back(engine, Arc::clone(&counts)));
+        let _giving_back = tokio::spawn(give_back(Vec::new, Arc::clone(&counts)));
         tokio::time::sleep(2 * AFTER_START).await;
 
         let mut burst: Vec<_> = (0..100_000).map(|_| vec![1_u8; 1024]).collect();

@@ -102,10 +102,6 @@ impl Loader {
         Ok(Loader { engine })
     }
 
-    pub(crate) fn engine(&self) -> &Engine {
-        &self.engine
-    }
-
     /// Compiles and checks a plugin. Blocks, for seconds where it is compiled
     /// for the first time.
     pub(crate) fn load(

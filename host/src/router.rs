@@ -61,6 +61,16 @@ impl Router {
         Arc::clone(&self.table.read().unwrap_or_else(PoisonError::into_inner))
     }
 
+    /// Returns all plugins, the previous versions that may come back included.
+    pub(crate) fn plugins(&self) -> Vec<Plugin> {
+        let table = self.table();
+        let versions = table
+            .slots()
+            .values()
+            .flat_map(|slot| std::iter::once(slot.view().active).chain(slot.previous()));
+        versions.map(|version| version.made.plugin.clone()).collect()
+    }
+
     /// From now on this table is in force; gives the one before.
     pub(crate) fn set_table(&self, table: Table) -> Arc<Table> {
         let mut held = self.table.write().unwrap_or_else(PoisonError::into_inner);

@@ -189,7 +189,9 @@ impl Shared {
             let (router, twin) = (Arc::clone(router), Arc::clone(twin));
             tasks.spawn(status::run(key, router, twin, changes.clone()));
         }
-        tasks.spawn(memory::give_back(self.loader.engine().clone(), Arc::clone(&self.counts)));
+        let router = Arc::clone(router);
+        let plugins = move || router.plugins();
+        tasks.spawn(memory::give_back(plugins, Arc::clone(&self.counts)));
         Beside { tasks, operator }
     }
 }

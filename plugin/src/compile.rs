@@ -31,6 +31,25 @@ const MOST_LEFT: usize = 2;
 /// The compiler's own threads recurse over what they compile.
 const STACK_BYTES: usize = 8 * 1024 * 1024;
 
+/// The core WebAssembly page.
+const PAGE_BYTES: u64 = 64 * 1024;
+
+/// A compiled component, of which any number of plugins can be made.
+#[derive(Clone)]
+pub struct Compiled {
+    pub(crate) component: Component,
+    pub(crate) source: Source,
+}
+
+impl Compiled {
+    /// Returns the memory of a call at its start, headroom included; `None` if that
+    /// cannot be known.
+    pub(crate) fn memory_at_start(&self) -> Option<u64> {
+        let pages = self.component.resources_required()?.max_initial_memory_size.unwrap_or(0);
+        Some(pages.saturating_mul(PAGE_BYTES))
+    }
+}
+
 /// Compiles one component at a time.
 #[derive(Default)]
 pub(crate) struct Compiler {

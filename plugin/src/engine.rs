@@ -8,14 +8,15 @@
 pub(crate) mod inspect;
 
 use crate::call::state::CallState;
-use crate::compile::Compiler;
-use crate::compile::cache::Cache;
+use crate::compile::cache::{Cache, Source};
+use crate::compile::{Compiled, Compiler};
+use crate::component;
 use crate::error::one_line;
-use crate::plugin::load::Loaded;
+use crate::interfaces;
 use crate::ticker::{IDLE_TICKS, Ticker};
-use crate::{EngineError, interfaces};
+use crate::{EngineError, Limits, LoadError};
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, Weak};
+use std::sync::Arc;
 use wasmtime::component::Linker;
 use wasmtime::{Config, Enabled, InstanceAllocationStrategy, PoolingAllocationConfig};
 
@@ -68,8 +69,6 @@ pub(crate) struct Shared {
     pub(crate) memory_bytes: usize,
     pub(crate) cache: Option<Cache>,
     pub(crate) compiler: Compiler,
-    /// Those that are loaded, and maybe some that no longer are.
-    pub(crate) plugins: Mutex<Vec<Weak<Loaded>>>,
 }
 
 impl Engine {
@@ -103,15 +102,41 @@ impl Engine {
                 memory_bytes: settings.memory_bytes,
                 cache,
                 compiler: Compiler::default(),
-                plugins: Mutex::default(),
             }),
         })
+    }
+
+    /// Compiles a component, or finds it compiled; its size and the time that it
+    /// takes are held to the limits. Blocks.
+    pub fn compile(&self, bytes: &[u8], limits: &Limits) -> Result<Compiled, LoadError> {
+        component::check_size(bytes.len() as u64, limits)?;
+        self.compile_binary(&component::binary(bytes)?, limits)
+    }
+
+    /// Compiles a component in binary form.
+    pub(crate) fn compile_binary(
+        &self,
+        bytes: &[u8],
+        limits: &Limits,
+    ) -> Result<Compiled, LoadError> {
+        let Shared { wasmtime, compiler, cache, .. } = &*self.shared;
+        let source = Source::of(bytes, limits);
+        let component = compiler.component(wasmtime, cache.as_ref(), bytes, source, limits)?;
+        Ok(Compiled { component, source })
     }
 
     /// The engine itself, for a benchmark that compares with it.
     #[doc(hidden)]
     pub fn wasmtime(&self) -> &wasmtime::Engine {
         &self.shared.wasmtime
+    }
+
+    /// Bytes of instances that are gone, kept for the next, as the pool counts them:
+    /// of those whose code is gone too, it no longer counts any.
+    #[doc(hidden)]
+    pub fn kept_bytes(&self) -> usize {
+        let pool = self.shared.wasmtime.pooling_allocator_metrics();
+        pool.map_or(0, |pool| pool.unused_memory_bytes_resident())
     }
 
     /// How many loads so far found their component compiled already.

@@ -106,7 +106,7 @@ pub enum LoadError {
     Compiler(String),
     /// A core module that does not make a component.
     #[error(transparent)]
-    Encode(#[from] crate::EncodeError),
+    Encode(#[from] EncodeError),
     /// It wants something that it is not lent.
     #[error("imports `{import}`, which is not granted")]
     NotGranted {
@@ -157,7 +157,7 @@ impl LoadError {
     pub fn hint(&self) -> Option<&str> {
         Some(match self {
             LoadError::NotGranted { hint, .. } => hint,
-            LoadError::Encode(crate::EncodeError::NoMetadata) => {
+            LoadError::Encode(EncodeError::NoMetadata) => {
                 "make a component of it: `behaviour build` for a Rust crate, \
                  `wasm-tools component embed` and `component new` for others"
             }
@@ -177,6 +177,25 @@ impl LoadError {
             _ => return None,
         })
     }
+}
+
+/// Why a core module does not make a component.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum EncodeError {
+    /// Nothing in it says what it imports and exports as a component.
+    #[error("a core module without component metadata")]
+    NoMetadata,
+    /// It has metadata, but they do not fit.
+    #[error("core module does not make a component: {0}")]
+    Invalid(String),
+    /// The WIT that it was built for cannot be read.
+    #[error("no world `{world}` in the WIT: {why}")]
+    Wit {
+        /// The world that was asked for.
+        world: String,
+        /// What is wrong.
+        why: String,
+    },
 }
 
 /// Why a call ended without an answer from the plugin.

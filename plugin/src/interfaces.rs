@@ -8,14 +8,15 @@ mod bindings;
 mod clock;
 mod config;
 mod context;
+mod http;
 mod jobs;
 mod log;
 mod power;
 mod state;
 mod telemetry;
 mod twin;
+mod wasi;
 
-use crate::call::http;
 use crate::call::state::CallState;
 use crate::{Capability, HostError, JobError, Refusal};
 use wasmtime::component::{HasSelf, Linker};
@@ -34,14 +35,18 @@ pub(crate) fn add_to_linker(linker: &mut Linker<CallState>) -> wasmtime::Result<
     bindings::Behaviour::add_to_linker::<_, HasSelf<CallState>>(linker, |state| state)
 }
 
-/// Lends what was granted beyond it.
+/// Lends the closed WASI.
+pub(crate) fn add_wasi_to_linker(linker: &mut Linker<CallState>) -> wasmtime::Result<()> {
+    wasi::add_to_linker(linker)
+}
+
+/// Lends what was granted beyond the default world.
 pub(crate) fn grant(
     capability: Capability,
     linker: &mut Linker<CallState>,
 ) -> wasmtime::Result<()> {
-    use bindings::power::device::behaviour::power;
     match capability {
-        Capability::Power => power::add_to_linker::<_, HasSelf<CallState>>(linker, |state| state),
+        Capability::Power => power::add_to_linker(linker),
         Capability::Http => http::add_to_linker(linker),
     }
 }

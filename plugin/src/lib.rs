@@ -14,6 +14,7 @@
 
 #![cfg_attr(test, allow(clippy::unwrap_used, reason = "a test may stop at the first surprise"))]
 
+mod about;
 mod call;
 mod capability;
 mod compile;
@@ -28,14 +29,15 @@ mod plugin;
 mod settings;
 mod ticker;
 
-pub use call::http::HttpSettings;
+pub use call::{Answer, Call};
 pub use capability::{Capability, UnknownCapability};
-pub use component::encode::{EncodeError, encode, encode_for};
+pub use compile::Compiled;
+pub use component::encode::{encode, encode_for};
 pub use component::imports::{Exports, Lender};
 pub use component::sniff::Kind;
 pub use engine::inspect::{Import, Inspection};
 pub use engine::{Engine, EngineSettings};
-pub use error::{CallError, EngineError, JobError, LoadError, Refusal};
+pub use error::{CallError, EncodeError, EngineError, JobError, LoadError, Refusal};
 pub use json::Json;
 pub use lent::{
     BootOutcome, Clock, Document, HostError, HttpClient, HttpError, HttpRequest, JobQueue, JobWhen,
@@ -43,6 +45,6 @@ pub use lent::{
     TwinAccess,
 };
 pub use limits::{LimitError, Limits, MAX_DEADLINE};
-pub use plugin::call::{Answer, Call};
-pub use plugin::load::{Compiled, Plugin, PluginSettings};
+pub use plugin::Plugin;
 pub use settings::hosts::{HttpHost, HttpHostError};
+pub use settings::{HttpSettings, PluginSettings};

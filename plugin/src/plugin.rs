@@ -1,6 +1,84 @@
-//! A plugin that is loaded.
+//! A loaded plugin: its description, and the machinery that runs it.
 
-pub(crate) mod bursts;
-pub(crate) mod call;
-pub(crate) mod linked;
-pub(crate) mod load;
+mod at_once;
+mod bursts;
+mod invoke;
+mod linked;
+mod load;
+
+use crate::about::About;
+use crate::compile::cache::Source;
+use crate::component::imports::Exports;
+use crate::engine::Shared;
+use crate::{Capability, Limits};
+use at_once::AtOnce;
+use linked::Linked;
+use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::{Arc, PoisonError, RwLock};
+use tokio::sync::Semaphore;
+
+/// A component that is ready to be called. Clones are the same plugin.
+#[derive(Clone)]
+pub struct Plugin {
+    loaded: Arc<Loaded>,
+}
+
+/// The machinery of a plugin.
+struct Loaded {
+    about: Arc<About>,
+    engine: Arc<Shared>,
+    source: Source,
+    /// Of that source; another one after a burst, see [`bursts`].
+    linked: RwLock<Arc<Linked>>,
+    permits: Semaphore,
+    at_once: AtOnce,
+    /// The most memory of any call that has ended.
+    peak_memory_bytes: Arc<AtomicUsize>,
+}
+
+impl Plugin {
+    /// Its name in the host's configuration.
+    pub fn name(&self) -> &str {
+        &self.loaded.about.name
+    }
+
+    /// What it imports, all of which it is lent.
+    pub fn imports(&self) -> &[String] {
+        &self.loaded.about.imports.names
+    }
+
+    /// What it has to call beside its methods.
+    pub fn exports(&self) -> Exports {
+        self.loaded.about.exports
+    }
+
+    /// The capabilities that it asks for and was granted. One that was granted
+    /// and is not here is not asked for.
+    pub fn capabilities(&self) -> &BTreeSet<Capability> {
+        &self.loaded.about.imports.capabilities
+    }
+
+    /// What it may use.
+    pub fn limits(&self) -> &Limits {
+        &self.loaded.about.limits
+    }
+
+    /// The most linear memory that one of its calls has had so far, its headroom
+    /// (512 KiB as a rule) included; only calls that have ended count.
+    pub fn peak_memory_bytes(&self) -> usize {
+        self.loaded.peak_memory_bytes.load(Relaxed)
+    }
+}
+
+impl Loaded {
+    /// What a call runs in, and keeps until it ends.
+    fn linked(&self) -> Arc<Linked> {
+        Arc::clone(&self.linked.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// How many calls run now.
+    fn running(&self) -> usize {
+        self.about.limits.calls_at_once.saturating_sub(self.permits.available_permits())
+    }
+}

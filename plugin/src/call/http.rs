@@ -6,58 +6,19 @@
 //! the log and the guest are told which host was asked for. What it knows of
 //! HTTP is its words: no socket, no TLS.
 
-use crate::call::log::CallLog;
-use crate::call::state::CallState;
-use crate::plugin::load::Loaded;
-use crate::{Call, HttpClient, HttpError, HttpHost, HttpRequest, Level};
+use super::log::CallLog;
+use crate::about::About;
+use crate::{Call, HttpClient, HttpError, HttpRequest, Level};
 use bytes::Bytes;
 use http::uri::Scheme;
 use http::{Request, Response};
 use http_body_util::{BodyExt, Full, Limited};
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
-use wasmtime::component::Linker;
-use wasmtime_wasi_http::p2::add_only_http_to_linker_async;
+use wasmtime::component::ResourceTable;
 use wasmtime_wasi_http::{
-    Error, RequestOptions, WasiBody, WasiHttpCtx, WasiHttpCtxView, WasiHttpHooks, WasiHttpView,
+    Error, RequestOptions, WasiBody, WasiHttpCtx, WasiHttpCtxView, WasiHttpHooks,
 };
-
-/// What a plugin with the capability `http` may do.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct HttpSettings {
-    /// Whom it may ask; nobody else.
-    pub hosts: Vec<HttpHost>,
-    /// How long one request may take, from its first byte to the last one of the
-    /// response. Shorter than the deadline of a call, so that a guest can still
-    /// say what has happened.
-    pub timeout: Duration,
-    /// The body of one request.
-    pub request_bytes: usize,
-    /// The body of one response.
-    pub response_bytes: usize,
-    /// Requests that one call may send.
-    pub requests: u32,
-    /// Certificates to trust beside the system's, for the client: a PEM file.
-    pub ca_file: Option<PathBuf>,
-}
-
-impl Default for HttpSettings {
-    fn default() -> HttpSettings {
-        HttpSettings {
-            hosts: Vec::new(),
-            timeout: Duration::from_secs(10),
-            request_bytes: 256 * 1024,
-            response_bytes: 1024 * 1024,
-            requests: 20,
-            ca_file: None,
-        }
-    }
-}
-
-pub(crate) fn add_to_linker(linker: &mut Linker<CallState>) -> wasmtime::Result<()> {
-    add_only_http_to_linker_async(linker)
-}
 
 /// The requests of one call.
 pub(crate) struct Http {
@@ -66,14 +27,14 @@ pub(crate) struct Http {
 }
 
 struct Hooks {
-    plugin: Arc<Loaded>,
+    plugin: Arc<About>,
     client: Arc<dyn HttpClient>,
     log: Arc<CallLog>,
     requests_left: u32,
 }
 
 impl Http {
-    pub(crate) fn new(plugin: &Arc<Loaded>, call: &Call<'_>, log: &Arc<CallLog>) -> Http {
+    pub(crate) fn new(plugin: &Arc<About>, call: &Call<'_>, log: &Arc<CallLog>) -> Http {
         let hooks = Hooks {
             plugin: Arc::clone(plugin),
             client: Arc::clone(&call.lent.http),
@@ -82,13 +43,9 @@ impl Http {
         };
         Http { ctx: WasiHttpCtx::new(), hooks }
     }
-}
 
-impl WasiHttpView for CallState {
-    fn http(&mut self) -> WasiHttpCtxView<'_> {
-        let http = self.http.as_mut().expect("only a plugin that was granted it is linked to it");
-        let wasi = self.wasi.as_mut().expect("whoever has HTTP has the streams of WASI");
-        WasiHttpCtxView { ctx: &mut http.ctx, table: wasi.table(), hooks: &mut http.hooks }
+    pub(crate) fn view<'a>(&'a mut self, table: &'a mut ResourceTable) -> WasiHttpCtxView<'a> {
+        WasiHttpCtxView { ctx: &mut self.ctx, table, hooks: &mut self.hooks }
     }
 }
 

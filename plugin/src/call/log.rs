@@ -4,14 +4,14 @@
 //! guest can neither forge a line nor steer a terminal. When the call has
 //! written its share, the log says so once and takes no more.
 
-use crate::plugin::load::Loaded;
+use crate::about::About;
 use crate::{Call, Level, LogLine, LogSink};
 use std::borrow::Cow;
 use std::fmt::Write;
 use std::sync::{Arc, Mutex, PoisonError};
 
 pub(crate) struct CallLog {
-    plugin: Arc<Loaded>,
+    plugin: Arc<About>,
     method: String,
     pub(crate) call: Arc<str>,
     sink: Arc<dyn LogSink>,
@@ -26,7 +26,7 @@ struct Share {
 }
 
 impl CallLog {
-    pub(crate) fn new(plugin: &Arc<Loaded>, call: &Call<'_>) -> CallLog {
+    pub(crate) fn new(plugin: &Arc<About>, call: &Call<'_>) -> CallLog {
         CallLog {
             method: call.method.to_owned(),
             call: Arc::clone(&call.id),

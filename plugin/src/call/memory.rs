@@ -4,6 +4,8 @@
 //! anyway, and then nobody could tell memory from any other trap.
 
 use crate::Limits;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use wasmtime::ResourceLimiter;
 
 /// The sum of a call's linear memories, and the most it may be.
@@ -13,6 +15,8 @@ pub(crate) struct Memory {
     limit_bytes: usize,
     table_elements: usize,
     exceeded: bool,
+    /// The most memory of any call of this plugin that has ended.
+    peak_bytes: Arc<AtomicUsize>,
 }
 
 /// Why a growth ended the call.
@@ -24,23 +28,27 @@ pub(crate) struct Exceeded {
 }
 
 impl Memory {
-    pub(crate) fn new(limits: &Limits) -> Memory {
+    pub(crate) fn new(limits: &Limits, peak_bytes: &Arc<AtomicUsize>) -> Memory {
         Memory {
             used_bytes: 0,
             limit_bytes: limits.memory_bytes,
             table_elements: limits.table_elements,
             exceeded: false,
+            peak_bytes: Arc::clone(peak_bytes),
         }
-    }
-
-    /// What the call has. Memories never shrink, so it is also the most it had.
-    pub(crate) fn used_bytes(&self) -> usize {
-        self.used_bytes
     }
 
     /// Whether the call has asked for more than it may have.
     pub(crate) fn exceeded(&self) -> bool {
         self.exceeded
+    }
+}
+
+/// Here, and not at the end of a call: a call may be dropped halfway. Memories never
+/// shrink, so what a call has at its end is also the most it had.
+impl Drop for Memory {
+    fn drop(&mut self) {
+        self.peak_bytes.fetch_max(self.used_bytes, Relaxed);
     }
 }
 
@@ -85,7 +93,8 @@ mod tests {
 
     #[test]
     fn the_limit_holds_for_the_sum_of_all_memories() {
-        let mut memory = Memory::new(&Limits { memory_bytes: 100, ..Limits::default() });
+        let limits = Limits { memory_bytes: 100, ..Limits::default() };
+        let mut memory = Memory::new(&limits, &Arc::default());
 
         assert!(memory.memory_growing(0, 60, None).unwrap());
         assert!(memory.memory_growing(0, 40, None).unwrap());

@@ -1,19 +1,19 @@
 //! What a store carries through one call, and nothing beyond it.
 
-use crate::call::http::Http;
-use crate::call::log::CallLog;
-use crate::call::memory::Memory;
-use crate::call::wasi::Wasi;
-use crate::plugin::load::Loaded;
+use super::http::Http;
+use super::log::CallLog;
+use super::memory::Memory;
+use super::wasi::Wasi;
+use crate::about::About;
 use crate::ticker::TICK;
 use crate::{BootOutcome, Call, Capability, HostError, Lent};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
 use tokio::time::Instant;
 
 pub(crate) struct CallState {
-    pub(crate) plugin: Arc<Loaded>,
+    pub(crate) plugin: Arc<About>,
     pub(crate) lent: Arc<Lent>,
     pub(crate) log: Arc<CallLog>,
     pub(crate) memory: Memory,
@@ -32,21 +32,27 @@ pub(crate) struct CallState {
 }
 
 impl CallState {
-    pub(crate) fn new(plugin: &Arc<Loaded>, call: &Call<'_>, limit: Duration) -> CallState {
+    pub(crate) fn new(
+        plugin: &Arc<About>,
+        call: &Call<'_>,
+        limit: Duration,
+        peak_bytes: &Arc<AtomicUsize>,
+    ) -> CallState {
         let limits = &plugin.limits;
         let log = Arc::new(CallLog::new(plugin, call));
         CallState {
             plugin: Arc::clone(plugin),
             lent: Arc::clone(&call.lent),
-            memory: Memory::new(limits),
+            memory: Memory::new(limits, peak_bytes),
             deadline: Instant::now() + limit,
             attempt: call.attempt,
             boot_outcome: call.boot_outcome,
             http: plugin
+                .imports
                 .capabilities
                 .contains(&Capability::Http)
                 .then(|| Box::new(Http::new(plugin, call, &log))),
-            wasi: plugin.wasi.then(|| Box::new(Wasi::new(&log, &call.lent.clock))),
+            wasi: plugin.imports.wasi.then(|| Box::new(Wasi::new(&log, &call.lent.clock))),
             busy_ticks_left: limit.as_millis().div_ceil(TICK.as_millis()),
             reports_left: limits.reports,
             messages_left: limits.messages,
@@ -84,13 +90,6 @@ impl CallState {
 
     pub(crate) fn count_job(&mut self) -> Result<(), HostError> {
         count(&mut self.jobs_left, "jobs")
-    }
-}
-
-/// Here, and not at the end of a call: a call may be dropped halfway.
-impl Drop for CallState {
-    fn drop(&mut self) {
-        self.plugin.peak_memory_bytes.fetch_max(self.memory.used_bytes(), Ordering::Relaxed);
     }
 }
 

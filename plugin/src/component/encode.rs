@@ -16,25 +16,7 @@ use wit_component::{ComponentEncoder, StringEncoding, embed_component_metadata};
 use wit_parser::Resolve;
 
 use super::{metadata, nesting};
-
-/// Why a core module does not make a component.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum EncodeError {
-    /// Nothing in it says what it imports and exports as a component.
-    #[error("a core module without component metadata")]
-    NoMetadata,
-    /// It has metadata, but they do not fit.
-    #[error("core module does not make a component: {0}")]
-    Invalid(String),
-    /// The WIT that it was built for cannot be read.
-    #[error("no world `{world}` in the WIT: {why}")]
-    Wit {
-        /// The world that was asked for.
-        world: String,
-        /// What is wrong.
-        why: String,
-    },
-}
+use crate::EncodeError;
 
 /// Makes a component of a core module with embedded WIT.
 pub fn encode(core_module: &[u8]) -> Result<Vec<u8>, EncodeError> {

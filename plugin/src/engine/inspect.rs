@@ -5,7 +5,6 @@
 
 use crate::component::imports::{self, Exports, Lender};
 use crate::component::sniff::{Kind, sniff};
-use crate::plugin::load::memory_at_start;
 use crate::{Capability, Compiled, Engine, LoadError};
 use std::collections::BTreeSet;
 
@@ -75,7 +74,7 @@ impl Engine {
             optional: imports::optional(exports.iter().map(String::as_str)),
             imports,
             exports,
-            memory_bytes: memory_at_start(&compiled.component),
+            memory_bytes: compiled.memory_at_start(),
         })
     }
 }

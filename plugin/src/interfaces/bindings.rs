@@ -22,16 +22,6 @@ wasmtime::component::bindgen!({
     exports: { default: async },
 });
 
-/// The import that the capability `power` grants.
-pub(in crate::interfaces) mod power {
-    wasmtime::component::bindgen!({
-        path: "../wit",
-        inline: "package plugin:power; world with-power { import device:behaviour/power@0.1.0; }",
-        with: { "device:behaviour/types": super::device::behaviour::types },
-        imports: { default: async },
-    });
-}
-
 /// The export that runs jobs.
 pub(in crate::interfaces) mod deferred {
     wasmtime::component::bindgen!({

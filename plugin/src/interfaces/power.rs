@@ -1,14 +1,27 @@
 //! `device:behaviour/power`: the machine's power.
 
-use super::Error;
-use super::bindings::power::device::behaviour::power::Host;
-use super::check_size;
+use super::{Error, check_size};
 use crate::call::log::safe_line;
 use crate::call::state::CallState;
+use bindings::device::behaviour::power::{self, Host};
 use std::time::Duration;
+use wasmtime::component::{HasSelf, Linker};
 
-/// A reason is a line of a log.
+/// The longest reason, in bytes: it is one line of a log.
 const REASON_BYTES: usize = 1024;
+
+mod bindings {
+    wasmtime::component::bindgen!({
+        path: "../wit",
+        inline: "package plugin:power; world with-power { import device:behaviour/power@0.1.0; }",
+        with: { "device:behaviour/types": super::super::bindings::device::behaviour::types },
+        imports: { default: async },
+    });
+}
+
+pub(super) fn add_to_linker(linker: &mut Linker<CallState>) -> wasmtime::Result<()> {
+    power::add_to_linker::<_, HasSelf<CallState>>(linker, |state| state)
+}
 
 impl Host for CallState {
     async fn request_reboot(&mut self, delay_ms: u32, reason: String) -> Result<(), Error> {

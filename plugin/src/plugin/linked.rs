@@ -1,12 +1,9 @@
 //! A component's machine code, linked to what its plugin is lent.
 
-use crate::Capability;
+use crate::about::About;
 use crate::call::state::CallState;
-use crate::call::wasi;
-use crate::component::imports::Exports;
 use crate::engine::Shared;
 use crate::interfaces::{self, BehaviourPre, WithDeferredPre, WithDesiredPre, WithLifecyclePre};
-use std::collections::BTreeSet;
 use wasmtime::component::{Component, Linker};
 
 /// One for each of its worlds that the component has. What it does not export is
@@ -19,22 +16,21 @@ pub(crate) struct Linked {
 }
 
 impl Linked {
-    /// Links it to the default world, to `capabilities`, and to WASI if it is to
-    /// have that: what it was not granted is not there.
+    /// Links it to the default world, to the capabilities that it imports, and to
+    /// WASI if it imports that: what it was not granted is not there.
     pub(crate) fn new(
         shared: &Shared,
         component: &Component,
-        exports: Exports,
-        capabilities: &BTreeSet<Capability>,
-        with_wasi: bool,
+        about: &About,
     ) -> wasmtime::Result<Linked> {
         let mut linker: Linker<CallState> = shared.linker.clone();
-        if with_wasi {
-            wasi::add_to_linker(&mut linker)?;
+        if about.imports.wasi {
+            interfaces::add_wasi_to_linker(&mut linker)?;
         }
-        for capability in capabilities {
+        for capability in &about.imports.capabilities {
             interfaces::grant(*capability, &mut linker)?;
         }
+        let exports = about.exports;
         let pre = linker.instantiate_pre(component)?;
         let optional = |exported: bool| exported.then(|| pre.clone());
         Ok(Linked {

@@ -4,17 +4,16 @@
 //! Nothing of a call outlives it, and dropping its future ends it: the instance
 //! goes back to the pool, the permit to the plugin.
 
+use super::{Loaded, Plugin};
 use crate::call::memory::Exceeded;
 use crate::call::state::CallState;
 use crate::error::one_line;
 use crate::interfaces::Response;
-use crate::plugin::load::{Loaded, Plugin};
-use crate::{BootOutcome, CallError, JobError, Json, Lent, Limits, json};
+use crate::{Answer, Call, CallError, JobError, Json, Limits, json};
 use futures_util::FutureExt as _;
 use std::any::Any;
 use std::io;
 use std::panic::AssertUnwindSafe;
-use std::sync::Arc;
 use std::time::Duration;
 use wasmtime::{PoolConcurrencyLimitError, Store, Trap, UpdateDeadline};
 
@@ -22,33 +21,6 @@ use wasmtime::{PoolConcurrencyLimitError, Store, Trap, UpdateDeadline};
 /// limit on a single argument, so that the error which names that limit comes
 /// first; but a list may repeat one long text a million times.
 const HANDED_OUT_BYTES: usize = 8 * 1024 * 1024;
-
-/// What is to be called, for whom, and what it may reach.
-#[derive(Clone)]
-pub struct Call<'a> {
-    /// The same in every log line of this call.
-    pub id: Arc<str>,
-    /// The method's name, or the job's. It stands in log lines, and may have a
-    /// deadline of its own.
-    pub method: &'a str,
-    /// JSON text, any value.
-    pub payload: &'a str,
-    /// 1 for a method, and on the first try of anything else.
-    pub attempt: u32,
-    /// For a job that waited for a boot.
-    pub boot_outcome: BootOutcome,
-    /// What the plugin may reach.
-    pub lent: Arc<Lent>,
-}
-
-/// What a plugin answered.
-#[derive(Debug, Clone)]
-pub struct Answer {
-    /// From 100 to 599.
-    pub status: u16,
-    /// As the plugin wrote it.
-    pub payload: Option<Json>,
-}
 
 /// A plugin is called from within a tokio runtime with time.
 impl Plugin {
@@ -63,7 +35,7 @@ impl Plugin {
             methods.call_invoke(store, call.method, &payload).await.map_err(Ended::InCall)
         };
         match self.run(&call, function).await? {
-            Ok(response) => answer(response, &self.loaded.limits),
+            Ok(response) => answer(response, &self.loaded.about.limits),
             Err(refusal) => Err(CallError::Refused(refusal.into())),
         }
     }
@@ -135,7 +107,7 @@ impl Plugin {
         function: impl AsyncFnOnce(&mut Store<CallState>) -> Result<T, Ended>,
     ) -> Result<T, CallError> {
         let loaded = &self.loaded;
-        let limits = &loaded.limits;
+        let limits = &loaded.about.limits;
         check_payload(call.payload, limits)?;
         // Tried, not awaited: a caller who waits for a permit has given up by
         // the time it gets one.
@@ -170,10 +142,13 @@ enum Ended {
 }
 
 impl Loaded {
-    fn store(self: &Arc<Loaded>, call: &Call<'_>, limit: Duration) -> Store<CallState> {
-        let mut store = Store::new(&self.engine.wasmtime, CallState::new(self, call, limit));
+    fn store(&self, call: &Call<'_>, limit: Duration) -> Store<CallState> {
+        let mut store = Store::new(
+            &self.engine.wasmtime,
+            CallState::new(&self.about, call, limit, &self.peak_memory_bytes),
+        );
         store.limiter(|state| &mut state.memory);
-        store.set_hostcall_fuel(HANDED_OUT_BYTES.max(2 * self.limits.answer_bytes));
+        store.set_hostcall_fuel(HANDED_OUT_BYTES.max(2 * self.about.limits.answer_bytes));
         store.set_epoch_deadline(1);
         store.epoch_deadline_callback(|mut store| {
             Ok(match store.data_mut().may_go_on() {

@@ -1,0 +1,124 @@
+//! Standard output and standard error: streams whose lines go to the plugin's log.
+
+use super::log::CallLog;
+use crate::Level;
+use bytes::Bytes;
+use std::io;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll};
+use tokio::io::AsyncWrite;
+use wasmtime_wasi::cli::{IsTerminal, StdoutStream};
+use wasmtime_wasi::p2::{OutputStream, Pollable, StreamResult};
+
+/// What a guest hands over at once at most.
+const CHUNK_BYTES: usize = 64 * 1024;
+
+/// A stream whose lines go to the log.
+#[derive(Clone)]
+pub(super) struct Lines(Arc<Mutex<Line>>);
+
+struct Line {
+    log: Arc<CallLog>,
+    level: Level,
+    bytes: Vec<u8>,
+}
+
+impl Lines {
+    pub(super) fn new(log: &Arc<CallLog>, level: Level) -> Lines {
+        Lines(Arc::new(Mutex::new(Line { log: Arc::clone(log), level, bytes: Vec::new() })))
+    }
+
+    fn take(&self, bytes: &[u8]) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).take(bytes);
+    }
+}
+
+impl Line {
+    fn take(&mut self, bytes: &[u8]) {
+        for piece in bytes.split_inclusive(|byte| *byte == b'\n') {
+            let (text, ends) = match piece.split_last() {
+                Some((b'\n', text)) => (text, true),
+                _ => (piece, false),
+            };
+            // One byte more than a line has, so that the log sees it was cut.
+            let room = (self.log.line_bytes() + 1).saturating_sub(self.bytes.len());
+            self.bytes.extend_from_slice(&text[..text.len().min(room)]);
+            if ends {
+                self.end();
+            }
+        }
+    }
+
+    fn end(&mut self) {
+        let text = String::from_utf8_lossy(&self.bytes);
+        self.log.write(self.level, text.strip_suffix('\r').unwrap_or(&text), Vec::new());
+        self.bytes.clear();
+    }
+}
+
+/// A last line without an end is the one that tells why the guest gave up.
+impl Drop for Line {
+    fn drop(&mut self) {
+        if !self.bytes.is_empty() {
+            self.end();
+        }
+    }
+}
+
+impl IsTerminal for Lines {
+    fn is_terminal(&self) -> bool {
+        false
+    }
+}
+
+impl StdoutStream for Lines {
+    fn async_stream(&self) -> Box<dyn AsyncWrite + Send + Sync> {
+        Box::new(self.clone())
+    }
+
+    // Not by way of the one above, which would write in a task of its own, after
+    // a trap has ended the call.
+    fn p2_stream(&self) -> Box<dyn OutputStream> {
+        Box::new(self.clone())
+    }
+}
+
+impl OutputStream for Lines {
+    fn write(&mut self, bytes: Bytes) -> StreamResult<()> {
+        self.take(&bytes);
+        Ok(())
+    }
+
+    fn flush(&mut self) -> StreamResult<()> {
+        Ok(())
+    }
+
+    fn check_write(&mut self) -> StreamResult<usize> {
+        Ok(CHUNK_BYTES)
+    }
+}
+
+#[wasmtime_wasi::async_trait]
+impl Pollable for Lines {
+    async fn ready(&mut self) {}
+}
+
+impl AsyncWrite for Lines {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        _cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        self.take(bytes);
+        Poll::Ready(Ok(bytes.len()))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+}
