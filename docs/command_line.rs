@@ -1,0 +1,56 @@
+//! The page about command lines, held to what a program prints for `--help`.
+//!
+//! Each program's package includes this file in a test, since only there cargo
+//! names the program. `WRITE_DOCS=1` writes the program's part of the page anew.
+
+use std::path::Path;
+use std::process::Command;
+use std::{env, fs};
+
+/// Checks the part of the page that is about a program.
+pub(crate) fn check(program: &str, path: &str) {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/reference/command-line.md");
+    let page = fs::read_to_string(&file).expect("the page is there");
+    let start = format!("<!-- help: {program} -->\n");
+    let from = page.find(&start).expect("the page has a part for the program") + start.len();
+    let to = from + page[from..].find("<!-- end -->").expect("the part ends");
+    let mut shown = String::new();
+    describe(program, path, &[], &mut shown);
+    if env::var_os("WRITE_DOCS").is_some() {
+        let mut page = page.clone();
+        page.replace_range(from..to, &shown);
+        fs::write(&file, page).expect("the page can be written");
+    } else {
+        assert!(
+            page[from..to] == shown,
+            "docs/reference/command-line.md is not what `{program} --help` prints: run with WRITE_DOCS=1"
+        );
+    }
+}
+
+/// Appends the help of a command, and of the commands below it.
+fn describe(program: &str, path: &str, command: &[&str], shown: &mut String) {
+    let mut asked = Command::new(path);
+    asked.args(command).arg("--help").env("COLUMNS", "100").env("NO_COLOR", "1");
+    for variable in
+        ["IOTHUB_CA_FILE", "IOTHUB_CONNECTION_STRING_FILE", "BEHAVIOUR_LOG", "BEHAVIOUR_CACHE_DIR"]
+    {
+        asked.env_remove(variable);
+    }
+    let output = asked.output().expect("the program starts");
+    let help = String::from_utf8(output.stdout).expect("help is text");
+    let help: Vec<&str> = help.lines().map(str::trim_end).collect();
+    if !command.is_empty() {
+        *shown += &format!("\n### {program} {}\n", command.join(" "));
+    }
+    *shown += &format!("\n```text\n{}\n```\n", help.join("\n").trim_end());
+    let listed = help.iter().skip_while(|line| **line != "Commands:").skip(1);
+    let names = listed.take_while(|line| !line.is_empty()).filter_map(|line| {
+        // A description that goes on in the next line stands further right.
+        let name = line.strip_prefix("  ").filter(|rest| !rest.starts_with(' '))?;
+        name.split(' ').next()
+    });
+    for name in names.filter(|name| *name != "help") {
+        describe(program, path, &[command, &[name]].concat(), shown);
+    }
+}
