@@ -5,43 +5,45 @@ use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use plugin::{
-    Document, HostError, HttpClient, HttpError, HttpRequest, JobQueue, Lent, LogLine, LogSink,
-    NewJob, Power, StateStore, SystemClock, TelemetrySink, TwinAccess,
+    Document, HostError, HttpClient, HttpError, HttpRequest, Lent, LogLine, LogSink, Nothing,
+    SystemClock, TelemetrySink, TwinAccess,
 };
 
-struct Nothing;
+/// A host without a connection.
+struct Offline;
 
-type No<'a, T> = BoxFuture<'a, Result<T, HostError>>;
+/// The future of a call that fails.
+type Refusal<'a, T> = BoxFuture<'a, Result<T, HostError>>;
 
-fn no<'a, T: Send>() -> No<'a, T> {
+fn refuse<'a, T: Send>() -> Refusal<'a, T> {
     Box::pin(async { Err(HostError::Offline) })
 }
 
-pub(crate) fn nothing() -> Lent {
+pub(crate) fn offline() -> Lent {
     Lent {
         device_id: "bench".into(),
         clock: Arc::new(SystemClock),
-        log: Arc::new(Nothing),
-        twin: Arc::new(Nothing),
-        telemetry: Arc::new(Nothing),
+        log: Arc::new(Offline),
+        twin: Arc::new(Offline),
+        telemetry: Arc::new(Offline),
         state: Arc::new(Nothing),
         jobs: Arc::new(Nothing),
         power: Arc::new(Nothing),
-        http: Arc::new(Nothing),
+        http: Arc::new(Offline),
     }
 }
 
-impl LogSink for Nothing {
+impl LogSink for Offline {
     fn write(&self, _: &LogLine<'_>) {}
 }
 
-impl TwinAccess for Nothing {
+impl TwinAccess for Offline {
     fn report<'a>(
         &'a self,
         _: &'a str,
         _: serde_json::Map<String, serde_json::Value>,
-    ) -> No<'a, ()> {
-        no()
+    ) -> Refusal<'a, ()> {
+        refuse()
     }
 
     fn report_and_wait<'a>(
@@ -49,8 +51,8 @@ impl TwinAccess for Nothing {
         _: &'a str,
         _: serde_json::Map<String, serde_json::Value>,
         _: Duration,
-    ) -> No<'a, u64> {
-        no()
+    ) -> Refusal<'a, u64> {
+        refuse()
     }
 
     fn desired(&self) -> Result<Document, HostError> {
@@ -62,64 +64,19 @@ impl TwinAccess for Nothing {
     }
 }
 
-impl TelemetrySink for Nothing {
+impl TelemetrySink for Offline {
     fn send<'a>(
         &'a self,
         _: &'a str,
         _: Vec<u8>,
         _: String,
         _: Vec<(String, String)>,
-    ) -> No<'a, ()> {
-        no()
+    ) -> Refusal<'a, ()> {
+        refuse()
     }
 }
 
-impl StateStore for Nothing {
-    fn get(&self, _: &str, _: &str) -> Result<Option<Vec<u8>>, HostError> {
-        Err(HostError::Offline)
-    }
-
-    fn keys(&self, _: &str, _: &str, _: u32) -> Result<Vec<String>, HostError> {
-        Err(HostError::Offline)
-    }
-
-    fn set<'a>(&'a self, _: &'a str, _: String, _: Vec<u8>, _: usize) -> No<'a, ()> {
-        no()
-    }
-
-    fn delete<'a>(&'a self, _: &'a str, _: String) -> No<'a, ()> {
-        no()
-    }
-
-    fn swap<'a>(
-        &'a self,
-        _: &'a str,
-        _: String,
-        _: Option<Vec<u8>>,
-        _: Option<Vec<u8>>,
-        _: usize,
-    ) -> No<'a, bool> {
-        no()
-    }
-}
-
-impl JobQueue for Nothing {
-    fn add<'a>(&'a self, _: &'a str, _: &'a str, _: NewJob, _: u32) -> No<'a, String> {
-        no()
-    }
-
-    fn cancel<'a>(&'a self, _: &'a str, _: &'a str) -> No<'a, bool> {
-        no()
-    }
-}
-
-impl Power for Nothing {
-    fn request_reboot<'a>(&'a self, _: &'a str, _: Duration, _: &'a str) -> No<'a, ()> {
-        no()
-    }
-}
-
-impl HttpClient for Nothing {
+impl HttpClient for Offline {
     fn send<'a>(
         &'a self,
         _: HttpRequest<'a>,

@@ -45,7 +45,7 @@ pub(crate) async fn measure(
     let plugin = engine.load("probe", &bytes, PluginSettings::default())?;
     let bare = BareWasmtime::new(&engine, &bytes)?;
     let native: Box<dyn Fn(&str) -> String + Send> = Box::new(str::to_owned);
-    let lent = Arc::new(lent::nothing());
+    let lent = Arc::new(lent::offline());
     let mut extism = match Extism::start(stage) {
         Ok(extism) => Some(extism),
         Err(error) => {
