@@ -13,7 +13,7 @@ use graph::Graph;
 use tables::TABLES;
 
 /// Packages whose modules are still to be put in order.
-const TO_DO: &[&str] = &["behaviour", "plugin"];
+const TO_DO: &[&str] = &["behaviour"];
 
 /// Packages with modules.
 const PACKAGES: &[&str] = &[

@@ -34,8 +34,9 @@ impl Graph {
         let mut names = BTreeMap::new();
         for source in &sources {
             let from = module(source);
-            for (line, path) in paths(&source.product_text()) {
-                let Some(path) = absolute(&from, &path) else { continue };
+            for Reference { line, inside, path } in references(&source.product_text()) {
+                let inside = [&from[..], &inside].concat();
+                let Some(path) = absolute(&inside, &path) else { continue };
                 let path = match exports.get(path.first().map_or("", String::as_str)) {
                     Some(exported) if !modules.contains(&path[..1]) => exported.clone(),
                     _ => path,
@@ -144,11 +145,11 @@ fn exports(sources: &[Source], folder: &str) -> BTreeMap<String, Vec<String>> {
 }
 
 /// Returns a path from the crate's root: `crate::`, `self::` and `super::` resolved.
-fn absolute(from: &Module, path: &[String]) -> Option<Vec<String>> {
+fn absolute(from: &[String], path: &[String]) -> Option<Vec<String>> {
     let (first, mut rest) = path.split_first()?;
     let mut module = match first.as_str() {
         "crate" => Vec::new(),
-        "self" => from.clone(),
+        "self" => from.to_vec(),
         _ => from.split_last()?.1.to_vec(),
     };
     while let Some(("super", deeper)) = rest.split_first().map(|(name, rest)| (name.as_str(), rest))
@@ -160,22 +161,48 @@ fn absolute(from: &Module, path: &[String]) -> Option<Vec<String>> {
     Some(module)
 }
 
-/// Returns the paths in a text that start with `crate`, `self` or `super`, with the
-/// groups of `use` taken apart.
-fn paths(text: &str) -> Vec<(usize, Vec<String>)> {
+/// A path in a text that starts with `crate`, `self` or `super`.
+struct Reference {
+    line: usize,
+    /// The modules of the text itself, `mod name { … }`, around the path.
+    inside: Module,
+    path: Vec<String>,
+}
+
+/// Returns the references in a text, with the groups of `use` taken apart.
+fn references(text: &str) -> Vec<Reference> {
     let tokens = tokens(text);
-    let mut found = Vec::new();
+    let mut references = Vec::new();
+    let mut depth = 0;
+    let mut modules: Vec<(usize, String)> = Vec::new();
     for (index, token) in tokens.iter().enumerate() {
+        if token.is_mark('{') {
+            depth += 1;
+            if let Some([keyword, name]) = index.checked_sub(2).map(|from| &tokens[from..index])
+                && keyword.is_word("mod")
+            {
+                modules.extend(name.word().map(|name| (depth, name.to_owned())));
+            }
+        } else if token.is_mark('}') {
+            modules.pop_if(|(opened, _)| *opened == depth);
+            depth -= 1;
+        }
         let starts = ["crate", "self", "super"].iter().any(|word| token.is_word(word));
         let before = index.checked_sub(1).map(|before| &tokens[before]);
         // A scope, as in `pub(in crate::module)`, names no module that is used.
         let continues =
             before.is_some_and(|before| before.is == Lexeme::Colons || before.is_word("in"));
         if starts && !continues && tokens.get(index + 1).is_some_and(|t| t.is == Lexeme::Colons) {
+            let mut found = Vec::new();
             tree(&tokens, index, &mut Vec::new(), &mut found);
+            let inside: Module = modules.iter().map(|(_, name)| name.clone()).collect();
+            references.extend(found.into_iter().map(|(line, path)| {
+                let inside = inside.clone();
+                Reference { line, inside, path }
+            }));
         }
     }
-    found
+    references
 }
 
 /// Reads a path, or a group of them, from a token on, and returns the index behind it.
@@ -218,18 +245,25 @@ fn tree(
 #[test]
 fn paths_are_read_with_their_groups_and_from_where_they_start() {
     let text = "use crate::{a::{self, B}, c};\nuse super::d as e;\npub(in crate::f) fn g() {\n\
-                    crate::h::I::<J>::k(self::l);\n}\n";
-    let found: Vec<String> =
-        paths(text).into_iter().map(|(line, path)| format!("{line} {}", path.join("::"))).collect();
+                    crate::h::I::<J>::k(self::l);\n}\nmod m {\n fn n() {}\n use super::o;\n}\n\
+                    use super::p;\n";
+    let found: Vec<String> = references(text)
+        .into_iter()
+        .map(|Reference { line, inside, path }| {
+            format!("{line} {}: {}", inside.join("::"), path.join("::"))
+        })
+        .collect();
     assert_eq!(
         found,
         [
-            "1 crate::a::self",
-            "1 crate::a::B",
-            "1 crate::c",
-            "2 super::d",
-            "4 crate::h::I",
-            "4 self::l"
+            "1 : crate::a::self",
+            "1 : crate::a::B",
+            "1 : crate::c",
+            "2 : super::d",
+            "4 : crate::h::I",
+            "4 : self::l",
+            "8 m: super::o",
+            "10 : super::p"
         ]
     );
     let from = ["a".to_owned(), "b".to_owned()].to_vec();

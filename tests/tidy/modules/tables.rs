@@ -4,7 +4,44 @@
 type Modules = &'static [(&'static str, &'static [&'static str])];
 
 /// The table of each package that has one.
-pub(super) const TABLES: &[(&str, Modules)] = &[("host", HOST), ("hub", HUB)];
+pub(super) const TABLES: &[(&str, Modules)] = &[("plugin", PLUGIN), ("host", HOST), ("hub", HUB)];
+
+/// `about` describes a plugin, and all that a call needs is below `call`; `interfaces` are
+/// the host's side of the WIT. Only `engine` and `plugin` name what links and runs.
+const PLUGIN: Modules = &[
+    ("capability", &[]),
+    ("json", &[]),
+    ("lent", &[]),
+    ("limits", &[]),
+    ("ticker", &[]),
+    ("error", &["limits"]),
+    ("settings", &["capability", "limits"]),
+    ("component", &["capability", "error", "limits"]),
+    ("about", &["component", "limits", "settings"]),
+    ("compile", &["component", "error", "limits"]),
+    ("call", &["about", "capability", "json", "lent", "limits", "ticker"]),
+    ("interfaces", &["call", "capability", "error", "lent"]),
+    (
+        "engine",
+        &["call", "capability", "compile", "component", "error", "interfaces", "limits", "ticker"],
+    ),
+    (
+        "plugin",
+        &[
+            "about",
+            "call",
+            "capability",
+            "compile",
+            "component",
+            "engine",
+            "error",
+            "interfaces",
+            "json",
+            "limits",
+            "settings",
+        ],
+    ),
+];
 
 /// `config` imports nothing. `connection` alone knows MQTT, and the plugins' handles in
 /// `lent` do not name the router. `run` assembles everything, `simulate` runs it many times.
