@@ -27,6 +27,7 @@
 //! * `ca`: certificate authority and server certificate.
 //! * `config`: configuration, and reasons why a hub does not start.
 //! * `faults`: faults on demand.
+//! * `stamps`: time stamps and tracking ids.
 //! * `policy`: shared access policies and their permissions.
 //! * `mqtt`: packets of MQTT 3.1.1.
 //! * `query`: the query language over twins.
@@ -50,6 +51,7 @@ mod query;
 mod rest;
 mod session;
 mod sessions;
+mod stamps;
 mod state;
 mod telemetry;
 mod websocket;

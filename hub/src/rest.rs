@@ -39,6 +39,7 @@ use crate::faults::{CONTROL_PATH, Faults};
 use crate::methods::Methods;
 use crate::policy::{Denied, required_permission};
 use crate::sessions::Sessions;
+use crate::stamps::now_unix;
 use crate::state::{Owner, State};
 use answer::ApiError;
 pub(crate) use path::decode_slashes;
@@ -155,10 +156,6 @@ fn check(state: &State, request: &Request) -> Result<(), Denied> {
     let token = token.ok_or(Denied::NotAToken)?;
     let (method, path) = (request.method(), request.uri().path());
     state.policies().check(&token, path, required_permission(method, path), now_unix())
-}
-
-fn now_unix() -> u64 {
-    u64::try_from(jiff::Timestamp::now().as_second()).unwrap_or_default()
 }
 
 async fn unknown_path(request: Request) -> ApiError {

@@ -19,7 +19,6 @@ mod random;
 mod record;
 mod registry;
 mod store;
-mod time;
 mod twin;
 mod twins;
 mod view;
@@ -40,6 +39,7 @@ use protocol::topic::Filter;
 
 use crate::faults::Forget;
 use crate::policy::{GRANTS, Policies};
+use crate::stamps::now;
 pub(crate) use device_access::{DeviceGrant, DeviceRefusal};
 pub use error::StateError;
 pub(crate) use etag::IfMatch;
@@ -49,7 +49,6 @@ use random::random_bytes;
 pub(crate) use record::Entity;
 use record::{EntityParts, Part};
 use store::{NotWritten, Record, RecordChange, RecordKind, Store};
-use time::now;
 pub(crate) use twin::{TwinChange, TwinWrite};
 
 type Registry = BTreeMap<Owner, Arc<Entity>>;

@@ -19,7 +19,7 @@ const MAX_TIME: Duration = Duration::from_secs(600);
 /// Time in which a client reconnects and repeats the message.
 const REPEAT_PATIENCE: Duration = Duration::from_secs(30);
 
-/// Refusals and throttled requests of one device within the duration.
+/// Limit of refusals and of throttled requests of one device within the duration.
 const REPEATS: u32 = 10_000;
 
 /// Fault that a telemetry message asks for. The sender's connection ends after

@@ -79,7 +79,7 @@ impl Query {
             let twin = twin.as_ref();
             let key: Vec<Option<&Value>> =
                 self.group_by.iter().map(|path| path.look_up(twin)).collect();
-            // In JSON a missing property could not be told from a null.
+            // In JSON a missing property could not be distinguished from a null.
             let text = key
                 .iter()
                 .map(|value| value.map_or_else(|| "-".to_owned(), Value::to_string))

@@ -14,7 +14,7 @@ pub(super) struct Token {
     pub(super) kind: TokenKind,
 }
 
-/// TokenKind of a token, with its value.
+/// Kind of a token, with its value.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum TokenKind {
     /// Word without quotes: keyword, root field or property.
@@ -126,7 +126,7 @@ impl<'a> Lexer<'a> {
         let bad = |text: &str| QueryError::at(at, format!("expected a number, found `{text}`"));
         if self.rest.starts_with("0x") || self.rest.starts_with("0X") {
             let text = self.take_while(continues_word);
-            // A double cannot represent more than 13 digits exactly.
+            // A double cannot represent more than 13 hexadecimal digits exactly.
             let digits = &text[2..];
             let value = u64::from_str_radix(digits, 16).map_err(|_| bad(text))?;
             return Ok(TokenKind::Number(value as f64));

@@ -1,6 +1,6 @@
 //! Answers of the REST API: JSON, and errors in the form of IoT Hub.
 //!
-//! Each official client reads another part of an error: the status and its
+//! Each official client reads a different part of an error: the status and its
 //! reason, the header, the number or the name in the body. Every error has all
 //! of them.
 
@@ -10,6 +10,8 @@ use axum::response::{IntoResponse, Response};
 use protocol::error::{BodyShape, ErrorCode, HubError};
 use protocol::rest::HEADER_ERROR_CODE;
 use serde::Serialize;
+
+use crate::stamps::{now, tracking_id};
 
 const JSON: HeaderValue = HeaderValue::from_static("application/json; charset=utf-8");
 
@@ -41,8 +43,8 @@ pub(super) struct ApiError {
 }
 
 impl ApiError {
-    /// Returns an error with another status than its code has. For paths that are
-    /// not offered, for which IoT Hub has no code.
+    /// Returns an error with a status other than that of its code. For paths that
+    /// are not offered, for which IoT Hub has no code.
     pub(super) fn with_status(status: StatusCode, message: &str) -> ApiError {
         ApiError { error: HubError::new(ErrorCode::InvalidOperation, message), status }
     }
@@ -64,8 +66,7 @@ impl From<HubError> for ApiError {
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
         let HubError { code, .. } = self.error;
-        let now = jiff::Timestamp::now();
-        let body = self.error.to_body(shape(code), &tracking_id(), &format!("{now:.7}"));
+        let body = self.error.to_body(shape(code), &tracking_id(), &now());
         let name = HeaderName::from_static(HEADER_ERROR_CODE);
         let headers = [(CONTENT_TYPE, JSON), (name, HeaderValue::from_static(code.name()))];
         (self.status, headers, body).into_response()
@@ -98,12 +99,4 @@ fn shape(code: ErrorCode) -> BodyShape {
         | ErrorCode::TooManyModulesOnDevice => BodyShape::Text,
         _ => BodyShape::Json,
     }
-}
-
-/// Returns a random id of the answer, in the form of IoT Hub.
-fn tracking_id() -> String {
-    let mut bytes = [0; 16];
-    // Without random bytes the answer is sent with an id of zeros.
-    let _ = getrandom::fill(&mut bytes);
-    format!("{:032x}-G:0", u128::from_be_bytes(bytes))
 }

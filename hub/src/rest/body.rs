@@ -31,7 +31,7 @@ fn not_an_id(error: IdError) -> HubError {
 
 /// Parses the condition of a write.
 pub(super) fn if_match(headers: &HeaderMap) -> IfMatch {
-    // A header that is not text is no etag of this hub.
+    // A header that is not text matches no etag.
     IfMatch::parse(headers.get(IF_MATCH).map(|value| value.to_str().unwrap_or_default()))
 }
 

@@ -102,31 +102,38 @@ async fn one(rest: &Rest, value: Value) -> Result<(), HubError> {
         ImportMode::Create => rest.write_identity(&owner, &identity, &IfMatch::Absent).map(drop),
         ImportMode::Update => rest.write_identity(&owner, &identity, &IfMatch::Any).map(drop),
         ImportMode::UpdateIfMatchEtag => {
-            rest.write_identity(&owner, &identity, &present(etag)?).map(drop)
+            rest.write_identity(&owner, &identity, &required(etag, "eTag")?).map(drop)
         }
         ImportMode::CreateOrUpdate => {
             let there = if rest.state.get(&owner).is_ok() { IfMatch::Any } else { IfMatch::Absent };
             rest.write_identity(&owner, &identity, &there).map(drop)
         }
         ImportMode::CreateOrUpdateIfMatchEtag => {
-            let there =
-                if rest.state.get(&owner).is_ok() { present(etag)? } else { IfMatch::Absent };
+            let there = if rest.state.get(&owner).is_ok() {
+                required(etag, "eTag")?
+            } else {
+                IfMatch::Absent
+            };
             rest.write_identity(&owner, &identity, &there).map(drop)
         }
         ImportMode::Delete => rest.delete_identity(&owner, &IfMatch::Any),
-        ImportMode::DeleteIfMatchEtag => rest.delete_identity(&owner, &present(etag)?),
+        ImportMode::DeleteIfMatchEtag => rest.delete_identity(&owner, &required(etag, "eTag")?),
         ImportMode::UpdateTwin => rest.import_twin(&owner, &value, &IfMatch::Any),
-        ImportMode::UpdateTwinIfMatchEtag => rest.import_twin(&owner, &value, &present(twin_etag)?),
+        ImportMode::UpdateTwinIfMatchEtag => {
+            rest.import_twin(&owner, &value, &required(twin_etag, "twinETag")?)
+        }
     })
     .await
 }
 
-fn present(etag: IfMatch) -> Result<IfMatch, HubError> {
+/// Returns the etag that an import mode needs, from this member of the item.
+fn required(etag: IfMatch, member: &str) -> Result<IfMatch, HubError> {
     match etag {
         IfMatch::Absent => {
-            Err(HubError::new(ErrorCode::ArgumentInvalid, "the import mode needs an etag"))
+            let text = format!("the import mode needs `{member}`");
+            Err(HubError::new(ErrorCode::ArgumentInvalid, text))
         }
-        present => Ok(present),
+        etag => Ok(etag),
     }
 }
 

@@ -14,6 +14,7 @@ use super::{CONNECT_PATIENCE, MAX_SILENCE, Packets, Session, SessionContext, Ses
 use crate::faults::{ConnectionFate, Handling, Refused, Rejection, Step};
 use crate::mqtt::{ConnAckCode, Connect, Inbound, Outbound};
 use crate::sessions::{Ending, OpenedSession, Outlet};
+use crate::stamps::now_unix;
 use crate::state::{DeviceGrant, DeviceRefusal};
 
 /// Waits for the CONNECT, checks it and answers it.
@@ -107,7 +108,7 @@ async fn refuse(outlet: &Outlet, code: ConnAckCode) {
 }
 
 /// Checks a CONNECT against the hub's identities. Code 5 is final for some
-/// clients, so it stands for reasons that do not pass by themselves.
+/// clients, so it is sent only for reasons that a retry does not remove.
 async fn admit(
     context: &SessionContext,
     connect: &Connect,
@@ -166,8 +167,4 @@ fn expiry(grant: &DeviceGrant, grace: Duration) -> Instant {
     // Bounded, since an instant decades ahead may overflow.
     let left = Duration::from_secs(left.min(10 * 365 * 86_400)).saturating_add(grace);
     Instant::now() + left
-}
-
-fn now_unix() -> u64 {
-    u64::try_from(jiff::Timestamp::now().as_second()).unwrap_or_default()
 }

@@ -16,6 +16,7 @@ use super::{Session, SessionEnd, on_disk};
 use crate::faults::{Handling, Injection, Step};
 use crate::methods::MethodOutcome;
 use crate::mqtt::{Outbound, Publish, Will};
+use crate::stamps::{now, tracking_id};
 use crate::telemetry::TelemetryMessage;
 
 /// Delay of an error to a twin request: some clients repeat the request at once,
@@ -153,7 +154,12 @@ impl Session {
     /// Sends an error with `errorCode` in its body, which is all that some clients
     /// look at.
     async fn twin_error(&self, rid: RequestId, error: &HubError) -> Result<(), SessionEnd> {
-        let body = json!({"errorCode": error.code.number(), "message": error.message});
+        let body = json!({
+            "errorCode": error.code.number(),
+            "trackingId": tracking_id(),
+            "message": error.message,
+            "timestampUtc": now(),
+        });
         self.twin_answer(error.code.http_status(), rid, None, body.to_string(), Handling::REGULAR)
             .await
     }

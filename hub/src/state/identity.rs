@@ -10,7 +10,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::etag;
 use super::random::random_bytes;
-use super::time::now;
+use crate::stamps::now;
 
 /// Identity of a device or module, as it is persisted.
 #[derive(Clone, Serialize, Deserialize)]

@@ -11,7 +11,7 @@ use protocol::twin::{
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::time::now;
+use crate::stamps::now;
 
 /// Twin as it is persisted.
 #[derive(Clone, Serialize, Deserialize)]

@@ -9,9 +9,9 @@ use serde_json::{Map, Value};
 
 use super::owner::Owner;
 use super::record::{Entity, Part};
-use super::time::now;
 use super::twin::{TwinChange, TwinWrite, not_allowed};
 use super::{IfMatch, State, etag};
+use crate::stamps::now;
 
 impl State {
     /// Returns the twin as its device sees it.

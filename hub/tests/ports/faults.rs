@@ -100,8 +100,14 @@ async fn a_throttled_twin_is_429_and_nothing_is_kept() {
     set(&hub, Step::TwinReport, Effect::Throttle);
     for status in ["429/?$rid=1", "204/?$rid=1&$version=2"] {
         client.publish(REPORT, QoS::AtMostOnce, false, r#"{"a":1}"#).await.unwrap();
-        let (topic, _) = next(&mut events, published).await;
+        let (topic, body) = next(&mut events, published).await;
         assert_eq!(topic, format!("$iothub/twin/res/{status}"));
+        if status.starts_with("429") {
+            let body: Value = serde_json::from_str(&body).unwrap();
+            let members: Vec<&String> = body.as_object().unwrap().keys().collect();
+            assert_eq!(members, ["errorCode", "message", "timestampUtc", "trackingId"]);
+            assert_eq!(body["errorCode"], 429_001);
+        }
     }
 }
 

@@ -133,6 +133,7 @@ async fn each_item_of_a_bulk_request_has_its_own_outcome() {
         {"id": "a", "importMode": "updateTwin", "twinETag": "", "tags": {"x": 1}},
         {"id": "b", "importMode": "Delete"},
         {"id": "a", "importMode": "explode"},
+        {"id": "a", "importMode": "updateTwinIfMatchETag", "eTag": "x"},
     ]);
 
     let reply = rig.ask(Method::POST, "/devices", body).await;
@@ -147,8 +148,14 @@ async fn each_item_of_a_bulk_request_has_its_own_outcome() {
         .collect();
     assert_eq!(
         failed,
-        [("a", "DeviceAlreadyExists"), ("b", "PreconditionFailed"), ("a", "ArgumentInvalid")]
+        [
+            ("a", "DeviceAlreadyExists"),
+            ("b", "PreconditionFailed"),
+            ("a", "ArgumentInvalid"),
+            ("a", "ArgumentInvalid"),
+        ]
     );
+    assert_eq!(reply.body["errors"][3]["errorStatus"], "the import mode needs `twinETag`");
     assert_eq!(rig.ask(Method::GET, "/twins/a", "").await.body["tags"]["x"], 1);
     assert_eq!(rig.ask(Method::GET, "/devices/new", "").await.status, StatusCode::OK);
     assert_eq!(rig.ask(Method::GET, "/devices/b", "").await.status, StatusCode::NOT_FOUND);
