@@ -21,8 +21,8 @@ fn page(name: &str) -> String {
     fs::read_to_string(root().join("docs").join(name)).unwrap()
 }
 
-/// The sources of the programs as one text, in which a text that goes on in the
-/// next line is whole.
+/// Returns the sources of the programs as one text, in which a string that continues
+/// in the next line is whole.
 fn sources() -> String {
     fn walk(folder: &Path, text: &mut String) {
         for entry in fs::read_dir(folder).unwrap() {
@@ -42,7 +42,7 @@ fn sources() -> String {
     text.split("\\\n").map(str::trim_start).collect::<String>().replace("\\\"", "\"")
 }
 
-/// The messages in the first column of a page's tables: those in code.
+/// Returns the messages in the first column of a page's tables: those in code.
 fn messages(page: &str) -> Vec<String> {
     let rows = page.lines().filter(|line| line.starts_with("| "));
     let cells = rows.map(|row| row.trim_start_matches("| ").split(" | ").next().unwrap());
@@ -52,7 +52,7 @@ fn messages(page: &str) -> Vec<String> {
 #[test]
 fn every_message_that_a_page_quotes_is_in_the_code() {
     let sources = sources();
-    // Said by the system, by systemd, or by the hub that is asked.
+    // Messages of the system and of the TOML parser.
     let foreign = ["No such file or directory", "unknown field"];
     let mut missing = Vec::new();
     for name in ["how-to/troubleshooting.md", "reference/log.md", "reference/failures.md"] {
@@ -72,7 +72,7 @@ fn schema() -> Value {
     serde_json::from_str(&page("schemas/behaviour.schema.json")).unwrap()
 }
 
-/// The error of `behaviour build` in a folder with this `behaviour.toml`.
+/// Returns the error of `behaviour build` in a folder with this `behaviour.toml`.
 fn refusal(text: &str) -> String {
     let folder = tempfile::tempdir().unwrap();
     fs::write(folder.path().join("behaviour.toml"), text).unwrap();

@@ -43,7 +43,7 @@ fn schema() -> Value {
     serde_json::from_str(&fs::read_to_string(file).unwrap()).unwrap()
 }
 
-/// A configuration with `line` in the table that is opened by `heading`, in which
+/// Returns a configuration with `line` in the table that is opened by `heading`, in which
 /// everything that is required is there.
 fn document(heading: &str, line: &str) -> String {
     let key = line.split_once(" = ").map_or(line, |(key, _)| key);
@@ -73,19 +73,19 @@ fn parse(text: &str) -> Result<Config, String> {
     })
 }
 
-/// The keys of a table that the parser names when it meets another one.
+/// Returns the keys of a table that the parser names when it meets another one.
 fn known_to_the_parser(text: &str) -> BTreeSet<String> {
     let error = parse(text).unwrap_err();
     let (_, known) = error.split_once(", expected ").unwrap_or_else(|| panic!("{error}\n{text}"));
     known.split('`').skip(1).step_by(2).map(str::to_owned).collect()
 }
 
-/// The keys of a table by name, whichever order `serde_json` keeps.
+/// Returns the keys of a table by name, whichever order `serde_json` keeps.
 fn keys(table: &Value) -> impl Iterator<Item = (&String, &Value)> {
     table["properties"].as_object().unwrap().iter().collect::<BTreeMap<_, _>>().into_iter()
 }
 
-/// Each value key with its table: no tables within tables.
+/// Calls `look` with each key that holds a value, and the heading of its table.
 fn each_key(schema: &Value, mut look: impl FnMut(&str, &str, &Value)) {
     for (_, place, heading) in TABLES {
         if place.is_empty() {
@@ -175,7 +175,7 @@ fn a_value_outside_its_range_is_refused_and_its_ends_are_not() {
     });
 }
 
-/// The first thing in a document that its schema does not allow.
+/// Returns the first thing in a document that its schema does not allow.
 fn misfit(value: &toml::Value, schema: &Value, place: &str) -> Option<String> {
     let kind = schema["type"].as_str();
     let fits = match kind {
