@@ -6,6 +6,7 @@
 //! every module, and no module may name them.
 
 mod graph;
+mod picture;
 mod tables;
 
 use super::expect_none;
