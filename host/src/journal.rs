@@ -12,11 +12,12 @@
 //! comes here.
 
 use std::path::Path;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{SyncSender, sync_channel};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
+use parking_lot::Mutex;
 use plugin::HostError;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
@@ -89,7 +90,7 @@ impl Journal {
 
     /// From now on the source is asked with every commit.
     pub(crate) fn keep(&self, source: Arc<dyn Source>) {
-        self.sources.lock().unwrap_or_else(PoisonError::into_inner).push(source);
+        self.sources.lock().push(source);
     }
 
     /// Makes a change and returns when it is on disk. A change that refuses must
@@ -149,12 +150,12 @@ impl Journal {
     pub(crate) async fn close(&self) {
         self.room.close();
         self.to_writer.send(Message::Close).ok();
-        let writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let writer = self.writer.lock().take();
         if let Some(writer) = writer {
             // A panic of the writer has been printed where it happened.
             tokio::task::spawn_blocking(move || writer.join().ok()).await.ok();
         }
-        self.sources.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        self.sources.lock().clear();
         self.store.close();
     }
 }

@@ -6,9 +6,10 @@
 //! with which it began, whatever replaces that meanwhile. It knows no connection;
 //! what plugins may reach was given to it as [`Lent`].
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, PoisonError, RwLock};
 
+use parking_lot::RwLock;
 use plugin::{BootOutcome, Call, CallError, Json, Lent, Plugin};
 use protocol::id::MethodName;
 use serde_json::json;
@@ -57,8 +58,7 @@ impl Router {
 
     /// Who serves what, now.
     pub(crate) fn table(&self) -> Arc<Table> {
-        // A panic elsewhere has not left it half changed.
-        Arc::clone(&self.table.read().unwrap_or_else(PoisonError::into_inner))
+        Arc::clone(&self.table.read())
     }
 
     /// Returns all plugins, the previous versions that may come back included.
@@ -73,7 +73,7 @@ impl Router {
 
     /// From now on this table is in force; gives the one before.
     pub(crate) fn set_table(&self, table: Table) -> Arc<Table> {
-        let mut held = self.table.write().unwrap_or_else(PoisonError::into_inner);
+        let mut held = self.table.write();
         std::mem::replace(&mut held, Arc::new(table))
     }
 
@@ -105,12 +105,12 @@ impl Router {
 
     /// The drain is over, and the host goes on.
     pub(crate) fn resume(&self) {
-        *self.stopped.write().unwrap_or_else(PoisonError::into_inner) = CancellationToken::new();
+        *self.stopped.write() = CancellationToken::new();
         self.draining.store(false, Ordering::Relaxed);
     }
 
     fn stopped(&self) -> CancellationToken {
-        self.stopped.read().unwrap_or_else(PoisonError::into_inner).clone()
+        self.stopped.read().clone()
     }
 
     /// Calls the plugin that serves the method, unless the call is a repeat of one

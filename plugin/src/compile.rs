@@ -18,9 +18,10 @@ use crate::component::nesting;
 use crate::error::one_line;
 use crate::{Limits, LoadError};
 use cache::{Cache, Digest, Source};
+use parking_lot::{Mutex, MutexGuard};
 use rayon_core::ThreadPoolBuilder;
+use std::sync::Arc;
 use std::sync::mpsc::{RecvTimeoutError, sync_channel};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::available_parallelism;
 use std::time::Duration;
 use wasmtime::component::Component;
@@ -173,5 +174,5 @@ fn run_as_it_stands(engine: &wasmtime::Engine, code: &[u8]) -> wasmtime::Result<
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+    mutex.lock()
 }

@@ -13,9 +13,10 @@ use crate::engine::Shared;
 use crate::{Capability, Limits};
 use at_once::AtOnce;
 use linked::Linked;
+use parking_lot::RwLock;
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
-use std::sync::{Arc, PoisonError, RwLock};
 use tokio::sync::Semaphore;
 
 /// A component that is ready to be called. Clones are the same plugin.
@@ -74,7 +75,7 @@ impl Plugin {
 impl Loaded {
     /// What a call runs in, and keeps until it ends.
     fn linked(&self) -> Arc<Linked> {
-        Arc::clone(&self.linked.read().unwrap_or_else(PoisonError::into_inner))
+        Arc::clone(&self.linked.read())
     }
 
     /// How many calls run now.

@@ -1,6 +1,6 @@
 //! Which messages the hub has acknowledged, for whoever has sent them.
 
-use std::sync::{Mutex, PoisonError};
+use parking_lot::Mutex;
 
 use tokio::sync::Notify;
 
@@ -14,16 +14,14 @@ pub(crate) struct Receipts {
 impl Receipts {
     /// The hub has acknowledged this one.
     pub(crate) fn put(&self, receipt: u64) {
-        self.acknowledged.lock().unwrap_or_else(PoisonError::into_inner).push(receipt);
+        self.acknowledged.lock().push(receipt);
         self.wake.notify_one();
     }
 
     /// Those since the last time; waits until there is one. For one waiter.
     pub(crate) async fn next(&self) -> Vec<u64> {
         loop {
-            let taken = std::mem::take(
-                &mut *self.acknowledged.lock().unwrap_or_else(PoisonError::into_inner),
-            );
+            let taken = std::mem::take(&mut *self.acknowledged.lock());
             if !taken.is_empty() {
                 return taken;
             }

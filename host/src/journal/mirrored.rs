@@ -1,8 +1,9 @@
 //! A machine in memory, and its records on disk: one lock, one word that it has
 //! something to do, one way to put its records down and to find them again.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
+use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::Notify;
 use tracing::error;
 
@@ -67,8 +68,7 @@ impl<M: Machine> Mirrored<M> {
     }
 
     pub(crate) fn lock(&self) -> MutexGuard<'_, M> {
-        // A panic elsewhere has not left it half changed.
-        self.machine.lock().unwrap_or_else(PoisonError::into_inner)
+        self.machine.lock()
     }
 }
 

@@ -6,8 +6,8 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, ErrorKind};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError, RwLock};
 
+use parking_lot::{Mutex, RwLock};
 use redb::backends::FileBackend;
 use redb::{Builder, Database, DatabaseError, ReadableDatabase, StorageError};
 use tracing::{error, warn};
@@ -100,13 +100,13 @@ impl Store {
     ) -> Result<(), Broken> {
         self.open_again()?;
         let written = {
-            let database = self.database.read().unwrap_or_else(PoisonError::into_inner);
+            let database = self.database.read();
             let database = database.as_ref().ok_or_else(closed)?;
             commit(database, change)
         };
         if written.is_err() {
             // The format refuses everything after a failed write, until then.
-            *self.database.write().unwrap_or_else(PoisonError::into_inner) = None;
+            *self.database.write() = None;
             self.open_again().ok();
         }
         written
@@ -116,23 +116,23 @@ impl Store {
         &self,
         look: impl FnOnce(&View) -> Result<T, Broken>,
     ) -> Result<T, Broken> {
-        let database = self.database.read().unwrap_or_else(PoisonError::into_inner);
+        let database = self.database.read();
         let database = database.as_ref().ok_or_else(closed)?;
         look(&View(database.begin_read().map_err(Broken::from)?))
     }
 
     /// Lets go of the file and the directory.
     pub(super) fn close(&self) {
-        *self.database.write().unwrap_or_else(PoisonError::into_inner) = None;
-        *self.lock.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        *self.database.write() = None;
+        *self.lock.lock() = None;
     }
 
     fn open_again(&self) -> Result<(), Broken> {
-        if self.database.read().unwrap_or_else(PoisonError::into_inner).is_some() {
+        if self.database.read().is_some() {
             return Ok(());
         }
-        let mut database = self.database.write().unwrap_or_else(PoisonError::into_inner);
-        if self.lock.lock().unwrap_or_else(PoisonError::into_inner).is_none() {
+        let mut database = self.database.write();
+        if self.lock.lock().is_none() {
             return Err(closed());
         }
         match self.open_file() {
@@ -210,7 +210,7 @@ impl Store {
             Failure::Damaged(reason) => cannot(io::Error::other(reason)),
             Failure::Disk(source) => cannot(source),
         })?;
-        *self.database.write().unwrap_or_else(PoisonError::into_inner) = Some(opened);
+        *self.database.write() = Some(opened);
         Ok(aside)
     }
 

@@ -72,7 +72,7 @@ impl StorageBackend for Backend {
     }
 
     fn sync_data(&self) -> io::Result<()> {
-        drop(self.disk.pause.lock().unwrap());
+        drop(self.disk.pause.lock());
         self.disk.take()?;
         self.disk.syncs.fetch_add(1, Ordering::SeqCst);
         self.file.sync_data()
@@ -137,7 +137,7 @@ async fn changes_that_come_together_share_their_syncs() {
     put(&journal, "first", "1").await.unwrap();
     let before = disk.syncs.load(Ordering::SeqCst);
 
-    let pause = disk.pause.lock().unwrap();
+    let pause = disk.pause.lock();
     let keys: Vec<String> = (0..100).map(|n| n.to_string()).collect();
     let mut all = std::pin::pin!(join_all(keys.iter().map(|key| put(&journal, key, "x"))));
     // Asked once, each has its change on the way to the writer.

@@ -4,11 +4,12 @@
 //! After a commit that failed the file is opened anew, as its format demands, and
 //! written to again: a full disk need not stay full.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use parking_lot::Mutex;
 use tracing::{error, info};
 
 use super::Source;
@@ -97,7 +98,7 @@ impl Writer {
     }
 
     fn write(&mut self, together: &mut [Box<dyn Work>]) -> Result<(), Broken> {
-        let sources = self.sources.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let sources = self.sources.lock().clone();
         let written = self.store.commit(|pages| {
             let mut changed = !together.is_empty();
             for work in &mut *together {

@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use std::error::Error;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use futures_util::future::{BoxFuture, FutureExt};
@@ -19,6 +19,7 @@ use http::{Request, Response};
 use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
+use parking_lot::Mutex;
 use plugin::{Capability, HttpClient, HttpError, HttpRequest};
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
@@ -53,7 +54,7 @@ impl Http {
     }
 
     fn tls(&self, ca_file: Option<&Path>) -> Result<Arc<ClientConfig>, TrustError> {
-        let mut tls = self.tls.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut tls = self.tls.lock();
         let ca_file = ca_file.map(Path::to_owned);
         if let Some(known) = tls.get(&ca_file) {
             return Ok(Arc::clone(known));

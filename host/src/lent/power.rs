@@ -9,11 +9,12 @@
 //! One reboot is pending at a time, and none is cancelled.
 
 use std::process::Stdio;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use jiff::Timestamp;
+use parking_lot::{Mutex, MutexGuard};
 use plugin::HostError;
 use serde::{Deserialize, Serialize};
 use tokio::process::Command;
@@ -154,7 +155,7 @@ impl Power {
 
 impl Shared {
     fn lock(&self) -> MutexGuard<'_, Option<(Request, Instant)>> {
-        self.pending.lock().unwrap_or_else(PoisonError::into_inner)
+        self.pending.lock()
     }
 }
 

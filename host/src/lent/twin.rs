@@ -5,10 +5,11 @@
 //! plugins hold it as [`plugin::TwinAccess`]. What they report is in the journal
 //! until the hub has it. It keeps no connection itself.
 
-use std::sync::{Arc, MutexGuard};
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
+use parking_lot::MutexGuard;
 use plugin::{Document, HostError, TwinAccess};
 use protocol::id::{DeviceId, RequestId};
 use protocol::topic::DeviceTopic;

@@ -7,8 +7,9 @@
 //! brings the time. What a version is made of is its caller's business, and so
 //! is what must be done to one that left or came back: [`Slot::chores`].
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
+use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_util::task::task_tracker::TaskTrackerToken;
@@ -219,7 +220,6 @@ impl<P> Slot<P> {
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner<P>> {
-        // A panic elsewhere has not left it half changed.
-        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+        self.inner.lock()
     }
 }

@@ -9,9 +9,10 @@
 //! What is kept is bounded in time, number and bytes, and dies with the process.
 
 use std::collections::{HashMap, VecDeque};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::{Mutex, MutexGuard};
 use serde_json::Value;
 use tokio::sync::watch;
 use tokio::time::Instant;
@@ -125,8 +126,7 @@ impl Repeats {
     }
 
     fn lock(&self) -> MutexGuard<'_, Kept> {
-        // A panic elsewhere has not left it half changed.
-        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+        self.kept.lock()
     }
 }
 

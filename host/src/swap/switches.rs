@@ -4,8 +4,9 @@
 //! A switch is in force at once, and on disk before the operator is told so.
 
 use std::collections::BTreeSet;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
+use parking_lot::{Mutex, MutexGuard};
 use plugin::HostError;
 use tracing::{error, warn};
 
@@ -69,7 +70,7 @@ impl Switches {
     }
 
     fn lock(&self) -> MutexGuard<'_, BTreeSet<String>> {
-        self.off.lock().unwrap_or_else(PoisonError::into_inner)
+        self.off.lock()
     }
 }
 

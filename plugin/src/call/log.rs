@@ -6,9 +6,10 @@
 
 use crate::about::About;
 use crate::{Call, Level, LogLine, LogSink};
+use parking_lot::Mutex;
 use std::borrow::Cow;
 use std::fmt::Write;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 pub(crate) struct CallLog {
     plugin: Arc<About>,
@@ -64,7 +65,7 @@ impl CallLog {
     }
 
     fn take(&self, bytes: usize) -> Taken {
-        let mut share = self.share.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut share = self.share.lock();
         if share.cut {
             return Taken::None;
         }

@@ -12,7 +12,7 @@ use super::linked::Linked;
 use super::{Loaded, Plugin};
 use crate::compile;
 use crate::error::one_line;
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 
 impl Plugin {
     /// Gives back the memory that a burst of calls has left, if the calls at once
@@ -36,7 +36,7 @@ impl Loaded {
         let (cache, source) = (engine.cache.as_ref(), &self.source);
         let component = compile::anew(&engine.wasmtime, cache, source, old.component())?;
         let new = Linked::new(engine, &component, &self.about)?;
-        *self.linked.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(new);
+        *self.linked.write() = Arc::new(new);
         Ok(())
     }
 }

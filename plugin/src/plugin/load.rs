@@ -13,10 +13,11 @@ use crate::component;
 use crate::component::imports::{check_exports, check_imports, check_imports_of_bytes};
 use crate::error::one_line;
 use crate::{Compiled, Engine, Limits, LoadError, PluginSettings};
+use parking_lot::RwLock;
 use std::fs::File;
 use std::io::Read;
 use std::path::Path;
-use std::sync::{Arc, RwLock};
+use std::sync::Arc;
 use tokio::sync::Semaphore;
 
 impl Engine {

@@ -2,9 +2,10 @@
 //! restart it hears of what has changed since, and of nothing twice.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
+use parking_lot::{Mutex, MutexGuard};
 use plugin::Document;
 use tracing::warn;
 
@@ -24,7 +25,7 @@ impl Accepted {
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<String, Option<Document>>> {
-        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
+        self.seen.lock()
     }
 
     fn read(&self, plugin: &str) -> Option<Document> {

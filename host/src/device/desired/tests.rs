@@ -1,6 +1,6 @@
 //! Deliveries to real plugins, of a twin that the tests play.
 
-use std::sync::Mutex;
+use parking_lot::Mutex;
 
 use protocol::topic::DeviceTopic;
 use protocol::twin::DesiredPatch;
@@ -18,11 +18,11 @@ struct InMemory(Mutex<HashMap<String, Document>>);
 
 impl Accepted for InMemory {
     fn last(&self, plugin: &str) -> Option<Document> {
-        self.0.lock().unwrap().get(plugin).cloned()
+        self.0.lock().get(plugin).cloned()
     }
 
     fn accept<'a>(&'a self, plugin: &'a str, document: Document) -> BoxFuture<'a, ()> {
-        self.0.lock().unwrap().insert(plugin.to_owned(), document);
+        self.0.lock().insert(plugin.to_owned(), document);
         Box::pin(std::future::ready(()))
     }
 }

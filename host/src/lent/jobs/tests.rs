@@ -1,8 +1,8 @@
 //! Jobs on a journal of their own, run by a plugin that does as it is told.
 
 use std::collections::VecDeque;
-use std::sync::Mutex;
 
+use parking_lot::Mutex;
 use plugin::JobWhen;
 use tokio::sync::Notify;
 use tokio_util::task::AbortOnDropHandle;
@@ -27,7 +27,7 @@ impl Plugin {
     async fn ran(&self, attempts: usize) -> Vec<(String, u32, BootOutcome)> {
         loop {
             let changed = self.changed.notified();
-            let ran = self.ran.lock().unwrap().clone();
+            let ran = self.ran.lock().clone();
             if ran.len() >= attempts {
                 return ran;
             }
@@ -46,9 +46,9 @@ impl Runner for Plugin {
     }
 
     fn run_job<'a>(&'a self, job: JobCall<'a>) -> BoxFuture<'a, JobEnd> {
-        self.ran.lock().unwrap().push((job.payload.to_owned(), job.attempt, job.boot_outcome));
+        self.ran.lock().push((job.payload.to_owned(), job.attempt, job.boot_outcome));
         self.changed.notify_one();
-        let end = self.told.lock().unwrap().pop_front().unwrap_or(JobEnd::Done);
+        let end = self.told.lock().pop_front().unwrap_or(JobEnd::Done);
         Box::pin(async move { end })
     }
 }
@@ -109,7 +109,7 @@ async fn a_job_that_fails_is_tried_again_and_given_up_after_as_many_times_as_it_
     until_empty(&jobs).await;
 
     assert_eq!(ran.last().unwrap().1, 3);
-    assert_eq!(plugin.ran.lock().unwrap().len(), 3);
+    assert_eq!(plugin.ran.lock().len(), 3);
     assert_eq!(jobs.given_up.load(Ordering::Relaxed), 1);
 }
 
@@ -199,7 +199,7 @@ async fn a_full_disk_takes_no_job_and_begins_none() {
     assert!(error.to_string().starts_with("not written to disk"), "{error}");
     let _running = run(&jobs, &plugin);
     jobs.journal.flush().await.unwrap_err();
-    assert!(plugin.ran.lock().unwrap().is_empty());
+    assert!(plugin.ran.lock().is_empty());
 
     disk.make_room();
     assert_eq!(plugin.ran(1).await, [("1".to_owned(), 1, BootOutcome::NotWaitedFor)]);
@@ -266,14 +266,14 @@ struct Wall(Mutex<jiff::Timestamp>);
 
 impl Wall {
     fn go_on(&self, time: Duration) {
-        let mut now = self.0.lock().unwrap();
+        let mut now = self.0.lock();
         *now = now.checked_add(time).unwrap();
     }
 }
 
 impl Clock for Wall {
     fn now(&self) -> jiff::Timestamp {
-        *self.0.lock().unwrap()
+        *self.0.lock()
     }
 
     fn sleep(&self, duration: Duration) -> BoxFuture<'_, ()> {
