@@ -1,6 +1,7 @@
 //! Messages that a device publishes: answers, twin requests, telemetry.
 
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+use std::sync::Arc;
 use std::time::Duration;
 
 use program::chain;
@@ -88,15 +89,18 @@ impl Session {
 
     /// Performs a fault injection when its delay is over.
     fn inject(&self, injection: Injection) {
-        let (context, device, serial) = (self.context.clone(), self.device.clone(), self.serial);
+        // Not the whole context: it would keep the state file open until then.
+        let (faults, sessions) =
+            (Arc::clone(&self.context.faults), Arc::clone(&self.context.sessions));
+        let (device, serial) = (self.device.clone(), self.serial);
         tokio::spawn(async move {
             tokio::time::sleep(injection.delay).await;
             for fault in injection.faults(&device) {
-                if let Err(error) = context.faults.set(fault) {
+                if let Err(error) = faults.set(fault) {
                     info!(%device, %error, "fault injection not performed");
                 }
             }
-            context.sessions.drop_session(&device, serial);
+            sessions.drop_session(&device, serial);
         });
     }
 

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use protocol::error::{ErrorCode, HubError};
 use protocol::id::DeviceId;
 use protocol::sas::Key;
+use tracing::warn;
 
 use super::identity::{Identity, IdentityRequest};
 use super::owner::Owner;
@@ -71,6 +72,9 @@ impl State {
             Entry::Occupied(_) => return Err(already_there(owner)),
             Entry::Vacant(place) => place.insert(Arc::clone(&entity)),
         };
+        if owner.device.as_str().contains(['+', '#']) {
+            warn!(device = %owner.device, "device id has a wildcard of MQTT: the device cannot send telemetry");
+        }
         let changes = || [Part::Identity, Part::Twin].map(|part| entity.record(part)).into();
         let written = self.store.as_ref().map(|store| store.write(changes()));
         drop(registry);
