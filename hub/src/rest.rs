@@ -136,8 +136,8 @@ impl NoticeOrder {
 /// first: a device has no token for the REST API, and a refusal of its token would be
 /// misleading.
 async fn authorize(Extract(rest): Extract<Rest>, request: Request, next: Next) -> Response {
-    if let Some(service) = path::for_devices(request.uri().path()) {
-        let message = format!("this hub does not offer {service}; devices connect by MQTT");
+    if let Some(api) = path::api_for_devices(request.method(), request.uri().path()) {
+        let message = format!("this hub does not offer {api}; devices connect by MQTT");
         return ApiError::with_status(StatusCode::NOT_FOUND, &message).into_response();
     }
     match check(&rest.state, &request) {

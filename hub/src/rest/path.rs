@@ -1,6 +1,6 @@
 //! Paths of requests: encoded slashes, and paths that are those of devices.
 
-use axum::http::{Request, Uri};
+use axum::http::{Method, Request, Uri};
 
 /// Replaces encoded slashes in the path of a request. Azure IoT Explorer encodes the
 /// whole path, and ids have no slash, so `%2F` can be nothing but a separator.
@@ -19,11 +19,17 @@ pub(crate) fn decode_slashes<B>(mut request: Request<B>) -> Request<B> {
     request
 }
 
-/// Returns the service behind a path that is not one for services, if it is one for
-/// devices: IoT Hub over HTTPS, or the Device Provisioning Service.
-pub(super) fn for_devices(path: &str) -> Option<&'static str> {
+/// Returns the name of the API of a request from a device: IoT Hub over HTTPS, or the
+/// Device Provisioning Service. `None` for requests from services.
+pub(super) fn api_for_devices(method: &Method, path: &str) -> Option<&'static str> {
     let segments: Vec<&str> = path.trim_start_matches('/').split('/').collect();
     match segments[..] {
+        // A cloud-to-device message of a service.
+        ["devices", _, "messages", bound]
+            if *method == Method::POST && bound.eq_ignore_ascii_case("devicebound") =>
+        {
+            None
+        }
         ["devices", _, "messages" | "files", ..] => Some("HTTPS for devices"),
         [_, "registrations", ..] => Some("the Device Provisioning Service"),
         _ => None,

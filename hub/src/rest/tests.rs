@@ -163,6 +163,7 @@ async fn paths_for_devices_are_not_offered_rather_than_unauthorised() {
     for (method, path, message) in [
         (Method::POST, "/devices/d1/messages/events", https),
         (Method::GET, "/devices/d1/messages/devicebound", https),
+        (Method::DELETE, "/devices/d1/messages/deviceBound/lock", https),
         (Method::POST, "/devices/d1/files", https),
         (Method::POST, "/devices/d1/files/notifications", https),
         (Method::PUT, "/0ne000SCOPE/registrations/d1/register", provisioning),
@@ -260,6 +261,7 @@ async fn unknown_paths_and_malformed_bodies_get_an_error_of_the_api() {
         (Method::PATCH, "/twins/d1", String::new(), 400),
         (Method::POST, "/twins/d1/methods", " ".repeat(300_000), 413),
         (Method::PUT, "/jobs/v2/job01", "{}".to_owned(), 404),
+        (Method::POST, "/devices/d1/messages/deviceBound", String::new(), 404),
         (Method::GET, "/nothing", String::new(), 404),
         (Method::DELETE, "/twins/d1", String::new(), 405),
         (Method::POST, "/devices/d1", "{}".to_owned(), 405),
