@@ -17,7 +17,7 @@ pub(crate) fn check(program: &str, path: &str) {
     let mut shown = String::new();
     describe(program, path, &[], &mut shown);
     if env::var_os("WRITE_DOCS").is_some() {
-        let mut page = page.clone();
+        let mut page = page;
         page.replace_range(from..to, &shown);
         fs::write(&file, page).expect("the page can be written");
     } else {
