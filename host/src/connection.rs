@@ -24,11 +24,13 @@ pub(crate) use deliveries::Deliveries;
 use driver::Driver;
 pub(crate) use incoming::{Incoming, Method};
 pub(crate) use options::{Dial, OptionsError, tls};
-pub(crate) use receipts::Receipts;
+pub(crate) use receipts::{Receipt, Receipts};
 use session::Session;
 use under_way::{Answers, UnderWay};
 use window::Window;
 
+mod address;
+mod codec;
 mod deliveries;
 mod driver;
 mod failure;

@@ -91,10 +91,10 @@ impl Device {
                     self.supervisor.status("connected");
                     self.twin.connected();
                 }
-                Event::Incoming(Incoming::Lost) => {
+                Event::Incoming(Incoming::Lost { deliberate }) => {
                     drop(online.take());
                     self.supervisor.status("not connected; trying again");
-                    self.twin.lost();
+                    self.twin.lost(deliberate);
                 }
                 Event::Incoming(Incoming::Method(method)) => {
                     let Method { rid, connection, redelivered, .. } = &method;

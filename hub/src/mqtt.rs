@@ -12,8 +12,7 @@ use bytes::Bytes;
 
 pub(crate) use decode::decode;
 
-/// Limit of a packet: a message of 256 KiB with its topic.
-pub(crate) const MAX_PACKET_BYTES: usize = 256 * 1024 + 4096;
+pub(crate) use protocol::topic::MAX_PACKET_BYTES;
 
 /// Packet that a device sends.
 #[derive(Debug, Clone, PartialEq, Eq)]

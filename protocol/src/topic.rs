@@ -38,6 +38,13 @@ pub const WEBSOCKET_PATH: &str = "/$iothub/websocket";
 /// The largest message, in bytes: 256 KiB.
 pub const MAX_MESSAGE_BYTES: usize = 256 * 1024;
 
+/// The longest topic, in bytes (MQTT 3.1.1, 1.5.3: its length is a 16-bit number).
+pub const MAX_TOPIC_BYTES: usize = u16::MAX as usize;
+
+/// The largest packet that a device sends, in bytes on the wire: the largest
+/// message with the longest topic and its properties, and the headers of MQTT.
+pub const MAX_PACKET_BYTES: usize = MAX_MESSAGE_BYTES + MAX_TOPIC_BYTES + 16;
+
 /// A topic that a device publishes to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum DeviceTopic {

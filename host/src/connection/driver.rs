@@ -57,7 +57,7 @@ impl Driver {
                 Err(failure) => failure,
             };
             let backoff = match failure.kind {
-                Kind::Lost | Kind::Closed => &mut self.after_loss,
+                Kind::Lost | Kind::Closed | Kind::Cut => &mut self.after_loss,
                 Kind::Busy | Kind::Refused => &mut self.after_refusal,
             };
             let wait = backoff.next();

@@ -1,6 +1,7 @@
 //! Why a connection ended, in the words of whoever has to act on it.
 
 use std::io;
+use std::net::SocketAddr;
 
 use rumqttc::{ConnectReturnCode, mqttbytes};
 use trust::Distrust;
@@ -20,6 +21,9 @@ pub(super) enum Kind {
     Lost,
     /// The hub itself has closed a connection that was a good one.
     Closed,
+    /// A connection that was a good one was reset: by the network, or by a hub that
+    /// closed it with bytes left to read.
+    Cut,
     /// The hub is there and has no time.
     Busy,
     /// The hub has said no: the next try will most likely end the same way.
@@ -33,7 +37,7 @@ impl Failure {
 
     /// It has happened often enough to look like another client's doing.
     pub(super) fn suspect_a_rival(&mut self, times: usize) {
-        self.what += &format!(", the {times}. time soon after it was signed in");
+        self.what += &format!(", {times} times in a row shortly after signing in");
         self.hint = Some(ONE_EACH);
     }
 
@@ -45,6 +49,17 @@ impl Failure {
     /// The hub has closed a connection that was a good one.
     pub(super) fn closed(what: &str) -> Failure {
         Failure { kind: Kind::Closed, ..Failure::new(what) }
+    }
+
+    /// Names the address that it happened at.
+    pub(super) fn at(mut self, address: SocketAddr) -> Failure {
+        self.what += &format!(" ({address})");
+        self
+    }
+
+    /// Whether the hub may have ended the connection because of what it was sent.
+    pub(super) fn may_be_deliberate(&self) -> bool {
+        matches!(self.kind, Kind::Closed | Kind::Cut)
     }
 
     /// Nothing came back in time.
@@ -71,7 +86,9 @@ impl Failure {
             }
             io::ErrorKind::ConnectionAborted
             | io::ErrorKind::ConnectionReset
-            | io::ErrorKind::BrokenPipe => Failure::new("the connection was cut"),
+            | io::ErrorKind::BrokenPipe => {
+                Failure { kind: Kind::Cut, ..Failure::new("the connection was cut") }
+            }
             // Closed without TLS's own goodbye, which hubs do as well.
             io::ErrorKind::UnexpectedEof => Failure::closed("the connection was cut"),
             _ => Failure::new(error.to_string()).hint(CHECK_ADDRESS),

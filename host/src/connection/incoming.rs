@@ -13,8 +13,9 @@ use tracing::{debug, warn};
 pub(crate) enum Incoming {
     /// Connected, and every subscription is granted.
     Connected,
-    /// No longer connected.
-    Lost,
+    /// No longer connected. `deliberate`: the hub may have closed the connection
+    /// because of what it was sent.
+    Lost { deliberate: bool },
     /// A method to be answered.
     Method(Method),
     /// The answer to a twin request of this device.

@@ -7,7 +7,6 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use protocol::connection_string::{DeviceConnectionString, DeviceCredential};
 use protocol::host_name::HostName;
 use protocol::sas::{SasToken, sign};
-use protocol::topic::MAX_MESSAGE_BYTES;
 use protocol::user_name::{API_VERSION, UserName};
 use rustls::ClientConfig;
 use trust::{Trust, TrustError};
@@ -16,9 +15,6 @@ use crate::config::{HubSection, default_port};
 
 /// The client's name in the user name, as hubs show it in their logs.
 const CLIENT_TYPE: &str = concat!("behaviour-host/", env!("CARGO_PKG_VERSION"));
-
-/// A topic with its properties beside the largest message.
-pub(super) const MAX_PACKET_BYTES: usize = MAX_MESSAGE_BYTES + 64 * 1024;
 
 /// How a device reaches its hub. Does not print its secrets.
 pub(crate) struct Dial {
@@ -35,6 +31,15 @@ pub enum OptionsError {
     /// The certificates to trust.
     #[error(transparent)]
     Trust(#[from] TrustError),
+    /// A device id that is valid in IoT Hub, but that no topic can hold: `+` and `#`
+    /// are wildcards of MQTT (3.1.1, 4.7.1), and ids are not encoded in topics.
+    #[error("device id `{device}` contains `{wildcard}`, which MQTT topics cannot hold")]
+    Wildcard {
+        /// The id.
+        device: String,
+        /// The first such character of it.
+        wildcard: char,
+    },
     /// The connection string asks for a client certificate.
     #[error("the connection string says x509=true, but this host signs in with a key or a token")]
     X509,
@@ -66,6 +71,10 @@ impl Dial {
         hub: &HubSection,
         tls: Arc<ClientConfig>,
     ) -> Result<Dial, OptionsError> {
+        let device = identity.device.to_string();
+        if let Some(wildcard) = device.chars().find(|c| matches!(c, '+' | '#')) {
+            return Err(OptionsError::Wildcard { device, wildcard });
+        }
         match &identity.credential {
             DeviceCredential::X509 => return Err(OptionsError::X509),
             DeviceCredential::Token(token) if token.expired_at(unix_now()) => {

@@ -1,27 +1,34 @@
-//! Which messages the hub has acknowledged, for whoever has sent them.
+//! Outcomes of messages that were sent with a receipt.
 
 use parking_lot::Mutex;
-
 use tokio::sync::Notify;
 
-/// Holds no more than what was sent and is not yet taken from here.
+/// Outcome of a message, with the number that its sender gave it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Receipt {
+    /// The hub has acknowledged it.
+    Acknowledged(u64),
+    /// The hub does not accept it. It is not sent again.
+    SetAside(u64),
+}
+
+/// Holds what was sent and not yet taken from here, and no more.
 #[derive(Default)]
 pub(crate) struct Receipts {
-    acknowledged: Mutex<Vec<u64>>,
+    waiting: Mutex<Vec<Receipt>>,
     wake: Notify,
 }
 
 impl Receipts {
-    /// The hub has acknowledged this one.
-    pub(crate) fn put(&self, receipt: u64) {
-        self.acknowledged.lock().push(receipt);
+    pub(crate) fn put(&self, receipt: Receipt) {
+        self.waiting.lock().push(receipt);
         self.wake.notify_one();
     }
 
-    /// Those since the last time; waits until there is one. For one waiter.
-    pub(crate) async fn next(&self) -> Vec<u64> {
+    /// Waits for, and takes, the receipts since the last call. Supports one waiter.
+    pub(crate) async fn next(&self) -> Vec<Receipt> {
         loop {
-            let taken = std::mem::take(&mut *self.acknowledged.lock());
+            let taken = std::mem::take(&mut *self.waiting.lock());
             if !taken.is_empty() {
                 return taken;
             }

@@ -10,15 +10,15 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::yield_now;
 use tokio::time::{Instant, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
-use tracing::{info, warn};
+use tracing::{error, info, warn};
 
 use super::failure::Failure;
 use super::incoming::Incoming;
 use super::options::Dial;
-use super::receipts::Receipts;
+use super::receipts::{Receipt, Receipts};
 use super::renewal::Renewal;
 use super::under_way::Answers;
-use super::window::Window;
+use super::window::{SetAside, Window};
 use super::wire::Wire;
 use super::{Message, Request};
 use sending::GOODBYE_WAIT;
@@ -97,8 +97,12 @@ impl Session {
         if matches!(ended, Ok(Ended::Renewed(_))) {
             self.read_rest(&mut talk).await;
         }
+        let deliberate = matches!(&ended, Err(failure) if failure.may_be_deliberate());
+        if deliberate && let Some(packet) = self.window.closed() {
+            self.set_aside(packet);
+        }
         if talk.phase != Phase::Opening {
-            self.pass_on(Incoming::Lost).await;
+            self.pass_on(Incoming::Lost { deliberate }).await;
         }
         let ended = match ended {
             Ok(ended) => ended,
@@ -117,6 +121,18 @@ impl Session {
             info!(hub = %dial, "token renewed");
         }
         ended
+    }
+
+    /// Gives up a packet on which the hub has closed several connections.
+    fn set_aside(&self, SetAside { topic, bytes, receipt }: SetAside) {
+        // The sender of a message knows which plugin it is of, and logs it.
+        match receipt {
+            Some(number) => self.receipts.put(Receipt::SetAside(number)),
+            None => error!(
+                topic,
+                bytes, "answer set aside: the hub closed the connection each time it was sent"
+            ),
+        }
     }
 
     /// Talks until there is a reason not to.

@@ -1,9 +1,13 @@
-//! What was sent at QoS 1 and not yet acknowledged, in the order of sending.
+//! Packets sent at QoS 1 and not yet acknowledged, in the order of sending.
 //!
-//! It is a machine without a network: its caller sends what it gives, tells what
-//! has come, and sends all of it again on the next connection. Each packet is
-//! known by its id, so that an acknowledgement that comes twice, late or out of
-//! order is of no other packet.
+//! A state machine without a network: the caller sends the packets it returns,
+//! passes on acknowledgements, and sends all of them again on the next connection.
+//! A packet is known by its id, so a repeated, late or reordered acknowledgement
+//! never counts for another packet.
+//!
+//! The hub closes the connection on a packet that breaks its rules, and MQTT 3.1.1
+//! gives no reason. Such a packet would end every later connection as well, so it is
+//! set aside after [`MAX_CLOSINGS`] closings in a row.
 
 use std::collections::VecDeque;
 
@@ -14,6 +18,10 @@ use tokio::time::Instant;
 /// Packets that wait for their acknowledgement; more wait to be sent.
 const MOST: usize = 512;
 
+/// Connections that one packet may end. From the second on it is sent alone, so that
+/// no other packet is taken for the cause.
+const MAX_CLOSINGS: u32 = 3;
+
 /// The last id of a message; the one behind it is the SUBSCRIBE's.
 const LAST_ID: u16 = SUBSCRIBE_ID - 1;
 pub(super) const SUBSCRIBE_ID: u16 = u16::MAX;
@@ -22,26 +30,44 @@ pub(super) const SUBSCRIBE_ID: u16 = u16::MAX;
 pub(super) struct Window {
     sent: VecDeque<Sent>,
     last_id: u16,
+    /// Only the oldest packet was sent on this connection: the hub closed the one
+    /// before, perhaps because of it.
+    alone: bool,
+}
+
+/// Packet that the hub does not accept: it closes the connection each time.
+#[derive(Debug, PartialEq)]
+pub(super) struct SetAside {
+    pub(super) topic: String,
+    pub(super) bytes: usize,
+    pub(super) receipt: Option<u64>,
 }
 
 struct Sent {
     publish: Publish,
-    /// What tells its sender that it is acknowledged.
+    /// Number that tells the sender of the acknowledgement.
     receipt: Option<u64>,
-    /// When it was sent on this connection.
+    /// Time of sending on this connection.
     at: Instant,
+    /// Connections in a row that the hub closed while this was the oldest packet.
+    closings: u32,
 }
 
 impl Window {
     pub(super) fn has_room(&self) -> bool {
-        self.sent.len() < MOST
+        !self.alone && self.sent.len() < MOST
     }
 
-    /// Gives a packet its id. There must be room.
+    /// Gives a packet its id. The caller must have checked [`Window::has_room`].
     pub(super) fn send(&mut self, topic: String, body: Bytes, receipt: Option<u64>) -> Publish {
         let mut publish = Publish::from_bytes(topic, QoS::AtLeastOnce, body);
         publish.pkid = self.free_id();
-        self.sent.push_back(Sent { publish: publish.clone(), receipt, at: Instant::now() });
+        self.sent.push_back(Sent {
+            publish: publish.clone(),
+            receipt,
+            at: Instant::now(),
+            closings: 0,
+        });
         publish
     }
 
@@ -63,17 +89,48 @@ impl Window {
         Ok(self.sent.remove(at).and_then(|sent| sent.receipt))
     }
 
-    /// Everything once more, for a new connection.
+    /// Returns the packets to send again on a new connection: all of them, or the
+    /// oldest alone while it is suspected of ending connections.
     pub(super) fn again(&mut self, session_present: bool) -> Vec<Publish> {
         let again = |sent: &mut Sent| {
-            // To a hub that knows nothing of it, it is a new one.
+            // To a hub without the session it is a new packet.
             sent.publish.dup = session_present;
             sent.publish.clone()
         };
-        self.sent.iter_mut().map(again).collect()
+        self.alone = self.is_suspicious();
+        let count = if self.alone { 1 } else { self.sent.len() };
+        self.sent.iter_mut().take(count).map(again).collect()
     }
 
-    /// All of them were sent just now.
+    /// Returns the packets that [`Window::again`] held back, once the oldest is
+    /// acknowledged.
+    pub(super) fn released(&mut self, session_present: bool) -> Vec<Publish> {
+        if !self.alone || self.is_suspicious() {
+            return Vec::new();
+        }
+        self.sent_now();
+        self.again(session_present)
+    }
+
+    fn is_suspicious(&self) -> bool {
+        self.sent.front().is_some_and(|oldest| oldest.closings > 0)
+    }
+
+    /// Notes that the hub closed the connection. Returns the oldest packet, which
+    /// leaves the window, if that has happened [`MAX_CLOSINGS`] times in a row while
+    /// the hub did not acknowledge it.
+    pub(super) fn closed(&mut self) -> Option<SetAside> {
+        let oldest = self.sent.front_mut()?;
+        oldest.closings += 1;
+        if oldest.closings < MAX_CLOSINGS {
+            return None;
+        }
+        let Sent { publish, receipt, .. } = self.sent.pop_front()?;
+        let bytes = publish.topic.len() + publish.payload.len();
+        Some(SetAside { topic: publish.topic, bytes, receipt })
+    }
+
+    /// Resets the time of sending of all entries.
     pub(super) fn sent_now(&mut self) {
         let now = Instant::now();
         self.sent.iter_mut().for_each(|sent| sent.at = now);
@@ -129,6 +186,26 @@ mod tests {
         let mut window = window(&[10]);
         assert!(!window.again(false)[0].dup);
         assert!(window.again(true)[0].dup);
+    }
+
+    #[test]
+    fn a_packet_that_ends_every_connection_is_set_aside_and_no_other() {
+        let mut window = window(&[10, 11, 12]);
+        assert_eq!(window.closed(), None);
+        // The good packet before it is acknowledged as soon as it is sent alone.
+        assert_eq!(window.again(true).len(), 1);
+        assert!(!window.has_room());
+        assert_eq!(window.acknowledged(1), Ok(Some(10)));
+        assert_eq!(window.released(true).len(), 2);
+        assert!(window.has_room());
+
+        for _ in 1..MAX_CLOSINGS {
+            assert_eq!(window.closed(), None);
+            assert_eq!(window.again(true)[0].pkid, 2);
+        }
+        let aside = SetAside { topic: "t".into(), bytes: 1, receipt: Some(11) };
+        assert_eq!(window.closed(), Some(aside));
+        assert_eq!(window.again(true)[0].pkid, 3);
     }
 
     #[test]

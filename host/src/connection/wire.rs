@@ -1,12 +1,12 @@
 //! One connection to the hub: TCP, TLS, CONNECT, then packets both ways.
 //!
-//! Packets are written and read by rumqttc's codec. What they mean, and what is
-//! sent again on the next connection, is not known here.
+//! Packets are written and read by rumqttc's codec. This module does not know what
+//! they mean, or what is sent again on the next connection.
 
 use std::time::Duration;
 
 use futures_util::{FutureExt as _, SinkExt as _, StreamExt as _};
-use rumqttc::{Codec, Connect, ConnectReturnCode, Login, Packet};
+use rumqttc::{Connect, ConnectReturnCode, Login, Packet};
 use rustls::pki_types::ServerName;
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout};
@@ -14,15 +14,17 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 use tokio_util::codec::Framed;
 
+use super::address;
+use super::codec::Packets;
 use super::failure::Failure;
-use super::options::{Dial, MAX_PACKET_BYTES};
+use super::options::Dial;
 
-/// From the first packet of TCP to CONNACK.
+/// Limit of the time from the first packet of TCP to CONNACK.
 const CONNECT_WAIT: Duration = Duration::from_secs(30);
 
 /// A connection on which the device is signed in.
 pub(super) struct Wire {
-    framed: Box<Framed<TlsStream<TcpStream>, Codec>>,
+    framed: Box<Framed<TlsStream<TcpStream>, Packets>>,
     /// The hub has what an earlier connection subscribed to.
     pub(super) session_present: bool,
     /// When its token gets old, if that can be renewed.
@@ -50,14 +52,12 @@ impl Wire {
         let (name, port) = dial.address();
         let server = ServerName::try_from(name.to_owned())
             .map_err(|_| Failure::new(format!("`{name}` is no name that a certificate has")))?;
-        let socket = TcpStream::connect((name, port)).await.map_err(|e| Failure::io(&e))?;
+        let socket = address::connect(name, port).await?;
         // Nagle and delayed acknowledgements together cost 40 ms an answer.
         socket.set_nodelay(true).map_err(|e| Failure::io(&e))?;
         let connector = TlsConnector::from(dial.tls());
         let socket = connector.connect(server, socket).await.map_err(|e| Failure::io(&e))?;
-        let codec =
-            Codec { max_incoming_size: MAX_PACKET_BYTES, max_outgoing_size: MAX_PACKET_BYTES };
-        let mut framed = Box::new(Framed::new(socket, codec));
+        let mut framed = Box::new(Framed::new(socket, Packets::default()));
 
         // Made only now: a handshake that took long has not used up its life.
         let password = dial.password();

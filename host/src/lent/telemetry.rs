@@ -12,18 +12,15 @@ use futures_util::future::BoxFuture;
 use plugin::{HostError, TelemetrySink};
 use protocol::connection_string::DeviceConnectionString;
 use protocol::properties::MessageProperties;
-use protocol::topic::DeviceTopic;
-use tracing::{info, warn};
+use protocol::topic::{DeviceTopic, MAX_TOPIC_BYTES};
+use tracing::{error, info, warn};
 
 use crate::config::TelemetryLimits;
-use crate::connection::Outbox;
+use crate::connection::{Outbox, Receipt};
 use crate::journal::{Journal, Kind, Machine, Mirrored};
 use queue::Queue;
 
 mod queue;
-
-/// A topic as MQTT can tell its length, percent signs and all.
-const MOST_TOPIC_BYTES: usize = u16::MAX as usize;
 
 /// Takes messages of plugins.
 pub(crate) struct Telemetry {
@@ -83,13 +80,13 @@ impl Telemetry {
             properties: bag,
         };
         let bytes = topic.to_string().len();
-        if bytes > MOST_TOPIC_BYTES {
+        if bytes > MAX_TOPIC_BYTES {
             let why = format!(
-                "the properties take {bytes} bytes as a topic; {MOST_TOPIC_BYTES} are allowed"
+                "the properties take {bytes} bytes as a topic; {MAX_TOPIC_BYTES} are allowed"
             );
             return Err(HostError::TooLarge(why));
         }
-        let dropped = self.queue.lock().push(topic, body.into())?;
+        let dropped = self.queue.lock().push(plugin, topic, body.into())?;
         // Not a line for each: an outage may last for days.
         if let Some(dropped) = dropped.filter(|dropped| dropped.is_power_of_two()) {
             warn!(plugin, dropped, "oldest messages dropped: more wait for the hub than may");
@@ -102,11 +99,23 @@ impl Telemetry {
     }
 }
 
-/// Hands messages over, and lets go of what the hub has acknowledged.
+/// Hands messages over, and removes those that the hub has acknowledged.
 async fn send(queue: Arc<Mirrored<Queue>>, outbox: Outbox, journal: Option<Arc<Journal>>) {
-    let let_go = |acknowledged: Vec<u64>| {
+    let settle = |receipts: Vec<Receipt>| {
         let mut queue = queue.lock();
-        acknowledged.into_iter().for_each(|number| queue.acknowledged(number));
+        for receipt in receipts {
+            match receipt {
+                Receipt::Acknowledged(number) => drop(queue.settled(number)),
+                Receipt::SetAside(number) => {
+                    let plugin = queue.settled(number).flatten();
+                    error!(
+                        plugin = plugin.as_deref(),
+                        number,
+                        "message dropped: the hub does not accept it and closes the connection"
+                    );
+                }
+            }
+        }
         if let Some(journal) = journal.as_ref().filter(|_| queue.has_gone()) {
             journal.nudge();
         }
@@ -116,23 +125,24 @@ async fn send(queue: Arc<Mirrored<Queue>>, outbox: Outbox, journal: Option<Arc<J
             let next = queue.lock().next();
             let Some((number, topic, body)) = next else { break };
             let mut handing = std::pin::pin!(outbox.message(&topic, body, number));
-            // It may wait for a connection, and what the last one brought does not.
+            // Handing over may block until reconnection; receipts from the last
+            // connection must not.
             let handed = loop {
                 tokio::select! {
                     handed = &mut handing => break handed,
-                    acknowledged = outbox.receipts().next() => let_go(acknowledged),
+                    receipts = outbox.receipts().next() => settle(receipts),
                 }
             };
             if handed.is_none() {
                 return;
             }
         }
-        let acknowledged = tokio::select! {
+        let receipts = tokio::select! {
             () = queue.wake.notified() => continue,
-            acknowledged = outbox.receipts().next() => acknowledged,
+            receipts = outbox.receipts().next() => receipts,
             () = outbox.closed() => return,
         };
-        let_go(acknowledged);
+        settle(receipts);
     }
 }
 
@@ -214,7 +224,7 @@ mod tests {
         let second = telemetry(&link, journal(&directory));
         assert!(!second.is_sent());
         link.online.send_replace(true);
-        link.outbox.receipts().put(0);
+        link.outbox.receipts().put(Receipt::Acknowledged(0));
         while !second.is_sent() {
             tokio::task::yield_now().await;
         }
@@ -242,7 +252,7 @@ mod tests {
         let telemetry = telemetry(&link, journal(&directory));
         send(&telemetry, b"1").await;
         send(&telemetry, b"2").await;
-        link.outbox.receipts().put(0);
+        link.outbox.receipts().put(Receipt::Acknowledged(0));
         while telemetry.queue.lock().len() > 1 {
             tokio::task::yield_now().await;
         }

@@ -91,9 +91,17 @@ impl Twin {
         inner.fetch = Fetch::Due(Instant::now());
     }
 
-    pub(crate) fn lost(&self) {
+    /// The connection is lost. `deliberate`: the hub may have closed it because of
+    /// what it was sent.
+    pub(crate) fn lost(&self, deliberate: bool) {
         let mut inner = self.lock();
-        inner.reports.lost();
+        if let Some(plugin) = inner.reports.lost(deliberate) {
+            error!(
+                device = %self.device, plugin,
+                "report dropped: the hub closed the connection each time it was sent"
+            );
+            self.persist(&mut inner);
+        }
         inner.fetch = Fetch::Done;
     }
 
@@ -171,8 +179,8 @@ impl Twin {
                     self.sightings.send_replace(());
                 }
             }
-            Some(Outcome::Refused { status, message }) => {
-                error!(device = %self.device, status, "the hub refused a report: {message}");
+            Some(Outcome::Refused { status, message, plugin }) => {
+                error!(device = %self.device, plugin, status, "the hub refused a report: {message}");
             }
             Some(Outcome::Again { status }) => {
                 warn!(device = %self.device, status, "report will be sent again");
@@ -181,6 +189,11 @@ impl Twin {
                 debug!(device = %self.device, %rid, status, "answer to nothing asked for");
             }
         }
+        self.persist(&mut inner);
+    }
+
+    /// Has the journal write changes of the reports, if there is one.
+    fn persist(&self, inner: &mut Inner) {
         match &self.journal {
             Some(journal) if inner.reports.is_unsaved() => journal.nudge(),
             Some(_) => {}

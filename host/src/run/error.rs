@@ -48,6 +48,9 @@ impl StartError {
                 "set `ca_file` under [hub], or IOTHUB_CA_FILE, to a PEM file of certificates"
                     .into(),
             ),
+            StartError::Connection(OptionsError::Wildcard { .. }) => {
+                Some("register the device under an id without `+` and `#`".into())
+            }
             StartError::Connection(OptionsError::X509) => {
                 Some("use a connection string with SharedAccessKey".into())
             }

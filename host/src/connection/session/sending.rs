@@ -2,22 +2,21 @@
 
 use std::time::Duration;
 
-use protocol::topic::Filter;
+use protocol::topic::{Filter, MAX_PACKET_BYTES, MAX_TOPIC_BYTES};
 use rumqttc::{Packet, QoS, Subscribe, SubscribeFilter};
 use tokio::time::{Instant, sleep};
 use tracing::error;
 
 use super::{Failure, GRANT_WAIT, Phase, Session, Talk};
-use crate::connection::options::MAX_PACKET_BYTES;
+use crate::connection::receipts::Receipt;
 use crate::connection::window::SUBSCRIBE_ID;
 use crate::connection::{Message, Request};
 
 /// How long the hub may take to close after a DISCONNECT.
 pub(super) const GOODBYE_WAIT: Duration = Duration::from_secs(3);
 
-/// A topic and a body that fit into a packet, and a topic whose length can be told.
-const MOST_MESSAGE_BYTES: usize = MAX_PACKET_BYTES - 16;
-const MOST_TOPIC_BYTES: usize = u16::MAX as usize;
+/// Limit of a topic and a body that fit into a packet with its headers.
+const MAX_CONTENT_BYTES: usize = MAX_PACKET_BYTES - 16;
 
 /// Sent in one go, before it is looked what has come: on a slow network this takes
 /// seconds.
@@ -50,20 +49,21 @@ impl Session {
         message: Option<Message>,
     ) -> Vec<Packet> {
         let others = std::iter::from_fn(|| self.requests.try_recv().ok());
-        let requests = request.into_iter().chain(others);
+        // Reports are bounded where they are accepted: this one must not end the
+        // connection whatever happens there.
+        let fits = |request: &Request| is_sendable(&request.topic, &request.body);
+        let requests = request.into_iter().chain(others).filter(fits);
         let mut packets: Vec<_> = requests.map(Request::into_packet).collect();
         let (mut next, mut taken) = (message, 0);
         while let Some(Message { topic, body, receipt }) = next.take().or_else(|| {
             let room = taken < BATCH_BYTES && self.window.has_room();
             room.then(|| self.messages.try_recv().ok()).flatten()
         }) {
-            let (of_topic, bytes) = (topic.len(), topic.len() + body.len());
-            taken += bytes;
-            if of_topic > MOST_TOPIC_BYTES || bytes > MOST_MESSAGE_BYTES {
-                error!(of_topic, bytes, "a message longer than any hub takes: not sent");
-                receipt.into_iter().for_each(|receipt| self.receipts.put(receipt));
-            } else {
+            taken += topic.len() + body.len();
+            if is_sendable(&topic, &body) {
                 packets.push(Packet::Publish(self.window.send(topic, body, receipt)));
+            } else if let Some(number) = receipt {
+                self.receipts.put(Receipt::SetAside(number));
             }
         }
         packets
@@ -112,6 +112,16 @@ impl Session {
             () = patience_is_over => Err(Failure::new("the hub takes no more data")),
         }
     }
+}
+
+/// Checks that a publication fits into a packet.
+fn is_sendable(topic: &str, body: &[u8]) -> bool {
+    let bytes = topic.len() + body.len();
+    let fits = topic.len() <= MAX_TOPIC_BYTES && bytes <= MAX_CONTENT_BYTES;
+    if !fits {
+        error!(bytes, max_bytes = MAX_CONTENT_BYTES, "publication not sent: it is too large");
+    }
+    fits
 }
 
 /// The subscriptions: all that the host listens to.

@@ -8,6 +8,7 @@ use tracing::{debug, info};
 
 use super::{Dial, Failure, Phase, Session, Talk};
 use crate::connection::incoming::{Incoming, read};
+use crate::connection::receipts::Receipt;
 use crate::connection::window::NotSent;
 
 /// How long the hub may take to acknowledge. It comes to that only if an
@@ -50,10 +51,13 @@ impl Session {
             let Some(next) = (left > 0).then(|| talk.wire.come()).flatten() else { break };
             packet = next?;
         }
-        if acknowledgements.is_empty() {
+        let released = self.window.released(talk.wire.session_present);
+        let packets = acknowledgements.into_iter().chain(released.into_iter().map(Packet::Publish));
+        let packets: Vec<_> = packets.collect();
+        if packets.is_empty() {
             return Ok(());
         }
-        self.send(talk, acknowledgements).await
+        self.send(talk, packets).await
     }
 
     /// Every subscription is answered.
@@ -95,7 +99,8 @@ impl Session {
 
     fn acknowledged(&mut self, id: u16) {
         match self.window.acknowledged(id) {
-            Ok(receipt) => receipt.into_iter().for_each(|receipt| self.receipts.put(receipt)),
+            Ok(Some(number)) => self.receipts.put(Receipt::Acknowledged(number)),
+            Ok(None) => {}
             // No reason to end a connection on which calls are under way.
             Err(NotSent) => debug!(id, "acknowledgement of nothing that was sent: ignored"),
         }

@@ -107,7 +107,7 @@ async fn what_changed_while_the_device_was_away_comes_in_one_patch() {
     rig.fetched(json!({"a": 1, "b": 1}), 3);
     rig.seen().await;
     rig.until_accepted(3).await;
-    rig.twin.lost();
+    rig.twin.lost(false);
     rig.fetched(json!({"a": 2, "c": 1}), 9);
     assert_eq!(rig.seen().await, json!({"a": 2, "b": null, "c": 1}));
     rig.until_accepted(9).await;
@@ -119,7 +119,7 @@ async fn what_was_taken_back_meanwhile_is_nothing_to_hear_of() {
     rig.fetched(json!({"a": 1}), 3);
     rig.seen().await;
     rig.until_accepted(3).await;
-    rig.twin.lost();
+    rig.twin.lost(false);
     rig.fetched(json!({"a": 1}), 5);
     rig.until_accepted(5).await;
     assert!(rig.twin.is_reported());

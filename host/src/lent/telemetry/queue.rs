@@ -6,6 +6,7 @@
 //! [`Queue::unsaved`] names.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use plugin::HostError;
@@ -29,6 +30,8 @@ enum Saved {
 struct Message {
     /// Its place in the order of all, and its name on disk.
     number: u64,
+    /// The plugin that sent it; `None` if an earlier run of the host accepted it.
+    plugin: Option<Arc<str>>,
     topic: DeviceTopic,
     body: Bytes,
     bytes: usize,
@@ -66,13 +69,15 @@ impl Queue {
         self.append(Message::new(number, topic, body, Saved::Yes));
     }
 
-    /// Takes a message; gives how many have been dropped, if that dropped any.
+    /// Takes a message; returns how many have been dropped, if that dropped any.
     pub(super) fn push(
         &mut self,
+        plugin: &str,
         topic: DeviceTopic,
         body: Bytes,
     ) -> Result<Option<u64>, HostError> {
-        let message = Message::new(self.next_number, topic, body, Saved::No);
+        let mut message = Message::new(self.next_number, topic, body, Saved::No);
+        message.plugin = Some(plugin.into());
         let dropped = self.dropped;
         if message.bytes > self.limits.bytes {
             let (bytes, most) = (message.bytes, self.limits.bytes);
@@ -118,15 +123,15 @@ impl Queue {
         Some((message.number, message.topic.clone(), message.body.clone()))
     }
 
-    /// The hub has acknowledged a message that was handed over.
-    pub(super) fn acknowledged(&mut self, number: u64) {
+    /// Removes a message that was handed over and will not be sent again. Returns its
+    /// plugin, which is not known of a message of an earlier run.
+    pub(super) fn settled(&mut self, number: u64) -> Option<Option<Arc<str>>> {
         let mut handed = self.messages.iter().take(self.handed);
-        if let Some(at) = handed.position(|message| message.number == number)
-            && let Some(message) = self.messages.remove(at)
-        {
-            self.handed -= 1;
-            self.forget(&message);
-        }
+        let at = handed.position(|message| message.number == number)?;
+        let message = self.messages.remove(at)?;
+        self.handed -= 1;
+        self.forget(&message);
+        Some(message.plugin)
     }
 
     fn forget(&mut self, message: &Message) {
@@ -181,7 +186,7 @@ impl Queue {
 impl Message {
     fn new(number: u64, topic: DeviceTopic, body: Bytes, saved: Saved) -> Message {
         let bytes = topic.to_string().len() + body.len();
-        Message { number, topic, body, bytes, saved }
+        Message { number, plugin: None, topic, body, bytes, saved }
     }
 }
 
@@ -199,7 +204,7 @@ mod tests {
     }
 
     fn push(queue: &mut Queue, body: &'static str) -> Result<Option<u64>, HostError> {
-        queue.push(topic(), Bytes::from_static(body.as_bytes()))
+        queue.push("p", topic(), Bytes::from_static(body.as_bytes()))
     }
 
     fn next(queue: &mut Queue) -> Option<(u64, Bytes)> {
@@ -219,9 +224,9 @@ mod tests {
         assert_eq!(next(&mut queue).unwrap(), (1, "b".into()));
         assert_eq!(next(&mut queue), None);
 
-        queue.acknowledged(0);
+        queue.settled(0);
         assert!(!queue.is_empty());
-        queue.acknowledged(1);
+        queue.settled(1);
         assert!(queue.is_empty());
         assert_eq!(queue.bytes, 0);
     }
@@ -235,10 +240,10 @@ mod tests {
         next(&mut queue).unwrap();
         next(&mut queue).unwrap();
 
-        queue.acknowledged(1);
-        queue.acknowledged(1);
+        queue.settled(1);
+        queue.settled(1);
         // Not handed over: nobody can have acknowledged it.
-        queue.acknowledged(2);
+        queue.settled(2);
         assert_eq!(unsaved(&mut queue), [(0, true), (2, true)]);
         assert_eq!(next(&mut queue).unwrap(), (2, "c".into()));
     }
@@ -248,7 +253,7 @@ mod tests {
         let mut queue = queue(10, WhenFull::Refuse);
         push(&mut queue, "a").unwrap();
         let (number, _) = next(&mut queue).unwrap();
-        queue.acknowledged(number);
+        queue.settled(number);
         assert!(unsaved(&mut queue).is_empty());
     }
 
@@ -261,7 +266,7 @@ mod tests {
         assert_eq!(unsaved(&mut queue), [(0, true)]);
         let (number, _) = next(&mut queue).unwrap();
         // Acknowledged while it is being put down.
-        queue.acknowledged(number);
+        queue.settled(number);
         queue.saved(true);
         assert_eq!(unsaved(&mut queue), [(0, false)]);
         queue.saved(true);
@@ -291,9 +296,9 @@ mod tests {
     fn bytes_are_bounded_as_well() {
         let mut queue = queue(10, WhenFull::DropOldest);
         let large = || Bytes::from(vec![b'x'; 6_000]);
-        queue.push(topic(), large()).unwrap();
-        assert_eq!(queue.push(topic(), large()), Ok(Some(1)));
-        queue.push(topic(), Bytes::from(vec![b'x'; 11_000])).unwrap_err();
+        queue.push("p", topic(), large()).unwrap();
+        assert_eq!(queue.push("p", topic(), large()), Ok(Some(1)));
+        queue.push("p", topic(), Bytes::from(vec![b'x'; 11_000])).unwrap_err();
         assert!(!queue.is_empty());
     }
 }

@@ -11,6 +11,7 @@
 //! puts down what [`Reports::unsaved`] names and tells whether that is on disk.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::io;
 use std::mem;
 use std::time::Duration;
 
@@ -23,6 +24,14 @@ use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use crate::backoff::Backoff;
+
+/// Limit of a patch as JSON text. IoT Hub does not count control characters
+/// (`protocol::twin::size`), so that a patch within its limit may be of any length.
+/// A twin at its limit with every text escaped stays below this.
+const MAX_PATCH_BYTES: usize = 128 * 1024;
+
+/// Connections in a row that one report may end before it is dropped.
+const MAX_CLOSINGS: u32 = 3;
 
 /// Parts of one plugin that wait because no other part can say what they say.
 /// Each has 32 KiB at most.
@@ -44,6 +53,15 @@ struct Part {
     alone: bool,
     /// Something older was merged into it after it was accepted.
     older_inside: bool,
+    /// It may be several reports in one: one of them may be refused, and the others
+    /// not.
+    folded: bool,
+    /// Sent one top-level key at a time, since the hub refused the whole.
+    by_key: bool,
+    /// The reason of the hub to refuse one of the keys.
+    refused: Option<HostError>,
+    /// Connections in a row that the hub closed while this was on its way.
+    closings: u32,
 }
 
 /// A part as it is on disk.
@@ -87,7 +105,7 @@ pub(crate) enum Outcome {
     /// The hub has it; the new version of the reported properties.
     Taken { patch: Patch, version: u64 },
     /// The hub does not want it, and will not want it later.
-    Refused { status: u16, message: String },
+    Refused { status: u16, message: String, plugin: String },
     /// It will be sent again.
     Again { status: u16 },
 }
@@ -95,7 +113,24 @@ pub(crate) enum Outcome {
 impl Part {
     fn new(number: u64, saved: Record, waiter: Option<Waiter>) -> Part {
         let waiters = waiter.into_iter().collect();
-        Part { number, saved, waiters, alone: false, older_inside: false }
+        Part {
+            number,
+            saved,
+            waiters,
+            alone: false,
+            older_inside: false,
+            folded: false,
+            by_key: false,
+            refused: None,
+            closings: 0,
+        }
+    }
+
+    /// Returns the patch to send next of this part.
+    fn patch(&self) -> Patch {
+        let count = if self.by_key { 1 } else { usize::MAX };
+        let keys = self.saved.patch.iter().take(count);
+        keys.map(|(key, value)| (key.clone(), value.clone())).collect()
     }
 }
 
@@ -115,8 +150,8 @@ impl Reports {
     /// What was on disk when the host was started, in any order.
     pub(crate) fn restore(&mut self, records: impl IntoIterator<Item = (u64, Record)>) {
         for (number, saved) in records {
-            let part = Part::new(number, saved, None);
-            self.waiting.push_back(part);
+            let folded = true;
+            self.waiting.push_back(Part { folded, ..Part::new(number, saved, None) });
             self.next_number = self.next_number.max(number + 1);
         }
         self.waiting.make_contiguous().sort_by_key(|part| part.number);
@@ -126,7 +161,13 @@ impl Reports {
     pub(crate) fn check(patch: &Patch) -> Result<(), HostError> {
         check_patch(patch).map_err(|error| HostError::Invalid(error.to_string()))?;
         check_size("patch", patch, MAX_SECTION_BYTES)
-            .map_err(|error| HostError::TooLarge(error.to_string()))
+            .map_err(|error| HostError::TooLarge(error.to_string()))?;
+        match text_bytes(patch) {
+            bytes if bytes > MAX_PATCH_BYTES => Err(HostError::TooLarge(format!(
+                "patch has {bytes} bytes as JSON; at most {MAX_PATCH_BYTES} are allowed"
+            ))),
+            _ => Ok(()),
+        }
     }
 
     /// Accepts a patch that was checked.
@@ -189,11 +230,12 @@ impl Reports {
         let mut merged = earlier.saved.patch.clone();
         if between.iter().any(moved)
             || !merge_patches(&mut merged, &last.saved.patch)
-            || check_size("patch", &merged, MAX_SECTION_BYTES).is_err()
+            || !fits(&merged)
         {
             return None;
         }
         last.saved.patch = merged;
+        last.folded = true;
         let Part { number, saved, mut waiters, .. } = self.waiting.remove(at)?;
         let last = self.waiting.back_mut()?;
         waiters.retain(|waiter| !waiter.is_closed());
@@ -207,10 +249,29 @@ impl Reports {
         self.not_before = None;
     }
 
-    /// What was on its way will be sent again.
-    pub(crate) fn lost(&mut self) {
+    /// Takes back what was on its way, to send it again. `deliberate`: the hub may
+    /// have closed the connection because of it; after [`MAX_CLOSINGS`] in a row a
+    /// report that was sent alone is dropped. Returns the plugin of a dropped report.
+    pub(crate) fn lost(&mut self, deliberate: bool) -> Option<String> {
         self.connected = false;
-        self.take_back();
+        let mut parts = self.sent.take()?.parts;
+        if deliberate {
+            let alone = parts.len() == 1;
+            for part in &mut parts {
+                // Merged patches are taken apart before one of them is blamed.
+                part.closings = if alone { part.closings + 1 } else { 1 };
+                part.alone = true;
+            }
+            if alone && parts[0].closings >= MAX_CLOSINGS {
+                let part = parts.swap_remove(0);
+                let plugin = part.saved.plugin.clone();
+                let why = "the hub closed the connection each time it was sent";
+                self.done(part, &Err(HostError::Invalid(why.to_owned())));
+                return Some(plugin);
+            }
+        }
+        self.put_back(parts);
+        None
     }
 
     pub(crate) fn is_connected(&self) -> bool {
@@ -236,13 +297,11 @@ impl Reports {
             return None;
         }
         let first = self.waiting.pop_front()?;
-        let mut patch = first.saved.patch.clone();
+        let mut patch = first.patch();
         let mut parts = vec![first];
         while let Some(part) = self.waiting.front().filter(|part| !part.alone && !parts[0].alone) {
             let mut merged = patch.clone();
-            if !merge_patches(&mut merged, &part.saved.patch)
-                || check_size("patch", &merged, MAX_SECTION_BYTES).is_err()
-            {
+            if !merge_patches(&mut merged, &part.saved.patch) || !fits(&merged) {
                 break;
             }
             patch = merged;
@@ -281,15 +340,15 @@ impl Reports {
             200..300 => {
                 self.pause.reset();
                 let version = version.unwrap_or_default();
-                for part in parts {
-                    self.done(part, &Ok(version));
-                }
+                self.taken(parts, version);
                 Outcome::Taken { patch, version }
             }
             400..500 if status != 429 => {
                 let message = message();
-                self.refused(parts, &message);
-                Outcome::Refused { status, message }
+                match self.refused(parts, &message) {
+                    Some(plugin) => Outcome::Refused { status, message, plugin },
+                    None => Outcome::Again { status },
+                }
             }
             _ => {
                 self.not_before = Some(now + self.pause.next());
@@ -299,17 +358,50 @@ impl Reports {
         })
     }
 
-    /// One bad part must not take the others with it: a merged patch that is
-    /// refused is sent again part by part.
-    fn refused(&mut self, mut parts: Vec<Part>, message: &str) {
-        if parts.len() == 1 {
-            for part in parts {
-                self.done(part, &Err(HostError::Invalid(message.to_owned())));
+    fn taken(&mut self, parts: Vec<Part>, version: u64) {
+        for part in parts {
+            if let Some(mut part) = self.without_sent_key(part) {
+                let outcome = part.refused.take().map_or(Ok(version), Err);
+                self.done(part, &outcome);
             }
-            return;
         }
-        parts.iter_mut().for_each(|part| part.alone = true);
-        self.put_back(parts);
+    }
+
+    /// Takes a refused patch apart: one bad part must not take the others with it, nor
+    /// one bad report those that were folded into one part with it. Returns the plugin
+    /// of what is refused for good.
+    fn refused(&mut self, mut parts: Vec<Part>, message: &str) -> Option<String> {
+        if parts.len() > 1 {
+            parts.iter_mut().for_each(|part| part.alone = true);
+            self.put_back(parts);
+            return None;
+        }
+        let mut part = parts.pop()?;
+        if part.folded && !part.by_key && part.saved.patch.len() > 1 {
+            (part.alone, part.by_key) = (true, true);
+            self.put_back(vec![part]);
+            return None;
+        }
+        let plugin = part.saved.plugin.clone();
+        let refused = HostError::Invalid(message.to_owned());
+        part.refused = Some(refused.clone());
+        if let Some(part) = self.without_sent_key(part) {
+            self.done(part, &Err(refused));
+        }
+        Some(plugin)
+    }
+
+    /// Removes the key that was sent from a part that is sent by key, and puts the
+    /// rest back. Returns the part if nothing of it is left.
+    fn without_sent_key(&mut self, mut part: Part) -> Option<Part> {
+        if !part.by_key || part.saved.patch.len() <= 1 {
+            return Some(part);
+        }
+        let sent = part.saved.patch.keys().next().cloned()?;
+        part.saved.patch.remove(&sent);
+        self.unsaved.insert(part.number, false);
+        self.put_back(vec![part]);
+        None
     }
 
     fn done(&mut self, part: Part, what: &Result<u64, HostError>) {
@@ -375,6 +467,28 @@ impl Reports {
             self.unsaved.retain(|_, under_way| !*under_way);
         }
     }
+}
+
+/// Checks that a merged patch is within the limits of IoT Hub and of a packet.
+fn fits(patch: &Patch) -> bool {
+    check_size("patch", patch, MAX_SECTION_BYTES).is_ok() && text_bytes(patch) <= MAX_PATCH_BYTES
+}
+
+/// Returns the length of a patch as JSON text.
+fn text_bytes(patch: &Patch) -> usize {
+    struct Length(usize);
+    impl io::Write for Length {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0 += bytes.len();
+            Ok(bytes.len())
+        }
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+    let mut length = Length(0);
+    serde_json::to_writer(&mut length, patch).expect("a patch is JSON");
+    length.0
 }
 
 #[cfg(test)]

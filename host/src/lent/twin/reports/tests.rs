@@ -66,7 +66,7 @@ fn a_patch_is_sent_again_after_a_loss_and_after_a_silence() {
     reports.connected();
     assert!(next(&mut reports, "1", now).is_some());
 
-    reports.lost();
+    reports.lost(false);
     reports.connected();
     assert_eq!(next(&mut reports, "2", now), Some(json!({"a": 1})));
     assert_eq!(answer(&mut reports, "1", 204, now), None);
@@ -109,6 +109,72 @@ fn a_refused_patch_takes_that_of_no_other_plugin_with_it() {
 }
 
 #[test]
+fn a_refused_report_takes_no_other_of_its_plugin_with_it() {
+    let now = Instant::now();
+    let mut reports = Reports::new();
+    let mut good = push(&mut reports, json!({"good": 1}));
+    let mut bad = push(&mut reports, json!({"bad": 1, "other": 2}));
+    reports.connected();
+    assert_eq!(next(&mut reports, "1", now), Some(json!({"bad": 1, "good": 1, "other": 2})));
+    assert_eq!(answer(&mut reports, "1", 400, now), Some(Outcome::Again { status: 400 }));
+
+    assert_eq!(next(&mut reports, "2", now), Some(json!({"bad": 1})));
+    let refused =
+        Outcome::Refused { status: 400, message: "no".to_owned(), plugin: "p".to_owned() };
+    assert_eq!(answer(&mut reports, "2", 400, now), Some(refused));
+    assert_eq!(next(&mut reports, "3", now), Some(json!({"good": 1})));
+    answer(&mut reports, "3", 204, now).unwrap();
+    assert_eq!(next(&mut reports, "4", now), Some(json!({"other": 2})));
+    answer(&mut reports, "4", 204, now).unwrap();
+
+    assert!(reports.is_done());
+    // Both wait for the part that holds their reports.
+    for waiter in [&mut good, &mut bad] {
+        assert_eq!(waiter.try_recv().unwrap(), Err(HostError::Invalid("no".to_owned())));
+    }
+}
+
+#[test]
+fn a_report_that_ends_every_connection_is_dropped_and_no_other() {
+    let now = Instant::now();
+    let mut reports = Reports::new();
+    let mut poison = push_of(&mut reports, "poison", json!({"poison": 1}));
+    let mut good = push_of(&mut reports, "good", json!({"good": 1}));
+    for _ in 1..MAX_CLOSINGS {
+        reports.connected();
+        assert!(next(&mut reports, "1", now).is_some());
+        assert_eq!(reports.lost(true), None);
+    }
+    reports.connected();
+    assert_eq!(next(&mut reports, "2", now), Some(json!({"poison": 1})));
+    assert_eq!(reports.lost(true).as_deref(), Some("poison"));
+    assert!(matches!(poison.try_recv().unwrap(), Err(HostError::Invalid(_))));
+
+    reports.connected();
+    assert_eq!(next(&mut reports, "3", now), Some(json!({"good": 1})));
+    answer(&mut reports, "3", 204, now).unwrap();
+    assert_eq!(good.try_recv().unwrap(), Ok(8));
+}
+
+#[test]
+fn a_patch_is_bounded_by_its_text_and_not_only_as_iot_hub_counts() {
+    // Control characters count nothing, and are six bytes each.
+    let escaped = |key: &str, texts| patch(json!({key: vec!["\u{1}".repeat(1000); texts]}));
+    let nothing = |key: &str| escaped(key, 20);
+    let error = Reports::check(&escaped("a", 22)).unwrap_err();
+    assert!(matches!(error, HostError::TooLarge(why) if why.contains("131072")));
+    Reports::check(&nothing("a")).unwrap();
+
+    let mut reports = Reports::new();
+    reports.push("p", nothing("a"), None).unwrap();
+    reports.push("p", nothing("b"), None).unwrap();
+    reports.push("q", nothing("c"), None).unwrap();
+    reports.connected();
+    let body = reports.next(Instant::now(), || rid("1")).unwrap();
+    assert!(body.len() <= MAX_PATCH_BYTES, "{}", body.len());
+}
+
+#[test]
 fn a_patch_against_the_rules_is_refused_before_it_is_queued() {
     let error = Reports::check(&patch(json!({"a.b": 1}))).unwrap_err();
     assert!(matches!(error, HostError::Invalid(why) if why.starts_with("key `a.b`")));
@@ -137,7 +203,7 @@ fn a_thousand_reports_and_losses_leave_one_part_a_plugin() {
         reports.connected();
         next(&mut reports, "1", now).unwrap();
         reports.push("p", patch(json!({"n": n})), None).unwrap();
-        reports.lost();
+        reports.lost(false);
     }
     assert_eq!(reports.waiting.len(), 2);
     assert!(reports.unsaved.len() < 10_000);
@@ -168,7 +234,7 @@ fn what_was_accepted_before_is_not_taken_back_with_what_it_was_merged_into() {
     reports.connected();
     next(&mut reports, "1", now).unwrap();
     let fails = reports.push("p", patch(json!({"new": 1})), None).unwrap();
-    reports.lost();
+    reports.lost(false);
     reports.undo(fails);
 
     reports.connected();
@@ -253,7 +319,7 @@ proptest! {
                     reports.not_before = None;
                 }
                 Step::Lose => {
-                    reports.lost();
+                    reports.lost(false);
                     reports.connected();
                 }
                 Step::Save(written) => {
@@ -264,7 +330,7 @@ proptest! {
                 }
             }
         }
-        reports.lost();
+        reports.lost(false);
         reports.connected();
         while let Some(body) = reports.next(now, || rid("1")) {
             let patch: Patch = serde_json::from_slice(&body).unwrap();

@@ -1,0 +1,97 @@
+//! TCP to one of the addresses of a name.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use tokio::net::{TcpStream, lookup_host};
+use tokio::task::JoinSet;
+use tokio::time::{sleep, timeout};
+
+use super::failure::Failure;
+
+/// Wait before the next address is tried beside the one before (RFC 8305, section 5).
+const NEXT_AFTER: Duration = Duration::from_millis(250);
+
+/// Limit of one attempt. Shorter than the whole sign-in, so that a failure names
+/// the address that swallows packets.
+const ATTEMPT_WAIT: Duration = Duration::from_secs(20);
+
+/// Connects to the first address of a name that accepts, each beside those that
+/// have not answered yet.
+pub(super) async fn connect(name: &str, port: u16) -> Result<TcpStream, Failure> {
+    let addresses = lookup_host((name, port)).await.map_err(|error| Failure::io(&error))?;
+    first_of(addresses.collect()).await
+}
+
+async fn first_of(addresses: Vec<SocketAddr>) -> Result<TcpStream, Failure> {
+    let mut attempts = JoinSet::new();
+    let mut failure = Failure::new("the hub's name has no address");
+    for address in addresses {
+        attempts.spawn(attempt(address));
+        tokio::select! {
+            Some(ended) = attempts.join_next() => match ended {
+                Ok(Ok(socket)) => return Ok(socket),
+                Ok(Err(failed)) => failure = failed,
+                // Not awaited elsewhere and not aborted: only a panic ends it so.
+                Err(_) => {}
+            },
+            () = sleep(NEXT_AFTER) => {}
+        }
+    }
+    while let Some(ended) = attempts.join_next().await {
+        match ended {
+            Ok(Ok(socket)) => return Ok(socket),
+            Ok(Err(failed)) => failure = failed,
+            Err(_) => {}
+        }
+    }
+    Err(failure)
+}
+
+async fn attempt(address: SocketAddr) -> Result<TcpStream, Failure> {
+    match timeout(ATTEMPT_WAIT, TcpStream::connect(address)).await {
+        Ok(Ok(socket)) => Ok(socket),
+        Ok(Err(error)) => Err(Failure::io(&error).at(address)),
+        Err(_) => Err(Failure::no_answer().at(address)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::net::{TcpListener, TcpSocket};
+
+    use super::*;
+
+    /// An address that swallows packets: a listener that accepts nothing, with a full
+    /// queue. The sockets keep the queue full.
+    async fn black_hole() -> (TcpListener, Vec<TcpStream>) {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        let listener = socket.listen(1).unwrap();
+        let address = listener.local_addr().unwrap();
+        let mut queue = Vec::new();
+        while let Ok(queued) = timeout(NEXT_AFTER, TcpStream::connect(address)).await {
+            queue.push(queued.unwrap());
+            assert!(queue.len() < 100, "the queue of the listener has no end");
+        }
+        (listener, queue)
+    }
+
+    #[tokio::test]
+    async fn an_address_that_does_not_answer_is_not_the_only_one_tried() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let here = listener.local_addr().unwrap();
+        let (silent, _queue) = black_hole().await;
+        let connected = first_of(vec![silent.local_addr().unwrap(), here]);
+        let socket = timeout(Duration::from_secs(10), connected).await.unwrap().unwrap();
+        assert_eq!(socket.peer_addr().unwrap(), here);
+    }
+
+    #[tokio::test]
+    async fn a_failure_names_the_address() {
+        // Bound and closed again: nothing listens there.
+        let free = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+        let failure = first_of(vec![free]).await.unwrap_err();
+        assert_eq!(failure.what, format!("nobody takes the connection ({free})"));
+    }
+}

@@ -1,0 +1,116 @@
+//! Packets as bytes: rumqttc's codec, with a limit that ends no connection.
+//!
+//! rumqttc 0.25 fails on an incoming packet over its limit, which ends the
+//! connection, and the hub sends the same packet on the next one. Here such a packet
+//! is skipped and logged instead.
+
+use bytes::{Buf as _, BytesMut};
+use protocol::topic::MAX_PACKET_BYTES;
+use rumqttc::{Codec, Packet, mqttbytes};
+use tokio_util::codec::{Decoder, Encoder};
+use tracing::warn;
+
+/// Largest incoming packet, in bytes. A twin has two sections of 32 KiB as IoT Hub
+/// counts them, and several times as much as JSON text: control characters count
+/// nothing and are six bytes each.
+const MAX_INCOMING_BYTES: usize = 4 * 1024 * 1024;
+
+/// Codec of a connection.
+pub(super) struct Packets {
+    codec: Codec,
+    /// Bytes still to come of a packet that is skipped.
+    skipped: usize,
+}
+
+impl Default for Packets {
+    fn default() -> Packets {
+        let (max_incoming_size, max_outgoing_size) = (MAX_INCOMING_BYTES, MAX_PACKET_BYTES);
+        Packets { codec: Codec { max_incoming_size, max_outgoing_size }, skipped: 0 }
+    }
+}
+
+impl Decoder for Packets {
+    type Item = Packet;
+    type Error = mqttbytes::Error;
+
+    fn decode(&mut self, bytes: &mut BytesMut) -> Result<Option<Packet>, mqttbytes::Error> {
+        loop {
+            let here = self.skipped.min(bytes.len());
+            bytes.advance(here);
+            self.skipped -= here;
+            if self.skipped > 0 {
+                return Ok(None);
+            }
+            match self.codec.decode(bytes) {
+                Err(mqttbytes::Error::PayloadSizeLimitExceeded(length)) => {
+                    self.skipped = header_bytes(length) + length;
+                    warn!(
+                        bytes = self.skipped,
+                        max_bytes = MAX_INCOMING_BYTES,
+                        "packet from the hub skipped: it is too large"
+                    );
+                }
+                decoded => return decoded,
+            }
+        }
+    }
+}
+
+impl Encoder<Packet> for Packets {
+    type Error = mqttbytes::Error;
+
+    fn encode(&mut self, packet: Packet, bytes: &mut BytesMut) -> Result<(), mqttbytes::Error> {
+        self.codec.encode(packet, bytes)
+    }
+}
+
+/// Returns the length of a fixed header (MQTT 3.1.1, 2.2.3): the type, and the
+/// remaining length in 7 bits a byte.
+fn header_bytes(remaining: usize) -> usize {
+    1 + match remaining {
+        0..128 => 1,
+        128..16_384 => 2,
+        16_384..2_097_152 => 3,
+        _ => 4,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rumqttc::{Publish, QoS};
+
+    use super::*;
+
+    fn publish(body_bytes: usize) -> Packet {
+        Packet::Publish(Publish::new("t", QoS::AtMostOnce, vec![b'x'; body_bytes]))
+    }
+
+    #[test]
+    fn a_packet_over_the_limit_is_skipped_and_the_next_one_is_read() {
+        let mut sender = Codec { max_incoming_size: 0, max_outgoing_size: usize::MAX };
+        let mut wire = BytesMut::new();
+        sender.encode(publish(MAX_INCOMING_BYTES + 1), &mut wire).unwrap();
+        sender.encode(publish(5), &mut wire).unwrap();
+
+        let (mut packets, mut arrived, mut read) =
+            (Packets::default(), BytesMut::new(), Vec::new());
+        for chunk in wire.chunks(100_000) {
+            arrived.extend_from_slice(chunk);
+            read.extend(packets.decode(&mut arrived).unwrap());
+        }
+        assert_eq!(read, [publish(5)]);
+        assert!(arrived.is_empty());
+    }
+
+    #[test]
+    fn a_header_is_as_long_as_its_length_needs() {
+        let mut sender = Codec { max_incoming_size: 0, max_outgoing_size: usize::MAX };
+        for body_bytes in [0, 124, 125, 16_380, 16_381, 2_097_148, 2_097_149] {
+            let mut wire = BytesMut::new();
+            sender.encode(publish(body_bytes), &mut wire).unwrap();
+            // A topic of one byte behind its length.
+            let remaining = 3 + body_bytes;
+            assert_eq!(header_bytes(remaining) + remaining, wire.len());
+        }
+    }
+}
