@@ -124,7 +124,7 @@ fn host_toml(port: u16, plugin: &Path, delay: Duration) -> String {
 
 /// Builds the component of `guest-reboot/`, the folder beside this crate.
 fn build_guest() -> Result<PathBuf, CommandError> {
-    let guest = Path::new(env!("CARGO_MANIFEST_DIR")).with_file_name("guest-reboot");
+    let guest = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../guest-reboot");
     let progress = |line: &str| say("tutorial", line);
     progress("building the reboot guest");
     let options = BuildOptions { progress: &progress, ..BuildOptions::default() };
