@@ -28,6 +28,7 @@ const PACKAGES: &[&str] = &[
     "behaviour",
     "guest-reboot",
     "tutorial",
+    "tutorial/play",
     "bench",
 ];
 

@@ -3,6 +3,8 @@
 //!
 //! All parts are those of the product, and communicate by MQTT and HTTPS over TLS on
 //! this machine. Only the hub is a stand-in for the one in the cloud.
+//!
+//! The package `tutorial` compiles this program as step 1 of 3 and starts it.
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "this is a command-line program")]
 
 mod command_error;
@@ -70,7 +72,9 @@ async fn main() -> ExitCode {
 }
 
 async fn play(delay: Duration) -> Result<String, CommandError> {
+    say("tutorial", "step 2 of 3: building the plugin in guest-reboot/");
     let plugin = tokio::task::spawn_blocking(build_guest).await??;
+    say("tutorial", "step 3 of 3: rebooting a device");
     let hub = Hub::start(HubConfig {
         address: IpAddr::V4(Ipv4Addr::LOCALHOST),
         mqtt_port: 0,
@@ -126,7 +130,6 @@ fn host_toml(port: u16, plugin: &Path, delay: Duration) -> String {
 fn build_guest() -> Result<PathBuf, CommandError> {
     let guest = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../guest-reboot");
     let progress = |line: &str| say("tutorial", line);
-    progress("building the reboot guest");
     let options = BuildOptions { progress: &progress, ..BuildOptions::default() };
     let built = behaviour::build(&guest, &options).map_err(|error| {
         if let Some(output) = error.output() {

@@ -1,0 +1,189 @@
+//! Has cargo compile the play, and counts the crates as they are done.
+
+use std::collections::BTreeSet;
+use std::env;
+use std::fmt;
+use std::fs;
+use std::io::{self, BufRead as _, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitStatus, Stdio};
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::thread;
+use std::time::Duration;
+
+use crate::progress::Progress;
+
+const STEP: &str = "step 1 of 3: compiling all parts";
+
+/// The time between two looks at the clock while no crate is done.
+const TICK: Duration = Duration::from_secs(1);
+
+/// Messages of cargo that may wait to be counted.
+const MAX_MESSAGES: usize = 64;
+
+/// A play that was not compiled.
+#[derive(Debug)]
+pub(crate) enum CompileError {
+    /// cargo could not be run.
+    NotStarted(io::Error),
+    /// cargo has ended without a program; it has said why.
+    Failed(ExitStatus),
+    /// cargo has succeeded, but has not said where the program is.
+    NoProgram,
+}
+
+impl fmt::Display for CompileError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            CompileError::NotStarted(error) => write!(f, "`cargo` does not start: {error}"),
+            CompileError::Failed(status) => {
+                write!(f, "the tutorial does not compile: `cargo build` ended with {status}")
+            }
+            CompileError::NoProgram => write!(f, "`cargo build` named no program"),
+        }
+    }
+}
+
+/// Compiles the play and returns its program.
+pub(crate) fn play() -> Result<PathBuf, CompileError> {
+    let mut progress = Progress::start(STEP);
+    progress.set_total(count_crates());
+    let mut cargo = cargo(&["build", "--quiet", "--message-format=json-render-diagnostics"]);
+    for package in optimised_packages() {
+        cargo.arg("--config").arg(format!("profile.dev.package.{package}.opt-level=0"));
+    }
+    if let Some(target) = target_dir() {
+        cargo.arg("--target-dir").arg(target);
+    }
+    // Warnings and errors go straight to standard error, rendered for people.
+    let mut child = cargo.stdout(Stdio::piped()).spawn().map_err(CompileError::NotStarted)?;
+    let output = child.stdout.take().expect("standard output is piped");
+    let (sender, messages) = mpsc::sync_channel(MAX_MESSAGES);
+    thread::spawn(move || {
+        for line in BufReader::new(output).lines().map_while(Result::ok) {
+            if sender.send(line).is_err() {
+                break;
+            }
+        }
+    });
+
+    let mut done = BTreeSet::new();
+    let mut program = None;
+    loop {
+        match messages.recv_timeout(TICK) {
+            Ok(line) => {
+                if let Some(artifact) = Artifact::parse(&line) {
+                    done.insert(artifact.package);
+                    program = artifact.executable.or(program);
+                }
+            }
+            Err(RecvTimeoutError::Timeout) => {}
+            Err(RecvTimeoutError::Disconnected) => break,
+        }
+        progress.show(done.len());
+    }
+    let status = child.wait().map_err(CompileError::NotStarted)?;
+    if !status.success() {
+        return Err(CompileError::Failed(status));
+    }
+    progress.end(done.len());
+    program.ok_or(CompileError::NoProgram)
+}
+
+/// Returns the packages that the `dev` profile optimises, for tests that compile
+/// many plugins. The play compiles one.
+fn optimised_packages() -> Vec<String> {
+    let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).join("../Cargo.toml");
+    let manifest = fs::read_to_string(workspace).unwrap_or_default();
+    let headers = manifest
+        .lines()
+        .filter_map(|line| line.strip_prefix("[profile.dev.package.")?.strip_suffix(']'));
+    headers.filter(|name| *name != "\"*\"").map(str::to_owned).collect()
+}
+
+/// Returns how many crates the play consists of; 0 if cargo does not say. Downloads
+/// their sources, which cargo reports on standard error.
+fn count_crates() -> usize {
+    let tree = ["tree", "--edges", "normal,build", "--prefix", "none", "--format", "{p}"];
+    let Ok(output) = cargo(&tree).stderr(Stdio::inherit()).output() else { return 0 };
+    let tree = String::from_utf8_lossy(&output.stdout);
+    // A crate that has been listed before is marked with a star.
+    let crates: BTreeSet<&str> = tree.lines().map(|line| line.trim_end_matches(" (*)")).collect();
+    crates.len()
+}
+
+/// Returns a command of the cargo that runs this program, about the play.
+fn cargo(arguments: &[&str]) -> Command {
+    let play = Path::new(env!("CARGO_MANIFEST_DIR")).join("play");
+    let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    cargo.args(arguments).arg("--manifest-path").arg(play.join("Cargo.toml"));
+    // cargo reads its configuration, and rustup its toolchain, from where it runs.
+    cargo.current_dir(play).stdin(Stdio::null());
+    // Set for this program by the cargo that runs it. Build scripts would see them
+    // change from one build to the next, and run again.
+    for (name, _) in env::vars_os() {
+        let about_us = ["CARGO_PKG_", "CARGO_MANIFEST_", "CARGO_BIN_", "CARGO_CRATE_"];
+        if name.to_str().is_some_and(|name| about_us.iter().any(|start| name.starts_with(start))) {
+            cargo.env_remove(name);
+        }
+    }
+    cargo
+}
+
+/// Returns the target directory that this program stands in, which may be one
+/// chosen with `--target-dir`.
+fn target_dir() -> Option<PathBuf> {
+    let program = env::current_exe().ok()?;
+    Some(program.parent()?.parent()?.to_owned())
+}
+
+/// A message of cargo about something that is compiled.
+#[derive(Debug, PartialEq)]
+struct Artifact {
+    package: String,
+    executable: Option<PathBuf>,
+}
+
+impl Artifact {
+    /// Reads one line of cargo's messages. Of their JSON two texts are needed,
+    /// which have no escapes but in paths that nobody has.
+    fn parse(line: &str) -> Option<Artifact> {
+        if text(line, "reason")? != "compiler-artifact" || line.contains("[\"custom-build\"]") {
+            return None;
+        }
+        let package = text(line, "package_id")?.to_owned();
+        Some(Artifact { package, executable: text(line, "executable").map(PathBuf::from) })
+    }
+}
+
+/// Returns the text of a field of a JSON object in one line.
+fn text<'a>(line: &'a str, field: &str) -> Option<&'a str> {
+    let (_, value) = line.split_once(&format!("\"{field}\":\""))?;
+    value.split_once('"').map(|(text, _)| text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LIBRARY: &str = r#"{"reason":"compiler-artifact","package_id":"registry+https://github.com/rust-lang/crates.io-index#libc@0.2.191","target":{"kind":["lib"],"name":"libc"},"executable":null,"fresh":true}"#;
+    const SCRIPT: &str = r#"{"reason":"compiler-artifact","package_id":"registry+https://github.com/rust-lang/crates.io-index#libc@0.2.191","target":{"kind":["custom-build"],"name":"build-script-build"},"executable":null,"fresh":true}"#;
+    const PROGRAM: &str = r#"{"reason":"compiler-artifact","package_id":"path+file:///w/tutorial/play#tutorial-play@0.1.0","target":{"kind":["bin"],"name":"tutorial-play"},"executable":"/w/target/debug/tutorial-play","fresh":false}"#;
+    const OTHER: &str = r#"{"reason":"build-finished","success":true}"#;
+
+    #[test]
+    fn a_crate_counts_when_it_is_compiled_and_not_with_its_build_script() {
+        let library = Artifact::parse(LIBRARY).unwrap();
+        assert!(library.package.ends_with("#libc@0.2.191"));
+        assert_eq!(library.executable, None);
+        assert_eq!(Artifact::parse(SCRIPT), None);
+        assert_eq!(Artifact::parse(OTHER), None);
+        assert_eq!(Artifact::parse("warning: not JSON"), None);
+    }
+
+    #[test]
+    fn the_program_is_where_cargo_says() {
+        let program = Artifact::parse(PROGRAM).unwrap().executable;
+        assert_eq!(program, Some(PathBuf::from("/w/target/debug/tutorial-play")));
+    }
+}
