@@ -164,6 +164,9 @@ fn build_std(home: &Path, dir: &Path, progress: Progress<'_>) -> Result<(), Buil
     let mut cargo = step::cargo(dir);
     cargo.args(["build", "--quiet", "--release", "--target", TARGET]);
     cargo.arg("-Zbuild-std=std,panic_abort");
+    // Without the default features, among them backtraces, which this target does not
+    // have: 5 crates less, a fifth of the time.
+    cargo.arg("-Zbuild-std-features=");
     cargo.arg("--manifest-path").arg(work.join("Cargo.toml"));
     cargo.arg("--target-dir").arg(work.join("target"));
     cargo.env("RUSTC", home.join("rustc"));
