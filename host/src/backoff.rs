@@ -1,7 +1,7 @@
-//! How long to wait before the next try: exponential, with full jitter.
+//! Waits between attempts: exponential, with full jitter.
 //!
-//! After an outage of the hub a whole fleet comes back at once; each device
-//! waits a random part of a time that doubles, so that the tries spread out.
+//! After an outage of the hub a whole fleet returns at once. Each device waits a random
+//! part of a time that doubles, which spreads the attempts.
 
 use std::time::Duration;
 

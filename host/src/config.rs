@@ -41,13 +41,13 @@ pub(crate) use plugin::Settings;
 pub use reboot::RebootCommand;
 pub use telemetry::{TelemetryLimits, WhenFull};
 
-/// A whole configuration, checked but for what stands in its files.
+/// Whole configuration. The files that it names are not yet read.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Config {
-    /// Where it was read, and where it is watched for changes; `None`: it was
-    /// not read from a file.
+    /// File that it was read from, which is watched for changes; `None` if it was not
+    /// read from a file.
     pub file: Option<PathBuf>,
-    /// How to reach the hub.
+    /// Settings of the connection to the hub.
     pub hub: HubSection,
     /// The host itself.
     pub host: HostSection,
@@ -80,7 +80,8 @@ impl Config {
         Ok(Config { file: None, hub, host, plugins })
     }
 
-    /// Whether a running host can take the other one without being started again.
+    /// Checks whether a running host can apply the other configuration without a
+    /// restart.
     pub(crate) fn needs_no_restart_for(&self, other: &Config) -> bool {
         // The program may have filled in what the file leaves out.
         let mut hub = other.hub.clone();
@@ -106,7 +107,7 @@ fn at_line(text: &str, error: &toml::de::Error) -> ConfigError {
     ConfigError::Line { line, problem: error.message().replace('\n', " ") }
 }
 
-/// What reads well in a log, and is a key of a twin.
+/// Checks a name: readable in a log, and valid as a key of a twin.
 fn is_a_name(text: &str) -> bool {
     let readable = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
     (1..=64).contains(&text.len()) && text.chars().all(readable)

@@ -47,10 +47,10 @@ mod wire;
 /// Packets of each kind that wait to be sent; more make their senders wait.
 const OUTBOX_PACKETS: usize = 256;
 
-/// What has come in and waits for the device's loop.
+/// Events that have arrived and wait for the device's loop.
 const INBOX_EVENTS: usize = 256;
 
-/// After this nobody waits for an answer: the hub's own wait is 300 s.
+/// Age after which the caller of a method has given up: the hub itself waits 300 s.
 const LONGEST_WAIT: Duration = Duration::from_secs(300);
 
 /// One end of the link to the hub, for the device's loop.
@@ -67,7 +67,7 @@ pub(crate) struct Outbox {
     messages: mpsc::Sender<Message>,
     requests: mpsc::Sender<Request>,
     answers: Answers,
-    /// Whether there is a connection.
+    /// `true` while there is a connection.
     online: watch::Receiver<bool>,
     receipts: Arc<Receipts>,
 }
@@ -87,7 +87,7 @@ struct Request {
 }
 
 impl Connection {
-    /// Begins to connect, and goes on for as long as it takes.
+    /// Starts to connect. Attempts go on until the connection is closed.
     pub(crate) fn open(dial: Dial) -> Connection {
         let (messages, messages_out) = mpsc::channel(OUTBOX_PACKETS);
         let (requests, requests_out) = mpsc::channel(OUTBOX_PACKETS);
@@ -115,7 +115,7 @@ impl Connection {
         self.outbox.clone()
     }
 
-    /// What comes next; `None` after the connection was closed.
+    /// Returns the next event; `None` after the connection was closed.
     pub(crate) async fn next(&mut self) -> Option<Incoming> {
         self.incoming.recv().await
     }
@@ -130,8 +130,8 @@ impl Connection {
 }
 
 impl Outbox {
-    /// Sends the answer to a method that came at `arrived`, when there is a
-    /// connection; says whether there was one before nobody waits any more.
+    /// Sends the answer to a method that arrived at `arrived`, as soon as there is a
+    /// connection. Returns `false` if there was none before the caller gave up.
     pub(crate) async fn answer(&self, topic: &DeviceTopic, body: Bytes, arrived: Instant) -> bool {
         let message = Message { topic: topic.to_string(), body, receipt: None };
         // As a rule there is a connection, and room: nothing has to be waited for.
@@ -160,11 +160,11 @@ impl Outbox {
     ) -> Option<()> {
         self.online.clone().wait_for(|online| *online).await.ok()?;
         let message = Message { topic: topic.to_string(), body, receipt: Some(receipt) };
-        // Waits while there is no room.
+        // Waits for room in the queue.
         self.messages.send(message).await.ok()
     }
 
-    /// What the hub has acknowledged of what was sent with a receipt.
+    /// Returns the outcomes of messages that were sent with a receipt.
     pub(crate) fn receipts(&self) -> &Receipts {
         &self.receipts
     }
@@ -180,7 +180,7 @@ impl Outbox {
         self.requests.try_send(Request { topic: topic.to_string(), body: body.into() }).is_ok()
     }
 
-    /// An answer is being made, for as long as what this gives is held.
+    /// Counts an answer as in progress until the returned value is dropped.
     pub(crate) fn under_way(&self) -> UnderWay {
         self.answers.begin()
     }

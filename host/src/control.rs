@@ -33,7 +33,7 @@ mod tests;
 /// The longest request.
 const REQUEST_BYTES: u64 = 4 * 1024;
 
-/// How long a request may take to arrive, and an answer to leave.
+/// Time that a request has to arrive, and an answer to leave.
 const TRANSFER: Duration = Duration::from_secs(5);
 
 /// Operators who are served at once; more wait.
@@ -45,7 +45,7 @@ pub(crate) struct Control {
     place: Place,
 }
 
-/// What requests are answered from.
+/// Parts of the host that requests are answered from.
 #[derive(Clone)]
 pub(crate) struct Desk {
     pub(crate) router: Arc<Router>,
@@ -86,7 +86,7 @@ impl Control {
         Ok(Control { listener, place })
     }
 
-    /// Answers for as long as it is let.
+    /// Answers requests until the future is dropped.
     pub(crate) async fn run(self, desk: Desk) {
         let connections = Arc::new(Semaphore::new(MOST_CONNECTIONS));
         loop {

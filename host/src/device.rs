@@ -47,9 +47,9 @@ enum Event {
     Incoming(Incoming),
     /// There may be a twin request to send.
     TwinReady,
-    /// Whoever has started the host wants to know that it is alive.
+    /// A sign of life is due for the service manager.
     AliveDue,
-    /// Told to stop: no new calls.
+    /// Request to stop: no new calls.
     Stop,
     /// A reboot that a plugin has asked for is due.
     RebootDue,

@@ -1,15 +1,14 @@
-//! What must outlive the process, in one file: reports and messages on their way
-//! to the hub, jobs, what plugins remember, the desired properties they took, and
-//! which of them an operator has switched off.
+//! Everything that must outlive the process, in one file: reports and messages on their
+//! way to the hub, jobs, the state of plugins, the desired properties that they
+//! accepted, and the plugins that an operator has switched off.
 //!
-//! Whoever must know that a change is on disk awaits [`Journal::write`]. Changes
-//! that come together share one commit and one sync: that of the single thread
-//! that writes. A [`Source`] is a room that keeps its truth in memory, and is
-//! asked with every commit to put down what has changed in it; [`Journal::nudge`]
-//! says that something has, but that nobody waits for it.
+//! To know that a change is on disk, await [`Journal::write`]. Changes that arrive
+//! together share one commit and one sync, made by a single writing thread. A
+//! [`Source`] keeps its data in memory and is asked with every commit for the changes
+//! to persist; [`Journal::nudge`] announces a change that no caller waits for.
 //!
-//! It does not know what is in a record. A method that changes none of this never
-//! comes here.
+//! The journal does not interpret its records. A method that changes none of this never
+//! reaches it.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -40,12 +39,12 @@ pub(crate) mod tests;
 /// Changes that wait for the writer; more make their callers wait.
 const QUEUE: usize = 256;
 
-/// A room that keeps its truth in memory and has it put down.
+/// A module that keeps its data in memory and has it persisted.
 pub(crate) trait Source: Send + Sync {
-    /// Puts down what has changed since the last time; says whether anything has.
+    /// Persists the changes since the last call. Returns `false` if there are none.
     fn save(&self, pages: &Pages<'_>) -> Result<bool, Broken>;
 
-    /// What the last [`Source::save`] put down is on disk, or is not.
+    /// Receives the outcome of the last [`Source::save`].
     fn saved(&self, written: bool);
 }
 
@@ -117,12 +116,12 @@ impl Journal {
         outcome.await.map_err(|_| closed())?
     }
 
-    /// Returns when everything that the sources had to put down is on disk.
+    /// Returns when everything that the sources had to persist is on disk.
     pub(crate) async fn flush(&self) -> Result<(), HostError> {
         self.write(|_| Ok(())).await
     }
 
-    /// A source has changed something that nobody waits for.
+    /// Announces a change of a source that no caller waits for.
     pub(crate) fn nudge(&self) {
         if !self.nudged.swap(true, Ordering::AcqRel) {
             // A writer that has ended has saved all it could.
@@ -130,8 +129,8 @@ impl Journal {
         }
     }
 
-    /// Reads what is there now. Blocks for as long as the disk takes, which for
-    /// pages that are in memory is no time.
+    /// Reads the current records. Blocks while the disk is read, which is not
+    /// noticeable for pages in memory.
     pub(crate) fn read<T>(
         &self,
         look: impl FnOnce(&View) -> Result<T, Broken>,
@@ -139,14 +138,14 @@ impl Journal {
         self.store.read(look).map_err(|broken| HostError::Other(format!("journal: {broken}")))
     }
 
-    /// Where a damaged file has been put at this start, if there was one.
+    /// Returns the new path of a corrupt file that was set aside at this start, if
+    /// there was one.
     #[cfg(test)]
     pub(crate) fn set_aside(&self) -> Option<&Path> {
         self.store.set_aside.as_deref()
     }
 
-    /// Puts down what is left, and lets go of the directory. What is asked for
-    /// later is refused.
+    /// Persists the rest and releases the directory. Later requests are refused.
     pub(crate) async fn close(&self) {
         self.room.close();
         self.to_writer.send(Message::Close).ok();
@@ -173,7 +172,7 @@ fn closed() -> HostError {
 /// A change on its way to the writer.
 struct Change<F, U, T> {
     change: Option<F>,
-    /// What it gave; the writer has yet to say whether that is on disk.
+    /// Result of the change, before the writer knows whether it is on disk.
     given: Option<Result<T, HostError>>,
     undo: U,
     done: oneshot::Sender<Result<T, HostError>>,

@@ -1,5 +1,4 @@
-//! Gives back to the system what it no longer needs: what the start has left, and
-//! what bursts of calls do.
+//! Memory that is returned to the system: what the start and bursts of calls have left.
 
 mod code;
 mod heap;
@@ -52,7 +51,7 @@ async fn blocking(work: impl FnOnce() + Send + 'static) {
 mod tests {
     use super::*;
 
-    /// What this process has in memory of a kind, in KiB (proc(5), status).
+    /// Returns a figure of this process's memory, in KiB (proc(5), status).
     pub(super) fn resident(kind: &str) -> i64 {
         let status = std::fs::read_to_string("/proc/self/status").unwrap();
         let line = status.lines().find_map(|line| line.strip_prefix(kind)).unwrap();

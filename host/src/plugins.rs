@@ -23,7 +23,7 @@ const MOST_LEAVING: usize = 512;
 /// Instances that no plugin of the first configuration asks for.
 const SPARE_INSTANCES: usize = 256;
 
-/// Why the plugins of a configuration cannot be loaded.
+/// Reason why the plugins of a configuration cannot be loaded.
 #[derive(Debug, thiserror::Error)]
 pub enum PluginError {
     /// There is no engine to run them.
@@ -34,23 +34,23 @@ pub enum PluginError {
     Load {
         /// Its name in the configuration.
         name: String,
-        /// What is wrong with it.
+        /// Cause.
         #[source]
         source: LoadError,
     },
-    /// One that may send requests has nobody to trust.
+    /// There are no trusted certificates for a plugin that may send requests.
     #[error("plugin `{name}`")]
     Trust {
         /// Its name in the configuration.
         name: String,
-        /// What is wrong.
+        /// Cause.
         #[source]
         source: TrustError,
     },
 }
 
 impl PluginError {
-    /// What to do about it, where one action helps.
+    /// Returns the way out, if one action helps.
     #[must_use]
     pub fn hint(&self) -> Option<String> {
         match self {
@@ -86,10 +86,10 @@ pub(crate) struct Loader {
 impl Loader {
     /// Makes the engine, with room for the plugins of this configuration.
     pub(crate) fn new(config: &Config) -> Result<Loader, PluginError> {
-        // Up to twice what may be used, since the version that leaves ends its
-        // calls beside the one that comes; and some for plugins that are added
-        // later. But each place in the pool is two mappings of the kernel's, and
-        // each call that runs four more, of the 65,530 that a process may have.
+        // Up to twice the limit of calls, since the version that leaves ends its calls
+        // beside the one that comes, and some more for plugins that are added later.
+        // But each place in the pool takes two mappings of the kernel, and each running
+        // call four more, of the 65,530 that a process may have.
         let calls = config.calls_at_once();
         let instances = calls + calls.min(MOST_LEAVING) + SPARE_INSTANCES;
         let engine = Engine::new(&EngineSettings {

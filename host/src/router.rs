@@ -56,7 +56,7 @@ impl Router {
         }
     }
 
-    /// Who serves what, now.
+    /// Returns the current table.
     pub(crate) fn table(&self) -> Arc<Table> {
         Arc::clone(&self.table.read())
     }
@@ -71,7 +71,7 @@ impl Router {
         versions.map(|version| version.made.plugin.clone()).collect()
     }
 
-    /// From now on this table is in force; gives the one before.
+    /// Replaces the table. Returns the one before.
     pub(crate) fn set_table(&self, table: Table) -> Arc<Table> {
         let mut held = self.table.write();
         std::mem::replace(&mut held, Arc::new(table))
@@ -143,7 +143,7 @@ impl Router {
         let slot = table.serving(method);
         let stopped = self.stopped();
         let outcome = tokio::select! {
-            // Most calls end at once, and then nobody has to listen for the end.
+            // Most calls end at once, and need no listener for the end.
             biased;
             outcome = self.call(slot, call, payload) => outcome,
             () = stopped.cancelled() => Err(Failure::Draining),

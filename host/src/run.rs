@@ -36,17 +36,16 @@ pub use error::StartError;
 
 mod error;
 
-/// Finds out what can be wrong without a connection: loads every plugin, gives
-/// their names and what each imports. Blocks.
+/// Checks everything that needs no connection: loads every plugin, and returns their
+/// names with the imports of each. Blocks.
 pub fn check(config: &Config) -> Result<Vec<(String, Vec<String>)>, StartError> {
     let plugins = plugins::load_all(&Loader::new(config)?, config)?.into_iter();
     Ok(plugins.map(|(name, made)| (name, made.plugin.imports().to_vec())).collect())
 }
 
-/// Runs the host until `stop` completes: then it takes no new calls, gives those
-/// that run their grace, disconnects and returns. A connection that is lost, or
-/// that does not come about, is tried again without end; only what is wrong
-/// before the first try is an error.
+/// Runs the host until `stop` completes. Then it accepts no new calls, gives running
+/// ones their grace, disconnects and returns. A connection that is lost, or cannot be
+/// made, is retried without end; only faults before the first attempt are errors.
 pub async fn run(
     config: Config,
     identity: DeviceConnectionString,
@@ -55,7 +54,7 @@ pub async fn run(
     run_on(&Machine::default(), config, identity, stop).await
 }
 
-/// The same on a machine that tells about its boots in files of its own.
+/// Runs the host on a machine that describes its boots in files of its own.
 pub async fn run_on(
     machine: &Machine,
     config: Config,
@@ -90,8 +89,8 @@ pub async fn run_on(
     Ok(())
 }
 
-/// What all devices of a process share: the engine with its compiled plugins,
-/// and the numbers of what has happened.
+/// Parts that all devices of a process share: the engine with its compiled plugins, and
+/// the counters.
 pub(crate) struct Shared {
     config: Config,
     loader: Loader,
@@ -114,9 +113,9 @@ impl Shared {
         Ok(Shared { config, loader, plugins, http, counts: Arc::default() })
     }
 
-    /// A device with a connection, a twin and calls of its own. It begins to
-    /// connect. Without `kept` it keeps nothing over its end. Changes of its plugins
-    /// are told.
+    /// Makes a device with a connection, a twin and calls of its own, which starts to
+    /// connect. Without `kept` its data ends with the process. `changes` is notified of
+    /// changes of its plugins.
     pub(crate) fn device(&self, dial: Dial, kept: Option<Kept>, changes: &Changes) -> Device {
         let identity = dial.identity().clone();
         let id = identity.device.clone();
@@ -196,7 +195,7 @@ impl Shared {
     }
 }
 
-/// What runs beside a device's loop.
+/// Tasks that run beside a device's loop.
 struct Beside {
     tasks: JoinSet<()>,
     operator: Operator,

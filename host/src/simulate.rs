@@ -26,12 +26,12 @@ mod fleet;
 pub use figures::Figures;
 pub use fleet::{Fleet, FleetError};
 
-/// How often the figures are told.
+/// Interval of the reports of figures.
 const TELL_EVERY: Duration = Duration::from_millis(500);
 
-/// Runs a fleet until `stop` completes, then drains all devices. `rate` is how
-/// many connect in a second. `tell` gets the figures as they grow; the last ones
-/// are returned.
+/// Runs a fleet until `stop` completes, then drains all devices. `rate` is the number
+/// of devices that connect in a second. `tell` receives the figures as they grow; the
+/// last ones are returned.
 pub async fn simulate(
     config: Config,
     fleet: Fleet,

@@ -1,11 +1,11 @@
-//! The one place where a running host changes what it runs: a plugin whose file
-//! has changed, a configuration that has, an operator's order.
+//! Changes of a running host: a changed plugin file, a changed configuration, an order
+//! of the operator.
 //!
-//! It looks whenever the [`Watch`] says so, and compares what lies in the files
-//! with what runs. What is new is read whole, compiled beside what runs, started,
-//! and only then takes the calls; what cannot be taken changes nothing. A file
-//! that cannot be taken is complained of only when it has stayed as it is for a
-//! moment: until then it may be half written.
+//! It looks at the files whenever the [`Watch`] says so, and compares them with what
+//! runs. A new version is read whole, compiled beside the running one, started, and
+//! only then takes the calls; a version that is refused changes nothing. A refused file
+//! is reported only when it has not changed for a moment: until then it may be half
+//! written.
 
 use std::collections::{BTreeSet, HashMap};
 use std::path::PathBuf;
@@ -37,16 +37,16 @@ pub(crate) mod switches;
 mod tests;
 mod watch;
 
-/// How long a file stays as it is before it counts as whole.
+/// Time without change after which a file counts as whole.
 const SETTLED: Duration = Duration::from_secs(1);
 
 pub(crate) struct Swap {
     loader: Loader,
     router: Arc<Router>,
     changes: Changes,
-    /// What is in force.
+    /// Configuration in force.
     config: Config,
-    /// What could not be taken because of a plugin.
+    /// Configuration that could not be applied because of a plugin.
     pending: Option<Config>,
     standing: tokio::sync::watch::Sender<Standing>,
     seen: HashMap<Subject, Seen>,
@@ -55,23 +55,23 @@ pub(crate) struct Swap {
     switches: Arc<Switches>,
 }
 
-/// How the configuration as it lies there stands to what is in force.
+/// State of the configuration on disk: whether it is in force, and if not, why.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Standing {
-    /// Why it is not in force.
+    /// Reason why it is not in force.
     pub(crate) refused: Option<String>,
     /// Parts of it are in force only when the host is started again.
     pub(crate) restart_needed: bool,
 }
 
-/// What is looked at: the configuration, or a plugin by its name.
+/// Subject of a check: the configuration, or a plugin by its name.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 enum Subject {
     Configuration,
     Plugin(String),
 }
 
-/// How the files of a subject were when they were looked at.
+/// Stamps of the files of a subject at the last check.
 struct Seen {
     stamps: Vec<Option<Stamp>>,
     since: Instant,
@@ -79,7 +79,7 @@ struct Seen {
     settled: bool,
 }
 
-/// Why a file or a configuration is not taken.
+/// Reason why a file or a configuration is refused.
 #[derive(Debug, thiserror::Error)]
 enum Refused {
     #[error(transparent)]
@@ -93,7 +93,7 @@ enum Refused {
 }
 
 impl Swap {
-    /// Starts the plugins, then looks for changes for as long as it is let.
+    /// Starts the plugins, then follows changes until the future is dropped.
     pub(crate) async fn run(mut self, mut watch: Watch) {
         let mut changed = self.changes.subscribe();
         self.start_all();
@@ -160,7 +160,7 @@ impl Swap {
         }
     }
 
-    /// Takes what lies in a plugin's file, if it is new.
+    /// Loads and activates the version in a plugin's file, if it is new.
     async fn take(&self, slot: &Arc<PluginSlot>, section: &PluginSection) -> Result<(), Refused> {
         let known = Arc::clone(slot);
         let is_known =
@@ -210,7 +210,7 @@ impl Swap {
         }
     }
 
-    /// Whether a subject is to be looked at.
+    /// Checks whether a subject has to be examined.
     fn is_new(&mut self, subject: &Subject, stamps: Vec<Option<Stamp>>) -> bool {
         match self.seen.get(subject) {
             Some(seen) if seen.stamps == stamps => !seen.settled,
@@ -237,7 +237,7 @@ impl Swap {
 }
 
 impl Refused {
-    /// What to do about it, where one action helps.
+    /// Returns the way out, if one action helps.
     fn hint(&self) -> Option<String> {
         match self {
             Refused::Plugin(error) => error.hint(),

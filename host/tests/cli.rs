@@ -1,5 +1,5 @@
-//! What the program prints when something is wrong: one line that names the
-//! thing, and one that offers the way out.
+//! Output of the program when something is wrong: one line that names the subject, and
+//! one with the way out.
 
 #![allow(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
 
@@ -203,7 +203,7 @@ impl Drop for Running {
 
 #[test]
 fn a_host_that_cannot_reach_its_hub_says_so_and_what_to_check() {
-    // Bound and closed again: nobody listens there.
+    // Bound and closed again: nothing listens there.
     let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let toml = format!("[hub]\nport = {port}\n{}", plugin("reply.wasm"));
     let mut host = Running::start(&toml, &identity());
@@ -360,7 +360,7 @@ fn a_fleet_that_cannot_be_read_says_how_to_make_one_and_shows_no_key() {
     check("odd.txt", "odd.txt: line 1: connection string has", "a line is one device");
 }
 
-/// What an operator's command says, and its exit code.
+/// Returns the output of an operator's command, and its exit code.
 fn operate(directory: &Path, arguments: &[&str]) -> (Option<i32>, String) {
     let done = program(directory, &[&["plugins"], arguments].concat(), None).output().unwrap();
     let said = if done.status.success() { done.stdout } else { done.stderr };

@@ -30,14 +30,14 @@ const EACH: u64 = 10_000_000;
 /// The longest that anything is waited for.
 const PATIENCE: Duration = Duration::from_secs(120);
 
-/// What was asked of the host, and what it said yes to.
+/// Requests to the host, and those that it accepted.
 #[derive(Default)]
 struct Book {
     /// The last number that each caller has sent, and the last that was accepted.
     sent: HashMap<u64, u64>,
     accepted_last: HashMap<u64, u64>,
     accepted: HashSet<u64>,
-    /// How often the host has said that a job is done, over all its lives.
+    /// Number of times that the host has reported a job as done, over all its runs.
     done: HashMap<u64, u32>,
 }
 
@@ -111,7 +111,7 @@ impl Service {
     }
 }
 
-/// Calls for as long as it lives, each time with the next number.
+/// Calls until it is dropped, each time with the next number.
 async fn caller(service: Service, book: Arc<Mutex<Book>>, caller: u64) {
     let method = format!("k{caller}");
     loop {

@@ -27,7 +27,7 @@ enum What {
     Disable(Name),
     /// Let a plugin take calls again, at once
     Enable(Name),
-    /// Take a plugin's file as it is now, even if it was put back before
+    /// Take a plugin's file again, even if its version was rolled back
     Reload(Name),
     /// Put the version before back, until the file changes or the host ends
     Rollback(Name),
@@ -41,7 +41,7 @@ struct Name {
 }
 
 impl Plugins {
-    /// What is asked of the host.
+    /// Returns the request to the host.
     fn request(self) -> Request {
         match self.what.unwrap_or(What::List) {
             What::List => Request::List {},
@@ -70,7 +70,7 @@ pub(super) fn plugins(arguments: Plugins) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Asks, and gives the text to print.
+/// Sends the request and returns the text to print.
 fn operate(plugins: Plugins) -> anyhow::Result<String> {
     let (json, config) = (plugins.json, plugins.config.clone());
     let answer = ask(&config, &plugins.request())?;

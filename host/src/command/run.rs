@@ -10,7 +10,7 @@ use protocol::connection_string::DeviceConnectionString;
 
 use super::configuration::{Common, read};
 
-/// Completes when the program was told to stop.
+/// Future that completes when the program is to stop.
 type Stopped = std::pin::Pin<Box<dyn Future<Output = ()> + Send>>;
 
 pub(super) const IDENTITY: &str = "IOTHUB_DEVICE_CONNECTION_STRING";
@@ -19,7 +19,7 @@ pub(super) const IDENTITY: &str = "IOTHUB_DEVICE_CONNECTION_STRING";
 pub(crate) struct Run {
     #[command(flatten)]
     common: Common,
-    /// What to log: error, warn, info, debug, trace, or a tracing filter
+    /// Log filter: error, warn, info, debug, trace, or a filter of tracing
     #[arg(long, default_value = "info", env = "BEHAVIOUR_LOG", value_name = "FILTER")]
     log: String,
     /// Log as JSON lines
@@ -34,7 +34,8 @@ pub(super) fn run(Run { common, log, json_logs }: Run) -> anyhow::Result<()> {
     until_signal(|stopped| behaviour_host::run(config, identity, stopped))
 }
 
-/// Runs what stops at the first Ctrl-C or SIGTERM, and gives up at the second.
+/// Runs a future until it ends. The first Ctrl-C or SIGTERM asks it to stop; the second
+/// ends it at once.
 pub(super) fn until_signal<T, F>(work: impl FnOnce(Stopped) -> F) -> anyhow::Result<T>
 where
     T: Send + 'static,

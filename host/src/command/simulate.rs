@@ -11,24 +11,24 @@ use tokio::time::Instant;
 use super::configuration::{Common, read};
 use super::run::until_signal;
 
-/// How often a line is printed where there is no terminal.
+/// Interval of the lines that are printed without a terminal.
 const LINE_EVERY: Duration = Duration::from_secs(10);
 
 #[derive(Args)]
 pub(crate) struct Simulate {
     #[command(flatten)]
     common: Common,
-    /// Who the devices are: a file with one device connection string a line, as
-    /// `behaviour-service devices create --count` prints them
+    /// File of identities: one device connection string a line, as `behaviour-service
+    /// devices create --count` prints them
     #[arg(long, value_name = "FILE")]
     identities: PathBuf,
-    /// How many of them connect; else all
+    /// Number of them that connect; all by default
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     devices: Option<u32>,
-    /// How many connect in a second
+    /// Number of devices that connect in a second
     #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=100_000))]
     rate: u32,
-    /// What to log: error, warn, info, debug, trace, or a tracing filter
+    /// Log filter: error, warn, info, debug, trace, or a filter of tracing
     #[arg(long, default_value = "warn", env = "BEHAVIOUR_LOG", value_name = "FILTER")]
     log: String,
     /// Log as JSON lines
@@ -52,7 +52,7 @@ pub(super) fn simulate(arguments: Simulate) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// What to do about a file of devices, where one action helps.
+/// Returns the way out of an error in the file of devices, if one action helps.
 pub(super) fn hint(error: &FleetError) -> String {
     match error {
         FleetError::Line { .. } => {
@@ -81,8 +81,8 @@ impl Progress {
 
     fn tell(&mut self, figures: &Figures) {
         let mut to = std::io::stderr();
-        // That a line could not be shown is no reason to stop. The cursor is left
-        // at its beginning, so that a line of the log takes its place.
+        // A line that cannot be shown is no reason to stop. The cursor stays at its
+        // beginning, so that a line of the log takes its place.
         if self.terminal {
             let _ = write!(to, "\r\x1b[K{figures}\r");
         } else if self.printed.is_none_or(|at| at.elapsed() >= LINE_EVERY) {

@@ -1,4 +1,4 @@
-//! Why a text is not a configuration.
+//! Errors of a configuration.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -8,15 +8,15 @@ use protocol::id::IdError;
 
 use super::http::HttpError;
 
-/// Why a text is not a configuration. One line that names the key.
+/// Error of a configuration, in one line that names the key.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
     /// The file cannot be read.
     #[error("{}", .path.display())]
     Read {
-        /// Which.
+        /// Path of the file.
         path: PathBuf,
-        /// Why not.
+        /// Cause.
         #[source]
         source: std::io::Error,
     },
@@ -25,7 +25,7 @@ pub enum ConfigError {
     Line {
         /// Counted from 1.
         line: usize,
-        /// What is wrong.
+        /// Reason.
         problem: String,
     },
     /// There is nothing for the host to do.
@@ -34,7 +34,7 @@ pub enum ConfigError {
     /// A name that would not read well in a log.
     #[error("[plugins.{0}]: a plugin's name is 1 to 64 letters, digits, `-` or `_`")]
     PluginName(String),
-    /// What is no name of a property.
+    /// Text that is not a property name.
     #[error("`host.report_plugins_under` is `{0}`, not 1 to 64 letters, digits, `-` or `_`")]
     PropertyName(String),
     /// A key of `[hub]` or `[host]` whose value cannot be meant.
@@ -42,7 +42,7 @@ pub enum ConfigError {
     Range {
         /// The key with its table.
         key: &'static str,
-        /// What it says.
+        /// Duration in the configuration.
         found: Duration,
         /// The least it may be.
         least: Duration,
@@ -55,12 +55,12 @@ pub enum ConfigError {
     /// A plugin that nothing is routed to.
     #[error("[plugins.{0}]: `methods` is empty; name methods, or [\"*\"] for all others")]
     NoMethods(String),
-    /// What is no method name.
+    /// Text that is not a method name.
     #[error("[plugins.{plugin}]: `methods`")]
     Method {
         /// The plugin.
         plugin: String,
-        /// Why.
+        /// Cause.
         #[source]
         source: IdError,
     },
@@ -74,21 +74,21 @@ pub enum ConfigError {
         /// The method's name, quoted, or what `*` means.
         method: String,
     },
-    /// What cannot be granted.
+    /// Capability that cannot be granted.
     #[error("[plugins.{plugin}]: `capabilities`")]
     Capability {
         /// The plugin.
         plugin: String,
-        /// Which.
+        /// Cause.
         #[source]
         source: UnknownCapability,
     },
-    /// What the capability `http` cannot come with.
+    /// Section that the capability `http` cannot be used with.
     #[error("[plugins.{plugin}.http]")]
     Http {
         /// The plugin.
         plugin: String,
-        /// What is wrong.
+        /// Cause.
         #[source]
         source: HttpError,
     },
@@ -97,7 +97,7 @@ pub enum ConfigError {
     Limit {
         /// The plugin.
         plugin: String,
-        /// Which and why.
+        /// Cause.
         #[source]
         source: LimitError,
     },
@@ -106,11 +106,11 @@ pub enum ConfigError {
     PastTheHub {
         /// The plugin.
         plugin: String,
-        /// Which limit.
+        /// Name of the limit.
         limit: &'static str,
-        /// What it says.
+        /// Value in the configuration.
         found: usize,
-        /// What the hub carries.
+        /// Largest value that the hub accepts.
         most: usize,
     },
 }

@@ -1,7 +1,7 @@
-//! What may stand in `host.toml`, key by key.
+//! Keys of `host.toml`.
 //!
-//! Only the shape is checked here: the names of keys and the kinds of values.
-//! What they mean together is the parent's business.
+//! Only the shape is checked here: the names of keys and the types of values. The
+//! parent module checks their meaning.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZeroUsize;

@@ -11,21 +11,21 @@ use super::{ConfigError, file, is_a_name, within};
 /// `[host]`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HostSection {
-    /// How long calls may go on after the host was told to stop.
+    /// Time that running calls have to end after the host is asked to stop.
     pub grace: Duration,
-    /// Where compiled plugins are kept; else in the user's cache directory.
+    /// Directory of compiled plugins; by default in the user's cache directory.
     pub compile_cache: Option<PathBuf>,
-    /// Where that is kept which must outlive the process; else where systemd says,
-    /// or in the user's data directory.
+    /// Directory of the data that outlives the process; by default the one that systemd
+    /// provides, or one in the user's data directory.
     pub data: Option<PathBuf>,
     /// Messages that may wait for the hub.
     pub telemetry: TelemetryLimits,
-    /// How the machine is rebooted for a plugin that may ask for it.
+    /// Command that reboots the machine for a plugin with the capability `power`.
     pub reboot: RebootCommand,
     /// The reported property under which the plugins are listed; `None`: they
     /// are not.
     pub report_plugins_under: Option<String>,
-    /// Where operators reach the host; else in a directory of the user's.
+    /// Socket on which operators reach the host; by default in a directory of the user.
     pub control_socket: Option<PathBuf>,
 }
 

@@ -8,7 +8,7 @@ use plugin::{Capability, HttpHostError, HttpSettings, MAX_DEADLINE};
 
 use super::file;
 
-/// Why a section cannot be meant.
+/// Error of a section `[plugins.NAME.http]`.
 #[derive(Debug, thiserror::Error)]
 pub enum HttpError {
     /// The capability without a host to ask.
@@ -17,7 +17,7 @@ pub enum HttpError {
     /// The hosts without the capability.
     #[error("has no use without `capabilities = [\"http\"]`")]
     NoCapability,
-    /// What is no host.
+    /// Text that is not a host.
     #[error("`hosts`: {0}")]
     Host(#[from] HttpHostError),
     /// A wait that no call has time for, or none.

@@ -15,8 +15,7 @@ const MAX_KEEP_ALIVE: Duration = Duration::from_secs(1177);
 /// `[hub]`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HubSection {
-    /// Where the hub takes MQTT over TLS. `None`: as the connection string says,
-    /// or 8883.
+    /// Port of MQTT over TLS. `None`: the port of the connection string, or 8883.
     pub port: Option<u16>,
     /// Certificates to trust beside the system's: a PEM file.
     pub ca_file: Option<PathBuf>,
@@ -24,7 +23,7 @@ pub struct HubSection {
     pub connection_string_file: Option<PathBuf>,
     /// The longest silence on the connection.
     pub keep_alive: Duration,
-    /// How long a SAS token is good for; renewed at 70 to 80 % of it.
+    /// Lifetime of a SAS token. It is renewed at 70 to 80 % of it.
     pub token_lifetime: Duration,
 }
 
@@ -45,7 +44,8 @@ pub(super) fn hub(section: file::Hub, directory: &Path) -> Result<HubSection, Co
     })
 }
 
-/// Where to connect, if neither the file nor the connection string says a port.
+/// Returns the port to connect to if neither the file nor the connection string names
+/// one.
 pub(crate) const fn default_port() -> u16 {
     MQTT_PORT
 }

@@ -21,15 +21,15 @@ pub struct PluginSection {
     pub file: PathBuf,
     /// The methods that it serves.
     pub methods: Vec<MethodName>,
-    /// Whether it serves the methods that no plugin names.
+    /// `true` if it serves the methods that no other plugin names.
     pub any_method: bool,
     /// Failures in a row that disable it for a while; 0: it is never disabled.
     pub disable_after: u32,
     /// The field of a payload by which a repeated method is known; `None`: all run.
     pub idempotency_key: Option<String>,
-    /// How long after the first answer a repeat gets it.
+    /// Time after the first answer in which a repeated call gets the same answer.
     pub idempotency_time: Duration,
-    /// What the sandbox is told.
+    /// Settings of the sandbox.
     pub settings: Settings,
 }
 
@@ -43,7 +43,7 @@ pub struct Settings {
 }
 
 impl Settings {
-    /// What was granted to the plugin.
+    /// Returns the capabilities that were granted to the plugin.
     pub(crate) fn capabilities(&self) -> &BTreeSet<Capability> {
         &self.capabilities
     }
@@ -53,12 +53,13 @@ impl Settings {
         self.limits.component_bytes
     }
 
-    /// How often one of its jobs is tried.
+    /// Returns the number of attempts for one of its jobs.
     pub(crate) fn job_attempts(&self) -> u32 {
         self.limits.job_attempts
     }
 
-    /// Whom it trusts over HTTP, beside whom the system trusts.
+    /// Returns the file of certificates that it trusts over HTTP beside those of the
+    /// system.
     pub(crate) fn http_ca_file(&self) -> Option<&Path> {
         self.http.ca_file.as_deref()
     }
@@ -130,7 +131,7 @@ fn limits(plugin: &str, section: &file::Plugin) -> Result<Limits, ConfigError> {
     Ok(limits)
 }
 
-/// A plugin's own setting: a text as it is, everything else as JSON.
+/// Returns a plugin's own setting as text: a string unchanged, any other value as JSON.
 fn text_of(value: toml::Value) -> String {
     match value {
         toml::Value::String(text) => text,

@@ -1,6 +1,6 @@
 //! `reboot_command` and `dry_run_reboot` under `[host]`.
 
-/// How the machine is rebooted.
+/// Command that reboots the machine.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RebootCommand {
     /// The program and its arguments.

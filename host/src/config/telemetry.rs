@@ -2,25 +2,25 @@
 
 use serde::Deserialize;
 
-/// What may wait, and what happens to more.
+/// Limits of the messages that wait for the hub.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TelemetryLimits {
     /// Messages.
     pub messages: usize,
     /// Bytes of their topics and bodies.
     pub bytes: usize,
-    /// What gives way.
+    /// Reaction to a full queue.
     pub when_full: WhenFull,
 }
 
-/// What gives way when messages wait as many as may.
+/// Reaction to a message for which the queue has no room.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum WhenFull {
     /// The oldest message: it is dropped, and counted.
     #[default]
     DropOldest,
-    /// The new one: the plugin is told no.
+    /// The new message: the plugin gets an error.
     Refuse,
 }
 

@@ -1,4 +1,4 @@
-//! What is taken for a configuration, and how it is refused.
+//! Accepted configurations, and the errors of the others.
 
 use ::plugin::Limits;
 
@@ -69,7 +69,7 @@ fn the_example_names_every_key_and_is_right() {
         .join("\n");
     parse(text).unwrap();
     let config = parse(&uncommented).unwrap();
-    // As it is written there, each value is the default.
+    // Each value written in the example is the default.
     assert_eq!(config.plugins["reboot"].settings.limits.memory_bytes, 64 * 1024 * 1024);
     let defaults = parse(REBOOT).unwrap();
     assert_eq!(config.host, defaults.host);

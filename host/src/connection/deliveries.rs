@@ -1,11 +1,10 @@
-//! Which methods have been delivered, so that none runs twice.
+//! Methods already delivered, so that none runs twice.
 //!
-//! MQTT delivers at QoS 1 at least once: what the hub does not know to have
-//! arrived comes again, on the same connection or on the next one, where it is
-//! marked as a duplicate. A request id alone does not tell: a hub that was
-//! restarted, or one that counts for each connection, uses an id again for
-//! another method. So an id is known again on the connection on which it came,
-//! and on a later one if it is marked.
+//! MQTT delivers at QoS 1 at least once: a packet whose acknowledgement the hub has not
+//! seen comes again, on the same connection or, marked as a duplicate, on the next one.
+//! The request id alone is not enough: a hub that was restarted, or that counts for
+//! each connection, uses an id again for another method. So an id counts as a repeat on
+//! the connection on which it arrived, and on a later one only if it is marked.
 
 use std::collections::{HashMap, VecDeque};
 

@@ -72,7 +72,7 @@ impl Driver {
     /// A connection, and those that renew its token, to the end of the last.
     /// `None`: the host has closed it.
     async fn connected(&mut self, mut wire: Wire) -> Option<Failure> {
-        // A renewal is no new beginning: what came before it counts as well.
+        // A renewal does not start over: the time before it counts as well.
         let since = Instant::now();
         loop {
             debug!(hub = %self.dial, session_present = wire.session_present, "signed in");

@@ -1,4 +1,4 @@
-//! Why a connection ended, in the words of whoever has to act on it.
+//! Reasons for the end of a connection, worded for the person who has to act.
 
 use std::io;
 use std::net::SocketAddr;
@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use rumqttc::{ConnectReturnCode, mqttbytes};
 use trust::Distrust;
 
-/// What happened and what to do.
+/// End of a connection: the reason and the way out.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Failure {
     pub(super) what: String,
@@ -14,7 +14,7 @@ pub(super) struct Failure {
     pub(super) kind: Kind,
 }
 
-/// What a failure says of the next try.
+/// Kind of a failure. It decides how long the next attempt waits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
     /// The network, or a hub that was not there. It may be back at once.
@@ -41,7 +41,7 @@ impl Failure {
         self.hint = Some(ONE_EACH);
     }
 
-    /// Whether the hub was reached, and said so itself.
+    /// Checks whether the failure is an answer of the hub itself.
     pub(super) fn is_the_hubs_own(&self) -> bool {
         matches!(self.kind, Kind::Busy | Kind::Refused)
     }
@@ -57,7 +57,8 @@ impl Failure {
         self
     }
 
-    /// Whether the hub may have ended the connection because of what it was sent.
+    /// Checks whether the hub may have ended the connection because of the packets it
+    /// was sent.
     pub(super) fn may_be_deliberate(&self) -> bool {
         matches!(self.kind, Kind::Closed | Kind::Cut)
     }
@@ -67,7 +68,7 @@ impl Failure {
         Failure::new("no answer to the connection").hint(CHECK_ADDRESS)
     }
 
-    /// What the codec met, on the socket or in what it read there.
+    /// Converts an error of the codec, on the socket or in the bytes read.
     pub(super) fn codec(error: &mqttbytes::Error) -> Failure {
         match error {
             mqttbytes::Error::Io(error) => Failure::io(error),
@@ -75,7 +76,7 @@ impl Failure {
         }
     }
 
-    /// What the socket met, or TLS on it.
+    /// Converts an error of the socket, or of TLS on it.
     pub(super) fn io(error: &io::Error) -> Failure {
         if let Some(why) = trust::distrust(error) {
             return untrusted(why);
@@ -95,7 +96,7 @@ impl Failure {
         }
     }
 
-    /// What a CONNACK said.
+    /// Converts a refusal by CONNACK.
     pub(super) fn refused(code: ConnectReturnCode) -> Failure {
         let what = match code {
             ConnectReturnCode::NotAuthorized | ConnectReturnCode::BadUserNamePassword => {

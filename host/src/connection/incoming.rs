@@ -1,4 +1,4 @@
-//! What comes from the hub, read from the packets that bring it.
+//! Events from the hub, parsed from its packets.
 
 use bytes::Bytes;
 use protocol::id::{MethodName, RequestId};
@@ -8,7 +8,7 @@ use rumqttc::Publish;
 use tokio::time::Instant;
 use tracing::{debug, warn};
 
-/// What comes from the hub.
+/// Event from the hub.
 #[derive(Debug)]
 pub(crate) enum Incoming {
     /// Connected, and every subscription is granted.
@@ -34,11 +34,11 @@ pub(crate) struct Method {
     pub(crate) redelivered: bool,
     /// The number of the connection that it came on.
     pub(crate) connection: u64,
-    /// When it came.
+    /// Time of arrival.
     pub(crate) arrived: Instant,
 }
 
-/// What a packet means. Nothing that the hub sends may end the connection.
+/// Parses a packet. No packet of the hub may end the connection.
 pub(super) fn read(publish: Publish, connection: u64) -> Option<Incoming> {
     let odd = |why: &dyn std::error::Error| warn!(topic = publish.topic, "message ignored: {why}");
     match publish.topic.parse() {

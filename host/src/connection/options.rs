@@ -1,4 +1,4 @@
-//! Whom to call and how: address, TLS, user name and token.
+//! Connection parameters: address, TLS, user name and token.
 
 use std::fmt;
 use std::sync::Arc;
@@ -16,7 +16,7 @@ use crate::config::{HubSection, default_port};
 /// The client's name in the user name, as hubs show it in their logs.
 const CLIENT_TYPE: &str = concat!("behaviour-host/", env!("CARGO_PKG_VERSION"));
 
-/// How a device reaches its hub. Does not print its secrets.
+/// Connection parameters of a device. Its `Debug` and `Display` show no secret.
 pub(crate) struct Dial {
     identity: DeviceConnectionString,
     port: u16,
@@ -25,7 +25,7 @@ pub(crate) struct Dial {
     tls: Arc<ClientConfig>,
 }
 
-/// Why a device could never reach a hub.
+/// Reason why a device can never connect with these settings.
 #[derive(Debug, thiserror::Error)]
 pub enum OptionsError {
     /// The certificates to trust.
@@ -55,8 +55,8 @@ pub(super) struct Password {
     pub(super) lifetime: Option<Duration>,
 }
 
-/// How TLS is spoken with the hub. Made once a process: it holds the certificates
-/// of the system, and the tickets with which a session is resumed.
+/// Returns the TLS configuration for the hub. It is made once for the whole process: it
+/// holds the system's certificates, and the tickets that resume TLS sessions.
 pub(crate) fn tls(hub: &HubSection) -> Result<Arc<ClientConfig>, OptionsError> {
     let mut trust = Trust::of_system();
     if let Some(path) = &hub.ca_file {
@@ -87,7 +87,7 @@ impl Dial {
         Ok(Dial { identity, port, keep_alive, token_lifetime, tls })
     }
 
-    /// Who calls, secrets included.
+    /// Returns the identity of the device, secrets included.
     pub(crate) fn identity(&self) -> &DeviceConnectionString {
         &self.identity
     }
@@ -140,7 +140,7 @@ impl Dial {
 }
 
 impl fmt::Display for Dial {
-    /// Where it leads to, `localhost:8883`.
+    /// Writes the address, such as `localhost:8883`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}:{}", address(&self.identity).name(), self.port)
     }

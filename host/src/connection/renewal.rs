@@ -1,9 +1,9 @@
-//! When a connection is to be replaced by one with a fresh token.
+//! Renewal: replaces a connection by one with a fresh token.
 //!
-//! MQTT 3.1.1 cannot hand a new token to an open session: renewing is connecting
-//! anew. The next connection is made while this one goes on, up to the CONNECT
-//! with which the hub takes the one for the other: no call meets a device that is
-//! away.
+//! MQTT 3.1.1 cannot give a new token to an open session, so renewal means
+//! reconnecting. The next connection is made while this one continues, up to the
+//! CONNECT on which the hub replaces one by the other: the device is reachable for
+//! callers all the time.
 
 use std::future::pending;
 use std::pin::Pin;
@@ -89,15 +89,15 @@ impl Renewal {
         }
     }
 
-    /// The last try has failed; gives the wait before the next.
+    /// Notes that an attempt has failed. Returns the wait before the next.
     pub(super) fn failed(&mut self) -> Duration {
         let wait = self.backoff.next();
         self.step = Step::due(Instant::now() + wait);
         wait
     }
 
-    /// What becomes of a try that is under way, if one is: the hub may have taken
-    /// the next connection for this one before its word of that is here.
+    /// Waits for the attempt in progress, if there is one: the hub may already have
+    /// replaced this connection by the next.
     pub(super) async fn finish(&mut self) -> Option<Result<Wire, Failure>> {
         match &mut self.step {
             Step::Opening(opening) => Some(opening.await),

@@ -1,10 +1,10 @@
-//! Whether somebody else connects as this device.
+//! Detection of another client with the same device id.
 //!
-//! A hub has one connection for each device and ends the older when another
-//! comes. MQTT 3.1.1 has no word for it: the device sees a connection that it
-//! had signed in on being closed, soon, and again after each return. Two
-//! programs with one device id throw each other out like that for ever.
-//! A network that cuts may look the same, so the guess is worded as one.
+//! A hub keeps one connection for each device and closes the older one when another
+//! arrives. MQTT 3.1.1 gives no reason for it: the device sees its connection closed
+//! soon after signing in, again after each return. Two programs with one device id
+//! replace each other like that without end. A network that cuts connections may look
+//! the same, so the message is worded as a guess.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -15,8 +15,7 @@ use tokio::time::Instant;
 const ENOUGH: usize = 3;
 const WINDOW: Duration = Duration::from_secs(600);
 
-/// A connection that was closed after longer than this was not thrown out by
-/// somebody who keeps coming back.
+/// Age of a connection beyond which another client is an unlikely reason for its end.
 const SOON: Duration = Duration::from_secs(120);
 
 #[derive(Default)]

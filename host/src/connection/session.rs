@@ -1,5 +1,5 @@
-//! What is said on one connection, from SUBSCRIBE to its end, and what is kept
-//! from one connection to the next.
+//! The protocol on one connection, from SUBSCRIBE to its end, and the state that is
+//! kept from one connection to the next.
 
 use std::pin::pin;
 use std::sync::Arc;
@@ -37,11 +37,11 @@ const ALONE: Duration = Duration::from_millis(100);
 /// The host's end of the hub's session, over all its connections.
 pub(super) struct Session {
     pub(super) to_device: mpsc::Sender<Incoming>,
-    /// What is to be sent, and acknowledged.
+    /// Messages to send until the hub has acknowledged them.
     pub(super) messages: mpsc::Receiver<Message>,
-    /// What is to be sent, and answered.
+    /// Requests to send once; the hub answers them.
     pub(super) requests: mpsc::Receiver<Request>,
-    /// Told whether messages can be sent.
+    /// Set to `true` while messages can be sent.
     pub(super) online: watch::Sender<bool>,
     pub(super) receipts: Arc<Receipts>,
     pub(super) answers: Answers,
@@ -51,7 +51,7 @@ pub(super) struct Session {
     pub(super) connection: u64,
 }
 
-/// How a connection ended.
+/// End of a connection.
 pub(super) enum Ended {
     /// As it was asked to.
     Closed,
@@ -60,7 +60,7 @@ pub(super) enum Ended {
     Lost(Failure),
 }
 
-/// Where a connection stands.
+/// Phase of a connection.
 #[derive(Clone, Copy, PartialEq)]
 enum Phase {
     /// Waits for the SUBACK.
@@ -74,11 +74,11 @@ enum Phase {
 struct Talk {
     wire: Wire,
     phase: Phase,
-    /// When the phase has to be over.
+    /// Time at which the phase has to be over.
     until: Option<Instant>,
-    /// Whether the hub has said anything since the last ping.
+    /// `true` if the hub has sent anything since the last ping.
     heard: bool,
-    /// How long the hub may take to take what it is sent.
+    /// Time that the hub has to accept the bytes it is sent.
     patience: Duration,
     /// Until then, answers do not wait for one another.
     alone_until: Instant,
@@ -110,7 +110,8 @@ impl Session {
             Err(failure) => tokio::select! {
                 next = renewal.finish() => match next {
                     Some(Ok(next)) => Ended::Renewed(next),
-                    // Why there is no connection, and not how the last one ended.
+                    // The reason why there is no connection now matters more than the
+                    // end of the last one.
                     Some(Err(no)) if no.is_the_hubs_own() => Ended::Lost(no),
                     Some(Err(_)) | None => Ended::Lost(failure),
                 },
@@ -123,7 +124,7 @@ impl Session {
         ended
     }
 
-    /// Gives up a packet on which the hub has closed several connections.
+    /// Drops a packet on which the hub has closed several connections.
     fn set_aside(&self, SetAside { topic, bytes, receipt }: SetAside) {
         // The sender of a message knows which plugin it is of, and logs it.
         match receipt {

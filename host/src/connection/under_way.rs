@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use tokio::sync::Notify;
 
-/// How many answers are being made. Clones count the same ones.
+/// Number of answers in progress. Clones share the count.
 #[derive(Clone, Default)]
 pub(crate) struct Answers(Arc<Inner>);
 
@@ -20,7 +20,7 @@ struct Inner {
 pub(crate) struct UnderWay(Answers);
 
 impl Answers {
-    /// One more, until what this gives is dropped.
+    /// Counts one more, until the returned value is dropped.
     pub(crate) fn begin(&self) -> UnderWay {
         self.0.under_way.fetch_add(1, Ordering::SeqCst);
         UnderWay(self.clone())

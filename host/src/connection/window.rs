@@ -136,7 +136,7 @@ impl Window {
         self.sent.iter_mut().for_each(|sent| sent.at = now);
     }
 
-    /// Whether the hub has acknowledged everything.
+    /// Checks whether the hub has acknowledged everything.
     pub(super) fn is_empty(&self) -> bool {
         self.sent.is_empty()
     }

@@ -27,7 +27,7 @@ pub(super) struct Wire {
     framed: Box<Framed<TlsStream<TcpStream>, Packets>>,
     /// The hub has what an earlier connection subscribed to.
     pub(super) session_present: bool,
-    /// When its token gets old, if that can be renewed.
+    /// Life of its token, if the token can be renewed.
     pub(super) token: Option<TokenTimes>,
 }
 
@@ -104,7 +104,8 @@ impl Wire {
     }
 }
 
-/// The keep-alive as MQTT can tell it: no shorter than the time between two pings.
+/// Returns the keep-alive in whole seconds, as CONNECT holds it: not shorter than the
+/// interval of the pings.
 fn whole_seconds(ping_every: Duration) -> u16 {
     u16::try_from(ping_every.as_millis().div_ceil(1000)).unwrap_or(u16::MAX)
 }

@@ -11,10 +11,10 @@ use super::{Answer, Request, TRANSFER};
 /// The longest answer that is read.
 const ANSWER_BYTES: u64 = 4 * 1024 * 1024;
 
-/// How long the host may take to load and start a plugin.
+/// Time that the host has to load and start a plugin.
 const ORDER: Duration = Duration::from_secs(600);
 
-/// Why there is no answer.
+/// Reason why there is no answer.
 #[derive(Debug, thiserror::Error)]
 pub enum AskError {
     /// The configuration that is named is not there.
@@ -22,11 +22,11 @@ pub enum AskError {
     NoFile {
         /// Its file.
         path: PathBuf,
-        /// Why it cannot be read.
+        /// Cause.
         #[source]
         source: io::Error,
     },
-    /// Nobody listens.
+    /// No host is listening.
     #[error("no host runs with this configuration")]
     NoHost,
     /// The socket is another user's.
@@ -41,7 +41,7 @@ pub enum AskError {
 }
 
 impl AskError {
-    /// What to do about it.
+    /// Returns the way out.
     #[must_use]
     pub fn hint(&self) -> &'static str {
         match self {
@@ -68,7 +68,7 @@ pub fn ask(configuration: &Path, request: &Request) -> Result<Answer, AskError> 
     serde_json::from_str(&line).map_err(AskError::NotUnderstood)
 }
 
-/// `control_socket` under `[host]`, whatever else stands there.
+/// Reads `control_socket` under `[host]`, whatever else the file contains.
 fn named_socket(text: &str) -> Option<PathBuf> {
     let table: toml::Table = text.parse().ok()?;
     Some(PathBuf::from(table.get("host")?.get("control_socket")?.as_str()?))

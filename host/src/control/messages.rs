@@ -1,4 +1,4 @@
-//! What operators ask, and what they are told.
+//! Requests of operators, and the answers.
 
 use serde::{Deserialize, Serialize};
 
@@ -13,22 +13,22 @@ pub enum Request {
     List {},
     /// No calls for a plugin until it is enabled.
     Disable {
-        /// Which.
+        /// Name of the plugin.
         plugin: String,
     },
     /// Calls for a plugin again, at once.
     Enable {
-        /// Which.
+        /// Name of the plugin.
         plugin: String,
     },
-    /// Take a plugin's file as it is now.
+    /// Take a plugin's file again.
     Reload {
-        /// Which.
+        /// Name of the plugin.
         plugin: String,
     },
     /// Put a plugin's version before back.
     Rollback {
-        /// Which.
+        /// Name of the plugin.
         plugin: String,
     },
 }
@@ -37,25 +37,25 @@ pub enum Request {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Answer {
-    /// What has been done, in one line.
+    /// Summary of the action, in one line.
     Done(String),
-    /// Why not, in one line.
+    /// Reason of a failure, in one line.
     Error(String),
-    /// There is no plugin of this name.
+    /// No plugin has this name.
     UnknownPlugin(String),
     /// To [`Request::List`].
     #[serde(untagged, rename_all = "camelCase")]
     Plugins {
         /// By name.
         plugins: Vec<PluginStatus>,
-        /// Why `host.toml` as it lies there is not in force, if it is not.
+        /// Reason why `host.toml` on disk is not in force, if it is not.
         configuration_refused: Option<String>,
-        /// Whether changes in it wait for the host to be started again.
+        /// `true` if changes in it wait for a restart of the host.
         restart_needed: bool,
     },
 }
 
-/// A plugin, as it is listed.
+/// A plugin in the list.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct PluginStatus {
@@ -70,13 +70,13 @@ pub struct PluginStatus {
     pub state: String,
     /// Since when this version takes the calls.
     pub since: String,
-    /// What last went wrong with loading, starting or running it.
+    /// Last error in loading, starting or running it.
     pub last_error: Option<String>,
-    /// What it was granted.
+    /// Capabilities that were granted to it.
     pub capabilities: Vec<String>,
-    /// Whether there is a version to roll back to.
+    /// `true` if there is a version to roll back to.
     pub may_roll_back: bool,
-    /// What has happened to it since the host was started.
+    /// Counters since the start of the host.
     pub counters: Counters,
 }
 

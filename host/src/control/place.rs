@@ -1,9 +1,9 @@
-//! Where the control socket is, and whose it is.
+//! Path of the control socket, and its ownership.
 //!
-//! A lock beside the socket says which host has the place. Whoever holds it may
-//! remove a socket that a host before left behind; who does not is a second host
-//! with the same configuration. The lock is the kernel's and ends with its
-//! process, however that ends. A host that ends well leaves nothing behind.
+//! A lock beside the socket says which host owns the path. The owner may remove a
+//! socket that an earlier host left behind; a host without the lock is a second one
+//! with the same configuration. The lock belongs to the kernel and ends with its
+//! process. A host that ends normally leaves nothing behind.
 
 use std::fs::{DirBuilder, File, Permissions, TryLockError};
 use std::io;
@@ -16,17 +16,17 @@ use std::path::{Path, PathBuf};
 use sha2::{Digest, Sha256};
 use tokio::net::UnixStream;
 
-/// Read and written by its owner, and nobody else.
+/// Mode that allows reading and writing to the owner alone.
 const OWNER_ONLY: u32 = 0o600;
 const OWNER_ONLY_DIRECTORY: u32 = 0o700;
 
-/// How often a place is tried for that another host is just leaving.
+/// Attempts to take a path that another host is just leaving.
 const ATTEMPTS: u32 = 100;
 
-/// Where systemd makes the directories of services that ask for one.
+/// Directory that systemd makes for the service.
 const SERVICES: &str = "/run/behaviour-host";
 
-/// Why there is no control socket.
+/// Reason why there is no control socket.
 #[derive(Debug, thiserror::Error)]
 pub enum ControlError {
     /// Another host runs with the same configuration.
@@ -48,14 +48,14 @@ pub enum ControlError {
     Socket {
         /// The socket.
         path: PathBuf,
-        /// Why not.
+        /// Cause.
         #[source]
         source: io::Error,
     },
 }
 
 impl ControlError {
-    /// What to do about it.
+    /// Returns the way out.
     #[must_use]
     pub fn hint(&self) -> &'static str {
         match self {
@@ -70,19 +70,19 @@ impl ControlError {
     }
 }
 
-/// A socket's place, held for as long as this lives.
+/// Path of a socket, owned until this is dropped.
 pub(super) struct Place {
     path: PathBuf,
     /// The user that the host runs as.
     owner: u32,
-    /// To be removed with the socket: nobody else has made it.
+    /// Directory to remove with the socket, since this host made it.
     directory: Option<PathBuf>,
     _lock: File,
 }
 
-/// Where the socket may be, best first: where the configuration says; else
-/// where services or users keep such things, under a name that the path of the
-/// configuration gives, so that the other end finds it too.
+/// Returns the possible paths of the socket, best first: the one in the configuration;
+/// else one in the directories of services or of the user, under a name derived from
+/// the path of the configuration, so that the other end finds it too.
 pub(super) fn candidates(named: Option<&Path>, configuration: Option<&Path>) -> Vec<PathBuf> {
     if let Some(path) = named {
         return vec![path.to_owned()];
@@ -107,7 +107,7 @@ pub(super) fn candidates(named: Option<&Path>, configuration: Option<&Path>) -> 
 }
 
 impl Place {
-    /// Takes it, or says who has it. `named`: the operator has chosen it, and
+    /// Takes the path, or returns its owner. `named`: the operator chose the path, and
     /// may have made its directory.
     pub(super) fn take(path: &Path, named: bool) -> Result<Place, ControlError> {
         for _ in 0..ATTEMPTS {
@@ -134,7 +134,7 @@ impl Place {
         {
             return Err(refused(error));
         }
-        // Not through a link that somebody else has put there.
+        // A link may have been put there by another user, so it is not followed.
         let found = match std::fs::symlink_metadata(directory) {
             Ok(found) => found,
             Err(error) => return unless_gone(error),
@@ -188,7 +188,7 @@ impl Place {
         bind().map_err(|source| ControlError::Socket { path: self.path.clone(), source })
     }
 
-    /// Whether the other end is the host's user, or root.
+    /// Checks whether the other end is the host's user, or root.
     pub(super) fn is_of_owner(&self, stream: &UnixStream) -> bool {
         stream.peer_cred().is_ok_and(|peer| peer.uid() == self.owner || peer.uid() == 0)
     }
@@ -196,10 +196,10 @@ impl Place {
 
 impl Drop for Place {
     fn drop(&mut self) {
-        // The lock is still held: what lies there is this host's.
+        // The lock is still held, so the socket is this host's.
         std::fs::remove_file(&self.path).ok();
         std::fs::remove_file(self.path.with_extension("lock")).ok();
-        // One that another host uses as well is not empty, and stays.
+        // A directory that another host uses as well is not empty, and stays.
         self.directory.as_ref().map(std::fs::remove_dir);
     }
 }

@@ -125,7 +125,7 @@ fn a_host_that_ends_leaves_nothing_behind_but_what_was_there_before() {
     assert_eq!(entries(directory.path()), 0);
 }
 
-/// One that has opened the lock of a host that ends has opened nothing.
+/// A process that has opened the lock of a host that ends does not own the path.
 #[test]
 fn hosts_that_come_and_go_at_once_never_have_one_place_twice() {
     let directory = tempfile::tempdir().unwrap();

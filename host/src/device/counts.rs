@@ -1,7 +1,7 @@
-//! What has happened on the devices of this process, in numbers.
+//! Counters of the devices of this process.
 //!
-//! Devices count; whoever shows the numbers reads them at any time. They are not
-//! of one moment: a call may have been counted between two of them.
+//! Devices count; readers read at any time. The numbers are not a snapshot: a call may
+//! have been counted between two of them.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
@@ -17,7 +17,7 @@ pub(crate) struct Counts {
     late: AtomicU64,
 }
 
-/// A device that is connected, for as long as this is held.
+/// A connected device, until this is dropped.
 pub(crate) struct Online(Arc<Counts>);
 
 impl Counts {
@@ -37,8 +37,8 @@ impl Counts {
         }
     }
 
-    /// An answer had no connection to leave by while somebody waited for it.
-    /// Gives how many there were.
+    /// Counts an answer that had no connection before its caller gave up. Returns the
+    /// new count.
     pub(crate) fn late(&self) -> u64 {
         self.late.fetch_add(1, Relaxed) + 1
     }
@@ -48,7 +48,7 @@ impl Counts {
         (self.connected.load(Relaxed), self.most_connected.load(Relaxed))
     }
 
-    /// How often a device has connected, the first time included.
+    /// Returns the number of connections made, first ones included.
     pub(crate) fn connects(&self) -> u64 {
         self.connects.load(Relaxed)
     }

@@ -1,9 +1,9 @@
-//! Tells plugins that the desired properties have changed, if they export
-//! `desired`: once for all changes since the version that each accepted last.
+//! Delivery of changed desired properties to plugins that export `desired`: once for
+//! all changes since the version that each accepted last.
 //!
-//! The patch is made of two documents, the one that was accepted and the one
-//! that is there now, so that a plugin which was away for ten changes hears of
-//! them once, and a change that was taken back is none.
+//! The patch is the difference between the accepted document and the current one. A
+//! plugin that missed ten changes gets one patch, and a change that was undone gets
+//! none.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -42,7 +42,7 @@ pub(crate) trait Accepted: Send + Sync {
     fn accept<'a>(&'a self, plugin: &'a str, document: Document) -> BoxFuture<'a, ()>;
 }
 
-/// What every delivery needs.
+/// Dependencies of every delivery.
 #[derive(Clone)]
 pub(crate) struct Desired {
     pub(crate) router: Arc<Router>,
@@ -50,20 +50,20 @@ pub(crate) struct Desired {
     pub(crate) accepted: Arc<dyn Accepted>,
 }
 
-/// What a plugin did not accept, and is not asked about again: the versions of
-/// the desired properties and of the plugin.
+/// Versions of the desired properties and of the plugin that did not accept them. It is
+/// not asked again.
 type GivenUp = (u64, u32);
 
 /// A try that did not end the matter.
 struct Again {
     /// The plugin was asked at all.
     tried: bool,
-    /// How long it asks to wait.
+    /// Wait that it asks for.
     after: Option<Duration>,
 }
 
 impl Desired {
-    /// Delivers for as long as it is let; one delivery at a time to each plugin.
+    /// Delivers until the future is dropped, one delivery at a time to each plugin.
     pub(crate) async fn run(self, changes: Changes) {
         let mut changed = changes.subscribe();
         let mut sightings = self.twin.sightings();
@@ -98,7 +98,8 @@ impl Desired {
         }
     }
 
-    /// What is to be delivered, and to whom: the versions of both.
+    /// Returns the versions to deliver and of the receiver, if a delivery is
+    /// outstanding.
     fn outstanding(&self, slot: &PluginSlot) -> Option<GivenUp> {
         let version = slot.view().active;
         if !version.made.plugin.exports().desired {
@@ -110,7 +111,7 @@ impl Desired {
             .then_some((now.version, version.number))
     }
 
-    /// Asks until the plugin has accepted; gives what it has given up.
+    /// Delivers until the plugin has accepted. Returns the versions that are given up.
     async fn deliver(&self, slot: &Arc<PluginSlot>) -> Option<GivenUp> {
         let mut pause = Backoff::new(FIRST_PAUSE, LONGEST_PAUSE);
         let (mut asked, mut attempt) = (None, 0);

@@ -1,22 +1,22 @@
-//! How long the end may take: of the running calls, then of everything.
+//! Time limits of a drain: of the running calls, then of everything.
 
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// How often the end of a drain is looked for.
+/// Interval of the checks for the end of a drain.
 pub(super) const TICK: Duration = Duration::from_millis(20);
 
-/// How long the answers of stopped calls may take to leave.
+/// Time that the answers of stopped calls have to leave.
 const LAST_ANSWERS: Duration = Duration::from_secs(3);
 
-/// What a drain is for.
+/// Purpose of a drain.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Then {
     Stop,
     Reboot,
 }
 
-/// What is to be done now.
+/// Next step of a drain.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Step {
     Wait,

@@ -1,9 +1,9 @@
-//! What the device says of its plugins in its reported properties, so that a
-//! query over the fleet finds who runs what.
+//! Report of the plugins in the device's reported properties, so that a query over the
+//! fleet finds the version of each.
 //!
-//! Under one key, `plugins` by default, stands an object for each plugin. It is
-//! compared with what the hub has, and only what differs is reported: after a
-//! connection, after each change, and not more often than once a second.
+//! One key, `plugins` by default, holds an object for each plugin. It is compared with
+//! the properties that the hub has, and only the difference is reported: after a
+//! connection, after each change, and at most once a second.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,7 +21,7 @@ use crate::router::{PluginSlot, Router};
 /// The least time between two reports.
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// How long a report that the host's own disk did not take is put off.
+/// Delay of a report that the host's own disk did not accept.
 const AFTER_REFUSAL: Duration = Duration::from_secs(60);
 
 /// The longest error that is reported, in characters.
@@ -30,7 +30,7 @@ const MOST_ERROR: usize = 256;
 /// In whose name the host itself reports.
 const HOST: &str = "host";
 
-/// Reports for as long as it is let.
+/// Reports until the future is dropped.
 pub(crate) async fn run(key: String, router: Arc<Router>, twin: Arc<Twin>, changes: Changes) {
     let mut changed = changes.subscribe();
     let mut sightings = twin.sightings();
@@ -67,7 +67,7 @@ pub(crate) async fn run(key: String, router: Arc<Router>, twin: Arc<Twin>, chang
     }
 }
 
-/// What stands under the key; nothing yet is an empty object.
+/// Returns the object under the key; an empty one if there is none yet.
 fn section(reported: &str, key: &str) -> Option<Map<String, Value>> {
     let mut reported: Map<String, Value> = serde_json::from_str(reported).ok()?;
     match reported.remove(key) {
@@ -81,7 +81,7 @@ fn wanted(router: &Router) -> Map<String, Value> {
     table.slots().iter().map(|(name, slot)| (name.clone(), of(slot).into())).collect()
 }
 
-/// One plugin, as it is reported.
+/// Returns the object of one plugin.
 fn of(slot: &PluginSlot) -> Map<String, Value> {
     let view = slot.view();
     let version = &view.active;

@@ -1,9 +1,8 @@
-//! What the host tells systemd of itself: that it is ready, how it stands, and
-//! that it is alive.
+//! Notifications to systemd: readiness, status, and signs of life.
 //!
-//! One line of text a datagram, to the socket that systemd names in the
-//! environment; where there is none, nothing is said. Ready means loaded: a
-//! device that boots without a network is not a device that fails to start.
+//! One datagram of text each, to the socket that systemd names in the environment;
+//! without one, nothing is sent. Ready means loaded: a device that boots without a
+//! network has not failed to start.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -15,18 +14,18 @@ use socket::Socket;
 
 pub(crate) struct Supervisor {
     socket: Option<Socket>,
-    /// How often it wants to hear that the host is alive.
+    /// Interval in which a sign of life is expected.
     every: Option<Duration>,
     due: Instant,
 }
 
 impl Supervisor {
-    /// Nobody.
+    /// Returns a supervisor that ignores all notifications.
     pub(crate) fn none() -> Supervisor {
         Supervisor { socket: None, every: None, due: Instant::now() }
     }
 
-    /// Who has started this process, by its environment.
+    /// Returns the supervisor of this process, by its environment.
     pub(crate) fn of_environment() -> Supervisor {
         let variable = |name: &str| std::env::var(name).ok();
         let Some(path) = std::env::var_os("NOTIFY_SOCKET") else { return Supervisor::none() };
@@ -49,7 +48,7 @@ impl Supervisor {
         self.tell("READY=1\nSTATUS=loaded; connecting");
     }
 
-    /// How the host stands, for `systemctl status`.
+    /// Sends the status that `systemctl status` shows.
     pub(crate) fn status(&self, status: &str) {
         self.tell(&format!("STATUS={}", status.replace('\n', " ")));
     }
@@ -66,7 +65,8 @@ impl Supervisor {
         }
     }
 
-    /// Whoever calls this is not stuck.
+    /// Sends a sign of life. Called from the device loop, so that a hung loop misses
+    /// its watchdog.
     pub(crate) fn alive(&mut self) {
         if let Some(every) = self.every {
             self.tell("WATCHDOG=1");

@@ -1,4 +1,4 @@
-//! Where the journal is, and that only one host uses it.
+//! Directory of the journal, which one host alone uses.
 
 use std::env;
 use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// Why there is no journal. A damaged file is no reason.
+/// Reason why there is no journal. A corrupt file is none: it is set aside.
 #[derive(Debug, thiserror::Error)]
 pub enum JournalError {
     /// Nothing says where the journal could be.
@@ -19,16 +19,16 @@ pub enum JournalError {
     /// The directory, or the file in it.
     #[error("data directory {}", .path.display())]
     Open {
-        /// Which.
+        /// Path.
         path: PathBuf,
-        /// Why not.
+        /// Cause.
         #[source]
         source: io::Error,
     },
 }
 
-/// Where the data of a device is unless the configuration says otherwise: where
-/// systemd wants it, else in the user's data directory.
+/// Returns the default data directory of a device: the one that systemd provides, or
+/// one in the user's data directory.
 pub(crate) fn default_directory(device: &str) -> Result<PathBuf, JournalError> {
     default_from(device, |name| env::var_os(name).filter(|value| !value.is_empty()).map(Into::into))
 }
@@ -70,8 +70,8 @@ fn file_name(id: &str) -> String {
 const LOCK_PATIENCE: Duration = Duration::from_millis(500);
 const LOCK_LOOK: Duration = Duration::from_millis(10);
 
-/// Makes the directory, for its owner alone, and locks it for as long as what is
-/// returned lives.
+/// Creates the directory for its owner alone, and locks it until the returned file is
+/// dropped.
 pub(super) fn lock(directory: &Path) -> Result<File, JournalError> {
     let open = |source| JournalError::Open { path: directory.to_owned(), source };
     let mut builder = DirBuilder::new();

@@ -9,25 +9,25 @@ use tracing::error;
 
 use super::{Broken, Journal, Kind, Pages, Source};
 
-/// What keeps its truth in memory, and names what the disk does not have of it.
+/// Data that is kept in memory and knows which of its records are not yet persisted.
 pub(crate) trait Machine: Send + 'static {
-    /// Where its records are.
+    /// Kind of its records.
     const KIND: Kind;
 
-    /// What is put down.
+    /// A record to persist.
     type Record: Send;
 
-    /// What is found again: a key and its record.
+    /// A record found in the journal: a key and its value.
     type Found;
 
-    /// The keys whose records are not on disk as they are here, and what is to
-    /// stand there, if anything. They are taken to be on their way from now on.
+    /// Returns the keys whose records are not yet persisted, with the new record if
+    /// there is one. They count as in flight from then on.
     fn unsaved(&mut self) -> Vec<(Vec<u8>, Option<Self::Record>)>;
 
-    /// What [`Machine::unsaved`] gave last is on disk, or is not.
+    /// Receives the outcome of the records that [`Machine::unsaved`] returned last.
     fn saved(&mut self, written: bool);
 
-    /// A record as it is on disk. Not called under the lock.
+    /// Serialises a record. Not called under the lock.
     fn write(record: &Self::Record) -> Vec<u8>;
 
     /// The other way; `None` if it makes no sense.
@@ -42,7 +42,8 @@ pub(crate) struct Mirrored<M> {
 }
 
 impl<M: Machine> Mirrored<M> {
-    /// From now on the journal keeps what is in the machine. `None`: nobody does.
+    /// Wraps a machine. The journal keeps its records from then on; with `None` they
+    /// end with the process.
     pub(crate) fn new(machine: M, journal: Option<&Journal>) -> Arc<Mirrored<M>> {
         let mirrored = Arc::new(Mirrored { machine: Mutex::new(machine), wake: Notify::new() });
         if let Some(journal) = journal {

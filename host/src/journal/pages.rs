@@ -20,9 +20,9 @@ pub(crate) enum Kind {
     Message,
     /// Jobs, by id.
     Job,
-    /// What plugins remember, by plugin and key.
+    /// State of plugins, by plugin and key.
     State,
-    /// How much of it a plugin has, by plugin.
+    /// Size of the state of each plugin.
     StateSize,
     /// The last desired properties that a plugin took, by plugin.
     Desired,
@@ -45,7 +45,7 @@ impl Kind {
         Kind::Off,
     ];
 
-    /// What records of this kind are called.
+    /// Returns the name of the kind, for messages.
     pub(super) fn name(self) -> &'static str {
         match self {
             Kind::About => "about",
@@ -99,12 +99,12 @@ impl From<TableError> for Broken {
     }
 }
 
-/// Why a change was not made.
+/// Reason why a change was not made.
 #[derive(Debug)]
 pub(crate) enum Stop {
     /// It was refused, and nothing has changed.
     No(HostError),
-    /// The file does not take it.
+    /// The file does not accept it.
     Broken(Broken),
 }
 
@@ -140,7 +140,7 @@ impl Pages<'_> {
         Ok(())
     }
 
-    /// Makes every table there is: looking at one that was never made is an error.
+    /// Creates every table: reading one that was never created is an error.
     pub(super) fn make_all(&self) -> Result<(), Broken> {
         for kind in Kind::ALL {
             self.0.open_table(kind.table())?;

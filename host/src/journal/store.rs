@@ -24,12 +24,12 @@ const LAYOUT: &[u8] = b"1";
 /// system keeps the file's pages as well.
 const CACHE_BYTES: usize = 1024 * 1024;
 
-/// Damaged files that are kept for whoever wants to look at them.
+/// Number of corrupt files that are kept for examination.
 const KEPT_ASIDE: usize = 3;
 
 type OpenDatabase = dyn Fn(&Builder, File) -> Result<Database, DatabaseError> + Send + Sync;
 
-/// Opens the file. A test opens one that fails.
+/// Function that opens the file. A test passes one that fails.
 pub(super) struct Disk(pub(super) Box<OpenDatabase>);
 
 impl Default for Disk {
@@ -41,7 +41,7 @@ impl Default for Disk {
 pub(super) struct Store {
     disk: Disk,
     pub(super) directory: PathBuf,
-    /// Whose journal it is.
+    /// Name of the device that owns the journal.
     device: String,
     /// `None` while it cannot be opened.
     database: RwLock<Option<Database>>,
@@ -50,7 +50,7 @@ pub(super) struct Store {
     lock: Mutex<Option<File>>,
 }
 
-/// Why a file was not opened.
+/// Reason why a file was not opened.
 enum Failure {
     /// It will not get better by itself.
     Damaged(String),
@@ -149,7 +149,7 @@ impl Store {
     fn open_file(&self) -> Result<Database, Failure> {
         let mut options = OpenOptions::new();
         options.read(true).write(true).create(true).truncate(false);
-        // What plugins remember is nobody else's business.
+        // The state of plugins is private to the host's user.
         #[cfg(unix)]
         std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
         let file = options.open(self.file()).map_err(Failure::Disk)?;

@@ -1,8 +1,8 @@
-//! The one thread that writes: takes what waits, commits it with one sync, and
-//! tells each who waits.
+//! The writing thread: takes the waiting changes, commits them with one sync, and
+//! notifies each caller.
 //!
-//! After a commit that failed the file is opened anew, as its format demands, and
-//! written to again: a full disk need not stay full.
+//! After a failed commit the file is reopened, as its format demands, and written
+//! again: a full disk need not stay full.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -19,11 +19,11 @@ use super::store::Store;
 /// The most changes that share one commit.
 const MOST_TOGETHER: usize = 256;
 
-/// How long what nobody waits for may wait for a commit that it can share: each
+/// Time that a change without a waiting caller may wait for a commit to share: each
 /// sync wears a flash card.
 const PATIENCE: Duration = Duration::from_millis(500);
 
-/// After a commit that failed, the next try that nobody asks for.
+/// Wait before the next attempt after a failed commit that no caller waits for.
 const TRY_AGAIN: Duration = Duration::from_secs(5);
 
 /// A change that someone waits for.
@@ -34,9 +34,9 @@ pub(super) trait Work: Send {
 
 pub(super) enum Message {
     Work(Box<dyn Work>),
-    /// A source has something to put down.
+    /// A source has changes to persist.
     Nudge,
-    /// Put down what there is, and end.
+    /// Persist what is left, and end.
     Close,
 }
 
@@ -60,7 +60,7 @@ impl Writer {
     }
 
     pub(super) fn run(mut self) {
-        // When to commit although nobody waits.
+        // Time of the next commit that no caller waits for.
         let mut due: Option<Instant> = None;
         let mut last = false;
         while !last {
@@ -128,7 +128,7 @@ impl Writer {
     }
 }
 
-/// What was made last is undone first.
+/// Notifies the callers. After a failed commit the last change is undone first.
 fn tell(mut together: Vec<Box<dyn Work>>, written: Result<(), &str>) {
     if written.is_err() {
         together.reverse();

@@ -1,5 +1,5 @@
-//! What a device keeps over the end of the process: one journal, and the rooms
-//! that are built on it.
+//! Data of a device that outlives the process: one journal, and the modules built on
+//! it.
 
 use std::sync::Arc;
 
@@ -50,7 +50,7 @@ impl Kept {
         })
     }
 
-    /// Runs jobs for as long as what is returned lives.
+    /// Runs jobs until the returned handle is dropped.
     pub(crate) fn run_jobs(&self, runner: Arc<dyn Runner>) -> AbortOnDropHandle<()> {
         AbortOnDropHandle::new(tokio::spawn(Arc::clone(&self.jobs).run(runner)))
     }

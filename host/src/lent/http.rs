@@ -40,8 +40,8 @@ pub(crate) struct Http {
 }
 
 impl Http {
-    /// Finds out now whether there is somebody to trust for the plugins that may
-    /// send requests.
+    /// Checks that there are trusted certificates for the plugins that may send
+    /// requests.
     pub(crate) fn new(config: &Config) -> Result<Http, PluginError> {
         let http = Http::default();
         for (name, section) in &config.plugins {
@@ -166,7 +166,7 @@ fn origin_form(uri: &Uri) -> Uri {
     Uri::from_parts(parts).expect("a path needs neither scheme nor authority")
 }
 
-/// An IPv6 address in a URI stands in brackets.
+/// Removes the brackets of an IPv6 address in a URI.
 fn bare(host: &str) -> &str {
     host.trim_start_matches('[').trim_end_matches(']')
 }
@@ -181,7 +181,7 @@ fn chain(error: &dyn Error) -> String {
     text
 }
 
-/// Whether an address is anywhere but in the public internet.
+/// Checks whether an address is outside the public internet.
 fn is_private(ip: IpAddr) -> bool {
     match ip {
         IpAddr::V4(ip) => is_private_v4(ip),

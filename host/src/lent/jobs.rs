@@ -1,13 +1,13 @@
-//! Jobs: what plugins have asked the host to do later.
+//! Jobs: work that plugins have asked the host to do later.
 //!
-//! A job is in the journal before the plugin is told its id, and stays there
-//! until it is done, rejected or given up. [`Jobs::run`] has each one run when it
-//! is due, by the version of its plugin that takes the calls then. An attempt is
-//! put down before it begins, so that a job which takes the host with it is not
-//! tried for ever, and its end before it is called done.
+//! A job is in the journal before the plugin gets its id, and stays there until it is
+//! done, rejected or given up. [`Jobs::run`] runs each one when it is due, with the
+//! version of its plugin that takes the calls then. An attempt is persisted before it
+//! begins, so that a job which ends the host is not tried without end. The end of a job
+//! is persisted before it counts as done.
 //!
-//! It knows no plugin: [`Runner`] calls them. A job whose plugin is not there, is
-//! at its limit of calls or switched off waits without using up its attempts.
+//! This module knows no plugins: [`Runner`] calls them. A job whose plugin is missing,
+//! at its limit of calls or switched off waits without using an attempt.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -31,23 +31,23 @@ mod queue;
 #[cfg(test)]
 mod tests;
 
-/// Jobs that run at once, over all plugins: they are work nobody waits for, and
-/// must not take the place of methods.
+/// Jobs that run at once, over all plugins. No caller waits for them, and they must not
+/// take the place of methods.
 const AT_ONCE: usize = 8;
 
 /// The wait after an attempt that failed: at first, and at most.
 const SHORTEST_WAIT: Duration = Duration::from_secs(1);
 const LONGEST_WAIT: Duration = Duration::from_secs(300);
 
-/// How long the clock on the wall is not looked at: it may have been set.
+/// Interval in which the wall clock is read again: it may have been set.
 const LOOK: Duration = Duration::from_secs(30);
 
 /// Calls plugins.
 pub(crate) trait Runner: Send + Sync {
-    /// Whether a plugin takes jobs now, so that none is begun in vain.
+    /// Checks whether a plugin takes jobs now, so that none is begun in vain.
     fn takes_jobs(&self, plugin: &str) -> bool;
 
-    /// How often one of the plugin's jobs is tried unless it is rejected before.
+    /// Returns the number of attempts for a job of the plugin that is not rejected.
     fn most_attempts(&self, plugin: &str) -> u32;
 
     /// Runs one attempt of a job.
@@ -66,7 +66,7 @@ pub(crate) struct JobCall<'a> {
     pub(crate) boot_outcome: BootOutcome,
 }
 
-/// How an attempt ended.
+/// End of an attempt.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum JobEnd {
     Done,
@@ -116,8 +116,8 @@ impl Jobs {
         }
     }
 
-    /// Runs what is due, until it is dropped. A job that runs then goes on, and is
-    /// not put down as done: close the journal after [`Jobs::is_idle`].
+    /// Runs due jobs until the future is dropped. A job that is running then goes on,
+    /// but its end is not persisted: close the journal after [`Jobs::is_idle`].
     pub(crate) async fn run(self: Arc<Self>, runner: Arc<dyn Runner>) {
         loop {
             let woken = self.queue.wake.notified();
@@ -205,8 +205,8 @@ impl Jobs {
         }
     }
 
-    /// A job needs no further attempt. Where the disk does not take that now, it is
-    /// put down later; only a host that ends before runs the job again.
+    /// Notes that a job needs no further attempt. If the write fails it is retried with
+    /// the next commit; only a host that ends before that runs the job again.
     async fn over(&self, id: &Arc<str>) {
         self.queue.lock().remove(id);
         if let Err(error) = self.journal.flush().await {
@@ -225,7 +225,7 @@ impl Jobs {
         self.queue.wake.notify_one();
     }
 
-    /// Whether no job runs.
+    /// Checks whether no job is running.
     pub(crate) fn is_idle(&self) -> bool {
         self.running.is_empty()
     }

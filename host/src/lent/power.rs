@@ -1,10 +1,9 @@
-//! The machine's power: a reboot that a plugin has asked for, from the request to
-//! the command.
+//! Reboots that plugins request, from the request to the command.
 //!
-//! The request is in the journal before the plugin is told yes, so a host that is
-//! started again meanwhile keeps its word. When it is due, the device's loop lets
-//! the calls end and has [`Power::reboot`] run the command. A machine that then
-//! does not go down gets its host back: in the field nobody else would answer.
+//! The request is in the journal before the plugin gets its answer, so that a host
+//! which is restarted meanwhile still carries it out. When it is due, the device's loop
+//! lets the calls end and has [`Power::reboot`] run the command. If the machine does
+//! not go down, the host resumes its calls: nothing else in the field would answer.
 //!
 //! One reboot is pending at a time, and none is cancelled.
 
@@ -31,10 +30,10 @@ pub(crate) mod boot;
 /// The key of the one record.
 const PENDING: &[u8] = b"pending";
 
-/// How long the command may take; it only has to ask for the reboot.
+/// Time that the command may take; it only has to request the reboot.
 const COMMAND_WAIT: Duration = Duration::from_secs(60);
 
-/// How long the machine may take to stop this process after the command.
+/// Time that the machine has to stop this process after the command.
 const REBOOT_WAIT: Duration = Duration::from_secs(300);
 
 /// A reboot that was asked for.
@@ -64,8 +63,8 @@ struct Shared {
 }
 
 impl Power {
-    /// Begins with the request that the journal has kept, if it is of this boot:
-    /// where boots cannot be told apart, it may have been this one that was asked for.
+    /// Starts with the request in the journal, if it is of this boot. If boots cannot
+    /// be told apart, the boot may be the one that was requested.
     pub(crate) fn new(command: RebootCommand, boot: Option<Boot>, journal: Arc<Journal>) -> Power {
         let mut pending = None;
         let of_this_boot = |kept: &Request| kept.boot.is_some() && kept.boot == id(boot.as_ref());
@@ -93,7 +92,7 @@ impl Power {
         }
     }
 
-    /// Whether nothing will come of it, so that no call need end for it.
+    /// Checks whether the reboot is only simulated, so that no call has to end for it.
     pub(crate) fn is_dry_run(&self) -> bool {
         self.command.dry_run
     }

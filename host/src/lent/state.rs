@@ -1,7 +1,7 @@
-//! What plugins remember: keys and values in the journal, each plugin's apart.
+//! State of plugins: keys and values in the journal, separate for each plugin.
 //!
-//! Nothing of it is kept in memory: reading looks at the last commit, and a
-//! change returns when its own is on disk.
+//! Nothing is cached in memory: a read sees the last commit, and a change returns when
+//! its own is on disk.
 
 use std::sync::Arc;
 
@@ -14,7 +14,7 @@ use crate::journal::{Broken, Journal, Kind, Pages, Stop};
 /// the limit on bytes does not count.
 const MOST_KEYS: u64 = 10_000;
 
-/// What plugins remember.
+/// State of plugins.
 pub(crate) struct State {
     journal: Arc<Journal>,
 }
@@ -40,7 +40,7 @@ impl State {
     }
 }
 
-/// How much one plugin has: its keys, and the bytes of keys and values.
+/// Size of one plugin's state: its keys, and the bytes of keys and values.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 struct Size {
     keys: u64,
@@ -69,7 +69,7 @@ fn change(
         keys: (keys + keys_after).saturating_sub(keys_before),
         bytes: (bytes + bytes_after).saturating_sub(bytes_before),
     };
-    // Whoever is past a limit that was lowered may still take less.
+    // A plugin above a lowered limit may still delete.
     if size.bytes > bytes && size.bytes > most_bytes as u64 {
         let why = format!("state would have {} bytes; {most_bytes} are allowed", size.bytes);
         return Err(HostError::QuotaExceeded(why).into());

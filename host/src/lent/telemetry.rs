@@ -1,9 +1,9 @@
 //! Device-to-cloud messages of plugins: a bounded queue to the hub.
 //!
-//! A message that the hub does not acknowledge within a moment comes to the
-//! journal, and stays there until it does, over the end of the process too. It is
-//! the one kind of record that is not on disk when its plugin is told yes: a sync
-//! for each reading of a sensor would wear out a flash card.
+//! A message that the hub does not acknowledge within a moment is written to the
+//! journal, and stays there until it is acknowledged, also over the end of the process.
+//! It is the only kind of record that is not on disk when its plugin gets the answer: a
+//! sync for each reading of a sensor would wear out a flash card.
 
 use std::sync::Arc;
 
@@ -51,7 +51,7 @@ impl Telemetry {
         Telemetry { identity, queue, journal }
     }
 
-    /// Whether the hub has all messages.
+    /// Checks whether the hub has all messages.
     pub(crate) fn is_sent(&self) -> bool {
         self.queue.lock().is_empty()
     }

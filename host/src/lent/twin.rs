@@ -1,9 +1,8 @@
-//! The device's twin: both halves as the host last saw them, and the way for
-//! plugins to report.
+//! The device's twin: both sections as last seen, and the reports of plugins.
 //!
-//! The device's loop tells it what the hub says and sends what it asks for;
-//! plugins hold it as [`plugin::TwinAccess`]. What they report is in the journal
-//! until the hub has it. It keeps no connection itself.
+//! The device's loop passes on what the hub sends, and sends the requests of this
+//! module; plugins use it through [`plugin::TwinAccess`]. Reports are in the journal
+//! until the hub has them. This module holds no connection.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -26,7 +25,7 @@ use reports::{Outcome, Record, Reports, Waiter};
 
 mod reports;
 
-/// How long the hub may take to send the twin.
+/// Time that the hub has to send the twin.
 const ANSWER_WAIT: Duration = Duration::from_secs(30);
 
 pub(crate) struct Twin {
@@ -35,7 +34,7 @@ pub(crate) struct Twin {
     inner: Arc<Mirrored<Inner>>,
     /// `None`: what is reported ends with the process.
     journal: Option<Arc<Journal>>,
-    /// Told when what is seen of it has changed.
+    /// Notified when either section has changed.
     sightings: watch::Sender<()>,
 }
 
@@ -47,9 +46,9 @@ struct Inner {
     reports: Reports,
 }
 
-/// Where asking for the whole twin stands.
+/// State of the request for the whole twin.
 enum Fetch {
-    /// What is here is what the hub has.
+    /// The copy here is current.
     Done,
     /// To be asked for, not before this time.
     Due(Instant),
@@ -105,7 +104,7 @@ impl Twin {
         inner.fetch = Fetch::Done;
     }
 
-    /// What should be sent now.
+    /// Returns the next request to send.
     pub(crate) fn next(&self) -> Option<Request> {
         let now = Instant::now();
         let mut inner = self.lock();
@@ -141,7 +140,7 @@ impl Twin {
         self.sightings.subscribe()
     }
 
-    /// Whether all reports have reached the hub.
+    /// Checks whether all reports have reached the hub.
     pub(crate) fn is_reported(&self) -> bool {
         self.lock().reports.is_done()
     }

@@ -3,10 +3,10 @@
 //! Two thirds of what a host has in memory after its start are code, most of which
 //! only the start has run: the system maps 64 KB around every piece that runs.
 
-/// Forgets which code and constants were used so far. The system keeps their pages
-/// for as long as it has room for them; what runs again is mapped again, 64 KB by one
-/// page fault, and what does not can go where memory is short. Where the system
-/// refuses, all stays as it was.
+/// Drops the pages of code and constants that were used so far. The system keeps them
+/// while it has room; code that runs again is mapped again, 64 KB for each page fault,
+/// and the rest is the first to go when memory is short. If the system refuses, nothing
+/// changes.
 pub(super) fn give_back() {
     #[cfg(target_os = "linux")]
     for part in never_written() {
@@ -19,11 +19,11 @@ pub(super) fn give_back() {
     }
 }
 
-/// Where the parts of the program are that it never writes to: whole pages. What
-/// the loader has written to, and then made read-only, is not among them.
+/// Returns the parts of the program that are never written to, in whole pages. Pages
+/// that the loader has written to and then made read-only are not among them.
 #[cfg(target_os = "linux")]
 fn never_written() -> Vec<std::ops::Range<usize>> {
-    /// Is told each module; the first one is the program.
+    /// Called for each loaded object; the first is the executable.
     #[allow(unsafe_code, reason = "only the loader knows where it has put the program")]
     unsafe extern "C" fn program(
         module: *mut libc::dl_phdr_info,
@@ -60,7 +60,7 @@ fn never_written() -> Vec<std::ops::Range<usize>> {
 #[cfg(target_os = "linux")]
 fn page_size() -> usize {
     #[allow(unsafe_code, reason = "only the system knows how large a page is")]
-    // SAFETY: it tells a number.
+    // SAFETY: the call returns a number and changes nothing.
     let bytes = unsafe { libc::sysconf(libc::_SC_PAGESIZE) };
     bytes as usize
 }
@@ -84,7 +84,7 @@ mod tests {
         let pages = never_written().into_iter().flat_map(|part| part.step_by(page_size()));
         for page in pages.clone() {
             #[allow(unsafe_code, reason = "nothing else reads all of a program")]
-            // SAFETY: it is mapped for as long as the program runs, to be read at least.
+            // SAFETY: the range is mapped, and readable, while the program runs.
             unsafe {
                 std::ptr::read_volatile(page as *const u8);
             }

@@ -1,5 +1,5 @@
-//! glibc's heap. Other C libraries give memory back by themselves, or cannot be
-//! asked.
+//! The heap of glibc. Other C libraries return memory by themselves, or have no call
+//! for it.
 
 /// Has all threads share one heap, which can then be given back as a whole. By
 /// itself, glibc makes one for every two or three threads, and each keeps what
@@ -13,7 +13,7 @@ pub fn share() {
     }
 }
 
-/// Gives back what is free, also between pieces that are in use. It may take
+/// Returns free memory to the system, also between allocations in use. It may take
 /// milliseconds, and cannot fail.
 pub(super) fn give_back() {
     #[cfg(all(target_os = "linux", target_env = "gnu"))]

@@ -7,7 +7,7 @@ use std::time::SystemTime;
 
 use sha2::{Digest, Sha256};
 
-/// How often a file that changes under its reader is read again at once.
+/// Attempts to read a file that changes while it is read.
 const READS: usize = 3;
 
 /// A file's bytes as they were at one moment.
@@ -18,7 +18,7 @@ pub(crate) struct WholeFile {
     pub(crate) digest: String,
 }
 
-/// What changes when a file does: which file it is, its size and its times.
+/// Properties that change with a file: its identity, size and times.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Stamp {
     file: (u64, u64),

@@ -1,11 +1,11 @@
-//! A plugin's place: the version that takes calls, the one before it, and how
-//! it is doing.
+//! The place of a plugin: the version that takes calls, the one before it, and its
+//! health.
 //!
-//! It decides when a version is put back to the one before (it failed its first
-//! calls and never succeeded) and when a plugin is disabled for a while (it
-//! failed too often in a row). It is a machine without a clock: its caller
-//! brings the time. What a version is made of is its caller's business, and so
-//! is what must be done to one that left or came back: [`Slot::chores`].
+//! A slot decides when a version is rolled back (it failed its first calls and never
+//! succeeded) and when a plugin is disabled for a while (it failed too often in a row).
+//! It is a state machine without a clock: the caller passes the time. The caller also
+//! decides what a version is made of, and carries out the work for versions that left
+//! or came back: [`Slot::chores`].
 
 use std::sync::Arc;
 
@@ -28,7 +28,7 @@ pub(crate) mod tests;
 mod version;
 mod view;
 
-/// Told whenever a slot is no longer what it was.
+/// Notified on every change of a slot.
 pub(crate) type Changes = watch::Sender<()>;
 
 /// A plugin's place. `P` is what is called.
@@ -98,7 +98,7 @@ impl<P> Slot<P> {
         change
     }
 
-    /// A new version takes all calls from now on. Gives its number.
+    /// Activates a new version, which takes all calls from then on. Returns its number.
     pub(crate) fn activate(&self, made: Made<P>, disable_after: u32) -> u32 {
         let mut inner = self.lock();
         inner.newest += 1;
@@ -177,7 +177,7 @@ impl<P> Slot<P> {
         is_active
     }
 
-    /// Why what lies in its file now is not taken, if it is not.
+    /// Sets the reason why the version in its file is not activated, if it is not.
     pub(crate) fn set_refused(&self, refused: Option<String>) {
         let mut inner = self.lock();
         let changed = inner.refused != refused;
@@ -192,7 +192,7 @@ impl<P> Slot<P> {
         self.lock().disable_after = disable_after;
     }
 
-    /// Whether this is what runs, or what was put back.
+    /// Checks whether a version is the active one, or the one that was rolled back.
     pub(crate) fn knows(&self, digest: &str, settings: &Settings) -> bool {
         let inner = self.lock();
         let active = &inner.active.made;
@@ -210,7 +210,7 @@ impl<P> Slot<P> {
         }
     }
 
-    /// What is to be done for its versions, each once.
+    /// Takes the outstanding work for its versions, each item once.
     pub(crate) fn chores(&self) -> Vec<Chore<P>> {
         std::mem::take(&mut self.lock().chores)
     }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-/// What goes back to the hub.
+/// Answer to a method.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Answer {
     pub(crate) status: i32,

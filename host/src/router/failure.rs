@@ -1,6 +1,5 @@
-//! Why a method has no answer of a plugin, and what its caller is told: the
-//! table of failures in ARCHITECTURE.md, of which the rows about a call's own
-//! end stand in `plugin`.
+//! Answers to methods that no plugin has answered: the table of failures in
+//! ARCHITECTURE.md. The rows about the end of a call itself are in `plugin`.
 
 use plugin::CallError;
 use protocol::id::MethodName;
@@ -33,7 +32,7 @@ impl Failure {
     }
 }
 
-/// What an error says of the plugin's health.
+/// Returns what an error means for the plugin's health.
 pub(super) fn outcome(error: Option<&CallError>) -> Outcome {
     match error {
         None => Outcome::Answered,

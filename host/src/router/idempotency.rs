@@ -27,17 +27,17 @@ const MOST_BYTES: usize = 8 * 1024 * 1024;
 /// Statuses that ask to try again.
 const NOT_KEPT: [i32; 2] = [429, 503];
 
-/// How repeats of a plugin's methods are known, `[plugins.NAME]`.
+/// Settings for repeated calls of a plugin's methods, `[plugins.NAME]`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Idempotency {
     /// The field of the payload that has the key.
     pub(crate) field: String,
-    /// How long after the first answer a repeat gets it.
+    /// Time after the first answer in which a repeated call gets the same answer.
     pub(crate) time: Duration,
 }
 
 impl Idempotency {
-    /// What tells this call from others; `None`: nothing does, and it runs.
+    /// Returns the key that identifies a call; `None` if it has none, and runs.
     pub(crate) fn key(&self, plugin: &str, method: &str, payload: &[u8]) -> Option<Key> {
         let payload: Value = serde_json::from_slice(payload).ok()?;
         let text = match payload.get(&self.field)? {

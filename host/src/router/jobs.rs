@@ -67,8 +67,8 @@ impl Router {
     }
 }
 
-/// What the plugin wants with a job that it did not do. Its words are escaped:
-/// they go to the log.
+/// Returns what happens to a job that the plugin did not do. The texts are escaped for
+/// the log.
 fn wish(error: JobError) -> JobEnd {
     let escaped = |why: String| why.chars().take(1024).flat_map(char::escape_debug).collect();
     match error {

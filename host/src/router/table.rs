@@ -1,4 +1,4 @@
-//! Who serves what: one table, replaced as a whole.
+//! Table of methods and their plugins, replaced as a whole.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -40,7 +40,7 @@ impl Table {
         Table { named, any, idempotent: idempotent.collect(), slots }
     }
 
-    /// Who serves a method.
+    /// Returns the plugin that serves a method.
     pub(crate) fn serving(&self, method: &MethodName) -> Option<&Arc<PluginSlot>> {
         self.named.get(method).or(self.any.as_ref())
     }
@@ -49,7 +49,7 @@ impl Table {
         self.slots.get(plugin)
     }
 
-    /// How repeats of a plugin's methods are known, if they are.
+    /// Returns the settings for repeated calls of a plugin, if there are any.
     pub(super) fn idempotency(&self, plugin: &str) -> Option<&Idempotency> {
         self.idempotent.get(plugin)
     }

@@ -1,4 +1,4 @@
-//! Why a host does not start, and what to do about it.
+//! Errors that keep a host from starting, with their hints.
 
 use trust::TrustError;
 
@@ -21,13 +21,13 @@ pub enum StartError {
     /// The way to the hub.
     #[error(transparent)]
     Connection(#[from] OptionsError),
-    /// What must outlive the process has no place.
+    /// The data that outlives the process has no place.
     #[error(transparent)]
     Journal(#[from] JournalError),
 }
 
 impl StartError {
-    /// What to do about it, where one action helps.
+    /// Returns the way out, if one action helps.
     #[must_use]
     pub fn hint(&self) -> Option<String> {
         match self {

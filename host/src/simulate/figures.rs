@@ -1,4 +1,4 @@
-//! How a fleet is doing, in numbers, and as a line for people.
+//! Figures of a fleet, as numbers and as a line of text.
 
 use std::fmt;
 use std::time::Duration;
@@ -14,7 +14,7 @@ pub struct Figures {
     pub connected: usize,
     /// The most that were connected at once.
     pub most_connected: usize,
-    /// How often a device has connected, the first time included.
+    /// Number of connections made, first ones included.
     pub connects: u64,
     /// Methods that were answered.
     pub methods: u64,
@@ -24,7 +24,7 @@ pub struct Figures {
     pub methods_per_second: f64,
     /// The most that ever were.
     pub most_methods_per_second: f64,
-    /// Resident memory of the process, where the system tells it.
+    /// Resident memory of the process, if the system names it.
     pub memory_bytes: Option<u64>,
     /// The most that it ever was.
     pub most_memory_bytes: Option<u64>,

@@ -1,7 +1,7 @@
-//! Who the devices of a fleet are: a file with one connection string a line.
+//! Identities of a fleet: a file with one connection string a line.
 //!
-//! `behaviour-service devices create --count` writes such a file. Empty lines
-//! and those that begin with `#` say nothing.
+//! `behaviour-service devices create --count` writes such a file. Empty lines and lines
+//! that begin with `#` are ignored.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -13,26 +13,26 @@ use protocol::id::DeviceId;
 #[derive(Clone)]
 pub struct Fleet(Vec<DeviceConnectionString>);
 
-/// Why a file is not a fleet. Never shows what is in it but ids.
+/// Reason why a file is not a fleet. It shows nothing of the file but ids.
 #[derive(Debug, thiserror::Error)]
 pub enum FleetError {
     /// The file cannot be read.
     #[error("{}", .path.display())]
     Read {
-        /// Which.
+        /// Path of the file.
         path: PathBuf,
-        /// Why not.
+        /// Cause.
         #[source]
         source: std::io::Error,
     },
-    /// A line that is no connection string.
+    /// A line is not a connection string.
     #[error("{}: line {line}", .path.display())]
     Line {
         /// Of this file.
         path: PathBuf,
         /// Counted from 1.
         line: usize,
-        /// What is wrong with it.
+        /// Cause.
         #[source]
         source: ConnectionStringError,
     },
@@ -41,7 +41,7 @@ pub enum FleetError {
     Twice {
         /// Of this file.
         path: PathBuf,
-        /// Which device.
+        /// Id of the device.
         device: DeviceId,
         /// Counted from 1.
         first: usize,
@@ -53,9 +53,9 @@ pub enum FleetError {
     TooFew {
         /// This file.
         path: PathBuf,
-        /// What it has.
+        /// Number of devices in the file.
         found: usize,
-        /// What was asked for.
+        /// Number of devices asked for.
         wanted: usize,
     },
 }
@@ -90,7 +90,7 @@ impl Fleet {
         Ok(Fleet(fleet))
     }
 
-    /// How many devices.
+    /// Returns the number of devices.
     #[must_use]
     #[expect(clippy::len_without_is_empty, reason = "it never is")]
     pub fn len(&self) -> usize {

@@ -15,7 +15,7 @@ use crate::router::{PluginSlot, Table};
 
 /// A plugin of the new configuration, before anything of it is in force.
 enum Next {
-    /// Its version is the one that runs.
+    /// The running version stays.
     Same(Arc<PluginSlot>),
     /// A version for a slot, or for a slot to be.
     New(Made<Plugin>, Option<Arc<PluginSlot>>),

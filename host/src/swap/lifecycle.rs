@@ -1,4 +1,4 @@
-//! What versions are told when they come and go, if they export `lifecycle`.
+//! Calls of `lifecycle` for versions that come and go, if they export it.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,17 +12,17 @@ use crate::backoff::Backoff;
 use crate::plugins::slot::{Chore, State, Version};
 use crate::router::{PluginSlot, Router};
 
-/// How soon a plugin that did not start is tried again: at first, and at last.
+/// First and longest wait before a plugin that did not start is tried again.
 const FIRST_RETRY: Duration = Duration::from_secs(1);
 const LAST_RETRY: Duration = Duration::from_secs(30);
 
-/// How long plugins may take to stop when the host does.
+/// Time that plugins have to stop when the host does.
 const LAST_STOPS: Duration = Duration::from_secs(3);
 
 /// The longest reason that is passed on.
 const MOST_REASON: usize = 512;
 
-/// Tells a version that it takes over. Its deadline bounds it.
+/// Calls `start` of a version that takes over. Its deadline bounds the call.
 pub(super) async fn start(
     router: &Router,
     plugin: &Plugin,
@@ -48,7 +48,7 @@ pub(super) async fn start(
     }
 }
 
-/// Tells a version that it goes.
+/// Calls `stop` of a version that leaves.
 pub(super) async fn stop(router: &Router, plugin: &Plugin) {
     if !plugin.exports().lifecycle {
         return;
@@ -59,7 +59,7 @@ pub(super) async fn stop(router: &Router, plugin: &Plugin) {
     }
 }
 
-/// The host ends: tells all plugins at once, and waits for a moment.
+/// Calls `stop` of all plugins at once when the host ends, and waits for a moment.
 pub(crate) async fn stop_all(router: &Arc<Router>) {
     let mut stops = JoinSet::new();
     for slot in router.table().slots().values() {
@@ -78,8 +78,8 @@ pub(crate) async fn stop_all(router: &Arc<Router>) {
 }
 
 impl Swap {
-    /// At the start of the host there is no version to stay with: a plugin that
-    /// does not start takes no calls and is tried again, beside the others.
+    /// Starts all plugins. At the start of the host there is no version to stay with: a
+    /// plugin that does not start takes no calls and is tried again, beside the others.
     pub(super) fn start_all(&mut self) {
         for slot in self.router.table().slots().values() {
             let version = slot.view().active;
@@ -90,7 +90,8 @@ impl Swap {
         }
     }
 
-    /// What versions left to do that came or went by themselves.
+    /// Does the outstanding work for versions that left or came back without an
+    /// operator.
     pub(super) fn do_chores(&mut self) {
         for slot in self.router.table().slots().values() {
             self.do_chores_of(slot);

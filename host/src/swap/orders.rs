@@ -1,4 +1,4 @@
-//! What the device's operator orders of plugins.
+//! Orders of the operator about plugins.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -30,8 +30,7 @@ enum What {
     RollBack,
 }
 
-/// The operator's hand: gives orders, and sees what stands in the way of the
-/// configuration.
+/// Handle of the operator: gives orders, and reads the state of the configuration.
 #[derive(Clone)]
 pub(crate) struct Operator {
     orders: mpsc::Sender<Order>,
@@ -40,8 +39,8 @@ pub(crate) struct Operator {
 }
 
 impl Operator {
-    /// Takes a plugin's file as it is now, even what was put back before. Says
-    /// in one line what came of it, as [`Operator::roll_back`] does.
+    /// Activates the version in a plugin's file, even one that was rolled back. Returns
+    /// the outcome in one line, as does [`Operator::roll_back`].
     pub(crate) async fn reload(&self, plugin: &str) -> Result<String, String> {
         self.order(What::Reload, plugin).await
     }
@@ -69,7 +68,7 @@ impl Operator {
         }
     }
 
-    /// How the configuration as it lies there stands to what is in force.
+    /// Returns the state of the configuration on disk.
     pub(crate) fn standing(&self) -> Standing {
         self.standing.borrow().clone()
     }

@@ -1,7 +1,7 @@
-//! Which plugins an operator has switched off: kept in the journal, so that they
-//! stay so when the host is started again, whyever it ended.
+//! Plugins that an operator has switched off. The switches survive a restart, whatever
+//! ended the host.
 //!
-//! A switch is in force at once, and on disk before the operator is told so.
+//! A switch is in force at once, and on disk before the operator gets the answer.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -15,7 +15,7 @@ use crate::plugins::slot::Slot;
 
 #[derive(Default)]
 pub(crate) struct Switches {
-    /// As it is on disk.
+    /// Names on disk.
     off: Mutex<BTreeSet<String>>,
     /// `None`: they end with the process.
     journal: Option<Arc<Journal>>,
@@ -38,7 +38,7 @@ impl Switches {
         }
     }
 
-    /// A slot that is new to this run of the host stands as it was left.
+    /// Applies the switch to a slot that is new to this run of the host.
     pub(crate) fn apply<P>(&self, slot: &Slot<P>) {
         if self.lock().contains(slot.name()) {
             warn!(plugin = slot.name(), "switched off by the device's operator: takes no calls");

@@ -20,7 +20,7 @@ struct Rig {
 }
 
 impl Rig {
-    /// With these plugins: a name, and the fixture that lies in its file.
+    /// Makes a rig with plugins: a name, and the fixture in its file.
     fn new(plugins: &[(&str, &str)]) -> Rig {
         let sections: String = plugins.iter().map(|(name, _)| section(name, "")).collect();
         Rig::configured(plugins, &sections)
@@ -66,7 +66,7 @@ impl Rig {
         self.router.table().slot(name).unwrap().view()
     }
 
-    /// Waits until it is so; what may change is told by the slots.
+    /// Waits for a condition, which is checked after each change of a slot.
     async fn until(&self, what: impl Fn(&Rig) -> bool) {
         let mut changed = self.changes.subscribe();
         while !what(self) {

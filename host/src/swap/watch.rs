@@ -1,12 +1,10 @@
-//! When to look at files again: the system says that something stirs near them,
-//! or some time has passed.
+//! Times to look at files: on an event of the file system, or after an interval.
 //!
-//! It watches every directory through which a file's path leads, symbolic links
-//! included, so that a file that is renamed into place, a directory that is
-//! replaced and a link that is switched are all seen. What it says is no more
-//! than "look": whether a file has changed is for its reader to find out. For
-//! that, a watch that is blind, as on network file systems, costs time only:
-//! the files are looked at every few seconds anyway.
+//! Every directory on the path of a file is watched, symbolic links included, so that a
+//! renamed file, a replaced directory and a switched link are all noticed. An event
+//! means no more than "look": the reader decides whether a file has changed. So a file
+//! system without events, such as a network share, costs time only: the files are
+//! examined every few seconds anyway.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -25,10 +23,10 @@ const QUIET: Duration = Duration::from_millis(10);
 /// Something that changes without a pause is looked at this often.
 const LONGEST_STIR: Duration = Duration::from_secs(1);
 
-/// How often files are looked at without a sign of change.
+/// Interval of checks without an event.
 const PATROL: Duration = Duration::from_secs(5);
 
-/// The same where the system gives no signs.
+/// Interval of checks where the system gives no events.
 const PATROL_ALONE: Duration = Duration::from_secs(1);
 
 /// More symbolic links than this in one path are taken for a circle, as the
@@ -44,11 +42,12 @@ pub(crate) struct Watch {
     warned: bool,
 }
 
-/// Which names are of interest, and where they are found.
+/// Names of interest, and the directories that hold them.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 struct Watched {
     names: BTreeSet<PathBuf>,
-    /// Directories by path, with what tells one from its successor.
+    /// Directories by path, with the identity that distinguishes one from its
+    /// successor.
     directories: BTreeMap<PathBuf, Option<(u64, u64)>>,
 }
 
@@ -105,8 +104,8 @@ impl Watch {
         for directory in watched.directories.keys() {
             match watcher.watch(directory, RecursiveMode::NonRecursive) {
                 Ok(()) => {}
-                // One that may not be read is not worth more than the patrol;
-                // that there are no more watches to be had concerns them all.
+                // A directory that may not be read is left to the interval; a lack of
+                // watches concerns all of them.
                 Err(error) if matches!(error.kind, notify::ErrorKind::MaxFilesWatch) => {
                     return Err(error);
                 }
@@ -130,7 +129,7 @@ impl Watched {
     }
 }
 
-/// Whether an event is about one of the names. Reading is none.
+/// Checks whether an event concerns one of the names. A read does not.
 fn concerns(event: &Event, names: &BTreeSet<PathBuf>) -> bool {
     match event.kind {
         EventKind::Access(AccessKind::Close(notify::event::AccessMode::Write)) => {}
@@ -189,8 +188,8 @@ mod tests {
     use std::fs;
     use std::os::unix::fs::symlink;
 
-    /// Watches `file`, makes a change, and waits until the watch says so: sooner
-    /// than any patrol, since time stands still for those.
+    /// Watches `file`, makes a change, and waits for the event: no interval passes,
+    /// since time is paused.
     async fn check_seen(file: PathBuf, change: impl FnOnce()) {
         let mut watch = Watch::new();
         assert!(watch.set(&[file.clone()].into()));

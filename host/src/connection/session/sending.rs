@@ -1,4 +1,4 @@
-//! What is said to the hub on a connection, and in which order.
+//! Packets to the hub, and their order.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use crate::connection::receipts::Receipt;
 use crate::connection::window::SUBSCRIBE_ID;
 use crate::connection::{Message, Request};
 
-/// How long the hub may take to close after a DISCONNECT.
+/// Time that the hub has to close the connection after a DISCONNECT.
 pub(super) const GOODBYE_WAIT: Duration = Duration::from_secs(3);
 
 /// Limit of a topic and a body that fit into a packet with its headers.
@@ -36,13 +36,13 @@ impl Session {
         Ok(())
     }
 
-    /// Whether anything waits to be sent or acknowledged.
+    /// Checks whether anything still has to be sent or acknowledged.
     pub(super) fn has_unsent(&self) -> bool {
         !(self.messages.is_empty() && self.requests.is_empty() && self.window.is_empty())
     }
 
-    /// What waits to be sent, as much as goes at once, the requests first: a report
-    /// leaves before the answer of its call.
+    /// Takes the packets that can be sent at once. Requests come first, so that a
+    /// report leaves before the answer of its call.
     pub(super) fn waiting(
         &mut self,
         request: Option<Request>,

@@ -1,4 +1,4 @@
-//! What the hub says on a connection, and what is made of it.
+//! Packets from the hub, and the reactions to them.
 
 use std::time::Duration;
 
@@ -11,11 +11,11 @@ use crate::connection::incoming::{Incoming, read};
 use crate::connection::receipts::Receipt;
 use crate::connection::window::NotSent;
 
-/// How long the hub may take to acknowledge. It comes to that only if an
-/// acknowledgement was lost: what waits for it is sent again on a new connection.
+/// Time that the hub has to acknowledge. Reached only when an acknowledgement was lost:
+/// the packet is sent again on a new connection.
 const ACKNOWLEDGE_WAIT: Duration = Duration::from_secs(120);
 
-/// How long the hub may take to close a connection after it has taken the next.
+/// Time that the hub has to close a connection that it has replaced.
 const REST_WAIT: Duration = Duration::from_secs(1);
 
 /// Packets that are read before what was fed meanwhile is sent.
@@ -74,7 +74,7 @@ impl Session {
         Ok(())
     }
 
-    /// What the hub has sent before it took the next connection for this one.
+    /// Reads the packets that the hub sent before it replaced this connection.
     pub(super) async fn read_rest(&mut self, talk: &mut Talk) {
         let until = Instant::now() + REST_WAIT;
         while let Ok(Ok(packet)) = timeout_at(until, talk.wire.next()).await {
@@ -92,7 +92,8 @@ impl Session {
         }
     }
 
-    /// The device's loop always takes what comes; after it has ended, nobody does.
+    /// Passes an event to the device's loop, which always takes it; after the loop has
+    /// ended the event is dropped.
     pub(super) async fn pass_on(&self, incoming: Incoming) {
         self.to_device.send(incoming).await.ok();
     }

@@ -71,7 +71,7 @@ impl Rig {
         self.twin.desired_changed(&DesiredPatch { patch, version });
     }
 
-    /// The next that the plugin reports; the hub takes it.
+    /// Returns the next report of the plugin, which the hub accepts.
     async fn seen(&self) -> Value {
         loop {
             if let Some(request) = self.twin.next() {

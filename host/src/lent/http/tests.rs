@@ -20,7 +20,7 @@ use crate::router::tests::{answer, router_in};
 const TLS_CERTIFICATE_ERROR: i32 = 500 + 13;
 const INTERNAL_ERROR: i32 = 500 + 38;
 
-/// A server on this machine that gives everyone the same response.
+/// A server on this machine that returns one fixed response.
 struct Server {
     address: SocketAddr,
     folder: TempDir,
@@ -65,14 +65,14 @@ impl Server {
         format!("localhost:{}", self.address.port())
     }
 
-    /// What a plugin that may ask this server tells of its answer.
+    /// Returns the answer of a plugin that may send requests to this server.
     async fn asked(&self, more: &str) -> (i32, Value) {
         let (status, body) = ask(self.folder.path(), &self.name(), more).await;
         (status, body)
     }
 }
 
-/// What a plugin is told that asks for its host.
+/// Returns the answer of a plugin that sends a request to `host`.
 async fn ask(folder: &Path, host: &str, more: &str) -> (i32, Value) {
     let settings = format!(
         "methods = [\"*\"]\ncapabilities = [\"http\"]\n[plugins.p.http]\nhosts = [{host:?}]\n{more}\n"

@@ -1,4 +1,4 @@
-//! A job as it is on disk.
+//! Stored form of a job.
 
 use jiff::Timestamp;
 use plugin::BootOutcome;
@@ -8,18 +8,18 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(super) struct Job {
     pub(super) plugin: String,
-    /// What the plugin calls it.
+    /// Name that the plugin gave it.
     pub(super) name: String,
     /// JSON text.
     pub(super) payload: String,
     pub(super) when: When,
-    /// What became of the boot that it has waited for.
+    /// Outcome of the boot that it waited for.
     pub(super) outcome: Outcome,
     /// The attempts that were begun.
     pub(super) attempt: u32,
 }
 
-/// When it is due.
+/// Time at which it is due.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(super) enum When {
     /// Once the answer of this call has left.

@@ -1,11 +1,12 @@
-//! The jobs that wait, and which of them are due.
+//! Waiting jobs, and their due times.
 //!
-//! It is a machine without a clock or a disk: its caller brings the time, runs
-//! what [`Queue::due`] names, and puts down what [`Queue::unsaved`] gives.
+//! A state machine without a clock or a disk: the caller passes the time, runs the jobs
+//! that [`Queue::due`] returns, and persists the records that [`Queue::unsaved`]
+//! returns.
 //!
-//! A job is due when the clock on the wall says so, or when as much time has gone
-//! by as it was to wait: whichever comes first. So it survives a restart, and a
-//! clock that is set back does not starve it.
+//! A job is due at its wall-clock time or when its delay has passed on the monotonic
+//! clock, whichever comes first. So it survives a restart, and setting the clock back
+//! does not delay it.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -19,11 +20,11 @@ use super::job::{Job, When};
 use crate::backoff::doubled;
 use crate::lent::power::boot::Boot;
 
-/// How long the answer of a call may take to leave, before its jobs begin without:
+/// Time that the answer of a call may take to leave before its jobs begin without it:
 /// the longest call, and the longest wait for a connection.
 const ANSWER_WAIT: Duration = Duration::from_secs(620);
 
-/// The wait of a job whose plugin could not take it: at first, and at most.
+/// First and longest wait of a job whose plugin could not take it.
 const SHORTEST_REST: Duration = Duration::from_millis(250);
 const LONGEST_REST: Duration = Duration::from_secs(30);
 
@@ -34,18 +35,18 @@ pub(super) struct Now {
     pub(super) ticks: Instant,
 }
 
-/// A job, and where it stands in this run of the host.
+/// A job, and its progress in this run of the host.
 struct Entry {
     job: Job,
     waits: Waits,
-    /// How often in a row its plugin could not take it.
+    /// Number of times in a row that its plugin could not take it.
     rests: u32,
 }
 
 /// A job that was taken out.
 pub(super) struct Taken(Entry);
 
-/// What a job waits for.
+/// Event that a job waits for.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Waits {
     /// For its call to end, but no longer than this.
@@ -69,7 +70,7 @@ pub(super) struct Queue {
     boot: Option<Boot>,
     /// The name of this run of the host.
     run: String,
-    /// What the disk does not have as it is here: `true` while it is being put down.
+    /// Entries not yet persisted; `true` while a write is in flight.
     unsaved: BTreeMap<Arc<str>, bool>,
     /// Jobs that wait for their call, so that most calls need not look for any.
     held: usize,
@@ -137,7 +138,7 @@ impl Queue {
         Ok(())
     }
 
-    /// Takes a job out: it is done, given up, or was never put down.
+    /// Removes a job that is done, given up, or was never persisted.
     pub(super) fn remove(&mut self, id: &Arc<str>) -> Option<Taken> {
         let entry = self.jobs.remove(id)?;
         self.held -= usize::from(matches!(entry.waits, Waits::Call { .. }));
@@ -193,7 +194,7 @@ impl Queue {
         due.into_iter().map(|(id, _)| Arc::clone(id)).collect()
     }
 
-    /// When the next job is due, by the time from within.
+    /// Returns the due time of the next job, on the monotonic clock.
     pub(super) fn next_due(&self) -> Option<Instant> {
         let ticks = self.jobs.values().filter_map(|entry| match entry.waits {
             Waits::Call { until: ticks } | Waits::Time { ticks, .. } => Some(ticks),
@@ -231,8 +232,8 @@ impl Queue {
         self.unsaved.insert(Arc::clone(id), false);
     }
 
-    /// The attempt that was begun did not take place: the plugin does not take
-    /// calls, or the disk no records. It is no attempt, and is made later.
+    /// Takes back an attempt that was not made: the plugin takes no calls, or the disk
+    /// no records. It does not count, and is made later.
     pub(super) fn not_now(&mut self, id: &Arc<str>, now: Now) -> Duration {
         let Some(entry) = self.jobs.get_mut(id) else { return Duration::ZERO };
         entry.job.attempt = entry.job.attempt.saturating_sub(1);
@@ -250,12 +251,12 @@ impl Queue {
         rest
     }
 
-    /// Whose job it is.
+    /// Returns the plugin of a job.
     pub(super) fn plugin(&self, id: &Arc<str>) -> Option<&str> {
         self.jobs.get(id).map(|entry| entry.job.plugin.as_str())
     }
 
-    /// What became of the boot that a job waits for, if it is due now.
+    /// Returns the outcome of the boot that a job waits for, if the job is due now.
     fn outcome(&self, job: &Job) -> BootOutcome {
         let When::Boot { boot: asked_in, run, by, .. } = &job.when else {
             return job.outcome.into();
@@ -267,15 +268,15 @@ impl Queue {
         }
     }
 
-    /// What the disk does not have as it is here: the id, and what is to stand
-    /// there, if anything. They are taken to be on their way from now on.
+    /// Returns the entries not yet persisted: the id, with the job if there still is
+    /// one. They count as in flight from then on.
     pub(super) fn unsaved(&mut self) -> Vec<(Arc<str>, Option<Job>)> {
         self.unsaved.values_mut().for_each(|under_way| *under_way = true);
         let job = |id: &Arc<str>| self.jobs.get(id).map(|entry| entry.job.clone());
         self.unsaved.keys().map(|id| (Arc::clone(id), job(id))).collect()
     }
 
-    /// What [`Queue::unsaved`] gave last is on disk, or is not.
+    /// Receives the outcome of the entries that [`Queue::unsaved`] returned last.
     pub(super) fn saved(&mut self, written: bool) {
         if written {
             self.unsaved.retain(|_, under_way| !*under_way);

@@ -1,4 +1,4 @@
-//! Jobs on a journal of their own, run by a plugin that does as it is told.
+//! Jobs on a journal of their own, run by a scripted plugin.
 
 use std::collections::VecDeque;
 
@@ -10,7 +10,7 @@ use tokio_util::task::AbortOnDropHandle;
 use super::*;
 use crate::journal::tests::{TestDisk, journal};
 
-/// Does what it is told to, in turn, and then succeeds.
+/// A plugin that ends attempts as scripted, and then succeeds.
 #[derive(Default)]
 struct Plugin {
     told: Mutex<VecDeque<JobEnd>>,
@@ -23,7 +23,7 @@ impl Plugin {
         Arc::new(Plugin { told: Mutex::new(ends.into_iter().collect()), ..Plugin::default() })
     }
 
-    /// Waits until so many attempts were made, and gives them.
+    /// Waits for a number of attempts and returns them.
     async fn ran(&self, attempts: usize) -> Vec<(String, u32, BootOutcome)> {
         loop {
             let changed = self.changed.notified();
@@ -261,7 +261,7 @@ async fn a_boot_that_did_not_come_is_told_apart_from_a_host_that_was_started_aga
     assert_eq!(plugin.ran(2).await[1], ("2".to_owned(), 1, BootOutcome::HostRestartedOnly));
 }
 
-/// A clock on the wall that goes on when it is told to.
+/// A wall clock that the test sets.
 struct Wall(Mutex<jiff::Timestamp>);
 
 impl Wall {

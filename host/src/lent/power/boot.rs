@@ -1,12 +1,11 @@
-//! Which boot of the machine this is: a host that was started again is not a
-//! machine that was.
+//! Identity of the current boot: a restarted host is not a restarted machine.
 
 use std::path::PathBuf;
 use std::time::Duration;
 
 use jiff::Timestamp;
 
-/// Where the machine tells about its boot. A test brings files of its own.
+/// Files in which the machine describes its boot. A test passes files of its own.
 #[derive(Debug, Clone)]
 pub struct Machine {
     /// Another text after each boot.
@@ -25,12 +24,12 @@ impl Default for Machine {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Boot {
     pub(crate) id: String,
-    /// When it was, by the clock on the wall.
+    /// Time of the boot, by the wall clock.
     pub(crate) at: Timestamp,
 }
 
 impl Boot {
-    /// The boot that the machine is in; `None` where it does not tell.
+    /// Returns the current boot of the machine; `None` if the machine does not name it.
     pub(crate) fn of(machine: &Machine, now: Timestamp) -> Option<Boot> {
         let id = std::fs::read_to_string(&machine.boot_id).ok()?.trim().to_owned();
         let uptime = std::fs::read_to_string(&machine.uptime).ok();

@@ -1,9 +1,9 @@
-//! The messages that the hub has not acknowledged, oldest first: those that were
-//! handed to the connection, then those that wait.
+//! Messages that the hub has not acknowledged, oldest first: those handed to the
+//! connection, then those that wait.
 //!
-//! It is a machine without a network or a disk: its caller hands over what
-//! [`Queue::next`] gives, tells what was acknowledged, and puts down what
-//! [`Queue::unsaved`] names.
+//! A state machine without a network or a disk: the caller hands over the messages that
+//! [`Queue::next`] returns, passes on their outcomes, and persists the records that
+//! [`Queue::unsaved`] returns.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -141,7 +141,7 @@ impl Queue {
         }
     }
 
-    /// Whether the hub has all.
+    /// Checks whether the hub has all messages.
     pub(super) fn is_empty(&self) -> bool {
         self.messages.is_empty()
     }
@@ -151,13 +151,13 @@ impl Queue {
         self.messages.len()
     }
 
-    /// Whether a record is to go.
+    /// Checks whether a record has to be removed from the disk.
     pub(super) fn has_gone(&self) -> bool {
         !self.gone.is_empty()
     }
 
-    /// What the disk does not have as it is here: the number, and what is to stand
-    /// there, if anything. They are taken to be on their way from now on.
+    /// Returns the entries not yet persisted: the number, with the message if there
+    /// still is one. They count as in flight from then on.
     pub(super) fn unsaved(&mut self) -> Vec<(u64, Option<(DeviceTopic, Bytes)>)> {
         let new = self.messages.iter_mut().filter(|message| message.saved == Saved::No);
         let mut unsaved: Vec<_> = new
@@ -173,7 +173,7 @@ impl Queue {
         unsaved
     }
 
-    /// What [`Queue::unsaved`] gave last is on disk, or is not.
+    /// Receives the outcome of the entries that [`Queue::unsaved`] returned last.
     pub(super) fn saved(&mut self, written: bool) {
         let under_way = self.messages.iter_mut().filter(|it| it.saved == Saved::UnderWay);
         under_way.for_each(|it| it.saved = if written { Saved::Yes } else { Saved::No });
@@ -242,7 +242,7 @@ mod tests {
 
         queue.settled(1);
         queue.settled(1);
-        // Not handed over: nobody can have acknowledged it.
+        // Not handed over, so it cannot be acknowledged.
         queue.settled(2);
         assert_eq!(unsaved(&mut queue), [(0, true), (2, true)]);
         assert_eq!(next(&mut queue).unwrap(), (2, "c".into()));
@@ -265,7 +265,7 @@ mod tests {
         queue.saved(false);
         assert_eq!(unsaved(&mut queue), [(0, true)]);
         let (number, _) = next(&mut queue).unwrap();
-        // Acknowledged while it is being put down.
+        // Acknowledged while its write is in flight.
         queue.settled(number);
         queue.saved(true);
         assert_eq!(unsaved(&mut queue), [(0, false)]);

@@ -1,14 +1,14 @@
-//! The queue of reported properties: accepted once, sent until the hub takes it.
+//! Queue of reported properties: accepted once, sent until the hub accepts them.
 //!
-//! Each report becomes a part, and what a plugin reports is merged into the part
-//! of it that still waits: a device that is away for a week keeps a handful, not a
-//! thousand. One patch is on its way at a time, made of as many parts as fit, so
-//! that patches arrive in order. A lost connection or a silent hub sends the same
+//! Each report becomes a part, and later reports of a plugin are merged into its
+//! waiting part: a device that is offline for a week keeps a handful of parts, not a
+//! thousand. One patch is in flight at a time, made of as many parts as fit, so that
+//! patches arrive in order. After a lost connection or a silent hub the same is sent
 //! again, which merging makes harmless.
 //!
-//! It is a machine without a clock, a network or a disk: its caller brings the
-//! time, sends what [`Reports::next`] gives and tells what the hub answered; it
-//! puts down what [`Reports::unsaved`] names and tells whether that is on disk.
+//! A state machine without a clock, a network or a disk: the caller passes the time,
+//! sends the patch that [`Reports::next`] returns, passes on the hub's answer, and
+//! persists the records that [`Reports::unsaved`] returns.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
@@ -43,7 +43,7 @@ const ANSWER_WAIT: Duration = Duration::from_secs(30);
 pub(crate) type Patch = Map<String, Value>;
 pub(crate) type Waiter = oneshot::Sender<Result<u64, HostError>>;
 
-/// What waits of one plugin, merged.
+/// Waiting reports of one plugin, merged.
 struct Part {
     /// Its place in the order of all, and its name on disk.
     number: u64,
@@ -64,7 +64,7 @@ struct Part {
     closings: u32,
 }
 
-/// A part as it is on disk.
+/// Stored form of a part.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Record {
     pub(crate) plugin: String,
@@ -86,20 +86,20 @@ pub(crate) struct Reports {
     not_before: Option<Instant>,
     pause: Backoff,
     next_number: u64,
-    /// What the disk does not have as it is here: `true` while it is being put down.
+    /// Entries not yet persisted; `true` while a write is in flight.
     unsaved: BTreeMap<u64, bool>,
 }
 
-/// A report that was accepted, for whoever must take it back.
+/// An accepted report, with what is needed to take it back.
 #[derive(Debug)]
 pub(crate) struct Accepted {
     number: u64,
-    /// What it was merged with.
+    /// The part that it was merged with, as it was before.
     before: Option<(u64, Patch)>,
     waited_for: bool,
 }
 
-/// What became of a patch that the hub has answered.
+/// Outcome of a patch that the hub has answered.
 #[derive(Debug, PartialEq)]
 pub(crate) enum Outcome {
     /// The hub has it; the new version of the reported properties.
@@ -147,7 +147,7 @@ impl Reports {
         }
     }
 
-    /// What was on disk when the host was started, in any order.
+    /// Adds the records found on disk at the start, in any order.
     pub(crate) fn restore(&mut self, records: impl IntoIterator<Item = (u64, Record)>) {
         for (number, saved) in records {
             let folded = true;
@@ -157,7 +157,7 @@ impl Reports {
         self.waiting.make_contiguous().sort_by_key(|part| part.number);
     }
 
-    /// Whether the hub would take this patch, as far as that can be known here.
+    /// Checks whether the hub will accept this patch, as far as that is known here.
     pub(crate) fn check(patch: &Patch) -> Result<(), HostError> {
         check_patch(patch).map_err(|error| HostError::Invalid(error.to_string()))?;
         check_size("patch", patch, MAX_SECTION_BYTES)
@@ -196,8 +196,8 @@ impl Reports {
         Ok(Accepted { number, before, waited_for })
     }
 
-    /// Takes a report back that did not reach the disk. One that is on its way to
-    /// the hub stays: it is not known whether it arrives.
+    /// Takes back a report that did not reach the disk. A report in flight stays: its
+    /// arrival is not known.
     pub(crate) fn undo(&mut self, accepted: Accepted) {
         let Accepted { number, before, waited_for } = accepted;
         let mine = |part: &Part| part.number == number && !part.older_inside;
@@ -217,9 +217,9 @@ impl Reports {
         }
     }
 
-    /// Merges the last part with the one before it of the same plugin, and gives
-    /// what that was. The merged part comes last: it may not hold anything that a
-    /// part between them has changed since.
+    /// Merges the last part with the one before it of the same plugin, and returns that
+    /// one as it was. The merged part comes last: it must not hold anything that a part
+    /// between them has changed since.
     fn fold_into_last(&mut self) -> Option<(u64, Patch)> {
         let (last, others) = self.waiting.make_contiguous().split_last_mut()?;
         let mine = |part: &Part| part.saved.plugin == last.saved.plugin;
@@ -278,7 +278,7 @@ impl Reports {
         self.connected
     }
 
-    /// Whether everything that was accepted has reached the hub.
+    /// Checks whether everything that was accepted has reached the hub.
     pub(crate) fn is_done(&self) -> bool {
         self.waiting.is_empty() && self.sent.is_none()
     }
@@ -317,7 +317,7 @@ impl Reports {
         self.sent.as_ref().map(|sent| &sent.rid)
     }
 
-    /// When [`Reports::next`] should be asked again.
+    /// Returns the time at which to call [`Reports::next`] again.
     pub(crate) fn due(&self) -> Option<Instant> {
         match &self.sent {
             Some(sent) => Some(sent.until),
@@ -326,7 +326,7 @@ impl Reports {
         }
     }
 
-    /// What the hub answered; `None` to what is not on its way.
+    /// Passes on the hub's answer; returns `None` if the request is not in flight.
     pub(crate) fn answered(
         &mut self,
         rid: &RequestId,
@@ -436,8 +436,8 @@ impl Reports {
         }
     }
 
-    /// What the disk does not have as it is here: the number, and what is to stand
-    /// there, if anything. They are taken to be on their way from now on.
+    /// Returns the entries not yet persisted: the number, with the record if there
+    /// still is one. They count as in flight from then on.
     pub(crate) fn unsaved(&mut self) -> Vec<(u64, Option<Record>)> {
         let all = || self.sent.iter().flat_map(|sent| &sent.parts).chain(&self.waiting);
         let numbers: Vec<u64> = self.unsaved.keys().copied().collect();
@@ -456,12 +456,12 @@ impl Reports {
         !self.unsaved.is_empty()
     }
 
-    /// There is no disk to put anything on.
+    /// Discards the entries not yet persisted, since there is no disk.
     pub(crate) fn keep_nothing(&mut self) {
         self.unsaved.clear();
     }
 
-    /// What [`Reports::unsaved`] gave last is on disk, or is not.
+    /// Receives the outcome of the entries that [`Reports::unsaved`] returned last.
     pub(crate) fn saved(&mut self, written: bool) {
         if written {
             self.unsaved.retain(|_, under_way| !*under_way);

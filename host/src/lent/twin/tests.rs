@@ -1,4 +1,4 @@
-//! What the twin makes of what the hub says, and what it asks for.
+//! The twin against scripted messages of a hub.
 
 use super::*;
 use crate::journal;

@@ -1,10 +1,10 @@
-//! What has happened to a plugin since the host was started, in numbers.
+//! Counters of a plugin since the start of the host.
 
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-/// How a call ended.
+/// Outcome of a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Outcome {
     Answered,
@@ -27,7 +27,7 @@ pub(crate) enum Outcome {
 pub struct Counters {
     /// Answered by the plugin.
     pub answered: u64,
-    /// Its own no.
+    /// Refused by the plugin.
     pub refused: u64,
     /// Not run: too many were running.
     pub busy: u64,
@@ -56,7 +56,7 @@ pub struct Counters {
     pub swaps: u64,
     /// Versions that were put back.
     pub rollbacks: u64,
-    /// How often it was disabled after failures.
+    /// Times that it was disabled after failures.
     pub disables: u64,
     #[serde(skip)]
     total: Duration,
@@ -106,7 +106,7 @@ impl Counters {
         self.answered + self.refused + self.failed()
     }
 
-    /// How long a call takes.
+    /// Returns the mean duration of a call.
     #[must_use]
     pub fn mean_ms(&self) -> u64 {
         self.total_ms.checked_div(self.calls()).unwrap_or(0)

@@ -1,5 +1,5 @@
-//! What a slot holds behind its lock, and what it decides by itself: when a
-//! version is put back, when a plugin rests, and for how long.
+//! Data of a slot behind its lock, and its own decisions: when a version is rolled
+//! back, when a plugin rests, and for how long.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -15,14 +15,15 @@ use crate::config::Settings;
 /// back to the one before.
 const FIRST_CALLS: u32 = 3;
 
-/// How long a plugin is disabled: at first, and at most.
+/// First and longest time that a plugin is disabled.
 pub(super) const SHORTEST_REST: Duration = Duration::from_secs(1);
 pub(super) const LONGEST_REST: Duration = Duration::from_secs(30);
 
 pub(super) struct Inner<P> {
     pub(super) active: Arc<Version<P>>,
     pub(super) previous: Option<Arc<Version<P>>>,
-    /// What was put back, so that it is not taken again: digest and settings.
+    /// Digest and settings of the version that was rolled back. It is not activated
+    /// again.
     pub(super) rejected: Option<(String, Arc<Settings>)>,
     /// The highest number so far.
     pub(super) newest: u32,
@@ -32,13 +33,13 @@ pub(super) struct Inner<P> {
     pub(super) start: Start,
     pub(super) health: Health,
     pub(super) last_error: Option<String>,
-    /// Why what lies in its file is not taken.
+    /// Reason why the version in its file is not activated.
     pub(super) refused: Option<String>,
     pub(super) counters: Counters,
     pub(super) chores: Vec<Chore<P>>,
 }
 
-/// Whether the active version has been started.
+/// Progress of the start of the active version.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Start {
     Done,
@@ -48,12 +49,12 @@ pub(super) enum Start {
     Failed,
 }
 
-/// How the active version is doing.
+/// Health of the active version.
 #[derive(Default)]
 pub(super) struct Health {
     pub(super) succeeded: bool,
     pub(super) failures: u32,
-    /// How long the last rest was.
+    /// Length of the last rest.
     pub(super) rest: Duration,
     pub(super) rests_until: Option<Instant>,
 }

@@ -8,7 +8,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::config::Settings;
 
-/// What a version is made of, and what tells it from others.
+/// Content of a version, and its identity.
 #[derive(Debug, Clone)]
 pub(crate) struct Made<P> {
     pub(crate) plugin: P,
@@ -43,7 +43,7 @@ impl<P> Version<P> {
         self.to_stop.swap(false, Ordering::Relaxed)
     }
 
-    /// Whether its plugin has been told to stop, or is about to be.
+    /// Checks whether its plugin was asked to stop, or is about to be.
     pub(crate) fn is_stopped(&self) -> bool {
         !self.to_stop.load(Ordering::Relaxed)
     }

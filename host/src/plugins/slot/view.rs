@@ -1,11 +1,11 @@
-//! What a slot tells: how it is, what has changed, what is left to do.
+//! Observable state of a slot: its health, its changes, its outstanding work.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::{Counters, Version};
 
-/// How a slot is, at one moment.
+/// State of a slot at one moment.
 pub(crate) struct View<P> {
     pub(crate) active: Arc<Version<P>>,
     pub(crate) state: State,
@@ -14,7 +14,7 @@ pub(crate) struct View<P> {
     pub(crate) may_roll_back: bool,
 }
 
-/// What a plugin is up to, in the words of reports and lists.
+/// State of a plugin, in the words of reports and lists.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum State {
@@ -28,7 +28,7 @@ pub(crate) enum State {
     NotStarted,
 }
 
-/// Why a plugin takes no call.
+/// Reason why a plugin takes no calls.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Disabled {
     #[error("disabled after repeated failures; tried again in {0:.1?}")]
@@ -42,7 +42,7 @@ pub(crate) enum Disabled {
     NotStarted,
 }
 
-/// What a call has changed about its plugin.
+/// Change of a plugin by a call.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Change {
     /// The version before takes the calls again.
@@ -53,7 +53,7 @@ pub(crate) enum Change {
     Recovered,
 }
 
-/// What is left to do for versions that left or came back by themselves.
+/// Outstanding work for a version that left or came back without an operator.
 #[derive(Debug)]
 pub(crate) enum Chore<P> {
     /// It takes no more calls: stop it when its last one has ended.

@@ -1,4 +1,4 @@
-//! The queue of reports, told what a hub, a network and a disk might say.
+//! The queue of reports against scripted answers of a hub, a network and a disk.
 
 use proptest::prelude::*;
 use protocol::twin::merge;
@@ -242,7 +242,7 @@ fn what_was_accepted_before_is_not_taken_back_with_what_it_was_merged_into() {
     assert_eq!(sent["old"], 1);
 }
 
-/// What a hub would hold after everything on disk was sent to it.
+/// Returns the twin of a hub that has received everything on disk.
 fn hub_after(disk: &BTreeMap<u64, Record>, mut twin: Patch) -> Patch {
     disk.values().for_each(|record| merge(&mut twin, &record.patch));
     twin
