@@ -15,13 +15,13 @@ use clap::Subcommand;
 use configuration::Common;
 #[cfg(unix)]
 use plugins::Plugins;
-use run::Run;
+use run::RunArguments;
 use simulate::Simulate;
 
 #[derive(Subcommand)]
 pub(crate) enum Command {
     /// Connect to the hub and answer methods until Ctrl-C or SIGTERM
-    Run(Run),
+    Run(RunArguments),
     /// Be many devices at once, to test the load of a hub
     Simulate(Simulate),
     /// Check the configuration and load its plugins, without a connection

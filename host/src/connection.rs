@@ -64,8 +64,8 @@ pub(crate) struct Connection {
 /// Sends to the hub; clones send to the same one.
 #[derive(Clone)]
 pub(crate) struct Outbox {
-    messages: mpsc::Sender<Message>,
-    requests: mpsc::Sender<Request>,
+    messages: mpsc::Sender<Outgoing>,
+    requests: mpsc::Sender<OutgoingRequest>,
     answers: Answers,
     /// `true` while there is a connection.
     online: watch::Receiver<bool>,
@@ -73,7 +73,7 @@ pub(crate) struct Outbox {
 }
 
 /// To be sent until the hub has acknowledged it.
-struct Message {
+struct Outgoing {
     topic: String,
     body: Bytes,
     /// Put among the [`Receipts`] when it has.
@@ -81,7 +81,7 @@ struct Message {
 }
 
 /// To be sent once: the hub answers it.
-struct Request {
+struct OutgoingRequest {
     topic: String,
     body: Bytes,
 }
@@ -133,7 +133,7 @@ impl Outbox {
     /// Sends the answer to a method that arrived at `arrived`, as soon as there is a
     /// connection. Returns `false` if there was none before the caller gave up.
     pub(crate) async fn answer(&self, topic: &DeviceTopic, body: Bytes, arrived: Instant) -> bool {
-        let message = Message { topic: topic.to_string(), body, receipt: None };
+        let message = Outgoing { topic: topic.to_string(), body, receipt: None };
         // As a rule there is a connection, and room: nothing has to be waited for.
         let connected = *self.online.borrow();
         if connected && let Ok(room) = self.messages.try_reserve() {
@@ -159,7 +159,7 @@ impl Outbox {
         receipt: u64,
     ) -> Option<()> {
         self.online.clone().wait_for(|online| *online).await.ok()?;
-        let message = Message { topic: topic.to_string(), body, receipt: Some(receipt) };
+        let message = Outgoing { topic: topic.to_string(), body, receipt: Some(receipt) };
         // Waits for room in the queue.
         self.messages.send(message).await.ok()
     }
@@ -177,7 +177,9 @@ impl Outbox {
     /// Sends a twin request, which the hub answers, so that it needs no
     /// acknowledgement. Says whether there was room.
     pub(crate) fn request(&self, topic: &DeviceTopic, body: Vec<u8>) -> bool {
-        self.requests.try_send(Request { topic: topic.to_string(), body: body.into() }).is_ok()
+        self.requests
+            .try_send(OutgoingRequest { topic: topic.to_string(), body: body.into() })
+            .is_ok()
     }
 
     /// Counts an answer as in progress until the returned value is dropped.
@@ -186,7 +188,7 @@ impl Outbox {
     }
 }
 
-impl Request {
+impl OutgoingRequest {
     fn into_packet(self) -> Packet {
         Packet::Publish(Publish::from_bytes(self.topic, QoS::AtMostOnce, self.body))
     }
@@ -202,8 +204,8 @@ pub(crate) mod tests {
         pub(crate) outbox: Outbox,
         pub(crate) online: watch::Sender<bool>,
         /// Take what is sent.
-        _messages: mpsc::Receiver<Message>,
-        _requests: mpsc::Receiver<Request>,
+        _messages: mpsc::Receiver<Outgoing>,
+        _requests: mpsc::Receiver<OutgoingRequest>,
     }
 
     pub(crate) fn link() -> Link {

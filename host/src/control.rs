@@ -21,7 +21,7 @@ use crate::swap::Operator;
 use place::Place;
 
 pub use ask::{AskError, ask};
-pub use messages::{Answer, PluginStatus, Request};
+pub use messages::{ControlAnswer, ControlRequest, PluginStatus};
 pub use place::ControlError;
 
 mod ask;
@@ -120,7 +120,7 @@ impl Desk {
         timeout(TRANSFER, read.read_line(&mut line)).await??;
         let answer = match serde_json::from_str(&line) {
             Ok(request) => self.answer(request).await,
-            Err(error) => Answer::Error(format!("not a request: {error}")),
+            Err(error) => ControlAnswer::Error(format!("not a request: {error}")),
         };
         let mut answer = serde_json::to_vec(&answer).expect("an answer is JSON");
         answer.push(b'\n');
@@ -128,12 +128,12 @@ impl Desk {
         Ok(())
     }
 
-    async fn answer(&self, request: Request) -> Answer {
+    async fn answer(&self, request: ControlRequest) -> ControlAnswer {
         let table = self.router.table();
         let slot = match request.plugin() {
             Some(name) => match table.slot(name) {
                 Some(slot) => Some(slot),
-                None => return Answer::UnknownPlugin(name.to_owned()),
+                None => return ControlAnswer::UnknownPlugin(name.to_owned()),
             },
             None => None,
         };
@@ -141,22 +141,22 @@ impl Desk {
             return self.list();
         };
         let outcome = match request {
-            Request::List {} => return self.list(),
-            Request::Disable { .. } => self.operator.switch(slot, false).await,
-            Request::Enable { .. } => self.operator.switch(slot, true).await,
-            Request::Reload { .. } => self.operator.reload(name).await,
-            Request::Rollback { .. } => self.operator.roll_back(name).await,
+            ControlRequest::List {} => return self.list(),
+            ControlRequest::Disable { .. } => self.operator.switch(slot, false).await,
+            ControlRequest::Enable { .. } => self.operator.switch(slot, true).await,
+            ControlRequest::Reload { .. } => self.operator.reload(name).await,
+            ControlRequest::Rollback { .. } => self.operator.roll_back(name).await,
         };
         match outcome {
-            Ok(done) => Answer::Done(done),
-            Err(why) => Answer::Error(why),
+            Ok(done) => ControlAnswer::Done(done),
+            Err(why) => ControlAnswer::Error(why),
         }
     }
 
-    fn list(&self) -> Answer {
+    fn list(&self) -> ControlAnswer {
         let table = self.router.table();
         let standing = self.operator.standing();
-        Answer::Plugins {
+        ControlAnswer::Plugins {
             plugins: table.slots().values().map(|slot| PluginStatus::of(slot)).collect(),
             configuration_refused: standing.refused,
             restart_needed: standing.restart_needed,

@@ -24,11 +24,11 @@ use crate::connection::Deliveries;
 use crate::connection::{Connection, Incoming, Method, Outbox};
 use crate::device::counts::Counts;
 use crate::device::systemd::Supervisor;
-use crate::lent::durable::Kept;
+use crate::lent::durable::Durable;
 use crate::lent::telemetry::Telemetry;
-use crate::lent::twin::{Request, Twin};
+use crate::lent::twin::{Twin, TwinRequest};
 use crate::router::Router;
-use drain::{Drain, Step, Then};
+use drain::{Drain, DrainStep, Then};
 
 pub(crate) struct Device {
     pub(crate) id: DeviceId,
@@ -40,7 +40,7 @@ pub(crate) struct Device {
     pub(crate) counts: Arc<Counts>,
     pub(crate) supervisor: Supervisor,
     /// `None`: it keeps nothing over its end.
-    pub(crate) kept: Option<Kept>,
+    pub(crate) kept: Option<Durable>,
 }
 
 enum Event {
@@ -49,7 +49,7 @@ enum Event {
     TwinReady,
     /// A sign of life is due for the service manager.
     AliveDue,
-    /// Request to stop: no new calls.
+    /// TwinRequest to stop: no new calls.
     Stop,
     /// A reboot that a plugin has asked for is due.
     RebootDue,
@@ -66,7 +66,7 @@ impl Device {
         let calls = TaskTracker::new();
         let mut deliveries = Deliveries::default();
         let mut drain: Option<Drain> = None;
-        // Kept from turn to turn: whatever comes, it is due.
+        // Kept from turn to turn: it is due whatever else happens.
         let mut tick = Instant::now();
         let mut stopping = false;
         let mut reboot: Option<AbortOnDropHandle<()>> = None;
@@ -130,19 +130,19 @@ impl Device {
                     tick = Instant::now() + drain::TICK;
                     let jobs = self.kept.as_ref().is_none_or(|kept| kept.jobs.is_idle());
                     let delivered = self.telemetry.is_sent() && self.twin.is_reported();
-                    let step = drain.as_mut().map_or(Step::Wait, |drain| {
+                    let step = drain.as_mut().map_or(DrainStep::Wait, |drain| {
                         drain.step(Instant::now(), calls.is_empty() && jobs, delivered)
                     });
                     match step {
-                        Step::Wait => {}
-                        Step::StopCalls => {
+                        DrainStep::Wait => {}
+                        DrainStep::StopCalls => {
                             warn!(device = %self.id, calls = calls.len(), "calls stopped: the grace is over");
                             self.router.stop_calls();
                         }
-                        Step::End(Then::Stop) => break,
-                        Step::End(Then::Reboot) => {
+                        DrainStep::End(Then::Stop) => break,
+                        DrainStep::End(Then::Reboot) => {
                             drain = None;
-                            reboot = self.kept.as_ref().map(Kept::reboot);
+                            reboot = self.kept.as_ref().map(Durable::reboot);
                         }
                     }
                 }
@@ -190,7 +190,7 @@ impl Device {
 
     fn ask_for_twin(&self) {
         let outbox = self.connection.outbox();
-        while let Some(Request { topic, body }) = self.twin.next() {
+        while let Some(TwinRequest { topic, body }) = self.twin.next() {
             if !outbox.request(&topic, body) {
                 self.twin.not_sent();
                 break;
@@ -200,7 +200,7 @@ impl Device {
 }
 
 /// Returns when a reboot is due that a plugin has asked for.
-async fn reboot_due(kept: Option<&Kept>) {
+async fn reboot_due(kept: Option<&Durable>) {
     match kept {
         Some(kept) => kept.power.due().await,
         None => std::future::pending().await,

@@ -22,10 +22,10 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
 pub use directory::JournalError;
 pub(crate) use directory::default_directory;
-pub(crate) use mirrored::{Machine, Mirrored};
-pub(crate) use pages::{Broken, Kind, Pages, Stop, View};
+pub(crate) use mirrored::{Mirrored, Persistent};
+pub(crate) use pages::{Broken, Pages, RecordKind, Snapshot, Stop};
 use store::{Disk, Store};
-use writer::{Message, Work, Writer};
+use writer::{Order, Work, Writer};
 
 mod directory;
 mod mirrored;
@@ -51,7 +51,7 @@ pub(crate) trait Source: Send + Sync {
 /// The open journal.
 pub(crate) struct Journal {
     store: Arc<Store>,
-    to_writer: SyncSender<Message>,
+    to_writer: SyncSender<Order>,
     writer: Mutex<Option<JoinHandle<()>>>,
     room: Arc<Semaphore>,
     sources: Arc<Mutex<Vec<Arc<dyn Source>>>>,
@@ -112,7 +112,7 @@ impl Journal {
         let room = Arc::clone(&self.room).acquire_owned().await.map_err(|_| closed())?;
         let (done, outcome) = oneshot::channel();
         let change = Change { change: Some(change), given: None, undo, done, _room: room };
-        self.to_writer.send(Message::Work(Box::new(change))).map_err(|_| closed())?;
+        self.to_writer.send(Order::Work(Box::new(change))).map_err(|_| closed())?;
         outcome.await.map_err(|_| closed())?
     }
 
@@ -125,7 +125,7 @@ impl Journal {
     pub(crate) fn nudge(&self) {
         if !self.nudged.swap(true, Ordering::AcqRel) {
             // A writer that has ended has saved all it could.
-            self.to_writer.send(Message::Nudge).ok();
+            self.to_writer.send(Order::Nudge).ok();
         }
     }
 
@@ -133,7 +133,7 @@ impl Journal {
     /// noticeable for pages in memory.
     pub(crate) fn read<T>(
         &self,
-        look: impl FnOnce(&View) -> Result<T, Broken>,
+        look: impl FnOnce(&Snapshot) -> Result<T, Broken>,
     ) -> Result<T, HostError> {
         self.store.read(look).map_err(|broken| HostError::Other(format!("journal: {broken}")))
     }
@@ -148,7 +148,7 @@ impl Journal {
     /// Persists the rest and releases the directory. Later requests are refused.
     pub(crate) async fn close(&self) {
         self.room.close();
-        self.to_writer.send(Message::Close).ok();
+        self.to_writer.send(Order::Close).ok();
         let writer = self.writer.lock().take();
         if let Some(writer) = writer {
             // A panic of the writer has been printed where it happened.
@@ -161,7 +161,7 @@ impl Journal {
 
 impl Drop for Journal {
     fn drop(&mut self) {
-        self.to_writer.send(Message::Close).ok();
+        self.to_writer.send(Order::Close).ok();
     }
 }
 

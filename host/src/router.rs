@@ -19,7 +19,7 @@ use tracing::{error, info, warn};
 
 use crate::ids::Rids;
 use crate::plugins::slot::{Begun, Change, Disabled, Slot};
-use failure::Failure;
+use failure::MethodFailure;
 use idempotency::Repeats;
 
 pub(crate) use answer::Answer;
@@ -146,7 +146,7 @@ impl Router {
             // Most calls end at once, and need no listener for the end.
             biased;
             outcome = self.call(slot, call, payload) => outcome,
-            () = stopped.cancelled() => Err(Failure::Draining),
+            () = stopped.cancelled() => Err(MethodFailure::Draining),
         };
         let plugin = slot.map_or("none", |slot| slot.name());
         let elapsed_ms = begun.elapsed().as_millis();
@@ -170,24 +170,25 @@ impl Router {
         slot: Option<&Arc<PluginSlot>>,
         mut call: Call<'a>,
         payload: &'a [u8],
-    ) -> Result<Answer, Failure> {
+    ) -> Result<Answer, MethodFailure> {
         if self.is_draining() {
-            return Err(Failure::Draining);
+            return Err(MethodFailure::Draining);
         }
-        let slot = slot.ok_or(Failure::UnknownMethod)?;
+        let slot = slot.ok_or(MethodFailure::UnknownMethod)?;
         let id = Arc::clone(&call.id);
         if !payload.is_empty() {
-            call.payload = std::str::from_utf8(payload).map_err(|_| Failure::PayloadNotText)?;
+            call.payload =
+                std::str::from_utf8(payload).map_err(|_| MethodFailure::PayloadNotText)?;
         }
         let mut begun = slot.begin(Instant::now());
         if let Err(Disabled::Starting) = begun {
             slot.until_started().await;
             begun = slot.begin(Instant::now());
         }
-        let begun = begun.map_err(Failure::Disabled)?;
+        let begun = begun.map_err(MethodFailure::Disabled)?;
         let outcome = begun.version.made.plugin.invoke(call).await;
         ended(slot, &begun, outcome.as_ref().err());
-        let answer = outcome.map_err(Failure::Call)?;
+        let answer = outcome.map_err(MethodFailure::Call)?;
         let body = answer.payload.map_or("null".to_owned(), Json::into_text);
         Ok(Answer { status: i32::from(answer.status), body, call: id })
     }

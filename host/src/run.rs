@@ -19,7 +19,7 @@ use crate::device::desired::accepted::Accepted;
 use crate::device::status;
 use crate::device::systemd::Supervisor;
 use crate::journal::Journal;
-use crate::lent::durable::Kept;
+use crate::lent::durable::Durable;
 use crate::lent::http::Http;
 use crate::lent::log::Log;
 use crate::lent::power::boot::Machine;
@@ -63,8 +63,8 @@ pub async fn run_on(
 ) -> Result<(), StartError> {
     let tls = connection::tls(&config.hub)?;
     let dial = Dial::new(identity, &config.hub, tls)?;
-    let shared = Shared::load(config).await?;
-    let kept = Kept::open(&shared.config.host, dial.identity(), machine).await?;
+    let shared = ProcessParts::load(config).await?;
+    let kept = Durable::open(&shared.config.host, dial.identity(), machine).await?;
     let journal = Arc::clone(&kept.journal);
     let switches = Arc::new(Switches::new(Arc::clone(&journal)));
     #[cfg(unix)]
@@ -91,7 +91,7 @@ pub async fn run_on(
 
 /// Parts that all devices of a process share: the engine with its compiled plugins, and
 /// the counters.
-pub(crate) struct Shared {
+pub(crate) struct ProcessParts {
     config: Config,
     loader: Loader,
     plugins: BTreeMap<String, Made<Plugin>>,
@@ -99,9 +99,9 @@ pub(crate) struct Shared {
     pub(crate) counts: Arc<Counts>,
 }
 
-impl Shared {
+impl ProcessParts {
     /// Loads the plugins, on a thread that may block.
-    pub(crate) async fn load(config: Config) -> Result<Shared, StartError> {
+    pub(crate) async fn load(config: Config) -> Result<ProcessParts, StartError> {
         let loading = tokio::task::spawn_blocking(move || {
             let http = Http::new(&config)?;
             let loader = Loader::new(&config)?;
@@ -110,13 +110,13 @@ impl Shared {
         });
         let (config, loader, plugins, http) =
             loading.await.expect("loading does not panic and is not cancelled")?;
-        Ok(Shared { config, loader, plugins, http, counts: Arc::default() })
+        Ok(ProcessParts { config, loader, plugins, http, counts: Arc::default() })
     }
 
     /// Makes a device with a connection, a twin and calls of its own, which starts to
     /// connect. Without `kept` its data ends with the process. `changes` is notified of
     /// changes of its plugins.
-    pub(crate) fn device(&self, dial: Dial, kept: Option<Kept>, changes: &Changes) -> Device {
+    pub(crate) fn device(&self, dial: Dial, kept: Option<Durable>, changes: &Changes) -> Device {
         let identity = dial.identity().clone();
         let id = identity.device.clone();
         let connection = Connection::open(dial);

@@ -12,7 +12,7 @@ const OTHER_DURATIONS: &[(&str, &str)] =
     &[("guest-reboot/", "a guest depends on the WIT alone, and its settings are seconds")];
 
 /// Folders whose durations and locks are still to be replaced.
-const TO_DO: &[&str] = &["behaviour/", "host/"];
+const TO_DO: &[&str] = &["behaviour/"];
 
 #[test]
 fn one_grammar_of_durations() {

@@ -4,13 +4,13 @@ use std::fmt;
 use std::path::PathBuf;
 
 use anyhow::bail;
-use behaviour_host::control::{Answer, PluginStatus, Request, ask};
+use behaviour_host::control::{ControlAnswer, ControlRequest, PluginStatus, ask};
 use clap::{Args, Subcommand};
 
 #[derive(Args)]
 pub(crate) struct Plugins {
     #[command(subcommand)]
-    what: Option<What>,
+    what: Option<PluginsCommand>,
     /// Print the answer as JSON
     #[arg(long, global = true)]
     json: bool,
@@ -20,10 +20,10 @@ pub(crate) struct Plugins {
 }
 
 #[derive(Subcommand)]
-enum What {
+enum PluginsCommand {
     /// List the plugins with their versions, states and counters
     List,
-    /// Answer a plugin's methods with 503 until it is enabled, over restarts of the host too
+    /// ControlAnswer a plugin's methods with 503 until it is enabled, over restarts of the host too
     Disable(Name),
     /// Let a plugin take calls again, at once
     Enable(Name),
@@ -42,13 +42,13 @@ struct Name {
 
 impl Plugins {
     /// Returns the request to the host.
-    fn request(self) -> Request {
-        match self.what.unwrap_or(What::List) {
-            What::List => Request::List {},
-            What::Disable(Name { plugin }) => Request::Disable { plugin },
-            What::Enable(Name { plugin }) => Request::Enable { plugin },
-            What::Reload(Name { plugin }) => Request::Reload { plugin },
-            What::Rollback(Name { plugin }) => Request::Rollback { plugin },
+    fn request(self) -> ControlRequest {
+        match self.what.unwrap_or(PluginsCommand::List) {
+            PluginsCommand::List => ControlRequest::List {},
+            PluginsCommand::Disable(Name { plugin }) => ControlRequest::Disable { plugin },
+            PluginsCommand::Enable(Name { plugin }) => ControlRequest::Enable { plugin },
+            PluginsCommand::Reload(Name { plugin }) => ControlRequest::Reload { plugin },
+            PluginsCommand::Rollback(Name { plugin }) => ControlRequest::Rollback { plugin },
         }
     }
 }
@@ -75,11 +75,11 @@ fn operate(plugins: Plugins) -> anyhow::Result<String> {
     let (json, config) = (plugins.json, plugins.config.clone());
     let answer = ask(&config, &plugins.request())?;
     match answer {
-        Answer::Error(why) => bail!(why),
-        Answer::UnknownPlugin(name) => Err(UnknownPlugin(name).into()),
+        ControlAnswer::Error(why) => bail!(why),
+        ControlAnswer::UnknownPlugin(name) => Err(UnknownPlugin(name).into()),
         answer if json => Ok(serde_json::to_string_pretty(&answer)?),
-        Answer::Done(done) => Ok(done),
-        Answer::Plugins { plugins, configuration_refused, restart_needed } => {
+        ControlAnswer::Done(done) => Ok(done),
+        ControlAnswer::Plugins { plugins, configuration_refused, restart_needed } => {
             let mut lines = table(&plugins);
             lines.extend(plugins.iter().filter_map(what_is_wrong));
             lines.extend(configuration_refused.map(|why| format!("host.toml is refused: {why}")));

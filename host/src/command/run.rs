@@ -16,7 +16,7 @@ type Stopped = std::pin::Pin<Box<dyn Future<Output = ()> + Send>>;
 pub(super) const IDENTITY: &str = "IOTHUB_DEVICE_CONNECTION_STRING";
 
 #[derive(Args)]
-pub(crate) struct Run {
+pub(crate) struct RunArguments {
     #[command(flatten)]
     common: Common,
     /// Log filter: error, warn, info, debug, trace, or a filter of tracing
@@ -27,7 +27,7 @@ pub(crate) struct Run {
     json_logs: bool,
 }
 
-pub(super) fn run(Run { common, log, json_logs }: Run) -> anyhow::Result<()> {
+pub(super) fn run(RunArguments { common, log, json_logs }: RunArguments) -> anyhow::Result<()> {
     program::log(&log, json_logs)?;
     let config = read(&common)?;
     let identity = identity(&config)?;

@@ -45,12 +45,12 @@ pub(super) struct Host {
     pub(super) report_plugins_under: Option<String>,
     pub(super) control_socket: Option<PathBuf>,
     #[serde(default)]
-    pub(super) telemetry: Telemetry,
+    pub(super) telemetry: TelemetryKeys,
 }
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Telemetry {
+pub(super) struct TelemetryKeys {
     pub(super) messages: Option<NonZeroUsize>,
     pub(super) bytes: Option<NonZeroUsize>,
     pub(super) when_full: Option<WhenFull>,
@@ -71,7 +71,7 @@ pub(super) struct Plugin {
     pub(super) capabilities: BTreeSet<String>,
     #[serde(default)]
     pub(super) limits: Limits,
-    pub(super) http: Option<Http>,
+    pub(super) http: Option<HttpKeys>,
     #[serde(default)]
     pub(super) config: toml::Table,
 }
@@ -79,7 +79,7 @@ pub(super) struct Plugin {
 /// As in [`plugin::HttpSettings`], and whom to trust.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Http {
+pub(super) struct HttpKeys {
     pub(super) hosts: Vec<String>,
     pub(super) ca_file: Option<PathBuf>,
     pub(super) timeout: Option<Period>,

@@ -45,7 +45,7 @@ pub(super) fn host(section: file::Host, directory: &Path) -> Result<HostSection,
     })
 }
 
-fn telemetry(section: file::Telemetry) -> TelemetryLimits {
+fn telemetry(section: file::TelemetryKeys) -> TelemetryLimits {
     let default = TelemetryLimits::default();
     TelemetryLimits {
         messages: section.messages.map_or(default.messages, NonZeroUsize::get),

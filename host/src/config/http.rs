@@ -18,7 +18,7 @@ pub enum HttpError {
     #[error("has no use without `capabilities = [\"http\"]`")]
     NoCapability,
     /// Text that is not a host.
-    #[error("`hosts`: {0}")]
+    #[error("`hosts`")]
     Host(#[from] HttpHostError),
     /// A wait that no call has time for, or none.
     #[error("`timeout` is {0:?}, not between 1 ms and {MAX_DEADLINE:?}")]
@@ -26,7 +26,7 @@ pub enum HttpError {
 }
 
 pub(super) fn http(
-    section: Option<&file::Http>,
+    section: Option<&file::HttpKeys>,
     capabilities: &BTreeSet<Capability>,
     directory: &Path,
 ) -> Result<HttpSettings, HttpError> {

@@ -12,10 +12,7 @@ fn parse(text: &str) -> Result<Config, ConfigError> {
 
 fn check_refused(text: &str, expected: &str) {
     let error = parse(text).unwrap_err();
-    let mut line = error.to_string();
-    if let Some(source) = std::error::Error::source(&error) {
-        line += &format!(": {source}");
-    }
+    let line = program::chain(&error).to_string();
     assert!(line.starts_with(expected), "{text}\n{line}");
     assert!(!line.contains('\n'), "{line:?}");
 }
@@ -121,7 +118,7 @@ fn an_unknown_key_is_named_with_its_line() {
 #[test]
 fn a_value_that_cannot_be_meant_is_named() {
     check_refused("[hub]\nport = \"x\"\n", "line 2: invalid type: string \"x\", expected u16");
-    check_refused("[host]\ngrace = \"soon\"\n", "line 2: `soon` is not a length of time");
+    check_refused("[host]\ngrace = \"soon\"\n", "line 2: `soon` is not a duration");
     check_refused("[plugins.reboot\n", "line 1: ");
     check_refused("[hub]\nkeep_alive = \"2h\"\n", "`hub.keep_alive` is 7200s, not between 2s and");
     check_refused(

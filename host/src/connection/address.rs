@@ -7,7 +7,7 @@ use tokio::net::{TcpStream, lookup_host};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
-use super::failure::Failure;
+use super::failure::ConnectionFailure;
 
 /// Wait before the next address is tried beside the one before (RFC 8305, section 5).
 const NEXT_AFTER: Duration = Duration::from_millis(250);
@@ -18,14 +18,15 @@ const ATTEMPT_WAIT: Duration = Duration::from_secs(20);
 
 /// Connects to the first address of a name that accepts, each beside those that
 /// have not answered yet.
-pub(super) async fn connect(name: &str, port: u16) -> Result<TcpStream, Failure> {
-    let addresses = lookup_host((name, port)).await.map_err(|error| Failure::io(&error))?;
+pub(super) async fn connect(name: &str, port: u16) -> Result<TcpStream, ConnectionFailure> {
+    let addresses =
+        lookup_host((name, port)).await.map_err(|error| ConnectionFailure::io(&error))?;
     first_of(addresses.collect()).await
 }
 
-async fn first_of(addresses: Vec<SocketAddr>) -> Result<TcpStream, Failure> {
+async fn first_of(addresses: Vec<SocketAddr>) -> Result<TcpStream, ConnectionFailure> {
     let mut attempts = JoinSet::new();
-    let mut failure = Failure::new("the hub's name has no address");
+    let mut failure = ConnectionFailure::new("the hub's name has no address");
     for address in addresses {
         attempts.spawn(attempt(address));
         tokio::select! {
@@ -48,11 +49,11 @@ async fn first_of(addresses: Vec<SocketAddr>) -> Result<TcpStream, Failure> {
     Err(failure)
 }
 
-async fn attempt(address: SocketAddr) -> Result<TcpStream, Failure> {
+async fn attempt(address: SocketAddr) -> Result<TcpStream, ConnectionFailure> {
     match timeout(ATTEMPT_WAIT, TcpStream::connect(address)).await {
         Ok(Ok(socket)) => Ok(socket),
-        Ok(Err(error)) => Err(Failure::io(&error).at(address)),
-        Err(_) => Err(Failure::no_answer().at(address)),
+        Ok(Err(error)) => Err(ConnectionFailure::io(&error).at(address)),
+        Err(_) => Err(ConnectionFailure::no_answer().at(address)),
     }
 }
 

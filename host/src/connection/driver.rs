@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep};
 use tracing::{debug, error, warn};
 
-use super::failure::{Failure, Kind};
+use super::failure::{ConnectionFailure, FailureKind};
 use super::options::Dial;
 use super::rivals::Rivals;
 use super::session::{Ended, Session};
@@ -57,8 +57,8 @@ impl Driver {
                 Err(failure) => failure,
             };
             let backoff = match failure.kind {
-                Kind::Lost | Kind::Closed | Kind::Cut => &mut self.after_loss,
-                Kind::Busy | Kind::Refused => &mut self.after_refusal,
+                FailureKind::Lost | FailureKind::Closed | FailureKind::Cut => &mut self.after_loss,
+                FailureKind::Busy | FailureKind::Refused => &mut self.after_refusal,
             };
             let wait = backoff.next();
             self.tell(&failure, wait);
@@ -71,7 +71,7 @@ impl Driver {
 
     /// A connection, and those that renew its token, to the end of the last.
     /// `None`: the host has closed it.
-    async fn connected(&mut self, mut wire: Wire) -> Option<Failure> {
+    async fn connected(&mut self, mut wire: Wire) -> Option<ConnectionFailure> {
         // A renewal does not start over: the time before it counts as well.
         let since = Instant::now();
         loop {
@@ -89,7 +89,7 @@ impl Driver {
                 self.after_loss.reset();
                 self.after_refusal.reset();
             }
-            if failure.kind == Kind::Closed
+            if failure.kind == FailureKind::Closed
                 && let Some(times) = self.rivals.closed(Instant::now(), lasted)
             {
                 failure.suspect_a_rival(times);
@@ -98,11 +98,11 @@ impl Driver {
         }
     }
 
-    fn tell(&self, failure: &Failure, next_try: Duration) {
+    fn tell(&self, failure: &ConnectionFailure, next_try: Duration) {
         let (hub, device) = (&self.dial, &self.dial.user_name().device);
-        let Failure { what, hint, kind } = failure;
+        let ConnectionFailure { what, hint, kind } = failure;
         // Only a person can change a no; the network comes back by itself.
-        if *kind == Kind::Refused {
+        if *kind == FailureKind::Refused {
             error!(%hub, %device, ?next_try, hint, "{what}");
         } else {
             warn!(%hub, %device, ?next_try, hint, "no connection: {what}");

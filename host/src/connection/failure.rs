@@ -8,15 +8,15 @@ use trust::Distrust;
 
 /// End of a connection: the reason and the way out.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Failure {
+pub(super) struct ConnectionFailure {
     pub(super) what: String,
     pub(super) hint: Option<&'static str>,
-    pub(super) kind: Kind,
+    pub(super) kind: FailureKind,
 }
 
-/// Kind of a failure. It decides how long the next attempt waits.
+/// FailureKind of a failure. It decides how long the next attempt waits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(super) enum FailureKind {
     /// The network, or a hub that was not there. It may be back at once.
     Lost,
     /// The hub itself has closed a connection that was a good one.
@@ -30,9 +30,9 @@ pub(super) enum Kind {
     Refused,
 }
 
-impl Failure {
-    pub(super) fn new(what: impl Into<String>) -> Failure {
-        Failure { what: what.into(), hint: None, kind: Kind::Lost }
+impl ConnectionFailure {
+    pub(super) fn new(what: impl Into<String>) -> ConnectionFailure {
+        ConnectionFailure { what: what.into(), hint: None, kind: FailureKind::Lost }
     }
 
     /// It has happened often enough to look like another client's doing.
@@ -43,16 +43,16 @@ impl Failure {
 
     /// Checks whether the failure is an answer of the hub itself.
     pub(super) fn is_the_hubs_own(&self) -> bool {
-        matches!(self.kind, Kind::Busy | Kind::Refused)
+        matches!(self.kind, FailureKind::Busy | FailureKind::Refused)
     }
 
     /// The hub has closed a connection that was a good one.
-    pub(super) fn closed(what: &str) -> Failure {
-        Failure { kind: Kind::Closed, ..Failure::new(what) }
+    pub(super) fn closed(what: &str) -> ConnectionFailure {
+        ConnectionFailure { kind: FailureKind::Closed, ..ConnectionFailure::new(what) }
     }
 
     /// Names the address that it happened at.
-    pub(super) fn at(mut self, address: SocketAddr) -> Failure {
+    pub(super) fn at(mut self, address: SocketAddr) -> ConnectionFailure {
         self.what += &format!(" ({address})");
         self
     }
@@ -60,65 +60,66 @@ impl Failure {
     /// Checks whether the hub may have ended the connection because of the packets it
     /// was sent.
     pub(super) fn may_be_deliberate(&self) -> bool {
-        matches!(self.kind, Kind::Closed | Kind::Cut)
+        matches!(self.kind, FailureKind::Closed | FailureKind::Cut)
     }
 
     /// Nothing came back in time.
-    pub(super) fn no_answer() -> Failure {
-        Failure::new("no answer to the connection").hint(CHECK_ADDRESS)
+    pub(super) fn no_answer() -> ConnectionFailure {
+        ConnectionFailure::new("no answer to the connection").hint(CHECK_ADDRESS)
     }
 
     /// Converts an error of the codec, on the socket or in the bytes read.
-    pub(super) fn codec(error: &mqttbytes::Error) -> Failure {
+    pub(super) fn codec(error: &mqttbytes::Error) -> ConnectionFailure {
         match error {
-            mqttbytes::Error::Io(error) => Failure::io(error),
-            other => Failure::new(format!("the hub does not speak MQTT: {other}")),
+            mqttbytes::Error::Io(error) => ConnectionFailure::io(error),
+            other => ConnectionFailure::new(format!("the hub does not speak MQTT: {other}")),
         }
     }
 
     /// Converts an error of the socket, or of TLS on it.
-    pub(super) fn io(error: &io::Error) -> Failure {
+    pub(super) fn io(error: &io::Error) -> ConnectionFailure {
         if let Some(why) = trust::distrust(error) {
             return untrusted(why);
         }
         match error.kind() {
             io::ErrorKind::ConnectionRefused => {
-                Failure::new("nobody takes the connection").hint(CHECK_ADDRESS)
+                ConnectionFailure::new("nobody takes the connection").hint(CHECK_ADDRESS)
             }
             io::ErrorKind::ConnectionAborted
             | io::ErrorKind::ConnectionReset
-            | io::ErrorKind::BrokenPipe => {
-                Failure { kind: Kind::Cut, ..Failure::new("the connection was cut") }
-            }
+            | io::ErrorKind::BrokenPipe => ConnectionFailure {
+                kind: FailureKind::Cut,
+                ..ConnectionFailure::new("the connection was cut")
+            },
             // Closed without TLS's own goodbye, which hubs do as well.
-            io::ErrorKind::UnexpectedEof => Failure::closed("the connection was cut"),
-            _ => Failure::new(error.to_string()).hint(CHECK_ADDRESS),
+            io::ErrorKind::UnexpectedEof => ConnectionFailure::closed("the connection was cut"),
+            _ => ConnectionFailure::new(error.to_string()).hint(CHECK_ADDRESS),
         }
     }
 
     /// Converts a refusal by CONNACK.
-    pub(super) fn refused(code: ConnectReturnCode) -> Failure {
+    pub(super) fn refused(code: ConnectReturnCode) -> ConnectionFailure {
         let what = match code {
             ConnectReturnCode::NotAuthorized | ConnectReturnCode::BadUserNamePassword => {
-                return Failure {
+                return ConnectionFailure {
                     what: "refused by the hub: wrong key, expired token, or a device that is \
                            unknown or disabled"
                         .to_owned(),
                     hint: Some(CHECK_IDENTITY),
-                    kind: Kind::Refused,
+                    kind: FailureKind::Refused,
                 };
             }
             ConnectReturnCode::ServiceUnavailable => {
                 let what = "the hub is not available at the moment".to_owned();
-                return Failure { what, hint: None, kind: Kind::Busy };
+                return ConnectionFailure { what, hint: None, kind: FailureKind::Busy };
             }
             ConnectReturnCode::BadClientId => "refused by the hub: it does not take this client id",
             _ => "refused by the hub: it does not speak MQTT 3.1.1",
         };
-        Failure { what: what.to_owned(), hint: None, kind: Kind::Refused }
+        ConnectionFailure { what: what.to_owned(), hint: None, kind: FailureKind::Refused }
     }
 
-    fn hint(mut self, hint: &'static str) -> Failure {
+    fn hint(mut self, hint: &'static str) -> ConnectionFailure {
         self.hint = Some(hint);
         self
     }
@@ -135,8 +136,8 @@ const ONE_EACH: &str = "likely another client connects with this device's id, an
 const CHECK_NAME: &str =
     "HostName in the connection string must be a name of the hub's certificate";
 
-fn untrusted(why: Distrust) -> Failure {
-    let failure = Failure::new(format!("the hub's certificate {}", why.text()));
+fn untrusted(why: Distrust) -> ConnectionFailure {
+    let failure = ConnectionFailure::new(format!("the hub's certificate {}", why.text()));
     match why {
         Distrust::Issuer => failure.hint(CHECK_CA),
         Distrust::Name => failure.hint(CHECK_NAME),

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, Sleep, sleep_until, timeout_at};
 
-use super::failure::Failure;
+use super::failure::ConnectionFailure;
 use super::options::Dial;
 use super::under_way::Answers;
 use super::wire::{TokenTimes, Wire};
@@ -31,13 +31,13 @@ const RETRY_BASE: Duration = Duration::from_secs(1);
 const RETRY_LONGEST: Duration = Duration::from_secs(60);
 
 pub(super) struct Renewal {
-    step: Step,
+    step: RenewalStep,
     /// Later than this, answers under way are not waited for.
     by: Instant,
     backoff: Backoff,
 }
 
-enum Step {
+enum RenewalStep {
     /// The token cannot be renewed.
     Never,
     Due(Pin<Box<Sleep>>),
@@ -46,22 +46,22 @@ enum Step {
     Opening(Opening),
 }
 
-impl Step {
-    fn due(at: Instant) -> Step {
-        Step::Due(Box::pin(sleep_until(at)))
+impl RenewalStep {
+    fn due(at: Instant) -> RenewalStep {
+        RenewalStep::Due(Box::pin(sleep_until(at)))
     }
 }
 
-type Opening = Pin<Box<dyn Future<Output = Result<Wire, Failure>> + Send>>;
+type Opening = Pin<Box<dyn Future<Output = Result<Wire, ConnectionFailure>> + Send>>;
 
 impl Renewal {
     pub(super) fn of(token: Option<TokenTimes>) -> Renewal {
         let backoff = Backoff::new(RETRY_BASE, RETRY_LONGEST);
         let Some(TokenTimes { made, lifetime }) = token else {
-            return Renewal { step: Step::Never, by: Instant::now(), backoff };
+            return Renewal { step: RenewalStep::Never, by: Instant::now(), backoff };
         };
         let at = made + lifetime.mul_f64(RENEW_AT - SPREAD * random_part());
-        Renewal { step: Step::due(at), by: made + lifetime.mul_f64(RENEW_BY), backoff }
+        Renewal { step: RenewalStep::due(at), by: made + lifetime.mul_f64(RENEW_BY), backoff }
     }
 
     /// The next connection, when it is time and there is one. Dropped, it goes on
@@ -70,21 +70,22 @@ impl Renewal {
         &mut self,
         dial: &Arc<Dial>,
         answers: &Answers,
-    ) -> Result<Wire, Failure> {
+    ) -> Result<Wire, ConnectionFailure> {
         loop {
             match &mut self.step {
-                Step::Never => pending().await,
-                Step::Due(at) => {
+                RenewalStep::Never => pending().await,
+                RenewalStep::Due(at) => {
                     at.await;
-                    self.step = Step::Idle;
+                    self.step = RenewalStep::Idle;
                 }
-                Step::Idle => {
+                RenewalStep::Idle => {
                     // Past the time it is done all the same.
                     timeout_at(self.by, answers.none()).await.ok();
                     let dial = Arc::clone(dial);
-                    self.step = Step::Opening(Box::pin(async move { Wire::open(&dial).await }));
+                    self.step =
+                        RenewalStep::Opening(Box::pin(async move { Wire::open(&dial).await }));
                 }
-                Step::Opening(opening) => return opening.await,
+                RenewalStep::Opening(opening) => return opening.await,
             }
         }
     }
@@ -92,15 +93,15 @@ impl Renewal {
     /// Notes that an attempt has failed. Returns the wait before the next.
     pub(super) fn failed(&mut self) -> Duration {
         let wait = self.backoff.next();
-        self.step = Step::due(Instant::now() + wait);
+        self.step = RenewalStep::due(Instant::now() + wait);
         wait
     }
 
     /// Waits for the attempt in progress, if there is one: the hub may already have
     /// replaced this connection by the next.
-    pub(super) async fn finish(&mut self) -> Option<Result<Wire, Failure>> {
+    pub(super) async fn finish(&mut self) -> Option<Result<Wire, ConnectionFailure>> {
         match &mut self.step {
-            Step::Opening(opening) => Some(opening.await),
+            RenewalStep::Opening(opening) => Some(opening.await),
             _ => None,
         }
     }

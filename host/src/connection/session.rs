@@ -12,7 +12,7 @@ use tokio::time::{Instant, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
-use super::failure::Failure;
+use super::failure::ConnectionFailure;
 use super::incoming::Incoming;
 use super::options::Dial;
 use super::receipts::{Receipt, Receipts};
@@ -20,7 +20,7 @@ use super::renewal::Renewal;
 use super::under_way::Answers;
 use super::window::{SetAside, Window};
 use super::wire::Wire;
-use super::{Message, Request};
+use super::{Outgoing, OutgoingRequest};
 use sending::GOODBYE_WAIT;
 
 mod sending;
@@ -38,9 +38,9 @@ const ALONE: Duration = Duration::from_millis(100);
 pub(super) struct Session {
     pub(super) to_device: mpsc::Sender<Incoming>,
     /// Messages to send until the hub has acknowledged them.
-    pub(super) messages: mpsc::Receiver<Message>,
+    pub(super) messages: mpsc::Receiver<Outgoing>,
     /// Requests to send once; the hub answers them.
-    pub(super) requests: mpsc::Receiver<Request>,
+    pub(super) requests: mpsc::Receiver<OutgoingRequest>,
     /// Set to `true` while messages can be sent.
     pub(super) online: watch::Sender<bool>,
     pub(super) receipts: Arc<Receipts>,
@@ -57,7 +57,7 @@ pub(super) enum Ended {
     Closed,
     /// The hub has taken this one for it.
     Renewed(Wire),
-    Lost(Failure),
+    Lost(ConnectionFailure),
 }
 
 /// Phase of a connection.
@@ -142,7 +142,7 @@ impl Session {
         talk: &mut Talk,
         renewal: &mut Renewal,
         dial: &Arc<Dial>,
-    ) -> Result<Ended, Failure> {
+    ) -> Result<Ended, ConnectionFailure> {
         self.begin(talk).await?;
         let closing = self.closing.clone();
         let mut closing = pin!(closing.cancelled());
@@ -163,7 +163,7 @@ impl Session {
                 }
                 next = renewal.next(dial, &self.answers), if open => match next {
                     Ok(next) => return Ok(Ended::Renewed(next)),
-                    Err(Failure { what, hint, .. }) => {
+                    Err(ConnectionFailure { what, hint, .. }) => {
                         let next_try = renewal.failed();
                         warn!(hub = %dial, ?next_try, hint, "token not renewed yet: {what}");
                     }
@@ -184,7 +184,7 @@ impl Session {
                 () = sleep_until(until.unwrap_or_else(Instant::now)), if until.is_some() => {
                     return match talk.phase {
                         Phase::Leaving => Ok(Ended::Closed),
-                        _ => Err(Failure::new("the hub does not answer")),
+                        _ => Err(ConnectionFailure::new("the hub does not answer")),
                     };
                 }
             }

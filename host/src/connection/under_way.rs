@@ -7,10 +7,10 @@ use tokio::sync::Notify;
 
 /// Number of answers in progress. Clones share the count.
 #[derive(Clone, Default)]
-pub(crate) struct Answers(Arc<Inner>);
+pub(crate) struct Answers(Arc<AnswerCount>);
 
 #[derive(Default)]
-struct Inner {
+struct AnswerCount {
     under_way: AtomicUsize,
     none: Notify,
 }

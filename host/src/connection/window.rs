@@ -28,7 +28,7 @@ pub(super) const SUBSCRIBE_ID: u16 = u16::MAX;
 
 #[derive(Default)]
 pub(super) struct Window {
-    sent: VecDeque<Sent>,
+    sent: VecDeque<InFlight>,
     last_id: u16,
     /// Only the oldest packet was sent on this connection: the hub closed the one
     /// before, perhaps because of it.
@@ -43,7 +43,7 @@ pub(super) struct SetAside {
     pub(super) receipt: Option<u64>,
 }
 
-struct Sent {
+struct InFlight {
     publish: Publish,
     /// Number that tells the sender of the acknowledgement.
     receipt: Option<u64>,
@@ -62,7 +62,7 @@ impl Window {
     pub(super) fn send(&mut self, topic: String, body: Bytes, receipt: Option<u64>) -> Publish {
         let mut publish = Publish::from_bytes(topic, QoS::AtLeastOnce, body);
         publish.pkid = self.free_id();
-        self.sent.push_back(Sent {
+        self.sent.push_back(InFlight {
             publish: publish.clone(),
             receipt,
             at: Instant::now(),
@@ -92,7 +92,7 @@ impl Window {
     /// Returns the packets to send again on a new connection: all of them, or the
     /// oldest alone while it is suspected of ending connections.
     pub(super) fn again(&mut self, session_present: bool) -> Vec<Publish> {
-        let again = |sent: &mut Sent| {
+        let again = |sent: &mut InFlight| {
             // To a hub without the session it is a new packet.
             sent.publish.dup = session_present;
             sent.publish.clone()
@@ -125,7 +125,7 @@ impl Window {
         if oldest.closings < MAX_CLOSINGS {
             return None;
         }
-        let Sent { publish, receipt, .. } = self.sent.pop_front()?;
+        let InFlight { publish, receipt, .. } = self.sent.pop_front()?;
         let bytes = publish.topic.len() + publish.payload.len();
         Some(SetAside { topic: publish.topic, bytes, receipt })
     }

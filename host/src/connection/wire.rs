@@ -16,7 +16,7 @@ use tokio_util::codec::Framed;
 
 use super::address;
 use super::codec::Packets;
-use super::failure::Failure;
+use super::failure::ConnectionFailure;
 use super::options::Dial;
 
 /// Limit of the time from the first packet of TCP to CONNACK.
@@ -41,22 +41,24 @@ pub(super) struct TokenTimes {
 impl Wire {
     /// Connects and signs in with a fresh token. The hub ends an older connection
     /// of the device when it takes this one, and not before.
-    pub(super) async fn open(dial: &Dial) -> Result<Wire, Failure> {
+    pub(super) async fn open(dial: &Dial) -> Result<Wire, ConnectionFailure> {
         match timeout(CONNECT_WAIT, Wire::sign_in(dial)).await {
             Ok(opened) => opened,
-            Err(_) => Err(Failure::no_answer()),
+            Err(_) => Err(ConnectionFailure::no_answer()),
         }
     }
 
-    async fn sign_in(dial: &Dial) -> Result<Wire, Failure> {
+    async fn sign_in(dial: &Dial) -> Result<Wire, ConnectionFailure> {
         let (name, port) = dial.address();
-        let server = ServerName::try_from(name.to_owned())
-            .map_err(|_| Failure::new(format!("`{name}` is no name that a certificate has")))?;
+        let server = ServerName::try_from(name.to_owned()).map_err(|_| {
+            ConnectionFailure::new(format!("`{name}` is no name that a certificate has"))
+        })?;
         let socket = address::connect(name, port).await?;
         // Nagle and delayed acknowledgements together cost 40 ms an answer.
-        socket.set_nodelay(true).map_err(|e| Failure::io(&e))?;
+        socket.set_nodelay(true).map_err(|e| ConnectionFailure::io(&e))?;
         let connector = TlsConnector::from(dial.tls());
-        let socket = connector.connect(server, socket).await.map_err(|e| Failure::io(&e))?;
+        let socket =
+            connector.connect(server, socket).await.map_err(|e| ConnectionFailure::io(&e))?;
         let mut framed = Box::new(Framed::new(socket, Packets::default()));
 
         // Made only now: a handshake that took long has not used up its life.
@@ -67,7 +69,7 @@ impl Wire {
         connect.clean_session = false;
         connect.keep_alive = whole_seconds(dial.ping_every());
         connect.login = Some(Login::new(user_name.to_string(), password.token.to_string()));
-        framed.send(Packet::Connect(connect)).await.map_err(|e| Failure::codec(&e))?;
+        framed.send(Packet::Connect(connect)).await.map_err(|e| ConnectionFailure::codec(&e))?;
 
         let token = password.lifetime.map(|lifetime| TokenTimes { made, lifetime });
         let mut wire = Wire { framed, session_present: false, token };
@@ -76,31 +78,33 @@ impl Wire {
                 wire.session_present = ack.session_present;
                 Ok(wire)
             }
-            Packet::ConnAck(ack) => Err(Failure::refused(ack.code)),
-            _ => Err(Failure::new("the hub does not speak MQTT: its first packet is no CONNACK")),
+            Packet::ConnAck(ack) => Err(ConnectionFailure::refused(ack.code)),
+            _ => Err(ConnectionFailure::new(
+                "the hub does not speak MQTT: its first packet is no CONNACK",
+            )),
         }
     }
 
     /// The next packet of the hub. Dropped, it has lost nothing.
-    pub(super) async fn next(&mut self) -> Result<Packet, Failure> {
+    pub(super) async fn next(&mut self) -> Result<Packet, ConnectionFailure> {
         match self.framed.next().await {
-            Some(packet) => packet.map_err(|e| Failure::codec(&e)),
-            None => Err(Failure::closed("the hub closed the connection")),
+            Some(packet) => packet.map_err(|e| ConnectionFailure::codec(&e)),
+            None => Err(ConnectionFailure::closed("the hub closed the connection")),
         }
     }
 
     /// The next packet, if it has come already.
-    pub(super) fn come(&mut self) -> Option<Result<Packet, Failure>> {
+    pub(super) fn come(&mut self) -> Option<Result<Packet, ConnectionFailure>> {
         self.next().now_or_never()
     }
 
     /// Puts a packet where [`Wire::flush`] sends it from.
-    pub(super) async fn feed(&mut self, packet: Packet) -> Result<(), Failure> {
-        self.framed.feed(packet).await.map_err(|e| Failure::codec(&e))
+    pub(super) async fn feed(&mut self, packet: Packet) -> Result<(), ConnectionFailure> {
+        self.framed.feed(packet).await.map_err(|e| ConnectionFailure::codec(&e))
     }
 
-    pub(super) async fn flush(&mut self) -> Result<(), Failure> {
-        self.framed.flush().await.map_err(|e| Failure::codec(&e))
+    pub(super) async fn flush(&mut self) -> Result<(), ConnectionFailure> {
+        self.framed.flush().await.map_err(|e| ConnectionFailure::codec(&e))
     }
 }
 

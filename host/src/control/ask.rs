@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::place::candidates;
-use super::{Answer, Request, TRANSFER};
+use super::{ControlAnswer, ControlRequest, TRANSFER};
 
 /// The longest answer that is read.
 const ANSWER_BYTES: u64 = 4 * 1024 * 1024;
@@ -57,13 +57,13 @@ impl AskError {
 
 /// Asks the host that runs with the configuration in this file. Blocks. The file
 /// need not be right: when it is wrong, the host goes on with the one before.
-pub fn ask(configuration: &Path, request: &Request) -> Result<Answer, AskError> {
+pub fn ask(configuration: &Path, request: &ControlRequest) -> Result<ControlAnswer, AskError> {
     let text = std::fs::read_to_string(configuration)
         .map_err(|source| AskError::NoFile { path: configuration.to_owned(), source })?;
     let directory = configuration.parent().unwrap_or(Path::new(""));
     let named = named_socket(&text).map(|path| directory.join(path));
     let stream = connect(&candidates(named.as_deref(), Some(configuration)))?;
-    let patience = if matches!(request, Request::List {}) { TRANSFER } else { ORDER };
+    let patience = if matches!(request, ControlRequest::List {}) { TRANSFER } else { ORDER };
     let line = exchange(stream, request, patience).map_err(AskError::Broken)?;
     serde_json::from_str(&line).map_err(AskError::NotUnderstood)
 }
@@ -88,7 +88,11 @@ fn connect(candidates: &[PathBuf]) -> Result<UnixStream, AskError> {
     Err(why)
 }
 
-fn exchange(mut stream: UnixStream, request: &Request, patience: Duration) -> io::Result<String> {
+fn exchange(
+    mut stream: UnixStream,
+    request: &ControlRequest,
+    patience: Duration,
+) -> io::Result<String> {
     stream.set_write_timeout(Some(TRANSFER))?;
     stream.set_read_timeout(Some(patience))?;
     let mut line = serde_json::to_string(request).expect("a request is JSON");

@@ -2,13 +2,13 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::plugins::slot::{Counters, State};
+use crate::plugins::slot::{Counters, SlotStatus};
 use crate::router::PluginSlot;
 
 /// One request.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "do", rename_all = "kebab-case", deny_unknown_fields)]
-pub enum Request {
+pub enum ControlRequest {
     /// All plugins.
     List {},
     /// No calls for a plugin until it is enabled.
@@ -36,14 +36,14 @@ pub enum Request {
 /// One answer.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub enum Answer {
+pub enum ControlAnswer {
     /// Summary of the action, in one line.
     Done(String),
     /// Reason of a failure, in one line.
     Error(String),
     /// No plugin has this name.
     UnknownPlugin(String),
-    /// To [`Request::List`].
+    /// To [`ControlRequest::List`].
     #[serde(untagged, rename_all = "camelCase")]
     Plugins {
         /// By name.
@@ -80,15 +80,15 @@ pub struct PluginStatus {
     pub counters: Counters,
 }
 
-impl Request {
+impl ControlRequest {
     /// The plugin that it is about.
     pub(super) fn plugin(&self) -> Option<&str> {
         match self {
-            Request::List {} => None,
-            Request::Disable { plugin }
-            | Request::Enable { plugin }
-            | Request::Reload { plugin }
-            | Request::Rollback { plugin } => Some(plugin),
+            ControlRequest::List {} => None,
+            ControlRequest::Disable { plugin }
+            | ControlRequest::Enable { plugin }
+            | ControlRequest::Reload { plugin }
+            | ControlRequest::Rollback { plugin } => Some(plugin),
         }
     }
 }
@@ -112,11 +112,11 @@ impl PluginStatus {
     }
 }
 
-fn word(state: State) -> &'static str {
+fn word(state: SlotStatus) -> &'static str {
     match state {
-        State::Active => "active",
-        State::Disabled => "disabled",
-        State::Off => "off",
-        State::NotStarted => "not-started",
+        SlotStatus::Active => "active",
+        SlotStatus::Disabled => "disabled",
+        SlotStatus::Off => "off",
+        SlotStatus::NotStarted => "not-started",
     }
 }

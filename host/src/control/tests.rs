@@ -38,13 +38,15 @@ fn serve(config: &Config) -> tokio::task::JoinSet<()> {
     tasks
 }
 
-async fn asked(config: &Config, request: Request) -> Result<Answer, AskError> {
+async fn asked(config: &Config, request: ControlRequest) -> Result<ControlAnswer, AskError> {
     let file = config.file.clone().unwrap();
     tokio::task::spawn_blocking(move || ask(&file, &request)).await.unwrap()
 }
 
 async fn state(config: &Config) -> String {
-    let Answer::Plugins { plugins, .. } = asked(config, Request::List {}).await.unwrap() else {
+    let ControlAnswer::Plugins { plugins, .. } =
+        asked(config, ControlRequest::List {}).await.unwrap()
+    else {
         panic!("a list")
     };
     assert_eq!((plugins.len(), plugins[0].name.as_str()), (1, "p"));
@@ -62,16 +64,16 @@ async fn an_operator_lists_disables_and_enables() {
     let wrong = std::fs::read_to_string(file).unwrap() + "mistake = 1\n";
     std::fs::write(file, wrong).unwrap();
     assert_eq!(state(&config).await, "active");
-    let done = asked(&config, Request::Disable { plugin: plugin() }).await.unwrap();
-    assert_eq!(done, Answer::Done("disabled until it is enabled".to_owned()));
+    let done = asked(&config, ControlRequest::Disable { plugin: plugin() }).await.unwrap();
+    assert_eq!(done, ControlAnswer::Done("disabled until it is enabled".to_owned()));
     assert_eq!(state(&config).await, "off");
-    asked(&config, Request::Enable { plugin: plugin() }).await.unwrap();
+    asked(&config, ControlRequest::Enable { plugin: plugin() }).await.unwrap();
     assert_eq!(state(&config).await, "active");
 
-    let none = asked(&config, Request::Rollback { plugin: plugin() }).await.unwrap();
-    assert_eq!(none, Answer::Error("there is no version before this one".to_owned()));
-    let unknown = asked(&config, Request::Reload { plugin: "q".to_owned() }).await.unwrap();
-    assert_eq!(unknown, Answer::UnknownPlugin("q".to_owned()));
+    let none = asked(&config, ControlRequest::Rollback { plugin: plugin() }).await.unwrap();
+    assert_eq!(none, ControlAnswer::Error("there is no version before this one".to_owned()));
+    let unknown = asked(&config, ControlRequest::Reload { plugin: "q".to_owned() }).await.unwrap();
+    assert_eq!(unknown, ControlAnswer::UnknownPlugin("q".to_owned()));
 }
 
 #[tokio::test]
@@ -98,7 +100,7 @@ async fn a_second_host_is_refused_and_a_socket_without_a_host_is_replaced() {
     let socket = directory.path().join("control/host.sock");
     std::fs::DirBuilder::new().mode(0o700).create(socket.parent().unwrap()).unwrap();
     drop(std::os::unix::net::UnixListener::bind(&socket).unwrap());
-    assert!(matches!(asked(&config, Request::List {}).await, Err(AskError::NoHost)));
+    assert!(matches!(asked(&config, ControlRequest::List {}).await, Err(AskError::NoHost)));
     let _host = serve(&config);
     assert_eq!(state(&config).await, "active");
 }
@@ -188,9 +190,9 @@ async fn what_is_no_request_is_told_so_and_what_is_too_long_is_not_read() {
 #[test]
 fn a_list_reads_back_as_it_was_written() {
     let text = r#"{"plugins":[],"configurationRefused":"why","restartNeeded":true}"#;
-    let answer: Answer = serde_json::from_str(text).unwrap();
+    let answer: ControlAnswer = serde_json::from_str(text).unwrap();
     assert_eq!(serde_json::to_string(&answer).unwrap(), text);
     let text = r#"{"done":"so"}"#;
-    let answer: Answer = serde_json::from_str(text).unwrap();
-    assert_eq!(answer, Answer::Done("so".to_owned()));
+    let answer: ControlAnswer = serde_json::from_str(text).unwrap();
+    assert_eq!(answer, ControlAnswer::Done("so".to_owned()));
 }

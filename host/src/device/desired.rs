@@ -35,7 +35,7 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 const LONGEST_ASKED: Duration = Duration::from_secs(3600);
 
 /// Remembers what each plugin has accepted.
-pub(crate) trait Accepted: Send + Sync {
+pub(crate) trait AcceptedDesired: Send + Sync {
     /// The desired properties that a plugin accepted last.
     fn last(&self, plugin: &str) -> Option<Document>;
     /// A plugin has accepted these.
@@ -47,7 +47,7 @@ pub(crate) trait Accepted: Send + Sync {
 pub(crate) struct Desired {
     pub(crate) router: Arc<Router>,
     pub(crate) twin: Arc<Twin>,
-    pub(crate) accepted: Arc<dyn Accepted>,
+    pub(crate) accepted: Arc<dyn AcceptedDesired>,
 }
 
 /// Versions of the desired properties and of the plugin that did not accept them. It is

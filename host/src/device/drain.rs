@@ -18,7 +18,7 @@ pub(super) enum Then {
 
 /// Next step of a drain.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) enum Step {
+pub(super) enum DrainStep {
     Wait,
     /// The grace is over: once.
     StopCalls,
@@ -43,16 +43,16 @@ impl Drain {
 
     /// `idle`: no call and no job runs, or waits to be answered. `delivered`: the
     /// hub has all that was reported and sent.
-    pub(super) fn step(&mut self, now: Instant, idle: bool, delivered: bool) -> Step {
+    pub(super) fn step(&mut self, now: Instant, idle: bool, delivered: bool) -> DrainStep {
         let over = now >= self.calls_until;
         if (idle && (delivered || over)) || now >= self.answers_until {
-            return Step::End(self.then);
+            return DrainStep::End(self.then);
         }
         if over && !self.stopped {
             self.stopped = true;
-            return Step::StopCalls;
+            return DrainStep::StopCalls;
         }
-        Step::Wait
+        DrainStep::Wait
     }
 }
 
@@ -60,7 +60,7 @@ impl Drain {
 mod tests {
     use super::*;
 
-    fn after(drain: &mut Drain, seconds: u64, idle: bool, delivered: bool) -> Step {
+    fn after(drain: &mut Drain, seconds: u64, idle: bool, delivered: bool) -> DrainStep {
         let began = drain.calls_until - Duration::from_secs(10);
         drain.step(began + Duration::from_secs(seconds), idle, delivered)
     }
@@ -71,23 +71,23 @@ mod tests {
 
     #[test]
     fn it_ends_when_nothing_runs_and_the_hub_has_everything() {
-        assert_eq!(after(&mut drain(), 0, true, true), Step::End(Then::Stop));
-        assert_eq!(after(&mut drain(), 1, false, true), Step::Wait);
-        assert_eq!(after(&mut drain(), 1, true, false), Step::Wait);
+        assert_eq!(after(&mut drain(), 0, true, true), DrainStep::End(Then::Stop));
+        assert_eq!(after(&mut drain(), 1, false, true), DrainStep::Wait);
+        assert_eq!(after(&mut drain(), 1, true, false), DrainStep::Wait);
     }
 
     #[test]
     fn without_a_hub_it_ends_with_the_grace() {
-        assert_eq!(after(&mut drain(), 10, true, false), Step::End(Then::Stop));
+        assert_eq!(after(&mut drain(), 10, true, false), DrainStep::End(Then::Stop));
     }
 
     #[test]
     fn calls_are_stopped_once_and_an_answer_that_cannot_leave_is_not_waited_for() {
         let mut drain = drain();
-        assert_eq!(after(&mut drain, 9, false, false), Step::Wait);
-        assert_eq!(after(&mut drain, 10, false, false), Step::StopCalls);
-        assert_eq!(after(&mut drain, 11, false, false), Step::Wait);
-        assert_eq!(after(&mut drain, 12, false, false), Step::Wait);
-        assert_eq!(after(&mut drain, 13, false, false), Step::End(Then::Stop));
+        assert_eq!(after(&mut drain, 9, false, false), DrainStep::Wait);
+        assert_eq!(after(&mut drain, 10, false, false), DrainStep::StopCalls);
+        assert_eq!(after(&mut drain, 11, false, false), DrainStep::Wait);
+        assert_eq!(after(&mut drain, 12, false, false), DrainStep::Wait);
+        assert_eq!(after(&mut drain, 13, false, false), DrainStep::End(Then::Stop));
     }
 }

@@ -7,12 +7,12 @@ use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::Notify;
 use tracing::error;
 
-use super::{Broken, Journal, Kind, Pages, Source};
+use super::{Broken, Journal, Pages, RecordKind, Source};
 
 /// Data that is kept in memory and knows which of its records are not yet persisted.
-pub(crate) trait Machine: Send + 'static {
-    /// Kind of its records.
-    const KIND: Kind;
+pub(crate) trait Persistent: Send + 'static {
+    /// RecordKind of its records.
+    const KIND: RecordKind;
 
     /// A record to persist.
     type Record: Send;
@@ -24,7 +24,7 @@ pub(crate) trait Machine: Send + 'static {
     /// there is one. They count as in flight from then on.
     fn unsaved(&mut self) -> Vec<(Vec<u8>, Option<Self::Record>)>;
 
-    /// Receives the outcome of the records that [`Machine::unsaved`] returned last.
+    /// Receives the outcome of the records that [`Persistent::unsaved`] returned last.
     fn saved(&mut self, written: bool);
 
     /// Serialises a record. Not called under the lock.
@@ -41,7 +41,7 @@ pub(crate) struct Mirrored<M> {
     pub(crate) wake: Notify,
 }
 
-impl<M: Machine> Mirrored<M> {
+impl<M: Persistent> Mirrored<M> {
     /// Wraps a machine. The journal keeps its records from then on; with `None` they
     /// end with the process.
     pub(crate) fn new(machine: M, journal: Option<&Journal>) -> Arc<Mirrored<M>> {
@@ -73,7 +73,7 @@ impl<M: Machine> Mirrored<M> {
     }
 }
 
-impl<M: Machine> Source for Mirrored<M> {
+impl<M: Persistent> Source for Mirrored<M> {
     fn save(&self, pages: &Pages<'_>) -> Result<bool, Broken> {
         let unsaved = self.lock().unsaved();
         for (key, record) in &unsaved {

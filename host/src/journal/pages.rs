@@ -1,5 +1,5 @@
 //! The pages of the journal: records by kind and key, changed within one commit
-//! ([`Pages`]) or only looked at ([`View`]).
+//! ([`Pages`]) or only looked at ([`Snapshot`]).
 
 use std::io::ErrorKind;
 
@@ -11,7 +11,7 @@ use plugin::HostError;
 
 /// A kind of record; each has a table of its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Kind {
+pub(crate) enum RecordKind {
     /// The layout of the file, and whose it is.
     About,
     /// Patches that the hub has not acknowledged, by number.
@@ -32,31 +32,31 @@ pub(crate) enum Kind {
     Off,
 }
 
-impl Kind {
-    pub(super) const ALL: [Kind; 9] = [
-        Kind::About,
-        Kind::Report,
-        Kind::Message,
-        Kind::Job,
-        Kind::State,
-        Kind::StateSize,
-        Kind::Desired,
-        Kind::Reboot,
-        Kind::Off,
+impl RecordKind {
+    pub(super) const ALL: [RecordKind; 9] = [
+        RecordKind::About,
+        RecordKind::Report,
+        RecordKind::Message,
+        RecordKind::Job,
+        RecordKind::State,
+        RecordKind::StateSize,
+        RecordKind::Desired,
+        RecordKind::Reboot,
+        RecordKind::Off,
     ];
 
     /// Returns the name of the kind, for messages.
     pub(super) fn name(self) -> &'static str {
         match self {
-            Kind::About => "about",
-            Kind::Report => "reports",
-            Kind::Message => "messages",
-            Kind::Job => "jobs",
-            Kind::State => "state",
-            Kind::StateSize => "state-sizes",
-            Kind::Desired => "desired",
-            Kind::Reboot => "reboot",
-            Kind::Off => "off",
+            RecordKind::About => "about",
+            RecordKind::Report => "reports",
+            RecordKind::Message => "messages",
+            RecordKind::Job => "jobs",
+            RecordKind::State => "state",
+            RecordKind::StateSize => "state-sizes",
+            RecordKind::Desired => "desired",
+            RecordKind::Reboot => "reboot",
+            RecordKind::Off => "off",
         }
     }
 
@@ -124,25 +124,25 @@ impl From<Broken> for Stop {
 pub(crate) struct Pages<'t>(pub(super) &'t WriteTransaction);
 
 impl Pages<'_> {
-    pub(crate) fn get(&self, kind: Kind, key: &[u8]) -> Result<Option<Vec<u8>>, Broken> {
+    pub(crate) fn get(&self, kind: RecordKind, key: &[u8]) -> Result<Option<Vec<u8>>, Broken> {
         let table = self.0.open_table(kind.table())?;
         let value = table.get(key)?;
         Ok(value.map(|value| value.value().to_owned()))
     }
 
-    pub(crate) fn put(&self, kind: Kind, key: &[u8], value: &[u8]) -> Result<(), Broken> {
+    pub(crate) fn put(&self, kind: RecordKind, key: &[u8], value: &[u8]) -> Result<(), Broken> {
         self.0.open_table(kind.table())?.insert(key, value)?;
         Ok(())
     }
 
-    pub(crate) fn remove(&self, kind: Kind, key: &[u8]) -> Result<(), Broken> {
+    pub(crate) fn remove(&self, kind: RecordKind, key: &[u8]) -> Result<(), Broken> {
         self.0.open_table(kind.table())?.remove(key)?;
         Ok(())
     }
 
     /// Creates every table: reading one that was never created is an error.
     pub(super) fn make_all(&self) -> Result<(), Broken> {
-        for kind in Kind::ALL {
+        for kind in RecordKind::ALL {
             self.0.open_table(kind.table())?;
         }
         Ok(())
@@ -150,17 +150,17 @@ impl Pages<'_> {
 }
 
 /// The records as of the last commit.
-pub(crate) struct View(pub(super) ReadTransaction);
+pub(crate) struct Snapshot(pub(super) ReadTransaction);
 
-impl View {
-    pub(crate) fn get(&self, kind: Kind, key: &[u8]) -> Result<Option<Vec<u8>>, Broken> {
+impl Snapshot {
+    pub(crate) fn get(&self, kind: RecordKind, key: &[u8]) -> Result<Option<Vec<u8>>, Broken> {
         let table = self.0.open_table(kind.table())?;
         let value = table.get(key)?;
         Ok(value.map(|value| value.value().to_owned()))
     }
 
     /// Every record of a kind, by key.
-    pub(crate) fn all(&self, kind: Kind) -> Result<Vec<Record>, Broken> {
+    pub(crate) fn all(&self, kind: RecordKind) -> Result<Vec<Record>, Broken> {
         let mut found = Vec::new();
         for entry in self.0.open_table(kind.table())?.iter()? {
             let (key, value) = entry?;
@@ -172,7 +172,7 @@ impl View {
     /// The keys that begin like this, in order, `limit` of them at most.
     pub(crate) fn keys(
         &self,
-        kind: Kind,
+        kind: RecordKind,
         prefix: &[u8],
         limit: usize,
     ) -> Result<Vec<Vec<u8>>, Broken> {

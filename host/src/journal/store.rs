@@ -13,7 +13,7 @@ use redb::{Builder, Database, DatabaseError, ReadableDatabase, StorageError};
 use tracing::{error, warn};
 
 use super::directory::{self, JournalError};
-use super::pages::{Broken, Kind, Pages, View};
+use super::pages::{Broken, Pages, RecordKind, Snapshot};
 
 const FILE_NAME: &str = "journal.redb";
 
@@ -51,7 +51,7 @@ pub(super) struct Store {
 }
 
 /// Reason why a file was not opened.
-enum Failure {
+enum OpenFailure {
     /// It will not get better by itself.
     Damaged(String),
     /// The file may be all right; the disk is not.
@@ -71,18 +71,18 @@ impl Store {
         };
         match store.open_file() {
             Ok(database) => store.database = RwLock::new(Some(database)),
-            Err(Failure::Damaged(reason)) => {
+            Err(OpenFailure::Damaged(reason)) => {
                 store.set_aside = Some(store.begin_anew(&reason)?);
             }
             // A device in the field must answer its methods all the same.
-            Err(Failure::Disk(source)) if is_full(&source) => {
+            Err(OpenFailure::Disk(source)) if is_full(&source) => {
                 error!(
                     file = %store.file().display(), reason = %source,
                     hint = "make room on the disk",
                     "journal cannot be opened: plugins that report or ask for jobs are told so"
                 );
             }
-            Err(Failure::Disk(source)) => {
+            Err(OpenFailure::Disk(source)) => {
                 return Err(JournalError::Open { path: directory.to_owned(), source });
             }
         }
@@ -114,11 +114,11 @@ impl Store {
 
     pub(super) fn read<T>(
         &self,
-        look: impl FnOnce(&View) -> Result<T, Broken>,
+        look: impl FnOnce(&Snapshot) -> Result<T, Broken>,
     ) -> Result<T, Broken> {
         let database = self.database.read();
         let database = database.as_ref().ok_or_else(closed)?;
-        look(&View(database.begin_read().map_err(Broken::from)?))
+        look(&Snapshot(database.begin_read().map_err(Broken::from)?))
     }
 
     /// Lets go of the file and the directory.
@@ -137,8 +137,8 @@ impl Store {
         }
         match self.open_file() {
             Ok(opened) => *database = Some(opened),
-            Err(Failure::Disk(error)) => return Err(broken(&error)),
-            Err(Failure::Damaged(reason)) => {
+            Err(OpenFailure::Disk(error)) => return Err(broken(&error)),
+            Err(OpenFailure::Damaged(reason)) => {
                 drop(database);
                 self.begin_anew(&reason).map_err(|error| broken(&io::Error::other(error)))?;
             }
@@ -146,51 +146,53 @@ impl Store {
         Ok(())
     }
 
-    fn open_file(&self) -> Result<Database, Failure> {
+    fn open_file(&self) -> Result<Database, OpenFailure> {
         let mut options = OpenOptions::new();
         options.read(true).write(true).create(true).truncate(false);
         // The state of plugins is private to the host's user.
         #[cfg(unix)]
         std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-        let file = options.open(self.file()).map_err(Failure::Disk)?;
+        let file = options.open(self.file()).map_err(OpenFailure::Disk)?;
         // The file's own name must be on disk before anything that is in it.
         #[cfg(unix)]
-        File::open(&self.directory).and_then(|folder| folder.sync_all()).map_err(Failure::Disk)?;
+        File::open(&self.directory)
+            .and_then(|folder| folder.sync_all())
+            .map_err(OpenFailure::Disk)?;
 
         let mut builder = Database::builder();
         // A plain open trusts the file, and panics later if it should not have.
         builder.set_check_integrity_on_open(true).set_cache_size(CACHE_BYTES);
-        let open = || -> Result<Database, Failure> {
+        let open = || -> Result<Database, OpenFailure> {
             let database = (self.disk.0)(&builder, file).map_err(why_not_opened)?;
             self.check(&database)?;
             Ok(database)
         };
         catch_unwind(AssertUnwindSafe(open))
-            .unwrap_or_else(|panic| Err(Failure::Damaged(said(&*panic))))
+            .unwrap_or_else(|panic| Err(OpenFailure::Damaged(said(&*panic))))
     }
 
     /// Makes what a new file lacks, and looks whether an old one is ours.
-    fn check(&self, database: &Database) -> Result<(), Failure> {
+    fn check(&self, database: &Database) -> Result<(), OpenFailure> {
         let mut other = None;
         let about = [("layout", LAYOUT), ("device", self.device.as_bytes())];
         let prepared = commit(database, |pages| {
             pages.make_all()?;
             for (key, value) in about {
-                match pages.get(Kind::About, key.as_bytes())? {
+                match pages.get(RecordKind::About, key.as_bytes())? {
                     Some(found) if found == value => {}
                     Some(found) => {
                         let found = String::from_utf8_lossy(&found).escape_debug().to_string();
                         other.get_or_insert(format!("its {key} is `{found}`"));
                     }
-                    None => pages.put(Kind::About, key.as_bytes(), value)?,
+                    None => pages.put(RecordKind::About, key.as_bytes(), value)?,
                 }
             }
             Ok(other.is_none())
         });
         match (other, prepared) {
-            (Some(other), _) => Err(Failure::Damaged(other)),
+            (Some(other), _) => Err(OpenFailure::Damaged(other)),
             (None, Ok(())) => Ok(()),
-            (None, Err(broken)) => Err(Failure::Disk(io::Error::new(broken.kind, broken.text))),
+            (None, Err(broken)) => Err(OpenFailure::Disk(io::Error::new(broken.kind, broken.text))),
         }
     }
 
@@ -207,8 +209,8 @@ impl Store {
         );
         self.forget_oldest();
         let opened = self.open_file().map_err(|failure| match failure {
-            Failure::Damaged(reason) => cannot(io::Error::other(reason)),
-            Failure::Disk(source) => cannot(source),
+            OpenFailure::Damaged(reason) => cannot(io::Error::other(reason)),
+            OpenFailure::Disk(source) => cannot(source),
         })?;
         *self.database.write() = Some(opened);
         Ok(aside)
@@ -246,17 +248,17 @@ fn broken(error: &io::Error) -> Broken {
     Broken { text: error.to_string(), kind: error.kind() }
 }
 
-fn why_not_opened(error: DatabaseError) -> Failure {
+fn why_not_opened(error: DatabaseError) -> OpenFailure {
     match error {
         DatabaseError::Storage(StorageError::Io(error))
             if !matches!(error.kind(), ErrorKind::UnexpectedEof | ErrorKind::InvalidData) =>
         {
-            Failure::Disk(error)
+            OpenFailure::Disk(error)
         }
         DatabaseError::DatabaseAlreadyOpen => {
-            Failure::Disk(io::Error::other("another program has it open"))
+            OpenFailure::Disk(io::Error::other("another program has it open"))
         }
-        other => Failure::Damaged(other.to_string().replace('\n', " ")),
+        other => OpenFailure::Damaged(other.to_string().replace('\n', " ")),
     }
 }
 

@@ -90,13 +90,14 @@ pub(crate) fn journal(directory: &TempDir) -> Journal {
 
 async fn put(journal: &Journal, key: &str, value: &str) -> Result<(), HostError> {
     let (key, value) = (key.to_owned(), value.to_owned());
-    let put =
-        move |pages: &Pages<'_>| Ok(pages.put(Kind::Desired, key.as_bytes(), value.as_bytes())?);
+    let put = move |pages: &Pages<'_>| {
+        Ok(pages.put(RecordKind::Desired, key.as_bytes(), value.as_bytes())?)
+    };
     journal.write(put).await
 }
 
 fn get(journal: &Journal, key: &str) -> Option<String> {
-    let value = journal.read(|view| view.get(Kind::Desired, key.as_bytes())).unwrap();
+    let value = journal.read(|view| view.get(RecordKind::Desired, key.as_bytes())).unwrap();
     value.map(|value| String::from_utf8(value).unwrap())
 }
 
@@ -159,7 +160,7 @@ async fn a_full_disk_is_told_and_all_is_well_once_there_is_room() {
     disk.fill_after(0);
     let undone = Arc::new(AtomicBool::new(false));
     let flag = Arc::clone(&undone);
-    let write = |pages: &Pages<'_>| Ok(pages.put(Kind::Desired, b"a", b"2")?);
+    let write = |pages: &Pages<'_>| Ok(pages.put(RecordKind::Desired, b"a", b"2")?);
     let error = journal.write_or(write, move |()| flag.store(true, Ordering::SeqCst)).await;
     let HostError::Other(why) = error.unwrap_err() else { panic!("not the disk's error") };
     assert!(why.starts_with("not written to disk"), "{why}");
@@ -211,7 +212,7 @@ struct Number {
 impl Source for Number {
     fn save(&self, pages: &Pages<'_>) -> Result<bool, Broken> {
         let value = self.value.load(Ordering::SeqCst).to_string();
-        pages.put(Kind::Desired, b"number", value.as_bytes())?;
+        pages.put(RecordKind::Desired, b"number", value.as_bytes())?;
         Ok(true)
     }
 

@@ -14,20 +14,20 @@ use super::state::State;
 use crate::config::HostSection;
 use crate::journal::{self, Journal, JournalError};
 
-pub(crate) struct Kept {
+pub(crate) struct Durable {
     pub(crate) journal: Arc<Journal>,
     pub(crate) state: Arc<State>,
     pub(crate) jobs: Arc<Jobs>,
     pub(crate) power: Arc<Power>,
 }
 
-impl Kept {
+impl Durable {
     /// Opens the device's journal, on a thread that may block.
     pub(crate) async fn open(
         section: &HostSection,
         identity: &DeviceConnectionString,
         machine: &Machine,
-    ) -> Result<Kept, JournalError> {
+    ) -> Result<Durable, JournalError> {
         let name = match &identity.module {
             Some(module) => format!("{}/{module}", identity.device),
             None => identity.device.to_string(),
@@ -42,7 +42,7 @@ impl Kept {
         let boot = Boot::of(machine, jiff::Timestamp::now());
         let jobs = Jobs::new(Arc::clone(&journal), Arc::new(SystemClock), boot.clone());
         let power = Power::new(section.reboot.clone(), boot, Arc::clone(&journal));
-        Ok(Kept {
+        Ok(Durable {
             power: Arc::new(power),
             state: Arc::new(State::new(Arc::clone(&journal))),
             jobs: Arc::new(jobs),

@@ -21,10 +21,10 @@ use tracing::{debug, error, info, warn};
 
 use crate::backoff::{doubled, random_part};
 use crate::ids::Rids;
-use crate::journal::{Journal, Kind, Machine, Mirrored, Pages};
+use crate::journal::{Journal, Mirrored, Pages, Persistent, RecordKind};
 use crate::lent::power::boot::Boot;
 use job::Job;
-use queue::{Now, Queue, Run};
+use queue::{Attempt, Now, WaitingJobs};
 
 mod job;
 mod queue;
@@ -84,7 +84,7 @@ pub(crate) enum JobEnd {
 }
 
 pub(crate) struct Jobs {
-    queue: Arc<Mirrored<Queue>>,
+    queue: Arc<Mirrored<WaitingJobs>>,
     journal: Arc<Journal>,
     clock: Arc<dyn Clock>,
     ids: Rids,
@@ -97,9 +97,9 @@ impl Jobs {
     /// Begins with what the journal has kept.
     pub(crate) fn new(journal: Arc<Journal>, clock: Arc<dyn Clock>, boot: Option<Boot>) -> Jobs {
         let ids = Rids::new();
-        let mut queue = Queue::new(boot, ids.text());
+        let mut queue = WaitingJobs::new(boot, ids.text());
         let now = Now { wall: clock.now(), ticks: Instant::now() };
-        for (id, job) in Mirrored::<Queue>::found(&journal) {
+        for (id, job) in Mirrored::<WaitingJobs>::found(&journal) {
             queue.restore(id, job, now);
         }
         for (plugin, jobs) in queue.plugins() {
@@ -152,8 +152,8 @@ impl Jobs {
         }
     }
 
-    async fn attempt(&self, id: &Arc<str>, run: &Run, runner: &dyn Runner) {
-        let Run { job, outcome } = run;
+    async fn attempt(&self, id: &Arc<str>, run: &Attempt, runner: &dyn Runner) {
+        let Attempt { job, outcome } = run;
         let Job { plugin, name, payload, attempt, .. } = job;
         if let Err(why) = self.journal.flush().await {
             let wait = self.queue.lock().not_now(id, self.now());
@@ -242,18 +242,18 @@ fn wait_after(attempt: u32) -> Duration {
     most.mul_f64(0.5 + 0.5 * random_part())
 }
 
-impl Machine for Queue {
-    const KIND: Kind = Kind::Job;
+impl Persistent for WaitingJobs {
+    const KIND: RecordKind = RecordKind::Job;
     type Record = Job;
     type Found = (Arc<str>, Job);
 
     fn unsaved(&mut self) -> Vec<(Vec<u8>, Option<Job>)> {
-        let unsaved = Queue::unsaved(self).into_iter();
+        let unsaved = WaitingJobs::unsaved(self).into_iter();
         unsaved.map(|(id, job)| (id.as_bytes().to_vec(), job)).collect()
     }
 
     fn saved(&mut self, written: bool) {
-        Queue::saved(self, written);
+        WaitingJobs::saved(self, written);
     }
 
     fn write(job: &Job) -> Vec<u8> {

@@ -22,7 +22,7 @@ use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tracing::{error, info, warn};
 
 use crate::config::RebootCommand;
-use crate::journal::{Journal, Kind, Pages};
+use crate::journal::{Journal, Pages, RecordKind};
 use crate::lent::power::boot::Boot;
 
 pub(crate) mod boot;
@@ -38,7 +38,7 @@ const REBOOT_WAIT: Duration = Duration::from_secs(300);
 
 /// A reboot that was asked for.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-struct Request {
+struct RebootRequest {
     plugin: String,
     reason: String,
     /// By the clock on the wall, in milliseconds since 1970, and the wait that
@@ -53,11 +53,11 @@ pub(crate) struct Power {
     command: RebootCommand,
     boot: Option<Boot>,
     journal: Arc<Journal>,
-    shared: Arc<Shared>,
+    shared: Arc<PendingReboot>,
 }
 
-struct Shared {
-    pending: Mutex<Option<(Request, Instant)>>,
+struct PendingReboot {
+    pending: Mutex<Option<(RebootRequest, Instant)>>,
     /// A reboot was asked for.
     wake: Notify,
 }
@@ -67,7 +67,8 @@ impl Power {
     /// be told apart, the boot may be the one that was requested.
     pub(crate) fn new(command: RebootCommand, boot: Option<Boot>, journal: Arc<Journal>) -> Power {
         let mut pending = None;
-        let of_this_boot = |kept: &Request| kept.boot.is_some() && kept.boot == id(boot.as_ref());
+        let of_this_boot =
+            |kept: &RebootRequest| kept.boot.is_some() && kept.boot == id(boot.as_ref());
         if let Some(request) = kept(&journal).filter(of_this_boot) {
             let left = request.at_ms - Timestamp::now().as_millisecond();
             // A clock that was set back makes no wait longer than was asked for.
@@ -76,7 +77,7 @@ impl Power {
             warn!(plugin = request.plugin, ?left, "the reboot of the last run is still to come");
             pending = Some((request, Instant::now() + left));
         }
-        let shared = Arc::new(Shared { pending: Mutex::new(pending), wake: Notify::new() });
+        let shared = Arc::new(PendingReboot { pending: Mutex::new(pending), wake: Notify::new() });
         Power { command, boot, journal, shared }
     }
 
@@ -100,7 +101,9 @@ impl Power {
     /// Runs the command, or says that it would, and returns if the machine is not
     /// rebooted. The calls have ended by now; the connection is open.
     pub(crate) async fn reboot(&self) {
-        let Some((Request { plugin, reason, .. }, _)) = self.shared.lock().clone() else { return };
+        let Some((RebootRequest { plugin, reason, .. }, _)) = self.shared.lock().clone() else {
+            return;
+        };
         let RebootCommand { command, dry_run } = &self.command;
         let command = command.join(" ");
         if *dry_run {
@@ -145,15 +148,15 @@ impl Power {
     /// The request is over.
     async fn forget(&self) {
         self.shared.lock().take();
-        let remove = |pages: &Pages<'_>| Ok(pages.remove(Kind::Reboot, PENDING)?);
+        let remove = |pages: &Pages<'_>| Ok(pages.remove(RecordKind::Reboot, PENDING)?);
         if let Err(error) = self.journal.write(remove).await {
             error!("a reboot that is over may be made again: {error}");
         }
     }
 }
 
-impl Shared {
-    fn lock(&self) -> MutexGuard<'_, Option<(Request, Instant)>> {
+impl PendingReboot {
+    fn lock(&self) -> MutexGuard<'_, Option<(RebootRequest, Instant)>> {
         self.pending.lock()
     }
 }
@@ -162,8 +165,8 @@ fn id(boot: Option<&Boot>) -> Option<String> {
     boot.map(|boot| boot.id.clone())
 }
 
-fn kept(journal: &Journal) -> Option<Request> {
-    let record = journal.read(|view| view.get(Kind::Reboot, PENDING)).ok()??;
+fn kept(journal: &Journal) -> Option<RebootRequest> {
+    let record = journal.read(|view| view.get(RecordKind::Reboot, PENDING)).ok()??;
     serde_json::from_slice(&record).ok()
 }
 
@@ -176,7 +179,7 @@ impl plugin::Power for Power {
     ) -> BoxFuture<'a, Result<(), HostError>> {
         Box::pin(async move {
             let at = Timestamp::now().saturating_add(delay).unwrap_or(Timestamp::MAX);
-            let request = Request {
+            let request = RebootRequest {
                 plugin: plugin.to_owned(),
                 reason: reason.to_owned(),
                 at_ms: at.as_millisecond(),
@@ -191,7 +194,7 @@ impl plugin::Power for Power {
                     return Err(HostError::QuotaExceeded(why).into());
                 }
                 let record = serde_json::to_vec(&request).expect("a request is JSON");
-                pages.put(Kind::Reboot, PENDING, &record)?;
+                pages.put(RecordKind::Reboot, PENDING, &record)?;
                 *shared.lock() = Some((request, due));
                 Ok(())
             };

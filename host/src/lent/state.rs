@@ -8,7 +8,7 @@ use std::sync::Arc;
 use futures_util::future::BoxFuture;
 use plugin::{HostError, StateStore};
 
-use crate::journal::{Broken, Journal, Kind, Pages, Stop};
+use crate::journal::{Broken, Journal, Pages, RecordKind, Stop};
 
 /// Keys that one plugin may have. Each costs some 100 bytes beside its own, which
 /// the limit on bytes does not count.
@@ -57,7 +57,7 @@ fn change(
     most_bytes: usize,
 ) -> Result<bool, Stop> {
     let place = place(plugin, key);
-    let before = pages.get(Kind::State, &place)?;
+    let before = pages.get(RecordKind::State, &place)?;
     if expected.is_some_and(|expected| expected != before) {
         return Ok(false);
     }
@@ -79,8 +79,8 @@ fn change(
         return Err(HostError::QuotaExceeded(why).into());
     }
     match value {
-        Some(value) => pages.put(Kind::State, &place, value)?,
-        None => pages.remove(Kind::State, &place)?,
+        Some(value) => pages.put(RecordKind::State, &place, value)?,
+        None => pages.remove(RecordKind::State, &place)?,
     }
     size.put(plugin, pages)?;
     Ok(true)
@@ -88,7 +88,7 @@ fn change(
 
 impl Size {
     fn of(plugin: &str, pages: &Pages<'_>) -> Result<Size, Broken> {
-        let found = pages.get(Kind::StateSize, plugin.as_bytes())?.unwrap_or_default();
+        let found = pages.get(RecordKind::StateSize, plugin.as_bytes())?.unwrap_or_default();
         let number = |at: usize| {
             let bytes = found.get(at..at + 8).and_then(|bytes| bytes.try_into().ok());
             bytes.map_or(0, u64::from_be_bytes)
@@ -98,7 +98,7 @@ impl Size {
 
     fn put(self, plugin: &str, pages: &Pages<'_>) -> Result<(), Broken> {
         let value = [self.keys.to_be_bytes(), self.bytes.to_be_bytes()].concat();
-        pages.put(Kind::StateSize, plugin.as_bytes(), &value)
+        pages.put(RecordKind::StateSize, plugin.as_bytes(), &value)
     }
 }
 
@@ -109,12 +109,13 @@ fn place(plugin: &str, key: &str) -> Vec<u8> {
 
 impl StateStore for State {
     fn get(&self, plugin: &str, key: &str) -> Result<Option<Vec<u8>>, HostError> {
-        self.journal.read(|view| view.get(Kind::State, &place(plugin, key)))
+        self.journal.read(|view| view.get(RecordKind::State, &place(plugin, key)))
     }
 
     fn keys(&self, plugin: &str, prefix: &str, limit: u32) -> Result<Vec<String>, HostError> {
         let prefix = place(plugin, prefix);
-        let found = self.journal.read(|view| view.keys(Kind::State, &prefix, limit as usize))?;
+        let found =
+            self.journal.read(|view| view.keys(RecordKind::State, &prefix, limit as usize))?;
         let name =
             |place: Vec<u8>| String::from_utf8_lossy(&place[plugin.len() + 1..]).into_owned();
         Ok(found.into_iter().map(name).collect())

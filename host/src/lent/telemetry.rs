@@ -17,15 +17,15 @@ use tracing::{error, info, warn};
 
 use crate::config::TelemetryLimits;
 use crate::connection::{Outbox, Receipt};
-use crate::journal::{Journal, Kind, Machine, Mirrored};
-use queue::Queue;
+use crate::journal::{Journal, Mirrored, Persistent, RecordKind};
+use queue::MessageQueue;
 
 mod queue;
 
 /// Takes messages of plugins.
 pub(crate) struct Telemetry {
     identity: DeviceConnectionString,
-    queue: Arc<Mirrored<Queue>>,
+    queue: Arc<Mirrored<MessageQueue>>,
     /// `None`: what waits ends with the process.
     journal: Option<Arc<Journal>>,
 }
@@ -38,8 +38,8 @@ impl Telemetry {
         limits: TelemetryLimits,
         journal: Option<Arc<Journal>>,
     ) -> Telemetry {
-        let mut queue = Queue::new(limits);
-        let found = journal.as_deref().map(Mirrored::<Queue>::found).unwrap_or_default();
+        let mut queue = MessageQueue::new(limits);
+        let found = journal.as_deref().map(Mirrored::<MessageQueue>::found).unwrap_or_default();
         for (number, topic, body) in found {
             queue.restore(number, topic, body);
         }
@@ -100,7 +100,7 @@ impl Telemetry {
 }
 
 /// Hands messages over, and removes those that the hub has acknowledged.
-async fn send(queue: Arc<Mirrored<Queue>>, outbox: Outbox, journal: Option<Arc<Journal>>) {
+async fn send(queue: Arc<Mirrored<MessageQueue>>, outbox: Outbox, journal: Option<Arc<Journal>>) {
     let settle = |receipts: Vec<Receipt>| {
         let mut queue = queue.lock();
         for receipt in receipts {
@@ -161,18 +161,18 @@ fn record(topic: &DeviceTopic, body: &[u8]) -> Vec<u8> {
     [&length.to_be_bytes(), topic.as_bytes(), body].concat()
 }
 
-impl Machine for Queue {
-    const KIND: Kind = Kind::Message;
+impl Persistent for MessageQueue {
+    const KIND: RecordKind = RecordKind::Message;
     type Record = (DeviceTopic, Bytes);
     type Found = (u64, DeviceTopic, Bytes);
 
     fn unsaved(&mut self) -> Vec<(Vec<u8>, Option<(DeviceTopic, Bytes)>)> {
-        let unsaved = Queue::unsaved(self).into_iter();
+        let unsaved = MessageQueue::unsaved(self).into_iter();
         unsaved.map(|(number, message)| (number.to_be_bytes().to_vec(), message)).collect()
     }
 
     fn saved(&mut self, written: bool) {
-        Queue::saved(self, written);
+        MessageQueue::saved(self, written);
     }
 
     fn write((topic, body): &(DeviceTopic, Bytes)) -> Vec<u8> {

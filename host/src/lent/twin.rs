@@ -20,8 +20,8 @@ use tracing::{debug, error, info, warn};
 
 use crate::backoff::Backoff;
 use crate::ids::Rids;
-use crate::journal::{Journal, Kind, Machine, Mirrored, Pages};
-use reports::{Outcome, Record, Reports, Waiter};
+use crate::journal::{Journal, Mirrored, Pages, Persistent, RecordKind};
+use reports::{PatchOutcome, ReportRecord, Reports, Waiter};
 
 mod reports;
 
@@ -31,14 +31,14 @@ const ANSWER_WAIT: Duration = Duration::from_secs(30);
 pub(crate) struct Twin {
     device: DeviceId,
     rids: Rids,
-    inner: Arc<Mirrored<Inner>>,
+    inner: Arc<Mirrored<TwinState>>,
     /// `None`: what is reported ends with the process.
     journal: Option<Arc<Journal>>,
     /// Notified when either section has changed.
     sightings: watch::Sender<()>,
 }
 
-struct Inner {
+struct TwinState {
     /// `None` until the hub has sent it for the first time.
     seen: Option<DeviceTwin>,
     fetch: Fetch,
@@ -59,7 +59,7 @@ enum Fetch {
 }
 
 /// A request to publish.
-pub(crate) struct Request {
+pub(crate) struct TwinRequest {
     pub(crate) topic: DeviceTopic,
     pub(crate) body: Vec<u8>,
 }
@@ -68,11 +68,11 @@ impl Twin {
     /// Begins with what the journal has kept.
     pub(crate) fn new(device: DeviceId, journal: Option<Arc<Journal>>) -> Twin {
         let mut reports = Reports::new();
-        reports.restore(journal.as_deref().map(Mirrored::<Inner>::found).unwrap_or_default());
+        reports.restore(journal.as_deref().map(Mirrored::<TwinState>::found).unwrap_or_default());
         if !reports.is_done() {
             info!(%device, "reports of the last run wait for the hub");
         }
-        let inner = Inner {
+        let inner = TwinState {
             seen: None,
             fetch: Fetch::Done,
             pause: Backoff::new(Duration::from_secs(1), Duration::from_secs(60)),
@@ -105,17 +105,17 @@ impl Twin {
     }
 
     /// Returns the next request to send.
-    pub(crate) fn next(&self) -> Option<Request> {
+    pub(crate) fn next(&self) -> Option<TwinRequest> {
         let now = Instant::now();
         let mut inner = self.lock();
         if inner.fetch.is_due(now) {
             let rid = self.rids.rid();
             inner.fetch = Fetch::Asked { rid: rid.clone(), until: now + ANSWER_WAIT };
-            return Some(Request { topic: DeviceTopic::TwinGet { rid }, body: Vec::new() });
+            return Some(TwinRequest { topic: DeviceTopic::TwinGet { rid }, body: Vec::new() });
         }
         let body = inner.reports.next(now, || self.rids.rid())?;
         let rid = inner.reports.rid().cloned().expect("the patch that was just given has one");
-        Some(Request { topic: DeviceTopic::TwinReport { rid }, body })
+        Some(TwinRequest { topic: DeviceTopic::TwinReport { rid }, body })
     }
 
     /// The request could not be sent and will be asked for again.
@@ -170,7 +170,7 @@ impl Twin {
             return;
         }
         match inner.reports.answered(rid, status, version, || message(body), now) {
-            Some(Outcome::Taken { patch, version }) => {
+            Some(PatchOutcome::Taken { patch, version }) => {
                 debug!(device = %self.device, version, "reported");
                 if let Some(seen) = &mut inner.seen {
                     merge(&mut seen.reported, &patch);
@@ -178,10 +178,10 @@ impl Twin {
                     self.sightings.send_replace(());
                 }
             }
-            Some(Outcome::Refused { status, message, plugin }) => {
+            Some(PatchOutcome::Refused { status, message, plugin }) => {
                 error!(device = %self.device, plugin, status, "the hub refused a report: {message}");
             }
-            Some(Outcome::Again { status }) => {
+            Some(PatchOutcome::Again { status }) => {
                 warn!(device = %self.device, status, "report will be sent again");
             }
             None => {
@@ -192,7 +192,7 @@ impl Twin {
     }
 
     /// Has the journal write changes of the reports, if there is one.
-    fn persist(&self, inner: &mut Inner) {
+    fn persist(&self, inner: &mut TwinState) {
         match &self.journal {
             Some(journal) if inner.reports.is_unsaved() => journal.nudge(),
             Some(_) => {}
@@ -200,7 +200,7 @@ impl Twin {
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, Inner> {
+    fn lock(&self) -> MutexGuard<'_, TwinState> {
         self.inner.lock()
     }
 
@@ -212,7 +212,7 @@ impl Twin {
         patch: Map<String, Value>,
         waiter: Option<Waiter>,
     ) -> Result<(), HostError> {
-        Reports::check(&patch)?;
+        reports::check(&patch)?;
         let Some(journal) = &self.journal else {
             let mut inner = self.lock();
             inner.reports.push(plugin, patch, waiter)?;
@@ -243,12 +243,12 @@ impl Twin {
     }
 }
 
-impl Machine for Inner {
-    const KIND: Kind = Kind::Report;
-    type Record = Record;
-    type Found = (u64, Record);
+impl Persistent for TwinState {
+    const KIND: RecordKind = RecordKind::Report;
+    type Record = ReportRecord;
+    type Found = (u64, ReportRecord);
 
-    fn unsaved(&mut self) -> Vec<(Vec<u8>, Option<Record>)> {
+    fn unsaved(&mut self) -> Vec<(Vec<u8>, Option<ReportRecord>)> {
         let unsaved = self.reports.unsaved().into_iter();
         unsaved.map(|(number, record)| (number.to_be_bytes().to_vec(), record)).collect()
     }
@@ -257,17 +257,17 @@ impl Machine for Inner {
         self.reports.saved(written);
     }
 
-    fn write(record: &Record) -> Vec<u8> {
+    fn write(record: &ReportRecord) -> Vec<u8> {
         serde_json::to_vec(record).expect("a record is JSON")
     }
 
-    fn read(key: &[u8], value: &[u8]) -> Option<(u64, Record)> {
+    fn read(key: &[u8], value: &[u8]) -> Option<(u64, ReportRecord)> {
         let number = u64::from_be_bytes(key.try_into().ok()?);
         Some((number, serde_json::from_slice(value).ok()?))
     }
 }
 
-impl Inner {
+impl TwinState {
     fn due(&self) -> Option<Instant> {
         let fetch = match &self.fetch {
             Fetch::Done => None,

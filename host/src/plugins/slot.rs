@@ -15,11 +15,11 @@ use tokio::time::Instant;
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use crate::config::Settings;
-use inner::{Health, Inner, Start};
+use inner::{Health, SlotState, Start};
 
-pub(crate) use counters::{Counters, Outcome};
+pub(crate) use counters::{CallOutcome, Counters};
 pub(crate) use version::{Made, Version};
-pub(crate) use view::{Change, Chore, Disabled, State, View};
+pub(crate) use view::{Change, Chore, Disabled, SlotStatus, SlotView};
 
 mod counters;
 mod inner;
@@ -35,7 +35,7 @@ pub(crate) type Changes = watch::Sender<()>;
 pub(crate) struct Slot<P> {
     name: String,
     changes: Changes,
-    inner: Mutex<Inner<P>>,
+    inner: Mutex<SlotState<P>>,
 }
 
 /// A call that has begun: its version stays whole until it has ended.
@@ -49,7 +49,7 @@ pub(crate) struct Begun<P> {
 impl<P> Slot<P> {
     /// A place with its first version.
     pub(crate) fn new(name: &str, made: Made<P>, disable_after: u32, changes: Changes) -> Slot<P> {
-        let inner = Inner::new(Version::new(made, 1), disable_after);
+        let inner = SlotState::new(Version::new(made, 1), disable_after);
         Slot { name: name.to_owned(), changes, inner: Mutex::new(inner) }
     }
 
@@ -75,7 +75,7 @@ impl<P> Slot<P> {
     pub(crate) fn ended(
         &self,
         call: &Begun<P>,
-        outcome: Outcome,
+        outcome: CallOutcome,
         memory_bytes: u64,
         error: impl FnOnce() -> String,
         now: Instant,
@@ -87,8 +87,8 @@ impl<P> Slot<P> {
             return None;
         }
         let change = match outcome {
-            Outcome::Answered | Outcome::Refused => inner.succeeded(),
-            Outcome::Busy | Outcome::Invalid => None,
+            CallOutcome::Answered | CallOutcome::Refused => inner.succeeded(),
+            CallOutcome::Busy | CallOutcome::Invalid => None,
             _ => inner.failed(error(), now),
         };
         drop(inner);
@@ -215,11 +215,11 @@ impl<P> Slot<P> {
         std::mem::take(&mut self.lock().chores)
     }
 
-    pub(crate) fn view(&self) -> View<P> {
+    pub(crate) fn view(&self) -> SlotView<P> {
         self.lock().view()
     }
 
-    fn lock(&self) -> MutexGuard<'_, Inner<P>> {
+    fn lock(&self) -> MutexGuard<'_, SlotState<P>> {
         self.inner.lock()
     }
 }

@@ -4,9 +4,9 @@
 use plugin::CallError;
 use protocol::id::MethodName;
 
-use crate::plugins::slot::{Disabled, Outcome};
+use crate::plugins::slot::{CallOutcome, Disabled};
 
-pub(super) enum Failure {
+pub(super) enum MethodFailure {
     UnknownMethod,
     Draining,
     Disabled(Disabled),
@@ -14,43 +14,43 @@ pub(super) enum Failure {
     Call(CallError),
 }
 
-impl Failure {
+impl MethodFailure {
     /// Status, `error` and message.
     pub(super) fn to_words(&self, method: &MethodName) -> (i32, &'static str, String) {
         let error = match self {
-            Failure::UnknownMethod => {
+            MethodFailure::UnknownMethod => {
                 return (404, "unknown-method", format!("no plugin serves `{method}`"));
             }
-            Failure::Disabled(why) => return (503, "disabled", why.to_string()),
-            Failure::Draining => return (503, "draining", "the host is stopping".to_owned()),
-            Failure::PayloadNotText => {
+            MethodFailure::Disabled(why) => return (503, "disabled", why.to_string()),
+            MethodFailure::Draining => return (503, "draining", "the host is stopping".to_owned()),
+            MethodFailure::PayloadNotText => {
                 return (400, "invalid-payload", "payload is not UTF-8".to_owned());
             }
-            Failure::Call(error) => error,
+            MethodFailure::Call(error) => error,
         };
         (i32::from(error.status()), error.word(), error.message())
     }
 }
 
 /// Returns what an error means for the plugin's health.
-pub(super) fn outcome(error: Option<&CallError>) -> Outcome {
+pub(super) fn outcome(error: Option<&CallError>) -> CallOutcome {
     match error {
-        None => Outcome::Answered,
-        Some(CallError::Refused(_)) => Outcome::Refused,
+        None => CallOutcome::Answered,
+        Some(CallError::Refused(_)) => CallOutcome::Refused,
         Some(
             CallError::PayloadNotJson(_)
             | CallError::PayloadTooLarge { .. }
             | CallError::NoExport(_),
-        ) => Outcome::Invalid,
-        Some(CallError::Busy { .. } | CallError::NoInstance(_)) => Outcome::Busy,
-        Some(CallError::DeadlineExceeded(_)) => Outcome::DeadlineExceeded,
-        Some(CallError::OutOfMemory { .. }) => Outcome::OutOfMemory,
-        Some(CallError::Trapped(_)) => Outcome::Trapped,
-        Some(CallError::HostFault(_)) => Outcome::HostFault,
+        ) => CallOutcome::Invalid,
+        Some(CallError::Busy { .. } | CallError::NoInstance(_)) => CallOutcome::Busy,
+        Some(CallError::DeadlineExceeded(_)) => CallOutcome::DeadlineExceeded,
+        Some(CallError::OutOfMemory { .. }) => CallOutcome::OutOfMemory,
+        Some(CallError::Trapped(_)) => CallOutcome::Trapped,
+        Some(CallError::HostFault(_)) => CallOutcome::HostFault,
         Some(
             CallError::AnswerNotJson(_)
             | CallError::AnswerTooLarge { .. }
             | CallError::AnswerStatus(_),
-        ) => Outcome::BadAnswer,
+        ) => CallOutcome::BadAnswer,
     }
 }

@@ -58,11 +58,11 @@ pub(crate) struct Key {
 
 #[derive(Default)]
 pub(crate) struct Repeats {
-    kept: Mutex<Kept>,
+    kept: Mutex<KeptAnswers>,
 }
 
 #[derive(Default)]
-struct Kept {
+struct KeptAnswers {
     calls: HashMap<Key, First>,
     /// Those that are answered, the oldest answer first.
     answered: VecDeque<Key>,
@@ -125,7 +125,7 @@ impl Repeats {
         Ok(Running { repeats: self, key: Some(key.clone()), say })
     }
 
-    fn lock(&self) -> MutexGuard<'_, Kept> {
+    fn lock(&self) -> MutexGuard<'_, KeptAnswers> {
         self.kept.lock()
     }
 }
@@ -150,7 +150,7 @@ impl Drop for Running<'_> {
     }
 }
 
-impl Kept {
+impl KeptAnswers {
     fn keep(&mut self, key: Key, answer: Arc<Answer>, until: Instant) {
         self.bytes += size(&key, &answer);
         self.answered.push_back(key.clone());

@@ -9,7 +9,7 @@ use tracing::{error, info, warn};
 
 use super::Swap;
 use crate::backoff::Backoff;
-use crate::plugins::slot::{Chore, State, Version};
+use crate::plugins::slot::{Chore, SlotStatus, Version};
 use crate::router::{PluginSlot, Router};
 
 /// First and longest wait before a plugin that did not start is tried again.
@@ -66,7 +66,7 @@ pub(crate) async fn stop_all(router: &Arc<Router>) {
         let (router, slot) = (Arc::clone(router), Arc::clone(slot));
         stops.spawn(async move {
             let view = slot.view();
-            if view.state != State::NotStarted {
+            if view.state != SlotStatus::NotStarted {
                 stop(&router, &view.active.made.plugin).await;
             }
         });

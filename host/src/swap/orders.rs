@@ -19,13 +19,13 @@ const MOST_ORDERS: usize = 8;
 
 /// One order, and where to say how it went.
 pub(super) struct Order {
-    what: What,
+    what: Action,
     plugin: String,
     done: oneshot::Sender<Result<String, String>>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum What {
+enum Action {
     Reload,
     RollBack,
 }
@@ -42,12 +42,12 @@ impl Operator {
     /// Activates the version in a plugin's file, even one that was rolled back. Returns
     /// the outcome in one line, as does [`Operator::roll_back`].
     pub(crate) async fn reload(&self, plugin: &str) -> Result<String, String> {
-        self.order(What::Reload, plugin).await
+        self.order(Action::Reload, plugin).await
     }
 
     /// The version before takes the calls again.
     pub(crate) async fn roll_back(&self, plugin: &str) -> Result<String, String> {
-        self.order(What::RollBack, plugin).await
+        self.order(Action::RollBack, plugin).await
     }
 
     /// No calls for a plugin until it is switched on again; at once, whatever
@@ -89,7 +89,7 @@ impl Operator {
         self.standing.wait_for(|standing| standing.restart_needed).await.unwrap();
     }
 
-    async fn order(&self, what: What, plugin: &str) -> Result<String, String> {
+    async fn order(&self, what: Action, plugin: &str) -> Result<String, String> {
         let (done, told) = oneshot::channel();
         let order = Order { what, plugin: plugin.to_owned(), done };
         self.orders.try_send(order).map_err(|_| "too many orders wait already".to_owned())?;
@@ -132,8 +132,8 @@ impl Swap {
         let table = self.router.table();
         let outcome = match (table.slot(&plugin), what) {
             (None, _) => Err(format!("no plugin `{plugin}`")),
-            (Some(slot), What::Reload) => self.reload(slot).await,
-            (Some(slot), What::RollBack) => self.roll_back(slot).await,
+            (Some(slot), Action::Reload) => self.reload(slot).await,
+            (Some(slot), Action::RollBack) => self.roll_back(slot).await,
         };
         match &outcome {
             Ok(line) => info!(plugin, "operator: {line}"),

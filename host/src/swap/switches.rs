@@ -10,7 +10,7 @@ use parking_lot::{Mutex, MutexGuard};
 use plugin::HostError;
 use tracing::{error, warn};
 
-use crate::journal::{Journal, Kind, Pages};
+use crate::journal::{Journal, Pages, RecordKind};
 use crate::plugins::slot::Slot;
 
 #[derive(Default)]
@@ -26,7 +26,7 @@ pub(crate) struct Switches {
 impl Switches {
     /// Begins with what the journal has kept.
     pub(crate) fn new(journal: Arc<Journal>) -> Switches {
-        let records = journal.read(|view| view.all(Kind::Off)).unwrap_or_else(|error| {
+        let records = journal.read(|view| view.all(RecordKind::Off)).unwrap_or_else(|error| {
             error!(%error, "cannot be read which plugins are switched off: none is; disable them again");
             Vec::new()
         });
@@ -56,8 +56,8 @@ impl Switches {
         if let Some(journal) = &self.journal {
             let key = name.as_bytes().to_owned();
             let put = move |pages: &Pages<'_>| match on {
-                true => Ok(pages.remove(Kind::Off, &key)?),
-                false => Ok(pages.put(Kind::Off, &key, &[])?),
+                true => Ok(pages.remove(RecordKind::Off, &key)?),
+                false => Ok(pages.put(RecordKind::Off, &key, &[])?),
             };
             journal.write(put).await?;
         }
@@ -78,7 +78,7 @@ impl Switches {
 mod tests {
     use super::*;
     use crate::journal::tests::{TestDisk, journal};
-    use crate::plugins::slot::{State, tests::slot};
+    use crate::plugins::slot::{SlotStatus, tests::slot};
 
     #[tokio::test]
     async fn a_plugin_that_was_switched_off_is_off_after_a_restart_until_it_is_on() {
@@ -87,9 +87,9 @@ mod tests {
             let switches = Switches::new(Arc::new(journal(&directory)));
             let slot = slot();
             switches.apply(&slot);
-            assert_eq!(slot.view().state == State::Off, is_off_before);
+            assert_eq!(slot.view().state == SlotStatus::Off, is_off_before);
             switches.set(&slot, on).await.unwrap();
-            assert_eq!(slot.view().state == State::Off, !on);
+            assert_eq!(slot.view().state == SlotStatus::Off, !on);
             switches.journal.as_ref().unwrap().close().await;
         }
     }
@@ -102,7 +102,7 @@ mod tests {
         let slot = slot();
         disk.fill_after(0);
         switches.set(&slot, false).await.unwrap_err();
-        assert_eq!(slot.view().state, State::Off);
+        assert_eq!(slot.view().state, SlotStatus::Off);
         disk.make_room();
         switches.set(&slot, false).await.unwrap();
         switches.journal.as_ref().unwrap().close().await;
@@ -110,6 +110,6 @@ mod tests {
 
         let slot = self::slot();
         Switches::new(Arc::new(journal(&directory))).apply(&slot);
-        assert_eq!(slot.view().state, State::Off);
+        assert_eq!(slot.view().state, SlotStatus::Off);
     }
 }

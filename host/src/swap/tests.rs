@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use super::*;
-use crate::plugins::slot::{Slot, State, View};
+use crate::plugins::slot::{Slot, SlotStatus, SlotView};
 use crate::router::{Table, tests::lent};
 
 /// A host without a hub: a directory with its files, and what follows them.
@@ -62,7 +62,7 @@ impl Rig {
         fs::write(self.directory.path().join("host.toml"), toml).unwrap();
     }
 
-    fn view(&self, name: &str) -> View<Plugin> {
+    fn view(&self, name: &str) -> SlotView<Plugin> {
         self.router.table().slot(name).unwrap().view()
     }
 
@@ -234,7 +234,7 @@ async fn a_version_that_fails_its_first_calls_is_put_back_by_itself() {
         assert_eq!(rig.call("trap").await.0, 500);
     }
     assert_eq!(rig.call("trap").await, says("one"));
-    let View { active, counters, .. } = rig.view("trap");
+    let SlotView { active, counters, .. } = rig.view("trap");
     assert_eq!((active.number, counters.rollbacks), (1, 1));
 
     // What was put back is taken again at an operator's word only.
@@ -267,13 +267,13 @@ async fn a_plugin_that_does_not_start_with_the_host_is_disabled_and_tried_again(
         &[("p", "follows.wat"), ("q", "version-one.wat")],
         &(section("p", "config.start = \"no sensor\"") + &section("q", "")),
     );
-    rig.until(|rig| rig.view("p").state == State::NotStarted).await;
+    rig.until(|rig| rig.view("p").state == SlotStatus::NotStarted).await;
     assert_eq!(rig.view("p").last_error.as_deref(), Some("start: no sensor"));
     assert_eq!(rig.call("p").await.0, 503);
     assert_eq!(rig.call("q").await, says("one"));
 
     rig.configure(&(section("p", "") + &section("q", "")));
-    rig.until(|rig| rig.view("p").state == State::Active).await;
+    rig.until(|rig| rig.view("p").state == SlotStatus::Active).await;
     assert_eq!(rig.call("p").await.0, 200);
 }
 

@@ -53,8 +53,8 @@ pub enum JobWhen {
     },
 }
 
-/// What became of the boot that a job waited for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+/// Outcome of the boot that a job waited for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
 pub enum BootOutcome {
     /// The call is not such a job.
     #[default]

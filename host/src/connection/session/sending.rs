@@ -7,10 +7,10 @@ use rumqttc::{Packet, QoS, Subscribe, SubscribeFilter};
 use tokio::time::{Instant, sleep};
 use tracing::error;
 
-use super::{Failure, GRANT_WAIT, Phase, Session, Talk};
+use super::{ConnectionFailure, GRANT_WAIT, Phase, Session, Talk};
 use crate::connection::receipts::Receipt;
 use crate::connection::window::SUBSCRIBE_ID;
-use crate::connection::{Message, Request};
+use crate::connection::{Outgoing, OutgoingRequest};
 
 /// Time that the hub has to close the connection after a DISCONNECT.
 pub(super) const GOODBYE_WAIT: Duration = Duration::from_secs(3);
@@ -25,7 +25,7 @@ const BATCH_BYTES: usize = 64 * 1024;
 impl Session {
     /// The first packets of a connection: the subscriptions, and what an earlier
     /// one could not bring over.
-    pub(super) async fn begin(&mut self, talk: &mut Talk) -> Result<(), Failure> {
+    pub(super) async fn begin(&mut self, talk: &mut Talk) -> Result<(), ConnectionFailure> {
         let again = self.window.again(talk.wire.session_present).into_iter();
         let packets = std::iter::once(Packet::Subscribe(subscriptions()));
         let packets = packets.chain(again.map(Packet::Publish)).collect();
@@ -45,17 +45,17 @@ impl Session {
     /// report leaves before the answer of its call.
     pub(super) fn waiting(
         &mut self,
-        request: Option<Request>,
-        message: Option<Message>,
+        request: Option<OutgoingRequest>,
+        message: Option<Outgoing>,
     ) -> Vec<Packet> {
         let others = std::iter::from_fn(|| self.requests.try_recv().ok());
         // Reports are bounded where they are accepted: this one must not end the
         // connection whatever happens there.
-        let fits = |request: &Request| is_sendable(&request.topic, &request.body);
+        let fits = |request: &OutgoingRequest| is_sendable(&request.topic, &request.body);
         let requests = request.into_iter().chain(others).filter(fits);
-        let mut packets: Vec<_> = requests.map(Request::into_packet).collect();
+        let mut packets: Vec<_> = requests.map(OutgoingRequest::into_packet).collect();
         let (mut next, mut taken) = (message, 0);
-        while let Some(Message { topic, body, receipt }) = next.take().or_else(|| {
+        while let Some(Outgoing { topic, body, receipt }) = next.take().or_else(|| {
             let room = taken < BATCH_BYTES && self.window.has_room();
             room.then(|| self.messages.try_recv().ok()).flatten()
         }) {
@@ -70,7 +70,7 @@ impl Session {
     }
 
     /// Says goodbye behind everything that waits to be sent.
-    pub(super) async fn leave(&mut self, talk: &mut Talk) -> Result<(), Failure> {
+    pub(super) async fn leave(&mut self, talk: &mut Talk) -> Result<(), ConnectionFailure> {
         self.online.send_replace(false);
         talk.phase = Phase::Leaving;
         loop {
@@ -86,7 +86,11 @@ impl Session {
 
     /// Sends packets in one go. A hub that is there takes each within the
     /// keep-alive, however slow the network is.
-    pub(super) async fn send(&self, talk: &mut Talk, packets: Vec<Packet>) -> Result<(), Failure> {
+    pub(super) async fn send(
+        &self,
+        talk: &mut Talk,
+        packets: Vec<Packet>,
+    ) -> Result<(), ConnectionFailure> {
         let Talk { wire, patience, .. } = talk;
         for packet in packets {
             self.within(*patience, wire.feed(packet)).await?;
@@ -97,8 +101,8 @@ impl Session {
     async fn within(
         &self,
         patience: Duration,
-        sending: impl Future<Output = Result<(), Failure>>,
-    ) -> Result<(), Failure> {
+        sending: impl Future<Output = Result<(), ConnectionFailure>>,
+    ) -> Result<(), ConnectionFailure> {
         let patience_is_over = async {
             tokio::select! {
                 () = sleep(patience) => {}
@@ -109,7 +113,7 @@ impl Session {
             // As a rule there is room, and nothing to wait for.
             biased;
             sent = sending => sent,
-            () = patience_is_over => Err(Failure::new("the hub takes no more data")),
+            () = patience_is_over => Err(ConnectionFailure::new("the hub takes no more data")),
         }
     }
 }

@@ -6,7 +6,7 @@ use rumqttc::{Packet, PubAck, Publish, SubAck, SubscribeReasonCode};
 use tokio::time::{Instant, timeout_at};
 use tracing::{debug, info};
 
-use super::{Dial, Failure, Phase, Session, Talk};
+use super::{ConnectionFailure, Dial, Phase, Session, Talk};
 use crate::connection::incoming::{Incoming, read};
 use crate::connection::receipts::Receipt;
 use crate::connection::window::NotSent;
@@ -26,9 +26,9 @@ impl Session {
     pub(super) async fn take_all(
         &mut self,
         talk: &mut Talk,
-        first: Result<Packet, Failure>,
+        first: Result<Packet, ConnectionFailure>,
         dial: &Dial,
-    ) -> Result<(), Failure> {
+    ) -> Result<(), ConnectionFailure> {
         talk.heard = true;
         let mut acknowledgements = Vec::new();
         let mut packet = first?;
@@ -45,7 +45,7 @@ impl Session {
                     }
                 }
                 Packet::PubAck(ack) => self.acknowledged(ack.pkid),
-                Packet::Disconnect => return Err(Failure::new("hub said goodbye")),
+                Packet::Disconnect => return Err(ConnectionFailure::new("hub said goodbye")),
                 _ => {}
             }
             let Some(next) = (left > 0).then(|| talk.wire.come()).flatten() else { break };
@@ -61,9 +61,14 @@ impl Session {
     }
 
     /// Every subscription is answered.
-    async fn opened(&mut self, talk: &mut Talk, ack: &SubAck, dial: &Dial) -> Result<(), Failure> {
+    async fn opened(
+        &mut self,
+        talk: &mut Talk,
+        ack: &SubAck,
+        dial: &Dial,
+    ) -> Result<(), ConnectionFailure> {
         if ack.return_codes.contains(&SubscribeReasonCode::Failure) {
-            return Err(Failure::new("the hub refused a subscription"));
+            return Err(ConnectionFailure::new("the hub refused a subscription"));
         }
         (talk.phase, talk.until) = (Phase::Open, None);
         info!(hub = %dial, device = %dial.user_name().device, "connected");
@@ -107,12 +112,17 @@ impl Session {
         }
     }
 
-    pub(super) fn look_whether_it_is_there(&self, talk: &mut Talk) -> Result<(), Failure> {
+    pub(super) fn look_whether_it_is_there(
+        &self,
+        talk: &mut Talk,
+    ) -> Result<(), ConnectionFailure> {
         if !std::mem::take(&mut talk.heard) {
-            return Err(Failure::new("no sign of life from the hub within the keep-alive"));
+            return Err(ConnectionFailure::new(
+                "no sign of life from the hub within the keep-alive",
+            ));
         }
         if self.window.oldest().is_some_and(|since| since.elapsed() > ACKNOWLEDGE_WAIT) {
-            return Err(Failure::new("the hub does not acknowledge what it is sent"));
+            return Err(ConnectionFailure::new("the hub does not acknowledge what it is sent"));
         }
         Ok(())
     }

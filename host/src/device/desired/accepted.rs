@@ -10,7 +10,7 @@ use plugin::Document;
 use tracing::warn;
 
 use crate::device::desired;
-use crate::journal::{Journal, Kind, Pages};
+use crate::journal::{Journal, Pages, RecordKind};
 
 pub(crate) struct Accepted {
     journal: Arc<Journal>,
@@ -30,7 +30,7 @@ impl Accepted {
 
     fn read(&self, plugin: &str) -> Option<Document> {
         let record =
-            self.journal.read(|view| view.get(Kind::Desired, plugin.as_bytes())).ok()??;
+            self.journal.read(|view| view.get(RecordKind::Desired, plugin.as_bytes())).ok()??;
         let (version, body) = record.split_first_chunk()?;
         let body = String::from_utf8(body.to_owned()).ok()?;
         // What reads it relies on that.
@@ -39,7 +39,7 @@ impl Accepted {
     }
 }
 
-impl desired::Accepted for Accepted {
+impl desired::AcceptedDesired for Accepted {
     fn last(&self, plugin: &str) -> Option<Document> {
         self.lock().entry(plugin.to_owned()).or_insert_with(|| self.read(plugin)).clone()
     }
@@ -48,7 +48,7 @@ impl desired::Accepted for Accepted {
         Box::pin(async move {
             let key = plugin.as_bytes().to_owned();
             let record = [&document.version.to_be_bytes(), document.body.as_bytes()].concat();
-            let put = move |pages: &Pages<'_>| Ok(pages.put(Kind::Desired, &key, &record)?);
+            let put = move |pages: &Pages<'_>| Ok(pages.put(RecordKind::Desired, &key, &record)?);
             self.lock().insert(plugin.to_owned(), Some(document));
             if let Err(error) = self.journal.write(put).await {
                 warn!(plugin, "desired properties may be delivered again: {error}");
@@ -60,7 +60,7 @@ impl desired::Accepted for Accepted {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::device::desired::Accepted as _;
+    use crate::device::desired::AcceptedDesired as _;
     use crate::journal::tests::{TestDisk, journal};
 
     fn document(version: u64) -> Document {

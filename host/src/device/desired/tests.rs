@@ -16,7 +16,7 @@ use crate::router::{Table, tests::lent};
 #[derive(Default)]
 struct InMemory(Mutex<HashMap<String, Document>>);
 
-impl Accepted for InMemory {
+impl AcceptedDesired for InMemory {
     fn last(&self, plugin: &str) -> Option<Document> {
         self.0.lock().get(plugin).cloned()
     }

@@ -14,7 +14,7 @@ pub(super) struct Job {
     pub(super) payload: String,
     pub(super) when: When,
     /// Outcome of the boot that it waited for.
-    pub(super) outcome: Outcome,
+    pub(super) outcome: BootOutcome,
     /// The attempts that were begun.
     pub(super) attempt: u32,
 }
@@ -39,37 +39,6 @@ pub(super) enum When {
         by: Timestamp,
         wait_ms: u64,
     },
-}
-
-/// [`BootOutcome`] on disk.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-pub(super) enum Outcome {
-    NotWaitedFor,
-    Rebooted,
-    HostRestartedOnly,
-    Expired,
-}
-
-impl From<BootOutcome> for Outcome {
-    fn from(outcome: BootOutcome) -> Outcome {
-        match outcome {
-            BootOutcome::NotWaitedFor => Outcome::NotWaitedFor,
-            BootOutcome::Rebooted => Outcome::Rebooted,
-            BootOutcome::HostRestartedOnly => Outcome::HostRestartedOnly,
-            BootOutcome::Expired => Outcome::Expired,
-        }
-    }
-}
-
-impl From<Outcome> for BootOutcome {
-    fn from(outcome: Outcome) -> BootOutcome {
-        match outcome {
-            Outcome::NotWaitedFor => BootOutcome::NotWaitedFor,
-            Outcome::Rebooted => BootOutcome::Rebooted,
-            Outcome::HostRestartedOnly => BootOutcome::HostRestartedOnly,
-            Outcome::Expired => BootOutcome::Expired,
-        }
-    }
 }
 
 /// A time on disk: milliseconds since 1970.

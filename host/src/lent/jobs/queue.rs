@@ -1,7 +1,7 @@
 //! Waiting jobs, and their due times.
 //!
 //! A state machine without a clock or a disk: the caller passes the time, runs the jobs
-//! that [`Queue::due`] returns, and persists the records that [`Queue::unsaved`]
+//! that [`WaitingJobs::due`] returns, and persists the records that [`WaitingJobs::unsaved`]
 //! returns.
 //!
 //! A job is due at its wall-clock time or when its delay has passed on the monotonic
@@ -59,12 +59,12 @@ enum Waits {
 
 /// A job that is to be run.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) struct Run {
+pub(super) struct Attempt {
     pub(super) job: Job,
     pub(super) outcome: BootOutcome,
 }
 
-pub(super) struct Queue {
+pub(super) struct WaitingJobs {
     jobs: BTreeMap<Arc<str>, Entry>,
     /// The boot that the machine is in.
     boot: Option<Boot>,
@@ -76,9 +76,9 @@ pub(super) struct Queue {
     held: usize,
 }
 
-impl Queue {
-    pub(super) fn new(boot: Option<Boot>, run: String) -> Queue {
-        Queue { jobs: BTreeMap::new(), boot, run, unsaved: BTreeMap::new(), held: 0 }
+impl WaitingJobs {
+    pub(super) fn new(boot: Option<Boot>, run: String) -> WaitingJobs {
+        WaitingJobs { jobs: BTreeMap::new(), boot, run, unsaved: BTreeMap::new(), held: 0 }
     }
 
     /// A job of an earlier run of the host: its call has ended with that.
@@ -130,7 +130,7 @@ impl Queue {
             }
         };
         let NewJob { name, payload, .. } = new;
-        let outcome = BootOutcome::NotWaitedFor.into();
+        let outcome = BootOutcome::NotWaitedFor;
         let job = Job { plugin: plugin.to_owned(), name, payload, when, outcome, attempt: 0 };
         self.held += usize::from(matches!(waits, Waits::Call { .. }));
         self.unsaved.insert(Arc::clone(&id), false);
@@ -204,7 +204,7 @@ impl Queue {
     }
 
     /// A job begins its next attempt. `None` if it is gone, or runs already.
-    pub(super) fn begin(&mut self, id: &Arc<str>) -> Option<Run> {
+    pub(super) fn begin(&mut self, id: &Arc<str>) -> Option<Attempt> {
         let waits_for_boot = {
             let entry = self.jobs.get(id).filter(|entry| entry.waits != Waits::Runs)?;
             matches!(entry.job.when, When::Boot { .. })
@@ -215,10 +215,10 @@ impl Queue {
         entry.waits = Waits::Runs;
         entry.job.attempt += 1;
         if let Some(outcome) = outcome {
-            entry.job.outcome = outcome.into();
+            entry.job.outcome = outcome;
         }
         self.unsaved.insert(Arc::clone(id), false);
-        Some(Run { job: entry.job.clone(), outcome: entry.job.outcome.into() })
+        Some(Attempt { job: entry.job.clone(), outcome: entry.job.outcome })
     }
 
     /// The attempt that was begun is over, and another is due after this time.
@@ -259,7 +259,7 @@ impl Queue {
     /// Returns the outcome of the boot that a job waits for, if the job is due now.
     fn outcome(&self, job: &Job) -> BootOutcome {
         let When::Boot { boot: asked_in, run, by, .. } = &job.when else {
-            return job.outcome.into();
+            return job.outcome;
         };
         match &self.boot {
             Some(boot) if boot.id != *asked_in && boot.at <= *by => BootOutcome::Rebooted,
@@ -276,7 +276,7 @@ impl Queue {
         self.unsaved.keys().map(|id| (Arc::clone(id), job(id))).collect()
     }
 
-    /// Receives the outcome of the entries that [`Queue::unsaved`] returned last.
+    /// Receives the outcome of the entries that [`WaitingJobs::unsaved`] returned last.
     pub(super) fn saved(&mut self, written: bool) {
         if written {
             self.unsaved.retain(|_, under_way| !*under_way);

@@ -93,7 +93,7 @@ async fn a_job_runs_once_and_is_gone_from_the_disk() {
     first.journal.close().await;
     drop((running, first));
 
-    assert!(Mirrored::<Queue>::found(&journal(&directory)).is_empty());
+    assert!(Mirrored::<WaitingJobs>::found(&journal(&directory)).is_empty());
 }
 
 #[tokio::test(start_paused = true)]
@@ -289,8 +289,8 @@ mod clocks {
         Now { wall: wall.parse().unwrap(), ticks }
     }
 
-    fn queue_with(wait: Duration, now: Now) -> Queue {
-        let mut queue = Queue::new(None, "run".into());
+    fn queue_with(wait: Duration, now: Now) -> WaitingJobs {
+        let mut queue = WaitingJobs::new(None, "run".into());
         let new =
             NewJob { name: "job".into(), payload: "1".into(), when: JobWhen::AfterDelay(wait) };
         queue.add("id".into(), "p", "call", new, 1, now).unwrap();
@@ -321,7 +321,7 @@ mod clocks {
         };
         assert!(matches!(job.when, When::Time { .. }));
         let left = |wall: &str| {
-            let mut queue = Queue::new(None, "run".into());
+            let mut queue = WaitingJobs::new(None, "run".into());
             queue.restore("id".into(), job.clone(), now(wall, begun));
             queue.next_due().unwrap() - begun
         };

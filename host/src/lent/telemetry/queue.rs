@@ -2,8 +2,8 @@
 //! connection, then those that wait.
 //!
 //! A state machine without a network or a disk: the caller hands over the messages that
-//! [`Queue::next`] returns, passes on their outcomes, and persists the records that
-//! [`Queue::unsaved`] returns.
+//! [`MessageQueue::next`] returns, passes on their outcomes, and persists the records that
+//! [`MessageQueue::unsaved`] returns.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -38,7 +38,7 @@ struct Message {
     saved: Saved,
 }
 
-pub(super) struct Queue {
+pub(super) struct MessageQueue {
     limits: TelemetryLimits,
     messages: VecDeque<Message>,
     /// So many of the first were handed over.
@@ -50,9 +50,9 @@ pub(super) struct Queue {
     dropped: u64,
 }
 
-impl Queue {
-    pub(super) fn new(limits: TelemetryLimits) -> Queue {
-        Queue {
+impl MessageQueue {
+    pub(super) fn new(limits: TelemetryLimits) -> MessageQueue {
+        MessageQueue {
             limits,
             messages: VecDeque::new(),
             handed: 0,
@@ -173,7 +173,7 @@ impl Queue {
         unsaved
     }
 
-    /// Receives the outcome of the entries that [`Queue::unsaved`] returned last.
+    /// Receives the outcome of the entries that [`MessageQueue::unsaved`] returned last.
     pub(super) fn saved(&mut self, written: bool) {
         let under_way = self.messages.iter_mut().filter(|it| it.saved == Saved::UnderWay);
         under_way.for_each(|it| it.saved = if written { Saved::Yes } else { Saved::No });
@@ -199,19 +199,19 @@ mod tests {
         DeviceTopic::Telemetry { device, module: None, properties: Default::default() }
     }
 
-    fn queue(messages: usize, when_full: WhenFull) -> Queue {
-        Queue::new(TelemetryLimits { messages, bytes: 10_000, when_full })
+    fn queue(messages: usize, when_full: WhenFull) -> MessageQueue {
+        MessageQueue::new(TelemetryLimits { messages, bytes: 10_000, when_full })
     }
 
-    fn push(queue: &mut Queue, body: &'static str) -> Result<Option<u64>, HostError> {
+    fn push(queue: &mut MessageQueue, body: &'static str) -> Result<Option<u64>, HostError> {
         queue.push("p", topic(), Bytes::from_static(body.as_bytes()))
     }
 
-    fn next(queue: &mut Queue) -> Option<(u64, Bytes)> {
+    fn next(queue: &mut MessageQueue) -> Option<(u64, Bytes)> {
         queue.next().map(|(number, _, body)| (number, body))
     }
 
-    fn unsaved(queue: &mut Queue) -> Vec<(u64, bool)> {
+    fn unsaved(queue: &mut MessageQueue) -> Vec<(u64, bool)> {
         queue.unsaved().into_iter().map(|(number, it)| (number, it.is_some())).collect()
     }
 

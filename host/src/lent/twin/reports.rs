@@ -11,24 +11,19 @@
 //! persists the records that [`Reports::unsaved`] returns.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::io;
 use std::mem;
 use std::time::Duration;
 
 use plugin::HostError;
 use protocol::id::RequestId;
-use protocol::twin::{MAX_SECTION_BYTES, check_patch, check_size, merge_patches};
-use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
-use tokio::sync::oneshot;
+use protocol::twin::merge_patches;
 use tokio::time::Instant;
 
 use crate::backoff::Backoff;
+use part::{Part, fits};
+pub(crate) use part::{Patch, ReportRecord, Waiter, check};
 
-/// Limit of a patch as JSON text. IoT Hub does not count control characters
-/// (`protocol::twin::size`), so that a patch within its limit may be of any length.
-/// A twin at its limit with every text escaped stays below this.
-const MAX_PATCH_BYTES: usize = 128 * 1024;
+mod part;
 
 /// Connections in a row that one report may end before it is dropped.
 const MAX_CLOSINGS: u32 = 3;
@@ -40,38 +35,7 @@ const MOST_WAITING: usize = 16;
 /// After this the hub has not heard the patch. Official clients wait as long.
 const ANSWER_WAIT: Duration = Duration::from_secs(30);
 
-pub(crate) type Patch = Map<String, Value>;
-pub(crate) type Waiter = oneshot::Sender<Result<u64, HostError>>;
-
-/// Waiting reports of one plugin, merged.
-struct Part {
-    /// Its place in the order of all, and its name on disk.
-    number: u64,
-    saved: Record,
-    waiters: Vec<Waiter>,
-    /// A patch that it was merged into was refused, so it is sent by itself.
-    alone: bool,
-    /// Something older was merged into it after it was accepted.
-    older_inside: bool,
-    /// It may be several reports in one: one of them may be refused, and the others
-    /// not.
-    folded: bool,
-    /// Sent one top-level key at a time, since the hub refused the whole.
-    by_key: bool,
-    /// The reason of the hub to refuse one of the keys.
-    refused: Option<HostError>,
-    /// Connections in a row that the hub closed while this was on its way.
-    closings: u32,
-}
-
-/// Stored form of a part.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub(crate) struct Record {
-    pub(crate) plugin: String,
-    pub(crate) patch: Patch,
-}
-
-struct Sent {
+struct SentPatch {
     parts: Vec<Part>,
     patch: Patch,
     rid: RequestId,
@@ -81,7 +45,7 @@ struct Sent {
 pub(crate) struct Reports {
     connected: bool,
     waiting: VecDeque<Part>,
-    sent: Option<Sent>,
+    sent: Option<SentPatch>,
     /// The hub has asked for a pause.
     not_before: Option<Instant>,
     pause: Backoff,
@@ -92,46 +56,22 @@ pub(crate) struct Reports {
 
 /// An accepted report, with what is needed to take it back.
 #[derive(Debug)]
-pub(crate) struct Accepted {
+pub(crate) struct AcceptedReport {
     number: u64,
     /// The part that it was merged with, as it was before.
     before: Option<(u64, Patch)>,
     waited_for: bool,
 }
 
-/// Outcome of a patch that the hub has answered.
+/// PatchOutcome of a patch that the hub has answered.
 #[derive(Debug, PartialEq)]
-pub(crate) enum Outcome {
+pub(crate) enum PatchOutcome {
     /// The hub has it; the new version of the reported properties.
     Taken { patch: Patch, version: u64 },
     /// The hub does not want it, and will not want it later.
     Refused { status: u16, message: String, plugin: String },
     /// It will be sent again.
     Again { status: u16 },
-}
-
-impl Part {
-    fn new(number: u64, saved: Record, waiter: Option<Waiter>) -> Part {
-        let waiters = waiter.into_iter().collect();
-        Part {
-            number,
-            saved,
-            waiters,
-            alone: false,
-            older_inside: false,
-            folded: false,
-            by_key: false,
-            refused: None,
-            closings: 0,
-        }
-    }
-
-    /// Returns the patch to send next of this part.
-    fn patch(&self) -> Patch {
-        let count = if self.by_key { 1 } else { usize::MAX };
-        let keys = self.saved.patch.iter().take(count);
-        keys.map(|(key, value)| (key.clone(), value.clone())).collect()
-    }
 }
 
 impl Reports {
@@ -148,7 +88,7 @@ impl Reports {
     }
 
     /// Adds the records found on disk at the start, in any order.
-    pub(crate) fn restore(&mut self, records: impl IntoIterator<Item = (u64, Record)>) {
+    pub(crate) fn restore(&mut self, records: impl IntoIterator<Item = (u64, ReportRecord)>) {
         for (number, saved) in records {
             let folded = true;
             self.waiting.push_back(Part { folded, ..Part::new(number, saved, None) });
@@ -157,29 +97,16 @@ impl Reports {
         self.waiting.make_contiguous().sort_by_key(|part| part.number);
     }
 
-    /// Checks whether the hub will accept this patch, as far as that is known here.
-    pub(crate) fn check(patch: &Patch) -> Result<(), HostError> {
-        check_patch(patch).map_err(|error| HostError::Invalid(error.to_string()))?;
-        check_size("patch", patch, MAX_SECTION_BYTES)
-            .map_err(|error| HostError::TooLarge(error.to_string()))?;
-        match text_bytes(patch) {
-            bytes if bytes > MAX_PATCH_BYTES => Err(HostError::TooLarge(format!(
-                "patch has {bytes} bytes as JSON; at most {MAX_PATCH_BYTES} are allowed"
-            ))),
-            _ => Ok(()),
-        }
-    }
-
     /// Accepts a patch that was checked.
     pub(crate) fn push(
         &mut self,
         plugin: &str,
         patch: Patch,
         waiter: Option<Waiter>,
-    ) -> Result<Accepted, HostError> {
+    ) -> Result<AcceptedReport, HostError> {
         let number = self.next_number;
         let waited_for = waiter.is_some();
-        let saved = Record { plugin: plugin.to_owned(), patch };
+        let saved = ReportRecord { plugin: plugin.to_owned(), patch };
         self.waiting.push_back(Part::new(number, saved, waiter));
         let before = self.fold_into_last();
         let theirs = self.waiting.iter().filter(|part| part.saved.plugin == plugin);
@@ -193,13 +120,13 @@ impl Reports {
         if let Some((before, _)) = &before {
             self.unsaved.insert(*before, false);
         }
-        Ok(Accepted { number, before, waited_for })
+        Ok(AcceptedReport { number, before, waited_for })
     }
 
     /// Takes back a report that did not reach the disk. A report in flight stays: its
     /// arrival is not known.
-    pub(crate) fn undo(&mut self, accepted: Accepted) {
-        let Accepted { number, before, waited_for } = accepted;
+    pub(crate) fn undo(&mut self, accepted: AcceptedReport) {
+        let AcceptedReport { number, before, waited_for } = accepted;
         let mine = |part: &Part| part.number == number && !part.older_inside;
         let Some(at) = self.waiting.iter().position(mine) else { return };
         self.unsaved.insert(number, false);
@@ -308,7 +235,7 @@ impl Reports {
             parts.extend(self.waiting.pop_front());
         }
         let body = serde_json::to_vec(&patch).expect("a patch is JSON");
-        self.sent = Some(Sent { parts, patch, rid: rid(), until: now + ANSWER_WAIT });
+        self.sent = Some(SentPatch { parts, patch, rid: rid(), until: now + ANSWER_WAIT });
         Some(body)
     }
 
@@ -334,26 +261,26 @@ impl Reports {
         version: Option<u64>,
         message: impl FnOnce() -> String,
         now: Instant,
-    ) -> Option<Outcome> {
-        let Sent { parts, patch, .. } = self.sent.take_if(|sent| sent.rid == *rid)?;
+    ) -> Option<PatchOutcome> {
+        let SentPatch { parts, patch, .. } = self.sent.take_if(|sent| sent.rid == *rid)?;
         Some(match status {
             200..300 => {
                 self.pause.reset();
                 let version = version.unwrap_or_default();
                 self.taken(parts, version);
-                Outcome::Taken { patch, version }
+                PatchOutcome::Taken { patch, version }
             }
             400..500 if status != 429 => {
                 let message = message();
                 match self.refused(parts, &message) {
-                    Some(plugin) => Outcome::Refused { status, message, plugin },
-                    None => Outcome::Again { status },
+                    Some(plugin) => PatchOutcome::Refused { status, message, plugin },
+                    None => PatchOutcome::Again { status },
                 }
             }
             _ => {
                 self.not_before = Some(now + self.pause.next());
                 self.put_back(parts);
-                Outcome::Again { status }
+                PatchOutcome::Again { status }
             }
         })
     }
@@ -438,7 +365,7 @@ impl Reports {
 
     /// Returns the entries not yet persisted: the number, with the record if there
     /// still is one. They count as in flight from then on.
-    pub(crate) fn unsaved(&mut self) -> Vec<(u64, Option<Record>)> {
+    pub(crate) fn unsaved(&mut self) -> Vec<(u64, Option<ReportRecord>)> {
         let all = || self.sent.iter().flat_map(|sent| &sent.parts).chain(&self.waiting);
         let numbers: Vec<u64> = self.unsaved.keys().copied().collect();
         let found = numbers
@@ -467,28 +394,6 @@ impl Reports {
             self.unsaved.retain(|_, under_way| !*under_way);
         }
     }
-}
-
-/// Checks that a merged patch is within the limits of IoT Hub and of a packet.
-fn fits(patch: &Patch) -> bool {
-    check_size("patch", patch, MAX_SECTION_BYTES).is_ok() && text_bytes(patch) <= MAX_PATCH_BYTES
-}
-
-/// Returns the length of a patch as JSON text.
-fn text_bytes(patch: &Patch) -> usize {
-    struct Length(usize);
-    impl io::Write for Length {
-        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-            self.0 += bytes.len();
-            Ok(bytes.len())
-        }
-        fn flush(&mut self) -> io::Result<()> {
-            Ok(())
-        }
-    }
-    let mut length = Length(0);
-    serde_json::to_writer(&mut length, patch).expect("a patch is JSON");
-    length.0
 }
 
 #[cfg(test)]

@@ -14,7 +14,7 @@ fn twin_on(journal: Journal) -> Twin {
     Twin::new("d1".parse().unwrap(), Some(Arc::new(journal)))
 }
 
-fn rid(request: &Request) -> RequestId {
+fn rid(request: &TwinRequest) -> RequestId {
     match &request.topic {
         DeviceTopic::TwinGet { rid } | DeviceTopic::TwinReport { rid } => rid.clone(),
         other => panic!("{other}"),

@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-/// Outcome of a call.
+/// CallOutcome of a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Outcome {
+pub(crate) enum CallOutcome {
     Answered,
     /// The plugin's own no, which is an answer too.
     Refused,
@@ -63,21 +63,21 @@ pub struct Counters {
 }
 
 impl Counters {
-    pub(super) fn ended(&mut self, outcome: Outcome, elapsed: Duration, memory_bytes: u64) {
+    pub(super) fn ended(&mut self, outcome: CallOutcome, elapsed: Duration, memory_bytes: u64) {
         let count = match outcome {
-            Outcome::Answered => &mut self.answered,
-            Outcome::Refused => &mut self.refused,
-            Outcome::Busy => &mut self.busy,
-            Outcome::Invalid => &mut self.invalid,
-            Outcome::DeadlineExceeded => &mut self.deadline_exceeded,
-            Outcome::OutOfMemory => &mut self.out_of_memory,
-            Outcome::Trapped => &mut self.trapped,
-            Outcome::HostFault => &mut self.host_fault,
-            Outcome::BadAnswer => &mut self.bad_answer,
+            CallOutcome::Answered => &mut self.answered,
+            CallOutcome::Refused => &mut self.refused,
+            CallOutcome::Busy => &mut self.busy,
+            CallOutcome::Invalid => &mut self.invalid,
+            CallOutcome::DeadlineExceeded => &mut self.deadline_exceeded,
+            CallOutcome::OutOfMemory => &mut self.out_of_memory,
+            CallOutcome::Trapped => &mut self.trapped,
+            CallOutcome::HostFault => &mut self.host_fault,
+            CallOutcome::BadAnswer => &mut self.bad_answer,
         };
         *count += 1;
         let whole_ms = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
-        if matches!(outcome, Outcome::Busy | Outcome::Invalid) {
+        if matches!(outcome, CallOutcome::Busy | CallOutcome::Invalid) {
             return;
         }
         self.total += elapsed;

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::view::{Change, Chore, Disabled, State, View};
+use super::view::{Change, Chore, Disabled, SlotStatus, SlotView};
 use super::{Counters, Version};
 use crate::config::Settings;
 
@@ -19,7 +19,7 @@ const FIRST_CALLS: u32 = 3;
 pub(super) const SHORTEST_REST: Duration = Duration::from_secs(1);
 pub(super) const LONGEST_REST: Duration = Duration::from_secs(30);
 
-pub(super) struct Inner<P> {
+pub(super) struct SlotState<P> {
     pub(super) active: Arc<Version<P>>,
     pub(super) previous: Option<Arc<Version<P>>>,
     /// Digest and settings of the version that was rolled back. It is not activated
@@ -59,9 +59,9 @@ pub(super) struct Health {
     pub(super) rests_until: Option<Instant>,
 }
 
-impl<P> Inner<P> {
-    pub(super) fn new(first: Version<P>, disable_after: u32) -> Inner<P> {
-        Inner {
+impl<P> SlotState<P> {
+    pub(super) fn new(first: Version<P>, disable_after: u32) -> SlotState<P> {
+        SlotState {
             active: Arc::new(first),
             previous: None,
             rejected: None,
@@ -77,14 +77,14 @@ impl<P> Inner<P> {
         }
     }
 
-    pub(super) fn view(&self) -> View<P> {
-        View {
+    pub(super) fn view(&self) -> SlotView<P> {
+        SlotView {
             active: Arc::clone(&self.active),
             state: match () {
-                () if self.switched_off => State::Off,
-                () if self.start == Start::Failed => State::NotStarted,
-                () if self.health.rests_until.is_some() => State::Disabled,
-                () => State::Active,
+                () if self.switched_off => SlotStatus::Off,
+                () if self.start == Start::Failed => SlotStatus::NotStarted,
+                () if self.health.rests_until.is_some() => SlotStatus::Disabled,
+                () => SlotStatus::Active,
             },
             last_error: self.refused.clone().or_else(|| self.last_error.clone()),
             counters: self.counters,

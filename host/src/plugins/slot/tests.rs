@@ -19,13 +19,13 @@ fn knows(slot: &TestSlot, digest: &str) -> bool {
     slot.knows(digest, &Settings::default())
 }
 
-fn call(slot: &TestSlot, outcome: Outcome, now: Instant) -> Option<Change> {
+fn call(slot: &TestSlot, outcome: CallOutcome, now: Instant) -> Option<Change> {
     let call = slot.begin(now).unwrap();
     slot.ended(&call, outcome, 0, || "trapped".to_owned(), now)
 }
 
 fn fail(slot: &TestSlot, times: u32, now: Instant) -> Option<Change> {
-    (0..times).map(|_| call(slot, Outcome::Trapped, now)).last().unwrap()
+    (0..times).map(|_| call(slot, CallOutcome::Trapped, now)).last().unwrap()
 }
 
 async fn stop_all(slot: &TestSlot) {
@@ -53,7 +53,7 @@ async fn a_new_version_takes_the_calls_and_the_old_one_ends_its_own() {
     assert_eq!(left.number, 1);
     let mut idle = std::pin::pin!(left.idle());
     assert!(futures_util::poll!(&mut idle).is_pending());
-    assert_eq!(slot.ended(&old, Outcome::Trapped, 0, String::new, now), None);
+    assert_eq!(slot.ended(&old, CallOutcome::Trapped, 0, String::new, now), None);
     drop(old);
     assert!(idle.await);
     assert_eq!(slot.view().last_error, None);
@@ -63,7 +63,7 @@ async fn a_new_version_takes_the_calls_and_the_old_one_ends_its_own() {
 #[tokio::test]
 async fn a_version_that_fails_its_first_calls_is_put_back_and_not_taken_again() {
     let (slot, now) = (slot(), Instant::now());
-    call(&slot, Outcome::Answered, now);
+    call(&slot, CallOutcome::Answered, now);
     slot.activate(made("two", "d2"), 5);
     stop_all(&slot).await;
     assert_eq!(fail(&slot, 2, now), None);
@@ -112,7 +112,7 @@ fn other_settings_make_another_version_of_the_same_file() {
 fn a_version_that_has_succeeded_once_is_not_put_back() {
     let (slot, now) = (slot(), Instant::now());
     slot.activate(made("two", "d2"), 5);
-    call(&slot, Outcome::Refused, now);
+    call(&slot, CallOutcome::Refused, now);
     assert_eq!(fail(&slot, 4, now), None);
     assert_eq!(plugin(&slot, now), "two");
 }
@@ -123,14 +123,14 @@ fn a_plugin_that_fails_too_often_rests_longer_each_time_until_it_works() {
     let second = Duration::from_secs(1);
     assert_eq!(fail(&slot, 5, now), Some(Change::Disabled(second)));
     assert_eq!(slot.begin(now).unwrap_err(), Disabled::Resting(second));
-    assert_eq!(slot.view().state, State::Disabled);
+    assert_eq!(slot.view().state, SlotStatus::Disabled);
     for rest in [2, 4, 8, 16, 30, 30] {
         now += LONGEST_REST;
         assert_eq!(fail(&slot, 1, now), Some(Change::Disabled(rest * second)));
     }
     now += LONGEST_REST;
-    assert_eq!(call(&slot, Outcome::Answered, now), Some(Change::Recovered));
-    assert_eq!(slot.view().state, State::Active);
+    assert_eq!(call(&slot, CallOutcome::Answered, now), Some(Change::Recovered));
+    assert_eq!(slot.view().state, SlotStatus::Active);
     assert_eq!(fail(&slot, 5, now), Some(Change::Disabled(second)));
     let counters = slot.view().counters;
     assert_eq!((counters.disables, counters.disabled, counters.failed()), (8, 1, 16));
@@ -147,8 +147,8 @@ fn a_plugin_whose_limit_is_off_is_never_disabled() {
 fn calls_that_were_not_run_count_neither_way() {
     let (slot, now) = (slot(), Instant::now());
     assert_eq!(fail(&slot, 4, now), None);
-    assert_eq!(call(&slot, Outcome::Busy, now), None);
-    assert_eq!(call(&slot, Outcome::Invalid, now), None);
+    assert_eq!(call(&slot, CallOutcome::Busy, now), None);
+    assert_eq!(call(&slot, CallOutcome::Invalid, now), None);
     assert_eq!(fail(&slot, 1, now), Some(Change::Disabled(SHORTEST_REST)));
 }
 
@@ -157,7 +157,7 @@ fn an_operator_switches_a_plugin_off_and_on() {
     let (slot, now) = (slot(), Instant::now());
     slot.switch(false);
     assert_eq!(slot.begin(now).unwrap_err(), Disabled::SwitchedOff);
-    assert_eq!(slot.view().state, State::Off);
+    assert_eq!(slot.view().state, SlotStatus::Off);
     slot.switch(true);
     slot.begin(now).unwrap();
 }
@@ -202,7 +202,7 @@ fn calls_are_counted_by_outcome_with_their_time_and_memory() {
     for (ms, bytes) in [(10, 4096), (30, 1024)] {
         let call = slot.begin(now).unwrap();
         let then = now + Duration::from_millis(ms);
-        slot.ended(&call, Outcome::Answered, bytes, String::new, then);
+        slot.ended(&call, CallOutcome::Answered, bytes, String::new, then);
     }
     let counters = slot.view().counters;
     assert_eq!((counters.answered, counters.total_ms, counters.longest_ms), (2, 40, 30));

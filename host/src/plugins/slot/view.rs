@@ -6,9 +6,9 @@ use std::time::Duration;
 use super::{Counters, Version};
 
 /// State of a slot at one moment.
-pub(crate) struct View<P> {
+pub(crate) struct SlotView<P> {
     pub(crate) active: Arc<Version<P>>,
-    pub(crate) state: State,
+    pub(crate) state: SlotStatus,
     pub(crate) last_error: Option<String>,
     pub(crate) counters: Counters,
     pub(crate) may_roll_back: bool,
@@ -17,7 +17,7 @@ pub(crate) struct View<P> {
 /// State of a plugin, in the words of reports and lists.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub(crate) enum State {
+pub(crate) enum SlotStatus {
     /// It takes calls.
     Active,
     /// It has failed too often and has not worked since.

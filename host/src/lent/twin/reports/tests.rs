@@ -2,8 +2,10 @@
 
 use proptest::prelude::*;
 use protocol::twin::merge;
-use serde_json::json;
+use serde_json::{Value, json};
+use tokio::sync::oneshot;
 
+use super::part::MAX_PATCH_BYTES;
 use super::*;
 
 fn patch(value: Value) -> Patch {
@@ -33,7 +35,7 @@ fn next(reports: &mut Reports, name: &str, now: Instant) -> Option<Value> {
     Some(serde_json::from_slice(&body).unwrap())
 }
 
-fn answer(reports: &mut Reports, name: &str, status: u16, now: Instant) -> Option<Outcome> {
+fn answer(reports: &mut Reports, name: &str, status: u16, now: Instant) -> Option<PatchOutcome> {
     reports.answered(&rid(name), status, Some(8), || "no".to_owned(), now)
 }
 
@@ -50,7 +52,10 @@ fn what_waits_is_merged_and_goes_out_one_patch_at_a_time() {
     let mut third = push(&mut reports, json!({"c": 1}));
     assert_eq!(next(&mut reports, "2", now), None);
     let patch = patch(json!({"a": 3, "b": 2}));
-    assert_eq!(answer(&mut reports, "1", 204, now), Some(Outcome::Taken { patch, version: 8 }));
+    assert_eq!(
+        answer(&mut reports, "1", 204, now),
+        Some(PatchOutcome::Taken { patch, version: 8 })
+    );
 
     assert_eq!(first.blocking_recv().unwrap(), Ok(8));
     assert_eq!(second.try_recv().unwrap(), Ok(8));
@@ -83,7 +88,7 @@ fn a_busy_hub_is_asked_again_later() {
     reports.connected();
     assert!(next(&mut reports, "1", now).is_some());
 
-    assert_eq!(answer(&mut reports, "1", 429, now), Some(Outcome::Again { status: 429 }));
+    assert_eq!(answer(&mut reports, "1", 429, now), Some(PatchOutcome::Again { status: 429 }));
     let due = reports.due().unwrap();
     assert_eq!(next(&mut reports, "2", due), Some(json!({"a": 1})));
 }
@@ -116,11 +121,11 @@ fn a_refused_report_takes_no_other_of_its_plugin_with_it() {
     let mut bad = push(&mut reports, json!({"bad": 1, "other": 2}));
     reports.connected();
     assert_eq!(next(&mut reports, "1", now), Some(json!({"bad": 1, "good": 1, "other": 2})));
-    assert_eq!(answer(&mut reports, "1", 400, now), Some(Outcome::Again { status: 400 }));
+    assert_eq!(answer(&mut reports, "1", 400, now), Some(PatchOutcome::Again { status: 400 }));
 
     assert_eq!(next(&mut reports, "2", now), Some(json!({"bad": 1})));
     let refused =
-        Outcome::Refused { status: 400, message: "no".to_owned(), plugin: "p".to_owned() };
+        PatchOutcome::Refused { status: 400, message: "no".to_owned(), plugin: "p".to_owned() };
     assert_eq!(answer(&mut reports, "2", 400, now), Some(refused));
     assert_eq!(next(&mut reports, "3", now), Some(json!({"good": 1})));
     answer(&mut reports, "3", 204, now).unwrap();
@@ -161,9 +166,9 @@ fn a_patch_is_bounded_by_its_text_and_not_only_as_iot_hub_counts() {
     // Control characters count nothing, and are six bytes each.
     let escaped = |key: &str, texts| patch(json!({key: vec!["\u{1}".repeat(1000); texts]}));
     let nothing = |key: &str| escaped(key, 20);
-    let error = Reports::check(&escaped("a", 22)).unwrap_err();
+    let error = check(&escaped("a", 22)).unwrap_err();
     assert!(matches!(error, HostError::TooLarge(why) if why.contains("131072")));
-    Reports::check(&nothing("a")).unwrap();
+    check(&nothing("a")).unwrap();
 
     let mut reports = Reports::new();
     reports.push("p", nothing("a"), None).unwrap();
@@ -176,7 +181,7 @@ fn a_patch_is_bounded_by_its_text_and_not_only_as_iot_hub_counts() {
 
 #[test]
 fn a_patch_against_the_rules_is_refused_before_it_is_queued() {
-    let error = Reports::check(&patch(json!({"a.b": 1}))).unwrap_err();
+    let error = check(&patch(json!({"a.b": 1}))).unwrap_err();
     assert!(matches!(error, HostError::Invalid(why) if why.starts_with("key `a.b`")));
 }
 
@@ -243,7 +248,7 @@ fn what_was_accepted_before_is_not_taken_back_with_what_it_was_merged_into() {
 }
 
 /// Returns the twin of a hub that has received everything on disk.
-fn hub_after(disk: &BTreeMap<u64, Record>, mut twin: Patch) -> Patch {
+fn hub_after(disk: &BTreeMap<u64, ReportRecord>, mut twin: Patch) -> Patch {
     disk.values().for_each(|record| merge(&mut twin, &record.patch));
     twin
 }
@@ -313,7 +318,7 @@ proptest! {
                 }
                 Step::Answer(status) => {
                     let outcome = reports.answered(&rid("1"), status, None, String::new, now);
-                    if let Some(Outcome::Taken { patch, .. }) = outcome {
+                    if let Some(PatchOutcome::Taken { patch, .. }) = outcome {
                         merge(&mut hub, &patch);
                     }
                     reports.not_before = None;
