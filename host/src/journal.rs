@@ -25,7 +25,7 @@ pub(crate) use directory::default_directory;
 pub(crate) use mirrored::{Mirrored, Persistent};
 pub(crate) use pages::{Broken, Pages, RecordKind, Snapshot, Stop};
 use store::{Disk, Store};
-use writer::{Order, Work, Writer};
+use writer::{Work, Writer, WriterCommand};
 
 mod directory;
 mod mirrored;
@@ -51,7 +51,7 @@ pub(crate) trait Source: Send + Sync {
 /// The open journal.
 pub(crate) struct Journal {
     store: Arc<Store>,
-    to_writer: SyncSender<Order>,
+    to_writer: SyncSender<WriterCommand>,
     writer: Mutex<Option<JoinHandle<()>>>,
     room: Arc<Semaphore>,
     sources: Arc<Mutex<Vec<Arc<dyn Source>>>>,
@@ -111,8 +111,8 @@ impl Journal {
     ) -> Result<T, HostError> {
         let room = Arc::clone(&self.room).acquire_owned().await.map_err(|_| closed())?;
         let (done, outcome) = oneshot::channel();
-        let change = Change { change: Some(change), given: None, undo, done, _room: room };
-        self.to_writer.send(Order::Work(Box::new(change))).map_err(|_| closed())?;
+        let change = JournalChange { change: Some(change), given: None, undo, done, _room: room };
+        self.to_writer.send(WriterCommand::Work(Box::new(change))).map_err(|_| closed())?;
         outcome.await.map_err(|_| closed())?
     }
 
@@ -125,7 +125,7 @@ impl Journal {
     pub(crate) fn nudge(&self) {
         if !self.nudged.swap(true, Ordering::AcqRel) {
             // A writer that has ended has saved all it could.
-            self.to_writer.send(Order::Nudge).ok();
+            self.to_writer.send(WriterCommand::Nudge).ok();
         }
     }
 
@@ -148,7 +148,7 @@ impl Journal {
     /// Persists the rest and releases the directory. Later requests are refused.
     pub(crate) async fn close(&self) {
         self.room.close();
-        self.to_writer.send(Order::Close).ok();
+        self.to_writer.send(WriterCommand::Close).ok();
         let writer = self.writer.lock().take();
         if let Some(writer) = writer {
             // A panic of the writer has been printed where it happened.
@@ -161,7 +161,7 @@ impl Journal {
 
 impl Drop for Journal {
     fn drop(&mut self) {
-        self.to_writer.send(Order::Close).ok();
+        self.to_writer.send(WriterCommand::Close).ok();
     }
 }
 
@@ -170,7 +170,7 @@ fn closed() -> HostError {
 }
 
 /// A change on its way to the writer.
-struct Change<F, U, T> {
+struct JournalChange<F, U, T> {
     change: Option<F>,
     /// Result of the change, before the writer knows whether it is on disk.
     given: Option<Result<T, HostError>>,
@@ -179,7 +179,7 @@ struct Change<F, U, T> {
     _room: OwnedSemaphorePermit,
 }
 
-impl<F, U, T> Work for Change<F, U, T>
+impl<F, U, T> Work for JournalChange<F, U, T>
 where
     F: FnOnce(&Pages<'_>) -> Result<T, Stop> + Send,
     U: FnOnce(T) + Send,
@@ -196,7 +196,7 @@ where
     }
 
     fn ended(self: Box<Self>, written: Result<(), &str>) {
-        let Change { given, undo, done, .. } = *self;
+        let JournalChange { given, undo, done, .. } = *self;
         let outcome = match (given, written) {
             (Some(given), Ok(())) => given,
             (Some(Err(why)), Err(_)) => Err(why),

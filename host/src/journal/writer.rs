@@ -32,7 +32,7 @@ pub(super) trait Work: Send {
     fn ended(self: Box<Self>, written: Result<(), &str>);
 }
 
-pub(super) enum Order {
+pub(super) enum WriterCommand {
     Work(Box<dyn Work>),
     /// A source has changes to persist.
     Nudge,
@@ -42,7 +42,7 @@ pub(super) enum Order {
 
 pub(super) struct Writer {
     store: Arc<Store>,
-    messages: Receiver<Order>,
+    messages: Receiver<WriterCommand>,
     sources: Arc<Mutex<Vec<Arc<dyn Source>>>>,
     nudged: Arc<AtomicBool>,
     /// Commits have failed since the last good one.
@@ -52,7 +52,7 @@ pub(super) struct Writer {
 impl Writer {
     pub(super) fn new(
         store: Arc<Store>,
-        messages: Receiver<Order>,
+        messages: Receiver<WriterCommand>,
         sources: Arc<Mutex<Vec<Arc<dyn Source>>>>,
         nudged: Arc<AtomicBool>,
     ) -> Writer {
@@ -66,19 +66,19 @@ impl Writer {
         while !last {
             let mut together = Vec::new();
             match self.next(due) {
-                Ok(Order::Work(work)) => together.push(work),
-                Ok(Order::Nudge) => {
+                Ok(WriterCommand::Work(work)) => together.push(work),
+                Ok(WriterCommand::Nudge) => {
                     due.get_or_insert_with(|| Instant::now() + PATIENCE);
                     continue;
                 }
                 Err(RecvTimeoutError::Timeout) => {}
-                Ok(Order::Close) | Err(RecvTimeoutError::Disconnected) => last = true,
+                Ok(WriterCommand::Close) | Err(RecvTimeoutError::Disconnected) => last = true,
             }
             while together.len() < MOST_TOGETHER && !last {
                 match self.messages.try_recv() {
-                    Ok(Order::Work(work)) => together.push(work),
-                    Ok(Order::Nudge) => {}
-                    Ok(Order::Close) => last = true,
+                    Ok(WriterCommand::Work(work)) => together.push(work),
+                    Ok(WriterCommand::Nudge) => {}
+                    Ok(WriterCommand::Close) => last = true,
                     Err(_) => break,
                 }
             }
@@ -90,7 +90,7 @@ impl Writer {
         }
     }
 
-    fn next(&self, due: Option<Instant>) -> Result<Order, RecvTimeoutError> {
+    fn next(&self, due: Option<Instant>) -> Result<WriterCommand, RecvTimeoutError> {
         match due {
             None => self.messages.recv().map_err(|_| RecvTimeoutError::Disconnected),
             Some(due) => self.messages.recv_timeout(due.saturating_duration_since(Instant::now())),
