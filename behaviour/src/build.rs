@@ -7,7 +7,6 @@
 
 mod apt;
 mod assemblyscript;
-mod bindings;
 mod c;
 mod cache;
 mod compiler;
@@ -15,6 +14,7 @@ mod debian;
 mod error;
 #[cfg(unix)]
 mod family;
+mod glue;
 mod go;
 mod guest;
 mod project;

@@ -102,17 +102,13 @@ fn own(language: Language) -> &'static [(&'static str, &'static str)] {
     match language {
         Language::Rust => templates!("rust": "Cargo.toml", "src/lib.rs"),
         Language::JavaScript => templates!("javascript": "plugin.js"),
-        Language::TypeScript => {
-            templates!("typescript": "plugin.ts", "behaviour.d.ts", "tsconfig.json")
-        }
+        Language::TypeScript => templates!("typescript": "plugin.ts", "tsconfig.json"),
         Language::Python => templates!("python": "plugin.py"),
         Language::C => templates!("c": "plugin.c"),
         Language::Cpp => templates!("cpp": "plugin.cpp"),
-        Language::Zig => templates!("zig": "plugin.zig", "behaviour.zig"),
-        Language::Go => templates!("go": "go.mod", "plugin.go", "behaviour/behaviour.go"),
-        Language::AssemblyScript => {
-            templates!("assemblyscript": "assembly/index.ts", "assembly/behaviour.ts")
-        }
+        Language::Zig => templates!("zig": "plugin.zig"),
+        Language::Go => templates!("go": "go.mod", "plugin.go"),
+        Language::AssemblyScript => templates!("assemblyscript": "assembly/index.ts"),
         Language::Wat => templates!("wat": "plugin.wat"),
     }
 }

@@ -16,14 +16,6 @@ use behaviour::desk::{compile, engine};
 use behaviour::{BuildOptions, Language, build, create, setup};
 use serde_json::json;
 
-/// Glue that is written by hand, and stands in the template as in the example.
-const GLUE: [&str; 4] = [
-    "assemblyscript/assembly/behaviour.ts",
-    "go/behaviour/behaviour.go",
-    "typescript/behaviour.d.ts",
-    "zig/behaviour.zig",
-];
-
 fn workspace() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
 }
@@ -232,10 +224,91 @@ fn a_new_guest_in_rust_keeps_to_its_cases() {
     expect_cases(&built.path, &new.join("cases"));
 }
 
+/// Templates and examples hold what an author writes; the glue of a language is
+/// written into `gen` when a plugin is built, and git ignores that folder.
 #[test]
-fn glue_is_the_same_in_the_template_and_in_the_example() {
-    for file in GLUE {
-        let read = |folder: &str| fs::read_to_string(workspace().join(folder).join(file)).unwrap();
-        assert_eq!(read("behaviour/templates"), read("examples"), "{file}");
+fn templates_and_examples_hold_no_generated_file() {
+    for (folder, most) in [("behaviour/templates", 300), ("examples", 600)] {
+        let files = files(&workspace().join(folder));
+        assert!(files.len() > 10, "no files in {folder}");
+        for file in files {
+            let text = fs::read_to_string(&file).unwrap();
+            let file = file.display();
+            assert!(text.lines().count() < most, "{file} is too long to be written by hand");
+            for import in ["//go:wasmimport", "@external(", "extern \"device:", "declare module"] {
+                assert!(!text.contains(import), "{file} binds to the host: `{import}`");
+            }
+        }
     }
+    let ignored = fs::read_to_string(workspace().join(".gitignore")).unwrap();
+    assert!(ignored.lines().any(|line| line == "/examples/*/gen"));
+    let template = workspace().join("behaviour/templates/all/gitignore");
+    assert!(fs::read_to_string(template).unwrap().lines().any(|line| line == "/gen/"));
+}
+
+/// The files of a folder, except what a build leaves there.
+fn files(folder: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    let (folders, mut files): (Vec<_>, Vec<_>) = entries.partition(|path| path.is_dir());
+    let built = ["gen", "target", "node_modules", "__pycache__"];
+    let written = folders.into_iter().filter(|folder| built.iter().all(|it| !folder.ends_with(it)));
+    files.extend(written.flat_map(|folder| self::files(&folder)));
+    files
+}
+
+/// A plugin that uses every interface and has every optional export, from
+/// `tests/exports`, against the cases there.
+fn check_exports(language: Language) {
+    let cache_dir = Some(Path::new(env!("CARGO_TARGET_TMPDIR")).join("toolchains"));
+    let progress = |line: &str| drop(writeln!(io::stderr(), "{language}: {line}"));
+    let folder = tempfile::tempdir().unwrap();
+    let options = BuildOptions {
+        cache_dir,
+        progress: &progress,
+        target_dir: Some(folder.path().join("target")),
+        out: None,
+    };
+    if let Err(error) = setup(language, &options) {
+        assert!(std::env::var_os("CI").is_none(), "no tools for {language}: {error}");
+        progress(&format!("SKIPPED, no tools: {error}"));
+        return;
+    }
+    // The WIT of a new plugin, and the sources in its place.
+    let plugin = folder.path().join("plugin");
+    create(&plugin, language).unwrap();
+    let exports = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/exports");
+    fs::copy(exports.join("world.wit"), plugin.join("wit/everything.wit")).unwrap();
+    let name = match language {
+        Language::Go => "plugin.go",
+        other => other.entry(),
+    };
+    fs::copy(exports.join(language.name()).join(name), plugin.join(name)).unwrap();
+    let described = format!("name = \"plugin\"\nlang = \"{language}\"\nworld = \"everything\"\n");
+    fs::write(plugin.join("behaviour.toml"), described).unwrap();
+
+    let built = build(&plugin, &options);
+    let built = built.unwrap_or_else(|error| {
+        panic!("{language}: {error}\n{}", error.output().unwrap_or_default());
+    });
+    expect_cases(&built.path, &exports.join("cases"));
+}
+
+#[test]
+fn a_guest_in_go_has_every_optional_export() {
+    check_exports(Language::Go);
+}
+
+#[test]
+fn a_guest_in_zig_has_every_optional_export() {
+    check_exports(Language::Zig);
+}
+
+#[test]
+fn a_guest_in_assemblyscript_has_every_optional_export() {
+    check_exports(Language::AssemblyScript);
+}
+
+#[test]
+fn a_guest_in_typescript_has_every_optional_export() {
+    check_exports(Language::TypeScript);
 }

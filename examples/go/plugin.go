@@ -8,17 +8,17 @@ import (
 	"fmt"
 	"time"
 
-	"device.plugin/behaviour"
+	"device.plugin/gen/behaviour"
 )
 
-func init() { behaviour.Handle(invoke) }
+func init() { behaviour.Exports.Invoke = invoke }
 
-// The host calls what is registered; main never runs.
+// The host calls what is exported; main never runs.
 func main() {}
 
 func invoke(name string, payload json.RawMessage) (behaviour.Response, error) {
 	if name != "rebootDevice" {
-		return behaviour.Response{}, behaviour.Refusal{Kind: behaviour.UnknownMethod}
+		return behaviour.Response{}, behaviour.MethodErrorUnknownMethod{}
 	}
 	settings, err := readSettings()
 	if err != nil {
@@ -26,29 +26,30 @@ func invoke(name string, payload json.RawMessage) (behaviour.Response, error) {
 	}
 	delay, err := askedDelay(payload, settings.delay)
 	if err != nil {
-		return behaviour.Response{}, behaviour.Refusal{Kind: behaviour.InvalidPayload, Text: err.Error()}
+		return behaviour.Response{}, behaviour.MethodErrorInvalidPayload{Value: err.Error()}
 	}
 
 	info("Rebooting device")
-	if err := behaviour.Sleep(delay); err != nil {
+	if err := behaviour.ClockSleepMs(uint32(delay.Milliseconds())); err != nil {
 		return behaviour.Response{}, fmt.Errorf("reboot: %w", err)
 	}
 	info("Device rebooted")
 
-	patch, err := settings.patch(behaviour.NowRFC3339())
+	patch, err := settings.patch(behaviour.ClockNowRfc3339())
 	if err != nil {
 		return behaviour.Response{}, err
 	}
-	_, err = behaviour.ReportAndWait(patch, 5*time.Second)
+	_, err = behaviour.TwinReportAndWait(patch, 5000)
 	switch {
 	case err == nil:
 		info("Device twins updated with latest rebootTime")
-	case errors.Is(err, behaviour.Offline), errors.Is(err, behaviour.Timeout):
+	case errors.Is(err, behaviour.ErrorOffline{}), errors.Is(err, behaviour.ErrorTimeout{}):
 		info("Device twins will be updated when the hub answers again")
 	default:
 		return behaviour.Response{}, fmt.Errorf("reported properties: %w", err)
 	}
-	return behaviour.Answer(200, map[string]string{"Response": "This is the response from the device"})
+	answer := json.RawMessage(`{"Response": "This is the response from the device"}`)
+	return behaviour.Response{Status: 200, Payload: answer}, nil
 }
 
 // Any JSON is a legal payload; only an object can ask for a delay.
@@ -61,4 +62,4 @@ func askedDelay(payload json.RawMessage, otherwise time.Duration) (time.Duration
 	return seconds("delaySeconds", delay)
 }
 
-func info(message string) { behaviour.Log(behaviour.LevelInfo, message) }
+func info(message string) { behaviour.LogWrite(behaviour.LogLevelInfo, message, nil) }

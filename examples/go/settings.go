@@ -8,7 +8,7 @@ import (
 	"time"
 	"unicode"
 
-	"device.plugin/behaviour"
+	"device.plugin/gen/behaviour"
 )
 
 // What the operator may change about the reboot, in [plugins.NAME.config].
@@ -24,7 +24,7 @@ type settings struct {
 
 func readSettings() (settings, error) {
 	found := settings{delay: 20 * time.Second, path: []string{"rebootTime"}}
-	for _, setting := range behaviour.Settings() {
+	for _, setting := range behaviour.ConfigEntries() {
 		if err := found.set(setting[0], setting[1]); err != nil {
 			return found, err
 		}

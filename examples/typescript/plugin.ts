@@ -4,7 +4,8 @@
 import { nowRfc3339, sleepMs } from 'device:behaviour/clock@0.1.0';
 import { write } from 'device:behaviour/log@0.1.0';
 import { reportAndWait } from 'device:behaviour/twin@0.1.0';
-import type { HostError, MethodError, Methods, Thrown } from 'device:behaviour/types@0.1.0';
+import type { Methods } from 'device:behaviour/methods@0.1.0';
+import type { HostError, MethodError } from 'device:behaviour/types@0.1.0';
 
 import { isObject, readSettings, seconds } from './settings';
 
@@ -39,7 +40,7 @@ function wait(delay: number) {
   try {
     sleepMs(Math.trunc(delay * 1000));
   } catch (thrown) {
-    throw failed(`reboot: ${told((thrown as Thrown).payload)}`);
+    throw failed(`reboot: ${told((thrown as Thrown<HostError>).payload)}`);
   }
 }
 
@@ -49,7 +50,7 @@ function report(patch: object): string {
     reportAndWait(JSON.stringify(patch), 5000);
     return 'Device twins updated with latest rebootTime';
   } catch (thrown) {
-    const error = (thrown as Thrown).payload;
+    const error = (thrown as Thrown<HostError>).payload;
     if (error.tag === 'offline' || error.tag === 'timeout') {
       return 'Device twins will be updated when the hub answers again';
     }

@@ -2,39 +2,44 @@
 //! what happens and in which order is guest-reboot's, in another language.
 
 const std = @import("std");
-const behaviour = @import("behaviour.zig");
+const behaviour = @import("gen/behaviour.zig");
 const Settings = @import("settings.zig").Settings;
 const parsed = @import("settings.zig").parsed;
 const print = @import("settings.zig").print;
 const seconds = @import("settings.zig").seconds;
 const clock = behaviour.clock;
 const twin = behaviour.twin;
+const Result = behaviour.Result(behaviour.Response, behaviour.MethodError);
 
 comptime {
     _ = behaviour; // it exports what the host calls
 }
 
-pub fn invoke(name: []const u8, payload: behaviour.Json) behaviour.Result {
+pub fn invoke(name: []const u8, payload: behaviour.Json) Result {
     if (!std.mem.eql(u8, name, "rebootDevice")) {
-        return .{ .refused = .unknown_method };
+        return .{ .err = .unknown_method };
     }
     var why: []const u8 = "";
-    const settings = Settings.read(&why) catch return .{ .refused = .{ .failed = why } };
+    const settings = Settings.read(&why) catch return .{ .err = .{ .failed = why } };
     const delay = askedDelay(payload) catch {
-        return .{ .refused = .{ .invalid_payload = "delaySeconds: is not a number from 0 to 300" } };
+        return .{ .err = .{ .invalid_payload = "delaySeconds: is not a number from 0 to 300" } };
     };
 
     log("Rebooting device");
     const milliseconds: u32 = @intFromFloat((delay orelse settings.delay_seconds) * 1000);
-    clock.sleepMs(milliseconds) catch return failed("reboot");
+    switch (clock.sleepMs(milliseconds)) {
+        .ok => {},
+        .err => |err| return failed("reboot", err),
+    }
     log("Device rebooted");
 
     const patch = settings.patch(clock.nowRfc3339()) catch unreachable; // tried when it was read
-    if (twin.reportAndWait(patch, 5000)) |_| {
-        log("Device twins updated with latest rebootTime");
-    } else |err| switch (err) {
-        error.Offline, error.Timeout => log("Device twins will be updated when the hub answers again"),
-        else => return failed("reported properties"),
+    switch (twin.reportAndWait(patch, 5000)) {
+        .ok => log("Device twins updated with latest rebootTime"),
+        .err => |err| switch (err) {
+            .offline, .timeout => log("Device twins will be updated when the hub answers again"),
+            else => return failed("reported properties", err),
+        },
     }
     const answer = "{\"Response\": \"This is the response from the device\"}";
     return .{ .ok = .{ .status = 200, .payload = answer } };
@@ -47,10 +52,10 @@ fn askedDelay(payload: behaviour.Json) error{NoSeconds}!?f64 {
     return try seconds(asked.object.get("delaySeconds") orelse return null);
 }
 
-fn failed(what: []const u8) behaviour.Result {
-    return .{ .refused = .{ .failed = print("{s}: {s}", .{ what, behaviour.reason }) } };
+fn failed(what: []const u8, err: behaviour.Error) Result {
+    return .{ .err = .{ .failed = print("{s}: {s}", .{ what, behaviour.describe(err) }) } };
 }
 
 fn log(message: []const u8) void {
-    behaviour.log.line(.info, message, .{});
+    behaviour.log.write(.info, message, &.{});
 }

@@ -2,7 +2,7 @@
 //! delay_seconds, property (dots nest) and report (what stands beside the time).
 
 const std = @import("std");
-const behaviour = @import("behaviour.zig");
+const behaviour = @import("gen/behaviour.zig");
 const allocator = behaviour.allocator;
 const Value = std.json.Value;
 
@@ -14,8 +14,8 @@ pub const Settings = struct {
     /// Reads them; `error.Wrong` has said in `why` which is wrong.
     pub fn read(why: *[]const u8) error{Wrong}!Settings {
         var settings: Settings = .{};
-        for (behaviour.config.all()) |entry| {
-            const key, const text = .{ entry.key.slice(), entry.value.slice() };
+        for (behaviour.config.entries()) |entry| {
+            const key, const text = entry;
             settings.set(key, text) catch |wrong| {
                 why.* = print("configuration: {s}: {s} {s}", .{ key, text, switch (wrong) {
                     error.NoSetting => "is a value of none of delay_seconds, property and report",

@@ -1,35 +1,33 @@
 //! AssemblyScript, by its own compiler, without its runtime's collector: a call
 //! has an instance of its own, whose memory goes with it.
 
-use super::{BuildError, Workshop};
-
-/// What a plugin can export; other functions keep their names.
-const EXPORTED: [&str; 4] = ["methods", "deferred", "desired", "lifecycle"];
+use super::{BuildError, Workshop, glue};
 
 /// The section of a module's exports.
 const EXPORTS: u8 = 7;
 
-/// Compiles the file to begin with, and what it imports.
+/// Compiles the generated entry file, which imports the author's.
 pub(crate) fn module(workshop: &Workshop<'_>) -> Result<Vec<u8>, BuildError> {
+    let glue = glue::write(workshop)?;
     let core = workshop.work.join("core.wasm");
     let mut asc = workshop.tool("asc")?;
-    asc.arg(&workshop.project.entry).arg("-o").arg(&core);
+    asc.arg(glue.folder.join("entry.ts")).arg("-o").arg(&core);
     asc.args(["-O3", "--shrinkLevel", "2", "--runtime", "stub", "--use", "abort="]);
     workshop.compile(&mut asc)?;
     let module = workshop.read(&core)?;
     // What cannot be read is left to the encoder, which says what is wrong with it.
-    Ok(renamed(&module).unwrap_or(module))
+    Ok(renamed(&module, &glue.renames).unwrap_or(module))
 }
 
-/// The module with `methods__invoke` called `device:behaviour/methods@0.1.0#invoke`:
-/// AssemblyScript exports nothing under a name that is not one of its own.
-fn renamed(module: &[u8]) -> Option<Vec<u8>> {
+/// The module with its exports renamed: AssemblyScript exports nothing under a name
+/// that is not an identifier.
+fn renamed(module: &[u8], renames: &[(String, String)]) -> Option<Vec<u8>> {
     let (header, mut rest) = module.split_at_checked(8)?;
     let mut made = header.to_vec();
     while let Some((&id, after)) = rest.split_first() {
         let (section, behind) = counted(after)?;
         if id == EXPORTS {
-            let section = renamed_exports(section)?;
+            let section = renamed_exports(section, renames)?;
             made.push(id);
             push_counted(&mut made, &section);
         } else {
@@ -40,26 +38,18 @@ fn renamed(module: &[u8]) -> Option<Vec<u8>> {
     Some(made)
 }
 
-fn renamed_exports(section: &[u8]) -> Option<Vec<u8>> {
+fn renamed_exports(section: &[u8], renames: &[(String, String)]) -> Option<Vec<u8>> {
     let (count, mut rest) = number(section)?;
     let mut made = section[..section.len() - rest.len()].to_vec();
     for _ in 0..count {
         let (name, after) = counted(rest)?;
         let (_index, behind) = number(after.get(1..)?)?;
-        push_counted(&mut made, full_name(str::from_utf8(name).ok()?).as_bytes());
+        let rename = renames.iter().find(|(from, _)| from.as_bytes() == name);
+        push_counted(&mut made, rename.map_or(name, |(_, to)| to.as_bytes()));
         made.extend_from_slice(&after[..after.len() - behind.len()]);
         rest = behind;
     }
     Some(made)
-}
-
-fn full_name(name: &str) -> String {
-    match name.split_once("__") {
-        Some((interface, function)) if EXPORTED.contains(&interface) => {
-            format!("device:behaviour/{interface}@0.1.0#{function}")
-        }
-        _ => name.to_owned(),
-    }
 }
 
 /// Bytes that stand behind their number, and what follows them.
@@ -104,15 +94,16 @@ mod tests {
             );
             ::wat::parse_str(text).unwrap()
         };
+        let renames = [("methods__invoke".into(), "device:behaviour/methods@0.1.0#invoke".into())];
         let full = module("device:behaviour/methods@0.1.0#invoke");
-        assert_eq!(renamed(&module("methods__invoke")), Some(full.clone()));
-        assert_eq!(renamed(&full), Some(full));
+        assert_eq!(renamed(&module("methods__invoke"), &renames), Some(full.clone()));
+        assert_eq!(renamed(&full, &renames), Some(full));
     }
 
     #[test]
     fn a_module_that_is_cut_short_is_not_renamed() {
         let module = ::wat::parse_str("(module (func (export \"methods__invoke\")))").unwrap();
-        assert_eq!(renamed(&module[..module.len() - 1]), None);
-        assert_eq!(renamed(&module[..4]), None);
+        assert_eq!(renamed(&module[..module.len() - 1], &[]), None);
+        assert_eq!(renamed(&module[..4], &[]), None);
     }
 }

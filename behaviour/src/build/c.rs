@@ -4,14 +4,13 @@ use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
 use super::compiler::entries;
-use super::{BuildError, Workshop, bindings, zig};
+use super::{BuildError, Workshop, glue, zig};
 use crate::language::Language;
 
-/// Compiles the file to begin with, and those beside it, with the bindings.
+/// Compiles the file to begin with, and those beside it, with the glue.
 pub(crate) fn module(workshop: &Workshop<'_>) -> Result<Vec<u8>, BuildError> {
     let project = workshop.project;
-    let generated = project.dir.join("gen");
-    bindings::write(workshop, &generated)?;
+    let generated = glue::write(workshop)?.folder;
 
     let cpp = project.language == Language::Cpp;
     let core = workshop.work.join("core.wasm");

@@ -1,14 +1,15 @@
 //! Go, by the compiler that everybody has: it makes a library for WASI 0.1,
 //! which an adapter turns into one for WASI 0.2.
 
-use super::{BuildError, Workshop};
+use super::{BuildError, Workshop, glue};
 
 /// Compiles the package in the project's folder.
 pub(crate) fn module(workshop: &Workshop<'_>) -> Result<Vec<u8>, BuildError> {
+    glue::write(workshop)?;
     let core = workshop.work.join("core.wasm");
     let mut go = workshop.tool("go")?;
     go.args(["build", "-buildmode=c-shared", "-trimpath"]);
-    // The glue asks the runtime for memory before it is up: see behaviour.go.
+    // The glue asks the runtime for memory before it is up: see glue/go.go.
     go.args(["-ldflags", "-s -w -checklinkname=0"]);
     go.arg("-o").arg(&core).arg(".");
     go.env("GOOS", "wasip1").env("GOARCH", "wasm").env("CGO_ENABLED", "0");

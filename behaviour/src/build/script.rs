@@ -3,7 +3,7 @@
 
 use std::fs;
 
-use super::{BuildError, Workshop};
+use super::{BuildError, Workshop, glue};
 use crate::language::Language;
 
 /// What stands around the author's module, and what is run before it.
@@ -14,6 +14,9 @@ const BEFORE: [(&str, &str); 2] =
 /// Bundles the file to begin with and what it imports, and puts it in.
 pub(crate) fn component(workshop: &Workshop<'_>) -> Result<Vec<u8>, BuildError> {
     let project = workshop.project;
+    if project.language == Language::TypeScript {
+        glue::write(workshop)?;
+    }
     if project.language == Language::TypeScript && project.dir.join("tsconfig.json").is_file() {
         // The bundler takes types away unread.
         let mut check = workshop.tool("tsc")?;

@@ -1,11 +1,12 @@
-//! Zig, without a libc: the glue in `behaviour.zig` is all that it needs.
+//! Zig, without a libc: the glue in `gen/behaviour.zig` needs none.
 
 use std::process::Command;
 
-use super::{BuildError, Workshop};
+use super::{BuildError, Workshop, glue};
 
 /// Compiles the file to begin with, and what it imports.
 pub(crate) fn module(workshop: &Workshop<'_>) -> Result<Vec<u8>, BuildError> {
+    glue::write(workshop)?;
     let core = workshop.work.join("core.wasm");
     let mut zig = command(workshop)?;
     zig.arg("build-exe").arg(&workshop.project.entry);

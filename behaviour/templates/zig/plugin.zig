@@ -1,7 +1,9 @@
 //! Answers the method `greet` with what it was sent, and tells the twin when.
+//!
+//! gen/behaviour.zig is made from wit/ by `behaviour build`.
 
 const std = @import("std");
-const behaviour = @import("behaviour.zig");
+const behaviour = @import("gen/behaviour.zig");
 const clock = behaviour.clock;
 const log = behaviour.log;
 const twin = behaviour.twin;
@@ -10,14 +12,16 @@ comptime {
     _ = behaviour; // it exports what the host calls
 }
 
-/// `payload` is JSON text. To refuse is to return a case of `MethodError`.
-pub fn invoke(name: []const u8, payload: behaviour.Json) behaviour.Result {
+/// `payload` is JSON text. To refuse is to return a case of `MethodError` as `err`.
+pub fn invoke(name: []const u8, payload: behaviour.Json) behaviour.Result(behaviour.Response, behaviour.MethodError) {
     if (!std.mem.eql(u8, name, "greet")) {
-        return .{ .refused = .unknown_method };
+        return .{ .err = .unknown_method };
     }
-    log.line(.info, "greeted", .{.{ "with", payload }});
-    const patch = text("{{\"lastGreeted\":\"{s}\"}}", clock.nowRfc3339());
-    twin.queueReport(patch) catch return .{ .refused = .{ .failed = behaviour.reason } };
+    log.write(.info, "greeted", &.{.{ "with", payload }});
+    switch (twin.report(text("{{\"lastGreeted\":\"{s}\"}}", clock.nowRfc3339()))) {
+        .ok => {},
+        .err => |err| return .{ .err = .{ .failed = behaviour.describe(err) } },
+    }
     return .{ .ok = .{ .status = 200, .payload = text("{{\"hello\":{s}}}", payload) } };
 }
 

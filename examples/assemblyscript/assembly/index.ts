@@ -1,39 +1,36 @@
 // The reboot of the tutorial: wait, report the time, answer. It plays a reboot;
 // what happens and in which order is guest-reboot's, in another language.
 
-import { Answer, clock, ErrorKind, handle, Json, log, twin } from "./behaviour";
+import { clock, HostErrorKind, InvokeResult, Json, log, MethodError, Response, twin } from "../gen/behaviour";
 import * as json from "./json";
 import { noSeconds, seconds, Settings } from "./settings";
 
-// What the host calls.
-export { cabi_realloc, methods__invoke } from "./behaviour";
-
-function invoke(name: string, payload: Json): Answer {
-  if (name != "rebootDevice") return Answer.unknownMethod();
+export function invoke(name: string, payload: Json): InvokeResult {
+  if (name != "rebootDevice") return InvokeResult.err(MethodError.unknownMethod());
   const settings = new Settings();
   const wrong = settings.read();
-  if (wrong !== null) return Answer.failed(wrong);
+  if (wrong !== null) return failed(wrong);
   let delay = settings.delay;
   const asked = askedDelay(payload);
   if (asked !== null) {
     delay = seconds(asked);
-    if (isNaN(delay)) return Answer.invalidPayload("delaySeconds: " + noSeconds(asked));
+    if (isNaN(delay)) return InvokeResult.err(MethodError.invalidPayload("delaySeconds: " + noSeconds(asked)));
   }
 
   info("Rebooting device");
   const notSlept = clock.sleepMs(<u32>(delay * 1000));
-  if (notSlept !== null) return Answer.failed("reboot: " + notSlept.toString());
+  if (notSlept !== null) return failed("reboot: " + notSlept.toString());
   info("Device rebooted");
 
   const notReported = twin.reportAndWait(settings.patch(clock.nowRfc3339()), 5000).error;
   if (notReported === null) {
     info("Device twins updated with latest rebootTime");
-  } else if (notReported.kind == ErrorKind.Offline || notReported.kind == ErrorKind.Timeout) {
+  } else if (notReported.kind == HostErrorKind.Offline || notReported.kind == HostErrorKind.Timeout) {
     info("Device twins will be updated when the hub answers again");
   } else {
-    return Answer.failed("reported properties: " + notReported.toString());
+    return failed("reported properties: " + notReported.toString());
   }
-  return Answer.response(200, '{"Response": "This is the response from the device"}');
+  return InvokeResult.ok(new Response(200, '{"Response": "This is the response from the device"}'));
 }
 
 /** Any JSON is a legal payload; only an object can ask for a delay. */
@@ -46,5 +43,6 @@ function info(message: string): void {
   log.write(log.Level.Info, message);
 }
 
-// Last, since a variable of this file is there only behind its declaration.
-handle(invoke);
+function failed(why: string): InvokeResult {
+  return InvokeResult.err(MethodError.failed(why));
+}

@@ -1,7 +1,7 @@
 // What the operator may change about the reboot, in [plugins.NAME.config]:
 // delay_seconds, property (dots nest) and report (what stands beside the time).
 
-import { config } from "./behaviour";
+import { config } from "../gen/behaviour";
 import * as json from "./json";
 
 export class Settings {

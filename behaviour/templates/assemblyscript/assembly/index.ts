@@ -1,18 +1,14 @@
 // Answers the method `greet` with what it was sent, and tells the twin when.
+//
+// gen/behaviour.ts is made from wit/ by `behaviour build`.
 
-import { Answer, clock, handle, Json, log, Pair, twin } from "./behaviour";
+import { clock, InvokeResult, Json, log, MethodError, Pair, Response, twin } from "../gen/behaviour";
 
-// What the host calls.
-export { cabi_realloc, methods__invoke } from "./behaviour";
-
-// `payload` is JSON text. To refuse is to return one of the refusals of `Answer`.
-function invoke(name: string, payload: Json): Answer {
-  if (name != "greet") return Answer.unknownMethod();
+// `payload` is JSON text. To refuse is to return one of the cases of `MethodError`.
+export function invoke(name: string, payload: Json): InvokeResult {
+  if (name != "greet") return InvokeResult.err(MethodError.unknownMethod());
   log.write(log.Level.Info, "greeted", [new Pair("with", payload)]);
   const error = twin.report('{"lastGreeted":"' + clock.nowRfc3339() + '"}');
-  if (error !== null) return Answer.failed(error.toString());
-  return Answer.response(200, '{"hello":' + payload + "}");
+  if (error !== null) return InvokeResult.err(MethodError.failed(error.toString()));
+  return InvokeResult.ok(new Response(200, '{"hello":' + payload + "}"));
 }
-
-// Last, since a variable of this file is there only behind its declaration.
-handle(invoke);

@@ -1,0 +1,33 @@
+//! Glue for C and C++, by the official generators.
+
+use wit_bindgen_core::WorldGenerator;
+use wit_parser::{Resolve, WorldId};
+
+use super::Files;
+use crate::language::Language;
+
+/// Header, source and metadata of a world.
+pub(super) fn files(
+    resolve: &mut Resolve,
+    world: WorldId,
+    language: Language,
+) -> anyhow::Result<Files> {
+    let mut generator: Box<dyn WorldGenerator> = match language {
+        Language::Cpp => wit_bindgen_cpp::Opts::default().build(None),
+        _ => wit_bindgen_c::Opts::default().build(),
+    };
+    let mut files = wit_bindgen_core::Files::default();
+    generator.generate(resolve, world, &mut files)?;
+    Ok(files.iter().map(|(name, bytes)| (name.to_owned(), mended(name, bytes))).collect())
+}
+
+/// wit-bindgen-cpp 0.60 declares a borrowed optional list as an owned vector, which
+/// does not compile. The type that the value has is right.
+fn mended(name: &str, bytes: &[u8]) -> Vec<u8> {
+    match std::str::from_utf8(bytes) {
+        Ok(text) if name.ends_with(".cpp") => {
+            text.replace("wit::vector<uint8_t> payload", "auto payload").into_bytes()
+        }
+        _ => bytes.to_owned(),
+    }
+}

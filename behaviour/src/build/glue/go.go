@@ -1,0 +1,171 @@
+// Package behaviour is the contract of a plugin with its host. `behaviour build`
+// writes this file from the project's WIT; changes to it are lost.
+package behaviour
+
+import (
+	"encoding/json"
+	"errors"
+	"unsafe"
+)
+
+// Not every contract needs all of the imports.
+var (
+	_ json.RawMessage
+	_ = errors.New
+)
+
+// at is the value at an offset from a place in memory.
+func at[T any](place unsafe.Pointer, offset uintptr) *T {
+	return (*T)(unsafe.Add(place, offset))
+}
+
+// area is memory for what a function leaves there. Its address goes to the host,
+// which keeps it on the heap, where nothing moves.
+func area(size uintptr) unsafe.Pointer {
+	words := make([]uint64, (size+7)/8)
+	kept = append(kept, words)
+	return unsafe.Pointer(unsafe.SliceData(words))
+}
+
+// kept is memory that the host is to read. The collector does not see through the
+// addresses in it, which are numbers of 32 bits.
+var kept []any
+
+// released lets the collector have what the host has read.
+func released() { kept = kept[:0] }
+
+func address(place unsafe.Pointer) uint32 { return uint32(uintptr(place)) }
+
+// text is the same bytes as a string, which Go passes as a pointer and a length.
+func text[T ~[]byte](bytes T) string {
+	return unsafe.String(unsafe.SliceData([]byte(bytes)), len(bytes))
+}
+
+func valueOf[T any](pointer *T) (value T) {
+	if pointer != nil {
+		value = *pointer
+	}
+	return value
+}
+
+func optional[T any](isSome bool, some func() T) *T {
+	if !isSome {
+		return nil
+	}
+	value := some()
+	return &value
+}
+
+func optionalBytes(isSome bool, some func() []byte) []byte {
+	if !isSome {
+		return nil
+	}
+	return some()
+}
+
+func bit(value bool) uint32 {
+	if value {
+		return 1
+	}
+	return 0
+}
+
+func loadText(place unsafe.Pointer) string { return string(loadBytes(place)) }
+
+func loadBytes(place unsafe.Pointer) []byte {
+	return taken(*at[uint32](place, 0), *at[uint32](place, 4))
+}
+
+func loadList[T any](place unsafe.Pointer, size uintptr, load func(unsafe.Pointer) T) []T {
+	return list(*at[uint32](place, 0), *at[uint32](place, 4), size, load)
+}
+
+func list[T any](address, count uint32, size uintptr, load func(unsafe.Pointer) T) []T {
+	items := make([]T, count)
+	for index := range items {
+		items[index] = load(unsafe.Pointer(uintptr(address) + uintptr(index)*size))
+	}
+	taken(address, count*uint32(size))
+	return items
+}
+
+func storeText(place unsafe.Pointer, value string) {
+	kept = append(kept, value)
+	*at[uint32](place, 0) = address(unsafe.Pointer(unsafe.StringData(value)))
+	*at[uint32](place, 4) = uint32(len(value))
+}
+
+func storeList[T any](place unsafe.Pointer, items []T, size uintptr, store func(unsafe.Pointer, T)) {
+	*at[uint32](place, 0) = address(lowered(items, size, store))
+	*at[uint32](place, 4) = uint32(len(items))
+}
+
+func lowered[T any](items []T, size uintptr, store func(unsafe.Pointer, T)) unsafe.Pointer {
+	block := area(max(size*uintptr(len(items)), 8))
+	for index, item := range items {
+		store(unsafe.Add(block, uintptr(index)*size), item)
+	}
+	return block
+}
+
+// sbrk hands out memory that is not Go's, for what the host passes in. To allocate
+// Go's may start the collector, which reads the clock, and nothing may be called
+// from within cabi_realloc. The runtime is not up either when the adapter between
+// WASI 0.1 and 0.2 asks first. sbrk works in both cases; to link to it needs
+// -checklinkname=0.
+//
+//go:linkname sbrk runtime.sbrk
+func sbrk(length uintptr) unsafe.Pointer
+
+var arena struct {
+	// The place to begin anew at once no piece is in use.
+	start           uint32
+	next, end, size uint32
+	// The number of pieces that the host has, or has filled and the plugin has not
+	// taken.
+	inUse uint32
+}
+
+// The adapter keeps what it has asked for.
+func init() { arena.start, arena.inUse = arena.next, 0 }
+
+// The host asks for memory here, for what it passes in.
+//
+//go:wasmexport cabi_realloc
+func realloc(old, oldLength, alignment, length uint32) uint32 {
+	if length == 0 {
+		return alignment
+	}
+	place := (arena.next + alignment - 1) &^ (alignment - 1)
+	if arena.end < place || arena.end-place < length {
+		arena.size = max(2*arena.size, length, 1<<16)
+		place = uint32(uintptr(sbrk(uintptr(arena.size)))) // a page, so aligned
+		if place == 0 {
+			panic("out of memory")
+		}
+		arena.start, arena.end = place, place+arena.size
+	}
+	arena.next = place + length
+	if oldLength > 0 {
+		copy(passed(place, length), passed(old, oldLength))
+	} else {
+		arena.inUse++
+	}
+	return place
+}
+
+func passed(place, length uint32) []byte {
+	return unsafe.Slice((*byte)(unsafe.Pointer(uintptr(place))), length)
+}
+
+// taken is a copy of a piece that the host has passed in. Each is to be taken once.
+func taken(place, length uint32) []byte {
+	if length == 0 {
+		return []byte{}
+	}
+	bytes := append([]byte(nil), passed(place, length)...)
+	if arena.inUse--; arena.inUse == 0 {
+		arena.next = arena.start
+	}
+	return bytes
+}

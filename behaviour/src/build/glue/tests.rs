@@ -1,0 +1,120 @@
+use std::collections::BTreeSet;
+
+use super::*;
+use crate::wit;
+
+const GENERATED: [Language; 6] = [
+    Language::Go,
+    Language::Zig,
+    Language::AssemblyScript,
+    Language::TypeScript,
+    Language::C,
+    Language::Cpp,
+];
+
+/// A world that has every interface of the contract.
+const EVERYTHING: &str = include_str!("../../../tests/exports/world.wit");
+
+/// Glue for a world in a folder with the contract and this text.
+fn glue(language: Language, text: &str, world: &str) -> anyhow::Result<Files> {
+    let folder = tempfile::tempdir()?;
+    wit::write(folder.path())?;
+    fs::write(folder.path().join("mine.wit"), text)?;
+    Ok(generate(folder.path(), world, language, "../plugin")?.0)
+}
+
+#[test]
+fn the_same_wit_gives_the_same_glue() {
+    for language in GENERATED {
+        let first = glue(language, EVERYTHING, "everything").unwrap();
+        assert_eq!(first, glue(language, EVERYTHING, "everything").unwrap(), "{language}");
+    }
+}
+
+#[test]
+fn every_function_of_every_interface_is_in_the_glue_of_each_language() {
+    let functions = wit::FILES.iter().flat_map(|(_, text)| text.lines()).filter_map(|line| {
+        let (name, rest) = line.trim().split_once(": func(")?;
+        let _ = rest;
+        name.chars().all(|c| c.is_ascii_alphanumeric() || c == '-').then_some(name)
+    });
+    let functions: BTreeSet<&str> = functions.collect();
+    assert!(functions.len() > 20, "{functions:?}");
+    for language in [Language::Go, Language::Zig, Language::AssemblyScript, Language::TypeScript] {
+        let files = glue(language, EVERYTHING, "everything").unwrap();
+        let text: String = files.iter().map(|(_, text)| String::from_utf8_lossy(text)).collect();
+        for function in &functions {
+            let name = match language {
+                Language::Go => contract::pascal(function),
+                _ => contract::camel(function),
+            };
+            assert!(text.contains(&name), "{language}: {function}");
+        }
+    }
+}
+
+#[test]
+fn a_new_function_and_a_new_type_need_no_change_here() {
+    let door = "package device:behaviour@0.1.0;
+        interface door {
+            record place { floor: s32, name: option<string>, keys: list<u64> }
+            enum side { left, right }
+            variant trouble { stuck(place), locked(side), broken }
+            find: func(near: place, sides: list<side>) -> result<list<place>, trouble>;
+            open: func(wide: bool, by: tuple<u8, f64>) -> option<side>;
+        }
+        interface bell { use door.{place, trouble}; rung: func(at: place) -> result<u32, trouble>; }
+        world house { include behaviour; import door; export bell; }";
+    for (language, parts) in [
+        (
+            Language::Go,
+            [
+                "func DoorFind(near DoorPlace, sides []DoorSide) ([]DoorPlace, error)",
+                "Rung func(at_ DoorPlace) (uint32, error)",
+            ],
+        ),
+        (
+            Language::Zig,
+            [
+                "pub fn find(near: door.Place, sides: []const door.Side) Result([]const door.Place, door.Trouble)",
+                "pub fn rung(at: door.Place) Result(u32, door.Trouble)",
+            ],
+        ),
+        (
+            Language::AssemblyScript,
+            [
+                "export function find(near: door.Place, sides: Array<door.Side> = []): Result<Array<door.Place>, door.Trouble>",
+                "export class RungResult",
+            ],
+        ),
+        (
+            Language::TypeScript,
+            [
+                "export function find(near: Place, sides: Side[]): Place[]",
+                "rung(at: Place): number",
+            ],
+        ),
+    ] {
+        let files = glue(language, door, "house").unwrap();
+        let text: String = files.iter().map(|(_, text)| String::from_utf8_lossy(text)).collect();
+        for part in parts {
+            assert!(text.contains(part), "{language}: no `{part}` in\n{text}");
+        }
+    }
+}
+
+#[test]
+fn a_type_without_glue_is_refused_with_its_place() {
+    let text = "package device:behaviour@0.1.0;
+        interface door { resource handle; open: func() -> handle; }
+        world house { include behaviour; import door; }";
+    let error = glue(Language::Zig, text, "house").unwrap_err();
+    assert_eq!(format!("{error:#}"), "interface `door`: a resource has no glue");
+    let text = "package device:behaviour@0.1.0;
+        interface door { use types.{error}; open: func(why: error); }
+        world house { include behaviour; import door; }";
+    let error = glue(Language::Go, text, "house").unwrap_err();
+    let said =
+        "interface `door`: function `open`: parameter `why`: a variant as a parameter has no glue";
+    assert_eq!(format!("{error:#}"), said);
+}

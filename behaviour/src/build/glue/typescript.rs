@@ -1,0 +1,244 @@
+//! Glue for TypeScript: the types in `gen/behaviour.d.ts`. The engine itself makes
+//! and reads the values.
+//!
+//! The official generator of such types declares 64-bit integers as `bigint`,
+//! which the engine does not take, and requires a component's whole tool chain.
+
+use std::collections::BTreeSet;
+
+use wit_parser::{Function, Type};
+
+use super::contract::{Contract, Interface, Shape, block_comment, camel, pascal};
+
+const RUNTIME: &str = include_str!("typescript.d.ts");
+
+pub(super) fn files(contract: &Contract<'_>) -> Vec<(String, String)> {
+    let mut text = RUNTIME.to_owned();
+    for interface in contract.imports.iter().chain(&contract.exports) {
+        let is_import =
+            contract.imports.iter().any(|import| import.full_name == interface.full_name);
+        text += &module(contract, interface, is_import);
+    }
+    vec![("behaviour.d.ts".to_owned(), text)]
+}
+
+fn module(contract: &Contract<'_>, interface: &Interface<'_>, is_import: bool) -> String {
+    let mut body: Vec<String> = Vec::new();
+    let used = used(contract, interface);
+    body.extend((!used.is_empty()).then(|| used.into_iter().collect()));
+    if interface.name == "types" {
+        body.push("/** UTF-8 JSON text: any JSON value. */\nexport type Json = string;\n".into());
+    }
+    body.extend(interface.types(contract.resolve).map(|ty| definition(contract, &ty)));
+    let functions: Vec<&Function> = interface.functions().collect();
+    match is_import {
+        true => body.extend(functions.iter().map(|function| import(contract, function))),
+        false => body.push(exported(contract, interface, &functions)),
+    }
+    let docs = block_comment(&interface.wit.docs, "");
+    let full_name = &interface.full_name;
+    format!("\n{docs}declare module '{full_name}' {{\n{}}}\n", indented(&body.join("\n")))
+}
+
+/// The imports of types that other interfaces define.
+fn used(contract: &Contract<'_>, interface: &Interface<'_>) -> BTreeSet<String> {
+    let mut used = BTreeSet::new();
+    for function in interface.functions() {
+        let types = function.params.iter().map(|parameter| parameter.ty).chain(function.result);
+        types.into_iter().for_each(|ty| collect(contract, interface, &ty, &mut used));
+    }
+    for ty in interface.types(contract.resolve) {
+        if let Shape::Record(record) = contract.shape(&ty) {
+            record
+                .fields
+                .iter()
+                .for_each(|field| collect(contract, interface, &field.ty, &mut used));
+        }
+    }
+    used
+}
+
+fn collect(contract: &Contract<'_>, here: &Interface<'_>, ty: &Type, used: &mut BTreeSet<String>) {
+    let mut import = |owner: &str, name: &str| {
+        let version =
+            here.full_name.split_once('@').map_or(String::new(), |(_, it)| format!("@{it}"));
+        if owner != here.name {
+            let module = format!("device:behaviour/{owner}{version}");
+            used.insert(format!("import type {{ {name} }} from '{module}';\n"));
+        }
+    };
+    match contract.shape(ty) {
+        Shape::Json => import("types", "Json"),
+        Shape::Record(_) | Shape::Variant(_) | Shape::Enum(_) => {
+            import(contract.name(ty).0.unwrap_or("types"), &own_name(contract, ty));
+        }
+        Shape::List(inner) | Shape::Option(inner) => collect(contract, here, inner, used),
+        Shape::Tuple(types) => types.iter().for_each(|ty| collect(contract, here, ty, used)),
+        // The error is thrown, and only named in the function's comment.
+        Shape::Result(ok, _) => ok.iter().for_each(|ty| collect(contract, here, ty, used)),
+        _ => {}
+    }
+}
+
+fn definition(contract: &Contract<'_>, ty: &Type) -> String {
+    let (name, docs) = (own_name(contract, ty), block_comment(contract.docs(ty), ""));
+    match contract.shape(ty) {
+        Shape::Record(record) => {
+            let fields = record.fields.iter().map(|field| {
+                let mark = match contract.shape(&field.ty) {
+                    Shape::Option(_) => "?",
+                    _ => "",
+                };
+                let (docs, ty) = (block_comment(&field.docs, "  "), type_name(contract, &field.ty));
+                format!("{docs}  {}{mark}: {ty};\n", camel(&field.name))
+            });
+            format!("{docs}export interface {name} {{\n{}}}\n", fields.collect::<String>())
+        }
+        Shape::Variant(variant) => {
+            let cases = variant.cases.iter().map(|case| {
+                let docs = block_comment(&case.docs, "  ");
+                let value = match &case.ty {
+                    Some(ty) => format!("; val: {}", type_name(contract, ty)),
+                    None => String::new(),
+                };
+                format!("\n{docs}  | {{ tag: '{}'{value} }}", case.name)
+            });
+            format!("{docs}export type {name} ={};\n", cases.collect::<String>())
+        }
+        Shape::Enum(kind) => {
+            let cases = kind
+                .cases
+                .iter()
+                .map(|case| format!("\n{}  | '{}'", block_comment(&case.docs, "  "), case.name));
+            format!("{docs}export type {name} ={};\n", cases.collect::<String>())
+        }
+        _ => unreachable!("nothing else has a name"),
+    }
+}
+
+fn own_name(contract: &Contract<'_>, ty: &Type) -> String {
+    match pascal(contract.name(ty).1).as_str() {
+        // The language has a type of that name, which this would hide.
+        "Error" => "HostError".into(),
+        name => name.to_owned(),
+    }
+}
+
+fn type_name(contract: &Contract<'_>, ty: &Type) -> String {
+    match contract.shape(ty) {
+        Shape::Bool => "boolean".into(),
+        Shape::Char | Shape::Text => "string".into(),
+        Shape::Integer { .. } | Shape::Float { .. } => "number".into(),
+        Shape::Json => "Json".into(),
+        Shape::Bytes => "Uint8Array".into(),
+        Shape::List(inner) => match type_name(contract, inner) {
+            inner if inner.contains(' ') && !inner.starts_with('[') => format!("({inner})[]"),
+            inner => format!("{inner}[]"),
+        },
+        Shape::Option(inner) => format!("{} | null", type_name(contract, inner)),
+        Shape::Tuple(types) => {
+            let types: Vec<String> = types.iter().map(|ty| type_name(contract, ty)).collect();
+            format!("[{}]", types.join(", "))
+        }
+        Shape::Record(_) | Shape::Variant(_) | Shape::Enum(_) => own_name(contract, ty),
+        Shape::Result(ok, _) => ok.map_or("void".into(), |ty| type_name(contract, ty)),
+    }
+}
+
+/// Parameters and result, as they stand behind a function's name.
+fn signature(contract: &Contract<'_>, function: &Function) -> String {
+    let parameters = function.params.iter().map(|parameter| {
+        format!("{}: {}", word(&camel(&parameter.name)), type_name(contract, &parameter.ty))
+    });
+    let result = function.result.as_ref().map_or("void".into(), |ty| type_name(contract, ty));
+    format!("({}): {result}", parameters.collect::<Vec<_>>().join(", "))
+}
+
+/// The comment, with the type of a thrown error.
+fn docs(contract: &Contract<'_>, function: &Function) -> String {
+    let mut docs = function.docs.clone();
+    if let Some(ty) = &function.result
+        && let Shape::Result(_, Some(err)) = contract.shape(ty)
+    {
+        let text = docs.contents.unwrap_or_default();
+        let throws = format!("@throws {}", type_name(contract, err));
+        docs.contents = Some([text.trim(), &throws].join("\n").trim().to_owned());
+    }
+    block_comment(&docs, "")
+}
+
+fn import(contract: &Contract<'_>, function: &Function) -> String {
+    let (docs, signature) = (docs(contract, function), signature(contract, function));
+    let name = camel(&function.name);
+    let own = word(&name);
+    match own == name {
+        true => format!("{docs}export function {name}{signature};\n"),
+        false => format!("{docs}function {own}{signature};\nexport {{ {own} as {name} }};\n"),
+    }
+}
+
+/// The object that a plugin exports under the name of the interface.
+fn exported(contract: &Contract<'_>, interface: &Interface<'_>, functions: &[&Function]) -> String {
+    let (name, constant) = (pascal(interface.name), camel(interface.name));
+    let members = functions.iter().map(|function| {
+        let name = camel(&function.name);
+        indented(&format!("{}{name}{};\n", docs(contract, function), signature(contract, function)))
+    });
+    format!(
+        "/** The type of the plugin's `export const {constant}: {name}`. */\nexport interface {name} {{\n{}}}\n",
+        members.collect::<String>()
+    )
+}
+
+/// A name that may be a keyword of the language.
+fn word(name: &str) -> String {
+    const KEYWORDS: [&str; 38] = [
+        "await",
+        "break",
+        "case",
+        "catch",
+        "class",
+        "const",
+        "continue",
+        "debugger",
+        "default",
+        "delete",
+        "do",
+        "else",
+        "enum",
+        "export",
+        "extends",
+        "false",
+        "finally",
+        "for",
+        "function",
+        "if",
+        "import",
+        "in",
+        "instanceof",
+        "interface",
+        "new",
+        "null",
+        "return",
+        "static",
+        "super",
+        "switch",
+        "this",
+        "throw",
+        "true",
+        "try",
+        "typeof",
+        "var",
+        "void",
+        "while",
+    ];
+    if KEYWORDS.contains(&name) { format!("{name}_") } else { name.to_owned() }
+}
+
+fn indented(text: &str) -> String {
+    let lines = text.lines().map(|line| match line {
+        "" => "\n".to_owned(),
+        line => format!("  {line}\n"),
+    });
+    lines.collect()
+}
