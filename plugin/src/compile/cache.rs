@@ -1,18 +1,22 @@
-//! Where compiled components are kept, so that a second start compiles nothing.
+//! Cache of compiled components, so that a second start compiles nothing.
 //!
-//! One file a component, named by the digest of its bytes and by all that decides
-//! what is made of them, mapped into memory as it stands: loading takes as long for
-//! a large component as for a small one. What lies there is machine code that is run
-//! unseen, so the directory must be writable by the host's user only.
+//! One file a component, named by the digest of its bytes, by all that decides how
+//! it is compiled, and by the digest of the code. It is mapped into memory unchanged:
+//! a large component loads nearly as fast as a small one.
+//!
+//! The code runs with the rights of the host. So the directory and each file must
+//! belong to the host's user, others must not be able to write to them, and the code
+//! is checked against its digest before it is mapped.
 
 use super::headroom;
 use crate::error::one_line;
 use crate::{EngineError, Limits};
 use sha2::{Digest as _, Sha256};
 use std::collections::BTreeSet;
-use std::fs::{self, DirBuilder, File, Permissions};
+use std::fs::{self, DirBuilder, File, Metadata};
 use std::hash::{DefaultHasher, Hash, Hasher};
-use std::io::{self, Write};
+use std::io::{self, Read as _, Write as _};
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::process;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -20,7 +24,10 @@ use std::time::SystemTime;
 use std::{env, fmt};
 use wasmtime::component::Component;
 
-/// All files together; beyond it those that were used longest ago go.
+/// End of the name of a file in the cache.
+const EXTENSION: &str = ".compiled";
+
+/// Limit of all files together; beyond it those that were used longest ago go.
 const MOST_BYTES: u64 = 1024 * 1024 * 1024;
 
 /// SHA-256 of a component's bytes.
@@ -76,13 +83,12 @@ impl Cache {
         self.hits.load(Ordering::Relaxed)
     }
 
-    /// What was compiled before by this very compiler.
+    /// Returns the component that this compiler has compiled before. A file that is
+    /// not as it was written is removed, and the component compiled anew.
     pub(crate) fn get(&self, engine: &wasmtime::Engine, source: &Source) -> Option<Component> {
-        let path = self.path(engine, source);
-        if !path.exists() {
-            return None;
-        }
-        match map(engine, &path) {
+        let path = self.find(engine, source)?;
+        let mapped = verify(&path).map_err(wasmtime::Error::from).and_then(|()| map(engine, &path));
+        match mapped {
             Ok(component) => {
                 self.hits.fetch_add(1, Ordering::Relaxed);
                 // Only the order in which files go depends on it.
@@ -92,6 +98,8 @@ impl Cache {
             }
             Err(error) => {
                 tracing::warn!(file = %path.display(), "compiled anew: {}", one_line(&error));
+                // If it stays, the next start finds it out again.
+                let _ = fs::remove_file(&path);
                 None
             }
         }
@@ -105,9 +113,13 @@ impl Cache {
         source: &Source,
         code: &[u8],
     ) -> wasmtime::Result<Component> {
-        let path = self.path(engine, source);
+        let name = format!("{}{}{EXTENSION}", self.prefix(engine, source), Digest::of(code));
+        let path = self.directory.join(name);
         let unfinished = path.with_extension(format!("{}.tmp", process::id()));
-        let written = File::create(&unfinished)
+        let mut options = File::options();
+        options.write(true).create(true).truncate(true).mode(0o600);
+        let written = options
+            .open(&unfinished)
             .and_then(|mut file| file.write_all(code).and_then(|()| file.sync_all()))
             .and_then(|()| fs::rename(&unfinished, &path));
         if written.is_err() {
@@ -125,7 +137,8 @@ impl Cache {
         engine: &wasmtime::Engine,
         source: &Source,
     ) -> wasmtime::Result<Component> {
-        map(engine, &self.path(engine, source))
+        let path = self.find(engine, source).ok_or(io::Error::from(io::ErrorKind::NotFound))?;
+        map(engine, &path)
     }
 
     fn make_room(&self, kept: &Path) -> io::Result<()> {
@@ -149,13 +162,61 @@ impl Cache {
         Ok(())
     }
 
-    fn path(&self, engine: &wasmtime::Engine, source: &Source) -> PathBuf {
+    /// Returns the file of a source, whose name goes on with the digest of the code.
+    fn find(&self, engine: &wasmtime::Engine, source: &Source) -> Option<PathBuf> {
+        let prefix = self.prefix(engine, source);
+        let names = fs::read_dir(&self.directory).ok()?.filter_map(|entry| entry.ok());
+        let is_of_source = |name: &str| name.starts_with(&prefix) && name.ends_with(EXTENSION);
+        let mut found = names.filter(|entry| entry.file_name().to_str().is_some_and(is_of_source));
+        found.next().map(|entry| entry.path())
+    }
+
+    fn prefix(&self, engine: &wasmtime::Engine, source: &Source) -> String {
         let Source { digest, memory_bytes } = source;
         let mut settings = DefaultHasher::new();
         engine.precompile_compatibility_hash().hash(&mut settings);
         (headroom::VERSION, memory_bytes).hash(&mut settings);
-        self.directory.join(format!("{digest}-{:016x}.compiled", settings.finish()))
+        format!("{digest}-{:016x}-", settings.finish())
     }
+}
+
+/// Checks that a file is this user's own, and holds the code that was written to it.
+///
+/// Damaged code would end the process by a signal, at every start.
+fn verify(path: &Path) -> io::Result<()> {
+    let mut file = File::options().read(true).custom_flags(libc::O_NOFOLLOW).open(path)?;
+    check_owner(&file.metadata()?)?;
+    let (mut hash, mut buffer) = (Sha256::new(), vec![0; 64 * 1024]);
+    loop {
+        match file.read(&mut buffer)? {
+            0 => break,
+            length => hash.update(&buffer[..length]),
+        }
+    }
+    let found = Digest(hash.finalize().into()).to_string();
+    let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+    match name.strip_suffix(EXTENSION).is_some_and(|name| name.ends_with(&found)) {
+        true => Ok(()),
+        false => Err(io::Error::other("damaged: its digest is not the one in its name")),
+    }
+}
+
+/// Checks that only this process's user and root may write a file or directory.
+fn check_owner(about: &Metadata) -> io::Result<()> {
+    let user = rustix::process::geteuid().as_raw();
+    if about.uid() != user && about.uid() != 0 {
+        return Err(io::Error::other(format!(
+            "belongs to user {}, who could so run code as user {user}",
+            about.uid()
+        )));
+    }
+    if about.mode() & 0o022 != 0 {
+        return Err(io::Error::other(format!(
+            "others may write to it (mode {:03o}), and so run code as this user",
+            about.mode() & 0o777
+        )));
+    }
+    Ok(())
 }
 
 /// Machine code from a file, as it stands.
@@ -168,28 +229,10 @@ fn map(engine: &wasmtime::Engine, path: &Path) -> wasmtime::Result<Component> {
     }
 }
 
-/// A directory that is there, and that not everyone may write to.
+/// Creates the directory for its owner alone, or checks one that exists.
 fn make(directory: &Path) -> io::Result<()> {
-    let mut builder = DirBuilder::new();
-    builder.recursive(true);
-    #[cfg(unix)]
-    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
-    builder.create(directory)?;
-    let permissions = fs::metadata(directory)?.permissions();
-    if may_be_written_by_all(&permissions) {
-        return Err(io::Error::other("everyone may write there, and so run code as this user"));
-    }
-    Ok(())
-}
-
-#[cfg(unix)]
-fn may_be_written_by_all(permissions: &Permissions) -> bool {
-    std::os::unix::fs::PermissionsExt::mode(permissions) & 0o002 != 0
-}
-
-#[cfg(not(unix))]
-fn may_be_written_by_all(_permissions: &Permissions) -> bool {
-    false
+    DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
+    check_owner(&fs::metadata(directory)?)
 }
 
 /// As the XDG base directory specification has it.
@@ -202,6 +245,8 @@ fn directory_of_user() -> Option<PathBuf> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::fs::Permissions;
+    use std::os::unix::fs::PermissionsExt as _;
 
     #[test]
     fn a_digest_is_written_as_everyone_writes_it() {
@@ -210,14 +255,60 @@ mod tests {
         assert_eq!(text.len(), 64);
     }
 
-    #[cfg(unix)]
     #[test]
-    fn a_directory_that_everyone_may_write_to_is_no_cache() {
-        use std::os::unix::fs::PermissionsExt;
-        let directory = tempfile::tempdir().unwrap();
-        fs::set_permissions(directory.path(), Permissions::from_mode(0o777)).unwrap();
+    fn a_directory_that_others_may_write_to_is_no_cache() {
+        for mode in [0o777, 0o770, 0o702] {
+            let directory = tempfile::tempdir().unwrap();
+            fs::set_permissions(directory.path(), Permissions::from_mode(mode)).unwrap();
 
-        let error = Cache::open(Some(directory.path())).err().unwrap().to_string();
-        assert!(error.contains("everyone may write there"), "{error}");
+            let error = Cache::open(Some(directory.path())).err().unwrap().to_string();
+            assert!(error.contains("others may write to it"), "{error}");
+        }
+    }
+
+    fn compile(engine: &wasmtime::Engine, text: &str) -> Vec<u8> {
+        engine.precompile_component(&wat::parse_str(text).unwrap()).unwrap()
+    }
+
+    /// A cache with one compiled component, and the path of its file.
+    fn cached(folder: &Path) -> (Cache, wasmtime::Engine, Source, PathBuf) {
+        let cache = Cache::open(Some(folder)).unwrap().unwrap();
+        let engine = wasmtime::Engine::default();
+        let source = Source::of(b"(component)", &Limits::default());
+        let code = compile(&engine, "(component)");
+        cache.put(&engine, &source, &code).unwrap();
+        let path = cache.find(&engine, &source).unwrap();
+        (cache, engine, source, path)
+    }
+
+    #[test]
+    fn a_file_is_used_again_only_as_it_was_written() {
+        let folder = tempfile::tempdir().unwrap();
+        let (cache, engine, source, path) = cached(folder.path());
+        assert!(cache.get(&engine, &source).is_some());
+
+        let mut code = fs::read(&path).unwrap();
+        let middle = code.len() / 2;
+        code[middle] ^= 1;
+        fs::write(&path, code).unwrap();
+        assert!(cache.get(&engine, &source).is_none());
+        assert!(!path.exists());
+    }
+
+    #[test]
+    fn a_file_of_another_component_is_not_taken_for_this_one() {
+        let folder = tempfile::tempdir().unwrap();
+        let (cache, engine, source, path) = cached(folder.path());
+        let other = compile(&engine, "(component (core module))");
+        fs::write(&path, other).unwrap();
+        assert!(cache.get(&engine, &source).is_none());
+    }
+
+    #[test]
+    fn a_file_that_others_may_write_to_is_not_used() {
+        let folder = tempfile::tempdir().unwrap();
+        let (cache, engine, source, path) = cached(folder.path());
+        fs::set_permissions(&path, Permissions::from_mode(0o666)).unwrap();
+        assert!(cache.get(&engine, &source).is_none());
     }
 }
