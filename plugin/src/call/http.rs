@@ -20,6 +20,14 @@ use wasmtime_wasi_http::{
     Error, RequestOptions, WasiBody, WasiHttpCtx, WasiHttpCtxView, WasiHttpHooks,
 };
 
+/// Limit of the header fields of one request or response; the default of
+/// wasmtime-wasi-http is 128 KiB. A guest may hold as many as it has resources.
+const FIELD_BYTES: usize = 16 * 1024;
+
+/// Size of the pieces of a request's body, two of which the host holds for each
+/// request that is being written; the default is 1 MiB.
+const CHUNK_BYTES: usize = 16 * 1024;
+
 /// The requests of one call.
 pub(crate) struct Http {
     ctx: WasiHttpCtx,
@@ -41,7 +49,9 @@ impl Http {
             log: Arc::clone(log),
             requests_left: plugin.http.requests,
         };
-        Http { ctx: WasiHttpCtx::new(), hooks }
+        let mut ctx = WasiHttpCtx::new();
+        ctx.set_field_size_limit(FIELD_BYTES);
+        Http { ctx, hooks }
     }
 
     pub(crate) fn view<'a>(&'a mut self, table: &'a mut ResourceTable) -> WasiHttpCtxView<'a> {
@@ -53,6 +63,10 @@ impl Http {
 type Io = Box<dyn Future<Output = Result<(), Error>> + Send>;
 
 impl WasiHttpHooks for Hooks {
+    fn p2_outgoing_body_chunk_size(&mut self) -> usize {
+        CHUNK_BYTES
+    }
+
     fn send_request(
         &mut self,
         request: Request<WasiBody>,

@@ -16,9 +16,13 @@ use tokio::time::Instant;
 use wasmtime::component::ResourceTable;
 use wasmtime_wasi::{HostMonotonicClock, HostWallClock, WasiCtx, WasiCtxView};
 
-/// Streams and timers that a guest may hold at once. Each lives in the host's
-/// memory, which the limit on the guest's own does not see.
-const RESOURCES: usize = 1000;
+/// Streams and timers that a guest may hold at once. Each is in the host's memory,
+/// which the limit on the guest's own memory does not cover.
+const RESOURCES: usize = 128;
+
+/// Limit of the random bytes of one request. They are made one at a time and held by
+/// the host until the guest has copied them; the default of wasmtime-wasi is 64 MiB.
+const RANDOM_BYTES: u64 = 64 * 1024;
 
 pub(crate) struct Wasi {
     ctx: WasiCtx,
@@ -33,6 +37,7 @@ impl Wasi {
             .allow_tcp(false)
             .allow_udp(false)
             .allow_ip_name_lookup(false)
+            .max_random_size(RANDOM_BYTES)
             .stdout(Lines::new(log, Level::Info))
             .stderr(Lines::new(log, Level::Warn))
             .build();

@@ -17,6 +17,10 @@ use std::panic::AssertUnwindSafe;
 use std::time::Duration;
 use wasmtime::{PoolConcurrencyLimitError, Store, Trap, UpdateDeadline};
 
+/// Handles that a guest may hold at once; the default of wasmtime is 100,000. Each
+/// takes memory of the host.
+const COMPONENT_HANDLES: usize = 1_000;
+
 /// What one call of a guest's function may hand out of its memory. More than any
 /// limit on a single argument, so that the error which names that limit comes
 /// first; but a list may repeat one long text a million times.
@@ -148,6 +152,7 @@ impl Loaded {
             CallState::new(&self.about, call, limit, &self.peak_memory_bytes),
         );
         store.limiter(|state| &mut state.memory);
+        store.set_max_component_handles(COMPONENT_HANDLES);
         store.set_hostcall_fuel(HANDED_OUT_BYTES.max(2 * self.about.limits.answer_bytes));
         store.set_epoch_deadline(1);
         store.epoch_deadline_callback(|mut store| {
