@@ -112,13 +112,18 @@ impl Link {
     /// Handles a packet and those already received after it, then sends all answers.
     async fn receive(&mut self, first: Option<Received>) -> anyhow::Result<()> {
         let mut next = Some(first);
-        for _ in 0..MAX_PACKETS_AT_ONCE {
-            let Some(packet) = next else { break };
+        let mut handled = 0;
+        while let Some(packet) = next {
             let packet = packet.context("the hub ended the connection")??;
             if let Some(outgoing) = self.state.handle_incoming_packet(packet)? {
                 self.packets.feed(outgoing).await?;
             }
-            next = self.packets.next().now_or_never();
+            handled += 1;
+            // A packet that is taken from the stream has to be handled.
+            next = match handled {
+                MAX_PACKETS_AT_ONCE => None,
+                _ => self.packets.next().now_or_never(),
+            };
         }
         Ok(self.packets.flush().await?)
     }
