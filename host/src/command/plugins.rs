@@ -23,7 +23,7 @@ pub(crate) struct Plugins {
 enum PluginsCommand {
     /// List the plugins with their versions, states and counters
     List,
-    /// ControlAnswer a plugin's methods with 503 until it is enabled, over restarts of the host too
+    /// Answer a plugin's methods with 503 until it is enabled, over restarts of the host too
     Disable(Name),
     /// Let a plugin take calls again, at once
     Enable(Name),
