@@ -3,7 +3,6 @@
 mod check;
 mod configuration;
 mod error;
-#[cfg(unix)]
 mod plugins;
 mod run;
 mod simulate;
@@ -13,7 +12,6 @@ use std::process::ExitCode;
 use clap::Subcommand;
 
 use configuration::Common;
-#[cfg(unix)]
 use plugins::Plugins;
 use run::RunArguments;
 use simulate::Simulate;
@@ -27,26 +25,21 @@ pub(crate) enum Command {
     /// Check the configuration and load its plugins, without a connection
     Check(Common),
     /// See and steer the plugins of the host that runs with this configuration
-    #[cfg(unix)]
     Plugins(Plugins),
 }
 
 impl Command {
-    /// Runs the command; an error goes to standard error.
+    /// Runs the command and returns its exit code; an error goes to standard error.
     pub(crate) fn execute(self) -> ExitCode {
         let outcome = match self {
             Command::Run(arguments) => run::run(arguments),
             Command::Simulate(arguments) => simulate::simulate(arguments),
             Command::Check(common) => check::check(&common),
-            #[cfg(unix)]
             Command::Plugins(arguments) => plugins::plugins(arguments),
         };
         match outcome {
             Ok(()) => ExitCode::SUCCESS,
-            Err(error) => {
-                program::complain(&error, error::hint(&error).as_deref());
-                error::exit_code(&error)
-            }
+            Err(error) => error.report(),
         }
     }
 }

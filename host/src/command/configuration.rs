@@ -1,10 +1,11 @@
 //! The configuration file that every command names.
 
-use std::fmt;
 use std::path::PathBuf;
 
 use behaviour_host::{Config, ConfigError};
 use clap::Args;
+
+use super::error::CommandError;
 
 #[derive(Args)]
 pub(crate) struct Common {
@@ -16,24 +17,15 @@ pub(crate) struct Common {
     ca_file: Option<PathBuf>,
 }
 
-pub(super) fn read(common: &Common) -> anyhow::Result<Config> {
+/// Reads the configuration; an error names the file.
+pub(super) fn read(common: &Common) -> Result<Config, CommandError> {
     let path = &common.config;
     let mut config = Config::read(path).map_err(|error| match error {
-        ConfigError::Read { .. } => anyhow::Error::new(error),
-        error => anyhow::Error::new(error).context(InFile(path.clone())),
+        ConfigError::Read { .. } => error.into(),
+        error => CommandError::from(error).context(path.display()),
     })?;
     if config.hub.ca_file.is_none() {
         config.hub.ca_file.clone_from(&common.ca_file);
     }
     Ok(config)
-}
-
-/// The name of a file before what is wrong in it.
-#[derive(Debug)]
-struct InFile(PathBuf);
-
-impl fmt::Display for InFile {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.display().fmt(f)
-    }
 }

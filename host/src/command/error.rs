@@ -1,56 +1,85 @@
-//! The exit code and the hint that follow from an error.
+//! Exit codes and hints of failures.
 
-use std::process::ExitCode;
-
-#[cfg(unix)]
 use behaviour_host::control::AskError;
 use behaviour_host::{ConfigError, FleetError, StartError};
+use program::{Classify, ExitKind};
 use protocol::connection_string::ConnectionStringError;
 
-#[cfg(unix)]
-use super::plugins;
-use super::run::{IDENTITY, NoIdentity};
-use super::simulate;
+pub(crate) type CommandError = program::CommandError<CommandErrorKind>;
 
-/// As those of `behaviour-service`: 1 other, 2 usage, 3 no host runs, 4 no such
-/// plugin.
-pub(super) fn exit_code(error: &anyhow::Error) -> ExitCode {
-    #[cfg(unix)]
-    match error.downcast_ref::<AskError>() {
-        Some(AskError::NoHost) => return ExitCode::from(3),
-        _ if error.is::<plugins::UnknownPlugin>() => return ExitCode::from(4),
-        _ => {}
-    }
-    #[cfg(not(unix))]
-    let _ = error;
-    ExitCode::FAILURE
+/// The kinds of failure that a script tells apart, each with an exit code. The codes
+/// agree with those of `behaviour-service`.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) enum CommandErrorKind {
+    #[default]
+    Other,
+    /// No host runs with this configuration.
+    NoHost,
+    /// No plugin of this name is in the host's configuration.
+    UnknownPlugin,
 }
 
-pub(super) fn hint(error: &anyhow::Error) -> Option<String> {
-    if let Some(error) = error.downcast_ref::<StartError>() {
-        return error.hint();
-    }
-    if let Some(error) = error.downcast_ref::<FleetError>() {
-        return Some(simulate::hint(error));
-    }
-    #[cfg(unix)]
-    if let Some(error) = error.downcast_ref::<AskError>() {
-        return Some(error.hint().to_owned());
-    }
-    if error.is::<ConnectionStringError>() {
-        return Some("copy it whole: behaviour-hub and the Azure portal show it".into());
-    }
-    match error.downcast_ref::<ConfigError>() {
-        Some(ConfigError::Read { .. }) => {
-            return Some("name the file with --config; host.example.toml shows all keys".into());
+impl ExitKind for CommandErrorKind {
+    fn exit_code(self) -> u8 {
+        match self {
+            CommandErrorKind::Other => 1,
+            CommandErrorKind::NoHost => 3,
+            CommandErrorKind::UnknownPlugin => 4,
         }
-        Some(_) => return Some("host.example.toml shows all keys".into()),
-        None => {}
     }
-    error.downcast_ref::<NoIdentity>().map(|_| {
-        format!(
-            "set {IDENTITY}, or `connection_string_file` under [hub]; behaviour-hub and the Azure \
-             portal show the device's connection string"
-        )
-    })
+}
+
+impl Classify<anyhow::Error> for CommandErrorKind {}
+
+impl Classify<ConnectionStringError> for CommandErrorKind {
+    fn hint(_: &ConnectionStringError) -> Option<String> {
+        Some("copy it whole: behaviour-hub and the Azure portal show it".to_owned())
+    }
+}
+
+impl Classify<ConfigError> for CommandErrorKind {
+    fn hint(error: &ConfigError) -> Option<String> {
+        let hint = match error {
+            ConfigError::Read { .. } => {
+                "name the file with --config; host.example.toml shows all keys"
+            }
+            _ => "host.example.toml shows all keys",
+        };
+        Some(hint.to_owned())
+    }
+}
+
+impl Classify<StartError> for CommandErrorKind {
+    fn hint(error: &StartError) -> Option<String> {
+        error.hint()
+    }
+}
+
+impl Classify<FleetError> for CommandErrorKind {
+    fn hint(error: &FleetError) -> Option<String> {
+        let hint = match error {
+            FleetError::Line { .. } => {
+                "a line is one device connection string, whole; behaviour-hub and the Azure portal \
+                 show it"
+            }
+            FleetError::Twice { .. } => "a device has one connection at a time: remove one line",
+            FleetError::Read { .. } | FleetError::TooFew { .. } => {
+                "make the file with `behaviour-service devices create --prefix sim- --count N`"
+            }
+        };
+        Some(hint.to_owned())
+    }
+}
+
+impl Classify<AskError> for CommandErrorKind {
+    fn classify(error: &AskError) -> CommandErrorKind {
+        match error {
+            AskError::NoHost => CommandErrorKind::NoHost,
+            _ => CommandErrorKind::Other,
+        }
+    }
+
+    fn hint(error: &AskError) -> Option<String> {
+        Some(error.hint().to_owned())
+    }
 }

@@ -1,11 +1,11 @@
 //! `behaviour-host plugins`: the operator's view of a host that runs.
 
-use std::fmt;
 use std::path::PathBuf;
 
-use anyhow::bail;
 use behaviour_host::control::{ControlAnswer, ControlRequest, PluginStatus, ask};
 use clap::{Args, Subcommand};
+
+use super::error::{CommandError, CommandErrorKind};
 
 #[derive(Args)]
 pub(crate) struct Plugins {
@@ -53,31 +53,24 @@ impl Plugins {
     }
 }
 
-/// No plugin of this name is in the host's configuration.
-#[derive(Debug)]
-pub(super) struct UnknownPlugin(String);
-
-impl std::error::Error for UnknownPlugin {}
-
-impl fmt::Display for UnknownPlugin {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "the host has no plugin `{}`", self.0)
-    }
-}
-
-pub(super) fn plugins(arguments: Plugins) -> anyhow::Result<()> {
+pub(super) fn plugins(arguments: Plugins) -> Result<(), CommandError> {
     println!("{}", operate(arguments)?);
     Ok(())
 }
 
 /// Sends the request and returns the text to print.
-fn operate(plugins: Plugins) -> anyhow::Result<String> {
+fn operate(plugins: Plugins) -> Result<String, CommandError> {
     let (json, config) = (plugins.json, plugins.config.clone());
     let answer = ask(&config, &plugins.request())?;
     match answer {
-        ControlAnswer::Error(why) => bail!(why),
-        ControlAnswer::UnknownPlugin(name) => Err(UnknownPlugin(name).into()),
-        answer if json => Ok(serde_json::to_string_pretty(&answer)?),
+        ControlAnswer::Error(why) => Err(CommandError::new(CommandErrorKind::Other, why)),
+        ControlAnswer::UnknownPlugin(name) => {
+            let message = format!("the host has no plugin `{name}`");
+            Err(CommandError::new(CommandErrorKind::UnknownPlugin, message))
+        }
+        answer if json => {
+            Ok(serde_json::to_string_pretty(&answer).expect("all keys of an answer are strings"))
+        }
         ControlAnswer::Done(done) => Ok(done),
         ControlAnswer::Plugins { plugins, configuration_refused, restart_needed } => {
             let mut lines = table(&plugins);

@@ -1,7 +1,5 @@
 //! `behaviour-host run`.
 
-use std::fmt;
-
 use anyhow::Context as _;
 use behaviour_host::{Config, StartError};
 use clap::Args;
@@ -9,11 +7,12 @@ use program::Signals;
 use protocol::connection_string::DeviceConnectionString;
 
 use super::configuration::{Common, read};
+use super::error::{CommandError, CommandErrorKind};
 
 /// Future that completes when the program is to stop.
 type Stopped = std::pin::Pin<Box<dyn Future<Output = ()> + Send>>;
 
-pub(super) const IDENTITY: &str = "IOTHUB_DEVICE_CONNECTION_STRING";
+const IDENTITY: &str = "IOTHUB_DEVICE_CONNECTION_STRING";
 
 #[derive(Args)]
 pub(crate) struct RunArguments {
@@ -27,7 +26,9 @@ pub(crate) struct RunArguments {
     json_logs: bool,
 }
 
-pub(super) fn run(RunArguments { common, log, json_logs }: RunArguments) -> anyhow::Result<()> {
+pub(super) fn run(
+    RunArguments { common, log, json_logs }: RunArguments,
+) -> Result<(), CommandError> {
     program::log(&log, json_logs)?;
     let config = read(&common)?;
     let identity = identity(&config)?;
@@ -36,7 +37,7 @@ pub(super) fn run(RunArguments { common, log, json_logs }: RunArguments) -> anyh
 
 /// Runs a future until it ends. The first Ctrl-C or SIGTERM asks it to stop; the second
 /// ends it at once.
-pub(super) fn until_signal<T, F>(work: impl FnOnce(Stopped) -> F) -> anyhow::Result<T>
+pub(super) fn until_signal<T, F>(work: impl FnOnce(Stopped) -> F) -> Result<T, CommandError>
 where
     T: Send + 'static,
     F: Future<Output = Result<T, StartError>> + Send + 'static,
@@ -56,32 +57,30 @@ where
         };
         tokio::select! {
             outcome = work => Ok(outcome.context("the host has a fault")??),
-            ended = signals => ended,
+            ended = signals => Ok(ended?),
         }
     })
 }
 
-/// The secret: from the environment, else from its file.
-fn identity(config: &Config) -> anyhow::Result<DeviceConnectionString> {
-    let (text, from) = match (std::env::var(IDENTITY), &config.hub.connection_string_file) {
+/// Returns the device's secret: from the environment, else from its file.
+fn identity(config: &Config) -> Result<DeviceConnectionString, CommandError> {
+    let (text, source) = match (std::env::var(IDENTITY), &config.hub.connection_string_file) {
         (Ok(text), _) => (text, IDENTITY.to_owned()),
         (Err(_), Some(path)) => {
             let text = std::fs::read_to_string(path)
                 .with_context(|| format!("connection string file {}", path.display()))?;
             (text, path.display().to_string())
         }
-        (Err(_), None) => return Err(NoIdentity.into()),
+        (Err(_), None) => return Err(no_identity()),
     };
-    text.trim().parse().context(from)
+    text.trim().parse().map_err(|error| CommandError::from(error).context(source))
 }
 
-#[derive(Debug)]
-pub(super) struct NoIdentity;
-
-impl std::error::Error for NoIdentity {}
-
-impl fmt::Display for NoIdentity {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the device has no connection string")
-    }
+fn no_identity() -> CommandError {
+    let error =
+        CommandError::new(CommandErrorKind::Other, "connection string of the device is missing");
+    error.with_hint(format!(
+        "set {IDENTITY}, or `connection_string_file` under [hub]; behaviour-hub and the Azure \
+         portal show the device's connection string"
+    ))
 }

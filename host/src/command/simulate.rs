@@ -4,11 +4,12 @@ use std::io::{IsTerminal as _, Write as _};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use behaviour_host::{Figures, Fleet, FleetError};
+use behaviour_host::{Figures, Fleet};
 use clap::Args;
 use tokio::time::Instant;
 
 use super::configuration::{Common, read};
+use super::error::CommandError;
 use super::run::until_signal;
 
 /// Interval of the lines that are printed without a terminal.
@@ -36,7 +37,7 @@ pub(crate) struct Simulate {
     json_logs: bool,
 }
 
-pub(super) fn simulate(arguments: Simulate) -> anyhow::Result<()> {
+pub(super) fn simulate(arguments: Simulate) -> Result<(), CommandError> {
     let Simulate { common, identities, devices, rate, log, json_logs } = arguments;
     program::log(&log, json_logs)?;
     let config = read(&common)?;
@@ -50,21 +51,6 @@ pub(super) fn simulate(arguments: Simulate) -> anyhow::Result<()> {
     })?;
     println!("{}", figures.summary());
     Ok(())
-}
-
-/// Returns the way out of an error in the file of devices, if one action helps.
-pub(super) fn hint(error: &FleetError) -> String {
-    match error {
-        FleetError::Line { .. } => {
-            "a line is one device connection string, whole; behaviour-hub and the Azure portal \
-             show it"
-        }
-        FleetError::Twice { .. } => "a device has one connection at a time: remove one line",
-        FleetError::Read { .. } | FleetError::TooFew { .. } => {
-            "make the file with `behaviour-service devices create --prefix sim- --count N`"
-        }
-    }
-    .to_owned()
 }
 
 /// Shows the figures: one line that is drawn again on a terminal, else a line
