@@ -49,7 +49,7 @@ enum Event {
     TwinReady,
     /// A sign of life is due for the service manager.
     AliveDue,
-    /// TwinRequest to stop: no new calls.
+    /// Request to stop: no new calls.
     Stop,
     /// A reboot that a plugin has asked for is due.
     RebootDue,

@@ -88,55 +88,46 @@ pub(super) struct HttpKeys {
     pub(super) requests: Option<u32>,
 }
 
-/// As in [`plugin::Limits`], where each has its reason.
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct Limits {
-    memory_bytes: Option<usize>,
-    table_elements: Option<usize>,
-    calls_at_once: Option<usize>,
-    payload_bytes: Option<usize>,
-    answer_bytes: Option<usize>,
-    component_bytes: Option<usize>,
-    compile_time: Option<Period>,
-    log_lines: Option<u32>,
-    log_bytes: Option<usize>,
-    log_line_bytes: Option<usize>,
-    reports: Option<u32>,
-    report_bytes: Option<usize>,
-    messages: Option<u32>,
-    message_bytes: Option<usize>,
-    state_bytes: Option<usize>,
-    state_value_bytes: Option<usize>,
-    state_changes: Option<u32>,
-    jobs: Option<u32>,
-    job_attempts: Option<u32>,
+/// Defines the table of limits: each key is a field of [`plugin::Limits`], and takes the
+/// place of its default.
+macro_rules! limits {
+    ($($key:ident: $type:ty,)*) => {
+        /// As in [`plugin::Limits`], where each has its reason.
+        #[derive(Debug, Default, Deserialize)]
+        #[serde(deny_unknown_fields)]
+        pub(super) struct Limits {
+            $($key: Option<$type>,)*
+        }
+
+        impl Limits {
+            /// Sets the limits that the file names.
+            pub(super) fn apply(&self, limits: &mut plugin::Limits) {
+                $(if let Some(limit) = self.$key {
+                    limits.$key = limit.into();
+                })*
+            }
+        }
+    };
 }
 
-impl Limits {
-    /// Those that the file names, in place of the defaults.
-    pub(super) fn apply(&self, limits: &mut plugin::Limits) {
-        fn set<T: Copy>(limit: &mut T, asked: Option<T>) {
-            *limit = asked.unwrap_or(*limit);
-        }
-        set(&mut limits.memory_bytes, self.memory_bytes);
-        set(&mut limits.table_elements, self.table_elements);
-        set(&mut limits.calls_at_once, self.calls_at_once);
-        set(&mut limits.payload_bytes, self.payload_bytes);
-        set(&mut limits.answer_bytes, self.answer_bytes);
-        set(&mut limits.component_bytes, self.component_bytes);
-        set(&mut limits.compile_time, self.compile_time.as_ref().map(|period| period.0));
-        set(&mut limits.log_lines, self.log_lines);
-        set(&mut limits.log_bytes, self.log_bytes);
-        set(&mut limits.log_line_bytes, self.log_line_bytes);
-        set(&mut limits.reports, self.reports);
-        set(&mut limits.report_bytes, self.report_bytes);
-        set(&mut limits.messages, self.messages);
-        set(&mut limits.message_bytes, self.message_bytes);
-        set(&mut limits.state_bytes, self.state_bytes);
-        set(&mut limits.state_value_bytes, self.state_value_bytes);
-        set(&mut limits.state_changes, self.state_changes);
-        set(&mut limits.jobs, self.jobs);
-        set(&mut limits.job_attempts, self.job_attempts);
-    }
+limits! {
+    memory_bytes: usize,
+    table_elements: usize,
+    calls_at_once: usize,
+    payload_bytes: usize,
+    answer_bytes: usize,
+    component_bytes: usize,
+    compile_time: Period,
+    log_lines: u32,
+    log_bytes: usize,
+    log_line_bytes: usize,
+    reports: u32,
+    report_bytes: usize,
+    messages: u32,
+    message_bytes: usize,
+    state_bytes: usize,
+    state_value_bytes: usize,
+    state_changes: u32,
+    jobs: u32,
+    job_attempts: u32,
 }

@@ -1,17 +1,22 @@
-//! Durations in `host.toml`, in the grammar of all programs: `"250ms"`, `"1m 30s"`.
+//! Durations in `host.toml`, by the grammar of [`program::duration`].
 
 use std::time::Duration;
 
-use program::duration;
 use serde::{Deserialize, Deserializer, de::Error};
 
-/// Duration in a configuration.
+/// A duration as a configuration writes it: `"250ms"`, `"30s"`, `"1m 30s"`, `"1h"`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Period(pub(crate) Duration);
 
 impl<'de> Deserialize<'de> for Period {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Period, D::Error> {
         let text = String::deserialize(deserializer)?;
-        duration::parse(&text).map(Period).map_err(D::Error::custom)
+        program::duration::parse(&text).map(Period).map_err(D::Error::custom)
+    }
+}
+
+impl From<Period> for Duration {
+    fn from(period: Period) -> Duration {
+        period.0
     }
 }

@@ -118,7 +118,10 @@ fn an_unknown_key_is_named_with_its_line() {
 #[test]
 fn a_value_that_cannot_be_meant_is_named() {
     check_refused("[hub]\nport = \"x\"\n", "line 2: invalid type: string \"x\", expected u16");
-    check_refused("[host]\ngrace = \"soon\"\n", "line 2: `soon` is not a duration");
+    check_refused(
+        "[host]\ngrace = \"soon\"\n",
+        "line 2: `soon` is not a duration such as 20s, 500ms or 1h 30m",
+    );
     check_refused("[plugins.reboot\n", "line 1: ");
     check_refused("[hub]\nkeep_alive = \"2h\"\n", "`hub.keep_alive` is 7200s, not between 2s and");
     check_refused(

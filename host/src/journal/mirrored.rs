@@ -11,7 +11,7 @@ use super::{Broken, Journal, Pages, RecordKind, Source};
 
 /// Data that is kept in memory and knows which of its records are not yet persisted.
 pub(crate) trait Persistent: Send + 'static {
-    /// RecordKind of its records.
+    /// Kind of its records.
     const KIND: RecordKind;
 
     /// A record to persist.

@@ -21,6 +21,7 @@ use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use parking_lot::Mutex;
 use plugin::{Capability, HttpClient, HttpError, HttpRequest};
+use program::chain;
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -72,7 +73,9 @@ impl Http {
         let HttpRequest { request, response_bytes, may_be_private, ca_file } = request;
         let uri = request.uri().clone();
         let host = uri.host().unwrap_or_default();
-        let failed = |error: &dyn Error| HttpError::Failed(format!("`{host}`: {}", chain(error)));
+        let failed = |error: &(dyn Error + 'static)| {
+            HttpError::Failed(format!("`{host}`: {}", chain(error)))
+        };
         let socket = connect(&uri, may_be_private).await?;
         if uri.scheme() == Some(&Scheme::HTTP) {
             return talk(socket, request, response_bytes).await;
@@ -135,7 +138,8 @@ async fn talk(
     most_bytes: usize,
 ) -> Result<Response<Bytes>, HttpError> {
     let host = request.uri().host().unwrap_or_default().to_owned();
-    let failed = |error: &dyn Error| HttpError::Failed(format!("`{host}`: {}", chain(error)));
+    let failed =
+        |error: &(dyn Error + 'static)| HttpError::Failed(format!("`{host}`: {}", chain(error)));
     let (mut sender, connection) =
         http1::handshake(TokioIo::new(socket)).await.map_err(|error| failed(&error))?;
     // Its end is seen by the sender.
@@ -169,16 +173,6 @@ fn origin_form(uri: &Uri) -> Uri {
 /// Removes the brackets of an IPv6 address in a URI.
 fn bare(host: &str) -> &str {
     host.trim_start_matches('[').trim_end_matches(']')
-}
-
-fn chain(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(error) = source {
-        text = format!("{text}: {error}");
-        source = error.source();
-    }
-    text
 }
 
 /// Checks whether an address is outside the public internet.

@@ -63,7 +63,7 @@ pub(crate) struct AcceptedReport {
     waited_for: bool,
 }
 
-/// PatchOutcome of a patch that the hub has answered.
+/// Outcome of a patch that the hub has answered.
 #[derive(Debug, PartialEq)]
 pub(crate) enum PatchOutcome {
     /// The hub has it; the new version of the reported properties.
