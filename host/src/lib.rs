@@ -32,10 +32,12 @@
 
 #![cfg_attr(test, allow(clippy::unwrap_used, reason = "a test may stop at the first surprise"))]
 
+#[cfg(not(unix))]
+compile_error!("behaviour-host needs Unix: its sockets, its signals and the identity of files");
+
 mod backoff;
 mod config;
 mod connection;
-#[cfg(unix)]
 pub mod control;
 mod device;
 mod ids;

@@ -10,7 +10,6 @@ use tokio::task::JoinSet;
 
 use crate::config::Config;
 use crate::connection::{self, Connection, Dial};
-#[cfg(unix)]
 use crate::control::{Control, Desk};
 use crate::device::Device;
 use crate::device::counts::Counts;
@@ -67,7 +66,6 @@ pub async fn run_on(
     let kept = Durable::open(&shared.config.host, dial.identity(), machine).await?;
     let journal = Arc::clone(&kept.journal);
     let switches = Arc::new(Switches::new(Arc::clone(&journal)));
-    #[cfg(unix)]
     let control = Control::open(&shared.config)?;
     let changes = Changes::new(());
     let mut device = shared.device(dial, Some(kept), &changes);
@@ -76,7 +74,6 @@ pub async fn run_on(
     device.supervisor.ready();
     let router = Arc::clone(&device.router);
     let mut beside = shared.beside(&device, &journal, switches, &changes);
-    #[cfg(unix)]
     if let Some(control) = control {
         beside
             .tasks

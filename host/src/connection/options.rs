@@ -44,7 +44,7 @@ pub enum OptionsError {
     #[error("the connection string says x509=true, but this host signs in with a key or a token")]
     X509,
     /// The token in the connection string has expired.
-    #[error("the token of the connection string has expired {0} s ago")]
+    #[error("the token of the connection string expired {0} s ago")]
     Expired(u64),
 }
 

@@ -76,7 +76,6 @@ pub(super) fn lock(directory: &Path) -> Result<File, JournalError> {
     let open = |source| JournalError::Open { path: directory.to_owned(), source };
     let mut builder = DirBuilder::new();
     builder.recursive(true);
-    #[cfg(unix)]
     std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
     builder.create(directory).map_err(open)?;
     let file = OpenOptions::new()

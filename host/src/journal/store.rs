@@ -150,11 +150,9 @@ impl Store {
         let mut options = OpenOptions::new();
         options.read(true).write(true).create(true).truncate(false);
         // The state of plugins is private to the host's user.
-        #[cfg(unix)]
         std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
         let file = options.open(self.file()).map_err(OpenFailure::Disk)?;
         // The file's own name must be on disk before anything that is in it.
-        #[cfg(unix)]
         File::open(&self.directory)
             .and_then(|folder| folder.sync_all())
             .map_err(OpenFailure::Disk)?;

@@ -61,7 +61,6 @@ impl Stamp {
         Some(Stamp::of(&std::fs::metadata(path).ok()?))
     }
 
-    #[cfg(unix)]
     fn of(file: &Metadata) -> Stamp {
         use std::os::unix::fs::MetadataExt;
         Stamp {
@@ -70,12 +69,6 @@ impl Stamp {
             modified: file.modified().ok(),
             changed: (file.ctime(), file.ctime_nsec()),
         }
-    }
-
-    #[cfg(not(unix))]
-    fn of(file: &Metadata) -> Stamp {
-        let modified = file.modified().ok();
-        Stamp { file: (0, 0), bytes: file.len(), modified, changed: (0, 0) }
     }
 }
 

@@ -3,7 +3,6 @@
 use trust::TrustError;
 
 use crate::connection::OptionsError;
-#[cfg(unix)]
 use crate::control::ControlError;
 use crate::journal::JournalError;
 use crate::plugins::PluginError;
@@ -15,7 +14,6 @@ pub enum StartError {
     #[error(transparent)]
     Plugin(#[from] PluginError),
     /// The operator's way to the host.
-    #[cfg(unix)]
     #[error(transparent)]
     Control(#[from] ControlError),
     /// The way to the hub.
@@ -38,7 +36,6 @@ impl StartError {
             StartError::Journal(_) => {
                 Some("set `data` under [host] to a directory that may be written".into())
             }
-            #[cfg(unix)]
             StartError::Control(error) => Some(error.hint().to_owned()),
             StartError::Connection(OptionsError::Trust(TrustError::NoCertificates)) => Some(
                 "install the system's certificates (Debian: ca-certificates), or set `ca_file`"

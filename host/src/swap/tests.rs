@@ -108,7 +108,6 @@ async fn a_file_that_is_renamed_into_place_takes_the_calls() {
 
 /// As Kubernetes mounts volumes: files are links through a directory that is a
 /// link itself, and that one is switched.
-#[cfg(unix)]
 #[tokio::test]
 async fn a_link_that_is_switched_takes_the_calls_and_a_replaced_directory_too() {
     use std::os::unix::fs::symlink;

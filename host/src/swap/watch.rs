@@ -170,19 +170,13 @@ fn steps(file: &Path, names: &mut BTreeSet<PathBuf>) {
     }
 }
 
-#[cfg(unix)]
 fn identity(directory: &Path) -> Option<(u64, u64)> {
     use std::os::unix::fs::MetadataExt;
     let metadata = std::fs::metadata(directory).ok()?;
     Some((metadata.dev(), metadata.ino()))
 }
 
-#[cfg(not(unix))]
-fn identity(directory: &Path) -> Option<(u64, u64)> {
-    std::fs::metadata(directory).ok().map(|_| (0, 0))
-}
-
-#[cfg(all(test, unix))]
+#[cfg(test)]
 mod tests {
     use super::*;
     use std::fs;
