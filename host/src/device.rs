@@ -136,7 +136,7 @@ impl Device {
                     match step {
                         DrainStep::Wait => {}
                         DrainStep::StopCalls => {
-                            warn!(device = %self.id, calls = calls.len(), "calls stopped: the grace is over");
+                            warn!(device = %self.id, calls = calls.len(), "calls stopped: the grace period is over");
                             self.router.stop_calls();
                         }
                         DrainStep::End(Then::Stop) => break,

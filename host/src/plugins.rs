@@ -129,7 +129,7 @@ impl Loader {
         );
         let unused = settings.capabilities() - plugin.capabilities();
         if !unused.is_empty() {
-            warn!(plugin = name, granted = %names(&unused), "granted, but not asked for");
+            warn!(plugin = name, granted = %names(&unused), "capability granted, but not imported");
         }
         Ok(Made { plugin, digest: file.digest.clone(), settings })
     }

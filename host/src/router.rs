@@ -213,7 +213,7 @@ pub(crate) fn ended(slot: &PluginSlot, call: &Begun<Plugin>, error: Option<&Call
                 "plugin disabled: it failed too often in a row"
             );
         }
-        Some(Change::Recovered) => info!(plugin, "plugin works again"),
+        Some(Change::Recovered) => info!(plugin, "plugin recovered"),
         None => {}
     }
 }

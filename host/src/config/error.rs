@@ -29,7 +29,7 @@ pub enum ConfigError {
         problem: String,
     },
     /// There is nothing for the host to do.
-    #[error("has no [plugins.NAME], so that every method would be unknown")]
+    #[error("no [plugins.NAME]: every method would be unknown")]
     NoPlugins,
     /// A name that would not read well in a log.
     #[error("[plugins.{0}]: a plugin's name is 1 to 64 letters, digits, `-` or `_`")]

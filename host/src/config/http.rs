@@ -15,7 +15,7 @@ pub enum HttpError {
     #[error("the capability `http` needs `hosts` in a section of its own")]
     NoHosts,
     /// The hosts without the capability.
-    #[error("has no use without `capabilities = [\"http\"]`")]
+    #[error("needs `capabilities = [\"http\"]`")]
     NoCapability,
     /// Text that is not a host.
     #[error("`hosts`")]

@@ -48,7 +48,7 @@ fn the_capability_http_comes_with_the_hosts_it_is_for() {
     assert_eq!((http.hosts.len(), http.timeout), (2, Duration::from_secs(3)));
 
     check_refused(&granted, "[plugins.reboot.http]: the capability `http` needs `hosts`");
-    check_refused(&format!("{REBOOT}{hosts}"), "[plugins.reboot.http]: has no use without");
+    check_refused(&format!("{REBOOT}{hosts}"), "[plugins.reboot.http]: needs `capabilities");
     let wrong = |hosts: &str| format!("{granted}[plugins.reboot.http]\nhosts = {hosts}\n");
     check_refused(&wrong("[]"), "[plugins.reboot.http]: the capability `http` needs `hosts`");
     check_refused(&wrong("[\"*.com\"]"), "[plugins.reboot.http]: `hosts`: `*.com`: `*.` goes");
@@ -128,7 +128,7 @@ fn a_value_that_cannot_be_meant_is_named() {
         "[host]\nreport_plugins_under = \"a.b\"\n",
         "`host.report_plugins_under` is `a.b`, not 1 to 64 letters",
     );
-    check_refused("", "has no [plugins.NAME]");
+    check_refused("", "no [plugins.NAME]");
     check_refused("[plugins.x]\nfile = \"x\"\n", "line 1: missing field `methods`");
     check_refused("[plugins.x]\nfile = \"x\"\nmethods = []\n", "[plugins.x]: `methods` is empty");
     check_refused(

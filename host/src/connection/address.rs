@@ -93,6 +93,6 @@ mod tests {
         // Bound and closed again: nothing listens there.
         let free = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
         let failure = first_of(vec![free]).await.unwrap_err();
-        assert_eq!(failure.what, format!("nobody takes the connection ({free})"));
+        assert_eq!(failure.what, format!("connection refused ({free})"));
     }
 }

@@ -83,7 +83,7 @@ impl ConnectionFailure {
         }
         match error.kind() {
             io::ErrorKind::ConnectionRefused => {
-                ConnectionFailure::new("nobody takes the connection").hint(CHECK_ADDRESS)
+                ConnectionFailure::new("connection refused").hint(CHECK_ADDRESS)
             }
             io::ErrorKind::ConnectionAborted
             | io::ErrorKind::ConnectionReset

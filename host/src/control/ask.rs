@@ -27,7 +27,7 @@ pub enum AskError {
         source: io::Error,
     },
     /// No host is listening.
-    #[error("no host runs with this configuration")]
+    #[error("no host is running with this configuration")]
     NoHost,
     /// The socket is another user's.
     #[error("the host is another user's")]
@@ -36,7 +36,7 @@ pub enum AskError {
     #[error("no answer from the host")]
     Broken(#[source] io::Error),
     /// The answer is not one.
-    #[error("the host's answer is not understood; is it of another version?")]
+    #[error("answer of the host not understood; it may be of another version")]
     NotUnderstood(#[source] serde_json::Error),
 }
 

@@ -30,7 +30,7 @@ const SERVICES: &str = "/run/behaviour-host";
 #[derive(Debug, thiserror::Error)]
 pub enum ControlError {
     /// Another host runs with the same configuration.
-    #[error("another host runs with this configuration: it has {}", .path.display())]
+    #[error("another host is listening on {}", .path.display())]
     Taken {
         /// The lock.
         path: PathBuf,

@@ -94,7 +94,7 @@ async fn a_second_host_is_refused_and_a_socket_without_a_host_is_replaced() {
     let config = config(directory.path());
     let first = Control::open(&config).unwrap();
     let error = Control::open(&config).err().unwrap();
-    assert!(error.to_string().starts_with("another host runs with this configuration"), "{error}");
+    assert!(error.to_string().starts_with("another host is listening on"), "{error}");
     drop(first);
 
     let socket = directory.path().join("control/host.sock");

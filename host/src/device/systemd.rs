@@ -39,7 +39,7 @@ impl Supervisor {
     /// longer than the limit.
     fn at(path: &Path, limit: Option<Duration>) -> Supervisor {
         let socket = Socket::open(path);
-        let socket = socket.map_err(|error| warn!(%error, "systemd cannot be told anything")).ok();
+        let socket = socket.map_err(|error| warn!(%error, "systemd cannot be notified")).ok();
         let every = limit.filter(|limit| !limit.is_zero()).map(|limit| limit / 3);
         Supervisor { socket, every, due: Instant::now() }
     }
@@ -78,7 +78,7 @@ impl Supervisor {
         if let Some(socket) = &self.socket
             && let Err(error) = socket.send(text)
         {
-            warn!(%error, "systemd was not told `{}`", text.escape_debug());
+            warn!(%error, "systemd did not receive `{}`", text.escape_debug());
         }
     }
 }

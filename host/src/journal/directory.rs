@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 #[derive(Debug, thiserror::Error)]
 pub enum JournalError {
     /// Nothing says where the journal could be.
-    #[error("there is no place for the host's data: neither STATE_DIRECTORY nor HOME is set")]
+    #[error("no data directory: neither STATE_DIRECTORY nor HOME is set")]
     Nowhere,
     /// Two hosts on one journal would each undo what the other does.
     #[error("data directory {}: another host uses it", .0.display())]

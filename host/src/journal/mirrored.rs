@@ -63,7 +63,7 @@ impl<M: Persistent> Mirrored<M> {
         let read = records.into_iter().filter_map(|(key, value)| M::read(&key, &value));
         let read: Vec<_> = read.collect();
         if read.len() < all {
-            error!(left_out = all - read.len(), "{what} of the last run make no sense");
+            error!(left_out = all - read.len(), "malformed {what} of the last run left out");
         }
         read
     }

@@ -114,11 +114,11 @@ impl Writer {
         }
         let file = self.store.file();
         match &written {
-            Ok(()) if self.failing => info!(file = %file.display(), "journal is written again"),
+            Ok(()) if self.failing => info!(file = %file.display(), "journal writable again"),
             Err(reason) if !self.failing => {
                 error!(
                     file = %file.display(), %reason, hint = "make room on the disk",
-                    "journal cannot be written: plugins that report or ask for jobs are told so"
+                    "journal not writable: reports and jobs of plugins are refused"
                 );
             }
             _ => {}

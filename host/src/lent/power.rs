@@ -118,7 +118,7 @@ impl Power {
         match self.run().await {
             Ok(()) => {
                 sleep(REBOOT_WAIT).await;
-                error!(plugin, command, "the machine was not rebooted: the host goes on");
+                error!(plugin, command, "the machine did not reboot, the host continues");
             }
             Err(why) => {
                 let hint = "see `reboot_command` under [host], and what the host's user may do";
@@ -150,7 +150,7 @@ impl Power {
         self.shared.lock().take();
         let remove = |pages: &Pages<'_>| Ok(pages.remove(RecordKind::Reboot, PENDING)?);
         if let Err(error) = self.journal.write(remove).await {
-            error!("a reboot that is over may be made again: {error}");
+            error!("completed reboot still in the journal, it may be repeated: {error}");
         }
     }
 }

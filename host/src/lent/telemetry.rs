@@ -89,7 +89,7 @@ impl Telemetry {
         let dropped = self.queue.lock().push(plugin, topic, body.into())?;
         // Not a line for each: an outage may last for days.
         if let Some(dropped) = dropped.filter(|dropped| dropped.is_power_of_two()) {
-            warn!(plugin, dropped, "oldest messages dropped: more wait for the hub than may");
+            warn!(plugin, dropped, "oldest messages dropped: the queue is full");
         }
         self.queue.wake.notify_one();
         if let Some(journal) = &self.journal {

@@ -185,7 +185,7 @@ impl Twin {
                 warn!(device = %self.device, status, "report will be sent again");
             }
             None => {
-                debug!(device = %self.device, %rid, status, "answer to nothing asked for");
+                debug!(device = %self.device, %rid, status, "unexpected answer ignored");
             }
         }
         self.persist(&mut inner);

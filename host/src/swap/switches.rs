@@ -27,7 +27,7 @@ impl Switches {
     /// Begins with what the journal has kept.
     pub(crate) fn new(journal: Arc<Journal>) -> Switches {
         let records = journal.read(|view| view.all(RecordKind::Off)).unwrap_or_else(|error| {
-            error!(%error, "cannot be read which plugins are switched off: none is; disable them again");
+            error!(%error, "switched-off plugins not readable: all are on; disable them again");
             Vec::new()
         });
         let names = records.into_iter().filter_map(|(name, _)| String::from_utf8(name).ok());

@@ -108,7 +108,7 @@ impl Session {
             Ok(Some(number)) => self.receipts.put(Receipt::Acknowledged(number)),
             Ok(None) => {}
             // No reason to end a connection on which calls are under way.
-            Err(NotSent) => debug!(id, "acknowledgement of nothing that was sent: ignored"),
+            Err(NotSent) => debug!(id, "unexpected acknowledgement ignored"),
         }
     }
 

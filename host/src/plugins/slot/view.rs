@@ -31,14 +31,14 @@ pub(crate) enum SlotStatus {
 /// Reason why a plugin takes no calls.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Disabled {
-    #[error("disabled after repeated failures; tried again in {0:.1?}")]
+    #[error("disabled after repeated failures; next attempt in {0:.1?}")]
     Resting(Duration),
     #[error("switched off by the device's operator")]
     SwitchedOff,
     /// Worth waiting for: [`Slot::until_started`].
     #[error("is being started")]
     Starting,
-    #[error("did not start; tried again within 30 s")]
+    #[error("did not start; next attempt within 30 s")]
     NotStarted,
 }
 
