@@ -11,21 +11,21 @@ use std::process::ExitCode;
 
 use clap::Subcommand;
 
-use configuration::Common;
-use plugins::Plugins;
+use configuration::ConfigurationArguments;
+use plugins::PluginsArguments;
 use run::RunArguments;
-use simulate::Simulate;
+use simulate::SimulateArguments;
 
 #[derive(Subcommand)]
 pub(crate) enum Command {
     /// Connect to the hub and answer methods until Ctrl-C or SIGTERM
     Run(RunArguments),
     /// Be many devices at once, to test the load of a hub
-    Simulate(Simulate),
+    Simulate(SimulateArguments),
     /// Check the configuration and load its plugins, without a connection
-    Check(Common),
+    Check(ConfigurationArguments),
     /// See and steer the plugins of the host that runs with this configuration
-    Plugins(Plugins),
+    Plugins(PluginsArguments),
 }
 
 impl Command {

@@ -47,7 +47,7 @@ pub(crate) struct Control {
 
 /// Parts of the host that requests are answered from.
 #[derive(Clone)]
-pub(crate) struct Desk {
+pub(crate) struct ControlHandles {
     pub(crate) router: Arc<Router>,
     pub(crate) operator: Operator,
 }
@@ -87,15 +87,15 @@ impl Control {
     }
 
     /// Answers requests until the future is dropped.
-    pub(crate) async fn run(self, desk: Desk) {
+    pub(crate) async fn run(self, handles: ControlHandles) {
         let connections = Arc::new(Semaphore::new(MOST_CONNECTIONS));
         loop {
             let permit = Arc::clone(&connections).acquire_owned().await;
             match self.listener.accept().await {
                 Ok((stream, _)) if self.place.is_of_owner(&stream) => {
-                    let desk = desk.clone();
+                    let handles = handles.clone();
                     tokio::spawn(async move {
-                        if let Err(error) = desk.serve(stream).await {
+                        if let Err(error) = handles.serve(stream).await {
                             debug!("control connection ended: {error}");
                         }
                         drop(permit);
@@ -112,7 +112,7 @@ impl Control {
     }
 }
 
-impl Desk {
+impl ControlHandles {
     async fn serve(&self, mut stream: UnixStream) -> io::Result<()> {
         let (read, mut write) = stream.split();
         let mut line = String::new();

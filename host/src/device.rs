@@ -23,12 +23,12 @@ use tracing::{debug, info, warn};
 use crate::connection::Deliveries;
 use crate::connection::{Connection, Incoming, Method, Outbox};
 use crate::device::counts::Counts;
-use crate::device::systemd::Supervisor;
+use crate::device::systemd::ServiceManager;
 use crate::lent::durable::Durable;
 use crate::lent::telemetry::Telemetry;
 use crate::lent::twin::{Twin, TwinRequest};
 use crate::router::Router;
-use drain::{Drain, DrainStep, Then};
+use drain::{Drain, DrainPurpose, DrainStep};
 
 pub(crate) struct Device {
     pub(crate) id: DeviceId,
@@ -38,7 +38,7 @@ pub(crate) struct Device {
     pub(crate) telemetry: Arc<Telemetry>,
     pub(crate) grace: Duration,
     pub(crate) counts: Arc<Counts>,
-    pub(crate) supervisor: Supervisor,
+    pub(crate) service_manager: ServiceManager,
     /// `None`: it keeps nothing over its end.
     pub(crate) kept: Option<Durable>,
 }
@@ -79,7 +79,7 @@ impl Device {
                     None => break,
                 },
                 () = self.twin.ready() => Event::TwinReady,
-                () = self.supervisor.alive_due() => Event::AliveDue,
+                () = self.service_manager.alive_due() => Event::AliveDue,
                 () = &mut stop, if !stopping => Event::Stop,
                 () = reboot_due(self.kept.as_ref()), if drain.is_none() && reboot.is_none() => Event::RebootDue,
                 () = over(&mut reboot) => Event::RebootOver,
@@ -88,12 +88,12 @@ impl Device {
             match event {
                 Event::Incoming(Incoming::Connected) => {
                     online = Some(self.counts.online());
-                    self.supervisor.status("connected");
+                    self.service_manager.status("connected");
                     self.twin.connected();
                 }
                 Event::Incoming(Incoming::Lost { deliberate }) => {
                     drop(online.take());
-                    self.supervisor.status("not connected; trying again");
+                    self.service_manager.status("not connected; trying again");
                     self.twin.lost(deliberate);
                 }
                 Event::Incoming(Incoming::Method(method)) => {
@@ -109,15 +109,15 @@ impl Device {
                 }
                 Event::Incoming(Incoming::Desired(change)) => self.twin.desired_changed(&change),
                 Event::TwinReady => {}
-                Event::AliveDue => self.supervisor.alive(),
+                Event::AliveDue => self.service_manager.alive(),
                 Event::Stop => {
                     stopping = true;
-                    self.supervisor.stopping();
-                    drain = Some(self.drain(&calls, Then::Stop));
+                    self.service_manager.stopping();
+                    drain = Some(self.drain(&calls, DrainPurpose::Stop));
                 }
                 Event::RebootDue => match &self.kept {
                     Some(kept) if kept.power.is_dry_run() => reboot = Some(kept.reboot()),
-                    _ => drain = Some(self.drain(&calls, Then::Reboot)),
+                    _ => drain = Some(self.drain(&calls, DrainPurpose::Reboot)),
                 },
                 Event::RebootOver => {
                     reboot = None;
@@ -139,8 +139,8 @@ impl Device {
                             warn!(device = %self.id, calls = calls.len(), "calls stopped: the grace period is over");
                             self.router.stop_calls();
                         }
-                        DrainStep::End(Then::Stop) => break,
-                        DrainStep::End(Then::Reboot) => {
+                        DrainStep::End(DrainPurpose::Stop) => break,
+                        DrainStep::End(DrainPurpose::Reboot) => {
                             drain = None;
                             reboot = self.kept.as_ref().map(Durable::reboot);
                         }
@@ -159,7 +159,7 @@ impl Device {
     }
 
     /// From now on nothing new begins.
-    fn drain(&self, calls: &TaskTracker, then: Then) -> Drain {
+    fn drain(&self, calls: &TaskTracker, then: DrainPurpose) -> Drain {
         info!(device = %self.id, calls = calls.len(), grace = ?self.grace, "draining");
         self.router.drain();
         if let Some(kept) = &self.kept {

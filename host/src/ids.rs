@@ -9,15 +9,15 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use protocol::id::RequestId;
 
 #[derive(Debug)]
-pub(crate) struct Rids {
+pub(crate) struct IdSequence {
     run: u32,
     next: AtomicU64,
 }
 
-impl Rids {
-    pub(crate) fn new() -> Rids {
+impl IdSequence {
+    pub(crate) fn new() -> IdSequence {
         let time = || jiff::Timestamp::now().as_microsecond() as u32;
-        Rids { run: getrandom::u32().unwrap_or_else(|_| time()), next: AtomicU64::new(1) }
+        IdSequence { run: getrandom::u32().unwrap_or_else(|_| time()), next: AtomicU64::new(1) }
     }
 
     /// Eight hex digits, a dash and a number: `9f3c21ab-1`.
@@ -36,7 +36,7 @@ mod tests {
 
     #[test]
     fn no_two_are_alike() {
-        let rids = Rids::new();
-        assert_ne!(rids.rid(), rids.rid());
+        let ids = IdSequence::new();
+        assert_ne!(ids.rid(), ids.rid());
     }
 }

@@ -17,10 +17,10 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
-use crate::ids::Rids;
+use crate::ids::IdSequence;
 use crate::plugins::slot::{Begun, Change, Disabled, Slot};
 use failure::MethodFailure;
-use idempotency::Repeats;
+use idempotency::IdempotencyCache;
 
 pub(crate) use answer::Answer;
 pub(crate) use table::Table;
@@ -37,8 +37,8 @@ pub(crate) type PluginSlot = Slot<Plugin>;
 pub(crate) struct Router {
     table: RwLock<Arc<Table>>,
     lent: Arc<Lent>,
-    calls: Rids,
-    repeats: Repeats,
+    calls: IdSequence,
+    idempotency: IdempotencyCache,
     draining: AtomicBool,
     /// Another one after each drain that the host goes on after.
     stopped: RwLock<CancellationToken>,
@@ -49,8 +49,8 @@ impl Router {
         Router {
             table: RwLock::new(Arc::new(table)),
             lent: Arc::new(lent),
-            calls: Rids::new(),
-            repeats: Repeats::default(),
+            calls: IdSequence::new(),
+            idempotency: IdempotencyCache::default(),
             draining: AtomicBool::new(false),
             stopped: RwLock::default(),
         }
@@ -128,7 +128,7 @@ impl Router {
         };
         // What nearly no call needs takes no room in every call.
         let run = Box::pin(self.run(&table, method, payload));
-        let (answer, is_first) = self.repeats.answer(key, time, run).await;
+        let (answer, is_first) = self.idempotency.answer(key, time, run).await;
         if !is_first {
             let (call, status) = (&answer.call, answer.status);
             info!(plugin, %method, %call, status, "repeat answered like the first call");

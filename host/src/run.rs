@@ -10,13 +10,13 @@ use tokio::task::JoinSet;
 
 use crate::config::Config;
 use crate::connection::{self, Connection, Dial};
-use crate::control::{Control, Desk};
+use crate::control::{Control, ControlHandles};
 use crate::device::Device;
 use crate::device::counts::Counts;
 use crate::device::desired::Desired;
 use crate::device::desired::accepted::Accepted;
 use crate::device::status;
-use crate::device::systemd::Supervisor;
+use crate::device::systemd::ServiceManager;
 use crate::journal::Journal;
 use crate::lent::durable::Durable;
 use crate::lent::http::Http;
@@ -70,17 +70,18 @@ pub async fn run_on(
     let changes = Changes::new(());
     let mut device = shared.device(dial, Some(kept), &changes);
     device.router.table().slots().values().for_each(|slot| switches.apply(slot));
-    device.supervisor = Supervisor::of_environment();
-    device.supervisor.ready();
+    device.service_manager = ServiceManager::of_environment();
+    device.service_manager.ready();
     let router = Arc::clone(&device.router);
-    let mut beside = shared.beside(&device, &journal, switches, &changes);
+    let mut background = shared.background_tasks(&device, &journal, switches, &changes);
     if let Some(control) = control {
-        beside
-            .tasks
-            .spawn(control.run(Desk { router: Arc::clone(&router), operator: beside.operator }));
+        background.tasks.spawn(
+            control
+                .run(ControlHandles { router: Arc::clone(&router), operator: background.operator }),
+        );
     }
     device.run(stop).await;
-    beside.tasks.shutdown().await;
+    background.tasks.shutdown().await;
     swap::stop_all(&router).await;
     journal.close().await;
     Ok(())
@@ -153,18 +154,18 @@ impl ProcessParts {
         let table = Table::new(&self.config.plugins, slots.collect());
         let router = Arc::new(Router::new(table, lent));
         let (grace, counts) = (self.config.host.grace, Arc::clone(&self.counts));
-        let supervisor = Supervisor::none();
-        Device { id, connection, router, twin, telemetry, grace, counts, supervisor, kept }
+        let service_manager = ServiceManager::none();
+        Device { id, connection, router, twin, telemetry, grace, counts, service_manager, kept }
     }
 
     /// Begins all that follows the files, the twin and the plugins of a device.
-    fn beside(
+    fn background_tasks(
         &self,
         device: &Device,
         journal: &Arc<Journal>,
         switches: Arc<Switches>,
         changes: &Changes,
-    ) -> Beside {
+    ) -> BackgroundTasks {
         let (router, twin) = (&device.router, &device.twin);
         let mut tasks = JoinSet::new();
         let (swap, operator) = Swap::new(
@@ -188,12 +189,12 @@ impl ProcessParts {
         let router = Arc::clone(router);
         let plugins = move || router.plugins();
         tasks.spawn(memory::give_back(plugins, Arc::clone(&self.counts)));
-        Beside { tasks, operator }
+        BackgroundTasks { tasks, operator }
     }
 }
 
 /// Tasks that run beside a device's loop.
-struct Beside {
+struct BackgroundTasks {
     tasks: JoinSet<()>,
     operator: Operator,
 }

@@ -1,9 +1,9 @@
 //! `behaviour-host check`.
 
-use super::configuration::{Common, read};
+use super::configuration::{ConfigurationArguments, read};
 use super::error::CommandError;
 
-pub(super) fn check(common: &Common) -> Result<(), CommandError> {
+pub(super) fn check(common: &ConfigurationArguments) -> Result<(), CommandError> {
     let config = read(common)?;
     for (name, imports) in behaviour_host::check(&config)? {
         let section = &config.plugins[&name];

@@ -8,7 +8,7 @@ use clap::Args;
 use super::error::CommandError;
 
 #[derive(Args)]
-pub(crate) struct Common {
+pub(crate) struct ConfigurationArguments {
     /// The configuration
     #[arg(long, default_value = "host.toml", value_name = "FILE")]
     pub(super) config: PathBuf,
@@ -18,7 +18,7 @@ pub(crate) struct Common {
 }
 
 /// Reads the configuration; an error names the file.
-pub(super) fn read(common: &Common) -> Result<Config, CommandError> {
+pub(super) fn read(common: &ConfigurationArguments) -> Result<Config, CommandError> {
     let path = &common.config;
     let mut config = Config::read(path).map_err(|error| match error {
         ConfigError::Read { .. } => error.into(),

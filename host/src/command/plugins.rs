@@ -8,7 +8,7 @@ use clap::{Args, Subcommand};
 use super::error::{CommandError, CommandErrorKind};
 
 #[derive(Args)]
-pub(crate) struct Plugins {
+pub(crate) struct PluginsArguments {
     #[command(subcommand)]
     what: Option<PluginsCommand>,
     /// Print the answer as JSON
@@ -40,7 +40,7 @@ struct Name {
     plugin: String,
 }
 
-impl Plugins {
+impl PluginsArguments {
     /// Returns the request to the host.
     fn request(self) -> ControlRequest {
         match self.what.unwrap_or(PluginsCommand::List) {
@@ -53,13 +53,13 @@ impl Plugins {
     }
 }
 
-pub(super) fn plugins(arguments: Plugins) -> Result<(), CommandError> {
+pub(super) fn plugins(arguments: PluginsArguments) -> Result<(), CommandError> {
     println!("{}", operate(arguments)?);
     Ok(())
 }
 
 /// Sends the request and returns the text to print.
-fn operate(plugins: Plugins) -> Result<String, CommandError> {
+fn operate(plugins: PluginsArguments) -> Result<String, CommandError> {
     let (json, config) = (plugins.json, plugins.config.clone());
     let answer = ask(&config, &plugins.request())?;
     match answer {

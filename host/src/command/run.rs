@@ -6,7 +6,7 @@ use clap::Args;
 use program::Signals;
 use protocol::connection_string::DeviceConnectionString;
 
-use super::configuration::{Common, read};
+use super::configuration::{ConfigurationArguments, read};
 use super::error::{CommandError, CommandErrorKind};
 
 /// Future that completes when the program is to stop.
@@ -17,7 +17,7 @@ const IDENTITY: &str = "IOTHUB_DEVICE_CONNECTION_STRING";
 #[derive(Args)]
 pub(crate) struct RunArguments {
     #[command(flatten)]
-    common: Common,
+    common: ConfigurationArguments,
     /// Log filter: error, warn, info, debug, trace, or a filter of tracing
     #[arg(long, default_value = "info", env = "BEHAVIOUR_LOG", value_name = "FILTER")]
     log: String,

@@ -8,7 +8,7 @@ use behaviour_host::{Figures, Fleet};
 use clap::Args;
 use tokio::time::Instant;
 
-use super::configuration::{Common, read};
+use super::configuration::{ConfigurationArguments, read};
 use super::error::CommandError;
 use super::run::until_signal;
 
@@ -16,9 +16,9 @@ use super::run::until_signal;
 const LINE_EVERY: Duration = Duration::from_secs(10);
 
 #[derive(Args)]
-pub(crate) struct Simulate {
+pub(crate) struct SimulateArguments {
     #[command(flatten)]
-    common: Common,
+    common: ConfigurationArguments,
     /// File of identities: one device connection string a line, as `behaviour-service
     /// devices create --count` prints them
     #[arg(long, value_name = "FILE")]
@@ -37,8 +37,8 @@ pub(crate) struct Simulate {
     json_logs: bool,
 }
 
-pub(super) fn simulate(arguments: Simulate) -> Result<(), CommandError> {
-    let Simulate { common, identities, devices, rate, log, json_logs } = arguments;
+pub(super) fn simulate(arguments: SimulateArguments) -> Result<(), CommandError> {
+    let SimulateArguments { common, identities, devices, rate, log, json_logs } = arguments;
     program::log(&log, json_logs)?;
     let config = read(&common)?;
     let fleet = Fleet::read(&identities, devices.map(|devices| devices as usize))?;

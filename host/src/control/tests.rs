@@ -34,7 +34,7 @@ fn serve(config: &Config) -> tokio::task::JoinSet<()> {
     let control = Control::open(config).unwrap().unwrap();
     let mut tasks = tokio::task::JoinSet::new();
     tasks.spawn(swap.run(crate::swap::Watch::new()));
-    tasks.spawn(control.run(Desk { router, operator }));
+    tasks.spawn(control.run(ControlHandles { router, operator }));
     tasks
 }
 

@@ -11,7 +11,7 @@ const LAST_ANSWERS: Duration = Duration::from_secs(3);
 
 /// Purpose of a drain.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) enum Then {
+pub(super) enum DrainPurpose {
     Stop,
     Reboot,
 }
@@ -23,7 +23,7 @@ pub(super) enum DrainStep {
     /// The grace is over: once.
     StopCalls,
     /// Nothing runs any more, or nothing more is waited for.
-    End(Then),
+    End(DrainPurpose),
 }
 
 /// A drain that goes on.
@@ -31,12 +31,12 @@ pub(super) struct Drain {
     calls_until: Instant,
     answers_until: Instant,
     stopped: bool,
-    then: Then,
+    then: DrainPurpose,
 }
 
 impl Drain {
     /// Begins now; calls may run for `grace`.
-    pub(super) fn begin(grace: Duration, then: Then) -> Self {
+    pub(super) fn begin(grace: Duration, then: DrainPurpose) -> Self {
         let calls_until = Instant::now() + grace;
         Drain { calls_until, answers_until: calls_until + LAST_ANSWERS, stopped: false, then }
     }
@@ -66,19 +66,19 @@ mod tests {
     }
 
     fn drain() -> Drain {
-        Drain::begin(Duration::from_secs(10), Then::Stop)
+        Drain::begin(Duration::from_secs(10), DrainPurpose::Stop)
     }
 
     #[test]
     fn it_ends_when_nothing_runs_and_the_hub_has_everything() {
-        assert_eq!(after(&mut drain(), 0, true, true), DrainStep::End(Then::Stop));
+        assert_eq!(after(&mut drain(), 0, true, true), DrainStep::End(DrainPurpose::Stop));
         assert_eq!(after(&mut drain(), 1, false, true), DrainStep::Wait);
         assert_eq!(after(&mut drain(), 1, true, false), DrainStep::Wait);
     }
 
     #[test]
     fn without_a_hub_it_ends_with_the_grace() {
-        assert_eq!(after(&mut drain(), 10, true, false), DrainStep::End(Then::Stop));
+        assert_eq!(after(&mut drain(), 10, true, false), DrainStep::End(DrainPurpose::Stop));
     }
 
     #[test]
@@ -88,6 +88,6 @@ mod tests {
         assert_eq!(after(&mut drain, 10, false, false), DrainStep::StopCalls);
         assert_eq!(after(&mut drain, 11, false, false), DrainStep::Wait);
         assert_eq!(after(&mut drain, 12, false, false), DrainStep::Wait);
-        assert_eq!(after(&mut drain, 13, false, false), DrainStep::End(Then::Stop));
+        assert_eq!(after(&mut drain, 13, false, false), DrainStep::End(DrainPurpose::Stop));
     }
 }

@@ -12,36 +12,36 @@ use tracing::warn;
 
 use socket::Socket;
 
-pub(crate) struct Supervisor {
+pub(crate) struct ServiceManager {
     socket: Option<Socket>,
     /// Interval in which a sign of life is expected.
     every: Option<Duration>,
     due: Instant,
 }
 
-impl Supervisor {
-    /// Returns a supervisor that ignores all notifications.
-    pub(crate) fn none() -> Supervisor {
-        Supervisor { socket: None, every: None, due: Instant::now() }
+impl ServiceManager {
+    /// Returns a service_manager that ignores all notifications.
+    pub(crate) fn none() -> ServiceManager {
+        ServiceManager { socket: None, every: None, due: Instant::now() }
     }
 
-    /// Returns the supervisor of this process, by its environment.
-    pub(crate) fn of_environment() -> Supervisor {
+    /// Returns the service_manager of this process, by its environment.
+    pub(crate) fn of_environment() -> ServiceManager {
         let variable = |name: &str| std::env::var(name).ok();
-        let Some(path) = std::env::var_os("NOTIFY_SOCKET") else { return Supervisor::none() };
+        let Some(path) = std::env::var_os("NOTIFY_SOCKET") else { return ServiceManager::none() };
         // A child of the process that was meant inherits the environment.
         let meant = variable("WATCHDOG_PID").is_none_or(|id| id == std::process::id().to_string());
         let limit = variable("WATCHDOG_USEC").filter(|_| meant).and_then(|text| text.parse().ok());
-        Supervisor::at(&PathBuf::from(path), limit.map(Duration::from_micros))
+        ServiceManager::at(&PathBuf::from(path), limit.map(Duration::from_micros))
     }
 
-    /// The supervisor that listens there, and ends the host if it is silent for
+    /// The service_manager that listens there, and ends the host if it is silent for
     /// longer than the limit.
-    fn at(path: &Path, limit: Option<Duration>) -> Supervisor {
+    fn at(path: &Path, limit: Option<Duration>) -> ServiceManager {
         let socket = Socket::open(path);
         let socket = socket.map_err(|error| warn!(%error, "systemd cannot be notified")).ok();
         let every = limit.filter(|limit| !limit.is_zero()).map(|limit| limit / 3);
-        Supervisor { socket, every, due: Instant::now() }
+        ServiceManager { socket, every, due: Instant::now() }
     }
 
     pub(crate) fn ready(&self) {
@@ -57,7 +57,7 @@ impl Supervisor {
         self.tell("STOPPING=1\nSTATUS=draining");
     }
 
-    /// Waits until [`Supervisor::alive`] should be said.
+    /// Waits until [`ServiceManager::alive`] should be said.
     pub(crate) async fn alive_due(&self) {
         match self.every {
             Some(_) => sleep_until(self.due).await,
@@ -100,7 +100,7 @@ mod socket {
                 _ => SocketAddr::from_pathname(path)?,
             };
             let socket = UnixDatagram::unbound()?;
-            // A supervisor that does not read must not hold the device up.
+            // A service_manager that does not read must not hold the device up.
             socket.set_nonblocking(true)?;
             Ok(Socket(socket, address))
         }
@@ -148,18 +148,18 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("notify");
         let socket = UnixDatagram::bind(&path).unwrap();
-        let mut supervisor = Supervisor::at(&path, Some(Duration::from_millis(30)));
+        let mut service_manager = ServiceManager::at(&path, Some(Duration::from_millis(30)));
 
-        supervisor.ready();
+        service_manager.ready();
         assert_eq!(heard(&socket), "READY=1\nSTATUS=loaded; connecting");
         for _ in 0..2 {
-            supervisor.alive_due().await;
-            supervisor.alive();
+            service_manager.alive_due().await;
+            service_manager.alive();
             assert_eq!(heard(&socket), "WATCHDOG=1");
         }
-        supervisor.status("two\nlines");
+        service_manager.status("two\nlines");
         assert_eq!(heard(&socket), "STATUS=two lines");
-        supervisor.stopping();
+        service_manager.stopping();
         assert_eq!(heard(&socket), "STOPPING=1\nSTATUS=draining");
     }
 
@@ -169,17 +169,17 @@ mod tests {
         let address = SocketAddr::from_abstract_name(&name.as_bytes()[1..]).unwrap();
         let socket = UnixDatagram::bind_addr(&address).unwrap();
 
-        Supervisor::at(Path::new(&name), None).status("here");
+        ServiceManager::at(Path::new(&name), None).status("here");
 
         assert_eq!(heard(&socket), "STATUS=here");
     }
 
     #[tokio::test(start_paused = true)]
     async fn without_a_watchdog_nothing_is_ever_due() {
-        let mut supervisor = Supervisor::none();
+        let mut service_manager = ServiceManager::none();
         let day = Duration::from_secs(86_400);
-        assert!(tokio::time::timeout(day, supervisor.alive_due()).await.is_err());
-        supervisor.alive();
-        supervisor.ready();
+        assert!(tokio::time::timeout(day, service_manager.alive_due()).await.is_err());
+        service_manager.alive();
+        service_manager.ready();
     }
 }

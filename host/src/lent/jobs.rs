@@ -20,7 +20,7 @@ use tokio_util::task::TaskTracker;
 use tracing::{debug, error, info, warn};
 
 use crate::backoff::{doubled, random_part};
-use crate::ids::Rids;
+use crate::ids::IdSequence;
 use crate::journal::{Journal, Mirrored, Pages, Persistent, RecordKind};
 use crate::lent::power::boot::Boot;
 use job::Job;
@@ -87,7 +87,7 @@ pub(crate) struct Jobs {
     queue: Arc<Mirrored<WaitingJobs>>,
     journal: Arc<Journal>,
     clock: Arc<dyn Clock>,
-    ids: Rids,
+    ids: IdSequence,
     running: TaskTracker,
     draining: AtomicBool,
     given_up: AtomicU64,
@@ -96,7 +96,7 @@ pub(crate) struct Jobs {
 impl Jobs {
     /// Begins with what the journal has kept.
     pub(crate) fn new(journal: Arc<Journal>, clock: Arc<dyn Clock>, boot: Option<Boot>) -> Jobs {
-        let ids = Rids::new();
+        let ids = IdSequence::new();
         let mut queue = WaitingJobs::new(boot, ids.text());
         let now = Now { wall: clock.now(), ticks: Instant::now() };
         for (id, job) in Mirrored::<WaitingJobs>::found(&journal) {

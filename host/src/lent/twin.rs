@@ -19,7 +19,7 @@ use tokio::time::Instant;
 use tracing::{debug, error, info, warn};
 
 use crate::backoff::Backoff;
-use crate::ids::Rids;
+use crate::ids::IdSequence;
 use crate::journal::{Journal, Mirrored, Pages, Persistent, RecordKind};
 use reports::{PatchOutcome, ReportRecord, Reports, Waiter};
 
@@ -30,7 +30,7 @@ const ANSWER_WAIT: Duration = Duration::from_secs(30);
 
 pub(crate) struct Twin {
     device: DeviceId,
-    rids: Rids,
+    ids: IdSequence,
     inner: Arc<Mirrored<TwinState>>,
     /// `None`: what is reported ends with the process.
     journal: Option<Arc<Journal>>,
@@ -80,7 +80,7 @@ impl Twin {
         };
         let inner = Mirrored::new(inner, journal.as_deref());
         let sightings = watch::Sender::new(());
-        Twin { device, rids: Rids::new(), inner, journal, sightings }
+        Twin { device, ids: IdSequence::new(), inner, journal, sightings }
     }
 
     /// Changes of the desired properties may have been missed: ask for all.
@@ -109,11 +109,11 @@ impl Twin {
         let now = Instant::now();
         let mut inner = self.lock();
         if inner.fetch.is_due(now) {
-            let rid = self.rids.rid();
+            let rid = self.ids.rid();
             inner.fetch = Fetch::Asked { rid: rid.clone(), until: now + ANSWER_WAIT };
             return Some(TwinRequest { topic: DeviceTopic::TwinGet { rid }, body: Vec::new() });
         }
-        let body = inner.reports.next(now, || self.rids.rid())?;
+        let body = inner.reports.next(now, || self.ids.rid())?;
         let rid = inner.reports.rid().cloned().expect("the patch that was just given has one");
         Some(TwinRequest { topic: DeviceTopic::TwinReport { rid }, body })
     }

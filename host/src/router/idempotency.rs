@@ -57,7 +57,7 @@ pub(crate) struct Key {
 }
 
 #[derive(Default)]
-pub(crate) struct Repeats {
+pub(crate) struct IdempotencyCache {
     kept: Mutex<KeptAnswers>,
 }
 
@@ -78,12 +78,12 @@ enum First {
 
 /// The place of a call that runs. Dropped without an answer, it is free again.
 struct Running<'a> {
-    repeats: &'a Repeats,
+    repeats: &'a IdempotencyCache,
     key: Option<Key>,
     say: watch::Sender<Option<Arc<Answer>>>,
 }
 
-impl Repeats {
+impl IdempotencyCache {
     /// The answer of the first call with this key. If that is this one, or if the
     /// one before has ended without an answer, `call` is run; says whether it was.
     pub(crate) async fn answer(
@@ -203,7 +203,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_repeat_gets_the_first_answer_until_its_time_is_over() {
-        let repeats = Repeats::default();
+        let repeats = IdempotencyCache::default();
         let runs = AtomicUsize::new(0);
         let call = || async { answer(200, runs.fetch_add(1, Ordering::Relaxed).to_string()) };
         assert_eq!(repeats.answer(key("1"), TIME, call()).await, (answer(200, "0"), true));
@@ -216,7 +216,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_repeat_waits_for_the_first_that_still_runs() {
-        let repeats = Repeats::default();
+        let repeats = IdempotencyCache::default();
         let slow = async {
             tokio::time::sleep(TIME).await;
             answer(500, "first")
@@ -234,7 +234,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_call_that_was_told_to_try_again_or_was_dropped_leaves_nothing() {
-        let repeats = Repeats::default();
+        let repeats = IdempotencyCache::default();
         let call = |status| async move { answer(status, "") };
         for status in NOT_KEPT {
             assert!(repeats.answer(key("1"), TIME, call(status)).await.1);
@@ -247,7 +247,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn number_and_bytes_have_an_end() {
-        let repeats = Repeats::default();
+        let repeats = IdempotencyCache::default();
         let big = "x".repeat(128 * 1024);
         for number in 0..2 * MOST_ANSWERS {
             let body = if number % 2 == 0 { big.as_str() } else { "" };
