@@ -140,10 +140,10 @@ pub enum LoadError {
         limit_bytes: usize,
     },
     /// A limit of the configuration that cannot be meant.
-    #[error("limits: {0}")]
+    #[error(transparent)]
     Limit(#[from] crate::LimitError),
     /// More memory than an instance of this engine has.
-    #[error("limits: `memory_bytes` is {asked}; the engine was made for {most} at most")]
+    #[error("`memory_bytes` is {asked}; the engine was made for {most} at most")]
     EngineMemory {
         /// What the limits say.
         asked: usize,

@@ -23,18 +23,18 @@ pub(crate) struct Ticker {
     // Only `None` while it is being dropped.
     wake: Option<SyncSender<()>>,
     thread: Option<JoinHandle<()>>,
-    shared: Arc<Shared>,
+    shared: Arc<TickerState>,
 }
 
 #[derive(Default)]
-struct Shared {
+struct TickerState {
     running: AtomicUsize,
     resting: AtomicBool,
 }
 
 impl Ticker {
     pub(crate) fn start(tick: impl Fn() + Send + 'static, idle_ticks: u32) -> io::Result<Ticker> {
-        let shared = Arc::new(Shared::default());
+        let shared = Arc::new(TickerState::default());
         let (wake, woken) = sync_channel(1);
         let of_thread = Arc::clone(&shared);
         let thread = std::thread::Builder::new()
@@ -75,7 +75,7 @@ impl Drop for Running<'_> {
     }
 }
 
-fn run(tick: &dyn Fn(), most_idle: u32, woken: &Receiver<()>, shared: &Shared) {
+fn run(tick: &dyn Fn(), most_idle: u32, woken: &Receiver<()>, shared: &TickerState) {
     let mut idle = 0;
     loop {
         match woken.recv_timeout(TICK) {

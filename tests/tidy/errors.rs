@@ -4,16 +4,10 @@ use super::expect_none;
 use super::source::sources;
 use super::tokens::{Lexeme, Token, end_of_group, tokens};
 
-/// Folders whose errors are still to be rewritten.
-const TO_DO: &[&str] = &["plugin/"];
-
 #[test]
 fn no_error_prints_its_cause_twice() {
     let mut violations = Vec::new();
     for source in sources() {
-        if TO_DO.iter().any(|folder| source.path.starts_with(folder)) {
-            continue;
-        }
         for (line, cause) in repeated_causes(&source.text) {
             violations.push(format!(
                 "{}:{line}: the message contains `{cause}`, which is the source: a chain prints \

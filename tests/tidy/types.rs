@@ -10,7 +10,7 @@ use super::tokens::tokens;
 const SHARED: &[(&str, &str, &str)] = &[];
 
 /// Crates whose types are still to be renamed.
-const TO_DO: &[&str] = &["behaviour", "plugin"];
+const TO_DO: &[&str] = &["behaviour"];
 
 #[test]
 fn no_two_types_of_a_crate_share_a_name() {

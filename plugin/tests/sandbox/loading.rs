@@ -134,8 +134,8 @@ fn settings_that_cannot_be_meant_are_refused() {
     let short = Limits { component_bytes: 100, ..Limits::default() };
     let error = |settings| load_with("sleeps.wat", settings).err().unwrap().to_string();
 
-    assert!(error(with(long)).starts_with("limits: `deadline` is 301s"));
-    assert!(error(with(large)).starts_with("limits: `memory_bytes` is 1099511627776"));
+    assert!(error(with(long)).starts_with("`deadline` is 301s"));
+    assert!(error(with(large)).starts_with("`memory_bytes` is 1099511627776"));
     assert!(error(with(short)).ends_with("bytes long; a component may have 100"));
 }
 
