@@ -1,3 +1,5 @@
+//! Tests of the generated glue: reproducible, complete, and no type left out silently.
+
 use std::collections::BTreeSet;
 
 use super::*;
