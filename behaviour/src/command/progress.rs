@@ -1,8 +1,8 @@
 //! What is told of a build: a line that turns on a terminal, lines in a file.
 
 use std::io::{IsTerminal, stderr};
-use std::sync::{Mutex, PoisonError};
 
+use parking_lot::Mutex;
 use program::Progress;
 
 /// Tells of a build: each line as it comes, and on a terminal under it how long
@@ -22,7 +22,7 @@ impl BuildProgress {
             eprintln!("{line}");
             return;
         }
-        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut last = self.last.lock();
         if last.as_ref().is_some_and(|(doing, _)| is_reminder(line, doing)) {
             return;
         }

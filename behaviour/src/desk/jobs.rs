@@ -5,10 +5,11 @@
 //! without, its time runs out. A job that is to run again does so as on a
 //! device, but not for ever: as often as a host lets it, and see [`MOST_RUNS`].
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::{BoxFuture, ready};
+use parking_lot::{Mutex, MutexGuard};
 use plugin::{
     BootOutcome, Call, HostError, JobError, JobQueue, JobWhen, Lent, Limits, NewJob, Plugin,
 };
@@ -154,7 +155,7 @@ impl Jobs {
     }
 
     fn lock(&self) -> MutexGuard<'_, Queue> {
-        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+        self.queue.lock()
     }
 }
 

@@ -1,10 +1,11 @@
 //! Power over nothing: a reboot that is asked for is noted, and the jobs that
 //! wait for a boot are told of one; the machine stays on.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::{BoxFuture, ready};
+use parking_lot::{Mutex, MutexGuard};
 use plugin::{HostError, Power};
 use tokio::time::Instant;
 
@@ -43,7 +44,7 @@ impl Switch {
     }
 
     fn lock(&self) -> MutexGuard<'_, Boots> {
-        self.boots.lock().unwrap_or_else(PoisonError::into_inner)
+        self.boots.lock()
     }
 }
 

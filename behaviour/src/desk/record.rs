@@ -3,10 +3,10 @@
 //! What a call may log, report and send is bounded by its limits, and so is this.
 
 use std::fmt;
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use futures_util::future::{BoxFuture, ready};
+use parking_lot::{Mutex, MutexGuard};
 use plugin::{HostError, Level, LogLine, LogSink, TelemetrySink};
 use serde::{Serialize, Serializer};
 use serde_json::{Map, Value};
@@ -128,7 +128,7 @@ impl Record {
     }
 
     fn lock(&self) -> MutexGuard<'_, Vec<Happened>> {
-        self.happened.lock().unwrap_or_else(PoisonError::into_inner)
+        self.happened.lock()
     }
 }
 

@@ -1,9 +1,10 @@
 //! What a plugin remembers, in memory. One desk has one plugin.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 use futures_util::future::{BoxFuture, ready};
+use parking_lot::{Mutex, MutexGuard};
 use plugin::{HostError, StateStore};
 
 use super::record::{Record, What, text};
@@ -26,7 +27,7 @@ impl State {
     }
 
     fn lock(&self) -> MutexGuard<'_, Remembered> {
-        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+        self.kept.lock()
     }
 
     /// Sets or deletes a key, if its value is `expected`; says whether it was.

@@ -1,9 +1,10 @@
 //! A twin in memory: the hub's rules, without the hub.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::{BoxFuture, ready};
+use parking_lot::{Mutex, MutexGuard};
 use plugin::{Document, HostError, TwinAccess};
 use protocol::twin::{PatchError, Section};
 use serde_json::{Map, Value};
@@ -33,7 +34,7 @@ impl Twin {
     }
 
     fn lock(&self) -> MutexGuard<'_, Section> {
-        self.reported.lock().unwrap_or_else(PoisonError::into_inner)
+        self.reported.lock()
     }
 
     /// Merges a patch; gives the version of the reported properties after it.
