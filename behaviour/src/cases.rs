@@ -186,7 +186,7 @@ impl Case {
     ) -> Result<Verdict, String> {
         let plugin = engine
             .plugin(name, component, self.settings()?)
-            .map_err(|error| crate::in_one_line(&error))?;
+            .map_err(|error| program::chain(&error).to_string())?;
         let desk = self.desk().map_err(|error| format!("twin: {error}"))?;
         let outcome = desk.ask(&plugin, &self.asked()?);
         Ok(Verdict {

@@ -18,7 +18,7 @@ pub(crate) mod watch;
 use std::error::Error;
 use std::io::Write;
 
-use behaviour::in_one_line;
+use program::chain;
 
 /// The command line asks for something that cannot be meant; clap's own code.
 pub(crate) const USAGE: u8 = 2;
@@ -27,8 +27,8 @@ pub(crate) const USAGE: u8 = 2;
 pub(crate) const NOT_LOADED: u8 = 3;
 
 /// One line with the error and its causes, and one with the way out.
-pub(crate) fn complain(error: &dyn Error, hint: Option<&str>) {
-    eprintln!("error: {}", in_one_line(error));
+pub(crate) fn complain(error: &(dyn Error + 'static), hint: Option<&str>) {
+    eprintln!("error: {}", chain(error));
     if let Some(hint) = hint {
         eprintln!("hint: {hint}");
     }

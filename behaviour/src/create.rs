@@ -1,7 +1,7 @@
 //! `behaviour new`: a small plugin that builds and passes its own cases at once.
 //!
-//! What it writes stands in `behaviour/templates`, a folder a language and one
-//! for all; `PLUGIN_NAME` and `PLUGIN_LANGUAGE` in them become what they say.
+//! The files are in `behaviour/templates`, with a folder for each language and one
+//! for all; `PLUGIN_NAME` and `PLUGIN_LANGUAGE` in them are replaced.
 
 use std::fs;
 use std::io;
@@ -10,28 +10,28 @@ use std::path::{Path, PathBuf};
 use crate::language::Language;
 use crate::{name, wit};
 
-/// Why there is no new plugin.
+/// The reason why no plugin was created.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum CreateError {
-    /// It cannot be called that.
+    /// An invalid name.
     #[error("{0}")]
     Name(String),
-    /// Something is there already, and stays.
-    #[error("`{}` is there already", .0.display())]
+    /// A path that exists already; it is left unchanged.
+    #[error("`{}` exists already", .0.display())]
     Exists(PathBuf),
-    /// A file could not be written.
+    /// A file that cannot be written.
     #[error("`{}`", path.display())]
     Io {
         /// The file.
         path: PathBuf,
-        /// Why.
+        /// The cause.
         source: io::Error,
     },
 }
 
 impl CreateError {
-    /// What would help, where one action does.
+    /// Returns the action that helps, in one line, if there is one.
     #[must_use]
     pub fn hint(&self) -> Option<&'static str> {
         match self {
@@ -42,8 +42,8 @@ impl CreateError {
     }
 }
 
-/// Writes a plugin into a new folder, which is named for it, and gives its
-/// files. It is there whole or not at all.
+/// Writes a plugin into a new folder, which is named after it, and returns the
+/// paths of its files. After an error the folder does not exist.
 pub fn create(dir: &Path, language: Language) -> Result<Vec<PathBuf>, CreateError> {
     let name = dir.file_name().unwrap_or_default().to_string_lossy().into_owned();
     name::check(&name).map_err(CreateError::Name)?;
@@ -74,7 +74,7 @@ pub fn create(dir: &Path, language: Language) -> Result<Vec<PathBuf>, CreateErro
     Ok(written)
 }
 
-/// The files of a new plugin: where they go, and what is in them.
+/// Returns the files of a new plugin: their paths and contents.
 fn files(language: Language) -> impl Iterator<Item = (String, &'static str)> {
     let wit = wit::FILES.iter().map(|(file, text)| (format!("wit/{file}"), *text));
     let own = ALL.iter().chain(own(language)).map(|(file, text)| ((*file).to_owned(), *text));
@@ -88,7 +88,7 @@ macro_rules! templates {
     };
 }
 
-/// Whatever the language.
+/// The files that every language shares.
 const ALL: &[(&str, &str)] = &[
     (".gitignore", include_str!("../templates/all/gitignore")),
     ("README.md", include_str!("../templates/all/README.md")),
@@ -126,7 +126,7 @@ mod tests {
 
         let error = create(&taken, Language::C).unwrap_err();
 
-        assert_eq!(error.to_string(), format!("`{}` is there already", taken.display()));
+        assert_eq!(error.to_string(), format!("`{}` exists already", taken.display()));
         assert_eq!(fs::read_to_string(taken.join("README.md")).unwrap(), "mine");
         assert_eq!(fs::read_dir(&taken).unwrap().count(), 1);
     }

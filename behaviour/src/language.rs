@@ -1,11 +1,11 @@
-//! The languages that a plugin can be written in.
+//! Languages in which a plugin can be written.
 
 use std::fmt;
 use std::str::FromStr;
 
-/// One of them.
+/// A language of plugins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-#[allow(missing_docs, reason = "each is called what it is")]
+#[allow(missing_docs, reason = "the names describe the variants")]
 pub enum Language {
     Rust,
     JavaScript,
@@ -20,7 +20,7 @@ pub enum Language {
 }
 
 impl Language {
-    /// All of them, in the order in which they are told.
+    /// All languages, in the order of the documentation.
     pub const ALL: [Language; 10] = [
         Language::Rust,
         Language::JavaScript,
@@ -34,7 +34,7 @@ impl Language {
         Language::Wat,
     ];
 
-    /// Its name, as `--lang` and `behaviour.toml` have it.
+    /// Returns the name in `--lang` and `behaviour.toml`.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -51,7 +51,7 @@ impl Language {
         }
     }
 
-    /// The file that a plugin in this language is built from, by default.
+    /// Returns the default entry file of a plugin.
     #[must_use]
     pub fn entry(self) -> &'static str {
         match self {
@@ -75,9 +75,9 @@ impl fmt::Display for Language {
     }
 }
 
-/// Not the name of a language.
+/// A name that is not that of a language.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("`{0}` is no language that is known here: {all}", all = names())]
+#[error("unknown language `{0}`; known are {all}", all = names())]
 pub struct UnknownLanguage(String);
 
 fn names() -> String {
@@ -118,6 +118,6 @@ mod tests {
     #[test]
     fn what_is_no_language_is_told_which_there_are() {
         let error = "cobol".parse::<Language>().unwrap_err().to_string();
-        assert!(error.starts_with("`cobol` is no language that is known here: rust, "), "{error}");
+        assert!(error.starts_with("unknown language `cobol`; known are rust, "), "{error}");
     }
 }

@@ -15,24 +15,8 @@ mod create;
 pub mod desk;
 mod language;
 mod name;
-mod period;
 mod wit;
-
-use std::error::Error;
 
 pub use build::{BuildError, BuildOptions, Built, Progress, build, setup};
 pub use create::{CreateError, create};
 pub use language::{Language, UnknownLanguage};
-pub use period::period;
-
-/// An error and its causes on one line.
-#[must_use]
-pub fn in_one_line(error: &dyn Error) -> String {
-    let mut line = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        line = format!("{line}: {cause}");
-        source = cause.source();
-    }
-    line
-}

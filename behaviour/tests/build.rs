@@ -65,14 +65,14 @@ fn a_component_does_not_name_the_home_of_who_built_it() {
 fn a_folder_without_a_plugin_is_named() {
     let dir = tempfile::tempdir().unwrap();
     let error = build(dir.path(), &BuildOptions::default()).unwrap_err();
-    let said = format!("no plugin in `{}`: neither behaviour.toml nor", dir.path().display());
+    let said = format!("no plugin in `{}`: it contains neither behaviour.toml nor", dir.path().display());
     assert!(error.to_string().starts_with(&said), "{error}");
 }
 
 #[test]
 fn a_crate_without_a_cdylib_is_told_what_to_add() {
     let error = Crate::new("", "").build_error();
-    assert_eq!(error.to_string(), "crate `door` has no cdylib to make a component of");
+    assert_eq!(error.to_string(), "crate `door` has no library of type `cdylib`");
     assert!(error.hint().unwrap().contains("crate-type"));
 }
 
@@ -122,7 +122,7 @@ fn the_program_complains_in_one_line_and_a_hint() {
     let said = String::from_utf8_lossy(&done.stderr);
     let lines: Vec<_> = said.lines().collect();
     let [error, hint] = lines[..] else { panic!("{said}") };
-    assert!(error.starts_with("error: no plugin in `/nowhere`: neither"), "{said}");
-    assert_eq!(hint, "hint: make one: behaviour new NAME --lang LANGUAGE");
+    assert!(error.starts_with("error: no plugin in `/nowhere`: it contains neither"), "{said}");
+    assert_eq!(hint, "hint: create one: behaviour new NAME --lang LANGUAGE");
     assert_eq!(behaviour(&["buld"]).status.code(), Some(2));
 }

@@ -111,7 +111,7 @@ fn a_guest_in_javascript_is_told_what_is_wrong_with_it() {
 
     source("const methods = { invoke() {} };");
     let error = build(&wrong, &options).unwrap_err().to_string();
-    assert!(error.contains("it exports no `methods` with a function `invoke`"), "{error}");
+    assert!(error.contains("the module exports no `methods` with a function `invoke`"), "{error}");
 
     source("const x = ;");
     let error = build(&wrong, &options).unwrap_err().to_string();
@@ -125,15 +125,15 @@ fn a_guest_in_javascript_is_told_what_is_wrong_with_it() {
         ("return nothing();", "ReferenceError: nothing is not defined"),
         (
             "return Promise.resolve();",
-            "TypeError: `invoke` gives a promise, for which nobody waits",
+            "TypeError: `invoke` returned a promise, and the host does not wait for promises",
         ),
         (
             "return {};",
-            "TypeError: `invoke` gives no `{ status, payload }` with a number as its status",
+            "TypeError: `invoke` returned no `{ status, payload }` with a number from 0 to 65535 as status",
         ),
         (
             "return { status: 200, payload: {} };",
-            "TypeError: `invoke` gives a payload that is no text: it takes JSON.stringify",
+            "TypeError: `invoke` returned a payload that is not a text; use JSON.stringify",
         ),
         ("throw { tag: 'failed' };", "{\"tag\":\"failed\"}"),
     ] {

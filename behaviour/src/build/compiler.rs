@@ -47,7 +47,7 @@ pub(crate) fn find(dir: &Path, options: &BuildOptions<'_>) -> Result<Compiler, B
         return Ok(Compiler::Active);
     }
     let Some(cache) = options.cache_dir.clone().or_else(cache::default_dir) else {
-        let why = "there is no place to keep another: neither BEHAVIOUR_CACHE_DIR nor HOME is set";
+        let why = "there is no directory for another: neither BEHAVIOUR_CACHE_DIR nor HOME is set";
         return Err(BuildError::NoCompiler { why: why.into() });
     };
     let cache = std::path::absolute(&cache).map_err(BuildError::io(&cache))?;
@@ -55,7 +55,7 @@ pub(crate) fn find(dir: &Path, options: &BuildOptions<'_>) -> Result<Compiler, B
     let linker = active_linker(dir)?;
     let fetched = debian::compiler(&cache, dir, linker.is_none(), options.progress)?;
     let linker = linker.or_else(|| fetched.linker()).ok_or_else(|| BuildError::NoCompiler {
-        why: "there is no linker for it: neither rust-lld nor wasm-ld".into(),
+        why: "no linker for it was found: neither rust-lld nor wasm-ld".into(),
     })?;
     Ok(Compiler::Fetched { rustc: fetched.rustc(), linker, made: fetched.made()? })
 }

@@ -1,4 +1,4 @@
-//! Why there is no component, and what to do about it.
+//! Errors of a build, and the actions that help.
 
 use std::borrow::Cow;
 use std::io;
@@ -8,145 +8,145 @@ use std::time::Duration;
 
 use crate::language::Language;
 
-/// Why a build ended without a component.
+/// The reason why a build produced no component.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum BuildError {
-    /// Nothing at the given place that could be built.
-    #[error("no plugin in `{}`: neither behaviour.toml nor a file such as {}", .0.display(), entries())]
+    /// No plugin in the given folder.
+    #[error("no plugin in `{}`: it contains neither behaviour.toml nor one of {}", .0.display(), entries())]
     NoProject(PathBuf),
-    /// `behaviour.toml` says something that cannot be.
+    /// An invalid `behaviour.toml`.
     #[error("`{}`: {why}", .file.display())]
     Described {
         /// The file.
         file: PathBuf,
-        /// What is wrong with it.
+        /// The reason, in one line.
         why: String,
     },
-    /// The file to begin with is not there.
-    #[error("no file to build a plugin in {language} from: `{}`", .entry.display())]
+    /// A missing entry file.
+    #[error("`{}` not found; it is the entry file of a plugin in {language}", .entry.display())]
     NoEntry {
         /// The file.
         entry: PathBuf,
         /// The project's language.
         language: Language,
     },
-    /// A tool of the language is not on this machine.
-    #[error("`{program}`, which a plugin in {language} is built with, is not here")]
+    /// A missing tool of the language.
+    #[error("`{program}` not found; plugins in {language} need it")]
     NoTool {
         /// The tool.
         program: &'static str,
         /// The language.
         language: Language,
     },
-    /// No place to keep tools in.
-    #[error("there is no place to keep tools: neither BEHAVIOUR_CACHE_DIR nor HOME is set")]
+    /// No directory for tools.
+    #[error("no directory for tools: neither BEHAVIOUR_CACHE_DIR nor HOME is set")]
     NoCache,
-    /// The project's WIT is not what it should be.
-    #[error("the WIT in `{}`: {why}", .dir.display())]
+    /// Invalid WIT in the project.
+    #[error("WIT in `{}`: {why}", .dir.display())]
     Wit {
         /// Its folder.
         dir: PathBuf,
-        /// What is wrong.
+        /// The reason, in one line.
         why: String,
     },
-    /// A workspace holds crates but is none.
+    /// A workspace instead of a crate.
     #[error("`{}` is a workspace, not a crate", .0.display())]
     Workspace(PathBuf),
-    /// The crate cannot become a core module.
-    #[error("crate `{package}` has no cdylib to make a component of")]
+    /// A crate that is not compiled to a core module.
+    #[error("crate `{package}` has no library of type `cdylib`")]
     NoCdylib {
         /// The crate.
         package: String,
     },
-    /// No compiler for WebAssembly, and none to be had.
+    /// No compiler for WebAssembly, neither active nor fetched.
     #[error("the active Rust has no target wasm32-unknown-unknown, and {why}")]
     NoCompiler {
-        /// Why none could be fetched.
+        /// The reason why none was fetched.
         why: String,
     },
-    /// The author's code is not what its language allows.
+    /// Code of the author that does not compile.
     #[error("`{name}` does not compile: {}", first_error(.output))]
     NotCompiled {
         /// The plugin.
         name: String,
-        /// All that the compiler said.
+        /// The compiler's whole output.
         output: String,
     },
-    /// It compiles to something of another kind.
+    /// A module that is not a plugin.
     #[error("`{name}` compiles, but exports no `device:behaviour/methods`")]
     NotAPlugin {
         /// The plugin.
         name: String,
     },
-    /// The core module does not keep to the world that it names.
-    #[error("`{name}` compiles, but not to a plugin")]
+    /// A core module that does not match its world.
+    #[error("`{name}` compiles, but does not match its world")]
     NoComponent {
         /// The plugin.
         name: String,
-        /// What is wrong with it.
+        /// The mismatch.
         source: plugin::EncodeError,
     },
-    /// A command that the build needs is not on this machine.
-    #[error("`{command}` does not start")]
+    /// A command that cannot be started.
+    #[error("cannot start `{command}`")]
     NotStarted {
         /// The command.
         command: String,
-        /// Why.
+        /// The cause.
         source: io::Error,
     },
-    /// A command that the build needs ended badly.
+    /// A command that ended with an exit code other than 0.
     #[error("`{command}` ended with {status}: {}", last_line(.output))]
     Command {
         /// The command.
         command: String,
-        /// How it ended.
+        /// The exit status.
         status: ExitStatus,
-        /// The last lines it said.
+        /// The last lines of its output.
         output: String,
-        /// A file with all that it said, where that is more.
+        /// A file with its whole output, if that is longer.
         log: Option<PathBuf>,
     },
-    /// A command that the build needs did not end.
-    #[error("{doing}: `{command}` had not ended after {limit:?} and was stopped")]
+    /// A command that exceeded its time limit.
+    #[error("{doing}: `{command}` did not end within {limit:?} and was stopped")]
     TooLong {
-        /// What it was for.
+        /// The step of the build.
         doing: String,
         /// The command.
         command: String,
-        /// How long it might take.
+        /// The time limit.
         limit: Duration,
-        /// What it had said.
+        /// Its output until then.
         output: String,
     },
-    /// How long a command may take is not said as it should be.
-    #[error("{key}: {why}")]
+    /// The time limit of a command is not a duration.
+    #[error("{key}")]
     Limit {
         /// The variable.
         key: &'static str,
-        /// What is wrong with it.
-        why: String,
+        /// The reason.
+        source: program::duration::DurationError,
     },
-    /// A file could not be read or written.
+    /// A file that cannot be read or written.
     #[error("`{}`", path.display())]
     Io {
         /// The file.
         path: PathBuf,
-        /// Why.
+        /// The cause.
         source: io::Error,
     },
 }
 
 impl BuildError {
-    /// What would help, where one action does.
+    /// Returns the action that helps, in one line, if there is one.
     #[must_use]
     pub fn hint(&self) -> Option<Cow<'static, str>> {
         let hint = match self {
-            BuildError::NoProject(_) => "make one: behaviour new NAME --lang LANGUAGE",
+            BuildError::NoProject(_) => "create one: behaviour new NAME --lang LANGUAGE",
             BuildError::NoEntry { .. } => "name another with `entry` in behaviour.toml",
             BuildError::Workspace(_) => "name the folder of a guest crate: behaviour build DIR",
             BuildError::NoTool { language, .. } => {
-                return Some(format!("bring it: behaviour setup {language}").into());
+                return Some(format!("fetch it: behaviour setup {language}").into());
             }
             BuildError::NoCdylib { .. } => {
                 "add `crate-type = [\"cdylib\"]` under [lib] in its Cargo.toml"
@@ -162,10 +162,10 @@ impl BuildError {
                 _ => return None,
             },
             BuildError::Command { log: Some(log), .. } => {
-                return Some(format!("all that it said is in `{}`", log.display()).into());
+                return Some(format!("its whole output is in `{}`", log.display()).into());
             }
             BuildError::TooLong { .. } => {
-                "see what holds it up, the network perhaps, or allow it more: BEHAVIOUR_STEP_LIMIT=60m"
+                "check the network, or allow more time: BEHAVIOUR_STEP_LIMIT=60m"
             }
             BuildError::Command { output, .. } if output.contains("No module named pip") => {
                 "install pip (Debian: apt install python3-pip)"
@@ -175,7 +175,7 @@ impl BuildError {
         Some(hint.into())
     }
 
-    /// What the failed command said, for people: many lines.
+    /// Returns the output of the failed command, for people: many lines.
     #[must_use]
     pub fn output(&self) -> Option<&str> {
         match self {
@@ -192,13 +192,13 @@ impl BuildError {
     }
 }
 
-/// What a compiler says of the first thing that is wrong. Each has its own way
-/// to begin; most name the file first. Python comes to the point at the end.
+/// Returns the line of a compiler's output with the first error. Most compilers
+/// name the file first; Python names the error last.
 fn first_error(output: &str) -> &str {
     if output.starts_with("Traceback") {
         return last_line(output);
     }
-    // A script that asks the host while it is built: where it was says nothing.
+    // A script that calls the host during the build: the backtrace does not help.
     if let Some(at) = output.find("unknown import: `device:") {
         return output[at..].lines().next().unwrap_or_default();
     }
@@ -211,7 +211,7 @@ fn first_error(output: &str) -> &str {
 }
 
 fn last_line(output: &str) -> &str {
-    output.lines().rfind(|line| !line.trim().is_empty()).unwrap_or("it said nothing").trim()
+    output.lines().rfind(|line| !line.trim().is_empty()).unwrap_or("no output").trim()
 }
 
 fn entries() -> String {

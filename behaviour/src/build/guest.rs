@@ -114,7 +114,7 @@ mod tests {
     #[test]
     fn a_crate_without_a_cdylib_is_told_apart_from_a_workspace() {
         let error = Guest::parse(METADATA, "/w/host".into()).unwrap_err();
-        assert_eq!(error.to_string(), "crate `host` has no cdylib to make a component of");
+        assert_eq!(error.to_string(), "crate `host` has no library of type `cdylib`");
         let error = Guest::parse(METADATA, "/w".into()).unwrap_err();
         assert_eq!(error.to_string(), "`/w` is a workspace, not a crate");
     }

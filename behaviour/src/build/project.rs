@@ -152,7 +152,7 @@ mod tests {
 
         let (_dir, error) = project(&[(FILE, "lang = \"cobol\"\n")]);
         let error = error.unwrap_err().to_string();
-        assert!(error.contains("`cobol` is no language"), "{error}");
+        assert!(error.contains("unknown language `cobol`"), "{error}");
     }
 
     #[test]

@@ -12,8 +12,9 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use program::duration;
+
 use super::{BuildError, Progress};
-use crate::period;
 
 /// How often a command that runs on is mentioned again.
 const EVERY: Duration = Duration::from_secs(10);
@@ -117,7 +118,8 @@ fn await_end(child: Child) -> Receiver<io::Result<Output>> {
 
 fn limit(chosen: Option<OsString>) -> Result<Duration, BuildError> {
     let Some(chosen) = chosen.filter(|chosen| !chosen.is_empty()) else { return Ok(LIMIT) };
-    period(&chosen.to_string_lossy()).map_err(|why| BuildError::Limit { key: LIMIT_KEY, why })
+    duration::parse(&chosen.to_string_lossy())
+        .map_err(|source| BuildError::Limit { key: LIMIT_KEY, source })
 }
 
 impl From<Output> for Ended {
@@ -232,7 +234,7 @@ mod tests {
         let error = run_within(limit, &mut long, "compiling door", &|_| {}).err().unwrap();
         let text = error.to_string();
         assert!(text.starts_with("compiling door: `sh "), "{text}");
-        assert!(text.ends_with("had not ended after 50ms and was stopped"), "{text}");
+        assert!(text.ends_with("did not end within 50ms and was stopped"), "{text}");
         assert!(error.hint().unwrap().ends_with("BEHAVIOUR_STEP_LIMIT=60m"));
     }
 
@@ -241,14 +243,15 @@ mod tests {
         assert_eq!(limit(None).unwrap(), LIMIT);
         assert_eq!(limit(Some("".into())).unwrap(), LIMIT);
         assert_eq!(limit(Some("2m".into())).unwrap(), Duration::from_secs(120));
-        let error = limit(Some("soon".into())).unwrap_err().to_string();
-        let said = "BEHAVIOUR_STEP_LIMIT: a period is a number and ms, s or m: 500ms, 30s, 2m";
-        assert_eq!(error, said);
+        assert_eq!(limit(Some("1h 30m".into())).unwrap(), Duration::from_secs(5400));
+        let error = limit(Some("soon".into())).unwrap_err();
+        let said = "BEHAVIOUR_STEP_LIMIT: `soon` is not a duration such as 20s, 500ms or 1h 30m";
+        assert_eq!(program::chain(&error).to_string(), said);
     }
 
     #[test]
     fn a_command_that_is_not_there_is_named() {
         let error = must(&mut command("no-such-tool", Path::new("/")), "", &|_| {}).err().unwrap();
-        assert_eq!(error.to_string(), "`no-such-tool` does not start");
+        assert_eq!(error.to_string(), "cannot start `no-such-tool`");
     }
 }

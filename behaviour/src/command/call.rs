@@ -93,8 +93,8 @@ pub(crate) struct Call {
     #[arg(long, value_name = "NAME")]
     capability: Vec<Capability>,
 
-    /// How long the call may take: 500ms, 30s, 2m [default: 30s].
-    #[arg(long, value_name = "PERIOD", value_parser = values::period)]
+    /// The time that the call may take: 500ms, 20s, 1m 30s [default: 30s].
+    #[arg(long, value_name = "DURATION", value_parser = program::duration::parse)]
     deadline: Option<Duration>,
     /// How much memory it may have: 1048576, 64MiB [default: 64MiB].
     #[arg(long, value_name = "SIZE", value_parser = values::size)]

@@ -8,9 +8,8 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use behaviour::desk::{DeskError, compile, engine, name};
-use behaviour::in_one_line;
 use plugin::{Capability, Engine, Inspection, Kind, Limits, LoadError, PluginSettings};
-use program::Progress;
+use program::{Progress, chain};
 use serde_json::{Value, json};
 
 use super::values::bytes;
@@ -65,8 +64,7 @@ impl Check {
             Ok(_) => ExitCode::FAILURE,
             Err(error) => {
                 if self.json {
-                    let error =
-                        json!({"loads": false, "error": in_one_line(&error), "hint": error.hint()});
+                    let error = json!({"loads": false, "error": chain(&error).to_string(), "hint": error.hint()});
                     say(&error.to_string());
                 } else {
                     complain(&error, error.hint());
@@ -166,7 +164,7 @@ impl Checked<'_> {
             "may": self.may(),
             "memory_bytes": found.memory_bytes,
             "loads": error.is_none(),
-            "error": error.map(|error| in_one_line(error)),
+            "error": error.map(|error| chain(error).to_string()),
             "hint": error.and_then(|_| self.hint()),
             "host_toml": self.line_to_add(),
         })

@@ -1,12 +1,10 @@
-//! Values as people write them on a command line: periods, sizes, pairs, JSON.
+//! Values as people write them on a command line: sizes, pairs, JSON.
 
 use std::fs;
 use std::io::Read;
 
 use serde::de::IgnoredAny;
 use serde_json::{Map, Value};
-
-pub(crate) use behaviour::period;
 
 /// `1048576`, `512KiB`, `64MiB`.
 pub(crate) fn size(text: &str) -> Result<usize, String> {

@@ -1,8 +1,7 @@
-// What stands around a plugin's own module, so that what is wrong with it is told:
-// a missing export when it is built, and what it throws without meaning to in the
-// log. The engine itself would stop without a word.
+// The wrapper of a plugin's module. It reports what the engine would not: a missing
+// export when the plugin is built, and unexpected exceptions in the log.
 
-// These are run before the plugin is for the first time.
+// These modules run before the plugin's own.
 import './text.js';
 import { begin } from './engine.js';
 import * as plugin from 'PLUGIN_ENTRY';
@@ -11,10 +10,10 @@ import { write } from 'device:behaviour/log@0.1.0';
 export * from 'PLUGIN_ENTRY';
 
 if (typeof plugin.methods?.invoke !== 'function') {
-  throw new Error('it exports no `methods` with a function `invoke`');
+  throw new Error('the module exports no `methods` with a function `invoke`');
 }
 
-// What may be thrown: each case, and what goes with it.
+// The cases that may be thrown, with checks of their payloads.
 const text = (val) => typeof val === 'string';
 const pause = (val) => val == null || (Number.isInteger(val) && val >= 0 && val < 2 ** 32);
 const methodError = { 'invalid-payload': text, 'unknown-method': () => true, busy: pause, failed: text, other: text };
@@ -33,15 +32,15 @@ export const lifecycle = plugin.lifecycle && {
   stop: told(plugin.lifecycle, 'stop', () => false, bare),
 };
 
-// A function of the plugin, of which all that it throws is what it may throw:
-// `meant` knows that, and `accident` makes it of anything else.
+// Wraps a function of the plugin so that it throws valid refusals only: `meant`
+// recognises them, and `accident` makes one of any other exception.
 function told(owner, name, meant, accident, check = () => {}) {
   return (...sent) => {
     begin();
     try {
       const given = owner[name](...sent);
       if (typeof given?.then === 'function') {
-        throw new TypeError(`\`${name}\` gives a promise, for which nobody waits`);
+        throw new TypeError(`\`${name}\` returned a promise, and the host does not wait for promises`);
       }
       check(given);
       return given;
@@ -59,15 +58,15 @@ function told(owner, name, meant, accident, check = () => {}) {
 function checkResponse(given) {
   const { status, payload } = given ?? {};
   if (!Number.isInteger(status) || status < 0 || status > 0xffff) {
-    throw new TypeError('`invoke` gives no `{ status, payload }` with a number as its status');
+    throw new TypeError('`invoke` returned no `{ status, payload }` with a number from 0 to 65535 as status');
   }
   if (payload != null && typeof payload !== 'string') {
-    throw new TypeError('`invoke` gives a payload that is no text: it takes JSON.stringify');
+    throw new TypeError('`invoke` returned a payload that is not a text; use JSON.stringify');
   }
 }
 
 function reason(thrown) {
-  // What the host refused has no message, but says what it was.
+  // An error of the host has no message; its payload names the case.
   const said = thrown?.payload ?? thrown;
   return typeof said === 'object' && !(said instanceof Error) ? JSON.stringify(said) : String(said);
 }

@@ -1,7 +1,6 @@
-// What a script takes for granted and this engine has not, or would have from a
-// system that is not there, at which it stops without a word: here it is made of
-// what the host lends. Until the first call the host lends nothing, and the
-// engine's own is good: the clock and the dice of whoever builds the plugin.
+// Globals that scripts expect and this engine lacks, or takes from an operating
+// system that does not exist. They use the interfaces of the host. During the build
+// there is no host, and the engine's own clock and random numbers are used.
 
 import { nowMs } from 'device:behaviour/clock@0.1.0';
 import { callId } from 'device:behaviour/context@0.1.0';
@@ -9,7 +8,7 @@ import { write } from 'device:behaviour/log@0.1.0';
 
 let called = false;
 
-// To be called at the beginning of each call.
+// Called at the start of each call.
 export function begin() {
   called = true;
 }
@@ -25,8 +24,8 @@ globalThis.Date = new Proxy(EngineDate, {
 });
 EngineDate.prototype.constructor = Date;
 
-// Else all calls would throw the same dice: those of the moment of the build. It
-// is mulberry32, which is good for spreading things and no good for secrets.
+// Without this, all calls would draw the same numbers as the build did. The generator
+// is mulberry32, which is fit for spreading load and unfit for secrets.
 const engineRandom = Math.random;
 let state;
 Math.random = () => {

@@ -1,5 +1,5 @@
-// TextEncoder and TextDecoder, which this engine has not: UTF-8, whole and not in
-// pieces.
+// TextEncoder and TextDecoder, which this engine lacks: UTF-8 only, without
+// streaming.
 
 globalThis.TextEncoder = class TextEncoder {
   encode(text = '') {
@@ -11,7 +11,7 @@ globalThis.TextEncoder = class TextEncoder {
 globalThis.TextDecoder = class TextDecoder {
   constructor(label = 'utf-8', { fatal = false } = {}) {
     if (!/^utf-?8$/i.test(label)) {
-      throw new RangeError(`${label} is not read here, but utf-8`);
+      throw new RangeError(`unsupported encoding ${label}; only utf-8 is supported`);
     }
     this.fatal = fatal;
   }
@@ -26,14 +26,14 @@ globalThis.TextDecoder = class TextDecoder {
       const lead = octets[at++];
       let more = lead < 0x80 ? 0 : lead < 0xc2 ? -1 : lead < 0xe0 ? 1 : lead < 0xf0 ? 2 : lead < 0xf5 ? 3 : -1;
       let point = more > 0 ? lead & (0x3f >> more) : lead;
-      // The second may not be any: what is longer than need be, or half a pair.
+      // The second byte is restricted: no overlong forms, no surrogates.
       let low = lead === 0xe0 ? 0xa0 : lead === 0xf0 ? 0x90 : 0x80;
       let high = lead === 0xed ? 0x9f : lead === 0xf4 ? 0x8f : 0xbf;
       for (; more > 0 && octets[at] >= low && octets[at] <= high; more--, low = 0x80, high = 0xbf) {
         point = (point << 6) | (octets[at++] & 0x3f);
       }
       if (more !== 0 && this.fatal) {
-        throw new TypeError('this is not UTF-8');
+        throw new TypeError('invalid UTF-8');
       }
       text += String.fromCodePoint(more === 0 ? point : 0xfffd);
     }
