@@ -18,12 +18,12 @@ impl Backoff {
         Backoff { base, cap, failures: 0 }
     }
 
-    /// The wait after one more failure: from zero to twice as long as before.
+    /// Returns the wait after one more failure: from zero to twice as long as before.
     pub(crate) fn next(&mut self) -> Duration {
         self.next_at(random_part())
     }
 
-    /// All is well: the next failure is the first one.
+    /// Resets the wait: the next failure counts as the first.
     pub(crate) fn reset(&mut self) {
         self.failures = 0;
     }
@@ -36,13 +36,12 @@ impl Backoff {
     }
 }
 
-/// Anything from 0 to 1. Without random bytes all devices would get the same; half
-/// is fair.
+/// Returns a random number from 0 to 1, or one half if the system has no random bytes.
 pub(crate) fn random_part() -> f64 {
     f64::from(getrandom::u32().unwrap_or(u32::MAX / 2)) / f64::from(u32::MAX)
 }
 
-/// Doubled so often, up to a cap.
+/// Returns `base` doubled `times` times, up to a cap.
 pub(crate) fn doubled(base: Duration, times: u32, cap: Duration) -> Duration {
     base.saturating_mul(2_u32.saturating_pow(times)).min(cap)
 }

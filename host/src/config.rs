@@ -2,16 +2,16 @@
 //!
 //! ```toml
 //! [hub]                             # all optional
-//! port = 8883                       # where the hub takes MQTT over TLS
+//! port = 8883                       # MQTT over TLS
 //! ca_file = "hub-ca.pem"            # trusted beside the system's; also IOTHUB_CA_FILE
 //!
 //! [plugins.reboot]
 //! file = "reboot.wasm"
-//! methods = ["rebootDevice"]        # or ["*"]: whatever no other plugin serves
+//! methods = ["rebootDevice"]        # or ["*"]: all methods that no other plugin serves
 //! ```
 //!
-//! Strict, since a key that is lost is a limit that is off: an unknown key is an
-//! error with its line. Paths are relative to the file. No secret stands in it.
+//! An unknown key is an error that names its line, because a misspelled limit would
+//! otherwise be off. Paths are relative to the file. It contains no secret.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -49,7 +49,7 @@ pub struct Config {
     pub file: Option<PathBuf>,
     /// Settings of the connection to the hub.
     pub hub: HubSection,
-    /// The host itself.
+    /// Settings of the host itself.
     pub host: HostSection,
     /// The plugins by name; never empty.
     pub plugins: BTreeMap<String, PluginSection>,
@@ -83,18 +83,18 @@ impl Config {
     /// Checks whether a running host can apply the other configuration without a
     /// restart.
     pub(crate) fn needs_no_restart_for(&self, other: &Config) -> bool {
-        // The program may have filled in what the file leaves out.
+        // The program may have filled in a value that the file leaves out.
         let mut hub = other.hub.clone();
         hub.ca_file = hub.ca_file.or_else(|| self.hub.ca_file.clone());
         self.hub == hub && self.host == other.host
     }
 
-    /// Calls at once over all plugins.
+    /// Returns the number of calls at once, over all plugins.
     pub(crate) fn calls_at_once(&self) -> usize {
         self.plugins.values().map(|plugin| plugin.settings.limits.calls_at_once).sum()
     }
 
-    /// The most memory that a call of any plugin may have.
+    /// Returns the most memory that a call of any plugin may have.
     pub(crate) fn memory_bytes(&self) -> usize {
         let limits = self.plugins.values().map(|plugin| plugin.settings.limits.memory_bytes);
         limits.max().unwrap_or_default()

@@ -1,9 +1,9 @@
-//! The operator's way to a host that runs: one request a connection, one line of
-//! JSON each way, on a socket that only the host's user can open.
+//! The operator's socket of a running host: one request per connection, one line of
+//! JSON each way. Only the host's user can open it.
 //!
-//! `Control::open` takes the socket's place for this host alone; [`ask`] is the
-//! other end. It decides nothing: orders go to the `Operator`, and what it
-//! lists is what the router holds.
+//! `Control::open` takes the path of the socket for this host alone; [`ask`] is the
+//! client. This module decides nothing: orders go to the `Operator`, and the list
+//! comes from the router.
 
 use std::io;
 use std::sync::Arc;
@@ -36,7 +36,7 @@ const REQUEST_BYTES: u64 = 4 * 1024;
 /// Time that a request has to arrive, and an answer to leave.
 const TRANSFER: Duration = Duration::from_secs(5);
 
-/// Operators who are served at once; more wait.
+/// Connections served at once; further ones wait.
 const MOST_CONNECTIONS: usize = 8;
 
 /// The socket of this host.
@@ -45,7 +45,7 @@ pub(crate) struct Control {
     place: Place,
 }
 
-/// Parts of the host that requests are answered from.
+/// Handles that requests are answered with.
 #[derive(Clone)]
 pub(crate) struct ControlHandles {
     pub(crate) router: Arc<Router>,
@@ -53,8 +53,8 @@ pub(crate) struct ControlHandles {
 }
 
 impl Control {
-    /// Takes the place that the configuration names, or the first of its own
-    /// that is to be had. `None`: there is none, and the host runs without.
+    /// Takes the path that the configuration names, or the first default path that is
+    /// available. Returns `None` if there is none; the host then runs without a socket.
     pub(crate) fn open(config: &Config) -> Result<Option<Control>, ControlError> {
         let named = config.host.control_socket.as_deref();
         let candidates = place::candidates(named, config.file.as_deref());
@@ -104,7 +104,7 @@ impl Control {
                 Ok(_) => warn!("control connection of another user refused"),
                 Err(error) => {
                     warn!("control socket: {error}");
-                    // Out of descriptors, as a rule: not to be asked again at once.
+                    // Usually out of descriptors, which an immediate retry would not change.
                     tokio::time::sleep(Duration::from_secs(1)).await;
                 }
             }

@@ -1,8 +1,7 @@
-//! Names that are not given twice: request ids of the host's own requests to
-//! the hub, and ids of calls.
+//! Unique ids: of the host's own requests to the hub, and of calls.
 //!
-//! A random beginning keeps those of one run of the program apart from those of
-//! the next, in the hub's answers as in the log.
+//! A random prefix tells the ids of one run of the program from those of the next, in
+//! the hub's answers and in the log.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -20,7 +19,7 @@ impl IdSequence {
         IdSequence { run: getrandom::u32().unwrap_or_else(|_| time()), next: AtomicU64::new(1) }
     }
 
-    /// Eight hex digits, a dash and a number: `9f3c21ab-1`.
+    /// Returns eight hex digits, a dash and a number: `9f3c21ab-1`.
     pub(crate) fn text(&self) -> String {
         format!("{:08x}-{}", self.run, self.next.fetch_add(1, Ordering::Relaxed))
     }

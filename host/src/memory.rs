@@ -42,7 +42,7 @@ pub(crate) async fn give_back(plugins: impl Fn() -> Vec<Plugin>, counts: Arc<Cou
     }
 }
 
-/// It may take milliseconds, and does not fail.
+/// Runs work that may block for milliseconds and does not fail.
 async fn blocking(work: impl FnOnce() + Send + 'static) {
     spawn_blocking(work).await.ok();
 }

@@ -1,10 +1,10 @@
-//! From a method's name to the plugin that serves it, and from whatever happens
-//! there to one answer.
+//! Routing of methods: from a method's name to the plugin that serves it, and from any
+//! outcome to one answer.
 //!
 //! [`Router::answer`] returns an answer, never a `Result`: a method that arrived
 //! with a request id gets exactly one. A call stays on the version of its plugin
-//! with which it began, whatever replaces that meanwhile. It knows no connection;
-//! what plugins may reach was given to it as [`Lent`].
+//! with which it began, even if that is replaced meanwhile. The router knows no
+//! connection; the handles that plugins may reach are in [`Lent`].
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -40,7 +40,7 @@ pub(crate) struct Router {
     calls: IdSequence,
     idempotency: IdempotencyCache,
     draining: AtomicBool,
-    /// Another one after each drain that the host goes on after.
+    /// Cancels running calls. Replaced after a drain that the host survives.
     stopped: RwLock<CancellationToken>,
 }
 
@@ -77,19 +77,19 @@ impl Router {
         std::mem::replace(&mut held, Arc::new(table))
     }
 
-    /// A call with an id of its own.
+    /// Returns a call with a new id.
     pub(crate) fn new_call<'a>(&self, method: &'a str, payload: &'a str) -> Call<'a> {
         let id = self.calls.text().into();
         let (attempt, boot_outcome) = (1, BootOutcome::NotWaitedFor);
         Call { id, method, payload, attempt, boot_outcome, lent: Arc::clone(&self.lent) }
     }
 
-    /// A call is over whose answer, if it has one, goes nowhere else.
+    /// Ends a call whose answer, if it has one, is not sent to the hub.
     pub(crate) fn call_ended(&self, id: &str) {
         self.lent.jobs.call_ended(id);
     }
 
-    /// From now on new methods are answered that the host is draining.
+    /// Answers new methods as draining from now on.
     pub(crate) fn drain(&self) {
         self.draining.store(true, Ordering::Relaxed);
     }
@@ -103,7 +103,7 @@ impl Router {
         self.stopped().cancel();
     }
 
-    /// The drain is over, and the host goes on.
+    /// Takes calls again after a drain.
     pub(crate) fn resume(&self) {
         *self.stopped.write() = CancellationToken::new();
         self.draining.store(false, Ordering::Relaxed);
@@ -114,8 +114,8 @@ impl Router {
     }
 
     /// Calls the plugin that serves the method, unless the call is a repeat of one
-    /// that has its answer. `payload` is what came from the hub; nothing at all
-    /// means `null`.
+    /// that has its answer. `payload` is the payload from the hub; an empty
+    /// one means `null`.
     pub(crate) async fn answer(&self, method: &MethodName, payload: &[u8]) -> Answer {
         let table = self.table();
         let known = table.serving(method).and_then(|slot| {
@@ -126,7 +126,7 @@ impl Router {
         let Some((plugin, key, time)) = known else {
             return self.run(&table, method, payload).await;
         };
-        // What nearly no call needs takes no room in every call.
+        // Boxed: hardly any call needs it, and every call would reserve its size.
         let run = Box::pin(self.run(&table, method, payload));
         let (answer, is_first) = self.idempotency.answer(key, time, run).await;
         if !is_first {
@@ -194,8 +194,8 @@ impl Router {
     }
 }
 
-/// A call that began on a slot has ended, of whatever kind it was: keeps account
-/// of it, and says what that changes for the plugin.
+/// Records the end of a call of any kind on its slot, and logs what changes for the
+/// plugin.
 pub(crate) fn ended(slot: &PluginSlot, call: &Begun<Plugin>, error: Option<&CallError>) {
     let outcome = failure::outcome(error);
     let message = || error.map(CallError::message).unwrap_or_default();

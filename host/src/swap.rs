@@ -1,8 +1,8 @@
 //! Changes of a running host: a changed plugin file, a changed configuration, an order
 //! of the operator.
 //!
-//! It looks at the files whenever the [`Watch`] says so, and compares them with what
-//! runs. A new version is read whole, compiled beside the running one, started, and
+//! It checks the files whenever the [`Watch`] reports an event, and compares them with
+//! the running versions. A new version is read whole, compiled beside the running one, started, and
 //! only then takes the calls; a version that is refused changes nothing. A refused file
 //! is reported only when it has not changed for a moment: until then it may be half
 //! written.
@@ -75,7 +75,7 @@ enum Subject {
 struct Seen {
     stamps: Vec<Option<Stamp>>,
     since: Instant,
-    /// Taken or complained of, and not looked at before they change.
+    /// Applied or reported, and not checked again before they change.
     settled: bool,
 }
 
@@ -98,7 +98,7 @@ impl Swap {
         let mut changed = self.changes.subscribe();
         self.start_all();
         loop {
-            // Watched before the look, so that nothing falls in between.
+            // Watched before the check, so that no change falls in between.
             let files = self.files();
             let watched = files.clone();
             watch = spawn_blocking(move || {
@@ -123,7 +123,7 @@ impl Swap {
         }
     }
 
-    /// Every file on which it depends what runs.
+    /// Returns all files that decide what runs.
     fn files(&self) -> BTreeSet<PathBuf> {
         let plugins = self.config.plugins.values();
         let pending = self.pending.iter().flat_map(|config| config.plugins.values());
@@ -171,7 +171,7 @@ impl Swap {
         Ok(())
     }
 
-    /// A new version takes the calls, once it has started.
+    /// Starts a new version, which then takes the calls.
     async fn start_and_activate(
         &self,
         slot: &PluginSlot,
@@ -189,7 +189,7 @@ impl Swap {
         Ok(version)
     }
 
-    /// Reads and compiles, off the async threads; nothing, if it is known.
+    /// Reads and compiles a version, off the async threads. Returns `None` if it is known.
     async fn load(
         &self,
         name: &str,
@@ -222,8 +222,8 @@ impl Swap {
         }
     }
 
-    /// A subject was looked at; says whether its files have been as they are for
-    /// long enough. If not, they are looked at once more.
+    /// Records a check of a subject. Returns whether its files have been unchanged for
+    /// long enough; if not, they are checked once more.
     fn settle(&mut self, subject: &Subject) -> bool {
         self.seen.get_mut(subject).is_some_and(|seen| {
             seen.settled = seen.since.elapsed() >= SETTLED;
@@ -245,12 +245,12 @@ impl Refused {
         }
     }
 
-    /// The error and its causes.
+    /// Returns the error and its causes.
     fn in_one_line(self) -> String {
         format!("{:#}", anyhow::Error::new(self))
     }
 
-    /// The same beside the plugin's name.
+    /// Returns the same, for a line that already names the plugin.
     fn of_the_plugin(self) -> String {
         match self {
             Refused::Plugin(PluginError::Load { source, .. }) => {

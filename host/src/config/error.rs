@@ -28,16 +28,16 @@ pub enum ConfigError {
         /// Reason.
         problem: String,
     },
-    /// There is nothing for the host to do.
+    /// No plugin is configured.
     #[error("no [plugins.NAME]: every method would be unknown")]
     NoPlugins,
-    /// A name that would not read well in a log.
+    /// Text that is not a plugin name.
     #[error("[plugins.{0}]: a plugin's name is 1 to 64 letters, digits, `-` or `_`")]
     PluginName(String),
     /// Text that is not a property name.
     #[error("`host.report_plugins_under` is `{0}`, not 1 to 64 letters, digits, `-` or `_`")]
     PropertyName(String),
-    /// A key of `[hub]` or `[host]` whose value cannot be meant.
+    /// A key of `[hub]` or `[host]` whose value is out of range.
     #[error("`{key}` is {found:?}, not between {least:?} and {most:?}")]
     Range {
         /// The key with its table.
@@ -49,10 +49,10 @@ pub enum ConfigError {
         /// The most it may be.
         most: Duration,
     },
-    /// A reboot that no program makes.
+    /// Reboot command without a program.
     #[error("`host.reboot_command` is empty; name the program and its arguments")]
     RebootCommand,
-    /// A plugin that nothing is routed to.
+    /// Plugin without methods.
     #[error("[plugins.{0}]: `methods` is empty; name methods, or [\"*\"] for all others")]
     NoMethods(String),
     /// Text that is not a method name.
@@ -64,14 +64,14 @@ pub enum ConfigError {
         #[source]
         source: IdError,
     },
-    /// A method that two plugins want.
+    /// Method that two plugins serve.
     #[error("both `{first}` and `{second}` serve {method}; a method has one plugin")]
     Twice {
-        /// The plugin that comes first.
+        /// Name of the first plugin.
         first: String,
-        /// The other one.
+        /// Name of the second plugin.
         second: String,
-        /// The method's name, quoted, or what `*` means.
+        /// Name of the method, quoted, or `*`.
         method: String,
     },
     /// Capability that cannot be granted.
@@ -92,7 +92,7 @@ pub enum ConfigError {
         #[source]
         source: HttpError,
     },
-    /// A limit that cannot be meant.
+    /// Limit that is out of range.
     #[error("[plugins.{plugin}]: limits")]
     Limit {
         /// The plugin.
@@ -101,7 +101,7 @@ pub enum ConfigError {
         #[source]
         source: LimitError,
     },
-    /// A limit past what IoT Hub carries.
+    /// Limit above that of IoT Hub.
     #[error("[plugins.{plugin}.limits]: `{limit}` is {found}; IoT Hub carries {most} at most")]
     PastTheHub {
         /// The plugin.

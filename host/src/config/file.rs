@@ -76,7 +76,7 @@ pub(super) struct Plugin {
     pub(super) config: toml::Table,
 }
 
-/// As in [`plugin::HttpSettings`], and whom to trust.
+/// Keys of [`plugin::HttpSettings`], and the file of trusted certificates.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct HttpKeys {
@@ -92,7 +92,7 @@ pub(super) struct HttpKeys {
 /// place of its default.
 macro_rules! limits {
     ($($key:ident: $type:ty,)*) => {
-        /// As in [`plugin::Limits`], where each has its reason.
+        /// Keys of [`plugin::Limits`], which has the reason for each.
         #[derive(Debug, Default, Deserialize)]
         #[serde(deny_unknown_fields)]
         pub(super) struct Limits {

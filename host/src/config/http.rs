@@ -1,4 +1,4 @@
-//! `[plugins.NAME.http]`: whom a plugin may ask over HTTP.
+//! `[plugins.NAME.http]`: hosts that a plugin may send HTTP requests to.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -20,7 +20,7 @@ pub enum HttpError {
     /// Text that is not a host.
     #[error("`hosts`")]
     Host(#[from] HttpHostError),
-    /// A wait that no call has time for, or none.
+    /// Timeout that is zero or longer than any call.
     #[error("`timeout` is {0:?}, not between 1 ms and {MAX_DEADLINE:?}")]
     Timeout(Duration),
 }

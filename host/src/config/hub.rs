@@ -1,4 +1,4 @@
-//! `[hub]`: how to reach it.
+//! `[hub]`: connection to the hub.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -8,7 +8,7 @@ use super::{ConfigError, file, within};
 /// The port of MQTT over TLS.
 const MQTT_PORT: u16 = 8883;
 
-/// The longest time between two signs of life. IoT Hub allows 1.5 times the
+/// Upper limit of the keep-alive. IoT Hub allows 1.5 times the
 /// keep-alive and at most 1767 s.
 const MAX_KEEP_ALIVE: Duration = Duration::from_secs(1177);
 

@@ -1,4 +1,4 @@
-//! `[plugins.NAME]`: what a plugin serves, and within which limits.
+//! `[plugins.NAME]`: methods and limits of a plugin.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -25,7 +25,7 @@ pub struct PluginSection {
     pub any_method: bool,
     /// Failures in a row that disable it for a while; 0: it is never disabled.
     pub disable_after: u32,
-    /// The field of a payload by which a repeated method is known; `None`: all run.
+    /// Field of a payload that identifies a repeated method; `None`: every call runs.
     pub idempotency_key: Option<String>,
     /// Time after the first answer in which a repeated call gets the same answer.
     pub idempotency_time: Duration,

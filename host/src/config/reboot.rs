@@ -5,6 +5,6 @@
 pub struct RebootCommand {
     /// The program and its arguments.
     pub command: Vec<String>,
-    /// Only say what would be run.
+    /// `true` if the command is only logged.
     pub dry_run: bool,
 }

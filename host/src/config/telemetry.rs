@@ -1,4 +1,4 @@
-//! `[host.telemetry]`: the room for messages that wait for the hub.
+//! `[host.telemetry]`: limits of the queue of messages for the hub.
 
 use serde::Deserialize;
 

@@ -1,4 +1,4 @@
-//! The other end: asks the host that runs with a configuration.
+//! Client of the control socket.
 
 use std::io::{self, BufRead as _, BufReader, Read as _, Write as _};
 use std::os::unix::net::UnixStream;
@@ -17,7 +17,7 @@ const ORDER: Duration = Duration::from_secs(600);
 /// Reason why there is no answer.
 #[derive(Debug, thiserror::Error)]
 pub enum AskError {
-    /// The configuration that is named is not there.
+    /// The named configuration is missing.
     #[error("{}", .path.display())]
     NoFile {
         /// Its file.
@@ -35,7 +35,7 @@ pub enum AskError {
     /// The connection broke, or took too long.
     #[error("no answer from the host")]
     Broken(#[source] io::Error),
-    /// The answer is not one.
+    /// The answer cannot be parsed.
     #[error("answer of the host not understood; it may be of another version")]
     NotUnderstood(#[source] serde_json::Error),
 }
@@ -55,8 +55,8 @@ impl AskError {
     }
 }
 
-/// Asks the host that runs with the configuration in this file. Blocks. The file
-/// need not be right: when it is wrong, the host goes on with the one before.
+/// Sends a request to the host that runs with the configuration in this file. Blocks.
+/// The file need not be valid: the host keeps running with the previous one.
 pub fn ask(configuration: &Path, request: &ControlRequest) -> Result<ControlAnswer, AskError> {
     let text = std::fs::read_to_string(configuration)
         .map_err(|source| AskError::NoFile { path: configuration.to_owned(), source })?;

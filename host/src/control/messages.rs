@@ -68,7 +68,7 @@ pub struct PluginStatus {
     /// `active`, `disabled` after failures, `off` by an operator, or
     /// `not-started`.
     pub state: String,
-    /// Since when this version takes the calls.
+    /// Time since which this version takes the calls.
     pub since: String,
     /// Last error in loading, starting or running it.
     pub last_error: Option<String>,
@@ -81,7 +81,7 @@ pub struct PluginStatus {
 }
 
 impl ControlRequest {
-    /// The plugin that it is about.
+    /// Returns the plugin that the request is about.
     pub(super) fn plugin(&self) -> Option<&str> {
         match self {
             ControlRequest::List {} => None,

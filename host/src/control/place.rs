@@ -160,7 +160,7 @@ impl Place {
             Err(TryLockError::WouldBlock) => return Err(ControlError::Taken { path: lock_file }),
             Err(TryLockError::Error(source)) => return Err(refused(source)),
         }
-        // What is locked must be what the next host will find.
+        // The locked file must be the one that the next host will open.
         match std::fs::metadata(&lock_file) {
             Ok(there) if there.ino() == locked.ino() => {}
             Ok(_) => return Ok(None),
@@ -174,7 +174,7 @@ impl Place {
         &self.path
     }
 
-    /// A socket in this place, instead of what a host before has left.
+    /// Binds a socket at this path, in place of one that an earlier host left.
     pub(super) fn bind(&self) -> Result<UnixListener, ControlError> {
         let bind = || {
             match std::fs::remove_file(&self.path) {

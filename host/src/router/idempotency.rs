@@ -1,12 +1,12 @@
-//! Methods that their caller repeats: the first answer, instead of a second run.
+//! Repeated methods: the answer of the first call, instead of a second run.
 //!
 //! A caller that was cut off does not know whether its method ran, and calls
-//! again. Where a plugin's entry names a field of the payload as its idempotency
+//! again. If a plugin's entry names a field of the payload as its idempotency
 //! key, a repeat of the same method with the same key gets the answer of the
-//! first, also while that still runs. An answer that asks to try again, 429 or
-//! 503, is not kept: nothing was done.
+//! first, also while that still runs. An answer that asks for a retry, 429 or 503, is
+//! not kept: nothing was done.
 //!
-//! What is kept is bounded in time, number and bytes, and dies with the process.
+//! The cache is bounded in time, number and bytes, and ends with the process.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
@@ -24,7 +24,7 @@ use super::answer::Answer;
 const MOST_ANSWERS: usize = 4096;
 const MOST_BYTES: usize = 8 * 1024 * 1024;
 
-/// Statuses that ask to try again.
+/// Statuses that ask for a retry.
 const NOT_KEPT: [i32; 2] = [429, 503];
 
 /// Settings for repeated calls of a plugin's methods, `[plugins.NAME]`.
@@ -76,7 +76,7 @@ enum First {
     Answered(Arc<Answer>, Instant),
 }
 
-/// The place of a call that runs. Dropped without an answer, it is free again.
+/// Place of a running call. Dropped without an answer, it is free again.
 struct Running<'a> {
     repeats: &'a IdempotencyCache,
     key: Option<Key>,
@@ -84,8 +84,9 @@ struct Running<'a> {
 }
 
 impl IdempotencyCache {
-    /// The answer of the first call with this key. If that is this one, or if the
-    /// one before has ended without an answer, `call` is run; says whether it was.
+    /// Returns the answer of the first call with this key. If this call is the first, or
+    /// the previous one ended without an answer, `call` is run. The flag says whether it
+    /// was.
     pub(crate) async fn answer(
         &self,
         key: Key,

@@ -1,5 +1,4 @@
-//! Jobs on their way to the plugin that asked for them: to the version of it that
-//! takes the calls now.
+//! Jobs, run by the version of their plugin that currently takes calls.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,7 +17,7 @@ impl Runner for Router {
 
     fn most_attempts(&self, plugin: &str) -> u32 {
         let table = self.table();
-        // One whose plugin has just left waits for it to come back.
+        // A job whose plugin was removed waits until it is configured again.
         table.slot(plugin).map_or(u32::MAX, |slot| slot.view().active.made.settings.job_attempts())
     }
 

@@ -1,4 +1,4 @@
-//! Taking a changed configuration: as a whole, or not at all.
+//! Application of a changed configuration: as a whole, or not at all.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -17,7 +17,7 @@ use crate::router::{PluginSlot, Table};
 enum Next {
     /// The running version stays.
     Same(Arc<PluginSlot>),
-    /// A version for a slot, or for a slot to be.
+    /// A version for an existing or a new slot.
     New(Made<Plugin>, Option<Arc<PluginSlot>>),
 }
 
@@ -121,8 +121,7 @@ impl Swap {
         Ok(made.map_or(Next::Same(Arc::clone(&slot)), |made| Next::New(made, Some(slot))))
     }
 
-    /// Starts the new versions; where one does not start, those that did are
-    /// stopped again.
+    /// Starts the new versions. If one does not start, the others are stopped again.
     async fn start_new(&self, plugins: &BTreeMap<String, Next>) -> Result<(), Refused> {
         let mut started: Vec<&Plugin> = Vec::new();
         for (name, next) in plugins {

@@ -1,4 +1,4 @@
-//! Calls of `lifecycle` for versions that come and go, if they export it.
+//! Calls of `lifecycle`, if exported, when versions start and stop.
 
 use std::sync::Arc;
 use std::time::Duration;
