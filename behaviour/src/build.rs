@@ -2,8 +2,8 @@
 //! module or a component, a core module is wrapped, and the result is written
 //! whole.
 //!
-//! What a language needs is in the file that is named for it; [`project`] says
-//! which it is. Tools are found or, by [`setup`], brought; nothing is installed.
+//! Each language has a file named after it, and [`project`] determines the
+//! language. Tools are found, or fetched by [`setup`]; nothing is installed.
 
 mod apt;
 mod assemblyscript;
@@ -37,20 +37,20 @@ use guest::Guest;
 use project::Project;
 use toolchain::Toolchain;
 
-/// Where a build says what it is doing: one line of text at a time.
+/// A receiver of progress messages, one line at a time.
 pub type Progress<'a> = &'a (dyn Fn(&str) + Sync);
 
-/// What a caller may choose about a build. The default is what most want.
+/// Options of a build; the default suits most callers.
 pub struct BuildOptions<'a> {
-    /// The component's file; else `components/NAME.wasm` in the target directory.
+    /// The component's file; by default `components/NAME.wasm` in the target directory.
     pub out: Option<PathBuf>,
-    /// Where compiled files go; else `target` in the project's folder, or where
-    /// cargo would put them.
+    /// The directory for compiled files; by default `target` in the project's folder,
+    /// or cargo's target directory.
     pub target_dir: Option<PathBuf>,
-    /// Where tools are kept that had to be fetched; else `BEHAVIOUR_CACHE_DIR`,
-    /// else `behaviour` in the user's cache directory.
+    /// The directory for fetched tools; by default `BEHAVIOUR_CACHE_DIR`, or else
+    /// `behaviour` in the user's cache directory.
     pub cache_dir: Option<PathBuf>,
-    /// Told what takes time, and how long already.
+    /// Receives a line for each step that takes time, and again while it lasts.
     pub progress: Progress<'a>,
 }
 
@@ -63,7 +63,7 @@ impl Default for BuildOptions<'_> {
 /// A finished component.
 #[derive(Debug)]
 pub struct Built {
-    /// The project that it was made of.
+    /// The name of the project.
     pub name: String,
     /// Its file.
     pub path: PathBuf,
@@ -119,7 +119,7 @@ pub fn setup(language: Language, options: &BuildOptions<'_>) -> Result<String, B
     }
 }
 
-/// Where one project is worked on.
+/// The build of one project.
 struct Workshop<'a> {
     project: &'a Project,
     target_dir: PathBuf,
@@ -199,14 +199,14 @@ impl<'a> Workshop<'a> {
     }
 }
 
-/// Where fetched tools are kept; `None` where there is no place for them.
+/// Returns the directory for fetched tools; `None` if there is none.
 fn cache_dir(options: &BuildOptions<'_>) -> Result<Option<PathBuf>, BuildError> {
     let chosen = options.cache_dir.clone().or_else(cache::default_dir);
     chosen.map(|dir| absolute(&dir).map_err(BuildError::io(&dir))).transpose()
 }
 
-/// Whether a module was meant to be a plugin. One that was not would become a
-/// component as well: a valid one, without anything to call.
+/// Checks that a module is a plugin. Any other module would become a valid component
+/// too, without anything to call.
 fn check_world(name: &str, made: &[u8]) -> Result<(), BuildError> {
     let export = b"device:behaviour/methods@";
     if made.windows(export.len()).any(|bytes| bytes == export) {
@@ -215,8 +215,8 @@ fn check_world(name: &str, made: &[u8]) -> Result<(), BuildError> {
     Err(BuildError::NotAPlugin { name: name.to_owned() })
 }
 
-/// Writes a file whole or not at all: a host may be reading it, another build
-/// may be writing it.
+/// Writes a file atomically: a host may be reading it, and another build may be
+/// writing it.
 fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), BuildError> {
     static COUNTER: AtomicU32 = AtomicU32::new(0);
     if let Some(folder) = path.parent() {

@@ -1,10 +1,9 @@
-//! Cases: what a plugin promises, in files beside it.
+//! Cases: tests of a plugin, in JSON files beside it.
 //!
-//! One JSON file is one case, and the file's stem is its name: what there is
-//! before a call, the call, and what is expected of it. Every key of `expect`
-//! may be left out, and an unknown key is an error, since a misspelt one would
-//! expect nothing. A case runs in a sandbox of its own and in virtual time, so
-//! that times are exact; see [`Desk`].
+//! One file is one case, named after the file's stem. It has the state before a
+//! call, the call, and the expected outcome. Every key of `expect` is optional. An
+//! unknown key is an error, since a misspelt key would test nothing. A case runs in
+//! its own sandbox and in virtual time, so that times are exact; see [`Desk`].
 
 mod compare;
 mod expect;
@@ -43,11 +42,11 @@ pub struct Case {
     /// The payload of a method or a job; `null` if there is none.
     #[serde(default)]
     pub payload: Option<Box<RawValue>>,
-    /// Which try of a job it is; 1 if it does not say.
+    /// The number of the attempt of a job; 1 by default.
     pub attempt: Option<u32>,
-    /// What became of the boot that a job waited for.
+    /// The outcome of the boot that a job waited for.
     pub boot_outcome: Option<Boot>,
-    /// The operator's settings. A text is given as it stands, any other value as
+    /// The operator's settings. A text is passed unchanged, any other value as
     /// JSON text, as in the host's configuration.
     #[serde(default)]
     pub config: BTreeMap<String, Value>,
@@ -60,7 +59,7 @@ pub struct Case {
     /// The twin before the call.
     #[serde(default)]
     pub twin: TwinBefore,
-    /// What the plugin remembers of earlier calls: keys and texts.
+    /// The plugin's state from earlier calls: keys and texts.
     #[serde(default)]
     pub state: BTreeMap<String, String>,
     /// The device has no connection to the hub.
@@ -69,12 +68,12 @@ pub struct Case {
     /// Run the jobs that the call asks for, after it.
     #[serde(default)]
     pub run_jobs: bool,
-    /// What should come of it.
+    /// The expected outcome.
     #[serde(default)]
     pub expect: Expect,
 }
 
-/// What became of the boot that a job waited for; in the words of `jobs.wit`.
+/// The outcome of the boot that a job waited for, in the words of `jobs.wit`.
 #[derive(Debug, Clone, Copy, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Boot {
@@ -92,9 +91,9 @@ pub enum Boot {
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct CaseLimits {
-    /// How long the call may take.
+    /// The deadline of the call, in milliseconds.
     pub deadline_ms: Option<u64>,
-    /// How much memory it may have.
+    /// The limit on linear memory, in bytes.
     pub memory_bytes: Option<usize>,
 }
 
@@ -102,37 +101,39 @@ pub struct CaseLimits {
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct TwinBefore {
-    /// What the cloud wants.
+    /// The desired properties.
     #[serde(default)]
     pub desired: Map<String, Value>,
-    /// What the device says of itself.
+    /// The reported properties.
     #[serde(default)]
     pub reported: Map<String, Value>,
 }
 
-/// A case that was found: its name, and either what its file says or what is
-/// wrong with it.
+/// A file with a case.
 #[derive(Debug)]
-pub struct Found {
+pub struct CaseFile {
     /// The file's stem.
     pub name: String,
-    /// One line about the file where it is wrong.
+    /// The case, or one line about the first error in the file.
     pub case: Result<Case, String>,
 }
 
-/// How a case ended.
+/// The result of a case.
 pub struct Verdict {
-    /// Where what came differs from what was expected; nothing if it is all right.
+    /// The differences from the expectations; empty if the case passed.
     pub differences: Vec<Difference>,
-    /// What came of the call.
+    /// The outcome of the call.
     pub outcome: Outcome,
-    /// The most linear memory that it has had, its jobs included.
+    /// The peak of its linear memory, jobs included, in bytes.
     pub memory_bytes: usize,
 }
 
-/// All cases in a folder, in the order of their names. An error is about the
-/// folder itself.
-pub fn find(folder: &Path) -> io::Result<Vec<Found>> {
+/// Returns all cases in a folder, in the order of their names.
+///
+/// # Errors
+///
+/// If the folder cannot be read.
+pub fn find(folder: &Path) -> io::Result<Vec<CaseFile>> {
     let mut files: Vec<PathBuf> = Vec::new();
     for entry in fs::read_dir(folder)? {
         let path = entry?.path();
@@ -146,7 +147,7 @@ pub fn find(folder: &Path) -> io::Result<Vec<Found>> {
     let found = files.into_iter().map(|file| {
         let name = file.file_stem().unwrap_or_default().to_string_lossy().into_owned();
         let case = read(&file).map_err(|why| format!("{}: {why}", file.display()));
-        Found { name, case }
+        CaseFile { name, case }
     });
     Ok(found.collect())
 }
@@ -209,7 +210,7 @@ impl Case {
         Ok(desk)
     }
 
-    /// What the case asks of the plugin.
+    /// Returns the call that the case makes.
     fn asked(&self) -> Result<Asked<'_>, String> {
         let payload = self.payload.as_ref().map_or("null", |payload| payload.get());
         let no_job = self.attempt.is_none() && self.boot_outcome.is_none();

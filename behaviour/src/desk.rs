@@ -41,7 +41,7 @@ pub use state::Remembered;
 use state::State;
 use twin::Twin;
 
-/// When virtual time begins.
+/// The start of virtual time.
 pub const EPOCH: &str = "2026-01-01T00:00:00.000Z";
 
 /// The device's id, as the interface `context` gives it.
@@ -50,7 +50,7 @@ pub const DEVICE: &str = "desk";
 /// Told of each thing as it happens.
 pub type Show = Arc<dyn Fn(&Happened) + Send + Sync>;
 
-/// Which time holds.
+/// The kind of time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Time {
     /// Begins at [`EPOCH`] and passes while the plugin waits.
@@ -60,14 +60,14 @@ pub enum Time {
     Real,
 }
 
-/// What there is before a call.
+/// The state before a call.
 #[derive(Clone)]
 pub struct Desk {
-    /// Which time holds.
+    /// The kind of time.
     pub time: Time,
     /// The device has no connection to the hub.
     pub offline: bool,
-    /// What the plugin remembers of earlier calls.
+    /// The plugin's state from earlier calls.
     pub state: Remembered,
     /// Run the jobs that the call has asked for, after it.
     pub run_jobs: bool,
@@ -77,20 +77,19 @@ pub struct Desk {
     reported: Section,
 }
 
-/// What came of a call.
+/// The outcome of a call.
 pub struct Outcome {
-    /// What the plugin answered, if it was asked for an answer; or why it has not
-    /// done what was asked.
+    /// The answer of a method, `None` of any other call, or the reason of a failure.
     pub answer: Result<Option<Answer>, Failure>,
-    /// How long the call took, by the time that held.
+    /// The duration of the call in its kind of time.
     pub took: Duration,
-    /// How long it took on the wall.
+    /// The duration in real time.
     pub really: Duration,
-    /// What the plugin did, in order.
+    /// The plugin's actions, in order.
     pub happened: Vec<Happened>,
     /// The reported properties after it.
     pub reported: Map<String, Value>,
-    /// What the plugin remembers after it.
+    /// The plugin's state after the call.
     pub state: Remembered,
 }
 

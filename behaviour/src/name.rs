@@ -1,10 +1,10 @@
-//! What a plugin may be called: good as a folder, as a crate, as a key in
-//! `host.toml` and as a file's stem.
+//! Valid names of plugins: usable as a folder, a crate, a key in `host.toml` and a
+//! file's stem.
 
 /// Longer names break lines everywhere.
 const LONGEST: usize = 64;
 
-/// Says why a name will not do.
+/// Checks a name; an error is one line that names the rule.
 pub(crate) fn check(name: &str) -> Result<(), String> {
     let legal = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
     let why = match name {

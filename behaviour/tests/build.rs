@@ -65,7 +65,8 @@ fn a_component_does_not_name_the_home_of_who_built_it() {
 fn a_folder_without_a_plugin_is_named() {
     let dir = tempfile::tempdir().unwrap();
     let error = build(dir.path(), &BuildOptions::default()).unwrap_err();
-    let said = format!("no plugin in `{}`: it contains neither behaviour.toml nor", dir.path().display());
+    let said =
+        format!("no plugin in `{}`: it contains neither behaviour.toml nor", dir.path().display());
     assert!(error.to_string().starts_with(&said), "{error}");
 }
 

@@ -65,7 +65,7 @@ fn expect_cases(component: &Path, folder: &Path) {
     let (_, compiled) = compile(&engine, component).unwrap();
     let found = cases::find(folder).unwrap();
     assert!(found.len() >= 3, "no cases in {}", folder.display());
-    for cases::Found { name, case } in found {
+    for cases::CaseFile { name, case } in found {
         let verdict = case.and_then(|case| case.run(&engine, "plugin", &compiled)).unwrap();
         let differences: Vec<_> = verdict.differences.iter().map(ToString::to_string).collect();
         assert!(differences.is_empty(), "{name}:\n{}", differences.join("\n"));
@@ -197,7 +197,7 @@ fn script() -> Option<(tempfile::TempDir, BuildOptions<'static>)> {
     Some((folder, options))
 }
 
-/// What a call of any method gives.
+/// Checks the outcome of a call of any method.
 fn expect(component: &Path, expected: serde_json::Value) {
     let engine = engine(0).unwrap();
     let (_, compiled) = compile(&engine, component).unwrap();

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use behaviour::{Language, create};
 
-/// What each page tells, in this order.
+/// The headings of each page, in this order.
 const SECTIONS: [&str; 8] = [
     "What `setup` brings",
     "A whole plugin",
@@ -97,7 +97,7 @@ fn no_page_leads_to_what_is_not_there() {
     }
 }
 
-/// What a heading is called in a link.
+/// Returns the anchor of a heading in a link.
 fn anchor(heading: &str) -> String {
     let words = heading.trim_start_matches('#').trim().to_lowercase();
     words

@@ -20,7 +20,7 @@ fn failures(component: &Path, folder: &Path) -> Vec<String> {
     let found = cases::find(folder).unwrap();
     assert!(!found.is_empty(), "no cases in {}", folder.display());
     let mut failures = Vec::new();
-    for cases::Found { name, case } in found {
+    for cases::CaseFile { name, case } in found {
         match case.and_then(|case| case.run(&engine, "plugin", &compiled)) {
             Ok(verdict) => failures.extend(
                 verdict

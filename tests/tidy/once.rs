@@ -11,18 +11,12 @@ const DURATIONS: &str = "program/src/duration.rs";
 const OTHER_DURATIONS: &[(&str, &str)] =
     &[("guest-reboot/", "a guest depends on the WIT alone, and its settings are seconds")];
 
-/// Folders whose durations and locks are still to be replaced.
-const TO_DO: &[&str] = &["behaviour/"];
-
 #[test]
 fn one_grammar_of_durations() {
     let mut violations = Vec::new();
     for source in sources().iter().filter(|source| source.is_product()) {
         let path = source.path.as_str();
-        if path == DURATIONS
-            || OTHER_DURATIONS.iter().any(|(folder, _)| path.starts_with(folder))
-            || TO_DO.iter().any(|folder| path.starts_with(folder))
-        {
+        if path == DURATIONS || OTHER_DURATIONS.iter().any(|(folder, _)| path.starts_with(folder)) {
             continue;
         }
         for line in duration_parsers(&source.product_text()) {
@@ -85,7 +79,6 @@ fn at_most_one_file_handles_poisoned_locks() {
         .into_iter()
         .filter(|source| source.text.contains(&name))
         .map(|source| source.path)
-        .filter(|path| !TO_DO.iter().any(|folder| path.starts_with(folder)))
         .collect();
     let violations: Vec<String> = files
         .iter()

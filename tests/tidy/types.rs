@@ -9,17 +9,11 @@ use super::tokens::tokens;
 /// Names that two types of one crate share: the crate, the name and the reason.
 const SHARED: &[(&str, &str, &str)] = &[];
 
-/// Crates whose types are still to be renamed.
-const TO_DO: &[&str] = &["behaviour"];
-
 #[test]
 fn no_two_types_of_a_crate_share_a_name() {
     let mut places: BTreeMap<(String, String), Vec<String>> = BTreeMap::new();
     for source in sources() {
         let Some(krate) = crate_of(&source) else { continue };
-        if TO_DO.contains(&krate.as_str()) {
-            continue;
-        }
         for (line, name) in type_names(&source.product_text()) {
             let place = format!("{}:{line}", source.path);
             places.entry((krate.clone(), name)).or_default().push(place);

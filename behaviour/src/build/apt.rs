@@ -12,13 +12,13 @@ use super::{BuildError, Progress, step};
 
 /// The archives, seen through lists of our own.
 pub(crate) struct Archives<'a> {
-    /// What apt complained of last, if it did, when it fetched the lists.
+    /// The last complaint of apt while it fetched the lists, if any.
     pub(crate) complaint: Option<String>,
     dir: PathBuf,
     progress: Progress<'a>,
 }
 
-/// What an archive says about a package.
+/// A package of an archive.
 #[derive(Debug, PartialEq)]
 pub(crate) struct Package {
     pub(crate) name: String,
@@ -48,7 +48,7 @@ impl<'a> Archives<'a> {
         Ok(archives)
     }
 
-    /// What the archives say about these; one they do not have is left out.
+    /// Returns the archives' entries for these packages; unknown ones are left out.
     pub(crate) fn show(&self, names: &[String]) -> Result<Vec<Package>, BuildError> {
         let mut show = self.apt("apt-cache");
         show.args(["show", "--no-all-versions"]).args(names);

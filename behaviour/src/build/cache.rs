@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use super::compiler::entries;
 use super::{BuildError, Progress};
 
-/// Where kept folders stand, unless the caller says otherwise.
+/// Returns the default directory of the cache.
 pub(crate) fn default_dir() -> Option<PathBuf> {
     let set = |key| env::var_os(key).filter(|value| !value.is_empty()).map(PathBuf::from);
     set("BEHAVIOUR_CACHE_DIR")

@@ -8,11 +8,11 @@ use std::process::Command;
 
 use super::{BuildError, BuildOptions, cache, debian, step};
 
-/// What a guest is compiled for. It has no system, so a component imports what
+/// The target of a guest. It has no operating system, so a component imports what
 /// its world names and nothing else.
 pub(crate) const TARGET: &str = "wasm32-unknown-unknown";
 
-/// What cargo must be told in order to compile for WebAssembly.
+/// The compiler that cargo uses for WebAssembly.
 pub(crate) enum Compiler {
     /// Nothing: the active Rust can.
     Active,
@@ -29,7 +29,7 @@ impl Compiler {
         }
     }
 
-    /// What the compiler itself must be told. Cargo knows compilers apart by
+    /// Returns a flag for the compiler itself. Cargo tells compilers apart by
     /// their version, so it would mix what was compiled against a standard
     /// library that is gone (someone emptied the cache) with the new one's: an
     /// error of the compiler that only emptying the target directory cures.
@@ -80,7 +80,7 @@ fn active_linker(dir: &Path) -> Result<Option<PathBuf>, BuildError> {
     Ok(shipped.chain(installed).find(|linker| linker.is_file()))
 }
 
-/// What is in a folder; nothing, if it cannot be read.
+/// Returns the paths in a folder, sorted; none if it cannot be read.
 pub(crate) fn entries(folder: &Path) -> Vec<PathBuf> {
     let entries = fs::read_dir(folder).into_iter().flatten().flatten();
     let mut paths: Vec<PathBuf> = entries.map(|entry| entry.path()).collect();

@@ -14,7 +14,7 @@ use super::apt::{Archives, Package};
 use super::compiler::{TARGET, entries};
 use super::{BuildError, Progress, cache, step};
 
-/// Where the packages are unpacked, as they would be in a machine's root.
+/// The folder with the unpacked packages, laid out as a root file system.
 const UNPACKED: &str = "unpacked";
 
 /// The folder of a compiler that is complete.
@@ -25,7 +25,7 @@ impl Fetched {
         self.0.join("rustc")
     }
 
-    /// When it was fetched: no two are of one nanosecond.
+    /// Returns the time of the fetch in nanoseconds, which differs between fetches.
     pub(crate) fn made(&self) -> Result<String, BuildError> {
         let rustc = self.rustc();
         let written = fs::metadata(&rustc).and_then(|file| file.modified());

@@ -62,7 +62,7 @@ mod tests {
     use std::thread;
     use std::time::Duration;
 
-    /// Whether it is there, and not only its number for who asks how it ended.
+    /// Returns whether a process still runs and is not a zombie.
     fn runs(process: u32) -> bool {
         let stat = fs::read_to_string(format!("/proc/{process}/stat")).unwrap_or_default();
         stat.rsplit_once(')').is_some_and(|(_, behind)| !behind.starts_with(" Z"))

@@ -35,8 +35,8 @@ pub(crate) struct Glue {
     pub(crate) renames: Vec<(String, String)>,
 }
 
-/// Text files by their paths in the folder, or bytes.
-type Files = Vec<(String, Vec<u8>)>;
+/// The contents of files by their paths in the folder.
+type GlueFiles = Vec<(String, Vec<u8>)>;
 
 /// Writes the glue of the project's world and language. Files that are as they
 /// should be are left alone; other files in the folder are removed.
@@ -77,7 +77,7 @@ fn generate(
     world: &str,
     language: Language,
     entry: &str,
-) -> anyhow::Result<(Files, Vec<(String, String)>)> {
+) -> anyhow::Result<(GlueFiles, Vec<(String, String)>)> {
     let mut resolve = Resolve::default();
     let (package, _) = resolve.push_dir(wit)?;
     let world = resolve.select_world(&[package], Some(world))?;

@@ -1,7 +1,6 @@
-//! What a folder says of the plugin in it: its name, its language, where its
-//! code and its WIT are.
+//! The description of a plugin in its folder: name, language, entry file and WIT.
 //!
-//! `behaviour.toml` says it; a folder without one is known by its files.
+//! It is read from `behaviour.toml`; without one, the folder's files determine it.
 
 use std::fs;
 use std::io::ErrorKind;
@@ -103,7 +102,7 @@ fn said(error: &toml::de::Error, text: &str) -> String {
     line.map_or_else(|| message.clone(), |line| format!("line {line}: {message}"))
 }
 
-/// What the files of a folder were written in, the first that fits.
+/// Returns the first language whose entry file is in the folder.
 fn detect(dir: &Path) -> Option<Language> {
     Language::ALL.into_iter().find(|language| dir.join(language.entry()).is_file())
 }

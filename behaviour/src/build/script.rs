@@ -6,7 +6,7 @@ use std::fs;
 use super::{BuildError, Workshop, glue};
 use crate::language::Language;
 
-/// What stands around the author's module, and what is run before it.
+/// The wrapper of the author's module, and the modules that run before it.
 const AROUND: &str = include_str!("script/around.js");
 const BEFORE: [(&str, &str); 2] =
     [("engine.js", include_str!("script/engine.js")), ("text.js", include_str!("script/text.js"))];

@@ -16,22 +16,22 @@ use program::duration;
 
 use super::{BuildError, Progress};
 
-/// How often a command that runs on is mentioned again.
+/// The interval between reminders of a command that still runs.
 const EVERY: Duration = Duration::from_secs(10);
 
-/// How long a command may take, unless the user says otherwise.
+/// The default time limit of a command.
 const LIMIT: Duration = Duration::from_secs(15 * 60);
 
-/// The user's word on that.
+/// The variable with another time limit.
 const LIMIT_KEY: &str = "BEHAVIOUR_STEP_LIMIT";
 
-/// How long one that was ended may take to be gone.
+/// The time to wait for a killed command.
 const LAST_WORDS: Duration = Duration::from_secs(2);
 
-/// How many of a failed command's last lines are worth keeping.
+/// The number of last lines kept of a failed command.
 const LAST_LINES: usize = 20;
 
-/// How a command ended, and what it said.
+/// The exit status and output of a command.
 pub(crate) struct Ended {
     pub(crate) status: ExitStatus,
     pub(crate) stdout: String,
@@ -169,8 +169,8 @@ fn said(command: &Command) -> String {
     word.map_or_else(|| name.to_string(), |word| format!("{name} {word}"))
 }
 
-/// Whether a variable would change what is built, or with what. Such are set by
-/// a cargo that runs us, for its own build. Where crates come from, and how
+/// Returns whether a variable would change the build. A cargo that runs this
+/// program sets such variables for its own build. Where crates come from, and how
 /// output looks, is the user's choice and stays.
 fn disturbs(key: &str) -> bool {
     const KEPT: [&str; 7] = [

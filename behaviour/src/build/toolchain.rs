@@ -100,7 +100,7 @@ const ESBUILD: &str = match (cfg!(target_os = "macos"), cfg!(target_arch = "aarc
     (true, true) => "node_modules/@esbuild/darwin-arm64/bin/esbuild",
 };
 
-/// What pip would have put on the PATH, without the path of a Python in it.
+/// The launcher that pip would install, without the path of a Python in it.
 const COMPONENTIZE_PY_LAUNCHER: &str = "\
 #!/bin/sh
 here=$(dirname \"$0\")
@@ -108,7 +108,7 @@ PYTHONPATH=$here exec python3 -c 'from componentize_py import script; script()' 
 ";
 
 impl Toolchain {
-    /// What this language needs beside the tool itself; Rust's is another matter.
+    /// Returns the tools of a language. Rust's are found by `compiler`.
     pub(crate) fn of(language: Language) -> Option<&'static Toolchain> {
         match language {
             Language::Rust | Language::Wat => None,
@@ -203,7 +203,7 @@ mod tests {
     use serde_json::Value;
 
     impl Toolchain {
-        /// What was asked for by name, and its version.
+        /// Returns the packages named in the manifest, with their versions.
         fn packages(&self) -> Vec<(String, String)> {
             let owned = |(name, version): (&str, &str)| (name.to_owned(), version.to_owned());
             match self.registry {

@@ -1,4 +1,4 @@
-//! Where JSON values differ, by path.
+//! Differences between JSON values, by path.
 
 use std::fmt;
 
@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::LogDiff;
 
-/// Where what came differs from what was expected.
+/// A difference between an expectation and the outcome.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(untagged)]
 pub enum Difference {

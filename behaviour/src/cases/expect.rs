@@ -1,4 +1,4 @@
-//! What is expected of a call, and whether it came.
+//! Expectations of a case, compared with the outcome of its call.
 
 use protocol::twin::merge_patches;
 use serde::{Deserialize, Deserializer, Serialize};
@@ -24,9 +24,8 @@ const KEYS: [&str; 11] = [
     "reboot",
 ];
 
-/// What is expected of a call. What is left out is not looked at, but for this:
-/// where neither `status` nor `error` is expected, the plugin must do what it is
-/// asked.
+/// The expectations of a call. A missing key is not compared. If both `status` and
+/// `error` are missing, the call must succeed.
 #[derive(Debug, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Expect {
@@ -36,7 +35,7 @@ pub struct Expect {
     /// The answer's payload; `null` is one too.
     #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
     pub answer: Option<Value>,
-    /// Why there is no answer, in the host's word: `refused`,
+    /// The reason why there is no answer, in the host's word: `refused`,
     /// `deadline-exceeded` and the others of ARCHITECTURE.md. Of a job or a change
     /// `retry`, `rejected` or `other`.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -51,13 +50,13 @@ pub struct Expect {
     /// `fields`. The text `...` stands for any number of lines.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub log: Option<Vec<Value>>,
-    /// How long the call takes, without the jobs that follow it.
+    /// The duration of the call, without the jobs that follow it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub took_ms: Option<u64>,
     /// The messages that were sent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub telemetry: Option<Vec<Message>>,
-    /// What the plugin remembers afterwards: keys and texts.
+    /// The plugin's state after the call: keys and texts.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub state: Option<Map<String, Value>>,
     /// The jobs that were asked for.
@@ -87,17 +86,17 @@ pub struct Message {
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Job {
-    /// What the plugin calls it.
+    /// The plugin's name for it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
     /// Its payload.
     #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
     pub payload: Option<Value>,
-    /// When it is due: `after-response`, `after-delay 5000 ms`,
+    /// The time when it is due: `after-response`, `after-delay 5000 ms`,
     /// `after-boot within 60000 ms`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub when: Option<String>,
-    /// How each run ended: `done`, `again in 5s` and so on.
+    /// The outcome of each run: `done`, `again in 5s` and so on.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub outcomes: Option<Vec<String>>,
 }
@@ -106,15 +105,15 @@ pub struct Job {
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Reboot {
-    /// How long from then.
+    /// The delay after the request, in milliseconds.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub delay_ms: Option<u64>,
-    /// What for.
+    /// The reason given by the plugin.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
 }
 
-/// A key that is there says something, even with `null`.
+/// Deserialises a key that is present, so that `null` differs from a missing key.
 pub(super) fn present<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
     json: D,
 ) -> Result<Option<T>, D::Error> {
@@ -122,7 +121,7 @@ pub(super) fn present<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
 }
 
 impl Expect {
-    /// Refuses what the types cannot.
+    /// Refuses what the types allow and the format does not.
     pub(super) fn check(&self) -> Result<(), String> {
         for (index, line) in self.log.iter().flatten().enumerate() {
             log_diff::check(line).map_err(|why| format!("expect.log[{index}]: {why}"))?;
@@ -130,10 +129,10 @@ impl Expect {
         Ok(())
     }
 
-    /// Where what came differs from what is expected.
+    /// Returns the differences between the expectations and an outcome.
     pub(super) fn compare(&self, outcome: &Outcome) -> Vec<Difference> {
         let mut differences = Vec::new();
-        let found = Found::new(outcome);
+        let found = ActualValues::new(outcome);
         if self.status.is_none() && self.error.is_none() && outcome.answer.is_err() {
             let why = [&found.value["error"], &found.value["message"]]
                 .map(|v| v.as_str().unwrap_or_default())
@@ -158,14 +157,14 @@ impl Expect {
     }
 }
 
-/// What came, under the keys of [`Expect`].
-struct Found {
+/// An outcome under the keys of [`Expect`].
+struct ActualValues {
     value: Value,
     log: Vec<Value>,
 }
 
-impl Found {
-    fn new(outcome: &Outcome) -> Found {
+impl ActualValues {
+    fn new(outcome: &Outcome) -> ActualValues {
         let (mut log, mut telemetry, mut jobs) = (Vec::new(), Vec::new(), Vec::new());
         let (mut reported, mut reboot) = (Map::new(), Value::Null);
         for happened in &outcome.happened {
@@ -174,7 +173,7 @@ impl Found {
                     log.push(json!({"level": level, "message": message, "fields": object(fields)}));
                 }
                 What::Reported(patch) if merge_patches(&mut reported, patch) => {}
-                // One patch cannot say both; the later holds.
+                // One patch cannot hold both; the later one wins.
                 What::Reported(patch) => reported.extend(patch.clone()),
                 What::Sent { content_type, body, properties } => telemetry.push(json!({
                     "body": as_json(body), "content_type": content_type, "properties": object(properties),
@@ -217,7 +216,7 @@ impl Found {
                 value["message"] = error.message().into();
             }
         }
-        Found { value, log }
+        ActualValues { value, log }
     }
 }
 
@@ -225,8 +224,8 @@ fn as_json(text: &str) -> Value {
     serde_json::from_str(text).unwrap_or_else(|_| text.into())
 }
 
-/// What was found, without what nothing was said of: of a message, a job or a
-/// reboot some keys may be left out.
+/// Returns the found value without the keys that are not expected: a message, a
+/// job or a reboot may be described in part.
 fn only_said(expected: &Value, found: &Value) -> Value {
     match (expected, found) {
         (Value::Object(expected), Value::Object(found)) => {

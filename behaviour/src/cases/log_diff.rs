@@ -1,4 +1,4 @@
-//! Where a log differs from what was expected of it, line by line.
+//! Differences between a log and the expected log, line by line.
 //!
 //! An expected line is a text, the message; or an object with some of `level`,
 //! `message` and `fields`. The text `...` stands for any number of lines.
@@ -11,12 +11,12 @@ use serde_json::{Value, json};
 /// The text that stands for any number of lines.
 const ANY: &str = "...";
 
-/// A log beside what was expected of it.
+/// A log beside the expected log.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(transparent)]
 pub struct LogDiff(pub Vec<(Side, String)>);
 
-/// Where a line stands.
+/// The side of a line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Side {
@@ -119,7 +119,7 @@ fn is_any(expected: &Value) -> bool {
     expected == ANY
 }
 
-/// Whether a found line has all that is said of it.
+/// Returns whether a found line matches an expected one.
 fn fits(expected: &Value, found: &Value) -> bool {
     match expected {
         Value::String(message) => message != ANY && found["message"] == *message,

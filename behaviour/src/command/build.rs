@@ -20,10 +20,10 @@ pub(crate) struct Build {
     /// The folder of the plugin.
     #[arg(default_value = ".")]
     dir: PathBuf,
-    /// Where the component goes [default: components/NAME.wasm in the target directory].
+    /// The component's file [default: components/NAME.wasm in the target directory].
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
-    /// Where fetched tools are kept [default: behaviour in the user's cache directory].
+    /// The directory for fetched tools [default: behaviour in the user's cache directory].
     #[arg(long, value_name = "DIR", env = "BEHAVIOUR_CACHE_DIR")]
     cache_dir: Option<PathBuf>,
     /// Say nothing but the component's path, or what is wrong.
@@ -55,7 +55,7 @@ impl Build {
     }
 }
 
-/// What the failed command said, and then the complaint.
+/// Prints the output of the failed command, and then the error.
 pub(crate) fn complain_of_build(error: &BuildError) {
     if let Some(output) = error.output().filter(|output| !output.is_empty()) {
         eprintln!("{}", output.trim_end());

@@ -86,7 +86,7 @@ pub(crate) struct Call {
     /// The reported properties before the call: a JSON object, or `@FILE`.
     #[arg(long, value_name = "JSON", value_parser = values::object)]
     reported: Option<Map<String, Value>>,
-    /// What the plugin remembers of earlier calls.
+    /// An entry of the plugin's state from earlier calls.
     #[arg(long, value_name = "KEY=TEXT", value_parser = values::pair)]
     state: Vec<(String, String)>,
     /// Grant a capability, as `capabilities` in host.toml does.
@@ -96,7 +96,7 @@ pub(crate) struct Call {
     /// The time that the call may take: 500ms, 20s, 1m 30s [default: 30s].
     #[arg(long, value_name = "DURATION", value_parser = program::duration::parse)]
     deadline: Option<Duration>,
-    /// How much memory it may have: 1048576, 64MiB [default: 64MiB].
+    /// The memory that it may have: 1048576, 64MiB [default: 64MiB].
     #[arg(long, value_name = "SIZE", value_parser = values::size)]
     memory: Option<usize>,
 
@@ -248,7 +248,7 @@ fn tell(outcome: &Outcome, real_time: bool, memory: usize) {
     eprintln!("{}", paint.dim(&format!("took {took}, {memory} of memory")));
 }
 
-/// Whether a call was stopped by the clock on the wall, and not by its own.
+/// Returns whether real time stopped a call, and not virtual time.
 fn worked_past_its_deadline(error: &Failure, took: Duration) -> bool {
     matches!(error, Failure::Call(CallError::DeadlineExceeded(limit)) if took < *limit)
 }

@@ -74,7 +74,7 @@ impl Check {
         }
     }
 
-    /// Whether a host would load it; of two, the second.
+    /// Returns whether a host would load it; of two, the second.
     fn check(&self) -> Result<bool, DeskError> {
         let engine = engine(Limits::default().memory_bytes)?;
         let first = self.look(&engine, &self.file)?;
@@ -217,7 +217,7 @@ impl Checked<'_> {
         all.into_iter().filter(|(_, has)| !has).map(|(name, _)| name.to_owned())
     }
 
-    /// What its imports let it do, in words.
+    /// Returns the abilities that its imports give it, in words.
     fn may(&self) -> BTreeSet<String> {
         self.found.imports.iter().filter_map(|import| meaning(&import.name)).collect()
     }

@@ -3,7 +3,7 @@
 use std::env;
 use std::io::IsTerminal;
 
-/// Whether to paint, decided once a stream.
+/// The choice whether to paint, made once for each stream.
 #[derive(Clone, Copy)]
 pub(crate) struct Paint(bool);
 

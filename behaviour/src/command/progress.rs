@@ -1,4 +1,4 @@
-//! What is told of a build: a line that turns on a terminal, lines in a file.
+//! Progress of a build: a spinner on a terminal, lines in a file.
 
 use std::io::{IsTerminal, stderr};
 
@@ -33,7 +33,7 @@ impl BuildProgress {
     }
 }
 
-/// Whether a line only says that the last one goes on: `compiling door: 10 s`.
+/// Returns whether a line only repeats the last one with the time: `compiling door: 10 s`.
 fn is_reminder(line: &str, doing: &str) -> bool {
     let rest = line.strip_prefix(doing).and_then(|rest| rest.strip_prefix(": "));
     rest.and_then(|rest| rest.strip_suffix(" s"))

@@ -21,7 +21,7 @@ pub(crate) struct Setup {
     /// rust, javascript, typescript, python, c, cpp, zig, go, assemblyscript or wat.
     #[arg(value_name = "LANGUAGE")]
     language: Language,
-    /// Where fetched tools are kept [default: behaviour in the user's cache directory].
+    /// The directory for fetched tools [default: behaviour in the user's cache directory].
     #[arg(long, value_name = "DIR", env = "BEHAVIOUR_CACHE_DIR")]
     cache_dir: Option<PathBuf>,
     /// Say nothing but where the tools are, or what is wrong.

@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 use behaviour::BuildError;
-use behaviour::cases::{self, Difference, Found, Verdict};
+use behaviour::cases::{self, CaseFile, Difference, Verdict};
 use behaviour::desk::{DeskError, compile, engine, milliseconds, name};
 use plugin::{Compiled, Engine, Limits};
 use program::Progress;
@@ -65,7 +65,7 @@ pub(crate) struct Test {
     /// The plugin's folder.
     #[arg(default_value = ".")]
     dir: PathBuf,
-    /// Where the cases are [default: `cases` in the plugin's folder].
+    /// The folder of the cases [default: `cases` in the plugin's folder].
     #[arg(long, value_name = "DIR")]
     cases: Option<PathBuf>,
     /// Test this component, and build nothing.
@@ -79,7 +79,7 @@ pub(crate) struct Test {
     json: bool,
 }
 
-/// Why no case was run.
+/// The reason why no case ran.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum TestError {
     #[error("cases in `{}`", dir.display())]
@@ -176,7 +176,7 @@ impl Test {
         self.cases.clone().unwrap_or_else(|| self.dir.join("cases"))
     }
 
-    fn cases(&self) -> Result<Vec<Found>, TestError> {
+    fn cases(&self) -> Result<Vec<CaseFile>, TestError> {
         let dir = self.cases_dir();
         let mut cases = match cases::find(&dir) {
             Ok(cases) if cases.is_empty() => return Err(TestError::NoCases(dir)),
@@ -222,7 +222,7 @@ impl Round {
 }
 
 impl Ran {
-    fn new(found: Found, engine: &Engine, component: &Path, compiled: &Compiled) -> Ran {
+    fn new(found: CaseFile, engine: &Engine, component: &Path, compiled: &Compiled) -> Ran {
         let verdict = found.case.and_then(|case| case.run(engine, &name(component), compiled));
         Ran { name: found.name, verdict }
     }

@@ -32,7 +32,7 @@ pub(crate) struct Watch {
     /// The plugin's folder.
     #[arg(default_value = ".")]
     dir: PathBuf,
-    /// Where the cases are [default: `cases` in the plugin's folder].
+    /// The folder of the cases [default: `cases` in the plugin's folder].
     #[arg(long, value_name = "DIR")]
     cases: Option<PathBuf>,
     /// Test this component whenever it changes, and build nothing.

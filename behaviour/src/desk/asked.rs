@@ -1,9 +1,9 @@
-//! What is asked of a plugin, and its no.
+//! Calls of a plugin, and their failures.
 
 use plugin::{Answer, BootOutcome, Call, CallError, JobError, Plugin};
 use serde_json::{Map, Value};
 
-/// What is asked of a plugin: one of its exported functions.
+/// A call of one of a plugin's exported functions.
 #[derive(Debug, Clone, Copy)]
 pub enum Asked<'a> {
     /// A method, with a payload of JSON text.
@@ -21,7 +21,7 @@ pub enum Asked<'a> {
         payload: &'a str,
         /// 1 on the first try.
         attempt: u32,
-        /// What became of the boot that it waited for.
+        /// The outcome of the boot that it waited for.
         boot_outcome: BootOutcome,
     },
     /// To take note of a change of the desired properties, which the twin has
@@ -37,7 +37,7 @@ pub enum Asked<'a> {
     },
 }
 
-/// Why a plugin has not done what was asked.
+/// The reason why a call did not succeed.
 #[derive(Debug)]
 pub enum Failure {
     /// The call ended without.

@@ -9,7 +9,7 @@ use plugin::{
     Compiled, Engine, EngineError, EngineSettings, Limits, LoadError, Plugin, PluginSettings,
 };
 
-/// Why there is no plugin on the desk.
+/// The reason why a plugin cannot be called on the desk.
 #[derive(Debug, thiserror::Error)]
 pub enum DeskError {
     /// There is no engine to run it.
@@ -20,7 +20,7 @@ pub enum DeskError {
     Read {
         /// The file.
         file: PathBuf,
-        /// Why not.
+        /// The cause.
         source: io::Error,
     },
     /// The file is no plugin.
@@ -28,14 +28,14 @@ pub enum DeskError {
     Load {
         /// The file.
         file: PathBuf,
-        /// Why not.
+        /// The cause.
         #[source]
         source: LoadError,
     },
 }
 
 impl DeskError {
-    /// What to do about it, where one action helps.
+    /// Returns the action that helps, in one line, if there is one.
     #[must_use]
     pub fn hint(&self) -> Option<&str> {
         match self {
@@ -51,7 +51,7 @@ impl DeskError {
         }
     }
 
-    /// What is wrong with a file.
+    /// Adds the file to an error.
     fn of(file: &Path) -> impl FnOnce(LoadError) -> DeskError {
         let file = file.to_owned();
         move |error| match error {
@@ -79,7 +79,7 @@ pub fn compile(engine: &Engine, file: &Path) -> Result<(Vec<u8>, Compiled), Desk
     Ok((bytes, compiled))
 }
 
-/// What a plugin of this file is called on the desk.
+/// Returns the name of the plugin in a file on the desk.
 pub fn name(file: &Path) -> Cow<'_, str> {
     file.file_stem().unwrap_or_default().to_string_lossy()
 }

@@ -18,9 +18,9 @@ pub(super) struct Switch {
 
 #[derive(Default)]
 struct Boots {
-    /// When it will boot.
+    /// The time of the next boot.
     next: Option<Instant>,
-    /// When it last did.
+    /// The time of the last boot.
     last: Option<Instant>,
 }
 

@@ -1,6 +1,6 @@
-//! What a plugin did, in order and with its time.
+//! The actions of a plugin, in order and with their times.
 //!
-//! What a call may log, report and send is bounded by its limits, and so is this.
+//! The limits of a call bound its log, reports and messages, and so this record.
 
 use std::fmt;
 use std::time::Duration;
@@ -17,14 +17,14 @@ use super::Show;
 /// One thing that a plugin did.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Happened {
-    /// How long after the beginning, in milliseconds.
+    /// The time since the start of the call, in milliseconds.
     pub at_ms: u64,
-    /// What it did.
+    /// The action.
     #[serde(flatten)]
     pub what: What,
 }
 
-/// What a plugin may do that is seen.
+/// An action of a plugin that is visible outside.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum What {
@@ -32,7 +32,7 @@ pub enum What {
     Log {
         /// From `trace` to `error`.
         level: &'static str,
-        /// What it said.
+        /// The message.
         message: String,
         /// The facts beside it.
         #[serde(serialize_with = "as_object")]
@@ -61,11 +61,11 @@ pub enum What {
     JobAsked {
         /// The job's id.
         id: String,
-        /// What the plugin calls it.
+        /// The plugin's name for it.
         name: String,
         /// JSON text.
         payload: String,
-        /// When it is due, in words.
+        /// The time when it is due, in words.
         when: String,
     },
     /// It took a job out again.
@@ -77,21 +77,21 @@ pub enum What {
     JobRan {
         /// The job's id.
         id: String,
-        /// What the plugin calls it.
+        /// The plugin's name for it.
         name: String,
-        /// How it ended, in words; `done` if well.
+        /// The outcome in words; `done` if it succeeded.
         outcome: String,
     },
     /// Jobs asked for further jobs until the desk had enough.
     JobsLeft {
-        /// How many were run.
+        /// The number of runs.
         runs: u32,
     },
     /// It asked for a reboot.
     RebootAsked {
-        /// How long from then.
+        /// The delay after the request, in milliseconds.
         delay_ms: u64,
-        /// What for.
+        /// The reason given by the plugin.
         reason: String,
     },
     /// The machine would have booted.
@@ -249,7 +249,7 @@ fn pairs(f: &mut fmt::Formatter<'_>, pairs: &[(String, String)]) -> fmt::Result 
     pairs.iter().try_for_each(|(name, value)| write!(f, " {}={}", shown(name), shown(value)))
 }
 
-/// A guest's own text, so that it can neither forge a line nor steer a terminal.
+/// Escapes a plugin's text, so that it can neither forge a line nor control a terminal.
 pub(super) fn shown(text: &str) -> String {
     let mut shown = String::with_capacity(text.len());
     for sign in text.chars() {
@@ -261,9 +261,9 @@ pub(super) fn shown(text: &str) -> String {
     shown
 }
 
-/// Whether a sign does something instead of showing itself, as in the log of a
-/// call: control characters, line separators, and those that turn the direction
-/// of writing.
+/// Returns whether a character controls a terminal instead of being displayed:
+/// control characters, line separators, and those that change the direction of
+/// text.
 #[must_use]
 pub fn steers(sign: char) -> bool {
     sign.is_control()

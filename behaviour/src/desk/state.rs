@@ -1,4 +1,4 @@
-//! What a plugin remembers, in memory. One desk has one plugin.
+//! A plugin's state, in memory. One desk has one plugin.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -9,7 +9,7 @@ use plugin::{HostError, StateStore};
 
 use super::record::{Record, What, text};
 
-/// What is remembered: keys and their bytes.
+/// A plugin's state: keys and their bytes.
 pub type Remembered = BTreeMap<String, Vec<u8>>;
 
 pub(super) struct State {

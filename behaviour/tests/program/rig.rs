@@ -10,7 +10,7 @@ use tempfile::TempDir;
 /// A folder of its own, gone with it.
 pub(crate) struct Rig(TempDir);
 
-/// How the program ended, and what it said.
+/// The exit code and output of the program.
 #[derive(Debug)]
 pub(crate) struct Ended {
     pub(crate) code: Option<i32>,

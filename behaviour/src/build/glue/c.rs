@@ -3,7 +3,7 @@
 use wit_bindgen_core::WorldGenerator;
 use wit_parser::{Resolve, WorldId};
 
-use super::Files;
+use super::GlueFiles;
 use crate::language::Language;
 
 /// Header, source and metadata of a world.
@@ -11,7 +11,7 @@ pub(super) fn files(
     resolve: &mut Resolve,
     world: WorldId,
     language: Language,
-) -> anyhow::Result<Files> {
+) -> anyhow::Result<GlueFiles> {
     let mut generator: Box<dyn WorldGenerator> = match language {
         Language::Cpp => wit_bindgen_cpp::Opts::default().build(None),
         _ => wit_bindgen_c::Opts::default().build(),

@@ -111,7 +111,7 @@ impl<'a> Contract<'a> {
         self.resolve.wasm_signature(variant, function)
     }
 
-    /// How many core values a parameter of this type takes.
+    /// Returns the number of core values of a parameter of this type.
     pub(super) fn flat_count(&self, ty: &Type) -> usize {
         match self.shape(ty) {
             Shape::Text | Shape::Json | Shape::Bytes | Shape::List(_) => 2,

@@ -242,7 +242,7 @@ fn returned(contract: &Contract<'_>, ty: &Type) -> String {
     }
 }
 
-/// What the author sets, and the functions that the host calls.
+/// Returns the variable that the author sets, and the functions that the host calls.
 fn exports(contract: &Contract<'_>) -> String {
     let (mut fields, mut functions) = (String::new(), String::new());
     for interface in &contract.exports {

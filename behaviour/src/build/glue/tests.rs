@@ -18,7 +18,7 @@ const GENERATED: [Language; 6] = [
 const EVERYTHING: &str = include_str!("../../../tests/exports/world.wit");
 
 /// Glue for a world in a folder with the contract and this text.
-fn glue(language: Language, text: &str, world: &str) -> anyhow::Result<Files> {
+fn glue(language: Language, text: &str, world: &str) -> anyhow::Result<GlueFiles> {
     let folder = tempfile::tempdir()?;
     wit::write(folder.path())?;
     fs::write(folder.path().join("mine.wit"), text)?;

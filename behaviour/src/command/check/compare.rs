@@ -1,4 +1,4 @@
-//! Two components beside one another, for whoever decides about an update.
+//! Compares two components, for the operator who decides about an update.
 
 use std::collections::BTreeSet;
 
@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::{Checked, bytes, complain, interface, list, memory, say};
 
-/// What one has that the other has not.
+/// The differences between two components.
 struct Sides {
     more: Vec<String>,
     less: Vec<String>,

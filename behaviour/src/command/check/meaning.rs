@@ -1,4 +1,4 @@
-//! What an import lets a plugin do, in words for who decides about it.
+//! The abilities that an import gives a plugin, in words for its operator.
 
 /// The name of an interface as one speaks of it: ours by its last part, others
 /// without their version.

@@ -11,22 +11,22 @@ use std::path::{Path, PathBuf};
 use std::thread::sleep;
 use std::time::{Duration, Instant, SystemTime};
 
-/// How often they are looked at.
+/// The interval between two looks.
 const EVERY: Duration = Duration::from_millis(200);
 
 /// Folders of tools, full of files that nobody saves.
 const IGNORED: [&str; 2] = ["target", "node_modules"];
 
-/// What each file says, in short.
+/// A hash of the contents of each file.
 pub(super) type Contents = BTreeMap<PathBuf, u64>;
 
 pub(super) struct Files {
     roots: Vec<PathBuf>,
-    /// What was read, so that only what was saved since is read again.
+    /// The files as last read, so that only changed ones are read again.
     known: BTreeMap<PathBuf, (Stamp, u64)>,
 }
 
-/// How large a file is, and when it was saved.
+/// The size of a file, and the time of its last change.
 type Stamp = (u64, Option<SystemTime>);
 
 impl Files {
@@ -60,7 +60,7 @@ impl Files {
         }
     }
 
-    /// What cannot be read is as if it were not there.
+    /// Ignores files that cannot be read.
     fn look_at(&self, path: &Path, found: &mut BTreeMap<PathBuf, (Stamp, u64)>) {
         let Ok(metadata) = fs::symlink_metadata(path) else { return };
         if metadata.is_dir() {
