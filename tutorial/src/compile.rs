@@ -3,7 +3,6 @@
 use std::collections::BTreeSet;
 use std::env;
 use std::fmt;
-use std::fs;
 use std::io::{self, BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Stdio};
@@ -48,10 +47,12 @@ impl fmt::Display for CompileError {
 pub(crate) fn play() -> Result<PathBuf, CompileError> {
     let mut progress = Progress::start(STEP);
     progress.set_total(count_crates());
-    let mut cargo = cargo(&["build", "--quiet", "--message-format=json-render-diagnostics"]);
-    for package in optimised_packages() {
-        cargo.arg("--config").arg(format!("profile.dev.package.{package}.opt-level=0"));
-    }
+    let mut cargo = cargo(&[
+        "build",
+        "--profile=tutorial",
+        "--quiet",
+        "--message-format=json-render-diagnostics",
+    ]);
     if let Some(target) = target_dir() {
         cargo.arg("--target-dir").arg(target);
     }
@@ -88,17 +89,6 @@ pub(crate) fn play() -> Result<PathBuf, CompileError> {
     }
     progress.end(done.len());
     program.ok_or(CompileError::NoProgram)
-}
-
-/// Returns the packages that the `dev` profile optimises, for tests that compile
-/// many plugins. The play compiles one.
-fn optimised_packages() -> Vec<String> {
-    let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).join("../Cargo.toml");
-    let manifest = fs::read_to_string(workspace).unwrap_or_default();
-    let headers = manifest
-        .lines()
-        .filter_map(|line| line.strip_prefix("[profile.dev.package.")?.strip_suffix(']'));
-    headers.filter(|name| *name != "\"*\"").map(str::to_owned).collect()
 }
 
 /// Returns how many crates the play consists of; 0 if cargo does not say. Downloads

@@ -5,9 +5,8 @@
 //! dependencies, so it starts at once, and reports what is being compiled and how
 //! much is left.
 //!
-//! The play is compiled in cargo's `dev` profile. Nothing in it is measured, an
-//! optimised build takes three times as long, and `cargo test` compiles the same
-//! crates in the same way, so the second of the README's commands finds them ready.
+//! The play is compiled in a profile of its own, without optimisation. Nothing in it
+//! is measured, and an optimised build takes three times as long.
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "this is a command-line program")]
 
 mod compile;
