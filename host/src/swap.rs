@@ -247,14 +247,14 @@ impl Refused {
 
     /// Returns the error and its causes.
     fn in_one_line(self) -> String {
-        format!("{:#}", anyhow::Error::new(self))
+        program::chain(&self).to_string()
     }
 
     /// Returns the same, for a line that already names the plugin.
     fn of_the_plugin(self) -> String {
         match self {
             Refused::Plugin(PluginError::Load { source, .. }) => {
-                format!("{:#}", anyhow::Error::new(source))
+                program::chain(&source).to_string()
             }
             Refused::NotStarted { why, .. } => why,
             Refused::Panicked { .. } => "the compiler panicked".to_owned(),
