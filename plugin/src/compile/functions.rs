@@ -59,3 +59,26 @@ fn check_function(function: u32, body: &FunctionBody<'_>) -> Result<(), LoadErro
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_function_at_a_limit_passes_and_one_past_it_does_not() {
+        // The smallest function of the fixture's steps, of 9 bytes each, past the limit.
+        let steps = (FUNCTION_BYTES as u32 - 4) / 9;
+        assert!(check_functions(&fixtures::laborious(1, steps)).is_ok());
+        let error = check_functions(&fixtures::laborious(1, steps + 1)).unwrap_err();
+        assert!(matches!(error, LoadError::Function { .. }), "{error}");
+
+        assert!(check_functions(&fixtures::nested_blocks(BLOCKS)).is_ok());
+        let error = check_functions(&fixtures::nested_blocks(BLOCKS + 1)).unwrap_err();
+        assert!(matches!(error, LoadError::Blocks { .. }), "{error}");
+
+        let locals = (TANGLE / 1_000) as u32;
+        assert!(check_functions(&fixtures::tangled(locals, 1_000)).is_ok());
+        let error = check_functions(&fixtures::tangled(locals + 1, 1_000)).unwrap_err();
+        assert!(matches!(error, LoadError::Tangle { .. }), "{error}");
+    }
+}

@@ -130,6 +130,29 @@ mod tests {
     }
 
     #[test]
+    fn a_module_with_a_circle_in_its_wit_is_refused_by_the_names_in_it() {
+        let module = |interfaces| {
+            let mut content = vec![14];
+            content.extend(b"component-type");
+            content.extend(world(interfaces));
+            let mut module = b"\0asm\x01\0\0\0\0".to_vec();
+            // The length takes two bytes in LEB128.
+            module.extend([0x80 | (content.len() % 128) as u8, (content.len() / 128) as u8]);
+            module.extend(content);
+            module
+        };
+        let straight = [("a:a/one", None), ("b:b/two", Some(0)), ("a:a/three", Some(0))];
+        assert_eq!(check(&module(&straight)), Ok(()));
+
+        let circle = [("a:a/one", None), ("b:b/two", Some(0)), ("a:a/three", Some(1))];
+        let error = check(&module(&circle)).unwrap_err();
+        assert_eq!(
+            error,
+            "packages of the WIT in it need one another in a circle: `a:a`, `b:b`, `c:c`"
+        );
+    }
+
+    #[test]
     fn versions_of_a_package_do_not_use_each_other() {
         let world = world(&[("a:a/one@1.0.0", None), ("a:a/two@1.0.1", Some(0))]);
         assert_eq!(circle_in(&world), ["a:a", "c:c"]);
