@@ -5,6 +5,7 @@
 
 mod bursts;
 mod calls;
+mod frozen;
 mod host_faults;
 mod http;
 mod inspecting;
