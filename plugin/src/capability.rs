@@ -29,7 +29,7 @@ impl Capability {
         }
     }
 
-    /// What an import asks for, by its package and interface.
+    /// Returns the capability that an import needs, by its package and interface.
     pub(crate) fn of_import(package: &str, interface: &str) -> Option<Capability> {
         match (package, interface) {
             ("device:behaviour", "power") => Some(Capability::Power),

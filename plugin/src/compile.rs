@@ -55,7 +55,7 @@ impl Compiled {
 #[derive(Default)]
 pub(crate) struct Compiler {
     turn: Mutex<()>,
-    /// What is still being compiled though nobody waits for it.
+    /// Compilations that timed out and are still running.
     left: Arc<Mutex<Vec<Digest>>>,
 }
 

@@ -27,7 +27,7 @@ const MIB: usize = 1024 * KIB;
 /// may use: parsing a deep patch, formatting a log line.
 const HOST_STACK_BYTES: usize = 512 * KIB;
 
-/// What the engine as a whole may use.
+/// The limits of the engine as a whole.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EngineSettings {
     /// Calls at once, over all plugins. Each is address space set aside, not
@@ -35,10 +35,10 @@ pub struct EngineSettings {
     pub instances: u32,
     /// The largest `memory_bytes` of any plugin.
     pub memory_bytes: usize,
-    /// How deep a guest may recurse, in bytes of stack. Compiled guests need a
+    /// The stack of a guest, in bytes. Compiled guests need a
     /// few KiB, the interpreters of scripts some hundred.
     pub stack_bytes: usize,
-    /// Where compiled components are kept; else under the user's cache
+    /// The directory of compiled components; by default in the user's cache
     /// directory.
     pub cache: Option<PathBuf>,
 }
@@ -139,13 +139,13 @@ impl Engine {
         pool.map_or(0, |pool| pool.unused_memory_bytes_resident())
     }
 
-    /// How many loads so far found their component compiled already.
+    /// Returns the number of loads so far that found their component compiled.
     pub fn cache_hits(&self) -> usize {
         self.shared.cache.as_ref().map_or(0, Cache::hits)
     }
 }
 
-/// How much address space an instance's memory gets.
+/// The address space of an instance's memory.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Room {
     /// wasmtime's own 4 GiB, all that a guest can address.

@@ -1,4 +1,4 @@
-//! What can go wrong with the engine, at load, and in a call.
+//! Errors of the engine, of loading, and of calls.
 //!
 //! Each error names what it is about, but not the plugin where its caller has
 //! just named it. Texts that wasmtime wrote are cut down to one line.
@@ -9,24 +9,24 @@ use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// Why there is no engine.
+/// An error that leaves no engine.
 #[derive(Debug, thiserror::Error)]
 pub enum EngineError {
     /// The directory of the compile cache cannot be used.
     #[error("compile cache {path}: {reason}")]
     Cache {
-        /// Where it was to be.
+        /// The path of the directory.
         path: PathBuf,
-        /// What is wrong with it.
+        /// The reason in words.
         reason: String,
     },
     /// wasmtime refused the settings, or this machine has too little address
     /// space for so many instances.
     #[error("no engine with {instances} instances: {reason}")]
     Refused {
-        /// How many were asked for.
+        /// The number of instances in the settings.
         instances: u32,
-        /// What wasmtime says.
+        /// The message of wasmtime.
         reason: String,
     },
     /// No thread for the ticks that interrupt busy guests.
@@ -34,16 +34,16 @@ pub enum EngineError {
     Ticker(#[source] io::Error),
 }
 
-/// Why a plugin cannot be loaded. [`LoadError::hint`] offers the way out where
+/// An error that keeps a plugin from being loaded. [`LoadError::hint`] offers the way out where
 /// one action helps.
 #[derive(Debug, thiserror::Error)]
 pub enum LoadError {
     /// The file cannot be read.
     #[error("{path}")]
     Read {
-        /// Which file.
+        /// The path of the file.
         path: PathBuf,
-        /// Why not.
+        /// The cause.
         #[source]
         source: io::Error,
     },
@@ -64,17 +64,17 @@ pub enum LoadError {
     /// One of its functions is larger than anything that people write.
     #[error("function {function} has {bytes} bytes of code; {limit_bytes} are allowed")]
     Function {
-        /// Which, counted from 0 through all of its modules.
+        /// Its index, counted from 0 through all modules of the component.
         function: u32,
         /// The size of its code.
         bytes: usize,
-        /// What it may be.
+        /// The largest size allowed.
         limit_bytes: usize,
     },
     /// One of its functions would keep a compiler busy for ever.
     #[error("function {function} has {locals} local variables in {loops} loops")]
     Tangle {
-        /// Which, counted from 0 through all of its modules.
+        /// Its index, counted from 0 through all modules of the component.
         function: u32,
         /// Its local variables.
         locals: u64,
@@ -84,11 +84,11 @@ pub enum LoadError {
     /// One of its functions nests deeper than anything that people write.
     #[error("function {function} has {blocks} blocks within one another; {limit} are allowed")]
     Blocks {
-        /// Which, counted from 0 through all of its modules.
+        /// Its index, counted from 0 through all modules of the component.
         function: u32,
         /// How many.
         blocks: usize,
-        /// How many there may be.
+        /// The deepest nesting allowed.
         limit: usize,
     },
     /// The compiler was given up on. It may go on by itself for a while.
@@ -112,9 +112,9 @@ pub enum LoadError {
     NotGranted {
         /// The plugin's name.
         plugin: String,
-        /// What it wants.
+        /// The name of the import.
         import: String,
-        /// What to do.
+        /// The way out.
         hint: String,
     },
     /// It was built with a version of an interface that is not here.
@@ -134,7 +134,7 @@ pub enum LoadError {
     /// It would not even start.
     #[error("starts with {needs_bytes} bytes of memory; it may have {limit_bytes}")]
     Memory {
-        /// What it has at the start.
+        /// The memory at the start.
         needs_bytes: u64,
         /// `memory_bytes` of the limits.
         limit_bytes: usize,
@@ -145,15 +145,15 @@ pub enum LoadError {
     /// More memory than an instance of this engine has.
     #[error("`memory_bytes` is {asked}; the engine was made for {most} at most")]
     EngineMemory {
-        /// What the limits say.
+        /// `memory_bytes` of the limits.
         asked: usize,
-        /// What the engine has.
+        /// `memory_bytes` of the engine's settings.
         most: usize,
     },
 }
 
 impl LoadError {
-    /// What to do about it, where one action helps.
+    /// Returns the way out, if one action helps.
     pub fn hint(&self) -> Option<&str> {
         Some(match self {
             LoadError::NotGranted { hint, .. } => hint,
@@ -179,7 +179,7 @@ impl LoadError {
     }
 }
 
-/// Why a core module does not make a component.
+/// An error that keeps a core module from becoming a component.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum EncodeError {
     /// Nothing in it says what it imports and exports as a component.
@@ -193,12 +193,12 @@ pub enum EncodeError {
     Wit {
         /// The world that was asked for.
         world: String,
-        /// What is wrong.
+        /// The reason in words.
         why: String,
     },
 }
 
-/// Why a call ended without an answer from the plugin.
+/// A call's end without an answer from the plugin.
 #[derive(Debug, thiserror::Error)]
 pub enum CallError {
     /// The payload was not delivered.
@@ -294,7 +294,7 @@ pub enum JobError {
     Other(String),
 }
 
-/// What wasmtime says, on one line: its causes in order, without backtraces.
+/// Returns a message of wasmtime on one line: its causes in order, without backtraces.
 pub(crate) fn one_line(error: &wasmtime::Error) -> String {
     on_one_line(&format!("{error:#}"))
 }

@@ -90,7 +90,7 @@ impl From<WitJobError> for JobError {
     }
 }
 
-/// That an argument is no longer than it may be.
+/// Refuses an argument that is longer than allowed.
 fn check_size(what: &str, bytes: usize, limit_bytes: usize) -> Result<(), HostError> {
     if bytes > limit_bytes {
         return Err(HostError::TooLarge(format!(

@@ -1,4 +1,4 @@
-//! Whether a text is JSON, found out in one pass without making anything of it.
+//! A check that a text is JSON, in one pass and without building a value.
 //!
 //! It is asked twice a call, of texts that are up to 128 KiB long, so that long
 //! strings are passed over in blocks. A text that it does not know to be JSON is
@@ -50,7 +50,7 @@ pub(crate) fn check(text: &str) -> Result<(), serde_json::Error> {
     }
 }
 
-/// What is left to read. `None`, wherever it is returned: this is not JSON.
+/// The rest of the text. Its functions return `None` if this is not JSON.
 struct Reader<'a>(&'a [u8]);
 
 impl Reader<'_> {
@@ -168,7 +168,7 @@ impl Reader<'_> {
         }
     }
 
-    /// Whether the very next byte is this one, which is then behind.
+    /// Skips the next byte if it is this one, and returns `true` if it was.
     fn takes(&mut self, byte: u8) -> bool {
         let found = self.0.first() == Some(&byte);
         if found {

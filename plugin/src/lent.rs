@@ -1,4 +1,4 @@
-//! What the host lends to a call: narrow handles, one a purpose.
+//! The handles that the host lends to a call, one for each purpose.
 //!
 //! The host implements the traits; a plugin reaches them through the interfaces
 //! of its world and nothing else. Arguments have been checked before a method
@@ -32,13 +32,13 @@ pub struct Lent {
     pub device_id: Arc<str>,
     /// The time, and waiting for it.
     pub clock: Arc<dyn Clock>,
-    /// Where log lines go.
+    /// The sink of log lines.
     pub log: Arc<dyn LogSink>,
     /// The device twin.
     pub twin: Arc<dyn TwinAccess>,
     /// Device-to-cloud messages.
     pub telemetry: Arc<dyn TelemetrySink>,
-    /// What plugins remember.
+    /// The state of plugins.
     pub state: Arc<dyn StateStore>,
     /// Work that outlives its call.
     pub jobs: Arc<dyn JobQueue>,
@@ -76,7 +76,7 @@ pub trait LogSink: Send + Sync {
     fn write(&self, line: &LogLine<'_>);
 }
 
-/// How much a log line matters.
+/// The importance of a log line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Level {
     /// Every step.
@@ -101,9 +101,9 @@ pub struct LogLine<'a> {
     pub method: &'a str,
     /// The call's id.
     pub call: &'a str,
-    /// How much it matters.
+    /// The importance.
     pub level: Level,
-    /// What the plugin says.
+    /// The text of the line.
     pub message: &'a str,
     /// Facts, by name.
     pub fields: &'a [(String, String)],
@@ -159,7 +159,7 @@ pub trait TelemetrySink: Send + Sync {
     ) -> BoxFuture<'a, Result<(), HostError>>;
 }
 
-/// Why the host did not do what a plugin asked for. The plugin is told.
+/// The host's refusal of a plugin's request. The plugin gets it as an error.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum HostError {
     /// This plugin may not.

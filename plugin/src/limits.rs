@@ -13,14 +13,14 @@ const MIB: usize = 1024 * KIB;
 /// that one which comes later reaches nobody.
 pub const MAX_DEADLINE: Duration = Duration::from_secs(300);
 
-/// What one plugin may use.
+/// The limits of one plugin.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Limits {
-    /// How long a call may take, by the clock on the wall. 30 s is what IoT Hub
+    /// The longest time of a call, by the wall clock. 30 s is what IoT Hub
     /// waits for an answer unless the caller says otherwise.
     pub deadline: Duration,
 
-    /// The same for single methods, by name, where it differs.
+    /// The deadlines of methods that differ from it, by name.
     pub deadlines: BTreeMap<String, Duration>,
 
     /// Linear memory of one call, summed over its memories. A compiled guest
@@ -47,7 +47,7 @@ pub struct Limits {
     /// gigabytes on a device.
     pub component_bytes: usize,
 
-    /// How long compiling may take, once; the next load finds it compiled.
+    /// The longest time of compiling, once; the next load finds it compiled.
     /// CPython takes a minute on a small device.
     pub compile_time: Duration,
 
@@ -76,7 +76,7 @@ pub struct Limits {
     /// One message with its properties. IoT Hub takes 256 KiB.
     pub message_bytes: usize,
 
-    /// What the plugin may remember, all keys and values together. It is kept on
+    /// The size of the plugin's state, all keys and values together. It is kept on
     /// disk and rewritten at each change: a place for marks and counters.
     pub state_bytes: usize,
 
@@ -90,7 +90,7 @@ pub struct Limits {
     /// and how many one call may ask for.
     pub jobs: u32,
 
-    /// How often one job is tried, unless the plugin rejects it before. With the
+    /// The attempts of one job, unless the plugin rejects it before. With the
     /// host's waits, which double from 1 s to 5 min, ten tries last some ten
     /// minutes: longer than a restart of what the job needs, and no work for ever.
     pub job_attempts: u32,
@@ -125,7 +125,7 @@ impl Default for Limits {
 }
 
 impl Limits {
-    /// How long a call of this method may take.
+    /// Returns the deadline of a method.
     pub fn deadline_of(&self, method: &str) -> Duration {
         self.deadlines.get(method).copied().unwrap_or(self.deadline)
     }
@@ -165,9 +165,9 @@ pub enum LimitError {
     /// `name` is the method's, or `deadline` for that of all the others.
     #[error("`{name}` is {found:?}, not between 1 ms and {MAX_DEADLINE:?}")]
     Deadline {
-        /// Whose deadline.
+        /// The method's name, or `deadline`.
         name: String,
-        /// What was asked for.
+        /// The configured time.
         found: Duration,
     },
     /// With it the plugin could never run.

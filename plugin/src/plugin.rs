@@ -39,17 +39,17 @@ struct Loaded {
 }
 
 impl Plugin {
-    /// Its name in the host's configuration.
+    /// Returns its name in the host's configuration.
     pub fn name(&self) -> &str {
         &self.loaded.about.name
     }
 
-    /// What it imports, all of which it is lent.
+    /// Returns its imports, all of which it is lent.
     pub fn imports(&self) -> &[String] {
         &self.loaded.about.imports.names
     }
 
-    /// What it has to call beside its methods.
+    /// Returns its optional exports.
     pub fn exports(&self) -> Exports {
         self.loaded.about.exports
     }
@@ -60,7 +60,7 @@ impl Plugin {
         &self.loaded.about.imports.capabilities
     }
 
-    /// What it may use.
+    /// Returns the limits of its calls.
     pub fn limits(&self) -> &Limits {
         &self.loaded.about.limits
     }
@@ -73,12 +73,12 @@ impl Plugin {
 }
 
 impl Loaded {
-    /// What a call runs in, and keeps until it ends.
+    /// Returns the linked component, which a call keeps until it ends.
     fn linked(&self) -> Arc<Linked> {
         Arc::clone(&self.linked.read())
     }
 
-    /// How many calls run now.
+    /// Returns the number of calls that run now.
     fn running(&self) -> usize {
         self.about.limits.calls_at_once.saturating_sub(self.permits.available_permits())
     }

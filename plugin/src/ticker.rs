@@ -12,10 +12,10 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-/// How often a busy guest yields.
+/// The time between two yields of a busy guest.
 pub(crate) const TICK: Duration = Duration::from_millis(10);
 
-/// How many idle ticks it makes before it rests. One second: waking the thread
+/// The number of idle ticks before the thread rests. One second: waking the thread
 /// costs more than a call, so calls that follow one another should find it awake.
 pub(crate) const IDLE_TICKS: u32 = 100;
 

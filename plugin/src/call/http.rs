@@ -59,7 +59,7 @@ impl Http {
     }
 }
 
-/// What becomes of a response while it is sent on: nothing more.
+/// The work left to do while a response is passed on: none.
 type Io = Box<dyn Future<Output = Result<(), Error>> + Send>;
 
 impl WasiHttpHooks for Hooks {

@@ -19,7 +19,7 @@ pub(crate) struct CallLog {
     share: Mutex<Share>,
 }
 
-/// What this call may still write.
+/// The lines and bytes that this call may still write.
 struct Share {
     lines: u32,
     bytes: usize,
@@ -41,7 +41,7 @@ impl CallLog {
         }
     }
 
-    /// How long a line may be.
+    /// Returns the longest line, in bytes.
     pub(crate) fn line_bytes(&self) -> usize {
         self.plugin.limits.log_line_bytes
     }
@@ -127,7 +127,7 @@ pub(crate) fn safe_line(text: &str) -> Cow<'_, str> {
     fit(text, &mut { usize::MAX })
 }
 
-/// Whether a sign does something instead of showing itself: control characters,
+/// Returns `true` for a character that has an effect instead of a glyph: control characters,
 /// line and paragraph separators, and those that turn the direction of writing.
 pub(crate) fn steers(sign: char) -> bool {
     sign.is_control()

@@ -1,4 +1,4 @@
-//! What a call may grow to, asked by wasmtime at each growth.
+//! The limit on a call's memory, which wasmtime checks at each growth.
 //!
 //! Growth past the limit ends the call: an allocator that is told no aborts
 //! anyway, and then nobody could tell memory from any other trap.
@@ -19,7 +19,7 @@ pub(crate) struct Memory {
     peak_bytes: Arc<AtomicUsize>,
 }
 
-/// Why a growth ended the call.
+/// A growth that ended the call.
 #[derive(Debug, thiserror::Error)]
 #[error("asked for more than its {limit} {what}")]
 pub(crate) struct Exceeded {
@@ -38,7 +38,7 @@ impl Memory {
         }
     }
 
-    /// Whether the call has asked for more than it may have.
+    /// Returns `true` if the call has asked for more than it may have.
     pub(crate) fn exceeded(&self) -> bool {
         self.exceeded
     }

@@ -1,4 +1,4 @@
-//! What a store carries through one call, and nothing beyond it.
+//! The state of one call, kept in its store and dropped with it.
 
 use super::http::Http;
 use super::log::CallLog;

@@ -12,7 +12,7 @@ use tokio::io::AsyncWrite;
 use wasmtime_wasi::cli::{IsTerminal, StdoutStream};
 use wasmtime_wasi::p2::{OutputStream, Pollable, StreamResult};
 
-/// What a guest hands over at once at most.
+/// The most bytes that a guest writes at once.
 const CHUNK_BYTES: usize = 64 * 1024;
 
 /// A stream whose lines go to the log.

@@ -46,7 +46,7 @@ impl fmt::Display for Digest {
     }
 }
 
-/// What a component is compiled from.
+/// The bytes and settings that a component is compiled from.
 #[derive(Clone, Copy)]
 pub(crate) struct Source {
     pub(crate) digest: Digest,

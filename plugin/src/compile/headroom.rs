@@ -18,7 +18,7 @@ const PAGES: u64 = 8;
 /// The core WebAssembly page.
 const PAGE_BYTES: u64 = 64 * 1024;
 
-/// Which of it there was when a component was compiled.
+/// The version of this rewriting, part of the name of a compiled file.
 pub(crate) const VERSION: u32 = 1;
 
 /// The same component with headroom, if there is something to be won, and if all
@@ -55,7 +55,7 @@ fn begins_with(bytes: &[u8]) -> Result<Option<u64>> {
     Ok(any.then_some(pages))
 }
 
-/// What there is in a module.
+/// The parts of a module that matter here.
 #[derive(Default)]
 struct Module {
     types: u32,
@@ -113,7 +113,7 @@ impl Module {
         Ok(())
     }
 
-    /// How many pages its memory gets: none, unless it is an ordinary one.
+    /// Returns the pages that its memory gets: none, unless it is an ordinary one.
     fn headroom(&self) -> u64 {
         let [memory] = self.memories[..] else { return 0 };
         let MemoryType { memory64, shared, initial, maximum, page_size_log2 } = memory;
@@ -123,7 +123,7 @@ impl Module {
     }
 }
 
-/// How many a section has is only what it says.
+/// Adds a section's count, which is only what the section says.
 fn add(to: &mut u32, more: u32) {
     *to = to.saturating_add(more);
 }

@@ -30,12 +30,12 @@ const LENT: [&str; 9] =
 const WASI: [&str; 6] =
     ["wasi:cli", "wasi:clocks", "wasi:random", "wasi:io", "wasi:filesystem", "wasi:sockets"];
 
-/// What a component imports, all of it lent.
+/// The imports of a component, all of which are lent.
 #[derive(Debug)]
 pub(crate) struct Imports {
     pub(crate) names: Vec<String>,
     pub(crate) wasi: bool,
-    /// Those that it was granted and asks for.
+    /// The capabilities that it imports and was granted.
     pub(crate) capabilities: BTreeSet<Capability>,
 }
 
@@ -110,7 +110,7 @@ pub(crate) fn check_exports(engine: &Engine, component: &Component) -> Result<Ex
     exports(component.component_type().exports(engine).map(|(name, _)| name))
 }
 
-/// Who lends what a component imports.
+/// The lender of an import.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Lender {
     /// The host, to every plugin.
@@ -182,7 +182,7 @@ fn exports<'a>(names: impl Iterator<Item = &'a str>) -> Result<Exports, LoadErro
     }
 }
 
-/// Whether there are methods, and the optional exports.
+/// Returns whether there are methods, and the optional exports.
 fn find<'a>(names: impl Iterator<Item = &'a str>) -> Result<(bool, Exports), LoadError> {
     let mut methods = false;
     let mut exports = Exports::default();

@@ -1,6 +1,6 @@
 //! Tells from its first bytes what a file is, so that an error can name it.
 
-/// What a plugin's file may be.
+/// The form of a plugin's file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
     /// A component, in binary form or as text.
@@ -9,7 +9,7 @@ pub enum Kind {
     CoreModule,
 }
 
-/// What these bytes are; else what they look like, in words.
+/// Returns the form of these bytes; otherwise a description of what they look like.
 pub(crate) fn sniff(bytes: &[u8]) -> Result<Kind, String> {
     match bytes {
         [b'\0', b'a', b's', b'm', 1, 0, 0, 0, ..] => Ok(Kind::CoreModule),

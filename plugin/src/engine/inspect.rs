@@ -1,4 +1,4 @@
-//! What a component is, wants and offers, without running or granting anything.
+//! The form, imports and exports of a component, read without running it.
 //!
 //! For people who decide whether to load it, and for the author's tool, which
 //! shows it and compares two of them.
@@ -8,16 +8,16 @@ use crate::component::sniff::{Kind, sniff};
 use crate::{Capability, Compiled, Engine, LoadError};
 use std::collections::BTreeSet;
 
-/// What was found in a component.
+/// The properties of a component.
 #[derive(Debug)]
 pub struct Inspection {
-    /// What its file is.
+    /// The form of its file.
     pub kind: Kind,
     /// The size of its file.
     pub bytes: usize,
-    /// What it imports, in its own order.
+    /// The imports, in the component's order.
     pub imports: Vec<Import>,
-    /// What it exports, by name, in its own order.
+    /// The names of the exports, in the component's order.
     pub exports: Vec<String>,
     /// The optional exports among them.
     pub optional: Exports,
@@ -29,7 +29,7 @@ pub struct Inspection {
     pub memory_bytes: Option<u64>,
 }
 
-/// What a component imports, and who would lend it.
+/// An import of a component, and its lender.
 #[derive(Debug)]
 pub struct Import {
     /// `package/interface@version`.
@@ -48,7 +48,7 @@ impl Inspection {
         granted.collect()
     }
 
-    /// Whether it imports anything of WASI, all of which is lent closed.
+    /// Returns `true` if it imports anything of WASI, all of which is lent closed.
     pub fn wasi(&self) -> bool {
         self.imports.iter().any(|import| import.lender == Some(Lender::Wasi))
     }

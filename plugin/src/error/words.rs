@@ -1,4 +1,4 @@
-//! What a caller is told of a call that failed: a status, a word for programs,
+//! The answer to the caller of a failed call: a status, a word for programs,
 //! one line for people. It is the table of failures in ARCHITECTURE.md, and
 //! stands here because the host and the author's tool must tell the same.
 

@@ -8,7 +8,7 @@ use crate::call::state::CallState;
 /// A key is a name, not a place for data.
 const KEY_BYTES: usize = 256;
 
-/// What one call of `keys` gives at most.
+/// The most keys that one call of `keys` returns.
 const KEYS: u32 = 1000;
 
 impl Host for CallState {

@@ -7,7 +7,7 @@ use crate::{Document, HostError};
 use serde_json::{Map, Value};
 use std::time::Duration;
 
-/// What is left to a guest after the longest wait for the hub, so that it can
+/// The time left to a guest after the longest wait for the hub, so that it can
 /// still answer that the hub was silent.
 const LAST_WORD: Duration = Duration::from_millis(100);
 

@@ -32,7 +32,7 @@ pub struct HttpRequest<'a> {
     pub ca_file: Option<&'a Path>,
 }
 
-/// Why there is no response. The text names the host that was asked for.
+/// A request without a response. The text names the host that was asked for.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum HttpError {
     /// It must not be asked.

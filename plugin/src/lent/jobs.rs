@@ -31,15 +31,15 @@ pub trait JobQueue: Send + Sync {
 /// A job as a plugin asks for it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NewJob {
-    /// What the plugin calls it.
+    /// The name that the plugin gives it.
     pub name: String,
     /// JSON text, any value.
     pub payload: String,
-    /// When it is due.
+    /// The event or time at which it is due.
     pub when: JobWhen,
 }
 
-/// When a job is due.
+/// The event or time at which a job is due.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum JobWhen {
     /// Once the answer of the call that asked has left.

@@ -1,4 +1,4 @@
-//! What plugins remember.
+//! The state of plugins.
 
 use super::HostError;
 use futures_util::future::BoxFuture;

@@ -8,7 +8,7 @@ const LEAST: usize = 32;
 /// Nor are they, if so large a part of them still comes at once.
 const PART: usize = 4;
 
-/// How many calls there were at once.
+/// The most calls that ran at once.
 #[derive(Default)]
 pub(super) struct AtOnce {
     /// Since it was looked at last.
@@ -18,7 +18,7 @@ pub(super) struct AtOnce {
 }
 
 impl AtOnce {
-    /// That so many run now.
+    /// Notes the number of calls that run now.
     pub(super) fn note(&self, running: usize) {
         // A look first: most calls are no more than there were before.
         if self.lately.load(Relaxed) < running {
@@ -26,7 +26,7 @@ impl AtOnce {
         }
     }
 
-    /// Whether there was a burst that is over. Begins anew to look for the most of
+    /// Returns `true` if there was a burst that is over. Begins anew to look for the most of
     /// late, with those that run; and for the burst, if it is over.
     pub(super) fn is_over(&self, running: usize) -> bool {
         let lately = self.lately.swap(running, Relaxed).max(running);

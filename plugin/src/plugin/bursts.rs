@@ -1,4 +1,4 @@
-//! What bursts of calls leave behind, and how it is given back.
+//! Memory that bursts of calls leave behind, and its return to the system.
 //!
 //! wasmtime's pool keeps the memory that instances have written to for the next ones
 //! in their places, for as many as there ever were at once. That is what makes calls

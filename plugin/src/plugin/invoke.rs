@@ -21,7 +21,7 @@ use wasmtime::{PoolConcurrencyLimitError, Store, Trap, UpdateDeadline};
 /// takes memory of the host.
 const COMPONENT_HANDLES: usize = 1_000;
 
-/// What one call of a guest's function may hand out of its memory. More than any
+/// The bytes that one call of a guest's function may pass out of its memory. More than any
 /// limit on a single argument, so that the error which names that limit comes
 /// first; but a list may repeat one long text a million times.
 const HANDED_OUT_BYTES: usize = 8 * 1024 * 1024;
@@ -139,7 +139,7 @@ impl Plugin {
     }
 }
 
-/// Where wasmtime gave up.
+/// The stage at which a call failed.
 enum Ended {
     AtStart(wasmtime::Error),
     InCall(wasmtime::Error),

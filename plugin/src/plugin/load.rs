@@ -66,7 +66,7 @@ impl Engine {
         Ok(Plugin { loaded: Arc::new(loaded) })
     }
 
-    /// The same from a file, of which no more is read than a component may have.
+    /// Loads a plugin from a file, reading no more than a component may have.
     pub fn load_file(
         &self,
         name: &str,

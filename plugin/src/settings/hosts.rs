@@ -1,4 +1,4 @@
-//! Whom a plugin may ask over HTTP, as the operator writes it.
+//! The hosts that a plugin may send requests to, as the operator writes them.
 //!
 //! `api.example.com`, `api.example.com:8443`, `*.example.com`, and for
 //! development `http://localhost:8080`. Without a scheme it is HTTPS. A host that
@@ -18,7 +18,7 @@ pub struct HttpHost {
     port: u16,
 }
 
-/// Why a text names no host.
+/// A text that names no host.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum HttpHostError {
     /// It is no host with or without a port.

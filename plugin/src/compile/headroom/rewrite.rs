@@ -74,7 +74,7 @@ pub(super) fn module(bytes: &[u8]) -> Result<Vec<u8>> {
     Ok(to)
 }
 
-/// What is new in a module, by its numbers.
+/// The indices of what is new in a module.
 #[derive(Clone, Copy)]
 struct Names {
     /// The global with the pages that the guest knows of.

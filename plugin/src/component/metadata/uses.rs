@@ -1,4 +1,4 @@
-//! Which package uses types of which.
+//! The graph of packages that use each other's types.
 //!
 //! Follows the declarations of component and instance types in their order, and
 //! keeps of each index only whose type or instance it is. How they are written is
@@ -43,9 +43,9 @@ struct Scope {
 /// A million aliases of it are no more than a million of these.
 #[derive(Clone, Default)]
 struct Type {
-    /// Whose it is, if it comes out of an interface.
+    /// The package of the interface that it comes from, if any.
     owner: Option<Package>,
-    /// What is used within, if it has declarations of its own.
+    /// The packages used within, if it has declarations of its own.
     uses: Rc<BTreeSet<Package>>,
 }
 
