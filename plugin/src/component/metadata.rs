@@ -117,6 +117,14 @@ mod tests {
     }
 
     #[test]
+    fn an_invalid_module_is_refused_before_its_metadata_are_read() {
+        assert_eq!(check(b"\0asm\x01\0\0\0"), Ok(()));
+        // A function of a type that is missing.
+        let error = check(b"\0asm\x01\0\0\0\x03\x02\x01\0").unwrap_err();
+        assert!(error.starts_with("unknown type 0"), "{error}");
+    }
+
+    #[test]
     fn packages_may_take_turns_in_a_world() {
         let three = |uses| world(&[("a:a/one", None), ("b:b/two", Some(0)), ("a:a/three", uses)]);
         assert_eq!(circle_in(&three(None)), [""; 0]);
