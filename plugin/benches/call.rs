@@ -1,4 +1,5 @@
-//! What the sandbox adds to bare wasmtime: `cargo bench -p behaviour-plugin --bench call`.
+//! The cost of the sandbox over bare wasmtime: `cargo bench -p behaviour-plugin --bench
+//! call`.
 //!
 //! One call is a fresh store, a fresh instance, the guest's function, and the end
 //! of all three. Both sides run on the very same engine; one by way of
@@ -24,7 +25,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::runtime::Runtime;
 
-/// How much more than bare wasmtime a call may take.
+/// The most a call may cost, as a multiple of bare wasmtime.
 const GOAL: f64 = 1.2;
 
 const ROUNDS: usize = 200;

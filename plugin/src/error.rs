@@ -34,8 +34,8 @@ pub enum EngineError {
     Ticker(#[source] io::Error),
 }
 
-/// An error that keeps a plugin from being loaded. [`LoadError::hint`] offers the way out where
-/// one action helps.
+/// An error that keeps a plugin from being loaded. [`LoadError::hint`] offers the way
+/// out where one action helps.
 #[derive(Debug, thiserror::Error)]
 pub enum LoadError {
     /// The file cannot be read.
@@ -86,7 +86,7 @@ pub enum LoadError {
     Blocks {
         /// Its index, counted from 0 through all modules of the component.
         function: u32,
-        /// How many.
+        /// The depth of its blocks.
         blocks: usize,
         /// The deepest nesting allowed.
         limit: usize,
@@ -98,7 +98,7 @@ pub enum LoadError {
     /// others, since it was given up on.
     #[error("not compiled: the compiler is still at work on {others} that it was given up on")]
     StillCompiling {
-        /// How many.
+        /// The number of them.
         others: usize,
     },
     /// The compiler itself failed.
@@ -279,8 +279,8 @@ pub enum Refusal {
     Other(String),
 }
 
-/// What is to be done about a job, or a change of the desired properties, that
-/// the plugin did not do. Its texts are not escaped.
+/// A job, or a change of the desired properties, that the plugin did not do, and the
+/// way to go on. Its texts are not escaped.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum JobError {
     /// Again, after this many milliseconds or when the host thinks best.

@@ -83,7 +83,7 @@ pub enum Level {
     Trace,
     /// For whoever looks for a fault.
     Debug,
-    /// What was done.
+    /// An action that was done.
     Info,
     /// Odd, but the work goes on.
     Warn,

@@ -10,16 +10,10 @@ const CLAUSES: &[&str] = &[
     "Why", "Which", "When",
 ];
 
-/// Folders whose doc comments are still to be rewritten.
-const TO_DO: &[&str] = &["plugin/"];
-
 #[test]
 fn doc_comments_start_with_a_noun_or_a_verb() {
     let mut violations = Vec::new();
     for source in sources() {
-        if TO_DO.iter().any(|folder| source.path.starts_with(folder)) {
-            continue;
-        }
         let mut before = "";
         for (index, line) in source.text.lines().enumerate() {
             for marker in ["///", "//!"] {

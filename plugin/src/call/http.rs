@@ -108,8 +108,8 @@ impl WasiHttpHooks for Hooks {
 }
 
 impl Hooks {
-    /// Whether the request may be sent; if so, whether its host may be in a
-    /// private network.
+    /// Returns `Ok` if the request may be sent: `true` if its host may be in a private
+    /// network.
     fn admit(&mut self, request: &Request<WasiBody>) -> Result<bool, HttpError> {
         let uri = request.uri();
         let scheme = uri.scheme().unwrap_or(&Scheme::HTTPS);

@@ -127,8 +127,9 @@ pub(crate) fn safe_line(text: &str) -> Cow<'_, str> {
     fit(text, &mut { usize::MAX })
 }
 
-/// Returns `true` for a character that has an effect instead of a glyph: control characters,
-/// line and paragraph separators, and those that turn the direction of writing.
+/// Returns `true` for a character that has an effect instead of a glyph: control
+/// characters, line and paragraph separators, and those that turn the direction of
+/// writing.
 pub(crate) fn steers(sign: char) -> bool {
     sign.is_control()
         || matches!(sign,

@@ -131,7 +131,7 @@ impl Cache {
         map(engine, &path)
     }
 
-    /// What was there before, mapped once more.
+    /// Maps the code that was compiled before once more.
     pub(crate) fn again(
         &self,
         engine: &wasmtime::Engine,

@@ -63,7 +63,7 @@ struct Module {
     globals: u32,
     imports_memory: bool,
     memories: Vec<MemoryType>,
-    /// Whether its code has a `memory.grow`, or a `memory.size`.
+    /// `true` if its code has a `memory.grow` or a `memory.size`.
     grows: bool,
     measures: bool,
 }

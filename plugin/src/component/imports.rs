@@ -157,8 +157,8 @@ fn lend(plugin: &str, import: &str, granted: &BTreeSet<Capability>) -> Result<Le
     }))
 }
 
-/// Who would lend an import to a plugin that was granted all there is; `None`
-/// for nobody.
+/// Returns the lender of an import for a plugin that was granted everything; `None` if
+/// the host has no such interface.
 pub(crate) fn lender(import: &str) -> Option<Lender> {
     lend("", import, &Capability::ALL.into_iter().collect()).ok()
 }

@@ -12,8 +12,8 @@ use wasmparser::{Parser, Payload};
 /// Components and modules within one another. What tools make has three or four.
 const LEVELS: usize = 64;
 
-/// The most byte pairs that may open a level of types, in one section. Twice as many overflow the
-/// smallest stack that a component is read on.
+/// The most byte pairs that may open a level of types, in one section. Twice as many
+/// overflow the smallest stack that a component is read on.
 const OPENINGS: usize = 256;
 
 /// Refuses a component, or a core module with embedded WIT, that nests too deep.

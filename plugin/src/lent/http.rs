@@ -25,8 +25,8 @@ pub struct HttpRequest<'a> {
     pub request: Request<Bytes>,
     /// The body of the response may have so many bytes.
     pub response_bytes: usize,
-    /// Whether the host may be in a private network, or this machine: only one
-    /// that the operator has named whole.
+    /// `true` if the host may be in a private network, or this machine: only one that
+    /// the operator has named in full.
     pub may_be_private: bool,
     /// Certificates to trust beside the system's: a PEM file.
     pub ca_file: Option<&'a Path>,

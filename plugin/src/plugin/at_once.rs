@@ -26,8 +26,8 @@ impl AtOnce {
         }
     }
 
-    /// Returns `true` if there was a burst that is over. Begins anew to look for the most of
-    /// late, with those that run; and for the burst, if it is over.
+    /// Returns `true` if there was a burst that is over. Begins anew to look for the
+    /// most of late, with those that run; and for the burst, if it is over.
     pub(super) fn is_over(&self, running: usize) -> bool {
         let lately = self.lately.swap(running, Relaxed).max(running);
         let most = self.most.fetch_max(lately, Relaxed).max(lately);

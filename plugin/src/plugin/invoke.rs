@@ -21,8 +21,8 @@ use wasmtime::{PoolConcurrencyLimitError, Store, Trap, UpdateDeadline};
 /// takes memory of the host.
 const COMPONENT_HANDLES: usize = 1_000;
 
-/// The bytes that one call of a guest's function may pass out of its memory. More than any
-/// limit on a single argument, so that the error which names that limit comes
+/// The bytes that one call of a guest's function may pass out of its memory. More than
+/// any limit on a single argument, so that the error which names that limit comes
 /// first; but a list may repeat one long text a million times.
 const HANDED_OUT_BYTES: usize = 8 * 1024 * 1024;
 
@@ -201,8 +201,8 @@ fn answer(response: Response, limits: &Limits) -> Result<Answer, CallError> {
     Ok(Answer { status, payload })
 }
 
-/// Why there is no instance: the pool is empty, the kernel has no more mappings
-/// to give, or the guest failed while it started.
+/// Explains a missing instance: the pool is empty, the kernel has no more mappings, or
+/// the guest failed while it started.
 fn no_instance(error: &wasmtime::Error, state: &CallState, limit: Duration) -> CallError {
     if error.is::<PoolConcurrencyLimitError>() {
         return CallError::NoInstance(one_line(error));

@@ -32,7 +32,7 @@ pub enum HttpHostError {
 }
 
 impl HttpHost {
-    /// Whether a request to this URI may be sent; if so, whether its host may be
+    /// Returns `Some` if a request to this URI may be sent: `true` if its host may be
     /// in a private network.
     pub(crate) fn admits(&self, scheme: &Scheme, uri: &Uri) -> Option<bool> {
         let authority = uri.authority()?;

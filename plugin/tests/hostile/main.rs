@@ -23,8 +23,8 @@ use std::process::ExitCode;
 /// Instances of the engine. Few, so that one that is not given back is missed.
 const INSTANCES: u32 = 4;
 
-/// What the process may have grown by when all is over. The allocator keeps some
-/// of what the compiler had.
+/// The most that the process may have grown by at the end. The allocator keeps some of
+/// the compiler's memory.
 const GROWTH_KIB: usize = 192 * 1024;
 
 /// One guest: its name, what comes of it, and how it is tried.
@@ -34,7 +34,7 @@ struct Row {
     attempt: for<'a> fn(&'a Trial) -> BoxFuture<'a, String>,
 }
 
-/// Where a guest is tried.
+/// The engine and the host that a guest is tried with.
 struct Trial {
     engine: Engine,
     host: Host,

@@ -1,4 +1,4 @@
-//! What many calls at once leave behind, and what becomes of it.
+//! The memory that many calls at once leave behind, and its return.
 
 use crate::rig::{Host, engine_with};
 use behaviour_plugin::{Engine, Plugin, PluginSettings};
@@ -6,7 +6,7 @@ use futures_util::future::join_all;
 
 const AT_ONCE: usize = 200;
 
-/// What most of the instances of a burst have written to: a page each. A few wait
+/// The memory that most instances of a burst have written to: a page each. A few wait
 /// to be put back into the pool.
 const MUCH: usize = AT_ONCE / 2 * 4096;
 

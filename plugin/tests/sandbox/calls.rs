@@ -1,4 +1,4 @@
-//! What a call gives: the plugin's answer, its refusal, or what went wrong.
+//! Outcomes of a call: the plugin's answer, its refusal, or a failure.
 
 use crate::rig::{Host, call, engine, load};
 use behaviour_plugin::{CallError, PluginSettings, Refusal};

@@ -1,4 +1,4 @@
-//! What is said about a component without running it.
+//! Inspection of a component without running it.
 
 use crate::rig::engine;
 use behaviour_plugin::{

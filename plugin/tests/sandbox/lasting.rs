@@ -1,4 +1,4 @@
-//! What outlives a call: state, jobs, changes of the twin, versions, the
+//! Effects that outlive a call: state, jobs, changes of the twin, versions, the
 //! machine's power.
 
 use crate::rig::{Host, load, load_with};

@@ -1,4 +1,4 @@
-//! What a guest is told when it asks.
+//! Answers of the host to the functions that it lends.
 
 use crate::rig::{Host, load, load_with};
 use behaviour_plugin::{Plugin, PluginSettings};

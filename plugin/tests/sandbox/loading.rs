@@ -1,4 +1,4 @@
-//! What is found out before the first call.
+//! Findings before the first call.
 
 use crate::rig::{engine, load, load_with};
 use behaviour_plugin::{

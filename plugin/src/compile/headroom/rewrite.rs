@@ -142,8 +142,8 @@ fn function(body: &BinaryReader<'_>, names: Names) -> Result<Vec<u8>> {
     Ok(to)
 }
 
-/// What stands for `memory.grow`: hands out the headroom, and asks for more where
-/// that is not enough.
+/// Builds the replacement of `memory.grow`: it hands out the headroom, and asks for
+/// more where that is not enough.
 fn grow(Names { size, .. }: Names) -> Function {
     let (more, left) = (0, 1);
     let mut function = Function::new([(1, ValType::I32)]);

@@ -44,7 +44,7 @@ impl Instanced {
         }
     }
 
-    /// What it answers to a growth, and how large it says it is then.
+    /// Returns the guest's answer to a growth, and its size in pages afterwards.
     fn grow(&mut self, pages: i32) -> (i32, i32) {
         let answer = self.grow.call(&mut self.store, pages).unwrap();
         let size = self.size.call(&mut self.store, ()).unwrap();

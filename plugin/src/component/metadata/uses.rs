@@ -227,7 +227,7 @@ impl Uses {
         *self.names.entry(name).or_insert(next)
     }
 
-    /// Where it has come to; outside of all types, that of the section.
+    /// Returns the innermost open scope; outside of all types, that of the section.
     fn scope(&mut self) -> &mut Scope {
         if self.scopes.is_empty() {
             self.scopes.push(Scope::default());
