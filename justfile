@@ -36,13 +36,13 @@ docs-write:
 api:
     RUSTDOCFLAGS='-D warnings' cargo doc --workspace --no-deps --locked --open
 
-# Check crates, licences and sources against the list of advisories
+# Check the crates, their licences and their sources, as CI does
 deny: tools
-    python3 .ci/advisories.py check
+    cargo deny --offline check bans licenses sources
 
-# Write the list of advisories anew; CLONE is a clone of the RustSec advisory database
-deny-refresh clone:
-    python3 .ci/advisories.py refresh {{ clone }}
+# Check the crates against the RustSec advisory database, which is fetched from GitHub
+advisories: tools
+    cargo deny check advisories
 
 # Load a host for some minutes with a fault every 10 s, and watch its memory: `just soak --minutes 60`
 soak *arguments="--minutes 10":

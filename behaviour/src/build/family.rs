@@ -61,6 +61,7 @@ mod tests {
     use std::process::Command;
     use std::thread;
     use std::time::Duration;
+    use std::time::Instant;
 
     /// Returns whether a process still runs and is not a zombie.
     fn runs(process: u32) -> bool {
@@ -68,8 +69,11 @@ mod tests {
         stat.rsplit_once(')').is_some_and(|(_, behind)| !behind.starts_with(" Z"))
     }
 
+    /// Polls until the condition holds, for at most a minute.
     fn until(condition: impl Fn() -> bool) {
+        let begun = Instant::now();
         while !condition() {
+            assert!(begun.elapsed() < Duration::from_secs(60), "not within a minute");
             thread::sleep(Duration::from_millis(5));
         }
     }
