@@ -1,8 +1,8 @@
-//! Capabilities: what lies beyond the default world and must be asked for and
+//! Capabilities: interfaces beyond the default world, which must be requested and
 //! granted.
 //!
-//! A component asks by importing, the operator grants by name. This is the one
-//! place that knows which import belongs to which capability.
+//! A component requests one by importing it; the operator grants it by name. Only this
+//! module knows which import belongs to which capability.
 
 use std::fmt;
 use std::str::FromStr;

@@ -1,14 +1,14 @@
-//! From a component's bytes to machine code, within bounds.
+//! Compilation of a component to machine code, within bounds.
 //!
-//! What was compiled before comes from the cache. Anything else is looked at
-//! first: what nests too deep never reaches a reader, and a function that is too
-//! large or too tangled never the compiler, whose time and memory grow faster than
-//! a function does. Then its memories get headroom, and it is compiled in threads of
-//! its own, one component at a time, and given up on when its time is over.
+//! A component that was compiled before comes from the cache. Any other is examined
+//! first: one that nests too deep never reaches a reader, and a function that is too
+//! large or too tangled never reaches the compiler, whose time and memory grow faster
+//! than the function. Then its memories get headroom, and it is compiled in threads of
+//! its own, one component at a time, within a time limit.
 //!
-//! Nothing can stop a compiler halfway: one that was given up on ends by itself,
-//! some time, and until then has its threads and its memory. The same component
-//! is not tried again before, and only so many may be left behind at once.
+//! Nothing can stop a compiler halfway: an abandoned compilation ends by itself at some
+//! time, and until then keeps its threads and its memory. The same component is not
+//! tried again before, and the number of abandoned compilations is limited.
 
 pub(crate) mod cache;
 mod functions;
@@ -76,7 +76,7 @@ impl Compiler {
         nesting::check(bytes).map_err(LoadError::Invalid)?;
         functions::check_functions(bytes)?;
         let _turn = lock(&self.turn);
-        // Whoever had the turn before may have compiled the very same.
+        // The compilation before this one may have been of the same component.
         if let Some(component) = find() {
             return Ok(component);
         }
@@ -111,7 +111,7 @@ impl Compiler {
             .thread_name(|_| "wasm-compile".to_owned())
             .num_threads(threads)
             .stack_size(STACK_BYTES)
-            // Whoever waits is told by the end of the channel.
+            // The end of the channel notifies the caller.
             .panic_handler(|_| {})
             .build()
             .map_err(|error| LoadError::Compiler(error.to_string()))?;
@@ -122,7 +122,7 @@ impl Compiler {
             lock(&self.left).push(digest);
             move || {
                 let _ends = ends;
-                // Nobody may be waiting any more.
+                // The caller may have given up.
                 let _ = done.send(engine.precompile_component(&bytes));
             }
         };

@@ -183,10 +183,10 @@ fn pool(settings: &EngineSettings) -> PoolingAllocationConfig {
         .max_memories_per_component(4)
         .max_tables_per_component(16)
         .max_memory_size(settings.memory_bytes)
-        // What a guest has written to is kept for the next one, which is far cheaper
-        // than to give it back and get it again. So it is with stacks and tables, by a
-        // quarter of a call's time under load; but there the pages of as many as there
-        // ever were at once would stay for good (docs/performance.md).
+        // Memory that a guest has written to is kept for the next one, which is far
+        // cheaper than returning it and getting it again. Stacks and tables would save
+        // another quarter of a call's time under load, but their pages would stay for
+        // as many calls as there ever were at once (docs/performance.md).
         .linear_memory_keep_resident(2 * MIB)
         .table_keep_resident(0)
         .async_stack_keep_resident(0)

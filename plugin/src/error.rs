@@ -117,7 +117,7 @@ pub enum LoadError {
         /// The way out.
         hint: String,
     },
-    /// It was built with a version of an interface that is not here.
+    /// It was built with a version of an interface that this host does not have.
     #[error("needs `{interface}`; this host has version {held}")]
     Version {
         /// The interface with the version it asks for.

@@ -1,8 +1,7 @@
-//! The interfaces of the world `behaviour`, one a file: what a guest's call of
-//! the host does.
+//! The interfaces of the world `behaviour`, one a file.
 //!
-//! Each checks its arguments against the call's limits and passes on to what
-//! was [`Lent`](crate::Lent). None of them traps: a guest is told no.
+//! Each checks its arguments against the call's limits and passes them on to the
+//! [`Lent`](crate::Lent) handles. None of them traps: a guest gets an error.
 
 mod bindings;
 mod clock;

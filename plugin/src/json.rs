@@ -76,7 +76,7 @@ impl Reader<'_> {
                 b'n' => self.word(b"ull")?,
                 first => self.number(first)?,
             }
-            // A value has ended, and with it perhaps what it stands in.
+            // A value has ended, and perhaps the container that holds it.
             loop {
                 let Some(end) = open.last() else {
                     self.skip_space();
@@ -194,7 +194,7 @@ impl Reader<'_> {
         Some(*first)
     }
 
-    /// The next byte that is no space.
+    /// Returns the next byte that is not white space.
     fn next_token(&mut self) -> Option<u8> {
         self.skip_space();
         self.next()

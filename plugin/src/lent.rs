@@ -81,7 +81,7 @@ pub trait LogSink: Send + Sync {
 pub enum Level {
     /// Every step.
     Trace,
-    /// For whoever looks for a fault.
+    /// Detail for the search of a fault.
     Debug,
     /// An action that was done.
     Info,
@@ -119,9 +119,9 @@ pub trait TwinAccess: Send + Sync {
         patch: Map<String, Value>,
     ) -> BoxFuture<'a, Result<(), HostError>>;
 
-    /// Queues a change and waits until the hub has taken it; gives the version
-    /// of the reported properties that the hub acknowledged. `timeout` is always
-    /// shorter than what is left of the call.
+    /// Queues a change and waits until the hub has accepted it. Returns the version of
+    /// the reported properties that the hub acknowledged. `timeout` is always shorter
+    /// than the rest of the call.
     fn report_and_wait<'a>(
         &'a self,
         plugin: &'a str,

@@ -9,8 +9,8 @@ use std::time::Duration;
 const KIB: usize = 1024;
 const MIB: usize = 1024 * KIB;
 
-/// The longest deadline of a call: IoT Hub waits no longer for an answer, so
-/// that one which comes later reaches nobody.
+/// Longest deadline of a call: IoT Hub waits no longer, so a later answer reaches no
+/// caller.
 pub const MAX_DEADLINE: Duration = Duration::from_secs(300);
 
 /// The limits of one plugin.
@@ -32,9 +32,8 @@ pub struct Limits {
     /// functions; the engine's pool has room for 20,000.
     pub table_elements: usize,
 
-    /// Calls at once. A sleeping call costs some 50 KiB, so a hundred sleepers
-    /// are ordinary; more than this and it is a flood, whose callers are better
-    /// told so at once.
+    /// Calls at once. A sleeping call costs some 50 KiB, so a hundred sleepers are
+    /// ordinary; more than this is a flood, whose callers are better refused at once.
     pub calls_at_once: usize,
 
     /// A method's payload as JSON text. IoT Hub takes 128 KiB and no more.
@@ -51,9 +50,8 @@ pub struct Limits {
     /// CPython takes a minute on a small device.
     pub compile_time: Duration,
 
-    /// Lines that one call may write to the log, standard output included.
-    /// Enough for a method that tells each step, too few to wear out a flash
-    /// card.
+    /// Lines that one call may write to the log, standard output included. Enough for a
+    /// method that logs each step, too few to wear out a flash card.
     pub log_lines: u32,
 
     /// Bytes that one call may write to the log.
@@ -130,8 +128,8 @@ impl Limits {
         self.deadlines.get(method).copied().unwrap_or(self.deadline)
     }
 
-    /// Refuses what cannot be meant: no time, no memory, no calls, or a deadline
-    /// that nobody waits for. [`Engine::load`](crate::Engine::load) asks it too.
+    /// Checks that the limits make sense: some time, memory and calls, and no deadline
+    /// beyond the hub's own. [`Engine::load`](crate::Engine::load) calls this too.
     pub fn check(&self) -> Result<(), LimitError> {
         check_deadline("deadline", self.deadline)?;
         for (method, deadline) in &self.deadlines {

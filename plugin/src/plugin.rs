@@ -54,8 +54,8 @@ impl Plugin {
         self.loaded.about.exports
     }
 
-    /// The capabilities that it asks for and was granted. One that was granted
-    /// and is not here is not asked for.
+    /// Returns the capabilities that it requests and was granted. A capability that was
+    /// granted but is missing here was not requested.
     pub fn capabilities(&self) -> &BTreeSet<Capability> {
         &self.loaded.about.imports.capabilities
     }

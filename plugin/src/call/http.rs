@@ -1,10 +1,10 @@
-//! The capability `http`: requests to the hosts that a plugin was granted, by
-//! way of `wasi:http`.
+//! The capability `http`: requests to the hosts that a plugin was granted, through
+//! `wasi:http`.
 //!
 //! A request is checked here, read whole, and handed to the
-//! [`HttpClient`](crate::HttpClient) that the host lends. Whatever is refused,
-//! the log and the guest are told which host was asked for. What it knows of
-//! HTTP is its words: no socket, no TLS.
+//! [`HttpClient`](crate::HttpClient) that the host lends. A refusal is logged, and
+//! returned to the guest, with the host that was asked for. This module knows HTTP's
+//! types only: no socket, no TLS.
 
 use super::log::CallLog;
 use crate::about::About;

@@ -1,7 +1,7 @@
-//! The limit on a call's memory, which wasmtime checks at each growth.
+//! Limit of a call's memory, which wasmtime checks at each growth.
 //!
-//! Growth past the limit ends the call: an allocator that is told no aborts
-//! anyway, and then nobody could tell memory from any other trap.
+//! Growth past the limit ends the call. An allocator that gets an error aborts anyway,
+//! and then a lack of memory could not be told from any other trap.
 
 use crate::Limits;
 use std::sync::Arc;

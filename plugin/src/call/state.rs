@@ -67,10 +67,10 @@ impl CallState {
         self.deadline.saturating_duration_since(Instant::now())
     }
 
-    /// Counts a tick of the engine that fell into the guest's own work. False
-    /// when there were as many as the whole deadline has. The clock that stops
-    /// calls usually comes first; but it may be a virtual one, which stands
-    /// still for as long as a guest loops.
+    /// Counts a tick of the engine during the guest's own work. Returns `false` after
+    /// as many ticks as the whole deadline has. The clock that stops calls usually
+    /// comes first; but it may be a virtual one, which does not advance while a guest
+    /// loops.
     pub(crate) fn may_go_on(&mut self) -> bool {
         self.busy_ticks_left = self.busy_ticks_left.saturating_sub(1);
         self.busy_ticks_left > 0

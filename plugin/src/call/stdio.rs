@@ -58,7 +58,7 @@ impl Line {
     }
 }
 
-/// A last line without an end is the one that tells why the guest gave up.
+/// Writes an unfinished last line: it often gives the reason why the guest gave up.
 impl Drop for Line {
     fn drop(&mut self) {
         if !self.bytes.is_empty() {

@@ -105,8 +105,8 @@ impl Cache {
         }
     }
 
-    /// Keeps what was compiled, whole or not at all, makes room for it, and gives
-    /// it from where it lies.
+    /// Writes the code to a file, whole or not at all, makes room for it, and returns
+    /// the component mapped from there.
     pub(crate) fn put(
         &self,
         engine: &wasmtime::Engine,
@@ -219,7 +219,7 @@ fn check_owner(about: &Metadata) -> io::Result<()> {
     Ok(())
 }
 
-/// Machine code from a file, as it stands.
+/// Maps machine code from a file.
 fn map(engine: &wasmtime::Engine, path: &Path) -> wasmtime::Result<Component> {
     #[allow(unsafe_code, reason = "there is no other way to load compiled code")]
     // SAFETY: the file was written whole by this program, into a directory that

@@ -1,12 +1,12 @@
-//! Gives a guest's memory some pages to grow into without the kernel.
+//! Headroom: pages that a guest's memory grows into without the kernel.
 //!
-//! A guest's allocator grows its memory at its first allocation, so that nearly
-//! every call made the kernel open some pages, and close them again afterwards.
-//! That took a third of the processor time of a short call, and stopped the other
-//! processors besides. Here a module's memory is made to begin some pages larger,
-//! and its `memory.grow` and `memory.size` are changed to hand those out first: the
-//! guest sees the sizes that it would have seen. What it could see is that a page
-//! which it has not asked for yet is there, and empty.
+//! A guest's allocator grows its memory at its first allocation, so that nearly every
+//! call made the kernel open some pages, and close them again afterwards. That took a
+//! third of the processor time of a short call, and stopped the other processors
+//! meanwhile. Here a module's memory starts some pages larger, and its `memory.grow`
+//! and `memory.size` are changed to hand those out first: the guest sees the sizes that
+//! it would have seen. The only visible difference is that a page which it has not
+//! requested yet exists, and is empty.
 
 use wasmparser::{MemoryType, Operator, Parser, Payload, Result, TypeRef};
 

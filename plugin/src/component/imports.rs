@@ -1,10 +1,10 @@
-//! Compares what a component imports with what it is lent, and finds what it
-//! exports.
+//! Comparison of a component's imports with the interfaces that it is lent, and a list
+//! of its exports.
 //!
-//! Nothing is instantiated: the type of a component names all of its imports,
-//! so a refusal comes at load, with the import's name, and not at the first call.
-//! It comes before the compiler has worked, which may take seconds: the imports
-//! stand in the component's own bytes.
+//! Nothing is instantiated: the type of a component names all of its imports, so a
+//! refusal comes at load, with the import's name, and not at the first call. It also
+//! comes before the compiler starts, which may take seconds, since the imports are in
+//! the component's own bytes.
 
 use crate::{Capability, LoadError};
 use std::collections::BTreeSet;
@@ -44,9 +44,11 @@ pub(crate) struct Imports {
 pub struct Exports {
     /// Runs jobs.
     pub deferred: bool,
-    /// Is told of changes of the desired properties.
+    /// `true` if it exports `desired`: it is called with changes of the desired
+    /// properties.
     pub desired: bool,
-    /// Is told when its version takes over and when it goes.
+    /// `true` if it exports `lifecycle`: it is called when its version takes over and
+    /// when it leaves.
     pub lifecycle: bool,
 }
 

@@ -27,8 +27,8 @@ pub(crate) fn sections(core_module: &[u8]) -> impl Iterator<Item = &[u8]> {
     })
 }
 
-/// Refuses metadata that wit-parser would not come back from, or in what is no
-/// core module at all. They must not nest too deep.
+/// Refuses metadata on which wit-parser would not return, or in bytes that are not a
+/// core module. The caller has checked that they do not nest too deep.
 pub(crate) fn check(core_module: &[u8]) -> Result<(), String> {
     validate(core_module)?;
     let mut uses = Uses::default();

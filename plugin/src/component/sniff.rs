@@ -1,4 +1,4 @@
-//! Tells from its first bytes what a file is, so that an error can name it.
+//! Detection of a file's form by its first bytes, so that an error can name it.
 
 /// The form of a plugin's file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -34,7 +34,7 @@ pub struct Inspection {
 pub struct Import {
     /// `package/interface@version`.
     pub name: String,
-    /// `None` where nobody does.
+    /// The party that lends it; `None` if no party does.
     pub lender: Option<Lender>,
 }
 

@@ -1,6 +1,6 @@
-//! The answer to the caller of a failed call: a status, a word for programs,
-//! one line for people. It is the table of failures in ARCHITECTURE.md, and
-//! stands here because the host and the author's tool must tell the same.
+//! The answer to the caller of a failed call: a status, a word for programs, one line
+//! of text. This is the table of failures in ARCHITECTURE.md. It is in this crate
+//! because the host and the author's tool must give the same answer.
 
 use super::{CallError, Refusal};
 
@@ -13,7 +13,7 @@ impl CallError {
         self.row().0
     }
 
-    /// The word for programs: `error` in the body that a caller gets.
+    /// Returns the word for programs: `error` in the body of the answer.
     pub fn word(&self) -> &'static str {
         self.row().1
     }

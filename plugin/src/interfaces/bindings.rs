@@ -32,7 +32,7 @@ pub(in crate::interfaces) mod deferred {
     });
 }
 
-/// The export that is told of changes of the desired properties.
+/// Bindings of the export for changes of the desired properties.
 pub(in crate::interfaces) mod desired {
     wasmtime::component::bindgen!({
         path: "../wit",
@@ -42,7 +42,7 @@ pub(in crate::interfaces) mod desired {
     });
 }
 
-/// The export that is told of a version's first and last moment.
+/// Bindings of the export for the start and the stop of a version.
 pub(in crate::interfaces) mod lifecycle {
     wasmtime::component::bindgen!({
         path: "../wit",

@@ -8,7 +8,7 @@ use crate::{BootOutcome, HostError, JobWhen, NewJob};
 use serde::de::IgnoredAny;
 use std::time::Duration;
 
-/// A job's name stands in log lines.
+/// Limit of a job's name, which appears in log lines.
 const NAME_BYTES: usize = 128;
 
 impl Host for CallState {

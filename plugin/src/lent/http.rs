@@ -11,7 +11,7 @@ use std::path::Path;
 /// It follows no redirect and keeps no cookie. A future that is dropped ends its
 /// request, as that of one which has taken too long is.
 pub trait HttpClient: Send + Sync {
-    /// Sends a request, and gives the whole response.
+    /// Sends a request, and returns the whole response.
     fn send<'a>(
         &'a self,
         request: HttpRequest<'a>,
@@ -25,8 +25,8 @@ pub struct HttpRequest<'a> {
     pub request: Request<Bytes>,
     /// The body of the response may have so many bytes.
     pub response_bytes: usize,
-    /// `true` if the host may be in a private network, or this machine: only one that
-    /// the operator has named in full.
+    /// `true` if the host may be in a private network, or this machine: only a host
+    /// that the operator has named in full.
     pub may_be_private: bool,
     /// Certificates to trust beside the system's: a PEM file.
     pub ca_file: Option<&'a Path>,

@@ -8,8 +8,8 @@ use std::time::Duration;
 ///
 /// What a future has done is on disk before it is ready.
 pub trait JobQueue: Send + Sync {
-    /// Takes a job and gives its id. `call` is the id of the call that asks, and
-    /// `most_waiting` how many jobs the plugin may have waiting, this one
+    /// Accepts a job and returns its id. `call` is the id of the requesting call, and
+    /// `most_waiting` the number of jobs that the plugin may have waiting, this one
     /// included: [`Limits::jobs`](crate::Limits::jobs).
     fn add<'a>(
         &'a self,
@@ -31,7 +31,7 @@ pub trait JobQueue: Send + Sync {
 /// A job as a plugin asks for it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NewJob {
-    /// The name that the plugin gives it.
+    /// Name that the plugin gave it.
     pub name: String,
     /// JSON text, any value.
     pub payload: String,

@@ -1,12 +1,11 @@
 //! Memory that bursts of calls leave behind, and its return to the system.
 //!
-//! wasmtime's pool keeps the memory that instances have written to for the next ones
-//! in their places, for as many as there ever were at once. That is what makes calls
-//! cheap, and after a burst it is memory which nobody needs. Those pages that a
-//! component begins with, it gives back with the machine code that ran in them; so the
-//! code is mapped anew, and once the last call in the old one has ended, they are gone.
-//! The pages that a guest has added itself stay: some KiB for each instance of a guest
-//! in Rust.
+//! wasmtime's pool keeps the memory that instances have written to for the next ones in
+//! their slots, for as many as there ever were at once. That makes calls cheap, but
+//! after a burst it is unused memory. The pages that a component begins with are
+//! returned with the machine code that ran in them: the code is mapped again, and once
+//! the last call in the old mapping has ended, they are gone. Pages that a guest has
+//! added itself stay: some KiB for each instance of a guest in Rust.
 
 use super::linked::Linked;
 use super::{Loaded, Plugin};
@@ -15,8 +14,8 @@ use crate::error::one_line;
 use std::sync::Arc;
 
 impl Plugin {
-    /// Gives back the memory that a burst of calls has left, if the calls at once
-    /// since the last time were less than a quarter of the most there were. To be
+    /// Returns the memory that a burst of calls has left to the system, if the calls at
+    /// once since the last time were less than a quarter of the most there were. To be
     /// called periodically; blocks for milliseconds.
     pub fn give_back(&self) {
         let loaded = &self.loaded;

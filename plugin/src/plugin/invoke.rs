@@ -57,8 +57,8 @@ impl Plugin {
         Ok(self.run(&call, function).await?.map_err(JobError::from))
     }
 
-    /// Tells it that the desired properties have changed, by the patch which is
-    /// the call's payload, to this version.
+    /// Calls `desired.changed` with the patch in the call's payload, which leads to
+    /// this version of the desired properties.
     pub async fn desired_changed(
         &self,
         call: Call<'_>,
@@ -75,8 +75,8 @@ impl Plugin {
         Ok(self.run(&call, function).await?.map_err(JobError::from))
     }
 
-    /// Tells it that it takes over. The inner error is the plugin's own no, in
-    /// its words, which are not escaped.
+    /// Calls `lifecycle.start` of a version that takes over. The inner error is the
+    /// plugin's refusal in its own words, which are not escaped.
     pub async fn start(
         &self,
         call: Call<'_>,
@@ -92,7 +92,7 @@ impl Plugin {
         self.run(&call, function).await
     }
 
-    /// Tells it that it goes.
+    /// Calls `lifecycle.stop` of a version that leaves.
     pub async fn stop(&self, call: Call<'_>) -> Result<(), CallError> {
         let linked = self.loaded.linked();
         let pre = linked.lifecycle.as_ref().ok_or(CallError::NoExport("lifecycle"))?;

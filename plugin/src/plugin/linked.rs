@@ -6,8 +6,7 @@ use crate::engine::Shared;
 use crate::interfaces::{self, BehaviourPre, WithDeferredPre, WithDesiredPre, WithLifecyclePre};
 use wasmtime::component::{Component, Linker};
 
-/// One for each of its worlds that the component has. What it does not export is
-/// not here.
+/// Prepared instances, one for each world that the component exports.
 pub(crate) struct Linked {
     pub(crate) behaviour: BehaviourPre<CallState>,
     pub(crate) deferred: Option<WithDeferredPre<CallState>>,

@@ -1,9 +1,9 @@
-//! The hosts that a plugin may send requests to, as the operator writes them.
+//! Hosts that a plugin may send requests to, in the operator's notation.
 //!
-//! `api.example.com`, `api.example.com:8443`, `*.example.com`, and for
-//! development `http://localhost:8080`. Without a scheme it is HTTPS. A host that
-//! is named whole may be anywhere; one that only fits a pattern must not be in a
-//! private network, or whoever owns the pattern's names could reach into it.
+//! `api.example.com`, `api.example.com:8443`, `*.example.com`, and for development
+//! `http://localhost:8080`. Without a scheme it is HTTPS. A host that is named in full
+//! may be anywhere. A host that only matches a pattern must not be in a private
+//! network; otherwise the owner of the pattern's names could reach into it.
 
 use http::uri::{Authority, Scheme, Uri};
 use std::fmt;
@@ -21,12 +21,12 @@ pub struct HttpHost {
 /// A text that names no host.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum HttpHostError {
-    /// It is no host with or without a port.
+    /// Not a host with or without a port.
     #[error(
         "`{0}` is not a host like `api.example.com`, `api.example.com:8443` or `*.example.com`"
     )]
     NotAHost(String),
-    /// `*` would stand for the names of strangers.
+    /// A pattern that would include names of strangers.
     #[error("`{0}`: `*.` goes before a name of two parts or more, and only with HTTPS")]
     TooWide(String),
 }

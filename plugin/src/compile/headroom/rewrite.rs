@@ -79,11 +79,11 @@ pub(super) fn module(bytes: &[u8]) -> Result<Vec<u8>> {
 struct Names {
     /// The global with the pages that the guest knows of.
     size: u32,
-    /// The function that stands for `memory.grow`.
+    /// Function that replaces `memory.grow`.
     grow: u32,
 }
 
-/// A function that takes a number of pages, and gives the size before, or -1.
+/// Type of a function from a number of pages to the size before, or -1.
 const GROW_TYPE: &[u8] = &[0x60, 1, 0x7f, 1, 0x7f];
 
 /// A global that can change and begins as this.

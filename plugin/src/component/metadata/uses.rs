@@ -11,7 +11,7 @@ use wasmparser::{
     ComponentType, ComponentTypeDeclaration, ComponentTypeRef, InstanceTypeDeclaration, TypeBounds,
 };
 
-/// The graph so far, and where in the declarations it has come to.
+/// Graph of the packages read so far, and the position in the declarations.
 #[derive(Default)]
 pub(crate) struct Uses {
     /// Versions of one package are one place in it: they may become one, and have no
@@ -70,8 +70,8 @@ impl Uses {
         self.scopes.clear();
     }
 
-    /// The packages that are in a circle or use one that is, by name; none if each
-    /// can stand after all that it uses.
+    /// Returns the names of the packages in a circle, or that use one which is. The
+    /// list is empty if each package can follow all that it uses.
     pub(crate) fn circle(&self) -> Vec<&str> {
         let waits_for = |used: &BTreeSet<Name>| {
             used.iter().filter(|package| self.graph.contains_key(package)).count()
