@@ -1,16 +1,43 @@
-//! The sandbox: loads a component, lends it what it was granted, calls it
-//! within its limits.
+//! Sandbox for plugins: loads a component, lends it the interfaces that it was
+//! granted, and calls it within its limits.
 //!
-//! One [`Engine`] a process. [`Engine::load`] compiles a component, compares
-//! what it imports with what it is lent and prepares it; every call of a
-//! [`Plugin`], be it a method, a job or a change of the twin, then runs in a
-//! store and an instance of its own, which are gone when it returns. What a call
-//! may reach is in [`Lent`]: narrow handles that the caller of this crate
-//! implements.
+//! A process has one [`Engine`]. [`Engine::load`] compiles a component, compares its
+//! imports with the interfaces that are lent to it, and prepares it. Each call of a
+//! [`Plugin`], be it a method, a job or a change of the twin, runs in a store and an
+//! instance of its own, which are gone when the call returns. A call reaches nothing
+//! but [`Lent`]: narrow handles that the user of this crate implements.
 //!
-//! It knows neither IoT Hub nor MQTT nor a configuration file. A [`CallError`]
-//! says what happened and by which status and word a caller is told; to answer
-//! anyone is the host's business. It is the only crate that names wasmtime.
+//! ```
+//! use behaviour_plugin::{Engine, EngineSettings, PluginSettings};
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let engine = Engine::new(&EngineSettings::default())?;
+//! let file = "tests/frozen/0.1.0.wat";
+//! let plugin = engine.load_file("greet", file.as_ref(), PluginSettings::default())?;
+//! assert!(plugin.exports().deferred);
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! `examples/call.rs` implements the handles, and calls a method.
+//!
+//! # Layout
+//!
+//! * `engine`: the shared runtime, and what a component would need to load;
+//! * `component`: checks of a component's bytes before the compiler reads them;
+//! * `compile`: machine code, within bounds, and its cache;
+//! * `plugin`: loading, calls, and memory that bursts of calls leave;
+//! * `call`: the state of one call: memory, log, WASI, HTTP;
+//! * `interfaces`: the imports of a plugin, one file each;
+//! * `lent`: the traits that a host implements;
+//! * `about`, `settings`, `limits`, `capability`: the description of a plugin;
+//! * `error`, `json`: failures, and the check of payloads.
+//!
+//! # Not here
+//!
+//! The crate knows neither IoT Hub nor MQTT nor a configuration file. A [`CallError`]
+//! names the failure, and the status and word that its caller gets; sending the answer
+//! is left to the host. It is the only crate that names wasmtime.
 
 #![cfg_attr(test, allow(clippy::unwrap_used, reason = "a test may stop at the first surprise"))]
 
