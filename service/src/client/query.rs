@@ -17,11 +17,22 @@ pub struct TwinQuery<'a> {
     next: NextPage,
 }
 
-#[derive(Debug)]
+#[derive(Debug, PartialEq)]
 enum NextPage {
     First,
     After(String),
     End,
+}
+
+impl NextPage {
+    /// Returns the page after one with this continuation token. An empty token, which
+    /// some proxies make of a missing one, would start again at the first page.
+    fn from_header(token: Option<&str>) -> NextPage {
+        match token.filter(|token| !token.is_empty()) {
+            Some(token) => NextPage::After(token.to_owned()),
+            None => NextPage::End,
+        }
+    }
 }
 
 impl<'a> TwinQuery<'a> {
@@ -44,10 +55,19 @@ impl<'a> TwinQuery<'a> {
         let request = HubRequest::new(Method::POST, rest::QUERY.to_owned(), "query".to_owned());
         let body = Some(json!({"query": self.text}));
         let answer = self.client.send(HubRequest { body, headers, ..request }).await?;
-        self.next = match answer.header(rest::HEADER_CONTINUATION) {
-            Some(token) => NextPage::After(token.to_owned()),
-            None => NextPage::End,
-        };
+        self.next = NextPage::from_header(answer.header(rest::HEADER_CONTINUATION));
         answer.json().map(Some)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_empty_continuation_is_the_end_like_a_missing_one() {
+        assert_eq!(NextPage::from_header(None), NextPage::End);
+        assert_eq!(NextPage::from_header(Some("")), NextPage::End);
+        assert_eq!(NextPage::from_header(Some("page2")), NextPage::After("page2".to_owned()));
     }
 }
