@@ -13,8 +13,10 @@ use std::fmt;
 use serde_json::{Map, Value, json};
 
 pub use code::ErrorCode;
+pub use response::{ErrorResponse, ResponseCode};
 
 mod code;
+mod response;
 
 /// An error that the hub returned.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -75,38 +77,21 @@ impl HubError {
         body.to_string()
     }
 
-    /// Parses a REST answer of either shape. If the body has no code, that of the
-    /// header `iothub-errorcode` counts, and without it the HTTP status.
+    /// Parses a REST answer of either shape into the error that it stands for: without
+    /// a documented code, the most general one of the HTTP status. A client that shows
+    /// errors uses [`ErrorResponse`] instead.
     #[must_use]
     pub fn parse(http_status: u16, header: Option<&str>, body: &str) -> HubError {
-        let outer: Value = serde_json::from_str(body).unwrap_or_default();
-        let message = outer.get("Message").or_else(|| outer.get("message")).and_then(Value::as_str);
-        let from_header = header.and_then(ErrorCode::from_name);
-        let fallback = || from_header.unwrap_or_else(|| ErrorCode::from_http_status(http_status));
-        let Some(message) = message else {
-            let text = if body.is_empty() || body.len() > 500 { "no message" } else { body.trim() };
-            return HubError::new(fallback(), text);
+        let ErrorResponse { code, message, info, .. } =
+            ErrorResponse::parse(http_status, header, body);
+        let code = match code {
+            ResponseCode::Known(code) => code,
+            ResponseCode::Unknown(_) | ResponseCode::Absent => {
+                let from_header = header.and_then(ErrorCode::from_name);
+                from_header.unwrap_or_else(|| ErrorCode::from_http_status(http_status))
+            }
         };
-        if let Ok(Value::Object(inner)) = serde_json::from_str(message) {
-            let number = inner.get("errorCode").and_then(Value::as_u64);
-            let code = number.and_then(|n| ErrorCode::from_number(u32::try_from(n).ok()?));
-            let text = inner.get("message").and_then(Value::as_str).unwrap_or("no message");
-            let info = inner.get("info").and_then(Value::as_object);
-            let info = info
-                .into_iter()
-                .flatten()
-                .filter_map(|(k, v)| Some((k.clone(), v.as_str()?.to_owned())));
-            return HubError {
-                code: code.unwrap_or_else(fallback),
-                message: text.to_owned(),
-                info: info.collect(),
-            };
-        }
-        let Some(rest) = message.strip_prefix("ErrorCode:") else {
-            return HubError::new(fallback(), message);
-        };
-        let (name, text) = rest.split_once(';').unwrap_or((rest, ""));
-        HubError::new(ErrorCode::from_name(name).unwrap_or_else(fallback), text)
+        HubError { code, message, info }
     }
 }
 

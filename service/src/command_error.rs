@@ -3,6 +3,7 @@
 use behaviour_service::{ServiceError, ServiceErrorKind};
 use program::{Classify, ExitKind};
 use protocol::connection_string::ConnectionStringError;
+use protocol::error::ResponseCode;
 
 pub(crate) type CommandError = program::CommandError<FailureKind>;
 
@@ -53,6 +54,12 @@ impl Classify<ServiceError> for FailureKind {
             (_, ServiceErrorKind::Offline) => {
                 "start the device; --connect-timeout waits for one that is about to connect"
             }
+            (ServiceError::Hub { response, .. }, ServiceErrorKind::NotFound)
+                if response.code == ResponseCode::Absent =>
+            {
+                "check HostName in IOTHUB_CONNECTION_STRING and proxies on the way: the answer is \
+                 not one of an IoT Hub"
+            }
             (_, ServiceErrorKind::NotFound) => {
                 "check the device's id; `behaviour-service devices create ID` registers one"
             }
@@ -70,5 +77,36 @@ impl Classify<ServiceError> for FailureKind {
             (_, ServiceErrorKind::Device | ServiceErrorKind::Other) => return None,
         };
         Some(hint.to_owned())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use protocol::error::ErrorResponse;
+
+    use super::*;
+
+    fn reported(http_status: u16, header: Option<&str>, body: &str) -> (u8, String) {
+        let response = ErrorResponse::parse(http_status, header, body);
+        let error = ServiceError::Hub { subject: "device `d1`".to_owned(), response };
+        let error = CommandError::from(error);
+        (error.kind().exit_code(), error.to_string())
+    }
+
+    #[test]
+    fn an_answer_without_a_code_is_reported_by_its_http_status() {
+        let bad_gateway = reported(502, None, "<html>");
+        assert_eq!(bad_gateway, (1, "error: device `d1`: HTTP 502\n".to_owned()));
+        let hint = "hint: check HostName in IOTHUB_CONNECTION_STRING and proxies on the way: the \
+            answer is not one of an IoT Hub\n";
+        let not_found = reported(404, None, "");
+        assert_eq!(not_found, (4, format!("error: device `d1`: HTTP 404\n{hint}")));
+    }
+
+    #[test]
+    fn an_unknown_code_is_reported_unchanged() {
+        let body = r#"{"Message":"{\"errorCode\":503001,\"message\":\"busy\"}"}"#;
+        let expected = "error: device `d1`: 503001 (HTTP 503): busy\n";
+        assert_eq!(reported(503, None, body), (1, expected.to_owned()));
     }
 }

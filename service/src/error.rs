@@ -1,18 +1,18 @@
 //! Failures of requests.
 
-use protocol::error::{ErrorCode, HubError};
+use protocol::error::{ErrorCode, ErrorResponse};
 use trust::TrustError;
 
 /// A failed request.
 #[derive(Debug, thiserror::Error)]
 pub enum ServiceError {
-    /// An error that the hub returned.
-    #[error("{subject}: {error}")]
+    /// An answer with an error, by the hub or a proxy before it.
+    #[error("{subject}: {response}")]
     Hub {
         /// The subject of the request: a device, a query.
         subject: String,
-        /// The hub's error.
-        error: HubError,
+        /// The answer.
+        response: ErrorResponse,
     },
     /// A connection that could not be opened, or was closed early.
     #[error("hub `{hub}`: {problem}")]
@@ -90,11 +90,11 @@ pub enum ServiceErrorKind {
 }
 
 impl ServiceError {
-    /// Returns the hub's six-digit code, if the hub returned an error.
+    /// Returns the hub's code, if the hub returned one that is documented.
     #[must_use]
-    pub fn code(&self) -> Option<u32> {
+    pub fn code(&self) -> Option<ErrorCode> {
         match self {
-            ServiceError::Hub { error, .. } => Some(error.code.number()),
+            ServiceError::Hub { response, .. } => response.known_code(),
             _ => None,
         }
     }
@@ -103,14 +103,19 @@ impl ServiceError {
     #[must_use]
     pub fn kind(&self) -> ServiceErrorKind {
         match self {
-            ServiceError::Hub { error, .. } => match error.code {
-                ErrorCode::DeviceNotOnline
-                | ErrorCode::DeviceConnectionClosedRemotely
-                | ErrorCode::DeviceUnavailable => ServiceErrorKind::Offline,
-                ErrorCode::GatewayTimeout | ErrorCode::GenericTimeout => ServiceErrorKind::TimedOut,
-                code => match code.http_status() {
+            ServiceError::Hub { response, .. } => match response.known_code() {
+                Some(
+                    ErrorCode::DeviceNotOnline
+                    | ErrorCode::DeviceConnectionClosedRemotely
+                    | ErrorCode::DeviceUnavailable,
+                ) => ServiceErrorKind::Offline,
+                Some(ErrorCode::GatewayTimeout | ErrorCode::GenericTimeout) => {
+                    ServiceErrorKind::TimedOut
+                }
+                _ => match response.http_status {
                     401 => ServiceErrorKind::Unauthorised,
                     404 => ServiceErrorKind::NotFound,
+                    504 => ServiceErrorKind::TimedOut,
                     _ => ServiceErrorKind::Other,
                 },
             },

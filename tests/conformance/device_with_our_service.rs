@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use protocol::error::ErrorCode;
 use protocol::method::MethodRequest;
 use rig::Rig;
 use serde_json::{Value, json};
@@ -68,7 +69,7 @@ async fn a_device_that_does_not_answer_is_a_time_out() {
 
     let error = rig.service.client.invoke(&rig.service.device, &request).await.unwrap_err();
 
-    assert_eq!(error.code(), Some(504_101), "{error}");
+    assert_eq!(error.code(), Some(ErrorCode::GatewayTimeout), "{error}");
 }
 
 #[tokio::test]

@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use hub::{Effect, Fault, Refused, Step};
+use protocol::error::ErrorCode;
 use protocol::method::MethodRequest;
 use rig::{Rig, Service, config, set, until, within};
 use serde_json::json;
@@ -123,7 +124,10 @@ async fn a_device_whose_host_is_stopped_is_offline_for_its_caller() {
 
     let error = rig.service.call("echo", json!(1)).await.unwrap_err();
 
-    assert_eq!((error.kind(), error.code()), (ServiceErrorKind::Offline, Some(404_103)));
+    assert_eq!(
+        (error.kind(), error.code()),
+        (ServiceErrorKind::Offline, Some(ErrorCode::DeviceNotOnline))
+    );
 }
 
 #[tokio::test]

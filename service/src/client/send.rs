@@ -4,7 +4,7 @@ use std::error::Error;
 use std::io;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use protocol::error::HubError;
+use protocol::error::ErrorResponse;
 use protocol::rest;
 use protocol::sas::sign;
 use reqwest::header::{AUTHORIZATION, HeaderMap, IF_MATCH, RETRY_AFTER};
@@ -179,7 +179,8 @@ fn words(bottom: &(dyn Error + 'static)) -> String {
 
 fn refused(status: StatusCode, answer: &HubResponse, request: &HubRequest<'_>) -> FailedTry {
     let body = String::from_utf8_lossy(&answer.body);
-    let error = HubError::parse(status.as_u16(), answer.header(rest::HEADER_ERROR_CODE), &body);
+    let header = answer.header(rest::HEADER_ERROR_CODE);
+    let response = ErrorResponse::parse(status.as_u16(), header, &body);
     let again = match status.as_u16() {
         429 => true,
         408 | 500 | 503 => request.again == Resend::Always,
@@ -188,7 +189,7 @@ fn refused(status: StatusCode, answer: &HubResponse, request: &HubRequest<'_>) -
     let seconds = answer.header(RETRY_AFTER.as_str()).and_then(|text| text.parse().ok());
     let retry_after = seconds.map(Duration::from_secs);
     let subject = request.subject.clone();
-    FailedTry { error: ServiceError::Hub { subject, error }, again, retry_after }
+    FailedTry { error: ServiceError::Hub { subject, response }, again, retry_after }
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@ use behaviour_service::{Client, DeviceId, ServiceError};
 use clap::Args;
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use program::Progress;
+use protocol::error::ErrorCode;
 use protocol::registry::DeviceIdentity;
 
 use super::connection_string;
@@ -13,9 +14,6 @@ use crate::command_error::CommandError;
 /// The number of concurrent requests. IoT Hub throttles requests to the registry,
 /// and the client waits as long as the hub asks for.
 const AT_ONCE: usize = 8;
-
-/// IoT Hub's code for a device that exists already.
-const EXISTS: u32 = 409_001;
 
 #[derive(Args)]
 pub(crate) struct ManyDevices {
@@ -51,7 +49,9 @@ pub(crate) async fn create(ids: Vec<DeviceId>, client: &Client) -> Result<(), Co
 
 async fn register(client: &Client, id: DeviceId) -> Result<DeviceIdentity, ServiceError> {
     match client.create_device(&id).await {
-        Err(error) if error.code() == Some(EXISTS) => client.device(&id).await,
+        Err(error) if error.code() == Some(ErrorCode::DeviceAlreadyExists) => {
+            client.device(&id).await
+        }
         made => made,
     }
 }
