@@ -144,16 +144,6 @@ impl<K: Classify<E>, E: Into<anyhow::Error>> From<E> for CommandError<K> {
     }
 }
 
-/// Writes one line with an error and its causes, and one with a hint, to
-/// standard error.
-pub fn complain(error: &anyhow::Error, hint: Option<&str>) {
-    let mut stderr = io::stderr();
-    let _ = writeln!(stderr, "error: {}", chain(error.as_ref()));
-    if let Some(hint) = hint {
-        let _ = writeln!(stderr, "hint: {hint}");
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

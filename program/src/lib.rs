@@ -44,7 +44,7 @@ mod progress;
 mod signals;
 
 pub use chain::chain;
-pub use command_error::{Classify, CommandError, ExitKind, complain};
+pub use command_error::{Classify, CommandError, ExitKind};
 pub use log::log;
 pub use open_files::allow_open_files;
 #[cfg(feature = "progress")]
