@@ -158,6 +158,7 @@ mod tests {
     fn a_file_to_begin_with_that_is_not_there_is_named() {
         let (_dir, error) = project(&[(FILE, "lang = \"go\"\n")]);
         let error = error.unwrap_err();
-        assert!(error.to_string().ends_with("go.mod`"), "{error}");
+        let expected = "go.mod` not found; it is the entry file of a plugin in go";
+        assert!(error.to_string().ends_with(expected), "{error}");
     }
 }
