@@ -21,7 +21,7 @@ use tokio::time::Instant;
 
 use crate::backoff::Backoff;
 use part::{Part, fits};
-pub(crate) use part::{Patch, ReportRecord, Waiter, check};
+pub(crate) use part::{Patch, PatchOutcome, ReportRecord, Waiter, check};
 
 mod part;
 
@@ -62,17 +62,6 @@ pub(crate) struct AcceptedReport {
     /// The part that it was merged with, as it was before.
     before: Option<(u64, Patch)>,
     waited_for: bool,
-}
-
-/// Outcome of a patch that the hub has answered.
-#[derive(Debug, PartialEq)]
-pub(crate) enum PatchOutcome {
-    /// The hub has it; the new version of the reported properties.
-    Taken { patch: Patch, version: u64 },
-    /// The hub does not want it, and will not want it later.
-    Refused { status: u16, message: String, plugin: String },
-    /// It will be sent again.
-    Again { status: u16 },
 }
 
 impl Reports {

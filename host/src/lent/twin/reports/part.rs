@@ -44,6 +44,17 @@ pub(crate) struct ReportRecord {
     pub(crate) patch: Patch,
 }
 
+/// Outcome of a patch that the hub has answered.
+#[derive(Debug, PartialEq)]
+pub(crate) enum PatchOutcome {
+    /// The hub has it; the new version of the reported properties.
+    Taken { patch: Patch, version: u64 },
+    /// The hub does not want it, and will not want it later.
+    Refused { status: u16, message: String, plugin: String },
+    /// It will be sent again.
+    Again { status: u16 },
+}
+
 impl Part {
     pub(super) fn new(number: u64, saved: ReportRecord, waiter: Option<Waiter>) -> Part {
         let waiters = waiter.into_iter().collect();
