@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 
 /// Lines before and after a fragment of a plugin.
 const IN_A_PLUGIN: [&str; 2] = [
-    r#"#![allow(unused, unreachable_code)]
+    r#"#![allow(unused, unreachable_code, reason = "a snippet shows a part of a program")]
 mod fragment {
 wit_bindgen::generate!({
     inline: "package docs:snippets; world mine {
@@ -35,7 +35,7 @@ fn fragment() {"#,
 
 /// Lines before and after a fragment of a program.
 const IN_A_PROGRAM: [&str; 2] = [
-    "#![allow(unused)]\nasync fn fragment() -> Result<(), Box<dyn std::error::Error>> {",
+    "#![allow(unused, reason = \"a snippet shows a part of a program\")]\nasync fn fragment() -> Result<(), Box<dyn std::error::Error>> {",
     "Ok(()) }\nfn main() {}",
 ];
 
@@ -81,14 +81,19 @@ fn snippets(page: &str, path: &Path, wit: &Path) -> String {
     let mut all = String::new();
     for block in page.split("\n```rust\n").skip(1) {
         let (block, _) = block.split_once("\n```").unwrap();
-        let [before, after] =
-            match (block.contains("fn main") || block.contains("generate!"), about_plugins) {
-                // The world of a plugin is an item, not something to run.
-                (true, true) => ["#![allow(unused)]\nmod plugin {", "}\nfn main() {}"],
-                (true, false) => ["", ""],
-                (false, true) => IN_A_PLUGIN,
-                (false, false) => IN_A_PROGRAM,
-            };
+        let [before, after] = match (
+            block.contains("fn main") || block.contains("generate!"),
+            about_plugins,
+        ) {
+            // The world of a plugin is an item, not something to run.
+            (true, true) => [
+                "#![allow(unused, reason = \"a snippet shows a part of a program\")]\nmod plugin {",
+                "}\nfn main() {}",
+            ],
+            (true, false) => ["", ""],
+            (false, true) => IN_A_PLUGIN,
+            (false, false) => IN_A_PROGRAM,
+        };
         let block = block.replace("path: \"wit\"", "path: \"WIT\"");
         // Inner documentation belongs to a file, and a snippet becomes a module.
         let block: String = block.lines().map(|line| line.replace("//!", "//") + "\n").collect();
