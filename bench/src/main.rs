@@ -7,6 +7,7 @@
 
 #![allow(clippy::print_stderr, reason = "this is a command-line program")]
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -46,6 +47,9 @@ struct Arguments {
     /// Measure only the host and bare rumqttc, without the SDKs, to see the effect of a change
     #[arg(long, requires = "quick")]
     own: bool,
+    /// Measure another build of the host in turn with this one, such as the last release
+    #[arg(long, requires = "own", value_name = "PROGRAM")]
+    against: Option<PathBuf>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -95,7 +99,7 @@ async fn main() -> ExitCode {
 }
 
 async fn run(arguments: Arguments) -> anyhow::Result<()> {
-    let Arguments { sections, quick, rounds, own } = arguments;
+    let Arguments { sections, quick, rounds, own, against } = arguments;
     let wanted = |section| sections.contains(&section) || sections.contains(&Section::All);
     if sections.contains(&Section::BareDevice) {
         // In a task: a worker thread also polls the socket, the main thread does not.
@@ -106,9 +110,13 @@ async fn run(arguments: Arguments) -> anyhow::Result<()> {
         quick,
         rounds: rounds.unwrap_or(usual),
         time: Duration::from_millis(time),
-        kinds: if own { &[Kind::Bare, Kind::Host] } else { &Kind::ALL },
+        kinds: match (own, &against) {
+            (true, Some(_)) => &[Kind::Bare, Kind::Host, Kind::OtherHost],
+            (true, None) => &[Kind::Bare, Kind::Host],
+            (false, _) => &Kind::ALL,
+        },
     };
-    let stage = Stage::set().await?;
+    let stage = Stage::set(against).await?;
     let mut goals = Results::default();
     if wanted(Section::Devices) {
         sections::devices::measure(&stage, effort, &mut goals).await?;

@@ -24,6 +24,8 @@ pub(crate) enum Kind {
     Bare,
     /// `behaviour-host` with the probe.
     Host,
+    /// Another build of `behaviour-host`, named by the user.
+    OtherHost,
     PythonAsync,
     PythonSync,
     Node,
@@ -37,6 +39,7 @@ impl Kind {
         match self {
             Kind::Bare => "bare rumqttc",
             Kind::Host => "behaviour-host",
+            Kind::OtherHost => "the other behaviour-host",
             Kind::PythonAsync => "Python SDK, async",
             Kind::PythonSync => "Python SDK, sync",
             Kind::Node => "Node SDK",
@@ -47,6 +50,7 @@ impl Kind {
         match self {
             Kind::Bare => "bare",
             Kind::Host => "host",
+            Kind::OtherHost => "other-host",
             Kind::PythonAsync => "python-async",
             Kind::PythonSync => "python-sync",
             Kind::Node => "node",
@@ -72,8 +76,10 @@ pub(crate) struct Peer {
 
 impl Stage {
     /// Builds the programs and starts the hub that all measurements share.
-    pub(crate) async fn set() -> anyhow::Result<Stage> {
-        let programs = Programs::build()?;
+    /// `other_host` is the file of another build of the host, to be measured beside this one.
+    pub(crate) async fn set(other_host: Option<PathBuf>) -> anyhow::Result<Stage> {
+        let mut programs = Programs::build()?;
+        programs.other_host = other_host;
         let sdks = programs.sdks()?;
         let folder = tempfile::tempdir()?;
         let hub = Hub::start(&programs, folder.path()).await?;
@@ -126,10 +132,15 @@ impl Stage {
                 command.arg("bare-device");
                 command
             }
-            Kind::Host => {
-                let file = self.folder.path().join("host.toml");
-                std::fs::write(&file, host.text(self))?;
-                let mut command = Command::new(&self.programs.host);
+            Kind::Host | Kind::OtherHost => {
+                let (program, folder) = match (&self.programs.other_host, kind) {
+                    (Some(other), Kind::OtherHost) => (other, self.folder.path().join("other")),
+                    _ => (&self.programs.host, self.folder.path().to_owned()),
+                };
+                std::fs::create_dir_all(&folder)?;
+                let file = folder.join("host.toml");
+                std::fs::write(&file, host.text(self, &folder))?;
+                let mut command = Command::new(program);
                 command.arg("run").arg("--config").arg(file);
                 command
             }
@@ -157,17 +168,18 @@ impl Stage {
 #[derive(Debug, Default)]
 pub(crate) struct HostToml {
     pub(crate) calls_at_once: Option<usize>,
-    /// The folder of compiled plugins; by default one of the stage.
+    /// The folder of compiled plugins; by default one beside the file.
     pub(crate) compile_cache: Option<PathBuf>,
     /// The plugin's component; by default the probe.
     pub(crate) component: Option<PathBuf>,
 }
 
 impl HostToml {
-    pub(crate) fn text(&self, stage: &Stage) -> String {
+    /// Returns the text of the file for a host with its data and its cache in `folder`.
+    pub(crate) fn text(&self, stage: &Stage, folder: &Path) -> String {
         let quoted = |path: &Path| format!("{:?}", path.display().to_string());
         let cache = self.compile_cache.clone();
-        let cache = cache.unwrap_or_else(|| stage.folder.path().join("compiled"));
+        let cache = cache.unwrap_or_else(|| folder.join("compiled"));
         let component = self.component.as_ref().unwrap_or(&stage.programs.probe);
         let mut text = format!(
             "[hub]\nport = {}\nca_file = {:?}\n[host]\ncompile_cache = {}\ndata = {}\n\
@@ -175,7 +187,7 @@ impl HostToml {
             stage.hub.mqtt_port,
             stage.hub.ca_file(),
             quoted(&cache),
-            quoted(&stage.folder.path().join("data")),
+            quoted(&folder.join("data")),
             quoted(component),
         );
         if let Some(calls) = self.calls_at_once {

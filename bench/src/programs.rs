@@ -18,6 +18,8 @@ pub(crate) struct Programs {
     pub(crate) bench: PathBuf,
     pub(crate) hub: PathBuf,
     pub(crate) host: PathBuf,
+    /// Another build of the host, for comparison.
+    pub(crate) other_host: Option<PathBuf>,
     pub(crate) service: PathBuf,
     /// The component of `bench/probe`.
     pub(crate) probe: PathBuf,
@@ -55,6 +57,7 @@ impl Programs {
         Ok(Programs {
             hub: folder.join("behaviour-hub"),
             host: folder.join("behaviour-host"),
+            other_host: None,
             service: folder.join("behaviour-service"),
             bench: folder.join("bench"),
             probe,

@@ -152,7 +152,8 @@ fn text(found: &[DeviceResults]) -> String {
             ]);
         }
     }
-    let mut ratios = Table::new(["behaviour-host against", "in flight", "calls/s", "p50"]);
+    let mut ratios =
+        Table::new(["behaviour-host against", "in flight", "calls/s", "p50", "processor"]);
     let host = find(found, Kind::Host);
     for other in found.iter().filter(|found| found.kind != Kind::Host) {
         for (index, in_flight) in IN_FLIGHT.into_iter().enumerate() {
@@ -162,6 +163,7 @@ fn text(found: &[DeviceResults]) -> String {
                 in_flight.to_string(),
                 own.per_second.over(&other_load.per_second).spread().to_string(),
                 own.p50.over(&other_load.p50).spread().to_string(),
+                own.processor.over(&other_load.processor).spread().to_string(),
             ]);
         }
     }

@@ -100,7 +100,7 @@ fn start(stage: &Stage, size: usize) -> anyhow::Result<(Process, Vec<String>)> {
     let identities = folder.join("devices.txt");
     fs::write(&identities, made.stdout)?;
     let toml = folder.join("fleet.toml");
-    fs::write(&toml, HostToml::default().text(stage))?;
+    fs::write(&toml, HostToml::default().text(stage, stage.folder.path()))?;
     let mut command = Command::new(&stage.programs.host);
     command.arg("simulate").arg("--config").arg(toml).arg("--identities").arg(identities);
     command.args(["--rate", &RATE.to_string()]);

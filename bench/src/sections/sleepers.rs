@@ -32,7 +32,7 @@ pub(crate) async fn measure(
     ];
     let mut table = Table::new(heads);
     for &kind in effort.kinds {
-        let is_ours = matches!(kind, Kind::Bare | Kind::Host);
+        let is_ours = matches!(kind, Kind::Bare | Kind::Host | Kind::OtherHost);
         let most = if effort.quick && !is_ours { AT_ONCE[1] } else { AT_ONCE[2] };
         for at_once in AT_ONCE.into_iter().filter(|at_once| *at_once <= most) {
             // Its four threads end two calls a second.
