@@ -107,8 +107,13 @@ pub(crate) async fn run(
         Command::Twin(command) => twin::run(command, client, show).await,
         Command::Query { query, page_size } => {
             let mut query = client.query(&query, page_size);
+            let mut items = 0;
             while let Some(page) = query.next_page().await? {
+                items += page.len();
                 page.iter().for_each(show::json);
+            }
+            if items == 0 {
+                eprintln!("0 items");
             }
             Ok(())
         }

@@ -213,7 +213,7 @@ async fn twins_are_changed_and_queried() {
     let patch = r#"{"tags":{"floor":1},"properties":{"desired":{"interval":5}}}"#;
     let twin = rig.json(&["twin", "patch", "d1", patch]);
     assert_eq!(twin["properties"]["desired"]["interval"], 5);
-    let stale = rig.run(&["twin", "patch", "d1", "{}", "--etag", "stale"]);
+    let stale = rig.run(&["twin", "patch", "d1", r#"{"tags":{}}"#, "--etag", "stale"]);
     assert_eq!(stale.status.code(), Some(1));
     let query = "SELECT deviceId FROM devices WHERE tags.floor = 1";
     assert_eq!(rig.json(&["query", query]), json!({"deviceId": "d1"}));
@@ -221,6 +221,28 @@ async fn twins_are_changed_and_queried() {
     assert_eq!(String::from_utf8(all).unwrap().lines().count(), 3);
     let twin = rig.json(&["twin", "replace", "d1", r#"{"tags":{"new":true}}"#]);
     assert_eq!(twin["tags"], json!({"new": true}));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_patch_that_changes_nothing_is_refused_with_a_correct_form() {
+    let rig = Rig::start().await;
+    rig.hub.create_device(&"d1".parse().unwrap()).unwrap();
+    let done = rig.run(&["twin", "patch", "d1", r#"{"desired":{"interval":5}}"#]);
+    let refused = "error: the patch has `desired`, which a service cannot change\n\
+        hint: a service changes `tags` and `properties.desired`, as in \
+        {\"properties\":{\"desired\":{\"interval\":5}}}\n";
+    check(&done, 1, refused);
+    let unchanged = rig.json(&["twin", "get", "d1"]);
+    let done = rig.run(&["twin", "replace", "d1", &unchanged.to_string()]);
+    check(&done, 0, "");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_query_without_a_result_says_so() {
+    let rig = Rig::start().await;
+    let done = rig.run(&["query", "SELECT * FROM devices WHERE tags.flor = 1"]);
+    check(&done, 0, "0 items\n");
+    assert_eq!(done.stdout, b"");
 }
 
 #[tokio::test(flavor = "multi_thread")]

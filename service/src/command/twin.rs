@@ -11,6 +11,8 @@ use super::input;
 use super::show::OutputFormat;
 use crate::command_error::CommandError;
 
+mod change;
+
 #[derive(Subcommand)]
 pub(crate) enum TwinCommand {
     /// Print the twin
@@ -57,10 +59,12 @@ pub(crate) async fn run(
         TwinCommand::Get { device } => print(show, &client.twin(&device).await?),
         TwinCommand::Patch { device, patch, etag } => {
             let patch = input::read("the patch", &patch)?;
+            change::check_patch(&patch)?;
             print(show, &client.patch_twin(&device, patch, etag.as_deref()).await?)
         }
         TwinCommand::Replace { device, twin, etag } => {
             let twin = input::read("the twin", &twin)?;
+            change::check_replacement(&twin)?;
             print(show, &client.replace_twin(&device, twin, etag.as_deref()).await?)
         }
         TwinCommand::Watch { device, every } => watch(client, &device, every, show).await,

@@ -1,0 +1,144 @@
+//! Changes to a twin: only the parts that a service can change.
+//!
+//! IoT Hub ignores every other part of a change and answers as if it had been made, so
+//! a change with a misplaced key is refused here.
+
+use serde_json::{Map, Value};
+
+use crate::command_error::{CommandError, FailureKind};
+
+const HINT: &str = "a service changes `tags` and `properties.desired`, as in \
+    {\"properties\":{\"desired\":{\"interval\":5}}}";
+
+/// The parts of a whole twin that only the hub or the device changes. They are accepted
+/// in a replacement, so that the output of `twin get --json` can be edited and sent back.
+const READ_ONLY: &[&str] = &[
+    "deviceId",
+    "moduleId",
+    "etag",
+    "deviceEtag",
+    "version",
+    "modelId",
+    "status",
+    "statusReason",
+    "statusUpdateTime",
+    "connectionState",
+    "connectionStateUpdatedTime",
+    "lastActivityTime",
+    "cloudToDeviceMessageCount",
+    "authenticationType",
+    "x509Thumbprint",
+    "capabilities",
+    "configurations",
+    "deviceScope",
+    "parentScopes",
+];
+
+/// Refuses a patch in which a key has no effect, and one without any effect.
+pub(super) fn check_patch(patch: &Value) -> Result<(), CommandError> {
+    check("the patch", patch, &[], &["desired"])
+}
+
+/// Refuses a replacement that has keys of no twin, and one with neither of the parts
+/// that it replaces.
+pub(super) fn check_replacement(twin: &Value) -> Result<(), CommandError> {
+    check("the twin", twin, READ_ONLY, &["desired", "reported"])
+}
+
+fn check(
+    name: &str,
+    change: &Value,
+    other_keys: &[&str],
+    properties: &[&str],
+) -> Result<(), CommandError> {
+    let change = object(name, change)?;
+    let no_properties = Map::new();
+    let sections = match change.get("properties") {
+        Some(value) => object(&format!("`properties` of {name}"), value)?,
+        None => &no_properties,
+    };
+    let unknown = |key: &&String| {
+        !["tags", "properties"].contains(&key.as_str()) && !other_keys.contains(&key.as_str())
+    };
+    if let Some(key) = change.keys().find(unknown) {
+        return Err(refused(format!("{name} has `{key}`, which a service cannot change")));
+    }
+    if let Some(key) = sections.keys().find(|key| !properties.contains(&key.as_str())) {
+        return Err(refused(format!(
+            "{name} has `properties.{key}`, which a service cannot change"
+        )));
+    }
+    if !change.contains_key("tags") && !sections.contains_key("desired") {
+        return Err(refused(format!("{name} has neither `tags` nor `properties.desired`")));
+    }
+    Ok(())
+}
+
+fn object<'a>(name: &str, value: &'a Value) -> Result<&'a Map<String, Value>, CommandError> {
+    value.as_object().ok_or_else(|| refused(format!("{name} is not a JSON object")))
+}
+
+fn refused(message: String) -> CommandError {
+    CommandError::new(FailureKind::default(), message).with_hint(HINT)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn message(result: Result<(), CommandError>) -> String {
+        result.unwrap_err().message()
+    }
+
+    #[test]
+    fn a_patch_in_which_a_key_has_no_effect_is_refused() {
+        for (patch, expected) in [
+            (json!({ "b": 1 }), "the patch has `b`, which a service cannot change"),
+            (json!({ "desired": {} }), "the patch has `desired`, which a service cannot change"),
+            (
+                json!({ "properties": { "reported": {} } }),
+                "the patch has `properties.reported`, which a service cannot change",
+            ),
+            (
+                json!({ "tags": {}, "etag": "AAA=" }),
+                "the patch has `etag`, which a service cannot change",
+            ),
+            (json!({}), "the patch has neither `tags` nor `properties.desired`"),
+            (json!({ "properties": {} }), "the patch has neither `tags` nor `properties.desired`"),
+            (json!([]), "the patch is not a JSON object"),
+            (json!({ "properties": 1 }), "`properties` of the patch is not a JSON object"),
+        ] {
+            assert_eq!(message(check_patch(&patch)), expected, "{patch}");
+        }
+    }
+
+    #[test]
+    fn a_patch_of_tags_or_desired_properties_is_accepted() {
+        for patch in [
+            json!({ "tags": null }),
+            json!({ "properties": { "desired": { "a": null } } }),
+            json!({ "tags": { "floor": 1 }, "properties": { "desired": null } }),
+        ] {
+            assert!(check_patch(&patch).is_ok(), "{patch}");
+        }
+    }
+
+    #[test]
+    fn a_whole_twin_can_be_sent_back_as_a_replacement() {
+        let twin = json!({
+            "deviceId": "d1", "etag": "AAA=", "version": 3, "tags": {},
+            "properties": { "desired": { "$version": 2 }, "reported": { "a": 1 } },
+        });
+        assert!(check_replacement(&twin).is_ok());
+        assert_eq!(
+            message(check_replacement(&json!({ "tag": {} }))),
+            "the twin has `tag`, which a service cannot change"
+        );
+        assert_eq!(
+            message(check_replacement(&json!({ "properties": { "reported": {} } }))),
+            "the twin has neither `tags` nor `properties.desired`"
+        );
+    }
+}
