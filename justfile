@@ -25,11 +25,11 @@ docs: tools
 docs-serve: tools
     mdbook serve --open
 
-# Write the tables of the reference pages and the picture of the modules anew, from the sources
+# Write the tables of the reference pages and the page of the modules anew, from the sources
 docs-write:
     WRITE_DOCS=1 cargo test -p behaviour-host --test configuration_reference
     WRITE_DOCS=1 cargo test -p docs --test pages
-    WRITE_DOCS=1 cargo test -p tests picture
+    WRITE_DOCS=1 cargo test -p tests page_of_modules
     WRITE_DOCS=1 cargo test -p behaviour-host -p behaviour-service -p behaviour-hub -p behaviour --test command_line
 
 # Build the documentation of the crates

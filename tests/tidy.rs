@@ -8,6 +8,7 @@ mod files;
 mod homes;
 mod modules;
 mod once;
+mod packages;
 mod source;
 mod tokens;
 mod types;

@@ -1,5 +1,4 @@
-//! Homes: an outside crate or a protocol word appears in one place, and packages
-//! depend only on those below them.
+//! Homes: an outside crate or a protocol word appears in one place.
 
 use std::fs;
 
@@ -19,38 +18,6 @@ const ONE_HOME: &[(&str, &[&str])] = &[
     ("tokio_tungstenite::", &["hub/src/websocket.rs"]),
     ("$iothub/", &["protocol/src/topic"]),
     ("\"SharedAccessSignature", &["protocol/src/sas", "protocol/src/connection_string"]),
-];
-
-/// A package, and the packages of this workspace that it may depend on.
-const PACKAGES: &[(&str, &[&str])] = &[
-    ("protocol", &[]),
-    ("plugin", &[]),
-    ("guest-reboot", &[]),
-    ("trust", &[]),
-    ("program", &[]),
-    ("host", &["plugin", "program", "protocol", "trust"]),
-    ("hub", &["program", "protocol"]),
-    ("service", &["program", "protocol", "trust"]),
-    ("behaviour", &["plugin", "program", "protocol"]),
-    ("plugin/fixtures", &[]),
-    ("bench", &["behaviour", "plugin", "protocol", "service", "trust"]),
-    ("bench/probe", &[]),
-];
-
-/// All packages of this workspace that another one can depend on.
-const LIBRARIES: &[&str] = &[
-    "protocol",
-    "trust",
-    "program",
-    "plugin",
-    "host",
-    "hub",
-    "service",
-    "behaviour",
-    "guest-reboot",
-    "tutorial",
-    "tests",
-    "bench",
 ];
 
 #[test]
@@ -80,25 +47,6 @@ fn each_outside_name_has_one_home() {
 fn has_name(line: &str, name: &str) -> bool {
     line.match_indices(name)
         .any(|(at, _)| !line[..at].ends_with(|c: char| c.is_alphanumeric() || c == '_'))
-}
-
-#[test]
-fn packages_depend_only_on_those_below_them() {
-    let mut violations = Vec::new();
-    for (package, below) in PACKAGES {
-        let manifest = fs::read_to_string(root().join(package).join("Cargo.toml")).unwrap();
-        let manifest: toml::Table = manifest.parse().unwrap();
-        let Some(dependencies) = manifest.get("dependencies").and_then(toml::Value::as_table)
-        else {
-            panic!("{package}/Cargo.toml has no dependencies");
-        };
-        for name in dependencies.keys() {
-            if LIBRARIES.contains(&name.as_str()) && !below.contains(&name.as_str()) {
-                violations.push(format!("{package}/Cargo.toml: `{package}` must not use `{name}`"));
-            }
-        }
-    }
-    expect_none(&violations);
 }
 
 #[test]

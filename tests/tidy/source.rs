@@ -3,24 +3,9 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// The folders that hold sources.
-const FOLDERS: &[&str] = &[
-    "protocol",
-    "trust",
-    "program",
-    "plugin",
-    "host",
-    "hub",
-    "service",
-    "behaviour",
-    "guest-reboot",
-    "tutorial",
-    "tests",
-    "bench",
-    "fuzz",
-];
+use super::packages::folders;
 
-/// Folders below them that hold generated or foreign files.
+/// Folders inside packages that hold generated or foreign files.
 const SKIPPED: &[&str] = &["target", "gen", "node_modules", ".venv"];
 
 /// One source file.
@@ -67,7 +52,7 @@ pub(super) fn root() -> &'static Path {
 /// Reads all source files, in the order of their paths.
 pub(super) fn sources() -> Vec<Source> {
     let mut files = Vec::new();
-    for folder in FOLDERS {
+    for folder in folders() {
         walk(&root().join(folder), &mut files);
     }
     files.sort();

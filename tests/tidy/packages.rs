@@ -1,0 +1,90 @@
+//! The packages of the workspace: their folders, and which of them each may use.
+
+use std::collections::BTreeSet;
+use std::fs;
+
+use super::expect_none;
+use super::source::root;
+
+/// A package of the workspace.
+pub(super) struct Package {
+    /// The folder, from the workspace's root.
+    pub(super) folder: &'static str,
+    /// The names of the packages that it may use; its tests may use more.
+    below: &'static [&'static str],
+}
+
+impl Package {
+    /// Returns the name by which other packages use it: the last part of its folder.
+    fn name(&self) -> &'static str {
+        self.folder.rsplit('/').next().expect("a split text has a last part")
+    }
+}
+
+/// Every package, after those that it may use.
+pub(super) const PACKAGES: &[Package] = &[
+    Package { folder: "protocol", below: &[] },
+    Package { folder: "trust", below: &[] },
+    Package { folder: "program", below: &[] },
+    Package { folder: "plugin", below: &[] },
+    Package { folder: "plugin/fixtures", below: &[] },
+    Package { folder: "host", below: &["plugin", "program", "protocol", "trust"] },
+    Package { folder: "hub", below: &["program", "protocol"] },
+    Package { folder: "service", below: &["program", "protocol", "trust"] },
+    Package { folder: "behaviour", below: &["plugin", "program", "protocol"] },
+    Package { folder: "guest-reboot", below: &[] },
+    Package { folder: "guest-reboot/real", below: &[] },
+    Package { folder: "tutorial", below: &[] },
+    Package { folder: "tutorial/play", below: &["behaviour", "host", "hub", "program", "service"] },
+    Package {
+        folder: "tests",
+        below: &["behaviour", "fixtures", "host", "hub", "plugin", "protocol", "service"],
+    },
+    Package { folder: "bench", below: &["behaviour", "plugin", "protocol", "service", "trust"] },
+    Package { folder: "bench/probe", below: &[] },
+    Package { folder: "docs", below: &[] },
+];
+
+/// Returns the top-level folders with sources: those of the packages, and `fuzz`, which
+/// is built outside the workspace.
+pub(super) fn folders() -> impl Iterator<Item = &'static str> {
+    let folders = PACKAGES.iter().map(|package| package.folder);
+    folders.filter(|folder| !folder.contains('/')).chain(["fuzz"])
+}
+
+fn manifest(folder: &str) -> toml::Table {
+    fs::read_to_string(root().join(folder).join("Cargo.toml")).unwrap().parse().unwrap()
+}
+
+#[test]
+fn the_table_has_every_package_of_the_workspace() {
+    let members = manifest("")["workspace"]["members"].as_array().unwrap().clone();
+    let members: BTreeSet<&str> = members.iter().map(|member| member.as_str().unwrap()).collect();
+    let table: BTreeSet<&str> = PACKAGES.iter().map(|package| package.folder).collect();
+    assert_eq!(table, members);
+}
+
+#[test]
+fn packages_use_only_those_below_them() {
+    let mut violations = Vec::new();
+    for (index, package) in PACKAGES.iter().enumerate() {
+        let Package { folder, below } = package;
+        let manifest = manifest(folder);
+        let dependencies = manifest.get("dependencies").and_then(toml::Value::as_table);
+        let used = |name: &str| dependencies.is_some_and(|table| table.contains_key(name));
+        for name in PACKAGES.iter().map(Package::name) {
+            if used(name) && !below.contains(&name) {
+                violations.push(format!("{folder}/Cargo.toml: `{folder}` must not use `{name}`"));
+            }
+        }
+        for name in *below {
+            if !used(name) {
+                violations.push(format!("{folder}: `{name}` is allowed, and unused"));
+            }
+            if !PACKAGES[..index].iter().any(|lower| lower.name() == *name) {
+                violations.push(format!("{folder}: `{name}` is not above it in the table"));
+            }
+        }
+    }
+    expect_none(&violations);
+}
