@@ -1,0 +1,93 @@
+//! The operator's commands, and the host that they reach.
+
+use std::path::Path;
+
+use crate::rig::{Running, directory, hub, identity, plugin, program};
+
+/// Returns the output of an operator's command, and its exit code.
+fn operate(directory: &Path, arguments: &[&str]) -> (Option<i32>, String) {
+    let done = program(directory, &[&["plugins"], arguments].concat(), None).output().unwrap();
+    let said = if done.status.success() { done.stdout } else { done.stderr };
+    (done.status.code(), String::from_utf8(said).unwrap())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_operator_sees_and_steers_the_plugins_of_a_running_host() {
+    let (hub, _folder, toml) = hub().await;
+    let identity = hub.create_device(&"d1".parse().unwrap()).unwrap().to_text_with_key();
+    let mut host = Running::start(&toml, &identity);
+    host.line_with("control socket open");
+    let directory = host.directory.path().to_owned();
+
+    let (code, list) = operate(&directory, &[]);
+    assert_eq!(code, Some(0), "{list}");
+    let lines: Vec<_> =
+        list.lines().map(|line| line.split_whitespace().collect::<Vec<_>>()).collect();
+    assert_eq!(lines[0][..3], ["NAME", "VERSION", "STATE"], "{list}");
+    assert_eq!((lines.len(), &lines[1][..3]), (2, &["p", "1", "active"][..]), "{list}");
+
+    assert_eq!(operate(&directory, &["disable", "p"]).1, "disabled until it is enabled\n");
+    let (_, json) = operate(&directory, &["list", "--json"]);
+    let list: serde_json::Value = serde_json::from_str(&json).unwrap();
+    assert_eq!(list["plugins"][0]["state"], "off");
+    assert_eq!(list["plugins"][0]["counters"]["answered"], 0);
+    assert_eq!(operate(&directory, &["enable", "p"]).0, Some(0));
+
+    std::fs::write(directory.join("reply.wasm"), fixtures::guest("version-one.wat")).unwrap();
+    host.line_with("plugin swapped");
+    let (_, done) = operate(&directory, &["rollback", "p"]);
+    assert_eq!(done, "version 1 takes the calls again, 2 does not\n");
+    let (code, error) = operate(&directory, &["rollback", "p"]);
+    assert_eq!((code, error.as_str()), (Some(1), "error: there is no version before this one\n"));
+    let (code, error) = operate(&directory, &["reload", "q"]);
+    assert_eq!((code, error.lines().next()), (Some(4), Some("error: the host has no plugin `q`")));
+}
+
+#[test]
+fn a_plugin_that_an_operator_disabled_is_off_after_a_crash_until_it_is_enabled() {
+    let toml = format!("[hub]\nport = 1\n{}", plugin("reply.wasm"));
+    let mut host = Running::start(&toml, &identity());
+    host.line_with("control socket open");
+    let directory = host.directory.path().to_owned();
+    let state = || {
+        let (_, json) = operate(&directory, &["list", "--json"]);
+        let list: serde_json::Value = serde_json::from_str(&json).unwrap();
+        list["plugins"][0]["state"].as_str().unwrap().to_owned()
+    };
+    assert_eq!(operate(&directory, &["disable", "p"]).1, "disabled until it is enabled\n");
+
+    host.crash_and_start(&identity());
+    host.line_with("switched off by the device's operator");
+    assert_eq!(state(), "off");
+
+    assert_eq!(operate(&directory, &["enable", "p"]).1, "enabled\n");
+    host.crash_and_start(&identity());
+    host.line_with("control socket open");
+    assert_eq!(state(), "active");
+}
+
+#[test]
+fn an_operator_without_a_host_is_told_so() {
+    let directory = directory(&plugin("reply.wasm"));
+    let (code, said) = operate(directory.path(), &["list"]);
+    assert_eq!(code, Some(3), "{said}");
+    let expected = "error: no host is running with this configuration\n\
+                    hint: start it with `behaviour-host run`, or name its configuration with \
+                    --config\n";
+    assert_eq!(said, expected);
+}
+
+#[test]
+fn a_second_host_with_the_same_configuration_is_refused() {
+    let toml = format!("[hub]\nport = 1\n{}", plugin("reply.wasm"));
+    let mut host = Running::start(&toml, &identity());
+    host.line_with("control socket open");
+    let arguments = ["run", "--log", "warn"];
+    let mut second = program(host.directory.path(), &arguments, Some(&identity()));
+    // As for another device, whose data are elsewhere.
+    let run = second.env("XDG_DATA_HOME", host.directory.path().join("other")).output().unwrap();
+    let said = String::from_utf8(run.stderr).unwrap();
+    assert_eq!(run.status.code(), Some(1), "{said}");
+    assert!(said.starts_with("error: another host is listening on "), "{said}");
+    assert!(said.contains("\nhint: stop that one first"), "{said}");
+}

@@ -1,0 +1,150 @@
+//! Refusals before the first connection.
+
+use protocol::sas;
+
+use crate::rig::{KEY, directory, identity, plugin, program};
+
+/// Checks that `run` ends with exit code 1 and prints these two lines, and no others but
+/// lines of the log.
+fn check(host_toml: &str, identity: Option<&str>, error: &str, hint: &str) {
+    let directory = directory(host_toml);
+    let run = program(directory.path(), &["run", "--log", "warn"], identity).output().unwrap();
+    let said = String::from_utf8(run.stderr).unwrap();
+    assert_eq!(run.status.code(), Some(1), "{said}");
+    assert_eq!(said, format!("error: {error}\nhint: {hint}\n"));
+    assert!(!said.contains(KEY), "{said}");
+}
+
+#[test]
+fn a_bad_configuration_is_named_with_file_and_line() {
+    check(
+        "[hub]\nprot = 1\n",
+        Some(&identity()),
+        "host.toml: line 2: unknown field `prot`, expected one of `port`, `ca_file`, \
+         `connection_string_file`, `keep_alive`, `token_lifetime`",
+        "host.example.toml shows all keys",
+    );
+    check(
+        "",
+        Some(&identity()),
+        "host.toml: no [plugins.NAME]: every method would be unknown",
+        "host.example.toml shows all keys",
+    );
+}
+
+#[test]
+fn a_configuration_that_is_not_there_is_named() {
+    let directory = tempfile::tempdir().unwrap();
+    let run = program(directory.path(), &["run"], Some(&identity())).output().unwrap();
+    let said = String::from_utf8(run.stderr).unwrap();
+    assert_eq!(run.status.code(), Some(1));
+    let expected = "error: host.toml: No such file or directory (os error 2)\n\
+                    hint: name the file with --config; host.example.toml shows all keys\n";
+    assert_eq!(said, expected);
+}
+
+#[test]
+fn a_connection_string_that_is_missing_or_wrong_is_told_without_its_key() {
+    check(
+        &plugin("reply.wasm"),
+        None,
+        "connection string of the device is missing",
+        "set IOTHUB_DEVICE_CONNECTION_STRING, or `connection_string_file` under [hub]; \
+         behaviour-hub and the Azure portal show the device's connection string",
+    );
+    let directory = directory(&plugin("reply.wasm"));
+    let wrong = format!("HostName=localhost;SharedAccessKey={KEY}");
+    let run = program(directory.path(), &["run"], Some(&wrong)).output().unwrap();
+    let said = String::from_utf8(run.stderr).unwrap();
+    let expected = "error: IOTHUB_DEVICE_CONNECTION_STRING: connection string has no `DeviceId`\n\
+                    hint: copy it whole: behaviour-hub and the Azure portal show it\n";
+    assert_eq!(said, expected);
+}
+
+#[test]
+fn a_plugin_that_cannot_be_loaded_is_named_with_what_to_do() {
+    let identity = identity();
+    check(
+        &plugin("nowhere.wasm"),
+        Some(&identity),
+        "plugin `p`: nowhere.wasm: No such file or directory (os error 2)",
+        "set `file` under [plugins.p] to the component, or make it with `behaviour build`",
+    );
+    check(
+        &plugin("text.wasm"),
+        Some(&identity),
+        "plugin `p`: not WebAssembly: starts with \"hello\"",
+        "make a component with `behaviour build`, and name its file",
+    );
+    check(
+        &plugin("reboots.wasm"),
+        Some(&identity),
+        "plugin `p`: imports `device:behaviour/power@0.1.0`, which is not granted",
+        "add \"power\" to `capabilities` under [plugins.p], if it may",
+    );
+}
+
+#[test]
+fn a_token_that_has_expired_is_told_before_the_first_connection() {
+    let token = sas::sign("localhost/devices/d1", None, &KEY.parse().unwrap(), 1_700_000_000);
+    let identity = format!("HostName=localhost;DeviceId=d1;SharedAccessSignature={token}");
+    let directory = directory(&plugin("reply.wasm"));
+    let run = program(directory.path(), &["run"], Some(&identity)).output().unwrap();
+    let said = String::from_utf8(run.stderr).unwrap();
+    // The age of the token is the only part that varies.
+    let said = said.replace(|c: char| c.is_ascii_digit(), "");
+    let expected = "error: the token of the connection string expired  s ago\n\
+         hint: make a new token, or use SharedAccessKey, from which the host makes its own\n";
+    assert_eq!(said, expected);
+}
+
+#[test]
+fn a_ca_file_that_is_none_is_named() {
+    check(
+        &format!("[hub]\nca_file = \"text.wasm\"\n{}", plugin("reply.wasm")),
+        Some(&identity()),
+        "CA file text.wasm: no certificate found",
+        "set `ca_file` under [hub], or IOTHUB_CA_FILE, to a PEM file of certificates",
+    );
+}
+
+#[test]
+fn check_says_what_is_loaded_and_needs_no_identity() {
+    let directory = directory(&plugin("reply.wasm"));
+    let done = program(directory.path(), &["check"], None).output().unwrap();
+    let said = String::from_utf8(done.stdout).unwrap();
+    assert_eq!(done.status.code(), Some(0), "{}", String::from_utf8_lossy(&done.stderr));
+    assert!(said.ends_with("host.toml: all right\n"), "{said}");
+    assert!(said.contains("  methods: all others\n  imports: none\n"), "{said}");
+}
+
+#[test]
+fn a_fleet_that_cannot_be_read_says_how_to_make_one_and_shows_no_key() {
+    let directory = directory(&plugin("reply.wasm"));
+    let check = |file: &str, error: &str, hint: &str| {
+        let arguments = ["simulate", "--identities", file];
+        let run = program(directory.path(), &arguments, None).output().unwrap();
+        let said = String::from_utf8(run.stderr).unwrap();
+        assert_eq!(run.status.code(), Some(1), "{said}");
+        assert_eq!(said, format!("error: {error}\nhint: {hint}\n"));
+        assert!(!said.contains(KEY), "{said}");
+    };
+    check(
+        "none.txt",
+        "none.txt: No such file or directory (os error 2)",
+        "make the file with `behaviour-service devices create --prefix sim- --count N`",
+    );
+    std::fs::write(directory.path().join("twice.txt"), format!("{0}\n{0}\n", identity())).unwrap();
+    check(
+        "twice.txt",
+        "twice.txt: lines 1 and 2 are both the device `d1`",
+        "a device has one connection at a time: remove one line",
+    );
+    std::fs::write(directory.path().join("odd.txt"), format!("{KEY}\n")).unwrap();
+    check(
+        "odd.txt",
+        "odd.txt: line 1: part 1 of the connection string does not begin with the name of a part \
+         of a device connection string",
+        "a line is one device connection string, whole; behaviour-hub and the Azure portal show it",
+    );
+}
