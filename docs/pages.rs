@@ -1,8 +1,8 @@
-//! The pages, held against the code: messages that are quoted, and the keys of
-//! `behaviour.toml`.
+//! The pages, held against the code: messages that are quoted, the keys of
+//! `behaviour.toml`, and the text of the contract.
 //!
 //! `WRITE_DOCS=1 cargo test -p docs --test pages` writes the table of
-//! docs/reference/behaviour-toml.md anew.
+//! docs/reference/behaviour-toml.md and the page docs/reference/wit-text.md.
 
 #![allow(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
 
@@ -122,5 +122,46 @@ fn the_page_has_the_keys_of_a_plugins_folder() {
     assert!(
         text == fs::read_to_string(&file).unwrap(),
         "docs/reference/behaviour-toml.md is not what the schema says: run with WRITE_DOCS=1"
+    );
+}
+
+/// The files of the contract in the order of the page: the world, the types, the
+/// imports, the exports.
+const CONTRACT: [&str; 15] = [
+    "world",
+    "types",
+    "context",
+    "clock",
+    "log",
+    "config",
+    "twin",
+    "telemetry",
+    "state",
+    "jobs",
+    "power",
+    "methods",
+    "deferred",
+    "desired",
+    "lifecycle",
+];
+
+#[test]
+fn the_page_of_the_contract_has_the_text_of_every_file() {
+    let mut page = "# The text of the WIT contract\n\nThe files of [`wit/`](../../wit/), whole. \
+        [The WIT contract](wit.md) describes them.\n"
+        .to_owned();
+    for name in CONTRACT {
+        let text = fs::read_to_string(root().join(format!("wit/{name}.wit"))).unwrap();
+        page += &format!("\n## {name}\n\n```wit\n{text}```\n");
+    }
+    let files = fs::read_dir(root().join("wit")).unwrap().count();
+    assert_eq!(files, CONTRACT.len(), "docs/pages.rs does not name every file of wit/");
+    let file = root().join("docs/reference/wit-text.md");
+    if std::env::var_os("WRITE_DOCS").is_some() {
+        fs::write(&file, &page).unwrap();
+    }
+    assert!(
+        fs::read_to_string(&file).is_ok_and(|found| found == page),
+        "docs/reference/wit-text.md differs from wit/: run with WRITE_DOCS=1"
     );
 }

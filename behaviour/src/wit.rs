@@ -35,15 +35,101 @@ pub(crate) fn write(folder: &Path) -> io::Result<()> {
 mod tests {
     use super::*;
     use std::collections::BTreeSet;
+    use std::path::PathBuf;
+
+    use wit_parser::{Docs, Resolve, Stability, TypeDefKind, WorldItem};
+
+    fn folder() -> PathBuf {
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("../wit")
+    }
 
     #[test]
     fn no_file_of_the_contract_is_missing() {
-        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../wit");
-        let there: BTreeSet<_> = std::fs::read_dir(folder)
+        let there: BTreeSet<_> = std::fs::read_dir(folder())
             .unwrap()
             .map(|entry| entry.unwrap().file_name().into_string().unwrap())
             .collect();
         let here: BTreeSet<_> = FILES.iter().map(|(name, _)| (*name).to_owned()).collect();
         assert_eq!(here, there);
+    }
+
+    /// Names of the items that a check rejects.
+    #[derive(Default)]
+    struct Rejected(Vec<String>);
+
+    impl Rejected {
+        fn item(&mut self, name: &str, docs: &Docs, stability: &Stability) {
+            self.docs(name, docs);
+            self.stability(name, stability);
+        }
+
+        fn docs(&mut self, name: &str, docs: &Docs) {
+            if docs.is_empty() {
+                self.0.push(format!("{name}: no documentation"));
+            }
+        }
+
+        fn stability(&mut self, name: &str, stability: &Stability) {
+            if !matches!(stability, Stability::Stable { .. }) {
+                self.0.push(format!("{name}: no `@since`"));
+            }
+        }
+    }
+
+    #[test]
+    fn each_item_of_the_contract_is_documented_and_names_its_first_version() {
+        let mut resolve = Resolve::default();
+        resolve.push_dir(folder()).unwrap();
+        let mut rejected = Rejected::default();
+        for (_, package) in &resolve.packages {
+            rejected.docs("the package", &package.docs);
+        }
+        for (_, world) in &resolve.worlds {
+            rejected.item(&world.name, &world.docs, &world.stability);
+            for item in world.imports.values().chain(world.exports.values()) {
+                // `types` is not written in the world: other interfaces use it.
+                if let WorldItem::Interface { id, stability, .. } = item
+                    && resolve.interfaces[*id].name.as_deref() != Some("types")
+                {
+                    let name = resolve.interfaces[*id].name.as_deref().unwrap_or_default();
+                    rejected.stability(&format!("{}: {name}", world.name), stability);
+                }
+            }
+        }
+        for (_, interface) in &resolve.interfaces {
+            let name = interface.name.as_deref().unwrap();
+            rejected.item(name, &interface.docs, &interface.stability);
+            for function in interface.functions.values() {
+                let name = format!("{name}.{}", function.name);
+                rejected.item(&name, &function.docs, &function.stability);
+            }
+        }
+        for (_, def) in &resolve.types {
+            let Some(name) = &def.name else { continue };
+            rejected.stability(name, &def.stability);
+            match &def.kind {
+                // A type of another interface by the same name.
+                TypeDefKind::Type(wit_parser::Type::Id(_)) => continue,
+                TypeDefKind::Record(record) => {
+                    for field in &record.fields {
+                        rejected.docs(&format!("{name}.{}", field.name), &field.docs);
+                    }
+                }
+                TypeDefKind::Variant(variant) => {
+                    for case in &variant.cases {
+                        rejected.docs(&format!("{name}.{}", case.name), &case.docs);
+                    }
+                }
+                TypeDefKind::Enum(cases) => {
+                    for case in &cases.cases {
+                        rejected.docs(&format!("{name}.{}", case.name), &case.docs);
+                    }
+                }
+                _ => {}
+            }
+            rejected.docs(name, &def.docs);
+        }
+        assert!(rejected.0.is_empty(), "{:#?}", rejected.0);
+        assert_eq!(resolve.interfaces.len() + 1, FILES.len());
     }
 }
