@@ -72,7 +72,7 @@ impl Running {
     fn spawn(mut program: Command) -> (Child, Receiver<String>) {
         let mut child = program.stderr(Stdio::piped()).spawn().unwrap();
         let lines = BufReader::new(child.stderr.take().unwrap()).lines();
-        let (sender, receiver) = mpsc::channel();
+        let (sender, receiver) = mpsc::sync_channel(64);
         // Reading has no time limit, and receiving has one. The thread ends with the host.
         std::thread::spawn(move || {
             lines.map_while(Result::ok).try_for_each(|line| sender.send(line))
