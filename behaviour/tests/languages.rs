@@ -14,7 +14,10 @@ use std::path::{Path, PathBuf};
 use behaviour::cases;
 use behaviour::desk::{compile, engine};
 use behaviour::{BuildOptions, Language, build, create, setup};
-use serde_json::json;
+use serde_json::{Value, json};
+
+#[path = "languages/values.rs"]
+mod values;
 
 fn workspace() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
@@ -105,7 +108,7 @@ languages! {
 /// The engine of scripts would stop without a word.
 #[test]
 fn a_guest_in_javascript_is_told_what_is_wrong_with_it() {
-    let Some((folder, options)) = script() else { return };
+    let Some((folder, options)) = project(Language::JavaScript) else { return };
     let wrong = folder.path().join("script");
     let source = |text: &str| fs::write(wrong.join("plugin.js"), text).unwrap();
 
@@ -135,7 +138,7 @@ fn a_guest_in_javascript_is_told_what_is_wrong_with_it() {
             "return { status: 200, payload: {} };",
             "TypeError: `invoke` returned a payload that is not a text; use JSON.stringify",
         ),
-        ("throw { tag: 'failed' };", "{\"tag\":\"failed\"}"),
+        ("throw { tag: 'failed' };", "TypeError: `invoke`: refusal.val is undefined, not a text"),
     ] {
         source(&format!("export const methods = {{ invoke() {{ {body} }} }};"));
         let message = format!("failed: {said}");
@@ -148,7 +151,7 @@ fn a_guest_in_javascript_is_told_what_is_wrong_with_it() {
 /// the same in each call.
 #[test]
 fn a_guest_in_javascript_has_time_dice_a_console_and_text() {
-    let Some((folder, options)) = script() else { return };
+    let Some((folder, options)) = project(Language::JavaScript) else { return };
     let script = folder.path().join("script");
     let text = r#"
         const built = [new Date(0).toISOString(), Date.now() > 0, Math.random()];
@@ -182,26 +185,29 @@ fn a_guest_in_javascript_has_time_dice_a_console_and_text() {
     expect(&built.path, json!({ "status": 200, "answer": answer, "log": log }));
 }
 
-/// A new plugin in JavaScript in a folder `script`, and how to build it; `None` where its
-/// tools cannot be had, which is said.
-fn script() -> Option<(tempfile::TempDir, BuildOptions<'static>)> {
+/// A new plugin in a folder `script`, and the options to build it; `None`, with a line on
+/// standard error, if the language's tools are not available.
+fn project(language: Language) -> Option<(tempfile::TempDir, BuildOptions<'static>)> {
     let cache_dir = Some(Path::new(env!("CARGO_TARGET_TMPDIR")).join("toolchains"));
     let options = BuildOptions { cache_dir, ..Default::default() };
-    if let Err(error) = setup(Language::JavaScript, &options) {
+    if let Err(error) = setup(language, &options) {
         assert!(std::env::var_os("CI").is_none(), "no tools: {error}");
         drop(writeln!(io::stderr(), "SKIPPED, no tools: {error}"));
         return None;
     }
     let folder = tempfile::tempdir().unwrap();
-    create(&folder.path().join("script"), Language::JavaScript).unwrap();
+    create(&folder.path().join("script"), language).unwrap();
     Some((folder, options))
 }
 
 /// Checks the outcome of a call of any method.
-fn expect(component: &Path, expected: serde_json::Value) {
+fn expect(component: &Path, expected: Value) {
+    expect_case(component, json!({ "method": "x", "expect": expected }));
+}
+
+fn expect_case(component: &Path, case: Value) {
     let engine = engine(0).unwrap();
     let (_, compiled) = compile(&engine, component).unwrap();
-    let case = json!({ "method": "x", "expect": expected });
     let case: cases::Case = serde_json::from_value(case).unwrap();
     let differences = case.run(&engine, "script", &compiled).unwrap().differences;
     let differences: Vec<_> = differences.iter().map(ToString::to_string).collect();

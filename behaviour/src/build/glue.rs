@@ -5,23 +5,26 @@
 //! For C and C++ the official generators write them. For Go, Zig, AssemblyScript and
 //! TypeScript a generator here does, from the same parsed WIT: see
 //! [`contract`] for what they have in common. Rust and Python have generators of
-//! their own, which their builds call; JavaScript needs none.
+//! their own, which their builds call. The modules of [`script`] go into the bundle of
+//! a script and not into the folder.
 
 mod assemblyscript;
 mod c;
 mod contract;
 mod go;
+mod script;
 mod typescript;
 mod zig;
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use wit_parser::Resolve;
+use wit_parser::{Resolve, WorldId};
 
 use super::{BuildError, Workshop};
 use crate::language::Language;
 use contract::Contract;
+pub(crate) use script::Lent;
 
 /// The folder of glue in a project.
 const FOLDER: &str = "gen";
@@ -44,10 +47,7 @@ pub(crate) fn write(workshop: &Workshop<'_>) -> Result<Glue, BuildError> {
     let project = workshop.project;
     let entry = entry_module(&project.dir, &project.entry);
     let (files, renames) = generate(&workshop.wit, &project.world, project.language, &entry)
-        .map_err(|error| BuildError::Wit {
-            dir: workshop.wit.clone(),
-            why: format!("{error:#}").replace('\n', " "),
-        })?;
+        .map_err(refused(&workshop.wit))?;
     let folder = project.dir.join(FOLDER);
     fs::create_dir_all(&folder).map_err(BuildError::io(&folder))?;
     // Files of another world would be compiled, too.
@@ -70,6 +70,27 @@ pub(crate) fn write(workshop: &Workshop<'_>) -> Result<Glue, BuildError> {
     Ok(Glue { folder, renames })
 }
 
+/// The modules of a script that stand between it and the engine.
+pub(crate) fn lent(workshop: &Workshop<'_>) -> Result<Vec<Lent>, BuildError> {
+    let modules = || {
+        let (resolve, world) = parsed(&workshop.wit, &workshop.project.world)?;
+        Ok(script::modules(&Contract::new(&resolve, world)?))
+    };
+    modules().map_err(refused(&workshop.wit))
+}
+
+fn refused(wit: &Path) -> impl FnOnce(anyhow::Error) -> BuildError {
+    let dir = wit.to_owned();
+    move |error| BuildError::Wit { dir, why: format!("{error:#}").replace('\n', " ") }
+}
+
+fn parsed(wit: &Path, world: &str) -> anyhow::Result<(Resolve, WorldId)> {
+    let mut resolve = Resolve::default();
+    let (package, _) = resolve.push_dir(wit)?;
+    let world = resolve.select_world(&[package], Some(world))?;
+    Ok((resolve, world))
+}
+
 /// The files for a world, and the exports to rename. `entry` is the module that
 /// the author's code begins with, as seen from the folder of glue.
 fn generate(
@@ -78,9 +99,7 @@ fn generate(
     language: Language,
     entry: &str,
 ) -> anyhow::Result<(GlueFiles, Vec<(String, String)>)> {
-    let mut resolve = Resolve::default();
-    let (package, _) = resolve.push_dir(wit)?;
-    let world = resolve.select_world(&[package], Some(world))?;
+    let (mut resolve, world) = parsed(wit, world)?;
     if matches!(language, Language::C | Language::Cpp) {
         return Ok((c::files(&mut resolve, world, language)?, Vec::new()));
     }

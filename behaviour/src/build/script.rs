@@ -3,13 +3,17 @@
 
 use std::fs;
 
-use super::{BuildError, Workshop, glue};
+use super::glue::{self, Lent};
+use super::{BuildError, Workshop};
 use crate::language::Language;
 
 /// The wrapper of the author's module, and the modules that run before it.
 const AROUND: &str = include_str!("script/around.js");
-const BEFORE: [(&str, &str); 2] =
-    [("engine.js", include_str!("script/engine.js")), ("text.js", include_str!("script/text.js"))];
+const BEFORE: [(&str, &str); 3] = [
+    ("engine.js", include_str!("script/engine.js")),
+    ("text.js", include_str!("script/text.js")),
+    ("values.js", include_str!("script/values.js")),
+];
 
 /// Bundles the file to begin with and what it imports, and puts it in.
 pub(crate) fn component(workshop: &Workshop<'_>) -> Result<Vec<u8>, BuildError> {
@@ -32,13 +36,24 @@ pub(crate) fn component(workshop: &Workshop<'_>) -> Result<Vec<u8>, BuildError> 
         let file = workshop.work.join(name);
         fs::write(&file, text).map_err(BuildError::io(&file))?;
     }
+    let folder = workshop.work.join("lent");
+    fs::create_dir_all(&folder).map_err(BuildError::io(&folder))?;
+    let mut aliases = Vec::new();
+    for Lent { full_name, engine_name, file, text } in glue::lent(workshop)? {
+        let file = folder.join(file);
+        fs::write(&file, text).map_err(BuildError::io(&file))?;
+        aliases.push(format!("--alias:{full_name}={}", file.display()));
+        aliases.push(format!("--alias:{engine_name}={full_name}"));
+    }
     let bundle = workshop.work.join("bundle.js");
     let mut esbuild = workshop.tool("esbuild")?;
     esbuild.arg(&around).arg(format!("--outfile={}", bundle.display()));
     esbuild.args(["--bundle", "--format=esm", "--log-level=warning", "--charset=utf8"]);
     // Not every plugin has each of the optional exports.
     esbuild.arg("--log-override:import-is-undefined=silent");
-    // What the host lends is no module that could be found.
+    // The plugin is given the modules around what the host lends, and they the engine's
+    // own, which are no files that could be found.
+    esbuild.args(aliases);
     esbuild.args(["--external:device:*", "--external:wasi:*"]);
     workshop.step("bundling", &mut esbuild)?;
 

@@ -19,10 +19,21 @@ const EVERYTHING: &str = include_str!("../../../tests/exports/world.wit");
 
 /// Glue for a world in a folder with the contract and this text.
 fn glue(language: Language, text: &str, world: &str) -> anyhow::Result<GlueFiles> {
+    Ok(generate(folder(text)?.path(), world, language, "../plugin")?.0)
+}
+
+/// The modules around what the host lends to a script.
+fn modules(text: &str, world: &str) -> anyhow::Result<Vec<Lent>> {
+    let folder = folder(text)?;
+    let (resolve, world) = parsed(folder.path(), world)?;
+    Ok(script::modules(&Contract::new(&resolve, world)?))
+}
+
+fn folder(text: &str) -> anyhow::Result<tempfile::TempDir> {
     let folder = tempfile::tempdir()?;
     wit::write(folder.path())?;
     fs::write(folder.path().join("mine.wit"), text)?;
-    Ok(generate(folder.path(), world, language, "../plugin")?.0)
+    Ok(folder)
 }
 
 #[test]
@@ -103,6 +114,28 @@ fn a_new_function_and_a_new_type_need_no_change_here() {
             assert!(text.contains(part), "{language}: no `{part}` in\n{text}");
         }
     }
+    let modules = modules(door, "house").unwrap();
+    let module = modules.iter().find(|module| module.file == "door.js").unwrap();
+    for part in [
+        "const DoorPlace = record({ floor: s32, name: option(text), keys: list(u64) });",
+        "const DoorSide = oneOf('left', 'right');",
+        "const DoorTrouble = variant({ 'stuck': DoorPlace, 'locked': DoorSide, 'broken': null });",
+        "lent('find', host.find, { near: DoorPlace, sides: list(DoorSide) }, result(list(DoorPlace), DoorTrouble))",
+        "lent('open', host.open, { wide: bool, by: tuple(u8, float) }, result(option(DoorSide)))",
+    ] {
+        assert!(module.text.contains(part), "no `{part}` in\n{}", module.text);
+    }
+}
+
+#[test]
+fn a_script_is_given_a_module_for_each_interface_that_has_functions() {
+    let modules = modules(EVERYTHING, "everything").unwrap();
+    let given: BTreeSet<&str> = modules.iter().map(|module| module.file.as_str()).collect();
+    let all = ["clock", "config", "context", "jobs", "log", "power", "state", "telemetry", "twin"];
+    assert_eq!(given, all.map(|name| format!("{name}.js")).iter().map(String::as_str).collect());
+    let state = modules.iter().find(|module| module.file == "state.js").unwrap();
+    assert_eq!(state.full_name, "device:behaviour/state@0.1.0");
+    assert!(state.text.contains("delete_ as delete"), "{}", state.text);
 }
 
 #[test]

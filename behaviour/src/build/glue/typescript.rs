@@ -1,5 +1,5 @@
-//! Glue for TypeScript: the types in `gen/behaviour.d.ts`. The engine itself makes
-//! and reads the values.
+//! Glue for TypeScript: the types in `gen/behaviour.d.ts`. The values are those of
+//! JavaScript.
 //!
 //! The official generator of such types declares 64-bit integers as `bigint`,
 //! which the engine does not take, and requires a component's whole tool chain.
@@ -191,7 +191,7 @@ fn exported(contract: &Contract<'_>, interface: &Interface<'_>, functions: &[&Fu
 }
 
 /// A name that may be a keyword of the language.
-fn word(name: &str) -> String {
+pub(super) fn word(name: &str) -> String {
     const KEYWORDS: [&str; 38] = [
         "await",
         "break",

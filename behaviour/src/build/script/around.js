@@ -6,6 +6,7 @@ import './text.js';
 import { begin } from './engine.js';
 import * as plugin from 'PLUGIN_ENTRY';
 import { write } from 'device:behaviour/log@0.1.0';
+import { option, record, text, u16, u32, u64, variant, words } from './values.js';
 
 export * from 'PLUGIN_ENTRY';
 
@@ -13,28 +14,30 @@ if (typeof plugin.methods?.invoke !== 'function') {
   throw new Error('the module exports no `methods` with a function `invoke`');
 }
 
-// The cases that may be thrown, with checks of their payloads.
-const text = (val) => typeof val === 'string';
-const pause = (val) => val == null || (Number.isInteger(val) && val >= 0 && val < 2 ** 32);
-const methodError = { 'invalid-payload': text, 'unknown-method': () => true, busy: pause, failed: text, other: text };
-const jobError = { retry: pause, reject: text, other: text };
-const caseOf = (cases) => (thrown) => Object.hasOwn(cases, thrown?.tag ?? '') && cases[thrown.tag](thrown.val);
+// The cases that may be thrown.
+const pause = option(u32);
+const methodError = variant({ 'invalid-payload': text, 'unknown-method': null, busy: pause, failed: text, other: text });
+const jobError = variant({ retry: pause, reject: text, other: text });
+const bareText = { ...text, has: (thrown) => typeof thrown === 'string' };
+const nothing = { has: () => false };
 
 const failed = (why) => ({ tag: 'failed', val: why });
 const other = (why) => ({ tag: 'other', val: why });
 const bare = (why) => why;
 
-export const methods = { invoke: told(plugin.methods, 'invoke', caseOf(methodError), failed, checkResponse) };
-export const deferred = plugin.deferred && { run: told(plugin.deferred, 'run', caseOf(jobError), other) };
-export const desired = plugin.desired && { changed: told(plugin.desired, 'changed', caseOf(jobError), other) };
+const changed = plugin.desired && told(plugin.desired, 'changed', jobError, other);
+
+export const methods = { invoke: told(plugin.methods, 'invoke', methodError, failed, checkedResponse) };
+export const deferred = plugin.deferred && { run: told(plugin.deferred, 'run', jobError, other) };
+export const desired = changed && { changed: (patch, version) => changed(patch, u64.back(version)) };
 export const lifecycle = plugin.lifecycle && {
-  start: told(plugin.lifecycle, 'start', text, bare),
-  stop: told(plugin.lifecycle, 'stop', () => false, bare),
+  start: told(plugin.lifecycle, 'start', bareText, bare),
+  stop: told(plugin.lifecycle, 'stop', nothing, bare),
 };
 
-// Wraps a function of the plugin so that it throws valid refusals only: `meant`
-// recognises them, and `accident` makes one of any other exception.
-function told(owner, name, meant, accident, check = () => {}) {
+// Wraps a function of the plugin so that it throws valid refusals only: `refusals` is
+// their type, and `accident` makes one of any other exception's text.
+function told(owner, name, refusals, accident, checked = () => {}) {
   return (...sent) => {
     begin();
     try {
@@ -42,20 +45,46 @@ function told(owner, name, meant, accident, check = () => {}) {
       if (typeof given?.then === 'function') {
         throw new TypeError(`\`${name}\` returned a promise, and the host does not wait for promises`);
       }
-      check(given);
-      return given;
+      return checked(given);
     } catch (thrown) {
-      if (meant(thrown)) {
-        throw thrown;
-      }
-      const why = reason(thrown);
-      write('error', why, thrown?.stack ? [['stack', thrown.stack.trim()]] : []);
-      throw accident(why);
+      throw refusal(name, refusals, thrown, accident);
     }
   };
 }
 
-function checkResponse(given) {
+// Returns what is thrown, as a refusal that the host takes.
+function refusal(name, refusals, thrown, accident) {
+  let exception = thrown;
+  try {
+    if (refusals.has(thrown)) {
+      return refusals.out(thrown, `\`${name}\`: refusal`);
+    }
+  } catch (wrong) {
+    exception = wrong;
+  }
+  return accident(logged(exception));
+}
+
+// Writes an exception to the log and returns its text. It may be any value, and each
+// of its properties a function that throws.
+function logged(thrown) {
+  const of = (read) => {
+    try {
+      return read();
+    } catch {
+      return undefined;
+    }
+  };
+  // An error of the host is known by its case.
+  const why = words(of(() => thrown.payload) ?? thrown);
+  const stack = of(() => thrown.stack.trim());
+  write('error', why, typeof stack === 'string' ? [['stack', stack]] : []);
+  return why;
+}
+
+const response = record({ status: u16, payload: option(text) });
+
+function checkedResponse(given) {
   const { status, payload } = given ?? {};
   if (!Number.isInteger(status) || status < 0 || status > 0xffff) {
     throw new TypeError('`invoke` returned no `{ status, payload }` with a number from 0 to 65535 as status');
@@ -63,10 +92,5 @@ function checkResponse(given) {
   if (payload != null && typeof payload !== 'string') {
     throw new TypeError('`invoke` returned a payload that is not a text; use JSON.stringify');
   }
-}
-
-function reason(thrown) {
-  // An error of the host has no message; its payload names the case.
-  const said = thrown?.payload ?? thrown;
-  return typeof said === 'object' && !(said instanceof Error) ? JSON.stringify(said) : String(said);
+  return response.out({ status, payload });
 }

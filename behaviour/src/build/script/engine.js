@@ -5,6 +5,7 @@
 import { nowMs } from 'device:behaviour/clock@0.1.0';
 import { callId } from 'device:behaviour/context@0.1.0';
 import { write } from 'device:behaviour/log@0.1.0';
+import { words } from './values.js';
 
 let called = false;
 
@@ -41,7 +42,7 @@ Math.random = () => {
 
 const line = (level) => (...what) => {
   if (called) {
-    write(level, what.map((it) => (typeof it === 'object' ? JSON.stringify(it) : String(it))).join(' '), []);
+    write(level, what.map(words).join(' '), []);
   }
 };
 globalThis.console = {
