@@ -8,6 +8,7 @@ mod load;
 mod matrix;
 mod methods;
 mod reboot;
+mod restart;
 mod simulate;
 mod swap;
 mod trouble;

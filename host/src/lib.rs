@@ -9,8 +9,8 @@
 //! # Ok(()) }
 //! ```
 //!
-//! Everything that can be wrong with a configuration or a plugin is known before
-//! the first connection. It never sets up logging: it says what happens as
+//! At its first start everything that can be wrong with a configuration or a plugin is
+//! known before the first connection; later starts fall back to what worked last. It never sets up logging: it says what happens as
 //! `tracing` events, those of plugins under the target `plugin`.
 //!
 //! # Layout
@@ -22,6 +22,7 @@
 //! * `device`: one device's event loop, and what reports on it or follows its twin.
 //! * `ids`: request ids and call ids that are unique within a run.
 //! * `journal`: the file that outlives the process, and its one writing thread.
+//! * `known_good`: the configuration and the versions that worked last, on disk.
 //! * `lent`: the handles that plugins reach: twin, telemetry, state, jobs, power, HTTP, log.
 //! * `memory`: returns unused memory to the system.
 //! * `plugins`: loads components; the slot that holds a plugin's versions and health.
@@ -42,6 +43,7 @@ pub mod control;
 mod device;
 mod ids;
 mod journal;
+mod known_good;
 mod lent;
 mod memory;
 mod plugins;
@@ -55,6 +57,7 @@ pub use config::{
     TelemetryLimits, WhenFull,
 };
 pub use journal::JournalError;
+pub use known_good::last_good;
 pub use lent::power::boot::Machine;
 pub use memory::share_heap;
 pub use plugins::PluginError;

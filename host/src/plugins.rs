@@ -1,4 +1,4 @@
-//! Loading plugins: before the first connection, and again when they change.
+//! Loading plugins: at the start of the host, and again when they change.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;

@@ -8,6 +8,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use parking_lot::RwLock;
 use plugin::{BootOutcome, Call, CallError, Json, Lent, Plugin};
@@ -30,6 +31,10 @@ mod failure;
 mod idempotency;
 mod jobs;
 mod table;
+
+/// Time that a call waits for a plugin that is still being loaded: within the 30 s
+/// after which IoT Hub gives up on a method by default.
+const LOADING_WAIT: Duration = Duration::from_secs(10);
 
 /// The place of a plugin.
 pub(crate) type PluginSlot = Slot<Plugin>;
@@ -67,7 +72,7 @@ impl Router {
         let versions = table
             .slots()
             .values()
-            .flat_map(|slot| std::iter::once(slot.view().active).chain(slot.previous()));
+            .flat_map(|slot| slot.view().active.into_iter().chain(slot.previous()));
         versions.map(|version| version.made.plugin.clone()).collect()
     }
 
@@ -181,8 +186,8 @@ impl Router {
                 std::str::from_utf8(payload).map_err(|_| MethodFailure::PayloadNotText)?;
         }
         let mut begun = slot.begin(Instant::now());
-        if let Err(Disabled::Starting) = begun {
-            slot.until_started().await;
+        if let Err(Disabled::Starting | Disabled::Loading) = begun {
+            slot.until_started(LOADING_WAIT).await;
             begun = slot.begin(Instant::now());
         }
         let begun = begun.map_err(MethodFailure::Disabled)?;

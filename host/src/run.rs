@@ -7,6 +7,7 @@ use std::sync::Arc;
 use plugin::{Lent, Nothing, Plugin, SystemClock};
 use protocol::connection_string::DeviceConnectionString;
 use tokio::task::JoinSet;
+use tracing::error;
 
 use crate::config::Config;
 use crate::connection::{self, Connection, Dial};
@@ -18,6 +19,7 @@ use crate::device::desired::accepted::Accepted;
 use crate::device::status;
 use crate::device::systemd::ServiceManager;
 use crate::journal::Journal;
+use crate::known_good::KnownGood;
 use crate::lent::durable::Durable;
 use crate::lent::http::Http;
 use crate::lent::log::Log;
@@ -60,20 +62,19 @@ pub async fn run_on(
     identity: DeviceConnectionString,
     stop: impl Future<Output = ()>,
 ) -> Result<(), StartError> {
-    let tls = connection::tls(&config.hub)?;
-    let dial = Dial::new(identity, &config.hub, tls)?;
-    let shared = ProcessParts::load(config).await?;
-    let kept = Durable::open(&shared.config.host, dial.identity(), machine).await?;
+    // First, because what worked last is there.
+    let kept = Durable::open(&config.host, &identity, machine).await?;
+    let known = KnownGood::in_data(&kept.directory);
+    let (shared, dial, control) = prepare_or_fall_back(config, &identity, &known).await?;
     let journal = Arc::clone(&kept.journal);
     let switches = Arc::new(Switches::new(Arc::clone(&journal)));
-    let control = Control::open(&shared.config)?;
     let changes = Changes::new(());
     let mut device = shared.device(dial, Some(kept), &changes);
     device.router.table().slots().values().for_each(|slot| switches.apply(slot));
     device.service_manager = ServiceManager::of_environment();
     device.service_manager.ready();
     let router = Arc::clone(&device.router);
-    let mut background = shared.background_tasks(&device, &journal, switches, &changes);
+    let mut background = shared.background_tasks(&device, &journal, switches, &changes, known);
     if let Some(control) = control {
         background.tasks.spawn(
             control
@@ -87,6 +88,58 @@ pub async fn run_on(
     Ok(())
 }
 
+/// Prepares everything that can be known to be wrong before the first connection. Where
+/// nothing has worked yet, that includes the plugins; else they are loaded later, and
+/// what worked last takes the place of a configuration that cannot be used.
+async fn prepare_or_fall_back(
+    config: Config,
+    identity: &DeviceConnectionString,
+    known: &KnownGood,
+) -> Result<(ProcessParts, Dial, Option<Control>), StartError> {
+    let good = config.file.as_deref().and_then(|file| known.configuration(file));
+    let plugins = if good.is_some() { Plugins::Later } else { Plugins::Now };
+    let good = good.filter(|good| *good != config);
+    let ca_file = config.hub.ca_file.clone();
+    let error = match prepare(config, identity, plugins).await {
+        Ok(prepared) => return Ok(prepared),
+        Err(error) => error,
+    };
+    let Some(good) = good else { return Err(error) };
+    // The command line may have filled in the CA file, or the file may name a wrong one.
+    let mut with_ca_file = good.clone();
+    with_ca_file.hub.ca_file = good.hub.ca_file.clone().or(ca_file);
+    for config in [with_ca_file, good] {
+        if let Ok(prepared) = prepare(config, identity, plugins).await {
+            let hint = error.hint();
+            let error = program::chain(&error);
+            error!(hint, "configuration not usable, the one that worked last is in force: {error}");
+            return Ok(prepared);
+        }
+    }
+    Err(error)
+}
+
+async fn prepare(
+    config: Config,
+    identity: &DeviceConnectionString,
+    plugins: Plugins,
+) -> Result<(ProcessParts, Dial, Option<Control>), StartError> {
+    let tls = connection::tls(&config.hub)?;
+    let dial = Dial::new(identity.clone(), &config.hub, tls)?;
+    let shared = ProcessParts::load(config, plugins).await?;
+    let control = Control::open(&shared.config)?;
+    Ok((shared, dial, control))
+}
+
+/// Time at which the plugins are loaded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Plugins {
+    /// Before the first connection; a plugin that does not load is an error.
+    Now,
+    /// By [`Swap`], beside the connection.
+    Later,
+}
+
 /// Parts that all devices of a process share: the engine with its compiled plugins, and
 /// the counters.
 pub(crate) struct ProcessParts {
@@ -98,12 +151,16 @@ pub(crate) struct ProcessParts {
 }
 
 impl ProcessParts {
-    /// Loads the plugins, on a thread that may block.
-    pub(crate) async fn load(config: Config) -> Result<ProcessParts, StartError> {
+    /// Makes the engine, and loads the plugins if that is to be done now, on a thread
+    /// that may block.
+    pub(crate) async fn load(config: Config, when: Plugins) -> Result<ProcessParts, StartError> {
         let loading = tokio::task::spawn_blocking(move || {
             let http = Http::new(&config)?;
             let loader = Loader::new(&config)?;
-            let plugins = plugins::load_all(&loader, &config)?;
+            let plugins = match when {
+                Plugins::Now => plugins::load_all(&loader, &config)?,
+                Plugins::Later => BTreeMap::new(),
+            };
             Ok::<_, StartError>((config, loader, plugins, http))
         });
         let (config, loader, plugins, http) =
@@ -146,9 +203,12 @@ impl ProcessParts {
             },
             http: Arc::new(self.http.clone()),
         };
-        let slots = self.plugins.iter().map(|(name, made)| {
-            let disable_after = self.config.plugins[name].disable_after;
-            let slot = Slot::new(name, made.clone(), disable_after, changes.clone());
+        let slots = self.config.plugins.iter().map(|(name, section)| {
+            let (disable_after, changes) = (section.disable_after, changes.clone());
+            let slot = match self.plugins.get(name) {
+                Some(made) => Slot::new(name, made.clone(), disable_after, changes),
+                None => Slot::loading(name, disable_after, changes),
+            };
             (name.clone(), Arc::new(slot))
         });
         let table = Table::new(&self.config.plugins, slots.collect());
@@ -165,6 +225,7 @@ impl ProcessParts {
         journal: &Arc<Journal>,
         switches: Arc<Switches>,
         changes: &Changes,
+        known: KnownGood,
     ) -> BackgroundTasks {
         let (router, twin) = (&device.router, &device.twin);
         let mut tasks = JoinSet::new();
@@ -174,6 +235,7 @@ impl ProcessParts {
             changes.clone(),
             self.config.clone(),
             switches,
+            Some(known),
         );
         tasks.spawn(swap.run(Watch::new()));
         let desired = Desired {

@@ -17,8 +17,7 @@ use tokio_util::sync::CancellationToken;
 use crate::config::Config;
 use crate::connection::{self, Dial};
 use crate::plugins::slot::Changes;
-use crate::run::ProcessParts;
-use crate::run::StartError;
+use crate::run::{Plugins, ProcessParts, StartError};
 
 mod figures;
 mod fleet;
@@ -46,7 +45,7 @@ pub async fn simulate(
     };
     // All at first, so that a bad one is known before any has connected.
     let dials = fleet.into_devices().map(dial).collect::<Result<Vec<_>, _>>()?;
-    let shared = ProcessParts::load(config).await?;
+    let shared = ProcessParts::load(config, Plugins::Now).await?;
 
     let mut figures = Figures { devices: dials.len(), ..Figures::default() };
     let mut dials = dials.into_iter();

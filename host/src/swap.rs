@@ -22,6 +22,7 @@ use crate::config::{Config, ConfigError, PluginSection};
 use crate::plugins::slot::{Changes, Made};
 use crate::plugins::{self, Loader, PluginError, Stamp};
 use crate::router::{PluginSlot, Router};
+use keeping::Keeper;
 use orders::Order;
 use switches::Switches;
 
@@ -29,7 +30,9 @@ pub(crate) use lifecycle::stop_all;
 pub(crate) use orders::Operator;
 pub(crate) use watch::Watch;
 
+mod arrival;
 mod configuration;
+mod keeping;
 mod lifecycle;
 mod orders;
 pub(crate) mod switches;
@@ -53,6 +56,8 @@ pub(crate) struct Swap {
     orders: mpsc::Receiver<Order>,
     tasks: JoinSet<()>,
     switches: Arc<Switches>,
+    /// `None`: nothing is kept for the next start.
+    keeper: Option<Keeper>,
 }
 
 /// State of the configuration on disk: whether it is in force, and if not, why.
@@ -93,10 +98,11 @@ enum Refused {
 }
 
 impl Swap {
-    /// Starts the plugins, then follows changes until the future is dropped.
+    /// Loads and starts the plugins, then follows changes until the future is dropped.
     pub(crate) async fn run(mut self, mut watch: Watch) {
         let mut changed = self.changes.subscribe();
         self.start_all();
+        self.load_missing();
         loop {
             // Watched before the check, so that no change falls in between.
             let files = self.files();
@@ -109,6 +115,7 @@ impl Swap {
             .expect("watching does not panic and is not cancelled");
             self.look().await;
             self.do_chores();
+            self.keep().await;
             if files != self.files() {
                 continue;
             }
@@ -141,7 +148,8 @@ impl Swap {
     }
 
     async fn look_at_plugin(&mut self, name: String, section: &PluginSection) {
-        let Some(slot) = self.router.table().slot(&name).cloned() else { return };
+        let slot = self.router.table().slot(&name).cloned();
+        let Some(slot) = slot.filter(|slot| !slot.is_loading()) else { return };
         let subject = Subject::Plugin(name);
         if !self.is_new(&subject, vec![Stamp::at(&section.file)]) {
             return;
@@ -149,12 +157,14 @@ impl Swap {
         let outcome = self.take(&slot, section).await;
         let settled = self.settle(&subject);
         match outcome {
-            Ok(()) => slot.set_refused(None),
+            Ok(()) => drop(slot.set_refused(None)),
             Err(error) if settled => {
                 let (plugin, file, hint) = (slot.name(), section.file.display(), error.hint());
                 let error = error.of_the_plugin();
-                error!(plugin, %file, hint, "new version refused, the one before stays: {error}");
-                slot.set_refused(Some(error));
+                // At a start it may have been logged already.
+                if slot.set_refused(Some(error.clone())) {
+                    error!(plugin, %file, hint, "new version refused, the one before stays: {error}");
+                }
             }
             Err(_) => {}
         }
@@ -180,12 +190,14 @@ impl Swap {
     ) -> Result<u32, Refused> {
         let plugin = slot.name();
         let before = slot.view().active;
-        lifecycle::start(&self.router, &made.plugin, Some(&before.made.digest))
+        let digest_before = before.as_ref().map(|before| before.made.digest.as_str());
+        lifecycle::start(&self.router, &made.plugin, digest_before)
             .await
             .map_err(|why| Refused::NotStarted { plugin: plugin.to_owned(), why })?;
         let digest = made.digest.clone();
         let version = slot.activate(made, section.disable_after);
-        info!(plugin, version, digest, before = before.number, "plugin swapped");
+        let before = before.map_or(0, |before| before.number);
+        info!(plugin, version, digest, before, "plugin swapped");
         Ok(version)
     }
 

@@ -217,11 +217,27 @@ impl Running {
     /// Replaces a plugin's file by another fixture, atomically. A running host loads
     /// it a moment later.
     pub fn swap(&self, plugin: &str, fixture: &str) {
-        let plugin = self.rig.plugins.iter().find(|known| known.name == plugin);
-        let file = &plugin.expect("the plugin is one of this rig").file;
+        let file = self.plugin_file(plugin);
         let beside = file.with_extension("new");
         std::fs::write(&beside, fixtures::guest(fixture)).unwrap();
         std::fs::rename(beside, file).unwrap();
+    }
+
+    /// Returns the path of a plugin's file.
+    ///
+    /// # Panics
+    ///
+    /// Panics if the rig has no such plugin.
+    #[must_use]
+    pub fn plugin_file(&self, plugin: &str) -> PathBuf {
+        let plugin = self.rig.plugins.iter().find(|known| known.name == plugin);
+        plugin.expect("the plugin is one of this rig").file.clone()
+    }
+
+    /// Returns the host's data directory.
+    #[must_use]
+    pub fn data(&self) -> PathBuf {
+        self.directory.path().join("data")
     }
 
     /// Waits until a reported property has this value. `place` is a JSON pointer

@@ -20,12 +20,19 @@ pub(crate) struct ConfigurationArguments {
 /// Reads the configuration; an error names the file.
 pub(super) fn read(common: &ConfigurationArguments) -> Result<Config, CommandError> {
     let path = &common.config;
-    let mut config = Config::read(path).map_err(|error| match error {
+    let config = Config::read(path).map_err(|error| match error {
         ConfigError::Read { .. } => error.into(),
         error => CommandError::from(error).context(path.display()),
     })?;
-    if config.hub.ca_file.is_none() {
-        config.hub.ca_file.clone_from(&common.ca_file);
+    Ok(common.with_ca_file(config))
+}
+
+impl ConfigurationArguments {
+    /// Returns the configuration with the CA file of the command line, if it names none.
+    pub(super) fn with_ca_file(&self, mut config: Config) -> Config {
+        if config.hub.ca_file.is_none() {
+            config.hub.ca_file.clone_from(&self.ca_file);
+        }
+        config
     }
-    Ok(config)
 }

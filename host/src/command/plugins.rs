@@ -29,7 +29,7 @@ enum PluginsCommand {
     Enable(Name),
     /// Take a plugin's file again, even if its version was rolled back
     Reload(Name),
-    /// Put the version before back, until the file changes or the host ends
+    /// Put the version before back, until the file changes
     Rollback(Name),
 }
 

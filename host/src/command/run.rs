@@ -5,6 +5,7 @@ use behaviour_host::{Config, StartError};
 use clap::Args;
 use program::Signals;
 use protocol::connection_string::DeviceConnectionString;
+use tracing::error;
 
 use super::configuration::{ConfigurationArguments, read};
 use super::error::{CommandError, CommandErrorKind};
@@ -30,9 +31,25 @@ pub(super) fn run(
     RunArguments { common, log, json_logs }: RunArguments,
 ) -> Result<(), CommandError> {
     program::log(&log, json_logs)?;
-    let config = read(&common)?;
+    let config = match read(&common) {
+        Ok(config) => config,
+        Err(error) => last_good(&common, error)?,
+    };
     let identity = identity(&config)?;
     until_signal(|stopped| behaviour_host::run(config, identity, stopped))
+}
+
+/// Returns the configuration that worked last, in place of a file that cannot be used.
+fn last_good(common: &ConfigurationArguments, error: CommandError) -> Result<Config, CommandError> {
+    let identity = std::env::var(IDENTITY).ok().and_then(|text| text.trim().parse().ok());
+    match behaviour_host::last_good(&common.config, identity.as_ref()) {
+        Some(config) => {
+            let file = common.config.display();
+            error!(%file, "configuration refused, the one that worked last is in force: {error}");
+            Ok(common.with_ca_file(config))
+        }
+        None => Err(error),
+    }
 }
 
 /// Runs a future until it ends. The first Ctrl-C or SIGTERM asks it to stop; the second

@@ -61,14 +61,14 @@ pub enum ControlAnswer {
 pub struct PluginStatus {
     /// Its name in the configuration.
     pub name: String,
-    /// Counted from 1 since the host was started.
+    /// Counted from 1 since the host was started; 0 if none is loaded.
     pub version: u32,
-    /// SHA-256 of its file, in hex.
+    /// SHA-256 of its file, in hex; empty if none is loaded.
     pub digest: String,
-    /// `active`, `disabled` after failures, `off` by an operator, or
+    /// `active`, `loading`, `disabled` after failures, `off` by an operator, or
     /// `not-started`.
     pub state: String,
-    /// Time since which this version takes the calls.
+    /// Time since which this version takes the calls; empty if none is loaded.
     pub since: String,
     /// Last error in loading, starting or running it.
     pub last_error: Option<String>,
@@ -96,14 +96,15 @@ impl ControlRequest {
 impl PluginStatus {
     pub(super) fn of(slot: &PluginSlot) -> PluginStatus {
         let view = slot.view();
-        let version = &view.active;
-        let capabilities = version.made.plugin.capabilities().iter();
+        let version = view.active.as_ref();
+        let made = version.map(|version| &version.made);
+        let capabilities = made.into_iter().flat_map(|made| made.plugin.capabilities());
         PluginStatus {
             name: slot.name().to_owned(),
-            version: version.number,
-            digest: version.made.digest.clone(),
+            version: version.map_or(0, |version| version.number),
+            digest: made.map(|made| made.digest.clone()).unwrap_or_default(),
             state: word(view.state).to_owned(),
-            since: format!("{:.3}", version.since),
+            since: version.map(|version| format!("{:.3}", version.since)).unwrap_or_default(),
             last_error: view.last_error,
             capabilities: capabilities.map(|it| it.name().to_owned()).collect(),
             may_roll_back: view.may_roll_back,
@@ -118,5 +119,6 @@ fn word(state: SlotStatus) -> &'static str {
         SlotStatus::Disabled => "disabled",
         SlotStatus::Off => "off",
         SlotStatus::NotStarted => "not-started",
+        SlotStatus::Loading => "loading",
     }
 }

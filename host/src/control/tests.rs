@@ -30,7 +30,7 @@ fn serve(config: &Config) -> tokio::task::JoinSet<()> {
     let table = Table::new(&config.plugins, [("p".to_owned(), slot)].into());
     let router = Arc::new(Router::new(table, lent()));
     let (swap, operator) =
-        Swap::new(loader, Arc::clone(&router), changes, config.clone(), Arc::default());
+        Swap::new(loader, Arc::clone(&router), changes, config.clone(), Arc::default(), None);
     let control = Control::open(config).unwrap().unwrap();
     let mut tasks = tokio::task::JoinSet::new();
     tasks.spawn(swap.run(crate::swap::Watch::new()));

@@ -101,7 +101,7 @@ impl Desired {
     /// Returns the versions to deliver and of the receiver, if a delivery is
     /// outstanding.
     fn outstanding(&self, slot: &PluginSlot) -> Option<GivenUp> {
-        let version = slot.view().active;
+        let version = slot.view().active?;
         if !version.made.plugin.exports().desired {
             return None;
         }

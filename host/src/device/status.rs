@@ -84,15 +84,17 @@ fn wanted(router: &Router) -> Map<String, Value> {
 /// Returns the object of one plugin.
 fn of(slot: &PluginSlot) -> Map<String, Value> {
     let view = slot.view();
-    let version = &view.active;
-    let granted: Vec<_> = version.made.plugin.capabilities().iter().map(|it| it.name()).collect();
-    let mut status = Map::from_iter([
-        ("version".to_owned(), json!(version.number)),
-        ("digest".to_owned(), json!(version.made.digest)),
-        ("state".to_owned(), json!(view.state)),
-        ("since".to_owned(), json!(format!("{:.3}", version.since))),
-        ("capabilities".to_owned(), json!(granted)),
-    ]);
+    let mut status = Map::from_iter([("state".to_owned(), json!(view.state))]);
+    if let Some(version) = &view.active {
+        let granted = version.made.plugin.capabilities().iter();
+        let granted: Vec<_> = granted.map(|it| it.name()).collect();
+        status.extend([
+            ("version".to_owned(), json!(version.number)),
+            ("digest".to_owned(), json!(version.made.digest)),
+            ("since".to_owned(), json!(format!("{:.3}", version.since))),
+            ("capabilities".to_owned(), json!(granted)),
+        ]);
+    }
     if let Some(error) = view.last_error {
         let error: String = error.chars().take(MOST_ERROR).collect();
         status.insert("lastError".to_owned(), error.into());

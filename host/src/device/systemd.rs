@@ -1,8 +1,8 @@
 //! Notifications to systemd: readiness, status, and signs of life.
 //!
 //! One datagram of text each, to the socket that systemd names in the environment;
-//! without one, nothing is sent. Ready means loaded: a device that boots without a
-//! network has not failed to start.
+//! without one, nothing is sent. Ready means configured: a device that boots without a
+//! network, or still compiles its plugins, has not failed to start.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -45,7 +45,7 @@ impl ServiceManager {
     }
 
     pub(crate) fn ready(&self) {
-        self.tell("READY=1\nSTATUS=loaded; connecting");
+        self.tell("READY=1\nSTATUS=connecting");
     }
 
     /// Sends the status that `systemctl status` shows.
@@ -151,7 +151,7 @@ mod tests {
         let mut service_manager = ServiceManager::at(&path, Some(Duration::from_millis(30)));
 
         service_manager.ready();
-        assert_eq!(heard(&socket), "READY=1\nSTATUS=loaded; connecting");
+        assert_eq!(heard(&socket), "READY=1\nSTATUS=connecting");
         for _ in 0..2 {
             service_manager.alive_due().await;
             service_manager.alive();

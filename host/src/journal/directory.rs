@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use protocol::connection_string::DeviceConnectionString;
+
 /// Reason why there is no journal. A corrupt file is none: it is set aside.
 #[derive(Debug, thiserror::Error)]
 pub enum JournalError {
@@ -25,6 +27,14 @@ pub enum JournalError {
         #[source]
         source: io::Error,
     },
+}
+
+/// Returns the name under which a device keeps its data.
+pub(crate) fn name_of(identity: &DeviceConnectionString) -> String {
+    match &identity.module {
+        Some(module) => format!("{}/{module}", identity.device),
+        None => identity.device.to_string(),
+    }
 }
 
 /// Returns the default data directory of a device: the one that systemd provides, or

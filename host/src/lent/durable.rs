@@ -1,6 +1,7 @@
 //! Data of a device that outlives the process: one journal, and the modules built on
 //! it.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use plugin::SystemClock;
@@ -19,6 +20,8 @@ pub(crate) struct Durable {
     pub(crate) state: Arc<State>,
     pub(crate) jobs: Arc<Jobs>,
     pub(crate) power: Arc<Power>,
+    /// Data directory, which this host alone uses.
+    pub(crate) directory: PathBuf,
 }
 
 impl Durable {
@@ -28,14 +31,12 @@ impl Durable {
         identity: &DeviceConnectionString,
         machine: &Machine,
     ) -> Result<Durable, JournalError> {
-        let name = match &identity.module {
-            Some(module) => format!("{}/{module}", identity.device),
-            None => identity.device.to_string(),
-        };
+        let name = journal::name_of(identity);
         let directory = match &section.data {
             Some(directory) => directory.clone(),
             None => journal::default_directory(&name)?,
         };
+        let data = directory.clone();
         let opening = tokio::task::spawn_blocking(move || Journal::open(&directory, &name));
         let journal = opening.await.expect("opening does not panic and is not cancelled")?;
         let journal = Arc::new(journal);
@@ -47,6 +48,7 @@ impl Durable {
             state: Arc::new(State::new(Arc::clone(&journal))),
             jobs: Arc::new(jobs),
             journal,
+            directory: data,
         })
     }
 

@@ -8,10 +8,11 @@
 //! or came back: [`Slot::chores`].
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::watch;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use crate::config::Settings;
@@ -19,7 +20,7 @@ use inner::{Health, SlotState, Start};
 
 pub(crate) use counters::{CallOutcome, Counters};
 pub(crate) use version::{Made, Version};
-pub(crate) use view::{Change, Chore, Disabled, SlotStatus, SlotView};
+pub(crate) use view::{Change, Chore, Disabled, SlotStatus, SlotView, VersionDigests};
 
 mod counters;
 mod inner;
@@ -47,10 +48,17 @@ pub(crate) struct Begun<P> {
 }
 
 impl<P> Slot<P> {
-    /// A place with its first version.
+    /// Returns a place with its first version.
     pub(crate) fn new(name: &str, made: Made<P>, disable_after: u32, changes: Changes) -> Slot<P> {
-        let inner = SlotState::new(Version::new(made, 1), disable_after);
-        Slot { name: name.to_owned(), changes, inner: Mutex::new(inner) }
+        let slot = Slot::loading(name, disable_after, changes);
+        slot.lock().arrive(made, Start::Done);
+        slot
+    }
+
+    /// Returns a place whose first version is being loaded.
+    pub(crate) fn loading(name: &str, disable_after: u32, changes: Changes) -> Slot<P> {
+        let inner = Mutex::new(SlotState::new(disable_after));
+        Slot { name: name.to_owned(), changes, inner }
     }
 
     pub(crate) fn name(&self) -> &str {
@@ -61,12 +69,12 @@ impl<P> Slot<P> {
     pub(crate) fn begin(&self, now: Instant) -> Result<Begun<P>, Disabled> {
         let mut inner = self.lock();
         if let Some(why) = inner.disabled(now) {
-            if why != Disabled::Starting {
+            if !matches!(why, Disabled::Starting | Disabled::Loading) {
                 inner.counters.turned_away();
             }
             return Err(why);
         }
-        let version = Arc::clone(&inner.active);
+        let version = inner.active.clone().ok_or(Disabled::NotStarted)?;
         Ok(Begun { at: now, _counted: version.calls.token(), version })
     }
 
@@ -83,16 +91,18 @@ impl<P> Slot<P> {
         let mut inner = self.lock();
         inner.counters.ended(outcome, now.saturating_duration_since(call.at), memory_bytes);
         // What an older version does says nothing of this one.
-        if !Arc::ptr_eq(&call.version, &inner.active) {
+        if !inner.active.as_ref().is_some_and(|active| Arc::ptr_eq(&call.version, active)) {
             return None;
         }
+        let had_succeeded = inner.health.succeeded;
         let change = match outcome {
             CallOutcome::Answered | CallOutcome::Refused => inner.succeeded(),
             CallOutcome::Busy | CallOutcome::Invalid => None,
             _ => inner.failed(error(), now),
         };
+        let is_first_success = !had_succeeded && inner.health.succeeded;
         drop(inner);
-        if change.is_some() {
+        if change.is_some() || is_first_success {
             self.changes.send_replace(());
         }
         change
@@ -101,16 +111,14 @@ impl<P> Slot<P> {
     /// Activates a new version, which takes all calls from then on. Returns its number.
     pub(crate) fn activate(&self, made: Made<P>, disable_after: u32) -> u32 {
         let mut inner = self.lock();
-        inner.newest += 1;
-        let version = Arc::new(Version::new(made, inner.newest));
-        let left = std::mem::replace(&mut inner.active, version);
-        if inner.start == Start::Done {
+        let was_started = inner.start == Start::Done;
+        let left = inner.arrive(made, Start::Done);
+        if let Some(left) = left.filter(|_| was_started) {
             inner.retire(&left);
             inner.previous = Some(left);
         }
         inner.disable_after = disable_after;
         inner.rejected = None;
-        inner.start = Start::Done;
         inner.health = Health::default();
         inner.last_error = None;
         inner.refused = None;
@@ -119,6 +127,44 @@ impl<P> Slot<P> {
         drop(inner);
         self.changes.send_replace(());
         number
+    }
+
+    /// The first version was loaded; calls wait until it is started. Returns `None` if
+    /// the place is no longer waiting for it.
+    pub(crate) fn loaded(&self, made: Made<P>) -> Option<Arc<Version<P>>> {
+        let mut inner = self.lock();
+        if inner.start != Start::Loading {
+            return None;
+        }
+        inner.arrive(made, Start::UnderWay);
+        let version = inner.active.clone();
+        drop(inner);
+        self.changes.send_replace(());
+        version
+    }
+
+    /// The first version could not be loaded: there is none to take calls.
+    pub(crate) fn not_loaded(&self, error: String) {
+        let mut inner = self.lock();
+        if inner.start == Start::Loading {
+            inner.start = Start::Failed;
+            inner.last_error = Some(error);
+        }
+        drop(inner);
+        self.changes.send_replace(());
+    }
+
+    /// A version was rolled back in an earlier run of the host: it is not activated
+    /// again.
+    pub(crate) fn reject(&self, digest: String, settings: Arc<Settings>, why: String) {
+        let mut inner = self.lock();
+        inner.rejected = Some((digest, settings));
+        inner.last_error = Some(why);
+    }
+
+    /// Returns the digests that outlive the process.
+    pub(crate) fn digests(&self, now: Instant) -> VersionDigests {
+        self.lock().digests(now)
     }
 
     /// The version that [`Slot::roll_back`] would put back.
@@ -154,20 +200,30 @@ impl<P> Slot<P> {
         self.lock().start = Start::UnderWay;
     }
 
-    /// Waits while its first version is being started.
-    pub(crate) async fn until_started(&self) {
+    /// Checks whether its first version is being loaded.
+    pub(crate) fn is_loading(&self) -> bool {
+        self.lock().start == Start::Loading
+    }
+
+    /// Waits while its first version is being loaded, for this time at most, and while
+    /// it is being started.
+    pub(crate) async fn until_started(&self, loading: Duration) {
         let mut changes = self.changes.subscribe();
-        while self.lock().start == Start::UnderWay && changes.changed().await.is_ok() {}
+        let is = |start| self.lock().start == start;
+        let loaded = async { while is(Start::Loading) && changes.changed().await.is_ok() {} };
+        if timeout(loading, loaded).await.is_ok() {
+            while is(Start::UnderWay) && changes.changed().await.is_ok() {}
+        }
     }
 
     /// The version with this number was started, or was not and takes no calls;
     /// says whether it is still the active one.
     pub(crate) fn started(&self, number: u32, error: Option<String>) -> bool {
         let mut inner = self.lock();
-        let is_active = inner.active.number == number;
+        let is_active = inner.active.as_ref().is_some_and(|active| active.number == number);
         if is_active {
             // What was wrong before, with the version that was put back, stays.
-            if error.is_some() || inner.start != Start::Done {
+            if error.is_some() || (inner.start != Start::Done && inner.rejected.is_none()) {
                 inner.last_error.clone_from(&error);
             }
             inner.start = if error.is_some() { Start::Failed } else { Start::Done };
@@ -178,7 +234,8 @@ impl<P> Slot<P> {
     }
 
     /// Sets the reason why the version in its file is not activated, if it is not.
-    pub(crate) fn set_refused(&self, refused: Option<String>) {
+    /// Returns `false` if it was known.
+    pub(crate) fn set_refused(&self, refused: Option<String>) -> bool {
         let mut inner = self.lock();
         let changed = inner.refused != refused;
         inner.refused = refused;
@@ -186,6 +243,7 @@ impl<P> Slot<P> {
         if changed {
             self.changes.send_replace(());
         }
+        changed
     }
 
     pub(crate) fn set_disable_after(&self, disable_after: u32) {
@@ -195,18 +253,19 @@ impl<P> Slot<P> {
     /// Checks whether a version is the active one, or the one that was rolled back.
     pub(crate) fn knows(&self, digest: &str, settings: &Settings) -> bool {
         let inner = self.lock();
-        let active = &inner.active.made;
-        let rejected = inner.rejected.as_ref();
-        (active.digest == digest && *active.settings == *settings)
-            || rejected.is_some_and(|(bad, with)| bad == digest && **with == *settings)
+        let is = |known: &str, with: &Settings| known == digest && with == settings;
+        let active = inner.active.as_ref().map(|version| &version.made);
+        active.is_some_and(|made| is(&made.digest, &made.settings))
+            || inner.rejected.as_ref().is_some_and(|(bad, with)| is(bad, with))
     }
 
     /// It leaves for good: its version is to be stopped.
     pub(crate) fn remove(&self) {
         let mut inner = self.lock();
-        let active = Arc::clone(&inner.active);
-        if inner.start == Start::Done {
-            inner.retire(&active);
+        match (inner.active.clone(), inner.start) {
+            (Some(active), Start::Done) => inner.retire(&active),
+            (None, _) => inner.start = Start::Failed,
+            _ => {}
         }
     }
 

@@ -21,6 +21,9 @@ impl MethodFailure {
             MethodFailure::UnknownMethod => {
                 return (404, "unknown-method", format!("no plugin serves `{method}`"));
             }
+            MethodFailure::Disabled(why @ Disabled::Loading) => {
+                return (503, "loading", why.to_string());
+            }
             MethodFailure::Disabled(why) => return (503, "disabled", why.to_string()),
             MethodFailure::Draining => return (503, "draining", "the host is stopping".to_owned()),
             MethodFailure::PayloadNotText => {

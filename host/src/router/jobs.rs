@@ -17,8 +17,10 @@ impl Runner for Router {
 
     fn most_attempts(&self, plugin: &str) -> u32 {
         let table = self.table();
-        // A job whose plugin was removed waits until it is configured again.
-        table.slot(plugin).map_or(u32::MAX, |slot| slot.view().active.made.settings.job_attempts())
+        // A job whose plugin was removed waits until it is configured again, as one does
+        // whose plugin is not loaded.
+        let version = table.slot(plugin).and_then(|slot| slot.view().active);
+        version.map_or(u32::MAX, |version| version.made.settings.job_attempts())
     }
 
     fn run_job<'a>(&'a self, job: JobCall<'a>) -> BoxFuture<'a, JobEnd> {

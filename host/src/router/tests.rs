@@ -200,3 +200,14 @@ async fn a_plugin_that_fails_too_often_in_a_row_is_disabled_until_it_works_again
     let counters = router.table().slot("p").unwrap().view().counters;
     assert_eq!((counters.trapped, counters.disabled, counters.disables), (3, 1, 1));
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_call_of_a_plugin_that_is_being_loaded_waits_for_a_moment_and_is_then_told_so() {
+    let text = "[plugins.p]\nfile = \"p\"\nmethods = [\"*\"]\n";
+    let config = Config::parse(text, Path::new("")).unwrap();
+    let slot = Arc::new(Slot::loading("p", 5, Changes::new(())));
+    let router = Router::new(Table::new(&config.plugins, [("p".to_owned(), slot)].into()), lent());
+    let begun = Instant::now();
+    check_failure(&router, "m", "1", 503, "loading").await;
+    assert_eq!(begun.elapsed(), LOADING_WAIT);
+}

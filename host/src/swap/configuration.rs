@@ -126,7 +126,8 @@ impl Swap {
         let mut started: Vec<&Plugin> = Vec::new();
         for (name, next) in plugins {
             let Next::New(made, slot) = next else { continue };
-            let before = slot.as_ref().map(|slot| slot.view().active.made.digest.clone());
+            let before = slot.as_ref().and_then(|slot| slot.view().active);
+            let before = before.map(|version| version.made.digest.clone());
             match lifecycle::start(&self.router, &made.plugin, before.as_deref()).await {
                 Ok(()) => started.push(&made.plugin),
                 Err(why) => {

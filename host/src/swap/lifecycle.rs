@@ -66,8 +66,8 @@ pub(crate) async fn stop_all(router: &Arc<Router>) {
         let (router, slot) = (Arc::clone(router), Arc::clone(slot));
         stops.spawn(async move {
             let view = slot.view();
-            if view.state != SlotStatus::NotStarted {
-                stop(&router, &view.active.made.plugin).await;
+            if let Some(active) = view.active.filter(|_| view.state != SlotStatus::NotStarted) {
+                stop(&router, &active.made.plugin).await;
             }
         });
     }
@@ -83,7 +83,7 @@ impl Swap {
     pub(super) fn start_all(&mut self) {
         for slot in self.router.table().slots().values() {
             let version = slot.view().active;
-            if version.made.plugin.exports().lifecycle {
+            if let Some(version) = version.filter(|it| it.made.plugin.exports().lifecycle) {
                 let (router, slot) = (Arc::clone(&self.router), Arc::clone(slot));
                 self.tasks.spawn(start_until_it_does(router, slot, version, None));
             }
@@ -119,14 +119,15 @@ impl Swap {
     }
 }
 
-async fn start_until_it_does(
+/// Starts a version, again and again until it has started or another one is active.
+pub(super) async fn start_until_it_does(
     router: Arc<Router>,
     slot: Arc<PluginSlot>,
     version: Arc<Version<Plugin>>,
     before: Option<String>,
 ) {
     let mut pause = Backoff::new(FIRST_RETRY, LAST_RETRY);
-    while slot.view().active.number == version.number {
+    while slot.view().active.is_some_and(|active| active.number == version.number) {
         let outcome = start(&router, &version.made.plugin, before.as_deref()).await;
         let error = outcome.err();
         let plugin = slot.name();

@@ -7,8 +7,9 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 use tracing::{info, warn};
 
-use super::{Refused, Standing, Swap, lifecycle};
+use super::{Keeper, Refused, Standing, Swap, lifecycle};
 use crate::config::{Config, PluginSection};
+use crate::known_good::KnownGood;
 use crate::plugins::Loader;
 use crate::plugins::slot::Changes;
 use crate::router::{PluginSlot, Router};
@@ -104,10 +105,11 @@ impl Swap {
         changes: Changes,
         config: Config,
         switches: Arc<Switches>,
+        known: Option<KnownGood>,
     ) -> (Swap, Operator) {
         for slot in router.table().slots().values() {
             // From before the first call on.
-            if slot.view().active.made.plugin.exports().lifecycle {
+            if slot.view().active.is_some_and(|it| it.made.plugin.exports().lifecycle) {
                 slot.starting();
             }
         }
@@ -124,6 +126,7 @@ impl Swap {
             orders,
             tasks: JoinSet::new(),
             switches: Arc::clone(&switches),
+            keeper: known.map(Keeper::new),
         };
         (swap, Operator { orders: give, standing: see, switches })
     }
@@ -145,15 +148,20 @@ impl Swap {
 
     async fn reload(&self, slot: &Arc<PluginSlot>) -> Result<String, String> {
         let section = &self.config.plugins[slot.name()];
+        if slot.is_loading() {
+            return Err("it is being loaded".to_owned());
+        }
         let active = slot.view().active;
         let is_active = move |digest: &str, section: &PluginSection| {
-            active.made.digest == digest && *active.made.settings == section.settings
+            active
+                .is_some_and(|it| it.made.digest == digest && *it.made.settings == section.settings)
         };
         let made =
             self.load(slot.name(), section, is_active).await.map_err(Refused::of_the_plugin)?;
         let Some(made) = made else {
             slot.set_refused(None);
-            return Ok(format!("version {} is what its file holds", slot.view().active.number));
+            let number = slot.view().active.map_or(0, |active| active.number);
+            return Ok(format!("version {number} is what its file holds"));
         };
         match self.start_and_activate(slot, made, section).await {
             Ok(version) => Ok(format!("version {version} takes the calls")),
@@ -164,8 +172,9 @@ impl Swap {
     async fn roll_back(&self, slot: &Arc<PluginSlot>) -> Result<String, String> {
         let before = slot.previous().ok_or("there is no version before this one")?;
         if before.is_stopped() {
-            let digest = slot.view().active.made.digest.clone();
-            lifecycle::start(&self.router, &before.made.plugin, Some(&digest)).await?;
+            let active = slot.view().active;
+            let digest = active.as_ref().map(|active| active.made.digest.as_str());
+            lifecycle::start(&self.router, &before.made.plugin, digest).await?;
         }
         let (from, to) = slot.roll_back().ok_or("there is no version before this one")?;
         Ok(format!("version {to} takes the calls again, {from} does not"))

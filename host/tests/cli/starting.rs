@@ -1,8 +1,11 @@
-//! Refusals before the first connection.
+//! Refusals before the first connection, and starts with what worked last.
+
+use std::path::Path;
+use std::time::{Duration, Instant};
 
 use protocol::sas;
 
-use crate::rig::{KEY, directory, identity, plugin, program};
+use crate::rig::{KEY, Running, directory, identity, plugin, program};
 
 /// Checks that `run` ends with exit code 1 and prints these two lines, and no others but
 /// lines of the log.
@@ -147,4 +150,51 @@ fn a_fleet_that_cannot_be_read_says_how_to_make_one_and_shows_no_key() {
          of a device connection string",
         "a line is one device connection string, whole; behaviour-hub and the Azure portal show it",
     );
+}
+
+/// Waits until a host has kept what works in its data directory.
+fn wait_until_kept(directory: &Path) {
+    let record = directory.join("data/behaviour-host/d1/known-good/record.json");
+    let until = Instant::now() + Duration::from_secs(60);
+    while !std::fs::read_to_string(&record).is_ok_and(|text| text.contains("host.toml")) {
+        assert!(Instant::now() < until, "{} names no configuration", record.display());
+        std::thread::yield_now();
+    }
+}
+
+#[test]
+fn a_configuration_that_broke_since_the_last_run_gives_way_to_the_one_that_worked() {
+    let toml = format!("[hub]\nport = 1\n{}", plugin("reply.wasm"));
+    let mut host = Running::start(&toml, &identity());
+    let file = host.directory.path().join("host.toml");
+    wait_until_kept(host.directory.path());
+    for (broken, error) in [
+        (format!("{toml}mistake = 1\n"), "line 6: unknown field `mistake`"),
+        (String::new(), "no [plugins.NAME]"),
+        (toml.replace("port = 1", "ca_file = \"text.wasm\""), "no certificate found"),
+    ] {
+        std::fs::write(&file, &broken).unwrap();
+        host.crash_and_start(&identity());
+        let line = host.line_with("the one that worked last is in force");
+        assert!(line.contains("ERROR") && line.contains(error), "{line}");
+        host.line_with("no connection");
+    }
+}
+
+#[test]
+fn a_configuration_that_never_worked_gives_way_to_none() {
+    let toml = format!("[hub]\nport = 1\n{}", plugin("reply.wasm"));
+    let mut host = Running::start(&toml, &identity());
+    wait_until_kept(host.directory.path());
+    let other = host.directory.path().join("other.toml");
+    std::fs::write(other, "[hub]\nprot = 1\n").unwrap();
+    host.child.kill().unwrap();
+    host.child.wait().unwrap();
+
+    let arguments = ["run", "--config", "other.toml"];
+    let run = program(host.directory.path(), &arguments, Some(&identity())).output().unwrap();
+
+    assert_eq!(run.status.code(), Some(1));
+    let said = String::from_utf8(run.stderr).unwrap();
+    assert!(said.contains("error: other.toml: line 2: unknown field `prot`"), "{said}");
 }

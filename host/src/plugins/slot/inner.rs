@@ -7,20 +7,24 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::view::{Change, Chore, Disabled, SlotStatus, SlotView};
-use super::{Counters, Version};
+use super::view::{Change, Chore, Disabled, SlotStatus, SlotView, VersionDigests};
+use super::{Counters, Made, Version};
 use crate::config::Settings;
 
 /// Failures in a row with which a new version that has never succeeded is put
 /// back to the one before.
 const FIRST_CALLS: u32 = 3;
 
+/// Time after which a version that was never called, and has not failed, counts as good.
+const PROVEN_AFTER: Duration = Duration::from_secs(60);
+
 /// First and longest time that a plugin is disabled.
 pub(super) const SHORTEST_REST: Duration = Duration::from_secs(1);
 pub(super) const LONGEST_REST: Duration = Duration::from_secs(30);
 
 pub(super) struct SlotState<P> {
-    pub(super) active: Arc<Version<P>>,
+    /// `None` before the first version was loaded.
+    pub(super) active: Option<Arc<Version<P>>>,
     pub(super) previous: Option<Arc<Version<P>>>,
     /// Digest and settings of the version that was rolled back. It is not activated
     /// again.
@@ -43,9 +47,11 @@ pub(super) struct SlotState<P> {
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Start {
     Done,
+    /// The first version is being loaded; calls wait for a moment.
+    Loading,
     /// It is being started for the first time; calls wait.
     UnderWay,
-    /// It could not be started and takes no calls.
+    /// It could not be loaded or started, and takes no calls.
     Failed,
 }
 
@@ -60,15 +66,15 @@ pub(super) struct Health {
 }
 
 impl<P> SlotState<P> {
-    pub(super) fn new(first: Version<P>, disable_after: u32) -> SlotState<P> {
+    pub(super) fn new(disable_after: u32) -> SlotState<P> {
         SlotState {
-            active: Arc::new(first),
+            active: None,
             previous: None,
             rejected: None,
-            newest: 1,
+            newest: 0,
             disable_after,
             switched_off: false,
-            start: Start::Done,
+            start: Start::Loading,
             health: Health::default(),
             last_error: None,
             refused: None,
@@ -77,11 +83,34 @@ impl<P> SlotState<P> {
         }
     }
 
+    /// Makes a new version the active one. Returns the one before.
+    pub(super) fn arrive(&mut self, made: Made<P>, start: Start) -> Option<Arc<Version<P>>> {
+        self.newest += 1;
+        self.start = start;
+        self.active.replace(Arc::new(Version::new(made, self.newest)))
+    }
+
+    pub(super) fn digests(&self, now: Instant) -> VersionDigests {
+        let digest = |version: &Arc<Version<P>>| version.made.digest.clone();
+        let is_proven = |version: &Arc<Version<P>>| {
+            let quiet = now.saturating_duration_since(version.begun) >= PROVEN_AFTER;
+            self.health.succeeded || (quiet && self.health.failures == 0)
+        };
+        let active = self.active.as_ref().filter(|_| self.start == Start::Done);
+        VersionDigests {
+            good: active.filter(|version| is_proven(version)).map(digest),
+            active: active.map(digest),
+            previous: self.previous.as_ref().map(digest),
+            rolled_back: self.rejected.as_ref().map(|(digest, _)| digest.clone()),
+        }
+    }
+
     pub(super) fn view(&self) -> SlotView<P> {
         SlotView {
-            active: Arc::clone(&self.active),
+            active: self.active.clone(),
             state: match () {
                 () if self.switched_off => SlotStatus::Off,
+                () if self.start == Start::Loading => SlotStatus::Loading,
                 () if self.start == Start::Failed => SlotStatus::NotStarted,
                 () if self.health.rests_until.is_some() => SlotStatus::Disabled,
                 () => SlotStatus::Active,
@@ -98,6 +127,7 @@ impl<P> SlotState<P> {
         }
         match self.start {
             Start::Done => {}
+            Start::Loading => return Some(Disabled::Loading),
             Start::UnderWay => return Some(Disabled::Starting),
             Start::Failed => return Some(Disabled::NotStarted),
         }
@@ -125,13 +155,16 @@ impl<P> SlotState<P> {
         self.last_error = Some(error);
         let too_many = self.disable_after > 0 && self.health.failures >= self.disable_after;
         if !self.health.succeeded && (self.health.failures >= FIRST_CALLS || too_many) {
-            let instead_of = self.active.made.digest.clone();
+            let instead_of = self.active.as_ref().map(|version| version.made.digest.clone());
             let stopped = self.previous.as_ref().is_some_and(|version| version.is_stopped());
             if let Some((from, to)) = self.roll_back() {
                 let error = self.last_error.take().unwrap_or_default();
                 self.last_error = Some(format!("version {from} failed its first calls: {error}"));
-                let version = Arc::clone(&self.active);
-                self.chores.extend(stopped.then_some(Chore::StartAgain { version, instead_of }));
+                if let (true, Some(version), Some(instead_of)) =
+                    (stopped, self.active.clone(), instead_of)
+                {
+                    self.chores.push(Chore::StartAgain { version, instead_of });
+                }
                 return Some(Change::RolledBack { from, to });
             }
         }
@@ -151,7 +184,8 @@ impl<P> SlotState<P> {
         let previous = self.previous.take()?;
         previous.to_stop.store(false, Ordering::Relaxed);
         previous.calls.reopen();
-        let left = std::mem::replace(&mut self.active, previous);
+        let number = previous.number;
+        let left = self.active.replace(previous)?;
         self.rejected = Some((left.made.digest.clone(), Arc::clone(&left.made.settings)));
         if self.start == Start::Done {
             self.retire(&left);
@@ -159,6 +193,6 @@ impl<P> SlotState<P> {
         self.start = Start::Done;
         self.health = Health { succeeded: true, ..Health::default() };
         self.counters.rollbacks += 1;
-        Some((left.number, self.active.number))
+        Some((left.number, number))
     }
 }

@@ -188,7 +188,7 @@ async fn calls_wait_while_the_first_version_is_being_started() {
     let (slot, now) = (slot(), Instant::now());
     slot.starting();
     assert_eq!(slot.begin(now).unwrap_err(), Disabled::Starting);
-    let mut started = std::pin::pin!(slot.until_started());
+    let mut started = std::pin::pin!(slot.until_started(Duration::ZERO));
     assert!(futures_util::poll!(&mut started).is_pending());
     slot.started(1, None);
     started.await;

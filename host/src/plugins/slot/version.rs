@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use jiff::Timestamp;
+use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 
 use crate::config::Settings;
@@ -25,6 +26,8 @@ pub(crate) struct Version<P> {
     /// Counted from 1 since the host was started.
     pub(crate) number: u32,
     pub(crate) since: Timestamp,
+    /// The same on the clock that is never set.
+    pub(super) begun: Instant,
     pub(super) calls: TaskTracker,
     /// It has left, and was not stopped yet.
     pub(super) to_stop: AtomicBool,
@@ -33,7 +36,7 @@ pub(crate) struct Version<P> {
 impl<P> Version<P> {
     pub(super) fn new(made: Made<P>, number: u32) -> Version<P> {
         let (calls, to_stop) = (TaskTracker::new(), AtomicBool::new(false));
-        Version { made, number, since: Timestamp::now(), calls, to_stop }
+        Version { made, number, since: Timestamp::now(), begun: Instant::now(), calls, to_stop }
     }
 
     /// Waits until it takes no calls and the last one has ended. Says whether

@@ -7,7 +7,8 @@ use super::{Counters, Version};
 
 /// State of a slot at one moment.
 pub(crate) struct SlotView<P> {
-    pub(crate) active: Arc<Version<P>>,
+    /// `None` if no version could be loaded, or none yet.
+    pub(crate) active: Option<Arc<Version<P>>>,
     pub(crate) state: SlotStatus,
     pub(crate) last_error: Option<String>,
     pub(crate) counters: Counters,
@@ -24,8 +25,23 @@ pub(crate) enum SlotStatus {
     Disabled,
     /// An operator has switched it off.
     Off,
-    /// It could not be started.
+    /// It could not be loaded or started.
     NotStarted,
+    /// Its first version is being loaded.
+    Loading,
+}
+
+/// Digests of a slot that outlive the process.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct VersionDigests {
+    /// Active version, if it has worked.
+    pub(crate) good: Option<String>,
+    /// Active version, once it is started.
+    pub(crate) active: Option<String>,
+    /// Version before.
+    pub(crate) previous: Option<String>,
+    /// Version that was rolled back.
+    pub(crate) rolled_back: Option<String>,
 }
 
 /// Reason why a plugin takes no calls.
@@ -40,6 +56,9 @@ pub(crate) enum Disabled {
     Starting,
     #[error("did not start; next attempt within 30 s")]
     NotStarted,
+    /// Worth waiting for, for a moment: [`Slot::until_started`].
+    #[error("is being loaded; call again in a moment")]
+    Loading,
 }
 
 /// Change of a plugin by a call.

@@ -1,0 +1,68 @@
+//! The last good configuration, found without the configuration.
+//!
+//! The data directory is named in `host.toml`, which cannot be used. Its lines are read
+//! one by one, so that a mistake in one hides no other; a file without the key leaves
+//! the default directory.
+
+use std::path::{Path, PathBuf};
+
+use protocol::connection_string::DeviceConnectionString;
+
+use super::KnownGood;
+use crate::config::Config;
+use crate::journal;
+
+/// Returns the configuration that worked last, for a start at which the file at this
+/// path cannot be used. Without an identity it is taken from the file that
+/// `connection_string_file` names. Reads the disk.
+#[must_use]
+pub fn last_good(path: &Path, identity: Option<&DeviceConnectionString>) -> Option<Config> {
+    let bytes = std::fs::read(path).ok()?;
+    let text = String::from_utf8_lossy(&bytes);
+    let directory = path.parent().unwrap_or(Path::new(""));
+    let named = |table, key| value(&text, table, key).map(|value| directory.join(value));
+    let data = named("host", "data").or_else(|| {
+        let identity = identity.cloned().or_else(|| {
+            let text = std::fs::read_to_string(named("hub", "connection_string_file")?).ok()?;
+            text.trim().parse().ok()
+        })?;
+        journal::default_directory(&journal::name_of(&identity)).ok()
+    })?;
+    KnownGood::in_data(&data).configuration(path)
+}
+
+/// Returns the text of a key in a table, whatever the other lines hold.
+fn value(text: &str, table: &str, key: &str) -> Option<PathBuf> {
+    let mut at = String::new();
+    text.lines().find_map(|line| {
+        let line = line.trim();
+        if let Some(heading) = line.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
+            heading.0.trim().clone_into(&mut at);
+            return None;
+        }
+        let parsed: toml::Table = line.parse().ok()?;
+        let found = match at.as_str() {
+            "" => parsed.get(table)?.get(key)?,
+            _ if at == table => parsed.get(key)?,
+            _ => return None,
+        };
+        found.as_str().map(PathBuf::from)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(text: &str, wanted: Option<&str>) {
+        assert_eq!(value(text, "host", "data"), wanted.map(PathBuf::from), "{text}");
+    }
+
+    #[test]
+    fn the_data_directory_is_found_beside_any_mistake() {
+        check("[hub\nport = \n[host]\ngrace = 1x\ndata = \"d\"  # here\n[plug", Some("d"));
+        check("host.data = 'd'\nmistake\n", Some("d"));
+        check("data = \"a\"\n[plugins.p]\ndata = \"b\"\n", None);
+        check("", None);
+    }
+}

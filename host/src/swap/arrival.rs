@@ -1,0 +1,188 @@
+//! First versions, loaded after the host has connected: from their files, or from what
+//! worked last.
+
+use std::sync::Arc;
+
+use plugin::Plugin;
+use tokio::task::spawn_blocking;
+use tracing::{error, warn};
+
+use super::{Refused, Swap, lifecycle};
+use crate::config::PluginSection;
+use crate::known_good::{GoodVersion, KnownGood};
+use crate::plugins::slot::Made;
+use crate::plugins::{self, Loader};
+use crate::router::{PluginSlot, Router};
+
+/// A plugin whose first version is to come.
+struct Arrival {
+    loader: Loader,
+    router: Arc<Router>,
+    slot: Arc<PluginSlot>,
+    section: PluginSection,
+    /// Versions of earlier runs, and their place.
+    versions: GoodVersion,
+    known: Option<KnownGood>,
+}
+
+/// First version of a plugin, and where it comes from.
+enum Found {
+    /// The version in its file.
+    InFile(Made<Plugin>),
+    /// The last good version, and the reason why it is not what the file holds.
+    LastGood(Made<Plugin>, String),
+    /// The last good version, and the digest of the one in the file, which was rolled back.
+    RolledBack(Made<Plugin>, String),
+}
+
+/// There is no last good version, or none that loads.
+struct Missing;
+
+impl Swap {
+    /// Loads the first versions that are missing, beside one another.
+    pub(super) fn load_missing(&mut self) {
+        let table = self.router.table();
+        for (name, section) in &self.config.plugins {
+            let Some(slot) = table.slot(name).filter(|slot| slot.is_loading()) else { continue };
+            let keeper = self.keeper.as_ref();
+            let versions = keeper.and_then(|keeper| keeper.record.plugins.get(name).cloned());
+            let arrival = Arrival {
+                loader: self.loader.clone(),
+                router: Arc::clone(&self.router),
+                slot: Arc::clone(slot),
+                section: section.clone(),
+                versions: versions.unwrap_or_default(),
+                known: keeper.map(|keeper| keeper.known().clone()),
+            };
+            self.tasks.spawn(arrival.run());
+        }
+    }
+}
+
+impl Arrival {
+    async fn run(self) {
+        let Some(is_last_good) = self.load().await else { return };
+        let Some(version) = self.slot.view().active else { return };
+        let plugin = &version.made.plugin;
+        if !plugin.exports().lifecycle {
+            self.slot.started(version.number, None);
+            return;
+        }
+        if !is_last_good && let Some(good) = self.good_digest(&version.made.digest) {
+            let Err(why) = lifecycle::start(&self.router, plugin, None).await else {
+                self.slot.started(version.number, None);
+                return;
+            };
+            if self.start_last_good(good, why).await {
+                return;
+            }
+        }
+        lifecycle::start_until_it_does(self.router, self.slot, version, None).await;
+    }
+
+    /// Loads a version. Returns `true` if it is the last good one, and `None` if there is
+    /// nothing to start.
+    async fn load(&self) -> Option<bool> {
+        let plugin = self.slot.name();
+        match self.find().await {
+            Ok(Found::InFile(made)) => self.slot.loaded(made).map(|_| false),
+            Ok(Found::LastGood(made, why)) => {
+                let digest = made.digest.clone();
+                let version = self.slot.loaded(made);
+                if version.is_some() {
+                    error!(plugin, digest, "plugin runs in the version that worked last: {why}");
+                    self.slot.set_refused(Some(why));
+                }
+                version.map(|_| true)
+            }
+            Ok(Found::RolledBack(made, bad)) => {
+                let (digest, settings) = (made.digest.clone(), Arc::clone(&made.settings));
+                let version = self.slot.loaded(made);
+                if version.is_some() {
+                    warn!(plugin, digest, rolled_back = bad, "rolled-back version stays back");
+                    let why = format!("version {bad} was rolled back; its file has not changed");
+                    self.slot.reject(bad, settings, why);
+                }
+                version.map(|_| true)
+            }
+            Err(why) => {
+                let (file, hint) = (self.section.file.display(), why.hint());
+                let why = why.of_the_plugin();
+                error!(plugin, %file, hint, "plugin not loaded: {why}");
+                self.slot.not_loaded(why);
+                None
+            }
+        }
+    }
+
+    async fn find(&self) -> Result<Found, Refused> {
+        let rolled_back = self.versions.rolled_back.clone();
+        if let (Some(bad), Some(good)) = (rolled_back, self.versions.good.clone())
+            && bad != good
+            && self.file_is(&bad).await
+            && let Ok(made) = self.load_good(good).await
+        {
+            return Ok(Found::RolledBack(made, bad));
+        }
+        let why = match self.load_file(self.section.clone()).await {
+            Ok(made) => return Ok(Found::InFile(made)),
+            Err(why) => why,
+        };
+        let Some(good) = self.versions.good.clone() else { return Err(why) };
+        match self.load_good(good).await {
+            Ok(made) => Ok(Found::LastGood(made, why.of_the_plugin())),
+            Err(_) => Err(why),
+        }
+    }
+
+    /// Checks whether the plugin's file holds a certain version.
+    async fn file_is(&self, digest: &str) -> bool {
+        let (plugin, section) = (self.slot.name().to_owned(), self.section.clone());
+        let read = spawn_blocking(move || plugins::read(&plugin, &section));
+        read.await.is_ok_and(|file| file.is_ok_and(|file| file.digest == digest))
+    }
+
+    async fn load_file(&self, section: PluginSection) -> Result<Made<Plugin>, Refused> {
+        let (loader, plugin) = (self.loader.clone(), self.slot.name().to_owned());
+        let load = move || {
+            let file = plugins::read(&plugin, &section)?;
+            loader.load(&plugin, &section, &file)
+        };
+        match spawn_blocking(load).await {
+            Ok(made) => Ok(made?),
+            Err(_) => Err(Refused::Panicked { plugin: self.slot.name().to_owned() }),
+        }
+    }
+
+    /// Loads the last good version with the settings of today: it gets no capability
+    /// that was taken away since.
+    async fn load_good(&self, digest: String) -> Result<Made<Plugin>, Missing> {
+        let file = self.known.as_ref().ok_or(Missing)?.path(&digest);
+        let section = PluginSection { file, ..self.section.clone() };
+        let made = self.load_file(section).await.map_err(|error| {
+            let (plugin, error) = (self.slot.name(), error.of_the_plugin());
+            warn!(plugin, digest, "version that worked last not loaded: {error}");
+            Missing
+        })?;
+        if made.digest == digest { Ok(made) } else { Err(Missing) }
+    }
+
+    /// Starts the last good version in place of one that did not start. Returns `false`
+    /// if that is not possible.
+    async fn start_last_good(&self, digest: String, why: String) -> bool {
+        let Ok(made) = self.load_good(digest).await else { return false };
+        if lifecycle::start(&self.router, &made.plugin, None).await.is_err() {
+            return false;
+        }
+        let (plugin, digest) = (self.slot.name(), made.digest.clone());
+        self.slot.activate(made, self.section.disable_after);
+        error!(plugin, digest, "plugin runs in the version that worked last: {why}");
+        self.slot.set_refused(Some(why));
+        true
+    }
+
+    /// Returns the digest of the last good version, if it is another one.
+    fn good_digest(&self, digest: &str) -> Option<String> {
+        self.versions.good.clone().filter(|good| good != digest)
+    }
+}

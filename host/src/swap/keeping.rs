@@ -1,0 +1,164 @@
+//! Keeps on disk what works: versions that have answered, and the configuration.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+use std::path::PathBuf;
+
+use tokio::task::spawn_blocking;
+use tokio::time::Instant;
+use tracing::warn;
+
+use super::Swap;
+use crate::config::Config;
+use crate::known_good::{GoodRecord, GoodVersion, KnownGood};
+use crate::plugins::slot::SlotStatus;
+use crate::plugins::{self, Stamp};
+
+/// Keeper of what works.
+pub(super) struct Keeper {
+    known: KnownGood,
+    /// Record on disk.
+    pub(super) record: GoodRecord,
+    /// Configuration file as it was when its text was kept.
+    configuration: Option<Stamp>,
+    warned: bool,
+}
+
+/// Bytes of a version that must be on disk.
+struct Needed {
+    plugin: String,
+    digest: String,
+}
+
+/// Everything that a turn of the keeper needs, away from the async threads.
+struct Turn {
+    known: KnownGood,
+    config: Config,
+    record: GoodRecord,
+    active: Vec<Needed>,
+    /// Digests whose bytes stay.
+    needed: BTreeSet<String>,
+    with_configuration: bool,
+}
+
+impl Keeper {
+    pub(super) fn new(known: KnownGood) -> Keeper {
+        let record = known.record();
+        Keeper { known, record, configuration: None, warned: false }
+    }
+
+    pub(super) fn known(&self) -> &KnownGood {
+        &self.known
+    }
+}
+
+impl Swap {
+    /// Persists what has begun to work since the last turn. Does nothing if nothing has
+    /// changed.
+    pub(super) async fn keep(&mut self) {
+        let Some(keeper) = &self.keeper else { return };
+        let now = Instant::now();
+        let (mut plugins, mut active) = (BTreeMap::new(), Vec::new());
+        let mut needed = BTreeSet::new();
+        let mut all_work = true;
+        for (name, slot) in self.router.table().slots() {
+            let before = keeper.record.plugins.get(name).cloned().unwrap_or_default();
+            let state = slot.view().state;
+            all_work &= !matches!(state, SlotStatus::Loading | SlotStatus::NotStarted);
+            let digests = slot.digests(now);
+            let version = match slot.is_loading() {
+                true => before,
+                false => GoodVersion {
+                    good: digests.good.or(before.good),
+                    rolled_back: digests.rolled_back,
+                },
+            };
+            needed.extend(version.good.iter().chain(&digests.active).cloned());
+            needed.extend(digests.previous);
+            let plugin = name.clone();
+            active.extend(digests.active.map(|digest| Needed { plugin, digest }));
+            if version != GoodVersion::default() {
+                plugins.insert(name.clone(), version);
+            }
+        }
+        let file = self.config.file.as_deref();
+        let stamp = file.filter(|_| all_work).and_then(Stamp::at);
+        let with_configuration = stamp.is_some() && stamp != keeper.configuration;
+        let configuration = keeper.record.configuration.clone();
+        let turn = Turn {
+            known: keeper.known.clone(),
+            config: self.config.clone(),
+            record: GoodRecord { configuration, plugins },
+            active,
+            needed,
+            with_configuration,
+        };
+        if !turn.is_due(&keeper.record) {
+            return;
+        }
+        let kept = spawn_blocking(move || turn.take()).await;
+        let keeper = self.keeper.as_mut().expect("it was there a moment ago");
+        match kept {
+            Ok(Ok(record)) => {
+                keeper.record = record;
+                keeper.warned = false;
+                if with_configuration {
+                    keeper.configuration = stamp;
+                }
+            }
+            Ok(Err(error)) if !keeper.warned => {
+                keeper.warned = true;
+                warn!("versions that work are not kept for the next start: {error}");
+            }
+            _ => {}
+        }
+    }
+}
+
+impl Turn {
+    /// Checks whether anything is to be written. Looks at the disk for a moment.
+    fn is_due(&self, before: &GoodRecord) -> bool {
+        self.with_configuration || self.record != *before || self.lacking().next().is_some()
+    }
+
+    /// Active versions whose bytes are not on disk.
+    fn lacking(&self) -> impl Iterator<Item = &Needed> {
+        self.active.iter().filter(|needed| !self.known.path(&needed.digest).exists())
+    }
+
+    /// Bytes come first, then the record that names them. Blocks.
+    fn take(mut self) -> io::Result<GoodRecord> {
+        for Needed { plugin, digest } in self.lacking() {
+            let Some(section) = self.config.plugins.get(plugin) else { continue };
+            // A file that has changed meanwhile is another version, which comes next.
+            if let Ok(file) = plugins::read(plugin, section)
+                && file.digest == *digest
+            {
+                self.known.keep_bytes(digest, &file.bytes)?;
+            }
+        }
+        for version in self.record.plugins.values_mut() {
+            version.good.take_if(|digest| !self.known.path(digest).exists());
+        }
+        if self.with_configuration {
+            self.keep_configuration()?;
+        }
+        self.known.keep_record(&self.record, &self.needed)?;
+        Ok(self.record)
+    }
+
+    /// Keeps the text of the file if it says what is in force.
+    fn keep_configuration(&mut self) -> io::Result<()> {
+        let Some(path) = &self.config.file else { return Ok(()) };
+        let text = std::fs::read_to_string(path)?;
+        let directory = path.parent().map(PathBuf::from).unwrap_or_default();
+        let in_force = Config::parse(&text, &directory).is_ok_and(|config| {
+            config.plugins == self.config.plugins && self.config.needs_no_restart_for(&config)
+        });
+        if in_force {
+            self.known.keep_configuration(&text)?;
+            self.record.configuration = Some(std::path::absolute(path)?);
+        }
+        Ok(())
+    }
+}
