@@ -16,7 +16,7 @@ from urllib.parse import unquote
 ROOT = Path(__file__).resolve().parent.parent
 
 # A path from the root of the repository, as pages name it.
-PATH = r"`((?:behaviour/(?:src|tests|templates)|bench|docs|fuzz|guest-reboot|host|hub|plugin|program|protocol|service|tests|trust|tutorial|wit)/[\w./-]+)`"
+PATH = r"`((?:behaviour/(?:src|tests|templates)|bench|docs|fuzz|guest-reboot|host|hub|json|plugin|program|protocol|service|tests|trust|tutorial|wit)/[\w./-]+)`"
 SITE = ROOT / "target" / "book"
 
 

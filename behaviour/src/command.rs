@@ -8,7 +8,6 @@ pub(crate) mod completions;
 mod component;
 pub(crate) mod new;
 mod paint;
-mod pretty;
 mod progress;
 pub(crate) mod setup;
 pub(crate) mod test;

@@ -36,7 +36,7 @@ use power::Switch;
 use record::Record;
 pub(crate) use record::object;
 pub use record::{Happened, What};
-pub use record::{milliseconds, steers, text};
+pub use record::{milliseconds, text};
 pub use state::Remembered;
 use state::State;
 use twin::Twin;

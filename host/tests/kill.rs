@@ -93,7 +93,7 @@ impl Service {
         let mut request = MethodRequest::new(method.parse().unwrap(), payload);
         request.connect_timeout = Duration::from_secs(10);
         let answer = self.client.invoke(&self.device, &request).await.ok()?;
-        Some((answer.status, answer.payload))
+        Some((answer.status, answer.payload.to_value()))
     }
 
     /// Asks until there is this answer.

@@ -63,7 +63,7 @@ impl Methods {
         };
         let (pending, answer) = self.register(id)?;
         let topic = HubTopic::Method { name: request.name.clone(), rid: pending.rid.clone() };
-        let (topic, body) = (topic.to_string(), request.payload.to_string());
+        let (topic, body) = (topic.to_string(), request.payload.get());
         let packet = Outbound::Publish { topic: &topic, payload: body.as_bytes() }.encode();
         let answered = timeout(request.response_timeout, async {
             self.send(id, outlet, serial, packet).await;

@@ -10,7 +10,8 @@ pub(crate) mod state;
 pub(crate) mod stdio;
 pub(crate) mod wasi;
 
-use crate::{BootOutcome, Json, Lent};
+use crate::{BootOutcome, Lent};
+use json::Json;
 use std::sync::Arc;
 
 /// A function to call, its arguments, and the handles that the plugin may use

@@ -9,6 +9,8 @@ use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use json::JsonError;
+
 /// An error that leaves no engine.
 #[derive(Debug, thiserror::Error)]
 pub enum EngineError {
@@ -202,8 +204,8 @@ pub enum EncodeError {
 #[derive(Debug, thiserror::Error)]
 pub enum CallError {
     /// The payload was not delivered.
-    #[error("payload is not JSON")]
-    PayloadNotJson(#[source] serde_json::Error),
+    #[error("payload {0}")]
+    PayloadNotJson(JsonError),
     /// The payload was not delivered.
     #[error("payload has {bytes} bytes; {limit_bytes} are allowed")]
     PayloadTooLarge {
@@ -244,8 +246,8 @@ pub enum CallError {
     #[error("fault in the host: {0}")]
     HostFault(String),
     /// The answer was dropped.
-    #[error("answer is not JSON")]
-    AnswerNotJson(#[source] serde_json::Error),
+    #[error("answer {0}")]
+    AnswerNotJson(JsonError),
     /// The answer was dropped.
     #[error("answer has {bytes} bytes; {limit_bytes} are allowed")]
     AnswerTooLarge {

@@ -49,7 +49,6 @@ mod component;
 mod engine;
 mod error;
 mod interfaces;
-mod json;
 mod lent;
 mod limits;
 mod plugin;
@@ -65,7 +64,7 @@ pub use component::sniff::Kind;
 pub use engine::inspect::{Import, Inspection};
 pub use engine::{Engine, EngineSettings};
 pub use error::{CallError, EncodeError, EngineError, JobError, LoadError, Refusal};
-pub use json::Json;
+pub use json::{Json, JsonError};
 pub use lent::{
     BootOutcome, Clock, Document, HostError, HttpClient, HttpError, HttpRequest, JobQueue, JobWhen,
     Lent, Level, LogLine, LogSink, NewJob, Nothing, Power, StateStore, SystemClock, TelemetrySink,

@@ -5,10 +5,13 @@
 //! {"status":200,"payload":{"result":true}}
 //! ```
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
+use json::{Json, JsonError};
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value, json};
+use serde_json::Value;
+use serde_json::value::RawValue;
 
 use crate::error::{ErrorCode, HubError};
 use crate::id::{IdError, MethodName};
@@ -30,8 +33,8 @@ pub const CONNECT_TIMEOUT_SECONDS: std::ops::RangeInclusive<u64> = 0..=300;
 pub struct MethodRequest {
     /// The method.
     pub name: MethodName,
-    /// The payload: any JSON value; `null` if none was given.
-    pub payload: Value,
+    /// The payload: any JSON value, as it was written; `null` if none was given.
+    pub payload: Json,
     /// The longest time from delivery to answer.
     pub response_timeout: Duration,
     /// The longest time for the device to connect; zero does not wait.
@@ -43,14 +46,23 @@ pub struct MethodRequest {
 pub struct MethodResult {
     /// The status that the device chose: HTTP-like, but not the HTTP status.
     pub status: i32,
-    /// The payload: any JSON value.
+    /// The payload: any JSON value, as the device wrote it.
     #[serde(default)]
-    pub payload: Value,
+    pub payload: Json,
 }
 
 /// A malformed method request. The message names the field.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, thiserror::Error)]
 pub enum MethodBodyError {
+    /// A body that is not JSON.
+    #[error("the body is not JSON")]
+    Syntax(#[source] serde_json::Error),
+    /// A body that is JSON, but not an object.
+    #[error("the body is not a JSON object")]
+    NotAnObject,
+    /// A payload that cannot be delivered.
+    #[error("the payload {0}")]
+    Payload(JsonError),
     /// A name that is missing or not a string.
     #[error("methodName is missing")]
     NoName,
@@ -74,7 +86,8 @@ impl From<MethodBodyError> for HubError {
         // A body of the REST API has no chain of causes, only one message.
         let message = match &error {
             MethodBodyError::Name(cause) => format!("{error}: {cause}"),
-            MethodBodyError::NoName | MethodBodyError::Timeout { .. } => error.to_string(),
+            MethodBodyError::Syntax(cause) => format!("{error}: {cause}"),
+            _ => error.to_string(),
         };
         HubError::new(ErrorCode::ArgumentInvalid, message)
     }
@@ -83,64 +96,92 @@ impl From<MethodBodyError> for HubError {
 impl MethodRequest {
     /// A request with the default times.
     #[must_use]
-    pub fn new(name: MethodName, payload: Value) -> MethodRequest {
+    pub fn new(name: MethodName, payload: impl Into<Json>) -> MethodRequest {
         MethodRequest {
             name,
-            payload,
+            payload: payload.into(),
             response_timeout: DEFAULT_RESPONSE_TIMEOUT,
             connect_timeout: Duration::ZERO,
         }
     }
 
-    /// Reads a body. Unknown fields are ignored, as clients send some.
-    pub fn from_json(mut body: Map<String, Value>) -> Result<MethodRequest, MethodBodyError> {
-        let name = body.get("methodName").and_then(Value::as_str).ok_or(MethodBodyError::NoName)?;
+    /// Reads a body. Unknown fields are ignored, as clients send some, and the last of
+    /// two equal fields counts.
+    pub fn from_json(body: &str) -> Result<MethodRequest, MethodBodyError> {
+        let mut body: Body = serde_json::from_str(body).map_err(|error| match error.is_data() {
+            true => MethodBodyError::NotAnObject,
+            false => MethodBodyError::Syntax(error),
+        })?;
+        let name = field(&body, "methodName");
+        let name = name.as_ref().and_then(Value::as_str).ok_or(MethodBodyError::NoName)?;
         let name = name.parse()?;
         let response = "responseTimeoutInSeconds";
         let connect = "connectTimeoutInSeconds";
         let response_timeout = seconds(&body, response, RESPONSE_TIMEOUT_SECONDS)?;
         let connect_timeout = seconds(&body, connect, CONNECT_TIMEOUT_SECONDS)?;
+        let payload = body.remove("payload").map(|raw| Json::new(raw.get().to_owned()));
         Ok(MethodRequest {
             name,
-            payload: body.remove("payload").unwrap_or(Value::Null),
+            payload: payload.transpose().map_err(MethodBodyError::Payload)?.unwrap_or_default(),
             response_timeout: response_timeout.unwrap_or(DEFAULT_RESPONSE_TIMEOUT),
             connect_timeout: connect_timeout.unwrap_or(Duration::ZERO),
         })
     }
 
-    /// Returns the body to send.
+    /// Returns the body to send, with the payload as it was written.
     #[must_use]
-    pub fn to_json(&self) -> Value {
-        json!({
-            "methodName": self.name,
-            "payload": self.payload,
-            "responseTimeoutInSeconds": self.response_timeout.as_secs(),
-            "connectTimeoutInSeconds": self.connect_timeout.as_secs(),
-        })
+    pub fn to_json(&self) -> String {
+        let body = SentBody {
+            method_name: self.name.as_str(),
+            payload: &self.payload,
+            response_timeout_in_seconds: self.response_timeout.as_secs(),
+            connect_timeout_in_seconds: self.connect_timeout.as_secs(),
+        };
+        serde_json::to_string(&body).expect("text and numbers are JSON")
     }
 }
 
+/// Fields of a body, each as it was written.
+type Body = BTreeMap<String, Box<RawValue>>;
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct SentBody<'a> {
+    method_name: &'a str,
+    payload: &'a Json,
+    response_timeout_in_seconds: u64,
+    connect_timeout_in_seconds: u64,
+}
+
+/// Returns the value of a field that is not the payload; `None` as well if no value
+/// can be made of it.
+fn field(body: &Body, name: &str) -> Option<Value> {
+    body.get(name).and_then(|raw| serde_json::from_str(raw.get()).ok())
+}
+
 fn seconds(
-    body: &Map<String, Value>,
-    field: &'static str,
+    body: &Body,
+    name: &'static str,
     range: std::ops::RangeInclusive<u64>,
 ) -> Result<Option<Duration>, MethodBodyError> {
-    match body.get(field) {
-        None | Some(Value::Null) => Ok(None),
-        Some(value) => match value.as_u64() {
+    let wrong = MethodBodyError::Timeout { field: name, from: *range.start(), to: *range.end() };
+    match body.contains_key(name).then(|| field(body, name)) {
+        None | Some(Some(Value::Null)) => Ok(None),
+        Some(value) => match value.as_ref().and_then(Value::as_u64) {
             Some(seconds) if range.contains(&seconds) => Ok(Some(Duration::from_secs(seconds))),
-            _ => Err(MethodBodyError::Timeout { field, from: *range.start(), to: *range.end() }),
+            _ => Err(wrong),
         },
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     fn read(body: Value) -> Result<MethodRequest, MethodBodyError> {
-        let Value::Object(body) = body else { panic!("a body is an object") };
-        MethodRequest::from_json(body)
+        MethodRequest::from_json(&body.to_string())
     }
 
     #[test]
@@ -159,7 +200,42 @@ mod tests {
     #[test]
     fn a_request_survives_a_round_trip() {
         let request = MethodRequest::new("reboot".parse().unwrap(), json!({"a": [1, null, "x"]}));
-        assert_eq!(read(request.to_json()).unwrap(), request);
+        assert_eq!(MethodRequest::from_json(&request.to_json()).unwrap(), request);
+    }
+
+    #[test]
+    fn a_payload_is_carried_as_it_was_written() {
+        let payload = r#"{"b":1.10, "a":[12345678901234567890123,1e2], "b":"\ud83d\ude00"}"#;
+        let body = format!(r#"{{"payload":{payload},"methodName":"m"}}"#);
+        let request = MethodRequest::from_json(&body).unwrap();
+        assert_eq!(request.payload.get(), payload);
+        assert!(request.to_json().contains(payload));
+        let answer = format!(r#"{{"status":200,"payload":{payload}}}"#);
+        let result: MethodResult = serde_json::from_str(&answer).unwrap();
+        assert_eq!(serde_json::to_string(&result).unwrap(), answer);
+    }
+
+    #[test]
+    fn a_payload_that_breaks_a_rule_is_named_with_the_rule() {
+        let deep = format!("{}{}", "[".repeat(101), "]".repeat(101));
+        for (body, message) in [
+            (
+                format!(r#"{{"methodName":"m","payload":{deep}}}"#),
+                "the payload is nested too deep: more than 100 levels",
+            ),
+            (
+                r#"{"methodName":"m","payload":"\ud83d"}"#.to_owned(),
+                "the payload has half of a surrogate pair",
+            ),
+            ("[]".to_owned(), "the body is not a JSON object"),
+            (
+                "{".to_owned(),
+                "the body is not JSON: EOF while parsing an object at line 1 column 1",
+            ),
+        ] {
+            let error = MethodRequest::from_json(&body).unwrap_err();
+            assert_eq!(HubError::from(error).message, message);
+        }
     }
 
     #[test]
@@ -186,6 +262,6 @@ mod tests {
     #[test]
     fn a_result_without_payload_has_a_null_payload() {
         let result: MethodResult = serde_json::from_str(r#"{"status":204}"#).unwrap();
-        assert_eq!(result, MethodResult { status: 204, payload: Value::Null });
+        assert_eq!(result, MethodResult { status: 204, payload: Json::default() });
     }
 }

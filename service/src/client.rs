@@ -141,7 +141,9 @@ impl Client {
         // Merging twice has the same effect as merging once, unless there is an etag.
         let again = if etag.is_some() { Resend::Undelivered } else { Resend::Always };
         let request = about(device, Method::PATCH, rest::TWIN);
-        self.send(HubRequest { body: Some(patch), etag, again, ..request }).await?.json()
+        self.send(HubRequest { body: Some(patch.to_string()), etag, again, ..request })
+            .await?
+            .json()
     }
 
     /// Replaces tags and desired properties, and returns the changed twin. The
@@ -154,7 +156,7 @@ impl Client {
     ) -> Result<Twin, ServiceError> {
         let again = if etag.is_some() { Resend::Undelivered } else { Resend::Always };
         let request = about(device, Method::PUT, rest::TWIN);
-        self.send(HubRequest { body: Some(twin), etag, again, ..request }).await?.json()
+        self.send(HubRequest { body: Some(twin.to_string()), etag, again, ..request }).await?.json()
     }
 
     /// Returns a query over twins, in the hub's query language, to be read page by page.
@@ -176,7 +178,7 @@ impl Client {
 
     /// Registers a device; the hub generates its keys.
     pub async fn create_device(&self, device: &DeviceId) -> Result<DeviceIdentity, ServiceError> {
-        let body = json!(DeviceIdentity::new(device.clone()));
+        let body = json!(DeviceIdentity::new(device.clone())).to_string();
         let request = about(device, Method::PUT, rest::DEVICE);
         // A repeated creation would conflict with the first one.
         let again = Resend::Undelivered;

@@ -96,7 +96,7 @@ pub(crate) async fn run(
     match command {
         Command::Reboot { device, timeout } => reboot_device(client, &device, timeout, show).await,
         Command::Invoke { device, method, payload, timeout, connect_timeout } => {
-            let payload = input::read("--payload", &payload)?;
+            let payload = input::json("--payload", &payload)?;
             let request = MethodRequest {
                 response_timeout: timeout,
                 connect_timeout,
@@ -138,7 +138,7 @@ async fn invoke(
         device: device.to_string(),
         method: request.name.to_string(),
         status: result.status,
-        payload: result.payload.to_string(),
+        payload: result.payload.compact(),
     };
     Err(error.into())
 }

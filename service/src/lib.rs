@@ -34,6 +34,7 @@ pub mod reboot;
 
 pub use client::{Client, ClientSettings, OnRetry, Retry, TwinQuery};
 pub use error::{ServiceError, ServiceErrorKind};
+pub use json::{Json, JsonError};
 pub use protocol::connection_string::ServiceConnectionString;
 pub use protocol::id::DeviceId;
 pub use protocol::method::{MethodRequest, MethodResult};

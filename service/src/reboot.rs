@@ -55,7 +55,7 @@ impl fmt::Display for RebootStep<'_> {
             RebootStep::Beginning { hub, device } => write!(f, "Hub {hub}, device {device}"),
             RebootStep::Invoking => f.write_str("Invoking device to reboot..."),
             RebootStep::Answered(MethodResult { status, payload }) => {
-                write!(f, "The device answered {status}: {payload}")
+                write!(f, "The device answered {status}: {}", payload.compact())
             }
             RebootStep::Waiting => f.write_str("Waiting for device to report last reboot time..."),
             RebootStep::Rebooted { time } => write!(f, "Last reboot time: {time}"),
@@ -89,7 +89,7 @@ pub async fn reboot(
             device: device.to_string(),
             method: request.name.to_string(),
             status: result.status,
-            payload: result.payload.to_string(),
+            payload: result.payload.compact(),
         });
     }
     let until = Instant::now() + LONGEST_LOOK;

@@ -82,7 +82,7 @@ async fn a_call_waits_for_a_device_that_is_about_to_connect() {
     let (answer, _device) =
         tokio::join!(rig.service.client.invoke(&rig.service.device, &request), sdk.device(&rig));
 
-    assert_eq!(answer.unwrap().payload["payload"], "early");
+    assert_eq!(answer.unwrap().payload.to_value()["payload"], "early");
 }
 
 #[tokio::test]

@@ -1,5 +1,7 @@
 //! Methods from the service to a plugin and back.
 
+use json::Json;
+use protocol::method::MethodRequest;
 use rig::{Rig, config, deadline, set};
 use serde_json::{Value, json};
 
@@ -17,6 +19,17 @@ async fn every_form_of_payload_comes_back_as_it_was_sent() {
         let answer = rig.service.call("echo", payload.clone()).await.unwrap();
         assert_eq!((answer.status, answer.payload), (200, payload));
     }
+}
+
+#[tokio::test]
+async fn a_payload_is_carried_as_text_both_ways() {
+    let rig = Rig::new().plugin("reply.wat", ()).start().await;
+    let text = r#"{"b":1.10, "a":[12345678901234567890123,1e2,0.1000000000000000055511151231257827],
+        "b":"\ud83d\ude00\u0000"}"#;
+    let payload: Json = text.parse().unwrap();
+    let request = MethodRequest::new("echo".parse().unwrap(), payload);
+    let answer = rig.service.client.invoke(&rig.service.device, &request).await.unwrap();
+    assert_eq!((answer.status, answer.payload.get()), (200, text));
 }
 
 #[tokio::test]

@@ -50,16 +50,23 @@ struct Host {
     ended: JoinHandle<anyhow::Result<()>>,
 }
 
+/// The answer to a method, with its payload parsed.
+#[derive(Debug)]
+pub struct Answer {
+    pub status: i32,
+    pub payload: Value,
+}
+
 impl Service {
     /// Invokes a method of the rig's device, with the default time-outs of IoT Hub.
-    pub async fn call(&self, method: &str, payload: Value) -> Result<MethodResult, ServiceError> {
-        self.client
-            .invoke(&self.device, &MethodRequest::new(method.parse().unwrap(), payload))
-            .await
+    pub async fn call(&self, method: &str, payload: Value) -> Result<Answer, ServiceError> {
+        let request = MethodRequest::new(method.parse().unwrap(), payload);
+        let MethodResult { status, payload } = self.client.invoke(&self.device, &request).await?;
+        Ok(Answer { status, payload: payload.to_value() })
     }
 
     /// Invokes a method again while the plugin runs as many calls as it may.
-    pub async fn call_until_free(&self, method: &str, payload: Value) -> MethodResult {
+    pub async fn call_until_free(&self, method: &str, payload: Value) -> Answer {
         until(format!("`{method}` is free"), || async {
             let answer = self.call(method, payload.clone()).await.unwrap();
             (answer.status != BUSY).then_some(answer)

@@ -131,7 +131,8 @@ async fn call(client: &Client, device: &DeviceId, tally: &Tally, number: u64) {
         }
         Ok(answer) => {
             tally.refused.fetch_add(1, Relaxed);
-            let error = answer.payload["error"].as_str().unwrap_or("without an error code");
+            let error = answer.payload.to_value();
+            let error = error["error"].as_str().unwrap_or("without an error code");
             let kind = format!("{} {error}", answer.status);
             *tally.others.lock().entry(kind).or_default() += 1;
         }

@@ -10,17 +10,15 @@ use std::time::Duration;
 use behaviour::desk::{
     Asked, Desk, DeskError, Failure, Happened, Outcome, Time, What, load, milliseconds, text,
 };
-use plugin::{BootOutcome, CallError, Capability, Limits, Plugin, PluginSettings};
+use plugin::{BootOutcome, CallError, Capability, Json, Limits, Plugin, PluginSettings};
 use program::Progress;
 use protocol::id::MethodName;
 use serde::Serialize;
-use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
 use super::build::complain_of_build;
 use super::component::component;
 use super::paint::Paint;
-use super::pretty::pretty;
 use super::{NOT_LOADED, USAGE, complain, say, values};
 
 const LONG: &str = "\
@@ -223,7 +221,7 @@ fn tell(outcome: &Outcome, real_time: bool, memory: usize) {
             let status = answer.status.to_string();
             let status = if answer.status < 400 { paint.good(&status) } else { paint.bad(&status) };
             eprintln!("{status}");
-            say(&pretty(answer.payload.as_ref().map_or("null", |payload| payload.get())));
+            say(&answer.payload.as_ref().map_or("null".to_owned(), Json::pretty));
         }
         Err(error) => {
             let status = error.status().map_or_else(String::new, |status| format!("{status} "));
@@ -258,7 +256,7 @@ struct Told<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     status: Option<u16>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    answer: Option<Option<&'a RawValue>>,
+    answer: Option<Option<&'a Json>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -275,9 +273,7 @@ impl Told<'_> {
     fn new(outcome: &Outcome, memory_bytes: usize) -> Told<'_> {
         let (status, answer, error, message) = match &outcome.answer {
             Ok(None) => (None, None, None, None),
-            Ok(Some(answer)) => {
-                (Some(answer.status), Some(answer.payload.as_ref().map(raw)), None, None)
-            }
+            Ok(Some(answer)) => (Some(answer.status), Some(answer.payload.as_ref()), None, None),
             Err(error) => (error.status(), None, Some(error.word()), Some(error.message())),
         };
         Told {
@@ -297,8 +293,4 @@ impl Told<'_> {
     fn to_json(&self) -> String {
         serde_json::to_string(self).expect("texts, numbers and JSON are JSON")
     }
-}
-
-fn raw(json: &plugin::Json) -> &RawValue {
-    serde_json::from_str(json.get()).expect("JSON is JSON")
 }

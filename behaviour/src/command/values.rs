@@ -3,7 +3,7 @@
 use std::fs;
 use std::io::Read;
 
-use serde::de::IgnoredAny;
+use plugin::Json;
 use serde_json::{Map, Value};
 
 /// `1048576`, `512KiB`, `64MiB`.
@@ -50,8 +50,7 @@ pub(crate) fn json(text: &str) -> Result<String, String> {
         }
         None => text.to_owned(),
     };
-    serde_json::from_str::<IgnoredAny>(&text).map_err(|error| format!("not JSON: {error}"))?;
-    Ok(text)
+    Json::new(text).map(Json::into_text).map_err(|error| error.to_string())
 }
 
 /// A number of bytes for people.
@@ -89,7 +88,7 @@ mod tests {
     #[test]
     fn what_is_not_json_is_said_in_a_line() {
         assert_eq!(json("\"text\"").unwrap(), "\"text\"");
-        assert_eq!(json("text").unwrap_err(), "not JSON: expected ident at line 1 column 2");
+        assert_eq!(json("text").unwrap_err(), "is not JSON: expected ident at line 1 column 2");
         assert!(object("[1]").unwrap_err().starts_with("not a JSON object: "));
         assert!(json("@/nowhere.json").unwrap_err().starts_with("/nowhere.json: "));
     }

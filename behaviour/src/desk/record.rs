@@ -6,6 +6,7 @@ use std::fmt;
 use std::time::Duration;
 
 use futures_util::future::{BoxFuture, ready};
+use json::steers;
 use parking_lot::{Mutex, MutexGuard};
 use plugin::{HostError, Level, LogLine, LogSink, TelemetrySink};
 use serde::{Serialize, Serializer};
@@ -259,14 +260,4 @@ pub(super) fn shown(text: &str) -> String {
         }
     }
     shown
-}
-
-/// Returns whether a character controls a terminal instead of being displayed:
-/// control characters, line separators, and those that change the direction of
-/// text.
-#[must_use]
-pub fn steers(sign: char) -> bool {
-    sign.is_control()
-        || matches!(sign,
-            '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }

@@ -33,7 +33,7 @@ fn a_payload_that_is_not_json_is_one_clear_line() {
     let line = ended.stderr.lines().next().unwrap();
     assert_eq!(
         line,
-        "error: invalid value 'world' for '[PAYLOAD]': not JSON: expected value at line 1 column 1"
+        "error: invalid value 'world' for '[PAYLOAD]': is not JSON: expected value at line 1 column 1"
     );
     assert_eq!(ended.code, Some(2));
 }

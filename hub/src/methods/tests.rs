@@ -47,7 +47,7 @@ fn rid(packet: &[u8]) -> RequestId {
 }
 
 fn result(status: i32) -> MethodResult {
-    MethodResult { status, payload: json!("done") }
+    MethodResult { status, payload: json!("done").into() }
 }
 
 #[tokio::test(start_paused = true)]

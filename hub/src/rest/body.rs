@@ -43,11 +43,27 @@ async fn bytes(request: Request) -> Result<Bytes, ApiError> {
     })
 }
 
-async fn value(request: Request) -> Result<Value, ApiError> {
-    // The Content-Type is ignored: the clients do not agree on it.
+/// Reads a body that is text. The Content-Type is ignored: the clients do not agree
+/// on it.
+async fn text(request: Request) -> Result<String, ApiError> {
     let bytes = bytes(request).await?;
-    serde_json::from_slice(&bytes)
-        .map_err(|error| ApiError::invalid(format!("the body is not JSON: {error}")))
+    String::from_utf8(bytes.into()).map_err(|_| ApiError::invalid("the body is not UTF-8"))
+}
+
+async fn value(request: Request) -> Result<Value, ApiError> {
+    json::value(&text(request).await?)
+        .map_err(|error| ApiError::invalid(format!("the body {error}")))
+}
+
+/// Body that is JSON and parsed later.
+pub(super) struct Text(pub(super) String);
+
+impl<S: Sync> FromRequest<S> for Text {
+    type Rejection = ApiError;
+
+    async fn from_request(request: Request, _: &S) -> Result<Text, ApiError> {
+        text(request).await.map(Text)
+    }
 }
 
 /// Body that is a JSON object.

@@ -3,23 +3,22 @@
 use axum::extract::{Path, State as Extract};
 use protocol::error::{ErrorCode, HubError};
 use protocol::method::{MAX_PAYLOAD_BYTES, MethodRequest};
-use serde_json::{Map, Value};
 
 use super::Rest;
 use super::answer::{ApiResult, json};
-use super::body::{JsonObject, device, module};
+use super::body::{Text, device, module};
 
 pub(super) async fn invoke(
     Extract(rest): Extract<Rest>,
     Path(id): Path<String>,
-    JsonObject(body): JsonObject,
+    Text(body): Text,
 ) -> ApiResult {
     let owner = device(&id)?;
     let known = rest.state.get(&owner)?;
     if !known.is_enabled() {
         return Err(HubError::new(ErrorCode::DeviceNotFound, owner.device.to_string()).into());
     }
-    let request = request(body)?;
+    let request = request(&body)?;
     json(&rest.methods.invoke(&owner.device, &request).await?)
 }
 
@@ -28,18 +27,17 @@ pub(super) async fn invoke(
 pub(super) async fn invoke_module(
     Extract(rest): Extract<Rest>,
     Path((id, name)): Path<(String, String)>,
-    JsonObject(body): JsonObject,
+    Text(body): Text,
 ) -> ApiResult {
     rest.state.get(&module(&id, &name)?)?;
-    request(body)?;
+    request(&body)?;
     let text = "Timed out waiting for device to connect.";
     Err(HubError::new(ErrorCode::DeviceNotOnline, text).into())
 }
 
-fn request(body: Map<String, Value>) -> Result<MethodRequest, HubError> {
+fn request(body: &str) -> Result<MethodRequest, HubError> {
     let request = MethodRequest::from_json(body)?;
-    // Measured in the form that is sent to the device.
-    let length = serde_json::to_vec(&request.payload).map_or(usize::MAX, |payload| payload.len());
+    let length = request.payload.get().len();
     if length > MAX_PAYLOAD_BYTES {
         let text =
             format!("the payload has {length} bytes; at most {MAX_PAYLOAD_BYTES} are allowed");

@@ -4,6 +4,7 @@ use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::sync::Arc;
 use std::time::Duration;
 
+use ::json::{self, Json};
 use program::chain;
 use protocol::error::{ErrorCode, HubError};
 use protocol::id::{DeviceId, RequestId};
@@ -135,11 +136,10 @@ impl Session {
     }
 
     async fn twin_report(&self, rid: RequestId, body: &[u8]) -> Result<(), SessionEnd> {
-        let patch: Map<String, Value> = match serde_json::from_slice(body) {
+        let patch = match reported_patch(body) {
             Ok(patch) => patch,
-            Err(error) => {
-                let text = format!("the patch is not a JSON object: {error}");
-                let error = HubError::new(ErrorCode::ArgumentInvalid, text);
+            Err(reason) => {
+                let error = HubError::new(ErrorCode::ArgumentInvalid, reason);
                 return self.twin_error(rid, &error).await;
             }
         };
@@ -215,10 +215,63 @@ fn method_outcome(status: i32, body: &[u8]) -> MethodOutcome {
         return Err(HubError::new(ErrorCode::MessageTooLarge, text));
     }
     if body.is_empty() {
-        return Ok(MethodResult { status, payload: Value::Null });
+        return Ok(MethodResult { status, payload: Json::default() });
     }
-    let payload = serde_json::from_slice(body).map_err(|error| {
-        HubError::new(ErrorCode::ServerError, format!("the device's answer is not JSON: {error}"))
+    let payload = text(body).and_then(|text| text.parse::<Json>().map_err(|e| e.to_string()));
+    let payload = payload.map_err(|reason| {
+        HubError::new(ErrorCode::ServerError, format!("the device's answer {reason}"))
     })?;
     Ok(MethodResult { status, payload })
+}
+
+/// Parses reported properties.
+fn reported_patch(body: &[u8]) -> Result<Map<String, Value>, String> {
+    match text(body).and_then(|text| json::value(text).map_err(|error| error.to_string())) {
+        Ok(Value::Object(patch)) => Ok(patch),
+        Ok(_) => Err("the patch is not a JSON object".to_owned()),
+        Err(reason) => Err(format!("the patch {reason}")),
+    }
+}
+
+fn text(body: &[u8]) -> Result<&str, String> {
+    std::str::from_utf8(body).map_err(|_| "is not UTF-8".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_answer_is_carried_as_the_device_wrote_it() {
+        let body = r#"{"b":1.10,"a":12345678901234567890123,"b":1e2}"#;
+        assert_eq!(method_outcome(200, body.as_bytes()).unwrap().payload.get(), body);
+    }
+
+    #[test]
+    fn an_answer_that_breaks_a_rule_is_named_with_the_rule() {
+        let deep = format!("{}{}", "[".repeat(101), "]".repeat(101));
+        for (body, reason) in [
+            (deep.as_bytes(), "is nested too deep: more than 100 levels"),
+            (br#""\ud83d""#, "has half of a surrogate pair"),
+            (b"\xff", "is not UTF-8"),
+        ] {
+            let error = method_outcome(200, body).unwrap_err();
+            assert_eq!(error.message, format!("the device's answer {reason}"));
+        }
+    }
+
+    #[test]
+    fn a_report_with_an_integer_that_would_change_is_refused() {
+        for (patch, reason) in [
+            (
+                r#"{"a":[18446744073709551616]}"#,
+                "the patch has the integer 18446744073709551616, which does not fit in 64 bits",
+            ),
+            ("[]", "the patch is not a JSON object"),
+        ] {
+            assert_eq!(reported_patch(patch.as_bytes()).unwrap_err(), reason);
+        }
+        let kept = reported_patch(br#"{"a":-0}"#).unwrap();
+        assert_eq!(Value::Object(kept).to_string(), r#"{"a":0}"#);
+    }
 }

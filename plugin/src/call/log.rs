@@ -6,6 +6,7 @@
 
 use crate::about::About;
 use crate::{Call, Level, LogLine, LogSink};
+use json::steers;
 use parking_lot::Mutex;
 use std::borrow::Cow;
 use std::fmt::Write;
@@ -125,15 +126,6 @@ fn fit<'a>(text: &'a str, left: &mut usize) -> Cow<'a, str> {
 /// The text escaped, on one line.
 pub(crate) fn safe_line(text: &str) -> Cow<'_, str> {
     fit(text, &mut { usize::MAX })
-}
-
-/// Returns `true` for a character that has an effect instead of a glyph: control
-/// characters, line and paragraph separators, and those that turn the direction of
-/// writing.
-pub(crate) fn steers(sign: char) -> bool {
-    sign.is_control()
-        || matches!(sign,
-            '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 #[cfg(test)]

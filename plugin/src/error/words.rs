@@ -23,9 +23,6 @@ impl CallError {
         let text = match self {
             CallError::Refused(Refusal::Busy(Some(ms))) => format!("busy; try again in {ms} ms"),
             CallError::Refused(refusal) => refusal.to_string(),
-            CallError::PayloadNotJson(source) | CallError::AnswerNotJson(source) => {
-                format!("{self}: {source}")
-            }
             // Beside its word, which says so already.
             CallError::Trapped(cause) => cause.clone(),
             other => other.to_string(),

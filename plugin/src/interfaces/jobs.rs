@@ -2,10 +2,9 @@
 
 use super::bindings::device::behaviour::jobs::{BootOutcome as WitBootOutcome, Host};
 use super::{Error, check_size};
-use crate::call::log::steers;
 use crate::call::state::CallState;
 use crate::{BootOutcome, HostError, JobWhen, NewJob};
-use serde::de::IgnoredAny;
+use json::steers;
 use std::time::Duration;
 
 /// Limit of a job's name, which appears in log lines.
@@ -68,8 +67,7 @@ impl CallState {
         }
         check_size("name", name.len(), NAME_BYTES)?;
         check_size("payload", payload.len(), self.plugin.limits.payload_bytes)?;
-        serde_json::from_str::<IgnoredAny>(&payload)
-            .map_err(|error| HostError::Invalid(format!("payload is not JSON: {error}")))?;
+        json::check(&payload).map_err(|error| HostError::Invalid(format!("payload {error}")))?;
         self.count_job()?;
         let job = NewJob { name, payload, when };
         self.lent.jobs.add(&self.plugin.name, &self.log.call, job, self.plugin.limits.jobs).await

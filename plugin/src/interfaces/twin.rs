@@ -37,10 +37,14 @@ impl CallState {
     /// Parses a patch and counts it.
     fn patch(&mut self, text: &str) -> Result<Map<String, Value>, HostError> {
         check_size("patch", text.len(), self.plugin.limits.report_bytes)?;
-        let patch = serde_json::from_str(text)
-            .map_err(|error| HostError::Invalid(format!("patch is not a JSON object: {error}")))?;
-        self.count_report()?;
-        Ok(patch)
+        match json::value(text) {
+            Ok(Value::Object(patch)) => {
+                self.count_report()?;
+                Ok(patch)
+            }
+            Ok(_) => Err(HostError::Invalid("patch is not a JSON object".to_owned())),
+            Err(error) => Err(HostError::Invalid(format!("patch {error}"))),
+        }
     }
 }
 

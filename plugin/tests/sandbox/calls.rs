@@ -39,6 +39,14 @@ async fn bad_answers_are_told_apart() {
 
     let error = call(&plugin, "json").await.unwrap_err();
     assert!(matches!(error, CallError::AnswerNotJson(_)), "{error}");
+    for (method, message) in [
+        ("deep", "answer is nested too deep: more than 100 levels"),
+        ("pair", "answer has half of a surrogate pair"),
+    ] {
+        let error = call(&plugin, method).await.unwrap_err();
+        assert_eq!((error.status(), error.word()), (502, "bad-answer"));
+        assert_eq!(error.message(), message);
+    }
     let error = call(&plugin, "status").await.unwrap_err();
     assert!(matches!(error, CallError::AnswerStatus(42)), "{error}");
     let error = call(&plugin, "huge").await.unwrap_err();
@@ -72,6 +80,11 @@ async fn a_payload_that_is_not_json_or_too_long_never_reaches_the_guest() {
 
     let error = host.call(&plugin, "trap", "{").await.unwrap_err();
     assert!(matches!(error, CallError::PayloadNotJson(_)), "{error}");
+    let error = host.call(&plugin, "trap", r#""\ud83d""#).await.unwrap_err();
+    assert_eq!(error.message(), "payload has half of a surrogate pair");
+    let deep = format!("{}{}", "[".repeat(101), "]".repeat(101));
+    let error = host.call(&plugin, "trap", &deep).await.unwrap_err();
+    assert_eq!(error.message(), "payload is nested too deep: more than 100 levels");
     let long = format!("\"{}\"", "a".repeat(128 * 1024));
     let error = host.call(&plugin, "trap", &long).await.unwrap_err();
     assert_eq!(error.to_string(), "payload has 131074 bytes; 131072 are allowed");

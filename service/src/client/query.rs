@@ -53,7 +53,7 @@ impl<'a> TwinQuery<'a> {
             headers.push((rest::HEADER_MAX_ITEM_COUNT, size.to_string()));
         }
         let request = HubRequest::new(Method::POST, rest::QUERY.to_owned(), "query".to_owned());
-        let body = Some(json!({"query": self.text}));
+        let body = Some(json!({"query": self.text}).to_string());
         let answer = self.client.send(HubRequest { body, headers, ..request }).await?;
         self.next = NextPage::from_header(answer.header(rest::HEADER_CONTINUATION));
         answer.json().map(Some)

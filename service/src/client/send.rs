@@ -7,10 +7,9 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use protocol::error::ErrorResponse;
 use protocol::rest;
 use protocol::sas::sign;
-use reqwest::header::{AUTHORIZATION, HeaderMap, IF_MATCH, RETRY_AFTER};
+use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, IF_MATCH, RETRY_AFTER};
 use reqwest::{Method, StatusCode};
 use serde::de::DeserializeOwned;
-use serde_json::Value;
 
 use super::{ANSWER_WAIT, Client, retry};
 use crate::{Retry, ServiceError};
@@ -37,7 +36,8 @@ pub(super) struct HubRequest<'a> {
     pub(super) query: &'static str,
     pub(super) headers: Vec<(&'static str, String)>,
     pub(super) etag: Option<&'a str>,
-    pub(super) body: Option<Value>,
+    /// JSON text.
+    pub(super) body: Option<String>,
     pub(super) again: Resend,
     pub(super) wait: Duration,
 }
@@ -123,7 +123,7 @@ impl Client {
             None => {}
         }
         if let Some(body) = &request.body {
-            builder = builder.json(body);
+            builder = builder.header(CONTENT_TYPE, "application/json").body(body.clone());
         }
         let unsent = |error| self.unsent(&error, request);
         let response = builder.send().await.map_err(unsent)?;

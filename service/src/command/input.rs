@@ -2,19 +2,36 @@
 
 use std::io::Read as _;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, anyhow};
+use behaviour_service::{Json, JsonError};
 use serde_json::Value;
 
+/// Checks an argument that is JSON, or `-` for standard input, and keeps its text.
+pub(super) fn json(name: &str, text: &str) -> anyhow::Result<Json> {
+    Json::new(read(text)?).map_err(|error| refused(name, error))
+}
+
 /// Parses an argument that is JSON, or `-` for standard input.
-pub(super) fn read(name: &str, text: &str) -> anyhow::Result<Value> {
-    let mut input = String::new();
-    let text = match text {
+pub(super) fn value(name: &str, text: &str) -> anyhow::Result<Value> {
+    json::value(&read(text)?).map_err(|error| refused(name, error))
+}
+
+fn read(text: &str) -> anyhow::Result<String> {
+    match text {
         "-" => {
+            let mut input = String::new();
             std::io::stdin().read_to_string(&mut input).context("standard input")?;
-            &input
+            Ok(input)
         }
-        text => text,
-    };
-    serde_json::from_str(text)
-        .with_context(|| format!("{name} is not JSON (a string needs its own quotes: '\"text\"')"))
+        text => Ok(text.to_owned()),
+    }
+}
+
+fn refused(name: &str, error: JsonError) -> anyhow::Error {
+    match error {
+        JsonError::Syntax(cause) => {
+            anyhow!("{name} is not JSON (a string needs its own quotes: '\"text\"'): {cause}")
+        }
+        rule => anyhow!("{name} {rule}"),
+    }
 }

@@ -2,7 +2,7 @@
 
 use behaviour_service::{MethodResult, Twin};
 use protocol::registry::{DeviceIdentity, DeviceStatus};
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 
 /// The format of results.
 #[derive(Debug, Clone, Copy)]
@@ -14,8 +14,8 @@ impl OutputFormat {
     pub(super) fn method_result(self, result: &MethodResult) {
         let MethodResult { status, payload } = result;
         match self.as_json {
-            true => json(&json!({ "status": status, "payload": payload })),
-            false => println!("{status} {payload:#}"),
+            true => println!(r#"{{"status":{status},"payload":{}}}"#, payload.compact()),
+            false => println!("{status} {}", payload.pretty()),
         }
     }
 

@@ -58,12 +58,12 @@ pub(crate) async fn run(
     match command {
         TwinCommand::Get { device } => print(show, &client.twin(&device).await?),
         TwinCommand::Patch { device, patch, etag } => {
-            let patch = input::read("the patch", &patch)?;
+            let patch = input::value("the patch", &patch)?;
             change::check_patch(&patch)?;
             print(show, &client.patch_twin(&device, patch, etag.as_deref()).await?)
         }
         TwinCommand::Replace { device, twin, etag } => {
-            let twin = input::read("the twin", &twin)?;
+            let twin = input::value("the twin", &twin)?;
             change::check_replacement(&twin)?;
             print(show, &client.replace_twin(&device, twin, etag.as_deref()).await?)
         }

@@ -128,7 +128,7 @@ impl Caller {
             let stopping = self.stopping.load(Ordering::Relaxed);
             match self.service.client.invoke(&self.service.device, &request).await {
                 Ok(answer) => {
-                    assert_eq!((answer.status, answer.payload), (200, payload));
+                    assert_eq!((answer.status, answer.payload.to_value()), (200, payload));
                     answered.push(number);
                     self.tally.answered.fetch_add(1, Ordering::Relaxed);
                     if stopping {

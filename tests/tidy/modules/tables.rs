@@ -10,7 +10,6 @@ pub(super) const TABLES: &[(&str, Modules)] = &[("plugin", PLUGIN), ("host", HOS
 /// the host's side of the WIT. Only `engine` and `plugin` name what links and runs.
 const PLUGIN: Modules = &[
     ("capability", &[]),
-    ("json", &[]),
     ("lent", &[]),
     ("limits", &[]),
     ("ticker", &[]),
@@ -19,7 +18,7 @@ const PLUGIN: Modules = &[
     ("component", &["capability", "error", "limits"]),
     ("about", &["component", "limits", "settings"]),
     ("compile", &["component", "error", "limits"]),
-    ("call", &["about", "capability", "json", "lent", "limits", "ticker"]),
+    ("call", &["about", "capability", "lent", "limits", "ticker"]),
     ("interfaces", &["call", "capability", "error", "lent"]),
     (
         "engine",
@@ -36,7 +35,6 @@ const PLUGIN: Modules = &[
             "engine",
             "error",
             "interfaces",
-            "json",
             "limits",
             "settings",
         ],

@@ -4,71 +4,48 @@
 //! strings are passed over in blocks. A text that it does not know to be JSON is
 //! given to `serde_json`, which has the last word and says what is wrong.
 
-use std::str::FromStr;
-
 use serde::de::IgnoredAny;
 
-/// JSON text, any value.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Json(String);
+use crate::{JsonError, MAX_DEPTH};
 
-impl Json {
-    /// The text, if it is JSON, without the space around it.
-    pub(crate) fn new(mut text: String) -> Result<Json, serde_json::Error> {
-        check(&text)?;
-        let trimmed = text.trim_matches([' ', '\t', '\r', '\n']);
-        if trimmed.len() < text.len() {
-            text = trimmed.to_owned();
-        }
-        Ok(Json(text))
-    }
-
-    /// The text.
-    pub fn get(&self) -> &str {
-        &self.0
-    }
-
-    /// The text, to keep.
-    pub fn into_text(self) -> String {
-        self.0
-    }
-}
-
-impl FromStr for Json {
-    type Err = serde_json::Error;
-
-    fn from_str(text: &str) -> Result<Json, serde_json::Error> {
-        Json::new(text.to_owned())
-    }
-}
-
-/// An error if a text is not JSON.
-pub(crate) fn check(text: &str) -> Result<(), serde_json::Error> {
-    match Reader(text.as_bytes()).reads_one_value() {
+/// Checks that a text is JSON by the rules of this crate.
+pub fn check(text: &str) -> Result<(), JsonError> {
+    let mut reader = Reader { rest: text.as_bytes(), broken: None };
+    match reader.reads_one_value() {
         Some(()) => Ok(()),
-        None => serde_json::from_str::<IgnoredAny>(text).map(drop),
+        None => match reader.broken {
+            Some(rule) => Err(rule),
+            None => serde_json::from_str::<IgnoredAny>(text).map(drop).map_err(JsonError::Syntax),
+        },
     }
 }
 
-/// The rest of the text. Its functions return `None` if this is not JSON.
-struct Reader<'a>(&'a [u8]);
+/// Reader of a text. Its functions return `None` if this is not JSON, or breaks a rule
+/// beside the grammar.
+struct Reader<'a> {
+    rest: &'a [u8],
+    broken: Option<JsonError>,
+}
 
 impl Reader<'_> {
-    fn reads_one_value(mut self) -> Option<()> {
+    fn reads_one_value(&mut self) -> Option<()> {
         // The bracket that ends each array and object that is open.
         let mut open = Vec::new();
         loop {
             match self.next_token()? {
-                b'[' if self.ends_at_once(b']') => {}
-                b'[' => {
-                    open.push(b']');
-                    continue;
-                }
-                b'{' if self.ends_at_once(b'}') => {}
-                b'{' => {
-                    open.push(b'}');
-                    self.name()?;
-                    continue;
+                first @ (b'[' | b'{') => {
+                    if open.len() == MAX_DEPTH {
+                        self.broken = Some(JsonError::TooDeep);
+                        return None;
+                    }
+                    let end = if first == b'[' { b']' } else { b'}' };
+                    if !self.ends_at_once(end) {
+                        open.push(end);
+                        if end == b'}' {
+                            self.name()?;
+                        }
+                        continue;
+                    }
                 }
                 b'"' => self.string()?,
                 b't' => self.word(b"rue")?,
@@ -80,7 +57,7 @@ impl Reader<'_> {
             loop {
                 let Some(end) = open.last() else {
                     self.skip_space();
-                    return self.0.is_empty().then_some(());
+                    return self.rest.is_empty().then_some(());
                 };
                 match self.next_token()? {
                     b',' => break,
@@ -108,11 +85,7 @@ impl Reader<'_> {
             match self.next()? {
                 b'"' => return Some(()),
                 b'\\' => match self.next()? {
-                    b'u' => {
-                        let (digits, rest) = self.0.split_at_checked(4)?;
-                        digits.iter().all(u8::is_ascii_hexdigit).then_some(())?;
-                        self.0 = rest;
-                    }
+                    b'u' => self.escape()?,
                     sign => b"\"\\/bfnrt".contains(&sign).then_some(())?,
                 },
                 // Only control characters are left.
@@ -121,19 +94,51 @@ impl Reader<'_> {
         }
     }
 
+    /// The digits of an escape, and a second escape if the first one is half of a
+    /// surrogate pair.
+    fn escape(&mut self) -> Option<()> {
+        match self.code_unit()? {
+            0xd800..0xdc00 => {
+                let second = self.rest.strip_prefix(b"\\u");
+                if let Some(rest) = second {
+                    self.rest = rest;
+                }
+                if second.is_none() || !(0xdc00..0xe000).contains(&self.code_unit()?) {
+                    return self.half_of_a_pair();
+                }
+            }
+            0xdc00..0xe000 => return self.half_of_a_pair(),
+            _ => {}
+        }
+        Some(())
+    }
+
+    fn half_of_a_pair(&mut self) -> Option<()> {
+        self.broken = Some(JsonError::Surrogate);
+        None
+    }
+
+    /// The four digits of an escape.
+    fn code_unit(&mut self) -> Option<u16> {
+        let (digits, rest) = self.rest.split_at_checked(4)?;
+        digits.iter().all(u8::is_ascii_hexdigit).then_some(())?;
+        self.rest = rest;
+        u16::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()
+    }
+
     /// Everything up to a quote, a backslash or a control character.
     fn skip_plain(&mut self) {
         let is_special = |byte: &u8| *byte < b' ' || *byte == b'"' || *byte == b'\\';
         // Without a way out of the block, so that it is one for the processor too.
         let has_special =
             |block: &[u8; 64]| block.iter().fold(false, |found, byte| found | is_special(byte));
-        while let Some((block, rest)) = self.0.split_first_chunk()
+        while let Some((block, rest)) = self.rest.split_first_chunk()
             && !has_special(block)
         {
-            self.0 = rest;
+            self.rest = rest;
         }
-        let plain = self.0.iter().position(is_special).unwrap_or(self.0.len());
-        self.0 = &self.0[plain..];
+        let plain = self.rest.iter().position(is_special).unwrap_or(self.rest.len());
+        self.rest = &self.rest[plain..];
     }
 
     fn number(&mut self, first: u8) -> Option<()> {
@@ -146,9 +151,9 @@ impl Reader<'_> {
         if self.takes(b'.') {
             self.digits()?;
         }
-        if matches!(self.0.first(), Some(b'e' | b'E')) {
+        if matches!(self.rest.first(), Some(b'e' | b'E')) {
             self.next();
-            if matches!(self.0.first(), Some(b'+' | b'-')) {
+            if matches!(self.rest.first(), Some(b'+' | b'-')) {
                 self.next();
             }
             self.digits()?;
@@ -163,14 +168,14 @@ impl Reader<'_> {
     }
 
     fn skip_digits(&mut self) {
-        while self.0.first().is_some_and(u8::is_ascii_digit) {
+        while self.rest.first().is_some_and(u8::is_ascii_digit) {
             self.next();
         }
     }
 
     /// Skips the next byte if it is this one, and returns `true` if it was.
     fn takes(&mut self, byte: u8) -> bool {
-        let found = self.0.first() == Some(&byte);
+        let found = self.rest.first() == Some(&byte);
         if found {
             self.next();
         }
@@ -184,13 +189,13 @@ impl Reader<'_> {
     }
 
     fn word(&mut self, rest: &[u8]) -> Option<()> {
-        self.0 = self.0.strip_prefix(rest)?;
+        self.rest = self.rest.strip_prefix(rest)?;
         Some(())
     }
 
     fn next(&mut self) -> Option<u8> {
-        let (first, rest) = self.0.split_first()?;
-        self.0 = rest;
+        let (first, rest) = self.rest.split_first()?;
+        self.rest = rest;
         Some(*first)
     }
 
@@ -201,7 +206,7 @@ impl Reader<'_> {
     }
 
     fn skip_space(&mut self) {
-        while matches!(self.0.first(), Some(b' ' | b'\t' | b'\r' | b'\n')) {
+        while matches!(self.rest.first(), Some(b' ' | b'\t' | b'\r' | b'\n')) {
             self.next();
         }
     }
@@ -213,7 +218,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn is_json(text: &str) -> bool {
-        Reader(text.as_bytes()).reads_one_value().is_some()
+        Reader { rest: text.as_bytes(), broken: None }.reads_one_value().is_some()
     }
 
     fn serde_takes(text: &str) -> bool {
@@ -289,16 +294,33 @@ mod tests {
     }
 
     #[test]
-    fn depth_is_no_danger() {
-        let (open, close) = ("[".repeat(100_000), "]".repeat(100_000));
-        assert!(is_json(&format!("{open}{close}")));
-        assert!(!is_json(&open));
+    fn one_level_too_many_is_named() {
+        let nested = |levels: usize| format!("{}{}", "[".repeat(levels), "]".repeat(levels));
+        check(&nested(MAX_DEPTH)).unwrap();
+        let error = check(&nested(MAX_DEPTH + 1)).unwrap_err();
+        assert_eq!(error.to_string(), "is nested too deep: more than 100 levels");
+        let objects = (0..MAX_DEPTH).fold("1".to_owned(), |inner, _| format!("{{\"k\":{inner}}}"));
+        check(&objects).unwrap();
+        assert!(matches!(check(&format!("[{objects}]")), Err(JsonError::TooDeep)));
     }
 
     #[test]
-    fn the_space_around_it_is_left_out() {
-        assert_eq!(Json::new("\n {\"a\": 1} ".to_owned()).unwrap().get(), r#"{"a": 1}"#);
-        assert!(Json::new("no".to_owned()).is_err());
+    fn half_of_a_surrogate_pair_is_refused_in_names_and_strings() {
+        for whole in [r#""\ud83d\ude00""#, r#"{"\uD83D\uDE00":"\u00e9"}"#, r#""\ud7ff\ue000""#] {
+            check(whole).unwrap();
+        }
+        for half in [
+            r#""\ud83d""#,
+            r#""\ude00""#,
+            r#""\ud83dx""#,
+            r#""\ud83d\n""#,
+            r#""\ud83d\ud83d""#,
+            r#""\ude00\ud83d""#,
+            r#"{"\udfff":1}"#,
+        ] {
+            let error = check(half).unwrap_err();
+            assert!(matches!(error, JsonError::Surrogate), "{half}: {error}");
+        }
     }
 
     proptest! {

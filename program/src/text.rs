@@ -1,0 +1,129 @@
+//! Texts that people bring: files, standard input and environment variables.
+//!
+//! An editor may begin a file with a byte order mark or write it in UTF-16, and a path
+//! may lead to a device without an end. The first is removed, the others are named.
+//!
+//! Every function returns an [`io::Error`] whose message is a reason without the name
+//! of the text: the caller knows it.
+
+use std::env;
+use std::fs::File;
+use std::io::{self, Read};
+use std::os::unix::ffi::OsStringExt as _;
+use std::path::Path;
+
+/// The longest text. The certificates of a system have 0.3 MB, and a fleet of 50,000
+/// connection strings has 8 MB.
+pub const MAX_TEXT_BYTES: u64 = 32 * 1024 * 1024;
+
+const UTF8_MARK: &[u8] = b"\xef\xbb\xbf";
+
+/// Returns the text of a file.
+///
+/// # Errors
+///
+/// If the file cannot be read, is not UTF-8, or has more than [`MAX_TEXT_BYTES`].
+pub fn read(path: &Path) -> io::Result<String> {
+    decode(read_bytes(path)?)
+}
+
+/// Returns the bytes of a file, without a byte order mark. For formats such as PEM,
+/// in which a comment may have another encoding.
+///
+/// # Errors
+///
+/// If the file cannot be read, is UTF-16, or has more than [`MAX_TEXT_BYTES`].
+pub fn read_bytes(path: &Path) -> io::Result<Vec<u8>> {
+    bounded(File::open(path)?)
+}
+
+/// Returns the text of standard input; see [`read`].
+///
+/// # Errors
+///
+/// As [`read`].
+pub fn read_stdin() -> io::Result<String> {
+    decode(bounded(io::stdin().lock())?)
+}
+
+/// Returns the text of an environment variable, or `None` if it is not set.
+///
+/// # Errors
+///
+/// If it is not UTF-8.
+pub fn variable(name: &str) -> io::Result<Option<String>> {
+    env::var_os(name).map(|value| decode(unmarked(value.into_vec())?)).transpose()
+}
+
+fn bounded(source: impl Read) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    source.take(MAX_TEXT_BYTES + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > MAX_TEXT_BYTES {
+        return Err(refused(format!("more than {} MiB, which no text has", MAX_TEXT_BYTES >> 20)));
+    }
+    unmarked(bytes)
+}
+
+/// Removes the byte order mark of UTF-8, and refuses UTF-16.
+fn unmarked(mut bytes: Vec<u8>) -> io::Result<Vec<u8>> {
+    // ASCII in UTF-16 has a zero in every second byte, with a mark or without.
+    let is_utf16 = matches!(bytes[..], [0xff, 0xfe, ..] | [0xfe, 0xff, ..])
+        || matches!(bytes[..], [0, 1.., 0, 1.., ..] | [1.., 0, 1.., 0, ..]);
+    if is_utf16 {
+        return Err(refused("UTF-16, not UTF-8; save it as UTF-8".to_owned()));
+    }
+    if bytes.starts_with(UTF8_MARK) {
+        bytes.drain(..UTF8_MARK.len());
+    }
+    Ok(bytes)
+}
+
+fn decode(bytes: Vec<u8>) -> io::Result<String> {
+    String::from_utf8(bytes).map_err(|error| {
+        let valid = error.utf8_error().valid_up_to();
+        let line = error.as_bytes()[..valid].iter().filter(|byte| **byte == b'\n').count() + 1;
+        refused(format!("not UTF-8 in line {line}; save it as UTF-8"))
+    })
+}
+
+fn refused(reason: String) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, reason)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read_text(bytes: &[u8]) -> Result<String, String> {
+        bounded(bytes).and_then(decode).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn a_byte_order_mark_is_not_part_of_the_text() {
+        assert_eq!(read_text(b"\xef\xbb\xbfHostName=h").unwrap(), "HostName=h");
+        assert_eq!(read_text("Grüße\r\n".as_bytes()).unwrap(), "Grüße\r\n");
+        assert_eq!(read_text(b"").unwrap(), "");
+    }
+
+    #[test]
+    fn another_encoding_is_named() {
+        let utf16 = "UTF-16, not UTF-8; save it as UTF-8";
+        for bytes in [&b"\xff\xfeH\0o\0"[..], b"\xfe\xff\0H\0o", b"H\0o\0s\0", b"\0H\0o\0s"] {
+            assert_eq!(read_text(bytes).unwrap_err(), utf16, "{bytes:?}");
+        }
+        let latin = read_text(b"a\nGr\xfc\xdfe").unwrap_err();
+        assert_eq!(latin, "not UTF-8 in line 2; save it as UTF-8");
+    }
+
+    #[test]
+    fn an_endless_file_is_refused() {
+        let error = read(Path::new("/dev/zero")).unwrap_err().to_string();
+        assert_eq!(error, "more than 32 MiB, which no text has");
+    }
+
+    #[test]
+    fn a_missing_file_is_still_a_missing_file() {
+        let error = read(Path::new("/no/such/file")).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::NotFound);
+    }
+}
