@@ -36,8 +36,8 @@ pub use host::HostSection;
 pub use http::HttpError;
 pub use hub::HubSection;
 pub(crate) use hub::default_port;
-pub use plugin::PluginSection;
 pub(crate) use plugin::Settings;
+pub use plugin::{Patience, PluginSection};
 pub use reboot::RebootCommand;
 pub use telemetry::{TelemetryLimits, WhenFull};
 

@@ -53,8 +53,8 @@ mod simulate;
 mod swap;
 
 pub use config::{
-    Config, ConfigError, HostSection, HttpError, HubSection, PluginSection, RebootCommand,
-    TelemetryLimits, WhenFull,
+    Config, ConfigError, HostSection, HttpError, HubSection, Patience, PluginSection,
+    RebootCommand, TelemetryLimits, WhenFull,
 };
 pub use journal::JournalError;
 pub use known_good::last_good;

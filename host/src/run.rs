@@ -204,10 +204,10 @@ impl ProcessParts {
             http: Arc::new(self.http.clone()),
         };
         let slots = self.config.plugins.iter().map(|(name, section)| {
-            let (disable_after, changes) = (section.disable_after, changes.clone());
+            let (patience, changes) = (section.patience, changes.clone());
             let slot = match self.plugins.get(name) {
-                Some(made) => Slot::new(name, made.clone(), disable_after, changes),
-                None => Slot::loading(name, disable_after, changes),
+                Some(made) => Slot::new(name, made.clone(), patience, changes),
+                None => Slot::loading(name, patience, changes),
             };
             (name.clone(), Arc::new(slot))
         });

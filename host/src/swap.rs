@@ -195,7 +195,7 @@ impl Swap {
             .await
             .map_err(|why| Refused::NotStarted { plugin: plugin.to_owned(), why })?;
         let digest = made.digest.clone();
-        let version = slot.activate(made, section.disable_after);
+        let version = slot.activate(made, section.patience);
         let before = before.map_or(0, |before| before.number);
         info!(plugin, version, digest, before, "plugin swapped");
         Ok(version)

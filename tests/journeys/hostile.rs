@@ -71,7 +71,7 @@ const HOSTILE: &[Hostile] = &[
     Hostile {
         method: "trap",
         fixture: "misbehaves.wat",
-        settings: || set("disable_after", 3).into(),
+        settings: || [set("disable_after", 3), set("failing_for", "0s")].into(),
         status: 500,
         error: Some("trapped"),
     },

@@ -110,7 +110,10 @@ async fn a_version_that_does_not_start_is_reported_and_the_old_one_still_answers
 
 #[tokio::test]
 async fn a_plugin_that_keeps_failing_is_disabled_and_reported_until_it_works() {
-    let rig = Rig::new().plugin("misbehaves.wat", set("disable_after", 2)).start().await;
+    let rig = Rig::new()
+        .plugin("misbehaves.wat", [set("disable_after", 2), set("failing_for", "0s")])
+        .start()
+        .await;
     for _ in 0..2 {
         assert_eq!(rig.service.call("trap", json!(1)).await.unwrap().status, 500);
     }
@@ -125,7 +128,7 @@ async fn a_plugin_that_keeps_failing_is_disabled_and_reported_until_it_works() {
 
 #[tokio::test]
 async fn a_version_learns_its_predecessor_and_the_predecessor_that_it_stops() {
-    let rig = Rig::new().plugin("follows.wat", ()).start().await;
+    let rig = Rig::new().plugin("follows.wat", set("failing_for", "0s")).start().await;
     rig.until_reported("/started", &json!("nobody")).await;
     rig.swap("follows", "misbehaves.wat");
     rig.until_reported("/stopped", &json!(true)).await;

@@ -65,6 +65,8 @@ pub(super) struct Plugin {
     #[serde(default)]
     pub(super) deadlines: BTreeMap<String, Period>,
     pub(super) disable_after: Option<u32>,
+    pub(super) failing_for: Option<Period>,
+    pub(super) rollback: Option<bool>,
     pub(super) idempotency_key: Option<String>,
     pub(super) idempotency_time: Option<Period>,
     #[serde(default)]

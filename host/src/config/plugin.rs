@@ -14,6 +14,11 @@ use super::{ConfigError, file, http, is_a_name, within};
 /// Failures in a row that disable a plugin for a while.
 const DISABLE_AFTER: u32 = 5;
 
+/// Time that failures must last. A caller who sends what a plugin cannot take would
+/// otherwise disable it, or put back the version that repairs it, with a few calls; within
+/// this time the calls of others succeed.
+const FAILING_FOR: Duration = Duration::from_secs(10);
+
 /// `[plugins.NAME]`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct PluginSection {
@@ -23,14 +28,25 @@ pub struct PluginSection {
     pub methods: Vec<MethodName>,
     /// `true` if it serves the methods that no other plugin names.
     pub any_method: bool,
-    /// Failures in a row that disable it for a while; 0: it is never disabled.
-    pub disable_after: u32,
+    /// Failures that it may have.
+    pub patience: Patience,
     /// Field of a payload that identifies a repeated method; `None`: every call runs.
     pub idempotency_key: Option<String>,
     /// Time after the first answer in which a repeated call gets the same answer.
     pub idempotency_time: Duration,
     /// Settings of the sandbox.
     pub settings: Settings,
+}
+
+/// Failures that a plugin may have before it is disabled or rolled back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Patience {
+    /// Failures in a row that disable it for a while; 0: it is never disabled.
+    pub disable_after: u32,
+    /// Least time over which all calls must have failed.
+    pub failing_for: Duration,
+    /// `true` if a new version that never succeeds is rolled back.
+    pub rollback: bool,
 }
 
 /// Limits, capabilities and the plugin's own settings.
@@ -99,7 +115,17 @@ pub(super) fn plugin(
         file: directory.join(section.file),
         methods,
         any_method: !any.is_empty(),
-        disable_after: section.disable_after.unwrap_or(DISABLE_AFTER),
+        patience: Patience {
+            disable_after: section.disable_after.unwrap_or(DISABLE_AFTER),
+            failing_for: within(
+                "failing_for",
+                section.failing_for,
+                FAILING_FOR,
+                Duration::ZERO,
+                3600 * Duration::from_secs(1),
+            )?,
+            rollback: section.rollback.unwrap_or(true),
+        },
         idempotency_key: section.idempotency_key,
         idempotency_time: within(
             "idempotency_time",

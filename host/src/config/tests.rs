@@ -70,7 +70,7 @@ fn the_example_names_every_key_and_is_right() {
     assert_eq!(config.plugins["reboot"].settings.limits.memory_bytes, 64 * 1024 * 1024);
     let defaults = parse(REBOOT).unwrap();
     assert_eq!(config.host, defaults.host);
-    assert_eq!(config.plugins["reboot"].disable_after, defaults.plugins["reboot"].disable_after);
+    assert_eq!(config.plugins["reboot"].patience, defaults.plugins["reboot"].patience);
 }
 
 #[test]

@@ -26,7 +26,7 @@ fn serve(config: &Config) -> tokio::task::JoinSet<()> {
     let loader = plugins::Loader::new(config).unwrap();
     let changes = Changes::new(());
     let made = plugins::load_all(&loader, config).unwrap().remove("p").unwrap();
-    let slot = Arc::new(Slot::new("p", made, 5, changes.clone()));
+    let slot = Arc::new(Slot::new("p", made, config.plugins["p"].patience, changes.clone()));
     let table = Table::new(&config.plugins, [("p".to_owned(), slot)].into());
     let router = Arc::new(Router::new(table, lent()));
     let (swap, operator) =

@@ -3,6 +3,7 @@
 //!
 //! A slot decides when a version is rolled back (it failed its first calls and never
 //! succeeded) and when a plugin is disabled for a while (it failed too often in a row).
+//! Both need failures over some time, because a single caller can cause any number at once.
 //! It is a state machine without a clock: the caller passes the time. The caller also
 //! decides what a version is made of, and carries out the work for versions that left
 //! or came back: [`Slot::chores`].
@@ -15,7 +16,7 @@ use tokio::sync::watch;
 use tokio::time::{Instant, timeout};
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
-use crate::config::Settings;
+use crate::config::{Patience, Settings};
 use inner::{Health, SlotState, Start};
 
 pub(crate) use counters::{CallOutcome, Counters};
@@ -49,15 +50,15 @@ pub(crate) struct Begun<P> {
 
 impl<P> Slot<P> {
     /// Returns a place with its first version.
-    pub(crate) fn new(name: &str, made: Made<P>, disable_after: u32, changes: Changes) -> Slot<P> {
-        let slot = Slot::loading(name, disable_after, changes);
+    pub(crate) fn new(name: &str, made: Made<P>, patience: Patience, changes: Changes) -> Slot<P> {
+        let slot = Slot::loading(name, patience, changes);
         slot.lock().arrive(made, Start::Done);
         slot
     }
 
     /// Returns a place whose first version is being loaded.
-    pub(crate) fn loading(name: &str, disable_after: u32, changes: Changes) -> Slot<P> {
-        let inner = Mutex::new(SlotState::new(disable_after));
+    pub(crate) fn loading(name: &str, patience: Patience, changes: Changes) -> Slot<P> {
+        let inner = Mutex::new(SlotState::new(patience));
         Slot { name: name.to_owned(), changes, inner }
     }
 
@@ -109,7 +110,7 @@ impl<P> Slot<P> {
     }
 
     /// Activates a new version, which takes all calls from then on. Returns its number.
-    pub(crate) fn activate(&self, made: Made<P>, disable_after: u32) -> u32 {
+    pub(crate) fn activate(&self, made: Made<P>, patience: Patience) -> u32 {
         let mut inner = self.lock();
         let was_started = inner.start == Start::Done;
         let left = inner.arrive(made, Start::Done);
@@ -117,7 +118,7 @@ impl<P> Slot<P> {
             inner.retire(&left);
             inner.previous = Some(left);
         }
-        inner.disable_after = disable_after;
+        inner.patience = patience;
         inner.rejected = None;
         inner.health = Health::default();
         inner.last_error = None;
@@ -190,6 +191,7 @@ impl<P> Slot<P> {
         if on {
             inner.health.rests_until = None;
             inner.health.failures = 0;
+            inner.health.failing_since = None;
         }
         drop(inner);
         self.changes.send_replace(());
@@ -246,8 +248,8 @@ impl<P> Slot<P> {
         changed
     }
 
-    pub(crate) fn set_disable_after(&self, disable_after: u32) {
-        self.lock().disable_after = disable_after;
+    pub(crate) fn set_patience(&self, patience: Patience) {
+        self.lock().patience = patience;
     }
 
     /// Checks whether a version is the active one, or the one that was rolled back.

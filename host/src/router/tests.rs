@@ -71,8 +71,8 @@ pub(crate) fn router_in(directory: &Path, fixture: &str, settings: &str) -> Arc<
     let text = if settings.contains("methods") { text } else { text + "methods = [\"*\"]\n" };
     let config = Config::parse(&text, directory).unwrap();
     let made = plugins::load_all(&Loader::new(&config).unwrap(), &config).unwrap().remove("p");
-    let disable_after = config.plugins["p"].disable_after;
-    let slot = Arc::new(Slot::new("p", made.unwrap(), disable_after, Changes::new(())));
+    let patience = config.plugins["p"].patience;
+    let slot = Arc::new(Slot::new("p", made.unwrap(), patience, Changes::new(())));
     let table = Table::new(&config.plugins, [("p".to_owned(), slot)].into());
     Arc::new(Router::new(table, lent()))
 }
@@ -187,7 +187,7 @@ async fn a_draining_host_takes_no_new_call() {
 
 #[tokio::test(start_paused = true)]
 async fn a_plugin_that_fails_too_often_in_a_row_is_disabled_until_it_works_again() {
-    let router = router("misbehaves.wat", "disable_after = 2");
+    let router = router("misbehaves.wat", "disable_after = 2\nfailing_for = \"0s\"");
     for _ in 0..2 {
         check_failure(&router, "trap", "1", 500, "trapped").await;
     }
@@ -205,7 +205,7 @@ async fn a_plugin_that_fails_too_often_in_a_row_is_disabled_until_it_works_again
 async fn a_call_of_a_plugin_that_is_being_loaded_waits_for_a_moment_and_is_then_told_so() {
     let text = "[plugins.p]\nfile = \"p\"\nmethods = [\"*\"]\n";
     let config = Config::parse(text, Path::new("")).unwrap();
-    let slot = Arc::new(Slot::loading("p", 5, Changes::new(())));
+    let slot = Arc::new(Slot::loading("p", config.plugins["p"].patience, Changes::new(())));
     let router = Router::new(Table::new(&config.plugins, [("p".to_owned(), slot)].into()), lent());
     let begun = Instant::now();
     check_failure(&router, "m", "1", 503, "loading").await;

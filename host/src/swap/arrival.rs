@@ -175,7 +175,7 @@ impl Arrival {
             return false;
         }
         let (plugin, digest) = (self.slot.name(), made.digest.clone());
-        self.slot.activate(made, self.section.disable_after);
+        self.slot.activate(made, self.section.patience);
         error!(plugin, digest, "plugin runs in the version that worked last: {why}");
         self.slot.set_refused(Some(why));
         true

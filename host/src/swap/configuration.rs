@@ -68,18 +68,18 @@ impl Swap {
 
         let mut slots = BTreeMap::new();
         for (name, next) in plugins {
-            let disable_after = new.plugins[&name].disable_after;
+            let patience = new.plugins[&name].patience;
             let slot = match next {
                 Next::Same(slot) => {
-                    slot.set_disable_after(disable_after);
+                    slot.set_patience(patience);
                     slot
                 }
                 Next::New(made, Some(slot)) => {
-                    slot.activate(made, disable_after);
+                    slot.activate(made, patience);
                     slot
                 }
                 Next::New(made, None) => {
-                    let slot = Slot::new(&name, made, disable_after, self.changes.clone());
+                    let slot = Slot::new(&name, made, patience, self.changes.clone());
                     self.switches.apply(&slot);
                     Arc::new(slot)
                 }

@@ -54,10 +54,11 @@ impl Rig {
             true => plugins::load_all(&loader, &config).unwrap(),
             false => BTreeMap::new(),
         };
-        let slots = config.plugins.keys().map(|name| {
+        let slots = config.plugins.iter().map(|(name, section)| {
+            let (patience, changes) = (section.patience, changes.clone());
             let slot = match made.remove(name) {
-                Some(made) => Slot::new(name, made, 5, changes.clone()),
-                None => Slot::loading(name, 5, changes.clone()),
+                Some(made) => Slot::new(name, made, patience, changes),
+                None => Slot::loading(name, patience, changes),
             };
             (name.clone(), Arc::new(slot))
         });
@@ -198,7 +199,8 @@ async fn a_changed_configuration_adds_removes_and_changes_plugins() {
 #[tokio::test]
 async fn other_methods_and_another_patience_make_no_new_version() {
     let rig = Rig::new(&[("a", "misbehaves.wat")]);
-    let moved = section("a", "disable_after = 1").replace("[\"a\"]", "[\"trap\"]");
+    let moved =
+        section("a", "disable_after = 1\nfailing_for = \"0s\"").replace("[\"a\"]", "[\"trap\"]");
     rig.configure(&moved);
     rig.until(|rig| rig.router.table().serving(&"trap".parse().unwrap()).is_some()).await;
     assert_eq!(rig.view("a").active.unwrap().number, 1);
@@ -250,7 +252,8 @@ async fn a_start_without_an_end_is_stopped_at_its_deadline() {
 
 #[tokio::test]
 async fn a_version_that_fails_its_first_calls_is_put_back_by_itself() {
-    let rig = Rig::new(&[("trap", "version-one.wat")]);
+    let rig =
+        Rig::configured(&[("trap", "version-one.wat")], &section("trap", "failing_for = \"0s\""));
     rig.replace("trap", "misbehaves.wat");
     rig.until_version("trap", 2).await;
     for _ in 0..3 {

@@ -43,7 +43,8 @@ impl Rig {
         let config = Config::parse(&text, directory.path()).unwrap();
         let made = plugins::load_all(&Loader::new(&config).unwrap(), &config).unwrap().remove("p");
         let changes = Changes::new(());
-        let slot = Arc::new(Slot::new("p", made.unwrap(), 5, changes.clone()));
+        let slot =
+            Arc::new(Slot::new("p", made.unwrap(), config.plugins["p"].patience, changes.clone()));
         let table = Table::new(&config.plugins, [("p".to_owned(), slot)].into());
         let twin = Arc::new(Twin::new("d1".parse().unwrap(), None));
         let lent = plugin::Lent { twin: Arc::clone(&twin) as _, ..lent() };

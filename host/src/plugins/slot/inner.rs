@@ -9,7 +9,7 @@ use tokio::time::Instant;
 
 use super::view::{Change, Chore, Disabled, SlotStatus, SlotView, VersionDigests};
 use super::{Counters, Made, Version};
-use crate::config::Settings;
+use crate::config::{Patience, Settings};
 
 /// Failures in a row with which a new version that has never succeeded is put
 /// back to the one before.
@@ -31,8 +31,7 @@ pub(super) struct SlotState<P> {
     pub(super) rejected: Option<(String, Arc<Settings>)>,
     /// The highest number so far.
     pub(super) newest: u32,
-    /// 0: a plugin is never disabled.
-    pub(super) disable_after: u32,
+    pub(super) patience: Patience,
     pub(super) switched_off: bool,
     pub(super) start: Start,
     pub(super) health: Health,
@@ -59,20 +58,23 @@ pub(super) enum Start {
 #[derive(Default)]
 pub(super) struct Health {
     pub(super) succeeded: bool,
+    /// Failures in a row.
     pub(super) failures: u32,
+    /// Time of the first of them.
+    pub(super) failing_since: Option<Instant>,
     /// Length of the last rest.
     pub(super) rest: Duration,
     pub(super) rests_until: Option<Instant>,
 }
 
 impl<P> SlotState<P> {
-    pub(super) fn new(disable_after: u32) -> SlotState<P> {
+    pub(super) fn new(patience: Patience) -> SlotState<P> {
         SlotState {
             active: None,
             previous: None,
             rejected: None,
             newest: 0,
-            disable_after,
+            patience,
             switched_off: false,
             start: Start::Loading,
             health: Health::default(),
@@ -151,10 +153,14 @@ impl<P> SlotState<P> {
     }
 
     pub(super) fn failed(&mut self, error: String, now: Instant) -> Option<Change> {
+        let Patience { disable_after, failing_for, rollback } = self.patience;
         self.health.failures += 1;
         self.last_error = Some(error);
-        let too_many = self.disable_after > 0 && self.health.failures >= self.disable_after;
-        if !self.health.succeeded && (self.health.failures >= FIRST_CALLS || too_many) {
+        let since = *self.health.failing_since.get_or_insert(now);
+        let lasts = now.saturating_duration_since(since) >= failing_for;
+        let too_many = lasts && disable_after > 0 && self.health.failures >= disable_after;
+        let is_trial = rollback && !self.health.succeeded;
+        if is_trial && (too_many || lasts && self.health.failures >= FIRST_CALLS) {
             let instead_of = self.active.as_ref().map(|version| version.made.digest.clone());
             let stopped = self.previous.as_ref().is_some_and(|version| version.is_stopped());
             if let Some((from, to)) = self.roll_back() {

@@ -11,8 +11,12 @@ fn made(plugin: &'static str, digest: &str) -> Made<&'static str> {
     Made { plugin, digest: digest.to_owned(), settings: Arc::default() }
 }
 
+/// No time to wait for.
+const AT_ONCE: Patience =
+    Patience { disable_after: 5, failing_for: Duration::ZERO, rollback: true };
+
 pub(crate) fn slot() -> TestSlot {
-    Slot::new("p", made("one", "d1"), 5, Changes::new(()))
+    Slot::new("p", made("one", "d1"), AT_ONCE, Changes::new(()))
 }
 
 fn knows(slot: &TestSlot, digest: &str) -> bool {
@@ -43,7 +47,7 @@ fn plugin(slot: &TestSlot, now: Instant) -> &'static str {
 async fn a_new_version_takes_the_calls_and_the_old_one_ends_its_own() {
     let (slot, now) = (slot(), Instant::now());
     let old = slot.begin(now).unwrap();
-    assert_eq!(slot.activate(made("two", "d2"), 5), 2);
+    assert_eq!(slot.activate(made("two", "d2"), AT_ONCE), 2);
     assert_eq!(plugin(&slot, now), "two");
     assert_eq!(old.version.made.plugin, "one");
     assert!(knows(&slot, "d2") && !knows(&slot, "d1"));
@@ -64,7 +68,7 @@ async fn a_new_version_takes_the_calls_and_the_old_one_ends_its_own() {
 async fn a_version_that_fails_its_first_calls_is_put_back_and_not_taken_again() {
     let (slot, now) = (slot(), Instant::now());
     call(&slot, CallOutcome::Answered, now);
-    slot.activate(made("two", "d2"), 5);
+    slot.activate(made("two", "d2"), AT_ONCE);
     stop_all(&slot).await;
     assert_eq!(fail(&slot, 2, now), None);
     assert_eq!(fail(&slot, 1, now), Some(Change::RolledBack { from: 2, to: 1 }));
@@ -80,21 +84,21 @@ async fn a_version_that_fails_its_first_calls_is_put_back_and_not_taken_again() 
     assert_eq!((left.number, version.number, instead_of.as_str()), (2, 1, "d2"));
     assert!(slot.started(1, None));
     assert_eq!(slot.view().last_error, why);
-    assert_eq!(slot.activate(made("three", "d3"), 5), 3);
+    assert_eq!(slot.activate(made("three", "d3"), AT_ONCE), 3);
 }
 
 #[tokio::test]
 async fn a_version_that_comes_back_before_it_was_stopped_just_goes_on() {
     let (slot, now) = (slot(), Instant::now());
     let running = slot.begin(now).unwrap();
-    slot.activate(made("two", "d2"), 5);
+    slot.activate(made("two", "d2"), AT_ONCE);
     let chores = slot.chores();
     let [Chore::Stop(first)] = chores.as_slice() else { panic!("{chores:?}") };
     fail(&slot, 3, now);
     drop(running);
     assert!(matches!(slot.chores().as_slice(), [Chore::Stop(second)] if second.number == 2));
 
-    slot.activate(made("three", "d3"), 5);
+    slot.activate(made("three", "d3"), AT_ONCE);
     assert!(first.idle().await);
     assert!(!first.idle().await);
 }
@@ -111,7 +115,7 @@ fn other_settings_make_another_version_of_the_same_file() {
 #[test]
 fn a_version_that_has_succeeded_once_is_not_put_back() {
     let (slot, now) = (slot(), Instant::now());
-    slot.activate(made("two", "d2"), 5);
+    slot.activate(made("two", "d2"), AT_ONCE);
     call(&slot, CallOutcome::Refused, now);
     assert_eq!(fail(&slot, 4, now), None);
     assert_eq!(plugin(&slot, now), "two");
@@ -137,9 +141,53 @@ fn a_plugin_that_fails_too_often_rests_longer_each_time_until_it_works() {
 }
 
 #[test]
+fn any_number_of_failures_at_once_neither_rolls_back_nor_disables() {
+    let patience = Patience { failing_for: Duration::from_secs(10), ..AT_ONCE };
+    let (slot, now) = (slot(), Instant::now());
+    call(&slot, CallOutcome::Answered, now);
+    slot.activate(made("two", "d2"), patience);
+    assert_eq!(fail(&slot, 1000, now), None);
+    let almost = now + patience.failing_for - Duration::from_millis(1);
+    assert_eq!(fail(&slot, 1000, almost), None);
+
+    // The call of another caller succeeds: the failures count anew.
+    call(&slot, CallOutcome::Answered, almost);
+    assert_eq!(fail(&slot, 1000, almost + patience.failing_for / 2), None);
+    assert_eq!(plugin(&slot, almost), "two");
+}
+
+#[test]
+fn failures_that_last_roll_back_and_disable() {
+    let patience = Patience { failing_for: Duration::from_secs(10), ..AT_ONCE };
+    let (slot, now) = (slot(), Instant::now());
+    slot.activate(made("two", "d2"), patience);
+    assert_eq!(fail(&slot, 2, now), None);
+    let later = now + patience.failing_for;
+    assert_eq!(fail(&slot, 1, later), Some(Change::RolledBack { from: 2, to: 1 }));
+
+    slot.set_patience(patience);
+    assert_eq!(fail(&slot, 4, later), None);
+    let later = later + patience.failing_for;
+    assert_eq!(fail(&slot, 1, later), Some(Change::Disabled(SHORTEST_REST)));
+}
+
+#[test]
+fn a_version_is_not_rolled_back_where_that_is_off() {
+    let (slot, now) = (slot(), Instant::now());
+    slot.activate(made("two", "d2"), Patience { rollback: false, ..AT_ONCE });
+    assert_eq!(fail(&slot, 5, now), Some(Change::Disabled(SHORTEST_REST)));
+    assert_eq!(slot.view().active.unwrap().number, 2);
+}
+
+#[test]
 fn a_plugin_whose_limit_is_off_is_never_disabled() {
     let now = Instant::now();
-    let slot = Slot::new("p", made("one", "d1"), 0, Changes::new(()));
+    let slot = Slot::new(
+        "p",
+        made("one", "d1"),
+        Patience { disable_after: 0, ..AT_ONCE },
+        Changes::new(()),
+    );
     assert_eq!(fail(&slot, 1000, now), None);
 }
 
@@ -166,7 +214,7 @@ fn an_operator_switches_a_plugin_off_and_on() {
 fn an_operator_puts_the_version_before_back_once() {
     let (slot, now) = (slot(), Instant::now());
     assert_eq!(slot.roll_back(), None);
-    slot.activate(made("two", "d2"), 5);
+    slot.activate(made("two", "d2"), AT_ONCE);
     assert_eq!(slot.roll_back(), Some((2, 1)));
     assert_eq!(plugin(&slot, now), "one");
     assert_eq!(slot.roll_back(), None);
@@ -177,7 +225,7 @@ fn a_version_that_did_not_start_takes_no_calls_and_is_nothing_to_go_back_to() {
     let (slot, now) = (slot(), Instant::now());
     assert!(slot.started(1, Some("no sensor".to_owned())));
     assert_eq!(slot.begin(now).unwrap_err(), Disabled::NotStarted);
-    slot.activate(made("two", "d2"), 5);
+    slot.activate(made("two", "d2"), AT_ONCE);
     assert_eq!(plugin(&slot, now), "two");
     assert!(slot.previous().is_none() && slot.chores().is_empty());
     assert!(!slot.started(1, None));
