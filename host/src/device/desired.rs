@@ -6,6 +6,7 @@
 //! none.
 
 use std::collections::{HashMap, HashSet};
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -50,9 +51,17 @@ pub(crate) struct Desired {
     pub(crate) accepted: Arc<dyn AcceptedDesired>,
 }
 
-/// Versions of the desired properties and of the plugin that did not accept them. It is
-/// not asked again.
-type GivenUp = (u64, u32);
+/// A document of desired properties, and the version of the plugin that is to accept it.
+/// Once it is given up, the plugin is not asked again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Delivery {
+    /// Version of the document.
+    version: u64,
+    /// Hash of its body: a hub that was restored counts the same versions again.
+    body: u64,
+    /// Version of the plugin.
+    plugin: u32,
+}
 
 /// A try that did not end the matter.
 struct Again {
@@ -67,16 +76,16 @@ impl Desired {
     pub(crate) async fn run(self, changes: Changes) {
         let mut changed = changes.subscribe();
         let mut sightings = self.twin.sightings();
-        let mut deliveries: JoinSet<(String, Option<GivenUp>)> = JoinSet::new();
+        let mut deliveries: JoinSet<(String, Option<Delivery>)> = JoinSet::new();
         let mut busy = HashSet::new();
-        let mut given_up: HashMap<String, GivenUp> = HashMap::new();
+        let mut given_up: HashMap<String, Delivery> = HashMap::new();
         loop {
             changed.mark_unchanged();
             sightings.mark_unchanged();
             for (name, slot) in self.router.table().slots() {
-                let versions = self.outstanding(slot);
-                if versions.is_some()
-                    && versions != given_up.get(name).copied()
+                let delivery = self.outstanding(slot);
+                if delivery.is_some()
+                    && delivery != given_up.get(name).copied()
                     && busy.insert(name.clone())
                 {
                     let (desired, name, slot) = (self.clone(), name.clone(), Arc::clone(slot));
@@ -86,10 +95,10 @@ impl Desired {
             tokio::select! {
                 Ok(()) = changed.changed() => {}
                 Ok(()) = sightings.changed() => {}
-                Some(Ok((name, versions))) = deliveries.join_next() => {
+                Some(Ok((name, delivery))) = deliveries.join_next() => {
                     busy.remove(&name);
-                    match versions {
-                        Some(versions) => given_up.insert(name, versions),
+                    match delivery {
+                        Some(delivery) => given_up.insert(name, delivery),
                         None => given_up.remove(&name),
                     };
                 }
@@ -98,37 +107,39 @@ impl Desired {
         }
     }
 
-    /// Returns the versions to deliver and of the receiver, if a delivery is
-    /// outstanding.
-    fn outstanding(&self, slot: &PluginSlot) -> Option<GivenUp> {
+    /// Returns the outstanding delivery to a plugin, if there is one.
+    fn outstanding(&self, slot: &PluginSlot) -> Option<Delivery> {
         let version = slot.view().active?;
         if !version.made.plugin.exports().desired {
             return None;
         }
         let now = self.twin.desired().ok()?;
         let accepted = self.accepted.last(slot.name());
-        (accepted.map(|document| document.version) != Some(now.version))
-            .then_some((now.version, version.number))
+        (accepted.as_ref() != Some(&now)).then(|| Delivery {
+            version: now.version,
+            body: hash(&now.body),
+            plugin: version.number,
+        })
     }
 
-    /// Delivers until the plugin has accepted. Returns the versions that are given up.
-    async fn deliver(&self, slot: &Arc<PluginSlot>) -> Option<GivenUp> {
+    /// Delivers until the plugin has accepted. Returns a delivery that is given up.
+    async fn deliver(&self, slot: &Arc<PluginSlot>) -> Option<Delivery> {
         let mut pause = Backoff::new(FIRST_PAUSE, LONGEST_PAUSE);
         let (mut asked, mut attempt) = (None, 0);
         loop {
-            let versions = self.outstanding(slot)?;
+            let delivery = self.outstanding(slot)?;
             let removed =
                 !self.router.table().slot(slot.name()).is_some_and(|held| Arc::ptr_eq(held, slot));
             if removed || self.router.is_draining() {
-                return Some(versions);
+                return Some(delivery);
             }
-            if asked.replace(versions) != Some(versions) {
+            if asked.replace(delivery) != Some(delivery) {
                 (attempt, pause) = (0, Backoff::new(FIRST_PAUSE, LONGEST_PAUSE));
             }
             if attempt == MOST_ATTEMPTS {
-                let (plugin, version) = (slot.name(), versions.0);
+                let (plugin, version) = (slot.name(), delivery.version);
                 error!(plugin, version, "desired properties not accepted after {attempt} tries");
-                return Some(versions);
+                return Some(delivery);
             }
             match self.attempt(slot, attempt + 1).await {
                 Ok(()) => return None,
@@ -196,6 +207,12 @@ impl Desired {
         };
         Err(Again { tried: true, after })
     }
+}
+
+fn hash(text: &str) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    text.hash(&mut hasher);
+    hasher.finish()
 }
 
 fn object(json: &str) -> Map<String, Value> {

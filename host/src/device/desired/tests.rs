@@ -115,6 +115,17 @@ async fn what_changed_while_the_device_was_away_comes_in_one_patch() {
 }
 
 #[tokio::test]
+async fn another_document_of_the_same_version_is_heard_of() {
+    let rig = Rig::new("");
+    rig.fetched(json!({"a": 1, "b": 1}), 3);
+    rig.seen().await;
+    rig.until_accepted(3).await;
+    rig.twin.lost(false);
+    rig.fetched(json!({"a": 2}), 3);
+    assert_eq!(rig.seen().await, json!({"a": 2, "b": null}));
+}
+
+#[tokio::test]
 async fn what_was_taken_back_meanwhile_is_nothing_to_hear_of() {
     let rig = Rig::new("");
     rig.fetched(json!({"a": 1}), 3);
