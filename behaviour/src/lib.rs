@@ -1,11 +1,36 @@
-//! The plugin author's tool.
+//! The plugin author's tool: creates, builds, calls and tests plugins.
 //!
-//! [`create`] writes a small plugin to begin with, [`setup`] brings what its
-//! language is built with, [`build`] makes it a component that a host can load, a
-//! [`desk::Desk`] calls it without a network, and [`cases`] hold it to what it
-//! promises. The program `behaviour` is a thin front of this library; the
-//! tutorial and the tests call it directly, so that neither needs a step before
-//! it.
+//! The program `behaviour` is a thin front of this library. The tutorial and the
+//! tests call the library, so that they need no installed program.
+//!
+//! ```
+//! use behaviour::desk::{self, Asked, Desk};
+//! use plugin::PluginSettings;
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let file = "../plugin/fixtures/reply.wat";
+//! let plugin = desk::load(file.as_ref(), PluginSettings::default())?;
+//! let asked = Asked::Method { name: "greet", payload: r#""world""# };
+//! let outcome = Desk::default().ask(&plugin, &asked);
+//! let answer = outcome.answer.map_err(|failure| failure.message())?.ok_or("no answer")?;
+//! assert_eq!(answer.status, 200);
+//! assert_eq!(answer.payload.as_ref().map(|json| json.get()), Some(r#""world""#));
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! `cargo run -p behaviour --example cases -- FILE FOLDER` holds a component to its cases.
+//!
+//! # Layout
+//!
+//! * [`create`]: writes a small plugin to begin with.
+//! * [`setup`]: installs the tools of a language.
+//! * [`build`]: compiles a plugin to a component that a host can load.
+//! * [`desk`]: calls a component without a network, in virtual time.
+//! * [`cases`]: tests of a plugin, in JSON files beside it.
+//! * [`Language`]: the languages in which a plugin can be written.
+//!
+//! This crate connects to no hub, and installs nothing outside its own cache.
 
 #![cfg_attr(test, allow(clippy::unwrap_used, reason = "a test may stop at the first surprise"))]
 

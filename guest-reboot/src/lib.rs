@@ -50,6 +50,8 @@
 //! assert_eq!(device.0, [r#"{"rebootTime":"2026-01-31T23:59:59Z"}"#]);
 //! ```
 //!
+//! `cargo run -p guest-reboot --example terminal` runs the behaviour in a terminal.
+//!
 //! # Layout
 //!
 //! * [`answer`]: the outcome of a call: an answer or a refusal.

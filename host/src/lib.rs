@@ -10,8 +10,12 @@
 //! ```
 //!
 //! At its first start everything that can be wrong with a configuration or a plugin is
-//! known before the first connection; later starts fall back to what worked last. It never sets up logging: it says what happens as
-//! `tracing` events, those of plugins under the target `plugin`.
+//! known before the first connection; later starts fall back to what worked last. It
+//! never sets up logging: it emits `tracing` events, those of plugins under the target
+//! `plugin`.
+//!
+//! `cargo run -p behaviour-host --example device` is a whole device, with a hub in the same
+//! process.
 //!
 //! # Layout
 //!

@@ -19,6 +19,8 @@
 //! );
 //! ```
 //!
+//! `cargo run -p behaviour-json --example check` checks and prints standard input.
+//!
 //! # Layout
 //!
 //! * `check`: the checker, without a value.

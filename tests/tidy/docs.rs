@@ -1,7 +1,10 @@
 //! Doc comments: every file has one, and they start with a noun or a verb.
 
+use std::fs;
+
 use super::expect_none;
-use super::source::sources;
+use super::packages::PACKAGES;
+use super::source::{root, sources};
 
 /// Words that start a clause. A doc line starts with a noun phrase (types, fields,
 /// constants, variants) or with a verb in the third person (functions).
@@ -41,6 +44,30 @@ fn every_file_starts_with_a_doc_comment() {
         .filter(|source| !source.text.starts_with("//!"))
         .map(|source| format!("{}:1: no module documentation", source.path))
         .collect();
+    expect_none(&violations);
+}
+
+/// Libraries without users of their own: the entry points of components.
+const ENTRY_POINTS: &[&str] = &["guest-reboot/real", "bench/probe"];
+
+#[test]
+fn every_library_has_an_example_on_its_page_and_one_to_run() {
+    let mut violations = Vec::new();
+    for folder in PACKAGES.iter().map(|package| package.folder) {
+        let library = root().join(folder).join("src/lib.rs");
+        let Ok(text) = fs::read_to_string(library) else { continue };
+        if ENTRY_POINTS.contains(&folder) {
+            continue;
+        }
+        let mut page = text.lines().take_while(|line| line.starts_with("//!"));
+        if !page.any(|line| line.starts_with("//! ```")) {
+            violations.push(format!("{folder}/src/lib.rs:1: no example on the crate's page"));
+        }
+        if !fs::read_dir(root().join(folder).join("examples")).is_ok_and(|files| files.count() > 0)
+        {
+            violations.push(format!("{folder}: no program under examples/"));
+        }
+    }
     expect_none(&violations);
 }
 
