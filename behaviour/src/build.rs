@@ -5,15 +5,11 @@
 //! Each language has a file named after it, and [`project`] determines the
 //! language. Tools are found, or fetched by [`setup`]; nothing is installed.
 
-mod apt;
 mod assemblyscript;
 mod c;
 mod cache;
 mod compiler;
-mod debian;
 mod error;
-#[cfg(unix)]
-mod family;
 mod glue;
 mod go;
 mod guest;

@@ -1,12 +1,15 @@
 //! A compiler for WebAssembly: the active Rust if it has the target, else one
 //! from the distribution.
 
+mod apt;
+mod debian;
+
 use std::ffi::OsStr;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use super::{BuildError, BuildOptions, cache, debian, step};
+use super::{BuildError, BuildOptions, cache, step};
 
 /// The target of a guest. It has no operating system, so a component imports what
 /// its world names and nothing else.

@@ -2,6 +2,8 @@
 //! told, its output kept; ended with all that it has started when it takes too
 //! long.
 
+mod process_tree;
+
 use std::env;
 use std::ffi::OsString;
 use std::fs::File;
@@ -94,7 +96,7 @@ fn run_within(
         match end.recv_timeout(EVERY.min(limit.saturating_sub(started.elapsed()))) {
             Ok(output) => return output.map(Ended::from).map_err(not_started),
             Err(RecvTimeoutError::Timeout) if started.elapsed() >= limit => {
-                super::family::end(process);
+                process_tree::end(process);
                 // Gone, as a rule, before what it leaves behind is discarded.
                 let output = end.recv_timeout(LAST_WORDS).ok().and_then(Result::ok);
                 let output = output.map(|output| Ended::from(output).stderr).unwrap_or_default();

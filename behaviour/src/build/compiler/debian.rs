@@ -11,8 +11,8 @@ use std::path::{Path, PathBuf};
 use std::time::UNIX_EPOCH;
 
 use super::apt::{Archives, Package};
-use super::compiler::{TARGET, entries};
-use super::{BuildError, Progress, cache, step};
+use super::{TARGET, entries};
+use crate::build::{BuildError, Progress, cache, step};
 
 /// The folder with the unpacked packages, laid out as a root file system.
 const UNPACKED: &str = "unpacked";
