@@ -10,6 +10,7 @@ mod c;
 mod cache;
 mod compiler;
 mod error;
+mod files;
 mod glue;
 mod go;
 mod guest;
@@ -25,7 +26,6 @@ mod zig;
 use std::fs;
 use std::path::{Path, PathBuf, absolute};
 use std::process::Command;
-use std::sync::atomic::{AtomicU32, Ordering};
 
 use crate::language::Language;
 pub use error::BuildError;
@@ -94,7 +94,7 @@ pub fn build(dir: &Path, options: &BuildOptions<'_>) -> Result<Built, BuildError
         Some(path) => path.clone(),
         None => target_dir.join("components").join(format!("{name}.wasm")),
     };
-    write_whole(&path, &component)?;
+    files::write_atomically(&path, &component)?;
     Ok(Built { name, path, bytes: component.len() })
 }
 
@@ -209,17 +209,4 @@ fn check_world(name: &str, made: &[u8]) -> Result<(), BuildError> {
         return Ok(());
     }
     Err(BuildError::NotAPlugin { name: name.to_owned() })
-}
-
-/// Writes a file atomically: a host may be reading it, and another build may be
-/// writing it.
-fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), BuildError> {
-    static COUNTER: AtomicU32 = AtomicU32::new(0);
-    if let Some(folder) = path.parent() {
-        fs::create_dir_all(folder).map_err(BuildError::io(folder))?;
-    }
-    let count = COUNTER.fetch_add(1, Ordering::Relaxed);
-    let partial = path.with_extension(format!("{}-{count}.partial", std::process::id()));
-    fs::write(&partial, bytes).map_err(BuildError::io(&partial))?;
-    fs::rename(&partial, path).map_err(BuildError::io(path))
 }

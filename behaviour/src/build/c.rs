@@ -3,7 +3,7 @@
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
-use super::compiler::entries;
+use super::files::entries;
 use super::{BuildError, Workshop, glue, zig};
 use crate::language::Language;
 

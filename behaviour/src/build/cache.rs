@@ -5,10 +5,9 @@
 
 use std::env;
 use std::fs::{self, File, TryLockError};
-use std::io;
 use std::path::{Path, PathBuf};
 
-use super::compiler::entries;
+use super::files::{entries, file_name, remove_folder};
 use super::{BuildError, Progress};
 
 /// Returns the default directory of the cache.
@@ -42,17 +41,17 @@ pub(crate) fn folder(
     // started may go on for a while. So the name is ours alone, and what cannot
     // be discarded yet is not in the way.
     for left in entries(dir) {
-        let left_name = left.file_name().unwrap_or_default().to_string_lossy();
+        let left_name = file_name(&left);
         if left_name.starts_with(&format!("{name}.")) && left_name.ends_with(".partial") {
-            let _ = discard(&left);
+            let _ = remove_folder(&left);
         }
     }
     let partial = dir.join(format!("{name}.{}.partial", std::process::id()));
-    discard(&partial)?;
+    remove_folder(&partial)?;
     fs::create_dir(&partial).map_err(BuildError::io(&partial))?;
     if let Err(error) = make(&partial) {
         // It may be a gigabyte. If it cannot go now, the next attempt tries again.
-        let _ = discard(&partial);
+        let _ = remove_folder(&partial);
         return Err(error);
     }
     fs::rename(&partial, &whole).map_err(BuildError::io(&whole))?;
@@ -71,13 +70,6 @@ fn lock(path: &Path, progress: Progress<'_>) -> Result<File, BuildError> {
     }
     file.lock().map_err(BuildError::io(path))?;
     Ok(file)
-}
-
-pub(crate) fn discard(folder: &Path) -> Result<(), BuildError> {
-    match fs::remove_dir_all(folder) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(BuildError::io(folder)(error)),
-        _ => Ok(()),
-    }
 }
 
 #[cfg(test)]

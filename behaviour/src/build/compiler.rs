@@ -5,11 +5,11 @@ mod apt;
 mod debian;
 
 use std::ffi::OsStr;
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use super::{BuildError, BuildOptions, cache, step};
+use super::files::{entries, find_program};
+use super::{BuildError, BuildOptions, cache_dir, step};
 
 /// The target of a guest. It has no operating system, so a component imports what
 /// its world names and nothing else.
@@ -49,12 +49,10 @@ pub(crate) fn find(dir: &Path, options: &BuildOptions<'_>) -> Result<Compiler, B
     if active_has_target(dir)? {
         return Ok(Compiler::Active);
     }
-    let Some(cache) = options.cache_dir.clone().or_else(cache::default_dir) else {
+    let Some(cache) = cache_dir(options)? else {
         let why = "there is no directory for another: neither BEHAVIOUR_CACHE_DIR nor HOME is set";
         return Err(BuildError::NoCompiler { why: why.into() });
     };
-    let cache = std::path::absolute(&cache).map_err(BuildError::io(&cache))?;
-
     let linker = active_linker(dir)?;
     let fetched = debian::compiler(&cache, dir, linker.is_none(), options.progress)?;
     let linker = linker.or_else(|| fetched.linker()).ok_or_else(|| BuildError::NoCompiler {
@@ -77,18 +75,9 @@ fn active_linker(dir: &Path) -> Result<Option<PathBuf>, BuildError> {
     let mut rustc = step::command("rustc", dir);
     let sysroot = step::must(rustc.args(["--print", "sysroot"]), "", &|_| {})?;
     let hosts = entries(&Path::new(sysroot.trim()).join("lib").join("rustlib"));
-    let shipped = hosts.into_iter().map(|host| host.join("bin").join("rust-lld"));
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    let installed = std::env::split_paths(&path).map(|folder| folder.join("wasm-ld"));
-    Ok(shipped.chain(installed).find(|linker| linker.is_file()))
-}
-
-/// Returns the paths in a folder, sorted; none if it cannot be read.
-pub(crate) fn entries(folder: &Path) -> Vec<PathBuf> {
-    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
-    let mut paths: Vec<PathBuf> = entries.map(|entry| entry.path()).collect();
-    paths.sort();
-    paths
+    let mut shipped = hosts.into_iter().map(|host| host.join("bin").join("rust-lld"));
+    let shipped = shipped.find(|linker| linker.is_file());
+    Ok(shipped.or_else(|| find_program("wasm-ld")))
 }
 
 fn has_file(folder: &Path, is_it: impl Fn(&str) -> bool) -> bool {

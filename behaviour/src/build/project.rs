@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
-use super::{BuildError, cache};
+use super::{BuildError, files};
 use crate::language::Language;
 use crate::wit;
 
@@ -75,7 +75,7 @@ impl Project {
             return Ok(own.clone());
         }
         let folder = work.join("wit");
-        cache::discard(&folder)?;
+        files::remove_folder(&folder)?;
         wit::write(&folder).map_err(BuildError::io(&folder))?;
         Ok(folder)
     }

@@ -7,11 +7,11 @@
 //! Nothing is installed for the machine, and nothing runs that a package would
 //! like to run at its installation.
 
-use std::ffi::OsStr;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use super::files::{find_program, write_script};
 use super::{BuildError, Progress, cache, step};
 use crate::language::Language;
 
@@ -129,7 +129,7 @@ impl Toolchain {
         dir: &Path,
     ) -> Result<Command, BuildError> {
         let kept = cache.and_then(|cache| self.program(&cache.join(self.folder), program));
-        let found = kept.filter(|path| path.is_file()).or_else(|| on_path(program));
+        let found = kept.filter(|path| path.is_file()).or_else(|| find_program(program));
         let found = found.ok_or(BuildError::NoTool { program, language })?;
         Ok(step::command(found, dir))
     }
@@ -166,7 +166,7 @@ impl Toolchain {
                 pip.arg("--no-deps").arg("--target").arg(partial).arg(package);
                 step::must(&mut pip, &doing("PyPI"), progress)?;
                 if self.folder == COMPONENTIZE_PY.folder {
-                    write_program(&partial.join("componentize-py"), COMPONENTIZE_PY_LAUNCHER)?;
+                    write_script(&partial.join("componentize-py"), COMPONENTIZE_PY_LAUNCHER)?;
                 }
             }
             Registry::Npm(manifest, lock) => {
@@ -182,19 +182,6 @@ impl Toolchain {
         }
         Ok(())
     }
-}
-
-fn on_path(program: impl AsRef<OsStr>) -> Option<PathBuf> {
-    let path = std::env::var_os("PATH")?;
-    let program = Path::new(program.as_ref());
-    std::env::split_paths(&path).map(|folder| folder.join(program)).find(|file| file.is_file())
-}
-
-fn write_program(path: &Path, text: &str) -> Result<(), BuildError> {
-    use std::os::unix::fs::PermissionsExt;
-    fs::write(path, text)
-        .and_then(|()| fs::set_permissions(path, fs::Permissions::from_mode(0o755)))
-        .map_err(BuildError::io(path))
 }
 
 #[cfg(test)]

@@ -4,7 +4,8 @@
 type Modules = &'static [(&'static str, &'static [&'static str])];
 
 /// The table of each package that has one.
-pub(super) const TABLES: &[(&str, Modules)] = &[("plugin", PLUGIN), ("host", HOST), ("hub", HUB)];
+pub(super) const TABLES: &[(&str, Modules)] =
+    &[("plugin", PLUGIN), ("host", HOST), ("hub", HUB), ("behaviour", BEHAVIOUR)];
 
 /// `about` describes a plugin, and all that a call needs is below `call`; `interfaces` are
 /// the host's side of the WIT. Only `engine` and `plugin` name what links and runs.
@@ -96,4 +97,17 @@ const HUB: Modules = &[
     ("session", &["faults", "methods", "mqtt", "sessions", "stamps", "state", "telemetry"]),
     ("listener", &["rest", "session"]),
     ("websocket", &["mqtt", "session"]),
+];
+
+/// `command` is the program, which uses the library as any other crate does. What builds
+/// plugins (`build`) and what runs them (`desk`, `cases`) do not name each other.
+const BEHAVIOUR: Modules = &[
+    ("command", &[]),
+    ("desk", &[]),
+    ("language", &[]),
+    ("name", &[]),
+    ("wit", &[]),
+    ("build", &["language", "name", "wit"]),
+    ("cases", &["desk"]),
+    ("create", &["language", "name", "wit"]),
 ];

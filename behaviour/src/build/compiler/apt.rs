@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::build::{BuildError, Progress, step};
+use crate::build::{BuildError, Progress, files, step};
 
 /// The archives, seen through lists of our own.
 pub(crate) struct Archives<'a> {
@@ -96,7 +96,7 @@ impl<'a> Archives<'a> {
         step::must(&mut download, doing, self.progress)?;
 
         (self.progress)("unpacking");
-        for path in super::entries(&self.dir) {
+        for path in files::entries(&self.dir) {
             if path.extension().is_some_and(|extension| extension == "deb") {
                 let mut dpkg = step::command("dpkg", &self.dir);
                 step::must(dpkg.arg("-x").arg(&path).arg(root), "", self.progress)?;

@@ -6,12 +6,12 @@
 //! Nothing is installed, and no root is needed.
 
 use std::fs;
-use std::io;
 use std::path::{Path, PathBuf};
 use std::time::UNIX_EPOCH;
 
+use super::TARGET;
 use super::apt::{Archives, Package};
-use super::{TARGET, entries};
+use crate::build::files::{entries, file_name, find_program, write_script};
 use crate::build::{BuildError, Progress, cache, step};
 
 /// The folder with the unpacked packages, laid out as a root file system.
@@ -37,9 +37,7 @@ impl Fetched {
     /// The linker that was fetched with it, if one had to be.
     pub(crate) fn linker(&self) -> Option<PathBuf> {
         let programs = entries(&self.0.join(UNPACKED).join("usr/bin"));
-        programs.into_iter().find(|path| {
-            path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("wasm-ld"))
-        })
+        programs.into_iter().find(|path| file_name(path).starts_with("wasm-ld"))
     }
 }
 
@@ -61,9 +59,7 @@ pub(crate) fn compiler(
 }
 
 fn fetch(home: &Path, with_linker: bool, progress: Progress<'_>) -> Result<(), BuildError> {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    let is_here = |tool: &str| std::env::split_paths(&path).any(|dir| dir.join(tool).is_file());
-    if !is_here("apt-get") || !is_here("dpkg") {
+    if find_program("apt-get").is_none() || find_program("dpkg").is_none() {
         let why = "this is no Debian or Ubuntu, whose own compiler could serve";
         return Err(BuildError::NoCompiler { why: why.into() });
     }
@@ -112,7 +108,7 @@ fn write_rustc(home: &Path) -> Result<(), BuildError> {
     let mut folders = vec![root.join("usr/lib")];
     for lib in [root.join("usr/lib"), root.join("lib")] {
         for folder in entries(&lib) {
-            let name = folder.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            let name = file_name(&folder);
             if name.contains("-linux-") {
                 folders.push(folder);
             } else if name.starts_with("llvm-") {
@@ -131,20 +127,7 @@ fn write_rustc(home: &Path) -> Result<(), BuildError> {
          exec \"$here/{UNPACKED}/usr/bin/rustc\" \"$@\"\n",
         folders.join(":")
     );
-    let rustc = home.join("rustc");
-    fs::write(&rustc, script).map_err(BuildError::io(&rustc))?;
-    make_executable(&rustc).map_err(BuildError::io(&rustc))
-}
-
-#[cfg(unix)]
-fn make_executable(file: &Path) -> io::Result<()> {
-    use std::os::unix::fs::PermissionsExt;
-    fs::set_permissions(file, fs::Permissions::from_mode(0o755))
-}
-
-#[cfg(not(unix))]
-fn make_executable(_: &Path) -> io::Result<()> {
-    Ok(()) // no Debian either: nothing comes this far
+    write_script(&home.join("rustc"), &script)
 }
 
 /// Compiles the standard library once, into the compiler's own folder, so that
@@ -185,7 +168,7 @@ fn build_std(home: &Path, dir: &Path, progress: Progress<'_>) -> Result<(), Buil
     let libraries = PathBuf::from(step::must(&mut rustc, "", progress)?.trim());
     fs::create_dir_all(&libraries).map_err(BuildError::io(&libraries))?;
     for path in entries(&work.join("target").join(TARGET).join("release/deps")) {
-        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let name = file_name(&path);
         if name.ends_with(".rlib") && !name.starts_with("libempty") {
             fs::copy(&path, libraries.join(name)).map_err(BuildError::io(&path))?;
         }
