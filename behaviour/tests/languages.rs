@@ -16,6 +16,8 @@ use behaviour::desk::{compile, engine};
 use behaviour::{BuildOptions, Language, build, create, setup};
 use serde_json::{Value, json};
 
+#[path = "languages/output.rs"]
+mod output;
 #[path = "languages/values.rs"]
 mod values;
 

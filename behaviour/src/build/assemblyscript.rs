@@ -1,7 +1,11 @@
 //! AssemblyScript, by its own compiler, without its runtime's collector: a call
 //! has an instance of its own, whose memory goes with it.
 
-use super::{BuildError, Workshop, glue};
+use super::glue::{self, FOLDER};
+use super::{BuildError, Workshop};
+
+/// The globals of the language that `gen/system.ts` has.
+const SYSTEM: [&str; 4] = ["abort", "console", "seed", "trace"];
 
 /// The section of a module's exports.
 const EXPORTS: u8 = 7;
@@ -11,8 +15,17 @@ pub(crate) fn module(workshop: &Workshop<'_>) -> Result<Vec<u8>, BuildError> {
     let glue = glue::write(workshop)?;
     let core = workshop.work.join("core.wasm");
     let mut asc = workshop.tool("asc")?;
-    asc.arg(glue.folder.join("entry.ts")).arg("-o").arg(&core);
-    asc.args(["-O3", "--shrinkLevel", "2", "--runtime", "stub", "--use", "abort="]);
+    // The compiler names a file as it is seen from the folder where it runs.
+    asc.arg(format!("{FOLDER}/entry.ts")).arg("-o").arg(&core);
+    asc.args(["-O3", "--shrinkLevel", "2", "--runtime", "stub"]);
+    if glue.folder.join("system.ts").is_file() {
+        for global in SYSTEM {
+            asc.arg("--use").arg(format!("{global}={FOLDER}/system/{global}"));
+        }
+    } else {
+        // Without these interfaces, a failure is a trap without a message.
+        asc.args(["--use", "abort="]);
+    }
     workshop.compile(&mut asc)?;
     let module = workshop.read(&core)?;
     // What cannot be read is left to the encoder, which says what is wrong with it.

@@ -152,6 +152,10 @@ impl BuildError {
                 "add `crate-type = [\"cdylib\"]` under [lib] in its Cargo.toml"
             }
             BuildError::NoCompiler { .. } => "run `rustup target add wasm32-unknown-unknown`",
+            BuildError::NoComponent { source, .. } if foreign(source).is_some() => {
+                let name = foreign(source)?;
+                return Some(format!("do without `{name}` of `env`: no host has one").into());
+            }
             BuildError::NotAPlugin { .. } | BuildError::NoComponent { .. } => {
                 "export `invoke` of the interface `methods`, as docs/plugins.md shows for each language"
             }
@@ -190,6 +194,14 @@ impl BuildError {
         let path = path.to_owned();
         move |source| BuildError::Io { path, source }
     }
+}
+
+/// Returns the name of an import that a compiler's library expects of a browser or of
+/// other code: `env` is the module of what has none.
+fn foreign(error: &plugin::EncodeError) -> Option<String> {
+    let text = program::chain(error).to_string();
+    let (_, behind) = text.split_once("import `env::")?;
+    behind.split_once('`').map(|(name, _)| name.to_owned())
 }
 
 /// Returns the line of a compiler's output with the first error. Most compilers

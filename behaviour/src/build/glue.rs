@@ -27,7 +27,7 @@ use contract::Contract;
 pub(crate) use script::Lent;
 
 /// The folder of glue in a project.
-const FOLDER: &str = "gen";
+pub(crate) const FOLDER: &str = "gen";
 
 /// The glue of one project.
 pub(crate) struct Glue {

@@ -1,20 +1,31 @@
 //! Python: the module goes into a CPython that has been started already, its
 //! imports done.
 
+use std::fs;
+
 use super::{BuildError, Workshop};
+
+/// The wrapper of the author's module.
+const AROUND: &str = include_str!("python/around.py");
 
 /// Puts the module of the file to begin with in.
 pub(crate) fn component(workshop: &Workshop<'_>) -> Result<Vec<u8>, BuildError> {
     let project = workshop.project;
     let module = project.entry.file_stem().unwrap_or_default();
     let folder = project.entry.parent().unwrap_or(&project.dir);
+    let around = workshop.work.join("python");
+    fs::create_dir_all(&around).map_err(BuildError::io(&around))?;
+    let file = around.join("behaviour_around.py");
+    let name = serde_json::to_string(&module.to_string_lossy()).expect("texts are JSON");
+    let text = AROUND.replace("\"PLUGIN_MODULE\"", &name);
+    fs::write(&file, text).map_err(BuildError::io(&file))?;
     let component = workshop.work.join("component.wasm");
     let mut componentize = workshop.tool("componentize-py")?;
     componentize.arg("--quiet").arg("--wit-path").arg(&workshop.wit);
     componentize.arg("--world").arg(&project.world);
     // Without WASI a traceback would have nowhere to go: it stays.
-    componentize.arg("componentize").arg(module);
-    componentize.arg("--python-path").arg(folder);
+    componentize.arg("componentize").arg("behaviour_around");
+    componentize.arg("--python-path").arg(folder).arg("--python-path").arg(&around);
     let packages = project.dir.join("packages");
     if packages.is_dir() {
         componentize.arg("--python-path").arg(&packages);

@@ -1,5 +1,6 @@
 //! Glue for AssemblyScript: `gen/behaviour.ts` for the author, `gen/abi.ts` under
-//! it, and `gen/entry.ts`, which the compiler begins with.
+//! it, `gen/entry.ts`, which the compiler begins with, and `gen/system.ts` in place of
+//! what the language asks of a browser.
 
 mod values;
 
@@ -18,6 +19,8 @@ const RUNTIME: &str = include_str!("assemblyscript.ts");
 
 const HEADER: &str = include_str!("assemblyscript/header.ts");
 
+const SYSTEM: &str = include_str!("assemblyscript/system.ts");
+
 /// The files. `entry` is the module with the functions that the author writes.
 pub(super) fn files(contract: &Contract<'_>, entry: &str) -> Vec<(String, String)> {
     let mut text = HEADER.to_owned();
@@ -28,7 +31,13 @@ pub(super) fn files(contract: &Contract<'_>, entry: &str) -> Vec<(String, String
             contract.imports.iter().any(|import| import.full_name == interface.full_name);
         body += &namespace(contract, interface, is_import, &mut tuples);
     }
-    let (wrappers, results) = entry_file(contract, entry, &imported(contract, &tuples));
+    let is_imported = |name: &str| contract.imports.iter().any(|import| import.name == name);
+    let has_system = ["clock", "context", "log"].into_iter().all(is_imported);
+    let (mut wrappers, results) = entry_file(contract, entry, &imported(contract, &tuples));
+    if has_system {
+        // For the compiler to find it: nothing there has another name than the language's.
+        wrappers += "\nimport \"./system\";\n";
+    }
     text += &tuples.into_values().collect::<String>();
     text += &body;
     text += &results;
@@ -36,11 +45,13 @@ pub(super) fn files(contract: &Contract<'_>, entry: &str) -> Vec<(String, String
     text += &format!(
         "\n// The place where the host leaves what it returns.\nconst area = memory.data({size}, 8);\n"
     );
-    vec![
+    let mut files = vec![
         ("abi.ts".to_owned(), RUNTIME.to_owned()),
         ("behaviour.ts".to_owned(), text),
         ("entry.ts".to_owned(), wrappers),
-    ]
+    ];
+    files.extend(has_system.then(|| ("system.ts".to_owned(), SYSTEM.to_owned())));
+    files
 }
 
 /// The core names of the exports, and the names that the host calls them by:

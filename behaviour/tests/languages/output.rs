@@ -1,0 +1,148 @@
+//! The last words of a guest: lines, failed assertions and the reasons of a trap are in the
+//! log.
+
+use std::fs;
+
+use behaviour::{BuildError, Built, Language, build};
+use serde_json::{Value, json};
+
+use super::{expect, project};
+
+/// Builds a new plugin in which `changed` has changed the entry file; `None` without
+/// the tools.
+fn built(
+    language: Language,
+    changed: impl FnOnce(String) -> String,
+) -> Option<(tempfile::TempDir, Result<Built, BuildError>)> {
+    let (folder, options) = project(language)?;
+    let dir = folder.path().join("script");
+    let entry = dir.join(match language {
+        Language::Go => "plugin.go",
+        other => other.entry(),
+    });
+    fs::write(&entry, changed(fs::read_to_string(&entry).unwrap())).unwrap();
+    let built = build(&dir, &options);
+    Some((folder, built))
+}
+
+/// Checks the log of a call that ends with a status.
+fn expect_log(built: Result<Built, BuildError>, status: u16, log: &[Value]) {
+    let built = built.unwrap_or_else(|error| {
+        panic!("{error}\n{}", error.output().unwrap_or_default());
+    });
+    expect(&built.path, json!({ "status": status, "log": log }));
+}
+
+fn info(message: &str) -> Value {
+    json!({ "level": "info", "message": message })
+}
+
+fn warn(message: &str) -> Value {
+    json!({ "level": "warn", "message": message })
+}
+
+/// A plugin in C whose `invoke` begins with these statements.
+fn c(statements: &str) -> impl FnOnce(String) -> String {
+    move |text| {
+        let (before, body) = text.split_once("method_error_t *err) {").unwrap();
+        format!(
+            "#include <assert.h>\n#include <stdio.h>\n{before}method_error_t *err) {{\n{statements}{body}"
+        )
+    }
+}
+
+#[test]
+fn a_guest_in_c_is_heard_to_its_last_word() {
+    let said = r#"puts("one"); puts("two"); fputs("err\n", stderr); printf("three %d\n", 3); printf("four");"#;
+    let Some((_folder, lines)) = built(Language::C, c(said)) else { return };
+    expect_log(lines, 404, &[info("one"), info("two"), warn("err"), info("three 3"), info("four")]);
+
+    let trap = r#"printf("before the trap"); __builtin_trap();"#;
+    let Some((_folder, trapped)) = built(Language::C, c(trap)) else { return };
+    expect_log(trapped, 500, &[info("before the trap")]);
+}
+
+#[test]
+fn a_guest_in_c_traps_at_a_failed_assertion_and_says_which() {
+    let Some((_folder, built)) = built(Language::C, c("\n#line 7\nassert(1 == 2);")) else {
+        return;
+    };
+    let said = "Assertion failed: 1 == 2 (plugin.c: exports_device_behaviour_methods_invoke: 7)";
+    expect_log(built, 500, &[warn(said)]);
+}
+
+/// A guest without output is a component without imports of WASI.
+#[test]
+fn a_guest_in_c_that_writes_nothing_has_no_streams() {
+    let Some((_folder, built)) = built(Language::C, |text| text) else { return };
+    let component = fs::read(built.unwrap().path).unwrap();
+    assert!(!component.windows(5).any(|bytes| bytes == b"wasi:"));
+}
+
+#[test]
+fn a_guest_in_cpp_is_heard_to_its_last_word() {
+    let said =
+        r#"std::cout << "one\n" << "two\n"; printf("three\n"); assert(name.get_view() == "y"); "#;
+    let changed = |text: String| {
+        let start = "wit::string payload) {";
+        let (before, body) = text.split_once(start).unwrap();
+        format!("#include <cassert>\n#include <iostream>\n{before}{start} {said}{body}")
+    };
+    let Some((_folder, built)) = built(Language::Cpp, changed) else { return };
+    expect_log(built, 500, &[info("one"), info("two"), info("three"), json!({ "level": "warn" })]);
+}
+
+/// A plugin in AssemblyScript whose `invoke` begins with these statements.
+fn assemblyscript(statements: &str) -> impl FnOnce(String) -> String {
+    move |text| {
+        let start = "InvokeResult {\n";
+        let (before, body) = text.split_once(start).unwrap();
+        format!("{before}{start}{statements}\n{body}")
+    }
+}
+
+#[test]
+fn a_guest_in_assemblyscript_has_a_console_dice_and_the_reason_of_a_trap() {
+    let said = r#"
+        const dice = Math.random(); assert(dice >= 0 && dice < 1 && dice != Math.random());
+        console.log("one"); console.warn("two"); trace("three", 1, 1.5);
+        assert(name == "y", "no y");"#;
+    let Some((_folder, built)) = built(Language::AssemblyScript, assemblyscript(said)) else {
+        return;
+    };
+    let fields = json!({ "at": "assembly/index.ts:12:9" });
+    let reason = json!({ "level": "error", "message": "no y", "fields": fields });
+    let trace = json!({ "level": "trace", "message": "three 1.5" });
+    expect_log(built, 500, &[info("one"), warn("two"), trace, reason]);
+}
+
+#[test]
+fn a_guest_in_assemblyscript_is_told_what_no_host_has() {
+    let said = "if (Date.now() == 0) name = payload;";
+    let Some((_folder, built)) = built(Language::AssemblyScript, assemblyscript(said)) else {
+        return;
+    };
+    let hint = built.unwrap_err().hint().unwrap().into_owned();
+    assert_eq!(hint, "do without `Date.now` of `env`: no host has one");
+}
+
+/// A plugin in Python whose `invoke` is this.
+fn python(body: &str) -> impl FnOnce(String) -> String {
+    move |text| {
+        let (before, _) = text.split_once("        \"\"\"`payload`").unwrap();
+        format!("{before}        {body}\n")
+    }
+}
+
+/// It is no case of `method-error`, and would be a `KeyError` of the tool's.
+#[test]
+fn a_guest_in_python_tells_an_error_of_the_host_that_it_did_not_catch() {
+    let Some((_folder, built)) = built(Language::Python, python("twin.report('[]')")) else {
+        return;
+    };
+    let built = built.unwrap();
+    let why = "Error_Invalid(value='patch is not a JSON object: invalid type: sequence, expected a map at line 1 column 0')";
+    let last = warn(&format!("componentize_py_types.Err: {why}"));
+    let log = json!(["...", last]);
+    expect(&built.path, json!({ "status": 500, "message": format!("failed: {why}"), "log": log }));
+}
