@@ -146,3 +146,19 @@ fn a_guest_in_python_tells_an_error_of_the_host_that_it_did_not_catch() {
     let log = json!(["...", last]);
     expect(&built.path, json!({ "status": 500, "message": format!("failed: {why}"), "log": log }));
 }
+
+/// The host would take it for a fault of the component.
+#[test]
+fn a_guest_in_go_writes_a_text_that_is_not_utf_8() {
+    let changed = |text: String| {
+        let start = "(behaviour.Response, error) {\n";
+        let (before, body) = text.split_once(start).unwrap();
+        let write =
+            r#"behaviour.LogWrite(behaviour.LogLevelInfo, "a\xffb", [][2]string{{"\xc3", ""}})"#;
+        let fail = r#"if name != "y" { return behaviour.Response{Status: 200, Payload: []byte("\"\xff\"")}, nil }"#;
+        format!("{before}{start}\t{write}\n{fail}\n{body}")
+    };
+    let Some((_folder, built)) = built(Language::Go, changed) else { return };
+    let log = json!([{ "message": "a\u{fffd}b", "fields": { "\u{fffd}": "" } }]);
+    expect(&built.unwrap().path, json!({ "status": 200, "answer": "\u{fffd}", "log": log }));
+}

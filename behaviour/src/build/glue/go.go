@@ -5,6 +5,7 @@ package behaviour
 import (
 	"encoding/json"
 	"errors"
+	"strings"
 	"unsafe"
 )
 
@@ -12,6 +13,7 @@ import (
 var (
 	_ json.RawMessage
 	_ = errors.New
+	_ = strings.ToValidUTF8
 )
 
 // at is the value at an offset from a place in memory.
@@ -40,6 +42,9 @@ func address(place unsafe.Pointer) uint32 { return uint32(uintptr(place)) }
 func text[T ~[]byte](bytes T) string {
 	return unsafe.String(unsafe.SliceData([]byte(bytes)), len(bytes))
 }
+
+// valid is a text without the bytes that are not UTF-8, which would be a trap.
+func valid(text string) string { return strings.ToValidUTF8(text, "\uFFFD") }
 
 func valueOf[T any](pointer *T) (value T) {
 	if pointer != nil {
@@ -89,7 +94,9 @@ func list[T any](address, count uint32, size uintptr, load func(unsafe.Pointer) 
 	return items
 }
 
-func storeText(place unsafe.Pointer, value string) {
+func storeText(place unsafe.Pointer, value string) { storeBytes(place, valid(value)) }
+
+func storeBytes(place unsafe.Pointer, value string) {
 	kept = append(kept, value)
 	*at[uint32](place, 0) = address(unsafe.Pointer(unsafe.StringData(value)))
 	*at[uint32](place, 4) = uint32(len(value))

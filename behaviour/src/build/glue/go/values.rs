@@ -127,7 +127,8 @@ pub(super) fn store(contract: &Contract<'_>, place: &str, value: &str, ty: &Type
         Shape::Char | Shape::Integer { .. } | Shape::Float { .. } | Shape::Enum(_) => {
             format!("\t*at[{}]({place}, 0) = {value}\n", type_name(contract, ty))
         }
-        Shape::Json | Shape::Bytes => format!("\tstoreText({place}, text({value}))\n"),
+        Shape::Json => format!("\tstoreText({place}, text({value}))\n"),
+        Shape::Bytes => format!("\tstoreBytes({place}, text({value}))\n"),
         Shape::List(inner) => {
             let (size, store) = (contract.size(inner), store_function(contract, inner));
             format!("\tstoreList({place}, {value}, {size}, {store})\n")
@@ -165,8 +166,9 @@ pub(super) fn arguments(contract: &Contract<'_>, value: &str, ty: &Type) -> Vec<
         Shape::Integer { signed: true, .. } => one(format!("int32({value})"), "int32"),
         Shape::Integer { .. } => one(format!("uint32({value})"), "uint32"),
         Shape::Float { bits } => one(value.to_owned(), &format!("float{bits}")),
-        Shape::Text => one(value.to_owned(), "string"),
-        Shape::Json | Shape::Bytes => one(format!("text({value})"), "string"),
+        Shape::Text => one(format!("valid({value})"), "string"),
+        Shape::Json => one(format!("valid(text({value}))"), "string"),
+        Shape::Bytes => one(format!("text({value})"), "string"),
         Shape::List(inner) => {
             let (size, store) = (contract.size(inner), store_function(contract, inner));
             vec![
