@@ -1,9 +1,8 @@
 //! Completes the snippets of the pages, so that each compiles by itself.
 //!
-//! A page shows what matters. A fragment on a page about plugins in Rust stands in
-//! a function of a plugin; on any other page it stands in an async function, in
-//! which `?` may be used. A snippet that is a whole file is left as it is, but for
-//! the path of the WIT.
+//! A fragment on the page about plugins in Rust is put into a function of a plugin; on
+//! any other page it is put into an async function in which `?` may be used. A snippet
+//! that is a whole file stays as it is, except for the path of the WIT.
 
 #![allow(clippy::unwrap_used, reason = "a build script may stop at the first surprise")]
 

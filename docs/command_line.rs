@@ -1,4 +1,4 @@
-//! The page about command lines, held to what a program prints for `--help`.
+//! The page about command lines, compared with the `--help` of a program.
 //!
 //! Each program's package includes this file in a test, since only there cargo
 //! names the program. `WRITE_DOCS=1` writes the program's part of the page anew.
@@ -46,7 +46,7 @@ fn describe(program: &str, path: &str, command: &[&str], shown: &mut String) {
     *shown += &format!("\n```text\n{}\n```\n", help.join("\n").trim_end());
     let listed = help.iter().skip_while(|line| **line != "Commands:").skip(1);
     let names = listed.take_while(|line| !line.is_empty()).filter_map(|line| {
-        // A description that goes on in the next line stands further right.
+        // A description that continues on the next line is indented further.
         let name = line.strip_prefix("  ").filter(|rest| !rest.starts_with(' '))?;
         name.split(' ').next()
     });

@@ -2,8 +2,8 @@
 //!
 //! The pages of this folder are the book that `mdbook build` makes. `cargo test`
 //! compiles each block of Rust in them, whole files and fragments alike; the build
-//! script says what a fragment is completed with. `pages.rs` holds the pages to the
-//! code in other ways.
+//! script completes the fragments. `pages.rs` compares the pages with the code in other
+//! ways.
 
 #[cfg(doctest)]
 include!(concat!(env!("OUT_DIR"), "/snippets.rs"));

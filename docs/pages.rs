@@ -1,5 +1,5 @@
-//! The pages, held against the code: messages that are quoted, the keys of
-//! `behaviour.toml`, and the text of the contract.
+//! The pages, compared with the code: quoted messages, the keys of `behaviour.toml`, and
+//! the text of the contract.
 //!
 //! `WRITE_DOCS=1 cargo test -p docs --test pages` writes the table of
 //! docs/reference/behaviour-toml.md and the page docs/reference/wit-text.md.

@@ -13,9 +13,8 @@
 //! # Ok(()) }
 //! ```
 //!
-//! `cargo run -p behaviour-service --example invoke` is this as a program, and
-//! `behaviour-service`, the program of this package, is the whole of it for the command
-//! line.
+//! `cargo run -p behaviour-service --example invoke` is this as a program. The program of
+//! this package, `behaviour-service`, offers the whole library on the command line.
 //!
 //! # Layout
 //!

@@ -14,7 +14,7 @@ use crate::progress::Progress;
 
 const STEP: &str = "step 1 of 3: compiling all parts";
 
-/// The time between two looks at the clock while no crate is done.
+/// Interval between updates of the elapsed time while no crate is done.
 const TICK: Duration = Duration::from_secs(1);
 
 /// Messages of cargo that may wait to be counted.
@@ -23,11 +23,11 @@ const MAX_MESSAGES: usize = 64;
 /// A play that was not compiled.
 #[derive(Debug)]
 pub(crate) enum CompileError {
-    /// cargo could not be run.
+    /// A cargo that cannot be run.
     NotStarted(io::Error),
-    /// cargo has ended without a program; it has said why.
+    /// A failed compilation, whose errors cargo has printed.
     Failed(ExitStatus),
-    /// cargo has succeeded, but has not said where the program is.
+    /// A compilation without a program in cargo's messages.
     NoProgram,
 }
 
@@ -91,8 +91,8 @@ pub(crate) fn play() -> Result<PathBuf, CompileError> {
     program.ok_or(CompileError::NoProgram)
 }
 
-/// Returns how many crates the play consists of; 0 if cargo does not say. Downloads
-/// their sources, which cargo reports on standard error.
+/// Returns the number of the play's crates; 0 if cargo does not report it. Downloads
+/// their sources, and cargo shows that on standard error.
 fn count_crates() -> usize {
     let tree = ["tree", "--edges", "normal,build", "--prefix", "none", "--format", "{p}"];
     let Ok(output) = cargo(&tree).stderr(Stdio::inherit()).output() else { return 0 };
@@ -107,10 +107,10 @@ fn cargo(arguments: &[&str]) -> Command {
     let play = Path::new(env!("CARGO_MANIFEST_DIR")).join("play");
     let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     cargo.args(arguments).arg("--manifest-path").arg(play.join("Cargo.toml"));
-    // cargo reads its configuration, and rustup its toolchain, from where it runs.
+    // cargo finds its configuration, and rustup its toolchain, by the working directory.
     cargo.current_dir(play).stdin(Stdio::null());
-    // Set for this program by the cargo that runs it. Build scripts would see them
-    // change from one build to the next, and run again.
+    // cargo sets these variables for the program that it runs. If they were passed on,
+    // build scripts would see other values in the next build and run again.
     for (name, _) in env::vars_os() {
         let about_us = ["CARGO_PKG_", "CARGO_MANIFEST_", "CARGO_BIN_", "CARGO_CRATE_"];
         if name.to_str().is_some_and(|name| about_us.iter().any(|start| name.starts_with(start))) {
@@ -120,8 +120,8 @@ fn cargo(arguments: &[&str]) -> Command {
     cargo
 }
 
-/// Returns the target directory that this program stands in, which may be one
-/// chosen with `--target-dir`.
+/// Returns the target directory that contains this program; `--target-dir` may have
+/// chosen it.
 fn target_dir() -> Option<PathBuf> {
     let program = env::current_exe().ok()?;
     Some(program.parent()?.parent()?.to_owned())
@@ -135,8 +135,8 @@ struct Artifact {
 }
 
 impl Artifact {
-    /// Reads one line of cargo's messages. Of their JSON two texts are needed,
-    /// which have no escapes but in paths that nobody has.
+    /// Reads one line of cargo's messages. Only two strings of the JSON are needed, and
+    /// they contain escapes only if a path has quotation marks or control characters.
     fn parse(line: &str) -> Option<Artifact> {
         if text(line, "reason")? != "compiler-artifact" || line.contains("[\"custom-build\"]") {
             return None;

@@ -1,6 +1,6 @@
-//! The line that says which step the tutorial is at.
+//! The line that shows the current step of the tutorial.
 //!
-//! A terminal has one line that is written over; a log gets a new line every ten
+//! A terminal shows one line, which is overwritten; a log gets a new line every ten
 //! seconds.
 
 use std::io::{self, IsTerminal as _, Write as _};
@@ -61,7 +61,7 @@ fn say(text: &str, end: &str) {
         true => write!(out, "\x1b[K\x1b[2mtutorial \x1b[0m {text}{end}"),
         false => write!(out, "tutorial  {text}{end}"),
     };
-    // A reader that has gone away does not end the tutorial.
+    // A closed standard output does not end the tutorial.
     let _ = printed.and_then(|()| out.flush());
 }
 

@@ -1,10 +1,8 @@
-//! Looks at the WIT that a core module carries before wit-parser does.
+//! Checks the WIT that a core module carries before wit-parser reads it.
 //!
-//! wit-parser visits a package after all that it depends on, and for ever where
-//! that leads back to itself. WIT in text cannot say such a thing, but its binary
-//! form can: a world is a list of interfaces, in which each may use types of those
-//! before it, whatever their packages are, or whichever version of one. So the uses are drawn as a graph here,
-//! package by package, and a circle in it is refused.
+//! wit-parser visits a package after all that it depends on, and does not end if
+//! packages depend on one another. This module reads the uses between packages as a
+//! graph, and refuses one with a cycle.
 
 mod uses;
 

@@ -1,10 +1,9 @@
-//! Refuses what nests deeper than its readers can follow.
+//! Refuses components that nest deeper than their readers can follow.
 //!
-//! The readers of a component's types call themselves for every type within a
-//! type, and nothing bounds how often: three bytes a level, some thousand levels,
-//! and the stack of the whole process is used up. How deep types nest cannot be
-//! known without reading them; what can be counted is what may open a level.
-//! Each interface of a world is one, so what people write has a few dozen.
+//! The readers of a component's types recurse for every type within a type, without
+//! a bound of their own, and a stack overflow ends the process. The depth of types
+//! is not known without reading them, so this module counts the bytes that may open
+//! a level. Each interface of a world is a level; real components have a few dozen.
 
 use super::metadata;
 use wasmparser::{Parser, Payload};
