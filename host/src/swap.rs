@@ -5,7 +5,8 @@
 //! the running versions. A new version is read whole, compiled beside the running one, started, and
 //! only then takes the calls; a version that is refused changes nothing. A refused file
 //! is reported only when it has not changed for a moment: until then it may be half
-//! written.
+//! written. The half of a configuration may be right, so that one is taken when its
+//! writer has finished.
 
 use std::collections::{BTreeSet, HashMap};
 use std::path::PathBuf;
@@ -28,6 +29,7 @@ use switches::Switches;
 
 pub(crate) use lifecycle::stop_all;
 pub(crate) use orders::Operator;
+use watch::FileWriter;
 pub(crate) use watch::Watch;
 
 mod arrival;
@@ -40,7 +42,7 @@ pub(crate) mod switches;
 mod tests;
 mod watch;
 
-/// Time without change after which a file counts as whole.
+/// Time without change after which a refused file counts as whole.
 const SETTLED: Duration = Duration::from_secs(1);
 
 pub(crate) struct Swap {
@@ -53,6 +55,8 @@ pub(crate) struct Swap {
     pending: Option<Config>,
     standing: tokio::sync::watch::Sender<Standing>,
     seen: HashMap<Subject, Seen>,
+    /// Writer of the configuration, at the last check.
+    writer: FileWriter,
     orders: mpsc::Receiver<Order>,
     tasks: JoinSet<()>,
     switches: Arc<Switches>,
@@ -80,6 +84,8 @@ enum Subject {
 struct Seen {
     stamps: Vec<Option<Stamp>>,
     since: Instant,
+    /// Time without a change after which it is applied.
+    rest: Duration,
     /// Applied or reported, and not checked again before they change.
     settled: bool,
 }
@@ -106,20 +112,21 @@ impl Swap {
         loop {
             // Watched before the check, so that no change falls in between.
             let files = self.files();
-            let watched = files.clone();
+            let (watched, configuration) = (files.clone(), self.config.file.clone());
             watch = spawn_blocking(move || {
-                watch.set(&watched);
+                watch.set(&watched, configuration.as_deref());
                 watch
             })
             .await
             .expect("watching does not panic and is not cancelled");
+            self.writer = watch.writer();
             self.look().await;
             self.do_chores();
             self.keep().await;
             if files != self.files() {
                 continue;
             }
-            let again = self.unsettled_since().map(|since| since + SETTLED);
+            let again = self.next_look();
             tokio::select! {
                 () = watch.stirred() => {}
                 () = sleep_until(again.unwrap_or_else(Instant::now)), if again.is_some() => {}
@@ -227,7 +234,7 @@ impl Swap {
         match self.seen.get(subject) {
             Some(seen) if seen.stamps == stamps => !seen.settled,
             _ => {
-                let seen = Seen { stamps, since: Instant::now(), settled: false };
+                let seen = Seen { stamps, since: Instant::now(), rest: SETTLED, settled: false };
                 self.seen.insert(subject.clone(), seen);
                 true
             }
@@ -243,8 +250,18 @@ impl Swap {
         })
     }
 
-    fn unsettled_since(&self) -> Option<Instant> {
-        self.seen.values().filter(|seen| !seen.settled).map(|seen| seen.since).min()
+    /// Checks whether the files of a subject have been unchanged for a time.
+    fn has_rested(&mut self, subject: &Subject, rest: Duration) -> bool {
+        self.seen.get_mut(subject).is_none_or(|seen| {
+            seen.rest = rest.max(SETTLED);
+            seen.since.elapsed() >= rest
+        })
+    }
+
+    /// Returns the time at which an unsettled subject is to be checked again.
+    fn next_look(&self) -> Option<Instant> {
+        let unsettled = self.seen.values().filter(|seen| !seen.settled);
+        unsettled.map(|seen| seen.since + seen.rest).min()
     }
 }
 

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use plugin::Plugin;
 use tracing::{error, info, warn};
@@ -29,7 +30,14 @@ impl Swap {
         if !self.is_new(&Subject::Configuration, stamps) {
             return;
         }
-        let outcome = self.read_and_take(path).await;
+        let new = Config::read(path);
+        if !self.has_rested(&Subject::Configuration, self.rest_before(new.as_ref().ok())) {
+            return;
+        }
+        let outcome = match new {
+            Ok(new) => self.take_or_wait(new).await,
+            Err(error) => Err(error.into()),
+        };
         let settled = self.settle(&Subject::Configuration);
         match outcome {
             Ok(()) => self.standing.send_modify(|standing| standing.refused = None),
@@ -43,8 +51,18 @@ impl Swap {
         }
     }
 
-    async fn read_and_take(&mut self, path: &Path) -> Result<(), Refused> {
-        let new = Config::read(path)?;
+    /// Returns the time without a change after which a text is taken, or refused if there
+    /// is no configuration in it.
+    fn rest_before(&self, new: Option<&Config>) -> Duration {
+        let Some(new) = new else { return self.writer.rest(false) };
+        if new.plugins == self.config.plugins && self.config.needs_no_restart_for(new) {
+            return Duration::ZERO;
+        }
+        let stays = |name| new.plugins.contains_key(name);
+        self.writer.rest(!self.config.plugins.keys().all(stays))
+    }
+
+    async fn take_or_wait(&mut self, new: Config) -> Result<(), Refused> {
         let restart_needed = !self.config.needs_no_restart_for(&new);
         if restart_needed && !self.standing.borrow().restart_needed {
             warn!("changes under [hub] and [host] take effect when the host is started again");

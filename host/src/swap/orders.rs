@@ -7,7 +7,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 use tracing::{info, warn};
 
-use super::{Keeper, Refused, Standing, Swap, lifecycle};
+use super::{FileWriter, Keeper, Refused, Standing, Swap, lifecycle};
 use crate::config::{Config, PluginSection};
 use crate::known_good::KnownGood;
 use crate::plugins::Loader;
@@ -123,6 +123,7 @@ impl Swap {
             pending: None,
             standing,
             seen: HashMap::new(),
+            writer: FileWriter::default(),
             orders,
             tasks: JoinSet::new(),
             switches: Arc::clone(&switches),

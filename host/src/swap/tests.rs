@@ -82,8 +82,11 @@ impl Rig {
         fs::rename(beside, file(&self.directory, name)).unwrap();
     }
 
+    /// As careful programs do: beside it, and renamed into place.
     fn configure(&self, toml: &str) {
-        fs::write(self.directory.path().join("host.toml"), toml).unwrap();
+        let beside = self.directory.path().join(".host.toml");
+        fs::write(&beside, toml).unwrap();
+        fs::rename(beside, self.directory.path().join("host.toml")).unwrap();
     }
 
     fn view(&self, name: &str) -> SlotView<Plugin> {
@@ -194,6 +197,32 @@ async fn a_changed_configuration_adds_removes_and_changes_plugins() {
     assert_eq!(rig.call("c").await, says("two"));
     assert_eq!(rig.call("b").await.0, 404);
     assert_eq!((rig.call("a").await, rig.view("a").active.unwrap().number), (says("one"), 2));
+}
+
+#[tokio::test]
+async fn a_configuration_is_taken_when_its_writer_has_closed_it_wherever_it_pauses() {
+    use std::io::Write as _;
+    let rig = Rig::new(&[("a", "version-one.wat"), ("b", "version-one.wat")]);
+    let slot = rig.router.table().slot("b").cloned().unwrap();
+    let mut file = fs::File::create(rig.directory.path().join("host.toml")).unwrap();
+    file.write_all(section("a", "deadline = \"5s\"").as_bytes()).unwrap();
+    // The swap of a file shows that the host has looked at the half as well.
+    rig.replace("a", "version-two.wat");
+    rig.until_version("a", 2).await;
+    assert_eq!(rig.call("b").await, says("one"));
+
+    file.write_all(section("b", "").as_bytes()).unwrap();
+    drop(file);
+    rig.until_version("a", 3).await;
+    assert!(Arc::ptr_eq(rig.router.table().slot("b").unwrap(), &slot));
+}
+
+#[tokio::test]
+async fn a_configuration_that_is_written_in_place_is_taken_after_a_rest() {
+    let rig = Rig::new(&[("a", "version-one.wat")]);
+    let file = rig.directory.path().join("host.toml");
+    fs::write(file, section("a", "deadline = \"5s\"")).unwrap();
+    rig.until_version("a", 2).await;
 }
 
 #[tokio::test]

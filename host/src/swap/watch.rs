@@ -12,9 +12,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use notify::{Event, EventKind, RecommendedWatcher, RecursiveMode, Watcher, event::AccessKind};
+use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep, timeout};
 use tracing::{debug, warn};
+
+pub(crate) use writer::FileWriter;
+
+mod writer;
 
 /// Writers make several changes in a row: look when they have paused this long.
 /// What was looked at too early is looked at again at its next change.
@@ -39,6 +44,8 @@ pub(crate) struct Watch {
     /// Dropped first when another set of files is watched.
     watcher: Option<RecommendedWatcher>,
     watched: Watched,
+    /// Writer of the configuration.
+    writer: Arc<Mutex<FileWriter>>,
     warned: bool,
 }
 
@@ -46,6 +53,8 @@ pub(crate) struct Watch {
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 struct Watched {
     names: BTreeSet<PathBuf>,
+    /// Those on the way to the configuration.
+    configuration: BTreeSet<PathBuf>,
     /// Directories by path, with the identity that distinguishes one from its
     /// successor.
     directories: BTreeMap<PathBuf, Option<(u64, u64)>>,
@@ -57,14 +66,19 @@ impl Watch {
             stirs: Arc::new(Notify::new()),
             watcher: None,
             watched: Watched::default(),
+            writer: Arc::default(),
             warned: false,
         }
     }
 
-    /// Watches these files from now on. Says whether anything is watched anew:
-    /// then a change may have been missed. Blocks for a moment.
-    pub(crate) fn set(&mut self, files: &BTreeSet<PathBuf>) -> bool {
-        let watched = Watched::of(files);
+    /// Watches these files from now on, one of which may be the configuration. Returns
+    /// `true` if anything is watched anew: then a change may have been missed. Blocks for
+    /// a moment.
+    pub(crate) fn set(&mut self, files: &BTreeSet<PathBuf>, configuration: Option<&Path>) -> bool {
+        let mut watched = Watched::of(files);
+        if let Some(file) = configuration {
+            steps(file, &mut watched.configuration);
+        }
         if watched == self.watched {
             return false;
         }
@@ -79,6 +93,11 @@ impl Watch {
         }
         self.watched = watched;
         true
+    }
+
+    /// Returns the state of the configuration's writer.
+    pub(crate) fn writer(&self) -> FileWriter {
+        *self.writer.lock()
     }
 
     /// Waits until it is time to look again.
@@ -96,7 +115,14 @@ impl Watch {
 
     fn watcher_of(&self, watched: &Watched) -> notify::Result<RecommendedWatcher> {
         let (stirs, names) = (Arc::clone(&self.stirs), watched.names.clone());
+        let (writer, configuration) = (Arc::clone(&self.writer), watched.configuration.clone());
         let mut watcher = notify::recommended_watcher(move |event: notify::Result<Event>| {
+            if let Ok(event) = &event
+                && event.paths.iter().any(|path| configuration.contains(path))
+                && let Some(now) = FileWriter::after(event)
+            {
+                *writer.lock() = now;
+            }
             if event.map_or(true, |event| concerns(&event, &names)) {
                 stirs.notify_one();
             }
@@ -186,8 +212,8 @@ mod tests {
     /// since time is paused.
     async fn check_seen(file: PathBuf, change: impl FnOnce()) {
         let mut watch = Watch::new();
-        assert!(watch.set(&[file.clone()].into()));
-        assert!(!watch.set(&[file].into()));
+        assert!(watch.set(&[file.clone()].into(), None));
+        assert!(!watch.set(&[file].into(), None));
         change();
         watch.stirs.notified().await;
     }
@@ -224,12 +250,12 @@ mod tests {
         fs::create_dir(root.join("next")).unwrap();
         fs::write(root.join("next/file"), "new").unwrap();
         let mut watch = Watch::new();
-        watch.set(&[file.clone()].into());
+        watch.set(&[file.clone()].into(), None);
 
         fs::rename(root.join("in"), root.join("old")).unwrap();
         fs::rename(root.join("next"), root.join("in")).unwrap();
         watch.stirred().await;
-        assert!(watch.set(&[file.clone()].into()));
+        assert!(watch.set(&[file.clone()].into(), None));
 
         fs::write(&file, "newer").unwrap();
         watch.stirs.notified().await;
