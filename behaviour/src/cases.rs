@@ -16,6 +16,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use plugin::{BootOutcome, Capability, Compiled, Engine, Limits, PluginSettings};
+use program::text;
 use protocol::id::MethodName;
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -153,7 +154,7 @@ pub fn find(folder: &Path) -> io::Result<Vec<CaseFile>> {
 }
 
 fn read(file: &Path) -> Result<Case, String> {
-    let text = fs::read_to_string(file).map_err(|error| error.to_string())?;
+    let text = text::read(file).map_err(|error| error.to_string())?;
     let case: Case = parse(&text)?;
     case.desk().map(drop).map_err(|error| format!("twin: {error}"))?;
     case.settings()?;

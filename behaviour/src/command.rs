@@ -17,7 +17,7 @@ pub(crate) mod watch;
 use std::error::Error;
 use std::io::Write;
 
-use program::chain;
+use program::{chain, note};
 
 /// The command line asks for something that cannot be meant; clap's own code.
 pub(crate) const USAGE: u8 = 2;
@@ -27,9 +27,9 @@ pub(crate) const NOT_LOADED: u8 = 3;
 
 /// One line with the error and its causes, and one with the way out.
 pub(crate) fn complain(error: &(dyn Error + 'static), hint: Option<&str>) {
-    eprintln!("error: {}", chain(error));
+    note(format_args!("error: {}", chain(error)));
     if let Some(hint) = hint {
-        eprintln!("hint: {hint}");
+        note(format_args!("hint: {hint}"));
     }
 }
 

@@ -58,7 +58,7 @@ pub struct Config {
 impl Config {
     /// Reads a file.
     pub fn read(path: &Path) -> Result<Config, ConfigError> {
-        let text = std::fs::read_to_string(path)
+        let text = program::text::read(path)
             .map_err(|source| ConfigError::Read { path: path.to_owned(), source })?;
         let config = Config::parse(&text, path.parent().unwrap_or(Path::new("")))?;
         Ok(Config { file: Some(path.to_owned()), ..config })

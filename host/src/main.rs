@@ -1,5 +1,4 @@
 //! `behaviour-host`: answers the direct methods of an IoT Hub device with plugins.
-#![allow(clippy::print_stdout, reason = "this is a command-line program")]
 
 mod command;
 

@@ -26,7 +26,9 @@
 //! * [`chain`]: an error and its causes in one line.
 //! * [`duration`]: the grammar of durations in options and configuration files.
 //! * [`log`]: events of `tracing` on standard error.
+//! * [`say`] and [`note`]: lines on standard output and standard error.
 //! * [`Signals`]: Ctrl-C and SIGTERM.
+//! * [`text`]: files, standard input and variables that people write.
 //! * [`allow_open_files`]: the limit of open files.
 //! * [`Progress`]: a line that says what is being waited for (feature `progress`).
 //!
@@ -41,7 +43,9 @@ mod log;
 mod open_files;
 #[cfg(feature = "progress")]
 mod progress;
+mod say;
 mod signals;
+pub mod text;
 
 pub use chain::chain;
 pub use command_error::{Classify, CommandError, ExitKind};
@@ -49,4 +53,5 @@ pub use log::log;
 pub use open_files::allow_open_files;
 #[cfg(feature = "progress")]
 pub use progress::Progress;
+pub use say::{note, say};
 pub use signals::Signals;

@@ -68,7 +68,7 @@ fn bounded(source: impl Read) -> io::Result<Vec<u8>> {
 fn unmarked(mut bytes: Vec<u8>) -> io::Result<Vec<u8>> {
     // ASCII in UTF-16 has a zero in every second byte, with a mark or without.
     let is_utf16 = matches!(bytes[..], [0xff, 0xfe, ..] | [0xfe, 0xff, ..])
-        || matches!(bytes[..], [0, 1.., 0, 1.., ..] | [1.., 0, 1.., 0, ..]);
+        || matches!(bytes[..], [0, a, 0, b, ..] | [a, 0, b, 0, ..] if a != 0 && b != 0);
     if is_utf16 {
         return Err(refused("UTF-16, not UTF-8; save it as UTF-8".to_owned()));
     }

@@ -59,6 +59,12 @@ pub struct ServiceConnectionString {
 /// A malformed connection string. The message names the wrong part.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ConnectionStringError {
+    /// A text without any part.
+    #[error("connection string is empty")]
+    NoParts,
+    /// A text in quotes, as in a shell: files and most services do not remove them.
+    #[error("connection string is in quotes; leave them out")]
+    Quoted,
     /// A part without `=`, by its number, since its text may be a key.
     #[error("part {0} of the connection string is not NAME=VALUE")]
     NotAPair(usize),
@@ -109,6 +115,12 @@ impl<'a> ConnectionStringParts<'a> {
     fn split(text: &'a str, kind: &'static str, names: &[&'static str]) -> Result<Self, Error> {
         let mut parts: Vec<(&'static str, &'a str)> = Vec::new();
         let text = text.trim();
+        if text.is_empty() {
+            return Err(Error::NoParts);
+        }
+        if text.starts_with(['"', '\'', '“', '‘']) {
+            return Err(Error::Quoted);
+        }
         let text = text.strip_suffix(';').unwrap_or(text);
         for (index, part) in text.split(';').enumerate() {
             let (name, value) = part.split_once('=').ok_or(Error::NotAPair(index + 1))?;
@@ -303,7 +315,11 @@ mod tests {
     #[test]
     fn an_error_names_the_wrong_part() {
         let cases = [
-            ("", "part 1 of the connection string is not NAME=VALUE"),
+            ("", "connection string is empty"),
+            (" \n", "connection string is empty"),
+            ("\"HostName=h;DeviceId=d\"", "connection string is in quotes; leave them out"),
+            ("'HostName=h'", "connection string is in quotes; leave them out"),
+            ("HostName", "part 1 of the connection string is not NAME=VALUE"),
             ("HostName=h;DeviceId=d", "connection string has no `SharedAccessKey`"),
             ("DeviceId=d;SharedAccessKey=KEY", "connection string has no `HostName`"),
             ("HostName=h;SharedAccessKey=KEY", "connection string has no `DeviceId`"),
@@ -356,6 +372,9 @@ mod tests {
                  device connection string"
             );
         }
+        let error = device("HostName=c2hvcnRlciB0aGFuIGEga2V5LCBidXQgYSBrZXk=").unwrap_err();
+        let Error::Host(_, cause) = &error else { panic!("{error:?}") };
+        assert_eq!(cause.to_string(), "host name has a '=', which is not allowed");
         let error = device("HostNam=h").unwrap_err().to_string();
         assert!(error.contains("`HostNam`"), "{error}");
     }

@@ -23,6 +23,9 @@ pub enum HostNameError {
     /// A character that neither names nor addresses have.
     #[error("host name `{0}` has a {1:?}, which is not allowed")]
     Character(String, char),
+    /// A character of base64 that no name has. The text may be a key, so it is not shown.
+    #[error("host name has a {0:?}, which is not allowed")]
+    Base64(char),
     /// A malformed port after the colon.
     #[error("host name `{0}` ends in a port that is not a number from 1 to 65535")]
     Port(String),
@@ -44,6 +47,9 @@ impl HostName {
         let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '.' | '_' | ':');
         match bare.chars().find(|c| !allowed(*c)) {
             None => Ok(HostName { name: bare.to_owned(), port }),
+            Some(_) if let Some(c) = bare.chars().find(|c| matches!(c, '=' | '+' | '/')) => {
+                Err(HostNameError::Base64(c))
+            }
             Some(c) => Err(HostNameError::Character(name.escape_debug().to_string(), c)),
         }
     }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use behaviour_service::reboot::{self, RebootStep};
 use behaviour_service::{Client, DeviceId, MethodRequest, ServiceError};
 use clap::{Parser, Subcommand};
-use program::{Progress, duration::parse_or_seconds};
+use program::{Progress, duration::parse_or_seconds, note, say};
 use protocol::id::MethodName;
 use serde_json::json;
 
@@ -113,7 +113,7 @@ pub(crate) async fn run(
                 page.iter().for_each(show::json);
             }
             if items == 0 {
-                eprintln!("0 items");
+                note("0 items");
             }
             Ok(())
         }
@@ -154,7 +154,7 @@ async fn reboot_device(
         // The spinner is removed before the next line is printed.
         waiting = None;
         if !matches!(step, RebootStep::Waiting) {
-            eprintln!("{step}");
+            note(&step);
         }
         waiting = match step {
             RebootStep::Invoking => Some(Progress::new("the device reboots")),
@@ -169,7 +169,7 @@ async fn reboot_device(
     let time = outcome?;
     match show.as_json {
         true => show::json(&json!({ reboot::PROPERTY: time })),
-        false => println!("{time}"),
+        false => say(time),
     }
     Ok(())
 }

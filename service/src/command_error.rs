@@ -4,6 +4,7 @@ use behaviour_service::{ServiceError, ServiceErrorKind};
 use program::{Classify, ExitKind};
 use protocol::connection_string::ConnectionStringError;
 use protocol::error::ResponseCode;
+use trust::Distrust;
 
 pub(crate) type CommandError = program::CommandError<FailureKind>;
 
@@ -47,7 +48,14 @@ impl Classify<ServiceError> for FailureKind {
 
     fn hint(error: &ServiceError) -> Option<String> {
         let hint = match (error, error.kind()) {
-            (ServiceError::Unreachable { untrusted: true, .. }, _) => {
+            (ServiceError::Unreachable { distrust: Some(Distrust::Authority), .. }, _) => {
+                "give the hub a certificate of its own, signed by that authority, in place of the \
+                 authority's"
+            }
+            (ServiceError::Unreachable { distrust: Some(Distrust::Name), .. }, _) => {
+                "HostName in IOTHUB_CONNECTION_STRING must be a name of the hub's certificate"
+            }
+            (ServiceError::Unreachable { distrust: Some(Distrust::Issuer), .. }, _) => {
                 "set --ca-file or IOTHUB_CA_FILE to the certificate of the authority that signs for \
                  this hub"
             }
@@ -67,6 +75,7 @@ impl Classify<ServiceError> for FailureKind {
                 "check SharedAccessKeyName and SharedAccessKey in IOTHUB_CONNECTION_STRING, the \
                  policy's permissions and this machine's clock"
             }
+            (ServiceError::Unreachable { distrust: Some(_), .. }, _) => return None,
             (_, ServiceErrorKind::Unreachable) => {
                 "check HostName in IOTHUB_CONNECTION_STRING and the network; behaviour-hub listens \
                  for services on port 8443 by default"

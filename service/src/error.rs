@@ -1,7 +1,7 @@
 //! Failures of requests.
 
 use protocol::error::{ErrorCode, ErrorResponse};
-use trust::TrustError;
+use trust::{Distrust, TrustError};
 
 /// A failed request.
 #[derive(Debug, thiserror::Error)]
@@ -21,8 +21,8 @@ pub enum ServiceError {
         hub: String,
         /// The reason.
         problem: String,
-        /// `true` if the reason is an untrusted certificate of the hub.
-        untrusted: bool,
+        /// The fault of the hub's certificate, if that is the reason.
+        distrust: Option<Distrust>,
     },
     /// A connection without an answer in time.
     #[error("hub `{hub}`: no answer within {seconds} s")]

@@ -4,7 +4,6 @@
 //! goes to standard error. The exit code is the kind of failure: 1 other, 2 usage,
 //! 3 offline, 4 not found, 5 timed out, 6 unauthorised, 7 the device's own error,
 //! 8 unreachable.
-#![allow(clippy::print_stdout, clippy::print_stderr, reason = "this is a command-line program")]
 
 mod command;
 mod command_error;
@@ -16,7 +15,7 @@ use std::sync::Arc;
 use anyhow::Context as _;
 use behaviour_service::{Client, ClientSettings, Retry, ServiceConnectionString};
 use clap::Parser;
-use program::ExitKind as _;
+use program::{ExitKind as _, note, text};
 use serde_json::json;
 
 use command::Arguments;
@@ -51,11 +50,14 @@ async fn run(arguments: Arguments) -> Result<(), CommandError> {
 fn identity(file: Option<&Path>) -> Result<ServiceConnectionString, CommandError> {
     let (text, source) = match file {
         Some(path) => {
-            let text = std::fs::read_to_string(path)
+            let text = text::read(path)
                 .with_context(|| format!("connection string file {}", path.display()))?;
             (text, path.display().to_string())
         }
-        None => (std::env::var(IDENTITY).map_err(|_| no_identity())?, IDENTITY.to_owned()),
+        None => {
+            let text = text::variable(IDENTITY).context(IDENTITY)?;
+            (text.ok_or_else(no_identity)?, IDENTITY.to_owned())
+        }
     };
     text.trim().parse().map_err(|error| CommandError::from(error).context(source))
 }
@@ -71,12 +73,12 @@ fn no_identity() -> CommandError {
 
 fn announce(retry: &Retry<'_>) {
     let Retry { error, number, wait } = retry;
-    eprintln!("{error}; retry {number} in {:.1} s", wait.as_secs_f64());
+    note(format_args!("{error}; retry {number} in {:.1} s", wait.as_secs_f64()));
 }
 
 /// Writes one line of JSON to standard error, and returns the exit code.
 fn report_as_json(error: &CommandError) -> ExitCode {
     let code = error.kind().exit_code();
-    eprintln!("{}", json!({"error": error.message(), "hint": error.hint(), "exitCode": code}));
+    note(json!({"error": error.message(), "hint": error.hint(), "exitCode": code}));
     ExitCode::from(code)
 }

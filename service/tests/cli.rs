@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a panic fails the test")]
 
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 
 use hub::{Hub, HubConfig};
 use protocol::connection_string::{DeviceConnectionString, ServiceConnectionString};
@@ -141,7 +141,8 @@ async fn a_device_is_registered_listed_read_and_removed_without_its_keys() {
     let secret = String::from_utf8(secret).unwrap();
     let device = rig.hub.create_device(&"d1".parse().unwrap()).unwrap();
     let secret: DeviceConnectionString = secret.trim().parse().unwrap();
-    assert_eq!((secret.host.port(), &secret.credential), (None, &device.credential));
+    let port = Some(rig.hub.https_port());
+    assert_eq!((secret.host.port(), &secret.credential), (port, &device.credential));
     assert_eq!(rig.run(&["devices", "delete", "d1"]).status.code(), Some(0));
 
     let done = rig.run(&["devices", "get", "d1"]);
@@ -295,4 +296,50 @@ async fn errors_for_programs_are_json_with_their_exit_code() {
     assert_eq!((done.status.code(), &error["exitCode"]), (Some(4), &json!(4)));
     assert_eq!(error["error"], "device `nobody`: DeviceNotFound (404001): nobody");
     assert_eq!(format!("hint: {}\n", error["hint"].as_str().unwrap()), UNKNOWN_DEVICE_HINT);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_closed_pipe_ends_the_program_quietly() {
+    let rig = Rig::start().await;
+    rig.hub.create_device(&"d1".parse().unwrap()).unwrap();
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let mut program = Command::new(env!("CARGO_BIN_EXE_behaviour-service"));
+    let done = program
+        .args(["devices", "list"])
+        .env("IOTHUB_CONNECTION_STRING", rig.identity.to_text_with_key())
+        .env("IOTHUB_CA_FILE", rig.folder.path().join("ca.pem"))
+        .stdout(writer)
+        .stderr(Stdio::piped())
+        .output()
+        .unwrap();
+    check(&done, 0, "");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn texts_with_a_byte_order_mark_are_read_and_other_encodings_are_named() {
+    let rig = Rig::start().await;
+    let file = rig.folder.path().join("service.txt");
+    let run = || {
+        let file = file.to_str().unwrap();
+        let arguments = ["--connection-string-file", file, "devices", "list"];
+        program(None, rig.folder.path().join("ca.pem").to_str(), &arguments)
+    };
+    let identity = rig.identity.to_text_with_key();
+    std::fs::write(&file, format!("\u{feff}{identity}\r\n")).unwrap();
+    check(&run(), 0, "");
+
+    let utf16: Vec<u8> = identity.encode_utf16().flat_map(u16::to_le_bytes).collect();
+    std::fs::write(&file, utf16).unwrap();
+    let name = file.display();
+    let expected =
+        format!("error: connection string file {name}: UTF-16, not UTF-8; save it as UTF-8\n");
+    check(&run(), 1, &expected);
+
+    std::fs::write(&file, format!("'{identity}'")).unwrap();
+    let expected = format!(
+        "error: {name}: connection string is in quotes; leave them out\n\
+         hint: copy it whole: behaviour-hub and the Azure portal show it\n"
+    );
+    check(&run(), 1, &expected);
 }

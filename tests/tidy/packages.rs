@@ -25,8 +25,8 @@ impl Package {
 pub(super) const PACKAGES: &[Package] = &[
     Package { folder: "json", below: &[] },
     Package { folder: "protocol", below: &["json"] },
-    Package { folder: "trust", below: &[] },
     Package { folder: "program", below: &[] },
+    Package { folder: "trust", below: &["program"] },
     Package { folder: "plugin", below: &["json"] },
     Package { folder: "plugin/fixtures", below: &[] },
     Package { folder: "host", below: &["plugin", "program", "protocol", "trust"] },

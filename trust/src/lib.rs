@@ -20,19 +20,27 @@
 //! `cargo run -p behaviour-trust --example certificates` shows whether a file of
 //! certificates can be used.
 //!
+//! [`LiveTrust`] is such a configuration for a process that runs for long: it follows
+//! changes of the files.
+//!
 //! Checks of certificates cannot be switched off, and this crate opens no connection.
 
 #![cfg_attr(test, allow(clippy::unwrap_used, reason = "a panic fails the test"))]
 
+use std::borrow::Cow;
 use std::error::Error;
-use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use program::text;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::{Error as PemError, PemObject as _};
 use rustls::{CertificateError, ClientConfig, RootCertStore};
+
+mod live;
+
+pub use live::LiveTrust;
 
 /// The certificates of authorities that may sign for a hub.
 #[derive(Debug, Clone)]
@@ -70,7 +78,7 @@ impl Trust {
     /// Adds the certificates of a PEM file.
     pub fn add_file(&mut self, path: &Path) -> Result<(), TrustError> {
         let wrong = |problem| TrustError::File { path: path.to_owned(), problem };
-        let pem = fs::read(path).map_err(|error| wrong(error.to_string()))?;
+        let pem = text::read_bytes(path).map_err(|error| wrong(error.to_string()))?;
         self.add(&pem).map_err(wrong)
     }
 
@@ -80,16 +88,16 @@ impl Trust {
     }
 
     fn add(&mut self, pem: &[u8]) -> Result<(), String> {
-        let certificates = CertificateDer::pem_slice_iter(pem)
-            .collect::<Result<Vec<_>, PemError>>()
-            .map_err(|_| "malformed PEM".to_owned())?;
-        if certificates.is_empty() {
-            return Err("no certificate found".to_owned());
+        let mut count = 0;
+        for certificate in CertificateDer::pem_slice_iter(pem) {
+            count += 1;
+            let certificate = certificate.map_err(|error| malformed(count, &error))?;
+            self.0.add(certificate).map_err(|error| format!("certificate {count}: {error}"))?;
         }
-        for certificate in certificates {
-            self.0.add(certificate).map_err(|error| error.to_string())?;
+        match count {
+            0 => Err("no certificate found".to_owned()),
+            _ => Ok(()),
         }
-        Ok(())
     }
 
     /// Returns the TLS configuration of a client that presents no certificate.
@@ -106,8 +114,19 @@ impl Trust {
     }
 }
 
+/// Returns the reason why a certificate of a PEM text, by its number, cannot be read.
+fn malformed(number: usize, error: &PemError) -> String {
+    let problem = match error {
+        PemError::MissingSectionEnd { .. } => "has no END line",
+        PemError::IllegalSectionStart { .. } => "has a malformed BEGIN line",
+        PemError::Base64Decode(_) => "is not base64",
+        _ => "is malformed",
+    };
+    format!("malformed PEM: certificate {number} {problem}")
+}
+
 /// The reason why the other end of a TLS connection is not trusted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Distrust {
     /// A certificate that no trusted authority has signed.
     Issuer,
@@ -115,20 +134,24 @@ pub enum Distrust {
     Name,
     /// A certificate that has expired or is not valid yet.
     Time,
+    /// The certificate of an authority, which no server may use.
+    Authority,
     /// A certificate with another fault.
-    Certificate,
+    Certificate(String),
 }
 
 impl Distrust {
     /// Returns the reason in words that follow "the hub's certificate".
     #[must_use]
-    pub fn text(self) -> &'static str {
-        match self {
+    pub fn text(&self) -> Cow<'static, str> {
+        let text = match self {
             Distrust::Issuer => "is not signed by a trusted authority",
             Distrust::Name => "is for another name",
             Distrust::Time => "has expired or is not valid yet, or this machine's clock is wrong",
-            Distrust::Certificate => "cannot be used",
-        }
+            Distrust::Authority => "is that of an authority, which may sign but not serve",
+            Distrust::Certificate(why) => return format!("cannot be used: {why}").into(),
+        };
+        text.into()
     }
 }
 
@@ -149,13 +172,20 @@ pub fn distrust(error: &(dyn Error + 'static)) -> Option<Distrust> {
                 | CertificateError::ExpiredContext { .. }
                 | CertificateError::NotValidYet
                 | CertificateError::NotValidYetContext { .. } => Distrust::Time,
-                _ => Distrust::Certificate,
+                // webpki's error has a name and no text of its own.
+                CertificateError::Other(other) if other.to_string().contains(AUTHORITY) => {
+                    Distrust::Authority
+                }
+                other => Distrust::Certificate(other.to_string()),
             });
         }
         cause = error.source();
     }
     None
 }
+
+/// webpki's name of the error of a server that uses an authority's certificate.
+const AUTHORITY: &str = "CaUsedAsEndEntity";
 
 /// Finds an error of rustls. It may be wrapped in one or more I/O errors, which are
 /// not part of the chain of causes.
@@ -168,6 +198,11 @@ fn tls_error<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a rustls::Error> 
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
+    use rustls::pki_types::PrivateKeyDer;
+    use rustls::{ClientConnection, ServerConfig, ServerConnection};
+
     use super::*;
 
     #[test]
@@ -185,7 +220,11 @@ mod tests {
         fs::write(&file, "hello").unwrap();
         check("no certificate found");
         fs::write(&file, "-----BEGIN CERTIFICATE-----\nhello").unwrap();
-        check("malformed PEM");
+        check("malformed PEM: certificate 1 has no END line");
+        fs::write(&file, "\u{feff}hello").unwrap();
+        check("no certificate found");
+        fs::write(&file, b"\xff\xfe-\0-\0").unwrap();
+        check("UTF-16, not UTF-8; save it as UTF-8");
     }
 
     #[test]
@@ -198,6 +237,53 @@ mod tests {
         assert!(matches!(trust.clone().into_client_config(), Err(TrustError::NoCertificates)));
         trust.add_pem(&pem).unwrap();
         trust.into_client_config().unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("ca.pem");
+        fs::write(&file, format!("\u{feff}{pem}")).unwrap();
+        Trust(RootCertStore::empty()).add_file(&file).unwrap();
+    }
+
+    /// Shakes hands with a server in memory; returns the client's error.
+    fn refusal(client: ClientConfig, server: ServerConfig) -> rustls::Error {
+        let name = "localhost".try_into().unwrap();
+        let mut client = ClientConnection::new(Arc::new(client), name).unwrap();
+        let mut server = ServerConnection::new(Arc::new(server)).unwrap();
+        for _ in 0..10 {
+            let mut wire = Vec::new();
+            client.write_tls(&mut wire).unwrap();
+            server.read_tls(&mut &wire[..]).unwrap();
+            server.process_new_packets().unwrap();
+            wire.clear();
+            server.write_tls(&mut wire).unwrap();
+            client.read_tls(&mut &wire[..]).unwrap();
+            if let Err(error) = client.process_new_packets() {
+                return error;
+            }
+        }
+        panic!("the client accepts the server");
+    }
+
+    #[test]
+    fn a_server_with_the_certificate_of_an_authority_is_named_so() {
+        let key = rcgen::KeyPair::generate().unwrap();
+        let mut parameters = rcgen::CertificateParams::new(["localhost".to_owned()]).unwrap();
+        parameters.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+        let certificate = parameters.self_signed(&key).unwrap();
+        let mut trust = Trust(RootCertStore::empty());
+        trust.add_pem(&certificate.pem()).unwrap();
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let server = ServerConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_no_client_auth()
+            .with_single_cert(
+                vec![certificate.der().clone()],
+                PrivateKeyDer::try_from(key.serialize_der()).unwrap(),
+            )
+            .unwrap();
+
+        let error = refusal(trust.into_client_config().unwrap(), server);
+        assert_eq!(distrust(&error), Some(Distrust::Authority));
     }
 
     #[test]
@@ -206,5 +292,8 @@ mod tests {
         let wrapped = io::Error::other(io::Error::other(tls));
         assert_eq!(distrust(&wrapped), Some(Distrust::Name));
         assert_eq!(distrust(&io::Error::other("else")), None);
+        let tls = rustls::Error::InvalidCertificate(CertificateError::Revoked);
+        let reason = distrust(&io::Error::other(tls)).unwrap();
+        assert_eq!(reason.text(), "cannot be used: Revoked");
     }
 }

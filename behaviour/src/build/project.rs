@@ -83,7 +83,7 @@ impl Project {
 
 fn describe(file: &Path) -> Result<Described, BuildError> {
     let wrong = |why: String| BuildError::Described { file: file.to_owned(), why };
-    let text = match fs::read_to_string(file) {
+    let text = match program::text::read(file) {
         Ok(text) => text,
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Described::default()),
         Err(error) => return Err(BuildError::io(file)(error)),

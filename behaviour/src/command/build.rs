@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 use behaviour::{BuildError, BuildOptions, build};
+use program::note;
 
 use super::{complain, say};
 
@@ -36,7 +37,7 @@ impl Build {
         let Build { dir, out, cache_dir, quiet } = self;
         let progress = |line: &str| {
             if !quiet {
-                eprintln!("{line}");
+                note(format_args!("{line}"));
             }
         };
         let started = Instant::now();
@@ -58,7 +59,7 @@ impl Build {
 /// Prints the output of the failed command, and then the error.
 pub(crate) fn complain_of_build(error: &BuildError) {
     if let Some(output) = error.output().filter(|output| !output.is_empty()) {
-        eprintln!("{}", output.trim_end());
+        note(format_args!("{}", output.trim_end()));
     }
     complain(error, error.hint().as_deref());
 }

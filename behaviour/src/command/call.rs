@@ -11,7 +11,7 @@ use behaviour::desk::{
     Asked, Desk, DeskError, Failure, Happened, Outcome, Time, What, load, milliseconds, text,
 };
 use plugin::{BootOutcome, CallError, Capability, Json, Limits, Plugin, PluginSettings};
-use program::Progress;
+use program::{Progress, note};
 use protocol::id::MethodName;
 use serde::Serialize;
 use serde_json::{Map, Value};
@@ -164,7 +164,8 @@ impl Call {
             self.state.iter().map(|(key, text)| (key.clone(), text.clone().into_bytes())).collect();
         if !self.json {
             let paint = Paint::on(&stderr());
-            desk.show = Some(Arc::new(move |happened| eprintln!("{}", line(happened, paint))));
+            desk.show =
+                Some(Arc::new(move |happened| note(format_args!("{}", line(happened, paint)))));
         }
         Ok(desk)
     }
@@ -216,22 +217,22 @@ pub(crate) fn line(happened: &Happened, paint: Paint) -> String {
 fn tell(outcome: &Outcome, real_time: bool, memory: usize) {
     let paint = Paint::on(&stderr());
     match &outcome.answer {
-        Ok(None) => eprintln!("{}", paint.good("done")),
+        Ok(None) => note(format_args!("{}", paint.good("done"))),
         Ok(Some(answer)) => {
             let status = answer.status.to_string();
             let status = if answer.status < 400 { paint.good(&status) } else { paint.bad(&status) };
-            eprintln!("{status}");
+            note(format_args!("{status}"));
             say(&answer.payload.as_ref().map_or("null".to_owned(), Json::pretty));
         }
         Err(error) => {
             let status = error.status().map_or_else(String::new, |status| format!("{status} "));
             let status = paint.bad(&(status + error.word()));
-            eprintln!("{status}: {}", error.message());
+            note(format_args!("{status}: {}", error.message()));
             if !real_time && worked_past_its_deadline(error, outcome.took) {
-                eprintln!(
+                note(format_args!(
                     "hint: it did not wait, it worked; virtual time stands still meanwhile, so that \
                      a loop that looks at the clock never ends: sleep in it, or use --real-time"
-                );
+                ));
             }
         }
     }
@@ -243,7 +244,7 @@ fn tell(outcome: &Outcome, real_time: bool, memory: usize) {
         }
     };
     let memory = values::bytes(memory as u64);
-    eprintln!("{}", paint.dim(&format!("took {took}, {memory} of memory")));
+    note(format_args!("{}", paint.dim(&format!("took {took}, {memory} of memory"))));
 }
 
 /// Returns whether real time stopped a call, and not virtual time.

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use behaviour::{Language, create};
+use program::note;
 
 use super::{complain, say};
 
@@ -26,7 +27,7 @@ impl New {
         match create(&name, lang) {
             Ok(files) => {
                 let dir = name.display();
-                eprintln!("{} files in {dir}. What to do next:", files.len());
+                note(format_args!("{} files in {dir}. What to do next:", files.len()));
                 say(&format!("cd {dir}\nbehaviour setup {lang}\nbehaviour build\nbehaviour test"));
                 ExitCode::SUCCESS
             }

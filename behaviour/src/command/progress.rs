@@ -3,7 +3,7 @@
 use std::io::{IsTerminal, stderr};
 
 use parking_lot::Mutex;
-use program::Progress;
+use program::{Progress, note};
 
 /// Tells of a build: each line as it comes, and on a terminal under it how long
 /// that is going on.
@@ -19,7 +19,7 @@ impl BuildProgress {
 
     pub(crate) fn line(&self, line: &str) {
         if !self.terminal {
-            eprintln!("{line}");
+            note(format_args!("{line}"));
             return;
         }
         let mut last = self.last.lock();
@@ -28,7 +28,7 @@ impl BuildProgress {
         }
         // The line that turns goes before another is written.
         *last = None;
-        eprintln!("{line}");
+        note(format_args!("{line}"));
         *last = Some((line.to_owned(), Progress::new(line)));
     }
 }

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use behaviour::{BuildOptions, Language, setup};
+use program::note;
 
 use super::build::complain_of_build;
 use super::say;
@@ -34,7 +35,7 @@ impl Setup {
         let Setup { language, cache_dir, quiet } = self;
         let progress = |line: &str| {
             if !quiet {
-                eprintln!("{line}");
+                note(format_args!("{line}"));
             }
         };
         match setup(

@@ -1,9 +1,7 @@
 //! Values as people write them on a command line: sizes, pairs, JSON.
 
-use std::fs;
-use std::io::Read;
-
 use plugin::Json;
+use program::text;
 use serde_json::{Map, Value};
 
 /// `1048576`, `512KiB`, `64MiB`.
@@ -32,7 +30,7 @@ pub(crate) fn pair(text: &str) -> Result<(String, String), String> {
 /// A JSON object, as it stands or from `@FILE`.
 pub(crate) fn object(text: &str) -> Result<Map<String, Value>, String> {
     let text = match text.strip_prefix('@') {
-        Some(file) => fs::read_to_string(file).map_err(|error| format!("{file}: {error}"))?,
+        Some(file) => text::read(file.as_ref()).map_err(|error| format!("{file}: {error}"))?,
         None => text.to_owned(),
     };
     serde_json::from_str(&text).map_err(|error| format!("not a JSON object: {error}"))
@@ -41,12 +39,9 @@ pub(crate) fn object(text: &str) -> Result<Map<String, Value>, String> {
 /// JSON of any kind: as it stands, from `@FILE`, or from standard input for `-`.
 pub(crate) fn json(text: &str) -> Result<String, String> {
     let text = match text.strip_prefix('@') {
-        Some(file) => fs::read_to_string(file).map_err(|error| format!("{file}: {error}"))?,
+        Some(file) => text::read(file.as_ref()).map_err(|error| format!("{file}: {error}"))?,
         None if text == "-" => {
-            let mut text = String::new();
-            let read = std::io::stdin().read_to_string(&mut text);
-            read.map_err(|error| format!("standard input: {error}"))?;
-            text
+            text::read_stdin().map_err(|error| format!("standard input: {error}"))?
         }
         None => text.to_owned(),
     };

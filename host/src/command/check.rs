@@ -1,5 +1,7 @@
 //! `behaviour-host check`.
 
+use program::say;
+
 use super::configuration::{ConfigurationArguments, read};
 use super::error::CommandError;
 
@@ -9,13 +11,11 @@ pub(super) fn check(common: &ConfigurationArguments) -> Result<(), CommandError>
         let section = &config.plugins[&name];
         let mut methods: Vec<_> = section.methods.iter().map(ToString::to_string).collect();
         methods.extend(section.any_method.then(|| "all others".to_owned()));
-        println!("{name}: {}", section.file.display());
-        println!("  methods: {}", methods.join(", "));
-        println!(
-            "  imports: {}",
-            if imports.is_empty() { "none".into() } else { imports.join(", ") }
-        );
+        say(format_args!("{name}: {}", section.file.display()));
+        say(format_args!("  methods: {}", methods.join(", ")));
+        let imports = if imports.is_empty() { "none".into() } else { imports.join(", ") };
+        say(format_args!("  imports: {imports}"));
     }
-    println!("{}: all right", common.config.display());
+    say(format_args!("{}: all right", common.config.display()));
     Ok(())
 }

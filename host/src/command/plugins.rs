@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use behaviour_host::control::{ControlAnswer, ControlRequest, PluginStatus, ask};
 use clap::{Args, Subcommand};
+use program::say;
 
 use super::error::{CommandError, CommandErrorKind};
 
@@ -54,7 +55,7 @@ impl PluginsArguments {
 }
 
 pub(super) fn plugins(arguments: PluginsArguments) -> Result<(), CommandError> {
-    println!("{}", operate(arguments)?);
+    say(operate(arguments)?);
     Ok(())
 }
 

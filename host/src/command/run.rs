@@ -3,7 +3,7 @@
 use anyhow::Context as _;
 use behaviour_host::{Config, StartError};
 use clap::Args;
-use program::Signals;
+use program::{Signals, text};
 use protocol::connection_string::DeviceConnectionString;
 use tracing::error;
 
@@ -81,14 +81,15 @@ where
 
 /// Returns the device's secret: from the environment, else from its file.
 fn identity(config: &Config) -> Result<DeviceConnectionString, CommandError> {
-    let (text, source) = match (std::env::var(IDENTITY), &config.hub.connection_string_file) {
-        (Ok(text), _) => (text, IDENTITY.to_owned()),
-        (Err(_), Some(path)) => {
-            let text = std::fs::read_to_string(path)
+    let variable = text::variable(IDENTITY).context(IDENTITY)?;
+    let (text, source) = match (variable, &config.hub.connection_string_file) {
+        (Some(text), _) => (text, IDENTITY.to_owned()),
+        (None, Some(path)) => {
+            let text = text::read(path)
                 .with_context(|| format!("connection string file {}", path.display()))?;
             (text, path.display().to_string())
         }
-        (Err(_), None) => return Err(no_identity()),
+        (None, None) => return Err(no_identity()),
     };
     text.trim().parse().map_err(|error| CommandError::from(error).context(source))
 }

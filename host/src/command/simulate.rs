@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use behaviour_host::{Figures, Fleet};
 use clap::Args;
+use program::say;
 use tokio::time::Instant;
 
 use super::configuration::{ConfigurationArguments, read};
@@ -49,7 +50,7 @@ pub(super) fn simulate(arguments: SimulateArguments) -> Result<(), CommandError>
             progress.tell(figures);
         })
     })?;
-    println!("{}", figures.summary());
+    say(figures.summary());
     Ok(())
 }
 

@@ -79,7 +79,7 @@ impl ConnectionFailure {
     /// Converts an error of the socket, or of TLS on it.
     pub(super) fn io(error: &io::Error) -> ConnectionFailure {
         if let Some(why) = trust::distrust(error) {
-            return untrusted(why);
+            return untrusted(&why);
         }
         match error.kind() {
             io::ErrorKind::ConnectionRefused => {
@@ -136,11 +136,15 @@ const ONE_EACH: &str = "likely another client connects with this device's id, an
 const CHECK_NAME: &str =
     "HostName in the connection string must be a name of the hub's certificate";
 
-fn untrusted(why: Distrust) -> ConnectionFailure {
+const OWN_CERTIFICATE: &str = "give the hub a certificate of its own, signed by that authority, in \
+                               place of the authority's";
+
+fn untrusted(why: &Distrust) -> ConnectionFailure {
     let failure = ConnectionFailure::new(format!("the hub's certificate {}", why.text()));
     match why {
         Distrust::Issuer => failure.hint(CHECK_CA),
         Distrust::Name => failure.hint(CHECK_NAME),
-        Distrust::Time | Distrust::Certificate => failure,
+        Distrust::Authority => failure.hint(OWN_CERTIFICATE),
+        Distrust::Time | Distrust::Certificate(_) => failure,
     }
 }

@@ -9,12 +9,17 @@ use protocol::host_name::HostName;
 use protocol::sas::{SasToken, sign};
 use protocol::user_name::{API_VERSION, UserName};
 use rustls::ClientConfig;
-use trust::{Trust, TrustError};
+use tokio::task::spawn_blocking;
+use tracing::{info, warn};
+use trust::{LiveTrust, TrustError};
 
 use crate::config::{HubSection, default_port};
 
 /// The client's name in the user name, as hubs show it in their logs.
 const CLIENT_TYPE: &str = concat!("behaviour-host/", env!("CARGO_PKG_VERSION"));
+
+/// Variables with a proxy for HTTPS.
+const PROXIES: [&str; 4] = ["HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"];
 
 /// Connection parameters of a device. Its `Debug` and `Display` show no secret.
 pub(crate) struct Dial {
@@ -22,7 +27,7 @@ pub(crate) struct Dial {
     port: u16,
     keep_alive: Duration,
     token_lifetime: Duration,
-    tls: Arc<ClientConfig>,
+    tls: Arc<LiveTrust>,
 }
 
 /// Reason why a device can never connect with these settings.
@@ -55,21 +60,21 @@ pub(super) struct Password {
     pub(super) lifetime: Option<Duration>,
 }
 
-/// Returns the TLS configuration for the hub. It is made once for the whole process: it
-/// holds the system's certificates, and the tickets that resume TLS sessions.
-pub(crate) fn tls(hub: &HubSection) -> Result<Arc<ClientConfig>, OptionsError> {
-    let mut trust = Trust::of_system();
-    if let Some(path) = &hub.ca_file {
-        trust.add_file(path)?;
+/// Returns the certificates to trust for the hub, once for the whole process: they hold
+/// the tickets that resume TLS sessions. Blocks.
+pub(crate) fn tls(hub: &HubSection) -> Result<Arc<LiveTrust>, OptionsError> {
+    let is_set = |name: &&&str| std::env::var_os(name).is_some_and(|value| !value.is_empty());
+    if let Some(variable) = PROXIES.iter().find(is_set) {
+        warn!(%variable, "proxy not used: the host connects directly, for itself and for plugins");
     }
-    Ok(Arc::new(trust.into_client_config()?))
+    Ok(Arc::new(LiveTrust::new(hub.ca_file.as_deref())?))
 }
 
 impl Dial {
     pub(crate) fn new(
         identity: DeviceConnectionString,
         hub: &HubSection,
-        tls: Arc<ClientConfig>,
+        tls: Arc<LiveTrust>,
     ) -> Result<Dial, OptionsError> {
         let device = identity.device.to_string();
         if let Some(wildcard) = device.chars().find(|c| matches!(c, '+' | '#')) {
@@ -108,8 +113,21 @@ impl Dial {
         (address(&self.identity).name(), self.port)
     }
 
-    pub(super) fn tls(&self) -> Arc<ClientConfig> {
-        Arc::clone(&self.tls)
+    /// Returns the TLS configuration for a new connection, of the certificates as they
+    /// are now.
+    pub(super) async fn tls(&self) -> Arc<ClientConfig> {
+        let live = Arc::clone(&self.tls);
+        match spawn_blocking(move || live.refresh()).await {
+            Ok(Ok(true)) => info!("trusted certificates have changed and were read again"),
+            Ok(Err(error)) => {
+                warn!(
+                    "trusted certificates not read again, the earlier ones stay in force: {error}"
+                );
+            }
+            // Unchanged; or a panic, which has been printed where it happened.
+            Ok(Ok(false)) | Err(_) => {}
+        }
+        self.tls.config()
     }
 
     pub(super) fn user_name(&self) -> UserName {

@@ -56,7 +56,7 @@ impl Wire {
         let socket = address::connect(name, port).await?;
         // Nagle and delayed acknowledgements together cost 40 ms an answer.
         socket.set_nodelay(true).map_err(|e| ConnectionFailure::io(&e))?;
-        let connector = TlsConnector::from(dial.tls());
+        let connector = TlsConnector::from(dial.tls().await);
         let socket =
             connector.connect(server, socket).await.map_err(|e| ConnectionFailure::io(&e))?;
         let mut framed = Box::new(Framed::new(socket, Packets::default()));

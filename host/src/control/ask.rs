@@ -58,7 +58,7 @@ impl AskError {
 /// Sends a request to the host that runs with the configuration in this file. Blocks.
 /// The file need not be valid: the host keeps running with the previous one.
 pub fn ask(configuration: &Path, request: &ControlRequest) -> Result<ControlAnswer, AskError> {
-    let text = std::fs::read_to_string(configuration)
+    let text = program::text::read(configuration)
         .map_err(|source| AskError::NoFile { path: configuration.to_owned(), source })?;
     let directory = configuration.parent().unwrap_or(Path::new(""));
     let named = named_socket(&text).map(|path| directory.join(path));

@@ -26,9 +26,11 @@ use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, lookup_host};
+use tokio::task::spawn_blocking;
 use tokio_rustls::TlsConnector;
 use tokio_util::task::AbortOnDropHandle;
-use trust::{Trust, TrustError, distrust};
+use tracing::warn;
+use trust::{LiveTrust, TrustError, distrust};
 
 use crate::config::Config;
 use crate::plugins::PluginError;
@@ -37,7 +39,7 @@ use crate::plugins::PluginError;
 #[derive(Clone, Default)]
 pub(crate) struct Http {
     /// By the file of certificates that are trusted beside the system's.
-    tls: Arc<Mutex<BTreeMap<Option<PathBuf>, Arc<ClientConfig>>>>,
+    tls: Arc<Mutex<BTreeMap<Option<PathBuf>, Arc<LiveTrust>>>>,
 }
 
 impl Http {
@@ -47,26 +49,32 @@ impl Http {
         let http = Http::default();
         for (name, section) in &config.plugins {
             if section.settings.capabilities().contains(&Capability::Http) {
-                http.tls(section.settings.http_ca_file())
+                http.tls(section.settings.http_ca_file().map(Path::to_owned))
                     .map_err(|source| PluginError::Trust { name: name.clone(), source })?;
             }
         }
         Ok(http)
     }
 
-    fn tls(&self, ca_file: Option<&Path>) -> Result<Arc<ClientConfig>, TrustError> {
-        let mut tls = self.tls.lock();
-        let ca_file = ca_file.map(Path::to_owned);
-        if let Some(known) = tls.get(&ca_file) {
-            return Ok(Arc::clone(known));
-        }
-        let mut trust = Trust::of_system();
-        if let Some(file) = &ca_file {
-            trust.add_file(file)?;
-        }
-        let config = Arc::new(trust.into_client_config()?);
-        tls.insert(ca_file, Arc::clone(&config));
-        Ok(config)
+    /// Returns the configuration of the certificates as they are now. Blocks.
+    fn tls(&self, ca_file: Option<PathBuf>) -> Result<Arc<ClientConfig>, TrustError> {
+        let known = self.tls.lock().get(&ca_file).cloned();
+        let live = match known {
+            Some(live) => {
+                if let Err(error) = live.refresh() {
+                    warn!(
+                        "certificates for plugins not read again, the earlier ones stay in force: {error}"
+                    );
+                }
+                live
+            }
+            None => {
+                let live = Arc::new(LiveTrust::new(ca_file.as_deref())?);
+                self.tls.lock().insert(ca_file, Arc::clone(&live));
+                live
+            }
+        };
+        Ok(live.config())
     }
 
     async fn exchange(&self, request: HttpRequest<'_>) -> Result<Response<Bytes>, HttpError> {
@@ -80,7 +88,10 @@ impl Http {
         if uri.scheme() == Some(&Scheme::HTTP) {
             return talk(socket, request, response_bytes).await;
         }
-        let tls = self.tls(ca_file).map_err(|error| failed(&error))?;
+        let (http, ca_file) = (self.clone(), ca_file.map(Path::to_owned));
+        let tls =
+            spawn_blocking(move || http.tls(ca_file)).await.map_err(|error| failed(&error))?;
+        let tls = tls.map_err(|error| failed(&error))?;
         let name = ServerName::try_from(bare(host).to_owned()).map_err(|error| failed(&error))?;
         let connecting = TlsConnector::from(tls).connect(name, socket);
         let socket = connecting.await.map_err(|error| match distrust(&error) {

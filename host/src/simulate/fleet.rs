@@ -63,7 +63,7 @@ pub enum FleetError {
 impl Fleet {
     /// Reads the first `devices` of a file, or all.
     pub fn read(path: &Path, devices: Option<usize>) -> Result<Fleet, FleetError> {
-        let text = std::fs::read_to_string(path)
+        let text = program::text::read(path)
             .map_err(|source| FleetError::Read { path: path.to_owned(), source })?;
         Fleet::parse(&text, path, devices)
     }

@@ -10,6 +10,7 @@ use protocol::sas::sign;
 use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, IF_MATCH, RETRY_AFTER};
 use reqwest::{Method, StatusCode};
 use serde::de::DeserializeOwned;
+use trust::Distrust;
 
 use super::{ANSWER_WAIT, Client, retry};
 use crate::{Retry, ServiceError};
@@ -142,29 +143,30 @@ impl Client {
 
     fn unsent(&self, error: &reqwest::Error, request: &HubRequest<'_>) -> FailedTry {
         let hub = self.hub();
-        let (problem, untrusted) = cause(error);
+        let (problem, distrust) = cause(error);
+        let untrusted = distrust.is_some();
         let again = error.is_connect() || request.again == Resend::Always && !error.is_timeout();
         let error = if error.is_timeout() && !error.is_connect() {
             ServiceError::Silent { hub, seconds: request.wait.as_secs() }
         } else {
-            ServiceError::Unreachable { hub, problem, untrusted }
+            ServiceError::Unreachable { hub, problem, distrust }
         };
         // A certificate that is not trusted now is not trusted a second later.
         FailedTry { error, again: again && !untrusted, retry_after: None }
     }
 }
 
-/// Returns the innermost cause of an error of reqwest, and whether it is an untrusted
-/// certificate.
-fn cause(error: &reqwest::Error) -> (String, bool) {
+/// Returns the innermost cause of an error of reqwest, and the reason if it is an
+/// untrusted certificate.
+fn cause(error: &reqwest::Error) -> (String, Option<Distrust>) {
     if let Some(reason) = trust::distrust(error) {
-        return (format!("its certificate {}", reason.text()), true);
+        return (format!("its certificate {}", reason.text()), Some(reason));
     }
     let mut bottom: &(dyn Error + 'static) = error;
     while let Some(source) = bottom.source() {
         bottom = source;
     }
-    (words(bottom), false)
+    (words(bottom), None)
 }
 
 fn words(bottom: &(dyn Error + 'static)) -> String {

@@ -3,6 +3,7 @@
 use anyhow::Context as _;
 use behaviour_service::{Client, DeviceId};
 use clap::Subcommand;
+use program::say;
 use protocol::connection_string::{DeviceConnectionString, DeviceCredential};
 use protocol::registry::DeviceIdentity;
 
@@ -62,7 +63,7 @@ pub(crate) async fn run(
         DevicesCommand::Delete { device } => Ok(client.delete_device(&device).await?),
         DevicesCommand::ConnectionString { device } => {
             let identity = client.device(&device).await?;
-            println!("{}", connection_string(client, identity)?.to_text_with_key());
+            say(connection_string(client, identity)?.to_text_with_key());
             Ok(())
         }
     }
@@ -80,10 +81,10 @@ fn connection_string(
     let keys = device.authentication.and_then(|authentication| authentication.symmetric_key);
     let key = keys.and_then(|keys| keys.primary_key);
     let key = key.with_context(|| format!("device `{id}` has no key"))?;
-    // Devices connect to another port than services, so the port is left out.
-    let hub: protocol::host_name::HostName = client.hub().parse().context("hub")?;
+    // A port is that of a stand-in hub, each of whose ports serves devices too.
+    let host = client.hub().parse().context("hub")?;
     Ok(DeviceConnectionString {
-        host: protocol::host_name::HostName::new(hub.name(), None)?,
+        host,
         device: id,
         module: None,
         gateway: None,

@@ -1,9 +1,8 @@
 //! Arguments that are JSON.
 
-use std::io::Read as _;
-
 use anyhow::{Context as _, anyhow};
 use behaviour_service::{Json, JsonError};
+use program::text;
 use serde_json::Value;
 
 /// Checks an argument that is JSON, or `-` for standard input, and keeps its text.
@@ -16,14 +15,10 @@ pub(super) fn value(name: &str, text: &str) -> anyhow::Result<Value> {
     json::value(&read(text)?).map_err(|error| refused(name, error))
 }
 
-fn read(text: &str) -> anyhow::Result<String> {
-    match text {
-        "-" => {
-            let mut input = String::new();
-            std::io::stdin().read_to_string(&mut input).context("standard input")?;
-            Ok(input)
-        }
-        text => Ok(text.to_owned()),
+fn read(argument: &str) -> anyhow::Result<String> {
+    match argument {
+        "-" => text::read_stdin().context("standard input"),
+        json => Ok(json.to_owned()),
     }
 }
 

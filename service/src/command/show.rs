@@ -1,6 +1,7 @@
 //! Results on standard output: text for people, or JSON lines for programs.
 
 use behaviour_service::{MethodResult, Twin};
+use program::say;
 use protocol::registry::{DeviceIdentity, DeviceStatus};
 use serde_json::{Map, Value};
 
@@ -14,15 +15,15 @@ impl OutputFormat {
     pub(super) fn method_result(self, result: &MethodResult) {
         let MethodResult { status, payload } = result;
         match self.as_json {
-            true => println!(r#"{{"status":{status},"payload":{}}}"#, payload.compact()),
-            false => println!("{status} {}", payload.pretty()),
+            true => say(format_args!(r#"{{"status":{status},"payload":{}}}"#, payload.compact())),
+            false => say(format_args!("{status} {}", payload.pretty())),
         }
     }
 
     pub(super) fn twin(self, twin: &Twin) -> serde_json::Result<()> {
         match self.as_json {
             true => json(&serde_json::to_value(twin)?),
-            false => print!("{}", twin_text(twin)),
+            false => say(twin_text(twin).trim_end_matches('\n')),
         }
         Ok(())
     }
@@ -34,7 +35,7 @@ impl OutputFormat {
         }
         match self.as_json {
             true => json(&serde_json::to_value(device)?),
-            false => println!("{}", device_text(&device)),
+            false => say(device_text(&device)),
         }
         Ok(())
     }
@@ -42,7 +43,7 @@ impl OutputFormat {
 
 /// Prints one value on one line.
 pub(super) fn json(value: &Value) {
-    println!("{value}");
+    say(value);
 }
 
 fn device_text(device: &DeviceIdentity) -> String {

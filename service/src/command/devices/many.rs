@@ -4,7 +4,7 @@
 use behaviour_service::{Client, DeviceId, ServiceError};
 use clap::Args;
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
-use program::Progress;
+use program::{Progress, say};
 use protocol::error::ErrorCode;
 use protocol::registry::DeviceIdentity;
 
@@ -42,7 +42,7 @@ pub(crate) async fn create(ids: Vec<DeviceId>, client: &Client) -> Result<(), Co
     let made: Vec<DeviceIdentity> = made.try_collect().await?;
     drop(waiting);
     for identity in made {
-        println!("{}", connection_string(client, identity)?.to_text_with_key());
+        say(connection_string(client, identity)?.to_text_with_key());
     }
     Ok(())
 }

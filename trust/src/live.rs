@@ -1,0 +1,162 @@
+//! A TLS configuration that follows the files it was made of.
+
+use std::fmt;
+use std::fs::{self, Metadata};
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+use rustls::{ClientConfig, RootCertStore};
+
+use crate::{Trust, TrustError};
+
+/// Places of the system's certificates, as on Debian, Fedora, SUSE, Alpine and in
+/// Yocto images. `SSL_CERT_FILE` and `SSL_CERT_DIR` name others.
+const SYSTEM_FILES: [&str; 7] = [
+    "/etc/ssl/certs/ca-certificates.crt",
+    "/etc/ssl/certs",
+    "/etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem",
+    "/etc/pki/tls/certs/ca-bundle.crt",
+    "/etc/ssl/ca-bundle.pem",
+    "/etc/ssl/cert.pem",
+    "/etc/pki/tls/cacert.pem",
+];
+
+/// TLS configuration of a client that trusts the system's certificates and those of a
+/// file, and follows their changes: [`LiveTrust::refresh`] before a connection.
+pub struct LiveTrust {
+    ca_file: Option<PathBuf>,
+    files: Vec<PathBuf>,
+    current: Mutex<Current>,
+}
+
+struct Current {
+    stamps: Vec<Option<Stamp>>,
+    roots: RootCertStore,
+    config: Arc<ClientConfig>,
+}
+
+/// Identity of a file's contents.
+#[derive(PartialEq, Eq)]
+struct Stamp {
+    device: u64,
+    file: u64,
+    bytes: u64,
+    modified: (i64, i64),
+    changed: (i64, i64),
+}
+
+impl LiveTrust {
+    /// Reads the certificates. Blocks.
+    pub fn new(ca_file: Option<&Path>) -> Result<LiveTrust, TrustError> {
+        let variable = |name| std::env::var_os(name).map(PathBuf::from);
+        let mut files: Vec<PathBuf> = SYSTEM_FILES.map(PathBuf::from).into();
+        files.extend(["SSL_CERT_FILE", "SSL_CERT_DIR"].into_iter().filter_map(variable));
+        files.extend(ca_file.map(Path::to_owned));
+        // Before the contents: a change in between is noticed at the next look.
+        let stamps = stamps(&files);
+        let Trust(roots) = read(ca_file)?;
+        let config = Arc::new(Trust(roots.clone()).into_client_config()?);
+        let current = Mutex::new(Current { stamps, roots, config });
+        Ok(LiveTrust { ca_file: ca_file.map(Path::to_owned), files, current })
+    }
+
+    /// Returns the configuration of the last reading. It is the same one until the
+    /// certificates change, and so are the tickets that resume TLS sessions.
+    #[must_use]
+    pub fn config(&self) -> Arc<ClientConfig> {
+        Arc::clone(&self.current.lock().config)
+    }
+
+    /// Reads the certificates again if a file has changed; returns whether others are
+    /// trusted now. After an error the earlier ones stay in force. Blocks.
+    pub fn refresh(&self) -> Result<bool, TrustError> {
+        let stamps = stamps(&self.files);
+        if self.current.lock().stamps == stamps {
+            return Ok(false);
+        }
+        // Also after an error, which would be repeated at each connection.
+        self.current.lock().stamps = stamps;
+        let Trust(roots) = read(self.ca_file.as_deref())?;
+        if self.current.lock().roots.roots == roots.roots {
+            return Ok(false);
+        }
+        let config = Arc::new(Trust(roots.clone()).into_client_config()?);
+        let mut current = self.current.lock();
+        (current.roots, current.config) = (roots, config);
+        Ok(true)
+    }
+}
+
+impl fmt::Debug for LiveTrust {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("LiveTrust").field("ca_file", &self.ca_file).finish_non_exhaustive()
+    }
+}
+
+fn read(ca_file: Option<&Path>) -> Result<Trust, TrustError> {
+    let mut trust = Trust::of_system();
+    if let Some(path) = ca_file {
+        trust.add_file(path)?;
+    }
+    Ok(trust)
+}
+
+fn stamps(files: &[PathBuf]) -> Vec<Option<Stamp>> {
+    files.iter().map(|file| fs::metadata(file).ok().map(|found| Stamp::of(&found))).collect()
+}
+
+impl Stamp {
+    fn of(found: &Metadata) -> Stamp {
+        Stamp {
+            device: found.dev(),
+            file: found.ino(),
+            bytes: found.size(),
+            modified: (found.mtime(), found.mtime_nsec()),
+            changed: (found.ctime(), found.ctime_nsec()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn authority() -> String {
+        let key = rcgen::KeyPair::generate().unwrap();
+        let mut parameters = rcgen::CertificateParams::new(Vec::new()).unwrap();
+        parameters.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+        parameters.self_signed(&key).unwrap().pem()
+    }
+
+    #[test]
+    fn a_changed_file_is_read_again_and_an_unusable_one_changes_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("ca.pem");
+        let first = authority();
+        fs::write(&file, &first).unwrap();
+        let live = LiveTrust::new(Some(&file)).unwrap();
+        let before = live.config();
+        assert!(!live.refresh().unwrap());
+
+        // The same certificate in a new file: sessions can still be resumed.
+        let next = folder.path().join("next.pem");
+        fs::write(&next, format!("# renewed\n{first}")).unwrap();
+        fs::rename(&next, &file).unwrap();
+        assert!(!live.refresh().unwrap());
+        assert!(Arc::ptr_eq(&before, &live.config()));
+
+        fs::write(&next, "no certificate").unwrap();
+        fs::rename(&next, &file).unwrap();
+        let error = live.refresh().unwrap_err().to_string();
+        assert_eq!(error, format!("CA file {}: no certificate found", file.display()));
+        assert!(!live.refresh().unwrap(), "an error is reported once");
+        assert!(Arc::ptr_eq(&before, &live.config()));
+
+        fs::write(&next, authority()).unwrap();
+        fs::rename(&next, &file).unwrap();
+        assert!(live.refresh().unwrap());
+        assert!(!Arc::ptr_eq(&before, &live.config()));
+    }
+}
