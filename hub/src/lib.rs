@@ -86,6 +86,7 @@ use methods::Methods;
 use session::SessionContext;
 use sessions::{Ending, Sessions};
 use state::State;
+use websocket::HubTasks;
 
 /// Policy of the service connection string; it has all permissions.
 const SERVICE_POLICY: &str = "iothubowner";
@@ -143,14 +144,17 @@ impl Hub {
             telemetry: telemetry.clone(),
             token_grace: config.token_grace,
         };
+        let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
         let for_websocket = context.clone();
+        let running = HubTasks { tasks: tasks.clone(), stop: stop.clone() };
         let router =
             rest::router(Arc::clone(&state), Arc::clone(&sessions), methods, Arc::clone(&faults))
                 .route(
                     protocol::topic::WEBSOCKET_PATH,
-                    any(move |request: Request| websocket::upgrade(for_websocket.clone(), request)),
+                    any(move |request: Request| {
+                        websocket::upgrade(for_websocket.clone(), running.clone(), request)
+                    }),
                 );
-        let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
         let listener = Listener {
             context,
             router,

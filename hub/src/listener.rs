@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use axum::Router;
 use bytes::BytesMut;
+use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::{Service as _, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -25,6 +26,7 @@ use tracing::{debug, warn};
 
 use crate::rest::decode_slashes;
 use crate::session::{SessionContext, serve};
+use crate::websocket::Place;
 
 /// Time limit for a TLS handshake, a CONNECT or an HTTP header.
 const GREETING_PATIENCE: Duration = Duration::from_secs(20);
@@ -77,6 +79,7 @@ impl Listener {
                 warn!("connection closed: the limit of open connections is reached");
                 continue;
             };
+            let place = Place(Arc::new(permit));
             // During an outage every connection is closed at once.
             let Some(mut outages) = self.context.faults.outages() else { continue };
             let listener = self.clone();
@@ -85,20 +88,24 @@ impl Listener {
                 tokio::select! {
                     () = stop.cancelled() => {}
                     _ = outages.changed() => {}
-                    () = listener.serve_logged(stream, greeting) => {}
+                    () = listener.serve_logged(stream, greeting, place) => {}
                 }
-                drop(permit);
             });
         }
     }
 
-    async fn serve_logged(self, stream: TcpStream, greeting: Greeting) {
-        if let Err(error) = self.serve_connection(stream, greeting).await {
+    async fn serve_logged(self, stream: TcpStream, greeting: Greeting, place: Place) {
+        if let Err(error) = self.serve_connection(stream, greeting, place).await {
             debug!(%error, "connection ended");
         }
     }
 
-    async fn serve_connection(self, mut stream: TcpStream, greeting: Greeting) -> io::Result<()> {
+    async fn serve_connection(
+        self,
+        mut stream: TcpStream,
+        greeting: Greeting,
+        place: Place,
+    ) -> io::Result<()> {
         // Answers are small, and their receivers wait for them.
         stream.set_nodelay(true)?;
         let (stream, first) = timeout(GREETING_PATIENCE, async {
@@ -119,15 +126,19 @@ impl Listener {
             serve(self.context, reader, writer).await;
             return Ok(());
         }
-        self.serve_http(tokio::io::join(reader, writer)).await
+        self.serve_http(tokio::io::join(reader, writer), place).await
     }
 
     async fn serve_http(
         self,
         stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
+        place: Place,
     ) -> io::Result<()> {
         let router = TowerToHyperService::new(self.router);
-        let service = service_fn(|request| router.call(decode_slashes(request)));
+        let service = service_fn(|mut request: hyper::Request<Incoming>| {
+            request.extensions_mut().insert(place.clone());
+            router.call(decode_slashes(request))
+        });
         http1::Builder::new()
             .timer(TokioTimer::new())
             .header_read_timeout(GREETING_PATIENCE)

@@ -1,8 +1,8 @@
 //! `behaviour-hub`: a stand-in for Azure IoT Hub on this machine.
-#![allow(clippy::print_stdout, reason = "this is a command-line program")]
 
 mod command_error;
 
+use std::io::{self, Write as _};
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -82,7 +82,7 @@ async fn run(arguments: Arguments) -> Result<(), CommandError> {
     })?;
     print_connection_strings(&hub, &arguments.devices, ca_file)?;
     Signals::new()?.next().await;
-    println!("stopping");
+    tell("stopping\n");
     hub.stop().await;
     Ok(())
 }
@@ -90,30 +90,41 @@ async fn run(arguments: Arguments) -> Result<(), CommandError> {
 /// Prints the environment for two other terminals: a service and a device.
 fn print_connection_strings(hub: &Hub, devices: &[DeviceId], ca_file: &Path) -> anyhow::Result<()> {
     let ca_file = std::fs::canonicalize(ca_file).unwrap_or_else(|_| ca_file.to_owned());
-    println!(
-        "behaviour-hub is ready. It is for development and tests; production is Azure IoT Hub."
-    );
-    println!();
-    println!("MQTT over TLS on port {}, HTTPS on port {}", hub.mqtt_port(), hub.https_port());
+    let mut text = String::from(READY);
+    let mut line = |line: &str| {
+        text.push_str(line);
+        text.push('\n');
+    };
+    line(&format!("MQTT over TLS on port {}, HTTPS on port {}", hub.mqtt_port(), hub.https_port()));
     if let Some(port) = hub.connect_port() {
-        println!("HTTP CONNECT on port {port}");
+        line(&format!("HTTP CONNECT on port {port}"));
     }
-    println!("Clients have to trust {}", ca_file.display());
-    println!();
-    println!("# for a service");
-    println!("export IOTHUB_CA_FILE='{}'", ca_file.display());
+    line(&format!("Clients have to trust {}", ca_file.display()));
+    line("");
+    line("# for a service");
+    line(&format!("export IOTHUB_CA_FILE='{}'", ca_file.display()));
     let service = hub.service_connection_string().to_text_with_key();
-    println!("export IOTHUB_CONNECTION_STRING='{service}'");
+    line(&format!("export IOTHUB_CONNECTION_STRING='{service}'"));
     for device in devices {
-        let text = hub
+        let identity = hub
             .create_device(device)
             .with_context(|| format!("cannot register device `{device}`"))?
             .to_text_with_key();
-        println!();
-        println!("# for the device {device}");
-        println!("export IOTHUB_CA_FILE='{}'", ca_file.display());
-        println!("export IOTHUB_DEVICE_CONNECTION_STRING='{text}'");
+        line("");
+        line(&format!("# for the device {device}"));
+        line(&format!("export IOTHUB_CA_FILE='{}'", ca_file.display()));
+        line(&format!("export IOTHUB_DEVICE_CONNECTION_STRING='{identity}'"));
     }
-    println!();
+    line("");
+    tell(&text);
     Ok(())
+}
+
+const READY: &str =
+    "behaviour-hub is ready. It is for development and tests; production is Azure IoT Hub.\n\n";
+
+/// Writes to standard output. A hub whose reader has gone goes on.
+fn tell(text: &str) {
+    let mut output = io::stdout().lock();
+    let _ = output.write_all(text.as_bytes()).and_then(|()| output.flush());
 }

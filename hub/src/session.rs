@@ -26,7 +26,7 @@ use crate::methods::Methods;
 use crate::mqtt::{Inbound, Malformed, Outbound, Will, decode};
 use crate::sessions::{Ending, Outlet, Sessions};
 use crate::state::State;
-use crate::telemetry::TelemetryMessage;
+use crate::telemetry::{Sender, TelemetryMessage};
 use outbox::Outbox;
 
 /// Parts of the hub that sessions use.
@@ -140,6 +140,7 @@ impl<R: AsyncRead + Unpin> Packets<R> {
 struct Session {
     context: SessionContext,
     device: DeviceId,
+    sender: Sender,
     serial: u64,
     /// Limit of the device's silence.
     patience: Duration,

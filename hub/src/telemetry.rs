@@ -18,19 +18,35 @@ pub struct TelemetryMessage {
     pub body: Bytes,
 }
 
+/// Sender of messages, as it has signed in.
+#[derive(Debug, Clone)]
+pub(crate) struct Sender {
+    pub(crate) device: DeviceId,
+    /// Creation of the device.
+    pub(crate) generation: String,
+    /// Model that it has announced.
+    pub(crate) model_id: Option<String>,
+}
+
 impl TelemetryMessage {
     pub(crate) fn new(
-        device: DeviceId,
+        sender: &Sender,
         properties: MessageProperties,
         body: Bytes,
     ) -> TelemetryMessage {
+        let Sender { device, generation, model_id } = sender;
+        let properties = match model_id {
+            Some(model_id) => properties.with("dt-dataschema", model_id),
+            None => properties,
+        };
         let properties = properties
             .with("iothub-connection-device-id", device.as_str())
+            .with("iothub-connection-auth-generation-id", generation)
             .with(
                 "iothub-connection-auth-method",
                 r#"{"scope":"device","type":"sas","issuer":"iothub"}"#,
             )
             .with("iothub-enqueuedtime", jiff::Timestamp::now().to_string());
-        TelemetryMessage { device, properties, body }
+        TelemetryMessage { device: device.clone(), properties, body }
     }
 }

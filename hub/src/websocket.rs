@@ -3,6 +3,8 @@
 //! The handshake is answered here rather than by a library, since the request
 //! has been read already. Then binary frames carry the bytes of MQTT.
 
+use std::sync::Arc;
+
 use axum::extract::Request;
 use axum::http::header::{
     CONNECTION, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL, UPGRADE,
@@ -12,10 +14,13 @@ use axum::response::{IntoResponse, Response};
 use futures_util::{SinkExt as _, StreamExt as _};
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream};
+use tokio::sync::OwnedSemaphorePermit;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 use tracing::debug;
 
 use crate::mqtt::MAX_PACKET_BYTES;
@@ -24,8 +29,26 @@ use crate::session::{SessionContext, serve};
 /// Capacity of the pipe between the frames and the session.
 const PIPE_BYTES: usize = 64 * 1024;
 
+/// Place of a connection among those that may be open. A connection that becomes a
+/// WebSocket keeps it, although the HTTP connection has ended.
+#[derive(Debug, Clone)]
+pub(crate) struct Place(
+    #[expect(dead_code, reason = "held until it is dropped")] pub(crate) Arc<OwnedSemaphorePermit>,
+);
+
+/// Tasks of the hub, and their end.
+#[derive(Debug, Clone)]
+pub(crate) struct HubTasks {
+    pub(crate) tasks: TaskTracker,
+    pub(crate) stop: CancellationToken,
+}
+
 /// Answers the handshake and serves MQTT over the frames that follow.
-pub(crate) async fn upgrade(context: SessionContext, mut request: Request) -> Response {
+pub(crate) async fn upgrade(
+    context: SessionContext,
+    running: HubTasks,
+    mut request: Request,
+) -> Response {
     let has = |name: HeaderName, word: &str| {
         let values = request.headers().get_all(name);
         let mut words = values.iter().filter_map(|v| v.to_str().ok()).flat_map(|v| v.split(','));
@@ -41,7 +64,13 @@ pub(crate) async fn upgrade(context: SessionContext, mut request: Request) -> Re
         return (StatusCode::BAD_REQUEST, "the subprotocol must be mqtt\n").into_response();
     }
     let upgrade = hyper::upgrade::on(&mut request);
-    tokio::spawn(async move {
+    let place = request.extensions_mut().remove::<Place>();
+    // During an outage every connection is closed at once.
+    let Some(mut outages) = context.faults.outages() else {
+        return StatusCode::SERVICE_UNAVAILABLE.into_response();
+    };
+    let HubTasks { tasks, stop } = running;
+    let serve = async move {
         match upgrade.await {
             Ok(upgraded) => {
                 let config = WebSocketConfig::default()
@@ -55,6 +84,14 @@ pub(crate) async fn upgrade(context: SessionContext, mut request: Request) -> Re
                 tokio::join!(serve(context, reader, writer), carry(frames, far));
             }
             Err(error) => debug!(%error, "WebSocket handshake not completed"),
+        }
+    };
+    tasks.spawn(async move {
+        let _place = place;
+        tokio::select! {
+            () = stop.cancelled() => {}
+            _ = outages.changed() => {}
+            () = serve => {}
         }
     });
     let Ok(accept) = HeaderValue::try_from(accept) else {

@@ -1,12 +1,15 @@
 //! Parts of a request: ids in its path, conditions in its headers, its body.
 
+use std::time::Duration;
+
 use axum::body::{Bytes, to_bytes};
 use axum::extract::{FromRequest, Request};
-use axum::http::HeaderMap;
 use axum::http::header::IF_MATCH;
+use axum::http::{HeaderMap, StatusCode};
 use protocol::error::{ErrorCode, HubError};
 use protocol::id::IdError;
 use serde_json::{Map, Value};
+use tokio::time::timeout;
 
 use super::answer::ApiError;
 use crate::state::{IfMatch, Owner};
@@ -35,9 +38,18 @@ pub(super) fn if_match(headers: &HeaderMap) -> IfMatch {
     IfMatch::parse(headers.get(IF_MATCH).map(|value| value.to_str().unwrap_or_default()))
 }
 
-/// Reads a body of at most [`MAX_BODY_BYTES`].
+/// Time limit for a body.
+const BODY_PATIENCE: Duration = Duration::from_secs(30);
+
+/// Reads a body of at most [`MAX_BODY_BYTES`], within [`BODY_PATIENCE`].
 async fn bytes(request: Request) -> Result<Bytes, ApiError> {
-    to_bytes(request.into_body(), MAX_BODY_BYTES).await.map_err(|_| {
+    let body = timeout(BODY_PATIENCE, to_bytes(request.into_body(), MAX_BODY_BYTES)).await;
+    let body = body.map_err(|_| {
+        let seconds = BODY_PATIENCE.as_secs();
+        let reason = format!("the body is not whole after {seconds} s");
+        ApiError::with_status(StatusCode::REQUEST_TIMEOUT, &reason)
+    })?;
+    body.map_err(|_| {
         let reason = format!("the body has more than {MAX_BODY_BYTES} bytes or is incomplete");
         HubError::new(ErrorCode::MessageTooLarge, reason).into()
     })
@@ -91,5 +103,23 @@ impl<S: Sync> FromRequest<S> for JsonArray {
             Value::Array(array) => Ok(JsonArray(array)),
             _ => Err(ApiError::invalid("the body is not a JSON array")),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::body::Body;
+    use futures_util::stream;
+    use tokio::time::Instant;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_body_that_does_not_come_is_given_up() {
+        let never = Body::from_stream(stream::pending::<std::io::Result<Bytes>>());
+        let begun = Instant::now();
+        let error = bytes(Request::new(never)).await.unwrap_err();
+        assert!(format!("{error:?}").contains("the body is not whole after 30 s"), "{error:?}");
+        assert_eq!(begun.elapsed(), BODY_PATIENCE);
     }
 }

@@ -16,6 +16,7 @@ use crate::mqtt::{ConnAckCode, Connect, Inbound, Outbound};
 use crate::sessions::{Ending, OpenedSession, Outlet};
 use crate::stamps::now_unix;
 use crate::state::{DeviceGrant, DeviceRefusal};
+use crate::telemetry::Sender;
 
 /// Waits for the CONNECT, checks it and answers it.
 pub(super) async fn accept<R: AsyncRead + Unpin>(
@@ -73,6 +74,11 @@ pub(super) async fn accept<R: AsyncRead + Unpin>(
         patience: patience(connect.keep_alive_seconds),
         expires: expiry(&grant, context.token_grace),
         context: context.clone(),
+        sender: Sender {
+            device: grant.device.clone(),
+            generation: grant.generation,
+            model_id: grant.model_id,
+        },
         device: grant.device,
         serial,
         clean,

@@ -71,7 +71,11 @@ impl Session {
                         true => properties.with("mqtt-retain", "true"),
                         false => properties,
                     };
-                    self.telemetry(TelemetryMessage::new(device, properties, message.payload));
+                    self.telemetry(TelemetryMessage::new(
+                        &self.sender,
+                        properties,
+                        message.payload,
+                    ));
                 }
                 acknowledged(handling)
             }
@@ -110,7 +114,7 @@ impl Session {
         let properties = own_telemetry(&will.topic, &self.device);
         let properties = properties.expect("the topic of a will is checked at CONNECT");
         let properties = properties.with("iothub-MessageType", "Will");
-        self.telemetry(TelemetryMessage::new(self.device.clone(), properties, will.payload));
+        self.telemetry(TelemetryMessage::new(&self.sender, properties, will.payload));
     }
 
     fn telemetry(&self, message: TelemetryMessage) {

@@ -15,6 +15,10 @@ pub(crate) struct DeviceGrant {
     pub(crate) device: DeviceId,
     /// Expiry of its token, in Unix seconds.
     pub(crate) expires_unix: u64,
+    /// Creation of the device, which differs after it was deleted and created again.
+    pub(crate) generation: String,
+    /// Model that it announces.
+    pub(crate) model_id: Option<String>,
 }
 
 /// Reason why a device may not connect. The text is for the log.
@@ -63,7 +67,12 @@ impl State {
             });
             stored.map_err(|error| DeviceRefusal::Unavailable(error.message))?;
         }
-        Ok(DeviceGrant { device: owner.device, expires_unix: token.expiry() })
+        Ok(DeviceGrant {
+            device: owner.device,
+            expires_unix: token.expiry(),
+            generation: entity.generation().to_owned(),
+            model_id: user.model_id.clone(),
+        })
     }
 
     fn check_token(&self, token: &SasToken, owner: &Owner, now_unix: u64) -> Result<(), Denied> {

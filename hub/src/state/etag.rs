@@ -20,20 +20,21 @@ pub(crate) enum IfMatch {
     Absent,
     /// Any etag, as long as the resource exists.
     Any,
-    Etag(String),
+    /// One of these etags.
+    Etags(Vec<String>),
 }
 
 impl IfMatch {
-    /// Parses the header. The Python and Node clients send the star in quotes. An
-    /// empty header is an etag that no resource has, so that a variable without a
+    /// Parses the header, which may list several etags (RFC 9110, 13.1.1). The Python
+    /// and Node clients send the star in quotes. An empty header is an etag that no resource has, so that a variable without a
     /// value does not switch the condition off.
     pub(crate) fn parse(header: Option<&str>) -> IfMatch {
-        let Some(text) = header.map(str::trim) else { return IfMatch::Absent };
-        let text = text.strip_prefix("W/").unwrap_or(text);
-        let bare = text.strip_prefix('"').and_then(|t| t.strip_suffix('"')).unwrap_or(text);
-        match bare {
-            "*" => IfMatch::Any,
-            etag => IfMatch::Etag(etag.to_owned()),
+        let Some(text) = header else { return IfMatch::Absent };
+        // No etag of this hub has a comma.
+        let etags: Vec<String> = text.split(',').map(bare).collect();
+        match etags.iter().any(|etag| etag == "*") {
+            true => IfMatch::Any,
+            false => IfMatch::Etags(etags),
         }
     }
 
@@ -41,9 +42,16 @@ impl IfMatch {
     pub(crate) fn admits(&self, current: &str) -> bool {
         match self {
             IfMatch::Absent | IfMatch::Any => true,
-            IfMatch::Etag(etag) => etag == current,
+            IfMatch::Etags(etags) => etags.iter().any(|etag| etag == current),
         }
     }
+}
+
+/// Removes the quotes of an etag, and the mark of a weak one.
+fn bare(text: &str) -> String {
+    let text = text.trim();
+    let text = text.strip_prefix("W/").unwrap_or(text);
+    text.strip_prefix('"').and_then(|t| t.strip_suffix('"')).unwrap_or(text).to_owned()
 }
 
 #[cfg(test)]
@@ -51,17 +59,25 @@ mod tests {
     use super::*;
 
     #[test]
+    fn one_of_a_list_of_etags_is_enough() {
+        let listed = IfMatch::parse(Some("\"x\", W/\"AAAAAAAAAAE=\""));
+        assert!(listed.admits("AAAAAAAAAAE=") && listed.admits("x"));
+        assert!(!listed.admits("y") && !listed.admits(""));
+        assert_eq!(IfMatch::parse(Some("\"x\",\"*\"")), IfMatch::Any);
+    }
+
+    #[test]
     fn a_star_means_any_with_and_without_quotes() {
         for (header, read) in [
             (None, IfMatch::Absent),
-            (Some(""), IfMatch::Etag(String::new())),
-            (Some(" "), IfMatch::Etag(String::new())),
-            (Some("\"\""), IfMatch::Etag(String::new())),
+            (Some(""), IfMatch::Etags(vec![String::new()])),
+            (Some(" "), IfMatch::Etags(vec![String::new()])),
+            (Some("\"\""), IfMatch::Etags(vec![String::new()])),
             (Some("*"), IfMatch::Any),
             (Some("\"*\""), IfMatch::Any),
-            (Some("\"AAAAAAAAAAE=\""), IfMatch::Etag("AAAAAAAAAAE=".into())),
-            (Some("AAAAAAAAAAE="), IfMatch::Etag("AAAAAAAAAAE=".into())),
-            (Some("W/\"x\""), IfMatch::Etag("x".into())),
+            (Some("\"AAAAAAAAAAE=\""), IfMatch::Etags(vec!["AAAAAAAAAAE=".into()])),
+            (Some("AAAAAAAAAAE="), IfMatch::Etags(vec!["AAAAAAAAAAE=".into()])),
+            (Some("W/\"x\""), IfMatch::Etags(vec!["x".into()])),
         ] {
             assert_eq!(IfMatch::parse(header), read, "{header:?}");
         }

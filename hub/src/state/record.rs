@@ -59,6 +59,11 @@ impl Entity {
         view::identity(&self.owner, &self.identity, &self.presence)
     }
 
+    /// Returns the number of the identity's creation.
+    pub(super) fn generation(&self) -> &str {
+        &self.identity.generation
+    }
+
     /// Returns the etag of the identity.
     pub(crate) fn identity_etag(&self) -> String {
         self.identity.etag_text()

@@ -36,7 +36,7 @@ pub(super) fn now() -> u64 {
 }
 
 /// Connects to a port of the hub by TLS, trusting only the hub's own certificate.
-async fn secured(ca_pem: &str, port: u16) -> io::Result<TlsStream<TcpStream>> {
+pub(super) async fn secured(ca_pem: &str, port: u16) -> io::Result<TlsStream<TcpStream>> {
     secured_at(ca_pem, (Ipv4Addr::LOCALHOST, port).into()).await
 }
 

@@ -5,10 +5,15 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use behaviour_hub::{Hub, HubConfig};
 use protocol::connection_string::DeviceCredential;
 use protocol::sas;
+use protocol::topic::WEBSOCKET_PATH;
 use rumqttc::{ConnectReturnCode, MqttOptions, Packet, QoS};
+use serde_json::Value;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::time::timeout;
 
-use super::client::{Device, PATIENCE, answer_to, gone, hub, id, next, now, published, subscribe};
+use super::client::{
+    Device, PATIENCE, answer_to, ask, gone, hub, id, next, now, published, secured, subscribe,
+};
 
 const IPV4: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 
@@ -203,6 +208,12 @@ async fn telemetry_gets_properties_of_the_hub_and_a_lost_connection_publishes_th
     assert_eq!(&message.body[..], b"{}");
     assert_eq!(message.properties.get("a"), Some("b"));
     assert_eq!(message.properties.get("iothub-connection-device-id"), Some("d1"));
+    let (_, identity) = ask(&hub, "GET", "/devices/d1", &Value::Null).await;
+    assert_eq!(
+        message.properties.get("iothub-connection-auth-generation-id"),
+        identity["generationId"].as_str()
+    );
+    assert_eq!(message.properties.get("dt-dataschema"), None);
 
     hub.drop_connection(&id());
     let will = timeout(PATIENCE, messages.recv()).await.unwrap().unwrap();
@@ -236,4 +247,28 @@ async fn a_silent_device_is_disconnected_after_one_and_a_half_keep_alives() {
     connect.write(&mut packet).unwrap();
     assert_eq!(answer_to(&hub, IPV4, &packet).await, [0x20, 2, 0, 0]);
     assert!(!hub.is_connected(&id()));
+}
+
+#[tokio::test]
+async fn a_websocket_keeps_its_place_among_the_connections() {
+    let hub = Hub::start(HubConfig { max_connections: 1, ..HubConfig::default() }).await.unwrap();
+    let mut stream = secured(hub.ca_pem(), hub.https_port()).await.unwrap();
+    let request = format!(
+        "GET {WEBSOCKET_PATH} HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\n\
+         Connection: Upgrade\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\
+         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Protocol: mqtt\r\n\r\n"
+    );
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        head.push(timeout(PATIENCE, stream.read_u8()).await.unwrap().unwrap());
+    }
+    assert!(head.starts_with(b"HTTP/1.1 101 "), "{}", String::from_utf8_lossy(&head));
+
+    let second = timeout(PATIENCE, secured(hub.ca_pem(), hub.https_port())).await.unwrap();
+    assert!(second.is_err(), "the only place is taken");
+    hub.stop().await;
+    // The task of the WebSocket ends with the hub.
+    let rest = timeout(PATIENCE, stream.read_to_end(&mut head)).await.unwrap();
+    assert!(rest.is_ok() || rest.is_err_and(|error| error.kind() != std::io::ErrorKind::TimedOut));
 }

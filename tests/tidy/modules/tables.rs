@@ -95,8 +95,8 @@ const HUB: Modules = &[
     ("config", &["ca", "state"]),
     ("rest", &["faults", "methods", "policy", "query", "sessions", "stamps", "state"]),
     ("session", &["faults", "methods", "mqtt", "sessions", "stamps", "state", "telemetry"]),
-    ("listener", &["rest", "session"]),
     ("websocket", &["mqtt", "session"]),
+    ("listener", &["rest", "session", "websocket"]),
 ];
 
 /// `command` is the program, which uses the library as any other crate does. What builds
