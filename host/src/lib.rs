@@ -1,12 +1,28 @@
 //! The program on the device: owns the connection and the twin of one device,
 //! and routes its direct methods to plugins.
 //!
-//! ```no_run
-//! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
-//! let config = behaviour_host::Config::read("host.toml".as_ref())?;
-//! let identity = std::env::var("IOTHUB_DEVICE_CONNECTION_STRING")?.parse()?;
-//! behaviour_host::run(config, identity, async { drop(tokio::signal::ctrl_c().await) }).await?;
-//! # Ok(()) }
+//! ```
+//! use behaviour_host::{Config, run};
+//!
+//! # #[tokio::main]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let hub = hub::Hub::start(hub::HubConfig::default()).await?;
+//! # let identity = hub.create_device(&"my-device".parse()?)?;
+//! # let device = identity.device.clone();
+//! # let directory = tempfile::tempdir()?;
+//! # std::fs::write(directory.path().join("ca.pem"), hub.ca_pem())?;
+//! # let _component = fixtures::write("reply.wat", directory.path());
+//! let host_toml = r#"
+//!     hub.ca_file = "ca.pem"
+//!     host.data = "data"
+//!     plugins.echo = { file = "reply.wasm", methods = ["*"] }
+//! "#;
+//! # let host_toml = format!("{host_toml}\nhost.compile_cache = \"compiled\"\nhost.control_socket = \"c/s\"");
+//! let config = Config::parse(&host_toml, directory.path())?;
+//! // `identity` is the device's connection string. This device ends once it is connected.
+//! run(config, identity, hub.connected(&device)).await?;
+//! # Ok(())
+//! # }
 //! ```
 //!
 //! At its first start everything that can be wrong with a configuration or a plugin is

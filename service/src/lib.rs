@@ -1,16 +1,24 @@
 //! A client of the service side of Azure IoT Hub: invokes direct methods, reads,
 //! changes and queries twins, and registers devices.
 //!
-//! ```no_run
-//! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
-//! use behaviour_service::{Client, ClientSettings, MethodRequest};
+//! ```
+//! use behaviour_service::{Client, ClientSettings, MethodRequest, ServiceErrorKind};
 //!
-//! let identity = std::env::var("IOTHUB_CONNECTION_STRING")?.parse()?;
-//! let client = Client::new(identity, ClientSettings::default())?;
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let hub = hub::Hub::start(hub::HubConfig::default()).await?;
+//! # let device = hub.create_device(&"my-device".parse()?)?.device;
+//! # let identity = hub.service_connection_string();
+//! # let settings = ClientSettings { ca_pem: Some(hub.ca_pem().into()), ..Default::default() };
+//! // `identity` is a service's connection string, and no device is connected.
+//! let client = Client::new(identity, settings)?;
 //! let request = MethodRequest::new("rebootDevice".parse()?, serde_json::Value::Null);
-//! let result = client.invoke(&"my-device".parse()?, &request).await?;
-//! println!("{} {}", result.status, result.payload);
-//! # Ok(()) }
+//! match client.invoke(&device, &request).await {
+//!     Ok(result) => println!("{} {}", result.status, result.payload),
+//!     Err(error) => assert_eq!(error.kind(), ServiceErrorKind::Offline),
+//! }
+//! # Ok(())
+//! # }
 //! ```
 //!
 //! `cargo run -p behaviour-service --example invoke` is this as a program. The program of
