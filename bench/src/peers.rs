@@ -182,7 +182,7 @@ impl HostToml {
         let cache = cache.unwrap_or_else(|| folder.join("compiled"));
         let component = self.component.as_ref().unwrap_or(&stage.programs.probe);
         let mut text = format!(
-            "[hub]\nport = {}\nca_file = {:?}\n[host]\ncompile_cache = {}\ndata = {}\n\
+            "[hub]\nport = {}\nca_file = {:?}\n[host]\nmemory_bytes = 64000000000\ncompile_cache = {}\ndata = {}\n\
              [plugins.probe]\nfile = {}\nmethods = [\"*\"]\ndeadline = \"60s\"\n",
             stage.hub.mqtt_port,
             stage.hub.ca_file(),

@@ -11,10 +11,12 @@ use trust::TrustError;
 use crate::config::{Config, PluginSection};
 use crate::plugins::slot::Made;
 use file::{FileError, WholeFile};
+use machine::quarter_of_memory;
 
 pub(crate) use file::Stamp;
 
 mod file;
+mod machine;
 pub(crate) mod slot;
 
 /// Calls of versions that leave for which there is room beside all others.
@@ -72,6 +74,9 @@ impl PluginError {
             PluginError::Trust { name, .. } => Some(format!(
                 "set `ca_file` under [plugins.{name}.http] to a PEM file of certificates"
             )),
+            PluginError::Load { source: LoadError::Budget { .. }, .. } => {
+                Some("raise `memory_bytes` under [host], or lower that of the plugin".into())
+            }
             PluginError::Load { source, .. } => source.hint().map(str::to_owned),
         }
     }
@@ -95,6 +100,7 @@ impl Loader {
         let engine = Engine::new(&EngineSettings {
             instances: u32::try_from(instances).unwrap_or(u32::MAX),
             memory_bytes: config.memory_bytes(),
+            budget_bytes: config.host.memory_bytes.unwrap_or_else(quarter_of_memory),
             cache: config.host.compile_cache.clone(),
             ..EngineSettings::default()
         })

@@ -248,9 +248,7 @@ impl ProcessParts {
             let (router, twin) = (Arc::clone(router), Arc::clone(twin));
             tasks.spawn(status::run(key, router, twin, changes.clone()));
         }
-        let router = Arc::clone(router);
-        let plugins = move || router.plugins();
-        tasks.spawn(memory::give_back(plugins, Arc::clone(&self.counts)));
+        tasks.spawn(memory::give_back(Arc::clone(&self.counts)));
         BackgroundTasks { tasks, operator }
     }
 }

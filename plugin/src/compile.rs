@@ -39,7 +39,6 @@ const PAGE_BYTES: u64 = 64 * 1024;
 #[derive(Clone)]
 pub struct Compiled {
     pub(crate) component: Component,
-    pub(crate) source: Source,
 }
 
 impl Compiled {
@@ -48,6 +47,18 @@ impl Compiled {
     pub(crate) fn memory_at_start(&self) -> Option<u64> {
         let pages = self.component.resources_required()?.max_initial_memory_size.unwrap_or(0);
         Some(pages.saturating_mul(PAGE_BYTES))
+    }
+
+    /// Returns the memory of a call's tables and of its largest linear memory at its
+    /// start, as far as they can be known.
+    pub(crate) fn bytes_at_start(&self) -> usize {
+        let tables = self.component.resources_required().map_or(0, |required| {
+            let elements = required.max_initial_table_size.unwrap_or(0);
+            elements.saturating_mul(required.num_tables.into())
+        });
+        let bytes = tables.saturating_mul(size_of::<usize>() as u64);
+        let bytes = bytes.saturating_add(self.memory_at_start().unwrap_or(0));
+        usize::try_from(bytes).unwrap_or(usize::MAX)
     }
 }
 
@@ -149,20 +160,6 @@ impl Drop for Ends {
     fn drop(&mut self) {
         lock(&self.left).retain(|digest| *digest != self.digest);
     }
-}
-
-/// A component that this engine has compiled, once more, with machine code of its own.
-pub(crate) fn anew(
-    engine: &wasmtime::Engine,
-    cache: Option<&Cache>,
-    source: &Source,
-    component: &Component,
-) -> wasmtime::Result<Component> {
-    // Its file may have made room for others.
-    if let Some(cached) = cache.and_then(|cache| cache.again(engine, source).ok()) {
-        return Ok(cached);
-    }
-    run_as_it_stands(engine, &component.serialize()?)
 }
 
 fn run_as_it_stands(engine: &wasmtime::Engine, code: &[u8]) -> wasmtime::Result<Component> {

@@ -7,6 +7,7 @@
 
 pub(crate) mod inspect;
 
+use crate::budget::Budget;
 use crate::call::state::CallState;
 use crate::compile::cache::{Cache, Source};
 use crate::compile::{Compiled, Compiler};
@@ -27,6 +28,15 @@ const MIB: usize = 1024 * KIB;
 /// may use: parsing a deep patch, formatting a log line.
 const HOST_STACK_BYTES: usize = 512 * KIB;
 
+/// The functions, globals and resources of one call's instances, in the host's memory.
+/// CPython's take 395 KiB, Go's 91, QuickJS's 55; the default of wasmtime is 1 MiB for each
+/// core instance.
+const INSTANCE_BYTES: usize = 512 * KIB;
+
+/// The memory that the host holds for one call beside its stack and instances:
+/// arguments and results on their way, handles, streams, a line of the log.
+const IN_TRANSIT_BYTES: usize = 256 * KIB;
+
 /// The limits of the engine as a whole.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EngineSettings {
@@ -35,6 +45,10 @@ pub struct EngineSettings {
     pub instances: u32,
     /// The largest `memory_bytes` of any plugin.
     pub memory_bytes: usize,
+    /// The memory of all calls together: linear memories, tables, stacks, instances, and
+    /// what the host holds for them. A call that finds too little left is busy, one that
+    /// runs is out of memory. It is counted as if every call used all that it may touch.
+    pub budget_bytes: usize,
     /// The stack of a guest, in bytes. Compiled guests need a
     /// few KiB, the interpreters of scripts some hundred.
     pub stack_bytes: usize,
@@ -48,6 +62,7 @@ impl Default for EngineSettings {
         EngineSettings {
             instances: 1024,
             memory_bytes: crate::Limits::default().memory_bytes,
+            budget_bytes: 1024 * MIB,
             stack_bytes: 512 * KIB,
             cache: None,
         }
@@ -57,16 +72,20 @@ impl Default for EngineSettings {
 /// Loads plugins and runs them. Clones are the same engine.
 #[derive(Clone)]
 pub struct Engine {
-    pub(crate) shared: Arc<Shared>,
+    pub(crate) parts: Arc<EngineParts>,
 }
 
-pub(crate) struct Shared {
+/// The parts of an engine, which its plugins keep alive.
+pub(crate) struct EngineParts {
     pub(crate) wasmtime: wasmtime::Engine,
     pub(crate) ticker: Ticker,
     /// The default world. Each plugin is linked to a copy, with what it is lent
     /// beyond that.
     pub(crate) linker: Linker<CallState>,
     pub(crate) memory_bytes: usize,
+    pub(crate) budget: Arc<Budget>,
+    /// The memory of a call that is neither linear memory nor tables.
+    pub(crate) call_bytes: usize,
     pub(crate) cache: Option<Cache>,
     pub(crate) compiler: Compiler,
 }
@@ -95,11 +114,13 @@ impl Engine {
         let ticker = Ticker::start(move || ticked.increment_epoch(), IDLE_TICKS)
             .map_err(EngineError::Ticker)?;
         Ok(Engine {
-            shared: Arc::new(Shared {
+            parts: Arc::new(EngineParts {
                 wasmtime: engine,
                 ticker,
                 linker,
                 memory_bytes: settings.memory_bytes,
+                budget: Arc::new(Budget::new(settings.budget_bytes)),
+                call_bytes: settings.stack_bytes + INSTANCE_BYTES + IN_TRANSIT_BYTES,
                 cache,
                 compiler: Compiler::default(),
             }),
@@ -119,29 +140,34 @@ impl Engine {
         bytes: &[u8],
         limits: &Limits,
     ) -> Result<Compiled, LoadError> {
-        let Shared { wasmtime, compiler, cache, .. } = &*self.shared;
+        let EngineParts { wasmtime, compiler, cache, .. } = &*self.parts;
         let source = Source::of(bytes, limits);
         let component = compiler.component(wasmtime, cache.as_ref(), bytes, source, limits)?;
-        Ok(Compiled { component, source })
+        Ok(Compiled { component })
     }
 
     /// The engine itself, for a benchmark that compares with it.
     #[doc(hidden)]
     pub fn wasmtime(&self) -> &wasmtime::Engine {
-        &self.shared.wasmtime
+        &self.parts.wasmtime
     }
 
-    /// Bytes of instances that are gone, kept for the next, as the pool counts them:
-    /// of those whose code is gone too, it no longer counts any.
+    /// Bytes of instances that are gone, kept for the next, as the pool counts them.
     #[doc(hidden)]
     pub fn kept_bytes(&self) -> usize {
-        let pool = self.shared.wasmtime.pooling_allocator_metrics();
+        let pool = self.parts.wasmtime.pooling_allocator_metrics();
         pool.map_or(0, |pool| pool.unused_memory_bytes_resident())
+    }
+
+    /// Returns the memory of the calls that run now, as [`EngineSettings::budget_bytes`]
+    /// counts it.
+    pub fn memory_in_use(&self) -> usize {
+        self.parts.budget.used_bytes()
     }
 
     /// Returns the number of loads so far that found their component compiled.
     pub fn cache_hits(&self) -> usize {
-        self.shared.cache.as_ref().map_or(0, Cache::hits)
+        self.parts.cache.as_ref().map_or(0, Cache::hits)
     }
 }
 
@@ -182,15 +208,18 @@ fn pool(settings: &EngineSettings) -> PoolingAllocationConfig {
         .max_core_instances_per_component(16)
         .max_memories_per_component(4)
         .max_tables_per_component(16)
+        .max_core_instance_size(INSTANCE_BYTES)
+        .max_component_instance_size(INSTANCE_BYTES)
         .max_memory_size(settings.memory_bytes)
-        // Memory that a guest has written to is kept for the next one, which is far
-        // cheaper than returning it and getting it again. Stacks and tables would save
-        // another quarter of a call's time under load, but their pages would stay for
-        // as many calls as there ever were at once (docs/performance.md).
-        .linear_memory_keep_resident(2 * MIB)
+        // The scan of wasmtime 48 finds the pages that a guest has written to only if they
+        // are present: one that is swapped out, or about to be moved, is not reset, and the
+        // next call in the slot could read it (fixed in wasmtime 50.0.1). Without the scan,
+        // keeping memory means writing all of it at the end of each call, so it is returned
+        // to the system instead.
+        .pagemap_scan(Enabled::No)
+        .linear_memory_keep_resident(0)
         .table_keep_resident(0)
         .async_stack_keep_resident(0)
-        .pagemap_scan(Enabled::Auto)
         .decommit_batch_size(16);
     pool
 }

@@ -141,6 +141,14 @@ pub enum LoadError {
         /// `memory_bytes` of the limits.
         limit_bytes: usize,
     },
+    /// No call of it could ever begin.
+    #[error("a call begins with {needs_bytes} bytes; all calls together may have {limit_bytes}")]
+    Budget {
+        /// The memory at the start, with stack and instances.
+        needs_bytes: usize,
+        /// `budget_bytes` of the engine's settings.
+        limit_bytes: usize,
+    },
     /// A limit of the configuration that cannot be meant.
     #[error(transparent)]
     Limit(#[from] crate::LimitError),
@@ -236,6 +244,13 @@ pub enum CallError {
     #[error("asked for more than its {limit_bytes} bytes of memory")]
     OutOfMemory {
         /// `memory_bytes` of the limits.
+        limit_bytes: usize,
+    },
+    /// The instance was dropped when it asked for more, because other calls had it. That
+    /// is no failure of the plugin.
+    #[error("asked for more than is free of the {limit_bytes} bytes of all calls together")]
+    NoMemory {
+        /// `budget_bytes` of the engine's settings.
         limit_bytes: usize,
     },
     /// The instance was dropped at a fault of the guest's code.

@@ -26,8 +26,9 @@
 //! * `engine`: the shared runtime, and what a component would need to load;
 //! * `component`: checks of a component's bytes before the compiler reads them;
 //! * `compile`: machine code, within bounds, and its cache;
-//! * `plugin`: loading, calls, and memory that bursts of calls leave;
+//! * `plugin`: loading and calls;
 //! * `call`: the state of one call: memory, log, WASI, HTTP;
+//! * `budget`: the memory of all calls together;
 //! * `interfaces`: the imports of a plugin, one file each;
 //! * `lent`: the traits that a host implements;
 //! * `about`, `settings`, `limits`, `capability`: the description of a plugin;
@@ -42,6 +43,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used, reason = "a test may stop at the first surprise"))]
 
 mod about;
+mod budget;
 mod call;
 mod capability;
 mod compile;

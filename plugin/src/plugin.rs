@@ -1,22 +1,18 @@
 //! A loaded plugin: its description, and the machinery that runs it.
 
-mod at_once;
-mod bursts;
 mod invoke;
 mod linked;
 mod load;
 
 use crate::about::About;
-use crate::compile::cache::Source;
+use crate::call::memory::PluginMemory;
 use crate::component::imports::Exports;
-use crate::engine::Shared;
+use crate::engine::EngineParts;
 use crate::{Capability, Limits};
-use at_once::AtOnce;
 use linked::Linked;
-use parking_lot::RwLock;
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::Ordering::Relaxed;
 use tokio::sync::Semaphore;
 
 /// A component that is ready to be called. Clones are the same plugin.
@@ -28,14 +24,10 @@ pub struct Plugin {
 /// The machinery of a plugin.
 struct Loaded {
     about: Arc<About>,
-    engine: Arc<Shared>,
-    source: Source,
-    /// Of that source; another one after a burst, see [`bursts`].
-    linked: RwLock<Arc<Linked>>,
+    engine: Arc<EngineParts>,
+    linked: Linked,
     permits: Semaphore,
-    at_once: AtOnce,
-    /// The most memory of any call that has ended.
-    peak_memory_bytes: Arc<AtomicUsize>,
+    memory: Arc<PluginMemory>,
 }
 
 impl Plugin {
@@ -68,18 +60,6 @@ impl Plugin {
     /// The most linear memory that one of its calls has had so far, its headroom
     /// (512 KiB as a rule) included; only calls that have ended count.
     pub fn peak_memory_bytes(&self) -> usize {
-        self.loaded.peak_memory_bytes.load(Relaxed)
-    }
-}
-
-impl Loaded {
-    /// Returns the linked component, which a call keeps until it ends.
-    fn linked(&self) -> Arc<Linked> {
-        Arc::clone(&self.linked.read())
-    }
-
-    /// Returns the number of calls that run now.
-    fn running(&self) -> usize {
-        self.about.limits.calls_at_once.saturating_sub(self.permits.available_permits())
+        self.loaded.memory.peak_bytes.load(Relaxed)
     }
 }

@@ -44,6 +44,7 @@ pub(super) struct Host {
     pub(super) dry_run_reboot: bool,
     pub(super) report_plugins_under: Option<String>,
     pub(super) control_socket: Option<PathBuf>,
+    pub(super) memory_bytes: Option<NonZeroUsize>,
     #[serde(default)]
     pub(super) telemetry: TelemetryKeys,
 }

@@ -25,6 +25,8 @@ pub struct HostSection {
     /// The reported property under which the plugins are listed; `None`: they
     /// are not.
     pub report_plugins_under: Option<String>,
+    /// Memory of all calls together, in bytes; `None`: a quarter of what the host may use.
+    pub memory_bytes: Option<usize>,
     /// Socket on which operators reach the host; by default in a directory of the user.
     pub control_socket: Option<PathBuf>,
 }
@@ -41,6 +43,7 @@ pub(super) fn host(section: file::Host, directory: &Path) -> Result<HostSection,
             dry_run: section.dry_run_reboot,
         },
         report_plugins_under: report_plugins_under(section.report_plugins_under)?,
+        memory_bytes: section.memory_bytes.map(NonZeroUsize::get),
         control_socket: section.control_socket.map(|path| directory.join(path)),
     })
 }

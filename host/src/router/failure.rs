@@ -45,7 +45,9 @@ pub(super) fn outcome(error: Option<&CallError>) -> CallOutcome {
             | CallError::PayloadTooLarge { .. }
             | CallError::NoExport(_),
         ) => CallOutcome::Invalid,
-        Some(CallError::Busy { .. } | CallError::NoInstance(_)) => CallOutcome::Busy,
+        Some(CallError::Busy { .. } | CallError::NoInstance(_) | CallError::NoMemory { .. }) => {
+            CallOutcome::Busy
+        }
         Some(CallError::DeadlineExceeded(_)) => CallOutcome::DeadlineExceeded,
         Some(CallError::OutOfMemory { .. }) => CallOutcome::OutOfMemory,
         Some(CallError::Trapped(_)) => CallOutcome::Trapped,

@@ -8,6 +8,7 @@
 
 use super::log::CallLog;
 use crate::about::About;
+use crate::budget::{Budget, Loan};
 use crate::{Call, HttpClient, HttpError, HttpRequest, Level};
 use bytes::Bytes;
 use http::uri::Scheme;
@@ -28,6 +29,10 @@ const FIELD_BYTES: usize = 16 * 1024;
 /// request that is being written; the default is 1 MiB.
 const CHUNK_BYTES: usize = 16 * 1024;
 
+/// Memory of the host for one resource of a call: its fields, or its share of the
+/// pieces of a body, which takes three resources to write.
+pub(crate) const RESOURCE_BYTES: usize = FIELD_BYTES;
+
 /// The requests of one call.
 pub(crate) struct Http {
     ctx: WasiHttpCtx,
@@ -38,15 +43,34 @@ struct Hooks {
     plugin: Arc<About>,
     client: Arc<dyn HttpClient>,
     log: Arc<CallLog>,
+    budget: Arc<Budget>,
     requests_left: u32,
 }
 
+/// A body with its part of the budget, which is free again when no one reads it.
+struct Held {
+    bytes: Bytes,
+    _loan: Loan,
+}
+
+impl AsRef<[u8]> for Held {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
 impl Http {
-    pub(crate) fn new(plugin: &Arc<About>, call: &Call<'_>, log: &Arc<CallLog>) -> Http {
+    pub(crate) fn new(
+        plugin: &Arc<About>,
+        call: &Call<'_>,
+        log: &Arc<CallLog>,
+        budget: &Arc<Budget>,
+    ) -> Http {
         let hooks = Hooks {
             plugin: Arc::clone(plugin),
             client: Arc::clone(&call.lent.http),
             log: Arc::clone(log),
+            budget: Arc::clone(budget),
             requests_left: plugin.http.requests,
         };
         let mut ctx = WasiHttpCtx::new();
@@ -75,21 +99,28 @@ impl WasiHttpHooks for Hooks {
     ) -> Box<dyn Future<Output = Result<(Response<WasiBody>, Io), Error>> + Send> {
         let may_be_private = self.admit(&request);
         let (plugin, client) = (Arc::clone(&self.plugin), Arc::clone(&self.client));
-        let log = Arc::clone(&self.log);
+        let (log, budget) = (Arc::clone(&self.log), Arc::clone(&self.budget));
         let limit = time_for(options, plugin.http.timeout);
         Box::new(async move {
             let host = request.uri().authority().map_or("", |authority| authority.as_str());
             let host = host.to_owned();
             let exchange = async {
-                let request = whole(request, &host, plugin.http.request_bytes).await?;
-                client
+                let may_be_private = may_be_private?;
+                let settings = &plugin.http;
+                let both_bytes = settings.request_bytes.saturating_add(settings.response_bytes);
+                let mut loan = Loan::new(&budget, both_bytes)
+                    .map_err(|lack| HttpError::Failed(format!("`{host}`: {lack}")))?;
+                let request = whole(request, &host, settings.request_bytes).await?;
+                let response = client
                     .send(HttpRequest {
                         request,
-                        response_bytes: plugin.http.response_bytes,
-                        may_be_private: may_be_private?,
-                        ca_file: plugin.http.ca_file.as_deref(),
+                        response_bytes: settings.response_bytes,
+                        may_be_private,
+                        ca_file: settings.ca_file.as_deref(),
                     })
-                    .await
+                    .await?;
+                loan.shrink_to(response.body().len());
+                Ok(response.map(|bytes| Bytes::from_owner(Held { bytes, _loan: loan })))
             };
             let outcome = tokio::time::timeout(limit, exchange).await;
             let problem = match outcome {

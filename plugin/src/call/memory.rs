@@ -4,9 +4,27 @@
 //! and then a lack of memory could not be told from any other trap.
 
 use crate::Limits;
+use crate::budget::{Budget, NoMemory};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use wasmtime::ResourceLimiter;
+
+/// An element of a table, in bytes.
+const ELEMENT_BYTES: usize = size_of::<usize>();
+
+/// The memory of a plugin's calls.
+#[derive(Debug)]
+pub(crate) struct PluginMemory {
+    /// The memory of all calls of the engine.
+    pub(crate) budget: Arc<Budget>,
+    /// The memory of a call that is neither linear memory nor tables.
+    pub(crate) fixed_bytes: usize,
+    /// The part of the budget that a call takes before it begins: all that it has then,
+    /// so that most calls take nothing more.
+    pub(crate) at_start_bytes: usize,
+    /// The most memory of any call that has ended.
+    pub(crate) peak_bytes: AtomicUsize,
+}
 
 /// The sum of a call's linear memories, and the most it may be.
 #[derive(Debug)]
@@ -14,9 +32,20 @@ pub(crate) struct Memory {
     used_bytes: usize,
     limit_bytes: usize,
     table_elements: usize,
-    exceeded: bool,
-    /// The most memory of any call of this plugin that has ended.
-    peak_bytes: Arc<AtomicUsize>,
+    /// The bytes of the budget that are in use, and those that were taken from it.
+    counted_bytes: usize,
+    taken_bytes: usize,
+    refusal: Option<MemoryRefusal>,
+    of_plugin: Arc<PluginMemory>,
+}
+
+/// The bound that a call has met.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum MemoryRefusal {
+    /// Its own.
+    Limit,
+    /// That of all calls together.
+    Budget(NoMemory),
 }
 
 /// A growth that ended the call.
@@ -28,19 +57,38 @@ pub(crate) struct Exceeded {
 }
 
 impl Memory {
-    pub(crate) fn new(limits: &Limits, peak_bytes: &Arc<AtomicUsize>) -> Memory {
-        Memory {
+    /// Takes from the budget what a call has at its start.
+    pub(crate) fn begin(
+        limits: &Limits,
+        of_plugin: &Arc<PluginMemory>,
+    ) -> Result<Memory, NoMemory> {
+        of_plugin.budget.begin(of_plugin.at_start_bytes)?;
+        Ok(Memory {
             used_bytes: 0,
             limit_bytes: limits.memory_bytes,
             table_elements: limits.table_elements,
-            exceeded: false,
-            peak_bytes: Arc::clone(peak_bytes),
-        }
+            counted_bytes: of_plugin.fixed_bytes,
+            taken_bytes: of_plugin.at_start_bytes,
+            refusal: None,
+            of_plugin: Arc::clone(of_plugin),
+        })
     }
 
-    /// Returns `true` if the call has asked for more than it may have.
-    pub(crate) fn exceeded(&self) -> bool {
-        self.exceeded
+    /// Returns the bound that ended the call, if one did.
+    pub(crate) fn refusal(&self) -> Option<MemoryRefusal> {
+        self.refusal
+    }
+
+    fn count(&mut self, bytes: usize) -> wasmtime::Result<()> {
+        let counted = self.counted_bytes.saturating_add(bytes);
+        if let Some(more) = counted.checked_sub(self.taken_bytes).filter(|more| *more > 0) {
+            self.of_plugin.budget.grow(more).inspect_err(|refused| {
+                self.refusal = Some(MemoryRefusal::Budget(*refused));
+            })?;
+            self.taken_bytes = counted;
+        }
+        self.counted_bytes = counted;
+        Ok(())
     }
 }
 
@@ -48,7 +96,8 @@ impl Memory {
 /// shrink, so what a call has at its end is also the most it had.
 impl Drop for Memory {
     fn drop(&mut self) {
-        self.peak_bytes.fetch_max(self.used_bytes, Relaxed);
+        self.of_plugin.peak_bytes.fetch_max(self.used_bytes, Relaxed);
+        self.of_plugin.budget.give_back(self.taken_bytes);
     }
 }
 
@@ -59,23 +108,25 @@ impl ResourceLimiter for Memory {
         desired: usize,
         _maximum: Option<usize>,
     ) -> wasmtime::Result<bool> {
-        let total = self.used_bytes.saturating_add(desired.saturating_sub(current));
+        let more = desired.saturating_sub(current);
+        let total = self.used_bytes.saturating_add(more);
         if total > self.limit_bytes {
-            self.exceeded = true;
+            self.refusal = Some(MemoryRefusal::Limit);
             return Err(Exceeded { limit: self.limit_bytes, what: "bytes of memory" }.into());
         }
+        self.count(more)?;
         self.used_bytes = total;
         Ok(true)
     }
 
     fn memory_grow_failed(&mut self, error: wasmtime::Error) -> wasmtime::Result<()> {
-        self.exceeded = true;
+        self.refusal.get_or_insert(MemoryRefusal::Limit);
         Err(error)
     }
 
     fn table_growing(
         &mut self,
-        _current: usize,
+        current: usize,
         desired: usize,
         _maximum: Option<usize>,
     ) -> wasmtime::Result<bool> {
@@ -83,6 +134,7 @@ impl ResourceLimiter for Memory {
             let (limit, what) = (self.table_elements, "elements of a table");
             return Err(Exceeded { limit, what }.into());
         }
+        self.count(desired.saturating_sub(current).saturating_mul(ELEMENT_BYTES))?;
         Ok(true)
     }
 }
@@ -91,15 +143,51 @@ impl ResourceLimiter for Memory {
 mod tests {
     use super::*;
 
+    fn of_plugin(
+        budget_bytes: usize,
+        fixed_bytes: usize,
+        at_start_bytes: usize,
+    ) -> Arc<PluginMemory> {
+        let (budget, peak_bytes) = (Arc::new(Budget::new(budget_bytes)), AtomicUsize::new(0));
+        Arc::new(PluginMemory { budget, fixed_bytes, at_start_bytes, peak_bytes })
+    }
+
     #[test]
     fn the_limit_holds_for_the_sum_of_all_memories() {
         let limits = Limits { memory_bytes: 100, ..Limits::default() };
-        let mut memory = Memory::new(&limits, &Arc::default());
+        let mut memory = Memory::begin(&limits, &of_plugin(usize::MAX, 0, 0)).unwrap();
 
         assert!(memory.memory_growing(0, 60, None).unwrap());
         assert!(memory.memory_growing(0, 40, None).unwrap());
-        assert!(!memory.exceeded());
+        assert!(memory.refusal().is_none());
         assert!(memory.memory_growing(40, 41, None).is_err());
-        assert!(memory.exceeded());
+        assert!(matches!(memory.refusal(), Some(MemoryRefusal::Limit)));
+    }
+
+    #[test]
+    fn a_call_takes_its_start_at_once_and_only_its_growth_beyond_that() {
+        let of_plugin = of_plugin(1000, 50, 200);
+        let mut memory = Memory::begin(&Limits::default(), &of_plugin).unwrap();
+        assert_eq!(of_plugin.budget.used_bytes(), 200);
+
+        assert!(memory.memory_growing(0, 110, None).unwrap());
+        assert!(memory.table_growing(0, 5, None).unwrap());
+        assert_eq!(of_plugin.budget.used_bytes(), 200);
+        assert!(memory.memory_growing(110, 120, None).unwrap());
+        assert!(memory.table_growing(5, 10, None).unwrap());
+        assert_eq!(of_plugin.budget.used_bytes(), 50 + 120 + 10 * ELEMENT_BYTES);
+
+        drop(memory);
+        assert_eq!(of_plugin.budget.used_bytes(), 0);
+    }
+
+    #[test]
+    fn growth_past_the_budget_of_all_calls_is_told_from_growth_past_the_own_limit() {
+        let of_plugin = of_plugin(800, 0, 0);
+        let mut memory = Memory::begin(&Limits::default(), &of_plugin).unwrap();
+
+        assert!(memory.memory_growing(0, 700, None).unwrap());
+        assert!(memory.memory_growing(700, 701, None).is_err());
+        assert!(matches!(memory.refusal(), Some(MemoryRefusal::Budget(_))));
     }
 }

@@ -2,13 +2,13 @@
 
 use super::http::Http;
 use super::log::CallLog;
-use super::memory::Memory;
+use super::memory::{Memory, PluginMemory};
 use super::wasi::Wasi;
 use crate::about::About;
+use crate::budget::NoMemory;
 use crate::ticker::TICK;
 use crate::{BootOutcome, Call, Capability, HostError, Lent};
 use std::sync::Arc;
-use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -36,14 +36,15 @@ impl CallState {
         plugin: &Arc<About>,
         call: &Call<'_>,
         limit: Duration,
-        peak_bytes: &Arc<AtomicUsize>,
-    ) -> CallState {
+        of_plugin: &Arc<PluginMemory>,
+    ) -> Result<CallState, NoMemory> {
         let limits = &plugin.limits;
+        let memory = Memory::begin(limits, of_plugin)?;
         let log = Arc::new(CallLog::new(plugin, call));
-        CallState {
+        Ok(CallState {
             plugin: Arc::clone(plugin),
             lent: Arc::clone(&call.lent),
-            memory: Memory::new(limits, peak_bytes),
+            memory,
             deadline: Instant::now() + limit,
             attempt: call.attempt,
             boot_outcome: call.boot_outcome,
@@ -51,7 +52,7 @@ impl CallState {
                 .imports
                 .capabilities
                 .contains(&Capability::Http)
-                .then(|| Box::new(Http::new(plugin, call, &log))),
+                .then(|| Box::new(Http::new(plugin, call, &log, &of_plugin.budget))),
             wasi: plugin.imports.wasi.then(|| Box::new(Wasi::new(&log, &call.lent.clock))),
             busy_ticks_left: limit.as_millis().div_ceil(TICK.as_millis()),
             reports_left: limits.reports,
@@ -59,7 +60,7 @@ impl CallState {
             state_changes_left: limits.state_changes,
             jobs_left: limits.jobs,
             log,
-        }
+        })
     }
 
     /// Until the call is stopped.

@@ -18,7 +18,7 @@ use wasmtime_wasi::{HostMonotonicClock, HostWallClock, WasiCtx, WasiCtxView};
 
 /// Streams and timers that a guest may hold at once. Each is in the host's memory,
 /// which the limit on the guest's own memory does not cover.
-const RESOURCES: usize = 128;
+pub(crate) const RESOURCES: usize = 128;
 
 /// Limit of the random bytes of one request. They are made one at a time and held by
 /// the host until the guest has copied them; the default of wasmtime-wasi is 64 MiB.

@@ -61,11 +61,11 @@ impl Engine {
         let kind = sniff(bytes).map_err(LoadError::NotWebAssembly)?;
         let ty = compiled.component.component_type();
         let imports: Vec<Import> = ty
-            .imports(&self.shared.wasmtime)
+            .imports(&self.parts.wasmtime)
             .map(|(name, _)| Import { name: name.to_owned(), lender: imports::lender(name) })
             .collect();
         let exports: Vec<String> =
-            ty.exports(&self.shared.wasmtime).map(|(name, _)| name.to_owned()).collect();
+            ty.exports(&self.parts.wasmtime).map(|(name, _)| name.to_owned()).collect();
         let names = imports.iter().map(|import| &import.name).chain(&exports);
         Ok(Inspection {
             kind,

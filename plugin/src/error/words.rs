@@ -39,7 +39,7 @@ impl CallError {
             CallError::NoExport(_) => (404, "unknown-method"),
             CallError::Refused(refusal) => (refusal.status(), "refused"),
             CallError::DeadlineExceeded(_) => (504, "deadline-exceeded"),
-            CallError::OutOfMemory { .. } => (507, "out-of-memory"),
+            CallError::OutOfMemory { .. } | CallError::NoMemory { .. } => (507, "out-of-memory"),
             CallError::Trapped(_) => (500, "trapped"),
             CallError::HostFault(_) => (500, "host-fault"),
             CallError::AnswerNotJson(_)

@@ -5,7 +5,7 @@
 //! goes back to the pool, the permit to the plugin.
 
 use super::{Loaded, Plugin};
-use crate::call::memory::Exceeded;
+use crate::call::memory::{Exceeded, MemoryRefusal};
 use crate::call::state::CallState;
 use crate::error::one_line;
 use crate::interfaces::Response;
@@ -31,7 +31,7 @@ const HANDED_OUT_BYTES: usize = 8 * 1024 * 1024;
 impl Plugin {
     /// Calls a method.
     pub async fn invoke(&self, call: Call<'_>) -> Result<Answer, CallError> {
-        let linked = self.loaded.linked();
+        let linked = &self.loaded.linked;
         let function = async |store: &mut Store<CallState>| {
             let pre = &linked.behaviour;
             let guest = pre.instantiate_async(&mut *store).await.map_err(Ended::AtStart)?;
@@ -47,7 +47,7 @@ impl Plugin {
 
     /// Runs a job: [`Call::method`] is its name.
     pub async fn run_job(&self, call: Call<'_>) -> Result<Result<(), JobError>, CallError> {
-        let linked = self.loaded.linked();
+        let linked = &self.loaded.linked;
         let pre = linked.deferred.as_ref().ok_or(CallError::NoExport("deferred"))?;
         let function = async |store: &mut Store<CallState>| {
             let guest = pre.instantiate_async(&mut *store).await.map_err(Ended::AtStart)?;
@@ -65,7 +65,7 @@ impl Plugin {
         call: Call<'_>,
         version: u64,
     ) -> Result<Result<(), JobError>, CallError> {
-        let linked = self.loaded.linked();
+        let linked = &self.loaded.linked;
         let pre = linked.desired.as_ref().ok_or(CallError::NoExport("desired"))?;
         let function = async |store: &mut Store<CallState>| {
             let guest = pre.instantiate_async(&mut *store).await.map_err(Ended::AtStart)?;
@@ -83,7 +83,7 @@ impl Plugin {
         call: Call<'_>,
         previous_version: Option<&str>,
     ) -> Result<Result<(), String>, CallError> {
-        let linked = self.loaded.linked();
+        let linked = &self.loaded.linked;
         let pre = linked.lifecycle.as_ref().ok_or(CallError::NoExport("lifecycle"))?;
         let function = async |store: &mut Store<CallState>| {
             let guest = pre.instantiate_async(&mut *store).await.map_err(Ended::AtStart)?;
@@ -95,7 +95,7 @@ impl Plugin {
 
     /// Calls `lifecycle.stop` of a version that leaves.
     pub async fn stop(&self, call: Call<'_>) -> Result<(), CallError> {
-        let linked = self.loaded.linked();
+        let linked = &self.loaded.linked;
         let pre = linked.lifecycle.as_ref().ok_or(CallError::NoExport("lifecycle"))?;
         let function = async |store: &mut Store<CallState>| {
             let guest = pre.instantiate_async(&mut *store).await.map_err(Ended::AtStart)?;
@@ -120,11 +120,10 @@ impl Plugin {
             .permits
             .try_acquire()
             .map_err(|_| CallError::Busy { calls_at_once: limits.calls_at_once })?;
-        loaded.at_once.note(loaded.running());
         let _running = loaded.engine.ticker.running();
 
         let limit = limits.deadline_of(call.method);
-        let mut store = loaded.store(call, limit);
+        let mut store = loaded.store(call, limit)?;
         let deadline = store.data().deadline;
         // A panic in a function that the host lends unwinds through the guest to
         // here. It ends this call and no other: nothing of the store is used again,
@@ -147,11 +146,10 @@ enum Ended {
 }
 
 impl Loaded {
-    fn store(&self, call: &Call<'_>, limit: Duration) -> Store<CallState> {
-        let mut store = Store::new(
-            &self.engine.wasmtime,
-            CallState::new(&self.about, call, limit, &self.peak_memory_bytes),
-        );
+    fn store(&self, call: &Call<'_>, limit: Duration) -> Result<Store<CallState>, CallError> {
+        let state = CallState::new(&self.about, call, limit, &self.memory)
+            .map_err(|lack| CallError::NoInstance(lack.to_string()))?;
+        let mut store = Store::new(&self.engine.wasmtime, state);
         store.limiter(|state| &mut state.memory);
         store.set_max_component_handles(COMPONENT_HANDLES);
         store.set_hostcall_fuel(HANDED_OUT_BYTES.max(2 * self.about.limits.answer_bytes));
@@ -163,7 +161,7 @@ impl Loaded {
                 false => UpdateDeadline::Interrupt,
             })
         });
-        store
+        Ok(store)
     }
 }
 
@@ -216,8 +214,14 @@ fn no_instance(error: &wasmtime::Error, state: &CallState, limit: Duration) -> C
 }
 
 fn trapped(error: &wasmtime::Error, state: &CallState, limit: Duration) -> CallError {
-    if state.memory.exceeded() {
-        return CallError::OutOfMemory { limit_bytes: state.plugin.limits.memory_bytes };
+    match state.memory.refusal() {
+        Some(MemoryRefusal::Limit) => {
+            return CallError::OutOfMemory { limit_bytes: state.plugin.limits.memory_bytes };
+        }
+        Some(MemoryRefusal::Budget(lack)) => {
+            return CallError::NoMemory { limit_bytes: lack.limit_bytes };
+        }
+        None => {}
     }
     if let Some(exceeded) = error.downcast_ref::<Exceeded>() {
         return CallError::Trapped(exceeded.to_string());

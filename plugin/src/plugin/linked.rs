@@ -2,7 +2,7 @@
 
 use crate::about::About;
 use crate::call::state::CallState;
-use crate::engine::Shared;
+use crate::engine::EngineParts;
 use crate::interfaces::{self, BehaviourPre, WithDeferredPre, WithDesiredPre, WithLifecyclePre};
 use wasmtime::component::{Component, Linker};
 
@@ -18,11 +18,11 @@ impl Linked {
     /// Links it to the default world, to the capabilities that it imports, and to
     /// WASI if it imports that: what it was not granted is not there.
     pub(crate) fn new(
-        shared: &Shared,
+        engine: &EngineParts,
         component: &Component,
         about: &About,
     ) -> wasmtime::Result<Linked> {
-        let mut linker: Linker<CallState> = shared.linker.clone();
+        let mut linker: Linker<CallState> = engine.linker.clone();
         if about.imports.wasi {
             interfaces::add_wasi_to_linker(&mut linker)?;
         }
@@ -38,9 +38,5 @@ impl Linked {
             lifecycle: optional(exports.lifecycle).map(WithLifecyclePre::new).transpose()?,
             behaviour: BehaviourPre::new(pre)?,
         })
-    }
-
-    pub(crate) fn component(&self) -> &Component {
-        self.behaviour.instance_pre().component()
     }
 }

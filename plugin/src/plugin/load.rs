@@ -5,19 +5,20 @@
 //! it can start within its limits. Compiling may take seconds: load on a thread
 //! that may block.
 
-use super::at_once::AtOnce;
 use super::linked::Linked;
 use super::{Loaded, Plugin};
 use crate::about::About;
+use crate::call::memory::PluginMemory;
+use crate::call::{http, wasi};
 use crate::component;
-use crate::component::imports::{check_exports, check_imports, check_imports_of_bytes};
+use crate::component::imports::{Imports, check_exports, check_imports, check_imports_of_bytes};
 use crate::error::one_line;
-use crate::{Compiled, Engine, Limits, LoadError, PluginSettings};
-use parking_lot::RwLock;
+use crate::{Capability, Compiled, Engine, Limits, LoadError, PluginSettings};
 use std::fs::File;
 use std::io::Read;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
 use tokio::sync::Semaphore;
 
 impl Engine {
@@ -46,22 +47,21 @@ impl Engine {
     ) -> Result<Plugin, LoadError> {
         let PluginSettings { limits, config, capabilities, http } = settings;
         self.check_limits(&limits)?;
-        let (wasmtime, component) = (&self.shared.wasmtime, &compiled.component);
+        let (wasmtime, component) = (&self.parts.wasmtime, &compiled.component);
         let imports = check_imports(wasmtime, component, name, &capabilities)?;
         let exports = check_exports(wasmtime, component)?;
         check_memory(compiled, &limits)?;
+        let memory = self.memory_of(compiled, &imports)?;
 
         let about = About { name: name.to_owned(), limits, config, http, imports, exports };
-        let linked = Linked::new(&self.shared, component, &about)
+        let linked = Linked::new(&self.parts, component, &about)
             .map_err(|error| LoadError::Mismatch(one_line(&error)))?;
         let loaded = Loaded {
             permits: Semaphore::new(about.limits.calls_at_once),
             about: Arc::new(about),
-            engine: Arc::clone(&self.shared),
-            source: compiled.source,
-            linked: RwLock::new(Arc::new(linked)),
-            at_once: AtOnce::default(),
-            peak_memory_bytes: Arc::default(),
+            engine: Arc::clone(&self.parts),
+            linked,
+            memory: Arc::new(memory),
         };
         Ok(Plugin { loaded: Arc::new(loaded) })
     }
@@ -83,12 +83,28 @@ impl Engine {
         self.load(name, &bytes, settings)
     }
 
+    /// Counts the memory that a call has at its start; refuses a plugin whose calls would
+    /// never find so much.
+    fn memory_of(&self, compiled: &Compiled, imports: &Imports) -> Result<PluginMemory, LoadError> {
+        let budget = Arc::clone(&self.parts.budget);
+        let mut fixed_bytes = self.parts.call_bytes;
+        if imports.capabilities.contains(&Capability::Http) {
+            fixed_bytes += wasi::RESOURCES * http::RESOURCE_BYTES;
+        }
+        let at_start_bytes = fixed_bytes.saturating_add(compiled.bytes_at_start());
+        if at_start_bytes > budget.limit_bytes() {
+            let (needs_bytes, limit_bytes) = (at_start_bytes, budget.limit_bytes());
+            return Err(LoadError::Budget { needs_bytes, limit_bytes });
+        }
+        Ok(PluginMemory { budget, fixed_bytes, at_start_bytes, peak_bytes: AtomicUsize::new(0) })
+    }
+
     fn check_limits(&self, limits: &Limits) -> Result<(), LoadError> {
         limits.check()?;
-        if limits.memory_bytes > self.shared.memory_bytes {
+        if limits.memory_bytes > self.parts.memory_bytes {
             return Err(LoadError::EngineMemory {
                 asked: limits.memory_bytes,
-                most: self.shared.memory_bytes,
+                most: self.parts.memory_bytes,
             });
         }
         Ok(())

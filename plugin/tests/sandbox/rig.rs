@@ -26,6 +26,13 @@ pub(crate) fn engine_with(instances: u32) -> Engine {
     Engine::new(&EngineSettings { instances, cache, ..EngineSettings::default() }).unwrap()
 }
 
+/// An engine all of whose calls together may have so much memory.
+pub(crate) fn engine_with_budget(instances: u32, budget_bytes: usize) -> Engine {
+    let cache = Some(PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("compiled"));
+    let settings = EngineSettings { instances, budget_bytes, cache, ..EngineSettings::default() };
+    Engine::new(&settings).unwrap()
+}
+
 pub(crate) fn load(name: &str) -> Plugin {
     load_with(name, PluginSettings::default()).unwrap()
 }

@@ -10,6 +10,7 @@ pub(super) const TABLES: &[(&str, Modules)] =
 /// `about` describes a plugin, and all that a call needs is below `call`; `interfaces` are
 /// the host's side of the WIT. Only `engine` and `plugin` name what links and runs.
 const PLUGIN: Modules = &[
+    ("budget", &[]),
     ("capability", &[]),
     ("lent", &[]),
     ("limits", &[]),
@@ -19,11 +20,21 @@ const PLUGIN: Modules = &[
     ("component", &["capability", "error", "limits"]),
     ("about", &["component", "limits", "settings"]),
     ("compile", &["component", "error", "limits"]),
-    ("call", &["about", "capability", "lent", "limits", "ticker"]),
+    ("call", &["about", "budget", "capability", "lent", "limits", "ticker"]),
     ("interfaces", &["call", "capability", "error", "lent"]),
     (
         "engine",
-        &["call", "capability", "compile", "component", "error", "interfaces", "limits", "ticker"],
+        &[
+            "budget",
+            "call",
+            "capability",
+            "compile",
+            "component",
+            "error",
+            "interfaces",
+            "limits",
+            "ticker",
+        ],
     ),
     (
         "plugin",
