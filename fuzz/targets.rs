@@ -10,7 +10,7 @@ use std::str::FromStr;
 use std::sync::OnceLock;
 
 use json::{Json, JsonError};
-use plugin::{Engine, EngineSettings, Limits, PluginSettings};
+use plugin::{Engine, EngineSettings, HttpHost, Limits, PluginSettings};
 use protocol::connection_string::{DeviceConnectionString, ServiceConnectionString};
 use protocol::error::HubError;
 use protocol::method::MethodRequest;
@@ -28,7 +28,7 @@ use serde_json::{Map, Value};
 pub(crate) type Target = (&'static str, fn(&[u8]));
 
 /// All targets.
-pub(crate) const TARGETS: [Target; 9] = [
+pub(crate) const TARGETS: [Target; 13] = [
     ("topics", topics),
     ("connection_strings", connection_strings),
     ("sas", sas),
@@ -37,6 +37,10 @@ pub(crate) const TARGETS: [Target; 9] = [
     ("configs", configs),
     ("frames", frames),
     ("json", json),
+    ("queries", queries),
+    ("bodies", bodies),
+    ("packets", packets),
+    ("hosts", hosts),
     ("components", components),
 ];
 
@@ -185,6 +189,46 @@ pub(crate) fn json(bytes: &[u8]) {
     if let Ok(value) = json::value(json.get()) {
         let again = json::value(&value.to_string()).unwrap();
         assert_eq!(again, value, "{text:?}");
+    }
+}
+
+/// Checks queries: the input is a query, and a continuation in the second line.
+pub(crate) fn queries(bytes: &[u8]) {
+    let Ok(text) = std::str::from_utf8(bytes) else { return };
+    let (query, continuation) = text.split_once('\n').unwrap_or((text, ""));
+    // Of two twins, a row each; aggregates have one for all.
+    assert!(hub::fuzzing::run_query(query, continuation) <= 2);
+}
+
+/// Checks the bodies of requests to the hub.
+pub(crate) fn bodies(bytes: &[u8]) {
+    let Ok(text) = std::str::from_utf8(bytes) else { return };
+    hub::fuzzing::write_twin(text);
+    hub::fuzzing::read_identity(text);
+}
+
+/// Checks the packets that a hub sends to the host.
+pub(crate) fn packets(bytes: &[u8]) {
+    assert!(host::read_packets(bytes) <= bytes.len() / 2);
+}
+
+/// Checks the hosts that a plugin may send requests to: the input is a host of
+/// `host.toml`, and a URI in the second line.
+pub(crate) fn hosts(bytes: &[u8]) {
+    let Ok(text) = std::str::from_utf8(bytes) else { return };
+    let (host, uri) = text.split_once('\n').unwrap_or((text, ""));
+    round::<HttpHost>(host);
+    let Ok(host) = host.parse::<HttpHost>() else { return };
+    let Ok(uri) = uri.parse::<http::Uri>() else { return };
+    if let Some(admitted) = host.admitted(&uri) {
+        let shown = host.to_string();
+        let (scheme, rest) = shown.split_once("://").unwrap();
+        let name = rest.rsplit_once(':').unwrap().0;
+        assert_eq!(uri.scheme_str(), Some(scheme), "{text:?}");
+        match name.strip_prefix('*') {
+            Some(suffix) => assert!(admitted.ends_with(suffix), "{text:?}"),
+            None => assert_eq!(admitted, name, "{text:?}"),
+        }
     }
 }
 

@@ -44,6 +44,20 @@ mod under_way;
 mod window;
 mod wire;
 
+/// Decodes bytes and reads each publication as a connection does; returns the number
+/// of packets. For fuzzing only.
+pub(crate) fn read_packets(bytes: &[u8]) -> usize {
+    let (mut codec, mut bytes) = (codec::Packets::default(), bytes::BytesMut::from(bytes));
+    let mut packets = 0;
+    while let Ok(Some(packet)) = tokio_util::codec::Decoder::decode(&mut codec, &mut bytes) {
+        packets += 1;
+        if let Packet::Publish(publish) = packet {
+            drop(incoming::read(publish, 0));
+        }
+    }
+    packets
+}
+
 /// Packets of each kind that wait to be sent; more make their senders wait.
 const OUTBOX_PACKETS: usize = 256;
 

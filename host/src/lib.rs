@@ -72,6 +72,13 @@ mod run;
 mod simulate;
 mod swap;
 
+/// Decodes the packets of a hub; returns their number. For fuzzing only.
+#[doc(hidden)]
+#[must_use]
+pub fn read_packets(bytes: &[u8]) -> usize {
+    connection::read_packets(bytes)
+}
+
 pub use config::{
     Config, ConfigError, HostSection, HttpError, HubSection, Patience, PluginSection,
     RebootCommand, TelemetryLimits, WhenFull,

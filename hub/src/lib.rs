@@ -27,6 +27,7 @@
 //! * `ca`: certificate authority and server certificate.
 //! * `config`: configuration, and reasons why a hub does not start.
 //! * `faults`: faults on demand.
+//! * `fuzzing`: entry points for fuzzing.
 //! * `stamps`: time stamps and tracking ids.
 //! * `policy`: shared access policies and their permissions.
 //! * `mqtt`: packets of MQTT 3.1.1.
@@ -43,6 +44,8 @@
 mod ca;
 mod config;
 mod faults;
+#[doc(hidden)]
+pub mod fuzzing;
 mod listener;
 mod methods;
 mod mqtt;

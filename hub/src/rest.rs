@@ -43,6 +43,7 @@ use crate::stamps::now_unix;
 use crate::state::{Owner, State};
 use answer::ApiError;
 pub(crate) use path::decode_slashes;
+pub(crate) use query::check_continuation;
 
 /// Returns the router of the REST API.
 pub(crate) fn router(

@@ -120,6 +120,14 @@ impl std::fmt::Display for Continuation {
     }
 }
 
+/// Parses a continuation and checks that it survives a round trip. For fuzzing only.
+pub(crate) fn check_continuation(text: &str) {
+    if let Ok(continuation) = text.parse::<Continuation>() {
+        let again = continuation.to_string().parse::<Continuation>();
+        assert!(again.is_ok_and(|again| again == continuation), "{text:?}");
+    }
+}
+
 /// Error of a continuation that this hub did not write.
 struct UnknownContinuation;
 

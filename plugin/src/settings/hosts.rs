@@ -52,6 +52,15 @@ impl HttpHost {
         }
     }
 
+    /// Returns the host that a request to this URI is sent to, if it may be sent. For
+    /// fuzzing only.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn admitted(&self, uri: &Uri) -> Option<String> {
+        self.admits(uri.scheme()?, uri)?;
+        Some(uri.host()?.to_ascii_lowercase())
+    }
+
     fn is_pattern(&self) -> bool {
         self.name.starts_with('.')
     }
@@ -88,7 +97,8 @@ impl FromStr for HttpHost {
             Some(port) => with_port(port) == rest,
             None => authority.host() == rest,
         };
-        if name.is_empty() || !name.chars().all(readable) || !whole {
+        // A pattern is kept as a name with a dot in front.
+        if name.is_empty() || name.starts_with('.') || !name.chars().all(readable) || !whole {
             return Err(not_a_host());
         }
         let port = authority.port_u16().or_else(|| port_of(&scheme)).ok_or_else(not_a_host)?;

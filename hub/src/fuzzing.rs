@@ -1,0 +1,66 @@
+//! Entry points for fuzzing: what arrives in requests, without a socket.
+
+use std::sync::{Arc, LazyLock};
+
+use protocol::twin::{MAX_SECTION_BYTES, MAX_TAGS_BYTES, size};
+use serde_json::{Value, json};
+
+use crate::query;
+use crate::rest;
+use crate::state::{IdentityRequest, IfMatch, Owner, State, TwinChange, TwinWrite};
+
+static STATE: LazyLock<Arc<State>> = LazyLock::new(|| {
+    State::open(None, vec!["localhost".to_owned()]).expect("a state in memory can be opened")
+});
+
+/// Runs a query over two twins, page by page; returns the number of its rows. Reads the
+/// continuation of a request as well.
+#[must_use]
+pub fn run_query(text: &str, continuation: &str) -> usize {
+    rest::check_continuation(continuation);
+    let Ok(query) = query::parse(text) else { return 0 };
+    let twins = [
+        json!({"deviceId": "a", "tags": {"floor": 1, "name": "x"}, "status": "enabled",
+            "properties": {"desired": {"n": [1, 2]}, "reported": {"t": 1.5, "b": true}}}),
+        json!({"deviceId": "b", "tags": {"floor": 2}, "version": 3,
+            "properties": {"desired": {}, "reported": {"t": null}}}),
+    ];
+    let twins = twins.map(Arc::new).into_iter().enumerate();
+    query.page(twins, 0, 10).rows.len()
+}
+
+/// Writes a twin by the body of a request, as PATCH and as PUT.
+///
+/// # Panics
+///
+/// If an accepted body breaks a limit of twins.
+pub fn write_twin(body: &str) {
+    let Ok(Value::Object(body)) = json::value(body) else { return };
+    let id = "fuzzed".parse().expect("a valid id");
+    let owner = Owner::device(&id);
+    if STATE.get(&owner).is_err() {
+        // Another thread may have created it at this moment.
+        STATE.create_device(&id).ok();
+    }
+    for write in [TwinWrite::Merge, TwinWrite::Replace] {
+        let Ok(change) = TwinChange::parse(body.clone()) else { continue };
+        let Ok((entity, _)) = STATE.write_twin(&owner, write, change, &IfMatch::Any) else {
+            continue;
+        };
+        let view = entity.twin_view();
+        let members = |part: &Value| {
+            let mut members = part.as_object().cloned().unwrap_or_default();
+            members.retain(|key, _| !key.starts_with('$'));
+            members
+        };
+        assert!(size(&members(&view["tags"])) <= MAX_TAGS_BYTES);
+        assert!(size(&members(&view["properties"]["desired"])) <= MAX_SECTION_BYTES);
+    }
+}
+
+/// Reads the body of a request that creates or changes an identity.
+pub fn read_identity(body: &str) {
+    if let Ok(value) = json::value(body) {
+        drop(serde_json::from_value::<IdentityRequest>(value));
+    }
+}
