@@ -66,7 +66,7 @@ pub struct CommandError<K> {
 /// The kinds of failure of a program, each with its exit code. The default is the
 /// kind of all failures that are not told apart.
 pub trait ExitKind: Copy + Default {
-    /// Returns the exit code. It is not 0, and not 2, which is that of wrong usage.
+    /// Returns the exit code. It is not 0. Code 2 is for wrong usage, as in `clap`.
     fn exit_code(self) -> u8;
 }
 
@@ -95,6 +95,12 @@ impl<K: ExitKind> CommandError<K> {
     #[must_use]
     pub fn context(self, subject: impl fmt::Display) -> CommandError<K> {
         CommandError { error: self.error.context(subject.to_string()), ..self }
+    }
+
+    /// Replaces the kind, for a command that tells an error apart which others do not.
+    #[must_use]
+    pub fn with_kind(self, kind: K) -> CommandError<K> {
+        CommandError { kind, ..self }
     }
 
     /// Adds a hint behind those that it has.
@@ -207,6 +213,14 @@ mod tests {
             missing.to_string(),
             "error: cannot patch: twin.json: no such file\nhint: create the file\n"
         );
+    }
+
+    #[test]
+    fn another_kind_keeps_message_and_hint() {
+        let error = CommandError::new(Kind::Other, "no hub").with_hint("start it");
+        let error = error.with_kind(Kind::Missing);
+        assert_eq!(error.kind(), Kind::Missing);
+        assert_eq!(error.to_string(), "error: no hub\nhint: start it\n");
     }
 
     #[test]
