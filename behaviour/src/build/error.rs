@@ -23,6 +23,14 @@ pub enum BuildError {
         /// The reason, in one line.
         why: String,
     },
+    /// A folder that gives the plugin its name, but has an invalid one.
+    #[error("folder `{}` gives the plugin its name: {why}", .dir.display())]
+    FolderName {
+        /// The folder.
+        dir: PathBuf,
+        /// The reason, in one line.
+        why: String,
+    },
     /// A missing entry file.
     #[error("`{}` not found; it is the entry file of a plugin in {language}", .entry.display())]
     NoEntry {
@@ -143,6 +151,7 @@ impl BuildError {
     pub fn hint(&self) -> Option<Cow<'static, str>> {
         let hint = match self {
             BuildError::NoProject(_) => "create one: behaviour new NAME --lang LANGUAGE",
+            BuildError::FolderName { .. } => "set `name` in behaviour.toml, or rename the folder",
             BuildError::NoEntry { .. } => "name another with `entry` in behaviour.toml",
             BuildError::Workspace(_) => "name the folder of a guest crate: behaviour build DIR",
             BuildError::NoTool { language, .. } => {

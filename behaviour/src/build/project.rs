@@ -55,11 +55,14 @@ impl Project {
         if !entry.is_file() {
             return Err(BuildError::NoEntry { entry, language });
         }
-        let folder = found.file_name().map(|name| name.to_string_lossy().into_owned());
+        let name = match described.name {
+            Some(name) => name,
+            None => folder_name(&found, language)?,
+        };
         let wit = described.wit.map(|wit| found.join(wit));
         let wit = wit.or_else(|| Some(found.join("wit")).filter(|wit| wit.is_dir()));
         Ok(Project {
-            name: described.name.or(folder).unwrap_or_else(|| "plugin".into()),
+            name,
             language,
             entry,
             world: described.world.unwrap_or_else(|| "behaviour".into()),
@@ -78,6 +81,18 @@ impl Project {
         files::remove_folder(&folder)?;
         wit::write(&folder).map_err(BuildError::io(&folder))?;
         Ok(folder)
+    }
+}
+
+/// Returns the name of a plugin that is named after its folder. The name of one in
+/// Rust is in Cargo.toml.
+fn folder_name(folder: &Path, language: Language) -> Result<String, BuildError> {
+    let name = files::file_name(folder);
+    match crate::name::check(&name) {
+        Err(why) if language != Language::Rust => {
+            Err(BuildError::FolderName { dir: folder.to_owned(), why })
+        }
+        _ => Ok(name),
     }
 }
 
@@ -113,12 +128,14 @@ mod tests {
 
     fn project(files: &[(&str, &str)]) -> (tempfile::TempDir, Result<Project, BuildError>) {
         let dir = tempfile::tempdir().unwrap();
+        let folder = dir.path().join("door");
+        fs::create_dir(&folder).unwrap();
         for (name, text) in files {
-            let path = dir.path().join(name);
+            let path = folder.join(name);
             fs::create_dir_all(path.parent().unwrap()).unwrap();
             fs::write(path, text).unwrap();
         }
-        let project = Project::find(dir.path());
+        let project = Project::find(&folder);
         (dir, project)
     }
 
@@ -136,10 +153,9 @@ mod tests {
     #[test]
     fn every_language_is_known_by_its_file() {
         for language in Language::ALL {
-            let (dir, project) = project(&[(language.entry(), "")]);
+            let (_dir, project) = project(&[(language.entry(), "")]);
             let project = project.unwrap();
-            assert_eq!(project.language, language);
-            assert_eq!(Some(project.name.as_ref()), dir.path().file_name());
+            assert_eq!((project.language, project.name.as_str()), (language, "door"));
         }
     }
 
@@ -160,5 +176,31 @@ mod tests {
         let error = error.unwrap_err();
         let expected = "go.mod` not found; it is the entry file of a plugin in go";
         assert!(error.to_string().ends_with(expected), "{error}");
+    }
+
+    #[test]
+    fn a_folder_that_gives_the_plugin_its_name_has_a_valid_one() {
+        let dir = tempfile::tempdir().unwrap();
+        let folder = dir.path().join("Front Door");
+        fs::create_dir(&folder).unwrap();
+        fs::write(folder.join("plugin.wat"), "").unwrap();
+
+        let error = Project::find(&folder).unwrap_err();
+        let shown = fs::canonicalize(&folder).unwrap();
+        assert_eq!(
+            error.to_string(),
+            format!(
+                "folder `{}` gives the plugin its name: name `Front Door` has other characters \
+                 than a-z, 0-9 and `-`",
+                shown.display()
+            )
+        );
+        assert_eq!(error.hint().unwrap(), "set `name` in behaviour.toml, or rename the folder");
+
+        fs::write(folder.join(FILE), "name = \"front-door\"\n").unwrap();
+        assert_eq!(Project::find(&folder).unwrap().name, "front-door");
+        fs::remove_file(folder.join(FILE)).unwrap();
+        fs::write(folder.join("Cargo.toml"), "").unwrap();
+        assert_eq!(Project::find(&folder).unwrap().language, Language::Rust);
     }
 }
