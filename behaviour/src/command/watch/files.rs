@@ -1,21 +1,26 @@
-//! The files that a plugin is made of, and whether they have changed.
+//! The files of a plugin, and changes of their contents.
 //!
-//! They are looked at a few times a second: a plugin has some dozens of files,
-//! and not every file system tells by itself. What counts is what a file says;
-//! one that a build writes anew as it was has not changed.
+//! The files are polled: a plugin has some dozens of them, and not every file
+//! system reports changes. Links are followed. A file that is written again with the
+//! same contents has not changed.
 
 use std::collections::BTreeMap;
 use std::fs::{self, Metadata};
 use std::hash::{DefaultHasher, Hash, Hasher};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::thread::sleep;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
-/// The interval between two looks.
-const EVERY: Duration = Duration::from_millis(200);
+/// The interval between two polls.
+const INTERVAL: Duration = Duration::from_millis(200);
 
-/// Folders of tools, full of files that nobody saves.
+/// Folders that tools write.
 const IGNORED: [&str; 2] = ["target", "node_modules"];
+
+/// The depth of folders that are read. A link may lead to a folder above it, and
+/// the sources of a plugin are nowhere near as deep.
+const MAX_DEPTH: usize = 16;
 
 /// A hash of the contents of each file.
 pub(super) type Contents = BTreeMap<PathBuf, u64>;
@@ -26,59 +31,95 @@ pub(super) struct Files {
     known: BTreeMap<PathBuf, (Stamp, u64)>,
 }
 
-/// The size of a file, and the time of its last change.
-type Stamp = (u64, Option<SystemTime>);
+/// The metadata of a file that differ after every change. Length and modification
+/// time alone would not do: a program may set that time, while the kernel sets the
+/// time of the last status change.
+#[derive(Clone, Copy, PartialEq)]
+struct Stamp {
+    device: u64,
+    inode: u64,
+    bytes: u64,
+    modified: (i64, i64),
+    status_changed: (i64, i64),
+}
+
+impl Stamp {
+    fn new(metadata: &Metadata) -> Stamp {
+        Stamp {
+            device: metadata.dev(),
+            inode: metadata.ino(),
+            bytes: metadata.len(),
+            modified: (metadata.mtime(), metadata.mtime_nsec()),
+            status_changed: (metadata.ctime(), metadata.ctime_nsec()),
+        }
+    }
+}
 
 impl Files {
     pub(super) fn new(roots: Vec<PathBuf>) -> Files {
         Files { roots, known: BTreeMap::new() }
     }
 
-    pub(super) fn look(&mut self) -> Contents {
+    /// Reads the files that have changed since the last time, and returns the
+    /// contents of all.
+    pub(super) fn read(&mut self) -> Contents {
         let mut found = BTreeMap::new();
         for root in &self.roots {
-            self.look_at(root, &mut found);
+            self.read_below(root, &mut Vec::new(), &mut found);
         }
         let contents = found.iter().map(|(path, (_, content))| (path.clone(), *content)).collect();
         self.known = found;
         contents
     }
 
-    /// Waits until the files differ from what they were, and until whoever saves
-    /// them has done.
+    /// Waits until the contents differ from `before` and are the same in two polls,
+    /// since a program may be writing several files.
     pub(super) fn wait_for_change(&mut self, before: &Contents) {
         let mut last = None;
         loop {
-            let begun = Instant::now();
-            let now = self.look();
+            let started = Instant::now();
+            let now = self.read();
             if now != *before && last.as_ref() == Some(&now) {
                 return;
             }
             last = Some(now);
-            // A large folder is looked at less often, so that it costs no more.
-            sleep(EVERY.max(begun.elapsed() * 10));
+            // Bounds the load: a large folder is polled less often.
+            sleep(INTERVAL.max(started.elapsed() * 10));
         }
     }
 
-    /// Ignores files that cannot be read.
-    fn look_at(&self, path: &Path, found: &mut BTreeMap<PathBuf, (Stamp, u64)>) {
-        let Ok(metadata) = fs::symlink_metadata(path) else { return };
-        if metadata.is_dir() {
-            let Ok(entries) = fs::read_dir(path) else { return };
-            for entry in entries.flatten() {
-                let name = entry.file_name();
-                let name = name.to_string_lossy();
-                if !name.starts_with('.') && !IGNORED.contains(&&*name) {
-                    self.look_at(&entry.path(), found);
-                }
-            }
-        } else if let Some(content) = self.content(path, &metadata) {
-            found.insert(path.to_owned(), content);
+    /// Reads a file, or the files in a folder; ignores those that cannot be read.
+    /// `parents` are the folders on the way, by device and inode.
+    fn read_below(
+        &self,
+        path: &Path,
+        parents: &mut Vec<(u64, u64)>,
+        found: &mut BTreeMap<PathBuf, (Stamp, u64)>,
+    ) {
+        let Ok(metadata) = fs::metadata(path) else { return };
+        if metadata.is_file() {
+            found.extend(self.content(path, &metadata).map(|content| (path.to_owned(), content)));
+            return;
         }
+        let folder = (metadata.dev(), metadata.ino());
+        // A link to a folder on the way would repeat that folder without end.
+        if !metadata.is_dir() || parents.len() >= MAX_DEPTH || parents.contains(&folder) {
+            return;
+        }
+        let Ok(entries) = fs::read_dir(path) else { return };
+        parents.push(folder);
+        for entry in entries.flatten() {
+            let name = entry.file_name();
+            let name = name.to_string_lossy();
+            if !name.starts_with('.') && !IGNORED.contains(&&*name) {
+                self.read_below(&entry.path(), parents, found);
+            }
+        }
+        parents.pop();
     }
 
     fn content(&self, path: &Path, metadata: &Metadata) -> Option<(Stamp, u64)> {
-        let stamp = (metadata.len(), metadata.modified().ok());
+        let stamp = Stamp::new(metadata);
         match self.known.get(path) {
             Some((known, content)) if *known == stamp => Some((stamp, *content)),
             _ => {
@@ -92,10 +133,13 @@ impl Files {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::symlink;
+    use std::time::SystemTime;
+
     use super::*;
 
     #[test]
-    fn what_was_saved_made_or_deleted_has_changed_and_tools_folders_are_not_looked_at() {
+    fn a_saved_new_or_deleted_file_is_a_change_outside_the_folders_of_tools() {
         let dir = tempfile::tempdir().unwrap();
         let write = |name: &str, text: &str| fs::write(dir.path().join(name), text).unwrap();
         for folder in ["src", "target", "node_modules", ".git"] {
@@ -103,33 +147,100 @@ mod tests {
             write(&format!("{folder}/file"), "a");
         }
         let mut files = Files::new(vec![dir.path().to_owned()]);
-        let first = files.look();
+        let first = files.read();
         assert_eq!(first.len(), 1);
 
         write("target/file", "longer");
-        assert_eq!(files.look(), first);
+        assert_eq!(files.read(), first);
         write("src/file", "longer");
-        let second = files.look();
+        let second = files.read();
         assert_ne!(second, first);
         write("new", "a");
-        assert_ne!(files.look(), second);
+        assert_ne!(files.read(), second);
         fs::remove_file(dir.path().join("new")).unwrap();
-        assert_eq!(files.look(), second);
+        assert_eq!(files.read(), second);
     }
 
     #[test]
-    fn a_file_that_is_written_anew_as_it_was_has_not_changed() {
+    fn a_file_that_is_written_again_with_the_same_contents_has_not_changed() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("made");
         fs::write(&path, "a").unwrap();
         let mut files = Files::new(vec![path.clone()]);
-        let before = files.look();
+        let before = files.read();
 
         fs::write(&path, "a").unwrap();
         let later = SystemTime::now() + Duration::from_secs(9);
         fs::File::options().write(true).open(&path).unwrap().set_modified(later).unwrap();
-        assert_eq!(files.look(), before);
+        assert_eq!(files.read(), before);
         fs::write(&path, "b").unwrap();
-        assert_ne!(files.look(), before);
+        assert_ne!(files.read(), before);
+    }
+
+    #[test]
+    fn a_change_behind_a_link_to_a_file_or_a_folder_is_noticed() {
+        let dir = tempfile::tempdir().unwrap();
+        let (plugin, elsewhere) = (dir.path().join("plugin"), dir.path().join("elsewhere"));
+        fs::create_dir(&plugin).unwrap();
+        fs::create_dir_all(elsewhere.join("cases")).unwrap();
+        fs::write(elsewhere.join("plugin.wat"), "a").unwrap();
+        symlink(elsewhere.join("plugin.wat"), plugin.join("plugin.wat")).unwrap();
+        symlink(elsewhere.join("cases"), plugin.join("cases")).unwrap();
+        let mut files = Files::new(vec![plugin]);
+        let first = files.read();
+
+        fs::write(elsewhere.join("plugin.wat"), "b").unwrap();
+        let second = files.read();
+        assert_ne!(second, first);
+        fs::write(elsewhere.join("cases/new.json"), "{}").unwrap();
+        assert_ne!(files.read(), second);
+    }
+
+    #[test]
+    fn a_change_of_the_same_length_with_the_old_time_is_noticed() {
+        let dir = tempfile::tempdir().unwrap();
+        let (path, other) = (dir.path().join("plugin.wat"), dir.path().join(".other"));
+        let time = SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000_000);
+        let write = |path: &Path, text: &str| {
+            fs::write(path, text).unwrap();
+            fs::File::options().write(true).open(path).unwrap().set_modified(time).unwrap();
+        };
+        write(&path, "a");
+        let mut files = Files::new(vec![dir.path().to_owned()]);
+        let first = files.read();
+
+        // Another inode, whatever the resolution of the file system's clock.
+        write(&other, "b");
+        fs::rename(&other, &path).unwrap();
+        let second = files.read();
+        assert_ne!(second, first);
+
+        // In place, once the clock of the file system has advanced.
+        let started = Instant::now();
+        loop {
+            write(&path, "c");
+            if files.read() != second {
+                break;
+            }
+            assert!(started.elapsed() < Duration::from_secs(60), "no change within a minute");
+            std::thread::yield_now();
+        }
+    }
+
+    #[test]
+    fn links_in_a_circle_and_folders_past_the_depth_limit_are_not_entered() {
+        let dir = tempfile::tempdir().unwrap();
+        symlink(dir.path(), dir.path().join("circle")).unwrap();
+        let mut folder = dir.path().to_owned();
+        // The root is the first folder.
+        for _ in 1..MAX_DEPTH {
+            folder.push("deeper");
+        }
+        fs::create_dir_all(folder.join("too-deep")).unwrap();
+        fs::write(folder.join("last"), "a").unwrap();
+        fs::write(folder.join("too-deep/file"), "a").unwrap();
+
+        let read = Files::new(vec![dir.path().to_owned()]).read();
+        assert_eq!(read.into_keys().collect::<Vec<_>>(), [folder.join("last")]);
     }
 }
