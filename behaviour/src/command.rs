@@ -1,39 +1,56 @@
-//! The commands, one a file: each reads its arguments, calls the library, and
-//! says how it went.
+//! The program's commands, one file each.
 
-pub(crate) mod build;
-pub(crate) mod call;
-pub(crate) mod check;
-pub(crate) mod completions;
+mod build;
+mod call;
+mod check;
+mod completions;
 mod component;
-pub(crate) mod new;
+mod error;
+mod new;
 mod paint;
 mod progress;
-pub(crate) mod setup;
-pub(crate) mod test;
+mod setup;
+mod test;
 mod values;
-pub(crate) mod watch;
+mod watch;
 
-use std::error::Error;
 use std::io::Write;
+use std::process::ExitCode;
 
-use program::{chain, note};
+use clap::Subcommand;
 
-/// The command line asks for something that cannot be meant; clap's own code.
-pub(crate) const USAGE: u8 = 2;
+#[derive(Subcommand)]
+pub(crate) enum Command {
+    New(new::New),
+    Setup(setup::Setup),
+    Build(build::Build),
+    Call(call::Call),
+    Check(check::Check),
+    Test(test::Test),
+    Watch(watch::Watch),
+    Completions(completions::Completions),
+}
 
-/// A file is no plugin that a host would load.
-pub(crate) const NOT_LOADED: u8 = 3;
-
-/// One line with the error and its causes, and one with the way out.
-pub(crate) fn complain(error: &(dyn Error + 'static), hint: Option<&str>) {
-    note(format_args!("error: {}", chain(error)));
-    if let Some(hint) = hint {
-        note(format_args!("hint: {hint}"));
+impl Command {
+    /// Runs the command and returns its exit code; an error goes to standard error.
+    /// `program` is the whole command line.
+    pub(crate) fn execute(self, program: clap::Command) -> ExitCode {
+        let outcome = match self {
+            Command::New(new) => new.run(),
+            Command::Setup(setup) => setup.run(),
+            Command::Build(build) => build.run(),
+            Command::Call(call) => call.run(),
+            Command::Check(check) => check.run(),
+            Command::Test(test) => test.run(),
+            Command::Watch(watch) => watch.run(),
+            Command::Completions(completions) => Ok(completions.run(program)),
+        };
+        outcome.unwrap_or_else(|error| error.report())
     }
 }
 
-/// A line on standard output. Whoever reads it may have heard enough.
-pub(crate) fn say(line: &str) {
+/// Prints a line to standard output. An error is ignored: a reader such as `head`
+/// may have closed the pipe.
+fn print_line(line: &str) {
     let _ = writeln!(std::io::stdout(), "{line}");
 }

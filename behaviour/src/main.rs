@@ -1,12 +1,14 @@
-//! The program `behaviour`: the list of its commands.
+//! The program `behaviour`: its command line.
 
-#![allow(clippy::print_stdout, clippy::print_stderr, reason = "a program speaks to its user")]
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "this is a command-line program")]
 
 mod command;
 
 use std::process::ExitCode;
 
-use clap::{CommandFactory, Parser, Subcommand};
+use clap::{CommandFactory, Parser};
+
+use command::Command;
 
 /// The plugin author's tool.
 #[derive(Parser)]
@@ -16,27 +18,6 @@ struct Arguments {
     command: Command,
 }
 
-#[derive(Subcommand)]
-enum Command {
-    New(command::new::New),
-    Setup(command::setup::Setup),
-    Build(command::build::Build),
-    Call(command::call::Call),
-    Check(command::check::Check),
-    Test(command::test::Test),
-    Watch(command::watch::Watch),
-    Completions(command::completions::Completions),
-}
-
 fn main() -> ExitCode {
-    match Arguments::parse().command {
-        Command::New(new) => new.run(),
-        Command::Setup(setup) => setup.run(),
-        Command::Build(build) => build.run(),
-        Command::Call(call) => call.run(),
-        Command::Check(check) => check.run(),
-        Command::Test(test) => test.run(),
-        Command::Watch(watch) => watch.run(),
-        Command::Completions(completions) => completions.run(Arguments::command()),
-    }
+    Arguments::parse().command.execute(Arguments::command())
 }

@@ -4,21 +4,22 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Instant;
 
-use behaviour::{BuildError, BuildOptions, build};
+use behaviour::{BuildOptions, build};
 use program::note;
 
-use super::{complain, say};
+use super::error::{CommandError, build_failed};
+use super::print_line;
 
-/// Make a plugin's sources a component that a host can load.
+/// Build a component that a host can load from a plugin's sources.
 ///
-/// Prints the component's path. The language is what behaviour.toml says, or
-/// what the folder's files tell; `behaviour setup` brings its tools. Where the
+/// Prints the component's path. The language is the one in behaviour.toml, or
+/// follows from the folder's files; `behaviour setup` fetches its tools. If the
 /// active Rust has no target wasm32-unknown-unknown, Debian's own compiler is
 /// fetched once and kept. A tool that has not ended after 15 minutes is stopped;
 /// BEHAVIOUR_STEP_LIMIT=60m allows more.
 #[derive(clap::Args)]
 pub(crate) struct Build {
-    /// The folder of the plugin.
+    /// The plugin's folder.
     #[arg(default_value = ".")]
     dir: PathBuf,
     /// The component's file [default: components/NAME.wasm in the target directory].
@@ -27,13 +28,13 @@ pub(crate) struct Build {
     /// The directory for fetched tools [default: behaviour in the user's cache directory].
     #[arg(long, value_name = "DIR", env = "BEHAVIOUR_CACHE_DIR")]
     cache_dir: Option<PathBuf>,
-    /// Say nothing but the component's path, or what is wrong.
+    /// Print only the component's path, or the error.
     #[arg(long, short)]
     quiet: bool,
 }
 
 impl Build {
-    pub(crate) fn run(self) -> ExitCode {
+    pub(super) fn run(self) -> Result<ExitCode, CommandError> {
         let Build { dir, out, cache_dir, quiet } = self;
         let progress = |line: &str| {
             if !quiet {
@@ -41,25 +42,11 @@ impl Build {
             }
         };
         let started = Instant::now();
-        match build(&dir, &BuildOptions { out, cache_dir, progress: &progress, target_dir: None }) {
-            Ok(built) => {
-                let (kilobytes, took) = (built.bytes.div_ceil(1000), started.elapsed());
-                progress(&format!("{}: {kilobytes} KB in {:.1} s", built.name, took.as_secs_f32()));
-                say(&built.path.display().to_string());
-                ExitCode::SUCCESS
-            }
-            Err(error) => {
-                complain_of_build(&error);
-                ExitCode::FAILURE
-            }
-        }
+        let options = BuildOptions { out, cache_dir, progress: &progress, target_dir: None };
+        let built = build(&dir, &options).map_err(build_failed)?;
+        let (kilobytes, seconds) = (built.bytes.div_ceil(1000), started.elapsed().as_secs_f32());
+        progress(&format!("{}: {kilobytes} KB in {seconds:.1} s", built.name));
+        print_line(&built.path.display().to_string());
+        Ok(ExitCode::SUCCESS)
     }
-}
-
-/// Prints the output of the failed command, and then the error.
-pub(crate) fn complain_of_build(error: &BuildError) {
-    if let Some(output) = error.output().filter(|output| !output.is_empty()) {
-        note(format_args!("{}", output.trim_end()));
-    }
-    complain(error, error.hint().as_deref());
 }

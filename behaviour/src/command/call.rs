@@ -16,20 +16,20 @@ use protocol::id::MethodName;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-use super::build::complain_of_build;
 use super::component::component;
+use super::error::{CommandError, FailureKind};
 use super::paint::Paint;
-use super::{NOT_LOADED, USAGE, complain, say, values};
+use super::{print_line, values};
 
 const LONG: &str = "\
-Call one method of a plugin, here and without a network.
+Call one method of a plugin on this machine, without a network.
 
-The plugin gets a fresh sandbox with the limits of the host, a clock, its settings, a twin, a state and a queue of jobs, all of \
-them in memory. What it does is shown line by line on standard error, with the time since the beginning; its answer goes to \
-standard output, and nothing else does. A request over HTTP is refused: there is no network here.
+The plugin gets a fresh sandbox with the limits of the host, a clock, its settings, a twin, a state and a queue of jobs, all in \
+memory. Its actions go to standard error, a line each with the time since the start; only its answer goes to standard output. \
+HTTP requests are refused.
 
-Time is virtual: it begins at 2026-01-01T00:00:00.000Z and passes only while the plugin waits. A plugin that loops does not \
-wait; it is stopped after its deadline on the wall.";
+Time is virtual: it starts at 2026-01-01T00:00:00.000Z and advances only while the plugin waits. A plugin that computes without \
+waiting is stopped after its deadline in real time.";
 
 const EXAMPLES: &str = "\
 Examples:
@@ -41,12 +41,12 @@ Examples:
   behaviour call reboot.wasm --changed '{\"delay\": 5}'
 
 Exit codes:
-  0  the plugin answered with a status below 400, or did what it was asked
-  1  it answered with another, refused, or failed
-  2  the command line asks for something that cannot be meant
-  3  the file is no plugin that a host would load";
+  0  the plugin answered with a status below 400, or completed the call
+  1  the plugin answered with another status, refused, or failed
+  2  the command line is wrong
+  3  there is no component, or a host would not load it";
 
-/// Call one method of a plugin, here and without a network.
+/// Call one method of a plugin on this machine, without a network.
 #[derive(clap::Args)]
 #[command(long_about = LONG, after_help = EXAMPLES)]
 pub(crate) struct Call {
@@ -55,17 +55,17 @@ pub(crate) struct Call {
     /// The method's name.
     #[arg(required_unless_present_any = ["changed", "start"])]
     method: Option<MethodName>,
-    /// JSON, any value; from a file as `@FILE`, from standard input as `-`.
+    /// The payload: any JSON value, `@FILE`, or `-` for standard input.
     #[arg(default_value = "null", value_parser = values::json, allow_negative_numbers = true)]
     payload: String,
 
-    /// METHOD is the name of a job.
+    /// Run the job named METHOD instead.
     #[arg(long, requires = "method")]
     job: bool,
-    /// Let the desired properties change instead, and the plugin take note.
+    /// Change the desired properties and notify the plugin instead.
     #[arg(long, value_name = "JSON", value_parser = values::object, conflicts_with = "method")]
     changed: Option<Map<String, Value>>,
-    /// Let the plugin take over instead: from a version, or from none.
+    /// Start the plugin instead, as the successor of a version or of none.
     #[arg(
         long,
         value_name = "VERSION",
@@ -84,68 +84,52 @@ pub(crate) struct Call {
     /// The reported properties before the call: a JSON object, or `@FILE`.
     #[arg(long, value_name = "JSON", value_parser = values::object)]
     reported: Option<Map<String, Value>>,
-    /// An entry of the plugin's state from earlier calls.
+    /// An entry of the state that earlier calls have left.
     #[arg(long, value_name = "KEY=TEXT", value_parser = values::pair)]
     state: Vec<(String, String)>,
     /// Grant a capability, as `capabilities` in host.toml does.
     #[arg(long, value_name = "NAME")]
     capability: Vec<Capability>,
 
-    /// The time that the call may take: 500ms, 20s, 1m 30s [default: 30s].
+    /// The deadline of the call: 500ms, 20s, 1m 30s [default: 30s].
     #[arg(long, value_name = "DURATION", value_parser = program::duration::parse)]
     deadline: Option<Duration>,
-    /// The memory that it may have: 1048576, 64MiB [default: 64MiB].
+    /// The limit on its memory: 1048576, 64MiB [default: 64MiB].
     #[arg(long, value_name = "SIZE", value_parser = values::size)]
     memory: Option<usize>,
 
-    /// Let time pass as on a device.
+    /// Use real time, as on a device.
     #[arg(long)]
     real_time: bool,
-    /// Have no connection to the hub.
+    /// Simulate a device without a connection to the hub.
     #[arg(long)]
     offline: bool,
-    /// Run the jobs that the call asks for, after it; a reboot that it asks for
-    /// is taken as done.
+    /// Run the jobs that the call schedules, after it; a requested reboot counts
+    /// as done.
     #[arg(long)]
     run_jobs: bool,
-    /// Print all that came of it as one JSON object.
+    /// Print the outcome as one JSON object.
     #[arg(long)]
     json: bool,
 }
 
 impl Call {
-    pub(crate) fn run(self) -> ExitCode {
-        let desk = match self.desk() {
-            Ok(desk) => desk,
-            Err(error) => {
-                complain(&error, None);
-                return ExitCode::from(USAGE);
-            }
-        };
-        let component = match component(&self.file) {
-            Ok(component) => component,
-            Err(error) => {
-                complain_of_build(&error);
-                return ExitCode::from(NOT_LOADED);
-            }
-        };
-        let plugin = match self.load(&component) {
-            Ok(plugin) => plugin,
-            Err(error) => {
-                complain(&error, error.hint());
-                return ExitCode::from(NOT_LOADED);
-            }
-        };
+    pub(super) fn run(self) -> Result<ExitCode, CommandError> {
+        let desk = self.desk()?;
+        let component = component(&self.file)?;
+        let plugin = self
+            .load(&component)
+            .map_err(|error| CommandError::from(error).with_kind(FailureKind::NotLoaded))?;
         let outcome = desk.ask(&plugin, &self.asked());
         let memory = plugin.peak_memory_bytes();
         if self.json {
-            say(&Told::new(&outcome, memory).to_json());
+            print_line(&Report::new(&outcome, memory).to_json());
         } else {
-            tell(&outcome, self.real_time, memory);
+            print(&outcome, self.real_time, memory);
         }
-        let well =
+        let succeeded =
             outcome.answer.is_ok_and(|answer| answer.is_none_or(|answer| answer.status < 400));
-        if well { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+        Ok(if succeeded { ExitCode::SUCCESS } else { ExitCode::FAILURE })
     }
 
     fn desk(&self) -> Result<Desk, protocol::twin::PatchError> {
@@ -201,7 +185,7 @@ impl Call {
     }
 }
 
-/// One thing that the plugin did: when, a word, and what.
+/// Formats an event: its time, a word for its kind, and its details.
 pub(crate) fn line(happened: &Happened, paint: Paint) -> String {
     let time = format!("{:>7}.{:03} s", happened.at_ms / 1000, happened.at_ms % 1000);
     let word = format!("{:<8}", happened.what.word());
@@ -214,7 +198,8 @@ pub(crate) fn line(happened: &Happened, paint: Paint) -> String {
     format!("{}  {word}  {}", paint.dim(&time), happened.what)
 }
 
-fn tell(outcome: &Outcome, real_time: bool, memory: usize) {
+/// Prints the answer or the failure, and the cost of the call.
+fn print(outcome: &Outcome, real_time: bool, memory: usize) {
     let paint = Paint::on(&stderr());
     match &outcome.answer {
         Ok(None) => note(format_args!("{}", paint.good("done"))),
@@ -222,7 +207,7 @@ fn tell(outcome: &Outcome, real_time: bool, memory: usize) {
             let status = answer.status.to_string();
             let status = if answer.status < 400 { paint.good(&status) } else { paint.bad(&status) };
             note(format_args!("{status}"));
-            say(&answer.payload.as_ref().map_or("null".to_owned(), Json::pretty));
+            print_line(&answer.payload.as_ref().map_or("null".to_owned(), Json::pretty));
         }
         Err(error) => {
             let status = error.status().map_or_else(String::new, |status| format!("{status} "));
@@ -230,8 +215,8 @@ fn tell(outcome: &Outcome, real_time: bool, memory: usize) {
             note(format_args!("{status}: {}", error.message()));
             if !real_time && worked_past_its_deadline(error, outcome.took) {
                 note(format_args!(
-                    "hint: it did not wait, it worked; virtual time stands still meanwhile, so that \
-                     a loop that looks at the clock never ends: sleep in it, or use --real-time"
+                    "hint: the plugin computed without waiting, and virtual time advances only while \
+                     it waits: sleep in loops that poll the clock, or use --real-time"
                 ));
             }
         }
@@ -247,13 +232,14 @@ fn tell(outcome: &Outcome, real_time: bool, memory: usize) {
     note(format_args!("{}", paint.dim(&format!("took {took}, {memory} of memory"))));
 }
 
-/// Returns whether real time stopped a call, and not virtual time.
+/// Returns whether the deadline passed in real time and not in virtual time.
 fn worked_past_its_deadline(error: &Failure, took: Duration) -> bool {
     matches!(error, Failure::Call(CallError::DeadlineExceeded(limit)) if took < *limit)
 }
 
+/// The outcome of a call, as `--json` prints it.
 #[derive(Serialize)]
-struct Told<'a> {
+struct Report<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     status: Option<u16>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -270,14 +256,14 @@ struct Told<'a> {
     state: BTreeMap<&'a str, String>,
 }
 
-impl Told<'_> {
-    fn new(outcome: &Outcome, memory_bytes: usize) -> Told<'_> {
+impl Report<'_> {
+    fn new(outcome: &Outcome, memory_bytes: usize) -> Report<'_> {
         let (status, answer, error, message) = match &outcome.answer {
             Ok(None) => (None, None, None, None),
             Ok(Some(answer)) => (Some(answer.status), Some(answer.payload.as_ref()), None, None),
             Err(error) => (error.status(), None, Some(error.word()), Some(error.message())),
         };
-        Told {
+        Report {
             status,
             answer,
             error,

@@ -9,18 +9,19 @@ use std::process::ExitCode;
 
 use behaviour::desk::{DeskError, compile, engine, name};
 use plugin::{Capability, Engine, Inspection, Kind, Limits, LoadError, PluginSettings};
-use program::{Progress, chain};
+use program::Progress;
 use serde_json::{Value, json};
 
+use super::error::CommandError;
+use super::print_line;
 use super::values::bytes;
-use super::{complain, say};
 use meaning::{interface, meaning};
 
 const LONG: &str = "\
-Say what a component imports and exports, what that lets it do, and whether a host would load it. It is compiled and looked at, but \
-not run.
+Describe a component: its imports and exports, what they allow it to do, and whether a host would load it. It is compiled and \
+inspected, but not run.
 
-With two files: what the second may do that the first may not, and the reverse; for whoever decides about an update.";
+With two files: compare what each may do, to decide about an update.";
 
 const EXAMPLES: &str = "\
 Examples:
@@ -30,19 +31,19 @@ Examples:
   behaviour check reboot.wasm --json | jq .capabilities
 
 Exit codes:
-  0  a host would load it (of two files, the second)
-  1  it would not, as it is and with the capabilities that are given here
-  2  the command line asks for something that cannot be meant";
+  0  a host would load the component (of two files, the second)
+  1  a host would not load it with the capabilities granted here
+  2  the command line is wrong";
 
-/// Say what a component may do, and whether a host would load it.
+/// Show what a component may do, and whether a host would load it.
 #[derive(clap::Args)]
 #[command(long_about = LONG, after_help = EXAMPLES)]
 pub(crate) struct Check {
     /// The component's file.
     file: PathBuf,
-    /// Another, to be compared with it.
+    /// Another component, to compare it with.
     other: Option<PathBuf>,
-    /// Take a capability as granted, as `capabilities` in host.toml does.
+    /// Grant a capability, as `capabilities` in host.toml does.
     #[arg(long, value_name = "NAME")]
     capability: Vec<Capability>,
     /// Print JSON.
@@ -50,50 +51,55 @@ pub(crate) struct Check {
     json: bool,
 }
 
-/// A file, and what was found out about it.
-struct Checked<'a> {
+/// A component's file and the results of its inspection.
+struct CheckedFile<'a> {
     file: &'a Path,
-    found: Inspection,
+    inspection: Inspection,
     loads: Result<(), LoadError>,
 }
 
 impl Check {
-    pub(crate) fn run(self) -> ExitCode {
+    pub(super) fn run(self) -> Result<ExitCode, CommandError> {
         match self.check() {
-            Ok(loads) if loads => ExitCode::SUCCESS,
-            Ok(_) => ExitCode::FAILURE,
-            Err(error) => {
-                if self.json {
-                    let error = json!({"loads": false, "error": chain(&error).to_string(), "hint": error.hint()});
-                    say(&error.to_string());
-                } else {
-                    complain(&error, error.hint());
+            Err(error) if self.json => {
+                let json = json!({"loads": false, "error": error.message(), "hint": error.hint()});
+                print_line(&json.to_string());
+                Ok(ExitCode::FAILURE)
+            }
+            outcome => outcome,
+        }
+    }
+
+    fn check(&self) -> Result<ExitCode, CommandError> {
+        let engine = engine(Limits::default().memory_bytes).map_err(DeskError::Engine)?;
+        let first = self.inspect(&engine, &self.file)?;
+        let checked = match &self.other {
+            None if self.json => {
+                print_line(&first.to_json().to_string());
+                first
+            }
+            None => {
+                first.print();
+                first
+            }
+            Some(other) => {
+                let second = self.inspect(&engine, other)?;
+                match self.json {
+                    true => print_line(&compare::to_json(&first, &second).to_string()),
+                    false => compare::print(&first, &second),
                 }
-                ExitCode::FAILURE
+                second
             }
-        }
-    }
-
-    /// Returns whether a host would load it; of two, the second.
-    fn check(&self) -> Result<bool, DeskError> {
-        let engine = engine(Limits::default().memory_bytes)?;
-        let first = self.look(&engine, &self.file)?;
-        let Some(other) = &self.other else {
-            match self.json {
-                true => say(&first.to_json().to_string()),
-                false => first.tell(),
-            }
-            return Ok(first.loads.is_ok());
         };
-        let second = self.look(&engine, other)?;
-        match self.json {
-            true => say(&compare::to_json(&first, &second).to_string()),
-            false => compare::tell(&first, &second),
+        match checked.refusal() {
+            None => Ok(ExitCode::SUCCESS),
+            // The JSON has the reason already.
+            Some(_) if self.json => Ok(ExitCode::FAILURE),
+            Some(refusal) => Err(refusal),
         }
-        Ok(second.loads.is_ok())
     }
 
-    fn look<'a>(&self, engine: &Engine, file: &'a Path) -> Result<Checked<'a>, DeskError> {
+    fn inspect<'a>(&self, engine: &Engine, file: &'a Path) -> Result<CheckedFile<'a>, DeskError> {
         let _progress = Progress::new(&format!("compiling {}", file.display()));
         let (bytes, compiled) = compile(engine, file)?;
         let load = |source| DeskError::Load { file: file.to_owned(), source };
@@ -101,37 +107,39 @@ impl Check {
             capabilities: self.capability.iter().copied().collect(),
             ..PluginSettings::default()
         };
-        Ok(Checked {
+        Ok(CheckedFile {
             file,
-            found: engine.inspect(&bytes, &compiled).map_err(load)?,
+            inspection: engine.inspect(&bytes, &compiled).map_err(load)?,
             loads: engine.plugin(&name(file), &compiled, settings).map(drop),
         })
     }
 }
 
-impl Checked<'_> {
-    fn tell(&self) {
-        let found = &self.found;
-        say(&format!(
+impl CheckedFile<'_> {
+    fn print(&self) {
+        let inspection = &self.inspection;
+        print_line(&format!(
             "{}: {}, {}",
             self.file.display(),
-            kind(found.kind),
-            bytes(found.bytes as u64)
+            kind(inspection.kind),
+            bytes(inspection.bytes as u64)
         ));
-        let row = |what: &str, text: &str| say(&format!("  {what:<10} {text}"));
+        let row = |what: &str, text: &str| print_line(&format!("  {what:<10} {text}"));
         row(
             "built for",
-            &list(found.wit_versions.iter().map(|version| format!("device:behaviour@{version}"))),
+            &list(
+                inspection.wit_versions.iter().map(|version| format!("device:behaviour@{version}")),
+            ),
         );
         row("imports", &list(self.own_imports()));
-        row("WASI", &wasi(found));
-        row("exports", &list(found.exports.iter().map(|name| interface(name).to_owned())));
+        row("WASI", &wasi(inspection));
+        row("exports", &list(inspection.exports.iter().map(|name| interface(name).to_owned())));
         row("lacks", &list(self.lacks()));
         let may = self.may().into_iter().collect::<Vec<_>>().join("\n             ");
         row("may", if may.is_empty() { "nothing but answer" } else { &may });
-        row("memory", &memory(found));
-        match &self.loads {
-            Ok(()) => say(&self.line_to_add().map_or_else(
+        row("memory", &memory(inspection));
+        if self.loads.is_ok() {
+            print_line(&self.line_to_add().map_or_else(
                 || "A host would load it.".to_owned(),
                 |line| {
                     format!(
@@ -139,48 +147,57 @@ impl Checked<'_> {
                         name(self.file)
                     )
                 },
-            )),
-            Err(error) => complain(error, self.hint().as_deref()),
+            ));
         }
     }
 
+    /// Returns the reason why a host would not load the component, if there is one.
+    fn refusal(self) -> Option<CommandError> {
+        let hint = self.hint();
+        let refusal = CommandError::from(anyhow::Error::from(self.loads.err()?));
+        Some(match hint {
+            Some(hint) => refusal.with_hint(hint),
+            None => refusal,
+        })
+    }
+
     fn to_json(&self) -> Value {
-        let found = &self.found;
+        let inspection = &self.inspection;
         let error = self.loads.as_ref().err();
         json!({
             "file": self.file.display().to_string(),
-            "kind": kind(found.kind),
-            "bytes": found.bytes,
-            "wit_versions": found.wit_versions,
-            "imports": found.imports.iter().map(|import| &import.name).collect::<Vec<_>>(),
-            "exports": found.exports,
+            "kind": kind(inspection.kind),
+            "bytes": inspection.bytes,
+            "wit_versions": inspection.wit_versions,
+            "imports": inspection.imports.iter().map(|import| &import.name).collect::<Vec<_>>(),
+            "exports": inspection.exports,
             "optional_exports": {
-                "deferred": found.optional.deferred,
-                "desired": found.optional.desired,
-                "lifecycle": found.optional.lifecycle,
+                "deferred": inspection.optional.deferred,
+                "desired": inspection.optional.desired,
+                "lifecycle": inspection.optional.lifecycle,
             },
             "capabilities": self.capabilities(),
-            "wasi": found.wasi(),
+            "wasi": inspection.wasi(),
             "may": self.may(),
-            "memory_bytes": found.memory_bytes,
+            "memory_bytes": inspection.memory_bytes,
             "loads": error.is_none(),
-            "error": error.map(|error| chain(error).to_string()),
+            "error": error.map(|error| program::chain(error).to_string()),
             "hint": error.and_then(|_| self.hint()),
             "host_toml": self.line_to_add(),
         })
     }
 
     fn capabilities(&self) -> Vec<&'static str> {
-        self.found.capabilities().into_iter().map(Capability::name).collect()
+        self.inspection.capabilities().into_iter().map(Capability::name).collect()
     }
 
-    /// The line of `host.toml` that it needs beyond the usual ones.
+    /// Returns the line of `host.toml` that grants the capabilities.
     fn line_to_add(&self) -> Option<String> {
         let capabilities = self.capabilities();
         (!capabilities.is_empty()).then(|| format!("capabilities = {capabilities:?}"))
     }
 
-    /// The way out; of several missing capabilities, all in one line.
+    /// Returns the action that helps; one line grants all missing capabilities.
     fn hint(&self) -> Option<String> {
         let error = self.loads.as_ref().err()?;
         match (error, self.line_to_add()) {
@@ -197,18 +214,18 @@ impl Checked<'_> {
     }
 
     fn is_granted_by_line(&self, import: &str) -> bool {
-        self.found.imports.iter().any(|found| found.name == import && found.lender.is_some())
+        self.inspection.imports.iter().any(|found| found.name == import && found.lender.is_some())
     }
 
-    /// The imports that are not of WASI; `types` has nothing but names.
+    /// Returns the imports outside WASI; `types` contains only definitions.
     fn own_imports(&self) -> impl Iterator<Item = String> {
-        let names = self.found.imports.iter().map(|import| interface(&import.name));
+        let names = self.inspection.imports.iter().map(|import| interface(&import.name));
         names.filter(|name| *name != "types" && !name.starts_with("wasi:")).map(str::to_owned)
     }
 
-    /// The optional exports that it has not.
+    /// Returns the missing optional exports.
     fn lacks(&self) -> impl Iterator<Item = String> {
-        let optional = self.found.optional;
+        let optional = self.inspection.optional;
         let all = [
             ("deferred", optional.deferred),
             ("desired", optional.desired),
@@ -217,9 +234,9 @@ impl Checked<'_> {
         all.into_iter().filter(|(_, has)| !has).map(|(name, _)| name.to_owned())
     }
 
-    /// Returns the abilities that its imports give it, in words.
+    /// Returns what the imports allow, in words.
     fn may(&self) -> BTreeSet<String> {
-        self.found.imports.iter().filter_map(|import| meaning(&import.name)).collect()
+        self.inspection.imports.iter().filter_map(|import| meaning(&import.name)).collect()
     }
 }
 
@@ -230,20 +247,22 @@ fn kind(kind: Kind) -> &'static str {
     }
 }
 
-fn wasi(found: &Inspection) -> String {
-    let names = found.imports.iter().filter_map(|import| {
+fn wasi(inspection: &Inspection) -> String {
+    let names = inspection.imports.iter().filter_map(|import| {
         let path = import.name.strip_prefix("wasi:")?;
         Some(path.split('@').next().unwrap_or(path).to_owned())
     });
     let names = list(names);
-    if found.wasi() { format!("closed: {names}") } else { names }
+    if inspection.wasi() { format!("closed: {names}") } else { names }
 }
 
-fn memory(found: &Inspection) -> String {
-    found.memory_bytes.map_or_else(|| "unknown".to_owned(), |memory| bytes(memory) + " at start")
+fn memory(inspection: &Inspection) -> String {
+    inspection
+        .memory_bytes
+        .map_or_else(|| "unknown".to_owned(), |memory| bytes(memory) + " at start")
 }
 
-/// With commas, or that there is nothing.
+/// Joins items with commas; `none` if there are none.
 fn list(items: impl Iterator<Item = String>) -> String {
     let items: Vec<_> = items.collect();
     if items.is_empty() { "none".to_owned() } else { items.join(", ") }

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use clap::Command;
 use clap_complete::{Shell, generate};
 
-use super::say;
+use super::print_line;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -23,11 +23,11 @@ pub(crate) struct Completions {
 }
 
 impl Completions {
-    /// `program` is the whole command line.
-    pub(crate) fn run(self, mut program: Command) -> ExitCode {
+    /// Prints the script. `program` is the whole command line.
+    pub(super) fn run(self, mut program: Command) -> ExitCode {
         let (name, mut script) = (program.get_name().to_owned(), Vec::new());
         generate(self.shell, &mut program, name, &mut script);
-        say(String::from_utf8_lossy(&script).trim_end());
+        print_line(String::from_utf8_lossy(&script).trim_end());
         ExitCode::SUCCESS
     }
 }

@@ -6,15 +6,16 @@ use std::process::ExitCode;
 use behaviour::{Language, create};
 use program::note;
 
-use super::{complain, say};
+use super::error::CommandError;
+use super::print_line;
 
-/// Write a small plugin to begin with.
+/// Write a small plugin to start from.
 ///
-/// It builds and passes its own cases at once, and has the WIT that it needs
-/// in it. A folder that is there already is not touched.
+/// It builds and passes its own cases at once, and contains the WIT that it
+/// needs. An existing folder is left unchanged.
 #[derive(clap::Args)]
 pub(crate) struct New {
-    /// The plugin's name, which its folder gets: lower-case words with hyphens.
+    /// The plugin's name and the name of its new folder: lower-case words with hyphens.
     name: PathBuf,
     /// rust, javascript, typescript, python, c, cpp, zig, go, assemblyscript or wat.
     #[arg(long, value_name = "LANGUAGE")]
@@ -22,19 +23,12 @@ pub(crate) struct New {
 }
 
 impl New {
-    pub(crate) fn run(self) -> ExitCode {
+    pub(super) fn run(self) -> Result<ExitCode, CommandError> {
         let New { name, lang } = self;
-        match create(&name, lang) {
-            Ok(files) => {
-                let dir = name.display();
-                note(format_args!("{} files in {dir}. What to do next:", files.len()));
-                say(&format!("cd {dir}\nbehaviour setup {lang}\nbehaviour build\nbehaviour test"));
-                ExitCode::SUCCESS
-            }
-            Err(error) => {
-                complain(&error, error.hint());
-                ExitCode::FAILURE
-            }
-        }
+        let files = create(&name, lang)?;
+        let dir = name.display();
+        note(format_args!("{} files in {dir}. Next steps:", files.len()));
+        print_line(&format!("cd {dir}\nbehaviour setup {lang}\nbehaviour build\nbehaviour test"));
+        Ok(ExitCode::SUCCESS)
     }
 }

@@ -1,14 +1,14 @@
-//! Colours, on a terminal only and never with `NO_COLOR`.
+//! Colours: on a terminal only, and never with `NO_COLOR` or `TERM=dumb`.
 
 use std::env;
 use std::io::IsTerminal;
 
-/// The choice whether to paint, made once for each stream.
+/// The decision about colours for one output stream.
 #[derive(Clone, Copy)]
 pub(crate) struct Paint(bool);
 
 impl Paint {
-    /// For a stream: as its terminal and the user have it.
+    /// Decides for a stream, from its kind and the environment.
     pub(crate) fn on(stream: &impl IsTerminal) -> Paint {
         let unwanted = env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty())
             || env::var_os("TERM").is_some_and(|term| term == "dumb");

@@ -5,8 +5,8 @@ use std::io::{IsTerminal, stderr};
 use parking_lot::Mutex;
 use program::{Progress, note};
 
-/// Tells of a build: each line as it comes, and on a terminal under it how long
-/// that is going on.
+/// Shows the steps of a build, a line each. On a terminal, a spinner below the last
+/// line shows the time since its start.
 pub(crate) struct BuildProgress {
     terminal: bool,
     last: Mutex<Option<(String, Progress)>>,
@@ -17,25 +17,25 @@ impl BuildProgress {
         BuildProgress { terminal: stderr().is_terminal(), last: Mutex::new(None) }
     }
 
-    pub(crate) fn line(&self, line: &str) {
+    pub(crate) fn show(&self, line: &str) {
         if !self.terminal {
             note(format_args!("{line}"));
             return;
         }
         let mut last = self.last.lock();
-        if last.as_ref().is_some_and(|(doing, _)| is_reminder(line, doing)) {
+        if last.as_ref().is_some_and(|(step, _)| is_reminder(line, step)) {
             return;
         }
-        // The line that turns goes before another is written.
+        // The spinner is erased before another line is written.
         *last = None;
         note(format_args!("{line}"));
         *last = Some((line.to_owned(), Progress::new(line)));
     }
 }
 
-/// Returns whether a line only repeats the last one with the time: `compiling door: 10 s`.
-fn is_reminder(line: &str, doing: &str) -> bool {
-    let rest = line.strip_prefix(doing).and_then(|rest| rest.strip_prefix(": "));
+/// Returns whether a line only repeats a step with its time so far: `compiling door: 10 s`.
+fn is_reminder(line: &str, step: &str) -> bool {
+    let rest = line.strip_prefix(step).and_then(|rest| rest.strip_prefix(": "));
     rest.and_then(|rest| rest.strip_suffix(" s"))
         .is_some_and(|seconds| !seconds.is_empty() && seconds.bytes().all(|b| b.is_ascii_digit()))
 }

@@ -6,19 +6,18 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Instant;
 
-use behaviour::BuildError;
 use behaviour::cases::{self, CaseFile, Difference, Verdict};
 use behaviour::desk::{DeskError, compile, engine, milliseconds, name};
 use plugin::{Compiled, Engine, Limits};
-use program::Progress;
+use program::{Classify, Progress};
 use serde_json::{Value, json};
 
-use super::build::complain_of_build;
 use super::call::line;
-use super::component::built;
+use super::component::build_component;
+use super::error::{CommandError, FailureKind};
 use super::paint::Paint;
+use super::print_line;
 use super::values::bytes;
-use super::{NOT_LOADED, USAGE, say};
 
 const LONG: &str = "\
 Build a plugin and run the cases beside it, each in a fresh sandbox and in virtual time.
@@ -38,12 +37,12 @@ A case is a JSON file in the folder `cases`, and the file's stem is its name:
     }
   }
 
-Only `method` is needed; in its stead `job` (a name), `changed` (a change of the desired properties) or `start` (the version \
-before, or null) call the optional exports. Before the call there may also be `state` (keys and texts), `offline` and `run_jobs` (true or false), \
-`capabilities` (names) and `limits` (`deadline_ms`, `memory_bytes`). Of `expect` every key may be left out: `status`, `answer`, \
-`error` and `message` (where there is no answer, in the host's words), `reported` (all patches in one), `log` (a text is a message, \
-an object has some of level, message and fields, \"...\" stands for any lines), `took_ms`, `telemetry`, `state`, `jobs`, `reboot`. \
-Another key is an error.";
+Only `method` is required. Instead of it, `job` (a name), `changed` (a change of the desired properties) or `start` (the previous \
+version, or null) call the optional exports. The state before the call is set by `state` (keys and texts), `offline` and `run_jobs` \
+(true or false), `capabilities` (names) and `limits` (`deadline_ms`, `memory_bytes`). Every key of `expect` is optional: `status`, \
+`answer`, `error` and `message` (for a call without an answer, in the host's words), `reported` (all patches merged), `log` (a text is \
+a message, an object has some of level, message and fields, \"...\" matches any lines), `took_ms`, `telemetry`, `state`, `jobs`, \
+`reboot`. An unknown key is an error.";
 
 const EXAMPLES: &str = "\
 Examples:
@@ -53,10 +52,10 @@ Examples:
   behaviour test --json | jq '.cases[] | select(.ok | not)'
 
 Exit codes:
-  0  all cases are ok
-  1  some are not
-  2  there is nothing to run, or the command line is wrong
-  3  there is no component: it does not build, or is no plugin";
+  0  all cases passed
+  1  a case failed
+  2  there is no case to run, or the command line is wrong
+  3  there is no component, or a host would not load it";
 
 /// Build a plugin and run the cases beside it.
 #[derive(clap::Args)]
@@ -68,10 +67,10 @@ pub(crate) struct Test {
     /// The folder of the cases [default: `cases` in the plugin's folder].
     #[arg(long, value_name = "DIR")]
     cases: Option<PathBuf>,
-    /// Test this component, and build nothing.
+    /// Test this component instead of building one.
     #[arg(long, value_name = "FILE")]
     component: Option<PathBuf>,
-    /// Run only cases with this in their names.
+    /// Run only the cases whose names contain this text.
     #[arg(long, value_name = "TEXT")]
     filter: Option<String>,
     /// Print the outcome as one JSON object.
@@ -81,54 +80,38 @@ pub(crate) struct Test {
 
 /// The reason why no case ran.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum TestError {
+enum NoCases {
     #[error("cases in `{}`", dir.display())]
-    Cases { dir: PathBuf, source: std::io::Error },
+    Unreadable { dir: PathBuf, source: std::io::Error },
     #[error("no cases in `{}`", .0.display())]
-    NoCases(PathBuf),
+    Empty(PathBuf),
     #[error("no case has `{0}` in its name")]
-    NoneNamed(String),
-    #[error(transparent)]
-    Build(#[from] BuildError),
-    #[error(transparent)]
-    Load(#[from] DeskError),
+    Filtered(String),
 }
 
-impl TestError {
-    fn exit_code(&self) -> ExitCode {
-        ExitCode::from(match self {
-            TestError::Build(_) | TestError::Load(_) => NOT_LOADED,
-            _ => USAGE,
-        })
+impl Classify<NoCases> for FailureKind {
+    fn classify(_: &NoCases) -> FailureKind {
+        FailureKind::Usage
     }
 
-    pub(crate) fn complain(&self) {
-        let hint = match self {
-            TestError::Build(error) => return complain_of_build(error),
-            TestError::Load(error) => error.hint(),
-            TestError::Cases { .. } | TestError::NoCases(_) => Some(
-                "write one as cases/NAME.json: {\"method\": \"NAME\", \"expect\": {\"status\": 200}}",
-            ),
-            TestError::NoneNamed(_) => None,
-        };
-        super::complain(self, hint);
+    fn hint(error: &NoCases) -> Option<String> {
+        let example = r#"{"method": "NAME", "expect": {"status": 200}}"#;
+        match error {
+            NoCases::Unreadable { .. } | NoCases::Empty(_) => {
+                Some(format!("write one as cases/NAME.json: {example}"))
+            }
+            NoCases::Filtered(_) => None,
+        }
     }
 }
 
 impl Test {
-    pub(crate) fn run(self) -> ExitCode {
-        match self.round() {
-            Ok(round) => {
-                if self.json {
-                    say(&round.to_json().to_string());
-                }
-                if round.failed() == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
-            }
-            Err(error) => {
-                error.complain();
-                error.exit_code()
-            }
+    pub(super) fn run(self) -> Result<ExitCode, CommandError> {
+        let run = self.run_once()?;
+        if self.json {
+            print_line(&run.to_json().to_string());
         }
+        Ok(if run.failed() == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
     }
 
     pub(crate) fn new(
@@ -140,75 +123,80 @@ impl Test {
         Test { dir, cases, component, filter, json: false }
     }
 
-    /// Builds, and runs the cases once; says how each ended as it does.
-    pub(crate) fn round(&self) -> Result<Round, TestError> {
+    /// Builds the plugin, runs the cases once, and prints each result as it comes.
+    pub(super) fn run_once(&self) -> Result<TestRun, CommandError> {
         let cases = self.cases()?;
         let component = match &self.component {
             Some(file) => Cow::Borrowed(file),
-            None => Cow::Owned(built(&self.dir)?),
+            None => Cow::Owned(build_component(&self.dir)?),
         };
-        let most = cases.iter().filter_map(|found| found.case.as_ref().ok()?.limits.memory_bytes);
-        let engine = engine(most.max().unwrap_or(Limits::default().memory_bytes))
-            .map_err(DeskError::Engine)?;
-        let compiled = {
-            let _progress = Progress::new(&format!("compiling {}", component.display()));
-            compile(&engine, &component)?.1
-        };
-        let begun = Instant::now();
-        let mut round = Round { component: component.into_owned(), cases: Vec::new() };
+        let limits = cases.iter().filter_map(|found| found.case.as_ref().ok()?.limits.memory_bytes);
+        let limit = limits.max().unwrap_or(Limits::default().memory_bytes);
+        let (engine, compiled) = compile_component(&component, limit)
+            .map_err(|error| CommandError::from(error).with_kind(FailureKind::NotLoaded))?;
+        let started = Instant::now();
+        let mut run = TestRun { component: component.into_owned(), cases: Vec::new() };
         for found in cases {
-            let ran = Ran::new(found, &engine, &round.component, &compiled);
+            let result = CaseResult::new(found, &engine, &run.component, &compiled);
             if !self.json {
-                ran.tell();
+                result.print();
             }
-            round.cases.push(ran);
+            run.cases.push(result);
         }
         if !self.json {
-            let (failed, paint) = (round.failed(), Paint::on(&stdout()));
-            let counts = format!("{} ok, {failed} failed", round.cases.len() - failed);
+            let (failed, paint) = (run.failed(), Paint::on(&stdout()));
+            let counts = format!("{} ok, {failed} failed", run.cases.len() - failed);
             let counts = if failed == 0 { paint.good(&counts) } else { paint.bad(&counts) };
-            say(&format!("{counts}, in {:.1} s", begun.elapsed().as_secs_f64()));
+            print_line(&format!("{counts}, in {:.1} s", started.elapsed().as_secs_f64()));
         }
-        Ok(round)
+        Ok(run)
     }
 
     pub(crate) fn cases_dir(&self) -> PathBuf {
         self.cases.clone().unwrap_or_else(|| self.dir.join("cases"))
     }
 
-    fn cases(&self) -> Result<Vec<CaseFile>, TestError> {
+    fn cases(&self) -> Result<Vec<CaseFile>, NoCases> {
         let dir = self.cases_dir();
         let mut cases = match cases::find(&dir) {
-            Ok(cases) if cases.is_empty() => return Err(TestError::NoCases(dir)),
+            Ok(cases) if cases.is_empty() => return Err(NoCases::Empty(dir)),
             Ok(cases) => cases,
-            Err(source) => return Err(TestError::Cases { dir, source }),
+            Err(source) => return Err(NoCases::Unreadable { dir, source }),
         };
         if let Some(filter) = &self.filter {
             cases.retain(|found| found.name.contains(filter.as_str()));
             if cases.is_empty() {
-                return Err(TestError::NoneNamed(filter.clone()));
+                return Err(NoCases::Filtered(filter.clone()));
             }
         }
         Ok(cases)
     }
 }
 
-/// All cases, run.
-pub(crate) struct Round {
-    component: PathBuf,
-    cases: Vec<Ran>,
+/// Compiles a component for calls with at most this much memory.
+fn compile_component(file: &Path, memory_bytes: usize) -> Result<(Engine, Compiled), DeskError> {
+    let engine = engine(memory_bytes).map_err(DeskError::Engine)?;
+    let _progress = Progress::new(&format!("compiling {}", file.display()));
+    let (_, compiled) = compile(&engine, file)?;
+    Ok((engine, compiled))
 }
 
-/// One case, run. The error is one line: its file is wrong, or the component is
-/// no plugin under its settings.
-struct Ran {
+/// The results of all cases.
+pub(super) struct TestRun {
+    component: PathBuf,
+    cases: Vec<CaseResult>,
+}
+
+/// The result of one case. An error is one line about an invalid file, or about a
+/// component that does not load with the settings of the case.
+struct CaseResult {
     name: String,
     verdict: Result<Verdict, String>,
 }
 
-impl Round {
+impl TestRun {
     fn failed(&self) -> usize {
-        self.cases.iter().filter(|ran| !ran.is_ok()).count()
+        self.cases.iter().filter(|case| !case.is_ok()).count()
     }
 
     fn to_json(&self) -> Value {
@@ -216,47 +204,56 @@ impl Round {
             "component": self.component.display().to_string(),
             "ok": self.cases.len() - self.failed(),
             "failed": self.failed(),
-            "cases": self.cases.iter().map(Ran::to_json).collect::<Vec<_>>(),
+            "cases": self.cases.iter().map(CaseResult::to_json).collect::<Vec<_>>(),
         })
     }
 }
 
-impl Ran {
-    fn new(found: CaseFile, engine: &Engine, component: &Path, compiled: &Compiled) -> Ran {
+impl CaseResult {
+    fn new(found: CaseFile, engine: &Engine, component: &Path, compiled: &Compiled) -> CaseResult {
         let verdict = found.case.and_then(|case| case.run(engine, &name(component), compiled));
-        Ran { name: found.name, verdict }
+        CaseResult { name: found.name, verdict }
     }
 
     fn is_ok(&self) -> bool {
         self.verdict.as_ref().is_ok_and(|verdict| verdict.differences.is_empty())
     }
 
-    fn tell(&self) {
+    fn print(&self) {
         let paint = Paint::on(&stdout());
         let verdict = match &self.verdict {
             Ok(verdict) if self.is_ok() => {
                 let memory = bytes(verdict.memory_bytes as u64);
                 let took = format!("{:.3} s, {memory}", verdict.outcome.took.as_secs_f64());
-                say(&format!("{}      {}  {}", paint.good("ok"), self.name, paint.dim(&took)));
+                print_line(&format!(
+                    "{}      {}  {}",
+                    paint.good("ok"),
+                    self.name,
+                    paint.dim(&took)
+                ));
                 return;
             }
             other => other,
         };
-        say(&format!("{}  {}", paint.bad("FAILED"), self.name));
+        print_line(&format!("{}  {}", paint.bad("FAILED"), self.name));
         match verdict {
-            Err(why) => say(&format!("        {why}")),
+            Err(why) => print_line(&format!("        {why}")),
             Ok(verdict) => {
                 for difference in &verdict.differences {
                     for (index, line) in difference.to_string().lines().enumerate() {
                         let indent = if index == 0 { 8 } else { 10 };
-                        say(&format!("{:indent$}{}", "", painted(line, difference, index, paint)));
+                        print_line(&format!(
+                            "{:indent$}{}",
+                            "",
+                            coloured(line, difference, index, paint)
+                        ));
                     }
                 }
                 if !verdict.outcome.happened.is_empty() {
-                    say(&format!("        {}", paint.dim("what happened:")));
+                    print_line(&format!("        {}", paint.dim("what happened:")));
                 }
                 for happened in &verdict.outcome.happened {
-                    say(&format!("        {}", line(happened, paint)));
+                    print_line(&format!("        {}", line(happened, paint)));
                 }
             }
         }
@@ -277,8 +274,8 @@ impl Ran {
     }
 }
 
-/// The lines of a log in the colours of a diff.
-fn painted(line: &str, difference: &Difference, index: usize, paint: Paint) -> String {
+/// Colours a line of a difference; the lines of a log as in a diff.
+fn coloured(line: &str, difference: &Difference, index: usize, paint: Paint) -> String {
     match (difference, line.chars().next()) {
         (Difference::Log { .. }, Some('-')) if index > 0 => paint.bad(line),
         (Difference::Log { .. }, Some('+')) if index > 0 => paint.good(line),

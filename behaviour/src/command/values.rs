@@ -1,33 +1,33 @@
-//! Values as people write them on a command line: sizes, pairs, JSON.
+//! Values of options: sizes, pairs, JSON.
 
 use plugin::Json;
 use program::text;
 use serde_json::{Map, Value};
 
-/// `1048576`, `512KiB`, `64MiB`.
+/// Parses a size: `1048576`, `512KiB`, `64MiB`.
 pub(crate) fn size(text: &str) -> Result<usize, String> {
-    let hint = || "a size is a number of bytes, or one of KiB or MiB: 64MiB".to_owned();
+    let invalid = || format!("`{text}` is not a size such as 1048576, 512KiB or 64MiB");
     let digits = text.bytes().take_while(u8::is_ascii_digit).count();
     let (number, unit) = text.split_at(digits);
-    let number: usize = number.parse().map_err(|_| hint())?;
+    let number: usize = number.parse().map_err(|_| invalid())?;
     let factor = match unit {
         "" | "B" => 1,
         "KiB" => 1024,
         "MiB" => 1024 * 1024,
-        _ => return Err(hint()),
+        _ => return Err(invalid()),
     };
-    number.checked_mul(factor).ok_or_else(hint)
+    number.checked_mul(factor).ok_or_else(invalid)
 }
 
-/// `KEY=VALUE`; the value may have further signs of equality, or nothing.
+/// Parses `KEY=VALUE`. The value may be empty, or contain `=`.
 pub(crate) fn pair(text: &str) -> Result<(String, String), String> {
     match text.split_once('=') {
         Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),
-        _ => Err("it is KEY=VALUE".to_owned()),
+        _ => Err("not of the form KEY=VALUE".to_owned()),
     }
 }
 
-/// A JSON object, as it stands or from `@FILE`.
+/// Parses a JSON object, given as text or as `@FILE`.
 pub(crate) fn object(text: &str) -> Result<Map<String, Value>, String> {
     let text = match text.strip_prefix('@') {
         Some(file) => text::read(file.as_ref()).map_err(|error| format!("{file}: {error}"))?,
@@ -36,7 +36,7 @@ pub(crate) fn object(text: &str) -> Result<Map<String, Value>, String> {
     serde_json::from_str(&text).map_err(|error| format!("not a JSON object: {error}"))
 }
 
-/// JSON of any kind: as it stands, from `@FILE`, or from standard input for `-`.
+/// Parses JSON of any kind, given as text, as `@FILE`, or as `-` for standard input.
 pub(crate) fn json(text: &str) -> Result<String, String> {
     let text = match text.strip_prefix('@') {
         Some(file) => text::read(file.as_ref()).map_err(|error| format!("{file}: {error}"))?,
@@ -48,7 +48,7 @@ pub(crate) fn json(text: &str) -> Result<String, String> {
     Json::new(text).map(Json::into_text).map_err(|error| error.to_string())
 }
 
-/// A number of bytes for people.
+/// Formats a number of bytes for people.
 pub(crate) fn bytes(bytes: u64) -> String {
     match bytes {
         0..1_000 => format!("{bytes} bytes"),
@@ -64,6 +64,10 @@ mod tests {
 
     #[test]
     fn sizes_may_have_a_unit() {
+        assert_eq!(
+            size("1GB").unwrap_err(),
+            "`1GB` is not a size such as 1048576, 512KiB or 64MiB"
+        );
         assert_eq!(size("1048576"), Ok(1_048_576));
         assert_eq!(size("64MiB"), Ok(64 << 20));
         assert_eq!(size("1KiB"), Ok(1024));
@@ -73,7 +77,7 @@ mod tests {
     }
 
     #[test]
-    fn a_pair_is_split_at_its_first_sign() {
+    fn a_pair_is_split_at_its_first_equals_sign() {
         assert_eq!(pair("report={\"a\":\"b=c\"}").unwrap().1, "{\"a\":\"b=c\"}");
         assert_eq!(pair("empty=").unwrap(), ("empty".into(), String::new()));
         pair("=value").unwrap_err();
@@ -81,7 +85,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_json_is_said_in_a_line() {
+    fn text_that_is_not_json_is_reported_in_one_line() {
         assert_eq!(json("\"text\"").unwrap(), "\"text\"");
         assert_eq!(json("text").unwrap_err(), "is not JSON: expected ident at line 1 column 2");
         assert!(object("[1]").unwrap_err().starts_with("not a JSON object: "));

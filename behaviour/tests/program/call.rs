@@ -78,7 +78,7 @@ fn a_call_that_fails_is_told_in_the_hosts_words_and_in_the_exit_code() {
     let ended = rig.run(&["call", "misbehaves.wasm", "spin", "--deadline", "50ms"]);
     assert!(
         ended.stderr.starts_with(
-            "504 deadline-exceeded: no answer within 50ms\nhint: it did not wait, it worked; "
+            "504 deadline-exceeded: no answer within 50ms\nhint: the plugin computed without waiting, "
         ),
         "{}",
         ended.stderr

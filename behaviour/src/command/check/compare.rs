@@ -1,20 +1,20 @@
-//! Compares two components, for the operator who decides about an update.
+//! Comparison of two components, for an operator who decides about an update.
 
 use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
 
-use super::{Checked, bytes, complain, interface, list, memory, say};
+use super::{CheckedFile, bytes, interface, list, memory, print_line};
 
-/// The differences between two components.
-struct Sides {
+/// The difference between two sets of names.
+struct NameDiff {
     more: Vec<String>,
     less: Vec<String>,
 }
 
-impl Sides {
-    fn of(first: &BTreeSet<String>, second: &BTreeSet<String>) -> Sides {
-        Sides {
+impl NameDiff {
+    fn of(first: &BTreeSet<String>, second: &BTreeSet<String>) -> NameDiff {
+        NameDiff {
             more: second.difference(first).cloned().collect(),
             less: first.difference(second).cloned().collect(),
         }
@@ -25,36 +25,37 @@ impl Sides {
     }
 }
 
+/// The differences between two components.
 struct Comparison {
-    may: Sides,
-    imports: Sides,
-    exports: Sides,
+    may: NameDiff,
+    imports: NameDiff,
+    exports: NameDiff,
 }
 
 impl Comparison {
-    fn of(first: &Checked<'_>, second: &Checked<'_>) -> Comparison {
-        let imports = |checked: &Checked<'_>| -> BTreeSet<String> {
-            let names = checked.found.imports.iter().map(|import| interface(&import.name));
+    fn of(first: &CheckedFile<'_>, second: &CheckedFile<'_>) -> Comparison {
+        let imports = |checked: &CheckedFile<'_>| -> BTreeSet<String> {
+            let names = checked.inspection.imports.iter().map(|import| interface(&import.name));
             names.filter(|name| *name != "types").map(str::to_owned).collect()
         };
-        let exports = |checked: &Checked<'_>| -> BTreeSet<String> {
-            checked.found.exports.iter().map(|name| interface(name).to_owned()).collect()
+        let exports = |checked: &CheckedFile<'_>| -> BTreeSet<String> {
+            checked.inspection.exports.iter().map(|name| interface(name).to_owned()).collect()
         };
         Comparison {
-            may: Sides::of(&first.may(), &second.may()),
-            imports: Sides::of(&imports(first), &imports(second)),
-            exports: Sides::of(&exports(first), &exports(second)),
+            may: NameDiff::of(&first.may(), &second.may()),
+            imports: NameDiff::of(&imports(first), &imports(second)),
+            exports: NameDiff::of(&exports(first), &exports(second)),
         }
     }
 }
 
-pub(super) fn tell(first: &Checked<'_>, second: &Checked<'_>) {
+pub(super) fn print(first: &CheckedFile<'_>, second: &CheckedFile<'_>) {
     let Comparison { may, imports, exports } = Comparison::of(first, second);
-    say(&format!("{} -> {}", first.file.display(), second.file.display()));
-    let row = |what: &str, sides: &Sides| {
-        for (sign, names) in [('+', &sides.more), ('-', &sides.less)] {
+    print_line(&format!("{} -> {}", first.file.display(), second.file.display()));
+    let row = |what: &str, names: &NameDiff| {
+        for (mark, names) in [('+', &names.more), ('-', &names.less)] {
             if !names.is_empty() {
-                say(&format!("  {what:<8} {sign} {}", list(names.iter().cloned())));
+                print_line(&format!("  {what:<8} {mark} {}", list(names.iter().cloned())));
             }
         }
     };
@@ -62,18 +63,21 @@ pub(super) fn tell(first: &Checked<'_>, second: &Checked<'_>) {
     row("imports", &imports);
     row("exports", &exports);
     if may.more.is_empty() && may.less.is_empty() {
-        say("  may      the same");
+        print_line("  may      the same");
     }
-    let sizes = [first, second].map(|checked| bytes(checked.found.bytes as u64));
-    say(&format!("  size     {} -> {}", sizes[0], sizes[1]));
-    say(&format!("  memory   {} -> {}", memory(&first.found), memory(&second.found)));
-    match &second.loads {
-        Ok(()) => say("A host would load the second."),
-        Err(error) => complain(error, second.hint().as_deref()),
+    let sizes = [first, second].map(|checked| bytes(checked.inspection.bytes as u64));
+    print_line(&format!("  size     {} -> {}", sizes[0], sizes[1]));
+    print_line(&format!(
+        "  memory   {} -> {}",
+        memory(&first.inspection),
+        memory(&second.inspection)
+    ));
+    if second.loads.is_ok() {
+        print_line("A host would load the second.");
     }
 }
 
-pub(super) fn to_json(first: &Checked<'_>, second: &Checked<'_>) -> Value {
+pub(super) fn to_json(first: &CheckedFile<'_>, second: &CheckedFile<'_>) -> Value {
     let Comparison { may, imports, exports } = Comparison::of(first, second);
     json!({
         "first": first.to_json(),

@@ -1,0 +1,67 @@
+//! Exit codes and hints of failures.
+
+use behaviour::desk::DeskError;
+use behaviour::{BuildError, CreateError};
+use program::{Classify, ExitKind, note};
+use protocol::twin::PatchError;
+
+pub(crate) type CommandError = program::CommandError<FailureKind>;
+
+/// The kinds of failure, each with an exit code that the help text documents.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) enum FailureKind {
+    #[default]
+    Other,
+    /// A command line that is well-formed but has no meaning, such as a twin that
+    /// breaks the rules of IoT Hub; the code is that of `clap`.
+    Usage,
+    /// A component that cannot be built, or that no host would load.
+    NotLoaded,
+}
+
+impl ExitKind for FailureKind {
+    fn exit_code(self) -> u8 {
+        match self {
+            FailureKind::Other => 1,
+            FailureKind::Usage => 2,
+            FailureKind::NotLoaded => 3,
+        }
+    }
+}
+
+impl Classify<anyhow::Error> for FailureKind {}
+
+impl Classify<std::io::Error> for FailureKind {}
+
+impl Classify<CreateError> for FailureKind {
+    fn hint(error: &CreateError) -> Option<String> {
+        error.hint().map(str::to_owned)
+    }
+}
+
+impl Classify<BuildError> for FailureKind {
+    fn hint(error: &BuildError) -> Option<String> {
+        error.hint().map(String::from)
+    }
+}
+
+impl Classify<DeskError> for FailureKind {
+    fn hint(error: &DeskError) -> Option<String> {
+        error.hint().map(str::to_owned)
+    }
+}
+
+impl Classify<PatchError> for FailureKind {
+    fn classify(_: &PatchError) -> FailureKind {
+        FailureKind::Usage
+    }
+}
+
+/// Prints the output of the tool that failed, and returns the error, whose line
+/// only summarises that output.
+pub(crate) fn build_failed(error: BuildError) -> CommandError {
+    if let Some(output) = error.output().filter(|output| !output.is_empty()) {
+        note(format_args!("{}", output.trim_end()));
+    }
+    error.into()
+}
