@@ -125,7 +125,9 @@ impl KnownGood {
         for entry in fs::read_dir(&self.directory)? {
             let path = entry?.path();
             let stem = path.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default();
-            if is_a_digest(stem) && !needed.contains(stem) {
+            // A host that was killed leaves what it was writing.
+            let is_unfinished = path.extension().is_some_and(|end| end == UNFINISHED);
+            if is_unfinished || (is_a_digest(stem) && !needed.contains(stem)) {
                 fs::remove_file(&path)?;
             }
         }
@@ -177,12 +179,15 @@ mod tests {
         assert_eq!(known.record(), GoodRecord::default());
         known.keep_bytes(&digest('a'), b"one").unwrap();
         known.keep_bytes(&digest('b'), b"two").unwrap();
+        let unfinished = known.path(&digest('c')).with_extension(UNFINISHED);
+        fs::write(&unfinished, b"thr").unwrap();
 
         known.keep_record(&record(&digest('b')), &[digest('b')].into()).unwrap();
 
         assert_eq!(known.record(), record(&digest('b')));
         assert_eq!(fs::read(known.path(&digest('b'))).unwrap(), b"two");
         assert!(!known.path(&digest('a')).exists());
+        assert!(!unfinished.exists());
     }
 
     #[test]

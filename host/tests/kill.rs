@@ -133,6 +133,66 @@ fn random(below: u64) -> u64 {
     u64::from(getrandom::u32().unwrap()) % below
 }
 
+/// Kills in the middle of swaps.
+const SWAP_KILLS: u32 = 20;
+
+/// Replaces a plugin's file by another version, as careful programs do.
+fn replace(folder: &Path, fixture: &str) {
+    let beside = folder.join("new");
+    std::fs::write(&beside, fixtures::guest(fixture)).unwrap();
+    std::fs::rename(beside, folder.join("p.wasm")).unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_host_that_is_killed_in_mid_swap_starts_again_with_either_version_whole() {
+    let hub = Hub::start(HubConfig::default()).await.unwrap();
+    let device: DeviceId = "d1".parse().unwrap();
+    let identity = hub.create_device(&device).unwrap().to_text_with_key();
+    let settings = ClientSettings { ca_pem: Some(hub.ca_pem().to_owned()), ..Default::default() };
+    let client = Client::new(hub.service_connection_string(), settings).unwrap();
+    let service = Service { client, device: device.clone() };
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("hub.pem"), hub.ca_pem()).unwrap();
+    replace(folder.path(), "version-one.wat");
+    let toml = format!(
+        "[hub]\nport = {}\nca_file = \"hub.pem\"\n[host]\ndata = \"data\"\n\
+         [plugins.p]\nfile = \"p.wasm\"\nmethods = [\"*\"]\n",
+        hub.mqtt_port()
+    );
+    std::fs::write(folder.path().join("host.toml"), toml).unwrap();
+    let is_whole = |status: i32, answer: &Value| {
+        assert!([200, 503].contains(&status), "{status}: {answer}");
+        status == 200 && answer["first"] == answer["second"]
+    };
+
+    let book = Arc::new(Mutex::new(Book::default()));
+    for kill in 0..SWAP_KILLS {
+        let host = Host::start(folder.path(), &identity, &book);
+        tokio::time::timeout(PATIENCE, hub.connected(&device)).await.unwrap();
+        service.until("ask", &Value::Null, is_whole).await;
+        match kill % 3 {
+            // A copy that was cut off is no version at all.
+            0 => {
+                let whole = fixtures::guest("version-two.wat");
+                std::fs::write(folder.path().join("p.wasm"), &whole[..whole.len() / 2]).unwrap();
+            }
+            1 => replace(folder.path(), "version-one.wat"),
+            _ => replace(folder.path(), "version-two.wat"),
+        }
+        tokio::time::sleep(Duration::from_millis(random(60))).await;
+        tokio::task::spawn_blocking(|| host.kill()).await.unwrap();
+    }
+
+    replace(folder.path(), "version-two.wat");
+    let host = Host::start(folder.path(), &identity, &book);
+    service
+        .until("ask", &Value::Null, |status, answer| {
+            is_whole(status, answer) && answer["first"] == "two"
+        })
+        .await;
+    tokio::task::spawn_blocking(|| host.kill()).await.unwrap();
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_accepted_is_lost_and_nothing_done_is_done_again_however_often_it_is_killed() {
     let kills: u32 = std::env::var("BEHAVIOUR_KILLS").map_or(50, |kills| kills.parse().unwrap());
