@@ -11,7 +11,7 @@ use std::process::ExitCode;
 
 use clap::Subcommand;
 
-use configuration::ConfigurationArguments;
+use check::CheckArguments;
 use plugins::PluginsArguments;
 use run::RunArguments;
 use simulate::SimulateArguments;
@@ -22,8 +22,8 @@ pub(crate) enum Command {
     Run(RunArguments),
     /// Be many devices at once, to test the load of a hub
     Simulate(SimulateArguments),
-    /// Check the configuration and load its plugins, without a connection
-    Check(ConfigurationArguments),
+    /// Check everything that a start needs, and load the plugins, without a connection
+    Check(CheckArguments),
     /// See and steer the plugins of the host that runs with this configuration
     Plugins(PluginsArguments),
 }
@@ -34,7 +34,7 @@ impl Command {
         let outcome = match self {
             Command::Run(arguments) => run::run(arguments),
             Command::Simulate(arguments) => simulate::simulate(arguments),
-            Command::Check(common) => check::check(&common),
+            Command::Check(arguments) => return check::check(&arguments),
             Command::Plugins(arguments) => plugins::plugins(arguments),
         };
         match outcome {

@@ -23,7 +23,7 @@ use tokio_util::sync::CancellationToken;
 pub(crate) use deliveries::Deliveries;
 use driver::Driver;
 pub(crate) use incoming::{Incoming, Method};
-pub(crate) use options::{Dial, OptionsError, tls};
+pub(crate) use options::{Dial, OptionsError, check_identity, tls};
 pub(crate) use receipts::{Receipt, Receipts};
 use session::Session;
 use under_way::{Answers, UnderWay};

@@ -78,6 +78,17 @@ impl Control {
         Ok(None)
     }
 
+    /// Checks that the socket which the configuration names can be made, unless a host
+    /// listens on it already. Leaves nothing behind.
+    pub(crate) fn check(config: &Config) -> Result<(), ControlError> {
+        let Some(path) = &config.host.control_socket else { return Ok(()) };
+        match Place::take(path, true) {
+            Ok(place) => place.bind().map(drop),
+            Err(ControlError::Taken { .. }) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
     fn listen(place: Place) -> Result<Control, ControlError> {
         let listener = place.bind()?;
         let refused = |source| ControlError::Socket { path: place.path().to_owned(), source };

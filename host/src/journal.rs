@@ -21,7 +21,7 @@ use plugin::HostError;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
 pub use directory::JournalError;
-pub(crate) use directory::{default_directory, name_of};
+pub(crate) use directory::{check_directory, default_directory, name_of};
 pub(crate) use mirrored::{Mirrored, Persistent};
 pub(crate) use pages::{Broken, Pages, RecordKind, Snapshot, Stop};
 use store::{Disk, Store};

@@ -88,5 +88,5 @@ pub use known_good::last_good;
 pub use lent::power::boot::Machine;
 pub use memory::share_heap;
 pub use plugins::PluginError;
-pub use run::{StartError, check, run, run_on};
+pub use run::{CheckReport, CheckedPlugin, StartError, check, run, run_on};
 pub use simulate::{Figures, Fleet, FleetError, simulate};

@@ -33,16 +33,11 @@ use crate::router::{Router, Table};
 use crate::swap::switches::Switches;
 use crate::swap::{self, Operator, Swap, Watch};
 
+pub use check::{CheckReport, CheckedPlugin, check};
 pub use error::StartError;
 
+mod check;
 mod error;
-
-/// Checks everything that needs no connection: loads every plugin, and returns their
-/// names with the imports of each. Blocks.
-pub fn check(config: &Config) -> Result<Vec<(String, Vec<String>)>, StartError> {
-    let plugins = plugins::load_all(&Loader::new(config)?, config)?.into_iter();
-    Ok(plugins.map(|(name, made)| (name, made.plugin.imports().to_vec())).collect())
-}
 
 /// Runs the host until `stop` completes. Then it accepts no new calls, gives running
 /// ones their grace, disconnects and returns. A connection that is lost, or cannot be

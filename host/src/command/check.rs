@@ -1,21 +1,84 @@
 //! `behaviour-host check`.
 
+use std::process::ExitCode;
+
+use behaviour_host::{CheckReport, Config};
+use clap::Args;
 use program::say;
+use serde_json::{Value, json};
 
 use super::configuration::{ConfigurationArguments, read};
 use super::error::CommandError;
+use super::run::identity;
 
-pub(super) fn check(common: &ConfigurationArguments) -> Result<(), CommandError> {
-    let config = read(common)?;
-    for (name, imports) in behaviour_host::check(&config)? {
-        let section = &config.plugins[&name];
+#[derive(Args)]
+pub(crate) struct CheckArguments {
+    #[command(flatten)]
+    common: ConfigurationArguments,
+    /// Leave out the connection string, which perhaps only the service can read
+    #[arg(long)]
+    without_identity: bool,
+    /// Print the result as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// Prints every error, each with its hint; the exit code is that of the first.
+pub(super) fn check(arguments: &CheckArguments) -> ExitCode {
+    let (config, report, errors) = find(arguments);
+    let plugins = config.iter().flat_map(|config| {
+        report.plugins.iter().map(move |plugin| (plugin, &config.plugins[&plugin.name]))
+    });
+    if arguments.json {
+        let plugins: Vec<_> = plugins
+            .map(|(plugin, section)| {
+                let methods: Vec<_> = section.methods.iter().map(ToString::to_string).collect();
+                json!({
+                    "name": plugin.name,
+                    "file": section.file,
+                    "methods": methods,
+                    "anyMethod": section.any_method,
+                    "imports": plugin.imports,
+                })
+            })
+            .collect();
+        let found: Vec<Value> = errors
+            .iter()
+            .map(|error| json!({"error": error.message(), "hint": error.hint()}))
+            .collect();
+        say(format_args!("{:#}", json!({"plugins": plugins, "errors": found})));
+        return errors.first().map_or(ExitCode::SUCCESS, |error| {
+            ExitCode::from(program::ExitKind::exit_code(error.kind()))
+        });
+    }
+    for (plugin, section) in plugins {
         let mut methods: Vec<_> = section.methods.iter().map(ToString::to_string).collect();
         methods.extend(section.any_method.then(|| "all others".to_owned()));
-        say(format_args!("{name}: {}", section.file.display()));
+        say(format_args!("{}: {}", plugin.name, section.file.display()));
         say(format_args!("  methods: {}", methods.join(", ")));
-        let imports = if imports.is_empty() { "none".into() } else { imports.join(", ") };
+        let imports = plugin.imports.join(", ");
+        let imports = if imports.is_empty() { "none" } else { &imports };
         say(format_args!("  imports: {imports}"));
     }
-    say(format_args!("{}: all right", common.config.display()));
-    Ok(())
+    let codes: Vec<ExitCode> = errors.iter().map(CommandError::report).collect();
+    codes.into_iter().next().unwrap_or_else(|| {
+        say(format_args!("{}: all right", arguments.common.config.display()));
+        ExitCode::SUCCESS
+    })
+}
+
+/// Returns the configuration, if it can be read, and all errors.
+fn find(arguments: &CheckArguments) -> (Option<Config>, CheckReport, Vec<CommandError>) {
+    let config = match read(&arguments.common) {
+        Ok(config) => config,
+        Err(error) => return (None, CheckReport::default(), vec![error]),
+    };
+    let mut errors = Vec::new();
+    let identity = match arguments.without_identity {
+        true => None,
+        false => identity(&config).map_err(|error| errors.push(error)).ok(),
+    };
+    let mut report = behaviour_host::check(&config, identity.as_ref());
+    errors.extend(std::mem::take(&mut report.errors).into_iter().map(CommandError::from));
+    (Some(config), report, errors)
 }

@@ -41,7 +41,8 @@ pub(super) fn run(
 
 /// Returns the configuration that worked last, in place of a file that cannot be used.
 fn last_good(common: &ConfigurationArguments, error: CommandError) -> Result<Config, CommandError> {
-    let identity = std::env::var(IDENTITY).ok().and_then(|text| text.trim().parse().ok());
+    let identity = text::variable(IDENTITY).ok().flatten();
+    let identity = identity.and_then(|text| text.trim().parse().ok());
     match behaviour_host::last_good(&common.config, identity.as_ref()) {
         Some(config) => {
             let file = common.config.display();
@@ -80,7 +81,7 @@ where
 }
 
 /// Returns the device's secret: from the environment, else from its file.
-fn identity(config: &Config) -> Result<DeviceConnectionString, CommandError> {
+pub(super) fn identity(config: &Config) -> Result<DeviceConnectionString, CommandError> {
     let variable = text::variable(IDENTITY).context(IDENTITY)?;
     let (text, source) = match (variable, &config.hub.connection_string_file) {
         (Some(text), _) => (text, IDENTITY.to_owned()),

@@ -70,23 +70,28 @@ pub(crate) fn tls(hub: &HubSection) -> Result<Arc<LiveTrust>, OptionsError> {
     Ok(Arc::new(LiveTrust::new(hub.ca_file.as_deref())?))
 }
 
+/// Checks that a device can sign in with this identity.
+pub(crate) fn check_identity(identity: &DeviceConnectionString) -> Result<(), OptionsError> {
+    let device = identity.device.to_string();
+    if let Some(wildcard) = device.chars().find(|c| matches!(c, '+' | '#')) {
+        return Err(OptionsError::Wildcard { device, wildcard });
+    }
+    match &identity.credential {
+        DeviceCredential::X509 => Err(OptionsError::X509),
+        DeviceCredential::Token(token) if token.expired_at(unix_now()) => {
+            Err(OptionsError::Expired(unix_now() - token.expiry()))
+        }
+        _ => Ok(()),
+    }
+}
+
 impl Dial {
     pub(crate) fn new(
         identity: DeviceConnectionString,
         hub: &HubSection,
         tls: Arc<LiveTrust>,
     ) -> Result<Dial, OptionsError> {
-        let device = identity.device.to_string();
-        if let Some(wildcard) = device.chars().find(|c| matches!(c, '+' | '#')) {
-            return Err(OptionsError::Wildcard { device, wildcard });
-        }
-        match &identity.credential {
-            DeviceCredential::X509 => return Err(OptionsError::X509),
-            DeviceCredential::Token(token) if token.expired_at(unix_now()) => {
-                return Err(OptionsError::Expired(unix_now() - token.expiry()));
-            }
-            _ => {}
-        }
+        check_identity(&identity)?;
         let port = hub.port.or(address(&identity).port()).unwrap_or(default_port());
         let (keep_alive, token_lifetime) = (hub.keep_alive, hub.token_lifetime);
         Ok(Dial { identity, port, keep_alive, token_lifetime, tls })

@@ -80,6 +80,19 @@ fn file_name(id: &str) -> String {
 const LOCK_PATIENCE: Duration = Duration::from_millis(500);
 const LOCK_LOOK: Duration = Duration::from_millis(10);
 
+/// Checks that a directory can be written, or made if it is missing. Leaves nothing
+/// behind.
+pub(crate) fn check_directory(directory: &Path) -> Result<(), JournalError> {
+    let there = directory.ancestors().find(|path| path.exists());
+    // The parent of a relative path of one name is empty.
+    let there = there.unwrap_or(Path::new("."));
+    let probe = there.join(format!(".behaviour-host-check-{}", std::process::id()));
+    DirBuilder::new()
+        .create(&probe)
+        .and_then(|()| std::fs::remove_dir(&probe))
+        .map_err(|source| JournalError::Open { path: directory.to_owned(), source })
+}
+
 /// Creates the directory for its owner alone, and locks it until the returned file is
 /// dropped.
 pub(super) fn lock(directory: &Path) -> Result<File, JournalError> {
@@ -130,6 +143,17 @@ mod tests {
     fn without_a_place_there_is_an_error_and_no_guess() {
         let error = default_from("a", |_| None).unwrap_err();
         assert!(error.to_string().contains("STATE_DIRECTORY"), "{error}");
+    }
+
+    #[test]
+    fn a_directory_that_can_be_made_is_checked_without_being_made() {
+        let folder = tempfile::tempdir().unwrap();
+        check_directory(&folder.path().join("a/b")).unwrap();
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
+
+        std::fs::write(folder.path().join("file"), "").unwrap();
+        let error = check_directory(&folder.path().join("file/b")).unwrap_err();
+        assert!(matches!(error, JournalError::Open { .. }), "{error}");
     }
 
     #[test]

@@ -17,13 +17,13 @@ use crate::journal;
 /// `connection_string_file` names. Reads the disk.
 #[must_use]
 pub fn last_good(path: &Path, identity: Option<&DeviceConnectionString>) -> Option<Config> {
-    let bytes = std::fs::read(path).ok()?;
+    let bytes = program::text::read_bytes(path).ok()?;
     let text = String::from_utf8_lossy(&bytes);
     let directory = path.parent().unwrap_or(Path::new(""));
     let named = |table, key| value(&text, table, key).map(|value| directory.join(value));
     let data = named("host", "data").or_else(|| {
         let identity = identity.cloned().or_else(|| {
-            let text = std::fs::read_to_string(named("hub", "connection_string_file")?).ok()?;
+            let text = program::text::read(&named("hub", "connection_string_file")?).ok()?;
             text.trim().parse().ok()
         })?;
         journal::default_directory(&journal::name_of(&identity)).ok()

@@ -32,7 +32,7 @@ use tokio_util::task::AbortOnDropHandle;
 use tracing::warn;
 use trust::{LiveTrust, TrustError, distrust};
 
-use crate::config::Config;
+use crate::config::{Config, PluginSection};
 use crate::plugins::PluginError;
 
 /// Sends requests. Clones share whom they trust.
@@ -47,13 +47,29 @@ impl Http {
     /// requests.
     pub(crate) fn new(config: &Config) -> Result<Http, PluginError> {
         let http = Http::default();
-        for (name, section) in &config.plugins {
-            if section.settings.capabilities().contains(&Capability::Http) {
-                http.tls(section.settings.http_ca_file().map(Path::to_owned))
-                    .map_err(|source| PluginError::Trust { name: name.clone(), source })?;
-            }
+        let error = http.distrusted(config).next();
+        match error {
+            Some(error) => Err(error),
+            None => Ok(http),
         }
-        Ok(http)
+    }
+
+    /// Returns an error for each plugin that may send requests and has no trusted
+    /// certificates.
+    pub(crate) fn check(config: &Config) -> Vec<PluginError> {
+        Http::default().distrusted(config).collect()
+    }
+
+    fn distrusted<'a>(&'a self, config: &'a Config) -> impl Iterator<Item = PluginError> + 'a {
+        let may_send =
+            |section: &PluginSection| section.settings.capabilities().contains(&Capability::Http);
+        config.plugins.iter().filter(move |(_, section)| may_send(section)).filter_map(
+            |(name, section)| {
+                let ca_file = section.settings.http_ca_file().map(Path::to_owned);
+                let source = self.tls(ca_file).err()?;
+                Some(PluginError::Trust { name: name.clone(), source })
+            },
+        )
     }
 
     /// Returns the configuration of the certificates as they are now. Blocks.

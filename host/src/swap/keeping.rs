@@ -150,7 +150,7 @@ impl Turn {
     /// Keeps the text of the file if it says what is in force.
     fn keep_configuration(&mut self) -> io::Result<()> {
         let Some(path) = &self.config.file else { return Ok(()) };
-        let text = std::fs::read_to_string(path)?;
+        let text = program::text::read(path)?;
         let directory = path.parent().map(PathBuf::from).unwrap_or_default();
         let in_force = Config::parse(&text, &directory).is_ok_and(|config| {
             config.plugins == self.config.plugins && self.config.needs_no_restart_for(&config)

@@ -112,13 +112,73 @@ fn a_ca_file_that_is_none_is_named() {
 }
 
 #[test]
-fn check_says_what_is_loaded_and_needs_no_identity() {
-    let directory = directory(&plugin("reply.wasm"));
+fn check_says_what_is_loaded_and_leaves_nothing_behind() {
+    let directory = directory(&format!("host.data = \"d\"\n{}", plugin("reply.wasm")));
+    let before = std::fs::read_dir(directory.path()).unwrap().count();
+    for (arguments, identity) in
+        [(&["check"][..], Some(identity())), (&["check", "--without-identity"], None)]
+    {
+        let done = program(directory.path(), arguments, identity.as_deref()).output().unwrap();
+        let said = String::from_utf8(done.stdout).unwrap();
+        assert_eq!(done.status.code(), Some(0), "{}", String::from_utf8_lossy(&done.stderr));
+        assert!(said.ends_with("host.toml: all right\n"), "{said}");
+        assert!(said.contains("  methods: all others\n  imports: none\n"), "{said}");
+    }
+    assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), before);
+}
+
+/// A configuration in which everything is wrong that is not a mistake in the text.
+const ALL_WRONG: &str = r#"
+[hub]
+ca_file = "text.wasm"
+connection_string_file = "nowhere"
+[host]
+compile_cache = "text.wasm/cache"
+control_socket = "text.wasm/host.sock"
+data = "text.wasm/data"
+[plugins.a]
+file = "nowhere.wasm"
+methods = ["a"]
+[plugins.b]
+file = "reboots.wasm"
+methods = ["b"]
+[plugins.c]
+file = "reply.wasm"
+methods = ["c"]
+capabilities = ["http"]
+http = { hosts = ["a.example.com"], ca_file = "nowhere.pem" }
+"#;
+
+#[test]
+fn check_names_everything_that_would_keep_the_host_from_starting_at_once() {
+    let directory = directory(ALL_WRONG);
+    let wanted = [
+        "connection string file nowhere: No such file",
+        "CA file text.wasm: no certificate found",
+        "data directory text.wasm/data: ",
+        "control socket text.wasm/host.sock: ",
+        "plugin `c`: CA file nowhere.pem: ",
+        "plugins: compile cache text.wasm/cache: ",
+        "plugin `a`: nowhere.wasm: No such file",
+        "plugin `b`: imports `device:behaviour/power@0.1.0`, which is not granted",
+    ];
+
     let done = program(directory.path(), &["check"], None).output().unwrap();
-    let said = String::from_utf8(done.stdout).unwrap();
-    assert_eq!(done.status.code(), Some(0), "{}", String::from_utf8_lossy(&done.stderr));
-    assert!(said.ends_with("host.toml: all right\n"), "{said}");
-    assert!(said.contains("  methods: all others\n  imports: none\n"), "{said}");
+    assert_eq!(done.status.code(), Some(1));
+    let said = String::from_utf8(done.stderr).unwrap();
+    let errors: Vec<_> = said.lines().filter(|line| line.starts_with("error: ")).collect();
+    assert_eq!(errors.len(), wanted.len(), "{said}");
+    for (error, wanted) in errors.iter().zip(wanted) {
+        assert!(error.starts_with(&format!("error: {wanted}")), "{said}");
+    }
+
+    let done = program(directory.path(), &["check", "--json"], None).output().unwrap();
+    assert_eq!(done.status.code(), Some(1));
+    let found: serde_json::Value = serde_json::from_slice(&done.stdout).unwrap();
+    let errors = found["errors"].as_array().unwrap();
+    assert_eq!(errors.len(), wanted.len(), "{found}");
+    assert!(errors[7]["hint"].as_str().unwrap().contains("add \"power\""), "{found}");
+    assert_eq!(found["plugins"][0]["name"], "c");
 }
 
 #[test]
@@ -178,6 +238,9 @@ fn a_configuration_that_broke_since_the_last_run_gives_way_to_the_one_that_worke
         let line = host.line_with("the one that worked last is in force");
         assert!(line.contains("ERROR") && line.contains(error), "{line}");
         host.line_with("no connection");
+        // The check says what the next start falls back from.
+        let check = program(host.directory.path(), &["check"], Some(&identity())).output().unwrap();
+        assert_eq!(check.status.code(), Some(1), "{broken}");
     }
 }
 
