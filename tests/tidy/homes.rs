@@ -8,7 +8,7 @@ use super::source::{root, sources};
 /// An outside name, and the places that may contain it.
 const ONE_HOME: &[(&str, &[&str])] = &[
     ("rumqttc::", &["host/src/connection", "bench/src/peers/bare.rs"]),
-    ("notify::", &["host/src/swap/watch.rs"]),
+    ("notify::", &["host/src/swap/watch"]),
     ("wasmtime::", &["plugin/", "bench/src/bare_wasmtime.rs"]),
     ("wit_component::", &["plugin/"]),
     ("reqwest::", &["service/src/client"]),
