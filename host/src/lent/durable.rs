@@ -4,10 +4,10 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use plugin::SystemClock;
 use protocol::connection_string::DeviceConnectionString;
 use tokio_util::task::AbortOnDropHandle;
 
+use super::clock::MachineClock;
 use super::jobs::{Jobs, Runner};
 use super::power::Power;
 use super::power::boot::{Boot, Machine};
@@ -40,8 +40,8 @@ impl Durable {
         let opening = tokio::task::spawn_blocking(move || Journal::open(&directory, &name));
         let journal = opening.await.expect("opening does not panic and is not cancelled")?;
         let journal = Arc::new(journal);
-        let boot = Boot::of(machine, jiff::Timestamp::now());
-        let jobs = Jobs::new(Arc::clone(&journal), Arc::new(SystemClock), boot.clone());
+        let boot = Boot::of(machine);
+        let jobs = Jobs::new(Arc::clone(&journal), Arc::new(MachineClock), boot.clone());
         let power = Power::new(section.reboot.clone(), boot, Arc::clone(&journal));
         Ok(Durable {
             power: Arc::new(power),

@@ -14,14 +14,15 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
-use plugin::{BootOutcome, Clock, HostError, JobQueue, NewJob};
-use tokio::time::{Instant, sleep_until};
+use plugin::{BootOutcome, HostError, JobQueue, NewJob};
+use tokio::time::{Instant, sleep};
 use tokio_util::task::TaskTracker;
 use tracing::{debug, error, info, warn};
 
 use crate::backoff::{doubled, random_part};
 use crate::ids::IdSequence;
 use crate::journal::{Journal, Mirrored, Pages, Persistent, RecordKind};
+use crate::lent::clock::WorkClock;
 use crate::lent::power::boot::Boot;
 use job::Job;
 use queue::{Attempt, Now, WaitingJobs};
@@ -39,7 +40,8 @@ const AT_ONCE: usize = 8;
 const SHORTEST_WAIT: Duration = Duration::from_secs(1);
 const LONGEST_WAIT: Duration = Duration::from_secs(300);
 
-/// Interval in which the wall clock is read again: it may have been set.
+/// Interval in which the clock is read again: the machine may have been suspended, which
+/// tokio's timers do not notice.
 const LOOK: Duration = Duration::from_secs(30);
 
 /// Calls plugins.
@@ -86,7 +88,7 @@ pub(crate) enum JobEnd {
 pub(crate) struct Jobs {
     queue: Arc<Mirrored<WaitingJobs>>,
     journal: Arc<Journal>,
-    clock: Arc<dyn Clock>,
+    clock: Arc<dyn WorkClock>,
     ids: IdSequence,
     running: TaskTracker,
     draining: AtomicBool,
@@ -95,10 +97,14 @@ pub(crate) struct Jobs {
 
 impl Jobs {
     /// Begins with what the journal has kept.
-    pub(crate) fn new(journal: Arc<Journal>, clock: Arc<dyn Clock>, boot: Option<Boot>) -> Jobs {
+    pub(crate) fn new(
+        journal: Arc<Journal>,
+        clock: Arc<dyn WorkClock>,
+        boot: Option<Boot>,
+    ) -> Jobs {
         let ids = IdSequence::new();
         let mut queue = WaitingJobs::new(boot, ids.text());
-        let now = Now { wall: clock.now(), ticks: Instant::now() };
+        let now = Now { wall: clock.wall(), ticks: clock.ticks() };
         for (id, job) in Mirrored::<WaitingJobs>::found(&journal) {
             queue.restore(id, job, now);
         }
@@ -124,12 +130,12 @@ impl Jobs {
             if !self.draining.load(Ordering::Relaxed) {
                 self.begin_due(&runner);
             }
-            let look = Instant::now() + LOOK;
             let full = self.running.len() >= AT_ONCE || self.draining.load(Ordering::Relaxed);
             let next = self.queue.lock().next_due().filter(|_| !full);
+            let wait = next.map_or(LOOK, |next| next.saturating_sub(self.clock.ticks()).min(LOOK));
             tokio::select! {
                 () = woken => {}
-                () = sleep_until(next.map_or(look, |next| next.min(look))), if next.is_some() => {}
+                () = sleep(wait), if next.is_some() => {}
             }
         }
     }
@@ -231,7 +237,7 @@ impl Jobs {
     }
 
     fn now(&self) -> Now {
-        Now { wall: self.clock.now(), ticks: Instant::now() }
+        Now { wall: self.clock.wall(), ticks: self.clock.ticks() }
     }
 }
 

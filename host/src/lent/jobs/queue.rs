@@ -4,9 +4,9 @@
 //! that [`WaitingJobs::due`] returns, and persists the records that [`WaitingJobs::unsaved`]
 //! returns.
 //!
-//! A job is due at its wall-clock time or when its delay has passed on the monotonic
-//! clock, whichever comes first. So it survives a restart, and setting the clock back
-//! does not delay it.
+//! A job is due when its delay has passed on the monotonic clock. The wall clock says
+//! after a restart how much of the delay is left, and never more than all of it. So
+//! setting the clock neither delays a job nor runs it early.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -14,7 +14,6 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use plugin::{BootOutcome, HostError, JobWhen, NewJob};
-use tokio::time::Instant;
 
 use super::job::{Job, When};
 use crate::backoff::doubled;
@@ -28,11 +27,11 @@ const ANSWER_WAIT: Duration = Duration::from_secs(620);
 const SHORTEST_REST: Duration = Duration::from_millis(250);
 const LONGEST_REST: Duration = Duration::from_secs(30);
 
-/// The time, on the wall and from within.
+/// The time by both clocks of [`WorkClock`](crate::lent::clock::WorkClock).
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Now {
     pub(super) wall: Timestamp,
-    pub(super) ticks: Instant,
+    pub(super) ticks: Duration,
 }
 
 /// A job, and its progress in this run of the host.
@@ -50,9 +49,9 @@ pub(super) struct Taken(Entry);
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Waits {
     /// For its call to end, but no longer than this.
-    Call { until: Instant },
+    Call { until: Duration },
     /// For the time.
-    Time { wall: Timestamp, ticks: Instant },
+    Time { ticks: Duration },
     /// Nothing: it runs.
     Runs,
 }
@@ -84,11 +83,11 @@ impl WaitingJobs {
     /// A job of an earlier run of the host: its call has ended with that.
     pub(super) fn restore(&mut self, id: Arc<str>, job: Job, now: Now) {
         let waits = match &job.when {
-            When::Call { .. } => at(now.wall, Duration::ZERO, now),
-            When::Time { at: due, wait_ms } => at(*due, Duration::from_millis(*wait_ms), now),
+            When::Call { .. } => after(Duration::ZERO, now),
+            When::Time { at, wait_ms } => after(left(*at, *wait_ms, now), now),
             When::Boot { by, wait_ms, .. } => match self.outcome(&job) {
-                BootOutcome::Rebooted => at(now.wall, Duration::ZERO, now),
-                _ => at(*by, Duration::from_millis(*wait_ms), now),
+                BootOutcome::Rebooted => after(Duration::ZERO, now),
+                _ => after(left(*by, *wait_ms, now), now),
             },
         };
         self.jobs.insert(id, Entry { job, waits, rests: 0 });
@@ -108,16 +107,13 @@ impl WaitingJobs {
             let why = format!("{theirs} jobs of this plugin wait already");
             return Err(HostError::QuotaExceeded(why));
         }
-        let after = |wait: Duration| now.wall.saturating_add(wait).unwrap_or(Timestamp::MAX);
-        let millis = |wait: Duration| u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
         let (when, waits) = match new.when {
             JobWhen::AfterResponse => {
                 let until = now.ticks + ANSWER_WAIT;
                 (When::Call { call: call.to_owned() }, Waits::Call { until })
             }
             JobWhen::AfterDelay(wait) => {
-                let when = When::Time { at: after(wait), wait_ms: millis(wait) };
-                (when, at(after(wait), wait, now))
+                (When::Time { at: on_the_wall(wait, now), wait_ms: millis(wait) }, after(wait, now))
             }
             JobWhen::AfterBoot { within } => {
                 let Some(boot) = &self.boot else {
@@ -125,8 +121,8 @@ impl WaitingJobs {
                     return Err(HostError::Other(why.to_owned()));
                 };
                 let (boot, run) = (boot.id.clone(), self.run.clone());
-                let by = after(within);
-                (When::Boot { boot, run, by, wait_ms: millis(within) }, at(by, within, now))
+                let by = on_the_wall(within, now);
+                (When::Boot { boot, run, by, wait_ms: millis(within) }, after(within, now))
             }
         };
         let NewJob { name, payload, .. } = new;
@@ -171,7 +167,7 @@ impl WaitingJobs {
         for entry in self.jobs.values_mut() {
             let waited = matches!(&entry.job.when, When::Call { call: of } if of == call);
             if waited && matches!(entry.waits, Waits::Call { .. }) {
-                entry.waits = at(now.wall, Duration::ZERO, now);
+                entry.waits = after(Duration::ZERO, now);
                 self.held -= 1;
                 any = true;
             }
@@ -183,21 +179,21 @@ impl WaitingJobs {
     pub(super) fn due(&self, now: Now) -> Vec<Arc<str>> {
         let is_due = |entry: &Entry| match entry.waits {
             Waits::Call { until } => until <= now.ticks,
-            Waits::Time { wall, ticks } => wall <= now.wall || ticks <= now.ticks,
+            Waits::Time { ticks } => ticks <= now.ticks,
             Waits::Runs => false,
         };
         let mut due: Vec<_> = self.jobs.iter().filter(|(_, entry)| is_due(entry)).collect();
         due.sort_by_key(|(_, entry)| match entry.waits {
-            Waits::Call { until: ticks } | Waits::Time { ticks, .. } => Some(ticks),
+            Waits::Call { until: ticks } | Waits::Time { ticks } => Some(ticks),
             Waits::Runs => None,
         });
         due.into_iter().map(|(id, _)| Arc::clone(id)).collect()
     }
 
     /// Returns the due time of the next job, on the monotonic clock.
-    pub(super) fn next_due(&self) -> Option<Instant> {
+    pub(super) fn next_due(&self) -> Option<Duration> {
         let ticks = self.jobs.values().filter_map(|entry| match entry.waits {
-            Waits::Call { until: ticks } | Waits::Time { ticks, .. } => Some(ticks),
+            Waits::Call { until: ticks } | Waits::Time { ticks } => Some(ticks),
             Waits::Runs => None,
         });
         ticks.min()
@@ -224,10 +220,8 @@ impl WaitingJobs {
     /// The attempt that was begun is over, and another is due after this time.
     pub(super) fn again(&mut self, id: &Arc<str>, wait: Duration, now: Now) {
         let Some(entry) = self.jobs.get_mut(id) else { return };
-        let due = now.wall.saturating_add(wait).unwrap_or(Timestamp::MAX);
-        let wait_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
-        entry.job.when = When::Time { at: due, wait_ms };
-        entry.waits = at(due, wait, now);
+        entry.job.when = When::Time { at: on_the_wall(wait, now), wait_ms: millis(wait) };
+        entry.waits = after(wait, now);
         entry.rests = 0;
         self.unsaved.insert(Arc::clone(id), false);
     }
@@ -247,7 +241,7 @@ impl WaitingJobs {
         let rest = doubled(SHORTEST_REST, entry.rests, LONGEST_REST);
         entry.rests = entry.rests.saturating_add(1);
         self.held -= usize::from(matches!(entry.waits, Waits::Call { .. }));
-        entry.waits = at(now.wall.saturating_add(rest).unwrap_or(Timestamp::MAX), rest, now);
+        entry.waits = after(rest, now);
         rest
     }
 
@@ -258,11 +252,13 @@ impl WaitingJobs {
 
     /// Returns the outcome of the boot that a job waits for, if the job is due now.
     fn outcome(&self, job: &Job) -> BootOutcome {
-        let When::Boot { boot: asked_in, run, by, .. } = &job.when else {
+        let When::Boot { boot: asked_in, run, .. } = &job.when else {
             return job.outcome;
         };
         match &self.boot {
-            Some(boot) if boot.id != *asked_in && boot.at <= *by => BootOutcome::Rebooted,
+            // A late boot counts too. Only the wall clock could tell it from one in time,
+            // and many a device sets that from 1970 to today after each boot.
+            Some(boot) if boot.id != *asked_in => BootOutcome::Rebooted,
             _ if self.run != *run => BootOutcome::HostRestartedOnly,
             _ => BootOutcome::Expired,
         }
@@ -293,8 +289,22 @@ impl WaitingJobs {
     }
 }
 
-/// Due at this time by the clock on the wall, and after this wait at the latest.
-fn at(wall: Timestamp, most: Duration, now: Now) -> Waits {
-    let left = Duration::try_from(wall.duration_since(now.wall)).unwrap_or(Duration::ZERO);
-    Waits::Time { wall, ticks: now.ticks + left.min(most) }
+/// Due after this wait.
+fn after(wait: Duration, now: Now) -> Waits {
+    Waits::Time { ticks: now.ticks.saturating_add(wait) }
+}
+
+/// Returns the rest of a wait that began in an earlier run of the host.
+fn left(due: Timestamp, wait_ms: u64, now: Now) -> Duration {
+    let left = Duration::try_from(due.duration_since(now.wall)).unwrap_or(Duration::ZERO);
+    left.min(Duration::from_millis(wait_ms))
+}
+
+/// Returns the end of a wait by the clock on the wall, for the next run of the host.
+fn on_the_wall(wait: Duration, now: Now) -> Timestamp {
+    now.wall.saturating_add(wait).unwrap_or(Timestamp::MAX)
+}
+
+fn millis(wait: Duration) -> u64 {
+    u64::try_from(wait.as_millis()).unwrap_or(u64::MAX)
 }

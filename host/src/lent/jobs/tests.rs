@@ -9,6 +9,7 @@ use tokio_util::task::AbortOnDropHandle;
 
 use super::*;
 use crate::journal::tests::{TestDisk, journal};
+use crate::lent::clock::tests::TestClock;
 
 /// A plugin that ends attempts as scripted, and then succeeds.
 #[derive(Default)]
@@ -54,12 +55,20 @@ impl Runner for Plugin {
 }
 
 fn boot(id: &str) -> Option<Boot> {
-    Some(Boot { id: id.to_owned(), at: "2026-01-01T00:00:00Z".parse().unwrap() })
+    Some(Boot { id: id.to_owned() })
 }
 
 /// Jobs of one run of the host, in one boot.
 fn jobs(journal: Journal, boot_id: &str) -> Arc<Jobs> {
-    Arc::new(Jobs::new(Arc::new(journal), Arc::new(plugin::SystemClock), boot(boot_id)))
+    jobs_at(journal, boot_id, &clock())
+}
+
+fn jobs_at(journal: Journal, boot_id: &str, clock: &Arc<TestClock>) -> Arc<Jobs> {
+    Arc::new(Jobs::new(Arc::new(journal), Arc::clone(clock) as _, boot(boot_id)))
+}
+
+fn clock() -> Arc<TestClock> {
+    Arc::new(TestClock::at("2026-01-01T12:00:00Z"))
 }
 
 fn run(jobs: &Arc<Jobs>, plugin: &Arc<Plugin>) -> AbortOnDropHandle<()> {
@@ -239,94 +248,93 @@ async fn until_idle(jobs: &Jobs) {
 #[tokio::test]
 async fn a_boot_that_did_not_come_is_told_apart_from_a_host_that_was_started_again() {
     let directory = tempfile::tempdir().unwrap();
-    let plugin = Plugin::told([]);
-    let wall = Arc::new(Wall(Mutex::new("2026-01-01T12:00:00Z".parse().unwrap())));
-    let jobs = || {
-        let journal = Arc::new(journal(&directory));
-        Arc::new(Jobs::new(journal, Arc::clone(&wall) as _, boot("b1")))
-    };
-    let first = jobs();
+    let (plugin, clock) = (Plugin::told([]), clock());
+    let first = jobs_at(journal(&directory), "b1", &clock);
     add(&first, "1", JobWhen::AfterBoot { within: HOUR }).await.unwrap();
     add(&first, "2", JobWhen::AfterBoot { within: 2 * HOUR }).await.unwrap();
-    wall.go_on(HOUR);
+    clock.suspend(HOUR);
     let running = run(&first, &plugin);
     assert_eq!(plugin.ran(1).await[0], ("1".to_owned(), 1, BootOutcome::Expired));
     until_idle(&first).await;
     first.journal.close().await;
     drop((running, first));
 
-    wall.go_on(HOUR);
-    let second = jobs();
+    clock.suspend(HOUR);
+    let second = jobs_at(journal(&directory), "b1", &clock);
     let _running = run(&second, &plugin);
     assert_eq!(plugin.ran(2).await[1], ("2".to_owned(), 1, BootOutcome::HostRestartedOnly));
 }
 
-/// A wall clock that the test sets.
-struct Wall(Mutex<jiff::Timestamp>);
+/// The machine has no battery for its clock: it boots in 1970.
+#[tokio::test]
+async fn a_boot_counts_as_one_though_the_clock_was_set_by_years_meanwhile() {
+    for [asked, booted] in [
+        ["1970-01-01T00:01:00Z", "2026-01-01T12:00:00Z"],
+        ["2026-01-01T12:00:00Z", "1970-01-01T00:01:00Z"],
+    ] {
+        let directory = tempfile::tempdir().unwrap();
+        let plugin = Plugin::told([]);
+        let first = jobs_at(journal(&directory), "b1", &Arc::new(TestClock::at(asked)));
+        add(&first, "1", JobWhen::AfterBoot { within: HOUR }).await.unwrap();
+        first.journal.close().await;
+        drop(first);
 
-impl Wall {
-    fn go_on(&self, time: Duration) {
-        let mut now = self.0.lock();
-        *now = now.checked_add(time).unwrap();
+        let second = jobs_at(journal(&directory), "b2", &Arc::new(TestClock::at(booted)));
+        let _running = run(&second, &plugin);
+        assert_eq!(plugin.ran(1).await[0], ("1".to_owned(), 1, BootOutcome::Rebooted), "{asked}");
     }
 }
 
-impl Clock for Wall {
-    fn now(&self) -> jiff::Timestamp {
-        *self.0.lock()
-    }
+/// As after the first answer of a time server.
+#[tokio::test(start_paused = true)]
+async fn a_clock_that_is_set_by_a_day_neither_runs_a_job_early_nor_delays_it() {
+    for set in ["2026-01-02T12:00:00Z", "2025-12-31T12:00:00Z"] {
+        let directory = tempfile::tempdir().unwrap();
+        let (plugin, clock) = (Plugin::told([]), clock());
+        let jobs = jobs_at(journal(&directory), "b1", &clock);
+        add(&jobs, "1", JobWhen::AfterDelay(HOUR)).await.unwrap();
+        let _running = run(&jobs, &plugin);
+        tokio::time::sleep(HOUR / 2).await;
+        clock.set_wall(set);
+        tokio::time::sleep(HOUR / 2 - Duration::from_secs(1)).await;
+        assert!(plugin.ran.lock().is_empty(), "{set}");
 
-    fn sleep(&self, duration: Duration) -> BoxFuture<'_, ()> {
-        Box::pin(tokio::time::sleep(duration))
+        plugin.ran(1).await;
+        assert!(clock.ticks() < HOUR + LOOK, "{set}");
     }
 }
 
-mod clocks {
-    use super::*;
-    use crate::lent::jobs::job::When;
+#[tokio::test(start_paused = true)]
+async fn a_machine_that_was_suspended_runs_what_became_due() {
+    let directory = tempfile::tempdir().unwrap();
+    let (plugin, clock) = (Plugin::told([]), clock());
+    let jobs = jobs_at(journal(&directory), "b1", &clock);
+    add(&jobs, "1", JobWhen::AfterDelay(HOUR)).await.unwrap();
+    let _running = run(&jobs, &plugin);
+    tokio::task::yield_now().await;
+    clock.suspend(2 * HOUR);
+    let woken = Instant::now();
+    plugin.ran(1).await;
+    assert!(woken.elapsed() <= LOOK);
+}
 
-    fn now(wall: &str, ticks: Instant) -> Now {
-        Now { wall: wall.parse().unwrap(), ticks }
-    }
+#[tokio::test]
+async fn after_a_restart_a_job_waits_for_what_is_left_and_never_for_more_than_it_asked() {
+    let directory = tempfile::tempdir().unwrap();
+    let first = jobs(journal(&directory), "b1");
+    add(&first, "1", JobWhen::AfterDelay(HOUR)).await.unwrap();
+    first.journal.close().await;
+    drop(first);
 
-    fn queue_with(wait: Duration, now: Now) -> WaitingJobs {
-        let mut queue = WaitingJobs::new(None, "run".into());
-        let new =
-            NewJob { name: "job".into(), payload: "1".into(), when: JobWhen::AfterDelay(wait) };
-        queue.add("id".into(), "p", "call", new, 1, now).unwrap();
-        queue
-    }
-
-    #[tokio::test]
-    async fn a_clock_that_is_set_back_starves_no_job() {
-        let begun = Instant::now();
-        let queue = queue_with(HOUR, now("2026-01-01T12:00:00Z", begun));
-        assert!(queue.due(now("2025-01-01T12:30:00Z", begun + HOUR / 2)).is_empty());
-        assert_eq!(queue.due(now("2025-01-01T13:00:00Z", begun + HOUR)).len(), 1);
-    }
-
-    #[tokio::test]
-    async fn a_machine_that_slept_runs_what_became_due() {
-        let begun = Instant::now();
-        let queue = queue_with(HOUR, now("2026-01-01T12:00:00Z", begun));
-        assert_eq!(queue.due(now("2026-01-01T13:00:00Z", begun)).len(), 1);
-    }
-
-    #[tokio::test]
-    async fn after_a_restart_a_job_waits_for_what_is_left_and_never_for_more_than_it_asked() {
-        let begun = Instant::now();
-        let job = {
-            let mut queue = queue_with(HOUR, now("2026-01-01T12:00:00Z", begun));
-            queue.unsaved().pop().unwrap().1.unwrap()
-        };
-        assert!(matches!(job.when, When::Time { .. }));
-        let left = |wall: &str| {
-            let mut queue = WaitingJobs::new(None, "run".into());
-            queue.restore("id".into(), job.clone(), now(wall, begun));
-            queue.next_due().unwrap() - begun
-        };
-        assert_eq!(left("2026-01-01T12:45:00Z"), HOUR / 4);
-        assert_eq!(left("2026-01-01T15:00:00Z"), Duration::ZERO);
-        assert_eq!(left("1970-01-01T00:00:00Z"), HOUR);
+    for (wall, left) in [
+        ("2026-01-01T12:45:00Z", HOUR / 4),
+        ("2026-01-01T15:00:00Z", Duration::ZERO),
+        ("2025-12-31T12:00:00Z", HOUR),
+        ("1970-01-01T00:00:00Z", HOUR),
+    ] {
+        let again = jobs_at(journal(&directory), "b1", &Arc::new(TestClock::at(wall)));
+        let due = again.queue.lock().next_due().unwrap();
+        assert!(due.abs_diff(left) < Duration::from_secs(60), "{wall}: {due:?}");
+        again.journal.close().await;
     }
 }

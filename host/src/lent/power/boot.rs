@@ -1,9 +1,6 @@
 //! Identity of the current boot: a restarted host is not a restarted machine.
 
-use std::path::PathBuf;
-use std::time::Duration;
-
-use jiff::Timestamp;
+use std::path::{Path, PathBuf};
 
 /// Files in which the machine describes its boot. A test passes files of its own.
 #[derive(Debug, Clone)]
@@ -24,21 +21,18 @@ impl Default for Machine {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Boot {
     pub(crate) id: String,
-    /// Time of the boot, by the wall clock.
-    pub(crate) at: Timestamp,
 }
 
 impl Boot {
     /// Returns the current boot of the machine; `None` if the machine does not name it.
-    pub(crate) fn of(machine: &Machine, now: Timestamp) -> Option<Boot> {
-        let id = std::fs::read_to_string(&machine.boot_id).ok()?.trim().to_owned();
-        let uptime = std::fs::read_to_string(&machine.uptime).ok();
-        let seconds = uptime.as_deref().and_then(|text| text.split_whitespace().next());
-        let seconds: f64 = seconds.and_then(|text| text.parse().ok()).unwrap_or_default();
-        let uptime = Duration::try_from_secs_f64(seconds).unwrap_or_default();
-        let at = now.checked_sub(uptime).unwrap_or(now);
-        (!id.is_empty()).then_some(Boot { id, at })
+    pub(crate) fn of(machine: &Machine) -> Option<Boot> {
+        let id = read(&machine.boot_id)?.trim().to_owned();
+        (!id.is_empty()).then_some(Boot { id })
     }
+}
+
+fn read(file: &Path) -> Option<String> {
+    std::fs::read_to_string(file).ok()
 }
 
 #[cfg(test)]
@@ -46,23 +40,20 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_boot_has_the_kernels_id_and_its_time() {
+    fn a_boot_has_the_kernels_id() {
         let folder = tempfile::tempdir().unwrap();
-        let machine =
-            Machine { boot_id: folder.path().join("id"), uptime: folder.path().join("uptime") };
-        let now: Timestamp = "2026-01-01T00:01:00Z".parse().unwrap();
-        assert_eq!(Boot::of(&machine, now), None);
+        let file = |name| folder.path().join(name);
+        let machine = Machine { boot_id: file("id"), uptime: file("uptime") };
+        assert_eq!(Boot::of(&machine), None);
 
         std::fs::write(&machine.boot_id, "4f9c\n").unwrap();
-        std::fs::write(&machine.uptime, "60.00 120.00\n").unwrap();
-        let at = "2026-01-01T00:00:00Z".parse().unwrap();
-        assert_eq!(Boot::of(&machine, now), Some(Boot { id: "4f9c".into(), at }));
+        assert_eq!(Boot::of(&machine), Some(Boot { id: "4f9c".into() }));
     }
 
     #[cfg(target_os = "linux")]
     #[test]
     fn this_machine_tells_the_same_boot_twice() {
-        let boot = || Boot::of(&Machine::default(), Timestamp::now()).unwrap().id;
+        let boot = || Boot::of(&Machine::default()).unwrap().id;
         assert_eq!(boot(), boot());
     }
 }

@@ -9,7 +9,7 @@ use super::*;
 use crate::journal::tests::{TestDisk, journal};
 
 fn boot(id: &str) -> Option<Boot> {
-    Some(Boot { id: id.to_owned(), at: Timestamp::UNIX_EPOCH })
+    Some(Boot { id: id.to_owned() })
 }
 
 /// A power whose command makes the file `rebooted`, and fails.
