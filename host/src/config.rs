@@ -38,7 +38,7 @@ pub use hub::HubSection;
 pub(crate) use hub::default_port;
 pub(crate) use plugin::Settings;
 pub use plugin::{Patience, PluginSection};
-pub use reboot::RebootCommand;
+pub use reboot::{RebootCommand, RebootLimits};
 pub use telemetry::{TelemetryLimits, WhenFull};
 
 /// Whole configuration. The files that it names are not yet read.

@@ -81,7 +81,7 @@ pub fn read_packets(bytes: &[u8]) -> usize {
 
 pub use config::{
     Config, ConfigError, HostSection, HttpError, HubSection, Patience, PluginSection,
-    RebootCommand, TelemetryLimits, WhenFull,
+    RebootCommand, RebootLimits, TelemetryLimits, WhenFull,
 };
 pub use journal::JournalError;
 pub use known_good::last_good;

@@ -141,6 +141,8 @@ impl Rig {
         // Relative to the rig's directory, and removed with it.
         text += &settings::line("host.data", &"data".into());
         text += &settings::line("host.control_socket", &"control/host.sock".into());
+        // The machine of a rig has always just booted.
+        text += &settings::line("host.reboot_min_uptime", &"0s".into());
         text += &self.host_settings.to_toml();
         for Plugin { name, file, settings } in &self.plugins {
             text += &format!("\n[plugins.{name}]\n");

@@ -4,7 +4,7 @@
 //! parent module checks their meaning.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::num::NonZeroUsize;
+use std::num::{NonZeroU8, NonZeroUsize};
 use std::path::PathBuf;
 
 use serde::Deserialize;
@@ -42,6 +42,8 @@ pub(super) struct Host {
     pub(super) reboot_command: Option<Vec<String>>,
     #[serde(default)]
     pub(super) dry_run_reboot: bool,
+    pub(super) reboots_per_hour: Option<NonZeroU8>,
+    pub(super) reboot_min_uptime: Option<Period>,
     pub(super) report_plugins_under: Option<String>,
     pub(super) control_socket: Option<PathBuf>,
     pub(super) memory_bytes: Option<NonZeroUsize>,

@@ -4,7 +4,7 @@ use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::reboot::RebootCommand;
+use super::reboot::{RebootCommand, RebootLimits};
 use super::telemetry::TelemetryLimits;
 use super::{ConfigError, file, is_a_name, within};
 
@@ -22,6 +22,8 @@ pub struct HostSection {
     pub telemetry: TelemetryLimits,
     /// Command that reboots the machine for a plugin with the capability `power`.
     pub reboot: RebootCommand,
+    /// Limits on its use.
+    pub reboot_limits: RebootLimits,
     /// The reported property under which the plugins are listed; `None`: they
     /// are not.
     pub report_plugins_under: Option<String>,
@@ -33,6 +35,7 @@ pub struct HostSection {
 
 pub(super) fn host(section: file::Host, directory: &Path) -> Result<HostSection, ConfigError> {
     let second = Duration::from_secs(1);
+    let limits = RebootLimits::default();
     Ok(HostSection {
         grace: within("host.grace", section.grace, 10 * second, Duration::ZERO, 3600 * second)?,
         compile_cache: section.compile_cache.map(|path| directory.join(path)),
@@ -41,6 +44,16 @@ pub(super) fn host(section: file::Host, directory: &Path) -> Result<HostSection,
         reboot: RebootCommand {
             command: reboot_command(section.reboot_command)?,
             dry_run: section.dry_run_reboot,
+        },
+        reboot_limits: RebootLimits {
+            per_hour: section.reboots_per_hour.map_or(limits.per_hour, |most| most.get().into()),
+            min_uptime: within(
+                "host.reboot_min_uptime",
+                section.reboot_min_uptime,
+                limits.min_uptime,
+                Duration::ZERO,
+                24 * 3600 * second,
+            )?,
         },
         report_plugins_under: report_plugins_under(section.report_plugins_under)?,
         memory_bytes: section.memory_bytes.map(NonZeroUsize::get),

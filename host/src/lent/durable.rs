@@ -42,7 +42,8 @@ impl Durable {
         let journal = Arc::new(journal);
         let boot = Boot::of(machine);
         let jobs = Jobs::new(Arc::clone(&journal), Arc::new(MachineClock), boot.clone());
-        let power = Power::new(section.reboot.clone(), boot, Arc::clone(&journal));
+        let reboot = (section.reboot.clone(), section.reboot_limits);
+        let power = Power::open(reboot, machine.clone(), boot, Arc::clone(&journal)).await;
         Ok(Durable {
             power: Arc::new(power),
             state: Arc::new(State::new(Arc::clone(&journal))),

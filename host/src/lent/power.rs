@@ -2,12 +2,14 @@
 //!
 //! The request is in the journal before the plugin gets its answer, so that a host
 //! which is restarted meanwhile still carries it out. When it is due, the device's loop
-//! lets the calls end and has [`Power::reboot`] run the command. If the machine does
-//! not go down, the host resumes its calls: nothing else in the field would answer.
+//! lets the calls end and has [`Power::reboot`] run the command, once: the journal says
+//! that the command has begun before it begins, because it may end this process. If the
+//! machine does not go down, the host resumes its calls: nothing else in the field
+//! would answer.
 //!
-//! One reboot is pending at a time, and none is cancelled.
+//! One reboot is pending at a time, and none is cancelled. [`RebootLimits`] hold over
+//! all plugins and over boots, so that no plugin keeps a machine from coming up.
 
-use std::process::Stdio;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,22 +18,22 @@ use jiff::Timestamp;
 use parking_lot::{Mutex, MutexGuard};
 use plugin::HostError;
 use serde::{Deserialize, Serialize};
-use tokio::process::Command;
 use tokio::sync::Notify;
-use tokio::time::{Instant, sleep, sleep_until, timeout};
+use tokio::time::{Instant, sleep, sleep_until};
 use tracing::{error, info, warn};
 
-use crate::config::RebootCommand;
-use crate::journal::{Journal, Pages, RecordKind};
-use crate::lent::power::boot::Boot;
+use crate::config::{RebootCommand, RebootLimits};
+use crate::journal::{Broken, Journal, Pages, RecordKind, Stop};
+use boot::{Boot, Machine};
+use history::{Moment, RebootHistory};
 
 pub(crate) mod boot;
+mod command;
+mod history;
 
-/// The key of the one record.
+/// The keys of the two records.
 const PENDING: &[u8] = b"pending";
-
-/// Time that the command may take; it only has to request the reboot.
-const COMMAND_WAIT: Duration = Duration::from_secs(60);
+const HISTORY: &[u8] = b"history";
 
 /// Time that the machine has to stop this process after the command.
 const REBOOT_WAIT: Duration = Duration::from_secs(300);
@@ -47,11 +49,18 @@ struct RebootRequest {
     wait_ms: u64,
     /// The boot to be ended.
     boot: Option<String>,
+    /// `true` once the command may have run. Earlier versions of the host did not keep
+    /// it.
+    #[serde(default)]
+    begun: bool,
 }
 
 pub(crate) struct Power {
     command: RebootCommand,
-    boot: Option<Boot>,
+    limits: RebootLimits,
+    clock: UptimeClock,
+    /// The time for the machine to stop this process after the command.
+    reboot_wait: Duration,
     journal: Arc<Journal>,
     shared: Arc<PendingReboot>,
 }
@@ -62,23 +71,57 @@ struct PendingReboot {
     wake: Notify,
 }
 
+/// The boot, and the time since.
+#[derive(Clone)]
+struct UptimeClock {
+    machine: Machine,
+    boot: Option<Boot>,
+    /// Start of the host, since which the machine has been up in any case.
+    started: Instant,
+}
+
 impl Power {
-    /// Starts with the request in the journal, if it is of this boot. If boots cannot
-    /// be told apart, the boot may be the one that was requested.
-    pub(crate) fn new(command: RebootCommand, boot: Option<Boot>, journal: Arc<Journal>) -> Power {
-        let mut pending = None;
-        let of_this_boot =
-            |kept: &RebootRequest| kept.boot.is_some() && kept.boot == id(boot.as_ref());
-        if let Some(request) = kept(&journal).filter(of_this_boot) {
+    /// Takes up the request in the journal, if it is of this boot and its command has
+    /// not begun. If boots cannot be told apart, the boot may be the one that was
+    /// requested.
+    pub(crate) async fn open(
+        (command, limits): (RebootCommand, RebootLimits),
+        machine: Machine,
+        boot: Option<Boot>,
+        journal: Arc<Journal>,
+    ) -> Power {
+        let clock = UptimeClock { machine, boot, started: Instant::now() };
+        let shared = Arc::new(PendingReboot { pending: Mutex::new(None), wake: Notify::new() });
+        let reboot_wait = REBOOT_WAIT;
+        let power = Power { command, limits, clock, reboot_wait, journal, shared };
+        if let Some(request) = kept(&power.journal) {
+            let same_boot = request.boot.is_some() && request.boot == power.clock.id();
+            power.take_up(request, same_boot).await;
+        }
+        power
+    }
+
+    async fn take_up(&self, request: RebootRequest, same_boot: bool) {
+        let RebootRequest { plugin, reason, .. } = &request;
+        if same_boot && !request.begun {
             let left = request.at_ms - Timestamp::now().as_millisecond();
             // A clock that was set back makes no wait longer than was asked for.
             let left = u64::try_from(left).unwrap_or(0).min(request.wait_ms);
             let left = Duration::from_millis(left);
-            warn!(plugin = request.plugin, ?left, "the reboot of the last run is still to come");
-            pending = Some((request, Instant::now() + left));
+            warn!(plugin, ?left, "the reboot of the last run is still to come");
+            *self.shared.lock() = Some((request, Instant::now() + left));
+            return;
         }
-        let shared = Arc::new(PendingReboot { pending: Mutex::new(pending), wake: Notify::new() });
-        Power { command, boot, journal, shared }
+        if same_boot {
+            let command = self.command.command.join(" ");
+            error!(
+                plugin,
+                reason, command, "the reboot command ended the host, and the machine is still up"
+            );
+        } else {
+            info!(plugin, reason, "the machine has booted since the reboot was asked for");
+        }
+        self.forget(false).await;
     }
 
     /// Returns when a reboot is due.
@@ -101,56 +144,64 @@ impl Power {
     /// Runs the command, or says that it would, and returns if the machine is not
     /// rebooted. The calls have ended by now; the connection is open.
     pub(crate) async fn reboot(&self) {
-        let Some((RebootRequest { plugin, reason, .. }, _)) = self.shared.lock().clone() else {
-            return;
-        };
+        let Some((request, _)) = self.shared.lock().clone() else { return };
+        let RebootRequest { plugin, reason, .. } = &request;
         let RebootCommand { command, dry_run } = &self.command;
-        let command = command.join(" ");
+        let words = command.join(" ");
         if *dry_run {
-            warn!(plugin, reason, command, "dry run: this would reboot the machine");
-            self.forget().await;
+            warn!(plugin, reason, command = words, "dry run: this would reboot the machine");
+            self.forget(false).await;
             return;
         }
-        if let Err(error) = self.journal.flush().await {
-            error!(plugin, "not everything is on disk before the reboot: {error}");
+        // Everything else that must not be lost goes to the disk with the same commit.
+        if let Err(error) = self.begin(&request).await {
+            error!(plugin, command = words, "the machine is not rebooted: {error}");
+            self.forget(false).await;
+            return;
         }
-        warn!(plugin, reason, command, "rebooting the machine");
-        match self.run().await {
+        warn!(plugin, reason, command = words, "rebooting the machine");
+        let ended = command::run(command).await;
+        match &ended {
             Ok(()) => {
-                sleep(REBOOT_WAIT).await;
-                error!(plugin, command, "the machine did not reboot, the host continues");
+                sleep(self.reboot_wait).await;
+                error!(plugin, command = words, "the machine did not reboot, the host continues");
             }
             Err(why) => {
                 let hint = "see `reboot_command` under [host], and what the host's user may do";
-                error!(plugin, command, hint, "the machine is not rebooted: {why}");
+                error!(plugin, command = words, hint, "the machine is not rebooted: {why}");
             }
         }
-        self.forget().await;
+        self.forget(ended.is_err()).await;
     }
 
-    async fn run(&self) -> Result<(), String> {
-        let (program, arguments) = self.command.command.split_first().ok_or("no command")?;
-        let mut command = Command::new(program);
-        command.args(arguments).kill_on_drop(true);
-        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
-        let ended = timeout(COMMAND_WAIT, command.output()).await;
-        let output = ended
-            .map_err(|_| format!("the command is not done after {COMMAND_WAIT:?}"))?
-            .map_err(|error| error.to_string())?;
-        if output.status.success() {
-            return Ok(());
-        }
-        let said = String::from_utf8_lossy(&output.stderr);
-        let said: String = said.trim().chars().take(200).flat_map(char::escape_debug).collect();
-        Err(format!("{}: {said}", output.status))
+    /// Notes that the command runs now. If this host is started again in the same boot,
+    /// the command has failed, and is not run again.
+    async fn begin(&self, request: &RebootRequest) -> Result<(), HostError> {
+        let request = RebootRequest { begun: true, ..request.clone() };
+        let now = self.clock.now();
+        let begin = move |pages: &Pages<'_>| {
+            put(pages, PENDING, &request)?;
+            let mut history = history(pages)?;
+            history.add(now);
+            Ok(put(pages, HISTORY, &history)?)
+        };
+        self.journal.write(begin).await
     }
 
-    /// The request is over.
-    async fn forget(&self) {
+    /// The request is over. `failed`: the command said that there is no reboot, so that
+    /// it does not count as one.
+    async fn forget(&self, failed: bool) {
         self.shared.lock().take();
-        let remove = |pages: &Pages<'_>| Ok(pages.remove(RecordKind::Reboot, PENDING)?);
+        let remove = move |pages: &Pages<'_>| {
+            if failed {
+                let mut history = history(pages)?;
+                history.take_back();
+                put(pages, HISTORY, &history)?;
+            }
+            Ok(pages.remove(RecordKind::Reboot, PENDING)?)
+        };
         if let Err(error) = self.journal.write(remove).await {
-            error!("completed reboot still in the journal, it may be repeated: {error}");
+            error!("completed reboot still in the journal: {error}");
         }
     }
 }
@@ -161,13 +212,66 @@ impl PendingReboot {
     }
 }
 
-fn id(boot: Option<&Boot>) -> Option<String> {
-    boot.map(|boot| boot.id.clone())
+impl UptimeClock {
+    fn id(&self) -> Option<String> {
+        self.boot.as_ref().map(|boot| boot.id.clone())
+    }
+
+    fn uptime(&self) -> Duration {
+        self.machine.uptime().unwrap_or_else(|| self.started.elapsed())
+    }
+
+    fn now(&self) -> Moment {
+        Moment {
+            boot: self.id(),
+            uptime_ms: millis(self.uptime()),
+            at_ms: Timestamp::now().as_millisecond(),
+        }
+    }
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+fn put(pages: &Pages<'_>, key: &[u8], record: &impl Serialize) -> Result<(), Broken> {
+    let record = serde_json::to_vec(record).expect("the record is JSON");
+    pages.put(RecordKind::Reboot, key, &record)
 }
 
 fn kept(journal: &Journal) -> Option<RebootRequest> {
     let record = journal.read(|view| view.get(RecordKind::Reboot, PENDING)).ok()??;
     serde_json::from_slice(&record).ok()
+}
+
+fn history(pages: &Pages<'_>) -> Result<RebootHistory, Broken> {
+    let record = pages.get(RecordKind::Reboot, HISTORY)?;
+    Ok(record.and_then(|record| serde_json::from_slice(&record).ok()).unwrap_or_default())
+}
+
+/// Checks a request for a reboot after this delay.
+fn check(
+    limits: RebootLimits,
+    history: &RebootHistory,
+    now: &Moment,
+    delay: Duration,
+) -> Result<(), HostError> {
+    let RebootLimits { per_hour, min_uptime } = limits;
+    let uptime = Duration::from_millis(now.uptime_ms);
+    if uptime.saturating_add(delay) < min_uptime {
+        let why = format!(
+            "the machine has been up for {} s; `reboot_min_uptime` is {} s",
+            uptime.as_secs(),
+            min_uptime.as_secs_f64()
+        );
+        return Err(HostError::QuotaExceeded(why));
+    }
+    let reboots = history.within_hour(now);
+    if reboots >= per_hour {
+        let why = format!("{reboots} reboots within an hour; `reboots_per_hour` is {per_hour}");
+        return Err(HostError::QuotaExceeded(why));
+    }
+    Ok(())
 }
 
 impl plugin::Power for Power {
@@ -179,22 +283,31 @@ impl plugin::Power for Power {
     ) -> BoxFuture<'a, Result<(), HostError>> {
         Box::pin(async move {
             let at = Timestamp::now().saturating_add(delay).unwrap_or(Timestamp::MAX);
+            let now = self.clock.now();
             let request = RebootRequest {
                 plugin: plugin.to_owned(),
                 reason: reason.to_owned(),
                 at_ms: at.as_millisecond(),
-                wait_ms: u64::try_from(delay.as_millis()).unwrap_or(u64::MAX),
-                boot: id(self.boot.as_ref()),
+                wait_ms: millis(delay),
+                boot: now.boot.clone(),
+                begun: false,
             };
-            let due = Instant::now() + delay;
+            let (limits, due) = (self.limits, Instant::now() + delay);
             let (shared, undoing) = (Arc::clone(&self.shared), Arc::clone(&self.shared));
             let ask = move |pages: &Pages<'_>| {
                 if let Some((pending, _)) = &*shared.lock() {
                     let why = format!("a reboot is pending already, for `{}`", pending.plugin);
                     return Err(HostError::QuotaExceeded(why).into());
                 }
-                let record = serde_json::to_vec(&request).expect("a request is JSON");
-                pages.put(RecordKind::Reboot, PENDING, &record)?;
+                if let Err(refused) = check(limits, &history(pages)?, &now, delay) {
+                    error!(
+                        plugin = request.plugin,
+                        reason = request.reason,
+                        "reboot refused: {refused}"
+                    );
+                    return Err(Stop::No(refused));
+                }
+                put(pages, PENDING, &request)?;
                 *shared.lock() = Some((request, due));
                 Ok(())
             };
