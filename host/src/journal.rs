@@ -1,6 +1,7 @@
 //! Everything that must outlive the process, in one file: reports and messages on their
 //! way to the hub, jobs, the state of plugins, the desired properties that they
-//! accepted, and the plugins that an operator has switched off.
+//! accepted, reboots, answers for repeated methods, and the plugins that an operator has
+//! switched off.
 //!
 //! To know that a change is on disk, await [`Journal::write`]. Changes that arrive
 //! together share one commit and one sync, made by a single writing thread. A

@@ -19,6 +19,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
 use crate::ids::IdSequence;
+use crate::journal::Journal;
 use crate::plugins::slot::{Begun, Change, Disabled, Slot};
 use failure::MethodFailure;
 use idempotency::IdempotencyCache;
@@ -50,12 +51,13 @@ pub(crate) struct Router {
 }
 
 impl Router {
-    pub(crate) fn new(table: Table, lent: Lent) -> Router {
+    /// Without a journal, all answers for repeated methods end with the process.
+    pub(crate) fn new(table: Table, lent: Lent, journal: Option<Arc<Journal>>) -> Router {
         Router {
             table: RwLock::new(Arc::new(table)),
             lent: Arc::new(lent),
             calls: IdSequence::new(),
-            idempotency: IdempotencyCache::default(),
+            idempotency: IdempotencyCache::new(journal),
             draining: AtomicBool::new(false),
             stopped: RwLock::default(),
         }
@@ -116,14 +118,14 @@ impl Router {
         let known = table.serving(method).and_then(|slot| {
             let idempotency = table.idempotency(slot.name())?;
             let key = idempotency.key(slot.name(), method.as_str(), payload)?;
-            Some((slot.name(), key, idempotency.time))
+            Some((slot.name(), key, idempotency))
         });
-        let Some((plugin, key, time)) = known else {
+        let Some((plugin, key, idempotency)) = known else {
             return self.run(&table, method, payload).await;
         };
         // Boxed: hardly any call needs it, and every call would reserve its size.
         let run = Box::pin(self.run(&table, method, payload));
-        let (answer, is_first) = self.idempotency.answer(key, time, run).await;
+        let (answer, is_first) = self.idempotency.answer(key, idempotency, run).await;
         if !is_first {
             let (call, status) = (&answer.call, answer.status);
             info!(plugin, %method, %call, status, "repeat answered like the first call");

@@ -176,7 +176,7 @@ impl ProcessParts {
             identity,
             connection.outbox(),
             self.config.host.telemetry,
-            journal,
+            journal.clone(),
         ));
         let lent = Lent {
             device_id: id.as_str().into(),
@@ -207,7 +207,7 @@ impl ProcessParts {
             (name.clone(), Arc::new(slot))
         });
         let table = Table::new(&self.config.plugins, slots.collect());
-        let router = Arc::new(Router::new(table, lent));
+        let router = Arc::new(Router::new(table, lent, journal));
         let (grace, counts) = (self.config.host.grace, Arc::clone(&self.counts));
         let service_manager = ServiceManager::none();
         Device { id, connection, router, twin, telemetry, grace, counts, service_manager, kept }

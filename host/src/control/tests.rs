@@ -28,7 +28,7 @@ fn serve(config: &Config) -> tokio::task::JoinSet<()> {
     let made = plugins::load_all(&loader, config).unwrap().remove("p").unwrap();
     let slot = Arc::new(Slot::new("p", made, config.plugins["p"].patience, changes.clone()));
     let table = Table::new(&config.plugins, [("p".to_owned(), slot)].into());
-    let router = Arc::new(Router::new(table, lent()));
+    let router = Arc::new(Router::new(table, lent(), None));
     let (swap, operator) =
         Swap::new(loader, Arc::clone(&router), changes, config.clone(), Arc::default(), None);
     let control = Control::open(config).unwrap().unwrap();

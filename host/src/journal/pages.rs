@@ -26,14 +26,16 @@ pub(crate) enum RecordKind {
     StateSize,
     /// The last desired properties that a plugin took, by plugin.
     Desired,
-    /// The reboot that was asked for.
+    /// The reboot that was asked for, and the last ones.
     Reboot,
     /// Plugins that an operator has switched off, by name.
     Off,
+    /// Answers for repeated methods, by plugin, method and key.
+    Answer,
 }
 
 impl RecordKind {
-    pub(super) const ALL: [RecordKind; 9] = [
+    pub(super) const ALL: [RecordKind; 10] = [
         RecordKind::About,
         RecordKind::Report,
         RecordKind::Message,
@@ -43,6 +45,7 @@ impl RecordKind {
         RecordKind::Desired,
         RecordKind::Reboot,
         RecordKind::Off,
+        RecordKind::Answer,
     ];
 
     /// Returns the name of the kind, for messages.
@@ -57,6 +60,7 @@ impl RecordKind {
             RecordKind::Desired => "desired",
             RecordKind::Reboot => "reboot",
             RecordKind::Off => "off",
+            RecordKind::Answer => "answers",
         }
     }
 

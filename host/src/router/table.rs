@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
+use plugin::Capability;
 use protocol::id::MethodName;
 
 use super::PluginSlot;
@@ -35,7 +36,10 @@ impl Table {
         }
         let idempotent = sections.iter().filter_map(|(name, section)| {
             let field = section.idempotency_key.clone()?;
-            Some((name.clone(), Idempotency { field, time: section.idempotency_time }))
+            let time = section.idempotency_time;
+            // A repeat after the reboot that it asked for would ask for another one.
+            let durable = section.settings.capabilities().contains(&Capability::Power);
+            Some((name.clone(), Idempotency { field, time, durable }))
         });
         Table { named, any, idempotent: idempotent.collect(), slots }
     }

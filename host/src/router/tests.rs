@@ -74,7 +74,7 @@ pub(crate) fn router_in(directory: &Path, fixture: &str, settings: &str) -> Arc<
     let patience = config.plugins["p"].patience;
     let slot = Arc::new(Slot::new("p", made.unwrap(), patience, Changes::new(())));
     let table = Table::new(&config.plugins, [("p".to_owned(), slot)].into());
-    Arc::new(Router::new(table, lent()))
+    Arc::new(Router::new(table, lent(), None))
 }
 
 /// Nothing but the time.
@@ -206,7 +206,8 @@ async fn a_call_of_a_plugin_that_is_being_loaded_waits_for_a_moment_and_is_then_
     let text = "[plugins.p]\nfile = \"p\"\nmethods = [\"*\"]\n";
     let config = Config::parse(text, Path::new("")).unwrap();
     let slot = Arc::new(Slot::loading("p", config.plugins["p"].patience, Changes::new(())));
-    let router = Router::new(Table::new(&config.plugins, [("p".to_owned(), slot)].into()), lent());
+    let router =
+        Router::new(Table::new(&config.plugins, [("p".to_owned(), slot)].into()), lent(), None);
     let begun = Instant::now();
     check_failure(&router, "m", "1", 503, "loading").await;
     assert_eq!(begun.elapsed(), LOADING_WAIT);

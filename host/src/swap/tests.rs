@@ -62,7 +62,8 @@ impl Rig {
             };
             (name.clone(), Arc::new(slot))
         });
-        let router = Arc::new(Router::new(Table::new(&config.plugins, slots.collect()), lent()));
+        let table = Table::new(&config.plugins, slots.collect());
+        let router = Arc::new(Router::new(table, lent(), None));
         let known = Some(KnownGood::in_data(&directory.path().join("data")));
         let (swap, operator) =
             Swap::new(loader, Arc::clone(&router), changes.clone(), config, Arc::default(), known);

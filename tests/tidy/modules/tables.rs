@@ -65,7 +65,7 @@ const HOST: Modules = &[
     ("connection", &["backoff", "config"]),
     ("plugins", &["config"]),
     ("lent", &["backoff", "config", "connection", "ids", "journal", "plugins"]),
-    ("router", &["config", "ids", "lent", "plugins"]),
+    ("router", &["config", "ids", "journal", "lent", "plugins"]),
     ("device", &["backoff", "connection", "journal", "lent", "plugins", "router"]),
     ("swap", &["backoff", "config", "journal", "known_good", "plugins", "router"]),
     ("control", &["config", "plugins", "router", "swap"]),

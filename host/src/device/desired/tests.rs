@@ -48,7 +48,7 @@ impl Rig {
         let table = Table::new(&config.plugins, [("p".to_owned(), slot)].into());
         let twin = Arc::new(Twin::new("d1".parse().unwrap(), None));
         let lent = plugin::Lent { twin: Arc::clone(&twin) as _, ..lent() };
-        let router = Arc::new(Router::new(table, lent));
+        let router = Arc::new(Router::new(table, lent, None));
         let accepted = Arc::new(InMemory::default());
         let desired =
             Desired { router, twin: Arc::clone(&twin), accepted: Arc::clone(&accepted) as _ };
