@@ -123,7 +123,7 @@ fn print_connection_strings(hub: &Hub, devices: &[DeviceId], ca_file: &Path) -> 
 const READY: &str =
     "behaviour-hub is ready. It is for development and tests; production is Azure IoT Hub.\n\n";
 
-/// Writes to standard output. A hub whose reader has gone goes on.
+/// Writes to standard output. A hub continues if its standard output is closed.
 fn tell(text: &str) {
     let mut output = io::stdout().lock();
     let _ = output.write_all(text.as_bytes()).and_then(|()| output.flush());

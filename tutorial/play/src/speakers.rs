@@ -35,7 +35,7 @@ pub(crate) fn say(speaker: &str, text: &str) {
         true => writeln!(out, "\x1b[{colour}m{speaker:<9}\x1b[0m {text}"),
         false => writeln!(out, "{speaker:<9} {text}"),
     };
-    // If standard output is closed, the tutorial goes on.
+    // The tutorial continues if standard output is closed.
     said.ok();
 }
 
