@@ -22,11 +22,12 @@ use tokio_util::sync::CancellationToken;
 
 pub(crate) use deliveries::Deliveries;
 use driver::Driver;
-pub(crate) use incoming::{Incoming, Method};
+pub(crate) use incoming::{Incoming, MalformedMethod, Method};
 pub(crate) use options::{Dial, OptionsError, check_identity, tls};
 pub(crate) use receipts::{Receipt, Receipts};
 use session::Session;
-use under_way::{Answers, UnderWay};
+use under_way::Answers;
+pub(crate) use under_way::UnderWay;
 use window::Window;
 
 mod address;

@@ -14,20 +14,20 @@ pub(crate) mod systemd;
 use std::sync::Arc;
 use std::time::Duration;
 
-use protocol::id::DeviceId;
+use protocol::id::{DeviceId, RequestId};
 use protocol::topic::DeviceTopic;
 use tokio::time::{Instant, sleep_until};
 use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 use tracing::{debug, info, warn};
 
 use crate::connection::Deliveries;
-use crate::connection::{Connection, Incoming, Method, Outbox};
+use crate::connection::{Connection, Incoming, MalformedMethod, Method, Outbox, UnderWay};
 use crate::device::counts::Counts;
 use crate::device::systemd::ServiceManager;
 use crate::lent::durable::Durable;
 use crate::lent::telemetry::Telemetry;
 use crate::lent::twin::{Twin, TwinRequest};
-use crate::router::Router;
+use crate::router::{Answer, Router};
 use drain::{Drain, DrainPurpose, DrainStep};
 
 pub(crate) struct Device {
@@ -104,6 +104,12 @@ impl Device {
                         debug!(%rid, "method delivered again: ignored");
                     }
                 }
+                Event::Incoming(Incoming::MalformedMethod(method)) => {
+                    let MalformedMethod { rid, connection, redelivered, .. } = &method;
+                    if deliveries.is_first(rid, *connection, *redelivered) {
+                        self.refuse(&calls, method);
+                    }
+                }
                 Event::Incoming(Incoming::TwinAnswer { status, rid, version, body }) => {
                     self.twin.answered(&rid, status, version, &body);
                 }
@@ -172,20 +178,27 @@ impl Device {
     fn call(&self, calls: &TaskTracker, method: Method) {
         let Method { name, rid, payload, arrived, .. } = method;
         let router = Arc::clone(&self.router);
-        let outbox: Outbox = self.connection.outbox();
-        let under_way = outbox.under_way();
-        let counts = Arc::clone(&self.counts);
+        let caller = self.caller(rid, arrived);
         calls.spawn(async move {
             let answer = router.answer(&name, &payload).await;
-            counts.answered(answer.status);
-            let topic = DeviceTopic::MethodAnswer { status: answer.status, rid };
-            if !outbox.answer(&topic, answer.body.into(), arrived).await {
-                let (late, waited) = (counts.late(), arrived.elapsed());
-                warn!(method = %name, %topic, ?waited, late, "answer too late: there was no connection");
-            }
-            router.call_ended(&answer.call);
-            drop(under_way);
+            let call = Arc::clone(&answer.call);
+            caller.answer(name.as_str(), answer).await;
+            router.call_ended(&call);
         });
+    }
+
+    /// Answers a method that no plugin can be called for.
+    fn refuse(&self, calls: &TaskTracker, method: MalformedMethod) {
+        let MalformedMethod { rid, why, arrived, .. } = method;
+        let answer = self.router.refuse_malformed(&why);
+        let caller = self.caller(rid, arrived);
+        calls.spawn(async move { caller.answer("malformed", answer).await });
+    }
+
+    fn caller(&self, rid: RequestId, arrived: Instant) -> Caller {
+        let outbox = self.connection.outbox();
+        let under_way = outbox.under_way();
+        Caller { rid, arrived, outbox, counts: Arc::clone(&self.counts), _under_way: under_way }
     }
 
     fn ask_for_twin(&self) {
@@ -195,6 +208,27 @@ impl Device {
                 self.twin.not_sent();
                 break;
             }
+        }
+    }
+}
+
+/// The way back to the caller of a method.
+struct Caller {
+    rid: RequestId,
+    arrived: Instant,
+    outbox: Outbox,
+    counts: Arc<Counts>,
+    _under_way: UnderWay,
+}
+
+impl Caller {
+    async fn answer(self, method: &str, answer: Answer) {
+        let Caller { rid, arrived, outbox, counts, .. } = &self;
+        counts.answered(answer.status);
+        let topic = DeviceTopic::MethodAnswer { status: answer.status, rid: rid.clone() };
+        if !outbox.answer(&topic, answer.body.into(), *arrived).await {
+            let (late, waited) = (counts.late(), arrived.elapsed());
+            warn!(method, %topic, ?waited, late, "answer too late: there was no connection");
         }
     }
 }

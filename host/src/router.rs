@@ -156,10 +156,16 @@ impl Router {
             Err(failure) => {
                 let (status, error, message) = failure.to_words(method);
                 warn!(plugin, %method, call = %id, status, elapsed_ms, error, "{message}");
-                let body = json!({"error": error, "message": message, "call": &*id});
-                Answer { status, body: body.to_string(), call: id }
+                refusal(id, status, error, &message)
             }
         }
+    }
+
+    /// Returns the answer to a method whose name is none, so that no plugin serves it.
+    pub(crate) fn refuse_malformed(&self, why: &str) -> Answer {
+        let (id, status, error) = (self.calls.text().into(), 404, "unknown-method");
+        warn!(plugin = "none", call = %id, status, error, "{why}");
+        refusal(id, status, error, why)
     }
 
     async fn call<'a>(
@@ -189,6 +195,12 @@ impl Router {
         let body = answer.payload.map_or("null".to_owned(), Json::into_text);
         Ok(Answer { status: i32::from(answer.status), body, call: id })
     }
+}
+
+/// Returns an answer for programs: the kind of failure, and what happened.
+fn refusal(call: Arc<str>, status: i32, error: &str, message: &str) -> Answer {
+    let body = json!({"error": error, "message": message, "call": &*call});
+    Answer { status, body: body.to_string(), call }
 }
 
 /// Records the end of a call of any kind on its slot, and logs what changes for the

@@ -238,6 +238,17 @@ impl fmt::Display for DeviceTopic {
     }
 }
 
+impl HubTopic {
+    /// Returns the request id of a method whose topic is malformed otherwise, so that
+    /// its caller can be answered; `None` if it is no method or has no request id.
+    #[must_use]
+    pub fn malformed_method(topic: &str) -> Option<RequestId> {
+        // The name may have any character, a question mark too.
+        let (_, text) = topic.strip_prefix(METHOD_REQUEST)?.rsplit_once('?')?;
+        TopicQuery { topic, text }.rid().ok()
+    }
+}
+
 impl FromStr for HubTopic {
     type Err = TopicError;
 

@@ -18,6 +18,8 @@ pub(crate) enum Incoming {
     Lost { deliberate: bool },
     /// A method to be answered.
     Method(Method),
+    /// A method that cannot be read. Its caller gets an answer all the same.
+    MalformedMethod(MalformedMethod),
     /// The answer to a twin request of this device.
     TwinAnswer { status: u16, rid: RequestId, version: Option<u64>, body: Bytes },
     /// The desired properties have changed.
@@ -35,6 +37,18 @@ pub(crate) struct Method {
     /// The number of the connection that it came on.
     pub(crate) connection: u64,
     /// Time of arrival.
+    pub(crate) arrived: Instant,
+}
+
+/// A method with a request id, and a topic that is malformed otherwise.
+#[derive(Debug)]
+pub(crate) struct MalformedMethod {
+    pub(crate) rid: RequestId,
+    /// The fault of the topic.
+    pub(crate) why: String,
+    /// The same as of a [`Method`].
+    pub(crate) redelivered: bool,
+    pub(crate) connection: u64,
     pub(crate) arrived: Instant,
 }
 
@@ -62,8 +76,52 @@ pub(super) fn read(publish: Publish, connection: u64) -> Option<Incoming> {
             None
         }
         Err(error) => {
-            odd(&error);
-            None
+            let Some(rid) = HubTopic::malformed_method(&publish.topic) else {
+                odd(&error);
+                return None;
+            };
+            let (why, redelivered) = (program::chain(&error).to_string(), publish.dup);
+            let arrived = Instant::now();
+            let method = MalformedMethod { rid, why, redelivered, connection, arrived };
+            Some(Incoming::MalformedMethod(method))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rumqttc::QoS;
+
+    use super::*;
+
+    fn arrived(topic: &str) -> Option<Incoming> {
+        read(Publish::new(topic, QoS::AtLeastOnce, "1"), 1)
+    }
+
+    #[test]
+    fn a_method_that_cannot_be_read_keeps_its_request_id() {
+        for (name, why) in [
+            ("my%20m", "topic with a malformed name: method name `my m` has a ' '"),
+            ("caf\u{e9}", "topic with a malformed name: method name `caf\u{e9}` has a 'é'"),
+            ("a/b", "topic `$iothub/methods/POST/a/b/?$rid=4` is not a topic of IoT Hub"),
+            ("%ff", "topic `$iothub/methods/POST/%ff/?$rid=4` is not a topic of IoT Hub"),
+            ("", "topic with a malformed name: method name is empty"),
+            ("who?", "topic `$iothub/methods/POST/who?/?$rid=4` has no $rid"),
+        ] {
+            let Some(Incoming::MalformedMethod(method)) =
+                arrived(&format!("$iothub/methods/POST/{name}/?$rid=4"))
+            else {
+                panic!("{name}")
+            };
+            assert_eq!(method.rid.as_str(), "4");
+            assert!(method.why.starts_with(why), "{name}: {}", method.why);
+        }
+    }
+
+    #[test]
+    fn a_method_without_a_request_id_is_ignored() {
+        for topic in ["$iothub/methods/POST/m/", "$iothub/methods/POST/m/?$rid=", "nonsense"] {
+            assert!(arrived(topic).is_none(), "{topic}");
         }
     }
 }

@@ -212,3 +212,13 @@ async fn a_call_of_a_plugin_that_is_being_loaded_waits_for_a_moment_and_is_then_
     check_failure(&router, "m", "1", 503, "loading").await;
     assert_eq!(begun.elapsed(), LOADING_WAIT);
 }
+
+#[test]
+fn a_method_whose_name_is_none_is_answered_as_unknown() {
+    let router = Router::new(Table::new(&Default::default(), Default::default()), lent(), None);
+    let answer = router.refuse_malformed("method name `my m` has a ' '");
+    let body: Value = serde_json::from_str(&answer.body).unwrap();
+    assert_eq!((answer.status, &body["error"]), (404, &json!("unknown-method")));
+    assert_eq!(body["message"], "method name `my m` has a ' '");
+    assert_eq!(body["call"], &*answer.call);
+}
