@@ -25,7 +25,7 @@ mod twin;
 /// the environment variable IOTHUB_CONNECTION_STRING, or from the file that
 /// --connection-string-file names, and is never an argument.
 /// Exit codes: 0 done, 1 other, 2 usage, 3 device offline, 4 not found, 5 timed
-/// out, 6 unauthorised, 7 the device answered with an error, 8 hub unreachable.
+/// out, 6 unauthorised, 7 the device answered or reported a failure, 8 hub unreachable.
 #[derive(Parser)]
 #[command(name = "behaviour-service", version)]
 pub(crate) struct Arguments {
@@ -51,7 +51,8 @@ pub(crate) enum Command {
     Reboot {
         /// The device's id
         device: DeviceId,
-        /// The longest time for the device to answer, 5s to 300s
+        /// The longest time for the device to answer, 300s of it at most, and then for the
+        /// outcome in its twin
         #[arg(long, default_value = "60s", value_parser = parse_or_seconds, value_name = "TIME")]
         timeout: Duration,
     },
@@ -150,7 +151,7 @@ async fn reboot_device(
     show: OutputFormat,
 ) -> Result<(), CommandError> {
     let mut waiting = None;
-    let outcome = reboot::reboot(client, device, &reboot::request(timeout), |step| {
+    let outcome = reboot::reboot(client, device, timeout, |step| {
         // The spinner is removed before the next line is printed.
         waiting = None;
         if !matches!(step, RebootStep::Waiting) {

@@ -80,6 +80,13 @@ impl Classify<ServiceError> for FailureKind {
                 "check HostName in IOTHUB_CONNECTION_STRING and the network; behaviour-hub listens \
                  for services on port 8443 by default"
             }
+            (ServiceError::NotReported { .. }, _) => {
+                "the device may still be down; --timeout waits longer"
+            }
+            (ServiceError::NotRebooted { .. }, _) => {
+                "see the log of the device's host: its reboot command has failed, or the machine was \
+                 not up again in time"
+            }
             (_, ServiceErrorKind::TimedOut) => {
                 "the method may still be running; --timeout waits longer, up to 300 s"
             }

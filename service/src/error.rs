@@ -1,5 +1,7 @@
 //! Failures of requests.
 
+use std::time::Duration;
+
 use protocol::error::{ErrorCode, ErrorResponse};
 use trust::{Distrust, TrustError};
 
@@ -47,14 +49,20 @@ pub enum ServiceError {
     #[error("cannot create an HTTPS client: {0}")]
     NoClient(String),
     /// A rebooted device that has not reported the time of its reboot.
-    #[error("device `{device}` has reported no new {property} within {seconds} s")]
+    #[error("device `{device}` has reported no new {property} within {timeout:?}")]
     NotReported {
         /// The device.
         device: String,
         /// The watched reported property.
         property: String,
-        /// The time that it was watched, in seconds.
-        seconds: u64,
+        /// The time that it was watched.
+        timeout: Duration,
+    },
+    /// A device that has reported that it was not rebooted.
+    #[error("device `{device}` has reported that it was not rebooted")]
+    NotRebooted {
+        /// The device.
+        device: String,
     },
     /// A method that the device answered with an error.
     #[error("device `{device}` answered {method} with status {status}: {payload}")]
@@ -81,7 +89,7 @@ pub enum ServiceErrorKind {
     TimedOut,
     /// A wrong key, policy or clock.
     Unauthorised,
-    /// An error that the device answered.
+    /// An error that the device answered, or reported later.
     Device,
     /// A hub that cannot be reached.
     Unreachable,
@@ -123,7 +131,9 @@ impl ServiceError {
             ServiceError::Silent { .. } | ServiceError::NotReported { .. } => {
                 ServiceErrorKind::TimedOut
             }
-            ServiceError::Device { .. } => ServiceErrorKind::Device,
+            ServiceError::Device { .. } | ServiceError::NotRebooted { .. } => {
+                ServiceErrorKind::Device
+            }
             _ => ServiceErrorKind::Other,
         }
     }

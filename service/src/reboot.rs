@@ -1,5 +1,5 @@
 //! The service side of the reboot tutorial: invokes `rebootDevice`, then polls the
-//! twin until the device has reported the time of the reboot.
+//! twin until the device has reported the time of the reboot, or that there was none.
 //!
 //! The module prints nothing; a callback receives each step.
 
@@ -7,8 +7,9 @@ use std::fmt;
 use std::time::Duration;
 
 use protocol::id::DeviceId;
-use protocol::method::{MethodRequest, MethodResult};
-use serde_json::{Value, json};
+use protocol::method::{MethodRequest, MethodResult, RESPONSE_TIMEOUT_SECONDS};
+use protocol::twin::METADATA;
+use serde_json::{Map, Value, json};
 use tokio::time::{Instant, sleep};
 
 use crate::{Client, ServiceError};
@@ -19,11 +20,11 @@ pub const METHOD: &str = "rebootDevice";
 /// The reported property with the time of the reboot.
 pub const PROPERTY: &str = "rebootTime";
 
+/// The reported property that says whether the device has rebooted.
+pub const OUTCOME: &str = "rebooted";
+
 /// The time between two reads of the twin.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
-
-/// The longest time that the twin is polled after the answer.
-const LONGEST_LOOK: Duration = Duration::from_secs(30);
 
 /// The steps of a reboot, in order.
 #[derive(Debug)]
@@ -65,24 +66,30 @@ impl fmt::Display for RebootStep<'_> {
 
 /// Returns the request of the tutorial's service. Its payload is a JSON *string*
 /// with an object as its text.
-#[must_use]
-pub fn request(response_timeout: Duration) -> MethodRequest {
+fn request(timeout: Duration) -> MethodRequest {
+    let (shortest, longest) = RESPONSE_TIMEOUT_SECONDS.into_inner();
+    let seconds = Duration::from_secs;
+    let response_timeout = timeout.clamp(seconds(shortest), seconds(longest));
     let name = METHOD.parse().expect("the constant is a valid method name");
     let payload = json!(r#"{"method_number":"42"}"#);
     MethodRequest { response_timeout, ..MethodRequest::new(name, payload) }
 }
 
 /// Reboots a device and returns the time that it reported.
+///
+/// The device has the time-out to answer, as far as IoT Hub allows (5 to 300 s), and
+/// then again to report the outcome.
 pub async fn reboot(
     client: &Client,
     device: &DeviceId,
-    request: &MethodRequest,
+    timeout: Duration,
     mut on_step: impl FnMut(RebootStep<'_>),
 ) -> Result<String, ServiceError> {
     on_step(RebootStep::Beginning { hub: &client.hub(), device });
-    let before = reboot_time(client, device).await?;
+    let request = request(timeout);
+    let before = Report::of(client, device).await?;
     on_step(RebootStep::Invoking);
-    let result = client.invoke(device, request).await?;
+    let result = client.invoke(device, &request).await?;
     on_step(RebootStep::Answered(&result));
     if !(200..300).contains(&result.status) {
         return Err(ServiceError::Device {
@@ -92,18 +99,22 @@ pub async fn reboot(
             payload: result.payload.compact(),
         });
     }
-    let until = Instant::now() + LONGEST_LOOK;
+    let until = Instant::now() + timeout;
     loop {
-        let now = reboot_time(client, device).await?;
-        if let Some(time) = now.filter(|time| before.as_ref() != Some(time)) {
+        let now = Report::of(client, device).await?;
+        if let Some(time) = now.time.filter(|time| before.time.as_ref() != Some(time)) {
             on_step(RebootStep::Rebooted { time: &time });
             return Ok(time);
+        }
+        // The same outcome as last time has another time of its change.
+        if now.rebooted == Some(false) && now.changed != before.changed {
+            return Err(ServiceError::NotRebooted { device: device.to_string() });
         }
         if Instant::now() >= until {
             return Err(ServiceError::NotReported {
                 device: device.to_string(),
                 property: PROPERTY.to_owned(),
-                seconds: LONGEST_LOOK.as_secs(),
+                timeout,
             });
         }
         on_step(RebootStep::Waiting);
@@ -111,7 +122,26 @@ pub async fn reboot(
     }
 }
 
-async fn reboot_time(client: &Client, device: &DeviceId) -> Result<Option<String>, ServiceError> {
-    let twin = client.twin(device).await?;
-    Ok(twin.properties.reported.get(PROPERTY).and_then(Value::as_str).map(str::to_owned))
+/// The report of a reboot in a twin.
+#[derive(Debug, PartialEq)]
+struct Report {
+    time: Option<String>,
+    rebooted: Option<bool>,
+    /// The metadata of the outcome: the time of its last change.
+    changed: Option<Value>,
+}
+
+impl Report {
+    async fn of(client: &Client, device: &DeviceId) -> Result<Report, ServiceError> {
+        Ok(Report::read(&client.twin(device).await?.properties.reported))
+    }
+
+    fn read(reported: &Map<String, Value>) -> Report {
+        let text = |value: &Value| value.as_str().map(str::to_owned);
+        Report {
+            time: reported.get(PROPERTY).and_then(text),
+            rebooted: reported.get(OUTCOME).and_then(Value::as_bool),
+            changed: reported.get(METADATA).and_then(|metadata| metadata.get(OUTCOME)).cloned(),
+        }
+    }
 }

@@ -69,10 +69,10 @@ async fn a_method_that_no_plugin_serves_is_answered_at_once() {
 #[tokio::test]
 async fn the_reboot_of_the_tutorial_is_reported_in_the_twin() {
     let rig = Rig::new().reboot(config("delay_seconds", 0)).start().await;
-    let request = service::reboot::request(std::time::Duration::from_secs(30));
+    let timeout = std::time::Duration::from_secs(30);
     let mut steps = Vec::new();
 
-    let time = service::reboot::reboot(&rig.service.client, &rig.service.device, &request, |s| {
+    let time = service::reboot::reboot(&rig.service.client, &rig.service.device, timeout, |s| {
         steps.push(s.to_string());
     })
     .await

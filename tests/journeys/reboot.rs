@@ -1,8 +1,11 @@
 //! A reboot of the machine, as far as a test can simulate it: the command runs, the
 //! boot id changes, and the job reports the result.
 
-use rig::{Rig, config, set, until};
+use std::time::Duration;
+
+use rig::{PATIENCE, Rig, config, set, until};
 use serde_json::json;
+use service::{ServiceError, ServiceErrorKind};
 
 #[tokio::test]
 async fn a_requested_reboot_happens_and_is_reported_after_the_boot() {
@@ -41,4 +44,38 @@ async fn a_failed_reboot_is_reported_and_the_host_continues() {
 
     rig.until_reported("/rebooted", &json!(false)).await;
     assert_eq!(rig.service.call("echo", json!("on")).await.unwrap().payload, json!("on"));
+}
+
+#[tokio::test]
+async fn a_service_that_reboots_a_device_learns_each_time_that_it_was_not() {
+    let rig = Rig::new()
+        .real_reboot([config("boot_within_seconds", 1), config("delay_seconds", 0)])
+        .host(set("host.reboot_command", vec!["false"]))
+        .start()
+        .await;
+    let service = &rig.service;
+
+    for _ in 0..2 {
+        let reboot = service::reboot::reboot(&service.client, &service.device, PATIENCE, |_| {});
+        let error = reboot.await.unwrap_err();
+        assert_eq!(error.to_string(), "device `device-1` has reported that it was not rebooted");
+        assert_eq!(error.kind(), ServiceErrorKind::Device);
+    }
+}
+
+#[tokio::test]
+async fn a_service_waits_for_the_outcome_of_a_reboot_as_long_as_it_is_told() {
+    let rig = Rig::new()
+        .reboot([config("property", "another"), config("delay_seconds", 0)])
+        .start()
+        .await;
+    let service = &rig.service;
+
+    let wait = Duration::from_millis(50);
+    let reboot = service::reboot::reboot(&service.client, &service.device, wait, |_| {});
+    let error = reboot.await.unwrap_err();
+
+    assert!(matches!(error, ServiceError::NotReported { timeout, .. } if timeout == wait));
+    let told = "device `device-1` has reported no new rebootTime within 50ms";
+    assert_eq!(error.to_string(), told);
 }

@@ -106,9 +106,9 @@ async fn play(delay: Duration) -> Result<String, CommandError> {
 
     let settings = ClientSettings { ca_pem: Some(hub.ca_pem().to_owned()), ..Default::default() };
     let client = Client::new(hub.service_connection_string(), settings)?;
-    let request = reboot::request((delay + MARGIN).max(Duration::from_secs(30)));
-    let time = reboot::reboot(&client, &device, &request, |step| say("service", &step.to_string()))
-        .await?;
+    let timeout = (delay + MARGIN).max(Duration::from_secs(30));
+    let time =
+        reboot::reboot(&client, &device, timeout, |step| say("service", &step.to_string())).await?;
 
     stop.send(()).ok();
     host.await??;
