@@ -31,6 +31,7 @@ pub(super) fn run(
     RunArguments { common, log, json_logs }: RunArguments,
 ) -> Result<(), CommandError> {
     program::log(&log, json_logs)?;
+    hide_memory();
     let config = match read(&common) {
         Ok(config) => config,
         Err(error) => last_good(&common, error)?,
@@ -50,6 +51,18 @@ fn last_good(common: &ConfigurationArguments, error: CommandError) -> Result<Con
             Ok(common.with_ca_file(config))
         }
         None => Err(error),
+    }
+}
+
+/// Keeps the memory of this process, which has keys in it, out of core files and from
+/// other programs of the same user.
+pub(super) fn hide_memory() {
+    #[cfg(target_os = "linux")]
+    {
+        use rustix::process::{DumpableBehavior, set_dumpable_behavior};
+        if let Err(error) = set_dumpable_behavior(DumpableBehavior::NotDumpable) {
+            tracing::warn!("other programs of this user can read the host's memory: {error}");
+        }
     }
 }
 
@@ -102,4 +115,15 @@ fn no_identity() -> CommandError {
         "set {IDENTITY}, or `connection_string_file` under [hub]; behaviour-hub and the Azure \
          portal show the device's connection string"
     ))
+}
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use rustix::process::{DumpableBehavior, dumpable_behavior};
+
+    #[test]
+    fn the_memory_of_a_host_is_in_no_core_file() {
+        super::hide_memory();
+        assert_eq!(dumpable_behavior().unwrap(), DumpableBehavior::NotDumpable);
+    }
 }

@@ -11,7 +11,7 @@ use tokio::time::Instant;
 
 use super::configuration::{ConfigurationArguments, read};
 use super::error::CommandError;
-use super::run::until_signal;
+use super::run::{hide_memory, until_signal};
 
 /// Interval of the lines that are printed without a terminal.
 const LINE_EVERY: Duration = Duration::from_secs(10);
@@ -41,6 +41,7 @@ pub(crate) struct SimulateArguments {
 pub(super) fn simulate(arguments: SimulateArguments) -> Result<(), CommandError> {
     let SimulateArguments { common, identities, devices, rate, log, json_logs } = arguments;
     program::log(&log, json_logs)?;
+    hide_memory();
     let config = read(&common)?;
     let fleet = Fleet::read(&identities, devices.map(|devices| devices as usize))?;
     program::allow_open_files(fleet.len() as u64 + 100);
