@@ -6,6 +6,7 @@
 //! comes from the router.
 
 use std::io;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -25,8 +26,11 @@ pub use messages::{ControlAnswer, ControlRequest, PluginStatus};
 pub use place::ControlError;
 
 mod ask;
+mod find;
 mod messages;
 mod place;
+mod pointer;
+mod show;
 #[cfg(test)]
 mod tests;
 
@@ -55,13 +59,18 @@ pub(crate) struct ControlHandles {
 impl Control {
     /// Takes the path that the configuration names, or the first default path that is
     /// available. Returns `None` if there is none; the host then runs without a socket.
-    pub(crate) fn open(config: &Config) -> Result<Option<Control>, ControlError> {
+    /// In the data directory of the host it leaves the path for clients.
+    pub(crate) fn open(config: &Config, data: &Path) -> Result<Option<Control>, ControlError> {
         let named = config.host.control_socket.as_deref();
         let candidates = place::candidates(named, config.file.as_deref());
         let mut refused = None;
         for path in &candidates {
             match Place::take(path, named.is_some()).and_then(Control::listen) {
-                Ok(control) => {
+                Ok(mut control) => {
+                    let file = config.file.as_deref();
+                    if let Some(Err(error)) = file.map(|file| control.place.lead_here(data, file)) {
+                        warn!("clients in other sessions do not find the control socket: {error}");
+                    }
                     info!(socket = %path.display(), "control socket open");
                     return Ok(Some(control));
                 }
@@ -126,10 +135,10 @@ impl Control {
 impl ControlHandles {
     async fn serve(&self, mut stream: UnixStream) -> io::Result<()> {
         let (read, mut write) = stream.split();
-        let mut line = String::new();
+        let mut line = Vec::new();
         let mut read = BufReader::new(read.take(REQUEST_BYTES));
-        timeout(TRANSFER, read.read_line(&mut line)).await??;
-        let answer = match serde_json::from_str(&line) {
+        timeout(TRANSFER, read.read_until(b'\n', &mut line)).await??;
+        let answer = match ControlRequest::parse(&line) {
             Ok(request) => self.answer(request).await,
             Err(error) => ControlAnswer::Error(format!("not a request: {error}")),
         };

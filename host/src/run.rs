@@ -2,6 +2,7 @@
 //! and what each has of its own.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::Arc;
 
 use plugin::{Lent, Nothing, Plugin, SystemClock};
@@ -60,7 +61,8 @@ pub async fn run_on(
     // First, because what worked last is there.
     let kept = Durable::open(&config.host, &identity, machine).await?;
     let known = KnownGood::in_data(&kept.directory);
-    let (shared, dial, control) = prepare_or_fall_back(config, &identity, &known).await?;
+    let (shared, dial, control) =
+        prepare_or_fall_back(config, &identity, &known, &kept.directory).await?;
     let journal = Arc::clone(&kept.journal);
     let switches = Arc::new(Switches::new(Arc::clone(&journal)));
     let changes = Changes::new(());
@@ -90,12 +92,13 @@ async fn prepare_or_fall_back(
     config: Config,
     identity: &DeviceConnectionString,
     known: &KnownGood,
+    data: &Path,
 ) -> Result<(ProcessParts, Dial, Option<Control>), StartError> {
     let good = config.file.as_deref().and_then(|file| known.configuration(file));
     let plugins = if good.is_some() { Plugins::Later } else { Plugins::Now };
     let good = good.filter(|good| *good != config);
     let ca_file = config.hub.ca_file.clone();
-    let error = match prepare(config, identity, plugins).await {
+    let error = match prepare(config, identity, plugins, data).await {
         Ok(prepared) => return Ok(prepared),
         Err(error) => error,
     };
@@ -104,7 +107,7 @@ async fn prepare_or_fall_back(
     let mut with_ca_file = good.clone();
     with_ca_file.hub.ca_file = good.hub.ca_file.clone().or(ca_file);
     for config in [with_ca_file, good] {
-        if let Ok(prepared) = prepare(config, identity, plugins).await {
+        if let Ok(prepared) = prepare(config, identity, plugins, data).await {
             let hint = error.hint();
             let error = program::chain(&error);
             error!(hint, "configuration not usable, the one that worked last is in force: {error}");
@@ -118,11 +121,12 @@ async fn prepare(
     config: Config,
     identity: &DeviceConnectionString,
     plugins: Plugins,
+    data: &Path,
 ) -> Result<(ProcessParts, Dial, Option<Control>), StartError> {
     let tls = connection::tls(&config.hub)?;
     let dial = Dial::new(identity.clone(), &config.hub, tls)?;
     let shared = ProcessParts::load(config, plugins).await?;
-    let control = Control::open(&shared.config)?;
+    let control = Control::open(&shared.config, data)?;
     Ok((shared, dial, control))
 }
 

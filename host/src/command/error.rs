@@ -74,7 +74,7 @@ impl Classify<FleetError> for CommandErrorKind {
 impl Classify<AskError> for CommandErrorKind {
     fn classify(error: &AskError) -> CommandErrorKind {
         match error {
-            AskError::NoHost => CommandErrorKind::NoHost,
+            AskError::NoHost { .. } => CommandErrorKind::NoHost,
             _ => CommandErrorKind::Other,
         }
     }

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use behaviour_host::control::{ControlAnswer, ControlRequest, PluginStatus, ask};
+use behaviour_host::control::{ControlAnswer, ControlRequest, ask};
 use clap::{Args, Subcommand};
 use program::say;
 
@@ -63,59 +63,11 @@ pub(super) fn plugins(arguments: PluginsArguments) -> Result<(), CommandError> {
 fn operate(plugins: PluginsArguments) -> Result<String, CommandError> {
     let (json, config) = (plugins.json, plugins.config.clone());
     let answer = ask(&config, &plugins.request())?;
-    match answer {
-        ControlAnswer::Error(why) => Err(CommandError::new(CommandErrorKind::Other, why)),
-        ControlAnswer::UnknownPlugin(name) => {
-            let message = format!("the host has no plugin `{name}`");
-            Err(CommandError::new(CommandErrorKind::UnknownPlugin, message))
-        }
-        answer if json => {
-            Ok(serde_json::to_string_pretty(&answer).expect("all keys of an answer are strings"))
-        }
-        ControlAnswer::Done(done) => Ok(done),
-        ControlAnswer::Plugins { plugins, configuration_refused, restart_needed } => {
-            let mut lines = table(&plugins);
-            lines.extend(plugins.iter().filter_map(what_is_wrong));
-            lines.extend(configuration_refused.map(|why| format!("host.toml is refused: {why}")));
-            let restart = "changes under [hub] or [host] wait for the host to be started again";
-            lines.extend(restart_needed.then(|| restart.to_owned()));
-            Ok(lines.join("\n"))
-        }
-    }
-}
-
-const HEAD: [&str; 10] =
-    ["NAME", "VERSION", "STATE", "CALLS", "FAILED", "MEAN", "LONGEST", "MEMORY", "SWAPS", "DIGEST"];
-
-/// For people: a line a plugin, under a line of heads.
-fn table(plugins: &[PluginStatus]) -> Vec<String> {
-    let mut rows = vec![HEAD.map(str::to_owned)];
-    rows.extend(plugins.iter().map(row));
-    let width = |column: usize| rows.iter().map(|row| row[column].len()).max().unwrap_or(0);
-    let widths: Vec<_> = (0..HEAD.len()).map(width).collect();
-    let line = |row: &[String; HEAD.len()]| {
-        let cells = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:<width$}"));
-        cells.collect::<Vec<_>>().join("  ").trim_end().to_owned()
+    let kind = match answer {
+        ControlAnswer::Error(_) => CommandErrorKind::Other,
+        ControlAnswer::UnknownPlugin(_) => CommandErrorKind::UnknownPlugin,
+        answer if json => return Ok(answer.to_json()),
+        answer => return Ok(answer.to_text()),
     };
-    rows.iter().map(line).collect()
-}
-
-fn what_is_wrong(plugin: &PluginStatus) -> Option<String> {
-    Some(format!("{}: {}", plugin.name, plugin.last_error.as_ref()?))
-}
-
-fn row(plugin: &PluginStatus) -> [String; HEAD.len()] {
-    let counters = &plugin.counters;
-    [
-        plugin.name.clone(),
-        plugin.version.to_string(),
-        plugin.state.clone(),
-        counters.calls().to_string(),
-        counters.failed().to_string(),
-        format!("{} ms", counters.mean_ms()),
-        format!("{} ms", counters.longest_ms),
-        format!("{} KiB", counters.memory_bytes / 1024),
-        counters.swaps.to_string(),
-        plugin.digest.chars().take(12).collect(),
-    ]
+    Err(CommandError::new(kind, answer.to_text()))
 }

@@ -81,6 +81,11 @@ pub struct PluginStatus {
 }
 
 impl ControlRequest {
+    /// Parses one line.
+    pub fn parse(line: &[u8]) -> Result<ControlRequest, serde_json::Error> {
+        serde_json::from_slice(line)
+    }
+
     /// Returns the plugin that the request is about.
     pub(super) fn plugin(&self) -> Option<&str> {
         match self {
@@ -90,6 +95,13 @@ impl ControlRequest {
             | ControlRequest::Reload { plugin }
             | ControlRequest::Rollback { plugin } => Some(plugin),
         }
+    }
+}
+
+impl ControlAnswer {
+    /// Parses one line.
+    pub fn parse(line: &[u8]) -> Result<ControlAnswer, serde_json::Error> {
+        serde_json::from_slice(line)
     }
 }
 

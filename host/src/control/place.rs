@@ -16,15 +16,20 @@ use std::path::{Path, PathBuf};
 use sha2::{Digest, Sha256};
 use tokio::net::UnixStream;
 
+use super::pointer;
+
 /// Mode that allows reading and writing to the owner alone.
 const OWNER_ONLY: u32 = 0o600;
 const OWNER_ONLY_DIRECTORY: u32 = 0o700;
+
+/// Mode bits of a directory that others may use.
+pub(super) const OTHERS: u32 = 0o077;
 
 /// Attempts to take a path that another host is just leaving.
 const ATTEMPTS: u32 = 100;
 
 /// Directory that systemd makes for the service.
-const SERVICES: &str = "/run/behaviour-host";
+pub(super) const SERVICES: &str = "/run/behaviour-host";
 
 /// Reason why there is no control socket.
 #[derive(Debug, thiserror::Error)]
@@ -77,6 +82,8 @@ pub(super) struct Place {
     owner: u32,
     /// Directory to remove with the socket, since this host made it.
     directory: Option<PathBuf>,
+    /// File that leads clients here.
+    pointer: Option<PathBuf>,
     _lock: File,
 }
 
@@ -90,8 +97,7 @@ pub(super) fn candidates(named: Option<&Path>, configuration: Option<&Path>) -> 
     let Some(file) = configuration.and_then(|file| file.canonicalize().ok()) else {
         return Vec::new();
     };
-    let digest = Sha256::digest(file.as_os_str().as_encoded_bytes());
-    let name: String = digest[..8].iter().map(|byte| format!("{byte:02x}")).collect();
+    let name = socket_name(&file);
     let socket = format!("{name}.sock");
     let user = std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from);
     let mut candidates = Vec::new();
@@ -104,6 +110,12 @@ pub(super) fn candidates(named: Option<&Path>, configuration: Option<&Path>) -> 
     );
     candidates.push(std::env::temp_dir().join(format!("behaviour-host-{name}")).join(&socket));
     candidates
+}
+
+/// Returns the name of the socket of a configuration, without its extension.
+pub(super) fn socket_name(configuration: &Path) -> String {
+    let digest = Sha256::digest(configuration.as_os_str().as_encoded_bytes());
+    digest[..8].iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 impl Place {
@@ -141,7 +153,7 @@ impl Place {
         };
         let mode = found.mode() & 0o777;
         let open = ControlError::OpenToOthers { path: path.to_owned(), mode };
-        if !found.is_dir() || mode & !OWNER_ONLY_DIRECTORY != 0 {
+        if !found.is_dir() || mode & OTHERS != 0 {
             return Err(open);
         }
         let lock_file = path.with_extension("lock");
@@ -167,11 +179,18 @@ impl Place {
             Err(error) => return unless_gone(error),
         }
         let directory = (!named || is_new).then(|| directory.to_owned());
-        Ok(Some(Place { path: path.to_owned(), owner: locked.uid(), directory, _lock: lock }))
+        let (path, owner) = (path.to_owned(), locked.uid());
+        Ok(Some(Place { path, owner, directory, pointer: None, _lock: lock }))
     }
 
     pub(super) fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// Leaves a file that leads clients here, until this is dropped.
+    pub(super) fn lead_here(&mut self, data: &Path, configuration: &Path) -> io::Result<()> {
+        self.pointer = Some(pointer::leave(data, &self.path, configuration)?);
+        Ok(())
     }
 
     /// Binds a socket at this path, in place of one that an earlier host left.
@@ -199,6 +218,7 @@ impl Drop for Place {
         // The lock is still held, so the socket is this host's.
         std::fs::remove_file(&self.path).ok();
         std::fs::remove_file(self.path.with_extension("lock")).ok();
+        self.pointer.as_ref().map(std::fs::remove_file);
         // A directory that another host uses as well is not empty, and stays.
         self.directory.as_ref().map(std::fs::remove_dir);
     }

@@ -21,6 +21,11 @@ fn config(directory: &Path) -> Config {
     Config::read(&file).unwrap()
 }
 
+/// Opens the socket of a host whose data is beside its configuration.
+fn open(config: &Config) -> Result<Option<Control>, ControlError> {
+    Control::open(config, config.file.as_ref().unwrap().parent().unwrap())
+}
+
 /// Opens the socket and answers on it, as a host does.
 fn serve(config: &Config) -> tokio::task::JoinSet<()> {
     let loader = plugins::Loader::new(config).unwrap();
@@ -31,7 +36,7 @@ fn serve(config: &Config) -> tokio::task::JoinSet<()> {
     let router = Arc::new(Router::new(table, lent(), None));
     let (swap, operator) =
         Swap::new(loader, Arc::clone(&router), changes, config.clone(), Arc::default(), None);
-    let control = Control::open(config).unwrap().unwrap();
+    let control = open(config).unwrap().unwrap();
     let mut tasks = tokio::task::JoinSet::new();
     tasks.spawn(swap.run(crate::swap::Watch::new()));
     tasks.spawn(control.run(ControlHandles { router, operator }));
@@ -92,17 +97,45 @@ async fn the_socket_is_its_owners_alone() {
 async fn a_second_host_is_refused_and_a_socket_without_a_host_is_replaced() {
     let directory = tempfile::tempdir().unwrap();
     let config = config(directory.path());
-    let first = Control::open(&config).unwrap();
-    let error = Control::open(&config).err().unwrap();
+    let first = open(&config).unwrap();
+    let error = open(&config).err().unwrap();
     assert!(error.to_string().starts_with("another host is listening on"), "{error}");
     drop(first);
 
     let socket = directory.path().join("control/host.sock");
     std::fs::DirBuilder::new().mode(0o700).create(socket.parent().unwrap()).unwrap();
     drop(std::os::unix::net::UnixListener::bind(&socket).unwrap());
-    assert!(matches!(asked(&config, ControlRequest::List {}).await, Err(AskError::NoHost)));
+    assert!(matches!(asked(&config, ControlRequest::List {}).await, Err(AskError::NoHost { .. })));
     let _host = serve(&config);
     assert_eq!(state(&config).await, "active");
+}
+
+#[tokio::test]
+async fn a_client_asks_no_socket_that_others_could_have_made() {
+    let directory = tempfile::tempdir().unwrap();
+    let config = config(directory.path());
+    let _host = serve(&config);
+    let control = directory.path().join("control");
+    std::fs::set_permissions(&control, Permissions::from_mode(0o755)).unwrap();
+    let error = asked(&config, ControlRequest::List {}).await.unwrap_err();
+    let socket = control.join("host.sock");
+    let expected = format!(
+        "socket {} is not trusted: its directory is open to others (mode 755)",
+        socket.display()
+    );
+    assert_eq!(error.to_string(), expected);
+}
+
+#[tokio::test]
+async fn a_client_says_where_it_has_looked() {
+    let directory = tempfile::tempdir().unwrap();
+    let config = config(directory.path());
+    let error = asked(&config, ControlRequest::List {}).await.unwrap_err().to_string();
+    let start = "no host is running with this configuration; looked for ";
+    assert!(error.starts_with(start), "{error}");
+    let socket = directory.path().join("control/host.sock");
+    assert!(error.contains(socket.to_str().unwrap()), "{error}");
+    assert!(error.contains("XDG_RUNTIME_DIR"), "{error}");
 }
 
 #[test]
@@ -160,10 +193,10 @@ fn hosts_that_come_and_go_at_once_never_have_one_place_twice() {
 async fn a_directory_that_others_may_enter_is_refused() {
     let directory = tempfile::tempdir().unwrap();
     let config = config(directory.path());
-    let open = directory.path().join("control");
-    std::fs::create_dir(&open).unwrap();
-    std::fs::set_permissions(&open, Permissions::from_mode(0o755)).unwrap();
-    let error = Control::open(&config).err().unwrap();
+    let control = directory.path().join("control");
+    std::fs::create_dir(&control).unwrap();
+    std::fs::set_permissions(&control, Permissions::from_mode(0o755)).unwrap();
+    let error = open(&config).err().unwrap();
     assert!(error.to_string().ends_with("its directory is open to others (mode 755)"), "{error}");
 }
 

@@ -71,10 +71,27 @@ fn an_operator_without_a_host_is_told_so() {
     let directory = directory(&plugin("reply.wasm"));
     let (code, said) = operate(directory.path(), &["list"]);
     assert_eq!(code, Some(3), "{said}");
-    let expected = "error: no host is running with this configuration\n\
-                    hint: start it with `behaviour-host run`, or name its configuration with \
-                    --config\n";
-    assert_eq!(said, expected);
+    let (error, hint) = said.split_once('\n').unwrap();
+    let start = "error: no host is running with this configuration; looked for ";
+    assert!(error.starts_with(start), "{error}");
+    let runtime = directory.path().join("behaviour-host");
+    assert!(error.contains(runtime.to_str().unwrap()), "{error}");
+    let variable = format!("(XDG_RUNTIME_DIR={}, ", directory.path().display());
+    assert!(error.contains(&variable), "{error}");
+    let expected = "hint: start it with `behaviour-host run`, or name its configuration with \
+                    --config; a host of another user is asked as that user or as root\n";
+    assert_eq!(hint, expected);
+}
+
+#[test]
+fn an_operator_in_another_session_reaches_the_host() {
+    let toml = format!("[hub]\nport = 1\n[host]\ndata = \"data\"\n{}", plugin("reply.wasm"));
+    let mut host = Running::start(&toml, &identity());
+    host.line_with("control socket open");
+    let directory = host.directory.path();
+    let mut other = program(directory, &["plugins", "list"], None);
+    let done = other.env_clear().output().unwrap();
+    assert_eq!(done.status.code(), Some(0), "{}", String::from_utf8_lossy(&done.stderr));
 }
 
 #[test]

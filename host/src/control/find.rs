@@ -1,0 +1,317 @@
+//! Places in which a client looks for the socket of a running host.
+//!
+//! The host and the client may run in different sessions, whose environments name
+//! different directories. So a host leaves the path of its socket in its data directory
+//! as well, and the client tries every place that a host could have chosen.
+//!
+//! A socket is trusted only if no other user can have made it: see [`Candidate::check`].
+
+use std::collections::BTreeMap;
+use std::env;
+use std::ffi::OsString;
+use std::fs;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+
+use super::place::{OTHERS, SERVICES, socket_name};
+use super::pointer;
+
+/// Data directory of the service, which systemd makes.
+const SERVICE_DATA: &str = "/var/lib/behaviour-host";
+
+/// Variables that choose the place of a socket.
+const VARIABLES: [&str; 3] = ["XDG_RUNTIME_DIR", "TMPDIR", "XDG_DATA_HOME"];
+
+/// Mode bits of a directory that others may write to.
+const OTHERS_WRITE: u32 = 0o022;
+
+/// A place in which the socket of a host may be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Candidate {
+    pub(super) path: PathBuf,
+    /// A user that may own the host, beside those that every client trusts.
+    owner: Option<u32>,
+}
+
+/// The parts of a configuration file that say where the socket is. The file need not be
+/// valid as a whole.
+#[derive(Debug, Default)]
+pub(super) struct Named {
+    socket: Option<PathBuf>,
+    data: Option<PathBuf>,
+}
+
+/// The environment of a client.
+pub(super) struct Environment {
+    /// Those of [`VARIABLES`] that are set.
+    variables: BTreeMap<&'static str, OsString>,
+    home: Option<PathBuf>,
+    user: u32,
+}
+
+impl Named {
+    pub(super) fn in_text(text: &str) -> Named {
+        let table: toml::Table = text.parse().unwrap_or_default();
+        let key = |key: &str| Some(PathBuf::from(table.get("host")?.get(key)?.as_str()?));
+        Named { socket: key("control_socket"), data: key("data") }
+    }
+}
+
+impl Environment {
+    pub(super) fn of_process() -> Environment {
+        Environment {
+            variables: VARIABLES
+                .into_iter()
+                .filter_map(|name| Some((name, env::var_os(name).filter(|it| !it.is_empty())?)))
+                .collect(),
+            home: env::home_dir(),
+            user: rustix::process::geteuid().as_raw(),
+        }
+    }
+
+    fn directory(&self, name: &str) -> Option<PathBuf> {
+        self.variables.get(name).map(PathBuf::from).filter(|path| path.is_absolute())
+    }
+
+    /// Returns the variables that choose a place, with their values, for an error.
+    pub(super) fn describe(&self) -> String {
+        let value = |name: &str| match self.variables.get(name) {
+            Some(value) => format!("{name}={}", value.display()),
+            None => format!("{name} is not set"),
+        };
+        VARIABLES.map(value).join(", ")
+    }
+}
+
+/// Returns the places in which the host with this configuration may have its socket, the
+/// likely ones first.
+pub(super) fn candidates(
+    configuration: &Path,
+    named: &Named,
+    environment: &Environment,
+) -> Vec<Candidate> {
+    let typed = configuration.parent().unwrap_or(Path::new("")).to_owned();
+    let canonical = configuration.canonicalize().ok();
+    let beside = canonical.as_deref().and_then(Path::parent).map(Path::to_owned);
+    let directories = || [Some(typed.clone()), beside.clone()].into_iter().flatten();
+    let mut found = Vec::new();
+    let mut add = |path: PathBuf, owner| {
+        if found.iter().all(|known: &Candidate| known.path != path) {
+            found.push(Candidate { path, owner });
+        }
+    };
+    match &named.socket {
+        Some(socket) => directories().for_each(|directory| {
+            let path = directory.join(socket);
+            let owner = path.parent().and_then(placed_by_root);
+            add(path, owner);
+        }),
+        None => {
+            let Some(file) = &canonical else { return found };
+            let name = socket_name(file);
+            let socket = format!("{name}.sock");
+            let services = Path::new(SERVICES);
+            add(services.join("control").join(&socket), placed_by_root(services));
+            let user = PathBuf::from(format!("/run/user/{}", environment.user));
+            for directory in [environment.directory("XDG_RUNTIME_DIR"), Some(user)] {
+                directory.into_iter().for_each(|directory| {
+                    add(directory.join("behaviour-host").join(&socket), None);
+                });
+            }
+            for directory in [environment.directory("TMPDIR"), Some("/tmp".into())] {
+                directory.into_iter().for_each(|directory| {
+                    add(directory.join(format!("behaviour-host-{name}")).join(&socket), None);
+                });
+            }
+        }
+    }
+    let Some(canonical) = canonical else { return found };
+    let mut follow = |data: &Path, owner| {
+        pointer::read(data, &canonical).into_iter().for_each(|path| add(path, owner));
+    };
+    match &named.data {
+        Some(data) => directories().for_each(|directory| {
+            let data = directory.join(data);
+            follow(&data, placed_by_root(&data));
+        }),
+        None => {
+            follow(Path::new(SERVICE_DATA), placed_by_root(Path::new(SERVICE_DATA)));
+            let home = environment.home.as_ref().map(|home| home.join(".local/share"));
+            let data = [environment.directory("XDG_DATA_HOME"), home].into_iter().flatten();
+            for of_device in data.flat_map(|data| directories_in(&data.join("behaviour-host"))) {
+                follow(&of_device, None);
+            }
+        }
+    }
+    found
+}
+
+fn directories_in(directory: &Path) -> Vec<PathBuf> {
+    // One for each device that this user runs a host for.
+    let entries = fs::read_dir(directory).into_iter().flatten();
+    let mut paths: Vec<_> = entries.filter_map(|entry| Some(entry.ok()?.path())).collect();
+    paths.sort();
+    paths
+}
+
+/// Returns the owner of the first directory on this path that root does not own, if root
+/// has put it there: systemd does so for the user of a service.
+fn placed_by_root(directory: &Path) -> Option<u32> {
+    let directory = directory.canonicalize().ok()?;
+    let mut ancestors: Vec<_> = directory.ancestors().collect();
+    ancestors.reverse();
+    for directory in ancestors {
+        let found = fs::symlink_metadata(directory).ok()?;
+        if found.mode() & OTHERS_WRITE != 0 {
+            return None;
+        }
+        if found.uid() != 0 {
+            return Some(found.uid());
+        }
+    }
+    None
+}
+
+impl Candidate {
+    /// Returns the users that may own the host: the client's own, root, the owner of the
+    /// configuration, and the one for whom root has made the directory.
+    fn owners(&self, configuration: &Path) -> Vec<u32> {
+        let mut owners = vec![rustix::process::geteuid().as_raw(), 0];
+        owners.extend(fs::metadata(configuration).ok().map(|found| found.uid()));
+        owners.extend(self.owner);
+        owners
+    }
+
+    /// Checks that nobody else can have put a socket there. `None`: there is none.
+    pub(super) fn check(&self, configuration: &Path) -> Option<Result<Vec<u32>, String>> {
+        let directory = self.path.parent().filter(|parent| !parent.as_os_str().is_empty());
+        // A link may have been put there by another user, so it is not followed.
+        let found = fs::symlink_metadata(directory.unwrap_or(Path::new("."))).ok()?;
+        let owners = self.owners(configuration);
+        let mode = found.mode() & 0o777;
+        let why = if !found.is_dir() {
+            "its directory is a link".to_owned()
+        } else if mode & OTHERS != 0 {
+            format!("its directory is open to others (mode {mode:o})")
+        } else if !owners.contains(&found.uid()) {
+            format!("its directory belongs to the user {}", found.uid())
+        } else {
+            return Some(Ok(owners));
+        };
+        Some(Err(why))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::{PermissionsExt as _, symlink};
+
+    use tempfile::TempDir;
+
+    use super::*;
+
+    /// A directory with a configuration.
+    fn directory(toml: &str) -> TempDir {
+        let directory = tempfile::tempdir().unwrap();
+        fs::write(directory.path().join("host.toml"), toml).unwrap();
+        directory
+    }
+
+    fn environment(variables: &[(&'static str, PathBuf)], home: &Path) -> Environment {
+        let variables = variables.iter().map(|(name, value)| (*name, value.clone().into()));
+        Environment { variables: variables.collect(), home: Some(home.to_owned()), user: 4711 }
+    }
+
+    fn paths(configuration: &Path, environment: &Environment) -> Vec<PathBuf> {
+        let named = Named::in_text(&fs::read_to_string(configuration).unwrap());
+        candidates(configuration, &named, environment).into_iter().map(|it| it.path).collect()
+    }
+
+    #[test]
+    fn a_host_of_another_session_is_found_by_the_word_in_its_data_directory() {
+        let home = tempfile::tempdir().unwrap();
+        let elsewhere = Path::new("/run/elsewhere/host.sock");
+        let environment = environment(&[], home.path());
+        for toml in ["", "[host]\ndata = \"data\"\n"] {
+            let directory = directory(toml);
+            let configuration = directory.path().join("host.toml");
+            assert!(!paths(&configuration, &environment).contains(&elsewhere.to_owned()));
+            let data = match toml {
+                "" => home.path().join(".local/share/behaviour-host/d1"),
+                _ => directory.path().join("data"),
+            };
+            fs::create_dir_all(&data).unwrap();
+            pointer::leave(&data, elsewhere, &configuration).unwrap();
+            assert!(paths(&configuration, &environment).contains(&elsewhere.to_owned()));
+
+            let other = directory.path().join("other.toml");
+            fs::write(&other, toml).unwrap();
+            assert!(!paths(&other, &environment).contains(&elsewhere.to_owned()));
+        }
+    }
+
+    #[test]
+    fn a_configuration_behind_a_link_has_its_socket_in_either_directory() {
+        let (real, links) = (directory("[host]\ncontrol_socket = \"c/s\"\n"), directory(""));
+        let link = links.path().join("link.toml");
+        symlink(real.path().join("host.toml"), &link).unwrap();
+        let environment = environment(&[], links.path());
+        let there = real.path().canonicalize().unwrap().join("c/s");
+        assert_eq!(paths(&link, &environment), [links.path().join("c/s"), there]);
+    }
+
+    #[test]
+    fn without_a_named_socket_the_places_of_all_sessions_are_tried() {
+        let directory = directory("");
+        let variables = [("XDG_RUNTIME_DIR", "/run/x".into()), ("TMPDIR", "/t".into())];
+        let environment = environment(&variables, directory.path());
+        let configuration = directory.path().join("host.toml");
+        let found = paths(&configuration, &environment);
+        for part in ["/run/behaviour-host/control/", "/run/x/", "/run/user/4711/", "/t/", "/tmp/"] {
+            assert!(found.iter().any(|path| path.starts_with(part)), "{part}: {found:?}");
+        }
+        let described = "XDG_RUNTIME_DIR=/run/x, TMPDIR=/t, XDG_DATA_HOME is not set";
+        assert_eq!(environment.describe(), described);
+    }
+
+    #[test]
+    fn a_directory_that_others_can_enter_is_not_trusted() {
+        let directory = directory("");
+        let configuration = directory.path().join("host.toml");
+        let own = directory.path().join("own");
+        let candidate = Candidate { path: own.join("host.sock"), owner: None };
+        assert_eq!(candidate.check(&configuration), None);
+        fs::create_dir(&own).unwrap();
+        let check = |mode| {
+            fs::set_permissions(&own, fs::Permissions::from_mode(mode)).unwrap();
+            candidate.check(&configuration).unwrap()
+        };
+        check(0o700).unwrap();
+        let why = "its directory is open to others (mode 755)";
+        assert_eq!(check(0o755), Err(why.to_owned()));
+
+        let link = Candidate { path: directory.path().join("link/host.sock"), owner: None };
+        check(0o700).unwrap();
+        symlink(&own, directory.path().join("link")).unwrap();
+        assert_eq!(link.check(&configuration), Some(Err("its directory is a link".to_owned())));
+    }
+
+    #[test]
+    fn a_directory_of_another_user_is_trusted_only_if_root_has_made_it() {
+        let directory = directory("");
+        let configuration = directory.path().join("host.toml");
+        let own = directory.path().join("own");
+        fs::create_dir(&own).unwrap();
+        fs::set_permissions(&own, fs::Permissions::from_mode(0o700)).unwrap();
+        // Only root can give a directory away.
+        if std::os::unix::fs::chown(&own, Some(65534), None).is_ok() {
+            let candidate = |owner| Candidate { path: own.join("host.sock"), owner };
+            let why = "its directory belongs to the user 65534".to_owned();
+            assert_eq!(candidate(None).check(&configuration), Some(Err(why)));
+            assert!(candidate(Some(65534)).check(&configuration).unwrap().is_ok());
+        }
+        // Below the directory for temporary files anybody can make one.
+        assert_eq!(placed_by_root(&own), None);
+        assert_eq!(placed_by_root(Path::new("/usr/bin")), None);
+    }
+}

@@ -1,0 +1,130 @@
+//! Answers of a host as text for a terminal.
+//!
+//! Nothing in an answer has an effect on the terminal: what a host says may come from a
+//! plugin, or from a program that only says that it is the host.
+
+use std::fmt::Write as _;
+
+use super::{ControlAnswer, PluginStatus};
+
+const HEAD: [&str; 10] =
+    ["NAME", "VERSION", "STATE", "CALLS", "FAILED", "MEAN", "LONGEST", "MEMORY", "SWAPS", "DIGEST"];
+
+impl ControlAnswer {
+    /// Returns the answer for people: one line, or a table of the plugins.
+    #[must_use]
+    pub fn to_text(&self) -> String {
+        match self {
+            ControlAnswer::Done(text) | ControlAnswer::Error(text) => printable(text),
+            ControlAnswer::UnknownPlugin(name) => {
+                format!("the host has no plugin `{}`", printable(name))
+            }
+            ControlAnswer::Plugins { plugins, configuration_refused, restart_needed } => {
+                let mut lines = table(plugins);
+                lines.extend(plugins.iter().filter_map(what_is_wrong));
+                let refused = configuration_refused.as_deref().map(printable);
+                lines.extend(refused.map(|why| format!("host.toml is refused: {why}")));
+                let restart = "changes under [hub] or [host] wait for the host to be started again";
+                lines.extend(restart_needed.then(|| restart.to_owned()));
+                lines.join("\n")
+            }
+        }
+    }
+
+    /// Returns the answer as JSON. Its strings are those of the answer.
+    #[must_use]
+    pub fn to_json(&self) -> String {
+        let json = serde_json::to_string_pretty(self).expect("all keys of an answer are strings");
+        let mut text = String::with_capacity(json.len());
+        for character in json.chars() {
+            // Outside of strings JSON has line breaks and printable ASCII only.
+            if character == '\n' || prints(character) {
+                text.push(character);
+                continue;
+            }
+            for unit in character.encode_utf16(&mut [0; 2]) {
+                // Writing to a string does not fail.
+                let _ = write!(text, "\\u{unit:04x}");
+            }
+        }
+        text
+    }
+}
+
+/// Returns a text of a host on one line, with an escape for every character that has an
+/// effect instead of a glyph.
+pub(super) fn printable(text: &str) -> String {
+    let mut shown = String::with_capacity(text.len());
+    for character in text.chars() {
+        match prints(character) {
+            true => shown.push(character),
+            false => shown.extend(character.escape_debug()),
+        }
+    }
+    shown
+}
+
+/// Checks for a glyph: `escape_debug` leaves such a character as it is, or is a backslash
+/// before a quote.
+fn prints(character: char) -> bool {
+    matches!(character, '"' | '\'' | '\\') || character.escape_debug().len() == 1
+}
+
+/// For people: a line a plugin, under a line of heads.
+fn table(plugins: &[PluginStatus]) -> Vec<String> {
+    let mut rows = vec![HEAD.map(str::to_owned)];
+    rows.extend(plugins.iter().map(row));
+    let width = |column: usize| rows.iter().map(|row| row[column].len()).max().unwrap_or(0);
+    let widths: Vec<_> = (0..HEAD.len()).map(width).collect();
+    let line = |row: &[String; HEAD.len()]| {
+        let cells = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:<width$}"));
+        cells.collect::<Vec<_>>().join("  ").trim_end().to_owned()
+    };
+    rows.iter().map(line).collect()
+}
+
+fn what_is_wrong(plugin: &PluginStatus) -> Option<String> {
+    Some(format!("{}: {}", printable(&plugin.name), printable(plugin.last_error.as_ref()?)))
+}
+
+fn row(plugin: &PluginStatus) -> [String; HEAD.len()] {
+    let counters = &plugin.counters;
+    let digest: String = plugin.digest.chars().take(12).collect();
+    [
+        printable(&plugin.name),
+        plugin.version.to_string(),
+        printable(&plugin.state),
+        counters.calls().to_string(),
+        counters.failed().to_string(),
+        format!("{} ms", counters.mean_ms()),
+        format!("{} ms", counters.longest_ms),
+        format!("{} KiB", counters.memory_bytes / 1024),
+        counters.swaps.to_string(),
+        printable(&digest),
+    ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_answer_does_nothing_to_the_terminal() {
+        for character in ['\u{1b}', '\u{9b}', '\u{7f}', '\n', '\u{202e}', '\u{2028}', '\u{feff}'] {
+            let answer = ControlAnswer::Done(format!("a{character}b"));
+            for text in [answer.to_text(), answer.to_json()] {
+                assert!(!text.replace("\n", "").contains(character), "{text:?}");
+            }
+            assert!(!answer.to_text().contains('\n'));
+        }
+        let plain = ControlAnswer::Done("it's `\"grün\"` \\ 10 °C".to_owned());
+        assert_eq!(plain.to_text(), "it's `\"grün\"` \\ 10 °C");
+    }
+
+    #[test]
+    fn json_has_the_strings_of_the_answer() {
+        let answer = ControlAnswer::Error("\u{1b}[31m\u{202e}\u{e0001}\n\"grün\"".to_owned());
+        let read: ControlAnswer = serde_json::from_str(&answer.to_json()).unwrap();
+        assert_eq!(read, answer);
+    }
+}
