@@ -9,6 +9,7 @@ use std::path::Path;
 use std::str::FromStr;
 use std::sync::OnceLock;
 
+use host::control::{ControlAnswer, ControlRequest};
 use json::{Json, JsonError};
 use plugin::{Engine, EngineSettings, HttpHost, Limits, PluginSettings};
 use protocol::connection_string::{DeviceConnectionString, ServiceConnectionString};
@@ -28,7 +29,7 @@ use serde_json::{Map, Value};
 pub(crate) type Target = (&'static str, fn(&[u8]));
 
 /// All targets.
-pub(crate) const TARGETS: [Target; 13] = [
+pub(crate) const TARGETS: [Target; 14] = [
     ("topics", topics),
     ("connection_strings", connection_strings),
     ("sas", sas),
@@ -41,6 +42,7 @@ pub(crate) const TARGETS: [Target; 13] = [
     ("bodies", bodies),
     ("packets", packets),
     ("hosts", hosts),
+    ("control", control),
     ("components", components),
 ];
 
@@ -162,6 +164,25 @@ pub(crate) fn configs(bytes: &[u8]) {
     if let Err(error) = host::Config::parse(text, Path::new("/etc/behaviour-host")) {
         // The message is one line, whatever the file contains.
         assert!(!error.to_string().contains('\n'), "{error}");
+    }
+}
+
+/// Checks both ends of the control socket: a line is a request to a host, and an answer
+/// that a client shows.
+pub(crate) fn control(bytes: &[u8]) {
+    if let Ok(request) = ControlRequest::parse(bytes) {
+        let written = serde_json::to_vec(&request).unwrap();
+        assert_eq!(ControlRequest::parse(&written).unwrap(), request);
+    }
+    if let Ok(answer) = ControlAnswer::parse(bytes) {
+        let (text, json) = (answer.to_text(), answer.to_json());
+        assert_eq!(ControlAnswer::parse(json.as_bytes()).unwrap(), answer);
+        for shown in [text, json] {
+            // Nothing that a terminal would do something about.
+            let steers =
+                |c: char| c.is_control() && c != '\n' || ('\u{2028}'..='\u{202e}').contains(&c);
+            assert!(!shown.contains(steers), "{shown:?}");
+        }
     }
 }
 
