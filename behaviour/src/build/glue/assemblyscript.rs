@@ -9,9 +9,9 @@ use std::collections::BTreeMap;
 use wit_parser::abi::AbiVariant;
 use wit_parser::{Function, Type, Variant};
 
-use super::contract::{Contract, Interface, Shape, block_comment, camel, pascal, snake};
+use super::contract::{Contract, Interface, Shape, block_comment, camel, indented, pascal, snake};
 use values::{
-    arguments, core, empty, from_core, lifted, load, nullable, own_name, place, store, tuple_field,
+    arguments, core, empty, from_core, lifted, load, nullable, place, store, tuple_field,
     type_name, word,
 };
 
@@ -146,7 +146,7 @@ fn class(contract: &Contract<'_>, name: &str, fields: &[(String, Type)]) -> Stri
 }
 
 fn definition(contract: &Contract<'_>, ty: &Type) -> String {
-    let name = own_name(contract, ty);
+    let name = contract.class_name(ty);
     let docs = block_comment(contract.docs(ty), "");
     match contract.shape(ty) {
         Shape::Record(record) => {
@@ -328,7 +328,7 @@ fn imported(contract: &Contract<'_>, tuples: &BTreeMap<String, String>) -> Strin
         for ty in interface.types(contract.resolve) {
             let name = match contract.name(&ty).0 {
                 Some(interface) => word(&camel(interface)),
-                None => own_name(contract, &ty),
+                None => contract.class_name(&ty),
             };
             if !names.contains(&name) {
                 names.push(name);
@@ -385,12 +385,4 @@ fn answered(contract: &Contract<'_>, call: &str, ty: &Type) -> String {
     format!(
         "  const result = {call};\n  const error = result.error, value = result.value;\n  if (error !== null) {{\n{failed}  }} else if (value !== null) {{\n    {stored};\n  }}\n"
     )
-}
-
-fn indented(text: &str) -> String {
-    let lines = text.lines().map(|line| match line {
-        "" => "\n".to_owned(),
-        line => format!("  {line}\n"),
-    });
-    lines.collect()
 }

@@ -178,6 +178,14 @@ impl<'a> Contract<'a> {
         (owner.filter(|owner| *owner != SHARED_TYPES), name(definition))
     }
 
+    /// The type's name where the language has a class `Error`, which it would hide.
+    pub(super) fn class_name(&self, ty: &Type) -> String {
+        match pascal(self.name(ty).1).as_str() {
+            "Error" => "HostError".into(),
+            name => name.to_owned(),
+        }
+    }
+
     pub(super) fn docs(&self, ty: &Type) -> &'a Docs {
         &self.definition(ty).expect("records, variants and enums are defined").docs
     }
@@ -370,4 +378,13 @@ pub(super) fn block_comment(docs: &Docs, indent: &str) -> String {
             format!("{indent}/**\n{}{indent} */\n", lines.collect::<String>())
         }
     }
+}
+
+/// Lines that stand two spaces further in.
+pub(super) fn indented(text: &str) -> String {
+    let lines = text.lines().map(|line| match line {
+        "" => "\n".to_owned(),
+        line => format!("  {line}\n"),
+    });
+    lines.collect()
 }

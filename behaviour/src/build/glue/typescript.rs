@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 
 use wit_parser::{Function, Type};
 
-use super::contract::{Contract, Interface, Shape, block_comment, camel, pascal};
+use super::contract::{Contract, Interface, Shape, block_comment, camel, indented, pascal};
 
 const RUNTIME: &str = include_str!("typescript.d.ts");
 
@@ -70,7 +70,7 @@ fn collect(contract: &Contract<'_>, here: &Interface<'_>, ty: &Type, used: &mut 
     match contract.shape(ty) {
         Shape::Json => import("types", "Json"),
         Shape::Record(_) | Shape::Variant(_) | Shape::Enum(_) => {
-            import(contract.name(ty).0.unwrap_or("types"), &own_name(contract, ty));
+            import(contract.name(ty).0.unwrap_or("types"), &contract.class_name(ty));
         }
         Shape::List(inner) | Shape::Option(inner) => collect(contract, here, inner, used),
         Shape::Tuple(types) => types.iter().for_each(|ty| collect(contract, here, ty, used)),
@@ -81,7 +81,7 @@ fn collect(contract: &Contract<'_>, here: &Interface<'_>, ty: &Type, used: &mut 
 }
 
 fn definition(contract: &Contract<'_>, ty: &Type) -> String {
-    let (name, docs) = (own_name(contract, ty), block_comment(contract.docs(ty), ""));
+    let (name, docs) = (contract.class_name(ty), block_comment(contract.docs(ty), ""));
     match contract.shape(ty) {
         Shape::Record(record) => {
             let fields = record.fields.iter().map(|field| {
@@ -116,14 +116,6 @@ fn definition(contract: &Contract<'_>, ty: &Type) -> String {
     }
 }
 
-fn own_name(contract: &Contract<'_>, ty: &Type) -> String {
-    match pascal(contract.name(ty).1).as_str() {
-        // The language has a type of that name, which this would hide.
-        "Error" => "HostError".into(),
-        name => name.to_owned(),
-    }
-}
-
 fn type_name(contract: &Contract<'_>, ty: &Type) -> String {
     match contract.shape(ty) {
         Shape::Bool => "boolean".into(),
@@ -140,7 +132,7 @@ fn type_name(contract: &Contract<'_>, ty: &Type) -> String {
             let types: Vec<String> = types.iter().map(|ty| type_name(contract, ty)).collect();
             format!("[{}]", types.join(", "))
         }
-        Shape::Record(_) | Shape::Variant(_) | Shape::Enum(_) => own_name(contract, ty),
+        Shape::Record(_) | Shape::Variant(_) | Shape::Enum(_) => contract.class_name(ty),
         Shape::Result(ok, _) => ok.map_or("void".into(), |ty| type_name(contract, ty)),
     }
 }
@@ -233,12 +225,4 @@ pub(super) fn word(name: &str) -> String {
         "while",
     ];
     if KEYWORDS.contains(&name) { format!("{name}_") } else { name.to_owned() }
-}
-
-fn indented(text: &str) -> String {
-    let lines = text.lines().map(|line| match line {
-        "" => "\n".to_owned(),
-        line => format!("  {line}\n"),
-    });
-    lines.collect()
 }

@@ -3,7 +3,7 @@
 use wit_parser::Type;
 use wit_parser::abi::WasmType;
 
-use crate::build::glue::contract::{Contract, Shape, camel, pascal};
+use crate::build::glue::contract::{Contract, Shape, camel};
 
 pub(super) fn tuple_field(name: &str, index: usize) -> String {
     match (name, index) {
@@ -23,14 +23,6 @@ pub(super) fn empty(contract: &Contract<'_>, ty: &Type) -> String {
         Shape::List(_) => "[]".into(),
         Shape::Option(_) => "null".into(),
         _ => format!("changetype<{}>(0)", type_name(contract, ty)),
-    }
-}
-
-pub(super) fn own_name(contract: &Contract<'_>, ty: &Type) -> String {
-    match pascal(contract.name(ty).1).as_str() {
-        // The language has a class of that name, which this would hide.
-        "Error" => "HostError".into(),
-        name => name.to_owned(),
     }
 }
 
@@ -60,8 +52,8 @@ pub(super) fn type_name(contract: &Contract<'_>, ty: &Type) -> String {
             }
         }
         Shape::Record(_) | Shape::Variant(_) | Shape::Enum(_) => match contract.name(ty).0 {
-            Some(interface) => format!("{}.{}", word(&camel(interface)), own_name(contract, ty)),
-            None => own_name(contract, ty),
+            Some(interface) => format!("{}.{}", word(&camel(interface)), contract.class_name(ty)),
+            None => contract.class_name(ty),
         },
         Shape::Result(Some(ok), Some(err)) => {
             format!("Result<{}, {}>", nullable(contract, ok), type_name(contract, err))
