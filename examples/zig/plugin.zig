@@ -15,6 +15,8 @@ comptime {
     _ = behaviour; // it exports what the host calls
 }
 
+pub const panic = behaviour.panic; // it writes the message to the log
+
 pub fn invoke(name: []const u8, payload: behaviour.Json) Result {
     if (!std.mem.eql(u8, name, "rebootDevice")) {
         return .{ .err = .unknown_method };

@@ -12,6 +12,8 @@ comptime {
     _ = behaviour; // it exports what the host calls
 }
 
+pub const panic = behaviour.panic; // it writes the message to the log
+
 /// `payload` is JSON text. To refuse is to return a case of `MethodError` as `err`.
 pub fn invoke(name: []const u8, payload: behaviour.Json) behaviour.Result(behaviour.Response, behaviour.MethodError) {
     if (!std.mem.eql(u8, name, "greet")) {

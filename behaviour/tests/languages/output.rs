@@ -141,7 +141,7 @@ fn a_guest_in_python_tells_an_error_of_the_host_that_it_did_not_catch() {
         return;
     };
     let built = built.unwrap();
-    let why = "Error_Invalid(value='patch is not a JSON object: invalid type: sequence, expected a map at line 1 column 0')";
+    let why = "Error_Invalid(value='patch is not a JSON object')";
     let last = warn(&format!("componentize_py_types.Err: {why}"));
     let log = json!(["...", last]);
     expect(&built.path, json!({ "status": 500, "message": format!("failed: {why}"), "log": log }));
@@ -161,4 +161,15 @@ fn a_guest_in_go_writes_a_text_that_is_not_utf_8() {
     let Some((_folder, built)) = built(Language::Go, changed) else { return };
     let log = json!([{ "message": "a\u{fffd}b", "fields": { "\u{fffd}": "" } }]);
     expect(&built.unwrap().path, json!({ "status": 200, "answer": "\u{fffd}", "log": log }));
+}
+
+#[test]
+fn a_guest_in_zig_tells_the_message_of_a_panic() {
+    let changed = |text: String| {
+        let start = "behaviour.MethodError) {\n";
+        let (before, body) = text.split_once(start).unwrap();
+        format!("{before}{start}    if (name.len == 1) @panic(\"why\");\n{body}")
+    };
+    let Some((_folder, built)) = built(Language::Zig, changed) else { return };
+    expect_log(built, 500, &[json!({ "level": "error", "message": "why" })]);
 }

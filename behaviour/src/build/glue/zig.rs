@@ -8,8 +8,10 @@ use super::contract::{Contract, Interface, Shape, camel, comment, pascal, snake}
 
 const RUNTIME: &str = include_str!("zig.zig");
 
+const PANIC: &str = include_str!("zig/panic.zig");
+
 /// Names of the runtime, which a parameter may not shadow.
-const TAKEN: [&str; 6] = ["std", "allocator", "plugin", "abi", "host", "describe"];
+const TAKEN: [&str; 7] = ["std", "allocator", "plugin", "abi", "host", "describe", "panic"];
 
 pub(super) fn files(contract: &Contract<'_>) -> Vec<(String, String)> {
     let mut text = RUNTIME.to_owned();
@@ -18,6 +20,9 @@ pub(super) fn files(contract: &Contract<'_>) -> Vec<(String, String)> {
         let is_import =
             contract.imports.iter().any(|import| import.full_name == interface.full_name);
         text += &namespace(contract, interface, is_import);
+    }
+    if contract.imports.iter().any(|import| import.name == "log") {
+        text += PANIC;
     }
     if !contract.exports.is_empty() {
         text += &exports(contract);
