@@ -58,18 +58,18 @@ impl Default for BuildOptions<'_> {
 
 /// A finished component.
 #[derive(Debug)]
-pub struct Built {
+pub struct BuiltComponent {
     /// The name of the project.
     pub name: String,
-    /// Its file.
+    /// The component's file.
     pub path: PathBuf,
-    /// Its size.
+    /// The size of the component.
     pub bytes: usize,
 }
 
 /// Builds the plugin in `dir`. Blocks: from a fraction of a second to, where
 /// Rust's compiler must be fetched first, minutes.
-pub fn build(dir: &Path, options: &BuildOptions<'_>) -> Result<Built, BuildError> {
+pub fn build(dir: &Path, options: &BuildOptions<'_>) -> Result<BuiltComponent, BuildError> {
     let project = Project::find(dir)?;
     let (name, target_dir, component) = match project.language {
         Language::Rust => {
@@ -95,21 +95,21 @@ pub fn build(dir: &Path, options: &BuildOptions<'_>) -> Result<Built, BuildError
         None => target_dir.join("components").join(format!("{name}.wasm")),
     };
     files::write_atomically(&path, &component)?;
-    Ok(Built { name, path, bytes: component.len() })
+    Ok(BuiltComponent { name, path, bytes: component.len() })
 }
 
-/// Brings what plugins in this language are built with, unless it is here, and
-/// says where it is. Blocks, for as long as the download takes.
+/// Fetches the tools that build plugins in this language, unless they are present,
+/// and returns where they are. Blocks during the download.
 pub fn setup(language: Language, options: &BuildOptions<'_>) -> Result<String, BuildError> {
     match (language, Toolchain::of(language)) {
         (Language::Rust, _) => match compiler::find(Path::new("."), options)? {
-            compiler::Compiler::Active => Ok("the active Rust can".into()),
+            compiler::Compiler::Active => Ok("the active Rust has the target".into()),
             compiler::Compiler::Fetched { rustc, .. } => Ok(rustc.display().to_string()),
         },
-        (_, None) => Ok("nothing is needed".into()),
+        (_, None) => Ok("no tools needed".into()),
         (_, Some(toolchain)) => {
             let cache = cache_dir(options)?.ok_or(BuildError::NoCache)?;
-            let folder = toolchain.bring(&cache, options.progress)?;
+            let folder = toolchain.fetch(&cache, options.progress)?;
             Ok(folder.display().to_string())
         }
     }
@@ -119,7 +119,7 @@ pub fn setup(language: Language, options: &BuildOptions<'_>) -> Result<String, B
 struct Workshop<'a> {
     project: &'a Project,
     target_dir: PathBuf,
-    /// For what is made on the way.
+    /// The folder for intermediate files.
     work: PathBuf,
     /// The project's WIT, or the default world's.
     wit: PathBuf,
@@ -143,7 +143,7 @@ impl<'a> Workshop<'a> {
     fn component(&self) -> Result<Vec<u8>, BuildError> {
         let name = &self.project.name;
         let made = match self.project.language {
-            Language::Rust => unreachable!("cargo has a workshop of its own"),
+            Language::Rust => unreachable!("`build` compiles Rust with cargo"),
             Language::JavaScript | Language::TypeScript => script::component(self)?,
             Language::Python => python::component(self)?,
             Language::C | Language::Cpp => c::module(self)?,
@@ -153,7 +153,7 @@ impl<'a> Workshop<'a> {
             Language::Wat => wat::module(self)?,
         };
         check_world(name, &made)?;
-        // The first bytes tell a core module, version 1, from a component.
+        // A core module has version 1 in its header, a component another.
         if made.get(4..8) != Some(&[1, 0, 0, 0]) {
             return Ok(made);
         }
@@ -161,31 +161,31 @@ impl<'a> Workshop<'a> {
             .map_err(|source| BuildError::NoComponent { name: name.clone(), source })
     }
 
-    /// A program of this language's tools, to run in the project's folder.
+    /// Returns a program of this language's tools, to run in the project's folder.
     fn tool(&self, program: &'static str) -> Result<Command, BuildError> {
         let language = self.project.language;
         let toolchain = Toolchain::of(language).expect("a language that asks for a tool has some");
         toolchain.command(program, self.cache.as_deref(), language, &self.project.dir)
     }
 
-    /// Runs one that makes something of the author's code.
+    /// Runs a compiler of the author's code.
     fn compile(&self, command: &mut Command) -> Result<(), BuildError> {
         self.step("compiling", command)
     }
 
-    /// The same, by another name: a language may need more than one.
+    /// Runs a tool; `doing` names the step in progress messages.
     fn step(&self, doing: &str, command: &mut Command) -> Result<(), BuildError> {
         let name = &self.project.name;
-        // Where a compiler was when it failed says nothing about the author's code.
+        // The backtrace of a compiler does not help the author.
         command.env("RUST_BACKTRACE", "0");
         let ended = step::run(command, &format!("{doing} {name}"), self.progress)?;
-        // Not every compiler complains on standard error.
+        // Some compilers write errors to standard output.
         let output = [ended.stderr.trim_end(), ended.stdout.trim_end()].join("\n");
         if !ended.status.success() {
             let output = output.trim().to_owned();
             return Err(BuildError::NotCompiled { name: name.clone(), output });
         }
-        // Warnings. What else it says, of how well it went, is no news.
+        // Warnings; standard output has only statistics.
         ended.stderr.lines().filter(|line| !line.is_empty()).for_each(self.progress);
         Ok(())
     }

@@ -22,7 +22,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
-use crate::desk::{Asked, Desk, Outcome};
+use crate::desk::{Desk, ExportCall, Outcome};
 pub use compare::Difference;
 pub use expect::Expect;
 pub use log_diff::{LogDiff, Side};
@@ -31,13 +31,13 @@ pub use log_diff::{LogDiff, Side};
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Case {
-    /// The method to be called. This or one of the following three.
+    /// The method to call. Exactly one of this and the next three is present.
     pub method: Option<MethodName>,
-    /// The job to be run.
+    /// The job to run.
     pub job: Option<String>,
-    /// A change of the desired properties, to be taken note of.
+    /// A change of the desired properties.
     pub changed: Option<Map<String, Value>>,
-    /// To take over from this version, or from none.
+    /// The previous version of a plugin that starts, or `null`.
     #[serde(default, deserialize_with = "expect::present")]
     pub start: Option<Option<String>>,
     /// The payload of a method or a job; `null` if there is none.
@@ -59,14 +59,14 @@ pub struct Case {
     pub limits: CaseLimits,
     /// The twin before the call.
     #[serde(default)]
-    pub twin: TwinBefore,
+    pub twin: InitialTwin,
     /// The plugin's state from earlier calls: keys and texts.
     #[serde(default)]
     pub state: BTreeMap<String, String>,
     /// The device has no connection to the hub.
     #[serde(default)]
     pub offline: bool,
-    /// Run the jobs that the call asks for, after it.
+    /// Run the jobs that the call schedules, after it.
     #[serde(default)]
     pub run_jobs: bool,
     /// The expected outcome.
@@ -78,13 +78,13 @@ pub struct Case {
 #[derive(Debug, Clone, Copy, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Boot {
-    /// It did not wait for one.
+    /// No boot was waited for.
     NotWaitedFor,
-    /// The machine has booted anew.
+    /// A boot of the machine.
     Rebooted,
-    /// The host was started anew, but the machine was not.
+    /// A restart of the host without a boot.
     HostRestartedOnly,
-    /// The time was up.
+    /// No boot in time.
     Expired,
 }
 
@@ -101,7 +101,7 @@ pub struct CaseLimits {
 /// Both halves of a twin.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct TwinBefore {
+pub struct InitialTwin {
     /// The desired properties.
     #[serde(default)]
     pub desired: Map<String, Value>,
@@ -139,7 +139,7 @@ pub fn find(folder: &Path) -> io::Result<Vec<CaseFile>> {
     for entry in fs::read_dir(folder)? {
         let path = entry?.path();
         let name = path.file_name().unwrap_or_default().to_string_lossy();
-        // Hidden ones are what an editor leaves while it saves.
+        // Editors write hidden files while they save.
         if name.ends_with(".json") && !name.starts_with('.') && path.is_file() {
             files.push(path);
         }
@@ -158,7 +158,7 @@ fn read(file: &Path) -> Result<Case, String> {
     let case: Case = parse(&text)?;
     case.desk().map(drop).map_err(|error| format!("twin: {error}"))?;
     case.settings()?;
-    case.asked()?;
+    case.export_call()?;
     case.expect.check()?;
     Ok(case)
 }
@@ -178,8 +178,12 @@ fn parse(text: &str) -> Result<Case, String> {
 }
 
 impl Case {
-    /// Runs the case. An error says, on one line, why the component is no plugin
-    /// under the settings of this case.
+    /// Runs the case.
+    ///
+    /// # Errors
+    ///
+    /// If the component does not load with the settings of this case; the text is one
+    /// line.
     pub fn run(
         &self,
         engine: &Engine,
@@ -190,7 +194,7 @@ impl Case {
             .plugin(name, component, self.settings()?)
             .map_err(|error| program::chain(&error).to_string())?;
         let desk = self.desk().map_err(|error| format!("twin: {error}"))?;
-        let outcome = desk.ask(&plugin, &self.asked()?);
+        let outcome = desk.call(&plugin, &self.export_call()?);
         Ok(Verdict {
             differences: self.expect.compare(&outcome),
             outcome,
@@ -199,7 +203,7 @@ impl Case {
     }
 
     fn desk(&self) -> Result<Desk, protocol::twin::PatchError> {
-        let TwinBefore { desired, reported } = &self.twin;
+        let InitialTwin { desired, reported } = &self.twin;
         let mut desk = Desk::default().with_twin(desired.clone(), reported.clone())?;
         if let Some(patch) = &self.changed {
             desk = desk.with_change(patch)?;
@@ -212,30 +216,31 @@ impl Case {
     }
 
     /// Returns the call that the case makes.
-    fn asked(&self) -> Result<Asked<'_>, String> {
+    fn export_call(&self) -> Result<ExportCall<'_>, String> {
         let payload = self.payload.as_ref().map_or("null", |payload| payload.get());
         let no_job = self.attempt.is_none() && self.boot_outcome.is_none();
         match (&self.method, &self.job, &self.changed, &self.start) {
             (Some(name), None, None, None) if no_job => {
-                Ok(Asked::Method { name: name.as_str(), payload })
+                Ok(ExportCall::Method { name: name.as_str(), payload })
             }
-            (None, Some(name), None, None) => Ok(Asked::Job {
+            (None, Some(name), None, None) => Ok(ExportCall::Job {
                 name,
                 payload,
                 attempt: self.attempt.unwrap_or(1),
                 boot_outcome: self.boot_outcome.unwrap_or(Boot::NotWaitedFor).into(),
             }),
             (None, None, Some(patch), None) if no_job && self.payload.is_none() => {
-                Ok(Asked::Changed { patch })
+                Ok(ExportCall::Changed { patch })
             }
             (None, None, None, Some(previous)) if no_job && self.payload.is_none() => {
-                Ok(Asked::Start { previous_version: previous.as_deref() })
+                Ok(ExportCall::Start { previous_version: previous.as_deref() })
             }
-            (Some(_), None, None, None) => Err("attempt and boot_outcome are for a job".to_owned()),
+            (Some(_), None, None, None) => Err("attempt and boot_outcome need `job`".to_owned()),
             (None, None, Some(_), None) | (None, None, None, Some(_)) => {
-                Err("payload, attempt and boot_outcome are for a job".to_owned())
+                Err("payload, attempt and boot_outcome do not apply to changed and start"
+                    .to_owned())
             }
-            _ => Err("one of method, job, changed and start says what is called".to_owned()),
+            _ => Err("expected exactly one of method, job, changed and start".to_owned()),
         }
     }
 
@@ -271,7 +276,7 @@ impl From<Boot> for BootOutcome {
     }
 }
 
-/// A setting as the interface `config` gives it.
+/// Returns a setting as the interface `config` passes it.
 fn setting(value: &Value) -> String {
     match value {
         Value::String(text) => text.clone(),

@@ -1,4 +1,4 @@
-//! `behaviour new`: a small plugin that builds and passes its own cases at once.
+//! New plugins, which build and pass their own cases at once.
 //!
 //! The files are in `behaviour/templates`, with a folder for each language and one
 //! for all; `PLUGIN_NAME` and `PLUGIN_LANGUAGE` in them are replaced.
@@ -65,7 +65,7 @@ pub fn create(dir: &Path, language: Language) -> Result<Vec<PathBuf>, CreateErro
         let folder = path.parent().expect("a file of a template is in a folder");
         let done = fs::create_dir_all(folder).and_then(|()| fs::write(&path, text));
         if let Err(error) = done {
-            // The folder is ours: it was not there a moment ago.
+            // The folder was created above.
             drop(fs::remove_dir_all(dir));
             return Err(io_error(&path)(error));
         }
@@ -118,7 +118,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_there_already_stays_as_it_was() {
+    fn an_existing_folder_is_left_unchanged() {
         let dir = tempfile::tempdir().unwrap();
         let taken = dir.path().join("door");
         fs::create_dir(&taken).unwrap();
@@ -132,7 +132,7 @@ mod tests {
     }
 
     #[test]
-    fn a_new_plugin_carries_its_name_and_the_whole_contract() {
+    fn a_new_plugin_has_its_name_and_the_whole_contract() {
         for language in Language::ALL {
             let dir = tempfile::tempdir().unwrap();
             let door = dir.path().join("front-door");
@@ -148,7 +148,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_that_will_not_do_makes_nothing() {
+    fn an_invalid_name_creates_nothing() {
         let dir = tempfile::tempdir().unwrap();
         create(&dir.path().join("Door"), Language::C).unwrap_err();
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);

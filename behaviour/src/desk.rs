@@ -1,17 +1,17 @@
-//! A host on the desk: lends a plugin what a device would, in memory and
-//! without a network, and keeps what the plugin does with it.
+//! A simulated device: runs a plugin in memory and without a network, and records
+//! its actions.
 //!
-//! A [`Desk`] says what there is before a call: the twin, the time, whether the
-//! hub can be reached. Every [`Desk::ask`] begins from there, in a sandbox of
-//! its own, and gives an [`Outcome`].
+//! A [`Desk`] is the state before a call: the twin, the kind of time, the connection
+//! to the hub. Every [`Desk::call`] starts from this state, in a fresh sandbox, and
+//! returns an [`Outcome`].
 //!
-//! Time is virtual unless asked otherwise: it begins at [`EPOCH`] and passes only
-//! while the plugin waits, so that five minutes take no time and a test knows
-//! the time to the millisecond. A plugin that loops does not wait: it is stopped
-//! by the clock on the wall, as on a device.
+//! Time is virtual by default: it starts at [`EPOCH`] and advances only while the
+//! plugin waits. A wait of five minutes takes no real time, and times are exact to
+//! the millisecond. A plugin that computes without waiting is stopped in real time,
+//! as on a device.
 
-mod asked;
 mod clock;
+mod export_call;
 mod jobs;
 mod load;
 mod network;
@@ -27,36 +27,36 @@ use plugin::{Answer, BootOutcome, Call, Clock, Lent, Plugin, SystemClock};
 use protocol::twin::{PatchError, Section, Stamp};
 use serde_json::{Map, Value};
 
-pub use asked::{Asked, Failure};
 use clock::VirtualClock;
+pub use export_call::{CallFailure, ExportCall};
 use jobs::Jobs;
 pub use load::{DeskError, compile, engine, load, name};
 use network::NoNetwork;
-use power::Switch;
+use power::SimulatedPower;
 use record::Record;
 pub(crate) use record::object;
-pub use record::{Happened, What};
+pub use record::{Action, Event};
 pub use record::{milliseconds, text};
-pub use state::Remembered;
 use state::State;
+pub use state::StateEntries;
 use twin::Twin;
 
 /// The start of virtual time.
 pub const EPOCH: &str = "2026-01-01T00:00:00.000Z";
 
-/// The device's id, as the interface `context` gives it.
+/// The device's id in the interface `context`.
 pub const DEVICE: &str = "desk";
 
-/// Told of each thing as it happens.
-pub type Show = Arc<dyn Fn(&Happened) + Send + Sync>;
+/// A callback that receives each event as it happens.
+pub type Observer = Arc<dyn Fn(&Event) + Send + Sync>;
 
 /// The kind of time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Time {
-    /// Begins at [`EPOCH`] and passes while the plugin waits.
+    /// Time that starts at [`EPOCH`] and advances only while the plugin waits.
     #[default]
     Virtual,
-    /// As on a device.
+    /// Time as on a device.
     Real,
 }
 
@@ -68,11 +68,11 @@ pub struct Desk {
     /// The device has no connection to the hub.
     pub offline: bool,
     /// The plugin's state from earlier calls.
-    pub state: Remembered,
-    /// Run the jobs that the call has asked for, after it.
+    pub state: StateEntries,
+    /// Run the jobs that the call schedules, after it.
     pub run_jobs: bool,
-    /// Told of each thing as it happens.
-    pub show: Option<Show>,
+    /// The receiver of events.
+    pub observer: Option<Observer>,
     desired: Section,
     reported: Section,
 }
@@ -80,17 +80,17 @@ pub struct Desk {
 /// The outcome of a call.
 pub struct Outcome {
     /// The answer of a method, `None` of any other call, or the reason of a failure.
-    pub answer: Result<Option<Answer>, Failure>,
+    pub answer: Result<Option<Answer>, CallFailure>,
     /// The duration of the call in its kind of time.
     pub took: Duration,
     /// The duration in real time.
     pub really: Duration,
     /// The plugin's actions, in order.
-    pub happened: Vec<Happened>,
+    pub events: Vec<Event>,
     /// The reported properties after it.
     pub reported: Map<String, Value>,
     /// The plugin's state after the call.
-    pub state: Remembered,
+    pub state: StateEntries,
 }
 
 impl Default for Desk {
@@ -98,9 +98,9 @@ impl Default for Desk {
         Desk {
             time: Time::default(),
             offline: false,
-            state: Remembered::new(),
+            state: StateEntries::new(),
             run_jobs: false,
-            show: None,
+            observer: None,
             desired: Section::new(Stamp::TimeAndVersion, EPOCH),
             reported: Section::new(Stamp::Time, EPOCH),
         }
@@ -108,7 +108,7 @@ impl Default for Desk {
 }
 
 impl Desk {
-    /// Puts a twin on the desk; each half keeps to the rules of IoT Hub.
+    /// Sets the twin; each half must follow the rules of IoT Hub.
     pub fn with_twin(
         mut self,
         desired: Map<String, Value>,
@@ -121,35 +121,34 @@ impl Desk {
         Ok(self)
     }
 
-    /// Lets the cloud change the desired properties, for a plugin to take note of.
+    /// Applies a change of the desired properties.
     pub fn with_change(mut self, patch: &Map<String, Value>) -> Result<Desk, PatchError> {
         self.desired.apply(patch, EPOCH)?;
         Ok(self)
     }
 
-    /// Asks something of a plugin. Blocks until it has ended, which in virtual
-    /// time is soon.
-    pub fn ask(&self, plugin: &Plugin, asked: &Asked<'_>) -> Outcome {
+    /// Calls an export of a plugin. Blocks until the call has ended.
+    pub fn call(&self, plugin: &Plugin, export_call: &ExportCall<'_>) -> Outcome {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .start_paused(self.time == Time::Virtual)
             .build()
             .expect("a runtime of this thread needs two file descriptors and no more");
-        runtime.block_on(self.ask_in_time(plugin, asked))
+        runtime.block_on(self.call_in_time(plugin, export_call))
     }
 
-    async fn ask_in_time(&self, plugin: &Plugin, asked: &Asked<'_>) -> Outcome {
+    async fn call_in_time(&self, plugin: &Plugin, export_call: &ExportCall<'_>) -> Outcome {
         let wall = Instant::now();
         let device = Device::new(self);
         let call = Call {
             id: "call-1".into(),
-            method: asked.name(),
+            method: export_call.name(),
             payload: "null",
             lent: Arc::clone(&device.lent),
             attempt: 1,
             boot_outcome: BootOutcome::NotWaitedFor,
         };
-        let answer = asked.of(plugin, call, self.desired.version).await;
+        let answer = export_call.run(plugin, call, self.desired.version).await;
         let (took, really) = (device.record.now(), wall.elapsed());
         if self.run_jobs {
             device.jobs.run(plugin, &device.lent, &device.power).await;
@@ -158,31 +157,31 @@ impl Desk {
             answer,
             took,
             really,
-            happened: device.record.take(),
+            events: device.record.take(),
             reported: device.twin.reported_body(),
             state: device.state.all(),
         }
     }
 }
 
-/// All that one call may reach, begun afresh.
+/// The simulated device of one call.
 struct Device {
     record: Arc<Record>,
     twin: Arc<Twin>,
     state: Arc<State>,
     jobs: Arc<Jobs>,
-    power: Arc<Switch>,
+    power: Arc<SimulatedPower>,
     lent: Arc<Lent>,
 }
 
 impl Device {
-    /// Its time begins now, in the runtime that it runs in.
+    /// Creates a device whose time starts now, in the current runtime.
     fn new(desk: &Desk) -> Device {
-        let record = Arc::new(Record::new(desk.show.clone()));
+        let record = Arc::new(Record::new(desk.observer.clone()));
         let twin = Arc::new(Twin::new(desk, Arc::clone(&record)));
         let state = Arc::new(State::new(desk.state.clone(), Arc::clone(&record)));
         let jobs = Arc::new(Jobs::new(Arc::clone(&record)));
-        let power = Arc::new(Switch::new(Arc::clone(&record)));
+        let power = Arc::new(SimulatedPower::new(Arc::clone(&record)));
         let clock: Arc<dyn Clock> = match desk.time {
             Time::Virtual => Arc::new(VirtualClock::new()),
             Time::Real => Arc::new(SystemClock),

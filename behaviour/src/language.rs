@@ -75,7 +75,7 @@ impl fmt::Display for Language {
     }
 }
 
-/// A name that is not that of a language.
+/// An unknown name of a language.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("unknown language `{0}`; known are {all}", all = names())]
 pub struct UnknownLanguage(String);
@@ -116,7 +116,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_language_is_told_which_there_are() {
+    fn an_unknown_language_is_reported_with_the_known_ones() {
         let error = "cobol".parse::<Language>().unwrap_err().to_string();
         assert!(error.starts_with("unknown language `cobol`; known are rust, "), "{error}");
     }

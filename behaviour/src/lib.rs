@@ -4,14 +4,14 @@
 //! tests call the library, so that they need no installed program.
 //!
 //! ```
-//! use behaviour::desk::{self, Asked, Desk};
+//! use behaviour::desk::{self, Desk, ExportCall};
 //! use plugin::PluginSettings;
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let file = "../plugin/fixtures/reply.wat";
 //! let plugin = desk::load(file.as_ref(), PluginSettings::default())?;
-//! let asked = Asked::Method { name: "greet", payload: r#""world""# };
-//! let outcome = Desk::default().ask(&plugin, &asked);
+//! let call = ExportCall::Method { name: "greet", payload: r#""world""# };
+//! let outcome = Desk::default().call(&plugin, &call);
 //! let answer = outcome.answer.map_err(|failure| failure.message())?.ok_or("no answer")?;
 //! assert_eq!(answer.status, 200);
 //! assert_eq!(answer.payload.as_ref().map(|json| json.get()), Some(r#""world""#));
@@ -19,12 +19,12 @@
 //! # }
 //! ```
 //!
-//! `cargo run -p behaviour --example cases -- FILE FOLDER` holds a component to its cases.
+//! `cargo run -p behaviour --example cases -- FILE FOLDER` tests a component with cases.
 //!
 //! # Layout
 //!
-//! * [`create`]: writes a small plugin to begin with.
-//! * [`setup`]: installs the tools of a language.
+//! * [`create`]: writes a small plugin to start from.
+//! * [`setup`]: fetches the tools of a language.
 //! * [`build`]: compiles a plugin to a component that a host can load.
 //! * [`desk`]: calls a component without a network, in virtual time.
 //! * [`cases`]: tests of a plugin, in JSON files beside it.
@@ -42,6 +42,6 @@ mod language;
 mod name;
 mod wit;
 
-pub use build::{BuildError, BuildOptions, Built, Progress, build, setup};
+pub use build::{BuildError, BuildOptions, BuiltComponent, Progress, build, setup};
 pub use create::{CreateError, create};
 pub use language::{Language, UnknownLanguage};

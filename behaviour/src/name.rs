@@ -1,7 +1,7 @@
 //! Valid names of plugins: usable as a folder, a crate, a key in `host.toml` and a
 //! file's stem.
 
-/// Longer names break lines everywhere.
+/// The limit on a name's length, so that names fit into a line of a log.
 const LONGEST: usize = 64;
 
 /// Checks a name; an error is one line that names the rule.
@@ -10,9 +10,9 @@ pub(crate) fn check(name: &str) -> Result<(), String> {
     let why = match name {
         "" => "is empty",
         _ if name.len() > LONGEST => "is longer than 64 characters",
-        _ if !name.chars().all(legal) => "has other characters than a-z, 0-9 and `-`",
+        _ if !name.chars().all(legal) => "has characters other than a-z, 0-9 and `-`",
         _ if !name.starts_with(|c: char| c.is_ascii_lowercase()) => "does not begin with a letter",
-        _ if name.ends_with('-') || name.contains("--") => "has a `-` that joins nothing",
+        _ if name.ends_with('-') || name.contains("--") => "has a `-` at the end or two in a row",
         _ => return Ok(()),
     };
     Err(format!("name `{}` {why}", name.escape_debug()))
@@ -32,7 +32,7 @@ mod tests {
         }
         assert_eq!(
             check("Door"),
-            Err("name `Door` has other characters than a-z, 0-9 and `-`".into())
+            Err("name `Door` has characters other than a-z, 0-9 and `-`".into())
         );
     }
 }

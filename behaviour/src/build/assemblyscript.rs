@@ -1,5 +1,5 @@
-//! AssemblyScript, by its own compiler, without its runtime's collector: a call
-//! has an instance of its own, whose memory goes with it.
+//! AssemblyScript, with its own compiler and without its garbage collector: the memory
+//! of an instance is freed after its only call.
 
 use super::glue::{self, FOLDER};
 use super::{BuildError, Workshop};
@@ -28,12 +28,11 @@ pub(crate) fn module(workshop: &Workshop<'_>) -> Result<Vec<u8>, BuildError> {
     }
     workshop.compile(&mut asc)?;
     let module = workshop.read(&core)?;
-    // What cannot be read is left to the encoder, which says what is wrong with it.
+    // The encoder reports what is wrong with an invalid module.
     Ok(renamed(&module, &glue.renames).unwrap_or(module))
 }
 
-/// The module with its exports renamed: AssemblyScript exports nothing under a name
-/// that is not an identifier.
+/// Renames the exports of a module: AssemblyScript can only export identifiers.
 fn renamed(module: &[u8], renames: &[(String, String)]) -> Option<Vec<u8>> {
     let (header, mut rest) = module.split_at_checked(8)?;
     let mut made = header.to_vec();
@@ -65,13 +64,13 @@ fn renamed_exports(section: &[u8], renames: &[(String, String)]) -> Option<Vec<u
     Some(made)
 }
 
-/// Bytes that stand behind their number, and what follows them.
+/// Splits off bytes that follow their count.
 fn counted(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
     let (count, rest) = number(bytes)?;
     rest.split_at_checked(count.try_into().ok()?)
 }
 
-/// An unsigned LEB128 of 32 bits, and what follows it.
+/// Splits off an unsigned LEB128 of 32 bits.
 fn number(bytes: &[u8]) -> Option<(u32, &[u8])> {
     let mut value = 0;
     for (at, byte) in bytes.iter().enumerate().take(5) {

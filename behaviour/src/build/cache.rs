@@ -1,7 +1,7 @@
-//! A folder that is made once and then kept, whole or not at all.
+//! Folders of the cache: filled once, and complete or missing.
 //!
-//! Two builds at once may want it: one makes it, the others wait. A maker that
-//! was stopped half-way leaves a folder of another name, which the next discards.
+//! If several builds need a folder at once, one fills it and the others wait. A build
+//! that is stopped half-way leaves a folder of another name, which the next removes.
 
 use std::env;
 use std::fs::{self, File, TryLockError};
@@ -18,14 +18,14 @@ pub(crate) fn default_dir() -> Option<PathBuf> {
         .or_else(|| set("HOME").map(|home| home.join(".cache").join("behaviour")))
 }
 
-/// Gives the folder `name` in `dir`, which `make` fills if it is not there yet.
-/// `make` is given the folder under another name, so it must not write its path
-/// into anything.
+/// Returns the folder `name` in `dir`, and lets `fill` fill it if it is missing.
+/// `fill` gets the folder under another name, so it must not write the path into
+/// files.
 pub(crate) fn folder(
     dir: &Path,
     name: &str,
     progress: Progress<'_>,
-    make: impl FnOnce(&Path) -> Result<(), BuildError>,
+    fill: impl FnOnce(&Path) -> Result<(), BuildError>,
 ) -> Result<PathBuf, BuildError> {
     let whole = dir.join(name);
     if whole.is_dir() {
@@ -37,9 +37,8 @@ pub(crate) fn folder(
         return Ok(whole);
     }
 
-    // What others left is theirs to the last: a command that a killed build had
-    // started may go on for a while. So the name is ours alone, and what cannot
-    // be discarded yet is not in the way.
+    // A command of a killed build may still write to its folder, so each process has
+    // its own name, and a folder that cannot be removed yet does no harm.
     for left in entries(dir) {
         let left_name = file_name(&left);
         if left_name.starts_with(&format!("{name}.")) && left_name.ends_with(".partial") {
@@ -49,8 +48,8 @@ pub(crate) fn folder(
     let partial = dir.join(format!("{name}.{}.partial", std::process::id()));
     remove_folder(&partial)?;
     fs::create_dir(&partial).map_err(BuildError::io(&partial))?;
-    if let Err(error) = make(&partial) {
-        // It may be a gigabyte. If it cannot go now, the next attempt tries again.
+    if let Err(error) = fill(&partial) {
+        // It may have a gigabyte. If this fails, the next build removes it.
         let _ = remove_folder(&partial);
         return Err(error);
     }
@@ -58,13 +57,13 @@ pub(crate) fn folder(
     Ok(whole)
 }
 
-/// Held until the file is closed, which the system does for a process that dies.
+/// Locks a file until it is closed, at the latest when the process ends.
 fn lock(path: &Path, progress: Progress<'_>) -> Result<File, BuildError> {
     let file = File::create(path).map_err(BuildError::io(path))?;
     match file.try_lock() {
         Ok(()) => return Ok(file),
         Err(TryLockError::WouldBlock) => {
-            progress("waiting for another build to fetch the same");
+            progress("waiting for another build that fetches the same");
         }
         Err(TryLockError::Error(source)) => return Err(BuildError::io(path)(source)),
     }
@@ -81,7 +80,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn of_many_that_want_a_folder_at_once_one_makes_it_and_all_get_it_whole() {
+    fn of_concurrent_builds_one_fills_a_folder_and_all_get_it_complete() {
         let dir = tempfile::tempdir().unwrap();
         let made = AtomicU32::new(0);
         let start = Barrier::new(8);
@@ -103,7 +102,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_left_half_done_is_not_taken_for_whole() {
+    fn an_incomplete_folder_is_removed() {
         let dir = tempfile::tempdir().unwrap();
         let partial = dir.path().join("kept.4711.partial");
         fs::create_dir(&partial).unwrap();

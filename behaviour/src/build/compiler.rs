@@ -1,5 +1,4 @@
-//! A compiler for WebAssembly: the active Rust if it has the target, else one
-//! from the distribution.
+//! The compiler for WebAssembly: the active Rust if it has the target, else Debian's.
 
 mod apt;
 mod debian;
@@ -17,15 +16,15 @@ pub(crate) const TARGET: &str = "wasm32-unknown-unknown";
 
 /// The compiler that cargo uses for WebAssembly.
 pub(crate) enum Compiler {
-    /// Nothing: the active Rust can.
+    /// The active Rust.
     Active,
-    /// Another compiler, and a linker for it. `made` tells its standard library
-    /// from any other.
+    /// Another compiler and its linker. `made` identifies its standard library.
     Fetched { rustc: PathBuf, linker: PathBuf, made: String },
 }
 
 impl Compiler {
-    pub(crate) fn lend_to(&self, cargo: &mut Command) {
+    /// Makes cargo use the compiler.
+    pub(crate) fn configure(&self, cargo: &mut Command) {
         if let Compiler::Fetched { rustc, linker, .. } = self {
             cargo.env("RUSTC", rustc);
             cargo.env("CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_LINKER", linker);
@@ -33,9 +32,9 @@ impl Compiler {
     }
 
     /// Returns a flag for the compiler itself. Cargo tells compilers apart by
-    /// their version, so it would mix what was compiled against a standard
-    /// library that is gone (someone emptied the cache) with the new one's: an
-    /// error of the compiler that only emptying the target directory cures.
+    /// their version. After the cache is emptied and the compiler fetched again, it
+    /// would mix crates compiled against the old and the new standard library, and
+    /// the compiler would fail until the target directory is emptied.
     pub(crate) fn flag(&self) -> Option<String> {
         match self {
             Compiler::Active => None,
@@ -44,19 +43,19 @@ impl Compiler {
     }
 }
 
-/// Finds one for the guest in `dir`.
+/// Finds the compiler for the guest in `dir`.
 pub(crate) fn find(dir: &Path, options: &BuildOptions<'_>) -> Result<Compiler, BuildError> {
     if active_has_target(dir)? {
         return Ok(Compiler::Active);
     }
     let Some(cache) = cache_dir(options)? else {
-        let why = "there is no directory for another: neither BEHAVIOUR_CACHE_DIR nor HOME is set";
+        let why = "no directory for another: neither BEHAVIOUR_CACHE_DIR nor HOME is set";
         return Err(BuildError::NoCompiler { why: why.into() });
     };
     let linker = active_linker(dir)?;
     let fetched = debian::compiler(&cache, dir, linker.is_none(), options.progress)?;
     let linker = linker.or_else(|| fetched.linker()).ok_or_else(|| BuildError::NoCompiler {
-        why: "no linker for it was found: neither rust-lld nor wasm-ld".into(),
+        why: "there is no linker for it: neither rust-lld nor wasm-ld".into(),
     })?;
     Ok(Compiler::Fetched { rustc: fetched.rustc(), linker, made: fetched.made()? })
 }
@@ -64,16 +63,16 @@ pub(crate) fn find(dir: &Path, options: &BuildOptions<'_>) -> Result<Compiler, B
 fn active_has_target(dir: &Path) -> Result<bool, BuildError> {
     let mut rustc = step::command("rustc", dir);
     rustc.args(["--print", "target-libdir", "--target", TARGET]);
-    // A compiler that fails does not know the target, which is an answer too.
+    // A compiler that fails does not know the target.
     let ended = step::run(&mut rustc, "", &|_| {})?;
     let libraries = Path::new(ended.stdout.trim());
     Ok(ended.status.success() && has_file(libraries, |name| name.starts_with("libstd-")))
 }
 
-/// The linker for WebAssembly that comes with the active Rust, or the system's.
+/// Returns the linker for WebAssembly of the active Rust, or of the system.
 fn active_linker(dir: &Path) -> Result<Option<PathBuf>, BuildError> {
     let mut rustc = step::command("rustc", dir);
-    let sysroot = step::must(rustc.args(["--print", "sysroot"]), "", &|_| {})?;
+    let sysroot = step::run_checked(rustc.args(["--print", "sysroot"]), "", &|_| {})?;
     let hosts = entries(&Path::new(sysroot.trim()).join("lib").join("rustlib"));
     let mut shipped = hosts.into_iter().map(|host| host.join("bin").join("rust-lld"));
     let shipped = shipped.find(|linker| linker.is_file());

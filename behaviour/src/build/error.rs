@@ -17,7 +17,7 @@ pub enum BuildError {
     NoProject(PathBuf),
     /// An invalid `behaviour.toml`.
     #[error("`{}`: {why}", .file.display())]
-    Described {
+    ProjectFile {
         /// The file.
         file: PathBuf,
         /// The reason, in one line.
@@ -116,10 +116,10 @@ pub enum BuildError {
         log: Option<PathBuf>,
     },
     /// A command that exceeded its time limit.
-    #[error("{doing}: `{command}` did not end within {limit:?} and was stopped")]
+    #[error("{step}: `{command}` did not end within {limit:?} and was stopped")]
     TooLong {
         /// The step of the build.
-        doing: String,
+        step: String,
         /// The command.
         command: String,
         /// The time limit.

@@ -1,5 +1,5 @@
-//! Go, by the compiler that everybody has: it makes a library for WASI 0.1,
-//! which an adapter turns into one for WASI 0.2.
+//! Go, with the standard compiler: it builds a library for WASI 0.1, which an adapter
+//! turns into one for WASI 0.2.
 
 use super::{BuildError, Workshop, glue};
 
@@ -13,7 +13,7 @@ pub(crate) fn module(workshop: &Workshop<'_>) -> Result<Vec<u8>, BuildError> {
     go.args(["-ldflags", "-s -w -checklinkname=0"]);
     go.arg("-o").arg(&core).arg(".");
     go.env("GOOS", "wasip1").env("GOARCH", "wasm").env("CGO_ENABLED", "0");
-    // A newer Go that a go.mod asks for is not downloaded behind one's back.
+    // A newer Go that a go.mod requires is not downloaded without notice.
     go.env("GOTOOLCHAIN", "local").env("GOTELEMETRY", "off").env_remove("GOFLAGS");
     if let Some(cache) = &workshop.cache {
         go.env("GOPATH", cache.join("go")).env("GOCACHE", cache.join("go/build"));

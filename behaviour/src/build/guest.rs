@@ -1,4 +1,4 @@
-//! The guest crate: where it is, what it is called, where its files go.
+//! The guest crate: its folder, names and target directory.
 
 use std::env;
 use std::fs;
@@ -12,11 +12,11 @@ use super::{BuildError, step};
 #[derive(Debug, PartialEq)]
 pub(crate) struct Guest {
     pub(crate) package: String,
-    /// The name of its library, as its file has it.
+    /// The name of its library's file.
     pub(crate) library: String,
     pub(crate) dir: PathBuf,
     pub(crate) manifest: PathBuf,
-    /// Of the crate's workspace.
+    /// The target directory of the crate's workspace.
     pub(crate) target_dir: PathBuf,
 }
 
@@ -37,7 +37,7 @@ impl Guest {
             let chosen = Path::new(&chosen);
             cargo.env("CARGO_TARGET_DIR", absolute(chosen).map_err(BuildError::io(chosen))?);
         }
-        let metadata = step::must(&mut cargo, "", &|_| {})?;
+        let metadata = step::run_checked(&mut cargo, "", &|_| {})?;
 
         let mut guest = Guest::parse(&metadata, dir)?;
         if let Some(chosen) = target_dir {

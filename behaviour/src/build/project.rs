@@ -12,19 +12,19 @@ use super::{BuildError, files};
 use crate::language::Language;
 use crate::wit;
 
-/// The file that a project may describe itself in.
+/// The file that describes a project.
 pub(crate) const FILE: &str = "behaviour.toml";
 
 /// A plugin's sources.
 #[derive(Debug, PartialEq)]
 pub(crate) struct Project {
-    /// Absolute.
+    /// The folder, absolute.
     pub(crate) dir: PathBuf,
     pub(crate) name: String,
     pub(crate) language: Language,
-    /// The file to begin with, absolute.
+    /// The entry file, absolute.
     pub(crate) entry: PathBuf,
-    /// The world that it keeps to.
+    /// The name of its world.
     pub(crate) world: String,
     /// The folder of its WIT, if it has one.
     wit: Option<PathBuf>,
@@ -32,7 +32,7 @@ pub(crate) struct Project {
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Described {
+struct ProjectFile {
     name: Option<String>,
     lang: Option<String>,
     entry: Option<PathBuf>,
@@ -41,13 +41,13 @@ struct Described {
 }
 
 impl Project {
-    /// Reads what `dir` says of itself.
+    /// Reads the description of the plugin in `dir`.
     pub(crate) fn find(dir: &Path) -> Result<Project, BuildError> {
         let found = fs::canonicalize(dir).map_err(|_| BuildError::NoProject(dir.to_owned()))?;
         let described = describe(&found.join(FILE))?;
         let language = match &described.lang {
             Some(name) => name.parse().map_err(|error: crate::language::UnknownLanguage| {
-                BuildError::Described { file: found.join(FILE), why: error.to_string() }
+                BuildError::ProjectFile { file: found.join(FILE), why: error.to_string() }
             })?,
             None => detect(&found).ok_or_else(|| BuildError::NoProject(dir.to_owned()))?,
         };
@@ -71,8 +71,8 @@ impl Project {
         })
     }
 
-    /// The folder of its WIT: its own, or the default world's, which is then
-    /// written into `work`.
+    /// Returns the folder of its WIT; for the default world, that is written into
+    /// `work`.
     pub(crate) fn wit(&self, work: &Path) -> Result<PathBuf, BuildError> {
         if let Some(own) = &self.wit {
             return Ok(own.clone());
@@ -96,22 +96,23 @@ fn folder_name(folder: &Path, language: Language) -> Result<String, BuildError> 
     }
 }
 
-fn describe(file: &Path) -> Result<Described, BuildError> {
-    let wrong = |why: String| BuildError::Described { file: file.to_owned(), why };
+fn describe(file: &Path) -> Result<ProjectFile, BuildError> {
+    let wrong = |why: String| BuildError::ProjectFile { file: file.to_owned(), why };
     let text = match program::text::read(file) {
         Ok(text) => text,
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Described::default()),
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(ProjectFile::default()),
         Err(error) => return Err(BuildError::io(file)(error)),
     };
-    let described: Described = toml::from_str(&text).map_err(|error| wrong(said(&error, &text)))?;
+    let described: ProjectFile =
+        toml::from_str(&text).map_err(|error| wrong(describe_error(&error, &text)))?;
     if let Some(name) = &described.name {
         crate::name::check(name).map_err(wrong)?;
     }
     Ok(described)
 }
 
-/// `line 3: unknown field ...`
-fn said(error: &toml::de::Error, text: &str) -> String {
+/// Formats an error with its line: `line 3: unknown field ...`.
+fn describe_error(error: &toml::de::Error, text: &str) -> String {
     let line = error.span().map(|span| text[..span.start].matches('\n').count() + 1);
     let message = error.message().replace('\n', " ");
     line.map_or_else(|| message.clone(), |line| format!("line {line}: {message}"))
@@ -140,7 +141,7 @@ mod tests {
     }
 
     #[test]
-    fn a_project_is_what_its_file_says() {
+    fn a_project_is_described_by_its_file() {
         let text = "name = \"door\"\nlang = \"c++\"\nentry = \"main.cc\"\nworld = \"mine\"\n";
         let (_dir, project) = project(&[(FILE, text), ("main.cc", ""), ("wit/a.wit", "")]);
         let project = project.unwrap();
@@ -160,7 +161,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_with_the_file_is_told_with_its_line() {
+    fn an_error_in_the_file_is_reported_with_its_line() {
         let (_dir, error) = project(&[(FILE, "name = \"door\"\nlanguage = \"c\"\n")]);
         let error = error.unwrap_err().to_string();
         assert!(error.contains("behaviour.toml`: line 2: unknown field `language`"), "{error}");
@@ -171,7 +172,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_to_begin_with_that_is_not_there_is_named() {
+    fn a_missing_entry_file_is_named() {
         let (_dir, error) = project(&[(FILE, "lang = \"go\"\n")]);
         let error = error.unwrap_err();
         let expected = "go.mod` not found; it is the entry file of a plugin in go";
@@ -190,8 +191,8 @@ mod tests {
         assert_eq!(
             error.to_string(),
             format!(
-                "folder `{}` gives the plugin its name: name `Front Door` has other characters \
-                 than a-z, 0-9 and `-`",
+                "folder `{}` gives the plugin its name: name `Front Door` has characters \
+                 other than a-z, 0-9 and `-`",
                 shown.display()
             )
         );

@@ -1,5 +1,5 @@
-//! Python: the module goes into a CPython that has been started already, its
-//! imports done.
+//! Python: the module is put into a snapshot of a CPython that has started and has
+//! done its imports.
 
 use std::fs;
 
@@ -8,7 +8,7 @@ use super::{BuildError, Workshop};
 /// The wrapper of the author's module.
 const AROUND: &str = include_str!("python/around.py");
 
-/// Puts the module of the file to begin with in.
+/// Builds a component from the module of the entry file.
 pub(crate) fn component(workshop: &Workshop<'_>) -> Result<Vec<u8>, BuildError> {
     let project = workshop.project;
     let module = project.entry.file_stem().unwrap_or_default();
@@ -23,7 +23,7 @@ pub(crate) fn component(workshop: &Workshop<'_>) -> Result<Vec<u8>, BuildError> 
     let mut componentize = workshop.tool("componentize-py")?;
     componentize.arg("--quiet").arg("--wit-path").arg(&workshop.wit);
     componentize.arg("--world").arg(&project.world);
-    // Without WASI a traceback would have nowhere to go: it stays.
+    // WASI stays, since tracebacks are written to it.
     componentize.arg("componentize").arg("behaviour_around");
     componentize.arg("--python-path").arg(folder).arg("--python-path").arg(&around);
     let packages = project.dir.join("packages");

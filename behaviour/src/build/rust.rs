@@ -1,9 +1,8 @@
-//! Rust: a compiler for WebAssembly is found or fetched, and cargo makes a core
-//! module.
+//! Rust: cargo compiles a core module.
 //!
-//! The guest is compiled in a target directory of its own, so that it never
-//! waits for the lock of a cargo that may be running around us. Nothing here
-//! calls rustup, and nothing is installed.
+//! The guest has a separate target directory, so that the build never waits for the
+//! lock of a cargo that runs this program. Nothing here calls rustup or installs
+//! anything.
 
 use std::path::PathBuf;
 
@@ -11,7 +10,7 @@ use super::compiler::{Compiler, TARGET};
 use super::guest::Guest;
 use super::{BuildError, Progress, step};
 
-/// Has cargo make the core module, and gives its path.
+/// Compiles the core module, and returns its path.
 pub(crate) fn compile(
     guest: &Guest,
     compiler: &Compiler,
@@ -22,8 +21,8 @@ pub(crate) fn compile(
     cargo.args(["build", "--quiet", "--release", "--lib", "--target", TARGET]);
     cargo.arg("--manifest-path").arg(&guest.manifest);
     cargo.arg("--target-dir").arg(&target_dir);
-    // The profile comes with the command: what is good for a plugin (small, and
-    // nothing to unwind into) is not for the rest of the guest's workspace.
+    // The profile of a plugin (small, without unwinding) must not apply to the rest of
+    // the guest's workspace, so it comes with the command.
     for (key, value) in [
         ("OPT_LEVEL", "s"),
         ("LTO", "true"),
@@ -35,14 +34,14 @@ pub(crate) fn compile(
         cargo.env(format!("CARGO_PROFILE_RELEASE_{key}"), value);
     }
     // The linker's default stack is 1 MiB, most of a small plugin's memory. An
-    // argument adds to the flags of the guest's own configuration, where a
-    // variable would replace them. Of its values, JSON's strings are TOML's too.
+    // argument adds to the flags of the guest's own configuration, which a variable
+    // would replace. JSON's strings are valid TOML.
     let mut flags = vec!["-Clink-arg=-zstack-size=65536".to_owned()];
     flags.extend(step::registry_unnamed());
     flags.extend(compiler.flag());
     let flags = serde_json::to_string(&flags).expect("texts are JSON");
     cargo.arg("--config").arg(format!("target.{TARGET}.rustflags={flags}"));
-    compiler.lend_to(&mut cargo);
+    compiler.configure(&mut cargo);
 
     let ended = step::run(&mut cargo, &format!("compiling {}", guest.package), progress)?;
     if !ended.status.success() {

@@ -1,10 +1,9 @@
-//! The tools of a language: in the folder where [`setup`] has put them, or on
-//! the PATH.
+//! The tools of a language: in the folder that [`setup`] has filled, or on the `PATH`.
 //!
-//! They come from the language's own registry through its ordinary client, in
-//! the version that is written here, into a folder of the cache. All that npm and pip
-//! bring is locked by version and digest in `behaviour/toolchains`. Nothing is installed for the machine, and nothing runs that a package would
-//! like to run at its installation.
+//! They come from the language's own registry through its ordinary client, in pinned
+//! versions, into a folder of the cache. All packages of npm and pip are locked by
+//! version and digest in `behaviour/toolchains`. Nothing is installed for the machine,
+//! and no installation script of a package runs.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -14,17 +13,17 @@ use super::files::{find_program, write_script};
 use super::{BuildError, Progress, cache, step};
 use crate::language::Language;
 
-/// Tools that come together.
+/// The tools of one download.
 #[derive(Debug)]
 pub(crate) struct Toolchain {
     /// Its folder in the cache, versions included.
     folder: &'static str,
     registry: Registry,
-    /// Some tens of megabytes are worth a warning.
+    /// The size of the download, for the progress message.
     megabytes: u32,
-    /// Names, and where each is in the folder.
+    /// The names of the programs, each with its path in the folder.
     programs: &'static [(&'static str, &'static str)],
-    /// The arguments with which the first of them shows that it runs.
+    /// Arguments with which the first program succeeds if it works.
     trial: &'static [&'static str],
 }
 
@@ -94,8 +93,8 @@ pub(crate) const ASSEMBLYSCRIPT: Toolchain = Toolchain {
     trial: &["--version"],
 };
 
-/// The program itself. The script beside it adds a report of its own to each
-/// complaint, unless the package was allowed to run something when it came.
+/// The program itself. Without the package's installation script, the launcher in
+/// `.bin` adds a report to each error.
 const ESBUILD: &str = match (cfg!(target_os = "macos"), cfg!(target_arch = "aarch64")) {
     (false, false) => "node_modules/@esbuild/linux-x64/bin/esbuild",
     (false, true) => "node_modules/@esbuild/linux-arm64/bin/esbuild",
@@ -123,7 +122,7 @@ impl Toolchain {
         }
     }
 
-    /// One of its programs, as a command that runs in `dir`.
+    /// Returns one of its programs as a command that runs in `dir`.
     pub(crate) fn command(
         &self,
         program: &'static str,
@@ -142,29 +141,29 @@ impl Toolchain {
         Some(folder.join(place))
     }
 
-    /// Brings it into the cache, unless it is there, and gives its folder.
-    pub(crate) fn bring(
+    /// Fetches the tools into the cache, unless they are there, and returns their folder.
+    pub(crate) fn fetch(
         &self,
         cache: &Path,
         progress: Progress<'_>,
     ) -> Result<PathBuf, BuildError> {
         cache::folder(cache, self.folder, progress, |partial| {
-            self.fetch(partial, progress)?;
+            self.download(partial, progress)?;
             let (first, _) = self.programs[0];
             let path = self.program(partial, first).expect("the first of the programs is one");
-            step::must(step::command(path, partial).args(self.trial), "", progress)?;
+            step::run_checked(step::command(path, partial).args(self.trial), "", progress)?;
             Ok(())
         })
     }
 
-    fn fetch(&self, partial: &Path, progress: Progress<'_>) -> Result<(), BuildError> {
-        let doing = |from: &str| {
+    fn download(&self, partial: &Path, progress: Progress<'_>) -> Result<(), BuildError> {
+        let step_name = |from: &str| {
             format!("fetching {} from {from} ({} MB, once)", self.folder, self.megabytes)
         };
         match self.registry {
             Registry::Pip(requirements) => {
                 let mut pip = pip(partial, requirements)?;
-                step::must(&mut pip, &doing("PyPI"), progress)?;
+                step::run_checked(&mut pip, &step_name("PyPI"), progress)?;
                 if self.folder == COMPONENTIZE_PY.folder {
                     write_script(&partial.join("componentize-py"), COMPONENTIZE_PY_LAUNCHER)?;
                 }
@@ -177,7 +176,7 @@ impl Toolchain {
                 let mut npm = step::command("npm", partial);
                 npm.args(["ci", "--no-audit", "--no-fund", "--ignore-scripts"]);
                 npm.args(["--loglevel", "error"]);
-                step::must(&mut npm, &doing("npm"), progress)?;
+                step::run_checked(&mut npm, &step_name("npm"), progress)?;
             }
         }
         Ok(())
@@ -300,13 +299,13 @@ print(hashlib.sha256(open('tool-1.0-py3-none-any.whl', 'rb').read()).hexdigest()
 ";
         let index = tempfile::tempdir().unwrap();
         let mut python = step::command("python3", index.path());
-        let digest = step::must(python.args(["-c", WHEEL]), "", &|_| {}).unwrap();
+        let digest = step::run_checked(python.args(["-c", WHEEL]), "", &|_| {}).unwrap();
         let fetched = |digest: &str| {
             let folder = tempfile::tempdir().unwrap();
             let requirements = format!("tool==1.0 --hash=sha256:{digest}\n");
             let mut pip = pip(folder.path(), &requirements).unwrap();
             pip.env("PIP_NO_INDEX", "1").env("PIP_FIND_LINKS", index.path());
-            let ended = step::must(&mut pip, "", &|_| {});
+            let ended = step::run_checked(&mut pip, "", &|_| {});
             ended.map(|_| folder.path().join("tool.py").is_file())
         };
 

@@ -1,8 +1,8 @@
-//! WebAssembly text, by hand: a core module, or a whole component.
+//! WebAssembly text: a core module, or a component.
 
 use super::{BuildError, Workshop};
 
-/// Reads the text.
+/// Parses the text.
 pub(crate) fn module(workshop: &Workshop<'_>) -> Result<Vec<u8>, BuildError> {
     let entry = &workshop.project.entry;
     ::wat::parse_file(entry).map_err(|error| BuildError::NotCompiled {

@@ -4,21 +4,22 @@ use std::process::Command;
 
 use super::{BuildError, Workshop, glue};
 
-/// Compiles the file to begin with, and what it imports.
+/// Compiles the entry file and its imports.
 pub(crate) fn module(workshop: &Workshop<'_>) -> Result<Vec<u8>, BuildError> {
     glue::write(workshop)?;
     let core = workshop.work.join("core.wasm");
     let mut zig = command(workshop)?;
     zig.arg("build-exe").arg(&workshop.project.entry);
     zig.args(["-target", "wasm32-freestanding", "-O", "ReleaseSmall", "-fno-entry", "-rdynamic"]);
-    // Zig would reserve 16 MiB of stack, for each call anew.
+    // By default Zig reserves 16 MiB of stack in each call.
     zig.args(["-fstrip", "--stack", "65536"]);
     zig.arg(format!("-femit-bin={}", core.display()));
     workshop.compile(&mut zig)?;
     workshop.read(&core)
 }
 
-/// Zig, which compiles its libc once for all projects, into the cache.
+/// Returns Zig, with its global cache in the cache directory: it compiles its libc
+/// once for all projects.
 pub(crate) fn command(workshop: &Workshop<'_>) -> Result<Command, BuildError> {
     let mut zig = workshop.tool("zig")?;
     zig.env("ZIG_LOCAL_CACHE_DIR", workshop.work.join("zig"));

@@ -11,7 +11,7 @@ use super::LogDiff;
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(untagged)]
 pub enum Difference {
-    /// At one place in a JSON value.
+    /// A difference at one place in a JSON value.
     Value {
         /// The place: `answer.items[2].name`.
         at: String,
@@ -22,11 +22,11 @@ pub enum Difference {
         #[serde(skip_serializing_if = "Option::is_none")]
         found: Option<Value>,
     },
-    /// In the log.
+    /// A difference in the log.
     Log {
         /// `log`.
         at: &'static str,
-        /// Line by line.
+        /// The lines of both logs.
         lines: LogDiff,
     },
 }
@@ -36,23 +36,23 @@ impl fmt::Display for Difference {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Difference::Value { at, expected, found } => {
-                write!(f, "{at}: expected {}, found {}", shown(expected), shown(found))
+                write!(f, "{at}: expected {}, found {}", preview(expected), preview(found))
             }
             Difference::Log { at, lines } => write!(f, "{at}:\n{lines}"),
         }
     }
 }
 
-/// A value as a line about it shows it: whole, if it is short.
-fn shown(value: &Option<Value>) -> String {
-    const MOST: usize = 400;
+/// Formats a value for a line; truncates a long one.
+fn preview(value: &Option<Value>) -> String {
+    const MAX_CHARACTERS: usize = 400;
     let Some(value) = value else { return "nothing".to_owned() };
     let text = value.to_string();
-    if text.chars().count() <= MOST {
+    if text.chars().count() <= MAX_CHARACTERS {
         return text;
     }
-    let begin: String = text.chars().take(MOST).collect();
-    format!("{begin}… ({} bytes)", text.len())
+    let start: String = text.chars().take(MAX_CHARACTERS).collect();
+    format!("{start}… ({} bytes)", text.len())
 }
 
 /// Compares two values and notes each place where they differ.
@@ -87,7 +87,8 @@ pub(super) fn difference(at: &str, expected: Option<&Value>, found: Option<&Valu
     Difference::Value { at: at.to_owned(), expected: expected.cloned(), found: found.cloned() }
 }
 
-/// `1` and `1.0` are one number: some languages have no other.
+/// Returns whether two values are equal. `1` equals `1.0`, since some languages only
+/// have one type of numbers.
 fn is_same(expected: &Value, found: &Value) -> bool {
     match (expected, found) {
         (Value::Number(one), Value::Number(other)) => {
@@ -147,7 +148,7 @@ mod tests {
     }
 
     #[test]
-    fn a_long_value_is_cut() {
+    fn a_long_value_is_truncated() {
         let mut differences = Vec::new();
         compare("answer", &json!(1), &json!("x".repeat(9000)), &mut differences);
         assert!(differences[0].to_string().len() < 500, "{}", differences[0]);

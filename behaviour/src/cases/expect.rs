@@ -6,10 +6,10 @@ use serde_json::{Map, Value, json};
 
 use super::compare::{Difference, compare, difference};
 use super::log_diff;
-use crate::desk::{Outcome, What, milliseconds, object, text};
+use crate::desk::{Action, Outcome, milliseconds, object, text};
 
-/// The keys of [`Expect`], in the order in which differences are told: what a
-/// caller sees comes first.
+/// The keys of [`Expect`], in the order in which differences are shown: the view of
+/// the caller comes first.
 const KEYS: [&str; 11] = [
     "status",
     "answer",
@@ -35,7 +35,7 @@ pub struct Expect {
     /// The answer's payload; `null` is one too.
     #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
     pub answer: Option<Value>,
-    /// The reason why there is no answer, in the host's word: `refused`,
+    /// The reason for a missing answer, in the host's words: `refused`,
     /// `deadline-exceeded` and the others of ARCHITECTURE.md. Of a job or a change
     /// `retry`, `rejected` or `other`.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -53,28 +53,28 @@ pub struct Expect {
     /// The duration of the call, without the jobs that follow it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub took_ms: Option<u64>,
-    /// The messages that were sent.
+    /// The sent messages.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub telemetry: Option<Vec<Message>>,
     /// The plugin's state after the call: keys and texts.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub state: Option<Map<String, Value>>,
-    /// The jobs that were asked for.
+    /// The scheduled jobs.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub jobs: Option<Vec<Job>>,
-    /// The reboot that was asked for; `null` for none.
+    /// The requested reboot; `null` for none.
     #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
     pub reboot: Option<Option<Reboot>>,
 }
 
-/// A message that was sent.
+/// A sent message.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Message {
-    /// JSON where the body is, else its text.
+    /// The body: JSON if it is valid JSON, else text.
     #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
     pub body: Option<Value>,
-    /// The message's own word for what it is.
+    /// The content type.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub content_type: Option<String>,
     /// The application properties.
@@ -82,11 +82,11 @@ pub struct Message {
     pub properties: Option<Map<String, Value>>,
 }
 
-/// A job that was asked for.
+/// A scheduled job.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Job {
-    /// The plugin's name for it.
+    /// The job's name.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
     /// Its payload.
@@ -96,12 +96,12 @@ pub struct Job {
     /// `after-boot within 60000 ms`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub when: Option<String>,
-    /// The outcome of each run: `done`, `again in 5s` and so on.
+    /// The outcome of each run: `done`, `again in 1000 ms` and so on.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub outcomes: Option<Vec<String>>,
 }
 
-/// A reboot that was asked for.
+/// A requested reboot.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Reboot {
@@ -121,7 +121,7 @@ pub(super) fn present<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
 }
 
 impl Expect {
-    /// Refuses what the types allow and the format does not.
+    /// Checks what the types cannot.
     pub(super) fn check(&self) -> Result<(), String> {
         for (index, line) in self.log.iter().flatten().enumerate() {
             log_diff::check(line).map_err(|why| format!("expect.log[{index}]: {why}"))?;
@@ -147,7 +147,7 @@ impl Expect {
                     differences.extend(lines.map(|lines| Difference::Log { at: "log", lines }));
                 }
                 ("telemetry" | "jobs" | "reboot", _, Some(found)) => {
-                    compare(key, expected, &only_said(expected, found), &mut differences);
+                    compare(key, expected, &only_expected_keys(expected, found), &mut differences);
                 }
                 (_, _, Some(found)) => compare(key, expected, found, &mut differences),
                 (_, _, None) => differences.push(difference(key, Some(expected), None)),
@@ -167,20 +167,20 @@ impl ActualValues {
     fn new(outcome: &Outcome) -> ActualValues {
         let (mut log, mut telemetry, mut jobs) = (Vec::new(), Vec::new(), Vec::new());
         let (mut reported, mut reboot) = (Map::new(), Value::Null);
-        for happened in &outcome.happened {
-            match &happened.what {
-                What::Log { level, message, fields } => {
+        for event in &outcome.events {
+            match &event.action {
+                Action::Log { level, message, fields } => {
                     log.push(json!({"level": level, "message": message, "fields": object(fields)}));
                 }
-                What::Reported(patch) if merge_patches(&mut reported, patch) => {}
+                Action::Reported(patch) if merge_patches(&mut reported, patch) => {}
                 // One patch cannot hold both; the later one wins.
-                What::Reported(patch) => reported.extend(patch.clone()),
-                What::Sent { content_type, body, properties } => telemetry.push(json!({
+                Action::Reported(patch) => reported.extend(patch.clone()),
+                Action::Sent { content_type, body, properties } => telemetry.push(json!({
                     "body": as_json(body), "content_type": content_type, "properties": object(properties),
                 })),
-                What::JobAsked { id, name, payload, when } => {
-                    let outcomes = outcome.happened.iter().filter_map(|later| match &later.what {
-                        What::JobRan { id: ran, outcome, .. } if ran == id => Some(outcome),
+                Action::JobAsked { id, name, payload, when } => {
+                    let outcomes = outcome.events.iter().filter_map(|later| match &later.action {
+                        Action::JobRan { id: ran, outcome, .. } if ran == id => Some(outcome),
                         _ => None,
                     });
                     jobs.push(json!({
@@ -188,7 +188,7 @@ impl ActualValues {
                         "outcomes": outcomes.collect::<Vec<_>>(),
                     }));
                 }
-                What::RebootAsked { delay_ms, reason } if reboot.is_null() => {
+                Action::RebootAsked { delay_ms, reason } if reboot.is_null() => {
                     reboot = json!({"delay_ms": delay_ms, "reason": reason});
                 }
                 _ => {}
@@ -226,7 +226,7 @@ fn as_json(text: &str) -> Value {
 
 /// Returns the found value without the keys that are not expected: a message, a
 /// job or a reboot may be described in part.
-fn only_said(expected: &Value, found: &Value) -> Value {
+fn only_expected_keys(expected: &Value, found: &Value) -> Value {
     match (expected, found) {
         (Value::Object(expected), Value::Object(found)) => {
             let said = found.iter().filter(|(key, _)| expected.contains_key(*key));
@@ -234,7 +234,7 @@ fn only_said(expected: &Value, found: &Value) -> Value {
         }
         (Value::Array(expected), Value::Array(found)) => {
             let said = found.iter().enumerate().map(|(index, found)| match expected.get(index) {
-                Some(expected) => only_said(expected, found),
+                Some(expected) => only_expected_keys(expected, found),
                 None => found.clone(),
             });
             Value::Array(said.collect())

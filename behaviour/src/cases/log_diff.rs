@@ -1,6 +1,6 @@
 //! Differences between a log and the expected log, line by line.
 //!
-//! An expected line is a text, the message; or an object with some of `level`,
+//! An expected line is a string, the message; or an object with some of `level`,
 //! `message` and `fields`. The text `...` stands for any number of lines.
 
 use std::fmt;
@@ -28,23 +28,23 @@ pub enum Side {
     Found,
 }
 
-/// One line a line, as `diff` shows it.
+/// The format of `diff`, a line each.
 impl fmt::Display for LogDiff {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (index, (side, line)) in self.0.iter().enumerate() {
-            let sign = match side {
+            let mark = match side {
                 Side::Both => ' ',
                 Side::Expected => '-',
                 Side::Found => '+',
             };
             let end = if index + 1 == self.0.len() { "" } else { "\n" };
-            write!(f, "{sign} {line}{end}")?;
+            write!(f, "{mark} {line}{end}")?;
         }
         Ok(())
     }
 }
 
-/// Refuses what no line can be.
+/// Checks that a value can describe a line.
 pub(super) fn check(expected: &Value) -> Result<(), String> {
     const KEYS: [&str; 3] = ["level", "message", "fields"];
     match expected {
@@ -53,19 +53,19 @@ pub(super) fn check(expected: &Value) -> Result<(), String> {
             Some(key) => Err(format!("`{key}` is none of {}", KEYS.join(", "))),
             None => Ok(()),
         },
-        other => Err(format!("{other} is neither a text nor an object")),
+        other => Err(format!("{other} is neither a string nor an object")),
     }
 }
 
-/// Compares a log with what was expected of it. Each found line is an object
+/// Compares a log with the expected log. Each found line is an object
 /// with `level`, `message` and `fields`.
 pub(super) fn compare(expected: &[Value], found: &[Value]) -> Option<LogDiff> {
     let lines = align(expected, found);
     lines.iter().any(|(side, _)| *side != Side::Both).then_some(LogDiff(lines))
 }
 
-/// The alignment with the fewest lines on one side only: the usual table of
-/// distances, filled from the end.
+/// Returns the alignment with the fewest lines on one side only, by the usual table
+/// of edit distances, filled from the end.
 fn align(expected: &[Value], found: &[Value]) -> Vec<(Side, String)> {
     let (rows, columns) = (expected.len(), found.len());
     let mut distances = vec![vec![0_usize; columns + 1]; rows + 1];
@@ -99,16 +99,16 @@ fn align(expected: &[Value], found: &[Value]) -> Vec<(Side, String)> {
             && fits(&expected[row], &found[column])
             && distances[row + 1][column + 1] == here
         {
-            lines.push((Side::Both, shown(&found[column])));
+            lines.push((Side::Both, format_line(&found[column])));
             (row, column) = (row + 1, column + 1);
         } else if row < rows && distances[row + 1][column] + step == here {
             if !any {
-                lines.push((Side::Expected, shown(&expected[row])));
+                lines.push((Side::Expected, format_line(&expected[row])));
             }
             row += 1;
         } else {
             let side = if any { Side::Both } else { Side::Found };
-            lines.push((side, shown(&found[column])));
+            lines.push((side, format_line(&found[column])));
             column += 1;
         }
     }
@@ -133,8 +133,8 @@ fn fits(expected: &Value, found: &Value) -> bool {
     }
 }
 
-/// A line as people read it: the message alone where nothing else is said.
-fn shown(line: &Value) -> String {
+/// Formats a line for people: the message, after the level unless that is `info`.
+fn format_line(line: &Value) -> String {
     let Value::Object(parts) = line else {
         return line.as_str().map_or_else(|| line.to_string(), str::to_owned);
     };

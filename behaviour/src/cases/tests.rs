@@ -5,7 +5,7 @@ use serde_json::json;
 use super::*;
 use crate::desk::engine;
 
-/// The lines that a failing case shows; none if it is ok.
+/// Returns the lines that a failed case shows; none if it passes.
 fn run(guest: &str, case: Value) -> Vec<String> {
     let engine = engine(0).unwrap();
     let compiled = engine.compile(&fixtures::guest(guest), &Limits::default()).unwrap();
@@ -26,10 +26,10 @@ fn check_wrong(text: &str, why: &str) {
 }
 
 #[test]
-fn what_is_wrong_with_a_case_is_one_line_with_file_and_key() {
+fn an_invalid_case_is_reported_in_one_line_with_file_and_key() {
     check_wrong("", "EOF while parsing a value at line 1 column 0");
-    check_wrong("{}", "one of method, job, changed and start says what is called");
-    check_wrong(r#"{"method": "open", "attempt": 2}"#, "attempt and boot_outcome are for a job");
+    check_wrong("{}", "expected exactly one of method, job, changed and start");
+    check_wrong(r#"{"method": "open", "attempt": 2}"#, "attempt and boot_outcome need `job`");
     check_wrong(
         r#"{"method": "open", "expect": {"statsu": 200}}"#,
         "expect.statsu: unknown field `statsu`, expected one of `status`, `answer`, `error`, \

@@ -8,7 +8,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use behaviour::desk::{
-    Asked, Desk, DeskError, Failure, Happened, Outcome, Time, What, load, milliseconds, text,
+    Action, CallFailure, Desk, DeskError, Event, ExportCall, Outcome, Time, load, milliseconds,
+    text,
 };
 use plugin::{BootOutcome, CallError, Capability, Json, Limits, Plugin, PluginSettings};
 use program::{Progress, note};
@@ -120,7 +121,7 @@ impl Call {
         let plugin = self
             .load(&component)
             .map_err(|error| CommandError::from(error).with_kind(FailureKind::NotLoaded))?;
-        let outcome = desk.ask(&plugin, &self.asked());
+        let outcome = desk.call(&plugin, &self.export_call());
         let memory = plugin.peak_memory_bytes();
         if self.json {
             print_line(&Report::new(&outcome, memory).to_json());
@@ -148,24 +149,26 @@ impl Call {
             self.state.iter().map(|(key, text)| (key.clone(), text.clone().into_bytes())).collect();
         if !self.json {
             let paint = Paint::on(&stderr());
-            desk.show =
-                Some(Arc::new(move |happened| note(format_args!("{}", line(happened, paint)))));
+            desk.observer =
+                Some(Arc::new(move |event| note(format_args!("{}", line(event, paint)))));
         }
         Ok(desk)
     }
 
-    fn asked(&self) -> Asked<'_> {
+    fn export_call(&self) -> ExportCall<'_> {
         match (&self.method, &self.changed, &self.start) {
-            (Some(name), _, _) if self.job => Asked::Job {
+            (Some(name), _, _) if self.job => ExportCall::Job {
                 name: name.as_str(),
                 payload: &self.payload,
                 attempt: 1,
                 boot_outcome: BootOutcome::NotWaitedFor,
             },
-            (Some(name), _, _) => Asked::Method { name: name.as_str(), payload: &self.payload },
-            (None, Some(patch), _) => Asked::Changed { patch },
+            (Some(name), _, _) => {
+                ExportCall::Method { name: name.as_str(), payload: &self.payload }
+            }
+            (None, Some(patch), _) => ExportCall::Changed { patch },
             (None, None, previous) => {
-                Asked::Start { previous_version: previous.as_ref().and_then(Option::as_deref) }
+                ExportCall::Start { previous_version: previous.as_ref().and_then(Option::as_deref) }
             }
         }
     }
@@ -186,16 +189,16 @@ impl Call {
 }
 
 /// Formats an event: its time, a word for its kind, and its details.
-pub(crate) fn line(happened: &Happened, paint: Paint) -> String {
-    let time = format!("{:>7}.{:03} s", happened.at_ms / 1000, happened.at_ms % 1000);
-    let word = format!("{:<8}", happened.what.word());
-    let word = match &happened.what {
-        What::Log { level: "error", .. } => paint.bad(&word),
-        What::Log { level: "warn", .. } => paint.odd(&word),
-        What::Log { .. } => word,
+pub(crate) fn line(event: &Event, paint: Paint) -> String {
+    let time = format!("{:>7}.{:03} s", event.at_ms / 1000, event.at_ms % 1000);
+    let word = format!("{:<8}", event.action.word());
+    let word = match &event.action {
+        Action::Log { level: "error", .. } => paint.bad(&word),
+        Action::Log { level: "warn", .. } => paint.odd(&word),
+        Action::Log { .. } => word,
         _ => paint.good(&word),
     };
-    format!("{}  {word}  {}", paint.dim(&time), happened.what)
+    format!("{}  {word}  {}", paint.dim(&time), event.action)
 }
 
 /// Prints the answer or the failure, and the cost of the call.
@@ -233,8 +236,8 @@ fn print(outcome: &Outcome, real_time: bool, memory: usize) {
 }
 
 /// Returns whether the deadline passed in real time and not in virtual time.
-fn worked_past_its_deadline(error: &Failure, took: Duration) -> bool {
-    matches!(error, Failure::Call(CallError::DeadlineExceeded(limit)) if took < *limit)
+fn worked_past_its_deadline(error: &CallFailure, took: Duration) -> bool {
+    matches!(error, CallFailure::Call(CallError::DeadlineExceeded(limit)) if took < *limit)
 }
 
 /// The outcome of a call, as `--json` prints it.
@@ -251,7 +254,8 @@ struct Report<'a> {
     took_ms: u64,
     really_ms: f64,
     memory_bytes: usize,
-    happened: &'a [Happened],
+    #[serde(rename = "happened")]
+    events: &'a [Event],
     reported: &'a Map<String, Value>,
     state: BTreeMap<&'a str, String>,
 }
@@ -271,7 +275,7 @@ impl Report<'_> {
             took_ms: milliseconds(outcome.took),
             really_ms: outcome.really.as_secs_f64() * 1000.0,
             memory_bytes,
-            happened: &outcome.happened,
+            events: &outcome.events,
             reported: &outcome.reported,
             state: outcome.state.iter().map(|(key, value)| (&**key, text(value))).collect(),
         }

@@ -249,11 +249,11 @@ impl CaseResult {
                         ));
                     }
                 }
-                if !verdict.outcome.happened.is_empty() {
-                    print_line(&format!("        {}", paint.dim("what happened:")));
+                if !verdict.outcome.events.is_empty() {
+                    print_line(&format!("        {}", paint.dim("events:")));
                 }
-                for happened in &verdict.outcome.happened {
-                    print_line(&format!("        {}", line(happened, paint)));
+                for event in &verdict.outcome.events {
+                    print_line(&format!("        {}", line(event, paint)));
                 }
             }
         }
@@ -268,7 +268,7 @@ impl CaseResult {
                 "differences": differences,
                 "took_ms": milliseconds(outcome.took),
                 "memory_bytes": memory_bytes,
-                "happened": outcome.happened,
+                "happened": outcome.events,
             }),
         }
     }

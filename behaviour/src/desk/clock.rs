@@ -1,8 +1,7 @@
-//! A clock that stands still unless somebody waits for it.
+//! A clock whose time advances only while the plugin waits.
 //!
-//! It is tokio's own paused time, which goes on to the next deadline when
-//! nothing else is left to do: the deadline of a call and the timers of WASI
-//! keep the same time.
+//! It uses tokio's paused time, which advances to the next deadline when all tasks
+//! are idle. The deadline of a call and the timers of WASI use the same time.
 
 use std::time::Duration;
 
@@ -15,23 +14,23 @@ use super::EPOCH;
 
 pub(super) struct VirtualClock {
     epoch: Timestamp,
-    began: Instant,
+    started: Instant,
 }
 
 impl VirtualClock {
-    /// Begins now, in the runtime whose time it keeps.
+    /// Creates a clock that starts now, in the current runtime.
     pub(super) fn new() -> VirtualClock {
         VirtualClock {
             epoch: EPOCH.parse().expect("the constant is RFC 3339"),
-            began: Instant::now(),
+            started: Instant::now(),
         }
     }
 }
 
 impl Clock for VirtualClock {
     fn now(&self) -> Timestamp {
-        // Past the year 9999 there is no time; nobody waits so long.
-        self.epoch.saturating_add(self.began.elapsed()).unwrap_or(Timestamp::MAX)
+        // `Timestamp` ends with the year 9999.
+        self.epoch.saturating_add(self.started.elapsed()).unwrap_or(Timestamp::MAX)
     }
 
     fn sleep(&self, duration: Duration) -> BoxFuture<'_, ()> {

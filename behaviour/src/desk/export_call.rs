@@ -1,136 +1,139 @@
-//! Calls of a plugin, and their failures.
+//! Calls of a plugin's exports, and their failures.
 
 use plugin::{Answer, BootOutcome, Call, CallError, JobError, Plugin};
 use serde_json::{Map, Value};
 
-/// A call of one of a plugin's exported functions.
+/// A call of one of a plugin's exports.
 #[derive(Debug, Clone, Copy)]
-pub enum Asked<'a> {
+pub enum ExportCall<'a> {
     /// A method, with a payload of JSON text.
     Method {
-        /// Its name.
+        /// The name.
         name: &'a str,
         /// JSON text, any value.
         payload: &'a str,
     },
     /// A job.
     Job {
-        /// Its name.
+        /// The name.
         name: &'a str,
         /// JSON text, any value.
         payload: &'a str,
-        /// 1 on the first try.
+        /// The number of the attempt, from 1.
         attempt: u32,
-        /// The outcome of the boot that it waited for.
+        /// The outcome of the boot that the job waited for.
         boot_outcome: BootOutcome,
     },
-    /// To take note of a change of the desired properties, which the twin has
-    /// already: see [`Desk::with_change`](super::Desk::with_change).
+    /// A change of the desired properties, which the twin already contains: see [`Desk::with_change`](super::Desk::with_change).
     Changed {
         /// The change.
         patch: &'a Map<String, Value>,
     },
-    /// To take over from a version, or from none.
+    /// The start as the successor of a version, or of none.
     Start {
-        /// The version before.
+        /// The previous version.
         previous_version: Option<&'a str>,
     },
 }
 
 /// The reason why a call did not succeed.
 #[derive(Debug)]
-pub enum Failure {
-    /// The call ended without.
+pub enum CallFailure {
+    /// A call that failed in the host or was refused.
     Call(CallError),
-    /// It wants the job, or the change, again, or not at all.
+    /// A job or a change that the plugin rejects or wants to retry.
     Job(JobError),
-    /// It will not take over.
+    /// A refusal to start.
     Start(String),
 }
 
-impl Failure {
-    /// The status that a caller gets; jobs, changes and starts have none.
+impl CallFailure {
+    /// Returns the status that a caller gets; jobs, changes and starts have none.
     #[must_use]
     pub fn status(&self) -> Option<u16> {
         match self {
-            Failure::Call(error) => Some(error.status()),
-            Failure::Job(_) | Failure::Start(_) => None,
+            CallFailure::Call(error) => Some(error.status()),
+            CallFailure::Job(_) | CallFailure::Start(_) => None,
         }
     }
 
-    /// One word for it.
+    /// Returns one word for the reason.
     #[must_use]
     pub fn word(&self) -> &'static str {
         match self {
-            Failure::Call(error) => error.word(),
-            Failure::Job(JobError::Retry(_)) => "retry",
-            Failure::Job(JobError::Reject(_)) => "rejected",
-            Failure::Job(JobError::Other(_)) => "other",
-            Failure::Start(_) => "refused",
+            CallFailure::Call(error) => error.word(),
+            CallFailure::Job(JobError::Retry(_)) => "retry",
+            CallFailure::Job(JobError::Reject(_)) => "rejected",
+            CallFailure::Job(JobError::Other(_)) => "other",
+            CallFailure::Start(_) => "refused",
         }
     }
 
-    /// One line about it.
+    /// Returns one line about the reason.
     #[must_use]
     pub fn message(&self) -> String {
         let text = match self {
-            Failure::Call(error) => return error.message(),
-            Failure::Job(JobError::Retry(Some(ms))) => return format!("again in {ms} ms"),
-            Failure::Job(JobError::Retry(None)) => return "again when the host likes".to_owned(),
-            Failure::Job(JobError::Reject(why) | JobError::Other(why)) | Failure::Start(why) => why,
+            CallFailure::Call(error) => return error.message(),
+            CallFailure::Job(JobError::Retry(Some(ms))) => return format!("again in {ms} ms"),
+            CallFailure::Job(JobError::Retry(None)) => {
+                return "again at a time that the host chooses".to_owned();
+            }
+            CallFailure::Job(JobError::Reject(why) | JobError::Other(why))
+            | CallFailure::Start(why) => why,
         };
-        super::record::shown(text)
+        super::record::escaped(text)
     }
 }
 
-impl Asked<'_> {
-    /// The name that stands in the log.
+impl ExportCall<'_> {
+    /// Returns the name for the log.
     pub(super) fn name(&self) -> &str {
         match self {
-            Asked::Method { name, .. } | Asked::Job { name, .. } => name,
-            Asked::Changed { .. } => "desired.changed",
-            Asked::Start { .. } => "lifecycle.start",
+            ExportCall::Method { name, .. } | ExportCall::Job { name, .. } => name,
+            ExportCall::Changed { .. } => "desired.changed",
+            ExportCall::Start { .. } => "lifecycle.start",
         }
     }
 
-    /// Asks it. `call` has this one's name; `version` is of the desired
+    /// Makes the call. `call` has this call's name; `version` is that of the desired
     /// properties.
-    pub(super) async fn of(
+    pub(super) async fn run(
         &self,
         plugin: &Plugin,
         mut call: Call<'_>,
         version: u64,
-    ) -> Result<Option<Answer>, Failure> {
+    ) -> Result<Option<Answer>, CallFailure> {
         match self {
-            Asked::Method { payload, .. } => {
+            ExportCall::Method { payload, .. } => {
                 let answer = plugin.invoke(Call { payload, ..call }).await;
-                answer.map(Some).map_err(Failure::Call)
+                answer.map(Some).map_err(CallFailure::Call)
             }
-            Asked::Job { payload, attempt, boot_outcome, .. } => {
+            ExportCall::Job { payload, attempt, boot_outcome, .. } => {
                 (call.attempt, call.boot_outcome) = (*attempt, *boot_outcome);
-                let ran = plugin.run_job(Call { payload, ..call }).await;
-                done(ran, Failure::Job)
+                let result = plugin.run_job(Call { payload, ..call }).await;
+                without_answer(result, CallFailure::Job)
             }
-            Asked::Changed { patch } => {
+            ExportCall::Changed { patch } => {
                 let payload = serde_json::to_string(patch).expect("a patch is JSON");
-                let told =
+                let result =
                     plugin.desired_changed(Call { payload: &payload, ..call }, version).await;
-                done(told, Failure::Job)
+                without_answer(result, CallFailure::Job)
             }
-            Asked::Start { previous_version } => {
-                done(plugin.start(call, *previous_version).await, Failure::Start)
+            ExportCall::Start { previous_version } => {
+                without_answer(plugin.start(call, *previous_version).await, CallFailure::Start)
             }
         }
     }
 }
 
-fn done<E>(
-    ended: Result<Result<(), E>, CallError>,
-    no: impl FnOnce(E) -> Failure,
-) -> Result<Option<Answer>, Failure> {
-    match ended {
+/// Returns the result of a call that has no answer.
+fn without_answer<E>(
+    result: Result<Result<(), E>, CallError>,
+    failure: impl FnOnce(E) -> CallFailure,
+) -> Result<Option<Answer>, CallFailure> {
+    match result {
         Ok(Ok(())) => Ok(None),
-        Ok(Err(error)) => Err(no(error)),
-        Err(error) => Err(Failure::Call(error)),
+        Ok(Err(error)) => Err(failure(error)),
+        Err(error) => Err(CallFailure::Call(error)),
     }
 }

@@ -1,9 +1,9 @@
-//! Jobs in memory: listed as they are asked for, and run in their order where
-//! the desk is told to.
+//! Jobs in memory: recorded when they are scheduled, and run in the order in which
+//! they are due if the desk runs jobs.
 //!
-//! A job that waits for a boot gets one where the plugin has asked for a reboot;
-//! without, its time runs out. A job that is to run again does so as on a
-//! device, but not for ever: as often as a host lets it, and see [`MOST_RUNS`].
+//! A job that waits for a boot runs after a requested reboot, or when its time is up.
+//! A failed job is retried as on a device, up to the host's limit on attempts and
+//! [`MAX_RUNS`].
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,14 +15,14 @@ use plugin::{
 };
 use tokio::time::{Instant, sleep_until};
 
-use super::power::Switch;
-use super::record::{Record, What, milliseconds};
+use super::power::SimulatedPower;
+use super::record::{Action, Record, milliseconds};
 
-/// Runs of jobs after one call: a job may ask for another without end.
-const MOST_RUNS: u32 = 100;
+/// The limit on runs of jobs after one call: jobs may schedule further jobs without end.
+const MAX_RUNS: u32 = 100;
 
-/// The waits of a job that does not say how long: each twice as long as the one
-/// before. As on the host, which makes them shorter by chance.
+/// The first and the longest wait of a job that names no time: each wait is twice as
+/// long as the one before. The host uses the same, with random jitter.
 const FIRST_WAIT: Duration = Duration::from_secs(1);
 const LONGEST_WAIT: Duration = Duration::from_secs(300);
 
@@ -33,47 +33,49 @@ pub(super) struct Jobs {
 
 #[derive(Default)]
 struct Queue {
-    asked: u32,
+    scheduled: u32,
     waiting: Vec<Waiting>,
 }
 
 struct Waiting {
     id: String,
     job: NewJob,
-    asked_at: Instant,
+    scheduled_at: Instant,
     runs: u32,
-    /// Once it has run and is to run again.
-    again_at: Option<Instant>,
-    /// Once it has waited for a boot.
+    /// The time of the retry, after a failed run.
+    retry_at: Option<Instant>,
+    /// The outcome of the boot, after the job has waited for one.
     boot_outcome: BootOutcome,
 }
 
 impl Waiting {
     fn due(&self, last_boot: Option<Instant>) -> Instant {
-        if let Some(again_at) = self.again_at {
-            return again_at;
+        if let Some(retry_at) = self.retry_at {
+            return retry_at;
         }
         match self.job.when {
-            JobWhen::AfterResponse => self.asked_at,
-            JobWhen::AfterDelay(delay) => self.asked_at + delay,
-            JobWhen::AfterBoot { within } => self.boot(last_boot).unwrap_or(self.asked_at + within),
+            JobWhen::AfterResponse => self.scheduled_at,
+            JobWhen::AfterDelay(delay) => self.scheduled_at + delay,
+            JobWhen::AfterBoot { within } => {
+                self.boot(last_boot).unwrap_or(self.scheduled_at + within)
+            }
         }
     }
 
-    /// The boot that the job has waited for.
+    /// Returns the boot that the job has waited for.
     fn boot(&self, last_boot: Option<Instant>) -> Option<Instant> {
-        last_boot.filter(|boot| *boot >= self.asked_at)
+        last_boot.filter(|boot| *boot >= self.scheduled_at)
     }
 
     fn begin(&mut self, last_boot: Option<Instant>) {
         self.runs += 1;
-        if let (JobWhen::AfterBoot { .. }, None) = (self.job.when, self.again_at) {
+        if let (JobWhen::AfterBoot { .. }, None) = (self.job.when, self.retry_at) {
             self.boot_outcome = match self.boot(last_boot) {
                 Some(_) => BootOutcome::Rebooted,
                 None => BootOutcome::Expired,
             };
         }
-        self.again_at = None;
+        self.retry_at = None;
     }
 }
 
@@ -82,9 +84,9 @@ impl Jobs {
         Jobs { queue: Mutex::default(), record }
     }
 
-    /// Runs what waits, and what that asks for, until nothing is left. Boots the
-    /// machine, so to speak, when its time has come.
-    pub(super) async fn run(&self, plugin: &Plugin, lent: &Arc<Lent>, power: &Switch) {
+    /// Runs the waiting jobs, and those that they schedule, until none is left.
+    /// Simulates requested boots in between.
+    pub(super) async fn run(&self, plugin: &Plugin, lent: &Arc<Lent>, power: &SimulatedPower) {
         let mut runs = 0;
         loop {
             let due = self.due(power.last_boot());
@@ -94,8 +96,8 @@ impl Jobs {
                 continue;
             }
             let Some(due) = due else { return };
-            if runs == MOST_RUNS {
-                self.record.keep(What::JobsLeft { runs });
+            if runs == MAX_RUNS {
+                self.record.add(Action::JobsLeft { runs });
                 return;
             }
             runs += 1;
@@ -131,13 +133,13 @@ impl Jobs {
                     || FIRST_WAIT.saturating_mul(1 << (runs - 1).min(16)).min(LONGEST_WAIT),
                     |ms| Duration::from_millis(ms.into()),
                 );
-                waiting.again_at = Some(Instant::now() + wait);
+                waiting.retry_at = Some(Instant::now() + wait);
                 format!("again in {} ms{why}", milliseconds(wait))
             }
         };
         let (id, name) = (waiting.id.clone(), waiting.job.name.clone());
-        self.record.keep(What::JobRan { id, name, outcome });
-        if waiting.again_at.is_some() {
+        self.record.add(Action::JobRan { id, name, outcome });
+        if waiting.retry_at.is_some() {
             self.lock().waiting.push(waiting);
         }
     }
@@ -146,7 +148,7 @@ impl Jobs {
         self.lock().waiting.iter().map(|job| job.due(last_boot)).min()
     }
 
-    /// Takes out the job that is due first; of several, the one asked for first.
+    /// Takes out the job that is due first; of several, the one scheduled first.
     fn take_next(&self, last_boot: Option<Instant>) -> Option<Waiting> {
         let mut queue = self.lock();
         let jobs = queue.waiting.iter().enumerate();
@@ -172,9 +174,9 @@ impl JobQueue for Jobs {
             let why = format!("{most_waiting} jobs are waiting already");
             return Box::pin(ready(Err(HostError::QuotaExceeded(why))));
         }
-        queue.asked += 1;
-        let id = format!("job-{}", queue.asked);
-        self.record.keep(What::JobAsked {
+        queue.scheduled += 1;
+        let id = format!("job-{}", queue.scheduled);
+        self.record.add(Action::JobAsked {
             id: id.clone(),
             name: job.name.clone(),
             payload: job.payload.clone(),
@@ -183,9 +185,9 @@ impl JobQueue for Jobs {
         queue.waiting.push(Waiting {
             id: id.clone(),
             job,
-            asked_at: Instant::now(),
+            scheduled_at: Instant::now(),
             runs: 0,
-            again_at: None,
+            retry_at: None,
             boot_outcome: BootOutcome::NotWaitedFor,
         });
         drop(queue);
@@ -203,13 +205,13 @@ impl JobQueue for Jobs {
         let was_waiting = queue.waiting.len() < before;
         drop(queue);
         if was_waiting {
-            self.record.keep(What::JobCancelled { id: id.to_owned() });
+            self.record.add(Action::JobCancelled { id: id.to_owned() });
         }
         Box::pin(ready(Ok(was_waiting)))
     }
 }
 
-/// In the words of `jobs.wit`.
+/// Returns the time in the words of `jobs.wit`.
 fn when(when: JobWhen) -> String {
     match when {
         JobWhen::AfterResponse => "after-response".to_owned(),
@@ -223,10 +225,10 @@ mod tests {
     use plugin::{PluginSettings, Power};
 
     use super::*;
-    use crate::desk::{Desk, Device, Happened, engine};
+    use crate::desk::{Desk, Device, Event, engine};
 
-    /// Asks for jobs by name, and lets a guest run them to the end.
-    async fn run(jobs: &[(&str, JobWhen)], reboot_after: Option<Duration>) -> Vec<Happened> {
+    /// Schedules jobs by name, and runs them to the end.
+    async fn run(jobs: &[(&str, JobWhen)], reboot_after: Option<Duration>) -> Vec<Event> {
         let engine = engine(0).unwrap();
         let guest = fixtures::guest("lasts.wat");
         let plugin = engine.load("lasts", &guest, PluginSettings::default()).unwrap();
@@ -242,13 +244,13 @@ mod tests {
         device.record.take()
     }
 
-    /// The time and outcome of each run, and of the boot.
-    fn runs(happened: &[Happened]) -> Vec<(u64, &str)> {
+    /// Returns the time and outcome of each run, and of the boot.
+    fn runs(happened: &[Event]) -> Vec<(u64, &str)> {
         let mut runs = Vec::new();
-        for Happened { at_ms, what } in happened {
-            match what {
-                What::JobRan { outcome, .. } => runs.push((*at_ms, outcome.as_str())),
-                What::Booted => runs.push((*at_ms, "booted")),
+        for Event { at_ms, action } in happened {
+            match action {
+                Action::JobRan { outcome, .. } => runs.push((*at_ms, outcome.as_str())),
+                Action::Booted => runs.push((*at_ms, "booted")),
                 _ => {}
             }
         }
@@ -265,7 +267,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_job_that_waits_for_a_boot_is_told_what_became_of_it() {
+    async fn a_job_that_waits_for_a_boot_gets_its_outcome() {
         let within = JobWhen::AfterBoot { within: Duration::from_secs(60) };
         let (rebooted, expired) = ("again in 1 ms", "again in 3 ms");
 
@@ -278,7 +280,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_job_runs_again_later_and_later_but_not_for_ever() {
+    async fn a_failed_job_is_retried_after_longer_waits_up_to_a_limit() {
         let happened = run(&[("later", JobWhen::AfterResponse)], None).await;
 
         let runs = runs(&happened);
@@ -289,12 +291,12 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn the_desk_has_enough_of_jobs_at_some_time() {
+    async fn the_number_of_runs_is_limited() {
         let jobs: Vec<_> = (0..20).map(|_| ("later", JobWhen::AfterResponse)).collect();
 
         let happened = run(&jobs, None).await;
         assert_eq!(runs(&happened).len(), 100);
-        assert_eq!(happened.last().unwrap().what, What::JobsLeft { runs: 100 });
+        assert_eq!(happened.last().unwrap().action, Action::JobsLeft { runs: 100 });
     }
 
     #[tokio::test(start_paused = true)]

@@ -12,10 +12,10 @@ use plugin::{
 /// The reason why a plugin cannot be called on the desk.
 #[derive(Debug, thiserror::Error)]
 pub enum DeskError {
-    /// There is no engine to run it.
+    /// An engine that cannot be created.
     #[error(transparent)]
     Engine(#[from] EngineError),
-    /// The file cannot be read.
+    /// An unreadable file.
     #[error("`{}`", file.display())]
     Read {
         /// The file.
@@ -23,7 +23,7 @@ pub enum DeskError {
         /// The cause.
         source: io::Error,
     },
-    /// The file is no plugin.
+    /// A file that does not load as a plugin.
     #[error("`{}`", file.display())]
     Load {
         /// The file.
@@ -61,14 +61,15 @@ impl DeskError {
     }
 }
 
-/// Loads a plugin from a file, under its stem's name. Blocks while it compiles.
+/// Loads a plugin from a file and names it after the file's stem. Blocks while it
+/// compiles.
 pub fn load(file: &Path, settings: PluginSettings) -> Result<Plugin, DeskError> {
     let engine = engine(settings.limits.memory_bytes)?;
     engine.load_file(&name(file), file, settings).map_err(DeskError::of(file))
 }
 
-/// Compiles a file, of which no more is read than a component may have; gives
-/// its bytes too. Blocks.
+/// Reads and compiles a component, and returns its bytes as well. Reads no more than
+/// the limit on a component's size. Blocks.
 pub fn compile(engine: &Engine, file: &Path) -> Result<(Vec<u8>, Compiled), DeskError> {
     let limits = Limits::default();
     let mut bytes = Vec::new();
@@ -79,12 +80,12 @@ pub fn compile(engine: &Engine, file: &Path) -> Result<(Vec<u8>, Compiled), Desk
     Ok((bytes, compiled))
 }
 
-/// Returns the name of the plugin in a file on the desk.
+/// Returns the name of the plugin in a file: the stem.
 pub fn name(file: &Path) -> Cow<'_, str> {
     file.file_stem().unwrap_or_default().to_string_lossy()
 }
 
-/// An engine for a few calls at once, each with at most this much memory.
+/// Creates an engine for a few calls at once, each with at most this much memory.
 pub fn engine(memory_bytes: usize) -> Result<Engine, EngineError> {
     let memory_bytes = memory_bytes.max(Limits::default().memory_bytes);
     Engine::new(&EngineSettings { instances: 4, memory_bytes, ..EngineSettings::default() })

@@ -1,4 +1,4 @@
-//! The network of the desk: there is none.
+//! HTTP without a network: every request is refused.
 
 use std::future::ready;
 

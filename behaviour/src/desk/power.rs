@@ -1,5 +1,5 @@
-//! Power over nothing: a reboot that is asked for is noted, and the jobs that
-//! wait for a boot are told of one; the machine stays on.
+//! Simulated power: a requested reboot is recorded, and ends the wait of jobs for a
+//! boot; the machine stays on.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,9 +9,9 @@ use parking_lot::{Mutex, MutexGuard};
 use plugin::{HostError, Power};
 use tokio::time::Instant;
 
-use super::record::{Record, What, milliseconds};
+use super::record::{Action, Record, milliseconds};
 
-pub(super) struct Switch {
+pub(super) struct SimulatedPower {
     boots: Mutex<Boots>,
     record: Arc<Record>,
 }
@@ -24,9 +24,9 @@ struct Boots {
     last: Option<Instant>,
 }
 
-impl Switch {
-    pub(super) fn new(record: Arc<Record>) -> Switch {
-        Switch { boots: Mutex::default(), record }
+impl SimulatedPower {
+    pub(super) fn new(record: Arc<Record>) -> SimulatedPower {
+        SimulatedPower { boots: Mutex::default(), record }
     }
 
     pub(super) fn next_boot(&self) -> Option<Instant> {
@@ -37,10 +37,10 @@ impl Switch {
         self.lock().last
     }
 
-    /// Says that the machine has booted: now.
+    /// Simulates a boot now.
     pub(super) fn boot(&self) {
         *self.lock() = Boots { next: None, last: Some(Instant::now()) };
-        self.record.keep(What::Booted);
+        self.record.add(Action::Booted);
     }
 
     fn lock(&self) -> MutexGuard<'_, Boots> {
@@ -48,7 +48,7 @@ impl Switch {
     }
 }
 
-impl Power for Switch {
+impl Power for SimulatedPower {
     fn request_reboot<'a>(
         &'a self,
         plugin: &'a str,
@@ -63,7 +63,7 @@ impl Power for Switch {
         boots.next = Some(Instant::now() + delay);
         drop(boots);
         let reason = reason.to_owned();
-        self.record.keep(What::RebootAsked { delay_ms: milliseconds(delay), reason });
+        self.record.add(Action::RebootAsked { delay_ms: milliseconds(delay), reason });
         Box::pin(ready(Ok(())))
     }
 }

@@ -1,4 +1,4 @@
-//! The actions of a plugin, in order and with their times.
+//! A record of a plugin's actions, in order and with their times.
 //!
 //! The limits of a call bound its log, reports and messages, and so this record.
 
@@ -13,129 +13,131 @@ use serde::{Serialize, Serializer};
 use serde_json::{Map, Value};
 use tokio::time::Instant;
 
-use super::Show;
+use super::Observer;
 
-/// One thing that a plugin did.
+/// An action of a plugin and its time.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Happened {
+pub struct Event {
     /// The time since the start of the call, in milliseconds.
     pub at_ms: u64,
     /// The action.
     #[serde(flatten)]
-    pub what: What,
+    pub action: Action,
 }
 
 /// An action of a plugin that is visible outside.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub enum What {
-    /// It wrote a line to the log.
+pub enum Action {
+    /// A line in the log.
     Log {
         /// From `trace` to `error`.
         level: &'static str,
         /// The message.
         message: String,
-        /// The facts beside it.
+        /// The fields.
         #[serde(serialize_with = "as_object")]
         fields: Vec<(String, String)>,
     },
-    /// It reported a change of the twin.
+    /// A patch of the reported properties.
     Reported(Map<String, Value>),
-    /// It sent a message to the cloud.
+    /// A message to the cloud.
     Sent {
-        /// The message's own word for what it is.
+        /// The content type, as the plugin gave it.
         content_type: String,
-        /// Bytes that are no text are escaped.
+        /// The body as text; other bytes are escaped.
         body: String,
         /// The application properties.
         #[serde(serialize_with = "as_object")]
         properties: Vec<(String, String)>,
     },
-    /// It set a key of its state, or deleted it.
+    /// A change of a key of the state.
     State {
         /// The key.
         key: String,
-        /// Bytes that are no text are escaped; `None` if it was deleted.
+        /// The value as text, with other bytes escaped; `None` if it was deleted.
         value: Option<String>,
     },
-    /// It asked for a job.
+    /// A scheduled job.
     JobAsked {
         /// The job's id.
         id: String,
-        /// The plugin's name for it.
+        /// The job's name.
         name: String,
         /// JSON text.
         payload: String,
         /// The time when it is due, in words.
         when: String,
     },
-    /// It took a job out again.
+    /// A cancelled job.
     JobCancelled {
         /// The job's id.
         id: String,
     },
-    /// A job was run.
+    /// A run of a job.
     JobRan {
         /// The job's id.
         id: String,
-        /// The plugin's name for it.
+        /// The job's name.
         name: String,
         /// The outcome in words; `done` if it succeeded.
         outcome: String,
     },
-    /// Jobs asked for further jobs until the desk had enough.
+    /// The limit on runs, reached with jobs still waiting.
     JobsLeft {
         /// The number of runs.
         runs: u32,
     },
-    /// It asked for a reboot.
+    /// A requested reboot.
     RebootAsked {
         /// The delay after the request, in milliseconds.
         delay_ms: u64,
         /// The reason given by the plugin.
         reason: String,
     },
-    /// The machine would have booted.
+    /// A simulated boot.
     Booted,
 }
 
 pub(super) struct Record {
-    began: Instant,
-    show: Option<Show>,
-    happened: Mutex<Vec<Happened>>,
+    started: Instant,
+    observer: Option<Observer>,
+    events: Mutex<Vec<Event>>,
 }
 
 impl Record {
-    /// Begins now.
-    pub(super) fn new(show: Option<Show>) -> Record {
-        Record { began: Instant::now(), show, happened: Mutex::default() }
+    /// Creates a record whose time starts now.
+    pub(super) fn new(observer: Option<Observer>) -> Record {
+        Record { started: Instant::now(), observer, events: Mutex::default() }
     }
 
-    /// The time since the beginning.
+    /// Returns the time since the start.
     pub(super) fn now(&self) -> Duration {
-        self.began.elapsed()
+        self.started.elapsed()
     }
 
-    pub(super) fn keep(&self, what: What) {
-        let happened = Happened { at_ms: milliseconds(self.now()), what };
-        if let Some(show) = &self.show {
-            show(&happened);
+    /// Adds an action and notifies the observer.
+    pub(super) fn add(&self, action: Action) {
+        let event = Event { at_ms: milliseconds(self.now()), action };
+        if let Some(observer) = &self.observer {
+            observer(&event);
         }
-        self.lock().push(happened);
+        self.lock().push(event);
     }
 
-    pub(super) fn take(&self) -> Vec<Happened> {
+    /// Takes the events out.
+    pub(super) fn take(&self) -> Vec<Event> {
         std::mem::take(&mut self.lock())
     }
 
-    fn lock(&self) -> MutexGuard<'_, Vec<Happened>> {
-        self.happened.lock()
+    fn lock(&self) -> MutexGuard<'_, Vec<Event>> {
+        self.events.lock()
     }
 }
 
 impl LogSink for Record {
     fn write(&self, line: &LogLine<'_>) {
-        self.keep(What::Log {
+        self.add(Action::Log {
             level: word(line.level),
             message: line.message.to_owned(),
             fields: line.fields.to_vec(),
@@ -151,12 +153,12 @@ impl TelemetrySink for Record {
         content_type: String,
         properties: Vec<(String, String)>,
     ) -> BoxFuture<'a, Result<(), HostError>> {
-        self.keep(What::Sent { content_type, body: text(&body), properties });
+        self.add(Action::Sent { content_type, body: text(&body), properties });
         Box::pin(ready(Ok(())))
     }
 }
 
-/// Bytes as text; escaped if they are none.
+/// Returns bytes as text; escapes them if they are not UTF-8.
 #[must_use]
 pub fn text(bytes: &[u8]) -> String {
     match std::str::from_utf8(bytes) {
@@ -165,16 +167,17 @@ pub fn text(bytes: &[u8]) -> String {
     }
 }
 
-/// Of a name given twice, the last holds.
+/// Serialises pairs as an object. If a name occurs twice, the last value wins.
 fn as_object<S: Serializer>(pairs: &[(String, String)], json: S) -> Result<S::Ok, S::Error> {
     object(pairs).serialize(json)
 }
 
+/// Returns pairs as an object. If a name occurs twice, the last value wins.
 pub(crate) fn object(pairs: &[(String, String)]) -> Map<String, Value> {
     pairs.iter().map(|(name, value)| (name.clone(), value.as_str().into())).collect()
 }
 
-/// As whole milliseconds.
+/// Returns a duration in whole milliseconds.
 #[must_use]
 pub fn milliseconds(duration: Duration) -> u64 {
     duration.as_millis().try_into().unwrap_or(u64::MAX)
@@ -190,74 +193,74 @@ fn word(level: Level) -> &'static str {
     }
 }
 
-impl What {
-    /// One word for it.
+impl Action {
+    /// Returns one word for the kind of action.
     #[must_use]
     pub fn word(&self) -> &'static str {
         match self {
-            What::Log { level, .. } => level,
-            What::Reported(_) => "reported",
-            What::Sent { .. } => "sent",
-            What::State { .. } => "state",
-            What::JobAsked { .. }
-            | What::JobCancelled { .. }
-            | What::JobRan { .. }
-            | What::JobsLeft { .. } => "job",
-            What::RebootAsked { .. } | What::Booted => "power",
+            Action::Log { level, .. } => level,
+            Action::Reported(_) => "reported",
+            Action::Sent { .. } => "sent",
+            Action::State { .. } => "state",
+            Action::JobAsked { .. }
+            | Action::JobCancelled { .. }
+            | Action::JobRan { .. }
+            | Action::JobsLeft { .. } => "job",
+            Action::RebootAsked { .. } | Action::Booted => "power",
         }
     }
 }
 
-/// On one line, without its word.
-impl fmt::Display for What {
+/// The details on one line, without the word.
+impl fmt::Display for Action {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            What::Log { message, fields, .. } => {
+            Action::Log { message, fields, .. } => {
                 f.write_str(message)?;
                 pairs(f, fields)
             }
-            What::Reported(patch) => {
-                f.write_str(&shown(&serde_json::to_string(patch).map_err(|_| fmt::Error)?))
+            Action::Reported(patch) => {
+                f.write_str(&escaped(&serde_json::to_string(patch).map_err(|_| fmt::Error)?))
             }
-            What::Sent { content_type, body, properties } => {
+            Action::Sent { content_type, body, properties } => {
                 if !content_type.is_empty() {
-                    write!(f, "{} ", shown(content_type))?;
+                    write!(f, "{} ", escaped(content_type))?;
                 }
-                write!(f, "{}", shown(body))?;
+                write!(f, "{}", escaped(body))?;
                 pairs(f, properties)
             }
-            What::State { key, value: Some(value) } => {
-                write!(f, "{} = {}", shown(key), shown(value))
+            Action::State { key, value: Some(value) } => {
+                write!(f, "{} = {}", escaped(key), escaped(value))
             }
-            What::State { key, value: None } => write!(f, "{} deleted", shown(key)),
-            What::JobAsked { id, name, payload, when } => {
-                write!(f, "{id} `{}` {when}: {}", shown(name), shown(payload))
+            Action::State { key, value: None } => write!(f, "{} deleted", escaped(key)),
+            Action::JobAsked { id, name, payload, when } => {
+                write!(f, "{id} `{}` {when}: {}", escaped(name), escaped(payload))
             }
-            What::JobCancelled { id } => write!(f, "{id} cancelled"),
-            What::JobRan { id, name, outcome } => {
-                write!(f, "{id} `{}` ran: {}", shown(name), shown(outcome))
+            Action::JobCancelled { id } => write!(f, "{id} cancelled"),
+            Action::JobRan { id, name, outcome } => {
+                write!(f, "{id} `{}` ran: {}", escaped(name), escaped(outcome))
             }
-            What::JobsLeft { runs } => write!(f, "{runs} runs are enough; some are left"),
-            What::RebootAsked { delay_ms, reason } => {
-                write!(f, "reboot asked for in {delay_ms} ms: {}", shown(reason))
+            Action::JobsLeft { runs } => write!(f, "stopped after {runs} runs; some jobs are left"),
+            Action::RebootAsked { delay_ms, reason } => {
+                write!(f, "reboot requested in {delay_ms} ms: {}", escaped(reason))
             }
-            What::Booted => f.write_str("here the machine would have booted"),
+            Action::Booted => f.write_str("boot simulated"),
         }
     }
 }
 
 fn pairs(f: &mut fmt::Formatter<'_>, pairs: &[(String, String)]) -> fmt::Result {
-    pairs.iter().try_for_each(|(name, value)| write!(f, " {}={}", shown(name), shown(value)))
+    pairs.iter().try_for_each(|(name, value)| write!(f, " {}={}", escaped(name), escaped(value)))
 }
 
 /// Escapes a plugin's text, so that it can neither forge a line nor control a terminal.
-pub(super) fn shown(text: &str) -> String {
-    let mut shown = String::with_capacity(text.len());
-    for sign in text.chars() {
-        match steers(sign) {
-            true => shown.extend(sign.escape_default()),
-            false => shown.push(sign),
+pub(super) fn escaped(text: &str) -> String {
+    let mut escaped = String::with_capacity(text.len());
+    for character in text.chars() {
+        match steers(character) {
+            true => escaped.extend(character.escape_default()),
+            false => escaped.push(character),
         }
     }
-    shown
+    escaped
 }

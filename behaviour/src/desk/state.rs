@@ -1,4 +1,4 @@
-//! A plugin's state, in memory. One desk has one plugin.
+//! The state of the desk's only plugin, in memory.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -7,30 +7,30 @@ use futures_util::future::{BoxFuture, ready};
 use parking_lot::{Mutex, MutexGuard};
 use plugin::{HostError, StateStore};
 
-use super::record::{Record, What, text};
+use super::record::{Action, Record, text};
 
-/// A plugin's state: keys and their bytes.
-pub type Remembered = BTreeMap<String, Vec<u8>>;
+/// The entries of a plugin's state: keys and their bytes.
+pub type StateEntries = BTreeMap<String, Vec<u8>>;
 
 pub(super) struct State {
-    kept: Mutex<Remembered>,
+    entries: Mutex<StateEntries>,
     record: Arc<Record>,
 }
 
 impl State {
-    pub(super) fn new(before: Remembered, record: Arc<Record>) -> State {
-        State { kept: Mutex::new(before), record }
+    pub(super) fn new(before: StateEntries, record: Arc<Record>) -> State {
+        State { entries: Mutex::new(before), record }
     }
 
-    pub(super) fn all(&self) -> Remembered {
+    pub(super) fn all(&self) -> StateEntries {
         self.lock().clone()
     }
 
-    fn lock(&self) -> MutexGuard<'_, Remembered> {
-        self.kept.lock()
+    fn lock(&self) -> MutexGuard<'_, StateEntries> {
+        self.entries.lock()
     }
 
-    /// Sets or deletes a key, if its value is `expected`; says whether it was.
+    /// Sets or deletes a key if its value is `expected`, and returns whether it was.
     fn change(
         &self,
         key: String,
@@ -38,12 +38,12 @@ impl State {
         expected: Option<Option<Vec<u8>>>,
         most_bytes: usize,
     ) -> Result<bool, HostError> {
-        let mut kept = self.lock();
-        if expected.is_some_and(|expected| kept.get(&key) != expected.as_ref()) {
+        let mut entries = self.lock();
+        if expected.is_some_and(|expected| entries.get(&key) != expected.as_ref()) {
             return Ok(false);
         }
         if let Some(value) = &value {
-            let others = kept.iter().filter(|(other, _)| **other != key);
+            let others = entries.iter().filter(|(other, _)| **other != key);
             let bytes = others.map(|(key, value)| key.len() + value.len()).sum::<usize>()
                 + key.len()
                 + value.len();
@@ -53,11 +53,11 @@ impl State {
             }
         }
         match &value {
-            Some(value) => kept.insert(key.clone(), value.clone()),
-            None => kept.remove(&key),
+            Some(value) => entries.insert(key.clone(), value.clone()),
+            None => entries.remove(&key),
         };
-        drop(kept);
-        self.record.keep(What::State { key, value: value.as_deref().map(text) });
+        drop(entries);
+        self.record.add(Action::State { key, value: value.as_deref().map(text) });
         Ok(true)
     }
 }
@@ -68,8 +68,8 @@ impl StateStore for State {
     }
 
     fn keys(&self, _plugin: &str, prefix: &str, limit: u32) -> Result<Vec<String>, HostError> {
-        let kept = self.lock();
-        let keys = kept.keys().filter(|key| key.starts_with(prefix));
+        let entries = self.lock();
+        let keys = entries.keys().filter(|key| key.starts_with(prefix));
         Ok(keys.take(limit as usize).cloned().collect())
     }
 

@@ -1,4 +1,4 @@
-//! A twin in memory: the hub's rules, without the hub.
+//! A twin in memory that follows the hub's rules.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,7 +9,7 @@ use plugin::{Document, HostError, TwinAccess};
 use protocol::twin::{PatchError, Section};
 use serde_json::{Map, Value};
 
-use super::record::{Record, What};
+use super::record::{Action, Record};
 use super::{Desk, EPOCH};
 
 pub(super) struct Twin {
@@ -37,17 +37,17 @@ impl Twin {
         self.reported.lock()
     }
 
-    /// Merges a patch; gives the version of the reported properties after it.
+    /// Merges a patch, and returns the new version of the reported properties.
     fn apply(&self, patch: Map<String, Value>) -> Result<u64, HostError> {
         let mut reported = self.lock();
-        // Nothing reads the marks of time.
+        // Nothing reads the timestamps.
         reported.apply(&patch, EPOCH).map_err(|error| match &error {
             PatchError::Size { .. } => HostError::TooLarge(error.to_string()),
             _ => HostError::Invalid(error.to_string()),
         })?;
         let version = reported.version;
         drop(reported);
-        self.record.keep(What::Reported(patch));
+        self.record.add(Action::Reported(patch));
         Ok(version)
     }
 }
@@ -68,7 +68,7 @@ impl TwinAccess for Twin {
         timeout: Duration,
     ) -> BoxFuture<'a, Result<u64, HostError>> {
         Box::pin(async move {
-            // The host keeps the patch for when the hub is back, and so it counts.
+            // The host stores the patch until the hub is back.
             let version = self.apply(patch)?;
             if self.offline {
                 tokio::time::sleep(timeout).await;

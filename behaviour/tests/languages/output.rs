@@ -3,7 +3,7 @@
 
 use std::fs;
 
-use behaviour::{BuildError, Built, Language, build};
+use behaviour::{BuildError, BuiltComponent, Language, build};
 use serde_json::{Value, json};
 
 use super::{expect, project};
@@ -13,7 +13,7 @@ use super::{expect, project};
 fn built(
     language: Language,
     changed: impl FnOnce(String) -> String,
-) -> Option<(tempfile::TempDir, Result<Built, BuildError>)> {
+) -> Option<(tempfile::TempDir, Result<BuiltComponent, BuildError>)> {
     let (folder, options) = project(language)?;
     let dir = folder.path().join("script");
     let entry = dir.join(match language {
@@ -26,7 +26,7 @@ fn built(
 }
 
 /// Checks the log of a call that ends with a status.
-fn expect_log(built: Result<Built, BuildError>, status: u16, log: &[Value]) {
+fn expect_log(built: Result<BuiltComponent, BuildError>, status: u16, log: &[Value]) {
     let built = built.unwrap_or_else(|error| {
         panic!("{error}\n{}", error.output().unwrap_or_default());
     });

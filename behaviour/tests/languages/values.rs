@@ -3,13 +3,13 @@
 
 use std::fs;
 
-use behaviour::{BuildError, Built, Language, build};
+use behaviour::{BuildError, BuiltComponent, Language, build};
 use serde_json::json;
 
 use super::{expect, expect_case, project};
 
 /// Builds a script with the optional exports; `None` without the tools.
-fn built(language: Language, source: &str) -> Option<(tempfile::TempDir, Built)> {
+fn built(language: Language, source: &str) -> Option<(tempfile::TempDir, BuiltComponent)> {
     let (folder, options) = project(language)?;
     let dir = folder.path().join("script");
     fs::write(dir.join(language.entry()), source).unwrap();

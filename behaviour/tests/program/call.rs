@@ -165,7 +165,7 @@ fn a_reboot_is_shown_and_needs_its_capability() {
     let rig = Rig::with(&["reboots.wat"]);
 
     let ended = rig.run(&["call", "reboots.wasm", "any", "--capability", "power"]);
-    let line = "power     reboot asked for in 5000 ms: for\\nmaintenance";
+    let line = "power     reboot requested in 5000 ms: for\\nmaintenance";
     assert!(ended.stderr.contains(line), "{}", ended.stderr);
     let refused = rig.run(&["call", "reboots.wasm", "any"]);
     assert!(refused.stderr.contains("which is not granted\nhint: "), "{}", refused.stderr);

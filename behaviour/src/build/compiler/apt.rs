@@ -1,8 +1,7 @@
-//! The package archives of Debian and its kin, as this machine names them.
+//! The package archives that apt is configured to use on this machine.
 //!
-//! Works without root and beside the machine's own package lists, which may be
-//! absent or name versions that are gone: the lists are private and fresh.
-//! Nothing is installed.
+//! Needs no root. Fetches its own package lists, since those of the machine may be
+//! missing or outdated. Installs nothing.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -10,10 +9,10 @@ use std::process::Command;
 
 use crate::build::{BuildError, Progress, files, step};
 
-/// The archives, seen through lists of our own.
+/// The archives, with their own package lists.
 pub(crate) struct Archives<'a> {
-    /// The last complaint of apt while it fetched the lists, if any.
-    pub(crate) complaint: Option<String>,
+    /// The first error or warning of apt while it fetched the lists, if any.
+    pub(crate) message: Option<String>,
     dir: PathBuf,
     progress: Progress<'a>,
 }
@@ -30,21 +29,21 @@ pub(crate) struct Package {
 impl<'a> Archives<'a> {
     /// Fetches the lists into `dir`.
     pub(crate) fn open(dir: &Path, progress: Progress<'a>) -> Result<Archives<'a>, BuildError> {
-        let mut archives = Archives { complaint: None, dir: dir.to_owned(), progress };
+        let mut archives = Archives { message: None, dir: dir.to_owned(), progress };
         for folder in ["lists/partial", "cache/archives/partial"] {
             let folder = dir.join(folder);
             std::fs::create_dir_all(&folder).map_err(BuildError::io(&folder))?;
         }
         let mut update = archives.apt("apt-get");
         update.arg("update");
-        // One archive of several that cannot be reached fails the command. What
-        // matters is whether the packages are found, and that is asked next.
+        // One unreachable archive fails the command. The others may have the packages,
+        // so the lookup of the packages decides.
         let ended = step::run(&mut update, "reading the distribution's package lists", progress)?;
-        let mut complaints = ["E: ", "W: "].into_iter().filter_map(|kind| {
+        let mut messages = ["E: ", "W: "].into_iter().filter_map(|kind| {
             let line = ended.stderr.lines().find_map(|line| line.strip_prefix(kind))?;
             Some(line.split_whitespace().collect::<Vec<_>>().join(" "))
         });
-        archives.complaint = complaints.next();
+        archives.message = messages.next();
         Ok(archives)
     }
 
@@ -56,7 +55,7 @@ impl<'a> Archives<'a> {
         Ok(parse(&ended.stdout))
     }
 
-    /// These packages and all they need at run time that is not installed here.
+    /// Returns these packages and their dependencies that are not installed.
     pub(crate) fn with_dependencies(&self, names: Vec<String>) -> Result<Vec<Package>, BuildError> {
         let mut seen: BTreeSet<String> = names.iter().cloned().collect();
         let mut found = Vec::new();
@@ -78,7 +77,7 @@ impl<'a> Archives<'a> {
         }
         let mut query = step::command("dpkg-query", &self.dir);
         query.args(["-W", "-f", "${Package} ${db:Status-Status}\n"]).args(names);
-        // It fails if one of them is unknown, and still lists the others.
+        // It fails if one of them is unknown, but still lists the others.
         let ended = step::run(&mut query, "", self.progress)?;
         let lines = ended.stdout.lines();
         Ok(lines.filter_map(|line| line.strip_suffix(" installed")).map(str::to_owned).collect())
@@ -88,18 +87,18 @@ impl<'a> Archives<'a> {
     pub(crate) fn unpack(
         &self,
         packages: &[Package],
-        doing: &str,
+        step_name: &str,
         root: &Path,
     ) -> Result<(), BuildError> {
         let mut download = self.apt("apt-get");
         download.arg("download").args(packages.iter().map(|package| &package.name));
-        step::must(&mut download, doing, self.progress)?;
+        step::run_checked(&mut download, step_name, self.progress)?;
 
         (self.progress)("unpacking");
         for path in files::entries(&self.dir) {
             if path.extension().is_some_and(|extension| extension == "deb") {
                 let mut dpkg = step::command("dpkg", &self.dir);
-                step::must(dpkg.arg("-x").arg(&path).arg(root), "", self.progress)?;
+                step::run_checked(dpkg.arg("-x").arg(&path).arg(root), "", self.progress)?;
             }
         }
         Ok(())
@@ -116,10 +115,10 @@ impl<'a> Archives<'a> {
             "Acquire::Retries=2",
             "Acquire::http::Timeout=30",
             "Acquire::https::Timeout=30",
-            // Descriptions and pictures, which nobody will look at.
+            // No translations and icons.
             "Acquire::Languages=none",
             "Acquire::IndexTargets::deb::DEP-11::DefaultEnabled=false",
-            // Started by root, apt would step down to a user who may not write here.
+            // For root, apt would switch to a user without write access to this folder.
             "APT::Sandbox::User=root",
         ] {
             apt.args(["-o", option]);
@@ -128,7 +127,7 @@ impl<'a> Archives<'a> {
     }
 }
 
-/// Reads what `apt-cache show` prints: paragraphs of `Field: value`.
+/// Parses the output of `apt-cache show`: paragraphs of `Field: value`.
 fn parse(text: &str) -> Vec<Package> {
     text.split("\n\n").filter_map(parse_package).collect()
 }
@@ -177,7 +176,7 @@ Size: 45012756
     }
 
     #[test]
-    fn an_archive_without_the_package_says_nothing_and_gives_nothing() {
+    fn output_without_packages_is_empty() {
         assert_eq!(parse(""), []);
         assert_eq!(parse("N: Unable to locate package rustc-web\n"), []);
     }

@@ -1,8 +1,8 @@
-//! Debian's own Rust compiler, brought into a folder, with a standard library
-//! for WebAssembly made from Debian's own sources.
+//! Debian's own Rust compiler, fetched into a folder, with a standard library for
+//! WebAssembly built from Debian's sources.
 //!
-//! Compiler and sources must be of one version. Debian keeps both for its web
-//! browsers, as `rustc-web` and `rust-web-src`; rustup's would need its network.
+//! Compiler and sources must have the same version. Debian packages both for its web
+//! browsers, as `rustc-web` and `rust-web-src`; rustup needs a server of its own.
 //! Nothing is installed, and no root is needed.
 
 use std::fs;
@@ -17,10 +17,10 @@ use crate::build::{BuildError, Progress, cache, step};
 /// The folder with the unpacked packages, laid out as a root file system.
 const UNPACKED: &str = "unpacked";
 
-/// The folder of a compiler that is complete.
-pub(crate) struct Fetched(PathBuf);
+/// The folder of a complete compiler.
+pub(crate) struct DebianCompiler(PathBuf);
 
-impl Fetched {
+impl DebianCompiler {
     pub(crate) fn rustc(&self) -> PathBuf {
         self.0.join("rustc")
     }
@@ -34,33 +34,33 @@ impl Fetched {
         Ok(since.as_nanos().to_string())
     }
 
-    /// The linker that was fetched with it, if one had to be.
+    /// Returns the linker that was fetched with the compiler, if there is one.
     pub(crate) fn linker(&self) -> Option<PathBuf> {
         let programs = entries(&self.0.join(UNPACKED).join("usr/bin"));
         programs.into_iter().find(|path| file_name(path).starts_with("wasm-ld"))
     }
 }
 
-/// Gives the compiler kept in `cache`, fetching it if it is not there. `dir`
-/// is the guest's: its cargo builds the standard library.
+/// Returns the compiler in `cache`, and fetches it if it is missing. The cargo of the
+/// guest in `dir` builds the standard library.
 pub(crate) fn compiler(
     cache: &Path,
     dir: &Path,
     with_linker: bool,
     progress: Progress<'_>,
-) -> Result<Fetched, BuildError> {
+) -> Result<DebianCompiler, BuildError> {
     let linker = if with_linker { "-lld" } else { "" };
     let name = format!("debian-rust-{}{linker}", std::env::consts::ARCH);
     let fetched = cache::folder(cache, &name, progress, |home| {
         fetch(home, with_linker, progress)?;
         build_std(home, dir, progress)
     })?;
-    Ok(Fetched(fetched))
+    Ok(DebianCompiler(fetched))
 }
 
 fn fetch(home: &Path, with_linker: bool, progress: Progress<'_>) -> Result<(), BuildError> {
     if find_program("apt-get").is_none() || find_program("dpkg").is_none() {
-        let why = "this is no Debian or Ubuntu, whose own compiler could serve";
+        let why = "there is no apt to fetch Debian's compiler";
         return Err(BuildError::NoCompiler { why: why.into() });
     }
 
@@ -74,18 +74,19 @@ fn fetch(home: &Path, with_linker: bool, progress: Progress<'_>) -> Result<(), B
     write_rustc(home)
 }
 
-/// The compiler, its sources, and the libraries it is linked with.
+/// Returns the packages of the compiler, its sources, and the libraries it is linked
+/// with.
 fn packages(archives: &Archives<'_>, with_linker: bool) -> Result<Vec<Package>, BuildError> {
     let compiler = ["rustc-web", "rust-web-src", "libstd-rust-web-dev"].map(str::to_owned);
     let mut packages = archives.show(&compiler)?;
-    // Their names carry versions, which change with every update of the archive.
+    // The names contain versions, which change with updates of the archive.
     let is_runtime = |name: &&String| {
         name.strip_prefix("libstd-rust-web-").is_some_and(|rest| rest.starts_with(char::is_numeric))
     };
     let runtime = packages.iter().flat_map(|package| &package.depends).find(is_runtime).cloned();
     let (3, Some(runtime)) = (packages.len(), runtime) else {
-        let why = match &archives.complaint {
-            Some(complaint) => format!("the distribution's archives gave no other: {complaint}"),
+        let why = match &archives.message {
+            Some(message) => format!("the distribution's archives have no `rustc-web`: {message}"),
             None => "the distribution's archives have no `rustc-web`".into(),
         };
         return Err(BuildError::NoCompiler { why });
@@ -102,7 +103,7 @@ fn packages(archives: &Archives<'_>, with_linker: bool) -> Result<Vec<Package>, 
     Ok(packages)
 }
 
-/// Writes the command `rustc`, which finds its libraries beside itself.
+/// Writes the script `rustc`, which sets the paths of its libraries.
 fn write_rustc(home: &Path) -> Result<(), BuildError> {
     let root = home.join(UNPACKED);
     let mut folders = vec![root.join("usr/lib")];
@@ -131,7 +132,7 @@ fn write_rustc(home: &Path) -> Result<(), BuildError> {
 }
 
 /// Compiles the standard library once, into the compiler's own folder, so that
-/// afterwards it is like a Rust that came with the target.
+/// the result is like a Rust that has the target.
 fn build_std(home: &Path, dir: &Path, progress: Progress<'_>) -> Result<(), BuildError> {
     let work = home.join("std");
     let source = work.join("src");
@@ -153,7 +154,7 @@ fn build_std(home: &Path, dir: &Path, progress: Progress<'_>) -> Result<(), Buil
     cargo.arg("--manifest-path").arg(work.join("Cargo.toml"));
     cargo.arg("--target-dir").arg(work.join("target"));
     cargo.env("RUSTC", home.join("rustc"));
-    // Debian's compiler is a stable one; building a standard library is not.
+    // Debian's compiler is stable; building a standard library needs nightly features.
     cargo.env("RUSTC_BOOTSTRAP", "1");
     // Without bitcode in it, no guest could be linked with `lto`.
     let mut flags = vec!["-Cembed-bitcode=yes".to_owned()];
@@ -161,11 +162,15 @@ fn build_std(home: &Path, dir: &Path, progress: Progress<'_>) -> Result<(), Buil
     flags.push(format!("--remap-path-prefix={}=", sources.display()));
     flags.extend(step::registry_unnamed());
     cargo.env("CARGO_ENCODED_RUSTFLAGS", flags.join("\x1f"));
-    step::must(&mut cargo, "compiling the standard library for WebAssembly (once)", progress)?;
+    step::run_checked(
+        &mut cargo,
+        "compiling the standard library for WebAssembly (once)",
+        progress,
+    )?;
 
     let mut rustc = step::command(home.join("rustc"), home);
     rustc.args(["--print", "target-libdir", "--target", TARGET]);
-    let libraries = PathBuf::from(step::must(&mut rustc, "", progress)?.trim());
+    let libraries = PathBuf::from(step::run_checked(&mut rustc, "", progress)?.trim());
     fs::create_dir_all(&libraries).map_err(BuildError::io(&libraries))?;
     for path in entries(&work.join("target").join(TARGET).join("release/deps")) {
         let name = file_name(&path);
@@ -173,7 +178,7 @@ fn build_std(home: &Path, dir: &Path, progress: Progress<'_>) -> Result<(), Buil
             fs::copy(&path, libraries.join(name)).map_err(BuildError::io(&path))?;
         }
     }
-    // The sources are a third of a gigabyte, and have done their work.
+    // The sources are a third of a gigabyte, and are no longer needed.
     for done in [work, home.join(UNPACKED).join("usr/src")] {
         fs::remove_dir_all(&done).map_err(BuildError::io(&done))?;
     }

@@ -1,20 +1,20 @@
-//! A process and all that it has started, ended together.
+//! A process and its descendants, killed together.
 //!
-//! Not by a process group: a program of another group would not hear of the
-//! Ctrl-C that ends us, and go on.
+//! A process group would not do: the terminal sends Ctrl-C to its foreground group
+//! only, so a tool in another group would survive this program.
 
 use rustix::process::{Pid, Signal, kill_process};
 
-/// Ends the process and those that it has started, and they, as far as none of
-/// them has given up its own.
-pub(crate) fn end(root: u32) {
+/// Kills a process and its descendants. A process whose parent has ended is no longer
+/// a descendant.
+pub(crate) fn kill(root: u32) {
     let mut members = vec![root];
-    // Who is stopped starts no more; so those of whom is stopped are all there are.
+    // A stopped process starts no more children, so the list is complete once all are stopped.
     let mut known = 0;
     while known < members.len() {
         members[known..].iter().for_each(|member| send(*member, Signal::STOP));
         known = members.len();
-        let children = living().into_iter().filter(|(_, parent)| members.contains(parent));
+        let children = processes().into_iter().filter(|(_, parent)| members.contains(parent));
         let new: Vec<u32> =
             children.map(|(child, _)| child).filter(|child| !members.contains(child)).collect();
         members.extend(new);
@@ -24,27 +24,27 @@ pub(crate) fn end(root: u32) {
 
 fn send(process: u32, signal: Signal) {
     let pid = i32::try_from(process).ok().and_then(Pid::from_raw);
-    // It may have ended by itself.
+    // The process may have ended.
     let _ = pid.map(|pid| kill_process(pid, signal));
 }
 
-/// Every process, with the one that has started it.
+/// Returns every process with its parent.
 #[cfg(target_os = "linux")]
-fn living() -> Vec<(u32, u32)> {
-    let processes = std::fs::read_dir("/proc").into_iter().flatten().flatten();
-    let numbers = processes.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+fn processes() -> Vec<(u32, u32)> {
+    let entries = std::fs::read_dir("/proc").into_iter().flatten().flatten();
+    let numbers = entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
     let parent = |process: u32| {
         let stat = std::fs::read_to_string(format!("/proc/{process}/stat")).ok()?;
-        // `7 (a name) S 1 ...`: the name may have anything in it.
+        // `7 (a name) S 1 ...`: the name may contain any character.
         let (_, behind) = stat.rsplit_once(')')?;
         Some((process, behind.split_whitespace().nth(1)?.parse().ok()?))
     };
     numbers.filter_map(parent).collect()
 }
 
-/// The same, where there is no /proc.
+/// Returns every process with its parent, on systems without /proc.
 #[cfg(not(target_os = "linux"))]
-fn living() -> Vec<(u32, u32)> {
+fn processes() -> Vec<(u32, u32)> {
     let listed = std::process::Command::new("ps").args(["-A", "-o", "pid=,ppid="]).output();
     let listed = listed.map(|output| output.stdout).unwrap_or_default();
     let pair = |line: &str| {
@@ -79,7 +79,7 @@ mod tests {
     }
 
     #[test]
-    fn a_process_ends_with_all_that_it_has_started() {
+    fn a_process_is_killed_with_its_descendants() {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("grandchild");
         let script = "sh -c 'echo $$ > new; mv new grandchild; exec sleep 1000' & wait";
@@ -89,7 +89,7 @@ mod tests {
         let grandchild: u32 = fs::read_to_string(file).unwrap().trim().parse().unwrap();
         assert!(runs(child.id()) && runs(grandchild) && runs(std::process::id()));
 
-        end(child.id());
+        kill(child.id());
 
         assert!(!child.wait().unwrap().success());
         until(|| !runs(grandchild));
