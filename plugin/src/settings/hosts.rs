@@ -168,9 +168,18 @@ mod tests {
 
     #[test]
     fn what_names_no_host_is_refused() {
-        for text in
-            ["", "https://", "ftp://a.org", "a.org/path", "a b", "u@a.org", "a.org:", "a.org:99999"]
-        {
+        for text in [
+            "",
+            ".com",
+            "*..com",
+            "https://",
+            "ftp://a.org",
+            "a.org/path",
+            "a b",
+            "u@a.org",
+            "a.org:",
+            "a.org:99999",
+        ] {
             let error = text.parse::<HttpHost>().unwrap_err();
             assert!(matches!(error, HttpHostError::NotAHost(_)), "{text}: {error}");
         }
