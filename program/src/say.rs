@@ -9,6 +9,10 @@ use std::process;
 /// If the reader has closed it, as `head` does, the process ends with exit code 0:
 /// nobody wants the rest. If it cannot be written for another reason, such as a full
 /// disk, that is reported and the process ends with 1.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a result that nobody reads ends the command, wherever it is"
+)]
 pub fn say(line: impl Display) {
     let mut output = io::stdout().lock();
     let Err(error) = writeln!(output, "{line}").and_then(|()| output.flush()) else { return };

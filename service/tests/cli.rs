@@ -216,6 +216,9 @@ async fn twins_are_changed_and_queried() {
     assert_eq!(twin["properties"]["desired"]["interval"], 5);
     let stale = rig.run(&["twin", "patch", "d1", r#"{"tags":{}}"#, "--etag", "stale"]);
     assert_eq!(stale.status.code(), Some(1));
+    // A variable without a value must not switch the condition off.
+    let empty = rig.run(&["twin", "patch", "d1", r#"{"tags":{}}"#, "--etag", ""]);
+    assert_eq!(empty.status.code(), Some(2));
     let query = "SELECT deviceId FROM devices WHERE tags.floor = 1";
     assert_eq!(rig.json(&["query", query]), json!({"deviceId": "d1"}));
     let all = rig.run(&["query", "SELECT deviceId FROM devices", "--page-size", "1"]).stdout;

@@ -5,6 +5,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use behaviour_service::{Client, DeviceId, Twin};
 use clap::Subcommand;
+use clap::builder::NonEmptyStringValueParser;
 use program::duration::parse_or_seconds;
 
 use super::input;
@@ -27,7 +28,7 @@ pub(crate) enum TwinCommand {
         /// The patch, such as {"properties":{"desired":{"interval":5}}}, or - for standard input
         patch: String,
         /// Change the twin only if it still has this etag
-        #[arg(long, value_name = "ETAG")]
+        #[arg(long, value_name = "ETAG", value_parser = NonEmptyStringValueParser::new())]
         etag: Option<String>,
     },
     /// Replace tags and desired properties, and print the changed twin
@@ -37,7 +38,7 @@ pub(crate) enum TwinCommand {
         /// The new contents, such as {"tags":{},"properties":{"desired":{}}}, or - for standard input
         twin: String,
         /// Change the twin only if it still has this etag
-        #[arg(long, value_name = "ETAG")]
+        #[arg(long, value_name = "ETAG", value_parser = NonEmptyStringValueParser::new())]
         etag: Option<String>,
     },
     /// Print the twin, and again after each change, until Ctrl-C
