@@ -2,6 +2,8 @@
 
 use std::fmt::Write as _;
 
+use crate::readable::steers;
+
 /// Removes all space between tokens.
 pub(crate) fn compact(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
@@ -46,16 +48,6 @@ fn push_escaped(out: &mut String, token: &str) {
             false => out.push(character),
         }
     }
-}
-
-/// Returns `true` for a character that has an effect instead of a glyph: control
-/// characters, line and paragraph separators, and those that turn the direction of
-/// writing.
-#[must_use]
-pub fn steers(character: char) -> bool {
-    character.is_control()
-        || matches!(character,
-            '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 /// Calls a function with each token of a JSON text.

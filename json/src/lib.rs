@@ -26,6 +26,7 @@
 //! * `check`: the checker, without a value.
 //! * `layout`: space between the tokens, removed or added.
 //! * `numbers`: integers that a parsed value would change.
+//! * `readable`: texts of strangers, escaped for a log, an answer or a terminal.
 //!
 //! The crate depends on no other of the workspace.
 
@@ -42,9 +43,10 @@ use serde_json::value::RawValue;
 mod check;
 mod layout;
 mod numbers;
+mod readable;
 
 pub use check::check;
-pub use layout::steers;
+pub use readable::{escape, readable, steers};
 
 /// The deepest nesting of arrays and objects. `serde_json` parses 127 levels, so that
 /// a text of this depth can also be parsed as a member of other objects.

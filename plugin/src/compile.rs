@@ -14,12 +14,13 @@ pub(crate) mod cache;
 mod functions;
 mod headroom;
 
-use crate::component::nesting;
+use crate::component::{self, nesting};
 use crate::error::one_line;
 use crate::{Limits, LoadError};
 use cache::{Cache, Digest, Source};
 use parking_lot::{Mutex, MutexGuard};
 use rayon_core::ThreadPoolBuilder;
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::sync::mpsc::{RecvTimeoutError, sync_channel};
 use std::thread::available_parallelism;
@@ -104,6 +105,22 @@ impl Compiler {
         run_as_it_stands(engine, &code).map_err(|error| LoadError::Compiler(one_line(&error)))
     }
 
+    /// Returns a component in binary form, which may have to be made first. That is held
+    /// to the time of a compilation, and takes its turn. Blocks.
+    pub(crate) fn binary<'a>(
+        &self,
+        bytes: &'a [u8],
+        limits: &Limits,
+    ) -> Result<Cow<'a, [u8]>, LoadError> {
+        if let Some(binary) = component::as_binary(bytes)? {
+            return Ok(Cow::Borrowed(binary));
+        }
+        let _turn = lock(&self.turn);
+        let (digest, bytes) = (Digest::of(bytes), bytes.to_vec());
+        let made = self.within(digest, limits.compile_time, move || component::make(&bytes))??;
+        Ok(Cow::Owned(made))
+    }
+
     fn compile(
         &self,
         engine: &wasmtime::Engine,
@@ -111,6 +128,18 @@ impl Compiler {
         bytes: Vec<u8>,
         limit: Duration,
     ) -> Result<Vec<u8>, LoadError> {
+        let engine = engine.clone();
+        let compiled = self.within(digest, limit, move || engine.precompile_component(&bytes))?;
+        compiled.map_err(|error| LoadError::of_reader(one_line(&error)))
+    }
+
+    /// Does work on a component in threads of its own, and abandons it past the limit.
+    fn within<T: Send + 'static>(
+        &self,
+        digest: Digest,
+        limit: Duration,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, LoadError> {
         let left = lock(&self.left).clone();
         if left.contains(&digest) || left.len() >= MOST_LEFT {
             return Err(LoadError::StillCompiling { others: left.len() });
@@ -127,20 +156,16 @@ impl Compiler {
             .build()
             .map_err(|error| LoadError::Compiler(error.to_string()))?;
         let (done, outcome) = sync_channel(1);
-        let compiled = {
-            let engine = engine.clone();
-            let ends = Ends { digest, left: Arc::clone(&self.left) };
-            lock(&self.left).push(digest);
-            move || {
-                let _ends = ends;
-                // The caller may have given up.
-                let _ = done.send(engine.precompile_component(&bytes));
-            }
-        };
-        pool.spawn(compiled);
+        let ends = Ends { digest, left: Arc::clone(&self.left) };
+        lock(&self.left).push(digest);
+        pool.spawn(move || {
+            let outcome = work();
+            drop(ends);
+            // The caller may have given up.
+            let _ = done.send(outcome);
+        });
         match outcome.recv_timeout(limit) {
-            Ok(Ok(code)) => Ok(code),
-            Ok(Err(error)) => Err(LoadError::Invalid(one_line(&error))),
+            Ok(outcome) => Ok(outcome),
             Err(RecvTimeoutError::Timeout) => Err(LoadError::CompileTime(limit)),
             Err(RecvTimeoutError::Disconnected) => Err(LoadError::Compiler(
                 "the compiler stopped halfway: it nests too deep, or the compiler has a fault"

@@ -131,7 +131,7 @@ impl Engine {
     /// takes are held to the limits. Blocks.
     pub fn compile(&self, bytes: &[u8], limits: &Limits) -> Result<Compiled, LoadError> {
         component::check_size(bytes.len() as u64, limits)?;
-        self.compile_binary(&component::binary(bytes)?, limits)
+        self.compile_binary(&self.parts.compiler.binary(bytes, limits)?, limits)
     }
 
     /// Compiles a component in binary form.

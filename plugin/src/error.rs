@@ -63,6 +63,17 @@ pub enum LoadError {
     /// It looks like a component, but is not a valid one.
     #[error("not a valid component: {0}")]
     Invalid(String),
+    /// Valid, but for a host that has more of WebAssembly.
+    #[error("uses a part of WebAssembly that this host does not have: {0}")]
+    Feature(String),
+    /// Text is for small components written by hand: its parser takes ten times its size.
+    #[error("{bytes} bytes of text; the text of a component may have {limit_bytes}")]
+    TextTooLarge {
+        /// Its size.
+        bytes: usize,
+        /// The largest size allowed.
+        limit_bytes: usize,
+    },
     /// One of its functions is larger than anything that people write.
     #[error("function {function} has {bytes} bytes of code; {limit_bytes} are allowed")]
     Function {
@@ -127,6 +138,20 @@ pub enum LoadError {
         /// The version that there is.
         held: &'static str,
     },
+    /// It was built with a newer version of an interface, and needs what that added.
+    #[error(
+        "`{function}` of `{interface}`: this host ({held}) is older than the plugin's `wit/` ({version})"
+    )]
+    Newer {
+        /// The function that this host does not have.
+        function: String,
+        /// The interface without its package.
+        interface: String,
+        /// The version that it asks for.
+        version: String,
+        /// The version that there is.
+        held: &'static str,
+    },
     /// It has nothing to call.
     #[error("does not export `{0}`, so it has no methods")]
     NoMethods(&'static str),
@@ -163,6 +188,16 @@ pub enum LoadError {
 }
 
 impl LoadError {
+    /// Makes an error of what a reader of components says, on one line.
+    pub(crate) fn of_reader(reason: String) -> LoadError {
+        let of_features = ["require the ", "requires the ", "not enabled", "must be enabled"];
+        let of_features = of_features.iter().chain(&["disallowed", "disabled"]);
+        match of_features.into_iter().any(|words| reason.contains(words)) {
+            true => LoadError::Feature(reason),
+            false => LoadError::Invalid(reason),
+        }
+    }
+
     /// Returns the way out, if one action helps.
     pub fn hint(&self) -> Option<&str> {
         Some(match self {
@@ -173,6 +208,15 @@ impl LoadError {
             }
             LoadError::NotWebAssembly(_) | LoadError::Invalid(_) => {
                 "make a component with `behaviour build`, and name its file"
+            }
+            LoadError::Feature(reason) if reason.contains("async") => {
+                "build it without async: `--sync` of componentize-qjs, \
+                 `--backend-qjs-disable-async` of jco"
+            }
+            LoadError::Feature(_) => "build it without; docs/plugins.md lists what a host has",
+            LoadError::TextTooLarge { .. } => "make it binary: `wasm-tools parse -o FILE`",
+            LoadError::Newer { .. } => {
+                "update the host, or build it with the `wit/` folder of the host's release"
             }
             LoadError::CompileTime(_) => {
                 "raise `compile_time` in the plugin's limits, or make the component smaller"

@@ -6,7 +6,7 @@ use std::fmt;
 use std::time::Duration;
 
 use futures_util::future::{BoxFuture, ready};
-use json::steers;
+use json::escape;
 use parking_lot::{Mutex, MutexGuard};
 use plugin::{HostError, Level, LogLine, LogSink, TelemetrySink};
 use serde::{Serialize, Serializer};
@@ -255,12 +255,5 @@ fn pairs(f: &mut fmt::Formatter<'_>, pairs: &[(String, String)]) -> fmt::Result 
 
 /// Escapes a plugin's text, so that it can neither forge a line nor control a terminal.
 pub(super) fn escaped(text: &str) -> String {
-    let mut escaped = String::with_capacity(text.len());
-    for character in text.chars() {
-        match steers(character) {
-            true => escaped.extend(character.escape_default()),
-            false => escaped.push(character),
-        }
-    }
-    escaped
+    escape(text).into_owned()
 }

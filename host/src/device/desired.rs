@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
-use plugin::{Document, JobError, TwinAccess as _};
+use plugin::{Document, JobError, TwinAccess as _, readable};
 use protocol::twin::difference;
 use serde_json::{Map, Value};
 use tokio::task::JoinSet;
@@ -187,7 +187,7 @@ impl Desired {
                 return Ok(());
             }
             Ok(Err(JobError::Reject(why))) => {
-                let why = why.escape_debug();
+                let why = readable(&why);
                 warn!(plugin, version, call = %id, "desired properties rejected: {why}");
                 self.accepted.accept(plugin, now).await;
                 return Ok(());
@@ -196,7 +196,7 @@ impl Desired {
                 ms.map(|ms| Duration::from_millis(ms.into()).min(LONGEST_ASKED))
             }
             Ok(Err(JobError::Other(why))) => {
-                let why = why.escape_debug();
+                let why = readable(&why);
                 warn!(plugin, version, call = %id, attempt, "desired properties not taken: {why}");
                 None
             }

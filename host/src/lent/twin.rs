@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use parking_lot::MutexGuard;
-use plugin::{Document, HostError, TwinAccess};
+use plugin::{Document, HostError, TwinAccess, readable};
 use protocol::id::{DeviceId, RequestId};
 use protocol::topic::DeviceTopic;
 use protocol::twin::{DesiredPatch, DeviceTwin, merge};
@@ -309,7 +309,7 @@ impl Fetch {
 fn message(body: &[u8]) -> String {
     let json: Value = serde_json::from_slice(body).unwrap_or_default();
     let text = json.get("message").and_then(Value::as_str).unwrap_or("no reason given");
-    text.chars().take(200).flat_map(char::escape_debug).collect()
+    readable(text).into_owned()
 }
 
 impl TwinAccess for Twin {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
-use plugin::{Call, CallError, JobError};
+use plugin::{Call, CallError, JobError, readable};
 use tokio::time::Instant;
 
 use super::{Router, ended};
@@ -71,7 +71,7 @@ impl Router {
 /// Returns what happens to a job that the plugin did not do. The texts are escaped for
 /// the log.
 fn wish(error: JobError) -> JobEnd {
-    let escaped = |why: String| why.chars().take(1024).flat_map(char::escape_debug).collect();
+    let escaped = |why: String| readable(&why).into_owned();
     match error {
         JobError::Retry(after_ms) => JobEnd::Failed {
             again_after: after_ms.map(|ms| Duration::from_millis(ms.into())),

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use plugin::Plugin;
+use plugin::{Plugin, readable};
 use tokio::task::JoinSet;
 use tracing::{error, info, warn};
 
@@ -18,9 +18,6 @@ const LAST_RETRY: Duration = Duration::from_secs(30);
 
 /// Time that plugins have to stop when the host does.
 const LAST_STOPS: Duration = Duration::from_secs(3);
-
-/// The longest reason that is passed on.
-const MOST_REASON: usize = 512;
 
 /// Calls `start` of a version that takes over. Its deadline bounds the call.
 pub(super) async fn start(
@@ -40,11 +37,8 @@ pub(super) async fn start(
             info!(plugin = plugin.name(), "plugin started");
             Ok(())
         }
-        Ok(Err(why)) => {
-            let why: String = why.chars().take(MOST_REASON).flat_map(char::escape_debug).collect();
-            Err(format!("start: {why}"))
-        }
-        Err(error) => Err(format!("start: {error}")),
+        Ok(Err(why)) => Err(format!("start: {}", readable(&why))),
+        Err(error) => Err(format!("start: {}", error.message())),
     }
 }
 
@@ -55,7 +49,9 @@ pub(super) async fn stop(router: &Router, plugin: &Plugin) {
     }
     match plugin.stop(router.new_call("stop", "null")).await {
         Ok(()) => info!(plugin = plugin.name(), "plugin stopped"),
-        Err(error) => warn!(plugin = plugin.name(), "plugin did not stop in order: {error}"),
+        Err(error) => {
+            warn!(plugin = plugin.name(), "plugin did not stop in order: {}", error.message())
+        }
     }
 }
 

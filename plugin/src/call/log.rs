@@ -12,6 +12,13 @@ use std::borrow::Cow;
 use std::fmt::Write;
 use std::sync::Arc;
 
+/// The most fields of a line; the others are left out.
+const MOST_FIELDS: usize = 32;
+
+/// The bytes that a field takes of a line beside its name and value, for what a log
+/// writes around them.
+const FIELD_BYTES: usize = 8;
+
 pub(crate) struct CallLog {
     plugin: Arc<About>,
     method: String,
@@ -50,14 +57,7 @@ impl CallLog {
     pub(crate) fn write(&self, level: Level, message: &str, fields: Vec<(String, String)>) {
         let mut left = self.line_bytes();
         let message = fit(message, &mut left);
-        let fields: Vec<_> = fields
-            .into_iter()
-            .map_while(|(name, value)| {
-                (left > 0).then(|| {
-                    (fit(&name, &mut left).into_owned(), fit(&value, &mut left).into_owned())
-                })
-            })
-            .collect();
+        let fields = fit_fields(&fields, &mut left);
         match self.take(self.line_bytes() - left) {
             Taken::Whole => self.send(level, &message, &fields),
             Taken::Last => self.send(Level::Warn, "this call has written its share of log", &[]),
@@ -95,6 +95,15 @@ enum Taken {
     Whole,
     Last,
     None,
+}
+
+/// The fields escaped, and cut to what is left of the line.
+fn fit_fields(fields: &[(String, String)], left: &mut usize) -> Vec<(String, String)> {
+    let fitted = fields.iter().take(MOST_FIELDS).map_while(|(name, value)| {
+        *left = left.checked_sub(FIELD_BYTES)?;
+        Some((fit(name, left).into_owned(), fit(value, left).into_owned()))
+    });
+    fitted.collect()
 }
 
 /// The text escaped, and cut to what is left of the line.
@@ -143,6 +152,16 @@ mod tests {
         check("\x1b[31mred\x07", 100, "\\u{1b}[31mred\\u{7}");
         check("a\u{2028}b\u{202e}c", 100, "a\\u{2028}b\\u{202e}c");
         check("Grüße", 100, "Grüße");
+    }
+
+    #[test]
+    fn a_field_counts_though_it_is_empty_and_a_line_has_so_many() {
+        let fields = |count| vec![(String::new(), String::new()); count];
+        let mut left = 4096;
+        assert_eq!(fit_fields(&fields(100_000), &mut left).len(), MOST_FIELDS);
+        assert_eq!(left, 4096 - MOST_FIELDS * FIELD_BYTES);
+
+        assert_eq!(fit_fields(&fields(10), &mut 30).len(), 3);
     }
 
     #[test]

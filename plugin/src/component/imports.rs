@@ -13,7 +13,7 @@ use wasmtime::Engine;
 use wasmtime::component::Component;
 
 /// The version of `device:behaviour` that this host has.
-const HELD: &str = "0.1.0";
+pub(crate) const HELD: &str = "0.1.0";
 
 /// Every version that a plugin may have been built with begins like this.
 const COMPATIBLE: &str = "0.1.";
@@ -137,17 +137,18 @@ fn lend(plugin: &str, import: &str, granted: &BTreeSet<Capability>) -> Result<Le
     if let Some(capability) = Capability::of_import(package, interface) {
         match package {
             OURS => check_version(import, version)?,
-            _ if version.starts_with("0.2.") => {}
+            _ if is_wasi(version) => {}
             _ => return Err(not_granted(format!("build it for version 0.2 of `{package}`"))),
         }
         return match granted.contains(&capability) {
             true => Ok(Lender::Granted(capability)),
             false => Err(not_granted(format!(
-                "add \"{capability}\" to `capabilities` under [plugins.{plugin}], if it may"
+                "add \"{capability}\" to `capabilities` under [plugins.{plugin}], if it may{}",
+                without(capability)
             ))),
         };
     }
-    if WASI.contains(&package) && version.starts_with("0.2.") {
+    if WASI.contains(&package) && is_wasi(version) {
         return Ok(Lender::Wasi);
     }
     Err(not_granted(match package.starts_with("wasi:") {
@@ -157,6 +158,30 @@ fn lend(plugin: &str, import: &str, granted: &BTreeSet<Capability>) -> Result<Le
         ),
         false => format!("a plugin is lent {OURS}/{} and a closed WASI 0.2", LENT.join(", ")),
     }))
+}
+
+/// The way out for a component that imports a capability without using it.
+fn without(capability: Capability) -> &'static str {
+    match capability {
+        // Some toolchains add the import to every component.
+        Capability::Http => {
+            "; if it sends no requests, build it without (componentize-js: `-d http -d fetch-event`)"
+        }
+        Capability::Power => "",
+    }
+}
+
+/// Returns `true` for a released version of WASI 0.2.
+fn is_wasi(version: &str) -> bool {
+    version.starts_with("0.2.") && !version.contains('-')
+}
+
+/// Returns the interface and the version of an import that was built with a newer `wit/`
+/// than this host has.
+pub(crate) fn newer(import: &str) -> Option<(&str, &str)> {
+    let patch = |version: &str| version.strip_prefix(COMPATIBLE)?.parse::<u64>().ok();
+    let (package, interface, version) = split(import);
+    (package == OURS && patch(version)? > patch(HELD)?).then_some((interface, version))
 }
 
 /// Returns the lender of an import for a plugin that was granted everything; `None` if
@@ -204,7 +229,8 @@ fn find<'a>(names: impl Iterator<Item = &'a str>) -> Result<(bool, Exports), Loa
 }
 
 fn check_version(interface: &str, version: &str) -> Result<(), LoadError> {
-    match version.starts_with(COMPATIBLE) {
+    // What comes before a release is not compatible with anything (semver.org, 9).
+    match version.starts_with(COMPATIBLE) && !version.contains('-') {
         true => Ok(()),
         false => Err(LoadError::Version { interface: interface.to_owned(), held: HELD }),
     }
@@ -261,11 +287,19 @@ mod tests {
     }
 
     #[test]
+    fn a_version_before_a_release_is_refused() {
+        let (error, _) = refused("device:behaviour/clock@0.1.0-rc.1");
+        assert_eq!(error, "needs `device:behaviour/clock@0.1.0-rc.1`; this host has version 0.1.0");
+        refused("wasi:clocks/wall-clock@0.2.0-rc-2023-12-05");
+    }
+
+    #[test]
     fn the_network_by_way_of_wasi_is_refused_unless_it_is_granted() {
         let (error, hint) = refused("wasi:http/outgoing-handler@0.2.0");
 
         assert_eq!(error, "imports `wasi:http/outgoing-handler@0.2.0`, which is not granted");
         assert!(hint.contains("add \"http\" to `capabilities`"), "{hint}");
+        assert!(hint.contains("componentize-js: `-d http -d fetch-event`"), "{hint}");
         let lent = lend("wasi:http/types@0.2.6", &[Capability::Http]).unwrap();
         assert_eq!(lent, Lender::Granted(Capability::Http));
         lend("wasi:http/types@0.3.0", &[Capability::Http]).unwrap_err();

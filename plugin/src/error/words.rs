@@ -3,9 +3,7 @@
 //! because the host and the author's tool must give the same answer.
 
 use super::{CallError, Refusal};
-
-/// The longest message, in characters.
-const MOST: usize = 1024;
+use json::readable;
 
 impl CallError {
     /// The status that a caller gets.
@@ -27,8 +25,7 @@ impl CallError {
             CallError::Trapped(cause) => cause.clone(),
             other => other.to_string(),
         };
-        let shown: String = text.chars().take(MOST).collect();
-        if shown.contains(char::is_control) { shown.escape_debug().to_string() } else { shown }
+        readable(&text).into_owned()
     }
 
     fn row(&self) -> (u16, &'static str) {
@@ -70,6 +67,7 @@ mod tests {
         let refused = |text: String| CallError::Refused(Refusal::Other(text)).message();
 
         assert_eq!(refused("two\nlines\u{1b}[31m".to_owned()), "two\\nlines\\u{1b}[31m");
-        assert_eq!(refused("x".repeat(5000)).len(), MOST);
+        assert_eq!(refused("a\u{202e}b\u{2028}c".to_owned()), "a\\u{202e}b\\u{2028}c");
+        assert_eq!(refused("x".repeat(5000)).len(), 1024);
     }
 }

@@ -7,16 +7,17 @@
 use super::{Loaded, Plugin};
 use crate::call::memory::{Exceeded, MemoryRefusal};
 use crate::call::state::CallState;
-use crate::error::one_line;
+use crate::error::{on_one_line, one_line};
 use crate::interfaces::Response;
-use crate::{Answer, Call, CallError, JobError, Limits};
+use crate::{Answer, Call, CallError, JobError, Level, Limits};
 use futures_util::FutureExt as _;
 use json::Json;
 use std::any::Any;
 use std::io;
 use std::panic::AssertUnwindSafe;
 use std::time::Duration;
-use wasmtime::{PoolConcurrencyLimitError, Store, Trap, UpdateDeadline};
+use wasmtime::{PoolConcurrencyLimitError, Store, Trap, UpdateDeadline, WasmBacktrace};
+use wasmtime_wasi::I32Exit;
 
 /// Handles that a guest may hold at once; the default of wasmtime is 100,000. Each
 /// takes memory of the host.
@@ -229,6 +230,21 @@ fn trapped(error: &wasmtime::Error, state: &CallState, limit: Duration) -> CallE
     match error.downcast_ref::<Trap>() {
         Some(Trap::Interrupt) => CallError::DeadlineExceeded(limit),
         Some(trap) => CallError::Trapped(trap.to_string()),
-        None => CallError::Trapped(one_line(error)),
+        None => CallError::Trapped(cause(error, state)),
+    }
+}
+
+/// The cause of a trap that is none of WebAssembly's own. The guest's frames are for its
+/// author, and go into the log.
+fn cause(error: &wasmtime::Error, state: &CallState) -> String {
+    if let Some(frames) = error.downcast_ref::<WasmBacktrace>() {
+        let frames = on_one_line(&frames.to_string());
+        state.log.write(Level::Warn, &format!("trapped: {frames}"), Vec::new());
+    }
+    match error.downcast_ref::<I32Exit>() {
+        // Version 0.2 of WASI has these two ends only, whatever the number was.
+        Some(I32Exit(0)) => "it ended itself by `exit`, with success".to_owned(),
+        Some(I32Exit(_)) => "it ended itself by `exit`, with a failure".to_owned(),
+        None => on_one_line(&error.root_cause().to_string()),
     }
 }

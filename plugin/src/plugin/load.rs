@@ -11,7 +11,9 @@ use crate::about::About;
 use crate::call::memory::PluginMemory;
 use crate::call::{http, wasi};
 use crate::component;
-use crate::component::imports::{Imports, check_exports, check_imports, check_imports_of_bytes};
+use crate::component::imports::{
+    HELD, Imports, check_exports, check_imports, check_imports_of_bytes, newer,
+};
 use crate::error::one_line;
 use crate::{Capability, Compiled, Engine, Limits, LoadError, PluginSettings};
 use std::fs::File;
@@ -32,7 +34,7 @@ impl Engine {
     ) -> Result<Plugin, LoadError> {
         self.check_limits(&settings.limits)?;
         component::check_size(bytes.len() as u64, &settings.limits)?;
-        let bytes = component::binary(bytes)?;
+        let bytes = self.parts.compiler.binary(bytes, &settings.limits)?;
         check_imports_of_bytes(&bytes, name, &settings.capabilities)?;
         let compiled = self.compile_binary(&bytes, &settings.limits)?;
         self.plugin(name, &compiled, settings)
@@ -55,7 +57,7 @@ impl Engine {
 
         let about = About { name: name.to_owned(), limits, config, http, imports, exports };
         let linked = Linked::new(&self.parts, component, &about)
-            .map_err(|error| LoadError::Mismatch(one_line(&error)))?;
+            .map_err(|error| mismatch(&one_line(&error)))?;
         let loaded = Loaded {
             permits: Semaphore::new(about.limits.calls_at_once),
             about: Arc::new(about),
@@ -109,6 +111,19 @@ impl Engine {
         }
         Ok(())
     }
+}
+
+/// Explains why a component could not be linked. wasmtime names, in this order and in
+/// backquotes, the instance that it imports and the function that is missing in it.
+fn mismatch(reason: &str) -> LoadError {
+    let mut quoted = reason.split('`').skip(1).step_by(2);
+    if let (Some(import), Some(function)) = (quoted.next(), quoted.next())
+        && let Some((interface, version)) = newer(import)
+    {
+        let (function, interface) = (function.to_owned(), interface.to_owned());
+        return LoadError::Newer { function, interface, version: version.to_owned(), held: HELD };
+    }
+    LoadError::Mismatch(reason.to_owned())
 }
 
 /// A component whose memories start larger than they may be would trap at every

@@ -171,3 +171,42 @@ fn a_cache_directory_that_cannot_be_is_named() {
     let error = Engine::new(&EngineSettings { cache, ..EngineSettings::default() }).err().unwrap();
     assert!(error.to_string().starts_with("compile cache "), "{error}");
 }
+
+#[test]
+fn a_part_of_webassembly_that_is_not_here_is_named() {
+    let threads = refused(b"(component (core module (memory 1 1 shared)))");
+    let error = threads.to_string();
+    let expected = "uses a part of WebAssembly that this host does not have: ";
+    assert!(error.starts_with(expected) && error.contains("threads"), "{error}");
+    assert!(threads.hint().unwrap().contains("docs/plugins.md"));
+
+    let waits = refused(b"(component (type (func async)))");
+    assert!(waits.to_string().starts_with(expected), "{waits}");
+    assert!(waits.hint().unwrap().contains("--backend-qjs-disable-async"));
+}
+
+#[test]
+fn a_function_of_a_newer_contract_is_named_with_both_versions() {
+    let text = r#"(component
+        (import "device:behaviour/clock@0.1.5" (instance
+            (export "uptime-ms" (func (result u64)))))
+        (instance $methods)
+        (export "device:behaviour/methods@0.1.0" (instance $methods)))"#;
+
+    assert_eq!(
+        refused(text.as_bytes()).to_string(),
+        "`uptime-ms` of `clock`: this host (0.1.0) is older than the plugin's `wit/` (0.1.5)"
+    );
+}
+
+#[test]
+fn text_that_is_too_long_is_refused_before_it_is_parsed() {
+    let mut text = b"(component)".to_vec();
+    text.resize(1024 * 1024 + 1, b' ');
+
+    let error = refused(&text);
+    let expected = "1048577 bytes of text; the text of a component may have 1048576";
+    assert_eq!(error.to_string(), expected);
+    text.pop();
+    assert!(matches!(refused(&text), LoadError::NoMethods(_)));
+}

@@ -14,6 +14,18 @@ async fn wasi_has_no_files_and_no_environment_and_its_stderr_is_the_log() {
     assert_eq!(host.log(), [line("nothing"), line(""), line("here")]);
 }
 
+#[tokio::test]
+async fn a_guest_that_exits_is_told_so_without_its_frames_which_are_in_the_log() {
+    let host = Host::default();
+    let error = host.call(&load("exits.wat"), "any", "null").await.unwrap_err();
+
+    assert_eq!((error.status(), error.word()), (500, "trapped"));
+    assert_eq!(error.message(), "it ended itself by `exit`, with a failure");
+    let log = host.log();
+    assert_eq!(log.len(), 1, "{log:?}");
+    assert!(log[0].contains("Warn: trapped: ") && log[0].contains("wasm backtrace"), "{log:?}");
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_sleep_by_wasis_clock_takes_its_time_virtual_or_not() {
     let answer = Host::default().call(&load("dozes.wat"), "monotonic", "null").await.unwrap();

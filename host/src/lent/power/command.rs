@@ -34,7 +34,7 @@ pub(super) async fn run(command: &[String]) -> Result<(), String> {
         return Ok(());
     }
     let said = String::from_utf8_lossy(&output.stderr);
-    let said: String = said.trim().chars().take(200).flat_map(char::escape_debug).collect();
+    let said: String = plugin::readable(said.trim()).into_owned();
     Err(format!("{}: {said}", output.status))
 }
 
