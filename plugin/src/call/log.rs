@@ -65,6 +65,11 @@ impl CallLog {
         }
     }
 
+    /// Writes the frames of a trap.
+    pub(crate) fn trapped(&self, frames: &str) {
+        self.write(Level::Warn, &format!("trapped: {frames}"), Vec::new());
+    }
+
     fn take(&self, bytes: usize) -> Taken {
         let mut share = self.share.lock();
         if share.cut {

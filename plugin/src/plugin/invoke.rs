@@ -9,7 +9,7 @@ use crate::call::memory::{Exceeded, MemoryRefusal};
 use crate::call::state::CallState;
 use crate::error::{on_one_line, one_line};
 use crate::interfaces::Response;
-use crate::{Answer, Call, CallError, JobError, Level, Limits};
+use crate::{Answer, Call, CallError, JobError, Limits};
 use futures_util::FutureExt as _;
 use json::Json;
 use std::any::Any;
@@ -239,7 +239,7 @@ fn trapped(error: &wasmtime::Error, state: &CallState, limit: Duration) -> CallE
 fn cause(error: &wasmtime::Error, state: &CallState) -> String {
     if let Some(frames) = error.downcast_ref::<WasmBacktrace>() {
         let frames = on_one_line(&frames.to_string());
-        state.log.write(Level::Warn, &format!("trapped: {frames}"), Vec::new());
+        state.log.trapped(&frames);
     }
     match error.downcast_ref::<I32Exit>() {
         // Version 0.2 of WASI has these two ends only, whatever the number was.
