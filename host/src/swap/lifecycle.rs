@@ -50,7 +50,7 @@ pub(super) async fn stop(router: &Router, plugin: &Plugin) {
     match plugin.stop(router.new_call("stop", "null")).await {
         Ok(()) => info!(plugin = plugin.name(), "plugin stopped"),
         Err(error) => {
-            warn!(plugin = plugin.name(), "plugin did not stop in order: {}", error.message())
+            warn!(plugin = plugin.name(), "plugin did not stop in order: {}", error.message());
         }
     }
 }
