@@ -30,6 +30,8 @@ use under_way::Answers;
 pub(crate) use under_way::UnderWay;
 use window::Window;
 
+use crate::supervision::Supervisor;
+
 mod address;
 mod codec;
 mod deliveries;
@@ -103,7 +105,7 @@ struct OutgoingRequest {
 
 impl Connection {
     /// Starts to connect. Attempts go on until the connection is closed.
-    pub(crate) fn open(dial: Dial) -> Connection {
+    pub(crate) fn open(dial: Dial, supervisor: &Supervisor) -> Connection {
         let (messages, messages_out) = mpsc::channel(OUTBOX_PACKETS);
         let (requests, requests_out) = mpsc::channel(OUTBOX_PACKETS);
         let (to_device, incoming) = mpsc::channel(INBOX_EVENTS);
@@ -121,7 +123,8 @@ impl Connection {
             window: Window::default(),
             connection: 0,
         };
-        let driver = tokio::spawn(Driver::new(dial, session).run());
+        let driver = Driver::new(dial, session).run();
+        let driver = tokio::spawn(supervisor.watch("connection", driver));
         let outbox = Outbox { messages, requests, answers, online, receipts };
         Connection { incoming, outbox, closing, driver }
     }
@@ -130,16 +133,20 @@ impl Connection {
         self.outbox.clone()
     }
 
-    /// Returns the next event; `None` after the connection was closed.
-    pub(crate) async fn next(&mut self) -> Option<Incoming> {
-        self.incoming.recv().await
+    /// Returns the next event. Never returns if the driver has died, which ends the
+    /// process.
+    pub(crate) async fn next(&mut self) -> Incoming {
+        match self.incoming.recv().await {
+            Some(incoming) => incoming,
+            None => std::future::pending().await,
+        }
     }
 
     /// Sends what waits, says goodbye and ends. Takes some seconds at most.
     pub(crate) async fn close(self) {
         self.closing.cancel();
         drop(self.incoming);
-        // A panic in the driver has been printed where it happened.
+        // A panic in the driver was reported by its supervisor.
         self.driver.await.ok();
     }
 }

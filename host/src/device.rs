@@ -28,6 +28,7 @@ use crate::lent::durable::Durable;
 use crate::lent::telemetry::Telemetry;
 use crate::lent::twin::{Twin, TwinRequest};
 use crate::router::{Answer, Router};
+use crate::supervision::Supervisor;
 use drain::{Drain, DrainPurpose, DrainStep};
 
 pub(crate) struct Device {
@@ -39,6 +40,7 @@ pub(crate) struct Device {
     pub(crate) grace: Duration,
     pub(crate) counts: Arc<Counts>,
     pub(crate) service_manager: ServiceManager,
+    pub(crate) supervisor: Supervisor,
     /// `None`: it keeps nothing over its end.
     pub(crate) kept: Option<Durable>,
 }
@@ -71,13 +73,13 @@ impl Device {
         let mut stopping = false;
         let mut reboot: Option<AbortOnDropHandle<()>> = None;
         let mut online = None;
-        let _jobs = self.kept.as_ref().map(|kept| kept.run_jobs(Arc::clone(&self.router) as _));
+        let _jobs = self
+            .kept
+            .as_ref()
+            .map(|kept| kept.run_jobs(Arc::clone(&self.router) as _, &self.supervisor));
         loop {
             let event = tokio::select! {
-                incoming = self.connection.next() => match incoming {
-                    Some(incoming) => Event::Incoming(incoming),
-                    None => break,
-                },
+                incoming = self.connection.next() => Event::Incoming(incoming),
                 () = self.twin.ready() => Event::TwinReady,
                 () = self.service_manager.alive_due() => Event::AliveDue,
                 () = &mut stop, if !stopping => Event::Stop,
@@ -115,7 +117,7 @@ impl Device {
                 }
                 Event::Incoming(Incoming::Desired(change)) => self.twin.desired_changed(&change),
                 Event::TwinReady => {}
-                Event::AliveDue => self.service_manager.alive(),
+                Event::AliveDue => self.service_manager.alive(&self.supervisor.silent()),
                 Event::Stop => {
                     stopping = true;
                     self.service_manager.stopping();
@@ -159,6 +161,7 @@ impl Device {
             let next = if self.kept.is_some() { "they leave at the next start" } else { "lost" };
             warn!(device = %self.id, "stopped before all reports reached the hub: {next}");
         }
+        self.supervisor.stopping();
         self.connection.close().await;
         drop(online);
         info!(device = %self.id, "stopped");

@@ -11,6 +11,7 @@
 //! The journal does not interpret its records. A method that changes none of this never
 //! reaches it.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -20,6 +21,7 @@ use std::thread::JoinHandle;
 use parking_lot::Mutex;
 use plugin::HostError;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
+use tokio::task::spawn_blocking;
 
 pub use directory::JournalError;
 pub(crate) use directory::{check_directory, default_directory, name_of};
@@ -27,6 +29,8 @@ pub(crate) use mirrored::{Mirrored, Persistent};
 pub(crate) use pages::{Broken, Pages, RecordKind, Snapshot, Stop};
 use store::{Disk, Store};
 use writer::{Work, Writer, WriterCommand};
+
+use crate::supervision::{Pulse, panic_text};
 
 mod directory;
 mod mirrored;
@@ -40,6 +44,9 @@ pub(crate) mod tests;
 /// Changes that wait for the writer; more make their callers wait.
 const QUEUE: usize = 256;
 
+/// Reads at once away from the async threads.
+const READERS: usize = 8;
+
 /// A module that keeps its data in memory and has it persisted.
 pub(crate) trait Source: Send + Sync {
     /// Persists the changes since the last call. Returns `false` if there are none.
@@ -47,6 +54,10 @@ pub(crate) trait Source: Send + Sync {
 
     /// Receives the outcome of the last [`Source::save`].
     fn saved(&self, written: bool);
+
+    /// Persists everything anew from the next call of [`Source::save`] on: the file was
+    /// damaged and is empty now.
+    fn lost(&self);
 }
 
 /// The open journal.
@@ -57,6 +68,9 @@ pub(crate) struct Journal {
     room: Arc<Semaphore>,
     sources: Arc<Mutex<Vec<Arc<dyn Source>>>>,
     nudged: Arc<AtomicBool>,
+    pulse: Arc<Mutex<Option<Pulse>>>,
+    /// Places of those who read away from the async threads.
+    readers: Arc<Semaphore>,
 }
 
 impl Journal {
@@ -72,11 +86,24 @@ impl Journal {
         let (to_writer, messages) = sync_channel(QUEUE + 8);
         let sources = Arc::new(Mutex::new(Vec::new()));
         let nudged = Arc::new(AtomicBool::new(false));
-        let writer =
-            Writer::new(Arc::clone(&store), messages, Arc::clone(&sources), Arc::clone(&nudged));
+        let pulse = Arc::new(Mutex::new(None));
+        let writer = Writer::new(
+            Arc::clone(&store),
+            messages,
+            Arc::clone(&sources),
+            Arc::clone(&nudged),
+            Arc::clone(&pulse),
+        );
+        let end = Arc::clone(&pulse);
         let writer = std::thread::Builder::new()
             .name("journal".into())
-            .spawn(move || writer.run())
+            .spawn(move || {
+                let ended = catch_unwind(AssertUnwindSafe(|| writer.run()));
+                let pulse = end.lock().take();
+                if let (Some(pulse), Err(panic)) = (pulse, ended) {
+                    pulse.ended(Err(panic_text(&*panic)));
+                }
+            })
             .map_err(|source| JournalError::Open { path: directory.to_owned(), source })?;
         Ok(Journal {
             store,
@@ -85,12 +112,21 @@ impl Journal {
             room: Arc::new(Semaphore::new(QUEUE)),
             sources,
             nudged,
+            pulse,
+            readers: Arc::new(Semaphore::new(READERS)),
         })
     }
 
     /// From now on the source is asked with every commit.
     pub(crate) fn keep(&self, source: Arc<dyn Source>) {
         self.sources.lock().push(source);
+    }
+
+    /// Has the writing thread supervised from now on.
+    pub(crate) fn supervise(&self, pulse: Pulse) {
+        *self.pulse.lock() = Some(pulse);
+        // It may wait without an end for something to write.
+        self.nudge();
     }
 
     /// Makes a change and returns when it is on disk. A change that refuses must
@@ -136,7 +172,26 @@ impl Journal {
         &self,
         look: impl FnOnce(&Snapshot) -> Result<T, Broken>,
     ) -> Result<T, HostError> {
-        self.store.read(look).map_err(|broken| HostError::Other(format!("journal: {broken}")))
+        let found = self.store.read(look);
+        if self.store.is_suspect() {
+            self.nudge();
+        }
+        found.map_err(|broken| HostError::Other(format!("journal: {broken}")))
+    }
+
+    /// The same on a thread that may block. Few read at once, so that a slow disk does not
+    /// take all such threads; the others wait.
+    pub(crate) async fn read_apart<T: Send + 'static>(
+        self: &Arc<Self>,
+        look: impl FnOnce(&Snapshot) -> Result<T, Broken> + Send + 'static,
+    ) -> Result<T, HostError> {
+        let place = Arc::clone(&self.readers).acquire_owned().await.map_err(|_| closed())?;
+        let journal = Arc::clone(self);
+        let reading = spawn_blocking(move || {
+            let _place = place;
+            journal.read(look)
+        });
+        reading.await.map_err(|_| closed())?
     }
 
     /// Returns the new path of a corrupt file that was set aside at this start, if
@@ -152,8 +207,8 @@ impl Journal {
         self.to_writer.send(WriterCommand::Close).ok();
         let writer = self.writer.lock().take();
         if let Some(writer) = writer {
-            // A panic of the writer has been printed where it happened.
-            tokio::task::spawn_blocking(move || writer.join().ok()).await.ok();
+            // A panic of the writer was reported by its supervisor.
+            spawn_blocking(move || writer.join().ok()).await.ok();
         }
         self.sources.lock().clear();
         self.store.close();

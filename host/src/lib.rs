@@ -49,6 +49,7 @@
 //! * `router`: from a method's name to a plugin, and from any outcome to one answer.
 //! * `run`: assembles a device from a configuration and runs it.
 //! * `simulate`: many devices in one process, to load-test a hub.
+//! * `supervision`: ends the host when a task of it has ended, and knows which are stuck.
 //! * `swap`: replaces plugins while the host runs: files, configuration, operator.
 
 #![cfg_attr(test, allow(clippy::unwrap_used, reason = "a test may stop at the first surprise"))]
@@ -70,6 +71,7 @@ mod plugins;
 mod router;
 mod run;
 mod simulate;
+mod supervision;
 mod swap;
 
 /// Decodes the packets of a hub; returns their number. For fuzzing only.
@@ -88,5 +90,6 @@ pub use known_good::last_good;
 pub use lent::power::boot::Machine;
 pub use memory::share_heap;
 pub use plugins::PluginError;
-pub use run::{CheckReport, CheckedPlugin, StartError, check, run, run_on};
+pub use run::{CheckReport, CheckedPlugin, RunError, check, run, run_on};
 pub use simulate::{Figures, Fleet, FleetError, simulate};
+pub use supervision::TaskEnded;

@@ -21,6 +21,7 @@ use tracing::{error, info, warn};
 use crate::ids::IdSequence;
 use crate::journal::Journal;
 use crate::plugins::slot::{Begun, Change, Disabled, Slot};
+use crate::supervision::caught;
 use failure::MethodFailure;
 use idempotency::IdempotencyCache;
 
@@ -142,7 +143,9 @@ impl Router {
         let outcome = tokio::select! {
             // Most calls end at once, and need no listener for the end.
             biased;
-            outcome = self.call(slot, call, payload) => outcome,
+            // Plugins catch their own panics; this one is the host's, and has an answer too.
+            outcome = caught(self.call(slot, call, payload)) => outcome
+                .unwrap_or_else(|panic| Err(MethodFailure::Call(CallError::HostFault(panic)))),
             () = stopped.cancelled() => Err(MethodFailure::Draining),
         };
         let plugin = slot.map_or("none", |slot| slot.name());
@@ -210,6 +213,9 @@ pub(crate) fn ended(slot: &PluginSlot, call: &Begun<Plugin>, error: Option<&Call
     let message = || error.map(CallError::message).unwrap_or_default();
     let memory_bytes = call.version.made.plugin.peak_memory_bytes() as u64;
     let plugin = slot.name();
+    if let Some(CallError::HostFault(panic)) = error {
+        error!(plugin, "the host panicked in a call: {panic}");
+    }
     match slot.ended(call, outcome, memory_bytes, message, Instant::now()) {
         Some(Change::RolledBack { from, to }) => {
             error!(plugin, from, to, "plugin rolled back: the new version failed its first calls");

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use plugin::{Lent, Nothing, Plugin, SystemClock};
 use protocol::connection_string::DeviceConnectionString;
@@ -31,23 +32,28 @@ use crate::memory;
 use crate::plugins::slot::{Changes, Made, Slot};
 use crate::plugins::{self, Loader};
 use crate::router::{Router, Table};
+use crate::supervision::Supervisor;
 use crate::swap::switches::Switches;
 use crate::swap::{self, Operator, Swap, Watch};
 
 pub use check::{CheckReport, CheckedPlugin, check};
-pub use error::StartError;
+pub use error::RunError;
 
 mod check;
 mod error;
 
+/// Time that the journal has to persist the rest when a task of the host has died.
+const LAST_COMMIT: Duration = Duration::from_secs(5);
+
 /// Runs the host until `stop` completes. Then it accepts no new calls, gives running
 /// ones their grace, disconnects and returns. A connection that is lost, or cannot be
-/// made, is retried without end; only faults before the first attempt are errors.
+/// made, is retried without end. An error is a fault that was found before the first
+/// attempt, or the death of a task without which the host is not whole.
 pub async fn run(
     config: Config,
     identity: DeviceConnectionString,
     stop: impl Future<Output = ()>,
-) -> Result<(), StartError> {
+) -> Result<(), RunError> {
     run_on(&Machine::default(), config, identity, stop).await
 }
 
@@ -57,28 +63,38 @@ pub async fn run_on(
     config: Config,
     identity: DeviceConnectionString,
     stop: impl Future<Output = ()>,
-) -> Result<(), StartError> {
+) -> Result<(), RunError> {
+    let service_manager = ServiceManager::of_environment();
+    let supervisor = Supervisor::new(service_manager.watchdog());
     // First, because what worked last is there.
     let kept = Durable::open(&config.host, &identity, machine).await?;
     let known = KnownGood::in_data(&kept.directory);
     let (shared, dial, control) =
-        prepare_or_fall_back(config, &identity, &known, &kept.directory).await?;
+        prepare_or_fall_back(config, &identity, &known, &kept.directory, &supervisor).await?;
     let journal = Arc::clone(&kept.journal);
     let switches = Arc::new(Switches::new(Arc::clone(&journal)));
     let changes = Changes::new(());
     let mut device = shared.device(dial, Some(kept), &changes);
     device.router.table().slots().values().for_each(|slot| switches.apply(slot));
-    device.service_manager = ServiceManager::of_environment();
+    device.service_manager = service_manager;
     device.service_manager.ready();
     let router = Arc::clone(&device.router);
     let mut background = shared.background_tasks(&device, &journal, switches, &changes, known);
     if let Some(control) = control {
-        background.tasks.spawn(
-            control
-                .run(ControlHandles { router: Arc::clone(&router), operator: background.operator }),
-        );
+        let handles = ControlHandles { router: Arc::clone(&router), operator: background.operator };
+        background.tasks.spawn(supervisor.watch("control", control.run(handles)));
     }
-    device.run(stop).await;
+    let died = tokio::select! {
+        () = device.run(stop) => None,
+        died = supervisor.ended() => Some(died),
+    };
+    supervisor.stopping();
+    if let Some(died) = died {
+        background.tasks.abort_all();
+        // The journal may be what has died.
+        tokio::time::timeout(LAST_COMMIT, journal.close()).await.ok();
+        return Err(died.into());
+    }
     background.tasks.shutdown().await;
     swap::stop_all(&router).await;
     journal.close().await;
@@ -93,12 +109,13 @@ async fn prepare_or_fall_back(
     identity: &DeviceConnectionString,
     known: &KnownGood,
     data: &Path,
-) -> Result<(ProcessParts, Dial, Option<Control>), StartError> {
+    supervisor: &Supervisor,
+) -> Result<(ProcessParts, Dial, Option<Control>), RunError> {
     let good = config.file.as_deref().and_then(|file| known.configuration(file));
     let plugins = if good.is_some() { Plugins::Later } else { Plugins::Now };
     let good = good.filter(|good| *good != config);
     let ca_file = config.hub.ca_file.clone();
-    let error = match prepare(config, identity, plugins, data).await {
+    let error = match prepare(config, identity, plugins, data, supervisor).await {
         Ok(prepared) => return Ok(prepared),
         Err(error) => error,
     };
@@ -107,7 +124,7 @@ async fn prepare_or_fall_back(
     let mut with_ca_file = good.clone();
     with_ca_file.hub.ca_file = good.hub.ca_file.clone().or(ca_file);
     for config in [with_ca_file, good] {
-        if let Ok(prepared) = prepare(config, identity, plugins, data).await {
+        if let Ok(prepared) = prepare(config, identity, plugins, data, supervisor).await {
             let hint = error.hint();
             let error = program::chain(&error);
             error!(hint, "configuration not usable, the one that worked last is in force: {error}");
@@ -122,10 +139,11 @@ async fn prepare(
     identity: &DeviceConnectionString,
     plugins: Plugins,
     data: &Path,
-) -> Result<(ProcessParts, Dial, Option<Control>), StartError> {
+    supervisor: &Supervisor,
+) -> Result<(ProcessParts, Dial, Option<Control>), RunError> {
     let tls = connection::tls(&config.hub)?;
     let dial = Dial::new(identity.clone(), &config.hub, tls)?;
-    let shared = ProcessParts::load(config, plugins).await?;
+    let shared = ProcessParts::load(config, plugins, supervisor.clone()).await?;
     let control = Control::open(&shared.config, data)?;
     Ok((shared, dial, control))
 }
@@ -147,12 +165,17 @@ pub(crate) struct ProcessParts {
     plugins: BTreeMap<String, Made<Plugin>>,
     http: Http,
     pub(crate) counts: Arc<Counts>,
+    supervisor: Supervisor,
 }
 
 impl ProcessParts {
     /// Makes the engine, and loads the plugins if that is to be done now, on a thread
     /// that may block.
-    pub(crate) async fn load(config: Config, when: Plugins) -> Result<ProcessParts, StartError> {
+    pub(crate) async fn load(
+        config: Config,
+        when: Plugins,
+        supervisor: Supervisor,
+    ) -> Result<ProcessParts, RunError> {
         let loading = tokio::task::spawn_blocking(move || {
             let http = Http::new(&config)?;
             let loader = Loader::new(&config)?;
@@ -160,11 +183,11 @@ impl ProcessParts {
                 Plugins::Now => plugins::load_all(&loader, &config)?,
                 Plugins::Later => BTreeMap::new(),
             };
-            Ok::<_, StartError>((config, loader, plugins, http))
+            Ok::<_, RunError>((config, loader, plugins, http))
         });
         let (config, loader, plugins, http) =
             loading.await.expect("loading does not panic and is not cancelled")?;
-        Ok(ProcessParts { config, loader, plugins, http, counts: Arc::default() })
+        Ok(ProcessParts { config, loader, plugins, http, counts: Arc::default(), supervisor })
     }
 
     /// Makes a device with a connection, a twin and calls of its own, which starts to
@@ -173,7 +196,7 @@ impl ProcessParts {
     pub(crate) fn device(&self, dial: Dial, kept: Option<Durable>, changes: &Changes) -> Device {
         let identity = dial.identity().clone();
         let id = identity.device.clone();
-        let connection = Connection::open(dial);
+        let connection = Connection::open(dial, &self.supervisor);
         let journal = kept.as_ref().map(|kept| Arc::clone(&kept.journal));
         let twin = Arc::new(Twin::new(id.clone(), journal.clone()));
         let telemetry = Arc::new(Telemetry::new(
@@ -181,6 +204,7 @@ impl ProcessParts {
             connection.outbox(),
             self.config.host.telemetry,
             journal.clone(),
+            &self.supervisor,
         ));
         let lent = Lent {
             device_id: id.as_str().into(),
@@ -214,7 +238,19 @@ impl ProcessParts {
         let router = Arc::new(Router::new(table, lent, journal));
         let (grace, counts) = (self.config.host.grace, Arc::clone(&self.counts));
         let service_manager = ServiceManager::none();
-        Device { id, connection, router, twin, telemetry, grace, counts, service_manager, kept }
+        let supervisor = self.supervisor.clone();
+        Device {
+            id,
+            connection,
+            router,
+            twin,
+            telemetry,
+            grace,
+            counts,
+            service_manager,
+            supervisor,
+            kept,
+        }
     }
 
     /// Begins all that follows the files, the twin and the plugins of a device.
@@ -228,6 +264,9 @@ impl ProcessParts {
     ) -> BackgroundTasks {
         let (router, twin) = (&device.router, &device.twin);
         let mut tasks = JoinSet::new();
+        let supervisor = &self.supervisor;
+        journal.supervise(supervisor.pulse("journal"));
+        let pulse = supervisor.pulse("swap");
         let (swap, operator) = Swap::new(
             self.loader.clone(),
             Arc::clone(router),
@@ -235,19 +274,22 @@ impl ProcessParts {
             self.config.clone(),
             switches,
             Some(known),
+            pulse.clone(),
         );
-        tasks.spawn(swap.run(Watch::new()));
+        tasks.spawn(pulse.over(swap.run(Watch::new())));
         let desired = Desired {
             router: Arc::clone(router),
             twin: Arc::clone(twin),
             accepted: Arc::new(Accepted::new(Arc::clone(journal))),
         };
-        tasks.spawn(desired.run(changes.clone()));
+        tasks.spawn(supervisor.watch("desired", desired.run(changes.clone())));
         if let Some(key) = self.config.host.report_plugins_under.clone() {
             let (router, twin) = (Arc::clone(router), Arc::clone(twin));
-            tasks.spawn(status::run(key, router, twin, changes.clone()));
+            let status = status::run(key, router, twin, changes.clone());
+            tasks.spawn(supervisor.watch("status", status));
         }
-        tasks.spawn(memory::give_back(Arc::clone(&self.counts)));
+        let give_back = memory::give_back(Arc::clone(&self.counts));
+        tasks.spawn(supervisor.watch("memory", give_back));
         BackgroundTasks { tasks, operator }
     }
 }

@@ -17,7 +17,8 @@ use tokio_util::sync::CancellationToken;
 use crate::config::Config;
 use crate::connection::{self, Dial};
 use crate::plugins::slot::Changes;
-use crate::run::{Plugins, ProcessParts, StartError};
+use crate::run::{Plugins, ProcessParts, RunError};
+use crate::supervision::Supervisor;
 
 mod figures;
 mod fleet;
@@ -37,15 +38,16 @@ pub async fn simulate(
     rate: u32,
     stop: impl Future<Output = ()>,
     mut tell: impl FnMut(&Figures),
-) -> Result<Figures, StartError> {
+) -> Result<Figures, RunError> {
     let begun = Instant::now();
     let tls = connection::tls(&config.hub)?;
     let dial = |identity: DeviceConnectionString| {
-        Dial::new(identity, &config.hub, Arc::clone(&tls)).map_err(StartError::from)
+        Dial::new(identity, &config.hub, Arc::clone(&tls)).map_err(RunError::from)
     };
     // All at first, so that a bad one is known before any has connected.
     let dials = fleet.into_devices().map(dial).collect::<Result<Vec<_>, _>>()?;
-    let shared = ProcessParts::load(config, Plugins::Now).await?;
+    let supervisor = Supervisor::new(None);
+    let shared = ProcessParts::load(config, Plugins::Now, supervisor.clone()).await?;
 
     let mut figures = Figures { devices: dials.len(), ..Figures::default() };
     let mut dials = dials.into_iter();
@@ -62,8 +64,10 @@ pub async fn simulate(
                 let dial = dials.next().expect("there is one, as was just seen");
                 let device = shared.device(dial, None, &Changes::new(()));
                 let stopped = stopping.clone();
-                devices.spawn(async move { device.run(stopped.cancelled()).await });
+                let device = async move { device.run(stopped.cancelled()).await };
+                devices.spawn(supervisor.watch("device", device));
             }
+            died = supervisor.ended() => return Err(died.into()),
             _ = look.tick() => {
                 figures.update(&shared.counts, begun.elapsed());
                 tell(&figures);

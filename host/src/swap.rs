@@ -13,7 +13,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use plugin::Plugin;
+use plugin::{MAX_DEADLINE, Plugin};
 use tokio::sync::mpsc;
 use tokio::task::{JoinSet, spawn_blocking};
 use tokio::time::{Instant, sleep_until};
@@ -23,6 +23,7 @@ use crate::config::{Config, ConfigError, PluginSection};
 use crate::plugins::slot::{Changes, Made};
 use crate::plugins::{self, Loader, PluginError, Stamp};
 use crate::router::{PluginSlot, Router};
+use crate::supervision::Pulse;
 use keeping::Keeper;
 use orders::Order;
 use switches::Switches;
@@ -45,6 +46,9 @@ mod watch;
 /// Time without change after which a refused file counts as whole.
 const SETTLED: Duration = Duration::from_secs(1);
 
+/// Time that reading a file may take before the swap counts as stuck.
+const SLOW_FILES: Duration = Duration::from_secs(60);
+
 pub(crate) struct Swap {
     loader: Loader,
     router: Arc<Router>,
@@ -62,6 +66,7 @@ pub(crate) struct Swap {
     switches: Arc<Switches>,
     /// `None`: nothing is kept for the next start.
     keeper: Option<Keeper>,
+    pulse: Pulse,
 }
 
 /// State of the configuration on disk: whether it is in force, and if not, why.
@@ -110,15 +115,18 @@ impl Swap {
         self.start_all();
         self.load_missing();
         loop {
+            self.pulse.beat();
             // Watched before the check, so that no change falls in between.
             let files = self.files();
             let (watched, configuration) = (files.clone(), self.config.file.clone());
-            watch = spawn_blocking(move || {
+            let watching = spawn_blocking(move || {
                 watch.set(&watched, configuration.as_deref());
                 watch
-            })
-            .await
-            .expect("watching does not panic and is not cancelled");
+            });
+            watch = self
+                .step(Duration::ZERO, watching)
+                .await
+                .expect("watching does not panic and is not cancelled");
             self.writer = watch.writer();
             self.look().await;
             self.do_chores();
@@ -132,7 +140,8 @@ impl Swap {
                 () = sleep_until(again.unwrap_or_else(Instant::now)), if again.is_some() => {}
                 Some(order) = self.orders.recv() => self.obey(order).await,
                 Ok(()) = changed.changed() => {}
-                Some(_) = self.tasks.join_next() => {}
+                Some(ended) = self.tasks.join_next() => lifecycle::joined(ended),
+                () = self.pulse.due() => {}
             }
         }
     }
@@ -198,7 +207,8 @@ impl Swap {
         let plugin = slot.name();
         let before = slot.view().active;
         let digest_before = before.as_ref().map(|before| before.made.digest.as_str());
-        lifecycle::start(&self.router, &made.plugin, digest_before)
+        let start = lifecycle::start(&self.router, &made.plugin, digest_before);
+        self.step(MAX_DEADLINE, start)
             .await
             .map_err(|why| Refused::NotStarted { plugin: plugin.to_owned(), why })?;
         let digest = made.digest.clone();
@@ -215,6 +225,7 @@ impl Swap {
         section: &PluginSection,
         is_known: impl FnOnce(&str, &PluginSection) -> bool + Send + 'static,
     ) -> Result<Option<Made<Plugin>>, Refused> {
+        let limit = section.settings.compile_time();
         let (loader, plugin, section) = (self.loader.clone(), name.to_owned(), section.clone());
         let loaded = spawn_blocking(move || {
             let file = plugins::read(&plugin, &section)?;
@@ -223,10 +234,15 @@ impl Swap {
             }
             loader.load(&plugin, &section, &file).map(Some)
         });
-        match loaded.await {
+        match self.step(limit, loaded).await {
             Ok(made) => Ok(made?),
             Err(_) => Err(Refused::Panicked { plugin: name.to_owned() }),
         }
+    }
+
+    /// Takes a step that ends within `limit` and some time for files that are slow.
+    async fn step<T>(&self, limit: Duration, step: impl Future<Output = T>) -> T {
+        self.pulse.during(limit + SLOW_FILES, step).await
     }
 
     /// Checks whether a subject has to be examined.

@@ -63,14 +63,23 @@ impl State {
 }
 
 impl StateStore for State {
-    fn get(&self, _plugin: &str, key: &str) -> Result<Option<Vec<u8>>, HostError> {
-        Ok(self.lock().get(key).cloned())
+    fn get<'a>(
+        &'a self,
+        _plugin: &'a str,
+        key: &'a str,
+    ) -> BoxFuture<'a, Result<Option<Vec<u8>>, HostError>> {
+        Box::pin(ready(Ok(self.lock().get(key).cloned())))
     }
 
-    fn keys(&self, _plugin: &str, prefix: &str, limit: u32) -> Result<Vec<String>, HostError> {
+    fn keys<'a>(
+        &'a self,
+        _plugin: &'a str,
+        prefix: &'a str,
+        limit: u32,
+    ) -> BoxFuture<'a, Result<Vec<String>, HostError>> {
         let entries = self.lock();
         let keys = entries.keys().filter(|key| key.starts_with(prefix));
-        Ok(keys.take(limit as usize).cloned().collect())
+        Box::pin(ready(Ok(keys.take(limit as usize).cloned().collect())))
     }
 
     fn set<'a>(

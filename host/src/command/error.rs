@@ -1,7 +1,7 @@
 //! Exit codes and hints of failures.
 
 use behaviour_host::control::AskError;
-use behaviour_host::{ConfigError, FleetError, StartError};
+use behaviour_host::{ConfigError, FleetError, RunError};
 use program::{Classify, ExitKind};
 use protocol::connection_string::ConnectionStringError;
 
@@ -49,8 +49,8 @@ impl Classify<ConfigError> for CommandErrorKind {
     }
 }
 
-impl Classify<StartError> for CommandErrorKind {
-    fn hint(error: &StartError) -> Option<String> {
+impl Classify<RunError> for CommandErrorKind {
+    fn hint(error: &RunError) -> Option<String> {
         error.hint()
     }
 }

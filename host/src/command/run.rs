@@ -1,7 +1,9 @@
 //! `behaviour-host run`.
 
+use std::time::Duration;
+
 use anyhow::Context as _;
-use behaviour_host::{Config, StartError};
+use behaviour_host::{Config, RunError};
 use clap::Args;
 use program::{Signals, text};
 use protocol::connection_string::DeviceConnectionString;
@@ -12,6 +14,9 @@ use super::error::{CommandError, CommandErrorKind};
 
 /// Future that completes when the program is to stop.
 type Stopped = std::pin::Pin<Box<dyn Future<Output = ()> + Send>>;
+
+/// Time that blocking threads have to end when everything else has.
+const LAST_THREADS: Duration = Duration::from_secs(1);
 
 const IDENTITY: &str = "IOTHUB_DEVICE_CONNECTION_STRING";
 
@@ -71,10 +76,10 @@ pub(super) fn hide_memory() {
 pub(super) fn until_signal<T, F>(work: impl FnOnce(Stopped) -> F) -> Result<T, CommandError>
 where
     T: Send + 'static,
-    F: Future<Output = Result<T, StartError>> + Send + 'static,
+    F: Future<Output = Result<T, RunError>> + Send + 'static,
 {
     let runtime = tokio::runtime::Runtime::new().context("cannot start the runtime")?;
-    runtime.block_on(async {
+    let outcome = runtime.block_on(async {
         let (stop, stopped) = tokio::sync::oneshot::channel();
         // In a task, beside those that it talks to: from this thread, each method
         // would be handed from one thread to another and back.
@@ -90,7 +95,10 @@ where
             outcome = work => Ok(outcome.context("the host has a fault")??),
             ended = signals => Ok(ended?),
         }
-    })
+    });
+    // A thread that a dead disk or file server holds must not hold the process.
+    runtime.shutdown_timeout(LAST_THREADS);
+    outcome
 }
 
 /// Returns the device's secret: from the environment, else from its file.

@@ -69,6 +69,11 @@ impl Settings {
         self.limits.component_bytes
     }
 
+    /// Returns the longest time of compiling.
+    pub(crate) fn compile_time(&self) -> Duration {
+        self.limits.compile_time
+    }
+
     /// Returns the number of attempts for one of its jobs.
     pub(crate) fn job_attempts(&self) -> u32 {
         self.limits.job_attempts

@@ -9,6 +9,7 @@ use super::*;
 use crate::plugins::slot::Changes;
 use crate::plugins::{self, slot::Slot};
 use crate::router::{Table, tests::lent};
+use crate::supervision::Supervisor;
 use crate::swap::Swap;
 
 /// A configuration with one plugin `p`, whose socket is in the directory.
@@ -34,8 +35,15 @@ fn serve(config: &Config) -> tokio::task::JoinSet<()> {
     let slot = Arc::new(Slot::new("p", made, config.plugins["p"].patience, changes.clone()));
     let table = Table::new(&config.plugins, [("p".to_owned(), slot)].into());
     let router = Arc::new(Router::new(table, lent(), None));
-    let (swap, operator) =
-        Swap::new(loader, Arc::clone(&router), changes, config.clone(), Arc::default(), None);
+    let (swap, operator) = Swap::new(
+        loader,
+        Arc::clone(&router),
+        changes,
+        config.clone(),
+        Arc::default(),
+        None,
+        Supervisor::new(None).pulse("swap"),
+    );
     let control = open(config).unwrap().unwrap();
     let mut tasks = tokio::task::JoinSet::new();
     tasks.spawn(swap.run(crate::swap::Watch::new()));

@@ -22,6 +22,7 @@ use crate::backoff::Backoff;
 use crate::lent::twin::Twin;
 use crate::plugins::slot::Changes;
 use crate::router::{PluginSlot, Router, ended};
+use crate::supervision::caught;
 
 pub(crate) mod accepted;
 
@@ -89,7 +90,17 @@ impl Desired {
                     && busy.insert(name.clone())
                 {
                     let (desired, name, slot) = (self.clone(), name.clone(), Arc::clone(slot));
-                    deliveries.spawn(async move { (name, desired.deliver(&slot).await) });
+                    deliveries.spawn(async move {
+                        let delivered = caught(desired.deliver(&slot)).await;
+                        let given_up = delivered.unwrap_or_else(|panic| {
+                            error!(
+                                plugin = name,
+                                "desired properties given up: host fault: {panic}"
+                            );
+                            versions
+                        });
+                        (name, given_up)
+                    });
                 }
             }
             tokio::select! {

@@ -8,9 +8,12 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep_until};
-use tracing::warn;
+use tracing::{error, warn};
 
 use socket::Socket;
+
+/// Signs of life within the watchdog's limit.
+const FEEDS: u32 = 3;
 
 pub(crate) struct ServiceManager {
     socket: Option<Socket>,
@@ -40,7 +43,7 @@ impl ServiceManager {
     fn at(path: &Path, limit: Option<Duration>) -> ServiceManager {
         let socket = Socket::open(path);
         let socket = socket.map_err(|error| warn!(%error, "systemd cannot be notified")).ok();
-        let every = limit.filter(|limit| !limit.is_zero()).map(|limit| limit / 3);
+        let every = limit.filter(|limit| !limit.is_zero()).map(|limit| limit / FEEDS);
         ServiceManager { socket, every, due: Instant::now() }
     }
 
@@ -65,13 +68,21 @@ impl ServiceManager {
         }
     }
 
-    /// Sends a sign of life. Called from the device loop, so that a hung loop misses
-    /// its watchdog.
-    pub(crate) fn alive(&mut self) {
-        if let Some(every) = self.every {
+    /// Sends a sign of life, unless tasks are silent. Called from the device loop, so
+    /// that a hung loop misses its watchdog as well.
+    pub(crate) fn alive(&mut self, silent: &[&str]) {
+        let Some(every) = self.every else { return };
+        self.due = Instant::now() + every;
+        if silent.is_empty() {
             self.tell("WATCHDOG=1");
-            self.due = Instant::now() + every;
+        } else {
+            error!(tasks = ?silent, "no sign of life: the watchdog is not fed");
         }
+    }
+
+    /// Returns the longest silence that the service manager allows, if it watches.
+    pub(crate) fn watchdog(&self) -> Option<Duration> {
+        self.every.map(|every| every * FEEDS)
     }
 
     fn tell(&self, text: &str) {
@@ -154,9 +165,10 @@ mod tests {
         assert_eq!(heard(&socket), "READY=1\nSTATUS=connecting");
         for _ in 0..2 {
             service_manager.alive_due().await;
-            service_manager.alive();
+            service_manager.alive(&[]);
             assert_eq!(heard(&socket), "WATCHDOG=1");
         }
+        service_manager.alive(&["swap"]);
         service_manager.status("two\nlines");
         assert_eq!(heard(&socket), "STATUS=two lines");
         service_manager.stopping();
@@ -179,7 +191,7 @@ mod tests {
         let mut service_manager = ServiceManager::none();
         let day = Duration::from_secs(86_400);
         assert!(tokio::time::timeout(day, service_manager.alive_due()).await.is_err());
-        service_manager.alive();
+        service_manager.alive(&[]);
         service_manager.ready();
     }
 }

@@ -18,6 +18,15 @@ pub enum JournalError {
     /// Two hosts on one journal would each undo what the other does.
     #[error("data directory {}: another host uses it", .0.display())]
     InUse(PathBuf),
+    /// Another version of the host has written the journal. It is not set aside: its jobs
+    /// and its state are good.
+    #[error("data directory {}: {found}", .path.display())]
+    Layout {
+        /// Path of the directory.
+        path: PathBuf,
+        /// Version that was found, and the one that is read.
+        found: String,
+    },
     /// The directory, or the file in it.
     #[error("data directory {}", .path.display())]
     Open {

@@ -27,6 +27,9 @@ pub(crate) trait Persistent: Send + 'static {
     /// Receives the outcome of the records that [`Persistent::unsaved`] returned last.
     fn saved(&mut self, written: bool);
 
+    /// Counts every record as not yet persisted: those on disk are gone.
+    fn lost(&mut self);
+
     /// Serialises a record. Not called under the lock.
     fn write(record: &Self::Record) -> Vec<u8>;
 
@@ -87,5 +90,9 @@ impl<M: Persistent> Source for Mirrored<M> {
 
     fn saved(&self, written: bool) {
         self.lock().saved(written);
+    }
+
+    fn lost(&self) {
+        self.lock().lost();
     }
 }

@@ -85,6 +85,7 @@ impl Broken {
         let error = error.into();
         let kind = match &error {
             redb::Error::Io(error) => error.kind(),
+            redb::Error::Corrupted(_) => ErrorKind::InvalidData,
             _ => ErrorKind::Other,
         };
         Broken { text: error.to_string().replace('\n', " "), kind }

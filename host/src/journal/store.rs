@@ -1,11 +1,11 @@
 //! The file: opened, read, committed to; opened anew after an error, and set
 //! aside where it is damaged.
 
-use std::any::Any;
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, ErrorKind};
+use std::io::{self, ErrorKind, Read as _};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use parking_lot::{Mutex, RwLock};
 use redb::backends::FileBackend;
@@ -14,11 +14,17 @@ use tracing::{error, warn};
 
 use super::directory::{self, JournalError};
 use super::pages::{Broken, Pages, RecordKind, Snapshot};
+use crate::supervision::panic_text;
 
 const FILE_NAME: &str = "journal.redb";
 
 /// The layout of the file; one with another number is not read.
 const LAYOUT: &[u8] = b"1";
+
+/// The format of redb's files, and the places of its number: once in each of the two
+/// slots for commits, so that a damaged byte is not taken for another version.
+const FORMAT: u8 = 3;
+const FORMAT_PLACES: [usize; 2] = [64, 192];
 
 /// Pages kept in memory. What the host reads again and again is little, and the
 /// system keeps the file's pages as well.
@@ -48,6 +54,10 @@ pub(super) struct Store {
     pub(super) set_aside: Option<PathBuf>,
     /// Held while the journal is open.
     lock: Mutex<Option<File>>,
+    /// A reader has found damage: the file is to be opened anew, and checked.
+    suspect: AtomicBool,
+    /// The file was begun anew while the host runs.
+    lost: AtomicBool,
 }
 
 /// Reason why a file was not opened.
@@ -56,6 +66,8 @@ enum OpenFailure {
     Damaged(String),
     /// The file may be all right; the disk is not.
     Disk(io::Error),
+    /// Another version of the host has written it.
+    Layout(String),
 }
 
 impl Store {
@@ -68,6 +80,8 @@ impl Store {
             database: RwLock::new(None),
             set_aside: None,
             lock: Mutex::new(Some(lock)),
+            suspect: AtomicBool::new(false),
+            lost: AtomicBool::new(false),
         };
         match store.open_file() {
             Ok(database) => store.database = RwLock::new(Some(database)),
@@ -84,6 +98,9 @@ impl Store {
             }
             Err(OpenFailure::Disk(source)) => {
                 return Err(JournalError::Open { path: directory.to_owned(), source });
+            }
+            Err(OpenFailure::Layout(found)) => {
+                return Err(JournalError::Layout { path: directory.to_owned(), found });
             }
         }
         Ok(store)
@@ -102,11 +119,11 @@ impl Store {
         let written = {
             let database = self.database.read();
             let database = database.as_ref().ok_or_else(closed)?;
-            commit(database, change)
+            guarded(|| commit(database, change))
         };
         if written.is_err() {
             // The format refuses everything after a failed write, until then.
-            *self.database.write() = None;
+            self.close_file();
             self.open_again().ok();
         }
         written
@@ -117,17 +134,43 @@ impl Store {
         look: impl FnOnce(&Snapshot) -> Result<T, Broken>,
     ) -> Result<T, Broken> {
         let database = self.database.read();
-        let database = database.as_ref().ok_or_else(closed)?;
-        look(&Snapshot(database.begin_read().map_err(Broken::from)?))
+        let database = database.as_ref().filter(|_| !self.is_suspect()).ok_or_else(closed)?;
+        let found = guarded(|| look(&Snapshot(database.begin_read().map_err(Broken::from)?)));
+        if let Err(broken) = &found
+            && broken.kind == ErrorKind::InvalidData
+        {
+            error!(file = %self.file().display(), reason = %broken, "journal is damaged: checked now");
+            self.suspect.store(true, Ordering::Release);
+        }
+        found
+    }
+
+    /// Checks whether a reader has found damage that was not yet looked at.
+    pub(super) fn is_suspect(&self) -> bool {
+        self.suspect.load(Ordering::Acquire)
+    }
+
+    /// Checks whether the file was begun anew since the last call.
+    pub(super) fn take_lost(&self) -> bool {
+        self.lost.swap(false, Ordering::AcqRel)
     }
 
     /// Lets go of the file and the directory.
     pub(super) fn close(&self) {
-        *self.database.write() = None;
+        self.close_file();
         *self.lock.lock() = None;
     }
 
+    fn close_file(&self) {
+        let database = self.database.write().take();
+        // What it finds in a damaged file may make it panic once more.
+        catch_unwind(AssertUnwindSafe(|| drop(database))).ok();
+    }
+
     fn open_again(&self) -> Result<(), Broken> {
+        if self.suspect.swap(false, Ordering::AcqRel) {
+            self.close_file();
+        }
         if self.database.read().is_some() {
             return Ok(());
         }
@@ -141,7 +184,9 @@ impl Store {
             Err(OpenFailure::Damaged(reason)) => {
                 drop(database);
                 self.begin_anew(&reason).map_err(|error| broken(&io::Error::other(error)))?;
+                self.lost.store(true, Ordering::Release);
             }
+            Err(OpenFailure::Layout(found)) => return Err(broken(&io::Error::other(found))),
         }
         Ok(())
     }
@@ -161,12 +206,13 @@ impl Store {
         // A plain open trusts the file, and panics later if it should not have.
         builder.set_check_integrity_on_open(true).set_cache_size(CACHE_BYTES);
         let open = || -> Result<Database, OpenFailure> {
-            let database = (self.disk.0)(&builder, file).map_err(why_not_opened)?;
+            let database = (self.disk.0)(&builder, file)
+                .map_err(|error| why_not_opened(error, &self.file()))?;
             self.check(&database)?;
             Ok(database)
         };
         catch_unwind(AssertUnwindSafe(open))
-            .unwrap_or_else(|panic| Err(OpenFailure::Damaged(said(&*panic))))
+            .unwrap_or_else(|panic| Err(OpenFailure::Damaged(panic_text(&*panic))))
     }
 
     /// Makes what a new file lacks, and looks whether an old one is ours.
@@ -180,7 +226,10 @@ impl Store {
                     Some(found) if found == value => {}
                     Some(found) => {
                         let found = String::from_utf8_lossy(&found).escape_debug().to_string();
-                        other.get_or_insert(format!("its {key} is `{found}`"));
+                        other.get_or_insert(match key {
+                            "layout" => OpenFailure::Layout(other_version("layout", &found, "1")),
+                            _ => OpenFailure::Damaged(format!("its {key} is `{found}`")),
+                        });
                     }
                     None => pages.put(RecordKind::About, key.as_bytes(), value)?,
                 }
@@ -188,7 +237,7 @@ impl Store {
             Ok(other.is_none())
         });
         match (other, prepared) {
-            (Some(other), _) => Err(OpenFailure::Damaged(other)),
+            (Some(other), _) => Err(other),
             (None, Ok(())) => Ok(()),
             (None, Err(broken)) => Err(OpenFailure::Disk(io::Error::new(broken.kind, broken.text))),
         }
@@ -207,7 +256,9 @@ impl Store {
         );
         self.forget_oldest();
         let opened = self.open_file().map_err(|failure| match failure {
-            OpenFailure::Damaged(reason) => cannot(io::Error::other(reason)),
+            OpenFailure::Damaged(reason) | OpenFailure::Layout(reason) => {
+                cannot(io::Error::other(reason))
+            }
             OpenFailure::Disk(source) => cannot(source),
         })?;
         *self.database.write() = Some(opened);
@@ -246,7 +297,11 @@ fn broken(error: &io::Error) -> Broken {
     Broken { text: error.to_string(), kind: error.kind() }
 }
 
-fn why_not_opened(error: DatabaseError) -> OpenFailure {
+fn why_not_opened(error: DatabaseError, file: &Path) -> OpenFailure {
+    if let Some(found) = other_format(file) {
+        let (found, read) = (found.to_string(), FORMAT.to_string());
+        return OpenFailure::Layout(other_version("file format", &found, &read));
+    }
     match error {
         DatabaseError::Storage(StorageError::Io(error))
             if !matches!(error.kind(), ErrorKind::UnexpectedEof | ErrorKind::InvalidData) =>
@@ -267,7 +322,22 @@ fn is_full(error: &io::Error) -> bool {
     )
 }
 
-fn said(panic: &(dyn Any + Send)) -> String {
-    let text = panic.downcast_ref::<String>().map(String::as_str);
-    text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("unreadable").to_owned()
+/// Returns the format of a file that another version of redb has written.
+fn other_format(file: &Path) -> Option<u8> {
+    let mut header = [0; FORMAT_PLACES[1] + 1];
+    File::open(file).and_then(|mut file| file.read_exact(&mut header)).ok()?;
+    let [first, second] = FORMAT_PLACES.map(|place| header[place]);
+    (header.starts_with(b"redb") && first == second && first != FORMAT).then_some(first)
+}
+
+fn other_version(what: &str, found: &str, read: &str) -> String {
+    format!("journal has {what} `{found}`; this version of the host reads `{read}`")
+}
+
+/// Runs what reads or writes the file. redb does not check pages as it reads, and panics
+/// on what it finds in a damaged one.
+fn guarded<T>(work: impl FnOnce() -> Result<T, Broken>) -> Result<T, Broken> {
+    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panic| {
+        Err(Broken { text: panic_text(&*panic).replace('\n', " "), kind: ErrorKind::InvalidData })
+    })
 }

@@ -1,88 +1,18 @@
 //! The journal on disks that are good, full, failing and scribbled on.
 
 use std::fs;
-use std::io;
-use std::sync::atomic::{AtomicI64, AtomicUsize};
+use std::sync::atomic::AtomicUsize;
 
 use futures_util::FutureExt;
 use futures_util::future::join_all;
-use redb::StorageBackend;
-use redb::backends::FileBackend;
 use tempfile::TempDir;
 
 use super::*;
 
-/// A disk that a test can fill up.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct TestDisk {
-    /// Writes and syncs that still succeed, if not all do.
-    left: Arc<AtomicI64>,
-    limited: Arc<AtomicBool>,
-    syncs: Arc<AtomicUsize>,
-    /// Held by a test that wants a sync to last.
-    pause: Arc<Mutex<()>>,
-}
+mod damage;
+mod disk;
 
-impl TestDisk {
-    pub(crate) fn journal(&self, directory: &Path) -> Journal {
-        let disk = self.clone();
-        let open = move |builder: &redb::Builder, file| {
-            let file = FileBackend::new(file)?;
-            builder.create_with_backend(Backend { file, disk: disk.clone() })
-        };
-        Journal::open_on(Disk(Box::new(open)), directory, "d1").unwrap()
-    }
-
-    /// So many more writes succeed.
-    pub(crate) fn fill_after(&self, writes: i64) {
-        self.left.store(writes, Ordering::SeqCst);
-        self.limited.store(true, Ordering::SeqCst);
-    }
-
-    pub(crate) fn make_room(&self) {
-        self.limited.store(false, Ordering::SeqCst);
-    }
-
-    fn take(&self) -> io::Result<()> {
-        if self.limited.load(Ordering::SeqCst) && self.left.fetch_sub(1, Ordering::SeqCst) <= 0 {
-            return Err(io::Error::from(io::ErrorKind::StorageFull));
-        }
-        Ok(())
-    }
-}
-
-#[derive(Debug)]
-struct Backend {
-    file: FileBackend,
-    disk: TestDisk,
-}
-
-impl StorageBackend for Backend {
-    fn len(&self) -> io::Result<u64> {
-        self.file.len()
-    }
-
-    fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
-        self.file.read(offset, out)
-    }
-
-    fn set_len(&self, len: u64) -> io::Result<()> {
-        self.disk.take()?;
-        self.file.set_len(len)
-    }
-
-    fn sync_data(&self) -> io::Result<()> {
-        drop(self.disk.pause.lock());
-        self.disk.take()?;
-        self.disk.syncs.fetch_add(1, Ordering::SeqCst);
-        self.file.sync_data()
-    }
-
-    fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
-        self.disk.take()?;
-        self.file.write(offset, data)
-    }
-}
+pub(crate) use disk::TestDisk;
 
 pub(crate) fn journal(directory: &TempDir) -> Journal {
     Journal::open(directory.path(), "d1").unwrap()
@@ -219,6 +149,8 @@ impl Source for Number {
     fn saved(&self, written: bool) {
         self.saved.fetch_add(written.into(), Ordering::SeqCst);
     }
+
+    fn lost(&self) {}
 }
 
 #[tokio::test]

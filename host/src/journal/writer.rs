@@ -15,6 +15,7 @@ use tracing::{error, info};
 use super::Source;
 use super::pages::{Broken, Pages};
 use super::store::Store;
+use crate::supervision::Pulse;
 
 /// The most changes that share one commit.
 const MOST_TOGETHER: usize = 256;
@@ -25,6 +26,10 @@ const PATIENCE: Duration = Duration::from_millis(500);
 
 /// Wait before the next attempt after a failed commit that no caller waits for.
 const TRY_AGAIN: Duration = Duration::from_secs(5);
+
+/// Time that a commit may take before the writer counts as stuck. A slow flash card stalls
+/// for seconds, and a file that is opened anew is checked whole.
+const LONGEST_COMMIT: Duration = Duration::from_secs(120);
 
 /// A change that someone waits for.
 pub(super) trait Work: Send {
@@ -47,6 +52,7 @@ pub(super) struct Writer {
     nudged: Arc<AtomicBool>,
     /// Commits have failed since the last good one.
     failing: bool,
+    pulse: Arc<Mutex<Option<Pulse>>>,
 }
 
 impl Writer {
@@ -55,8 +61,9 @@ impl Writer {
         messages: Receiver<WriterCommand>,
         sources: Arc<Mutex<Vec<Arc<dyn Source>>>>,
         nudged: Arc<AtomicBool>,
+        pulse: Arc<Mutex<Option<Pulse>>>,
     ) -> Writer {
-        Writer { store, messages, sources, nudged, failing: false }
+        Writer { store, messages, sources, nudged, failing: false, pulse }
     }
 
     pub(super) fn run(mut self) {
@@ -86,18 +93,41 @@ impl Writer {
             self.nudged.store(false, Ordering::Release);
             let written = self.write(&mut together);
             due = written.is_err().then(|| Instant::now() + TRY_AGAIN);
+            if self.store.take_lost() {
+                self.sources.lock().iter().for_each(|source| source.lost());
+                due = Some(Instant::now());
+            }
             tell(together, written.as_ref().map_err(|broken| broken.text.as_str()).copied());
         }
     }
 
     fn next(&self, due: Option<Instant>) -> Result<WriterCommand, RecvTimeoutError> {
-        match due {
-            None => self.messages.recv().map_err(|_| RecvTimeoutError::Disconnected),
-            Some(due) => self.messages.recv_timeout(due.saturating_duration_since(Instant::now())),
+        loop {
+            let interval = self.beat(Duration::ZERO);
+            let wait = due.map(|due| due.saturating_duration_since(Instant::now()));
+            let next = match wait.into_iter().chain(interval).min() {
+                None => self.messages.recv().map_err(|_| RecvTimeoutError::Disconnected),
+                Some(wait) => self.messages.recv_timeout(wait),
+            };
+            let is_due = due.is_some_and(|due| due <= Instant::now());
+            if next.as_ref().err() != Some(&RecvTimeoutError::Timeout) || is_due {
+                return next;
+            }
         }
     }
 
+    /// Gives a sign of life that holds for `limit` longer than usual. Returns the interval
+    /// of these signs, if there is a watchdog.
+    fn beat(&self, limit: Duration) -> Option<Duration> {
+        let pulse = self.pulse.lock();
+        pulse.as_ref().and_then(|pulse| {
+            pulse.allow(limit);
+            pulse.interval()
+        })
+    }
+
     fn write(&mut self, together: &mut [Box<dyn Work>]) -> Result<(), Broken> {
+        self.beat(LONGEST_COMMIT);
         let sources = self.sources.lock().clone();
         let written = self.store.commit(|pages| {
             let mut changed = !together.is_empty();

@@ -14,6 +14,7 @@ use super::power::boot::{Boot, Machine};
 use super::state::State;
 use crate::config::HostSection;
 use crate::journal::{self, Journal, JournalError};
+use crate::supervision::Supervisor;
 
 pub(crate) struct Durable {
     pub(crate) journal: Arc<Journal>,
@@ -54,8 +55,13 @@ impl Durable {
     }
 
     /// Runs jobs until the returned handle is dropped.
-    pub(crate) fn run_jobs(&self, runner: Arc<dyn Runner>) -> AbortOnDropHandle<()> {
-        AbortOnDropHandle::new(tokio::spawn(Arc::clone(&self.jobs).run(runner)))
+    pub(crate) fn run_jobs(
+        &self,
+        runner: Arc<dyn Runner>,
+        supervisor: &Supervisor,
+    ) -> AbortOnDropHandle<()> {
+        let jobs = Arc::clone(&self.jobs).run(runner);
+        AbortOnDropHandle::new(tokio::spawn(supervisor.watch("jobs", jobs)))
     }
 
     /// Reboots the machine; ends if it is not.

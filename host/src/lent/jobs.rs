@@ -24,6 +24,7 @@ use crate::ids::IdSequence;
 use crate::journal::{Journal, Mirrored, Pages, Persistent, RecordKind};
 use crate::lent::clock::WorkClock;
 use crate::lent::power::boot::Boot;
+use crate::supervision::caught;
 use job::Job;
 use queue::{Attempt, Now, WaitingJobs};
 
@@ -176,7 +177,10 @@ impl Jobs {
             attempt: *attempt,
             boot_outcome: *outcome,
         });
-        let end = end.await;
+        let end = caught(end).await.unwrap_or_else(|panic| JobEnd::Failed {
+            again_after: None,
+            why: format!("host fault: {panic}"),
+        });
         self.call_ended(&call);
         let elapsed_ms = begun.elapsed().as_millis();
         match end {
@@ -260,6 +264,10 @@ impl Persistent for WaitingJobs {
 
     fn saved(&mut self, written: bool) {
         WaitingJobs::saved(self, written);
+    }
+
+    fn lost(&mut self) {
+        WaitingJobs::lost(self);
     }
 
     fn write(job: &Job) -> Vec<u8> {

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use futures_util::future::BoxFuture;
 use plugin::{HostError, StateStore};
 
-use crate::journal::{Broken, Journal, Pages, RecordKind, Stop};
+use crate::journal::{Broken, Journal, Pages, RecordKind, Snapshot, Stop};
 
 /// Keys that one plugin may have. Each costs some 100 bytes beside its own, which
 /// the limit on bytes does not count.
@@ -108,17 +108,29 @@ fn place(plugin: &str, key: &str) -> Vec<u8> {
 }
 
 impl StateStore for State {
-    fn get(&self, plugin: &str, key: &str) -> Result<Option<Vec<u8>>, HostError> {
-        self.journal.read(|view| view.get(RecordKind::State, &place(plugin, key)))
+    fn get<'a>(
+        &'a self,
+        plugin: &'a str,
+        key: &'a str,
+    ) -> BoxFuture<'a, Result<Option<Vec<u8>>, HostError>> {
+        let place = place(plugin, key);
+        Box::pin(self.journal.read_apart(move |view| view.get(RecordKind::State, &place)))
     }
 
-    fn keys(&self, plugin: &str, prefix: &str, limit: u32) -> Result<Vec<String>, HostError> {
+    fn keys<'a>(
+        &'a self,
+        plugin: &'a str,
+        prefix: &'a str,
+        limit: u32,
+    ) -> BoxFuture<'a, Result<Vec<String>, HostError>> {
         let prefix = place(plugin, prefix);
-        let found =
-            self.journal.read(|view| view.keys(RecordKind::State, &prefix, limit as usize))?;
-        let name =
-            |place: Vec<u8>| String::from_utf8_lossy(&place[plugin.len() + 1..]).into_owned();
-        Ok(found.into_iter().map(name).collect())
+        let keys = move |view: &Snapshot| view.keys(RecordKind::State, &prefix, limit as usize);
+        Box::pin(async move {
+            let found = self.journal.read_apart(keys).await?;
+            let name =
+                |place: Vec<u8>| String::from_utf8_lossy(&place[plugin.len() + 1..]).into_owned();
+            Ok(found.into_iter().map(name).collect())
+        })
     }
 
     fn set<'a>(
@@ -174,10 +186,10 @@ mod tests {
         drop(state);
 
         let state = State::new(Arc::new(journal(&directory)));
-        assert_eq!(state.get("p", "a").unwrap().as_deref(), Some(b"2".as_slice()));
-        assert_eq!(state.get("p", "gone").unwrap(), None);
-        assert_eq!(state.get("pp", "a").unwrap().as_deref(), Some(b"other".as_slice()));
-        assert_eq!(state.keys("p", "", 10).unwrap(), ["a"]);
+        assert_eq!(state.get("p", "a").await.unwrap().as_deref(), Some(b"2".as_slice()));
+        assert_eq!(state.get("p", "gone").await.unwrap(), None);
+        assert_eq!(state.get("pp", "a").await.unwrap().as_deref(), Some(b"other".as_slice()));
+        assert_eq!(state.keys("p", "", 10).await.unwrap(), ["a"]);
     }
 
     #[tokio::test]
@@ -187,10 +199,10 @@ mod tests {
         for key in ["b2", "b1", "a", "b3", "c"] {
             set(&state, key, b"").await.unwrap();
         }
-        assert_eq!(state.keys("p", "b", 10).unwrap(), ["b1", "b2", "b3"]);
-        assert_eq!(state.keys("p", "b", 2).unwrap(), ["b1", "b2"]);
-        assert_eq!(state.keys("p", "", 10).unwrap().len(), 5);
-        assert!(state.keys("q", "", 10).unwrap().is_empty());
+        assert_eq!(state.keys("p", "b", 10).await.unwrap(), ["b1", "b2", "b3"]);
+        assert_eq!(state.keys("p", "b", 2).await.unwrap(), ["b1", "b2"]);
+        assert_eq!(state.keys("p", "", 10).await.unwrap().len(), 5);
+        assert!(state.keys("q", "", 10).await.unwrap().is_empty());
     }
 
     #[tokio::test]
@@ -203,7 +215,7 @@ mod tests {
             tasks.spawn(async move {
                 let mut won = 0;
                 while won < 5 {
-                    let now = state.get("p", "n").unwrap();
+                    let now = state.get("p", "n").await.unwrap();
                     let next = now.as_ref().map_or(0, |bytes| bytes[0]) + 1;
                     let swap = state.swap("p", "n".into(), now, Some(vec![next]), MOST);
                     won += u32::from(swap.await.unwrap());
@@ -211,7 +223,7 @@ mod tests {
             });
         }
         tasks.join_all().await;
-        assert_eq!(state.get("p", "n").unwrap(), Some(vec![40]));
+        assert_eq!(state.get("p", "n").await.unwrap(), Some(vec![40]));
         assert!(state.swap("p", "n".into(), Some(vec![40]), None, MOST).await.unwrap());
         assert!(!state.swap("p", "n".into(), Some(vec![40]), None, MOST).await.unwrap());
     }
@@ -225,7 +237,7 @@ mod tests {
         let error = set(&state, "more", &[0; 200]).await.unwrap_err();
         let why = "state would have 1107 bytes; 1000 are allowed";
         assert_eq!(error, HostError::QuotaExceeded(why.into()));
-        assert_eq!(state.get("p", "more").unwrap(), None);
+        assert_eq!(state.get("p", "more").await.unwrap(), None);
 
         set(&state, "big", &[0; 10]).await.unwrap();
         set(&state, "more", &[0; 200]).await.unwrap();
@@ -241,6 +253,6 @@ mod tests {
         set(&state, "a", b"2").await.unwrap_err();
         disk.make_room();
         set(&state, "b", b"3").await.unwrap();
-        assert_eq!(state.get("p", "a").unwrap().as_deref(), Some(b"1".as_slice()));
+        assert_eq!(state.get("p", "a").await.unwrap().as_deref(), Some(b"1".as_slice()));
     }
 }

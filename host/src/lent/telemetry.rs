@@ -18,6 +18,7 @@ use tracing::{error, info, warn};
 use crate::config::TelemetryLimits;
 use crate::connection::{Outbox, Receipt};
 use crate::journal::{Journal, Mirrored, Persistent, RecordKind};
+use crate::supervision::Supervisor;
 use queue::MessageQueue;
 
 mod queue;
@@ -37,6 +38,7 @@ impl Telemetry {
         outbox: Outbox,
         limits: TelemetryLimits,
         journal: Option<Arc<Journal>>,
+        supervisor: &Supervisor,
     ) -> Telemetry {
         let mut queue = MessageQueue::new(limits);
         let found = journal.as_deref().map(Mirrored::<MessageQueue>::found).unwrap_or_default();
@@ -47,7 +49,13 @@ impl Telemetry {
             info!(device = %identity.device, "messages of the last run wait for the hub");
         }
         let queue = Mirrored::new(queue, journal.as_deref());
-        tokio::spawn(send(Arc::clone(&queue), outbox, journal.clone()));
+        let send = send(Arc::clone(&queue), outbox, journal.clone());
+        // It returns when the connection has ended, which is reported as such.
+        let until_the_end = async move {
+            send.await;
+            std::future::pending().await
+        };
+        tokio::spawn(supervisor.watch("telemetry", until_the_end));
         Telemetry { identity, queue, journal }
     }
 
@@ -175,6 +183,10 @@ impl Persistent for MessageQueue {
         MessageQueue::saved(self, written);
     }
 
+    fn lost(&mut self) {
+        MessageQueue::lost(self);
+    }
+
     fn write((topic, body): &(DeviceTopic, Bytes)) -> Vec<u8> {
         record(topic, body)
     }
@@ -205,7 +217,8 @@ mod tests {
     fn telemetry(link: &Link, journal: Journal) -> Telemetry {
         let identity = "HostName=h;DeviceId=d1;SharedAccessKey=a2V5".parse().unwrap();
         let journal = Some(Arc::new(journal));
-        Telemetry::new(identity, link.outbox.clone(), TelemetryLimits::default(), journal)
+        let limits = TelemetryLimits::default();
+        Telemetry::new(identity, link.outbox.clone(), limits, journal, &Supervisor::new(None))
     }
 
     async fn send(telemetry: &Telemetry, body: &[u8]) {

@@ -257,6 +257,10 @@ impl Persistent for TwinState {
         self.reports.saved(written);
     }
 
+    fn lost(&mut self) {
+        self.reports.lost_from_disk();
+    }
+
     fn write(record: &ReportRecord) -> Vec<u8> {
         serde_json::to_vec(record).expect("a record is JSON")
     }

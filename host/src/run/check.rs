@@ -4,7 +4,7 @@
 use plugin::EngineError;
 use protocol::connection_string::DeviceConnectionString;
 
-use super::StartError;
+use super::RunError;
 use crate::config::Config;
 use crate::connection;
 use crate::control::Control;
@@ -18,7 +18,7 @@ pub struct CheckReport {
     /// Plugins that load.
     pub plugins: Vec<CheckedPlugin>,
     /// Everything that would keep the host from its first start.
-    pub errors: Vec<StartError>,
+    pub errors: Vec<RunError>,
 }
 
 /// A plugin that loads.
@@ -36,13 +36,13 @@ pub struct CheckedPlugin {
 pub fn check(config: &Config, identity: Option<&DeviceConnectionString>) -> CheckReport {
     let mut report = CheckReport::default();
     let errors = &mut report.errors;
-    errors.extend(connection::tls(&config.hub).err().map(StartError::from));
+    errors.extend(connection::tls(&config.hub).err().map(RunError::from));
     if let Some(identity) = identity {
-        errors.extend(connection::check_identity(identity).err().map(StartError::from));
+        errors.extend(connection::check_identity(identity).err().map(RunError::from));
     }
-    errors.extend(check_data(config, identity).err().map(StartError::from));
-    errors.extend(Control::check(config).err().map(StartError::from));
-    errors.extend(Http::check(config).into_iter().map(StartError::from));
+    errors.extend(check_data(config, identity).err().map(RunError::from));
+    errors.extend(Control::check(config).err().map(RunError::from));
+    errors.extend(Http::check(config).into_iter().map(RunError::from));
     let loader = match loader(config) {
         Ok(loader) => Some(loader),
         Err((error, loader)) => {

@@ -1,4 +1,4 @@
-//! Errors that keep a host from starting, with their hints.
+//! Errors that keep a host from starting or end it, with their hints.
 
 use trust::TrustError;
 
@@ -6,10 +6,11 @@ use crate::connection::OptionsError;
 use crate::control::ControlError;
 use crate::journal::JournalError;
 use crate::plugins::PluginError;
+use crate::supervision::TaskEnded;
 
-/// Everything that is found out before the first connection.
+/// Reason why a host did not start, or has ended by itself.
 #[derive(Debug, thiserror::Error)]
-pub enum StartError {
+pub enum RunError {
     /// A plugin, or the engine that runs them.
     #[error(transparent)]
     Plugin(#[from] PluginError),
@@ -22,36 +23,46 @@ pub enum StartError {
     /// The data that outlives the process has no place.
     #[error(transparent)]
     Journal(#[from] JournalError),
+    /// A task without which the host is not whole.
+    #[error("the host has a fault")]
+    Task(#[from] TaskEnded),
 }
 
-impl StartError {
+impl RunError {
     /// Returns the way out, if one action helps.
     #[must_use]
     pub fn hint(&self) -> Option<String> {
         match self {
-            StartError::Plugin(error) => error.hint(),
-            StartError::Journal(JournalError::InUse(_)) => Some(
+            RunError::Plugin(error) => error.hint(),
+            RunError::Journal(JournalError::InUse(_)) => Some(
                 "stop the other host, or set `data` under [host] to a directory of its own".into(),
             ),
-            StartError::Journal(_) => {
+            RunError::Journal(JournalError::Layout { .. }) => Some(
+                "run the version of the host that wrote it, or move `journal.redb` away, which \
+                 gives up its jobs, its state and its unsent messages"
+                    .into(),
+            ),
+            RunError::Journal(_) => {
                 Some("set `data` under [host] to a directory that may be written".into())
             }
-            StartError::Control(error) => Some(error.hint().to_owned()),
-            StartError::Connection(OptionsError::Trust(TrustError::NoCertificates)) => Some(
+            // Nothing that its operator could do but report it.
+            RunError::Task(_) => None,
+            RunError::Control(error) => Some(error.hint().to_owned()),
+            RunError::Connection(OptionsError::Trust(TrustError::NoCertificates)) => Some(
                 "install the system's certificates (Debian: ca-certificates), or set `ca_file`"
                     .into(),
             ),
-            StartError::Connection(OptionsError::Trust(_)) => Some(
+            RunError::Connection(OptionsError::Trust(_)) => Some(
                 "set `ca_file` under [hub], or IOTHUB_CA_FILE, to a PEM file of certificates"
                     .into(),
             ),
-            StartError::Connection(OptionsError::Wildcard { .. }) => {
+            RunError::Connection(OptionsError::Wildcard { .. }) => {
                 Some("register the device under an id without `+` and `#`".into())
             }
-            StartError::Connection(OptionsError::X509) => {
+            RunError::Connection(OptionsError::X509) => {
                 Some("use a connection string with SharedAccessKey".into())
             }
-            StartError::Connection(OptionsError::Expired(_)) => Some(
+            RunError::Connection(OptionsError::Expired(_)) => Some(
                 "make a new token, or use SharedAccessKey, from which the host makes its own"
                     .into(),
             ),

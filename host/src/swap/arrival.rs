@@ -13,6 +13,7 @@ use crate::known_good::{GoodVersion, KnownGood};
 use crate::plugins::slot::Made;
 use crate::plugins::{self, Loader};
 use crate::router::{PluginSlot, Router};
+use crate::supervision::caught;
 
 /// A plugin whose first version is to come.
 struct Arrival {
@@ -54,7 +55,13 @@ impl Swap {
                 versions: versions.unwrap_or_default(),
                 known: keeper.map(|keeper| keeper.known().clone()),
             };
-            self.tasks.spawn(arrival.run());
+            let slot = Arc::clone(slot);
+            self.tasks.spawn(async move {
+                if let Err(panic) = caught(arrival.run()).await {
+                    error!(plugin = slot.name(), "plugin not loaded: host fault: {panic}");
+                    slot.not_loaded(format!("host fault: {panic}"));
+                }
+            });
         }
     }
 }

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use plugin::Plugin;
+use plugin::{MAX_DEADLINE, Plugin};
 use tracing::{error, info, warn};
 
 use super::{Refused, Subject, Swap, lifecycle};
@@ -146,11 +146,12 @@ impl Swap {
             let Next::New(made, slot) = next else { continue };
             let before = slot.as_ref().and_then(|slot| slot.view().active);
             let before = before.map(|version| version.made.digest.clone());
-            match lifecycle::start(&self.router, &made.plugin, before.as_deref()).await {
+            let start = lifecycle::start(&self.router, &made.plugin, before.as_deref());
+            match self.step(MAX_DEADLINE, start).await {
                 Ok(()) => started.push(&made.plugin),
                 Err(why) => {
                     for plugin in started {
-                        lifecycle::stop(&self.router, plugin).await;
+                        self.step(MAX_DEADLINE, lifecycle::stop(&self.router, plugin)).await;
                     }
                     return Err(Refused::NotStarted { plugin: name.clone(), why });
                 }

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use tokio::task::spawn_blocking;
 use tokio::time::Instant;
@@ -96,7 +97,8 @@ impl Swap {
         if !turn.is_due(&keeper.record) {
             return;
         }
-        let kept = spawn_blocking(move || turn.take()).await;
+        let kept = spawn_blocking(move || turn.take());
+        let kept = self.step(Duration::ZERO, kept).await;
         let keeper = self.keeper.as_mut().expect("it was there a moment ago");
         match kept {
             Ok(Ok(record)) => {

@@ -4,13 +4,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use plugin::{Plugin, readable};
-use tokio::task::JoinSet;
+use tokio::task::{JoinError, JoinSet};
 use tracing::{error, info, warn};
 
 use super::Swap;
 use crate::backoff::Backoff;
 use crate::plugins::slot::{Chore, SlotStatus, Version};
 use crate::router::{PluginSlot, Router};
+use crate::supervision::caught;
 
 /// First and longest wait before a plugin that did not start is tried again.
 const FIRST_RETRY: Duration = Duration::from_secs(1);
@@ -67,9 +68,22 @@ pub(crate) async fn stop_all(router: &Arc<Router>) {
             }
         });
     }
-    let all = async { while stops.join_next().await.is_some() {} };
+    let all = async {
+        while let Some(ended) = stops.join_next().await {
+            joined(ended);
+        }
+    };
     if tokio::time::timeout(LAST_STOPS, all).await.is_err() {
         warn!("the host did not wait for plugins that do not stop");
+    }
+}
+
+/// Receives the end of a task about one plugin: a panic there concerns no other.
+pub(super) fn joined(ended: Result<(), JoinError>) {
+    if let Err(error) = ended
+        && error.is_panic()
+    {
+        error!("the host has a fault: {error}");
     }
 }
 
@@ -124,7 +138,9 @@ pub(super) async fn start_until_it_does(
 ) {
     let mut pause = Backoff::new(FIRST_RETRY, LAST_RETRY);
     while slot.view().active.is_some_and(|active| active.number == version.number) {
-        let outcome = start(&router, &version.made.plugin, before.as_deref()).await;
+        let start = start(&router, &version.made.plugin, before.as_deref());
+        let outcome = caught(start).await;
+        let outcome = outcome.unwrap_or_else(|panic| Err(format!("start: host fault: {panic}")));
         let error = outcome.err();
         let plugin = slot.name();
         if let Some(error) = &error {

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use plugin::MAX_DEADLINE;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 use tracing::{info, warn};
@@ -13,6 +14,7 @@ use crate::known_good::KnownGood;
 use crate::plugins::Loader;
 use crate::plugins::slot::Changes;
 use crate::router::{PluginSlot, Router};
+use crate::supervision::Pulse;
 use crate::swap::switches::Switches;
 
 /// Orders that wait; one is carried out at a time.
@@ -106,6 +108,7 @@ impl Swap {
         config: Config,
         switches: Arc<Switches>,
         known: Option<KnownGood>,
+        pulse: Pulse,
     ) -> (Swap, Operator) {
         for slot in router.table().slots().values() {
             // From before the first call on.
@@ -128,6 +131,7 @@ impl Swap {
             tasks: JoinSet::new(),
             switches: Arc::clone(&switches),
             keeper: known.map(Keeper::new),
+            pulse,
         };
         (swap, Operator { orders: give, standing: see, switches })
     }
@@ -175,7 +179,8 @@ impl Swap {
         if before.is_stopped() {
             let active = slot.view().active;
             let digest = active.as_ref().map(|active| active.made.digest.as_str());
-            lifecycle::start(&self.router, &before.made.plugin, digest).await?;
+            let start = lifecycle::start(&self.router, &before.made.plugin, digest);
+            self.step(MAX_DEADLINE, start).await?;
         }
         let (from, to) = slot.roll_back().ok_or("there is no version before this one")?;
         Ok(format!("version {to} takes the calls again, {from} does not"))

@@ -1,6 +1,7 @@
 //! Swaps on real files: each test changes them as a person or a program would,
 //! and waits until the host has followed.
 
+mod panics;
 mod restart;
 
 use std::collections::BTreeMap;
@@ -13,6 +14,7 @@ use super::*;
 use crate::known_good::{GoodRecord, KnownGood};
 use crate::plugins::slot::{Slot, SlotStatus, SlotView};
 use crate::router::{Table, tests::lent};
+use crate::supervision::Supervisor;
 
 /// A host without a hub: a directory with its files, and what follows them.
 struct Rig {
@@ -47,6 +49,10 @@ impl Rig {
     }
 
     fn start(directory: TempDir, is_first: bool) -> Rig {
+        Rig::start_with(directory, is_first, lent())
+    }
+
+    fn start_with(directory: TempDir, is_first: bool, lent: plugin::Lent) -> Rig {
         let config = Config::read(&directory.path().join("host.toml")).unwrap();
         let loader = Loader::new(&config).unwrap();
         let changes = Changes::new(());
@@ -63,10 +69,12 @@ impl Rig {
             (name.clone(), Arc::new(slot))
         });
         let table = Table::new(&config.plugins, slots.collect());
-        let router = Arc::new(Router::new(table, lent(), None));
+        let router = Arc::new(Router::new(table, lent, None));
         let known = Some(KnownGood::in_data(&directory.path().join("data")));
+        let (changes_too, pulse) = (changes.clone(), Supervisor::new(None).pulse("swap"));
+        let switches = Arc::default();
         let (swap, operator) =
-            Swap::new(loader, Arc::clone(&router), changes.clone(), config, Arc::default(), known);
+            Swap::new(loader, Arc::clone(&router), changes_too, config, switches, known, pulse);
         let mut task = JoinSet::new();
         task.spawn(swap.run(Watch::new()));
         Rig { directory, router, changes, operator, _swap: task }

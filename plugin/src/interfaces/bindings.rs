@@ -12,6 +12,8 @@ wasmtime::component::bindgen!({
         "device:behaviour/jobs.after-delay": async,
         "device:behaviour/jobs.after-boot": async,
         "device:behaviour/jobs.cancel": async,
+        "device:behaviour/state.get": async,
+        "device:behaviour/state.keys": async,
         "device:behaviour/state.set": async,
         "device:behaviour/state.delete": async,
         "device:behaviour/state.swap": async,

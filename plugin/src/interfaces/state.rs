@@ -12,9 +12,9 @@ const KEY_BYTES: usize = 256;
 const KEYS: u32 = 1000;
 
 impl Host for CallState {
-    fn get(&mut self, key: String) -> Result<Option<Vec<u8>>, Error> {
+    async fn get(&mut self, key: String) -> Result<Option<Vec<u8>>, Error> {
         check_key(&key)?;
-        Ok(self.lent.state.get(&self.plugin.name, &key)?)
+        Ok(self.lent.state.get(&self.plugin.name, &key).await?)
     }
 
     async fn set(&mut self, key: String, value: Vec<u8>) -> Result<(), Error> {
@@ -31,9 +31,9 @@ impl Host for CallState {
         Ok(self.lent.state.delete(&self.plugin.name, key).await?)
     }
 
-    fn keys(&mut self, prefix: String, limit: u32) -> Result<Vec<String>, Error> {
+    async fn keys(&mut self, prefix: String, limit: u32) -> Result<Vec<String>, Error> {
         check_size("prefix", prefix.len(), KEY_BYTES)?;
-        Ok(self.lent.state.keys(&self.plugin.name, &prefix, limit.min(KEYS))?)
+        Ok(self.lent.state.keys(&self.plugin.name, &prefix, limit.min(KEYS)).await?)
     }
 
     async fn swap(

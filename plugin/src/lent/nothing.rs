@@ -20,12 +20,21 @@ fn no_state<T>() -> Result<T, HostError> {
 }
 
 impl StateStore for Nothing {
-    fn get(&self, _plugin: &str, _key: &str) -> Result<Option<Vec<u8>>, HostError> {
-        no_state()
+    fn get<'a>(
+        &'a self,
+        _plugin: &'a str,
+        _key: &'a str,
+    ) -> BoxFuture<'a, Result<Option<Vec<u8>>, HostError>> {
+        Box::pin(async { no_state() })
     }
 
-    fn keys(&self, _plugin: &str, _prefix: &str, _limit: u32) -> Result<Vec<String>, HostError> {
-        no_state()
+    fn keys<'a>(
+        &'a self,
+        _plugin: &'a str,
+        _prefix: &'a str,
+        _limit: u32,
+    ) -> BoxFuture<'a, Result<Vec<String>, HostError>> {
+        Box::pin(async { no_state() })
     }
 
     fn set<'a>(

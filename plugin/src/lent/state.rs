@@ -11,10 +11,19 @@ use futures_util::future::BoxFuture;
 /// What a future has done is on disk before it is ready.
 pub trait StateStore: Send + Sync {
     /// The value of a key.
-    fn get(&self, plugin: &str, key: &str) -> Result<Option<Vec<u8>>, HostError>;
+    fn get<'a>(
+        &'a self,
+        plugin: &'a str,
+        key: &'a str,
+    ) -> BoxFuture<'a, Result<Option<Vec<u8>>, HostError>>;
 
     /// The keys that begin with `prefix`, in order, `limit` of them at most.
-    fn keys(&self, plugin: &str, prefix: &str, limit: u32) -> Result<Vec<String>, HostError>;
+    fn keys<'a>(
+        &'a self,
+        plugin: &'a str,
+        prefix: &'a str,
+        limit: u32,
+    ) -> BoxFuture<'a, Result<Vec<String>, HostError>>;
 
     /// Sets the value of a key.
     fn set<'a>(

@@ -176,15 +176,24 @@ impl TelemetrySink for Memory {
 }
 
 impl StateStore for Memory {
-    fn get(&self, plugin: &str, key: &str) -> Result<Option<Vec<u8>>, HostError> {
-        Ok(self.state.lock().unwrap().get(&format!("{plugin}/{key}")).cloned())
+    fn get<'a>(
+        &'a self,
+        plugin: &'a str,
+        key: &'a str,
+    ) -> BoxFuture<'a, Result<Option<Vec<u8>>, HostError>> {
+        done(self.state.lock().unwrap().get(&format!("{plugin}/{key}")).cloned())
     }
 
-    fn keys(&self, plugin: &str, prefix: &str, limit: u32) -> Result<Vec<String>, HostError> {
+    fn keys<'a>(
+        &'a self,
+        plugin: &'a str,
+        prefix: &'a str,
+        limit: u32,
+    ) -> BoxFuture<'a, Result<Vec<String>, HostError>> {
         let prefix = format!("{plugin}/{prefix}");
         let state = self.state.lock().unwrap();
         let keys = state.keys().filter(|key| key.starts_with(&prefix));
-        Ok(keys.take(limit as usize).cloned().collect())
+        done(keys.take(limit as usize).cloned().collect())
     }
 
     fn set<'a>(

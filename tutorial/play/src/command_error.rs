@@ -23,8 +23,8 @@ impl Classify<BuildError> for FailureKind {
     }
 }
 
-impl Classify<host::StartError> for FailureKind {
-    fn hint(error: &host::StartError) -> Option<String> {
+impl Classify<host::RunError> for FailureKind {
+    fn hint(error: &host::RunError) -> Option<String> {
         error.hint()
     }
 }

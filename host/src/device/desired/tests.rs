@@ -1,6 +1,9 @@
 //! Deliveries to real plugins, of a twin that the tests play.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use parking_lot::Mutex;
+use plugin::{HostError, TwinAccess};
 
 use protocol::topic::DeviceTopic;
 use protocol::twin::DesiredPatch;
@@ -37,6 +40,14 @@ struct Rig {
 impl Rig {
     /// The fixture that reports what it hears, set to behave like this.
     fn new(settings: &str) -> Rig {
+        Rig::lending(settings, |twin| twin)
+    }
+
+    /// The same with another twin for the plugin.
+    fn lending(
+        settings: &str,
+        lend: impl FnOnce(Arc<dyn TwinAccess>) -> Arc<dyn TwinAccess>,
+    ) -> Rig {
         let directory = tempfile::tempdir().unwrap();
         let file = fixtures::write("follows.wat", directory.path());
         let text = format!("[plugins.p]\nfile = {file:?}\nmethods = [\"*\"]\n{settings}\n");
@@ -47,7 +58,7 @@ impl Rig {
             Arc::new(Slot::new("p", made.unwrap(), config.plugins["p"].patience, changes.clone()));
         let table = Table::new(&config.plugins, [("p".to_owned(), slot)].into());
         let twin = Arc::new(Twin::new("d1".parse().unwrap(), None));
-        let lent = plugin::Lent { twin: Arc::clone(&twin) as _, ..lent() };
+        let lent = plugin::Lent { twin: lend(Arc::clone(&twin) as _), ..lent() };
         let router = Arc::new(Router::new(table, lent, None));
         let accepted = Arc::new(InMemory::default());
         let desired =
@@ -140,6 +151,45 @@ async fn what_was_taken_back_meanwhile_is_nothing_to_hear_of() {
 #[tokio::test]
 async fn a_plugin_that_asks_for_it_is_tried_again() {
     let rig = Rig::new("config.retry = true");
+    rig.fetched(json!({"a": 1}), 3);
+    assert_eq!(rig.seen().await, json!({"a": 1}));
+    rig.until_accepted(3).await;
+}
+
+/// A twin that panics at the first report.
+struct BrokenOnce(Arc<dyn TwinAccess>, AtomicBool);
+
+impl TwinAccess for BrokenOnce {
+    fn report<'a>(
+        &'a self,
+        plugin: &'a str,
+        patch: Map<String, Value>,
+    ) -> BoxFuture<'a, Result<(), HostError>> {
+        assert!(self.1.swap(true, Ordering::SeqCst), "the twin is broken");
+        self.0.report(plugin, patch)
+    }
+
+    fn report_and_wait<'a>(
+        &'a self,
+        plugin: &'a str,
+        patch: Map<String, Value>,
+        timeout: Duration,
+    ) -> BoxFuture<'a, Result<u64, HostError>> {
+        self.0.report_and_wait(plugin, patch, timeout)
+    }
+
+    fn desired(&self) -> Result<Document, HostError> {
+        self.0.desired()
+    }
+
+    fn reported(&self) -> Result<Document, HostError> {
+        self.0.reported()
+    }
+}
+
+#[tokio::test]
+async fn a_panic_while_a_plugin_hears_of_a_change_is_a_failed_try() {
+    let rig = Rig::lending("", |twin| Arc::new(BrokenOnce(twin, AtomicBool::new(false))));
     rig.fetched(json!({"a": 1}), 3);
     assert_eq!(rig.seen().await, json!({"a": 1}));
     rig.until_accepted(3).await;

@@ -279,6 +279,11 @@ impl WaitingJobs {
         }
     }
 
+    /// Counts all jobs as not yet persisted.
+    pub(super) fn lost(&mut self) {
+        self.unsaved.extend(self.jobs.keys().map(|id| (Arc::clone(id), false)));
+    }
+
     /// Jobs by the name of their plugin.
     pub(super) fn plugins(&self) -> BTreeMap<&str, usize> {
         let mut counts = BTreeMap::new();

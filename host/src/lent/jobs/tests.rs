@@ -11,6 +11,9 @@ use super::*;
 use crate::journal::tests::{TestDisk, journal};
 use crate::lent::clock::tests::TestClock;
 
+/// Reason of a rejection that is a panic.
+const PANIC: &str = "panic";
+
 /// A plugin that ends attempts as scripted, and then succeeds.
 #[derive(Default)]
 struct Plugin {
@@ -50,7 +53,11 @@ impl Runner for Plugin {
         self.ran.lock().push((job.payload.to_owned(), job.attempt, job.boot_outcome));
         self.changed.notify_one();
         let end = self.told.lock().pop_front().unwrap_or(JobEnd::Done);
-        Box::pin(async move { end })
+        let panics = matches!(&end, JobEnd::Rejected(why) if why == PANIC);
+        Box::pin(async move {
+            assert!(!panics, "the runner is broken");
+            end
+        })
     }
 }
 
@@ -337,4 +344,38 @@ async fn after_a_restart_a_job_waits_for_what_is_left_and_never_for_more_than_it
         assert!(due.abs_diff(left) < Duration::from_secs(60), "{wall}: {due:?}");
         again.journal.close().await;
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_panic_in_an_attempt_is_a_failed_attempt() {
+    let directory = tempfile::tempdir().unwrap();
+    let jobs = jobs(journal(&directory), "1");
+    let plugin = Plugin::told([JobEnd::Rejected(PANIC.into())]);
+    let _run = run(&jobs, &plugin);
+    add(&jobs, "1", JobWhen::AfterDelay(Duration::ZERO)).await.unwrap();
+    let ran = plugin.ran(2).await;
+    assert_eq!(ran[1], ("1".into(), 2, BootOutcome::NotWaitedFor));
+    until_empty(&jobs).await;
+}
+
+#[tokio::test]
+async fn jobs_are_on_disk_again_when_a_damaged_journal_was_begun_anew() {
+    let directory = tempfile::tempdir().unwrap();
+    let disk = TestDisk::default();
+    let first = jobs(disk.journal(directory.path()), "1");
+    let later = JobWhen::AfterDelay(Duration::from_secs(3600));
+    add(&first, "1", later).await.unwrap();
+    let path = directory.path().join("journal.redb");
+    let mut bytes = std::fs::read(&path).unwrap();
+    bytes[4096..].fill(0xA5);
+    std::fs::write(&path, bytes).unwrap();
+    disk.panic_at_next_write();
+
+    add(&first, "2", later).await.unwrap_err();
+    add(&first, "3", later).await.unwrap();
+    first.journal.close().await;
+    drop(first);
+
+    let second = jobs(journal(&directory), "1");
+    assert_eq!(second.queue.lock().plugins()["p"], 2);
 }

@@ -183,6 +183,14 @@ impl MessageQueue {
     }
 }
 
+impl MessageQueue {
+    /// Counts all messages as not yet persisted.
+    pub(super) fn lost(&mut self) {
+        self.messages.iter_mut().for_each(|message| message.saved = Saved::No);
+        self.gone.clear();
+    }
+}
+
 impl Message {
     fn new(number: u64, topic: DeviceTopic, body: Bytes, saved: Saved) -> Message {
         let bytes = topic.to_string().len() + body.len();

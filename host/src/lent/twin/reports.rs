@@ -369,6 +369,12 @@ impl Reports {
         found
     }
 
+    /// Counts all parts as not yet persisted.
+    pub(crate) fn lost_from_disk(&mut self) {
+        let sent = self.sent.iter().flat_map(|sent| &sent.parts);
+        self.unsaved.extend(sent.chain(&self.waiting).map(|part| (part.number, false)));
+    }
+
     pub(crate) fn is_unsaved(&self) -> bool {
         !self.unsaved.is_empty()
     }

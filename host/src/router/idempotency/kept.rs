@@ -208,6 +208,15 @@ impl Persistent for KeptAnswers {
         }
     }
 
+    fn lost(&mut self) {
+        let durable = self
+            .calls
+            .iter()
+            .filter(|(_, call)| matches!(call, First::Answered(kept) if kept.durable.is_some()));
+        let keys: Vec<Key> = durable.map(|(key, _)| key.clone()).collect();
+        self.unsaved.extend(keys.into_iter().map(|key| (key, false)));
+    }
+
     fn write(record: &AnswerRecord) -> Vec<u8> {
         serde_json::to_vec(record).expect("an answer is JSON")
     }

@@ -1,0 +1,307 @@
+//! Supervision of the tasks without which a host is not whole.
+//!
+//! A task that ends by a panic, or returns although it should not, would leave a host
+//! that looks alive and does half of its work. [`Supervisor::ended`] returns the first
+//! such end; the host then ends the process, and its service manager starts it again.
+//!
+//! With a watchdog, each task also gives signs of life, its [`Pulse`].
+//! [`Supervisor::silent`] names the tasks that have missed theirs. Without one no task
+//! wakes for that.
+//!
+//! [`Supervisor::watch`] is for tasks that await without a limit: their pulse shows that
+//! they are scheduled and that their code returns. [`Pulse::over`] is for tasks that
+//! await one step after another: they set a limit for each step themselves.
+
+use std::any::Any;
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::sync::Weak;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use futures_util::FutureExt as _;
+use parking_lot::Mutex;
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep};
+use tracing::error;
+
+/// Signs of life in the watchdog's limit. A task is silent after half of that limit:
+/// three missed signs.
+const PULSES: u32 = 6;
+
+/// The unexpected end of a task.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("task `{task}` {how}")]
+pub struct TaskEnded {
+    task: &'static str,
+    how: String,
+}
+
+/// Watches tasks. Clones watch for the same process.
+#[derive(Clone)]
+pub(crate) struct Supervisor(Arc<Supervised>);
+
+struct Supervised {
+    began: Instant,
+    /// Interval of the signs of life; `None` without a watchdog.
+    interval: Option<Duration>,
+    stopping: AtomicBool,
+    ended: watch::Sender<Option<TaskEnded>>,
+    tasks: Mutex<Vec<Weak<Task>>>,
+}
+
+struct Task {
+    name: &'static str,
+    /// Milliseconds since the supervisor began, after which the task counts as silent.
+    silent_after: AtomicU64,
+}
+
+/// Signs of life of one task.
+#[derive(Clone)]
+pub(crate) struct Pulse {
+    supervised: Arc<Supervised>,
+    task: Arc<Task>,
+}
+
+impl Supervisor {
+    /// Supervises tasks for a service manager that ends the process if it hears nothing
+    /// for `watchdog`.
+    pub(crate) fn new(watchdog: Option<Duration>) -> Supervisor {
+        Supervisor(Arc::new(Supervised {
+            began: Instant::now(),
+            interval: watchdog.map(|limit| limit / PULSES),
+            stopping: AtomicBool::new(false),
+            ended: watch::Sender::new(None),
+            tasks: Mutex::default(),
+        }))
+    }
+
+    /// Watches a task that returns only after [`Supervisor::stopping`].
+    pub(crate) fn watch<F>(&self, name: &'static str, work: F) -> impl Future<Output = ()> + use<F>
+    where
+        F: Future<Output = ()>,
+    {
+        let pulse = self.pulse(name);
+        async move {
+            let mut work = std::pin::pin!(caught(work));
+            let outcome = loop {
+                tokio::select! {
+                    biased;
+                    outcome = &mut work => break outcome,
+                    () = pulse.due() => pulse.beat(),
+                }
+            };
+            pulse.ended(outcome);
+        }
+    }
+
+    /// Returns the pulse of a new task, for [`Pulse::over`].
+    pub(crate) fn pulse(&self, name: &'static str) -> Pulse {
+        let task = Arc::new(Task { name, silent_after: AtomicU64::new(0) });
+        let pulse = Pulse { supervised: Arc::clone(&self.0), task };
+        pulse.beat();
+        let mut tasks = self.0.tasks.lock();
+        tasks.retain(|task| task.strong_count() > 0);
+        tasks.push(Arc::downgrade(&pulse.task));
+        pulse
+    }
+
+    /// Returns the tasks that have missed their signs of life.
+    pub(crate) fn silent(&self) -> Vec<&'static str> {
+        let now = self.0.millis();
+        let tasks = self.0.tasks.lock();
+        let tasks = tasks.iter().filter_map(Weak::upgrade);
+        let silent = tasks.filter(|task| task.silent_after.load(Ordering::Relaxed) < now);
+        silent.map(|task| task.name).collect()
+    }
+
+    /// Returns the first unexpected end of a task; never, if all go on.
+    pub(crate) async fn ended(&self) -> TaskEnded {
+        let mut ended = self.0.ended.subscribe();
+        let first = ended.wait_for(Option::is_some).await.ok().and_then(|first| first.clone());
+        match first {
+            Some(first) => first,
+            // The sender is in `self`.
+            None => std::future::pending().await,
+        }
+    }
+
+    /// From now on the end of a task is expected.
+    pub(crate) fn stopping(&self) {
+        self.0.stopping.store(true, Ordering::Relaxed);
+    }
+}
+
+impl Supervised {
+    fn millis(&self) -> u64 {
+        u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+}
+
+impl Pulse {
+    /// Watches a task that returns only after [`Supervisor::stopping`] and beats this
+    /// pulse itself.
+    pub(crate) async fn over(self, work: impl Future<Output = ()>) {
+        let outcome = caught(work).await;
+        self.ended(outcome);
+    }
+
+    /// Gives a sign of life.
+    pub(crate) fn beat(&self) {
+        self.allow(Duration::ZERO);
+    }
+
+    /// Gives a sign of life before and after a step that may take as long as `limit`.
+    pub(crate) async fn during<T>(&self, limit: Duration, step: impl Future<Output = T>) -> T {
+        self.allow(limit);
+        let done = step.await;
+        self.beat();
+        done
+    }
+
+    /// Gives a sign of life that holds for `limit` longer than usual.
+    pub(crate) fn allow(&self, limit: Duration) {
+        let Some(interval) = self.supervised.interval else {
+            self.task.silent_after.store(u64::MAX, Ordering::Relaxed);
+            return;
+        };
+        let patience = u64::try_from((interval * (PULSES / 2) + limit).as_millis());
+        let until = self.supervised.millis().saturating_add(patience.unwrap_or(u64::MAX));
+        self.task.silent_after.store(until, Ordering::Relaxed);
+    }
+
+    /// Returns the interval of the signs of life, if there is a watchdog.
+    pub(crate) fn interval(&self) -> Option<Duration> {
+        self.supervised.interval
+    }
+
+    /// Waits until the next sign of life is due, counted from now.
+    pub(crate) async fn due(&self) {
+        match self.supervised.interval {
+            Some(interval) => sleep(interval).await,
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Receives the end of the task: `Err` has the text of its panic.
+    pub(crate) fn ended(&self, outcome: Result<(), String>) {
+        let stopping = self.supervised.stopping.load(Ordering::Relaxed);
+        let how = match outcome {
+            Err(panic) => format!("panicked: {panic}"),
+            Ok(()) if stopping => return,
+            Ok(()) => "returned before the host was to stop".to_owned(),
+        };
+        let ended = TaskEnded { task: self.task.name, how };
+        error!("{ended}: the host ends, since it is not whole any more");
+        self.supervised.ended.send_if_modified(|first| {
+            let is_first = first.is_none();
+            first.get_or_insert(ended);
+            is_first
+        });
+    }
+}
+
+/// Runs work to its end. Returns the text of a panic as an error.
+pub(crate) async fn caught<T>(work: impl Future<Output = T>) -> Result<T, String> {
+    AssertUnwindSafe(work).catch_unwind().await.map_err(|panic| panic_text(&*panic))
+}
+
+/// Returns the text of a panic.
+pub(crate) fn panic_text(panic: &(dyn Any + Send)) -> String {
+    let text = panic.downcast_ref::<&str>().copied();
+    let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+    text.unwrap_or("a panic without a message").to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::{pending, ready};
+
+    use super::*;
+
+    const WATCHDOG: Duration = Duration::from_secs(60);
+
+    async fn first_end(supervisor: &Supervisor) -> String {
+        supervisor.ended().await.to_string()
+    }
+
+    #[tokio::test]
+    async fn a_task_that_panics_or_returns_is_named_with_the_reason() {
+        let supervisor = Supervisor::new(None);
+        tokio::spawn(supervisor.watch("idle", pending()));
+        tokio::spawn(supervisor.watch("jobs", async { panic!("out of {}", "order") }));
+        assert_eq!(first_end(&supervisor).await, "task `jobs` panicked: out of order");
+
+        let supervisor = Supervisor::new(None);
+        tokio::spawn(supervisor.pulse("swap").over(ready(())));
+        assert_eq!(
+            first_end(&supervisor).await,
+            "task `swap` returned before the host was to stop"
+        );
+        // The first end is the reason, not what follows from it.
+        supervisor.watch("other", ready(())).await;
+        assert_eq!(
+            first_end(&supervisor).await,
+            "task `swap` returned before the host was to stop"
+        );
+    }
+
+    #[tokio::test]
+    async fn a_task_may_return_when_the_host_stops() {
+        let supervisor = Supervisor::new(None);
+        supervisor.stopping();
+        supervisor.watch("jobs", ready(())).await;
+        assert!(supervisor.ended().now_or_never().is_none());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_idle_task_shows_that_it_is_alive_for_as_long_as_it_is() {
+        let supervisor = Supervisor::new(Some(WATCHDOG));
+        let idle = tokio::spawn(supervisor.watch("idle", pending()));
+        for _ in 0..100 {
+            sleep(WATCHDOG / 3).await;
+            assert!(supervisor.silent().is_empty());
+        }
+        idle.abort();
+        sleep(2 * WATCHDOG).await;
+        assert!(supervisor.silent().is_empty(), "a task that is gone is not silent");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_task_whose_code_does_not_return_is_silent() {
+        let supervisor = Supervisor::new(Some(WATCHDOG));
+        // Polled once, and never again.
+        let mut stuck = std::pin::pin!(supervisor.watch("stuck", pending()));
+        assert!(stuck.as_mut().now_or_never().is_none());
+        sleep(WATCHDOG / 2).await;
+        assert!(supervisor.silent().is_empty());
+        sleep(WATCHDOG / 2).await;
+        assert_eq!(supervisor.silent(), ["stuck"]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_step_may_take_its_time_and_no_longer() {
+        let supervisor = Supervisor::new(Some(WATCHDOG));
+        let step = 10 * WATCHDOG;
+        let pulse = supervisor.pulse("swap");
+        tokio::spawn(pulse.clone().over(async move {
+            pulse.during(step, sleep(step)).await;
+            pulse.during(step, pending()).await
+        }));
+        for _ in 0..40 {
+            sleep(WATCHDOG / 2).await;
+            assert!(supervisor.silent().is_empty());
+        }
+        sleep(WATCHDOG).await;
+        assert_eq!(supervisor.silent(), ["swap"]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn without_a_watchdog_nothing_is_silent() {
+        let supervisor = Supervisor::new(None);
+        let pulse = supervisor.pulse("journal");
+        assert!(pulse.due().now_or_never().is_none());
+        sleep(10 * WATCHDOG).await;
+        assert!(supervisor.silent().is_empty());
+    }
+}
