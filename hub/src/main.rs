@@ -63,7 +63,7 @@ async fn main() -> ExitCode {
 }
 
 async fn run(arguments: Arguments) -> Result<(), CommandError> {
-    program::log(&arguments.log, arguments.json_logs)?;
+    let _log = program::log(&arguments.log, arguments.json_logs)?;
     let hub = Hub::start(HubConfig {
         address: arguments.address,
         mqtt_port: arguments.mqtt_port,

@@ -3,8 +3,14 @@
 use std::fmt;
 use std::io::{self, Write as _};
 use std::process::ExitCode;
+use std::sync::mpsc;
+use std::thread;
+use std::time::Duration;
 
 use crate::chain;
+
+/// Time that writing an error may take.
+const REPORT_TIME: Duration = Duration::from_secs(5);
 
 /// A failed command of a program. Its exit code follows from its kind.
 ///
@@ -129,8 +135,16 @@ impl<K: ExitKind> CommandError<K> {
 
     /// Writes the error to standard error, and returns the exit code of its kind.
     pub fn report(&self) -> ExitCode {
-        // If standard error is closed, the exit code is all that can be said.
-        let _ = write!(io::stderr(), "{self}");
+        let text = self.to_string();
+        let (done, written) = mpsc::channel();
+        // A standard error that nobody reads must not hold the process.
+        let writing = thread::spawn(move || {
+            // If it is closed, the exit code is all that can be said.
+            let _ = io::stderr().write_all(text.as_bytes());
+            let _ = done.send(());
+        });
+        let _ = written.recv_timeout(REPORT_TIME);
+        drop(writing);
         ExitCode::from(self.kind.exit_code())
     }
 }

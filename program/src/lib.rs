@@ -25,7 +25,7 @@
 //!   there for how a program uses it.
 //! * [`chain`]: an error and its causes in one line.
 //! * [`duration`]: the grammar of durations in options and configuration files.
-//! * [`log`]: events of `tracing` on standard error.
+//! * [`log()`]: events of `tracing` on standard error, which a reader that hangs does not stop.
 //! * [`say`] and [`note`]: lines on standard output and standard error.
 //! * [`Signals`]: Ctrl-C and SIGTERM.
 //! * [`text`]: files, standard input and variables that people write.
@@ -49,7 +49,7 @@ pub mod text;
 
 pub use chain::chain;
 pub use command_error::{Classify, CommandError, ExitKind};
-pub use log::log;
+pub use log::{Log, LogWriter, log};
 pub use open_files::allow_open_files;
 #[cfg(feature = "progress")]
 pub use progress::Progress;

@@ -1,25 +1,108 @@
-//! Events of `tracing` on standard error.
+//! Events of `tracing` on standard error, written by a thread of their own.
+//!
+//! A standard error that nobody reads (a journal that hangs, a full pipe, Ctrl-S) stops
+//! the log and nothing else: events go into a bounded queue. What does not fit is lost,
+//! counted, and reported once there is room again.
 
-use std::io::{IsTerminal as _, stderr};
+use std::backtrace::{Backtrace, BacktraceStatus};
+use std::cell::Cell;
+use std::io::{self, IsTerminal as _, Write, stderr};
+use std::panic;
+use std::sync::Arc;
+use std::thread;
 
 use anyhow::Context as _;
 use tracing_subscriber::EnvFilter;
 
-/// Logs to standard error from now on: for people, or as JSON lines.
+use queue::LineQueue;
+
+mod queue;
+
+thread_local! {
+    /// `true` on the thread that writes, whose own events do not go through the queue.
+    static IS_WRITER: Cell<bool> = const { Cell::new(false) };
+}
+
+/// The log of this process. Dropping it waits until the queue is written, for a second
+/// at most.
+#[derive(Debug)]
+#[must_use = "the last lines are written when it is dropped"]
+pub struct Log(Arc<LineQueue>);
+
+/// Standard error, in turn with the lines of the log. A write never blocks.
+#[derive(Debug, Clone)]
+pub struct LogWriter(Arc<LineQueue>);
+
+/// Logs to standard error from now on: for people, or as JSON lines. Panics are logged
+/// as well.
 ///
 /// `filter` is a level or a filter of `tracing`. May be called once in a process.
 ///
 /// # Errors
 ///
-/// If the filter is malformed. The message names the option `--log`.
-pub fn log(filter: &str, json: bool) -> anyhow::Result<()> {
+/// If the filter is malformed, with a message that names the option `--log`, or if the
+/// thread that writes cannot be started.
+pub fn log(filter: &str, json: bool) -> anyhow::Result<Log> {
     let filter: EnvFilter =
         filter.parse().with_context(|| format!("--log: `{filter}` is not a filter"))?;
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(stderr);
+    let queue = Arc::new(LineQueue::default());
+    let of_writer = Arc::clone(&queue);
+    let writing = move || {
+        IS_WRITER.set(true);
+        of_writer.write(&mut stderr(), |lost| {
+            tracing::warn!(lost, "{lost} lines of log lost: standard error was not read");
+        });
+    };
+    thread::Builder::new().name("log".into()).spawn(writing).context("cannot start the log")?;
+    let log = Log(queue);
+    let writer = log.writer();
+    let builder =
+        tracing_subscriber::fmt().with_env_filter(filter).with_writer(move || writer.clone());
     if json {
         builder.json().flatten_event(true).init();
     } else {
         builder.with_ansi(stderr().is_terminal()).init();
     }
-    Ok(())
+    // The default hook writes to standard error itself, and would block.
+    panic::set_hook(Box::new(|panic| {
+        let text = panic.payload_as_str().unwrap_or("no message");
+        let location = panic.location().map(ToString::to_string).unwrap_or_default();
+        let thread = thread::current();
+        let thread = thread.name().unwrap_or_default();
+        let backtrace = Backtrace::capture();
+        if backtrace.status() == BacktraceStatus::Captured {
+            tracing::error!(location, thread, "panic: {text}\n{backtrace}");
+        } else {
+            tracing::error!(location, thread, "panic: {text}");
+        }
+    }));
+    Ok(log)
+}
+
+impl Log {
+    /// Returns a writer of other lines for standard error.
+    #[must_use]
+    pub fn writer(&self) -> LogWriter {
+        LogWriter(Arc::clone(&self.0))
+    }
+}
+
+impl Drop for Log {
+    fn drop(&mut self) {
+        self.0.flush();
+    }
+}
+
+impl Write for LogWriter {
+    fn write(&mut self, text: &[u8]) -> io::Result<usize> {
+        if IS_WRITER.get() {
+            return stderr().write(text);
+        }
+        self.0.push(text);
+        Ok(text.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }

@@ -35,7 +35,7 @@ pub(crate) struct RunArguments {
 pub(super) fn run(
     RunArguments { common, log, json_logs }: RunArguments,
 ) -> Result<(), CommandError> {
-    program::log(&log, json_logs)?;
+    let _log = program::log(&log, json_logs)?;
     hide_memory();
     let config = match read(&common) {
         Ok(config) => config,

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use behaviour_host::{Figures, Fleet};
 use clap::Args;
-use program::say;
+use program::{LogWriter, say};
 use tokio::time::Instant;
 
 use super::configuration::{ConfigurationArguments, read};
@@ -40,12 +40,12 @@ pub(crate) struct SimulateArguments {
 
 pub(super) fn simulate(arguments: SimulateArguments) -> Result<(), CommandError> {
     let SimulateArguments { common, identities, devices, rate, log, json_logs } = arguments;
-    program::log(&log, json_logs)?;
+    let log = program::log(&log, json_logs)?;
     hide_memory();
     let config = read(&common)?;
     let fleet = Fleet::read(&identities, devices.map(|devices| devices as usize))?;
     program::allow_open_files(fleet.len() as u64 + 100);
-    let mut progress = Progress::new();
+    let mut progress = Progress::new(log.writer());
     let figures = until_signal(|stopped| {
         behaviour_host::simulate(config, fleet, rate, stopped, move |figures| {
             progress.tell(figures);
@@ -58,24 +58,24 @@ pub(super) fn simulate(arguments: SimulateArguments) -> Result<(), CommandError>
 /// Shows the figures: one line that is drawn again on a terminal, else a line
 /// now and then.
 struct Progress {
+    to: LogWriter,
     terminal: bool,
     printed: Option<Instant>,
 }
 
 impl Progress {
-    fn new() -> Progress {
-        Progress { terminal: std::io::stderr().is_terminal(), printed: None }
+    fn new(to: LogWriter) -> Progress {
+        Progress { to, terminal: std::io::stderr().is_terminal(), printed: None }
     }
 
     fn tell(&mut self, figures: &Figures) {
-        let mut to = std::io::stderr();
         // A line that cannot be shown is no reason to stop. The cursor stays at its
         // beginning, so that a line of the log takes its place.
         if self.terminal {
-            let _ = write!(to, "\r\x1b[K{figures}\r");
+            let _ = write!(self.to, "\r\x1b[K{figures}\r");
         } else if self.printed.is_none_or(|at| at.elapsed() >= LINE_EVERY) {
             self.printed = Some(Instant::now());
-            let _ = writeln!(to, "{figures}");
+            let _ = writeln!(self.to, "{figures}");
         }
     }
 }
@@ -83,7 +83,7 @@ impl Progress {
 impl Drop for Progress {
     fn drop(&mut self) {
         if self.terminal {
-            let _ = write!(std::io::stderr(), "\r\x1b[K");
+            let _ = write!(self.to, "\r\x1b[K");
         }
     }
 }

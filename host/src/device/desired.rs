@@ -97,7 +97,7 @@ impl Desired {
                                 plugin = name,
                                 "desired properties given up: host fault: {panic}"
                             );
-                            versions
+                            delivery
                         });
                         (name, given_up)
                     });

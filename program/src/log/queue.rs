@@ -1,0 +1,174 @@
+//! Queue of lines between those who log and the thread that writes.
+
+use std::collections::VecDeque;
+use std::io::Write;
+use std::time::Duration;
+
+use parking_lot::{Condvar, Mutex};
+
+/// Lines that wait, and their bytes: some seconds of a busy host at the level `debug`.
+const MOST_LINES: usize = 4096;
+const MOST_BYTES: usize = 1024 * 1024;
+
+/// The longest wait for the last lines.
+const LAST_LINES: Duration = Duration::from_secs(1);
+
+#[derive(Debug, Default)]
+pub(super) struct LineQueue {
+    state: Mutex<QueueState>,
+    /// There is something to write.
+    filled: Condvar,
+    /// Everything has been written.
+    emptied: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct QueueState {
+    lines: VecDeque<Line>,
+    bytes: usize,
+    /// Lines lost since the last one that was accepted.
+    lost: u64,
+    /// A line is being written.
+    writing: bool,
+}
+
+#[derive(Debug, Default)]
+struct Line {
+    /// Lines lost before this one.
+    lost_before: u64,
+    text: Vec<u8>,
+}
+
+impl LineQueue {
+    /// Accepts a line, or counts it as lost if there is no room.
+    pub(super) fn push(&self, text: &[u8]) {
+        let mut state = self.state.lock();
+        if state.lines.len() >= MOST_LINES || state.bytes + text.len() > MOST_BYTES {
+            state.lost += 1;
+            return;
+        }
+        let lost_before = std::mem::take(&mut state.lost);
+        state.bytes += text.len();
+        state.lines.push_back(Line { lost_before, text: text.to_owned() });
+        self.filled.notify_one();
+    }
+
+    /// Writes lines without end. `tell` reports lost lines, in their place among the
+    /// others.
+    pub(super) fn write(&self, to: &mut impl Write, tell: impl Fn(u64)) {
+        loop {
+            let line = self.next();
+            if line.lost_before > 0 {
+                tell(line.lost_before);
+            }
+            // Without a standard error there is no log.
+            let _ = to.write_all(&line.text);
+        }
+    }
+
+    fn next(&self) -> Line {
+        let mut state = self.state.lock();
+        state.writing = false;
+        loop {
+            if let Some(line) = state.lines.pop_front() {
+                state.bytes -= line.text.len();
+                state.writing = true;
+                return line;
+            }
+            if state.lost > 0 {
+                let lost_before = std::mem::take(&mut state.lost);
+                state.writing = true;
+                return Line { lost_before, text: Vec::new() };
+            }
+            self.emptied.notify_all();
+            self.filled.wait(&mut state);
+        }
+    }
+
+    /// Waits until everything is written, for a moment.
+    pub(super) fn flush(&self) {
+        let mut state = self.state.lock();
+        self.emptied.wait_while_for(
+            &mut state,
+            |state| state.writing || !state.lines.is_empty() || state.lost > 0,
+            LAST_LINES,
+        );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+    use std::sync::Arc;
+    use std::sync::mpsc::{self, Receiver, SyncSender};
+    use std::thread;
+
+    use super::*;
+
+    /// A standard error that is read a write at a time.
+    struct Pipe(SyncSender<String>);
+
+    impl Write for Pipe {
+        fn write(&mut self, text: &[u8]) -> io::Result<usize> {
+            self.0.send(String::from_utf8(text.to_vec()).unwrap()).map_err(io::Error::other)?;
+            Ok(text.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    /// A queue whose writer blocks until its lines are received.
+    fn written() -> (Arc<LineQueue>, Receiver<String>) {
+        let queue = Arc::new(LineQueue::default());
+        let (sender, receiver) = mpsc::sync_channel(0);
+        let (of_writer, notices) = (Arc::clone(&queue), sender.clone());
+        thread::spawn(move || {
+            of_writer.write(&mut Pipe(sender), |lost| {
+                // The receiver is gone at the end of the test.
+                let _ = notices.send(format!("{lost} lost"));
+            });
+        });
+        (queue, receiver)
+    }
+
+    #[test]
+    fn lines_are_written_in_order_and_all_of_them_at_the_end() {
+        let (queue, receiver) = written();
+        let reading = thread::spawn(move || receiver.iter().take(100).collect::<Vec<_>>());
+        (0..100).for_each(|line| queue.push(line.to_string().as_bytes()));
+        queue.flush();
+        let expected: Vec<_> = (0..100).map(|line| line.to_string()).collect();
+        assert_eq!(reading.join().unwrap(), expected);
+    }
+
+    #[test]
+    fn a_log_that_is_not_read_loses_lines_and_tells_how_many() {
+        let (queue, receiver) = written();
+        queue.push(b"first");
+        assert_eq!(receiver.recv().unwrap(), "first");
+        // The writer takes up to one of these before it blocks.
+        let line = vec![b'x'; 1024];
+        let pushed = 2 * MOST_BYTES / line.len();
+        (0..pushed).for_each(|_| queue.push(&line));
+        let lost = queue.state.lock().lost;
+        assert!(lost > 0);
+
+        let kept = pushed - usize::try_from(lost).unwrap();
+        (0..kept).for_each(|_| assert_eq!(receiver.recv().unwrap().len(), line.len()));
+        assert_eq!(receiver.recv().unwrap(), format!("{lost} lost"));
+        queue.push(b"last");
+        assert_eq!(receiver.recv().unwrap(), "last");
+    }
+
+    #[test]
+    fn the_loss_is_told_before_the_line_that_follows_it() {
+        let queue = LineQueue::default();
+        (0..MOST_LINES + 3).for_each(|_| queue.push(b"x"));
+        drop(queue.next());
+        queue.push(b"after");
+        let last = queue.state.lock().lines.pop_back().unwrap();
+        assert_eq!((last.lost_before, last.text.as_slice()), (3, b"after".as_slice()));
+    }
+}
