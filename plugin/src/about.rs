@@ -7,6 +7,7 @@
 use crate::component::imports::{Exports, Imports};
 use crate::{HttpSettings, Limits};
 use std::collections::BTreeMap;
+use tokio::sync::Semaphore;
 
 /// The fixed facts of a plugin.
 pub(crate) struct About {
@@ -18,6 +19,8 @@ pub(crate) struct About {
     pub(crate) config: BTreeMap<String, String>,
     /// The hosts and limits of the capability `http`.
     pub(crate) http: HttpSettings,
+    /// Places of the requests of all its calls at once.
+    pub(crate) http_places: Semaphore,
     /// The imports, all of which are lent, and the capabilities among them.
     pub(crate) imports: Imports,
     /// The optional exports.

@@ -15,6 +15,10 @@ use super::error::{CommandError, CommandErrorKind};
 /// Future that completes when the program is to stop.
 type Stopped = std::pin::Pin<Box<dyn Future<Output = ()> + Send>>;
 
+/// Files and sockets that the host may have open: many times what its limits allow to
+/// plugins, and the same as in the systemd unit.
+const OPEN_FILES: u64 = 4096;
+
 /// Time that blocking threads have to end when everything else has.
 const LAST_THREADS: Duration = Duration::from_secs(1);
 
@@ -37,6 +41,7 @@ pub(super) fn run(
 ) -> Result<(), CommandError> {
     let _log = program::log(&log, json_logs)?;
     hide_memory();
+    program::allow_open_files(OPEN_FILES);
     let config = match read(&common) {
         Ok(config) => config,
         Err(error) => last_good(&common, error)?,

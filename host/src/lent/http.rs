@@ -8,7 +8,8 @@
 
 use std::collections::BTreeMap;
 use std::error::Error;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -25,7 +26,8 @@ use program::chain;
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::{TcpStream, lookup_host};
+use tokio::net::TcpStream;
+use tokio::sync::Semaphore;
 use tokio::task::spawn_blocking;
 use tokio_rustls::TlsConnector;
 use tokio_util::task::AbortOnDropHandle;
@@ -35,11 +37,32 @@ use trust::{LiveTrust, TrustError, distrust};
 use crate::config::{Config, PluginSection};
 use crate::plugins::PluginError;
 
-/// Sends requests. Clones share whom they trust.
-#[derive(Clone, Default)]
+/// Requests at once of all plugins, so that the descriptors of the process last for the
+/// hub, the journal and the operator too. A plugin has half of them at most; see the
+/// sandbox. The others wait, within their time.
+const AT_ONCE: usize = 64;
+
+/// Names that are looked up at once. A lookup goes on in its thread when its call has
+/// ended, and the threads that may block are shared with the rest of the host.
+const LOOKUPS: usize = 16;
+
+/// Sends requests. Clones share whom they trust, and their places.
+#[derive(Clone)]
 pub(crate) struct Http {
+    places: Arc<Semaphore>,
+    lookups: Arc<Semaphore>,
     /// By the file of certificates that are trusted beside the system's.
     tls: Arc<Mutex<BTreeMap<Option<PathBuf>, Arc<LiveTrust>>>>,
+}
+
+impl Default for Http {
+    fn default() -> Http {
+        Http {
+            places: Arc::new(Semaphore::new(AT_ONCE)),
+            lookups: Arc::new(Semaphore::new(LOOKUPS)),
+            tls: Arc::default(),
+        }
+    }
 }
 
 impl Http {
@@ -100,7 +123,8 @@ impl Http {
         let failed = |error: &(dyn Error + 'static)| {
             HttpError::Failed(format!("`{host}`: {}", chain(error)))
         };
-        let socket = connect(&uri, may_be_private).await?;
+        let _place = self.places.acquire().await.map_err(|error| failed(&error))?;
+        let socket = self.connect(&uri, may_be_private).await?;
         if uri.scheme() == Some(&Scheme::HTTP) {
             return talk(socket, request, response_bytes).await;
         }
@@ -118,6 +142,39 @@ impl Http {
         })?;
         talk(socket, request, response_bytes).await
     }
+
+    /// Connects to the first of the host's addresses that may be asked and accepts.
+    async fn connect(&self, uri: &Uri, may_be_private: bool) -> Result<TcpStream, HttpError> {
+        let host = uri.host().unwrap_or_default();
+        let default_port = if uri.scheme() == Some(&Scheme::HTTP) { 80 } else { 443 };
+        let port = uri.port_u16().unwrap_or(default_port);
+        let mut problem = HttpError::Failed(format!("`{host}` has no address"));
+        let addresses = self
+            .look_up(bare(host), port)
+            .await
+            .map_err(|error| HttpError::Failed(format!("`{host}`: {error}")))?;
+        for address in addresses {
+            if !may_be_private && is_private(address.ip()) {
+                problem = denied(host, address);
+                continue;
+            }
+            match TcpStream::connect(address).await {
+                Ok(socket) => return Ok(socket),
+                Err(error) => problem = HttpError::Failed(format!("`{host}` ({address}): {error}")),
+            }
+        }
+        Err(problem)
+    }
+
+    async fn look_up(&self, host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
+        let place = Arc::clone(&self.lookups).acquire_owned().await.map_err(io::Error::other)?;
+        let host = host.to_owned();
+        let lookup = move || {
+            let _place = place;
+            Ok((host.as_str(), port).to_socket_addrs()?.collect())
+        };
+        spawn_blocking(lookup).await.map_err(io::Error::other)?
+    }
 }
 
 impl HttpClient for Http {
@@ -127,28 +184,6 @@ impl HttpClient for Http {
     ) -> BoxFuture<'a, Result<Response<Bytes>, HttpError>> {
         self.exchange(request).boxed()
     }
-}
-
-/// The first of the host's addresses that may be asked and takes a connection.
-async fn connect(uri: &Uri, may_be_private: bool) -> Result<TcpStream, HttpError> {
-    let host = uri.host().unwrap_or_default();
-    let default_port = if uri.scheme() == Some(&Scheme::HTTP) { 80 } else { 443 };
-    let port = uri.port_u16().unwrap_or(default_port);
-    let mut problem = HttpError::Failed(format!("`{host}` has no address"));
-    let addresses = lookup_host((bare(host), port))
-        .await
-        .map_err(|error| HttpError::Failed(format!("`{host}`: {error}")))?;
-    for address in addresses {
-        if !may_be_private && is_private(address.ip()) {
-            problem = denied(host, address);
-            continue;
-        }
-        match TcpStream::connect(address).await {
-            Ok(socket) => return Ok(socket),
-            Err(error) => problem = HttpError::Failed(format!("`{host}` ({address}): {error}")),
-        }
-    }
-    Err(problem)
 }
 
 fn denied(host: &str, address: SocketAddr) -> HttpError {

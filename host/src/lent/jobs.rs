@@ -34,7 +34,9 @@ mod queue;
 mod tests;
 
 /// Jobs that run at once, over all plugins. No caller waits for them, and they must not
-/// take the place of methods.
+/// take the place of methods. A plugin begins another job only while more places are
+/// free than it has jobs that run: a single plugin has half of the places, and long jobs
+/// of one do not hold up those of the others.
 const AT_ONCE: usize = 8;
 
 /// The wait after an attempt that failed: at first, and at most.
@@ -131,8 +133,8 @@ impl Jobs {
             if !self.draining.load(Ordering::Relaxed) {
                 self.begin_due(&runner);
             }
-            let full = self.running.len() >= AT_ONCE || self.draining.load(Ordering::Relaxed);
-            let next = self.queue.lock().next_due().filter(|_| !full);
+            let draining = self.draining.load(Ordering::Relaxed);
+            let next = self.next_due().filter(|_| !draining);
             let wait = next.map_or(LOOK, |next| next.saturating_sub(self.clock.ticks()).min(LOOK));
             tokio::select! {
                 () = woken => {}
@@ -143,9 +145,12 @@ impl Jobs {
 
     fn begin_due(self: &Arc<Self>, runner: &Arc<dyn Runner>) {
         let now = self.now();
-        let free = AT_ONCE.saturating_sub(self.running.len());
         let mut queue = self.queue.lock();
-        for id in queue.due(now).into_iter().take(free) {
+        for id in queue.due(now) {
+            // Another one of another plugin may begin.
+            if !queue.plugin(&id).is_some_and(|plugin| has_place(&queue, plugin)) {
+                continue;
+            }
             if !queue.plugin(&id).is_some_and(|plugin| runner.takes_jobs(plugin)) {
                 queue.rest(&id, now);
                 continue;
@@ -157,6 +162,13 @@ impl Jobs {
                 jobs.queue.wake.notify_one();
             });
         }
+    }
+
+    /// Returns the due time of the next job that may run now. For the others a job has to
+    /// end, which wakes the loop.
+    fn next_due(&self) -> Option<Duration> {
+        let queue = self.queue.lock();
+        queue.next_due(|plugin| has_place(&queue, plugin))
     }
 
     async fn attempt(&self, id: &Arc<str>, run: &Attempt, runner: &dyn Runner) {
@@ -243,6 +255,11 @@ impl Jobs {
     fn now(&self) -> Now {
         Now { wall: self.clock.wall(), ticks: self.clock.ticks() }
     }
+}
+
+/// Checks whether one more job of a plugin may run now.
+fn has_place(queue: &WaitingJobs, plugin: &str) -> bool {
+    queue.running(Some(plugin)) < AT_ONCE.saturating_sub(queue.running(None))
 }
 
 /// Twice as long each time, and a random part of that less, so that jobs which

@@ -16,6 +16,7 @@ use http::{Request, Response};
 use http_body_util::{BodyExt, Full, Limited};
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::Semaphore;
 use wasmtime::component::ResourceTable;
 use wasmtime_wasi_http::{
     Error, RequestOptions, WasiBody, WasiHttpCtx, WasiHttpCtxView, WasiHttpHooks,
@@ -33,6 +34,11 @@ const CHUNK_BYTES: usize = 16 * 1024;
 /// pieces of a body, which takes three resources to write.
 pub(crate) const RESOURCE_BYTES: usize = FIELD_BYTES;
 
+/// Requests at once of one call, and of all calls of a plugin: each takes a descriptor
+/// of the process. Further ones wait, within their time.
+const AT_ONCE_OF_CALL: usize = 4;
+pub(crate) const AT_ONCE_OF_PLUGIN: usize = 32;
+
 /// The requests of one call.
 pub(crate) struct Http {
     ctx: WasiHttpCtx,
@@ -45,6 +51,7 @@ struct Hooks {
     log: Arc<CallLog>,
     budget: Arc<Budget>,
     requests_left: u32,
+    places: Arc<Semaphore>,
 }
 
 /// A body with its part of the budget, which is free again when no one reads it.
@@ -72,6 +79,7 @@ impl Http {
             log: Arc::clone(log),
             budget: Arc::clone(budget),
             requests_left: plugin.http.requests,
+            places: Arc::new(Semaphore::new(AT_ONCE_OF_CALL)),
         };
         let mut ctx = WasiHttpCtx::new();
         ctx.set_field_size_limit(FIELD_BYTES);
@@ -100,6 +108,7 @@ impl WasiHttpHooks for Hooks {
         let may_be_private = self.admit(&request);
         let (plugin, client) = (Arc::clone(&self.plugin), Arc::clone(&self.client));
         let (log, budget) = (Arc::clone(&self.log), Arc::clone(&self.budget));
+        let places = Arc::clone(&self.places);
         let limit = time_for(options, plugin.http.timeout);
         Box::new(async move {
             let host = request.uri().authority().map_or("", |authority| authority.as_str());
@@ -107,6 +116,9 @@ impl WasiHttpHooks for Hooks {
             let exchange = async {
                 let may_be_private = may_be_private?;
                 let settings = &plugin.http;
+                let closed = |_| HttpError::Failed("the host is stopping".to_owned());
+                let _of_call = places.acquire().await.map_err(closed)?;
+                let _of_plugin = plugin.http_places.acquire().await.map_err(closed)?;
                 let both_bytes = settings.request_bytes.saturating_add(settings.response_bytes);
                 let mut loan = Loan::new(&budget, both_bytes)
                     .map_err(|lack| HttpError::Failed(format!("`{host}`: {lack}")))?;

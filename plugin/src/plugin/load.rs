@@ -55,7 +55,9 @@ impl Engine {
         check_memory(compiled, &limits)?;
         let memory = self.memory_of(compiled, &imports)?;
 
-        let about = About { name: name.to_owned(), limits, config, http, imports, exports };
+        let http_places = Semaphore::new(http::AT_ONCE_OF_PLUGIN);
+        let name = name.to_owned();
+        let about = About { name, limits, config, http, http_places, imports, exports };
         let linked = Linked::new(&self.parts, component, &about)
             .map_err(|error| mismatch(&one_line(&error)))?;
         let loaded = Loaded {

@@ -1,8 +1,15 @@
 //! The capability `http`: who may be asked, how often, how much, how long.
 
 use crate::rig::{Host, load_with};
-use behaviour_plugin::{Capability, HttpSettings, Plugin, PluginSettings};
+use behaviour_plugin::{
+    Capability, HttpClient, HttpError, HttpRequest, HttpSettings, Plugin, PluginSettings,
+};
+use bytes::Bytes;
+use futures_util::future::{BoxFuture, join_all};
+use http::Response;
 use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// The case of `error-code` that has a text.
 const INTERNAL_ERROR: u16 = 500 + 38;
@@ -96,4 +103,44 @@ async fn a_host_that_does_not_answer_is_given_up_on_while_the_guest_can_still_sa
     let (status, text) = ask(&host, &plugin, "ask", "silent.example.com").await;
     assert_eq!(status, INTERNAL_ERROR);
     assert_eq!(text, "\"`silent.example.com` has not answered within 10s\"");
+}
+
+/// A client that counts the requests at once.
+#[derive(Default)]
+struct Counting {
+    now: AtomicUsize,
+    most: AtomicUsize,
+}
+
+impl HttpClient for Counting {
+    fn send<'a>(
+        &'a self,
+        _request: HttpRequest<'a>,
+    ) -> BoxFuture<'a, Result<Response<Bytes>, HttpError>> {
+        Box::pin(async {
+            let now = self.now.fetch_add(1, Ordering::SeqCst) + 1;
+            self.most.fetch_max(now, Ordering::SeqCst);
+            // Every other call has its turn meanwhile.
+            for _ in 0..10 {
+                tokio::task::yield_now().await;
+            }
+            self.now.fetch_sub(1, Ordering::SeqCst);
+            Ok(Response::new(Bytes::new()))
+        })
+    }
+}
+
+#[tokio::test]
+async fn a_plugin_has_32_requests_at_once_and_the_others_wait() {
+    let host = Host::default();
+    let plugin = load(&["api.example.com"], HttpSettings::default());
+    let client = Arc::new(Counting::default());
+    let calls = (0..100).map(|_| {
+        let mut call = host.a_call("ask", "\"api.example.com\"");
+        Arc::get_mut(&mut call.lent).unwrap().http = Arc::clone(&client) as _;
+        plugin.invoke(call)
+    });
+    let answers = join_all(calls).await;
+    assert!(answers.iter().all(|answer| answer.as_ref().is_ok_and(|it| it.status == 200)));
+    assert_eq!(client.most.load(Ordering::SeqCst), 32);
 }

@@ -8,7 +8,7 @@
 //! after a restart how much of the delay is left, and never more than all of it. So
 //! setting the clock neither delays a job nor runs it early.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -190,9 +190,20 @@ impl WaitingJobs {
         due.into_iter().map(|(id, _)| Arc::clone(id)).collect()
     }
 
-    /// Returns the due time of the next job, on the monotonic clock.
-    pub(super) fn next_due(&self) -> Option<Duration> {
-        let ticks = self.jobs.values().filter_map(|entry| match entry.waits {
+    /// Returns the number of jobs that run, of one plugin or of all.
+    pub(super) fn running(&self, plugin: Option<&str>) -> usize {
+        let running = self.jobs.values().filter(|entry| entry.waits == Waits::Runs);
+        running.filter(|entry| plugin.is_none_or(|plugin| entry.job.plugin == plugin)).count()
+    }
+
+    /// Returns the due time of the next job of a plugin that may run, on the monotonic
+    /// clock.
+    pub(super) fn next_due(&self, may_run: impl Fn(&str) -> bool) -> Option<Duration> {
+        let plugins = self.plugins().into_keys().filter(|plugin| may_run(plugin));
+        let may_run: BTreeSet<_> = plugins.collect();
+        let entries = self.jobs.values();
+        let entries = entries.filter(|entry| may_run.contains(entry.job.plugin.as_str()));
+        let ticks = entries.filter_map(|entry| match entry.waits {
             Waits::Call { until: ticks } | Waits::Time { ticks } => Some(ticks),
             Waits::Runs => None,
         });

@@ -20,6 +20,8 @@ struct Plugin {
     told: Mutex<VecDeque<JobEnd>>,
     ran: Mutex<Vec<(String, u32, BootOutcome)>>,
     changed: Notify,
+    /// Plugin whose attempts do not end.
+    stuck: Option<&'static str>,
 }
 
 impl Plugin {
@@ -54,7 +56,11 @@ impl Runner for Plugin {
         self.changed.notify_one();
         let end = self.told.lock().pop_front().unwrap_or(JobEnd::Done);
         let panics = matches!(&end, JobEnd::Rejected(why) if why == PANIC);
+        let is_stuck = self.stuck == Some(job.plugin);
         Box::pin(async move {
+            if is_stuck {
+                std::future::pending::<()>().await;
+            }
             assert!(!panics, "the runner is broken");
             end
         })
@@ -340,7 +346,7 @@ async fn after_a_restart_a_job_waits_for_what_is_left_and_never_for_more_than_it
         ("1970-01-01T00:00:00Z", HOUR),
     ] {
         let again = jobs_at(journal(&directory), "b1", &Arc::new(TestClock::at(wall)));
-        let due = again.queue.lock().next_due().unwrap();
+        let due = again.queue.lock().next_due(|_| true).unwrap();
         assert!(due.abs_diff(left) < Duration::from_secs(60), "{wall}: {due:?}");
         again.journal.close().await;
     }
@@ -378,4 +384,25 @@ async fn jobs_are_on_disk_again_when_a_damaged_journal_was_begun_anew() {
 
     let second = jobs(journal(&directory), "1");
     assert_eq!(second.queue.lock().plugins()["p"], 2);
+}
+
+#[tokio::test]
+async fn long_jobs_of_one_plugin_leave_places_for_those_of_another() {
+    let directory = tempfile::tempdir().unwrap();
+    let jobs = jobs(journal(&directory), "1");
+    let plugin = Arc::new(Plugin { stuck: Some("loud"), ..Plugin::default() });
+    for payload in 0..2 * super::AT_ONCE {
+        let job = NewJob {
+            name: "job".into(),
+            payload: payload.to_string(),
+            when: JobWhen::AfterDelay(Duration::ZERO),
+        };
+        jobs.add("loud", "call-1", job, 64).await.unwrap();
+    }
+    let _run = run(&jobs, &plugin);
+    assert_eq!(plugin.ran(super::AT_ONCE / 2).await.len(), super::AT_ONCE / 2);
+
+    add(&jobs, "quiet", JobWhen::AfterDelay(Duration::ZERO)).await.unwrap();
+    let ran = plugin.ran(super::AT_ONCE / 2 + 1).await;
+    assert_eq!(ran.last().unwrap().0, "quiet");
 }

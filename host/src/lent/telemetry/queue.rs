@@ -18,6 +18,9 @@ use crate::config::{TelemetryLimits, WhenFull};
 /// distant hub, few enough to be held twice.
 const HANDED_AT_ONCE: usize = 64;
 
+/// Part of the free room that one plugin may use where new messages are refused.
+const SHARE: usize = 4;
+
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Saved {
     No,
@@ -84,15 +87,18 @@ impl MessageQueue {
             let why = format!("message has {bytes} bytes; {most} may wait");
             return Err(HostError::TooLarge(why));
         }
+        if self.limits.when_full == WhenFull::Refuse && !self.is_within_share(&message) {
+            let why = "messages of this plugin use its share of the queue already".to_owned();
+            return Err(HostError::QuotaExceeded(why));
+        }
         while self.messages.len() >= self.limits.messages
             || self.bytes + message.bytes > self.limits.bytes
         {
-            // What the connection has is on its way already.
             let oldest = match self.limits.when_full {
-                WhenFull::DropOldest => self.messages.remove(self.handed),
+                WhenFull::DropOldest => self.oldest_of_the_largest(&message),
                 WhenFull::Refuse => None,
             };
-            let Some(oldest) = oldest else {
+            let Some(oldest) = oldest.and_then(|at| self.messages.remove(at)) else {
                 let why = format!(
                     "{} messages with {} bytes wait for the hub already",
                     self.messages.len(),
@@ -106,6 +112,35 @@ impl MessageQueue {
         self.next_number += 1;
         self.append(message);
         Ok((self.dropped > dropped).then_some(self.dropped))
+    }
+
+    /// Returns the place of the oldest message that has to make room for a new one: of the
+    /// plugin that uses most of what is short, the new message included. So a plugin
+    /// that floods the queue drops its own messages and those of no other. What the
+    /// connection has is on its way already and stays.
+    fn oldest_of_the_largest(&self, new: &Message) -> Option<usize> {
+        let by_bytes = self.messages.len() < self.limits.messages;
+        let weight = |message: &Message| if by_bytes { message.bytes } else { 1 };
+        let mut used = BTreeMap::from([(new.plugin.as_deref(), weight(new))]);
+        for message in self.messages.range(self.handed..) {
+            *used.entry(message.plugin.as_deref()).or_default() += weight(message);
+        }
+        let of_new = used[&new.plugin.as_deref()];
+        let (largest, most) = used.into_iter().max_by_key(|(_, used)| *used)?;
+        let victim = if of_new >= most { new.plugin.as_deref() } else { largest };
+        let mut waiting = self.messages.iter().enumerate().skip(self.handed);
+        waiting.find(|(_, message)| message.plugin.as_deref() == victim).map(|(at, _)| at)
+    }
+
+    /// Checks whether a new message leaves room for other plugins: all that wait of one
+    /// plugin take [`SHARE`] times what stays free at most. So a single plugin may use
+    /// four fifths, and several that flood the queue leave room for one that does not.
+    fn is_within_share(&self, new: &Message) -> bool {
+        let theirs = self.messages.iter().filter(|message| message.plugin == new.plugin);
+        let (messages, bytes) =
+            theirs.fold((0, 0), |(messages, bytes), message| (messages + 1, bytes + message.bytes));
+        messages <= SHARE * self.limits.messages.saturating_sub(self.messages.len())
+            && bytes <= SHARE * self.limits.bytes.saturating_sub(self.bytes)
     }
 
     fn append(&mut self, message: Message) {
@@ -290,6 +325,40 @@ mod tests {
         assert_eq!(push(&mut queue, "newest"), Ok(Some(1)));
         assert_eq!(next(&mut queue).unwrap().1, "newest");
         assert!(matches!(push(&mut queue, "no room"), Err(HostError::QuotaExceeded(_))));
+    }
+
+    fn push_of(queue: &mut MessageQueue, plugin: &str) -> Result<Option<u64>, HostError> {
+        queue.push(plugin, topic(), Bytes::from_static(b"x"))
+    }
+
+    fn waiting(queue: &MessageQueue, plugin: &str) -> usize {
+        queue.messages.iter().filter(|message| message.plugin.as_deref() == Some(plugin)).count()
+    }
+
+    #[test]
+    fn a_plugin_that_floods_the_queue_drops_no_message_of_another() {
+        let mut queue = queue(100, WhenFull::DropOldest);
+        for _ in 0..10 {
+            push_of(&mut queue, "quiet").unwrap();
+        }
+        for _ in 0..1000 {
+            push_of(&mut queue, "loud").unwrap();
+        }
+        assert_eq!((waiting(&queue, "quiet"), waiting(&queue, "loud")), (10, 90));
+        for _ in 0..10 {
+            push_of(&mut queue, "quiet").unwrap();
+        }
+        assert_eq!((waiting(&queue, "quiet"), waiting(&queue, "loud")), (20, 80));
+    }
+
+    #[test]
+    fn where_new_messages_are_refused_one_plugin_leaves_room_for_others() {
+        let mut queue = queue(100, WhenFull::Refuse);
+        for plugin in ["loud", "louder"] {
+            while push_of(&mut queue, plugin).is_ok() {}
+        }
+        assert!(waiting(&queue, "loud") > 70, "{}", waiting(&queue, "loud"));
+        assert_eq!(push_of(&mut queue, "quiet"), Ok(None));
     }
 
     #[test]
