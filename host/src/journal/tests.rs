@@ -11,8 +11,10 @@ use super::*;
 
 mod damage;
 mod disk;
+mod power;
 
 pub(crate) use disk::TestDisk;
+pub(crate) use power::mutations;
 
 pub(crate) fn journal(directory: &TempDir) -> Journal {
     Journal::open(directory.path(), "d1").unwrap()

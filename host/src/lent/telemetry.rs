@@ -212,7 +212,7 @@ impl TelemetrySink for Telemetry {
 mod tests {
     use super::*;
     use crate::connection::tests::{Link, link};
-    use crate::journal::tests::journal;
+    use crate::journal::tests::{journal, mutations};
 
     fn telemetry(link: &Link, journal: Journal) -> Telemetry {
         let identity = "HostName=h;DeviceId=d1;SharedAccessKey=a2V5".parse().unwrap();
@@ -281,5 +281,20 @@ mod tests {
             assert_eq!(read(&7_u64.to_be_bytes(), &written[..cut]), None);
         }
         assert_eq!(read(b"short", &written), None);
+    }
+
+    #[test]
+    fn a_damaged_record_is_left_out_or_another_message_and_never_a_panic() {
+        let topic: DeviceTopic = "devices/d1/messages/events/a=b&%24.ct=text".parse().unwrap();
+        let (mut queue, mut all) = (MessageQueue::new(TelemetryLimits::default()), 0);
+        let (key, value) = (u64::MAX.to_be_bytes(), record(&topic, b"21.5"));
+        for value in mutations(&value) {
+            if let Some((number, topic, body)) = read(&key, &value) {
+                queue.restore(number, topic, body);
+                all += 1;
+            }
+        }
+        assert_eq!(queue.len(), all);
+        assert!(mutations(&key).filter(|key| read(key, &value).is_some()).count() >= 64);
     }
 }

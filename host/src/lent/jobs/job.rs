@@ -55,3 +55,38 @@ mod millis {
         Timestamp::from_millisecond(millis).map_err(serde::de::Error::custom)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    use super::super::queue::{Now, WaitingJobs};
+    use super::*;
+    use crate::journal::tests::mutations;
+
+    #[test]
+    fn a_damaged_job_is_left_out_or_another_job_and_never_a_panic() {
+        let now = Now { wall: Timestamp::UNIX_EPOCH, ticks: Duration::ZERO };
+        let by = Timestamp::MAX;
+        let (boot, run) = ("boot".to_owned(), "run".to_owned());
+        for when in [
+            When::Call { call: "call".into() },
+            When::Time { at: by, wait_ms: u64::MAX },
+            When::Boot { boot, run, by, wait_ms: u64::MAX },
+        ] {
+            let outcome = BootOutcome::NotWaitedFor;
+            let (plugin, name, payload) = ("p".into(), "job".into(), "[1]".into());
+            let job = Job { plugin, name, payload, when, outcome, attempt: u32::MAX };
+            let record = serde_json::to_vec(&job).unwrap();
+            let mut queue = WaitingJobs::new(None, "run".into());
+            for value in std::iter::once(record.clone()).chain(mutations(&record)) {
+                if let Ok(job) = serde_json::from_slice(&value) {
+                    queue.restore(Arc::from("id"), job, now);
+                    queue.due(now);
+                    queue.begin(&Arc::from("id"));
+                }
+            }
+        }
+    }
+}

@@ -220,7 +220,7 @@ impl WaitingJobs {
         let entry = self.jobs.get_mut(id)?;
         self.held -= usize::from(matches!(entry.waits, Waits::Call { .. }));
         entry.waits = Waits::Runs;
-        entry.job.attempt += 1;
+        entry.job.attempt = entry.job.attempt.saturating_add(1);
         if let Some(outcome) = outcome {
             entry.job.outcome = outcome;
         }

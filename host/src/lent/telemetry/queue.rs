@@ -68,7 +68,7 @@ impl MessageQueue {
 
     /// A message that was on disk when the host was started; by number.
     pub(super) fn restore(&mut self, number: u64, topic: DeviceTopic, body: Bytes) {
-        self.next_number = self.next_number.max(number + 1);
+        self.next_number = self.next_number.max(number.saturating_add(1));
         self.append(Message::new(number, topic, body, Saved::Yes));
     }
 

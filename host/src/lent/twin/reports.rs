@@ -82,7 +82,7 @@ impl Reports {
         for (number, saved) in records {
             let folded = true;
             self.waiting.push_back(Part { folded, ..Part::new(number, saved, None) });
-            self.next_number = self.next_number.max(number + 1);
+            self.next_number = self.next_number.max(number.saturating_add(1));
         }
         self.waiting.make_contiguous().sort_by_key(|part| part.number);
     }

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::journal;
+use crate::journal::tests::mutations;
 use serde_json::json;
 
 /// A twin whose journal goes with the test.
@@ -134,4 +135,16 @@ async fn a_twin_that_does_not_come_is_asked_for_again() {
     twin.answered(&rid(&second), 500, None, br#"{"message":"later"}"#);
     twin.ready().await;
     assert!(matches!(twin.next().unwrap().topic, DeviceTopic::TwinGet { .. }));
+}
+
+#[test]
+fn a_damaged_report_is_left_out_or_another_report_and_never_a_panic() {
+    let record = br#"{"plugin":"p","patch":{"a":{"b":[1,"text",null]}}}"#;
+    let key = u64::MAX.to_be_bytes();
+    assert!(TwinState::read(&key, record).is_some());
+    for value in mutations(record) {
+        if let Some(found) = TwinState::read(&key, &value) {
+            Reports::new().restore([found]);
+        }
+    }
 }
