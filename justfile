@@ -64,7 +64,7 @@ bench *sections="all":
 # Draw the plots of docs/plots anew; they come from the section `devices`
 plots: (bench "devices")
 
-# Fuzz one target for a minute: topics, connection_strings, sas, twins, rest, configs, frames, json, control, components
+# Fuzz one target for a minute: topics, connection_strings, sas, twins, rest, configs, frames, json, queries, bodies, packets, hosts, control, components
 fuzz target seconds="60":
     cargo fuzz run {{ target }} --sanitizer none -- -max_total_time={{ seconds }}
 
