@@ -159,7 +159,7 @@ impl Random {
 async fn a_loss_of_power_at_any_write_loses_nothing_that_was_acknowledged() {
     for seed in 1..60 {
         let directory = tempfile::tempdir().unwrap();
-        let mut random = Random(seed * 0x9E37_79B9_7F4A_7C15);
+        let mut random = Random(0x9E37_79B9_7F4A_7C15_u64.wrapping_mul(seed));
         let disk = Volatile::default();
         let mut acknowledged = 0;
         for round in 0..4 {
