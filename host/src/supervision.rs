@@ -286,7 +286,7 @@ mod tests {
         let pulse = supervisor.pulse("swap");
         tokio::spawn(pulse.clone().over(async move {
             pulse.during(step, sleep(step)).await;
-            pulse.during(step, pending()).await
+            pulse.during(step, pending::<()>()).await;
         }));
         for _ in 0..40 {
             sleep(WATCHDOG / 2).await;

@@ -136,7 +136,7 @@ impl<K: ExitKind> CommandError<K> {
     /// Writes the error to standard error, and returns the exit code of its kind.
     pub fn report(&self) -> ExitCode {
         let text = self.to_string();
-        let (done, written) = mpsc::channel();
+        let (done, written) = mpsc::sync_channel(1);
         // A standard error that nobody reads must not hold the process.
         let writing = thread::spawn(move || {
             // If it is closed, the exit code is all that can be said.

@@ -53,7 +53,7 @@ impl Telemetry {
         // It returns when the connection has ended, which is reported as such.
         let until_the_end = async move {
             send.await;
-            std::future::pending().await
+            std::future::pending::<()>().await;
         };
         tokio::spawn(supervisor.watch("telemetry", until_the_end));
         Telemetry { identity, queue, journal }
