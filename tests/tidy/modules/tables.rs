@@ -69,7 +69,7 @@ const HOST: Modules = &[
     ("router", &["config", "ids", "journal", "lent", "plugins", "supervision"]),
     ("device", &["backoff", "connection", "journal", "lent", "plugins", "router", "supervision"]),
     ("swap", &["backoff", "config", "journal", "known_good", "plugins", "router", "supervision"]),
-    ("control", &["config", "plugins", "router", "supervision", "swap"]),
+    ("control", &["config", "plugins", "router", "swap"]),
     ("memory", &["device"]),
     (
         "run",
