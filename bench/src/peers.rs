@@ -181,8 +181,10 @@ impl HostToml {
         let cache = self.compile_cache.clone();
         let cache = cache.unwrap_or_else(|| folder.join("compiled"));
         let component = self.component.as_ref().unwrap_or(&stage.programs.probe);
+        // Every call counts all that it may touch, which for thousands is more than the default.
+        let memory = self.calls_at_once.map_or("", |_| "memory_bytes = 64000000000\n");
         let mut text = format!(
-            "[hub]\nport = {}\nca_file = {:?}\n[host]\nmemory_bytes = 64000000000\ncompile_cache = {}\ndata = {}\n\
+            "[hub]\nport = {}\nca_file = {:?}\n[host]\n{memory}compile_cache = {}\ndata = {}\n\
              [plugins.probe]\nfile = {}\nmethods = [\"*\"]\ndeadline = \"60s\"\n",
             stage.hub.mqtt_port,
             stage.hub.ca_file(),
