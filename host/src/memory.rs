@@ -1,4 +1,4 @@
-//! Memory that is returned to the system: what the start and bursts of calls have left on the heap.
+//! Memory that is returned to the system: what the start and bursts of calls have left.
 
 mod code;
 mod heap;
@@ -6,6 +6,7 @@ mod heap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use plugin::Plugin;
 use tokio::task::spawn_blocking;
 use tokio::time::sleep;
 
@@ -16,8 +17,9 @@ pub use heap::share as share_heap;
 const AFTER_START: Duration = Duration::from_secs(1);
 const EVERY: Duration = Duration::from_secs(15);
 
-/// Runs once after the start and then after calls; never returns.
-pub(crate) async fn give_back(counts: Arc<Counts>) {
+/// Runs once after the start and then periodically; never returns. `plugins` lists
+/// those whose calls may have left memory.
+pub(crate) async fn give_back(plugins: impl Fn() -> Vec<Plugin>, counts: Arc<Counts>) {
     sleep(AFTER_START).await;
     blocking(|| {
         heap::give_back();
@@ -28,9 +30,15 @@ pub(crate) async fn give_back(counts: Arc<Counts>) {
     loop {
         sleep(EVERY).await;
         let (answered, _) = counts.methods();
-        if std::mem::replace(&mut last, answered) != answered {
-            blocking(heap::give_back).await;
-        }
+        let had_calls = std::mem::replace(&mut last, answered) != answered;
+        let plugins = plugins();
+        blocking(move || {
+            plugins.iter().for_each(Plugin::give_back);
+            if had_calls {
+                heap::give_back();
+            }
+        })
+        .await;
     }
 }
 
@@ -53,7 +61,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn what_a_burst_has_left_goes_back_to_the_system() {
         let counts = Arc::new(Counts::default());
-        let _giving_back = tokio::spawn(give_back(Arc::clone(&counts)));
+        let _giving_back = tokio::spawn(give_back(Vec::new, Arc::clone(&counts)));
         tokio::time::sleep(2 * AFTER_START).await;
 
         let mut burst: Vec<_> = (0..100_000).map(|_| vec![1_u8; 1024]).collect();

@@ -69,6 +69,16 @@ impl Router {
         Arc::clone(&self.table.read())
     }
 
+    /// Returns all plugins, including the previous versions that a rollback would need.
+    pub(crate) fn plugins(&self) -> Vec<Plugin> {
+        let table = self.table();
+        let versions = table
+            .slots()
+            .values()
+            .flat_map(|slot| slot.view().active.into_iter().chain(slot.previous()));
+        versions.map(|version| version.made.plugin.clone()).collect()
+    }
+
     /// Replaces the table. Returns the one before.
     pub(crate) fn set_table(&self, table: Table) -> Arc<Table> {
         let mut held = self.table.write();

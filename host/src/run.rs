@@ -288,7 +288,8 @@ impl ProcessParts {
             let status = status::run(key, router, twin, changes.clone());
             tasks.spawn(supervisor.watch("status", status));
         }
-        let give_back = memory::give_back(Arc::clone(&self.counts));
+        let router = Arc::clone(router);
+        let give_back = memory::give_back(move || router.plugins(), Arc::clone(&self.counts));
         tasks.spawn(supervisor.watch("memory", give_back));
         BackgroundTasks { tasks, operator }
     }

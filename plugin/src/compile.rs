@@ -40,6 +40,7 @@ const PAGE_BYTES: u64 = 64 * 1024;
 #[derive(Clone)]
 pub struct Compiled {
     pub(crate) component: Component,
+    pub(crate) source: Source,
 }
 
 impl Compiled {
@@ -185,6 +186,20 @@ impl Drop for Ends {
     fn drop(&mut self) {
         lock(&self.left).retain(|digest| *digest != self.digest);
     }
+}
+
+/// Loads a component that this engine has compiled once more, with machine code of its own.
+pub(crate) fn anew(
+    engine: &wasmtime::Engine,
+    cache: Option<&Cache>,
+    source: &Source,
+    component: &Component,
+) -> wasmtime::Result<Component> {
+    // Its file may have made room for others.
+    if let Some(cached) = cache.and_then(|cache| cache.again(engine, source).ok()) {
+        return Ok(cached);
+    }
+    run_as_it_stands(engine, &component.serialize()?)
 }
 
 fn run_as_it_stands(engine: &wasmtime::Engine, code: &[u8]) -> wasmtime::Result<Component> {

@@ -33,6 +33,10 @@ const HOST_STACK_BYTES: usize = 512 * KIB;
 /// core instance.
 const INSTANCE_BYTES: usize = 512 * KIB;
 
+/// The beginning of a memory that is kept for the next call: stack, data and first
+/// allocations of a small guest.
+const KEPT_BYTES: usize = 128 * KIB;
+
 /// The memory that the host holds for one call beside its stack and instances:
 /// arguments and results on their way, handles, streams, a line of the log.
 const IN_TRANSIT_BYTES: usize = 256 * KIB;
@@ -143,7 +147,7 @@ impl Engine {
         let EngineParts { wasmtime, compiler, cache, .. } = &*self.parts;
         let source = Source::of(bytes, limits);
         let component = compiler.component(wasmtime, cache.as_ref(), bytes, source, limits)?;
-        Ok(Compiled { component })
+        Ok(Compiled { component, source })
     }
 
     /// The engine itself, for a benchmark that compares with it.
@@ -152,7 +156,8 @@ impl Engine {
         &self.parts.wasmtime
     }
 
-    /// Bytes of instances that are gone, kept for the next, as the pool counts them.
+    /// Bytes of instances that are gone, kept for the next, as the pool counts them:
+    /// of those whose code is gone too, it no longer counts any.
     #[doc(hidden)]
     pub fn kept_bytes(&self) -> usize {
         let pool = self.parts.wasmtime.pooling_allocator_metrics();
@@ -214,10 +219,13 @@ fn pool(settings: &EngineSettings) -> PoolingAllocationConfig {
         // The scan of wasmtime 48 finds the pages that a guest has written to only if they
         // are present: one that is swapped out, or about to be moved, is not reset, and the
         // next call in the slot could read it (fixed in wasmtime 50.0.1). Without the scan,
-        // keeping memory means writing all of it at the end of each call, so it is returned
-        // to the system instead.
+        // all of the memory that is kept is written anew at the end of each call. The first
+        // pages are those that a small guest writes to: writing them is cheaper than
+        // returning them to the system and getting them again, and after a burst they are
+        // returned with the code. Stacks and tables are not kept, because nothing would
+        // return theirs.
         .pagemap_scan(Enabled::No)
-        .linear_memory_keep_resident(0)
+        .linear_memory_keep_resident(KEPT_BYTES)
         .table_keep_resident(0)
         .async_stack_keep_resident(0)
         .decommit_batch_size(16);

@@ -1,15 +1,20 @@
 //! A loaded plugin: its description, and the machinery that runs it.
 
+mod at_once;
+mod bursts;
 mod invoke;
 mod linked;
 mod load;
 
 use crate::about::About;
 use crate::call::memory::PluginMemory;
+use crate::compile::cache::Source;
 use crate::component::imports::Exports;
 use crate::engine::EngineParts;
 use crate::{Capability, Limits};
+use at_once::AtOnce;
 use linked::Linked;
+use parking_lot::RwLock;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -25,8 +30,11 @@ pub struct Plugin {
 struct Loaded {
     about: Arc<About>,
     engine: Arc<EngineParts>,
-    linked: Linked,
+    source: Source,
+    /// Of that source; another one after a burst, see [`bursts`].
+    linked: RwLock<Arc<Linked>>,
     permits: Semaphore,
+    at_once: AtOnce,
     memory: Arc<PluginMemory>,
 }
 
@@ -61,5 +69,17 @@ impl Plugin {
     /// (512 KiB as a rule) included; only calls that have ended count.
     pub fn peak_memory_bytes(&self) -> usize {
         self.loaded.memory.peak_bytes.load(Relaxed)
+    }
+}
+
+impl Loaded {
+    /// Returns the linked component, which a call keeps until it ends.
+    fn linked(&self) -> Arc<Linked> {
+        Arc::clone(&self.linked.read())
+    }
+
+    /// Returns the number of calls that run now.
+    fn running(&self) -> usize {
+        self.about.limits.calls_at_once.saturating_sub(self.permits.available_permits())
     }
 }

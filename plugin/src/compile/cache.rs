@@ -131,6 +131,16 @@ impl Cache {
         map(engine, &path)
     }
 
+    /// Maps the code that was compiled before once more.
+    pub(crate) fn again(
+        &self,
+        engine: &wasmtime::Engine,
+        source: &Source,
+    ) -> wasmtime::Result<Component> {
+        let path = self.find(engine, source).ok_or(io::Error::from(io::ErrorKind::NotFound))?;
+        map(engine, &path)
+    }
+
     fn make_room(&self, kept: &Path) -> io::Result<()> {
         let mut files = BTreeSet::new();
         let mut bytes = 0;

@@ -32,7 +32,7 @@ const HANDED_OUT_BYTES: usize = 8 * 1024 * 1024;
 impl Plugin {
     /// Calls a method.
     pub async fn invoke(&self, call: Call<'_>) -> Result<Answer, CallError> {
-        let linked = &self.loaded.linked;
+        let linked = self.loaded.linked();
         let function = async |store: &mut Store<CallState>| {
             let pre = &linked.behaviour;
             let guest = pre.instantiate_async(&mut *store).await.map_err(Ended::AtStart)?;
@@ -48,7 +48,7 @@ impl Plugin {
 
     /// Runs a job: [`Call::method`] is its name.
     pub async fn run_job(&self, call: Call<'_>) -> Result<Result<(), JobError>, CallError> {
-        let linked = &self.loaded.linked;
+        let linked = self.loaded.linked();
         let pre = linked.deferred.as_ref().ok_or(CallError::NoExport("deferred"))?;
         let function = async |store: &mut Store<CallState>| {
             let guest = pre.instantiate_async(&mut *store).await.map_err(Ended::AtStart)?;
@@ -66,7 +66,7 @@ impl Plugin {
         call: Call<'_>,
         version: u64,
     ) -> Result<Result<(), JobError>, CallError> {
-        let linked = &self.loaded.linked;
+        let linked = self.loaded.linked();
         let pre = linked.desired.as_ref().ok_or(CallError::NoExport("desired"))?;
         let function = async |store: &mut Store<CallState>| {
             let guest = pre.instantiate_async(&mut *store).await.map_err(Ended::AtStart)?;
@@ -84,7 +84,7 @@ impl Plugin {
         call: Call<'_>,
         previous_version: Option<&str>,
     ) -> Result<Result<(), String>, CallError> {
-        let linked = &self.loaded.linked;
+        let linked = self.loaded.linked();
         let pre = linked.lifecycle.as_ref().ok_or(CallError::NoExport("lifecycle"))?;
         let function = async |store: &mut Store<CallState>| {
             let guest = pre.instantiate_async(&mut *store).await.map_err(Ended::AtStart)?;
@@ -96,7 +96,7 @@ impl Plugin {
 
     /// Calls `lifecycle.stop` of a version that leaves.
     pub async fn stop(&self, call: Call<'_>) -> Result<(), CallError> {
-        let linked = &self.loaded.linked;
+        let linked = self.loaded.linked();
         let pre = linked.lifecycle.as_ref().ok_or(CallError::NoExport("lifecycle"))?;
         let function = async |store: &mut Store<CallState>| {
             let guest = pre.instantiate_async(&mut *store).await.map_err(Ended::AtStart)?;
@@ -121,6 +121,7 @@ impl Plugin {
             .permits
             .try_acquire()
             .map_err(|_| CallError::Busy { calls_at_once: limits.calls_at_once })?;
+        loaded.at_once.note(loaded.running());
         let _running = loaded.engine.ticker.running();
 
         let limit = limits.deadline_of(call.method);

@@ -39,4 +39,8 @@ impl Linked {
             behaviour: BehaviourPre::new(pre)?,
         })
     }
+
+    pub(crate) fn component(&self) -> &Component {
+        self.behaviour.instance_pre().component()
+    }
 }

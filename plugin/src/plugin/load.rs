@@ -5,6 +5,7 @@
 //! it can start within its limits. Compiling may take seconds: load on a thread
 //! that may block.
 
+use super::at_once::AtOnce;
 use super::linked::Linked;
 use super::{Loaded, Plugin};
 use crate::about::About;
@@ -16,6 +17,7 @@ use crate::component::imports::{
 };
 use crate::error::one_line;
 use crate::{Capability, Compiled, Engine, Limits, LoadError, PluginSettings};
+use parking_lot::RwLock;
 use std::fs::File;
 use std::io::Read;
 use std::path::Path;
@@ -64,7 +66,9 @@ impl Engine {
             permits: Semaphore::new(about.limits.calls_at_once),
             about: Arc::new(about),
             engine: Arc::clone(&self.parts),
-            linked,
+            source: compiled.source,
+            linked: RwLock::new(Arc::new(linked)),
+            at_once: AtOnce::default(),
             memory: Arc::new(memory),
         };
         Ok(Plugin { loaded: Arc::new(loaded) })
