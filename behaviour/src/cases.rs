@@ -1,9 +1,9 @@
-//! Cases: tests of a plugin, in JSON files beside it.
+//! Test cases of a plugin, one JSON file each.
 //!
-//! One file is one case, named after the file's stem. It has the state before a
-//! call, the call, and the expected outcome. Every key of `expect` is optional. An
-//! unknown key is an error, since a misspelt key would test nothing. A case runs in
-//! its own sandbox and in virtual time, so that times are exact; see [`Desk`].
+//! A file describes the state before a call, the call, and the expected outcome; the
+//! file's stem is the name of the case. Every key of `expect` is optional. An unknown
+//! key is an error, because a misspelt key would test nothing. Each case runs in its own
+//! sandbox and in virtual time, so that times are exact; see [`Desk`].
 
 mod compare;
 mod expect;
@@ -27,31 +27,32 @@ pub use compare::Difference;
 pub use expect::Expect;
 pub use log_diff::{LogDiff, Side};
 
-/// One case, as its file has it.
+/// A test case, as parsed from its file.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Case {
-    /// The method to call. Exactly one of this and the next three is present.
+    /// The method to call. Exactly one of `method`, `job`, `changed` and `start` is
+    /// present.
     pub method: Option<MethodName>,
     /// The job to run.
     pub job: Option<String>,
-    /// A change of the desired properties.
+    /// The patch of the desired properties that the plugin is notified of.
     pub changed: Option<Map<String, Value>>,
-    /// The previous version of a plugin that starts, or `null`.
+    /// The version that the starting plugin replaces; `null` if there was none.
     #[serde(default, deserialize_with = "expect::present")]
     pub start: Option<Option<String>>,
-    /// The payload of a method or a job; `null` if there is none.
+    /// The payload of the method or job; `null` by default.
     #[serde(default)]
     pub payload: Option<Box<RawValue>>,
-    /// The number of the attempt of a job; 1 by default.
+    /// The attempt number of the job; 1 by default.
     pub attempt: Option<u32>,
-    /// The outcome of the boot that a job waited for.
+    /// The outcome of the boot that the job waited for.
     pub boot_outcome: Option<Boot>,
-    /// The operator's settings. A text is passed unchanged, any other value as
-    /// JSON text, as in the host's configuration.
+    /// The operator's settings. A string is passed to the plugin unchanged, any other
+    /// value as JSON text.
     #[serde(default)]
     pub config: BTreeMap<String, Value>,
-    /// The capabilities that the plugin is granted.
+    /// The names of the capabilities that are granted to the plugin.
     #[serde(default)]
     pub capabilities: BTreeSet<String>,
     /// The limits that differ from the defaults.
@@ -60,13 +61,13 @@ pub struct Case {
     /// The twin before the call.
     #[serde(default)]
     pub twin: InitialTwin,
-    /// The plugin's state from earlier calls: keys and texts.
+    /// The plugin's state before the call: keys and their values as strings.
     #[serde(default)]
     pub state: BTreeMap<String, String>,
-    /// The device has no connection to the hub.
+    /// `true` if the device is not connected to the hub.
     #[serde(default)]
     pub offline: bool,
-    /// Run the jobs that the call schedules, after it.
+    /// `true` to run the jobs that the call schedules once it has returned.
     #[serde(default)]
     pub run_jobs: bool,
     /// The expected outcome.
@@ -74,21 +75,21 @@ pub struct Case {
     pub expect: Expect,
 }
 
-/// The outcome of the boot that a job waited for, in the words of `jobs.wit`.
+/// The outcome of the boot that a job waited for, named as in `jobs.wit`.
 #[derive(Debug, Clone, Copy, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Boot {
-    /// No boot was waited for.
+    /// No boot to wait for.
     NotWaitedFor,
     /// A boot of the machine.
     Rebooted,
-    /// A restart of the host without a boot.
+    /// A restart of the host without a boot of the machine.
     HostRestartedOnly,
-    /// No boot in time.
+    /// The end of the waiting time without a boot.
     Expired,
 }
 
-/// The limits that a case may change.
+/// The limits that a case can change; the others keep their defaults.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct CaseLimits {
@@ -98,7 +99,7 @@ pub struct CaseLimits {
     pub memory_bytes: Option<usize>,
 }
 
-/// Both halves of a twin.
+/// The twin before the call.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct InitialTwin {
@@ -110,36 +111,37 @@ pub struct InitialTwin {
     pub reported: Map<String, Value>,
 }
 
-/// A file with a case.
+/// A case file, found by [`find`].
 #[derive(Debug)]
 pub struct CaseFile {
     /// The file's stem.
     pub name: String,
-    /// The case, or one line about the first error in the file.
+    /// The case, or a one-line message about the first error in the file.
     pub case: Result<Case, String>,
 }
 
-/// The result of a case.
+/// The result of running a case.
 pub struct Verdict {
     /// The differences from the expectations; empty if the case passed.
     pub differences: Vec<Difference>,
     /// The outcome of the call.
     pub outcome: Outcome,
-    /// The peak of its linear memory, jobs included, in bytes.
+    /// The peak linear memory of the call and its jobs, in bytes.
     pub memory_bytes: usize,
 }
 
-/// Returns all cases in a folder, in the order of their names.
+/// Returns the cases in `folder`, sorted by file name. Hidden files are skipped.
 ///
 /// # Errors
 ///
-/// If the folder cannot be read.
+/// Returns an error if the folder cannot be read. An invalid file is not an error: its
+/// [`CaseFile::case`] holds the message.
 pub fn find(folder: &Path) -> io::Result<Vec<CaseFile>> {
     let mut files: Vec<PathBuf> = Vec::new();
     for entry in fs::read_dir(folder)? {
         let path = entry?.path();
         let name = path.file_name().unwrap_or_default().to_string_lossy();
-        // Editors write hidden files while they save.
+        // Editors create temporary hidden files while saving.
         if name.ends_with(".json") && !name.starts_with('.') && path.is_file() {
             files.push(path);
         }
@@ -163,7 +165,7 @@ fn read(file: &Path) -> Result<Case, String> {
     Ok(case)
 }
 
-/// Parses a case; an error names the key and the line.
+/// Parses a case. An error message names the key and the line.
 fn parse(text: &str) -> Result<Case, String> {
     let mut json = serde_json::Deserializer::from_str(text);
     let case = serde_path_to_error::deserialize(&mut json).map_err(|error| {
@@ -182,8 +184,8 @@ impl Case {
     ///
     /// # Errors
     ///
-    /// If the component does not load with the settings of this case; the text is one
-    /// line.
+    /// Returns a one-line message if the component does not load with the settings of
+    /// this case.
     pub fn run(
         &self,
         engine: &Engine,
@@ -276,7 +278,7 @@ impl From<Boot> for BootOutcome {
     }
 }
 
-/// Returns a setting as the interface `config` passes it.
+/// Converts a setting to the string that the interface `config` passes to the plugin.
 fn setting(value: &Value) -> String {
     match value {
         Value::String(text) => text.clone(),

@@ -32,8 +32,8 @@ pub(crate) enum Command {
 }
 
 impl Command {
-    /// Runs the command and returns its exit code; an error goes to standard error.
-    /// `program` is the whole command line.
+    /// Runs the command and returns its exit code. Reports an error on standard error.
+    /// `program` is the parser of the whole command line.
     pub(crate) fn execute(self, program: clap::Command) -> ExitCode {
         let outcome = match self {
             Command::New(new) => new.run(),

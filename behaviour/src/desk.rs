@@ -1,9 +1,9 @@
 //! A simulated device: runs a plugin in memory and without a network, and records
 //! its actions.
 //!
-//! A [`Desk`] is the state before a call: the twin, the kind of time, the connection
-//! to the hub. Every [`Desk::call`] starts from this state, in a fresh sandbox, and
-//! returns an [`Outcome`].
+//! A [`Desk`] holds the state before a call: the twin, the plugin's state, the kind of
+//! time, and whether the hub is connected. Every [`Desk::call`] starts from this state, in
+//! a fresh sandbox, and returns an [`Outcome`].
 //!
 //! Time is virtual by default: it starts at [`EPOCH`] and advances only while the
 //! plugin waits. A wait of five minutes takes no real time, and times are exact to
@@ -41,37 +41,37 @@ use state::State;
 pub use state::StateEntries;
 use twin::Twin;
 
-/// The start of virtual time.
+/// The time at which virtual time starts, in RFC 3339.
 pub const EPOCH: &str = "2026-01-01T00:00:00.000Z";
 
-/// The device's id in the interface `context`.
+/// The device id that the interface `context` returns.
 pub const DEVICE: &str = "desk";
 
-/// A callback that receives each event as it happens.
+/// A callback that is called with each event as it happens.
 pub type Observer = Arc<dyn Fn(&Event) + Send + Sync>;
 
-/// The kind of time.
+/// The kind of time that a call runs in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Time {
     /// Time that starts at [`EPOCH`] and advances only while the plugin waits.
     #[default]
     Virtual,
-    /// Time as on a device.
+    /// Real time, as on a device.
     Real,
 }
 
-/// The state before a call.
+/// The state of a simulated device before a call.
 #[derive(Clone)]
 pub struct Desk {
-    /// The kind of time.
+    /// The kind of time that calls run in.
     pub time: Time,
-    /// The device has no connection to the hub.
+    /// `true` if the device is not connected to the hub.
     pub offline: bool,
-    /// The plugin's state from earlier calls.
+    /// The plugin's state before the call.
     pub state: StateEntries,
-    /// Run the jobs that the call schedules, after it.
+    /// `true` to run the jobs that the call schedules once it has returned.
     pub run_jobs: bool,
-    /// The receiver of events.
+    /// The callback for events, if any.
     pub observer: Option<Observer>,
     desired: Section,
     reported: Section,
@@ -79,17 +79,17 @@ pub struct Desk {
 
 /// The outcome of a call.
 pub struct Outcome {
-    /// The answer of a method, `None` of any other call, or the reason of a failure.
+    /// The answer of a method, `None` for any other call that succeeded, or the failure.
     pub answer: Result<Option<Answer>, CallFailure>,
-    /// The duration of the call in its kind of time.
+    /// The duration of the call in the desk's kind of time, without its jobs.
     pub took: Duration,
-    /// The duration in real time.
+    /// The duration of the call in real time, without its jobs.
     pub really: Duration,
-    /// The plugin's actions, in order.
+    /// The plugin's actions, those of its jobs included, in order.
     pub events: Vec<Event>,
-    /// The reported properties after it.
+    /// The reported properties after the call and its jobs.
     pub reported: Map<String, Value>,
-    /// The plugin's state after the call.
+    /// The plugin's state after the call and its jobs.
     pub state: StateEntries,
 }
 
@@ -108,7 +108,11 @@ impl Default for Desk {
 }
 
 impl Desk {
-    /// Sets the twin; each half must follow the rules of IoT Hub.
+    /// Sets the twin.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if a half breaks the rules of IoT Hub.
     pub fn with_twin(
         mut self,
         desired: Map<String, Value>,
@@ -121,13 +125,18 @@ impl Desk {
         Ok(self)
     }
 
-    /// Applies a change of the desired properties.
+    /// Applies a patch to the desired properties.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if the patch or its result breaks the rules of IoT Hub.
     pub fn with_change(mut self, patch: &Map<String, Value>) -> Result<Desk, PatchError> {
         self.desired.apply(patch, EPOCH)?;
         Ok(self)
     }
 
-    /// Calls an export of a plugin. Blocks until the call has ended.
+    /// Calls an export of a plugin. Blocks until the call, and its jobs if they are run,
+    /// have ended.
     pub fn call(&self, plugin: &Plugin, export_call: &ExportCall<'_>) -> Outcome {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
@@ -164,7 +173,7 @@ impl Desk {
     }
 }
 
-/// The simulated device of one call.
+/// The simulated device that serves one call.
 struct Device {
     record: Arc<Record>,
     twin: Arc<Twin>,
@@ -175,7 +184,7 @@ struct Device {
 }
 
 impl Device {
-    /// Creates a device whose time starts now, in the current runtime.
+    /// Creates a device whose time starts now and follows the current runtime's clock.
     fn new(desk: &Desk) -> Device {
         let record = Arc::new(Record::new(desk.observer.clone()));
         let twin = Arc::new(Twin::new(desk, Arc::clone(&record)));

@@ -23,11 +23,11 @@
 //!
 //! # Layout
 //!
-//! * [`create`]: writes a small plugin to start from.
+//! * [`create`]: creates a starter plugin.
 //! * [`setup`]: fetches the tools of a language.
 //! * [`build`]: compiles a plugin to a component that a host can load.
 //! * [`desk`]: calls a component without a network, in virtual time.
-//! * [`cases`]: tests of a plugin, in JSON files beside it.
+//! * [`cases`]: test cases of a plugin, one JSON file each.
 //! * [`Language`]: the languages in which a plugin can be written.
 //!
 //! This crate connects to no hub, and installs nothing outside its own cache.

@@ -1,11 +1,11 @@
-//! Cases from their text, on guests that need no compiler.
+//! Tests of parsing and running cases, on guests that need no compiler.
 
 use serde_json::json;
 
 use super::*;
 use crate::desk::engine;
 
-/// Returns the lines that a failed case shows; none if it passes.
+/// Runs a case and returns its differences as text; empty if it passes.
 fn run(guest: &str, case: Value) -> Vec<String> {
     let engine = engine(0).unwrap();
     let compiled = engine.compile(&fixtures::guest(guest), &Limits::default()).unwrap();

@@ -1,4 +1,4 @@
-//! `behaviour build`.
+//! The command `behaviour build`.
 
 use std::path::PathBuf;
 use std::process::ExitCode;

@@ -1,4 +1,4 @@
-//! `behaviour call`.
+//! The command `behaviour call`.
 
 use std::collections::BTreeMap;
 use std::io::stderr;
@@ -188,7 +188,7 @@ impl Call {
     }
 }
 
-/// Formats an event: its time, a word for its kind, and its details.
+/// Formats an event on one line: its time, its kind and its details.
 pub(crate) fn line(event: &Event, paint: Paint) -> String {
     let time = format!("{:>7}.{:03} s", event.at_ms / 1000, event.at_ms % 1000);
     let word = format!("{:<8}", event.action.word());
@@ -201,7 +201,7 @@ pub(crate) fn line(event: &Event, paint: Paint) -> String {
     format!("{}  {word}  {}", paint.dim(&time), event.action)
 }
 
-/// Prints the answer or the failure, and the cost of the call.
+/// Prints the answer or the failure, the duration of the call and its memory.
 fn print(outcome: &Outcome, real_time: bool, memory: usize) {
     let paint = Paint::on(&stderr());
     match &outcome.answer {
@@ -235,7 +235,7 @@ fn print(outcome: &Outcome, real_time: bool, memory: usize) {
     note(format_args!("{}", paint.dim(&format!("took {took}, {memory} of memory"))));
 }
 
-/// Returns whether the deadline passed in real time and not in virtual time.
+/// Returns `true` if the deadline passed in real time but not in virtual time.
 fn worked_past_its_deadline(error: &CallFailure, took: Duration) -> bool {
     matches!(error, CallFailure::Call(CallError::DeadlineExceeded(limit)) if took < *limit)
 }

@@ -1,4 +1,4 @@
-//! `behaviour check`.
+//! The command `behaviour check`.
 
 mod compare;
 mod meaning;
@@ -93,7 +93,7 @@ impl Check {
         };
         match checked.refusal() {
             None => Ok(ExitCode::SUCCESS),
-            // The JSON has the reason already.
+            // The printed JSON contains the reason.
             Some(_) if self.json => Ok(ExitCode::FAILURE),
             Some(refusal) => Err(refusal),
         }
@@ -151,7 +151,8 @@ impl CheckedFile<'_> {
         }
     }
 
-    /// Returns the reason why a host would not load the component, if there is one.
+    /// Returns an error with the reason why a host would not load the component; `None`
+    /// if a host would load it.
     fn refusal(self) -> Option<CommandError> {
         let hint = self.hint();
         let refusal = CommandError::from(anyhow::Error::from(self.loads.err()?));
@@ -191,13 +192,15 @@ impl CheckedFile<'_> {
         self.inspection.capabilities().into_iter().map(Capability::name).collect()
     }
 
-    /// Returns the line of `host.toml` that grants the capabilities.
+    /// Returns the line of `host.toml` that grants all capabilities which the component
+    /// imports; `None` if it imports none.
     fn line_to_add(&self) -> Option<String> {
         let capabilities = self.capabilities();
         (!capabilities.is_empty()).then(|| format!("capabilities = {capabilities:?}"))
     }
 
-    /// Returns the action that helps; one line grants all missing capabilities.
+    /// Returns the hint of the load error. For a missing grant, it is a line that grants
+    /// all capabilities at once.
     fn hint(&self) -> Option<String> {
         let error = self.loads.as_ref().err()?;
         match (error, self.line_to_add()) {
@@ -217,13 +220,14 @@ impl CheckedFile<'_> {
         self.inspection.imports.iter().any(|found| found.name == import && found.lender.is_some())
     }
 
-    /// Returns the imports outside WASI; `types` contains only definitions.
+    /// Returns the imports outside WASI, without `types`, which contains only type
+    /// definitions.
     fn own_imports(&self) -> impl Iterator<Item = String> {
         let names = self.inspection.imports.iter().map(|import| interface(&import.name));
         names.filter(|name| *name != "types" && !name.starts_with("wasi:")).map(str::to_owned)
     }
 
-    /// Returns the missing optional exports.
+    /// Returns the optional exports that the component does not have.
     fn lacks(&self) -> impl Iterator<Item = String> {
         let optional = self.inspection.optional;
         let all = [
@@ -234,7 +238,7 @@ impl CheckedFile<'_> {
         all.into_iter().filter(|(_, has)| !has).map(|(name, _)| name.to_owned())
     }
 
-    /// Returns what the imports allow, in words.
+    /// Describes what the imports allow the component to do.
     fn may(&self) -> BTreeSet<String> {
         self.inspection.imports.iter().filter_map(|import| meaning(&import.name)).collect()
     }
@@ -262,7 +266,7 @@ fn memory(inspection: &Inspection) -> String {
         .map_or_else(|| "unknown".to_owned(), |memory| bytes(memory) + " at start")
 }
 
-/// Joins items with commas; `none` if there are none.
+/// Joins items with commas. Returns `none` if there are no items.
 fn list(items: impl Iterator<Item = String>) -> String {
     let items: Vec<_> = items.collect();
     if items.is_empty() { "none".to_owned() } else { items.join(", ") }

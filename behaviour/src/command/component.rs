@@ -1,4 +1,4 @@
-//! The component that a command works on: a file, or one built from a folder.
+//! The component that a command uses: an existing file, or one built from a plugin's folder.
 
 use std::borrow::Cow;
 use std::path::{Path, PathBuf};
@@ -8,7 +8,8 @@ use behaviour::{BuildOptions, build};
 use super::error::{CommandError, FailureKind, build_failed};
 use super::progress::BuildProgress;
 
-/// Returns the file, or the component that is built from a plugin's folder.
+/// Returns `path` if it is a file. If it is a folder, builds the plugin in it and returns
+/// the path of the component.
 pub(super) fn component(path: &Path) -> Result<Cow<'_, Path>, CommandError> {
     match path.is_dir() {
         true => Ok(Cow::Owned(build_component(path)?)),
@@ -16,12 +17,12 @@ pub(super) fn component(path: &Path) -> Result<Cow<'_, Path>, CommandError> {
     }
 }
 
-/// Builds a plugin and shows the progress on standard error.
+/// Builds a plugin, shows the progress on standard error, and returns the component's path.
 pub(super) fn build_component(dir: &Path) -> Result<PathBuf, CommandError> {
     let progress = BuildProgress::new();
     let show = |line: &str| progress.show(line);
     let options = BuildOptions { progress: &show, ..BuildOptions::default() };
-    // Without a component there is nothing to load.
+    // `call` and `test` document one exit code for a component that is not built or not loaded.
     let failed = |error| build_failed(error).with_kind(FailureKind::NotLoaded);
     Ok(build(dir, &options).map_err(failed)?.path)
 }

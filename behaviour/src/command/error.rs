@@ -12,10 +12,10 @@ pub(crate) type CommandError = program::CommandError<FailureKind>;
 pub(crate) enum FailureKind {
     #[default]
     Other,
-    /// A command line that is well-formed but has no meaning, such as a twin that
-    /// breaks the rules of IoT Hub; the code is that of `clap`.
+    /// Wrong usage that `clap` cannot detect, such as a twin that breaks the rules of IoT
+    /// Hub. The exit code is the same as `clap`'s.
     Usage,
-    /// A component that cannot be built, or that no host would load.
+    /// A component that cannot be built, or that a host would not load.
     NotLoaded,
 }
 
@@ -57,8 +57,8 @@ impl Classify<PatchError> for FailureKind {
     }
 }
 
-/// Prints the output of the tool that failed, and returns the error, whose line
-/// only summarises that output.
+/// Prints the output of the failed tool, and converts the error, whose message only
+/// summarises that output.
 pub(crate) fn build_failed(error: BuildError) -> CommandError {
     if let Some(output) = error.output().filter(|output| !output.is_empty()) {
         note(format_args!("{}", output.trim_end()));

@@ -1,4 +1,4 @@
-//! `behaviour new`.
+//! The command `behaviour new`.
 
 use std::path::PathBuf;
 use std::process::ExitCode;

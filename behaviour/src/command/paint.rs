@@ -1,14 +1,14 @@
-//! Colours: on a terminal only, and never with `NO_COLOR` or `TERM=dumb`.
+//! Coloured output: only on a terminal, and never with `NO_COLOR` or `TERM=dumb`.
 
 use std::env;
 use std::io::IsTerminal;
 
-/// The decision about colours for one output stream.
+/// The colour setting of one output stream: `true` if its output is coloured.
 #[derive(Clone, Copy)]
 pub(crate) struct Paint(bool);
 
 impl Paint {
-    /// Decides for a stream, from its kind and the environment.
+    /// Returns the setting for a stream, which depends on its kind and the environment.
     pub(crate) fn on(stream: &impl IsTerminal) -> Paint {
         let unwanted = env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty())
             || env::var_os("TERM").is_some_and(|term| term == "dumb");

@@ -1,12 +1,12 @@
-//! Progress of a build: a spinner on a terminal, lines in a file.
+//! The progress of a build on standard error: a spinner on a terminal, plain lines elsewhere.
 
 use std::io::{IsTerminal, stderr};
 
 use parking_lot::Mutex;
 use program::{Progress, note};
 
-/// Shows the steps of a build, a line each. On a terminal, a spinner below the last
-/// line shows the time since its start.
+/// A display of the steps of a build, one line each. On a terminal, a spinner below the
+/// last line shows how long that step has taken.
 pub(crate) struct BuildProgress {
     terminal: bool,
     last: Mutex<Option<(String, Progress)>>,
@@ -26,14 +26,14 @@ impl BuildProgress {
         if last.as_ref().is_some_and(|(step, _)| is_reminder(line, step)) {
             return;
         }
-        // The spinner is erased before another line is written.
+        // Dropping the spinner erases it, before the next line is written.
         *last = None;
         note(format_args!("{line}"));
         *last = Some((line.to_owned(), Progress::new(line)));
     }
 }
 
-/// Returns whether a line only repeats a step with its time so far: `compiling door: 10 s`.
+/// Returns `true` if `line` only repeats `step` with the elapsed time: `compiling door: 10 s`.
 fn is_reminder(line: &str, step: &str) -> bool {
     let rest = line.strip_prefix(step).and_then(|rest| rest.strip_prefix(": "));
     rest.and_then(|rest| rest.strip_suffix(" s"))

@@ -1,4 +1,4 @@
-//! `behaviour setup`.
+//! The command `behaviour setup`.
 
 use std::path::PathBuf;
 use std::process::ExitCode;

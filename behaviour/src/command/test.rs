@@ -1,4 +1,4 @@
-//! `behaviour test`.
+//! The command `behaviour test`.
 
 use std::borrow::Cow;
 use std::io::stdout;
@@ -123,7 +123,8 @@ impl Test {
         Test { dir, cases, component, filter, json: false }
     }
 
-    /// Builds the plugin, runs the cases once, and prints each result as it comes.
+    /// Builds the plugin, runs the cases once, and prints each result as soon as it is
+    /// known, unless JSON is wanted.
     pub(super) fn run_once(&self) -> Result<TestRun, CommandError> {
         let cases = self.cases()?;
         let component = match &self.component {
@@ -173,7 +174,8 @@ impl Test {
     }
 }
 
-/// Compiles a component for calls with at most this much memory.
+/// Compiles a component for calls that use at most `memory_bytes`, or the default limit
+/// if that is higher.
 fn compile_component(file: &Path, memory_bytes: usize) -> Result<(Engine, Compiled), DeskError> {
     let engine = engine(memory_bytes).map_err(DeskError::Engine)?;
     let _progress = Progress::new(&format!("compiling {}", file.display()));
@@ -187,8 +189,8 @@ pub(super) struct TestRun {
     cases: Vec<CaseResult>,
 }
 
-/// The result of one case. An error is one line about an invalid file, or about a
-/// component that does not load with the settings of the case.
+/// The result of one case. An error is a one-line message: the case file is invalid, or
+/// the component does not load with the settings of the case.
 struct CaseResult {
     name: String,
     verdict: Result<Verdict, String>,
@@ -274,7 +276,7 @@ impl CaseResult {
     }
 }
 
-/// Colours a line of a difference; the lines of a log as in a diff.
+/// Colours a line of a difference. Added and removed log lines are coloured as in a diff.
 fn coloured(line: &str, difference: &Difference, index: usize, paint: Paint) -> String {
     match (difference, line.chars().next()) {
         (Difference::Log { .. }, Some('-')) if index > 0 => paint.bad(line),

@@ -1,10 +1,10 @@
-//! Values of options: sizes, pairs, JSON.
+//! Parsers of option values: sizes, pairs and JSON; and a formatter for sizes.
 
 use plugin::Json;
 use program::text;
 use serde_json::{Map, Value};
 
-/// Parses a size: `1048576`, `512KiB`, `64MiB`.
+/// Parses a size in bytes: `1048576`, `512KiB`, `64MiB`.
 pub(crate) fn size(text: &str) -> Result<usize, String> {
     let invalid = || format!("`{text}` is not a size such as 1048576, 512KiB or 64MiB");
     let digits = text.bytes().take_while(u8::is_ascii_digit).count();
@@ -19,7 +19,7 @@ pub(crate) fn size(text: &str) -> Result<usize, String> {
     number.checked_mul(factor).ok_or_else(invalid)
 }
 
-/// Parses `KEY=VALUE`. The value may be empty, or contain `=`.
+/// Parses `KEY=VALUE`. The value can be empty and can contain `=`.
 pub(crate) fn pair(text: &str) -> Result<(String, String), String> {
     match text.split_once('=') {
         Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),
@@ -27,7 +27,7 @@ pub(crate) fn pair(text: &str) -> Result<(String, String), String> {
     }
 }
 
-/// Parses a JSON object, given as text or as `@FILE`.
+/// Parses a JSON object: the argument itself, or the contents of `@FILE`.
 pub(crate) fn object(text: &str) -> Result<Map<String, Value>, String> {
     let text = match text.strip_prefix('@') {
         Some(file) => text::read(file.as_ref()).map_err(|error| format!("{file}: {error}"))?,
@@ -36,7 +36,8 @@ pub(crate) fn object(text: &str) -> Result<Map<String, Value>, String> {
     serde_json::from_str(&text).map_err(|error| format!("not a JSON object: {error}"))
 }
 
-/// Parses JSON of any kind, given as text, as `@FILE`, or as `-` for standard input.
+/// Parses any JSON value: the argument itself, the contents of `@FILE`, or `-` for standard
+/// input.
 pub(crate) fn json(text: &str) -> Result<String, String> {
     let text = match text.strip_prefix('@') {
         Some(file) => text::read(file.as_ref()).map_err(|error| format!("{file}: {error}"))?,
@@ -48,7 +49,7 @@ pub(crate) fn json(text: &str) -> Result<String, String> {
     Json::new(text).map(Json::into_text).map_err(|error| error.to_string())
 }
 
-/// Formats a number of bytes for people.
+/// Formats a number of bytes in a readable unit.
 pub(crate) fn bytes(bytes: u64) -> String {
     match bytes {
         0..1_000 => format!("{bytes} bytes"),

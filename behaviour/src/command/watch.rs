@@ -1,4 +1,4 @@
-//! `behaviour watch`.
+//! The command `behaviour watch`.
 
 mod files;
 
@@ -46,8 +46,9 @@ pub(crate) struct Watch {
 }
 
 impl Watch {
-    /// Tests until a signal, which is the usual end. The rounds run in their own
-    /// thread; the terminal sends Ctrl-C to a running compiler as well.
+    /// Builds and tests in rounds until a signal arrives. The rounds run in a separate
+    /// thread. A running compiler needs no extra handling: the terminal sends Ctrl-C to it
+    /// as well.
     pub(super) fn run(self) -> Result<ExitCode, CommandError> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         runtime.block_on(async {
@@ -59,7 +60,7 @@ impl Watch {
             })?;
             tokio::select! {
                 () = signals.next() => Ok(ExitCode::SUCCESS),
-                // Only a panic ends the thread, and it has printed its message.
+                // Only a panic ends the thread, and its message is already printed.
                 _ = ended => Ok(ExitCode::FAILURE),
             }
         })
@@ -67,16 +68,16 @@ impl Watch {
 
     fn test_forever(self) {
         let Watch { dir, cases, component, filter } = self;
-        // Without a build, other files beside the component do not matter.
+        // With `--component` nothing is built, so no other file of the folder matters.
         let sources = component.clone().unwrap_or_else(|| dir.clone());
         let test = Test::new(dir, cases, component, filter);
         let mut files = Files::new(vec![sources, test.cases_dir()]);
         for round in 1_u64.. {
-            // Read before the build, so that a change during the build starts a round.
+            // Read before the build, so that a change during the build starts another round.
             let before = files.read();
             print_header(round);
             if let Err(error) = test.run_once() {
-                // The exit code is that of the signal.
+                // A failed round does not set the exit code: a signal ends the command.
                 let _ = error.report();
             }
             print_line("waiting for a change; Ctrl-C ends");

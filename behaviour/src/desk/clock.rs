@@ -1,7 +1,7 @@
-//! A clock whose time advances only while the plugin waits.
+//! A clock that advances only while the plugin waits.
 //!
-//! It uses tokio's paused time, which advances to the next deadline when all tasks
-//! are idle. The deadline of a call and the timers of WASI use the same time.
+//! It is based on tokio's paused time, which advances to the next timer when all tasks are
+//! idle. The deadline of a call and the timers of WASI use the same clock.
 
 use std::time::Duration;
 
@@ -18,7 +18,7 @@ pub(super) struct VirtualClock {
 }
 
 impl VirtualClock {
-    /// Creates a clock that starts now, in the current runtime.
+    /// Creates a clock that starts now and follows the current runtime's time.
     pub(super) fn new() -> VirtualClock {
         VirtualClock {
             epoch: EPOCH.parse().expect("the constant is RFC 3339"),
@@ -29,7 +29,7 @@ impl VirtualClock {
 
 impl Clock for VirtualClock {
     fn now(&self) -> Timestamp {
-        // `Timestamp` ends with the year 9999.
+        // The last `Timestamp` is in the year 9999.
         self.epoch.saturating_add(self.started.elapsed()).unwrap_or(Timestamp::MAX)
     }
 

@@ -1,37 +1,38 @@
-//! Calls of a plugin's exports, and their failures.
+//! Calls to a plugin's exports, and their failures.
 
 use plugin::{Answer, BootOutcome, Call, CallError, JobError, Plugin};
 use serde_json::{Map, Value};
 
-/// A call of one of a plugin's exports.
+/// A call to one of a plugin's exports.
 #[derive(Debug, Clone, Copy)]
 pub enum ExportCall<'a> {
-    /// A method, with a payload of JSON text.
+    /// A method.
     Method {
-        /// The name.
+        /// The method's name.
         name: &'a str,
         /// JSON text, any value.
         payload: &'a str,
     },
     /// A job.
     Job {
-        /// The name.
+        /// The job's name.
         name: &'a str,
         /// JSON text, any value.
         payload: &'a str,
-        /// The number of the attempt, from 1.
+        /// The attempt number, from 1.
         attempt: u32,
         /// The outcome of the boot that the job waited for.
         boot_outcome: BootOutcome,
     },
-    /// A change of the desired properties, which the twin already contains: see [`Desk::with_change`](super::Desk::with_change).
+    /// A change of the desired properties. The desk's twin must already contain it: see
+    /// [`Desk::with_change`](super::Desk::with_change).
     Changed {
-        /// The change.
+        /// The patch of the desired properties.
         patch: &'a Map<String, Value>,
     },
-    /// The start as the successor of a version, or of none.
+    /// The start of a plugin.
     Start {
-        /// The previous version.
+        /// The version that the plugin replaces; `None` if there was none.
         previous_version: Option<&'a str>,
     },
 }
@@ -39,16 +40,18 @@ pub enum ExportCall<'a> {
 /// The reason why a call did not succeed.
 #[derive(Debug)]
 pub enum CallFailure {
-    /// A call that failed in the host or was refused.
+    /// An error of the call itself, such as a missed deadline or a trap.
     Call(CallError),
-    /// A job or a change that the plugin rejects or wants to retry.
+    /// An error that the plugin returned from a job, or for a change of the desired
+    /// properties.
     Job(JobError),
-    /// A refusal to start.
+    /// An error that the plugin returned at its start.
     Start(String),
 }
 
 impl CallFailure {
-    /// Returns the status that a caller gets; jobs, changes and starts have none.
+    /// Returns the status that the caller of a method would receive. Returns `None` if the
+    /// plugin itself returned the error: jobs, changes and starts have no status.
     #[must_use]
     pub fn status(&self) -> Option<u16> {
         match self {
@@ -57,7 +60,7 @@ impl CallFailure {
         }
     }
 
-    /// Returns one word for the reason.
+    /// Returns the reason as one word.
     #[must_use]
     pub fn word(&self) -> &'static str {
         match self {
@@ -69,7 +72,7 @@ impl CallFailure {
         }
     }
 
-    /// Returns one line about the reason.
+    /// Returns a one-line description of the reason.
     #[must_use]
     pub fn message(&self) -> String {
         let text = match self {
@@ -86,7 +89,7 @@ impl CallFailure {
 }
 
 impl ExportCall<'_> {
-    /// Returns the name for the log.
+    /// Returns the name of the call in the log.
     pub(super) fn name(&self) -> &str {
         match self {
             ExportCall::Method { name, .. } | ExportCall::Job { name, .. } => name,
@@ -95,8 +98,8 @@ impl ExportCall<'_> {
         }
     }
 
-    /// Makes the call. `call` has this call's name; `version` is that of the desired
-    /// properties.
+    /// Makes the call. `call.method` must be [`name`](ExportCall::name); `version` is the
+    /// version of the desired properties.
     pub(super) async fn run(
         &self,
         plugin: &Plugin,
@@ -126,7 +129,7 @@ impl ExportCall<'_> {
     }
 }
 
-/// Returns the result of a call that has no answer.
+/// Flattens the result of a call that has no answer.
 fn without_answer<E>(
     result: Result<Result<(), E>, CallError>,
     failure: impl FnOnce(E) -> CallFailure,

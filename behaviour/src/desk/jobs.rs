@@ -1,9 +1,9 @@
-//! Jobs in memory: recorded when they are scheduled, and run in the order in which
-//! they are due if the desk runs jobs.
+//! A job queue in memory. Jobs are recorded when they are scheduled. If the desk runs
+//! jobs, they run in the order in which they are due.
 //!
-//! A job that waits for a boot runs after a requested reboot, or when its time is up.
-//! A failed job is retried as on a device, up to the host's limit on attempts and
-//! [`MAX_RUNS`].
+//! A job that waits for a boot runs after a requested reboot, or when its waiting time has
+//! passed. A failed job is retried as on a device, until it reaches the host's limit on
+//! attempts, or all jobs together reach [`MAX_RUNS`].
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,11 +18,12 @@ use tokio::time::{Instant, sleep_until};
 use super::power::SimulatedPower;
 use super::record::{Action, Record, milliseconds};
 
-/// The limit on runs of jobs after one call: jobs may schedule further jobs without end.
+/// The maximum number of job runs after one call. Without it, jobs that schedule jobs
+/// could run forever.
 const MAX_RUNS: u32 = 100;
 
-/// The first and the longest wait of a job that names no time: each wait is twice as
-/// long as the one before. The host uses the same, with random jitter.
+/// The first and the longest delay before a retry if the job does not choose the delay.
+/// The delay doubles with each attempt. The host uses the same values with random jitter.
 const FIRST_WAIT: Duration = Duration::from_secs(1);
 const LONGEST_WAIT: Duration = Duration::from_secs(300);
 
@@ -42,9 +43,9 @@ struct Waiting {
     job: NewJob,
     scheduled_at: Instant,
     runs: u32,
-    /// The time of the retry, after a failed run.
+    /// The time of the next run, if the last one failed.
     retry_at: Option<Instant>,
-    /// The outcome of the boot, after the job has waited for one.
+    /// The outcome of the boot that the job waited for; set before the first run.
     boot_outcome: BootOutcome,
 }
 
@@ -62,7 +63,8 @@ impl Waiting {
         }
     }
 
-    /// Returns the boot that the job has waited for.
+    /// Returns the time of the last boot if it ended the job's wait: if it happened after
+    /// the job was scheduled.
     fn boot(&self, last_boot: Option<Instant>) -> Option<Instant> {
         last_boot.filter(|boot| *boot >= self.scheduled_at)
     }
@@ -84,8 +86,8 @@ impl Jobs {
         Jobs { queue: Mutex::default(), record }
     }
 
-    /// Runs the waiting jobs, and those that they schedule, until none is left.
-    /// Simulates requested boots in between.
+    /// Runs the waiting jobs and those that they schedule, until none is left or
+    /// [`MAX_RUNS`] is reached. Simulates each requested reboot when it is due.
     pub(super) async fn run(&self, plugin: &Plugin, lent: &Arc<Lent>, power: &SimulatedPower) {
         let mut runs = 0;
         loop {
@@ -148,7 +150,8 @@ impl Jobs {
         self.lock().waiting.iter().map(|job| job.due(last_boot)).min()
     }
 
-    /// Takes out the job that is due first; of several, the one scheduled first.
+    /// Removes and returns the job that is due first. Of jobs due at the same time, it is
+    /// the one that was queued first.
     fn take_next(&self, last_boot: Option<Instant>) -> Option<Waiting> {
         let mut queue = self.lock();
         let jobs = queue.waiting.iter().enumerate();
@@ -211,7 +214,7 @@ impl JobQueue for Jobs {
     }
 }
 
-/// Returns the time in the words of `jobs.wit`.
+/// Formats the time of a job with the names of `jobs.wit`.
 fn when(when: JobWhen) -> String {
     match when {
         JobWhen::AfterResponse => "after-response".to_owned(),
@@ -227,7 +230,7 @@ mod tests {
     use super::*;
     use crate::desk::{Desk, Device, Event, engine};
 
-    /// Schedules jobs by name, and runs them to the end.
+    /// Schedules jobs by name, runs them to the end, and returns the recorded events.
     async fn run(jobs: &[(&str, JobWhen)], reboot_after: Option<Duration>) -> Vec<Event> {
         let engine = engine(0).unwrap();
         let guest = fixtures::guest("lasts.wat");
@@ -244,7 +247,7 @@ mod tests {
         device.record.take()
     }
 
-    /// Returns the time and outcome of each run, and of the boot.
+    /// Returns the time and outcome of each run and each boot.
     fn runs(happened: &[Event]) -> Vec<(u64, &str)> {
         let mut runs = Vec::new();
         for Event { at_ms, action } in happened {

@@ -1,4 +1,4 @@
-//! Plugins for the desk: an engine with room for one call at a time.
+//! Loading of plugins for the desk.
 
 use std::borrow::Cow;
 use std::fs::File;
@@ -12,10 +12,10 @@ use plugin::{
 /// The reason why a plugin cannot be called on the desk.
 #[derive(Debug, thiserror::Error)]
 pub enum DeskError {
-    /// An engine that cannot be created.
+    /// A failure to create the engine.
     #[error(transparent)]
     Engine(#[from] EngineError),
-    /// An unreadable file.
+    /// A failure to read the file.
     #[error("`{}`", file.display())]
     Read {
         /// The file.
@@ -23,7 +23,7 @@ pub enum DeskError {
         /// The cause.
         source: io::Error,
     },
-    /// A file that does not load as a plugin.
+    /// A failure to load the file as a plugin.
     #[error("`{}`", file.display())]
     Load {
         /// The file.
@@ -35,7 +35,7 @@ pub enum DeskError {
 }
 
 impl DeskError {
-    /// Returns the action that helps, in one line, if there is one.
+    /// Returns a one-line hint for the user, if there is one.
     #[must_use]
     pub fn hint(&self) -> Option<&str> {
         match self {
@@ -51,7 +51,7 @@ impl DeskError {
         }
     }
 
-    /// Adds the file to an error.
+    /// Returns a function that adds the file to an error.
     fn of(file: &Path) -> impl FnOnce(LoadError) -> DeskError {
         let file = file.to_owned();
         move |error| match error {
@@ -61,15 +61,24 @@ impl DeskError {
     }
 }
 
-/// Loads a plugin from a file and names it after the file's stem. Blocks while it
-/// compiles.
+/// Loads a plugin from a file. The plugin's name is the file's stem. Blocks while the
+/// component is compiled.
+///
+/// # Errors
+///
+/// Returns an error if the engine cannot be created, or if the file cannot be read or does
+/// not load as a plugin.
 pub fn load(file: &Path, settings: PluginSettings) -> Result<Plugin, DeskError> {
     let engine = engine(settings.limits.memory_bytes)?;
     engine.load_file(&name(file), file, settings).map_err(DeskError::of(file))
 }
 
-/// Reads and compiles a component, and returns its bytes as well. Reads no more than
-/// the limit on a component's size. Blocks.
+/// Reads and compiles a component; returns its bytes and the compiled form. Stops reading
+/// one byte after the limit on a component's size. Blocks.
+///
+/// # Errors
+///
+/// Returns an error if the file cannot be read or does not compile.
 pub fn compile(engine: &Engine, file: &Path) -> Result<(Vec<u8>, Compiled), DeskError> {
     let limits = Limits::default();
     let mut bytes = Vec::new();
@@ -80,12 +89,17 @@ pub fn compile(engine: &Engine, file: &Path) -> Result<(Vec<u8>, Compiled), Desk
     Ok((bytes, compiled))
 }
 
-/// Returns the name of the plugin in a file: the stem.
+/// Returns the name of the plugin in a file: the file's stem.
 pub fn name(file: &Path) -> Cow<'_, str> {
     file.file_stem().unwrap_or_default().to_string_lossy()
 }
 
-/// Creates an engine for a few calls at once, each with at most this much memory.
+/// Creates an engine whose calls can use up to `memory_bytes` each, or the default limit
+/// if that is higher.
+///
+/// # Errors
+///
+/// Returns an error if the engine cannot be created.
 pub fn engine(memory_bytes: usize) -> Result<Engine, EngineError> {
     let memory_bytes = memory_bytes.max(Limits::default().memory_bytes);
     Engine::new(&EngineSettings { instances: 4, memory_bytes, ..EngineSettings::default() })

@@ -1,4 +1,4 @@
-//! HTTP without a network: every request is refused.
+//! An HTTP client that refuses every request, because the desk has no network.
 
 use std::future::ready;
 

@@ -1,5 +1,5 @@
-//! Simulated power: a requested reboot is recorded, and ends the wait of jobs for a
-//! boot; the machine stays on.
+//! A simulated reboot: the request is recorded, and jobs that wait for a boot can run. The
+//! machine itself is not rebooted.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,9 +18,9 @@ pub(super) struct SimulatedPower {
 
 #[derive(Default)]
 struct Boots {
-    /// The time of the next boot.
+    /// The time of the next boot, if a reboot was requested.
     next: Option<Instant>,
-    /// The time of the last boot.
+    /// The time of the last simulated boot.
     last: Option<Instant>,
 }
 

@@ -1,6 +1,7 @@
 //! A record of a plugin's actions, in order and with their times.
 //!
-//! The limits of a call bound its log, reports and messages, and so this record.
+//! The size of the record is bounded, because a call has limits on log lines, reports and
+//! messages.
 
 use std::fmt;
 use std::time::Duration;
@@ -25,13 +26,13 @@ pub struct Event {
     pub action: Action,
 }
 
-/// An action of a plugin that is visible outside.
+/// An action of a plugin that is visible outside the sandbox, or an event that it causes.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Action {
     /// A line in the log.
     Log {
-        /// From `trace` to `error`.
+        /// The level, from `trace` to `error`.
         level: &'static str,
         /// The message.
         message: String,
@@ -43,19 +44,20 @@ pub enum Action {
     Reported(Map<String, Value>),
     /// A message to the cloud.
     Sent {
-        /// The content type, as the plugin gave it.
+        /// The content type that the plugin passed.
         content_type: String,
-        /// The body as text; other bytes are escaped.
+        /// The body as a string; escaped if it is not UTF-8.
         body: String,
         /// The application properties.
         #[serde(serialize_with = "as_object")]
         properties: Vec<(String, String)>,
     },
-    /// A change of a key of the state.
+    /// A change or deletion of a key of the state.
     State {
         /// The key.
         key: String,
-        /// The value as text, with other bytes escaped; `None` if it was deleted.
+        /// The new value as a string, escaped if it is not UTF-8; `None` if the key was
+        /// deleted.
         value: Option<String>,
     },
     /// A scheduled job.
@@ -64,9 +66,9 @@ pub enum Action {
         id: String,
         /// The job's name.
         name: String,
-        /// JSON text.
+        /// The job's payload as JSON text.
         payload: String,
-        /// The time when it is due, in words.
+        /// The time when the job is due, such as `after-delay 500 ms`.
         when: String,
     },
     /// A cancelled job.
@@ -80,10 +82,10 @@ pub enum Action {
         id: String,
         /// The job's name.
         name: String,
-        /// The outcome in words; `done` if it succeeded.
+        /// A description of the outcome; `done` if the job succeeded.
         outcome: String,
     },
-    /// The limit on runs, reached with jobs still waiting.
+    /// A stop at the limit on job runs, with jobs still waiting.
     JobsLeft {
         /// The number of runs.
         runs: u32,
@@ -106,12 +108,12 @@ pub(super) struct Record {
 }
 
 impl Record {
-    /// Creates a record whose time starts now.
+    /// Creates an empty record whose time starts now.
     pub(super) fn new(observer: Option<Observer>) -> Record {
         Record { started: Instant::now(), observer, events: Mutex::default() }
     }
 
-    /// Returns the time since the start.
+    /// Returns the time since the record was created.
     pub(super) fn now(&self) -> Duration {
         self.started.elapsed()
     }
@@ -125,7 +127,7 @@ impl Record {
         self.lock().push(event);
     }
 
-    /// Takes the events out.
+    /// Removes and returns all events.
     pub(super) fn take(&self) -> Vec<Event> {
         std::mem::take(&mut self.lock())
     }
@@ -158,7 +160,7 @@ impl TelemetrySink for Record {
     }
 }
 
-/// Returns bytes as text; escapes them if they are not UTF-8.
+/// Returns bytes as a string, escaped if they are not UTF-8.
 #[must_use]
 pub fn text(bytes: &[u8]) -> String {
     match std::str::from_utf8(bytes) {
@@ -167,17 +169,17 @@ pub fn text(bytes: &[u8]) -> String {
     }
 }
 
-/// Serialises pairs as an object. If a name occurs twice, the last value wins.
+/// Serialises pairs as a JSON object. If a name occurs twice, the last value wins.
 fn as_object<S: Serializer>(pairs: &[(String, String)], json: S) -> Result<S::Ok, S::Error> {
     object(pairs).serialize(json)
 }
 
-/// Returns pairs as an object. If a name occurs twice, the last value wins.
+/// Converts pairs to a JSON object. If a name occurs twice, the last value wins.
 pub(crate) fn object(pairs: &[(String, String)]) -> Map<String, Value> {
     pairs.iter().map(|(name, value)| (name.clone(), value.as_str().into())).collect()
 }
 
-/// Returns a duration in whole milliseconds.
+/// Converts a duration to whole milliseconds, rounded down.
 #[must_use]
 pub fn milliseconds(duration: Duration) -> u64 {
     duration.as_millis().try_into().unwrap_or(u64::MAX)
@@ -194,7 +196,7 @@ fn word(level: Level) -> &'static str {
 }
 
 impl Action {
-    /// Returns one word for the kind of action.
+    /// Returns the kind of action as one word.
     #[must_use]
     pub fn word(&self) -> &'static str {
         match self {
@@ -211,7 +213,7 @@ impl Action {
     }
 }
 
-/// The details on one line, without the word.
+/// The details of the action on one line, without its [`word`](Action::word).
 impl fmt::Display for Action {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -253,7 +255,7 @@ fn pairs(f: &mut fmt::Formatter<'_>, pairs: &[(String, String)]) -> fmt::Result 
     pairs.iter().try_for_each(|(name, value)| write!(f, " {}={}", escaped(name), escaped(value)))
 }
 
-/// Escapes a plugin's text, so that it can neither forge a line nor control a terminal.
+/// Escapes a plugin's string, so that it can neither forge a line nor control a terminal.
 pub(super) fn escaped(text: &str) -> String {
     escape(text).into_owned()
 }

@@ -1,4 +1,4 @@
-//! The state of the desk's only plugin, in memory.
+//! The state of the one plugin on the desk, in memory.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -9,7 +9,7 @@ use plugin::{HostError, StateStore};
 
 use super::record::{Action, Record, text};
 
-/// The entries of a plugin's state: keys and their bytes.
+/// The entries of a plugin's state: keys and their values.
 pub type StateEntries = BTreeMap<String, Vec<u8>>;
 
 pub(super) struct State {
@@ -30,7 +30,8 @@ impl State {
         self.entries.lock()
     }
 
-    /// Sets or deletes a key if its value is `expected`, and returns whether it was.
+    /// Sets a key, or deletes it if `value` is `None`. If `expected` is given and differs
+    /// from the current value, changes nothing and returns `false`.
     fn change(
         &self,
         key: String,

@@ -1,4 +1,4 @@
-//! A twin in memory that follows the hub's rules.
+//! A device twin in memory that follows the rules of IoT Hub.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -37,10 +37,10 @@ impl Twin {
         self.reported.lock()
     }
 
-    /// Merges a patch, and returns the new version of the reported properties.
+    /// Merges a patch into the reported properties and returns their new version.
     fn apply(&self, patch: Map<String, Value>) -> Result<u64, HostError> {
         let mut reported = self.lock();
-        // Nothing reads the timestamps.
+        // Nothing reads the timestamps, so their value does not matter.
         reported.apply(&patch, EPOCH).map_err(|error| match &error {
             PatchError::Size { .. } => HostError::TooLarge(error.to_string()),
             _ => HostError::Invalid(error.to_string()),
@@ -68,7 +68,8 @@ impl TwinAccess for Twin {
         timeout: Duration,
     ) -> BoxFuture<'a, Result<u64, HostError>> {
         Box::pin(async move {
-            // The host stores the patch until the hub is back.
+            // A host stores the patch and sends it once it is connected again, so the patch
+            // counts as reported here as well.
             let version = self.apply(patch)?;
             if self.offline {
                 tokio::time::sleep(timeout).await;

@@ -1,4 +1,4 @@
-//! Comparison of two components, for an operator who decides about an update.
+//! A comparison of two components, for an operator who decides about an update.
 
 use std::collections::BTreeSet;
 

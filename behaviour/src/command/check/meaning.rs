@@ -1,13 +1,13 @@
-//! The meaning of an import in words, for a plugin's operator.
+//! Descriptions of imports, for the operator who installs a plugin.
 
-/// Returns the short name of an interface: without its version, and without the
-/// package if that is `device:behaviour`.
+/// Returns the short name of an interface: the version is removed, and so is the package
+/// `device:behaviour`.
 pub(super) fn interface(name: &str) -> &str {
     let path = name.split('@').next().unwrap_or(name);
     path.strip_prefix("device:behaviour/").unwrap_or(path)
 }
 
-/// Returns what an import allows; `None` if it allows nothing by itself.
+/// Describes what an import allows a plugin to do. Returns `None` if it allows nothing.
 pub(super) fn meaning(import: &str) -> Option<String> {
     let interface = interface(import);
     let words = match interface {
@@ -27,7 +27,7 @@ pub(super) fn meaning(import: &str) -> Option<String> {
         _ if interface.starts_with("wasi:clocks/") => "read the time and wait",
         _ if interface.starts_with("wasi:random/") => "generate random numbers",
         "wasi:cli/stdout" | "wasi:cli/stderr" => "write to the log",
-        // The host links the rest of WASI to stubs without effect.
+        // The host links all other WASI imports to stubs that do nothing.
         _ if interface.starts_with("wasi:") => return None,
         _ => return Some(format!("use `{interface}`")),
     };

@@ -1,8 +1,8 @@
-//! The files of a plugin, and changes of their contents.
+//! Detection of changes to the files of a plugin.
 //!
-//! The files are polled: a plugin has some dozens of them, and not every file
-//! system reports changes. Links are followed. A file that is written again with the
-//! same contents has not changed.
+//! The files are polled: a plugin has some dozens of them, and not every file system
+//! reports changes. Links are followed. Rewriting a file with the same contents is not a
+//! change.
 
 use std::collections::BTreeMap;
 use std::fs::{self, Metadata};
@@ -15,24 +15,24 @@ use std::time::{Duration, Instant};
 /// The interval between two polls.
 const INTERVAL: Duration = Duration::from_millis(200);
 
-/// Folders that tools write.
+/// Names of folders that build tools write to.
 const IGNORED: [&str; 2] = ["target", "node_modules"];
 
-/// The depth of folders that are read. A link may lead to a folder above it, and
-/// the sources of a plugin are nowhere near as deep.
+/// The maximum depth of nested folders that are read. It bounds the work where links lead
+/// far away, and is much deeper than the sources of a plugin.
 const MAX_DEPTH: usize = 16;
 
-/// A hash of the contents of each file.
+/// The hash of the contents of each file.
 pub(super) type Contents = BTreeMap<PathBuf, u64>;
 
 pub(super) struct Files {
     roots: Vec<PathBuf>,
-    /// The files as last read, so that only changed ones are read again.
+    /// The files at the last poll, so that only changed ones are read again.
     known: BTreeMap<PathBuf, (Stamp, u64)>,
 }
 
-/// The metadata of a file that differ after every change. Length and modification
-/// time alone would not do: a program may set that time, while the kernel sets the
+/// The metadata that differs after every change of a file. Length and modification time
+/// are not enough, since a program can set the modification time. Only the kernel sets the
 /// time of the last status change.
 #[derive(Clone, Copy, PartialEq)]
 struct Stamp {
@@ -60,8 +60,8 @@ impl Files {
         Files { roots, known: BTreeMap::new() }
     }
 
-    /// Reads the files that have changed since the last time, and returns the
-    /// contents of all.
+    /// Reads the files that have changed since the last call, and returns the hashes of all
+    /// files.
     pub(super) fn read(&mut self) -> Contents {
         let mut found = BTreeMap::new();
         for root in &self.roots {
@@ -72,8 +72,8 @@ impl Files {
         contents
     }
 
-    /// Waits until the contents differ from `before` and are the same in two polls,
-    /// since a program may be writing several files.
+    /// Blocks until the contents differ from `before` and are the same in two polls in a
+    /// row, because a program may still be writing several files.
     pub(super) fn wait_for_change(&mut self, before: &Contents) {
         let mut last = None;
         loop {
@@ -83,13 +83,13 @@ impl Files {
                 return;
             }
             last = Some(now);
-            // Bounds the load: a large folder is polled less often.
+            // Polls take at most a tenth of the time, so a large folder is polled less often.
             sleep(INTERVAL.max(started.elapsed() * 10));
         }
     }
 
-    /// Reads a file, or the files in a folder; ignores those that cannot be read.
-    /// `parents` are the folders on the way, by device and inode.
+    /// Reads a file, or all files below a folder, and adds them to `found`. Ignores files
+    /// that cannot be read. `parents` identifies the enclosing folders by device and inode.
     fn read_below(
         &self,
         path: &Path,
@@ -102,7 +102,7 @@ impl Files {
             return;
         }
         let folder = (metadata.dev(), metadata.ino());
-        // A link to a folder on the way would repeat that folder without end.
+        // A link to an enclosing folder would be followed without end.
         if !metadata.is_dir() || parents.len() >= MAX_DEPTH || parents.contains(&folder) {
             return;
         }
@@ -209,13 +209,13 @@ mod tests {
         let mut files = Files::new(vec![dir.path().to_owned()]);
         let first = files.read();
 
-        // Another inode, whatever the resolution of the file system's clock.
+        // A new inode is detected, whatever the resolution of the file system's clock.
         write(&other, "b");
         fs::rename(&other, &path).unwrap();
         let second = files.read();
         assert_ne!(second, first);
 
-        // In place, once the clock of the file system has advanced.
+        // A write in place is detected once the clock of the file system has advanced.
         let started = Instant::now();
         loop {
             write(&path, "c");
