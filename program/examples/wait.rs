@@ -1,10 +1,11 @@
-//! A whole program with this crate: waits for a while, or until Ctrl-C.
+//! A complete program based on this crate: waits for a given time, or until Ctrl-C.
 //!
 //! ```text
 //! cargo run -p behaviour-program --example wait -- 1m 30s
 //! ```
 //!
-//! A malformed duration ends it with exit code 3, an error and a hint, Ctrl-C with 4.
+//! A malformed duration ends it with exit code 3, an error line and a hint line. Ctrl-C ends
+//! it with exit code 4.
 #![allow(clippy::print_stdout, reason = "this is a command-line program")]
 
 use std::env;

@@ -1,13 +1,12 @@
-//! An error and its causes in one line.
+//! An error and its causes on one line.
 
 use std::error::Error;
 use std::fmt;
 
-/// Returns an error and its causes, joined with `: `.
+/// Formats an error and its causes on one line, joined with `: `.
 ///
-/// A cause is left out if the text before it contains its text already, since
-/// some libraries format the cause into the message and return it as the source
-/// too.
+/// A cause is omitted if the message before it already contains the cause's message: some
+/// libraries include the cause in their own message and also return it as the source.
 pub fn chain<'a>(error: &'a (dyn Error + 'static)) -> impl fmt::Display + 'a {
     Chain(error)
 }

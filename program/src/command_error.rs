@@ -1,4 +1,4 @@
-//! A failed command of a program: its kind, its causes and its hints.
+//! The error of a failed command: its kind, its causes and its hints.
 
 use std::fmt;
 use std::io::{self, Write as _};
@@ -9,14 +9,14 @@ use std::time::Duration;
 
 use crate::chain;
 
-/// Time that writing an error may take.
+/// The maximum time that writing an error may take.
 const REPORT_TIME: Duration = Duration::from_secs(5);
 
-/// A failed command of a program. Its exit code follows from its kind.
+/// The error of a failed command. Its kind determines the exit code.
 ///
-/// Each program has an enum of its kinds that implements [`ExitKind`], and says
-/// in a [`Classify`] for each error type of its libraries which kind and hint an
-/// error gets. The operator `?` then turns such an error into a `CommandError`.
+/// Each program defines an enum of error kinds that implements [`ExitKind`]. For each error
+/// type of its libraries, the enum also implements [`Classify`], which maps an error to a
+/// kind and a hint. The operator `?` then converts such an error to a `CommandError`.
 ///
 /// ```
 /// use behaviour_program::{Classify, CommandError, ExitKind};
@@ -60,7 +60,7 @@ const REPORT_TIME: Duration = Duration::from_secs(5);
 /// assert_eq!(CommandError::new(Kind::Other, "no port").message(), "no port");
 /// ```
 ///
-/// This type is not a [`std::error::Error`]: it is the last to hold an error, and
+/// This type is not a [`std::error::Error`], because it is never the cause of another error:
 /// `main` reports it.
 #[derive(Debug)]
 pub struct CommandError<K> {
@@ -69,77 +69,78 @@ pub struct CommandError<K> {
     hints: Vec<String>,
 }
 
-/// The kinds of failure of a program, each with its exit code. The default is the
-/// kind of all failures that are not told apart.
+/// The kinds of failure of a program, each with its exit code. The default is the kind of
+/// all failures that the program does not distinguish.
 pub trait ExitKind: Copy + Default {
-    /// Returns the exit code. It is not 0. Code 2 is for wrong usage, as in `clap`.
+    /// Returns the exit code, which must not be 0. Code 2 means wrong usage, as in `clap`.
     fn exit_code(self) -> u8;
 }
 
-/// The place of a library's error `E` among the kinds of a program.
+/// A mapping from a library's error type `E` to the kinds of a program.
 pub trait Classify<E>: ExitKind {
-    /// Returns the kind of an error: the default one, unless a program tells it
-    /// apart.
+    /// Returns the kind of an error; the default kind unless a program overrides this.
     fn classify(_error: &E) -> Self {
         Self::default()
     }
 
-    /// Returns the action that helps, in one line, if there is one.
+    /// Returns a one-line hint for the user, if there is one.
     fn hint(_error: &E) -> Option<String> {
         None
     }
 }
 
 impl<K: ExitKind> CommandError<K> {
-    /// Returns an error that has no cause.
+    /// Creates an error without a cause.
     #[must_use]
     pub fn new(kind: K, message: impl fmt::Display) -> CommandError<K> {
         CommandError { kind, error: anyhow::Error::msg(message.to_string()), hints: Vec::new() }
     }
 
-    /// Puts `subject` before the message: `subject: message`.
+    /// Prefixes the message with `subject`: `subject: message`.
     #[must_use]
     pub fn context(self, subject: impl fmt::Display) -> CommandError<K> {
         CommandError { error: self.error.context(subject.to_string()), ..self }
     }
 
-    /// Replaces the kind, for a command that tells an error apart which others do not.
+    /// Replaces the kind, for a command that needs another exit code than other commands do
+    /// for the same error.
     #[must_use]
     pub fn with_kind(self, kind: K) -> CommandError<K> {
         CommandError { kind, ..self }
     }
 
-    /// Adds a hint behind those that it has.
+    /// Appends a hint to the existing ones.
     #[must_use]
     pub fn with_hint(mut self, hint: impl Into<String>) -> CommandError<K> {
         self.hints.push(hint.into());
         self
     }
 
-    /// Returns the kind.
+    /// Returns the kind of the error.
     pub fn kind(&self) -> K {
         self.kind
     }
 
-    /// Returns the message and its causes in one line; see [`chain`].
+    /// Returns the message and its causes on one line; see [`chain`].
     #[must_use]
     pub fn message(&self) -> String {
         chain(self.error.as_ref()).to_string()
     }
 
-    /// Returns the hints in one line, or `None` if there are none.
+    /// Returns the hints on one line, or `None` if there are none.
     #[must_use]
     pub fn hint(&self) -> Option<String> {
         (!self.hints.is_empty()).then(|| self.hints.join("; "))
     }
 
-    /// Writes the error to standard error, and returns the exit code of its kind.
+    /// Writes the error to standard error and returns the exit code of its kind. Gives up
+    /// writing after five seconds.
     pub fn report(&self) -> ExitCode {
         let text = self.to_string();
         let (done, written) = mpsc::sync_channel(1);
-        // A standard error that nobody reads must not hold the process.
+        // A standard error that is not read must not keep the process from ending.
         let writing = thread::spawn(move || {
-            // If it is closed, the exit code is all that can be said.
+            // If standard error is closed, only the exit code reports the failure.
             let _ = io::stderr().write_all(text.as_bytes());
             let _ = done.send(());
         });
@@ -149,7 +150,7 @@ impl<K: ExitKind> CommandError<K> {
     }
 }
 
-/// An `error:` line, and a `hint:` line if there are hints.
+/// Formats an `error:` line, and a `hint:` line if there are hints.
 impl<K: ExitKind> fmt::Display for CommandError<K> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "error: {}", self.message())?;

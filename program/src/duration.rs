@@ -1,49 +1,51 @@
 //! The grammar of durations in options and configuration files.
 //!
-//! A duration is one or more numbers with their units: `500ms`, `20s`, `1.5s`,
-//! `1m 30s`, `1h`, `2d`. A day has 24 hours. Units may be written out (`2
-//! minutes`), and ISO 8601 (`PT1M30S`) is accepted too; the parser is that of
-//! [`jiff`](https://docs.rs/jiff/latest/jiff/fmt/friendly/). A number without a
-//! unit is refused, except where a unit is documented: see [`parse_or_seconds`].
+//! A duration is one or more numbers, each with a unit: `500ms`, `20s`, `1.5s`,
+//! `1m 30s`, `1h`, `2d`. A day has 24 hours. Units can be written in full (`2 minutes`),
+//! and ISO 8601 (`PT1M30S`) is accepted too. The parser is that of
+//! [`jiff`](https://docs.rs/jiff/latest/jiff/fmt/friendly/). A number without a unit is
+//! an error, except where seconds are documented as the default unit: see
+//! [`parse_or_seconds`].
 //!
-//! The grammar is in this crate because every program already depends on it; it
-//! brings in `jiff` alone, which all of them have.
+//! The grammar is in this crate because every program already depends on it. It needs no
+//! other crate than `jiff`, which all programs use anyway.
 
 use std::fmt;
 use std::time::Duration;
 
 use jiff::{SignedDuration, Span, SpanRelativeTo};
 
-/// A text that is not a duration.
+/// The error for a string that is not a valid duration.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("`{text}` is not a duration such as {EXAMPLES}", text = text.escape_debug())]
 pub struct DurationError {
-    /// The text.
+    /// The invalid string.
     pub text: String,
 }
 
-/// Valid forms, for messages and help texts.
+/// Examples of valid durations, for messages and help texts.
 pub const EXAMPLES: &str = "20s, 500ms or 1h 30m";
 
-/// Parses a duration; every number has a unit.
+/// Parses a duration in which every number has a unit.
 ///
 /// # Errors
 ///
-/// If the text is not of the module's grammar, is negative or does not fit.
+/// Returns an error if the string does not match the [module's grammar](self), or if the
+/// duration is negative or too long.
 pub fn parse(text: &str) -> Result<Duration, DurationError> {
     let signed = text.parse::<SignedDuration>().or_else(|_| {
-        // `SignedDuration` refuses days, since in a calendar they differ in length.
+        // `SignedDuration` rejects days, because calendar days differ in length.
         text.parse::<Span>()?.to_duration(SpanRelativeTo::days_are_24_hours())
     });
     let unsigned = signed.ok().and_then(|signed| Duration::try_from(signed).ok());
     unsigned.ok_or_else(|| DurationError { text: text.to_owned() })
 }
 
-/// Parses a duration; a whole number without a unit counts seconds.
+/// Parses a duration. A whole number without a unit is a number of seconds.
 ///
 /// # Errors
 ///
-/// As [`parse`].
+/// Same as [`parse`].
 pub fn parse_or_seconds(text: &str) -> Result<Duration, DurationError> {
     text.parse().map(Duration::from_secs).or_else(|_| parse(text))
 }

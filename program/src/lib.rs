@@ -1,8 +1,8 @@
-//! The edges that all programs of this workspace share.
+//! Input, output and error reporting that all programs of this workspace share.
 //!
-//! A program parses durations, logs, waits for signals, and ends with an exit
-//! code and at most two lines that say what went wrong. Each of these is written
-//! once, here, so that all programs behave alike.
+//! Every program parses durations, logs, waits for signals, and reports a failure with an
+//! exit code, an error line and at most one hint line. This crate implements each of these
+//! once, so that all programs behave alike.
 //!
 //! ```
 //! use std::time::Duration;
@@ -17,24 +17,24 @@
 //! );
 //! ```
 //!
-//! `cargo run -p behaviour-program --example wait -- 5s` is a whole program with it.
+//! `cargo run -p behaviour-program --example wait -- 5s` runs a complete program.
 //!
 //! # Layout
 //!
-//! * [`CommandError`]: a failed command: its kind, its causes, its hints; see
-//!   there for how a program uses it.
-//! * [`chain`]: an error and its causes in one line.
+//! * [`CommandError`]: the error of a failed command, with its kind, causes and hints, and an
+//!   example of its use.
+//! * [`chain`]: an error and its causes on one line.
 //! * [`duration`]: the grammar of durations in options and configuration files.
-//! * [`log()`]: events of `tracing` on standard error, which a reader that hangs does not stop.
+//! * [`log()`]: logging of `tracing` events to standard error, which never blocks the program.
 //! * [`say`] and [`note`]: lines on standard output and standard error.
 //! * [`Signals`]: Ctrl-C and SIGTERM.
-//! * [`text`]: files, standard input and variables that people write.
-//! * [`allow_open_files`]: the limit of open files.
-//! * [`Progress`]: a line that says what is being waited for (feature `progress`).
+//! * [`text`]: text from files, standard input and environment variables.
+//! * [`allow_open_files`]: the limit on open files.
+//! * [`Progress`]: a line that shows what the program is waiting for (feature `progress`).
 //!
-//! This crate parses no command line and reads no configuration: options and
-//! keys belong to the program that has them. It depends on no other crate of the
-//! workspace. The `plugin` crate does not use it, since a library has no edges.
+//! This crate parses no command line and reads no configuration: each program defines its
+//! own options and keys. It depends on no other crate of the workspace. The `plugin` crate
+//! does not use it, because a library does not report errors to the user itself.
 
 mod chain;
 mod command_error;

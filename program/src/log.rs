@@ -1,8 +1,8 @@
-//! Events of `tracing` on standard error, written by a thread of their own.
+//! Logging of `tracing` events to standard error, from a dedicated thread.
 //!
-//! A standard error that nobody reads (a journal that hangs, a full pipe, Ctrl-S) stops
-//! the log and nothing else: events go into a bounded queue. What does not fit is lost,
-//! counted, and reported once there is room again.
+//! If standard error is not read (a hanging journal, a full pipe, Ctrl-S), only the log
+//! stops: events go into a bounded queue. Lines that do not fit are dropped and counted, and
+//! their number is logged once there is room again.
 
 use std::backtrace::{Backtrace, BacktraceStatus};
 use std::cell::Cell;
@@ -19,29 +19,32 @@ use queue::LineQueue;
 mod queue;
 
 thread_local! {
-    /// `true` on the thread that writes, whose own events do not go through the queue.
+    /// `true` on the log thread, whose own events bypass the queue.
     static IS_WRITER: Cell<bool> = const { Cell::new(false) };
 }
 
-/// The log of this process. Dropping it waits until the queue is written, for a second
-/// at most.
+/// The log of this process. Dropping it waits until the queue is written, for at most one
+/// second.
 #[derive(Debug)]
 #[must_use = "the last lines are written when it is dropped"]
 pub struct Log(Arc<LineQueue>);
 
-/// Standard error, in turn with the lines of the log. A write never blocks.
+/// A writer to standard error that shares the queue of the log. A write does not block.
 #[derive(Debug, Clone)]
 pub struct LogWriter(Arc<LineQueue>);
 
-/// Logs to standard error from now on: for people, or as JSON lines. Panics are logged
-/// as well.
+/// Starts logging to standard error, as text or as JSON lines. Panics are logged as well.
 ///
-/// `filter` is a level or a filter of `tracing`. May be called once in a process.
+/// `filter` is a level or a filter directive of `tracing`.
 ///
 /// # Errors
 ///
-/// If the filter is malformed, with a message that names the option `--log`, or if the
-/// thread that writes cannot be started.
+/// Returns an error if the filter is malformed, with a message that names the option
+/// `--log`, or if the log thread cannot be started.
+///
+/// # Panics
+///
+/// Panics if the process has already set a global `tracing` subscriber.
 pub fn log(filter: &str, json: bool) -> anyhow::Result<Log> {
     let filter: EnvFilter =
         filter.parse().with_context(|| format!("--log: `{filter}` is not a filter"))?;
@@ -63,7 +66,7 @@ pub fn log(filter: &str, json: bool) -> anyhow::Result<Log> {
     } else {
         builder.with_ansi(stderr().is_terminal()).init();
     }
-    // The default hook writes to standard error itself, and would block.
+    // The default hook writes directly to standard error, which may block.
     panic::set_hook(Box::new(|panic| {
         let text = panic.payload_as_str().unwrap_or("no message");
         let location = panic.location().map(ToString::to_string).unwrap_or_default();
@@ -80,7 +83,7 @@ pub fn log(filter: &str, json: bool) -> anyhow::Result<Log> {
 }
 
 impl Log {
-    /// Returns a writer of other lines for standard error.
+    /// Returns a writer for other lines to standard error.
     #[must_use]
     pub fn writer(&self) -> LogWriter {
         LogWriter(Arc::clone(&self.0))

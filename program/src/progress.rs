@@ -1,11 +1,11 @@
-//! A line that says what is being waited for.
+//! A line that shows what the program is waiting for.
 
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
 
-/// A line with a spinner, a text and the time that has passed. Dropping it
-/// removes the line. Nothing is shown if standard error is not a terminal.
+/// A line with a spinner, a message and the elapsed time. Dropping it removes the line.
+/// Nothing is shown if standard error is not a terminal.
 #[derive(Debug)]
 pub struct Progress(ProgressBar);
 
@@ -13,7 +13,7 @@ impl Progress {
     /// Shows `text` until the value is dropped.
     #[must_use]
     pub fn new(text: &str) -> Progress {
-        // indicatif draws on standard error, and on a terminal only.
+        // indicatif draws on standard error, and only if that is a terminal.
         let style = ProgressStyle::with_template("{spinner} {msg} ({elapsed})");
         let bar = ProgressBar::new_spinner().with_message(text.to_owned());
         bar.set_style(style.expect("the template is valid"));

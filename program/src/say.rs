@@ -1,4 +1,4 @@
-//! Lines on standard output and standard error, either of which may be closed.
+//! Output of lines to standard output and standard error, either of which may be closed.
 
 use std::fmt::Display;
 use std::io::{self, ErrorKind, Write as _};
@@ -6,9 +6,9 @@ use std::process;
 
 /// Writes a line of a command's result to standard output.
 ///
-/// If the reader has closed it, as `head` does, the process ends with exit code 0:
-/// nobody wants the rest. If it cannot be written for another reason, such as a full
-/// disk, that is reported and the process ends with 1.
+/// If the reader has closed the pipe, as `head` does, the process exits with code 0, since
+/// the rest of the output is not wanted. If writing fails for another reason, such as a full
+/// disk, the error is reported and the process exits with code 1.
 #[expect(
     clippy::disallowed_methods,
     reason = "a result that nobody reads ends the command, wherever it is"
@@ -25,8 +25,8 @@ pub fn say(line: impl Display) {
     }
 }
 
-/// Writes a line for people to standard error. If that is closed, nothing is left to
-/// be done.
+/// Writes a line for the user to standard error. Errors are ignored: there is nowhere to
+/// report them.
 pub fn note(line: impl Display) {
     let _ = writeln!(io::stderr(), "{line}");
 }

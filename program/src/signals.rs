@@ -1,9 +1,9 @@
-//! Ctrl-C and SIGTERM.
+//! Handling of Ctrl-C and SIGTERM.
 
 use anyhow::Context as _;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-/// Signals that ask the process to stop: Ctrl-C (SIGINT) and SIGTERM.
+/// A receiver of the signals that ask the process to stop: Ctrl-C (SIGINT) and SIGTERM.
 #[derive(Debug)]
 pub struct Signals {
     interrupt: Signal,
@@ -11,16 +11,16 @@ pub struct Signals {
 }
 
 impl Signals {
-    /// Takes over the handling of both signals: they no longer end the process,
-    /// not even after the value is dropped.
+    /// Installs handlers for both signals. From then on they no longer end the process, not
+    /// even after the returned value is dropped.
     ///
     /// # Errors
     ///
-    /// If a handler cannot be installed.
+    /// Returns an error if a handler cannot be installed.
     ///
     /// # Panics
     ///
-    /// Outside a Tokio runtime.
+    /// Panics if called outside a Tokio runtime.
     pub fn new() -> anyhow::Result<Signals> {
         let of = |kind| signal(kind).context("cannot wait for signals");
         Ok(Signals {
@@ -29,7 +29,7 @@ impl Signals {
         })
     }
 
-    /// Waits for the next signal. If the future is dropped, no signal is lost.
+    /// Waits for the next signal. No signal is lost if the future is dropped.
     pub async fn next(&mut self) {
         tokio::select! {
             _ = self.interrupt.recv() => {}

@@ -1,10 +1,10 @@
-//! Texts that people bring: files, standard input and environment variables.
+//! Text input from users: files, standard input and environment variables.
 //!
-//! An editor may begin a file with a byte order mark or write it in UTF-16, and a path
-//! may lead to a device without an end. The first is removed, the others are named.
+//! A byte order mark, which some editors write, is removed. UTF-16 and input without an end,
+//! such as a device file, are reported as errors.
 //!
-//! Every function returns an [`io::Error`] whose message is a reason without the name
-//! of the text: the caller knows it.
+//! The message of an [`io::Error`] from this module does not name the source of the text.
+//! The caller knows the source and adds it.
 
 use std::env;
 use std::fs::File;
@@ -12,45 +12,47 @@ use std::io::{self, Read};
 use std::os::unix::ffi::OsStringExt as _;
 use std::path::Path;
 
-/// The longest text. The certificates of a system have 0.3 MB, and a fleet of 50,000
-/// connection strings has 8 MB.
+/// The maximum length of a text. The certificates of a system take 0.3 MB, and 50,000
+/// connection strings take 8 MB.
 pub const MAX_TEXT_BYTES: u64 = 32 * 1024 * 1024;
 
 const UTF8_MARK: &[u8] = b"\xef\xbb\xbf";
 
-/// Returns the text of a file.
+/// Reads a file as text.
 ///
 /// # Errors
 ///
-/// If the file cannot be read, is not UTF-8, or has more than [`MAX_TEXT_BYTES`].
+/// Returns an error if the file cannot be read, is not UTF-8, or is longer than
+/// [`MAX_TEXT_BYTES`].
 pub fn read(path: &Path) -> io::Result<String> {
     decode(read_bytes(path)?)
 }
 
-/// Returns the bytes of a file, without a byte order mark. For formats such as PEM,
-/// in which a comment may have another encoding.
+/// Reads a file as bytes, without a byte order mark. For formats such as PEM, whose comments
+/// may have another encoding.
 ///
 /// # Errors
 ///
-/// If the file cannot be read, is UTF-16, or has more than [`MAX_TEXT_BYTES`].
+/// Returns an error if the file cannot be read, is UTF-16, or is longer than
+/// [`MAX_TEXT_BYTES`].
 pub fn read_bytes(path: &Path) -> io::Result<Vec<u8>> {
     bounded(File::open(path)?)
 }
 
-/// Returns the text of standard input; see [`read`].
+/// Reads standard input to its end, as text.
 ///
 /// # Errors
 ///
-/// As [`read`].
+/// Same as [`read`].
 pub fn read_stdin() -> io::Result<String> {
     decode(bounded(io::stdin().lock())?)
 }
 
-/// Returns the text of an environment variable, or `None` if it is not set.
+/// Returns the value of an environment variable, or `None` if it is not set.
 ///
 /// # Errors
 ///
-/// If it is not UTF-8.
+/// Returns an error if the value is not UTF-8.
 pub fn variable(name: &str) -> io::Result<Option<String>> {
     env::var_os(name).map(|value| decode(unmarked(value.into_vec())?)).transpose()
 }
@@ -64,9 +66,9 @@ fn bounded(source: impl Read) -> io::Result<Vec<u8>> {
     unmarked(bytes)
 }
 
-/// Removes the byte order mark of UTF-8, and refuses UTF-16.
+/// Removes a UTF-8 byte order mark. Returns an error if the bytes are UTF-16.
 fn unmarked(mut bytes: Vec<u8>) -> io::Result<Vec<u8>> {
-    // ASCII in UTF-16 has a zero in every second byte, with a mark or without.
+    // In UTF-16, every second byte of ASCII text is zero, with or without a mark.
     let is_utf16 = matches!(bytes[..], [0xff, 0xfe, ..] | [0xfe, 0xff, ..])
         || matches!(bytes[..], [0, a, 0, b, ..] | [a, 0, b, 0, ..] if a != 0 && b != 0);
     if is_utf16 {

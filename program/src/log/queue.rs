@@ -1,4 +1,4 @@
-//! Queue of lines between those who log and the thread that writes.
+//! The queue of lines between the threads that log and the log thread, which writes them.
 
 use std::collections::VecDeque;
 use std::io::Write;
@@ -6,25 +6,26 @@ use std::time::Duration;
 
 use parking_lot::{Condvar, Mutex};
 
-/// Lines that wait, and their bytes: some seconds of a busy host at the level `debug`.
+/// The capacity of the queue, in lines and bytes: some seconds of a busy host at the level
+/// `debug`.
 const MOST_LINES: usize = 4096;
 const MOST_BYTES: usize = 1024 * 1024;
 
-/// Rest of the writer after it has written everything, so that a busy program wakes it some
-/// hundred times a second instead of once a line.
+/// The pause of the log thread once it has written everything, so that a busy program wakes
+/// it at most 200 times a second instead of once per line.
 const REST: Duration = Duration::from_millis(5);
 
-/// The longest wait for the last lines.
+/// The time limit of [`LineQueue::flush`].
 const LAST_LINES: Duration = Duration::from_secs(1);
 
 #[derive(Debug, Default)]
 pub(super) struct LineQueue {
     state: Mutex<QueueState>,
-    /// There is something to write.
+    /// Notified when there is something to write.
     filled: Condvar,
-    /// Everything has been written.
+    /// Notified when everything has been written.
     emptied: Condvar,
-    /// Somebody waits for the lines that have come during a rest.
+    /// Notified to end the pause of the log thread early, because a flush is waiting.
     hurried: Condvar,
 }
 
@@ -32,21 +33,21 @@ pub(super) struct LineQueue {
 struct QueueState {
     lines: VecDeque<Line>,
     bytes: usize,
-    /// Lines lost since the last one that was accepted.
+    /// The number of lines dropped since the last accepted line.
     lost: u64,
-    /// A line is being written.
+    /// `true` while a line is being written.
     writing: bool,
 }
 
 #[derive(Debug, Default)]
 struct Line {
-    /// Lines lost before this one.
+    /// The number of lines dropped before this one.
     lost_before: u64,
     text: Vec<u8>,
 }
 
 impl LineQueue {
-    /// Accepts a line, or counts it as lost if there is no room.
+    /// Queues a line. Drops and counts it if the queue is full.
     pub(super) fn push(&self, text: &[u8]) {
         let mut state = self.state.lock();
         if state.lines.len() >= MOST_LINES || state.bytes + text.len() > MOST_BYTES {
@@ -59,15 +60,15 @@ impl LineQueue {
         self.filled.notify_one();
     }
 
-    /// Writes lines without end. `tell` reports lost lines, in their place among the
-    /// others.
+    /// Writes lines forever. Calls `tell` with the number of dropped lines at the position
+    /// in the output where they are missing.
     pub(super) fn write(&self, to: &mut impl Write, tell: impl Fn(u64)) {
         loop {
             let line = self.next();
             if line.lost_before > 0 {
                 tell(line.lost_before);
             }
-            // Without a standard error there is no log.
+            // If standard error is closed, there is nowhere to report that.
             let _ = to.write_all(&line.text);
         }
     }
@@ -95,7 +96,7 @@ impl LineQueue {
         }
     }
 
-    /// Waits until everything is written, for a moment.
+    /// Waits until everything is written, for at most [`LAST_LINES`].
     pub(super) fn flush(&self) {
         let mut state = self.state.lock();
         self.hurried.notify_one();
@@ -116,7 +117,7 @@ mod tests {
 
     use super::*;
 
-    /// A standard error that is read a write at a time.
+    /// A standard error whose reader receives one write at a time.
     struct Pipe(SyncSender<String>);
 
     impl Write for Pipe {
@@ -130,14 +131,14 @@ mod tests {
         }
     }
 
-    /// A queue whose writer blocks until its lines are received.
+    /// Returns a queue, and the receiver of its output. Each write blocks until it is received.
     fn written() -> (Arc<LineQueue>, Receiver<String>) {
         let queue = Arc::new(LineQueue::default());
         let (sender, receiver) = mpsc::sync_channel(0);
         let (of_writer, notices) = (Arc::clone(&queue), sender.clone());
         thread::spawn(move || {
             of_writer.write(&mut Pipe(sender), |lost| {
-                // The receiver is gone at the end of the test.
+                // The receiver is dropped at the end of the test.
                 let _ = notices.send(format!("{lost} lost"));
             });
         });
