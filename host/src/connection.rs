@@ -1,13 +1,13 @@
-//! The connection to IoT Hub: MQTT in, MQTT out.
+//! The MQTT connection to IoT Hub.
 //!
-//! Keeps one session alive. It connects, subscribes, renews the SAS token before
-//! it expires and comes back after a loss, waiting longer each time, without
-//! end. The rest of the host sees a stream of [`Incoming`] and an [`Outbox`].
+//! Keeps one session alive: connects, subscribes, renews the SAS token before it expires,
+//! and reconnects with exponential back-off, without a limit on attempts. The rest of the
+//! host sees a stream of [`Incoming`] events and an [`Outbox`].
 //!
-//! It knows nothing of plugins and never answers a method by itself. Everything
-//! that depends on `rumqttc` is in this room; of that it is the packets alone,
-//! since its client ends a connection for an acknowledgement that comes twice,
-//! and cannot take one connection for another.
+//! This module knows nothing about plugins and never answers a method itself. It is the
+//! only module that depends on `rumqttc`, and uses only its packets and codec: the client
+//! of `rumqttc` closes the connection on a repeated acknowledgement, and cannot replace
+//! one connection by another.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -47,8 +47,8 @@ mod under_way;
 mod window;
 mod wire;
 
-/// Decodes bytes and reads each publication as a connection does; returns the number
-/// of packets. For fuzzing only.
+/// Decodes bytes and parses each PUBLISH packet as a connection does. Returns the number of
+/// packets. For fuzzing only.
 pub(crate) fn read_packets(bytes: &[u8]) -> usize {
     let (mut codec, mut bytes) = (codec::Packets::default(), bytes::BytesMut::from(bytes));
     let mut packets = 0;
@@ -61,16 +61,18 @@ pub(crate) fn read_packets(bytes: &[u8]) -> usize {
     packets
 }
 
-/// Packets of each kind that wait to be sent; more make their senders wait.
+/// The capacity of the queue of messages, and of the queue of requests. Senders of messages
+/// wait for room; requests are rejected.
 const OUTBOX_PACKETS: usize = 256;
 
-/// Events that have arrived and wait for the device's loop.
+/// The capacity of the queue of events to the device's loop.
 const INBOX_EVENTS: usize = 256;
 
-/// Age after which the caller of a method has given up: the hub itself waits 300 s.
+/// The time after which the caller of a method has given up. The hub itself waits at most
+/// 300 s.
 const LONGEST_WAIT: Duration = Duration::from_secs(300);
 
-/// One end of the link to the hub, for the device's loop.
+/// The connection to the hub, as the device's loop uses it.
 pub(crate) struct Connection {
     incoming: mpsc::Receiver<Incoming>,
     outbox: Outbox,
@@ -78,33 +80,33 @@ pub(crate) struct Connection {
     driver: JoinHandle<()>,
 }
 
-/// Sends to the hub; clones send to the same one.
+/// A sender of packets to the hub. Clones share the connection.
 #[derive(Clone)]
 pub(crate) struct Outbox {
     messages: mpsc::Sender<Outgoing>,
     requests: mpsc::Sender<OutgoingRequest>,
     answers: Answers,
-    /// `true` while there is a connection.
+    /// `true` while connected.
     online: watch::Receiver<bool>,
     receipts: Arc<Receipts>,
 }
 
-/// To be sent until the hub has acknowledged it.
+/// A message that is sent again until the hub has acknowledged it.
 struct Outgoing {
     topic: String,
     body: Bytes,
-    /// Put among the [`Receipts`] when it has.
+    /// The number of the receipt that is added to the [`Receipts`] once the outcome is known.
     receipt: Option<u64>,
 }
 
-/// To be sent once: the hub answers it.
+/// A request that is sent once. The hub answers it instead of acknowledging it.
 struct OutgoingRequest {
     topic: String,
     body: Bytes,
 }
 
 impl Connection {
-    /// Starts to connect. Attempts go on until the connection is closed.
+    /// Starts to connect in the background. Attempts continue until the connection is closed.
     pub(crate) fn open(dial: Dial, supervisor: &Supervisor) -> Connection {
         let (messages, messages_out) = mpsc::channel(OUTBOX_PACKETS);
         let (requests, requests_out) = mpsc::channel(OUTBOX_PACKETS);
@@ -133,8 +135,8 @@ impl Connection {
         self.outbox.clone()
     }
 
-    /// Returns the next event. Never returns if the driver has died, which ends the
-    /// process.
+    /// Waits for the next event. Never returns after the driver has ended: if it ended
+    /// unexpectedly, the supervisor ends the process.
     pub(crate) async fn next(&mut self) -> Incoming {
         match self.incoming.recv().await {
             Some(incoming) => incoming,
@@ -142,21 +144,22 @@ impl Connection {
         }
     }
 
-    /// Sends what waits, says goodbye and ends. Takes some seconds at most.
+    /// Sends the pending packets, disconnects and ends the driver. Takes some seconds at most.
     pub(crate) async fn close(self) {
         self.closing.cancel();
         drop(self.incoming);
-        // A panic in the driver was reported by its supervisor.
+        // The supervisor has reported a panic in the driver.
         self.driver.await.ok();
     }
 }
 
 impl Outbox {
-    /// Sends the answer to a method that arrived at `arrived`, as soon as there is a
-    /// connection. Returns `false` if there was none before the caller gave up.
+    /// Queues the answer to a method that arrived at `arrived`, as soon as the host is
+    /// connected. Returns `false` if the caller gave up or the connection was closed before
+    /// that.
     pub(crate) async fn answer(&self, topic: &DeviceTopic, body: Bytes, arrived: Instant) -> bool {
         let message = Outgoing { topic: topic.to_string(), body, receipt: None };
-        // As a rule there is a connection, and room: nothing has to be waited for.
+        // The usual case: connected, with room in the queue, so no wait is needed.
         let connected = *self.online.borrow();
         if connected && let Ok(room) = self.messages.try_reserve() {
             room.send(message);
@@ -164,16 +167,16 @@ impl Outbox {
         }
         let mut online = self.online.clone();
         let sent = timeout_at(arrived + LONGEST_WAIT, async {
-            // After the end there is none any more.
+            // An error means that the connection was closed for good.
             online.wait_for(|online| *online).await.ok()?;
             self.messages.send(message).await.ok()
         });
         sent.await.ok().flatten().is_some()
     }
 
-    /// Sends a message when there is a connection, however long that takes; its
-    /// receipt is put among [`Outbox::receipts`] when the hub has acknowledged it.
-    /// `None` after the end.
+    /// Queues a message as soon as the host is connected, without a time limit. Its receipt
+    /// is added to [`Outbox::receipts`] once the message is acknowledged or set aside. Returns
+    /// `None` if the connection was closed for good.
     pub(crate) async fn message(
         &self,
         topic: &DeviceTopic,
@@ -186,25 +189,26 @@ impl Outbox {
         self.messages.send(message).await.ok()
     }
 
-    /// Returns the outcomes of messages that were sent with a receipt.
+    /// Returns the receipts of the messages sent with [`Outbox::message`].
     pub(crate) fn receipts(&self) -> &Receipts {
         &self.receipts
     }
 
-    /// Waits for the end, after which nothing is sent or acknowledged.
+    /// Waits until the connection is closed for good. After that, nothing is sent or
+    /// acknowledged.
     pub(crate) async fn closed(&self) {
         self.messages.closed().await;
     }
 
-    /// Sends a twin request, which the hub answers, so that it needs no
-    /// acknowledgement. Says whether there was room.
+    /// Queues a twin request. It needs no acknowledgement, because the hub answers it.
+    /// Returns `false` if the queue is full or the connection was closed.
     pub(crate) fn request(&self, topic: &DeviceTopic, body: Vec<u8>) -> bool {
         self.requests
             .try_send(OutgoingRequest { topic: topic.to_string(), body: body.into() })
             .is_ok()
     }
 
-    /// Counts an answer as in progress until the returned value is dropped.
+    /// Counts an answer as in progress until the returned guard is dropped.
     pub(crate) fn under_way(&self) -> UnderWay {
         self.answers.begin()
     }
@@ -220,12 +224,12 @@ impl OutgoingRequest {
 pub(crate) mod tests {
     use super::*;
 
-    /// An outbox, and what a driver would hold: the test says whether there is a
-    /// connection.
+    /// An outbox with the other ends of its channels, which a driver would hold. The test
+    /// sets whether it is connected.
     pub(crate) struct Link {
         pub(crate) outbox: Outbox,
         pub(crate) online: watch::Sender<bool>,
-        /// Take what is sent.
+        /// The receivers of what is sent; they keep the channels open.
         _messages: mpsc::Receiver<Outgoing>,
         _requests: mpsc::Receiver<OutgoingRequest>,
     }

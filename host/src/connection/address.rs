@@ -1,4 +1,4 @@
-//! TCP to one of the addresses of a name.
+//! TCP connection to a host name with several addresses.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -9,15 +9,15 @@ use tokio::time::{sleep, timeout};
 
 use super::failure::ConnectionFailure;
 
-/// Wait before the next address is tried beside the one before (RFC 8305, section 5).
-const NEXT_AFTER: Duration = Duration::from_millis(250);
+/// The delay between starting one attempt and the next (RFC 8305, section 5).
+const ATTEMPT_DELAY: Duration = Duration::from_millis(250);
 
-/// Limit of one attempt. Shorter than the whole sign-in, so that a failure names
-/// the address that swallows packets.
-const ATTEMPT_WAIT: Duration = Duration::from_secs(20);
+/// The time limit of one attempt. It is shorter than that of the whole sign-in, so that the
+/// failure names the address that does not answer.
+const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(20);
 
-/// Connects to the first address of a name that accepts, each beside those that
-/// have not answered yet.
+/// Resolves `name` and returns the first connection that succeeds. Starts a new attempt
+/// without cancelling the pending ones.
 pub(super) async fn connect(name: &str, port: u16) -> Result<TcpStream, ConnectionFailure> {
     let addresses =
         lookup_host((name, port)).await.map_err(|error| ConnectionFailure::io(&error))?;
@@ -36,7 +36,7 @@ async fn first_of(addresses: Vec<SocketAddr>) -> Result<TcpStream, ConnectionFai
                 // Not awaited elsewhere and not aborted: only a panic ends it so.
                 Err(_) => {}
             },
-            () = sleep(NEXT_AFTER) => {}
+            () = sleep(ATTEMPT_DELAY) => {}
         }
     }
     while let Some(ended) = attempts.join_next().await {
@@ -50,7 +50,7 @@ async fn first_of(addresses: Vec<SocketAddr>) -> Result<TcpStream, ConnectionFai
 }
 
 async fn attempt(address: SocketAddr) -> Result<TcpStream, ConnectionFailure> {
-    match timeout(ATTEMPT_WAIT, TcpStream::connect(address)).await {
+    match timeout(ATTEMPT_TIMEOUT, TcpStream::connect(address)).await {
         Ok(Ok(socket)) => Ok(socket),
         Ok(Err(error)) => Err(ConnectionFailure::io(&error).at(address)),
         Err(_) => Err(ConnectionFailure::no_answer().at(address)),
@@ -63,15 +63,15 @@ mod tests {
 
     use super::*;
 
-    /// An address that swallows packets: a listener that accepts nothing, with a full
-    /// queue. The sockets keep the queue full.
+    /// Returns a listener that never accepts and whose queue is full, so that its address
+    /// does not answer. The returned sockets keep the queue full.
     async fn black_hole() -> (TcpListener, Vec<TcpStream>) {
         let socket = TcpSocket::new_v4().unwrap();
         socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
         let listener = socket.listen(1).unwrap();
         let address = listener.local_addr().unwrap();
         let mut queue = Vec::new();
-        while let Ok(queued) = timeout(NEXT_AFTER, TcpStream::connect(address)).await {
+        while let Ok(queued) = timeout(ATTEMPT_DELAY, TcpStream::connect(address)).await {
             queue.push(queued.unwrap());
             assert!(queue.len() < 100, "the queue of the listener has no end");
         }
@@ -90,7 +90,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_failure_names_the_address() {
-        // Bound and closed again: nothing listens there.
+        // The listener is dropped at once, so nothing listens on this port.
         let free = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
         let failure = first_of(vec![free]).await.unwrap_err();
         assert_eq!(failure.what, format!("connection refused ({free})"));

@@ -1,8 +1,9 @@
-//! Packets as bytes: rumqttc's codec, with a limit that ends no connection.
+//! The codec of MQTT packets: that of rumqttc, except that an oversized packet does not end
+//! the connection.
 //!
-//! rumqttc 0.25 fails on an incoming packet over its limit, which ends the
-//! connection, and the hub sends the same packet on the next one. Here such a packet
-//! is skipped and logged instead.
+//! rumqttc 0.25 returns an error for an incoming packet over its size limit. That would end
+//! the connection, and the hub would send the same packet again on the next one. This codec
+//! skips and logs such a packet instead.
 
 use bytes::{Buf as _, BytesMut};
 use protocol::topic::MAX_PACKET_BYTES;
@@ -10,15 +11,15 @@ use rumqttc::{Codec, Packet, mqttbytes};
 use tokio_util::codec::{Decoder, Encoder};
 use tracing::warn;
 
-/// Largest incoming packet, in bytes. A twin has two sections of 32 KiB as IoT Hub
-/// counts them, and several times as much as JSON text: control characters count
-/// nothing and are six bytes each.
+/// The maximum size of an incoming packet, in bytes. A twin has two sections of 32 KiB as
+/// IoT Hub counts them. As JSON text they can be several times larger: IoT Hub does not
+/// count control characters, which take six bytes each.
 const MAX_INCOMING_BYTES: usize = 4 * 1024 * 1024;
 
-/// Codec of a connection.
+/// The codec of one connection.
 pub(super) struct Packets {
     codec: Codec,
-    /// Bytes still to come of a packet that is skipped.
+    /// The number of bytes still to be skipped of an oversized packet.
     skipped: usize,
 }
 
@@ -64,8 +65,8 @@ impl Encoder<Packet> for Packets {
     }
 }
 
-/// Returns the length of a fixed header (MQTT 3.1.1, 2.2.3): the type, and the
-/// remaining length in 7 bits a byte.
+/// Returns the length of a fixed header in bytes (MQTT 3.1.1, 2.2): one byte for the packet
+/// type, then the remaining length with 7 bits per byte.
 fn header_bytes(remaining: usize) -> usize {
     1 + match remaining {
         0..128 => 1,
@@ -108,7 +109,7 @@ mod tests {
         for body_bytes in [0, 124, 125, 16_380, 16_381, 2_097_148, 2_097_149] {
             let mut wire = BytesMut::new();
             sender.encode(publish(body_bytes), &mut wire).unwrap();
-            // A topic of one byte behind its length.
+            // The topic takes three bytes: its length in two, then one character.
             let remaining = 3 + body_bytes;
             assert_eq!(header_bytes(remaining) + remaining, wire.len());
         }

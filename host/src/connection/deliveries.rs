@@ -1,27 +1,28 @@
-//! Methods already delivered, so that none runs twice.
+//! Detection of methods that are delivered again, so that none runs twice.
 //!
-//! MQTT delivers at QoS 1 at least once: a packet whose acknowledgement the hub has not
-//! seen comes again, on the same connection or, marked as a duplicate, on the next one.
-//! The request id alone is not enough: a hub that was restarted, or that counts for
-//! each connection, uses an id again for another method. So an id counts as a repeat on
-//! the connection on which it arrived, and on a later one only if it is marked.
+//! At QoS 1, MQTT delivers a packet at least once: if the hub has not received the
+//! acknowledgement, it sends the packet again, on the same connection or, marked as a
+//! duplicate, on the next one. The request id alone does not identify a method: a hub that
+//! was restarted, or that numbers the requests of each connection, reuses ids. So a known
+//! id is a repeat if it arrives on the same connection, or if it is marked as a duplicate.
 
 use std::collections::{HashMap, VecDeque};
 
 use protocol::id::RequestId;
 
-/// Request ids that are remembered; the oldest is forgotten for the next.
+/// The number of request ids that are remembered. A new id replaces the oldest one.
 const REMEMBERED: usize = 8192;
 
 #[derive(Default)]
 pub(crate) struct Deliveries {
-    /// The number of the connection on which each came last.
+    /// The number of the connection on which each id arrived last.
     connections: HashMap<RequestId, u64>,
     oldest_first: VecDeque<RequestId>,
 }
 
 impl Deliveries {
-    /// Notes a delivery; says whether it is the first of its method.
+    /// Records a delivery. Returns `true` if it is the first delivery of its method.
+    /// `marked` is the duplicate flag of the packet.
     pub(crate) fn is_first(&mut self, rid: &RequestId, connection: u64, marked: bool) -> bool {
         if let Some(known) = self.connections.get_mut(rid) {
             let again = marked || *known == connection;

@@ -1,4 +1,4 @@
-//! Connects, and comes back after a loss, waiting longer each time.
+//! The loop that connects, and reconnects with increasing waits.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,13 +13,14 @@ use super::session::{Ended, Session};
 use super::wire::Wire;
 use crate::backoff::Backoff;
 
-/// The wait after a loss begins here, and after a refusal here.
+/// The first wait after a lost connection and after a refusal, and the longest wait after
+/// either.
 const LOST_BASE: Duration = Duration::from_millis(100);
 const REFUSED_BASE: Duration = Duration::from_secs(2);
 const LONGEST_WAIT: Duration = Duration::from_secs(60);
 
-/// A connection that lasted this long was a good one: the next wait is a short one
-/// again, also where a network cuts every few seconds.
+/// The duration after which a connection counts as stable, which resets the waits. It is
+/// short, so that waits stay short in a network that cuts connections every few seconds.
 const STABLE: Duration = Duration::from_secs(5);
 
 pub(super) struct Driver {
@@ -41,7 +42,7 @@ impl Driver {
         }
     }
 
-    /// Until the host closes the connection for good.
+    /// Runs until the host closes the connection for good.
     pub(super) async fn run(mut self) {
         let closing = self.session.closing.clone();
         loop {
@@ -69,10 +70,10 @@ impl Driver {
         }
     }
 
-    /// A connection, and those that renew its token, to the end of the last.
-    /// `None`: the host has closed it.
+    /// Runs a connection and those that replace it to renew the token. Returns why the last
+    /// one was lost, or `None` if the host closed it.
     async fn connected(&mut self, mut wire: Wire) -> Option<ConnectionFailure> {
-        // A renewal does not start over: the time before it counts as well.
+        // A renewal continues the connection, so the time before it counts as well.
         let since = Instant::now();
         loop {
             debug!(hub = %self.dial, session_present = wire.session_present, "signed in");
@@ -101,7 +102,7 @@ impl Driver {
     fn tell(&self, failure: &ConnectionFailure, next_try: Duration) {
         let (hub, device) = (&self.dial, &self.dial.user_name().device);
         let ConnectionFailure { what, hint, kind } = failure;
-        // Only a person can change a no; the network comes back by itself.
+        // A refusal needs a person to act; the network recovers by itself.
         if *kind == FailureKind::Refused {
             error!(%hub, %device, ?next_try, hint, "{what}");
         } else {

@@ -1,4 +1,4 @@
-//! Reasons for the end of a connection, worded for the person who has to act.
+//! Reasons why a connection ended or could not be made, worded for the operator.
 
 use std::io;
 use std::net::SocketAddr;
@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use rumqttc::{ConnectReturnCode, mqttbytes};
 use trust::Distrust;
 
-/// End of a connection: the reason and the way out.
+/// The reason why a connection ended or could not be made, with a hint for the operator.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct ConnectionFailure {
     pub(super) what: String,
@@ -14,19 +14,19 @@ pub(super) struct ConnectionFailure {
     pub(super) kind: FailureKind,
 }
 
-/// FailureKind of a failure. It decides how long the next attempt waits.
+/// The kind of a failure. It determines how long the next attempt waits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum FailureKind {
-    /// The network, or a hub that was not there. It may be back at once.
+    /// A network failure or an unreachable hub, either of which may recover at once.
     Lost,
-    /// The hub itself has closed a connection that was a good one.
+    /// An established connection that the hub closed.
     Closed,
-    /// A connection that was a good one was reset: by the network, or by a hub that
-    /// closed it with bytes left to read.
+    /// An established connection that was reset: by the network, or by a hub that closed it
+    /// with bytes left to read.
     Cut,
-    /// The hub is there and has no time.
+    /// A hub that is reachable but temporarily unavailable.
     Busy,
-    /// The hub has said no: the next try will most likely end the same way.
+    /// A refusal by the hub, which will most likely refuse the next attempt as well.
     Refused,
 }
 
@@ -35,40 +35,41 @@ impl ConnectionFailure {
         ConnectionFailure { what: what.into(), hint: None, kind: FailureKind::Lost }
     }
 
-    /// It has happened often enough to look like another client's doing.
+    /// Adds the suspicion that another client uses the same device id, after `times` ends in
+    /// a row.
     pub(super) fn suspect_a_rival(&mut self, times: usize) {
         self.what += &format!(", {times} times in a row shortly after signing in");
         self.hint = Some(ONE_EACH);
     }
 
-    /// Checks whether the failure is an answer of the hub itself.
+    /// Returns `true` if the hub itself refused to connect the device, for now or for good.
     pub(super) fn is_the_hubs_own(&self) -> bool {
         matches!(self.kind, FailureKind::Busy | FailureKind::Refused)
     }
 
-    /// The hub has closed a connection that was a good one.
+    /// Creates a failure of the kind [`FailureKind::Closed`].
     pub(super) fn closed(what: &str) -> ConnectionFailure {
         ConnectionFailure { kind: FailureKind::Closed, ..ConnectionFailure::new(what) }
     }
 
-    /// Names the address that it happened at.
+    /// Appends the address to the message.
     pub(super) fn at(mut self, address: SocketAddr) -> ConnectionFailure {
         self.what += &format!(" ({address})");
         self
     }
 
-    /// Checks whether the hub may have ended the connection because of the packets it
-    /// was sent.
+    /// Returns `true` if the hub may have ended the connection because of a packet that it
+    /// received.
     pub(super) fn may_be_deliberate(&self) -> bool {
         matches!(self.kind, FailureKind::Closed | FailureKind::Cut)
     }
 
-    /// Nothing came back in time.
+    /// Creates the failure for an attempt that timed out.
     pub(super) fn no_answer() -> ConnectionFailure {
         ConnectionFailure::new("no answer to the connection").hint(CHECK_ADDRESS)
     }
 
-    /// Converts an error of the codec, on the socket or in the bytes read.
+    /// Converts an error of the codec: of the socket below it, or of the bytes read.
     pub(super) fn codec(error: &mqttbytes::Error) -> ConnectionFailure {
         match error {
             mqttbytes::Error::Io(error) => ConnectionFailure::io(error),
@@ -76,7 +77,7 @@ impl ConnectionFailure {
         }
     }
 
-    /// Converts an error of the socket, or of TLS on it.
+    /// Converts an error of the socket or of TLS.
     pub(super) fn io(error: &io::Error) -> ConnectionFailure {
         if let Some(why) = trust::distrust(error) {
             return untrusted(&why);
@@ -91,13 +92,13 @@ impl ConnectionFailure {
                 kind: FailureKind::Cut,
                 ..ConnectionFailure::new("the connection was cut")
             },
-            // Closed without TLS's own goodbye, which hubs do as well.
+            // Closed without TLS's close_notify, as some hubs do.
             io::ErrorKind::UnexpectedEof => ConnectionFailure::closed("the connection was cut"),
             _ => ConnectionFailure::new(error.to_string()).hint(CHECK_ADDRESS),
         }
     }
 
-    /// Converts a refusal by CONNACK.
+    /// Converts the return code of a CONNACK that refuses the connection.
     pub(super) fn refused(code: ConnectReturnCode) -> ConnectionFailure {
         let what = match code {
             ConnectReturnCode::NotAuthorized | ConnectReturnCode::BadUserNamePassword => {

@@ -8,21 +8,21 @@ use rumqttc::Publish;
 use tokio::time::Instant;
 use tracing::{debug, warn};
 
-/// Event from the hub.
+/// An event from the hub.
 #[derive(Debug)]
 pub(crate) enum Incoming {
-    /// Connected, and every subscription is granted.
+    /// A new connection, with every subscription granted.
     Connected,
-    /// No longer connected. `deliberate`: the hub may have closed the connection
-    /// because of what it was sent.
+    /// The end of the connection. `deliberate` is `true` if the hub may have closed it
+    /// because of a packet that it received.
     Lost { deliberate: bool },
-    /// A method to be answered.
+    /// A method that has to be answered.
     Method(Method),
-    /// A method that cannot be read. Its caller gets an answer all the same.
+    /// A method whose topic is malformed. It has to be answered as well.
     MalformedMethod(MalformedMethod),
-    /// The answer to a twin request of this device.
+    /// The answer to one of the host's twin requests.
     TwinAnswer { status: u16, rid: RequestId, version: Option<u64>, body: Bytes },
-    /// The desired properties have changed.
+    /// A change of the desired properties.
     Desired(DesiredPatch),
 }
 
@@ -32,27 +32,28 @@ pub(crate) struct Method {
     pub(crate) name: MethodName,
     pub(crate) rid: RequestId,
     pub(crate) payload: Bytes,
-    /// MQTT says that it may have been delivered before.
+    /// `true` if the packet is marked as a duplicate: it may have been delivered before.
     pub(crate) redelivered: bool,
-    /// The number of the connection that it came on.
+    /// The number of the connection on which it arrived.
     pub(crate) connection: u64,
-    /// Time of arrival.
+    /// The time of arrival.
     pub(crate) arrived: Instant,
 }
 
-/// A method with a request id, and a topic that is malformed otherwise.
+/// A method whose topic is malformed except for the request id.
 #[derive(Debug)]
 pub(crate) struct MalformedMethod {
     pub(crate) rid: RequestId,
-    /// The fault of the topic.
+    /// A description of what is wrong with the topic.
     pub(crate) why: String,
-    /// The same as of a [`Method`].
+    /// Same as in [`Method`].
     pub(crate) redelivered: bool,
     pub(crate) connection: u64,
     pub(crate) arrived: Instant,
 }
 
-/// Parses a packet. No packet of the hub may end the connection.
+/// Parses a packet. Returns `None` for one that the host ignores, after logging it: no
+/// packet of the hub may end the connection.
 pub(super) fn read(publish: Publish, connection: u64) -> Option<Incoming> {
     let odd = |why: &dyn std::error::Error| warn!(topic = publish.topic, "message ignored: {why}");
     match publish.topic.parse() {

@@ -15,10 +15,10 @@ use trust::{LiveTrust, TrustError};
 
 use crate::config::{HubSection, default_port};
 
-/// The client's name in the user name, as hubs show it in their logs.
+/// The name and version of this client in the MQTT user name.
 const CLIENT_TYPE: &str = concat!("behaviour-host/", env!("CARGO_PKG_VERSION"));
 
-/// Variables with a proxy for HTTPS.
+/// The environment variables that can name a proxy for HTTPS.
 const PROXIES: [&str; 4] = ["HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"];
 
 /// Connection parameters of a device. Its `Debug` and `Display` show no secret.
@@ -30,10 +30,10 @@ pub(crate) struct Dial {
     tls: Arc<LiveTrust>,
 }
 
-/// Reason why a device can never connect with these settings.
+/// The reason why a device cannot connect with these settings.
 #[derive(Debug, thiserror::Error)]
 pub enum OptionsError {
-    /// The certificates to trust.
+    /// A failure to load the certificates to trust.
     #[error(transparent)]
     Trust(#[from] TrustError),
     /// A device id that is valid in IoT Hub, but that no topic can hold: `+` and `#`
@@ -42,26 +42,26 @@ pub enum OptionsError {
     Wildcard {
         /// The id.
         device: String,
-        /// The first such character of it.
+        /// The first wildcard in the id.
         wildcard: char,
     },
-    /// The connection string asks for a client certificate.
+    /// A connection string that requires a client certificate.
     #[error("the connection string says x509=true, but this host signs in with a key or a token")]
     X509,
-    /// The token in the connection string has expired.
+    /// A token in the connection string that has expired; the number of seconds since then.
     #[error("the token of the connection string expired {0} s ago")]
     Expired(u64),
 }
 
-/// A password, and for how long it is good.
+/// A password and its lifetime.
 pub(super) struct Password {
     pub(super) token: SasToken,
-    /// `None`: it cannot be renewed.
+    /// The time until it expires; `None` if it cannot be renewed.
     pub(super) lifetime: Option<Duration>,
 }
 
-/// Returns the certificates to trust for the hub, once for the whole process: they hold
-/// the tickets that resume TLS sessions. Blocks.
+/// Loads the certificates to trust for the hub. To be called once per process, because the
+/// returned value also holds the tickets that resume TLS sessions. Blocks.
 pub(crate) fn tls(hub: &HubSection) -> Result<Arc<LiveTrust>, OptionsError> {
     let is_set = |name: &&&str| std::env::var_os(name).is_some_and(|value| !value.is_empty());
     if let Some(variable) = PROXIES.iter().find(is_set) {
@@ -70,7 +70,7 @@ pub(crate) fn tls(hub: &HubSection) -> Result<Arc<LiveTrust>, OptionsError> {
     Ok(Arc::new(LiveTrust::new(hub.ca_file.as_deref())?))
 }
 
-/// Checks that a device can sign in with this identity.
+/// Checks that a device can sign in with `identity`.
 pub(crate) fn check_identity(identity: &DeviceConnectionString) -> Result<(), OptionsError> {
     let device = identity.device.to_string();
     if let Some(wildcard) = device.chars().find(|c| matches!(c, '+' | '#')) {
@@ -102,24 +102,25 @@ impl Dial {
         &self.identity
     }
 
-    /// The longest silence of a hub that is there.
+    /// Returns the time without a packet from the hub after which the connection counts as
+    /// lost.
     pub(super) fn keep_alive(&self) -> Duration {
         self.keep_alive
     }
 
-    /// A ping goes out so often, and must be answered by the next: so a hub that is
-    /// gone is noticed within the keep-alive.
+    /// Returns the interval of pings: half the keep-alive, and at least one second. Each ping
+    /// must be answered before the next, so a lost hub is noticed within the keep-alive.
     pub(super) fn ping_every(&self) -> Duration {
         (self.keep_alive / 2).max(Duration::from_secs(1))
     }
 
-    /// Host and port.
+    /// Returns the host name and port to connect to.
     pub(super) fn address(&self) -> (&str, u16) {
         (address(&self.identity).name(), self.port)
     }
 
-    /// Returns the TLS configuration for a new connection, of the certificates as they
-    /// are now.
+    /// Returns the TLS configuration for a new connection, after reloading the certificates
+    /// if they have changed.
     pub(super) async fn tls(&self) -> Arc<ClientConfig> {
         let live = Arc::clone(&self.tls);
         match spawn_blocking(move || live.refresh()).await {
@@ -129,7 +130,7 @@ impl Dial {
                     "trusted certificates not read again, the earlier ones stay in force: {error}"
                 );
             }
-            // Unchanged; or a panic, which has been printed where it happened.
+            // Unchanged, or a panic, which the panic hook has logged.
             Ok(Ok(false)) | Err(_) => {}
         }
         self.tls.config()
@@ -153,7 +154,7 @@ impl Dial {
                 let now = since_1970();
                 let expiry = (now + self.token_lifetime).as_secs();
                 let token = sign(&self.identity.resource(), None, key, expiry);
-                // Tokens end on a whole second: up to one less than was asked for.
+                // Tokens expire on a whole second, up to one second early.
                 let lifetime = Duration::from_secs(expiry).saturating_sub(now);
                 Password { token, lifetime: Some(lifetime) }
             }
@@ -169,7 +170,8 @@ impl fmt::Display for Dial {
     }
 }
 
-/// A gateway takes the connection where there is one; the token names the hub.
+/// Returns the host to connect to: the gateway if there is one, otherwise the hub. The token
+/// always names the hub.
 fn address(identity: &DeviceConnectionString) -> &HostName {
     identity.gateway.as_ref().unwrap_or(&identity.host)
 }

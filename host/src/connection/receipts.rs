@@ -3,16 +3,16 @@
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
-/// Outcome of a message, with the number that its sender gave it.
+/// The outcome of a message, with the number that its sender chose.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Receipt {
-    /// The hub has acknowledged it.
+    /// A message that the hub acknowledged.
     Acknowledged(u64),
-    /// The hub does not accept it. It is not sent again.
+    /// A message that the hub does not accept, and that is not sent again.
     SetAside(u64),
 }
 
-/// Holds what was sent and not yet taken from here, and no more.
+/// The queue of receipts that their receiver has not yet taken.
 #[derive(Default)]
 pub(crate) struct Receipts {
     waiting: Mutex<Vec<Receipt>>,
@@ -25,7 +25,8 @@ impl Receipts {
         self.wake.notify_one();
     }
 
-    /// Waits for, and takes, the receipts since the last call. Supports one waiter.
+    /// Waits for receipts, and returns all since the last call. Only one task may wait at a
+    /// time.
     pub(crate) async fn next(&self) -> Vec<Receipt> {
         loop {
             let taken = std::mem::take(&mut *self.waiting.lock());

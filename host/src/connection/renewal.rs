@@ -1,9 +1,9 @@
-//! Renewal: replaces a connection by one with a fresh token.
+//! Token renewal, which replaces a connection by one with a fresh token.
 //!
-//! MQTT 3.1.1 cannot give a new token to an open session, so renewal means
-//! reconnecting. The next connection is made while this one continues, up to the
-//! CONNECT on which the hub replaces one by the other: the device is reachable for
-//! callers all the time.
+//! MQTT 3.1.1 cannot refresh the credentials of an open session, so renewal means
+//! reconnecting. The current connection stays in use while the next one is opened, until
+//! the hub replaces it on receiving the CONNECT. So callers can reach the device all the
+//! time.
 
 use std::future::pending;
 use std::pin::Pin;
@@ -18,21 +18,22 @@ use super::under_way::Answers;
 use super::wire::{TokenTimes, Wire};
 use crate::backoff::{Backoff, random_part};
 
-/// The part of a token's life after which it is renewed, and the part after
-/// which that no longer waits for answers under way. The first is less by a
-/// random part of [`SPREAD`]: devices that came back together after an outage of
-/// the hub do not renew together for ever.
+/// The fraction of a token's lifetime after which it is renewed, and the fraction after
+/// which renewal no longer waits for answers in progress. [`RENEW_AT`] is reduced by a
+/// random part of [`SPREAD`], so that devices that reconnected together after an outage of
+/// the hub do not also renew together.
 const RENEW_AT: f64 = 0.8;
 const SPREAD: f64 = 0.1;
 const RENEW_BY: f64 = 0.95;
 
-/// The waits after a try that failed; the old token may still hold.
+/// The first and the longest wait after a failed attempt. The old token may still be valid
+/// meanwhile.
 const RETRY_BASE: Duration = Duration::from_secs(1);
 const RETRY_LONGEST: Duration = Duration::from_secs(60);
 
 pub(super) struct Renewal {
     step: RenewalStep,
-    /// Later than this, answers under way are not waited for.
+    /// The time until which renewal may wait for answers in progress.
     by: Instant,
     backoff: Backoff,
 }
@@ -41,7 +42,7 @@ enum RenewalStep {
     /// The token cannot be renewed.
     Never,
     Due(Pin<Box<Sleep>>),
-    /// Waits for answers under way.
+    /// Waits until no answer is in progress.
     Idle,
     Opening(Opening),
 }
@@ -64,8 +65,8 @@ impl Renewal {
         Renewal { step: RenewalStep::due(at), by: made + lifetime.mul_f64(RENEW_BY), backoff }
     }
 
-    /// The next connection, when it is time and there is one. Dropped, it goes on
-    /// from where it was.
+    /// Waits until the token has to be renewed, and opens the next connection. If the future
+    /// is dropped, the next call continues where it stopped.
     pub(super) async fn next(
         &mut self,
         dial: &Arc<Dial>,
@@ -79,7 +80,7 @@ impl Renewal {
                     self.step = RenewalStep::Idle;
                 }
                 RenewalStep::Idle => {
-                    // Past the time it is done all the same.
+                    // At the time limit, the token is renewed in any case.
                     timeout_at(self.by, answers.none()).await.ok();
                     let dial = Arc::clone(dial);
                     self.step =
@@ -90,15 +91,15 @@ impl Renewal {
         }
     }
 
-    /// Notes that an attempt has failed. Returns the wait before the next.
+    /// Schedules the next attempt after a failed one. Returns the wait until then.
     pub(super) fn failed(&mut self) -> Duration {
         let wait = self.backoff.next();
         self.step = RenewalStep::due(Instant::now() + wait);
         wait
     }
 
-    /// Waits for the attempt in progress, if there is one: the hub may already have
-    /// replaced this connection by the next.
+    /// Waits for the attempt in progress and returns its result, or `None` if there is none.
+    /// The hub may already have replaced this connection by the next.
     pub(super) async fn finish(&mut self) -> Option<Result<Wire, ConnectionFailure>> {
         match &mut self.step {
             RenewalStep::Opening(opening) => Some(opening.await),

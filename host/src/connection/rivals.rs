@@ -1,21 +1,20 @@
 //! Detection of another client with the same device id.
 //!
-//! A hub keeps one connection for each device and closes the older one when another
-//! arrives. MQTT 3.1.1 gives no reason for it: the device sees its connection closed
-//! soon after signing in, again after each return. Two programs with one device id
-//! replace each other like that without end. A network that cuts connections may look
-//! the same, so the message is worded as a guess.
+//! A hub keeps one connection per device, and closes it when the device connects again.
+//! MQTT 3.1.1 does not transmit the reason. So two clients with the same device id replace
+//! each other without end, and each sees its connections closed soon after signing in. An
+//! unreliable network can look the same, so the message is worded as a guess.
 
 use std::collections::VecDeque;
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// Ends that look like it, within [`WINDOW`], before it is said.
+/// The number of suspicious ends within [`WINDOW`] from which another client is suspected.
 const ENOUGH: usize = 3;
 const WINDOW: Duration = Duration::from_secs(600);
 
-/// Age of a connection beyond which another client is an unlikely reason for its end.
+/// The age of a connection beyond which its end is not suspicious.
 const SOON: Duration = Duration::from_secs(120);
 
 #[derive(Default)]
@@ -24,8 +23,9 @@ pub(super) struct Rivals {
 }
 
 impl Rivals {
-    /// The hub has closed a connection that had been signed in for so long. Says
-    /// how often that has happened, if often enough to be suspicious.
+    /// Records that the hub closed a connection which lasted for `lasted`. Returns the number
+    /// of suspicious ends in a row once there are [`ENOUGH`], counting at most twice
+    /// that many. A connection that lasted longer than [`SOON`] resets the count.
     pub(super) fn closed(&mut self, now: Instant, lasted: Duration) -> Option<usize> {
         if lasted > SOON {
             self.closed.clear();

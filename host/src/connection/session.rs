@@ -1,5 +1,5 @@
-//! The protocol on one connection, from SUBSCRIBE to its end, and the state that is
-//! kept from one connection to the next.
+//! The MQTT session: the protocol on each connection after signing in, and the state that
+//! is kept from one connection to the next.
 
 use std::pin::pin;
 use std::sync::Arc;
@@ -26,20 +26,20 @@ use sending::GOODBYE_WAIT;
 mod sending;
 mod taking;
 
-/// From SUBSCRIBE to SUBACK.
+/// The time limit from SUBSCRIBE to SUBACK.
 const GRANT_WAIT: Duration = Duration::from_secs(30);
 
-/// Letting others go first takes microseconds; longer than this, it is left for a
-/// while.
+/// The time that [`Session::let_others_answer`] may take, and how long it is skipped after it
+/// took longer. Usually it takes microseconds.
 const LONG_TURN: Duration = Duration::from_millis(1);
 const ALONE: Duration = Duration::from_millis(100);
 
-/// The host's end of the hub's session, over all its connections.
+/// The host's end of the MQTT session, across all connections.
 pub(super) struct Session {
     pub(super) to_device: mpsc::Sender<Incoming>,
-    /// Messages to send until the hub has acknowledged them.
+    /// Messages that are sent again until the hub has acknowledged them.
     pub(super) messages: mpsc::Receiver<Outgoing>,
-    /// Requests to send once; the hub answers them.
+    /// Requests that are sent once, and that the hub answers.
     pub(super) requests: mpsc::Receiver<OutgoingRequest>,
     /// Set to `true` while messages can be sent.
     pub(super) online: watch::Sender<bool>,
@@ -47,45 +47,45 @@ pub(super) struct Session {
     pub(super) answers: Answers,
     pub(super) closing: CancellationToken,
     pub(super) window: Window,
-    /// The number of the connection, from 1.
+    /// The number of the current connection, from 1.
     pub(super) connection: u64,
 }
 
-/// End of a connection.
+/// The way in which a connection ended.
 pub(super) enum Ended {
-    /// As it was asked to.
+    /// A close at the host's request.
     Closed,
-    /// The hub has taken this one for it.
+    /// A replacement by a connection with a fresh token.
     Renewed(Wire),
     Lost(ConnectionFailure),
 }
 
-/// Phase of a connection.
+/// The phase of a connection.
 #[derive(Clone, Copy, PartialEq)]
 enum Phase {
-    /// Waits for the SUBACK.
+    /// The phase before the SUBACK.
     Opening,
     Open,
-    /// A DISCONNECT was sent.
+    /// The phase in which the last packets and the DISCONNECT are sent.
     Leaving,
 }
 
-/// One connection at work.
+/// The state of one connection.
 struct Talk {
     wire: Wire,
     phase: Phase,
-    /// Time at which the phase has to be over.
+    /// The time limit of the phase, if it has one.
     until: Option<Instant>,
     /// `true` if the hub has sent anything since the last ping.
     heard: bool,
-    /// Time that the hub has to accept the bytes it is sent.
+    /// The time that the hub has to accept each packet.
     patience: Duration,
-    /// Until then, answers do not wait for one another.
+    /// The time until which [`Session::let_others_answer`] is skipped.
     alone_until: Instant,
 }
 
 impl Session {
-    /// One connection, from the first packet to the last.
+    /// Runs one connection to its end and returns how it ended.
     pub(super) async fn run(&mut self, wire: Wire, dial: &Arc<Dial>) -> Ended {
         self.connection += 1;
         let mut renewal = Renewal::of(wire.token);
@@ -110,8 +110,8 @@ impl Session {
             Err(failure) => tokio::select! {
                 next = renewal.finish() => match next {
                     Some(Ok(next)) => Ended::Renewed(next),
-                    // The reason why there is no connection now matters more than the
-                    // end of the last one.
+                    // Why the hub refuses the device now matters more than why the last
+                    // connection ended.
                     Some(Err(no)) if no.is_the_hubs_own() => Ended::Lost(no),
                     Some(Err(_)) | None => Ended::Lost(failure),
                 },
@@ -124,9 +124,10 @@ impl Session {
         ended
     }
 
-    /// Drops a packet on which the hub has closed several connections.
+    /// Reports a packet that was dropped because the hub closed several connections on
+    /// receiving it.
     fn set_aside(&self, SetAside { topic, bytes, receipt }: SetAside) {
-        // The sender of a message knows which plugin it is of, and logs it.
+        // The sender of a message knows its plugin, and logs the loss.
         match receipt {
             Some(number) => self.receipts.put(Receipt::SetAside(number)),
             None => error!(
@@ -136,7 +137,7 @@ impl Session {
         }
     }
 
-    /// Talks until there is a reason not to.
+    /// Sends and receives packets until the connection is closed, replaced or lost.
     async fn talk(
         &mut self,
         talk: &mut Talk,
@@ -170,7 +171,7 @@ impl Session {
                 },
                 () = &mut ping => {
                     ping.as_mut().reset(Instant::now() + dial.ping_every());
-                    // On a busy machine it may have come, and not been looked at.
+                    // On a busy machine, a packet may have arrived without being read yet.
                     if let Some(packet) = talk.wire.come() {
                         self.take_all(talk, packet, dial).await?;
                     }
@@ -191,9 +192,9 @@ impl Session {
         }
     }
 
-    /// Calls that are about to end do so first: their answers leave together, at the
-    /// price of one. Where guests are so busy that this takes its time, an answer
-    /// does not wait for them again at once.
+    /// Lets calls that are about to end do so first, so that their answers are sent together
+    /// in one write. If that took longer than [`LONG_TURN`], because guests are busy, it is
+    /// skipped for the time of [`ALONE`].
     async fn let_others_answer(&self, talk: &mut Talk) {
         let begun = Instant::now();
         if self.answers.under_way() > 1 && begun >= talk.alone_until {
@@ -205,8 +206,8 @@ impl Session {
     }
 }
 
-/// Returns when the host ends and a connection that is not open yet is not waited
-/// for: at once, or, where it would take what waits, a little later.
+/// Returns once the host is closing and should no longer wait for a connection to open: at
+/// once, or after [`GOODBYE_WAIT`] if packets are waiting to be sent.
 async fn given_up(closing: CancellationToken, something_waits: bool) {
     closing.cancelled().await;
     if something_waits {

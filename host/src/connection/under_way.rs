@@ -1,11 +1,11 @@
-//! Answers that are being made, counted.
+//! The number of answers in progress.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use tokio::sync::Notify;
 
-/// Number of answers in progress. Clones share the count.
+/// A counter of answers in progress. Clones share the count.
 #[derive(Clone, Default)]
 pub(crate) struct Answers(Arc<AnswerCount>);
 
@@ -15,12 +15,12 @@ struct AnswerCount {
     none: Notify,
 }
 
-/// Held while an answer is being made: a token is not renewed meanwhile, if
-/// that can wait.
+/// A guard that counts one answer as in progress. While there are any, the renewal of the
+/// token is postponed as long as possible.
 pub(crate) struct UnderWay(Answers);
 
 impl Answers {
-    /// Counts one more, until the returned value is dropped.
+    /// Counts one more answer until the returned guard is dropped.
     pub(crate) fn begin(&self) -> UnderWay {
         self.0.under_way.fetch_add(1, Ordering::SeqCst);
         UnderWay(self.clone())
@@ -30,7 +30,7 @@ impl Answers {
         self.0.under_way.load(Ordering::SeqCst)
     }
 
-    /// Waits while there are any.
+    /// Waits until no answer is in progress.
     pub(crate) async fn none(&self) {
         loop {
             let none = self.0.none.notified();

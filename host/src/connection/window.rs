@@ -1,13 +1,13 @@
-//! Packets sent at QoS 1 and not yet acknowledged, in the order of sending.
+//! The window of packets sent at QoS 1 and not yet acknowledged, in the order of sending.
 //!
-//! A state machine without a network: the caller sends the packets it returns,
-//! passes on acknowledgements, and sends all of them again on the next connection.
-//! A packet is known by its id, so a repeated, late or reordered acknowledgement
-//! never counts for another packet.
+//! This is a state machine without I/O: the caller sends the packets that it returns, passes
+//! acknowledgements to it, and asks it which packets to send again on the next connection.
+//! Packets are identified by their id, so a repeated, late or reordered acknowledgement is
+//! never taken for that of another packet.
 //!
-//! The hub closes the connection on a packet that breaks its rules, and MQTT 3.1.1
-//! gives no reason. Such a packet would end every later connection as well, so it is
-//! set aside after [`MAX_CLOSINGS`] closings in a row.
+//! The hub closes the connection on receiving a packet that breaks its rules, and MQTT 3.1.1
+//! does not transmit the reason. Such a packet would end every later connection as well, so
+//! it is set aside after the hub has closed [`MAX_CLOSINGS`] connections in a row.
 
 use std::collections::VecDeque;
 
@@ -15,15 +15,16 @@ use bytes::Bytes;
 use rumqttc::{Publish, QoS};
 use tokio::time::Instant;
 
-/// Packets that wait for their acknowledgement; more wait to be sent.
+/// The maximum number of unacknowledged packets. Further packets wait to be sent.
 const MOST: usize = 512;
 
-/// Connections that one packet may end. From the second on it is sent alone, so that
-/// no other packet is taken for the cause. A network that cuts three times in a row is
-/// no reason to lose a packet (tests/journeys/matrix).
+/// The number of connections in a row that the hub may close while the same packet is the
+/// oldest, before that packet is set aside. After the first of them it is sent alone, so that no other packet is taken for the cause. The number is above three,
+/// because a network that cuts three times in a row must not lose a packet
+/// (tests/journeys/matrix).
 const MAX_CLOSINGS: u32 = 5;
 
-/// The last id of a message; the one behind it is the SUBSCRIBE's.
+/// The highest id of a message, and the id of the SUBSCRIBE packet above it.
 const LAST_ID: u16 = SUBSCRIBE_ID - 1;
 pub(super) const SUBSCRIBE_ID: u16 = u16::MAX;
 
@@ -31,12 +32,12 @@ pub(super) const SUBSCRIBE_ID: u16 = u16::MAX;
 pub(super) struct Window {
     sent: VecDeque<InFlight>,
     last_id: u16,
-    /// Only the oldest packet was sent on this connection: the hub closed the one
-    /// before, perhaps because of it.
+    /// `true` if only the oldest packet was sent on this connection, because the hub may have
+    /// closed the previous connection on receiving it.
     alone: bool,
 }
 
-/// Packet that the hub does not accept: it closes the connection each time.
+/// A packet that the hub does not accept: it closes the connection each time.
 #[derive(Debug, PartialEq)]
 pub(super) struct SetAside {
     pub(super) topic: String,
@@ -46,11 +47,11 @@ pub(super) struct SetAside {
 
 struct InFlight {
     publish: Publish,
-    /// Number that tells the sender of the acknowledgement.
+    /// The number of the receipt for the sender, if it wants one.
     receipt: Option<u64>,
-    /// Time of sending on this connection.
+    /// The time of sending on this connection.
     at: Instant,
-    /// Connections in a row that the hub closed while this was the oldest packet.
+    /// The number of connections that the hub closed while this was the oldest packet.
     closings: u32,
 }
 
@@ -59,7 +60,8 @@ impl Window {
         !self.alone && self.sent.len() < MOST
     }
 
-    /// Gives a packet its id. The caller must have checked [`Window::has_room`].
+    /// Assigns an id to a packet and adds it to the window. Returns the packet to send. The
+    /// caller must have checked [`Window::has_room`].
     pub(super) fn send(&mut self, topic: String, body: Bytes, receipt: Option<u64>) -> Publish {
         let mut publish = Publish::from_bytes(topic, QoS::AtLeastOnce, body);
         publish.pkid = self.free_id();
@@ -72,19 +74,20 @@ impl Window {
         publish
     }
 
-    /// An id that no packet under way has, from 1 to [`LAST_ID`].
+    /// Returns an id from 1 to [`LAST_ID`] that no packet in the window has.
     fn free_id(&mut self) -> u16 {
         loop {
             self.last_id = if self.last_id == LAST_ID { 1 } else { self.last_id + 1 };
-            // Nearly always the first: ids come round after 65,534 packets.
+            // Nearly always the first candidate: an id recurs only after 65,534 packets.
             if !self.sent.iter().any(|sent| sent.publish.pkid == self.last_id) {
                 return self.last_id;
             }
         }
     }
 
-    /// The hub has acknowledged a packet. `Err` if there is none of that id, as
-    /// when it says so twice.
+    /// Removes the packet that the hub acknowledged, and returns the number of its receipt.
+    /// Returns an error if no packet has that id, for example because the acknowledgement is
+    /// repeated.
     pub(super) fn acknowledged(&mut self, id: u16) -> Result<Option<u64>, NotSent> {
         let at = self.sent.iter().position(|sent| sent.publish.pkid == id).ok_or(NotSent)?;
         Ok(self.sent.remove(at).and_then(|sent| sent.receipt))
@@ -94,7 +97,7 @@ impl Window {
     /// oldest alone while it is suspected of ending connections.
     pub(super) fn again(&mut self, session_present: bool) -> Vec<Publish> {
         let again = |sent: &mut InFlight| {
-            // To a hub without the session it is a new packet.
+            // A hub that has lost the session has never seen the packet.
             sent.publish.dup = session_present;
             sent.publish.clone()
         };
@@ -117,9 +120,8 @@ impl Window {
         self.sent.front().is_some_and(|oldest| oldest.closings > 0)
     }
 
-    /// Notes that the hub closed the connection. Returns the oldest packet, which
-    /// leaves the window, if that has happened [`MAX_CLOSINGS`] times in a row while
-    /// the hub did not acknowledge it.
+    /// Records that the hub closed the connection. If that has happened [`MAX_CLOSINGS`]
+    /// times while the same packet was the oldest, removes and returns this packet.
     pub(super) fn closed(&mut self) -> Option<SetAside> {
         let oldest = self.sent.front_mut()?;
         oldest.closings += 1;
@@ -131,24 +133,24 @@ impl Window {
         Some(SetAside { topic: publish.topic, bytes, receipt })
     }
 
-    /// Resets the time of sending of all entries.
+    /// Sets the time of sending of all packets to now.
     pub(super) fn sent_now(&mut self) {
         let now = Instant::now();
         self.sent.iter_mut().for_each(|sent| sent.at = now);
     }
 
-    /// Checks whether the hub has acknowledged everything.
+    /// Returns `true` if the hub has acknowledged every packet.
     pub(super) fn is_empty(&self) -> bool {
         self.sent.is_empty()
     }
 
-    /// Since when the oldest waits for its acknowledgement.
+    /// Returns the time of sending of the oldest packet; `None` if the window is empty.
     pub(super) fn oldest(&self) -> Option<Instant> {
         self.sent.front().map(|sent| sent.at)
     }
 }
 
-/// An acknowledgement of nothing that was sent.
+/// The error for an acknowledgement that belongs to no packet in the window.
 #[derive(Debug, PartialEq)]
 pub(super) struct NotSent;
 

@@ -1,7 +1,8 @@
-//! One connection to the hub: TCP, TLS, CONNECT, then packets both ways.
+//! One signed-in connection to the hub: TCP, TLS, MQTT CONNECT, then packets in both
+//! directions.
 //!
-//! Packets are written and read by rumqttc's codec. This module does not know what
-//! they mean, or what is sent again on the next connection.
+//! After signing in, this module does not interpret packets, and does not decide what is
+//! sent again on the next connection.
 
 use std::time::Duration;
 
@@ -19,19 +20,19 @@ use super::codec::Packets;
 use super::failure::ConnectionFailure;
 use super::options::Dial;
 
-/// Limit of the time from the first packet of TCP to CONNACK.
+/// The time limit from the look-up of the hub's name to the CONNACK.
 const CONNECT_WAIT: Duration = Duration::from_secs(30);
 
-/// A connection on which the device is signed in.
+/// A connection on which the device has signed in.
 pub(super) struct Wire {
     framed: Box<Framed<TlsStream<TcpStream>, Packets>>,
-    /// The hub has what an earlier connection subscribed to.
+    /// `true` if the hub has kept the session of an earlier connection.
     pub(super) session_present: bool,
-    /// Life of its token, if the token can be renewed.
+    /// The lifetime of the connection's token; `None` if the token cannot be renewed.
     pub(super) token: Option<TokenTimes>,
 }
 
-/// The life of a token.
+/// The start and duration of a token's validity.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct TokenTimes {
     pub(super) made: Instant,
@@ -39,8 +40,8 @@ pub(super) struct TokenTimes {
 }
 
 impl Wire {
-    /// Connects and signs in with a fresh token. The hub ends an older connection
-    /// of the device when it takes this one, and not before.
+    /// Connects and signs in with a fresh token. The hub ends an older connection of the
+    /// device only when it accepts this one.
     pub(super) async fn open(dial: &Dial) -> Result<Wire, ConnectionFailure> {
         match timeout(CONNECT_WAIT, Wire::sign_in(dial)).await {
             Ok(opened) => opened,
@@ -54,14 +55,14 @@ impl Wire {
             ConnectionFailure::new(format!("`{name}` is no name that a certificate has"))
         })?;
         let socket = address::connect(name, port).await?;
-        // Nagle and delayed acknowledgements together cost 40 ms an answer.
+        // Nagle's algorithm and delayed acknowledgements together cost 40 ms per answer.
         socket.set_nodelay(true).map_err(|e| ConnectionFailure::io(&e))?;
         let connector = TlsConnector::from(dial.tls().await);
         let socket =
             connector.connect(server, socket).await.map_err(|e| ConnectionFailure::io(&e))?;
         let mut framed = Box::new(Framed::new(socket, Packets::default()));
 
-        // Made only now: a handshake that took long has not used up its life.
+        // Created after the handshake, so that a slow handshake does not shorten its lifetime.
         let password = dial.password();
         let made = Instant::now();
         let user_name = dial.user_name();
@@ -85,7 +86,7 @@ impl Wire {
         }
     }
 
-    /// The next packet of the hub. Dropped, it has lost nothing.
+    /// Waits for the next packet from the hub. No packet is lost if the future is dropped.
     pub(super) async fn next(&mut self) -> Result<Packet, ConnectionFailure> {
         match self.framed.next().await {
             Some(packet) => packet.map_err(|e| ConnectionFailure::codec(&e)),
@@ -93,12 +94,12 @@ impl Wire {
         }
     }
 
-    /// The next packet, if it has come already.
+    /// Returns the next packet if it has already arrived.
     pub(super) fn come(&mut self) -> Option<Result<Packet, ConnectionFailure>> {
         self.next().now_or_never()
     }
 
-    /// Puts a packet where [`Wire::flush`] sends it from.
+    /// Adds a packet to the send buffer, which [`Wire::flush`] empties.
     pub(super) async fn feed(&mut self, packet: Packet) -> Result<(), ConnectionFailure> {
         self.framed.feed(packet).await.map_err(|e| ConnectionFailure::codec(&e))
     }
@@ -108,8 +109,8 @@ impl Wire {
     }
 }
 
-/// Returns the keep-alive in whole seconds, as CONNECT holds it: not shorter than the
-/// interval of the pings.
+/// Returns the keep-alive for CONNECT, in whole seconds: the interval of the pings, rounded
+/// up, and at most 65,535.
 fn whole_seconds(ping_every: Duration) -> u16 {
     u16::try_from(ping_every.as_millis().div_ceil(1000)).unwrap_or(u16::MAX)
 }

@@ -1,4 +1,4 @@
-//! Packets to the hub, and their order.
+//! Sending of packets to the hub, in the right order.
 
 use std::time::Duration;
 
@@ -12,45 +12,46 @@ use crate::connection::receipts::Receipt;
 use crate::connection::window::SUBSCRIBE_ID;
 use crate::connection::{Outgoing, OutgoingRequest};
 
-/// Time that the hub has to close the connection after a DISCONNECT.
+/// The time that the hub has to close the connection after a DISCONNECT.
 pub(super) const GOODBYE_WAIT: Duration = Duration::from_secs(3);
 
-/// Limit of a topic and a body that fit into a packet with its headers.
+/// The maximum length of topic and body together, in bytes, which leaves room for the
+/// packet's headers.
 const MAX_CONTENT_BYTES: usize = MAX_PACKET_BYTES - 16;
 
-/// Sent in one go, before it is looked what has come: on a slow network this takes
-/// seconds.
+/// The number of bytes that are sent at once before incoming packets are read again. On a
+/// slow network, sending them takes seconds.
 const BATCH_BYTES: usize = 64 * 1024;
 
 impl Session {
-    /// The first packets of a connection: the subscriptions, and what an earlier
-    /// one could not bring over.
+    /// Sends the first packets of a connection: the subscriptions, then the packets that were
+    /// not acknowledged on an earlier connection.
     pub(super) async fn begin(&mut self, talk: &mut Talk) -> Result<(), ConnectionFailure> {
         let again = self.window.again(talk.wire.session_present).into_iter();
         let packets = std::iter::once(Packet::Subscribe(subscriptions()));
         let packets = packets.chain(again.map(Packet::Publish)).collect();
         self.send(talk, packets).await?;
-        // On a slow network that took its time, which was not the hub's.
+        // On a slow network, sending takes long. That time must not count as the hub's.
         self.window.sent_now();
         talk.until = Some(Instant::now() + GRANT_WAIT);
         Ok(())
     }
 
-    /// Checks whether anything still has to be sent or acknowledged.
+    /// Returns `true` if anything still has to be sent or acknowledged.
     pub(super) fn has_unsent(&self) -> bool {
         !(self.messages.is_empty() && self.requests.is_empty() && self.window.is_empty())
     }
 
-    /// Takes the packets that can be sent at once. Requests come first, so that a
-    /// report leaves before the answer of its call.
+    /// Returns the queued packets that can be sent now, `request` and `message` included.
+    /// Requests come first, so that a report is sent before the answer of its call.
     pub(super) fn waiting(
         &mut self,
         request: Option<OutgoingRequest>,
         message: Option<Outgoing>,
     ) -> Vec<Packet> {
         let others = std::iter::from_fn(|| self.requests.try_recv().ok());
-        // Reports are bounded where they are accepted: this one must not end the
-        // connection whatever happens there.
+        // Reports are already limited where they are accepted. This check makes sure that
+        // an oversized one cannot end the connection.
         let fits = |request: &OutgoingRequest| is_sendable(&request.topic, &request.body);
         let requests = request.into_iter().chain(others).filter(fits);
         let mut packets: Vec<_> = requests.map(OutgoingRequest::into_packet).collect();
@@ -69,7 +70,7 @@ impl Session {
         packets
     }
 
-    /// Says goodbye behind everything that waits to be sent.
+    /// Sends everything that is queued, then DISCONNECT.
     pub(super) async fn leave(&mut self, talk: &mut Talk) -> Result<(), ConnectionFailure> {
         self.online.send_replace(false);
         talk.phase = Phase::Leaving;
@@ -84,8 +85,8 @@ impl Session {
         self.send(talk, vec![Packet::Disconnect]).await
     }
 
-    /// Sends packets in one go. A hub that is there takes each within the
-    /// keep-alive, however slow the network is.
+    /// Sends packets in one write where possible. Fails if the hub does not accept a packet
+    /// within `talk.patience`. Even a slow network transmits a packet in that time.
     pub(super) async fn send(
         &self,
         talk: &mut Talk,
@@ -110,7 +111,7 @@ impl Session {
             }
         };
         tokio::select! {
-            // As a rule there is room, and nothing to wait for.
+            // Usually there is room in the buffer, so no timer is needed.
             biased;
             sent = sending => sent,
             () = patience_is_over => Err(ConnectionFailure::new("the hub takes no more data")),
@@ -118,7 +119,7 @@ impl Session {
     }
 }
 
-/// Checks that a publication fits into a packet.
+/// Checks that a PUBLISH fits into a packet. Logs an error if it does not.
 fn is_sendable(topic: &str, body: &[u8]) -> bool {
     let bytes = topic.len() + body.len();
     let fits = topic.len() <= MAX_TOPIC_BYTES && bytes <= MAX_CONTENT_BYTES;
@@ -128,7 +129,7 @@ fn is_sendable(topic: &str, body: &[u8]) -> bool {
     fits
 }
 
-/// The subscriptions: all that the host listens to.
+/// Returns the SUBSCRIBE packet with all subscriptions of the host.
 fn subscriptions() -> Subscribe {
     let filters = [Filter::Methods, Filter::TwinAnswers, Filter::Desired];
     let filters = filters.map(|filter| SubscribeFilter::new(filter.to_string(), QoS::AtLeastOnce));

@@ -1,4 +1,4 @@
-//! Packets from the hub, and the reactions to them.
+//! Handling of packets from the hub.
 
 use std::time::Duration;
 
@@ -11,18 +11,18 @@ use crate::connection::incoming::{Incoming, read};
 use crate::connection::receipts::Receipt;
 use crate::connection::window::NotSent;
 
-/// Time that the hub has to acknowledge. Reached only when an acknowledgement was lost:
-/// the packet is sent again on a new connection.
+/// The time that the hub has to acknowledge a packet. It passes only if an acknowledgement was
+/// lost; the packet is then sent again on a new connection.
 const ACKNOWLEDGE_WAIT: Duration = Duration::from_secs(120);
 
-/// Time that the hub has to close a connection that it has replaced.
+/// The time that the hub has to close a connection that it has replaced.
 const REST_WAIT: Duration = Duration::from_secs(1);
 
-/// Packets that are read before what was fed meanwhile is sent.
+/// The number of packets that are handled before their acknowledgements are sent.
 const READ_AT_ONCE: usize = 64;
 
 impl Session {
-    /// Takes a packet, and those that have come with it.
+    /// Handles a packet and those that have already arrived after it.
     pub(super) async fn take_all(
         &mut self,
         talk: &mut Talk,
@@ -60,7 +60,7 @@ impl Session {
         self.send(talk, packets).await
     }
 
-    /// Every subscription is answered.
+    /// Handles the SUBACK: the connection is open, unless the hub refused a subscription.
     async fn opened(
         &mut self,
         talk: &mut Talk,
@@ -72,7 +72,7 @@ impl Session {
         }
         (talk.phase, talk.until) = (Phase::Open, None);
         info!(hub = %dial, device = %dial.user_name().device, "connected");
-        // Those of an earlier connection: who needs an answer asks anew.
+        // Drops the requests of an earlier connection. Their senders repeat them if needed.
         while self.requests.try_recv().is_ok() {}
         self.pass_on(Incoming::Connected).await;
         self.online.send_replace(true);
@@ -97,8 +97,8 @@ impl Session {
         }
     }
 
-    /// Passes an event to the device's loop, which always takes it; after the loop has
-    /// ended the event is dropped.
+    /// Passes an event to the device's loop, and waits for room in its queue. Drops the event
+    /// after the loop has ended.
     pub(super) async fn pass_on(&self, incoming: Incoming) {
         self.to_device.send(incoming).await.ok();
     }
@@ -107,7 +107,7 @@ impl Session {
         match self.window.acknowledged(id) {
             Ok(Some(number)) => self.receipts.put(Receipt::Acknowledged(number)),
             Ok(None) => {}
-            // No reason to end a connection on which calls are under way.
+            // Not a reason to end a connection with calls in progress.
             Err(NotSent) => debug!(id, "unexpected acknowledgement ignored"),
         }
     }
