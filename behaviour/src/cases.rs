@@ -158,7 +158,7 @@ pub fn find(folder: &Path) -> io::Result<Vec<CaseFile>> {
 fn read(file: &Path) -> Result<Case, String> {
     let text = text::read(file).map_err(|error| error.to_string())?;
     let case: Case = parse(&text)?;
-    case.desk().map(drop).map_err(|error| format!("twin: {error}"))?;
+    case.desk().map(drop)?;
     case.settings()?;
     case.export_call()?;
     case.expect.check()?;
@@ -195,8 +195,7 @@ impl Case {
         let plugin = engine
             .plugin(name, component, self.settings()?)
             .map_err(|error| program::chain(&error).to_string())?;
-        let desk = self.desk().map_err(|error| format!("twin: {error}"))?;
-        let outcome = desk.call(&plugin, &self.export_call()?);
+        let outcome = self.desk()?.call(&plugin, &self.export_call()?);
         Ok(Verdict {
             differences: self.expect.compare(&outcome),
             outcome,
@@ -204,11 +203,14 @@ impl Case {
         })
     }
 
-    fn desk(&self) -> Result<Desk, protocol::twin::PatchError> {
+    /// Returns the device that the case describes. An error message names the key.
+    fn desk(&self) -> Result<Desk, String> {
         let InitialTwin { desired, reported } = &self.twin;
-        let mut desk = Desk::default().with_twin(desired.clone(), reported.clone())?;
+        let mut desk = Desk::default()
+            .with_twin(desired.clone(), reported.clone())
+            .map_err(|error| format!("twin: {error}"))?;
         if let Some(patch) = &self.changed {
-            desk = desk.with_change(patch)?;
+            desk = desk.with_change(patch).map_err(|error| format!("changed: {error}"))?;
         }
         desk.offline = self.offline;
         desk.run_jobs = self.run_jobs;

@@ -52,6 +52,10 @@ fn an_invalid_case_is_reported_in_one_line_with_file_and_key() {
         r#"{"method": "open", "twin": {"desired": {"a.b": 1}}}"#,
         "twin: key `a.b` must not be empty or have a control character, `.`, `$` or a space",
     );
+    check_wrong(
+        r#"{"changed": {"a.b": 1}}"#,
+        "changed: key `a.b` must not be empty or have a control character, `.`, `$` or a space",
+    );
     check_wrong(r#"{"method": "open"} more"#, "trailing characters at line 1 column 20");
 }
 
