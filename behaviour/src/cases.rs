@@ -239,12 +239,14 @@ impl Case {
             (None, None, None, Some(previous)) if no_job && self.payload.is_none() => {
                 Ok(ExportCall::Start { previous_version: previous.as_deref() })
             }
-            (Some(_), None, None, None) => Err("attempt and boot_outcome need `job`".to_owned()),
+            (Some(_), None, None, None) => {
+                Err("`attempt` and `boot_outcome` need `job`".to_owned())
+            }
             (None, None, Some(_), None) | (None, None, None, Some(_)) => {
-                Err("payload, attempt and boot_outcome do not apply to changed and start"
+                Err("`payload`, `attempt` and `boot_outcome` do not apply to `changed` and `start`"
                     .to_owned())
             }
-            _ => Err("expected exactly one of method, job, changed and start".to_owned()),
+            _ => Err("expected exactly one of `method`, `job`, `changed` and `start`".to_owned()),
         }
     }
 

@@ -28,8 +28,12 @@ fn check_wrong(text: &str, why: &str) {
 #[test]
 fn an_invalid_case_is_reported_in_one_line_with_file_and_key() {
     check_wrong("", "EOF while parsing a value at line 1 column 0");
-    check_wrong("{}", "expected exactly one of method, job, changed and start");
-    check_wrong(r#"{"method": "open", "attempt": 2}"#, "attempt and boot_outcome need `job`");
+    check_wrong("{}", "expected exactly one of `method`, `job`, `changed` and `start`");
+    check_wrong(r#"{"method": "open", "attempt": 2}"#, "`attempt` and `boot_outcome` need `job`");
+    check_wrong(
+        r#"{"start": null, "payload": 1}"#,
+        "`payload`, `attempt` and `boot_outcome` do not apply to `changed` and `start`",
+    );
     check_wrong(
         r#"{"method": "open", "expect": {"statsu": 200}}"#,
         "expect.statsu: unknown field `statsu`, expected one of `status`, `answer`, `error`, \
