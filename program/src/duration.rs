@@ -17,7 +17,10 @@ use jiff::{SignedDuration, Span, SpanRelativeTo};
 
 /// The error for a string that is not a valid duration.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("`{text}` is not a duration such as {EXAMPLES}", text = text.escape_debug())]
+#[error(
+    "invalid duration `{text}`: expected a value such as {EXAMPLES}",
+    text = text.escape_debug()
+)]
 pub struct DurationError {
     /// The invalid string.
     pub text: String,
@@ -97,10 +100,16 @@ mod tests {
             ["", "30", "s", "soon", "-5", "-5s", "5 parsecs", "1 month", "9999999999999999999999s"]
         {
             let error = parse(text).unwrap_err().to_string();
-            assert_eq!(error, format!("`{text}` is not a duration such as 20s, 500ms or 1h 30m"));
+            assert_eq!(
+                error,
+                format!("invalid duration `{text}`: expected a value such as 20s, 500ms or 1h 30m")
+            );
         }
         let error = parse("20\u{1}s").unwrap_err().to_string();
-        assert_eq!(error, "`20\\u{1}s` is not a duration such as 20s, 500ms or 1h 30m");
+        assert_eq!(
+            error,
+            "invalid duration `20\\u{1}s`: expected a value such as 20s, 500ms or 1h 30m"
+        );
     }
 
     #[test]

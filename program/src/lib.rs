@@ -13,7 +13,7 @@
 //! let error = duration::parse("soon").unwrap_err();
 //! assert_eq!(
 //!     chain(&error).to_string(),
-//!     "`soon` is not a duration such as 20s, 500ms or 1h 30m"
+//!     "invalid duration `soon`: expected a value such as 20s, 500ms or 1h 30m"
 //! );
 //! ```
 //!

@@ -250,7 +250,8 @@ mod tests {
         assert_eq!(limit(Some("2m".into())).unwrap(), Duration::from_secs(120));
         assert_eq!(limit(Some("1h 30m".into())).unwrap(), Duration::from_secs(5400));
         let error = limit(Some("soon".into())).unwrap_err();
-        let said = "BEHAVIOUR_STEP_LIMIT: `soon` is not a duration such as 20s, 500ms or 1h 30m";
+        let said = "BEHAVIOUR_STEP_LIMIT: invalid duration `soon`: \
+                    expected a value such as 20s, 500ms or 1h 30m";
         assert_eq!(program::chain(&error).to_string(), said);
     }
 

@@ -6,7 +6,8 @@ use serde_json::{Map, Value};
 
 /// Parses a size in bytes: `1048576`, `512KiB`, `64MiB`.
 pub(crate) fn size(text: &str) -> Result<usize, String> {
-    let invalid = || format!("`{text}` is not a size such as 1048576, 512KiB or 64MiB");
+    let invalid =
+        || format!("invalid size `{text}`: expected a value such as 1048576, 512KiB or 64MiB");
     let digits = text.bytes().take_while(u8::is_ascii_digit).count();
     let (number, unit) = text.split_at(digits);
     let number: usize = number.parse().map_err(|_| invalid())?;
@@ -67,7 +68,7 @@ mod tests {
     fn sizes_may_have_a_unit() {
         assert_eq!(
             size("1GB").unwrap_err(),
-            "`1GB` is not a size such as 1048576, 512KiB or 64MiB"
+            "invalid size `1GB`: expected a value such as 1048576, 512KiB or 64MiB"
         );
         assert_eq!(size("1048576"), Ok(1_048_576));
         assert_eq!(size("64MiB"), Ok(64 << 20));

@@ -120,7 +120,7 @@ fn a_value_that_cannot_be_meant_is_named() {
     check_refused("[hub]\nport = \"x\"\n", "line 2: invalid type: string \"x\", expected u16");
     check_refused(
         "[host]\ngrace = \"soon\"\n",
-        "line 2: `soon` is not a duration such as 20s, 500ms or 1h 30m",
+        "line 2: invalid duration `soon`: expected a value such as 20s, 500ms or 1h 30m",
     );
     check_refused("[plugins.reboot\n", "line 1: ");
     check_refused("[hub]\nkeep_alive = \"2h\"\n", "`hub.keep_alive` is 7200s, not between 2s and");

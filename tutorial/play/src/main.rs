@@ -149,7 +149,7 @@ mod tests {
         assert_eq!(delay("1m 30s"), Ok(Duration::from_secs(90)));
         assert_eq!(delay("280s"), Ok(LONGEST_DELAY));
         assert_eq!(delay("5m"), Err("`5m` is longer than 280s".to_owned()));
-        let malformed = "`soon` is not a duration such as 20s, 500ms or 1h 30m";
+        let malformed = "invalid duration `soon`: expected a value such as 20s, 500ms or 1h 30m";
         assert_eq!(delay("soon"), Err(malformed.to_owned()));
     }
 }
