@@ -53,7 +53,10 @@ pub fn parse_or_seconds(text: &str) -> Result<Duration, DurationError> {
     text.parse().map(Duration::from_secs).or_else(|_| parse(text))
 }
 
-/// Returns the text of a duration, in a form that [`parse`] accepts: `1m 30s`.
+/// Formats a duration such as `1m 30s`.
+///
+/// [`parse`] accepts the result if the duration is at most [`i64::MAX`] seconds. A longer one,
+/// which [`parse`] rejects in any form, is written as a whole number of seconds.
 pub fn display(duration: Duration) -> impl fmt::Display {
     DisplayedDuration(duration)
 }
@@ -140,6 +143,15 @@ mod tests {
             assert_eq!(display(duration).to_string(), text);
             assert_eq!(parse(text), Ok(duration), "{text}");
         }
+    }
+
+    #[test]
+    fn a_displayed_duration_is_parsed_up_to_the_limit_of_seconds() {
+        let longest = Duration::from_secs(i64::MAX.unsigned_abs());
+        assert_eq!(parse(&display(longest).to_string()), Ok(longest));
+        let longer = display(longest + Duration::from_secs(1)).to_string();
+        assert_eq!(longer, "9223372036854775808s");
+        assert!(parse(&longer).is_err());
         assert_eq!(display(Duration::MAX).to_string(), format!("{}s", u64::MAX));
     }
 }
