@@ -9,31 +9,43 @@ use tokio::time::{sleep, timeout};
 
 use super::failure::ConnectionFailure;
 
-/// The delay between starting one attempt and the next (RFC 8305, section 5).
+/// The delay before the next attempt starts while earlier ones are pending (RFC 8305,
+/// section 5).
 const ATTEMPT_DELAY: Duration = Duration::from_millis(250);
 
 /// The time limit of one attempt. It is shorter than that of the whole sign-in, so that the
 /// failure names the address that does not answer.
 const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(20);
 
-/// Resolves `name` and returns the first connection that succeeds. Starts a new attempt
-/// without cancelling the pending ones.
+/// Resolves `name` and returns the first connection that succeeds. Starts the next attempt
+/// after a failure or after [`ATTEMPT_DELAY`], without cancelling the pending ones.
 pub(super) async fn connect(name: &str, port: u16) -> Result<TcpStream, ConnectionFailure> {
     let addresses =
         lookup_host((name, port)).await.map_err(|error| ConnectionFailure::io(&error))?;
-    first_of(addresses.collect()).await
+    first_of(addresses.collect(), attempt).await
 }
 
-async fn first_of(addresses: Vec<SocketAddr>) -> Result<TcpStream, ConnectionFailure> {
+/// Starts attempts until one succeeds. If none does, returns the last failure.
+async fn first_of<A>(
+    addresses: Vec<SocketAddr>,
+    attempt: fn(SocketAddr) -> A,
+) -> Result<TcpStream, ConnectionFailure>
+where
+    A: Future<Output = Result<TcpStream, ConnectionFailure>> + Send + 'static,
+{
+    if addresses.is_empty() {
+        return Err(ConnectionFailure::new("the hub's name has no address"));
+    }
     let mut attempts = JoinSet::new();
-    let mut failure = ConnectionFailure::new("the hub's name has no address");
+    // Replaced by the failure of any attempt that returns.
+    let mut failure = ConnectionFailure::new("every attempt to connect panicked");
     for address in addresses {
         attempts.spawn(attempt(address));
         tokio::select! {
             Some(ended) = attempts.join_next() => match ended {
                 Ok(Ok(socket)) => return Ok(socket),
                 Ok(Err(failed)) => failure = failed,
-                // Not awaited elsewhere and not aborted: only a panic ends it so.
+                // No attempt is aborted here, so this is a panic, which the hook has logged.
                 Err(_) => {}
             },
             () = sleep(ATTEMPT_DELAY) => {}
@@ -83,7 +95,7 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let here = listener.local_addr().unwrap();
         let (silent, _queue) = black_hole().await;
-        let connected = first_of(vec![silent.local_addr().unwrap(), here]);
+        let connected = first_of(vec![silent.local_addr().unwrap(), here], attempt);
         let socket = timeout(Duration::from_secs(10), connected).await.unwrap().unwrap();
         assert_eq!(socket.peer_addr().unwrap(), here);
     }
@@ -92,7 +104,20 @@ mod tests {
     async fn a_failure_names_the_address() {
         // The listener is dropped at once, so nothing listens on this port.
         let free = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
-        let failure = first_of(vec![free]).await.unwrap_err();
+        let failure = first_of(vec![free], attempt).await.unwrap_err();
         assert_eq!(failure.what, format!("connection refused ({free})"));
+    }
+
+    async fn panics(address: SocketAddr) -> Result<TcpStream, ConnectionFailure> {
+        panic!("{address}")
+    }
+
+    #[tokio::test]
+    async fn a_name_without_addresses_differs_from_attempts_that_panic() {
+        let failure = first_of(Vec::new(), attempt).await.unwrap_err();
+        assert_eq!(failure.what, "the hub's name has no address");
+
+        let failure = first_of(vec![SocketAddr::from(([127, 0, 0, 1], 1))], panics).await;
+        assert_eq!(failure.unwrap_err().what, "every attempt to connect panicked");
     }
 }
