@@ -61,7 +61,10 @@ fn bounded(source: impl Read) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     source.take(MAX_TEXT_BYTES + 1).read_to_end(&mut bytes)?;
     if bytes.len() as u64 > MAX_TEXT_BYTES {
-        return Err(refused(format!("more than {} MiB, which no text has", MAX_TEXT_BYTES >> 20)));
+        return Err(refused(format!(
+            "longer than {} MiB, the limit for a text",
+            MAX_TEXT_BYTES >> 20
+        )));
     }
     unmarked(bytes)
 }
@@ -120,7 +123,7 @@ mod tests {
     #[test]
     fn an_endless_file_is_refused() {
         let error = read(Path::new("/dev/zero")).unwrap_err().to_string();
-        assert_eq!(error, "more than 32 MiB, which no text has");
+        assert_eq!(error, "longer than 32 MiB, the limit for a text");
     }
 
     #[test]

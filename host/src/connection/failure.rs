@@ -114,7 +114,9 @@ impl ConnectionFailure {
                 let what = "the hub is not available at the moment".to_owned();
                 return ConnectionFailure { what, hint: None, kind: FailureKind::Busy };
             }
-            ConnectReturnCode::BadClientId => "refused by the hub: it does not take this client id",
+            ConnectReturnCode::BadClientId => {
+                "refused by the hub: it does not accept this client id"
+            }
             _ => "refused by the hub: it does not speak MQTT 3.1.1",
         };
         ConnectionFailure { what: what.to_owned(), hint: None, kind: FailureKind::Refused }
@@ -126,14 +128,14 @@ impl ConnectionFailure {
     }
 }
 
-const CHECK_IDENTITY: &str = "check the device's connection string, and that the hub has the device \
-                              and has it enabled; the clock may be off too";
+const CHECK_IDENTITY: &str = "check the device's connection string, that the device exists and is \
+                              enabled in the hub, and that this machine's clock is right";
 const CHECK_ADDRESS: &str = "check HostName in the connection string, `port` under [hub] and the \
                              network; MQTT over TLS is on port 8883";
 const CHECK_CA: &str = "set `ca_file` under [hub], or IOTHUB_CA_FILE, to the certificate that signs \
                         for this hub";
 const ONE_EACH: &str = "likely another client connects with this device's id, and the hub keeps \
-                        the newest: stop the other one, or give each a device of its own";
+                        the newest: stop the other one, or register a device for each";
 const CHECK_NAME: &str =
     "HostName in the connection string must be a name of the hub's certificate";
 

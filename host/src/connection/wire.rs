@@ -52,7 +52,9 @@ impl Wire {
     async fn sign_in(dial: &Dial) -> Result<Wire, ConnectionFailure> {
         let (name, port) = dial.address();
         let server = ServerName::try_from(name.to_owned()).map_err(|_| {
-            ConnectionFailure::new(format!("`{name}` is no name that a certificate has"))
+            ConnectionFailure::new(format!(
+                "`{name}` is not a host name that a certificate can contain"
+            ))
         })?;
         let socket = address::connect(name, port).await?;
         // Nagle's algorithm and delayed acknowledgements together cost 40 ms per answer.
@@ -81,7 +83,7 @@ impl Wire {
             }
             Packet::ConnAck(ack) => Err(ConnectionFailure::refused(ack.code)),
             _ => Err(ConnectionFailure::new(
-                "the hub does not speak MQTT: its first packet is no CONNACK",
+                "the hub does not speak MQTT: its first packet is not a CONNACK",
             )),
         }
     }

@@ -114,7 +114,7 @@ impl Session {
             // Usually there is room in the buffer, so no timer is needed.
             biased;
             sent = sending => sent,
-            () = patience_is_over => Err(ConnectionFailure::new("the hub takes no more data")),
+            () = patience_is_over => Err(ConnectionFailure::new("the hub accepts no more data")),
         }
     }
 }

@@ -45,7 +45,9 @@ impl Session {
                     }
                 }
                 Packet::PubAck(ack) => self.acknowledged(ack.pkid),
-                Packet::Disconnect => return Err(ConnectionFailure::new("hub said goodbye")),
+                Packet::Disconnect => {
+                    return Err(ConnectionFailure::new("the hub sent DISCONNECT"));
+                }
                 _ => {}
             }
             let Some(next) = (left > 0).then(|| talk.wire.come()).flatten() else { break };
@@ -117,12 +119,10 @@ impl Session {
         talk: &mut Talk,
     ) -> Result<(), ConnectionFailure> {
         if !std::mem::take(&mut talk.heard) {
-            return Err(ConnectionFailure::new(
-                "no sign of life from the hub within the keep-alive",
-            ));
+            return Err(ConnectionFailure::new("no packet from the hub within the keep-alive"));
         }
         if self.window.oldest().is_some_and(|since| since.elapsed() > ACKNOWLEDGE_WAIT) {
-            return Err(ConnectionFailure::new("the hub does not acknowledge what it is sent"));
+            return Err(ConnectionFailure::new("the hub does not acknowledge messages"));
         }
         Ok(())
     }
