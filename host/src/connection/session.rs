@@ -175,7 +175,7 @@ impl Session {
                     if let Some(packet) = talk.wire.come() {
                         self.take_all(talk, packet, dial).await?;
                     }
-                    self.look_whether_it_is_there(talk)?;
+                    self.check_alive(talk)?;
                     self.send(talk, vec![Packet::PingReq]).await?;
                 }
                 () = &mut closing, if open => self.leave(talk).await?,

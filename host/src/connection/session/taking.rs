@@ -114,10 +114,9 @@ impl Session {
         }
     }
 
-    pub(super) fn look_whether_it_is_there(
-        &self,
-        talk: &mut Talk,
-    ) -> Result<(), ConnectionFailure> {
+    /// Returns an error if the hub has sent nothing since the last call, or has not
+    /// acknowledged the oldest packet within [`ACKNOWLEDGE_WAIT`].
+    pub(super) fn check_alive(&self, talk: &mut Talk) -> Result<(), ConnectionFailure> {
         if !std::mem::take(&mut talk.heard) {
             return Err(ConnectionFailure::new("no packet from the hub within the keep-alive"));
         }
