@@ -56,7 +56,7 @@ pub struct Expect {
     /// The sent messages.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub telemetry: Option<Vec<Message>>,
-    /// The plugin's state after the call: keys and texts.
+    /// The plugin's state after the call: keys and strings.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub state: Option<Map<String, Value>>,
     /// The scheduled jobs.

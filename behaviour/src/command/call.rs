@@ -25,9 +25,9 @@ use super::{print_line, values};
 const LONG: &str = "\
 Call one method of a plugin on this machine, without a network.
 
-The plugin gets a fresh sandbox with the limits of the host, a clock, its settings, a twin, a state and a queue of jobs, all in \
-memory. Its actions go to standard error, a line each with the time since the start; only its answer goes to standard output. \
-HTTP requests are refused.
+The plugin gets a fresh sandbox with the limits of the host, a clock, its settings, a twin, a state and a job queue, all in \
+memory. Its actions are printed to standard error, one per line with the time since the start; only its answer is printed to \
+standard output. HTTP requests are refused.
 
 Time is virtual: it starts at 2026-01-01T00:00:00.000Z and advances only while the plugin waits. A plugin that computes without \
 waiting is stopped after its deadline in real time.";
@@ -66,7 +66,7 @@ pub(crate) struct Call {
     /// Change the desired properties and notify the plugin instead.
     #[arg(long, value_name = "JSON", value_parser = values::object, conflicts_with = "method")]
     changed: Option<Map<String, Value>>,
-    /// Start the plugin instead, as the successor of a version or of none.
+    /// Start the plugin instead, as the successor of VERSION if that is given.
     #[arg(
         long,
         value_name = "VERSION",
@@ -85,7 +85,7 @@ pub(crate) struct Call {
     /// The reported properties before the call: a JSON object, or `@FILE`.
     #[arg(long, value_name = "JSON", value_parser = values::object)]
     reported: Option<Map<String, Value>>,
-    /// An entry of the state that earlier calls have left.
+    /// An entry of the plugin's state before the call.
     #[arg(long, value_name = "KEY=TEXT", value_parser = values::pair)]
     state: Vec<(String, String)>,
     /// Grant a capability, as `capabilities` in host.toml does.
@@ -95,7 +95,7 @@ pub(crate) struct Call {
     /// The deadline of the call: 500ms, 20s, 1m 30s [default: 30s].
     #[arg(long, value_name = "DURATION", value_parser = program::duration::parse)]
     deadline: Option<Duration>,
-    /// The limit on its memory: 1048576, 64MiB [default: 64MiB].
+    /// The limit on the plugin's memory: 1048576, 64MiB [default: 64MiB].
     #[arg(long, value_name = "SIZE", value_parser = values::size)]
     memory: Option<usize>,
 
@@ -105,8 +105,8 @@ pub(crate) struct Call {
     /// Simulate a device without a connection to the hub.
     #[arg(long)]
     offline: bool,
-    /// Run the jobs that the call schedules, after it; a requested reboot counts
-    /// as done.
+    /// Run the jobs that the call schedules once it has returned; simulate requested
+    /// reboots.
     #[arg(long)]
     run_jobs: bool,
     /// Print the outcome as one JSON object.
@@ -228,7 +228,7 @@ fn print(outcome: &Outcome, real_time: bool, memory: usize) {
     let took = match real_time {
         true => really,
         false => {
-            format!("{:.3} s of virtual time, {really} on the wall", outcome.took.as_secs_f64())
+            format!("{:.3} s of virtual time, {really} of real time", outcome.took.as_secs_f64())
         }
     };
     let memory = values::bytes(memory as u64);

@@ -21,7 +21,7 @@ const LONG: &str = "\
 Describe a component: its imports and exports, what they allow it to do, and whether a host would load it. It is compiled and \
 inspected, but not run.
 
-With two files: compare what each may do, to decide about an update.";
+With two files, compare what each may do, to decide about an update.";
 
 const EXAMPLES: &str = "\
 Examples:
@@ -32,7 +32,7 @@ Examples:
 
 Exit codes:
   0  a host would load the component (of two files, the second)
-  1  a host would not load it with the capabilities granted here
+  1  a host would not load it with the granted capabilities, or a file could not be checked
   2  the command line is wrong";
 
 /// Show what a component may do, and whether a host would load it.
@@ -208,7 +208,7 @@ impl CheckedFile<'_> {
                 if self.is_granted_by_line(import) =>
             {
                 Some(format!(
-                    "add `{line}` under [plugins.{}] in host.toml, if it may",
+                    "add `{line}` under [plugins.{}] in host.toml to grant this",
                     name(self.file)
                 ))
             }

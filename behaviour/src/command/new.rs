@@ -9,10 +9,10 @@ use program::note;
 use super::error::CommandError;
 use super::print_line;
 
-/// Write a small plugin to start from.
+/// Create a starter plugin.
 ///
-/// It builds and passes its own cases at once, and contains the WIT that it
-/// needs. An existing folder is left unchanged.
+/// The plugin builds and passes its own cases without changes, and contains the WIT
+/// that it needs. An existing folder is an error and is left unchanged.
 #[derive(clap::Args)]
 pub(crate) struct New {
     /// The plugin's name and the name of its new folder: lower-case words with hyphens.

@@ -20,7 +20,7 @@ use super::print_line;
 use super::values::bytes;
 
 const LONG: &str = "\
-Build a plugin and run the cases beside it, each in a fresh sandbox and in virtual time.
+Build a plugin and run its cases, each in a fresh sandbox and in virtual time.
 
 A case is a JSON file in the folder `cases`, and the file's stem is its name:
 
@@ -37,11 +37,11 @@ A case is a JSON file in the folder `cases`, and the file's stem is its name:
     }
   }
 
-Only `method` is required. Instead of it, `job` (a name), `changed` (a change of the desired properties) or `start` (the previous \
-version, or null) call the optional exports. The state before the call is set by `state` (keys and texts), `offline` and `run_jobs` \
-(true or false), `capabilities` (names) and `limits` (`deadline_ms`, `memory_bytes`). Every key of `expect` is optional: `status`, \
-`answer`, `error` and `message` (for a call without an answer, in the host's words), `reported` (all patches merged), `log` (a text is \
-a message, an object has some of level, message and fields, \"...\" matches any lines), `took_ms`, `telemetry`, `state`, `jobs`, \
+Only `method` is required. Instead of it, `job` (a name), `changed` (a change of the desired properties) or `start` (the \
+previous version, or null) call the optional exports. The state before the call is set by `state` (keys and strings), `offline` \
+and `run_jobs` (true or false), `capabilities` (names) and `limits` (`deadline_ms`, `memory_bytes`). Every key of `expect` is \
+optional: `status`, `answer`, `error` and `message` (of a failed call), `reported` (all patches merged), `log` (a string is a \
+message, an object has some of level, message and fields, \"...\" matches any lines), `took_ms`, `telemetry`, `state`, `jobs`, \
 `reboot`. An unknown key is an error.";
 
 const EXAMPLES: &str = "\
@@ -57,7 +57,7 @@ Exit codes:
   2  there is no case to run, or the command line is wrong
   3  there is no component, or a host would not load it";
 
-/// Build a plugin and run the cases beside it.
+/// Build a plugin and run its cases.
 #[derive(clap::Args)]
 #[command(long_about = LONG, after_help = EXAMPLES)]
 pub(crate) struct Test {
@@ -70,7 +70,7 @@ pub(crate) struct Test {
     /// Test this component instead of building one.
     #[arg(long, value_name = "FILE")]
     component: Option<PathBuf>,
-    /// Run only the cases whose names contain this text.
+    /// Run only the cases whose names contain TEXT.
     #[arg(long, value_name = "TEXT")]
     filter: Option<String>,
     /// Print the outcome as one JSON object.
@@ -85,7 +85,7 @@ enum NoCases {
     Unreadable { dir: PathBuf, source: std::io::Error },
     #[error("no cases in `{}`", .0.display())]
     Empty(PathBuf),
-    #[error("no case has `{0}` in its name")]
+    #[error("no case name contains `{0}`")]
     Filtered(String),
 }
 

@@ -18,7 +18,7 @@ use files::Files;
 const LONG: &str = "\
 Build a plugin and run its cases, and again after each change of its files, until Ctrl-C.
 
-Watches the files in the plugin's folder and in the folder of the cases, without hidden ones, `target` and `node_modules`. Links \
+Watches the files in the plugin's folder and in the folder of the cases, except hidden ones, `target` and `node_modules`. Links \
 are followed. After a failed build it waits for the next change.";
 
 const EXAMPLES: &str = "\
@@ -27,7 +27,7 @@ Examples:
   behaviour watch guest-reboot --filter delay
   behaviour watch --component reboot.wasm --cases cases";
 
-/// Build a plugin and run its cases again at each change.
+/// Build a plugin and run its cases after each change.
 #[derive(clap::Args)]
 #[command(long_about = LONG, after_help = EXAMPLES)]
 pub(crate) struct Watch {
@@ -37,10 +37,10 @@ pub(crate) struct Watch {
     /// The folder of the cases [default: `cases` in the plugin's folder].
     #[arg(long, value_name = "DIR")]
     cases: Option<PathBuf>,
-    /// Test this component instead of building one, again whenever it changes.
+    /// Test this component instead of building one, and again whenever it changes.
     #[arg(long, value_name = "FILE")]
     component: Option<PathBuf>,
-    /// Run only the cases whose names contain this text.
+    /// Run only the cases whose names contain TEXT.
     #[arg(long, value_name = "TEXT")]
     filter: Option<String>,
 }
@@ -80,7 +80,7 @@ impl Watch {
                 // A failed round does not set the exit code: a signal ends the command.
                 let _ = error.report();
             }
-            print_line("waiting for a change; Ctrl-C ends");
+            print_line("waiting for a change; press Ctrl-C to stop");
             files.wait_for_change(&before);
         }
     }

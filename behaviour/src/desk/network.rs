@@ -15,7 +15,7 @@ impl HttpClient for NoNetwork {
         request: HttpRequest<'a>,
     ) -> BoxFuture<'a, Result<Response<Bytes>, HttpError>> {
         let host = request.request.uri().host().unwrap_or_default();
-        let why = format!("`{host}`: there is no network on the desk");
+        let why = format!("`{host}`: a simulated device has no network");
         Box::pin(ready(Err(HttpError::Denied(why))))
     }
 }

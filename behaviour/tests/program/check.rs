@@ -43,7 +43,7 @@ fn a_component_that_wants_more_is_refused_until_it_is_granted() {
         format!(
             "error: imports `device:behaviour/power@0.1.0`, which is not granted\n\
              hint: {}\n",
-            r#"add `capabilities = ["power"]` under [plugins.reboots] in host.toml, if it may"#
+            r#"add `capabilities = ["power"]` under [plugins.reboots] in host.toml to grant this"#
         )
     );
     assert!(ended.stdout.contains("  may        reboot the machine\n"), "{}", ended.stdout);

@@ -60,7 +60,7 @@ fn cases_are_chosen_by_name_and_told_in_json() {
     assert_eq!((&told["ok"], &told["failed"]), (&1.into(), &0.into()));
     assert_eq!(told["cases"][0]["name"], "sleeps");
     let ended = rig.run(&["test", "--component", "sleeps.wasm", "--filter", "door"]);
-    assert_eq!(ended.stderr, "error: no case has `door` in its name\n");
+    assert_eq!(ended.stderr, "error: no case name contains `door`\n");
     assert_eq!(ended.code, Some(2));
 }
 

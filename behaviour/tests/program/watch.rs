@@ -68,7 +68,10 @@ fn cases_are_run_again_when_one_is_saved_until_a_signal_ends_it() {
     rig.write("cases/sleeps.json", r#"{"method": "once", "expect": {"took_ms": 5}}"#);
     assert_eq!(watching.until("waiting")[..2], ["round 2", "FAILED  sleeps"]);
     rig.write("sleeps.wasm", "no component any more");
-    assert_eq!(watching.until("waiting"), ["round 3", "waiting for a change; Ctrl-C ends"]);
+    assert_eq!(
+        watching.until("waiting"),
+        ["round 3", "waiting for a change; press Ctrl-C to stop"]
+    );
     let _ = fixtures::write("sleeps.wat", rig.path());
     assert_eq!(watching.until("waiting")[..2], ["round 4", "FAILED  sleeps"]);
 
@@ -83,7 +86,10 @@ fn a_build_that_fails_is_shown_and_the_next_change_waited_for() {
     rig.write("door/cases/opens.json", r#"{"method": "open"}"#);
     let watching = Watching::begin(&rig, &["watch", "door"]);
 
-    assert_eq!(watching.until("waiting"), ["round 1", "waiting for a change; Ctrl-C ends"]);
+    assert_eq!(
+        watching.until("waiting"),
+        ["round 1", "waiting for a change; press Ctrl-C to stop"]
+    );
     rig.write("door/notes.txt", "still nothing to build");
     assert_eq!(watching.until("waiting")[0], "round 2");
     let (code, complaints) = watching.end("-TERM");
