@@ -1,7 +1,8 @@
-//! New plugins, which build and pass their own cases at once.
+//! Creation of starter plugins, which build and pass their own cases without changes.
 //!
-//! The files are in `behaviour/templates`, with a folder for each language and one
-//! for all; `PLUGIN_NAME` and `PLUGIN_LANGUAGE` in them are replaced.
+//! The templates are in `behaviour/templates`: a folder for each language, and the folder
+//! `all` with files for every language. `PLUGIN_NAME` and `PLUGIN_LANGUAGE` in them are
+//! replaced.
 
 use std::fs;
 use std::io;
@@ -31,7 +32,7 @@ pub enum CreateError {
 }
 
 impl CreateError {
-    /// Returns the action that helps, in one line, if there is one.
+    /// Returns a one-line hint for the user, if there is one.
     #[must_use]
     pub fn hint(&self) -> Option<&'static str> {
         match self {
@@ -42,8 +43,13 @@ impl CreateError {
     }
 }
 
-/// Writes a plugin into a new folder, which is named after it, and returns the
-/// paths of its files. After an error the folder does not exist.
+/// Creates the folder `dir` with a starter plugin, and returns the paths of its files. The
+/// plugin is named after the folder.
+///
+/// # Errors
+///
+/// Returns an error if the name is invalid, if the path exists already, or if a file cannot
+/// be written, in which case the new folder is removed again.
 pub fn create(dir: &Path, language: Language) -> Result<Vec<PathBuf>, CreateError> {
     let name = dir.file_name().unwrap_or_default().to_string_lossy().into_owned();
     name::check(&name).map_err(CreateError::Name)?;
@@ -65,7 +71,7 @@ pub fn create(dir: &Path, language: Language) -> Result<Vec<PathBuf>, CreateErro
         let folder = path.parent().expect("a file of a template is in a folder");
         let done = fs::create_dir_all(folder).and_then(|()| fs::write(&path, text));
         if let Err(error) = done {
-            // The folder was created above.
+            // The folder was created above, so it contains nothing else.
             drop(fs::remove_dir_all(dir));
             return Err(io_error(&path)(error));
         }
@@ -81,14 +87,14 @@ fn files(language: Language) -> impl Iterator<Item = (String, &'static str)> {
     own.chain(wit)
 }
 
-/// Files of a folder of templates.
+/// Expands to the names and contents of the template files in a folder.
 macro_rules! templates {
     ($folder:literal: $($file:literal),+ $(,)?) => {
         &[$(($file, include_str!(concat!("../templates/", $folder, "/", $file)))),+]
     };
 }
 
-/// The files that every language shares.
+/// The template files for every language.
 const ALL: &[(&str, &str)] = &[
     (".gitignore", include_str!("../templates/all/gitignore")),
     ("README.md", include_str!("../templates/all/README.md")),

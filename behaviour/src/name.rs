@@ -1,10 +1,10 @@
-//! Valid names of plugins: usable as a folder, a crate, a key in `host.toml` and a
-//! file's stem.
+//! The rules for plugin names, which are used as names of folders, crates and files, and as
+//! keys in `host.toml`.
 
-/// The limit on a name's length, so that names fit into a line of a log.
+/// The maximum length of a name in bytes, so that names fit into a log line.
 const LONGEST: usize = 64;
 
-/// Checks a name; an error is one line that names the rule.
+/// Checks a name. The error is a one-line message that names the broken rule.
 pub(crate) fn check(name: &str) -> Result<(), String> {
     let legal = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
     let why = match name {

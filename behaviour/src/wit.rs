@@ -1,9 +1,9 @@
-//! The contract between a host and a plugin, as this tool was built with it.
+//! The WIT files of the contract between host and plugin, embedded in this program.
 
 use std::io;
 use std::path::Path;
 
-/// The files of the package `device:behaviour`, by their names.
+/// The files of the package `device:behaviour`: names and contents.
 pub(crate) const FILES: &[(&str, &str)] = &[
     ("clock.wit", include_str!("../../wit/clock.wit")),
     ("config.wit", include_str!("../../wit/config.wit")),
@@ -22,7 +22,7 @@ pub(crate) const FILES: &[(&str, &str)] = &[
     ("world.wit", include_str!("../../wit/world.wit")),
 ];
 
-/// Writes them into a folder, which is made if it is not there.
+/// Writes the files into a folder, which is created if it is missing.
 pub(crate) fn write(folder: &Path) -> io::Result<()> {
     std::fs::create_dir_all(folder)?;
     for (name, text) in FILES {

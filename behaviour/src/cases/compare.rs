@@ -13,25 +13,25 @@ use super::LogDiff;
 pub enum Difference {
     /// A difference at one place in a JSON value.
     Value {
-        /// The place: `answer.items[2].name`.
+        /// The path of the place, such as `answer.items[2].name`.
         at: String,
-        /// `None` where nothing was expected.
+        /// The expected value; `None` if nothing was expected.
         #[serde(skip_serializing_if = "Option::is_none")]
         expected: Option<Value>,
-        /// `None` where nothing was found.
+        /// The value found; `None` if nothing was found.
         #[serde(skip_serializing_if = "Option::is_none")]
         found: Option<Value>,
     },
     /// A difference in the log.
     Log {
-        /// `log`.
+        /// The path of the log: always `log`.
         at: &'static str,
         /// The lines of both logs.
         lines: LogDiff,
     },
 }
 
-/// On one line; a log on several.
+/// Formats the difference on one line, or on several for a log.
 impl fmt::Display for Difference {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -43,7 +43,7 @@ impl fmt::Display for Difference {
     }
 }
 
-/// Formats a value for a line; truncates a long one.
+/// Formats a value on one line. A long value is truncated.
 fn preview(value: &Option<Value>) -> String {
     const MAX_CHARACTERS: usize = 400;
     let Some(value) = value else { return "nothing".to_owned() };
@@ -55,7 +55,7 @@ fn preview(value: &Option<Value>) -> String {
     format!("{start}… ({} bytes)", text.len())
 }
 
-/// Compares two values and notes each place where they differ.
+/// Compares two values and adds a difference for each place where they differ.
 pub(super) fn compare(at: &str, expected: &Value, found: &Value, into: &mut Vec<Difference>) {
     match (expected, found) {
         (Value::Object(expected), Value::Object(found)) => {
@@ -87,8 +87,8 @@ pub(super) fn difference(at: &str, expected: Option<&Value>, found: Option<&Valu
     Difference::Value { at: at.to_owned(), expected: expected.cloned(), found: found.cloned() }
 }
 
-/// Returns whether two values are equal. `1` equals `1.0`, since some languages only
-/// have one type of numbers.
+/// Returns `true` if two values are equal. `1` equals `1.0`, since some languages have only
+/// one number type.
 fn is_same(expected: &Value, found: &Value) -> bool {
     match (expected, found) {
         (Value::Number(one), Value::Number(other)) => {

@@ -1,4 +1,4 @@
-//! Expectations of a case, compared with the outcome of its call.
+//! The expectations of a case, and their comparison with the outcome of its call.
 
 use protocol::twin::merge_patches;
 use serde::{Deserialize, Deserializer, Serialize};
@@ -8,8 +8,8 @@ use super::compare::{Difference, compare, difference};
 use super::log_diff;
 use crate::desk::{Action, Outcome, milliseconds, object, text};
 
-/// The keys of [`Expect`], in the order in which differences are shown: the view of
-/// the caller comes first.
+/// The keys of [`Expect`], in the order in which differences are shown: those that the
+/// caller of a method sees come first.
 const KEYS: [&str; 11] = [
     "status",
     "answer",
@@ -24,39 +24,39 @@ const KEYS: [&str; 11] = [
     "reboot",
 ];
 
-/// The expectations of a call. A missing key is not compared. If both `status` and
+/// The expectations of a case. A key that is missing is not compared. If both `status` and
 /// `error` are missing, the call must succeed.
 #[derive(Debug, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Expect {
-    /// The status that a caller gets, whether the plugin answered or not.
+    /// The status that the caller of a method receives, from the plugin or from the host.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub status: Option<u16>,
-    /// The answer's payload; `null` is one too.
+    /// The payload of the answer, which can be `null`.
     #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
     pub answer: Option<Value>,
-    /// The reason for a missing answer, in the host's words: `refused`,
-    /// `deadline-exceeded` and the others of ARCHITECTURE.md. Of a job or a change
-    /// `retry`, `rejected` or `other`.
+    /// The reason why the call failed, as one word: `refused`, `deadline-exceeded` or another
+    /// one listed in ARCHITECTURE.md. For a job or a change, it can also be `retry`,
+    /// `rejected` or `other`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
-    /// The line that goes with `error`.
+    /// The one-line message that belongs to `error`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,
-    /// All patches of the call merged into one; `{}` for none.
+    /// All reported patches of the call and its jobs, merged into one; `{}` for none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reported: Option<Map<String, Value>>,
-    /// The log's lines: messages, or objects with some of `level`, `message` and
-    /// `fields`. The text `...` stands for any number of lines.
+    /// The lines of the log: messages, or objects with some of `level`, `message` and
+    /// `fields`. The string `...` matches any number of lines.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub log: Option<Vec<Value>>,
-    /// The duration of the call, without the jobs that follow it.
+    /// The duration of the call in milliseconds of virtual time, without its jobs.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub took_ms: Option<u64>,
     /// The sent messages.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub telemetry: Option<Vec<Message>>,
-    /// The plugin's state after the call: keys and strings.
+    /// The plugin's state after the call and its jobs: keys and their values as strings.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub state: Option<Map<String, Value>>,
     /// The scheduled jobs.
@@ -71,7 +71,7 @@ pub struct Expect {
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Message {
-    /// The body: JSON if it is valid JSON, else text.
+    /// The body: the JSON value if it is valid JSON, otherwise a string.
     #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
     pub body: Option<Value>,
     /// The content type.
@@ -89,11 +89,11 @@ pub struct Job {
     /// The job's name.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
-    /// Its payload.
+    /// The job's payload.
     #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
     pub payload: Option<Value>,
-    /// The time when it is due: `after-response`, `after-delay 5000 ms`,
-    /// `after-boot within 60000 ms`.
+    /// The time when the job is due: `after-response`, `after-delay 5000 ms` or `after-boot
+    /// within 60000 ms`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub when: Option<String>,
     /// The outcome of each run: `done`, `again in 1000 ms` and so on.
@@ -121,7 +121,7 @@ pub(super) fn present<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
 }
 
 impl Expect {
-    /// Checks what the types cannot.
+    /// Checks the rules that the types do not enforce.
     pub(super) fn check(&self) -> Result<(), String> {
         for (index, line) in self.log.iter().flatten().enumerate() {
             log_diff::check(line).map_err(|why| format!("expect.log[{index}]: {why}"))?;

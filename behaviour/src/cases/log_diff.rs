@@ -1,34 +1,34 @@
 //! Differences between a log and the expected log, line by line.
 //!
-//! An expected line is a string, the message; or an object with some of `level`,
-//! `message` and `fields`. The text `...` stands for any number of lines.
+//! An expected line is either a string, which is the message, or an object with some of
+//! `level`, `message` and `fields`. The string `...` matches any number of lines.
 
 use std::fmt;
 
 use serde::Serialize;
 use serde_json::{Value, json};
 
-/// The text that stands for any number of lines.
+/// The string that matches any number of lines.
 const ANY: &str = "...";
 
-/// A log beside the expected log.
+/// The lines of a log and of the expected log, aligned with each other.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(transparent)]
 pub struct LogDiff(pub Vec<(Side, String)>);
 
-/// The side of a line.
+/// The logs that contain a line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Side {
-    /// Expected and found.
+    /// Both the expected and the found log.
     Both,
-    /// Expected only.
+    /// Only the expected log.
     Expected,
-    /// Found only.
+    /// Only the found log.
     Found,
 }
 
-/// The format of `diff`, a line each.
+/// Formats the lines like `diff`, each with a mark.
 impl fmt::Display for LogDiff {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (index, (side, line)) in self.0.iter().enumerate() {
@@ -44,7 +44,7 @@ impl fmt::Display for LogDiff {
     }
 }
 
-/// Checks that a value can describe a line.
+/// Checks that a value is a valid description of a line.
 pub(super) fn check(expected: &Value) -> Result<(), String> {
     const KEYS: [&str; 3] = ["level", "message", "fields"];
     match expected {
@@ -57,15 +57,15 @@ pub(super) fn check(expected: &Value) -> Result<(), String> {
     }
 }
 
-/// Compares a log with the expected log. Each found line is an object
-/// with `level`, `message` and `fields`.
+/// Compares a log with the expected log. Each found line is an object with `level`,
+/// `message` and `fields`. Returns `None` if the logs match.
 pub(super) fn compare(expected: &[Value], found: &[Value]) -> Option<LogDiff> {
     let lines = align(expected, found);
     lines.iter().any(|(side, _)| *side != Side::Both).then_some(LogDiff(lines))
 }
 
-/// Returns the alignment with the fewest lines on one side only, by the usual table
-/// of edit distances, filled from the end.
+/// Returns the alignment with the fewest lines that are in only one of the logs. Uses the
+/// usual table of edit distances, filled from the end.
 fn align(expected: &[Value], found: &[Value]) -> Vec<(Side, String)> {
     let (rows, columns) = (expected.len(), found.len());
     let mut distances = vec![vec![0_usize; columns + 1]; rows + 1];
@@ -119,7 +119,7 @@ fn is_any(expected: &Value) -> bool {
     expected == ANY
 }
 
-/// Returns whether a found line matches an expected one.
+/// Returns `true` if a found line matches an expected one.
 fn fits(expected: &Value, found: &Value) -> bool {
     match expected {
         Value::String(message) => message != ANY && found["message"] == *message,
@@ -133,7 +133,7 @@ fn fits(expected: &Value, found: &Value) -> bool {
     }
 }
 
-/// Formats a line for people: the message, after the level unless that is `info`.
+/// Formats a line for the user: the level unless it is `info`, the message and the fields.
 fn format_line(line: &Value) -> String {
     let Value::Object(parts) = line else {
         return line.as_str().map_or_else(|| line.to_string(), str::to_owned);
