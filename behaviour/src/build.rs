@@ -1,9 +1,9 @@
-//! From a plugin's sources to a component: the language's own tools make a core
-//! module or a component, a core module is wrapped, and the result is written
-//! whole.
+//! Builds of plugins: the language's own tools compile the sources to a core module
+//! or a component, and a core module is wrapped as a component.
 //!
-//! Each language has a file named after it, and [`project`] determines the
-//! language. Tools are found, or fetched by [`setup`]; nothing is installed.
+//! Each language has a module named after it, and [`project`] determines the
+//! language. The tools come from the cache, which [`setup`] fills, or from the `PATH`.
+//! Nothing is installed on the machine, and the component's file is written atomically.
 
 mod assemblyscript;
 mod c;
@@ -46,7 +46,7 @@ pub struct BuildOptions<'a> {
     /// The directory for fetched tools; by default `BEHAVIOUR_CACHE_DIR`, or else
     /// `behaviour` in the user's cache directory.
     pub cache_dir: Option<PathBuf>,
-    /// Receives a line for each step that takes time, and again while it lasts.
+    /// The receiver of a line for each long step, and of reminders while it runs.
     pub progress: Progress<'a>,
 }
 
@@ -67,8 +67,8 @@ pub struct BuiltComponent {
     pub bytes: usize,
 }
 
-/// Builds the plugin in `dir`. Blocks: from a fraction of a second to, where
-/// Rust's compiler must be fetched first, minutes.
+/// Builds the plugin in `dir`. Blocks from a fraction of a second to several minutes;
+/// the latter if Rust's compiler must be fetched first.
 pub fn build(dir: &Path, options: &BuildOptions<'_>) -> Result<BuiltComponent, BuildError> {
     let project = Project::find(dir)?;
     let (name, target_dir, component) = match project.language {
@@ -99,7 +99,7 @@ pub fn build(dir: &Path, options: &BuildOptions<'_>) -> Result<BuiltComponent, B
 }
 
 /// Fetches the tools that build plugins in this language, unless they are present,
-/// and returns where they are. Blocks during the download.
+/// and returns a line with their location. Blocks during the download.
 pub fn setup(language: Language, options: &BuildOptions<'_>) -> Result<String, BuildError> {
     match (language, Toolchain::of(language)) {
         (Language::Rust, _) => match compiler::find(Path::new("."), options)? {
@@ -153,7 +153,7 @@ impl<'a> Workshop<'a> {
             Language::Wat => wat::module(self)?,
         };
         check_world(name, &made)?;
-        // A core module has version 1 in its header, a component another.
+        // The header of a core module contains version 1; that of a component, another.
         if made.get(4..8) != Some(&[1, 0, 0, 0]) {
             return Ok(made);
         }
@@ -164,7 +164,8 @@ impl<'a> Workshop<'a> {
     /// Returns a program of this language's tools, to run in the project's folder.
     fn tool(&self, program: &'static str) -> Result<Command, BuildError> {
         let language = self.project.language;
-        let toolchain = Toolchain::of(language).expect("a language that asks for a tool has some");
+        let toolchain =
+            Toolchain::of(language).expect("a language whose build uses a tool has a toolchain");
         toolchain.command(program, self.cache.as_deref(), language, &self.project.dir)
     }
 

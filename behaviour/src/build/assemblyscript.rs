@@ -1,13 +1,13 @@
-//! AssemblyScript, with its own compiler and without its garbage collector: the memory
-//! of an instance is freed after its only call.
+//! AssemblyScript, compiled without its garbage collector: the host discards the memory of
+//! an instance after its only call.
 
 use super::glue::{self, FOLDER};
 use super::{BuildError, Workshop};
 
-/// The globals of the language that `gen/system.ts` has.
+/// The globals of the language that `gen/system.ts` implements.
 const SYSTEM: [&str; 4] = ["abort", "console", "seed", "trace"];
 
-/// The section of a module's exports.
+/// The id of the section with a module's exports.
 const EXPORTS: u8 = 7;
 
 /// Compiles the generated entry file, which imports the author's.
@@ -15,7 +15,8 @@ pub(crate) fn module(workshop: &Workshop<'_>) -> Result<Vec<u8>, BuildError> {
     let glue = glue::write(workshop)?;
     let core = workshop.work.join("core.wasm");
     let mut asc = workshop.tool("asc")?;
-    // The compiler names a file as it is seen from the folder where it runs.
+    // The compiler identifies a file by its path relative to the current directory, which is
+    // the project's folder.
     asc.arg(format!("{FOLDER}/entry.ts")).arg("-o").arg(&core);
     asc.args(["-O3", "--shrinkLevel", "2", "--runtime", "stub"]);
     if glue.folder.join("system.ts").is_file() {
@@ -23,12 +24,12 @@ pub(crate) fn module(workshop: &Workshop<'_>) -> Result<Vec<u8>, BuildError> {
             asc.arg("--use").arg(format!("{global}={FOLDER}/system/{global}"));
         }
     } else {
-        // Without these interfaces, a failure is a trap without a message.
+        // Without the interfaces that `system.ts` needs, a failure is a trap without a message.
         asc.args(["--use", "abort="]);
     }
     workshop.compile(&mut asc)?;
     let module = workshop.read(&core)?;
-    // The encoder reports what is wrong with an invalid module.
+    // If the module is invalid, the encoder reports the reason.
     Ok(renamed(&module, &glue.renames).unwrap_or(module))
 }
 
@@ -64,13 +65,13 @@ fn renamed_exports(section: &[u8], renames: &[(String, String)]) -> Option<Vec<u
     Some(made)
 }
 
-/// Splits off bytes that follow their count.
+/// Splits off a byte string that is prefixed with its length.
 fn counted(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
     let (count, rest) = number(bytes)?;
     rest.split_at_checked(count.try_into().ok()?)
 }
 
-/// Splits off an unsigned LEB128 of 32 bits.
+/// Splits off an unsigned 32-bit number in LEB128.
 fn number(bytes: &[u8]) -> Option<(u32, &[u8])> {
     let mut value = 0;
     for (at, byte) in bytes.iter().enumerate().take(5) {

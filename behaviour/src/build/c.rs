@@ -1,4 +1,4 @@
-//! C and C++, by the compiler that comes with Zig: clang with a libc for WASI.
+//! C and C++, with the compiler in Zig: clang with a libc for WASI.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -8,25 +8,26 @@ use super::files::entries;
 use super::{BuildError, Workshop, glue, zig};
 use crate::language::Language;
 
-/// The import of a module that writes to a stream.
+/// The name of the import of a module that writes to a stream.
 const WRITES: &[u8] = b"fd_write";
 
-/// Lets standard output through at once, as standard error is: nobody flushes it at the
-/// end of a call, and a trap is no end.
+/// A source file that makes standard output unbuffered, like standard error. Nothing flushes
+/// it after a call, and a trap would discard buffered output.
 const STDOUT: &str = "\
 #include <stdio.h>
 
-__attribute__((constructor(101))) static void let_through(void) {
+__attribute__((constructor(101))) static void unbuffer_stdout(void) {
     setvbuf(stdout, NULL, _IONBF, 0);
 }
 ";
 
-/// Compiles the file to begin with, and those beside it, with the glue.
+/// Compiles the entry file, the source files beside it, and the glue.
 pub(crate) fn module(workshop: &Workshop<'_>) -> Result<Vec<u8>, BuildError> {
     let generated = glue::write(workshop)?.folder;
     let module = linked(workshop, &generated, None)?;
-    // Only what writes has a standard output: naming it would bring WASI into the others.
-    // What has been compiled is not compiled again.
+    // `stdout.c` refers to standard output and so makes a module import WASI. It is linked
+    // only if the module writes to a stream anyway. The second run is fast, since Zig caches
+    // compiled files.
     if !module.windows(WRITES.len()).any(|bytes| bytes == WRITES) {
         return Ok(module);
     }
@@ -49,13 +50,13 @@ fn linked(
     let mut clang = zig::command(workshop)?;
     clang.arg(if cpp { "c++" } else { "cc" });
     clang.args(["--target=wasm32-wasi", "-mexec-model=reactor", "-Os", "-s", "-Wall"]);
-    // Zig would reserve 16 MiB, for each call anew.
+    // Zig's default stack is 16 MiB, which each call would reserve.
     clang.arg("-Wl,-z,stack-size=65536");
     if cpp {
         clang.args(["-std=c++23", "-fno-exceptions", "-fno-rtti"]);
     }
-    // Zig leaves assertions out where it optimises. They name the file, which is not to say
-    // where the author's home is.
+    // Zig removes assertions from optimised code, so `NDEBUG` is undefined here. Their messages
+    // contain the file's path, which must not reveal the author's home directory.
     clang.arg("-UNDEBUG").arg(format!("-fmacro-prefix-map={}/=", project.dir.display()));
     clang.arg("-I").arg(generated);
     clang.args(sources(&project.entry)).args(stdout);
@@ -65,7 +66,7 @@ fn linked(
     workshop.read(&core)
 }
 
-/// The file to begin with, and all beside it of its kind.
+/// Returns the entry file and all files beside it with the same extension.
 fn sources(entry: &Path) -> Vec<PathBuf> {
     let kind = entry.extension().and_then(OsStr::to_str).unwrap_or_default();
     let folder = entry.parent().unwrap_or(Path::new("."));

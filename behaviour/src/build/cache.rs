@@ -1,7 +1,7 @@
 //! Folders of the cache: filled once, and complete or missing.
 //!
-//! If several builds need a folder at once, one fills it and the others wait. A build
-//! that is stopped half-way leaves a folder of another name, which the next removes.
+//! If several builds need a folder at once, one fills it and the others wait. An
+//! interrupted build leaves a folder with a temporary name, which the next build removes.
 
 use std::env;
 use std::fs::{self, File, TryLockError};
@@ -18,9 +18,8 @@ pub(crate) fn default_dir() -> Option<PathBuf> {
         .or_else(|| set("HOME").map(|home| home.join(".cache").join("behaviour")))
 }
 
-/// Returns the folder `name` in `dir`, and lets `fill` fill it if it is missing.
-/// `fill` gets the folder under another name, so it must not write the path into
-/// files.
+/// Returns the folder `name` in `dir`; if it is missing, `fill` fills it first. `fill`
+/// receives a temporary path, so it must not write that path into files.
 pub(crate) fn folder(
     dir: &Path,
     name: &str,
@@ -49,7 +48,7 @@ pub(crate) fn folder(
     remove_folder(&partial)?;
     fs::create_dir(&partial).map_err(BuildError::io(&partial))?;
     if let Err(error) = fill(&partial) {
-        // It may have a gigabyte. If this fails, the next build removes it.
+        // The folder may contain a gigabyte. If this fails, the next build removes it.
         let _ = remove_folder(&partial);
         return Err(error);
     }
@@ -57,13 +56,13 @@ pub(crate) fn folder(
     Ok(whole)
 }
 
-/// Locks a file until it is closed, at the latest when the process ends.
+/// Locks a file until the returned handle is dropped or the process ends.
 fn lock(path: &Path, progress: Progress<'_>) -> Result<File, BuildError> {
     let file = File::create(path).map_err(BuildError::io(path))?;
     match file.try_lock() {
         Ok(()) => return Ok(file),
         Err(TryLockError::WouldBlock) => {
-            progress("waiting for another build that fetches the same");
+            progress("waiting for another build to finish the same download");
         }
         Err(TryLockError::Error(source)) => return Err(BuildError::io(path)(source)),
     }

@@ -1,4 +1,5 @@
-//! The compiler for WebAssembly: the active Rust if it has the target, else Debian's.
+//! The Rust compiler for WebAssembly: the active one if it has the target, otherwise
+//! Debian's.
 
 mod apt;
 mod debian;
@@ -10,15 +11,15 @@ use std::process::Command;
 use super::files::{entries, find_program};
 use super::{BuildError, BuildOptions, cache_dir, step};
 
-/// The target of a guest. It has no operating system, so a component imports what
-/// its world names and nothing else.
+/// The compilation target of a guest. It has no operating system, so a component imports
+/// only the interfaces of its world.
 pub(crate) const TARGET: &str = "wasm32-unknown-unknown";
 
 /// The compiler that cargo uses for WebAssembly.
 pub(crate) enum Compiler {
     /// The active Rust.
     Active,
-    /// Another compiler and its linker. `made` identifies its standard library.
+    /// A fetched compiler and its linker. `made` identifies its standard library.
     Fetched { rustc: PathBuf, linker: PathBuf, made: String },
 }
 
@@ -49,13 +50,14 @@ pub(crate) fn find(dir: &Path, options: &BuildOptions<'_>) -> Result<Compiler, B
         return Ok(Compiler::Active);
     }
     let Some(cache) = cache_dir(options)? else {
-        let why = "no directory for another: neither BEHAVIOUR_CACHE_DIR nor HOME is set";
+        let why = "there is no directory for a fetched compiler: \
+                   neither BEHAVIOUR_CACHE_DIR nor HOME is set";
         return Err(BuildError::NoCompiler { why: why.into() });
     };
     let linker = active_linker(dir)?;
     let fetched = debian::compiler(&cache, dir, linker.is_none(), options.progress)?;
     let linker = linker.or_else(|| fetched.linker()).ok_or_else(|| BuildError::NoCompiler {
-        why: "there is no linker for it: neither rust-lld nor wasm-ld".into(),
+        why: "there is no linker for a fetched compiler: neither rust-lld nor wasm-ld".into(),
     })?;
     Ok(Compiler::Fetched { rustc: fetched.rustc(), linker, made: fetched.made()? })
 }
@@ -63,7 +65,7 @@ pub(crate) fn find(dir: &Path, options: &BuildOptions<'_>) -> Result<Compiler, B
 fn active_has_target(dir: &Path) -> Result<bool, BuildError> {
     let mut rustc = step::command("rustc", dir);
     rustc.args(["--print", "target-libdir", "--target", TARGET]);
-    // A compiler that fails does not know the target.
+    // The compiler fails if it does not know the target.
     let ended = step::run(&mut rustc, "", &|_| {})?;
     let libraries = Path::new(ended.stdout.trim());
     Ok(ended.status.success() && has_file(libraries, |name| name.starts_with("libstd-")))

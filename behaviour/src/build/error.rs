@@ -127,7 +127,7 @@ pub enum BuildError {
         /// Its output until then.
         output: String,
     },
-    /// The time limit of a command is not a duration.
+    /// An invalid time limit of a command.
     #[error("{key}")]
     Limit {
         /// The variable.
@@ -163,7 +163,9 @@ impl BuildError {
             BuildError::NoCompiler { .. } => "run `rustup target add wasm32-unknown-unknown`",
             BuildError::NoComponent { source, .. } if foreign(source).is_some() => {
                 let name = foreign(source)?;
-                return Some(format!("do without `{name}` of `env`: no host has one").into());
+                return Some(
+                    format!("avoid `{name}`: no host provides this import of module `env`").into(),
+                );
             }
             BuildError::NotAPlugin { .. } | BuildError::NoComponent { .. } => {
                 "export `invoke` of the interface `methods`, as docs/plugins.md shows for each language"
@@ -188,7 +190,7 @@ impl BuildError {
         Some(hint.into())
     }
 
-    /// Returns the output of the failed command, for people: many lines.
+    /// Returns the complete output of the failed command, which may have many lines.
     #[must_use]
     pub fn output(&self) -> Option<&str> {
         match self {
@@ -205,8 +207,8 @@ impl BuildError {
     }
 }
 
-/// Returns the name of an import that a compiler's library expects of a browser or of
-/// other code: `env` is the module of what has none.
+/// Returns the name of an import of module `env` that no host provides. Compilers use this
+/// module for functions of a browser and for functions that are declared but not defined.
 fn foreign(error: &plugin::EncodeError) -> Option<String> {
     let text = program::chain(error).to_string();
     let (_, behind) = text.split_once("import `env::")?;
@@ -224,7 +226,7 @@ fn first_error(output: &str) -> &str {
         return output[at..].lines().next().unwrap_or_default();
     }
     let is_error = |line: &&str| {
-        let marked = ["[ERROR]", " error", "Error:"].iter().any(|mark| line.contains(mark));
+        let marked = ["[ERROR]", " error", "Error:"].iter().any(|marker| line.contains(marker));
         line.starts_with("error") || marked
     };
     let lines = || output.lines().map(str::trim);
@@ -244,7 +246,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_line_that_says_what_is_wrong_is_found_in_what_each_compiler_says() {
+    fn the_first_error_is_found_in_the_output_of_each_compiler() {
         for (output, first) in [
             ("warning: x\nerror[E0425]: no `x`\nerror: could not compile", "error[E0425]: no `x`"),
             ("✘ [ERROR] Unexpected \";\"\n\n    plugin.js:19:10:\n", "✘ [ERROR] Unexpected \";\""),

@@ -1,4 +1,4 @@
-//! Files that a build looks for and writes.
+//! Operations on the files that a build reads and writes.
 
 use std::env;
 use std::fs;
@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use super::BuildError;
 
-/// Returns the paths in a folder, sorted; none if it cannot be read.
+/// Returns the paths in a folder, sorted; an empty list if the folder cannot be read.
 pub(crate) fn entries(folder: &Path) -> Vec<PathBuf> {
     let entries = fs::read_dir(folder).into_iter().flatten().flatten();
     let mut paths: Vec<PathBuf> = entries.map(|entry| entry.path()).collect();
@@ -22,7 +22,7 @@ pub(crate) fn file_name(path: &Path) -> String {
     path.file_name().unwrap_or_default().to_string_lossy().into_owned()
 }
 
-/// Returns the file of a program on the `PATH`.
+/// Returns the path of a program on the `PATH`.
 pub(crate) fn find_program(name: &str) -> Option<PathBuf> {
     let path = env::var_os("PATH")?;
     env::split_paths(&path).map(|folder| folder.join(name)).find(|file| file.is_file())
@@ -36,7 +36,7 @@ pub(crate) fn remove_folder(folder: &Path) -> Result<(), BuildError> {
     }
 }
 
-/// Writes a script that the user can execute.
+/// Writes an executable script.
 pub(crate) fn write_script(path: &Path, text: &str) -> Result<(), BuildError> {
     fs::write(path, text)
         .and_then(|()| fs::set_permissions(path, fs::Permissions::from_mode(0o755)))

@@ -1,12 +1,11 @@
-//! Glue: the files in a project's `gen` folder, which stand between the author's
-//! code and the component model. They are written from the project's WIT at each
-//! build, so that they cannot differ from it.
+//! Glue: generated files in a project's `gen` folder that connect the author's code to
+//! the component model. Each build generates them from the project's WIT, so they
+//! always match it.
 //!
-//! For C and C++ the official generators write them. For Go, Zig, AssemblyScript and
-//! TypeScript a generator here does, from the same parsed WIT: see
-//! [`contract`] for what they have in common. Rust and Python have generators of
-//! their own, which their builds call. The modules of [`script`] go into the bundle of
-//! a script and not into the folder.
+//! The official generators write the glue for C and C++. The generators in this module
+//! write it for Go, Zig, AssemblyScript and TypeScript; [`contract`] is their shared
+//! view of the WIT. The tools for Rust and Python generate their own bindings. The
+//! modules of [`script`] become part of a script's bundle, not of the folder.
 
 mod assemblyscript;
 mod c;
@@ -26,23 +25,23 @@ use crate::language::Language;
 use contract::Contract;
 pub(crate) use script::Lent;
 
-/// The folder of glue in a project.
+/// The name of the folder with the glue in a project.
 pub(crate) const FOLDER: &str = "gen";
 
 /// The glue of one project.
 pub(crate) struct Glue {
-    /// The folder with its files.
+    /// The folder with the files.
     pub(crate) folder: PathBuf,
-    /// Exports that the compiler cannot name as the host calls them: the name in
-    /// the core module, and the host's.
+    /// Exports to rename after compilation: the name in the core module, and the name
+    /// that the host calls.
     pub(crate) renames: Vec<(String, String)>,
 }
 
-/// The contents of files by their paths in the folder.
+/// Paths relative to the folder, each with the file's contents.
 type GlueFiles = Vec<(String, Vec<u8>)>;
 
-/// Writes the glue of the project's world and language. Files that are as they
-/// should be are left alone; other files in the folder are removed.
+/// Writes the glue for the project's world and language. Leaves files with the right
+/// contents untouched, and removes all other files in the folder.
 pub(crate) fn write(workshop: &Workshop<'_>) -> Result<Glue, BuildError> {
     let project = workshop.project;
     let entry = entry_module(&project.dir, &project.entry);
@@ -50,7 +49,7 @@ pub(crate) fn write(workshop: &Workshop<'_>) -> Result<Glue, BuildError> {
         .map_err(refused(&workshop.wit))?;
     let folder = project.dir.join(FOLDER);
     fs::create_dir_all(&folder).map_err(BuildError::io(&folder))?;
-    // Files of another world would be compiled, too.
+    // The compiler would also compile files that an earlier build wrote for another world.
     for entry in fs::read_dir(&folder).map_err(BuildError::io(&folder))?.flatten() {
         let is_ours = files.iter().any(|(name, _)| entry.file_name() == name.as_str());
         if !is_ours && entry.path().is_file() {
@@ -59,7 +58,7 @@ pub(crate) fn write(workshop: &Workshop<'_>) -> Result<Glue, BuildError> {
     }
     for (name, bytes) in files {
         let file = folder.join(name);
-        // An unchanged file leaves an editor and a compiler's cache alone.
+        // A new modification time would make editors reload and compilers recompile the file.
         if fs::read(&file).is_ok_and(|present| present == bytes) {
             continue;
         }
@@ -70,7 +69,7 @@ pub(crate) fn write(workshop: &Workshop<'_>) -> Result<Glue, BuildError> {
     Ok(Glue { folder, renames })
 }
 
-/// The modules of a script that stand between it and the engine.
+/// Returns the modules that wrap the engine's functions for a script.
 pub(crate) fn lent(workshop: &Workshop<'_>) -> Result<Vec<Lent>, BuildError> {
     let modules = || {
         let (resolve, world) = parsed(&workshop.wit, &workshop.project.world)?;
@@ -91,8 +90,8 @@ fn parsed(wit: &Path, world: &str) -> anyhow::Result<(Resolve, WorldId)> {
     Ok((resolve, world))
 }
 
-/// The files for a world, and the exports to rename. `entry` is the module that
-/// the author's code begins with, as seen from the folder of glue.
+/// Returns the files for a world, and the exports to rename. `entry` is the path of the
+/// author's entry module, relative to the folder of glue.
 fn generate(
     wit: &Path,
     world: &str,
@@ -113,13 +112,14 @@ fn generate(
             renames = assemblyscript::renames(&contract);
             assemblyscript::files(&contract, entry)
         }
-        other => unreachable!("{other} asks for no glue"),
+        other => unreachable!("a build in {other} does not call the generators"),
     };
     let files = files.into_iter().map(|(name, text)| (name, text.into_bytes()));
     Ok((files.collect(), renames))
 }
 
-/// The path of the entry file from the folder of glue, without its extension.
+/// Returns the path of the entry file relative to the folder of glue, without its
+/// extension.
 fn entry_module(project: &Path, entry: &Path) -> String {
     let inside = entry.strip_prefix(project).map(|path| Path::new("..").join(path));
     let path = inside.unwrap_or_else(|_| entry.to_owned()).with_extension("");

@@ -1,5 +1,5 @@
-//! Go, with the standard compiler: it builds a library for WASI 0.1, which an adapter
-//! turns into one for WASI 0.2.
+//! Go, with the standard compiler: it builds a core module for WASI 0.1, and an adapter
+//! makes it usable with WASI 0.2.
 
 use super::{BuildError, Workshop, glue};
 
@@ -9,11 +9,11 @@ pub(crate) fn module(workshop: &Workshop<'_>) -> Result<Vec<u8>, BuildError> {
     let core = workshop.work.join("core.wasm");
     let mut go = workshop.tool("go")?;
     go.args(["build", "-buildmode=c-shared", "-trimpath"]);
-    // The glue asks the runtime for memory before it is up: see glue/go.go.
+    // The glue links to `runtime.sbrk`, for the reason in glue/go.go.
     go.args(["-ldflags", "-s -w -checklinkname=0"]);
     go.arg("-o").arg(&core).arg(".");
     go.env("GOOS", "wasip1").env("GOARCH", "wasm").env("CGO_ENABLED", "0");
-    // A newer Go that a go.mod requires is not downloaded without notice.
+    // Otherwise, a go.mod that requires a newer Go would start a download without notice.
     go.env("GOTOOLCHAIN", "local").env("GOTELEMETRY", "off").env_remove("GOFLAGS");
     if let Some(cache) = &workshop.cache {
         go.env("GOPATH", cache.join("go")).env("GOCACHE", cache.join("go/build"));

@@ -1,4 +1,4 @@
-//! The guest crate: its folder, names and target directory.
+//! The guest crate: its folder, its names and its target directory.
 
 use std::env;
 use std::fs;
@@ -12,7 +12,7 @@ use super::{BuildError, step};
 #[derive(Debug, PartialEq)]
 pub(crate) struct Guest {
     pub(crate) package: String,
-    /// The name of its library's file.
+    /// The name of the library's file, without the extension.
     pub(crate) library: String,
     pub(crate) dir: PathBuf,
     pub(crate) manifest: PathBuf,
@@ -21,7 +21,7 @@ pub(crate) struct Guest {
 }
 
 impl Guest {
-    /// Asks cargo about the crate in `dir`.
+    /// Reads the description of the crate in `dir` from `cargo metadata`.
     pub(crate) fn find(dir: &Path, target_dir: Option<&Path>) -> Result<Guest, BuildError> {
         let no_crate = || BuildError::NoProject(dir.to_owned());
         let dir = fs::canonicalize(dir).map_err(|_| no_crate())?;
@@ -47,8 +47,8 @@ impl Guest {
     }
 
     fn parse(metadata: &str, dir: PathBuf) -> Result<Guest, BuildError> {
-        let metadata: Metadata =
-            serde_json::from_str(metadata).expect("cargo writes the format that it was asked for");
+        let metadata: Metadata = serde_json::from_str(metadata)
+            .expect("`cargo metadata` writes the requested format version");
         let manifest = dir.join("Cargo.toml");
         let Some(package) = metadata.packages.into_iter().find(|p| p.manifest_path == manifest)
         else {
@@ -112,7 +112,7 @@ mod tests {
     }
 
     #[test]
-    fn a_crate_without_a_cdylib_is_told_apart_from_a_workspace() {
+    fn a_crate_without_a_cdylib_is_distinguished_from_a_workspace() {
         let error = Guest::parse(METADATA, "/w/host".into()).unwrap_err();
         assert_eq!(error.to_string(), "crate `host` has no library of type `cdylib`");
         let error = Guest::parse(METADATA, "/w".into()).unwrap_err();

@@ -1,6 +1,6 @@
 //! The description of a plugin in its folder: name, language, entry file and WIT.
 //!
-//! It is read from `behaviour.toml`; without one, the folder's files determine it.
+//! `behaviour.toml` contains it; without that file, the files of the folder determine it.
 
 use std::fs;
 use std::io::ErrorKind;
@@ -24,9 +24,9 @@ pub(crate) struct Project {
     pub(crate) language: Language,
     /// The entry file, absolute.
     pub(crate) entry: PathBuf,
-    /// The name of its world.
+    /// The name of the world in the WIT.
     pub(crate) world: String,
-    /// The folder of its WIT, if it has one.
+    /// The folder of the project's WIT, if it has one.
     wit: Option<PathBuf>,
 }
 
@@ -71,8 +71,8 @@ impl Project {
         })
     }
 
-    /// Returns the folder of its WIT; for the default world, that is written into
-    /// `work`.
+    /// Returns the folder of the project's WIT. Writes the default WIT into `work` if the
+    /// project has none.
     pub(crate) fn wit(&self, work: &Path) -> Result<PathBuf, BuildError> {
         if let Some(own) = &self.wit {
             return Ok(own.clone());
@@ -84,8 +84,8 @@ impl Project {
     }
 }
 
-/// Returns the name of a plugin that is named after its folder. The name of one in
-/// Rust is in Cargo.toml.
+/// Returns the name of a plugin that is named after its folder. In Rust, the name need not
+/// be valid, since Cargo.toml contains the plugin's name.
 fn folder_name(folder: &Path, language: Language) -> Result<String, BuildError> {
     let name = files::file_name(folder);
     match crate::name::check(&name) {
@@ -152,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn every_language_is_known_by_its_file() {
+    fn each_language_is_detected_by_its_entry_file() {
         for language in Language::ALL {
             let (_dir, project) = project(&[(language.entry(), "")]);
             let project = project.unwrap();

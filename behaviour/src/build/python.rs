@@ -1,5 +1,5 @@
-//! Python: the module is put into a snapshot of a CPython that has started and has
-//! done its imports.
+//! Python: the component is a snapshot of a CPython that has started and imported the
+//! author's module.
 
 use std::fs;
 
@@ -23,7 +23,7 @@ pub(crate) fn component(workshop: &Workshop<'_>) -> Result<Vec<u8>, BuildError> 
     let mut componentize = workshop.tool("componentize-py")?;
     componentize.arg("--quiet").arg("--wit-path").arg(&workshop.wit);
     componentize.arg("--world").arg(&project.world);
-    // WASI stays, since tracebacks are written to it.
+    // WASI is not stubbed, since Python writes tracebacks to it.
     componentize.arg("componentize").arg("behaviour_around");
     componentize.arg("--python-path").arg(folder).arg("--python-path").arg(&around);
     let packages = project.dir.join("packages");

@@ -1,4 +1,4 @@
-//! Rust: cargo compiles a core module.
+//! Rust, compiled to a core module by cargo.
 //!
 //! The guest has a separate target directory, so that the build never waits for the
 //! lock of a cargo that runs this program. Nothing here calls rustup or installs

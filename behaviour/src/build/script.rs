@@ -1,5 +1,5 @@
-//! JavaScript and TypeScript: bundled into one module, which goes into a
-//! QuickJS that has been started already.
+//! JavaScript and TypeScript: the sources are bundled into one module, and the component is
+//! a snapshot of a QuickJS that has loaded it.
 
 use std::fs;
 
@@ -7,22 +7,24 @@ use super::glue::{self, Lent};
 use super::{BuildError, Workshop};
 use crate::language::Language;
 
-/// The wrapper of the author's module, and the modules that run before it.
+/// The wrapper of the author's module.
 const AROUND: &str = include_str!("script/around.js");
+
+/// The modules that run before the author's, each with its file name.
 const BEFORE: [(&str, &str); 3] = [
     ("engine.js", include_str!("script/engine.js")),
     ("text.js", include_str!("script/text.js")),
     ("values.js", include_str!("script/values.js")),
 ];
 
-/// Bundles the file to begin with and what it imports, and puts it in.
+/// Bundles the entry file with its imports, and builds a component from the bundle.
 pub(crate) fn component(workshop: &Workshop<'_>) -> Result<Vec<u8>, BuildError> {
     let project = workshop.project;
     if project.language == Language::TypeScript {
         glue::write(workshop)?;
     }
     if project.language == Language::TypeScript && project.dir.join("tsconfig.json").is_file() {
-        // The bundler takes types away unread.
+        // The bundler removes types without checking them.
         let mut check = workshop.tool("tsc")?;
         check.args(["--noEmit", "--pretty", "false", "--project", "."]);
         workshop.step("checking the types of", &mut check)?;
@@ -49,17 +51,17 @@ pub(crate) fn component(workshop: &Workshop<'_>) -> Result<Vec<u8>, BuildError> 
     let mut esbuild = workshop.tool("esbuild")?;
     esbuild.arg(&around).arg(format!("--outfile={}", bundle.display()));
     esbuild.args(["--bundle", "--format=esm", "--log-level=warning", "--charset=utf8"]);
-    // Not every plugin has each of the optional exports.
+    // The wrapper refers to all optional exports, which a plugin need not have.
     esbuild.arg("--log-override:import-is-undefined=silent");
-    // The plugin is given the modules around what the host lends, and they the engine's
-    // own, which are no files that could be found.
+    // The plugin's imports resolve to the generated modules, and their imports to the
+    // engine's modules. The latter are not files, so the bundler must treat them as external.
     esbuild.args(aliases);
     esbuild.args(["--external:device:*", "--external:wasi:*"]);
     workshop.step("bundling", &mut esbuild)?;
 
     let component = workshop.work.join("component.wasm");
     let mut engine = workshop.tool("componentize-qjs")?;
-    // WASI would be eighteen imports that a script has no use for.
+    // WASI would add eighteen imports that no script uses.
     engine.args(["--sync", "--stub-wasi", "--opt-size"]);
     engine.arg("--wit").arg(&workshop.wit).arg("--world").arg(&project.world);
     engine.arg("--js").arg(&bundle).arg("-o").arg(&component);

@@ -1,5 +1,5 @@
-//! One external command: runs in a clean environment, with its output captured and
-//! its time reported, and is killed with its descendants after a time limit.
+//! External commands. Each runs in a clean environment; its output is captured, its elapsed
+//! time is reported, and it is killed with its descendants after a time limit.
 
 mod process_tree;
 
@@ -17,19 +17,19 @@ use program::duration;
 
 use super::{BuildError, Progress};
 
-/// The interval between reminders of a command that still runs.
+/// The interval between reminders that a command still runs.
 const REMINDER_INTERVAL: Duration = Duration::from_secs(10);
 
 /// The default time limit of a command.
 const LIMIT: Duration = Duration::from_secs(15 * 60);
 
-/// The variable with another time limit.
+/// The environment variable that sets another time limit.
 const LIMIT_KEY: &str = "BEHAVIOUR_STEP_LIMIT";
 
 /// The time to wait for a killed command.
 const KILL_WAIT: Duration = Duration::from_secs(2);
 
-/// The number of last lines kept of a failed command.
+/// The number of last lines of a failed command that an error contains.
 const LAST_LINES: usize = 20;
 
 /// The exit status and output of a command.
@@ -39,8 +39,8 @@ pub(crate) struct StepOutput {
     pub(crate) stderr: String,
 }
 
-/// Returns a command without the variables that a cargo which runs this program has
-/// set for its own build.
+/// Returns a command without the variables that a cargo sets for its own build when it runs
+/// this program.
 pub(crate) fn command(program: impl Into<OsString>, dir: &Path) -> Command {
     let mut command = Command::new(program.into());
     command.current_dir(dir);
@@ -57,8 +57,8 @@ pub(crate) fn cargo(dir: &Path) -> Command {
     command(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()), dir)
 }
 
-/// Returns a flag for the compiler that keeps the path of the user's registry, and so
-/// the user's name, out of its output.
+/// Returns a compiler flag that keeps the path of the user's registry, which contains the
+/// user's name, out of the output.
 pub(crate) fn registry_unnamed() -> Option<String> {
     let home = env::var_os("CARGO_HOME").map(PathBuf::from);
     let home = home.or_else(|| Some(PathBuf::from(env::var_os("HOME")?).join(".cargo")))?;
@@ -97,7 +97,7 @@ fn run_within(
             Ok(output) => return output.map(StepOutput::from).map_err(not_started),
             Err(RecvTimeoutError::Timeout) if started.elapsed() >= limit => {
                 process_tree::kill(process);
-                // Usually ends before its files are removed.
+                // The command should end before its files are removed.
                 let output = end.recv_timeout(KILL_WAIT).ok().and_then(Result::ok);
                 let output =
                     output.map(|output| StepOutput::from(output).stderr).unwrap_or_default();
@@ -157,7 +157,7 @@ pub(crate) fn run_checked(
 fn write_log(command: &str, output: &str) -> Option<PathBuf> {
     let name = format!("behaviour-{}-{}.log", std::process::id(), command.replace([' ', '/'], "-"));
     let path = env::temp_dir().join(name);
-    // Never an existing file or link, which another user may have placed there.
+    // Fails if the path exists, since another user may have put a file or link there.
     let mut file = File::options().write(true).create_new(true).open(&path).ok()?;
     file.write_all(output.as_bytes()).ok()?;
     Some(path)
@@ -167,7 +167,7 @@ fn write_log(command: &str, output: &str) -> Option<PathBuf> {
 fn describe(command: &Command) -> String {
     let program = Path::new(command.get_program());
     let name = program.file_name().unwrap_or(program.as_os_str()).to_string_lossy();
-    // Options are common to many commands, and the first word tells them apart.
+    // Many commands share options; the first word distinguishes them.
     let mut words = command.get_args().map(|word| word.to_string_lossy());
     let word = words.find(|word| !word.starts_with('-') && !word.contains("::"));
     word.map_or_else(|| name.to_string(), |word| format!("{name} {word}"))
@@ -195,7 +195,7 @@ fn is_for_another_build(key: &str) -> bool {
         | "RUSTC_BOOTSTRAP"
         | "RUSTC_WRAPPER"
         | "RUSTC_WORKSPACE_WRAPPER" => true,
-        // Cargo puts its own libraries there for the programs it runs.
+        // Cargo adds its own libraries to these for the programs that it runs.
         "LD_LIBRARY_PATH" | "DYLD_FALLBACK_LIBRARY_PATH" => env::var_os("CARGO").is_some(),
         _ => key.starts_with("CARGO_") && !KEPT.iter().any(|kept| key.starts_with(kept)),
     }
@@ -212,7 +212,7 @@ mod tests {
     }
 
     #[test]
-    fn the_cargo_around_us_is_not_inherited_but_the_users_registry_is() {
+    fn variables_of_an_outer_cargo_are_removed_but_those_of_the_registry_are_kept() {
         for key in ["CARGO", "CARGO_MANIFEST_DIR", "CARGO_PROFILE_RELEASE_LTO", "RUSTFLAGS"] {
             assert!(is_for_another_build(key), "{key}");
         }

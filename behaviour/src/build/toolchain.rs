@@ -1,4 +1,4 @@
-//! The tools of a language: in the folder that [`setup`] has filled, or on the `PATH`.
+//! The tools of a language, from the folder that [`setup`] filled or from the `PATH`.
 //!
 //! They come from the language's own registry through its ordinary client, in pinned
 //! versions, into a folder of the cache. All packages of npm and pip are locked by
@@ -16,27 +16,27 @@ use crate::language::Language;
 /// The tools of one download.
 #[derive(Debug)]
 pub(crate) struct Toolchain {
-    /// Its folder in the cache, versions included.
+    /// The name of the folder in the cache, which includes the versions.
     folder: &'static str,
     registry: Registry,
-    /// The size of the download, for the progress message.
+    /// The size of the download in megabytes, for the progress message.
     megabytes: u32,
     /// The names of the programs, each with its path in the folder.
     programs: &'static [(&'static str, &'static str)],
-    /// Arguments with which the first program succeeds if it works.
+    /// Arguments for a trial run of the first program after the download.
     trial: &'static [&'static str],
 }
 
 #[derive(Debug)]
 enum Registry {
-    /// `requirements.txt` with a package that depends on no other, and the digests of
+    /// The text of `requirements.txt`: one package without dependencies, and the digests of
     /// its wheels.
     Pip(&'static str),
-    /// `package.json`, and `package-lock.json` with all that it leads to.
+    /// The texts of `package.json` and of `package-lock.json`, which lists all dependencies.
     Npm(&'static str, &'static str),
 }
 
-/// The files of a folder of `behaviour/toolchains`.
+/// Includes the files of a folder in `behaviour/toolchains`.
 macro_rules! locked {
     (pip $folder:literal) => {
         Registry::Pip(include_str!(concat!("../../toolchains/", $folder, "/requirements.txt")))
@@ -93,8 +93,8 @@ pub(crate) const ASSEMBLYSCRIPT: Toolchain = Toolchain {
     trial: &["--version"],
 };
 
-/// The program itself. Without the package's installation script, the launcher in
-/// `.bin` adds a report to each error.
+/// The path of esbuild's native program. The launcher in `.bin` is not used: without the
+/// package's installation script, it adds a report to each error.
 const ESBUILD: &str = match (cfg!(target_os = "macos"), cfg!(target_arch = "aarch64")) {
     (false, false) => "node_modules/@esbuild/linux-x64/bin/esbuild",
     (false, true) => "node_modules/@esbuild/linux-arm64/bin/esbuild",
@@ -102,7 +102,7 @@ const ESBUILD: &str = match (cfg!(target_os = "macos"), cfg!(target_arch = "aarc
     (true, true) => "node_modules/@esbuild/darwin-arm64/bin/esbuild",
 };
 
-/// The launcher that pip would install, without the path of a Python in it.
+/// A launcher like the one that pip installs, but without the path of a Python in it.
 const COMPONENTIZE_PY_LAUNCHER: &str = "\
 #!/bin/sh
 here=$(dirname \"$0\")
@@ -110,7 +110,8 @@ PYTHONPATH=$here exec python3 -c 'from componentize_py import script; script()' 
 ";
 
 impl Toolchain {
-    /// Returns the tools of a language. Rust's are found by `compiler`.
+    /// Returns the tools of a language; `None` for Rust, whose tools `compiler` finds, and
+    /// for languages that need none.
     pub(crate) fn of(language: Language) -> Option<&'static Toolchain> {
         match language {
             Language::Rust | Language::Wat => None,
@@ -122,7 +123,7 @@ impl Toolchain {
         }
     }
 
-    /// Returns one of its programs as a command that runs in `dir`.
+    /// Returns a command that runs one of the programs in `dir`.
     pub(crate) fn command(
         &self,
         program: &'static str,
@@ -137,11 +138,11 @@ impl Toolchain {
     }
 
     fn program(&self, folder: &Path, program: &str) -> Option<PathBuf> {
-        let (_, place) = self.programs.iter().find(|(name, _)| *name == program)?;
-        Some(folder.join(place))
+        let (_, path) = self.programs.iter().find(|(name, _)| *name == program)?;
+        Some(folder.join(path))
     }
 
-    /// Fetches the tools into the cache, unless they are there, and returns their folder.
+    /// Returns the folder of the tools in the cache, and fetches them if they are missing.
     pub(crate) fn fetch(
         &self,
         cache: &Path,
@@ -150,7 +151,8 @@ impl Toolchain {
         cache::folder(cache, self.folder, progress, |partial| {
             self.download(partial, progress)?;
             let (first, _) = self.programs[0];
-            let path = self.program(partial, first).expect("the first of the programs is one");
+            let path =
+                self.program(partial, first).expect("the name comes from the list of programs");
             step::run_checked(step::command(path, partial).args(self.trial), "", progress)?;
             Ok(())
         })
@@ -183,10 +185,10 @@ impl Toolchain {
     }
 }
 
-/// The command that puts the wheels of `requirements` into a folder.
+/// Returns the command that installs the wheels of `requirements` into a folder.
 ///
-/// It heeds the user's pip.conf, which may name a mirror: the digests hold for the wheels
-/// of any index.
+/// It uses the user's pip.conf, which may name a mirror: the digests protect downloads from
+/// any index.
 fn pip(folder: &Path, requirements: &str) -> Result<Command, BuildError> {
     let file = folder.join("requirements.txt");
     fs::write(&file, requirements).map_err(BuildError::io(&file))?;
@@ -227,7 +229,7 @@ mod tests {
     }
 
     #[test]
-    fn a_folder_is_named_for_the_very_versions_that_are_put_into_it() {
+    fn the_name_of_a_folder_contains_the_locked_versions() {
         for toolchain in Language::ALL.into_iter().filter_map(Toolchain::of) {
             let named = |(name, version)| format!("{name}-{version}");
             let packages: Vec<String> = toolchain.packages().into_iter().map(named).collect();
@@ -236,7 +238,7 @@ mod tests {
     }
 
     #[test]
-    fn the_page_of_a_language_says_which_versions_are_brought_and_how_large_they_are() {
+    fn the_page_of_a_language_names_the_versions_and_the_size_of_its_tools() {
         for language in Language::ALL {
             let Some(toolchain) = Toolchain::of(language) else { continue };
             let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/languages");
@@ -255,7 +257,7 @@ mod tests {
     }
 
     #[test]
-    fn all_that_npm_brings_is_locked_by_version_and_digest_and_to_no_one_registry() {
+    fn all_npm_packages_are_locked_by_version_and_digest_but_not_to_a_registry() {
         for toolchain in [QUICKJS, ASSEMBLYSCRIPT] {
             let Registry::Npm(manifest, lock) = toolchain.registry else { panic!("npm's") };
             let manifest: Value = serde_json::from_str(manifest).unwrap();
@@ -269,8 +271,9 @@ mod tests {
             }
         }
     }
+
     #[test]
-    fn all_that_pip_brings_is_locked_by_version_and_digest_for_each_platform() {
+    fn all_pip_packages_are_locked_by_version_and_digest_for_each_platform() {
         for toolchain in [ZIG, GO, COMPONENTIZE_PY] {
             let Registry::Pip(requirements) = toolchain.registry else { panic!("pip's") };
             let digests: BTreeSet<&str> = requirements
@@ -284,7 +287,7 @@ mod tests {
         }
     }
 
-    /// An index may add a wheel to a version that exists, or give another in its place.
+    /// An index may add a wheel to an existing version, or replace one.
     #[test]
     fn a_wheel_that_is_not_the_locked_one_is_refused() {
         const WHEEL: &str = "

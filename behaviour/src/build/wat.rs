@@ -2,7 +2,7 @@
 
 use super::{BuildError, Workshop};
 
-/// Parses the text.
+/// Converts the entry file to a binary module or component.
 pub(crate) fn module(workshop: &Workshop<'_>) -> Result<Vec<u8>, BuildError> {
     let entry = &workshop.project.entry;
     ::wat::parse_file(entry).map_err(|error| BuildError::NotCompiled {

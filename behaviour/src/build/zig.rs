@@ -1,4 +1,4 @@
-//! Zig, without a libc: the glue in `gen/behaviour.zig` needs none.
+//! Zig, without a libc: the glue in `gen/behaviour.zig` does not need one.
 
 use std::process::Command;
 
@@ -11,15 +11,15 @@ pub(crate) fn module(workshop: &Workshop<'_>) -> Result<Vec<u8>, BuildError> {
     let mut zig = command(workshop)?;
     zig.arg("build-exe").arg(&workshop.project.entry);
     zig.args(["-target", "wasm32-freestanding", "-O", "ReleaseSmall", "-fno-entry", "-rdynamic"]);
-    // By default Zig reserves 16 MiB of stack in each call.
+    // Zig's default stack is 16 MiB, which each call would reserve.
     zig.args(["-fstrip", "--stack", "65536"]);
     zig.arg(format!("-femit-bin={}", core.display()));
     workshop.compile(&mut zig)?;
     workshop.read(&core)
 }
 
-/// Returns Zig, with its global cache in the cache directory: it compiles its libc
-/// once for all projects.
+/// Returns the command `zig`, with its global cache in the cache directory so that it
+/// compiles its libc only once for all projects.
 pub(crate) fn command(workshop: &Workshop<'_>) -> Result<Command, BuildError> {
     let mut zig = workshop.tool("zig")?;
     zig.env("ZIG_LOCAL_CACHE_DIR", workshop.work.join("zig"));

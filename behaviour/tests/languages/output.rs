@@ -123,7 +123,7 @@ fn a_guest_in_assemblyscript_is_told_what_no_host_has() {
         return;
     };
     let hint = built.unwrap_err().hint().unwrap().into_owned();
-    assert_eq!(hint, "do without `Date.now` of `env`: no host has one");
+    assert_eq!(hint, "avoid `Date.now`: no host provides this import of module `env`");
 }
 
 /// A plugin in Python whose `invoke` is this.

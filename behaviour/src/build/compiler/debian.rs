@@ -2,7 +2,7 @@
 //! WebAssembly built from Debian's sources.
 //!
 //! Compiler and sources must have the same version. Debian packages both for its web
-//! browsers, as `rustc-web` and `rust-web-src`; rustup needs a server of its own.
+//! browsers, as `rustc-web` and `rust-web-src`; rustup would need another server.
 //! Nothing is installed, and no root is needed.
 
 use std::fs;

@@ -1,6 +1,6 @@
-//! Glue for AssemblyScript: `gen/behaviour.ts` for the author, `gen/abi.ts` under
-//! it, `gen/entry.ts`, which the compiler begins with, and `gen/system.ts` in place of
-//! what the language asks of a browser.
+//! Glue for AssemblyScript, in four files: `gen/behaviour.ts` is the author's API,
+//! `gen/abi.ts` converts values, `gen/entry.ts` is the compiler's entry file, and
+//! `gen/system.ts` implements globals that a browser would provide.
 
 mod values;
 
@@ -11,7 +11,7 @@ use wit_parser::{Function, Type, Variant};
 
 use super::contract::{Contract, Interface, Shape, block_comment, camel, indented, pascal, snake};
 use values::{
-    arguments, core, empty, from_core, lifted, load, nullable, place, store, tuple_field,
+    address, arguments, core, empty, from_core, lifted, load, nullable, store, tuple_field,
     type_name, word,
 };
 
@@ -21,7 +21,8 @@ const HEADER: &str = include_str!("assemblyscript/header.ts");
 
 const SYSTEM: &str = include_str!("assemblyscript/system.ts");
 
-/// The files. `entry` is the module with the functions that the author writes.
+/// Returns the path and text of each file. `entry` is the module with the author's
+/// functions.
 pub(super) fn files(contract: &Contract<'_>, entry: &str) -> Vec<(String, String)> {
     let mut text = HEADER.to_owned();
     let mut tuples = BTreeMap::new();
@@ -35,15 +36,16 @@ pub(super) fn files(contract: &Contract<'_>, entry: &str) -> Vec<(String, String
     let has_system = ["clock", "context", "log"].into_iter().all(is_imported);
     let (mut wrappers, results) = entry_file(contract, entry, &imported(contract, &tuples));
     if has_system {
-        // For the compiler to find it: nothing there has another name than the language's.
+        // The compiler finds the globals of this file, which `--use` names, only if another
+        // file imports it.
         wrappers += "\nimport \"./system\";\n";
     }
     text += &tuples.into_values().collect::<String>();
     text += &body;
     text += &results;
-    let size = contract.largest_result(&contract.imports);
+    let size = contract.result_buffer_size(&contract.imports);
     text += &format!(
-        "\n// The place where the host leaves what it returns.\nconst area = memory.data({size}, 8);\n"
+        "\n// The buffer for results of the host's functions.\nconst area = memory.data({size}, 8);\n"
     );
     let mut files = vec![
         ("abi.ts".to_owned(), RUNTIME.to_owned()),
@@ -54,8 +56,8 @@ pub(super) fn files(contract: &Contract<'_>, entry: &str) -> Vec<(String, String
     files
 }
 
-/// The core names of the exports, and the names that the host calls them by:
-/// AssemblyScript exports nothing under a name that is not an identifier.
+/// Returns each export's name in the core module and the name that the host calls.
+/// AssemblyScript can export identifiers only.
 pub(super) fn renames(contract: &Contract<'_>) -> Vec<(String, String)> {
     let functions = contract.exports.iter().flat_map(|interface| {
         interface.functions().map(move |function| {
@@ -100,7 +102,7 @@ fn namespace(
     format!("\n{hosts}\n{docs}export namespace {name} {{\n{}}}\n", indented(&body.join("\n")))
 }
 
-/// A class for each kind of tuple, since the language has none.
+/// Collects a class for each tuple type, since AssemblyScript has no tuples.
 fn collect_tuples(contract: &Contract<'_>, ty: &Type, tuples: &mut BTreeMap<String, String>) {
     match contract.shape(ty) {
         Shape::List(inner) | Shape::Option(inner) => collect_tuples(contract, inner, tuples),
@@ -122,7 +124,7 @@ fn collect_tuples(contract: &Contract<'_>, ty: &Type, tuples: &mut BTreeMap<Stri
     }
 }
 
-/// A class of public fields, which lies in memory as a record does.
+/// Returns a class with public fields and the memory layout of a record.
 fn class(contract: &Contract<'_>, name: &str, fields: &[(String, Type)]) -> String {
     let parameters = fields.iter().map(|(field, ty)| {
         let default = match contract.shape(ty) {
@@ -133,10 +135,10 @@ fn class(contract: &Contract<'_>, name: &str, fields: &[(String, Type)]) -> Stri
     });
     let parameters: Vec<String> = parameters.collect();
     let offsets = contract.offsets(fields.iter().map(|(_, ty)| ty));
-    let loads = offsets.iter().map(|(offset, ty)| load(contract, &place(*offset), ty));
+    let loads = offsets.iter().map(|(offset, ty)| load(contract, &address(*offset), ty));
     let loads = loads.collect::<Vec<_>>().join(", ");
     let stores = fields.iter().zip(&offsets).map(|((field, _), (offset, ty))| {
-        format!("    {};\n", store(contract, &place(*offset), &format!("this.{field}"), ty))
+        format!("    {};\n", store(contract, &address(*offset), &format!("this.{field}"), ty))
     });
     format!(
         "export class {name} {{\n  constructor({}) {{}}\n\n  static load(at: usize): {name} {{\n    return new {name}({loads});\n  }}\n\n  store(at: usize): void {{\n{}  }}\n}}\n",
@@ -160,14 +162,14 @@ fn definition(contract: &Contract<'_>, ty: &Type) -> String {
             format!("{docs}export enum {name} {{\n{}}}\n", cases.collect::<String>())
         }
         Shape::Variant(variant) => docs + &variant_class(contract, &name, variant),
-        _ => unreachable!("nothing else has a name"),
+        _ => unreachable!("the only named types are records, enums and variants"),
     }
 }
 
-/// A class with the case in `kind`. The texts of all cases share a field; another
-/// payload has one of its own, named for its case.
+/// Returns a class for a variant, with the case in `kind`. Cases with a text share the
+/// field `text`; any other payload has a separate field named after its case.
 fn variant_class(contract: &Contract<'_>, name: &str, variant: &Variant) -> String {
-    let offset = place(contract.variant_payload(variant));
+    let offset = address(contract.variant_payload(variant));
     let (mut kinds, mut fields, mut makers) = (String::new(), String::new(), String::new());
     let (mut loads, mut stores) = (String::new(), String::new());
     let mut has_text = false;
@@ -205,7 +207,7 @@ fn variant_class(contract: &Contract<'_>, name: &str, variant: &Variant) -> Stri
     }
     if has_text {
         fields =
-            format!("  /** The text of a case that has one. */\n  text: string = \"\";\n{fields}");
+            format!("  /** The text, if the case has one. */\n  text: string = \"\";\n{fields}");
     }
     let words = variant.cases.iter().map(|case| format!("{:?}", case.name.replace('-', " ")));
     let words = words.collect::<Vec<_>>().join(", ");
@@ -249,11 +251,11 @@ fn import(contract: &Contract<'_>, interface: &Interface<'_>, function: &Functio
         Some(ty) => format!("  return {};\n", from_core(contract, &call, ty)),
     };
     let (docs, name) = (block_comment(&function.docs, ""), word(&camel(&function.name)));
-    let (parameters, result) = (parameters(contract, function), result_name(contract, function));
+    let (parameters, result) = (parameters(contract, function), result_type(contract, function));
     format!("{docs}export function {name}({parameters}): {result} {{\n{before}{body}}}\n")
 }
 
-/// Lists may be left out at the end of the parameters.
+/// Returns the parameters of a function. A list as the last parameter is optional.
 fn parameters(contract: &Contract<'_>, function: &Function) -> String {
     let parameters = function.params.iter().enumerate().map(|(i, parameter)| {
         let is_last = i + 1 == function.params.len();
@@ -267,11 +269,12 @@ fn parameters(contract: &Contract<'_>, function: &Function) -> String {
     parameters.collect::<Vec<_>>().join(", ")
 }
 
-fn result_name(contract: &Contract<'_>, function: &Function) -> String {
+fn result_type(contract: &Contract<'_>, function: &Function) -> String {
     function.result.as_ref().map_or("void".into(), |ty| type_name(contract, ty))
 }
 
-/// Returns what the host has left in the area.
+/// Returns the statements that load a function's result from the result buffer and return
+/// it.
 fn returned(contract: &Contract<'_>, ty: &Type) -> String {
     let Shape::Result(ok, err) = contract.shape(ty) else {
         return format!("  return {};\n", load(contract, "area", ty));
@@ -289,8 +292,8 @@ fn returned(contract: &Contract<'_>, ty: &Type) -> String {
     )
 }
 
-/// The file around the author's, with the functions that the host calls; and the
-/// classes that the author's functions return.
+/// Returns the entry file, with the functions that the host calls, and the classes that the
+/// author's functions return.
 fn entry_file(contract: &Contract<'_>, entry: &str, imported: &str) -> (String, String) {
     let (mut names, mut functions, mut results) = (Vec::new(), String::new(), String::new());
     for interface in &contract.exports {
@@ -312,7 +315,7 @@ fn entry_file(contract: &Contract<'_>, entry: &str, imported: &str) -> (String, 
             names.push(own);
         }
     }
-    let size = contract.largest_result(&contract.exports);
+    let size = contract.result_buffer_size(&contract.exports);
     let text = format!(
         "// The functions that the host calls. `behaviour build` writes this file; changes to it\n// are lost.\n\nimport * as abi from \"./abi\";\nimport {{ {imported} }} from \"./behaviour\";\nimport {{ {} }} from {entry:?};\n\nexport {{ cabi_realloc }} from \"./abi\";\n\nconst area = memory.data({size}, 8);\n{functions}",
         names.join(", ")
@@ -320,7 +323,7 @@ fn entry_file(contract: &Contract<'_>, entry: &str, imported: &str) -> (String, 
     (text, results)
 }
 
-/// The names of `behaviour.ts` that its types go by.
+/// Returns the names that the entry file imports from `behaviour.ts`.
 fn imported(contract: &Contract<'_>, tuples: &BTreeMap<String, String>) -> String {
     let mut names = vec!["Json".to_owned(), "Some".to_owned()];
     names.extend(tuples.keys().cloned());
@@ -370,12 +373,13 @@ fn export(
     format!("\nexport function {name}({}): {result} {{\n{body}}}\n", parameters.join(", "))
 }
 
-/// Leaves what the author's function returns in the area.
+/// Returns the statements that call the author's function and store its result in the
+/// result buffer.
 fn answered(contract: &Contract<'_>, call: &str, ty: &Type) -> String {
     let Shape::Result(ok, err) = contract.shape(ty) else {
         return format!("  const value = {call};\n  {};\n", store(contract, "at", "value", ty));
     };
-    let at = place(contract.payload_offset([ok, err]));
+    let at = address(contract.payload_offset([ok, err]));
     let Some(err) = err else { return format!("  store<u8>(at, !{call});\n") };
     let failed = format!("    store<u8>(at, 1);\n    {};\n", store(contract, &at, "error", err));
     let Some(ok) = ok else {

@@ -1,23 +1,23 @@
-// The canonical ABI of components: values in memory, laid out as the host reads and
-// writes them. `behaviour build` writes this file; changes to it are lost.
+// The canonical ABI of components: loads and stores values in the memory layout that the
+// host uses. `behaviour build` writes this file; changes to it are lost.
 //
-// An instance lives for one call, so nothing is ever freed.
+// The host discards the instance after one call, so no memory is freed.
 
-/** Gives the host memory for what it passes in. */
+/** Allocates memory for values that the host passes to the plugin. */
 export function cabi_realloc(old: usize, oldLen: usize, alignment: usize, len: usize): usize {
   if (len == 0) return alignment;
-  // Allocated memory is aligned to 16, which is more than any type needs.
+  // The allocator aligns to 16 bytes; no type needs more than 8.
   return old != 0 && oldLen != 0 ? heap.realloc(old, len) : heap.alloc(len);
 }
 
-/** Text as the host reads it. */
+/** UTF-8 text: an address and a length in bytes. */
 export class Bytes {
   ptr: usize = 8;
   len: usize = 0;
 
   constructor(text: string | null) {
     if (text !== null && text.length > 0) {
-      // Half a surrogate pair is not UTF-8, which the host would refuse.
+      // The host refuses text that is not UTF-8, so unpaired surrogates are replaced.
       const buffer = String.UTF8.encode(text, false, String.UTF8.ErrorMode.REPLACE);
       this.ptr = changetype<usize>(buffer);
       this.len = buffer.byteLength;
@@ -55,7 +55,7 @@ export function storeBytes(at: usize, value: Uint8Array): void {
 }
 
 export function addressOf(value: Uint8Array): usize {
-  // The host checks the address of an empty list too.
+  // The host also checks the address of an empty list.
   return value.length > 0 ? value.dataStart : 8;
 }
 

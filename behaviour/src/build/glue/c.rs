@@ -1,4 +1,4 @@
-//! Glue for C and C++, by the official generators.
+//! Glue for C and C++, written by the official generators.
 
 use wit_bindgen_core::WorldGenerator;
 use wit_parser::{Resolve, WorldId};
@@ -6,7 +6,7 @@ use wit_parser::{Resolve, WorldId};
 use super::GlueFiles;
 use crate::language::Language;
 
-/// Header, source and metadata of a world.
+/// Returns the header, source and metadata of a world.
 pub(super) fn files(
     resolve: &mut Resolve,
     world: WorldId,
@@ -18,12 +18,12 @@ pub(super) fn files(
     };
     let mut files = wit_bindgen_core::Files::default();
     generator.generate(resolve, world, &mut files)?;
-    Ok(files.iter().map(|(name, bytes)| (name.to_owned(), mended(name, bytes))).collect())
+    Ok(files.iter().map(|(name, bytes)| (name.to_owned(), fixed(name, bytes))).collect())
 }
 
-/// wit-bindgen-cpp 0.60 declares a borrowed optional list as an owned vector, which
-/// does not compile. The type that the value has is right.
-fn mended(name: &str, bytes: &[u8]) -> Vec<u8> {
+/// Fixes a declaration of wit-bindgen-cpp 0.60: it gives a borrowed optional list the type
+/// of an owned vector, which does not compile. The compiler deduces the right type.
+fn fixed(name: &str, bytes: &[u8]) -> Vec<u8> {
     match std::str::from_utf8(bytes) {
         Ok(text) if name.ends_with(".cpp") => {
             text.replace("wit::vector<uint8_t> payload", "auto payload").into_bytes()

@@ -1,23 +1,26 @@
-//! The part of a world that glue is written for: the interfaces of
-//! `device:behaviour`, their functions, and the layout of their types in memory.
+//! The part of a world for which glue is generated: the interfaces of
+//! `device:behaviour`, their functions, and the memory layout of their types.
 //!
-//! Other packages are left to the author: nothing but WASI has a host behind it.
-//! Resources, streams and flags have no glue yet, and a contract that uses one is
-//! refused as a whole, with the place named.
+//! No glue is generated for other packages, of which the host implements only WASI.
+//! Resources, streams and flags are not supported yet. A contract that uses one of them
+//! is refused with an error that names the interface and, for a function, the function.
 
-use anyhow::{Context as _, bail, ensure};
+mod check;
+
+use anyhow::Context as _;
 use wit_parser::abi::{AbiVariant, WasmSignature};
 use wit_parser::{
     Docs, Enum, Function, Record, Resolve, SizeAlign, Type, TypeDef, TypeDefKind, TypeOwner,
     Variant, WorldId, WorldItem, WorldKey,
 };
 
-/// The package whose interfaces are taken.
+/// The namespace and name of the package whose interfaces need glue.
 const PACKAGE: (&str, &str) = ("device", "behaviour");
 
-/// The interface whose types need no prefix.
+/// The interface whose types are named without a prefix.
 const SHARED_TYPES: &str = "types";
 
+/// The interfaces of a world that need glue.
 pub(super) struct Contract<'a> {
     pub(super) resolve: &'a Resolve,
     pub(super) imports: Vec<Interface<'a>>,
@@ -25,12 +28,13 @@ pub(super) struct Contract<'a> {
     sizes: SizeAlign,
 }
 
+/// An interface that a world imports or exports.
 pub(super) struct Interface<'a> {
-    /// The last part of its name, in kebab case: `log`.
+    /// The name without the package, in kebab case: `log`.
     pub(super) name: &'a str,
-    /// The name with package and version: `device:behaviour/log@0.1.0`.
+    /// The name with the package and its version: `device:behaviour/log@0.1.0`.
     pub(super) full_name: String,
-    /// The docs and definitions.
+    /// The parsed definition.
     pub(super) wit: &'a wit_parser::Interface,
 }
 
@@ -46,7 +50,7 @@ pub(super) enum Shape<'a> {
         bits: u32,
     },
     Text,
-    /// Text under the alias `json`.
+    /// A `string` under the alias `json`.
     Json,
     /// `list<u8>`.
     Bytes,
@@ -64,7 +68,7 @@ impl<'a> Interface<'a> {
         self.wit.functions.values()
     }
 
-    /// The records, variants and enums that the interface defines itself.
+    /// Returns the records, variants and enums that the interface defines.
     pub(super) fn types(&self, resolve: &'a Resolve) -> impl Iterator<Item = Type> + use<'a> {
         let defined = self.wit.types.values().copied();
         let defined = defined.filter(|id| {
@@ -76,7 +80,7 @@ impl<'a> Interface<'a> {
 }
 
 impl<'a> Contract<'a> {
-    /// Collects the interfaces of a world and checks that glue can carry them.
+    /// Collects the interfaces of a world and checks that all their types are supported.
     pub(super) fn new(resolve: &'a Resolve, world: WorldId) -> anyhow::Result<Contract<'a>> {
         let mut sizes = SizeAlign::default();
         sizes.fill(resolve);
@@ -90,28 +94,29 @@ impl<'a> Contract<'a> {
         Ok(contract)
     }
 
-    /// The name of the function that the author writes for an export: the
-    /// function's own, unless two exported interfaces share it.
+    /// Returns the name, in kebab case, of the function that the author writes for an
+    /// export. The interface is a prefix if several exported interfaces have a function
+    /// of this name.
     pub(super) fn export_name(&self, interface: &Interface<'_>, function: &Function) -> String {
-        let of_that_name = self.exports.iter().flat_map(Interface::functions);
-        match of_that_name.filter(|other| other.name == function.name).count() {
+        let functions = self.exports.iter().flat_map(Interface::functions);
+        match functions.filter(|other| other.name == function.name).count() {
             1 => function.name.clone(),
             _ => format!("{}-{}", interface.name, function.name),
         }
     }
 
-    /// The core module's own name for an export.
+    /// Returns the name of an export in the core module.
     pub(super) fn core_name(interface: &Interface<'_>, function: &Function) -> String {
         format!("{}#{}", interface.full_name, function.name)
     }
 
-    /// The core parameters and results. An export has a result pointer among its
-    /// results, an import among its parameters.
+    /// Returns the core parameters and results. A pointer to a result in memory is a
+    /// result of an export, but a parameter of an import.
     pub(super) fn signature(&self, function: &Function, variant: AbiVariant) -> WasmSignature {
         self.resolve.wasm_signature(variant, function)
     }
 
-    /// Returns the number of core values of a parameter of this type.
+    /// Returns the number of core values that represent a parameter of this type.
     pub(super) fn flat_count(&self, ty: &Type) -> usize {
         match self.shape(ty) {
             Shape::Text | Shape::Json | Shape::Bytes | Shape::List(_) => 2,
@@ -124,6 +129,7 @@ impl<'a> Contract<'a> {
         }
     }
 
+    /// Returns the structure of a type that [`Contract::new`] has checked.
     pub(super) fn shape(&self, ty: &Type) -> Shape<'a> {
         let integer = |bits, signed| Shape::Integer { bits, signed };
         match *ty {
@@ -140,7 +146,7 @@ impl<'a> Contract<'a> {
             Type::F32 => Shape::Float { bits: 32 },
             Type::F64 => Shape::Float { bits: 64 },
             Type::String => Shape::Text,
-            Type::ErrorContext => unreachable!("checked when the contract was read"),
+            Type::ErrorContext => unreachable!("`Contract::new` refuses such types"),
             Type::Id(id) => {
                 let resolve: &'a Resolve = self.resolve;
                 match &resolve.types[id].kind {
@@ -163,13 +169,13 @@ impl<'a> Contract<'a> {
                     TypeDefKind::Result(result) => {
                         Shape::Result(result.ok.as_ref(), result.err.as_ref())
                     }
-                    _ => unreachable!("checked when the contract was read"),
+                    _ => unreachable!("`Contract::new` refuses such types"),
                 }
             }
         }
     }
 
-    /// The interface that defines a named type, `None` for the shared types, and
+    /// Returns the interface that defines a named type, `None` for the shared types, and
     /// the type's name.
     pub(super) fn name(&self, ty: &Type) -> (Option<&'a str>, &'a str) {
         let definition = self.definition(ty).expect("records, variants and enums have a name");
@@ -178,7 +184,8 @@ impl<'a> Contract<'a> {
         (owner.filter(|owner| *owner != SHARED_TYPES), name(definition))
     }
 
-    /// The type's name where the language has a class `Error`, which it would hide.
+    /// Returns the type's name in Pascal case; `HostError` for `Error`, which is a global
+    /// class of AssemblyScript and TypeScript.
     pub(super) fn class_name(&self, ty: &Type) -> String {
         match pascal(self.name(ty).1).as_str() {
             "Error" => "HostError".into(),
@@ -199,7 +206,7 @@ impl<'a> Contract<'a> {
         }
     }
 
-    /// The type's size in memory, in bytes.
+    /// Returns the type's size in memory, in bytes.
     pub(super) fn size(&self, ty: &Type) -> usize {
         self.sizes.size(ty).size_wasm32()
     }
@@ -208,7 +215,7 @@ impl<'a> Contract<'a> {
         self.sizes.align(ty).align_wasm32()
     }
 
-    /// The offset of each of these when they lie one behind the other.
+    /// Returns each type with its offset in a record of these types, in bytes.
     pub(super) fn offsets<'t>(
         &self,
         types: impl IntoIterator<Item = &'t Type>,
@@ -222,8 +229,8 @@ impl<'a> Contract<'a> {
         offsets.collect()
     }
 
-    /// The offset of the payload behind a tag of one byte, which is the same for
-    /// all cases.
+    /// Returns the offset of the payload after a tag of one byte, in bytes. It is the
+    /// same for all cases.
     pub(super) fn payload_offset<'t>(
         &self,
         payloads: impl IntoIterator<Item = Option<&'t Type>>,
@@ -231,88 +238,17 @@ impl<'a> Contract<'a> {
         payloads.into_iter().flatten().map(|ty| self.align(ty)).max().unwrap_or(1)
     }
 
-    /// The offset of the payload of a variant.
+    /// Returns the offset of a variant's payload, in bytes.
     pub(super) fn variant_payload(&self, variant: &Variant) -> usize {
         self.payload_offset(variant.cases.iter().map(|case| case.ty.as_ref()))
     }
 
-    /// The size of the largest result that a function of these interfaces leaves
-    /// in memory, in bytes.
-    pub(super) fn largest_result(&self, interfaces: &[Interface<'_>]) -> usize {
+    /// Returns the size of a buffer that can hold the result of any function of these
+    /// interfaces, in bytes.
+    pub(super) fn result_buffer_size(&self, interfaces: &[Interface<'_>]) -> usize {
         let functions = interfaces.iter().flat_map(Interface::functions);
         let results = functions.filter_map(|function| function.result.as_ref());
         results.map(|ty| self.size(ty)).max().unwrap_or(0).next_multiple_of(8).max(8)
-    }
-
-    fn check(&self, interface: &Interface<'_>) -> anyhow::Result<()> {
-        for id in interface.wit.types.values() {
-            self.check_type(&Type::Id(*id))?;
-        }
-        for function in interface.functions() {
-            self.check_function(function)
-                .with_context(|| format!("function `{}`", function.name))?;
-        }
-        Ok(())
-    }
-
-    fn check_function(&self, function: &Function) -> anyhow::Result<()> {
-        ensure!(!function.kind.is_async(), "an async function has no glue");
-        for parameter in &function.params {
-            self.check_type(&parameter.ty)?;
-            self.check_parameter(&parameter.ty)
-                .with_context(|| format!("parameter `{}`", parameter.name))?;
-        }
-        if let Some(ty) = &function.result {
-            self.check_type(ty)?;
-        }
-        let signature = self.signature(function, AbiVariant::GuestImport);
-        ensure!(!signature.indirect_params, "more than 16 core parameters have no glue");
-        Ok(())
-    }
-
-    /// Cases of one variant share core values as parameters, for which no glue
-    /// is written: no function of the contract takes one.
-    fn check_parameter(&self, ty: &Type) -> anyhow::Result<()> {
-        match self.shape(ty) {
-            Shape::Variant(_) => bail!("a variant as a parameter has no glue"),
-            Shape::Result(..) => bail!("a result as a parameter has no glue"),
-            Shape::Option(inner) => self.check_parameter(inner),
-            Shape::Tuple(types) => types.iter().try_for_each(|ty| self.check_parameter(ty)),
-            Shape::Record(record) => {
-                record.fields.iter().try_for_each(|field| self.check_parameter(&field.ty))
-            }
-            _ => Ok(()),
-        }
-    }
-
-    fn check_type(&self, ty: &Type) -> anyhow::Result<()> {
-        let Type::Id(id) = ty else {
-            ensure!(*ty != Type::ErrorContext, "an error-context has no glue");
-            return Ok(());
-        };
-        let definition = &self.resolve.types[*id];
-        match &definition.kind {
-            TypeDefKind::Type(inner) | TypeDefKind::List(inner) | TypeDefKind::Option(inner) => {
-                self.check_type(inner)
-            }
-            TypeDefKind::Tuple(tuple) => tuple.types.iter().try_for_each(|ty| self.check_type(ty)),
-            TypeDefKind::Record(record) => {
-                record.fields.iter().try_for_each(|field| self.check_type(&field.ty))
-            }
-            TypeDefKind::Variant(variant) => {
-                ensure!(variant.cases.len() <= 256, "more than 256 cases have no glue");
-                let payloads = variant.cases.iter().filter_map(|case| case.ty.as_ref());
-                payloads.into_iter().try_for_each(|ty| self.check_type(ty))
-            }
-            TypeDefKind::Enum(kind) => {
-                ensure!(kind.cases.len() <= 256, "more than 256 cases have no glue");
-                Ok(())
-            }
-            TypeDefKind::Result(result) => {
-                result.ok.iter().chain(&result.err).try_for_each(|ty| self.check_type(ty))
-            }
-            other => bail!("a {} has no glue", other.as_str()),
-        }
     }
 }
 
@@ -337,36 +273,36 @@ fn interfaces<'a>(
     interfaces.collect()
 }
 
-/// `report-and-wait` as `reportAndWait`.
+/// Converts kebab case to camel case: `report-and-wait` to `reportAndWait`.
 pub(super) fn camel(kebab: &str) -> String {
     let mut words = kebab.split('-');
     let first = words.next().unwrap_or_default().to_lowercase();
-    words.fold(first, |name, word| name + &capital(word))
+    words.fold(first, |name, word| name + &capitalise(word))
 }
 
-/// `report-and-wait` as `ReportAndWait`.
+/// Converts kebab case to Pascal case: `report-and-wait` to `ReportAndWait`.
 pub(super) fn pascal(kebab: &str) -> String {
-    kebab.split('-').map(capital).collect()
+    kebab.split('-').map(capitalise).collect()
 }
 
-/// `report-and-wait` as `report_and_wait`.
+/// Converts kebab case to snake case: `report-and-wait` to `report_and_wait`.
 pub(super) fn snake(kebab: &str) -> String {
     kebab.replace('-', "_").to_lowercase()
 }
 
-fn capital(word: &str) -> String {
+fn capitalise(word: &str) -> String {
     let mut characters = word.chars();
     let first = characters.next().map(|first| first.to_ascii_uppercase());
     first.into_iter().chain(characters).collect()
 }
 
-/// The lines of a doc comment, each behind a mark such as `/// `.
-pub(super) fn comment(docs: &Docs, mark: &str) -> String {
+/// Returns the lines of a doc comment, each prefixed with a marker such as `/// `.
+pub(super) fn comment(docs: &Docs, marker: &str) -> String {
     let text = docs.contents.as_deref().unwrap_or_default().trim_end();
-    text.lines().map(|line| format!("{}\n", format!("{mark}{line}").trim_end())).collect()
+    text.lines().map(|line| format!("{}\n", format!("{marker}{line}").trim_end())).collect()
 }
 
-/// A doc comment of the kind that JavaScript's kin have.
+/// Returns a doc comment in the `/** ... */` syntax of JavaScript, or an empty string.
 pub(super) fn block_comment(docs: &Docs, indent: &str) -> String {
     let text = docs.contents.as_deref().unwrap_or_default().trim().replace("*/", "* /");
     match text.lines().count() {
@@ -380,7 +316,7 @@ pub(super) fn block_comment(docs: &Docs, indent: &str) -> String {
     }
 }
 
-/// Lines that stand two spaces further in.
+/// Indents every non-empty line by two spaces.
 pub(super) fn indented(text: &str) -> String {
     let lines = text.lines().map(|line| match line {
         "" => "\n".to_owned(),

@@ -1,4 +1,4 @@
-// Package behaviour is the contract of a plugin with its host. `behaviour build`
+// Package behaviour is the contract between a plugin and its host. `behaviour build`
 // writes this file from the project's WIT; changes to it are lost.
 package behaviour
 
@@ -9,41 +9,42 @@ import (
 	"unsafe"
 )
 
-// Not every contract needs all of the imports.
+// Unused imports are an error in Go, and not every contract needs all of these.
 var (
 	_ json.RawMessage
 	_ = errors.New
 	_ = strings.ToValidUTF8
 )
 
-// at is the value at an offset from a place in memory.
+// at returns a pointer to the value at an offset from an address.
 func at[T any](place unsafe.Pointer, offset uintptr) *T {
 	return (*T)(unsafe.Add(place, offset))
 }
 
-// area is memory for what a function leaves there. Its address goes to the host,
-// which keeps it on the heap, where nothing moves.
+// area allocates a buffer for a result or for the elements of a list. Go's collector
+// does not move memory on the heap, so the host can use the buffer's address.
 func area(size uintptr) unsafe.Pointer {
 	words := make([]uint64, (size+7)/8)
 	kept = append(kept, words)
 	return unsafe.Pointer(unsafe.SliceData(words))
 }
 
-// kept is memory that the host is to read. The collector does not see through the
-// addresses in it, which are numbers of 32 bits.
+// kept refers to memory that the host will read. Buffers contain addresses as 32-bit
+// numbers, which the collector does not treat as references.
 var kept []any
 
-// released lets the collector have what the host has read.
+// released lets the collector free the memory that the host has read.
 func released() { kept = kept[:0] }
 
 func address(place unsafe.Pointer) uint32 { return uint32(uintptr(place)) }
 
-// text is the same bytes as a string, which Go passes as a pointer and a length.
+// text returns a string that shares the bytes; Go passes a string to the host as a pointer
+// and a length.
 func text[T ~[]byte](bytes T) string {
 	return unsafe.String(unsafe.SliceData([]byte(bytes)), len(bytes))
 }
 
-// valid is a text without the bytes that are not UTF-8, which would be a trap.
+// valid replaces bytes that are not UTF-8, since they would cause a trap.
 func valid(text string) string { return strings.ToValidUTF8(text, "\uFFFD") }
 
 func valueOf[T any](pointer *T) (value T) {
@@ -115,28 +116,28 @@ func lowered[T any](items []T, size uintptr, store func(unsafe.Pointer, T)) unsa
 	return block
 }
 
-// sbrk hands out memory that is not Go's, for what the host passes in. To allocate
-// Go's may start the collector, which reads the clock, and nothing may be called
-// from within cabi_realloc. The runtime is not up either when the adapter between
-// WASI 0.1 and 0.2 asks first. sbrk works in both cases; to link to it needs
+// sbrk returns memory outside of Go's heap, for values that the host passes to the
+// plugin. An allocation on the heap may start the collector, which reads the clock, but
+// cabi_realloc must not call imports. The adapter between WASI 0.1 and 0.2 also requests
+// memory before Go's runtime has started. sbrk works in both cases; linking to it needs
 // -checklinkname=0.
 //
 //go:linkname sbrk runtime.sbrk
 func sbrk(length uintptr) unsafe.Pointer
 
 var arena struct {
-	// The place to begin anew at once no piece is in use.
+	// The address of the next block once no block is in use.
 	start           uint32
 	next, end, size uint32
-	// The number of pieces that the host has, or has filled and the plugin has not
-	// taken.
+	// The number of blocks that the host has requested and the plugin has not yet
+	// copied.
 	inUse uint32
 }
 
-// The adapter keeps what it has asked for.
+// The adapter never releases the blocks that it requested before this point.
 func init() { arena.start, arena.inUse = arena.next, 0 }
 
-// The host asks for memory here, for what it passes in.
+// realloc allocates memory for values that the host passes to the plugin.
 //
 //go:wasmexport cabi_realloc
 func realloc(old, oldLength, alignment, length uint32) uint32 {
@@ -165,7 +166,8 @@ func passed(place, length uint32) []byte {
 	return unsafe.Slice((*byte)(unsafe.Pointer(uintptr(place))), length)
 }
 
-// taken is a copy of a piece that the host has passed in. Each is to be taken once.
+// taken returns a copy of a block that the host has filled, and releases the block. Call
+// it once per block.
 func taken(place, length uint32) []byte {
 	if length == 0 {
 		return []byte{}

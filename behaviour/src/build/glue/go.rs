@@ -1,7 +1,7 @@
 //! Glue for Go: the package `gen/behaviour`.
 //!
-//! The official generator is passed over: its support module is on no Go proxy,
-//! and an error of its bindings is no `error` of Go.
+//! The official generator is not used: no Go proxy serves its support module, and its
+//! bindings do not report errors as Go's `error`.
 
 mod values;
 
@@ -11,10 +11,11 @@ use wit_parser::abi::AbiVariant;
 use wit_parser::{Function, Type, Variant};
 
 use super::contract::{Contract, Interface, Shape, camel, comment, pascal};
-use values::{arguments, core, from_core, lifted, load, name_of, place, store, type_name};
+use values::{address, arguments, core, from_core, lifted, load, name_of, store, type_name};
 
 const RUNTIME: &str = include_str!("go.go");
 
+/// Returns the path and text of each file.
 pub(super) fn files(contract: &Contract<'_>) -> Vec<(String, String)> {
     let mut text = RUNTIME.to_owned();
     let errors = errors(contract);
@@ -32,7 +33,7 @@ pub(super) fn files(contract: &Contract<'_>) -> Vec<(String, String)> {
     vec![("behaviour/behaviour.go".to_owned(), text)]
 }
 
-/// The names of the types that a function fails with: they are errors of Go.
+/// Returns the names of the error types of functions; they implement Go's `error`.
 fn errors(contract: &Contract<'_>) -> BTreeSet<String> {
     let interfaces = contract.imports.iter().chain(&contract.exports);
     let results = interfaces.flat_map(Interface::functions).filter_map(|function| function.result);
@@ -58,12 +59,12 @@ fn definition(contract: &Contract<'_>, ty: &Type, errors: &BTreeSet<String>) -> 
             let offsets = contract.offsets(record.fields.iter().map(|field| &field.ty));
             let fields = || record.fields.iter().map(|field| pascal(&field.name)).zip(&offsets);
             let loads = fields().map(|(field, (offset, ty))| {
-                format!("\t\t{field}: {},\n", load(contract, &place(*offset), ty))
+                format!("\t\t{field}: {},\n", load(contract, &address(*offset), ty))
             });
             text +=
                 &loader(&name, &format!("\treturn {name}{{\n{}\t}}\n", loads.collect::<String>()));
             let stores = fields().map(|(field, (offset, ty))| {
-                store(contract, &place(*offset), &format!("value.{field}"), ty)
+                store(contract, &address(*offset), &format!("value.{field}"), ty)
             });
             text += &storer(&name, &stores.collect::<String>());
         }
@@ -83,12 +84,12 @@ fn definition(contract: &Contract<'_>, ty: &Type, errors: &BTreeSet<String>) -> 
             );
         }
         Shape::Variant(variant) => text += &variant_definition(contract, &name, &docs, variant),
-        _ => unreachable!("nothing else has a name"),
+        _ => unreachable!("the only named types are records, enums and variants"),
     }
     text
 }
 
-/// A variant is an interface, and each of its cases a struct.
+/// Returns the definition of a variant: an interface, and a struct for each case.
 fn variant_definition(
     contract: &Contract<'_>,
     name: &str,
@@ -97,7 +98,7 @@ fn variant_definition(
 ) -> String {
     let mut text = format!("{docs}type {name} interface {{\n\terror\n\tis{name}()\n}}\n");
     let (mut loads, mut stores) = (String::new(), String::new());
-    let offset = place(contract.variant_payload(variant));
+    let offset = address(contract.variant_payload(variant));
     for (tag, case) in variant.cases.iter().enumerate() {
         let case_name = format!("{name}{}", pascal(&case.name));
         let words = case.name.replace('-', " ");
@@ -119,7 +120,7 @@ fn variant_definition(
         text += &format!("type {case_name} struct{field}\n\nfunc ({case_name}) is{name}() {{}}\n");
         text += &format!("\nfunc (value {case_name}) Error() string {{ return {said} }}\n");
     }
-    let last = "\tdefault:\n\t\tpanic(\"behaviour: a tag that the contract does not have\")\n\t}\n";
+    let last = "\tdefault:\n\t\tpanic(\"behaviour: the variant has an unknown tag\")\n\t}\n";
     text += &loader(name, &format!("\tswitch *at[uint8](place, 0) {{\n{loads}{last}"));
     let nothing = format!("\tdefault:\n\t\tpanic(\"behaviour: {name} is nil\")\n\t}}\n");
     text += &storer(name, &format!("\tswitch value := value.(type) {{\n{stores}{nothing}"));
@@ -134,7 +135,7 @@ fn storer(name: &str, body: &str) -> String {
     format!("\nfunc store{name}(place unsafe.Pointer, value {name}) {{\n{body}}}\n")
 }
 
-/// The types of a function's results in Go.
+/// Returns the types of a function's results in Go.
 fn results(contract: &Contract<'_>, function: &Function) -> String {
     let Some(ty) = &function.result else { return String::new() };
     match contract.shape(ty) {
@@ -216,18 +217,18 @@ fn import(contract: &Contract<'_>, interface: &Interface<'_>, function: &Functio
     )
 }
 
-/// Returns what the host has left at `place`.
+/// Returns the statements that load a function's result from memory and return it.
 fn returned(contract: &Contract<'_>, ty: &Type) -> String {
     let Shape::Result(ok, err) = contract.shape(ty) else {
         return format!("\treturn {}\n", load(contract, "place", ty));
     };
-    let offset = place(contract.payload_offset([ok, err]));
+    let offset = address(contract.payload_offset([ok, err]));
     let error = match err {
         Some(ty) if matches!(contract.shape(ty), Shape::Text) => {
             format!("errors.New(loadText({offset}))")
         }
         Some(ty) => load(contract, &offset, ty),
-        None => "errors.New(\"not done\")".into(),
+        None => "errors.New(\"the host returned an error without a value\")".into(),
     };
     match ok {
         None => {
@@ -242,7 +243,8 @@ fn returned(contract: &Contract<'_>, ty: &Type) -> String {
     }
 }
 
-/// Returns the variable that the author sets, and the functions that the host calls.
+/// Returns the variable `Exports`, which the author sets, and the functions that the host
+/// calls.
 fn exports(contract: &Contract<'_>) -> String {
     let (mut fields, mut functions) = (String::new(), String::new());
     for interface in &contract.exports {
@@ -255,7 +257,7 @@ fn exports(contract: &Contract<'_>) -> String {
         }
     }
     format!(
-        "\n// Exports are the functions that the host calls. The init of the main package sets\n// them, since main never runs.\nvar Exports struct {{\n{fields}}}\n{functions}\nfunc textAfter(words, text string) string {{\n\tif text == \"\" {{\n\t\treturn words\n\t}}\n\treturn words + \": \" + text\n}}\n"
+        "\n// Exports are the functions that the host calls. Set them in the init function of\n// the main package: main never runs.\nvar Exports struct {{\n{fields}}}\n{functions}\nfunc textAfter(words, text string) string {{\n\tif text == \"\" {{\n\t\treturn words\n\t}}\n\treturn words + \": \" + text\n}}\n"
     )
 }
 
@@ -287,18 +289,19 @@ fn export(
     let core_name = Contract::core_name(interface, function);
     let (name, parameters) = (interface.name, parameters.join(", "));
     format!(
-        "\n//go:wasmexport {core_name}\nfunc export{own}({parameters}){result} {{\n\tif Exports.{own} == nil {{\n\t\tpanic(\"behaviour.Exports.{own} is not set, and the world exports {name}\")\n\t}}\n{body}}}\n"
+        "\n//go:wasmexport {core_name}\nfunc export{own}({parameters}){result} {{\n\tif Exports.{own} == nil {{\n\t\tpanic(\"behaviour.Exports.{own} is not set, but the world exports {name}\")\n\t}}\n{body}}}\n"
     )
 }
 
-/// Leaves what the author's function returns where the host reads it.
+/// Returns the statements that call the author's function and store its result in memory
+/// for the host.
 fn answered(contract: &Contract<'_>, call: &str, ty: &Type) -> String {
     let size = contract.size(ty);
     let Shape::Result(ok, err) = contract.shape(ty) else {
         let stored = store(contract, "place", "value", ty);
         return format!("\tvalue := {call}\n\tplace := area({size})\n{stored}\treturn place\n");
     };
-    let offset = place(contract.payload_offset([ok, err]));
+    let offset = address(contract.payload_offset([ok, err]));
     let stored = ok.map(|ty| store(contract, &offset, "value", ty)).unwrap_or_default();
     let failed = match err {
         None => String::new(),
@@ -329,7 +332,8 @@ fn answered(contract: &Contract<'_>, call: &str, ty: &Type) -> String {
     )
 }
 
-/// The case for an error that is none of the contract: `failed`, or else `other`.
+/// Returns the case for an error that is not of the contract's type: `failed` or, if it
+/// is missing, `other`.
 fn catch_all(contract: &Contract<'_>, variant: &Variant) -> Option<String> {
     let with_text = |name: &str| {
         let mut cases = variant.cases.iter().filter(|case| case.name == name);
@@ -338,7 +342,7 @@ fn catch_all(contract: &Contract<'_>, variant: &Variant) -> Option<String> {
     ["failed", "other"].into_iter().find(|name| with_text(name)).map(pascal)
 }
 
-/// Go's doc comments begin with the name of what they describe.
+/// Prefixes a doc comment with the name of the item, as is customary in Go.
 fn docs(name: &str, comment: &str) -> String {
     match comment.strip_prefix("// ") {
         Some(text) => format!("// {name}: {text}"),

@@ -1,6 +1,6 @@
-//! Glue for JavaScript and TypeScript: a module around each interface that the host
-//! lends, which checks the values that go to the host and mends those that come
-//! back. The types are those of `script/values.js`.
+//! Glue for JavaScript and TypeScript: a module for each interface that the host
+//! implements. It checks the values that the plugin passes to the host, and converts the
+//! values that the host returns. `script/values.js` implements the types.
 
 use std::collections::BTreeSet;
 
@@ -9,17 +9,19 @@ use wit_parser::{Function, Type};
 use super::contract::{Contract, Interface, Shape, camel, pascal};
 use super::typescript::word;
 
-/// A module that stands for an interface.
+/// A module that wraps the engine's module for an interface.
 pub(crate) struct Lent {
-    /// The name of the interface, which is also what the plugin imports.
+    /// The full name of the interface, which the plugin imports.
     pub(crate) full_name: String,
-    /// The name under which the module itself imports the engine's.
+    /// The name by which this module imports the engine's module.
     pub(crate) engine_name: String,
-    /// The file's name and text.
+    /// The name of the module's file.
     pub(crate) file: String,
+    /// The contents of the file.
     pub(crate) text: String,
 }
 
+/// Returns a module for each imported interface that has functions.
 pub(super) fn modules(contract: &Contract<'_>) -> Vec<Lent> {
     let with_functions =
         contract.imports.iter().filter(|interface| interface.functions().next().is_some());
@@ -51,12 +53,13 @@ fn module(contract: &Contract<'_>, interface: &Interface<'_>) -> Lent {
     Lent { full_name: interface.full_name.clone(), engine_name, file, text }
 }
 
-/// The types that a module speaks of.
+/// The types that a module uses.
 #[derive(Default)]
 struct Types {
-    /// Those with a name of their own, each behind those that it is made of.
+    /// The names and definitions of named types, ordered so that each type follows the types
+    /// that it uses.
     named: Vec<(String, String)>,
-    /// The names of `values.js` that it takes.
+    /// The names that the module imports from `values.js`.
     used: BTreeSet<&'static str>,
 }
 
@@ -76,7 +79,7 @@ impl Types {
         format!("{}({})", self.take(maker), types.join(", "))
     }
 
-    /// The expression for a type.
+    /// Returns the expression for a type.
     fn of(&mut self, contract: &Contract<'_>, ty: &Type) -> String {
         let made = match contract.shape(ty) {
             Shape::Bool => return self.take("bool").to_owned(),
@@ -88,7 +91,7 @@ impl Types {
             Shape::Text | Shape::Json => return self.take("text").to_owned(),
             Shape::Bytes => return self.take("bytes").to_owned(),
             Shape::List(item) => return self.made(contract, "list", [item]),
-            // The engine has a `tag` for each of two options in one another.
+            // The engine represents nested options as objects with a `tag`.
             Shape::Option(some) if matches!(contract.shape(some), Shape::Option(_)) => {
                 return self.cases(contract, [("none", None), ("some", Some(some))]);
             }
@@ -148,7 +151,7 @@ fn integer(bits: u32, signed: bool) -> &'static str {
     }
 }
 
-/// The function around the engine's.
+/// Returns the expression for the wrapper of an engine's function.
 fn lent(contract: &Contract<'_>, function: &Function, types: &mut Types) -> String {
     let name = camel(&function.name);
     let parameters = function.params.iter().map(|parameter| {

@@ -14,15 +14,15 @@ const GENERATED: [Language; 6] = [
     Language::Cpp,
 ];
 
-/// A world that has every interface of the contract.
+/// A world with every interface of the contract.
 const EVERYTHING: &str = include_str!("../../../tests/exports/world.wit");
 
-/// Glue for a world in a folder with the contract and this text.
+/// Returns the glue for a world in a folder that contains the contract and this text.
 fn glue(language: Language, text: &str, world: &str) -> anyhow::Result<GlueFiles> {
     Ok(generate(folder(text)?.path(), world, language, "../plugin")?.0)
 }
 
-/// The modules around what the host lends to a script.
+/// Returns the modules that wrap the engine's functions for a script.
 fn modules(text: &str, world: &str) -> anyhow::Result<Vec<Lent>> {
     let folder = folder(text)?;
     let (resolve, world) = parsed(folder.path(), world)?;
@@ -139,17 +139,17 @@ fn a_script_is_given_a_module_for_each_interface_that_has_functions() {
 }
 
 #[test]
-fn a_type_without_glue_is_refused_with_its_place() {
+fn an_unsupported_type_is_refused_with_its_location() {
     let text = "package device:behaviour@0.1.0;
         interface door { resource handle; open: func() -> handle; }
         world house { include behaviour; import door; }";
     let error = glue(Language::Zig, text, "house").unwrap_err();
-    assert_eq!(format!("{error:#}"), "interface `door`: a resource has no glue");
+    assert_eq!(format!("{error:#}"), "interface `door`: WIT type `resource` is not supported");
     let text = "package device:behaviour@0.1.0;
         interface door { use types.{error}; open: func(why: error); }
         world house { include behaviour; import door; }";
     let error = glue(Language::Go, text, "house").unwrap_err();
-    let said =
-        "interface `door`: function `open`: parameter `why`: a variant as a parameter has no glue";
+    let said = "interface `door`: function `open`: parameter `why`: \
+                variants are not supported as parameters";
     assert_eq!(format!("{error:#}"), said);
 }

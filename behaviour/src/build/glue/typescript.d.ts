@@ -1,8 +1,8 @@
-// The contract of a plugin with its host, a module for each interface. `behaviour
+// The contract between a plugin and its host, with a module for each interface. `behaviour
 // build` writes this file from the project's WIT; changes to it are lost.
 //
-// A function that can fail throws: an error of the host arrives as the payload of
-// a `Thrown`, and a refusal leaves the plugin as the thrown value itself.
+// A function that can fail throws. A function of the host throws a `Thrown`, whose payload
+// is the error. A function of the plugin throws the error value itself.
 
 /** The error that a function of the host throws, with its case as the payload. */
 interface Thrown<E> extends Error {

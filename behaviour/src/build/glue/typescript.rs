@@ -1,8 +1,8 @@
-//! Glue for TypeScript: the types in `gen/behaviour.d.ts`. The values are those of
-//! JavaScript.
+//! Glue for TypeScript: type declarations in `gen/behaviour.d.ts`. At run time, the modules
+//! for JavaScript convert the values.
 //!
-//! The official generator of such types declares 64-bit integers as `bigint`,
-//! which the engine does not take, and requires a component's whole tool chain.
+//! The official generator is not used: it declares 64-bit integers as `bigint`, which the
+//! engine does not accept, and it needs a complete component tool chain.
 
 use std::collections::BTreeSet;
 
@@ -12,6 +12,7 @@ use super::contract::{Contract, Interface, Shape, block_comment, camel, indented
 
 const RUNTIME: &str = include_str!("typescript.d.ts");
 
+/// Returns the path and text of the file.
 pub(super) fn files(contract: &Contract<'_>) -> Vec<(String, String)> {
     let mut text = RUNTIME.to_owned();
     for interface in contract.imports.iter().chain(&contract.exports) {
@@ -40,7 +41,7 @@ fn module(contract: &Contract<'_>, interface: &Interface<'_>, is_import: bool) -
     format!("\n{docs}declare module '{full_name}' {{\n{}}}\n", indented(&body.join("\n")))
 }
 
-/// The imports of types that other interfaces define.
+/// Returns the imports of types that other interfaces define.
 fn used(contract: &Contract<'_>, interface: &Interface<'_>) -> BTreeSet<String> {
     let mut used = BTreeSet::new();
     for function in interface.functions() {
@@ -74,7 +75,7 @@ fn collect(contract: &Contract<'_>, here: &Interface<'_>, ty: &Type, used: &mut 
         }
         Shape::List(inner) | Shape::Option(inner) => collect(contract, here, inner, used),
         Shape::Tuple(types) => types.iter().for_each(|ty| collect(contract, here, ty, used)),
-        // The error is thrown, and only named in the function's comment.
+        // The error type is needed in the function's `@throws` comment only.
         Shape::Result(ok, _) => ok.iter().for_each(|ty| collect(contract, here, ty, used)),
         _ => {}
     }
@@ -85,12 +86,12 @@ fn definition(contract: &Contract<'_>, ty: &Type) -> String {
     match contract.shape(ty) {
         Shape::Record(record) => {
             let fields = record.fields.iter().map(|field| {
-                let mark = match contract.shape(&field.ty) {
+                let marker = match contract.shape(&field.ty) {
                     Shape::Option(_) => "?",
                     _ => "",
                 };
                 let (docs, ty) = (block_comment(&field.docs, "  "), type_name(contract, &field.ty));
-                format!("{docs}  {}{mark}: {ty};\n", camel(&field.name))
+                format!("{docs}  {}{marker}: {ty};\n", camel(&field.name))
             });
             format!("{docs}export interface {name} {{\n{}}}\n", fields.collect::<String>())
         }
@@ -112,7 +113,7 @@ fn definition(contract: &Contract<'_>, ty: &Type) -> String {
                 .map(|case| format!("\n{}  | '{}'", block_comment(&case.docs, "  "), case.name));
             format!("{docs}export type {name} ={};\n", cases.collect::<String>())
         }
-        _ => unreachable!("nothing else has a name"),
+        _ => unreachable!("the only named types are records, enums and variants"),
     }
 }
 
@@ -137,7 +138,7 @@ fn type_name(contract: &Contract<'_>, ty: &Type) -> String {
     }
 }
 
-/// Parameters and result, as they stand behind a function's name.
+/// Returns the parameters and result of a function: `(name: type): type`.
 fn signature(contract: &Contract<'_>, function: &Function) -> String {
     let parameters = function.params.iter().map(|parameter| {
         format!("{}: {}", word(&camel(&parameter.name)), type_name(contract, &parameter.ty))
@@ -146,7 +147,7 @@ fn signature(contract: &Contract<'_>, function: &Function) -> String {
     format!("({}): {result}", parameters.collect::<Vec<_>>().join(", "))
 }
 
-/// The comment, with the type of a thrown error.
+/// Returns the doc comment of a function, with the type of the error that it throws.
 fn docs(contract: &Contract<'_>, function: &Function) -> String {
     let mut docs = function.docs.clone();
     if let Some(ty) = &function.result
@@ -169,7 +170,7 @@ fn import(contract: &Contract<'_>, function: &Function) -> String {
     }
 }
 
-/// The object that a plugin exports under the name of the interface.
+/// Returns the type of the object that a plugin exports for an interface.
 fn exported(contract: &Contract<'_>, interface: &Interface<'_>, functions: &[&Function]) -> String {
     let (name, constant) = (pascal(interface.name), camel(interface.name));
     let members = functions.iter().map(|function| {
@@ -182,7 +183,7 @@ fn exported(contract: &Contract<'_>, interface: &Interface<'_>, functions: &[&Fu
     )
 }
 
-/// A name that may be a keyword of the language.
+/// Returns the name as an identifier: a keyword gets a trailing underscore.
 pub(super) fn word(name: &str) -> String {
     const KEYWORDS: [&str; 38] = [
         "await",

@@ -1,5 +1,5 @@
-//! Glue for Zig: `gen/behaviour.zig`. Types and functions are written out; the
-//! layout of values in memory is found by Zig itself, at compile time.
+//! Glue for Zig: the file `gen/behaviour.zig`, with a declaration for each type and
+//! function. Zig computes the memory layout of the types at compile time.
 
 use wit_parser::abi::{AbiVariant, WasmType};
 use wit_parser::{Function, Type};
@@ -10,13 +10,14 @@ const RUNTIME: &str = include_str!("zig.zig");
 
 const PANIC: &str = include_str!("zig/panic.zig");
 
-/// Names of the runtime, which a parameter may not shadow.
+/// Names in `zig.zig`, which a parameter must not shadow.
 const TAKEN: [&str; 7] = ["std", "allocator", "plugin", "abi", "host", "describe", "panic"];
 
+/// Returns the path and text of the file.
 pub(super) fn files(contract: &Contract<'_>) -> Vec<(String, String)> {
     let mut text = RUNTIME.to_owned();
     for interface in contract.imports.iter().chain(&contract.exports) {
-        // Exported functions are the author's; their types are declared here.
+        // The author implements the functions of an export, so it needs only types.
         let is_import =
             contract.imports.iter().any(|import| import.full_name == interface.full_name);
         text += &namespace(contract, interface, is_import);
@@ -30,7 +31,7 @@ pub(super) fn files(contract: &Contract<'_>) -> Vec<(String, String)> {
     vec![("behaviour.zig".to_owned(), text)]
 }
 
-/// The types of an interface, and its functions if the host has them.
+/// Returns the declarations of an interface: its types and, for an import, its functions.
 fn namespace(contract: &Contract<'_>, interface: &Interface<'_>, is_import: bool) -> String {
     let types: Vec<Type> = interface.types(contract.resolve).collect();
     let functions: Vec<&Function> = interface.functions().filter(|_| is_import).collect();
@@ -86,7 +87,7 @@ fn definition(contract: &Contract<'_>, ty: &Type) -> String {
             });
             format!("enum(u8) {{\n{}", cases.collect::<String>())
         }
-        _ => unreachable!("nothing else has a name"),
+        _ => unreachable!("the only named types are records, enums and variants"),
     };
     format!("{docs}pub const {} = {members}}};\n", pascal(name))
 }
@@ -117,11 +118,11 @@ fn type_name(contract: &Contract<'_>, ty: &Type) -> String {
     }
 }
 
-fn result_name(contract: &Contract<'_>, function: &Function) -> String {
+fn result_type(contract: &Contract<'_>, function: &Function) -> String {
     function.result.as_ref().map_or("void".into(), |ty| type_name(contract, ty))
 }
 
-/// The import as the host has it, of core values alone.
+/// Returns the `extern` declaration of an import, whose parameters are core values.
 fn declaration(contract: &Contract<'_>, interface: &Interface<'_>, function: &Function) -> String {
     let signature = contract.signature(function, AbiVariant::GuestImport);
     let parameters: Vec<&str> = signature.params.iter().map(core).collect();
@@ -139,10 +140,10 @@ fn import(contract: &Contract<'_>, interface: &Interface<'_>, function: &Functio
     let listed: Vec<_> = parameters.iter().map(|(name, ty, _)| format!("{name}: {ty}")).collect();
     let mut arguments: Vec<String> =
         parameters.iter().flat_map(|(name, _, ty)| lowered(contract, name, ty)).collect();
-    let result = result_name(contract, function);
+    let result = result_type(contract, function);
     let signature = contract.signature(function, AbiVariant::GuestImport);
     let body = if signature.retptr {
-        let ty = function.result.as_ref().expect("what is returned in memory is a result");
+        let ty = function.result.as_ref().expect("a function with a result pointer has a result");
         arguments.push("@intFromPtr(&place)".into());
         format!(
             "    var place: [{}]u8 align(8) = undefined;\n    host.@\"{}\"({});\n    return abi.load({result}, @intFromPtr(&place));\n",
@@ -161,7 +162,7 @@ fn import(contract: &Contract<'_>, interface: &Interface<'_>, function: &Functio
     format!("{docs}pub fn {name}({}) {result} {{\n{body}}}\n", listed.join(", "))
 }
 
-/// The core values of a parameter.
+/// Returns the core values of a parameter.
 fn lowered(contract: &Contract<'_>, value: &str, ty: &Type) -> Vec<String> {
     match contract.shape(ty) {
         Shape::Bool => vec![format!("@intFromBool({value})")],
@@ -196,7 +197,7 @@ fn lowered(contract: &Contract<'_>, value: &str, ty: &Type) -> Vec<String> {
     }
 }
 
-/// The functions that the host calls, each around one of the author's.
+/// Returns the functions that the host calls, each of which calls one of the author's.
 fn exports(contract: &Contract<'_>) -> String {
     let (mut functions, mut exported) = (String::new(), String::new());
     for interface in &contract.exports {
@@ -204,7 +205,7 @@ fn exports(contract: &Contract<'_>) -> String {
             let own = camel(&contract.export_name(interface, function));
             let name = format!("{}_{}", snake(interface.name), snake(&function.name));
             functions += &export(contract, function, &name, &own);
-            let result = result_name(contract, function);
+            let result = result_type(contract, function);
             let parameters = function.params.iter().map(|parameter| {
                 format!("{}: {}", snake(&parameter.name), type_name(contract, &parameter.ty))
             });
@@ -250,7 +251,7 @@ fn export(contract: &Contract<'_>, function: &Function, name: &str, own: &str) -
     format!("fn {name}({parameters}) callconv(.c) {result} {{\n{body}}}\n")
 }
 
-/// A parameter from its core values, which begin with the one of this number.
+/// Returns the expression for a parameter whose first core value is `p{first}`.
 fn lifted(contract: &Contract<'_>, first: usize, ty: &Type) -> String {
     match contract.shape(ty) {
         Shape::Text | Shape::Json | Shape::Bytes => {
@@ -284,7 +285,7 @@ fn lifted(contract: &Contract<'_>, first: usize, ty: &Type) -> String {
     }
 }
 
-/// A scalar from a core value.
+/// Returns the expression that converts a core value to a scalar.
 fn from_core(contract: &Contract<'_>, value: &str, ty: &Type) -> String {
     match contract.shape(ty) {
         Shape::Bool => format!("{value} != 0"),
@@ -307,7 +308,8 @@ fn core(ty: &WasmType) -> &'static str {
     }
 }
 
-/// Zig refuses a parameter with the name of anything around it.
+/// Returns the name of a parameter, changed if it would shadow a declaration, which is an
+/// error in Zig.
 fn parameter_name(contract: &Contract<'_>, interface: &Interface<'_>, name: &str) -> String {
     let name = snake(name);
     let interfaces = contract.imports.iter().chain(&contract.exports);
@@ -317,7 +319,7 @@ fn parameter_name(contract: &Contract<'_>, interface: &Interface<'_>, name: &str
     if is_taken { format!("{name}_") } else { quoted(&name) }
 }
 
-/// A name that may be a keyword of Zig, of which there are many and more to come.
+/// Returns the name as an identifier: keywords are quoted as `@"name"`.
 fn quoted(name: &str) -> String {
     const KEYWORDS: [&str; 49] = [
         "addrspace",
@@ -373,6 +375,7 @@ fn quoted(name: &str) -> String {
     if KEYWORDS.contains(&name) { format!("@\"{name}\"") } else { name.to_owned() }
 }
 
+/// Indents every non-empty line by four spaces.
 fn indented(text: &str) -> String {
     let lines = text.lines().map(|line| match line {
         "" => "\n".to_owned(),

@@ -1,11 +1,11 @@
-//! The contract of a plugin with its host. `behaviour build` writes this file from
+//! The contract between a plugin and its host. `behaviour build` writes this file from
 //! the project's WIT; changes to it are lost.
 //!
-//! An instance lives for one call, so nothing is ever freed.
+//! The host discards the instance after one call, so no memory is freed.
 
 const std = @import("std");
 
-/// An allocator for everything that lives as long as the call.
+/// An allocator for memory that is used until the end of the call.
 pub const allocator = std.heap.wasm_allocator;
 
 /// UTF-8 JSON text.
@@ -16,7 +16,7 @@ pub fn Result(comptime T: type, comptime E: type) type {
     return union(enum) { ok: T, err: E };
 }
 
-/// One line about an error: its case and, where the case carries text, the text.
+/// Returns one line about an error: its case and, if the payload is text, the text.
 pub fn describe(err: anytype) []const u8 {
     switch (err) {
         inline else => |payload, case| {
@@ -34,11 +34,11 @@ pub fn describe(err: anytype) []const u8 {
     }
 }
 
-/// The plugin's root file, which has the exported functions.
+/// The plugin's root file, which contains the exported functions.
 const plugin = @import("root");
 
-/// The canonical ABI of components: values in memory, laid out as the host reads
-/// and writes them. An address is a number of 32 bits.
+/// The canonical ABI of components: loads and stores values in the memory layout that the
+/// host uses. An address is a 32-bit number.
 const abi = struct {
     fn at(comptime T: type, place: usize) *align(1) T {
         return @ptrFromInt(place);
@@ -159,9 +159,9 @@ const abi = struct {
         }
     }
 
-    /// The address of a list's elements.
+    /// Returns the address of a list's elements.
     fn lowered(comptime T: type, items: []const T) u32 {
-        // The host checks the address of an empty list too, and Zig's may be none.
+        // The host also checks the address of an empty list, and Zig's may be undefined.
         if (items.len == 0) return 8;
         if (T == u8) return @intFromPtr(items.ptr);
         const block = allocator.alignedAlloc(u8, .@"8", items.len * comptime size(T)) catch @trap();
@@ -171,7 +171,7 @@ const abi = struct {
         return @intFromPtr(block.ptr);
     }
 
-    /// The address of a place where an exported function leaves its result.
+    /// Stores the result of an exported function, and returns its address.
     fn returned(comptime T: type, value: T) u32 {
         const Place = struct {
             var bytes: [size(T)]u8 align(8) = undefined;
@@ -181,7 +181,7 @@ const abi = struct {
     }
 };
 
-/// Gives the host memory for what it passes in.
+/// Allocates memory for values that the host passes to the plugin.
 export fn cabi_realloc(old: ?[*]u8, old_len: usize, alignment: usize, len: usize) [*]u8 {
     std.debug.assert(alignment <= 8);
     if (len == 0) return @ptrFromInt(alignment);

@@ -1,6 +1,6 @@
-"""The wrapper of a plugin's module. An `Err` that is no refusal of the function that
-raises it, such as an error of the host that nothing has caught, would end the call with
-a `KeyError` in place of its reason."""
+"""The wrapper of a plugin's module. Without it, an `Err` that is not a refusal of the
+function that raises it, such as an uncaught error of the host, would end the call with a
+`KeyError` instead of its reason."""
 
 import importlib
 import sys
@@ -11,7 +11,8 @@ from wit_world.imports import types
 
 plugin = importlib.import_module("PLUGIN_MODULE")
 
-# The functions of each class, their refusals, and how to make one of a text.
+# The function of each class, the types of its refusals, and the constructor of a refusal
+# with a text.
 EXPORTS = {
     "Methods": ("invoke", get_args(types.MethodError), types.MethodError_Failed),
     "Deferred": ("run", get_args(types.JobError), types.JobError_Other),
@@ -21,7 +22,7 @@ EXPORTS = {
 
 
 def refusing(function, refusals, made):
-    """Returns the function, raising nothing as an `Err` but refusals."""
+    """Wraps a function so that every `Err` it raises is a refusal."""
 
     def call(*given):
         try:

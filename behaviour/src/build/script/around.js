@@ -1,5 +1,5 @@
-// The wrapper of a plugin's module. It reports what the engine would not: a missing
-// export when the plugin is built, and unexpected exceptions in the log.
+// The wrapper of a plugin's module. Unlike the engine, it reports a missing export when the
+// plugin is built, and writes unexpected exceptions to the log.
 
 // These modules run before the plugin's own.
 import './text.js';
@@ -14,7 +14,7 @@ if (typeof plugin.methods?.invoke !== 'function') {
   throw new Error('the module exports no `methods` with a function `invoke`');
 }
 
-// The cases that may be thrown.
+// The types of the refusals that a plugin may throw.
 const pause = option(u32);
 const methodError = variant({ 'invalid-payload': text, 'unknown-method': null, busy: pause, failed: text, other: text });
 const jobError = variant({ retry: pause, reject: text, other: text });
@@ -35,8 +35,8 @@ export const lifecycle = plugin.lifecycle && {
   stop: told(plugin.lifecycle, 'stop', nothing, bare),
 };
 
-// Wraps a function of the plugin so that it throws valid refusals only: `refusals` is
-// their type, and `accident` makes one of any other exception's text.
+// Wraps a function of the plugin so that it throws only valid refusals. `refusals` is their
+// type; `accident` converts the text of any other exception to a refusal.
 function told(owner, name, refusals, accident, checked = () => {}) {
   return (...sent) => {
     begin();
@@ -52,7 +52,7 @@ function told(owner, name, refusals, accident, checked = () => {}) {
   };
 }
 
-// Returns what is thrown, as a refusal that the host takes.
+// Converts a thrown value to a refusal that the host accepts.
 function refusal(name, refusals, thrown, accident) {
   let exception = thrown;
   try {
@@ -65,8 +65,8 @@ function refusal(name, refusals, thrown, accident) {
   return accident(logged(exception));
 }
 
-// Writes an exception to the log and returns its text. It may be any value, and each
-// of its properties a function that throws.
+// Writes an exception to the log and returns its text. An exception may be any value, and
+// reading one of its properties may throw.
 function logged(thrown) {
   const of = (read) => {
     try {
@@ -75,7 +75,7 @@ function logged(thrown) {
       return undefined;
     }
   };
-  // An error of the host is known by its case.
+  // The payload of an error of the host is its case.
   const why = words(of(() => thrown.payload) ?? thrown);
   const stack = of(() => thrown.stack.trim());
   write('error', why, typeof stack === 'string' ? [['stack', stack]] : []);

@@ -1,6 +1,6 @@
-// Globals that scripts expect and this engine lacks, or takes from an operating
-// system that does not exist. They use the interfaces of the host. During the build
-// there is no host, and the engine's own clock and random numbers are used.
+// Globals that scripts expect, but that this engine lacks or implements with an operating
+// system, which a plugin does not have. They use the interfaces of the host. During the
+// build there is no host, so they use the engine's own clock and random numbers.
 
 import { nowMs } from 'device:behaviour/clock@0.1.0';
 import { callId } from 'device:behaviour/context@0.1.0';
@@ -9,7 +9,7 @@ import { words } from './values.js';
 
 let called = false;
 
-// Called at the start of each call.
+// Switches the globals to the interfaces of the host. Each call of the plugin runs it first.
 export function begin() {
   called = true;
 }
@@ -25,8 +25,8 @@ globalThis.Date = new Proxy(EngineDate, {
 });
 EngineDate.prototype.constructor = Date;
 
-// Without this, all calls would draw the same numbers as the build did. The generator
-// is mulberry32, which is fit for spreading load and unfit for secrets.
+// The engine's generator is part of the snapshot, so all calls would draw the same numbers.
+// This one is mulberry32, which is suitable for spreading load, but not for secrets.
 const engineRandom = Math.random;
 let state;
 Math.random = () => {

@@ -1,4 +1,4 @@
-// TextEncoder and TextDecoder, which this engine lacks: UTF-8 only, without
+// TextEncoder and TextDecoder, which this engine lacks. They support only UTF-8, and no
 // streaming.
 
 globalThis.TextEncoder = class TextEncoder {
@@ -26,7 +26,7 @@ globalThis.TextDecoder = class TextDecoder {
       const lead = octets[at++];
       let more = lead < 0x80 ? 0 : lead < 0xc2 ? -1 : lead < 0xe0 ? 1 : lead < 0xf0 ? 2 : lead < 0xf5 ? 3 : -1;
       let point = more > 0 ? lead & (0x3f >> more) : lead;
-      // The second byte is restricted: no overlong forms, no surrogates.
+      // The range of the second byte excludes overlong forms and surrogates.
       let low = lead === 0xe0 ? 0xa0 : lead === 0xf0 ? 0x90 : 0x80;
       let high = lead === 0xed ? 0x9f : lead === 0xf4 ? 0x8f : 0xbf;
       for (; more > 0 && octets[at] >= low && octets[at] <= high; more--, low = 0x80, high = 0xbf) {

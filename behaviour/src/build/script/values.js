@@ -1,12 +1,12 @@
 // The types of the contract. Each is a pair of functions: `out` checks a value of the
-// plugin and returns what the engine takes, `back` returns a value of the host as the
-// plugin sees it.
+// plugin and converts it for the engine, `back` converts a value of the host for the
+// plugin.
 //
-// The engine traps, without a message, if a value has another type or a text has half
-// a surrogate pair. It sends unsigned numbers of 32 bits through signed ones, and an
-// unsigned number whose highest bit is set arrives as a negative one.
+// The engine traps without a message if a value has the wrong type or a text contains an
+// unpaired surrogate. It converts unsigned 32-bit numbers to signed ones, so an unsigned
+// number whose highest bit is set arrives as a negative number.
 
-// Text for people, of any value at all.
+// Returns a readable text of any value.
 export function words(value) {
   try {
     return said(value).toWellFormed();
@@ -101,7 +101,7 @@ export const bytes = {
     if (!(value instanceof Uint8Array) && !Array.isArray(value)) {
       throw wrong(at, value, 'a Uint8Array');
     }
-    // Of an array whose buffer is gone, the engine would make a trap; this throws.
+    // If the buffer is detached, this copy throws; the engine would trap.
     return new Uint8Array(Array.isArray(value) ? octets.out(value, at) : value);
   },
   back: same,
@@ -135,7 +135,7 @@ export const record = (fields) => ({
 const eachOf = (fields, made) =>
   Object.fromEntries(Object.entries(fields).map(([name, type]) => [name, made(type, name)]));
 
-// `cases` has the type of each case's `val`, or null.
+// Returns the type of a variant. `cases` maps each case to the type of its `val`, or to null.
 export const variant = (cases) => ({
   has: (value) => typeof value?.tag === 'string' && Object.hasOwn(cases, value.tag),
   out(value, at) {
@@ -149,7 +149,7 @@ export const variant = (cases) => ({
   back: ({ tag, val }) => (cases[tag] ? { tag, val: cases[tag].back(val) } : { tag }),
 });
 
-// A function of the host, which takes and returns the values of the plugin.
+// Wraps a function of the host so that it takes and returns values of the plugin.
 export function lent(name, host, parameters, result) {
   const types = Object.entries(parameters);
   const call = (...given) => {
@@ -159,8 +159,8 @@ export function lent(name, host, parameters, result) {
   return Object.defineProperty(call, 'name', { value: name });
 }
 
-// The outcome of a function of the host. Its error is thrown, with its case as the
-// payload. A type is null if there is no value.
+// Returns a function that calls the host and converts the outcome. It throws the host's
+// error with its case as the payload. `ok` and `error` are null if they have no value.
 export const result = (ok, error) => (name, call) => {
   let given;
   try {

@@ -1,6 +1,6 @@
 //! A process and its descendants, killed together.
 //!
-//! A process group would not do: the terminal sends Ctrl-C to its foreground group
+//! A process group is not an alternative: the terminal sends Ctrl-C to its foreground group
 //! only, so a tool in another group would survive this program.
 
 use rustix::process::{Pid, Signal, kill_process};

@@ -1,19 +1,19 @@
-// The contract of a plugin with its host. `behaviour build` writes this file from the
+// The contract between a plugin and its host. `behaviour build` writes this file from the
 // project's WIT; changes to it are lost.
 //
-// AssemblyScript cannot catch what is thrown, so an error is returned.
+// AssemblyScript cannot catch exceptions, so functions return errors.
 
 import * as abi from "./abi";
 
-/** UTF-8 JSON text, once it is with the host. */
+/** JSON text, which is converted to UTF-8 for the host. */
 export type Json = string;
 
-/** A number or an enum where there may be none. */
+/** The value of an optional number, boolean or enum, which cannot be null themselves. */
 export class Some<T> {
   constructor(public value: T) {}
 }
 
-/** The outcome of a function of the host: a value, or an error, which makes the value meaningless. */
+/** The outcome of a function of the host. Use the value only if the error is null. */
 export class Result<T, E> {
   constructor(public error: E | null, public value: T) {}
 }

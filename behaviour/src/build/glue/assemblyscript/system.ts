@@ -1,13 +1,13 @@
-// Globals of the language that ask for a system, which no host is. They use the interfaces
-// of the host. `behaviour build` writes this file; changes to it are lost.
+// Globals of the language that normally need a browser or an operating system. Here they
+// use the interfaces of the host. `behaviour build` writes this file; changes to it are lost.
 
 import { clock, context, log as host, Pair } from "./behaviour";
 
 let aborting = false;
 
-// The end of a `throw`, a failed assertion or a check of the language's own.
+// Called after a `throw`, a failed assertion or a failed check of the language.
 export function abort(message: string | null, file: string | null, line: u32, column: u32): void {
-  // Memory for the message may be what is missing.
+  // The log entry allocates memory, and the cause may be a lack of memory.
   if (!aborting) {
     aborting = true;
     const place = file === null ? "" : `${file}:${line}:${column}`;
@@ -16,7 +16,7 @@ export function abort(message: string | null, file: string | null, line: u32, co
   unreachable();
 }
 
-// The beginning of the random numbers, another for each call. It spreads load and keeps no
+// Returns the seed of the random numbers, which differs between calls. Not suitable for
 // secrets.
 export function seed(): f64 {
   const text = context.callId() + " " + clock.nowMs().toString();

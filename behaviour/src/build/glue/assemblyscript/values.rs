@@ -1,10 +1,11 @@
-//! Types of AssemblyScript, and values on their way between it and the host.
+//! AssemblyScript types, and the conversion of values between AssemblyScript and the host.
 
 use wit_parser::Type;
 use wit_parser::abi::WasmType;
 
 use crate::build::glue::contract::{Contract, Shape, camel};
 
+/// Returns the name of a field of a tuple's class.
 pub(super) fn tuple_field(name: &str, index: usize) -> String {
     match (name, index) {
         ("Pair", 0) => "key".into(),
@@ -13,7 +14,7 @@ pub(super) fn tuple_field(name: &str, index: usize) -> String {
     }
 }
 
-/// A value that stands for none.
+/// Returns the placeholder for an absent value.
 pub(super) fn empty(contract: &Contract<'_>, ty: &Type) -> String {
     match contract.shape(ty) {
         Shape::Bool => "false".into(),
@@ -26,6 +27,7 @@ pub(super) fn empty(contract: &Contract<'_>, ty: &Type) -> String {
     }
 }
 
+/// Returns the AssemblyScript type for a WIT type.
 pub(super) fn type_name(contract: &Contract<'_>, ty: &Type) -> String {
     match contract.shape(ty) {
         Shape::Bool => "bool".into(),
@@ -63,13 +65,14 @@ pub(super) fn type_name(contract: &Contract<'_>, ty: &Type) -> String {
     }
 }
 
-/// Only what is no object cannot be null.
+/// Returns whether values of this type are not objects and so cannot be null.
 pub(super) fn is_scalar(contract: &Contract<'_>, ty: &Type) -> bool {
     use Shape::{Bool, Char, Enum, Float, Integer};
     matches!(contract.shape(ty), Bool | Char | Integer { .. } | Float { .. } | Enum(_))
 }
 
-/// The type of a value that is null beside an error, where that is possible.
+/// Returns the type of a result's value, which is null beside an error if the type
+/// allows it.
 pub(super) fn nullable(contract: &Contract<'_>, ty: &Type) -> String {
     let name = type_name(contract, ty);
     match contract.shape(ty) {
@@ -78,6 +81,7 @@ pub(super) fn nullable(contract: &Contract<'_>, ty: &Type) -> String {
     }
 }
 
+/// Returns the expression that loads a value from an address.
 pub(super) fn load(contract: &Contract<'_>, at: &str, ty: &Type) -> String {
     match contract.shape(ty) {
         Shape::Bool => format!("load<u8>({at}) != 0"),
@@ -104,6 +108,7 @@ pub(super) fn load(contract: &Contract<'_>, at: &str, ty: &Type) -> String {
     }
 }
 
+/// Returns the statement that stores a value at an address.
 pub(super) fn store(contract: &Contract<'_>, at: &str, value: &str, ty: &Type) -> String {
     match contract.shape(ty) {
         Shape::Bool | Shape::Enum(_) => format!("store<u8>({at}, <u8>{value})"),
@@ -129,17 +134,20 @@ pub(super) fn store(contract: &Contract<'_>, at: &str, value: &str, ty: &Type) -
     }
 }
 
-/// A function that writes one element of a list. It may refer to nothing around it.
+/// Returns a function that stores one element of a list. It refers to no local variable,
+/// since AssemblyScript has no closures.
 pub(super) fn storer(contract: &Contract<'_>, ty: &Type) -> String {
     let (name, stored) = (type_name(contract, ty), store(contract, "at", "value", ty));
     format!("(at: usize, value: {name}): void => {{ {stored}; }}")
 }
 
-pub(super) fn place(offset: usize) -> String {
+/// Returns the expression for an offset from the variable `at`.
+pub(super) fn address(offset: usize) -> String {
     if offset == 0 { "at".into() } else { format!("at + {offset}") }
 }
 
-/// The core values of a parameter, and the statements that prepare them.
+/// Appends the core values of a parameter to `values`, and the statements that prepare them
+/// to `before`.
 pub(super) fn arguments(
     contract: &Contract<'_>,
     name: &str,
@@ -206,6 +214,7 @@ pub(super) fn arguments(
     }
 }
 
+/// Returns the expression for a parameter whose first core value is `p{first}`.
 pub(super) fn lifted(contract: &Contract<'_>, first: usize, ty: &Type) -> String {
     let second = first + 1;
     match contract.shape(ty) {
@@ -233,6 +242,7 @@ pub(super) fn lifted(contract: &Contract<'_>, first: usize, ty: &Type) -> String
     }
 }
 
+/// Returns the expression for an object whose first core value is `p{first}`.
 pub(super) fn members<'t>(
     contract: &Contract<'_>,
     first: usize,
@@ -248,6 +258,7 @@ pub(super) fn members<'t>(
     format!("new {}({})", type_name(contract, whole), values.collect::<Vec<_>>().join(", "))
 }
 
+/// Returns the expression that converts a core value to a scalar.
 pub(super) fn from_core(contract: &Contract<'_>, value: &str, ty: &Type) -> String {
     match contract.shape(ty) {
         Shape::Bool => format!("{value} != 0"),
@@ -255,6 +266,7 @@ pub(super) fn from_core(contract: &Contract<'_>, value: &str, ty: &Type) -> Stri
     }
 }
 
+/// Returns the AssemblyScript type of a core value.
 pub(super) fn core(ty: &WasmType) -> &'static str {
     match ty {
         WasmType::I64 | WasmType::PointerOrI64 => "u64",
@@ -265,7 +277,8 @@ pub(super) fn core(ty: &WasmType) -> &'static str {
     }
 }
 
-/// A name that may be a keyword of the language, or a type of its own.
+/// Returns the name as an identifier: a keyword, or a name that the glue uses, gets a
+/// trailing underscore.
 pub(super) fn word(name: &str) -> String {
     const TAKEN: [&str; 42] = [
         "abi",

@@ -1,15 +1,17 @@
-//! Types of Go, and values on their way between Go and the host.
+//! Go types, and the conversion of values between Go and the host.
 
 use wit_parser::Type;
 use wit_parser::abi::WasmType;
 
 use crate::build::glue::contract::{Contract, Shape, pascal};
 
+/// Returns the Go name of a record, variant or enum.
 pub(super) fn name_of(contract: &Contract<'_>, ty: &Type) -> String {
     let (interface, name) = contract.name(ty);
     interface.map(pascal).unwrap_or_default() + &pascal(name)
 }
 
+/// Returns the Go type for a WIT type.
 pub(super) fn type_name(contract: &Contract<'_>, ty: &Type) -> String {
     match contract.shape(ty) {
         Shape::Bool => "bool".into(),
@@ -24,11 +26,12 @@ pub(super) fn type_name(contract: &Contract<'_>, ty: &Type) -> String {
         Shape::Option(inner) => format!("*{}", type_name(contract, inner)),
         Shape::Tuple(types) => tuple(contract, types),
         Shape::Record(_) | Shape::Variant(_) | Shape::Enum(_) => name_of(contract, ty),
-        Shape::Result(..) => unreachable!("a result is what a function returns"),
+        Shape::Result(..) => unreachable!("only a function returns a result"),
     }
 }
 
-/// Members of one type are an array, others a struct without a name.
+/// Returns the Go type of a tuple: an array if all members have the same type, otherwise
+/// an anonymous struct.
 pub(super) fn tuple(contract: &Contract<'_>, types: &[Type]) -> String {
     let names: Vec<String> = types.iter().map(|ty| type_name(contract, ty)).collect();
     if names.windows(2).all(|pair| pair[0] == pair[1]) && !names.is_empty() {
@@ -38,6 +41,7 @@ pub(super) fn tuple(contract: &Contract<'_>, types: &[Type]) -> String {
     format!("struct{{ {} }}", fields.collect::<Vec<_>>().join("; "))
 }
 
+/// Returns the selector of a tuple's member.
 pub(super) fn member(contract: &Contract<'_>, types: &[Type], index: usize) -> String {
     match tuple(contract, types).starts_with('[') {
         true => format!("[{index}]"),
@@ -45,19 +49,21 @@ pub(super) fn member(contract: &Contract<'_>, types: &[Type], index: usize) -> S
     }
 }
 
-/// Nil stands for the lack of these; of others, a nil pointer.
+/// Returns whether an absent value of this type is a nil slice; other optional types are
+/// pointers.
 pub(super) fn is_bytes(contract: &Contract<'_>, ty: &Type) -> bool {
     matches!(contract.shape(ty), Shape::Json | Shape::Bytes)
 }
 
-pub(super) fn place(offset: usize) -> String {
+/// Returns the Go expression for an offset from the variable `place`.
+pub(super) fn address(offset: usize) -> String {
     match offset {
         0 => "place".to_owned(),
         offset => format!("unsafe.Add(place, {offset})"),
     }
 }
 
-/// The function that reads a value from a place.
+/// Returns the Go function that loads a value from memory.
 pub(super) fn load_function(contract: &Contract<'_>, ty: &Type) -> String {
     match contract.shape(ty) {
         Shape::Text => "loadText".into(),
@@ -70,34 +76,36 @@ pub(super) fn load_function(contract: &Contract<'_>, ty: &Type) -> String {
     }
 }
 
-pub(super) fn load(contract: &Contract<'_>, place: &str, ty: &Type) -> String {
+/// Returns the Go expression that loads a value from an address.
+pub(super) fn load(contract: &Contract<'_>, address: &str, ty: &Type) -> String {
     match contract.shape(ty) {
-        Shape::Bool => format!("*at[uint8]({place}, 0) != 0"),
+        Shape::Bool => format!("*at[uint8]({address}, 0) != 0"),
         Shape::Char | Shape::Integer { .. } | Shape::Float { .. } | Shape::Enum(_) => {
-            format!("*at[{}]({place}, 0)", type_name(contract, ty))
+            format!("*at[{}]({address}, 0)", type_name(contract, ty))
         }
-        Shape::Json => format!("json.RawMessage(loadBytes({place}))"),
+        Shape::Json => format!("json.RawMessage(loadBytes({address}))"),
         Shape::List(inner) => {
             let (size, load) = (contract.size(inner), load_function(contract, inner));
-            format!("loadList({place}, {size}, {load})")
+            format!("loadList({address}, {size}, {load})")
         }
         Shape::Option(inner) => {
             let offset = contract.payload_offset([Some(inner)]);
-            let value = load(contract, &format!("unsafe.Add({place}, {offset})"), inner);
-            option(contract, &format!("*at[uint8]({place}, 0) != 0"), &value, inner)
+            let value = load(contract, &format!("unsafe.Add({address}, {offset})"), inner);
+            option(contract, &format!("*at[uint8]({address}, 0) != 0"), &value, inner)
         }
         Shape::Tuple(types) => {
-            let members = contract
-                .offsets(types)
-                .into_iter()
-                .map(|(offset, ty)| load(contract, &format!("unsafe.Add({place}, {offset})"), ty));
+            let members = contract.offsets(types).into_iter().map(|(offset, ty)| {
+                load(contract, &format!("unsafe.Add({address}, {offset})"), ty)
+            });
             let members: Vec<String> = members.collect();
             format!("{}{{{}}}", type_name(contract, ty), members.join(", "))
         }
-        _ => format!("{}({place})", load_function(contract, ty)),
+        _ => format!("{}({address})", load_function(contract, ty)),
     }
 }
 
+/// Returns the Go expression for an optional value; `value` is evaluated only if `is_some`
+/// holds.
 pub(super) fn option(contract: &Contract<'_>, is_some: &str, value: &str, inner: &Type) -> String {
     match is_bytes(contract, inner) {
         true => format!("optionalBytes({is_some}, func() []byte {{ return {value} }})"),
@@ -108,7 +116,7 @@ pub(super) fn option(contract: &Contract<'_>, is_some: &str, value: &str, inner:
     }
 }
 
-/// The function that writes a value to a place.
+/// Returns the Go function that stores a value in memory.
 pub(super) fn store_function(contract: &Contract<'_>, ty: &Type) -> String {
     match contract.shape(ty) {
         Shape::Text => "storeText".into(),
@@ -120,41 +128,41 @@ pub(super) fn store_function(contract: &Contract<'_>, ty: &Type) -> String {
     }
 }
 
-/// Statements, each on a line of its own.
-pub(super) fn store(contract: &Contract<'_>, place: &str, value: &str, ty: &Type) -> String {
+/// Returns the Go statements that store a value at an address, one per line.
+pub(super) fn store(contract: &Contract<'_>, address: &str, value: &str, ty: &Type) -> String {
     match contract.shape(ty) {
-        Shape::Bool => format!("\t*at[uint8]({place}, 0) = uint8(bit({value}))\n"),
+        Shape::Bool => format!("\t*at[uint8]({address}, 0) = uint8(bit({value}))\n"),
         Shape::Char | Shape::Integer { .. } | Shape::Float { .. } | Shape::Enum(_) => {
-            format!("\t*at[{}]({place}, 0) = {value}\n", type_name(contract, ty))
+            format!("\t*at[{}]({address}, 0) = {value}\n", type_name(contract, ty))
         }
-        Shape::Json => format!("\tstoreText({place}, text({value}))\n"),
-        Shape::Bytes => format!("\tstoreBytes({place}, text({value}))\n"),
+        Shape::Json => format!("\tstoreText({address}, text({value}))\n"),
+        Shape::Bytes => format!("\tstoreBytes({address}, text({value}))\n"),
         Shape::List(inner) => {
             let (size, store) = (contract.size(inner), store_function(contract, inner));
-            format!("\tstoreList({place}, {value}, {size}, {store})\n")
+            format!("\tstoreList({address}, {value}, {size}, {store})\n")
         }
         Shape::Option(inner) => {
             let offset = contract.payload_offset([Some(inner)]);
             let some =
                 if is_bytes(contract, inner) { value.to_owned() } else { format!("*{value}") };
-            let some = store(contract, &format!("unsafe.Add({place}, {offset})"), &some, inner);
+            let some = store(contract, &format!("unsafe.Add({address}, {offset})"), &some, inner);
             format!(
-                "\tif *at[uint8]({place}, 0) = uint8(bit({value} != nil)); {value} != nil {{\n\t{some}\t}}\n"
+                "\tif *at[uint8]({address}, 0) = uint8(bit({value} != nil)); {value} != nil {{\n\t{some}\t}}\n"
             )
         }
         Shape::Tuple(types) => {
             let members = contract.offsets(types).into_iter().enumerate();
             let stores = members.map(|(index, (offset, ty))| {
                 let value = format!("{value}{}", member(contract, types, index));
-                store(contract, &format!("unsafe.Add({place}, {offset})"), &value, ty)
+                store(contract, &format!("unsafe.Add({address}, {offset})"), &value, ty)
             });
             stores.collect()
         }
-        _ => format!("\t{}({place}, {value})\n", store_function(contract, ty)),
+        _ => format!("\t{}({address}, {value})\n", store_function(contract, ty)),
     }
 }
 
-/// The arguments of an import: a value in Go and its type there.
+/// Returns the arguments that pass a value to an import: Go expressions and their types.
 pub(super) fn arguments(contract: &Contract<'_>, value: &str, ty: &Type) -> Vec<(String, String)> {
     let one = |value: String, name: &str| vec![(value, name.to_owned())];
     match contract.shape(ty) {
@@ -197,11 +205,13 @@ pub(super) fn arguments(contract: &Contract<'_>, value: &str, ty: &Type) -> Vec<
                 fields.map(|field| (format!("{value}.{}", pascal(&field.name)), &field.ty));
             values.flat_map(|(value, ty)| arguments(contract, &value, ty)).collect()
         }
-        Shape::Variant(_) | Shape::Result(..) => unreachable!("checked with the contract"),
+        Shape::Variant(_) | Shape::Result(..) => {
+            unreachable!("`Contract::new` refuses such parameters")
+        }
     }
 }
 
-/// A parameter from its core values, which begin with the one of this number.
+/// Returns the Go expression for a parameter whose first core value is `p{first}`.
 pub(super) fn lifted(contract: &Contract<'_>, first: usize, ty: &Type) -> String {
     match contract.shape(ty) {
         Shape::Text => format!("string(taken(p{first}, p{}))", first + 1),
@@ -222,6 +232,7 @@ pub(super) fn lifted(contract: &Contract<'_>, first: usize, ty: &Type) -> String
     }
 }
 
+/// Returns the Go expression for a struct or array whose first core value is `p{first}`.
 pub(super) fn members<'t>(
     contract: &Contract<'_>,
     first: usize,
@@ -237,6 +248,7 @@ pub(super) fn members<'t>(
     format!("{}{{{}}}", type_name(contract, whole), values.collect::<Vec<_>>().join(", "))
 }
 
+/// Returns the Go expression that converts a core value to a scalar.
 pub(super) fn from_core(contract: &Contract<'_>, value: &str, ty: &Type) -> String {
     match contract.shape(ty) {
         Shape::Bool => format!("{value} != 0"),
@@ -244,6 +256,7 @@ pub(super) fn from_core(contract: &Contract<'_>, value: &str, ty: &Type) -> Stri
     }
 }
 
+/// Returns the Go type of a core value.
 pub(super) fn core(ty: &WasmType) -> &'static str {
     match ty {
         WasmType::I64 | WasmType::PointerOrI64 => "uint64",
