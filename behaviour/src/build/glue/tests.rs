@@ -153,3 +153,50 @@ fn an_unsupported_type_is_refused_with_its_location() {
                 variants are not supported as parameters";
     assert_eq!(format!("{error:#}"), said);
 }
+
+#[test]
+fn a_result_inside_another_type_is_refused() {
+    for nested in [
+        "option<result<u32, string>>",
+        "list<result<u32, string>>",
+        "tuple<u8, result<u32, string>>",
+        "result<result<u32, string>, string>",
+        "list<outcome>",
+    ] {
+        let text = format!(
+            "package device:behaviour@0.1.0;
+            interface door {{ type outcome = result<u32, string>; open: func() -> {nested}; }}
+            world house {{ include behaviour; import door; }}"
+        );
+        for language in [Language::Go, Language::Zig, Language::TypeScript] {
+            let error = glue(language, &text, "house").unwrap_err();
+            let said =
+                "interface `door`: function `open`: results inside other types are not supported";
+            assert_eq!(format!("{error:#}"), said, "{language}: {nested}");
+        }
+    }
+}
+
+#[test]
+fn a_result_inside_a_named_type_is_refused() {
+    for definition in ["record entry { value: result }", "variant entry { value(result) }"] {
+        let text = format!(
+            "package device:behaviour@0.1.0;
+            interface door {{ {definition} open: func() -> entry; }}
+            world house {{ include behaviour; import door; }}"
+        );
+        let error = glue(Language::Go, &text, "house").unwrap_err();
+        let said = "interface `door`: results inside other types are not supported";
+        assert_eq!(format!("{error:#}"), said, "{definition}");
+    }
+}
+
+#[test]
+fn a_function_may_return_a_result_under_an_alias() {
+    let text = "package device:behaviour@0.1.0;
+        interface door { type outcome = result<u32, string>; open: func() -> outcome; }
+        world house { include behaviour; import door; }";
+    for language in [Language::Go, Language::Zig, Language::AssemblyScript, Language::TypeScript] {
+        assert!(glue(language, text, "house").is_ok(), "{language}");
+    }
+}

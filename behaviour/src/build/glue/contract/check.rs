@@ -61,10 +61,12 @@ impl Contract<'_> {
         let definition = &self.resolve.types[*id];
         match &definition.kind {
             TypeDefKind::Type(inner) => self.check_type(inner),
-            TypeDefKind::List(inner) | TypeDefKind::Option(inner) => self.check_type(inner),
-            TypeDefKind::Tuple(tuple) => tuple.types.iter().try_for_each(|ty| self.check_type(ty)),
+            TypeDefKind::List(inner) | TypeDefKind::Option(inner) => self.check_nested(inner),
+            TypeDefKind::Tuple(tuple) => {
+                tuple.types.iter().try_for_each(|ty| self.check_nested(ty))
+            }
             TypeDefKind::Record(record) => {
-                record.fields.iter().try_for_each(|field| self.check_type(&field.ty))
+                record.fields.iter().try_for_each(|field| self.check_nested(&field.ty))
             }
             TypeDefKind::Variant(variant) => {
                 ensure!(
@@ -72,7 +74,7 @@ impl Contract<'_> {
                     "variants with more than 256 cases are not supported"
                 );
                 let mut payloads = variant.cases.iter().filter_map(|case| case.ty.as_ref());
-                payloads.try_for_each(|ty| self.check_type(ty))
+                payloads.try_for_each(|ty| self.check_nested(ty))
             }
             TypeDefKind::Enum(kind) => {
                 ensure!(
@@ -82,9 +84,18 @@ impl Contract<'_> {
                 Ok(())
             }
             TypeDefKind::Result(result) => {
-                result.ok.iter().chain(&result.err).try_for_each(|ty| self.check_type(ty))
+                result.ok.iter().chain(&result.err).try_for_each(|ty| self.check_nested(ty))
             }
             other => bail!("WIT type `{}` is not supported", other.as_str()),
         }
+    }
+
+    /// Refuses a result inside another type: Go and TypeScript represent a result by the
+    /// outcome of a function, so they have no type for a nested one.
+    fn check_nested(&self, ty: &Type) -> anyhow::Result<()> {
+        self.check_type(ty)?;
+        let is_result = matches!(self.shape(ty), Shape::Result(..));
+        ensure!(!is_result, "results inside other types are not supported");
+        Ok(())
     }
 }

@@ -26,7 +26,7 @@ pub(super) fn type_name(contract: &Contract<'_>, ty: &Type) -> String {
         Shape::Option(inner) => format!("*{}", type_name(contract, inner)),
         Shape::Tuple(types) => tuple(contract, types),
         Shape::Record(_) | Shape::Variant(_) | Shape::Enum(_) => name_of(contract, ty),
-        Shape::Result(..) => unreachable!("only a function returns a result"),
+        Shape::Result(..) => unreachable!("`Contract::new` refuses nested results"),
     }
 }
 
