@@ -13,8 +13,6 @@ use crate::plugins::slot::Made;
 use file::{FileError, WholeFile};
 use machine::quarter_of_memory;
 
-pub(crate) use file::Stamp;
-
 mod file;
 mod machine;
 pub(crate) mod slot;

@@ -14,6 +14,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use plugin::{MAX_DEADLINE, Plugin};
+use program::FileStamp;
 use tokio::sync::mpsc;
 use tokio::task::{JoinSet, spawn_blocking};
 use tokio::time::{Instant, sleep_until};
@@ -21,7 +22,7 @@ use tracing::{error, info};
 
 use crate::config::{Config, ConfigError, PluginSection};
 use crate::plugins::slot::{Changes, Made};
-use crate::plugins::{self, Loader, PluginError, Stamp};
+use crate::plugins::{self, Loader, PluginError};
 use crate::router::{PluginSlot, Router};
 use crate::supervision::Pulse;
 use keeping::Keeper;
@@ -87,7 +88,7 @@ enum Subject {
 
 /// Stamps of the files of a subject at the last check.
 struct Seen {
-    stamps: Vec<Option<Stamp>>,
+    stamps: Vec<Option<FileStamp>>,
     since: Instant,
     /// Time without a change after which it is applied.
     rest: Duration,
@@ -167,7 +168,7 @@ impl Swap {
         let slot = self.router.table().slot(&name).cloned();
         let Some(slot) = slot.filter(|slot| !slot.is_loading()) else { return };
         let subject = Subject::Plugin(name);
-        if !self.is_new(&subject, vec![Stamp::at(&section.file)]) {
+        if !self.is_new(&subject, vec![FileStamp::at(&section.file)]) {
             return;
         }
         let outcome = self.take(&slot, section).await;
@@ -246,7 +247,7 @@ impl Swap {
     }
 
     /// Checks whether a subject has to be examined.
-    fn is_new(&mut self, subject: &Subject, stamps: Vec<Option<Stamp>>) -> bool {
+    fn is_new(&mut self, subject: &Subject, stamps: Vec<Option<FileStamp>>) -> bool {
         match self.seen.get(subject) {
             Some(seen) if seen.stamps == stamps => !seen.settled,
             _ => {

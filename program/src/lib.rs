@@ -28,6 +28,7 @@
 //! * [`log()`]: logging of `tracing` events to standard error, which never blocks the program.
 //! * [`say`] and [`note`]: lines on standard output and standard error.
 //! * [`Signals`]: Ctrl-C and SIGTERM.
+//! * [`FileStamp`]: detection of changed files by their metadata.
 //! * [`text`]: text from files, standard input and environment variables.
 //! * [`allow_open_files`]: the limit on open files.
 //! * [`Progress`]: a line that shows what the program is waiting for (feature `progress`).
@@ -39,6 +40,7 @@
 mod chain;
 mod command_error;
 pub mod duration;
+mod file_stamp;
 mod log;
 mod open_files;
 #[cfg(feature = "progress")]
@@ -49,6 +51,7 @@ pub mod text;
 
 pub use chain::chain;
 pub use command_error::{Classify, CommandError, ExitKind};
+pub use file_stamp::FileStamp;
 pub use log::{Log, LogWriter, log};
 pub use open_files::allow_open_files;
 #[cfg(feature = "progress")]

@@ -1,12 +1,11 @@
 //! A TLS configuration that follows the files it was made of.
 
 use std::fmt;
-use std::fs::{self, Metadata};
-use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use parking_lot::Mutex;
+use program::FileStamp;
 use rustls::{ClientConfig, RootCertStore};
 
 use crate::{Trust, TrustError};
@@ -32,19 +31,9 @@ pub struct LiveTrust {
 }
 
 struct Current {
-    stamps: Vec<Option<Stamp>>,
+    stamps: Vec<Option<FileStamp>>,
     roots: RootCertStore,
     config: Arc<ClientConfig>,
-}
-
-/// Identity of a file's contents.
-#[derive(PartialEq, Eq)]
-struct Stamp {
-    device: u64,
-    file: u64,
-    bytes: u64,
-    modified: (i64, i64),
-    changed: (i64, i64),
 }
 
 impl LiveTrust {
@@ -103,24 +92,14 @@ fn read(ca_file: Option<&Path>) -> Result<Trust, TrustError> {
     Ok(trust)
 }
 
-fn stamps(files: &[PathBuf]) -> Vec<Option<Stamp>> {
-    files.iter().map(|file| fs::metadata(file).ok().map(|found| Stamp::of(&found))).collect()
-}
-
-impl Stamp {
-    fn of(found: &Metadata) -> Stamp {
-        Stamp {
-            device: found.dev(),
-            file: found.ino(),
-            bytes: found.size(),
-            modified: (found.mtime(), found.mtime_nsec()),
-            changed: (found.ctime(), found.ctime_nsec()),
-        }
-    }
+fn stamps(files: &[PathBuf]) -> Vec<Option<FileStamp>> {
+    files.iter().map(|file| FileStamp::at(file)).collect()
 }
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     fn authority() -> String {

@@ -1,10 +1,10 @@
 //! A file that may be replaced, or written over, while it is read.
 
-use std::fs::{File, Metadata};
+use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;
-use std::time::SystemTime;
 
+use program::FileStamp;
 use sha2::{Digest, Sha256};
 
 /// Attempts to read a file that changes while it is read.
@@ -18,15 +18,6 @@ pub(crate) struct WholeFile {
     pub(crate) digest: String,
 }
 
-/// Properties that change with a file: its identity, size and times.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Stamp {
-    file: (u64, u64),
-    bytes: u64,
-    modified: Option<SystemTime>,
-    changed: (i64, i64),
-}
-
 #[derive(Debug)]
 pub(crate) enum FileError {
     Read(io::Error),
@@ -38,37 +29,21 @@ impl WholeFile {
     pub(crate) fn read(path: &Path, limit_bytes: usize) -> Result<WholeFile, FileError> {
         for _ in 0..READS {
             let file = File::open(path).map_err(FileError::Read)?;
-            let before = Stamp::of(&file.metadata().map_err(FileError::Read)?);
-            if before.bytes > limit_bytes as u64 {
-                return Err(FileError::TooLarge { bytes: before.bytes, limit_bytes });
+            let before = file.metadata().map_err(FileError::Read)?;
+            if before.len() > limit_bytes as u64 {
+                return Err(FileError::TooLarge { bytes: before.len(), limit_bytes });
             }
             let mut bytes = Vec::new();
             let most = limit_bytes as u64 + 1;
             (&file).take(most).read_to_end(&mut bytes).map_err(FileError::Read)?;
-            let after = Stamp::of(&file.metadata().map_err(FileError::Read)?);
-            if before == after && bytes.len() as u64 == after.bytes {
+            let after = file.metadata().map_err(FileError::Read)?;
+            let is_same = FileStamp::new(&before) == FileStamp::new(&after);
+            if is_same && bytes.len() as u64 == after.len() {
                 let digest = hex(&Sha256::digest(&bytes));
                 return Ok(WholeFile { bytes, digest });
             }
         }
         Err(FileError::Read(io::Error::other("is being written")))
-    }
-}
-
-impl Stamp {
-    /// Of the file that is there now; `None` where there is none.
-    pub(crate) fn at(path: &Path) -> Option<Stamp> {
-        Some(Stamp::of(&std::fs::metadata(path).ok()?))
-    }
-
-    fn of(file: &Metadata) -> Stamp {
-        use std::os::unix::fs::MetadataExt;
-        Stamp {
-            file: (file.dev(), file.ino()),
-            bytes: file.len(),
-            modified: file.modified().ok(),
-            changed: (file.ctime(), file.ctime_nsec()),
-        }
     }
 }
 
@@ -96,17 +71,5 @@ mod tests {
         std::fs::write(&path, "abc").unwrap();
         let error = WholeFile::read(&path, 2).unwrap_err();
         assert!(matches!(error, FileError::TooLarge { bytes: 3, limit_bytes: 2 }), "{error:?}");
-    }
-
-    #[test]
-    fn another_file_of_the_same_name_and_size_is_another_file() {
-        let directory = tempfile::tempdir().unwrap();
-        let (path, other) = (directory.path().join("a"), directory.path().join("b"));
-        std::fs::write(&path, "abc").unwrap();
-        std::fs::write(&other, "abd").unwrap();
-        let before = Stamp::at(&path);
-        std::fs::rename(&other, &path).unwrap();
-        assert_ne!(Stamp::at(&path), before);
-        assert_eq!(Stamp::at(&other), None);
     }
 }

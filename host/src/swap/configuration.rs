@@ -6,11 +6,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use plugin::{MAX_DEADLINE, Plugin};
+use program::FileStamp;
 use tracing::{error, info, warn};
 
 use super::{Refused, Subject, Swap, lifecycle};
 use crate::config::{Config, PluginSection};
-use crate::plugins::Stamp;
 use crate::plugins::slot::{Made, Slot};
 use crate::router::{PluginSlot, Table};
 
@@ -26,7 +26,7 @@ impl Swap {
     pub(super) async fn look_at_configuration(&mut self, path: &Path) {
         let pending = self.pending.iter().flat_map(|config| config.plugins.values());
         let files = std::iter::once(path).chain(pending.map(|section| section.file.as_path()));
-        let stamps = files.map(Stamp::at).collect();
+        let stamps = files.map(FileStamp::at).collect();
         if !self.is_new(&Subject::Configuration, stamps) {
             return;
         }

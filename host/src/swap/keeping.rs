@@ -5,6 +5,7 @@ use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use program::FileStamp;
 use tokio::task::spawn_blocking;
 use tokio::time::Instant;
 use tracing::warn;
@@ -12,8 +13,8 @@ use tracing::warn;
 use super::Swap;
 use crate::config::Config;
 use crate::known_good::{GoodRecord, GoodVersion, KnownGood};
+use crate::plugins;
 use crate::plugins::slot::SlotStatus;
-use crate::plugins::{self, Stamp};
 
 /// Keeper of what works.
 pub(super) struct Keeper {
@@ -21,7 +22,7 @@ pub(super) struct Keeper {
     /// Record on disk.
     pub(super) record: GoodRecord,
     /// Configuration file as it was when its text was kept.
-    configuration: Option<Stamp>,
+    configuration: Option<FileStamp>,
     warned: bool,
 }
 
@@ -83,7 +84,7 @@ impl Swap {
             }
         }
         let file = self.config.file.as_deref();
-        let stamp = file.filter(|_| all_work).and_then(Stamp::at);
+        let stamp = file.filter(|_| all_work).and_then(FileStamp::at);
         let with_configuration = stamp.is_some() && stamp != keeper.configuration;
         let configuration = keeper.record.configuration.clone();
         let turn = Turn {

@@ -12,6 +12,8 @@ use std::path::{Path, PathBuf};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
+use program::FileStamp;
+
 /// The interval between two polls.
 const INTERVAL: Duration = Duration::from_millis(200);
 
@@ -28,31 +30,7 @@ pub(super) type Contents = BTreeMap<PathBuf, u64>;
 pub(super) struct Files {
     roots: Vec<PathBuf>,
     /// The files at the last poll, so that only changed ones are read again.
-    known: BTreeMap<PathBuf, (Stamp, u64)>,
-}
-
-/// The metadata that differs after every change of a file. Length and modification time
-/// are not enough, since a program can set the modification time. Only the kernel sets the
-/// time of the last status change.
-#[derive(Clone, Copy, PartialEq)]
-struct Stamp {
-    device: u64,
-    inode: u64,
-    bytes: u64,
-    modified: (i64, i64),
-    status_changed: (i64, i64),
-}
-
-impl Stamp {
-    fn new(metadata: &Metadata) -> Stamp {
-        Stamp {
-            device: metadata.dev(),
-            inode: metadata.ino(),
-            bytes: metadata.len(),
-            modified: (metadata.mtime(), metadata.mtime_nsec()),
-            status_changed: (metadata.ctime(), metadata.ctime_nsec()),
-        }
-    }
+    known: BTreeMap<PathBuf, (FileStamp, u64)>,
 }
 
 impl Files {
@@ -94,7 +72,7 @@ impl Files {
         &self,
         path: &Path,
         parents: &mut Vec<(u64, u64)>,
-        found: &mut BTreeMap<PathBuf, (Stamp, u64)>,
+        found: &mut BTreeMap<PathBuf, (FileStamp, u64)>,
     ) {
         let Ok(metadata) = fs::metadata(path) else { return };
         if metadata.is_file() {
@@ -118,8 +96,8 @@ impl Files {
         parents.pop();
     }
 
-    fn content(&self, path: &Path, metadata: &Metadata) -> Option<(Stamp, u64)> {
-        let stamp = Stamp::new(metadata);
+    fn content(&self, path: &Path, metadata: &Metadata) -> Option<(FileStamp, u64)> {
+        let stamp = FileStamp::new(metadata);
         match self.known.get(path) {
             Some((known, content)) if *known == stamp => Some((stamp, *content)),
             _ => {
