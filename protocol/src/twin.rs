@@ -34,6 +34,33 @@ pub const MIN_INTEGER: i64 = -4_503_599_627_370_496;
 /// The largest integer.
 pub const MAX_INTEGER: i64 = 4_503_599_627_370_495;
 
+/// The fields of a twin's document. A service changes `tags` and, in `properties`, `desired`;
+/// all others are the hub's or the device's.
+pub const FIELDS: &[&str] = &[
+    "deviceId",
+    "moduleId",
+    "etag",
+    "deviceEtag",
+    "version",
+    "status",
+    "statusReason",
+    "statusUpdateTime",
+    "connectionState",
+    "connectionStateUpdatedTime",
+    "lastActivityTime",
+    "authenticationType",
+    "cloudToDeviceMessageCount",
+    "x509Thumbprint",
+    "capabilities",
+    "modelId",
+    "deviceScope",
+    "parentScopes",
+    "configurations",
+    "managedBy",
+    "tags",
+    "properties",
+];
+
 /// The key of a section's version in JSON.
 pub const VERSION: &str = "$version";
 /// The key of a section's metadata in JSON.

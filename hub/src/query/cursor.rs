@@ -27,32 +27,6 @@ const KEYWORDS: &[&str] = &[
     "undefined",
 ];
 
-/// Root fields of a twin, matched in any case and returned as written here.
-const ROOT_FIELDS: &[&str] = &[
-    "deviceId",
-    "moduleId",
-    "etag",
-    "deviceEtag",
-    "version",
-    "status",
-    "statusReason",
-    "statusUpdateTime",
-    "connectionState",
-    "connectionStateUpdatedTime",
-    "lastActivityTime",
-    "authenticationType",
-    "cloudToDeviceMessageCount",
-    "x509Thumbprint",
-    "capabilities",
-    "modelId",
-    "deviceScope",
-    "parentScopes",
-    "configurations",
-    "managedBy",
-    "tags",
-    "properties",
-];
-
 /// Tokens, and the number of those that were read.
 pub(super) struct Cursor {
     tokens: Vec<Token>,
@@ -87,7 +61,8 @@ impl Cursor {
                 segments.remove(0);
             }
         }
-        let root = ROOT_FIELDS.iter().find(|field| segments[0].eq_ignore_ascii_case(field));
+        let root =
+            protocol::twin::FIELDS.iter().find(|field| segments[0].eq_ignore_ascii_case(field));
         if let Some(root) = root {
             segments[0] = (*root).to_owned();
         }

@@ -3,6 +3,7 @@
 //! IoT Hub ignores every other part of a change and answers as if it had been made, so
 //! a change with a misplaced key is refused here.
 
+use protocol::twin::FIELDS;
 use serde_json::{Map, Value};
 
 use crate::command_error::{CommandError, FailureKind};
@@ -10,45 +11,22 @@ use crate::command_error::{CommandError, FailureKind};
 const HINT: &str = "a service changes `tags` and `properties.desired`, as in \
     {\"properties\":{\"desired\":{\"interval\":5}}}";
 
-/// The parts of a whole twin that only the hub or the device changes. They are accepted
-/// in a replacement, so that the output of `twin get --json` can be edited and sent back.
-const READ_ONLY: &[&str] = &[
-    "deviceId",
-    "moduleId",
-    "etag",
-    "deviceEtag",
-    "version",
-    "modelId",
-    "status",
-    "statusReason",
-    "statusUpdateTime",
-    "connectionState",
-    "connectionStateUpdatedTime",
-    "lastActivityTime",
-    "cloudToDeviceMessageCount",
-    "authenticationType",
-    "x509Thumbprint",
-    "capabilities",
-    "configurations",
-    "deviceScope",
-    "parentScopes",
-];
-
 /// Refuses a patch in which a key has no effect, and one without any effect.
 pub(super) fn check_patch(patch: &Value) -> Result<(), CommandError> {
-    check("the patch", patch, &[], &["desired"])
+    check("the patch", patch, &["tags", "properties"], &["desired"])
 }
 
 /// Refuses a replacement that has keys of no twin, and one with neither of the parts
-/// that it replaces.
+/// that it replaces. The fields that a service cannot change are accepted, so that the
+/// output of `twin get --json` can be edited and sent back.
 pub(super) fn check_replacement(twin: &Value) -> Result<(), CommandError> {
-    check("the twin", twin, READ_ONLY, &["desired", "reported"])
+    check("the twin", twin, FIELDS, &["desired", "reported"])
 }
 
 fn check(
     name: &str,
     change: &Value,
-    other_keys: &[&str],
+    fields: &[&str],
     properties: &[&str],
 ) -> Result<(), CommandError> {
     let change = object(name, change)?;
@@ -57,10 +35,7 @@ fn check(
         Some(value) => object(&format!("`properties` of {name}"), value)?,
         None => &no_properties,
     };
-    let unknown = |key: &&String| {
-        !["tags", "properties"].contains(&key.as_str()) && !other_keys.contains(&key.as_str())
-    };
-    if let Some(key) = change.keys().find(unknown) {
+    if let Some(key) = change.keys().find(|key| !fields.contains(&key.as_str())) {
         return Err(refused(format!("{name} has `{key}`, which a service cannot change")));
     }
     if let Some(key) = sections.keys().find(|key| !properties.contains(&key.as_str())) {
