@@ -1,28 +1,27 @@
-//! The description of a loaded plugin: everything about it that is fixed once it
-//! is loaded.
+//! Immutable description of a loaded plugin.
 //!
-//! Calls and the interfaces read it. The machinery that runs a plugin, its engine
-//! and its linked component, is in [`plugin`](crate::plugin) and out of their reach.
+//! Calls and the interfaces read it. The engine and the linked component are in
+//! [`plugin`](crate::plugin) and inaccessible to them.
 
 use crate::component::imports::{Exports, Imports};
 use crate::{HttpSettings, Limits};
 use std::collections::BTreeMap;
 use tokio::sync::Semaphore;
 
-/// The fixed facts of a plugin.
+/// Immutable properties of a plugin.
 pub(crate) struct About {
-    /// The name in the host's configuration.
+    /// Name in the host's configuration.
     pub(crate) name: String,
-    /// The limits of its calls.
+    /// Limits of the plugin's calls.
     pub(crate) limits: Limits,
-    /// The keys and values that the interface `config` returns.
+    /// Keys and values returned by the interface `config`.
     pub(crate) config: BTreeMap<String, String>,
-    /// The hosts and limits of the capability `http`.
+    /// Hosts and limits of the capability `http`.
     pub(crate) http: HttpSettings,
-    /// Places of the requests of all its calls at once.
-    pub(crate) http_places: Semaphore,
-    /// The imports, all of which are lent, and the capabilities among them.
+    /// Limit on the concurrent HTTP requests of all calls.
+    pub(crate) http_slots: Semaphore,
+    /// Imports, all of which are lent, and the capabilities among them.
     pub(crate) imports: Imports,
-    /// The optional exports.
+    /// Optional exports.
     pub(crate) exports: Exports,
 }

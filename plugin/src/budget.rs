@@ -1,24 +1,23 @@
-//! Budget of memory for all calls of an engine together.
+//! Memory budget shared by all calls of an engine.
 //!
-//! A call takes what it has at its start with one atomic addition, takes more only when
-//! it grows, and gives everything back with one subtraction when it ends. The last
-//! eighth of the budget is for calls that begin: those that grow without end leave
-//! room for the others.
+//! A call reserves its initial memory with one atomic addition, reserves more only when it
+//! grows, and releases everything with one subtraction when it ends. The last eighth of the
+//! budget is reserved for new calls, so calls that grow without bound cannot block them.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
-/// The part of the budget, one in so many, that growing calls leave to beginning ones.
-const FOR_BEGINNERS: usize = 8;
+/// Fraction of the budget that only new calls can use: one eighth.
+const NEW_CALLS_FRACTION: usize = 8;
 
-/// The memory of all calls that run now, and its limit.
+/// Memory of all running calls, and its limit.
 #[derive(Debug)]
 pub(crate) struct Budget {
     used_bytes: AtomicUsize,
     limit_bytes: usize,
 }
 
-/// A lack of memory that is no fault of the call which meets it.
+/// The budget is exhausted, which is not the fault of the call that finds it so.
 #[derive(Debug, Clone, Copy, thiserror::Error)]
 #[error("all calls together may have {limit_bytes} bytes of memory, and no more are free")]
 pub(crate) struct NoMemory {
@@ -34,30 +33,29 @@ impl Budget {
         self.limit_bytes
     }
 
-    /// Returns the bytes that calls have now.
+    /// Returns the bytes reserved by all calls.
     pub(crate) fn used_bytes(&self) -> usize {
         self.used_bytes.load(Relaxed)
     }
 
-    /// Takes the memory that a call begins with.
+    /// Reserves the initial memory of a call.
     pub(crate) fn begin(&self, bytes: usize) -> Result<(), NoMemory> {
-        self.take(bytes, self.limit_bytes)
+        self.reserve(bytes, self.limit_bytes)
     }
 
-    /// Takes more memory for a call that runs.
+    /// Reserves more memory for a running call.
     pub(crate) fn grow(&self, bytes: usize) -> Result<(), NoMemory> {
-        self.take(bytes, self.limit_bytes - self.limit_bytes / FOR_BEGINNERS)
+        self.reserve(bytes, self.limit_bytes - self.limit_bytes / NEW_CALLS_FRACTION)
     }
 
-    /// Gives memory back that was taken before.
-    pub(crate) fn give_back(&self, bytes: usize) {
+    /// Releases reserved memory.
+    pub(crate) fn release(&self, bytes: usize) {
         self.used_bytes.fetch_sub(bytes, Relaxed);
     }
 
-    // The counter guards nothing but itself, so its order among other memory accesses
-    // does not matter.
-    fn take(&self, bytes: usize, most_bytes: usize) -> Result<(), NoMemory> {
-        let more = |used: usize| used.checked_add(bytes).filter(|total| *total <= most_bytes);
+    // `Relaxed` is enough because the counter guards no other data.
+    fn reserve(&self, bytes: usize, max_bytes: usize) -> Result<(), NoMemory> {
+        let more = |used: usize| used.checked_add(bytes).filter(|total| *total <= max_bytes);
         match self.used_bytes.fetch_update(Relaxed, Relaxed, more) {
             Ok(_) => Ok(()),
             Err(_) => Err(NoMemory { limit_bytes: self.limit_bytes }),
@@ -65,30 +63,30 @@ impl Budget {
     }
 }
 
-/// Memory that the host holds for a call, given back when it is dropped.
+/// Host memory reserved for a call and released on drop.
 #[derive(Debug)]
-pub(crate) struct Loan {
+pub(crate) struct Reservation {
     budget: Arc<Budget>,
     bytes: usize,
 }
 
-impl Loan {
-    pub(crate) fn new(budget: &Arc<Budget>, bytes: usize) -> Result<Loan, NoMemory> {
+impl Reservation {
+    pub(crate) fn new(budget: &Arc<Budget>, bytes: usize) -> Result<Reservation, NoMemory> {
         budget.grow(bytes)?;
-        Ok(Loan { budget: Arc::clone(budget), bytes })
+        Ok(Reservation { budget: Arc::clone(budget), bytes })
     }
 
-    /// Gives back all but this many bytes.
+    /// Releases all but `bytes`.
     pub(crate) fn shrink_to(&mut self, bytes: usize) {
         let rest = self.bytes.saturating_sub(bytes);
-        self.budget.give_back(rest);
+        self.budget.release(rest);
         self.bytes -= rest;
     }
 }
 
-impl Drop for Loan {
+impl Drop for Reservation {
     fn drop(&mut self) {
-        self.budget.give_back(self.bytes);
+        self.budget.release(self.bytes);
     }
 }
 
@@ -114,7 +112,7 @@ mod tests {
         assert!(budget.begin(usize::MAX).is_err());
         assert_eq!(budget.used_bytes(), 0);
 
-        let mut taken = Loan::new(&budget, 600).unwrap();
+        let mut taken = Reservation::new(&budget, 600).unwrap();
         taken.shrink_to(50);
         taken.shrink_to(500);
         assert_eq!(budget.used_bytes(), 50);

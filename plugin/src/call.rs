@@ -1,6 +1,6 @@
-//! One call of a plugin: its description, and its state while it runs.
+//! A call of a plugin and its state.
 //!
-//! The state lives in the store of the call's instance, and ends with it. The
+//! The state is stored in the `Store` of the call's instance and dropped with it. The
 //! [`interfaces`](crate::interfaces) read and change it.
 
 pub(crate) mod http;
@@ -14,30 +14,30 @@ use crate::{BootOutcome, Lent};
 use json::Json;
 use std::sync::Arc;
 
-/// A function to call, its arguments, and the handles that the plugin may use
-/// meanwhile.
+/// A function to call, its arguments, and the handles that are lent to the plugin for the
+/// call.
 #[derive(Clone)]
 pub struct Call<'a> {
-    /// The id of the call, in every log line of it.
+    /// Id of the call, included in every log line.
     pub id: Arc<str>,
-    /// The name of the method or job. It is in every log line, and may have a
-    /// deadline of its own.
+    /// Name of the method or job, included in every log line. A method can have its own
+    /// deadline.
     pub method: &'a str,
-    /// JSON text, any value.
+    /// Payload: any JSON value, as JSON text.
     pub payload: &'a str,
-    /// 1 for a method, and for the first attempt of anything else.
+    /// Number of the attempt. 1 for a method and for the first attempt of any other call.
     pub attempt: u32,
-    /// The outcome of the boot that a job waited for.
+    /// Outcome of the boot that a job waited for.
     pub boot_outcome: BootOutcome,
-    /// The handles that the plugin may use.
+    /// Handles that the plugin can use.
     pub lent: Arc<Lent>,
 }
 
-/// A plugin's answer to a method.
+/// A plugin's response to a method.
 #[derive(Debug, Clone)]
 pub struct Answer {
-    /// The status, from 100 to 599.
+    /// Status, from 100 to 599.
     pub status: u16,
-    /// The payload as the plugin wrote it, without the white space around it.
+    /// Payload as written by the plugin, without surrounding white space.
     pub payload: Option<Json>,
 }

@@ -1,9 +1,8 @@
-//! The engine: one a process, shared by all plugins.
+//! Wasm engine shared by all plugins of a process.
 //!
-//! It owns the pool that instances come from, the compile cache, and the ticker
-//! that interrupts busy guests. The settings below were measured against one
-//! another: a call in a fresh instance costs a quarter of what it does with
-//! wasmtime's defaults.
+//! The engine owns the pool of instances, the compile cache and the ticker that interrupts
+//! busy guests. The settings below were benchmarked together: with them, a call in a fresh
+//! instance takes a quarter of the time that it takes with wasmtime's defaults.
 
 pub(crate) mod inspect;
 
@@ -24,39 +23,40 @@ use wasmtime::{Config, Enabled, InstanceAllocationStrategy, PoolingAllocationCon
 const KIB: usize = 1024;
 const MIB: usize = 1024 * KIB;
 
-/// Functions of the host run on the guest's stack, above what the guest itself
-/// may use: parsing a deep patch, formatting a log line.
+/// Stack for host functions, in addition to the guest's. Host functions run on the guest's
+/// stack; the deepest ones parse a patch or format a log line.
 const HOST_STACK_BYTES: usize = 512 * KIB;
 
-/// The functions, globals and resources of one call's instances, in the host's memory.
-/// CPython's take 395 KiB, Go's 91, QuickJS's 55; the default of wasmtime is 1 MiB for each
-/// core instance.
+/// Memory for the functions, globals and resources of one call's instances. CPython needs
+/// 395 KiB, Go 91 KiB and QuickJS 55 KiB; wasmtime's default is 1 MiB for each core
+/// instance.
 const INSTANCE_BYTES: usize = 512 * KIB;
 
-/// The beginning of a memory that is kept for the next call: stack, data and first
-/// allocations of a small guest.
-const KEPT_BYTES: usize = 128 * KIB;
+/// Prefix of a linear memory that stays resident between calls. It covers the stack, data
+/// and first allocations of a small guest.
+const RESIDENT_BYTES: usize = 128 * KIB;
 
-/// The memory that the host holds for one call beside its stack and instances:
-/// arguments and results on their way, handles, streams, a line of the log.
+/// Host memory for one call in addition to its stack and instances: arguments and results
+/// in transit, handles, streams and a log line.
 const IN_TRANSIT_BYTES: usize = 256 * KIB;
 
-/// The limits of the engine as a whole.
+/// Limits of the whole engine.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EngineSettings {
-    /// Calls at once, over all plugins. Each is address space set aside, not
-    /// memory in use, and about 30 ms of start-up for ten thousand.
+    /// Maximum number of concurrent calls of all plugins. Each reserves address space, not
+    /// memory; ten thousand add about 30 ms to the start-up time.
     pub instances: u32,
-    /// The largest `memory_bytes` of any plugin.
+    /// Upper bound of every plugin's `memory_bytes`.
     pub memory_bytes: usize,
-    /// The memory of all calls together: linear memories, tables, stacks, instances, and
-    /// what the host holds for them. A call that finds too little left is busy, one that
-    /// runs is out of memory. It is counted as if every call used all that it may touch.
+    /// Memory budget of all calls together, in bytes. It covers linear memories, tables,
+    /// stacks, instances and the host's memory for them. A call that cannot start within
+    /// the budget is busy; a running call that exceeds it is out of memory. Each call
+    /// counts with all memory that it can touch.
     pub budget_bytes: usize,
-    /// The stack of a guest, in bytes. Compiled guests need a
-    /// few KiB, the interpreters of scripts some hundred.
+    /// Stack size of a guest, in bytes. Compiled guests need a few KiB, script interpreters
+    /// several hundred.
     pub stack_bytes: usize,
-    /// The directory of compiled components; by default in the user's cache
+    /// Directory of compiled components; `None` for a directory in the user's cache
     /// directory.
     pub cache: Option<PathBuf>,
 }
@@ -73,41 +73,40 @@ impl Default for EngineSettings {
     }
 }
 
-/// Loads plugins and runs them. Clones are the same engine.
+/// Loads and runs plugins. Clones share one engine.
 #[derive(Clone)]
 pub struct Engine {
     pub(crate) parts: Arc<EngineParts>,
 }
 
-/// The parts of an engine, which its plugins keep alive.
+/// Shared parts of an engine, which its plugins keep alive.
 pub(crate) struct EngineParts {
     pub(crate) wasmtime: wasmtime::Engine,
     pub(crate) ticker: Ticker,
-    /// The default world. Each plugin is linked to a copy, with what it is lent
-    /// beyond that.
+    /// Linker of the default world. Each plugin extends a copy with its capabilities.
     pub(crate) linker: Linker<CallState>,
     pub(crate) memory_bytes: usize,
     pub(crate) budget: Arc<Budget>,
-    /// The memory of a call that is neither linear memory nor tables.
+    /// Memory of a call other than linear memory and tables.
     pub(crate) call_bytes: usize,
     pub(crate) cache: Option<Cache>,
     pub(crate) compiler: Compiler,
 }
 
 impl Engine {
-    /// Makes the engine: some milliseconds, mostly for the pool.
+    /// Creates the engine. This takes some milliseconds, mostly for the pool.
     pub fn new(settings: &EngineSettings) -> Result<Engine, EngineError> {
         let cache = Cache::open(settings.cache.as_deref())?;
         let refused = |error: wasmtime::Error| EngineError::Refused {
             instances: settings.instances,
             reason: one_line(&error),
         };
-        // Roomy reservations spare the guest its bounds checks, but many small
-        // machines have 39 bits of address space, too little for them.
-        let engine = wasmtime::Engine::new(&config(settings, Room::Wide))
+        // Large reservations make bounds checks unnecessary, but many small machines have
+        // 39 bits of address space, too few for large reservations.
+        let engine = wasmtime::Engine::new(&config(settings, AddressSpace::Full))
             .or_else(|error| {
-                tracing::info!(reason = %one_line(&error), "instances made compact");
-                wasmtime::Engine::new(&config(settings, Room::Compact))
+                tracing::info!(reason = %one_line(&error), "fell back to compact address space");
+                wasmtime::Engine::new(&config(settings, AddressSpace::Compact))
             })
             .map_err(refused)?;
 
@@ -131,8 +130,8 @@ impl Engine {
         })
     }
 
-    /// Compiles a component, or finds it compiled; its size and the time that it
-    /// takes are held to the limits. Blocks.
+    /// Compiles a component, or returns it from the cache. Blocks. Enforces the limits on
+    /// its size and on the compile time.
     pub fn compile(&self, bytes: &[u8], limits: &Limits) -> Result<Compiled, LoadError> {
         component::check_size(bytes.len() as u64, limits)?;
         self.compile_binary(&self.parts.compiler.binary(bytes, limits)?, limits)
@@ -150,42 +149,42 @@ impl Engine {
         Ok(Compiled { component, source })
     }
 
-    /// The engine itself, for a benchmark that compares with it.
+    /// Returns the wasmtime engine, for benchmarks that use it directly.
     #[doc(hidden)]
     pub fn wasmtime(&self) -> &wasmtime::Engine {
         &self.parts.wasmtime
     }
 
-    /// Bytes of instances that are gone, kept for the next, as the pool counts them:
-    /// of those whose code is gone too, it no longer counts any.
+    /// Returns the resident bytes of unused instances, as counted by the pool. The pool
+    /// stops counting the instances of a component once its code is dropped.
     #[doc(hidden)]
-    pub fn kept_bytes(&self) -> usize {
+    pub fn idle_resident_bytes(&self) -> usize {
         let pool = self.parts.wasmtime.pooling_allocator_metrics();
         pool.map_or(0, |pool| pool.unused_memory_bytes_resident())
     }
 
-    /// Returns the memory of the calls that run now, as [`EngineSettings::budget_bytes`]
-    /// counts it.
+    /// Returns the memory of the running calls, as counted against
+    /// [`EngineSettings::budget_bytes`].
     pub fn memory_in_use(&self) -> usize {
         self.parts.budget.used_bytes()
     }
 
-    /// Returns the number of loads so far that found their component compiled.
+    /// Returns the number of loads that found the compiled component in the cache.
     pub fn cache_hits(&self) -> usize {
         self.parts.cache.as_ref().map_or(0, Cache::hits)
     }
 }
 
-/// The address space of an instance's memory.
+/// Address space reserved for a linear memory.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Room {
-    /// wasmtime's own 4 GiB, all that a guest can address.
-    Wide,
-    /// No more than it may use.
+enum AddressSpace {
+    /// 4 GiB, which is all that a guest can address and wasmtime's default.
+    Full,
+    /// The engine's `memory_bytes`.
     Compact,
 }
 
-fn config(settings: &EngineSettings, room: Room) -> Config {
+fn config(settings: &EngineSettings, space: AddressSpace) -> Config {
     let mut config = Config::new();
     config
         .concurrency_support(false)
@@ -194,7 +193,7 @@ fn config(settings: &EngineSettings, room: Room) -> Config {
         .max_wasm_stack(settings.stack_bytes)
         .async_stack_size(settings.stack_bytes + HOST_STACK_BYTES)
         .allocation_strategy(InstanceAllocationStrategy::Pooling(pool(settings)));
-    if room == Room::Compact {
+    if space == AddressSpace::Compact {
         config.memory_reservation(settings.memory_bytes as u64).memory_guard_size(64 * KIB as u64);
     }
     config
@@ -206,8 +205,8 @@ fn pool(settings: &EngineSettings) -> PoolingAllocationConfig {
     pool.total_component_instances(instances)
         .total_stacks(instances)
         .total_memories(instances)
-        // A component is often two or three core modules: the guest, the
-        // adapter of its WASI, and the shim between them, each with a table.
+        // A component often has two or three core modules, each with a table: the
+        // guest, its WASI adapter, and a shim between them.
         .total_core_instances(instances.saturating_mul(8))
         .total_tables(instances.saturating_mul(4))
         .max_core_instances_per_component(16)
@@ -216,16 +215,15 @@ fn pool(settings: &EngineSettings) -> PoolingAllocationConfig {
         .max_core_instance_size(INSTANCE_BYTES)
         .max_component_instance_size(INSTANCE_BYTES)
         .max_memory_size(settings.memory_bytes)
-        // The scan of wasmtime 48 finds the pages that a guest has written to only if they
-        // are present: one that is swapped out, or about to be moved, is not reset, and the
-        // next call in the slot could read it (fixed in wasmtime 50.0.1). Without the scan,
-        // all of the memory that is kept is written anew at the end of each call. The first
-        // pages are those that a small guest writes to: writing them is cheaper than
-        // returning them to the system and getting them again, and after a burst they are
-        // returned with the code. Stacks and tables are not kept, because nothing would
-        // return theirs.
+        // The page scan of wasmtime 48 misses pages that are swapped out or being migrated.
+        // It does not reset them, so the next call in the slot could read them (fixed in
+        // wasmtime 50.0.1). Without the scan, wasmtime clears the whole resident prefix
+        // after each call. For the pages that a small guest writes to, this is cheaper
+        // than unmapping and faulting them in again; after a burst they are released
+        // together with the code. Stacks and tables are not kept resident because nothing
+        // would release them.
         .pagemap_scan(Enabled::No)
-        .linear_memory_keep_resident(KEPT_BYTES)
+        .linear_memory_keep_resident(RESIDENT_BYTES)
         .table_keep_resident(0)
         .async_stack_keep_resident(0)
         .decommit_batch_size(16);

@@ -1,7 +1,7 @@
-//! Every limit of a plugin: its default, and why it is that.
+//! Limits of a plugin, with their defaults and the reasons for them.
 //!
-//! All are on from the start; the operator may move each one for each plugin.
-//! What the engine as a whole may use is in [`EngineSettings`](crate::EngineSettings).
+//! All limits are enforced by default; an operator can change each of them for each plugin.
+//! Limits of the whole engine are in [`EngineSettings`](crate::EngineSettings).
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -9,88 +9,89 @@ use std::time::Duration;
 const KIB: usize = 1024;
 const MIB: usize = 1024 * KIB;
 
-/// Longest deadline of a call: IoT Hub waits no longer, so a later answer reaches no
+/// Maximum deadline of a call. IoT Hub waits no longer, so a later answer would reach no
 /// caller.
 pub const MAX_DEADLINE: Duration = Duration::from_secs(300);
 
-/// The limits of one plugin.
+/// Limits of one plugin.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Limits {
-    /// The longest time of a call, by the wall clock. 30 s is what IoT Hub
-    /// waits for an answer unless the caller says otherwise.
+    /// Maximum duration of a call in wall-clock time. IoT Hub waits 30 s for an answer
+    /// unless the caller asks for a different timeout.
     pub deadline: Duration,
 
-    /// The deadlines of methods that differ from it, by name.
+    /// Deadlines of single methods, by name. They replace `deadline`.
     pub deadlines: BTreeMap<String, Duration>,
 
-    /// Linear memory of one call, summed over its memories. A compiled guest
-    /// lives in 1 MiB, Go and QuickJS in 4, StarlingMonkey in 10, CPython in
-    /// 13: 64 leaves each of them room to work.
+    /// Maximum linear memory of one call, summed over its memories. A compiled guest needs
+    /// 1 MiB, Go and QuickJS 4, StarlingMonkey 10 and CPython 13, so 64 MiB leaves headroom
+    /// for each.
     pub memory_bytes: usize,
 
-    /// Elements of one table. The largest guest seen, CPython, has 8,000
-    /// functions; the engine's pool has room for 20,000.
+    /// Maximum number of elements of one table. CPython, the largest guest measured, has
+    /// 8,000 functions; the engine's pool supports 20,000.
     pub table_elements: usize,
 
-    /// Calls at once. A sleeping call costs some 50 KiB, so a hundred sleepers are
-    /// ordinary; more than this is a flood, whose callers are better refused at once.
+    /// Maximum number of concurrent calls. A sleeping call uses about 50 KiB, so a hundred
+    /// of them are normal. A greater number is a flood, and its callers should be refused
+    /// immediately.
     pub calls_at_once: usize,
 
-    /// A method's payload as JSON text. IoT Hub takes 128 KiB and no more.
+    /// Maximum size of a method's payload as JSON text. IoT Hub accepts at most 128 KiB.
     pub payload_bytes: usize,
 
-    /// An answer's payload as JSON text. The same bound holds the other way.
+    /// Maximum size of an answer's payload as JSON text. IoT Hub accepts at most 128 KiB.
     pub answer_bytes: usize,
 
-    /// A component's file. CPython's is 18 MB; compiling more takes minutes and
-    /// gigabytes on a device.
+    /// Maximum size of a component's file. CPython's is 18 MB; a larger component would
+    /// take minutes and gigabytes to compile on a device.
     pub component_bytes: usize,
 
-    /// The longest time of compiling, once; the next load finds it compiled.
+    /// Maximum duration of a compilation. The result is cached, so later loads are fast.
     /// CPython takes a minute on a small device.
     pub compile_time: Duration,
 
-    /// Lines that one call may write to the log, standard output included. Enough for a
-    /// method that logs each step, too few to wear out a flash card.
+    /// Maximum number of log lines of one call, including standard output. The default is
+    /// enough for a method that logs each step, and does not wear out a flash card.
     pub log_lines: u32,
 
-    /// Bytes that one call may write to the log.
+    /// Maximum number of log bytes of one call.
     pub log_bytes: usize,
 
-    /// Bytes of one line of the log, fields included; the rest is cut off.
+    /// Maximum length of a log line in bytes, including fields. Longer lines are cut.
     pub log_line_bytes: usize,
 
-    /// Changes of the twin that one call may report. The hub throttles a device
-    /// long before: an S1 unit allows ten a second for all devices together.
+    /// Maximum number of twin changes that one call can report. IoT Hub throttles earlier:
+    /// an S1 unit allows ten per second for all devices together.
     pub reports: u32,
 
-    /// One change of the twin as JSON text. IoT Hub keeps at most 32 KiB of
+    /// Maximum size of one twin change as JSON text. IoT Hub stores at most 32 KiB of
     /// reported properties.
     pub report_bytes: usize,
 
-    /// Messages that one call may send.
+    /// Maximum number of messages that one call can send.
     pub messages: u32,
 
-    /// One message with its properties. IoT Hub takes 256 KiB.
+    /// Maximum size of a message including its properties. IoT Hub accepts at most 256 KiB.
     pub message_bytes: usize,
 
-    /// The size of the plugin's state, all keys and values together. It is kept on
-    /// disk and rewritten at each change: a place for marks and counters.
+    /// Maximum size of the plugin's state, including keys. The state is rewritten on disk
+    /// at each change, so it suits flags and counters.
     pub state_bytes: usize,
 
-    /// One value that it remembers.
+    /// Maximum size of one value of the state.
     pub state_value_bytes: usize,
 
-    /// Changes of its state that one call may make. Each is written to disk.
+    /// Maximum number of state changes of one call. Each is written to disk.
     pub state_changes: u32,
 
-    /// Jobs of the plugin that may wait at once, whichever calls asked for them,
-    /// and how many one call may ask for.
+    /// Maximum number of pending jobs of the plugin, and of jobs that one call can
+    /// schedule.
     pub jobs: u32,
 
-    /// The attempts of one job, unless the plugin rejects it before. With the
-    /// host's waits, which double from 1 s to 5 min, ten tries last some ten
-    /// minutes: longer than a restart of what the job needs, and no work for ever.
+    /// Maximum number of attempts of a job, unless the plugin rejects it earlier. The
+    /// host's delays double from 1 s to 5 min, so ten attempts span about ten minutes. This
+    /// outlasts a restart of a service that the job needs, but does not retry forever.
     pub job_attempts: u32,
 }
 
@@ -123,13 +124,13 @@ impl Default for Limits {
 }
 
 impl Limits {
-    /// Returns the deadline of a method.
+    /// Returns the deadline of `method`.
     pub fn deadline_of(&self, method: &str) -> Duration {
         self.deadlines.get(method).copied().unwrap_or(self.deadline)
     }
 
-    /// Checks that the limits make sense: some time, memory and calls, and no deadline
-    /// beyond the hub's own. [`Engine::load`](crate::Engine::load) calls this too.
+    /// Checks that each limit leaves some time, memory and calls, and that no deadline
+    /// exceeds [`MAX_DEADLINE`]. [`Engine::load`](crate::Engine::load) calls this as well.
     pub fn check(&self) -> Result<(), LimitError> {
         check_deadline("deadline", self.deadline)?;
         for (method, deadline) in &self.deadlines {
@@ -157,18 +158,18 @@ fn check_deadline(name: &str, found: Duration) -> Result<(), LimitError> {
     Ok(())
 }
 
-/// A limit that cannot be meant.
+/// An unusable limit.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum LimitError {
-    /// `name` is the method's, or `deadline` for that of all the others.
+    /// A deadline is zero or exceeds [`MAX_DEADLINE`].
     #[error("`{name}` is {found:?}, not between 1 ms and {MAX_DEADLINE:?}")]
     Deadline {
-        /// The method's name, or `deadline`.
+        /// Name of the method, or `deadline`.
         name: String,
-        /// The configured time.
+        /// Configured deadline.
         found: Duration,
     },
-    /// With it the plugin could never run.
+    /// A limit is zero, so the plugin could never run.
     #[error("`{0}` is zero")]
     Zero(&'static str),
 }
@@ -193,7 +194,7 @@ mod tests {
     }
 
     #[test]
-    fn a_deadline_that_nobody_waits_for_is_refused_by_name() {
+    fn a_deadline_beyond_the_maximum_is_refused_by_name() {
         let limits = Limits {
             deadlines: BTreeMap::from([("slow".into(), Duration::from_secs(301))]),
             ..Limits::default()

@@ -1,4 +1,4 @@
-//! A loaded plugin: its description, and the machinery that runs it.
+//! A loaded plugin.
 
 mod at_once;
 mod bursts;
@@ -12,7 +12,7 @@ use crate::compile::cache::Source;
 use crate::component::imports::Exports;
 use crate::engine::EngineParts;
 use crate::{Capability, Limits};
-use at_once::AtOnce;
+use at_once::Concurrency;
 use linked::Linked;
 use parking_lot::RwLock;
 use std::collections::BTreeSet;
@@ -20,65 +20,65 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use tokio::sync::Semaphore;
 
-/// A component that is ready to be called. Clones are the same plugin.
+/// A component that is ready to be called. Clones share one plugin.
 #[derive(Clone)]
 pub struct Plugin {
     loaded: Arc<Loaded>,
 }
 
-/// The machinery of a plugin.
+/// Shared state of a plugin.
 struct Loaded {
     about: Arc<About>,
     engine: Arc<EngineParts>,
     source: Source,
-    /// Of that source; another one after a burst, see [`bursts`].
+    /// Linked component, replaced after a burst by [`bursts`].
     linked: RwLock<Arc<Linked>>,
     permits: Semaphore,
-    at_once: AtOnce,
+    concurrency: Concurrency,
     memory: Arc<PluginMemory>,
 }
 
 impl Plugin {
-    /// Returns its name in the host's configuration.
+    /// Returns the plugin's name in the host's configuration.
     pub fn name(&self) -> &str {
         &self.loaded.about.name
     }
 
-    /// Returns its imports, all of which it is lent.
+    /// Returns the names of the imports, all of which are lent.
     pub fn imports(&self) -> &[String] {
         &self.loaded.about.imports.names
     }
 
-    /// Returns its optional exports.
+    /// Returns the optional exports.
     pub fn exports(&self) -> Exports {
         self.loaded.about.exports
     }
 
-    /// Returns the capabilities that it requests and was granted. A capability that was
-    /// granted but is missing here was not requested.
+    /// Returns the requested and granted capabilities. A capability that was granted but
+    /// not requested is missing.
     pub fn capabilities(&self) -> &BTreeSet<Capability> {
         &self.loaded.about.imports.capabilities
     }
 
-    /// Returns the limits of its calls.
+    /// Returns the limits of the plugin's calls.
     pub fn limits(&self) -> &Limits {
         &self.loaded.about.limits
     }
 
-    /// The most linear memory that one of its calls has had so far, its headroom
-    /// (512 KiB as a rule) included; only calls that have ended count.
+    /// Returns the peak linear memory of a call in bytes, including headroom (usually 512
+    /// KiB). Only calls that have ended count.
     pub fn peak_memory_bytes(&self) -> usize {
         self.loaded.memory.peak_bytes.load(Relaxed)
     }
 }
 
 impl Loaded {
-    /// Returns the linked component, which a call keeps until it ends.
+    /// Returns the linked component, which a call keeps alive until it ends.
     fn linked(&self) -> Arc<Linked> {
         Arc::clone(&self.linked.read())
     }
 
-    /// Returns the number of calls that run now.
+    /// Returns the number of running calls.
     fn running(&self) -> usize {
         self.about.limits.calls_at_once.saturating_sub(self.permits.available_permits())
     }

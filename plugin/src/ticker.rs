@@ -1,9 +1,8 @@
-//! The tick that lets a busy guest be interrupted, ten milliseconds long.
+//! Ticker that interrupts busy guests every ten milliseconds.
 //!
-//! A thread of its own, because a guest that loops may hold every thread of the
-//! async runtime. It stops with its [`Ticker`], and rests while no call runs:
-//! a device that waits for its next method should not wake a hundred times a
-//! second for it.
+//! It runs on its own thread because looping guests can occupy every thread of the async
+//! runtime. The thread ends with its [`Ticker`] and sleeps while no call is running, so
+//! that an idle device is not woken a hundred times a second.
 
 use std::io;
 use std::sync::Arc;
@@ -12,15 +11,15 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-/// The time between two yields of a busy guest.
+/// Time between two yields of a busy guest.
 pub(crate) const TICK: Duration = Duration::from_millis(10);
 
-/// The number of idle ticks before the thread rests. One second: waking the thread
-/// costs more than a call, so calls that follow one another should find it awake.
+/// Number of idle ticks before the thread goes to sleep: one second. Waking the thread
+/// costs more than a call, so calls in quick succession should find it awake.
 pub(crate) const IDLE_TICKS: u32 = 100;
 
 pub(crate) struct Ticker {
-    // Only `None` while it is being dropped.
+    // `None` only during drop.
     wake: Option<SyncSender<()>>,
     thread: Option<JoinHandle<()>>,
     shared: Arc<TickerState>,
@@ -43,13 +42,13 @@ impl Ticker {
         Ok(Ticker { wake: Some(wake), thread: Some(thread), shared })
     }
 
-    /// Keeps the ticks coming until the guard is dropped.
+    /// Keeps the ticker running until the guard is dropped.
     pub(crate) fn running(&self) -> Running<'_> {
         self.shared.running.fetch_add(1, SeqCst);
         if self.shared.resting.load(SeqCst)
             && let Some(wake) = &self.wake
         {
-            // A full channel has woken it already.
+            // If the channel is full, the thread is already being woken.
             let _ = wake.try_send(());
         }
         Running(&self.shared.running)
@@ -60,13 +59,13 @@ impl Drop for Ticker {
     fn drop(&mut self) {
         drop(self.wake.take());
         if let Some(thread) = self.thread.take() {
-            // It only ends by panicking if `tick` does, and then it has ended.
+            // The thread panics only if `tick` does, and has ended then.
             let _ = thread.join();
         }
     }
 }
 
-/// A call that needs ticks.
+/// Guard of a call that needs ticks.
 pub(crate) struct Running<'a>(&'a AtomicUsize);
 
 impl Drop for Running<'_> {
@@ -91,8 +90,8 @@ fn run(tick: &dyn Fn(), most_idle: u32, woken: &Receiver<()>, shared: &TickerSta
         if idle < most_idle {
             continue;
         }
-        // Said first, then looked again: a call that came in between has either
-        // been counted here or sees that it must wake us.
+        // Store first, then check again: a concurrent call was either counted above or
+        // sees `resting` and wakes the thread.
         shared.resting.store(true, SeqCst);
         if shared.running.load(SeqCst) == 0 && woken.recv().is_err() {
             return;
@@ -106,7 +105,7 @@ fn run(tick: &dyn Fn(), most_idle: u32, woken: &Receiver<()>, shared: &TickerSta
 mod tests {
     use super::*;
 
-    /// A ticker whose ticks can be waited for.
+    /// Returns a ticker and a channel that receives its ticks.
     fn ticker() -> (Ticker, Receiver<()>) {
         let (ticked, ticks) = sync_channel(1);
         let tick = move || {

@@ -1,14 +1,13 @@
-//! The capability `http`: requests to the hosts that a plugin was granted, through
-//! `wasi:http`.
+//! HTTP requests of one call: the capability `http`, through `wasi:http`.
 //!
-//! A request is checked here, read whole, and handed to the
-//! [`HttpClient`](crate::HttpClient) that the host lends. A refusal is logged, and
-//! returned to the guest, with the host that was asked for. This module knows HTTP's
-//! types only: no socket, no TLS.
+//! Each request is checked, read completely, and passed to the host's
+//! [`HttpClient`](crate::HttpClient). A refused request is logged and reported to the
+//! guest, with the name of the requested host. This module uses HTTP types only and opens
+//! no connections.
 
 use super::log::CallLog;
 use crate::about::About;
-use crate::budget::{Budget, Loan};
+use crate::budget::{Budget, Reservation};
 use crate::{Call, HttpClient, HttpError, HttpRequest, Level};
 use bytes::Bytes;
 use http::uri::Scheme;
@@ -22,24 +21,26 @@ use wasmtime_wasi_http::{
     Error, RequestOptions, WasiBody, WasiHttpCtx, WasiHttpCtxView, WasiHttpHooks,
 };
 
-/// Limit of the header fields of one request or response; the default of
-/// wasmtime-wasi-http is 128 KiB. A guest may hold as many as it has resources.
+/// Maximum size of the header fields of a request or response. A guest can hold as many
+/// sets of fields as it has resources; the default of wasmtime-wasi-http is 128 KiB for
+/// each.
 const FIELD_BYTES: usize = 16 * 1024;
 
-/// Size of the pieces of a request's body, two of which the host holds for each
-/// request that is being written; the default is 1 MiB.
+/// Size of the chunks of a request's body. The host holds two chunks for each request that
+/// is being written; the default is 1 MiB.
 const CHUNK_BYTES: usize = 16 * 1024;
 
-/// Memory of the host for one resource of a call: its fields, or its share of the
-/// pieces of a body, which takes three resources to write.
+/// Host memory for one resource of a call: a set of header fields, or a share of a body's
+/// chunks. Writing a body takes three resources.
 pub(crate) const RESOURCE_BYTES: usize = FIELD_BYTES;
 
-/// Requests at once of one call, and of all calls of a plugin: each takes a descriptor
-/// of the process. Further ones wait, within their time.
+/// Maximum number of concurrent requests of one call. Each takes a file descriptor; further
+/// requests wait within their timeout.
 const AT_ONCE_OF_CALL: usize = 4;
+/// Maximum number of concurrent requests of all calls of a plugin.
 pub(crate) const AT_ONCE_OF_PLUGIN: usize = 32;
 
-/// The requests of one call.
+/// HTTP state of one call.
 pub(crate) struct Http {
     ctx: WasiHttpCtx,
     hooks: Hooks,
@@ -51,16 +52,16 @@ struct Hooks {
     log: Arc<CallLog>,
     budget: Arc<Budget>,
     requests_left: u32,
-    places: Arc<Semaphore>,
+    slots: Arc<Semaphore>,
 }
 
-/// A body with its part of the budget, which is free again when no one reads it.
-struct Held {
+/// A response body, which returns its share of the budget when it is dropped.
+struct BudgetedBody {
     bytes: Bytes,
-    _loan: Loan,
+    _reservation: Reservation,
 }
 
-impl AsRef<[u8]> for Held {
+impl AsRef<[u8]> for BudgetedBody {
     fn as_ref(&self) -> &[u8] {
         &self.bytes
     }
@@ -79,7 +80,7 @@ impl Http {
             log: Arc::clone(log),
             budget: Arc::clone(budget),
             requests_left: plugin.http.requests,
-            places: Arc::new(Semaphore::new(AT_ONCE_OF_CALL)),
+            slots: Arc::new(Semaphore::new(AT_ONCE_OF_CALL)),
         };
         let mut ctx = WasiHttpCtx::new();
         ctx.set_field_size_limit(FIELD_BYTES);
@@ -91,7 +92,7 @@ impl Http {
     }
 }
 
-/// The work left to do while a response is passed on: none.
+/// Background work of a response, which is empty because the body is already read.
 type Io = Box<dyn Future<Output = Result<(), Error>> + Send>;
 
 impl WasiHttpHooks for Hooks {
@@ -108,8 +109,8 @@ impl WasiHttpHooks for Hooks {
         let may_be_private = self.admit(&request);
         let (plugin, client) = (Arc::clone(&self.plugin), Arc::clone(&self.client));
         let (log, budget) = (Arc::clone(&self.log), Arc::clone(&self.budget));
-        let places = Arc::clone(&self.places);
-        let limit = time_for(options, plugin.http.timeout);
+        let slots = Arc::clone(&self.slots);
+        let limit = timeout(options, plugin.http.timeout);
         Box::new(async move {
             let host = request.uri().authority().map_or("", |authority| authority.as_str());
             let host = host.to_owned();
@@ -117,12 +118,12 @@ impl WasiHttpHooks for Hooks {
                 let may_be_private = may_be_private?;
                 let settings = &plugin.http;
                 let closed = |_| HttpError::Failed("the host is stopping".to_owned());
-                let _of_call = places.acquire().await.map_err(closed)?;
-                let _of_plugin = plugin.http_places.acquire().await.map_err(closed)?;
+                let _of_call = slots.acquire().await.map_err(closed)?;
+                let _of_plugin = plugin.http_slots.acquire().await.map_err(closed)?;
                 let both_bytes = settings.request_bytes.saturating_add(settings.response_bytes);
-                let mut loan = Loan::new(&budget, both_bytes)
+                let mut reservation = Reservation::new(&budget, both_bytes)
                     .map_err(|lack| HttpError::Failed(format!("`{host}`: {lack}")))?;
-                let request = whole(request, &host, settings.request_bytes).await?;
+                let request = read_body(request, &host, settings.request_bytes).await?;
                 let response = client
                     .send(HttpRequest {
                         request,
@@ -131,8 +132,10 @@ impl WasiHttpHooks for Hooks {
                         ca_file: settings.ca_file.as_deref(),
                     })
                     .await?;
-                loan.shrink_to(response.body().len());
-                Ok(response.map(|bytes| Bytes::from_owner(Held { bytes, _loan: loan })))
+                reservation.shrink_to(response.body().len());
+                Ok(response.map(|bytes| {
+                    Bytes::from_owner(BudgetedBody { bytes, _reservation: reservation })
+                }))
             };
             let outcome = tokio::time::timeout(limit, exchange).await;
             let problem = match outcome {
@@ -143,7 +146,7 @@ impl WasiHttpHooks for Hooks {
             log.write(Level::Warn, &format!("http: {problem}"), Vec::new());
             Err(match problem {
                 HttpError::NotTrusted(_) => Error::TlsCertificateError,
-                // The only one of the errors of `wasi:http` that has a text.
+                // The only error of `wasi:http` that carries a message.
                 other => Error::InternalError(Some(other.to_string())),
             })
         })
@@ -151,42 +154,42 @@ impl WasiHttpHooks for Hooks {
 }
 
 impl Hooks {
-    /// Returns `Ok` if the request may be sent: `true` if its host may be in a private
+    /// Checks that the request is allowed. Returns `true` if its host can be in a private
     /// network.
     fn admit(&mut self, request: &Request<WasiBody>) -> Result<bool, HttpError> {
         let uri = request.uri();
         let scheme = uri.scheme().unwrap_or(&Scheme::HTTPS);
         let authority = uri.authority().map_or("", |authority| authority.as_str());
         let found = self.plugin.http.hosts.iter().find_map(|host| host.admits(scheme, uri));
-        let denied = |why: String| Err(HttpError::Denied(why));
+        let deny = |why: String| Err(HttpError::Denied(why));
         let Some(may_be_private) = found else {
             let plugin = &self.plugin.name;
-            return denied(format!(
+            return deny(format!(
                 "`{scheme}://{authority}` is not among the `hosts` under [plugins.{plugin}.http]"
             ));
         };
         match self.requests_left.checked_sub(1) {
             Some(left) => self.requests_left = left,
-            None => return denied(format!("`{authority}`: no more requests in this call")),
+            None => return deny(format!("`{authority}`: no more requests in this call")),
         }
         Ok(may_be_private)
     }
 }
 
-/// The guest may want less time than it has.
-fn time_for(options: Option<RequestOptions>, most: Duration) -> Duration {
+/// Returns the timeout of a request: the guest's own, but at most `max`.
+fn timeout(options: Option<RequestOptions>, max: Duration) -> Duration {
     let RequestOptions { connect_timeout, first_byte_timeout, .. } = options.unwrap_or_default();
-    first_byte_timeout.map_or(most, |wait| most.min(wait + connect_timeout.unwrap_or_default()))
+    first_byte_timeout.map_or(max, |wait| max.min(wait + connect_timeout.unwrap_or_default()))
 }
 
-async fn whole(
+async fn read_body(
     request: Request<WasiBody>,
     host: &str,
-    most_bytes: usize,
+    max_bytes: usize,
 ) -> Result<Request<Bytes>, HttpError> {
     let (parts, body) = request.into_parts();
-    let body = Limited::new(body, most_bytes).collect().await.map_err(|error| {
-        HttpError::TooLarge(format!("`{host}`: a request may have {most_bytes} bytes: {error}"))
+    let body = Limited::new(body, max_bytes).collect().await.map_err(|error| {
+        HttpError::TooLarge(format!("`{host}`: a request may have {max_bytes} bytes: {error}"))
     })?;
     Ok(Request::from_parts(parts, body.to_bytes()))
 }

@@ -1,8 +1,8 @@
-//! The log of one call: what the guest writes, made safe and kept in bounds.
+//! Log of one call, with escaped lines and limits on its size.
 //!
-//! A line is cut at its limit and its control characters are escaped, so that a
-//! guest can neither forge a line nor steer a terminal. When the call has
-//! written its share, the log says so once and takes no more.
+//! A line is cut at its limit and its control characters are escaped, so a guest can
+//! neither forge a line nor send escape sequences to a terminal. After the call has used up
+//! its quota, one warning is logged and further lines are dropped.
 
 use crate::about::About;
 use crate::{Call, Level, LogLine, LogSink};
@@ -12,11 +12,11 @@ use std::borrow::Cow;
 use std::fmt::Write;
 use std::sync::Arc;
 
-/// The most fields of a line; the others are left out.
-const MOST_FIELDS: usize = 32;
+/// Maximum number of fields in a line. Further fields are dropped.
+const MAX_FIELDS: usize = 32;
 
-/// The bytes that a field takes of a line beside its name and value, for what a log
-/// writes around them.
+/// Bytes counted for a field in addition to its name and value, for the separators that a
+/// log adds.
 const FIELD_BYTES: usize = 8;
 
 pub(crate) struct CallLog {
@@ -24,11 +24,11 @@ pub(crate) struct CallLog {
     method: String,
     pub(crate) call: Arc<str>,
     sink: Arc<dyn LogSink>,
-    share: Mutex<Share>,
+    quota: Mutex<Quota>,
 }
 
-/// The lines and bytes that this call may still write.
-struct Share {
+/// Remaining quota of a call.
+struct Quota {
     lines: u32,
     bytes: usize,
     cut: bool,
@@ -40,7 +40,7 @@ impl CallLog {
             method: call.method.to_owned(),
             call: Arc::clone(&call.id),
             sink: Arc::clone(&call.lent.log),
-            share: Mutex::new(Share {
+            quota: Mutex::new(Quota {
                 lines: plugin.limits.log_lines,
                 bytes: plugin.limits.log_bytes,
                 cut: false,
@@ -49,7 +49,7 @@ impl CallLog {
         }
     }
 
-    /// Returns the longest line, in bytes.
+    /// Returns the maximum length of a line, in bytes.
     pub(crate) fn line_bytes(&self) -> usize {
         self.plugin.limits.log_line_bytes
     }
@@ -58,30 +58,32 @@ impl CallLog {
         let mut left = self.line_bytes();
         let message = fit(message, &mut left);
         let fields = fit_fields(&fields, &mut left);
-        match self.take(self.line_bytes() - left) {
-            Taken::Whole => self.send(level, &message, &fields),
-            Taken::Last => self.send(Level::Warn, "this call has written its share of log", &[]),
-            Taken::None => {}
+        match self.admit(self.line_bytes() - left) {
+            Admission::Accepted => self.send(level, &message, &fields),
+            Admission::Exhausted => {
+                self.send(Level::Warn, "this call has used up its log quota", &[])
+            }
+            Admission::Dropped => {}
         }
     }
 
-    /// Writes the frames of a trap.
+    /// Logs the backtrace of a trap.
     pub(crate) fn trapped(&self, frames: &str) {
         self.write(Level::Warn, &format!("trapped: {frames}"), Vec::new());
     }
 
-    fn take(&self, bytes: usize) -> Taken {
-        let mut share = self.share.lock();
-        if share.cut {
-            return Taken::None;
+    fn admit(&self, bytes: usize) -> Admission {
+        let mut quota = self.quota.lock();
+        if quota.cut {
+            return Admission::Dropped;
         }
-        if share.lines == 0 || share.bytes < bytes {
-            share.cut = true;
-            return Taken::Last;
+        if quota.lines == 0 || quota.bytes < bytes {
+            quota.cut = true;
+            return Admission::Exhausted;
         }
-        share.lines -= 1;
-        share.bytes -= bytes;
-        Taken::Whole
+        quota.lines -= 1;
+        quota.bytes -= bytes;
+        Admission::Accepted
     }
 
     fn send(&self, level: Level, message: &str, fields: &[(String, String)]) {
@@ -96,35 +98,35 @@ impl CallLog {
     }
 }
 
-enum Taken {
-    Whole,
-    Last,
-    None,
+enum Admission {
+    Accepted,
+    Exhausted,
+    Dropped,
 }
 
-/// The fields escaped, and cut to what is left of the line.
+/// Escapes the fields and cuts them to `left`, the remaining bytes of the line.
 fn fit_fields(fields: &[(String, String)], left: &mut usize) -> Vec<(String, String)> {
-    let fitted = fields.iter().take(MOST_FIELDS).map_while(|(name, value)| {
+    let fitted = fields.iter().take(MAX_FIELDS).map_while(|(name, value)| {
         *left = left.checked_sub(FIELD_BYTES)?;
         Some((fit(name, left).into_owned(), fit(value, left).into_owned()))
     });
     fitted.collect()
 }
 
-/// The text escaped, and cut to what is left of the line.
+/// Escapes `text` and cuts it to `left`, the remaining bytes of the line.
 fn fit<'a>(text: &'a str, left: &mut usize) -> Cow<'a, str> {
     if text.len() <= *left && !text.contains(steers) {
         *left -= text.len();
         return Cow::Borrowed(text);
     }
     let mut fitted = String::new();
-    for sign in text.chars() {
+    for character in text.chars() {
         let before = fitted.len();
-        if steers(sign) {
+        if steers(character) {
             // Cannot fail: it writes to a `String`.
-            let _ = write!(fitted, "{}", sign.escape_default());
+            let _ = write!(fitted, "{}", character.escape_default());
         } else {
-            fitted.push(sign);
+            fitted.push(character);
         }
         if fitted.len() > *left {
             fitted.truncate(before);
@@ -137,7 +139,7 @@ fn fit<'a>(text: &'a str, left: &mut usize) -> Cow<'a, str> {
     Cow::Owned(fitted)
 }
 
-/// The text escaped, on one line.
+/// Escapes `text` so that it fits on one line.
 pub(crate) fn safe_line(text: &str) -> Cow<'_, str> {
     fit(text, &mut { usize::MAX })
 }
@@ -163,8 +165,8 @@ mod tests {
     fn a_field_counts_though_it_is_empty_and_a_line_has_so_many() {
         let fields = |count| vec![(String::new(), String::new()); count];
         let mut left = 4096;
-        assert_eq!(fit_fields(&fields(100_000), &mut left).len(), MOST_FIELDS);
-        assert_eq!(left, 4096 - MOST_FIELDS * FIELD_BYTES);
+        assert_eq!(fit_fields(&fields(100_000), &mut left).len(), MAX_FIELDS);
+        assert_eq!(left, 4096 - MAX_FIELDS * FIELD_BYTES);
 
         assert_eq!(fit_fields(&fields(10), &mut 30).len(), 3);
     }

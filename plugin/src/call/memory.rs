@@ -1,7 +1,7 @@
-//! Limit of a call's memory, which wasmtime checks at each growth.
+//! Memory limit of one call, checked by wasmtime at each growth.
 //!
-//! Growth past the limit ends the call. An allocator that gets an error aborts anyway,
-//! and then a lack of memory could not be told from any other trap.
+//! Growth past the limit ends the call. A guest's allocator would abort if the growth
+//! failed, and that abort would look like any other trap.
 
 use crate::Limits;
 use crate::budget::{Budget, NoMemory};
@@ -9,46 +9,46 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use wasmtime::ResourceLimiter;
 
-/// An element of a table, in bytes.
+/// Size of a table element, in bytes.
 const ELEMENT_BYTES: usize = size_of::<usize>();
 
-/// The memory of a plugin's calls.
+/// Memory accounting of a plugin's calls.
 #[derive(Debug)]
 pub(crate) struct PluginMemory {
-    /// The memory of all calls of the engine.
+    /// Budget shared by all calls of the engine.
     pub(crate) budget: Arc<Budget>,
-    /// The memory of a call that is neither linear memory nor tables.
+    /// Memory of a call other than linear memory and tables.
     pub(crate) fixed_bytes: usize,
-    /// The part of the budget that a call takes before it begins: all that it has then,
-    /// so that most calls take nothing more.
+    /// Memory that a call reserves at its start. It covers the call's initial memory, so
+    /// most calls reserve nothing more.
     pub(crate) at_start_bytes: usize,
-    /// The most memory of any call that has ended.
+    /// Peak linear memory of the calls that have ended.
     pub(crate) peak_bytes: AtomicUsize,
 }
 
-/// The sum of a call's linear memories, and the most it may be.
+/// Linear memory and tables of one call, with their limits.
 #[derive(Debug)]
 pub(crate) struct Memory {
     used_bytes: usize,
     limit_bytes: usize,
     table_elements: usize,
-    /// The bytes of the budget that are in use, and those that were taken from it.
+    /// Used bytes of the reservation, and the reservation itself.
     counted_bytes: usize,
     taken_bytes: usize,
     refusal: Option<MemoryRefusal>,
     of_plugin: Arc<PluginMemory>,
 }
 
-/// The bound that a call has met.
+/// Limit that a call exceeded.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum MemoryRefusal {
-    /// Its own.
+    /// The plugin's own limit.
     Limit,
-    /// That of all calls together.
+    /// The budget of all calls.
     Budget(NoMemory),
 }
 
-/// A growth that ended the call.
+/// A growth that exceeded a limit and ended the call.
 #[derive(Debug, thiserror::Error)]
 #[error("asked for more than its {limit} {what}")]
 pub(crate) struct Exceeded {
@@ -57,7 +57,7 @@ pub(crate) struct Exceeded {
 }
 
 impl Memory {
-    /// Takes from the budget what a call has at its start.
+    /// Reserves the initial memory of a call.
     pub(crate) fn begin(
         limits: &Limits,
         of_plugin: &Arc<PluginMemory>,
@@ -74,7 +74,7 @@ impl Memory {
         })
     }
 
-    /// Returns the bound that ended the call, if one did.
+    /// Returns the limit that ended the call, or `None` if none did.
     pub(crate) fn refusal(&self) -> Option<MemoryRefusal> {
         self.refusal
     }
@@ -92,12 +92,12 @@ impl Memory {
     }
 }
 
-/// Here, and not at the end of a call: a call may be dropped halfway. Memories never
-/// shrink, so what a call has at its end is also the most it had.
+/// Accounts for the call on drop, because its future can be dropped at any await point.
+/// Memories never shrink, so the final size is also the peak.
 impl Drop for Memory {
     fn drop(&mut self) {
         self.of_plugin.peak_bytes.fetch_max(self.used_bytes, Relaxed);
-        self.of_plugin.budget.give_back(self.taken_bytes);
+        self.of_plugin.budget.release(self.taken_bytes);
     }
 }
 

@@ -1,4 +1,4 @@
-//! The state of one call, kept in its store and dropped with it.
+//! State of one call, stored in its `Store` and dropped with it.
 
 use super::http::Http;
 use super::log::CallLog;
@@ -20,9 +20,9 @@ pub(crate) struct CallState {
     pub(crate) deadline: Instant,
     pub(crate) attempt: u32,
     pub(crate) boot_outcome: BootOutcome,
-    /// Only for a plugin that imports WASI.
+    /// `None` unless the plugin imports WASI.
     pub(crate) wasi: Option<Box<Wasi>>,
-    /// Only for a plugin that was granted it.
+    /// `None` unless the plugin has the capability `http`.
     pub(crate) http: Option<Box<Http>>,
     busy_ticks_left: u128,
     reports_left: u32,
@@ -63,15 +63,14 @@ impl CallState {
         })
     }
 
-    /// Until the call is stopped.
+    /// Returns the time until the deadline.
     pub(crate) fn remaining(&self) -> Duration {
         self.deadline.saturating_duration_since(Instant::now())
     }
 
-    /// Counts a tick of the engine during the guest's own work. Returns `false` after
-    /// as many ticks as the whole deadline has. The clock that stops calls usually
-    /// comes first; but it may be a virtual one, which does not advance while a guest
-    /// loops.
+    /// Counts one tick of the engine while the guest computes. Returns `false` after as
+    /// many ticks as fit into the deadline. The timer of the call usually fires first, but
+    /// a virtual clock does not advance while a guest loops.
     pub(crate) fn may_go_on(&mut self) -> bool {
         self.busy_ticks_left = self.busy_ticks_left.saturating_sub(1);
         self.busy_ticks_left > 0

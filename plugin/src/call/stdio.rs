@@ -1,4 +1,4 @@
-//! Standard output and standard error: streams whose lines go to the plugin's log.
+//! Standard output and standard error, which write lines to the plugin's log.
 
 use super::log::CallLog;
 use crate::Level;
@@ -12,10 +12,10 @@ use tokio::io::AsyncWrite;
 use wasmtime_wasi::cli::{IsTerminal, StdoutStream};
 use wasmtime_wasi::p2::{OutputStream, Pollable, StreamResult};
 
-/// The most bytes that a guest writes at once.
+/// Maximum number of bytes per write.
 const CHUNK_BYTES: usize = 64 * 1024;
 
-/// A stream whose lines go to the log.
+/// An output stream that writes lines to the log.
 #[derive(Clone)]
 pub(super) struct Lines(Arc<Mutex<Line>>);
 
@@ -42,7 +42,7 @@ impl Line {
                 Some((b'\n', text)) => (text, true),
                 _ => (piece, false),
             };
-            // One byte more than a line has, so that the log sees it was cut.
+            // One byte more than the limit, so that the log knows that the line was cut.
             let room = (self.log.line_bytes() + 1).saturating_sub(self.bytes.len());
             self.bytes.extend_from_slice(&text[..text.len().min(room)]);
             if ends {
@@ -58,7 +58,8 @@ impl Line {
     }
 }
 
-/// Writes an unfinished last line: it often gives the reason why the guest gave up.
+/// Writes the last line even if it is incomplete: it often contains the reason for a
+/// failure.
 impl Drop for Line {
     fn drop(&mut self) {
         if !self.bytes.is_empty() {
@@ -78,8 +79,8 @@ impl StdoutStream for Lines {
         Box::new(self.clone())
     }
 
-    // Not by way of the one above, which would write in a task of its own, after
-    // a trap has ended the call.
+    // `async_stream` would write in a separate task, which can run after the call has
+    // trapped.
     fn p2_stream(&self) -> Box<dyn OutputStream> {
         Box::new(self.clone())
     }

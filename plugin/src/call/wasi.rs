@@ -1,10 +1,9 @@
-//! A closed WASI 0.2, for plugins of toolchains that always import it.
+//! WASI 0.2 without access to the system, for toolchains that always import it.
 //!
-//! Its clocks are those that the host lends, virtual ones included; random
-//! numbers are real. Standard output and standard error go
-//! line by line into the plugin's log. There are no files, no environment, no
-//! arguments, no standard input and no sockets: those interfaces can be
-//! imported, but have nothing behind them.
+//! The wall clock is the one that the host lends, which can be virtual. Random numbers are
+//! real. Standard output and standard error go to the plugin's log, line by line. Files,
+//! environment, arguments, standard input and sockets can be imported, but are empty or
+//! fail.
 
 use super::log::CallLog;
 use super::stdio::Lines;
@@ -16,12 +15,12 @@ use tokio::time::Instant;
 use wasmtime::component::ResourceTable;
 use wasmtime_wasi::{HostMonotonicClock, HostWallClock, WasiCtx, WasiCtxView};
 
-/// Streams and timers that a guest may hold at once. Each is in the host's memory,
-/// which the limit on the guest's own memory does not cover.
+/// Maximum number of streams and timers that a guest can hold. They use host memory, which
+/// the guest's memory limit does not cover.
 pub(crate) const RESOURCES: usize = 128;
 
-/// Limit of the random bytes of one request. They are made one at a time and held by
-/// the host until the guest has copied them; the default of wasmtime-wasi is 64 MiB.
+/// Maximum number of random bytes in one request. The host buffers them until the guest has
+/// copied them; the default of wasmtime-wasi is 64 MiB.
 const RANDOM_BYTES: u64 = 64 * 1024;
 
 pub(crate) struct Wasi {
@@ -55,7 +54,7 @@ impl Wasi {
     }
 }
 
-/// The time, as the host has it.
+/// Wall clock of the host.
 struct Wall(Arc<dyn Clock>);
 
 impl HostWallClock for Wall {
@@ -68,8 +67,8 @@ impl HostWallClock for Wall {
     }
 }
 
-/// The time since the call began, by the clock of its timers: a guest whose
-/// timer has rung must see that its time has gone by, though it is virtual.
+/// Time since the start of the call, measured by the clock of its timers. Even with a
+/// virtual clock, a guest must see that time has passed after a timer has fired.
 struct Monotonic(Instant);
 
 impl HostMonotonicClock for Monotonic {
@@ -77,7 +76,7 @@ impl HostMonotonicClock for Monotonic {
         1
     }
 
-    // A second more, because Go refuses a clock that reads zero.
+    // One second is added because Go rejects a clock that reads zero.
     fn now(&self) -> u64 {
         (self.0.elapsed() + Duration::from_secs(1)).as_nanos().try_into().unwrap_or(u64::MAX)
     }

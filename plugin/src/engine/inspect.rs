@@ -1,45 +1,45 @@
-//! The form, imports and exports of a component, read without running it.
+//! Inspection of a component: its form, imports and exports, without running it.
 //!
-//! For people who decide whether to load it, and for the author's tool, which
-//! shows it and compares two of them.
+//! Used to decide whether to load a component, and by the author's tool to describe a
+//! component or compare two of them.
 
 use crate::component::imports::{self, Exports, Lender};
 use crate::component::sniff::{Kind, sniff};
 use crate::{Capability, Compiled, Engine, LoadError};
 use std::collections::BTreeSet;
 
-/// The properties of a component.
+/// Properties of a component.
 #[derive(Debug)]
 pub struct Inspection {
-    /// The form of its file.
+    /// Form of the file.
     pub kind: Kind,
-    /// The size of its file.
+    /// Size of the file, in bytes.
     pub bytes: usize,
-    /// The imports, in the component's order.
+    /// Imports, in the component's order.
     pub imports: Vec<Import>,
-    /// The names of the exports, in the component's order.
+    /// Names of the exports, in the component's order.
     pub exports: Vec<String>,
-    /// The optional exports among them.
+    /// Optional interfaces among the exports.
     pub optional: Exports,
-    /// The versions of `device:behaviour` that its imports and exports name: one,
-    /// unless something is odd.
+    /// Versions of `device:behaviour` in the names of imports and exports. A well-formed
+    /// component has exactly one.
     pub wit_versions: BTreeSet<String>,
-    /// The memory that a call has at its start, its headroom (512 KiB as a rule)
-    /// included; `None` where that cannot be known.
+    /// Memory of a call at its start, in bytes, including headroom (usually 512 KiB);
+    /// `None` if it cannot be determined.
     pub memory_bytes: Option<u64>,
 }
 
-/// An import of a component, and its lender.
+/// An import of a component and its lender.
 #[derive(Debug)]
 pub struct Import {
-    /// `package/interface@version`.
+    /// Name in the form `package/interface@version`.
     pub name: String,
-    /// The party that lends it; `None` if no party does.
+    /// Party that lends the import; `None` if no party does.
     pub lender: Option<Lender>,
 }
 
 impl Inspection {
-    /// The capabilities that it asks for.
+    /// Returns the capabilities that the component requests.
     pub fn capabilities(&self) -> BTreeSet<Capability> {
         let granted = self.imports.iter().filter_map(|import| match import.lender {
             Some(Lender::Granted(capability)) => Some(capability),
@@ -48,15 +48,16 @@ impl Inspection {
         granted.collect()
     }
 
-    /// Returns `true` if it imports anything of WASI, all of which is lent closed.
+    /// Returns `true` if the component imports any interface of WASI. The host lends all of
+    /// them without access to the system.
     pub fn wasi(&self) -> bool {
         self.imports.iter().any(|import| import.lender == Some(Lender::Wasi))
     }
 }
 
 impl Engine {
-    /// Says what is in a component that was compiled of these bytes. Whether a
-    /// host would load it is for [`Engine::plugin`] to say.
+    /// Describes a component that was compiled from `bytes`. [`Engine::plugin`] decides
+    /// whether it can be loaded.
     pub fn inspect(&self, bytes: &[u8], compiled: &Compiled) -> Result<Inspection, LoadError> {
         let kind = sniff(bytes).map_err(LoadError::NotWebAssembly)?;
         let ty = compiled.component.component_type();

@@ -1,39 +1,39 @@
-//! The number of calls that run at once, watched for bursts.
+//! Detection of bursts from the number of concurrent calls.
 
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
-/// Fewer calls at once are no burst.
-const LEAST: usize = 32;
+/// Minimum peak of a burst.
+const MIN_PEAK: usize = 32;
 
-/// Nor are they, if so large a part of them still comes at once.
-const PART: usize = 4;
+/// Factor by which the number of concurrent calls must fall before a burst is over.
+const DECLINE: usize = 4;
 
-/// The most calls that ran at once.
+/// Peaks of the number of concurrent calls.
 #[derive(Default)]
-pub(super) struct AtOnce {
-    /// Since it was looked at last.
-    lately: AtomicUsize,
-    /// Since memory was given back last.
-    most: AtomicUsize,
+pub(super) struct Concurrency {
+    /// Peak since the last check.
+    recent_peak: AtomicUsize,
+    /// Peak since memory was last released.
+    peak: AtomicUsize,
 }
 
-impl AtOnce {
-    /// Notes the number of calls that run now.
-    pub(super) fn note(&self, running: usize) {
-        // A look first: most calls are no more than there were before.
-        if self.lately.load(Relaxed) < running {
-            self.lately.fetch_max(running, Relaxed);
+impl Concurrency {
+    /// Records the number of running calls.
+    pub(super) fn record(&self, running: usize) {
+        // Loading first avoids a write: few calls exceed the peak.
+        if self.recent_peak.load(Relaxed) < running {
+            self.recent_peak.fetch_max(running, Relaxed);
         }
     }
 
-    /// Returns `true` if there was a burst that is over. Begins anew to look for the
-    /// most of late, with those that run; and for the burst, if it is over.
+    /// Returns `true` once after a burst has ended. Each call starts a new observation
+    /// period with the running calls.
     pub(super) fn is_over(&self, running: usize) -> bool {
-        let lately = self.lately.swap(running, Relaxed).max(running);
-        let most = self.most.fetch_max(lately, Relaxed).max(lately);
-        let over = most >= LEAST && most / PART > lately;
+        let recent_peak = self.recent_peak.swap(running, Relaxed).max(running);
+        let peak = self.peak.fetch_max(recent_peak, Relaxed).max(recent_peak);
+        let over = peak >= MIN_PEAK && peak / DECLINE > recent_peak;
         if over {
-            self.most.store(lately, Relaxed);
+            self.peak.store(recent_peak, Relaxed);
         }
         over
     }
@@ -45,29 +45,29 @@ mod tests {
 
     #[test]
     fn a_burst_is_over_when_less_than_a_quarter_of_it_comes() {
-        let at_once = AtOnce::default();
-        at_once.note(100);
-        assert!(!at_once.is_over(90), "it has just been");
-        assert!(!at_once.is_over(40), "90 were running when it was looked at");
-        assert!(!at_once.is_over(3), "40 were");
-        assert!(at_once.is_over(3));
-        assert!(!at_once.is_over(3), "it was over before");
+        let concurrency = Concurrency::default();
+        concurrency.record(100);
+        assert!(!concurrency.is_over(90), "the burst has just happened");
+        assert!(!concurrency.is_over(40), "90 were running at the last check");
+        assert!(!concurrency.is_over(3), "40 were running at the last check");
+        assert!(concurrency.is_over(3));
+        assert!(!concurrency.is_over(3), "the end was already reported");
     }
 
     #[test]
     fn a_steady_load_is_no_burst() {
-        let at_once = AtOnce::default();
+        let concurrency = Concurrency::default();
         for running in [64, 30, 64, 20, 40, 64] {
-            at_once.note(running);
-            assert!(!at_once.is_over(running / 2));
+            concurrency.record(running);
+            assert!(!concurrency.is_over(running / 2));
         }
     }
 
     #[test]
     fn a_few_calls_are_no_burst() {
-        let at_once = AtOnce::default();
-        at_once.note(LEAST - 1);
-        assert!(!at_once.is_over(0));
-        assert!(!at_once.is_over(0));
+        let concurrency = Concurrency::default();
+        concurrency.record(MIN_PEAK - 1);
+        assert!(!concurrency.is_over(0));
+        assert!(!concurrency.is_over(0));
     }
 }

@@ -1,11 +1,11 @@
-//! Memory that bursts of calls leave behind, and its return to the system.
+//! Release of the memory that a burst of calls leaves in the pool.
 //!
-//! wasmtime's pool keeps the memory that instances have written to for the next ones in
-//! their slots, for as many as there ever were at once. That makes calls cheap, but
-//! after a burst it is unused memory. The pages that a component begins with are
-//! returned with the machine code that ran in them: the code is mapped again, and once
-//! the last call in the old mapping has ended, they are gone. Pages that a guest has
-//! added itself stay: some KiB for each instance of a guest in Rust.
+//! wasmtime's pool keeps pages that instances have written to resident for the next
+//! instances in their slots. It does so for as many slots as were ever used concurrently.
+//! This makes calls cheap, but after a burst the memory is unused. To release the pages of
+//! a component's initial memory, this module maps its machine code again: once the last
+//! call in the old mapping has ended, the pool drops them. Pages that a guest added by
+//! growing its memory stay resident, some KiB for each instance of a guest in Rust.
 
 use super::linked::Linked;
 use super::{Loaded, Plugin};
@@ -14,22 +14,26 @@ use crate::error::one_line;
 use std::sync::Arc;
 
 impl Plugin {
-    /// Returns the memory that a burst of calls has left to the system, if the calls at
-    /// once since the last time were less than a quarter of the most there were. To be
-    /// called periodically; blocks for milliseconds.
+    /// Releases the memory that a burst of calls has left resident. Does nothing unless the
+    /// peak of concurrent calls since the last check is less than a quarter of the burst's.
+    /// Call it periodically; it blocks for milliseconds.
     pub fn give_back(&self) {
         let loaded = &self.loaded;
-        if loaded.at_once.is_over(loaded.running())
-            && let Err(error) = loaded.map_anew()
+        if loaded.concurrency.is_over(loaded.running())
+            && let Err(error) = loaded.remap()
         {
-            // It goes on with what it has.
-            tracing::warn!(plugin = self.name(), "memory kept: {}", one_line(&error));
+            // The plugin continues with its current mapping.
+            tracing::warn!(
+                plugin = self.name(),
+                "memory of a burst not released: {}",
+                one_line(&error)
+            );
         }
     }
 }
 
 impl Loaded {
-    fn map_anew(&self) -> wasmtime::Result<()> {
+    fn remap(&self) -> wasmtime::Result<()> {
         let engine = &self.engine;
         let old = self.linked();
         let (cache, source) = (engine.cache.as_ref(), &self.source);

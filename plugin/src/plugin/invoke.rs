@@ -1,8 +1,8 @@
-//! One call: a fresh store, a fresh instance, one answer or one error.
+//! Execution of one call: a fresh store, a fresh instance, one answer or one error.
 //!
-//! Whatever of a plugin is called, it goes the same way, [`Plugin::run`].
-//! Nothing of a call outlives it, and dropping its future ends it: the instance
-//! goes back to the pool, the permit to the plugin.
+//! Every call of a plugin goes through [`Plugin::run`]. No state outlives the call.
+//! Dropping the future ends the call, and returns the instance to the pool and the permit
+//! to the plugin.
 
 use super::{Loaded, Plugin};
 use crate::call::memory::{Exceeded, MemoryRefusal};
@@ -19,18 +19,18 @@ use std::time::Duration;
 use wasmtime::{PoolConcurrencyLimitError, Store, Trap, UpdateDeadline, WasmBacktrace};
 use wasmtime_wasi::I32Exit;
 
-/// Handles that a guest may hold at once; the default of wasmtime is 100,000. Each
-/// takes memory of the host.
+/// Maximum number of handles that a guest can hold. Each uses host memory; wasmtime's
+/// default is 100,000.
 const COMPONENT_HANDLES: usize = 1_000;
 
-/// The bytes that one call of a guest's function may pass out of its memory. More than
-/// any limit on a single argument, so that the error which names that limit comes
-/// first; but a list may repeat one long text a million times.
-const HANDED_OUT_BYTES: usize = 8 * 1024 * 1024;
+/// Maximum number of bytes that a guest can pass to the host in one host call. It exceeds
+/// every limit on a single argument, so the error that names such a limit occurs first. It
+/// bounds lists that repeat one long string many times.
+const HOST_CALL_BYTES: usize = 8 * 1024 * 1024;
 
-/// A plugin is called from within a tokio runtime with time.
+/// The calls must run within a tokio runtime with timers enabled.
 impl Plugin {
-    /// Calls a method.
+    /// Calls the method [`Call::method`].
     pub async fn invoke(&self, call: Call<'_>) -> Result<Answer, CallError> {
         let linked = self.loaded.linked();
         let function = async |store: &mut Store<CallState>| {
@@ -46,7 +46,7 @@ impl Plugin {
         }
     }
 
-    /// Runs a job: [`Call::method`] is its name.
+    /// Runs the job [`Call::method`].
     pub async fn run_job(&self, call: Call<'_>) -> Result<Result<(), JobError>, CallError> {
         let linked = self.loaded.linked();
         let pre = linked.deferred.as_ref().ok_or(CallError::NoExport("deferred"))?;
@@ -59,8 +59,8 @@ impl Plugin {
         Ok(self.run(&call, function).await?.map_err(JobError::from))
     }
 
-    /// Calls `desired.changed` with the patch in the call's payload, which leads to
-    /// this version of the desired properties.
+    /// Calls `desired.changed`. The call's payload is the patch; `version` is the version
+    /// of the desired properties after it.
     pub async fn desired_changed(
         &self,
         call: Call<'_>,
@@ -77,8 +77,8 @@ impl Plugin {
         Ok(self.run(&call, function).await?.map_err(JobError::from))
     }
 
-    /// Calls `lifecycle.start` of a version that takes over. The inner error is the
-    /// plugin's refusal in its own words, which are not escaped.
+    /// Calls `lifecycle.start` of a version that replaces `previous_version`. The inner
+    /// error is the plugin's own, unescaped message.
     pub async fn start(
         &self,
         call: Call<'_>,
@@ -94,7 +94,7 @@ impl Plugin {
         self.run(&call, function).await
     }
 
-    /// Calls `lifecycle.stop` of a version that leaves.
+    /// Calls `lifecycle.stop` of a version that is being replaced.
     pub async fn stop(&self, call: Call<'_>) -> Result<(), CallError> {
         let linked = self.loaded.linked();
         let pre = linked.lifecycle.as_ref().ok_or(CallError::NoExport("lifecycle"))?;
@@ -105,8 +105,7 @@ impl Plugin {
         self.run(&call, function).await
     }
 
-    /// The one way that every call goes: through the checks, with a permit, into
-    /// a store with limits, until its deadline.
+    /// Runs `function` in a store with the plugin's limits, until the deadline.
     async fn run<T>(
         &self,
         call: &Call<'_>,
@@ -115,21 +114,20 @@ impl Plugin {
         let loaded = &self.loaded;
         let limits = &loaded.about.limits;
         check_payload(call.payload, limits)?;
-        // Tried, not awaited: a caller who waits for a permit has given up by
-        // the time it gets one.
+        // Does not wait for a permit: the caller would have given up by the time it got one.
         let _permit = loaded
             .permits
             .try_acquire()
             .map_err(|_| CallError::Busy { calls_at_once: limits.calls_at_once })?;
-        loaded.at_once.note(loaded.running());
+        loaded.concurrency.record(loaded.running());
         let _running = loaded.engine.ticker.running();
 
         let limit = limits.deadline_of(call.method);
         let mut store = loaded.store(call, limit)?;
         let deadline = store.data().deadline;
-        // A panic in a function that the host lends unwinds through the guest to
-        // here. It ends this call and no other: nothing of the store is used again,
-        // and what the host lends locks only data that is whole at every step.
+        // A panic in a host function unwinds through the guest to here and ends only
+        // this call: the store is not used again, and data behind the host's locks is
+        // consistent at every step.
         let called = AssertUnwindSafe(tokio::time::timeout_at(deadline, function(&mut store)));
         let called = called.catch_unwind().await;
         match called.map_err(|panic| CallError::HostFault(panic_text(&*panic)))? {
@@ -154,11 +152,11 @@ impl Loaded {
         let mut store = Store::new(&self.engine.wasmtime, state);
         store.limiter(|state| &mut state.memory);
         store.set_max_component_handles(COMPONENT_HANDLES);
-        store.set_hostcall_fuel(HANDED_OUT_BYTES.max(2 * self.about.limits.answer_bytes));
+        store.set_hostcall_fuel(HOST_CALL_BYTES.max(2 * self.about.limits.answer_bytes));
         store.set_epoch_deadline(1);
         store.epoch_deadline_callback(|mut store| {
             Ok(match store.data_mut().may_go_on() {
-                // tokio's own yield lets timers and sockets go first.
+                // tokio's `yield_now` lets timers and sockets go first.
                 true => UpdateDeadline::YieldCustom(1, Box::pin(tokio::task::yield_now())),
                 false => UpdateDeadline::Interrupt,
             })
@@ -167,7 +165,7 @@ impl Loaded {
     }
 }
 
-/// The message of a panic.
+/// Returns the message of a panic.
 fn panic_text(panic: &(dyn Any + Send)) -> String {
     let text = panic.downcast_ref::<&str>().copied();
     let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str));
@@ -202,8 +200,8 @@ fn answer(response: Response, limits: &Limits) -> Result<Answer, CallError> {
     Ok(Answer { status, payload })
 }
 
-/// Explains a missing instance: the pool is empty, the kernel has no more mappings, or
-/// the guest failed while it started.
+/// Maps an error during instantiation: the pool is exhausted, the kernel allows no more
+/// mappings, or the guest trapped in its start function.
 fn no_instance(error: &wasmtime::Error, state: &CallState, limit: Duration) -> CallError {
     if error.is::<PoolConcurrencyLimitError>() {
         return CallError::NoInstance(one_line(error));
@@ -235,15 +233,15 @@ fn trapped(error: &wasmtime::Error, state: &CallState, limit: Duration) -> CallE
     }
 }
 
-/// The cause of a trap that is none of WebAssembly's own. The guest's frames are for its
-/// author, and go into the log.
+/// Describes a trap that is not one of WebAssembly's own, and logs the guest's backtrace
+/// for its author.
 fn cause(error: &wasmtime::Error, state: &CallState) -> String {
     if let Some(frames) = error.downcast_ref::<WasmBacktrace>() {
         let frames = on_one_line(&frames.to_string());
         state.log.trapped(&frames);
     }
     match error.downcast_ref::<I32Exit>() {
-        // Version 0.2 of WASI has these two ends only, whatever the number was.
+        // WASI 0.2 reports only success or failure, not the exit code.
         Some(I32Exit(0)) => "it ended itself by `exit`, with success".to_owned(),
         Some(I32Exit(_)) => "it ended itself by `exit`, with a failure".to_owned(),
         None => on_one_line(&error.root_cause().to_string()),

@@ -1,4 +1,4 @@
-//! A component's machine code, linked to what its plugin is lent.
+//! A component linked to its imports.
 
 use crate::about::About;
 use crate::call::state::CallState;
@@ -6,7 +6,7 @@ use crate::engine::EngineParts;
 use crate::interfaces::{self, BehaviourPre, WithDeferredPre, WithDesiredPre, WithLifecyclePre};
 use wasmtime::component::{Component, Linker};
 
-/// Prepared instances, one for each world that the component exports.
+/// Pre-instantiated worlds: the default world and those that the component exports.
 pub(crate) struct Linked {
     pub(crate) behaviour: BehaviourPre<CallState>,
     pub(crate) deferred: Option<WithDeferredPre<CallState>>,
@@ -15,8 +15,8 @@ pub(crate) struct Linked {
 }
 
 impl Linked {
-    /// Links it to the default world, to the capabilities that it imports, and to
-    /// WASI if it imports that: what it was not granted is not there.
+    /// Links the component to the default world, to its granted capabilities, and to WASI
+    /// if it imports it. Any other import is missing.
     pub(crate) fn new(
         engine: &EngineParts,
         component: &Component,

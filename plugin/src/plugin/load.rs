@@ -1,11 +1,10 @@
-//! From a file's bytes to a plugin that can be called.
+//! Loading: from the bytes of a file to a callable plugin.
 //!
-//! All that can be known before the first call is found out here: that it is a
-//! component, that it imports nothing it is not lent, that it has methods, that
-//! it can start within its limits. Compiling may take seconds: load on a thread
-//! that may block.
+//! Loading checks everything that can be known before the first call: the file is a
+//! component, all of its imports are lent, it exports methods, and it can start within its
+//! limits. Compiling can take seconds, so load on a thread that may block.
 
-use super::at_once::AtOnce;
+use super::at_once::Concurrency;
 use super::linked::Linked;
 use super::{Loaded, Plugin};
 use crate::about::About;
@@ -26,8 +25,8 @@ use std::sync::atomic::AtomicUsize;
 use tokio::sync::Semaphore;
 
 impl Engine {
-    /// Loads a plugin: a component in binary form or as text, or a core module
-    /// with embedded WIT. Blocks while it compiles.
+    /// Loads a plugin from a component in binary or text form, or from a core module with
+    /// embedded WIT. Blocks while it compiles.
     pub fn load(
         &self,
         name: &str,
@@ -42,7 +41,7 @@ impl Engine {
         self.plugin(name, &compiled, settings)
     }
 
-    /// Makes a plugin of a component that this engine has compiled.
+    /// Creates a plugin from a component that was compiled by this engine.
     pub fn plugin(
         &self,
         name: &str,
@@ -57,9 +56,9 @@ impl Engine {
         check_memory(compiled, &limits)?;
         let memory = self.memory_of(compiled, &imports)?;
 
-        let http_places = Semaphore::new(http::AT_ONCE_OF_PLUGIN);
+        let http_slots = Semaphore::new(http::AT_ONCE_OF_PLUGIN);
         let name = name.to_owned();
-        let about = About { name, limits, config, http, http_places, imports, exports };
+        let about = About { name, limits, config, http, http_slots, imports, exports };
         let linked = Linked::new(&self.parts, component, &about)
             .map_err(|error| mismatch(&one_line(&error)))?;
         let loaded = Loaded {
@@ -68,13 +67,13 @@ impl Engine {
             engine: Arc::clone(&self.parts),
             source: compiled.source,
             linked: RwLock::new(Arc::new(linked)),
-            at_once: AtOnce::default(),
+            concurrency: Concurrency::default(),
             memory: Arc::new(memory),
         };
         Ok(Plugin { loaded: Arc::new(loaded) })
     }
 
-    /// Loads a plugin from a file, reading no more than a component may have.
+    /// Loads a plugin from a file. Reads at most one byte more than `component_bytes`.
     pub fn load_file(
         &self,
         name: &str,
@@ -91,8 +90,8 @@ impl Engine {
         self.load(name, &bytes, settings)
     }
 
-    /// Counts the memory that a call has at its start; refuses a plugin whose calls would
-    /// never find so much.
+    /// Computes the memory of a call at its start. Returns an error if it exceeds the
+    /// budget.
     fn memory_of(&self, compiled: &Compiled, imports: &Imports) -> Result<PluginMemory, LoadError> {
         let budget = Arc::clone(&self.parts.budget);
         let mut fixed_bytes = self.parts.call_bytes;
@@ -119,8 +118,8 @@ impl Engine {
     }
 }
 
-/// Explains why a component could not be linked. wasmtime names, in this order and in
-/// backquotes, the instance that it imports and the function that is missing in it.
+/// Maps a link error. wasmtime's message quotes the imported instance first, then the
+/// missing function.
 fn mismatch(reason: &str) -> LoadError {
     let mut quoted = reason.split('`').skip(1).step_by(2);
     if let (Some(import), Some(function)) = (quoted.next(), quoted.next())
@@ -132,8 +131,8 @@ fn mismatch(reason: &str) -> LoadError {
     LoadError::Mismatch(reason.to_owned())
 }
 
-/// A component whose memories start larger than they may be would trap at every
-/// call.
+/// Checks that the initial memory is within the limit. A component with a larger one would
+/// trap at every call.
 fn check_memory(compiled: &Compiled, limits: &Limits) -> Result<(), LoadError> {
     let needs_bytes = compiled.memory_at_start().unwrap_or(0);
     if needs_bytes > limits.memory_bytes as u64 {

@@ -84,7 +84,7 @@ pub(crate) const ROWS: &[Row] = &[
     Row {
         name: "floods the log",
         expected: "200, and 201 lines of log, the last: reboot flood call-1 Warn: this call has \
-                   written its share of log",
+                   used up its log quota",
         attempt: |trial| floods_the_log(trial).boxed(),
     },
     Row {

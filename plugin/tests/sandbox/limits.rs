@@ -122,7 +122,7 @@ async fn a_flood_of_log_lines_is_cut_and_said_to_be_once() {
     host.call(&load("talks.wat"), "flood", "null").await.unwrap();
     let log = host.log();
     assert_eq!(log.len(), 201);
-    assert!(log[200].contains("Warn: this call has written its share of log"), "{}", log[200]);
+    assert!(log[200].contains("Warn: this call has used up its log quota"), "{}", log[200]);
 }
 
 #[tokio::test]
