@@ -19,6 +19,7 @@ use std::time::Duration;
 
 use protocol::id::MethodName;
 
+mod commits;
 mod error;
 mod file;
 mod host;
@@ -31,6 +32,7 @@ mod telemetry;
 #[cfg(test)]
 mod tests;
 
+pub use commits::CommitLimits;
 pub use error::ConfigError;
 pub use host::HostSection;
 pub use http::HttpError;

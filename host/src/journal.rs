@@ -22,19 +22,23 @@ use parking_lot::Mutex;
 use plugin::HostError;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use tokio::task::spawn_blocking;
+use tokio::time::sleep;
 
 pub use directory::JournalError;
 pub(crate) use directory::{check_directory, default_directory, name_of};
 pub(crate) use mirrored::{Mirrored, Persistent};
 pub(crate) use pages::{Broken, Pages, RecordKind, Snapshot, Stop};
+use rates::CommitRates;
 use store::{Disk, Store};
 use writer::{Work, Writer, WriterCommand};
 
+use crate::config::CommitLimits;
 use crate::supervision::{Pulse, panic_text};
 
 mod directory;
 mod mirrored;
 mod pages;
+mod rates;
 mod store;
 mod writer;
 
@@ -66,6 +70,7 @@ pub(crate) struct Journal {
     to_writer: SyncSender<WriterCommand>,
     writer: Mutex<Option<JoinHandle<()>>>,
     room: Arc<Semaphore>,
+    rates: Arc<CommitRates>,
     sources: Arc<Mutex<Vec<Arc<dyn Source>>>>,
     nudged: Arc<AtomicBool>,
     pulse: Arc<Mutex<Option<Pulse>>>,
@@ -76,23 +81,34 @@ pub(crate) struct Journal {
 impl Journal {
     /// Opens the journal of a device, or begins one. A file that is damaged is set
     /// aside, and the log says so. Blocks.
-    pub(crate) fn open(directory: &Path, device: &str) -> Result<Journal, JournalError> {
-        Journal::open_on(Disk::default(), directory, device)
+    pub(crate) fn open(
+        directory: &Path,
+        device: &str,
+        commits: CommitLimits,
+    ) -> Result<Journal, JournalError> {
+        Journal::open_on(Disk::default(), directory, device, commits)
     }
 
-    fn open_on(disk: Disk, directory: &Path, device: &str) -> Result<Journal, JournalError> {
+    fn open_on(
+        disk: Disk,
+        directory: &Path,
+        device: &str,
+        commits: CommitLimits,
+    ) -> Result<Journal, JournalError> {
         let store = Arc::new(Store::open(disk, directory, device)?);
         // Beside the changes, which have permits: a nudge or two, and the end.
         let (to_writer, messages) = sync_channel(QUEUE + 8);
         let sources = Arc::new(Mutex::new(Vec::new()));
         let nudged = Arc::new(AtomicBool::new(false));
         let pulse = Arc::new(Mutex::new(None));
+        let rates = Arc::new(CommitRates::new(commits));
         let writer = Writer::new(
             Arc::clone(&store),
             messages,
             Arc::clone(&sources),
             Arc::clone(&nudged),
             Arc::clone(&pulse),
+            Arc::clone(&rates),
         );
         let end = Arc::clone(&pulse);
         let writer = std::thread::Builder::new()
@@ -110,6 +126,7 @@ impl Journal {
             to_writer,
             writer: Mutex::new(Some(writer)),
             room: Arc::new(Semaphore::new(QUEUE)),
+            rates,
             sources,
             nudged,
             pulse,
@@ -146,9 +163,37 @@ impl Journal {
         change: impl FnOnce(&Pages<'_>) -> Result<T, Stop> + Send + 'static,
         undo: impl FnOnce(T) + Send + 'static,
     ) -> Result<T, HostError> {
+        self.hand_over(None, change, undo).await
+    }
+
+    /// The same for a change that a plugin has asked for. It waits if the plugin causes
+    /// more commits than allowed. It is not made if this future is dropped before that
+    /// wait is over.
+    pub(crate) async fn write_for<T: Send + 'static>(
+        &self,
+        plugin: &str,
+        change: impl FnOnce(&Pages<'_>) -> Result<T, Stop> + Send + 'static,
+        undo: impl FnOnce(T) + Send + 'static,
+    ) -> Result<T, HostError> {
+        // Once only: all changes that have waited share a commit or two, which later
+        // changes wait for.
+        let wait = self.rates.wait_of(plugin);
+        if !wait.is_zero() {
+            sleep(wait).await;
+        }
+        self.hand_over(Some(plugin.to_owned()), change, undo).await
+    }
+
+    async fn hand_over<T: Send + 'static>(
+        &self,
+        plugin: Option<String>,
+        change: impl FnOnce(&Pages<'_>) -> Result<T, Stop> + Send + 'static,
+        undo: impl FnOnce(T) + Send + 'static,
+    ) -> Result<T, HostError> {
         let room = Arc::clone(&self.room).acquire_owned().await.map_err(|_| closed())?;
         let (done, outcome) = oneshot::channel();
-        let change = JournalChange { change: Some(change), given: None, undo, done, _room: room };
+        let change =
+            JournalChange { plugin, change: Some(change), given: None, undo, done, _room: room };
         self.to_writer.send(WriterCommand::Work(Box::new(change))).map_err(|_| closed())?;
         outcome.await.map_err(|_| closed())?
     }
@@ -227,6 +272,7 @@ fn closed() -> HostError {
 
 /// A change on its way to the writer.
 struct JournalChange<F, U, T> {
+    plugin: Option<String>,
     change: Option<F>,
     /// Result of the change, before the writer knows whether it is on disk.
     given: Option<Result<T, HostError>>,
@@ -241,6 +287,10 @@ where
     U: FnOnce(T) + Send,
     T: Send,
 {
+    fn plugin(&self) -> Option<&str> {
+        self.plugin.as_deref()
+    }
+
     fn run(&mut self, pages: &Pages<'_>) -> Result<(), Broken> {
         let Some(change) = self.change.take() else { return Ok(()) };
         match change(pages) {

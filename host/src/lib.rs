@@ -82,7 +82,7 @@ pub fn read_packets(bytes: &[u8]) -> usize {
 }
 
 pub use config::{
-    Config, ConfigError, HostSection, HttpError, HubSection, Patience, PluginSection,
+    CommitLimits, Config, ConfigError, HostSection, HttpError, HubSection, Patience, PluginSection,
     RebootCommand, RebootLimits, TelemetryLimits, WhenFull,
 };
 pub use journal::JournalError;

@@ -61,7 +61,8 @@ async fn main() {
     std::fs::write(&ca_file, hub.ca_pem()).unwrap();
     let toml = format!(
         "[hub]\nport = {}\nca_file = {ca_file:?}\nkeep_alive = \"4s\"\ntoken_lifetime = \"{}\"\n\
-         [host]\ndata = {:?}\n[plugins.tells]\nfile = {plugin:?}\nmethods = [\"*\"]\n\
+         [host]\ndata = {:?}\ncommits_per_minute = 100_000\n\
+         plugin_commits_per_minute = 100_000\n[plugins.tells]\nfile = {plugin:?}\nmethods = [\"*\"]\n\
          limits.calls_at_once = 1000\nlimits.jobs = 1000\n",
         hub.mqtt_port(),
         arguments.token_lifetime,

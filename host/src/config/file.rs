@@ -4,7 +4,7 @@
 //! parent module checks their meaning.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::num::{NonZeroU8, NonZeroUsize};
+use std::num::{NonZeroU8, NonZeroU32, NonZeroUsize};
 use std::path::PathBuf;
 
 use serde::Deserialize;
@@ -39,6 +39,8 @@ pub(super) struct Host {
     pub(super) grace: Option<Period>,
     pub(super) compile_cache: Option<PathBuf>,
     pub(super) data: Option<PathBuf>,
+    pub(super) commits_per_minute: Option<NonZeroU32>,
+    pub(super) plugin_commits_per_minute: Option<NonZeroU32>,
     pub(super) reboot_command: Option<Vec<String>>,
     #[serde(default)]
     pub(super) dry_run_reboot: bool,

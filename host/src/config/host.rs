@@ -1,9 +1,10 @@
 //! `[host]`: the host itself.
 
-use std::num::NonZeroUsize;
+use std::num::{NonZeroU32, NonZeroUsize};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use super::commits::CommitLimits;
 use super::reboot::{RebootCommand, RebootLimits};
 use super::telemetry::TelemetryLimits;
 use super::{ConfigError, file, is_a_name, within};
@@ -18,6 +19,8 @@ pub struct HostSection {
     /// Directory of the data that outlives the process; by default the one that systemd
     /// provides, or one in the user's data directory.
     pub data: Option<PathBuf>,
+    /// Limits on the rate of commits to that directory.
+    pub commits: CommitLimits,
     /// Messages that may wait for the hub.
     pub telemetry: TelemetryLimits,
     /// Command that reboots the machine for a plugin with the capability `power`.
@@ -36,10 +39,17 @@ pub struct HostSection {
 pub(super) fn host(section: file::Host, directory: &Path) -> Result<HostSection, ConfigError> {
     let second = Duration::from_secs(1);
     let limits = RebootLimits::default();
+    let commits = CommitLimits::default();
     Ok(HostSection {
         grace: within("host.grace", section.grace, 10 * second, Duration::ZERO, 3600 * second)?,
         compile_cache: section.compile_cache.map(|path| directory.join(path)),
         data: section.data.map(|path| directory.join(path)),
+        commits: CommitLimits {
+            per_minute: section.commits_per_minute.map_or(commits.per_minute, NonZeroU32::get),
+            per_plugin: section
+                .plugin_commits_per_minute
+                .map_or(commits.per_plugin, NonZeroU32::get),
+        },
         telemetry: telemetry(section.telemetry),
         reboot: RebootCommand {
             command: reboot_command(section.reboot_command)?,

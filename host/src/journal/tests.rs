@@ -12,12 +12,13 @@ use super::*;
 mod damage;
 mod disk;
 mod power;
+mod rates;
 
 pub(crate) use disk::TestDisk;
 pub(crate) use power::mutations;
 
 pub(crate) fn journal(directory: &TempDir) -> Journal {
-    Journal::open(directory.path(), "d1").unwrap()
+    Journal::open(directory.path(), "d1", CommitLimits::default()).unwrap()
 }
 
 async fn put(journal: &Journal, key: &str, value: &str) -> Result<(), HostError> {
@@ -182,12 +183,12 @@ async fn a_directory_in_use_is_refused_by_name() {
     let directory = tempfile::tempdir().unwrap();
     let first = journal(&directory);
 
-    let error = Journal::open(directory.path(), "d1").err().unwrap();
+    let error = Journal::open(directory.path(), "d1", CommitLimits::default()).err().unwrap();
     assert!(matches!(error, JournalError::InUse(_)), "{error}");
     assert!(error.to_string().contains(&directory.path().display().to_string()), "{error}");
 
     first.close().await;
-    Journal::open(directory.path(), "d1").unwrap();
+    Journal::open(directory.path(), "d1", CommitLimits::default()).unwrap();
 }
 
 #[tokio::test]
@@ -197,7 +198,7 @@ async fn the_journal_of_another_device_is_set_aside() {
     put(&first, "a", "1").await.unwrap();
     first.close().await;
 
-    let second = Journal::open(directory.path(), "d2").unwrap();
+    let second = Journal::open(directory.path(), "d2", CommitLimits::default()).unwrap();
 
     assert_eq!(get(&second, "a"), None);
     assert!(second.set_aside().is_some_and(|file| file.exists()));

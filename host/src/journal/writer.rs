@@ -14,11 +14,9 @@ use tracing::{error, info};
 
 use super::Source;
 use super::pages::{Broken, Pages};
+use super::rates::CommitRates;
 use super::store::Store;
 use crate::supervision::Pulse;
-
-/// The most changes that share one commit.
-const MOST_TOGETHER: usize = 256;
 
 /// Time that a change without a waiting caller may wait for a commit to share: each
 /// sync wears a flash card.
@@ -33,6 +31,8 @@ const LONGEST_COMMIT: Duration = Duration::from_secs(120);
 
 /// A change that someone waits for.
 pub(super) trait Work: Send {
+    /// Returns the plugin that has asked for it, if one has.
+    fn plugin(&self) -> Option<&str>;
     fn run(&mut self, pages: &Pages<'_>) -> Result<(), Broken>;
     fn ended(self: Box<Self>, written: Result<(), &str>);
 }
@@ -53,6 +53,7 @@ pub(super) struct Writer {
     /// Commits have failed since the last good one.
     failing: bool,
     pulse: Arc<Mutex<Option<Pulse>>>,
+    rates: Arc<CommitRates>,
 }
 
 impl Writer {
@@ -62,8 +63,9 @@ impl Writer {
         sources: Arc<Mutex<Vec<Arc<dyn Source>>>>,
         nudged: Arc<AtomicBool>,
         pulse: Arc<Mutex<Option<Pulse>>>,
+        rates: Arc<CommitRates>,
     ) -> Writer {
-        Writer { store, messages, sources, nudged, failing: false, pulse }
+        Writer { store, messages, sources, nudged, failing: false, pulse, rates }
     }
 
     pub(super) fn run(mut self) {
@@ -81,14 +83,7 @@ impl Writer {
                 Err(RecvTimeoutError::Timeout) => {}
                 Ok(WriterCommand::Close) | Err(RecvTimeoutError::Disconnected) => last = true,
             }
-            while together.len() < MOST_TOGETHER && !last {
-                match self.messages.try_recv() {
-                    Ok(WriterCommand::Work(work)) => together.push(work),
-                    Ok(WriterCommand::Nudge) => {}
-                    Ok(WriterCommand::Close) => last = true,
-                    Err(_) => break,
-                }
-            }
+            last = last || self.gather(&mut together);
             // Before the sources are asked: what changes later nudges again.
             self.nudged.store(false, Ordering::Release);
             let written = self.write(&mut together);
@@ -116,6 +111,29 @@ impl Writer {
         }
     }
 
+    /// Takes the changes that share the next commit: those that wait already, and those
+    /// that arrive until the rate of commits allows another. Returns `true` if the journal
+    /// is to be closed, which delays nothing.
+    fn gather(&self, together: &mut Vec<Box<dyn Work>>) -> bool {
+        let mut delayed = false;
+        loop {
+            let turn = self.rates.wait_of_host();
+            if !turn.is_zero() && !std::mem::replace(&mut delayed, true) {
+                self.rates.host_delayed();
+            }
+            let interval = self.beat(Duration::ZERO);
+            let wait = interval.map_or(turn, |interval| turn.min(interval));
+            // The permits of the changes bound their number.
+            match self.messages.recv_timeout(wait) {
+                Ok(WriterCommand::Work(work)) => together.push(work),
+                Ok(WriterCommand::Nudge) => {}
+                Ok(WriterCommand::Close) | Err(RecvTimeoutError::Disconnected) => return true,
+                Err(RecvTimeoutError::Timeout) if turn.is_zero() => return false,
+                Err(RecvTimeoutError::Timeout) => {}
+            }
+        }
+    }
+
     /// Gives a sign of life that holds for `limit` longer than usual. Returns the interval
     /// of these signs, if there is a watchdog.
     fn beat(&self, limit: Duration) -> Option<Duration> {
@@ -129,8 +147,8 @@ impl Writer {
     fn write(&mut self, together: &mut [Box<dyn Work>]) -> Result<(), Broken> {
         self.beat(LONGEST_COMMIT);
         let sources = self.sources.lock().clone();
+        let mut changed = !together.is_empty();
         let written = self.store.commit(|pages| {
-            let mut changed = !together.is_empty();
             for work in &mut *together {
                 work.run(pages)?;
             }
@@ -139,6 +157,9 @@ impl Writer {
             }
             Ok(changed)
         });
+        if changed {
+            self.rates.committed(together.iter().filter_map(|work| work.plugin()));
+        }
         for source in &sources {
             source.saved(written.is_ok());
         }

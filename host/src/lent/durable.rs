@@ -37,8 +37,9 @@ impl Durable {
             Some(directory) => directory.clone(),
             None => journal::default_directory(&name)?,
         };
-        let data = directory.clone();
-        let opening = tokio::task::spawn_blocking(move || Journal::open(&directory, &name));
+        let (data, commits) = (directory.clone(), section.commits);
+        let opening =
+            tokio::task::spawn_blocking(move || Journal::open(&directory, &name, commits));
         let journal = opening.await.expect("opening does not panic and is not cancelled")?;
         let journal = Arc::new(journal);
         let boot = Boot::of(machine);

@@ -306,15 +306,15 @@ impl JobQueue for Jobs {
     ) -> BoxFuture<'a, Result<String, HostError>> {
         Box::pin(async move {
             let id: Arc<str> = self.ids.text().into();
-            let (plugin, call) = (plugin.to_owned(), call.to_owned());
+            let (owner, call) = (plugin.to_owned(), call.to_owned());
             let (queue, undoing) = (Arc::clone(&self.queue), Arc::clone(&self.queue));
             let (now, new) = (self.now(), Arc::clone(&id));
             let add = move |_: &Pages<'_>| {
-                queue.lock().add(Arc::clone(&new), &plugin, &call, job, most_waiting, now)?;
+                queue.lock().add(Arc::clone(&new), &owner, &call, job, most_waiting, now)?;
                 Ok(new)
             };
             let undo = move |id| drop(undoing.lock().remove(&id));
-            let id = self.journal.write_or(add, undo).await?;
+            let id = self.journal.write_for(plugin, add, undo).await?;
             self.queue.wake.notify_one();
             Ok(id.as_ref().to_owned())
         })
@@ -332,10 +332,10 @@ impl JobQueue for Jobs {
         id: &'a str,
     ) -> BoxFuture<'a, Result<bool, HostError>> {
         Box::pin(async move {
-            let (plugin, id): (String, Arc<str>) = (plugin.to_owned(), id.into());
+            let (owner, id): (String, Arc<str>) = (plugin.to_owned(), id.into());
             let (queue, undoing) = (Arc::clone(&self.queue), Arc::clone(&self.queue));
             let cancel = move |_: &Pages<'_>| {
-                let taken = queue.lock().cancel(&plugin, &id);
+                let taken = queue.lock().cancel(&owner, &id);
                 Ok(taken.map(|taken| (id, taken)))
             };
             let undo = move |taken: Option<(Arc<str>, queue::Taken)>| {
@@ -343,7 +343,7 @@ impl JobQueue for Jobs {
                     undoing.lock().put_back(id, taken);
                 }
             };
-            Ok(self.journal.write_or(cancel, undo).await?.is_some())
+            Ok(self.journal.write_for(plugin, cancel, undo).await?.is_some())
         })
     }
 }

@@ -311,7 +311,8 @@ impl plugin::Power for Power {
                 *shared.lock() = Some((request, due));
                 Ok(())
             };
-            self.journal.write_or(ask, move |()| drop(undoing.lock().take())).await?;
+            let undo = move |()| drop(undoing.lock().take());
+            self.journal.write_for(plugin, ask, undo).await?;
             self.shared.wake.notify_one();
             info!(plugin, ?delay, reason, "reboot asked for");
             Ok(())

@@ -32,11 +32,11 @@ impl State {
         value: Option<Vec<u8>>,
         most_bytes: usize,
     ) -> Result<bool, HostError> {
-        let plugin = plugin.to_owned();
+        let name = plugin.to_owned();
         let change = move |pages: &Pages<'_>| {
-            change(pages, &plugin, &key, expected, value.as_deref(), most_bytes)
+            change(pages, &name, &key, expected, value.as_deref(), most_bytes)
         };
-        self.journal.write(change).await
+        self.journal.write_for(plugin, change, drop).await
     }
 }
 

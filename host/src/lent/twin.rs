@@ -220,15 +220,15 @@ impl Twin {
             self.inner.wake.notify_one();
             return Ok(());
         };
-        let plugin = plugin.to_owned();
+        let name = plugin.to_owned();
         let (inner, undoing) = (Arc::clone(&self.inner), Arc::clone(&self.inner));
         let push = move |_: &Pages<'_>| {
-            let accepted = inner.lock().reports.push(&plugin, patch, waiter)?;
+            let accepted = inner.lock().reports.push(&name, patch, waiter)?;
             inner.wake.notify_one();
             Ok(accepted)
         };
         let undo = move |accepted| undoing.lock().reports.undo(accepted);
-        journal.write_or(push, undo).await?;
+        journal.write_for(plugin, push, undo).await?;
         Ok(())
     }
 

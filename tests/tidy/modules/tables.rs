@@ -61,7 +61,7 @@ const HOST: Modules = &[
     ("config", &[]),
     ("ids", &[]),
     ("supervision", &[]),
-    ("journal", &["supervision"]),
+    ("journal", &["config", "supervision"]),
     ("known_good", &["config", "journal"]),
     ("connection", &["backoff", "config", "supervision"]),
     ("plugins", &["config"]),

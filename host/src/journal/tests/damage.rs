@@ -92,7 +92,7 @@ async fn a_journal_of_another_format_is_refused_and_stays() {
 }
 
 fn check_refused(directory: &TempDir, why: &str) {
-    let error = Journal::open(directory.path(), "d1").err().unwrap();
+    let error = Journal::open(directory.path(), "d1", CommitLimits::default()).err().unwrap();
     assert!(matches!(error, JournalError::Layout { .. }), "{error}");
     let path = directory.path().display();
     assert_eq!(error.to_string(), format!("data directory {path}: {why}"));

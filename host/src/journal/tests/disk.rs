@@ -23,12 +23,16 @@ pub(crate) struct TestDisk {
 
 impl TestDisk {
     pub(crate) fn journal(&self, directory: &Path) -> Journal {
+        self.journal_with(directory, CommitLimits::default())
+    }
+
+    pub(super) fn journal_with(&self, directory: &Path, commits: CommitLimits) -> Journal {
         let disk = self.clone();
         let open = move |builder: &redb::Builder, file| {
             let file = FileBackend::new(file)?;
             builder.create_with_backend(Backend { file, disk: disk.clone() })
         };
-        Journal::open_on(Disk(Box::new(open)), directory, "d1").unwrap()
+        Journal::open_on(Disk(Box::new(open)), directory, "d1", commits).unwrap()
     }
 
     /// So many more writes succeed.

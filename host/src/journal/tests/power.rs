@@ -43,7 +43,8 @@ impl Volatile {
     fn journal(&self, directory: &TempDir) -> Journal {
         let disk = self.clone();
         let open = move |builder: &redb::Builder, _| builder.create_with_backend(disk.clone());
-        Journal::open_on(Disk(Box::new(open)), directory.path(), "d1").unwrap()
+        Journal::open_on(Disk(Box::new(open)), directory.path(), "d1", CommitLimits::default())
+            .unwrap()
     }
 
     /// Every operation after so many more is an error.
