@@ -7,7 +7,7 @@
 //! This module knows nothing about plugins and never answers a method itself. It is the
 //! only module that depends on `rumqttc`, and uses only its packets and codec: the client
 //! of `rumqttc` closes the connection on a repeated acknowledgement, and cannot replace
-//! one connection by another.
+//! one connection with another.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -26,8 +26,8 @@ pub(crate) use incoming::{Incoming, MalformedMethod, Method};
 pub(crate) use options::{Dial, OptionsError, check_identity, tls};
 pub(crate) use receipts::{Receipt, Receipts};
 use session::Session;
+pub(crate) use under_way::AnswerGuard;
 use under_way::Answers;
-pub(crate) use under_way::UnderWay;
 use window::Window;
 
 use crate::supervision::Supervisor;
@@ -55,24 +55,24 @@ pub(crate) fn read_packets(bytes: &[u8]) -> usize {
     while let Ok(Some(packet)) = tokio_util::codec::Decoder::decode(&mut codec, &mut bytes) {
         packets += 1;
         if let Packet::Publish(publish) = packet {
-            drop(incoming::read(publish, 0));
+            drop(incoming::parse(publish, 0));
         }
     }
     packets
 }
 
-/// The capacity of the queue of messages, and of the queue of requests. Senders of messages
-/// wait for room; requests are rejected.
+/// The capacity of the queue of messages, and of the queue of requests. If its queue is full,
+/// a message waits, and a request is rejected.
 const OUTBOX_PACKETS: usize = 256;
 
-/// The capacity of the queue of events to the device's loop.
+/// The capacity of the queue of events for the device loop.
 const INBOX_EVENTS: usize = 256;
 
-/// The time after which the caller of a method has given up. The hub itself waits at most
-/// 300 s.
-const LONGEST_WAIT: Duration = Duration::from_secs(300);
+/// The time after which no caller waits for an answer any more: the maximum response timeout
+/// of a method in IoT Hub.
+const MAX_ANSWER_WAIT: Duration = Duration::from_secs(300);
 
-/// The connection to the hub, as the device's loop uses it.
+/// The device loop's handle to the connection.
 pub(crate) struct Connection {
     incoming: mpsc::Receiver<Incoming>,
     outbox: Outbox,
@@ -106,19 +106,19 @@ struct OutgoingRequest {
 }
 
 impl Connection {
-    /// Starts to connect in the background. Attempts continue until the connection is closed.
+    /// Starts connecting in the background. Attempts continue until the connection is closed.
     pub(crate) fn open(dial: Dial, supervisor: &Supervisor) -> Connection {
         let (messages, messages_out) = mpsc::channel(OUTBOX_PACKETS);
         let (requests, requests_out) = mpsc::channel(OUTBOX_PACKETS);
         let (to_device, incoming) = mpsc::channel(INBOX_EVENTS);
-        let (say_online, online) = watch::channel(false);
+        let (online_tx, online) = watch::channel(false);
         let (answers, receipts) = (Answers::default(), Arc::<Receipts>::default());
         let closing = CancellationToken::new();
         let session = Session {
             to_device,
             messages: messages_out,
             requests: requests_out,
-            online: say_online,
+            online: online_tx,
             receipts: Arc::clone(&receipts),
             answers: answers.clone(),
             closing: closing.clone(),
@@ -131,11 +131,12 @@ impl Connection {
         Connection { incoming, outbox, closing, driver }
     }
 
+    /// Returns a sender of packets on this connection.
     pub(crate) fn outbox(&self) -> Outbox {
         self.outbox.clone()
     }
 
-    /// Waits for the next event. Never returns after the driver has ended: if it ended
+    /// Waits for the next event. Never returns once the driver has ended. If it ended
     /// unexpectedly, the supervisor ends the process.
     pub(crate) async fn next(&mut self) -> Incoming {
         match self.incoming.recv().await {
@@ -144,29 +145,30 @@ impl Connection {
         }
     }
 
-    /// Sends the pending packets, disconnects and ends the driver. Takes some seconds at most.
+    /// Sends the pending packets, disconnects and stops the driver. Takes at most a few seconds.
     pub(crate) async fn close(self) {
         self.closing.cancel();
         drop(self.incoming);
-        // The supervisor has reported a panic in the driver.
+        // The supervisor has already reported a panic in the driver.
         self.driver.await.ok();
     }
 }
 
 impl Outbox {
-    /// Queues the answer to a method that arrived at `arrived`, as soon as the host is
-    /// connected. Returns `false` if the caller gave up or the connection was closed before
-    /// that.
+    /// Waits until the host is connected, then queues the answer to a method that arrived at
+    /// `arrived`. Returns `false` if the caller gave up or the connection was closed for good
+    /// before that.
     pub(crate) async fn answer(&self, topic: &DeviceTopic, body: Bytes, arrived: Instant) -> bool {
         let message = Outgoing { topic: topic.to_string(), body, receipt: None };
-        // The usual case: connected, with room in the queue, so no wait is needed.
+        // In the usual case the host is connected and the queue has capacity, so no timer is
+        // needed.
         let connected = *self.online.borrow();
-        if connected && let Ok(room) = self.messages.try_reserve() {
-            room.send(message);
+        if connected && let Ok(permit) = self.messages.try_reserve() {
+            permit.send(message);
             return true;
         }
         let mut online = self.online.clone();
-        let sent = timeout_at(arrived + LONGEST_WAIT, async {
+        let sent = timeout_at(arrived + MAX_ANSWER_WAIT, async {
             // An error means that the connection was closed for good.
             online.wait_for(|online| *online).await.ok()?;
             self.messages.send(message).await.ok()
@@ -174,9 +176,9 @@ impl Outbox {
         sent.await.ok().flatten().is_some()
     }
 
-    /// Queues a message as soon as the host is connected, without a time limit. Its receipt
-    /// is added to [`Outbox::receipts`] once the message is acknowledged or set aside. Returns
-    /// `None` if the connection was closed for good.
+    /// Waits until the host is connected, without a time limit, then queues a message. Its
+    /// receipt is added to [`Outbox::receipts`] once the message is acknowledged or set aside.
+    /// Returns `None` if the connection was closed for good.
     pub(crate) async fn message(
         &self,
         topic: &DeviceTopic,
@@ -185,7 +187,6 @@ impl Outbox {
     ) -> Option<()> {
         self.online.clone().wait_for(|online| *online).await.ok()?;
         let message = Outgoing { topic: topic.to_string(), body, receipt: Some(receipt) };
-        // Waits for room in the queue.
         self.messages.send(message).await.ok()
     }
 
@@ -200,8 +201,8 @@ impl Outbox {
         self.messages.closed().await;
     }
 
-    /// Queues a twin request. It needs no acknowledgement, because the hub answers it.
-    /// Returns `false` if the queue is full or the connection was closed.
+    /// Queues a twin request, which the hub answers instead of acknowledging it. Returns `false`
+    /// if the queue is full or the connection was closed.
     pub(crate) fn request(&self, topic: &DeviceTopic, body: Vec<u8>) -> bool {
         self.requests
             .try_send(OutgoingRequest { topic: topic.to_string(), body: body.into() })
@@ -209,7 +210,7 @@ impl Outbox {
     }
 
     /// Counts an answer as in progress until the returned guard is dropped.
-    pub(crate) fn under_way(&self) -> UnderWay {
+    pub(crate) fn begin_answer(&self) -> AnswerGuard {
         self.answers.begin()
     }
 }
@@ -224,12 +225,12 @@ impl OutgoingRequest {
 pub(crate) mod tests {
     use super::*;
 
-    /// An outbox with the other ends of its channels, which a driver would hold. The test
-    /// sets whether it is connected.
+    /// An outbox and the other ends of its channels, which are the driver's in production. A
+    /// test sets `online` itself.
     pub(crate) struct Link {
         pub(crate) outbox: Outbox,
         pub(crate) online: watch::Sender<bool>,
-        /// The receivers of what is sent; they keep the channels open.
+        /// The receivers of the packets, held to keep the channels open.
         _messages: mpsc::Receiver<Outgoing>,
         _requests: mpsc::Receiver<OutgoingRequest>,
     }
@@ -237,10 +238,10 @@ pub(crate) mod tests {
     pub(crate) fn link() -> Link {
         let (messages, _messages) = mpsc::channel(OUTBOX_PACKETS);
         let (requests, _requests) = mpsc::channel(OUTBOX_PACKETS);
-        let (say_online, online) = watch::channel(false);
+        let (online_tx, online) = watch::channel(false);
         let (answers, receipts) = (Answers::default(), Arc::default());
         let outbox = Outbox { messages, requests, answers, online, receipts };
-        Link { outbox, online: say_online, _messages, _requests }
+        Link { outbox, online: online_tx, _messages, _requests }
     }
 
     fn answer() -> DeviceTopic {
@@ -248,26 +249,26 @@ pub(crate) mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn an_answer_waits_for_the_connection_as_long_as_somebody_waits_for_it() {
-        let Link { outbox, online: say_online, .. } = &link();
+    async fn an_answer_waits_for_a_connection_until_its_caller_gives_up() {
+        let Link { outbox, online: online_tx, .. } = &link();
         let arrived = Instant::now();
         let back = async {
-            tokio::time::sleep(LONGEST_WAIT - Duration::from_secs(1)).await;
-            say_online.send_replace(true);
+            tokio::time::sleep(MAX_ANSWER_WAIT - Duration::from_secs(1)).await;
+            online_tx.send_replace(true);
         };
         let topic = answer();
         let (sent, ()) = tokio::join!(outbox.answer(&topic, Bytes::new(), arrived), back);
         assert!(sent);
 
-        say_online.send_replace(false);
+        online_tx.send_replace(false);
         assert!(!outbox.answer(&topic, Bytes::new(), Instant::now()).await);
-        assert!(arrived.elapsed() > LONGEST_WAIT);
+        assert!(arrived.elapsed() > MAX_ANSWER_WAIT);
     }
 
     #[tokio::test(start_paused = true)]
-    async fn an_answer_without_a_connection_to_come_is_given_up() {
-        let Link { outbox, online: say_online, .. } = link();
-        drop(say_online);
+    async fn an_answer_is_dropped_once_the_connection_is_closed_for_good() {
+        let Link { outbox, online: online_tx, .. } = link();
+        drop(online_tx);
         let begun = Instant::now();
         assert!(!outbox.answer(&answer(), Bytes::new(), begun).await);
         assert_eq!(begun.elapsed(), Duration::ZERO);

@@ -21,7 +21,7 @@ use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 use tracing::{debug, info, warn};
 
 use crate::connection::Deliveries;
-use crate::connection::{Connection, Incoming, MalformedMethod, Method, Outbox, UnderWay};
+use crate::connection::{AnswerGuard, Connection, Incoming, MalformedMethod, Method, Outbox};
 use crate::device::counts::Counts;
 use crate::device::systemd::ServiceManager;
 use crate::lent::durable::Durable;
@@ -200,8 +200,8 @@ impl Device {
 
     fn caller(&self, rid: RequestId, arrived: Instant) -> Caller {
         let outbox = self.connection.outbox();
-        let under_way = outbox.under_way();
-        Caller { rid, arrived, outbox, counts: Arc::clone(&self.counts), _under_way: under_way }
+        let guard = outbox.begin_answer();
+        Caller { rid, arrived, outbox, counts: Arc::clone(&self.counts), _guard: guard }
     }
 
     fn ask_for_twin(&self) {
@@ -221,7 +221,7 @@ struct Caller {
     arrived: Instant,
     outbox: Outbox,
     counts: Arc<Counts>,
-    _under_way: UnderWay,
+    _guard: AnswerGuard,
 }
 
 impl Caller {

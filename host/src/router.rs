@@ -1,10 +1,9 @@
-//! Routing of methods: from a method's name to the plugin that serves it, and from any
-//! outcome to one answer.
+//! Routing of methods to plugins, and conversion of every outcome to one answer.
 //!
-//! [`Router::answer`] returns an answer, never a `Result`: a method that arrived
-//! with a request id gets exactly one. A call stays on the version of its plugin
-//! with which it began, even if that is replaced meanwhile. The router knows no
-//! connection; the handles that plugins may reach are in [`Lent`].
+//! [`Router::answer`] returns an answer, never a `Result`, because every method with a
+//! request id gets exactly one answer. A call keeps the version of its plugin that was
+//! active when the call began, even if that version is replaced meanwhile. The router does
+//! not depend on the connection: plugins reach the hub through the handles in [`Lent`].
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -34,25 +33,26 @@ mod idempotency;
 mod jobs;
 mod table;
 
-/// Time that a call waits for a plugin that is still being loaded: within the 30 s
-/// after which IoT Hub gives up on a method by default.
+/// The time limit for a call to wait for its plugin to load. It is well below IoT Hub's default
+/// response timeout of 30 s.
 const LOADING_WAIT: Duration = Duration::from_secs(10);
 
-/// The place of a plugin.
+/// The slot of a plugin that runs in the sandbox.
 pub(crate) type PluginSlot = Slot<Plugin>;
 
+/// The table of plugins, with the state that their calls share.
 pub(crate) struct Router {
     table: RwLock<Arc<Table>>,
     lent: Arc<Lent>,
     calls: IdSequence,
     idempotency: IdempotencyCache,
     draining: AtomicBool,
-    /// Cancels running calls. Replaced after a drain that the host survives.
+    /// Cancels the running calls. Replaced when the host resumes after a drain.
     stopped: RwLock<CancellationToken>,
 }
 
 impl Router {
-    /// Without a journal, all answers for repeated methods end with the process.
+    /// Creates a router. Without a journal, no answer to a repeated method survives a restart.
     pub(crate) fn new(table: Table, lent: Lent, journal: Option<Arc<Journal>>) -> Router {
         Router {
             table: RwLock::new(Arc::new(table)),
@@ -69,7 +69,7 @@ impl Router {
         Arc::clone(&self.table.read())
     }
 
-    /// Returns all plugins, including the previous versions that a rollback would need.
+    /// Returns all plugins, including the previous versions that are kept for a rollback.
     pub(crate) fn plugins(&self) -> Vec<Plugin> {
         let table = self.table();
         let versions = table
@@ -79,10 +79,10 @@ impl Router {
         versions.map(|version| version.made.plugin.clone()).collect()
     }
 
-    /// Replaces the table. Returns the one before.
+    /// Replaces the table, and returns the previous one.
     pub(crate) fn set_table(&self, table: Table) -> Arc<Table> {
-        let mut held = self.table.write();
-        std::mem::replace(&mut held, Arc::new(table))
+        let mut current = self.table.write();
+        std::mem::replace(&mut current, Arc::new(table))
     }
 
     /// Returns a call with a new id.
@@ -92,38 +92,39 @@ impl Router {
         Call { id, method, payload, attempt, boot_outcome, lent: Arc::clone(&self.lent) }
     }
 
-    /// Ends a call whose answer, if it has one, is not sent to the hub.
+    /// Notifies the jobs that a call has ended whose answer is not sent to the hub.
     pub(crate) fn call_ended(&self, id: &str) {
         self.lent.jobs.call_ended(id);
     }
 
-    /// Answers new methods as draining from now on.
+    /// Rejects all new calls as `draining` from now on.
     pub(crate) fn drain(&self) {
         self.draining.store(true, Ordering::Relaxed);
     }
 
+    /// Returns `true` while new calls are rejected.
     pub(crate) fn is_draining(&self) -> bool {
         self.draining.load(Ordering::Relaxed)
     }
 
-    /// Ends the calls that still run; each is answered as draining.
+    /// Cancels the running calls. Each is answered as `draining`.
     pub(crate) fn stop_calls(&self) {
         self.stopped().cancel();
     }
 
-    /// Takes calls again after a drain.
+    /// Accepts calls again after a drain.
     pub(crate) fn resume(&self) {
         *self.stopped.write() = CancellationToken::new();
         self.draining.store(false, Ordering::Relaxed);
     }
 
+    /// Returns the token that cancels the calls beginning now.
     fn stopped(&self) -> CancellationToken {
         self.stopped.read().clone()
     }
 
-    /// Calls the plugin that serves the method, unless the call is a repeat of one
-    /// that has its answer. `payload` is the payload from the hub; an empty
-    /// one means `null`.
+    /// Calls the plugin that serves the method. A repeated call gets the answer of the first
+    /// instead. `payload` is the payload from the hub. An empty payload means `null`.
     pub(crate) async fn answer(&self, method: &MethodName, payload: &[u8]) -> Answer {
         let table = self.table();
         let known = table.serving(method).and_then(|slot| {
@@ -134,7 +135,8 @@ impl Router {
         let Some((plugin, key, idempotency)) = known else {
             return self.run(&table, method, payload).await;
         };
-        // Boxed: hardly any call needs it, and every call would reserve its size.
+        // Boxed because few calls have an idempotency key, and without the box the future of
+        // every call would be larger.
         let run = Box::pin(self.run(&table, method, payload));
         let (answer, is_first) = self.idempotency.answer(key, idempotency, run).await;
         if !is_first {
@@ -144,6 +146,7 @@ impl Router {
         answer
     }
 
+    /// Calls the plugin that serves the method, without a check for repeats.
     async fn run(&self, table: &Table, method: &MethodName, payload: &[u8]) -> Answer {
         let call = self.new_call(method.as_str(), "null");
         let id = Arc::clone(&call.id);
@@ -151,9 +154,11 @@ impl Router {
         let slot = table.serving(method);
         let stopped = self.stopped();
         let outcome = tokio::select! {
-            // Most calls end at once, and need no listener for the end.
+            // Most calls end on the first poll. Polled first, they register no waiter for the
+            // cancellation.
             biased;
-            // Plugins catch their own panics; this one is the host's, and has an answer too.
+            // A panic of a plugin is a trap in the sandbox. A panic here is the host's, and is
+            // answered as well.
             outcome = caught(self.call(slot, call, payload)) => outcome
                 .unwrap_or_else(|panic| Err(MethodFailure::Call(CallError::HostFault(panic)))),
             () = stopped.cancelled() => Err(MethodFailure::Draining),
@@ -167,20 +172,21 @@ impl Router {
                 answer
             }
             Err(failure) => {
-                let (status, error, message) = failure.to_words(method);
+                let (status, error, message) = failure.to_parts(method);
                 warn!(plugin, %method, call = %id, status, elapsed_ms, error, "{message}");
-                refusal(id, status, error, &message)
+                failure_answer(id, status, error, &message)
             }
         }
     }
 
-    /// Returns the answer to a method whose name is none, so that no plugin serves it.
+    /// Returns the answer to a method with a malformed name, which no plugin can serve.
     pub(crate) fn refuse_malformed(&self, why: &str) -> Answer {
         let (id, status, error) = (self.calls.text().into(), 404, "unknown-method");
         warn!(plugin = "none", call = %id, status, error, "{why}");
-        refusal(id, status, error, why)
+        failure_answer(id, status, error, why)
     }
 
+    /// Waits for the plugin if it is still being loaded, then calls it.
     async fn call<'a>(
         &self,
         slot: Option<&Arc<PluginSlot>>,
@@ -210,14 +216,14 @@ impl Router {
     }
 }
 
-/// Returns an answer for programs: the kind of failure, and what happened.
-fn refusal(call: Arc<str>, status: i32, error: &str, message: &str) -> Answer {
+/// Returns an answer with a code that programs can match, and a message.
+fn failure_answer(call: Arc<str>, status: i32, error: &str, message: &str) -> Answer {
     let body = json!({"error": error, "message": message, "call": &*call});
     Answer { status, body: body.to_string(), call }
 }
 
-/// Records the end of a call of any kind on its slot, and logs what changes for the
-/// plugin.
+/// Records the end of a call on the slot of its plugin, and logs a change of the plugin's
+/// health.
 pub(crate) fn ended(slot: &PluginSlot, call: &Begun<Plugin>, error: Option<&CallError>) {
     let outcome = failure::outcome(error);
     let message = || error.map(CallError::message).unwrap_or_default();

@@ -37,7 +37,7 @@ where
         return Err(ConnectionFailure::new("the hub's name has no address"));
     }
     let mut attempts = JoinSet::new();
-    // Replaced by the failure of any attempt that returns.
+    // Overwritten by the first attempt that returns a failure.
     let mut failure = ConnectionFailure::new("every attempt to connect panicked");
     for address in addresses {
         attempts.spawn(attempt(address));
@@ -45,7 +45,7 @@ where
             Some(ended) = attempts.join_next() => match ended {
                 Ok(Ok(socket)) => return Ok(socket),
                 Ok(Err(failed)) => failure = failed,
-                // No attempt is aborted here, so this is a panic, which the hook has logged.
+                // Attempts are never aborted, so this is a panic. The panic hook has logged it.
                 Err(_) => {}
             },
             () = sleep(ATTEMPT_DELAY) => {}
@@ -75,29 +75,29 @@ mod tests {
 
     use super::*;
 
-    /// Returns a listener that never accepts and whose queue is full, so that its address
-    /// does not answer. The returned sockets keep the queue full.
+    /// Returns a listener that never accepts and whose backlog is full, so that its address
+    /// does not answer. The returned sockets keep the backlog full.
     async fn black_hole() -> (TcpListener, Vec<TcpStream>) {
         let socket = TcpSocket::new_v4().unwrap();
         socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
         let listener = socket.listen(1).unwrap();
         let address = listener.local_addr().unwrap();
-        let mut queue = Vec::new();
+        let mut backlog = Vec::new();
         while let Ok(queued) = timeout(ATTEMPT_DELAY, TcpStream::connect(address)).await {
-            queue.push(queued.unwrap());
-            assert!(queue.len() < 100, "the queue of the listener has no end");
+            backlog.push(queued.unwrap());
+            assert!(backlog.len() < 100, "the backlog of the listener does not fill up");
         }
-        (listener, queue)
+        (listener, backlog)
     }
 
     #[tokio::test]
-    async fn an_address_that_does_not_answer_is_not_the_only_one_tried() {
+    async fn the_next_address_is_tried_while_the_first_does_not_answer() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let here = listener.local_addr().unwrap();
-        let (silent, _queue) = black_hole().await;
-        let connected = first_of(vec![silent.local_addr().unwrap(), here], attempt);
+        let reachable = listener.local_addr().unwrap();
+        let (silent, _backlog) = black_hole().await;
+        let connected = first_of(vec![silent.local_addr().unwrap(), reachable], attempt);
         let socket = timeout(Duration::from_secs(10), connected).await.unwrap().unwrap();
-        assert_eq!(socket.peer_addr().unwrap(), here);
+        assert_eq!(socket.peer_addr().unwrap(), reachable);
     }
 
     #[tokio::test]
@@ -105,7 +105,7 @@ mod tests {
         // The listener is dropped at once, so nothing listens on this port.
         let free = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
         let failure = first_of(vec![free], attempt).await.unwrap_err();
-        assert_eq!(failure.what, format!("connection refused ({free})"));
+        assert_eq!(failure.message, format!("connection refused ({free})"));
     }
 
     async fn panics(address: SocketAddr) -> Result<TcpStream, ConnectionFailure> {
@@ -113,11 +113,11 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_name_without_addresses_differs_from_attempts_that_panic() {
+    async fn a_name_without_addresses_and_panicking_attempts_have_different_messages() {
         let failure = first_of(Vec::new(), attempt).await.unwrap_err();
-        assert_eq!(failure.what, "the hub's name has no address");
+        assert_eq!(failure.message, "the hub's name has no address");
 
         let failure = first_of(vec![SocketAddr::from(([127, 0, 0, 1], 1))], panics).await;
-        assert_eq!(failure.unwrap_err().what, "every attempt to connect panicked");
+        assert_eq!(failure.unwrap_err().message, "every attempt to connect panicked");
     }
 }

@@ -1,5 +1,5 @@
-//! The codec of MQTT packets: that of rumqttc, except that an oversized packet does not end
-//! the connection.
+//! The codec of MQTT packets: rumqttc's, except that an oversized packet does not end the
+//! connection.
 //!
 //! rumqttc 0.25 returns an error for an incoming packet over its size limit. That would end
 //! the connection, and the hub would send the same packet again on the next one. This codec
@@ -12,21 +12,21 @@ use tokio_util::codec::{Decoder, Encoder};
 use tracing::warn;
 
 /// The maximum size of an incoming packet, in bytes. A twin has two sections of 32 KiB as
-/// IoT Hub counts them. As JSON text they can be several times larger: IoT Hub does not
-/// count control characters, which take six bytes each.
+/// IoT Hub counts them. Their JSON text can be several times larger, because IoT Hub does not
+/// count control characters, which take six bytes each in JSON.
 const MAX_INCOMING_BYTES: usize = 4 * 1024 * 1024;
 
 /// The codec of one connection.
 pub(super) struct Packets {
     codec: Codec,
-    /// The number of bytes still to be skipped of an oversized packet.
-    skipped: usize,
+    /// The number of bytes of an oversized packet that remain to be skipped.
+    to_skip: usize,
 }
 
 impl Default for Packets {
     fn default() -> Packets {
         let (max_incoming_size, max_outgoing_size) = (MAX_INCOMING_BYTES, MAX_PACKET_BYTES);
-        Packets { codec: Codec { max_incoming_size, max_outgoing_size }, skipped: 0 }
+        Packets { codec: Codec { max_incoming_size, max_outgoing_size }, to_skip: 0 }
     }
 }
 
@@ -36,17 +36,17 @@ impl Decoder for Packets {
 
     fn decode(&mut self, bytes: &mut BytesMut) -> Result<Option<Packet>, mqttbytes::Error> {
         loop {
-            let here = self.skipped.min(bytes.len());
-            bytes.advance(here);
-            self.skipped -= here;
-            if self.skipped > 0 {
+            let available = self.to_skip.min(bytes.len());
+            bytes.advance(available);
+            self.to_skip -= available;
+            if self.to_skip > 0 {
                 return Ok(None);
             }
             match self.codec.decode(bytes) {
                 Err(mqttbytes::Error::PayloadSizeLimitExceeded(length)) => {
-                    self.skipped = header_bytes(length) + length;
+                    self.to_skip = header_bytes(length) + length;
                     warn!(
-                        bytes = self.skipped,
+                        bytes = self.to_skip,
                         max_bytes = MAX_INCOMING_BYTES,
                         "packet from the hub skipped: it is too large"
                     );
@@ -104,7 +104,7 @@ mod tests {
     }
 
     #[test]
-    fn a_header_is_as_long_as_its_length_needs() {
+    fn the_length_of_a_header_follows_from_that_of_its_packet() {
         let mut sender = Codec { max_incoming_size: 0, max_outgoing_size: usize::MAX };
         for body_bytes in [0, 124, 125, 16_380, 16_381, 2_097_148, 2_097_149] {
             let mut wire = BytesMut::new();

@@ -1,4 +1,4 @@
-//! Detection of methods that are delivered again, so that none runs twice.
+//! Detection of redelivered methods, so that none runs twice.
 //!
 //! At QoS 1, MQTT delivers a packet at least once: if the hub has not received the
 //! acknowledgement, it sends the packet again, on the same connection or, marked as a
@@ -10,26 +10,27 @@ use std::collections::{HashMap, VecDeque};
 
 use protocol::id::RequestId;
 
-/// The number of request ids that are remembered. A new id replaces the oldest one.
-const REMEMBERED: usize = 8192;
+/// The maximum number of request ids to remember. Past it, a new id evicts the oldest.
+const MAX_IDS: usize = 8192;
 
+/// The request ids of recently delivered methods.
 #[derive(Default)]
 pub(crate) struct Deliveries {
-    /// The number of the connection on which each id arrived last.
+    /// The number of the connection on which each id last arrived.
     connections: HashMap<RequestId, u64>,
     oldest_first: VecDeque<RequestId>,
 }
 
 impl Deliveries {
     /// Records a delivery. Returns `true` if it is the first delivery of its method.
-    /// `marked` is the duplicate flag of the packet.
+    /// `marked` is the packet's DUP flag.
     pub(crate) fn is_first(&mut self, rid: &RequestId, connection: u64, marked: bool) -> bool {
         if let Some(known) = self.connections.get_mut(rid) {
             let again = marked || *known == connection;
             *known = connection;
             return !again;
         }
-        if self.oldest_first.len() == REMEMBERED
+        if self.oldest_first.len() == MAX_IDS
             && let Some(oldest) = self.oldest_first.pop_front()
         {
             self.connections.remove(&oldest);
@@ -49,17 +50,17 @@ mod tests {
     }
 
     #[test]
-    fn a_method_is_known_again_on_its_connection_and_where_it_is_marked() {
+    fn a_known_id_is_a_redelivery_on_the_same_connection_or_if_it_is_marked() {
         let mut deliveries = Deliveries::default();
         assert!(deliveries.is_first(&rid(1), 1, false));
         assert!(!deliveries.is_first(&rid(1), 1, false), "the same connection");
-        assert!(!deliveries.is_first(&rid(1), 2, true), "marked on the next one");
-        assert!(!deliveries.is_first(&rid(1), 2, false), "and again on that");
-        assert!(deliveries.is_first(&rid(2), 2, true), "marked, but never seen");
+        assert!(!deliveries.is_first(&rid(1), 2, true), "marked, on the next connection");
+        assert!(!deliveries.is_first(&rid(1), 2, false), "repeated on that connection");
+        assert!(deliveries.is_first(&rid(2), 2, true), "marked, but unknown");
     }
 
     #[test]
-    fn an_id_that_a_hub_uses_again_is_another_method() {
+    fn an_unmarked_id_on_a_new_connection_is_a_new_method() {
         let mut deliveries = Deliveries::default();
         assert!(deliveries.is_first(&rid(1), 1, false));
         assert!(deliveries.is_first(&rid(1), 2, false));
@@ -67,11 +68,11 @@ mod tests {
     }
 
     #[test]
-    fn the_oldest_are_forgotten() {
+    fn the_oldest_id_is_evicted() {
         let mut deliveries = Deliveries::default();
-        (0..=REMEMBERED).for_each(|number| assert!(deliveries.is_first(&rid(number), 1, false)));
+        (0..=MAX_IDS).for_each(|number| assert!(deliveries.is_first(&rid(number), 1, false)));
         assert!(!deliveries.is_first(&rid(1), 1, false));
         assert!(deliveries.is_first(&rid(0), 1, false));
-        assert_eq!(deliveries.connections.len(), REMEMBERED);
+        assert_eq!(deliveries.connections.len(), MAX_IDS);
     }
 }

@@ -1,4 +1,4 @@
-//! The loop that connects, and reconnects with increasing waits.
+//! The loop that connects, and reconnects with exponential back-off.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,16 +13,20 @@ use super::session::{Ended, Session};
 use super::wire::Wire;
 use crate::backoff::Backoff;
 
-/// The first wait after a lost connection and after a refusal, and the longest wait after
-/// either.
+/// The first wait after a lost connection.
 const LOST_BASE: Duration = Duration::from_millis(100);
+
+/// The first wait after a refusal.
 const REFUSED_BASE: Duration = Duration::from_secs(2);
+
+/// The longest wait after either.
 const LONGEST_WAIT: Duration = Duration::from_secs(60);
 
-/// The duration after which a connection counts as stable, which resets the waits. It is
+/// The duration after which a connection counts as stable, and the waits are reset. It is
 /// short, so that waits stay short in a network that cuts connections every few seconds.
 const STABLE: Duration = Duration::from_secs(5);
 
+/// The task that keeps the host connected.
 pub(super) struct Driver {
     dial: Arc<Dial>,
     session: Session,
@@ -62,7 +66,7 @@ impl Driver {
                 FailureKind::Busy | FailureKind::Refused => &mut self.after_refusal,
             };
             let wait = backoff.next();
-            self.tell(&failure, wait);
+            self.log(&failure, wait);
             tokio::select! {
                 () = sleep(wait) => {}
                 () = closing.cancelled() => return,
@@ -70,8 +74,8 @@ impl Driver {
         }
     }
 
-    /// Runs a connection and those that replace it to renew the token. Returns why the last
-    /// one was lost, or `None` if the host closed it.
+    /// Runs a connection and its replacements with renewed tokens. Returns the failure that
+    /// ended the last one, or `None` if the host closed it.
     async fn connected(&mut self, mut wire: Wire) -> Option<ConnectionFailure> {
         // A renewal continues the connection, so the time before it counts as well.
         let since = Instant::now();
@@ -99,14 +103,15 @@ impl Driver {
         }
     }
 
-    fn tell(&self, failure: &ConnectionFailure, next_try: Duration) {
+    /// Logs a failure and the wait before the next attempt.
+    fn log(&self, failure: &ConnectionFailure, next_try: Duration) {
         let (hub, device) = (&self.dial, &self.dial.user_name().device);
-        let ConnectionFailure { what, hint, kind } = failure;
-        // A refusal needs a person to act; the network recovers by itself.
+        let ConnectionFailure { message, hint, kind } = failure;
+        // A refusal needs an operator, while a network recovers by itself.
         if *kind == FailureKind::Refused {
-            error!(%hub, %device, ?next_try, hint, "{what}");
+            error!(%hub, %device, ?next_try, hint, "{message}");
         } else {
-            warn!(%hub, %device, ?next_try, hint, "no connection: {what}");
+            warn!(%hub, %device, ?next_try, hint, "no connection: {message}");
         }
     }
 }

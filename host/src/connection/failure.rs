@@ -1,4 +1,4 @@
-//! Reasons why a connection ended or could not be made, worded for the operator.
+//! Failures of connections, described for the operator.
 
 use std::io;
 use std::net::SocketAddr;
@@ -6,10 +6,11 @@ use std::net::SocketAddr;
 use rumqttc::{ConnectReturnCode, mqttbytes};
 use trust::Distrust;
 
-/// The reason why a connection ended or could not be made, with a hint for the operator.
+/// The reason why a connection ended or could not be established, with a hint for the
+/// operator.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct ConnectionFailure {
-    pub(super) what: String,
+    pub(super) message: String,
     pub(super) hint: Option<&'static str>,
     pub(super) kind: FailureKind,
 }
@@ -17,7 +18,7 @@ pub(super) struct ConnectionFailure {
 /// The kind of a failure. It determines how long the next attempt waits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum FailureKind {
-    /// A network failure or an unreachable hub, either of which may recover at once.
+    /// A network failure or an unreachable hub. Either may recover at any moment.
     Lost,
     /// An established connection that the hub closed.
     Closed,
@@ -31,30 +32,30 @@ pub(super) enum FailureKind {
 }
 
 impl ConnectionFailure {
-    pub(super) fn new(what: impl Into<String>) -> ConnectionFailure {
-        ConnectionFailure { what: what.into(), hint: None, kind: FailureKind::Lost }
+    pub(super) fn new(message: impl Into<String>) -> ConnectionFailure {
+        ConnectionFailure { message: message.into(), hint: None, kind: FailureKind::Lost }
     }
 
     /// Adds the suspicion that another client uses the same device id, after `times` ends in
     /// a row.
     pub(super) fn suspect_a_rival(&mut self, times: usize) {
-        self.what += &format!(", {times} times in a row shortly after signing in");
+        self.message += &format!(", {times} times in a row shortly after signing in");
         self.hint = Some(ONE_EACH);
     }
 
-    /// Returns `true` if the hub itself refused to connect the device, for now or for good.
-    pub(super) fn is_the_hubs_own(&self) -> bool {
+    /// Returns `true` if the hub itself refused the connection, temporarily or permanently.
+    pub(super) fn is_refusal(&self) -> bool {
         matches!(self.kind, FailureKind::Busy | FailureKind::Refused)
     }
 
     /// Creates a failure of the kind [`FailureKind::Closed`].
-    pub(super) fn closed(what: &str) -> ConnectionFailure {
-        ConnectionFailure { kind: FailureKind::Closed, ..ConnectionFailure::new(what) }
+    pub(super) fn closed(message: &str) -> ConnectionFailure {
+        ConnectionFailure { kind: FailureKind::Closed, ..ConnectionFailure::new(message) }
     }
 
     /// Appends the address to the message.
     pub(super) fn at(mut self, address: SocketAddr) -> ConnectionFailure {
-        self.what += &format!(" ({address})");
+        self.message += &format!(" ({address})");
         self
     }
 
@@ -69,7 +70,7 @@ impl ConnectionFailure {
         ConnectionFailure::new("no answer to the connection").hint(CHECK_ADDRESS)
     }
 
-    /// Converts an error of the codec: of the socket below it, or of the bytes read.
+    /// Converts an error of the codec: an error of its socket, or a malformed packet.
     pub(super) fn codec(error: &mqttbytes::Error) -> ConnectionFailure {
         match error {
             mqttbytes::Error::Io(error) => ConnectionFailure::io(error),
@@ -100,10 +101,10 @@ impl ConnectionFailure {
 
     /// Converts the return code of a CONNACK that refuses the connection.
     pub(super) fn refused(code: ConnectReturnCode) -> ConnectionFailure {
-        let what = match code {
+        let message = match code {
             ConnectReturnCode::NotAuthorized | ConnectReturnCode::BadUserNamePassword => {
                 return ConnectionFailure {
-                    what: "refused by the hub: wrong key, expired token, or a device that is \
+                    message: "refused by the hub: wrong key, expired token, or a device that is \
                            unknown or disabled"
                         .to_owned(),
                     hint: Some(CHECK_IDENTITY),
@@ -111,15 +112,15 @@ impl ConnectionFailure {
                 };
             }
             ConnectReturnCode::ServiceUnavailable => {
-                let what = "the hub is not available at the moment".to_owned();
-                return ConnectionFailure { what, hint: None, kind: FailureKind::Busy };
+                let message = "the hub is not available at the moment".to_owned();
+                return ConnectionFailure { message, hint: None, kind: FailureKind::Busy };
             }
             ConnectReturnCode::BadClientId => {
                 "refused by the hub: it does not accept this client id"
             }
             _ => "refused by the hub: it does not speak MQTT 3.1.1",
         };
-        ConnectionFailure { what: what.to_owned(), hint: None, kind: FailureKind::Refused }
+        ConnectionFailure { message: message.to_owned(), hint: None, kind: FailureKind::Refused }
     }
 
     fn hint(mut self, hint: &'static str) -> ConnectionFailure {

@@ -36,7 +36,6 @@ pub(crate) struct Method {
     pub(crate) redelivered: bool,
     /// The number of the connection on which it arrived.
     pub(crate) connection: u64,
-    /// The time of arrival.
     pub(crate) arrived: Instant,
 }
 
@@ -46,16 +45,17 @@ pub(crate) struct MalformedMethod {
     pub(crate) rid: RequestId,
     /// A description of what is wrong with the topic.
     pub(crate) why: String,
-    /// Same as in [`Method`].
+    /// `true` if the packet is marked as a duplicate, as in [`Method`].
     pub(crate) redelivered: bool,
     pub(crate) connection: u64,
     pub(crate) arrived: Instant,
 }
 
-/// Parses a packet. Returns `None` for one that the host ignores, after logging it: no
-/// packet of the hub may end the connection.
-pub(super) fn read(publish: Publish, connection: u64) -> Option<Incoming> {
-    let odd = |why: &dyn std::error::Error| warn!(topic = publish.topic, "message ignored: {why}");
+/// Parses a PUBLISH packet. Returns `None` for a packet that the host ignores, and logs it. A
+/// malformed packet must not end the connection.
+pub(super) fn parse(publish: Publish, connection: u64) -> Option<Incoming> {
+    let log_ignored =
+        |why: &dyn std::error::Error| warn!(topic = publish.topic, "message ignored: {why}");
     match publish.topic.parse() {
         Ok(HubTopic::Method { name, rid }) => {
             let (redelivered, payload) = (publish.dup, publish.payload);
@@ -68,7 +68,7 @@ pub(super) fn read(publish: Publish, connection: u64) -> Option<Incoming> {
         Ok(HubTopic::Desired { .. }) => match DesiredPatch::parse(&publish.payload) {
             Ok(patch) => Some(Incoming::Desired(patch)),
             Err(error) => {
-                odd(&error);
+                log_ignored(&error);
                 None
             }
         },
@@ -78,7 +78,7 @@ pub(super) fn read(publish: Publish, connection: u64) -> Option<Incoming> {
         }
         Err(error) => {
             let Some(rid) = HubTopic::malformed_method(&publish.topic) else {
-                odd(&error);
+                log_ignored(&error);
                 return None;
             };
             let (why, redelivered) = (program::chain(&error).to_string(), publish.dup);
@@ -96,11 +96,11 @@ mod tests {
     use super::*;
 
     fn arrived(topic: &str) -> Option<Incoming> {
-        read(Publish::new(topic, QoS::AtLeastOnce, "1"), 1)
+        parse(Publish::new(topic, QoS::AtLeastOnce, "1"), 1)
     }
 
     #[test]
-    fn a_method_that_cannot_be_read_keeps_its_request_id() {
+    fn a_malformed_method_keeps_its_request_id() {
         for (name, why) in [
             ("my%20m", "topic with a malformed name: method name `my m` has a ' '"),
             ("caf\u{e9}", "topic with a malformed name: method name `caf\u{e9}` has a 'é'"),

@@ -18,10 +18,10 @@ use crate::config::{HubSection, default_port};
 /// The name and version of this client in the MQTT user name.
 const CLIENT_TYPE: &str = concat!("behaviour-host/", env!("CARGO_PKG_VERSION"));
 
-/// The environment variables that can name a proxy for HTTPS.
+/// The environment variables for an HTTPS proxy.
 const PROXIES: [&str; 4] = ["HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"];
 
-/// Connection parameters of a device. Its `Debug` and `Display` show no secret.
+/// Connection parameters of a device. Its `Display` shows no secret.
 pub(crate) struct Dial {
     identity: DeviceConnectionString,
     port: u16,
@@ -48,7 +48,7 @@ pub enum OptionsError {
     /// A connection string that requires a client certificate.
     #[error("the connection string says x509=true, but this host signs in with a key or a token")]
     X509,
-    /// A token in the connection string that has expired; the number of seconds since then.
+    /// An expired token in the connection string, with the number of seconds since it expired.
     #[error("the token of the connection string expired {0} s ago")]
     Expired(u64),
 }
@@ -60,8 +60,8 @@ pub(super) struct Password {
     pub(super) lifetime: Option<Duration>,
 }
 
-/// Loads the certificates to trust for the hub. To be called once per process, because the
-/// returned value also holds the tickets that resume TLS sessions. Blocks.
+/// Loads the trusted certificates for the hub. Blocks. Call it once per process, because the
+/// returned value also holds the tickets that resume TLS sessions.
 pub(crate) fn tls(hub: &HubSection) -> Result<Arc<LiveTrust>, OptionsError> {
     let is_set = |name: &&&str| std::env::var_os(name).is_some_and(|value| !value.is_empty());
     if let Some(variable) = PROXIES.iter().find(is_set) {
@@ -86,6 +86,7 @@ pub(crate) fn check_identity(identity: &DeviceConnectionString) -> Result<(), Op
 }
 
 impl Dial {
+    /// Checks `identity` and returns its connection parameters.
     pub(crate) fn new(
         identity: DeviceConnectionString,
         hub: &HubSection,
@@ -108,9 +109,9 @@ impl Dial {
         self.keep_alive
     }
 
-    /// Returns the interval of pings: half the keep-alive, and at least one second. Each ping
-    /// must be answered before the next, so a lost hub is noticed within the keep-alive.
-    pub(super) fn ping_every(&self) -> Duration {
+    /// Returns the interval of pings: half the keep-alive, and at least one second. The hub
+    /// must answer each ping before the next, so its loss is noticed within the keep-alive.
+    pub(super) fn ping_interval(&self) -> Duration {
         (self.keep_alive / 2).max(Duration::from_secs(1))
     }
 
@@ -130,12 +131,14 @@ impl Dial {
                     "trusted certificates not read again, the earlier ones stay in force: {error}"
                 );
             }
-            // Unchanged, or a panic, which the panic hook has logged.
+            // The certificates are unchanged, or reading them panicked. The panic hook has
+            // logged a panic.
             Ok(Ok(false)) | Err(_) => {}
         }
         self.tls.config()
     }
 
+    /// Returns the MQTT user name.
     pub(super) fn user_name(&self) -> UserName {
         UserName {
             host: self.identity.host.clone(),
@@ -147,18 +150,19 @@ impl Dial {
         }
     }
 
+    /// Returns the token of the connection string, or signs a fresh one with its key.
     pub(super) fn password(&self) -> Password {
         match &self.identity.credential {
             DeviceCredential::Token(token) => Password { token: token.clone(), lifetime: None },
             DeviceCredential::Key(key) => {
-                let now = since_1970();
+                let now = since_epoch();
                 let expiry = (now + self.token_lifetime).as_secs();
                 let token = sign(&self.identity.resource(), None, key, expiry);
-                // Tokens expire on a whole second, up to one second early.
+                // The expiry has whole seconds, so it is up to one second early.
                 let lifetime = Duration::from_secs(expiry).saturating_sub(now);
                 Password { token, lifetime: Some(lifetime) }
             }
-            DeviceCredential::X509 => unreachable!("`new` has refused it"),
+            DeviceCredential::X509 => unreachable!("`new` rejects X.509 credentials"),
         }
     }
 }
@@ -177,9 +181,9 @@ fn address(identity: &DeviceConnectionString) -> &HostName {
 }
 
 fn unix_now() -> u64 {
-    since_1970().as_secs()
+    since_epoch().as_secs()
 }
 
-fn since_1970() -> Duration {
+fn since_epoch() -> Duration {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
 }

@@ -8,28 +8,29 @@ use tokio::sync::Notify;
 pub(crate) enum Receipt {
     /// A message that the hub acknowledged.
     Acknowledged(u64),
-    /// A message that the hub does not accept, and that is not sent again.
+    /// A message that the hub does not accept, and that is no longer sent.
     SetAside(u64),
 }
 
-/// The queue of receipts that their receiver has not yet taken.
+/// The queue of receipts, for a single receiver.
 #[derive(Default)]
 pub(crate) struct Receipts {
-    waiting: Mutex<Vec<Receipt>>,
+    pending: Mutex<Vec<Receipt>>,
     wake: Notify,
 }
 
 impl Receipts {
-    pub(crate) fn put(&self, receipt: Receipt) {
-        self.waiting.lock().push(receipt);
+    /// Adds a receipt and wakes the receiver.
+    pub(crate) fn push(&self, receipt: Receipt) {
+        self.pending.lock().push(receipt);
         self.wake.notify_one();
     }
 
-    /// Waits for receipts, and returns all since the last call. Only one task may wait at a
+    /// Waits for receipts, and returns all since the last call. Only one task can wait at a
     /// time.
     pub(crate) async fn next(&self) -> Vec<Receipt> {
         loop {
-            let taken = std::mem::take(&mut *self.waiting.lock());
+            let taken = std::mem::take(&mut *self.pending.lock());
             if !taken.is_empty() {
                 return taken;
             }

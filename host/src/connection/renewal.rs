@@ -1,9 +1,9 @@
-//! Token renewal, which replaces a connection by one with a fresh token.
+//! Token renewal, which replaces a connection with one that has a fresh token.
 //!
 //! MQTT 3.1.1 cannot refresh the credentials of an open session, so renewal means
 //! reconnecting. The current connection stays in use while the next one is opened, until
-//! the hub replaces it on receiving the CONNECT. So callers can reach the device all the
-//! time.
+//! the hub replaces it on receiving the CONNECT. The device is therefore reachable without
+//! interruption.
 
 use std::future::pending;
 use std::pin::Pin;
@@ -18,32 +18,40 @@ use super::under_way::Answers;
 use super::wire::{TokenTimes, Wire};
 use crate::backoff::{Backoff, random_part};
 
-/// The fraction of a token's lifetime after which it is renewed, and the fraction after
-/// which renewal no longer waits for answers in progress. [`RENEW_AT`] is reduced by a
-/// random part of [`SPREAD`], so that devices that reconnected together after an outage of
-/// the hub do not also renew together.
+/// The fraction of a token's lifetime after which it is renewed, reduced by a random part of
+/// [`SPREAD`].
 const RENEW_AT: f64 = 0.8;
+
+/// The range of the random part. Without it, devices that reconnected together after an
+/// outage of the hub would also renew together.
 const SPREAD: f64 = 0.1;
+
+/// The fraction of a token's lifetime after which its renewal no longer waits for answers in
+/// progress.
 const RENEW_BY: f64 = 0.95;
 
-/// The first and the longest wait after a failed attempt. The old token may still be valid
-/// meanwhile.
+/// The first wait after a failed attempt.
 const RETRY_BASE: Duration = Duration::from_secs(1);
+
+/// The longest wait after a failed attempt.
 const RETRY_LONGEST: Duration = Duration::from_secs(60);
 
+/// The renewal of one connection's token.
 pub(super) struct Renewal {
     step: RenewalStep,
-    /// The time until which renewal may wait for answers in progress.
-    by: Instant,
+    /// The time until which the renewal can wait for answers in progress.
+    deadline: Instant,
     backoff: Backoff,
 }
 
 enum RenewalStep {
-    /// The token cannot be renewed.
+    /// No renewal: the token has no lifetime.
     Never,
+    /// The wait until the token is due for renewal.
     Due(Pin<Box<Sleep>>),
-    /// Waits until no answer is in progress.
+    /// The wait until no answer is in progress.
     Idle,
+    /// The attempt to open the next connection.
     Opening(Opening),
 }
 
@@ -56,17 +64,18 @@ impl RenewalStep {
 type Opening = Pin<Box<dyn Future<Output = Result<Wire, ConnectionFailure>> + Send>>;
 
 impl Renewal {
-    pub(super) fn of(token: Option<TokenTimes>) -> Renewal {
+    pub(super) fn new(token: Option<TokenTimes>) -> Renewal {
         let backoff = Backoff::new(RETRY_BASE, RETRY_LONGEST);
-        let Some(TokenTimes { made, lifetime }) = token else {
-            return Renewal { step: RenewalStep::Never, by: Instant::now(), backoff };
+        let Some(TokenTimes { issued, lifetime }) = token else {
+            return Renewal { step: RenewalStep::Never, deadline: Instant::now(), backoff };
         };
-        let at = made + lifetime.mul_f64(RENEW_AT - SPREAD * random_part());
-        Renewal { step: RenewalStep::due(at), by: made + lifetime.mul_f64(RENEW_BY), backoff }
+        let at = issued + lifetime.mul_f64(RENEW_AT - SPREAD * random_part());
+        let deadline = issued + lifetime.mul_f64(RENEW_BY);
+        Renewal { step: RenewalStep::due(at), deadline, backoff }
     }
 
-    /// Waits until the token has to be renewed, and opens the next connection. If the future
-    /// is dropped, the next call continues where it stopped.
+    /// Waits until the token has to be renewed, then opens the next connection. If the future
+    /// is dropped, the next call continues from the same step.
     pub(super) async fn next(
         &mut self,
         dial: &Arc<Dial>,
@@ -80,8 +89,8 @@ impl Renewal {
                     self.step = RenewalStep::Idle;
                 }
                 RenewalStep::Idle => {
-                    // At the time limit, the token is renewed in any case.
-                    timeout_at(self.by, answers.none()).await.ok();
+                    // After the deadline, the token is renewed despite answers in progress.
+                    timeout_at(self.deadline, answers.none()).await.ok();
                     let dial = Arc::clone(dial);
                     self.step =
                         RenewalStep::Opening(Box::pin(async move { Wire::open(&dial).await }));
@@ -99,7 +108,7 @@ impl Renewal {
     }
 
     /// Waits for the attempt in progress and returns its result, or `None` if there is none.
-    /// The hub may already have replaced this connection by the next.
+    /// The hub may already have replaced this connection with the next.
     pub(super) async fn finish(&mut self) -> Option<Result<Wire, ConnectionFailure>> {
         match &mut self.step {
             RenewalStep::Opening(opening) => Some(opening.await),

@@ -1,5 +1,5 @@
 //! The MQTT session: the protocol on each connection after signing in, and the state that
-//! is kept from one connection to the next.
+//! survives from one connection to the next.
 
 use std::pin::pin;
 use std::sync::Arc;
@@ -29,10 +29,12 @@ mod taking;
 /// The time limit from SUBSCRIBE to SUBACK.
 const GRANT_WAIT: Duration = Duration::from_secs(30);
 
-/// The time that [`Session::let_others_answer`] may take, and how long it is skipped after it
-/// took longer. Usually it takes microseconds.
-const LONG_TURN: Duration = Duration::from_millis(1);
-const ALONE: Duration = Duration::from_millis(100);
+/// The maximum duration of a yield in [`Session::let_others_answer`] on a host that is not
+/// busy. A yield usually takes microseconds.
+const MAX_YIELD: Duration = Duration::from_millis(1);
+
+/// The time without yields after one that took longer than [`MAX_YIELD`].
+const YIELD_PAUSE: Duration = Duration::from_millis(100);
 
 /// The host's end of the MQTT session, across all connections.
 pub(super) struct Session {
@@ -51,12 +53,13 @@ pub(super) struct Session {
     pub(super) connection: u64,
 }
 
-/// The way in which a connection ended.
+/// The outcome of a connection.
 pub(super) enum Ended {
-    /// A close at the host's request.
+    /// A close that the host requested.
     Closed,
     /// A replacement by a connection with a fresh token.
     Renewed(Wire),
+    /// A failure, or a close by the hub.
     Lost(ConnectionFailure),
 }
 
@@ -71,48 +74,49 @@ enum Phase {
 }
 
 /// The state of one connection.
-struct Talk {
+struct ConnectionState {
     wire: Wire,
     phase: Phase,
     /// The time limit of the phase, if it has one.
     until: Option<Instant>,
     /// `true` if the hub has sent anything since the last ping.
     heard: bool,
-    /// The time that the hub has to accept each packet.
-    patience: Duration,
-    /// The time until which [`Session::let_others_answer`] is skipped.
-    alone_until: Instant,
+    /// The time limit for the hub to accept each packet.
+    send_timeout: Duration,
+    /// The time until which [`Session::let_others_answer`] does not yield.
+    no_yield_until: Instant,
 }
 
 impl Session {
     /// Runs one connection to its end and returns how it ended.
     pub(super) async fn run(&mut self, wire: Wire, dial: &Arc<Dial>) -> Ended {
         self.connection += 1;
-        let mut renewal = Renewal::of(wire.token);
-        let patience = dial.keep_alive() + Duration::from_secs(1);
-        let (phase, until, alone_until) = (Phase::Opening, None, Instant::now());
-        let mut talk = Talk { wire, phase, until, heard: true, patience, alone_until };
-        let ended = self.talk(&mut talk, &mut renewal, dial).await;
+        let mut renewal = Renewal::new(wire.token);
+        let send_timeout = dial.keep_alive() + Duration::from_secs(1);
+        let (phase, until, no_yield_until) = (Phase::Opening, None, Instant::now());
+        let mut state =
+            ConnectionState { wire, phase, until, heard: true, send_timeout, no_yield_until };
+        let ended = self.exchange(&mut state, &mut renewal, dial).await;
         self.online.send_replace(false);
         if matches!(ended, Ok(Ended::Renewed(_))) {
-            self.read_rest(&mut talk).await;
+            self.read_rest(&mut state).await;
         }
         let deliberate = matches!(&ended, Err(failure) if failure.may_be_deliberate());
         if deliberate && let Some(packet) = self.window.closed() {
             self.set_aside(packet);
         }
-        if talk.phase != Phase::Opening {
-            self.pass_on(Incoming::Lost { deliberate }).await;
+        if state.phase != Phase::Opening {
+            self.forward(Incoming::Lost { deliberate }).await;
         }
         let ended = match ended {
             Ok(ended) => ended,
-            Err(_) if talk.phase == Phase::Leaving => Ended::Closed,
+            Err(_) if state.phase == Phase::Leaving => Ended::Closed,
             Err(failure) => tokio::select! {
                 next = renewal.finish() => match next {
                     Some(Ok(next)) => Ended::Renewed(next),
-                    // Why the hub refuses the device now matters more than why the last
-                    // connection ended.
-                    Some(Err(no)) if no.is_the_hubs_own() => Ended::Lost(no),
+                    // For the operator, a refusal matters more than the end of the last
+                    // connection.
+                    Some(Err(refusal)) if refusal.is_refusal() => Ended::Lost(refusal),
                     Some(Err(_)) | None => Ended::Lost(failure),
                 },
                 () = self.closing.cancelled() => Ended::Closed,
@@ -124,12 +128,12 @@ impl Session {
         ended
     }
 
-    /// Reports a packet that was dropped because the hub closed several connections on
-    /// receiving it.
+    /// Reports a packet that the host no longer sends because the hub closed several
+    /// connections on receiving it.
     fn set_aside(&self, SetAside { topic, bytes, receipt }: SetAside) {
-        // The sender of a message knows its plugin, and logs the loss.
+        // The sender of a message logs its loss, because it knows the plugin.
         match receipt {
-            Some(number) => self.receipts.put(Receipt::SetAside(number)),
+            Some(number) => self.receipts.push(Receipt::SetAside(number)),
             None => error!(
                 topic,
                 bytes, "answer set aside: the hub closed the connection each time it was sent"
@@ -138,52 +142,52 @@ impl Session {
     }
 
     /// Sends and receives packets until the connection is closed, replaced or lost.
-    async fn talk(
+    async fn exchange(
         &mut self,
-        talk: &mut Talk,
+        state: &mut ConnectionState,
         renewal: &mut Renewal,
         dial: &Arc<Dial>,
     ) -> Result<Ended, ConnectionFailure> {
-        self.begin(talk).await?;
+        self.begin(state).await?;
         let closing = self.closing.clone();
         let mut closing = pin!(closing.cancelled());
-        let mut ping = pin!(sleep(dial.ping_every()));
+        let mut ping = pin!(sleep(dial.ping_interval()));
         loop {
-            let (open, until) = (talk.phase == Phase::Open, talk.until);
+            let (open, until) = (state.phase == Phase::Open, state.until);
             let given_up = given_up(self.closing.clone(), self.has_unsent());
             tokio::select! {
-                packet = talk.wire.next() => self.take_all(talk, packet, dial).await?,
+                packet = state.wire.next() => self.handle_all(state, packet, dial).await?,
                 Some(request) = self.requests.recv(), if open => {
-                    let packets = self.waiting(Some(request), None);
-                    self.send(talk, packets).await?;
+                    let packets = self.queued(Some(request), None);
+                    self.send(state, packets).await?;
                 }
-                Some(message) = self.messages.recv(), if open && self.window.has_room() => {
-                    self.let_others_answer(talk).await;
-                    let packets = self.waiting(None, Some(message));
-                    self.send(talk, packets).await?;
+                Some(message) = self.messages.recv(), if open && self.window.has_capacity() => {
+                    self.let_others_answer(state).await;
+                    let packets = self.queued(None, Some(message));
+                    self.send(state, packets).await?;
                 }
                 next = renewal.next(dial, &self.answers), if open => match next {
                     Ok(next) => return Ok(Ended::Renewed(next)),
-                    Err(ConnectionFailure { what, hint, .. }) => {
+                    Err(ConnectionFailure { message, hint, .. }) => {
                         let next_try = renewal.failed();
-                        warn!(hub = %dial, ?next_try, hint, "token not renewed yet: {what}");
+                        warn!(hub = %dial, ?next_try, hint, "token not renewed yet: {message}");
                     }
                 },
                 () = &mut ping => {
-                    ping.as_mut().reset(Instant::now() + dial.ping_every());
-                    // On a busy machine, a packet may have arrived without being read yet.
-                    if let Some(packet) = talk.wire.come() {
-                        self.take_all(talk, packet, dial).await?;
+                    ping.as_mut().reset(Instant::now() + dial.ping_interval());
+                    // On a busy machine, an arrived packet may not have been read yet.
+                    if let Some(packet) = state.wire.try_next() {
+                        self.handle_all(state, packet, dial).await?;
                     }
-                    self.check_alive(talk)?;
-                    self.send(talk, vec![Packet::PingReq]).await?;
+                    self.check_alive(state)?;
+                    self.send(state, vec![Packet::PingReq]).await?;
                 }
-                () = &mut closing, if open => self.leave(talk).await?,
-                () = given_up, if talk.phase == Phase::Opening => {
+                () = &mut closing, if open => self.leave(state).await?,
+                () = given_up, if state.phase == Phase::Opening => {
                     return Ok(Ended::Closed);
                 }
                 () = sleep_until(until.unwrap_or_else(Instant::now)), if until.is_some() => {
-                    return match talk.phase {
+                    return match state.phase {
                         Phase::Leaving => Ok(Ended::Closed),
                         _ => Err(ConnectionFailure::new("the hub does not answer")),
                     };
@@ -192,25 +196,25 @@ impl Session {
         }
     }
 
-    /// Lets calls that are about to end do so first, so that their answers are sent together
-    /// in one write. If that took longer than [`LONG_TURN`], because guests are busy, it is
-    /// skipped for the time of [`ALONE`].
-    async fn let_others_answer(&self, talk: &mut Talk) {
+    /// Yields once, so that calls that are about to end add their answers to the same write.
+    /// After a yield longer than [`MAX_YIELD`], because guests are busy, there is none for
+    /// [`YIELD_PAUSE`].
+    async fn let_others_answer(&self, state: &mut ConnectionState) {
         let begun = Instant::now();
-        if self.answers.under_way() > 1 && begun >= talk.alone_until {
+        if self.answers.in_progress() > 1 && begun >= state.no_yield_until {
             yield_now().await;
-            if begun.elapsed() > LONG_TURN {
-                talk.alone_until = Instant::now() + ALONE;
+            if begun.elapsed() > MAX_YIELD {
+                state.no_yield_until = Instant::now() + YIELD_PAUSE;
             }
         }
     }
 }
 
-/// Returns once the host is closing and should no longer wait for a connection to open: at
-/// once, or after [`GOODBYE_WAIT`] if packets are waiting to be sent.
-async fn given_up(closing: CancellationToken, something_waits: bool) {
+/// Waits until the host closes the connection, and then for [`GOODBYE_WAIT`] if packets are
+/// pending: that time may suffice to open the connection and to send them.
+async fn given_up(closing: CancellationToken, has_pending: bool) {
     closing.cancelled().await;
-    if something_waits {
+    if has_pending {
         sleep(GOODBYE_WAIT).await;
     }
 }

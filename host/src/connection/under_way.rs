@@ -11,30 +11,31 @@ pub(crate) struct Answers(Arc<AnswerCount>);
 
 #[derive(Default)]
 struct AnswerCount {
-    under_way: AtomicUsize,
+    in_progress: AtomicUsize,
     none: Notify,
 }
 
-/// A guard that counts one answer as in progress. While there are any, the renewal of the
-/// token is postponed as long as possible.
-pub(crate) struct UnderWay(Answers);
+/// A guard that counts one answer as in progress. The renewal of the token is postponed while
+/// any guard exists, as long as the token permits.
+pub(crate) struct AnswerGuard(Answers);
 
 impl Answers {
     /// Counts one more answer until the returned guard is dropped.
-    pub(crate) fn begin(&self) -> UnderWay {
-        self.0.under_way.fetch_add(1, Ordering::SeqCst);
-        UnderWay(self.clone())
+    pub(crate) fn begin(&self) -> AnswerGuard {
+        self.0.in_progress.fetch_add(1, Ordering::SeqCst);
+        AnswerGuard(self.clone())
     }
 
-    pub(crate) fn under_way(&self) -> usize {
-        self.0.under_way.load(Ordering::SeqCst)
+    /// Returns the number of answers in progress.
+    pub(crate) fn in_progress(&self) -> usize {
+        self.0.in_progress.load(Ordering::SeqCst)
     }
 
     /// Waits until no answer is in progress.
     pub(crate) async fn none(&self) {
         loop {
             let none = self.0.none.notified();
-            if self.under_way() == 0 {
+            if self.in_progress() == 0 {
                 return;
             }
             none.await;
@@ -42,10 +43,10 @@ impl Answers {
     }
 }
 
-impl Drop for UnderWay {
+impl Drop for AnswerGuard {
     fn drop(&mut self) {
         let Answers(inner) = &self.0;
-        if inner.under_way.fetch_sub(1, Ordering::SeqCst) == 1 {
+        if inner.in_progress.fetch_sub(1, Ordering::SeqCst) == 1 {
             inner.none.notify_waiters();
         }
     }
@@ -57,7 +58,7 @@ mod tests {
     use futures_util::FutureExt as _;
 
     #[tokio::test]
-    async fn what_waits_for_the_last_answer_goes_on_after_it() {
+    async fn waiting_for_the_answers_in_progress_ends_with_the_last_one() {
         let answers = Answers::default();
         assert!(answers.none().now_or_never().is_some());
 

@@ -1,9 +1,9 @@
 //! The window of packets sent at QoS 1 and not yet acknowledged, in the order of sending.
 //!
-//! This is a state machine without I/O: the caller sends the packets that it returns, passes
-//! acknowledgements to it, and asks it which packets to send again on the next connection.
-//! Packets are identified by their id, so a repeated, late or reordered acknowledgement is
-//! never taken for that of another packet.
+//! This is a state machine without I/O. The caller sends the packets that it returns, passes
+//! acknowledgements to it, and asks it for the packets to send again on the next connection.
+//! An acknowledgement is matched to its packet by id, so it can arrive repeatedly, late or out
+//! of order.
 //!
 //! The hub closes the connection on receiving a packet that breaks its rules, and MQTT 3.1.1
 //! does not transmit the reason. Such a packet would end every later connection as well, so
@@ -16,18 +16,21 @@ use rumqttc::{Publish, QoS};
 use tokio::time::Instant;
 
 /// The maximum number of unacknowledged packets. Further packets wait to be sent.
-const MOST: usize = 512;
+const MAX_IN_FLIGHT: usize = 512;
 
-/// The number of connections in a row that the hub may close while the same packet is the
-/// oldest, before that packet is set aside. After the first of them it is sent alone, so that no other packet is taken for the cause. The number is above three,
-/// because a network that cuts three times in a row must not lose a packet
-/// (tests/journeys/matrix).
+/// The number of connections in a row that the hub closes while the same packet is the oldest
+/// before that packet is set aside. After the first of them, it is sent alone, so that no
+/// other packet can be the cause. The number is above three, because no packet may be lost on
+/// a network that cuts three connections in a row (tests/journeys/matrix).
 const MAX_CLOSINGS: u32 = 5;
 
-/// The highest id of a message, and the id of the SUBSCRIBE packet above it.
+/// The highest id of a message.
 const LAST_ID: u16 = SUBSCRIBE_ID - 1;
+
+/// The id of the SUBSCRIBE packet, which no message has.
 pub(super) const SUBSCRIBE_ID: u16 = u16::MAX;
 
+/// The unacknowledged packets, the oldest first.
 #[derive(Default)]
 pub(super) struct Window {
     sent: VecDeque<InFlight>,
@@ -37,7 +40,7 @@ pub(super) struct Window {
     alone: bool,
 }
 
-/// A packet that the hub does not accept: it closes the connection each time.
+/// A packet on which the hub closes the connection each time it receives it.
 #[derive(Debug, PartialEq)]
 pub(super) struct SetAside {
     pub(super) topic: String,
@@ -47,7 +50,7 @@ pub(super) struct SetAside {
 
 struct InFlight {
     publish: Publish,
-    /// The number of the receipt for the sender, if it wants one.
+    /// The number of the receipt, if the sender requested one.
     receipt: Option<u64>,
     /// The time of sending on this connection.
     at: Instant,
@@ -56,12 +59,13 @@ struct InFlight {
 }
 
 impl Window {
-    pub(super) fn has_room(&self) -> bool {
-        !self.alone && self.sent.len() < MOST
+    /// Returns `true` if another packet can be sent now.
+    pub(super) fn has_capacity(&self) -> bool {
+        !self.alone && self.sent.len() < MAX_IN_FLIGHT
     }
 
     /// Assigns an id to a packet and adds it to the window. Returns the packet to send. The
-    /// caller must have checked [`Window::has_room`].
+    /// caller must have checked [`Window::has_capacity`].
     pub(super) fn send(&mut self, topic: String, body: Bytes, receipt: Option<u64>) -> Publish {
         let mut publish = Publish::from_bytes(topic, QoS::AtLeastOnce, body);
         publish.pkid = self.free_id();
@@ -78,7 +82,7 @@ impl Window {
     fn free_id(&mut self) -> u16 {
         loop {
             self.last_id = if self.last_id == LAST_ID { 1 } else { self.last_id + 1 };
-            // Nearly always the first candidate: an id recurs only after 65,534 packets.
+            // The first candidate is nearly always free: an id recurs only after 65,534 packets.
             if !self.sent.iter().any(|sent| sent.publish.pkid == self.last_id) {
                 return self.last_id;
             }
@@ -86,10 +90,10 @@ impl Window {
     }
 
     /// Removes the packet that the hub acknowledged, and returns the number of its receipt.
-    /// Returns an error if no packet has that id, for example because the acknowledgement is
+    /// Returns an error if no packet has that id, for example because the acknowledgement was
     /// repeated.
-    pub(super) fn acknowledged(&mut self, id: u16) -> Result<Option<u64>, NotSent> {
-        let at = self.sent.iter().position(|sent| sent.publish.pkid == id).ok_or(NotSent)?;
+    pub(super) fn acknowledged(&mut self, id: u16) -> Result<Option<u64>, UnknownId> {
+        let at = self.sent.iter().position(|sent| sent.publish.pkid == id).ok_or(UnknownId)?;
         Ok(self.sent.remove(at).and_then(|sent| sent.receipt))
     }
 
@@ -116,6 +120,8 @@ impl Window {
         self.again(session_present)
     }
 
+    /// Returns `true` if the hub closed the connection while the current oldest packet was the
+    /// oldest.
     fn is_suspicious(&self) -> bool {
         self.sent.front().is_some_and(|oldest| oldest.closings > 0)
     }
@@ -150,9 +156,9 @@ impl Window {
     }
 }
 
-/// The error for an acknowledgement that belongs to no packet in the window.
+/// The error for an acknowledgement whose id no packet in the window has.
 #[derive(Debug, PartialEq)]
-pub(super) struct NotSent;
+pub(super) struct UnknownId;
 
 #[cfg(test)]
 mod tests {
@@ -167,16 +173,16 @@ mod tests {
     }
 
     #[test]
-    fn an_acknowledgement_that_comes_twice_is_of_no_other_packet() {
+    fn a_repeated_acknowledgement_removes_no_other_packet() {
         let mut window = window(&[10, 11, 12]);
         assert_eq!(window.acknowledged(1), Ok(Some(10)));
-        assert_eq!(window.acknowledged(1), Err(NotSent));
+        assert_eq!(window.acknowledged(1), Err(UnknownId));
         let again = window.again(true);
         assert_eq!(again.iter().map(|it| it.pkid).collect::<Vec<_>>(), [2, 3]);
     }
 
     #[test]
-    fn acknowledgements_out_of_order_are_each_of_their_own_packet() {
+    fn acknowledgements_out_of_order_remove_their_own_packets() {
         let mut window = window(&[10, 11, 12]);
         assert_eq!(window.acknowledged(3), Ok(Some(12)));
         assert_eq!(window.acknowledged(1), Ok(Some(10)));
@@ -185,22 +191,22 @@ mod tests {
     }
 
     #[test]
-    fn what_is_sent_again_is_marked_only_to_a_hub_that_may_have_it() {
+    fn a_packet_is_marked_as_a_duplicate_only_if_the_hub_kept_the_session() {
         let mut window = window(&[10]);
         assert!(!window.again(false)[0].dup);
         assert!(window.again(true)[0].dup);
     }
 
     #[test]
-    fn a_packet_that_ends_every_connection_is_set_aside_and_no_other() {
+    fn only_the_packet_that_ends_every_connection_is_set_aside() {
         let mut window = window(&[10, 11, 12]);
         assert_eq!(window.closed(), None);
-        // The good packet before it is acknowledged as soon as it is sent alone.
+        // The valid packet before it is acknowledged as soon as it is sent alone.
         assert_eq!(window.again(true).len(), 1);
-        assert!(!window.has_room());
+        assert!(!window.has_capacity());
         assert_eq!(window.acknowledged(1), Ok(Some(10)));
         assert_eq!(window.released(true).len(), 2);
-        assert!(window.has_room());
+        assert!(window.has_capacity());
 
         for _ in 1..MAX_CLOSINGS {
             assert_eq!(window.closed(), None);
@@ -212,14 +218,15 @@ mod tests {
     }
 
     #[test]
-    fn an_id_is_not_used_again_before_its_packet_is_acknowledged() {
+    fn an_id_is_not_reused_before_its_packet_is_acknowledged() {
         let mut window = window(&[10]);
         for number in 0..70_000_u64 {
             let id = window.send("t".into(), Bytes::new(), Some(number)).pkid;
             assert!(id > 1);
             assert_eq!(window.acknowledged(id), Ok(Some(number)));
         }
-        (1..MOST as u64).for_each(|it| drop(window.send("t".into(), Bytes::new(), Some(it))));
-        assert!(!window.has_room());
+        (1..MAX_IN_FLIGHT as u64)
+            .for_each(|it| drop(window.send("t".into(), Bytes::new(), Some(it))));
+        assert!(!window.has_capacity());
     }
 }

@@ -20,7 +20,7 @@ use super::codec::Packets;
 use super::failure::ConnectionFailure;
 use super::options::Dial;
 
-/// The time limit from the look-up of the hub's name to the CONNACK.
+/// The time limit from the lookup of the hub's name to the CONNACK.
 const CONNECT_WAIT: Duration = Duration::from_secs(30);
 
 /// A connection on which the device has signed in.
@@ -35,12 +35,12 @@ pub(super) struct Wire {
 /// The start and duration of a token's validity.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct TokenTimes {
-    pub(super) made: Instant,
+    pub(super) issued: Instant,
     pub(super) lifetime: Duration,
 }
 
 impl Wire {
-    /// Connects and signs in with a fresh token. The hub ends an older connection of the
+    /// Connects and signs in with a fresh token. The hub closes an older connection of the
     /// device only when it accepts this one.
     pub(super) async fn open(dial: &Dial) -> Result<Wire, ConnectionFailure> {
         match timeout(CONNECT_WAIT, Wire::sign_in(dial)).await {
@@ -66,15 +66,15 @@ impl Wire {
 
         // Created after the handshake, so that a slow handshake does not shorten its lifetime.
         let password = dial.password();
-        let made = Instant::now();
+        let issued = Instant::now();
         let user_name = dial.user_name();
         let mut connect = Connect::new(user_name.client_id());
         connect.clean_session = false;
-        connect.keep_alive = whole_seconds(dial.ping_every());
+        connect.keep_alive = whole_seconds(dial.ping_interval());
         connect.login = Some(Login::new(user_name.to_string(), password.token.to_string()));
         framed.send(Packet::Connect(connect)).await.map_err(|e| ConnectionFailure::codec(&e))?;
 
-        let token = password.lifetime.map(|lifetime| TokenTimes { made, lifetime });
+        let token = password.lifetime.map(|lifetime| TokenTimes { issued, lifetime });
         let mut wire = Wire { framed, session_present: false, token };
         match wire.next().await? {
             Packet::ConnAck(ack) if ack.code == ConnectReturnCode::Success => {
@@ -97,7 +97,7 @@ impl Wire {
     }
 
     /// Returns the next packet if it has already arrived.
-    pub(super) fn come(&mut self) -> Option<Result<Packet, ConnectionFailure>> {
+    pub(super) fn try_next(&mut self) -> Option<Result<Packet, ConnectionFailure>> {
         self.next().now_or_never()
     }
 
@@ -106,6 +106,7 @@ impl Wire {
         self.framed.feed(packet).await.map_err(|e| ConnectionFailure::codec(&e))
     }
 
+    /// Sends the packets in the send buffer.
     pub(super) async fn flush(&mut self) -> Result<(), ConnectionFailure> {
         self.framed.flush().await.map_err(|e| ConnectionFailure::codec(&e))
     }
@@ -113,8 +114,8 @@ impl Wire {
 
 /// Returns the keep-alive for CONNECT, in whole seconds: the interval of the pings, rounded
 /// up, and at most 65,535.
-fn whole_seconds(ping_every: Duration) -> u16 {
-    u16::try_from(ping_every.as_millis().div_ceil(1000)).unwrap_or(u16::MAX)
+fn whole_seconds(ping_interval: Duration) -> u16 {
+    u16::try_from(ping_interval.as_millis().div_ceil(1000)).unwrap_or(u16::MAX)
 }
 
 #[cfg(test)]
@@ -122,9 +123,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_hub_is_told_of_no_shorter_silence_than_there_is() {
-        let told =
+    fn the_keep_alive_is_never_shorter_than_the_interval_of_pings() {
+        let seconds =
             [1000, 1001, 1750, 2000, 90_000_000].map(Duration::from_millis).map(whole_seconds);
-        assert_eq!(told, [1, 2, 2, 2, u16::MAX]);
+        assert_eq!(seconds, [1, 2, 2, 2, u16::MAX]);
     }
 }

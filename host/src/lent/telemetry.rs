@@ -237,7 +237,7 @@ mod tests {
         let second = telemetry(&link, journal(&directory));
         assert!(!second.is_sent());
         link.online.send_replace(true);
-        link.outbox.receipts().put(Receipt::Acknowledged(0));
+        link.outbox.receipts().push(Receipt::Acknowledged(0));
         while !second.is_sent() {
             tokio::task::yield_now().await;
         }
@@ -265,7 +265,7 @@ mod tests {
         let telemetry = telemetry(&link, journal(&directory));
         send(&telemetry, b"1").await;
         send(&telemetry, b"2").await;
-        link.outbox.receipts().put(Receipt::Acknowledged(0));
+        link.outbox.receipts().push(Receipt::Acknowledged(0));
         while telemetry.queue.lock().len() > 1 {
             tokio::task::yield_now().await;
         }

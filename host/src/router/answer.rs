@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-/// Answer to a method.
+/// The answer to a method.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Answer {
     pub(crate) status: i32,
-    /// JSON.
+    /// The payload, as JSON.
     pub(crate) body: String,
     /// The id of the call.
     pub(crate) call: Arc<str>,

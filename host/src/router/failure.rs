@@ -1,30 +1,36 @@
-//! Answers to methods that no plugin has answered: the table of failures in
-//! ARCHITECTURE.md. The rows about the end of a call itself are in `plugin`.
+//! Answers to methods that no plugin answered: the table of failures in ARCHITECTURE.md. The
+//! crate `plugin` has the rows for the outcome of a call.
 
 use plugin::CallError;
 use protocol::id::MethodName;
 
 use crate::plugins::slot::{CallOutcome, Disabled};
 
+/// The reason why a method has no answer of a plugin.
 pub(super) enum MethodFailure {
+    /// A method that no plugin serves.
     UnknownMethod,
+    /// A host that accepts no calls, because it is stopping.
     Draining,
+    /// A plugin that accepts no calls.
     Disabled(Disabled),
+    /// A payload that is not UTF-8.
     PayloadNotText,
+    /// A failed call of the plugin.
     Call(CallError),
 }
 
 impl MethodFailure {
-    /// Status, `error` and message.
-    pub(super) fn to_words(&self, method: &MethodName) -> (i32, &'static str, String) {
+    /// Returns the answer's status, `error` code and message.
+    pub(super) fn to_parts(&self, method: &MethodName) -> (i32, &'static str, String) {
         let error = match self {
             MethodFailure::UnknownMethod => {
                 return (404, "unknown-method", format!("no plugin serves `{method}`"));
             }
-            MethodFailure::Disabled(why @ Disabled::Loading) => {
-                return (503, "loading", why.to_string());
+            MethodFailure::Disabled(reason @ Disabled::Loading) => {
+                return (503, "loading", reason.to_string());
             }
-            MethodFailure::Disabled(why) => return (503, "disabled", why.to_string()),
+            MethodFailure::Disabled(reason) => return (503, "disabled", reason.to_string()),
             MethodFailure::Draining => return (503, "draining", "the host is stopping".to_owned()),
             MethodFailure::PayloadNotText => {
                 return (400, "invalid-payload", "payload is not UTF-8".to_owned());
@@ -35,7 +41,7 @@ impl MethodFailure {
     }
 }
 
-/// Returns what an error means for the plugin's health.
+/// Classifies the end of a call for the plugin's health. `None` means that it succeeded.
 pub(super) fn outcome(error: Option<&CallError>) -> CallOutcome {
     match error {
         None => CallOutcome::Answered,

@@ -1,15 +1,15 @@
-//! Repeated methods: the answer of the first call, instead of a second run.
+//! Repeated calls of a method, which get the answer of the first call instead of a second run.
 //!
-//! A caller that was cut off does not know whether its method ran, and calls
-//! again. If a plugin's entry names a field of the payload as its idempotency
-//! key, a repeat of the same method with the same key gets the answer of the
-//! first, also while that still runs. An answer that asks for a retry, 429 or 503, is
-//! not kept: nothing was done.
+//! A caller that loses its connection does not know whether its method ran, and calls again.
+//! If the configuration of a plugin names a field of the payload as its idempotency key, a
+//! call with the same method and key gets the answer of the first call, and waits for it if
+//! that call is still running. An answer that asks for a retry, 429 or 503, is not cached,
+//! because the plugin has done nothing.
 //!
-//! The cache is bounded in time, number and bytes, and each plugin has its share of it.
-//! It ends with the process, but for plugins that may reboot the machine: their answers
-//! are on disk before they leave, since a caller that was cut off by a reboot would
-//! ask for the next one.
+//! The cache is bounded in time, number and bytes. Past a limit, it evicts answers of the
+//! plugin that uses most of it. The answers of plugins that can reboot the machine are
+//! persisted before they are sent: a caller that loses its connection in the reboot would
+//! otherwise request another one. All other answers are lost on a restart.
 
 use std::fmt::Write as _;
 use std::sync::Arc;
@@ -25,77 +25,80 @@ use tracing::warn;
 
 use super::answer::Answer;
 use crate::journal::{Journal, Mirrored};
-use kept::{First, KeptAnswer, KeptAnswers, Said};
+use kept::{FirstCall, KeptAnswer, KeptAnswers, PendingAnswer};
 
 mod kept;
 #[cfg(test)]
 mod tests;
 
-/// The longest key that is kept whole. Of a longer one the digest is kept, so that a
-/// caller cannot fill the cache with keys.
-const MOST_KEY_BYTES: usize = 256;
+/// The maximum length of a cached key, in bytes. A longer key is replaced by its digest, so
+/// that callers cannot fill the cache with keys.
+const MAX_KEY_BYTES: usize = 256;
 
-/// Statuses that ask for a retry.
-const NOT_KEPT: [i32; 2] = [429, 503];
+/// The statuses that ask for a retry. Their answers are not cached.
+const RETRY_STATUSES: [i32; 2] = [429, 503];
 
-/// Settings for repeated calls of a plugin's methods, `[plugins.NAME]`.
+/// The settings for repeated calls of a plugin's methods, from `[plugins.NAME]`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Idempotency {
-    /// The field of the payload that has the key.
+    /// The name of the payload's field that contains the key.
     pub(crate) field: String,
-    /// Time after the first answer in which a repeated call gets the same answer.
+    /// The time for which the first answer is cached.
     pub(crate) time: Duration,
-    /// `true` if the answers outlive the process.
+    /// `true` if the answers survive a restart.
     pub(crate) durable: bool,
 }
 
 impl Idempotency {
-    /// Returns the key that identifies a call; `None` if it has none, and runs.
+    /// Returns the key that identifies a call, or `None` if its payload has no key.
     pub(crate) fn key(&self, plugin: &str, method: &str, payload: &[u8]) -> Option<Key> {
         let payload: Value = serde_json::from_slice(payload).ok()?;
         let text = match payload.get(&self.field)? {
-            // In quotes, so that "7" is not 7.
+            // Strings keep their quotes, so that the key "7" differs from 7.
             key @ (Value::String(_) | Value::Number(_)) => key.to_string(),
             _ => return None,
         };
-        let text = if text.len() > MOST_KEY_BYTES { digest(&text) } else { text };
+        let text = if text.len() > MAX_KEY_BYTES { digest(&text) } else { text };
         Some(Key { plugin: plugin.into(), method: method.into(), text })
     }
 }
 
-/// Returns the digest of a key, which is equal to no key: it is neither a number nor in
-/// quotes.
+/// Returns the digest of a key. It never equals a key, because it is neither a number nor
+/// quoted.
 fn digest(text: &str) -> String {
     let mut digest = "sha256:".to_owned();
     for byte in Sha256::digest(text) {
-        // Writing to a string does not fail.
+        // Writing to a string never fails.
         let _ = write!(digest, "{byte:02x}");
     }
     digest
 }
 
+/// The identity of a call that can be repeated.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub(crate) struct Key {
     plugin: String,
     method: String,
+    /// The key from the payload as JSON, or its digest.
     text: String,
 }
 
+/// The answers of all calls with a key.
 pub(crate) struct IdempotencyCache {
     kept: Arc<Mirrored<KeptAnswers>>,
-    /// `None`: no answer outlives the process.
+    /// `None` if no answer survives a restart.
     journal: Option<Arc<Journal>>,
 }
 
-/// Place of a running call. Dropped without an answer, it is free again.
+/// The entry of a running call. It is removed if this guard is dropped without an answer.
 struct Running<'a> {
     cache: &'a IdempotencyCache,
     key: Option<Key>,
-    say: watch::Sender<Said>,
+    answer_tx: watch::Sender<PendingAnswer>,
 }
 
 impl IdempotencyCache {
-    /// Begins with the answers in the journal, if there is one.
+    /// Creates a cache with the answers in the journal, if there is one.
     pub(crate) fn new(journal: Option<Arc<Journal>>) -> IdempotencyCache {
         let mut kept = KeptAnswers::default();
         if let Some(journal) = &journal {
@@ -105,9 +108,8 @@ impl IdempotencyCache {
         IdempotencyCache { kept: Mirrored::new(kept, journal.as_deref()), journal }
     }
 
-    /// Returns the answer of the first call with this key. If this call is the first, or
-    /// the previous one ended without an answer, `call` is run. The flag says whether it
-    /// was.
+    /// Returns the answer of the first call with this key. Runs `call` if it is the first, or
+    /// if the previous call ended without an answer. The returned flag is `true` if `call` ran.
     pub(crate) async fn answer(
         &self,
         key: Key,
@@ -117,10 +119,10 @@ impl IdempotencyCache {
         let running = loop {
             let mut first = match self.begin(&key) {
                 Ok(running) => break running,
-                Err(First::Answered(kept)) => return (kept.answer.as_ref().clone(), false),
-                Err(First::Running(first)) => first,
+                Err(FirstCall::Answered(kept)) => return (kept.answer.as_ref().clone(), false),
+                Err(FirstCall::Running(first)) => first,
             };
-            // Without an answer the place is free, and this call may be the first.
+            // The previous call ended without an answer, so this call may now be the first.
             if let Ok(answer) = first.wait_for(Option::is_some).await
                 && let Some(answer) = &*answer
             {
@@ -128,8 +130,8 @@ impl IdempotencyCache {
             }
         };
         let answer = call.await;
-        let is_kept = running.end(&answer, idempotency);
-        if let Some(journal) = self.journal.as_ref().filter(|_| is_kept && idempotency.durable)
+        let is_cached = running.end(&answer, idempotency);
+        if let Some(journal) = self.journal.as_ref().filter(|_| is_cached && idempotency.durable)
             && let Err(error) = journal.flush().await
         {
             warn!(call = %answer.call, "a repeat after a restart would run again: {error}");
@@ -137,21 +139,23 @@ impl IdempotencyCache {
         (answer, true)
     }
 
-    fn begin(&self, key: &Key) -> Result<Running<'_>, First> {
-        let say = self.kept.lock().begin(key, Instant::now())?;
-        Ok(Running { cache: self, key: Some(key.clone()), say })
+    /// Adds the entry of a running call. Returns the existing entry if there is one.
+    fn begin(&self, key: &Key) -> Result<Running<'_>, FirstCall> {
+        let answer_tx = self.kept.lock().begin(key, Instant::now())?;
+        Ok(Running { cache: self, key: Some(key.clone()), answer_tx })
     }
 }
 
 impl Running<'_> {
-    /// Says whether the answer is kept.
+    /// Caches the answer and passes it to the repeats that wait. Returns `false` if the answer
+    /// asks for a retry and is not cached.
     fn end(mut self, answer: &Answer, idempotency: &Idempotency) -> bool {
-        if NOT_KEPT.contains(&answer.status) {
+        if RETRY_STATUSES.contains(&answer.status) {
             return false;
         }
         let Some(key) = self.key.take() else { return false };
         let answer = Arc::new(answer.clone());
-        self.say.send_replace(Some(Arc::clone(&answer)));
+        self.answer_tx.send_replace(Some(Arc::clone(&answer)));
         let kept = KeptAnswer::new(answer, idempotency, Timestamp::now(), Instant::now());
         self.cache.kept.lock().keep(key, kept);
         true
@@ -161,7 +165,7 @@ impl Running<'_> {
 impl Drop for Running<'_> {
     fn drop(&mut self) {
         if let Some(key) = self.key.take() {
-            self.cache.kept.lock().give_up(&key);
+            self.cache.kept.lock().abandon(&key);
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Jobs, run by the version of their plugin that currently takes calls.
+//! Running jobs on the active version of their plugin.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,8 +17,8 @@ impl Runner for Router {
 
     fn most_attempts(&self, plugin: &str) -> u32 {
         let table = self.table();
-        // A job whose plugin was removed waits until it is configured again, as one does
-        // whose plugin is not loaded.
+        // A job waits while its plugin is not configured or not loaded, for any number of
+        // attempts.
         let version = table.slot(plugin).and_then(|slot| slot.view().active);
         version.map_or(u32::MAX, |version| version.made.settings.job_attempts())
     }
@@ -35,6 +35,7 @@ impl Runner for Router {
 }
 
 impl Router {
+    /// Runs a job unless the host or the plugin accepts no calls.
     async fn job(&self, job: JobCall<'_>) -> JobEnd {
         if self.is_draining() {
             return JobEnd::NotNow("the host is stopping".into());
@@ -59,7 +60,7 @@ impl Router {
         ended(slot, &begun, outcome.as_ref().err());
         match outcome {
             Ok(Ok(())) => JobEnd::Done,
-            Ok(Err(error)) => wish(error),
+            Ok(Err(error)) => job_end(error),
             Err(error @ (CallError::Busy { .. } | CallError::NoInstance(_))) => {
                 JobEnd::NotNow(error.message())
             }
@@ -68,9 +69,8 @@ impl Router {
     }
 }
 
-/// Returns what happens to a job that the plugin did not do. The texts are escaped for
-/// the log.
-fn wish(error: JobError) -> JobEnd {
+/// Converts the error that a plugin returned for a job. Escapes its messages for the log.
+fn job_end(error: JobError) -> JobEnd {
     let escaped = |why: String| readable(&why).into_owned();
     match error {
         JobError::Retry(after_ms) => JobEnd::Failed {

@@ -1,4 +1,4 @@
-//! Table of methods and their plugins, replaced as a whole.
+//! The table of methods and their plugins, which is replaced as a whole.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -10,17 +10,19 @@ use super::PluginSlot;
 use super::idempotency::Idempotency;
 use crate::config::PluginSection;
 
-/// The plugins of a configuration, in their places.
+/// The plugins of a configuration and the methods that they serve.
 pub(crate) struct Table {
     named: HashMap<MethodName, Arc<PluginSlot>>,
+    /// The plugin that serves all other methods.
     any: Option<Arc<PluginSlot>>,
+    /// All plugins by name.
     slots: BTreeMap<String, Arc<PluginSlot>>,
-    /// Of the plugins whose methods may be repeated.
+    /// The settings for repeated calls, by plugin.
     idempotent: HashMap<String, Idempotency>,
 }
 
 impl Table {
-    /// Routes methods as the sections say; each has its slot.
+    /// Creates the table of a configuration. `slots` has a slot for every section.
     pub(crate) fn new(
         sections: &BTreeMap<String, PluginSection>,
         slots: BTreeMap<String, Arc<PluginSlot>>,
@@ -37,7 +39,7 @@ impl Table {
         let idempotent = sections.iter().filter_map(|(name, section)| {
             let field = section.idempotency_key.clone()?;
             let time = section.idempotency_time;
-            // A repeat after the reboot that it asked for would ask for another one.
+            // A repeat of a call that rebooted the machine must not reboot it again.
             let durable = section.settings.capabilities().contains(&Capability::Power);
             Some((name.clone(), Idempotency { field, time, durable }))
         });
@@ -49,6 +51,7 @@ impl Table {
         self.named.get(method).or(self.any.as_ref())
     }
 
+    /// Returns the slot of a plugin.
     pub(crate) fn slot(&self, plugin: &str) -> Option<&Arc<PluginSlot>> {
         self.slots.get(plugin)
     }
@@ -58,6 +61,7 @@ impl Table {
         self.idempotent.get(plugin)
     }
 
+    /// Returns the slots of all plugins, by name.
     pub(crate) fn slots(&self) -> &BTreeMap<String, Arc<PluginSlot>> {
         &self.slots
     }

@@ -1,4 +1,4 @@
-//! The table of failures, one row a test, on plugins that misbehave for real.
+//! Tests of the answers for each kind of failure, with real plugins that misbehave.
 
 use std::path::Path;
 use std::time::Duration;
@@ -13,14 +13,14 @@ use crate::lent::http::Http;
 use crate::plugins::slot::Changes;
 use crate::plugins::{self, Loader};
 
-/// Lends nothing but the time.
-struct Nothing;
+/// A host that is always offline.
+struct Offline;
 
-impl LogSink for Nothing {
+impl LogSink for Offline {
     fn write(&self, _line: &LogLine<'_>) {}
 }
 
-impl TwinAccess for Nothing {
+impl TwinAccess for Offline {
     fn report<'a>(
         &'a self,
         _plugin: &'a str,
@@ -47,7 +47,7 @@ impl TwinAccess for Nothing {
     }
 }
 
-impl TelemetrySink for Nothing {
+impl TelemetrySink for Offline {
     fn send<'a>(
         &'a self,
         _plugin: &'a str,
@@ -59,12 +59,12 @@ impl TelemetrySink for Nothing {
     }
 }
 
-/// A router for one fixture of the sandbox, with settings in TOML.
+/// Returns a router for one fixture of the sandbox. `settings` is TOML for its section.
 fn router(fixture: &str, settings: &str) -> Arc<Router> {
     router_in(tempfile::tempdir().unwrap().path(), fixture, settings)
 }
 
-/// The same, with files of its own beside the fixture.
+/// Same as [`router`], with the fixture and the paths of the settings in `directory`.
 pub(crate) fn router_in(directory: &Path, fixture: &str, settings: &str) -> Arc<Router> {
     let file = fixtures::write(fixture, directory);
     let text = format!("[plugins.p]\nfile = {file:?}\n{settings}\n");
@@ -77,14 +77,14 @@ pub(crate) fn router_in(directory: &Path, fixture: &str, settings: &str) -> Arc<
     Arc::new(Router::new(table, lent(), None))
 }
 
-/// Nothing but the time.
+/// Returns handles without a hub, with a real clock.
 pub(crate) fn lent() -> Lent {
     Lent {
         device_id: "d1".into(),
         clock: Arc::new(SystemClock),
-        log: Arc::new(Nothing),
-        twin: Arc::new(Nothing),
-        telemetry: Arc::new(Nothing),
+        log: Arc::new(Offline),
+        twin: Arc::new(Offline),
+        telemetry: Arc::new(Offline),
         state: Arc::new(plugin::Nothing),
         jobs: Arc::new(plugin::Nothing),
         power: Arc::new(plugin::Nothing),
@@ -113,9 +113,9 @@ async fn a_method_is_answered_by_the_plugin_that_serves_it() {
 }
 
 #[tokio::test]
-async fn a_repeat_within_its_time_gets_the_answer_of_the_first_call() {
+async fn a_repeated_call_gets_the_answer_of_the_first() {
     let router = router("asks.wat", "idempotency_key = \"requestId\"");
-    // The plugin answers with the id of its call.
+    // The plugin's answer contains the id of the call.
     let first = answer(&router, "call", r#"{"requestId": "1"}"#).await;
     assert_eq!(answer(&router, "call", r#"{"requestId": "1", "try": 2}"#).await, first);
     assert_ne!(answer(&router, "call", r#"{"requestId": "2"}"#).await, first);
@@ -125,7 +125,7 @@ async fn a_repeat_within_its_time_gets_the_answer_of_the_first_call() {
 }
 
 #[tokio::test]
-async fn every_failure_has_its_status_and_its_word() {
+async fn every_failure_has_its_own_status_and_code() {
     let loops = router("misbehaves.wat", "deadline = \"50ms\"");
     check_failure(&loops, "spin", "1", 504, "deadline-exceeded").await;
     check_failure(&loops, "trap", "1", 500, "trapped").await;
@@ -137,7 +137,7 @@ async fn every_failure_has_its_status_and_its_word() {
 }
 
 #[tokio::test]
-async fn a_payload_that_is_not_text_is_invalid() {
+async fn a_payload_that_is_not_utf_8_is_invalid() {
     let router = router("reply.wat", "");
     let answer = router.answer(&"echo".parse().unwrap(), b"\"\xff\"").await;
     assert_eq!(answer.status, 400);
@@ -157,7 +157,7 @@ async fn a_refusal_has_the_status_of_its_variant() {
 }
 
 #[tokio::test]
-async fn a_bad_answer_is_not_passed_on() {
+async fn a_bad_answer_does_not_reach_the_caller() {
     let answers = router("answers.wat", "");
     for method in ["json", "status", "huge"] {
         check_failure(&answers, method, "1", 502, "bad-answer").await;
@@ -166,7 +166,7 @@ async fn a_bad_answer_is_not_passed_on() {
 }
 
 #[tokio::test]
-async fn a_call_past_the_limit_is_busy_and_the_running_one_goes_on() {
+async fn a_call_past_the_limit_is_busy_and_the_running_call_continues() {
     let sleeps = router("sleeps.wat", "limits.calls_at_once = 1");
     let running = tokio::spawn({
         let sleeps = Arc::clone(&sleeps);
@@ -179,14 +179,14 @@ async fn a_call_past_the_limit_is_busy_and_the_running_one_goes_on() {
 }
 
 #[tokio::test]
-async fn a_draining_host_takes_no_new_call() {
+async fn a_draining_host_rejects_new_calls() {
     let router = router("reply.wat", "");
     router.drain();
     check_failure(&router, "echo", "1", 503, "draining").await;
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_plugin_that_fails_too_often_in_a_row_is_disabled_until_it_works_again() {
+async fn a_plugin_with_too_many_failures_in_a_row_is_disabled_until_it_succeeds() {
     let router = router("misbehaves.wat", "disable_after = 2\nfailing_for = \"0s\"");
     for _ in 0..2 {
         check_failure(&router, "trap", "1", 500, "trapped").await;
@@ -202,7 +202,7 @@ async fn a_plugin_that_fails_too_often_in_a_row_is_disabled_until_it_works_again
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_call_of_a_plugin_that_is_being_loaded_waits_for_a_moment_and_is_then_told_so() {
+async fn a_call_of_a_plugin_that_is_being_loaded_waits_before_it_is_rejected() {
     let text = "[plugins.p]\nfile = \"p\"\nmethods = [\"*\"]\n";
     let config = Config::parse(text, Path::new("")).unwrap();
     let slot = Arc::new(Slot::loading("p", config.plugins["p"].patience, Changes::new(())));
@@ -214,7 +214,7 @@ async fn a_call_of_a_plugin_that_is_being_loaded_waits_for_a_moment_and_is_then_
 }
 
 #[test]
-fn a_method_whose_name_is_none_is_answered_as_unknown() {
+fn a_method_with_a_malformed_name_is_answered_as_unknown() {
     let router = Router::new(Table::new(&Default::default(), Default::default()), lent(), None);
     let answer = router.refuse_malformed("method name `my m` has a ' '");
     let body: Value = serde_json::from_str(&answer.body).unwrap();

@@ -1,7 +1,7 @@
-//! Kept answers, by the key of their call.
+//! Cached answers, by the key of their call.
 //!
-//! A state machine without a clock or a disk: the caller passes the time, and the
-//! journal asks for the records of the answers that outlive the process.
+//! This is a state machine without a clock or I/O: the caller passes the time, and the journal
+//! requests the records of the answers to persist.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
@@ -16,51 +16,58 @@ use super::{Idempotency, Key};
 use crate::journal::{Persistent, RecordKind};
 use crate::router::answer::Answer;
 
-/// Answers that are kept at once, of all plugins, and their bytes with those of
-/// their keys. The oldest of the plugin that has most of them goes first.
-pub(super) const MOST_ANSWERS: usize = 4096;
-pub(super) const MOST_BYTES: usize = 8 * 1024 * 1024;
+/// The maximum number of answers, of all plugins together. Past it, the oldest answer of the
+/// plugin with the most answers is evicted.
+pub(super) const MAX_ANSWERS: usize = 4096;
 
+/// The maximum size of all answers and their keys, in bytes. Past it, the oldest answer of the
+/// plugin with the most bytes is evicted.
+pub(super) const MAX_BYTES: usize = 8 * 1024 * 1024;
+
+/// The running calls and the cached answers of all plugins.
 #[derive(Default)]
 pub(super) struct KeptAnswers {
-    pub(super) calls: HashMap<Key, First>,
-    /// Those that are answered, by plugin.
+    pub(super) calls: HashMap<Key, FirstCall>,
+    /// The cached answers by plugin.
     pub(super) shares: HashMap<String, Share>,
+    /// The number of cached answers.
     pub(super) answers: usize,
+    /// The size of the cached answers and their keys, in bytes.
     pub(super) bytes: usize,
     /// Keys whose records are not yet persisted; `true` while a write is in flight.
     unsaved: HashMap<Key, bool>,
 }
 
-/// The answers of one plugin.
+/// The cached answers of one plugin.
 #[derive(Default)]
 pub(super) struct Share {
-    /// The oldest answer first.
+    /// The keys of the answers, the oldest first.
     pub(super) answered: VecDeque<Key>,
     pub(super) bytes: usize,
 }
 
-/// The answer of a running call, once there is one.
-pub(super) type Said = Option<Arc<Answer>>;
+/// The answer of a running call, or `None` until it ends.
+pub(super) type PendingAnswer = Option<Arc<Answer>>;
 
 /// The first call with a key.
 #[derive(Clone)]
-pub(super) enum First {
-    Running(watch::Receiver<Said>),
+pub(super) enum FirstCall {
+    Running(watch::Receiver<PendingAnswer>),
     Answered(KeptAnswer),
 }
 
-/// An answer for repeats.
+/// A cached answer.
 #[derive(Clone)]
 pub(super) struct KeptAnswer {
     pub(super) answer: Arc<Answer>,
+    /// The time of expiry.
     pub(super) until: Instant,
-    /// End of its time by the wall clock and the whole of its time, in milliseconds;
-    /// `None` if it ends with the process.
+    /// The time of expiry by the wall clock and the total time in the cache, both in
+    /// milliseconds. `None` if the answer is not persisted.
     durable: Option<(i64, u64)>,
 }
 
-/// Stored form of an answer.
+/// The persisted form of an answer.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct AnswerRecord {
     status: i32,
@@ -83,6 +90,7 @@ impl KeptAnswer {
         KeptAnswer { answer, until: now + time, durable: durable.then_some((until_ms, time_ms)) }
     }
 
+    /// Returns the record to persist, or `None` if the answer is not persisted.
     fn record(&self) -> Option<AnswerRecord> {
         let (until_ms, time_ms) = self.durable?;
         let Answer { status, body, call } = &*self.answer;
@@ -97,8 +105,8 @@ impl KeptAnswer {
 }
 
 impl KeptAnswers {
-    /// Takes up the answers of the last run. The rest of their time is told by the wall
-    /// clock, and is never longer than the whole.
+    /// Adds the persisted answers. The wall clock determines their remaining time, which is
+    /// at most the total time.
     pub(super) fn restore(
         &mut self,
         mut found: Vec<(Key, AnswerRecord)>,
@@ -119,23 +127,29 @@ impl KeptAnswers {
         }
     }
 
-    /// Notes that a call with this key runs, unless it has an answer or runs already.
-    pub(super) fn begin(&mut self, key: &Key, now: Instant) -> Result<watch::Sender<Said>, First> {
+    /// Adds the entry of a running call. Returns the existing entry if the call is already
+    /// running or its answer is cached.
+    pub(super) fn begin(
+        &mut self,
+        key: &Key,
+        now: Instant,
+    ) -> Result<watch::Sender<PendingAnswer>, FirstCall> {
         match self.calls.get(key) {
-            Some(First::Answered(kept)) if kept.until <= now => self.forget(key),
+            Some(FirstCall::Answered(kept)) if kept.until <= now => self.remove(key),
             Some(first) => return Err(first.clone()),
             None => {}
         }
-        let (say, first) = watch::channel(None);
-        self.calls.insert(key.clone(), First::Running(first));
-        Ok(say)
+        let (answer_tx, first) = watch::channel(None);
+        self.calls.insert(key.clone(), FirstCall::Running(first));
+        Ok(answer_tx)
     }
 
-    /// The call with this key has ended without an answer.
-    pub(super) fn give_up(&mut self, key: &Key) {
+    /// Removes the entry of a running call that ended without an answer.
+    pub(super) fn abandon(&mut self, key: &Key) {
         self.calls.remove(key);
     }
 
+    /// Caches an answer, and evicts others if there are too many.
     pub(super) fn keep(&mut self, key: Key, kept: KeptAnswer) {
         let bytes = size(&key, &kept.answer);
         let share = self.shares.entry(key.plugin.clone()).or_default();
@@ -146,27 +160,28 @@ impl KeptAnswers {
         if kept.durable.is_some() {
             self.unsaved.insert(key.clone(), false);
         }
-        self.calls.insert(key, First::Answered(kept));
-        while let Some(oldest) = self.too_much().cloned() {
-            self.forget(&oldest);
+        self.calls.insert(key, FirstCall::Answered(kept));
+        while let Some(oldest) = self.to_evict().cloned() {
+            self.remove(&oldest);
         }
     }
 
-    /// Returns the answer that goes first, if there are too many or too large ones.
-    fn too_much(&self) -> Option<&Key> {
+    /// Returns the answer to evict if the cache exceeds a limit.
+    fn to_evict(&self) -> Option<&Key> {
         let shares = self.shares.values();
-        let most = if self.bytes > MOST_BYTES {
+        let largest = if self.bytes > MAX_BYTES {
             shares.max_by_key(|share| share.bytes)
-        } else if self.answers > MOST_ANSWERS {
+        } else if self.answers > MAX_ANSWERS {
             shares.max_by_key(|share| share.answered.len())
         } else {
             None
         };
-        most?.answered.front()
+        largest?.answered.front()
     }
 
-    fn forget(&mut self, key: &Key) {
-        let Some(First::Answered(kept)) = self.calls.remove(key) else { return };
+    /// Removes a cached answer.
+    fn remove(&mut self, key: &Key) {
+        let Some(FirstCall::Answered(kept)) = self.calls.remove(key) else { return };
         let bytes = size(key, &kept.answer);
         self.answers -= 1;
         self.bytes -= bytes;
@@ -183,6 +198,7 @@ impl KeptAnswers {
     }
 }
 
+/// Returns the size of an answer and its key, in bytes.
 fn size(key: &Key, answer: &Answer) -> usize {
     key.plugin.len() + key.method.len() + key.text.len() + answer.body.len()
 }
@@ -193,10 +209,10 @@ impl Persistent for KeptAnswers {
     type Found = (Key, AnswerRecord);
 
     fn unsaved(&mut self) -> Vec<(Vec<u8>, Option<AnswerRecord>)> {
-        self.unsaved.values_mut().for_each(|under_way| *under_way = true);
+        self.unsaved.values_mut().for_each(|in_flight| *in_flight = true);
         let record = |key: &Key| match self.calls.get(key)? {
-            First::Answered(kept) => kept.record(),
-            First::Running(_) => None,
+            FirstCall::Answered(kept) => kept.record(),
+            FirstCall::Running(_) => None,
         };
         let bytes = |key: &Key| serde_json::to_vec(key).expect("a key is JSON");
         self.unsaved.keys().map(|key| (bytes(key), record(key))).collect()
@@ -204,15 +220,14 @@ impl Persistent for KeptAnswers {
 
     fn saved(&mut self, written: bool) {
         if written {
-            self.unsaved.retain(|_, under_way| !*under_way);
+            self.unsaved.retain(|_, in_flight| !*in_flight);
         }
     }
 
     fn lost(&mut self) {
-        let durable = self
-            .calls
-            .iter()
-            .filter(|(_, call)| matches!(call, First::Answered(kept) if kept.durable.is_some()));
+        let durable = self.calls.iter().filter(
+            |(_, call)| matches!(call, FirstCall::Answered(kept) if kept.durable.is_some()),
+        );
         let keys: Vec<Key> = durable.map(|(key, _)| key.clone()).collect();
         self.unsaved.extend(keys.into_iter().map(|key| (key, false)));
     }
