@@ -1,8 +1,8 @@
-//! Completes the snippets of the pages, so that each compiles by itself.
+//! Completes the snippets of the pages, so that each compiles on its own.
 //!
-//! A fragment on the page about plugins in Rust is put into a function of a plugin; on
-//! any other page it is put into an async function in which `?` may be used. A snippet
-//! that is a whole file stays as it is, except for the path of the WIT.
+//! On the page about plugins in Rust, a fragment becomes the body of a function of a plugin.
+//! On all other pages, it becomes the body of an async function that allows `?`. A snippet
+//! that is a complete file is unchanged, except for the path of the WIT.
 
 #![allow(clippy::unwrap_used, reason = "a build script may stop at the first surprise")]
 
@@ -10,7 +10,7 @@ use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// Lines before and after a fragment of a plugin.
+/// The lines before and after a fragment of a plugin.
 const IN_A_PLUGIN: [&str; 2] = [
     r#"#![allow(unused, unreachable_code, reason = "a snippet shows a part of a program")]
 mod fragment {
@@ -32,7 +32,7 @@ fn fragment() {"#,
     "}\n}\nfn main() {}",
 ];
 
-/// Lines before and after a fragment of a program.
+/// The lines before and after a fragment of a program.
 const IN_A_PROGRAM: [&str; 2] = [
     "#![allow(unused, reason = \"a snippet shows a part of a program\")]\nasync fn fragment() -> Result<(), Box<dyn std::error::Error>> {",
     "Ok(()) }\nfn main() {}",
@@ -74,7 +74,7 @@ fn find(folder: &Path, pages: &mut Vec<PathBuf>) {
     }
 }
 
-/// Returns the blocks of Rust of a page, each completed.
+/// Returns the completed Rust blocks of a page.
 fn snippets(page: &str, path: &Path, wit: &Path) -> String {
     let about_plugins = path.ends_with("languages/rust.md");
     let mut all = String::new();
@@ -84,7 +84,7 @@ fn snippets(page: &str, path: &Path, wit: &Path) -> String {
             block.contains("fn main") || block.contains("generate!"),
             about_plugins,
         ) {
-            // The world of a plugin is an item, not something to run.
+            // A complete plugin consists of items and has no `main`.
             (true, true) => [
                 "#![allow(unused, reason = \"a snippet shows a part of a program\")]\nmod plugin {",
                 "}\nfn main() {}",
@@ -94,7 +94,7 @@ fn snippets(page: &str, path: &Path, wit: &Path) -> String {
             (false, false) => IN_A_PROGRAM,
         };
         let block = block.replace("path: \"wit\"", "path: \"WIT\"");
-        // Inner documentation belongs to a file, and a snippet becomes a module.
+        // A snippet becomes a module in a file, where inner doc comments are not allowed.
         let block: String = block.lines().map(|line| line.replace("//!", "//") + "\n").collect();
         let whole = format!("{before}\n{block}{after}").replace("WIT", &wit.display().to_string());
         writeln!(all, "```no_run\n{whole}\n```\n").unwrap();

@@ -1,16 +1,17 @@
-//! The page about command lines, compared with the `--help` of a program.
+//! Comparison of the command-line reference with the `--help` output of a program.
 //!
-//! Each program's package includes this file in a test, since only there cargo
-//! names the program. `WRITE_DOCS=1` writes the program's part of the page anew.
+//! Each program's package includes this file in a test, since cargo provides the path of a
+//! program only to tests of its package. `WRITE_DOCS=1` regenerates the program's part of
+//! the page.
 
 use std::path::Path;
 use std::process::Command;
 use std::{env, fs};
 
-/// Checks the part of the page that is about a program.
+/// Checks a program's part of the page.
 pub(crate) fn check(program: &str, path: &str) {
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/reference/command-line.md");
-    let page = fs::read_to_string(&file).expect("the page is there");
+    let page = fs::read_to_string(&file).expect("the page exists");
     let start = format!("<!-- help: {program} -->\n");
     let from = page.find(&start).expect("the page has a part for the program") + start.len();
     let to = from + page[from..].find("<!-- end -->").expect("the part ends");
@@ -23,22 +24,22 @@ pub(crate) fn check(program: &str, path: &str) {
     } else {
         assert!(
             page[from..to] == shown,
-            "docs/reference/command-line.md is not what `{program} --help` prints: run with WRITE_DOCS=1"
+            "docs/reference/command-line.md differs from `{program} --help`: run with WRITE_DOCS=1"
         );
     }
 }
 
-/// Appends the help of a command, and of the commands below it.
+/// Appends the help of a command and of its subcommands.
 fn describe(program: &str, path: &str, command: &[&str], shown: &mut String) {
-    let mut asked = Command::new(path);
-    asked.args(command).arg("--help").env("COLUMNS", "100").env("NO_COLOR", "1");
+    let mut program_help = Command::new(path);
+    program_help.args(command).arg("--help").env("COLUMNS", "100").env("NO_COLOR", "1");
     for variable in
         ["IOTHUB_CA_FILE", "IOTHUB_CONNECTION_STRING_FILE", "BEHAVIOUR_LOG", "BEHAVIOUR_CACHE_DIR"]
     {
-        asked.env_remove(variable);
+        program_help.env_remove(variable);
     }
-    let output = asked.output().expect("the program starts");
-    let help = String::from_utf8(output.stdout).expect("help is text");
+    let output = program_help.output().expect("the program starts");
+    let help = String::from_utf8(output.stdout).expect("help is UTF-8");
     let help: Vec<&str> = help.lines().map(str::trim_end).collect();
     if !command.is_empty() {
         *shown += &format!("\n### {program} {}\n", command.join(" "));

@@ -1,9 +1,8 @@
-//! The documentation's snippets in Rust, as doctests.
+//! Doctests of the Rust snippets in the documentation.
 //!
-//! The pages of this folder are the book that `mdbook build` makes. `cargo test`
-//! compiles each block of Rust in them, whole files and fragments alike; the build
-//! script completes the fragments. `pages.rs` compares the pages with the code in other
-//! ways.
+//! The pages in this folder form the book that `mdbook build` builds. `cargo test` compiles
+//! each Rust block in them. The build script completes blocks that are fragments. `pages.rs`
+//! checks other parts of the pages against the code.
 
 #[cfg(doctest)]
 include!(concat!(env!("OUT_DIR"), "/snippets.rs"));

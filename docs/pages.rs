@@ -1,4 +1,4 @@
-//! The pages, compared with the code: quoted messages, the keys of `behaviour.toml`, and
+//! Comparison of the pages with the code: quoted messages, the keys of `behaviour.toml`, and
 //! the text of the contract.
 //!
 //! `WRITE_DOCS=1 cargo test -p docs --test pages` writes the table of
@@ -21,8 +21,8 @@ fn page(name: &str) -> String {
     fs::read_to_string(root().join("docs").join(name)).unwrap()
 }
 
-/// Returns the sources of the programs as one text, in which a string that continues
-/// in the next line is whole.
+/// Returns the concatenated sources of the programs. Strings that continue on the next line
+/// are joined.
 fn sources() -> String {
     fn walk(folder: &Path, text: &mut String) {
         for entry in fs::read_dir(folder).unwrap() {
@@ -42,7 +42,7 @@ fn sources() -> String {
     text.split("\\\n").map(str::trim_start).collect::<String>().replace("\\\"", "\"")
 }
 
-/// Returns the messages in the first column of a page's tables: those in code.
+/// Returns the messages that are formatted as code in the first column of a page's tables.
 fn messages(page: &str) -> Vec<String> {
     let rows = page.lines().filter(|line| line.starts_with("| "));
     let cells = rows.map(|row| row.trim_start_matches("| ").split(" | ").next().unwrap());
@@ -65,14 +65,14 @@ fn every_message_that_a_page_quotes_is_in_the_code() {
             }
         }
     }
-    assert!(missing.is_empty(), "no program says:\n{}", missing.join("\n"));
+    assert!(missing.is_empty(), "no program prints:\n{}", missing.join("\n"));
 }
 
 fn schema() -> Value {
     serde_json::from_str(&page("schemas/behaviour.schema.json")).unwrap()
 }
 
-/// Returns the error of `behaviour build` in a folder with this `behaviour.toml`.
+/// Returns the error of `behaviour build` for this `behaviour.toml`.
 fn refusal(text: &str) -> String {
     let folder = tempfile::tempdir().unwrap();
     fs::write(folder.path().join("behaviour.toml"), text).unwrap();
@@ -80,7 +80,7 @@ fn refusal(text: &str) -> String {
 }
 
 #[test]
-fn the_schema_has_every_key_of_a_plugins_folder_and_no_other() {
+fn the_schema_has_exactly_the_keys_of_behaviour_toml() {
     let error = refusal("not-a-key = 0\n");
     let (_, known) = error.split_once(", expected ").unwrap_or_else(|| panic!("{error}"));
     let known: BTreeSet<&str> = known.split('`').skip(1).step_by(2).collect();
@@ -90,7 +90,7 @@ fn the_schema_has_every_key_of_a_plugins_folder_and_no_other() {
 }
 
 #[test]
-fn the_schema_and_the_page_have_every_language() {
+fn the_schema_and_the_page_list_every_language() {
     let schema = schema();
     let listed = schema["properties"]["lang"]["enum"].as_array().unwrap();
     let listed: Vec<&str> = listed.iter().filter_map(Value::as_str).collect();
@@ -103,7 +103,7 @@ fn the_schema_and_the_page_have_every_language() {
 }
 
 #[test]
-fn the_page_has_the_keys_of_a_plugins_folder() {
+fn the_page_lists_the_keys_of_behaviour_toml() {
     let file = root().join("docs/reference/behaviour-toml.md");
     let mut text = fs::read_to_string(&file).unwrap();
     let mut table = "| Key | Meaning |\n|---|---|\n".to_owned();
@@ -121,12 +121,12 @@ fn the_page_has_the_keys_of_a_plugins_folder() {
     }
     assert!(
         text == fs::read_to_string(&file).unwrap(),
-        "docs/reference/behaviour-toml.md is not what the schema says: run with WRITE_DOCS=1"
+        "docs/reference/behaviour-toml.md differs from the schema: run with WRITE_DOCS=1"
     );
 }
 
-/// The files of the contract in the order of the page: the world, the types, the
-/// imports, the exports.
+/// The files of the contract in the order of the page: the world, the types, the imports and
+/// the exports.
 const CONTRACT: [&str; 15] = [
     "world",
     "types",
@@ -146,7 +146,7 @@ const CONTRACT: [&str; 15] = [
 ];
 
 #[test]
-fn the_page_of_the_contract_has_the_text_of_every_file() {
+fn the_page_of_the_contract_contains_every_file() {
     let mut page = "# The text of the WIT contract\n\nThe files of [`wit/`](../../wit/), whole. \
         [The WIT contract](wit.md) describes them.\n"
         .to_owned();

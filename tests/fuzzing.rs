@@ -1,9 +1,9 @@
-//! The fuzz targets as an ordinary test: each over its corpus, and over thousands of
+//! The fuzz targets as an ordinary test. Each target runs on its corpus and on thousands of
 //! mutations of it.
 //!
-//! `cargo fuzz` finds more, because it sees which code an input reaches, but it needs
-//! minutes and special compiler flags (CONTRIBUTING.md). Its findings become files of
-//! the corpus, and so part of this test.
+//! `cargo fuzz` finds more, because it measures the coverage of an input, but it needs
+//! minutes and special compiler flags (CONTRIBUTING.md). Its findings are added to the
+//! corpus, so that this test repeats them.
 
 #[path = "../fuzz/targets.rs"]
 mod targets;
@@ -15,16 +15,16 @@ use targets::{TARGETS, Target};
 /// The number of mutations for each target.
 const MUTATIONS: u64 = 20_000;
 
-/// The number for `components`, which compiles its inputs.
-const COMPILED: u64 = 1000;
+/// The number of mutations for `components`, which compiles its inputs.
+const COMPONENT_MUTATIONS: u64 = 1000;
 
-/// The most bytes of an input.
-const MOST_BYTES: usize = 4096;
+/// The maximum size of an input, in bytes.
+const MAX_BYTES: usize = 4096;
 
 #[test]
 fn no_input_breaks_a_target() {
-    // The same inputs in every run, so that a failure is caused by the change under
-    // test. FUZZ_SEED selects others.
+    // Every run has the same inputs, so that only a change of the code can cause a failure.
+    // FUZZ_SEED selects other inputs.
     let seed = std::env::var("FUZZ_SEED").map_or(1, |seed| seed.parse().unwrap());
     std::thread::scope(|scope| {
         for target in TARGETS {
@@ -47,14 +47,14 @@ fn run((name, target): Target, seed: u64) {
         target(input);
     }
     let mut random = Random(seed | 1);
-    for _ in 0..if name == "components" { COMPILED } else { MUTATIONS } {
+    for _ in 0..if name == "components" { COMPONENT_MUTATIONS } else { MUTATIONS } {
         let input = random.mutation(&corpus);
         let result = std::panic::catch_unwind(|| target(&input));
         assert!(result.is_ok(), "{name}: FUZZ_SEED={seed}: {:?}", input.escape_ascii().to_string());
     }
 }
 
-/// A xorshift generator: the same seed yields the same inputs everywhere.
+/// A xorshift generator, which yields the same numbers on every machine.
 struct Random(u64);
 
 impl Random {
@@ -65,22 +65,22 @@ impl Random {
         (self.0 % end.max(1) as u64) as usize
     }
 
-    /// Returns an input of the corpus after one to eight changes.
+    /// Returns an input of the corpus with one to eight changes.
     fn mutation(&mut self, corpus: &[Vec<u8>]) -> Vec<u8> {
         let mut input = corpus[self.below(corpus.len())].clone();
         for _ in 0..=self.below(8) {
             let at = self.below(input.len());
             match self.below(6) {
-                // Flip a bit, replace a byte, insert a byte, remove a piece.
+                // Flip a bit, replace a byte, insert a byte, or remove a range.
                 0 if !input.is_empty() => input[at] ^= 1 << self.below(8),
                 1 if !input.is_empty() => input[at] = [0, 1, 0x7f, 0x80, 0xff][self.below(5)],
                 2 => input.insert(at, b"\0 %$/?&=#+{}[]\",:\n~"[self.below(19)]),
                 3 => drop(input.drain(at..(at + self.below(16)).min(input.len()))),
-                // Insert a copy of a piece of this input, or of another one.
+                // Insert a copy of a range of this input or of another input.
                 4 => {
-                    let piece = input[at..(at + self.below(64)).min(input.len())].to_vec();
+                    let range = input[at..(at + self.below(64)).min(input.len())].to_vec();
                     let to = self.below(input.len() + 1);
-                    drop(input.splice(to..to, piece));
+                    drop(input.splice(to..to, range));
                 }
                 _ => {
                     let other = &corpus[self.below(corpus.len())];
@@ -89,7 +89,7 @@ impl Random {
                     drop(input.splice(at..at, other[from..end].iter().copied()));
                 }
             }
-            input.truncate(MOST_BYTES);
+            input.truncate(MAX_BYTES);
         }
         input
     }

@@ -1,4 +1,4 @@
-//! Journeys from the service through the hub and the host to a plugin, and back.
+//! End-to-end tests from the service through the hub and the host to a plugin, and back.
 
 mod drain;
 mod hostile;

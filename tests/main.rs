@@ -1,5 +1,5 @@
-//! Journeys through all programs, conformance with official clients, fuzzing, and
-//! the rules of the project. Each test is named as the sentence that it proves.
+//! End-to-end tests of all programs, conformance with official clients, fuzzing, and the
+//! rules of the project. The name of each test is the sentence that it proves.
 
 #![allow(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
 

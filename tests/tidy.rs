@@ -1,6 +1,6 @@
-//! The rules of the project, checked by reading its sources.
+//! The rules of the project, which are checked by reading its sources.
 //!
-//! Each rule is one test. It fails with a line per violation, `file:line: reason`.
+//! Each rule is a test. It fails with one line for each violation, `file:line: reason`.
 
 mod docs;
 mod errors;
@@ -13,7 +13,7 @@ mod source;
 mod tokens;
 mod types;
 
-/// Fails with all violations of a rule, if there are any.
+/// Panics with all violations of a rule if there are any.
 fn expect_none(violations: &[String]) {
     assert!(violations.is_empty(), "\n{}\n", violations.join("\n"));
 }

@@ -14,7 +14,7 @@ use behaviour::{cases, desk};
 fn main() -> Result<(), Box<dyn Error>> {
     let arguments: Vec<String> = env::args().skip(1).collect();
     let [component, folder] = &arguments[..] else {
-        return Err("the arguments are a component and a folder of cases".into());
+        return Err("expected two arguments: a component and a folder of cases".into());
     };
     let component = Path::new(component);
     let engine = desk::engine(0)?;

@@ -33,7 +33,7 @@ use guest::Guest;
 use project::Project;
 use toolchain::Toolchain;
 
-/// A receiver of progress messages, one line at a time.
+/// A callback for progress messages, each of one line.
 pub type Progress<'a> = &'a (dyn Fn(&str) + Sync);
 
 /// Options of a build; the default suits most callers.
@@ -46,7 +46,7 @@ pub struct BuildOptions<'a> {
     /// The directory for fetched tools; by default `BEHAVIOUR_CACHE_DIR`, or else
     /// `behaviour` in the user's cache directory.
     pub cache_dir: Option<PathBuf>,
-    /// The receiver of a line for each long step, and of reminders while it runs.
+    /// The callback that reports each long step, and reminders while it runs.
     pub progress: Progress<'a>,
 }
 
@@ -63,12 +63,12 @@ pub struct BuiltComponent {
     pub name: String,
     /// The component's file.
     pub path: PathBuf,
-    /// The size of the component.
+    /// The size of the component, in bytes.
     pub bytes: usize,
 }
 
-/// Builds the plugin in `dir`. Blocks from a fraction of a second to several minutes;
-/// the latter if Rust's compiler must be fetched first.
+/// Builds the plugin in `dir`. Blocks for less than a second or, if the Rust compiler
+/// must be fetched first, for several minutes.
 pub fn build(dir: &Path, options: &BuildOptions<'_>) -> Result<BuiltComponent, BuildError> {
     let project = Project::find(dir)?;
     let (name, target_dir, component) = match project.language {
@@ -142,7 +142,7 @@ impl<'a> Workshop<'a> {
 
     fn component(&self) -> Result<Vec<u8>, BuildError> {
         let name = &self.project.name;
-        let made = match self.project.language {
+        let module = match self.project.language {
             Language::Rust => unreachable!("`build` compiles Rust with cargo"),
             Language::JavaScript | Language::TypeScript => script::component(self)?,
             Language::Python => python::component(self)?,
@@ -152,12 +152,12 @@ impl<'a> Workshop<'a> {
             Language::AssemblyScript => assemblyscript::module(self)?,
             Language::Wat => wat::module(self)?,
         };
-        check_world(name, &made)?;
-        // The header of a core module contains version 1; that of a component, another.
-        if made.get(4..8) != Some(&[1, 0, 0, 0]) {
-            return Ok(made);
+        check_world(name, &module)?;
+        // The version in the header is 1 for a core module and differs for a component.
+        if module.get(4..8) != Some(&[1, 0, 0, 0]) {
+            return Ok(module);
         }
-        plugin::encode_for(&made, &self.wit, &self.project.world)
+        plugin::encode_for(&module, &self.wit, &self.project.world)
             .map_err(|source| BuildError::NoComponent { name: name.clone(), source })
     }
 
@@ -169,7 +169,7 @@ impl<'a> Workshop<'a> {
         toolchain.command(program, self.cache.as_deref(), language, &self.project.dir)
     }
 
-    /// Runs a compiler of the author's code.
+    /// Compiles the author's code by running `command`.
     fn compile(&self, command: &mut Command) -> Result<(), BuildError> {
         self.step("compiling", command)
     }
@@ -191,22 +191,22 @@ impl<'a> Workshop<'a> {
         Ok(())
     }
 
-    fn read(&self, made: &Path) -> Result<Vec<u8>, BuildError> {
-        fs::read(made).map_err(BuildError::io(made))
+    fn read(&self, path: &Path) -> Result<Vec<u8>, BuildError> {
+        fs::read(path).map_err(BuildError::io(path))
     }
 }
 
-/// Returns the directory for fetched tools; `None` if there is none.
+/// Returns the directory for fetched tools, or `None` if no variable determines it.
 fn cache_dir(options: &BuildOptions<'_>) -> Result<Option<PathBuf>, BuildError> {
     let chosen = options.cache_dir.clone().or_else(cache::default_dir);
     chosen.map(|dir| absolute(&dir).map_err(BuildError::io(&dir))).transpose()
 }
 
-/// Checks that a module is a plugin. Any other module would become a valid component
-/// too, without anything to call.
-fn check_world(name: &str, made: &[u8]) -> Result<(), BuildError> {
+/// Checks that a module exports `methods`. Without this check, any other module would
+/// become a valid component with no function to call.
+fn check_world(name: &str, module: &[u8]) -> Result<(), BuildError> {
     let export = b"device:behaviour/methods@";
-    if made.windows(export.len()).any(|bytes| bytes == export) {
+    if module.windows(export.len()).any(|bytes| bytes == export) {
         return Ok(());
     }
     Err(BuildError::NotAPlugin { name: name.to_owned() })

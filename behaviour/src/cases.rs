@@ -1,9 +1,9 @@
 //! Test cases of a plugin, one JSON file each.
 //!
-//! A file describes the state before a call, the call, and the expected outcome; the
-//! file's stem is the name of the case. Every key of `expect` is optional. An unknown
-//! key is an error, because a misspelt key would test nothing. Each case runs in its own
-//! sandbox and in virtual time, so that times are exact; see [`Desk`].
+//! A file describes the state before a call, the call, and the expected outcome. The file's
+//! stem is the name of the case. Every key of `expect` is optional. An unknown key is an
+//! error, because a misspelt key would test nothing. Each case runs in its own sandbox and
+//! in virtual time, so that times are exact; see [`Desk`].
 
 mod compare;
 mod expect;
@@ -31,12 +31,12 @@ pub use log_diff::{LogDiff, Side};
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Case {
-    /// The method to call. Exactly one of `method`, `job`, `changed` and `start` is
+    /// The method to call. Exactly one of `method`, `job`, `changed` and `start` must be
     /// present.
     pub method: Option<MethodName>,
     /// The job to run.
     pub job: Option<String>,
-    /// The patch of the desired properties that the plugin is notified of.
+    /// The patch of the desired properties of which the plugin is notified.
     pub changed: Option<Map<String, Value>>,
     /// The version that the starting plugin replaces; `null` if there was none.
     #[serde(default, deserialize_with = "expect::present")]
@@ -89,7 +89,7 @@ pub enum Boot {
     Expired,
 }
 
-/// The limits that a case can change; the others keep their defaults.
+/// The limits that a case can change. All other limits have their defaults.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct CaseLimits {

@@ -1,4 +1,4 @@
-//! The program's commands, one file each.
+//! The program's commands. Each has its own module.
 
 mod build;
 mod call;
@@ -49,8 +49,8 @@ impl Command {
     }
 }
 
-/// Prints a line to standard output. An error is ignored: a reader such as `head`
-/// may have closed the pipe.
+/// Prints a line to standard output. Ignores errors, since a reader such as `head` may
+/// have closed the pipe.
 fn print_line(line: &str) {
     let _ = writeln!(std::io::stdout(), "{line}");
 }

@@ -1,8 +1,8 @@
 //! Creation of starter plugins, which build and pass their own cases without changes.
 //!
-//! The templates are in `behaviour/templates`: a folder for each language, and the folder
-//! `all` with files for every language. `PLUGIN_NAME` and `PLUGIN_LANGUAGE` in them are
-//! replaced.
+//! The templates are in `behaviour/templates`, which has a folder for each language and the
+//! folder `all` with files for every language. `PLUGIN_NAME` and `PLUGIN_LANGUAGE` are
+//! placeholders for the name and the language.
 
 use std::fs;
 use std::io;
@@ -18,7 +18,7 @@ pub enum CreateError {
     /// An invalid name.
     #[error("{0}")]
     Name(String),
-    /// A path that exists already; it is left unchanged.
+    /// A path that already exists and was left unchanged.
     #[error("`{}` exists already", .0.display())]
     Exists(PathBuf),
     /// A file that cannot be written.
@@ -61,7 +61,7 @@ pub fn create(dir: &Path, language: Language) -> Result<Vec<PathBuf>, CreateErro
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
             return Err(CreateError::Exists(dir.to_owned()));
         }
-        made => made.map_err(io_error(dir))?,
+        other => other.map_err(io_error(dir))?,
     }
 
     let mut written = Vec::new();
@@ -69,9 +69,9 @@ pub fn create(dir: &Path, language: Language) -> Result<Vec<PathBuf>, CreateErro
         let path = dir.join(file);
         let text = text.replace("PLUGIN_NAME", &name).replace("PLUGIN_LANGUAGE", language.name());
         let folder = path.parent().expect("a file of a template is in a folder");
-        let done = fs::create_dir_all(folder).and_then(|()| fs::write(&path, text));
-        if let Err(error) = done {
-            // The folder was created above, so it contains nothing else.
+        let result = fs::create_dir_all(folder).and_then(|()| fs::write(&path, text));
+        if let Err(error) = result {
+            // The folder was created above, so it contains no other files.
             drop(fs::remove_dir_all(dir));
             return Err(io_error(&path)(error));
         }
@@ -126,19 +126,19 @@ mod tests {
     #[test]
     fn an_existing_folder_is_left_unchanged() {
         let dir = tempfile::tempdir().unwrap();
-        let taken = dir.path().join("door");
-        fs::create_dir(&taken).unwrap();
-        fs::write(taken.join("README.md"), "mine").unwrap();
+        let existing = dir.path().join("door");
+        fs::create_dir(&existing).unwrap();
+        fs::write(existing.join("README.md"), "mine").unwrap();
 
-        let error = create(&taken, Language::C).unwrap_err();
+        let error = create(&existing, Language::C).unwrap_err();
 
-        assert_eq!(error.to_string(), format!("`{}` exists already", taken.display()));
-        assert_eq!(fs::read_to_string(taken.join("README.md")).unwrap(), "mine");
-        assert_eq!(fs::read_dir(&taken).unwrap().count(), 1);
+        assert_eq!(error.to_string(), format!("`{}` exists already", existing.display()));
+        assert_eq!(fs::read_to_string(existing.join("README.md")).unwrap(), "mine");
+        assert_eq!(fs::read_dir(&existing).unwrap().count(), 1);
     }
 
     #[test]
-    fn a_new_plugin_has_its_name_and_the_whole_contract() {
+    fn a_new_plugin_contains_its_name_and_the_complete_contract() {
         for language in Language::ALL {
             let dir = tempfile::tempdir().unwrap();
             let door = dir.path().join("front-door");

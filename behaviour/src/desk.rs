@@ -1,14 +1,14 @@
-//! A simulated device: runs a plugin in memory and without a network, and records
-//! its actions.
+//! A simulated device, which runs a plugin in memory without a network and records its
+//! actions.
 //!
 //! A [`Desk`] holds the state before a call: the twin, the plugin's state, the kind of
 //! time, and whether the hub is connected. Every [`Desk::call`] starts from this state, in
 //! a fresh sandbox, and returns an [`Outcome`].
 //!
-//! Time is virtual by default: it starts at [`EPOCH`] and advances only while the
-//! plugin waits. A wait of five minutes takes no real time, and times are exact to
-//! the millisecond. A plugin that computes without waiting is stopped in real time,
-//! as on a device.
+//! Time is virtual by default. It starts at [`EPOCH`] and advances only while the plugin
+//! waits. A wait of five minutes takes no real time, and times are exact to the
+//! millisecond. For a plugin that computes without waiting, the deadline applies in real
+//! time, as on a device.
 
 mod clock;
 mod export_call;
@@ -41,16 +41,16 @@ use state::State;
 pub use state::StateEntries;
 use twin::Twin;
 
-/// The time at which virtual time starts, in RFC 3339.
+/// The start of virtual time, in RFC 3339.
 pub const EPOCH: &str = "2026-01-01T00:00:00.000Z";
 
 /// The device id that the interface `context` returns.
 pub const DEVICE: &str = "desk";
 
-/// A callback that is called with each event as it happens.
+/// A callback for each event as it happens.
 pub type Observer = Arc<dyn Fn(&Event) + Send + Sync>;
 
-/// The kind of time that a call runs in.
+/// The kind of time in which a call runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Time {
     /// Time that starts at [`EPOCH`] and advances only while the plugin waits.
@@ -63,7 +63,7 @@ pub enum Time {
 /// The state of a simulated device before a call.
 #[derive(Clone)]
 pub struct Desk {
-    /// The kind of time that calls run in.
+    /// The kind of time in which calls run.
     pub time: Time,
     /// `true` if the device is not connected to the hub.
     pub offline: bool,
@@ -84,8 +84,8 @@ pub struct Outcome {
     /// The duration of the call in the desk's kind of time, without its jobs.
     pub took: Duration,
     /// The duration of the call in real time, without its jobs.
-    pub really: Duration,
-    /// The plugin's actions, those of its jobs included, in order.
+    pub real_time: Duration,
+    /// The actions of the plugin and its jobs, in order.
     pub events: Vec<Event>,
     /// The reported properties after the call and its jobs.
     pub reported: Map<String, Value>,
@@ -112,7 +112,7 @@ impl Desk {
     ///
     /// # Errors
     ///
-    /// Returns an error if a half breaks the rules of IoT Hub.
+    /// Returns an error if the desired or the reported properties break the rules of IoT Hub.
     pub fn with_twin(
         mut self,
         desired: Map<String, Value>,
@@ -135,14 +135,14 @@ impl Desk {
         Ok(self)
     }
 
-    /// Calls an export of a plugin. Blocks until the call, and its jobs if they are run,
-    /// have ended.
+    /// Calls an export of a plugin. Blocks until the call has ended and, if
+    /// [`run_jobs`](Desk::run_jobs) is set, its jobs have ended too.
     pub fn call(&self, plugin: &Plugin, export_call: &ExportCall<'_>) -> Outcome {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .start_paused(self.time == Time::Virtual)
             .build()
-            .expect("a runtime of this thread needs two file descriptors and no more");
+            .expect("a current-thread runtime needs only two file descriptors");
         runtime.block_on(self.call_in_time(plugin, export_call))
     }
 
@@ -158,14 +158,14 @@ impl Desk {
             boot_outcome: BootOutcome::NotWaitedFor,
         };
         let answer = export_call.run(plugin, call, self.desired.version).await;
-        let (took, really) = (device.record.now(), wall.elapsed());
+        let (took, real_time) = (device.record.now(), wall.elapsed());
         if self.run_jobs {
             device.jobs.run(plugin, &device.lent, &device.power).await;
         }
         Outcome {
             answer,
             took,
-            really,
+            real_time,
             events: device.record.take(),
             reported: device.twin.reported_body(),
             state: device.state.all(),

@@ -75,7 +75,7 @@ impl fmt::Display for Language {
     }
 }
 
-/// An unknown name of a language.
+/// An error for an unknown language name.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("unknown language `{0}`; known are {all}", all = names())]
 pub struct UnknownLanguage(String);
@@ -88,7 +88,7 @@ impl FromStr for Language {
     type Err = UnknownLanguage;
 
     fn from_str(name: &str) -> Result<Language, UnknownLanguage> {
-        let asked = match name.to_ascii_lowercase().as_str() {
+        let language = match name.to_ascii_lowercase().as_str() {
             "js" => Language::JavaScript,
             "ts" => Language::TypeScript,
             "py" => Language::Python,
@@ -99,7 +99,7 @@ impl FromStr for Language {
                 return known.ok_or_else(|| UnknownLanguage(name.to_owned()));
             }
         };
-        Ok(asked)
+        Ok(language)
     }
 }
 
@@ -108,7 +108,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_language_reads_back_as_it_was_written() {
+    fn the_name_of_every_language_parses_back_to_it() {
         for language in Language::ALL {
             assert_eq!(language.to_string().parse(), Ok(language));
         }

@@ -1,7 +1,7 @@
-//! The plugin author's tool: creates, builds, calls and tests plugins.
+//! The plugin author's tool, which creates, builds, calls and tests plugins.
 //!
-//! The program `behaviour` is a thin front of this library. The tutorial and the
-//! tests call the library, so that they need no installed program.
+//! The program `behaviour` is a thin front end of this library. The tutorial and the tests
+//! call the library directly, so they need no installed program.
 //!
 //! ```
 //! use behaviour::desk::{self, Desk, ExportCall};
@@ -30,7 +30,7 @@
 //! * [`cases`]: test cases of a plugin, one JSON file each.
 //! * [`Language`]: the languages in which a plugin can be written.
 //!
-//! This crate connects to no hub, and installs nothing outside its own cache.
+//! This crate does not connect to a hub and installs nothing outside its cache.
 
 #![cfg_attr(test, allow(clippy::unwrap_used, reason = "a test may stop at the first surprise"))]
 

@@ -1,4 +1,4 @@
-//! The program `behaviour`: its command line.
+//! The program `behaviour`.
 
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "this is a command-line program")]
 

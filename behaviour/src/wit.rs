@@ -3,7 +3,7 @@
 use std::io;
 use std::path::Path;
 
-/// The files of the package `device:behaviour`: names and contents.
+/// The names and contents of the files of the package `device:behaviour`.
 pub(crate) const FILES: &[(&str, &str)] = &[
     ("clock.wit", include_str!("../../wit/clock.wit")),
     ("config.wit", include_str!("../../wit/config.wit")),
@@ -22,7 +22,7 @@ pub(crate) const FILES: &[(&str, &str)] = &[
     ("world.wit", include_str!("../../wit/world.wit")),
 ];
 
-/// Writes the files into a folder, which is created if it is missing.
+/// Writes the files into a folder. Creates the folder if it is missing.
 pub(crate) fn write(folder: &Path) -> io::Result<()> {
     std::fs::create_dir_all(folder)?;
     for (name, text) in FILES {
@@ -44,16 +44,16 @@ mod tests {
     }
 
     #[test]
-    fn no_file_of_the_contract_is_missing() {
-        let there: BTreeSet<_> = std::fs::read_dir(folder())
+    fn every_file_of_the_contract_is_embedded() {
+        let on_disk: BTreeSet<_> = std::fs::read_dir(folder())
             .unwrap()
             .map(|entry| entry.unwrap().file_name().into_string().unwrap())
             .collect();
-        let here: BTreeSet<_> = FILES.iter().map(|(name, _)| (*name).to_owned()).collect();
-        assert_eq!(here, there);
+        let embedded: BTreeSet<_> = FILES.iter().map(|(name, _)| (*name).to_owned()).collect();
+        assert_eq!(embedded, on_disk);
     }
 
-    /// Names of the items that a check rejects.
+    /// Messages about the items that the check rejects.
     #[derive(Default)]
     struct Rejected(Vec<String>);
 
@@ -77,7 +77,7 @@ mod tests {
     }
 
     #[test]
-    fn each_item_of_the_contract_is_documented_and_names_its_first_version() {
+    fn each_item_of_the_contract_has_documentation_and_a_since_version() {
         let mut resolve = Resolve::default();
         resolve.push_dir(folder()).unwrap();
         let mut rejected = Rejected::default();
@@ -87,7 +87,7 @@ mod tests {
         for (_, world) in &resolve.worlds {
             rejected.item(&world.name, &world.docs, &world.stability);
             for item in world.imports.values().chain(world.exports.values()) {
-                // `types` is not written in the world: other interfaces use it.
+                // The world does not name `types`, which is imported because other interfaces use it.
                 if let WorldItem::Interface { id, stability, .. } = item
                     && resolve.interfaces[*id].name.as_deref() != Some("types")
                 {
@@ -108,7 +108,7 @@ mod tests {
             let Some(name) = &def.name else { continue };
             rejected.stability(name, &def.stability);
             match &def.kind {
-                // A type of another interface by the same name.
+                // An alias for a type of another interface.
                 TypeDefKind::Type(wit_parser::Type::Id(_)) => continue,
                 TypeDefKind::Record(record) => {
                     for field in &record.fields {

@@ -1,4 +1,4 @@
-//! `behaviour build`, from real crates with a real compiler.
+//! Tests of `behaviour build` with real crates and a real compiler.
 
 #![allow(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
 
@@ -9,7 +9,7 @@ use std::process::{Command, Output};
 use behaviour::{BuildError, BuildOptions, build};
 use tempfile::TempDir;
 
-/// A crate named `door` in a folder of its own, which goes with it.
+/// A crate named `door` in a temporary folder.
 struct Crate(TempDir);
 
 impl Crate {
@@ -40,7 +40,7 @@ fn behaviour(arguments: &[&str]) -> Output {
 }
 
 #[test]
-fn the_reboot_guest_becomes_a_component_that_imports_nothing_but_its_world() {
+fn the_component_of_the_reboot_guest_imports_only_its_world() {
     let built = build(&reboot(), &BuildOptions::default()).unwrap();
 
     assert_eq!(built.name, "guest-reboot");
@@ -48,13 +48,13 @@ fn the_reboot_guest_becomes_a_component_that_imports_nothing_but_its_world() {
     let engine = plugin::Engine::new(&plugin::EngineSettings::default()).unwrap();
     let plugin =
         engine.load_file("reboot", &built.path, plugin::PluginSettings::default()).unwrap();
-    let strangers: Vec<_> =
+    let foreign: Vec<_> =
         plugin.imports().iter().filter(|name| !name.starts_with("device:behaviour/")).collect();
-    assert!(strangers.is_empty(), "imports {strangers:?}");
+    assert!(foreign.is_empty(), "imports {foreign:?}");
 }
 
 #[test]
-fn a_component_does_not_name_the_home_of_who_built_it() {
+fn a_component_does_not_contain_the_path_of_its_authors_home() {
     let built = build(&reboot(), &BuildOptions::default()).unwrap();
     let component = fs::read(&built.path).unwrap();
     let registry = b".cargo/registry";
@@ -62,42 +62,42 @@ fn a_component_does_not_name_the_home_of_who_built_it() {
 }
 
 #[test]
-fn a_folder_without_a_plugin_is_named() {
+fn a_folder_without_a_plugin_is_an_error_that_names_it() {
     let dir = tempfile::tempdir().unwrap();
     let error = build(dir.path(), &BuildOptions::default()).unwrap_err();
-    let said =
+    let expected =
         format!("no plugin in `{}`: it contains neither behaviour.toml nor", dir.path().display());
-    assert!(error.to_string().starts_with(&said), "{error}");
+    assert!(error.to_string().starts_with(&expected), "{error}");
 }
 
 #[test]
-fn a_crate_without_a_cdylib_is_told_what_to_add() {
+fn a_crate_without_a_cdylib_is_an_error_with_a_hint() {
     let error = Crate::new("", "").build_error();
     assert_eq!(error.to_string(), "crate `door` has no library of type `cdylib`");
     assert!(error.hint().unwrap().contains("crate-type"));
 }
 
 #[test]
-fn what_the_compiler_says_of_the_guest_is_passed_on() {
+fn compiler_errors_are_passed_on() {
     let error = Crate::new(CDYLIB, "pub fn open() -> u32 { \"door\" }").build_error();
-    let said = "`door` does not compile: error[E0308]: mismatched types";
-    assert_eq!(error.to_string(), said);
+    let expected = "`door` does not compile: error[E0308]: mismatched types";
+    assert_eq!(error.to_string(), expected);
     assert!(error.output().unwrap().contains("src/lib.rs:1:24"), "{error:?}");
 }
 
 #[test]
-fn a_crate_that_exports_no_world_is_no_plugin() {
+fn a_crate_that_exports_no_world_is_not_a_plugin() {
     let error = Crate::new(CDYLIB, "").build_error();
     assert_eq!(error.to_string(), "`door` compiles, but exports no `device:behaviour/methods`");
     assert!(error.hint().unwrap().contains("export `invoke`"));
 }
 
 #[test]
-fn the_program_prints_the_path_and_nothing_else_on_its_standard_output() {
+fn the_program_prints_only_the_path_to_standard_output() {
     let dir = tempfile::tempdir().unwrap();
     let out = dir.path().join("deep/reboot.wasm");
 
-    let done = behaviour(&[
+    let output = behaviour(&[
         "build",
         reboot().to_str().unwrap(),
         "--quiet",
@@ -105,25 +105,25 @@ fn the_program_prints_the_path_and_nothing_else_on_its_standard_output() {
         out.to_str().unwrap(),
     ]);
 
-    assert_eq!(String::from_utf8_lossy(&done.stderr), "");
-    assert_eq!(String::from_utf8_lossy(&done.stdout), format!("{}\n", out.display()));
-    assert_eq!(done.status.code(), Some(0));
+    assert_eq!(String::from_utf8_lossy(&output.stderr), "");
+    assert_eq!(String::from_utf8_lossy(&output.stdout), format!("{}\n", out.display()));
+    assert_eq!(output.status.code(), Some(0));
     assert!(out.is_file());
     assert_eq!(
         fs::read_dir(out.parent().unwrap()).unwrap().count(),
         1,
-        "something was left beside"
+        "a temporary file was left in the folder"
     );
 }
 
 #[test]
-fn the_program_complains_in_one_line_and_a_hint() {
-    let done = behaviour(&["build", "/nowhere"]);
-    assert_eq!(done.status.code(), Some(1));
-    let said = String::from_utf8_lossy(&done.stderr);
-    let lines: Vec<_> = said.lines().collect();
-    let [error, hint] = lines[..] else { panic!("{said}") };
-    assert!(error.starts_with("error: no plugin in `/nowhere`: it contains neither"), "{said}");
+fn the_program_reports_an_error_in_one_line_with_a_hint() {
+    let output = behaviour(&["build", "/nowhere"]);
+    assert_eq!(output.status.code(), Some(1));
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    let lines: Vec<_> = stderr.lines().collect();
+    let [error, hint] = lines[..] else { panic!("{stderr}") };
+    assert!(error.starts_with("error: no plugin in `/nowhere`: it contains neither"), "{stderr}");
     assert_eq!(hint, "hint: create one: behaviour new NAME --lang LANGUAGE");
     assert_eq!(behaviour(&["buld"]).status.code(), Some(2));
 }

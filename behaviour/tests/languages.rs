@@ -1,9 +1,7 @@
-//! Every language: its reboot guest keeps to the cases of all, and what
-//! `behaviour new` writes builds and passes its own.
+//! Tests of every language: the example and a new plugin build and pass their cases.
 //!
-//! The tools of a language come from its registry, once, into the target
-//! directory. Where they cannot be had a test says that it is skipped; with `CI`
-//! set it fails.
+//! The tools of a language are fetched once from its registry into the target directory. If
+//! they are not available, a test is skipped with a message, or fails if `CI` is set.
 
 #![allow(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
 
@@ -25,10 +23,10 @@ fn workspace() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
 }
 
-/// The example of a language and a new plugin, each held to its cases.
+/// Checks that the example in a language and a new plugin pass their cases.
 fn check(language: Language) {
     let cache_dir = Some(Path::new(env!("CARGO_TARGET_TMPDIR")).join("toolchains"));
-    // Past the test harness, which keeps what a test prints until its end.
+    // `writeln!` is not captured by the test harness, so progress is visible immediately.
     let progress = |line: &str| drop(writeln!(io::stderr(), "{language}: {line}"));
     let tools =
         BuildOptions { cache_dir: cache_dir.clone(), progress: &progress, ..Default::default() };
@@ -41,7 +39,7 @@ fn check(language: Language) {
     let new = folder.path().join(format!("new-{language}"));
     create(&new, language).unwrap();
     if matches!(language, Language::C | Language::Cpp) {
-        // What the bindings of another world have left is not compiled.
+        // A file that was generated for another world must not be compiled.
         std::fs::create_dir_all(new.join("gen")).unwrap();
         std::fs::write(new.join("gen/other.c"), "#error\n").unwrap();
     }
@@ -85,7 +83,7 @@ macro_rules! languages {
         })+
 
         #[test]
-        fn no_language_is_left_out() {
+        fn every_language_is_tested() {
             let mut tested = vec![$(Language::$language),+, Language::Rust];
             tested.sort();
             let mut all = Language::ALL.to_vec();
@@ -96,37 +94,37 @@ macro_rules! languages {
 }
 
 languages! {
-    a_guest_in_javascript_keeps_to_the_cases: JavaScript,
-    a_guest_in_typescript_keeps_to_the_cases: TypeScript,
-    a_guest_in_python_keeps_to_the_cases: Python,
-    a_guest_in_c_keeps_to_the_cases: C,
-    a_guest_in_cpp_keeps_to_the_cases: Cpp,
-    a_guest_in_zig_keeps_to_the_cases: Zig,
-    a_guest_in_go_keeps_to_the_cases: Go,
-    a_guest_in_assemblyscript_keeps_to_the_cases: AssemblyScript,
-    a_guest_in_wat_keeps_to_the_cases: Wat,
+    a_guest_in_javascript_passes_the_cases: JavaScript,
+    a_guest_in_typescript_passes_the_cases: TypeScript,
+    a_guest_in_python_passes_the_cases: Python,
+    a_guest_in_c_passes_the_cases: C,
+    a_guest_in_cpp_passes_the_cases: Cpp,
+    a_guest_in_zig_passes_the_cases: Zig,
+    a_guest_in_go_passes_the_cases: Go,
+    a_guest_in_assemblyscript_passes_the_cases: AssemblyScript,
+    a_guest_in_wat_passes_the_cases: Wat,
 }
 
-/// The engine of scripts would stop without a word.
+/// The script engine itself would stop without a message.
 #[test]
-fn a_guest_in_javascript_is_told_what_is_wrong_with_it() {
+fn a_guest_in_javascript_gets_a_message_for_each_mistake() {
     let Some((folder, options)) = project(Language::JavaScript) else { return };
-    let wrong = folder.path().join("script");
-    let source = |text: &str| fs::write(wrong.join("plugin.js"), text).unwrap();
+    let dir = folder.path().join("script");
+    let source = |text: &str| fs::write(dir.join("plugin.js"), text).unwrap();
 
     source("const methods = { invoke() {} };");
-    let error = build(&wrong, &options).unwrap_err().to_string();
+    let error = build(&dir, &options).unwrap_err().to_string();
     assert!(error.contains("the module exports no `methods` with a function `invoke`"), "{error}");
 
     source("const x = ;");
-    let error = build(&wrong, &options).unwrap_err().to_string();
+    let error = build(&dir, &options).unwrap_err().to_string();
     assert!(error.ends_with("[ERROR] Unexpected \";\""), "{error}");
 
     source("import { nowMs } from 'device:behaviour/clock@0.1.0';\nnowMs();");
-    let error = build(&wrong, &options).unwrap_err().to_string();
+    let error = build(&dir, &options).unwrap_err().to_string();
     assert!(error.contains("unknown import: `device:behaviour/clock@0.1.0#now-ms`"), "{error}");
 
-    for (body, said) in [
+    for (body, error) in [
         ("return nothing();", "ReferenceError: nothing is not defined"),
         (
             "return Promise.resolve();",
@@ -143,16 +141,16 @@ fn a_guest_in_javascript_is_told_what_is_wrong_with_it() {
         ("throw { tag: 'failed' };", "TypeError: `invoke`: refusal.val is undefined, not a text"),
     ] {
         source(&format!("export const methods = {{ invoke() {{ {body} }} }};"));
-        let message = format!("failed: {said}");
-        let expected = json!({ "status": 500, "message": message, "log": [said] });
-        expect(&build(&wrong, &options).unwrap().path, expected);
+        let message = format!("failed: {error}");
+        let expected = json!({ "status": 500, "message": message, "log": [error] });
+        expect(&build(&dir, &options).unwrap().path, expected);
     }
 }
 
-/// The engine has no system behind it: its own clock would be a trap, its dice
-/// the same in each call.
+/// The engine has no operating system. Without the wrapper, its clock would trap, and its
+/// random numbers would be the same in each call.
 #[test]
-fn a_guest_in_javascript_has_time_dice_a_console_and_text() {
+fn a_guest_in_javascript_has_dates_random_numbers_a_console_and_text_codecs() {
     let Some((folder, options)) = project(Language::JavaScript) else { return };
     let script = folder.path().join("script");
     let text = r#"
@@ -187,8 +185,8 @@ fn a_guest_in_javascript_has_time_dice_a_console_and_text() {
     expect(&built.path, json!({ "status": 200, "answer": answer, "log": log }));
 }
 
-/// A new plugin in a folder `script`, and the options to build it; `None`, with a line on
-/// standard error, if the language's tools are not available.
+/// Creates a plugin in a folder `script`, and returns it with the options to build it. If
+/// the language's tools are not available, prints a message and returns `None`.
 fn project(language: Language) -> Option<(tempfile::TempDir, BuildOptions<'static>)> {
     let cache_dir = Some(Path::new(env!("CARGO_TARGET_TMPDIR")).join("toolchains"));
     let options = BuildOptions { cache_dir, ..Default::default() };
@@ -216,14 +214,14 @@ fn expect_case(component: &Path, case: Value) {
     assert!(differences.is_empty(), "{}", differences.join("\n"));
 }
 
-/// Rust's own guest is guest-reboot, which tests/reboot.rs holds to the cases.
+/// The example in Rust is guest-reboot; tests/reboot.rs runs the cases on it.
 #[test]
-fn a_new_guest_in_rust_keeps_to_its_cases() {
+fn a_new_guest_in_rust_passes_its_cases() {
     let folder = tempfile::tempdir().unwrap();
     let new = folder.path().join("new-rust");
     create(&new, Language::Rust).unwrap();
-    // Beside guest-reboot, so that where the standard library has to be compiled
-    // it is compiled once.
+    // The target directory is shared with guest-reboot, so that the standard library is
+    // compiled at most once.
     let target_dir = Some(workspace().join("target"));
     let built = build(&new, &BuildOptions { target_dir, ..Default::default() });
     let built = built.unwrap_or_else(|error| {
@@ -232,17 +230,17 @@ fn a_new_guest_in_rust_keeps_to_its_cases() {
     expect_cases(&built.path, &new.join("cases"));
 }
 
-/// Templates and examples hold what an author writes; the glue of a language is
-/// written into `gen` when a plugin is built, and git ignores that folder.
+/// Templates and examples contain only files that an author writes. A build writes the glue
+/// into `gen`, which git ignores.
 #[test]
-fn templates_and_examples_hold_no_generated_file() {
-    for (folder, most) in [("behaviour/templates", 300), ("examples", 600)] {
+fn templates_and_examples_contain_no_generated_file() {
+    for (folder, max_lines) in [("behaviour/templates", 300), ("examples", 600)] {
         let files = files(&workspace().join(folder));
         assert!(files.len() > 10, "no files in {folder}");
         for file in files {
             let text = fs::read_to_string(&file).unwrap();
             let file = file.display();
-            assert!(text.lines().count() < most, "{file} is too long to be written by hand");
+            assert!(text.lines().count() < max_lines, "{file} is too long for a handwritten file");
             for import in ["//go:wasmimport", "@external(", "extern \"device:", "declare module"] {
                 assert!(!text.contains(import), "{file} binds to the host: `{import}`");
             }
@@ -254,7 +252,7 @@ fn templates_and_examples_hold_no_generated_file() {
     assert!(fs::read_to_string(template).unwrap().lines().any(|line| line == "/gen/"));
 }
 
-/// The files of a folder, except what a build leaves there.
+/// Returns the files in a folder, except build outputs.
 fn files(folder: &Path) -> Vec<PathBuf> {
     let entries = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
     let (folders, mut files): (Vec<_>, Vec<_>) = entries.partition(|path| path.is_dir());
@@ -264,8 +262,8 @@ fn files(folder: &Path) -> Vec<PathBuf> {
     files
 }
 
-/// A plugin that uses every interface and has every optional export, from
-/// `tests/exports`, against the cases there.
+/// Builds the plugin in `tests/exports`, which uses every interface and has every optional
+/// export, and checks that it passes its cases.
 fn check_exports(language: Language) {
     let cache_dir = Some(Path::new(env!("CARGO_TARGET_TMPDIR")).join("toolchains"));
     let progress = |line: &str| drop(writeln!(io::stderr(), "{language}: {line}"));
@@ -281,7 +279,7 @@ fn check_exports(language: Language) {
         progress(&format!("SKIPPED, no tools: {error}"));
         return;
     }
-    // The WIT of a new plugin, and the sources in its place.
+    // A new plugin provides the WIT; its source is replaced.
     let plugin = folder.path().join("plugin");
     create(&plugin, language).unwrap();
     let exports = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/exports");

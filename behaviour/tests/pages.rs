@@ -1,5 +1,5 @@
-//! docs/languages: a page for each language, which shows what `behaviour new`
-//! writes, and leads nowhere that is not there.
+//! Tests of docs/languages, which has a page for each language. A page shows the files that
+//! `behaviour new` writes and has no broken links.
 
 #![allow(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
 
@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use behaviour::{Language, create};
 
-/// The headings of each page, in this order.
+/// The headings of each page, in order.
 const SECTIONS: [&str; 8] = [
     "What `setup` brings",
     "A whole plugin",
@@ -29,7 +29,7 @@ fn page(language: Language) -> String {
     fs::read_to_string(&file).unwrap_or_else(|error| panic!("{}: {error}", file.display()))
 }
 
-/// The blocks of code that are said to be a file: its name, and the text.
+/// Returns the names and contents of the files in code blocks.
 fn files(page: &str) -> Vec<(&str, &str)> {
     let blocks = page.split("\n```").collect::<Vec<_>>();
     let pairs = blocks.chunks_exact(2).filter_map(|pair| {
@@ -41,7 +41,7 @@ fn files(page: &str) -> Vec<(&str, &str)> {
 }
 
 #[test]
-fn every_language_has_its_page_and_the_guide_leads_to_it() {
+fn every_language_has_a_page_that_the_guide_links_to() {
     let guide = fs::read_to_string(docs().join("plugins.md")).unwrap();
     for language in Language::ALL {
         assert!(guide.contains(&format!("](languages/{language}.md)")), "{language}");
@@ -55,7 +55,7 @@ fn every_language_has_its_page_and_the_guide_leads_to_it() {
 }
 
 #[test]
-fn the_plugin_on_a_page_is_the_one_that_is_written() {
+fn a_page_shows_the_files_of_a_new_plugin() {
     let folder = tempfile::tempdir().unwrap();
     for language in Language::ALL {
         let new = folder.path().join(language.name()).join("door");
@@ -68,7 +68,7 @@ fn the_plugin_on_a_page_is_the_one_that_is_written() {
             let written = fs::read_to_string(new.join(name))
                 .unwrap_or_else(|error| panic!("{language}: {name}: {error}"));
             match language {
-                // Of text by hand, a part is enough.
+                // The page may show a part of the file only.
                 Language::Wat => assert!(written.contains(text), "{language}: {name}"),
                 _ => assert_eq!(text, written.trim_end(), "{language}: {name}"),
             }
@@ -77,27 +77,27 @@ fn the_plugin_on_a_page_is_the_one_that_is_written() {
 }
 
 #[test]
-fn no_page_leads_to_what_is_not_there() {
+fn no_page_has_a_broken_link() {
     for language in Language::ALL {
         let page = page(language);
         let links = page.split("](").skip(1).filter_map(|rest| rest.split_once(')'));
         for (link, _) in links {
-            let (file, place) = link.split_once('#').unwrap_or((link, ""));
+            let (file, fragment) = link.split_once('#').unwrap_or((link, ""));
             let target = match file {
                 "" => docs().join("languages").join(format!("{language}.md")),
                 file => docs().join("languages").join(file),
             };
             assert!(target.exists(), "{language}: {link}");
-            if !place.is_empty() {
+            if !fragment.is_empty() {
                 let text = fs::read_to_string(&target).unwrap();
-                let is_it = |line: &str| line.starts_with('#') && anchor(line) == place;
+                let is_it = |line: &str| line.starts_with('#') && anchor(line) == fragment;
                 assert!(text.lines().any(is_it), "{language}: {link}");
             }
         }
     }
 }
 
-/// Returns the anchor of a heading in a link.
+/// Returns the fragment with which a link refers to a heading.
 fn anchor(heading: &str) -> String {
     let words = heading.trim_start_matches('#').trim().to_lowercase();
     words

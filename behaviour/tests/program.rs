@@ -1,4 +1,4 @@
-//! The program `behaviour`, run for real on guests that need no compiler.
+//! Tests of the program `behaviour` on guests written in WebAssembly text.
 
 #![allow(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
 

@@ -1,4 +1,5 @@
-//! The reboot guest keeps to its cases, and the documents show real ones.
+//! Tests that the reboot guests pass their cases, and that the documentation shows valid
+//! cases.
 
 #![allow(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
 
@@ -13,7 +14,7 @@ fn workspace() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
 }
 
-/// Runs the cases of a folder and says where they fail, a line each.
+/// Runs the cases in a folder and returns their differences, one line each.
 fn failures(component: &Path, folder: &Path) -> Vec<String> {
     let engine = engine(0).unwrap();
     let (_, compiled) = compile(&engine, component).unwrap();
@@ -34,7 +35,7 @@ fn failures(component: &Path, folder: &Path) -> Vec<String> {
     failures
 }
 
-/// Builds a guest, which keeps to the cases of these folders.
+/// Builds a guest and checks that it passes the cases in these folders.
 fn check(guest: &str, folders: &[&str]) {
     let component = build(&workspace().join(guest), &BuildOptions::default()).unwrap().path;
     for folder in folders {
@@ -44,17 +45,17 @@ fn check(guest: &str, folders: &[&str]) {
 }
 
 #[test]
-fn the_reboot_guest_keeps_to_the_cases_of_all_languages_and_to_its_own() {
+fn the_reboot_guest_passes_the_shared_cases_and_its_own() {
     check("guest-reboot", &["examples/cases", "guest-reboot/cases"]);
 }
 
 #[test]
-fn the_guest_that_really_reboots_keeps_to_its_cases() {
+fn the_guest_that_really_reboots_passes_its_cases() {
     check("guest-reboot/real", &["guest-reboot/real/cases"]);
 }
 
 #[test]
-fn the_cases_of_the_documents_read_as_some() {
+fn the_cases_in_the_documentation_are_valid() {
     for document in ["README.md", "docs/cases.md"] {
         let text = fs::read_to_string(workspace().join(document)).unwrap();
         let (_, rest) = text.split_once("```json\n").unwrap();

@@ -1,7 +1,7 @@
-//! The baseline of a sandboxed call: wasmtime alone, in the same engine as `plugin`.
+//! The baseline of a sandboxed call: wasmtime alone, with the engine of `plugin`.
 //!
-//! A call creates a store and an instance, calls the function and drops both. It has no
-//! limits, no log, no deadline, and no imports that work.
+//! A call creates a store and an instance, calls the function and drops both. There are no
+//! limits, no log and no deadline, and all imports trap.
 
 use wasmtime::component::{
     Component, ComponentExportIndex, ComponentType, InstancePre, Lift, Linker,
@@ -17,7 +17,7 @@ pub(crate) struct BareWasmtime {
     invoke: ComponentExportIndex,
 }
 
-/// `response` of the WIT package.
+/// The record `response` of the WIT package.
 #[derive(ComponentType, Lift)]
 #[component(record)]
 struct Response {
@@ -25,10 +25,10 @@ struct Response {
     payload: Option<String>,
 }
 
-/// `method-error` of the WIT package.
+/// The variant `method-error` of the WIT package.
 #[derive(ComponentType, Lift)]
 #[component(variant)]
-#[expect(dead_code, reason = "lifted for its cost, and not read")]
+#[expect(dead_code, reason = "lifted only for its cost")]
 enum MethodError {
     #[component(name = "invalid-payload")]
     InvalidPayload(String),
@@ -77,7 +77,7 @@ impl BareWasmtime {
         payload: &str,
     ) -> Result<String, BareWasmtimeError> {
         let mut store = Store::new(&self.engine, ());
-        // The engine interrupts calls by epoch; this call is never to be interrupted.
+        // The engine interrupts calls by epoch. This deadline is never reached.
         store.set_epoch_deadline(u64::MAX / 2);
         let instance = self.pre.instantiate_async(&mut store).await?;
         let invoke = instance.get_typed_func::<(&str, &str), (Result<Response, MethodError>,)>(

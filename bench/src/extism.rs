@@ -1,5 +1,5 @@
-//! A fresh plugin of Extism, measured by the program of `bench/extism`, because Extism
-//! depends on a wasmtime that is not part of this workspace.
+//! Measurement of a fresh Extism plugin by the program in `bench/extism`. The program is
+//! separate, since Extism depends on another version of wasmtime than this workspace.
 
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
@@ -9,10 +9,10 @@ use anyhow::{Context as _, bail};
 use crate::peers::Stage;
 use crate::programs::{run, workspace};
 
-/// Calls of one round, whose median is the result.
+/// The number of calls of one round, whose median is the result.
 const CALLS: usize = 500;
 
-/// The running program of `bench/extism`.
+/// The running program `bench/extism`.
 pub(crate) struct Extism {
     child: Child,
     input: ChildStdin,
@@ -39,7 +39,7 @@ impl Extism {
         Ok(Extism { child, input, output })
     }
 
-    /// Measures calls with a payload of this many bytes; returns their median in
+    /// Measures calls with a payload of this many bytes, and returns their median in
     /// microseconds.
     pub(crate) fn median(&mut self, bytes: usize) -> anyhow::Result<f64> {
         writeln!(self.input, "{bytes} {CALLS}")?;
@@ -53,7 +53,7 @@ impl Extism {
 
 impl Drop for Extism {
     fn drop(&mut self) {
-        // It may have ended by itself.
+        // The program may already have ended.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }

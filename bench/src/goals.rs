@@ -1,12 +1,13 @@
-//! The goals of the programs and the results of a run: the first table of the page.
+//! The goals of the programs and the results of a run, which form the first table of the
+//! page.
 //!
-//! Each section records its results. A row that a run did not measure keeps the values
-//! of the page.
+//! Each section records its results. A row that a run does not measure keeps its values in
+//! the page.
 
 use crate::numbers::{Rounds, short};
 use crate::report::{self, Table};
 
-/// One row: a measure, its name, its bound and its unit.
+/// A row of the table.
 struct Goal {
     measure: Measure,
     what: &'static str,
@@ -19,7 +20,7 @@ struct Goal {
 enum Bound {
     AtMost(f64),
     AtLeast(f64),
-    /// No goal: the result is only recorded.
+    /// No goal. The result is only recorded.
     None,
 }
 
@@ -138,8 +139,8 @@ impl Results {
         self.0.push((measure, rounds));
     }
 
-    /// Prints the rows of this run, and writes them into the page.
-    pub(crate) fn put(&self, quick: bool) -> anyhow::Result<()> {
+    /// Prints the rows of this run and writes them into the page.
+    pub(crate) fn publish(&self, quick: bool) -> anyhow::Result<()> {
         if self.0.is_empty() {
             return Ok(());
         }
@@ -147,7 +148,7 @@ impl Results {
             let found = self.0.iter().find(|(measure, _)| *measure == goal.measure);
             (goal.what, found.map(|(_, rounds)| goal.row(rounds)))
         });
-        report::put_rows("goals", head(), rows, quick)
+        report::publish_rows("goals", head(), rows, quick)
     }
 }
 
@@ -181,7 +182,7 @@ impl Goal {
     }
 }
 
-/// Returns a bound with the digits of its definition.
+/// Formats a bound with the digits of its definition.
 fn plain(bound: f64) -> String {
     if bound >= 1000.0 { short(bound) } else { bound.to_string() }
 }
@@ -197,7 +198,7 @@ mod tests {
     }
 
     #[test]
-    fn a_row_shows_whether_the_goal_is_reached_or_by_how_much_it_is_missed() {
+    fn a_row_shows_that_the_goal_is_reached_or_how_far_it_is_missed() {
         let at_most = |found| row(Bound::AtMost(20.0), found);
         assert_eq!(at_most(20.0), ["it", "≤ 20 ms", "20.0 (20.0–20.0) ms", "yes"]);
         assert_eq!(at_most(25.0)[3], "no: 25.0 % above");

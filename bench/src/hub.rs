@@ -1,5 +1,5 @@
-//! The hub of a run, in a separate process, so that its work is not attributed to the
-//! measured device.
+//! The hub of a run. It runs in a separate process, so that its work is not attributed to
+//! the measured device.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -15,10 +15,10 @@ use crate::process::Process;
 use crate::programs::Programs;
 
 /// The time limit of the hub's start.
-const PATIENCE: Duration = Duration::from_secs(30);
+const START_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// The time limit for the hub to notice that a device's process has ended.
-const GONE_WITHIN: Duration = Duration::from_secs(10);
+const DISCONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// A running `behaviour-hub`.
 pub(crate) struct Hub {
@@ -37,15 +37,15 @@ impl Hub {
         command.args(["--mqtt-port=0", "--https-port=0", "--connect-port=0", "--log=warn"]);
         command.arg("--ca-file").arg(&ca_file);
         let mut process = Process::start("hub", folder, command)?;
-        let begun = Instant::now();
+        let started = Instant::now();
         let printed = loop {
             let printed = process.printed();
             if printed.contains("IOTHUB_CONNECTION_STRING") && printed.ends_with("\n\n") {
                 break printed;
             }
             process.check()?;
-            if begun.elapsed() > PATIENCE {
-                bail!("the hub did not start within {PATIENCE:?}: {printed}");
+            if started.elapsed() > START_TIMEOUT {
+                bail!("the hub did not start within {START_TIMEOUT:?}: {printed}");
             }
             tokio::time::sleep(Duration::from_millis(10)).await;
         };
@@ -71,8 +71,8 @@ impl Hub {
         self.ca_file.to_str().expect("a temporary folder has a plain name")
     }
 
-    /// Registers a device, if it is new, and returns its connection string. The host
-    /// name contains the port if `port` is set; the Python SDK must not have it.
+    /// Registers a device unless it exists, and returns its connection string. The host name
+    /// contains the port if `port` is `true`. The Python SDK does not accept a port.
     pub(crate) async fn device(&self, id: &str, port: bool) -> anyhow::Result<String> {
         let id: DeviceId = id.parse()?;
         let identity = match self.client.device(&id).await {
@@ -81,22 +81,22 @@ impl Hub {
             }
             found => found?,
         };
-        self.gone(&id).await?;
+        self.wait_until_disconnected(&id).await?;
         let keys = identity.authentication.and_then(|keys| keys.symmetric_key);
         let key = keys.and_then(|keys| keys.primary_key).context("a device without a key")?;
         let port = if port { format!(":{}", self.mqtt_port) } else { String::new() };
-        let text = format!("HostName=localhost{port};DeviceId={id};SharedAccessKey={key}");
-        // Parsed, so that a mistake in it fails here.
-        Ok(text.parse::<DeviceConnectionString>()?.to_text_with_key())
+        let string = format!("HostName=localhost{port};DeviceId={id};SharedAccessKey={key}");
+        // Parsing the string here detects a mistake early.
+        Ok(string.parse::<DeviceConnectionString>()?.to_text_with_key())
     }
 
-    /// Waits until the device is disconnected. A process that was just killed counts as
+    /// Waits until the device is disconnected. After a process is killed, its device remains
     /// connected until the hub notices, and methods sent to it meanwhile are lost.
-    async fn gone(&self, id: &DeviceId) -> anyhow::Result<()> {
-        let begun = Instant::now();
+    async fn wait_until_disconnected(&self, id: &DeviceId) -> anyhow::Result<()> {
+        let started = Instant::now();
         while self.client.device(id).await?.connection_state.as_deref() == Some("Connected") {
-            if begun.elapsed() > GONE_WITHIN {
-                bail!("{id} is still connected {GONE_WITHIN:?} after its process has ended");
+            if started.elapsed() > DISCONNECT_TIMEOUT {
+                bail!("{id} is still connected {DISCONNECT_TIMEOUT:?} after its process has ended");
             }
             sleep(Duration::from_millis(2)).await;
         }

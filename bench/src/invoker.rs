@@ -1,8 +1,8 @@
-//! The load of every measurement: invokes methods as fast as the answers arrive.
+//! The load generator, which invokes methods as fast as the answers arrive.
 //!
-//! HTTP is written by hand, because a general-purpose client would use more of the
-//! machine than some of the measured devices. Each connection stays open and carries
-//! one request at a time.
+//! HTTP is handwritten, since a general-purpose client would use more processor time than
+//! some of the measured devices. Each connection stays open and carries one request at a
+//! time.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -19,7 +19,7 @@ use trust::Trust;
 use crate::hub::Hub;
 use crate::numbers::Times;
 
-/// The lifetime of the token: longer than a run.
+/// The lifetime of the token, which exceeds the duration of a run.
 const TOKEN_LIFETIME: Duration = Duration::from_secs(24 * 3600);
 
 /// A client of the hub's REST API.
@@ -30,10 +30,10 @@ pub(crate) struct Invoker {
     token: Arc<str>,
 }
 
-/// The bytes of a whole request that invokes a method.
+/// The bytes of a complete request that invokes a method.
 pub(crate) type Request = Arc<[u8]>;
 
-/// One connection to the hub's REST API.
+/// A connection to the hub's REST API.
 pub(crate) struct Connection {
     stream: TlsStream<TcpStream>,
     buffer: Vec<u8>,
@@ -67,8 +67,8 @@ impl Invoker {
         })
     }
 
-    /// Returns a request that waits up to a minute for the device to connect, and as long
-    /// for its answer.
+    /// Returns a request that waits up to a minute for the device to connect, and up to a
+    /// minute for its answer.
     pub(crate) fn request(&self, device: &str, method: &str, payload: &str) -> Request {
         let body = format!(
             r#"{{"methodName":"{method}","payload":{payload},"responseTimeoutInSeconds":60,"connectTimeoutInSeconds":60}}"#
@@ -109,14 +109,14 @@ impl Invoker {
         Ok(connections)
     }
 
-    /// Keeps one call in flight on each connection for this long, with the requests in
-    /// turn.
+    /// Keeps one call in flight on each connection for the duration `time`. Cycles through the
+    /// requests.
     pub(crate) async fn load(
         connections: &mut Vec<Connection>,
         requests: &Arc<[Request]>,
         time: Duration,
     ) -> anyhow::Result<Load> {
-        let begun = Instant::now();
+        let started = Instant::now();
         let mut running = JoinSet::new();
         let count = connections.len();
         for (index, mut connection) in connections.drain(..).enumerate() {
@@ -124,7 +124,7 @@ impl Invoker {
             running.spawn(async move {
                 let mut times = Times::default();
                 let mut next = index;
-                while begun.elapsed() < time {
+                while started.elapsed() < time {
                     let sent = Instant::now();
                     connection.ask(&requests[next % requests.len()]).await?;
                     times.push(sent.elapsed());
@@ -139,21 +139,21 @@ impl Invoker {
             connections.push(connection);
             times.extend(some);
         }
-        Ok(Load { times, elapsed: begun.elapsed() })
+        Ok(Load { times, elapsed: started.elapsed() })
     }
 
-    /// Makes one call on each connection, all at once.
+    /// Makes one call on each connection at the same time.
     pub(crate) async fn burst(
         connections: &mut Vec<Connection>,
         request: &Request,
     ) -> anyhow::Result<Load> {
-        let begun = Instant::now();
+        let started = Instant::now();
         let mut running = JoinSet::new();
         for mut connection in connections.drain(..) {
             let request = Arc::clone(request);
             running.spawn(async move {
                 connection.ask(&request).await?;
-                anyhow::Ok((connection, begun.elapsed()))
+                anyhow::Ok((connection, started.elapsed()))
             });
         }
         let mut times = Times::default();
@@ -162,7 +162,7 @@ impl Invoker {
             connections.push(connection);
             times.push(time);
         }
-        Ok(Load { times, elapsed: begun.elapsed() })
+        Ok(Load { times, elapsed: started.elapsed() })
     }
 }
 

@@ -1,4 +1,4 @@
-//! A host without any interfaces, so that only the call is measured.
+//! Host interfaces that do nothing, so that only the call is measured.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,7 +12,7 @@ use plugin::{
 /// A host without a connection.
 struct Offline;
 
-/// The future of a call that fails.
+/// A future that resolves to an error.
 type Refusal<'a, T> = BoxFuture<'a, Result<T, HostError>>;
 
 fn refuse<'a, T: Send>() -> Refusal<'a, T> {

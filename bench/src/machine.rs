@@ -1,9 +1,9 @@
-//! The machine of a run.
+//! The description of the machine.
 
 use std::fs;
 use std::process::Command;
 
-/// Returns date, processor, system and versions in one line.
+/// Returns the date, the processor, the system and the versions in one line.
 pub(crate) fn line() -> String {
     let cpuinfo = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let model = cpuinfo.lines().find_map(|line| line.strip_prefix("model name"));

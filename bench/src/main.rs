@@ -1,9 +1,9 @@
 //! Measures the programs of this workspace side by side with their alternatives, against
 //! the same hub on the same machine, in one run: `cargo run --release -p bench -- all`.
 //!
-//! Alternatives are measured in turn, round by round, and the ratios are taken inside a
-//! round: on a slow or noisy machine they spread, but stay correct. The results go to
-//! `docs/performance.md`, the plots to `docs/plots/`.
+//! Each round measures all alternatives, and ratios are computed within a round. On a slow
+//! or noisy machine, the ratios vary more but remain correct. The results are written to
+//! `docs/performance.md`, and the plots to `docs/plots/`.
 
 #![allow(clippy::print_stderr, reason = "this is a command-line program")]
 
@@ -31,7 +31,7 @@ mod sections;
 use goals::Results;
 use peers::{Kind, Stage};
 
-/// Measures the programs of this workspace beside the official SDKs.
+/// Measures the programs of this workspace next to the official SDKs.
 #[derive(Parser)]
 #[command(name = "bench")]
 struct Arguments {
@@ -81,9 +81,9 @@ enum Section {
 pub(crate) struct Effort {
     pub(crate) quick: bool,
     pub(crate) rounds: usize,
-    /// Duration of one load.
+    /// The duration of one load.
     pub(crate) time: Duration,
-    /// Devices to measure.
+    /// The devices to measure.
     pub(crate) kinds: &'static [Kind],
 }
 
@@ -102,13 +102,13 @@ async fn run(arguments: Arguments) -> anyhow::Result<()> {
     let Arguments { sections, quick, rounds, own, against } = arguments;
     let wanted = |section| sections.contains(&section) || sections.contains(&Section::All);
     if sections.contains(&Section::BareDevice) {
-        // In a task: a worker thread also polls the socket, the main thread does not.
+        // Tasks run on worker threads, which also poll the socket. The main thread does not.
         return tokio::spawn(peers::bare::run()).await?;
     }
-    let (usual, time) = if quick { (2, 500) } else { (5, 1200) };
+    let (default_rounds, time) = if quick { (2, 500) } else { (5, 1200) };
     let effort = Effort {
         quick,
-        rounds: rounds.unwrap_or(usual),
+        rounds: rounds.unwrap_or(default_rounds),
         time: Duration::from_millis(time),
         kinds: match (own, &against) {
             (true, Some(_)) => &[Kind::Bare, Kind::Host, Kind::OtherHost],
@@ -116,7 +116,7 @@ async fn run(arguments: Arguments) -> anyhow::Result<()> {
             (false, _) => &Kind::ALL,
         },
     };
-    let stage = Stage::set(against).await?;
+    let stage = Stage::prepare(against).await?;
     let mut goals = Results::default();
     if wanted(Section::Devices) {
         sections::devices::measure(&stage, effort, &mut goals).await?;
@@ -142,7 +142,7 @@ async fn run(arguments: Arguments) -> anyhow::Result<()> {
     if wanted(Section::Languages) {
         sections::languages::measure(&stage, effort).await?;
     }
-    goals.put(quick)
+    goals.publish(quick)
 }
 
 /// Prints a line of progress.

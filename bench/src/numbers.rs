@@ -9,7 +9,7 @@ pub(crate) struct Times(Vec<u32>);
 
 impl Times {
     pub(crate) fn push(&mut self, time: Duration) {
-        // Tenths of a microsecond: a `u32` holds seven minutes of them.
+        // The unit is a tenth of a microsecond, so a `u32` holds seven minutes.
         self.0.push(u32::try_from(time.as_nanos() / 100).unwrap_or(u32::MAX));
     }
 
@@ -21,17 +21,18 @@ impl Times {
         self.0.len()
     }
 
-    /// Returns the time within which this share of the calls ended, in microseconds.
-    pub(crate) fn micros(&self, part: f64) -> f64 {
+    /// Returns a percentile in microseconds: the time within which this share of the calls
+    /// ended.
+    pub(crate) fn micros(&self, share: f64) -> f64 {
         let mut sorted = self.0.clone();
         sorted.sort_unstable();
-        let index = (sorted.len() as f64 * part) as usize;
+        let index = (sorted.len() as f64 * share) as usize;
         let found = sorted.get(index.min(sorted.len().saturating_sub(1)));
         found.map_or(f64::NAN, |time| f64::from(*time) / 10.0)
     }
 }
 
-/// One number, measured once in each round.
+/// A number that is measured once in each round.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Rounds(Vec<f64>);
 
@@ -70,7 +71,7 @@ impl Rounds {
         self.0.len()
     }
 
-    /// Returns the ratio of each round, in which a slow moment affects both sides.
+    /// Returns the ratio of each round. A slow moment affects both numbers of a round.
     pub(crate) fn over(&self, other: &Rounds) -> Rounds {
         Rounds(self.0.iter().zip(&other.0).map(|(own, other)| own / other).collect())
     }
@@ -87,13 +88,14 @@ pub(crate) struct Spread<'a>(&'a Rounds);
 impl fmt::Display for Spread<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Rounds(all) = self.0;
-        let least = all.iter().copied().fold(f64::INFINITY, f64::min);
-        let most = all.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-        write!(f, "{} ({}–{})", short(self.0.median()), short(least), short(most))
+        let min = all.iter().copied().fold(f64::INFINITY, f64::min);
+        let max = all.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+        write!(f, "{} ({}–{})", short(self.0.median()), short(min), short(max))
     }
 }
 
-/// Formats a number with three significant digits, or all digits before the point.
+/// Formats a number with three significant digits, or with all digits before the decimal
+/// point if there are more.
 pub(crate) fn short(number: f64) -> String {
     let size = number.abs();
     if !number.is_finite() {

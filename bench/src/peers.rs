@@ -1,5 +1,5 @@
-//! The devices that are compared. Each has an identity of its own, answers `echo` at once
-//! and `sleep` after the time in its payload.
+//! The compared devices. Each has a separate identity. It answers `echo` immediately, and
+//! `sleep` after the time in the payload.
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
@@ -20,7 +20,7 @@ const CA_FILE: &str = "HUB_CA_FILE";
 /// An implementation of a device.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
-    /// rumqttc alone, without sandbox and twin: the upper limit.
+    /// rumqttc alone, without sandbox and twin, as the upper limit.
     Bare,
     /// `behaviour-host` with the probe.
     Host,
@@ -46,7 +46,7 @@ impl Kind {
         }
     }
 
-    fn word(self) -> &'static str {
+    fn id(self) -> &'static str {
         match self {
             Kind::Bare => "bare",
             Kind::Host => "host",
@@ -75,9 +75,9 @@ pub(crate) struct Peer {
 }
 
 impl Stage {
-    /// Builds the programs and starts the hub that all measurements share.
-    /// `other_host` is the file of another build of the host, to be measured beside this one.
-    pub(crate) async fn set(other_host: Option<PathBuf>) -> anyhow::Result<Stage> {
+    /// Builds the programs and starts the hub that all measurements share. `other_host` is
+    /// another build of the host to measure.
+    pub(crate) async fn prepare(other_host: Option<PathBuf>) -> anyhow::Result<Stage> {
         let mut programs = Programs::build()?;
         programs.other_host = other_host;
         let sdks = programs.sdks()?;
@@ -96,17 +96,17 @@ impl Stage {
         Ok(Stage { programs, sdks, hub, invoker, folder })
     }
 
-    /// Starts a peer, without waiting for its connection.
+    /// Starts a peer without waiting for its connection.
     pub(crate) async fn start(&self, kind: Kind, host: &HostToml) -> anyhow::Result<Peer> {
-        let device = format!("{}-device", kind.word());
-        // The Python SDK has a hard-wired port and treats a port after the name as part
-        // of the name.
+        let device = format!("{}-device", kind.id());
+        // The Python SDK has a hard-coded port and treats a port after the name as part of
+        // the name.
         let with_port = !matches!(kind, Kind::PythonAsync | Kind::PythonSync);
         let identity = self.hub.device(&device, with_port).await?;
         let mut command = self.command(kind, host)?;
         command.env(IDENTITY, identity).env(CA_FILE, self.hub.ca_file());
         let started = Instant::now();
-        let process = Process::start(kind.word(), self.folder.path(), command)?;
+        let process = Process::start(kind.id(), self.folder.path(), command)?;
         Ok(Peer { device, started, process })
     }
 
@@ -114,7 +114,7 @@ impl Stage {
     pub(crate) async fn ready(&self, kind: Kind, host: &HostToml) -> anyhow::Result<Peer> {
         let mut peer = self.start(kind, host).await?;
         let answer = self.invoker.connect().await?.ask(&self.echo(&peer.device)).await;
-        // If the process has ended, its log says more than the hub's time-out.
+        // If the process has ended, its log explains more than the hub's timeout.
         peer.process.check()?;
         answer?;
         Ok(peer)
@@ -168,7 +168,7 @@ impl Stage {
 #[derive(Debug, Default)]
 pub(crate) struct HostToml {
     pub(crate) calls_at_once: Option<usize>,
-    /// The folder of compiled plugins; by default one beside the file.
+    /// The folder of compiled plugins; by default `compiled` next to the file.
     pub(crate) compile_cache: Option<PathBuf>,
     /// The plugin's component; by default the probe.
     pub(crate) component: Option<PathBuf>,
@@ -181,7 +181,7 @@ impl HostToml {
         let cache = self.compile_cache.clone();
         let cache = cache.unwrap_or_else(|| folder.join("compiled"));
         let component = self.component.as_ref().unwrap_or(&stage.programs.probe);
-        // Every call counts all that it may touch, which for thousands is more than the default.
+        // Each call reserves the memory that it can use. Thousands of calls exceed the default.
         let memory = self.calls_at_once.map_or("", |_| "memory_bytes = 64000000000\n");
         let mut text = format!(
             "[hub]\nport = {}\nca_file = {:?}\n[host]\n{memory}compile_cache = {}\ndata = {}\n\

@@ -1,5 +1,5 @@
-//! Bar charts as SVG, without a library: groups of horizontal bars, one colour for each
-//! series, on a logarithmic or a linear axis.
+//! Bar charts as SVG, without a library. A chart has groups of horizontal bars, with one
+//! colour for each series, on a logarithmic or a linear axis.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -22,7 +22,7 @@ pub(crate) struct Plot {
     pub(crate) unit: &'static str,
     pub(crate) logarithmic: bool,
     pub(crate) series: Vec<String>,
-    /// Each group's name, and its number for each series.
+    /// The name of each group and its number for each series.
     pub(crate) groups: Vec<(String, Vec<f64>)>,
 }
 
@@ -37,16 +37,16 @@ impl Plot {
 
     fn svg(&self) -> String {
         let numbers = || self.groups.iter().flat_map(|(_, bars)| bars).filter(|n| n.is_finite());
-        let most = numbers().copied().fold(f64::MIN_POSITIVE, f64::max);
-        let least = numbers().copied().fold(most, f64::min);
+        let max = numbers().copied().fold(f64::MIN_POSITIVE, f64::max);
+        let min = numbers().copied().fold(max, f64::min);
         // A logarithmic axis begins at the power of ten below the minimum.
-        let floor = 10_f64.powf(least.max(f64::MIN_POSITIVE).log10().floor());
+        let floor = 10_f64.powf(min.max(f64::MIN_POSITIVE).log10().floor());
         let length = |number: f64| {
-            let part = match self.logarithmic {
-                true => (number / floor).log10() / (most / floor).log10().max(0.01),
-                false => number / most,
+            let share = match self.logarithmic {
+                true => (number / floor).log10() / (max / floor).log10().max(0.01),
+                false => number / max,
             };
-            (part * (WIDTH - LEFT - RIGHT)).max(1.0)
+            (share * (WIDTH - LEFT - RIGHT)).max(1.0)
         };
         let group = self.series.len() as f64 * BAR + GAP;
         let height = TOP + self.groups.len() as f64 * group + 8.0;

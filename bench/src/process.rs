@@ -1,4 +1,4 @@
-//! A measured program: started, watched through `/proc`, and stopped.
+//! A measured process, which is observed through `/proc`.
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 
-/// Clock ticks a second in `/proc/PID/stat`: the same on every Linux.
+/// The number of clock ticks per second in `/proc/PID/stat`, which is the same on every
+/// Linux system.
 const TICKS: u64 = 100;
 
 /// A running program. Dropping it kills the process.
@@ -23,14 +24,13 @@ pub(crate) struct Memory {
     pub(crate) resident_bytes: u64,
     /// Resident bytes, with shared pages divided among the processes that share them.
     pub(crate) proportional_bytes: u64,
-    /// The maximum of the resident bytes so far.
+    /// The peak of the resident bytes.
     pub(crate) peak_bytes: u64,
 }
 
 impl Process {
-    /// Starts a program that logs to a file in a subfolder of `folder`. A file in `folder`
-    /// itself would wake the host with each line, because it watches the folder of its
-    /// configuration.
+    /// Starts a program that logs to a file in a subfolder of `folder`. The host watches the
+    /// folder of its configuration, so each line in a file in `folder` itself would wake it.
     pub(crate) fn start(
         name: &str,
         folder: &Path,
@@ -49,12 +49,12 @@ impl Process {
         Ok(Process { child, name: name.to_owned(), log })
     }
 
-    /// Returns everything that it has printed.
+    /// Returns the complete output of the program.
     pub(crate) fn printed(&self) -> String {
         fs::read_to_string(&self.log).unwrap_or_default()
     }
 
-    /// Fails with the end of its log if it has ended.
+    /// Returns an error with the last lines of the log if the process has ended.
     pub(crate) fn check(&mut self) -> anyhow::Result<()> {
         if let Some(status) = self.child.try_wait()? {
             let printed = self.printed();
@@ -64,10 +64,10 @@ impl Process {
         Ok(())
     }
 
-    /// Returns the processor time of all its threads so far, in steps of 10 ms.
+    /// Returns the processor time of all threads, in steps of 10 ms.
     pub(crate) fn processor_time(&self) -> Duration {
         let stat = fs::read_to_string(self.file("stat")).unwrap_or_default();
-        // After the name in brackets, fields 12 and 13 are user and system time.
+        // Fields 12 and 13 after the name in brackets are user and system time.
         let fields = stat.rsplit(')').next().unwrap_or_default();
         let ticks = fields.split_whitespace().skip(11).take(2);
         let ticks: u64 = ticks.filter_map(|ticks| ticks.parse::<u64>().ok()).sum();
@@ -84,8 +84,7 @@ impl Process {
         }
     }
 
-    /// Asks it to stop with SIGTERM, as a service manager does, and waits until it has
-    /// ended.
+    /// Sends SIGTERM, as a service manager does, and waits until the process has ended.
     pub(crate) fn stop(mut self) -> anyhow::Result<()> {
         let id = self.child.id().to_string();
         Command::new("kill").args(["-TERM", &id]).status().context("kill")?;
@@ -100,7 +99,7 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
-        // It may have ended by itself.
+        // The process may already have ended.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }

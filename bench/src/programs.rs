@@ -1,7 +1,7 @@
 //! Builds the programs and the guest of a run, and installs the official SDKs.
 //!
-//! Everything is below the target directory and is built once. The SDKs are installed
-//! from their registries by their own tools.
+//! Everything is built once, below the target directory. The SDKs are installed from their
+//! registries with pip and npm.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -9,7 +9,7 @@ use std::process::Command;
 
 use anyhow::{Context as _, bail};
 
-/// The profile of Cargo.toml for fleets.
+/// The profile in Cargo.toml for distribution builds.
 const PROFILE: &str = "dist";
 
 /// The files of the built programs.
@@ -35,11 +35,12 @@ pub(crate) struct Sdks {
 }
 
 impl Programs {
-    /// Builds the programs of this workspace with the profile for fleets. This program is
-    /// among them, because it is also the bare device.
+    /// Builds the programs of this workspace with the profile for distribution. This program
+    /// is one of them, since it is also the bare device.
     pub(crate) fn build() -> anyhow::Result<Programs> {
-        let own = std::env::current_exe()?;
-        let target = own.ancestors().nth(2).context("the program is in the target directory")?;
+        let this_program = std::env::current_exe()?;
+        let target =
+            this_program.ancestors().nth(2).context("the program is in the target directory")?;
         let (target, folder) = (target.to_owned(), target.join(PROFILE));
         let cargo = std::env::var_os("CARGO").unwrap_or("cargo".into());
         let mut build = Command::new(cargo);
@@ -71,7 +72,7 @@ impl Programs {
         self.sdks.join("toolchains")
     }
 
-    /// Installs the SDKs, unless an earlier run has.
+    /// Installs the SDKs unless an earlier run has installed them.
     pub(crate) fn sdks(&self) -> anyhow::Result<Sdks> {
         let sdks = Sdks {
             python: self.sdks.join("venv/bin/python"),
@@ -99,7 +100,7 @@ impl Programs {
     }
 }
 
-/// Returns the folder of the scripts that are devices on the SDKs.
+/// Returns the folder with the scripts of the SDK devices.
 pub(crate) fn devices() -> PathBuf {
     workspace().join("bench/devices")
 }
@@ -109,7 +110,7 @@ pub(crate) fn workspace() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("`bench` is a folder of the workspace")
 }
 
-/// Creates a folder from a list of packages, unless it was created from the same list.
+/// Creates a folder from a list of packages unless it was created from the same list.
 fn once(
     folder: &Path,
     list: &Path,
@@ -128,14 +129,14 @@ fn once(
     Ok(fs::write(made_from, wanted)?)
 }
 
-/// Runs a command to its end. The error has the last line of its output.
+/// Runs a command and waits until it ends. The error contains the last line of its output.
 pub(crate) fn run(mut command: Command) -> anyhow::Result<()> {
     let name = command.get_program().to_string_lossy().into_owned();
     let output = command.output().with_context(|| name.clone())?;
     if !output.status.success() {
-        let said = String::from_utf8_lossy(&output.stderr);
+        let stderr = String::from_utf8_lossy(&output.stderr);
         let reason =
-            said.lines().rfind(|line| !line.trim().is_empty()).unwrap_or("no reason printed");
+            stderr.lines().rfind(|line| !line.trim().is_empty()).unwrap_or("no reason printed");
         bail!("{name} ended with {}: {reason}", output.status);
     }
     Ok(())

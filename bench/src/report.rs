@@ -1,7 +1,7 @@
-//! The results, written between the markers of `docs/performance.md`.
+//! Publication of results in `docs/performance.md`.
 //!
-//! Each section of a run has its own markers, so that one can be measured again without
-//! the others. The text around the markers is written by hand.
+//! Each section is written between two markers, so that it can be measured again without
+//! the others. The text outside the markers is handwritten.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -12,7 +12,7 @@ use anyhow::Context as _;
 use crate::machine;
 use crate::programs::workspace;
 
-/// A table of Markdown.
+/// A Markdown table.
 pub(crate) struct Table {
     head: Vec<String>,
     rows: Vec<Vec<String>>,
@@ -48,7 +48,7 @@ pub(crate) fn plots() -> PathBuf {
 }
 
 /// Prints a section and writes it into the page. A quick run only prints it.
-pub(crate) fn put(section: &str, text: &str, quick: bool) -> anyhow::Result<()> {
+pub(crate) fn publish(section: &str, text: &str, quick: bool) -> anyhow::Result<()> {
     write(section, &format!("{}\n\n{text}", machine::line()), quick)
 }
 
@@ -59,17 +59,17 @@ fn write(section: &str, text: &str, quick: bool) -> anyhow::Result<()> {
     }
     let path = page();
     let page = fs::read_to_string(&path).with_context(|| path.display().to_string())?;
-    let page = replaced(&page, section, text)
+    let page = replace_section(&page, section, text)
         .with_context(|| format!("{} has no markers for `{section}`", path.display()))?;
     Ok(fs::write(path, page)?)
 }
 
-/// Prints and writes a table whose rows come from several sections.
+/// Prints a table whose rows come from several sections, and writes it into the page.
 ///
-/// A row is identified by its first cell. A row that this run did not measure keeps the
-/// values of the page. There is no line about the machine, because the rows may be from
-/// several runs; the sections have it.
-pub(crate) fn put_rows<'a, const N: usize>(
+/// The first cell identifies a row. A row that this run did not measure keeps its values in
+/// the page. The table has no line about the machine, since the rows can come from several
+/// runs. The sections contain this line.
+pub(crate) fn publish_rows<'a, const N: usize>(
     section: &str,
     mut table: Table,
     rows: impl Iterator<Item = (&'a str, Option<[String; N]>)>,
@@ -81,9 +81,9 @@ pub(crate) fn put_rows<'a, const N: usize>(
             Some(row) => table.row(row),
             None if quick => {}
             None => {
-                let begins = format!("| {name} | ");
+                let prefix = format!("| {name} | ");
                 page.lines()
-                    .filter(|line| line.starts_with(&begins))
+                    .filter(|line| line.starts_with(&prefix))
                     .for_each(|line| table.keep(line));
             }
         }
@@ -95,7 +95,7 @@ fn page() -> PathBuf {
     workspace().join("docs/performance.md")
 }
 
-fn replaced(page: &str, section: &str, text: &str) -> Option<String> {
+fn replace_section(page: &str, section: &str, text: &str) -> Option<String> {
     let (begin, end) = (format!("<!-- bench: {section} -->"), format!("<!-- end: {section} -->"));
     let (before, rest) = page.split_once(&begin)?;
     let (_, after) = rest.split_once(&end)?;
@@ -107,15 +107,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_section_is_written_between_its_markers_and_the_rest_is_unchanged() {
+    fn writing_a_section_changes_only_the_text_between_its_markers() {
         let page = "a\n<!-- bench: x -->\nold\n<!-- end: x -->\nb\n";
         let new = "a\n<!-- bench: x -->\nnew\n<!-- end: x -->\nb\n";
-        assert_eq!(replaced(page, "x", "new\n").as_deref(), Some(new));
-        assert_eq!(replaced(page, "y", "new"), None);
+        assert_eq!(replace_section(page, "x", "new\n").as_deref(), Some(new));
+        assert_eq!(replace_section(page, "y", "new"), None);
     }
 
     #[test]
-    fn a_table_is_displayed_as_markdown() {
+    fn a_table_is_formatted_as_markdown() {
         let mut table = Table::new(["name", "time"]);
         table.row(["a", "1"]);
         assert_eq!(table.to_markdown(), "| name | time |\n|---|---:|\n| a | 1 |\n");

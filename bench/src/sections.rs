@@ -1,5 +1,5 @@
-//! The sections of a run, one file each. Each measures its numbers and writes them into
-//! the page.
+//! The sections of a run. Each section is a module that measures its numbers and writes
+//! them into the page.
 
 pub(crate) mod devices;
 pub(crate) mod fleet;

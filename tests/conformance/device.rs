@@ -1,4 +1,4 @@
-//! The official device SDK against the hub, without faults.
+//! Tests of the official device SDK against the hub, without faults.
 
 use protocol::connection_string::DeviceConnectionString;
 use rig::{DEVICE, Rig, Running, within};
@@ -18,7 +18,7 @@ async fn an_asyncio_device_connects_and_answers_a_method() {
 }
 
 #[tokio::test]
-async fn a_threaded_device_does_everything_that_an_asyncio_device_does() {
+async fn a_threaded_device_behaves_like_an_asyncio_device() {
     let Some(sdk) = sdk() else { return };
     let rig = Rig::new().start().await;
     let mut device = sdk.threaded_device(&rig).await;
@@ -31,11 +31,11 @@ async fn a_threaded_device_does_everything_that_an_asyncio_device_does() {
 }
 
 #[tokio::test]
-async fn a_device_behind_web_sockets_is_served_like_one_on_a_plain_socket() {
+async fn a_device_over_web_sockets_is_served_like_one_over_tcp() {
     let Some(sdk) = sdk() else { return };
     let rig = Rig::new().start().await;
     let mut device = sdk.device_as(&rig, &rig.device, Some(("HUB_WEBSOCKETS", "yes")));
-    device.hear("ready").await;
+    device.wait_for("ready").await;
 
     expect_an_answer(&rig, &mut device).await;
     expect_reported_properties(&mut device).await;
@@ -50,7 +50,7 @@ async fn a_device_with_a_real_hub_name_connects_through_the_connect_port() {
     let rig = Rig::new().hub_named(name).start().await;
     let identity = DeviceConnectionString { host: name.parse().unwrap(), ..rig.device.clone() };
     let mut device = sdk.device_as(&rig, &identity, None);
-    device.hear("ready").await;
+    device.wait_for("ready").await;
 
     expect_an_answer(&rig, &mut device).await;
 }
@@ -89,17 +89,17 @@ pub(super) async fn expect_an_answer(rig: &Running, device: &mut Script) {
 
     assert_eq!(answer.status, 200);
     assert_eq!(answer.payload, json!({ "name": "echo", "payload": payload }));
-    assert_eq!(device.hear("method").await["name"], "echo");
+    assert_eq!(device.wait_for("method").await["name"], "echo");
 }
 
 async fn expect_reported_properties(device: &mut Script) {
-    device.tell("report", json!({ "patch": { "fan": { "speed": 3, "on": true } } })).await;
-    device.hear("reported").await;
-    device.tell("report", json!({ "patch": { "fan": { "on": null }, "light": "red" } })).await;
-    device.hear("reported").await;
+    device.send("report", json!({ "patch": { "fan": { "speed": 3, "on": true } } })).await;
+    device.wait_for("reported").await;
+    device.send("report", json!({ "patch": { "fan": { "on": null }, "light": "red" } })).await;
+    device.wait_for("reported").await;
 
-    device.tell("twin", json!({})).await;
-    let twin = device.hear("twin").await["twin"].take();
+    device.send("twin", json!({})).await;
+    let twin = device.wait_for("twin").await["twin"].take();
 
     let reported = json!({ "fan": { "speed": 3 }, "light": "red", "$version": 3 });
     assert_eq!(twin, json!({ "desired": { "$version": 1 }, "reported": reported }));
@@ -111,7 +111,8 @@ async fn expect_a_desired_patch(rig: &Running, device: &mut Script) {
 
     rig.service.client.patch_twin(&device_id, patch, None).await.unwrap();
 
-    let patch = device.hear_that("desired", |said| said["patch"].get("interval").is_some()).await;
+    let patch =
+        device.wait_for_matching("desired", |event| event["patch"].get("interval").is_some()).await;
     assert_eq!(patch["patch"], json!({ "interval": 30, "gone": null, "$version": 2 }));
 }
 
@@ -121,8 +122,8 @@ async fn expect_telemetry(rig: &Running, device: &mut Script) {
     let command =
         json!({ "body": "{\"temperature\":21.5}", "id": "message-7", "properties": properties });
 
-    device.tell("send", command).await;
-    device.hear("sent").await;
+    device.send("send", command).await;
+    device.wait_for("sent").await;
 
     let message = within("the message arrives", telemetry.recv()).await.unwrap();
     assert_eq!(message.device.as_ref(), DEVICE);

@@ -1,7 +1,7 @@
-//! The official device SDK with lost connections and wrong keys.
+//! Tests of the official device SDK with lost connections and wrong keys.
 //!
-//! This SDK subscribes only after its first connect. If the hub forgot the
-//! subscriptions, the device would be online and receive nothing.
+//! This SDK subscribes only after its first connection. If the hub did not keep the
+//! subscriptions, the device would be connected but receive nothing.
 
 use protocol::connection_string::{DeviceConnectionString, DeviceCredential};
 use protocol::sas::Key;
@@ -12,7 +12,7 @@ use super::device::expect_an_answer;
 use super::script::Script;
 use super::sdk::sdk;
 
-/// The event of a device that has connected or lost its connection.
+/// The event of a device that has connected or has lost its connection.
 const CHANGED: &str = "connection-changed";
 
 #[tokio::test]
@@ -20,11 +20,11 @@ async fn methods_arrive_after_a_dropped_connection_without_a_new_subscription() 
     let Some(sdk) = sdk() else { return };
     let rig = Rig::new().start().await;
     let mut device = sdk.device(&rig).await;
-    device.hear(CHANGED).await;
+    device.wait_for(CHANGED).await;
 
     assert!(rig.hub().drop_connection(&rig.service.device));
-    device.hear(CHANGED).await;
-    device.hear(CHANGED).await;
+    device.wait_for(CHANGED).await;
+    device.wait_for(CHANGED).await;
 
     rig.ready().await;
     expect_an_answer(&rig, &mut device).await;
@@ -36,12 +36,12 @@ async fn methods_arrive_after_a_restart_of_the_hub_without_a_new_subscription() 
     let Some(sdk) = sdk() else { return };
     let mut rig = Rig::new().start().await;
     let mut device = sdk.device(&rig).await;
-    device.hear(CHANGED).await;
+    device.wait_for(CHANGED).await;
 
     rig.stop_hub().await;
-    device.hear(CHANGED).await;
+    device.wait_for(CHANGED).await;
     rig.start_hub().await;
-    device.hear(CHANGED).await;
+    device.wait_for(CHANGED).await;
 
     rig.ready().await;
     expect_an_answer(&rig, &mut device).await;
@@ -49,23 +49,25 @@ async fn methods_arrive_after_a_restart_of_the_hub_without_a_new_subscription() 
 }
 
 #[tokio::test]
-async fn a_desired_patch_made_while_the_device_was_offline_arrives_when_it_reconnects() {
+async fn a_desired_patch_from_an_offline_period_arrives_after_the_reconnect() {
     let Some(sdk) = sdk() else { return };
     let mut rig = Rig::new().start().await;
     let mut device = sdk.device(&rig).await;
-    device.hear(CHANGED).await;
-    // Makes the SDK subscribe to answers, which it needs to read the twin again later.
-    device.tell("twin", json!({})).await;
-    device.hear("twin").await;
+    device.wait_for(CHANGED).await;
+    // Reading the twin makes the SDK subscribe to answers. It needs them to read the twin
+    // again after the reconnect.
+    device.send("twin", json!({})).await;
+    device.wait_for("twin").await;
 
     rig.stop_hub().await;
-    device.hear(CHANGED).await;
+    device.wait_for(CHANGED).await;
     rig.start_hub().await;
     let patch = json!({ "properties": { "desired": { "missed": true } } });
     rig.service.client.patch_twin(&rig.service.device, patch, None).await.unwrap();
 
-    let said = device.hear_that("desired", |said| said["patch"].get("missed").is_some()).await;
-    assert_eq!(said["patch"]["$version"], 2);
+    let event =
+        device.wait_for_matching("desired", |event| event["patch"].get("missed").is_some()).await;
+    assert_eq!(event["patch"]["$version"], 2);
 }
 
 #[tokio::test]
@@ -77,7 +79,7 @@ async fn a_device_with_a_wrong_key_gets_a_credential_error() {
 
     let mut device = sdk.device_as(&rig, &identity, None);
 
-    assert_eq!(device.hear("refused").await["error"], "CredentialError");
+    assert_eq!(device.wait_for("refused").await["error"], "CredentialError");
     assert!(!rig.hub().is_connected(&rig.service.device));
     device.stop().await;
 }
@@ -91,7 +93,7 @@ async fn an_unregistered_device_gets_a_credential_error() {
 
     let mut device = sdk.device_as(&rig, &identity, None);
 
-    assert_eq!(device.hear("refused").await["error"], "CredentialError");
+    assert_eq!(device.wait_for("refused").await["error"], "CredentialError");
 }
 
 async fn expect_desired_patches(rig: &Running, device: &mut Script) {
@@ -99,6 +101,6 @@ async fn expect_desired_patches(rig: &Running, device: &mut Script) {
 
     rig.service.client.patch_twin(&rig.service.device, patch, None).await.unwrap();
 
-    // After a loss, the SDK may first deliver the whole section.
-    device.hear_that("desired", |said| said["patch"]["after"] == "the loss").await;
+    // After a lost connection, the SDK may first deliver all desired properties.
+    device.wait_for_matching("desired", |event| event["patch"]["after"] == "the loss").await;
 }

@@ -1,4 +1,4 @@
-//! The service of this project against the official device SDK.
+//! Tests of this project's service against the official device SDK.
 
 use std::time::Duration;
 
@@ -29,7 +29,7 @@ async fn every_kind_of_payload_arrives_unchanged() {
 
         assert_eq!(answer.status, 200);
         assert_eq!(answer.payload["payload"], payload);
-        assert_eq!(device.hear("method").await["payload"], payload);
+        assert_eq!(device.wait_for("method").await["payload"], payload);
     }
 }
 
@@ -60,7 +60,7 @@ async fn an_error_status_of_the_device_is_an_ordinary_answer() {
 }
 
 #[tokio::test]
-async fn a_device_that_does_not_answer_is_a_time_out() {
+async fn a_device_that_does_not_answer_causes_a_timeout() {
     let Some(sdk) = sdk() else { return };
     let rig = Rig::new().start().await;
     let _device = sdk.device(&rig).await;
@@ -94,9 +94,10 @@ async fn reported_and_desired_properties_are_in_one_twin() {
         json!({ "tags": { "room": 7 }, "properties": { "desired": { "speed": { "fan": 2 } } } });
 
     rig.service.client.patch_twin(&rig.service.device, patch, None).await.unwrap();
-    let said = device.hear_that("desired", |said| said["patch"].get("speed").is_some()).await;
-    device.tell("report", json!({ "patch": { "speed": said["patch"]["speed"] } })).await;
-    device.hear("reported").await;
+    let event =
+        device.wait_for_matching("desired", |event| event["patch"].get("speed").is_some()).await;
+    device.send("report", json!({ "patch": { "speed": event["patch"]["speed"] } })).await;
+    device.wait_for("reported").await;
 
     let twin = rig.service.client.twin(&rig.service.device).await.unwrap();
     let twin = serde_json::to_value(twin).unwrap();

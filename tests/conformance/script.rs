@@ -1,7 +1,7 @@
-//! A Python script that is one side of a conversation.
+//! A Python script that a test controls.
 //!
-//! [`Script::tell`] writes a command, [`Script::hear`] waits for an event; each is one
-//! line of JSON. Secrets are passed in the environment, not as arguments.
+//! [`Script::send`] writes a command, and [`Script::wait_for`] waits for an event. Both are
+//! lines of JSON. Secrets are passed in the environment, not as arguments.
 
 use std::collections::VecDeque;
 use std::fs::File;
@@ -9,7 +9,7 @@ use std::io::{Read, Seek};
 use std::path::Path;
 use std::process::Stdio;
 
-use rig::{PATIENCE, within};
+use rig::{TIMEOUT, within};
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
@@ -20,7 +20,7 @@ use tokio::time::timeout;
 pub(super) struct Script {
     commands: ChildStdin,
     events: mpsc::Receiver<Value>,
-    unheard: VecDeque<Value>,
+    unclaimed: VecDeque<Value>,
     stderr: File,
     child: Child,
 }
@@ -29,7 +29,7 @@ impl Script {
     pub(super) fn start(python: &Path, script: &Path, environment: &[(&str, String)]) -> Script {
         let stderr = tempfile::tempfile().unwrap();
         let mut child = Command::new(python)
-            // No byte code next to the sources, and no proxy but the rig's.
+            // Byte code is not written next to the sources. Only the rig's proxy is used.
             .args(["-B", "-u"])
             .arg(script)
             .env("NO_PROXY", "localhost,127.0.0.1")
@@ -42,37 +42,41 @@ impl Script {
             .unwrap();
         let commands = child.stdin.take().unwrap();
         let events = listen(child.stdout.take().unwrap());
-        Script { commands, events, unheard: VecDeque::new(), stderr, child }
+        Script { commands, events, unclaimed: VecDeque::new(), stderr, child }
     }
 
-    /// Sends a command: its name, and an object with its arguments.
-    pub(super) async fn tell(&mut self, command: &str, mut arguments: Value) {
+    /// Sends a command with an object that contains its arguments.
+    pub(super) async fn send(&mut self, command: &str, mut arguments: Value) {
         arguments["do"] = command.into();
         self.commands.write_all(format!("{arguments}\n").as_bytes()).await.unwrap();
     }
 
-    /// Waits for the next event of this name. Other events are kept for later calls.
-    pub(super) async fn hear(&mut self, event: &str) -> Value {
-        self.hear_that(event, |_| true).await
+    /// Waits for the next event with this name. Keeps all other events for later calls.
+    pub(super) async fn wait_for(&mut self, event: &str) -> Value {
+        self.wait_for_matching(event, |_| true).await
     }
 
-    /// Waits for the next event of this name that fulfils a condition.
-    pub(super) async fn hear_that(&mut self, event: &str, is: impl Fn(&Value) -> bool) -> Value {
-        let wanted = |said: &Value| said["event"] == event && is(said);
-        if let Some(at) = self.unheard.iter().position(wanted) {
-            return self.unheard.remove(at).unwrap();
+    /// Waits for the next event with this name that satisfies a condition.
+    pub(super) async fn wait_for_matching(
+        &mut self,
+        event: &str,
+        is: impl Fn(&Value) -> bool,
+    ) -> Value {
+        let matches = |found: &Value| found["event"] == event && is(found);
+        if let Some(at) = self.unclaimed.iter().position(matches) {
+            return self.unclaimed.remove(at).unwrap();
         }
         loop {
-            let said = self.next_event(event).await;
-            if wanted(&said) {
-                return said;
+            let found = self.next_event(event).await;
+            if matches(&found) {
+                return found;
             }
-            assert_ne!(said["event"], "failed", "while waiting for `{event}`: {said}");
-            self.unheard.push_back(said);
+            assert_ne!(found["event"], "failed", "while waiting for `{event}`: {found}");
+            self.unclaimed.push_back(found);
         }
     }
 
-    /// Closes the input and waits until the script has ended by itself.
+    /// Closes the script's input and waits until the script has ended.
     pub(super) async fn stop(mut self) {
         drop(self.commands);
         let status = within("the script ends", self.child.wait()).await.unwrap();
@@ -80,29 +84,29 @@ impl Script {
     }
 
     async fn next_event(&mut self, awaited: &str) -> Value {
-        // The limit is long for a busy machine: the slowest event, a time-out of 5 s that
-        // the hub must keep, takes a tenth of it.
-        match timeout(PATIENCE, self.events.recv()).await {
-            Ok(Some(said)) => said,
+        // The limit allows for a busy machine. It is ten times the slowest event, a timeout of
+        // 5 s that the hub must enforce.
+        match timeout(TIMEOUT, self.events.recv()).await {
+            Ok(Some(event)) => event,
             Ok(None) => panic!("the script ended before `{awaited}`: {}", read(&mut self.stderr)),
             Err(_) => panic!(
-                "no `{awaited}` within {PATIENCE:?}, but {:?}: {}",
-                self.unheard,
+                "no `{awaited}` within {TIMEOUT:?}, but {:?}: {}",
+                self.unclaimed,
                 read(&mut self.stderr)
             ),
         }
     }
 }
 
-/// Returns the events of a script. A task reads them even if the test does not wait for
-/// any: a script that is blocked on its output would not answer the hub.
+/// Returns the events of a script. A task reads them even while the test does not wait for
+/// any, since a script that is blocked on its output would not answer the hub.
 fn listen(stdout: ChildStdout) -> mpsc::Receiver<Value> {
-    let (said, events) = mpsc::channel(1000);
+    let (sender, events) = mpsc::channel(1000);
     tokio::spawn(async move {
         let mut lines = BufReader::new(stdout).lines();
         while let Some(line) = lines.next_line().await.unwrap() {
             let event = serde_json::from_str(&line).unwrap_or_else(|_| json!({ "event": line }));
-            if said.send(event).await.is_err() {
+            if sender.send(event).await.is_err() {
                 return;
             }
         }

@@ -1,7 +1,7 @@
 //! The official SDKs and the scripts that use them.
 //!
-//! The first test that needs the SDKs creates a virtual environment, which stays below
-//! the target directory.
+//! The first test that needs the SDKs creates a virtual environment below the target
+//! directory.
 
 use std::fs::{self, File};
 use std::io::{self, Write};
@@ -22,19 +22,19 @@ pub(super) struct Sdk {
     python: &'static Path,
 }
 
-/// Returns the SDKs. `None` means that the test is to be skipped, which is already
-/// printed on standard error.
+/// Returns the SDKs. If they are not available, prints that the test is skipped and returns
+/// `None`.
 ///
 /// # Panics
 ///
-/// Panics if they are missing and `CI` is set.
+/// Panics if the SDKs are not available and `CI` is set.
 pub(super) fn sdk() -> Option<Sdk> {
     static PYTHON: OnceLock<Result<PathBuf, String>> = OnceLock::new();
-    match PYTHON.get_or_init(ready) {
+    match PYTHON.get_or_init(prepare) {
         Ok(python) => Some(Sdk { python }),
         Err(why) if std::env::var_os("CI").is_some() => panic!("no official SDKs: {why}"),
         Err(why) => {
-            // Not `eprintln!`: the test harness captures it.
+            // The test harness would capture the output of `eprintln!`.
             let test = std::thread::current().name().unwrap_or("a test").to_owned();
             writeln!(io::stderr(), "SKIPPED {test}: no official SDKs: {why}").ok();
             None
@@ -43,22 +43,24 @@ pub(super) fn sdk() -> Option<Sdk> {
 }
 
 impl Sdk {
-    /// Starts the rig's device on the asyncio SDK, connected and subscribed.
+    /// Starts the rig's device with the asyncio SDK. Returns after it has connected and
+    /// subscribed.
     pub(super) async fn device(self, rig: &Running) -> Script {
         let mut script = self.device_as(rig, &rig.device, None);
-        script.hear("ready").await;
+        script.wait_for("ready").await;
         script
     }
 
-    /// Starts the rig's device on the threaded SDK, connected and subscribed.
+    /// Starts the rig's device with the threaded SDK. Returns after it has connected and
+    /// subscribed.
     pub(super) async fn threaded_device(self, rig: &Running) -> Script {
         let mut script = self.start("device_sync.py", &device_environment(rig, &rig.device));
-        script.hear("ready").await;
+        script.wait_for("ready").await;
         script
     }
 
-    /// Starts a device with another identity and one more environment variable, without
-    /// waiting for its connection.
+    /// Starts a device with the given identity and an additional environment variable. Does not
+    /// wait for its connection.
     pub(super) fn device_as(
         self,
         rig: &Running,
@@ -70,12 +72,12 @@ impl Sdk {
         self.start("device.py", &environment)
     }
 
-    /// Starts a service of the rig's hub.
+    /// Starts a service that uses the rig's hub.
     pub(super) async fn service(self, rig: &Running) -> Script {
         self.service_as(rig, &rig.hub().service_connection_string(), None).await
     }
 
-    /// Starts a service with another connection string and one more environment variable.
+    /// Starts a service with the given connection string and an additional environment variable.
     pub(super) async fn service_as(
         self,
         rig: &Running,
@@ -88,7 +90,7 @@ impl Sdk {
         ];
         environment.extend(variable.map(|(name, value)| (name, value.to_owned())));
         let mut script = self.start("service.py", &environment);
-        script.hear("ready").await;
+        script.wait_for("ready").await;
         script
     }
 
@@ -111,9 +113,9 @@ fn device_environment(
     ]
 }
 
-/// Returns the Python of the environment, which is created unless an earlier run has
-/// created it from the same requirements.
-fn ready() -> Result<PathBuf, String> {
+/// Returns the Python interpreter of the virtual environment. Creates the environment unless
+/// an earlier run has created it from the same requirements.
+fn prepare() -> Result<PathBuf, String> {
     let directory = Path::new(env!("CARGO_TARGET_TMPDIR")).join("conformance");
     let venv = directory.join("venv");
     let python = venv.join("bin/python");
@@ -122,7 +124,7 @@ fn ready() -> Result<PathBuf, String> {
     let version = run(Command::new("python3").arg("--version"))?;
     let wanted = format!("{version}{REQUIREMENTS}");
     fs::create_dir_all(&directory).map_err(|e| format!("{}: {e}", directory.display()))?;
-    // Of two concurrent test runs, the second waits here and finds the environment.
+    // A concurrent test run waits here and then finds the environment.
     let lock = File::create(directory.join("lock")).map_err(|e| format!("lock file: {e}"))?;
     lock.lock().map_err(|e| format!("lock file: {e}"))?;
     if fs::read_to_string(&marker).is_ok_and(|found| found == wanted) {
@@ -144,15 +146,16 @@ pub(super) fn scripts() -> PathBuf {
     rig::workspace().join("tests/conformance")
 }
 
-/// Returns the output of a command, or the reason of its failure in one line.
+/// Returns the output of a command or, if it fails, the reason in one line.
 fn run(command: &mut Command) -> Result<String, String> {
     let name = command.get_program().to_string_lossy().into_owned();
     let output = command.output().map_err(|e| format!("{name}: {e}"))?;
     if output.status.success() {
         return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
     }
-    // The last line has the reason; a compiler may have printed pages before it.
-    let said = String::from_utf8_lossy(&output.stderr);
-    let reason = said.lines().rfind(|line| !line.trim().is_empty()).unwrap_or("no reason printed");
+    // The last line contains the reason. A compiler may have printed much more before it.
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    let reason =
+        stderr.lines().rfind(|line| !line.trim().is_empty()).unwrap_or("no reason printed");
     Err(format!("{name} ended with {}: {reason}", output.status))
 }

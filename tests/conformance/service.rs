@@ -1,4 +1,4 @@
-//! The official service SDK against the hub, the host and the reboot guest.
+//! Tests of the official service SDK against the hub, the host and the reboot guest.
 
 use protocol::connection_string::ServiceConnectionString;
 use protocol::sas::Key;
@@ -44,7 +44,7 @@ async fn a_method_without_a_payload_reaches_the_guest() {
 }
 
 #[tokio::test]
-async fn a_method_of_no_plugin_is_answered_404_by_the_device() {
+async fn the_device_answers_404_to_a_method_that_no_plugin_serves() {
     let Some(sdk) = sdk() else { return };
     let rig =
         Rig::new().reboot([config("delay_seconds", 0), rig::set("methods", vec!["rebootDevice"])]);
@@ -59,7 +59,7 @@ async fn a_method_of_no_plugin_is_answered_404_by_the_device() {
 }
 
 #[tokio::test]
-async fn an_unknown_and_an_offline_device_are_different_kinds_of_404() {
+async fn an_unknown_and_an_offline_device_cause_404_with_different_codes() {
     let Some(sdk) = sdk() else { return };
     let rig = Rig::new().start().await;
     let mut service = sdk.service(&rig).await;
@@ -81,7 +81,7 @@ async fn an_unknown_and_an_offline_device_are_different_kinds_of_404() {
 }
 
 #[tokio::test]
-async fn a_reboot_that_takes_longer_than_the_caller_waits_is_a_504() {
+async fn a_reboot_that_exceeds_the_response_timeout_causes_504() {
     let Some(sdk) = sdk() else { return };
     let rig = Rig::new().reboot(config("delay_seconds", 20)).start().await;
     let mut service = sdk.service(&rig).await;
@@ -95,7 +95,7 @@ async fn a_reboot_that_takes_longer_than_the_caller_waits_is_a_504() {
 }
 
 #[tokio::test]
-async fn a_time_out_outside_the_range_of_iot_hub_is_refused() {
+async fn a_timeout_outside_the_range_of_iot_hub_is_refused() {
     let Some(sdk) = sdk() else { return };
     let rig = Rig::new().start().await;
     let mut service = sdk.service(&rig).await;
@@ -110,7 +110,7 @@ async fn a_time_out_outside_the_range_of_iot_hub_is_refused() {
 }
 
 #[tokio::test]
-async fn a_twin_is_patched_replaced_and_guarded_by_its_etag() {
+async fn a_twin_can_be_patched_and_replaced_and_a_stale_etag_is_refused() {
     let Some(sdk) = sdk() else { return };
     let rig = Rig::new().start().await;
     let mut service = sdk.service(&rig).await;
@@ -168,14 +168,14 @@ async fn a_service_with_a_wrong_key_is_unauthorised() {
     assert_eq!(refusal["status"], 401);
 }
 
-/// Makes a call and returns its result, which was answered with 2xx.
+/// Makes a call that must succeed, and returns its result.
 pub(super) async fn done(service: &mut Script, call: &str, arguments: Value) -> Value {
-    service.tell(call, arguments).await;
-    service.hear("done").await["result"].take()
+    service.send(call, arguments).await;
+    service.wait_for("done").await["result"].take()
 }
 
-/// Makes a call and returns its refusal.
+/// Makes a call that must be refused, and returns the error.
 pub(super) async fn refused(service: &mut Script, call: &str, arguments: Value) -> Value {
-    service.tell(call, arguments).await;
-    service.hear("refused").await
+    service.send(call, arguments).await;
+    service.wait_for("refused").await
 }

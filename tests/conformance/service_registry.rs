@@ -1,4 +1,4 @@
-//! The official service SDK: device identities and queries over them.
+//! Tests of the official service SDK with device identities and queries.
 
 use protocol::connection_string::{DeviceConnectionString, DeviceCredential};
 use rig::{DEVICE, Rig};
@@ -39,9 +39,9 @@ async fn a_device_is_created_read_updated_and_deleted() {
     done(&mut service, "delete_device", device.clone()).await;
     let gone = refused(&mut service, "get_device", device).await;
     assert_eq!((&gone["status"], &gone["code"]), (&json!(404), &json!("DeviceNotFound")));
-    let left = done(&mut service, "get_devices", json!({})).await;
-    assert_eq!(left.as_array().unwrap().len(), 1);
-    assert_eq!(left[0]["device_id"], DEVICE);
+    let remaining = done(&mut service, "get_devices", json!({})).await;
+    assert_eq!(remaining.as_array().unwrap().len(), 1);
+    assert_eq!(remaining[0]["device_id"], DEVICE);
 }
 
 #[tokio::test]
@@ -58,7 +58,7 @@ async fn a_device_created_by_the_service_sdk_connects_with_the_device_sdk() {
     };
 
     let mut device = sdk.device_as(&rig, &identity, None);
-    device.hear("ready").await;
+    device.wait_for("ready").await;
 
     let answer = done(
         &mut service,
@@ -75,7 +75,7 @@ async fn a_disabled_device_is_disconnected_and_cannot_reconnect() {
     let rig = Rig::new().start().await;
     let mut service = sdk.service(&rig).await;
     let mut device = sdk.device(&rig).await;
-    device.hear("connection-changed").await;
+    device.wait_for("connection-changed").await;
     let read = done(&mut service, "get_device", json!({ "device": DEVICE })).await;
     let keys = &read["authentication"]["symmetric_key"];
 
@@ -85,10 +85,10 @@ async fn a_disabled_device_is_disconnected_and_cannot_reconnect() {
     });
     done(&mut service, "update_device", disable).await;
 
-    device.hear("connection-changed").await;
+    device.wait_for("connection-changed").await;
     assert!(!rig.hub().is_connected(&rig.service.device));
     let mut second = sdk.device_as(&rig, &rig.device, None);
-    assert_eq!(second.hear("refused").await["error"], "CredentialError");
+    assert_eq!(second.wait_for("refused").await["error"], "CredentialError");
 }
 
 #[tokio::test]

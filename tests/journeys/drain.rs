@@ -1,4 +1,4 @@
-//! Draining: the host finishes its calls before it stops.
+//! Tests that the host finishes its calls before it stops.
 
 use rig::{Rig, set, within};
 use serde_json::json;
@@ -17,7 +17,7 @@ async fn a_running_call_is_answered_before_the_host_ends() {
 }
 
 #[tokio::test]
-async fn a_host_under_constant_calls_still_stops() {
+async fn a_host_stops_even_under_constant_calls() {
     let mut rig = Rig::new().plugin("reply.wat", ()).start().await;
     let service = rig.service.clone();
     let calling = tokio::spawn(async move {
@@ -32,7 +32,7 @@ async fn a_host_under_constant_calls_still_stops() {
 }
 
 #[tokio::test]
-async fn a_call_that_outlasts_the_grace_is_answered_that_the_host_is_stopping() {
+async fn a_call_that_exceeds_the_grace_period_is_answered_with_draining() {
     let mut rig = Rig::new()
         .plugin("sleeps.wat", set("limits.calls_at_once", 1))
         .host(set("host.grace", "50ms"))

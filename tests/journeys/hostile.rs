@@ -1,11 +1,11 @@
-//! Hostile plugins beside a good one in the same host: each gets the answer that
-//! the table of failures promises, and the good one is not affected.
+//! Tests of hostile plugins next to a well-behaved plugin in the same host. Each hostile
+//! plugin gets the answer in the table of failures, and the other plugin is not affected.
 
 use rig::{Rig, Running, Settings, deadline, set};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-/// A plugin that misbehaves in one way, and the answer to its caller.
+/// A plugin with one kind of misbehaviour, and the answer to its caller.
 struct Hostile {
     method: &'static str,
     fixture: &'static str,
@@ -60,7 +60,7 @@ const HOSTILE: &[Hostile] = &[
         status: 200,
         error: None,
     },
-    // The host refuses the flood of reports, and the guest answers with the refusal.
+    // The host refuses some of the reports, and the guest answers with the refusal.
     Hostile {
         method: "often",
         fixture: "asks.wat",
@@ -77,7 +77,8 @@ const HOSTILE: &[Hostile] = &[
     },
 ];
 
-/// Starts one host with all hostile plugins and a good one for all other methods.
+/// Starts a host with all hostile plugins, and with a well-behaved plugin for all other
+/// methods.
 async fn start(guests: &TempDir) -> Running {
     let mut rig = Rig::new().plugin("reply.wat", ());
     for plugin in HOSTILE {
@@ -89,7 +90,7 @@ async fn start(guests: &TempDir) -> Running {
     rig.start().await
 }
 
-/// Asserts that the good plugin answers.
+/// Asserts that the well-behaved plugin answers.
 async fn expect_good(rig: &Running, payload: &str) {
     let answer = rig.service.call("echo", json!(payload)).await.unwrap();
     assert_eq!((answer.status, answer.payload), (200, json!(payload)));
@@ -101,7 +102,7 @@ async fn call(rig: &Running, method: &str) -> (i32, Value) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn hostile_plugins_fail_as_documented_and_do_not_affect_a_good_one_beside_them() {
+async fn hostile_plugins_fail_as_documented_and_do_not_affect_other_plugins() {
     let guests = tempfile::tempdir().unwrap();
     let mut rig = start(&guests).await;
     expect_good(&rig, "before").await;
@@ -116,7 +117,7 @@ async fn hostile_plugins_fail_as_documented_and_do_not_affect_a_good_one_beside_
         expect_good(&rig, method).await;
     }
 
-    // Two more failures disable the plugin for a while; then one call is tried.
+    // Two more failures disable the plugin temporarily. After that time, one call is allowed.
     for _ in 0..2 {
         assert_eq!(call(&rig, "trap").await.0, 500);
     }

@@ -1,5 +1,5 @@
-//! The reboot example in every language, built from its source and called from the
-//! service through the hub and the host.
+//! Tests of the reboot example in every language. It is built from its source and called
+//! from the service through the hub and the host.
 
 use std::io::{self, Write};
 use std::path::Path;
@@ -30,8 +30,8 @@ async fn a_guest_in_any_language_answers_and_reports_a_reboot() {
     }
 }
 
-/// Builds the example's component. Returns `None`, with a line on standard error, if
-/// the language's tools are not available.
+/// Builds the example's component. If the language's tools are not available, prints a
+/// message and returns `None`.
 fn component(language: Language) -> Option<std::path::PathBuf> {
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR"));
     let progress = |line: &str| drop(writeln!(io::stderr(), "{language}: {line}"));

@@ -1,4 +1,4 @@
-//! Persistence: reports, state and jobs survive a restart of the host.
+//! Tests that reports, state and jobs survive a restart of the host.
 
 use rig::{Rig, config, set, until};
 use serde_json::{Value, json};
@@ -6,7 +6,8 @@ use serde_json::{Value, json};
 #[tokio::test]
 async fn state_reports_and_jobs_of_a_plugin_survive_a_restart() {
     let mut rig = Rig::new().plugin("keeps.wat", ()).start().await;
-    // Stores the number, reports it, and schedules a job that clears it from `waits`.
+    // The call stores the number, reports it, and schedules a job that clears it from
+    // `waits`.
     assert_eq!(rig.service.call("k1", json!(17)).await.unwrap().status, 200);
     rig.stop_host().await.unwrap();
     rig.start_host().await;
@@ -22,7 +23,7 @@ async fn state_reports_and_jobs_of_a_plugin_survive_a_restart() {
 }
 
 #[tokio::test]
-async fn a_report_made_without_a_hub_is_sent_by_the_next_run_of_the_host() {
+async fn a_report_made_while_the_hub_is_down_is_sent_after_a_restart_of_the_host() {
     let mut rig = Rig::new()
         .reboot([
             config("delay_seconds", 1),

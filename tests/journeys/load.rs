@@ -1,4 +1,4 @@
-//! Many methods at the same time.
+//! Tests with many concurrent methods.
 
 use std::sync::Arc;
 
@@ -19,7 +19,7 @@ async fn a_method_is_answered_while_a_hundred_others_sleep() {
         let service = Arc::clone(&service);
         sleepers.spawn(async move { service.call_until_free("sleep", json!(20_000)).await });
     }
-    // Only when the plugin is at its limit are all the calls known to sleep.
+    // Once the plugin is at its limit, all calls are sleeping.
     rig.service.until_busy("sleep").await;
 
     let answer = rig.service.call("echo", json!("awake")).await.unwrap();
@@ -29,7 +29,7 @@ async fn a_method_is_answered_while_a_hundred_others_sleep() {
 }
 
 #[tokio::test]
-async fn a_thousand_methods_are_in_flight_at_once() {
+async fn a_thousand_methods_can_be_in_flight_at_once() {
     let rig = Rig::new().plugin("sleeps.wat", set("limits.calls_at_once", 1000)).start().await;
     let service = Arc::new(rig.service.clone());
     let mut sleepers = JoinSet::new();

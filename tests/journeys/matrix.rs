@@ -1,11 +1,10 @@
-//! The fault matrix: each fault of the hub at each step of the protocol, while
-//! methods are called and properties reported.
+//! The fault matrix, which combines each fault of the hub with each step of the protocol
+//! while methods are called and properties are reported.
 //!
-//! Whatever the fault, every reported property arrives with its last value and no
-//! method runs twice. Unless the fault itself loses the method or its answer, every
-//! method is answered. The results are the table in docs/reliability.md:
-//! `WRITE_DOCS=1 cargo test -p tests matrix` writes it, and the test fails if a row
-//! is missing there.
+//! With any fault, every reported property arrives with its last value and no method runs
+//! twice. Every method is answered, unless the fault itself loses the method or its answer.
+//! The table in docs/reliability.md contains the results. The test fails if a row is
+//! missing there; `WRITE_DOCS=1 cargo test -p tests matrix` writes the table.
 
 mod cells;
 mod load;
@@ -19,21 +18,21 @@ use tokio::task::JoinSet;
 use cells::Cell;
 use table::Row;
 
-/// Cells that run concurrently. Each has its own hub, host and load, and is mostly
-/// idle.
+/// The number of cells that run concurrently. Each has a separate hub, host and load, and
+/// is mostly idle.
 const AT_ONCE: usize = 32;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_fault_loses_a_report_or_runs_a_method_twice() {
-    let places = Arc::new(Semaphore::new(AT_ONCE));
+    let permits = Arc::new(Semaphore::new(AT_ONCE));
     let mut running = JoinSet::new();
     let mut cells: Vec<(usize, Cell)> = Cell::all().into_iter().enumerate().collect();
-    // The longest waits start first, so that the others fill the gaps.
+    // The cells with the longest waits start first, which shortens the total time.
     cells.sort_by_key(|(_, cell)| std::cmp::Reverse(cell.waits()));
     for (number, cell) in cells {
-        let places = Arc::clone(&places);
+        let permits = Arc::clone(&permits);
         running.spawn(async move {
-            let _place = places.acquire_owned().await.unwrap();
+            let _permit = permits.acquire_owned().await.unwrap();
             (number, load::run(cell).await)
         });
     }

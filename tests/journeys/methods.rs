@@ -1,4 +1,4 @@
-//! Methods from the service to a plugin and back.
+//! Tests of methods from the service to a plugin and back.
 
 use json::Json;
 use protocol::method::MethodRequest;
@@ -6,7 +6,7 @@ use rig::{Rig, config, deadline, set};
 use serde_json::{Value, json};
 
 #[tokio::test]
-async fn every_form_of_payload_comes_back_as_it_was_sent() {
+async fn every_kind_of_payload_is_returned_unchanged() {
     let rig = Rig::new().plugin("reply.wat", ()).start().await;
     for payload in [
         json!(null),
@@ -22,7 +22,7 @@ async fn every_form_of_payload_comes_back_as_it_was_sent() {
 }
 
 #[tokio::test]
-async fn a_payload_is_carried_as_text_both_ways() {
+async fn the_text_of_a_payload_is_unchanged_in_both_directions() {
     let rig = Rig::new().plugin("reply.wat", ()).start().await;
     let text = r#"{"b":1.10, "a":[12345678901234567890123,1e2,0.1000000000000000055511151231257827],
         "b":"\ud83d\ude00\u0000"}"#;
@@ -44,7 +44,7 @@ async fn a_plugin_that_loops_is_stopped_and_the_next_call_works() {
 }
 
 #[tokio::test]
-async fn a_method_goes_to_the_plugin_that_names_it_and_all_others_to_the_catch_all_plugin() {
+async fn a_method_is_routed_to_the_plugin_that_names_it_or_to_the_catch_all_plugin() {
     let rig = Rig::new()
         .plugin("reply.wat", set("methods", vec!["echo"]))
         .plugin("answers.wat", ())
@@ -56,7 +56,7 @@ async fn a_method_goes_to_the_plugin_that_names_it_and_all_others_to_the_catch_a
 }
 
 #[tokio::test]
-async fn a_method_that_no_plugin_serves_is_answered_at_once() {
+async fn a_method_that_no_plugin_serves_is_answered_immediately() {
     let rig = Rig::new().plugin("reply.wat", set("methods", vec!["echo"])).start().await;
 
     let answer = rig.service.call("selfDestruct", json!(null)).await.unwrap();

@@ -1,9 +1,9 @@
-//! A reboot of the machine, as far as a test can simulate it: the command runs, the
-//! boot id changes, and the job reports the result.
+//! Tests of a reboot of the machine. A test can simulate that the command runs, the boot id
+//! changes, and the job reports the result.
 
 use std::time::Duration;
 
-use rig::{PATIENCE, Rig, config, set, until};
+use rig::{Rig, TIMEOUT, config, set, until};
 use serde_json::json;
 use service::{ServiceError, ServiceErrorKind};
 
@@ -47,7 +47,7 @@ async fn a_failed_reboot_is_reported_and_the_host_continues() {
 }
 
 #[tokio::test]
-async fn a_service_that_reboots_a_device_learns_each_time_that_it_was_not() {
+async fn a_service_is_notified_of_each_reboot_that_failed() {
     let rig = Rig::new()
         .real_reboot([config("boot_within_seconds", 1), config("delay_seconds", 0)])
         .host(set("host.reboot_command", vec!["false"]))
@@ -56,7 +56,7 @@ async fn a_service_that_reboots_a_device_learns_each_time_that_it_was_not() {
     let service = &rig.service;
 
     for _ in 0..2 {
-        let reboot = service::reboot::reboot(&service.client, &service.device, PATIENCE, |_| {});
+        let reboot = service::reboot::reboot(&service.client, &service.device, TIMEOUT, |_| {});
         let error = reboot.await.unwrap_err();
         assert_eq!(error.to_string(), "device `device-1` has reported that it was not rebooted");
         assert_eq!(error.kind(), ServiceErrorKind::Device);
@@ -64,7 +64,7 @@ async fn a_service_that_reboots_a_device_learns_each_time_that_it_was_not() {
 }
 
 #[tokio::test]
-async fn a_service_waits_for_the_outcome_of_a_reboot_as_long_as_it_is_told() {
+async fn a_service_waits_for_the_outcome_of_a_reboot_until_its_timeout() {
     let rig = Rig::new()
         .reboot([config("property", "another"), config("delay_seconds", 0)])
         .start()
@@ -76,6 +76,6 @@ async fn a_service_waits_for_the_outcome_of_a_reboot_as_long_as_it_is_told() {
     let error = reboot.await.unwrap_err();
 
     assert!(matches!(error, ServiceError::NotReported { timeout, .. } if timeout == wait));
-    let told = "device `device-1` has reported no new rebootTime within 50ms";
-    assert_eq!(error.to_string(), told);
+    let expected = "device `device-1` has reported no new rebootTime within 50ms";
+    assert_eq!(error.to_string(), expected);
 }

@@ -1,4 +1,4 @@
-//! Many devices in one process, each with an identity of its own.
+//! Test of a simulated fleet in one process, with a separate identity for each device.
 
 use std::fmt::Write as _;
 
@@ -11,7 +11,7 @@ use serde_json::json;
 const DEVICES: usize = 25;
 
 #[tokio::test]
-async fn every_device_of_a_fleet_connects_and_answers_and_the_fleet_drains() {
+async fn every_device_of_a_fleet_connects_and_answers_until_the_fleet_drains() {
     let rig = Rig::new().start().await;
     let folder = tempfile::tempdir().unwrap();
     let _plugin = fixtures::write("reply.wat", folder.path());

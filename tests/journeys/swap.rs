@@ -1,4 +1,4 @@
-//! Swapping a behaviour: another file, the same host.
+//! Tests of replacing a plugin's file while the host runs.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -7,13 +7,13 @@ use rig::{Rig, Running, config, set, until, within};
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
 
-/// Calls in flight at every moment of the swaps.
+/// The number of calls in flight during the swaps.
 const IN_FLIGHT: usize = 32;
 
 const SWAPS: usize = 100;
 
 #[tokio::test]
-async fn a_host_that_is_started_again_runs_the_new_component() {
+async fn a_restarted_host_runs_the_new_component() {
     let mut rig = Rig::new().plugin("reply.wat", set("methods", vec!["ask"])).start().await;
     assert_eq!(rig.service.call("ask", json!("old")).await.unwrap().payload, json!("old"));
 
@@ -24,7 +24,7 @@ async fn a_host_that_is_started_again_runs_the_new_component() {
     assert_eq!(rig.service.call("ask", json!("new")).await.unwrap().status, 204);
 }
 
-/// Calls until this version answers.
+/// Calls the plugin until this version answers.
 async fn until_answered_by(rig: &Running, version: &str) {
     until(format!("version {version} answers"), || async {
         let answer = rig.service.call("ask", Value::Null).await.unwrap();
@@ -34,15 +34,15 @@ async fn until_answered_by(rig: &Running, version: &str) {
 }
 
 #[tokio::test]
-async fn a_hundred_swaps_under_load_lose_no_call_and_mix_no_answer() {
+async fn a_hundred_swaps_under_load_lose_no_call_and_mix_no_versions() {
     let rig = Rig::new().plugin("version-one.wat", ()).start().await;
-    let over = Arc::new(AtomicBool::new(false));
+    let done = Arc::new(AtomicBool::new(false));
     let mut callers = JoinSet::new();
     for _ in 0..IN_FLIGHT {
-        let (service, over) = (rig.service.clone(), Arc::clone(&over));
+        let (service, done) = (rig.service.clone(), Arc::clone(&done));
         callers.spawn(async move {
             let mut answers = [0_usize; 2];
-            while !over.load(Ordering::Relaxed) {
+            while !done.load(Ordering::Relaxed) {
                 let answer = service.call("ask", Value::Null).await.unwrap();
                 assert_eq!(answer.status, 200, "{}", answer.payload);
                 assert_eq!(answer.payload["first"], answer.payload["second"]);
@@ -62,7 +62,7 @@ async fn a_hundred_swaps_under_load_lose_no_call_and_mix_no_answer() {
         until_answered_by(&rig, next).await;
     }
 
-    over.store(true, Ordering::Relaxed);
+    done.store(true, Ordering::Relaxed);
     let answers = within("the callers end", callers.join_all()).await;
     let sum = |version: usize| answers.iter().map(|answers| answers[version]).sum::<usize>();
     assert!(sum(0) > SWAPS && sum(1) > SWAPS, "{answers:?}");
@@ -95,7 +95,8 @@ async fn a_query_over_the_fleet_finds_the_devices_that_run_a_version() {
 #[tokio::test]
 async fn a_version_that_does_not_start_is_reported_and_the_old_one_still_answers() {
     let rig = Rig::new().plugin("version-one.wat", ()).start().await;
-    // It refuses to start as a successor, with its predecessor's digest as the reason.
+    // The new version refuses to start as a successor, with the digest of its predecessor as
+    // the reason.
     rig.swap("version-one", "lasts.wat");
     rig.until_reported("/plugins/version-one/state", &json!("active")).await;
     let plugin = until("the failed start is reported", || async {
@@ -117,8 +118,8 @@ async fn a_plugin_that_keeps_failing_is_disabled_and_reported_until_it_works() {
     for _ in 0..2 {
         assert_eq!(rig.service.call("trap", json!(1)).await.unwrap().status, 500);
     }
-    let turned_away = rig.service.call("echo", json!(1)).await.unwrap();
-    assert_eq!((turned_away.status, &turned_away.payload["error"]), (503, &json!("disabled")));
+    let refused = rig.service.call("echo", json!(1)).await.unwrap();
+    assert_eq!((refused.status, &refused.payload["error"]), (503, &json!("disabled")));
     rig.until_reported("/plugins/misbehaves/state", &json!("disabled")).await;
 
     rig.service.until_status("echo", 200).await;
@@ -127,7 +128,7 @@ async fn a_plugin_that_keeps_failing_is_disabled_and_reported_until_it_works() {
 }
 
 #[tokio::test]
-async fn a_version_learns_its_predecessor_and_the_predecessor_that_it_stops() {
+async fn a_version_is_told_its_predecessor_which_is_told_to_stop() {
     let rig = Rig::new().plugin("follows.wat", set("failing_for", "0s")).start().await;
     rig.until_reported("/started", &json!("nobody")).await;
     rig.swap("follows", "misbehaves.wat");
@@ -135,7 +136,7 @@ async fn a_version_learns_its_predecessor_and_the_predecessor_that_it_stops() {
     rig.until_reported("/plugins/follows/version", &json!(2)).await;
     let second = rig.service.reported().await["plugins"]["follows"]["digest"].take();
 
-    // A version restored by a rollback also learns its predecessor.
+    // A version that a rollback restores is also told its predecessor.
     for _ in 0..3 {
         assert_eq!(rig.service.call("trap", json!(1)).await.unwrap().status, 500);
     }

@@ -1,4 +1,4 @@
-//! Failures of the network and the hub, from which a device recovers by itself.
+//! Tests of failures of the network and the hub from which a device recovers.
 
 use std::time::{Duration, Instant};
 
@@ -15,11 +15,11 @@ async fn a_device_reconnects_to_a_hub_that_stopped_during_a_call() {
     let mut rig = Rig::new().plugin("sleeps.wat", set("limits.calls_at_once", 1)).start().await;
     let service = rig.service.clone();
     let lost = tokio::spawn(async move {
-        // The plugin is busy if a look of `until_busy` came first.
+        // The plugin is busy if a probe of `until_busy` was first.
         until("the call is accepted or lost", || async {
-            let ended = service.call("sleep", json!(300)).await;
-            let is_busy = ended.as_ref().is_ok_and(|answer| answer.status == 429);
-            (!is_busy).then_some(ended)
+            let result = service.call("sleep", json!(300)).await;
+            let is_busy = result.as_ref().is_ok_and(|answer| answer.status == 429);
+            (!is_busy).then_some(result)
         })
         .await
     });
@@ -68,7 +68,7 @@ async fn a_report_made_while_the_hub_was_down_reaches_it_later() {
 
 #[tokio::test]
 async fn repeated_token_renewals_under_load_lose_no_call() {
-    // The hub ends a connection the second its token expires.
+    // The hub ends a connection as soon as its token expires.
     let rig = Rig::new()
         .plugin("sleeps.wat", ())
         .host(set("hub.token_lifetime", "2s"))
@@ -80,11 +80,11 @@ async fn repeated_token_renewals_under_load_lose_no_call() {
     for caller in 0..8 {
         let Service { client, device } = rig.service.clone();
         callers.spawn(async move {
-            // Short calls, and some that outlast a renewal.
+            // One caller makes calls that last longer than a renewal.
             let sleeps = if caller == 0 { 900 } else { 20 };
             let mut request = MethodRequest::new("sleep".parse().unwrap(), json!(sleeps));
-            // On a busy machine a token may expire before its renewal; the call then
-            // waits for the device.
+            // On a busy machine, a token may expire before its renewal. The call then waits for
+            // the device.
             request.connect_timeout = Duration::from_secs(60);
             while Instant::now() < until {
                 assert_eq!(client.invoke(&device, &request).await.unwrap().status, 200);
@@ -100,7 +100,7 @@ async fn repeated_token_renewals_under_load_lose_no_call() {
 async fn a_device_is_online_for_every_call_while_its_token_is_renewed() {
     let rig =
         Rig::new().plugin("reply.wat", ()).host(set("hub.token_lifetime", "2s")).start().await;
-    // Every new connection is slow, so that a gap would be noticed.
+    // Every new connection is slow, so that the test would detect a gap.
     let slow = Fault::new(Step::Connect, Effect::Delay(Duration::from_millis(100))).times(3);
     rig.hub().faults().set(slow).unwrap();
 
@@ -131,12 +131,12 @@ async fn a_device_whose_host_is_stopped_is_offline_for_its_caller() {
 }
 
 #[tokio::test]
-async fn a_silent_connection_is_noticed_within_the_keep_alive_and_replaced() {
+async fn a_half_open_connection_is_detected_by_the_keep_alive_and_replaced() {
     let rig = Rig::new().plugin("reply.wat", ()).host(set("hub.keep_alive", "2s")).start().await;
-    // Longer than the test, so that the host has to notice.
+    // The connection stays half-open for longer than the test, so the host has to detect it.
     assert!(rig.hub().silence_connection(&rig.service.device, Duration::from_secs(600)));
 
-    // The hub considers the device connected, so that each call waits for its answer.
+    // The hub considers the device connected, so each call waits for its answer.
     let mut request = MethodRequest::new("echo".parse().unwrap(), json!("awake"));
     request.response_timeout = Duration::from_secs(5);
     let answer = until("the device answers again", || async {
@@ -169,7 +169,7 @@ async fn a_method_that_is_delivered_twice_runs_once() {
     let fault = Fault::new(Step::Method, Effect::Duplicate).times(5);
     rig.hub().faults().set(fault).unwrap();
 
-    // A second run would be refused at once, and its answer would arrive first.
+    // A second run would be refused immediately, and its answer would arrive first.
     for _ in 0..5 {
         assert_eq!(rig.service.call("sleep", json!(50)).await.unwrap().status, 200);
     }
@@ -177,11 +177,11 @@ async fn a_method_that_is_delivered_twice_runs_once() {
 }
 
 #[tokio::test]
-async fn an_acknowledgement_that_comes_twice_ends_no_connection() {
+async fn a_duplicate_acknowledgement_does_not_end_the_connection() {
     let rig = Rig::new().plugin("reply.wat", ()).start().await;
     let fault = Fault::new(Step::Acknowledge, Effect::Duplicate).times(5);
     rig.hub().faults().set(fault).unwrap();
-    // A device that reconnects would trigger this fault.
+    // A reconnect of the device would trigger this fault.
     rig.hub().faults().set(Fault::new(Step::Connect, Effect::Delay(Duration::ZERO))).unwrap();
 
     for number in 0..10 {

@@ -1,19 +1,19 @@
-//! The twin and messages, as plugins see them and as the hub receives them.
+//! Tests of the twin and of messages between plugins and the hub.
 
 use rig::{Rig, Running, until, within};
 use serde_json::{Value, json};
 
-/// Waits until the plugin sees these desired properties.
-async fn until_seen(rig: &Running, wanted: &Value) {
-    until(format!("the plugin sees {wanted}"), || async {
+/// Waits until the plugin reads these desired properties.
+async fn until_seen(rig: &Running, expected: &Value) {
+    until(format!("the plugin sees {expected}"), || async {
         let answer = rig.service.call("desired", Value::Null).await.unwrap();
-        (answer.payload == *wanted).then_some(())
+        (answer.payload == *expected).then_some(())
     })
     .await;
 }
 
 #[tokio::test]
-async fn a_plugin_sees_the_desired_properties_and_each_change_of_them() {
+async fn a_plugin_sees_the_desired_properties_and_each_change() {
     let rig = Rig::new().plugin("asks.wat", ()).start().await;
 
     rig.service.desire(json!({"speed": {"fan": 2}})).await;

@@ -1,5 +1,5 @@
-//! Hub, host and service for one test: in this process, with real TLS between
-//! them, on free ports and in a temporary directory.
+//! The hub, the host and the service for one test. They run in the test's process on free
+//! ports and in a temporary directory, with real TLS between them.
 //!
 //! ```no_run
 //! # async fn example() {
@@ -11,12 +11,12 @@
 //! # }
 //! ```
 //!
-//! [`Rig::start`] returns when the device is connected and ready for methods. A
-//! rig without a plugin has no host, so that another client can be its device.
-//! Dropping the [`Running`] stops everything.
+//! [`Rig::start`] resolves once the device is connected and ready for methods. A rig without
+//! a plugin has no host, so that another client can be its device. Dropping the [`Running`]
+//! rig stops everything.
 //!
-//! The rig panics where a test would `unwrap`, and asserts nothing else. [`until`]
-//! and [`within`] wait with a time limit.
+//! The rig panics if an operation fails, and makes no other assertions. [`until`] and
+//! [`within`] wait with a time limit.
 
 #![allow(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
 
@@ -34,12 +34,12 @@ use tempfile::TempDir;
 pub use guest::{real_reboot_component, reboot_component};
 pub use running::{Running, Service};
 pub use settings::{Setting, Settings, config, deadline, set};
-pub use wait::{PATIENCE, until, within};
+pub use wait::{TIMEOUT, until, within};
 
 /// The device id of every rig.
 pub const DEVICE: &str = "device-1";
 
-/// A description of what to start: a hub, a device and the plugins of its host.
+/// A builder for a hub, a device and the plugins of its host.
 #[derive(Debug)]
 pub struct Rig {
     /// The directory for the files of fixtures.
@@ -64,7 +64,7 @@ impl Default for Rig {
 }
 
 impl Rig {
-    /// Returns a rig of a hub and one device, without a host.
+    /// Creates a rig with a hub and a device, but without a host.
     #[must_use]
     pub fn new() -> Rig {
         Rig {
@@ -76,9 +76,9 @@ impl Rig {
         }
     }
 
-    /// Adds a plugin of `plugin/fixtures`, named after its file.
+    /// Adds a plugin from `plugin/fixtures`, named after its file.
     ///
-    /// It serves every method that no other plugin serves, unless `settings` contain
+    /// The plugin serves every method that no other plugin serves, unless `settings` contain
     /// `methods`.
     #[must_use]
     pub fn plugin(self, fixture: &str, settings: impl Into<Settings>) -> Rig {
@@ -87,20 +87,20 @@ impl Rig {
         self.plugin_named(&name, file, settings)
     }
 
-    /// Adds a plugin under a name of its own.
+    /// Adds a plugin with the given name.
     #[must_use]
     pub fn plugin_named(mut self, name: &str, file: PathBuf, settings: impl Into<Settings>) -> Rig {
         self.plugins.push(Plugin { name: name.to_owned(), file, settings: settings.into() });
         self
     }
 
-    /// Adds the reboot guest, built from its sources once for all tests.
+    /// Adds the reboot guest, which is built from its sources once for all tests.
     #[must_use]
     pub fn reboot(self, settings: impl Into<Settings>) -> Rig {
         self.plugin_named("reboot", reboot_component().to_owned(), settings)
     }
 
-    /// Adds the reboot guest that can reboot the machine, with that mode switched on.
+    /// Adds the reboot guest that can reboot the machine, and enables that mode.
     #[must_use]
     pub fn real_reboot(self, settings: impl Into<Settings>) -> Rig {
         let granted = [config("mode", "real"), set("capabilities", vec!["power"])];
@@ -108,7 +108,7 @@ impl Rig {
         self.plugin_named("reboot", real_reboot_component().to_owned(), settings)
     }
 
-    /// Sets settings of the host outside its plugins: `set("host.grace", "1s")`.
+    /// Replaces the host's settings outside its plugins, such as `set("host.grace", "1s")`.
     #[must_use]
     pub fn host(mut self, settings: impl Into<Settings>) -> Rig {
         self.host_settings = settings.into();
@@ -122,14 +122,14 @@ impl Rig {
         self
     }
 
-    /// Sets how long the hub keeps a connection whose token has expired.
+    /// Sets the time for which the hub keeps a connection after its token has expired.
     #[must_use]
     pub fn token_grace(mut self, grace: Duration) -> Rig {
         self.token_grace = Some(grace);
         self
     }
 
-    /// Starts everything, and waits until the device can be called.
+    /// Starts everything and waits until the device is ready for methods.
     pub async fn start(self) -> Running {
         Running::start(self).await
     }
@@ -138,10 +138,10 @@ impl Rig {
     fn host_toml(&self, mqtt_port: u16, ca_file: &Path) -> String {
         let mut text = settings::line("hub.port", &mqtt_port.into());
         text += &settings::line("hub.ca_file", &ca_file.to_str().unwrap().into());
-        // Relative to the rig's directory, and removed with it.
+        // The paths are relative to the rig's directory.
         text += &settings::line("host.data", &"data".into());
         text += &settings::line("host.control_socket", &"control/host.sock".into());
-        // The machine of a rig has always just booted.
+        // The simulated machine of a rig has always just booted.
         text += &settings::line("host.reboot_min_uptime", &"0s".into());
         text += &self.host_settings.to_toml();
         for Plugin { name, file, settings } in &self.plugins {

@@ -1,13 +1,12 @@
-//! A proxy that outlives the hub, for clients with hard-wired ports.
+//! A proxy that outlives the hub, for clients with hard-coded ports.
 //!
-//! While a hub restarts, its CONNECT port is closed for a moment. The Python device
-//! SDK reconnects within milliseconds, and treats a proxy that refuses the connection
-//! as a permanent error. A real hub has no proxy in front of it, so the rig has to
-//! solve this and not the hub.
+//! While a hub restarts, its CONNECT port is closed briefly. The Python device SDK
+//! reconnects within milliseconds, and treats a proxy that refuses the connection as a
+//! permanent error. A real hub has no such proxy, so the rig solves this and not the hub.
 //!
-//! The relay's port stays open. A CONNECT is answered at once. The bytes that follow
-//! wait until the hub runs, and then pass through the hub's own CONNECT port until
-//! either side closes.
+//! The relay's port stays open, and the relay answers a CONNECT immediately. It buffers the
+//! following bytes until the hub runs, and then forwards them to the hub's CONNECT port
+//! until either side closes the connection.
 
 use std::io;
 use std::net::Ipv4Addr;
@@ -17,16 +16,16 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-/// The answer to a CONNECT, of the relay and of the hub.
+/// The answer of the relay and the hub to a CONNECT.
 const ESTABLISHED: &[u8] = b"HTTP/1.1 200 Connection established\r\n\r\n";
 
-/// The most bytes in the head of a CONNECT, or of its answer.
+/// The maximum size of the head of a CONNECT or of its answer, in bytes.
 const MAX_HEAD_BYTES: usize = 8 * 1024;
 
 /// A proxy that listens until it is dropped.
 pub(crate) struct Relay {
     port: u16,
-    /// The CONNECT port of the hub; `None` while the hub is stopped.
+    /// The CONNECT port of the hub, or `None` while the hub is stopped.
     hub: watch::Sender<Option<u16>>,
     _tasks: JoinSet<()>,
 }
@@ -46,7 +45,7 @@ impl Relay {
         self.port
     }
 
-    /// Sets the CONNECT port of the hub; `None` while the hub is stopped.
+    /// Sets the CONNECT port of the hub, or `None` while the hub is stopped.
     pub(crate) fn set_hub(&self, hub: Option<u16>) {
         self.hub.send_replace(hub);
     }
@@ -59,14 +58,17 @@ async fn listen(listener: TcpListener, running: watch::Receiver<Option<u16>>) {
         let (client, _) = listener.accept().await.unwrap();
         let running = running.clone();
         connections.spawn(async move {
-            // An error closes both sides, which is what the client has to see.
-            carry(client, running).await.ok();
+            // An error closes both connections, which is how the client is notified.
+            forward(client, running).await.ok();
         });
         while connections.try_join_next().is_some() {}
     }
 }
 
-async fn carry(mut client: TcpStream, mut running: watch::Receiver<Option<u16>>) -> io::Result<()> {
+async fn forward(
+    mut client: TcpStream,
+    mut running: watch::Receiver<Option<u16>>,
+) -> io::Result<()> {
     client.set_nodelay(true)?;
     let request = head(&mut client).await?;
     client.write_all(ESTABLISHED).await?;
@@ -88,7 +90,7 @@ async fn carry(mut client: TcpStream, mut running: watch::Receiver<Option<u16>>)
     Ok(())
 }
 
-/// Reads up to the empty line, byte by byte, because the bytes after it belong to TLS.
+/// Reads up to the empty line. Reads single bytes, since the following bytes belong to TLS.
 async fn head(stream: &mut (impl AsyncRead + Unpin)) -> io::Result<Vec<u8>> {
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {

@@ -1,4 +1,4 @@
-//! A started rig, parts of which a test can stop and start again.
+//! A running rig. A test can stop and restart its hub and its host.
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
@@ -16,15 +16,15 @@ use tokio::task::JoinHandle;
 use crate::relay::Relay;
 use crate::{DEVICE, Rig, until, within};
 
-/// The status of a method whose plugin runs as many calls as it may.
+/// The status of a method whose plugin is at its limit of concurrent calls.
 const BUSY: i32 = 429;
 
-/// A started rig. Its fields are dropped in order: the host stops first, then the
-/// hub, and the directory is removed last.
+/// A running rig. Its fields are dropped in order, so the host stops before the hub, and the
+/// directory is removed last.
 pub struct Running {
-    /// The cloud side, which calls the rig's device.
+    /// The service that calls the rig's device.
     pub service: Service,
-    /// The identity of the rig's device, which the host uses if there is one.
+    /// The identity of the rig's device. The host uses it if the rig has a host.
     pub device: DeviceConnectionString,
     host: Option<Host>,
     hub: Option<Hub>,
@@ -37,20 +37,20 @@ pub struct Running {
 /// A client of the hub that calls one device.
 #[derive(Debug, Clone)]
 pub struct Service {
-    /// The whole client, for twins and other devices.
+    /// The client, which can also access twins and other devices.
     pub client: Client,
     /// The id of the rig's device.
     pub device: DeviceId,
 }
 
-/// A host in a task of its own. Dropping it asks it to stop, without waiting.
+/// A host that runs in a task. Dropping it requests a stop without waiting.
 #[derive(Debug)]
 struct Host {
     stop: oneshot::Sender<()>,
     ended: JoinHandle<anyhow::Result<()>>,
 }
 
-/// The answer to a method, with its payload parsed.
+/// The answer to a method, with a parsed payload.
 #[derive(Debug)]
 pub struct Answer {
     pub status: i32,
@@ -58,14 +58,14 @@ pub struct Answer {
 }
 
 impl Service {
-    /// Invokes a method of the rig's device, with the default time-outs of IoT Hub.
+    /// Invokes a method of the rig's device with the default timeouts of IoT Hub.
     pub async fn call(&self, method: &str, payload: Value) -> Result<Answer, ServiceError> {
         let request = MethodRequest::new(method.parse().unwrap(), payload);
         let MethodResult { status, payload } = self.client.invoke(&self.device, &request).await?;
         Ok(Answer { status, payload: payload.to_value() })
     }
 
-    /// Invokes a method again while the plugin runs as many calls as it may.
+    /// Invokes a method, and retries while the plugin is at its limit of concurrent calls.
     pub async fn call_until_free(&self, method: &str, payload: Value) -> Answer {
         until(format!("`{method}` is free"), || async {
             let answer = self.call(method, payload.clone()).await.unwrap();
@@ -74,8 +74,8 @@ impl Service {
         .await
     }
 
-    /// Waits until the plugin of the method runs as many calls as it may, so that
-    /// earlier calls are known to be running. Each look is itself a call.
+    /// Waits until the plugin of the method is at its limit of concurrent calls, so that
+    /// earlier calls are known to be running. Each probe is itself a call.
     pub async fn until_busy(&self, method: &str) {
         self.until_status(method, BUSY).await;
     }
@@ -116,7 +116,7 @@ impl Running {
         hub_config.host_names.extend(rig.host_names.iter().cloned());
         hub_config.token_grace = rig.token_grace.unwrap_or(hub_config.token_grace);
         let hub = Hub::start(hub_config.clone()).await.unwrap();
-        // A hub that starts again keeps its ports.
+        // A restarted hub keeps its ports.
         hub_config.mqtt_port = hub.mqtt_port();
         hub_config.https_port = hub.https_port();
         hub_config.connect_port = hub.connect_port();
@@ -146,7 +146,7 @@ impl Running {
         running
     }
 
-    /// Simulates a boot of the machine for the next host that starts.
+    /// Simulates a boot of the machine, which the next start of the host detects.
     pub fn boot_machine(&self) {
         let machine = self.machine();
         let ids = std::fs::read_to_string(&machine.boot_id).unwrap_or_default();
@@ -175,8 +175,8 @@ impl Running {
         self.directory.path().join("hub.pem")
     }
 
-    /// Returns the port of a proxy to the hub, for clients with hard-wired ports. It
-    /// stays open while the hub is stopped; connections then wait for the hub.
+    /// Returns the port of a proxy to the hub, for clients with hard-coded ports. It stays
+    /// open while the hub is stopped. Connections then wait for the hub.
     #[must_use]
     pub fn connect_port(&self) -> u16 {
         self.relay.port()
@@ -200,7 +200,7 @@ impl Running {
         self.relay.set_hub(self.hub().connect_port());
     }
 
-    /// Starts the host and waits until its device can be called.
+    /// Starts the host and waits until its device is ready for methods.
     pub async fn start_host(&mut self) {
         assert!(self.host.is_none(), "the host is already running");
         let toml = self.rig.host_toml(self.hub().mqtt_port(), &self.ca_file());
@@ -221,13 +221,13 @@ impl Running {
         self.host = Some(Host { stop, ended });
     }
 
-    /// Replaces a plugin's file by another fixture, atomically. A running host loads
-    /// it a moment later.
+    /// Replaces a plugin's file atomically with another fixture. A running host loads it
+    /// shortly afterwards.
     pub fn swap(&self, plugin: &str, fixture: &str) {
         let file = self.plugin_file(plugin);
-        let beside = file.with_extension("new");
-        std::fs::write(&beside, fixtures::guest(fixture)).unwrap();
-        std::fs::rename(beside, file).unwrap();
+        let temporary = file.with_extension("new");
+        std::fs::write(&temporary, fixtures::guest(fixture)).unwrap();
+        std::fs::rename(temporary, file).unwrap();
     }
 
     /// Returns the path of a plugin's file.
@@ -247,17 +247,17 @@ impl Running {
         self.directory.path().join("data")
     }
 
-    /// Waits until a reported property has this value. `place` is a JSON pointer
-    /// such as `/plugins/reply/state`.
-    pub async fn until_reported(&self, place: &str, wanted: &Value) {
-        until(format!("`{place}` is {wanted}"), || async {
+    /// Waits until a reported property has this value. `pointer` is a JSON pointer such as
+    /// `/plugins/reply/state`.
+    pub async fn until_reported(&self, pointer: &str, expected: &Value) {
+        until(format!("`{pointer}` is {expected}"), || async {
             let reported = self.service.reported().await;
-            (reported.pointer(place) == Some(wanted)).then_some(())
+            (reported.pointer(pointer) == Some(expected)).then_some(())
         })
         .await;
     }
 
-    /// Stops the host as a signal would: it drains, disconnects and ends.
+    /// Stops the host like a signal does. The host drains, disconnects and ends.
     pub async fn stop_host(&mut self) -> anyhow::Result<()> {
         let Host { stop, ended } = self.host.take().expect("the host runs");
         stop.send(()).ok();
@@ -265,7 +265,7 @@ impl Running {
     }
 }
 
-/// Prints log lines as `RUST_LOG` asks for them: `RUST_LOG=debug cargo test`.
+/// Prints the log lines that `RUST_LOG` selects, as in `RUST_LOG=debug cargo test`.
 fn log_for_tests() {
     use tracing_subscriber::EnvFilter;
     let filter = EnvFilter::from_default_env();

@@ -1,30 +1,30 @@
-//! Settings of `host.toml`, in a short form for tests.
+//! A short notation for settings of `host.toml` in tests.
 
 use serde_json::Value;
 
-/// One key and its value; the key of an entry in a table is dotted.
+/// A key and its value. The key of an entry in a table is dotted.
 #[derive(Clone, Debug)]
 pub struct Setting {
     key: String,
     value: Value,
 }
 
-/// Any number of settings. A single [`Setting`] and `()` convert into it.
+/// A list of settings. A single [`Setting`] and `()` convert into it.
 #[derive(Clone, Debug, Default)]
 pub struct Settings(Vec<Setting>);
 
-/// Returns a setting by its key: `set("limits.calls", 2)`.
+/// Creates a setting with this key, as in `set("limits.calls", 2)`.
 pub fn set(key: &str, value: impl Into<Value>) -> Setting {
     Setting { key: key.to_owned(), value: value.into() }
 }
 
-/// Returns the setting of the time limit of a call: `deadline("50ms")`.
+/// Creates the setting for the deadline of a call, as in `deadline("50ms")`.
 #[must_use]
 pub fn deadline(duration: &str) -> Setting {
     set("deadline", duration)
 }
 
-/// Returns a setting that the plugin itself reads: `config("delay_seconds", 0)`.
+/// Creates a setting that the plugin itself reads, as in `config("delay_seconds", 0)`.
 pub fn config(key: &str, value: impl Into<Value>) -> Setting {
     set(&format!("config.{key}"), value)
 }
@@ -64,13 +64,17 @@ impl<const N: usize> From<[Setting; N]> for Settings {
     }
 }
 
-/// Returns `key = value` as a line of TOML.
+/// Formats `key = value` as a line of TOML.
 pub(crate) fn line(key: &str, value: &Value) -> String {
     format!("{key} = {}\n", toml(value))
 }
 
-/// Returns a value as TOML. Scalars and strings are written as in JSON; tables are
-/// not, and TOML has no null.
+/// Formats a value as TOML. Scalars and strings have the same syntax as in JSON, but tables
+/// differ.
+///
+/// # Panics
+///
+/// Panics if the value contains null, which TOML does not have.
 fn toml(value: &Value) -> String {
     match value {
         Value::Null => panic!("TOML has no null"),

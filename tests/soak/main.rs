@@ -1,5 +1,5 @@
-//! A long run of the real host program under a steady load, with a fault every few
-//! seconds. Prints a line a minute and finally the lost calls and the host's memory.
+//! A long run of the real host program under constant load, with a fault every few seconds.
+//! Prints one line per minute, and finally the number of lost calls and the host's memory.
 //!
 //! ```sh
 //! cargo build --release -p behaviour-host
@@ -25,7 +25,7 @@ use tokio::process::{Child, Command};
 
 use load::Load;
 
-/// Runs a host under load and faults, and watches its memory.
+/// Runs a host under load with faults, and observes its memory.
 #[derive(Parser)]
 struct Arguments {
     /// Duration of the run, in minutes
@@ -52,7 +52,7 @@ struct Arguments {
 async fn main() {
     let arguments = Arguments::parse();
     let directory = tempfile::tempdir().unwrap();
-    // The hub ends a connection the second its token expires.
+    // The hub ends a connection as soon as its token expires.
     let config = HubConfig { token_grace: Duration::ZERO, ..HubConfig::default() };
     let hub = Arc::new(Hub::start(config).await.unwrap());
     let device = hub.create_device(&rig::DEVICE.parse().unwrap()).unwrap();
@@ -71,8 +71,8 @@ async fn main() {
     let host_toml = directory.path().join("host.toml");
     std::fs::write(&host_toml, toml).unwrap();
     let program = arguments.host.unwrap_or_else(|| {
-        let own = std::env::current_exe().unwrap();
-        own.parent().unwrap().with_file_name("behaviour-host")
+        let this_program = std::env::current_exe().unwrap();
+        this_program.parent().unwrap().with_file_name("behaviour-host")
     });
     let host = Command::new(&program)
         .args(["run", "--log", &arguments.log, "--config"])
@@ -88,25 +88,25 @@ async fn main() {
     let load = Load::start(client, device.device.clone(), arguments.rate);
     let injecting = (arguments.fault_every > 0).then(|| {
         let every = Duration::from_secs(arguments.fault_every);
-        tokio::spawn(faults::happen(Arc::clone(&hub), device.device.clone(), every))
+        tokio::spawn(faults::inject(Arc::clone(&hub), device.device.clone(), every))
     });
 
     println!("minute  MiB  calls  answered  refused  lost  p50 ms  p99 ms  faults");
-    let begun = Instant::now();
+    let started = Instant::now();
     let mut memory = Vec::new();
     for minute in 1..=arguments.minutes {
-        tokio::time::sleep_until((begun + Duration::from_secs(60 * minute)).into()).await;
+        tokio::time::sleep_until((started + Duration::from_secs(60 * minute)).into()).await;
         memory.push(resident_mib(&host));
-        let seen = load.since_last();
+        let outcomes = load.since_last();
         println!(
             "{minute:6}  {:.1}  {}  {}  {}  {}  {:.1}  {:.1}  {}",
             memory.last().unwrap(),
-            seen.calls,
-            seen.answered,
-            seen.refused,
-            seen.lost,
-            seen.p50_ms,
-            seen.p99_ms,
+            outcomes.calls,
+            outcomes.answered,
+            outcomes.refused,
+            outcomes.lost,
+            outcomes.p50_ms,
+            outcomes.p99_ms,
             hub.faults().happened()
         );
     }
@@ -131,9 +131,9 @@ async fn main() {
     );
 }
 
-/// Returns the resident memory of the host.
+/// Returns the resident memory of the host in MiB.
 fn resident_mib(host: &Child) -> f64 {
-    let id = host.id().expect("the host still runs");
+    let id = host.id().expect("the host is running");
     let status = std::fs::read_to_string(format!("/proc/{id}/status")).unwrap();
     let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
     line.split_whitespace().nth(1).unwrap().parse::<f64>().unwrap() / 1024.0

@@ -1,4 +1,4 @@
-//! Doc comments: every file has one, and they start with a noun or a verb.
+//! Rules for documentation and spelling.
 
 use std::fs;
 
@@ -6,8 +6,8 @@ use super::expect_none;
 use super::packages::PACKAGES;
 use super::source::{root, sources};
 
-/// Words that start a clause. A doc line starts with a noun phrase (types, fields,
-/// constants, variants) or with a verb in the third person (functions).
+/// Words that start a clause. A doc line starts with a noun phrase (types, fields, constants
+/// and variants) or with a third-person verb (functions).
 const CLAUSES: &[&str] = &[
     "What", "Whatever", "Whether", "Who", "Whoever", "Whom", "Whose", "How", "Where", "Wherever",
     "Why", "Which", "When",
@@ -25,7 +25,7 @@ fn doc_comments_start_with_a_noun_or_a_verb() {
                 let starts = !before.trim_start().starts_with(marker);
                 if starts && let Some(word) = first.filter(|word| CLAUSES.contains(word)) {
                     violations.push(format!(
-                        "{}:{}: a doc comment starts with `{word}`; say the noun or the verb",
+                        "{}:{}: a doc comment starts with `{word}` instead of a noun or verb",
                         source.path,
                         index + 1
                     ));
@@ -47,11 +47,11 @@ fn every_file_starts_with_a_doc_comment() {
     expect_none(&violations);
 }
 
-/// Libraries without users of their own: the entry points of components.
+/// Libraries that no other crate uses, since they are the entry points of components.
 const ENTRY_POINTS: &[&str] = &["guest-reboot/real", "bench/probe"];
 
 #[test]
-fn every_library_has_an_example_on_its_page_and_one_to_run() {
+fn every_library_has_an_example_in_its_docs_and_one_to_run() {
     let mut violations = Vec::new();
     for folder in PACKAGES.iter().map(|package| package.folder) {
         let library = root().join(folder).join("src/lib.rs");
@@ -61,7 +61,8 @@ fn every_library_has_an_example_on_its_page_and_one_to_run() {
         }
         let mut page = text.lines().take_while(|line| line.starts_with("//!"));
         if !page.any(|line| line.starts_with("//! ```")) {
-            violations.push(format!("{folder}/src/lib.rs:1: no example on the crate's page"));
+            violations
+                .push(format!("{folder}/src/lib.rs:1: no example in the crate's documentation"));
         }
         if !fs::read_dir(root().join(folder).join("examples")).is_ok_and(|files| files.count() > 0)
         {
@@ -72,15 +73,15 @@ fn every_library_has_an_example_on_its_page_and_one_to_run() {
 }
 
 #[test]
-fn behaviour_is_spelled_the_british_way() {
-    // Composed here, so that this file does not break its own rule.
+fn behaviour_has_british_spelling() {
+    // The word is concatenated so that this file does not violate the rule.
     let american = ["behav", "ior"].concat();
     let outside = ["missedtick", "dumpable"].map(|name| [name, &american].concat());
     let mut violations = Vec::new();
     for source in sources() {
         for (index, line) in source.text.lines().enumerate() {
             let mut line = line.to_lowercase().replace('_', "");
-            // Names of tokio and rustix have the American spelling.
+            // Names in tokio and rustix have the American spelling.
             outside.iter().for_each(|name| line = line.replace(name, ""));
             if line.contains(&american) {
                 violations.push(format!("{}:{}: `{american}`", source.path, index + 1));

@@ -1,4 +1,4 @@
-//! Error types: a cause is a source, and is not also part of the message.
+//! Rule for error types: the message of an error does not contain its source.
 
 use super::expect_none;
 use super::source::sources;
@@ -10,7 +10,7 @@ fn no_error_prints_its_cause_twice() {
     for source in sources() {
         for (line, cause) in repeated_causes(&source.text) {
             violations.push(format!(
-                "{}:{line}: the message contains `{cause}`, which is the source: a chain prints \
+                "{}:{line}: the message contains the source `{cause}`, so a chain prints \
                  it twice",
                 source.path
             ));
@@ -19,8 +19,8 @@ fn no_error_prints_its_cause_twice() {
     expect_none(&violations);
 }
 
-/// Returns the causes that are part of their error's message: the line of the
-/// message, and the placeholder.
+/// Returns the causes that are part of their error's message. Each has the line of the
+/// message and the placeholder.
 fn repeated_causes(text: &str) -> Vec<(usize, String)> {
     let tokens = tokens(text);
     let mut found = Vec::new();
@@ -31,10 +31,10 @@ fn repeated_causes(text: &str) -> Vec<(usize, String)> {
         if !name.is_word("error") || !open.is_mark('(') {
             continue;
         }
-        let said = placeholders(text);
+        let placeholders = placeholders(text);
         let arguments = arguments(attribute);
         for cause in causes(&tokens, start + attribute.len() + 3) {
-            if said.contains(&cause) || arguments.contains(&cause) {
+            if placeholders.contains(&cause) || arguments.contains(&cause) {
                 found.push((message.line, cause));
             }
         }
@@ -42,7 +42,7 @@ fn repeated_causes(text: &str) -> Vec<(usize, String)> {
     found
 }
 
-/// Returns what is between `#[` and `]`, if an attribute starts here.
+/// Returns the tokens between `#[` and `]` if an attribute starts at `start`.
 fn attribute_at(tokens: &[Token], start: usize) -> Option<&[Token]> {
     if !tokens.get(start)?.is_mark('#') || !tokens.get(start + 1)?.is_mark('[') {
         return None;
@@ -61,14 +61,14 @@ fn placeholders(message: &str) -> Vec<String> {
         .collect()
 }
 
-/// Returns the fields that are arguments of a message, written `.0` or `.name`.
+/// Returns the fields that are arguments of a message in the form `.0` or `.name`.
 fn arguments(attribute: &[Token]) -> Vec<String> {
     let fields = attribute.windows(2).filter(|pair| pair[0].is_mark('.'));
     fields.filter_map(|pair| pair[1].word().map(str::to_owned)).collect()
 }
 
-/// Returns the fields that are the source of the variant or struct that follows: by
-/// name or by number.
+/// Returns the names or numbers of the fields that are the source of the following variant
+/// or struct.
 fn causes(tokens: &[Token], mut at: usize) -> Vec<String> {
     while let Some(attribute) = attribute_at(tokens, at) {
         at += attribute.len() + 3;
@@ -119,7 +119,7 @@ fn fields(tokens: &[Token]) -> Vec<&[Token]> {
 }
 
 #[test]
-fn a_cause_in_a_message_is_found_by_number_and_by_name() {
+fn a_source_in_a_message_is_detected_by_number_and_by_name() {
     let text = r#"
         enum E {
             #[error("a: {0}")]

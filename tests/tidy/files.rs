@@ -1,15 +1,18 @@
-//! Files: small, and named after their contents.
+//! Rule for files: they are small and named after their contents.
 
 use std::path::Path;
 
 use super::expect_none;
 use super::source::sources;
 
-/// The most lines of a file of the product, and of a test.
+/// The maximum number of lines of a product file.
 const MAX_LINES: usize = 400;
+
+/// The maximum number of lines of a test file.
 const MAX_TEST_LINES: usize = 500;
 
-/// The most lines of `host/src/main.rs`: the commands of the program are modules.
+/// The maximum number of lines of `host/src/main.rs`, since the program's commands are
+/// modules.
 const MAX_MAIN_LINES: usize = 60;
 
 /// File names that do not describe the contents.

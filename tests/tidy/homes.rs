@@ -1,11 +1,11 @@
-//! Homes: an outside crate or a protocol word appears in one place.
+//! Rule for outside crates and protocol constants: only one module names each of them.
 
 use std::fs;
 
 use super::expect_none;
 use super::source::{root, sources};
 
-/// An outside name, and the places that may contain it.
+/// The outside names, each with the paths of the sources that may contain it.
 const ONE_HOME: &[(&str, &[&str])] = &[
     ("rumqttc::", &["host/src/connection", "bench/src/peers/bare.rs"]),
     ("notify::", &["host/src/swap/watch"]),
@@ -43,20 +43,20 @@ fn each_outside_name_has_one_home() {
     expect_none(&violations);
 }
 
-/// Returns whether a line contains a name that does not continue a longer one.
+/// Returns `true` if a line contains the name and not only as the end of a longer name.
 fn has_name(line: &str, name: &str) -> bool {
     line.match_indices(name)
         .any(|(at, _)| !line[..at].ends_with(|c: char| c.is_alphanumeric() || c == '_'))
 }
 
 #[test]
-fn one_crypto_provider_is_in_the_lock_file() {
+fn the_lock_file_has_only_one_crypto_provider() {
     let lock = fs::read_to_string(root().join("Cargo.lock")).unwrap();
     assert!(lock.contains("name = \"ring\""));
     for other in ["aws-lc-rs", "openssl", "native-tls"] {
         assert!(
             !lock.contains(&format!("name = \"{other}\"")),
-            "Cargo.lock has `{other}` beside `ring`: rustls cannot choose between two"
+            "Cargo.lock has `{other}` besides `ring`: rustls cannot choose between providers"
         );
     }
 }

@@ -1,9 +1,8 @@
-//! Modules: which may name which, without cycles.
+//! Rules for the dependencies between modules, which must not have cycles.
 //!
-//! A table lists the modules of a crate from the lowest to the highest, and each
-//! may name only modules above its own line in the table. So a table without a
-//! cycle is a table in this order. Crate roots (`lib.rs`, `main.rs`) may name
-//! every module, and no module may name them.
+//! A table lists the modules of a crate from the lowest to the highest. A module may name
+//! only modules in earlier lines of the table, so cycles are impossible. Crate roots
+//! (`lib.rs`, `main.rs`) may name every module, and no module may name them.
 
 mod graph;
 mod page;
@@ -15,7 +14,7 @@ use graph::Graph;
 use tables::TABLES;
 
 #[test]
-fn modules_name_only_those_that_the_table_allows() {
+fn modules_name_only_the_modules_that_the_table_allows() {
     let mut violations = Vec::new();
     for (package, table) in TABLES {
         let graph = Graph::read(package);
@@ -58,7 +57,7 @@ fn the_tables_of_modules_have_no_cycle_and_no_unused_arrow() {
 }
 
 #[test]
-fn modules_beside_one_another_form_no_cycle() {
+fn sibling_modules_form_no_cycle() {
     let mut violations = Vec::new();
     for Package { folder, .. } in PACKAGES {
         violations.extend(Graph::read(folder).cycles());

@@ -1,18 +1,19 @@
-//! Code that exists once: the parser of durations, and the answer to a poisoned lock.
+//! Rules for code that must exist only once: the parser for durations and the handling of
+//! poisoned locks.
 
 use super::expect_none;
 use super::source::sources;
 use super::tokens::{Lexeme, Token, end_of_group, tokens};
 
-/// The file of the grammar of durations.
+/// The file that parses durations.
 const DURATIONS: &str = "program/src/duration.rs";
 
-/// Folders that parse durations of another grammar, and the reason.
+/// Folders that may parse durations with another syntax, each with the reason.
 const OTHER_DURATIONS: &[(&str, &str)] =
     &[("guest-reboot/", "a guest depends on the WIT alone, and its settings are seconds")];
 
 #[test]
-fn one_grammar_of_durations() {
+fn only_one_file_parses_durations() {
     let mut violations = Vec::new();
     for source in sources().iter().filter(|source| source.is_product()) {
         let path = source.path.as_str();
@@ -27,8 +28,8 @@ fn one_grammar_of_durations() {
     expect_none(&violations);
 }
 
-/// Returns the lines of the functions that turn one text into a duration without calling
-/// a module `duration`.
+/// Returns the lines of the functions that parse a string as a duration without calling a
+/// module `duration`.
 fn duration_parsers(text: &str) -> Vec<usize> {
     let tokens = tokens(text);
     let mut lines = Vec::new();
@@ -41,10 +42,10 @@ fn duration_parsers(text: &str) -> Vec<usize> {
         let end = end_of_group(&tokens, body);
         let takes_text = matches!(&tokens[open + 1..close], [_, colon, borrow, text]
             if colon.is_mark(':') && borrow.is_mark('&') && text.is_word("str"));
-        let may_fail = |t: &Token| t.is_word("Result") || t.is_word("Option");
+        let is_fallible = |t: &Token| t.is_word("Result") || t.is_word("Option");
         let result = &tokens[close..body];
         let returns_duration = result.windows(3).any(|three| {
-            may_fail(&three[0]) && three[1].is_mark('<') && three[2].is_word("Duration")
+            is_fallible(&three[0]) && three[1].is_mark('<') && three[2].is_word("Duration")
         });
         let delegates = tokens[body..end]
             .windows(2)
@@ -61,7 +62,7 @@ fn position(tokens: &[Token], from: usize, is: impl Fn(&Token) -> bool) -> Optio
 }
 
 #[test]
-fn a_parser_of_durations_is_found_unless_it_delegates() {
+fn a_duration_parser_is_detected_unless_it_delegates() {
     let text = "fn a(text: &str) -> Result<Duration, E> { text.parse() }\n\
                 fn b(text: &str) -> Option<Duration> { duration::parse(text).ok() }\n\
                 fn c(&self, name: &str) -> Duration { self.x }\n\
@@ -73,7 +74,7 @@ fn a_parser_of_durations_is_found_unless_it_delegates() {
 
 #[test]
 fn at_most_one_file_handles_poisoned_locks() {
-    // Composed here, so that this file does not break its own rule.
+    // The name is concatenated so that this file does not violate the rule.
     let name = ["Poison", "Error"].concat();
     let files: Vec<String> = sources()
         .into_iter()

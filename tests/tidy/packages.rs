@@ -1,4 +1,4 @@
-//! The packages of the workspace: their folders, and which of them each may use.
+//! The packages of the workspace and the allowed dependencies between them.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -8,20 +8,20 @@ use super::source::root;
 
 /// A package of the workspace.
 pub(super) struct Package {
-    /// The folder, from the workspace's root.
+    /// The path of the folder from the workspace's root.
     pub(super) folder: &'static str,
-    /// The names of the packages that it may use; its tests may use more.
+    /// The names of the packages that it may use. Its tests may use more packages.
     below: &'static [&'static str],
 }
 
 impl Package {
-    /// Returns the name by which other packages use it: the last part of its folder.
+    /// Returns the name by which other packages use it, the last part of its folder.
     fn name(&self) -> &'static str {
-        self.folder.rsplit('/').next().expect("a split text has a last part")
+        self.folder.rsplit('/').next().expect("`rsplit` yields at least one part")
     }
 }
 
-/// Every package, after those that it may use.
+/// Every package. A package comes after the packages that it may use.
 pub(super) const PACKAGES: &[Package] = &[
     Package { folder: "json", below: &[] },
     Package { folder: "protocol", below: &["json"] },
@@ -46,8 +46,8 @@ pub(super) const PACKAGES: &[Package] = &[
     Package { folder: "docs", below: &[] },
 ];
 
-/// Returns the top-level folders with sources: those of the packages, and `fuzz`, which
-/// is built outside the workspace.
+/// Returns the top-level folders that contain sources: those of the packages and `fuzz`,
+/// which is built outside the workspace.
 pub(super) fn folders() -> impl Iterator<Item = &'static str> {
     let folders = PACKAGES.iter().map(|package| package.folder);
     folders.filter(|folder| !folder.contains('/')).chain(["fuzz"])
@@ -66,7 +66,7 @@ fn the_table_has_every_package_of_the_workspace() {
 }
 
 #[test]
-fn packages_use_only_those_below_them() {
+fn packages_use_only_the_packages_that_the_table_allows() {
     let mut violations = Vec::new();
     for (index, package) in PACKAGES.iter().enumerate() {
         let Package { folder, below } = package;
@@ -80,10 +80,11 @@ fn packages_use_only_those_below_them() {
         }
         for name in *below {
             if !used(name) {
-                violations.push(format!("{folder}: `{name}` is allowed, and unused"));
+                violations.push(format!("{folder}: `{name}` is allowed but unused"));
             }
             if !PACKAGES[..index].iter().any(|lower| lower.name() == *name) {
-                violations.push(format!("{folder}: `{name}` is not above it in the table"));
+                violations
+                    .push(format!("{folder}: `{name}` is not in an earlier line of the table"));
             }
         }
     }

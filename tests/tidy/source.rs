@@ -5,19 +5,20 @@ use std::path::{Path, PathBuf};
 
 use super::packages::folders;
 
-/// Folders inside packages that hold generated or foreign files.
+/// Folders inside packages that contain generated or third-party files.
 const SKIPPED: &[&str] = &["target", "gen", "node_modules", ".venv"];
 
-/// One source file.
+/// A source file.
 pub(super) struct Source {
-    /// The path from the workspace's root.
+    /// The path relative to the workspace's root.
     pub(super) path: String,
     pub(super) text: String,
 }
 
 impl Source {
-    /// Returns the text without tests: up to the first test module, and with an empty
-    /// line in the place of a test module that is another file. Lines keep their numbers.
+    /// Returns the text without tests, up to the first inline test module. A declaration of a
+    /// test module in another file is replaced with empty lines, so line numbers do not
+    /// change.
     pub(super) fn product_text(&self) -> String {
         let mut text = String::with_capacity(self.text.len());
         let mut lines = self.text.lines();
@@ -35,7 +36,7 @@ impl Source {
         text
     }
 
-    /// Returns whether the file is part of a program or a library, not of a test.
+    /// Returns `true` if the file is part of a program or a library and not of a test.
     pub(super) fn is_product(&self) -> bool {
         !["/tests/", "/benches/", "/examples/"].iter().any(|folder| self.path.contains(folder))
             && !self.path.ends_with("/tests.rs")
@@ -49,7 +50,7 @@ pub(super) fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("`tests` is a folder of the workspace")
 }
 
-/// Reads all source files, in the order of their paths.
+/// Reads all source files, sorted by path.
 pub(super) fn sources() -> Vec<Source> {
     let mut files = Vec::new();
     for folder in folders() {

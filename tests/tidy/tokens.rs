@@ -1,9 +1,9 @@
-//! A lexer for Rust, as far as the rules need one.
+//! A lexer for the subset of Rust that the rules need.
 //!
-//! Comments are skipped, and numbers are words. It reads what rustfmt has written and
-//! does not look for mistakes.
+//! The lexer skips comments and treats numbers as words. It expects code that rustfmt has
+//! formatted and does not detect errors.
 
-/// One token and its line, counted from 1.
+/// A token and its line number, which starts at 1.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Token {
     pub(super) line: usize,
@@ -15,7 +15,7 @@ pub(super) struct Token {
 pub(super) enum Lexeme {
     /// An identifier, a keyword or a number.
     Word(String),
-    /// The contents of a string literal, escapes as they are written.
+    /// The contents of a string literal with unresolved escapes.
     Text(String),
     /// `::`
     Colons,
@@ -24,7 +24,7 @@ pub(super) enum Lexeme {
 }
 
 impl Token {
-    /// Returns the word, if the token is one.
+    /// Returns the word if the token is a word.
     pub(super) fn word(&self) -> Option<&str> {
         match &self.is {
             Lexeme::Word(word) => Some(word),
@@ -32,18 +32,18 @@ impl Token {
         }
     }
 
-    /// Returns whether the token is this keyword or identifier.
+    /// Returns `true` if the token is this keyword or identifier.
     pub(super) fn is_word(&self, word: &str) -> bool {
         self.word() == Some(word)
     }
 
-    /// Returns whether the token is this character.
+    /// Returns `true` if the token is this character.
     pub(super) fn is_mark(&self, mark: char) -> bool {
         self.is == Lexeme::Mark(mark)
     }
 }
 
-/// Splits a text into its tokens.
+/// Splits a source into tokens.
 pub(super) fn tokens(text: &str) -> Vec<Token> {
     let mut lexer = Lexer { rest: text, line: 1 };
     let mut tokens = Vec::new();
@@ -82,7 +82,7 @@ pub(super) fn tokens(text: &str) -> Vec<Token> {
     tokens
 }
 
-/// Returns the index of the bracket that closes the one at this index.
+/// Returns the index of the bracket that closes the bracket at `open`.
 pub(super) fn end_of_group(tokens: &[Token], open: usize) -> usize {
     let mut depth = 0_i32;
     for (index, token) in tokens.iter().enumerate().skip(open) {
@@ -159,7 +159,7 @@ impl<'a> Lexer<'a> {
 }
 
 #[test]
-fn the_lexer_keeps_words_and_texts_apart_and_skips_comments_and_characters() {
+fn the_lexer_distinguishes_words_and_strings_and_skips_comments_and_characters() {
     let text = r##"a::b // c
         '"' '\'' '\u{1}' 'static "d \" e" r#"f " g"# 1"##;
     let found: Vec<(usize, Lexeme)> = tokens(text).into_iter().map(|t| (t.line, t.is)).collect();

@@ -1,4 +1,4 @@
-//! Type names: within a crate, one name means one thing.
+//! Rule for type names: no two types of a crate have the same name.
 
 use std::collections::BTreeMap;
 
@@ -6,7 +6,7 @@ use super::expect_none;
 use super::source::{Source, sources};
 use super::tokens::tokens;
 
-/// Names that two types of one crate share: the crate, the name and the reason.
+/// The exceptions. Each has the crate, the shared name and the reason.
 const SHARED: &[(&str, &str, &str)] = &[];
 
 #[test]
@@ -30,14 +30,14 @@ fn no_two_types_of_a_crate_share_a_name() {
     for (krate, name, _) in SHARED {
         let found = places.get(&((*krate).to_owned(), (*name).to_owned())).map_or(0, Vec::len);
         if found < 2 {
-            violations.push(format!("{krate}: `{name}` is not shared any more"));
+            violations.push(format!("{krate}: `{name}` is no longer shared"));
         }
     }
     expect_none(&violations);
 }
 
-/// Returns the crate of a file; `None` for tests inside a package, each file of
-/// which is a crate.
+/// Returns the crate of a file. Returns `None` for tests inside a package, where each file
+/// is a separate crate.
 fn crate_of(source: &Source) -> Option<String> {
     if source.path.starts_with("tests/") {
         let part = source.path.split('/').nth(1)?;
@@ -51,7 +51,7 @@ fn crate_of(source: &Source) -> Option<String> {
     source.is_product().then(|| package.to_owned())
 }
 
-/// Returns the types that a text defines outside functions and implementations.
+/// Returns the types that a source defines outside functions and implementations.
 fn type_names(text: &str) -> Vec<(usize, String)> {
     let tokens = tokens(text);
     let mut names = Vec::new();

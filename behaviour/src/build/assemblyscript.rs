@@ -1,16 +1,16 @@
-//! AssemblyScript, compiled without its garbage collector: the host discards the memory of
-//! an instance after its only call.
+//! AssemblyScript, compiled without its garbage collector, since the host discards the
+//! memory of an instance after its only call.
 
 use super::glue::{self, FOLDER};
 use super::{BuildError, Workshop};
 
-/// The globals of the language that `gen/system.ts` implements.
+/// The language's globals that `gen/system.ts` implements.
 const SYSTEM: [&str; 4] = ["abort", "console", "seed", "trace"];
 
-/// The id of the section with a module's exports.
+/// The id of a module's export section.
 const EXPORTS: u8 = 7;
 
-/// Compiles the generated entry file, which imports the author's.
+/// Compiles the generated entry file, which imports the author's entry file.
 pub(crate) fn module(workshop: &Workshop<'_>) -> Result<Vec<u8>, BuildError> {
     let glue = glue::write(workshop)?;
     let core = workshop.work.join("core.wasm");
@@ -36,33 +36,33 @@ pub(crate) fn module(workshop: &Workshop<'_>) -> Result<Vec<u8>, BuildError> {
 /// Renames the exports of a module: AssemblyScript can only export identifiers.
 fn renamed(module: &[u8], renames: &[(String, String)]) -> Option<Vec<u8>> {
     let (header, mut rest) = module.split_at_checked(8)?;
-    let mut made = header.to_vec();
+    let mut output = header.to_vec();
     while let Some((&id, after)) = rest.split_first() {
         let (section, behind) = counted(after)?;
         if id == EXPORTS {
             let section = renamed_exports(section, renames)?;
-            made.push(id);
-            push_counted(&mut made, &section);
+            output.push(id);
+            push_counted(&mut output, &section);
         } else {
-            made.extend_from_slice(&rest[..rest.len() - behind.len()]);
+            output.extend_from_slice(&rest[..rest.len() - behind.len()]);
         }
         rest = behind;
     }
-    Some(made)
+    Some(output)
 }
 
 fn renamed_exports(section: &[u8], renames: &[(String, String)]) -> Option<Vec<u8>> {
     let (count, mut rest) = number(section)?;
-    let mut made = section[..section.len() - rest.len()].to_vec();
+    let mut output = section[..section.len() - rest.len()].to_vec();
     for _ in 0..count {
         let (name, after) = counted(rest)?;
         let (_index, behind) = number(after.get(1..)?)?;
         let rename = renames.iter().find(|(from, _)| from.as_bytes() == name);
-        push_counted(&mut made, rename.map_or(name, |(_, to)| to.as_bytes()));
-        made.extend_from_slice(&after[..after.len() - behind.len()]);
+        push_counted(&mut output, rename.map_or(name, |(_, to)| to.as_bytes()));
+        output.extend_from_slice(&after[..after.len() - behind.len()]);
         rest = behind;
     }
-    Some(made)
+    Some(output)
 }
 
 /// Splits off a byte string that is prefixed with its length.
@@ -83,14 +83,14 @@ fn number(bytes: &[u8]) -> Option<(u32, &[u8])> {
     None
 }
 
-fn push_counted(made: &mut Vec<u8>, bytes: &[u8]) {
+fn push_counted(output: &mut Vec<u8>, bytes: &[u8]) {
     let mut count = bytes.len();
     while count >= 0x80 {
-        made.push((count & 0x7f) as u8 | 0x80);
+        output.push((count & 0x7f) as u8 | 0x80);
         count >>= 7;
     }
-    made.push(count as u8);
-    made.extend_from_slice(bytes);
+    output.push(count as u8);
+    output.extend_from_slice(bytes);
 }
 
 #[cfg(test)]
@@ -98,7 +98,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn exports_of_the_contract_get_their_full_names_and_nothing_else_changes() {
+    fn renaming_changes_only_the_exports_of_the_contract() {
         let module = |name: &str| {
             let text = format!(
                 "(module (memory (export \"memory\") 1)
@@ -114,7 +114,7 @@ mod tests {
     }
 
     #[test]
-    fn a_module_that_is_cut_short_is_not_renamed() {
+    fn a_truncated_module_is_not_renamed() {
         let module = ::wat::parse_str("(module (func (export \"methods__invoke\")))").unwrap();
         assert_eq!(renamed(&module[..module.len() - 1], &[]), None);
         assert_eq!(renamed(&module[..4], &[]), None);

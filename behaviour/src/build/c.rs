@@ -8,7 +8,7 @@ use super::files::entries;
 use super::{BuildError, Workshop, glue, zig};
 use crate::language::Language;
 
-/// The name of the import of a module that writes to a stream.
+/// The WASI function that a module imports if it writes to a stream.
 const WRITES: &[u8] = b"fd_write";
 
 /// A source file that makes standard output unbuffered, like standard error. Nothing flushes
@@ -21,13 +21,13 @@ __attribute__((constructor(101))) static void unbuffer_stdout(void) {
 }
 ";
 
-/// Compiles the entry file, the source files beside it, and the glue.
+/// Compiles the entry file, the other source files in its folder, and the glue.
 pub(crate) fn module(workshop: &Workshop<'_>) -> Result<Vec<u8>, BuildError> {
     let generated = glue::write(workshop)?.folder;
     let module = linked(workshop, &generated, None)?;
-    // `stdout.c` refers to standard output and so makes a module import WASI. It is linked
-    // only if the module writes to a stream anyway. The second run is fast, since Zig caches
-    // compiled files.
+    // `stdout.c` refers to standard output, which makes a module import WASI. It is linked
+    // only if the module writes to a stream in any case. The second run is fast, since Zig
+    // caches compiled files.
     if !module.windows(WRITES.len()).any(|bytes| bytes == WRITES) {
         return Ok(module);
     }
@@ -66,7 +66,7 @@ fn linked(
     workshop.read(&core)
 }
 
-/// Returns the entry file and all files beside it with the same extension.
+/// Returns the entry file and all files in its folder with the same extension.
 fn sources(entry: &Path) -> Vec<PathBuf> {
     let kind = entry.extension().and_then(OsStr::to_str).unwrap_or_default();
     let folder = entry.parent().unwrap_or(Path::new("."));

@@ -1,4 +1,4 @@
-//! Folders of the cache: filled once, and complete or missing.
+//! Cache folders, each of which is either complete or missing.
 //!
 //! If several builds need a folder at once, one fills it and the others wait. An
 //! interrupted build leaves a folder with a temporary name, which the next build removes.
@@ -18,8 +18,8 @@ pub(crate) fn default_dir() -> Option<PathBuf> {
         .or_else(|| set("HOME").map(|home| home.join(".cache").join("behaviour")))
 }
 
-/// Returns the folder `name` in `dir`; if it is missing, `fill` fills it first. `fill`
-/// receives a temporary path, so it must not write that path into files.
+/// Returns the folder `name` in `dir`, after `fill` has filled it if it was missing.
+/// `fill` receives a temporary path, which it must not write into files.
 pub(crate) fn folder(
     dir: &Path,
     name: &str,
@@ -36,8 +36,8 @@ pub(crate) fn folder(
         return Ok(whole);
     }
 
-    // A command of a killed build may still write to its folder, so each process has
-    // its own name, and a folder that cannot be removed yet does no harm.
+    // A command of a killed build may still be writing to its folder. Each process
+    // therefore uses a different name, and a folder that cannot be removed yet is ignored.
     for left in entries(dir) {
         let left_name = file_name(&left);
         if left_name.starts_with(&format!("{name}.")) && left_name.ends_with(".partial") {
@@ -79,16 +79,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn of_concurrent_builds_one_fills_a_folder_and_all_get_it_complete() {
+    fn concurrent_builds_fill_a_folder_once_and_all_find_it_complete() {
         let dir = tempfile::tempdir().unwrap();
-        let made = AtomicU32::new(0);
+        let fills = AtomicU32::new(0);
         let start = Barrier::new(8);
         thread::scope(|threads| {
             for _ in 0..8 {
                 threads.spawn(|| {
                     start.wait();
                     let folder = folder(dir.path(), "kept", &|_| {}, |partial| {
-                        made.fetch_add(1, Ordering::SeqCst);
+                        fills.fetch_add(1, Ordering::SeqCst);
                         thread::yield_now();
                         fs::write(partial.join("file"), "whole").map_err(BuildError::io(partial))
                     });
@@ -97,7 +97,7 @@ mod tests {
                 });
             }
         });
-        assert_eq!(made.load(Ordering::SeqCst), 1);
+        assert_eq!(fills.load(Ordering::SeqCst), 1);
     }
 
     #[test]
@@ -114,7 +114,7 @@ mod tests {
     }
 
     #[test]
-    fn a_failure_leaves_nothing_and_the_next_attempt_starts_again() {
+    fn a_failed_attempt_leaves_no_folder_and_the_next_one_starts_again() {
         let dir = tempfile::tempdir().unwrap();
         let fail = |_: &Path| Err(BuildError::NoCompiler { why: "no network".into() });
         folder(dir.path(), "kept", &|_| {}, fail).unwrap_err();

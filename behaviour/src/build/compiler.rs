@@ -19,12 +19,12 @@ pub(crate) const TARGET: &str = "wasm32-unknown-unknown";
 pub(crate) enum Compiler {
     /// The active Rust.
     Active,
-    /// A fetched compiler and its linker. `made` identifies its standard library.
-    Fetched { rustc: PathBuf, linker: PathBuf, made: String },
+    /// A fetched compiler and its linker. `fetch_id` identifies its standard library.
+    Fetched { rustc: PathBuf, linker: PathBuf, fetch_id: String },
 }
 
 impl Compiler {
-    /// Makes cargo use the compiler.
+    /// Sets the environment variables that make cargo use the compiler.
     pub(crate) fn configure(&self, cargo: &mut Command) {
         if let Compiler::Fetched { rustc, linker, .. } = self {
             cargo.env("RUSTC", rustc);
@@ -32,14 +32,14 @@ impl Compiler {
         }
     }
 
-    /// Returns a flag for the compiler itself. Cargo tells compilers apart by
-    /// their version. After the cache is emptied and the compiler fetched again, it
-    /// would mix crates compiled against the old and the new standard library, and
-    /// the compiler would fail until the target directory is emptied.
+    /// Returns a compiler flag that differs between fetches. Cargo distinguishes compilers
+    /// only by version. Without the flag, cargo would mix crates compiled against the
+    /// standard libraries of two fetches, and the build would fail until the target
+    /// directory is emptied.
     pub(crate) fn flag(&self) -> Option<String> {
         match self {
             Compiler::Active => None,
-            Compiler::Fetched { made, .. } => Some(format!("-Cmetadata={made}")),
+            Compiler::Fetched { fetch_id, .. } => Some(format!("-Cmetadata={fetch_id}")),
         }
     }
 }
@@ -59,19 +59,19 @@ pub(crate) fn find(dir: &Path, options: &BuildOptions<'_>) -> Result<Compiler, B
     let linker = linker.or_else(|| fetched.linker()).ok_or_else(|| BuildError::NoCompiler {
         why: "there is no linker for a fetched compiler: neither rust-lld nor wasm-ld".into(),
     })?;
-    Ok(Compiler::Fetched { rustc: fetched.rustc(), linker, made: fetched.made()? })
+    Ok(Compiler::Fetched { rustc: fetched.rustc(), linker, fetch_id: fetched.fetch_id()? })
 }
 
 fn active_has_target(dir: &Path) -> Result<bool, BuildError> {
     let mut rustc = step::command("rustc", dir);
     rustc.args(["--print", "target-libdir", "--target", TARGET]);
-    // The compiler fails if it does not know the target.
+    // The command fails if the compiler does not support the target.
     let ended = step::run(&mut rustc, "", &|_| {})?;
     let libraries = Path::new(ended.stdout.trim());
     Ok(ended.status.success() && has_file(libraries, |name| name.starts_with("libstd-")))
 }
 
-/// Returns the linker for WebAssembly of the active Rust, or of the system.
+/// Returns the WebAssembly linker of the active Rust or, if missing, of the system.
 fn active_linker(dir: &Path) -> Result<Option<PathBuf>, BuildError> {
     let mut rustc = step::command("rustc", dir);
     let sysroot = step::run_checked(rustc.args(["--print", "sysroot"]), "", &|_| {})?;

@@ -1,4 +1,4 @@
-//! Errors of a build, and the actions that help.
+//! Errors of a build, with hints for the author.
 
 use std::borrow::Cow;
 use std::io;
@@ -23,7 +23,7 @@ pub enum BuildError {
         /// The reason, in one line.
         why: String,
     },
-    /// A folder that gives the plugin its name, but has an invalid one.
+    /// A folder whose name is the plugin's name, but invalid as one.
     #[error("folder `{}` gives the plugin its name: {why}", .dir.display())]
     FolderName {
         /// The folder.
@@ -53,7 +53,7 @@ pub enum BuildError {
     /// Invalid WIT in the project.
     #[error("WIT in `{}`: {why}", .dir.display())]
     Wit {
-        /// Its folder.
+        /// The folder.
         dir: PathBuf,
         /// The reason, in one line.
         why: String,
@@ -70,7 +70,7 @@ pub enum BuildError {
     /// No compiler for WebAssembly, neither active nor fetched.
     #[error("the active Rust has no target wasm32-unknown-unknown, and {why}")]
     NoCompiler {
-        /// The reason why none was fetched.
+        /// The reason why no compiler was fetched.
         why: String,
     },
     /// Code of the author that does not compile.
@@ -146,7 +146,7 @@ pub enum BuildError {
 }
 
 impl BuildError {
-    /// Returns the action that helps, in one line, if there is one.
+    /// Returns a suggested action in one line, if there is one.
     #[must_use]
     pub fn hint(&self) -> Option<Cow<'static, str>> {
         let hint = match self {
@@ -221,7 +221,7 @@ fn first_error(output: &str) -> &str {
     if output.starts_with("Traceback") {
         return last_line(output);
     }
-    // A script that calls the host during the build: the backtrace does not help.
+    // A script calls the host during the build. The backtrace does not help the author.
     if let Some(at) = output.find("unknown import: `device:") {
         return output[at..].lines().next().unwrap_or_default();
     }

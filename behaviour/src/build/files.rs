@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use super::BuildError;
 
-/// Returns the paths in a folder, sorted; an empty list if the folder cannot be read.
+/// Returns the sorted paths in a folder, or an empty list if it cannot be read.
 pub(crate) fn entries(folder: &Path) -> Vec<PathBuf> {
     let entries = fs::read_dir(folder).into_iter().flatten().flatten();
     let mut paths: Vec<PathBuf> = entries.map(|entry| entry.path()).collect();
@@ -17,7 +17,7 @@ pub(crate) fn entries(folder: &Path) -> Vec<PathBuf> {
     paths
 }
 
-/// Returns the name of a file or folder, as text.
+/// Returns the name of a file or folder as a string.
 pub(crate) fn file_name(path: &Path) -> String {
     path.file_name().unwrap_or_default().to_string_lossy().into_owned()
 }
@@ -43,7 +43,7 @@ pub(crate) fn write_script(path: &Path, text: &str) -> Result<(), BuildError> {
         .map_err(BuildError::io(path))
 }
 
-/// Writes a file atomically: a host may be reading it, and another build may be
+/// Writes a file atomically, since a host may be reading it or another build may be
 /// writing it.
 pub(crate) fn write_atomically(path: &Path, bytes: &[u8]) -> Result<(), BuildError> {
     static COUNTER: AtomicU32 = AtomicU32::new(0);

@@ -40,8 +40,8 @@ pub(crate) struct Glue {
 /// Paths relative to the folder, each with the file's contents.
 type GlueFiles = Vec<(String, Vec<u8>)>;
 
-/// Writes the glue for the project's world and language. Leaves files with the right
-/// contents untouched, and removes all other files in the folder.
+/// Writes the glue for the project's world and language. Does not touch files that are
+/// up to date, and removes files that do not belong to the glue.
 pub(crate) fn write(workshop: &Workshop<'_>) -> Result<Glue, BuildError> {
     let project = workshop.project;
     let entry = entry_module(&project.dir, &project.entry);

@@ -9,11 +9,11 @@ pub(crate) fn module(workshop: &Workshop<'_>) -> Result<Vec<u8>, BuildError> {
     let core = workshop.work.join("core.wasm");
     let mut go = workshop.tool("go")?;
     go.args(["build", "-buildmode=c-shared", "-trimpath"]);
-    // The glue links to `runtime.sbrk`, for the reason in glue/go.go.
+    // The glue links to `runtime.sbrk`; glue/go.go explains why.
     go.args(["-ldflags", "-s -w -checklinkname=0"]);
     go.arg("-o").arg(&core).arg(".");
     go.env("GOOS", "wasip1").env("GOARCH", "wasm").env("CGO_ENABLED", "0");
-    // Otherwise, a go.mod that requires a newer Go would start a download without notice.
+    // Otherwise, a go.mod that requires a newer Go would start a download silently.
     go.env("GOTOOLCHAIN", "local").env("GOTELEMETRY", "off").env_remove("GOFLAGS");
     if let Some(cache) = &workshop.cache {
         go.env("GOPATH", cache.join("go")).env("GOCACHE", cache.join("go/build"));

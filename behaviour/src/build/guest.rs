@@ -1,4 +1,4 @@
-//! The guest crate: its folder, its names and its target directory.
+//! The guest crate, with its folder, names and target directory.
 
 use std::env;
 use std::fs;
@@ -104,7 +104,7 @@ mod tests {
     }"#;
 
     #[test]
-    fn a_guest_is_the_crate_of_its_folder_and_not_another_of_the_workspace() {
+    fn a_guest_is_the_workspace_member_in_the_given_folder() {
         let guest = Guest::parse(METADATA, "/w/door".into()).unwrap();
         assert_eq!(guest.package, "guest-door");
         assert_eq!(guest.library, "guest_door");
@@ -112,7 +112,7 @@ mod tests {
     }
 
     #[test]
-    fn a_crate_without_a_cdylib_is_distinguished_from_a_workspace() {
+    fn a_crate_without_a_cdylib_and_a_workspace_are_distinct_errors() {
         let error = Guest::parse(METADATA, "/w/host".into()).unwrap_err();
         assert_eq!(error.to_string(), "crate `host` has no library of type `cdylib`");
         let error = Guest::parse(METADATA, "/w".into()).unwrap_err();

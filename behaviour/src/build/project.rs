@@ -1,6 +1,7 @@
 //! The description of a plugin in its folder: name, language, entry file and WIT.
 //!
-//! `behaviour.toml` contains it; without that file, the files of the folder determine it.
+//! `behaviour.toml` contains the description. If that file is missing, the entry file in the
+//! folder determines the language, and the other values have defaults.
 
 use std::fs;
 use std::io::ErrorKind;
@@ -18,11 +19,11 @@ pub(crate) const FILE: &str = "behaviour.toml";
 /// A plugin's sources.
 #[derive(Debug, PartialEq)]
 pub(crate) struct Project {
-    /// The folder, absolute.
+    /// The absolute path of the folder.
     pub(crate) dir: PathBuf,
     pub(crate) name: String,
     pub(crate) language: Language,
-    /// The entry file, absolute.
+    /// The absolute path of the entry file.
     pub(crate) entry: PathBuf,
     /// The name of the world in the WIT.
     pub(crate) world: String,
@@ -84,8 +85,8 @@ impl Project {
     }
 }
 
-/// Returns the name of a plugin that is named after its folder. In Rust, the name need not
-/// be valid, since Cargo.toml contains the plugin's name.
+/// Returns the name of a plugin that is named after its folder. The name need not be valid
+/// for Rust, since Cargo.toml contains the plugin's name.
 fn folder_name(folder: &Path, language: Language) -> Result<String, BuildError> {
     let name = files::file_name(folder);
     match crate::name::check(&name) {
@@ -97,16 +98,16 @@ fn folder_name(folder: &Path, language: Language) -> Result<String, BuildError> 
 }
 
 fn describe(file: &Path) -> Result<ProjectFile, BuildError> {
-    let wrong = |why: String| BuildError::ProjectFile { file: file.to_owned(), why };
+    let invalid = |why: String| BuildError::ProjectFile { file: file.to_owned(), why };
     let text = match program::text::read(file) {
         Ok(text) => text,
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(ProjectFile::default()),
         Err(error) => return Err(BuildError::io(file)(error)),
     };
     let described: ProjectFile =
-        toml::from_str(&text).map_err(|error| wrong(describe_error(&error, &text)))?;
+        toml::from_str(&text).map_err(|error| invalid(describe_error(&error, &text)))?;
     if let Some(name) = &described.name {
-        crate::name::check(name).map_err(wrong)?;
+        crate::name::check(name).map_err(invalid)?;
     }
     Ok(described)
 }
@@ -180,7 +181,7 @@ mod tests {
     }
 
     #[test]
-    fn a_folder_that_gives_the_plugin_its_name_has_a_valid_one() {
+    fn a_plugin_cannot_be_named_after_a_folder_with_an_invalid_name() {
         let dir = tempfile::tempdir().unwrap();
         let folder = dir.path().join("Front Door");
         fs::create_dir(&folder).unwrap();

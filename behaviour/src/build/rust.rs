@@ -1,7 +1,7 @@
 //! Rust, compiled to a core module by cargo.
 //!
 //! The guest has a separate target directory, so that the build never waits for the
-//! lock of a cargo that runs this program. Nothing here calls rustup or installs
+//! lock of a cargo that runs this program. The build neither calls rustup nor installs
 //! anything.
 
 use std::path::PathBuf;
@@ -21,8 +21,8 @@ pub(crate) fn compile(
     cargo.args(["build", "--quiet", "--release", "--lib", "--target", TARGET]);
     cargo.arg("--manifest-path").arg(&guest.manifest);
     cargo.arg("--target-dir").arg(&target_dir);
-    // The profile of a plugin (small, without unwinding) must not apply to the rest of
-    // the guest's workspace, so it comes with the command.
+    // A plugin's profile (small, without unwinding) must not apply to the rest of the guest's
+    // workspace, so variables set it for this command only.
     for (key, value) in [
         ("OPT_LEVEL", "s"),
         ("LTO", "true"),
@@ -33,13 +33,13 @@ pub(crate) fn compile(
     ] {
         cargo.env(format!("CARGO_PROFILE_RELEASE_{key}"), value);
     }
-    // The linker's default stack is 1 MiB, most of a small plugin's memory. An
-    // argument adds to the flags of the guest's own configuration, which a variable
-    // would replace. JSON's strings are valid TOML.
+    // The linker's default stack is 1 MiB, most of a small plugin's memory. An argument
+    // extends the flags in the guest's own configuration; a variable would replace them. JSON
+    // strings are valid TOML.
     let mut flags = vec!["-Clink-arg=-zstack-size=65536".to_owned()];
-    flags.extend(step::registry_unnamed());
+    flags.extend(step::remap_cargo_home());
     flags.extend(compiler.flag());
-    let flags = serde_json::to_string(&flags).expect("texts are JSON");
+    let flags = serde_json::to_string(&flags).expect("strings are valid JSON");
     cargo.arg("--config").arg(format!("target.{TARGET}.rustflags={flags}"));
     compiler.configure(&mut cargo);
 

@@ -1,5 +1,5 @@
-//! JavaScript and TypeScript: the sources are bundled into one module, and the component is
-//! a snapshot of a QuickJS that has loaded it.
+//! JavaScript and TypeScript. The sources are bundled into one module, and the component is
+//! a snapshot of a QuickJS engine that has loaded this module.
 
 use std::fs;
 
@@ -8,10 +8,10 @@ use super::{BuildError, Workshop};
 use crate::language::Language;
 
 /// The wrapper of the author's module.
-const AROUND: &str = include_str!("script/around.js");
+const WRAPPER: &str = include_str!("script/around.js");
 
-/// The modules that run before the author's, each with its file name.
-const BEFORE: [(&str, &str); 3] = [
+/// The modules that run before the author's modules, each with its file name.
+const PRELUDE: [(&str, &str); 3] = [
     ("engine.js", include_str!("script/engine.js")),
     ("text.js", include_str!("script/text.js")),
     ("values.js", include_str!("script/values.js")),
@@ -30,11 +30,12 @@ pub(crate) fn component(workshop: &Workshop<'_>) -> Result<Vec<u8>, BuildError> 
         workshop.step("checking the types of", &mut check)?;
     }
 
-    let around = workshop.work.join("around.js");
-    let entry = serde_json::to_string(&project.entry.to_string_lossy()).expect("texts are JSON");
-    let text = AROUND.replace("'PLUGIN_ENTRY'", &entry);
-    fs::write(&around, text).map_err(BuildError::io(&around))?;
-    for (name, text) in BEFORE {
+    let wrapper = workshop.work.join("around.js");
+    let entry =
+        serde_json::to_string(&project.entry.to_string_lossy()).expect("a string is valid JSON");
+    let text = WRAPPER.replace("'PLUGIN_ENTRY'", &entry);
+    fs::write(&wrapper, text).map_err(BuildError::io(&wrapper))?;
+    for (name, text) in PRELUDE {
         let file = workshop.work.join(name);
         fs::write(&file, text).map_err(BuildError::io(&file))?;
     }
@@ -49,12 +50,12 @@ pub(crate) fn component(workshop: &Workshop<'_>) -> Result<Vec<u8>, BuildError> 
     }
     let bundle = workshop.work.join("bundle.js");
     let mut esbuild = workshop.tool("esbuild")?;
-    esbuild.arg(&around).arg(format!("--outfile={}", bundle.display()));
+    esbuild.arg(&wrapper).arg(format!("--outfile={}", bundle.display()));
     esbuild.args(["--bundle", "--format=esm", "--log-level=warning", "--charset=utf8"]);
     // The wrapper refers to all optional exports, which a plugin need not have.
     esbuild.arg("--log-override:import-is-undefined=silent");
-    // The plugin's imports resolve to the generated modules, and their imports to the
-    // engine's modules. The latter are not files, so the bundler must treat them as external.
+    // The plugin's imports resolve to the generated modules, which import the engine's
+    // modules. The latter are not files, so the bundler must treat them as external.
     esbuild.args(aliases);
     esbuild.args(["--external:device:*", "--external:wasi:*"]);
     workshop.step("bundling", &mut esbuild)?;

@@ -1,5 +1,5 @@
-//! External commands. Each runs in a clean environment; its output is captured, its elapsed
-//! time is reported, and it is killed with its descendants after a time limit.
+//! External commands. Each runs in a clean environment with captured output and progress
+//! messages. After a time limit, it is killed together with its descendants.
 
 mod process_tree;
 
@@ -17,19 +17,19 @@ use program::duration;
 
 use super::{BuildError, Progress};
 
-/// The interval between reminders that a command still runs.
+/// The interval between reminders that a command is still running.
 const REMINDER_INTERVAL: Duration = Duration::from_secs(10);
 
 /// The default time limit of a command.
 const LIMIT: Duration = Duration::from_secs(15 * 60);
 
-/// The environment variable that sets another time limit.
+/// The environment variable that overrides the time limit.
 const LIMIT_KEY: &str = "BEHAVIOUR_STEP_LIMIT";
 
 /// The time to wait for a killed command.
 const KILL_WAIT: Duration = Duration::from_secs(2);
 
-/// The number of last lines of a failed command that an error contains.
+/// The number of lines that an error contains from the end of a command's output.
 const LAST_LINES: usize = 20;
 
 /// The exit status and output of a command.
@@ -39,7 +39,7 @@ pub(crate) struct StepOutput {
     pub(crate) stderr: String,
 }
 
-/// Returns a command without the variables that a cargo sets for its own build when it runs
+/// Returns a command without the variables that cargo sets for its own build if it runs
 /// this program.
 pub(crate) fn command(program: impl Into<OsString>, dir: &Path) -> Command {
     let mut command = Command::new(program.into());
@@ -52,21 +52,22 @@ pub(crate) fn command(program: impl Into<OsString>, dir: &Path) -> Command {
     command
 }
 
-/// Returns the cargo that runs this program, or else the one on the `PATH`.
+/// Returns a command for the cargo that runs this program or, if there is none, for the
+/// cargo on the `PATH`.
 pub(crate) fn cargo(dir: &Path) -> Command {
     command(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()), dir)
 }
 
-/// Returns a compiler flag that keeps the path of the user's registry, which contains the
-/// user's name, out of the output.
-pub(crate) fn registry_unnamed() -> Option<String> {
+/// Returns a compiler flag that removes the path of cargo's home directory from the
+/// output, since it contains the user's name.
+pub(crate) fn remap_cargo_home() -> Option<String> {
     let home = env::var_os("CARGO_HOME").map(PathBuf::from);
     let home = home.or_else(|| Some(PathBuf::from(env::var_os("HOME")?).join(".cargo")))?;
     Some(format!("--remap-path-prefix={}=cargo", home.to_str()?))
 }
 
-/// Runs a command until it ends, with success or not. Reports `step` to `progress` at
-/// the start and regularly afterwards, unless it is empty.
+/// Runs a command and waits until it ends, whatever its exit status. Unless `step` is
+/// empty, reports it to `progress` at the start and regularly afterwards.
 pub(crate) fn run(
     command: &mut Command,
     step: &str,
@@ -97,7 +98,7 @@ fn run_within(
             Ok(output) => return output.map(StepOutput::from).map_err(not_started),
             Err(RecvTimeoutError::Timeout) if started.elapsed() >= limit => {
                 process_tree::kill(process);
-                // The command should end before its files are removed.
+                // The caller may remove the command's files, so the command should have ended.
                 let output = end.recv_timeout(KILL_WAIT).ok().and_then(Result::ok);
                 let output =
                     output.map(|output| StepOutput::from(output).stderr).unwrap_or_default();
@@ -135,8 +136,8 @@ impl From<Output> for StepOutput {
     }
 }
 
-/// Runs a command like [`run`], and returns its standard output. An exit code other
-/// than 0 is an error.
+/// Runs a command like [`run`] and returns its standard output. An exit code other than 0
+/// is an error.
 pub(crate) fn run_checked(
     command: &mut Command,
     step: &str,
@@ -153,29 +154,30 @@ pub(crate) fn run_checked(
     Err(BuildError::Command { command: describe(command), status: ended.status, output, log })
 }
 
-/// Writes the whole output of a command to a file; `None` if that fails.
+/// Writes the complete output of a command to a file. Returns `None` if that fails.
 fn write_log(command: &str, output: &str) -> Option<PathBuf> {
     let name = format!("behaviour-{}-{}.log", std::process::id(), command.replace([' ', '/'], "-"));
     let path = env::temp_dir().join(name);
-    // Fails if the path exists, since another user may have put a file or link there.
+    // `create_new` fails if the path exists, since another user may have created a file or
+    // link there.
     let mut file = File::options().write(true).create_new(true).open(&path).ok()?;
     file.write_all(output.as_bytes()).ok()?;
     Some(path)
 }
 
-/// Returns a short form of a command: the program's name and its first word.
+/// Returns a short form of a command: the program's name and its first argument.
 fn describe(command: &Command) -> String {
     let program = Path::new(command.get_program());
     let name = program.file_name().unwrap_or(program.as_os_str()).to_string_lossy();
-    // Many commands share options; the first word distinguishes them.
-    let mut words = command.get_args().map(|word| word.to_string_lossy());
-    let word = words.find(|word| !word.starts_with('-') && !word.contains("::"));
-    word.map_or_else(|| name.to_string(), |word| format!("{name} {word}"))
+    // Many commands share options. The first other argument distinguishes them.
+    let mut arguments = command.get_args().map(|argument| argument.to_string_lossy());
+    let first = arguments.find(|first| !first.starts_with('-') && !first.contains("::"));
+    first.map_or_else(|| name.to_string(), |first| format!("{name} {first}"))
 }
 
-/// Returns whether a variable would change the build. A cargo that runs this
-/// program sets such variables for its own build. Variables for registries and for
-/// the format of output are the user's choice and stay.
+/// Returns `true` if a variable would change the build. A cargo that runs this program
+/// sets such variables for its own build. The user's variables for registries and for the
+/// output format are kept.
 fn is_for_another_build(key: &str) -> bool {
     const KEPT: [&str; 7] = [
         "CARGO_BUILD_JOBS",
@@ -195,7 +197,7 @@ fn is_for_another_build(key: &str) -> bool {
         | "RUSTC_BOOTSTRAP"
         | "RUSTC_WRAPPER"
         | "RUSTC_WORKSPACE_WRAPPER" => true,
-        // Cargo adds its own libraries to these for the programs that it runs.
+        // Cargo adds its libraries to these variables for the programs that it runs.
         "LD_LIBRARY_PATH" | "DYLD_FALLBACK_LIBRARY_PATH" => env::var_os("CARGO").is_some(),
         _ => key.starts_with("CARGO_") && !KEPT.iter().any(|kept| key.starts_with(kept)),
     }
@@ -212,7 +214,7 @@ mod tests {
     }
 
     #[test]
-    fn variables_of_an_outer_cargo_are_removed_but_those_of_the_registry_are_kept() {
+    fn variables_of_an_outer_cargo_are_removed_but_registry_variables_are_kept() {
         for key in ["CARGO", "CARGO_MANIFEST_DIR", "CARGO_PROFILE_RELEASE_LTO", "RUSTFLAGS"] {
             assert!(is_for_another_build(key), "{key}");
         }
@@ -244,15 +246,15 @@ mod tests {
     }
 
     #[test]
-    fn the_user_may_choose_the_time_limit_of_a_command() {
+    fn the_user_can_choose_the_time_limit_of_a_command() {
         assert_eq!(limit(None).unwrap(), LIMIT);
         assert_eq!(limit(Some("".into())).unwrap(), LIMIT);
         assert_eq!(limit(Some("2m".into())).unwrap(), Duration::from_secs(120));
         assert_eq!(limit(Some("1h 30m".into())).unwrap(), Duration::from_secs(5400));
         let error = limit(Some("soon".into())).unwrap_err();
-        let said = "BEHAVIOUR_STEP_LIMIT: invalid duration `soon`: \
+        let expected = "BEHAVIOUR_STEP_LIMIT: invalid duration `soon`: \
                     expected a value such as 20s, 500ms or 1h 30m";
-        assert_eq!(program::chain(&error).to_string(), said);
+        assert_eq!(program::chain(&error).to_string(), expected);
     }
 
     #[test]

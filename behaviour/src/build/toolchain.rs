@@ -1,9 +1,9 @@
-//! The tools of a language, from the folder that [`setup`] filled or from the `PATH`.
+//! The tools of a language, found in the folder that [`setup`] filled or on the `PATH`.
 //!
-//! They come from the language's own registry through its ordinary client, in pinned
-//! versions, into a folder of the cache. All packages of npm and pip are locked by
-//! version and digest in `behaviour/toolchains`. Nothing is installed for the machine,
-//! and no installation script of a package runs.
+//! The registry's ordinary client fetches them in pinned versions into a folder of the
+//! cache. All npm and pip packages are locked by version and digest in
+//! `behaviour/toolchains`. Nothing is installed on the machine, and no installation script
+//! of a package runs.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -36,7 +36,7 @@ enum Registry {
     Npm(&'static str, &'static str),
 }
 
-/// Includes the files of a folder in `behaviour/toolchains`.
+/// Embeds the lock files of a folder in `behaviour/toolchains`.
 macro_rules! locked {
     (pip $folder:literal) => {
         Registry::Pip(include_str!(concat!("../../toolchains/", $folder, "/requirements.txt")))
@@ -93,8 +93,8 @@ pub(crate) const ASSEMBLYSCRIPT: Toolchain = Toolchain {
     trial: &["--version"],
 };
 
-/// The path of esbuild's native program. The launcher in `.bin` is not used: without the
-/// package's installation script, it adds a report to each error.
+/// The path of esbuild's native program. The launcher in `.bin` is not used, since it adds
+/// a report to each error unless the package's installation script has run.
 const ESBUILD: &str = match (cfg!(target_os = "macos"), cfg!(target_arch = "aarch64")) {
     (false, false) => "node_modules/@esbuild/linux-x64/bin/esbuild",
     (false, true) => "node_modules/@esbuild/linux-arm64/bin/esbuild",
@@ -102,7 +102,7 @@ const ESBUILD: &str = match (cfg!(target_os = "macos"), cfg!(target_arch = "aarc
     (true, true) => "node_modules/@esbuild/darwin-arm64/bin/esbuild",
 };
 
-/// A launcher like the one that pip installs, but without the path of a Python in it.
+/// A launcher like the one that pip installs, but without the path of a Python interpreter.
 const COMPONENTIZE_PY_LAUNCHER: &str = "\
 #!/bin/sh
 here=$(dirname \"$0\")
@@ -110,8 +110,8 @@ PYTHONPATH=$here exec python3 -c 'from componentize_py import script; script()' 
 ";
 
 impl Toolchain {
-    /// Returns the tools of a language; `None` for Rust, whose tools `compiler` finds, and
-    /// for languages that need none.
+    /// Returns the tools of a language. Returns `None` for Rust, whose tools `compiler` finds,
+    /// and for languages that need no tools.
     pub(crate) fn of(language: Language) -> Option<&'static Toolchain> {
         match language {
             Language::Rust | Language::Wat => None,
@@ -131,8 +131,8 @@ impl Toolchain {
         language: Language,
         dir: &Path,
     ) -> Result<Command, BuildError> {
-        let kept = cache.and_then(|cache| self.program(&cache.join(self.folder), program));
-        let found = kept.filter(|path| path.is_file()).or_else(|| find_program(program));
+        let cached = cache.and_then(|cache| self.program(&cache.join(self.folder), program));
+        let found = cached.filter(|path| path.is_file()).or_else(|| find_program(program));
         let found = found.ok_or(BuildError::NoTool { program, language })?;
         Ok(step::command(found, dir))
     }
@@ -142,7 +142,7 @@ impl Toolchain {
         Some(folder.join(path))
     }
 
-    /// Returns the folder of the tools in the cache, and fetches them if they are missing.
+    /// Returns the folder of the tools in the cache after fetching them if they are missing.
     pub(crate) fn fetch(
         &self,
         cache: &Path,
@@ -187,8 +187,8 @@ impl Toolchain {
 
 /// Returns the command that installs the wheels of `requirements` into a folder.
 ///
-/// It uses the user's pip.conf, which may name a mirror: the digests protect downloads from
-/// any index.
+/// pip reads the user's pip.conf, which can name a mirror. The digests protect downloads
+/// from any index.
 fn pip(folder: &Path, requirements: &str) -> Result<Command, BuildError> {
     let file = folder.join("requirements.txt");
     fs::write(&file, requirements).map_err(BuildError::io(&file))?;
@@ -213,9 +213,9 @@ mod tests {
             let owned = |(name, version): (&str, &str)| (name.to_owned(), version.to_owned());
             match self.registry {
                 Registry::Pip(requirements) => {
-                    let mut words = requirements.lines().filter_map(|line| line.split_once("=="));
-                    let (name, version) = words.next().unwrap();
-                    assert!(words.next().is_none(), "more than one package");
+                    let mut pinned = requirements.lines().filter_map(|line| line.split_once("=="));
+                    let (name, version) = pinned.next().unwrap();
+                    assert!(pinned.next().is_none(), "more than one package");
                     vec![owned((name, version.trim_end_matches(" \\")))]
                 }
                 Registry::Npm(manifest, _) => {
@@ -259,7 +259,9 @@ mod tests {
     #[test]
     fn all_npm_packages_are_locked_by_version_and_digest_but_not_to_a_registry() {
         for toolchain in [QUICKJS, ASSEMBLYSCRIPT] {
-            let Registry::Npm(manifest, lock) = toolchain.registry else { panic!("npm's") };
+            let Registry::Npm(manifest, lock) = toolchain.registry else {
+                panic!("not an npm toolchain")
+            };
             let manifest: Value = serde_json::from_str(manifest).unwrap();
             let lock: Value = serde_json::from_str(lock).unwrap();
             let packages = lock["packages"].as_object().unwrap();
@@ -275,7 +277,9 @@ mod tests {
     #[test]
     fn all_pip_packages_are_locked_by_version_and_digest_for_each_platform() {
         for toolchain in [ZIG, GO, COMPONENTIZE_PY] {
-            let Registry::Pip(requirements) = toolchain.registry else { panic!("pip's") };
+            let Registry::Pip(requirements) = toolchain.registry else {
+                panic!("not a pip toolchain")
+            };
             let digests: BTreeSet<&str> = requirements
                 .lines()
                 .filter_map(|line| line.trim().strip_prefix("--hash=sha256:"))
@@ -287,9 +291,9 @@ mod tests {
         }
     }
 
-    /// An index may add a wheel to an existing version, or replace one.
+    /// An index can add a wheel to an existing version or replace one.
     #[test]
-    fn a_wheel_that_is_not_the_locked_one_is_refused() {
+    fn a_wheel_with_another_digest_than_the_locked_one_is_refused() {
         const WHEEL: &str = "
 import zipfile
 with zipfile.ZipFile('tool-1.0-py3-none-any.whl', 'w') as wheel:

@@ -1,4 +1,4 @@
-//! WebAssembly text: a core module, or a component.
+//! WebAssembly text, which defines a core module or a component.
 
 use super::{BuildError, Workshop};
 

@@ -1,4 +1,4 @@
-//! Zig, without a libc: the glue in `gen/behaviour.zig` does not need one.
+//! Zig, without a libc, which the glue in `gen/behaviour.zig` does not need.
 
 use std::process::Command;
 
@@ -18,7 +18,7 @@ pub(crate) fn module(workshop: &Workshop<'_>) -> Result<Vec<u8>, BuildError> {
     workshop.read(&core)
 }
 
-/// Returns the command `zig`, with its global cache in the cache directory so that it
+/// Returns the command `zig`. Its global cache is in the cache directory, so that it
 /// compiles its libc only once for all projects.
 pub(crate) fn command(workshop: &Workshop<'_>) -> Result<Command, BuildError> {
     let mut zig = workshop.tool("zig")?;

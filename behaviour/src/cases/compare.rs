@@ -1,4 +1,4 @@
-//! Differences between JSON values, by path.
+//! Comparison of JSON values, with a path for each difference.
 
 use std::fmt;
 
@@ -11,9 +11,9 @@ use super::LogDiff;
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(untagged)]
 pub enum Difference {
-    /// A difference at one place in a JSON value.
+    /// A difference at one location in a JSON value.
     Value {
-        /// The path of the place, such as `answer.items[2].name`.
+        /// The path of the location, such as `answer.items[2].name`.
         at: String,
         /// The expected value; `None` if nothing was expected.
         #[serde(skip_serializing_if = "Option::is_none")]
@@ -55,7 +55,7 @@ fn preview(value: &Option<Value>) -> String {
     format!("{start}… ({} bytes)", text.len())
 }
 
-/// Compares two values and adds a difference for each place where they differ.
+/// Compares two values and adds a difference for each path at which they differ.
 pub(super) fn compare(at: &str, expected: &Value, found: &Value, into: &mut Vec<Difference>) {
     match (expected, found) {
         (Value::Object(expected), Value::Object(found)) => {
@@ -128,7 +128,7 @@ mod tests {
     }
 
     #[test]
-    fn each_place_is_named_with_what_was_expected_and_found() {
+    fn each_difference_names_its_path_and_both_values() {
         check(
             json!({"items": [{"name": "x"}, 2], "gone": true}),
             json!({"items": [{"name": "y"}], "more": {}}),

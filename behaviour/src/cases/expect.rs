@@ -8,7 +8,7 @@ use super::compare::{Difference, compare, difference};
 use super::log_diff;
 use crate::desk::{Action, Outcome, milliseconds, object, text};
 
-/// The keys of [`Expect`], in the order in which differences are shown: those that the
+/// The keys of [`Expect`], in the order in which differences are shown. The keys that the
 /// caller of a method sees come first.
 const KEYS: [&str; 11] = [
     "status",
@@ -24,8 +24,8 @@ const KEYS: [&str; 11] = [
     "reboot",
 ];
 
-/// The expectations of a case. A key that is missing is not compared. If both `status` and
-/// `error` are missing, the call must succeed.
+/// The expectations of a case. Missing keys are not compared. If both `status` and `error`
+/// are missing, the call must succeed.
 #[derive(Debug, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Expect {
@@ -35,9 +35,8 @@ pub struct Expect {
     /// The payload of the answer, which can be `null`.
     #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
     pub answer: Option<Value>,
-    /// The reason why the call failed, as one word: `refused`, `deadline-exceeded` or another
-    /// one listed in ARCHITECTURE.md. For a job or a change, it can also be `retry`,
-    /// `rejected` or `other`.
+    /// The identifier of the error: `refused`, `deadline-exceeded` or another identifier listed
+    /// in ARCHITECTURE.md. For a job or a change, it can also be `retry`, `rejected` or `other`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
     /// The one-line message that belongs to `error`.
@@ -173,7 +172,7 @@ impl ActualValues {
                     log.push(json!({"level": level, "message": message, "fields": object(fields)}));
                 }
                 Action::Reported(patch) if merge_patches(&mut reported, patch) => {}
-                // One patch cannot hold both; the later one wins.
+                // If the patches cannot be merged, the later one wins.
                 Action::Reported(patch) => reported.extend(patch.clone()),
                 Action::Sent { content_type, body, properties } => telemetry.push(json!({
                     "body": as_json(body), "content_type": content_type, "properties": object(properties),
@@ -212,7 +211,7 @@ impl ActualValues {
                 if let Some(status) = error.status() {
                     value["status"] = status.into();
                 }
-                value["error"] = error.word().into();
+                value["error"] = error.code().into();
                 value["message"] = error.message().into();
             }
         }
@@ -224,20 +223,20 @@ fn as_json(text: &str) -> Value {
     serde_json::from_str(text).unwrap_or_else(|_| text.into())
 }
 
-/// Returns the found value without the keys that are not expected: a message, a
-/// job or a reboot may be described in part.
+/// Returns the found value without the keys that are not expected, since a case can
+/// describe a message, a job or a reboot in part.
 fn only_expected_keys(expected: &Value, found: &Value) -> Value {
     match (expected, found) {
         (Value::Object(expected), Value::Object(found)) => {
-            let said = found.iter().filter(|(key, _)| expected.contains_key(*key));
-            Value::Object(said.map(|(key, value)| (key.clone(), value.clone())).collect())
+            let common = found.iter().filter(|(key, _)| expected.contains_key(*key));
+            Value::Object(common.map(|(key, value)| (key.clone(), value.clone())).collect())
         }
         (Value::Array(expected), Value::Array(found)) => {
-            let said = found.iter().enumerate().map(|(index, found)| match expected.get(index) {
+            let items = found.iter().enumerate().map(|(index, found)| match expected.get(index) {
                 Some(expected) => only_expected_keys(expected, found),
                 None => found.clone(),
             });
-            Value::Array(said.collect())
+            Value::Array(items.collect())
         }
         _ => found.clone(),
     }

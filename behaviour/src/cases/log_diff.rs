@@ -1,4 +1,4 @@
-//! Differences between a log and the expected log, line by line.
+//! Line-by-line comparison of a log with the expected log.
 //!
 //! An expected line is either a string, which is the message, or an object with some of
 //! `level`, `message` and `fields`. The string `...` matches any number of lines.
@@ -16,7 +16,7 @@ const ANY: &str = "...";
 #[serde(transparent)]
 pub struct LogDiff(pub Vec<(Side, String)>);
 
-/// The logs that contain a line.
+/// The origin of a line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Side {
@@ -28,17 +28,17 @@ pub enum Side {
     Found,
 }
 
-/// Formats the lines like `diff`, each with a mark.
+/// Formats the lines like `diff`, with one marker for each line.
 impl fmt::Display for LogDiff {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (index, (side, line)) in self.0.iter().enumerate() {
-            let mark = match side {
+            let marker = match side {
                 Side::Both => ' ',
                 Side::Expected => '-',
                 Side::Found => '+',
             };
             let end = if index + 1 == self.0.len() { "" } else { "\n" };
-            write!(f, "{mark} {line}{end}")?;
+            write!(f, "{marker} {line}{end}")?;
         }
         Ok(())
     }
@@ -64,8 +64,8 @@ pub(super) fn compare(expected: &[Value], found: &[Value]) -> Option<LogDiff> {
     lines.iter().any(|(side, _)| *side != Side::Both).then_some(LogDiff(lines))
 }
 
-/// Returns the alignment with the fewest lines that are in only one of the logs. Uses the
-/// usual table of edit distances, filled from the end.
+/// Returns the alignment with the fewest lines that are in only one of the logs. Uses a
+/// table of edit distances that is filled from the end.
 fn align(expected: &[Value], found: &[Value]) -> Vec<(Side, String)> {
     let (rows, columns) = (expected.len(), found.len());
     let mut distances = vec![vec![0_usize; columns + 1]; rows + 1];
@@ -119,7 +119,7 @@ fn is_any(expected: &Value) -> bool {
     expected == ANY
 }
 
-/// Returns `true` if a found line matches an expected one.
+/// Returns `true` if a found line matches an expected line.
 fn fits(expected: &Value, found: &Value) -> bool {
     match expected {
         Value::String(message) => message != ANY && found["message"] == *message,
@@ -182,7 +182,7 @@ mod tests {
     }
 
     #[test]
-    fn three_dots_stand_for_any_lines_or_none() {
+    fn three_dots_match_any_number_of_lines() {
         check(json!(["...", "b", "..."]), &["a", "b"], None);
         check(json!(["a", "..."]), &["a", "b", "c"], None);
         check(json!(["..."]), &[], None);
@@ -190,7 +190,7 @@ mod tests {
     }
 
     #[test]
-    fn missing_and_surplus_lines_stand_where_they_belong() {
+    fn missing_and_surplus_lines_are_shown_at_their_position() {
         check(json!(["a", "b", "c"]), &["a", "c", "d"], Some("  a n=1\n- b\n  c n=1\n+ d n=1"));
         check(json!([{"level": "warn"}]), &["a"], Some("- warn: \n+ a n=1"));
     }

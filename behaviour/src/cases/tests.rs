@@ -1,11 +1,11 @@
-//! Tests of parsing and running cases, on guests that need no compiler.
+//! Tests that parse cases and run them on guests written in WebAssembly text.
 
 use serde_json::json;
 
 use super::*;
 use crate::desk::engine;
 
-/// Runs a case and returns its differences as text; empty if it passes.
+/// Runs a case and returns its differences as strings. The list is empty if the case passes.
 fn run(guest: &str, case: Value) -> Vec<String> {
     let engine = engine(0).unwrap();
     let compiled = engine.compile(&fixtures::guest(guest), &Limits::default()).unwrap();
@@ -15,56 +15,56 @@ fn run(guest: &str, case: Value) -> Vec<String> {
 }
 
 #[track_caller]
-fn check_wrong(text: &str, why: &str) {
+fn check_invalid(text: &str, why: &str) {
     let file = tempfile::tempdir().unwrap();
     fs::write(file.path().join("door.json"), text).unwrap();
     let found = find(file.path()).unwrap();
     assert_eq!(found[0].name, "door");
-    let said = found[0].case.as_ref().unwrap_err();
+    let message = found[0].case.as_ref().unwrap_err();
     let path = file.path().join("door.json").display().to_string();
-    assert_eq!(*said, format!("{path}: {why}"));
+    assert_eq!(*message, format!("{path}: {why}"));
 }
 
 #[test]
 fn an_invalid_case_is_reported_in_one_line_with_file_and_key() {
-    check_wrong("", "EOF while parsing a value at line 1 column 0");
-    check_wrong("{}", "expected exactly one of `method`, `job`, `changed` and `start`");
-    check_wrong(r#"{"method": "open", "attempt": 2}"#, "`attempt` and `boot_outcome` need `job`");
-    check_wrong(
+    check_invalid("", "EOF while parsing a value at line 1 column 0");
+    check_invalid("{}", "expected exactly one of `method`, `job`, `changed` and `start`");
+    check_invalid(r#"{"method": "open", "attempt": 2}"#, "`attempt` and `boot_outcome` need `job`");
+    check_invalid(
         r#"{"start": null, "payload": 1}"#,
         "`payload`, `attempt` and `boot_outcome` do not apply to `changed` and `start`",
     );
-    check_wrong(
+    check_invalid(
         r#"{"method": "open", "expect": {"statsu": 200}}"#,
         "expect.statsu: unknown field `statsu`, expected one of `status`, `answer`, `error`, \
          `message`, `reported`, `log`, `took_ms`, `telemetry`, `state`, `jobs`, `reboot` \
          at line 1 column 38",
     );
-    check_wrong(
+    check_invalid(
         r#"{"method": "open", "expect": {"status": "200"}}"#,
         "expect.status: invalid type: string \"200\", expected u16 at line 1 column 45",
     );
-    check_wrong(
+    check_invalid(
         r#"{"method": "open", "expect": {"log": ["a", {"msg": "b"}]}}"#,
         "expect.log[1]: `msg` is none of level, message, fields",
     );
-    check_wrong(
+    check_invalid(
         r#"{"method": "open", "limits": {"deadline_ms": 0}}"#,
         "limits: `deadline` is 0ns, not between 1 ms and 300s",
     );
-    check_wrong(
+    check_invalid(
         r#"{"method": "open", "twin": {"desired": {"a.b": 1}}}"#,
         "twin: key `a.b` must not be empty or have a control character, `.`, `$` or a space",
     );
-    check_wrong(
+    check_invalid(
         r#"{"changed": {"a.b": 1}}"#,
         "changed: key `a.b` must not be empty or have a control character, `.`, `$` or a space",
     );
-    check_wrong(r#"{"method": "open"} more"#, "trailing characters at line 1 column 20");
+    check_invalid(r#"{"method": "open"} more"#, "trailing characters at line 1 column 20");
 }
 
 #[test]
-fn a_payload_reaches_the_plugin_as_it_is_written() {
+fn a_payload_reaches_the_plugin_unchanged() {
     let case = json!({"method": "echo", "payload": {"a": [1.50, "x"]}});
     assert!(run("reply.wat", case).is_empty());
     let answer = json!({"method": "echo", "payload": "x", "expect": {"answer": "y"}});
@@ -74,7 +74,7 @@ fn a_payload_reaches_the_plugin_as_it_is_written() {
 }
 
 #[test]
-fn a_sleep_takes_its_time_to_the_millisecond_and_none_on_the_wall() {
+fn a_sleep_takes_exact_virtual_time_and_no_real_time() {
     let expect = json!({"took_ms": 20_000, "status": 200});
     assert!(run("sleeps.wat", json!({"method": "once", "expect": expect})).is_empty());
     let case = json!({"method": "once", "payload": 7, "expect": {"took_ms": 8}});
@@ -82,7 +82,7 @@ fn a_sleep_takes_its_time_to_the_millisecond_and_none_on_the_wall() {
 }
 
 #[test]
-fn wasi_has_the_same_time() {
+fn wasi_clocks_use_virtual_time() {
     for method in ["monotonic", "wall"] {
         let expect = json!({"status": 200 + 20, "took_ms": 20_000});
         assert!(run("dozes.wat", json!({"method": method, "expect": expect})).is_empty());
@@ -90,7 +90,7 @@ fn wasi_has_the_same_time() {
 }
 
 #[test]
-fn a_call_that_fails_is_expected_in_the_hosts_words_or_not_at_all() {
+fn a_failed_call_passes_only_if_the_case_expects_its_error() {
     let late = json!({"status": 504, "error": "deadline-exceeded", "took_ms": 30_000});
     assert!(run("sleeps.wat", json!({"method": "again", "expect": late})).is_empty());
     let sooner = json!({"method": "again", "limits": {"deadline_ms": 500},
@@ -105,23 +105,23 @@ fn a_call_that_fails_is_expected_in_the_hosts_words_or_not_at_all() {
 }
 
 #[test]
-fn a_plugin_that_loops_or_hoards_is_stopped_though_time_is_virtual() {
+fn a_plugin_that_exceeds_a_limit_is_stopped_in_virtual_time() {
     let loops = json!({"method": "spin", "limits": {"deadline_ms": 50},
         "expect": {"error": "deadline-exceeded"}});
     assert!(run("misbehaves.wat", loops).is_empty());
-    let hoards = json!({"method": "grow", "expect": {"error": "out-of-memory", "status": 507}});
-    assert!(run("misbehaves.wat", hoards).is_empty());
+    let grows = json!({"method": "grow", "expect": {"error": "out-of-memory", "status": 507}});
+    assert!(run("misbehaves.wat", grows).is_empty());
 }
 
 #[test]
-fn settings_are_given_as_the_host_gives_them() {
+fn settings_reach_the_plugin_as_on_a_host() {
     let config = json!({"delay": 5});
     let case = json!({"method": "get", "config": config, "expect": {"answer": 5}});
     assert!(run("asks.wat", case).is_empty());
 }
 
 #[test]
-fn patches_are_merged_and_the_twin_is_there_before() {
+fn patches_are_merged_and_the_twin_has_its_initial_properties() {
     let case = json!({"method": "report", "payload": {"a": {"b": 1}},
         "expect": {"reported": {"a": {"b": 2}}}});
     assert_eq!(run("asks.wat", case), ["reported.a.b: expected 2, found 1"]);
@@ -131,7 +131,7 @@ fn patches_are_merged_and_the_twin_is_there_before() {
 }
 
 #[test]
-fn a_hub_that_is_away_keeps_a_plugin_waiting_as_long_as_it_asks() {
+fn waiting_for_a_report_on_an_offline_device_times_out() {
     let offline = 400 + 4;
     let case = json!({"method": "wait", "payload": {"a": 1}, "offline": true,
         "limits": {"deadline_ms": 10_000},
@@ -140,10 +140,10 @@ fn a_hub_that_is_away_keeps_a_plugin_waiting_as_long_as_it_asks() {
 }
 
 #[test]
-fn messages_are_compared_in_what_is_said_of_them() {
+fn messages_are_compared_only_by_their_expected_keys() {
     let sent = |telemetry: Value| json!({"method": "send", "payload": {"t": 21}, "expect": {"telemetry": telemetry}});
     let lines = run("asks.wat", sent(json!([{"body": {"t": 21}}])));
-    assert_eq!(lines.len(), 99, "the other messages of a hundred");
+    assert_eq!(lines.len(), 99, "each of the other 99 messages is a difference");
     let lines = run("asks.wat", sent(json!([{"body": {"t": 22}, "content_type": "text/plain"}])));
     assert_eq!(lines[0], "telemetry[0].body.t: expected 22, found 21");
 }
@@ -161,7 +161,7 @@ fn a_log_is_compared_line_by_line() {
 }
 
 #[test]
-fn jobs_changes_and_starts_are_asked_for_by_themselves() {
+fn a_case_can_run_a_job_notify_of_a_change_or_start_the_plugin() {
     let jobs = [
         (json!({"job": "done"}), json!({"took_ms": 0})),
         (
@@ -190,7 +190,7 @@ fn jobs_changes_and_starts_are_asked_for_by_themselves() {
 }
 
 #[test]
-fn every_key_is_compared() {
+fn every_key_of_expect_is_compared() {
     let expect = json!({
         "status": 1, "answer": 1, "error": "1", "message": "1", "reported": {"a": 1}, "log": ["1"],
         "took_ms": 1, "telemetry": [{"body": 1}], "state": {"a": "1"}, "jobs": [{"name": "1"}],

@@ -191,14 +191,14 @@ impl Call {
 /// Formats an event on one line: its time, its kind and its details.
 pub(crate) fn line(event: &Event, paint: Paint) -> String {
     let time = format!("{:>7}.{:03} s", event.at_ms / 1000, event.at_ms % 1000);
-    let word = format!("{:<8}", event.action.word());
-    let word = match &event.action {
-        Action::Log { level: "error", .. } => paint.bad(&word),
-        Action::Log { level: "warn", .. } => paint.odd(&word),
-        Action::Log { .. } => word,
-        _ => paint.good(&word),
+    let kind = format!("{:<8}", event.action.kind());
+    let kind = match &event.action {
+        Action::Log { level: "error", .. } => paint.bad(&kind),
+        Action::Log { level: "warn", .. } => paint.odd(&kind),
+        Action::Log { .. } => kind,
+        _ => paint.good(&kind),
     };
-    format!("{}  {word}  {}", paint.dim(&time), event.action)
+    format!("{}  {kind}  {}", paint.dim(&time), event.action)
 }
 
 /// Prints the answer or the failure, the duration of the call and its memory.
@@ -214,9 +214,9 @@ fn print(outcome: &Outcome, real_time: bool, memory: usize) {
         }
         Err(error) => {
             let status = error.status().map_or_else(String::new, |status| format!("{status} "));
-            let status = paint.bad(&(status + error.word()));
+            let status = paint.bad(&(status + error.code()));
             note(format_args!("{status}: {}", error.message()));
-            if !real_time && worked_past_its_deadline(error, outcome.took) {
+            if !real_time && computed_past_its_deadline(error, outcome.took) {
                 note(format_args!(
                     "hint: the plugin computed without waiting, and virtual time advances only while \
                      it waits: sleep in loops that poll the clock, or use --real-time"
@@ -224,11 +224,11 @@ fn print(outcome: &Outcome, real_time: bool, memory: usize) {
             }
         }
     }
-    let really = format!("{:.1} ms", outcome.really.as_secs_f64() * 1000.0);
+    let elapsed = format!("{:.1} ms", outcome.real_time.as_secs_f64() * 1000.0);
     let took = match real_time {
-        true => really,
+        true => elapsed,
         false => {
-            format!("{:.3} s of virtual time, {really} of real time", outcome.took.as_secs_f64())
+            format!("{:.3} s of virtual time, {elapsed} of real time", outcome.took.as_secs_f64())
         }
     };
     let memory = values::bytes(memory as u64);
@@ -236,7 +236,7 @@ fn print(outcome: &Outcome, real_time: bool, memory: usize) {
 }
 
 /// Returns `true` if the deadline passed in real time but not in virtual time.
-fn worked_past_its_deadline(error: &CallFailure, took: Duration) -> bool {
+fn computed_past_its_deadline(error: &CallFailure, took: Duration) -> bool {
     matches!(error, CallFailure::Call(CallError::DeadlineExceeded(limit)) if took < *limit)
 }
 
@@ -265,7 +265,7 @@ impl Report<'_> {
         let (status, answer, error, message) = match &outcome.answer {
             Ok(None) => (None, None, None, None),
             Ok(Some(answer)) => (Some(answer.status), Some(answer.payload.as_ref()), None, None),
-            Err(error) => (error.status(), None, Some(error.word()), Some(error.message())),
+            Err(error) => (error.status(), None, Some(error.code()), Some(error.message())),
         };
         Report {
             status,
@@ -273,7 +273,7 @@ impl Report<'_> {
             error,
             message,
             took_ms: milliseconds(outcome.took),
-            really_ms: outcome.really.as_secs_f64() * 1000.0,
+            really_ms: outcome.real_time.as_secs_f64() * 1000.0,
             memory_bytes,
             events: &outcome.events,
             reported: &outcome.reported,
@@ -282,6 +282,6 @@ impl Report<'_> {
     }
 
     fn to_json(&self) -> String {
-        serde_json::to_string(self).expect("texts, numbers and JSON are JSON")
+        serde_json::to_string(self).expect("strings, numbers and JSON values are valid JSON")
     }
 }

@@ -151,8 +151,8 @@ impl CheckedFile<'_> {
         }
     }
 
-    /// Returns an error with the reason why a host would not load the component; `None`
-    /// if a host would load it.
+    /// Returns the error that a host would report instead of loading the component. Returns
+    /// `None` if a host would load it.
     fn refusal(self) -> Option<CommandError> {
         let hint = self.hint();
         let refusal = CommandError::from(anyhow::Error::from(self.loads.err()?));
@@ -192,15 +192,15 @@ impl CheckedFile<'_> {
         self.inspection.capabilities().into_iter().map(Capability::name).collect()
     }
 
-    /// Returns the line of `host.toml` that grants all capabilities which the component
-    /// imports; `None` if it imports none.
+    /// Returns the line of `host.toml` that grants all capabilities that the component
+    /// imports, or `None` if it imports none.
     fn line_to_add(&self) -> Option<String> {
         let capabilities = self.capabilities();
         (!capabilities.is_empty()).then(|| format!("capabilities = {capabilities:?}"))
     }
 
-    /// Returns the hint of the load error. For a missing grant, it is a line that grants
-    /// all capabilities at once.
+    /// Returns the hint of the load error. For a missing grant, the hint contains a line that
+    /// grants all capabilities at once.
     fn hint(&self) -> Option<String> {
         let error = self.loads.as_ref().err()?;
         match (error, self.line_to_add()) {
@@ -220,8 +220,7 @@ impl CheckedFile<'_> {
         self.inspection.imports.iter().any(|found| found.name == import && found.lender.is_some())
     }
 
-    /// Returns the imports outside WASI, without `types`, which contains only type
-    /// definitions.
+    /// Returns the imports except WASI and `types`, which contains only type definitions.
     fn own_imports(&self) -> impl Iterator<Item = String> {
         let names = self.inspection.imports.iter().map(|import| interface(&import.name));
         names.filter(|name| *name != "types" && !name.starts_with("wasi:")).map(str::to_owned)

@@ -1,4 +1,4 @@
-//! `behaviour completions`.
+//! The command `behaviour completions`.
 
 use std::process::ExitCode;
 

@@ -22,7 +22,7 @@ pub(super) fn build_component(dir: &Path) -> Result<PathBuf, CommandError> {
     let progress = BuildProgress::new();
     let show = |line: &str| progress.show(line);
     let options = BuildOptions { progress: &show, ..BuildOptions::default() };
-    // `call` and `test` document one exit code for a component that is not built or not loaded.
+    // `call` and `test` document the same exit code for a failed build and a failed load.
     let failed = |error| build_failed(error).with_kind(FailureKind::NotLoaded);
     Ok(build(dir, &options).map_err(failed)?.path)
 }

@@ -1,4 +1,4 @@
-//! Exit codes and hints of failures.
+//! Exit codes and hints of failed commands.
 
 use behaviour::desk::DeskError;
 use behaviour::{BuildError, CreateError};
@@ -12,7 +12,7 @@ pub(crate) type CommandError = program::CommandError<FailureKind>;
 pub(crate) enum FailureKind {
     #[default]
     Other,
-    /// Wrong usage that `clap` cannot detect, such as a twin that breaks the rules of IoT
+    /// Invalid usage that `clap` cannot detect, such as a twin that breaks the rules of IoT
     /// Hub. The exit code is the same as `clap`'s.
     Usage,
     /// A component that cannot be built, or that a host would not load.
@@ -57,8 +57,8 @@ impl Classify<PatchError> for FailureKind {
     }
 }
 
-/// Prints the output of the failed tool, and converts the error, whose message only
-/// summarises that output.
+/// Prints the output of the failed tool and converts the error, whose message contains
+/// only a summary.
 pub(crate) fn build_failed(error: BuildError) -> CommandError {
     if let Some(output) = error.output().filter(|output| !output.is_empty()) {
         note(format_args!("{}", output.trim_end()));

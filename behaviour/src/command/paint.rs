@@ -1,4 +1,5 @@
-//! Coloured output: only on a terminal, and never with `NO_COLOR` or `TERM=dumb`.
+//! Coloured output. Colours are used only on a terminal, and never with `NO_COLOR` or
+//! `TERM=dumb`.
 
 use std::env;
 use std::io::IsTerminal;
@@ -8,11 +9,11 @@ use std::io::IsTerminal;
 pub(crate) struct Paint(bool);
 
 impl Paint {
-    /// Returns the setting for a stream, which depends on its kind and the environment.
+    /// Returns the colour setting for a stream, which also depends on the environment.
     pub(crate) fn on(stream: &impl IsTerminal) -> Paint {
-        let unwanted = env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty())
+        let disabled = env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty())
             || env::var_os("TERM").is_some_and(|term| term == "dumb");
-        Paint(stream.is_terminal() && !unwanted)
+        Paint(stream.is_terminal() && !disabled)
     }
 
     pub(crate) fn good(self, text: &str) -> String {

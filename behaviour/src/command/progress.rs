@@ -1,4 +1,5 @@
-//! The progress of a build on standard error: a spinner on a terminal, plain lines elsewhere.
+//! Progress of a build on standard error, shown as a spinner on a terminal and as plain
+//! lines elsewhere.
 
 use std::io::{IsTerminal, stderr};
 
@@ -26,7 +27,7 @@ impl BuildProgress {
         if last.as_ref().is_some_and(|(step, _)| is_reminder(line, step)) {
             return;
         }
-        // Dropping the spinner erases it, before the next line is written.
+        // Dropping the spinner erases it. This must happen before the next line is written.
         *last = None;
         note(format_args!("{line}"));
         *last = Some((line.to_owned(), Progress::new(line)));
@@ -45,7 +46,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_a_reminder_is_left_out() {
+    fn only_reminders_are_omitted() {
         assert!(is_reminder("compiling door: 10 s", "compiling door"));
         for line in ["compiling door", "compiling door: warning", "compiling lock: 10 s"] {
             assert!(!is_reminder(line, "compiling door"), "{line}");

@@ -39,8 +39,8 @@ impl Setup {
             }
         };
         let options = BuildOptions { cache_dir, progress: &progress, ..Default::default() };
-        let place = setup(language, &options).map_err(build_failed)?;
-        print_line(&format!("{language}: {place}"));
+        let location = setup(language, &options).map_err(build_failed)?;
+        print_line(&format!("{language}: {location}"));
         Ok(ExitCode::SUCCESS)
     }
 }

@@ -123,8 +123,8 @@ impl Test {
         Test { dir, cases, component, filter, json: false }
     }
 
-    /// Builds the plugin, runs the cases once, and prints each result as soon as it is
-    /// known, unless JSON is wanted.
+    /// Builds the plugin and runs the cases once. Unless the output is JSON, prints each
+    /// result as soon as it is known.
     pub(super) fn run_once(&self) -> Result<TestRun, CommandError> {
         let cases = self.cases()?;
         let component = match &self.component {
@@ -174,8 +174,8 @@ impl Test {
     }
 }
 
-/// Compiles a component for calls that use at most `memory_bytes`, or the default limit
-/// if that is higher.
+/// Compiles a component for calls whose memory limit is at most `memory_bytes` or the
+/// default, whichever is higher.
 fn compile_component(file: &Path, memory_bytes: usize) -> Result<(Engine, Compiled), DeskError> {
     let engine = engine(memory_bytes).map_err(DeskError::Engine)?;
     let _progress = Progress::new(&format!("compiling {}", file.display()));
@@ -189,8 +189,8 @@ pub(super) struct TestRun {
     cases: Vec<CaseResult>,
 }
 
-/// The result of one case. An error is a one-line message: the case file is invalid, or
-/// the component does not load with the settings of the case.
+/// The result of one case. The error is a one-line message. It means that the case file is
+/// invalid or that the component does not load with the settings of the case.
 struct CaseResult {
     name: String,
     verdict: Result<Verdict, String>,

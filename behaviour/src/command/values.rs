@@ -1,4 +1,4 @@
-//! Parsers of option values: sizes, pairs and JSON; and a formatter for sizes.
+//! Parsers for option values (sizes, pairs and JSON), and a formatter for sizes.
 
 use plugin::Json;
 use program::text;
@@ -65,7 +65,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn sizes_may_have_a_unit() {
+    fn sizes_can_have_a_unit() {
         assert_eq!(
             size("1GB").unwrap_err(),
             "invalid size `1GB`: expected a value such as 1048576, 512KiB or 64MiB"
@@ -87,7 +87,7 @@ mod tests {
     }
 
     #[test]
-    fn text_that_is_not_json_is_reported_in_one_line() {
+    fn invalid_json_is_reported_in_one_line() {
         assert_eq!(json("\"text\"").unwrap(), "\"text\"");
         assert_eq!(json("text").unwrap_err(), "is not JSON: expected ident at line 1 column 2");
         assert!(object("[1]").unwrap_err().starts_with("not a JSON object: "));

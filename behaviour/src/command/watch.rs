@@ -47,8 +47,8 @@ pub(crate) struct Watch {
 
 impl Watch {
     /// Builds and tests in rounds until a signal arrives. The rounds run in a separate
-    /// thread. A running compiler needs no extra handling: the terminal sends Ctrl-C to it
-    /// as well.
+    /// thread. A running compiler needs no extra handling, since the terminal sends Ctrl-C
+    /// to it as well.
     pub(super) fn run(self) -> Result<ExitCode, CommandError> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         runtime.block_on(async {
@@ -60,7 +60,7 @@ impl Watch {
             })?;
             tokio::select! {
                 () = signals.next() => Ok(ExitCode::SUCCESS),
-                // Only a panic ends the thread, and its message is already printed.
+                // The thread ends only if it panics, and the panic message is already printed.
                 _ = ended => Ok(ExitCode::FAILURE),
             }
         })
@@ -68,7 +68,7 @@ impl Watch {
 
     fn test_forever(self) {
         let Watch { dir, cases, component, filter } = self;
-        // With `--component` nothing is built, so no other file of the folder matters.
+        // With `--component` nothing is built, so the sources are not watched.
         let sources = component.clone().unwrap_or_else(|| dir.clone());
         let test = Test::new(dir, cases, component, filter);
         let mut files = Files::new(vec![sources, test.cases_dir()]);
@@ -77,7 +77,7 @@ impl Watch {
             let before = files.read();
             print_header(round);
             if let Err(error) = test.run_once() {
-                // A failed round does not set the exit code: a signal ends the command.
+                // The exit code of a failed round is ignored, since only a signal ends the command.
                 let _ = error.report();
             }
             print_line("waiting for a change; press Ctrl-C to stop");

@@ -1,6 +1,6 @@
 //! A clock that advances only while the plugin waits.
 //!
-//! It is based on tokio's paused time, which advances to the next timer when all tasks are
+//! The clock uses tokio's paused time, which advances to the next timer when all tasks are
 //! idle. The deadline of a call and the timers of WASI use the same clock.
 
 use std::time::Duration;

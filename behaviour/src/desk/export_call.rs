@@ -10,22 +10,22 @@ pub enum ExportCall<'a> {
     Method {
         /// The method's name.
         name: &'a str,
-        /// JSON text, any value.
+        /// The payload as JSON text; any value is allowed.
         payload: &'a str,
     },
     /// A job.
     Job {
         /// The job's name.
         name: &'a str,
-        /// JSON text, any value.
+        /// The payload as JSON text; any value is allowed.
         payload: &'a str,
         /// The attempt number, from 1.
         attempt: u32,
         /// The outcome of the boot that the job waited for.
         boot_outcome: BootOutcome,
     },
-    /// A change of the desired properties. The desk's twin must already contain it: see
-    /// [`Desk::with_change`](super::Desk::with_change).
+    /// A change of the desired properties. The device's twin must already contain the change;
+    /// see [`Desk::with_change`](super::Desk::with_change).
     Changed {
         /// The patch of the desired properties.
         patch: &'a Map<String, Value>,
@@ -37,7 +37,7 @@ pub enum ExportCall<'a> {
     },
 }
 
-/// The reason why a call did not succeed.
+/// The reason why a call failed.
 #[derive(Debug)]
 pub enum CallFailure {
     /// An error of the call itself, such as a missed deadline or a trap.
@@ -50,8 +50,8 @@ pub enum CallFailure {
 }
 
 impl CallFailure {
-    /// Returns the status that the caller of a method would receive. Returns `None` if the
-    /// plugin itself returned the error: jobs, changes and starts have no status.
+    /// Returns the status that the caller of a method would receive. Returns `None` for an
+    /// error that the plugin returned from a job, a change or a start, which have no status.
     #[must_use]
     pub fn status(&self) -> Option<u16> {
         match self {
@@ -60,9 +60,9 @@ impl CallFailure {
         }
     }
 
-    /// Returns the reason as one word.
+    /// Returns the identifier of the error, such as `deadline-exceeded`.
     #[must_use]
-    pub fn word(&self) -> &'static str {
+    pub fn code(&self) -> &'static str {
         match self {
             CallFailure::Call(error) => error.word(),
             CallFailure::Job(JobError::Retry(_)) => "retry",
@@ -98,8 +98,8 @@ impl ExportCall<'_> {
         }
     }
 
-    /// Makes the call. `call.method` must be [`name`](ExportCall::name); `version` is the
-    /// version of the desired properties.
+    /// Makes the call. `call.method` must be equal to [`name`](ExportCall::name). `version` is
+    /// the version of the desired properties.
     pub(super) async fn run(
         &self,
         plugin: &Plugin,

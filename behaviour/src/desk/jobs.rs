@@ -1,9 +1,9 @@
-//! A job queue in memory. Jobs are recorded when they are scheduled. If the desk runs
+//! A job queue in memory. Jobs are recorded when they are scheduled. If the device runs
 //! jobs, they run in the order in which they are due.
 //!
-//! A job that waits for a boot runs after a requested reboot, or when its waiting time has
-//! passed. A failed job is retried as on a device, until it reaches the host's limit on
-//! attempts, or all jobs together reach [`MAX_RUNS`].
+//! A job that waits for a boot runs after a requested reboot or when its waiting time has
+//! passed. A failed job is retried as on a real device. Retries end at the host's limit on
+//! attempts of a job or when all jobs together reach [`MAX_RUNS`].
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,14 +18,16 @@ use tokio::time::{Instant, sleep_until};
 use super::power::SimulatedPower;
 use super::record::{Action, Record, milliseconds};
 
-/// The maximum number of job runs after one call. Without it, jobs that schedule jobs
+/// The maximum number of job runs after one call. Without a limit, jobs that schedule jobs
 /// could run forever.
 const MAX_RUNS: u32 = 100;
 
-/// The first and the longest delay before a retry if the job does not choose the delay.
-/// The delay doubles with each attempt. The host uses the same values with random jitter.
-const FIRST_WAIT: Duration = Duration::from_secs(1);
-const LONGEST_WAIT: Duration = Duration::from_secs(300);
+/// The delay before the first retry of a job that does not choose the delay. The delay
+/// doubles with each attempt. The host uses the same values with random jitter.
+const INITIAL_BACKOFF: Duration = Duration::from_secs(1);
+
+/// The maximum delay before a retry.
+const MAX_BACKOFF: Duration = Duration::from_secs(300);
 
 pub(super) struct Jobs {
     queue: Mutex<Queue>,
@@ -35,10 +37,10 @@ pub(super) struct Jobs {
 #[derive(Default)]
 struct Queue {
     scheduled: u32,
-    waiting: Vec<Waiting>,
+    pending: Vec<PendingJob>,
 }
 
-struct Waiting {
+struct PendingJob {
     id: String,
     job: NewJob,
     scheduled_at: Instant,
@@ -49,7 +51,7 @@ struct Waiting {
     boot_outcome: BootOutcome,
 }
 
-impl Waiting {
+impl PendingJob {
     fn due(&self, last_boot: Option<Instant>) -> Instant {
         if let Some(retry_at) = self.retry_at {
             return retry_at;
@@ -63,8 +65,8 @@ impl Waiting {
         }
     }
 
-    /// Returns the time of the last boot if it ended the job's wait: if it happened after
-    /// the job was scheduled.
+    /// Returns the time of the last boot if it events after the job was scheduled, so that
+    /// it ended the job's wait.
     fn boot(&self, last_boot: Option<Instant>) -> Option<Instant> {
         last_boot.filter(|boot| *boot >= self.scheduled_at)
     }
@@ -86,7 +88,7 @@ impl Jobs {
         Jobs { queue: Mutex::default(), record }
     }
 
-    /// Runs the waiting jobs and those that they schedule, until none is left or
+    /// Runs the pending jobs and the jobs that they schedule, until the queue is empty or
     /// [`MAX_RUNS`] is reached. Simulates each requested reboot when it is due.
     pub(super) async fn run(&self, plugin: &Plugin, lent: &Arc<Lent>, power: &SimulatedPower) {
         let mut runs = 0;
@@ -109,9 +111,9 @@ impl Jobs {
     }
 
     async fn run_next(&self, plugin: &Plugin, lent: &Arc<Lent>, last_boot: Option<Instant>) {
-        let Some(mut waiting) = self.take_next(last_boot) else { return };
-        waiting.begin(last_boot);
-        let Waiting { id, job, runs, boot_outcome, .. } = &waiting;
+        let Some(mut pending) = self.take_next(last_boot) else { return };
+        pending.begin(last_boot);
+        let PendingJob { id, job, runs, boot_outcome, .. } = &pending;
         let call = Call {
             id: format!("{id}-run-{runs}").into(),
             method: &job.name,
@@ -120,43 +122,43 @@ impl Jobs {
             attempt: *runs,
             boot_outcome: *boot_outcome,
         };
-        let (again, why) = match plugin.run_job(call).await {
+        let (retry, why) = match plugin.run_job(call).await {
             Ok(Ok(())) => (None, "done".to_owned()),
             Ok(Err(JobError::Retry(wait))) => (Some(wait), String::new()),
             Ok(Err(JobError::Reject(why))) => (None, format!("rejected: {why}")),
             Ok(Err(JobError::Other(why))) => (Some(None), format!(": {why}")),
             Err(error) => (Some(None), format!(": {}: {}", error.word(), error.message())),
         };
-        let outcome = match again {
+        let outcome = match retry {
             None => why,
             Some(_) if *runs == Limits::default().job_attempts => format!("given up{why}"),
-            Some(asked) => {
-                let wait = asked.map_or_else(
-                    || FIRST_WAIT.saturating_mul(1 << (runs - 1).min(16)).min(LONGEST_WAIT),
+            Some(chosen) => {
+                let wait = chosen.map_or_else(
+                    || INITIAL_BACKOFF.saturating_mul(1 << (runs - 1).min(16)).min(MAX_BACKOFF),
                     |ms| Duration::from_millis(ms.into()),
                 );
-                waiting.retry_at = Some(Instant::now() + wait);
+                pending.retry_at = Some(Instant::now() + wait);
                 format!("again in {} ms{why}", milliseconds(wait))
             }
         };
-        let (id, name) = (waiting.id.clone(), waiting.job.name.clone());
+        let (id, name) = (pending.id.clone(), pending.job.name.clone());
         self.record.add(Action::JobRan { id, name, outcome });
-        if waiting.retry_at.is_some() {
-            self.lock().waiting.push(waiting);
+        if pending.retry_at.is_some() {
+            self.lock().pending.push(pending);
         }
     }
 
     fn due(&self, last_boot: Option<Instant>) -> Option<Instant> {
-        self.lock().waiting.iter().map(|job| job.due(last_boot)).min()
+        self.lock().pending.iter().map(|job| job.due(last_boot)).min()
     }
 
-    /// Removes and returns the job that is due first. Of jobs due at the same time, it is
-    /// the one that was queued first.
-    fn take_next(&self, last_boot: Option<Instant>) -> Option<Waiting> {
+    /// Removes and returns the job that is due first. Jobs that are due at the same time are
+    /// returned in the order in which they were queued.
+    fn take_next(&self, last_boot: Option<Instant>) -> Option<PendingJob> {
         let mut queue = self.lock();
-        let jobs = queue.waiting.iter().enumerate();
+        let jobs = queue.pending.iter().enumerate();
         let (index, _) = jobs.min_by_key(|(_, job)| job.due(last_boot))?;
-        Some(queue.waiting.remove(index))
+        Some(queue.pending.remove(index))
     }
 
     fn lock(&self) -> MutexGuard<'_, Queue> {
@@ -170,11 +172,11 @@ impl JobQueue for Jobs {
         _plugin: &'a str,
         _call: &'a str,
         job: NewJob,
-        most_waiting: u32,
+        max_pending: u32,
     ) -> BoxFuture<'a, Result<String, HostError>> {
         let mut queue = self.lock();
-        if queue.waiting.len() >= most_waiting as usize {
-            let why = format!("{most_waiting} jobs are waiting already");
+        if queue.pending.len() >= max_pending as usize {
+            let why = format!("{max_pending} jobs are waiting already");
             return Box::pin(ready(Err(HostError::QuotaExceeded(why))));
         }
         queue.scheduled += 1;
@@ -185,7 +187,7 @@ impl JobQueue for Jobs {
             payload: job.payload.clone(),
             when: when(job.when),
         });
-        queue.waiting.push(Waiting {
+        queue.pending.push(PendingJob {
             id: id.clone(),
             job,
             scheduled_at: Instant::now(),
@@ -203,18 +205,18 @@ impl JobQueue for Jobs {
         id: &'a str,
     ) -> BoxFuture<'a, Result<bool, HostError>> {
         let mut queue = self.lock();
-        let before = queue.waiting.len();
-        queue.waiting.retain(|job| job.id != id);
-        let was_waiting = queue.waiting.len() < before;
+        let before = queue.pending.len();
+        queue.pending.retain(|job| job.id != id);
+        let was_pending = queue.pending.len() < before;
         drop(queue);
-        if was_waiting {
+        if was_pending {
             self.record.add(Action::JobCancelled { id: id.to_owned() });
         }
-        Box::pin(ready(Ok(was_waiting)))
+        Box::pin(ready(Ok(was_pending)))
     }
 }
 
-/// Formats the time of a job with the names of `jobs.wit`.
+/// Formats the due time of a job with the names of `jobs.wit`.
 fn when(when: JobWhen) -> String {
     match when {
         JobWhen::AfterResponse => "after-response".to_owned(),
@@ -230,7 +232,8 @@ mod tests {
     use super::*;
     use crate::desk::{Desk, Device, Event, engine};
 
-    /// Schedules jobs by name, runs them to the end, and returns the recorded events.
+    /// Schedules jobs by name, runs them until the queue is empty, and returns the recorded
+    /// events.
     async fn run(jobs: &[(&str, JobWhen)], reboot_after: Option<Duration>) -> Vec<Event> {
         let engine = engine(0).unwrap();
         let guest = fixtures::guest("lasts.wat");
@@ -248,9 +251,9 @@ mod tests {
     }
 
     /// Returns the time and outcome of each run and each boot.
-    fn runs(happened: &[Event]) -> Vec<(u64, &str)> {
+    fn runs(events: &[Event]) -> Vec<(u64, &str)> {
         let mut runs = Vec::new();
-        for Event { at_ms, action } in happened {
+        for Event { at_ms, action } in events {
             match action {
                 Action::JobRan { outcome, .. } => runs.push((*at_ms, outcome.as_str())),
                 Action::Booted => runs.push((*at_ms, "booted")),
@@ -265,8 +268,8 @@ mod tests {
         let seconds = |seconds| JobWhen::AfterDelay(Duration::from_secs(seconds));
         let jobs = [("nine", seconds(9)), ("five", seconds(5)), ("zero", JobWhen::AfterResponse)];
 
-        let happened = run(&jobs, None).await;
-        assert_eq!(runs(&happened), [(0, "done"), (5000, "done"), (9000, "done")]);
+        let events = run(&jobs, None).await;
+        assert_eq!(runs(&events), [(0, "done"), (5000, "done"), (9000, "done")]);
     }
 
     #[tokio::test(start_paused = true)]
@@ -274,19 +277,19 @@ mod tests {
         let within = JobWhen::AfterBoot { within: Duration::from_secs(60) };
         let (rebooted, expired) = ("again in 1 ms", "again in 3 ms");
 
-        let happened = run(&[("boot", within)], Some(Duration::from_secs(5))).await;
-        assert_eq!(runs(&happened)[..2], [(5000, "booted"), (5000, rebooted)]);
-        let happened = run(&[("boot", within)], None).await;
-        assert_eq!(runs(&happened)[0], (60_000, expired));
-        let happened = run(&[("boot", within)], Some(Duration::from_secs(70))).await;
-        assert_eq!(runs(&happened)[0], (60_000, expired));
+        let events = run(&[("boot", within)], Some(Duration::from_secs(5))).await;
+        assert_eq!(runs(&events)[..2], [(5000, "booted"), (5000, rebooted)]);
+        let events = run(&[("boot", within)], None).await;
+        assert_eq!(runs(&events)[0], (60_000, expired));
+        let events = run(&[("boot", within)], Some(Duration::from_secs(70))).await;
+        assert_eq!(runs(&events)[0], (60_000, expired));
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_failed_job_is_retried_after_longer_waits_up_to_a_limit() {
-        let happened = run(&[("later", JobWhen::AfterResponse)], None).await;
+    async fn a_failed_job_is_retried_with_increasing_delays_up_to_a_limit() {
+        let events = run(&[("later", JobWhen::AfterResponse)], None).await;
 
-        let runs = runs(&happened);
+        let runs = runs(&events);
         let begin =
             [(0, "again in 1000 ms"), (1000, "again in 2000 ms"), (3000, "again in 4000 ms")];
         assert_eq!(runs[..3], begin);
@@ -297,17 +300,17 @@ mod tests {
     async fn the_number_of_runs_is_limited() {
         let jobs: Vec<_> = (0..20).map(|_| ("later", JobWhen::AfterResponse)).collect();
 
-        let happened = run(&jobs, None).await;
-        assert_eq!(runs(&happened).len(), 100);
-        assert_eq!(happened.last().unwrap().action, Action::JobsLeft { runs: 100 });
+        let events = run(&jobs, None).await;
+        assert_eq!(runs(&events).len(), 100);
+        assert_eq!(events.last().unwrap().action, Action::JobsLeft { runs: 100 });
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_job_that_is_rejected_or_fails_says_why() {
+    async fn a_rejected_or_failed_job_is_recorded_with_its_reason() {
         let now = JobWhen::AfterResponse;
 
-        let happened = run(&[("reject", now), ("other", now)], None).await;
-        let runs = runs(&happened);
+        let events = run(&[("reject", now), ("other", now)], None).await;
+        let runs = runs(&events);
         assert_eq!(runs[..2], [(0, "rejected: because"), (0, "again in 1000 ms: because")]);
     }
 }

@@ -1,4 +1,4 @@
-//! Loading of plugins for the desk.
+//! Loading of plugins for a simulated device.
 
 use std::borrow::Cow;
 use std::fs::File;
@@ -9,7 +9,7 @@ use plugin::{
     Compiled, Engine, EngineError, EngineSettings, Limits, LoadError, Plugin, PluginSettings,
 };
 
-/// The reason why a plugin cannot be called on the desk.
+/// The reason why a plugin cannot be called on a simulated device.
 #[derive(Debug, thiserror::Error)]
 pub enum DeskError {
     /// A failure to create the engine.
@@ -51,7 +51,7 @@ impl DeskError {
         }
     }
 
-    /// Returns a function that adds the file to an error.
+    /// Returns a function that adds the path of the file to an error.
     fn of(file: &Path) -> impl FnOnce(LoadError) -> DeskError {
         let file = file.to_owned();
         move |error| match error {
@@ -73,8 +73,9 @@ pub fn load(file: &Path, settings: PluginSettings) -> Result<Plugin, DeskError> 
     engine.load_file(&name(file), file, settings).map_err(DeskError::of(file))
 }
 
-/// Reads and compiles a component; returns its bytes and the compiled form. Stops reading
-/// one byte after the limit on a component's size. Blocks.
+/// Reads and compiles a component, and returns its bytes and the compiled form. Stops
+/// reading one byte after the limit on a component's size. Blocks until the component is
+/// compiled.
 ///
 /// # Errors
 ///
@@ -94,8 +95,8 @@ pub fn name(file: &Path) -> Cow<'_, str> {
     file.file_stem().unwrap_or_default().to_string_lossy()
 }
 
-/// Creates an engine whose calls can use up to `memory_bytes` each, or the default limit
-/// if that is higher.
+/// Creates an engine for calls whose memory limit is at most `memory_bytes` or the default,
+/// whichever is higher.
 ///
 /// # Errors
 ///

@@ -1,4 +1,4 @@
-//! An HTTP client that refuses every request, because the desk has no network.
+//! An HTTP client that refuses every request, since a simulated device has no network.
 
 use std::future::ready;
 

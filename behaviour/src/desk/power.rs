@@ -1,4 +1,4 @@
-//! A simulated reboot: the request is recorded, and jobs that wait for a boot can run. The
+//! Simulated reboots. The request is recorded, and jobs that wait for a boot can run. The
 //! machine itself is not rebooted.
 
 use std::sync::Arc;

@@ -1,7 +1,6 @@
 //! A record of a plugin's actions, in order and with their times.
 //!
-//! The size of the record is bounded, because a call has limits on log lines, reports and
-//! messages.
+//! The limits of a call on log lines, reports and messages bound the size of the record.
 
 use std::fmt;
 use std::time::Duration;
@@ -46,7 +45,7 @@ pub enum Action {
     Sent {
         /// The content type that the plugin passed.
         content_type: String,
-        /// The body as a string; escaped if it is not UTF-8.
+        /// The body as a string, escaped if it is not UTF-8.
         body: String,
         /// The application properties.
         #[serde(serialize_with = "as_object")]
@@ -56,7 +55,7 @@ pub enum Action {
     State {
         /// The key.
         key: String,
-        /// The new value as a string, escaped if it is not UTF-8; `None` if the key was
+        /// The new value as a string, escaped if it is not UTF-8. `None` if the key was
         /// deleted.
         value: Option<String>,
     },
@@ -82,10 +81,10 @@ pub enum Action {
         id: String,
         /// The job's name.
         name: String,
-        /// A description of the outcome; `done` if the job succeeded.
+        /// A description of the outcome, which is `done` if the job succeeded.
         outcome: String,
     },
-    /// A stop at the limit on job runs, with jobs still waiting.
+    /// A stop at the limit on job runs while jobs are still pending.
     JobsLeft {
         /// The number of runs.
         runs: u32,
@@ -140,7 +139,7 @@ impl Record {
 impl LogSink for Record {
     fn write(&self, line: &LogLine<'_>) {
         self.add(Action::Log {
-            level: word(line.level),
+            level: level_name(line.level),
             message: line.message.to_owned(),
             fields: line.fields.to_vec(),
         });
@@ -160,7 +159,7 @@ impl TelemetrySink for Record {
     }
 }
 
-/// Returns bytes as a string, escaped if they are not UTF-8.
+/// Converts bytes to a string and escapes them if they are not UTF-8.
 #[must_use]
 pub fn text(bytes: &[u8]) -> String {
     match std::str::from_utf8(bytes) {
@@ -185,7 +184,7 @@ pub fn milliseconds(duration: Duration) -> u64 {
     duration.as_millis().try_into().unwrap_or(u64::MAX)
 }
 
-fn word(level: Level) -> &'static str {
+fn level_name(level: Level) -> &'static str {
     match level {
         Level::Trace => "trace",
         Level::Debug => "debug",
@@ -196,9 +195,9 @@ fn word(level: Level) -> &'static str {
 }
 
 impl Action {
-    /// Returns the kind of action as one word.
+    /// Returns the kind of action, such as `reported`.
     #[must_use]
-    pub fn word(&self) -> &'static str {
+    pub fn kind(&self) -> &'static str {
         match self {
             Action::Log { level, .. } => level,
             Action::Reported(_) => "reported",
@@ -213,7 +212,7 @@ impl Action {
     }
 }
 
-/// The details of the action on one line, without its [`word`](Action::word).
+/// Formats the details of the action on one line, without its [`kind`](Action::kind).
 impl fmt::Display for Action {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -255,7 +254,8 @@ fn pairs(f: &mut fmt::Formatter<'_>, pairs: &[(String, String)]) -> fmt::Result 
     pairs.iter().try_for_each(|(name, value)| write!(f, " {}={}", escaped(name), escaped(value)))
 }
 
-/// Escapes a plugin's string, so that it can neither forge a line nor control a terminal.
+/// Escapes a plugin's string, so that it can neither forge a log line nor control a
+/// terminal.
 pub(super) fn escaped(text: &str) -> String {
     escape(text).into_owned()
 }

@@ -1,4 +1,4 @@
-//! The state of the one plugin on the desk, in memory.
+//! The state of the plugin on a simulated device, in memory.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -30,14 +30,14 @@ impl State {
         self.entries.lock()
     }
 
-    /// Sets a key, or deletes it if `value` is `None`. If `expected` is given and differs
-    /// from the current value, changes nothing and returns `false`.
+    /// Sets a key, or deletes it if `value` is `None`. Changes nothing and returns `false` if
+    /// `expected` is `Some` and differs from the current value.
     fn change(
         &self,
         key: String,
         value: Option<Vec<u8>>,
         expected: Option<Option<Vec<u8>>>,
-        most_bytes: usize,
+        max_bytes: usize,
     ) -> Result<bool, HostError> {
         let mut entries = self.lock();
         if expected.is_some_and(|expected| entries.get(&key) != expected.as_ref()) {
@@ -48,8 +48,8 @@ impl State {
             let bytes = others.map(|(key, value)| key.len() + value.len()).sum::<usize>()
                 + key.len()
                 + value.len();
-            if bytes > most_bytes {
-                let why = format!("state would have {bytes} bytes; {most_bytes} are allowed");
+            if bytes > max_bytes {
+                let why = format!("state would have {bytes} bytes; {max_bytes} are allowed");
                 return Err(HostError::QuotaExceeded(why));
             }
         }
@@ -88,15 +88,15 @@ impl StateStore for State {
         _plugin: &'a str,
         key: String,
         value: Vec<u8>,
-        most_bytes: usize,
+        max_bytes: usize,
     ) -> BoxFuture<'a, Result<(), HostError>> {
-        let done = self.change(key, Some(value), None, most_bytes).map(|_was| ());
-        Box::pin(ready(done))
+        let result = self.change(key, Some(value), None, max_bytes).map(drop);
+        Box::pin(ready(result))
     }
 
     fn delete<'a>(&'a self, _plugin: &'a str, key: String) -> BoxFuture<'a, Result<(), HostError>> {
-        let done = self.change(key, None, None, usize::MAX).map(|_was| ());
-        Box::pin(ready(done))
+        let result = self.change(key, None, None, usize::MAX).map(drop);
+        Box::pin(ready(result))
     }
 
     fn swap<'a>(
@@ -105,8 +105,8 @@ impl StateStore for State {
         key: String,
         expected: Option<Vec<u8>>,
         value: Option<Vec<u8>>,
-        most_bytes: usize,
+        max_bytes: usize,
     ) -> BoxFuture<'a, Result<bool, HostError>> {
-        Box::pin(ready(self.change(key, value, Some(expected), most_bytes)))
+        Box::pin(ready(self.change(key, value, Some(expected), max_bytes)))
     }
 }

@@ -40,7 +40,7 @@ impl Twin {
     /// Merges a patch into the reported properties and returns their new version.
     fn apply(&self, patch: Map<String, Value>) -> Result<u64, HostError> {
         let mut reported = self.lock();
-        // Nothing reads the timestamps, so their value does not matter.
+        // The timestamps are never read, so any value will do.
         reported.apply(&patch, EPOCH).map_err(|error| match &error {
             PatchError::Size { .. } => HostError::TooLarge(error.to_string()),
             _ => HostError::Invalid(error.to_string()),
@@ -68,8 +68,8 @@ impl TwinAccess for Twin {
         timeout: Duration,
     ) -> BoxFuture<'a, Result<u64, HostError>> {
         Box::pin(async move {
-            // A host stores the patch and sends it once it is connected again, so the patch
-            // counts as reported here as well.
+            // A host stores the patch and sends it after reconnecting, so the patch counts as
+            // reported.
             let version = self.apply(patch)?;
             if self.offline {
                 tokio::time::sleep(timeout).await;
@@ -88,7 +88,7 @@ impl TwinAccess for Twin {
     }
 }
 
-fn document(half: &Section) -> Document {
-    let body = serde_json::to_string(&half.body).expect("a twin is JSON");
-    Document { body, version: half.version }
+fn document(section: &Section) -> Document {
+    let body = serde_json::to_string(&section.body).expect("a twin is JSON");
+    Document { body, version: section.version }
 }

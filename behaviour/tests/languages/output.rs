@@ -1,5 +1,4 @@
-//! The last words of a guest: lines, failed assertions and the reasons of a trap are in the
-//! log.
+//! Tests that output, failed assertions and the reasons of traps are in the log.
 
 use std::fs;
 
@@ -8,11 +7,11 @@ use serde_json::{Value, json};
 
 use super::{expect, project};
 
-/// Builds a new plugin in which `changed` has changed the entry file; `None` without
-/// the tools.
+/// Builds a new plugin whose entry file is changed by `change`. Returns `None` if the tools
+/// are not available.
 fn built(
     language: Language,
-    changed: impl FnOnce(String) -> String,
+    change: impl FnOnce(String) -> String,
 ) -> Option<(tempfile::TempDir, Result<BuiltComponent, BuildError>)> {
     let (folder, options) = project(language)?;
     let dir = folder.path().join("script");
@@ -20,12 +19,12 @@ fn built(
         Language::Go => "plugin.go",
         other => other.entry(),
     });
-    fs::write(&entry, changed(fs::read_to_string(&entry).unwrap())).unwrap();
+    fs::write(&entry, change(fs::read_to_string(&entry).unwrap())).unwrap();
     let built = build(&dir, &options);
     Some((folder, built))
 }
 
-/// Checks the log of a call that ends with a status.
+/// Checks the status and the log of a call.
 fn expect_log(built: Result<BuiltComponent, BuildError>, status: u16, log: &[Value]) {
     let built = built.unwrap_or_else(|error| {
         panic!("{error}\n{}", error.output().unwrap_or_default());
@@ -41,7 +40,7 @@ fn warn(message: &str) -> Value {
     json!({ "level": "warn", "message": message })
 }
 
-/// A plugin in C whose `invoke` begins with these statements.
+/// Returns a change that inserts statements at the start of `invoke` in C.
 fn c(statements: &str) -> impl FnOnce(String) -> String {
     move |text| {
         let (before, body) = text.split_once("method_error_t *err) {").unwrap();
@@ -52,9 +51,9 @@ fn c(statements: &str) -> impl FnOnce(String) -> String {
 }
 
 #[test]
-fn a_guest_in_c_is_heard_to_its_last_word() {
-    let said = r#"puts("one"); puts("two"); fputs("err\n", stderr); printf("three %d\n", 3); printf("four");"#;
-    let Some((_folder, lines)) = built(Language::C, c(said)) else { return };
+fn a_guest_in_c_has_all_its_output_in_the_log() {
+    let statements = r#"puts("one"); puts("two"); fputs("err\n", stderr); printf("three %d\n", 3); printf("four");"#;
+    let Some((_folder, lines)) = built(Language::C, c(statements)) else { return };
     expect_log(lines, 404, &[info("one"), info("two"), warn("err"), info("three 3"), info("four")]);
 
     let trap = r#"printf("before the trap"); __builtin_trap();"#;
@@ -63,36 +62,36 @@ fn a_guest_in_c_is_heard_to_its_last_word() {
 }
 
 #[test]
-fn a_guest_in_c_traps_at_a_failed_assertion_and_says_which() {
+fn a_guest_in_c_logs_a_failed_assertion_and_traps() {
     let Some((_folder, built)) = built(Language::C, c("\n#line 7\nassert(1 == 2);")) else {
         return;
     };
-    let said = "Assertion failed: 1 == 2 (plugin.c: exports_device_behaviour_methods_invoke: 7)";
-    expect_log(built, 500, &[warn(said)]);
+    let message = "Assertion failed: 1 == 2 (plugin.c: exports_device_behaviour_methods_invoke: 7)";
+    expect_log(built, 500, &[warn(message)]);
 }
 
-/// A guest without output is a component without imports of WASI.
+/// A guest without output does not import WASI.
 #[test]
-fn a_guest_in_c_that_writes_nothing_has_no_streams() {
+fn a_guest_in_c_without_output_imports_no_streams() {
     let Some((_folder, built)) = built(Language::C, |text| text) else { return };
     let component = fs::read(built.unwrap().path).unwrap();
     assert!(!component.windows(5).any(|bytes| bytes == b"wasi:"));
 }
 
 #[test]
-fn a_guest_in_cpp_is_heard_to_its_last_word() {
-    let said =
+fn a_guest_in_cpp_has_all_its_output_in_the_log() {
+    let statements =
         r#"std::cout << "one\n" << "two\n"; printf("three\n"); assert(name.get_view() == "y"); "#;
-    let changed = |text: String| {
+    let change = |text: String| {
         let start = "wit::string payload) {";
         let (before, body) = text.split_once(start).unwrap();
-        format!("#include <cassert>\n#include <iostream>\n{before}{start} {said}{body}")
+        format!("#include <cassert>\n#include <iostream>\n{before}{start} {statements}{body}")
     };
-    let Some((_folder, built)) = built(Language::Cpp, changed) else { return };
+    let Some((_folder, built)) = built(Language::Cpp, change) else { return };
     expect_log(built, 500, &[info("one"), info("two"), info("three"), json!({ "level": "warn" })]);
 }
 
-/// A plugin in AssemblyScript whose `invoke` begins with these statements.
+/// Returns a change that inserts statements at the start of `invoke` in AssemblyScript.
 fn assemblyscript(statements: &str) -> impl FnOnce(String) -> String {
     move |text| {
         let start = "InvokeResult {\n";
@@ -102,12 +101,12 @@ fn assemblyscript(statements: &str) -> impl FnOnce(String) -> String {
 }
 
 #[test]
-fn a_guest_in_assemblyscript_has_a_console_dice_and_the_reason_of_a_trap() {
-    let said = r#"
+fn a_guest_in_assemblyscript_has_a_console_random_numbers_and_trap_messages() {
+    let statements = r#"
         const dice = Math.random(); assert(dice >= 0 && dice < 1 && dice != Math.random());
         console.log("one"); console.warn("two"); trace("three", 1, 1.5);
         assert(name == "y", "no y");"#;
-    let Some((_folder, built)) = built(Language::AssemblyScript, assemblyscript(said)) else {
+    let Some((_folder, built)) = built(Language::AssemblyScript, assemblyscript(statements)) else {
         return;
     };
     let fields = json!({ "at": "assembly/index.ts:12:9" });
@@ -117,16 +116,16 @@ fn a_guest_in_assemblyscript_has_a_console_dice_and_the_reason_of_a_trap() {
 }
 
 #[test]
-fn a_guest_in_assemblyscript_is_told_what_no_host_has() {
-    let said = "if (Date.now() == 0) name = payload;";
-    let Some((_folder, built)) = built(Language::AssemblyScript, assemblyscript(said)) else {
+fn a_guest_in_assemblyscript_gets_a_hint_about_globals_that_no_host_provides() {
+    let statements = "if (Date.now() == 0) name = payload;";
+    let Some((_folder, built)) = built(Language::AssemblyScript, assemblyscript(statements)) else {
         return;
     };
     let hint = built.unwrap_err().hint().unwrap().into_owned();
     assert_eq!(hint, "avoid `Date.now`: no host provides this import of module `env`");
 }
 
-/// A plugin in Python whose `invoke` is this.
+/// Returns a change that replaces the body of `invoke` in Python.
 fn python(body: &str) -> impl FnOnce(String) -> String {
     move |text| {
         let (before, _) = text.split_once("        \"\"\"`payload`").unwrap();
@@ -134,9 +133,9 @@ fn python(body: &str) -> impl FnOnce(String) -> String {
     }
 }
 
-/// It is no case of `method-error`, and would be a `KeyError` of the tool's.
+/// The error is not a case of `method-error`, so the tool's own code would raise `KeyError`.
 #[test]
-fn a_guest_in_python_tells_an_error_of_the_host_that_it_did_not_catch() {
+fn a_guest_in_python_reports_an_uncaught_error_of_the_host() {
     let Some((_folder, built)) = built(Language::Python, python("twin.report('[]')")) else {
         return;
     };
@@ -147,10 +146,10 @@ fn a_guest_in_python_tells_an_error_of_the_host_that_it_did_not_catch() {
     expect(&built.path, json!({ "status": 500, "message": format!("failed: {why}"), "log": log }));
 }
 
-/// The host would take it for a fault of the component.
+/// Without the conversion, the host would report an invalid component.
 #[test]
-fn a_guest_in_go_writes_a_text_that_is_not_utf_8() {
-    let changed = |text: String| {
+fn a_guest_in_go_can_write_strings_that_are_not_utf_8() {
+    let change = |text: String| {
         let start = "(behaviour.Response, error) {\n";
         let (before, body) = text.split_once(start).unwrap();
         let write =
@@ -158,18 +157,18 @@ fn a_guest_in_go_writes_a_text_that_is_not_utf_8() {
         let fail = r#"if name != "y" { return behaviour.Response{Status: 200, Payload: []byte("\"\xff\"")}, nil }"#;
         format!("{before}{start}\t{write}\n{fail}\n{body}")
     };
-    let Some((_folder, built)) = built(Language::Go, changed) else { return };
+    let Some((_folder, built)) = built(Language::Go, change) else { return };
     let log = json!([{ "message": "a\u{fffd}b", "fields": { "\u{fffd}": "" } }]);
     expect(&built.unwrap().path, json!({ "status": 200, "answer": "\u{fffd}", "log": log }));
 }
 
 #[test]
-fn a_guest_in_zig_tells_the_message_of_a_panic() {
-    let changed = |text: String| {
+fn a_guest_in_zig_logs_the_message_of_a_panic() {
+    let change = |text: String| {
         let start = "behaviour.MethodError) {\n";
         let (before, body) = text.split_once(start).unwrap();
         format!("{before}{start}    if (name.len == 1) @panic(\"why\");\n{body}")
     };
-    let Some((_folder, built)) = built(Language::Zig, changed) else { return };
+    let Some((_folder, built)) = built(Language::Zig, change) else { return };
     expect_log(built, 500, &[json!({ "level": "error", "message": "why" })]);
 }

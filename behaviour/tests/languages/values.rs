@@ -1,5 +1,5 @@
-//! The values of the contract in a script: the engine takes a wrong one for a trap, and
-//! a large number for another.
+//! Tests of the values that a script passes to the host. Without the wrapper, the engine
+//! would trap on an invalid value and change large numbers.
 
 use std::fs;
 
@@ -8,7 +8,7 @@ use serde_json::json;
 
 use super::{expect, expect_case, project};
 
-/// Builds a script with the optional exports; `None` without the tools.
+/// Builds a script that exports `deferred`. Returns `None` if the tools are not available.
 fn built(language: Language, source: &str) -> Option<(tempfile::TempDir, BuiltComponent)> {
     let (folder, options) = project(language)?;
     let dir = folder.path().join("script");
@@ -25,7 +25,7 @@ fn built(language: Language, source: &str) -> Option<(tempfile::TempDir, BuiltCo
 }
 
 #[test]
-fn a_guest_in_javascript_gives_and_takes_every_number_of_the_contract() {
+fn a_guest_in_javascript_can_pass_and_receive_every_number_of_the_contract() {
     let source = "
         import { attempt } from 'device:behaviour/context@0.1.0';
         import { afterDelay } from 'device:behaviour/jobs@0.1.0';
@@ -48,9 +48,10 @@ fn a_guest_in_javascript_gives_and_takes_every_number_of_the_contract() {
     }
 }
 
-/// Each would otherwise be another number, or a trap that no `try` catches.
+/// Without the checks, each value would become another number or a trap that `try` does not
+/// catch.
 #[test]
-fn a_guest_in_javascript_catches_what_is_no_value_of_the_contract() {
+fn a_guest_in_javascript_can_catch_errors_about_invalid_values() {
     let source = r#"
         import { sleepMs } from 'device:behaviour/clock@0.1.0';
         import { get } from 'device:behaviour/config@0.1.0';
@@ -103,9 +104,9 @@ fn a_guest_in_javascript_catches_what_is_no_value_of_the_contract() {
     expect(&built.path, json!({ "status": 200, "answer": answer, "log": log }));
 }
 
-/// An exception is any value, and looking at it may throw another.
+/// An exception can be any value, and reading its properties can throw another exception.
 #[test]
-fn a_guest_in_javascript_is_answered_for_whatever_it_throws() {
+fn a_guest_in_javascript_fails_with_a_message_whatever_it_throws() {
     let source = r"
         const thrown = {
           number: () => ({ a: 10n }),
@@ -119,7 +120,7 @@ fn a_guest_in_javascript_is_answered_for_whatever_it_throws() {
         };
         export const methods = { invoke(name) { throw thrown[name](); } };";
     let Some((_folder, built)) = built(Language::JavaScript, source) else { return };
-    for (method, said) in [
+    for (method, error) in [
         ("number", "{\"a\":\"10\"}"),
         ("json", "a value of type object that has no text"),
         ("half", "Error: x\u{fffd}"),
@@ -129,13 +130,13 @@ fn a_guest_in_javascript_is_answered_for_whatever_it_throws() {
         ("symbol", "Symbol(s)"),
         ("property", "first"),
     ] {
-        let expected = json!({ "status": 500, "message": format!("failed: {said}") });
+        let expected = json!({ "status": 500, "message": format!("failed: {error}") });
         expect_case(&built.path, json!({ "method": method, "expect": expected }));
     }
 }
 
 #[test]
-fn a_guest_in_typescript_gives_large_numbers_and_catches_wrong_ones() {
+fn a_guest_in_typescript_can_pass_large_numbers_and_catch_invalid_ones() {
     let source = "
         import { afterDelay } from 'device:behaviour/jobs@0.1.0';
         import type { Methods } from 'device:behaviour/methods@0.1.0';

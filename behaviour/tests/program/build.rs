@@ -1,4 +1,4 @@
-//! `behaviour build`, with tools that do not do what they should.
+//! Tests of `behaviour build` with a tool that hangs.
 
 use std::fs;
 
@@ -6,7 +6,7 @@ use crate::program::rig::Rig;
 
 #[cfg(unix)]
 #[test]
-fn a_tool_that_hangs_is_stopped_and_the_way_out_is_told() {
+fn a_tool_that_hangs_is_stopped_and_a_hint_is_printed() {
     use std::os::unix::fs::PermissionsExt;
     let rig = Rig::with(&[]);
     rig.write("door/plugin.js", "export const methods = { invoke() {} };");
@@ -16,13 +16,13 @@ fn a_tool_that_hangs_is_stopped_and_the_way_out_is_told() {
 
     let mut build = rig.command(&["build", "door"]);
     build.env("PATH", path).env("BEHAVIOUR_CACHE_DIR", rig.path().join("cache"));
-    let ended = build.env("BEHAVIOUR_STEP_LIMIT", "100ms").output().unwrap();
+    let output = build.env("BEHAVIOUR_STEP_LIMIT", "100ms").output().unwrap();
 
-    let said = String::from_utf8(ended.stderr).unwrap();
-    let lines: Vec<_> = said.lines().collect();
-    let [doing, error, hint] = lines[..] else { panic!("{said}") };
-    assert_eq!((doing, ended.status.code()), ("bundling door", Some(1)));
-    assert!(error.starts_with("error: bundling door: `esbuild "), "{said}");
-    assert!(error.ends_with("did not end within 100ms and was stopped"), "{said}");
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    let lines: Vec<_> = stderr.lines().collect();
+    let [step, error, hint] = lines[..] else { panic!("{stderr}") };
+    assert_eq!((step, output.status.code()), ("bundling door", Some(1)));
+    assert!(error.starts_with("error: bundling door: `esbuild "), "{stderr}");
+    assert!(error.ends_with("did not end within 100ms and was stopped"), "{stderr}");
     assert_eq!(hint, "hint: check the network, or allow more time: BEHAVIOUR_STEP_LIMIT=60m");
 }

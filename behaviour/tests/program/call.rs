@@ -1,119 +1,119 @@
-//! `behaviour call`.
+//! Tests of `behaviour call`.
 
 use serde_json::json;
 
 use crate::program::rig::Rig;
 
 #[test]
-fn the_answer_alone_is_on_standard_output() {
+fn standard_output_contains_only_the_answer() {
     let rig = Rig::with(&["reply.wat"]);
 
-    let ended = rig.run(&["call", "reply.wasm", "echo", r#"{"b":1.50,"a":[]}"#]);
-    assert_eq!(ended.stdout, "{\n  \"b\": 1.50,\n  \"a\": []\n}\n");
-    assert!(ended.stderr.starts_with("200\ntook 0.000 s of virtual time, "), "{}", ended.stderr);
-    assert_eq!(ended.code, Some(0));
+    let output = rig.run(&["call", "reply.wasm", "echo", r#"{"b":1.50,"a":[]}"#]);
+    assert_eq!(output.stdout, "{\n  \"b\": 1.50,\n  \"a\": []\n}\n");
+    assert!(output.stderr.starts_with("200\ntook 0.000 s of virtual time, "), "{}", output.stderr);
+    assert_eq!(output.code, Some(0));
 }
 
 #[test]
-fn a_payload_may_come_from_a_file_or_from_standard_input() {
+fn a_payload_can_come_from_a_file_or_from_standard_input() {
     let rig = Rig::with(&["reply.wat"]);
     rig.write("payload.json", "[1]\n");
 
     assert_eq!(rig.run(&["call", "reply.wasm", "echo", "@payload.json"]).stdout, "[\n  1\n]\n");
-    let ended = rig.run_with_input(&["call", "reply.wasm", "echo", "-"], "\"piped\"");
-    assert_eq!(ended.stdout, "\"piped\"\n");
+    let output = rig.run_with_input(&["call", "reply.wasm", "echo", "-"], "\"piped\"");
+    assert_eq!(output.stdout, "\"piped\"\n");
     assert_eq!(rig.run(&["call", "reply.wasm", "echo", "-5"]).stdout, "-5\n");
 }
 
 #[test]
-fn a_payload_that_is_not_json_is_one_clear_line() {
+fn an_invalid_payload_is_reported_in_one_line() {
     let rig = Rig::with(&["reply.wat"]);
 
-    let ended = rig.run(&["call", "reply.wasm", "echo", "world"]);
-    let line = ended.stderr.lines().next().unwrap();
+    let output = rig.run(&["call", "reply.wasm", "echo", "world"]);
+    let line = output.stderr.lines().next().unwrap();
     assert_eq!(
         line,
         "error: invalid value 'world' for '[PAYLOAD]': is not JSON: expected value at line 1 column 1"
     );
-    assert_eq!(ended.code, Some(2));
+    assert_eq!(output.code, Some(2));
 }
 
 #[test]
-fn a_sleep_of_twenty_seconds_takes_no_time() {
+fn a_sleep_of_twenty_seconds_takes_virtual_time_only() {
     let rig = Rig::with(&["sleeps.wat"]);
 
-    let told = rig.run(&["call", "sleeps.wasm", "once", "--json"]).json();
-    assert_eq!(told["took_ms"], 20_000);
-    assert_eq!(told["status"], 200);
+    let report = rig.run(&["call", "sleeps.wasm", "once", "--json"]).json();
+    assert_eq!(report["took_ms"], 20_000);
+    assert_eq!(report["status"], 200);
 }
 
 #[test]
-fn what_the_plugin_does_is_shown_with_its_time() {
+fn each_action_of_the_plugin_is_shown_with_its_time() {
     let rig = Rig::with(&["asks.wat", "talks.wat"]);
 
-    let ended = rig.run(&["call", "asks.wasm", "report", r#"{"a":{"b":1}}"#]);
-    assert!(ended.stderr.contains("0.000 s  reported  {\"a\":{\"b\":1}}\n"), "{}", ended.stderr);
-    let ended = rig.run(&["call", "talks.wasm", "once"]);
+    let output = rig.run(&["call", "asks.wasm", "report", r#"{"a":{"b":1}}"#]);
+    assert!(output.stderr.contains("0.000 s  reported  {\"a\":{\"b\":1}}\n"), "{}", output.stderr);
+    let output = rig.run(&["call", "talks.wasm", "once"]);
     let line = "0.000 s  info      one\\ntwo\\u{1b}[31m key=a\\rb\n";
-    assert!(ended.stderr.contains(line), "{}", ended.stderr);
+    assert!(output.stderr.contains(line), "{}", output.stderr);
 }
 
 #[test]
-fn settings_and_twin_are_there_before_the_call() {
+fn settings_and_twin_are_available_to_the_call() {
     let rig = Rig::with(&["asks.wat"]);
 
     assert_eq!(rig.run(&["call", "asks.wasm", "get", "--config", "delay=20"]).stdout, "20\n");
     rig.write("desired.json", r#"{"delay":5}"#);
-    let ended = rig.run(&["call", "asks.wasm", "desired", "--desired", "@desired.json", "--json"]);
-    assert_eq!(ended.json()["answer"], json!({"delay": 5}));
-    let ended = rig.run(&["call", "asks.wasm", "desired", "--desired", "{\"a.b\":1}"]);
-    assert!(ended.stderr.starts_with("error: key `a.b` must not be empty"), "{}", ended.stderr);
-    assert_eq!(ended.code, Some(2));
+    let output = rig.run(&["call", "asks.wasm", "desired", "--desired", "@desired.json", "--json"]);
+    assert_eq!(output.json()["answer"], json!({"delay": 5}));
+    let output = rig.run(&["call", "asks.wasm", "desired", "--desired", "{\"a.b\":1}"]);
+    assert!(output.stderr.starts_with("error: key `a.b` must not be empty"), "{}", output.stderr);
+    assert_eq!(output.code, Some(2));
 }
 
 #[test]
-fn a_call_that_fails_is_told_in_the_hosts_words_and_in_the_exit_code() {
+fn a_failed_call_is_reported_with_the_hosts_message_and_an_exit_code() {
     let rig = Rig::with(&["misbehaves.wat", "answers.wat"]);
 
-    let ended = rig.run(&["call", "misbehaves.wasm", "spin", "--deadline", "50ms"]);
+    let output = rig.run(&["call", "misbehaves.wasm", "spin", "--deadline", "50ms"]);
     assert!(
-        ended.stderr.starts_with(
+        output.stderr.starts_with(
             "504 deadline-exceeded: no answer within 50ms\nhint: the plugin computed without waiting, "
         ),
         "{}",
-        ended.stderr
+        output.stderr
     );
-    assert_eq!((ended.code, ended.stdout.as_str()), (Some(1), ""));
-    let ended = rig.run(&["call", "misbehaves.wasm", "grow", "--memory", "1MiB", "--json"]);
-    assert_eq!(ended.json()["error"], "out-of-memory");
-    let ended = rig.run(&["call", "answers.wasm", "busy"]);
-    assert!(ended.stderr.starts_with("429 refused: busy; try again in 250 ms\n"));
-    assert_eq!(ended.code, Some(1));
-    let ended = rig.run(&["call", "misbehaves.wasm", "trap"]);
+    assert_eq!((output.code, output.stdout.as_str()), (Some(1), ""));
+    let output = rig.run(&["call", "misbehaves.wasm", "grow", "--memory", "1MiB", "--json"]);
+    assert_eq!(output.json()["error"], "out-of-memory");
+    let output = rig.run(&["call", "answers.wasm", "busy"]);
+    assert!(output.stderr.starts_with("429 refused: busy; try again in 250 ms\n"));
+    assert_eq!(output.code, Some(1));
+    let output = rig.run(&["call", "misbehaves.wasm", "trap"]);
     let line = "500 trapped: wasm trap: wasm `unreachable` instruction executed\n";
-    assert!(ended.stderr.starts_with(line), "{}", ended.stderr);
+    assert!(output.stderr.starts_with(line), "{}", output.stderr);
 }
 
 #[test]
-fn an_answer_of_400_and_more_is_in_the_exit_code_too() {
+fn an_answer_with_a_status_of_400_or_more_sets_the_exit_code() {
     let rig = Rig::with(&["asks.wat"]);
-    let ended = rig.run(&["call", "asks.wasm", "report", "[1]"]);
-    assert!(ended.stderr.starts_with("401\n"), "{}", ended.stderr);
-    assert_eq!(ended.code, Some(1));
+    let output = rig.run(&["call", "asks.wasm", "report", "[1]"]);
+    assert!(output.stderr.starts_with("401\n"), "{}", output.stderr);
+    assert_eq!(output.code, Some(1));
 }
 
 #[test]
-fn a_file_that_is_no_plugin_is_named_with_the_way_out() {
+fn a_file_that_is_not_a_plugin_is_an_error_with_a_hint() {
     let rig = Rig::with(&[]);
     rig.write("notes.txt", "a note");
 
-    let ended = rig.run(&["call", "notes.txt", "echo"]);
+    let output = rig.run(&["call", "notes.txt", "echo"]);
     assert_eq!(
-        ended.stderr,
+        output.stderr,
         "error: `notes.txt`: not WebAssembly: starts with \"a note\"\n\
          hint: make a component with `behaviour build`, and name its file\n"
     );
-    assert_eq!(ended.code, Some(3));
+    assert_eq!(output.code, Some(3));
     let nothing_to_build = rig.run(&["call", ".", "echo"]);
     assert!(nothing_to_build.stderr.starts_with("error: "), "{}", nothing_to_build.stderr);
     assert_eq!(nothing_to_build.code, Some(3));
@@ -121,7 +121,7 @@ fn a_file_that_is_no_plugin_is_named_with_the_way_out() {
 }
 
 #[test]
-fn jobs_are_listed_and_run_only_when_asked_for() {
+fn jobs_are_listed_and_run_only_with_an_option() {
     let rig = Rig::with(&["lasts.wat"]);
 
     let listed = rig.run(&["call", "lasts.wasm", "delay", "[1]"]);
@@ -133,7 +133,7 @@ fn jobs_are_listed_and_run_only_when_asked_for() {
 }
 
 #[test]
-fn the_optional_exports_are_called_by_themselves() {
+fn each_optional_export_can_be_called() {
     let rig = Rig::with(&["lasts.wat"]);
 
     let job = rig.run(&["call", "lasts.wasm", "reject", "--job"]);
@@ -149,25 +149,25 @@ fn the_optional_exports_are_called_by_themselves() {
 }
 
 #[test]
-fn what_was_remembered_is_there_and_what_is_remembered_is_told() {
+fn state_can_be_set_before_a_call_and_is_reported_after_it() {
     let rig = Rig::with(&["lasts.wat"]);
 
     assert_eq!(
         rig.run(&["call", "lasts.wasm", "get", "--state", "key=[7]", "--json"]).json()["answer"],
         json!([7])
     );
-    let told = rig.run(&["call", "lasts.wasm", "set", "[8]", "--json"]).json();
-    assert_eq!(told["state"], json!({"key": "[8]"}));
+    let report = rig.run(&["call", "lasts.wasm", "set", "[8]", "--json"]).json();
+    assert_eq!(report["state"], json!({"key": "[8]"}));
 }
 
 #[test]
-fn a_reboot_is_shown_and_needs_its_capability() {
+fn a_reboot_is_shown_and_needs_a_capability() {
     let rig = Rig::with(&["reboots.wat"]);
 
-    let ended = rig.run(&["call", "reboots.wasm", "any", "--capability", "power"]);
+    let output = rig.run(&["call", "reboots.wasm", "any", "--capability", "power"]);
     let line = "power     reboot requested in 5000 ms: for\\nmaintenance";
-    assert!(ended.stderr.contains(line), "{}", ended.stderr);
+    assert!(output.stderr.contains(line), "{}", output.stderr);
     let refused = rig.run(&["call", "reboots.wasm", "any"]);
     assert!(refused.stderr.contains("which is not granted\nhint: "), "{}", refused.stderr);
-    assert_eq!((ended.code, refused.code), (Some(0), Some(3)));
+    assert_eq!((output.code, refused.code), (Some(0), Some(3)));
 }

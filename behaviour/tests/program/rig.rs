@@ -1,4 +1,4 @@
-//! A folder with guests, and the program run in it.
+//! A temporary folder in which the program runs.
 
 use std::fs;
 use std::io::Write;
@@ -7,19 +7,19 @@ use std::process::{Command, Output, Stdio};
 
 use tempfile::TempDir;
 
-/// A folder of its own, gone with it.
+/// A temporary folder. Dropping it removes the folder.
 pub(crate) struct Rig(TempDir);
 
 /// The exit code and output of the program.
 #[derive(Debug)]
-pub(crate) struct Ended {
+pub(crate) struct ProgramOutput {
     pub(crate) code: Option<i32>,
     pub(crate) stdout: String,
     pub(crate) stderr: String,
 }
 
 impl Rig {
-    /// With these fixtures, `NAME.wat` as `NAME.wasm`.
+    /// Creates a folder with these fixtures. Each `NAME.wat` is compiled to `NAME.wasm`.
     pub(crate) fn with(guests: &[&str]) -> Rig {
         let rig = Rig(tempfile::tempdir().unwrap());
         for guest in guests {
@@ -42,16 +42,16 @@ impl Rig {
     pub(crate) fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_behaviour"));
         command.args(arguments).current_dir(self.0.path());
-        // One for all tests, so that each guest is compiled once.
+        // All tests share the cache, so that each guest is compiled once.
         command.env("XDG_CACHE_HOME", env!("CARGO_TARGET_TMPDIR"));
         command
     }
 
-    pub(crate) fn run(&self, arguments: &[&str]) -> Ended {
-        Ended::of(self.command(arguments).output().unwrap())
+    pub(crate) fn run(&self, arguments: &[&str]) -> ProgramOutput {
+        ProgramOutput::of(self.command(arguments).output().unwrap())
     }
 
-    pub(crate) fn run_with_input(&self, arguments: &[&str], input: &str) -> Ended {
+    pub(crate) fn run_with_input(&self, arguments: &[&str], input: &str) -> ProgramOutput {
         let mut child = self
             .command(arguments)
             .stdin(Stdio::piped())
@@ -60,13 +60,13 @@ impl Rig {
             .spawn()
             .unwrap();
         child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
-        Ended::of(child.wait_with_output().unwrap())
+        ProgramOutput::of(child.wait_with_output().unwrap())
     }
 }
 
-impl Ended {
-    fn of(output: Output) -> Ended {
-        Ended {
+impl ProgramOutput {
+    fn of(output: Output) -> ProgramOutput {
+        ProgramOutput {
             code: output.status.code(),
             stdout: String::from_utf8(output.stdout).unwrap(),
             stderr: String::from_utf8(output.stderr).unwrap(),

@@ -1,4 +1,4 @@
-//! `behaviour test`.
+//! Tests of `behaviour test`.
 
 use crate::program::rig::Rig;
 
@@ -10,78 +10,78 @@ fn rig() -> Rig {
 }
 
 #[test]
-fn every_case_has_its_line_and_all_a_summary() {
+fn each_case_is_printed_on_one_line_followed_by_a_summary() {
     let rig = rig();
     rig.write(
         "cases/late.json",
         r#"{"method": "again", "expect": {"error": "deadline-exceeded"}}"#,
     );
 
-    let ended = rig.run(&["test", "--component", "sleeps.wasm"]);
+    let output = rig.run(&["test", "--component", "sleeps.wasm"]);
     assert!(
-        ended.stdout.starts_with(
+        output.stdout.starts_with(
             "ok      late  30.000 s, 197 KB\nok      sleeps  20.000 s, 197 KB\n2 ok, 0 failed, in "
         ),
         "{}",
-        ended.stdout
+        output.stdout
     );
-    assert_eq!(ended.code, Some(0));
+    assert_eq!(output.code, Some(0));
 }
 
 #[test]
-fn a_case_that_fails_says_where_and_ends_with_1() {
+fn a_failed_case_is_shown_with_its_differences_and_exit_code_1() {
     let rig = rig();
     rig.write("cases/wrong.json", r#"{"method": "once", "expect": {"took_ms": 5}}"#);
 
-    let ended = rig.run(&["test", "--component", "sleeps.wasm"]);
+    let output = rig.run(&["test", "--component", "sleeps.wasm"]);
     let lines = "FAILED  wrong\n        took_ms: expected 5, found 20000\n1 ok, 1 failed, in ";
-    assert!(ended.stdout.contains(lines), "{}", ended.stdout);
-    assert_eq!(ended.code, Some(1));
+    assert!(output.stdout.contains(lines), "{}", output.stdout);
+    assert_eq!(output.code, Some(1));
 }
 
 #[test]
-fn a_case_that_is_wrong_itself_fails_with_file_and_key() {
+fn an_invalid_case_fails_with_its_file_and_key() {
     let rig = rig();
     rig.write("cases/wrong.json", r#"{"method": "once", "expects": {}}"#);
 
-    let ended = rig.run(&["test", "--component", "sleeps.wasm"]);
+    let output = rig.run(&["test", "--component", "sleeps.wasm"]);
     let line = "FAILED  wrong\n        ./cases/wrong.json: expects: unknown field `expects`, ";
-    assert!(ended.stdout.contains(line), "{}", ended.stdout);
-    assert_eq!(ended.code, Some(1));
+    assert!(output.stdout.contains(line), "{}", output.stdout);
+    assert_eq!(output.code, Some(1));
 }
 
 #[test]
-fn cases_are_chosen_by_name_and_told_in_json() {
+fn cases_can_be_filtered_by_name_and_reported_in_json() {
     let rig = rig();
     rig.write("cases/wrong.json", "{}");
 
-    let ended = rig.run(&["test", "--component", "sleeps.wasm", "--filter", "slee", "--json"]);
-    let told = ended.json();
-    assert_eq!((&told["ok"], &told["failed"]), (&1.into(), &0.into()));
-    assert_eq!(told["cases"][0]["name"], "sleeps");
-    let ended = rig.run(&["test", "--component", "sleeps.wasm", "--filter", "door"]);
-    assert_eq!(ended.stderr, "error: no case name contains `door`\n");
-    assert_eq!(ended.code, Some(2));
+    let output = rig.run(&["test", "--component", "sleeps.wasm", "--filter", "slee", "--json"]);
+    let report = output.json();
+    assert_eq!((&report["ok"], &report["failed"]), (&1.into(), &0.into()));
+    assert_eq!(report["cases"][0]["name"], "sleeps");
+    let output = rig.run(&["test", "--component", "sleeps.wasm", "--filter", "door"]);
+    assert_eq!(output.stderr, "error: no case name contains `door`\n");
+    assert_eq!(output.code, Some(2));
 }
 
 #[test]
-fn without_a_case_or_a_component_there_is_a_way_out() {
+fn missing_cases_and_components_have_separate_exit_codes() {
     let rig = rig();
-    let ended = rig.run(&["test", "--cases", "nowhere", "--component", "sleeps.wasm"]);
-    assert!(ended.stderr.starts_with("error: cases in `nowhere`: No such file"));
-    assert!(ended.stderr.contains("hint: write one as cases/NAME.json"), "{}", ended.stderr);
-    assert_eq!(ended.code, Some(2));
+    let output = rig.run(&["test", "--cases", "nowhere", "--component", "sleeps.wasm"]);
+    assert!(output.stderr.starts_with("error: cases in `nowhere`: No such file"));
+    assert!(output.stderr.contains("hint: write one as cases/NAME.json"), "{}", output.stderr);
+    assert_eq!(output.code, Some(2));
     assert_eq!(rig.run(&["test", "--component", "nowhere.wasm"]).code, Some(3));
 }
 
 #[test]
-fn the_shell_completes_every_command() {
+fn completions_contain_every_command_for_each_shell() {
     let rig = Rig::with(&[]);
     for shell in ["bash", "zsh", "fish", "powershell", "elvish"] {
-        let ended = rig.run(&["completions", shell]);
+        let output = rig.run(&["completions", shell]);
         for command in ["build", "call", "check", "test", "watch"] {
-            assert!(ended.stdout.contains(command), "{shell} does not know {command}");
+            assert!(output.stdout.contains(command), "{shell} does not know {command}");
         }
-        assert_eq!(ended.code, Some(0));
+        assert_eq!(output.code, Some(0));
     }
 }

@@ -1,4 +1,4 @@
-//! `behaviour watch`.
+//! Tests of `behaviour watch`.
 
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
@@ -8,14 +8,14 @@ use std::time::Duration;
 
 use crate::program::rig::Rig;
 
-/// The program as it runs, and the lines it says.
+/// The running program and the lines that it prints.
 struct Watching {
     child: Child,
     lines: Receiver<String>,
 }
 
 impl Watching {
-    fn begin(rig: &Rig, arguments: &[&str]) -> Watching {
+    fn start(rig: &Rig, arguments: &[&str]) -> Watching {
         let mut command = rig.command(arguments);
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let stdout = BufReader::new(child.stdout.take().unwrap());
@@ -26,13 +26,13 @@ impl Watching {
         Watching { child, lines }
     }
 
-    /// The lines up to the one that begins like this.
-    fn until(&self, begin: &str) -> Vec<String> {
+    /// Waits for a line with this prefix, and returns all lines up to it.
+    fn until(&self, prefix: &str) -> Vec<String> {
         let mut lines = Vec::new();
         loop {
             let line = self.lines.recv_timeout(Duration::from_secs(120));
-            lines.push(line.unwrap_or_else(|error| panic!("{error}; said {lines:?}")));
-            if lines.last().is_some_and(|line| line.starts_with(begin)) {
+            lines.push(line.unwrap_or_else(|error| panic!("{error} after {lines:?}")));
+            if lines.last().is_some_and(|line| line.starts_with(prefix)) {
                 return lines;
             }
         }
@@ -40,7 +40,7 @@ impl Watching {
 }
 
 impl Watching {
-    /// Ends it with a signal; gives its exit code and what it has complained of.
+    /// Ends the program with a signal, and returns its exit code and standard error.
     fn end(mut self, signal: &str) -> (Option<i32>, String) {
         let id = self.child.id().to_string();
         assert!(Command::new("kill").args([signal, &id]).status().unwrap().success());
@@ -52,17 +52,17 @@ impl Watching {
 
 impl Drop for Watching {
     fn drop(&mut self) {
-        // It may have ended.
+        // The program may already have ended.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
 }
 
 #[test]
-fn cases_are_run_again_when_one_is_saved_until_a_signal_ends_it() {
+fn cases_run_again_after_each_change_until_a_signal_arrives() {
     let rig = Rig::with(&["sleeps.wat"]);
     rig.write("cases/sleeps.json", r#"{"method": "once", "expect": {"took_ms": 20000}}"#);
-    let watching = Watching::begin(&rig, &["watch", "--component", "sleeps.wasm"]);
+    let watching = Watching::start(&rig, &["watch", "--component", "sleeps.wasm"]);
 
     assert_eq!(watching.until("waiting")[..2], ["round 1", "ok      sleeps  20.000 s, 197 KB"]);
     rig.write("cases/sleeps.json", r#"{"method": "once", "expect": {"took_ms": 5}}"#);
@@ -75,16 +75,16 @@ fn cases_are_run_again_when_one_is_saved_until_a_signal_ends_it() {
     let _ = fixtures::write("sleeps.wat", rig.path());
     assert_eq!(watching.until("waiting")[..2], ["round 4", "FAILED  sleeps"]);
 
-    let (code, complaints) = watching.end("-INT");
-    assert!(complaints.starts_with("error: `sleeps.wasm`: not WebAssembly: "), "{complaints}");
+    let (code, stderr) = watching.end("-INT");
+    assert!(stderr.starts_with("error: `sleeps.wasm`: not WebAssembly: "), "{stderr}");
     assert_eq!(code, Some(0));
 }
 
 #[test]
-fn a_build_that_fails_is_shown_and_the_next_change_waited_for() {
+fn a_failed_build_is_reported_and_the_next_change_starts_another_round() {
     let rig = Rig::with(&[]);
     rig.write("door/cases/opens.json", r#"{"method": "open"}"#);
-    let watching = Watching::begin(&rig, &["watch", "door"]);
+    let watching = Watching::start(&rig, &["watch", "door"]);
 
     assert_eq!(
         watching.until("waiting"),
@@ -92,7 +92,7 @@ fn a_build_that_fails_is_shown_and_the_next_change_waited_for() {
     );
     rig.write("door/notes.txt", "still nothing to build");
     assert_eq!(watching.until("waiting")[0], "round 2");
-    let (code, complaints) = watching.end("-TERM");
-    assert!(complaints.starts_with("error: "), "{complaints}");
+    let (code, stderr) = watching.end("-TERM");
+    assert!(stderr.starts_with("error: "), "{stderr}");
     assert_eq!(code, Some(0));
 }

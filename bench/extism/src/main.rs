@@ -1,9 +1,9 @@
-//! Measures a fresh plugin of Extism: created from a compiled plugin, called once and
+//! Measures a fresh Extism plugin, which is created from a compiled plugin, called once and
 //! dropped.
 //!
 //! For each line `BYTES CALLS` on standard input, the program measures that many calls
-//! with a payload of that many bytes, and prints their median in microseconds. This lets
-//! `bench` measure it in turn with the others, although it is a separate program.
+//! with a payload of that many bytes, and prints their median in microseconds. `bench` can
+//! therefore alternate between this program and the other measurements.
 
 use std::error::Error;
 use std::io::{BufRead as _, Write as _};
@@ -32,12 +32,12 @@ fn median(
 ) -> Result<Duration, Box<dyn Error>> {
     let mut times = Vec::with_capacity(calls);
     for _ in 0..calls {
-        let begun = Instant::now();
+        let started = Instant::now();
         let mut plugin = Plugin::new_from_compiled(compiled)?;
-        let right = plugin.call::<&str, &str>("echo", payload)? == payload;
+        let is_echo = plugin.call::<&str, &str>("echo", payload)? == payload;
         drop(plugin);
-        times.push(begun.elapsed());
-        if !right {
+        times.push(started.elapsed());
+        if !is_echo {
             return Err("the answer differs from the payload".into());
         }
     }

@@ -1,4 +1,4 @@
-//! The component of the probe.
+//! The implementation of the probe.
 
 use device::behaviour::clock;
 use device::behaviour::types::{MethodError, Response};
@@ -23,7 +23,7 @@ impl Guest for Probe {
                 clock::sleep_ms(milliseconds).map_err(|_| MethodError::Failed("woken".into()))?;
                 payload
             }
-            // A black box keeps the text in one piece in the component.
+            // `black_box` keeps the string contiguous in the component.
             "version" => std::hint::black_box(VERSION).to_owned(),
             _ => return Err(MethodError::UnknownMethod),
         };

@@ -1,7 +1,7 @@
-//! The measured guest. `echo` answers with its payload at once, `sleep` does so after as
-//! many milliseconds as the payload says, and `version` answers with the version.
+//! The measured guest. `echo` answers with its payload immediately, `sleep` after the number
+//! of milliseconds in the payload, and `version` answers with the version.
 //!
-//! It exists only when compiled to WebAssembly.
+//! The crate is empty unless it is compiled to WebAssembly.
 
 #[cfg(target_family = "wasm")]
 #[allow(unsafe_code, reason = "the generated bindings speak the component ABI")]

@@ -1,12 +1,11 @@
-//! A device on rumqttc alone: the cost of a method without a sandbox.
+//! A device that uses rumqttc alone, which shows the cost of a method without a sandbox.
 //!
-//! It is what a programmer would write by hand for two methods, without a twin, limits
-//! or reconnecting. Answers are sent at QoS 1, like those of the host.
+//! It corresponds to a handwritten program with two methods, without a twin, limits or
+//! reconnects. Answers are sent at QoS 1, like those of the host.
 //!
-//! rumqttc's state machine and codec run here over a TLS stream of the workspace's
-//! rustls, in the same order as in its `EventLoop`. `EventLoop` does not accept a
-//! stream, and the TLS feature that creates one pins a version of rustls-webpki with
-//! known faults.
+//! rumqttc's state machine and codec run over a TLS stream of the workspace's rustls, in
+//! the same order as in its `EventLoop`. `EventLoop` itself is not used: it does not accept
+//! a stream, and its TLS feature pins a version of rustls-webpki with known vulnerabilities.
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -30,32 +29,32 @@ use trust::Trust;
 
 use super::{CA_FILE, IDENTITY};
 
-/// Requests that may be pending.
+/// The maximum number of pending requests.
 const MAX_REQUESTS: usize = 20_000;
 
-/// Answers without a PUBACK that may be in flight.
+/// The maximum number of answers in flight, without a PUBACK.
 const MAX_IN_FLIGHT: u16 = 512;
 
-/// Packets handled before the answers to them are written, as in rumqttc.
+/// The maximum number of packets handled before their answers are written, as in rumqttc.
 const MAX_PACKETS_AT_ONCE: usize = 10;
 
 const MAX_PACKET_BYTES: usize = 1 << 20;
 
 const KEEP_ALIVE: Duration = Duration::from_secs(60);
 
-/// Runs until it is killed.
+/// Runs the device until the process is killed.
 pub(crate) async fn run() -> anyhow::Result<()> {
     let mut link = Link::connect().await?;
-    let (requests, mut waiting) = mpsc::channel(MAX_REQUESTS);
+    let (requests, mut pending) = mpsc::channel(MAX_REQUESTS);
     let filter = Subscribe::new(Filter::Methods.to_string(), QoS::AtLeastOnce);
     requests.send(Request::Subscribe(filter)).await?;
     let mut pings = tokio::time::interval(KEEP_ALIVE);
     pings.tick().await;
     loop {
-        let has_room = link.state.inflight() < MAX_IN_FLIGHT && link.state.collision.is_none();
+        let has_capacity = link.state.inflight() < MAX_IN_FLIGHT && link.state.collision.is_none();
         tokio::select! {
             packet = link.packets.next() => link.receive(packet).await?,
-            Some(request) = waiting.recv(), if has_room => link.send(request).await?,
+            Some(request) = pending.recv(), if has_capacity => link.send(request).await?,
             _ = pings.tick() => link.send(Request::PingReq(PingReq)).await?,
         }
         while let Some(event) = link.state.events.pop_front() {
@@ -109,7 +108,7 @@ impl Link {
         Ok(Link { packets, state: MqttState::new(MAX_IN_FLIGHT, false) })
     }
 
-    /// Handles a packet and those already received after it, then sends all answers.
+    /// Handles a packet and all packets already received after it, then sends all answers.
     async fn receive(&mut self, first: Option<Received>) -> anyhow::Result<()> {
         let mut next = Some(first);
         let mut handled = 0;
@@ -119,7 +118,7 @@ impl Link {
                 self.packets.feed(outgoing).await?;
             }
             handled += 1;
-            // A packet that is taken from the stream has to be handled.
+            // A packet must be handled once it is taken from the stream.
             next = match handled {
                 MAX_PACKETS_AT_ONCE => None,
                 _ => self.packets.next().now_or_never(),
@@ -150,7 +149,7 @@ fn answer(requests: &mpsc::Sender<Request>, publish: Publish) -> anyhow::Result<
     let requests = requests.clone();
     tokio::spawn(async move {
         tokio::time::sleep(Duration::from_millis(milliseconds)).await;
-        // It fails only when the device is about to be killed.
+        // Sending fails only if the device is about to be killed.
         let _ = requests.send(Request::Publish(response)).await;
     });
     Ok(())

@@ -1,4 +1,4 @@
-//! Devices side by side: the same method, from one call at a time to many.
+//! Comparison of devices that answer the same method, with one to many calls in flight.
 
 use std::sync::Arc;
 use std::thread::available_parallelism;
@@ -12,6 +12,7 @@ use crate::plot::Plot;
 use crate::report::{self, Table};
 use crate::{Effort, say};
 
+/// The numbers of calls in flight.
 const IN_FLIGHT: [usize; 4] = [1, 8, 32, 128];
 
 /// The file name and the title of each plot.
@@ -32,7 +33,7 @@ struct DeviceResults {
     loaded_pss: f64,
 }
 
-/// The results of one number of calls in flight.
+/// The results for one number of calls in flight.
 #[derive(Default)]
 struct LoadResults {
     per_second: Rounds,
@@ -40,9 +41,9 @@ struct LoadResults {
     p50: Rounds,
     /// 99th percentile of the latency in microseconds.
     p99: Rounds,
-    /// Processor time of the device, in microseconds a call.
+    /// Processor time of the device, in microseconds per call.
     processor: Rounds,
-    /// Processor time of the hub, in microseconds a call.
+    /// Processor time of the hub, in microseconds per call.
     hub_processor: Rounds,
 }
 
@@ -53,12 +54,12 @@ pub(crate) async fn measure(
 ) -> anyhow::Result<()> {
     let toml = HostToml::default();
     let mut peers = Vec::new();
-    // Started once before, so that the compile cache has the host's plugin.
+    // The first start fills the compile cache with the host's plugin.
     drop(stage.ready(Kind::Host, &toml).await?);
     for &kind in effort.kinds {
         peers.push((kind, stage.ready(kind, &toml).await?));
     }
-    // All run before the first is measured, because they share pages.
+    // All processes run before the first is measured, since they share memory pages.
     tokio::time::sleep(effort.time).await;
     let mut found = Vec::new();
     for (kind, peer) in &peers {
@@ -88,7 +89,7 @@ pub(crate) async fn measure(
         found.loaded_pss = mib(memory.proportional_bytes);
     }
     record(&found, goals);
-    report::put("devices", &text(&found), effort.quick)?;
+    report::publish("devices", &text(&found), effort.quick)?;
     plots(&found, effort.quick)
 }
 
@@ -100,7 +101,7 @@ async fn load(
     in_flight: usize,
 ) -> anyhow::Result<()> {
     let requests = Arc::from([stage.echo(&peer.device)]);
-    // Opened just before they are used, because the hub closes idle connections.
+    // The hub closes idle connections, so they are opened immediately before their use.
     let mut connections = stage.invoker.connections(in_flight).await?;
     Invoker::load(&mut connections, &requests, effort.time / 5).await?;
     let before = (peer.process.processor_time(), stage.hub.process.processor_time());

@@ -1,5 +1,6 @@
-//! Thousands of devices on one hub, simulated by `behaviour-host simulate`: the cost of
-//! each for the hub and for the fleet, and methods to all of them.
+//! Thousands of devices on one hub, simulated by `behaviour-host simulate`. Measures the
+//! cost of a device for the hub and for the fleet, and the throughput of methods to all
+//! devices.
 
 use std::fs;
 use std::process::Command;
@@ -16,15 +17,16 @@ use crate::process::Process;
 use crate::report::{self, Table};
 use crate::{Effort, say};
 
-/// New connections a second.
+/// The number of new connections per second.
 const RATE: u32 = 500;
 
-/// The time over which the processor time of an idle fleet is measured. Each device
-/// pings once in it, because it pings twice in a default keep-alive of a minute.
+/// The period in which the processor time of an idle fleet is measured. Each device sends
+/// one ping in this period, since the default keep-alive is a minute and devices ping twice
+/// in that time.
 const QUIET: Duration = Duration::from_secs(30);
 
 /// The time limit for all devices to connect.
-const PATIENCE: Duration = Duration::from_secs(300);
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(300);
 
 pub(crate) async fn measure(
     stage: &Stage,
@@ -45,7 +47,7 @@ pub(crate) async fn measure(
     let mut table = Table::new(heads);
     for &size in sizes {
         say(&format!("fleet: {size} devices"));
-        // A fresh hub: a used one has free memory that new devices would fill.
+        // A used hub would have free memory that the new devices would fill.
         let stage = &stage.with_new_hub().await?;
         let hub_before = stage.hub.process.memory().resident_bytes;
         let (mut fleet, devices) = start(stage, size)?;
@@ -61,15 +63,15 @@ pub(crate) async fn measure(
         let mut connections = stage.invoker.connections(32).await?;
         let load = Invoker::load(&mut connections, &requests, effort.time * 2).await?;
         let each = |bytes: u64| short(bytes as f64 / 1024.0 / size as f64);
-        let part = |time: Duration| short(100.0 * time.as_secs_f64() / QUIET.as_secs_f64());
+        let percent = |time: Duration| short(100.0 * time.as_secs_f64() / QUIET.as_secs_f64());
         table.row([
             size.to_string(),
             short(mib(hub.resident_bytes)),
             short(mib(own.resident_bytes)),
             each(hub.resident_bytes.saturating_sub(hub_before)),
             each(own.resident_bytes),
-            part(hub_idle),
-            part(own_idle),
+            percent(hub_idle),
+            percent(own_idle),
             short(load.per_second()),
         ]);
         if let Some((measure, memory)) = match size {
@@ -81,24 +83,24 @@ pub(crate) async fn measure(
         }
         fleet.stop()?;
     }
-    report::put("fleet", &table.to_markdown(), effort.quick)
+    report::publish("fleet", &table.to_markdown(), effort.quick)
 }
 
-/// Registers a fleet and starts it; returns its process and the ids of its devices.
+/// Registers a fleet and starts it. Returns its process and the ids of its devices.
 fn start(stage: &Stage, size: usize) -> anyhow::Result<(Process, Vec<String>)> {
     let folder = stage.folder.path();
     let prefix = "fleet-";
-    let made = Command::new(&stage.programs.service)
+    let output = Command::new(&stage.programs.service)
         .args(["devices", "create", "--prefix", prefix, "--count", &size.to_string()])
         .env("IOTHUB_CONNECTION_STRING", stage.hub.service.to_text_with_key())
         .env("IOTHUB_CA_FILE", stage.hub.ca_file())
         .output()
         .context("behaviour-service")?;
-    if !made.status.success() {
-        bail!("the devices were not created: {}", String::from_utf8_lossy(&made.stderr));
+    if !output.status.success() {
+        bail!("the devices were not created: {}", String::from_utf8_lossy(&output.stderr));
     }
     let identities = folder.join("devices.txt");
-    fs::write(&identities, made.stdout)?;
+    fs::write(&identities, output.stdout)?;
     let toml = folder.join("fleet.toml");
     fs::write(&toml, HostToml::default().text(stage, stage.folder.path()))?;
     let mut command = Command::new(&stage.programs.host);
@@ -109,11 +111,11 @@ fn start(stage: &Stage, size: usize) -> anyhow::Result<(Process, Vec<String>)> {
 }
 
 async fn until_connected(fleet: &mut Process, size: usize) -> anyhow::Result<()> {
-    let begun = Instant::now();
+    let started = Instant::now();
     while !fleet.printed().contains(&format!("connected {size}/{size}")) {
         fleet.check()?;
-        if begun.elapsed() > PATIENCE {
-            bail!("the fleet did not connect within {PATIENCE:?}: {}", fleet.printed());
+        if started.elapsed() > CONNECT_TIMEOUT {
+            bail!("the fleet did not connect within {CONNECT_TIMEOUT:?}: {}", fleet.printed());
         }
         tokio::time::sleep(Duration::from_millis(200)).await;
     }

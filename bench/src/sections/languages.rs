@@ -1,5 +1,5 @@
-//! The author's tool with the guest of each language: building the tutorial's reboot,
-//! compiling it, and calling it in fresh instances.
+//! The reboot guest in each language. Measures building it with the author's tool, compiling
+//! it, and calling it in fresh instances.
 
 use std::fs;
 use std::path::Path;
@@ -16,33 +16,33 @@ use crate::programs::workspace;
 use crate::report::{self, Table};
 use crate::{Effort, say};
 
-/// Calls of one round, whose median is the result.
+/// The number of calls of one round, whose median is the result.
 const CALLS: usize = 50;
 
-/// The most rounds: compiling CPython takes seconds.
-const MOST_ROUNDS: usize = 3;
+/// The maximum number of rounds, since compiling CPython takes seconds.
+const MAX_ROUNDS: usize = 3;
 
 /// The results of one language's guest.
 #[derive(Default)]
 struct GuestResults {
     component_bytes: usize,
-    /// Seconds to build again.
+    /// The time of a repeated build, in seconds.
     build: Rounds,
-    /// Milliseconds to compile with an empty cache.
+    /// The time to compile with an empty cache, in milliseconds.
     compiled: Rounds,
-    /// Milliseconds to load from the compile cache.
+    /// The time to load from the compile cache, in milliseconds.
     cached: Rounds,
-    /// Milliseconds for a call of an unknown method.
+    /// The time of a call of an unknown method, in milliseconds.
     refusal: Rounds,
-    /// Milliseconds for the whole tutorial in virtual time.
+    /// The real time of the complete tutorial in virtual time, in milliseconds.
     reboot: Rounds,
 }
 
 pub(crate) async fn measure(stage: &Stage, effort: Effort) -> anyhow::Result<()> {
     let tools = stage.programs.tools();
-    // Building and calling block, and use runtimes of their own.
+    // Building and calling block the thread, and create separate runtimes.
     let text = tokio::task::spawn_blocking(move || table(&tools, effort)).await??;
-    report::put("languages", &text, effort.quick)
+    report::publish("languages", &text, effort.quick)
 }
 
 fn table(tools: &Path, effort: Effort) -> anyhow::Result<String> {
@@ -58,7 +58,7 @@ fn table(tools: &Path, effort: Effort) -> anyhow::Result<String> {
     let mut table = Table::new(heads);
     for language in Language::ALL {
         say(&format!("languages: {language}"));
-        let found = match guest(language, tools, effort.rounds.min(MOST_ROUNDS)) {
+        let found = match guest(language, tools, effort.rounds.min(MAX_ROUNDS)) {
             Ok(found) => found,
             Err(error) => {
                 say(&format!("languages: without {language}: {error:#}"));
@@ -98,43 +98,44 @@ fn guest(language: Language, tools: &Path, rounds: usize) -> anyhow::Result<Gues
         let found = found.with_context(|| format!("no case {name} in examples/cases"))?;
         found.case.as_ref().map_err(|error| anyhow::Error::msg(error.to_string()))
     };
-    // Built once before: the first build may download or compile dependencies.
+    // The first build may download or compile dependencies, so it is not measured.
     let path = behaviour::build(&folder, &options)?.path;
     let bytes = fs::read(path)?;
     let mut found = GuestResults { component_bytes: bytes.len(), ..GuestResults::default() };
     for _ in 0..rounds {
-        let begun = Instant::now();
+        let started = Instant::now();
         behaviour::build(&folder, &options)?;
-        found.build.push(begun.elapsed().as_secs_f64());
+        found.build.push(started.elapsed().as_secs_f64());
 
         let cache = tempfile::tempdir()?;
         let (_, uncached) = compiled(&bytes, cache.path())?;
         found.compiled.push(milliseconds(uncached));
         let ((engine, component), cached) = compiled(&bytes, cache.path())?;
         found.cached.push(milliseconds(cached));
-        found.refusal.push(called(&engine, &component, case("unknown-method")?)?);
-        found.reboot.push(called(&engine, &component, case("tutorial")?)?);
+        found.refusal.push(median_call(&engine, &component, case("unknown-method")?)?);
+        found.reboot.push(median_call(&engine, &component, case("tutorial")?)?);
     }
     Ok(found)
 }
 
-/// Compiles a component in a new engine, or loads it from the cache; returns both and
-/// the time.
+/// Compiles a component in a new engine or loads it from the cache. Returns the engine, the
+/// compiled component and the elapsed time.
 fn compiled(bytes: &[u8], cache: &Path) -> anyhow::Result<((Engine, Compiled), Duration)> {
     let settings = EngineSettings { cache: Some(cache.to_owned()), ..EngineSettings::default() };
     let engine = Engine::new(&settings)?;
-    let begun = Instant::now();
+    let started = Instant::now();
     let compiled = engine.compile(bytes, &Limits::default())?;
-    Ok(((engine, compiled), begun.elapsed()))
+    Ok(((engine, compiled), started.elapsed()))
 }
 
-/// Calls a component, each time in a fresh instance; returns the median in milliseconds.
-fn called(engine: &Engine, component: &Compiled, case: &Case) -> anyhow::Result<f64> {
+/// Calls a component repeatedly, each time in a fresh instance. Returns the median in
+/// milliseconds.
+fn median_call(engine: &Engine, component: &Compiled, case: &Case) -> anyhow::Result<f64> {
     let mut times = Times::default();
     for _ in 0..CALLS {
-        let begun = Instant::now();
+        let started = Instant::now();
         case.run(engine, "plugin", component).map_err(anyhow::Error::msg)?;
-        times.push(begun.elapsed());
+        times.push(started.elapsed());
     }
     Ok(times.micros(0.5) / 1e3)
 }

@@ -1,4 +1,4 @@
-//! The sandbox alone: one call in a fresh instance, without a network.
+//! The sandbox without a network: one call in a fresh instance.
 
 use std::hint::black_box;
 use std::sync::Arc;
@@ -15,10 +15,10 @@ use crate::peers::Stage;
 use crate::report::{self, Table};
 use crate::{Effort, lent, say};
 
-/// The sizes of the payload, a JSON text of this many bytes, which is also the answer.
+/// The sizes of the payload in bytes. The payload is a JSON string, which is also the answer.
 const PAYLOADS: [usize; 4] = [64, 1 << 10, 64 << 10, 128 << 10];
 
-/// Calls of one round, whose median is the result.
+/// The number of calls of one round, whose median is the result.
 const CALLS: usize = 2_000;
 
 /// The results for one size of the payload, in microseconds.
@@ -67,11 +67,11 @@ pub(crate) async fn measure(
             found.native.push(median(|| drop(black_box(native(black_box(&payload))))));
         }
     }
-    let [_, kib, _, most] = &found;
-    goals.record(Measure::Sandbox1K, kib.plugin.over(&kib.bare));
-    goals.record(Measure::Sandbox128K, most.plugin.over(&most.bare));
+    let [_, small, _, large] = &found;
+    goals.record(Measure::Sandbox1K, small.plugin.over(&small.bare));
+    goals.record(Measure::Sandbox128K, large.plugin.over(&large.bare));
     if extism.is_some() {
-        goals.record(Measure::UnderExtism, kib.extism.over(&kib.plugin));
+        goals.record(Measure::UnderExtism, small.extism.over(&small.plugin));
     }
     let heads = [
         "payload",
@@ -92,7 +92,7 @@ pub(crate) async fn measure(
             found.native.spread().to_string(),
         ]);
     }
-    report::put("sandbox", &table.to_markdown(), effort.quick)
+    report::publish("sandbox", &table.to_markdown(), effort.quick)
 }
 
 async fn in_plugin(
@@ -103,7 +103,7 @@ async fn in_plugin(
     let id: Arc<str> = "0".into();
     let mut times = Times::default();
     for _ in 0..CALLS {
-        let begun = Instant::now();
+        let started = Instant::now();
         let call = Call {
             id: Arc::clone(&id),
             method: "echo",
@@ -113,7 +113,7 @@ async fn in_plugin(
             lent: Arc::clone(lent),
         };
         let answer = plugin.invoke(call).await?;
-        times.push(begun.elapsed());
+        times.push(started.elapsed());
         ensure!(
             answer.payload.is_some_and(|json| json.get() == payload),
             "the answer differs from the payload"
@@ -125,9 +125,9 @@ async fn in_plugin(
 async fn in_bare_wasmtime(bare: &BareWasmtime, payload: &str) -> anyhow::Result<f64> {
     let mut times = Times::default();
     for _ in 0..CALLS {
-        let begun = Instant::now();
+        let started = Instant::now();
         let answer = bare.call("echo", payload).await?;
-        times.push(begun.elapsed());
+        times.push(started.elapsed());
         ensure!(answer == payload, "the answer differs from the payload");
     }
     Ok(times.micros(0.5))
@@ -135,12 +135,12 @@ async fn in_bare_wasmtime(bare: &BareWasmtime, payload: &str) -> anyhow::Result<
 
 /// Returns the median of work that is shorter than the resolution of the clock.
 fn median(work: impl Fn()) -> f64 {
-    const TOGETHER: u32 = 100;
+    const BATCH: u32 = 100;
     let mut times = Times::default();
     for _ in 0..CALLS / 10 {
-        let begun = Instant::now();
-        (0..TOGETHER).for_each(|_| work());
-        times.push(begun.elapsed());
+        let started = Instant::now();
+        (0..BATCH).for_each(|_| work());
+        times.push(started.elapsed());
     }
-    times.micros(0.5) / f64::from(TOGETHER)
+    times.micros(0.5) / f64::from(BATCH)
 }

@@ -1,5 +1,5 @@
-//! The service of this project next to the official SDK: one method after the other, as
-//! a command-line program would call them.
+//! The service of this project next to the official SDK. Both invoke one method after the
+//! other, as a command-line program would.
 
 use std::process::Command;
 use std::time::Instant;
@@ -29,21 +29,21 @@ pub(crate) async fn measure(stage: &Stage, effort: Effort) -> anyhow::Result<()>
     let ratio = own.over(&python).spread().to_string();
     table.row(["`service::Client`", &calls, &own.spread().to_string(), &ratio]);
     table.row(["Python service SDK", &calls, &python.spread().to_string(), "1"]);
-    report::put("service", &table.to_markdown(), effort.quick)
+    report::publish("service", &table.to_markdown(), effort.quick)
 }
 
 async fn ours(stage: &Stage, device: &str, calls: usize) -> anyhow::Result<f64> {
     let device: DeviceId = device.parse()?;
     let request = MethodRequest::new("echo".parse()?, json!(1));
     stage.hub.client.invoke(&device, &request).await?;
-    let begun = Instant::now();
+    let started = Instant::now();
     for _ in 0..calls {
         let answer = stage.hub.client.invoke(&device, &request).await?;
         if answer.status != 200 {
             bail!("the device answered with {}", answer.status);
         }
     }
-    Ok(begun.elapsed().as_secs_f64())
+    Ok(started.elapsed().as_secs_f64())
 }
 
 fn official(stage: &Stage, device: &str, calls: usize) -> anyhow::Result<f64> {

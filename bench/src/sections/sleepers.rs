@@ -1,5 +1,5 @@
-//! Many methods that sleep two seconds each at the same time. The rest of the measured
-//! time is what the device takes to start and to end them.
+//! Many methods that sleep for two seconds at the same time. The remaining measured time is
+//! the device's overhead for starting and ending the calls.
 
 use std::time::Duration;
 
@@ -10,6 +10,7 @@ use crate::peers::{HostToml, Kind, Stage};
 use crate::report::{self, Table};
 use crate::{Effort, say};
 
+/// The numbers of concurrent calls.
 const AT_ONCE: [usize; 3] = [100, 1_000, 10_000];
 
 /// The duration of a sleep.
@@ -33,9 +34,9 @@ pub(crate) async fn measure(
     let mut table = Table::new(heads);
     for &kind in effort.kinds {
         let is_ours = matches!(kind, Kind::Bare | Kind::Host | Kind::OtherHost);
-        let most = if effort.quick && !is_ours { AT_ONCE[1] } else { AT_ONCE[2] };
-        for at_once in AT_ONCE.into_iter().filter(|at_once| *at_once <= most) {
-            // Its four threads end two calls a second.
+        let max = if effort.quick && !is_ours { AT_ONCE[1] } else { AT_ONCE[2] };
+        for at_once in AT_ONCE.into_iter().filter(|at_once| *at_once <= max) {
+            // The four threads of this device complete only two calls per second.
             if kind == Kind::PythonSync {
                 table.row(unmeasured(kind, at_once, "four at a time"));
                 continue;
@@ -43,26 +44,27 @@ pub(crate) async fn measure(
             say(&format!("sleepers: {} with {at_once} at once", kind.name()));
             let (mut times, mut again) = (Rounds::default(), Rounds::default());
             let (mut peak, mut each) = (Rounds::default(), Rounds::default());
-            // A device that cannot do it takes a minute; one round shows that.
+            // A device that cannot answer all calls takes a minute, so one round is enough.
             let rounds = if is_ours || at_once < AT_ONCE[2] { rounds } else { 1 };
             for _ in 0..rounds {
-                // A fresh process, so that the peak is of this burst.
+                // In a fresh process, the memory peak belongs to this burst.
                 let mut peer = stage.ready(kind, &toml).await?;
                 let before = peer.process.memory().resident_bytes;
                 let text = SLEEP.as_millis().to_string();
                 let request = stage.invoker.request(&peer.device, "sleep", &text);
-                // Opened just before they are used, because the hub closes idle ones.
+                // The hub closes idle connections, so they are opened immediately before their
+                // use.
                 let mut connections = stage.invoker.connections(at_once).await?;
                 let Some(first) = burst(kind, &mut connections, &request).await? else { break };
                 peer.process.check()?;
-                let most = peer.process.memory().peak_bytes;
-                // The second burst finds instances, stacks and heap allocated.
+                let peak_bytes = peer.process.memory().peak_bytes;
+                // In the second burst, instances, stacks and heap are already allocated.
                 let Some(second) = burst(kind, &mut connections, &request).await? else { break };
                 peer.process.check()?;
                 times.push(first);
                 again.push(second);
-                peak.push(mib(most));
-                each.push(most.saturating_sub(before) as f64 / 1024.0 / at_once as f64);
+                peak.push(mib(peak_bytes));
+                each.push(peak_bytes.saturating_sub(before) as f64 / 1024.0 / at_once as f64);
             }
             if times.is_empty() {
                 table.row(unmeasured(kind, at_once, "not all within 60 s"));
@@ -86,11 +88,12 @@ pub(crate) async fn measure(
             ]);
         }
     }
-    report::put("sleepers", &table.to_markdown(), effort.quick)
+    report::publish("sleepers", &table.to_markdown(), effort.quick)
 }
 
-/// Makes all calls at once; returns the seconds until the last answer. Returns `None` if
-/// a device other than the host does not answer them all, and prints the reason.
+/// Makes all calls at once and returns the number of seconds until the last answer. If a
+/// device other than the host does not answer all calls, prints the reason and returns
+/// `None`.
 async fn burst(
     kind: Kind,
     connections: &mut Vec<Connection>,
@@ -106,7 +109,7 @@ async fn burst(
     }
 }
 
-/// Returns a row with the reason instead of figures.
+/// Returns a row that contains a reason instead of results.
 fn unmeasured(kind: Kind, at_once: usize, why: &str) -> [String; 6] {
     let none = || "–".to_owned();
     [kind.name().to_owned(), at_once.to_string(), why.to_owned(), none(), none(), none()]

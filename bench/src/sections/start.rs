@@ -1,5 +1,5 @@
-//! The time from the start of a device's process to its first answered method. The call
-//! already waits at the hub, so that asking takes no extra time.
+//! The time from the start of a device's process to its first answered method. The call is
+//! already pending at the hub, so that sending it takes no extra time.
 
 use std::time::Duration;
 
@@ -44,7 +44,7 @@ pub(crate) async fn measure(
     for (name, times, memory) in &found {
         table.row([name.clone(), times.spread().to_string(), memory.spread().to_string()]);
     }
-    report::put("start", &table.to_markdown(), effort.quick)
+    report::publish("start", &table.to_markdown(), effort.quick)
 }
 
 async fn first_answer(

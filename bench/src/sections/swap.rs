@@ -1,5 +1,5 @@
-//! The time from a new component in place to the first answer by the new version, while
-//! calls continue.
+//! The time from the installation of a new component to the first answer of the new version,
+//! while calls continue.
 
 use std::fs;
 use std::path::Path;
@@ -15,15 +15,16 @@ use crate::peers::{HostToml, Kind, Stage};
 use crate::report::{self, Table};
 use crate::{Effort, say};
 
-/// The answer of `bench/probe` to `version`, up to its digits.
+/// The prefix of the answer of `bench/probe` to `version`.
 const VERSION: &str = "probe-version-";
 const DIGITS: usize = 8;
 
-/// The first version. The compile cache may contain the probe itself, which is version 1.
+/// The number of the first version. Version 1 is the probe itself, which the compile cache
+/// may already contain.
 const FIRST: usize = 100;
 
 /// The time limit of one swap.
-const PATIENCE: Duration = Duration::from_secs(60);
+const SWAP_TIMEOUT: Duration = Duration::from_secs(60);
 
 pub(crate) async fn measure(
     stage: &Stage,
@@ -31,9 +32,9 @@ pub(crate) async fn measure(
     goals: &mut Results,
 ) -> anyhow::Result<()> {
     let component = fs::read(&stage.programs.probe)?;
-    let place = stage.folder.path().join("swapped.wasm");
-    put(&place, &version(&component, FIRST)?)?;
-    let toml = HostToml { component: Some(place.clone()), ..HostToml::default() };
+    let path = stage.folder.path().join("swapped.wasm");
+    install(&path, &version(&component, FIRST)?)?;
+    let toml = HostToml { component: Some(path.clone()), ..HostToml::default() };
     let mut peer = stage.ready(Kind::Host, &toml).await?;
     let request = stage.invoker.request(&peer.device, "version", "null");
     let mut connection = stage.invoker.connect().await?;
@@ -43,8 +44,8 @@ pub(crate) async fn measure(
     for round in 1..=effort.rounds {
         say(&format!("swap: round {round} of {}", effort.rounds));
         compile.push(compiled(&version(&component, 1_000_000 + round)?)?);
-        new.push(swap(&mut connection, &request, &place, &component, FIRST + round).await?);
-        cached.push(swap(&mut connection, &request, &place, &component, FIRST + round - 1).await?);
+        new.push(swap(&mut connection, &request, &path, &component, FIRST + round).await?);
+        cached.push(swap(&mut connection, &request, &path, &component, FIRST + round - 1).await?);
         peer.process.check()?;
     }
     goals.record(Measure::SwapNew, new.minus(&compile));
@@ -54,37 +55,38 @@ pub(crate) async fn measure(
     table.row([format!("new, a component of {size} KiB"), new.spread().to_string()]);
     table.row(["in the compile cache".to_owned(), cached.spread().to_string()]);
     table.row(["for comparison: compiling it alone".to_owned(), compile.spread().to_string()]);
-    report::put("swap", &table.to_markdown(), effort.quick)
+    report::publish("swap", &table.to_markdown(), effort.quick)
 }
 
-/// Installs a version and asks until it answers; returns the milliseconds.
+/// Installs a version and calls the plugin until this version answers. Returns the elapsed
+/// milliseconds.
 async fn swap(
     connection: &mut Connection,
     request: &Request,
-    place: &Path,
+    path: &Path,
     component: &[u8],
     number: usize,
 ) -> anyhow::Result<f64> {
     let component = version(component, number)?;
     let expected = digits(number);
-    let begun = Instant::now();
-    put(place, &component)?;
+    let started = Instant::now();
+    install(path, &component)?;
     while !connection.ask(request).await?.contains(&expected) {
-        if begun.elapsed() > PATIENCE {
-            bail!("version {number} did not answer within {PATIENCE:?}");
+        if started.elapsed() > SWAP_TIMEOUT {
+            bail!("version {number} did not answer within {SWAP_TIMEOUT:?}");
         }
     }
-    Ok(begun.elapsed().as_secs_f64() * 1e3)
+    Ok(started.elapsed().as_secs_f64() * 1e3)
 }
 
-/// Installs a component atomically, as a careful deployment does.
-fn put(place: &Path, component: &[u8]) -> anyhow::Result<()> {
-    let beside = place.with_extension("new");
-    fs::write(&beside, component)?;
-    Ok(fs::rename(beside, place)?)
+/// Replaces a component atomically, as a deployment should.
+fn install(path: &Path, component: &[u8]) -> anyhow::Result<()> {
+    let temporary = path.with_extension("new");
+    fs::write(&temporary, component)?;
+    Ok(fs::rename(temporary, path)?)
 }
 
-/// Returns the probe with another version number: other bytes, the same work.
+/// Returns the probe with another version number. Its bytes differ, but it behaves the same.
 fn version(component: &[u8], number: usize) -> anyhow::Result<Vec<u8>> {
     let mut component = component.to_owned();
     let found = component.windows(VERSION.len()).position(|bytes| bytes == VERSION.as_bytes());
@@ -97,13 +99,13 @@ fn digits(number: usize) -> String {
     format!("{number:0DIGITS$}")
 }
 
-/// Compiles a component with an empty cache; returns the milliseconds.
+/// Compiles a component with an empty cache and returns the elapsed milliseconds.
 fn compiled(component: &[u8]) -> anyhow::Result<f64> {
     let cache = tempfile::tempdir()?;
     let settings =
         EngineSettings { cache: Some(cache.path().to_owned()), ..EngineSettings::default() };
     let engine = Engine::new(&settings)?;
-    let begun = Instant::now();
+    let started = Instant::now();
     engine.load("probe", component, PluginSettings::default())?;
-    Ok(begun.elapsed().as_secs_f64() * 1e3)
+    Ok(started.elapsed().as_secs_f64() * 1e3)
 }

@@ -1,23 +1,24 @@
-//! The cells of the matrix: a fault, the step at which it happens, and the promise.
+//! The cells of the matrix. A cell is a fault and the step at which it happens, and
+//! determines what the test promises.
 
 use std::time::Duration;
 
 use hub::{Effect, Fault, Forget, Refused, Step};
 use rig::Running;
 
-/// The delay of a late packet, and the downtime of a restarting hub.
-const LATE: Duration = Duration::from_millis(200);
+/// The delay of a packet, and the downtime of a restarting hub.
+const DELAY: Duration = Duration::from_millis(200);
 
-/// The duration of a silence. It is longer than the host's keep-alive, so that the
-/// host has to notice.
-const SILENT: Duration = Duration::from_secs(600);
+/// The duration of a half-open connection. It is longer than the host's keep-alive, so that
+/// the host has to detect it.
+const HALF_OPEN: Duration = Duration::from_secs(600);
 
-/// One fault.
+/// A cell of the matrix.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) enum Cell {
-    /// At a step of the protocol.
+    /// A fault at a step of the protocol.
     At(Step, Effect),
-    /// A dropped connection, at no particular step. The same holds for all below.
+    /// A dropped connection. This fault and the following ones can happen at any step.
     Drop,
     HalfOpen,
     ExpireToken,
@@ -34,10 +35,17 @@ impl Cell {
             Refused::Password,
             Refused::NotAuthorized,
         ];
-        let connect = [DropBefore, DropAfter, Delay(LATE), HalfOpen(LATE)];
-        let outward =
-            [DropBefore, DropAfter, Lose, Delay(LATE), Reorder(LATE), Duplicate, HalfOpen(SILENT)];
-        let inward = [DropBefore, DropAfter, Delay(LATE), HalfOpen(SILENT)];
+        let connect = [DropBefore, DropAfter, Delay(DELAY), HalfOpen(DELAY)];
+        let outward = [
+            DropBefore,
+            DropAfter,
+            Lose,
+            Delay(DELAY),
+            Reorder(DELAY),
+            Duplicate,
+            HalfOpen(HALF_OPEN),
+        ];
+        let inward = [DropBefore, DropAfter, Delay(DELAY), HalfOpen(HALF_OPEN)];
         let mut cells: Vec<Cell> = Vec::new();
         let mut at = |step, effects: &[Effect]| {
             cells.extend(effects.iter().map(|effect| Cell::At(step, *effect)));
@@ -55,24 +63,24 @@ impl Cell {
         at(Step::TwinReport, &[Throttle]);
         at(Step::Desired, &outward);
         at(Step::Message, &inward);
-        at(Step::Request, &[Delay(LATE), Throttle]);
+        at(Step::Request, &[Delay(DELAY), Throttle]);
         cells.extend([Cell::Drop, Cell::HalfOpen, Cell::ExpireToken]);
         let forgets = [Forget::Nothing, Forget::Sessions, Forget::Twins];
         cells.extend(forgets.map(Cell::Restart));
         cells
     }
 
-    /// Injects the fault, now or at the next occurrence of its step. Returns how often
-    /// it will happen at a step.
+    /// Injects the fault, either immediately or at the next occurrence of its step. Returns the
+    /// number of times that it will happen at a step.
     pub(super) fn begin(self, rig: &Running) -> u64 {
         let (hub, device) = (rig.hub(), &rig.service.device);
         match self {
             Cell::At(step, effect) => {
-                // Each loss costs a time-out.
-                let slow = self.may_lose() || effect == Effect::Lose;
-                let times = if slow || is_of_connecting(step) { 1 } else { 3 };
+                // Each lost packet causes a timeout.
+                let slow = self.can_lose() || effect == Effect::Lose;
+                let times = if slow || is_part_of_connecting(step) { 1 } else { 3 };
                 hub.faults().set(Fault::new(step, effect).of(device).times(times)).unwrap();
-                if is_of_connecting(step) {
+                if is_part_of_connecting(step) {
                     assert!(hub.drop_connection(device));
                 }
                 return times.into();
@@ -82,48 +90,48 @@ impl Cell {
                 return 0;
             }
             Cell::HalfOpen => {
-                assert!(hub.silence_connection(device, SILENT));
+                assert!(hub.silence_connection(device, HALF_OPEN));
                 return 0;
             }
             Cell::ExpireToken => assert!(hub.expire_token(device)),
-            Cell::Restart(forget) => hub.restart(LATE, forget).unwrap(),
+            Cell::Restart(forget) => hub.restart(DELAY, forget).unwrap(),
         }
         1
     }
 
-    /// Returns whether the fault concerns changes of desired properties.
-    pub(super) fn is_of_desired(self) -> bool {
+    /// Returns `true` if the fault affects changes of desired properties.
+    pub(super) fn affects_desired(self) -> bool {
         matches!(self, Cell::At(Step::Desired, _))
     }
 
-    /// Returns whether the fault may lose a method or its answer. If the hub does not
-    /// deliver the one or does not receive the other, no device can prevent that.
-    pub(super) fn may_lose(self) -> bool {
+    /// Returns `true` if the fault can lose a method or its answer. A device cannot prevent
+    /// that if the hub does not deliver the method or does not receive the answer.
+    pub(super) fn can_lose(self) -> bool {
         match self {
-            Cell::At(_, Effect::HalfOpen(silent)) => silent == SILENT,
+            Cell::At(_, Effect::HalfOpen(silent)) => silent == HALF_OPEN,
             Cell::At(step, Effect::Lose) => matches!(step, Step::Method | Step::Answer),
             Cell::At(Step::Method, Effect::DropBefore) => true,
-            // The hub has forgotten which caller waits for which answer.
+            // The hub no longer knows which caller waits for which answer.
             Cell::Restart(_) | Cell::HalfOpen => true,
             Cell::At(..) | Cell::Drop | Cell::ExpireToken => false,
         }
     }
 
-    /// Returns the longest time-out that the fault causes, approximately.
+    /// Returns the approximate duration of the longest timeout that the fault causes.
     pub(super) fn waits(self) -> Duration {
         Duration::from_secs(match self {
-            // The host repeats its request to the hub.
+            // The host retries its request to the hub.
             Cell::At(Step::TwinReport | Step::TwinGet, Effect::Lose) => 30,
-            _ if self.may_lose() => 5,
+            _ if self.can_lose() => 5,
             Cell::At(Step::Connect, Effect::Refuse(_)) => 2,
             _ => 0,
         })
     }
 
-    /// Returns step and effect as docs/hub.md names them.
+    /// Returns the names of the step and the effect in docs/hub.md.
     pub(super) fn names(self) -> (&'static str, String) {
         match self {
-            Cell::At(step, effect) => (name_of(step), word(effect)),
+            Cell::At(step, effect) => (step_name(step), effect_name(effect)),
             Cell::Drop => ("any moment", "drop".into()),
             Cell::HalfOpen => ("any moment", "half-open".into()),
             Cell::ExpireToken => ("any moment", "expire-token".into()),
@@ -134,12 +142,12 @@ impl Cell {
     }
 }
 
-/// Returns whether the step is part of a connection, not of a call.
-fn is_of_connecting(step: Step) -> bool {
+/// Returns `true` if the step is part of connecting and not of a call.
+fn is_part_of_connecting(step: Step) -> bool {
     matches!(step, Step::Connect | Step::Subscribe | Step::TwinGet)
 }
 
-fn name_of(step: Step) -> &'static str {
+fn step_name(step: Step) -> &'static str {
     match step {
         Step::Connect => "connect",
         Step::Subscribe => "subscribe",
@@ -154,7 +162,7 @@ fn name_of(step: Step) -> &'static str {
     }
 }
 
-fn word(effect: Effect) -> String {
+fn effect_name(effect: Effect) -> String {
     match effect {
         Effect::DropBefore => "drop-before".into(),
         Effect::DropAfter => "drop-after".into(),

@@ -1,4 +1,5 @@
-//! One cell: callers that call without pause while the fault happens.
+//! The test of one cell, in which callers invoke methods continuously while the fault
+//! happens.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -17,23 +18,23 @@ use tokio::task::JoinSet;
 use super::cells::Cell;
 use super::table::Row;
 
-/// Concurrent callers, each with a property of its own.
+/// The number of concurrent callers. Each reports a different property.
 const CALLERS: usize = 4;
 
-/// Calls before the fault, and after it.
+/// The number of calls before the fault, and of calls after it.
 const CALLS: u64 = 20;
 
-/// The time limit of everything below: many cells share the machine.
-const PATIENCE: Duration = Duration::from_secs(120);
+/// The time limit of each wait. It is long, since many cells share the machine.
+const TIMEOUT: Duration = Duration::from_secs(120);
 
-/// The number of calls by their outcome.
+/// The number of calls by outcome.
 #[derive(Debug, Default)]
 struct Tally {
     answered: AtomicU64,
     lost: AtomicU64,
 }
 
-/// The calls and the jobs that the plugin has run: their ids, by payload.
+/// The ids of the calls and jobs that the plugin has run, by payload.
 #[derive(Debug, Default)]
 struct Runs {
     calls: HashMap<String, HashSet<String>>,
@@ -41,9 +42,9 @@ struct Runs {
 }
 
 pub(super) async fn run(cell: Cell) -> Row {
-    // A busy machine may be silent for some seconds, so that only a cell whose fault
-    // is silence has a short keep-alive.
-    let keep_alive = set("hub.keep_alive", if cell.may_lose() { "3s" } else { "60s" });
+    // A busy machine may not answer pings for some seconds, so only a cell that needs a short
+    // keep-alive has one.
+    let keep_alive = set("hub.keep_alive", if cell.can_lose() { "3s" } else { "60s" });
     let rig = Rig::new().plugin("tells.wat", ()).host(keep_alive).start().await;
     let runs = Arc::new(Mutex::new(Runs::default()));
     let listening = tokio::spawn(listen(rig.hub().telemetry(), Arc::clone(&runs)));
@@ -53,9 +54,9 @@ pub(super) async fn run(cell: Cell) -> Row {
         let caller = Caller {
             service: rig.service.clone(),
             property: format!("of-{number}"),
-            // A lost call costs this time. A call that must not be lost gets more, since
-            // the machine may be busy.
-            response_timeout: Duration::from_secs(if cell.may_lose() { 5 } else { 100 }),
+            // A lost call delays the test by this time. A call that must not be lost has a
+            // longer timeout, since the machine may be busy.
+            response_timeout: Duration::from_secs(if cell.can_lose() { 5 } else { 100 }),
             tally: Arc::clone(&tally),
             stopping: Arc::clone(&stopping),
         };
@@ -65,7 +66,7 @@ pub(super) async fn run(cell: Cell) -> Row {
     let fault = async {
         tally.until(CALLS).await;
         let happens = cell.begin(&rig);
-        if cell.is_of_desired() {
+        if cell.affects_desired() {
             desire_until(&rig, happens).await;
         }
         rig.hub().faults().until_happened(happens).await;
@@ -84,7 +85,7 @@ pub(super) async fn run(cell: Cell) -> Row {
     within(cell, "the last value of each property is reported", until_reported(&rig, &last)).await;
     within(cell, "the message and the job of each call arrive", until_all_in(&runs, &answered))
         .await;
-    if cell.is_of_desired() {
+    if cell.affects_desired() {
         within(cell, "the plugin sees the last desired properties", until_desired(&rig)).await;
     }
     listening.abort();
@@ -96,15 +97,15 @@ pub(super) async fn run(cell: Cell) -> Row {
         calls: tally.calls(),
         answered: tally.answered.load(Ordering::Relaxed),
         lost: tally.lost.load(Ordering::Relaxed),
-        most_runs: most(&runs.calls),
-        most_job_runs: most(&runs.jobs),
+        max_runs: max_runs(&runs.calls),
+        max_job_runs: max_runs(&runs.jobs),
     }
 }
 
-/// Waits for a future for at most [`PATIENCE`], and panics with the promise otherwise.
+/// Waits for a future. Panics with the promise if it does not resolve within [`TIMEOUT`].
 async fn within<T>(cell: Cell, promise: &str, future: impl Future<Output = T>) -> T {
-    let result = tokio::time::timeout(PATIENCE, future).await;
-    result.unwrap_or_else(|_| panic!("{cell:?}: not within {PATIENCE:?}: {promise}"))
+    let result = tokio::time::timeout(TIMEOUT, future).await;
+    result.unwrap_or_else(|_| panic!("{cell:?}: not within {TIMEOUT:?}: {promise}"))
 }
 
 struct Caller {
@@ -116,7 +117,7 @@ struct Caller {
 }
 
 impl Caller {
-    /// Calls until `stopping` is set and one more call was answered. Returns the
+    /// Makes calls until one is answered that started after `stopping` was set. Returns the
     /// numbers of the answered calls.
     async fn call(self) -> (String, Vec<u64>) {
         let mut answered = Vec::new();
@@ -135,7 +136,7 @@ impl Caller {
                         break;
                     }
                 }
-                // A hub that restarts also disconnects its callers.
+                // A restart of the hub also disconnects its callers.
                 Err(error)
                     if matches!(
                         error.kind(),
@@ -167,7 +168,8 @@ impl Tally {
     }
 }
 
-/// Records which calls have run. A message that MQTT delivers twice has one call id.
+/// Records the calls and jobs that have run. A message that MQTT delivers twice has the same
+/// id both times.
 async fn listen(mut telemetry: broadcast::Receiver<TelemetryMessage>, runs: Arc<Mutex<Runs>>) {
     loop {
         let message = telemetry.recv().await.unwrap();
@@ -181,7 +183,7 @@ async fn listen(mut telemetry: broadcast::Receiver<TelemetryMessage>, runs: Arc<
     }
 }
 
-fn most(runs: &HashMap<String, HashSet<String>>) -> usize {
+fn max_runs(runs: &HashMap<String, HashSet<String>>) -> usize {
     runs.values().map(HashSet::len).max().unwrap_or_default()
 }
 
@@ -204,21 +206,21 @@ async fn until_reported(rig: &Running, last: &HashMap<String, u64>) {
     }
 }
 
-/// Changes a desired property until the fault has happened this often.
+/// Changes a desired property repeatedly until the fault has happened `happens` times.
 async fn desire_until(rig: &Running, happens: u64) {
-    let mut wish = 0;
+    let mut value = 0;
     while rig.hub().faults().happened() < happens {
-        wish += 1;
-        rig.service.desire(json!({ "wish": wish })).await;
+        value += 1;
+        rig.service.desire(json!({ "value": value })).await;
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }
 
-/// Makes one more change and waits until the plugin sees it, which implies that no
-/// earlier change is missing.
+/// Makes another change and waits until the plugin sees it. Changes arrive in order, so the
+/// plugin has then seen all earlier changes.
 async fn until_desired(rig: &Running) {
-    rig.service.desire(json!({ "wish": "the last" })).await;
-    while rig.service.call("desired", Value::Null).await.unwrap().payload["wish"] != "the last" {
+    rig.service.desire(json!({ "value": "last" })).await;
+    while rig.service.call("desired", Value::Null).await.unwrap().payload["value"] != "last" {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }

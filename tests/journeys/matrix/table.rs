@@ -1,4 +1,4 @@
-//! The results of all cells, as a table of docs/reliability.md.
+//! The results of all cells, which form a table in docs/reliability.md.
 
 use std::fs;
 
@@ -14,25 +14,25 @@ pub(super) struct Row {
     pub(super) happened: u64,
     pub(super) calls: u64,
     pub(super) answered: u64,
-    /// Calls whose caller got no answer.
+    /// The number of calls without an answer.
     pub(super) lost: u64,
-    /// The most runs of one method.
-    pub(super) most_runs: usize,
-    pub(super) most_job_runs: usize,
+    /// The maximum number of runs of one method.
+    pub(super) max_runs: usize,
+    pub(super) max_job_runs: usize,
 }
 
 impl Row {
     pub(super) fn assert(&self) {
-        assert_eq!(self.most_runs, 1, "a method ran twice: {self:?}");
-        assert_eq!(self.most_job_runs, 1, "a job that succeeded ran again: {self:?}");
+        assert_eq!(self.max_runs, 1, "a method ran twice: {self:?}");
+        assert_eq!(self.max_job_runs, 1, "a job that succeeded ran again: {self:?}");
         assert_eq!(self.answered + self.lost, self.calls, "{self:?}");
-        assert!(self.lost == 0 || self.cell.may_lose(), "a call was lost: {self:?}");
+        assert!(self.lost == 0 || self.cell.can_lose(), "a call was lost: {self:?}");
     }
 
-    /// Returns the promise, which is the start of the line; the numbers follow it.
+    /// Returns the start of the line, which contains the promise. The numbers follow it.
     fn promise(&self) -> String {
         let (step, effect) = self.cell.names();
-        let promise = if self.cell.may_lose() { "at most once" } else { "once" };
+        let promise = if self.cell.can_lose() { "at most once" } else { "once" };
         format!("| {step} | {effect} | {promise} | all |")
     }
 
@@ -42,7 +42,7 @@ impl Row {
     }
 }
 
-/// Writes the table if `WRITE_DOCS` is set, and otherwise asserts that it has the same
+/// Writes the table if `WRITE_DOCS` is set. Otherwise, asserts that the table has the same
 /// promises.
 pub(super) fn write_or_compare(rows: &[Row]) {
     let path = rig::workspace().join("docs/reliability.md");
@@ -62,6 +62,6 @@ pub(super) fn write_or_compare(rows: &[Row]) {
     assert_eq!(
         table.lines().count(),
         rows.len() + 2,
-        "the table has rows of cells that do not exist"
+        "the table has rows for cells that do not exist"
     );
 }

@@ -1,14 +1,14 @@
-//! The modules of a package and the paths between them, read from its sources.
+//! The modules of a package and the dependencies between them, read from its sources.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::tidy::source::{Source, sources};
 use crate::tidy::tokens::{Lexeme, Token, tokens};
 
-/// A module by its path from the crate's root; the root itself is empty.
+/// The path of a module from the crate's root. The path of the root is empty.
 type Module = Vec<String>;
 
-/// Each module and the modules that it names, with the first place.
+/// The dependencies between modules, each with the location of its first occurrence.
 pub(super) struct Graph {
     package: String,
     modules: BTreeSet<Module>,
@@ -55,8 +55,8 @@ impl Graph {
         self.modules.iter().filter_map(|module| module.first()).map(String::as_str).collect()
     }
 
-    /// Returns each name from one top-level module to another, and its place. An item of
-    /// the root is one of `lib`.
+    /// Returns the dependencies between top-level modules, with their locations. Items of the
+    /// root belong to `lib`.
     pub(super) fn arrows(&self) -> impl Iterator<Item = (String, String, &str)> {
         self.names.iter().filter_map(|((from, to), place)| {
             let from = from.first()?.clone();
@@ -65,9 +65,9 @@ impl Graph {
         })
     }
 
-    /// Returns a line for each cycle among the modules of one folder.
+    /// Returns a line for each cycle among sibling modules.
     pub(super) fn cycles(&self) -> Vec<String> {
-        // What a module's submodules name counts as named by the module.
+        // A dependency of a submodule counts as a dependency of the module.
         let mut below: BTreeMap<&[String], BTreeMap<&[String], &str>> = BTreeMap::new();
         for ((from, to), place) in &self.names {
             let common = from.iter().zip(to).take_while(|(left, right)| left == right).count();
@@ -79,16 +79,16 @@ impl Graph {
         let mut cycles = Vec::new();
         for start in below.keys() {
             for (next, place) in &below[start] {
-                if let Some(way) = way(&below, next, start)
-                    // Each cycle once, from its first module.
-                    && way.iter().all(|module| start <= module)
+                if let Some(path) = path_between(&below, next, start)
+                    // Each cycle is reported once, from its first module.
+                    && path.iter().all(|module| start <= module)
                 {
-                    let way: Vec<String> = way.iter().map(|module| module.join("::")).collect();
+                    let path: Vec<String> = path.iter().map(|module| module.join("::")).collect();
                     cycles.push(format!(
                         "{place}: a cycle in {}: {} → {}",
                         self.package,
                         start.join("::"),
-                        way.join(" → ")
+                        path.join(" → ")
                     ));
                 }
             }
@@ -97,33 +97,33 @@ impl Graph {
     }
 }
 
-/// Returns the modules on a shortest way, both ends included.
-fn way<'a>(
+/// Returns the modules on a shortest path, including both ends.
+fn path_between<'a>(
     below: &BTreeMap<&'a [String], BTreeMap<&'a [String], &str>>,
     from: &'a [String],
     to: &'a [String],
 ) -> Option<Vec<&'a [String]>> {
-    let mut ways = vec![vec![from]];
+    let mut paths = vec![vec![from]];
     let mut seen = BTreeSet::from([from]);
-    while !ways.is_empty() {
+    while !paths.is_empty() {
         let mut longer = Vec::new();
-        for way in ways {
-            let last = *way.last()?;
+        for path in paths {
+            let last = *path.last()?;
             if last == to {
-                return Some(way);
+                return Some(path);
             }
             for next in below.get(last).into_iter().flat_map(BTreeMap::keys) {
                 if seen.insert(next) {
-                    longer.push([&way[..], &[next]].concat());
+                    longer.push([&path[..], &[next]].concat());
                 }
             }
         }
-        ways = longer;
+        paths = longer;
     }
     None
 }
 
-/// Returns the names that the root exports from its modules, each with its path.
+/// Returns the names that the crate's root exports from its modules, with their paths.
 fn exports(sources: &[Source], folder: &str) -> BTreeMap<String, Vec<String>> {
     let root = format!("{folder}lib.rs");
     let Some(root) = sources.iter().find(|source| source.path == root) else {
@@ -144,7 +144,7 @@ fn exports(sources: &[Source], folder: &str) -> BTreeMap<String, Vec<String>> {
     exports
 }
 
-/// Returns a path from the crate's root: `crate::`, `self::` and `super::` resolved.
+/// Resolves `crate::`, `self::` and `super::`. Returns the path from the crate's root.
 fn absolute(from: &[String], path: &[String]) -> Option<Vec<String>> {
     let (first, mut rest) = path.split_first()?;
     let mut module = match first.as_str() {
@@ -161,15 +161,15 @@ fn absolute(from: &[String], path: &[String]) -> Option<Vec<String>> {
     Some(module)
 }
 
-/// A path in a text that starts with `crate`, `self` or `super`.
+/// A path in a source that starts with `crate`, `self` or `super`.
 struct Reference {
     line: usize,
-    /// The modules of the text itself, `mod name { … }`, around the path.
+    /// The inline modules, `mod name { … }`, that contain the path.
     inside: Module,
     path: Vec<String>,
 }
 
-/// Returns the references in a text, with the groups of `use` taken apart.
+/// Returns the references in a source. Groups in `use` declarations are expanded.
 fn references(text: &str) -> Vec<Reference> {
     let tokens = tokens(text);
     let mut references = Vec::new();
@@ -189,7 +189,7 @@ fn references(text: &str) -> Vec<Reference> {
         }
         let starts = ["crate", "self", "super"].iter().any(|word| token.is_word(word));
         let before = index.checked_sub(1).map(|before| &tokens[before]);
-        // A scope, as in `pub(in crate::module)`, names no module that is used.
+        // A scope, as in `pub(in crate::module)`, is not a dependency.
         let continues =
             before.is_some_and(|before| before.is == Lexeme::Colons || before.is_word("in"));
         if starts && !continues && tokens.get(index + 1).is_some_and(|t| t.is == Lexeme::Colons) {
@@ -205,7 +205,8 @@ fn references(text: &str) -> Vec<Reference> {
     references
 }
 
-/// Reads a path, or a group of them, from a token on, and returns the index behind it.
+/// Reads the path or group of paths that starts at a token. Returns the index of the next
+/// token.
 fn tree(
     tokens: &[Token],
     mut at: usize,
@@ -227,7 +228,7 @@ fn tree(
             at += 1;
             while tokens.get(at).is_some_and(|token| !token.is_mark('}')) {
                 let next = tree(tokens, at, before, found);
-                // A comma, or something that is no path.
+                // Skip a comma, or a token that does not start a path.
                 at = next.max(at + 1);
             }
             before.truncate(depth);
@@ -243,7 +244,7 @@ fn tree(
 }
 
 #[test]
-fn paths_are_read_with_their_groups_and_from_where_they_start() {
+fn paths_are_expanded_and_resolved_relative_to_their_module() {
     let text = "use crate::{a::{self, B}, c};\nuse super::d as e;\npub(in crate::f) fn g() {\n\
                     crate::h::I::<J>::k(self::l);\n}\nmod m {\n fn n() {}\n use super::o;\n}\n\
                     use super::p;\n";

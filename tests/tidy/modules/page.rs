@@ -1,7 +1,7 @@
-//! docs/modules.md: the modules of each package, with the modules that each uses.
+//! The page docs/modules.md, which lists the modules of each package and their dependencies.
 //!
-//! `WRITE_DOCS=1 cargo test -p tests page_of_modules` writes the page, and the test fails if
-//! the page differs from the sources.
+//! `WRITE_DOCS=1 cargo test -p tests page_of_modules` writes the page. The test fails if the
+//! page differs from the sources.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
@@ -18,11 +18,11 @@ roots (`lib.rs`, `main.rs`) may use every module and are not listed. `WRITE_DOCS
 this page from the sources. The tests fail if it differs from them, or if the modules of a crate form a cycle.
 ";
 
-/// Modules, each with those that it uses.
+/// The modules that each module uses.
 type Arrows = BTreeMap<String, BTreeSet<String>>;
 
 #[test]
-fn the_page_of_modules_shows_the_sources() {
+fn the_page_of_modules_matches_the_sources() {
     let mut page = HEAD.to_owned();
     for Package { folder, .. } in PACKAGES {
         let graph = Graph::read(folder);
@@ -53,25 +53,25 @@ fn the_page_of_modules_shows_the_sources() {
     let differs = found.lines().zip(page.lines()).position(|(found, written)| found != written);
     assert!(
         found == page,
-        "docs/modules.md:{}: not what the sources show; WRITE_DOCS=1 writes the page",
+        "docs/modules.md:{}: differs from the sources; run with WRITE_DOCS=1",
         differs.map_or(0, |index| index + 1)
     );
 }
 
-/// Returns the modules in an order in which each comes before those that it uses. The
-/// order within a cycle is that of the names.
+/// Sorts the modules so that each comes before the modules that it uses. Modules that form
+/// a cycle are sorted by name.
 fn from_the_highest(mut arrows: Arrows) -> Vec<(String, BTreeSet<String>)> {
     let mut sorted = Vec::new();
     while !arrows.is_empty() {
         let used: BTreeSet<&String> = arrows.values().flatten().collect();
         let next = arrows.keys().find(|module| !used.contains(module)).or(arrows.keys().next());
-        let next = next.expect("some modules are left").clone();
+        let next = next.expect("the map is not empty").clone();
         sorted.extend(arrows.remove_entry(&next));
     }
     sorted
 }
 
-/// Returns the first sentence of a module's documentation, as a cell of a table.
+/// Returns the first sentence of a module's documentation, formatted as a table cell.
 fn first_sentence(source: &str) -> String {
     let lines = source.lines().map_while(|line| line.strip_prefix("//!").map(str::trim));
     let paragraph: Vec<&str> = lines.take_while(|line| !line.is_empty()).collect();
@@ -81,7 +81,7 @@ fn first_sentence(source: &str) -> String {
 }
 
 #[test]
-fn a_module_comes_before_those_that_it_uses() {
+fn a_module_comes_before_the_modules_that_it_uses() {
     let to = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
     let arrows = Arrows::from([
         ("a".to_owned(), to(&[])),

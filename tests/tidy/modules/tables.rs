@@ -1,14 +1,16 @@
-//! The allowed arrows between the modules of each crate.
+//! The allowed dependencies between the modules of each crate.
 
-/// The modules of a crate from the lowest to the highest, each with those that it may name.
+/// The modules of a crate from the lowest to the highest, each with the modules that it may
+/// name.
 type Modules = &'static [(&'static str, &'static [&'static str])];
 
 /// The table of each package that has one.
 pub(super) const TABLES: &[(&str, Modules)] =
     &[("plugin", PLUGIN), ("host", HOST), ("hub", HUB), ("behaviour", BEHAVIOUR)];
 
-/// `about` describes a plugin, and all that a call needs is below `call`; `interfaces` are
-/// the host's side of the WIT. Only `engine` and `plugin` name what links and runs.
+/// The modules of `plugin`. `about` describes a plugin, and `interfaces` implements the
+/// imports of the WIT. Only `engine` and `plugin` name the modules that link and run
+/// components.
 const PLUGIN: Modules = &[
     ("budget", &[]),
     ("capability", &[]),
@@ -53,8 +55,9 @@ const PLUGIN: Modules = &[
     ),
 ];
 
-/// `config` imports nothing. `connection` alone knows MQTT, and the plugins' handles in
-/// `lent` do not name the router. `run` assembles everything, `simulate` runs it many times.
+/// The modules of `host`. `config` names no other module. Only `connection` uses MQTT. The
+/// handles for plugins in `lent` do not name the router. `run` assembles a device, and
+/// `simulate` runs many devices.
 const HOST: Modules = &[
     ("backoff", &[]),
     ("command", &[]),
@@ -91,8 +94,9 @@ const HOST: Modules = &[
     ("simulate", &["config", "connection", "device", "plugins", "run", "supervision"]),
 ];
 
-/// `state` is the registry and the twins, `sessions` and `methods` what is in flight.
-/// MQTT (`session`) and REST (`rest`) do not name each other.
+/// The modules of `hub`. `state` contains the registry and the twins; `sessions` and
+/// `methods` contain the connections and calls in flight. MQTT (`session`) and REST (`rest`)
+/// do not name each other.
 const HUB: Modules = &[
     ("ca", &[]),
     ("command_error", &[]),
@@ -113,8 +117,9 @@ const HUB: Modules = &[
     ("listener", &["rest", "session", "websocket"]),
 ];
 
-/// `command` is the program, which uses the library as any other crate does. What builds
-/// plugins (`build`) and what runs them (`desk`, `cases`) do not name each other.
+/// The modules of `behaviour`. `command` is the program, which uses the library like any
+/// other crate. The modules that build plugins (`build`) and that run them (`desk`, `cases`)
+/// do not name each other.
 const BEHAVIOUR: Modules = &[
     ("command", &[]),
     ("desk", &[]),

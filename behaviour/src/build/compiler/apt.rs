@@ -1,7 +1,7 @@
 //! The package archives that apt is configured to use on this machine.
 //!
-//! Needs no root. Fetches its own package lists, since those of the machine may be
-//! missing or outdated. Installs nothing.
+//! The module needs no root privileges and installs nothing. It fetches its own package
+//! lists, since the machine's lists may be missing or outdated.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -21,7 +21,7 @@ pub(crate) struct Archives<'a> {
 #[derive(Debug, PartialEq)]
 pub(crate) struct Package {
     pub(crate) name: String,
-    /// The first choice of each dependency.
+    /// The first alternative of each dependency.
     pub(crate) depends: Vec<String>,
     pub(crate) bytes: u64,
 }
@@ -36,8 +36,8 @@ impl<'a> Archives<'a> {
         }
         let mut update = archives.apt("apt-get");
         update.arg("update");
-        // One unreachable archive fails the command. The others may have the packages,
-        // so the lookup of the packages decides.
+        // The command fails if one archive is unreachable. The status is ignored, since the
+        // other archives may have the packages.
         let ended = step::run(&mut update, "reading the distribution's package lists", progress)?;
         let mut messages = ["E: ", "W: "].into_iter().filter_map(|kind| {
             let line = ended.stderr.lines().find_map(|line| line.strip_prefix(kind))?;
@@ -47,7 +47,7 @@ impl<'a> Archives<'a> {
         Ok(archives)
     }
 
-    /// Returns the archives' entries for these packages; unknown ones are left out.
+    /// Returns the archives' entries for these packages. Omits unknown packages.
     pub(crate) fn show(&self, names: &[String]) -> Result<Vec<Package>, BuildError> {
         let mut show = self.apt("apt-cache");
         show.args(["show", "--no-all-versions"]).args(names);
@@ -55,17 +55,17 @@ impl<'a> Archives<'a> {
         Ok(parse(&ended.stdout))
     }
 
-    /// Returns these packages and their dependencies that are not installed.
+    /// Returns these packages, and those of their dependencies that are not installed.
     pub(crate) fn with_dependencies(&self, names: Vec<String>) -> Result<Vec<Package>, BuildError> {
         let mut seen: BTreeSet<String> = names.iter().cloned().collect();
         let mut found = Vec::new();
-        let mut asked = names;
-        while !asked.is_empty() {
-            let packages = self.show(&asked)?;
+        let mut pending = names;
+        while !pending.is_empty() {
+            let packages = self.show(&pending)?;
             let needed = packages.iter().flat_map(|package| package.depends.iter().cloned());
             let new: Vec<String> = needed.filter(|name| seen.insert(name.clone())).collect();
             let installed = self.installed(&new)?;
-            asked = new.into_iter().filter(|name| !installed.contains(name)).collect();
+            pending = new.into_iter().filter(|name| !installed.contains(name)).collect();
             found.extend(packages);
         }
         Ok(found)
@@ -77,13 +77,13 @@ impl<'a> Archives<'a> {
         }
         let mut query = step::command("dpkg-query", &self.dir);
         query.args(["-W", "-f", "${Package} ${db:Status-Status}\n"]).args(names);
-        // It fails if one of them is unknown, but still lists the others.
+        // The command fails if a package is unknown, but still lists the others.
         let ended = step::run(&mut query, "", self.progress)?;
         let lines = ended.stdout.lines();
         Ok(lines.filter_map(|line| line.strip_suffix(" installed")).map(str::to_owned).collect())
     }
 
-    /// Downloads packages, checked against the signed lists, and unpacks them.
+    /// Downloads packages, verifies them against the signed lists, and unpacks them.
     pub(crate) fn unpack(
         &self,
         packages: &[Package],
@@ -118,7 +118,7 @@ impl<'a> Archives<'a> {
             // No translations and icons.
             "Acquire::Languages=none",
             "Acquire::IndexTargets::deb::DEP-11::DefaultEnabled=false",
-            // For root, apt would switch to a user without write access to this folder.
+            // As root, apt would switch to a user without write access to this folder.
             "APT::Sandbox::User=root",
         ] {
             apt.args(["-o", option]);
@@ -149,7 +149,7 @@ fn parse_package(paragraph: &str) -> Option<Package> {
 mod tests {
     use super::*;
 
-    const SHOWN: &str = "\
+    const OUTPUT: &str = "\
 Package: libstd-rust-web-1.96
 Source: rustc-web
 Version: 1.96.0+dfsg1-1~deb12u2
@@ -165,8 +165,8 @@ Size: 45012756
 ";
 
     #[test]
-    fn packages_are_read_with_the_names_they_depend_on() {
-        let packages = parse(SHOWN);
+    fn packages_are_parsed_with_their_dependencies() {
+        let packages = parse(OUTPUT);
         assert_eq!(packages.len(), 2);
         assert_eq!(packages[0].name, "libstd-rust-web-1.96");
         assert_eq!(packages[0].bytes, 21_977_620);
@@ -176,7 +176,7 @@ Size: 45012756
     }
 
     #[test]
-    fn output_without_packages_is_empty() {
+    fn output_without_packages_yields_no_packages() {
         assert_eq!(parse(""), []);
         assert_eq!(parse("N: Unable to locate package rustc-web\n"), []);
     }

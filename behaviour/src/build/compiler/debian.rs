@@ -2,8 +2,8 @@
 //! WebAssembly built from Debian's sources.
 //!
 //! Compiler and sources must have the same version. Debian packages both for its web
-//! browsers, as `rustc-web` and `rust-web-src`; rustup would need another server.
-//! Nothing is installed, and no root is needed.
+//! browsers, as `rustc-web` and `rust-web-src`. rustup would need another server.
+//! The module needs no root privileges and installs nothing.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -17,7 +17,7 @@ use crate::build::{BuildError, Progress, cache, step};
 /// The folder with the unpacked packages, laid out as a root file system.
 const UNPACKED: &str = "unpacked";
 
-/// The folder of a complete compiler.
+/// A complete compiler, represented by its folder.
 pub(crate) struct DebianCompiler(PathBuf);
 
 impl DebianCompiler {
@@ -25,8 +25,8 @@ impl DebianCompiler {
         self.0.join("rustc")
     }
 
-    /// Returns the time of the fetch in nanoseconds, which differs between fetches.
-    pub(crate) fn made(&self) -> Result<String, BuildError> {
+    /// Returns an id that differs between fetches: the time of the fetch in nanoseconds.
+    pub(crate) fn fetch_id(&self) -> Result<String, BuildError> {
         let rustc = self.rustc();
         let written = fs::metadata(&rustc).and_then(|file| file.modified());
         let written = written.map_err(BuildError::io(&rustc))?;
@@ -34,15 +34,15 @@ impl DebianCompiler {
         Ok(since.as_nanos().to_string())
     }
 
-    /// Returns the linker that was fetched with the compiler, if there is one.
+    /// Returns the linker that was fetched with the compiler, if any.
     pub(crate) fn linker(&self) -> Option<PathBuf> {
         let programs = entries(&self.0.join(UNPACKED).join("usr/bin"));
         programs.into_iter().find(|path| file_name(path).starts_with("wasm-ld"))
     }
 }
 
-/// Returns the compiler in `cache`, and fetches it if it is missing. The cargo of the
-/// guest in `dir` builds the standard library.
+/// Returns the compiler in `cache` after fetching it if it is missing. The standard
+/// library is built with the cargo that is active in `dir`.
 pub(crate) fn compiler(
     cache: &Path,
     dir: &Path,
@@ -79,7 +79,7 @@ fn fetch(home: &Path, with_linker: bool, progress: Progress<'_>) -> Result<(), B
 fn packages(archives: &Archives<'_>, with_linker: bool) -> Result<Vec<Package>, BuildError> {
     let compiler = ["rustc-web", "rust-web-src", "libstd-rust-web-dev"].map(str::to_owned);
     let mut packages = archives.show(&compiler)?;
-    // The names contain versions, which change with updates of the archive.
+    // The package names contain versions, which change when the archive is updated.
     let is_runtime = |name: &&String| {
         name.strip_prefix("libstd-rust-web-").is_some_and(|rest| rest.starts_with(char::is_numeric))
     };
@@ -103,7 +103,7 @@ fn packages(archives: &Archives<'_>, with_linker: bool) -> Result<Vec<Package>, 
     Ok(packages)
 }
 
-/// Writes the script `rustc`, which sets the paths of its libraries.
+/// Writes the script `rustc`, which runs the compiler with the paths of its libraries.
 fn write_rustc(home: &Path) -> Result<(), BuildError> {
     let root = home.join(UNPACKED);
     let mut folders = vec![root.join("usr/lib")];
@@ -131,8 +131,8 @@ fn write_rustc(home: &Path) -> Result<(), BuildError> {
     write_script(&home.join("rustc"), &script)
 }
 
-/// Compiles the standard library once, into the compiler's own folder, so that
-/// the result is like a Rust that has the target.
+/// Compiles the standard library into the compiler's folder, so that the compiler
+/// supports the target like an installed one.
 fn build_std(home: &Path, dir: &Path, progress: Progress<'_>) -> Result<(), BuildError> {
     let work = home.join("std");
     let source = work.join("src");
@@ -148,19 +148,19 @@ fn build_std(home: &Path, dir: &Path, progress: Progress<'_>) -> Result<(), Buil
     let mut cargo = step::cargo(dir);
     cargo.args(["build", "--quiet", "--release", "--target", TARGET]);
     cargo.arg("-Zbuild-std=std,panic_abort");
-    // Without the default features, among them backtraces, which this target does not
-    // have: 5 crates less, a fifth of the time.
+    // The default features include backtraces, which this target does not have. Their
+    // absence saves 5 crates and a fifth of the build time.
     cargo.arg("-Zbuild-std-features=");
     cargo.arg("--manifest-path").arg(work.join("Cargo.toml"));
     cargo.arg("--target-dir").arg(work.join("target"));
     cargo.env("RUSTC", home.join("rustc"));
     // Debian's compiler is stable; building a standard library needs nightly features.
     cargo.env("RUSTC_BOOTSTRAP", "1");
-    // Without bitcode in it, no guest could be linked with `lto`.
+    // Guests can be linked with `lto` only if the standard library contains bitcode.
     let mut flags = vec!["-Cembed-bitcode=yes".to_owned()];
     let sources = home.join(UNPACKED).join("usr/lib/rustlib/src");
     flags.push(format!("--remap-path-prefix={}=", sources.display()));
-    flags.extend(step::registry_unnamed());
+    flags.extend(step::remap_cargo_home());
     cargo.env("CARGO_ENCODED_RUSTFLAGS", flags.join("\x1f"));
     step::run_checked(
         &mut cargo,
@@ -178,9 +178,9 @@ fn build_std(home: &Path, dir: &Path, progress: Progress<'_>) -> Result<(), Buil
             fs::copy(&path, libraries.join(name)).map_err(BuildError::io(&path))?;
         }
     }
-    // The sources are a third of a gigabyte, and are no longer needed.
-    for done in [work, home.join(UNPACKED).join("usr/src")] {
-        fs::remove_dir_all(&done).map_err(BuildError::io(&done))?;
+    // The sources, a third of a gigabyte, are no longer needed.
+    for unused in [work, home.join(UNPACKED).join("usr/src")] {
+        fs::remove_dir_all(&unused).map_err(BuildError::io(&unused))?;
     }
     Ok(())
 }

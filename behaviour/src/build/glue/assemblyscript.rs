@@ -11,8 +11,8 @@ use wit_parser::{Function, Type, Variant};
 
 use super::contract::{Contract, Interface, Shape, block_comment, camel, indented, pascal, snake};
 use values::{
-    address, arguments, core, empty, from_core, lifted, load, nullable, store, tuple_field,
-    type_name, word,
+    address, arguments, core, empty, from_core, identifier, lifted, load, nullable, store,
+    tuple_field, type_name,
 };
 
 const RUNTIME: &str = include_str!("assemblyscript.ts");
@@ -36,8 +36,8 @@ pub(super) fn files(contract: &Contract<'_>, entry: &str) -> Vec<(String, String
     let has_system = ["clock", "context", "log"].into_iter().all(is_imported);
     let (mut wrappers, results) = entry_file(contract, entry, &imported(contract, &tuples));
     if has_system {
-        // The compiler finds the globals of this file, which `--use` names, only if another
-        // file imports it.
+        // `--use` names globals of this file. The compiler finds them only if another file
+        // imports it.
         wrappers += "\nimport \"./system\";\n";
     }
     text += &tuples.into_values().collect::<String>();
@@ -98,7 +98,7 @@ fn namespace(
         return String::new();
     }
     let docs = block_comment(&interface.wit.docs, "");
-    let name = word(&camel(interface.name));
+    let name = identifier(&camel(interface.name));
     format!("\n{hosts}\n{docs}export namespace {name} {{\n{}}}\n", indented(&body.join("\n")))
 }
 
@@ -152,7 +152,8 @@ fn definition(contract: &Contract<'_>, ty: &Type) -> String {
     let docs = block_comment(contract.docs(ty), "");
     match contract.shape(ty) {
         Shape::Record(record) => {
-            let fields = record.fields.iter().map(|field| (word(&camel(&field.name)), field.ty));
+            let fields =
+                record.fields.iter().map(|field| (identifier(&camel(&field.name)), field.ty));
             docs + &class(contract, &name, &fields.collect::<Vec<_>>())
         }
         Shape::Enum(kind) => {
@@ -166,15 +167,15 @@ fn definition(contract: &Contract<'_>, ty: &Type) -> String {
     }
 }
 
-/// Returns a class for a variant, with the case in `kind`. Cases with a text share the
-/// field `text`; any other payload has a separate field named after its case.
+/// Returns a class for a variant, with the case in `kind`. All cases whose payload is a
+/// string share the field `text`. Any other payload has a field named after its case.
 fn variant_class(contract: &Contract<'_>, name: &str, variant: &Variant) -> String {
     let offset = address(contract.variant_payload(variant));
     let (mut kinds, mut fields, mut makers) = (String::new(), String::new(), String::new());
     let (mut loads, mut stores) = (String::new(), String::new());
     let mut has_text = false;
     for (tag, case) in variant.cases.iter().enumerate() {
-        let (kind, maker) = (pascal(&case.name), word(&camel(&case.name)));
+        let (kind, maker) = (pascal(&case.name), identifier(&camel(&case.name)));
         kinds += &format!("  {kind},\n");
         makers += &format!("\n{}", block_comment(&case.docs, "  "));
         let Some(ty) = &case.ty else {
@@ -237,7 +238,7 @@ fn declaration(contract: &Contract<'_>, interface: &Interface<'_>, function: &Fu
 fn import(contract: &Contract<'_>, interface: &Interface<'_>, function: &Function) -> String {
     let (mut before, mut values) = (String::new(), Vec::new());
     for parameter in &function.params {
-        let name = word(&camel(&parameter.name));
+        let name = identifier(&camel(&parameter.name));
         arguments(contract, &name, &name, &parameter.ty, &mut before, &mut values);
     }
     let signature = contract.signature(function, AbiVariant::GuestImport);
@@ -250,12 +251,12 @@ fn import(contract: &Contract<'_>, interface: &Interface<'_>, function: &Functio
         Some(ty) if signature.retptr => format!("  {call};\n{}", returned(contract, ty)),
         Some(ty) => format!("  return {};\n", from_core(contract, &call, ty)),
     };
-    let (docs, name) = (block_comment(&function.docs, ""), word(&camel(&function.name)));
+    let (docs, name) = (block_comment(&function.docs, ""), identifier(&camel(&function.name)));
     let (parameters, result) = (parameters(contract, function), result_type(contract, function));
     format!("{docs}export function {name}({parameters}): {result} {{\n{before}{body}}}\n")
 }
 
-/// Returns the parameters of a function. A list as the last parameter is optional.
+/// Returns the parameters of a function. The last parameter is optional if it is a list.
 fn parameters(contract: &Contract<'_>, function: &Function) -> String {
     let parameters = function.params.iter().enumerate().map(|(i, parameter)| {
         let is_last = i + 1 == function.params.len();
@@ -263,7 +264,7 @@ fn parameters(contract: &Contract<'_>, function: &Function) -> String {
             Shape::List(_) if is_last => " = []",
             _ => "",
         };
-        let name = word(&camel(&parameter.name));
+        let name = identifier(&camel(&parameter.name));
         format!("{name}: {}{default}", type_name(contract, &parameter.ty))
     });
     parameters.collect::<Vec<_>>().join(", ")
@@ -292,13 +293,13 @@ fn returned(contract: &Contract<'_>, ty: &Type) -> String {
     )
 }
 
-/// Returns the entry file, with the functions that the host calls, and the classes that the
-/// author's functions return.
+/// Returns the entry file with the functions that the host calls, and the classes that
+/// the author's functions return.
 fn entry_file(contract: &Contract<'_>, entry: &str, imported: &str) -> (String, String) {
     let (mut names, mut functions, mut results) = (Vec::new(), String::new(), String::new());
     for interface in &contract.exports {
         for function in interface.functions() {
-            let own = word(&camel(&contract.export_name(interface, function)));
+            let own = identifier(&camel(&contract.export_name(interface, function)));
             functions += &export(contract, interface, function, &own);
             if let Some(ty) = &function.result
                 && let Shape::Result(Some(ok), Some(err)) = contract.shape(ty)
@@ -330,7 +331,7 @@ fn imported(contract: &Contract<'_>, tuples: &BTreeMap<String, String>) -> Strin
     for interface in contract.imports.iter().chain(&contract.exports) {
         for ty in interface.types(contract.resolve) {
             let name = match contract.name(&ty).0 {
-                Some(interface) => word(&camel(interface)),
+                Some(interface) => identifier(&camel(interface)),
                 None => contract.class_name(&ty),
             };
             if !names.contains(&name) {

@@ -21,8 +21,8 @@ pub(super) fn files(
     Ok(files.iter().map(|(name, bytes)| (name.to_owned(), fixed(name, bytes))).collect())
 }
 
-/// Fixes a declaration of wit-bindgen-cpp 0.60: it gives a borrowed optional list the type
-/// of an owned vector, which does not compile. The compiler deduces the right type.
+/// Fixes a declaration of wit-bindgen-cpp 0.60, which declares a borrowed optional list
+/// as an owned vector and does not compile. With `auto`, the compiler deduces the type.
 fn fixed(name: &str, bytes: &[u8]) -> Vec<u8> {
     match std::str::from_utf8(bytes) {
         Ok(text) if name.ends_with(".cpp") => {

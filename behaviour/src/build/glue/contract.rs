@@ -110,8 +110,8 @@ impl<'a> Contract<'a> {
         format!("{}#{}", interface.full_name, function.name)
     }
 
-    /// Returns the core parameters and results. A pointer to a result in memory is a
-    /// result of an export, but a parameter of an import.
+    /// Returns the core parameters and results. The pointer to a result in memory is a
+    /// result of an export and a parameter of an import.
     pub(super) fn signature(&self, function: &Function, variant: AbiVariant) -> WasmSignature {
         self.resolve.wasm_signature(variant, function)
     }

@@ -102,7 +102,7 @@ fn variant_definition(
     for (tag, case) in variant.cases.iter().enumerate() {
         let case_name = format!("{name}{}", pascal(&case.name));
         let words = case.name.replace('-', " ");
-        let (field, mut said) = match &case.ty {
+        let (field, mut message) = match &case.ty {
             Some(ty) => (format!("{{ Value {} }}", type_name(contract, ty)), format!("{words:?}")),
             None => ("{}".to_owned(), format!("{words:?}")),
         };
@@ -110,7 +110,7 @@ fn variant_definition(
         stores += &format!("\tcase {case_name}:\n\t\t*at[uint8](place, 0) = {tag}\n");
         if let Some(ty) = &case.ty {
             if let Shape::Text = contract.shape(ty) {
-                said = format!("textAfter({said}, value.Value)");
+                message = format!("textAfter({message}, value.Value)");
             }
             value = load(contract, &offset, ty);
             stores += &format!("\t{}", store(contract, &offset, "value.Value", ty));
@@ -118,7 +118,7 @@ fn variant_definition(
         loads += &format!("\tcase {tag}:\n\t\treturn {case_name}{{{value}}}\n");
         text += &format!("\n{}", self::docs(&case_name, &comment(&case.docs, "// ")));
         text += &format!("type {case_name} struct{field}\n\nfunc ({case_name}) is{name}() {{}}\n");
-        text += &format!("\nfunc (value {case_name}) Error() string {{ return {said} }}\n");
+        text += &format!("\nfunc (value {case_name}) Error() string {{ return {message} }}\n");
     }
     let last = "\tdefault:\n\t\tpanic(\"behaviour: the variant has an unknown tag\")\n\t}\n";
     text += &loader(name, &format!("\tswitch *at[uint8](place, 0) {{\n{loads}{last}"));
@@ -153,7 +153,8 @@ fn parameters(contract: &Contract<'_>, function: &Function) -> String {
     parameters.collect::<Vec<_>>().join(", ")
 }
 
-/// A parameter, which may not be called like a keyword or what the glue uses.
+/// Returns the name of a parameter, with a trailing underscore if it is a keyword or a
+/// name that the glue uses.
 fn local(name: &str) -> String {
     const TAKEN: [&str; 16] = [
         "break",
@@ -182,13 +183,13 @@ fn local(name: &str) -> String {
 fn import(contract: &Contract<'_>, interface: &Interface<'_>, function: &Function) -> String {
     let name = pascal(interface.name) + &pascal(&function.name);
     let host = format!("host{name}");
-    let given = function.params.iter();
-    let given: Vec<_> = given
+    let core_arguments = function.params.iter();
+    let core_arguments: Vec<_> = core_arguments
         .flat_map(|parameter| arguments(contract, &local(&parameter.name), &parameter.ty))
         .collect();
     let mut declared: Vec<String> =
-        given.iter().enumerate().map(|(i, (_, name))| format!("p{i} {name}")).collect();
-    let mut values: Vec<&str> = given.iter().map(|(value, _)| value.as_str()).collect();
+        core_arguments.iter().enumerate().map(|(i, (_, name))| format!("p{i} {name}")).collect();
+    let mut values: Vec<&str> = core_arguments.iter().map(|(value, _)| value.as_str()).collect();
     let signature = contract.signature(function, AbiVariant::GuestImport);
     let direct = signature.results.first().map(|ty| format!(" {}", core(ty))).unwrap_or_default();
     if signature.retptr {
@@ -332,8 +333,8 @@ fn answered(contract: &Contract<'_>, call: &str, ty: &Type) -> String {
     )
 }
 
-/// Returns the case for an error that is not of the contract's type: `failed` or, if it
-/// is missing, `other`.
+/// Returns the case for an error whose type is not part of the contract: `failed` or, if
+/// there is no such case, `other`.
 fn catch_all(contract: &Contract<'_>, variant: &Variant) -> Option<String> {
     let with_text = |name: &str| {
         let mut cases = variant.cases.iter().filter(|case| case.name == name);

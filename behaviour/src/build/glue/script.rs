@@ -1,13 +1,13 @@
 //! Glue for JavaScript and TypeScript: a module for each interface that the host
-//! implements. It checks the values that the plugin passes to the host, and converts the
-//! values that the host returns. `script/values.js` implements the types.
+//! implements. The module checks the values that the plugin passes to the host, and
+//! converts the values that the host returns. `script/values.js` implements the types.
 
 use std::collections::BTreeSet;
 
 use wit_parser::{Function, Type};
 
 use super::contract::{Contract, Interface, Shape, camel, pascal};
-use super::typescript::word;
+use super::typescript::identifier;
 
 /// A module that wraps the engine's module for an interface.
 pub(crate) struct Lent {
@@ -33,7 +33,7 @@ fn module(contract: &Contract<'_>, interface: &Interface<'_>) -> Lent {
     let (mut types, mut functions, mut exports) = (Types::default(), String::new(), Vec::new());
     for function in interface.functions() {
         let name = camel(&function.name);
-        let own = word(&name);
+        let own = identifier(&name);
         let call = lent(contract, function, &mut types);
         functions += &format!("const {own} = /* @__PURE__ */ {call};\n");
         exports.push(if own == name { name } else { format!("{own} as {name}") });
@@ -56,8 +56,7 @@ fn module(contract: &Contract<'_>, interface: &Interface<'_>) -> Lent {
 /// The types that a module uses.
 #[derive(Default)]
 struct Types {
-    /// The names and definitions of named types, ordered so that each type follows the types
-    /// that it uses.
+    /// The names and definitions of named types. Each type follows the types that it uses.
     named: Vec<(String, String)>,
     /// The names that the module imports from `values.js`.
     used: BTreeSet<&'static str>,
@@ -151,7 +150,7 @@ fn integer(bits: u32, signed: bool) -> &'static str {
     }
 }
 
-/// Returns the expression for the wrapper of an engine's function.
+/// Returns the expression for the wrapper of one of the engine's functions.
 fn lent(contract: &Contract<'_>, function: &Function, types: &mut Types) -> String {
     let name = camel(&function.name);
     let parameters = function.params.iter().map(|parameter| {

@@ -1,4 +1,5 @@
-//! Tests of the generated glue: reproducible, complete, and no type left out silently.
+//! Tests of the generated glue: it is reproducible and complete, and unsupported types are
+//! refused.
 
 use std::collections::BTreeSet;
 
@@ -17,7 +18,7 @@ const GENERATED: [Language; 6] = [
 /// A world with every interface of the contract.
 const EVERYTHING: &str = include_str!("../../../tests/exports/world.wit");
 
-/// Returns the glue for a world in a folder that contains the contract and this text.
+/// Returns the glue for a world in `text`, which can refer to the contract.
 fn glue(language: Language, text: &str, world: &str) -> anyhow::Result<GlueFiles> {
     Ok(generate(folder(text)?.path(), world, language, "../plugin")?.0)
 }
@@ -37,7 +38,7 @@ fn folder(text: &str) -> anyhow::Result<tempfile::TempDir> {
 }
 
 #[test]
-fn the_same_wit_gives_the_same_glue() {
+fn the_same_wit_always_yields_the_same_glue() {
     for language in GENERATED {
         let first = glue(language, EVERYTHING, "everything").unwrap();
         assert_eq!(first, glue(language, EVERYTHING, "everything").unwrap(), "{language}");
@@ -67,7 +68,7 @@ fn every_function_of_every_interface_is_in_the_glue_of_each_language() {
 }
 
 #[test]
-fn a_new_function_and_a_new_type_need_no_change_here() {
+fn new_functions_and_types_need_no_change_in_the_generators() {
     let door = "package device:behaviour@0.1.0;
         interface door {
             record place { floor: s32, name: option<string>, keys: list<u64> }
@@ -128,11 +129,11 @@ fn a_new_function_and_a_new_type_need_no_change_here() {
 }
 
 #[test]
-fn a_script_is_given_a_module_for_each_interface_that_has_functions() {
+fn a_script_gets_a_module_for_each_interface_with_functions() {
     let modules = modules(EVERYTHING, "everything").unwrap();
-    let given: BTreeSet<&str> = modules.iter().map(|module| module.file.as_str()).collect();
+    let files: BTreeSet<&str> = modules.iter().map(|module| module.file.as_str()).collect();
     let all = ["clock", "config", "context", "jobs", "log", "power", "state", "telemetry", "twin"];
-    assert_eq!(given, all.map(|name| format!("{name}.js")).iter().map(String::as_str).collect());
+    assert_eq!(files, all.map(|name| format!("{name}.js")).iter().map(String::as_str).collect());
     let state = modules.iter().find(|module| module.file == "state.js").unwrap();
     assert_eq!(state.full_name, "device:behaviour/state@0.1.0");
     assert!(state.text.contains("delete_ as delete"), "{}", state.text);
@@ -149,9 +150,9 @@ fn an_unsupported_type_is_refused_with_its_location() {
         interface door { use types.{error}; open: func(why: error); }
         world house { include behaviour; import door; }";
     let error = glue(Language::Go, text, "house").unwrap_err();
-    let said = "interface `door`: function `open`: parameter `why`: \
+    let expected = "interface `door`: function `open`: parameter `why`: \
                 variants are not supported as parameters";
-    assert_eq!(format!("{error:#}"), said);
+    assert_eq!(format!("{error:#}"), expected);
 }
 
 #[test]
@@ -170,9 +171,9 @@ fn a_result_inside_another_type_is_refused() {
         );
         for language in [Language::Go, Language::Zig, Language::TypeScript] {
             let error = glue(language, &text, "house").unwrap_err();
-            let said =
+            let expected =
                 "interface `door`: function `open`: results inside other types are not supported";
-            assert_eq!(format!("{error:#}"), said, "{language}: {nested}");
+            assert_eq!(format!("{error:#}"), expected, "{language}: {nested}");
         }
     }
 }
@@ -186,13 +187,13 @@ fn a_result_inside_a_named_type_is_refused() {
             world house {{ include behaviour; import door; }}"
         );
         let error = glue(Language::Go, &text, "house").unwrap_err();
-        let said = "interface `door`: results inside other types are not supported";
-        assert_eq!(format!("{error:#}"), said, "{definition}");
+        let expected = "interface `door`: results inside other types are not supported";
+        assert_eq!(format!("{error:#}"), expected, "{definition}");
     }
 }
 
 #[test]
-fn a_function_may_return_a_result_under_an_alias() {
+fn a_function_can_return_a_result_under_an_alias() {
     let text = "package device:behaviour@0.1.0;
         interface door { type outcome = result<u32, string>; open: func() -> outcome; }
         world house { include behaviour; import door; }";

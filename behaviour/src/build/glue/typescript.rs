@@ -141,7 +141,7 @@ fn type_name(contract: &Contract<'_>, ty: &Type) -> String {
 /// Returns the parameters and result of a function: `(name: type): type`.
 fn signature(contract: &Contract<'_>, function: &Function) -> String {
     let parameters = function.params.iter().map(|parameter| {
-        format!("{}: {}", word(&camel(&parameter.name)), type_name(contract, &parameter.ty))
+        format!("{}: {}", identifier(&camel(&parameter.name)), type_name(contract, &parameter.ty))
     });
     let result = function.result.as_ref().map_or("void".into(), |ty| type_name(contract, ty));
     format!("({}): {result}", parameters.collect::<Vec<_>>().join(", "))
@@ -163,7 +163,7 @@ fn docs(contract: &Contract<'_>, function: &Function) -> String {
 fn import(contract: &Contract<'_>, function: &Function) -> String {
     let (docs, signature) = (docs(contract, function), signature(contract, function));
     let name = camel(&function.name);
-    let own = word(&name);
+    let own = identifier(&name);
     match own == name {
         true => format!("{docs}export function {name}{signature};\n"),
         false => format!("{docs}function {own}{signature};\nexport {{ {own} as {name} }};\n"),
@@ -183,8 +183,8 @@ fn exported(contract: &Contract<'_>, interface: &Interface<'_>, functions: &[&Fu
     )
 }
 
-/// Returns the name as an identifier: a keyword gets a trailing underscore.
-pub(super) fn word(name: &str) -> String {
+/// Returns the name as an identifier, with a trailing underscore if it is a keyword.
+pub(super) fn identifier(name: &str) -> String {
     const KEYWORDS: [&str; 38] = [
         "await",
         "break",

@@ -10,14 +10,14 @@ const RUNTIME: &str = include_str!("zig.zig");
 
 const PANIC: &str = include_str!("zig/panic.zig");
 
-/// Names in `zig.zig`, which a parameter must not shadow.
+/// Names in `zig.zig` that a parameter must not shadow.
 const TAKEN: [&str; 7] = ["std", "allocator", "plugin", "abi", "host", "describe", "panic"];
 
 /// Returns the path and text of the file.
 pub(super) fn files(contract: &Contract<'_>) -> Vec<(String, String)> {
     let mut text = RUNTIME.to_owned();
     for interface in contract.imports.iter().chain(&contract.exports) {
-        // The author implements the functions of an export, so it needs only types.
+        // An export needs only types, since the author implements its functions.
         let is_import =
             contract.imports.iter().any(|import| import.full_name == interface.full_name);
         text += &namespace(contract, interface, is_import);
@@ -197,7 +197,7 @@ fn lowered(contract: &Contract<'_>, value: &str, ty: &Type) -> Vec<String> {
     }
 }
 
-/// Returns the functions that the host calls, each of which calls one of the author's.
+/// Returns the functions that the host calls. Each calls a function of the author.
 fn exports(contract: &Contract<'_>) -> String {
     let (mut functions, mut exported) = (String::new(), String::new());
     for interface in &contract.exports {
@@ -308,8 +308,8 @@ fn core(ty: &WasmType) -> &'static str {
     }
 }
 
-/// Returns the name of a parameter, changed if it would shadow a declaration, which is an
-/// error in Zig.
+/// Returns the name of a parameter, with a trailing underscore if it would shadow a
+/// declaration. Shadowing is an error in Zig.
 fn parameter_name(contract: &Contract<'_>, interface: &Interface<'_>, name: &str) -> String {
     let name = snake(name);
     let interfaces = contract.imports.iter().chain(&contract.exports);
@@ -319,7 +319,7 @@ fn parameter_name(contract: &Contract<'_>, interface: &Interface<'_>, name: &str
     if is_taken { format!("{name}_") } else { quoted(&name) }
 }
 
-/// Returns the name as an identifier: keywords are quoted as `@"name"`.
+/// Returns the name as an identifier. Keywords are quoted as `@"name"`.
 fn quoted(name: &str) -> String {
     const KEYWORDS: [&str; 49] = [
         "addrspace",

@@ -1,15 +1,14 @@
-//! A process and its descendants, killed together.
+//! Termination of a process together with its descendants.
 //!
-//! A process group is not an alternative: the terminal sends Ctrl-C to its foreground group
-//! only, so a tool in another group would survive this program.
+//! A process group is not an alternative. The terminal sends Ctrl-C only to its foreground
+//! group, so a tool in another group would outlive this program.
 
 use rustix::process::{Pid, Signal, kill_process};
 
-/// Kills a process and its descendants. A process whose parent has ended is no longer
-/// a descendant.
+/// Kills a process and its descendants, except processes whose parent has already ended.
 pub(crate) fn kill(root: u32) {
     let mut members = vec![root];
-    // A stopped process starts no more children, so the list is complete once all are stopped.
+    // A stopped process cannot start children, so the list is complete once all are stopped.
     let mut known = 0;
     while known < members.len() {
         members[known..].iter().for_each(|member| send(*member, Signal::STOP));
@@ -28,30 +27,30 @@ fn send(process: u32, signal: Signal) {
     let _ = pid.map(|pid| kill_process(pid, signal));
 }
 
-/// Returns every process with its parent.
+/// Returns the ids of every process and its parent.
 #[cfg(target_os = "linux")]
 fn processes() -> Vec<(u32, u32)> {
     let entries = std::fs::read_dir("/proc").into_iter().flatten().flatten();
     let numbers = entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
     let parent = |process: u32| {
         let stat = std::fs::read_to_string(format!("/proc/{process}/stat")).ok()?;
-        // `7 (a name) S 1 ...`: the name may contain any character.
+        // In `7 (a name) S 1 ...`, the name can contain any character.
         let (_, behind) = stat.rsplit_once(')')?;
         Some((process, behind.split_whitespace().nth(1)?.parse().ok()?))
     };
     numbers.filter_map(parent).collect()
 }
 
-/// Returns every process with its parent, on systems without /proc.
+/// Returns the ids of every process and its parent on systems without /proc.
 #[cfg(not(target_os = "linux"))]
 fn processes() -> Vec<(u32, u32)> {
-    let listed = std::process::Command::new("ps").args(["-A", "-o", "pid=,ppid="]).output();
-    let listed = listed.map(|output| output.stdout).unwrap_or_default();
+    let output = std::process::Command::new("ps").args(["-A", "-o", "pid=,ppid="]).output();
+    let output = output.map(|output| output.stdout).unwrap_or_default();
     let pair = |line: &str| {
         let mut words = line.split_whitespace();
         Some((words.next()?.parse().ok()?, words.next()?.parse().ok()?))
     };
-    String::from_utf8_lossy(&listed).lines().filter_map(pair).collect()
+    String::from_utf8_lossy(&output).lines().filter_map(pair).collect()
 }
 
 #[cfg(all(test, target_os = "linux"))]
@@ -63,7 +62,7 @@ mod tests {
     use std::time::Duration;
     use std::time::Instant;
 
-    /// Returns whether a process still runs and is not a zombie.
+    /// Returns `true` if a process is still running and is not a zombie.
     fn runs(process: u32) -> bool {
         let stat = fs::read_to_string(format!("/proc/{process}/stat")).unwrap_or_default();
         stat.rsplit_once(')').is_some_and(|(_, behind)| !behind.starts_with(" Z"))
@@ -71,9 +70,9 @@ mod tests {
 
     /// Polls until the condition holds, for at most a minute.
     fn until(condition: impl Fn() -> bool) {
-        let begun = Instant::now();
+        let started = Instant::now();
         while !condition() {
-            assert!(begun.elapsed() < Duration::from_secs(60), "not within a minute");
+            assert!(started.elapsed() < Duration::from_secs(60), "not within a minute");
             thread::sleep(Duration::from_millis(5));
         }
     }

@@ -1,4 +1,4 @@
-//! A comparison of two components, for an operator who decides about an update.
+//! Comparison of two components, for an operator who decides about an update.
 
 use std::collections::BTreeSet;
 
@@ -53,9 +53,9 @@ pub(super) fn print(first: &CheckedFile<'_>, second: &CheckedFile<'_>) {
     let Comparison { may, imports, exports } = Comparison::of(first, second);
     print_line(&format!("{} -> {}", first.file.display(), second.file.display()));
     let row = |what: &str, names: &NameDiff| {
-        for (mark, names) in [('+', &names.more), ('-', &names.less)] {
+        for (marker, names) in [('+', &names.more), ('-', &names.less)] {
             if !names.is_empty() {
-                print_line(&format!("  {what:<8} {mark} {}", list(names.iter().cloned())));
+                print_line(&format!("  {what:<8} {marker} {}", list(names.iter().cloned())));
             }
         }
     };

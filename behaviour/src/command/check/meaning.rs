@@ -1,6 +1,6 @@
 //! Descriptions of imports, for the operator who installs a plugin.
 
-/// Returns the short name of an interface: the version is removed, and so is the package
+/// Returns the name of an interface without its version and without the package
 /// `device:behaviour`.
 pub(super) fn interface(name: &str) -> &str {
     let path = name.split('@').next().unwrap_or(name);
@@ -10,7 +10,7 @@ pub(super) fn interface(name: &str) -> &str {
 /// Describes what an import allows a plugin to do. Returns `None` if it allows nothing.
 pub(super) fn meaning(import: &str) -> Option<String> {
     let interface = interface(import);
-    let words = match interface {
+    let description = match interface {
         "types" => return None,
         "context" => "read the names of its plugin, device and call",
         "clock" => "read the time and wait",
@@ -31,7 +31,7 @@ pub(super) fn meaning(import: &str) -> Option<String> {
         _ if interface.starts_with("wasi:") => return None,
         _ => return Some(format!("use `{interface}`")),
     };
-    Some(words.to_owned())
+    Some(description.to_owned())
 }
 
 #[cfg(test)]
@@ -39,7 +39,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_ability_has_words_and_types_have_none() {
+    fn every_import_that_allows_something_has_a_description() {
         assert_eq!(meaning("device:behaviour/power@0.1.0").unwrap(), "reboot the machine");
         assert_eq!(meaning("wasi:cli/stderr@0.2.6").unwrap(), "write to the log");
         assert_eq!(meaning("device:behaviour/types@0.1.0"), None);

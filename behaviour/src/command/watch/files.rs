@@ -1,8 +1,8 @@
 //! Detection of changes to the files of a plugin.
 //!
-//! The files are polled: a plugin has some dozens of them, and not every file system
-//! reports changes. Links are followed. Rewriting a file with the same contents is not a
-//! change.
+//! The files are polled, since a plugin has only some dozens of them and not every file
+//! system reports changes. Links are followed. Rewriting a file with the same contents is
+//! not a change.
 
 use std::collections::BTreeMap;
 use std::fs::{self, Metadata};
@@ -14,14 +14,14 @@ use std::time::{Duration, Instant};
 
 use program::FileStamp;
 
-/// The interval between two polls.
+/// The minimum interval between two polls.
 const INTERVAL: Duration = Duration::from_millis(200);
 
-/// Names of folders that build tools write to.
+/// The names of folders to which build tools write.
 const IGNORED: [&str; 2] = ["target", "node_modules"];
 
-/// The maximum depth of nested folders that are read. It bounds the work where links lead
-/// far away, and is much deeper than the sources of a plugin.
+/// The maximum depth of nested folders that are read. It bounds the work if a link leads to
+/// a large tree. The sources of a plugin are never nested this deeply.
 const MAX_DEPTH: usize = 16;
 
 /// The hash of the contents of each file.
@@ -29,7 +29,7 @@ pub(super) type Contents = BTreeMap<PathBuf, u64>;
 
 pub(super) struct Files {
     roots: Vec<PathBuf>,
-    /// The files at the last poll, so that only changed ones are read again.
+    /// The files at the last poll, so that only changed files are read again.
     known: BTreeMap<PathBuf, (FileStamp, u64)>,
 }
 
@@ -50,8 +50,8 @@ impl Files {
         contents
     }
 
-    /// Blocks until the contents differ from `before` and are the same in two polls in a
-    /// row, because a program may still be writing several files.
+    /// Blocks until the contents differ from `before` and are the same in two consecutive
+    /// polls, since a program may still be writing several files.
     pub(super) fn wait_for_change(&mut self, before: &Contents) {
         let mut last = None;
         loop {
@@ -61,7 +61,7 @@ impl Files {
                 return;
             }
             last = Some(now);
-            // Polls take at most a tenth of the time, so a large folder is polled less often.
+            // The pause is ten times the duration of a poll, so a large folder is polled less often.
             sleep(INTERVAL.max(started.elapsed() * 10));
         }
     }
@@ -80,7 +80,7 @@ impl Files {
             return;
         }
         let folder = (metadata.dev(), metadata.ino());
-        // A link to an enclosing folder would be followed without end.
+        // Following a link to an enclosing folder would not terminate.
         if !metadata.is_dir() || parents.len() >= MAX_DEPTH || parents.contains(&folder) {
             return;
         }
@@ -117,7 +117,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_saved_new_or_deleted_file_is_a_change_outside_the_folders_of_tools() {
+    fn a_saved_new_or_deleted_file_is_a_change_unless_it_belongs_to_a_build_tool() {
         let dir = tempfile::tempdir().unwrap();
         let write = |name: &str, text: &str| fs::write(dir.path().join(name), text).unwrap();
         for folder in ["src", "target", "node_modules", ".git"] {
@@ -140,7 +140,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_is_written_again_with_the_same_contents_has_not_changed() {
+    fn rewriting_a_file_with_the_same_contents_is_not_a_change() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("made");
         fs::write(&path, "a").unwrap();
@@ -156,7 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn a_change_behind_a_link_to_a_file_or_a_folder_is_noticed() {
+    fn a_change_behind_a_link_to_a_file_or_folder_is_detected() {
         let dir = tempfile::tempdir().unwrap();
         let (plugin, elsewhere) = (dir.path().join("plugin"), dir.path().join("elsewhere"));
         fs::create_dir(&plugin).unwrap();
@@ -175,7 +175,7 @@ mod tests {
     }
 
     #[test]
-    fn a_change_of_the_same_length_with_the_old_time_is_noticed() {
+    fn a_change_that_keeps_length_and_modification_time_is_detected() {
         let dir = tempfile::tempdir().unwrap();
         let (path, other) = (dir.path().join("plugin.wat"), dir.path().join(".other"));
         let time = SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000_000);
@@ -187,7 +187,7 @@ mod tests {
         let mut files = Files::new(vec![dir.path().to_owned()]);
         let first = files.read();
 
-        // A new inode is detected, whatever the resolution of the file system's clock.
+        // A new inode is detected regardless of the resolution of the file system's clock.
         write(&other, "b");
         fs::rename(&other, &path).unwrap();
         let second = files.read();
@@ -206,7 +206,7 @@ mod tests {
     }
 
     #[test]
-    fn links_in_a_circle_and_folders_past_the_depth_limit_are_not_entered() {
+    fn cyclic_links_and_folders_past_the_depth_limit_are_not_followed() {
         let dir = tempfile::tempdir().unwrap();
         symlink(dir.path(), dir.path().join("circle")).unwrap();
         let mut folder = dir.path().to_owned();

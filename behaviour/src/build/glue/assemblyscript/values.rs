@@ -54,7 +54,9 @@ pub(super) fn type_name(contract: &Contract<'_>, ty: &Type) -> String {
             }
         }
         Shape::Record(_) | Shape::Variant(_) | Shape::Enum(_) => match contract.name(ty).0 {
-            Some(interface) => format!("{}.{}", word(&camel(interface)), contract.class_name(ty)),
+            Some(interface) => {
+                format!("{}.{}", identifier(&camel(interface)), contract.class_name(ty))
+            }
             None => contract.class_name(ty),
         },
         Shape::Result(Some(ok), Some(err)) => {
@@ -65,14 +67,14 @@ pub(super) fn type_name(contract: &Contract<'_>, ty: &Type) -> String {
     }
 }
 
-/// Returns whether values of this type are not objects and so cannot be null.
+/// Returns `true` if values of this type are not objects and therefore cannot be null.
 pub(super) fn is_scalar(contract: &Contract<'_>, ty: &Type) -> bool {
     use Shape::{Bool, Char, Enum, Float, Integer};
     matches!(contract.shape(ty), Bool | Char | Integer { .. } | Float { .. } | Enum(_))
 }
 
-/// Returns the type of a result's value, which is null beside an error if the type
-/// allows it.
+/// Returns the type of a result's value, which is null if the result is an error and the
+/// type allows null.
 pub(super) fn nullable(contract: &Contract<'_>, ty: &Type) -> String {
     let name = type_name(contract, ty);
     match contract.shape(ty) {
@@ -199,7 +201,7 @@ pub(super) fn arguments(
         }
         Shape::Record(record) => {
             for field in &record.fields {
-                let own = word(&camel(&field.name));
+                let own = identifier(&camel(&field.name));
                 arguments(
                     contract,
                     &format!("{name}_{own}"),
@@ -277,9 +279,9 @@ pub(super) fn core(ty: &WasmType) -> &'static str {
     }
 }
 
-/// Returns the name as an identifier: a keyword, or a name that the glue uses, gets a
-/// trailing underscore.
-pub(super) fn word(name: &str) -> String {
+/// Returns the name as an identifier, with a trailing underscore if it is a keyword or a
+/// name that the glue uses.
+pub(super) fn identifier(name: &str) -> String {
     const TAKEN: [&str; 42] = [
         "abi",
         "area",

@@ -1,4 +1,4 @@
-//! The check that glue can be generated for an interface.
+//! Checks of the types and functions for which glue is generated.
 
 use anyhow::{Context as _, bail, ensure};
 use wit_parser::abi::AbiVariant;
@@ -37,8 +37,8 @@ impl Contract<'_> {
         Ok(())
     }
 
-    /// Refuses variants and results as parameters: their cases share core values, which
-    /// the generators do not implement because no function of the contract needs it.
+    /// Refuses variants and results as parameters. Their cases share core values, which the
+    /// generators do not support, since no function of the contract needs it.
     fn check_parameter(&self, ty: &Type) -> anyhow::Result<()> {
         match self.shape(ty) {
             Shape::Variant(_) => bail!("variants are not supported as parameters"),
@@ -90,8 +90,8 @@ impl Contract<'_> {
         }
     }
 
-    /// Refuses a result inside another type: Go and TypeScript represent a result by the
-    /// outcome of a function, so they have no type for a nested one.
+    /// Refuses a result inside another type. Go and TypeScript represent a result by the
+    /// outcome of a function, so they have no type for a nested result.
     fn check_nested(&self, ty: &Type) -> anyhow::Result<()> {
         self.check_type(ty)?;
         let is_result = matches!(self.shape(ty), Shape::Result(..));

@@ -49,8 +49,8 @@ pub(super) fn member(contract: &Contract<'_>, types: &[Type], index: usize) -> S
     }
 }
 
-/// Returns whether an absent value of this type is a nil slice; other optional types are
-/// pointers.
+/// Returns `true` if an absent value of this type is a nil slice. Values of other optional
+/// types are pointers.
 pub(super) fn is_bytes(contract: &Contract<'_>, ty: &Type) -> bool {
     matches!(contract.shape(ty), Shape::Json | Shape::Bytes)
 }
@@ -104,8 +104,8 @@ pub(super) fn load(contract: &Contract<'_>, address: &str, ty: &Type) -> String 
     }
 }
 
-/// Returns the Go expression for an optional value; `value` is evaluated only if `is_some`
-/// holds.
+/// Returns the Go expression for an optional value. `value` is evaluated only if `is_some`
+/// is true.
 pub(super) fn option(contract: &Contract<'_>, is_some: &str, value: &str, inner: &Type) -> String {
     match is_bytes(contract, inner) {
         true => format!("optionalBytes({is_some}, func() []byte {{ return {value} }})"),
