@@ -136,9 +136,9 @@ fn a_guest_in_javascript_gets_a_message_for_each_mistake() {
         ),
         (
             "return { status: 200, payload: {} };",
-            "TypeError: `invoke` returned a payload that is not a text; use JSON.stringify",
+            "TypeError: `invoke` returned a payload that is not a string; use JSON.stringify",
         ),
-        ("throw { tag: 'failed' };", "TypeError: `invoke`: refusal.val is undefined, not a text"),
+        ("throw { tag: 'failed' };", "TypeError: `invoke`: refusal.val is undefined, not a string"),
     ] {
         source(&format!("export const methods = {{ invoke() {{ {body} }} }};"));
         let message = format!("failed: {error}");

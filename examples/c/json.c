@@ -12,7 +12,7 @@ static text_t trimmed(text_t value) {
     return value;
 }
 
-// Where a string ends that begins here.
+// Returns the end of the string that starts here.
 static const char *after_string(const char *at, const char *end) {
     for (at++; at < end && *at != '"'; at++) {
         at += *at == '\\';
@@ -20,7 +20,7 @@ static const char *after_string(const char *at, const char *end) {
     return at < end ? at + 1 : end;
 }
 
-// Where a value ends: at the comma, the bracket or the end behind it.
+// Returns the end of a value, which is followed by a comma, a bracket or the end.
 static const char *after_value(const char *at, const char *end) {
     size_t depth = 0;
     while (at < end) {
@@ -82,7 +82,7 @@ bool json_number(text_t value, double *number) {
         return false;
     }
     memcpy(digits, value.at, value.len);
-    // strtod takes more than JSON has: hexadecimal digits, `inf`, a leading `+`.
+    // strtod also accepts hexadecimal digits, `inf` and a leading `+`, unlike JSON.
     if (strspn(digits, "0123456789+-.eE") != value.len || *digits == '+') {
         return false;
     }

@@ -1,7 +1,7 @@
-// The reboot of the tutorial: wait, report the time, answer. It plays a reboot;
-// what happens and in which order is guest-reboot's, in another language.
+// The simulated reboot of the tutorial: waits, reports the time and answers. It behaves
+// like guest-reboot, which is written in Rust.
 //
-// gen/behaviour.h is made from wit/ by `behaviour build`.
+// `behaviour build` generates gen/behaviour.h from wit/.
 
 #include "behaviour.h"
 #include "json.h"
@@ -36,7 +36,7 @@ static void log_info(const char *message) {
     device_behaviour_log_write(DEVICE_BEHAVIOUR_LOG_LEVEL_INFO, &line, &no_fields);
 }
 
-// What the host said, behind what it was asked for.
+// Returns a description of the host's error, with `what` as a prefix.
 static buffer_t told(const char *what, const device_behaviour_types_error_t *error) {
     buffer_t why = {0};
     buffer_add(&why, text(what));
@@ -51,13 +51,13 @@ static buffer_t told(const char *what, const device_behaviour_types_error_t *err
         buffer_add(&why, text("too often"));
         break;
     default:
-        // The other cases are all a text.
+        // The payload of all other cases is a string.
         buffer_add(&why, of(error->val.other));
     }
     return why;
 }
 
-// Any JSON is a legal payload; only an object can ask for a delay.
+// Returns the delay in the payload, if any. Payloads that are not objects have none.
 static bool asked_delay(text_t payload, double *seconds, buffer_t *why) {
     text_t asked = {NULL, 0};
     if (json_is_object(payload)) {
@@ -67,7 +67,7 @@ static bool asked_delay(text_t payload, double *seconds, buffer_t *why) {
     return !asked.at || settings_seconds(asked, seconds, why);
 }
 
-// Reports, and gives what is to be logged of it.
+// Reports the patch, and returns the log message about the result.
 static const char *report(text_t patch, device_behaviour_types_error_t *error) {
     behaviour_string_t body = lent(patch);
     uint64_t version;

@@ -13,7 +13,7 @@ static bool wrong(buffer_t *why, text_t what, const char *is) {
     return false;
 }
 
-// The first key of a path, and what follows it.
+// Returns the first key of a path, and sets `rest` to the remaining keys.
 static text_t first_key(text_t path, text_t *rest) {
     const char *dot = memchr(path.at, '.', path.len);
     *rest = dot ? text_from(path, dot + 1) : (text_t){NULL, 0};
@@ -82,7 +82,7 @@ bool settings_seconds(text_t value, double *seconds, buffer_t *why) {
 }
 
 bool settings_patch(const settings_t *settings, text_t time, buffer_t *patch, buffer_t *why) {
-    // As far into the report as its own objects lead.
+    // Find the innermost object of the report that the path leads to.
     text_t object = settings->report, rest, key = first_key(settings->property, &rest);
     text_t there = json_get(object, key);
     while (there.at && rest.at && json_is_object(there)) {
@@ -94,7 +94,7 @@ bool settings_patch(const settings_t *settings, text_t time, buffer_t *patch, bu
         return wrong(why, key, " is in the time's way");
     }
 
-    // There the keys that are left begin, before whatever else is in the object.
+    // Insert the remaining keys as the first member of that object.
     const char *inside = (const char *)memchr(object.at, '{', object.len) + 1;
     buffer_add(patch, (text_t){settings->report.at, (size_t)(inside - settings->report.at)});
     json_add_string(patch, key);

@@ -1,5 +1,5 @@
-// What the operator may change about the reboot, in [plugins.NAME.config]:
-// delay_seconds, property (dots nest) and report (what stands beside the time).
+// The settings in [plugins.NAME.config]: delay_seconds, property (a dotted path) and
+// report (an object with additional properties).
 
 #ifndef SETTINGS_H
 #define SETTINGS_H
@@ -11,14 +11,15 @@ typedef struct {
     text_t property, report;
 } settings_t;
 
-// Reads them. False says in `why` which is wrong.
+// Reads the settings. Returns false and sets `why` if one is invalid.
 bool settings_read(settings_t *settings, buffer_t *why);
 
-// A number of seconds from 0 to 300. False says in `why` what was found instead.
+// Parses a number of seconds from 0 to 300. Returns false and sets `why` for any other
+// value.
 bool settings_seconds(text_t value, double *seconds, buffer_t *why);
 
-// What to report: `report`, with the time in it where `property` says. False
-// says in `why` what is in the time's way.
+// Returns a copy of `report` with the time at the path `property`. Returns false and sets
+// `why` if another value is in the way.
 bool settings_patch(const settings_t *settings, text_t time, buffer_t *patch, buffer_t *why);
 
 #endif

@@ -3,9 +3,9 @@
 #include <stdlib.h>
 
 void buffer_add(buffer_t *buffer, text_t more) {
-    if (buffer->len + more.len > buffer->room) {
-        buffer->room = 2 * (buffer->len + more.len);
-        buffer->at = realloc(buffer->at, buffer->room);
+    if (buffer->len + more.len > buffer->capacity) {
+        buffer->capacity = 2 * (buffer->len + more.len);
+        buffer->at = realloc(buffer->at, buffer->capacity);
         if (!buffer->at) {
             abort();
         }

@@ -1,4 +1,4 @@
-// A piece of text that somebody else owns.
+// A borrowed string.
 
 #ifndef TEXT_H
 #define TEXT_H
@@ -24,10 +24,10 @@ static inline text_t text_from(text_t a, const char *at) {
     return (text_t){at, (size_t)(a.at + a.len - at)};
 }
 
-// Text that grows. An instance lives for one call, so nothing is ever freed.
+// A growable string. It is never freed, since an instance lives for one call only.
 typedef struct {
     char *at;
-    size_t len, room;
+    size_t len, capacity;
 } buffer_t;
 
 void buffer_add(buffer_t *buffer, text_t more);

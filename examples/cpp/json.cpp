@@ -16,7 +16,7 @@ string_view trimmed(string_view value) {
     return value.substr(first, value.find_last_not_of(space) - first + 1);
 }
 
-// Where a string ends that begins at `at`.
+// Returns the end of the string that starts at `at`.
 size_t after_string(string_view text, size_t at) {
     for (at++; at < text.size() && text[at] != '"'; at++) {
         at += text[at] == '\\';
@@ -24,7 +24,7 @@ size_t after_string(string_view text, size_t at) {
     return std::min(at + 1, text.size());
 }
 
-// Where a value ends: at the comma, the bracket or the end behind it.
+// Returns the end of a value, which is followed by a comma, a bracket or the end.
 size_t after_value(string_view text, size_t at) {
     for (size_t depth = 0; at < text.size();) {
         auto c = text[at];
@@ -66,7 +66,7 @@ std::optional<string_view> get(string_view object, string_view key) {
 }
 
 std::optional<double> number(string_view value) {
-    // strtod takes more than JSON has: hexadecimal digits, `inf`, a leading `+`.
+    // strtod also accepts hexadecimal digits, `inf` and a leading `+`, unlike JSON.
     if (value.empty() || value.starts_with('+') ||
         value.find_first_not_of("0123456789+-.eE") != string_view::npos) {
         return {};

@@ -1,5 +1,5 @@
-// Just enough JSON: to find a value in an object, and to put one in. The text is
-// never unpacked, and what is not asked for is passed over, however deep it is.
+// A minimal JSON library, which finds and inserts values in the text of an object. It
+// does not parse other values and accepts any depth.
 
 #pragma once
 
@@ -9,17 +9,17 @@
 
 namespace json {
 
-// Whether the text is one object and nothing else.
+// Returns true if the text is a single object.
 bool is_object(std::string_view value);
 
-// The value of a key in an object, the last one if there are several. Keys are
-// compared as they are written, without escapes.
+// Returns the value of a key in an object, or the last value if the key is repeated. Keys
+// are compared without resolving escapes.
 std::optional<std::string_view> get(std::string_view object, std::string_view key);
 
-// The number that the text is, if it is one.
+// Parses the text as a number. Returns nothing if it is not a number.
 std::optional<double> number(std::string_view value);
 
-// The text as a JSON string.
+// Returns the text as a JSON string.
 std::string string(std::string_view text);
 
 } // namespace json

@@ -1,7 +1,7 @@
-// The reboot of the tutorial: wait, report the time, answer. It plays a reboot;
-// what happens and in which order is guest-reboot's, in another language.
+// The simulated reboot of the tutorial: waits, reports the time and answers. It behaves
+// like guest-reboot, which is written in Rust.
 //
-// gen/behaviour_cpp.h is made from wit/ by `behaviour build`.
+// `behaviour build` generates gen/behaviour_cpp.h from wit/.
 
 #include <string>
 
@@ -22,7 +22,7 @@ std::unexpected<MethodError> failed(std::string_view why) {
     return std::unexpected(MethodError{MethodError::Failed{wit::string::from_view(why)}});
 }
 
-// What the host said, behind what it was asked for.
+// Returns a description of the host's error, with `what` as a prefix.
 std::unexpected<MethodError> failed(std::string what, const Error &error) {
     auto said = [&](auto &&reason) -> std::string {
         if constexpr (requires { reason.value.get_view(); }) {
@@ -34,7 +34,7 @@ std::unexpected<MethodError> failed(std::string what, const Error &error) {
     return failed(what + ": " + std::visit(said, error.variants));
 }
 
-// Any JSON is a legal payload; only an object can ask for a delay.
+// Returns the delay in the payload, if any. Payloads that are not objects have none.
 Result<double> asked_delay(std::string_view payload, double otherwise) {
     auto asked = json::is_object(payload) ? json::get(payload, "delaySeconds") : std::nullopt;
     return asked ? seconds(*asked) : otherwise;

@@ -63,7 +63,7 @@ Result<void> Settings::set(std::string_view key, std::string_view value) {
 }
 
 Result<std::string> Settings::patch(std::string_view time) const {
-    // As far into the report as its own objects lead.
+    // Find the innermost object of the report that the path leads to.
     std::string_view object = report;
     auto key = property.begin(), last = property.end() - 1;
     auto there = json::get(object, *key);
@@ -74,7 +74,7 @@ Result<std::string> Settings::patch(std::string_view time) const {
         return std::unexpected(*key + " is in the time's way");
     }
 
-    // There the keys that are left begin, before whatever else is in the object.
+    // Insert the remaining keys as the first member of that object.
     auto member = json::string(time);
     for (auto inner = last; inner != key; inner--) {
         member = object_with(*inner, member);

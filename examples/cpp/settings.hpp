@@ -1,5 +1,5 @@
-// What the operator may change about the reboot, in [plugins.NAME.config]:
-// delay_seconds, property (dots nest) and report (what stands beside the time).
+// The settings in [plugins.NAME.config]: delay_seconds, property (a dotted path) and
+// report (an object with additional properties).
 
 #pragma once
 
@@ -8,24 +8,24 @@
 #include <string_view>
 #include <vector>
 
-// A text, or the reason why there is none.
+// A value, or the reason why it is missing.
 template <typename T> using Result = std::expected<T, std::string>;
 
 struct Settings {
     double delay_seconds = 20;
-    // Keys from the outermost to the one that holds the time; never empty.
+    // The path of the time, from the outermost key. It is never empty.
     std::vector<std::string> property = {"rebootTime"};
     std::string report = "{}";
 
-    // Reads them; an error names the one that is wrong.
+    // Reads the settings. An error names the invalid setting.
     static Result<Settings> read();
 
-    // What to report: `report`, with the time in it where `property` says.
+    // Returns a copy of `report` with the time at the path `property`.
     Result<std::string> patch(std::string_view time) const;
 
   private:
     Result<void> set(std::string_view key, std::string_view value);
 };
 
-// A number of seconds from 0 to 300, or what was found instead.
+// Parses a number of seconds from 0 to 300. An error contains the value.
 Result<double> seconds(std::string_view value);

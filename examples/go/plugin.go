@@ -1,5 +1,5 @@
-// The reboot of the tutorial: wait, report the time, answer. It plays a reboot;
-// what happens and in which order is guest-reboot's, in another language.
+// The simulated reboot of the tutorial: waits, reports the time and answers. It behaves
+// like guest-reboot, which is written in Rust.
 package main
 
 import (
@@ -13,7 +13,7 @@ import (
 
 func init() { behaviour.Exports.Invoke = invoke }
 
-// The host calls what is exported; main never runs.
+// The host calls only the exported functions. main never runs.
 func main() {}
 
 func invoke(name string, payload json.RawMessage) (behaviour.Response, error) {
@@ -52,7 +52,7 @@ func invoke(name string, payload json.RawMessage) (behaviour.Response, error) {
 	return behaviour.Response{Status: 200, Payload: answer}, nil
 }
 
-// Any JSON is a legal payload; only an object can ask for a delay.
+// Returns the delay in the payload, if any. Payloads that are not objects have none.
 func askedDelay(payload json.RawMessage, otherwise time.Duration) (time.Duration, error) {
 	asked, isObject := object(payload)
 	delay, isAsked := asked["delaySeconds"]

@@ -11,14 +11,14 @@ import (
 	"device.plugin/gen/behaviour"
 )
 
-// What the operator may change about the reboot, in [plugins.NAME.config].
+// The settings in [plugins.NAME.config].
 type settings struct {
 	// delay_seconds
 	delay time.Duration
-	// property; dots nest
+	// property, a dotted path
 	path []string
-	// report: what stands beside the time. Values are text, so that numbers stay
-	// as they are written.
+	// report, an object with additional properties. Values are raw, so that the text of
+	// numbers is unchanged.
 	beside map[string]json.RawMessage
 }
 
@@ -29,7 +29,7 @@ func readSettings() (settings, error) {
 			return found, err
 		}
 	}
-	// What is in the time's way is told before the reboot.
+	// A value in the way of the time is reported before the reboot.
 	_, err := found.patch("now")
 	return found, err
 }
@@ -60,7 +60,7 @@ func (found settings) patch(time string) (json.RawMessage, error) {
 	return nested(found.beside, found.path, time)
 }
 
-// A copy of an object with the time in it, where the path says.
+// Returns a copy of an object with the time at the path.
 func nested(outer map[string]json.RawMessage, path []string, time string) (json.RawMessage, error) {
 	key, rest := path[0], path[1:]
 	there, isThere := outer[key]
@@ -84,9 +84,9 @@ func nested(outer map[string]json.RawMessage, path []string, time string) (json.
 	return json.Marshal(whole)
 }
 
-// A number of seconds that a reboot may take; the error says what was found instead.
+// Parses a number of seconds from 0 to 300. An error contains the value.
 func seconds(what string, value json.RawMessage) (time.Duration, error) {
-	var number *float64 // so that null is told from 0
+	var number *float64 // distinguishes null from 0
 	err := json.Unmarshal(value, &number)
 	if err == nil && number != nil && *number >= 0 && *number <= 300 {
 		return time.Duration(*number * float64(time.Second)), nil
@@ -98,12 +98,12 @@ func seconds(what string, value json.RawMessage) (time.Duration, error) {
 	return 0, fmt.Errorf("%s: %s is not a number from 0 to 300", what, text)
 }
 
-// The members of an object, and whether the value is one.
+// Returns the members of an object, and false if the value is not an object.
 func object(value json.RawMessage) (map[string]json.RawMessage, bool) {
 	var members map[string]json.RawMessage
 	err := json.Unmarshal(value, &members)
-	return members, err == nil && members != nil // null leaves it nil
+	return members, err == nil && members != nil // nil if the value is null
 }
 
-// Whether a character may not stand in a key of the twin.
+// Returns true if a character is not allowed in a key of the twin.
 func unfit(c rune) bool { return c == '$' || c == ' ' || unicode.IsControl(c) }

@@ -1,5 +1,5 @@
-// The reboot of the tutorial: wait, report the time, answer. It plays a reboot;
-// what happens and in which order is guest-reboot's, in another language.
+// The simulated reboot of the tutorial: waits, reports the time and answers. It behaves
+// like guest-reboot, which is written in Rust.
 
 import { nowRfc3339, sleepMs } from 'device:behaviour/clock@0.1.0';
 import { entries } from 'device:behaviour/config@0.1.0';
@@ -24,7 +24,7 @@ export const methods = {
   },
 };
 
-// A number of seconds, or an error that names what was found instead.
+// Checks that a value is a number of seconds from 0 to 300.
 function delaySeconds(value, refuse) {
   if (typeof value === 'number' && value >= 0 && value <= 300) {
     return value;
@@ -34,7 +34,7 @@ function delaySeconds(value, refuse) {
   throw refuse(`${found} is not a number from 0 to 300`);
 }
 
-// Any JSON is a legal payload; only an object can ask for a delay.
+// Returns the delay in the payload, if any. Payloads that are not objects have none.
 function askedDelay(payload) {
   const asked = JSON.parse(payload);
   if (asked === null || typeof asked !== 'object' || !Object.hasOwn(asked, 'delaySeconds')) {
@@ -66,11 +66,11 @@ function readSettings() {
     }
   }
   const patch = (time) => nested(beside, path, time);
-  patch('now'); // What is in the time's way is told before the reboot.
+  patch('now'); // A value in the way of the time is reported before the reboot.
   return { delay, patch };
 }
 
-// A copy of an object with the time in it, where the path says.
+// Returns a copy of an object with the time at the path.
 function nested(object, [key, ...rest], time) {
   const taken = Object.hasOwn(object, key);
   const inner = taken ? object[key] : {};
@@ -80,7 +80,7 @@ function nested(object, [key, ...rest], time) {
   return { ...object, [key]: rest.length === 0 ? time : nested(inner, rest, time) };
 }
 
-// Reports, and says how far it has come.
+// Reports the patch, and returns the log message about the result.
 function report(patch) {
   try {
     reportAndWait(patch, 5000);
@@ -93,8 +93,8 @@ function report(patch) {
   }
 }
 
-// Asks the host for something; what it refuses fails this call. The error of the
-// contract is the payload of what is thrown.
+// Calls a function of the host. An error of the host fails the plugin's call. The payload
+// of the exception is the error of the contract.
 function host(what, ask) {
   try {
     return ask();

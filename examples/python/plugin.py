@@ -1,5 +1,5 @@
-"""The reboot of the tutorial: wait, report the time, answer. It plays a reboot;
-what happens and in which order is guest-reboot's, in another language."""
+"""The simulated reboot of the tutorial: waits, reports the time and answers. It behaves
+like guest-reboot, which is written in Rust."""
 
 import json
 
@@ -42,7 +42,7 @@ class Methods(wit_world.exports.Methods):
 
 
 def asked_delay(payload: str) -> float | None:
-    """Any JSON is a legal payload; only an object can ask for a delay."""
+    """Returns the delay in the payload, if any. Payloads that are not objects have none."""
     asked = json.loads(payload)
     if not isinstance(asked, dict) or "delaySeconds" not in asked:
         return None
@@ -53,7 +53,7 @@ def asked_delay(payload: str) -> float | None:
 
 
 def report(patch: dict) -> str:
-    """Reports, and says how far it has come."""
+    """Reports the patch, and returns the log message about the result."""
     try:
         twin.report_and_wait(json.dumps(patch), 5000)
         return "Device twins updated with latest rebootTime"

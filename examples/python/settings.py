@@ -1,5 +1,5 @@
-"""What the operator may change about the reboot, in [plugins.NAME.config]:
-delay_seconds, property (dots nest) and report (what stands beside the time)."""
+"""The settings in [plugins.NAME.config]: delay_seconds, property (a dotted path) and
+report (an object with additional properties)."""
 
 import json
 from dataclasses import dataclass, field
@@ -8,7 +8,7 @@ from wit_world.imports import config
 
 
 class Wrong(Exception):
-    """What is wrong with a value, in one line that names it."""
+    """An error about an invalid value, in one line."""
 
 
 @dataclass
@@ -38,7 +38,7 @@ class Settings:
 
 
 def seconds(value: object) -> float:
-    """A number from 0 to 300; Python's True is one too, JSON's is none."""
+    """Checks that a value is a number from 0 to 300. In Python, True is also an int."""
     if isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value <= 300:
         return value
     text = json.dumps(value)
@@ -47,7 +47,7 @@ def seconds(value: object) -> float:
 
 
 def nested(outer: dict, path: list[str], time: str) -> dict:
-    """A copy of an object with the time in it, where the path says."""
+    """Returns a copy of an object with the time at the path."""
     key, *rest = path
     inner = outer.get(key, {})
     if key in outer and (not rest or not isinstance(inner, dict)):

@@ -1,5 +1,5 @@
-// The reboot of the tutorial: wait, report the time, answer. It plays a reboot;
-// what happens and in which order is guest-reboot's, in another language.
+// The simulated reboot of the tutorial: waits, reports the time and answers. It behaves
+// like guest-reboot, which is written in Rust.
 
 import { nowRfc3339, sleepMs } from 'device:behaviour/clock@0.1.0';
 import { write } from 'device:behaviour/log@0.1.0';
@@ -25,7 +25,7 @@ export const methods: Methods = {
   },
 };
 
-/** Any JSON is a legal payload; only an object can ask for a delay. */
+/** Returns the delay in the payload, if any. Payloads that are not objects have none. */
 function askedDelay(payload: string): number | undefined {
   const asked: unknown = JSON.parse(payload);
   if (!isObject(asked) || !Object.hasOwn(asked, 'delaySeconds')) {
@@ -44,7 +44,7 @@ function wait(delay: number) {
   }
 }
 
-/** Reports, and says how far it has come. */
+/** Reports the patch, and returns the log message about the result. */
 function report(patch: object): string {
   try {
     reportAndWait(JSON.stringify(patch), 5000);

@@ -1,5 +1,5 @@
-// What the operator may change about the reboot, in [plugins.NAME.config]:
-// delay_seconds, property (dots nest) and report (what stands beside the time).
+// The settings in [plugins.NAME.config]: delay_seconds, property (a dotted path) and
+// report (an object with additional properties).
 
 import { entries } from 'device:behaviour/config@0.1.0';
 import type { MethodError } from 'device:behaviour/types@0.1.0';
@@ -31,11 +31,11 @@ export function readSettings(): Settings {
     }
   }
   const patch = (time: string) => nested(beside, path, time);
-  patch('now'); // What is in the time's way is told before the reboot.
+  patch('now'); // A value in the way of the time is reported before the reboot.
   return { delay, patch };
 }
 
-/** A number of seconds, or a refusal that names what was found instead. */
+/** Checks that a value is a number of seconds from 0 to 300. */
 export function seconds(value: unknown, refuse: (why: string) => MethodError): number {
   if (typeof value === 'number' && value >= 0 && value <= 300) {
     return value;
@@ -49,7 +49,7 @@ export function isObject(value: unknown): value is Dictionary {
   return value !== null && typeof value === 'object' && !Array.isArray(value);
 }
 
-/** A copy of an object with the time in it, where the path says. */
+/** Returns a copy of an object with the time at the path. */
 function nested(object: Dictionary, [key, ...rest]: string[], time: string): Dictionary {
   if (key === undefined) {
     return object;

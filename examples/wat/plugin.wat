@@ -1,9 +1,9 @@
-;; The reboot of the tutorial: wait, report the time, answer. It plays a reboot;
-;; what happens and in which order is guest-reboot's, by hand.
+;; The simulated reboot of the tutorial: waits, reports the time and answers. It behaves
+;; like guest-reboot, which is written in Rust.
 ;;
-;; A core module; `behaviour build` wraps it into a component. A text is a pointer
-;; and a length; what does not fit into one number is written where the last
-;; argument points to. JSON is never unpacked: values are found in its text.
+;; This core module is wrapped into a component by `behaviour build`. A string is a
+;; pointer and a length. A result that does not fit into one number is written to the
+;; address in the last argument. JSON is not parsed; values are found in its text.
 (module
   (import "device:behaviour/clock@0.1.0" "now-rfc3339" (func $now (param $text i32)))
   (import "device:behaviour/clock@0.1.0" "sleep-ms" (func $sleep (param $ms i32) (param $returned i32)))
@@ -14,7 +14,7 @@
     (func $report (param $patch i32) (param $len i32) (param $timeout i32) (param $returned i32)))
 
   (memory (export "memory") 2)
-  ;; 0 to 63 is for what functions return.
+  ;; The bytes 0 to 63 are the buffer for results.
   (data (i32.const 64) "rebootDevice")
   (data (i32.const 80) "delaySeconds")
   (data (i32.const 96) "delay_seconds")
@@ -37,24 +37,24 @@
   (data (i32.const 784) "reported properties: refused by the host")
   (data (i32.const 832) "\"\":{},")
 
-  ;; Memory is given out once and never taken back: an instance lives for one call.
+  ;; Memory is never freed, since an instance lives for one call only.
   (global $free (mut i32) (i32.const 1024))
 
-  ;; The settings: how long, where the time is reported, and what beside it.
+  ;; The settings delay_seconds, property and report.
   (global $delay (mut f64) (f64.const 20))
   (global $property (mut i32) (i32.const 128))
   (global $property_len (mut i32) (i32.const 10))
   (global $beside (mut i32) (i32.const 144))
   (global $beside_len (mut i32) (i32.const 2))
 
-  ;; The number that was read last.
+  ;; The last parsed number.
   (global $number (mut f64) (f64.const 0))
 
-  ;; The patch as far as it is written.
+  ;; The patch that is being written.
   (global $patch (mut i32) (i32.const 0))
   (global $patch_len (mut i32) (i32.const 0))
 
-  ;; ---- Memory and texts
+  ;; ---- Memory and strings
 
   (func $allocate (param $len i32) (result i32)
     (local $start i32)
@@ -65,7 +65,7 @@
         (drop (memory.grow (i32.add (i32.div_u (local.get $len) (i32.const 65536)) (i32.const 1))))))
     (local.get $start))
 
-  ;; The host asks for memory here, for what it passes in.
+  ;; Allocates memory for values that the host passes to the plugin.
   (func (export "cabi_realloc") (param $old i32) (param $old_len i32) (param $align i32) (param $len i32) (result i32)
     (call $allocate (local.get $len)))
 
@@ -83,7 +83,7 @@
         (br $next)))
     (i32.const 1))
 
-  ;; Where this byte is, or the end.
+  ;; Returns the address of the first occurrence of a byte, or the end.
   (func $find (param $at i32) (param $end i32) (param $byte i32) (result i32)
     (block $found
       (loop $next
@@ -93,13 +93,13 @@
         (br $next)))
     (local.get $at))
 
-  ;; Tab, line feed, carriage return, space: JSON has no other space.
+  ;; Returns 1 for the whitespace of JSON: tab, line feed, carriage return and space.
   (func $is_space (param $c i32) (result i32)
     (i32.or
       (i32.or (i32.eq (local.get $c) (i32.const 0x20)) (i32.eq (local.get $c) (i32.const 0x0a)))
       (i32.or (i32.eq (local.get $c) (i32.const 0x0d)) (i32.eq (local.get $c) (i32.const 0x09)))))
 
-  ;; Where the first byte is that is no space, or the end.
+  ;; Returns the address of the first byte that is not whitespace, or the end.
   (func $past_space (param $at i32) (param $end i32) (result i32)
     (block $found
       (loop $next
@@ -109,7 +109,7 @@
         (br $next)))
     (local.get $at))
 
-  ;; The same from behind: where the space at the end begins.
+  ;; Returns the address of the trailing whitespace, or the end.
   (func $before_space (param $at i32) (param $end i32) (result i32)
     (block $found
       (loop $next
@@ -121,7 +121,7 @@
 
   ;; ---- JSON
 
-  ;; Where a string ends that begins here.
+  ;; Returns the end of the string that starts here.
   (func $past_string (param $at i32) (param $end i32) (result i32)
     (block $found
       (loop $next
@@ -133,9 +133,9 @@
         (br $next)))
     (i32.add (local.get $at) (i32.const 1)))
 
-  ;; Where a value ends: at the comma, the bracket or the end behind it. Brackets
-  ;; and braces are told apart by nobody: they come in pairs. 0x20 less or more
-  ;; makes the one of the other: [ 5b { 7b, ] 5d } 7d.
+  ;; Returns the end of a value, which is followed by a comma, a bracket or the end.
+  ;; Brackets and braces are not distinguished, since they occur in pairs. They differ by
+  ;; 0x20: [ is 5b, { is 7b, ] is 5d and } is 7d.
   (func $past_value (param $at i32) (param $end i32) (result i32)
     (local $c i32)
     (local $depth i32)
@@ -160,7 +160,7 @@
         (br $next)))
     (local.get $at))
 
-  ;; Whether the text is one object and nothing else.
+  ;; Returns 1 if the text is a single object.
   (func $is_object (param $at i32) (param $len i32) (result i32)
     (local $end i32)
     (local.set $end (i32.add (local.get $at) (local.get $len)))
@@ -174,8 +174,8 @@
         (i32.eq (i32.load8_u (i32.sub (local.get $end) (i32.const 1))) (i32.const 0x7d)))
       (i32.eq (call $past_value (local.get $at) (local.get $end)) (local.get $end))))
 
-  ;; The value of a key in an object, the last one if there are several; 0 and 0
-  ;; if there is none. Keys are compared as they are written, without escapes.
+  ;; Returns the value of a key in an object, or the last value if the key is repeated.
+  ;; Returns 0 and 0 if the key is missing. Keys are compared without resolving escapes.
   (func $get (param $at i32) (param $len i32) (param $key i32) (param $key_len i32) (result i32 i32)
     (local $end i32)
     (local $name i32)
@@ -211,8 +211,7 @@
     (local.get $found)
     (local.get $found_len))
 
-  ;; Reads the digits from here on into $number, as one whole number; gives where
-  ;; they end.
+  ;; Parses digits as an integer into $number. Returns the end of the digits.
   (func $digits (param $at i32) (param $end i32) (result i32)
     (local $c i32)
     (block $done
@@ -227,7 +226,7 @@
         (br $next)))
     (local.get $at))
 
-  ;; Whether the text is a number of seconds from 0 to 300; then it is in $number.
+  ;; Returns 1 if the text is a number of seconds from 0 to 300, and stores it in $number.
   (func $seconds (param $at i32) (param $len i32) (result i32)
     (local $end i32)
     (local $point i32)
@@ -237,7 +236,7 @@
     (local.set $end (i32.add (local.get $at) (local.get $len)))
     (global.set $number (f64.const 0))
     (local.set $point (call $digits (local.get $at) (local.get $end)))
-    ;; A number begins with a digit; one that begins with a sign is below 0.
+    ;; A valid number starts with a digit, since a number with a sign is negative.
     (if (i32.eq (local.get $point) (local.get $at)) (then (return (i32.const 0))))
     (local.set $at (local.get $point))
     (if (i32.and
@@ -261,7 +260,7 @@
               (i32.eq (local.get $sign) (i32.const 0x2d)))
           (then (local.set $at (i32.add (local.get $at) (i32.const 1)))))
         (local.set $at (call $digits (local.get $at) (local.get $end)))
-        ;; Past some hundred, the number is 0 or too long all the same.
+        ;; With an exponent above some hundreds, the number is 0 or too large anyway.
         (local.set $places (i32.add
           (local.get $places)
           (i32.mul
@@ -285,7 +284,7 @@
 
   ;; ---- Settings
 
-  ;; Whether a text is keys with dots between them.
+  ;; Returns 1 if a string is a list of keys separated by dots.
   (func $is_path (param $at i32) (param $len i32) (result i32)
     (local $end i32)
     (local $dot i32)
@@ -310,7 +309,7 @@
           (br $key))))
     (i32.const 1))
 
-  ;; Takes one setting. Gives what is wrong with it, or 0 and 0.
+  ;; Stores a setting. Returns an error message, or 0 and 0 if the setting is valid.
   (func $set (param $key i32) (param $key_len i32) (param $at i32) (param $len i32) (result i32 i32)
     (if (call $same (local.get $key) (local.get $key_len) (i32.const 96) (i32.const 13))
       (then
@@ -335,7 +334,7 @@
     (i32.const 672)
     (i32.const 66))
 
-  ;; Takes all settings. Gives what is wrong with one, or 0 and 0.
+  ;; Reads all settings. Returns an error message, or 0 and 0 if all are valid.
   (func $settings (result i32 i32)
     (local $pair i32)
     (local $end i32)
@@ -355,7 +354,7 @@
         (if (local.get $wrong) (then (return (local.get $wrong) (local.get $wrong_len))))
         (local.set $pair (i32.add (local.get $pair) (i32.const 16)))
         (br $next)))
-    ;; With any time, so that what is in its way is known before the reboot.
+    ;; Write a patch with any time, to detect a value in its way before the reboot.
     (if (i32.eqz (call $write_patch (i32.const 144) (i32.const 2)))
       (then (return (i32.const 608) (i32.const 54))))
     (i32.const 0)
@@ -367,18 +366,18 @@
     (memory.copy (i32.add (global.get $patch) (global.get $patch_len)) (local.get $at) (local.get $len))
     (global.set $patch_len (i32.add (global.get $patch_len) (local.get $len))))
 
-  ;; One of the characters at 832, which JSON is made of.
-  (func $add_sign (param $which i32)
+  ;; Appends one of the punctuation characters at 832.
+  (func $add_character (param $which i32)
     (call $add (i32.add (i32.const 832) (local.get $which)) (i32.const 1)))
 
-  ;; A key needs no escapes: a path has none of what would.
+  ;; Appends a key. Keys need no escapes, since paths have no such characters.
   (func $add_string (param $at i32) (param $len i32)
-    (call $add_sign (i32.const 0))
+    (call $add_character (i32.const 0))
     (call $add (local.get $at) (local.get $len))
-    (call $add_sign (i32.const 0)))
+    (call $add_character (i32.const 0)))
 
-  ;; Writes `report` with the time in it where `property` says; false if something
-  ;; is in its way.
+  ;; Writes a copy of `report` with the time at the path `property`. Returns 0 if another
+  ;; value is in the way.
   (func $write_patch (param $time i32) (param $time_len i32) (result i32)
     (local $object i32)
     (local $object_len i32)
@@ -390,14 +389,14 @@
     (local $inside i32)
     (local $beside_end i32)
     (local $opened i32)
-    ;; Each key of one byte and its dot become six: "k":{ and }.
+    ;; A key of one byte and its dot become six bytes: "k":{ and }.
     (global.set $patch (call $allocate (i32.add
       (i32.add (global.get $beside_len) (local.get $time_len))
       (i32.add (i32.mul (global.get $property_len) (i32.const 4)) (i32.const 16)))))
     (global.set $patch_len (i32.const 0))
     (local.set $beside_end (i32.add (global.get $beside) (global.get $beside_len)))
 
-    ;; As far into the report as its own objects lead.
+    ;; Find the innermost object of the report that the path leads to.
     (local.set $object (global.get $beside))
     (local.set $object_len (global.get $beside_len))
     (local.set $key (global.get $property))
@@ -419,7 +418,7 @@
         (local.set $key (i32.add (local.get $dot) (i32.const 1)))
         (br $next)))
 
-    ;; There the keys that are left begin, before whatever else is in the object.
+    ;; Insert the remaining keys as the first member of that object.
     (local.set $inside (i32.add
       (call $find (local.get $object) (local.get $beside_end) (i32.const 0x7b))
       (i32.const 1)))
@@ -427,9 +426,9 @@
     (block $last
       (loop $next
         (call $add_string (local.get $key) (i32.sub (local.get $dot) (local.get $key)))
-        (call $add_sign (i32.const 2)) ;; :
+        (call $add_character (i32.const 2)) ;; :
         (br_if $last (i32.eq (local.get $dot) (local.get $end)))
-        (call $add_sign (i32.const 3)) ;; {
+        (call $add_character (i32.const 3)) ;; {
         (local.set $opened (i32.add (local.get $opened) (i32.const 1)))
         (local.set $key (i32.add (local.get $dot) (i32.const 1)))
         (local.set $dot (call $find (local.get $key) (local.get $end) (i32.const 0x2e)))
@@ -438,13 +437,13 @@
     (block $closed
       (loop $next
         (br_if $closed (i32.eqz (local.get $opened)))
-        (call $add_sign (i32.const 4)) ;; }
+        (call $add_character (i32.const 4)) ;; }
         (local.set $opened (i32.sub (local.get $opened) (i32.const 1)))
         (br $next)))
     (if (i32.ne
           (i32.load8_u (call $past_space (local.get $inside) (local.get $beside_end)))
           (i32.const 0x7d))
-      (then (call $add_sign (i32.const 5)))) ;; ,
+      (then (call $add_character (i32.const 5)))) ;; ,
     (call $add (local.get $inside) (i32.sub (local.get $beside_end) (local.get $inside)))
     (i32.const 1))
 
@@ -453,7 +452,7 @@
   (func $log (param $text i32) (param $len i32)
     (call $write (i32.const 2) (local.get $text) (local.get $len) (i32.const 0) (i32.const 0)))
 
-  ;; A refusal: 0 invalid-payload, 1 unknown-method, 3 failed.
+  ;; Returns a refusal with a case: 0 invalid-payload, 1 unknown-method, 3 failed.
   (func $refused (param $tag i32) (param $text i32) (param $len i32) (result i32)
     (i32.store8 (i32.const 0) (i32.const 1))
     (i32.store8 (i32.const 4) (local.get $tag))
@@ -461,8 +460,8 @@
     (i32.store (i32.const 12) (local.get $len))
     (i32.const 0))
 
-  ;; Whether the delay that the payload asks for will do. Any JSON is a legal
-  ;; payload; only an object can ask.
+  ;; Reads the delay in the payload, if any. Returns 0 if it is invalid. Payloads that are
+  ;; not objects have no delay.
   (func $take_delay (param $payload i32) (param $len i32) (result i32)
     (local $asked i32)
     (local $asked_len i32)
@@ -477,7 +476,7 @@
     (global.set $delay (global.get $number))
     (i32.const 1))
 
-  ;; Reports the patch, and logs how far it has come; false if it was refused.
+  ;; Reports the patch, and logs the result. Returns 0 if the patch was refused.
   (func $tell_twin (result i32)
     (local $why i32)
     (call $report (global.get $patch) (global.get $patch_len) (i32.const 5000) (i32.const 0))
@@ -486,7 +485,7 @@
         (call $log (i32.const 192) (i32.const 43))
         (return (i32.const 1))))
     (local.set $why (i32.load8_u (i32.const 8)))
-    ;; 4 is offline, 5 is timeout: the host keeps the report.
+    ;; For 4 (offline) and 5 (timeout), the host keeps the report.
     (if (i32.eq (i32.and (local.get $why) (i32.const 0xfe)) (i32.const 4))
       (then
         (call $log (i32.const 240) (i32.const 55))

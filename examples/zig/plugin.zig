@@ -1,5 +1,5 @@
-//! The reboot of the tutorial: wait, report the time, answer. It plays a reboot;
-//! what happens and in which order is guest-reboot's, in another language.
+//! The simulated reboot of the tutorial: waits, reports the time and answers. It behaves
+//! like guest-reboot, which is written in Rust.
 
 const std = @import("std");
 const behaviour = @import("gen/behaviour.zig");
@@ -12,10 +12,10 @@ const twin = behaviour.twin;
 const Result = behaviour.Result(behaviour.Response, behaviour.MethodError);
 
 comptime {
-    _ = behaviour; // it exports what the host calls
+    _ = behaviour; // exports the functions that the host calls
 }
 
-pub const panic = behaviour.panic; // it writes the message to the log
+pub const panic = behaviour.panic; // writes the message to the log
 
 pub fn invoke(name: []const u8, payload: behaviour.Json) Result {
     if (!std.mem.eql(u8, name, "rebootDevice")) {
@@ -35,7 +35,7 @@ pub fn invoke(name: []const u8, payload: behaviour.Json) Result {
     }
     log("Device rebooted");
 
-    const patch = settings.patch(clock.nowRfc3339()) catch unreachable; // tried when it was read
+    const patch = settings.patch(clock.nowRfc3339()) catch unreachable; // `read` has checked it
     switch (twin.reportAndWait(patch, 5000)) {
         .ok => log("Device twins updated with latest rebootTime"),
         .err => |err| switch (err) {
@@ -47,7 +47,7 @@ pub fn invoke(name: []const u8, payload: behaviour.Json) Result {
     return .{ .ok = .{ .status = 200, .payload = answer } };
 }
 
-/// Any JSON is a legal payload; only an object can ask for a delay.
+/// Returns the delay in the payload, if any. Payloads that are not objects have none.
 fn askedDelay(payload: behaviour.Json) error{NoSeconds}!?f64 {
     const asked = parsed(payload) orelse return null;
     if (asked != .object) return null;

@@ -1,5 +1,5 @@
-//! What the operator may change about the reboot, in [plugins.NAME.config]:
-//! delay_seconds, property (dots nest) and report (what stands beside the time).
+//! The settings in [plugins.NAME.config]: delay_seconds, property (a dotted path) and
+//! report (an object with additional properties).
 
 const std = @import("std");
 const behaviour = @import("gen/behaviour.zig");
@@ -11,7 +11,7 @@ pub const Settings = struct {
     property: []const u8 = "rebootTime",
     report: Value = .{ .object = .empty },
 
-    /// Reads them; `error.Wrong` has said in `why` which is wrong.
+    /// Reads the settings. Sets `why` and returns `error.Wrong` if one is invalid.
     pub fn read(why: *[]const u8) error{Wrong}!Settings {
         var settings: Settings = .{};
         for (behaviour.config.entries()) |entry| {
@@ -48,8 +48,7 @@ pub const Settings = struct {
         }
     }
 
-    /// What to report, as JSON text: `report` with the time in it where `property`
-    /// says.
+    /// Returns a copy of `report`, as JSON text, with the time at the path `property`.
     pub fn patch(settings: Settings, time: []const u8) error{InTheWay}![]const u8 {
         var keys = std.mem.splitScalar(u8, settings.property, '.');
         const whole = try with(settings.report, &keys, time);
@@ -57,7 +56,7 @@ pub const Settings = struct {
     }
 };
 
-/// A number of seconds that a reboot may take.
+/// Returns a number of seconds from 0 to 300.
 pub fn seconds(value: Value) error{NoSeconds}!f64 {
     const found: f64 = switch (value) {
         .integer => |whole| @floatFromInt(whole),
@@ -77,7 +76,7 @@ pub fn print(comptime format: []const u8, values: anytype) []const u8 {
     return std.fmt.allocPrint(allocator, format, values) catch @trap();
 }
 
-/// A copy of an object with the time in it, where the keys lead.
+/// Returns a copy of an object with the time at the path of the keys.
 fn with(value: Value, keys: *std.mem.SplitIterator(u8, .scalar), time: []const u8) error{InTheWay}!Value {
     const key = keys.next() orelse return .{ .string = time };
     if (value != .object) return error.InTheWay;

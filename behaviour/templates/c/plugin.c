@@ -1,6 +1,6 @@
-// Answers the method `greet` with what it was sent, and tells the twin when.
+// Answers the method `greet` with its payload, and reports the time to the twin.
 //
-// gen/behaviour.h is made from wit/ by `behaviour build`.
+// `behaviour build` generates gen/behaviour.h from wit/.
 
 #include <stdlib.h>
 #include <string.h>
@@ -9,7 +9,7 @@
 
 static const char hello[] = "{\"hello\":", reported[] = "{\"lastGreeted\":\"";
 
-// A new string: `before`, what is in `text`, `after`. The host frees an answer.
+// Returns a new string: `before`, `text` and `after`. The host frees an answer.
 static behaviour_string_t joined(const char *before, behaviour_string_t text, const char *after) {
     size_t head = strlen(before), tail = strlen(after);
     behaviour_string_t whole = {malloc(head + text.len + tail), head + text.len + tail};
@@ -23,7 +23,7 @@ static bool is(behaviour_string_t text, const char *other) {
     return text.len == strlen(other) && memcmp(text.ptr, other, text.len) == 0;
 }
 
-// `payload` is JSON text. To refuse is to fill `err` and return false.
+// `payload` is JSON text. To refuse the call, set `err` and return false.
 bool exports_device_behaviour_methods_invoke(behaviour_string_t *name, behaviour_string_t *payload,
                                              exports_device_behaviour_methods_response_t *ret,
                                              exports_device_behaviour_methods_method_error_t *err) {

@@ -1,6 +1,6 @@
-// Answers the method `greet` with what it was sent, and tells the twin when.
+// Answers the method `greet` with its payload, and reports the time to the twin.
 //
-// gen/behaviour_cpp.h is made from wit/ by `behaviour build`.
+// `behaviour build` generates gen/behaviour_cpp.h from wit/.
 
 #include <string>
 
@@ -10,7 +10,7 @@ namespace methods = exports::device::behaviour::methods;
 using namespace device::behaviour;
 using types::MethodError;
 
-// `payload` is JSON text. To refuse is to return one of the cases of MethodError.
+// `payload` is JSON text. To refuse the call, return a case of MethodError.
 std::expected<types::Response, MethodError> methods::Invoke(wit::string name, wit::string payload) {
     if (name.get_view() != "greet") {
         return std::unexpected(MethodError{MethodError::UnknownMethod{}});

@@ -1,6 +1,6 @@
-// Answers the method `greet` with what it was sent, and tells the twin when.
+// Answers the method `greet` with its payload, and reports the time to the twin.
 //
-// gen/behaviour is made from wit/ by `behaviour build`.
+// `behaviour build` generates gen/behaviour from wit/.
 package main
 
 import (
@@ -11,10 +11,10 @@ import (
 
 func init() { behaviour.Exports.Invoke = invoke }
 
-// The host calls what is exported; main never runs.
+// The host calls only the exported functions. main never runs.
 func main() {}
 
-// To refuse is to return one of the cases of behaviour.MethodError.
+// To refuse the call, return a case of behaviour.MethodError.
 func invoke(name string, payload json.RawMessage) (behaviour.Response, error) {
 	if name != "greet" {
 		return behaviour.Response{}, behaviour.MethodErrorUnknownMethod{}

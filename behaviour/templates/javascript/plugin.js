@@ -1,12 +1,12 @@
-// Answers the method `greet` with what it was sent, and tells the twin when.
+// Answers the method `greet` with its payload, and reports the time to the twin.
 
 import { nowRfc3339 } from 'device:behaviour/clock@0.1.0';
 import { write } from 'device:behaviour/log@0.1.0';
 import { report } from 'device:behaviour/twin@0.1.0';
 
 export const methods = {
-  // `payload` is JSON text. To refuse is to throw one of the cases of
-  // `method-error` in wit/types.wit.
+  // `payload` is JSON text. To refuse the call, throw a case of `method-error` in
+  // wit/types.wit.
   invoke(name, payload) {
     if (name !== 'greet') {
       throw { tag: 'unknown-method' };

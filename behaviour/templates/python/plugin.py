@@ -1,4 +1,4 @@
-"""Answers the method `greet` with what it was sent, and tells the twin when."""
+"""Answers the method `greet` with its payload, and reports the time to the twin."""
 
 import json
 
@@ -10,13 +10,13 @@ from wit_world.imports.types import MethodError_Failed, MethodError_UnknownMetho
 
 class Methods(wit_world.exports.Methods):
     def invoke(self, name: str, payload: str) -> Response:
-        """`payload` is JSON text. To refuse is to raise an `Err` with one of the
-        cases of `method-error` in wit/types.wit."""
+        """`payload` is JSON text. To refuse the call, raise an `Err` with a case of
+        `method-error` in wit/types.wit."""
         if name != "greet":
             raise Err(MethodError_UnknownMethod())
         log.write(log.Level.INFO, "greeted", [("with", payload)])
         try:
             twin.report(json.dumps({"lastGreeted": clock.now_rfc3339()}))
-        except Err as error:  # the host's, which is no case of `method-error`
+        except Err as error:  # an error of the host, not a case of `method-error`
             raise Err(MethodError_Failed(f"the report was refused: {error.value}"))
         return Response(200, json.dumps({"hello": json.loads(payload)}))

@@ -1,6 +1,6 @@
-// Answers the method `greet` with what it was sent, and tells the twin when.
+// Answers the method `greet` with its payload, and reports the time to the twin.
 //
-// The types of the modules are in gen/behaviour.d.ts, which is made from wit/ by `behaviour build`.
+// `behaviour build` generates gen/behaviour.d.ts, which declares the modules, from wit/.
 
 import { nowRfc3339 } from 'device:behaviour/clock@0.1.0';
 import { write } from 'device:behaviour/log@0.1.0';
@@ -9,7 +9,7 @@ import type { Methods } from 'device:behaviour/methods@0.1.0';
 import type { MethodError } from 'device:behaviour/types@0.1.0';
 
 export const methods: Methods = {
-  // `payload` is JSON text. To refuse is to throw a `MethodError`.
+  // `payload` is JSON text. To refuse the call, throw a `MethodError`.
   invoke(name, payload) {
     if (name !== 'greet') {
       throw { tag: 'unknown-method' } satisfies MethodError;

@@ -1,8 +1,8 @@
-;; Answers the method `greet` with what it was sent, and tells the twin when.
+;; Answers the method `greet` with its payload, and reports the time to the twin.
 ;;
-;; A core module; `behaviour build` wraps it into a component by the world in
-;; wit/. A text is a pointer and a length, and what does not fit into one number
-;; is written where the last argument points to.
+;; This core module is wrapped into a component by `behaviour build`. A string is a
+;; pointer and a length. A result that does not fit into one number is written to the
+;; address in the last argument.
 (module
   (import "device:behaviour/clock@0.1.0" "now-rfc3339" (func $now (param $text i32)))
   (import "device:behaviour/log@0.1.0" "write"
@@ -11,7 +11,7 @@
     (func $report (param $patch i32) (param $len i32) (param $returned i32)))
 
   (memory (export "memory") 2)
-  ;; 0 to 63 is for what functions return.
+  ;; The bytes 0 to 63 are the buffer for results.
   (data (i32.const 64) "greet")
   (data (i32.const 72) "greeted")
   (data (i32.const 80) "{\"lastGreeted\":\"")
@@ -20,7 +20,7 @@
   (data (i32.const 120) "the report was refused")
   (data (i32.const 144) "with")
 
-  ;; Memory is given out once and never taken back: an instance lives for one call.
+  ;; Memory is never freed, since an instance lives for one call only.
   (global $free (mut i32) (i32.const 1024))
 
   (func $allocate (param $len i32) (result i32)
@@ -32,11 +32,11 @@
         (drop (memory.grow (i32.add (i32.div_u (local.get $len) (i32.const 65536)) (i32.const 1))))))
     (local.get $start))
 
-  ;; The host asks for memory here, for what it passes in.
+  ;; Allocates memory for values that the host passes to the plugin.
   (func (export "cabi_realloc") (param $old i32) (param $old_len i32) (param $align i32) (param $len i32) (result i32)
     (call $allocate (local.get $len)))
 
-  ;; A new text: three, one behind the other.
+  ;; Returns a new string that concatenates three strings.
   (func $joined (param $head i32) (param $head_len i32) (param $text i32) (param $len i32) (param $tail i32) (param $tail_len i32) (result i32)
     (local $whole i32)
     (local.set $whole (call $allocate
@@ -55,8 +55,8 @@
         (i32.eq (i32.load (local.get $name)) (i32.load (i32.const 64)))
         (i32.eq (i32.load8_u offset=4 (local.get $name)) (i32.load8_u (i32.const 68))))))
 
-  ;; `payload` is JSON text. Returns where the answer or the refusal is: a byte
-  ;; that is 0 for an answer, and behind it either's fields.
+  ;; `payload` is JSON text. Returns the address of the result: a byte that is 0 for an
+  ;; answer and 1 for a refusal, followed by the fields of the answer or refusal.
   (func (export "device:behaviour/methods@0.1.0#invoke")
     (param $name i32) (param $name_len i32) (param $payload i32) (param $len i32) (result i32)
     (if (i32.eqz (call $is_greet (local.get $name) (local.get $name_len)))
@@ -65,7 +65,7 @@
         (i32.store8 (i32.const 4) (i32.const 1)) ;; unknown-method
         (return (i32.const 0))))
 
-    ;; One field, "with": a pair of texts, four numbers.
+    ;; The only field is "with", a pair of strings, which are four numbers.
     (i32.store (i32.const 32) (i32.const 144))
     (i32.store (i32.const 36) (i32.const 4))
     (i32.store (i32.const 40) (local.get $payload))

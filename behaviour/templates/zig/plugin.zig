@@ -1,6 +1,6 @@
-//! Answers the method `greet` with what it was sent, and tells the twin when.
+//! Answers the method `greet` with its payload, and reports the time to the twin.
 //!
-//! gen/behaviour.zig is made from wit/ by `behaviour build`.
+//! `behaviour build` generates gen/behaviour.zig from wit/.
 
 const std = @import("std");
 const behaviour = @import("gen/behaviour.zig");
@@ -9,12 +9,12 @@ const log = behaviour.log;
 const twin = behaviour.twin;
 
 comptime {
-    _ = behaviour; // it exports what the host calls
+    _ = behaviour; // exports the functions that the host calls
 }
 
-pub const panic = behaviour.panic; // it writes the message to the log
+pub const panic = behaviour.panic; // writes the message to the log
 
-/// `payload` is JSON text. To refuse is to return a case of `MethodError` as `err`.
+/// `payload` is JSON text. To refuse the call, return a case of `MethodError` as `err`.
 pub fn invoke(name: []const u8, payload: behaviour.Json) behaviour.Result(behaviour.Response, behaviour.MethodError) {
     if (!std.mem.eql(u8, name, "greet")) {
         return .{ .err = .unknown_method };

@@ -1,5 +1,5 @@
-// The reboot of the tutorial: wait, report the time, answer. It plays a reboot;
-// what happens and in which order is guest-reboot's, in another language.
+// The simulated reboot of the tutorial: waits, reports the time and answers. It behaves
+// like guest-reboot, which is written in Rust.
 
 import { clock, HostErrorKind, InvokeResult, Json, log, MethodError, Response, twin } from "../gen/behaviour";
 import * as json from "./json";
@@ -33,7 +33,7 @@ export function invoke(name: string, payload: Json): InvokeResult {
   return InvokeResult.ok(new Response(200, '{"Response": "This is the response from the device"}'));
 }
 
-/** Any JSON is a legal payload; only an object can ask for a delay. */
+/** Returns the delay in the payload, if any. Payloads that are not objects have none. */
 function askedDelay(payload: Json): string | null {
   const found = json.isObject(payload) ? json.find(payload, "delaySeconds") : null;
   return found === null ? null : found.of(payload);

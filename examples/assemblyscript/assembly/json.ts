@@ -1,7 +1,7 @@
-// Just enough JSON: to find a value in an object, and to put one in. The text is
-// never unpacked, and what is not asked for is passed over, however deep it is.
+// A minimal JSON library, which finds and inserts values in the text of an object. It
+// does not parse other values and accepts any depth.
 
-/** Where a value stands in the text of an object. */
+/** The position of a value in the text of an object. */
 export class Span {
   constructor(public start: i32, public end: i32) {}
 
@@ -17,7 +17,7 @@ const Point: i32 = 0x2e;
 const Zero: i32 = 0x30;
 const Backslash: i32 = 0x5c;
 
-/** Whether the text is one object and nothing else. */
+/** Returns true if the text is a single object. */
 export function isObject(value: string): bool {
   const span = trimmed(value, 0, value.length);
   return span.end - span.start >= 2
@@ -26,8 +26,8 @@ export function isObject(value: string): bool {
 }
 
 /**
- * The value of a key in an object, the last one if there are several. Keys are
- * compared as they are written, without escapes.
+ * Returns the value of a key in an object, or the last value if the key is repeated. Keys
+ * are compared without resolving escapes.
  */
 export function find(object: string, key: string): Span | null {
   const whole = trimmed(object, 0, object.length);
@@ -45,7 +45,7 @@ export function find(object: string, key: string): Span | null {
   return found;
 }
 
-/** The text as a number, or NaN if it is none. */
+/** Parses the text as a number. Returns NaN if it is not a number. */
 export function number(text: string): f64 {
   let at = text.charCodeAt(0) == Minus ? 1 : 0;
   const whole = at;
@@ -66,7 +66,7 @@ export function number(text: string): f64 {
   return at == text.length ? parseFloat(text) : NaN;
 }
 
-/** Text as a JSON string. */
+/** Returns the text as a JSON string. */
 export function quoted(text: string): string {
   let made = '"';
   let copied = 0;
@@ -80,7 +80,7 @@ export function quoted(text: string): string {
   return made + text.substring(copied) + '"';
 }
 
-/** An object with one more member, before all others. */
+/** Returns a copy of an object with an additional first member. */
 export function withMember(object: string, key: string, value: string): string {
   const inside = object.indexOf("{") + 1;
   const alone = object.charAt(trimmed(object, inside, object.length).start) == "}";
@@ -102,7 +102,7 @@ function afterDigits(text: string, at: i32): i32 {
   return at;
 }
 
-// Where a string ends that begins here.
+// Returns the end of the string that starts here.
 function afterString(text: string, at: i32, end: i32): i32 {
   for (at++; at < end && text.charCodeAt(at) != Quote; at++) {
     if (text.charCodeAt(at) == Backslash) at++;
@@ -110,7 +110,7 @@ function afterString(text: string, at: i32, end: i32): i32 {
   return at < end ? at + 1 : end;
 }
 
-// Where a value ends: at the comma, the bracket or the end behind it.
+// Returns the end of a value, which is followed by a comma, a bracket or the end.
 function afterValue(text: string, at: i32, end: i32): i32 {
   let depth = 0;
   while (at < end) {
@@ -119,7 +119,7 @@ function afterValue(text: string, at: i32, end: i32): i32 {
       at = afterString(text, at, end);
       continue;
     }
-    // A bracket and a brace of one side differ by one bit.
+    // An opening or closing bracket differs from the brace by one bit.
     const bracket = c | 0x20;
     if (bracket == 0x7b) {
       depth++;

@@ -1,5 +1,5 @@
-// What the operator may change about the reboot, in [plugins.NAME.config]:
-// delay_seconds, property (dots nest) and report (what stands beside the time).
+// The settings in [plugins.NAME.config]: delay_seconds, property (a dotted path) and
+// report (an object with additional properties).
 
 import { config } from "../gen/behaviour";
 import * as json from "./json";
@@ -9,7 +9,7 @@ export class Settings {
   property: string[] = ["rebootTime"];
   report: string = "{}";
 
-  /** What is wrong with them, in one line that names it; `null` if nothing is. */
+  /** Reads the settings. Returns a one-line error, or null if all are valid. */
   read(): string | null {
     const entries = config.entries();
     for (let i = 0; i < entries.length; i++) {
@@ -20,7 +20,7 @@ export class Settings {
     return key === null ? null : "configuration: report: has `" + key + "`, which is in the time's way";
   }
 
-  /** What to report: `report`, with the time in it where `property` says. */
+  /** Returns a copy of `report` with the time at the path `property`. */
   patch(time: string): string {
     return nested(this.report, this.property, 0, time);
   }
@@ -43,7 +43,7 @@ export class Settings {
     return "is none of delay_seconds, property and report";
   }
 
-  /** The key of `report` that leaves no room for the time. */
+  /** Returns the key of `report` whose value is in the way of the time, if any. */
   private inTheWay(): string | null {
     let object = this.report;
     const last = this.property.length - 1;
@@ -57,19 +57,19 @@ export class Settings {
   }
 }
 
-/** A number of seconds that a reboot may take, or NaN. */
+/** Parses a number of seconds from 0 to 300. Returns NaN for any other value. */
 export function seconds(value: string): f64 {
   const found = json.number(value);
   return found >= 0 && found <= 300 ? found : NaN;
 }
 
-/** Says what was found instead. */
+/** Returns the error for a value that is not a number of seconds. */
 export function noSeconds(value: string): string {
   const found = value.length <= 40 ? value : "a long value";
   return found + " is not a number from 0 to 300";
 }
 
-/** A copy of an object with the time in it, where the path says from `at` on. */
+/** Returns a copy of an object with the time at the path, of which `at` keys are used. */
 function nested(object: string, path: string[], at: i32, time: string): string {
   if (at == path.length) return json.quoted(time);
   const there = json.find(object, path[at]);
@@ -81,7 +81,7 @@ function nested(object: string, path: string[], at: i32, time: string): string {
 function isKey(key: string): bool {
   for (let i = 0; i < key.length; i++) {
     const c = key.charCodeAt(i);
-    if (c <= 0x20 || c == 0x7f || c == 0x24) return false; // $ is the hub's
+    if (c <= 0x20 || c == 0x7f || c == 0x24) return false; // the hub reserves $
   }
   return key.length > 0;
 }

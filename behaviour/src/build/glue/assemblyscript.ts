@@ -6,7 +6,7 @@
 /** Allocates memory for values that the host passes to the plugin. */
 export function cabi_realloc(old: usize, oldLen: usize, alignment: usize, len: usize): usize {
   if (len == 0) return alignment;
-  // The allocator aligns to 16 bytes; no type needs more than 8.
+  // The allocator aligns to 16 bytes, and no type needs more than 8.
   return old != 0 && oldLen != 0 ? heap.realloc(old, len) : heap.alloc(len);
 }
 

@@ -38,7 +38,7 @@ func released() { kept = kept[:0] }
 
 func address(place unsafe.Pointer) uint32 { return uint32(uintptr(place)) }
 
-// text returns a string that shares the bytes; Go passes a string to the host as a pointer
+// text returns a string that shares the bytes. Go passes a string to the host as a pointer
 // and a length.
 func text[T ~[]byte](bytes T) string {
 	return unsafe.String(unsafe.SliceData([]byte(bytes)), len(bytes))
@@ -119,7 +119,7 @@ func lowered[T any](items []T, size uintptr, store func(unsafe.Pointer, T)) unsa
 // sbrk returns memory outside of Go's heap, for values that the host passes to the
 // plugin. An allocation on the heap may start the collector, which reads the clock, but
 // cabi_realloc must not call imports. The adapter between WASI 0.1 and 0.2 also requests
-// memory before Go's runtime has started. sbrk works in both cases; linking to it needs
+// memory before Go's runtime has started. sbrk works in both cases. Linking to it needs
 // -checklinkname=0.
 //
 //go:linkname sbrk runtime.sbrk

@@ -258,7 +258,7 @@ fn exports(contract: &Contract<'_>) -> String {
         }
     }
     format!(
-        "\n// Exports are the functions that the host calls. Set them in the init function of\n// the main package: main never runs.\nvar Exports struct {{\n{fields}}}\n{functions}\nfunc textAfter(words, text string) string {{\n\tif text == \"\" {{\n\t\treturn words\n\t}}\n\treturn words + \": \" + text\n}}\n"
+        "\n// Exports are the functions that the host calls. Set them in the init function of\n// the main package, since main never runs.\nvar Exports struct {{\n{fields}}}\n{functions}\nfunc textAfter(words, text string) string {{\n\tif text == \"\" {{\n\t\treturn words\n\t}}\n\treturn words + \": \" + text\n}}\n"
     )
 }
 

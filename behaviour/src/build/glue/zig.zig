@@ -161,7 +161,7 @@ const abi = struct {
 
     /// Returns the address of a list's elements.
     fn lowered(comptime T: type, items: []const T) u32 {
-        // The host also checks the address of an empty list, and Zig's may be undefined.
+        // The host also checks the address of an empty list, which may be undefined in Zig.
         if (items.len == 0) return 8;
         if (T == u8) return @intFromPtr(items.ptr);
         const block = allocator.alignedAlloc(u8, .@"8", items.len * comptime size(T)) catch @trap();

@@ -1,6 +1,5 @@
-"""The wrapper of a plugin's module. Without it, an `Err` that is not a refusal of the
-function that raises it, such as an uncaught error of the host, would end the call with a
-`KeyError` instead of its reason."""
+"""The wrapper of a plugin's module. Without it, an `Err` that is not a valid refusal, such as
+an uncaught error of the host, would end the call with a `KeyError` that hides the reason."""
 
 import importlib
 import sys
@@ -12,7 +11,7 @@ from wit_world.imports import types
 plugin = importlib.import_module("PLUGIN_MODULE")
 
 # The function of each class, the types of its refusals, and the constructor of a refusal
-# with a text.
+# with a string.
 EXPORTS = {
     "Methods": ("invoke", get_args(types.MethodError), types.MethodError_Failed),
     "Deferred": ("run", get_args(types.JobError), types.JobError_Other),
@@ -21,23 +20,23 @@ EXPORTS = {
 }
 
 
-def refusing(function, refusals, made):
+def refusing(function, refusals, constructor):
     """Wraps a function so that every `Err` it raises is a refusal."""
 
-    def call(*given):
+    def call(*arguments):
         try:
-            return function(*given)
+            return function(*arguments)
         except Err as error:
             if isinstance(error.value, refusals):
                 raise
             sys.__excepthook__(type(error), error, error.__traceback__)
             why = str(error.value)
-        raise Err(made(why))
+        raise Err(constructor(why))
 
     return call
 
 
-for name, (function, refusals, made) in EXPORTS.items():
+for name, (function, refusals, constructor) in EXPORTS.items():
     owner = getattr(plugin, name, None)
     if own := getattr(owner, function, None):
-        globals()[name] = type(name, (owner,), {function: refusing(own, refusals, made)})
+        globals()[name] = type(name, (owner,), {function: refusing(own, refusals, constructor)})

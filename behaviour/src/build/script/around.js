@@ -1,12 +1,12 @@
-// The wrapper of a plugin's module. Unlike the engine, it reports a missing export when the
-// plugin is built, and writes unexpected exceptions to the log.
+// The wrapper of a plugin's module. Unlike the engine, it reports a missing export during the
+// build, and writes unexpected exceptions to the log.
 
-// These modules run before the plugin's own.
+// These modules run before the plugin's modules.
 import './text.js';
 import { begin } from './engine.js';
 import * as plugin from 'PLUGIN_ENTRY';
 import { write } from 'device:behaviour/log@0.1.0';
-import { option, record, text, u16, u32, u64, variant, words } from './values.js';
+import { option, record, text, u16, u32, u64, variant, describe } from './values.js';
 
 export * from 'PLUGIN_ENTRY';
 
@@ -18,34 +18,34 @@ if (typeof plugin.methods?.invoke !== 'function') {
 const pause = option(u32);
 const methodError = variant({ 'invalid-payload': text, 'unknown-method': null, busy: pause, failed: text, other: text });
 const jobError = variant({ retry: pause, reject: text, other: text });
-const bareText = { ...text, has: (thrown) => typeof thrown === 'string' };
+const bareString = { ...text, has: (thrown) => typeof thrown === 'string' };
 const nothing = { has: () => false };
 
 const failed = (why) => ({ tag: 'failed', val: why });
 const other = (why) => ({ tag: 'other', val: why });
 const bare = (why) => why;
 
-const changed = plugin.desired && told(plugin.desired, 'changed', jobError, other);
+const changed = plugin.desired && guarded(plugin.desired, 'changed', jobError, other);
 
-export const methods = { invoke: told(plugin.methods, 'invoke', methodError, failed, checkedResponse) };
-export const deferred = plugin.deferred && { run: told(plugin.deferred, 'run', jobError, other) };
+export const methods = { invoke: guarded(plugin.methods, 'invoke', methodError, failed, checkedResponse) };
+export const deferred = plugin.deferred && { run: guarded(plugin.deferred, 'run', jobError, other) };
 export const desired = changed && { changed: (patch, version) => changed(patch, u64.back(version)) };
 export const lifecycle = plugin.lifecycle && {
-  start: told(plugin.lifecycle, 'start', bareText, bare),
-  stop: told(plugin.lifecycle, 'stop', nothing, bare),
+  start: guarded(plugin.lifecycle, 'start', bareString, bare),
+  stop: guarded(plugin.lifecycle, 'stop', nothing, bare),
 };
 
 // Wraps a function of the plugin so that it throws only valid refusals. `refusals` is their
-// type; `accident` converts the text of any other exception to a refusal.
-function told(owner, name, refusals, accident, checked = () => {}) {
-  return (...sent) => {
+// type. `accident` converts the message of any other exception to a refusal.
+function guarded(owner, name, refusals, accident, checked = () => {}) {
+  return (...args) => {
     begin();
     try {
-      const given = owner[name](...sent);
-      if (typeof given?.then === 'function') {
+      const returned = owner[name](...args);
+      if (typeof returned?.then === 'function') {
         throw new TypeError(`\`${name}\` returned a promise, and the host does not wait for promises`);
       }
-      return checked(given);
+      return checked(returned);
     } catch (thrown) {
       throw refusal(name, refusals, thrown, accident);
     }
@@ -59,16 +59,16 @@ function refusal(name, refusals, thrown, accident) {
     if (refusals.has(thrown)) {
       return refusals.out(thrown, `\`${name}\`: refusal`);
     }
-  } catch (wrong) {
-    exception = wrong;
+  } catch (error) {
+    exception = error;
   }
   return accident(logged(exception));
 }
 
-// Writes an exception to the log and returns its text. An exception may be any value, and
-// reading one of its properties may throw.
+// Writes an exception to the log and returns its message. An exception can be any value, and
+// reading one of its properties can throw.
 function logged(thrown) {
-  const of = (read) => {
+  const attempt = (read) => {
     try {
       return read();
     } catch {
@@ -76,21 +76,21 @@ function logged(thrown) {
     }
   };
   // The payload of an error of the host is its case.
-  const why = words(of(() => thrown.payload) ?? thrown);
-  const stack = of(() => thrown.stack.trim());
+  const why = describe(attempt(() => thrown.payload) ?? thrown);
+  const stack = attempt(() => thrown.stack.trim());
   write('error', why, typeof stack === 'string' ? [['stack', stack]] : []);
   return why;
 }
 
 const response = record({ status: u16, payload: option(text) });
 
-function checkedResponse(given) {
-  const { status, payload } = given ?? {};
+function checkedResponse(returned) {
+  const { status, payload } = returned ?? {};
   if (!Number.isInteger(status) || status < 0 || status > 0xffff) {
     throw new TypeError('`invoke` returned no `{ status, payload }` with a number from 0 to 65535 as status');
   }
   if (payload != null && typeof payload !== 'string') {
-    throw new TypeError('`invoke` returned a payload that is not a text; use JSON.stringify');
+    throw new TypeError('`invoke` returned a payload that is not a string; use JSON.stringify');
   }
   return response.out({ status, payload });
 }

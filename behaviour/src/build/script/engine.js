@@ -1,15 +1,15 @@
 // Globals that scripts expect, but that this engine lacks or implements with an operating
 // system, which a plugin does not have. They use the interfaces of the host. During the
-// build there is no host, so they use the engine's own clock and random numbers.
+// build, when there is no host, they use the engine's clock and random numbers.
 
 import { nowMs } from 'device:behaviour/clock@0.1.0';
 import { callId } from 'device:behaviour/context@0.1.0';
 import { write } from 'device:behaviour/log@0.1.0';
-import { words } from './values.js';
+import { describe } from './values.js';
 
 let called = false;
 
-// Switches the globals to the interfaces of the host. Each call of the plugin runs it first.
+// Switches the globals to the interfaces of the host. It runs at the start of each call.
 export function begin() {
   called = true;
 }
@@ -25,8 +25,8 @@ globalThis.Date = new Proxy(EngineDate, {
 });
 EngineDate.prototype.constructor = Date;
 
-// The engine's generator is part of the snapshot, so all calls would draw the same numbers.
-// This one is mulberry32, which is suitable for spreading load, but not for secrets.
+// The state of the engine's generator is part of the snapshot, so all calls would get the
+// same numbers. This generator is mulberry32, which is not suitable for secrets.
 const engineRandom = Math.random;
 let state;
 Math.random = () => {
@@ -40,9 +40,9 @@ Math.random = () => {
   return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32;
 };
 
-const line = (level) => (...what) => {
+const line = (level) => (...values) => {
   if (called) {
-    write(level, what.map(words).join(' '), []);
+    write(level, values.map(describe).join(' '), []);
   }
 };
 globalThis.console = {

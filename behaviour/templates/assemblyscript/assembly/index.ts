@@ -1,10 +1,10 @@
-// Answers the method `greet` with what it was sent, and tells the twin when.
+// Answers the method `greet` with its payload, and reports the time to the twin.
 //
-// gen/behaviour.ts is made from wit/ by `behaviour build`.
+// `behaviour build` generates gen/behaviour.ts from wit/.
 
 import { clock, InvokeResult, Json, log, MethodError, Pair, Response, twin } from "../gen/behaviour";
 
-// `payload` is JSON text. To refuse is to return one of the cases of `MethodError`.
+// `payload` is JSON text. To refuse the call, return a case of `MethodError`.
 export function invoke(name: string, payload: Json): InvokeResult {
   if (name != "greet") return InvokeResult.err(MethodError.unknownMethod());
   log.write(log.Level.Info, "greeted", [new Pair("with", payload)]);

@@ -1,4 +1,4 @@
-//! Answers the method `greet` with what it was sent, and tells the twin when.
+//! Answers the method `greet` with its payload, and reports the time to the twin.
 
 use device::behaviour::clock;
 use device::behaviour::log::{self, Level};
@@ -11,7 +11,7 @@ wit_bindgen::generate!({ path: "wit", world: "behaviour" });
 struct Plugin;
 
 impl Guest for Plugin {
-    // `payload` is JSON text. To refuse is to return one of the `MethodError`s.
+    // `payload` is JSON text. To refuse the call, return a `MethodError`.
     fn invoke(name: String, payload: String) -> Result<Response, MethodError> {
         if name != "greet" {
             return Err(MethodError::UnknownMethod);

@@ -1,4 +1,4 @@
-// Uses every interface and has every optional export; ../cases says what it does.
+// Uses every interface and has every optional export, as ../cases expects.
 package main
 
 import (
@@ -16,7 +16,7 @@ func init() {
 	behaviour.Exports.Stop = stop
 }
 
-// The host calls what is exported; main never runs.
+// The host calls only the exported functions. main never runs.
 func main() {}
 
 func invoke(name string, payload json.RawMessage) (behaviour.Response, error) {
@@ -70,7 +70,7 @@ func start(previous *string) error {
 
 func stop() { behaviour.LogWrite(behaviour.LogLevelWarn, "stopped", nil) }
 
-// host gives one line about each answer of the host.
+// host returns one line about each answer of the host.
 func host(payload json.RawMessage) (lines string) {
 	line := func(values ...any) { lines += fmt.Sprintln(values...) }
 	behaviour.LogWrite(behaviour.LogLevelError, "a", [][2]string{{"b", "c"}, {"ü", ""}})

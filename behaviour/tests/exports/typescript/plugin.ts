@@ -1,4 +1,4 @@
-// Uses every interface and has every optional export; ../cases says what it does.
+// Uses every interface and has every optional export, as ../cases expects.
 
 import * as clock from 'device:behaviour/clock@0.1.0';
 import * as config from 'device:behaviour/config@0.1.0';

@@ -1,4 +1,4 @@
-//! Uses every interface and has every optional export; ../cases says what it does.
+//! Uses every interface and has every optional export, as ../cases expects.
 
 const std = @import("std");
 const behaviour = @import("gen/behaviour.zig");
@@ -13,7 +13,7 @@ const telemetry = behaviour.telemetry;
 const twin = behaviour.twin;
 
 comptime {
-    _ = behaviour; // it exports what the host calls
+    _ = behaviour; // exports the functions that the host calls
 }
 
 pub fn invoke(name: []const u8, payload: behaviour.Json) behaviour.Result(behaviour.Response, behaviour.MethodError) {
@@ -52,7 +52,7 @@ pub fn stop() void {
     log.write(.warn, "stopped", &.{});
 }
 
-/// One line about each answer of the host.
+/// Returns one line about each answer of the host.
 fn host(payload: behaviour.Json) []const u8 {
     log.write(.@"error", "a", &.{ .{ "b", "c" }, .{ "ü", "" } });
     var lines: std.ArrayList(u8) = .empty;

@@ -1,4 +1,4 @@
-// Uses every interface and has every optional export; ../../cases says what it does.
+// Uses every interface and has every optional export, as ../../cases expects.
 
 import {
   clock, config, context, InvokeResult, JobError, jobs, Json, log, MethodError, Pair, power, Response, Some, state,
