@@ -147,7 +147,7 @@ const CONTRACT: [&str; 15] = [
 
 #[test]
 fn the_page_of_the_contract_contains_every_file() {
-    let mut page = "# The text of the WIT contract\n\nThe files of [`wit/`](../../wit/), whole. \
+    let mut page = "# Text of the WIT contract\n\nThe complete files of [`wit/`](../../wit/). \
         [The WIT contract](wit.md) describes them.\n"
         .to_owned();
     for name in CONTRACT {

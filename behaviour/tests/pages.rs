@@ -10,13 +10,13 @@ use behaviour::{Language, create};
 
 /// The headings of each page, in order.
 const SECTIONS: [&str; 8] = [
-    "What `setup` brings",
-    "A whole plugin",
+    "Tools",
+    "Complete plugin",
     "Refusals and errors",
-    "What it is lent",
+    "Host interfaces",
     "Optional exports",
-    "Mind",
-    "Finding faults",
+    "Pitfalls",
+    "Debugging",
     "Size and cost",
 ];
 
