@@ -20,19 +20,20 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 
+pub(crate) use answers::AnswerGuard;
+use answers::Answers;
 pub(crate) use deliveries::Deliveries;
 use driver::Driver;
 pub(crate) use incoming::{Incoming, MalformedMethod, Method};
 pub(crate) use options::{Dial, OptionsError, check_identity, tls};
 pub(crate) use receipts::{Receipt, Receipts};
 use session::Session;
-pub(crate) use under_way::AnswerGuard;
-use under_way::Answers;
 use window::Window;
 
 use crate::supervision::Supervisor;
 
 mod address;
+mod answers;
 mod codec;
 mod deliveries;
 mod driver;
@@ -43,7 +44,6 @@ mod receipts;
 mod renewal;
 mod rivals;
 mod session;
-mod under_way;
 mod window;
 mod wire;
 

@@ -12,9 +12,9 @@ use std::time::Duration;
 
 use tokio::time::{Instant, Sleep, sleep_until, timeout_at};
 
+use super::answers::Answers;
 use super::failure::ConnectionFailure;
 use super::options::Dial;
-use super::under_way::Answers;
 use super::wire::{TokenTimes, Wire};
 use crate::backoff::{Backoff, random_part};
 

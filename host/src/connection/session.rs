@@ -12,12 +12,12 @@ use tokio::time::{Instant, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
+use super::answers::Answers;
 use super::failure::ConnectionFailure;
 use super::incoming::Incoming;
 use super::options::Dial;
 use super::receipts::{Receipt, Receipts};
 use super::renewal::Renewal;
-use super::under_way::Answers;
 use super::window::{SetAside, Window};
 use super::wire::Wire;
 use super::{Outgoing, OutgoingRequest};
