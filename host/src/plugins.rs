@@ -1,4 +1,4 @@
-//! Loading plugins: at the start of the host, and again when they change.
+//! Loading of plugins, at the start of the host and when their files change.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -17,40 +17,40 @@ mod file;
 mod machine;
 pub(crate) mod slot;
 
-/// Calls of versions that leave for which there is room beside all others.
-const MOST_LEAVING: usize = 512;
+/// The maximum number of instances for the last calls of replaced versions.
+const MAX_RETIRING: usize = 512;
 
-/// Instances that no plugin of the first configuration asks for.
+/// The number of instances for plugins that are added after the start.
 const SPARE_INSTANCES: usize = 256;
 
-/// Reason why the plugins of a configuration cannot be loaded.
+/// The reason why the plugins of a configuration cannot be loaded.
 #[derive(Debug, thiserror::Error)]
 pub enum PluginError {
-    /// There is no engine to run them.
+    /// A failure to create the engine.
     #[error("plugins")]
     Engine(#[source] EngineError),
-    /// One of them.
+    /// A failure to load a plugin.
     #[error("plugin `{name}`")]
     Load {
-        /// Its name in the configuration.
+        /// The plugin's name in the configuration.
         name: String,
-        /// Cause.
+        /// The cause.
         #[source]
         source: LoadError,
     },
-    /// There are no trusted certificates for a plugin that may send requests.
+    /// Missing certificates for a plugin that can send HTTP requests.
     #[error("plugin `{name}`")]
     Trust {
-        /// Its name in the configuration.
+        /// The plugin's name in the configuration.
         name: String,
-        /// Cause.
+        /// The cause.
         #[source]
         source: TrustError,
     },
 }
 
 impl PluginError {
-    /// Returns the way out, if one action helps.
+    /// Returns a hint for the operator, if there is one action that helps.
     #[must_use]
     pub fn hint(&self) -> Option<String> {
         match self {
@@ -80,21 +80,21 @@ impl PluginError {
     }
 }
 
-/// Loads plugins, one at a time and as often as their files change.
+/// The loader of plugins. Clones share the engine.
 #[derive(Clone)]
 pub(crate) struct Loader {
     engine: Engine,
 }
 
 impl Loader {
-    /// Makes the engine, with room for the plugins of this configuration.
+    /// Creates the engine, with capacity for the plugins of a configuration.
     pub(crate) fn new(config: &Config) -> Result<Loader, PluginError> {
-        // Up to twice the limit of calls, since the version that leaves ends its calls
-        // beside the one that comes, and some more for plugins that are added later.
-        // But each place in the pool takes two mappings of the kernel, and each running
-        // call four more, of the 65,530 that a process may have.
+        // Up to twice the limit of calls, because a replaced version finishes its calls while
+        // the new version accepts calls. The limits keep the pool small: Linux allows 65,530
+        // memory mappings per process, each instance of the pool takes two, and each running
+        // call takes four more.
         let calls = config.calls_at_once();
-        let instances = calls + calls.min(MOST_LEAVING) + SPARE_INSTANCES;
+        let instances = calls + calls.min(MAX_RETIRING) + SPARE_INSTANCES;
         let engine = Engine::new(&EngineSettings {
             instances: u32::try_from(instances).unwrap_or(u32::MAX),
             memory_bytes: config.memory_bytes(),
@@ -106,8 +106,8 @@ impl Loader {
         Ok(Loader { engine })
     }
 
-    /// Compiles and checks a plugin. Blocks, for seconds where it is compiled
-    /// for the first time.
+    /// Compiles and checks a plugin. Blocks, for seconds if the compiled plugin is not in the
+    /// cache.
     pub(crate) fn load(
         &self,
         name: &str,
@@ -139,7 +139,7 @@ impl Loader {
     }
 }
 
-/// The whole file of a plugin, if it is not longer than its limits allow.
+/// Reads the file of a plugin. Returns an error if it exceeds the plugin's limit.
 pub(crate) fn read(name: &str, section: &PluginSection) -> Result<WholeFile, PluginError> {
     let path = &section.file;
     WholeFile::read(path, section.settings.component_bytes()).map_err(|error| {
@@ -167,7 +167,7 @@ pub(crate) fn load_all(
         .collect()
 }
 
-/// For a log: `power`, or `nothing`.
+/// Formats capabilities for the log, such as `http, power`, or `nothing`.
 fn names(capabilities: &BTreeSet<Capability>) -> String {
     if capabilities.is_empty() {
         return "nothing".to_owned();

@@ -1,4 +1,4 @@
-//! A file that may be replaced, or written over, while it is read.
+//! Consistent reading of a file that can be replaced or overwritten at any time.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -7,35 +7,41 @@ use std::path::Path;
 use program::FileStamp;
 use sha2::{Digest, Sha256};
 
-/// Attempts to read a file that changes while it is read.
-const READS: usize = 3;
+/// The maximum number of attempts to read a file that changes meanwhile.
+const MAX_ATTEMPTS: usize = 3;
 
-/// A file's bytes as they were at one moment.
+/// The content of a file at one moment.
 #[derive(Debug)]
 pub(crate) struct WholeFile {
     pub(crate) bytes: Vec<u8>,
-    /// SHA-256 in hex.
+    /// The SHA-256 digest of the bytes, in hexadecimal.
     pub(crate) digest: String,
 }
 
+/// The reason why a file cannot be read.
 #[derive(Debug)]
 pub(crate) enum FileError {
     Read(io::Error),
-    TooLarge { bytes: u64, limit_bytes: usize },
+    /// A file above the limit.
+    TooLarge {
+        bytes: u64,
+        limit_bytes: usize,
+    },
 }
 
 impl WholeFile {
-    /// Reads no more than the limit, and nothing that is written meanwhile.
+    /// Reads a file of at most `limit_bytes`. Repeats a read during which the file changed, and
+    /// returns an error if it keeps changing.
     pub(crate) fn read(path: &Path, limit_bytes: usize) -> Result<WholeFile, FileError> {
-        for _ in 0..READS {
+        for _ in 0..MAX_ATTEMPTS {
             let file = File::open(path).map_err(FileError::Read)?;
             let before = file.metadata().map_err(FileError::Read)?;
             if before.len() > limit_bytes as u64 {
                 return Err(FileError::TooLarge { bytes: before.len(), limit_bytes });
             }
             let mut bytes = Vec::new();
-            let most = limit_bytes as u64 + 1;
-            (&file).take(most).read_to_end(&mut bytes).map_err(FileError::Read)?;
+            let max_bytes = limit_bytes as u64 + 1;
+            (&file).take(max_bytes).read_to_end(&mut bytes).map_err(FileError::Read)?;
             let after = file.metadata().map_err(FileError::Read)?;
             let is_same = FileStamp::new(&before) == FileStamp::new(&after);
             if is_same && bytes.len() as u64 == after.len() {
@@ -56,7 +62,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_file_is_known_by_the_digest_that_sha256sum_gives() {
+    fn the_digest_of_a_file_is_that_of_sha256sum() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("abc");
         std::fs::write(&path, "abc").unwrap();
@@ -65,7 +71,7 @@ mod tests {
     }
 
     #[test]
-    fn no_more_is_read_than_is_allowed() {
+    fn a_file_above_the_limit_is_not_read() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("abc");
         std::fs::write(&path, "abc").unwrap();

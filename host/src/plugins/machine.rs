@@ -3,15 +3,15 @@
 use std::fs;
 use std::path::Path;
 
-/// The share of the memory that calls may have, one part in so many. The rest is for the
-/// compiler, the host itself and the machine's other programs.
-const PART: u64 = 4;
+/// The divisor of the machine's memory for calls. The rest is for the compiler, the host
+/// itself and the machine's other programs.
+const DIVISOR: u64 = 4;
 
-/// The memory assumed of a machine that does not say how much it has.
+/// The assumed memory of a machine that does not report it, in bytes.
 const UNKNOWN_BYTES: u64 = 1024 * 1024 * 1024;
 
-/// Returns a quarter of the memory that this process may use: that of the machine, or less
-/// where a control group limits it.
+/// Returns a quarter of the memory that this process can use: the machine's memory, or less if
+/// a control group limits it.
 pub(super) fn quarter_of_memory() -> usize {
     let machine = fs::read_to_string("/proc/meminfo").ok().and_then(|text| total(&text));
     let group = fs::read_to_string("/proc/self/cgroup").ok().and_then(|text| {
@@ -19,17 +19,18 @@ pub(super) fn quarter_of_memory() -> usize {
         limit(Path::new("/sys/fs/cgroup"), Path::new(path))
     });
     let bytes = machine.into_iter().chain(group).min().unwrap_or(UNKNOWN_BYTES);
-    usize::try_from(bytes / PART).unwrap_or(usize::MAX)
+    usize::try_from(bytes / DIVISOR).unwrap_or(usize::MAX)
 }
 
-/// The memory in /proc/meminfo (proc(5)), in bytes.
+/// Parses the total memory in /proc/meminfo (proc(5)). Returns it in bytes.
 fn total(text: &str) -> Option<u64> {
     let kib = text.lines().find_map(|line| line.strip_prefix("MemTotal:"))?;
     let kib: u64 = kib.trim().strip_suffix("kB")?.trim_end().parse().ok()?;
     kib.checked_mul(1024)
 }
 
-/// The lowest limit of a control group and of those that it is in (cgroup version 2).
+/// Returns the lowest memory limit of a control group and its ancestors (cgroup version 2), in
+/// bytes.
 fn limit(root: &Path, group: &Path) -> Option<u64> {
     let limits = group.ancestors().filter_map(|group| {
         let text = fs::read_to_string(root.join(group).join("memory.max")).ok()?;
@@ -43,13 +44,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_total_is_read_in_bytes() {
+    fn the_total_is_converted_to_bytes() {
         assert_eq!(total("MemTotal:       507904 kB\nMemFree: 1 kB\n"), Some(520_093_696));
         assert_eq!(total("MemFree: 1 kB\n"), None);
     }
 
     #[test]
-    fn the_lowest_limit_of_the_groups_around_the_process_holds() {
+    fn the_lowest_limit_of_the_nested_groups_applies() {
         let root = tempfile::tempdir().unwrap();
         let group = root.path().join("system.slice/host.service");
         fs::create_dir_all(&group).unwrap();
@@ -64,7 +65,7 @@ mod tests {
     }
 
     #[test]
-    fn a_quarter_of_something_is_left() {
+    fn this_machine_has_memory_for_calls() {
         assert!(quarter_of_memory() > 1024 * 1024);
     }
 }

@@ -1,12 +1,11 @@
-//! The place of a plugin: the version that takes calls, the one before it, and its
-//! health.
+//! A plugin's slot: its active version, the previous version, and its health.
 //!
 //! A slot decides when a version is rolled back (it failed its first calls and never
-//! succeeded) and when a plugin is disabled for a while (it failed too often in a row).
-//! Both need failures over some time, because a single caller can cause any number at once.
-//! It is a state machine without a clock: the caller passes the time. The caller also
-//! decides what a version is made of, and carries out the work for versions that left
-//! or came back: [`Slot::chores`].
+//! succeeded) and when a plugin is temporarily disabled (it failed too often in a row). Both
+//! require failures over some time, because a single caller can cause any number at once.
+//! A slot is a state machine without a clock: the caller passes the time. It does not depend
+//! on the type of a plugin, and does not start or stop versions: the caller does the work in
+//! [`Slot::chores`].
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -30,17 +29,17 @@ pub(crate) mod tests;
 mod version;
 mod view;
 
-/// Notified on every change of a slot.
+/// A sender that notifies of every change of a slot.
 pub(crate) type Changes = watch::Sender<()>;
 
-/// A plugin's place. `P` is what is called.
+/// A plugin's slot. `P` is the type of a loaded plugin.
 pub(crate) struct Slot<P> {
     name: String,
     changes: Changes,
     inner: Mutex<SlotState<P>>,
 }
 
-/// A call that has begun: its version stays whole until it has ended.
+/// A running call. Its version is not stopped before the call ends.
 #[derive(Debug)]
 pub(crate) struct Begun<P> {
     pub(crate) version: Arc<Version<P>>,
@@ -49,14 +48,14 @@ pub(crate) struct Begun<P> {
 }
 
 impl<P> Slot<P> {
-    /// Returns a place with its first version.
+    /// Creates a slot with its first version.
     pub(crate) fn new(name: &str, made: Made<P>, patience: Patience, changes: Changes) -> Slot<P> {
         let slot = Slot::loading(name, patience, changes);
-        slot.lock().arrive(made, Start::Done);
+        slot.lock().set_active(made, Start::Done);
         slot
     }
 
-    /// Returns a place whose first version is being loaded.
+    /// Creates a slot whose first version is being loaded.
     pub(crate) fn loading(name: &str, patience: Patience, changes: Changes) -> Slot<P> {
         let inner = Mutex::new(SlotState::new(patience));
         Slot { name: name.to_owned(), changes, inner }
@@ -66,21 +65,22 @@ impl<P> Slot<P> {
         &self.name
     }
 
-    /// The version that takes a call now.
+    /// Begins a call of the active version. Returns an error if the plugin accepts no calls.
     pub(crate) fn begin(&self, now: Instant) -> Result<Begun<P>, Disabled> {
         let mut inner = self.lock();
-        if let Some(why) = inner.disabled(now) {
-            if !matches!(why, Disabled::Starting | Disabled::Loading) {
-                inner.counters.turned_away();
+        if let Some(reason) = inner.disabled(now) {
+            if !matches!(reason, Disabled::Starting | Disabled::Loading) {
+                inner.counters.rejected();
             }
-            return Err(why);
+            return Err(reason);
         }
         let version = inner.active.clone().ok_or(Disabled::NotStarted)?;
         Ok(Begun { at: now, _counted: version.calls.token(), version })
     }
 
-    /// A call has ended. `error` is asked for a failure only; `memory_bytes` is
-    /// the most that any call of this version has used.
+    /// Records the end of a call, and returns a resulting change of the plugin's health.
+    /// `error` is called only for a failure. `memory_bytes` is the peak memory of all calls of
+    /// the version.
     pub(crate) fn ended(
         &self,
         call: &Begun<P>,
@@ -91,7 +91,7 @@ impl<P> Slot<P> {
     ) -> Option<Change> {
         let mut inner = self.lock();
         inner.counters.ended(outcome, now.saturating_duration_since(call.at), memory_bytes);
-        // What an older version does says nothing of this one.
+        // The outcome of an older version does not affect the health of the active one.
         if !inner.active.as_ref().is_some_and(|active| Arc::ptr_eq(&call.version, active)) {
             return None;
         }
@@ -109,14 +109,14 @@ impl<P> Slot<P> {
         change
     }
 
-    /// Activates a new version, which takes all calls from then on. Returns its number.
+    /// Activates a new version, which receives all further calls. Returns its number.
     pub(crate) fn activate(&self, made: Made<P>, patience: Patience) -> u32 {
         let mut inner = self.lock();
         let was_started = inner.start == Start::Done;
-        let left = inner.arrive(made, Start::Done);
-        if let Some(left) = left.filter(|_| was_started) {
-            inner.retire(&left);
-            inner.previous = Some(left);
+        let replaced = inner.set_active(made, Start::Done);
+        if let Some(replaced) = replaced.filter(|_| was_started) {
+            inner.retire(&replaced);
+            inner.previous = Some(replaced);
         }
         inner.patience = patience;
         inner.rejected = None;
@@ -130,21 +130,21 @@ impl<P> Slot<P> {
         number
     }
 
-    /// The first version was loaded; calls wait until it is started. Returns `None` if
-    /// the place is no longer waiting for it.
+    /// Sets the first version after it was loaded. Calls wait until it is started. Returns
+    /// `None` if the slot no longer waits for it.
     pub(crate) fn loaded(&self, made: Made<P>) -> Option<Arc<Version<P>>> {
         let mut inner = self.lock();
         if inner.start != Start::Loading {
             return None;
         }
-        inner.arrive(made, Start::UnderWay);
+        inner.set_active(made, Start::Starting);
         let version = inner.active.clone();
         drop(inner);
         self.changes.send_replace(());
         version
     }
 
-    /// The first version could not be loaded: there is none to take calls.
+    /// Records that the first version could not be loaded. The slot then has no version.
     pub(crate) fn not_loaded(&self, error: String) {
         let mut inner = self.lock();
         if inner.start == Start::Loading {
@@ -155,26 +155,27 @@ impl<P> Slot<P> {
         self.changes.send_replace(());
     }
 
-    /// A version was rolled back in an earlier run of the host: it is not activated
+    /// Records that a version was rolled back in an earlier run of the host. It is not activated
     /// again.
-    pub(crate) fn reject(&self, digest: String, settings: Arc<Settings>, why: String) {
+    pub(crate) fn reject(&self, digest: String, settings: Arc<Settings>, reason: String) {
         let mut inner = self.lock();
         inner.rejected = Some((digest, settings));
-        inner.last_error = Some(why);
+        inner.last_error = Some(reason);
     }
 
-    /// Returns the digests that outlive the process.
+    /// Returns the digests to persist.
     pub(crate) fn digests(&self, now: Instant) -> VersionDigests {
         self.lock().digests(now)
     }
 
-    /// The version that [`Slot::roll_back`] would put back.
+    /// Returns the version that [`Slot::roll_back`] would activate.
     pub(crate) fn previous(&self) -> Option<Arc<Version<P>>> {
         self.lock().previous.clone()
     }
 
-    /// The version before takes the calls again; says which one left and which
-    /// came. It has been started again by the caller.
+    /// Activates the previous version again, which the caller has started. Returns the number
+    /// of the version that was rolled back and the number of the active one. Returns `None` if
+    /// there is no previous version.
     pub(crate) fn roll_back(&self) -> Option<(u32, u32)> {
         let mut inner = self.lock();
         let numbers = inner.roll_back()?;
@@ -184,7 +185,7 @@ impl<P> Slot<P> {
         Some(numbers)
     }
 
-    /// An operator switches it off, or on again.
+    /// Switches the plugin off, or on again, for an operator.
     pub(crate) fn switch(&self, on: bool) {
         let mut inner = self.lock();
         inner.switched_off = !on;
@@ -197,34 +198,34 @@ impl<P> Slot<P> {
         self.changes.send_replace(());
     }
 
-    /// Its first version is being started: calls wait for that.
+    /// Records that the first version is being started. Calls wait until it is.
     pub(crate) fn starting(&self) {
-        self.lock().start = Start::UnderWay;
+        self.lock().start = Start::Starting;
     }
 
-    /// Checks whether its first version is being loaded.
+    /// Returns `true` while the first version is being loaded.
     pub(crate) fn is_loading(&self) -> bool {
         self.lock().start == Start::Loading
     }
 
-    /// Waits while its first version is being loaded, for this time at most, and while
-    /// it is being started.
-    pub(crate) async fn until_started(&self, loading: Duration) {
+    /// Waits until the first version is loaded, but at most for `loading_limit`, and then until
+    /// it is started.
+    pub(crate) async fn until_started(&self, loading_limit: Duration) {
         let mut changes = self.changes.subscribe();
         let is = |start| self.lock().start == start;
         let loaded = async { while is(Start::Loading) && changes.changed().await.is_ok() {} };
-        if timeout(loading, loaded).await.is_ok() {
-            while is(Start::UnderWay) && changes.changed().await.is_ok() {}
+        if timeout(loading_limit, loaded).await.is_ok() {
+            while is(Start::Starting) && changes.changed().await.is_ok() {}
         }
     }
 
-    /// The version with this number was started, or was not and takes no calls;
-    /// says whether it is still the active one.
+    /// Records that the version with this number was started, or that its start failed with
+    /// `error`. Returns `true` if it is still the active version.
     pub(crate) fn started(&self, number: u32, error: Option<String>) -> bool {
         let mut inner = self.lock();
         let is_active = inner.active.as_ref().is_some_and(|active| active.number == number);
         if is_active {
-            // What was wrong before, with the version that was put back, stays.
+            // After a rollback, the error of the version that was rolled back stays visible.
             if error.is_some() || (inner.start != Start::Done && inner.rejected.is_none()) {
                 inner.last_error.clone_from(&error);
             }
@@ -235,8 +236,8 @@ impl<P> Slot<P> {
         is_active
     }
 
-    /// Sets the reason why the version in its file is not activated, if it is not.
-    /// Returns `false` if it was known.
+    /// Sets the reason why the version in the plugin's file is not activated. `None` clears it.
+    /// Returns `true` if the reason has changed.
     pub(crate) fn set_refused(&self, refused: Option<String>) -> bool {
         let mut inner = self.lock();
         let changed = inner.refused != refused;
@@ -248,20 +249,21 @@ impl<P> Slot<P> {
         changed
     }
 
+    /// Sets the limits of failures.
     pub(crate) fn set_patience(&self, patience: Patience) {
         self.lock().patience = patience;
     }
 
-    /// Checks whether a version is the active one, or the one that was rolled back.
+    /// Returns `true` if a version is the active one or the one that was rolled back.
     pub(crate) fn knows(&self, digest: &str, settings: &Settings) -> bool {
         let inner = self.lock();
-        let is = |known: &str, with: &Settings| known == digest && with == settings;
+        let is_same = |known: &str, with: &Settings| known == digest && with == settings;
         let active = inner.active.as_ref().map(|version| &version.made);
-        active.is_some_and(|made| is(&made.digest, &made.settings))
-            || inner.rejected.as_ref().is_some_and(|(bad, with)| is(bad, with))
+        active.is_some_and(|made| is_same(&made.digest, &made.settings))
+            || inner.rejected.as_ref().is_some_and(|(bad, with)| is_same(bad, with))
     }
 
-    /// It leaves for good: its version is to be stopped.
+    /// Removes the plugin: its active version is stopped.
     pub(crate) fn remove(&self) {
         let mut inner = self.lock();
         match (inner.active.clone(), inner.start) {
@@ -271,11 +273,12 @@ impl<P> Slot<P> {
         }
     }
 
-    /// Takes the outstanding work for its versions, each item once.
+    /// Returns the outstanding work for the versions of the slot, and clears it.
     pub(crate) fn chores(&self) -> Vec<Chore<P>> {
         std::mem::take(&mut self.lock().chores)
     }
 
+    /// Returns the current state of the slot.
     pub(crate) fn view(&self) -> SlotView<P> {
         self.lock().view()
     }

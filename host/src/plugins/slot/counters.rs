@@ -1,18 +1,18 @@
-//! Counters of a plugin since the start of the host.
+//! A plugin's counters since the start of the host.
 
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-/// Outcome of a call.
+/// The outcome of a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum CallOutcome {
     Answered,
-    /// The plugin's own no, which is an answer too.
+    /// An error that the plugin returned. It counts as a success of the plugin.
     Refused,
-    /// It was not run: too many are running.
+    /// A call that did not run, because a limit was reached.
     Busy,
-    /// It was not run: its payload is not one.
+    /// A call that did not run, because its payload is invalid.
     Invalid,
     DeadlineExceeded,
     OutOfMemory,
@@ -21,48 +21,49 @@ pub(crate) enum CallOutcome {
     BadAnswer,
 }
 
-/// Calls by outcome, and all else that is counted.
+/// The number of calls by outcome, and other figures of a plugin.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Counters {
-    /// Answered by the plugin.
+    /// Calls that the plugin answered.
     pub answered: u64,
-    /// Refused by the plugin.
+    /// Calls that the plugin answered with an error.
     pub refused: u64,
-    /// Not run: too many were running.
+    /// Calls that did not run, because a limit was reached.
     pub busy: u64,
-    /// Not run: their payload was none.
+    /// Calls that did not run, because their payload was invalid.
     pub invalid: u64,
-    /// Stopped at their deadline.
+    /// Calls that were stopped at their deadline.
     pub deadline_exceeded: u64,
-    /// Out of memory.
+    /// Calls that exceeded their memory limit.
     pub out_of_memory: u64,
-    /// Trapped.
+    /// Calls that trapped.
     pub trapped: u64,
-    /// Ended by a panic in the host.
+    /// Calls that a panic in the host ended.
     #[serde(default)]
     pub host_fault: u64,
-    /// Their answer was none.
+    /// Calls with an invalid answer.
     pub bad_answer: u64,
-    /// Calls that were answered `disabled`.
+    /// Calls that were rejected because the plugin accepted no calls.
     pub disabled: u64,
-    /// The time of all calls that were run.
+    /// Total duration of all calls that ran, in milliseconds.
     pub total_ms: u64,
-    /// The longest call.
+    /// Duration of the longest call, in milliseconds.
     pub longest_ms: u64,
-    /// The most memory that one call has used.
+    /// Peak memory of a single call, in bytes.
     pub memory_bytes: u64,
-    /// New versions that took over.
+    /// Activations of a new version.
     pub swaps: u64,
-    /// Versions that were put back.
+    /// Rollbacks to the previous version.
     pub rollbacks: u64,
-    /// Times that it was disabled after failures.
+    /// Number of times that the plugin was disabled after failures.
     pub disables: u64,
     #[serde(skip)]
     total: Duration,
 }
 
 impl Counters {
+    /// Counts a call that ended.
     pub(super) fn ended(&mut self, outcome: CallOutcome, elapsed: Duration, memory_bytes: u64) {
         let count = match outcome {
             CallOutcome::Answered => &mut self.answered,
@@ -86,25 +87,26 @@ impl Counters {
         self.memory_bytes = self.memory_bytes.max(memory_bytes);
     }
 
-    pub(super) fn turned_away(&mut self) {
+    /// Counts a call that was rejected because the plugin accepts no calls.
+    pub(super) fn rejected(&mut self) {
         self.disabled += 1;
     }
 
-    /// Calls that ended without an answer of the plugin after they were begun.
+    /// Returns the number of calls that ran and ended without an answer of the plugin.
     #[must_use]
     pub fn failed(&self) -> u64 {
         let more = [self.out_of_memory, self.trapped, self.host_fault, self.bad_answer];
-        // A client has these numbers from a program that may only say that it is a host.
+        // A client receives these numbers over a socket and does not trust them.
         more.into_iter().fold(self.deadline_exceeded, u64::saturating_add)
     }
 
-    /// Calls that were run.
+    /// Returns the number of calls that ran.
     #[must_use]
     pub fn calls(&self) -> u64 {
         self.answered.saturating_add(self.refused).saturating_add(self.failed())
     }
 
-    /// Returns the mean duration of a call.
+    /// Returns the mean duration of a call, in milliseconds.
     #[must_use]
     pub fn mean_ms(&self) -> u64 {
         self.total_ms.checked_div(self.calls()).unwrap_or(0)

@@ -1,5 +1,5 @@
-//! Data of a slot behind its lock, and its own decisions: when a version is rolled
-//! back, when a plugin rests, and for how long.
+//! The state of a slot behind its lock. It decides when a version is rolled back, and when and
+//! for how long a plugin is disabled.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -11,59 +11,63 @@ use super::view::{Change, Chore, Disabled, SlotStatus, SlotView, VersionDigests}
 use super::{Counters, Made, Version};
 use crate::config::{Patience, Settings};
 
-/// Failures in a row with which a new version that has never succeeded is put
-/// back to the one before.
-const FIRST_CALLS: u32 = 3;
+/// The number of failures in a row after which a new version that has never succeeded is
+/// rolled back.
+const ROLLBACK_FAILURES: u32 = 3;
 
-/// Time after which a version that was never called, and has not failed, counts as good.
+/// The time after which a version without failures counts as good, even without a call.
 const PROVEN_AFTER: Duration = Duration::from_secs(60);
 
-/// First and longest time that a plugin is disabled.
+/// The first duration for which a plugin is disabled.
 pub(super) const SHORTEST_REST: Duration = Duration::from_secs(1);
+
+/// The longest duration for which a plugin is disabled.
 pub(super) const LONGEST_REST: Duration = Duration::from_secs(30);
 
+/// The state of a slot.
 pub(super) struct SlotState<P> {
-    /// `None` before the first version was loaded.
+    /// The version that receives calls. `None` until the first version is loaded.
     pub(super) active: Option<Arc<Version<P>>>,
     pub(super) previous: Option<Arc<Version<P>>>,
-    /// Digest and settings of the version that was rolled back. It is not activated
+    /// The digest and the settings of the version that was rolled back. It is not activated
     /// again.
     pub(super) rejected: Option<(String, Arc<Settings>)>,
-    /// The highest number so far.
+    /// The number of the newest version.
     pub(super) newest: u32,
     pub(super) patience: Patience,
     pub(super) switched_off: bool,
     pub(super) start: Start,
     pub(super) health: Health,
     pub(super) last_error: Option<String>,
-    /// Reason why the version in its file is not activated.
+    /// The reason why the version in the plugin's file is not activated.
     pub(super) refused: Option<String>,
     pub(super) counters: Counters,
     pub(super) chores: Vec<Chore<P>>,
 }
 
-/// Progress of the start of the active version.
+/// The progress of the active version's start.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Start {
     Done,
-    /// The first version is being loaded; calls wait for a moment.
+    /// The loading of the first version. Calls wait for a limited time.
     Loading,
-    /// It is being started for the first time; calls wait.
-    UnderWay,
-    /// It could not be loaded or started, and takes no calls.
+    /// The start of the first version. Calls wait until it ends.
+    Starting,
+    /// A failure to load or start the version, which then accepts no calls.
     Failed,
 }
 
-/// Health of the active version.
+/// The health of the active version.
 #[derive(Default)]
 pub(super) struct Health {
     pub(super) succeeded: bool,
-    /// Failures in a row.
+    /// The number of failures in a row.
     pub(super) failures: u32,
-    /// Time of the first of them.
+    /// The time of the first of these failures.
     pub(super) failing_since: Option<Instant>,
-    /// Length of the last rest.
+    /// The last duration for which the plugin was disabled.
     pub(super) rest: Duration,
+    /// The time until which the plugin is disabled. Kept until the next success.
     pub(super) rests_until: Option<Instant>,
 }
 
@@ -85,13 +89,14 @@ impl<P> SlotState<P> {
         }
     }
 
-    /// Makes a new version the active one. Returns the one before.
-    pub(super) fn arrive(&mut self, made: Made<P>, start: Start) -> Option<Arc<Version<P>>> {
+    /// Sets the active version, and returns the previous one.
+    pub(super) fn set_active(&mut self, made: Made<P>, start: Start) -> Option<Arc<Version<P>>> {
         self.newest += 1;
         self.start = start;
         self.active.replace(Arc::new(Version::new(made, self.newest)))
     }
 
+    /// Returns the digests to persist.
     pub(super) fn digests(&self, now: Instant) -> VersionDigests {
         let digest = |version: &Arc<Version<P>>| version.made.digest.clone();
         let is_proven = |version: &Arc<Version<P>>| {
@@ -107,6 +112,7 @@ impl<P> SlotState<P> {
         }
     }
 
+    /// Returns the current state of the slot.
     pub(super) fn view(&self) -> SlotView<P> {
         SlotView {
             active: self.active.clone(),
@@ -123,6 +129,7 @@ impl<P> SlotState<P> {
         }
     }
 
+    /// Returns the reason why the plugin accepts no calls, or `None` if it accepts calls.
     pub(super) fn disabled(&self, now: Instant) -> Option<Disabled> {
         if self.switched_off {
             return Some(Disabled::SwitchedOff);
@@ -130,19 +137,21 @@ impl<P> SlotState<P> {
         match self.start {
             Start::Done => {}
             Start::Loading => return Some(Disabled::Loading),
-            Start::UnderWay => return Some(Disabled::Starting),
+            Start::Starting => return Some(Disabled::Starting),
             Start::Failed => return Some(Disabled::NotStarted),
         }
         let left = self.health.rests_until?.saturating_duration_since(now);
         (!left.is_zero()).then_some(Disabled::Resting(left))
     }
 
+    /// Closes a version to new calls, and schedules its stop.
     pub(super) fn retire(&mut self, version: &Arc<Version<P>>) {
         version.to_stop.store(true, Ordering::Relaxed);
         version.calls.close();
         self.chores.push(Chore::Stop(Arc::clone(version)));
     }
 
+    /// Records a success of the active version.
     pub(super) fn succeeded(&mut self) -> Option<Change> {
         let recovered = self.health.rests_until.is_some();
         self.health = Health { succeeded: true, ..Health::default() };
@@ -152,6 +161,8 @@ impl<P> SlotState<P> {
         })
     }
 
+    /// Records a failure of the active version, and rolls it back or disables the plugin if a
+    /// limit is reached.
     pub(super) fn failed(&mut self, error: String, now: Instant) -> Option<Change> {
         let Patience { disable_after, failing_for, rollback } = self.patience;
         self.health.failures += 1;
@@ -160,7 +171,7 @@ impl<P> SlotState<P> {
         let lasts = now.saturating_duration_since(since) >= failing_for;
         let too_many = lasts && disable_after > 0 && self.health.failures >= disable_after;
         let is_trial = rollback && !self.health.succeeded;
-        if is_trial && (too_many || lasts && self.health.failures >= FIRST_CALLS) {
+        if is_trial && (too_many || lasts && self.health.failures >= ROLLBACK_FAILURES) {
             let instead_of = self.active.as_ref().map(|version| version.made.digest.clone());
             let stopped = self.previous.as_ref().is_some_and(|version| version.is_stopped());
             if let Some((from, to)) = self.roll_back() {
@@ -174,7 +185,7 @@ impl<P> SlotState<P> {
                 return Some(Change::RolledBack { from, to });
             }
         }
-        // One more chance after each rest, and a longer rest if it is missed.
+        // After each rest one call decides: a failure disables the plugin for longer.
         let rested = self.health.rests_until.is_some_and(|until| until <= now);
         if !too_many && !rested || self.disabled(now).is_some() {
             return None;
@@ -186,19 +197,21 @@ impl<P> SlotState<P> {
         Some(Change::Disabled(rest))
     }
 
+    /// Activates the previous version again. Returns the numbers of the version that was rolled
+    /// back and of the active one.
     pub(super) fn roll_back(&mut self) -> Option<(u32, u32)> {
         let previous = self.previous.take()?;
         previous.to_stop.store(false, Ordering::Relaxed);
         previous.calls.reopen();
         let number = previous.number;
-        let left = self.active.replace(previous)?;
-        self.rejected = Some((left.made.digest.clone(), Arc::clone(&left.made.settings)));
+        let bad = self.active.replace(previous)?;
+        self.rejected = Some((bad.made.digest.clone(), Arc::clone(&bad.made.settings)));
         if self.start == Start::Done {
-            self.retire(&left);
+            self.retire(&bad);
         }
         self.start = Start::Done;
         self.health = Health { succeeded: true, ..Health::default() };
         self.counters.rollbacks += 1;
-        Some((left.number, number))
+        Some((bad.number, number))
     }
 }

@@ -1,4 +1,4 @@
-//! A slot's decisions, at times that the tests choose.
+//! Tests of a slot's decisions, with times chosen by the tests.
 
 use std::time::Duration;
 
@@ -11,12 +11,12 @@ fn made(plugin: &'static str, digest: &str) -> Made<&'static str> {
     Made { plugin, digest: digest.to_owned(), settings: Arc::default() }
 }
 
-/// No time to wait for.
-const AT_ONCE: Patience =
+/// Limits that apply without a minimum duration of the failures.
+const IMMEDIATE: Patience =
     Patience { disable_after: 5, failing_for: Duration::ZERO, rollback: true };
 
 pub(crate) fn slot() -> TestSlot {
-    Slot::new("p", made("one", "d1"), AT_ONCE, Changes::new(()))
+    Slot::new("p", made("one", "d1"), IMMEDIATE, Changes::new(()))
 }
 
 fn knows(slot: &TestSlot, digest: &str) -> bool {
@@ -44,10 +44,10 @@ fn plugin(slot: &TestSlot, now: Instant) -> &'static str {
 }
 
 #[tokio::test]
-async fn a_new_version_takes_the_calls_and_the_old_one_ends_its_own() {
+async fn a_new_version_receives_all_calls_and_the_old_one_finishes_its_own() {
     let (slot, now) = (slot(), Instant::now());
     let old = slot.begin(now).unwrap();
-    assert_eq!(slot.activate(made("two", "d2"), AT_ONCE), 2);
+    assert_eq!(slot.activate(made("two", "d2"), IMMEDIATE), 2);
     assert_eq!(plugin(&slot, now), "two");
     assert_eq!(old.version.made.plugin, "one");
     assert!(knows(&slot, "d2") && !knows(&slot, "d1"));
@@ -65,17 +65,17 @@ async fn a_new_version_takes_the_calls_and_the_old_one_ends_its_own() {
 }
 
 #[tokio::test]
-async fn a_version_that_fails_its_first_calls_is_put_back_and_not_taken_again() {
+async fn a_version_that_fails_its_first_calls_is_rolled_back_and_rejected() {
     let (slot, now) = (slot(), Instant::now());
     call(&slot, CallOutcome::Answered, now);
-    slot.activate(made("two", "d2"), AT_ONCE);
+    slot.activate(made("two", "d2"), IMMEDIATE);
     stop_all(&slot).await;
     assert_eq!(fail(&slot, 2, now), None);
     assert_eq!(fail(&slot, 1, now), Some(Change::RolledBack { from: 2, to: 1 }));
     assert_eq!(plugin(&slot, now), "one");
     assert!(knows(&slot, "d2"));
-    let why = Some("version 2 failed its first calls: trapped".to_owned());
-    assert_eq!(slot.view().last_error, why);
+    let error = Some("version 2 failed its first calls: trapped".to_owned());
+    assert_eq!(slot.view().last_error, error);
 
     let chores = slot.chores();
     let [Chore::Stop(left), Chore::StartAgain { version, instead_of }] = chores.as_slice() else {
@@ -83,28 +83,28 @@ async fn a_version_that_fails_its_first_calls_is_put_back_and_not_taken_again() 
     };
     assert_eq!((left.number, version.number, instead_of.as_str()), (2, 1, "d2"));
     assert!(slot.started(1, None));
-    assert_eq!(slot.view().last_error, why);
-    assert_eq!(slot.activate(made("three", "d3"), AT_ONCE), 3);
+    assert_eq!(slot.view().last_error, error);
+    assert_eq!(slot.activate(made("three", "d3"), IMMEDIATE), 3);
 }
 
 #[tokio::test]
-async fn a_version_that_comes_back_before_it_was_stopped_just_goes_on() {
+async fn a_version_that_is_activated_again_before_it_was_stopped_needs_no_start() {
     let (slot, now) = (slot(), Instant::now());
     let running = slot.begin(now).unwrap();
-    slot.activate(made("two", "d2"), AT_ONCE);
+    slot.activate(made("two", "d2"), IMMEDIATE);
     let chores = slot.chores();
     let [Chore::Stop(first)] = chores.as_slice() else { panic!("{chores:?}") };
     fail(&slot, 3, now);
     drop(running);
     assert!(matches!(slot.chores().as_slice(), [Chore::Stop(second)] if second.number == 2));
 
-    slot.activate(made("three", "d3"), AT_ONCE);
+    slot.activate(made("three", "d3"), IMMEDIATE);
     assert!(first.idle().await);
     assert!(!first.idle().await);
 }
 
 #[test]
-fn other_settings_make_another_version_of_the_same_file() {
+fn a_file_with_other_settings_is_another_version() {
     let slot = slot();
     let text = "[plugins.p]\nfile = \"p\"\nmethods = [\"*\"]\ndeadline = \"1s\"\n";
     let config = crate::Config::parse(text, "".as_ref()).unwrap();
@@ -113,16 +113,16 @@ fn other_settings_make_another_version_of_the_same_file() {
 }
 
 #[test]
-fn a_version_that_has_succeeded_once_is_not_put_back() {
+fn a_version_that_has_succeeded_once_is_not_rolled_back() {
     let (slot, now) = (slot(), Instant::now());
-    slot.activate(made("two", "d2"), AT_ONCE);
+    slot.activate(made("two", "d2"), IMMEDIATE);
     call(&slot, CallOutcome::Refused, now);
     assert_eq!(fail(&slot, 4, now), None);
     assert_eq!(plugin(&slot, now), "two");
 }
 
 #[test]
-fn a_plugin_that_fails_too_often_rests_longer_each_time_until_it_works() {
+fn a_plugin_that_keeps_failing_is_disabled_for_longer_each_time_until_it_succeeds() {
     let (slot, mut now) = (slot(), Instant::now());
     let second = Duration::from_secs(1);
     assert_eq!(fail(&slot, 5, now), Some(Change::Disabled(second)));
@@ -141,8 +141,8 @@ fn a_plugin_that_fails_too_often_rests_longer_each_time_until_it_works() {
 }
 
 #[test]
-fn any_number_of_failures_at_once_neither_rolls_back_nor_disables() {
-    let patience = Patience { failing_for: Duration::from_secs(10), ..AT_ONCE };
+fn failures_within_a_short_time_neither_roll_back_nor_disable() {
+    let patience = Patience { failing_for: Duration::from_secs(10), ..IMMEDIATE };
     let (slot, now) = (slot(), Instant::now());
     call(&slot, CallOutcome::Answered, now);
     slot.activate(made("two", "d2"), patience);
@@ -150,15 +150,15 @@ fn any_number_of_failures_at_once_neither_rolls_back_nor_disables() {
     let almost = now + patience.failing_for - Duration::from_millis(1);
     assert_eq!(fail(&slot, 1000, almost), None);
 
-    // The call of another caller succeeds: the failures count anew.
+    // A call of another caller succeeds and resets the count.
     call(&slot, CallOutcome::Answered, almost);
     assert_eq!(fail(&slot, 1000, almost + patience.failing_for / 2), None);
     assert_eq!(plugin(&slot, almost), "two");
 }
 
 #[test]
-fn failures_that_last_roll_back_and_disable() {
-    let patience = Patience { failing_for: Duration::from_secs(10), ..AT_ONCE };
+fn failures_over_a_longer_time_roll_back_and_disable() {
+    let patience = Patience { failing_for: Duration::from_secs(10), ..IMMEDIATE };
     let (slot, now) = (slot(), Instant::now());
     slot.activate(made("two", "d2"), patience);
     assert_eq!(fail(&slot, 2, now), None);
@@ -172,27 +172,27 @@ fn failures_that_last_roll_back_and_disable() {
 }
 
 #[test]
-fn a_version_is_not_rolled_back_where_that_is_off() {
+fn a_version_is_not_rolled_back_if_rollback_is_off() {
     let (slot, now) = (slot(), Instant::now());
-    slot.activate(made("two", "d2"), Patience { rollback: false, ..AT_ONCE });
+    slot.activate(made("two", "d2"), Patience { rollback: false, ..IMMEDIATE });
     assert_eq!(fail(&slot, 5, now), Some(Change::Disabled(SHORTEST_REST)));
     assert_eq!(slot.view().active.unwrap().number, 2);
 }
 
 #[test]
-fn a_plugin_whose_limit_is_off_is_never_disabled() {
+fn a_plugin_without_a_limit_is_never_disabled() {
     let now = Instant::now();
     let slot = Slot::new(
         "p",
         made("one", "d1"),
-        Patience { disable_after: 0, ..AT_ONCE },
+        Patience { disable_after: 0, ..IMMEDIATE },
         Changes::new(()),
     );
     assert_eq!(fail(&slot, 1000, now), None);
 }
 
 #[test]
-fn calls_that_were_not_run_count_neither_way() {
+fn calls_that_did_not_run_do_not_affect_the_health() {
     let (slot, now) = (slot(), Instant::now());
     assert_eq!(fail(&slot, 4, now), None);
     assert_eq!(call(&slot, CallOutcome::Busy, now), None);
@@ -211,21 +211,21 @@ fn an_operator_switches_a_plugin_off_and_on() {
 }
 
 #[test]
-fn an_operator_puts_the_version_before_back_once() {
+fn an_operator_can_roll_back_once() {
     let (slot, now) = (slot(), Instant::now());
     assert_eq!(slot.roll_back(), None);
-    slot.activate(made("two", "d2"), AT_ONCE);
+    slot.activate(made("two", "d2"), IMMEDIATE);
     assert_eq!(slot.roll_back(), Some((2, 1)));
     assert_eq!(plugin(&slot, now), "one");
     assert_eq!(slot.roll_back(), None);
 }
 
 #[test]
-fn a_version_that_did_not_start_takes_no_calls_and_is_nothing_to_go_back_to() {
+fn a_version_that_did_not_start_accepts_no_calls_and_cannot_be_rolled_back_to() {
     let (slot, now) = (slot(), Instant::now());
     assert!(slot.started(1, Some("no sensor".to_owned())));
     assert_eq!(slot.begin(now).unwrap_err(), Disabled::NotStarted);
-    slot.activate(made("two", "d2"), AT_ONCE);
+    slot.activate(made("two", "d2"), IMMEDIATE);
     assert_eq!(plugin(&slot, now), "two");
     assert!(slot.previous().is_none() && slot.chores().is_empty());
     assert!(!slot.started(1, None));

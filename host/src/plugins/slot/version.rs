@@ -1,4 +1,4 @@
-//! A version of a plugin, and the calls that hold it.
+//! A version of a plugin, and its running calls.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -9,13 +9,13 @@ use tokio_util::task::TaskTracker;
 
 use crate::config::Settings;
 
-/// Content of a version, and its identity.
+/// A loaded plugin, with the digest and the settings that identify its version.
 #[derive(Debug, Clone)]
 pub(crate) struct Made<P> {
     pub(crate) plugin: P,
-    /// SHA-256 of the file, in hex.
+    /// The SHA-256 digest of the file, in hexadecimal.
     pub(crate) digest: String,
-    /// Limits, capabilities and the plugin's own settings.
+    /// The limits, the capabilities and the plugin's own settings.
     pub(crate) settings: Arc<Settings>,
 }
 
@@ -23,13 +23,15 @@ pub(crate) struct Made<P> {
 #[derive(Debug)]
 pub(crate) struct Version<P> {
     pub(crate) made: Made<P>,
-    /// Counted from 1 since the host was started.
+    /// The number of the version, counted from 1 since the start of the host.
     pub(crate) number: u32,
+    /// The time of activation by the wall clock.
     pub(crate) since: Timestamp,
-    /// The same on the clock that is never set.
+    /// The time of activation by the monotonic clock.
     pub(super) begun: Instant,
+    /// The running calls.
     pub(super) calls: TaskTracker,
-    /// It has left, and was not stopped yet.
+    /// `true` if the version was replaced and has not been stopped yet.
     pub(super) to_stop: AtomicBool,
 }
 
@@ -39,14 +41,14 @@ impl<P> Version<P> {
         Version { made, number, since: Timestamp::now(), begun: Instant::now(), calls, to_stop }
     }
 
-    /// Waits until it takes no calls and the last one has ended. Says whether
-    /// it is to be stopped now: it may have come back meanwhile.
+    /// Waits until the version is replaced and its last call has ended. Returns `true` if the
+    /// caller has to stop it, and `false` if it was activated again meanwhile.
     pub(crate) async fn idle(&self) -> bool {
         self.calls.wait().await;
         self.to_stop.swap(false, Ordering::Relaxed)
     }
 
-    /// Checks whether its plugin was asked to stop, or is about to be.
+    /// Returns `true` if the version, after it was replaced, has been or is being stopped.
     pub(crate) fn is_stopped(&self) -> bool {
         !self.to_stop.load(Ordering::Relaxed)
     }

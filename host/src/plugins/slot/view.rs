@@ -1,13 +1,13 @@
-//! Observable state of a slot: its health, its changes, its outstanding work.
+//! The observable state of a slot: its health, its changes and its outstanding work.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::{Counters, Version};
 
-/// State of a slot at one moment.
+/// The state of a slot at one moment.
 pub(crate) struct SlotView<P> {
-    /// `None` if no version could be loaded, or none yet.
+    /// The version that receives calls. `None` if no version was loaded.
     pub(crate) active: Option<Arc<Version<P>>>,
     pub(crate) state: SlotStatus,
     pub(crate) last_error: Option<String>,
@@ -15,69 +15,71 @@ pub(crate) struct SlotView<P> {
     pub(crate) may_roll_back: bool,
 }
 
-/// State of a plugin, in the words of reports and lists.
+/// The state of a plugin, as reports and lists show it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum SlotStatus {
-    /// It takes calls.
+    /// A plugin that accepts calls.
     Active,
-    /// It has failed too often and has not worked since.
+    /// A plugin that failed too often and has not succeeded since.
     Disabled,
-    /// An operator has switched it off.
+    /// A plugin that an operator has switched off.
     Off,
-    /// It could not be loaded or started.
+    /// A plugin that could not be loaded or started.
     NotStarted,
-    /// Its first version is being loaded.
+    /// A plugin whose first version is being loaded.
     Loading,
 }
 
-/// Digests of a slot that outlive the process.
+/// The digests of a slot's versions to persist.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct VersionDigests {
-    /// Active version, if it has worked.
+    /// The active version, if it counts as good.
     pub(crate) good: Option<String>,
-    /// Active version, once it is started.
+    /// The active version, once it is started.
     pub(crate) active: Option<String>,
-    /// Version before.
+    /// The previous version.
     pub(crate) previous: Option<String>,
-    /// Version that was rolled back.
+    /// The version that was rolled back.
     pub(crate) rolled_back: Option<String>,
 }
 
-/// Reason why a plugin takes no calls.
+/// The reason why a plugin accepts no calls.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Disabled {
     #[error("disabled after repeated failures; next attempt in {0:.1?}")]
     Resting(Duration),
     #[error("switched off by the device's operator")]
     SwitchedOff,
-    /// Worth waiting for: [`Slot::until_started`].
+    /// The start of the first version. [`Slot::until_started`](super::Slot::until_started) waits
+    /// for its end.
     #[error("is being started")]
     Starting,
     #[error("did not start; next attempt within 30 s")]
     NotStarted,
-    /// Worth waiting for, for a moment: [`Slot::until_started`].
+    /// The loading of the first version. [`Slot::until_started`](super::Slot::until_started)
+    /// waits for its end.
     #[error("is being loaded; call again in a moment")]
     Loading,
 }
 
-/// Change of a plugin by a call.
+/// The change of a plugin's health by a call.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Change {
-    /// The version before takes the calls again.
+    /// A rollback from the active version to the previous one.
     RolledBack { from: u32, to: u32 },
-    /// No calls for this long.
+    /// The duration for which the plugin accepts no calls.
     Disabled(Duration),
-    /// It works again.
+    /// The first success of a disabled plugin.
     Recovered,
 }
 
-/// Outstanding work for a version that left or came back without an operator.
+/// Outstanding work for a version that was replaced or rolled back to.
 #[derive(Debug)]
 pub(crate) enum Chore<P> {
-    /// It takes no more calls: stop it when its last one has ended.
+    /// The stop of a replaced version, after its last call has ended.
     Stop(Arc<Version<P>>),
-    /// It was stopped and takes calls again, in place of the version with this
-    /// digest.
+    /// The start of a stopped version that is active again. `instead_of` is the digest of the
+    /// version that it replaces.
     StartAgain { version: Arc<Version<P>>, instead_of: String },
 }
