@@ -1,8 +1,8 @@
 //! Implementations of the handles that the sandbox lends to calls ([`plugin::Lent`]).
 //!
-//! One file for each handle, named as in `plugin/src/lent`. [`durable`] opens those
-//! that outlive the process, and [`clock`] has their time. Nothing here knows which method is running or which
-//! plugin serves it: a handle is given the plugin's name with each request.
+//! Each handle has a file, named as in `plugin/src/lent`. [`durable`] opens the handles whose
+//! data survive a restart, and [`clock`] provides their time. The handles do not depend on the
+//! running method or on the router: each request contains the name of its plugin.
 
 pub(crate) mod clock;
 pub(crate) mod durable;

@@ -76,7 +76,7 @@ impl Desired {
     /// Delivers until the future is dropped, one delivery at a time to each plugin.
     pub(crate) async fn run(self, changes: Changes) {
         let mut changed = changes.subscribe();
-        let mut sightings = self.twin.sightings();
+        let mut sightings = self.twin.changes();
         let mut deliveries: JoinSet<(String, Option<Delivery>)> = JoinSet::new();
         let mut busy = HashSet::new();
         let mut given_up: HashMap<String, Delivery> = HashMap::new();

@@ -33,7 +33,7 @@ const HOST: &str = "host";
 /// Reports until the future is dropped.
 pub(crate) async fn run(key: String, router: Arc<Router>, twin: Arc<Twin>, changes: Changes) {
     let mut changed = changes.subscribe();
-    let mut sightings = twin.sightings();
+    let mut sightings = twin.changes();
     // What the hub will have once all that was reported has arrived. Reports of
     // an earlier run come first: what they change is not known.
     let mut known: Option<Map<String, Value>> = None;

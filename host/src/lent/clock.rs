@@ -1,20 +1,20 @@
-//! The clocks by which work is put off.
+//! The clocks for delayed work.
 //!
-//! Within a run of the host only [`WorkClock::ticks`] decide when something is due: the
-//! wall clock of a device is set by days, at each start if it has no battery. The wall
-//! clock counts over a restart, which the ticks do not outlive.
+//! Within a run of the host, only [`WorkClock::ticks`] determine when a job is due: the wall
+//! clock of a device can be set by days, and is set after each boot if it has no battery. The
+//! wall clock determines the time across a restart of the host, when the ticks are lost.
 
 use std::time::Duration;
 
 use jiff::Timestamp;
 
-/// The time, on the wall and since a fixed moment.
+/// A wall clock and a monotonic clock.
 pub(crate) trait WorkClock: Send + Sync {
-    /// Returns the time on the wall, which may be set at any moment.
+    /// Returns the time of the wall clock, which can be set at any moment.
     fn wall(&self) -> Timestamp;
 
-    /// Returns the time since a moment before the start of the host. It is never set,
-    /// and goes on while the machine is suspended.
+    /// Returns the time of the monotonic clock, since a moment before the start of the host. It
+    /// includes the time for which the machine was suspended.
     fn ticks(&self) -> Duration;
 }
 
@@ -28,7 +28,7 @@ impl WorkClock for MachineClock {
 
     fn ticks(&self) -> Duration {
         use rustix::time::{ClockId, clock_gettime};
-        // Tokio's clock stands still in a suspended machine.
+        // Tokio's clock stops while the machine is suspended.
         #[cfg(target_os = "linux")]
         let clock = ClockId::Boottime;
         #[cfg(not(target_os = "linux"))]
@@ -44,10 +44,10 @@ pub(crate) mod tests {
 
     use super::*;
 
-    /// Clocks of a test. The ticks are those of tokio, which a test may pause.
+    /// The clocks of a test. The ticks are tokio's, which a test can pause.
     pub(crate) struct TestClock {
         started: Instant,
-        /// The time on the wall at the start, and the sleep of the machine since.
+        /// The wall time at the start, and the time for which the machine was suspended since.
         set: Mutex<(Timestamp, Duration)>,
     }
 
@@ -57,13 +57,13 @@ pub(crate) mod tests {
             TestClock { started: Instant::now(), set }
         }
 
-        /// Sets the clock on the wall.
+        /// Sets the wall clock.
         pub(crate) fn set_wall(&self, wall: &str) {
             let now: Timestamp = wall.parse().unwrap();
             self.set.lock().0 = now.checked_sub(self.ticks()).unwrap();
         }
 
-        /// Lets time pass on both clocks.
+        /// Advances both clocks, as if the machine had been suspended.
         pub(crate) fn suspend(&self, time: Duration) {
             self.set.lock().1 += time;
         }
@@ -81,7 +81,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn the_ticks_of_this_machine_go_on() {
+    fn the_ticks_of_this_machine_never_go_back() {
         let begun = MachineClock.ticks();
         assert!(begun > Duration::ZERO);
         assert!(MachineClock.ticks() >= begun);

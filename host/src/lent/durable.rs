@@ -1,5 +1,4 @@
-//! Data of a device that outlives the process: one journal, and the modules built on
-//! it.
+//! The data of a device that survive a restart: the journal, and the handles built on it.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -16,17 +15,18 @@ use crate::config::HostSection;
 use crate::journal::{self, Journal, JournalError};
 use crate::supervision::Supervisor;
 
+/// The journal of a device, and the handles built on it.
 pub(crate) struct Durable {
     pub(crate) journal: Arc<Journal>,
     pub(crate) state: Arc<State>,
     pub(crate) jobs: Arc<Jobs>,
     pub(crate) power: Arc<Power>,
-    /// Data directory, which this host alone uses.
+    /// The data directory, which no other host uses.
     pub(crate) directory: PathBuf,
 }
 
 impl Durable {
-    /// Opens the device's journal, on a thread that may block.
+    /// Opens the device's journal, on a thread for blocking work.
     pub(crate) async fn open(
         section: &HostSection,
         identity: &DeviceConnectionString,
@@ -65,7 +65,8 @@ impl Durable {
         AbortOnDropHandle::new(tokio::spawn(supervisor.watch("jobs", jobs)))
     }
 
-    /// Reboots the machine; ends if it is not.
+    /// Reboots the machine for the pending request. The task ends if the machine does not
+    /// reboot.
     pub(crate) fn reboot(&self) -> AbortOnDropHandle<()> {
         let power = Arc::clone(&self.power);
         AbortOnDropHandle::new(tokio::spawn(async move { power.reboot().await }))

@@ -1,10 +1,11 @@
-//! The requests of plugins to other machines: one connection each, over TLS.
+//! HTTP requests of plugins to other machines, each on its own connection.
 //!
-//! What a plugin may ask was checked in the sandbox. Here it is sent, and one
-//! thing more is found out: where a name leads. A name that the operator has not
-//! written out whole must not lead into a private network, whatever its DNS says.
+//! The sandbox checks that a plugin is allowed to send a request. This module resolves the host
+//! name, checks the addresses, and sends the request. A host name that only matches a pattern
+//! in the configuration must not resolve to an address in a private network, because whoever
+//! controls its DNS chooses the address.
 //!
-//! No redirect is followed, no cookie kept, no proxy used.
+//! This module follows no redirects, keeps no cookies and uses no proxy.
 
 use std::collections::BTreeMap;
 use std::error::Error;
@@ -37,37 +38,38 @@ use trust::{LiveTrust, TrustError, distrust};
 use crate::config::{Config, PluginSection};
 use crate::plugins::PluginError;
 
-/// Requests at once of all plugins, so that the descriptors of the process last for the
-/// hub, the journal and the operator too. A plugin has half of them at most; see the
-/// sandbox. The others wait, within their time.
-const AT_ONCE: usize = 64;
+/// The maximum number of concurrent requests of all plugins, which leaves file descriptors for
+/// the hub, the journal and the operator. The sandbox limits each plugin to half of it. Further
+/// requests wait within their time limit.
+const MAX_REQUESTS: usize = 64;
 
-/// Names that are looked up at once. A lookup goes on in its thread when its call has
-/// ended, and the threads that may block are shared with the rest of the host.
-const LOOKUPS: usize = 16;
+/// The maximum number of concurrent DNS lookups. A lookup blocks its thread even after its call
+/// has ended, and the rest of the host uses the same pool of threads.
+const MAX_LOOKUPS: usize = 16;
 
-/// Sends requests. Clones share whom they trust, and their places.
+/// The HTTP client of plugins. Clones share the trusted certificates and the limits.
 #[derive(Clone)]
 pub(crate) struct Http {
-    places: Arc<Semaphore>,
+    /// A permit for each concurrent request.
+    requests: Arc<Semaphore>,
+    /// A permit for each concurrent lookup.
     lookups: Arc<Semaphore>,
-    /// By the file of certificates that are trusted beside the system's.
+    /// The trusted certificates, by the file with those to trust besides the system's.
     tls: Arc<Mutex<BTreeMap<Option<PathBuf>, Arc<LiveTrust>>>>,
 }
 
 impl Default for Http {
     fn default() -> Http {
         Http {
-            places: Arc::new(Semaphore::new(AT_ONCE)),
-            lookups: Arc::new(Semaphore::new(LOOKUPS)),
+            requests: Arc::new(Semaphore::new(MAX_REQUESTS)),
+            lookups: Arc::new(Semaphore::new(MAX_LOOKUPS)),
             tls: Arc::default(),
         }
     }
 }
 
 impl Http {
-    /// Checks that there are trusted certificates for the plugins that may send
-    /// requests.
+    /// Loads the trusted certificates of all plugins that can send requests. Blocks.
     pub(crate) fn new(config: &Config) -> Result<Http, PluginError> {
         let http = Http::default();
         let error = http.distrusted(config).next();
@@ -77,16 +79,18 @@ impl Http {
         }
     }
 
-    /// Returns an error for each plugin that may send requests and has no trusted
-    /// certificates.
+    /// Returns an error for each plugin that can send requests but has no trusted certificates.
+    /// Blocks.
     pub(crate) fn check(config: &Config) -> Vec<PluginError> {
         Http::default().distrusted(config).collect()
     }
 
+    /// Loads the trusted certificates of all plugins that can send requests. Returns an error
+    /// for each plugin that has none.
     fn distrusted<'a>(&'a self, config: &'a Config) -> impl Iterator<Item = PluginError> + 'a {
-        let may_send =
+        let can_send =
             |section: &PluginSection| section.settings.capabilities().contains(&Capability::Http);
-        config.plugins.iter().filter(move |(_, section)| may_send(section)).filter_map(
+        config.plugins.iter().filter(move |(_, section)| can_send(section)).filter_map(
             |(name, section)| {
                 let ca_file = section.settings.http_ca_file().map(Path::to_owned);
                 let source = self.tls(ca_file).err()?;
@@ -95,7 +99,8 @@ impl Http {
         )
     }
 
-    /// Returns the configuration of the certificates as they are now. Blocks.
+    /// Returns the TLS configuration, after reloading the certificates if they have changed.
+    /// Blocks.
     fn tls(&self, ca_file: Option<PathBuf>) -> Result<Arc<ClientConfig>, TrustError> {
         let known = self.tls.lock().get(&ca_file).cloned();
         let live = match known {
@@ -116,6 +121,7 @@ impl Http {
         Ok(live.config())
     }
 
+    /// Sends a request and returns the response.
     async fn exchange(&self, request: HttpRequest<'_>) -> Result<Response<Bytes>, HttpError> {
         let HttpRequest { request, response_bytes, may_be_private, ca_file } = request;
         let uri = request.uri().clone();
@@ -123,10 +129,10 @@ impl Http {
         let failed = |error: &(dyn Error + 'static)| {
             HttpError::Failed(format!("`{host}`: {}", chain(error)))
         };
-        let _place = self.places.acquire().await.map_err(|error| failed(&error))?;
+        let _permit = self.requests.acquire().await.map_err(|error| failed(&error))?;
         let socket = self.connect(&uri, may_be_private).await?;
         if uri.scheme() == Some(&Scheme::HTTP) {
-            return talk(socket, request, response_bytes).await;
+            return send_on(socket, request, response_bytes).await;
         }
         let (http, ca_file) = (self.clone(), ca_file.map(Path::to_owned));
         let tls =
@@ -135,15 +141,15 @@ impl Http {
         let name = ServerName::try_from(bare(host).to_owned()).map_err(|error| failed(&error))?;
         let connecting = TlsConnector::from(tls).connect(name, socket);
         let socket = connecting.await.map_err(|error| match distrust(&error) {
-            Some(why) => {
-                HttpError::NotTrusted(format!("the certificate of `{host}` {}", why.text()))
+            Some(reason) => {
+                HttpError::NotTrusted(format!("the certificate of `{host}` {}", reason.text()))
             }
             None => failed(&error),
         })?;
-        talk(socket, request, response_bytes).await
+        send_on(socket, request, response_bytes).await
     }
 
-    /// Connects to the first of the host's addresses that may be asked and accepts.
+    /// Connects to the first address of the host that is allowed and accepts the connection.
     async fn connect(&self, uri: &Uri, may_be_private: bool) -> Result<TcpStream, HttpError> {
         let host = uri.host().unwrap_or_default();
         let default_port = if uri.scheme() == Some(&Scheme::HTTP) { 80 } else { 443 };
@@ -166,11 +172,12 @@ impl Http {
         Err(problem)
     }
 
+    /// Resolves a host name.
     async fn look_up(&self, host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
-        let place = Arc::clone(&self.lookups).acquire_owned().await.map_err(io::Error::other)?;
+        let permit = Arc::clone(&self.lookups).acquire_owned().await.map_err(io::Error::other)?;
         let host = host.to_owned();
         let lookup = move || {
-            let _place = place;
+            let _permit = permit;
             Ok((host.as_str(), port).to_socket_addrs()?.collect())
         };
         spawn_blocking(lookup).await.map_err(io::Error::other)?
@@ -186,6 +193,7 @@ impl HttpClient for Http {
     }
 }
 
+/// Returns the error for an address in a private network.
 fn denied(host: &str, address: SocketAddr) -> HttpError {
     let ip = address.ip();
     HttpError::Denied(format!(
@@ -193,40 +201,40 @@ fn denied(host: &str, address: SocketAddr) -> HttpError {
     ))
 }
 
-/// One request, one response, then the connection is closed.
-async fn talk(
+/// Sends one request on a connection, returns the response, and closes the connection.
+async fn send_on(
     socket: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
     request: Request<Bytes>,
-    most_bytes: usize,
+    max_bytes: usize,
 ) -> Result<Response<Bytes>, HttpError> {
     let host = request.uri().host().unwrap_or_default().to_owned();
     let failed =
         |error: &(dyn Error + 'static)| HttpError::Failed(format!("`{host}`: {}", chain(error)));
     let (mut sender, connection) =
         http1::handshake(TokioIo::new(socket)).await.map_err(|error| failed(&error))?;
-    // Its end is seen by the sender.
+    // The sender returns the error if the connection fails.
     let _connection = AbortOnDropHandle::new(tokio::spawn(connection));
     let mut request = request.map(Full::new);
     *request.uri_mut() = origin_form(request.uri());
     let response = sender.send_request(request).await.map_err(|error| failed(&error))?;
     let (parts, body) = response.into_parts();
-    let body = Limited::new(body, most_bytes).collect().await.map_err(|error| {
-        match error.is::<LengthLimitError>() {
-            true => HttpError::TooLarge(format!(
-                "`{host}`: a response may have {most_bytes} bytes, and this one has more"
-            )),
-            false => failed(&*error),
-        }
+    let body = Limited::new(body, max_bytes).collect().await.map_err(|error| match error
+        .is::<LengthLimitError>(
+    ) {
+        true => HttpError::TooLarge(format!(
+            "`{host}`: a response may have {max_bytes} bytes, and this one has more"
+        )),
+        false => failed(&*error),
     })?;
     Ok(Response::from_parts(parts, body.to_bytes()))
 }
 
-/// Returns the path and query alone, as a server is asked for them.
+/// Returns the origin form of a URI, its path and query, for the request line.
 ///
-/// Built from its parts: the text of a valid path need not parse as a URI.
+/// It is built from its parts, because a valid path is not always a valid URI.
 fn origin_form(uri: &Uri) -> Uri {
     let mut parts = Parts::default();
-    // An empty path counts as `/`, and would be written as nothing.
+    // An empty path is equal to `/`, but its text is empty.
     let path = uri.path_and_query().filter(|path| path.as_str() != "/").cloned();
     parts.path_and_query = Some(path.unwrap_or(PathAndQuery::from_static("/")));
     Uri::from_parts(parts).expect("a path needs neither scheme nor authority")
@@ -237,7 +245,7 @@ fn bare(host: &str) -> &str {
     host.trim_start_matches('[').trim_end_matches(']')
 }
 
-/// Checks whether an address is outside the public internet.
+/// Returns `true` if an address is not on the public internet.
 fn is_private(ip: IpAddr) -> bool {
     match ip {
         IpAddr::V4(ip) => is_private_v4(ip),
@@ -263,7 +271,7 @@ fn is_private_v6(ip: Ipv6Addr) -> bool {
     let [a, b, ..] = ip.segments();
     let [.., c, d] = ip.segments();
     let last = Ipv4Addr::from((u32::from(c) << 16) | u32::from(d));
-    // An IPv4 address in other clothes: mapped, compatible, or behind NAT64.
+    // IPv4 addresses in IPv6 form: mapped, compatible, and translated by NAT64.
     let wraps_v4 = ip.to_ipv4_mapped().is_some()
         || ip.segments()[..6] == [0; 6]
         || ip.segments()[..6] == [0x64, 0xff9b, 0, 0, 0, 0];
@@ -271,7 +279,7 @@ fn is_private_v6(ip: Ipv6Addr) -> bool {
         return is_private_v4(last);
     }
     ip.is_multicast() || ip.is_unique_local() || ip.is_unicast_link_local()
-        // 6to4 and Teredo: tunnels to wherever; documentation.
+        // 6to4 and Teredo tunnels, which can lead to any address, and documentation.
         || a == 0x2002 || (a == 0x2001 && (b == 0 || b == 0xdb8))
         // The public internet is 2000::/3.
         || a & 0xe000 != 0x2000

@@ -1,13 +1,13 @@
-//! Jobs: work that plugins have asked the host to do later.
+//! Jobs: work that plugins schedule for later.
 //!
-//! A job is in the journal before the plugin gets its id, and stays there until it is
-//! done, rejected or given up. [`Jobs::run`] runs each one when it is due, with the
-//! version of its plugin that takes the calls then. An attempt is persisted before it
-//! begins, so that a job which ends the host is not tried without end. The end of a job
-//! is persisted before it counts as done.
+//! A job is persisted before the plugin gets its id, and stays in the journal until it is
+//! done, rejected or given up. [`Jobs::run`] runs each job when it is due, on the version of
+//! its plugin that is active then. An attempt is persisted before it begins, so that a job
+//! that crashes the host is not retried forever. The end of a job is persisted before it
+//! counts as done.
 //!
-//! This module knows no plugins: [`Runner`] calls them. A job whose plugin is missing,
-//! at its limit of calls or switched off waits without using an attempt.
+//! This module does not depend on plugins: a [`Runner`] calls them. A job uses no attempt while
+//! its plugin is missing, at its limit of calls or switched off.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -33,27 +33,29 @@ mod queue;
 #[cfg(test)]
 mod tests;
 
-/// Jobs that run at once, over all plugins. No caller waits for them, and they must not
-/// take the place of methods. A plugin begins another job only while more places are
-/// free than it has jobs that run: a single plugin has half of the places, and long jobs
-/// of one do not hold up those of the others.
-const AT_ONCE: usize = 8;
+/// The maximum number of concurrent jobs of all plugins. It is low, because no caller waits for
+/// a job and methods need the capacity. A plugin starts another job only if more slots are
+/// free than it uses. A single plugin therefore uses at most half of them, and its long jobs
+/// do not delay the jobs of others.
+const MAX_RUNNING: usize = 8;
 
-/// The wait after an attempt that failed: at first, and at most.
+/// The first wait after a failed attempt.
 const SHORTEST_WAIT: Duration = Duration::from_secs(1);
+
+/// The longest wait after a failed attempt.
 const LONGEST_WAIT: Duration = Duration::from_secs(300);
 
-/// Interval in which the clock is read again: the machine may have been suspended, which
-/// tokio's timers do not notice.
-const LOOK: Duration = Duration::from_secs(30);
+/// The maximum interval between two reads of the clock. Tokio's timers do not count the time for
+/// which the machine was suspended.
+const MAX_SLEEP: Duration = Duration::from_secs(30);
 
-/// Calls plugins.
+/// The caller of plugins.
 pub(crate) trait Runner: Send + Sync {
-    /// Checks whether a plugin takes jobs now, so that none is begun in vain.
+    /// Returns `true` if a plugin can run jobs now.
     fn takes_jobs(&self, plugin: &str) -> bool;
 
-    /// Returns the number of attempts for a job of the plugin that is not rejected.
-    fn most_attempts(&self, plugin: &str) -> u32;
+    /// Returns the maximum number of attempts for a job of a plugin.
+    fn max_attempts(&self, plugin: &str) -> u32;
 
     /// Runs one attempt of a job.
     fn run_job<'a>(&'a self, job: JobCall<'a>) -> BoxFuture<'a, JobEnd>;
@@ -71,23 +73,24 @@ pub(crate) struct JobCall<'a> {
     pub(crate) boot_outcome: BootOutcome,
 }
 
-/// End of an attempt.
+/// The end of an attempt.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum JobEnd {
     Done,
-    /// The plugin says that it will never work.
+    /// A permanent failure, with the plugin's reason.
     Rejected(String),
-    /// To be tried again, after this time if the plugin has said one.
+    /// A failure to retry, after `retry_after` if the plugin set it.
     Failed {
-        again_after: Option<Duration>,
-        why: String,
+        retry_after: Option<Duration>,
+        reason: String,
     },
-    /// There was no attempt: the plugin takes no call now.
+    /// No attempt, because the plugin accepts no calls now; the reason.
     NotNow(String),
-    /// The host stops.
+    /// An attempt that was cancelled because the host stops.
     Stopped,
 }
 
+/// The jobs of all plugins.
 pub(crate) struct Jobs {
     queue: Arc<Mirrored<WaitingJobs>>,
     journal: Arc<Journal>,
@@ -99,7 +102,7 @@ pub(crate) struct Jobs {
 }
 
 impl Jobs {
-    /// Begins with what the journal has kept.
+    /// Restores the jobs in the journal.
     pub(crate) fn new(
         journal: Arc<Journal>,
         clock: Arc<dyn WorkClock>,
@@ -125,8 +128,8 @@ impl Jobs {
         }
     }
 
-    /// Runs due jobs until the future is dropped. A job that is running then goes on,
-    /// but its end is not persisted: close the journal after [`Jobs::is_idle`].
+    /// Runs due jobs until the future is dropped. A job that is running then continues, but its
+    /// end may not be persisted: close the journal only once [`Jobs::is_idle`] returns `true`.
     pub(crate) async fn run(self: Arc<Self>, runner: Arc<dyn Runner>) {
         loop {
             let woken = self.queue.wake.notified();
@@ -135,7 +138,8 @@ impl Jobs {
             }
             let draining = self.draining.load(Ordering::Relaxed);
             let next = self.next_due().filter(|_| !draining);
-            let wait = next.map_or(LOOK, |next| next.saturating_sub(self.clock.ticks()).min(LOOK));
+            let wait = next
+                .map_or(MAX_SLEEP, |next| next.saturating_sub(self.clock.ticks()).min(MAX_SLEEP));
             tokio::select! {
                 () = woken => {}
                 () = sleep(wait), if next.is_some() => {}
@@ -143,12 +147,13 @@ impl Jobs {
         }
     }
 
+    /// Starts the due jobs, as far as there is capacity.
     fn begin_due(self: &Arc<Self>, runner: &Arc<dyn Runner>) {
         let now = self.now();
         let mut queue = self.queue.lock();
         for id in queue.due(now) {
-            // Another one of another plugin may begin.
-            if !queue.plugin(&id).is_some_and(|plugin| has_place(&queue, plugin)) {
+            // A later job of another plugin may still start.
+            if !queue.plugin(&id).is_some_and(|plugin| has_capacity(&queue, plugin)) {
                 continue;
             }
             if !queue.plugin(&id).is_some_and(|plugin| runner.takes_jobs(plugin)) {
@@ -164,19 +169,20 @@ impl Jobs {
         }
     }
 
-    /// Returns the due time of the next job that may run now. For the others a job has to
-    /// end, which wakes the loop.
+    /// Returns the due time of the next job whose plugin has capacity. Any other job can only
+    /// start when another job ends, which wakes the loop.
     fn next_due(&self) -> Option<Duration> {
         let queue = self.queue.lock();
-        queue.next_due(|plugin| has_place(&queue, plugin))
+        queue.next_due(|plugin| has_capacity(&queue, plugin))
     }
 
+    /// Runs one attempt of a job, and records its outcome.
     async fn attempt(&self, id: &Arc<str>, run: &Attempt, runner: &dyn Runner) {
         let Attempt { job, outcome } = run;
         let Job { plugin, name, payload, attempt, .. } = job;
-        if let Err(why) = self.journal.flush().await {
+        if let Err(error) = self.journal.flush().await {
             let wait = self.queue.lock().not_now(id, self.now());
-            debug!(plugin, job = name, %id, ?wait, "job waits: {why}");
+            debug!(plugin, job = name, %id, ?wait, "job waits: {error}");
             return;
         }
         let call: Arc<str> = self.ids.text().into();
@@ -190,83 +196,84 @@ impl Jobs {
             boot_outcome: *outcome,
         });
         let end = caught(end).await.unwrap_or_else(|panic| JobEnd::Failed {
-            again_after: None,
-            why: format!("host fault: {panic}"),
+            retry_after: None,
+            reason: format!("host fault: {panic}"),
         });
         self.call_ended(&call);
         let elapsed_ms = begun.elapsed().as_millis();
         match end {
             JobEnd::Done => {
-                self.over(id).await;
+                self.finish(id).await;
                 info!(plugin, job = name, %id, %call, attempt, elapsed_ms, "job done");
             }
-            JobEnd::Rejected(why) => {
-                self.over(id).await;
-                warn!(plugin, job = name, %id, %call, attempt, "job rejected by the plugin: {why}");
+            JobEnd::Rejected(reason) => {
+                self.finish(id).await;
+                warn!(plugin, job = name, %id, %call, attempt, "job rejected by the plugin: {reason}");
             }
-            JobEnd::Failed { why, .. } if *attempt >= runner.most_attempts(plugin) => {
-                self.over(id).await;
+            JobEnd::Failed { reason, .. } if *attempt >= runner.max_attempts(plugin) => {
+                self.finish(id).await;
                 let given_up = self.given_up.fetch_add(1, Ordering::Relaxed) + 1;
-                error!(plugin, job = name, %id, %call, attempt, given_up, "job given up: {why}");
+                error!(plugin, job = name, %id, %call, attempt, given_up, "job given up: {reason}");
             }
-            JobEnd::Failed { again_after, why } => {
-                let next_try = again_after.unwrap_or_else(|| wait_after(*attempt));
-                warn!(plugin, job = name, %id, %call, attempt, ?next_try, "job failed: {why}");
-                self.queue.lock().again(id, next_try, self.now());
+            JobEnd::Failed { retry_after, reason } => {
+                let next_try = retry_after.unwrap_or_else(|| wait_after(*attempt));
+                warn!(plugin, job = name, %id, %call, attempt, ?next_try, "job failed: {reason}");
+                self.queue.lock().retry(id, next_try, self.now());
                 self.journal.nudge();
             }
-            JobEnd::NotNow(why) => {
+            JobEnd::NotNow(reason) => {
                 let wait = self.queue.lock().not_now(id, self.now());
-                debug!(plugin, job = name, %id, ?wait, "job waits: {why}");
+                debug!(plugin, job = name, %id, ?wait, "job waits: {reason}");
                 self.journal.nudge();
             }
             JobEnd::Stopped => {
-                self.queue.lock().again(id, Duration::ZERO, self.now());
+                self.queue.lock().retry(id, Duration::ZERO, self.now());
                 self.journal.nudge();
             }
         }
     }
 
-    /// Notes that a job needs no further attempt. If the write fails it is retried with
-    /// the next commit; only a host that ends before that runs the job again.
-    async fn over(&self, id: &Arc<str>) {
+    /// Removes a job that needs no further attempt. A failed write is retried with the next
+    /// commit. If the host ends before that, the job runs again.
+    async fn finish(&self, id: &Arc<str>) {
         self.queue.lock().remove(id);
         if let Err(error) = self.journal.flush().await {
             warn!(%id, "the end of a job is not on disk yet: {error}");
         }
     }
 
-    /// From now on no job begins.
+    /// Starts no further jobs until [`Jobs::resume`].
     pub(crate) fn drain(&self) {
         self.draining.store(true, Ordering::Relaxed);
     }
 
-    /// Jobs begin again.
+    /// Starts due jobs again.
     pub(crate) fn resume(&self) {
         self.draining.store(false, Ordering::Relaxed);
         self.queue.wake.notify_one();
     }
 
-    /// Checks whether no job is running.
+    /// Returns `true` if no job is running.
     pub(crate) fn is_idle(&self) -> bool {
         self.running.is_empty()
     }
 
+    /// Reads both clocks.
     fn now(&self) -> Now {
         Now { wall: self.clock.wall(), ticks: self.clock.ticks() }
     }
 }
 
-/// Checks whether one more job of a plugin may run now.
-fn has_place(queue: &WaitingJobs, plugin: &str) -> bool {
-    queue.running(Some(plugin)) < AT_ONCE.saturating_sub(queue.running(None))
+/// Returns `true` if another job of a plugin can start now.
+fn has_capacity(queue: &WaitingJobs, plugin: &str) -> bool {
+    queue.running(Some(plugin)) < MAX_RUNNING.saturating_sub(queue.running(None))
 }
 
-/// Twice as long each time, and a random part of that less, so that jobs which
-/// failed together do not come back together.
+/// Returns the wait after a failed attempt. It doubles with each attempt, and has a random part,
+/// so that jobs that failed together are not retried together.
 fn wait_after(attempt: u32) -> Duration {
-    let most = doubled(SHORTEST_WAIT, attempt.saturating_sub(1), LONGEST_WAIT);
-    most.mul_f64(0.5 + 0.5 * random_part())
+    let longest = doubled(SHORTEST_WAIT, attempt.saturating_sub(1), LONGEST_WAIT);
+    longest.mul_f64(0.5 + 0.5 * random_part())
 }
 
 impl Persistent for WaitingJobs {
@@ -302,7 +309,7 @@ impl JobQueue for Jobs {
         plugin: &'a str,
         call: &'a str,
         job: NewJob,
-        most_waiting: u32,
+        max_waiting: u32,
     ) -> BoxFuture<'a, Result<String, HostError>> {
         Box::pin(async move {
             let id: Arc<str> = self.ids.text().into();
@@ -310,7 +317,7 @@ impl JobQueue for Jobs {
             let (queue, undoing) = (Arc::clone(&self.queue), Arc::clone(&self.queue));
             let (now, new) = (self.now(), Arc::clone(&id));
             let add = move |_: &Pages<'_>| {
-                queue.lock().add(Arc::clone(&new), &owner, &call, job, most_waiting, now)?;
+                queue.lock().add(Arc::clone(&new), &owner, &call, job, max_waiting, now)?;
                 Ok(new)
             };
             let undo = move |id| drop(undoing.lock().remove(&id));
@@ -335,12 +342,12 @@ impl JobQueue for Jobs {
             let (owner, id): (String, Arc<str>) = (plugin.to_owned(), id.into());
             let (queue, undoing) = (Arc::clone(&self.queue), Arc::clone(&self.queue));
             let cancel = move |_: &Pages<'_>| {
-                let taken = queue.lock().cancel(&owner, &id);
-                Ok(taken.map(|taken| (id, taken)))
+                let removed = queue.lock().cancel(&owner, &id);
+                Ok(removed.map(|removed| (id, removed)))
             };
-            let undo = move |taken: Option<(Arc<str>, queue::Taken)>| {
-                if let Some((id, taken)) = taken {
-                    undoing.lock().put_back(id, taken);
+            let undo = move |removed: Option<(Arc<str>, queue::RemovedJob)>| {
+                if let Some((id, removed)) = removed {
+                    undoing.lock().put_back(id, removed);
                 }
             };
             Ok(self.journal.write_for(plugin, cancel, undo).await?.is_some())

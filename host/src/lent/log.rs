@@ -1,14 +1,14 @@
-//! Log lines of plugins.
+//! The log lines of plugins.
 
 use plugin::{Level, LogLine, LogSink};
 
-/// Lines of plugins as events of the target `plugin`.
+/// A sink that emits the lines of plugins as events with the target `plugin`.
 pub(crate) struct Log;
 
 impl LogSink for Log {
     fn write(&self, line: &LogLine<'_>) {
         let LogLine { plugin, method, call, level, message, fields } = *line;
-        macro_rules! say {
+        macro_rules! emit {
             ($level:ident) => {
                 if fields.is_empty() {
                     tracing::$level!(target: "plugin", plugin, method, call, "{message}")
@@ -18,11 +18,11 @@ impl LogSink for Log {
             };
         }
         match level {
-            Level::Trace => say!(trace),
-            Level::Debug => say!(debug),
-            Level::Info => say!(info),
-            Level::Warn => say!(warn),
-            Level::Error => say!(error),
+            Level::Trace => emit!(trace),
+            Level::Debug => emit!(debug),
+            Level::Info => emit!(info),
+            Level::Warn => emit!(warn),
+            Level::Error => emit!(error),
         }
     }
 }

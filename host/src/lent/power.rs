@@ -1,14 +1,14 @@
 //! Reboots that plugins request, from the request to the command.
 //!
-//! The request is in the journal before the plugin gets its answer, so that a host
-//! which is restarted meanwhile still carries it out. When it is due, the device's loop
-//! lets the calls end and has [`Power::reboot`] run the command, once: the journal says
-//! that the command has begun before it begins, because it may end this process. If the
-//! machine does not go down, the host resumes its calls: nothing else in the field
-//! would answer.
+//! A request is persisted before the plugin's call returns, so that it survives a restart of
+//! the host. When it is due, the device loop drains the calls, and [`Power::reboot`] runs the
+//! command once. The start of the command is persisted first, because the command can end this
+//! process. If the machine does not reboot, the host accepts calls again, because the device
+//! would otherwise not answer until somebody restarts it.
 //!
-//! One reboot is pending at a time, and none is cancelled. [`RebootLimits`] hold over
-//! all plugins and over boots, so that no plugin keeps a machine from coming up.
+//! At most one reboot is pending at a time, and it cannot be cancelled. [`RebootLimits`] apply
+//! to all plugins together and across boots, so that no plugin can keep a machine in a loop of
+//! reboots.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -31,59 +31,63 @@ pub(crate) mod boot;
 mod command;
 mod history;
 
-/// The keys of the two records.
+/// The key of the record of the pending request.
 const PENDING: &[u8] = b"pending";
+
+/// The key of the record of the last reboots.
 const HISTORY: &[u8] = b"history";
 
-/// Time that the machine has to stop this process after the command.
+/// The time limit for the machine to stop this process after the command.
 const REBOOT_WAIT: Duration = Duration::from_secs(300);
 
-/// A reboot that was asked for.
+/// A reboot that a plugin requested.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 struct RebootRequest {
     plugin: String,
     reason: String,
-    /// By the clock on the wall, in milliseconds since 1970, and the wait that
-    /// this was when it was asked for.
+    /// The due time by the wall clock, in milliseconds since the Unix epoch.
     at_ms: i64,
+    /// The delay from the request to the due time, in milliseconds.
     wait_ms: u64,
-    /// The boot to be ended.
+    /// The boot in which the reboot was requested. `None` if boots cannot be distinguished.
     boot: Option<String>,
-    /// `true` once the command may have run. Earlier versions of the host did not keep
-    /// it.
+    /// `true` once the command may have run. Missing in records of earlier versions.
     #[serde(default)]
     begun: bool,
 }
 
+/// The reboots of the machine.
 pub(crate) struct Power {
     command: RebootCommand,
     limits: RebootLimits,
     clock: UptimeClock,
-    /// The time for the machine to stop this process after the command.
+    /// The time limit for the machine to stop this process after the command.
     reboot_wait: Duration,
     journal: Arc<Journal>,
     shared: Arc<PendingReboot>,
 }
 
+/// The pending request, which is shared with the thread of the journal.
 struct PendingReboot {
+    /// The request and its due time.
     pending: Mutex<Option<(RebootRequest, Instant)>>,
-    /// A reboot was asked for.
+    /// Notified of a new request.
     wake: Notify,
 }
 
-/// The boot, and the time since.
+/// The clock of the current boot.
 #[derive(Clone)]
 struct UptimeClock {
     machine: Machine,
     boot: Option<Boot>,
-    /// Start of the host, since which the machine has been up in any case.
+    /// The start of the host, for a lower bound of the uptime.
     started: Instant,
 }
 
 impl Power {
-    /// Takes up the request in the journal, if it is of this boot and its command has
-    /// not begun. If boots cannot be told apart, the boot may be the one that was
-    /// requested.
+    /// Restores the request in the journal if it was made in this boot and its command has not
+    /// started. If boots cannot be distinguished, the request is dropped, because the current
+    /// boot may be the requested one.
     pub(crate) async fn open(
         (command, limits): (RebootCommand, RebootLimits),
         machine: Machine,
@@ -94,18 +98,19 @@ impl Power {
         let shared = Arc::new(PendingReboot { pending: Mutex::new(None), wake: Notify::new() });
         let reboot_wait = REBOOT_WAIT;
         let power = Power { command, limits, clock, reboot_wait, journal, shared };
-        if let Some(request) = kept(&power.journal) {
+        if let Some(request) = persisted_request(&power.journal) {
             let same_boot = request.boot.is_some() && request.boot == power.clock.id();
-            power.take_up(request, same_boot).await;
+            power.restore(request, same_boot).await;
         }
         power
     }
 
-    async fn take_up(&self, request: RebootRequest, same_boot: bool) {
+    /// Restores a request of this boot, or drops it and logs its outcome.
+    async fn restore(&self, request: RebootRequest, same_boot: bool) {
         let RebootRequest { plugin, reason, .. } = &request;
         if same_boot && !request.begun {
             let left = request.at_ms - Timestamp::now().as_millisecond();
-            // A clock that was set back makes no wait longer than was asked for.
+            // A wall clock that was set back must not make the wait longer than requested.
             let left = u64::try_from(left).unwrap_or(0).min(request.wait_ms);
             let left = Duration::from_millis(left);
             warn!(plugin, ?left, "the reboot of the last run is still to come");
@@ -124,7 +129,7 @@ impl Power {
         self.forget(false).await;
     }
 
-    /// Returns when a reboot is due.
+    /// Waits until a reboot is due.
     pub(crate) async fn due(&self) {
         loop {
             let woken = self.shared.wake.notified();
@@ -136,46 +141,55 @@ impl Power {
         }
     }
 
-    /// Checks whether the reboot is only simulated, so that no call has to end for it.
+    /// Returns `true` if reboots are only simulated, so that no call has to end for them.
     pub(crate) fn is_dry_run(&self) -> bool {
         self.command.dry_run
     }
 
-    /// Runs the command, or says that it would, and returns if the machine is not
-    /// rebooted. The calls have ended by now; the connection is open.
+    /// Runs the command, or logs it in a dry run. Returns if the machine does not reboot. The
+    /// caller drains the calls first, and leaves the connection open.
     pub(crate) async fn reboot(&self) {
         let Some((request, _)) = self.shared.lock().clone() else { return };
         let RebootRequest { plugin, reason, .. } = &request;
         let RebootCommand { command, dry_run } = &self.command;
-        let words = command.join(" ");
+        let command_line = command.join(" ");
         if *dry_run {
-            warn!(plugin, reason, command = words, "dry run: this would reboot the machine");
+            warn!(plugin, reason, command = command_line, "dry run: this would reboot the machine");
             self.forget(false).await;
             return;
         }
-        // Everything else that must not be lost goes to the disk with the same commit.
+        // The same commit persists all other records that are not yet on disk.
         if let Err(error) = self.begin(&request).await {
-            error!(plugin, command = words, "the machine is not rebooted: {error}");
+            error!(plugin, command = command_line, "the machine is not rebooted: {error}");
             self.forget(false).await;
             return;
         }
-        warn!(plugin, reason, command = words, "rebooting the machine");
+        warn!(plugin, reason, command = command_line, "rebooting the machine");
         let ended = command::run(command).await;
         match &ended {
             Ok(()) => {
                 sleep(self.reboot_wait).await;
-                error!(plugin, command = words, "the machine did not reboot, the host continues");
+                error!(
+                    plugin,
+                    command = command_line,
+                    "the machine did not reboot, the host continues"
+                );
             }
-            Err(why) => {
+            Err(reason) => {
                 let hint = "see `reboot_command` under [host], and what the host's user may do";
-                error!(plugin, command = words, hint, "the machine is not rebooted: {why}");
+                error!(
+                    plugin,
+                    command = command_line,
+                    hint,
+                    "the machine is not rebooted: {reason}"
+                );
             }
         }
         self.forget(ended.is_err()).await;
     }
 
-    /// Notes that the command runs now. If this host is started again in the same boot,
-    /// the command has failed, and is not run again.
+    /// Persists the start of the command. If the host is restarted in the same boot, the command
+    /// has failed and does not run again.
     async fn begin(&self, request: &RebootRequest) -> Result<(), HostError> {
         let request = RebootRequest { begun: true, ..request.clone() };
         let now = self.clock.now();
@@ -188,14 +202,14 @@ impl Power {
         self.journal.write(begin).await
     }
 
-    /// The request is over. `failed`: the command said that there is no reboot, so that
-    /// it does not count as one.
+    /// Removes the request. `failed` is `true` if the command returned an error. The request then
+    /// does not count as a reboot.
     async fn forget(&self, failed: bool) {
         self.shared.lock().take();
         let remove = move |pages: &Pages<'_>| {
             if failed {
                 let mut history = history(pages)?;
-                history.take_back();
+                history.undo_last();
                 put(pages, HISTORY, &history)?;
             }
             Ok(pages.remove(RecordKind::Reboot, PENDING)?)
@@ -213,14 +227,17 @@ impl PendingReboot {
 }
 
 impl UptimeClock {
+    /// Returns the id of the current boot.
     fn id(&self) -> Option<String> {
         self.boot.as_ref().map(|boot| boot.id.clone())
     }
 
+    /// Returns the time since the boot.
     fn uptime(&self) -> Duration {
         self.machine.uptime().unwrap_or_else(|| self.started.elapsed())
     }
 
+    /// Returns the current time by all clocks.
     fn now(&self) -> Moment {
         Moment {
             boot: self.id(),
@@ -234,22 +251,25 @@ fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
+/// Adds a record to a transaction.
 fn put(pages: &Pages<'_>, key: &[u8], record: &impl Serialize) -> Result<(), Broken> {
     let record = serde_json::to_vec(record).expect("the record is JSON");
     pages.put(RecordKind::Reboot, key, &record)
 }
 
-fn kept(journal: &Journal) -> Option<RebootRequest> {
+/// Returns the request in the journal. Returns `None` if there is none or it is corrupt.
+fn persisted_request(journal: &Journal) -> Option<RebootRequest> {
     let record = journal.read(|view| view.get(RecordKind::Reboot, PENDING)).ok()??;
     serde_json::from_slice(&record).ok()
 }
 
+/// Returns the last reboots. Returns an empty history if its record is missing or corrupt.
 fn history(pages: &Pages<'_>) -> Result<RebootHistory, Broken> {
     let record = pages.get(RecordKind::Reboot, HISTORY)?;
     Ok(record.and_then(|record| serde_json::from_slice(&record).ok()).unwrap_or_default())
 }
 
-/// Checks a request for a reboot after this delay.
+/// Checks a request for a reboot after `delay` against the limits.
 fn check(
     limits: RebootLimits,
     history: &RebootHistory,
@@ -259,17 +279,17 @@ fn check(
     let RebootLimits { per_hour, min_uptime } = limits;
     let uptime = Duration::from_millis(now.uptime_ms);
     if uptime.saturating_add(delay) < min_uptime {
-        let why = format!(
+        let reason = format!(
             "the machine has been up for {} s; `reboot_min_uptime` is {} s",
             uptime.as_secs(),
             min_uptime.as_secs_f64()
         );
-        return Err(HostError::QuotaExceeded(why));
+        return Err(HostError::QuotaExceeded(reason));
     }
     let reboots = history.within_hour(now);
     if reboots >= per_hour {
-        let why = format!("{reboots} reboots within an hour; `reboots_per_hour` is {per_hour}");
-        return Err(HostError::QuotaExceeded(why));
+        let reason = format!("{reboots} reboots within an hour; `reboots_per_hour` is {per_hour}");
+        return Err(HostError::QuotaExceeded(reason));
     }
     Ok(())
 }
@@ -294,10 +314,10 @@ impl plugin::Power for Power {
             };
             let (limits, due) = (self.limits, Instant::now() + delay);
             let (shared, undoing) = (Arc::clone(&self.shared), Arc::clone(&self.shared));
-            let ask = move |pages: &Pages<'_>| {
+            let accept = move |pages: &Pages<'_>| {
                 if let Some((pending, _)) = &*shared.lock() {
-                    let why = format!("a reboot is pending already, for `{}`", pending.plugin);
-                    return Err(HostError::QuotaExceeded(why).into());
+                    let error = format!("a reboot is pending already, for `{}`", pending.plugin);
+                    return Err(HostError::QuotaExceeded(error).into());
                 }
                 if let Err(refused) = check(limits, &history(pages)?, &now, delay) {
                     error!(
@@ -312,7 +332,7 @@ impl plugin::Power for Power {
                 Ok(())
             };
             let undo = move |()| drop(undoing.lock().take());
-            self.journal.write_for(plugin, ask, undo).await?;
+            self.journal.write_for(plugin, accept, undo).await?;
             self.shared.wake.notify_one();
             info!(plugin, ?delay, reason, "reboot asked for");
             Ok(())

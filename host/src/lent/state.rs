@@ -1,7 +1,7 @@
-//! State of plugins: keys and values in the journal, separate for each plugin.
+//! The state of plugins: keys and values in the journal, separate for each plugin.
 //!
-//! Nothing is cached in memory: a read sees the last commit, and a change returns when
-//! its own is on disk.
+//! There is no cache: a read returns the last committed value, and a change returns once it is
+//! persisted.
 
 use std::sync::Arc;
 
@@ -10,11 +10,11 @@ use plugin::{HostError, StateStore};
 
 use crate::journal::{Broken, Journal, Pages, RecordKind, Snapshot, Stop};
 
-/// Keys that one plugin may have. Each costs some 100 bytes beside its own, which
-/// the limit on bytes does not count.
-const MOST_KEYS: u64 = 10_000;
+/// The maximum number of keys of a plugin. Each key has an overhead of about 100 bytes that the
+/// limit on bytes does not include.
+const MAX_KEYS: u64 = 10_000;
 
-/// State of plugins.
+/// The state of all plugins.
 pub(crate) struct State {
     journal: Arc<Journal>,
 }
@@ -24,44 +24,46 @@ impl State {
         State { journal }
     }
 
+    /// Sets or deletes a key, as the function [`change`] does, and waits until it is persisted.
     async fn change(
         &self,
         plugin: &str,
         key: String,
         expected: Option<Option<Vec<u8>>>,
         value: Option<Vec<u8>>,
-        most_bytes: usize,
+        max_bytes: usize,
     ) -> Result<bool, HostError> {
         let name = plugin.to_owned();
         let change = move |pages: &Pages<'_>| {
-            change(pages, &name, &key, expected, value.as_deref(), most_bytes)
+            change(pages, &name, &key, expected, value.as_deref(), max_bytes)
         };
         self.journal.write_for(plugin, change, drop).await
     }
 }
 
-/// Size of one plugin's state: its keys, and the bytes of keys and values.
+/// The size of one plugin's state: the number of its keys, and the bytes of all keys and values.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 struct Size {
     keys: u64,
     bytes: u64,
 }
 
-/// Sets or deletes a key, if its value is as expected; says whether it was.
+/// Sets a key, or deletes it if `value` is `None`. Returns `false`, without a change, if
+/// `expected` is set and differs from the current value.
 fn change(
     pages: &Pages<'_>,
     plugin: &str,
     key: &str,
     expected: Option<Option<Vec<u8>>>,
     value: Option<&[u8]>,
-    most_bytes: usize,
+    max_bytes: usize,
 ) -> Result<bool, Stop> {
-    let place = place(plugin, key);
-    let before = pages.get(RecordKind::State, &place)?;
+    let record = record_key(plugin, key);
+    let before = pages.get(RecordKind::State, &record)?;
     if expected.is_some_and(|expected| expected != before) {
         return Ok(false);
     }
-    let Size { keys, bytes } = Size::of(plugin, pages)?;
+    let Size { keys, bytes } = Size::read(plugin, pages)?;
     let one = |value: Option<&[u8]>| value.map_or((0, 0), |v| (1, (key.len() + v.len()) as u64));
     let ((keys_before, bytes_before), (keys_after, bytes_after)) =
         (one(before.as_deref()), one(value));
@@ -70,24 +72,25 @@ fn change(
         bytes: (bytes + bytes_after).saturating_sub(bytes_before),
     };
     // A plugin above a lowered limit may still delete.
-    if size.bytes > bytes && size.bytes > most_bytes as u64 {
-        let why = format!("state would have {} bytes; {most_bytes} are allowed", size.bytes);
-        return Err(HostError::QuotaExceeded(why).into());
+    if size.bytes > bytes && size.bytes > max_bytes as u64 {
+        let reason = format!("state would have {} bytes; {max_bytes} are allowed", size.bytes);
+        return Err(HostError::QuotaExceeded(reason).into());
     }
-    if size.keys > keys && size.keys > MOST_KEYS {
-        let why = format!("state has {keys} keys; no more are allowed");
-        return Err(HostError::QuotaExceeded(why).into());
+    if size.keys > keys && size.keys > MAX_KEYS {
+        let reason = format!("state has {keys} keys; no more are allowed");
+        return Err(HostError::QuotaExceeded(reason).into());
     }
     match value {
-        Some(value) => pages.put(RecordKind::State, &place, value)?,
-        None => pages.remove(RecordKind::State, &place)?,
+        Some(value) => pages.put(RecordKind::State, &record, value)?,
+        None => pages.remove(RecordKind::State, &record)?,
     }
     size.put(plugin, pages)?;
     Ok(true)
 }
 
 impl Size {
-    fn of(plugin: &str, pages: &Pages<'_>) -> Result<Size, Broken> {
+    /// Reads the size of a plugin's state.
+    fn read(plugin: &str, pages: &Pages<'_>) -> Result<Size, Broken> {
         let found = pages.get(RecordKind::StateSize, plugin.as_bytes())?.unwrap_or_default();
         let number = |at: usize| {
             let bytes = found.get(at..at + 8).and_then(|bytes| bytes.try_into().ok());
@@ -96,14 +99,16 @@ impl Size {
         Ok(Size { keys: number(0), bytes: number(8) })
     }
 
+    /// Stores the size of a plugin's state.
     fn put(self, plugin: &str, pages: &Pages<'_>) -> Result<(), Broken> {
         let value = [self.keys.to_be_bytes(), self.bytes.to_be_bytes()].concat();
         pages.put(RecordKind::StateSize, plugin.as_bytes(), &value)
     }
 }
 
-/// The key in the journal. A plugin's name has no zero in it.
-fn place(plugin: &str, key: &str) -> Vec<u8> {
+/// Returns the key of a record in the journal. The name of a plugin contains no zero byte, so the
+/// first one ends it.
+fn record_key(plugin: &str, key: &str) -> Vec<u8> {
     [plugin.as_bytes(), b"\0", key.as_bytes()].concat()
 }
 
@@ -113,8 +118,8 @@ impl StateStore for State {
         plugin: &'a str,
         key: &'a str,
     ) -> BoxFuture<'a, Result<Option<Vec<u8>>, HostError>> {
-        let place = place(plugin, key);
-        Box::pin(self.journal.read_apart(move |view| view.get(RecordKind::State, &place)))
+        let record = record_key(plugin, key);
+        Box::pin(self.journal.read_apart(move |view| view.get(RecordKind::State, &record)))
     }
 
     fn keys<'a>(
@@ -123,12 +128,12 @@ impl StateStore for State {
         prefix: &'a str,
         limit: u32,
     ) -> BoxFuture<'a, Result<Vec<String>, HostError>> {
-        let prefix = place(plugin, prefix);
+        let prefix = record_key(plugin, prefix);
         let keys = move |view: &Snapshot| view.keys(RecordKind::State, &prefix, limit as usize);
         Box::pin(async move {
             let found = self.journal.read_apart(keys).await?;
             let name =
-                |place: Vec<u8>| String::from_utf8_lossy(&place[plugin.len() + 1..]).into_owned();
+                |record: Vec<u8>| String::from_utf8_lossy(&record[plugin.len() + 1..]).into_owned();
             Ok(found.into_iter().map(name).collect())
         })
     }
@@ -138,10 +143,10 @@ impl StateStore for State {
         plugin: &'a str,
         key: String,
         value: Vec<u8>,
-        most_bytes: usize,
+        max_bytes: usize,
     ) -> BoxFuture<'a, Result<(), HostError>> {
         Box::pin(
-            async move { self.change(plugin, key, None, Some(value), most_bytes).await.map(drop) },
+            async move { self.change(plugin, key, None, Some(value), max_bytes).await.map(drop) },
         )
     }
 
@@ -155,9 +160,9 @@ impl StateStore for State {
         key: String,
         expected: Option<Vec<u8>>,
         value: Option<Vec<u8>>,
-        most_bytes: usize,
+        max_bytes: usize,
     ) -> BoxFuture<'a, Result<bool, HostError>> {
-        Box::pin(self.change(plugin, key, Some(expected), value, most_bytes))
+        Box::pin(self.change(plugin, key, Some(expected), value, max_bytes))
     }
 }
 
@@ -166,14 +171,14 @@ mod tests {
     use super::*;
     use crate::journal::tests::{TestDisk, journal};
 
-    const MOST: usize = 1000;
+    const MAX_BYTES: usize = 1000;
 
     async fn set(state: &State, key: &str, value: &[u8]) -> Result<(), HostError> {
-        state.set("p", key.into(), value.to_vec(), MOST).await
+        state.set("p", key.into(), value.to_vec(), MAX_BYTES).await
     }
 
     #[tokio::test]
-    async fn what_a_plugin_sets_is_its_own_and_outlives_the_host() {
+    async fn a_value_is_private_to_its_plugin_and_survives_a_restart() {
         let directory = tempfile::tempdir().unwrap();
         let state = State::new(Arc::new(journal(&directory)));
         set(&state, "a", b"1").await.unwrap();
@@ -181,7 +186,7 @@ mod tests {
         set(&state, "gone", b"1").await.unwrap();
         state.delete("p", "gone".into()).await.unwrap();
         state.delete("p", "never".into()).await.unwrap();
-        state.set("pp", "a".into(), b"other".to_vec(), MOST).await.unwrap();
+        state.set("pp", "a".into(), b"other".to_vec(), MAX_BYTES).await.unwrap();
         state.journal.close().await;
         drop(state);
 
@@ -193,7 +198,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn keys_come_in_order_by_prefix_and_no_more_than_asked_for() {
+    async fn keys_are_sorted_and_limited_by_prefix_and_number() {
         let directory = tempfile::tempdir().unwrap();
         let state = State::new(Arc::new(journal(&directory)));
         for key in ["b2", "b1", "a", "b3", "c"] {
@@ -206,37 +211,37 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn of_many_swaps_at_once_each_number_is_won_once() {
+    async fn of_concurrent_swaps_from_one_value_exactly_one_succeeds() {
         let directory = tempfile::tempdir().unwrap();
         let state = Arc::new(State::new(Arc::new(journal(&directory))));
         let mut tasks = tokio::task::JoinSet::new();
         for _ in 0..8 {
             let state = Arc::clone(&state);
             tasks.spawn(async move {
-                let mut won = 0;
-                while won < 5 {
-                    let now = state.get("p", "n").await.unwrap();
-                    let next = now.as_ref().map_or(0, |bytes| bytes[0]) + 1;
-                    let swap = state.swap("p", "n".into(), now, Some(vec![next]), MOST);
-                    won += u32::from(swap.await.unwrap());
+                let mut succeeded = 0;
+                while succeeded < 5 {
+                    let current = state.get("p", "n").await.unwrap();
+                    let next = current.as_ref().map_or(0, |bytes| bytes[0]) + 1;
+                    let swap = state.swap("p", "n".into(), current, Some(vec![next]), MAX_BYTES);
+                    succeeded += u32::from(swap.await.unwrap());
                 }
             });
         }
         tasks.join_all().await;
         assert_eq!(state.get("p", "n").await.unwrap(), Some(vec![40]));
-        assert!(state.swap("p", "n".into(), Some(vec![40]), None, MOST).await.unwrap());
-        assert!(!state.swap("p", "n".into(), Some(vec![40]), None, MOST).await.unwrap());
+        assert!(state.swap("p", "n".into(), Some(vec![40]), None, MAX_BYTES).await.unwrap());
+        assert!(!state.swap("p", "n".into(), Some(vec![40]), None, MAX_BYTES).await.unwrap());
     }
 
     #[tokio::test]
-    async fn what_is_past_the_limit_is_refused_and_less_is_taken() {
+    async fn a_change_past_the_limit_is_rejected_and_a_smaller_one_accepted() {
         let directory = tempfile::tempdir().unwrap();
         let state = State::new(Arc::new(journal(&directory)));
         set(&state, "big", &[0; 900]).await.unwrap();
 
         let error = set(&state, "more", &[0; 200]).await.unwrap_err();
-        let why = "state would have 1107 bytes; 1000 are allowed";
-        assert_eq!(error, HostError::QuotaExceeded(why.into()));
+        let reason = "state would have 1107 bytes; 1000 are allowed";
+        assert_eq!(error, HostError::QuotaExceeded(reason.into()));
         assert_eq!(state.get("p", "more").await.unwrap(), None);
 
         set(&state, "big", &[0; 10]).await.unwrap();
@@ -244,7 +249,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_full_disk_is_told_and_the_old_value_stays() {
+    async fn a_full_disk_is_an_error_and_the_old_value_remains() {
         let directory = tempfile::tempdir().unwrap();
         let disk = TestDisk::default();
         let state = State::new(Arc::new(disk.journal(directory.path())));

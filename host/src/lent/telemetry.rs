@@ -1,9 +1,9 @@
-//! Device-to-cloud messages of plugins: a bounded queue to the hub.
+//! Device-to-cloud messages of plugins, in a bounded queue.
 //!
-//! A message that the hub does not acknowledge within a moment is written to the
-//! journal, and stays there until it is acknowledged, also over the end of the process.
-//! It is the only kind of record that is not on disk when its plugin gets the answer: a
-//! sync for each reading of a sensor would wear out a flash card.
+//! A message that the hub does not acknowledge promptly is written to the journal, and stays
+//! there until it is acknowledged, even across restarts. Messages are the only records that
+//! are not persisted before the plugin's request returns: a sync for each reading of a sensor
+//! would wear out flash memory.
 
 use std::sync::Arc;
 
@@ -23,16 +23,16 @@ use queue::MessageQueue;
 
 mod queue;
 
-/// Takes messages of plugins.
+/// The sender of plugins' messages.
 pub(crate) struct Telemetry {
     identity: DeviceConnectionString,
     queue: Arc<Mirrored<MessageQueue>>,
-    /// `None`: what waits ends with the process.
+    /// `None` if pending messages are lost on a restart.
     journal: Option<Arc<Journal>>,
 }
 
 impl Telemetry {
-    /// Begins with what the journal has kept. Messages leave by the outbox.
+    /// Restores the messages in the journal, and starts a task that sends to `outbox`.
     pub(crate) fn new(
         identity: DeviceConnectionString,
         outbox: Outbox,
@@ -50,20 +50,22 @@ impl Telemetry {
         }
         let queue = Mirrored::new(queue, journal.as_deref());
         let send = send(Arc::clone(&queue), outbox, journal.clone());
-        // It returns when the connection has ended, which is reported as such.
-        let until_the_end = async move {
+        // The supervisor must not take the end of this task for a failure: `send` returns once
+        // the connection is closed for good.
+        let task = async move {
             send.await;
             std::future::pending::<()>().await;
         };
-        tokio::spawn(supervisor.watch("telemetry", until_the_end));
+        tokio::spawn(supervisor.watch("telemetry", task));
         Telemetry { identity, queue, journal }
     }
 
-    /// Checks whether the hub has all messages.
+    /// Returns `true` if the hub has acknowledged all messages.
     pub(crate) fn is_sent(&self) -> bool {
         self.queue.lock().is_empty()
     }
 
+    /// Checks a message and adds it to the queue.
     fn push(
         &self,
         plugin: &str,
@@ -71,31 +73,32 @@ impl Telemetry {
         content_type: String,
         properties: Vec<(String, String)>,
     ) -> Result<(), HostError> {
-        let mut bag = MessageProperties::default();
+        let mut all = MessageProperties::default();
         if !content_type.is_empty() {
-            bag = bag.with(MessageProperties::CONTENT_TYPE, content_type);
+            all = all.with(MessageProperties::CONTENT_TYPE, content_type);
         }
         for (name, value) in properties {
             if name.is_empty() || name.starts_with('$') {
-                let why = format!("property `{}` is reserved for the system", name.escape_debug());
-                return Err(HostError::Invalid(why));
+                let reason =
+                    format!("property `{}` is reserved for the system", name.escape_debug());
+                return Err(HostError::Invalid(reason));
             }
-            bag = bag.with(name, value);
+            all = all.with(name, value);
         }
         let topic = DeviceTopic::Telemetry {
             device: self.identity.device.clone(),
             module: self.identity.module.clone(),
-            properties: bag,
+            properties: all,
         };
         let bytes = topic.to_string().len();
         if bytes > MAX_TOPIC_BYTES {
-            let why = format!(
+            let reason = format!(
                 "the properties take {bytes} bytes as a topic; {MAX_TOPIC_BYTES} are allowed"
             );
-            return Err(HostError::TooLarge(why));
+            return Err(HostError::TooLarge(reason));
         }
         let dropped = self.queue.lock().push(plugin, topic, body.into())?;
-        // Not a line for each: an outage may last for days.
+        // Logged for few of the messages, because an outage can last for days.
         if let Some(dropped) = dropped.filter(|dropped| dropped.is_power_of_two()) {
             warn!(plugin, dropped, "oldest messages dropped: the queue is full");
         }
@@ -107,7 +110,8 @@ impl Telemetry {
     }
 }
 
-/// Hands messages over, and removes those that the hub has acknowledged.
+/// Hands messages over to the connection, and removes those that the hub has acknowledged.
+/// Returns once the connection is closed for good.
 async fn send(queue: Arc<Mirrored<MessageQueue>>, outbox: Outbox, journal: Option<Arc<Journal>>) {
     let settle = |receipts: Vec<Receipt>| {
         let mut queue = queue.lock();
@@ -124,7 +128,7 @@ async fn send(queue: Arc<Mirrored<MessageQueue>>, outbox: Outbox, journal: Optio
                 }
             }
         }
-        if let Some(journal) = journal.as_ref().filter(|_| queue.has_gone()) {
+        if let Some(journal) = journal.as_ref().filter(|_| queue.has_removals()) {
             journal.nudge();
         }
     };
@@ -132,16 +136,16 @@ async fn send(queue: Arc<Mirrored<MessageQueue>>, outbox: Outbox, journal: Optio
         loop {
             let next = queue.lock().next();
             let Some((number, topic, body)) = next else { break };
-            let mut handing = std::pin::pin!(outbox.message(&topic, body, number));
-            // Handing over may block until reconnection; receipts from the last
-            // connection must not.
-            let handed = loop {
+            let mut handing_over = std::pin::pin!(outbox.message(&topic, body, number));
+            // Handing over waits for a connection. Receipts of the last connection are handled
+            // meanwhile.
+            let handed_over = loop {
                 tokio::select! {
-                    handed = &mut handing => break handed,
+                    handed_over = &mut handing_over => break handed_over,
                     receipts = outbox.receipts().next() => settle(receipts),
                 }
             };
-            if handed.is_none() {
+            if handed_over.is_none() {
                 return;
             }
         }
@@ -154,7 +158,8 @@ async fn send(queue: Arc<Mirrored<MessageQueue>>, outbox: Outbox, journal: Optio
     }
 }
 
-/// A record: the length of the topic, the topic, the body.
+/// Parses a record: the length of the topic, the topic and the body. Returns `None` if it is
+/// corrupt.
 fn read(key: &[u8], value: &[u8]) -> Option<(u64, DeviceTopic, Bytes)> {
     let (length, rest) = value.split_first_chunk()?;
     let length = u32::from_be_bytes(*length) as usize;
@@ -163,6 +168,7 @@ fn read(key: &[u8], value: &[u8]) -> Option<(u64, DeviceTopic, Bytes)> {
     Some((u64::from_be_bytes(key.try_into().ok()?), topic, Bytes::copy_from_slice(body)))
 }
 
+/// Returns the persisted form of a message, as [`read`] parses it.
 fn record(topic: &DeviceTopic, body: &[u8]) -> Vec<u8> {
     let topic = topic.to_string();
     let length = u32::try_from(topic.len()).expect("a topic is far shorter than 4 GiB");
@@ -226,7 +232,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_message_outlives_the_host_until_the_hub_has_acknowledged_it() {
+    async fn a_message_survives_restarts_until_the_hub_has_acknowledged_it() {
         let directory = tempfile::tempdir().unwrap();
         let first = telemetry(&link(), journal(&directory));
         send(&first, b"21.5").await;
@@ -248,18 +254,20 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_message_whose_topic_mqtt_cannot_tell_is_refused() {
+    async fn a_message_with_a_topic_too_long_for_mqtt_is_rejected() {
         let directory = tempfile::tempdir().unwrap();
         let telemetry = telemetry(&link(), journal(&directory));
-        // Each space is three characters of a topic.
+        // A topic encodes each space as three characters.
         let properties = vec![("a".to_owned(), " ".repeat(22_000))];
         let sent = telemetry.send("p", b"1".to_vec(), String::new(), properties).await;
-        assert!(matches!(sent, Err(HostError::TooLarge(why)) if why.contains("65535 are allowed")));
+        assert!(
+            matches!(sent, Err(HostError::TooLarge(reason)) if reason.contains("65535 are allowed"))
+        );
         assert!(telemetry.is_sent());
     }
 
     #[tokio::test]
-    async fn what_was_acknowledged_is_gone_though_another_waits_for_a_connection() {
+    async fn an_acknowledged_message_is_removed_while_another_waits_for_a_connection() {
         let directory = tempfile::tempdir().unwrap();
         let link = link();
         let telemetry = telemetry(&link, journal(&directory));
@@ -272,7 +280,7 @@ mod tests {
     }
 
     #[test]
-    fn a_record_reads_back_as_it_was_written() {
+    fn a_record_round_trips_and_a_truncated_one_is_rejected() {
         let topic: DeviceTopic =
             "devices/d1/messages/events/a=b&%24.ct=text%2Fplain".parse().unwrap();
         let written = record(&topic, b"21.5");
@@ -284,7 +292,7 @@ mod tests {
     }
 
     #[test]
-    fn a_damaged_record_is_left_out_or_another_message_and_never_a_panic() {
+    fn a_corrupt_record_never_causes_a_panic() {
         let topic: DeviceTopic = "devices/d1/messages/events/a=b&%24.ct=text".parse().unwrap();
         let (mut queue, mut all) = (MessageQueue::new(TelemetryLimits::default()), 0);
         let (key, value) = (u64::MAX.to_be_bytes(), record(&topic, b"21.5"));

@@ -1,8 +1,8 @@
-//! The device's twin: both sections as last seen, and the reports of plugins.
+//! The device's twin: a copy of both sections, and the reports of plugins.
 //!
-//! The device's loop passes on what the hub sends, and sends the requests of this
-//! module; plugins use it through [`plugin::TwinAccess`]. Reports are in the journal
-//! until the hub has them. This module holds no connection.
+//! The device loop forwards the hub's events to this module and sends its requests. Plugins
+//! use it through [`plugin::TwinAccess`]. Reports stay in the journal until the hub has
+//! accepted them. This module does not depend on the connection.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -25,37 +25,38 @@ use reports::{PatchOutcome, ReportRecord, Reports, Waiter};
 
 mod reports;
 
-/// Time that the hub has to send the twin.
+/// The time limit for the hub to answer a request for the twin.
 const ANSWER_WAIT: Duration = Duration::from_secs(30);
 
+/// The twin of the device.
 pub(crate) struct Twin {
     device: DeviceId,
     ids: IdSequence,
     inner: Arc<Mirrored<TwinState>>,
-    /// `None`: what is reported ends with the process.
+    /// `None` if pending reports are lost on a restart.
     journal: Option<Arc<Journal>>,
     /// Notified when either section has changed.
-    sightings: watch::Sender<()>,
+    changes: watch::Sender<()>,
 }
 
+/// The state of a twin.
 struct TwinState {
-    /// `None` until the hub has sent it for the first time.
-    seen: Option<DeviceTwin>,
+    /// The copy of the hub's twin. `None` until the hub has sent it for the first time.
+    copy: Option<DeviceTwin>,
     fetch: Fetch,
+    /// The waits between failed requests for the whole twin.
     pause: Backoff,
     reports: Reports,
 }
 
-/// State of the request for the whole twin.
+/// The state of the request for the whole twin.
 enum Fetch {
-    /// The copy here is current.
+    /// No request, because the copy is current.
     Done,
-    /// To be asked for, not before this time.
+    /// A request to send, with the earliest time.
     Due(Instant),
-    Asked {
-        rid: RequestId,
-        until: Instant,
-    },
+    /// A request in flight, with its time limit.
+    InFlight { rid: RequestId, until: Instant },
 }
 
 /// A request to publish.
@@ -65,7 +66,7 @@ pub(crate) struct TwinRequest {
 }
 
 impl Twin {
-    /// Begins with what the journal has kept.
+    /// Restores the reports in the journal.
     pub(crate) fn new(device: DeviceId, journal: Option<Arc<Journal>>) -> Twin {
         let mut reports = Reports::new();
         reports.restore(journal.as_deref().map(Mirrored::<TwinState>::found).unwrap_or_default());
@@ -73,25 +74,26 @@ impl Twin {
             info!(%device, "reports of the last run wait for the hub");
         }
         let inner = TwinState {
-            seen: None,
+            copy: None,
             fetch: Fetch::Done,
             pause: Backoff::new(Duration::from_secs(1), Duration::from_secs(60)),
             reports,
         };
         let inner = Mirrored::new(inner, journal.as_deref());
-        let sightings = watch::Sender::new(());
-        Twin { device, ids: IdSequence::new(), inner, journal, sightings }
+        let changes = watch::Sender::new(());
+        Twin { device, ids: IdSequence::new(), inner, journal, changes }
     }
 
-    /// Changes of the desired properties may have been missed: ask for all.
+    /// Schedules a request for the whole twin on a new connection, because changes of the desired
+    /// properties may have been missed.
     pub(crate) fn connected(&self) {
         let mut inner = self.lock();
         inner.reports.connected();
         inner.fetch = Fetch::Due(Instant::now());
     }
 
-    /// The connection is lost. `deliberate`: the hub may have closed it because of
-    /// what it was sent.
+    /// Records the loss of the connection. `deliberate` is `true` if the hub may have closed it
+    /// because of a packet that it received.
     pub(crate) fn lost(&self, deliberate: bool) {
         let mut inner = self.lock();
         if let Some(plugin) = inner.reports.lost(deliberate) {
@@ -110,23 +112,24 @@ impl Twin {
         let mut inner = self.lock();
         if inner.fetch.is_due(now) {
             let rid = self.ids.rid();
-            inner.fetch = Fetch::Asked { rid: rid.clone(), until: now + ANSWER_WAIT };
+            inner.fetch = Fetch::InFlight { rid: rid.clone(), until: now + ANSWER_WAIT };
             return Some(TwinRequest { topic: DeviceTopic::TwinGet { rid }, body: Vec::new() });
         }
         let body = inner.reports.next(now, || self.ids.rid())?;
-        let rid = inner.reports.rid().cloned().expect("the patch that was just given has one");
+        let rid = inner.reports.rid().cloned().expect("the patch is in flight");
         Some(TwinRequest { topic: DeviceTopic::TwinReport { rid }, body })
     }
 
-    /// The request could not be sent and will be asked for again.
+    /// Schedules a retry of the request that [`Twin::next`] returned last, because it was not
+    /// sent.
     pub(crate) fn not_sent(&self) {
         let mut inner = self.lock();
-        if let Fetch::Asked { .. } = inner.fetch {
+        if let Fetch::InFlight { .. } = inner.fetch {
             inner.fetch = Fetch::Due(Instant::now() + Duration::from_secs(1));
         }
     }
 
-    /// Waits until [`Twin::next`] may have something.
+    /// Waits until [`Twin::next`] may return a request.
     pub(crate) async fn ready(&self) {
         let due = self.lock().due();
         tokio::select! {
@@ -135,53 +138,53 @@ impl Twin {
         }
     }
 
-    /// Changes when either half of the twin does, as the hub has it.
-    pub(crate) fn sightings(&self) -> watch::Receiver<()> {
-        self.sightings.subscribe()
+    /// Returns a receiver that is notified when either section has changed.
+    pub(crate) fn changes(&self) -> watch::Receiver<()> {
+        self.changes.subscribe()
     }
 
-    /// Checks whether all reports have reached the hub.
+    /// Returns `true` if the hub has answered all reports.
     pub(crate) fn is_reported(&self) -> bool {
         self.lock().reports.is_done()
     }
 
-    /// The desired properties have changed.
+    /// Merges a change of the desired properties into the copy.
     pub(crate) fn desired_changed(&self, change: &DesiredPatch) {
         let mut inner = self.lock();
-        let Some(seen) = &mut inner.seen else { return };
-        if change.version == seen.desired_version + 1 {
-            merge(&mut seen.desired, &change.patch);
-            seen.desired_version = change.version;
-            self.sightings.send_replace(());
-        } else if change.version > seen.desired_version {
-            // Changes between were missed.
+        let Some(copy) = &mut inner.copy else { return };
+        if change.version == copy.desired_version + 1 {
+            merge(&mut copy.desired, &change.patch);
+            copy.desired_version = change.version;
+            self.changes.send_replace(());
+        } else if change.version > copy.desired_version {
+            // The changes in between were missed.
             debug!(device = %self.device, version = change.version, "desired properties skipped versions");
             inner.fetch = Fetch::Due(Instant::now());
         }
     }
 
-    /// The hub has answered a request.
+    /// Handles the hub's answer to a request.
     pub(crate) fn answered(&self, rid: &RequestId, status: u16, version: Option<u64>, body: &[u8]) {
         let now = Instant::now();
         let mut inner = self.lock();
-        if matches!(&inner.fetch, Fetch::Asked { rid: asked, .. } if asked == rid) {
+        if matches!(&inner.fetch, Fetch::InFlight { rid: in_flight, .. } if in_flight == rid) {
             inner.fetched(&self.device, status, body, now);
-            self.sightings.send_replace(());
+            self.changes.send_replace(());
             return;
         }
         match inner.reports.answered(rid, status, version, || message(body), now) {
-            Some(PatchOutcome::Taken { patch, version }) => {
+            Some(PatchOutcome::Accepted { patch, version }) => {
                 debug!(device = %self.device, version, "reported");
-                if let Some(seen) = &mut inner.seen {
-                    merge(&mut seen.reported, &patch);
-                    seen.reported_version = version;
-                    self.sightings.send_replace(());
+                if let Some(copy) = &mut inner.copy {
+                    merge(&mut copy.reported, &patch);
+                    copy.reported_version = version;
+                    self.changes.send_replace(());
                 }
             }
             Some(PatchOutcome::Refused { status, message, plugin }) => {
                 error!(device = %self.device, plugin, status, "the hub refused a report: {message}");
             }
-            Some(PatchOutcome::Again { status }) => {
+            Some(PatchOutcome::Retry { status }) => {
                 warn!(device = %self.device, status, "report will be sent again");
             }
             None => {
@@ -191,12 +194,12 @@ impl Twin {
         self.persist(&mut inner);
     }
 
-    /// Has the journal write changes of the reports, if there is one.
+    /// Notifies the journal of changed reports. Without a journal, discards the changes.
     fn persist(&self, inner: &mut TwinState) {
         match &self.journal {
             Some(journal) if inner.reports.is_unsaved() => journal.nudge(),
             Some(_) => {}
-            None => inner.reports.keep_nothing(),
+            None => inner.reports.discard_unsaved(),
         }
     }
 
@@ -204,8 +207,8 @@ impl Twin {
         self.inner.lock()
     }
 
-    /// Returns when the report is on disk. It may have left by then: a report that
-    /// the disk does not take is refused, but perhaps arrives.
+    /// Adds a report, and returns once it is persisted. It can be sent before that: a report that
+    /// is rejected because the journal was not written may still reach the hub.
     async fn accept(
         &self,
         plugin: &str,
@@ -216,7 +219,7 @@ impl Twin {
         let Some(journal) = &self.journal else {
             let mut inner = self.lock();
             inner.reports.push(plugin, patch, waiter)?;
-            inner.reports.keep_nothing();
+            inner.reports.discard_unsaved();
             self.inner.wake.notify_one();
             return Ok(());
         };
@@ -232,12 +235,13 @@ impl Twin {
         Ok(())
     }
 
+    /// Returns one section of the copy.
     fn read(
         &self,
-        half: impl FnOnce(&DeviceTwin) -> (&Map<String, Value>, u64),
+        section: impl FnOnce(&DeviceTwin) -> (&Map<String, Value>, u64),
     ) -> Result<Document, HostError> {
         let inner = self.lock();
-        let (body, version) = half(inner.seen.as_ref().ok_or(HostError::Offline)?);
+        let (body, version) = section(inner.copy.as_ref().ok_or(HostError::Offline)?);
         let body = serde_json::to_string(body).expect("a twin is JSON");
         Ok(Document { body, version })
     }
@@ -272,10 +276,11 @@ impl Persistent for TwinState {
 }
 
 impl TwinState {
+    /// Returns the time of the next request or retry.
     fn due(&self) -> Option<Instant> {
         let fetch = match &self.fetch {
             Fetch::Done => None,
-            Fetch::Due(at) | Fetch::Asked { until: at, .. } => Some(*at),
+            Fetch::Due(at) | Fetch::InFlight { until: at, .. } => Some(*at),
         };
         match (fetch, self.reports.due()) {
             (Some(fetch), Some(report)) => Some(fetch.min(report)),
@@ -283,12 +288,13 @@ impl TwinState {
         }
     }
 
+    /// Handles the answer to a request for the whole twin.
     fn fetched(&mut self, device: &DeviceId, status: u16, body: &[u8], now: Instant) {
         let problem = match status {
             200 => match DeviceTwin::parse(body) {
                 Ok(twin) => {
                     debug!(%device, desired = twin.desired_version, "twin fetched");
-                    self.seen = Some(twin);
+                    self.copy = Some(twin);
                     self.fetch = Fetch::Done;
                     self.pause.reset();
                     return;
@@ -305,11 +311,11 @@ impl TwinState {
 
 impl Fetch {
     fn is_due(&self, now: Instant) -> bool {
-        matches!(self, Fetch::Due(at) | Fetch::Asked { until: at, .. } if *at <= now)
+        matches!(self, Fetch::Due(at) | Fetch::InFlight { until: at, .. } if *at <= now)
     }
 }
 
-/// The text in the body of an error.
+/// Returns the message in the body of an error, escaped for the log.
 fn message(body: &[u8]) -> String {
     let json: Value = serde_json::from_slice(body).unwrap_or_default();
     let text = json.get("message").and_then(Value::as_str).unwrap_or("no reason given");
@@ -333,11 +339,11 @@ impl TwinAccess for Twin {
     ) -> BoxFuture<'a, Result<u64, HostError>> {
         Box::pin(async move {
             let until = Instant::now() + timeout;
-            let (waiter, told) = oneshot::channel();
+            let (waiter, outcome) = oneshot::channel();
             self.accept(plugin, patch, Some(waiter)).await?;
-            match tokio::time::timeout_at(until, told).await {
-                Ok(Ok(what)) => what,
-                // It stays queued: the wait ends, not the report.
+            match tokio::time::timeout_at(until, outcome).await {
+                Ok(Ok(outcome)) => outcome,
+                // The report stays in the queue after a timeout.
                 _ if self.lock().reports.is_connected() => Err(HostError::Timeout),
                 _ => Err(HostError::Offline),
             }

@@ -15,7 +15,7 @@ impl Runner for Router {
         self.table().slot(plugin).is_some()
     }
 
-    fn most_attempts(&self, plugin: &str) -> u32 {
+    fn max_attempts(&self, plugin: &str) -> u32 {
         let table = self.table();
         // A job waits while its plugin is not configured or not loaded, for any number of
         // attempts.
@@ -64,20 +64,20 @@ impl Router {
             Err(error @ (CallError::Busy { .. } | CallError::NoInstance(_))) => {
                 JobEnd::NotNow(error.message())
             }
-            Err(error) => JobEnd::Failed { again_after: None, why: error.message() },
+            Err(error) => JobEnd::Failed { retry_after: None, reason: error.message() },
         }
     }
 }
 
 /// Converts the error that a plugin returned for a job. Escapes its messages for the log.
 fn job_end(error: JobError) -> JobEnd {
-    let escaped = |why: String| readable(&why).into_owned();
+    let escaped = |reason: String| readable(&reason).into_owned();
     match error {
         JobError::Retry(after_ms) => JobEnd::Failed {
-            again_after: after_ms.map(|ms| Duration::from_millis(ms.into())),
-            why: "the plugin asks for another try".into(),
+            retry_after: after_ms.map(|ms| Duration::from_millis(ms.into())),
+            reason: "the plugin asks for another try".into(),
         },
-        JobError::Reject(why) => JobEnd::Rejected(escaped(why)),
-        JobError::Other(why) => JobEnd::Failed { again_after: None, why: escaped(why) },
+        JobError::Reject(reason) => JobEnd::Rejected(escaped(reason)),
+        JobError::Other(reason) => JobEnd::Failed { retry_after: None, reason: escaped(reason) },
     }
 }

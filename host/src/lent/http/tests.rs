@@ -1,4 +1,4 @@
-//! Requests that really go over the wire, to servers of the test.
+//! Tests of requests to real servers on this machine.
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -16,11 +16,11 @@ use tokio_rustls::TlsAcceptor;
 use super::*;
 use crate::router::tests::{answer, router_in};
 
-/// The cases of `error-code`, as the guest answers them.
+/// The guest's statuses for two cases of `error-code`: 500 and the index of the case.
 const TLS_CERTIFICATE_ERROR: i32 = 500 + 13;
 const INTERNAL_ERROR: i32 = 500 + 38;
 
-/// A server on this machine that returns one fixed response.
+/// A TLS server on this machine that always returns the same response.
 struct Server {
     address: SocketAddr,
     folder: TempDir,
@@ -61,21 +61,22 @@ impl Server {
         Server { address, folder }
     }
 
+    /// Returns the host name and port.
     fn name(&self) -> String {
         format!("localhost:{}", self.address.port())
     }
 
-    /// Returns the answer of a plugin that may send requests to this server.
-    async fn asked(&self, more: &str) -> (i32, Value) {
-        let (status, body) = ask(self.folder.path(), &self.name(), more).await;
-        (status, body)
+    /// Returns the answer of a plugin that sends a request to this server.
+    async fn asked(&self, settings: &str) -> (i32, Value) {
+        ask(self.folder.path(), &self.name(), settings).await
     }
 }
 
-/// Returns the answer of a plugin that sends a request to `host`.
-async fn ask(folder: &Path, host: &str, more: &str) -> (i32, Value) {
+/// Returns the answer of a plugin that sends a request to `host`. `http_settings` is TOML for its
+/// section `http`.
+async fn ask(folder: &Path, host: &str, http_settings: &str) -> (i32, Value) {
     let settings = format!(
-        "methods = [\"*\"]\ncapabilities = [\"http\"]\n[plugins.p.http]\nhosts = [{host:?}]\n{more}\n"
+        "methods = [\"*\"]\ncapabilities = [\"http\"]\n[plugins.p.http]\nhosts = [{host:?}]\n{http_settings}\n"
     );
     let router = router_in(folder, "fetches.wat", &settings);
     answer(&router, "ask", &format!("{host:?}")).await
@@ -88,7 +89,7 @@ fn hello() -> Response<Full<Bytes>> {
 const TRUSTED: &str = "ca_file = \"ca.pem\"";
 
 #[test]
-fn every_path_that_a_guest_may_ask_for_has_an_origin_form() {
+fn every_path_has_an_origin_form() {
     for (path, expected) in [
         ("/a?b=c", "/a?b=c"),
         ("?q", "/?q"),
@@ -103,13 +104,13 @@ fn every_path_that_a_guest_may_ask_for_has_an_origin_form() {
 }
 
 #[tokio::test]
-async fn a_plugin_gets_the_response_of_a_server_over_tls() {
+async fn a_plugin_receives_the_response_of_a_server_over_tls() {
     let server = Server::start(hello).await;
     assert_eq!(server.asked(TRUSTED).await, (200, json!("hello")));
 }
 
 #[tokio::test]
-async fn a_server_that_is_not_trusted_is_not_asked() {
+async fn no_request_is_sent_to_an_untrusted_server() {
     let server = Server::start(hello).await;
     let other = Server::start(hello).await;
     let (status, _) = ask(other.folder.path(), &server.name(), TRUSTED).await;
@@ -117,7 +118,7 @@ async fn a_server_that_is_not_trusted_is_not_asked() {
 }
 
 #[tokio::test]
-async fn a_redirect_is_the_plugins_to_follow_if_it_may() {
+async fn a_redirect_is_returned_to_the_plugin() {
     let server = Server::start(|| {
         let response = Response::builder().status(StatusCode::FOUND);
         response.header("location", "https://evil.org/").body(Full::from("\"there\"")).unwrap()
@@ -127,7 +128,7 @@ async fn a_redirect_is_the_plugins_to_follow_if_it_may() {
 }
 
 #[tokio::test]
-async fn a_response_that_is_too_long_is_refused_with_its_host() {
+async fn a_response_that_is_too_long_is_an_error_that_names_the_host() {
     let server = Server::start(|| Response::new(Full::from(vec![b'1'; 2000]))).await;
     let (status, text) = server.asked(&format!("{TRUSTED}\nresponse_bytes = 1000")).await;
     assert_eq!(status, INTERNAL_ERROR);
@@ -135,7 +136,7 @@ async fn a_response_that_is_too_long_is_refused_with_its_host() {
 }
 
 #[tokio::test]
-async fn a_server_that_is_not_there_is_named() {
+async fn an_unreachable_server_is_an_error_that_names_the_host() {
     let folder = tempfile::tempdir().unwrap();
     let unused = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
     let (status, text) = ask(folder.path(), &format!("localhost:{}", unused.port()), "").await;
@@ -144,7 +145,7 @@ async fn a_server_that_is_not_there_is_named() {
 }
 
 #[tokio::test]
-async fn a_name_that_only_fits_a_pattern_does_not_lead_into_a_private_network() {
+async fn a_host_that_only_matches_a_pattern_must_not_be_in_a_private_network() {
     let server = Server::start(hello).await;
     let request = Request::get(format!("https://{}/", server.name())).body(Bytes::new()).unwrap();
     let ca_file = server.folder.path().join("ca.pem");
@@ -162,7 +163,7 @@ async fn a_name_that_only_fits_a_pattern_does_not_lead_into_a_private_network() 
 }
 
 #[test]
-fn addresses_outside_the_public_internet_are_known_in_all_their_clothes() {
+fn addresses_outside_the_public_internet_are_recognised_in_every_form() {
     for private in [
         "127.0.0.1",
         "10.1.2.3",

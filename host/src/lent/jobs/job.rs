@@ -1,47 +1,52 @@
-//! Stored form of a job.
+//! The persisted form of a job.
 
 use jiff::Timestamp;
 use plugin::BootOutcome;
 use serde::{Deserialize, Serialize};
 
-/// Work that a plugin has asked for.
+/// A job of a plugin.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(super) struct Job {
     pub(super) plugin: String,
-    /// Name that the plugin gave it.
+    /// The name that the plugin chose.
     pub(super) name: String,
-    /// JSON text.
+    /// The payload, as JSON text.
     pub(super) payload: String,
     pub(super) when: When,
-    /// Outcome of the boot that it waited for.
+    /// The outcome of the boot that the job waited for.
     pub(super) outcome: BootOutcome,
-    /// The attempts that were begun.
+    /// The number of attempts, a running one included.
     pub(super) attempt: u32,
 }
 
-/// Time at which it is due.
+/// The event that makes a job due.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(super) enum When {
-    /// Once the answer of this call has left.
+    /// The end of a call, after its answer was sent.
     Call { call: String },
-    /// At this time, and after this wait at the latest.
+    /// The end of a wait.
     Time {
+        /// The due time by the wall clock.
         #[serde(with = "millis")]
         at: Timestamp,
+        /// The maximum wait, in milliseconds.
         wait_ms: u64,
     },
-    /// In another boot than this one, or without at this time.
+    /// A boot of the machine, with a time limit.
     Boot {
+        /// The boot in which the job was scheduled.
         boot: String,
-        /// The run of the host in which it was asked for.
+        /// The run of the host in which the job was scheduled.
         run: String,
+        /// The time limit by the wall clock.
         #[serde(with = "millis")]
         by: Timestamp,
+        /// The maximum wait, in milliseconds.
         wait_ms: u64,
     },
 }
 
-/// A time on disk: milliseconds since 1970.
+/// The persisted form of a time: milliseconds since the Unix epoch.
 mod millis {
     use jiff::Timestamp;
     use serde::{Deserialize, Deserializer, Serializer};
@@ -66,7 +71,7 @@ mod tests {
     use crate::journal::tests::mutations;
 
     #[test]
-    fn a_damaged_job_is_left_out_or_another_job_and_never_a_panic() {
+    fn a_corrupt_job_never_causes_a_panic() {
         let now = Now { wall: Timestamp::UNIX_EPOCH, ticks: Duration::ZERO };
         let by = Timestamp::MAX;
         let (boot, run) = ("boot".to_owned(), "run".to_owned());

@@ -1,4 +1,4 @@
-//! Jobs on a journal of their own, run by a scripted plugin.
+//! Tests of jobs, with a journal and a scripted plugin.
 
 use std::collections::VecDeque;
 
@@ -13,25 +13,25 @@ use crate::lent::clock::tests::TestClock;
 
 mod faults;
 
-/// Reason of a rejection that is a panic.
+/// The reason of a scripted rejection for which the runner panics instead.
 const PANIC: &str = "panic";
 
-/// A plugin that ends attempts as scripted, and then succeeds.
+/// A plugin whose first attempts end as scripted. All further attempts succeed.
 #[derive(Default)]
 struct Plugin {
-    told: Mutex<VecDeque<JobEnd>>,
+    script: Mutex<VecDeque<JobEnd>>,
     ran: Mutex<Vec<(String, u32, BootOutcome)>>,
     changed: Notify,
-    /// Plugin whose attempts do not end.
+    /// The name of a plugin whose attempts never end.
     stuck: Option<&'static str>,
 }
 
 impl Plugin {
-    fn told(ends: impl IntoIterator<Item = JobEnd>) -> Arc<Plugin> {
-        Arc::new(Plugin { told: Mutex::new(ends.into_iter().collect()), ..Plugin::default() })
+    fn scripted(ends: impl IntoIterator<Item = JobEnd>) -> Arc<Plugin> {
+        Arc::new(Plugin { script: Mutex::new(ends.into_iter().collect()), ..Plugin::default() })
     }
 
-    /// Waits for a number of attempts and returns them.
+    /// Waits for a number of attempts, and returns all attempts so far.
     async fn ran(&self, attempts: usize) -> Vec<(String, u32, BootOutcome)> {
         loop {
             let changed = self.changed.notified();
@@ -49,15 +49,15 @@ impl Runner for Plugin {
         true
     }
 
-    fn most_attempts(&self, _plugin: &str) -> u32 {
+    fn max_attempts(&self, _plugin: &str) -> u32 {
         3
     }
 
     fn run_job<'a>(&'a self, job: JobCall<'a>) -> BoxFuture<'a, JobEnd> {
         self.ran.lock().push((job.payload.to_owned(), job.attempt, job.boot_outcome));
         self.changed.notify_one();
-        let end = self.told.lock().pop_front().unwrap_or(JobEnd::Done);
-        let panics = matches!(&end, JobEnd::Rejected(why) if why == PANIC);
+        let end = self.script.lock().pop_front().unwrap_or(JobEnd::Done);
+        let panics = matches!(&end, JobEnd::Rejected(reason) if reason == PANIC);
         let is_stuck = self.stuck == Some(job.plugin);
         Box::pin(async move {
             if is_stuck {
@@ -73,7 +73,7 @@ fn boot(id: &str) -> Option<Boot> {
     Some(Boot { id: id.to_owned() })
 }
 
-/// Jobs of one run of the host, in one boot.
+/// Returns the jobs of one run of the host, in one boot.
 fn jobs(journal: Journal, boot_id: &str) -> Arc<Jobs> {
     jobs_at(journal, boot_id, &clock())
 }
@@ -106,9 +106,9 @@ const AT_ONCE: JobWhen = JobWhen::AfterDelay(Duration::ZERO);
 const HOUR: Duration = Duration::from_secs(3600);
 
 #[tokio::test]
-async fn a_job_runs_once_and_is_gone_from_the_disk() {
+async fn a_job_runs_once_and_is_removed_from_the_journal() {
     let directory = tempfile::tempdir().unwrap();
-    let plugin = Plugin::told([]);
+    let plugin = Plugin::scripted([]);
     let first = jobs(journal(&directory), "b1");
     add(&first, "1", AT_ONCE).await.unwrap();
     let running = run(&first, &plugin);
@@ -121,10 +121,10 @@ async fn a_job_runs_once_and_is_gone_from_the_disk() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_job_that_fails_is_tried_again_and_given_up_after_as_many_times_as_it_may() {
+async fn a_failing_job_is_retried_and_given_up_after_the_last_attempt() {
     let directory = tempfile::tempdir().unwrap();
-    let failed = || JobEnd::Failed { again_after: None, why: "no".into() };
-    let plugin = Plugin::told((0..20).map(|_| failed()));
+    let failed = || JobEnd::Failed { retry_after: None, reason: "no".into() };
+    let plugin = Plugin::scripted((0..20).map(|_| failed()));
     let jobs = jobs(journal(&directory), "b1");
     add(&jobs, "1", AT_ONCE).await.unwrap();
     let _running = run(&jobs, &plugin);
@@ -138,10 +138,10 @@ async fn a_job_that_fails_is_tried_again_and_given_up_after_as_many_times_as_it_
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_rejected_job_ends_and_a_retry_comes_when_the_plugin_says() {
+async fn a_rejected_job_ends_and_a_retry_runs_after_the_plugins_delay() {
     let directory = tempfile::tempdir().unwrap();
-    let later = JobEnd::Failed { again_after: Some(HOUR), why: "later".into() };
-    let plugin = Plugin::told([later, JobEnd::Rejected("never".into())]);
+    let later = JobEnd::Failed { retry_after: Some(HOUR), reason: "later".into() };
+    let plugin = Plugin::scripted([later, JobEnd::Rejected("never".into())]);
     let jobs = jobs(journal(&directory), "b1");
     let begun = Instant::now();
     add(&jobs, "1", AT_ONCE).await.unwrap();
@@ -153,9 +153,9 @@ async fn a_rejected_job_ends_and_a_retry_comes_when_the_plugin_says() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_plugin_that_takes_no_calls_uses_up_no_attempt() {
+async fn a_plugin_that_accepts_no_calls_uses_no_attempt() {
     let directory = tempfile::tempdir().unwrap();
-    let plugin = Plugin::told((0..30).map(|_| JobEnd::NotNow("disabled".into())));
+    let plugin = Plugin::scripted((0..30).map(|_| JobEnd::NotNow("disabled".into())));
     let jobs = jobs(journal(&directory), "b1");
     add(&jobs, "1", AT_ONCE).await.unwrap();
     let _running = run(&jobs, &plugin);
@@ -165,9 +165,9 @@ async fn a_plugin_that_takes_no_calls_uses_up_no_attempt() {
 }
 
 #[tokio::test]
-async fn a_job_after_the_answer_waits_for_its_own_call_or_the_next_start() {
+async fn a_job_after_the_answer_waits_for_its_own_call_or_a_restart() {
     let directory = tempfile::tempdir().unwrap();
-    let plugin = Plugin::told([]);
+    let plugin = Plugin::scripted([]);
     let first = jobs(journal(&directory), "b1");
     let running = run(&first, &plugin);
     add(&first, "1", JobWhen::AfterResponse).await.unwrap();
@@ -185,9 +185,9 @@ async fn a_job_after_the_answer_waits_for_its_own_call_or_the_next_start() {
 }
 
 #[tokio::test]
-async fn a_cancelled_job_does_not_run_and_is_cancelled_by_its_own_plugin_alone() {
+async fn a_job_can_be_cancelled_once_and_only_by_its_own_plugin() {
     let directory = tempfile::tempdir().unwrap();
-    let plugin = Plugin::told([]);
+    let plugin = Plugin::scripted([]);
     let jobs = jobs(journal(&directory), "b1");
     let id = add(&jobs, "1", JobWhen::AfterDelay(HOUR)).await.unwrap();
     assert!(!jobs.cancel("other", &id).await.unwrap());
@@ -200,7 +200,7 @@ async fn a_cancelled_job_does_not_run_and_is_cancelled_by_its_own_plugin_alone()
 }
 
 #[tokio::test]
-async fn a_plugin_has_so_many_jobs_and_no_more() {
+async fn the_number_of_jobs_of_a_plugin_is_limited() {
     let directory = tempfile::tempdir().unwrap();
     let jobs = jobs(journal(&directory), "b1");
     for _ in 0..3 {
@@ -211,10 +211,10 @@ async fn a_plugin_has_so_many_jobs_and_no_more() {
 }
 
 #[tokio::test]
-async fn a_full_disk_takes_no_job_and_begins_none() {
+async fn a_full_disk_accepts_and_starts_no_job() {
     let directory = tempfile::tempdir().unwrap();
     let disk = TestDisk::default();
-    let plugin = Plugin::told([]);
+    let plugin = Plugin::scripted([]);
     let jobs = jobs(disk.journal(directory.path()), "b1");
     add(&jobs, "1", AT_ONCE).await.unwrap();
 
@@ -233,13 +233,13 @@ async fn a_full_disk_takes_no_job_and_begins_none() {
 #[tokio::test]
 async fn a_job_after_a_boot_runs_once_the_machine_has_booted() {
     let directory = tempfile::tempdir().unwrap();
-    let plugin = Plugin::told([]);
+    let plugin = Plugin::scripted([]);
     let first = jobs(journal(&directory), "b1");
     add(&first, "1", JobWhen::AfterBoot { within: HOUR }).await.unwrap();
     first.journal.close().await;
     drop(first);
 
-    // The host is started again, the machine is not: it waits on.
+    // The host is restarted and the machine is not, so the job still waits.
     let second = jobs(journal(&directory), "b1");
     let running = run(&second, &plugin);
     add(&second, "2", AT_ONCE).await.unwrap();
@@ -253,7 +253,7 @@ async fn a_job_after_a_boot_runs_once_the_machine_has_booted() {
     assert_eq!(plugin.ran(2).await[1], ("1".to_owned(), 1, BootOutcome::Rebooted));
 }
 
-/// Waits until nothing runs.
+/// Waits until no job is running.
 async fn until_idle(jobs: &Jobs) {
     while !jobs.is_idle() {
         tokio::task::yield_now().await;
@@ -261,9 +261,9 @@ async fn until_idle(jobs: &Jobs) {
 }
 
 #[tokio::test]
-async fn a_boot_that_did_not_come_is_told_apart_from_a_host_that_was_started_again() {
+async fn a_missing_boot_and_a_restart_of_the_host_have_different_outcomes() {
     let directory = tempfile::tempdir().unwrap();
-    let (plugin, clock) = (Plugin::told([]), clock());
+    let (plugin, clock) = (Plugin::scripted([]), clock());
     let first = jobs_at(journal(&directory), "b1", &clock);
     add(&first, "1", JobWhen::AfterBoot { within: HOUR }).await.unwrap();
     add(&first, "2", JobWhen::AfterBoot { within: 2 * HOUR }).await.unwrap();
@@ -280,32 +280,36 @@ async fn a_boot_that_did_not_come_is_told_apart_from_a_host_that_was_started_aga
     assert_eq!(plugin.ran(2).await[1], ("2".to_owned(), 1, BootOutcome::HostRestartedOnly));
 }
 
-/// The machine has no battery for its clock: it boots in 1970.
+/// A machine without a battery for its clock boots in 1970.
 #[tokio::test]
-async fn a_boot_counts_as_one_though_the_clock_was_set_by_years_meanwhile() {
-    for [asked, booted] in [
+async fn a_boot_is_detected_even_if_the_clock_is_set_by_years() {
+    for [scheduled, booted] in [
         ["1970-01-01T00:01:00Z", "2026-01-01T12:00:00Z"],
         ["2026-01-01T12:00:00Z", "1970-01-01T00:01:00Z"],
     ] {
         let directory = tempfile::tempdir().unwrap();
-        let plugin = Plugin::told([]);
-        let first = jobs_at(journal(&directory), "b1", &Arc::new(TestClock::at(asked)));
+        let plugin = Plugin::scripted([]);
+        let first = jobs_at(journal(&directory), "b1", &Arc::new(TestClock::at(scheduled)));
         add(&first, "1", JobWhen::AfterBoot { within: HOUR }).await.unwrap();
         first.journal.close().await;
         drop(first);
 
         let second = jobs_at(journal(&directory), "b2", &Arc::new(TestClock::at(booted)));
         let _running = run(&second, &plugin);
-        assert_eq!(plugin.ran(1).await[0], ("1".to_owned(), 1, BootOutcome::Rebooted), "{asked}");
+        assert_eq!(
+            plugin.ran(1).await[0],
+            ("1".to_owned(), 1, BootOutcome::Rebooted),
+            "{scheduled}"
+        );
     }
 }
 
-/// As after the first answer of a time server.
+/// A time server can set the clock of a running host.
 #[tokio::test(start_paused = true)]
-async fn a_clock_that_is_set_by_a_day_neither_runs_a_job_early_nor_delays_it() {
+async fn setting_the_clock_by_a_day_neither_hastens_nor_delays_a_job() {
     for set in ["2026-01-02T12:00:00Z", "2025-12-31T12:00:00Z"] {
         let directory = tempfile::tempdir().unwrap();
-        let (plugin, clock) = (Plugin::told([]), clock());
+        let (plugin, clock) = (Plugin::scripted([]), clock());
         let jobs = jobs_at(journal(&directory), "b1", &clock);
         add(&jobs, "1", JobWhen::AfterDelay(HOUR)).await.unwrap();
         let _running = run(&jobs, &plugin);
@@ -315,14 +319,14 @@ async fn a_clock_that_is_set_by_a_day_neither_runs_a_job_early_nor_delays_it() {
         assert!(plugin.ran.lock().is_empty(), "{set}");
 
         plugin.ran(1).await;
-        assert!(clock.ticks() < HOUR + LOOK, "{set}");
+        assert!(clock.ticks() < HOUR + MAX_SLEEP, "{set}");
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_machine_that_was_suspended_runs_what_became_due() {
+async fn a_machine_that_was_suspended_runs_the_jobs_that_became_due() {
     let directory = tempfile::tempdir().unwrap();
-    let (plugin, clock) = (Plugin::told([]), clock());
+    let (plugin, clock) = (Plugin::scripted([]), clock());
     let jobs = jobs_at(journal(&directory), "b1", &clock);
     add(&jobs, "1", JobWhen::AfterDelay(HOUR)).await.unwrap();
     let _running = run(&jobs, &plugin);
@@ -330,11 +334,11 @@ async fn a_machine_that_was_suspended_runs_what_became_due() {
     clock.suspend(2 * HOUR);
     let woken = Instant::now();
     plugin.ran(1).await;
-    assert!(woken.elapsed() <= LOOK);
+    assert!(woken.elapsed() <= MAX_SLEEP);
 }
 
 #[tokio::test]
-async fn after_a_restart_a_job_waits_for_what_is_left_and_never_for_more_than_it_asked() {
+async fn after_a_restart_a_job_waits_for_at_most_its_remaining_delay() {
     let directory = tempfile::tempdir().unwrap();
     let first = jobs(journal(&directory), "b1");
     add(&first, "1", JobWhen::AfterDelay(HOUR)).await.unwrap();

@@ -1,14 +1,15 @@
-//! Identity of the current boot: a restarted host is not a restarted machine.
+//! The identity of the current boot, which distinguishes a reboot of the machine from a restart
+//! of the host.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// Files in which the machine describes its boot. A test passes files of its own.
+/// The files in which the kernel describes the current boot. A test can use other files.
 #[derive(Debug, Clone)]
 pub struct Machine {
-    /// Another text after each boot.
+    /// A file with an id that differs after each boot.
     pub boot_id: PathBuf,
-    /// The seconds since, and whatever follows them.
+    /// A file that begins with the seconds since the boot.
     pub uptime: PathBuf,
 }
 
@@ -19,8 +20,8 @@ impl Default for Machine {
 }
 
 impl Machine {
-    /// Returns the time since the boot, that of a suspended machine included; `None` if
-    /// the machine does not tell it.
+    /// Returns the time since the boot, suspended time included. Returns `None` if the machine
+    /// does not report it.
     pub(super) fn uptime(&self) -> Option<Duration> {
         let text = read(&self.uptime)?;
         let seconds = text.split_whitespace().next()?.parse().ok()?;
@@ -35,7 +36,7 @@ pub(crate) struct Boot {
 }
 
 impl Boot {
-    /// Returns the current boot of the machine; `None` if the machine does not name it.
+    /// Returns the current boot of the machine. Returns `None` if the machine has no id for it.
     pub(crate) fn of(machine: &Machine) -> Option<Boot> {
         let id = read(&machine.boot_id)?.trim().to_owned();
         (!id.is_empty()).then_some(Boot { id })
@@ -51,7 +52,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_boot_has_the_kernels_id_and_its_age() {
+    fn a_boot_has_the_id_and_the_uptime_of_the_kernel() {
         let folder = tempfile::tempdir().unwrap();
         let machine =
             Machine { boot_id: folder.path().join("id"), uptime: folder.path().join("uptime") };
@@ -67,7 +68,7 @@ mod tests {
 
     #[cfg(target_os = "linux")]
     #[test]
-    fn this_machine_tells_the_same_boot_twice() {
+    fn this_machine_has_the_same_boot_id_twice() {
         let boot = || Boot::of(&Machine::default()).unwrap().id;
         assert_eq!(boot(), boot());
         assert!(Machine::default().uptime().unwrap() > Duration::ZERO);

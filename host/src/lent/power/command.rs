@@ -8,18 +8,18 @@ use std::time::Duration;
 use tokio::process::Command;
 use tokio::time::timeout;
 
-/// Time that the command may take; it only has to request the reboot.
+/// The time limit of the command, which only has to request the reboot.
 pub(super) const COMMAND_WAIT: Duration = Duration::from_secs(60);
 
-/// Directories of programs, if the host itself has no PATH.
+/// The command's PATH if the host has none.
 const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
-/// Variables of the host's environment that the command gets, if they are set: those of
-/// language and time zone, and the address at which `systemctl` reaches the system. All
-/// others may be secret, such as the device's connection string.
-const PASSED_ON: [&str; 5] = ["DBUS_SYSTEM_BUS_ADDRESS", "LANG", "LC_ALL", "PATH", "TZ"];
+/// The environment variables that the command inherits: PATH, language, time zone, and the
+/// address of the D-Bus for `systemctl`. All others can be secret, such as the device's
+/// connection string.
+const INHERITED: [&str; 5] = ["DBUS_SYSTEM_BUS_ADDRESS", "LANG", "LC_ALL", "PATH", "TZ"];
 
-/// Runs the command until it has ended well. An error says why it has not.
+/// Runs the command and waits for its end. Returns the reason if it failed.
 pub(super) async fn run(command: &[String]) -> Result<(), String> {
     let (program, arguments) = command.split_first().ok_or("no command")?;
     let mut command = Command::new(program);
@@ -33,15 +33,16 @@ pub(super) async fn run(command: &[String]) -> Result<(), String> {
     if output.status.success() {
         return Ok(());
     }
-    let said = String::from_utf8_lossy(&output.stderr);
-    let said: String = plugin::readable(said.trim()).into_owned();
-    Err(format!("{}: {said}", output.status))
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    let stderr = plugin::readable(stderr.trim());
+    Err(format!("{}: {stderr}", output.status))
 }
 
+/// Returns the environment of the command. `variable` looks up a variable of the host.
 fn environment(
     variable: impl Fn(&str) -> Option<OsString>,
 ) -> impl Iterator<Item = (&'static str, OsString)> {
-    PASSED_ON.into_iter().filter_map(move |name| {
+    INHERITED.into_iter().filter_map(move |name| {
         let default = || (name == "PATH").then(|| DEFAULT_PATH.into());
         Some((name, variable(name).or_else(default)?))
     })
@@ -52,19 +53,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_command_gets_no_variable_but_those_of_the_list() {
+    fn a_command_inherits_only_the_listed_variables() {
         let all: Vec<_> = environment(|name| Some(name.into())).collect();
-        assert_eq!(all.len(), PASSED_ON.len());
+        assert_eq!(all.len(), INHERITED.len());
         let none: Vec<_> = environment(|_| None).collect();
         assert_eq!(none, [("PATH", DEFAULT_PATH.into())]);
     }
 
     #[tokio::test]
-    async fn the_environment_of_the_host_is_not_that_of_the_command() {
-        // Set by cargo for this test.
+    async fn a_command_does_not_inherit_the_environment_of_the_host() {
+        // Cargo sets this variable for the test.
         assert!(env::var_os("CARGO_MANIFEST_DIR").is_some());
         let script = "test -z \"$CARGO_MANIFEST_DIR\" && test -n \"$PATH\" && exit 7";
-        let said = run(&["sh", "-c", script].map(str::to_owned)).await.unwrap_err();
-        assert_eq!(said, "exit status: 7: ");
+        let error = run(&["sh", "-c", script].map(str::to_owned)).await.unwrap_err();
+        assert_eq!(error, "exit status: 7: ");
     }
 }

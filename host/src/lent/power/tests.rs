@@ -1,4 +1,4 @@
-//! Reboots that are asked for, on a machine whose reboot is a file.
+//! Tests of requested reboots, with a command that creates a file.
 
 use std::path::Path;
 
@@ -12,7 +12,7 @@ const HOUR: Duration = Duration::from_secs(3600);
 
 const NO_LIMITS: RebootLimits = RebootLimits { per_hour: 255, min_uptime: Duration::ZERO };
 
-/// A power in a boot of the machine, whose command is a script.
+/// Returns the power of a machine in the given boot. Its reboot command is a shell script.
 async fn power_with(
     directory: &TempDir,
     journal: Journal,
@@ -28,7 +28,7 @@ async fn power_with(
     Power::open((command, limits), machine, boot, Arc::new(journal)).await
 }
 
-/// A power without limits, whose command makes the file `rebooted`, and fails.
+/// Returns a power without limits. Its command creates the file `rebooted` and fails.
 async fn power(directory: &TempDir, journal: Journal, boot: &str) -> Power {
     let file = directory.path().join("rebooted");
     let script = format!("touch '{}'; echo not today >&2; exit 3", file.display());
@@ -52,27 +52,27 @@ fn set_uptime(directory: &TempDir, minutes: u64) {
 }
 
 #[tokio::test]
-async fn a_reboot_runs_the_command_and_one_that_fails_may_be_asked_for_again() {
+async fn a_reboot_runs_the_command_and_can_be_requested_again_after_a_failure() {
     let directory = tempfile::tempdir().unwrap();
     let power = power(&directory, journal(&directory), "b1").await;
     ask(&power, Duration::ZERO).await.unwrap();
     let error = ask(&power, Duration::ZERO).await.unwrap_err();
-    let why = "a reboot is pending already, for `p`";
-    assert_eq!(error, HostError::QuotaExceeded(why.into()));
+    let reason = "a reboot is pending already, for `p`";
+    assert_eq!(error, HostError::QuotaExceeded(reason.into()));
     assert!(!rebooted(directory.path()));
 
     power.due().await;
-    let why = command::run(&power.command.command).await.unwrap_err();
-    assert!(why.ends_with("not today"), "{why}");
+    let reason = command::run(&power.command.command).await.unwrap_err();
+    assert!(reason.ends_with("not today"), "{reason}");
     power.reboot().await;
 
     assert!(rebooted(directory.path()));
-    assert_eq!(kept(&power.journal), None);
+    assert_eq!(persisted_request(&power.journal), None);
     ask(&power, HOUR).await.unwrap();
 }
 
 #[tokio::test]
-async fn a_host_that_is_started_again_keeps_its_word_and_after_a_boot_it_has() {
+async fn a_request_survives_a_restart_of_the_host_and_ends_with_a_boot() {
     let directory = tempfile::tempdir().unwrap();
     let first = power(&directory, journal(&directory), "b1").await;
     ask(&first, HOUR).await.unwrap();
@@ -85,13 +85,13 @@ async fn a_host_that_is_started_again_keeps_its_word_and_after_a_boot_it_has() {
 
     let third = power(&directory, journal(&directory), "b2").await;
     assert!(third.shared.lock().is_none());
-    assert_eq!(kept(&third.journal), None);
+    assert_eq!(persisted_request(&third.journal), None);
     ask(&third, HOUR).await.unwrap();
 }
 
-/// The host that runs the command ends while it runs.
+/// The command ends the host while it runs.
 #[tokio::test]
-async fn a_command_that_ended_the_host_is_not_run_again_in_the_same_boot() {
+async fn a_command_that_ended_the_host_does_not_run_again_in_the_same_boot() {
     let directory = tempfile::tempdir().unwrap();
     let first = power(&directory, journal(&directory), "b1").await;
     ask(&first, Duration::ZERO).await.unwrap();
@@ -100,27 +100,27 @@ async fn a_command_that_ended_the_host_is_not_run_again_in_the_same_boot() {
     close(first).await;
 
     let second = power(&directory, journal(&directory), "b1").await;
-    assert!(second.shared.lock().is_none(), "it is over");
-    assert_eq!(kept(&second.journal), None);
+    assert!(second.shared.lock().is_none(), "the request has ended");
+    assert_eq!(persisted_request(&second.journal), None);
     second.reboot().await;
     assert!(!rebooted(directory.path()));
     ask(&second, HOUR).await.unwrap();
 }
 
 #[tokio::test]
-async fn the_journal_says_that_the_command_has_begun_before_it_begins() {
+async fn the_command_runs_only_after_its_start_was_persisted() {
     let directory = tempfile::tempdir().unwrap();
     let disk = TestDisk::default();
     let power = power(&directory, disk.journal(directory.path()), "b1").await;
     ask(&power, Duration::ZERO).await.unwrap();
     disk.fill_after(0);
     power.reboot().await;
-    assert!(!rebooted(directory.path()), "what cannot be noted is not done");
+    assert!(!rebooted(directory.path()), "the start was not persisted");
     assert!(power.shared.lock().is_none());
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_command_that_never_ends_is_given_up_after_one_try() {
+async fn a_command_that_never_ends_runs_once() {
     let directory = tempfile::tempdir().unwrap();
     let script = "exec sleep 1000";
     let power = power_with(&directory, journal(&directory), "b1", NO_LIMITS, script).await;
@@ -128,23 +128,23 @@ async fn a_command_that_never_ends_is_given_up_after_one_try() {
     let begun = Instant::now();
     power.reboot().await;
     assert!(begun.elapsed() >= command::COMMAND_WAIT);
-    assert_eq!(kept(&power.journal), None);
+    assert_eq!(persisted_request(&power.journal), None);
     assert!(power.shared.lock().is_none());
 }
 
 #[tokio::test]
-async fn a_command_that_does_nothing_is_given_up_after_one_try() {
+async fn a_command_without_effect_runs_once() {
     let directory = tempfile::tempdir().unwrap();
     let mut power = power_with(&directory, journal(&directory), "b1", NO_LIMITS, "true").await;
     power.reboot_wait = Duration::ZERO;
     ask(&power, Duration::ZERO).await.unwrap();
     power.reboot().await;
-    assert_eq!(kept(&power.journal), None);
+    assert_eq!(persisted_request(&power.journal), None);
     assert!(power.shared.lock().is_none());
 }
 
 #[tokio::test]
-async fn only_so_many_reboots_happen_within_an_hour_whatever_boots_they_are_of() {
+async fn the_number_of_reboots_per_hour_is_limited_across_boots() {
     let directory = tempfile::tempdir().unwrap();
     let limits = RebootLimits { per_hour: 2, min_uptime: Duration::ZERO };
     set_uptime(&directory, 1);
@@ -156,10 +156,10 @@ async fn only_so_many_reboots_happen_within_an_hour_whatever_boots_they_are_of()
         close(power).await;
     }
     let power = power_with(&directory, journal(&directory), "b3", limits, "true").await;
-    let why = "2 reboots within an hour; `reboots_per_hour` is 2";
+    let reason = "2 reboots within an hour; `reboots_per_hour` is 2";
     let refused = ask(&power, Duration::ZERO).await.unwrap_err();
-    assert_eq!(refused, HostError::QuotaExceeded(why.into()));
-    assert_eq!(kept(&power.journal), None);
+    assert_eq!(refused, HostError::QuotaExceeded(reason.into()));
+    assert_eq!(persisted_request(&power.journal), None);
 
     set_uptime(&directory, 60);
     ask(&power, Duration::ZERO).await.unwrap();
@@ -183,14 +183,14 @@ async fn a_machine_that_has_just_booted_is_not_rebooted() {
     set_uptime(&directory, 4);
     let power = power_with(&directory, journal(&directory), "b1", limits, "true").await;
     let refused = ask(&power, Duration::from_secs(59)).await.unwrap_err();
-    let why = "the machine has been up for 240 s; `reboot_min_uptime` is 300 s";
-    assert_eq!(refused, HostError::QuotaExceeded(why.into()));
-    // It counts until the reboot, not until the request.
+    let reason = "the machine has been up for 240 s; `reboot_min_uptime` is 300 s";
+    assert_eq!(refused, HostError::QuotaExceeded(reason.into()));
+    // The uptime at the reboot counts, not at the request.
     ask(&power, Duration::from_secs(60)).await.unwrap();
 }
 
 #[tokio::test]
-async fn a_dry_run_only_says_what_it_would_do() {
+async fn a_dry_run_does_not_run_the_command() {
     let directory = tempfile::tempdir().unwrap();
     let mut power = power(&directory, journal(&directory), "b1").await;
     power.command.dry_run = true;
@@ -203,7 +203,7 @@ async fn a_dry_run_only_says_what_it_would_do() {
 }
 
 #[tokio::test]
-async fn a_full_disk_takes_no_reboot() {
+async fn a_full_disk_accepts_no_reboot() {
     let directory = tempfile::tempdir().unwrap();
     let disk = TestDisk::default();
     let power = power(&directory, disk.journal(directory.path()), "b1").await;

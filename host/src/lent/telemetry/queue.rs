@@ -1,8 +1,8 @@
-//! Messages that the hub has not acknowledged, oldest first: those handed to the
-//! connection, then those that wait.
+//! The queue of messages that the hub has not acknowledged, the oldest first. Messages that
+//! were handed to the connection come before waiting ones.
 //!
-//! A state machine without a network or a disk: the caller hands over the messages that
-//! [`MessageQueue::next`] returns, passes on their outcomes, and persists the records that
+//! This is a state machine without I/O: the caller hands over the messages that
+//! [`MessageQueue::next`] returns, reports their outcomes, and persists the records that
 //! [`MessageQueue::unsaved`] returns.
 
 use std::collections::{BTreeMap, VecDeque};
@@ -14,24 +14,26 @@ use protocol::topic::DeviceTopic;
 
 use crate::config::{TelemetryLimits, WhenFull};
 
-/// Messages at once that were handed over and not acknowledged: enough for a
-/// distant hub, few enough to be held twice.
-const HANDED_AT_ONCE: usize = 64;
+/// The maximum number of messages that were handed over and not acknowledged. It is high enough
+/// for a hub with a long round trip, and low enough for the memory of a second copy.
+const MAX_HANDED_OVER: usize = 64;
 
-/// Part of the free room that one plugin may use where new messages are refused.
+/// The limit of one plugin's messages, as a multiple of the free capacity, if new messages are
+/// refused when the queue is full.
 const SHARE: usize = 4;
 
+/// The progress of a message's record to the journal.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Saved {
     No,
-    UnderWay,
+    InFlight,
     Yes,
 }
 
-/// A message, and how far it has come.
+/// A message in the queue.
 #[derive(Debug)]
 struct Message {
-    /// Its place in the order of all, and its name on disk.
+    /// The position in the order of all messages, and the key of the record.
     number: u64,
     /// The plugin that sent it; `None` if an earlier run of the host accepted it.
     plugin: Option<Arc<str>>,
@@ -41,15 +43,18 @@ struct Message {
     saved: Saved,
 }
 
+/// The messages of all plugins.
 pub(super) struct MessageQueue {
     limits: TelemetryLimits,
     messages: VecDeque<Message>,
-    /// So many of the first were handed over.
-    handed: usize,
+    /// The number of messages at the front that were handed over.
+    handed_over: usize,
+    /// The size of all messages, in bytes.
     bytes: usize,
     next_number: u64,
-    /// Records that are to go: `true` while they are being removed.
-    gone: BTreeMap<u64, bool>,
+    /// The numbers of the records to remove; `true` while the removal is in flight.
+    to_remove: BTreeMap<u64, bool>,
+    /// The number of messages dropped since the start of the host.
     dropped: u64,
 }
 
@@ -58,21 +63,22 @@ impl MessageQueue {
         MessageQueue {
             limits,
             messages: VecDeque::new(),
-            handed: 0,
+            handed_over: 0,
             bytes: 0,
             next_number: 0,
-            gone: BTreeMap::new(),
+            to_remove: BTreeMap::new(),
             dropped: 0,
         }
     }
 
-    /// A message that was on disk when the host was started; by number.
+    /// Adds a message found in the journal at the start. The caller passes them in the order of
+    /// their numbers.
     pub(super) fn restore(&mut self, number: u64, topic: DeviceTopic, body: Bytes) {
         self.next_number = self.next_number.max(number.saturating_add(1));
         self.append(Message::new(number, topic, body, Saved::Yes));
     }
 
-    /// Takes a message; returns how many have been dropped, if that dropped any.
+    /// Adds a message. If that dropped others, returns the total number of dropped messages.
     pub(super) fn push(
         &mut self,
         plugin: &str,
@@ -83,30 +89,30 @@ impl MessageQueue {
         message.plugin = Some(plugin.into());
         let dropped = self.dropped;
         if message.bytes > self.limits.bytes {
-            let (bytes, most) = (message.bytes, self.limits.bytes);
-            let why = format!("message has {bytes} bytes; {most} may wait");
-            return Err(HostError::TooLarge(why));
+            let (bytes, max_bytes) = (message.bytes, self.limits.bytes);
+            let reason = format!("message has {bytes} bytes; {max_bytes} may wait");
+            return Err(HostError::TooLarge(reason));
         }
         if self.limits.when_full == WhenFull::Refuse && !self.is_within_share(&message) {
-            let why = "messages of this plugin use its share of the queue already".to_owned();
-            return Err(HostError::QuotaExceeded(why));
+            let reason = "messages of this plugin use its share of the queue already".to_owned();
+            return Err(HostError::QuotaExceeded(reason));
         }
         while self.messages.len() >= self.limits.messages
             || self.bytes + message.bytes > self.limits.bytes
         {
             let oldest = match self.limits.when_full {
-                WhenFull::DropOldest => self.oldest_of_the_largest(&message),
+                WhenFull::DropOldest => self.position_to_drop(&message),
                 WhenFull::Refuse => None,
             };
             let Some(oldest) = oldest.and_then(|at| self.messages.remove(at)) else {
-                let why = format!(
+                let reason = format!(
                     "{} messages with {} bytes wait for the hub already",
                     self.messages.len(),
                     self.bytes
                 );
-                return Err(HostError::QuotaExceeded(why));
+                return Err(HostError::QuotaExceeded(reason));
             };
-            self.forget(&oldest);
+            self.removed(&oldest);
             self.dropped += 1;
         }
         self.next_number += 1;
@@ -114,31 +120,31 @@ impl MessageQueue {
         Ok((self.dropped > dropped).then_some(self.dropped))
     }
 
-    /// Returns the place of the oldest message that has to make room for a new one: of the
-    /// plugin that uses most of what is short, the new message included. So a plugin
-    /// that floods the queue drops its own messages and those of no other. What the
-    /// connection has is on its way already and stays.
-    fn oldest_of_the_largest(&self, new: &Message) -> Option<usize> {
+    /// Returns the position of the message to drop for a new one: the oldest waiting message of
+    /// the plugin that uses most of the exhausted limit, the new message included. A plugin that
+    /// floods the queue therefore only loses its own messages. Messages that were handed over
+    /// are kept.
+    fn position_to_drop(&self, new: &Message) -> Option<usize> {
         let by_bytes = self.messages.len() < self.limits.messages;
         let weight = |message: &Message| if by_bytes { message.bytes } else { 1 };
-        let mut used = BTreeMap::from([(new.plugin.as_deref(), weight(new))]);
-        for message in self.messages.range(self.handed..) {
-            *used.entry(message.plugin.as_deref()).or_default() += weight(message);
+        let mut usage = BTreeMap::from([(new.plugin.as_deref(), weight(new))]);
+        for message in self.messages.range(self.handed_over..) {
+            *usage.entry(message.plugin.as_deref()).or_default() += weight(message);
         }
-        let of_new = used[&new.plugin.as_deref()];
-        let (largest, most) = used.into_iter().max_by_key(|(_, used)| *used)?;
-        let victim = if of_new >= most { new.plugin.as_deref() } else { largest };
-        let mut waiting = self.messages.iter().enumerate().skip(self.handed);
+        let new_usage = usage[&new.plugin.as_deref()];
+        let (largest, max_usage) = usage.into_iter().max_by_key(|(_, used)| *used)?;
+        let victim = if new_usage >= max_usage { new.plugin.as_deref() } else { largest };
+        let mut waiting = self.messages.iter().enumerate().skip(self.handed_over);
         waiting.find(|(_, message)| message.plugin.as_deref() == victim).map(|(at, _)| at)
     }
 
-    /// Checks whether a new message leaves room for other plugins: all that wait of one
-    /// plugin take [`SHARE`] times what stays free at most. So a single plugin may use
-    /// four fifths, and several that flood the queue leave room for one that does not.
+    /// Returns `true` if a new message leaves capacity for other plugins: the messages of a
+    /// plugin use at most [`SHARE`] times the free capacity. A single plugin can therefore use
+    /// four fifths of the queue, and even several plugins that flood it leave some capacity.
     fn is_within_share(&self, new: &Message) -> bool {
-        let theirs = self.messages.iter().filter(|message| message.plugin == new.plugin);
-        let (messages, bytes) =
-            theirs.fold((0, 0), |(messages, bytes), message| (messages + 1, bytes + message.bytes));
+        let same_plugin = self.messages.iter().filter(|message| message.plugin == new.plugin);
+        let (messages, bytes) = same_plugin
+            .fold((0, 0), |(messages, bytes), message| (messages + 1, bytes + message.bytes));
         messages <= SHARE * self.limits.messages.saturating_sub(self.messages.len())
             && bytes <= SHARE * self.limits.bytes.saturating_sub(self.bytes)
     }
@@ -148,35 +154,37 @@ impl MessageQueue {
         self.messages.push_back(message);
     }
 
-    /// The next message to hand over, which counts as handed from now on.
+    /// Returns the next message to hand over, and counts it as handed over.
     pub(super) fn next(&mut self) -> Option<(u64, DeviceTopic, Bytes)> {
-        if self.handed >= HANDED_AT_ONCE {
+        if self.handed_over >= MAX_HANDED_OVER {
             return None;
         }
-        let message = self.messages.get(self.handed)?;
-        self.handed += 1;
+        let message = self.messages.get(self.handed_over)?;
+        self.handed_over += 1;
         Some((message.number, message.topic.clone(), message.body.clone()))
     }
 
-    /// Removes a message that was handed over and will not be sent again. Returns its
-    /// plugin, which is not known of a message of an earlier run.
+    /// Removes a message that was handed over and will not be sent again. Returns its plugin, or
+    /// `Some(None)` if an earlier run of the host accepted it. Returns `None` if no such message
+    /// was handed over.
     pub(super) fn settled(&mut self, number: u64) -> Option<Option<Arc<str>>> {
-        let mut handed = self.messages.iter().take(self.handed);
-        let at = handed.position(|message| message.number == number)?;
+        let mut handed_over = self.messages.iter().take(self.handed_over);
+        let at = handed_over.position(|message| message.number == number)?;
         let message = self.messages.remove(at)?;
-        self.handed -= 1;
-        self.forget(&message);
+        self.handed_over -= 1;
+        self.removed(&message);
         Some(message.plugin)
     }
 
-    fn forget(&mut self, message: &Message) {
+    /// Accounts for a removed message, and schedules the removal of its record.
+    fn removed(&mut self, message: &Message) {
         self.bytes -= message.bytes;
         if message.saved != Saved::No {
-            self.gone.insert(message.number, false);
+            self.to_remove.insert(message.number, false);
         }
     }
 
-    /// Checks whether the hub has all messages.
+    /// Returns `true` if the hub has acknowledged all messages.
     pub(super) fn is_empty(&self) -> bool {
         self.messages.is_empty()
     }
@@ -186,43 +194,43 @@ impl MessageQueue {
         self.messages.len()
     }
 
-    /// Checks whether a record has to be removed from the disk.
-    pub(super) fn has_gone(&self) -> bool {
-        !self.gone.is_empty()
+    /// Returns `true` if a record has to be removed from the journal.
+    pub(super) fn has_removals(&self) -> bool {
+        !self.to_remove.is_empty()
     }
 
-    /// Returns the entries not yet persisted: the number, with the message if there
-    /// still is one. They count as in flight from then on.
+    /// Returns the entries not yet persisted, with `None` for a removed message. They count as in
+    /// flight from then on.
     pub(super) fn unsaved(&mut self) -> Vec<(u64, Option<(DeviceTopic, Bytes)>)> {
         let new = self.messages.iter_mut().filter(|message| message.saved == Saved::No);
         let mut unsaved: Vec<_> = new
             .map(|message| {
-                message.saved = Saved::UnderWay;
+                message.saved = Saved::InFlight;
                 (message.number, Some((message.topic.clone(), message.body.clone())))
             })
             .collect();
-        for (number, under_way) in &mut self.gone {
-            *under_way = true;
+        for (number, in_flight) in &mut self.to_remove {
+            *in_flight = true;
             unsaved.push((*number, None));
         }
         unsaved
     }
 
-    /// Receives the outcome of the entries that [`MessageQueue::unsaved`] returned last.
+    /// Records the outcome of the write of the entries in flight.
     pub(super) fn saved(&mut self, written: bool) {
-        let under_way = self.messages.iter_mut().filter(|it| it.saved == Saved::UnderWay);
-        under_way.for_each(|it| it.saved = if written { Saved::Yes } else { Saved::No });
+        let in_flight = self.messages.iter_mut().filter(|it| it.saved == Saved::InFlight);
+        in_flight.for_each(|it| it.saved = if written { Saved::Yes } else { Saved::No });
         if written {
-            self.gone.retain(|_, under_way| !*under_way);
+            self.to_remove.retain(|_, in_flight| !*in_flight);
         }
     }
 }
 
 impl MessageQueue {
-    /// Counts all messages as not yet persisted.
+    /// Marks all messages as not yet persisted.
     pub(super) fn lost(&mut self) {
         self.messages.iter_mut().for_each(|message| message.saved = Saved::No);
-        self.gone.clear();
+        self.to_remove.clear();
     }
 }
 
@@ -259,7 +267,7 @@ mod tests {
     }
 
     #[test]
-    fn messages_leave_in_order_and_are_gone_once_they_are_acknowledged() {
+    fn messages_are_sent_in_order_and_removed_once_acknowledged() {
         let mut queue = queue(10, WhenFull::Refuse);
         push(&mut queue, "a").unwrap();
         push(&mut queue, "b").unwrap();
@@ -275,7 +283,7 @@ mod tests {
     }
 
     #[test]
-    fn an_acknowledgement_is_of_its_own_message_alone_however_often_it_comes() {
+    fn a_repeated_acknowledgement_removes_no_other_message() {
         let mut queue = queue(10, WhenFull::Refuse);
         for body in ["a", "b", "c"] {
             push(&mut queue, body).unwrap();
@@ -292,7 +300,7 @@ mod tests {
     }
 
     #[test]
-    fn one_that_is_acknowledged_in_time_never_comes_to_the_disk() {
+    fn a_message_that_is_acknowledged_promptly_is_never_persisted() {
         let mut queue = queue(10, WhenFull::Refuse);
         push(&mut queue, "a").unwrap();
         let (number, _) = next(&mut queue).unwrap();
@@ -301,7 +309,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_on_disk_goes_from_there_when_it_is_acknowledged() {
+    fn the_record_of_an_acknowledged_message_is_removed() {
         let mut queue = queue(10, WhenFull::Refuse);
         push(&mut queue, "a").unwrap();
         assert_eq!(unsaved(&mut queue), [(0, true)]);
@@ -313,18 +321,18 @@ mod tests {
         queue.saved(true);
         assert_eq!(unsaved(&mut queue), [(0, false)]);
         queue.saved(true);
-        assert!(!queue.has_gone());
+        assert!(!queue.has_removals());
     }
 
     #[test]
-    fn the_oldest_gives_way_and_is_counted_but_not_what_is_on_its_way() {
+    fn the_oldest_waiting_message_is_dropped_and_counted() {
         let mut queue = queue(2, WhenFull::DropOldest);
-        push(&mut queue, "on its way").unwrap();
+        push(&mut queue, "handed over").unwrap();
         next(&mut queue).unwrap();
         push(&mut queue, "oldest").unwrap();
         assert_eq!(push(&mut queue, "newest"), Ok(Some(1)));
         assert_eq!(next(&mut queue).unwrap().1, "newest");
-        assert!(matches!(push(&mut queue, "no room"), Err(HostError::QuotaExceeded(_))));
+        assert!(matches!(push(&mut queue, "rejected"), Err(HostError::QuotaExceeded(_))));
     }
 
     fn push_of(queue: &mut MessageQueue, plugin: &str) -> Result<Option<u64>, HostError> {
@@ -336,7 +344,7 @@ mod tests {
     }
 
     #[test]
-    fn a_plugin_that_floods_the_queue_drops_no_message_of_another() {
+    fn a_plugin_that_floods_the_queue_loses_only_its_own_messages() {
         let mut queue = queue(100, WhenFull::DropOldest);
         for _ in 0..10 {
             push_of(&mut queue, "quiet").unwrap();
@@ -352,7 +360,7 @@ mod tests {
     }
 
     #[test]
-    fn where_new_messages_are_refused_one_plugin_leaves_room_for_others() {
+    fn plugins_that_fill_a_refusing_queue_leave_capacity_for_others() {
         let mut queue = queue(100, WhenFull::Refuse);
         for plugin in ["loud", "louder"] {
             while push_of(&mut queue, plugin).is_ok() {}
@@ -362,7 +370,7 @@ mod tests {
     }
 
     #[test]
-    fn a_new_one_is_refused_where_that_is_wanted() {
+    fn a_full_queue_can_refuse_new_messages() {
         let mut queue = queue(1, WhenFull::Refuse);
         push(&mut queue, "a").unwrap();
         push(&mut queue, "b").unwrap_err();
@@ -370,7 +378,7 @@ mod tests {
     }
 
     #[test]
-    fn bytes_are_bounded_as_well() {
+    fn the_size_of_all_messages_is_limited() {
         let mut queue = queue(10, WhenFull::DropOldest);
         let large = || Bytes::from(vec![b'x'; 6_000]);
         queue.push("p", topic(), large()).unwrap();

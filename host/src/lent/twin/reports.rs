@@ -1,14 +1,13 @@
-//! Queue of reported properties: accepted once, sent until the hub accepts them.
+//! The queue of reported properties, which are sent until the hub accepts or refuses them.
 //!
-//! Each report becomes a part, and later reports of a plugin are merged into its
-//! waiting part: a device that is offline for a week keeps a handful of parts, not a
-//! thousand. One patch is in flight at a time, made of as many parts as fit, so that
-//! patches arrive in order. After a lost connection or a silent hub the same is sent
-//! again, which merging makes harmless.
+//! Each report becomes a part, and later reports of the same plugin are merged into its
+//! waiting part, so that a device that is offline for a week keeps only a few parts. One patch
+//! is in flight at a time, so that patches arrive in order. It contains as many parts as fit.
+//! It is sent again after a lost connection or a timeout, which does not change the result.
 //!
-//! A state machine without a clock, a network or a disk: the caller passes the time,
-//! sends the patch that [`Reports::next`] returns, passes on the hub's answer, and
-//! persists the records that [`Reports::unsaved`] returns.
+//! This is a state machine without a clock or I/O: the caller passes the time, sends the patch
+//! that [`Reports::next`] returns, passes on the hub's answer, and persists the records that
+//! [`Reports::unsaved`] returns.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::mem;
@@ -25,29 +24,31 @@ pub(crate) use part::{Patch, PatchOutcome, ReportRecord, Waiter, check};
 
 mod part;
 
-/// Connections in a row that one report may end before it is dropped. A network that
-/// cuts three times in a row is no reason to lose it (tests/journeys/matrix).
+/// The number of connections in a row that one report ends before it is dropped. A network that
+/// cuts three connections in a row must not lose a report (tests/journeys/matrix).
 const MAX_CLOSINGS: u32 = 5;
 
-/// Parts of one plugin that wait because no other part can say what they say.
-/// Each has 32 KiB at most.
-const MOST_WAITING: usize = 16;
+/// The maximum number of waiting parts of one plugin, each of at most 32 KiB.
+const MAX_WAITING: usize = 16;
 
-/// After this the hub has not heard the patch. Official clients wait as long.
+/// The time limit for the hub to answer a patch, which is that of Microsoft's SDKs.
 const ANSWER_WAIT: Duration = Duration::from_secs(30);
 
+/// The patch in flight.
 struct SentPatch {
     parts: Vec<Part>,
     patch: Patch,
     rid: RequestId,
+    /// The time limit for the answer.
     until: Instant,
 }
 
+/// The reports of all plugins.
 pub(crate) struct Reports {
     connected: bool,
     waiting: VecDeque<Part>,
     sent: Option<SentPatch>,
-    /// The hub has asked for a pause.
+    /// The earliest time of the next patch, after the hub asked for a pause.
     not_before: Option<Instant>,
     pause: Backoff,
     next_number: u64,
@@ -55,13 +56,14 @@ pub(crate) struct Reports {
     unsaved: BTreeMap<u64, bool>,
 }
 
-/// An accepted report, with what is needed to take it back.
+/// An accepted report, with the data to undo it.
 #[derive(Debug)]
 pub(crate) struct AcceptedReport {
     number: u64,
-    /// The part that it was merged with, as it was before.
+    /// The number and patch of the part that it was merged with, before the merge.
     before: Option<(u64, Patch)>,
-    waited_for: bool,
+    /// `true` if a caller waits for the hub's answer.
+    has_waiter: bool,
 }
 
 impl Reports {
@@ -77,7 +79,7 @@ impl Reports {
         }
     }
 
-    /// Adds the records found on disk at the start, in any order.
+    /// Adds the records found in the journal at the start, in any order.
     pub(crate) fn restore(&mut self, records: impl IntoIterator<Item = (u64, ReportRecord)>) {
         for (number, saved) in records {
             let folded = true;
@@ -87,7 +89,7 @@ impl Reports {
         self.waiting.make_contiguous().sort_by_key(|part| part.number);
     }
 
-    /// Accepts a patch that was checked.
+    /// Adds a patch, which the caller has checked with [`check`].
     pub(crate) fn push(
         &mut self,
         plugin: &str,
@@ -95,30 +97,30 @@ impl Reports {
         waiter: Option<Waiter>,
     ) -> Result<AcceptedReport, HostError> {
         let number = self.next_number;
-        let waited_for = waiter.is_some();
+        let has_waiter = waiter.is_some();
         let saved = ReportRecord { plugin: plugin.to_owned(), patch };
         self.waiting.push_back(Part::new(number, saved, waiter));
         let before = self.fold_into_last();
-        let theirs = self.waiting.iter().filter(|part| part.saved.plugin == plugin);
-        if before.is_none() && theirs.count() > MOST_WAITING {
+        let same_plugin = self.waiting.iter().filter(|part| part.saved.plugin == plugin);
+        if before.is_none() && same_plugin.count() > MAX_WAITING {
             self.waiting.pop_back();
-            let why = format!("{MOST_WAITING} reports of this plugin wait for the hub already");
-            return Err(HostError::QuotaExceeded(why));
+            let reason = format!("{MAX_WAITING} reports of this plugin wait for the hub already");
+            return Err(HostError::QuotaExceeded(reason));
         }
         self.next_number += 1;
         self.unsaved.insert(number, false);
         if let Some((before, _)) = &before {
             self.unsaved.insert(*before, false);
         }
-        Ok(AcceptedReport { number, before, waited_for })
+        Ok(AcceptedReport { number, before, has_waiter })
     }
 
-    /// Takes back a report that did not reach the disk. A report in flight stays: its
-    /// arrival is not known.
+    /// Removes a report that was not persisted. A report in flight is kept, because the hub may
+    /// already have received it.
     pub(crate) fn undo(&mut self, accepted: AcceptedReport) {
-        let AcceptedReport { number, before, waited_for } = accepted;
-        let mine = |part: &Part| part.number == number && !part.older_inside;
-        let Some(at) = self.waiting.iter().position(mine) else { return };
+        let AcceptedReport { number, before, has_waiter } = accepted;
+        let is_same = |part: &Part| part.number == number && !part.contains_older;
+        let Some(at) = self.waiting.iter().position(is_same) else { return };
         self.unsaved.insert(number, false);
         match before {
             None => drop(self.waiting.remove(at)),
@@ -126,7 +128,7 @@ impl Reports {
                 let part = &mut self.waiting[at];
                 part.number = before;
                 part.saved.patch = patch;
-                if waited_for {
+                if has_waiter {
                     part.waiters.pop();
                 }
                 self.unsaved.insert(before, false);
@@ -134,18 +136,17 @@ impl Reports {
         }
     }
 
-    /// Merges the last part with the one before it of the same plugin, and returns that
-    /// one as it was. The merged part comes last: it must not hold anything that a part
-    /// between them has changed since.
+    /// Merges the previous part of the same plugin into the last part, unless a part in between
+    /// changes one of its keys. Returns its number and patch.
     fn fold_into_last(&mut self) -> Option<(u64, Patch)> {
         let (last, others) = self.waiting.make_contiguous().split_last_mut()?;
-        let mine = |part: &Part| part.saved.plugin == last.saved.plugin;
-        let at = others.iter().rposition(mine).filter(|at| !others[*at].alone)?;
+        let same_plugin = |part: &Part| part.saved.plugin == last.saved.plugin;
+        let at = others.iter().rposition(same_plugin).filter(|at| !others[*at].alone)?;
         let (earlier, between) = (&others[at], &others[at + 1..]);
-        let moved =
+        let conflicts =
             |part: &Part| part.saved.patch.keys().any(|key| earlier.saved.patch.contains_key(key));
         let mut merged = earlier.saved.patch.clone();
-        if between.iter().any(moved)
+        if between.iter().any(conflicts)
             || !merge_patches(&mut merged, &last.saved.patch)
             || !fits(&merged)
         {
@@ -166,28 +167,28 @@ impl Reports {
         self.not_before = None;
     }
 
-    /// Takes back what was on its way, to send it again. `deliberate`: the hub may
-    /// have closed the connection because of it; after [`MAX_CLOSINGS`] in a row a
-    /// report that was sent alone is dropped. Returns the plugin of a dropped report.
+    /// Puts the patch in flight back into the queue. `deliberate` is `true` if the hub may have
+    /// closed the connection because of it. Drops a part that was sent alone if that happened
+    /// [`MAX_CLOSINGS`] times in a row, and returns its plugin.
     pub(crate) fn lost(&mut self, deliberate: bool) -> Option<String> {
         self.connected = false;
         let mut parts = self.sent.take()?.parts;
         if deliberate {
             let alone = parts.len() == 1;
             for part in &mut parts {
-                // Merged patches are taken apart before one of them is blamed.
+                // The parts are sent separately before one of them is taken for the cause.
                 part.closings = if alone { part.closings + 1 } else { 1 };
                 part.alone = true;
             }
             if alone && parts[0].closings >= MAX_CLOSINGS {
                 let part = parts.swap_remove(0);
                 let plugin = part.saved.plugin.clone();
-                let why = "the hub closed the connection each time it was sent";
-                self.done(part, &Err(HostError::Invalid(why.to_owned())));
+                let reason = "the hub closed the connection each time it was sent";
+                self.finish(part, &Err(HostError::Invalid(reason.to_owned())));
                 return Some(plugin);
             }
         }
-        self.put_back(parts);
+        self.requeue(parts);
         None
     }
 
@@ -195,19 +196,19 @@ impl Reports {
         self.connected
     }
 
-    /// Checks whether everything that was accepted has reached the hub.
+    /// Returns `true` if the hub has answered all reports.
     pub(crate) fn is_done(&self) -> bool {
         self.waiting.is_empty() && self.sent.is_none()
     }
 
-    /// The patch to send now, under this request id.
+    /// Returns the patch to send now, if any. Calls `rid` for its request id.
     pub(crate) fn next(
         &mut self,
         now: Instant,
         rid: impl FnOnce() -> RequestId,
     ) -> Option<Vec<u8>> {
         if self.sent.as_ref().is_some_and(|sent| sent.until <= now) {
-            self.take_back();
+            self.requeue_sent();
         }
         let paused = self.not_before.is_some_and(|until| until > now);
         if !self.connected || paused || self.sent.is_some() {
@@ -229,7 +230,7 @@ impl Reports {
         Some(body)
     }
 
-    /// The request id of what is on its way.
+    /// Returns the request id of the patch in flight.
     pub(crate) fn rid(&self) -> Option<&RequestId> {
         self.sent.as_ref().map(|sent| &sent.rid)
     }
@@ -243,7 +244,7 @@ impl Reports {
         }
     }
 
-    /// Passes on the hub's answer; returns `None` if the request is not in flight.
+    /// Handles the hub's answer to a patch. Returns `None` if the request is not in flight.
     pub(crate) fn answered(
         &mut self,
         rid: &RequestId,
@@ -257,59 +258,59 @@ impl Reports {
             200..300 => {
                 self.pause.reset();
                 let version = version.unwrap_or_default();
-                self.taken(parts, version);
-                PatchOutcome::Taken { patch, version }
+                self.accepted(parts, version);
+                PatchOutcome::Accepted { patch, version }
             }
             400..500 if status != 429 => {
                 let message = message();
                 match self.refused(parts, &message) {
                     Some(plugin) => PatchOutcome::Refused { status, message, plugin },
-                    None => PatchOutcome::Again { status },
+                    None => PatchOutcome::Retry { status },
                 }
             }
             _ => {
                 self.not_before = Some(now + self.pause.next());
-                self.put_back(parts);
-                PatchOutcome::Again { status }
+                self.requeue(parts);
+                PatchOutcome::Retry { status }
             }
         })
     }
 
-    fn taken(&mut self, parts: Vec<Part>, version: u64) {
+    /// Finishes the parts of an accepted patch.
+    fn accepted(&mut self, parts: Vec<Part>, version: u64) {
         for part in parts {
             if let Some(mut part) = self.without_sent_key(part) {
                 let outcome = part.refused.take().map_or(Ok(version), Err);
-                self.done(part, &outcome);
+                self.finish(part, &outcome);
             }
         }
     }
 
-    /// Takes a refused patch apart: one bad part must not take the others with it, nor
-    /// one bad report those that were folded into one part with it. Returns the plugin
-    /// of what is refused for good.
+    /// Splits a refused patch to isolate the invalid report: first into its parts, then a merged
+    /// part into its keys. Returns the plugin of a part or key that is refused for good.
     fn refused(&mut self, mut parts: Vec<Part>, message: &str) -> Option<String> {
         if parts.len() > 1 {
             parts.iter_mut().for_each(|part| part.alone = true);
-            self.put_back(parts);
+            self.requeue(parts);
             return None;
         }
         let mut part = parts.pop()?;
         if part.folded && !part.by_key && part.saved.patch.len() > 1 {
             (part.alone, part.by_key) = (true, true);
-            self.put_back(vec![part]);
+            self.requeue(vec![part]);
             return None;
         }
         let plugin = part.saved.plugin.clone();
         let refused = HostError::Invalid(message.to_owned());
         part.refused = Some(refused.clone());
         if let Some(part) = self.without_sent_key(part) {
-            self.done(part, &Err(refused));
+            self.finish(part, &Err(refused));
         }
         Some(plugin)
     }
 
-    /// Removes the key that was sent from a part that is sent by key, and puts the
-    /// rest back. Returns the part if nothing of it is left.
+    /// Removes the answered key of a part that is sent by key, and queues the rest again. Returns
+    /// the part if it is finished.
     fn without_sent_key(&mut self, mut part: Part) -> Option<Part> {
         if !part.by_key || part.saved.patch.len() <= 1 {
             return Some(part);
@@ -317,27 +318,29 @@ impl Reports {
         let sent = part.saved.patch.keys().next().cloned()?;
         part.saved.patch.remove(&sent);
         self.unsaved.insert(part.number, false);
-        self.put_back(vec![part]);
+        self.requeue(vec![part]);
         None
     }
 
-    fn done(&mut self, part: Part, what: &Result<u64, HostError>) {
+    /// Schedules the removal of a part's record, and notifies the callers that wait for it.
+    fn finish(&mut self, part: Part, outcome: &Result<u64, HostError>) {
         self.unsaved.insert(part.number, false);
         for waiter in part.waiters {
-            // Who waited may have given up.
-            waiter.send(what.clone()).ok();
+            // An error means that the caller no longer waits.
+            waiter.send(outcome.clone()).ok();
         }
     }
 
-    fn take_back(&mut self) {
+    /// Puts the patch in flight back into the queue.
+    fn requeue_sent(&mut self) {
         if let Some(sent) = self.sent.take() {
-            self.put_back(sent.parts);
+            self.requeue(sent.parts);
         }
     }
 
-    /// Puts parts back to the front. What the same plugin has reported meanwhile
-    /// is merged with them where it can be, lest each loss adds a part.
-    fn put_back(&mut self, parts: Vec<Part>) {
+    /// Puts parts back to the front of the queue. Later reports of the same plugin are merged with
+    /// them, so that the queue does not grow with each lost connection.
+    fn requeue(&mut self, parts: Vec<Part>) {
         let later = mem::take(&mut self.waiting);
         self.waiting = parts.into();
         for part in later {
@@ -346,15 +349,15 @@ impl Reports {
             if !self.waiting.back().is_some_and(|part| part.alone)
                 && let Some((before, _)) = self.fold_into_last()
             {
-                self.waiting.iter_mut().rev().take(1).for_each(|part| part.older_inside = true);
+                self.waiting.iter_mut().rev().take(1).for_each(|part| part.contains_older = true);
                 self.unsaved.insert(number, false);
                 self.unsaved.insert(before, false);
             }
         }
     }
 
-    /// Returns the entries not yet persisted: the number, with the record if there
-    /// still is one. They count as in flight from then on.
+    /// Returns the entries not yet persisted, with `None` for a finished part. They count as in
+    /// flight from then on.
     pub(crate) fn unsaved(&mut self) -> Vec<(u64, Option<ReportRecord>)> {
         let all = || self.sent.iter().flat_map(|sent| &sent.parts).chain(&self.waiting);
         let numbers: Vec<u64> = self.unsaved.keys().copied().collect();
@@ -365,29 +368,30 @@ impl Reports {
                 (number, part.map(|part| part.saved.clone()))
             })
             .collect();
-        self.unsaved.values_mut().for_each(|under_way| *under_way = true);
+        self.unsaved.values_mut().for_each(|in_flight| *in_flight = true);
         found
     }
 
-    /// Counts all parts as not yet persisted.
+    /// Marks all parts as not yet persisted.
     pub(crate) fn lost_from_disk(&mut self) {
         let sent = self.sent.iter().flat_map(|sent| &sent.parts);
         self.unsaved.extend(sent.chain(&self.waiting).map(|part| (part.number, false)));
     }
 
+    /// Returns `true` if there are entries not yet persisted.
     pub(crate) fn is_unsaved(&self) -> bool {
         !self.unsaved.is_empty()
     }
 
-    /// Discards the entries not yet persisted, since there is no disk.
-    pub(crate) fn keep_nothing(&mut self) {
+    /// Discards the entries not yet persisted, because there is no journal.
+    pub(crate) fn discard_unsaved(&mut self) {
         self.unsaved.clear();
     }
 
-    /// Receives the outcome of the entries that [`Reports::unsaved`] returned last.
+    /// Records the outcome of the write of the entries in flight.
     pub(crate) fn saved(&mut self, written: bool) {
         if written {
-            self.unsaved.retain(|_, under_way| !*under_way);
+            self.unsaved.retain(|_, in_flight| !*in_flight);
         }
     }
 }

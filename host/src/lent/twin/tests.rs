@@ -1,11 +1,11 @@
-//! The twin against scripted messages of a hub.
+//! Tests of the twin, with scripted messages of a hub.
 
 use super::*;
 use crate::journal;
 use crate::journal::tests::mutations;
 use serde_json::json;
 
-/// A twin whose journal goes with the test.
+/// Returns a twin whose journal is in a deleted directory.
 fn twin() -> Twin {
     let directory = tempfile::tempdir().unwrap();
     twin_on(journal::tests::journal(&directory))
@@ -36,7 +36,7 @@ fn change(twin: &Twin, patch: Value, version: u64) {
 }
 
 #[tokio::test]
-async fn the_twin_is_unknown_until_it_was_fetched() {
+async fn the_twin_is_unknown_until_it_is_fetched() {
     let twin = twin();
     assert_eq!(twin.desired(), Err(HostError::Offline));
     fetched(&twin, json!({"a": 1, "$version": 3}));
@@ -44,7 +44,7 @@ async fn the_twin_is_unknown_until_it_was_fetched() {
 }
 
 #[tokio::test]
-async fn desired_changes_are_merged_in_order_and_old_ones_ignored() {
+async fn changes_of_desired_properties_are_merged_and_old_ones_ignored() {
     let twin = twin();
     fetched(&twin, json!({"a": 1, "$version": 3}));
     change(&twin, json!({"b": 2}), 4);
@@ -62,7 +62,7 @@ async fn a_gap_in_the_versions_fetches_the_whole_twin() {
 }
 
 #[tokio::test]
-async fn a_report_shows_in_the_twin_once_the_hub_has_it() {
+async fn a_report_is_visible_in_the_twin_once_the_hub_has_accepted_it() {
     let twin = twin();
     fetched(&twin, json!({"$version": 1}));
     twin.report("p", json!({"x": 1}).as_object().unwrap().clone()).await.unwrap();
@@ -75,7 +75,7 @@ async fn a_report_shows_in_the_twin_once_the_hub_has_it() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_waits_for_a_report_is_told_why_in_vain() {
+async fn waiting_for_a_report_ends_with_the_reason_it_was_not_accepted() {
     let twin = twin();
     let patch = || json!({"x": 1}).as_object().unwrap().clone();
     let wait = Duration::from_secs(5);
@@ -86,7 +86,7 @@ async fn who_waits_for_a_report_is_told_why_in_vain() {
 }
 
 #[tokio::test]
-async fn a_report_outlives_the_host_until_the_hub_has_it() {
+async fn a_report_survives_restarts_until_the_hub_has_accepted_it() {
     let directory = tempfile::tempdir().unwrap();
     let patch = || json!({"x": 1}).as_object().unwrap().clone();
     let first = twin_on(journal::tests::journal(&directory));
@@ -108,7 +108,7 @@ async fn a_report_outlives_the_host_until_the_hub_has_it() {
 }
 
 #[tokio::test]
-async fn a_report_that_a_full_disk_does_not_take_is_refused_and_not_sent() {
+async fn a_report_is_rejected_and_not_sent_if_the_disk_is_full() {
     let directory = tempfile::tempdir().unwrap();
     let disk = journal::tests::TestDisk::default();
     let twin = twin_on(disk.journal(directory.path()));
@@ -125,7 +125,7 @@ async fn a_report_that_a_full_disk_does_not_take_is_refused_and_not_sent() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_twin_that_does_not_come_is_asked_for_again() {
+async fn the_request_for_the_twin_is_retried() {
     let twin = twin();
     twin.connected();
     let first = rid(&twin.next().unwrap());
@@ -138,7 +138,7 @@ async fn a_twin_that_does_not_come_is_asked_for_again() {
 }
 
 #[test]
-fn a_damaged_report_is_left_out_or_another_report_and_never_a_panic() {
+fn a_corrupt_report_never_causes_a_panic() {
     let record = br#"{"plugin":"p","patch":{"a":{"b":[1,"text",null]}}}"#;
     let key = u64::MAX.to_be_bytes();
     assert!(TwinState::read(&key, record).is_some());

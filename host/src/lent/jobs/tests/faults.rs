@@ -1,12 +1,12 @@
-//! Faults of a runner and of the journal, and plugins that hold up others.
+//! Tests of faults of a runner and of the journal, and of plugins that delay others.
 
 use super::*;
 
 #[tokio::test(start_paused = true)]
-async fn a_panic_in_an_attempt_is_a_failed_attempt() {
+async fn an_attempt_that_panics_counts_as_failed() {
     let directory = tempfile::tempdir().unwrap();
     let jobs = jobs(journal(&directory), "1");
-    let plugin = Plugin::told([JobEnd::Rejected(PANIC.into())]);
+    let plugin = Plugin::scripted([JobEnd::Rejected(PANIC.into())]);
     let _run = run(&jobs, &plugin);
     add(&jobs, "1", JobWhen::AfterDelay(Duration::ZERO)).await.unwrap();
     let ran = plugin.ran(2).await;
@@ -15,7 +15,7 @@ async fn a_panic_in_an_attempt_is_a_failed_attempt() {
 }
 
 #[tokio::test]
-async fn jobs_are_on_disk_again_when_a_damaged_journal_was_begun_anew() {
+async fn jobs_are_persisted_again_after_a_corrupt_journal_was_replaced() {
     let directory = tempfile::tempdir().unwrap();
     let disk = TestDisk::default();
     let first = jobs(disk.journal(directory.path()), "1");
@@ -37,11 +37,11 @@ async fn jobs_are_on_disk_again_when_a_damaged_journal_was_begun_anew() {
 }
 
 #[tokio::test]
-async fn long_jobs_of_one_plugin_leave_places_for_those_of_another() {
+async fn long_jobs_of_one_plugin_leave_capacity_for_those_of_another() {
     let directory = tempfile::tempdir().unwrap();
     let jobs = jobs(journal(&directory), "1");
     let plugin = Arc::new(Plugin { stuck: Some("loud"), ..Plugin::default() });
-    for payload in 0..2 * super::super::AT_ONCE {
+    for payload in 0..2 * MAX_RUNNING {
         let job = NewJob {
             name: "job".into(),
             payload: payload.to_string(),
@@ -50,9 +50,9 @@ async fn long_jobs_of_one_plugin_leave_places_for_those_of_another() {
         jobs.add("loud", "call-1", job, 64).await.unwrap();
     }
     let _run = run(&jobs, &plugin);
-    assert_eq!(plugin.ran(super::super::AT_ONCE / 2).await.len(), super::super::AT_ONCE / 2);
+    assert_eq!(plugin.ran(MAX_RUNNING / 2).await.len(), MAX_RUNNING / 2);
 
     add(&jobs, "quiet", JobWhen::AfterDelay(Duration::ZERO)).await.unwrap();
-    let ran = plugin.ran(super::super::AT_ONCE / 2 + 1).await;
+    let ran = plugin.ran(MAX_RUNNING / 2 + 1).await;
     assert_eq!(ran.last().unwrap().0, "quiet");
 }

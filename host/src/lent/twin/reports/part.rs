@@ -1,4 +1,4 @@
-//! A part of the queue of reports: the waiting reports of one plugin, merged.
+//! A part of the queue of reports: merged reports of one plugin.
 
 use std::io;
 
@@ -8,51 +8,56 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use tokio::sync::oneshot;
 
-/// Limit of a patch as JSON text. IoT Hub does not count control characters
-/// (`protocol::twin::size`), so that a patch within its limit may be of any length.
-/// A twin at its limit with every text escaped stays below this.
+/// The maximum length of a patch as JSON text, in bytes. IoT Hub does not count control
+/// characters (`protocol::twin::size`), so its limit does not bound the length. A section at
+/// IoT Hub's limit stays below this one if it has no control characters.
 pub(super) const MAX_PATCH_BYTES: usize = 128 * 1024;
 
+/// A change of the reported properties.
 pub(crate) type Patch = Map<String, Value>;
+
+/// A sender of the outcome to the caller that waits for a report: the new version of the
+/// reported properties, or an error.
 pub(crate) type Waiter = oneshot::Sender<Result<u64, HostError>>;
 
-/// Waiting reports of one plugin, merged.
+/// Merged reports of one plugin.
 pub(super) struct Part {
-    /// Its place in the order of all, and its name on disk.
+    /// The position in the order of all parts, and the key of the record.
     pub(super) number: u64,
     pub(super) saved: ReportRecord,
     pub(super) waiters: Vec<Waiter>,
-    /// A patch that it was merged into was refused, so it is sent by itself.
+    /// `true` if the part is sent in a patch of its own, because the hub refused a patch with
+    /// several parts, or closed the connection on it.
     pub(super) alone: bool,
-    /// Something older was merged into it after it was accepted.
-    pub(super) older_inside: bool,
-    /// It may be several reports in one: one of them may be refused, and the others
-    /// not.
+    /// `true` if an older part was merged into this one after its report was accepted.
+    pub(super) contains_older: bool,
+    /// `true` if the part may consist of several reports, of which the hub may refuse only one.
     pub(super) folded: bool,
-    /// Sent one top-level key at a time, since the hub refused the whole.
+    /// `true` if the part is sent one top-level key at a time, because the hub refused the
+    /// whole part.
     pub(super) by_key: bool,
-    /// The reason of the hub to refuse one of the keys.
+    /// The hub's reason for refusing one of the keys.
     pub(super) refused: Option<HostError>,
-    /// Connections in a row that the hub closed while this was on its way.
+    /// The number of connections in a row that the hub closed while the part was in flight.
     pub(super) closings: u32,
 }
 
-/// Stored form of a part.
+/// The persisted form of a part.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct ReportRecord {
     pub(crate) plugin: String,
     pub(crate) patch: Patch,
 }
 
-/// Outcome of a patch that the hub has answered.
+/// The outcome of a patch that the hub has answered.
 #[derive(Debug, PartialEq)]
 pub(crate) enum PatchOutcome {
-    /// The hub has it; the new version of the reported properties.
-    Taken { patch: Patch, version: u64 },
-    /// The hub does not want it, and will not want it later.
+    /// A patch that the hub accepted, with the new version of the reported properties.
+    Accepted { patch: Patch, version: u64 },
+    /// A patch that the hub refused for good.
     Refused { status: u16, message: String, plugin: String },
-    /// It will be sent again.
-    Again { status: u16 },
+    /// A patch that will be sent again.
+    Retry { status: u16 },
 }
 
 impl Part {
@@ -63,7 +68,7 @@ impl Part {
             saved,
             waiters,
             alone: false,
-            older_inside: false,
+            contains_older: false,
             folded: false,
             by_key: false,
             refused: None,
@@ -71,7 +76,7 @@ impl Part {
         }
     }
 
-    /// Returns the patch to send next of this part.
+    /// Returns the patch to send next: the whole part, or its first key.
     pub(super) fn patch(&self) -> Patch {
         let count = if self.by_key { 1 } else { usize::MAX };
         let keys = self.saved.patch.iter().take(count);
@@ -79,7 +84,7 @@ impl Part {
     }
 }
 
-/// Checks whether the hub will accept this patch, as far as that is known here.
+/// Checks a patch against the rules and limits of IoT Hub.
 pub(crate) fn check(patch: &Patch) -> Result<(), HostError> {
     check_patch(patch).map_err(|error| HostError::Invalid(error.to_string()))?;
     check_size("patch", patch, MAX_SECTION_BYTES)
@@ -92,7 +97,7 @@ pub(crate) fn check(patch: &Patch) -> Result<(), HostError> {
     }
 }
 
-/// Checks that a merged patch is within the limits of IoT Hub and of a packet.
+/// Returns `true` if a merged patch is within the limits of IoT Hub and of a packet.
 pub(super) fn fits(patch: &Patch) -> bool {
     check_size("patch", patch, MAX_SECTION_BYTES).is_ok() && text_bytes(patch) <= MAX_PATCH_BYTES
 }

@@ -1,4 +1,4 @@
-//! The queue of reports against scripted answers of a hub, a network and a disk.
+//! Tests of the queue of reports, with scripted answers of a hub, a network and a disk.
 
 use proptest::prelude::*;
 use protocol::twin::merge;
@@ -25,9 +25,9 @@ fn push_of(
     plugin: &str,
     value: Value,
 ) -> oneshot::Receiver<Result<u64, HostError>> {
-    let (waiter, told) = oneshot::channel();
+    let (waiter, outcome) = oneshot::channel();
     reports.push(plugin, patch(value), Some(waiter)).unwrap();
-    told
+    outcome
 }
 
 fn next(reports: &mut Reports, name: &str, now: Instant) -> Option<Value> {
@@ -40,7 +40,7 @@ fn answer(reports: &mut Reports, name: &str, status: u16, now: Instant) -> Optio
 }
 
 #[test]
-fn what_waits_is_merged_and_goes_out_one_patch_at_a_time() {
+fn waiting_reports_are_merged_and_one_patch_is_in_flight_at_a_time() {
     let now = Instant::now();
     let mut reports = Reports::new();
     let first = push(&mut reports, json!({"a": 1}));
@@ -54,7 +54,7 @@ fn what_waits_is_merged_and_goes_out_one_patch_at_a_time() {
     let patch = patch(json!({"a": 3, "b": 2}));
     assert_eq!(
         answer(&mut reports, "1", 204, now),
-        Some(PatchOutcome::Taken { patch, version: 8 })
+        Some(PatchOutcome::Accepted { patch, version: 8 })
     );
 
     assert_eq!(first.blocking_recv().unwrap(), Ok(8));
@@ -64,10 +64,10 @@ fn what_waits_is_merged_and_goes_out_one_patch_at_a_time() {
 }
 
 #[test]
-fn a_patch_is_sent_again_after_a_loss_and_after_a_silence() {
+fn a_patch_is_sent_again_after_a_lost_connection_and_after_a_timeout() {
     let now = Instant::now();
     let mut reports = Reports::new();
-    let mut told = push(&mut reports, json!({"a": 1}));
+    let mut outcome = push(&mut reports, json!({"a": 1}));
     reports.connected();
     assert!(next(&mut reports, "1", now).is_some());
 
@@ -77,24 +77,24 @@ fn a_patch_is_sent_again_after_a_loss_and_after_a_silence() {
     assert_eq!(answer(&mut reports, "1", 204, now), None);
     assert_eq!(reports.due(), Some(now + ANSWER_WAIT));
     assert_eq!(next(&mut reports, "3", now + ANSWER_WAIT), Some(json!({"a": 1})));
-    told.try_recv().unwrap_err();
+    outcome.try_recv().unwrap_err();
 }
 
 #[test]
-fn a_busy_hub_is_asked_again_later() {
+fn a_patch_is_retried_later_on_a_busy_hub() {
     let now = Instant::now();
     let mut reports = Reports::new();
     drop(push(&mut reports, json!({"a": 1})));
     reports.connected();
     assert!(next(&mut reports, "1", now).is_some());
 
-    assert_eq!(answer(&mut reports, "1", 429, now), Some(PatchOutcome::Again { status: 429 }));
+    assert_eq!(answer(&mut reports, "1", 429, now), Some(PatchOutcome::Retry { status: 429 }));
     let due = reports.due().unwrap();
     assert_eq!(next(&mut reports, "2", due), Some(json!({"a": 1})));
 }
 
 #[test]
-fn a_refused_patch_takes_that_of_no_other_plugin_with_it() {
+fn a_refused_patch_does_not_affect_other_plugins() {
     let now = Instant::now();
     let mut reports = Reports::new();
     let mut good = push_of(&mut reports, "good", json!({"good": 1}));
@@ -114,14 +114,14 @@ fn a_refused_patch_takes_that_of_no_other_plugin_with_it() {
 }
 
 #[test]
-fn a_refused_report_takes_no_other_of_its_plugin_with_it() {
+fn a_refused_report_does_not_affect_other_reports_of_its_plugin() {
     let now = Instant::now();
     let mut reports = Reports::new();
     let mut good = push(&mut reports, json!({"good": 1}));
     let mut bad = push(&mut reports, json!({"bad": 1, "other": 2}));
     reports.connected();
     assert_eq!(next(&mut reports, "1", now), Some(json!({"bad": 1, "good": 1, "other": 2})));
-    assert_eq!(answer(&mut reports, "1", 400, now), Some(PatchOutcome::Again { status: 400 }));
+    assert_eq!(answer(&mut reports, "1", 400, now), Some(PatchOutcome::Retry { status: 400 }));
 
     assert_eq!(next(&mut reports, "2", now), Some(json!({"bad": 1})));
     let refused =
@@ -133,14 +133,14 @@ fn a_refused_report_takes_no_other_of_its_plugin_with_it() {
     answer(&mut reports, "4", 204, now).unwrap();
 
     assert!(reports.is_done());
-    // Both wait for the part that holds their reports.
+    // Both reports are in the same part, so both callers get its outcome.
     for waiter in [&mut good, &mut bad] {
         assert_eq!(waiter.try_recv().unwrap(), Err(HostError::Invalid("no".to_owned())));
     }
 }
 
 #[test]
-fn a_report_that_ends_every_connection_is_dropped_and_no_other() {
+fn only_the_report_that_ends_every_connection_is_dropped() {
     let now = Instant::now();
     let mut reports = Reports::new();
     let mut poison = push_of(&mut reports, "poison", json!({"poison": 1}));
@@ -162,35 +162,35 @@ fn a_report_that_ends_every_connection_is_dropped_and_no_other() {
 }
 
 #[test]
-fn a_patch_is_bounded_by_its_text_and_not_only_as_iot_hub_counts() {
-    // Control characters count nothing, and are six bytes each.
+fn a_patch_is_limited_by_its_length_as_json() {
+    // IoT Hub does not count control characters, which take six bytes each in JSON.
     let escaped = |key: &str, texts| patch(json!({key: vec!["\u{1}".repeat(1000); texts]}));
-    let nothing = |key: &str| escaped(key, 20);
+    let uncounted = |key: &str| escaped(key, 20);
     let error = check(&escaped("a", 22)).unwrap_err();
-    assert!(matches!(error, HostError::TooLarge(why) if why.contains("131072")));
-    check(&nothing("a")).unwrap();
+    assert!(matches!(error, HostError::TooLarge(reason) if reason.contains("131072")));
+    check(&uncounted("a")).unwrap();
 
     let mut reports = Reports::new();
-    reports.push("p", nothing("a"), None).unwrap();
-    reports.push("p", nothing("b"), None).unwrap();
-    reports.push("q", nothing("c"), None).unwrap();
+    reports.push("p", uncounted("a"), None).unwrap();
+    reports.push("p", uncounted("b"), None).unwrap();
+    reports.push("q", uncounted("c"), None).unwrap();
     reports.connected();
     let body = reports.next(Instant::now(), || rid("1")).unwrap();
     assert!(body.len() <= MAX_PATCH_BYTES, "{}", body.len());
 }
 
 #[test]
-fn a_patch_against_the_rules_is_refused_before_it_is_queued() {
+fn an_invalid_patch_is_rejected_before_it_is_queued() {
     let error = check(&patch(json!({"a.b": 1}))).unwrap_err();
-    assert!(matches!(error, HostError::Invalid(why) if why.starts_with("key `a.b`")));
+    assert!(matches!(error, HostError::Invalid(reason) if reason.starts_with("key `a.b`")));
 }
 
 #[test]
-fn the_queue_has_an_end_for_each_plugin_and_none_is_in_the_others_way() {
+fn the_limit_of_reports_applies_to_each_plugin_separately() {
     let mut reports = Reports::new();
-    // Two such texts are past the size of one patch, so they are not merged.
+    // Two of these patches exceed the maximum size together, so they are not merged.
     let large = |n: usize| patch(json!({n.to_string(): vec!["x".repeat(4000); 5]}));
-    for n in 0..MOST_WAITING {
+    for n in 0..MAX_WAITING {
         reports.push("greedy", large(n), None).unwrap();
     }
     let error = reports.push("greedy", large(0), None).unwrap_err();
@@ -199,7 +199,7 @@ fn the_queue_has_an_end_for_each_plugin_and_none_is_in_the_others_way() {
 }
 
 #[test]
-fn a_thousand_reports_and_losses_leave_one_part_a_plugin() {
+fn a_thousand_reports_and_lost_connections_leave_one_part_per_plugin() {
     let now = Instant::now();
     let mut reports = Reports::new();
     for n in 0..1000 {
@@ -215,7 +215,7 @@ fn a_thousand_reports_and_losses_leave_one_part_a_plugin() {
 }
 
 #[test]
-fn a_report_that_did_not_reach_the_disk_is_taken_back() {
+fn a_report_that_was_not_persisted_is_removed() {
     let mut reports = Reports::new();
     reports.push("p", patch(json!({"a": 1})), None).unwrap();
     reports.unsaved();
@@ -232,7 +232,7 @@ fn a_report_that_did_not_reach_the_disk_is_taken_back() {
 }
 
 #[test]
-fn what_was_accepted_before_is_not_taken_back_with_what_it_was_merged_into() {
+fn undoing_a_report_keeps_an_older_report_merged_into_it() {
     let now = Instant::now();
     let mut reports = Reports::new();
     reports.push("p", patch(json!({"old": 1})), None).unwrap();
@@ -258,7 +258,7 @@ enum Step {
     Report(usize, Patch),
     Send,
     Answer(u16),
-    Lose,
+    Disconnect,
     Save(bool),
 }
 
@@ -276,14 +276,14 @@ fn step() -> impl Strategy<Value = Step> {
         3 => (0_usize..2, some).prop_map(|(plugin, patch)| Step::Report(plugin, patch)),
         2 => Just(Step::Send),
         2 => prop_oneof![Just(204_u16), Just(204), Just(429), Just(500)].prop_map(Step::Answer),
-        1 => Just(Step::Lose),
+        1 => Just(Step::Disconnect),
         2 => any::<bool>().prop_map(Step::Save),
     ]
 }
 
 proptest! {
-    // At whatever moment the process ends: what is on disk, sent to the hub after
-    // what it took already, is every report that was accepted, in its last value.
+    // Whenever the process ends, sending the persisted records to the hub results in the last
+    // value of every accepted report.
     #[test]
     fn disk_and_hub_together_always_have_the_last_values(
         steps in proptest::collection::vec(step(), 1..60),
@@ -318,12 +318,12 @@ proptest! {
                 }
                 Step::Answer(status) => {
                     let outcome = reports.answered(&rid("1"), status, None, String::new, now);
-                    if let Some(PatchOutcome::Taken { patch, .. }) = outcome {
+                    if let Some(PatchOutcome::Accepted { patch, .. }) = outcome {
                         merge(&mut hub, &patch);
                     }
                     reports.not_before = None;
                 }
-                Step::Lose => {
+                Step::Disconnect => {
                     reports.lost(false);
                     reports.connected();
                 }
