@@ -3,8 +3,9 @@
 //! At QoS 1, MQTT delivers a packet at least once: if the hub has not received the
 //! acknowledgement, it sends the packet again, on the same connection or, marked as a
 //! duplicate, on the next one. The request id alone does not identify a method: a hub that
-//! was restarted, or that numbers the requests of each connection, reuses ids. So a known
-//! id is a repeat if it arrives on the same connection, or if it is marked as a duplicate.
+//! was restarted, or that numbers the requests of each connection, reuses ids. A known
+//! id is therefore a repeat only if it arrives on the same connection or is marked as a
+//! duplicate.
 
 use std::collections::{HashMap, VecDeque};
 

@@ -56,6 +56,7 @@ enum RenewalStep {
 }
 
 impl RenewalStep {
+    /// Returns the step that waits until `at`.
     fn due(at: Instant) -> RenewalStep {
         RenewalStep::Due(Box::pin(sleep_until(at)))
     }
@@ -64,6 +65,7 @@ impl RenewalStep {
 type Opening = Pin<Box<dyn Future<Output = Result<Wire, ConnectionFailure>> + Send>>;
 
 impl Renewal {
+    /// Schedules the renewal of a connection's token.
     pub(super) fn new(token: Option<TokenTimes>) -> Renewal {
         let backoff = Backoff::new(RETRY_BASE, RETRY_LONGEST);
         let Some(TokenTimes { issued, lifetime }) = token else {
@@ -107,8 +109,8 @@ impl Renewal {
         wait
     }
 
-    /// Waits for the attempt in progress and returns its result, or `None` if there is none.
-    /// The hub may already have replaced this connection with the next.
+    /// Waits for the attempt in progress and returns its result. Returns `None` if there is no
+    /// attempt. The hub may already have replaced this connection with the next one.
     pub(super) async fn finish(&mut self) -> Option<Result<Wire, ConnectionFailure>> {
         match &mut self.step {
             RenewalStep::Opening(opening) => Some(opening.await),

@@ -13,7 +13,7 @@ use tokio::time::Instant;
 /// The number of short connections within [`WINDOW`] that indicates another client.
 const SUSPICIOUS: usize = 3;
 
-/// The time for which a short connection counts.
+/// The period in which short connections are counted.
 const WINDOW: Duration = Duration::from_secs(600);
 
 /// The maximum duration of a short connection.
@@ -27,8 +27,8 @@ pub(super) struct Rivals {
 
 impl Rivals {
     /// Records that the hub closed a connection after the duration `lasted`. Returns the
-    /// number of short connections in a row if it is at least [`SUSPICIOUS`]. The count ends
-    /// at twice that number. A connection longer than [`SHORT`] resets it.
+    /// number of short connections in a row if it is at least [`SUSPICIOUS`]. The number
+    /// is at most twice [`SUSPICIOUS`]. A connection longer than [`SHORT`] resets it.
     pub(super) fn closed(&mut self, now: Instant, lasted: Duration) -> Option<usize> {
         if lasted > SHORT {
             self.closed.clear();

@@ -29,7 +29,7 @@ mod taking;
 /// The time limit from SUBSCRIBE to SUBACK.
 const GRANT_WAIT: Duration = Duration::from_secs(30);
 
-/// The maximum duration of a yield in [`Session::let_others_answer`] on a host that is not
+/// The duration of a yield in [`Session::yield_to_answers`] above which the guests count as
 /// busy. A yield usually takes microseconds.
 const MAX_YIELD: Duration = Duration::from_millis(1);
 
@@ -83,7 +83,7 @@ struct ConnectionState {
     heard: bool,
     /// The time limit for the hub to accept each packet.
     send_timeout: Duration,
-    /// The time until which [`Session::let_others_answer`] does not yield.
+    /// The time until which [`Session::yield_to_answers`] does not yield.
     no_yield_until: Instant,
 }
 
@@ -162,7 +162,7 @@ impl Session {
                     self.send(state, packets).await?;
                 }
                 Some(message) = self.messages.recv(), if open && self.window.has_capacity() => {
-                    self.let_others_answer(state).await;
+                    self.yield_to_answers(state).await;
                     let packets = self.queued(None, Some(message));
                     self.send(state, packets).await?;
                 }
@@ -182,7 +182,7 @@ impl Session {
                     self.check_alive(state)?;
                     self.send(state, vec![Packet::PingReq]).await?;
                 }
-                () = &mut closing, if open => self.leave(state).await?,
+                () = &mut closing, if open => self.disconnect(state).await?,
                 () = given_up, if state.phase == Phase::Opening => {
                     return Ok(Ended::Closed);
                 }
@@ -196,10 +196,9 @@ impl Session {
         }
     }
 
-    /// Yields once, so that calls that are about to end add their answers to the same write.
-    /// After a yield longer than [`MAX_YIELD`], because guests are busy, there is none for
-    /// [`YIELD_PAUSE`].
-    async fn let_others_answer(&self, state: &mut ConnectionState) {
+    /// Yields once, so that calls that are about to end can add their answers to the same write.
+    /// Does not yield for [`YIELD_PAUSE`] after a yield that took longer than [`MAX_YIELD`].
+    async fn yield_to_answers(&self, state: &mut ConnectionState) {
         let begun = Instant::now();
         if self.answers.in_progress() > 1 && begun >= state.no_yield_until {
             yield_now().await;
@@ -210,8 +209,8 @@ impl Session {
     }
 }
 
-/// Waits until the host closes the connection, and then for [`GOODBYE_WAIT`] if packets are
-/// pending: that time may suffice to open the connection and to send them.
+/// Waits until the host closes the connection. If packets are pending, waits for
+/// [`GOODBYE_WAIT`] after that, in which the connection may still open and send them.
 async fn given_up(closing: CancellationToken, has_pending: bool) {
     closing.cancelled().await;
     if has_pending {

@@ -69,7 +69,8 @@ impl Default for Http {
 }
 
 impl Http {
-    /// Loads the trusted certificates of all plugins that can send requests. Blocks.
+    /// Loads the trusted certificates of all plugins that can send requests. Returns an error if
+    /// there are none for a plugin. Blocks.
     pub(crate) fn new(config: &Config) -> Result<Http, PluginError> {
         let http = Http::default();
         let error = http.distrusted(config).next();
@@ -197,7 +198,7 @@ impl HttpClient for Http {
 fn denied(host: &str, address: SocketAddr) -> HttpError {
     let ip = address.ip();
     HttpError::Denied(format!(
-        "`{host}` leads into a private network ({ip}): only a host that `hosts` names whole may"
+        "`{host}` is in a private network ({ip}), which requires its full name in `hosts`"
     ))
 }
 
@@ -221,9 +222,9 @@ async fn send_on(
     let body = Limited::new(body, max_bytes).collect().await.map_err(|error| match error
         .is::<LengthLimitError>(
     ) {
-        true => HttpError::TooLarge(format!(
-            "`{host}`: a response may have {max_bytes} bytes, and this one has more"
-        )),
+        true => {
+            HttpError::TooLarge(format!("`{host}`: the response has more than {max_bytes} bytes"))
+        }
         false => failed(&*error),
     })?;
     Ok(Response::from_parts(parts, body.to_bytes()))

@@ -26,7 +26,7 @@ use crate::lent::clock::WorkClock;
 use crate::lent::power::boot::Boot;
 use crate::supervision::caught;
 use job::Job;
-use queue::{Attempt, Now, WaitingJobs};
+use queue::{Attempt, Now, ScheduledJobs};
 
 mod job;
 mod queue;
@@ -49,10 +49,10 @@ const LONGEST_WAIT: Duration = Duration::from_secs(300);
 /// which the machine was suspended.
 const MAX_SLEEP: Duration = Duration::from_secs(30);
 
-/// The caller of plugins.
+/// A runner of jobs on their plugins.
 pub(crate) trait Runner: Send + Sync {
     /// Returns `true` if a plugin can run jobs now.
-    fn takes_jobs(&self, plugin: &str) -> bool;
+    fn can_run_jobs(&self, plugin: &str) -> bool;
 
     /// Returns the maximum number of attempts for a job of a plugin.
     fn max_attempts(&self, plugin: &str) -> u32;
@@ -79,12 +79,12 @@ pub(crate) enum JobEnd {
     Done,
     /// A permanent failure, with the plugin's reason.
     Rejected(String),
-    /// A failure to retry, after `retry_after` if the plugin set it.
+    /// A failure after which the job is retried, after `retry_after` if the plugin set it.
     Failed {
         retry_after: Option<Duration>,
         reason: String,
     },
-    /// No attempt, because the plugin accepts no calls now; the reason.
+    /// A skipped attempt, with the reason why the plugin accepts no calls now.
     NotNow(String),
     /// An attempt that was cancelled because the host stops.
     Stopped,
@@ -92,7 +92,7 @@ pub(crate) enum JobEnd {
 
 /// The jobs of all plugins.
 pub(crate) struct Jobs {
-    queue: Arc<Mirrored<WaitingJobs>>,
+    queue: Arc<Mirrored<ScheduledJobs>>,
     journal: Arc<Journal>,
     clock: Arc<dyn WorkClock>,
     ids: IdSequence,
@@ -109,9 +109,9 @@ impl Jobs {
         boot: Option<Boot>,
     ) -> Jobs {
         let ids = IdSequence::new();
-        let mut queue = WaitingJobs::new(boot, ids.text());
+        let mut queue = ScheduledJobs::new(boot, ids.text());
         let now = Now { wall: clock.wall(), ticks: clock.ticks() };
-        for (id, job) in Mirrored::<WaitingJobs>::found(&journal) {
+        for (id, job) in Mirrored::<ScheduledJobs>::found(&journal) {
             queue.restore(id, job, now);
         }
         for (plugin, jobs) in queue.plugins() {
@@ -156,7 +156,7 @@ impl Jobs {
             if !queue.plugin(&id).is_some_and(|plugin| has_capacity(&queue, plugin)) {
                 continue;
             }
-            if !queue.plugin(&id).is_some_and(|plugin| runner.takes_jobs(plugin)) {
+            if !queue.plugin(&id).is_some_and(|plugin| runner.can_run_jobs(plugin)) {
                 queue.rest(&id, now);
                 continue;
             }
@@ -265,7 +265,7 @@ impl Jobs {
 }
 
 /// Returns `true` if another job of a plugin can start now.
-fn has_capacity(queue: &WaitingJobs, plugin: &str) -> bool {
+fn has_capacity(queue: &ScheduledJobs, plugin: &str) -> bool {
     queue.running(Some(plugin)) < MAX_RUNNING.saturating_sub(queue.running(None))
 }
 
@@ -276,22 +276,22 @@ fn wait_after(attempt: u32) -> Duration {
     longest.mul_f64(0.5 + 0.5 * random_part())
 }
 
-impl Persistent for WaitingJobs {
+impl Persistent for ScheduledJobs {
     const KIND: RecordKind = RecordKind::Job;
     type Record = Job;
     type Found = (Arc<str>, Job);
 
     fn unsaved(&mut self) -> Vec<(Vec<u8>, Option<Job>)> {
-        let unsaved = WaitingJobs::unsaved(self).into_iter();
+        let unsaved = ScheduledJobs::unsaved(self).into_iter();
         unsaved.map(|(id, job)| (id.as_bytes().to_vec(), job)).collect()
     }
 
     fn saved(&mut self, written: bool) {
-        WaitingJobs::saved(self, written);
+        ScheduledJobs::saved(self, written);
     }
 
     fn lost(&mut self) {
-        WaitingJobs::lost(self);
+        ScheduledJobs::lost(self);
     }
 
     fn write(job: &Job) -> Vec<u8> {

@@ -113,7 +113,7 @@ impl Power {
             // A wall clock that was set back must not make the wait longer than requested.
             let left = u64::try_from(left).unwrap_or(0).min(request.wait_ms);
             let left = Duration::from_millis(left);
-            warn!(plugin, ?left, "the reboot of the last run is still to come");
+            warn!(plugin, ?left, "a reboot requested in the last run is still pending");
             *self.shared.lock() = Some((request, Instant::now() + left));
             return;
         }
@@ -124,7 +124,7 @@ impl Power {
                 reason, command, "the reboot command ended the host, and the machine is still up"
             );
         } else {
-            info!(plugin, reason, "the machine has booted since the reboot was asked for");
+            info!(plugin, reason, "the machine has booted since the reboot was requested");
         }
         self.forget(false).await;
     }
@@ -334,7 +334,7 @@ impl plugin::Power for Power {
             let undo = move |()| drop(undoing.lock().take());
             self.journal.write_for(plugin, accept, undo).await?;
             self.shared.wake.notify_one();
-            info!(plugin, ?delay, reason, "reboot asked for");
+            info!(plugin, ?delay, reason, "reboot requested");
             Ok(())
         })
     }

@@ -77,7 +77,7 @@ fn change(
         return Err(HostError::QuotaExceeded(reason).into());
     }
     if size.keys > keys && size.keys > MAX_KEYS {
-        let reason = format!("state has {keys} keys; no more are allowed");
+        let reason = format!("state has {keys} keys; at most {MAX_KEYS} are allowed");
         return Err(HostError::QuotaExceeded(reason).into());
     }
     match value {

@@ -93,7 +93,7 @@ impl Telemetry {
         let bytes = topic.to_string().len();
         if bytes > MAX_TOPIC_BYTES {
             let reason = format!(
-                "the properties take {bytes} bytes as a topic; {MAX_TOPIC_BYTES} are allowed"
+                "the topic with the properties has {bytes} bytes; at most {MAX_TOPIC_BYTES} are allowed"
             );
             return Err(HostError::TooLarge(reason));
         }

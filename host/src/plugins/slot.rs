@@ -29,7 +29,7 @@ pub(crate) mod tests;
 mod version;
 mod view;
 
-/// A sender that notifies of every change of a slot.
+/// A channel that signals every change of a slot.
 pub(crate) type Changes = watch::Sender<()>;
 
 /// A plugin's slot. `P` is the type of a loaded plugin.
@@ -198,7 +198,7 @@ impl<P> Slot<P> {
         self.changes.send_replace(());
     }
 
-    /// Records that the first version is being started. Calls wait until it is.
+    /// Records that the first version is being started. Calls wait until it has started.
     pub(crate) fn starting(&self) {
         self.lock().start = Start::Starting;
     }

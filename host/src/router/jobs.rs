@@ -11,7 +11,7 @@ use super::{Router, ended};
 use crate::lent::jobs::{JobCall, JobEnd, Runner};
 
 impl Runner for Router {
-    fn takes_jobs(&self, plugin: &str) -> bool {
+    fn can_run_jobs(&self, plugin: &str) -> bool {
         self.table().slot(plugin).is_some()
     }
 
@@ -75,7 +75,7 @@ fn job_end(error: JobError) -> JobEnd {
     match error {
         JobError::Retry(after_ms) => JobEnd::Failed {
             retry_after: after_ms.map(|ms| Duration::from_millis(ms.into())),
-            reason: "the plugin asks for another try".into(),
+            reason: "the plugin requested a retry".into(),
         },
         JobError::Reject(reason) => JobEnd::Rejected(escaped(reason)),
         JobError::Other(reason) => JobEnd::Failed { retry_after: None, reason: escaped(reason) },

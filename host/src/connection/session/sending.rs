@@ -75,7 +75,7 @@ impl Session {
     }
 
     /// Sends everything that is queued, then DISCONNECT.
-    pub(super) async fn leave(
+    pub(super) async fn disconnect(
         &mut self,
         state: &mut ConnectionState,
     ) -> Result<(), ConnectionFailure> {

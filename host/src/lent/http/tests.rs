@@ -132,7 +132,7 @@ async fn a_response_that_is_too_long_is_an_error_that_names_the_host() {
     let server = Server::start(|| Response::new(Full::from(vec![b'1'; 2000]))).await;
     let (status, text) = server.asked(&format!("{TRUSTED}\nresponse_bytes = 1000")).await;
     assert_eq!(status, INTERNAL_ERROR);
-    assert_eq!(text, "`localhost`: a response may have 1000 bytes, and this one has more");
+    assert_eq!(text, "`localhost`: the response has more than 1000 bytes");
 }
 
 #[tokio::test]
@@ -158,7 +158,7 @@ async fn a_host_that_only_matches_a_pattern_must_not_be_in_a_private_network() {
 
     let error = Http::default().send(request(false)).await.unwrap_err();
     assert!(matches!(error, HttpError::Denied(_)), "{error}");
-    assert!(error.to_string().starts_with("`localhost` leads into a private network"), "{error}");
+    assert!(error.to_string().starts_with("`localhost` is in a private network"), "{error}");
     assert_eq!(Http::default().send(request(true)).await.unwrap().status(), 200);
 }
 

@@ -66,7 +66,7 @@ mod tests {
     use std::sync::Arc;
     use std::time::Duration;
 
-    use super::super::queue::{Now, WaitingJobs};
+    use super::super::queue::{Now, ScheduledJobs};
     use super::*;
     use crate::journal::tests::mutations;
 
@@ -84,7 +84,7 @@ mod tests {
             let (plugin, name, payload) = ("p".into(), "job".into(), "[1]".into());
             let job = Job { plugin, name, payload, when, outcome, attempt: u32::MAX };
             let record = serde_json::to_vec(&job).unwrap();
-            let mut queue = WaitingJobs::new(None, "run".into());
+            let mut queue = ScheduledJobs::new(None, "run".into());
             for value in std::iter::once(record.clone()).chain(mutations(&record)) {
                 if let Ok(job) = serde_json::from_slice(&value) {
                     queue.restore(Arc::from("id"), job, now);

@@ -1,7 +1,7 @@
 //! The queue of jobs and their due times.
 //!
 //! This is a state machine without a clock or I/O: the caller passes the time, runs the jobs
-//! that [`WaitingJobs::due`] returns, and persists the records that [`WaitingJobs::unsaved`]
+//! that [`ScheduledJobs::due`] returns, and persists the records that [`ScheduledJobs::unsaved`]
 //! returns.
 //!
 //! A job is due when its delay has passed on the monotonic clock. After a restart, the wall
@@ -69,7 +69,7 @@ pub(super) struct Attempt {
 }
 
 /// The jobs of all plugins, running ones included.
-pub(super) struct WaitingJobs {
+pub(super) struct ScheduledJobs {
     jobs: BTreeMap<Arc<str>, Entry>,
     /// The current boot of the machine.
     boot: Option<Boot>,
@@ -82,9 +82,9 @@ pub(super) struct WaitingJobs {
     held: usize,
 }
 
-impl WaitingJobs {
-    pub(super) fn new(boot: Option<Boot>, run: String) -> WaitingJobs {
-        WaitingJobs { jobs: BTreeMap::new(), boot, run, unsaved: BTreeMap::new(), held: 0 }
+impl ScheduledJobs {
+    pub(super) fn new(boot: Option<Boot>, run: String) -> ScheduledJobs {
+        ScheduledJobs { jobs: BTreeMap::new(), boot, run, unsaved: BTreeMap::new(), held: 0 }
     }
 
     /// Adds a job of an earlier run of the host. A job that waited for its call is due at once,
@@ -113,7 +113,7 @@ impl WaitingJobs {
     ) -> Result<(), HostError> {
         let count = self.jobs.values().filter(|entry| entry.job.plugin == plugin).count();
         if count >= max_waiting as usize {
-            let reason = format!("{count} jobs of this plugin wait already");
+            let reason = format!("this plugin already has {count} jobs");
             return Err(HostError::QuotaExceeded(reason));
         }
         let (when, state) = match new.when {
@@ -127,7 +127,7 @@ impl WaitingJobs {
             ),
             JobWhen::AfterBoot { within } => {
                 let Some(boot) = &self.boot else {
-                    let reason = "this machine does not tell its boots apart";
+                    let reason = "this machine has no id for its boots";
                     return Err(HostError::Other(reason.to_owned()));
                 };
                 let (boot, run) = (boot.id.clone(), self.run.clone());

@@ -45,7 +45,7 @@ impl Plugin {
 }
 
 impl Runner for Plugin {
-    fn takes_jobs(&self, _plugin: &str) -> bool {
+    fn can_run_jobs(&self, _plugin: &str) -> bool {
         true
     }
 
@@ -117,7 +117,7 @@ async fn a_job_runs_once_and_is_removed_from_the_journal() {
     first.journal.close().await;
     drop((running, first));
 
-    assert!(Mirrored::<WaitingJobs>::found(&journal(&directory)).is_empty());
+    assert!(Mirrored::<ScheduledJobs>::found(&journal(&directory)).is_empty());
 }
 
 #[tokio::test(start_paused = true)]
@@ -207,7 +207,7 @@ async fn the_number_of_jobs_of_a_plugin_is_limited() {
         add(&jobs, "1", JobWhen::AfterDelay(HOUR)).await.unwrap();
     }
     let error = add(&jobs, "1", JobWhen::AfterDelay(HOUR)).await.unwrap_err();
-    assert_eq!(error, HostError::QuotaExceeded("3 jobs of this plugin wait already".into()));
+    assert_eq!(error, HostError::QuotaExceeded("this plugin already has 3 jobs".into()));
 }
 
 #[tokio::test]

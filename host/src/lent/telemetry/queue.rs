@@ -15,7 +15,8 @@ use protocol::topic::DeviceTopic;
 use crate::config::{TelemetryLimits, WhenFull};
 
 /// The maximum number of messages that were handed over and not acknowledged. It is high enough
-/// for a hub with a long round trip, and low enough for the memory of a second copy.
+/// for a hub with a long round trip, and low enough to hold a second
+/// copy of each in memory.
 const MAX_HANDED_OVER: usize = 64;
 
 /// The limit of one plugin's messages, as a multiple of the free capacity, if new messages are
@@ -90,11 +91,11 @@ impl MessageQueue {
         let dropped = self.dropped;
         if message.bytes > self.limits.bytes {
             let (bytes, max_bytes) = (message.bytes, self.limits.bytes);
-            let reason = format!("message has {bytes} bytes; {max_bytes} may wait");
+            let reason = format!("message has {bytes} bytes; at most {max_bytes} are allowed");
             return Err(HostError::TooLarge(reason));
         }
         if self.limits.when_full == WhenFull::Refuse && !self.is_within_share(&message) {
-            let reason = "messages of this plugin use its share of the queue already".to_owned();
+            let reason = "this plugin already uses its share of the queue".to_owned();
             return Err(HostError::QuotaExceeded(reason));
         }
         while self.messages.len() >= self.limits.messages
@@ -106,7 +107,7 @@ impl MessageQueue {
             };
             let Some(oldest) = oldest.and_then(|at| self.messages.remove(at)) else {
                 let reason = format!(
-                    "{} messages with {} bytes wait for the hub already",
+                    "{} messages with {} bytes already wait for the hub",
                     self.messages.len(),
                     self.bytes
                 );

@@ -104,7 +104,7 @@ impl Reports {
         let same_plugin = self.waiting.iter().filter(|part| part.saved.plugin == plugin);
         if before.is_none() && same_plugin.count() > MAX_WAITING {
             self.waiting.pop_back();
-            let reason = format!("{MAX_WAITING} reports of this plugin wait for the hub already");
+            let reason = format!("this plugin already has {MAX_WAITING} waiting reports");
             return Err(HostError::QuotaExceeded(reason));
         }
         self.next_number += 1;

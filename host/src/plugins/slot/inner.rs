@@ -185,7 +185,7 @@ impl<P> SlotState<P> {
                 return Some(Change::RolledBack { from, to });
             }
         }
-        // After each rest one call decides: a failure disables the plugin for longer.
+        // After a rest, the next failure disables the plugin again, for longer.
         let rested = self.health.rests_until.is_some_and(|until| until <= now);
         if !too_many && !rested || self.disabled(now).is_some() {
             return None;
