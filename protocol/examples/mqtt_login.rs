@@ -1,11 +1,11 @@
-//! Prints the login of a device: all that an MQTT client needs to connect to IoT Hub.
+//! Prints the parameters with which an MQTT client connects to IoT Hub as a device.
 //!
 //! ```text
 //! IOTHUB_DEVICE_CONNECTION_STRING='HostName=…' cargo run -p behaviour-protocol --example mqtt_login
 //! ```
 //!
-//! Without the variable it uses the connection string of a made-up device. The token is
-//! a secret until it expires, an hour after it was made.
+//! If the variable is not set, the example uses the connection string of an imaginary
+//! device. The printed token is a secret. It expires after an hour.
 #![allow(clippy::print_stdout, reason = "this is a command-line program")]
 
 use std::env;
@@ -17,12 +17,12 @@ use behaviour_protocol::sas::sign;
 use behaviour_protocol::topic::Filter;
 use behaviour_protocol::user_name::{API_VERSION, UserName};
 
-const MADE_UP: &str = "HostName=hub.example;DeviceId=d1;SharedAccessKey=c2VjcmV0";
+const SAMPLE: &str = "HostName=hub.example;DeviceId=d1;SharedAccessKey=c2VjcmV0";
 
 const LIFETIME_SECONDS: u64 = 3600;
 
 fn main() -> Result<(), Box<dyn Error>> {
-    let text = env::var("IOTHUB_DEVICE_CONNECTION_STRING").unwrap_or_else(|_| MADE_UP.to_owned());
+    let text = env::var("IOTHUB_DEVICE_CONNECTION_STRING").unwrap_or_else(|_| SAMPLE.to_owned());
     let identity: DeviceConnectionString = text.trim().parse()?;
     let user = UserName {
         host: identity.host.clone(),
@@ -38,7 +38,7 @@ fn main() -> Result<(), Box<dyn Error>> {
             sign(&identity.resource(), None, key, now + LIFETIME_SECONDS).to_string()
         }
         DeviceCredential::Token(token) => token.to_string(),
-        DeviceCredential::X509 => "none: the client certificate signs in".to_owned(),
+        DeviceCredential::X509 => "none: the device authenticates with its certificate".to_owned(),
     };
     let address = identity.gateway.as_ref().unwrap_or(&identity.host);
     println!("host       {}", address.name());

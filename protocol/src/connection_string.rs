@@ -7,8 +7,8 @@
 //! HostName={hub};SharedAccessKeyName={policy};SharedAccessKey={base64}
 //! ```
 //!
-//! Parsing is strict, since a device that lost a part of its connection string does
-//! not connect: an unknown, repeated or empty part is an error that names the part.
+//! Parsing is strict: an unknown, repeated or empty part is an error that names the
+//! part. A device with an incomplete connection string could not connect anyway.
 //! Neither errors nor `Debug` ever show a key or a token.
 
 use std::fmt;
@@ -21,15 +21,15 @@ use crate::sas::{Key, KeyError, SasError, SasToken};
 /// The connection string of a device or of a module.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DeviceConnectionString {
-    /// The hub.
+    /// The hub's host name.
     pub host: HostName,
     /// The device that connects.
     pub device: DeviceId,
     /// The module of the device, if a module connects.
     pub module: Option<ModuleId>,
-    /// The host to connect to instead of the hub; tokens still name the hub.
+    /// The host to connect to instead of the hub. Tokens still name the hub.
     pub gateway: Option<HostName>,
-    /// The credential to sign in with.
+    /// The device's credential.
     pub credential: DeviceCredential,
 }
 
@@ -44,13 +44,13 @@ pub enum DeviceCredential {
     X509,
 }
 
-/// The connection string of a service: of a shared access policy, whose permissions
-/// the service has.
+/// The connection string of a service. The service has the permissions of a shared
+/// access policy.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ServiceConnectionString {
-    /// The hub.
+    /// The hub's host name.
     pub host: HostName,
-    /// The shared access policy's name.
+    /// The name of the shared access policy.
     pub policy: String,
     /// The policy's key.
     pub key: Key,
@@ -59,20 +59,21 @@ pub struct ServiceConnectionString {
 /// A malformed connection string. The message names the wrong part.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ConnectionStringError {
-    /// A text without any part.
+    /// An empty string.
     #[error("connection string is empty")]
     NoParts,
-    /// A text in quotes, as in a shell: files and most services do not remove them.
+    /// A string in quotes. Shells remove quotes, but files and most services do not.
     #[error("connection string is in quotes; leave them out")]
     Quoted,
-    /// A part without `=`, by its number, since its text may be a key.
+    /// A part without `=`. The error shows its number only, as its contents may be a
+    /// key.
     #[error("part {0} of the connection string is not NAME=VALUE")]
     NotAPair(usize),
-    /// A name that is unknown in this kind of connection string.
+    /// A name that this kind of connection string does not have.
     #[error("connection string has `{0}`, which is not a part of a {1} connection string")]
     Unknown(String, &'static str),
-    /// A text before `=` that does not look like a name. It may be of a key, so it is
-    /// not shown.
+    /// A string before `=` that does not look like a name. The error does not show it,
+    /// as it may be part of a key.
     #[error(
         "part {0} of the connection string does not begin with the name of a part of a {1} connection string"
     )]
@@ -89,7 +90,7 @@ pub enum ConnectionStringError {
     /// More than one credential.
     #[error("connection string has both `{0}` and `{1}`")]
     Both(&'static str, &'static str),
-    /// `x509` with another value than `true`.
+    /// An `x509` part with a value other than `true`.
     #[error("connection string's `x509` is not `true`")]
     X509,
     /// A malformed host name.
@@ -108,7 +109,7 @@ pub enum ConnectionStringError {
 
 use ConnectionStringError as Error;
 
-/// The parts of a connection string by name, each at most once.
+/// The parts of a connection string by name. Names are unique.
 struct ConnectionStringParts<'a>(Vec<(&'static str, &'a str)>);
 
 impl<'a> ConnectionStringParts<'a> {
@@ -145,7 +146,7 @@ impl<'a> ConnectionStringParts<'a> {
         self.0.iter().find(|(known, _)| *known == name).map(|(_, value)| *value)
     }
 
-    fn need(&self, name: &'static str) -> Result<&'a str, Error> {
+    fn required(&self, name: &'static str) -> Result<&'a str, Error> {
         self.get(name).ok_or(Error::Missing(name))
     }
 
@@ -154,9 +155,9 @@ impl<'a> ConnectionStringParts<'a> {
     }
 }
 
-/// Checks whether a text can be shown as the name of a part: letters, and no more than
-/// the longest name has. The shortest key of IoT Hub has 16 bytes, 22 characters before
-/// its `=`, so that no key passes, whole or cut.
+/// Returns `true` if an error may quote `text` as the name of a part: if it consists of
+/// letters and is no longer than the longest name. The shortest key of IoT Hub has 22
+/// characters before its `=`, so a key is never quoted.
 fn is_like_a_name(text: &str) -> bool {
     text.len() <= "SharedAccessSignature".len()
         && !text.is_empty()
@@ -179,7 +180,7 @@ impl FromStr for DeviceConnectionString {
     fn from_str(text: &str) -> Result<Self, Error> {
         let parts = ConnectionStringParts::split(text, "device", DEVICE_PARTS)?;
         let host = parts.host("HostName")?.ok_or(Error::Missing("HostName"))?;
-        let device = parts.need("DeviceId")?.parse().map_err(|e| Error::Id("DeviceId", e))?;
+        let device = parts.required("DeviceId")?.parse().map_err(|e| Error::Id("DeviceId", e))?;
         let module = match parts.get("ModuleId") {
             Some(id) => Some(id.parse().map_err(|e| Error::Id("ModuleId", e))?),
             None => None,
@@ -204,8 +205,7 @@ impl FromStr for DeviceConnectionString {
 }
 
 impl DeviceConnectionString {
-    /// Returns the whole text, including its secret. For a person who asked for it
-    /// or a file that is meant to contain it; never for a log.
+    /// Returns the whole connection string, including its secret. Must not be logged.
     #[must_use]
     pub fn to_text_with_key(&self) -> String {
         let mut text = format!("HostName={};DeviceId={}", self.host, self.device);
@@ -223,7 +223,7 @@ impl DeviceConnectionString {
         text
     }
 
-    /// Returns the resource that tokens of this device name: `{hub}/devices/{d}[/modules/{m}]`.
+    /// Returns the resource of this device's tokens: `{hub}/devices/{d}[/modules/{m}]`.
     #[must_use]
     pub fn resource(&self) -> String {
         match &self.module {
@@ -234,7 +234,7 @@ impl DeviceConnectionString {
 }
 
 impl fmt::Display for DeviceConnectionString {
-    /// Writes the text without the secret.
+    /// Writes the connection string without its secret.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "HostName={};DeviceId={}", self.host, self.device)?;
         match &self.module {
@@ -252,15 +252,14 @@ impl FromStr for ServiceConnectionString {
         let parts = ConnectionStringParts::split(text, "service", names)?;
         Ok(Self {
             host: parts.host("HostName")?.ok_or(Error::Missing("HostName"))?,
-            policy: parts.need("SharedAccessKeyName")?.to_owned(),
-            key: parts.need("SharedAccessKey")?.parse().map_err(Error::Key)?,
+            policy: parts.required("SharedAccessKeyName")?.to_owned(),
+            key: parts.required("SharedAccessKey")?.parse().map_err(Error::Key)?,
         })
     }
 }
 
 impl ServiceConnectionString {
-    /// Returns the whole text, including its key; see
-    /// [`DeviceConnectionString::to_text_with_key`].
+    /// Returns the whole connection string, including its key. Must not be logged.
     #[must_use]
     pub fn to_text_with_key(&self) -> String {
         format!(
@@ -273,7 +272,7 @@ impl ServiceConnectionString {
 }
 
 impl fmt::Display for ServiceConnectionString {
-    /// Writes the text without the key.
+    /// Writes the connection string without its key.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "HostName={};SharedAccessKeyName={};…", self.host, self.policy)
     }
@@ -360,8 +359,8 @@ mod tests {
     }
 
     #[test]
-    fn a_key_in_the_place_of_a_name_is_not_shown() {
-        // 16 bytes, the shortest key, alone in a file; a longer one; one behind a name.
+    fn a_key_in_place_of_a_name_is_not_shown() {
+        // The shortest key (16 bytes), a longer one, and the rest of a split one.
         for text in
             ["MDEyMzQ1Njc4OWFiY2RlZg==", "c2hvcnRlciB0aGFuIGEga2V5LCBidXQgYSBrZXk=", "+Key=x"]
         {
@@ -381,7 +380,7 @@ mod tests {
 
     proptest::proptest! {
         #[test]
-        fn no_text_makes_the_parsers_panic(text in "([A-Za-z0-9]*=[ -~]*;?)*") {
+        fn no_input_makes_the_parsers_panic(text in "([A-Za-z0-9]*=[ -~]*;?)*") {
             let _ = text.parse::<DeviceConnectionString>();
             let _ = text.parse::<ServiceConnectionString>();
         }

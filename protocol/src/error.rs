@@ -1,12 +1,12 @@
-//! Errors of the hub, and the two shapes in which a REST answer contains them.
+//! Errors of the hub, and their two formats in a REST response.
 //!
 //! ```text
 //! A  {"Message":"{\"errorCode\":404103,\"trackingId\":\"…\",\"message\":\"…\",\"info\":{},\"timestampUtc\":\"…\"}","ExceptionMessage":""}
 //! B  {"Message":"ErrorCode:DeviceNotFound;mydevice","ExceptionMessage":"Tracking ID:…"}
 //! ```
 //!
-//! Both come with the header `iothub-errorcode`, which is the code's name. Each
-//! official client reads a different one of these parts, so all are always present.
+//! In both cases the header `iothub-errorcode` contains the name of the code. The
+//! official clients differ in which of these parts they read, so all of them are sent.
 
 use std::fmt;
 
@@ -24,36 +24,36 @@ mod response;
 pub struct HubError {
     /// The documented code.
     pub code: ErrorCode,
-    /// The message that comes with the code.
+    /// The message.
     pub message: String,
-    /// Further facts by name, such as the `timeout` that has passed.
+    /// Further details by name, such as the `timeout` that expired.
     pub info: Vec<(String, String)>,
 }
 
-/// The shape of an error in a body.
+/// The format of an error in a response body.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum BodyShape {
-    /// JSON text within JSON: methods and newer parts of the API.
+    /// A string of JSON within JSON: methods and newer parts of the API.
     Json,
-    /// `ErrorCode:NAME;text`: registry, twins and older parts of the API.
+    /// `ErrorCode:NAME;MESSAGE`: registry, twins and older parts of the API.
     Text,
 }
 
 impl HubError {
-    /// Returns an error without further facts.
+    /// Creates an error without further details.
     #[must_use]
     pub fn new(code: ErrorCode, message: impl Into<String>) -> HubError {
         HubError { code, message: message.into(), info: Vec::new() }
     }
 
-    /// Adds a fact.
+    /// Adds a detail.
     #[must_use]
     pub fn with_info(mut self, name: &str, value: impl Into<String>) -> HubError {
         self.info.push((name.to_owned(), value.into()));
         self
     }
 
-    /// Returns the body of a REST answer. `timestamp` is RFC 3339.
+    /// Returns the body of a REST response. `timestamp` is in RFC 3339 format.
     #[must_use]
     pub fn to_body(&self, shape: BodyShape, tracking_id: &str, timestamp: &str) -> String {
         let body = match shape {
@@ -77,9 +77,9 @@ impl HubError {
         body.to_string()
     }
 
-    /// Parses a REST answer of either shape into the error that it stands for: without
-    /// a documented code, the most general one of the HTTP status. A client that shows
-    /// errors uses [`ErrorResponse`] instead.
+    /// Parses a REST response in either format. If it has no documented code, the code
+    /// is the most general one of the HTTP status. To show an error to a user, parse an
+    /// [`ErrorResponse`] instead.
     #[must_use]
     pub fn parse(http_status: u16, header: Option<&str>, body: &str) -> HubError {
         let ErrorResponse { code, message, info, .. } =
@@ -106,7 +106,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn both_shapes_survive_a_round_trip() {
+    fn both_formats_survive_a_round_trip() {
         let offline =
             HubError::new(ErrorCode::DeviceNotOnline, "Timed out waiting for device to connect.")
                 .with_info("timeout", "00:00:00");
@@ -118,7 +118,7 @@ mod tests {
     }
 
     #[test]
-    fn a_recorded_answer_is_parsed() {
+    fn a_recorded_response_is_parsed() {
         let body = r#"{"Message":"{\"errorCode\":404103,\"trackingId\":\"0a1b\",\"message\":\"Timed out waiting for device to connect.\",\"info\":{\"timeout\":\"00:00:00\"},\"timestampUtc\":\"2018-11-07T09:22:57.6054134Z\"}","ExceptionMessage":""}"#;
         let error = HubError::parse(404, Some("DeviceNotOnline"), body);
         assert_eq!(error.code, ErrorCode::DeviceNotOnline);
@@ -126,13 +126,13 @@ mod tests {
     }
 
     #[test]
-    fn the_older_form_of_offline_is_parsed_too() {
+    fn an_offline_error_in_the_older_format_is_parsed() {
         let body = r#"{"Message":"ErrorCode:DeviceNotOnline;Timed out waiting for device to connect.","ExceptionMessage":"Tracking ID:1"}"#;
         assert_eq!(HubError::parse(404, None, body).code, ErrorCode::DeviceNotOnline);
     }
 
     #[test]
-    fn without_a_body_the_header_counts_and_then_the_status() {
+    fn a_code_missing_in_the_body_comes_from_the_header_or_the_status() {
         assert_eq!(
             HubError::parse(404, Some("ModuleNotFound"), "").code,
             ErrorCode::ModuleNotFound

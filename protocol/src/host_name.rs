@@ -1,13 +1,13 @@
 //! A hub's host name, with or without a port.
 //!
-//! Names of Azure have no port. Some clients accept one in the connection string of
-//! a local hub (`localhost:8884`), and then send it in the user name and in the
-//! token; so names are compared without it.
+//! Host names in Azure have no port. Some clients accept one in the connection string
+//! of a local hub (`localhost:8884`) and then send it in the user name and in the
+//! token. Therefore the port is ignored when names are compared.
 
 use std::fmt;
 use std::str::FromStr;
 
-/// A host name or address, with a port if one was given.
+/// A host name or IP address, with an optional port.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct HostName {
     name: String,
@@ -20,10 +20,11 @@ pub enum HostNameError {
     /// An empty name.
     #[error("host name is empty")]
     Empty,
-    /// A character that neither names nor addresses have.
+    /// A character that neither host names nor IP addresses contain.
     #[error("host name `{0}` has a {1:?}, which is not allowed")]
     Character(String, char),
-    /// A character of base64 that no name has. The text may be a key, so it is not shown.
+    /// A base64 character that no host name contains. The error does not show the whole
+    /// string, as it may be a key.
     #[error("host name has a {0:?}, which is not allowed")]
     Base64(char),
     /// A malformed port after the colon.
@@ -35,7 +36,7 @@ pub enum HostNameError {
 }
 
 impl HostName {
-    /// Returns a checked name with its port.
+    /// Validates `name` and returns it with its port.
     pub fn new(name: &str, port: Option<u16>) -> Result<HostName, HostNameError> {
         let bare = name.strip_prefix('[').and_then(|n| n.strip_suffix(']')).unwrap_or(name);
         if bare.is_empty() {
@@ -54,19 +55,19 @@ impl HostName {
         }
     }
 
-    /// Returns the name without the port; an IPv6 address without its brackets.
+    /// Returns the name without the port. An IPv6 address has no brackets.
     #[must_use]
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// Returns the port, if one was given.
+    /// Returns the port, if there is one.
     #[must_use]
     pub fn port(&self) -> Option<u16> {
         self.port
     }
 
-    /// Returns whether both are the same host; case and port do not count.
+    /// Returns `true` if both are the same host. Case and port are ignored.
     #[must_use]
     pub fn matches(&self, other: &HostName) -> bool {
         self.name.eq_ignore_ascii_case(&other.name)
@@ -92,7 +93,7 @@ impl FromStr for HostName {
             };
         }
         match text.split_once(':') {
-            // More than one colon and no brackets: an IPv6 address.
+            // More than one colon: an IPv6 address without brackets.
             Some((_, rest)) if rest.contains(':') => HostName::new(text, None),
             Some((name, digits)) => HostName::new(name, Some(port(digits)?)),
             None => HostName::new(text, None),

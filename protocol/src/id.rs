@@ -1,100 +1,100 @@
-//! Checked names: ids of devices, modules and requests, and names of methods.
+//! Validated names: ids of devices, modules and requests, and names of methods.
 //!
-//! Each is checked once, when it is parsed; a value of its type is always valid.
+//! Parsing validates a name, so every value of these types is valid.
 
 use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-/// The longest device or module id, in characters.
+/// Maximum length of a device or module id, in characters.
 pub const MAX_ID_CHARACTERS: usize = 128;
 
-/// The longest method name that is accepted, in characters.
+/// Maximum length of a method name, in characters.
 pub const MAX_METHOD_NAME_CHARACTERS: usize = 128;
 
-/// The longest request id that is accepted, in characters.
+/// Maximum length of a request id, in characters.
 pub const MAX_REQUEST_ID_CHARACTERS: usize = 128;
 
 /// A malformed name.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum IdError {
     /// An empty name.
-    #[error("{what} is empty")]
+    #[error("{kind} is empty")]
     Empty {
-        /// The kind of name: "device id", "method name".
-        what: &'static str,
+        /// The kind of name, such as "device id".
+        kind: &'static str,
     },
     /// A name longer than the limit of its kind.
-    #[error("{what} has {found} characters; at most {most} are allowed")]
+    #[error("{kind} has {length} characters; at most {max} are allowed")]
     TooLong {
         /// The kind of name.
-        what: &'static str,
+        kind: &'static str,
         /// The length, in characters.
-        found: usize,
+        length: usize,
         /// The limit, in characters.
-        most: usize,
+        max: usize,
     },
-    /// A character that this kind of name must not have.
-    #[error("{what} `{text}` has a {character:?}, which is not allowed")]
+    /// A character that is not allowed in this kind of name.
+    #[error("{kind} `{name}` has a {character:?}, which is not allowed")]
     Character {
         /// The kind of name.
-        what: &'static str,
-        /// The whole text, escaped.
-        text: String,
-        /// The first such character.
+        kind: &'static str,
+        /// The whole name, escaped.
+        name: String,
+        /// The first forbidden character.
         character: char,
     },
 }
 
 fn check(
-    what: &'static str,
+    kind: &'static str,
     text: &str,
-    most: usize,
+    max: usize,
     allowed: impl Fn(char) -> bool,
 ) -> Result<(), IdError> {
     if text.is_empty() {
-        return Err(IdError::Empty { what });
+        return Err(IdError::Empty { kind });
     }
-    let found = text.chars().count();
-    if found > most {
-        return Err(IdError::TooLong { what, found, most });
+    let length = text.chars().count();
+    if length > max {
+        return Err(IdError::TooLong { kind, length, max });
     }
     match text.chars().find(|c| !allowed(*c)) {
         None => Ok(()),
         Some(character) => {
-            Err(IdError::Character { what, text: text.escape_debug().to_string(), character })
+            Err(IdError::Character { kind, name: text.escape_debug().to_string(), character })
         }
     }
 }
 
-/// Allows letters, digits and `- . + % _ # * ? ! ( ) , : = @ $ '` (documentation of
-/// IoT Hub, identity registry).
+/// Returns `true` for letters, digits and `- . + % _ # * ? ! ( ) , : = @ $ '`
+/// (documentation of IoT Hub, identity registry).
 fn in_identity(c: char) -> bool {
     c.is_ascii_alphanumeric() || "-.+%_#*?!(),:=@$'".contains(c)
 }
 
-/// Allows printable ASCII without `$ ( ) < > @ , ; : \ " / [ ] ? = { }`, space and
-/// tab (documentation of IoT Hub, direct methods).
+/// Returns `true` for printable ASCII characters except space, tab and
+/// `$ ( ) < > @ , ; : \ " / [ ] ? = { }` (documentation of IoT Hub, direct methods).
 fn in_method_name(c: char) -> bool {
     c.is_ascii_graphic() && !"$()<>@,;:\\\"/[]?={}".contains(c)
 }
 
-/// Allows the characters that need no encoding in a topic's query. IoT Hub uses
-/// short integers and hexadecimal digits, clients use UUIDs.
+/// Returns `true` for characters that need no encoding in the query of a topic. IoT Hub
+/// uses short integers and hexadecimal numbers as request ids, clients use UUIDs.
 fn in_request_id(c: char) -> bool {
     c.is_ascii_graphic() && !"/&#+?=$%\"".contains(c)
 }
 
 macro_rules! name {
-    ($(#[$doc:meta])* $name:ident, $what:literal, $most:expr, $allowed:expr) => {
+    ($(#[$doc:meta])* $name:ident, $kind:literal, $max:expr, $allowed:expr) => {
         $(#[$doc])*
         #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
         #[serde(try_from = "String", into = "String")]
         pub struct $name(String);
 
         impl $name {
-            /// Returns the text.
+            /// Returns the name as a string slice.
             #[must_use]
             pub fn as_str(&self) -> &str {
                 &self.0
@@ -104,7 +104,7 @@ macro_rules! name {
         impl FromStr for $name {
             type Err = IdError;
             fn from_str(text: &str) -> Result<Self, IdError> {
-                check($what, text, $most, $allowed)?;
+                check($kind, text, $max, $allowed)?;
                 Ok(Self(text.to_owned()))
             }
         }
@@ -112,7 +112,7 @@ macro_rules! name {
         impl TryFrom<String> for $name {
             type Error = IdError;
             fn try_from(text: String) -> Result<Self, IdError> {
-                check($what, &text, $most, $allowed)?;
+                check($kind, &text, $max, $allowed)?;
                 Ok(Self(text))
             }
         }
@@ -138,20 +138,19 @@ macro_rules! name {
 }
 
 name!(
-    /// A device's id on the hub; case matters.
+    /// The id of a device; case-sensitive.
     DeviceId, "device id", MAX_ID_CHARACTERS, in_identity
 );
 name!(
-    /// A module's id below its device; case matters.
+    /// The id of a module, unique within its device; case-sensitive.
     ModuleId, "module id", MAX_ID_CHARACTERS, in_identity
 );
 name!(
-    /// A direct method's name; case matters.
+    /// The name of a direct method; case-sensitive.
     MethodName, "method name", MAX_METHOD_NAME_CHARACTERS, in_method_name
 );
 name!(
-    /// A request id: ties an answer to a method or a twin request, and is returned
-    /// unchanged.
+        /// The id of a method call or a twin request, which the answer repeats.
     RequestId, "request id", MAX_REQUEST_ID_CHARACTERS, in_request_id
 );
 
@@ -160,7 +159,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_device_id_has_the_characters_of_the_identity_registry() {
+    fn a_device_id_accepts_the_characters_of_the_identity_registry() {
         let all = "azAZ09-.+%_#*?!(),:=@$'";
         assert_eq!(all.parse::<DeviceId>().unwrap().as_str(), all);
         for bad in ["", "a b", "a/b", "ä", "a\"b", "a\u{7}"] {
@@ -169,21 +168,21 @@ mod tests {
     }
 
     #[test]
-    fn a_name_at_its_limit_is_accepted_and_one_character_more_is_not() {
+    fn a_name_at_its_limit_is_accepted_and_a_longer_one_is_refused() {
         assert!("d".repeat(128).parse::<DeviceId>().is_ok());
         let error = "d".repeat(129).parse::<DeviceId>().unwrap_err();
         assert_eq!(error.to_string(), "device id has 129 characters; at most 128 are allowed");
     }
 
     #[test]
-    fn a_component_command_is_a_method_name() {
+    fn a_command_of_a_component_is_a_valid_method_name() {
         assert!("thermostat1*reboot".parse::<MethodName>().is_ok());
         let error = "re boot".parse::<MethodName>().unwrap_err();
         assert_eq!(error.to_string(), "method name `re boot` has a ' ', which is not allowed");
     }
 
     #[test]
-    fn a_name_in_json_is_checked_too() {
+    fn a_name_in_json_is_validated() {
         assert!(serde_json::from_str::<DeviceId>("\"d 1\"").is_err());
         assert_eq!(serde_json::from_str::<DeviceId>("\"d1\"").unwrap().as_str(), "d1");
     }

@@ -1,17 +1,18 @@
-//! The protocol of Azure IoT Hub: its texts and JSON documents, parsed, checked and
-//! printed in one place.
+//! The string and JSON formats of Azure IoT Hub.
 //!
-//! The host parses what the hub prints, the hub parses what the host prints, and the
-//! service signs what the hub checks; all three use the types of this crate. Texts
-//! parse with `FromStr` and print with `Display`, documents parse and print as JSON.
-//! Both directions of one format are in one file, with a test of the round trip.
+//! Each format has one type, which parses, validates and prints it.
+//!
+//! The host, the hub and the service share these types, so both sides of a connection
+//! agree on every format. Strings parse with `FromStr` and print with `Display`;
+//! documents are read and written as JSON. Parser and printer of a format are in the
+//! same file, next to a round-trip test.
 //!
 //! ```
 //! use behaviour_protocol::connection_string::{DeviceConnectionString, DeviceCredential};
 //! use behaviour_protocol::sas::sign;
 //! use behaviour_protocol::topic::HubTopic;
 //!
-//! // A device signs in with a token for its own resource.
+//! // A device authenticates with a token for its own resource.
 //! let text = "HostName=hub.example;DeviceId=d1;SharedAccessKey=c2VjcmV0";
 //! let identity: DeviceConnectionString = text.parse()?;
 //! let DeviceCredential::Key(key) = &identity.credential else { unreachable!() };
@@ -24,26 +25,27 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! `cargo run -p behaviour-protocol --example mqtt_login` prints the login of a device
-//! for any MQTT client.
+//! `cargo run -p behaviour-protocol --example mqtt_login` prints the parameters with
+//! which any MQTT client can connect as a device.
 //!
 //! # Layout
 //!
 //! * [`connection_string`]: connection strings of devices and services.
-//! * [`error`]: errors of the hub, and their codes.
+//! * [`error`]: errors of the hub and their codes.
 //! * [`host_name`]: a hub's host name.
-//! * [`id`]: checked names of devices, modules, methods and requests.
+//! * [`id`]: validated names of devices, modules, methods and requests.
 //! * [`method`]: the request and the result of a direct method.
 //! * [`properties`]: the property bag of a message.
 //! * [`registry`]: device identities.
 //! * [`rest`]: paths and headers of the REST API.
-//! * [`sas`]: shared access signatures, with which devices and services sign in.
-//! * [`topic`]: topics of the MQTT interface, and the filters for them.
-//! * [`twin`]: device twins: their parts, the merge of a patch, the limits.
+//! * [`sas`]: shared access signatures, the tokens of devices and services.
+//! * [`topic`]: topics and topic filters of the MQTT interface.
+//! * [`twin`]: device twins: sections, patches and limits.
 //! * [`user_name`]: the user name of an MQTT connection.
 //!
-//! This crate does no I/O and reads no clock: time is an argument. It knows neither
-//! MQTT packets nor HTTP requests, only their contents.
+//! This crate does no I/O and reads no clock; functions take the time as an argument.
+//! It handles the contents of MQTT packets and HTTP requests, but not the packets and
+//! requests themselves.
 
 pub mod connection_string;
 pub mod error;

@@ -16,37 +16,37 @@ use serde_json::value::RawValue;
 use crate::error::{ErrorCode, HubError};
 use crate::id::{IdError, MethodName};
 
-/// The largest payload, of a request and of an answer, in bytes of JSON.
+/// Maximum size of the payload of a request or an answer, in bytes of JSON.
 pub const MAX_PAYLOAD_BYTES: usize = 128 * 1024;
 
-/// The default time that the hub waits for the answer.
+/// Default time that the hub waits for the answer.
 pub const DEFAULT_RESPONSE_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// The allowed times to wait for the answer, in seconds.
+/// Allowed time to wait for the answer, in seconds.
 pub const RESPONSE_TIMEOUT_SECONDS: std::ops::RangeInclusive<u64> = 5..=300;
 
-/// The allowed times to wait for the device to connect, in seconds.
+/// Allowed time to wait for the device to connect, in seconds.
 pub const CONNECT_TIMEOUT_SECONDS: std::ops::RangeInclusive<u64> = 0..=300;
 
 /// A direct method that a service invokes.
 #[derive(Debug, Clone, PartialEq)]
 pub struct MethodRequest {
-    /// The method.
+    /// The name of the method.
     pub name: MethodName,
-    /// The payload: any JSON value, as it was written; `null` if none was given.
+    /// The payload: any JSON value, byte for byte as sent; `null` if there is none.
     pub payload: Json,
-    /// The longest time from delivery to answer.
+    /// Maximum time from delivery to answer.
     pub response_timeout: Duration,
-    /// The longest time for the device to connect; zero does not wait.
+    /// Maximum time to wait for the device to connect; zero means no waiting.
     pub connect_timeout: Duration,
 }
 
 /// The answer of a device.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct MethodResult {
-    /// The status that the device chose: HTTP-like, but not the HTTP status.
+    /// The status chosen by the device, similar to but independent of the HTTP status.
     pub status: i32,
-    /// The payload: any JSON value, as the device wrote it.
+    /// The payload: any JSON value, byte for byte as sent.
     #[serde(default)]
     pub payload: Json,
 }
@@ -63,27 +63,27 @@ pub enum MethodBodyError {
     /// A payload that cannot be delivered.
     #[error("the payload {0}")]
     Payload(JsonError),
-    /// A name that is missing or not a string.
+    /// A method name that is missing or not a string.
     #[error("methodName is missing")]
     NoName,
-    /// A malformed name.
+    /// A malformed method name.
     #[error("methodName")]
     Name(#[from] IdError),
-    /// A time that is not a whole number of seconds within the range.
+    /// A timeout that is not a whole number of seconds within the range.
     #[error("{field} must be within [{from}; {to}].")]
     Timeout {
         /// The field's name.
         field: &'static str,
-        /// The smallest allowed value, in seconds.
+        /// The minimum, in seconds.
         from: u64,
-        /// The largest allowed value, in seconds.
+        /// The maximum, in seconds.
         to: u64,
     },
 }
 
 impl From<MethodBodyError> for HubError {
     fn from(error: MethodBodyError) -> HubError {
-        // A body of the REST API has no chain of causes, only one message.
+        // An error body has a single message, so the cause is part of it.
         let message = match &error {
             MethodBodyError::Name(cause) => format!("{error}: {cause}"),
             MethodBodyError::Syntax(cause) => format!("{error}: {cause}"),
@@ -94,7 +94,7 @@ impl From<MethodBodyError> for HubError {
 }
 
 impl MethodRequest {
-    /// A request with the default times.
+    /// Creates a request with the default timeouts.
     #[must_use]
     pub fn new(name: MethodName, payload: impl Into<Json>) -> MethodRequest {
         MethodRequest {
@@ -105,8 +105,8 @@ impl MethodRequest {
         }
     }
 
-    /// Reads a body. Unknown fields are ignored, as clients send some, and the last of
-    /// two equal fields counts.
+    /// Parses a request body. Unknown fields are ignored, since some clients send them.
+    /// If a field is repeated, its last value is used.
     pub fn from_json(body: &str) -> Result<MethodRequest, MethodBodyError> {
         let mut body: Body = serde_json::from_str(body).map_err(|error| match error.is_data() {
             true => MethodBodyError::NotAnObject,
@@ -128,7 +128,7 @@ impl MethodRequest {
         })
     }
 
-    /// Returns the body to send, with the payload as it was written.
+    /// Returns the request body. The payload is unchanged.
     #[must_use]
     pub fn to_json(&self) -> String {
         let body = SentBody {
@@ -141,7 +141,7 @@ impl MethodRequest {
     }
 }
 
-/// Fields of a body, each as it was written.
+/// The fields of a body, as raw JSON.
 type Body = BTreeMap<String, Box<RawValue>>;
 
 #[derive(Serialize)]
@@ -153,8 +153,7 @@ struct SentBody<'a> {
     connect_timeout_in_seconds: u64,
 }
 
-/// Returns the value of a field that is not the payload; `None` as well if no value
-/// can be made of it.
+/// Returns the value of a field; `None` if it is missing or cannot be represented.
 fn field(body: &Body, name: &str) -> Option<Value> {
     body.get(name).and_then(|raw| serde_json::from_str(raw.get()).ok())
 }
@@ -204,7 +203,7 @@ mod tests {
     }
 
     #[test]
-    fn a_payload_is_carried_as_it_was_written() {
+    fn a_payload_is_passed_on_byte_for_byte() {
         let payload = r#"{"b":1.10, "a":[12345678901234567890123,1e2], "b":"\ud83d\ude00"}"#;
         let body = format!(r#"{{"payload":{payload},"methodName":"m"}}"#);
         let request = MethodRequest::from_json(&body).unwrap();
@@ -216,7 +215,7 @@ mod tests {
     }
 
     #[test]
-    fn a_payload_that_breaks_a_rule_is_named_with_the_rule() {
+    fn a_malformed_body_is_refused_with_the_reason() {
         let deep = format!("{}{}", "[".repeat(101), "]".repeat(101));
         for (body, message) in [
             (

@@ -1,7 +1,8 @@
 //! The property bag of a message: URL-encoded pairs at the end of a topic.
 //!
-//! `%24.ct=application%2Fjson&plain=&flag`: names that begin with `$.` belong to the
-//! system. A name without `=` has no value, which differs from an empty one.
+//! An example is `%24.ct=application%2Fjson&plain=&flag`. Names that begin with `$.` are
+//! system properties. A name without `=` has no value, which is distinct from an empty
+//! value.
 
 use std::fmt;
 use std::str::FromStr;
@@ -15,42 +16,43 @@ pub struct MessageProperties(Vec<(String, Option<String>)>);
 /// A malformed property bag.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum PropertiesError {
-    /// A name or value whose bytes are not UTF-8.
+    /// A name or value that is not UTF-8. The number of the property begins at 1.
     #[error("property {0} is not UTF-8")]
     NotUtf8(usize),
-    /// A value without a name.
+    /// A value without a name. The number of the property begins at 1.
     #[error("property {0} has no name")]
     NoName(usize),
 }
 
 impl MessageProperties {
-    /// The system property that names the body's media type.
+    /// The system property with the media type of the body.
     pub const CONTENT_TYPE: &str = "$.ct";
-    /// The system property that names the body's encoding.
+    /// The system property with the encoding of the body.
     pub const CONTENT_ENCODING: &str = "$.ce";
-    /// The system property that names the message.
+    /// The system property with the id of the message.
     pub const MESSAGE_ID: &str = "$.mid";
 
-    /// Adds a property; a name may occur more than once.
+    /// Adds a property. Names may be repeated.
     #[must_use]
     pub fn with(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
         self.0.push((name.into(), Some(value.into())));
         self
     }
 
-    /// Returns the value of the first property of this name; `Some("")` if it has none.
+    /// Returns the value of the first property with this name; `Some("")` if the property
+    /// has no value.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<&str> {
         let (_, value) = self.0.iter().find(|(known, _)| known == name)?;
         Some(value.as_deref().unwrap_or(""))
     }
 
-    /// Returns names and values in order.
+    /// Returns an iterator over the names and values, in order.
     pub fn iter(&self) -> impl Iterator<Item = (&str, Option<&str>)> {
         self.0.iter().map(|(name, value)| (name.as_str(), value.as_deref()))
     }
 
-    /// Returns whether there are no properties.
+    /// Returns `true` if there are no properties.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
@@ -106,7 +108,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_bag_of_the_python_sdk_is_parsed() {
+    fn a_property_bag_of_the_python_sdk_is_parsed() {
         let bag = "%24.mid=m%201&%24.cid=co&%24.ct=application%2Fjson&%24.ce=utf-8&a%20b=c%2Fd%26e";
         let bag: MessageProperties = bag.parse().unwrap();
         assert_eq!(bag.get(MessageProperties::CONTENT_TYPE), Some("application/json"));
@@ -114,7 +116,7 @@ mod tests {
     }
 
     #[test]
-    fn no_value_and_an_empty_value_differ() {
+    fn a_missing_value_differs_from_an_empty_value() {
         let bag: MessageProperties = "a&b=".parse().unwrap();
         assert_eq!(bag.iter().collect::<Vec<_>>(), [("a", None), ("b", Some(""))]);
         assert_eq!(bag.to_string(), "a&b=");

@@ -6,24 +6,24 @@ use serde::{Deserialize, Serialize};
 
 use crate::id::DeviceId;
 
-/// The permission of a device to connect.
+/// A device's permission to connect.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum DeviceStatus {
     /// Allowed.
     #[default]
     Enabled,
-    /// Refused; if the device is connected, it is disconnected.
+    /// Refused. Disabling a connected device disconnects it.
     Disabled,
 }
 
-/// A device's identity. Fields that this type does not name are dropped.
+/// A device's identity. Fields without a counterpart here are dropped.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct DeviceIdentity {
-    /// The id.
+    /// The id of the device.
     pub device_id: DeviceId,
-    /// An id that differs if a device is deleted and created again.
+    /// An id that distinguishes the device from a deleted one with the same device id.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub generation_id: Option<String>,
     /// The version of the identity, for conditional changes.
@@ -32,13 +32,13 @@ pub struct DeviceIdentity {
     /// The permission to connect.
     #[serde(default)]
     pub status: DeviceStatus,
-    /// The reason of the status.
+    /// The reason for the status.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub status_reason: Option<String>,
-    /// `Connected` or `Disconnected`; for people, since it is delayed.
+    /// `Connected` or `Disconnected`. The value lags behind, so it only informs people.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub connection_state: Option<String>,
-    /// The credentials to sign in with.
+    /// The credentials of the device.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub authentication: Option<Authentication>,
 }
@@ -50,7 +50,7 @@ pub struct Authentication {
     /// `sas`, `selfSigned`, `certificateAuthority` or `none`.
     #[serde(rename = "type")]
     pub kind: String,
-    /// The two keys: one can be replaced while the other is in use.
+    /// The two keys. One of them can be replaced while the other is in use.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub symmetric_key: Option<SymmetricKeys>,
 }
@@ -74,7 +74,7 @@ impl fmt::Debug for SymmetricKeys {
 }
 
 impl DeviceIdentity {
-    /// Returns an enabled device whose keys the hub generates.
+    /// Returns the identity of an enabled device. The hub generates its keys.
     #[must_use]
     pub fn new(device_id: DeviceId) -> DeviceIdentity {
         DeviceIdentity {
@@ -94,7 +94,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_recorded_identity_is_parsed_and_its_keys_are_not_printed() {
+    fn a_recorded_identity_is_parsed_and_debug_hides_its_keys() {
         let text = r#"{"deviceId":"nd","generationId":"637315714436756822","etag":"NDAzODk4OTIx","connectionState":"Disconnected","status":"enabled","statusReason":null,"connectionStateUpdatedTime":"0001-01-01T00:00:00","cloudToDeviceMessageCount":0,"authentication":{"symmetricKey":{"primaryKey":"c2VjcmV0","secondaryKey":"c2VjcmV0"},"x509Thumbprint":{"primaryThumbprint":null,"secondaryThumbprint":null},"type":"sas"},"capabilities":{"iotEdge":false}}"#;
         let identity: DeviceIdentity = serde_json::from_str(text).unwrap();
         assert_eq!(identity.etag.as_deref(), Some("NDAzODk4OTIx"));

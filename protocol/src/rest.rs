@@ -1,7 +1,7 @@
 //! Paths and headers of the REST API.
 //!
-//! Each path is written once, as a pattern with `{device}` and `{module}`: the hub
-//! routes by the pattern, the service fills it in.
+//! Each path is a pattern with the placeholders `{device}` and `{module}`. The hub
+//! routes requests by the pattern, the service replaces the placeholders.
 
 use crate::id::{DeviceId, ModuleId};
 use crate::percent;
@@ -17,7 +17,7 @@ pub const TWIN: &str = "/twins/{device}";
 pub const MODULE_METHODS: &str = "/twins/{device}/modules/{module}/methods";
 /// The path of a module's twin: GET, PATCH, PUT.
 pub const MODULE_TWIN: &str = "/twins/{device}/modules/{module}";
-/// The path of the devices: GET lists, POST changes many.
+/// The path of all devices: GET lists them, POST changes several at once.
 pub const DEVICES: &str = "/devices";
 /// The path of queries over twins: POST.
 pub const QUERY: &str = "/devices/query";
@@ -32,25 +32,25 @@ pub const DEVICE_STATISTICS: &str = "/statistics/devices";
 /// The path of the number of connected devices: GET.
 pub const SERVICE_STATISTICS: &str = "/statistics/service";
 
-/// The header with the name of an error, on every answer with an error.
+/// The header with the name of the error code, present in every error response.
 pub const HEADER_ERROR_CODE: &str = "iothub-errorcode";
-/// The header with the start of the next page; absent on the last page.
+/// The header with the continuation token of the next page; absent on the last page.
 pub const HEADER_CONTINUATION: &str = "x-ms-continuation";
-/// The header with the largest number of items on a page.
+/// The header with the maximum number of items on a page.
 pub const HEADER_MAX_ITEM_COUNT: &str = "x-ms-max-item-count";
-/// The header with the type of a query's items: `Twin` or `Raw`, in this case.
+/// The header with the type of a query's items: `Twin` or `Raw`, in this spelling.
 pub const HEADER_ITEM_TYPE: &str = "x-ms-item-type";
 
-/// The longest query text, in characters.
+/// Maximum length of a query, in characters.
 pub const MAX_QUERY_CHARACTERS: usize = 8192;
 
-/// Returns the path of a device.
+/// Replaces `{device}` in a pattern by the encoded id.
 #[must_use]
 pub fn of_device(pattern: &str, device: &DeviceId) -> String {
     pattern.replace("{device}", &percent::encode(device.as_str()).to_string())
 }
 
-/// Returns the path of a module.
+/// Replaces `{device}` and `{module}` in a pattern by the encoded ids.
 #[must_use]
 pub fn of_module(pattern: &str, device: &DeviceId, module: &ModuleId) -> String {
     of_device(pattern, device).replace("{module}", &percent::encode(module.as_str()).to_string())

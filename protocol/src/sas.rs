@@ -1,13 +1,13 @@
-//! Shared access signatures: the tokens with which devices and services sign in.
+//! Shared access signatures: the tokens that authenticate devices and services.
 //!
 //! ```text
 //! SharedAccessSignature sr={resource}&sig={signature}&se={unix seconds}[&skn={policy}]
 //! signature = base64(HMAC-SHA256(key, resource + "\n" + expiry))
 //! ```
 //!
-//! Each client encodes the resource in its own way, some not at all, and signs the
-//! encoded text. So the text of `sr` is kept unchanged for the signature, and decoded
-//! only to compare it.
+//! Clients differ in how they percent-encode the resource, and they sign its encoded
+//! form. Therefore the value of `sr` is kept unchanged for the signature, and decoded
+//! only for comparisons.
 //!
 //! `Debug` prints neither keys nor signatures.
 
@@ -25,14 +25,14 @@ use crate::percent;
 
 const SCHEME: &str = "SharedAccessSignature";
 
-/// A shared access key: 1 to 128 bytes, written as base64.
+/// A shared access key of 1 to 128 bytes, represented as base64.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Key(Vec<u8>);
 
-/// A malformed key. The message never quotes the text.
+/// A malformed key. The message never quotes the key.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum KeyError {
-    /// A text that is not base64 with padding.
+    /// A string that is not base64 with padding.
     #[error("key is not base64")]
     NotBase64,
     /// A length outside the limits, in bytes.
@@ -41,7 +41,7 @@ pub enum KeyError {
 }
 
 impl Key {
-    /// Returns a key of these bytes.
+    /// Creates a key from its bytes.
     pub fn from_bytes(bytes: &[u8]) -> Result<Key, KeyError> {
         match bytes.len() {
             1..=128 => Ok(Key(bytes.to_vec())),
@@ -49,8 +49,7 @@ impl Key {
         }
     }
 
-    /// Returns the key as in a connection string. For people and files that are
-    /// meant to contain it; never for a log.
+    /// Returns the key as base64, as in a connection string. Must not be logged.
     #[must_use]
     pub fn to_base64(&self) -> String {
         STANDARD.encode(&self.0)
@@ -79,17 +78,17 @@ impl fmt::Debug for Key {
     }
 }
 
-/// A token, parsed or signed.
+/// A shared access signature.
 #[derive(Clone, PartialEq, Eq)]
 pub struct SasToken {
-    /// The text of `sr` in the token, still encoded.
+    /// The value of `sr`, still encoded.
     raw_resource: String,
     signature: Vec<u8>,
     expiry: u64,
     policy: Option<String>,
 }
 
-/// A malformed token. The message never quotes the text.
+/// A malformed token. The message never quotes the token.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SasError {
     /// A scheme that is missing or not `SharedAccessSignature`.
@@ -106,9 +105,9 @@ pub enum SasError {
     Malformed(&'static str),
 }
 
-/// Returns a token for `resource`, which is not encoded (`hub.example/devices/d1`).
-/// `expiry` is in Unix seconds. `policy` is the name of the shared access policy
-/// that the key belongs to; the key of a device belongs to none.
+/// Returns a signed token for `resource`, which must not be encoded
+/// (`hub.example/devices/d1`). `expiry` is in Unix seconds. `policy` is the name of the
+/// shared access policy that owns the key; `None` for the key of a device.
 #[must_use]
 pub fn sign(resource: &str, policy: Option<&str>, key: &Key, expiry: u64) -> SasToken {
     let raw_resource = percent::encode(resource).to_string();
@@ -117,15 +116,15 @@ pub fn sign(resource: &str, policy: Option<&str>, key: &Key, expiry: u64) -> Sas
 }
 
 impl SasToken {
-    /// Returns whether this key signed the token, in constant time.
+    /// Returns `true` if the token was signed with this key. Takes constant time.
     #[must_use]
     pub fn verify(&self, key: &Key) -> bool {
         key.sign(&self.raw_resource, self.expiry).ct_eq(self.signature.as_slice()).into()
     }
 
-    /// Returns whether the token is valid for `resource`, which is not encoded: the
-    /// token's own resource is the same, or a prefix of it in whole path segments.
-    /// The host's case and port do not count.
+    /// Returns `true` if the token's resource is `resource` or one of its parents, in
+    /// whole path segments. `resource` must not be encoded. The case and the port of the
+    /// host are ignored.
     #[must_use]
     pub fn covers(&self, resource: &str) -> bool {
         let Some(own) = percent::decode(&self.raw_resource) else { return false };
@@ -144,20 +143,20 @@ impl SasToken {
         self.expiry
     }
 
-    /// Returns whether the token has expired at `now`, in Unix seconds.
+    /// Returns `true` if the token has expired at `now`, in Unix seconds.
     #[must_use]
     pub fn expired_at(&self, now: u64) -> bool {
         self.expiry <= now
     }
 
-    /// Returns the policy whose key signed the token; `None` for the key of a device.
+    /// Returns the name of the policy that owns the key; `None` for the key of a device.
     #[must_use]
     pub fn policy(&self) -> Option<&str> {
         self.policy.as_deref()
     }
 }
 
-/// Splits a resource into the host and the path with its leading slash.
+/// Splits a resource into its host and its path. The path begins with a slash.
 fn split_host(resource: &str) -> (&str, &str) {
     match resource.find('/') {
         Some(at) => resource.split_at(at),
@@ -165,10 +164,11 @@ fn split_host(resource: &str) -> (&str, &str) {
     }
 }
 
-/// Returns whether the segments of `own` are the first segments of `path`. A segment
-/// may be encoded once more: the .NET SDK encodes ids before the whole resource. A
-/// last segment with the API version is ignored: it is in the tokens that Microsoft's
-/// documentation of MQTT shows as a password.
+/// Returns `true` if the segments of `own` are the first segments of `path`.
+///
+/// A segment may be encoded twice, since the .NET SDK encodes ids before it encodes the
+/// whole resource. A trailing API version is ignored: Microsoft's documentation of MQTT
+/// shows tokens with it.
 fn covers_path(own: &str, path: &str) -> bool {
     let own = own.trim_end_matches('/');
     let own = match own.rsplit_once('/') {
@@ -259,7 +259,7 @@ mod tests {
     }
 
     #[test]
-    fn the_published_vector_is_reproduced() {
+    fn signing_reproduces_the_published_test_vector() {
         let token = sign("localhost/devices/d1", None, &key(), 1_700_000_000);
         assert_eq!(
             token.to_string(),
@@ -269,7 +269,7 @@ mod tests {
     }
 
     #[test]
-    fn the_resource_verifies_in_the_form_of_every_client() {
+    fn every_clients_encoding_of_the_resource_is_accepted() {
         let cases = [
             ("localhost%2Fdevices%2Fd1", "", "localhost/devices/d1"),
             ("localhost%3A18883%2fdevices%2fn1", "", "localhost/devices/n1"),
@@ -299,7 +299,7 @@ mod tests {
     }
 
     #[test]
-    fn fields_come_in_any_order_and_the_signature_may_have_a_bare_slash() {
+    fn any_order_of_fields_and_an_unencoded_slash_are_accepted() {
         let signed = sign("localhost", Some("service"), &key(), 5);
         let signature = STANDARD.encode(&signed.signature).replace('+', "%2B").replace('=', "%3D");
         let text = format!("SharedAccessSignature sig={signature}&se=5&skn=service&sr=localhost");
@@ -325,7 +325,7 @@ mod tests {
     }
 
     #[test]
-    fn an_error_names_the_field_and_a_debug_text_has_no_secret() {
+    fn an_error_names_the_field_and_debug_hides_the_secret() {
         let error = "SharedAccessSignature sr=a&se=1".parse::<SasToken>().unwrap_err();
         assert_eq!(error.to_string(), "token has no `sig`");
         let token = sign("localhost", None, &key(), 1);
@@ -350,7 +350,7 @@ mod tests {
         }
 
         #[test]
-        fn no_text_makes_the_parser_panic(text in "(SharedAccessSignature )?[ -~]*") {
+        fn no_input_makes_the_parser_panic(text in "(SharedAccessSignature )?[ -~]*") {
             let _ = text.parse::<SasToken>().map(|token| token.covers("localhost"));
         }
     }

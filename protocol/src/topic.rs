@@ -11,8 +11,8 @@
 //!                devices/{d}/messages/devicebound/{properties}
 //! ```
 //!
-//! Clients split these texts by hand: nothing may follow the `$rid` of a method, and
-//! `$rid` comes first in a twin answer.
+//! Some clients split topics at fixed positions. Therefore nothing may follow the `$rid`
+//! of a method, and `$rid` must come first in a twin answer.
 
 use std::fmt;
 use std::str::FromStr;
@@ -35,14 +35,15 @@ const DESIRED: &str = "$iothub/twin/PATCH/properties/desired/";
 /// The path of MQTT over WebSocket on the hub's HTTPS port.
 pub const WEBSOCKET_PATH: &str = "/$iothub/websocket";
 
-/// The largest message, in bytes: 256 KiB.
+/// Maximum size of a message, in bytes.
 pub const MAX_MESSAGE_BYTES: usize = 256 * 1024;
 
-/// The longest topic, in bytes (MQTT 3.1.1, 1.5.3: its length is a 16-bit number).
+/// Maximum length of a topic, in bytes: its length is a 16-bit number (MQTT 3.1.1,
+/// section 1.5.3).
 pub const MAX_TOPIC_BYTES: usize = u16::MAX as usize;
 
-/// The largest packet that a device sends, in bytes on the wire: the largest
-/// message with the longest topic and its properties, and the headers of MQTT.
+/// Maximum size of a packet that a device sends, in bytes on the wire: the maximum
+/// message, the maximum topic with its properties, and the MQTT headers.
 pub const MAX_PACKET_BYTES: usize = MAX_MESSAGE_BYTES + MAX_TOPIC_BYTES + 16;
 
 /// A topic that a device publishes to.
@@ -50,7 +51,7 @@ pub const MAX_PACKET_BYTES: usize = MAX_MESSAGE_BYTES + MAX_TOPIC_BYTES + 16;
 pub enum DeviceTopic {
     /// The answer to a method.
     MethodAnswer {
-        /// The status that the device chose, HTTP-like.
+        /// The status chosen by the device, similar to an HTTP status.
         status: i32,
         /// The request id of the method.
         rid: RequestId,
@@ -81,23 +82,23 @@ pub enum DeviceTopic {
 pub enum HubTopic {
     /// A direct method.
     Method {
-        /// The method.
+        /// The name of the method.
         name: MethodName,
         /// The request id, which the answer must repeat.
         rid: RequestId,
     },
     /// The answer to a twin request.
     TwinAnswer {
-        /// 200 after a get, 204 after a report, else an error.
+        /// 200 for a read twin, 204 for updated reported properties, otherwise an error.
         status: u16,
         /// The request id of the twin request.
         rid: RequestId,
-        /// The new version of the reported properties, after a report.
+        /// The new version of the reported properties, if they were updated.
         version: Option<u64>,
     },
     /// A change of the desired properties.
     Desired {
-        /// Their new version.
+        /// The new version of the desired properties.
         version: u64,
     },
     /// A cloud-to-device message.
@@ -112,7 +113,7 @@ pub enum HubTopic {
 /// A malformed topic.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum TopicError {
-    /// A topic that IoT Hub does not have.
+    /// A topic that does not exist in IoT Hub.
     #[error("topic `{0}` is not a topic of IoT Hub")]
     Unknown(String),
     /// A status or version that is not a number.
@@ -131,7 +132,7 @@ pub enum TopicError {
         /// `$rid` or `$version`.
         field: &'static str,
     },
-    /// A malformed name.
+    /// A malformed id or method name.
     #[error("topic with a malformed name")]
     Name(#[from] IdError),
     /// A malformed property bag.
@@ -139,19 +140,19 @@ pub enum TopicError {
     Properties(#[from] PropertiesError),
 }
 
-/// Returns a topic for a message, escaped and shortened.
+/// Returns a topic in the form of an error message, escaped and truncated.
 fn shown(topic: &str) -> String {
     topic.chars().take(120).flat_map(char::escape_debug).collect()
 }
 
-/// The fields after `?`.
+/// The query of a topic: the fields after `?`.
 struct TopicQuery<'a> {
     topic: &'a str,
     text: &'a str,
 }
 
 impl<'a> TopicQuery<'a> {
-    /// Splits `{segment}/?query`; the segment may be empty.
+    /// Splits `{segment}/?{query}`. The segment may be empty.
     fn split(topic: &'a str, rest: &'a str) -> Result<(&'a str, TopicQuery<'a>), TopicError> {
         let unknown = || TopicError::Unknown(shown(topic));
         let (segment, text) = rest.split_once('?').ok_or_else(unknown)?;
@@ -216,7 +217,7 @@ impl FromStr for DeviceTopic {
             Some(bag) => bag.strip_prefix('/').ok_or_else(unknown)?,
             None => return Err(unknown()),
         };
-        // Some clients end the bag with a slash.
+        // Some clients append a slash to the properties.
         let properties = bag.strip_suffix('/').unwrap_or(bag).parse()?;
         Ok(Self::Telemetry { device: device.parse()?, module, properties })
     }
@@ -239,11 +240,12 @@ impl fmt::Display for DeviceTopic {
 }
 
 impl HubTopic {
-    /// Returns the request id of a method whose topic is malformed otherwise, so that
-    /// its caller can be answered; `None` if it is no method or has no request id.
+    /// Returns the request id of a method with an otherwise malformed topic, so that the
+    /// method can be answered. Returns `None` if the topic is not that of a method or has
+    /// no request id.
     #[must_use]
     pub fn malformed_method(topic: &str) -> Option<RequestId> {
-        // The name may have any character, a question mark too.
+        // The malformed name may contain a question mark.
         let (_, text) = topic.strip_prefix(METHOD_REQUEST)?.rsplit_once('?')?;
         TopicQuery { topic, text }.rid().ok()
     }
@@ -278,7 +280,7 @@ impl FromStr for HubTopic {
 impl fmt::Display for HubTopic {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            // Only the characters that MQTT or a URL would interpret are encoded.
+            // Only characters with a meaning in MQTT or in a URL are encoded.
             Self::Method { name, rid } => {
                 write!(f, "{METHOD_REQUEST}{}/?$rid={rid}", MethodSegment(name.as_str()))
             }
@@ -296,8 +298,8 @@ impl fmt::Display for HubTopic {
     }
 }
 
-/// A method name as a topic segment. `*` is not encoded, since clients that do not
-/// decode look up `component*command`; `%`, `#` and `+` have to be.
+/// A method name as a topic segment. `%`, `#` and `+` must be encoded. `*` must not, since
+/// some clients look up `component*command` without decoding it.
 struct MethodSegment<'a>(&'a str);
 
 impl fmt::Display for MethodSegment<'_> {

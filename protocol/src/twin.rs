@@ -1,11 +1,10 @@
-//! Device twins: the properties that the cloud desires of a device, and those that
-//! the device reports.
+//! Device twins: sections, patches and limits.
 //!
-//! A twin has tags, desired and reported properties. All three change by the same
-//! merge ([`merge()`]) within the same limits ([`check_patch`]). A [`Section`] is the
-//! desired or the reported properties with their version and `$metadata`.
-//! [`DeviceTwin`] and [`DesiredPatch`] are the device's view of them, [`Twin`] is the
-//! service's view.
+//! A twin consists of tags, desired properties and reported properties. All three are
+//! changed by patches ([`merge()`]) within the same limits ([`check_patch`]). A
+//! [`Section`] holds desired or reported properties with their version and `$metadata`.
+//! [`DeviceTwin`] and [`DesiredPatch`] are a device's view of a twin; [`Twin`] is the
+//! view of a service.
 
 use serde_json::{Map, Value};
 
@@ -19,23 +18,23 @@ mod document;
 mod limits;
 mod section;
 
-/// The largest tags, as [`size`] counts.
+/// Maximum size of the tags, as counted by [`size`].
 pub const MAX_TAGS_BYTES: usize = 8 * 1024;
-/// The largest desired or reported properties, as [`size`] counts.
+/// Maximum size of the desired or of the reported properties, as counted by [`size`].
 pub const MAX_SECTION_BYTES: usize = 32 * 1024;
-/// The longest key, in bytes.
+/// Maximum length of a key, in bytes.
 pub const MAX_KEY_BYTES: usize = 1024;
-/// The longest string value, in bytes.
+/// Maximum length of a string value, in bytes.
 pub const MAX_STRING_BYTES: usize = 4 * 1024;
-/// The deepest nesting of objects.
+/// Maximum nesting depth of objects and arrays.
 pub const MAX_DEPTH: usize = 10;
-/// The smallest integer.
+/// Minimum integer.
 pub const MIN_INTEGER: i64 = -4_503_599_627_370_496;
-/// The largest integer.
+/// Maximum integer.
 pub const MAX_INTEGER: i64 = 4_503_599_627_370_495;
 
-/// The fields of a twin's document. A service changes `tags` and, in `properties`, `desired`;
-/// all others are the hub's or the device's.
+/// The fields of a twin document. A service can change `tags` and `properties.desired`; the
+/// hub and the device maintain all others.
 pub const FIELDS: &[&str] = &[
     "deviceId",
     "moduleId",
@@ -66,10 +65,11 @@ pub const VERSION: &str = "$version";
 /// The key of a section's metadata in JSON.
 pub const METADATA: &str = "$metadata";
 
-/// Merges a patch: objects merge, other values replace, `null` deletes.
+/// Merges `patch` into `target`. Objects are merged, other values replaced, and `null`
+/// deletes a key.
 ///
-/// An object that replaces another value starts empty, so that `{"p":{"q":null}}`
-/// makes `p` an empty object.
+/// An object that replaces another value starts empty, so `{"p":{"q":null}}` makes `p`
+/// an empty object.
 pub fn merge(target: &mut Map<String, Value>, patch: &Map<String, Value>) {
     for (key, change) in patch {
         match change {
@@ -92,9 +92,9 @@ pub fn merge(target: &mut Map<String, Value>, patch: &Map<String, Value>) {
     }
 }
 
-/// Returns the patch that notifies a device of a replaced section: the whole of
-/// `after`, and `null` for every key of `before` that is gone, at every depth
-/// (IoT Hub's team in Azure/azure-iot-sdk-csharp#954).
+/// Returns the patch that notifies a device of a replaced section: all of `after`, and
+/// `null` for every key that was removed, at every depth (IoT Hub's team in
+/// Azure/azure-iot-sdk-csharp#954).
 #[must_use]
 pub fn replacement(before: &Map<String, Value>, after: &Map<String, Value>) -> Map<String, Value> {
     let gone = before.keys().filter(|key| !after.contains_key(*key));
@@ -111,8 +111,8 @@ pub fn replacement(before: &Map<String, Value>, after: &Map<String, Value>) -> M
     patch
 }
 
-/// Returns the patch that turns `before` into `after`: the new and changed values,
-/// and `null` for removed keys.
+/// Returns the patch that turns `before` into `after`: new and changed values, and `null`
+/// for removed keys.
 #[must_use]
 pub fn difference(before: &Map<String, Value>, after: &Map<String, Value>) -> Map<String, Value> {
     let gone = before.keys().filter(|key| !after.contains_key(*key));
@@ -131,33 +131,33 @@ pub fn difference(before: &Map<String, Value>, after: &Map<String, Value>) -> Ma
     patch
 }
 
-/// Merges `later` into `earlier`, so that merging the result has the same effect as
-/// merging both in turn; `null` is kept, since it still has to delete.
+/// Combines two patches into one with the same effect, and stores it in `earlier`. Keeps
+/// `null`, which deletes a key when the combined patch is merged into a twin.
 ///
-/// Returns `false`, and changes nothing, if no single patch has that effect: a value
-/// or a deletion followed by an object of the same name must first clear the old
-/// contents in the twin.
+/// Returns `false` and leaves `earlier` unchanged if no single patch has that effect. This
+/// is the case if `earlier` replaces or deletes a key and `later` sets it to an object:
+/// a single patch would merge the object into the old value.
 #[must_use]
 pub fn merge_patches(earlier: &mut Map<String, Value>, later: &Map<String, Value>) -> bool {
-    let fits = fit(earlier, later);
-    if fits {
-        put(earlier, later);
+    let combinable = can_combine(earlier, later);
+    if combinable {
+        combine(earlier, later);
     }
-    fits
+    combinable
 }
 
-fn fit(earlier: &Map<String, Value>, later: &Map<String, Value>) -> bool {
+fn can_combine(earlier: &Map<String, Value>, later: &Map<String, Value>) -> bool {
     later.iter().all(|(key, change)| match (earlier.get(key), change) {
-        (Some(Value::Object(inner)), Value::Object(change)) => fit(inner, change),
+        (Some(Value::Object(inner)), Value::Object(change)) => can_combine(inner, change),
         (Some(_), Value::Object(_)) => false,
         _ => true,
     })
 }
 
-fn put(earlier: &mut Map<String, Value>, later: &Map<String, Value>) {
+fn combine(earlier: &mut Map<String, Value>, later: &Map<String, Value>) {
     for (key, change) in later {
         match (earlier.get_mut(key), change) {
-            (Some(Value::Object(inner)), Value::Object(change)) => put(inner, change),
+            (Some(Value::Object(inner)), Value::Object(change)) => combine(inner, change),
             _ => {
                 earlier.insert(key.clone(), change.clone());
             }
@@ -195,7 +195,7 @@ mod tests {
     }
 
     #[test]
-    fn a_null_below_a_missing_key_makes_an_empty_object() {
+    fn a_null_below_a_missing_key_creates_an_empty_object() {
         check(json!({}), json!({"p": {"q": null}}), json!({"p": {}}));
         check(json!({}), json!({"p": null}), json!({}));
     }
@@ -220,7 +220,7 @@ mod tests {
     }
 
     #[test]
-    fn a_replacement_is_notified_with_a_null_for_every_removed_key() {
+    fn a_replacement_patch_has_a_null_for_every_removed_key() {
         let patch = replacement(
             &object(json!({"a": 1, "b": 1, "n": {"x": 1, "y": {"z": 1}}, "o": {"p": 1}, "s": 1})),
             &object(json!({"a": 1, "c": 100, "n": {"x": 1, "y": {}}, "o": 2, "s": {"t": 1}})),
@@ -234,7 +234,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_merged_replacement_is_the_new_section(before in documents(), after in documents()) {
+        fn merging_a_replacement_yields_the_new_section(before in documents(), after in documents()) {
             let patch = replacement(&before, &after);
             let mut merged = before;
             merge(&mut merged, &patch);
@@ -242,7 +242,7 @@ mod tests {
         }
 
         #[test]
-        fn merging_a_difference_gives_the_later_document(before in documents(), after in documents()) {
+        fn merging_a_difference_yields_the_later_document(before in documents(), after in documents()) {
             let patch = difference(&before, &after);
             let mut merged = before;
             merge(&mut merged, &patch);

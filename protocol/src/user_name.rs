@@ -1,4 +1,4 @@
-//! The MQTT user name, with which a device names itself and its API version.
+//! The MQTT user name, which contains a device's id and API version.
 //!
 //! ```text
 //! {hub}/{client id}/?api-version={v}&DeviceClientType={client}[&model-id={dtmi}]
@@ -6,8 +6,8 @@
 //! {hub}/{client id}[/]                       (no version)
 //! ```
 //!
-//! IoT Hub accepts a user name without a version (MicrosoftDocs/azure-docs#16306);
-//! clients other than the official SDKs send it.
+//! IoT Hub accepts a user name without a version (MicrosoftDocs/azure-docs#16306).
+//! Unlike the official SDKs, some clients omit it.
 //!
 //! The client id is `{device}` or `{device}/{module}`.
 
@@ -24,14 +24,14 @@ pub const API_VERSION: &str = "2021-04-12";
 /// The user name of a CONNECT packet.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UserName {
-    /// The hub as the device knows it.
+    /// The hub's host name, as configured on the device.
     pub host: HostName,
     /// The device that connects.
     pub device: DeviceId,
     /// The module of the device, if a module connects.
     pub module: Option<ModuleId>,
-    /// The API version: any text, since hubs treat all versions alike; empty without
-    /// one.
+    /// The API version; empty if there is none. Its format is not checked, since hubs
+    /// treat all versions alike.
     pub api_version: String,
     /// The client's name and version.
     pub client_type: Option<String>,
@@ -42,7 +42,7 @@ pub struct UserName {
 /// A malformed user name.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum UserNameError {
-    /// A text that does not begin with a host and a client id.
+    /// A user name that does not begin with a host and a client id.
     #[error("user name is not `HUB/DEVICE/?api-version=VERSION`")]
     Form,
     /// A malformed host name.
@@ -129,7 +129,7 @@ mod tests {
     }
 
     #[test]
-    fn the_forms_of_the_official_clients_are_parsed() {
+    fn the_user_names_of_the_official_clients_are_parsed() {
         let python = check(
             "localhost/d1/?api-version=2019-10-01&DeviceClientType=azure-iot-device-iothub-py%2F2.14.0%283.11.7%3BLinux%29",
         );
@@ -179,7 +179,7 @@ mod tests {
 
     proptest::proptest! {
         #[test]
-        fn no_text_makes_the_parser_panic(text in "[ -~]{0,60}") {
+        fn no_input_makes_the_parser_panic(text in "[ -~]{0,60}") {
             let _ = text.parse::<UserName>();
         }
     }

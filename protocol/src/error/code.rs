@@ -1,10 +1,9 @@
-//! The documented error codes: number, name and HTTP status.
-//!
-//! The number's first three digits are the HTTP status.
+//! The documented error codes. Each has a number and a name; the first three digits of
+//! the number are the HTTP status.
 
 macro_rules! codes {
     ($($number:literal $name:ident,)*) => {
-        /// An error code, as the documentation of IoT Hub lists it.
+        /// An error code from the documentation of IoT Hub.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
         #[allow(missing_docs, reason = "the names are the documentation's own")]
         pub enum ErrorCode {
@@ -12,10 +11,10 @@ macro_rules! codes {
         }
 
         impl ErrorCode {
-            /// All codes, by number.
+            /// All codes, ordered by number.
             pub const ALL: &[ErrorCode] = &[$(ErrorCode::$name,)*];
 
-            /// Returns the number: six digits, the HTTP status first.
+            /// Returns the number: six digits that begin with the HTTP status.
             #[must_use]
             pub fn number(self) -> u32 {
                 match self {
@@ -23,7 +22,7 @@ macro_rules! codes {
                 }
             }
 
-            /// Returns the name, as in the header `iothub-errorcode`.
+            /// Returns the name, which is the value of the header `iothub-errorcode`.
             #[must_use]
             pub fn name(self) -> &'static str {
                 match self {
@@ -84,19 +83,19 @@ codes! {
 }
 
 impl ErrorCode {
-    /// Returns the HTTP status of answers with this code.
+    /// Returns the HTTP status of responses with this code.
     #[must_use]
     pub fn http_status(self) -> u16 {
         u16::try_from(self.number() / 1000).expect("six digits divided by a thousand are three")
     }
 
-    /// Returns the code with this number.
+    /// Returns the code with this number; `None` if it is not documented.
     #[must_use]
     pub fn from_number(number: u32) -> Option<ErrorCode> {
         Self::ALL.iter().copied().find(|code| code.number() == number)
     }
 
-    /// Returns the code with this name.
+    /// Returns the code with this name; `None` if it is not documented.
     #[must_use]
     pub fn from_name(name: &str) -> Option<ErrorCode> {
         Self::ALL.iter().copied().find(|code| code.name() == name)

@@ -1,4 +1,4 @@
-//! Answers that are errors, as a client of the REST API receives them.
+//! Error responses of the REST API, from a client's point of view.
 
 use std::fmt;
 
@@ -6,40 +6,39 @@ use serde_json::Value;
 
 use super::ErrorCode;
 
-/// The longest body that is not of the API and is still quoted, in bytes.
+/// Maximum size of a quoted body that does not come from the API, in bytes.
 const MAX_FOREIGN_BODY_BYTES: usize = 500;
 
-/// An answer with an error status: by the hub, or by something between it and the
-/// client, such as a proxy.
+/// A response with an error status, sent by the hub or by a proxy.
 ///
-/// `Display` shows only what the answer contains: without a code of IoT Hub, that is
-/// the HTTP status.
+/// `Display` adds nothing to the response: if it has no code of IoT Hub, the HTTP
+/// status is shown.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ErrorResponse {
     /// The HTTP status.
     pub http_status: u16,
-    /// The code of the answer, in its body or its header.
+    /// The code, from the body or the header.
     pub code: ResponseCode,
-    /// The message; empty if the answer has none.
+    /// The message; empty if the response has none.
     pub message: String,
-    /// Further facts by name.
+    /// Further details by name.
     pub info: Vec<(String, String)>,
 }
 
-/// The code of an answer.
+/// The code of an error response.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ResponseCode {
     /// A documented code.
     Known(ErrorCode),
-    /// A number or a name that is not documented.
+    /// An undocumented number or name.
     Unknown(String),
-    /// No code: the answer is not one of IoT Hub's API.
+    /// No code: the response does not come from the API of IoT Hub.
     Absent,
 }
 
 impl ErrorResponse {
-    /// Parses an answer of either shape. If the body has no code, that of the header
-    /// `iothub-errorcode` counts.
+    /// Parses a response in either format. If the body has no code, the code is taken
+    /// from the header `iothub-errorcode`.
     #[must_use]
     pub fn parse(http_status: u16, header: Option<&str>, body: &str) -> ErrorResponse {
         let (in_body, message, info) = parse_body(body);
@@ -48,7 +47,7 @@ impl ErrorResponse {
         ErrorResponse { http_status, code, message, info }
     }
 
-    /// Returns the code, if it is documented.
+    /// Returns the code; `None` if it is missing or undocumented.
     #[must_use]
     pub fn known_code(&self) -> Option<ErrorCode> {
         match self.code {
@@ -116,7 +115,7 @@ mod tests {
     }
 
     #[test]
-    fn a_code_of_the_answer_is_shown() {
+    fn the_code_of_a_response_is_shown() {
         let body = r#"{"Message":"ErrorCode:DeviceNotFound;d1"}"#;
         check(404, None, body, "DeviceNotFound (404001): d1");
         check(404, Some("ModuleNotFound"), "", "ModuleNotFound (404010)");
@@ -125,7 +124,7 @@ mod tests {
     }
 
     #[test]
-    fn a_code_that_is_not_documented_is_shown_unchanged() {
+    fn an_undocumented_code_is_shown_unchanged() {
         let body = r#"{"Message":"{\"errorCode\":503001,\"message\":\"busy\"}"}"#;
         check(503, None, body, "503001 (HTTP 503): busy");
         check(409, None, r#"{"Message":"ErrorCode:Odd;d1"}"#, "Odd (HTTP 409): d1");
@@ -133,7 +132,7 @@ mod tests {
     }
 
     #[test]
-    fn without_a_code_the_http_status_is_shown() {
+    fn the_http_status_is_shown_if_there_is_no_code() {
         check(502, None, "<html>Bad Gateway</html>", "HTTP 502");
         check(404, None, "", "HTTP 404");
         check(404, Some(""), "", "HTTP 404");

@@ -1,4 +1,4 @@
-//! The filters that a device may subscribe to.
+//! Topic filters that devices can subscribe to.
 
 use std::fmt;
 use std::str::FromStr;
@@ -6,8 +6,8 @@ use std::str::FromStr;
 use super::{DESIRED, HubTopic, METHOD_REQUEST, TWIN_ANSWER, TopicError, shown};
 use crate::id::{DeviceId, ModuleId};
 
-/// A topic filter that a device may subscribe to. IoT Hub has no others, and no
-/// wildcards within these.
+/// A topic filter that a device can subscribe to. IoT Hub supports no other filters, and
+/// no wildcards except the final `#`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Filter {
     /// Direct methods.
@@ -21,7 +21,7 @@ pub enum Filter {
         /// The device that receives them.
         device: DeviceId,
     },
-    /// Inputs of an edge module.
+    /// Inputs of an IoT Edge module.
     ModuleInputs {
         /// The module's device.
         device: DeviceId,
@@ -31,7 +31,7 @@ pub enum Filter {
 }
 
 impl Filter {
-    /// Returns whether messages with this topic match the filter.
+    /// Returns `true` if the filter matches messages with this topic.
     #[must_use]
     pub fn covers(&self, topic: &HubTopic) -> bool {
         match (self, topic) {
@@ -60,7 +60,7 @@ impl FromStr for Filter {
         }
         let rest = tree.strip_prefix("devices/").ok_or_else(unknown)?;
         let (device, rest) = rest.split_once('/').ok_or_else(unknown)?;
-        // Allowed in a device id, but wildcards in MQTT.
+        // Device ids may contain these, but in a filter they are wildcards.
         if device.contains(['+', '#']) {
             return Err(unknown());
         }

@@ -1,4 +1,4 @@
-//! Every topic survives a round trip, and the forms seen on the wire are parsed.
+//! Round trips of all topics, and parsing of topics recorded from clients.
 
 use proptest::prelude::*;
 
@@ -46,7 +46,7 @@ proptest! {
     }
 
     #[test]
-    fn no_text_makes_the_parsers_panic(text in "(\\$iothub/|devices/)?[ -~]{0,40}") {
+    fn no_input_makes_the_parsers_panic(text in "(\\$iothub/|devices/)?[ -~]{0,40}") {
         let _ = text.parse::<DeviceTopic>();
         let _ = text.parse::<HubTopic>();
         let _ = text.parse::<Filter>();
@@ -61,7 +61,7 @@ fn a_method_topic_has_a_name_and_a_request_id() {
 }
 
 #[test]
-fn answers_have_the_request_id_first_and_the_version_after_it() {
+fn an_answer_has_the_request_id_first_and_the_version_after_it() {
     let rid = "1-8d92".parse::<RequestId>().unwrap();
     let answer = DeviceTopic::MethodAnswer { status: -3, rid: rid.clone() };
     assert_eq!(answer.to_string(), "$iothub/methods/res/-3/?$rid=1-8d92");
@@ -106,7 +106,7 @@ fn a_malformed_topic_is_refused_and_quoted() {
 }
 
 #[test]
-fn a_device_may_subscribe_to_these_and_no_others() {
+fn only_the_filters_of_iot_hub_are_accepted() {
     for good in [
         "$iothub/methods/POST/#",
         "$iothub/twin/res/#",

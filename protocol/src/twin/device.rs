@@ -4,29 +4,29 @@ use serde_json::{Map, Value, json};
 
 use super::VERSION;
 
-/// The body of the answer to a twin get: both sections, each with its version.
+/// A twin as a device reads it: both sections with their versions.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct DeviceTwin {
     /// The desired properties.
     pub desired: Map<String, Value>,
-    /// Their version.
+    /// The version of the desired properties.
     pub desired_version: u64,
     /// The reported properties.
     pub reported: Map<String, Value>,
-    /// Their version.
+    /// The version of the reported properties.
     pub reported_version: u64,
 }
 
-/// A change of the desired properties: a patch, in which `null` deletes.
+/// A change of the desired properties: a patch in which `null` deletes a key.
 #[derive(Debug, Clone, PartialEq)]
 pub struct DesiredPatch {
-    /// The patch itself.
+    /// The patch, without `$version`.
     pub patch: Map<String, Value>,
-    /// The version after the change.
+    /// The version of the desired properties after the change.
     pub version: u64,
 }
 
-/// A malformed body.
+/// A malformed twin or patch.
 #[derive(Debug, thiserror::Error)]
 pub enum TwinBodyError {
     /// A body that is not JSON.
@@ -51,7 +51,7 @@ impl DeviceTwin {
         Ok(DeviceTwin { desired, desired_version, reported, reported_version })
     }
 
-    /// Returns the body to send.
+    /// Returns the twin as JSON, in the format that [`DeviceTwin::parse`] accepts.
     #[must_use]
     pub fn to_json(&self) -> Value {
         json!({
@@ -69,7 +69,7 @@ impl DesiredPatch {
         Ok(DesiredPatch { patch, version })
     }
 
-    /// Returns the body to send.
+    /// Returns the patch as JSON, in the format that [`DesiredPatch::parse`] accepts.
     #[must_use]
     pub fn to_json(&self) -> Value {
         with_version(&self.patch, self.version)
@@ -110,7 +110,7 @@ mod tests {
     }
 
     #[test]
-    fn a_patch_survives_a_round_trip_nulls_included() {
+    fn a_patch_with_nulls_survives_a_round_trip() {
         let body = json!({"z": 5, "q": null, "$version": 2});
         let patch = DesiredPatch::parse(body.to_string().as_bytes()).unwrap();
         assert_eq!(patch.version, 2);
@@ -118,7 +118,7 @@ mod tests {
     }
 
     #[test]
-    fn a_body_without_version_or_of_another_type_is_refused() {
+    fn a_body_without_a_version_or_of_the_wrong_type_is_refused() {
         for bad in
             ["", "[]", "{}", r#"{"desired":{},"reported":{"$version":1}}"#, "{\"desired\":1}"]
         {

@@ -1,4 +1,4 @@
-//! The service's view of a twin: the whole document.
+//! The whole document of a twin, as a service reads it.
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -6,30 +6,30 @@ use serde_json::{Map, Value};
 use crate::id::{DeviceId, ModuleId};
 use crate::registry::DeviceStatus;
 
-/// A whole twin. Fields that this type does not name are kept in `rest`.
+/// A whole twin. Fields without a counterpart here are kept in `rest`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Twin {
-    /// The device.
+    /// The id of the device.
     pub device_id: DeviceId,
-    /// The module, if it is the twin of one.
+    /// The id of the module, if the twin is that of a module.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub module_id: Option<ModuleId>,
     /// The version of tags and desired properties, for conditional changes.
     pub etag: String,
-    /// The identity's own etag.
+    /// The version of the device's identity, for conditional changes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub device_etag: Option<String>,
     /// The device's permission to connect.
     #[serde(default)]
     pub status: DeviceStatus,
-    /// The reason of the status.
+    /// The reason for the status.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub status_reason: Option<String>,
     /// The time of the last change of `status`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub status_update_time: Option<String>,
-    /// `Connected` or `Disconnected`; for people, since it is delayed.
+    /// `Connected` or `Disconnected`. The value lags behind, so it only informs people.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub connection_state: Option<String>,
     /// The time of the device's last activity.
@@ -47,12 +47,12 @@ pub struct Twin {
     /// The Plug and Play model that the device announces.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub model_id: Option<String>,
-    /// The version of the twin, which every change increments.
+    /// The version of the twin. Every change increments it.
     pub version: u64,
-    /// The tags: properties for the service alone.
+    /// The tags: properties that the device cannot see.
     #[serde(default, skip_serializing_if = "Map::is_empty")]
     pub tags: Map<String, Value>,
-    /// Desired and reported, with `$metadata` and `$version`.
+    /// The desired and reported properties, with `$metadata` and `$version`.
     pub properties: Properties,
     /// All other fields, such as `capabilities`.
     #[serde(flatten)]

@@ -4,7 +4,7 @@ use serde_json::{Map, Value};
 
 use super::{MAX_DEPTH, MAX_INTEGER, MAX_KEY_BYTES, MAX_STRING_BYTES, MIN_INTEGER};
 
-/// A change of a twin that exceeds a limit. The message names the place.
+/// A change of a twin that violates a limit. The message contains the path of the value.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum PatchError {
     /// A malformed key.
@@ -13,15 +13,15 @@ pub enum PatchError {
     /// A key that is too long.
     #[error("a key below `{path}` has {bytes} bytes; at most {MAX_KEY_BYTES} are allowed")]
     LongKey {
-        /// The place.
+        /// The path of the object with the key.
         path: String,
         /// The length, in bytes.
         bytes: usize,
     },
     /// A string that is too long.
-    #[error("the text at `{path}` has {bytes} bytes; at most {MAX_STRING_BYTES} are allowed")]
+    #[error("the string at `{path}` has {bytes} bytes; at most {MAX_STRING_BYTES} are allowed")]
     LongString {
-        /// The place.
+        /// The path of the string.
         path: String,
         /// The length, in bytes.
         bytes: usize,
@@ -30,41 +30,40 @@ pub enum PatchError {
     #[error("the integer at `{0}` is outside {MIN_INTEGER} to {MAX_INTEGER}")]
     Integer(String),
     /// Objects or arrays nested too deeply.
-    #[error("`{0}` lies more than {MAX_DEPTH} levels deep")]
+    #[error("`{0}` is nested more than {MAX_DEPTH} levels deep")]
     Depth(String),
-    /// A null that deletes nothing: in an array, or in a whole section. The text is
-    /// that of IoT Hub.
+    /// A null where it does not delete a key: in an array or in a whole section. The
+    /// message is that of IoT Hub.
     #[error("Value of Property or Tag cannot be null. Error in Property/Tag {0}")]
     Null(String),
-    /// A size that is too large, after the change.
-    #[error("{what} would have {bytes} bytes; at most {most} are allowed")]
+    /// Tags or properties that would become too large.
+    #[error("{section} would have {bytes} bytes; at most {max} are allowed")]
     Size {
         /// "tags", "desired properties" or "reported properties".
-        what: &'static str,
-        /// The size, in bytes.
+        section: &'static str,
+        /// The size after the change, in bytes.
         bytes: usize,
-        /// The largest allowed size, in bytes.
-        most: usize,
+        /// The maximum size, in bytes.
+        max: usize,
     },
 }
 
-/// Checks keys, strings, integers and depth of a patch. A null deletes a member of
-/// an object; it is refused in arrays.
+/// Checks the keys, strings, integers and depth of a patch. Nulls are refused in arrays.
 pub fn check_patch(patch: &Map<String, Value>) -> Result<(), PatchError> {
     check_object(patch, "", 1, Nulls::Delete)
 }
 
-/// Checks a whole section as [`check_patch`] does a patch, and refuses every null.
+/// Checks a whole section in the same manner as [`check_patch`], but refuses every null.
 pub fn check_section(body: &Map<String, Value>) -> Result<(), PatchError> {
     check_object(body, "", 1, Nulls::Refused)
 }
 
-/// Meaning of a null.
+/// Treatment of nulls.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Nulls {
-    /// It deletes the member.
+    /// A null deletes a member of an object.
     Delete,
-    /// It is refused.
+    /// A null is an error.
     Refused,
 }
 
@@ -104,7 +103,7 @@ fn check_value(
         }
         Value::Number(number) => {
             let whole = number.as_i64().map(|n| (MIN_INTEGER..=MAX_INTEGER).contains(&n));
-            // Values above `i64::MAX` are `u64` in serde_json.
+            // serde_json represents integers above `i64::MAX` as `u64`.
             match whole.unwrap_or(!number.is_u64()) {
                 true => Ok(()),
                 false => Err(PatchError::Integer(path())),
@@ -121,25 +120,25 @@ fn check_value(
     }
 }
 
-/// Returns a key for a message, escaped and shortened.
+/// Returns a key in the form of an error message, escaped and truncated.
 fn shown(key: &str) -> String {
     key.chars().take(40).flat_map(char::escape_debug).collect()
 }
 
 /// Checks the size of a whole section or of the tags.
 pub fn check_size(
-    what: &'static str,
+    section: &'static str,
     body: &Map<String, Value>,
-    most: usize,
+    max: usize,
 ) -> Result<(), PatchError> {
     match size(body) {
-        bytes if bytes > most => Err(PatchError::Size { what, bytes, most }),
+        bytes if bytes > max => Err(PatchError::Size { section, bytes, max }),
         _ => Ok(()),
     }
 }
 
-/// Returns the size as IoT Hub counts it: keys and strings by their characters
-/// without control characters, numbers 8, booleans 4, containers by their contents.
+/// Returns the size in bytes, as IoT Hub counts it: 8 for a number, 4 for a boolean, and
+/// the number of characters of each key and string, without control characters.
 #[must_use]
 pub fn size(body: &Map<String, Value>) -> usize {
     body.iter().map(|(key, value)| characters(key) + size_of(value)).sum()
@@ -175,7 +174,7 @@ mod tests {
     }
 
     #[test]
-    fn values_at_their_limits_are_accepted_and_values_above_are_not() {
+    fn values_at_their_limits_are_accepted_and_values_beyond_are_refused() {
         for (good, bad) in [
             (json!({"a": MAX_INTEGER}), json!({"a": MAX_INTEGER + 1})),
             (json!({"a": MIN_INTEGER}), json!({"a": MIN_INTEGER - 1})),
@@ -190,7 +189,7 @@ mod tests {
     }
 
     #[test]
-    fn an_error_names_the_place() {
+    fn an_error_contains_the_path() {
         let error = check(&json!({"a": {"b c": 1}})).unwrap_err();
         assert_eq!(
             error.to_string(),
@@ -205,8 +204,8 @@ mod tests {
 
     #[test]
     fn a_null_deletes_in_a_patch_and_is_refused_elsewhere() {
-        let place = |outcome: Result<(), PatchError>| match outcome {
-            Err(PatchError::Null(place)) => place,
+        let path = |outcome: Result<(), PatchError>| match outcome {
+            Err(PatchError::Null(path)) => path,
             other => panic!("{other:?}"),
         };
         assert_eq!(check(&json!({"a": null, "b": {"c": null}})), Ok(()));
@@ -216,7 +215,7 @@ mod tests {
             assert!(matches!(outcome, Err(PatchError::Null(_))), "{patch}: {outcome:?}");
         }
         for (body, expected) in [(json!({"a": null}), "a"), (json!({"a": {"b": null}}), "a.b")] {
-            assert_eq!(place(check_section(body.as_object().unwrap())), expected);
+            assert_eq!(path(check_section(body.as_object().unwrap())), expected);
         }
         assert_eq!(check_section(json!({"a": {"b": 1}}).as_object().unwrap()), Ok(()));
         assert_eq!(

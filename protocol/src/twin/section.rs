@@ -1,4 +1,4 @@
-//! Desired or reported properties with their version and metadata.
+//! Desired or reported properties, with their version and metadata.
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
@@ -11,14 +11,14 @@ use super::{MAX_SECTION_BYTES, METADATA, VERSION, merge};
 pub struct Section {
     /// The properties themselves.
     pub body: Map<String, Value>,
-    /// The time of the last change of each property; see [`Section::to_json`].
+    /// The time of the last change of each property, in the format of `$metadata`.
     pub metadata: Map<String, Value>,
-    /// The version: 1 at first, and 1 more with each change.
+    /// The version: initially 1, incremented by each change.
     pub version: u64,
     stamp: Stamp,
 }
 
-/// The contents of the metadata of each property.
+/// The contents of each property's metadata.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Stamp {
     /// `$lastUpdated`: reported properties.
@@ -28,7 +28,7 @@ pub enum Stamp {
 }
 
 impl Section {
-    /// Returns an empty section. `now` is RFC 3339, as in all methods below.
+    /// Creates an empty section. `now` is in RFC 3339 format, here and in all methods below.
     #[must_use]
     pub fn new(stamp: Stamp, now: &str) -> Section {
         let metadata = Map::from_iter([("$lastUpdated".to_owned(), Value::from(now))]);
@@ -40,28 +40,27 @@ impl Section {
         check_patch(patch)?;
         let mut body = self.body.clone();
         merge(&mut body, patch);
-        check_size(self.what(), &body, MAX_SECTION_BYTES)?;
+        check_size(self.name(), &body, MAX_SECTION_BYTES)?;
         self.body = body;
         self.version += 1;
-        let marks = self.marks(now);
-        touch(&mut self.metadata, patch, &marks);
+        let stamps = self.stamps(now);
+        update_metadata(&mut self.metadata, patch, &stamps);
         Ok(())
     }
 
-    /// Replaces all properties, none of which may be null. An error leaves the section
-    /// unchanged.
+    /// Replaces all properties. Nulls are refused. An error leaves the section unchanged.
     pub fn replace(&mut self, body: Map<String, Value>, now: &str) -> Result<(), PatchError> {
         check_section(&body)?;
-        check_size(self.what(), &body, MAX_SECTION_BYTES)?;
+        check_size(self.name(), &body, MAX_SECTION_BYTES)?;
         self.version += 1;
         self.metadata = Map::new();
-        let marks = self.marks(now);
-        touch(&mut self.metadata, &body, &marks);
+        let stamps = self.stamps(now);
+        update_metadata(&mut self.metadata, &body, &stamps);
         self.body = body;
         Ok(())
     }
 
-    /// Returns the service's view: the properties, `$metadata` and `$version`.
+    /// Returns a service's view: the properties, `$metadata` and `$version`.
     #[must_use]
     pub fn to_json(&self) -> Value {
         let mut json = self.body.clone();
@@ -70,34 +69,34 @@ impl Section {
         Value::Object(json)
     }
 
-    fn what(&self) -> &'static str {
+    fn name(&self) -> &'static str {
         match self.stamp {
             Stamp::Time => "reported properties",
             Stamp::TimeAndVersion => "desired properties",
         }
     }
 
-    fn marks(&self, now: &str) -> Map<String, Value> {
-        let marks = match self.stamp {
+    fn stamps(&self, now: &str) -> Map<String, Value> {
+        let stamps = match self.stamp {
             Stamp::Time => json!({"$lastUpdated": now}),
             Stamp::TimeAndVersion => {
                 json!({"$lastUpdated": now, "$lastUpdatedVersion": self.version})
             }
         };
-        match marks {
-            Value::Object(marks) => marks,
-            _ => unreachable!("both are written as objects"),
+        match stamps {
+            Value::Object(stamps) => stamps,
+            _ => unreachable!("both values are objects"),
         }
     }
 }
 
-/// Updates the metadata of the keys in a patch, and removes that of deleted keys.
-fn touch(
+/// Updates the metadata of changed keys and removes the metadata of deleted keys.
+fn update_metadata(
     metadata: &mut Map<String, Value>,
     patch: &Map<String, Value>,
-    marks: &Map<String, Value>,
+    stamps: &Map<String, Value>,
 ) {
-    metadata.extend(marks.clone());
+    metadata.extend(stamps.clone());
     for (key, change) in patch {
         match change {
             Value::Null => {
@@ -106,11 +105,11 @@ fn touch(
             Value::Object(change) => {
                 let slot = metadata.entry(key.as_str()).or_insert_with(|| json!({}));
                 if let Value::Object(inner) = slot {
-                    touch(inner, change, marks);
+                    update_metadata(inner, change, stamps);
                 }
             }
             _ => {
-                metadata.insert(key.clone(), Value::Object(marks.clone()));
+                metadata.insert(key.clone(), Value::Object(stamps.clone()));
             }
         }
     }
