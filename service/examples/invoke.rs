@@ -1,4 +1,4 @@
-//! Invokes a direct method of a device and prints its answer.
+//! Invokes a direct method of a device and prints the answer.
 //!
 //! ```text
 //! export IOTHUB_CONNECTION_STRING='HostName=…'    # behaviour-hub prints both
@@ -18,7 +18,7 @@ use serde_json::Value;
 async fn main() -> Result<(), Box<dyn Error>> {
     let arguments: Vec<String> = env::args().skip(1).collect();
     let [device, method] = &arguments[..] else {
-        return Err("the arguments are a device and a method".into());
+        return Err("usage: invoke DEVICE METHOD".into());
     };
     let device: DeviceId = device.parse()?;
     let request = MethodRequest::new(method.parse()?, Value::Null);

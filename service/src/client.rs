@@ -1,8 +1,8 @@
-//! The client of the hub's REST API, with one function for each operation.
+//! Client of the hub's REST API, with one method for each operation.
 //!
-//! Every request is signed with a new token, valid for some minutes. Requests that
-//! are safe to repeat are retried; see [`Retry`]. This is the only module that
-//! depends on `reqwest`.
+//! Every request carries a new token, valid for 15 minutes. Requests that are safe to
+//! repeat are retried; see [`Retry`]. This is the only module that depends on
+//! `reqwest`.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -28,10 +28,10 @@ mod query;
 mod retry;
 mod send;
 
-/// The longest time that the hub may take to answer, except for methods.
-const ANSWER_WAIT: Duration = Duration::from_secs(60);
+/// Timeout of all requests except method calls.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// The time that a method's answer may take in addition to the device's own time.
+/// Time that a method call may take in addition to the timeouts of the device.
 const METHOD_MARGIN: Duration = Duration::from_secs(15);
 
 /// The settings of a client.
@@ -39,15 +39,15 @@ const METHOD_MARGIN: Duration = Duration::from_secs(15);
 pub struct ClientSettings {
     /// A PEM file of certificates to trust, in addition to the system's.
     pub ca_file: Option<PathBuf>,
-    /// Certificates to trust, in addition to the system's, as PEM text.
+    /// Certificates to trust, in addition to the system's, in PEM format.
     pub ca_pem: Option<String>,
-    /// The most retries of a request that is safe to repeat.
+    /// Maximum number of retries of a request that is safe to repeat.
     pub retries: u32,
-    /// A callback, called before the wait for each retry.
+    /// A callback that is called before each retry's delay.
     pub on_retry: Option<OnRetry>,
 }
 
-/// A callback for requests that are about to be retried.
+/// A callback that is notified of retries.
 pub type OnRetry = Arc<dyn Fn(&Retry<'_>) + Send + Sync>;
 
 impl Default for ClientSettings {
@@ -75,7 +75,7 @@ pub struct Client {
 }
 
 impl Client {
-    /// Returns a client of the hub in the connection string. Sends nothing yet.
+    /// Creates a client of the hub in the connection string, without connecting to it.
     pub fn new(
         identity: ServiceConnectionString,
         settings: ClientSettings,
@@ -100,7 +100,7 @@ impl Client {
         Ok(Client { http, identity, settings })
     }
 
-    /// Returns the hub's name, with its port if the connection string has one.
+    /// Returns the hub's host name, with the port if the connection string has one.
     #[must_use]
     pub fn hub(&self) -> String {
         self.identity.host.to_string()
@@ -108,8 +108,8 @@ impl Client {
 
     /// Invokes a direct method and waits for the device's answer.
     ///
-    /// A method may have effects, so it is retried only if it cannot have reached the
-    /// device.
+    /// Methods can have side effects, so a call is retried only if it cannot have reached
+    /// the device.
     pub async fn invoke(
         &self,
         device: &DeviceId,
@@ -117,82 +117,86 @@ impl Client {
     ) -> Result<MethodResult, ServiceError> {
         let request = HubRequest {
             body: Some(method.to_json()),
-            again: Resend::Undelivered,
-            wait: method.connect_timeout + method.response_timeout + METHOD_MARGIN,
-            ..about(device, Method::POST, rest::METHODS)
+            resend: Resend::IfUndelivered,
+            timeout: method.connect_timeout + method.response_timeout + METHOD_MARGIN,
+            ..device_request(device, Method::POST, rest::METHODS)
         };
         self.send(request).await?.json()
     }
 
     /// Reads a device's twin.
     pub async fn twin(&self, device: &DeviceId) -> Result<Twin, ServiceError> {
-        self.send(about(device, Method::GET, rest::TWIN)).await?.json()
+        self.send(device_request(device, Method::GET, rest::TWIN)).await?.json()
     }
 
-    /// Merges a patch into tags and desired properties:
-    /// `{"tags":…,"properties":{"desired":…}}`. With an etag, only if the twin still has
-    /// it. Returns the changed twin.
+    /// Merges a patch into the tags and desired properties of a twin, and returns the
+    /// changed twin. The patch has the form `{"tags":…,"properties":{"desired":…}}`.
+    ///
+    /// Fails if `etag` is given and the twin has changed since.
     pub async fn patch_twin(
         &self,
         device: &DeviceId,
         patch: Value,
         etag: Option<&str>,
     ) -> Result<Twin, ServiceError> {
-        // Merging twice has the same effect as merging once, unless there is an etag.
-        let again = if etag.is_some() { Resend::Undelivered } else { Resend::Always };
-        let request = about(device, Method::PATCH, rest::TWIN);
-        self.send(HubRequest { body: Some(patch.to_string()), etag, again, ..request })
+        // Merging is idempotent, but the first merge changes the etag.
+        let resend = if etag.is_some() { Resend::IfUndelivered } else { Resend::Always };
+        let request = device_request(device, Method::PATCH, rest::TWIN);
+        self.send(HubRequest { body: Some(patch.to_string()), etag, resend, ..request })
             .await?
             .json()
     }
 
-    /// Replaces tags and desired properties, and returns the changed twin. The
-    /// arguments are those of [`Client::patch_twin`].
+    /// Replaces the tags and desired properties of a twin, and returns the changed twin.
+    /// The arguments have the same form as in [`Client::patch_twin`].
     pub async fn replace_twin(
         &self,
         device: &DeviceId,
         twin: Value,
         etag: Option<&str>,
     ) -> Result<Twin, ServiceError> {
-        let again = if etag.is_some() { Resend::Undelivered } else { Resend::Always };
-        let request = about(device, Method::PUT, rest::TWIN);
-        self.send(HubRequest { body: Some(twin.to_string()), etag, again, ..request }).await?.json()
+        let resend = if etag.is_some() { Resend::IfUndelivered } else { Resend::Always };
+        let request = device_request(device, Method::PUT, rest::TWIN);
+        self.send(HubRequest { body: Some(twin.to_string()), etag, resend, ..request })
+            .await?
+            .json()
     }
 
-    /// Returns a query over twins, in the hub's query language, to be read page by page.
+    /// Creates a query over twins, in the hub's query language. The results are read page
+    /// by page.
     #[must_use]
     pub fn query(&self, text: &str, page_size: Option<u32>) -> TwinQuery<'_> {
         TwinQuery::new(self, text, page_size)
     }
 
-    /// Returns the devices of the registry, at most 1000: the hub returns a single page.
+    /// Returns the devices of the registry. The hub returns no more than 1000.
     pub async fn devices(&self) -> Result<Vec<DeviceIdentity>, ServiceError> {
         let request = HubRequest::new(Method::GET, rest::DEVICES.to_owned(), "devices".to_owned());
         self.send(HubRequest { query: "&top=1000", ..request }).await?.json()
     }
 
-    /// Returns a device of the registry, including its keys.
+    /// Returns a device of the registry with its keys.
     pub async fn device(&self, device: &DeviceId) -> Result<DeviceIdentity, ServiceError> {
-        self.send(about(device, Method::GET, rest::DEVICE)).await?.json()
+        self.send(device_request(device, Method::GET, rest::DEVICE)).await?.json()
     }
 
-    /// Registers a device; the hub generates its keys.
+    /// Registers a device. The hub generates its keys.
     pub async fn create_device(&self, device: &DeviceId) -> Result<DeviceIdentity, ServiceError> {
         let body = json!(DeviceIdentity::new(device.clone())).to_string();
-        let request = about(device, Method::PUT, rest::DEVICE);
-        // A repeated creation would conflict with the first one.
-        let again = Resend::Undelivered;
-        self.send(HubRequest { body: Some(body), again, ..request }).await?.json()
+        let request = device_request(device, Method::PUT, rest::DEVICE);
+        // Creating the device twice would return a conflict.
+        let resend = Resend::IfUndelivered;
+        self.send(HubRequest { body: Some(body), resend, ..request }).await?.json()
     }
 
     /// Removes a device and its twin.
     pub async fn delete_device(&self, device: &DeviceId) -> Result<(), ServiceError> {
-        let request = about(device, Method::DELETE, rest::DEVICE);
-        self.send(HubRequest { etag: Some("*"), again: Resend::Undelivered, ..request }).await?;
+        let request = device_request(device, Method::DELETE, rest::DEVICE);
+        self.send(HubRequest { etag: Some("*"), resend: Resend::IfUndelivered, ..request }).await?;
         Ok(())
     }
 }
 
-fn about(device: &DeviceId, method: Method, pattern: &str) -> HubRequest<'static> {
+fn device_request(device: &DeviceId, method: Method, pattern: &str) -> HubRequest<'static> {
     HubRequest::new(method, of_device(pattern, device), format!("device `{device}`"))
 }

@@ -1,4 +1,4 @@
-//! The command line: arguments and commands.
+//! The arguments and commands of the program.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -32,7 +32,7 @@ pub(crate) struct Arguments {
     /// Certificates to trust in addition to the system's
     #[arg(long, env = "IOTHUB_CA_FILE", value_name = "FILE", global = true)]
     pub(crate) ca_file: Option<PathBuf>,
-    /// The most retries of a request that is safe to repeat
+    /// Maximum number of retries of a request that is safe to repeat
     #[arg(long, default_value_t = 3, value_name = "N", global = true)]
     pub(crate) retries: u32,
     /// The file with the hub's connection string, instead of the environment
@@ -51,8 +51,8 @@ pub(crate) enum Command {
     Reboot {
         /// The device's id
         device: DeviceId,
-        /// The longest time for the device to answer, 300s of it at most, and then for the
-        /// outcome in its twin
+        /// Maximum time for the device to answer (no more than 300s), and again for its twin
+        /// to change
         #[arg(long, default_value = "60s", value_parser = parse_or_seconds, value_name = "TIME")]
         timeout: Duration,
     },
@@ -65,10 +65,10 @@ pub(crate) enum Command {
         /// The payload: JSON, or - for standard input
         #[arg(long, default_value = "null", value_name = "JSON")]
         payload: String,
-        /// The longest time for the device to answer, 5s to 300s
+        /// Maximum time for the device to answer, 5s to 300s
         #[arg(long, default_value = "30s", value_parser = parse_or_seconds, value_name = "TIME")]
         timeout: Duration,
-        /// The longest time for the device to connect, 0s to 300s
+        /// Maximum time for the device to connect, 0s to 300s
         #[arg(long, default_value = "0s", value_parser = parse_or_seconds, value_name = "TIME")]
         connect_timeout: Duration,
     },
@@ -79,7 +79,7 @@ pub(crate) enum Command {
     Query {
         /// The query, such as: SELECT deviceId FROM devices WHERE tags.floor = 1
         query: String,
-        /// The largest number of items on a page
+        /// Maximum number of items on a page
         #[arg(long, value_name = "N")]
         page_size: Option<u32>,
     },
@@ -152,7 +152,7 @@ async fn reboot_device(
 ) -> Result<(), CommandError> {
     let mut waiting = None;
     let outcome = reboot::reboot(client, device, timeout, |step| {
-        // The spinner is removed before the next line is printed.
+        // Removes the spinner before the next line is printed.
         waiting = None;
         if !matches!(step, RebootStep::Waiting) {
             note(&step);

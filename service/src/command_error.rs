@@ -1,4 +1,4 @@
-//! Exit codes and hints of failures.
+//! Exit codes and hints of errors.
 
 use behaviour_service::{ServiceError, ServiceErrorKind};
 use program::{Classify, ExitKind};
@@ -8,8 +8,8 @@ use trust::Distrust;
 
 pub(crate) type CommandError = program::CommandError<FailureKind>;
 
-/// The kinds of failure, each with an exit code that the help text documents: the
-/// kinds of the library, since everything else is `Other`.
+/// The kind of a failure, which decides the exit code. Failures outside the library are of
+/// kind [`ServiceErrorKind::Other`].
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct FailureKind(ServiceErrorKind);
 
@@ -65,8 +65,8 @@ impl Classify<ServiceError> for FailureKind {
             (ServiceError::Hub { response, .. }, ServiceErrorKind::NotFound)
                 if response.code == ResponseCode::Absent =>
             {
-                "check HostName in IOTHUB_CONNECTION_STRING and proxies on the way: the answer is \
-                 not one of an IoT Hub"
+                "check HostName in IOTHUB_CONNECTION_STRING and any proxies: the response does not \
+                                 come from an IoT Hub"
             }
             (_, ServiceErrorKind::NotFound) => {
                 "check the device's id; `behaviour-service devices create ID` registers one"
@@ -84,8 +84,8 @@ impl Classify<ServiceError> for FailureKind {
                 "the device may still be down; --timeout waits longer"
             }
             (ServiceError::NotRebooted { .. }, _) => {
-                "see the log of the device's host: its reboot command has failed, or the machine was \
-                 not up again in time"
+                "see the log of the device's host: its reboot command failed, or the machine did \
+                                 not restart in time"
             }
             (_, ServiceErrorKind::TimedOut) => {
                 "the method may still be running; --timeout waits longer, up to 300 s"
@@ -110,11 +110,11 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_without_a_code_is_reported_by_its_http_status() {
+    fn a_response_without_a_code_is_reported_with_its_http_status() {
         let bad_gateway = reported(502, None, "<html>");
         assert_eq!(bad_gateway, (1, "error: device `d1`: HTTP 502\n".to_owned()));
-        let hint = "hint: check HostName in IOTHUB_CONNECTION_STRING and proxies on the way: the \
-            answer is not one of an IoT Hub\n";
+        let hint = "hint: check HostName in IOTHUB_CONNECTION_STRING and any proxies: the \
+                    response does not come from an IoT Hub\n";
         let not_found = reported(404, None, "");
         assert_eq!(not_found, (4, format!("error: device `d1`: HTTP 404\n{hint}")));
     }

@@ -1,104 +1,104 @@
-//! Failures of requests.
+//! Errors of the client.
 
 use std::time::Duration;
 
 use protocol::error::{ErrorCode, ErrorResponse};
 use trust::{Distrust, TrustError};
 
-/// A failed request.
+/// An error of the client.
 #[derive(Debug, thiserror::Error)]
 pub enum ServiceError {
-    /// An answer with an error, by the hub or a proxy before it.
+    /// An error response of the hub or of a proxy.
     #[error("{subject}: {response}")]
     Hub {
-        /// The subject of the request: a device, a query.
+        /// The subject of the request, such as the device.
         subject: String,
-        /// The answer.
+        /// The response.
         response: ErrorResponse,
     },
-    /// A connection that could not be opened, or was closed early.
+    /// A connection that could not be opened or was closed early.
     #[error("hub `{hub}`: {problem}")]
     Unreachable {
         /// The hub's name and port.
         hub: String,
         /// The reason.
         problem: String,
-        /// The fault of the hub's certificate, if that is the reason.
+        /// The problem with the hub's certificate, if that is the reason.
         distrust: Option<Distrust>,
     },
-    /// A connection without an answer in time.
-    #[error("hub `{hub}`: no answer within {seconds} s")]
+    /// A request that timed out.
+    #[error("hub `{hub}`: no response within {seconds} s")]
     Silent {
         /// The hub's name and port.
         hub: String,
-        /// The time waited for it, in seconds.
+        /// The timeout, in seconds.
         seconds: u64,
     },
-    /// An answer that violates the API.
-    #[error("hub `{hub}`: malformed answer: {problem}")]
-    BadAnswer {
+    /// A response that violates the API.
+    #[error("hub `{hub}`: malformed response: {problem}")]
+    MalformedResponse {
         /// The hub's name and port.
         hub: String,
         /// The violation.
         problem: String,
     },
-    /// Unusable certificates to trust.
+    /// Unusable trusted certificates.
     #[error(transparent)]
     Trust(#[from] TrustError),
     /// An HTTPS client that could not be created.
     #[error("cannot create an HTTPS client: {0}")]
     NoClient(String),
-    /// A rebooted device that has not reported the time of its reboot.
+    /// A device that did not report the time of its reboot.
     #[error("device `{device}` has reported no new {property} within {timeout:?}")]
     NotReported {
         /// The device.
         device: String,
-        /// The watched reported property.
+        /// The reported property.
         property: String,
-        /// The time that it was watched.
+        /// The time that the client waited.
         timeout: Duration,
     },
-    /// A device that has reported that it was not rebooted.
+    /// A device that reported a failed reboot.
     #[error("device `{device}` has reported that it was not rebooted")]
     NotRebooted {
         /// The device.
         device: String,
     },
-    /// A method that the device answered with an error.
+    /// A method call that the device answered with an error status.
     #[error("device `{device}` answered {method} with status {status}: {payload}")]
     Device {
         /// The device.
         device: String,
-        /// The method.
+        /// The name of the method.
         method: String,
-        /// The device's status.
+        /// The status of the answer.
         status: i32,
-        /// The device's answer, as JSON text.
+        /// The payload of the answer, as JSON.
         payload: String,
     },
 }
 
-/// The kinds of failures that callers treat differently.
+/// The kind of an error, for callers that handle kinds differently.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ServiceErrorKind {
     /// A device that is not connected.
     Offline,
     /// A device or path that does not exist.
     NotFound,
-    /// A device or hub that has not answered in time.
+    /// A device or hub that did not answer in time.
     TimedOut,
     /// A wrong key, policy or clock.
     Unauthorised,
-    /// An error that the device answered, or reported later.
+    /// An error that the device returned or reported.
     Device,
     /// A hub that cannot be reached.
     Unreachable,
-    /// All other failures.
+    /// Any other error.
     Other,
 }
 
 impl ServiceError {
-    /// Returns the hub's code, if the hub returned one that is documented.
+    /// Returns the error code of the hub's response; `None` if it is missing or undocumented.
     #[must_use]
     pub fn code(&self) -> Option<ErrorCode> {
         match self {
@@ -107,7 +107,7 @@ impl ServiceError {
         }
     }
 
-    /// Returns the kind of the failure.
+    /// Returns the kind of the error.
     #[must_use]
     pub fn kind(&self) -> ServiceErrorKind {
         match self {

@@ -1,5 +1,6 @@
-//! A client of the service side of Azure IoT Hub: invokes direct methods, reads,
-//! changes and queries twins, and registers devices.
+//! A client for services of Azure IoT Hub.
+//!
+//! Invokes direct methods, reads, changes and queries twins, and registers devices.
 //!
 //! ```
 //! use behaviour_service::{Client, ClientSettings, MethodRequest, ServiceErrorKind};
@@ -10,7 +11,7 @@
 //! # let device = hub.create_device(&"my-device".parse()?)?.device;
 //! # let identity = hub.service_connection_string();
 //! # let settings = ClientSettings { ca_pem: Some(hub.ca_pem().into()), ..Default::default() };
-//! // `identity` is a service's connection string, and no device is connected.
+//! // `identity` is the connection string of a service. The device is offline.
 //! let client = Client::new(identity, settings)?;
 //! let request = MethodRequest::new("rebootDevice".parse()?, serde_json::Value::Null);
 //! match client.invoke(&device, &request).await {
@@ -21,17 +22,17 @@
 //! # }
 //! ```
 //!
-//! `cargo run -p behaviour-service --example invoke` is this as a program. The program of
-//! this package, `behaviour-service`, offers the whole library on the command line.
+//! `cargo run -p behaviour-service --example invoke` runs a complete example. The program
+//! `behaviour-service` offers all operations of the library on the command line.
 //!
 //! # Layout
 //!
-//! * [`Client`]: one function for each operation of the hub's REST API; module `client`.
-//! * [`ServiceError`]: a failed request and its kind; module `error`.
+//! * [`Client`]: one method for each operation of the hub's REST API (module `client`).
+//! * [`ServiceError`]: errors and their kinds (module `error`).
 //! * [`reboot`]: the service side of the reboot tutorial.
 //!
-//! This library uses the REST API alone, so it receives no telemetry. It prints and
-//! logs nothing: [`ClientSettings::on_retry`] is called for each retry.
+//! The library uses only the REST API, so it cannot receive telemetry. It neither prints
+//! nor logs; [`ClientSettings::on_retry`] is called for each retry.
 
 #![cfg_attr(test, allow(clippy::unwrap_used, reason = "a panic fails the test"))]
 

@@ -1,9 +1,9 @@
-//! `behaviour-service`: the cloud side of an IoT Hub on the command line.
+//! `behaviour-service`: the service side of an IoT Hub on the command line.
 //!
-//! Results go to standard output, as text or, with `--json`, as JSON lines; all else
-//! goes to standard error. The exit code is the kind of failure: 1 other, 2 usage,
-//! 3 offline, 4 not found, 5 timed out, 6 unauthorised, 7 the device's own error,
-//! 8 unreachable.
+//! Results are printed to standard output as text or, with `--json`, as JSON lines.
+//! Progress and errors are printed to standard error. The exit code is the kind of
+//! failure: 1 other, 2 usage, 3 offline, 4 not found, 5 timed out, 6 unauthorised,
+//! 7 device error, 8 unreachable.
 
 mod command;
 mod command_error;
@@ -39,14 +39,15 @@ async fn run(arguments: Arguments) -> Result<(), CommandError> {
     let settings = ClientSettings {
         ca_file: arguments.ca_file,
         retries: arguments.retries,
-        on_retry: Some(Arc::new(announce)),
+        on_retry: Some(Arc::new(note_retry)),
         ..ClientSettings::default()
     };
     let client = Client::new(identity, settings)?;
     command::run(arguments.command, &client, arguments.json).await
 }
 
-/// Reads the secret from its file, if one is named, else from the environment.
+/// Reads the connection string from the file, if there is one, otherwise from the
+/// environment.
 fn identity(file: Option<&Path>) -> Result<ServiceConnectionString, CommandError> {
     let (text, source) = match file {
         Some(path) => {
@@ -56,13 +57,13 @@ fn identity(file: Option<&Path>) -> Result<ServiceConnectionString, CommandError
         }
         None => {
             let text = text::variable(IDENTITY).context(IDENTITY)?;
-            (text.ok_or_else(no_identity)?, IDENTITY.to_owned())
+            (text.ok_or_else(missing_identity)?, IDENTITY.to_owned())
         }
     };
     text.trim().parse().map_err(|error| CommandError::from(error).context(source))
 }
 
-fn no_identity() -> CommandError {
+fn missing_identity() -> CommandError {
     let error =
         CommandError::new(FailureKind::default(), "connection string of the hub is missing");
     error.with_hint(format!(
@@ -71,12 +72,12 @@ fn no_identity() -> CommandError {
     ))
 }
 
-fn announce(retry: &Retry<'_>) {
+fn note_retry(retry: &Retry<'_>) {
     let Retry { error, number, wait } = retry;
     note(format_args!("{error}; retry {number} in {:.1} s", wait.as_secs_f64()));
 }
 
-/// Writes one line of JSON to standard error, and returns the exit code.
+/// Writes the error to standard error as one line of JSON, and returns the exit code.
 fn report_as_json(error: &CommandError) -> ExitCode {
     let code = error.kind().exit_code();
     note(json!({"error": error.message(), "hint": error.hint(), "exitCode": code}));

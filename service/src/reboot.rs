@@ -1,7 +1,7 @@
-//! The service side of the reboot tutorial: invokes `rebootDevice`, then polls the
-//! twin until the device has reported the time of the reboot, or that there was none.
+//! The service side of the reboot tutorial.
 //!
-//! The module prints nothing; a callback receives each step.
+//! Invokes `rebootDevice`, then polls the twin until the device has reported the time of
+//! the reboot or its failure. The module prints nothing; a callback receives each step.
 
 use std::fmt;
 use std::time::Duration;
@@ -14,35 +14,35 @@ use tokio::time::{Instant, sleep};
 
 use crate::{Client, ServiceError};
 
-/// The method of the tutorial.
+/// The name of the tutorial's method.
 pub const METHOD: &str = "rebootDevice";
 
 /// The reported property with the time of the reboot.
 pub const PROPERTY: &str = "rebootTime";
 
-/// The reported property that says whether the device has rebooted.
+/// The reported property with the outcome of the reboot: `true` if the device rebooted.
 pub const OUTCOME: &str = "rebooted";
 
-/// The time between two reads of the twin.
-const LOOK_EVERY: Duration = Duration::from_millis(500);
+/// Interval between two reads of the twin.
+const POLL_INTERVAL: Duration = Duration::from_millis(500);
 
 /// The steps of a reboot, in order.
 #[derive(Debug)]
 pub enum RebootStep<'a> {
-    /// The start: nothing has been sent yet.
+    /// The start, before any request.
     Beginning {
-        /// The hub's name, with its port if it is not 443.
+        /// The hub's host name, with the port if it is not 443.
         hub: &'a str,
         /// The device.
         device: &'a DeviceId,
     },
-    /// The invocation of the method, which may take a while.
+    /// The invocation of the method.
     Invoking,
-    /// The answer of the device.
+    /// The device's answer to the method.
     Answered(&'a MethodResult),
-    /// A twin that does not have the new time yet.
+    /// A twin without the new time.
     Waiting,
-    /// A twin that has the new time.
+    /// A twin with the new time.
     Rebooted {
         /// The time, as the device reported it.
         time: &'a str,
@@ -50,7 +50,7 @@ pub enum RebootStep<'a> {
 }
 
 impl fmt::Display for RebootStep<'_> {
-    /// Writes the step in the words of the tutorial.
+    /// Writes the step as in the tutorial.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             RebootStep::Beginning { hub, device } => write!(f, "Hub {hub}, device {device}"),
@@ -64,8 +64,8 @@ impl fmt::Display for RebootStep<'_> {
     }
 }
 
-/// Returns the request of the tutorial's service. Its payload is a JSON *string*
-/// with an object as its text.
+/// Returns the request of the tutorial's service. Its payload is a JSON *string* that
+/// contains a serialised object.
 fn request(timeout: Duration) -> MethodRequest {
     let (shortest, longest) = RESPONSE_TIMEOUT_SECONDS.into_inner();
     let seconds = Duration::from_secs;
@@ -77,8 +77,8 @@ fn request(timeout: Duration) -> MethodRequest {
 
 /// Reboots a device and returns the time that it reported.
 ///
-/// The device has the time-out to answer, as far as IoT Hub allows (5 to 300 s), and
-/// then again to report the outcome.
+/// `timeout` applies to the answer of the method, within the limits of IoT Hub (5 to
+/// 300 s), and then again to the report of the outcome.
 pub async fn reboot(
     client: &Client,
     device: &DeviceId,
@@ -106,7 +106,7 @@ pub async fn reboot(
             on_step(RebootStep::Rebooted { time: &time });
             return Ok(time);
         }
-        // The same outcome as last time has another time of its change.
+        // A new report of the same outcome has a new time in its metadata.
         if now.rebooted == Some(false) && now.changed != before.changed {
             return Err(ServiceError::NotRebooted { device: device.to_string() });
         }
@@ -118,7 +118,7 @@ pub async fn reboot(
             });
         }
         on_step(RebootStep::Waiting);
-        sleep(LOOK_EVERY).await;
+        sleep(POLL_INTERVAL).await;
     }
 }
 

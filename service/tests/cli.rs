@@ -1,4 +1,4 @@
-//! The output of the program and its exit codes.
+//! Output and exit codes of the program.
 
 #![allow(clippy::unwrap_used, reason = "a panic fails the test")]
 
@@ -24,7 +24,7 @@ fn program(identity: Option<&str>, ca_file: Option<&str>, arguments: &[&str]) ->
     program.output().unwrap()
 }
 
-/// A hub, and the credentials and certificate of a service.
+/// A hub, and the credentials with which a service connects to it.
 struct Rig {
     hub: Hub,
     folder: TempDir,
@@ -40,7 +40,7 @@ impl Rig {
         Rig { hub, folder, identity }
     }
 
-    /// Runs the program while the hub runs in another thread.
+    /// Runs the program and waits for it. The hub needs another thread meanwhile.
     fn run(&self, arguments: &[&str]) -> Output {
         self.run_as(&self.identity, arguments)
     }
@@ -63,8 +63,7 @@ impl Rig {
     }
 }
 
-/// Checks the exit code and the whole of standard error, in which the hub's port is
-/// `PORT`.
+/// Compares the exit code and standard error, with `PORT` in place of the hub's port.
 #[track_caller]
 fn check(done: &Output, code: i32, stderr: &str) {
     let text = without_port(&String::from_utf8_lossy(&done.stderr));
@@ -72,7 +71,7 @@ fn check(done: &Output, code: i32, stderr: &str) {
     assert_eq!(done.status.code(), Some(code), "{text}");
 }
 
-/// Replaces the number after each `localhost:`.
+/// Replaces the number after each `localhost:` by `PORT`.
 fn without_port(text: &str) -> String {
     let mut parts = text.split("localhost:");
     let first = parts.next().unwrap_or_default().to_owned();
@@ -86,14 +85,14 @@ const UNKNOWN_DEVICE_HINT: &str =
     "hint: check the device's id; `behaviour-service devices create ID` registers one\n";
 
 #[test]
-fn usage_is_code_2_and_help_is_code_0() {
+fn a_usage_error_exits_with_2_and_help_with_0() {
     assert_eq!(program(None, None, &["rebot"]).status.code(), Some(2));
     assert_eq!(program(None, None, &["reboot", "a b"]).status.code(), Some(2));
     assert_eq!(program(None, None, &["--help"]).status.code(), Some(0));
 }
 
 #[test]
-fn a_connection_string_that_is_missing_or_wrong_is_reported_without_its_key() {
+fn a_missing_or_malformed_connection_string_is_reported_without_its_key() {
     let done = program(None, None, &["twin", "get", "d1"]);
     let missing = "error: connection string of the hub is missing\n\
         hint: set IOTHUB_CONNECTION_STRING, or --connection-string-file, to the connection string \
@@ -108,7 +107,7 @@ fn a_connection_string_that_is_missing_or_wrong_is_reported_without_its_key() {
 }
 
 #[test]
-fn a_hub_that_cannot_be_reached_is_code_8_after_announced_retries() {
+fn an_unreachable_hub_exits_with_8_after_its_retries() {
     let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let identity =
         format!("HostName=localhost:{port};SharedAccessKeyName=iothubowner;SharedAccessKey={KEY}");
@@ -130,7 +129,7 @@ fn a_hub_that_cannot_be_reached_is_code_8_after_announced_retries() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_device_is_registered_listed_read_and_removed_without_its_keys() {
+async fn devices_are_registered_listed_and_removed_without_printing_their_keys() {
     let rig = Rig::start().await;
 
     let created = rig.json(&["devices", "create", "d1"]);
@@ -151,7 +150,7 @@ async fn a_device_is_registered_listed_read_and_removed_without_its_keys() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn many_devices_are_created_once_and_their_connection_strings_printed() {
+async fn creating_many_devices_prints_their_connection_strings_and_is_idempotent() {
     let rig = Rig::start().await;
     let create = || rig.run(&["devices", "create", "--count", "12", "--prefix", "sim-"]);
     let first = create();
@@ -172,7 +171,7 @@ async fn many_devices_are_created_once_and_their_connection_strings_printed() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_unknown_device_is_code_4_and_an_offline_one_code_3() {
+async fn an_unknown_device_exits_with_4_and_an_offline_one_with_3() {
     let rig = Rig::start().await;
     rig.hub.create_device(&"d1".parse().unwrap()).unwrap();
 
@@ -187,7 +186,7 @@ async fn an_unknown_device_is_code_4_and_an_offline_one_code_3() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_wrong_key_is_code_6_and_a_hub_that_is_not_trusted_code_8() {
+async fn a_wrong_key_exits_with_6_and_an_untrusted_hub_with_8() {
     let rig = Rig::start().await;
     let wrong = ServiceConnectionString { key: KEY.parse().unwrap(), ..rig.identity.clone() };
 
@@ -216,7 +215,7 @@ async fn twins_are_changed_and_queried() {
     assert_eq!(twin["properties"]["desired"]["interval"], 5);
     let stale = rig.run(&["twin", "patch", "d1", r#"{"tags":{}}"#, "--etag", "stale"]);
     assert_eq!(stale.status.code(), Some(1));
-    // A variable without a value must not switch the condition off.
+    // An empty shell variable must not disable the condition.
     let empty = rig.run(&["twin", "patch", "d1", r#"{"tags":{}}"#, "--etag", ""]);
     assert_eq!(empty.status.code(), Some(2));
     let query = "SELECT deviceId FROM devices WHERE tags.floor = 1";
@@ -228,7 +227,7 @@ async fn twins_are_changed_and_queried() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_patch_that_changes_nothing_is_refused_with_a_correct_form() {
+async fn a_patch_without_effect_is_refused_with_an_example() {
     let rig = Rig::start().await;
     rig.hub.create_device(&"d1".parse().unwrap()).unwrap();
     let done = rig.run(&["twin", "patch", "d1", r#"{"desired":{"interval":5}}"#]);
@@ -242,7 +241,7 @@ async fn a_patch_that_changes_nothing_is_refused_with_a_correct_form() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_query_without_a_result_says_so() {
+async fn a_query_without_results_reports_0_items() {
     let rig = Rig::start().await;
     let done = rig.run(&["query", "SELECT * FROM devices WHERE tags.flor = 1"]);
     check(&done, 0, "0 items\n");
@@ -250,7 +249,7 @@ async fn a_query_without_a_result_says_so() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_argument_that_is_not_json_is_refused_with_a_correct_form() {
+async fn an_argument_that_is_not_json_is_refused_with_an_example() {
     let rig = Rig::start().await;
     let done = rig.run(&["invoke", "d1", "greet", "--payload", "world"]);
     let not_json = "error: --payload is not JSON (a string needs its own quotes: '\"text\"'): \
@@ -259,7 +258,7 @@ async fn an_argument_that_is_not_json_is_refused_with_a_correct_form() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn without_json_a_twin_is_printed_in_parts_and_a_device_in_a_line() {
+async fn a_twin_is_printed_by_section_and_a_device_on_one_line() {
     let rig = Rig::start().await;
     rig.hub.create_device(&"d1".parse().unwrap()).unwrap();
     rig.json(&["twin", "patch", "d1", r#"{"properties":{"desired":{"interval":5}}}"#]);
@@ -269,12 +268,12 @@ async fn without_json_a_twin_is_printed_in_parts_and_a_device_in_a_line() {
     assert!(twin.contains("desired (version 2): {\n  \"interval\": 5\n}\n"), "{twin}");
     assert!(!twin.contains("$metadata"), "{twin}");
     let devices = rig.text(&["devices", "list"]);
-    let words: Vec<_> = devices.split_whitespace().collect();
-    assert_eq!(words, ["d1", "enabled", "disconnected", "sas"]);
+    let columns: Vec<_> = devices.split_whitespace().collect();
+    assert_eq!(columns, ["d1", "enabled", "disconnected", "sas"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_connection_string_may_come_from_a_file() {
+async fn the_connection_string_can_be_read_from_a_file() {
     let rig = Rig::start().await;
     rig.hub.create_device(&"d1".parse().unwrap()).unwrap();
     let (file, ca_file) = (rig.folder.path().join("identity"), rig.folder.path().join("ca.pem"));
@@ -292,7 +291,7 @@ async fn the_connection_string_may_come_from_a_file() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn errors_for_programs_are_json_with_their_exit_code() {
+async fn the_json_flag_prints_errors_as_json_with_their_exit_code() {
     let rig = Rig::start().await;
     let done = rig.run(&["--json", "invoke", "nobody", "greet"]);
     let error: Value = serde_json::from_slice(&done.stderr).unwrap();
@@ -302,7 +301,7 @@ async fn errors_for_programs_are_json_with_their_exit_code() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_closed_pipe_ends_the_program_quietly() {
+async fn a_closed_pipe_ends_the_program_silently() {
     let rig = Rig::start().await;
     rig.hub.create_device(&"d1".parse().unwrap()).unwrap();
     let (reader, writer) = std::io::pipe().unwrap();
@@ -320,7 +319,7 @@ async fn a_closed_pipe_ends_the_program_quietly() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn texts_with_a_byte_order_mark_are_read_and_other_encodings_are_named() {
+async fn a_byte_order_mark_is_accepted_and_other_encodings_are_reported() {
     let rig = Rig::start().await;
     let file = rig.folder.path().join("service.txt");
     let run = || {

@@ -1,4 +1,4 @@
-//! Queries over twins, page by page.
+//! Queries over twins, with paging.
 
 use protocol::rest;
 use reqwest::Method;
@@ -8,7 +8,7 @@ use super::Client;
 use super::send::HubRequest;
 use crate::ServiceError;
 
-/// A query over twins, and its progress.
+/// A query over twins. Keeps track of the next page.
 #[derive(Debug)]
 pub struct TwinQuery<'a> {
     client: &'a Client,
@@ -25,8 +25,8 @@ enum NextPage {
 }
 
 impl NextPage {
-    /// Returns the page after one with this continuation token. An empty token, which
-    /// some proxies make of a missing one, would start again at the first page.
+    /// Returns the page that a continuation token refers to. Some proxies replace a missing
+    /// token by an empty one, which would restart the query at the first page.
     fn from_header(token: Option<&str>) -> NextPage {
         match token.filter(|token| !token.is_empty()) {
             Some(token) => NextPage::After(token.to_owned()),
@@ -40,7 +40,7 @@ impl<'a> TwinQuery<'a> {
         TwinQuery { client, text: text.to_owned(), page_size, next: NextPage::First }
     }
 
-    /// Returns the items of the next page: twins, or the selected parts of them;
+    /// Returns the items of the next page: twins, or the selected parts of twins. Returns
     /// `None` after the last page.
     pub async fn next_page(&mut self) -> Result<Option<Vec<Value>>, ServiceError> {
         let mut headers = Vec::new();
@@ -54,9 +54,9 @@ impl<'a> TwinQuery<'a> {
         }
         let request = HubRequest::new(Method::POST, rest::QUERY.to_owned(), "query".to_owned());
         let body = Some(json!({"query": self.text}).to_string());
-        let answer = self.client.send(HubRequest { body, headers, ..request }).await?;
-        self.next = NextPage::from_header(answer.header(rest::HEADER_CONTINUATION));
-        answer.json().map(Some)
+        let response = self.client.send(HubRequest { body, headers, ..request }).await?;
+        self.next = NextPage::from_header(response.header(rest::HEADER_CONTINUATION));
+        response.json().map(Some)
     }
 }
 
@@ -65,7 +65,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_empty_continuation_is_the_end_like_a_missing_one() {
+    fn an_empty_or_missing_continuation_token_ends_the_query() {
         assert_eq!(NextPage::from_header(None), NextPage::End);
         assert_eq!(NextPage::from_header(Some("")), NextPage::End);
         assert_eq!(NextPage::from_header(Some("page2")), NextPage::After("page2".to_owned()));

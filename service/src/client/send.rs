@@ -1,4 +1,4 @@
-//! One request: signed, sent, retried if that is safe, and its response parsed.
+//! Sending of requests: signs them, retries them if that is safe, parses the responses.
 
 use std::error::Error;
 use std::io;
@@ -12,35 +12,35 @@ use reqwest::{Method, StatusCode};
 use serde::de::DeserializeOwned;
 use trust::Distrust;
 
-use super::{ANSWER_WAIT, Client, retry};
+use super::{Client, REQUEST_TIMEOUT, retry};
 use crate::{Retry, ServiceError};
 
-/// The lifetime of a token: longer than any request takes.
+/// Lifetime of a token, longer than any request.
 const TOKEN_LIFETIME: Duration = Duration::from_secs(900);
 
-/// The conditions under which a request may be sent again.
+/// Conditions under which a request may be sent again.
 #[derive(Clone, Copy, PartialEq)]
 pub(super) enum Resend {
-    /// After any failure that may pass: repeating the request has no further effect.
+    /// After any transient failure: the request is idempotent.
     Always,
     /// Only if the hub cannot have acted on the request.
-    Undelivered,
+    IfUndelivered,
 }
 
 /// A request to the REST API.
 pub(super) struct HubRequest<'a> {
     pub(super) method: Method,
     pub(super) path: String,
-    /// The subject of the request, for errors: a device, a query.
+    /// The subject of the request in errors, such as the device.
     pub(super) subject: String,
-    /// The query after the API version: `&name=value`, or nothing.
+    /// Further query parameters in the form `&name=value`; may be empty.
     pub(super) query: &'static str,
     pub(super) headers: Vec<(&'static str, String)>,
     pub(super) etag: Option<&'a str>,
-    /// JSON text.
+    /// The body as JSON.
     pub(super) body: Option<String>,
-    pub(super) again: Resend,
-    pub(super) wait: Duration,
+    pub(super) resend: Resend,
+    pub(super) timeout: Duration,
 }
 
 impl HubRequest<'_> {
@@ -53,8 +53,8 @@ impl HubRequest<'_> {
             headers: Vec::new(),
             etag: None,
             body: None,
-            again: Resend::Always,
-            wait: ANSWER_WAIT,
+            resend: Resend::Always,
+            timeout: REQUEST_TIMEOUT,
         }
     }
 }
@@ -72,17 +72,18 @@ impl HubResponse {
     }
 
     pub(super) fn json<T: DeserializeOwned>(&self) -> Result<T, ServiceError> {
-        serde_json::from_slice(&self.body).map_err(|error| ServiceError::BadAnswer {
+        serde_json::from_slice(&self.body).map_err(|error| ServiceError::MalformedResponse {
             hub: self.hub.clone(),
             problem: error.to_string(),
         })
     }
 }
 
-/// A failed try, and the conditions of a retry.
-struct FailedTry {
+/// A failed attempt to send a request.
+struct FailedAttempt {
     error: ServiceError,
-    again: bool,
+    /// `true` if the request may be sent again.
+    retryable: bool,
     retry_after: Option<Duration>,
 }
 
@@ -91,22 +92,22 @@ impl Client {
         let mut number = 0;
         loop {
             let failed = match self.try_once(&request).await {
-                Ok(answer) => return Ok(answer),
+                Ok(response) => return Ok(response),
                 Err(failed) => failed,
             };
             number += 1;
-            if !failed.again || number > self.settings.retries {
+            if !failed.retryable || number > self.settings.retries {
                 return Err(failed.error);
             }
             let wait = retry::wait(number, failed.retry_after);
-            if let Some(tell) = &self.settings.on_retry {
-                tell(&Retry { error: &failed.error, number, wait });
+            if let Some(on_retry) = &self.settings.on_retry {
+                on_retry(&Retry { error: &failed.error, number, wait });
             }
             tokio::time::sleep(wait).await;
         }
     }
 
-    async fn try_once(&self, request: &HubRequest<'_>) -> Result<HubResponse, FailedTry> {
+    async fn try_once(&self, request: &HubRequest<'_>) -> Result<HubResponse, FailedAttempt> {
         let hub = self.hub();
         let HubRequest { path, query, .. } = request;
         let url = format!("https://{hub}{path}?api-version={}{query}", rest::API_VERSION);
@@ -114,7 +115,7 @@ impl Client {
             .http
             .request(request.method.clone(), url)
             .header(AUTHORIZATION, self.token())
-            .timeout(request.wait);
+            .timeout(request.timeout);
         for (name, value) in &request.headers {
             builder = builder.header(*name, value);
         }
@@ -126,12 +127,12 @@ impl Client {
         if let Some(body) = &request.body {
             builder = builder.header(CONTENT_TYPE, "application/json").body(body.clone());
         }
-        let unsent = |error| self.unsent(&error, request);
-        let response = builder.send().await.map_err(unsent)?;
+        let no_response = |error| self.no_response(&error, request);
+        let response = builder.send().await.map_err(no_response)?;
         let (status, headers) = (response.status(), response.headers().clone());
-        let body = response.bytes().await.map_err(unsent)?.to_vec();
-        let answer = HubResponse { hub, headers, body };
-        if status.is_success() { Ok(answer) } else { Err(refused(status, &answer, request)) }
+        let body = response.bytes().await.map_err(no_response)?.to_vec();
+        let response = HubResponse { hub, headers, body };
+        if status.is_success() { Ok(response) } else { Err(refused(status, &response, request)) }
     }
 
     fn token(&self) -> String {
@@ -141,57 +142,58 @@ impl Client {
         sign(&self.hub(), Some(&identity.policy), &identity.key, expiry).to_string()
     }
 
-    fn unsent(&self, error: &reqwest::Error, request: &HubRequest<'_>) -> FailedTry {
+    fn no_response(&self, error: &reqwest::Error, request: &HubRequest<'_>) -> FailedAttempt {
         let hub = self.hub();
         let (problem, distrust) = cause(error);
         let untrusted = distrust.is_some();
-        let again = error.is_connect() || request.again == Resend::Always && !error.is_timeout();
+        let retryable =
+            error.is_connect() || request.resend == Resend::Always && !error.is_timeout();
         let error = if error.is_timeout() && !error.is_connect() {
-            ServiceError::Silent { hub, seconds: request.wait.as_secs() }
+            ServiceError::Silent { hub, seconds: request.timeout.as_secs() }
         } else {
             ServiceError::Unreachable { hub, problem, distrust }
         };
-        // A certificate that is not trusted now is not trusted a second later.
-        FailedTry { error, again: again && !untrusted, retry_after: None }
+        // A retry cannot make an untrusted certificate trusted.
+        FailedAttempt { error, retryable: retryable && !untrusted, retry_after: None }
     }
 }
 
-/// Returns the innermost cause of an error of reqwest, and the reason if it is an
-/// untrusted certificate.
+/// Returns the innermost cause of a `reqwest` error, and the reason why the certificate is
+/// untrusted if that is the cause.
 fn cause(error: &reqwest::Error) -> (String, Option<Distrust>) {
     if let Some(reason) = trust::distrust(error) {
         return (format!("its certificate {}", reason.text()), Some(reason));
     }
-    let mut bottom: &(dyn Error + 'static) = error;
-    while let Some(source) = bottom.source() {
-        bottom = source;
+    let mut innermost: &(dyn Error + 'static) = error;
+    while let Some(source) = innermost.source() {
+        innermost = source;
     }
-    (words(bottom), None)
+    (describe(innermost), None)
 }
 
-fn words(bottom: &(dyn Error + 'static)) -> String {
-    match bottom.downcast_ref::<io::Error>().map(io::Error::kind) {
-        // The text of rustls for this links to its manual, which does not help a user.
+fn describe(error: &(dyn Error + 'static)) -> String {
+    match error.downcast_ref::<io::Error>().map(io::Error::kind) {
+        // The message of rustls refers to its own documentation, which does not help users.
         Some(io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset) => {
-            "connection closed before an answer".to_owned()
+            "connection closed before the response".to_owned()
         }
-        _ => bottom.to_string(),
+        _ => error.to_string(),
     }
 }
 
-fn refused(status: StatusCode, answer: &HubResponse, request: &HubRequest<'_>) -> FailedTry {
-    let body = String::from_utf8_lossy(&answer.body);
-    let header = answer.header(rest::HEADER_ERROR_CODE);
+fn refused(status: StatusCode, refusal: &HubResponse, request: &HubRequest<'_>) -> FailedAttempt {
+    let body = String::from_utf8_lossy(&refusal.body);
+    let header = refusal.header(rest::HEADER_ERROR_CODE);
     let response = ErrorResponse::parse(status.as_u16(), header, &body);
-    let again = match status.as_u16() {
+    let retryable = match status.as_u16() {
         429 => true,
-        408 | 500 | 503 => request.again == Resend::Always,
+        408 | 500 | 503 => request.resend == Resend::Always,
         _ => false,
     };
-    let seconds = answer.header(RETRY_AFTER.as_str()).and_then(|text| text.parse().ok());
+    let seconds = refusal.header(RETRY_AFTER.as_str()).and_then(|text| text.parse().ok());
     let retry_after = seconds.map(Duration::from_secs);
     let subject = request.subject.clone();
-    FailedTry { error: ServiceError::Hub { subject, response }, again, retry_after }
+    FailedAttempt { error: ServiceError::Hub { subject, response }, retryable, retry_after }
 }
 
 #[cfg(test)]
@@ -199,9 +201,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_closed_connection_has_a_plain_message() {
+    fn a_closed_connection_is_described_without_a_link() {
         let cut = io::Error::new(io::ErrorKind::UnexpectedEof, "peer closed connection: https://");
-        assert_eq!(words(&cut), "connection closed before an answer");
-        assert_eq!(words(&io::Error::other("no route to host")), "no route to host");
+        assert_eq!(describe(&cut), "connection closed before the response");
+        assert_eq!(describe(&io::Error::other("no route to host")), "no route to host");
     }
 }

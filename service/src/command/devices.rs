@@ -81,7 +81,7 @@ fn connection_string(
     let keys = device.authentication.and_then(|authentication| authentication.symmetric_key);
     let key = keys.and_then(|keys| keys.primary_key);
     let key = key.with_context(|| format!("device `{id}` has no key"))?;
-    // A port is that of a stand-in hub, each of whose ports serves devices too.
+    // Only a local hub has a port in its name, and all of its ports accept devices.
     let host = client.hub().parse().context("hub")?;
     Ok(DeviceConnectionString {
         host,

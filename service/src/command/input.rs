@@ -1,16 +1,16 @@
-//! Arguments that are JSON.
+//! JSON arguments.
 
 use anyhow::{Context as _, anyhow};
 use behaviour_service::{Json, JsonError};
 use program::text;
 use serde_json::Value;
 
-/// Checks an argument that is JSON, or `-` for standard input, and keeps its text.
+/// Validates a JSON argument and keeps it byte for byte. `-` reads standard input.
 pub(super) fn json(name: &str, text: &str) -> anyhow::Result<Json> {
     Json::new(read(text)?).map_err(|error| refused(name, error))
 }
 
-/// Parses an argument that is JSON, or `-` for standard input.
+/// Parses a JSON argument. `-` reads standard input.
 pub(super) fn value(name: &str, text: &str) -> anyhow::Result<Value> {
     json::value(&read(text)?).map_err(|error| refused(name, error))
 }

@@ -1,11 +1,11 @@
-//! Results on standard output: text for people, or JSON lines for programs.
+//! Results on standard output, either as text or as JSON lines.
 
 use behaviour_service::{MethodResult, Twin};
 use program::say;
 use protocol::registry::{DeviceIdentity, DeviceStatus};
 use serde_json::{Map, Value};
 
-/// The format of results.
+/// Format of the results.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct OutputFormat {
     pub(super) as_json: bool,
@@ -28,7 +28,7 @@ impl OutputFormat {
         Ok(())
     }
 
-    /// Prints one device, without its keys.
+    /// Prints a device without its keys.
     pub(super) fn device(self, mut device: DeviceIdentity) -> serde_json::Result<()> {
         if let Some(authentication) = &mut device.authentication {
             authentication.symmetric_key = None;
@@ -41,7 +41,7 @@ impl OutputFormat {
     }
 }
 
-/// Prints one value on one line.
+/// Prints a value on one line.
 pub(super) fn json(value: &Value) {
     say(value);
 }
@@ -52,11 +52,11 @@ fn device_text(device: &DeviceIdentity) -> String {
         DeviceStatus::Disabled => "disabled",
     };
     let connected = device.connection_state.as_deref().unwrap_or("Disconnected").to_lowercase();
-    let signs_in = device.authentication.as_ref().map_or("none", |it| it.kind.as_str());
-    format!("{:<32} {status:<8} {connected:<12} {signs_in}", device.device_id.as_str())
+    let authentication = device.authentication.as_ref().map_or("none", |it| it.kind.as_str());
+    format!("{:<32} {status:<8} {connected:<12} {authentication}", device.device_id.as_str())
 }
 
-/// Returns the parts of a twin that people look for, each with its name.
+/// Returns a summary of a twin: connection state, versions, tags and properties.
 fn twin_text(twin: &Twin) -> String {
     let connected = twin.connection_state.as_deref().unwrap_or("Disconnected").to_lowercase();
     let mut text = format!("{}: {connected}, version {}\n", twin.device_id, twin.version);

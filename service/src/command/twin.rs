@@ -81,7 +81,7 @@ async fn watch(
     let mut last = None;
     loop {
         let twin = client.twin(device).await?;
-        // On some hubs, a report does not change the version of the twin.
+        // On some hubs, reported properties do not change the version of the twin.
         let now = (twin.version, twin.properties.clone(), twin.connection_state.clone());
         if last.as_ref() != Some(&now) {
             print(show, &twin)?;

@@ -1,5 +1,7 @@
-//! Registration of many devices at once, for `behaviour-host simulate`. New devices
-//! are registered, and the connection strings of all are printed, one per line.
+//! Registration of many devices at once, for `behaviour-host simulate`.
+//!
+//! Registers the devices that do not exist yet, and prints the connection strings of all,
+//! one per line.
 
 use behaviour_service::{Client, DeviceId, ServiceError};
 use clap::Args;
@@ -11,9 +13,9 @@ use protocol::registry::DeviceIdentity;
 use super::connection_string;
 use crate::command_error::CommandError;
 
-/// The number of concurrent requests. IoT Hub throttles requests to the registry,
-/// and the client waits as long as the hub asks for.
-const AT_ONCE: usize = 8;
+/// Number of concurrent requests. If IoT Hub throttles them, the client waits for as long
+/// as the hub requests.
+const CONCURRENT_REQUESTS: usize = 8;
 
 #[derive(Args)]
 pub(crate) struct ManyDevices {
@@ -27,7 +29,7 @@ pub(crate) struct ManyDevices {
 }
 
 impl ManyDevices {
-    /// Returns the ids, if --count is given.
+    /// Returns the ids of the devices; `None` without `--count`.
     pub(crate) fn ids(&self) -> anyhow::Result<Option<Vec<DeviceId>>> {
         let (Some(count), Some(prefix)) = (self.count, &self.prefix) else { return Ok(None) };
         let ids = (1..=count).map(|number| Ok(format!("{prefix}{number:04}").parse()?));
@@ -37,11 +39,11 @@ impl ManyDevices {
 
 pub(crate) async fn create(ids: Vec<DeviceId>, client: &Client) -> Result<(), CommandError> {
     let waiting = Progress::new(&format!("{} devices", ids.len()));
-    let made = stream::iter(ids).map(|id| register(client, id)).buffered(AT_ONCE);
-    // If one fails, a second run prints all of them, so printing late loses nothing.
-    let made: Vec<DeviceIdentity> = made.try_collect().await?;
+    let devices = stream::iter(ids).map(|id| register(client, id)).buffered(CONCURRENT_REQUESTS);
+    // Prints only after all have succeeded. If one fails, a second run prints all of them.
+    let devices: Vec<DeviceIdentity> = devices.try_collect().await?;
     drop(waiting);
-    for identity in made {
+    for identity in devices {
         say(connection_string(client, identity)?.to_text_with_key());
     }
     Ok(())
@@ -52,6 +54,6 @@ async fn register(client: &Client, id: DeviceId) -> Result<DeviceIdentity, Servi
         Err(error) if error.code() == Some(ErrorCode::DeviceAlreadyExists) => {
             client.device(&id).await
         }
-        made => made,
+        result => result,
     }
 }

@@ -1,7 +1,7 @@
-//! Changes to a twin: only the parts that a service can change.
+//! Validation of changes to a twin.
 //!
-//! IoT Hub ignores every other part of a change and answers as if it had been made, so
-//! a change with a misplaced key is refused here.
+//! IoT Hub silently ignores the parts of a change that a service cannot make. To reveal
+//! misplaced keys, such a change is refused before it is sent.
 
 use protocol::twin::FIELDS;
 use serde_json::{Map, Value};
@@ -11,14 +11,14 @@ use crate::command_error::{CommandError, FailureKind};
 const HINT: &str = "a service changes `tags` and `properties.desired`, as in \
     {\"properties\":{\"desired\":{\"interval\":5}}}";
 
-/// Refuses a patch in which a key has no effect, and one without any effect.
+/// Refuses a patch with a key that has no effect, and a patch without any effect.
 pub(super) fn check_patch(patch: &Value) -> Result<(), CommandError> {
     check("the patch", patch, &["tags", "properties"], &["desired"])
 }
 
-/// Refuses a replacement that has keys of no twin, and one with neither of the parts
-/// that it replaces. The fields that a service cannot change are accepted, so that the
-/// output of `twin get --json` can be edited and sent back.
+/// Refuses a replacement with a key that twins do not have, and one with neither tags nor
+/// desired properties. Accepts the fields that a service cannot change, so that the output
+/// of `twin get --json` can be edited and sent back.
 pub(super) fn check_replacement(twin: &Value) -> Result<(), CommandError> {
     check("the twin", twin, FIELDS, &["desired", "reported"])
 }
@@ -68,7 +68,7 @@ mod tests {
     }
 
     #[test]
-    fn a_patch_in_which_a_key_has_no_effect_is_refused() {
+    fn a_patch_with_a_key_without_effect_is_refused() {
         for (patch, expected) in [
             (json!({ "b": 1 }), "the patch has `b`, which a service cannot change"),
             (json!({ "desired": {} }), "the patch has `desired`, which a service cannot change"),
