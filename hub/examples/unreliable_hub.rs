@@ -1,10 +1,11 @@
-//! Runs a hub that drops a device's connection with every tenth message.
+//! Runs a hub that drops a device's connection after every tenth message.
 //!
 //! ```text
 //! cargo run -p behaviour-hub --example unreliable_hub -- my-device
 //! ```
 //!
-//! Prints the environment of the device, and each of its messages. Ctrl-C ends it.
+//! Prints the environment variables for the device, then a line for each of its messages.
+//! Ctrl-C stops the hub.
 #![allow(clippy::print_stdout, reason = "this is a command-line program")]
 
 use std::env;
@@ -16,7 +17,7 @@ use protocol::id::DeviceId;
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
-    let id = env::args().nth(1).ok_or("the argument is the id of a device")?.parse()?;
+    let id = env::args().nth(1).ok_or("usage: unreliable_hub DEVICE")?.parse()?;
     let hub = Hub::start(HubConfig::default()).await?;
     let device = hub.create_device(&id)?;
     let ca_file = env::temp_dir().join("unreliable-hub-ca.pem");
@@ -45,7 +46,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// Lets the device's tenth message from now end its connection.
+/// Sets a fault that drops the device's connection after its next ten messages.
 fn arm(hub: &Hub, id: &DeviceId) -> Result<(), FaultError> {
     let fault = Fault::new(Step::Message, Effect::DropAfter).of(id).after(9);
     hub.faults().set(fault.lasting(Duration::from_secs(3600)))

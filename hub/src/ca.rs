@@ -1,8 +1,8 @@
-//! Development certificate authority of the hub, and its server certificate.
+//! The hub's development certificate authority and server certificate.
 //!
-//! The authority is created once and persisted, so that a client has to trust it
-//! once; the server certificate is created at each start. The authority's key can
-//! sign for any name: it is as safe as the folder that holds it.
+//! The authority is created once and persisted, so that clients have to trust it only
+//! once. The server certificate is created at each start. Anyone with access to the
+//! authority's key can sign certificates for any name, so the folder must be protected.
 
 use std::fs;
 use std::io::Write as _;
@@ -24,11 +24,11 @@ const KEY_FILE: &str = "ca-key.pem";
 /// Lifetime of the authority in years.
 const AUTHORITY_YEARS: i16 = 10;
 
-/// Lifetime of the server certificate in days: the limit of public authorities,
-/// which some clients enforce.
+/// Lifetime of the server certificate in days. This is the limit for public authorities,
+/// which some clients enforce for all certificates.
 const CERTIFICATE_DAYS: i64 = 397;
 
-/// Reason why there is no certificate.
+/// Error of the certificate authority.
 #[derive(Debug, thiserror::Error)]
 pub enum CaError {
     /// A file of the authority cannot be read or written.
@@ -40,16 +40,16 @@ pub enum CaError {
         #[source]
         source: std::io::Error,
     },
-    /// A key or name cannot be used.
+    /// A key or a name is invalid.
     #[error("cannot use the certificate authority in `{}`", folder.display())]
     Certificate {
         /// The folder; empty for an authority in memory.
         folder: PathBuf,
-        /// The fault.
+        /// The cause.
         #[source]
         source: rcgen::Error,
     },
-    /// TLS does not accept the server certificate.
+    /// The TLS library rejects the server certificate.
     #[error("cannot use the server certificate")]
     Tls(#[from] rustls::Error),
 }
@@ -62,8 +62,8 @@ pub(crate) struct Authority {
 }
 
 impl Authority {
-    /// Opens the authority in `folder`, or creates it there. Without a folder it
-    /// exists in memory only.
+    /// Opens the authority in `folder`, or creates it if it does not exist. Without a
+    /// folder, the authority exists in memory only.
     pub(crate) fn open(folder: Option<&Path>) -> Result<Authority, CaError> {
         let Some(folder) = folder else { return Authority::create(PathBuf::new()) };
         let (certificate, key) = (folder.join(CERTIFICATE_FILE), folder.join(KEY_FILE));
@@ -86,18 +86,18 @@ impl Authority {
         Ok(Authority { certificate_pem: signed.pem(), key, folder })
     }
 
-    /// Returns the certificate that clients have to trust, in PEM form.
+    /// Returns the authority's certificate, which clients have to trust, in PEM format.
     pub(crate) fn certificate_pem(&self) -> &str {
         &self.certificate_pem
     }
 
-    /// Returns a TLS configuration for these names and addresses. Devices are not
-    /// asked for certificates: they authenticate by token.
+    /// Returns a TLS configuration for these host names and addresses. Client certificates
+    /// are not requested, as devices authenticate by token.
     pub(crate) fn server_config(&self, names: &[String]) -> Result<ServerConfig, CaError> {
-        let wrong = certificate_error(&self.folder);
-        let key = KeyPair::generate().map_err(&wrong)?;
+        let failed = certificate_error(&self.folder);
+        let key = KeyPair::generate().map_err(&failed)?;
         let issuer = Issuer::new(authority_params(), &self.key);
-        let leaf = leaf_params(names).and_then(|p| p.signed_by(&key, &issuer)).map_err(&wrong)?;
+        let leaf = leaf_params(names).and_then(|p| p.signed_by(&key, &issuer)).map_err(&failed)?;
         let secret = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(key.serialize_der()));
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let config = ServerConfig::builder_with_provider(provider)
@@ -108,8 +108,8 @@ impl Authority {
     }
 }
 
-/// Returns the parameters of the authority. Except for their dates they are the
-/// same at each start, so that signatures fit the persisted certificate.
+/// Returns the parameters of the authority. They are the same at each start, except for the
+/// dates, so that new signatures match the persisted certificate.
 fn authority_params() -> CertificateParams {
     let mut params = CertificateParams::default();
     params.distinguished_name = DistinguishedName::new();
@@ -137,7 +137,8 @@ fn leaf_params(names: &[String]) -> Result<CertificateParams, rcgen::Error> {
     Ok(params)
 }
 
-/// Makes a certificate valid for `span`, and from yesterday, since clocks differ.
+/// Makes a certificate valid from yesterday, to allow for clock skew, until `span` from
+/// today.
 fn set_validity(params: &mut CertificateParams, span: jiff::Span) {
     let day = |date: jiff::civil::Date| {
         let (month, day) = (date.month().unsigned_abs(), date.day().unsigned_abs());
@@ -173,7 +174,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_authority_is_created_once_and_only_its_owner_can_read_the_key() {
+    fn an_authority_is_created_once_with_a_key_that_only_its_owner_can_read() {
         let folder = tempfile::tempdir().unwrap();
         let first = Authority::open(Some(folder.path())).unwrap();
         let second = Authority::open(Some(folder.path())).unwrap();
@@ -184,12 +185,12 @@ mod tests {
     }
 
     #[test]
-    fn a_damaged_key_is_an_error_that_names_the_folder() {
+    fn a_corrupt_key_is_an_error_that_names_the_folder() {
         let folder = tempfile::tempdir().unwrap();
         Authority::open(Some(folder.path())).unwrap();
         fs::write(folder.path().join(KEY_FILE), "nonsense").unwrap();
         let Err(error) = Authority::open(Some(folder.path())) else {
-            panic!("the key was accepted")
+            panic!("the corrupt key was accepted")
         };
         let text = format!("cannot use the certificate authority in `{}`", folder.path().display());
         assert_eq!(error.to_string(), text);

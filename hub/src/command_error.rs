@@ -1,14 +1,14 @@
-//! Kinds of failure of this program, and their hints.
+//! Errors of this program and their hints.
 
 use std::io::ErrorKind;
 
 use behaviour_hub::{CaError, StartError, StateError};
 use program::{Classify, ExitKind};
 
-/// Failed start of the hub.
+/// Error of this program.
 pub(crate) type CommandError = program::CommandError<FailureKind>;
 
-/// Kind of failure; all have the exit code 1.
+/// Kind of a failure. All failures exit with code 1.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) enum FailureKind {
     #[default]
@@ -32,10 +32,10 @@ impl Classify<StartError> for FailureKind {
                 let option = format!("--{}-port", purpose.to_lowercase());
                 match source.kind() {
                     ErrorKind::AddrInUse => Some(format!(
-                        "another program uses the port; choose one with {option}, 0 takes any free one"
+                        "another program uses the port; choose another with {option}, or 0 for any free one"
                     )),
                     ErrorKind::PermissionDenied => Some(format!(
-                        "ports below 1024 need a privilege; choose a higher one with {option}"
+                        "ports below 1024 require a privilege; choose a higher one with {option}"
                     )),
                     ErrorKind::AddrNotAvailable => {
                         Some("choose an address of this machine with --address".to_owned())
@@ -57,7 +57,7 @@ impl Classify<StartError> for FailureKind {
     }
 }
 
-const DATA_DIRECTORY: &str = "choose a directory that this user may write to with --data";
+const DATA_DIRECTORY: &str = "choose a directory that this user can write to with --data";
 
 fn state_hint(error: &StateError) -> Option<String> {
     let hint = match error {
@@ -68,12 +68,12 @@ fn state_hint(error: &StateError) -> Option<String> {
         StateError::Io { .. } => DATA_DIRECTORY,
         StateError::InUse { .. } => "stop the other hub, or choose another directory with --data",
         StateError::Damaged { .. } => {
-            "move the file away to begin with an empty hub, or restore it from a backup"
+            "move the file away to start with an empty hub, or restore it from a backup"
         }
         StateError::Layout { .. } => {
-            "start the version that wrote the file, or choose another directory with --data"
+            "run the version that wrote the file, or choose another directory with --data"
         }
-        StateError::HostName(_) => "pass names such as `myhub.example` to --host-name",
+        StateError::HostName(_) => "pass a name such as `myhub.example` to --host-name",
         StateError::Random => return None,
     };
     Some(hint.to_owned())
@@ -87,7 +87,7 @@ mod tests {
 
     use super::*;
 
-    /// Returns the output of a hub that does not start with this data directory.
+    /// Returns the error output of a hub that cannot start with this data directory.
     async fn output(data: &Path) -> String {
         let config = HubConfig { data: Some(data.to_owned()), ..HubConfig::default() };
         match Hub::start(config).await {
@@ -97,7 +97,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_unusable_data_directory_is_named_with_a_way_out() {
+    async fn an_unusable_data_directory_is_reported_with_a_hint() {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("file");
         std::fs::write(&file, "").unwrap();
@@ -105,7 +105,7 @@ mod tests {
             output(&file).await,
             format!(
                 "error: cannot create the data directory `{}`: File exists (os error 17)\n\
-                 hint: choose a directory that this user may write to with --data\n",
+                 hint: choose a directory that this user can write to with --data\n",
                 file.display()
             )
         );
@@ -120,7 +120,7 @@ mod tests {
         );
         assert!(text.starts_with(&expected), "{text}");
         assert!(
-            text.ends_with("\nhint: choose a directory that this user may write to with --data\n"),
+            text.ends_with("\nhint: choose a directory that this user can write to with --data\n"),
             "{text}"
         );
 
@@ -149,14 +149,14 @@ mod tests {
         );
         assert!(
             text.ends_with(
-                "\nhint: move the file away to begin with an empty hub, or restore it from a backup\n"
+                "\nhint: move the file away to start with an empty hub, or restore it from a backup\n"
             ),
             "{text}"
         );
     }
 
     #[tokio::test]
-    async fn a_port_in_use_is_named_with_its_option() {
+    async fn a_port_in_use_is_reported_with_its_option() {
         let hub = Hub::start(HubConfig::default()).await.unwrap();
         let config = HubConfig { https_port: hub.https_port(), ..HubConfig::default() };
         let Err(error) = Hub::start(config).await else { panic!("the hub started") };
@@ -164,7 +164,7 @@ mod tests {
             CommandError::from(error).to_string(),
             format!(
                 "error: cannot listen on 127.0.0.1:{} for HTTPS: Address already in use (os error 98)\n\
-                 hint: another program uses the port; choose one with --https-port, 0 takes any free one\n",
+                 hint: another program uses the port; choose another with --https-port, or 0 for any free one\n",
                 hub.https_port()
             )
         );

@@ -1,4 +1,4 @@
-//! Configuration of a hub, and the reasons why one does not start.
+//! Configuration of a hub, and the errors of its start.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
@@ -10,26 +10,26 @@ use crate::state::StateError;
 /// Addresses, names, storage and limits of a hub.
 #[derive(Debug, Clone)]
 pub struct HubConfig {
-    /// Address of all ports; 127.0.0.1 by default, which also opens the ports on
-    /// `::1` if the system has it: `localhost` may mean either.
+    /// Address of all ports; 127.0.0.1 by default. The default also opens the ports on
+    /// `::1` if the system supports it, since `localhost` can resolve to either.
     pub address: IpAddr,
-    /// Port for devices; 0 takes a free one.
+    /// Port for devices; 0 selects a free port.
     pub mqtt_port: u16,
-    /// Port for services; 0 takes a free one.
+    /// Port for services; 0 selects a free port.
     pub https_port: u16,
-    /// Port that accepts HTTP CONNECT to any host, for clients whose ports are
-    /// fixed; 0 takes a free one, `None` opens none.
+    /// Port that accepts HTTP CONNECT to any host, for clients with fixed ports; 0 selects
+    /// a free port, `None` disables it.
     pub connect_port: Option<u16>,
-    /// Folder of the persisted state; without one, state ends with the process.
+    /// Folder of the persisted state; `None` keeps the state in memory.
     pub data: Option<PathBuf>,
     /// Folder of the certificate authority; [`HubConfig::data`] by default.
     pub ca_folder: Option<PathBuf>,
-    /// Names of the hub beside `localhost` and its address.
+    /// Host names of the hub in addition to `localhost` and its address.
     pub host_names: Vec<String>,
-    /// Time for which a connection outlives its token. IoT Hub documents about ten
-    /// minutes.
+    /// Time for which a connection outlives its token. The documentation of IoT Hub
+    /// mentions about ten minutes.
     pub token_grace: Duration,
-    /// Limit of open connections.
+    /// Maximum number of open connections.
     pub max_connections: usize,
 }
 
@@ -49,7 +49,7 @@ impl Default for HubConfig {
     }
 }
 
-/// Reason why the hub did not start.
+/// Error that prevents a hub from starting.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     /// A port cannot be opened.
@@ -57,7 +57,7 @@ pub enum StartError {
     Listen {
         /// Address and port.
         address: SocketAddr,
-        /// MQTT, HTTPS or CONNECT.
+        /// `MQTT`, `HTTPS` or `CONNECT`.
         purpose: &'static str,
         /// The system's error.
         #[source]
@@ -66,7 +66,7 @@ pub enum StartError {
     /// The persisted state cannot be opened.
     #[error(transparent)]
     State(#[from] StateError),
-    /// There is no usable certificate.
+    /// The certificate authority is unusable.
     #[error(transparent)]
     Ca(#[from] CaError),
 }

@@ -1,12 +1,12 @@
-//! Faults on demand: what networks and hubs do to devices, at a chosen point.
+//! Injection of faults, to test how devices handle failures of networks and hubs.
 //!
-//! [`Faults::set`] names the [`Step`] of the protocol, the [`Effect`], the
-//! device, the count and the lifetime; every fault ends by itself. At each step
-//! the hub asks [`Faults::handling`] for the handling of the packet and logs
-//! every fault that happens.
+//! [`Faults::set`] adds a fault, which consists of a [`Step`] of the protocol, an
+//! [`Effect`], a device, a count and a lifetime. Every fault expires. At each step the hub
+//! obtains the handling of the packet from [`Faults::handling`], which logs the faults
+//! that happen.
 //!
-//! This module performs nothing itself: sessions drop their own connections.
-//! `docs/hub.md` is the guide.
+//! This module only decides about faults. Sessions apply them, and drop their own
+//! connections. See `docs/hub.md` for a guide.
 
 mod control;
 mod fault;
@@ -29,18 +29,18 @@ pub use fault::{Effect, Fault, FaultError, Forget, Refused, Step};
 pub(crate) use handling::{ConnectionFate, Handling, Rejection};
 pub(crate) use injection::Injection;
 
-/// Path of the REST API at which faults are set, listed and cleared. Azure IoT
-/// Hub has no such path.
+/// Path of the REST API that sets, lists and clears faults. It does not exist in Azure IoT
+/// Hub.
 pub(crate) const CONTROL_PATH: &str = "/$faults";
 
-/// Limit of faults that are set at once.
+/// Maximum number of active faults.
 const MAX_FAULTS: usize = 256;
 
-/// Faults of one hub.
+/// The faults of a hub.
 #[derive(Debug)]
 pub struct Faults {
     active: Mutex<ActiveFaults>,
-    /// Number of active faults and expired tokens. Without any, a step takes no lock.
+    /// Number of active faults and expired tokens. At zero, a step takes no lock.
     count: AtomicUsize,
     happened: watch::Sender<u64>,
     /// End of the latest outage.
@@ -50,11 +50,11 @@ pub struct Faults {
 #[derive(Debug, Default)]
 struct ActiveFaults {
     faults: Vec<ActiveFault>,
-    /// Devices whose tokens up to this expiry, in Unix seconds, are refused, and
-    /// the end of that.
+    /// Devices with refused tokens: the latest refused expiry, in Unix seconds, and the
+    /// time until which such tokens are refused.
     expired: HashMap<DeviceId, (u64, Instant)>,
-    /// Devices whose fault injection is performed: the hash of the message, which is
-    /// expected once more until then.
+    /// Devices with a performed fault injection: the hash of its message, and the time
+    /// until which the device is expected to repeat it.
     injected: HashMap<DeviceId, (u64, Instant)>,
 }
 
@@ -76,8 +76,7 @@ impl Default for Faults {
 }
 
 impl Faults {
-    /// Sets a fault. Of several faults of one step, the one that was set first
-    /// happens first.
+    /// Sets a fault. Faults of the same step happen in the order in which they were set.
     pub fn set(&self, fault: Fault) -> Result<(), FaultError> {
         fault.check()?;
         let mut active = self.active.lock();
@@ -114,7 +113,7 @@ impl Faults {
         let _ = happened.wait_for(|count| *count >= times).await;
     }
 
-    /// Returns the faults that have not happened, or not as often as they will.
+    /// Returns the faults that have not yet happened as often as requested.
     #[must_use]
     pub fn waiting(&self) -> Vec<Fault> {
         let mut active = self.active.lock();
@@ -123,13 +122,13 @@ impl Faults {
         active.faults.iter().map(|active| active.fault.clone()).collect()
     }
 
-    /// Returns the handling of a packet or request at this step. Counts as one
-    /// step of the faults that wait for it.
+    /// Returns the handling of a packet or request at this step, and counts the step for
+    /// the matching faults.
     pub(crate) fn handling(&self, step: Step, device: Option<&DeviceId>) -> Handling {
         self.take(step, device).map_or(Handling::REGULAR, Effect::handling)
     }
 
-    /// Takes the fault that happens at this step of this device, if any.
+    /// Returns the effect of the fault that happens at this step of this device, if any.
     fn take(&self, step: Step, device: Option<&DeviceId>) -> Option<Effect> {
         if self.count.load(Ordering::Acquire) == 0 {
             return None;
@@ -137,8 +136,8 @@ impl Faults {
         let mut active = self.active.lock();
         active.remove_old();
         let index = active.faults.iter().position(|ActiveFault { fault, .. }| {
-            let concerned = fault.device.is_none() || fault.device.as_ref() == device;
-            fault.step == step && concerned
+            let affected = fault.device.is_none() || fault.device.as_ref() == device;
+            fault.step == step && affected
         })?;
         let fault = &mut active.faults[index].fault;
         if fault.after > 0 {
@@ -158,7 +157,7 @@ impl Faults {
         Some(effect)
     }
 
-    /// Refuses the device's tokens that expire no later than this, for a minute.
+    /// Refuses the device's tokens that expire at `expiry_unix` or earlier, for a minute.
     pub(crate) fn expire(&self, device: &DeviceId, expiry_unix: u64) {
         let mut active = self.active.lock();
         warn!(%device, "fault happened: its token has expired early");
@@ -168,8 +167,7 @@ impl Faults {
         self.happened.send_modify(|count| *count += 1);
     }
 
-    /// Returns whether a fault has let this token expire. A newer token ends
-    /// that fault.
+    /// Returns `true` if a fault has made this token expire. A newer token ends the fault.
     pub(crate) fn has_expired(&self, device: &DeviceId, expiry_unix: u64) -> bool {
         if self.count.load(Ordering::Acquire) == 0 {
             return false;
@@ -185,8 +183,8 @@ impl Faults {
         expired && active.expired.contains_key(device)
     }
 
-    /// Returns whether a device repeats the message of a fault injection, and ends
-    /// the wait for it. Otherwise waits for the repetition of this one.
+    /// Returns `true` if the device repeats the message of a performed fault injection,
+    /// and forgets the message. Otherwise remembers the message for `lifetime`.
     pub(crate) fn take_repeated(
         &self,
         device: &DeviceId,
@@ -204,8 +202,8 @@ impl Faults {
         false
     }
 
-    /// Begins an outage: ends every connection and turns new ones away for
-    /// `down`. `None` begins one whose length is not known yet.
+    /// Begins an outage, which ends every connection and refuses new ones for `down`.
+    /// `None` means that the duration is not known yet.
     pub(crate) fn begin_outage(&self, down: Option<Duration>) {
         match down {
             None => warn!("fault happened: the hub behaves as if it restarted"),
@@ -214,12 +212,11 @@ impl Faults {
         self.outage.send_replace(Some(Instant::now() + down.unwrap_or(DEFAULT_LIFETIME)));
     }
 
-    /// Returns notifications of outages for a new connection; `None` during an
-    /// outage.
+    /// Returns a receiver of outages for a new connection. Returns `None` during an outage.
     pub(crate) fn outages(&self) -> Option<watch::Receiver<Option<Instant>>> {
         let outages = self.outage.subscribe();
-        let away = outages.borrow().is_some_and(|until| until > Instant::now());
-        (!away).then_some(outages)
+        let down = outages.borrow().is_some_and(|until| until > Instant::now());
+        (!down).then_some(outages)
     }
 
     fn update_count(&self, active: &ActiveFaults) {

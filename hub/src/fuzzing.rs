@@ -1,4 +1,4 @@
-//! Entry points for fuzzing: what arrives in requests, without a socket.
+//! Entry points for fuzzing the parsers of requests.
 
 use std::sync::{Arc, LazyLock};
 
@@ -13,8 +13,8 @@ static STATE: LazyLock<Arc<State>> = LazyLock::new(|| {
     State::open(None, vec!["localhost".to_owned()]).expect("a state in memory can be opened")
 });
 
-/// Runs a query over two twins, page by page; returns the number of its rows. Reads the
-/// continuation of a request as well.
+/// Runs a query over two twins, parses the continuation token, and returns the number of
+/// rows.
 #[must_use]
 pub fn run_query(text: &str, continuation: &str) -> usize {
     rest::check_continuation(continuation);
@@ -29,17 +29,17 @@ pub fn run_query(text: &str, continuation: &str) -> usize {
     query.page(twins, 0, 10).rows.len()
 }
 
-/// Writes a twin by the body of a request, as PATCH and as PUT.
+/// Updates a twin with the body of a request, both by PATCH and by PUT.
 ///
 /// # Panics
 ///
-/// If an accepted body breaks a limit of twins.
+/// Panics if a twin exceeds its limits after an accepted body.
 pub fn write_twin(body: &str) {
     let Ok(Value::Object(body)) = json::value(body) else { return };
     let id = "fuzzed".parse().expect("a valid id");
     let owner = Owner::device(&id);
     if STATE.get(&owner).is_err() {
-        // Another thread may have created it at this moment.
+        // Another thread may have created the device in the meantime.
         STATE.create_device(&id).ok();
     }
     for write in [TwinWrite::Merge, TwinWrite::Replace] {
@@ -58,7 +58,7 @@ pub fn write_twin(body: &str) {
     }
 }
 
-/// Reads the body of a request that creates or changes an identity.
+/// Parses the body of a request that creates or changes an identity.
 pub fn read_identity(body: &str) {
     if let Ok(value) = json::value(body) {
         drop(serde_json::from_value::<IdentityRequest>(value));

@@ -1,9 +1,9 @@
 //! A stand-in for Azure IoT Hub, for development and tests.
 //!
-//! [`Hub::start`] opens ports on loopback and serves MQTT 3.1.1 over TLS to
-//! devices and the REST API to services, in the form that the official SDKs
-//! expect. [`Hub::stop`], or dropping the hub, closes them. State is in memory, or
-//! persisted in a folder. The hub has a certificate authority of its own.
+//! [`Hub::start`] opens ports on the loopback interface. It serves MQTT 3.1.1 over TLS to
+//! devices and the REST API to services, compatible with the official SDKs.
+//! [`Hub::stop`], or dropping the hub, closes the ports. State is kept in memory or
+//! persisted in a folder. The hub has its own certificate authority.
 //!
 //! ```
 //! use behaviour_hub::{Hub, HubConfig};
@@ -19,27 +19,27 @@
 //! # }
 //! ```
 //!
-//! The hub is not for production: it has one node, no quotas, no routing of
-//! telemetry, no jobs and no cloud-to-device messages.
+//! The hub is not meant for production. It runs on a single node and has no quotas, message
+//! routing, jobs or cloud-to-device messages.
 //!
 //! # Layout
 //!
 //! * `ca`: certificate authority and server certificate.
-//! * `config`: configuration, and reasons why a hub does not start.
-//! * `faults`: faults on demand.
+//! * `config`: configuration and start errors.
+//! * `faults`: fault injection.
 //! * `fuzzing`: entry points for fuzzing.
-//! * `stamps`: time stamps and tracking ids.
+//! * `stamps`: timestamps and tracking ids.
 //! * `policy`: shared access policies and their permissions.
-//! * `mqtt`: packets of MQTT 3.1.1.
+//! * `mqtt`: MQTT 3.1.1 packets.
 //! * `query`: the query language over twins.
 //! * `state`: identities, twins and subscriptions, in memory and on disk.
 //! * `telemetry`: device-to-cloud messages.
-//! * `sessions`: live sessions of devices.
+//! * `sessions`: registry of live sessions.
 //! * `methods`: direct methods in flight.
-//! * `session`: one MQTT connection, from CONNECT to its end.
+//! * `session`: a single MQTT connection.
 //! * `rest`: the REST API for services.
 //! * `websocket`: MQTT over WebSocket.
-//! * `listener`: ports, TLS and the choice between MQTT and HTTPS.
+//! * `listener`: ports, TLS and protocol detection.
 
 mod ca;
 mod config;
@@ -91,13 +91,13 @@ use sessions::{Ending, Sessions};
 use state::State;
 use websocket::HubTasks;
 
-/// Policy of the service connection string; it has all permissions.
+/// Policy of the service connection string, which has all permissions.
 const SERVICE_POLICY: &str = "iothubowner";
 
 /// Time limit for open connections to end.
-const STOP_PATIENCE: Duration = Duration::from_secs(3);
+const STOP_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// A running hub. It ends when it is dropped.
+/// A running hub. Dropping it stops the hub.
 pub struct Hub {
     state: Arc<State>,
     sessions: Arc<Sessions>,
@@ -202,14 +202,14 @@ impl Hub {
         self.connect_port
     }
 
-    /// Returns the certificate of the hub's authority, which clients have to trust,
-    /// in PEM form.
+    /// Returns the certificate of the hub's authority, which clients have to trust, in PEM
+    /// format.
     #[must_use]
     pub fn ca_pem(&self) -> &str {
         &self.ca_pem
     }
 
-    /// Returns the connection string of a device, which is registered if it is new.
+    /// Returns the connection string of a device. Registers the device if it is new.
     pub fn create_device(&self, id: &DeviceId) -> Result<DeviceConnectionString, HubError> {
         let key = match self.state.device_key(id) {
             Ok(key) => key,
@@ -224,7 +224,7 @@ impl Hub {
         })
     }
 
-    /// Returns the connection string of a service that may do everything.
+    /// Returns the connection string of a service with all permissions.
     #[must_use]
     pub fn service_connection_string(&self) -> ServiceConnectionString {
         let key = self.state.policy_key(SERVICE_POLICY).expect("every hub has this policy");
@@ -235,8 +235,8 @@ impl Hub {
         }
     }
 
-    /// Drops the device's connection as a network would; returns whether there was
-    /// one.
+    /// Drops the device's connection like a network failure. Returns `true` if the device
+    /// was connected.
     pub fn drop_connection(&self, id: &DeviceId) -> bool {
         self.sessions.end(id, Ending::Dropped)
     }
@@ -247,26 +247,26 @@ impl Hub {
         &self.faults
     }
 
-    /// Silences the device's connection for this time: the hub neither reads nor
-    /// writes, and does not close it, as if the network had lost the route. Then
-    /// it drops the connection. Returns whether there was one.
+    /// Silences the device's connection, as if the network had lost the route: the hub
+    /// neither reads nor writes for this time, then drops the connection. Returns `true`
+    /// if the device was connected.
     pub fn silence_connection(&self, id: &DeviceId, lasting: Duration) -> bool {
         self.sessions.silence(id, lasting)
     }
 
-    /// Lets the device's token expire now: the connection ends, and for a minute
-    /// only a newer token is accepted. Returns whether there was a connection.
+    /// Expires the device's token: the connection ends, and for a minute only a newer token
+    /// is accepted. Returns `true` if the device was connected.
     pub fn expire_token(&self, id: &DeviceId) -> bool {
         self.sessions.expire_token(id)
     }
 
-    /// Behaves as if it restarted: ends every connection, turns new ones away for
-    /// `down`, and loses what `forget` names. The ports stay open.
+    /// Simulates a restart: ends every connection, refuses new ones for `down`, and loses
+    /// the state in `forget`. The ports stay open.
     pub fn restart(&self, down: Duration, forget: Forget) -> Result<(), HubError> {
         self.sessions.restart(down, || self.state.forget(forget))
     }
 
-    /// Returns whether the device is connected.
+    /// Returns `true` if the device is connected.
     #[must_use]
     pub fn is_connected(&self, id: &DeviceId) -> bool {
         self.sessions.is_connected(id)
@@ -277,27 +277,27 @@ impl Hub {
         self.sessions.ready(id).await;
     }
 
-    /// Returns the device-to-cloud messages from now on. A slow receiver loses the
-    /// oldest ones.
+    /// Returns a receiver of the device-to-cloud messages from now on. A slow receiver loses
+    /// the oldest messages.
     #[must_use]
     pub fn telemetry(&self) -> broadcast::Receiver<TelemetryMessage> {
         self.telemetry.subscribe()
     }
 
-    /// Closes all connections and ports and waits for that, at most some seconds.
+    /// Closes all connections and ports, and waits for them to close for a few seconds.
     pub async fn stop(self) {
         self.end();
-        if tokio::time::timeout(STOP_PATIENCE, self.tasks.wait()).await.is_err() {
+        if tokio::time::timeout(STOP_TIMEOUT, self.tasks.wait()).await.is_err() {
             tracing::warn!("some connections did not end in time");
         }
-        // Blocking work of a connection ends shortly after it. Until then the state
-        // file is in use, and another hub could not open it.
-        let free = async {
+        // A connection's blocking tasks can outlive it for a moment. Until they end, the
+        // state file is in use and another hub cannot open it.
+        let state_released = async {
             while Arc::strong_count(&self.state) > 1 {
                 tokio::time::sleep(Duration::from_millis(5)).await;
             }
         };
-        tokio::time::timeout(STOP_PATIENCE, free).await.ok();
+        tokio::time::timeout(STOP_TIMEOUT, state_released).await.ok();
     }
 
     fn end(&self) {
@@ -313,8 +313,8 @@ impl Drop for Hub {
     }
 }
 
-/// Decodes bytes as a session does and returns the number of packets. For
-/// fuzzing only.
+/// Decodes packets until the bytes end or are malformed, and returns the number of packets.
+/// For fuzzing only.
 #[doc(hidden)]
 #[must_use]
 pub fn read_packets(bytes: &[u8]) -> usize {
@@ -342,7 +342,7 @@ async fn bind(
     Ok((listener, port))
 }
 
-/// Opens the ports of `sockets` on `::1` as well, except those that are in use there.
+/// Opens the ports of `sockets` on `::1` as well. Skips those that are in use.
 async fn bind_ipv6(sockets: &[(TcpListener, Greeting)]) -> Vec<(TcpListener, Greeting)> {
     let mut opened = Vec::new();
     for (socket, greeting) in sockets {

@@ -1,8 +1,8 @@
-//! Ports of the hub: TLS, and the choice between MQTT and HTTPS.
+//! Ports of the hub: TLS and the detection of MQTT and HTTPS.
 //!
-//! Every TLS port serves MQTT and HTTPS; the first decrypted byte decides. The
-//! CONNECT port is for clients whose host name or port is fixed: it accepts a
-//! plain HTTP CONNECT to any target and serves the client itself.
+//! Every TLS port serves MQTT and HTTPS. The first decrypted byte decides. The CONNECT port
+//! supports clients with a fixed host name or port: it accepts a plain HTTP CONNECT to any
+//! target and serves the client itself.
 
 use std::io;
 use std::sync::Arc;
@@ -26,35 +26,35 @@ use tracing::{debug, warn};
 
 use crate::rest::decode_slashes;
 use crate::session::{SessionContext, serve};
-use crate::websocket::Place;
+use crate::websocket::ConnectionPermit;
 
 /// Time limit for a TLS handshake, a CONNECT or an HTTP header.
-const GREETING_PATIENCE: Duration = Duration::from_secs(20);
+const GREETING_TIMEOUT: Duration = Duration::from_secs(20);
 
-/// Limit of the head of an HTTP CONNECT.
+/// Maximum size of the head of an HTTP CONNECT.
 const MAX_HEAD_BYTES: usize = 8 * 1024;
 
 /// First byte of an MQTT connection: the packet type CONNECT.
 const MQTT_CONNECT: u8 = 0x10;
 
-/// Parts of the hub that every connection uses.
+/// Parts of the hub that all connections share.
 #[derive(Clone)]
 pub(crate) struct Listener {
     pub(crate) context: SessionContext,
     pub(crate) router: Router,
     pub(crate) tls: TlsAcceptor,
-    /// One permit for each connection that may still be opened.
+    /// Permits for further connections.
     pub(crate) permits: Arc<Semaphore>,
     pub(crate) tasks: TaskTracker,
     pub(crate) stop: CancellationToken,
 }
 
-/// Opening of a connection, before MQTT or HTTPS.
+/// Start of a connection, before MQTT or HTTPS.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Greeting {
-    /// TLS.
+    /// A TLS handshake.
     Tls,
-    /// HTTP CONNECT, then TLS.
+    /// An HTTP CONNECT, then a TLS handshake.
     Connect,
 }
 
@@ -69,7 +69,8 @@ impl Listener {
             let stream = match accepted {
                 Ok((stream, _)) => stream,
                 Err(error) => {
-                    // Most likely out of file descriptors; a pause lets some be closed.
+                    // The process is probably out of file descriptors. Gives connections
+                    // time to close.
                     warn!(%error, "connection not accepted");
                     tokio::time::sleep(Duration::from_millis(100)).await;
                     continue;
@@ -79,8 +80,8 @@ impl Listener {
                 warn!("connection closed: the limit of open connections is reached");
                 continue;
             };
-            let place = Place(Arc::new(permit));
-            // During an outage every connection is closed at once.
+            let permit = ConnectionPermit(Arc::new(permit));
+            // During an outage, every connection is closed at once.
             let Some(mut outages) = self.context.faults.outages() else { continue };
             let listener = self.clone();
             self.tasks.spawn(async move {
@@ -88,14 +89,14 @@ impl Listener {
                 tokio::select! {
                     () = stop.cancelled() => {}
                     _ = outages.changed() => {}
-                    () = listener.serve_logged(stream, greeting, place) => {}
+                    () = listener.serve_logged(stream, greeting, permit) => {}
                 }
             });
         }
     }
 
-    async fn serve_logged(self, stream: TcpStream, greeting: Greeting, place: Place) {
-        if let Err(error) = self.serve_connection(stream, greeting, place).await {
+    async fn serve_logged(self, stream: TcpStream, greeting: Greeting, permit: ConnectionPermit) {
+        if let Err(error) = self.serve_connection(stream, greeting, permit).await {
             debug!(%error, "connection ended");
         }
     }
@@ -104,11 +105,11 @@ impl Listener {
         self,
         mut stream: TcpStream,
         greeting: Greeting,
-        place: Place,
+        permit: ConnectionPermit,
     ) -> io::Result<()> {
-        // Answers are small, and their receivers wait for them.
+        // Packets are small and latency matters more than throughput.
         stream.set_nodelay(true)?;
-        let (stream, first) = timeout(GREETING_PATIENCE, async {
+        let (stream, first) = timeout(GREETING_TIMEOUT, async {
             if greeting == Greeting::Connect {
                 take_connect(&mut stream).await?;
             }
@@ -126,22 +127,22 @@ impl Listener {
             serve(self.context, reader, writer).await;
             return Ok(());
         }
-        self.serve_http(tokio::io::join(reader, writer), place).await
+        self.serve_http(tokio::io::join(reader, writer), permit).await
     }
 
     async fn serve_http(
         self,
         stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
-        place: Place,
+        permit: ConnectionPermit,
     ) -> io::Result<()> {
         let router = TowerToHyperService::new(self.router);
         let service = service_fn(|mut request: hyper::Request<Incoming>| {
-            request.extensions_mut().insert(place.clone());
+            request.extensions_mut().insert(permit.clone());
             router.call(decode_slashes(request))
         });
         http1::Builder::new()
             .timer(TokioTimer::new())
-            .header_read_timeout(GREETING_PATIENCE)
+            .header_read_timeout(GREETING_TIMEOUT)
             .serve_connection(TokioIo::new(stream), service)
             .with_upgrades()
             .await
@@ -149,15 +150,15 @@ impl Listener {
     }
 }
 
-/// Reads `CONNECT host:port HTTP/1.1` and accepts it, whatever its target.
+/// Reads and accepts a `CONNECT host:port HTTP/1.1` with any target.
 async fn take_connect<S: AsyncRead + AsyncWrite + Unpin>(stream: &mut S) -> io::Result<()> {
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {
         if head.len() == MAX_HEAD_BYTES {
             return Err(io::Error::other("the head of a CONNECT has more than 8192 bytes"));
         }
-        // Byte by byte, since TLS begins right after the head. It has a few hundred
-        // bytes, once for each connection.
+        // Reads single bytes, since TLS begins right after the head. The head is short
+        // and occurs once per connection.
         head.push(stream.read_u8().await?);
     }
     if !head.starts_with(b"CONNECT ") {

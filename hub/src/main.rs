@@ -82,49 +82,50 @@ async fn run(arguments: Arguments) -> Result<(), CommandError> {
     })?;
     print_connection_strings(&hub, &arguments.devices, ca_file)?;
     Signals::new()?.next().await;
-    tell("stopping\n");
+    print("stopping\n");
     hub.stop().await;
     Ok(())
 }
 
-/// Prints the environment for two other terminals: a service and a device.
+/// Prints the environment variables for a service and for each device.
 fn print_connection_strings(hub: &Hub, devices: &[DeviceId], ca_file: &Path) -> anyhow::Result<()> {
     let ca_file = std::fs::canonicalize(ca_file).unwrap_or_else(|_| ca_file.to_owned());
     let mut text = String::from(READY);
-    let mut line = |line: &str| {
+    let mut add = |line: &str| {
         text.push_str(line);
         text.push('\n');
     };
-    line(&format!("MQTT over TLS on port {}, HTTPS on port {}", hub.mqtt_port(), hub.https_port()));
+    add(&format!("MQTT over TLS on port {}, HTTPS on port {}", hub.mqtt_port(), hub.https_port()));
     if let Some(port) = hub.connect_port() {
-        line(&format!("HTTP CONNECT on port {port}"));
+        add(&format!("HTTP CONNECT on port {port}"));
     }
-    line(&format!("Clients have to trust {}", ca_file.display()));
-    line("");
-    line("# for a service");
-    line(&format!("export IOTHUB_CA_FILE='{}'", ca_file.display()));
+    add(&format!("Clients have to trust {}", ca_file.display()));
+    add("");
+    add("# for a service");
+    add(&format!("export IOTHUB_CA_FILE='{}'", ca_file.display()));
     let service = hub.service_connection_string().to_text_with_key();
-    line(&format!("export IOTHUB_CONNECTION_STRING='{service}'"));
+    add(&format!("export IOTHUB_CONNECTION_STRING='{service}'"));
     for device in devices {
         let identity = hub
             .create_device(device)
             .with_context(|| format!("cannot register device `{device}`"))?
             .to_text_with_key();
-        line("");
-        line(&format!("# for the device {device}"));
-        line(&format!("export IOTHUB_CA_FILE='{}'", ca_file.display()));
-        line(&format!("export IOTHUB_DEVICE_CONNECTION_STRING='{identity}'"));
+        add("");
+        add(&format!("# for the device {device}"));
+        add(&format!("export IOTHUB_CA_FILE='{}'", ca_file.display()));
+        add(&format!("export IOTHUB_DEVICE_CONNECTION_STRING='{identity}'"));
     }
-    line("");
-    tell(&text);
+    add("");
+    print(&text);
     Ok(())
 }
 
 const READY: &str =
     "behaviour-hub is ready. It is for development and tests; production is Azure IoT Hub.\n\n";
 
-/// Writes to standard output. A hub continues if its standard output is closed.
-fn tell(text: &str) {
+/// Writes to standard output. Ignores errors, so that the hub keeps running if its standard
+/// output is closed.
+fn print(text: &str) {
     let mut output = io::stdout().lock();
     let _ = output.write_all(text.as_bytes()).and_then(|()| output.flush());
 }

@@ -1,9 +1,8 @@
 //! Direct methods in flight.
 //!
-//! [`Methods::invoke`] sends a method to the device's session and waits for the
-//! answer, which the session hands to [`Methods::answer`]. Answers are matched
-//! by device, not by connection: a device that reconnects while it works may
-//! answer on the new connection.
+//! [`Methods::invoke`] sends a method to the device's session and waits for the answer,
+//! which the session passes to [`Methods::answer`]. Answers are matched by device, not by
+//! connection, so a device can answer after it has reconnected.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -22,14 +21,14 @@ use crate::faults::{Faults, Step};
 use crate::mqtt::Outbound;
 use crate::sessions::{MethodRoute, Outlet, Sessions};
 
-/// Methods of one device that may wait for their answers. IoT Hub has such a
-/// limit and does not publish it; this one bounds memory.
+/// Maximum number of methods in flight for each device. IoT Hub has a similar limit but does
+/// not publish it. This one bounds memory.
 const MAX_IN_FLIGHT: usize = 20_000;
 
-/// Outcome of a method: the device's answer, or the error of IoT Hub.
+/// Outcome of a method: the device's answer, or an error of the hub.
 pub(crate) type MethodOutcome = Result<MethodResult, HubError>;
 
-/// Methods that wait for their answers, by device and request id.
+/// The methods in flight, by device and request id.
 pub(crate) struct Methods {
     sessions: Arc<Sessions>,
     faults: Arc<Faults>,
@@ -41,23 +40,23 @@ type PendingAnswers = HashMap<RequestId, oneshot::Sender<MethodOutcome>>;
 
 impl Methods {
     pub(crate) fn new(sessions: Arc<Sessions>, faults: Arc<Faults>) -> Methods {
-        // Not from 1: a late answer to a hub that was restarted must not meet
-        // another call's id. Without random bytes the time differs as well.
+        // Request ids start at random: if they restarted at 1, a late answer to a call
+        // before a restart could match a later call. The time is a fallback.
         let start = getrandom::u32().unwrap_or_else(|_| jiff::Timestamp::now().as_second() as u32);
         let next_rid = AtomicU64::new(u64::from(start) << 20);
         Methods { sessions, faults, pending: Mutex::default(), next_rid }
     }
 
-    /// Calls a method: waits for the device to subscribe, as long as the request
-    /// says, then for the answer.
+    /// Calls a method. Waits for the device to subscribe until the request's connect
+    /// timeout, then for the answer until its response timeout.
     pub(crate) async fn invoke(&self, id: &DeviceId, request: &MethodRequest) -> MethodOutcome {
-        let patience = Instant::now() + request.connect_timeout;
+        let deadline = Instant::now() + request.connect_timeout;
         let (outlet, serial) = loop {
             let mut ready = match self.sessions.method_route(id) {
                 MethodRoute::Ready(outlet, serial) => break (outlet, serial),
                 MethodRoute::NotReady(ready) => ready,
             };
-            if timeout_at(patience, ready.wait_for(|ready| *ready)).await.is_err() {
+            if timeout_at(deadline, ready.wait_for(|ready| *ready)).await.is_err() {
                 return Err(not_online(request.connect_timeout));
             }
         };
@@ -75,9 +74,11 @@ impl Methods {
         }
     }
 
-    /// Sends a method, waiting while the queue is full. If the session ends
-    /// first, the call is left to its time-out. The outlet is dropped before the
-    /// wait for the answer, since a session that ends waits for its outlets.
+    /// Sends a method, and waits while the queue is full. If the session ends, the call
+    /// times out.
+    ///
+    /// Takes the outlet by value to drop it before the wait for the answer, since an ending
+    /// session waits for its outlets.
     async fn send(&self, id: &DeviceId, outlet: Outlet, serial: u64, packet: bytes::Bytes) {
         let handling = self.faults.handling(Step::Method, Some(id));
         let _ = outlet.send(packet, handling).await;
@@ -104,10 +105,10 @@ impl Methods {
         Ok((PendingCall { methods: self, device: id.clone(), rid }, answer))
     }
 
-    /// Hands an answer to the call that waits for it; without one it is dropped.
+    /// Passes an answer to its pending call. Drops the answer if there is none.
     pub(crate) fn answer(&self, id: &DeviceId, rid: &RequestId, outcome: MethodOutcome) {
         if let Some(waiting) = self.take(id, rid) {
-            // The caller may have gone at this moment.
+            // The send fails if the caller has just given up.
             let _ = waiting.send(outcome);
         }
     }
@@ -123,7 +124,7 @@ impl Methods {
     }
 }
 
-/// Registration of a call, removed when dropped.
+/// Registration of a pending call, which is removed when dropped.
 struct PendingCall<'a> {
     methods: &'a Methods,
     device: DeviceId,

@@ -1,9 +1,9 @@
-//! Packets of MQTT 3.1.1 at the hub's end: seven incoming, six outgoing.
+//! MQTT 3.1.1 packets, from the server's point of view.
 //!
-//! The decoder is strict: a packet that the standard forbids is [`Malformed`] and
-//! ends the connection, and so does QoS 2, which IoT Hub does not offer. This
-//! module converts between bytes and packets; sessions give them a meaning. It
-//! shares no code with the host's client, so that each checks the other.
+//! The decoder is strict: a packet that violates the standard, or uses QoS 2, which IoT Hub
+//! does not support, is [`Malformed`] and ends the connection. This module converts between
+//! bytes and packets; sessions interpret the packets. It shares no code with the host's
+//! client, so that each of them verifies the other.
 
 mod decode;
 mod encode;
@@ -14,11 +14,11 @@ pub(crate) use decode::decode;
 
 pub(crate) use protocol::topic::MAX_PACKET_BYTES;
 
-/// Packet that a device sends.
+/// A packet from a device.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Inbound {
     Connect(Connect),
-    /// A CONNECT of another version of MQTT, whose rest is not decoded.
+    /// A CONNECT of another version of MQTT. Its remaining fields are not decoded.
     OtherVersion {
         level: u8,
     },
@@ -36,7 +36,7 @@ pub(crate) enum Inbound {
     Disconnect,
 }
 
-/// First packet of a connection.
+/// The first packet of a connection.
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) struct Connect {
     pub(crate) clean_session: bool,
@@ -47,14 +47,14 @@ pub(crate) struct Connect {
     pub(crate) will: Option<Will>,
 }
 
-/// Message that is published for a device that goes without a DISCONNECT.
+/// The message to publish if the device disconnects without a DISCONNECT.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Will {
     pub(crate) topic: String,
     pub(crate) payload: Bytes,
 }
 
-/// Message of a device.
+/// A message from a device.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Publish {
     pub(crate) topic: String,
@@ -65,14 +65,14 @@ pub(crate) struct Publish {
     pub(crate) payload: Bytes,
 }
 
-/// Packet that the hub sends.
+/// A packet to a device.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Outbound<'a> {
     ConnAck {
         session_present: bool,
         code: ConnAckCode,
     },
-    /// A message at QoS 0. A method is acknowledged by its answer.
+    /// A message at QoS 0. Methods need no PUBACK, since they are answered.
     Publish {
         topic: &'a str,
         payload: &'a [u8],
@@ -86,26 +86,27 @@ pub(crate) enum Outbound<'a> {
     PingResp,
 }
 
-/// Return code of a CONNACK.
+/// The return code of a CONNACK.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum ConnAckCode {
     Accepted = 0,
     UnacceptableProtocol = 1,
-    /// Sent by a fault only, like 4.
+    /// Sent only by faults.
     IdentifierRejected = 2,
     ServerUnavailable = 3,
+    /// Sent only by faults.
     BadUserNameOrPassword = 4,
     NotAuthorized = 5,
 }
 
-/// Reason why bytes are not a packet that a device may send.
+/// A malformed packet, or one that devices must not send.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Malformed {
     #[error("packet of {0} bytes; at most {MAX_PACKET_BYTES} are allowed")]
     TooLarge(usize),
-    #[error("remaining length with more than four bytes, or more than it needs")]
+    #[error("remaining length with more bytes than four or than necessary")]
     Length,
-    #[error("packet type {0}, which a device does not send")]
+    #[error("packet type {0}, which devices must not send")]
     Type(u8),
     #[error("{packet} with the flags {flags:#06b}")]
     Flags { packet: &'static str, flags: u8 },
@@ -117,15 +118,15 @@ pub(crate) enum Malformed {
     Text(&'static str),
     #[error("packet id 0")]
     PacketId,
-    #[error("QoS 2, which this hub does not offer")]
+    #[error("QoS 2, which is not supported")]
     QosTwo,
     #[error("QoS 3, or a duplicate at QoS 0")]
     Qos,
-    #[error("topic that is empty or has a wildcard")]
+    #[error("topic is empty or has a wildcard")]
     Topic,
-    #[error("no filter, or an empty one")]
+    #[error("filter is missing or empty")]
     Filter,
-    #[error("protocol name that is neither MQTT nor MQIsdp")]
+    #[error("protocol name is neither MQTT nor MQIsdp")]
     Protocol,
     #[error("CONNECT with the flags {0:#010b}")]
     ConnectFlags(u8),

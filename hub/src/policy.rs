@@ -1,11 +1,11 @@
 //! Shared access policies and their permissions.
 //!
-//! A token names its policy (`skn`), is signed with the policy's key and covers
-//! the requested resource. [`Policies::check`] checks all three against the
-//! permission that [`required_permission`] derives from a request.
+//! A token contains the name of its policy (`skn`), is signed with the policy's key and
+//! covers a resource. [`Policies::check`] verifies the token and compares the permissions
+//! of its policy with the one that [`required_permission`] derives from the request.
 //!
-//! Names and permissions are those of a new IoT Hub. The keys of devices are not
-//! known here.
+//! Names and permissions are those of a new IoT Hub. This module does not handle the keys
+//! of devices.
 
 use std::collections::BTreeMap;
 
@@ -16,16 +16,16 @@ use protocol::sas::{Key, SasToken};
 
 use crate::faults;
 
-/// Permission that a policy grants.
+/// A permission of a policy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Permission {
-    /// Twins, methods and queries.
+    /// Use of twins, methods and queries.
     ServiceConnect,
     RegistryRead,
     RegistryReadWrite,
     /// Connections of devices.
     DeviceConnect,
-    /// Faults on demand. Azure IoT Hub has none.
+    /// Fault injection, which does not exist in Azure IoT Hub.
     Faults,
 }
 
@@ -43,21 +43,20 @@ pub(crate) const GRANTS: [(&str, &[Permission]); 5] = [
     ("registryReadWrite", &[RegistryRead, RegistryReadWrite]),
 ];
 
-/// Reason why a request is not allowed. For the log: the caller only learns that
-/// it is not.
+/// Reason for a denied request. It is logged, but not revealed to the caller.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Denied {
     #[error("no Authorization header")]
     Absent,
     #[error("the Authorization header is not a SAS token")]
     NotAToken,
-    #[error("the token names no policy")]
+    #[error("the token has no policy")]
     NoPolicy,
-    #[error("there is no policy `{0}`")]
+    #[error("policy `{0}` does not exist")]
     UnknownPolicy(String),
     #[error("policy `{policy}` does not grant {needed:?}")]
     NotGranted { policy: String, needed: Permission },
-    #[error("the token is not for `{0}`")]
+    #[error("the token does not cover `{0}`")]
     OtherResource(String),
     #[error("the token expired at {0}")]
     Expired(u64),
@@ -65,7 +64,7 @@ pub(crate) enum Denied {
     WrongSignature,
 }
 
-/// Keys of all policies, and the names of this hub.
+/// The keys of all policies and the host names of the hub.
 pub(crate) struct Policies {
     keys: BTreeMap<String, Key>,
     hosts: Vec<HostName>,
@@ -81,17 +80,17 @@ impl Policies {
         self.keys.get(policy)
     }
 
-    /// Returns whether this is a name of this hub. The port is ignored.
+    /// Returns `true` if this is a host name of the hub. The port is ignored.
     pub(crate) fn is_own_name(&self, host: &HostName) -> bool {
         self.hosts.iter().any(|own| own.matches(host))
     }
 
-    /// Returns whether `token` covers `path` of this hub, by any of its names.
+    /// Returns `true` if `token` covers `path` under any host name of the hub.
     pub(crate) fn covers(&self, token: &SasToken, path: &str) -> bool {
         self.hosts.iter().any(|own| token.covers(&format!("{}{path}", own.name())))
     }
 
-    /// Checks that a token of a policy allows `needed` on `path`.
+    /// Checks that `token` is valid and grants the permission `needed` for `path`.
     pub(crate) fn check(
         &self,
         token: &SasToken,
@@ -124,7 +123,7 @@ pub(crate) fn required_permission(method: &Method, path: &str) -> Permission {
     if path == faults::CONTROL_PATH {
         return Permission::Faults;
     }
-    // Compared whole, since a device may have the id `query` or `query2`.
+    // Compares the whole path, since a device can have the id `query` or `query2`.
     let query = method == Method::POST && path == rest::QUERY;
     let registry = !query && (path.starts_with("/devices") || path.starts_with("/statistics"));
     match (registry, method == Method::GET) {

@@ -1,9 +1,7 @@
-//! Query language of IoT Hub over device and module twins.
+//! The query language of IoT Hub for device and module twins.
 //!
-//! [`parse`] turns text into a [`Query`], and [`Query::page`] runs it over twins
-//! that the caller provides as JSON documents, in order.
-//!
-//! This module does not know where twins are stored. Jobs cannot be queried.
+//! [`parse`] parses a [`Query`], and [`Query::page`] evaluates it. The caller provides the
+//! twins as JSON documents, in order. Queries of jobs are not supported.
 
 mod answer;
 mod condition;
@@ -18,7 +16,7 @@ use serde_json::Value;
 
 pub(crate) use syntax::{Query, Source};
 
-/// Reason why a text is not a query.
+/// An invalid query.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum QueryError {
     #[error("query has {0} characters; at most {MAX_QUERY_CHARACTERS} are allowed")]
@@ -42,9 +40,9 @@ pub(crate) fn parse(text: &str) -> Result<Query, QueryError> {
     parser::parse(text)
 }
 
-/// Returns a JSON number, an integer if the value is whole.
+/// Returns the value as a JSON number, as an integer if possible.
 fn number(value: f64) -> Value {
-    // 2^53: up to here a double represents every integer.
+    // 2^53: a double represents every integer up to this one.
     if value.fract() == 0.0 && value.abs() <= 9_007_199_254_740_992.0 {
         Value::from(value as i64)
     } else {

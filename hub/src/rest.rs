@@ -1,12 +1,11 @@
-//! REST API of IoT Hub for services: methods, twins, queries, the registry.
+//! REST API for services: methods, twins, queries and the device registry.
 //!
-//! [`router`] answers requests of any api-version. Every request is checked
-//! against the shared access policies first, so that a caller without a token
-//! learns nothing but that this is a hub. Bodies are limited before they are read.
+//! [`router`] serves requests with any `api-version`. It authorises every request before
+//! processing it, so callers without a token learn nothing about the hub, and limits the
+//! size of bodies before reading them.
 //!
-//! The module owns no socket and no TLS. Jobs, configurations and
-//! cloud-to-device messages are answered as not offered. One path is not that of
-//! IoT Hub: `/$faults`.
+//! Jobs, configurations and cloud-to-device messages are not supported. The path `/$faults`
+//! does not exist in Azure IoT Hub. Sockets and TLS are handled by `listener`.
 
 mod answer;
 mod body;
@@ -61,10 +60,10 @@ pub(crate) fn router(
             get(twins::get_module).patch(twins::patch_module).put(twins::put_module),
         )
         .route(rest::MODULE_METHODS, post(methods::invoke_module))
-        // The Node client adds the slash, the others do not.
+        // Only the Node client appends a slash.
         .route(rest::DEVICES, get(identities::list).post(bulk::run))
         .route("/devices/", get(identities::list).post(bulk::run))
-        // POST is `/devices/query`; a device may have the id `query` all the same.
+        // POST is a query at `/devices/query`. A device can have the id `query` as well.
         .route(
             rest::DEVICE,
             get(identities::get).put(identities::put).delete(identities::delete).post(query::run),
@@ -86,19 +85,18 @@ pub(crate) fn router(
         .with_state(shared)
 }
 
-/// Parts of the hub that requests use.
+/// Parts of the hub that request handlers use.
 #[derive(Clone)]
 struct Rest {
     state: Arc<State>,
     sessions: Arc<Sessions>,
     methods: Arc<Methods>,
     faults: Arc<Faults>,
-    order: Arc<NoticeOrder>,
+    order: Arc<NotificationOrder>,
 }
 
 impl Rest {
-    /// Runs work that may wait for a disk on a thread where waiting blocks no other
-    /// task.
+    /// Runs `work` on a blocking thread if it can wait for the disk.
     async fn run<T: Send + 'static>(
         &self,
         work: impl FnOnce(&Rest) -> Result<T, HubError> + Send + 'static,
@@ -117,32 +115,31 @@ impl Rest {
     }
 }
 
-/// Order of the notices to one device: that of their versions. A write of a twin
-/// and its notice are one step.
+/// Locks that keep the notifications of each device in the order of their versions: a twin is
+/// written and its notification sent under the same lock.
 #[derive(Default)]
-struct NoticeOrder {
+struct NotificationOrder {
     hasher: RandomState,
-    lanes: [Mutex<()>; 32],
+    locks: [Mutex<()>; 32],
 }
 
-impl NoticeOrder {
+impl NotificationOrder {
     fn one_at_a_time<T>(&self, owner: &Owner, work: impl FnOnce() -> T) -> T {
-        let lane = self.hasher.hash_one(owner) as usize % self.lanes.len();
-        let _turn = self.lanes[lane].lock();
+        let index = self.hasher.hash_one(owner) as usize % self.locks.len();
+        let _guard = self.locks[index].lock();
         work()
     }
 }
 
-/// Checks that a request is allowed. Paths for devices are answered as not offered
-/// first: a device has no token for the REST API, and a refusal of its token would be
-/// misleading.
+/// Authorises a request. Refuses the HTTP paths for devices as unsupported before checking
+/// the token: devices have no token for the REST API, so `Unauthorized` would be misleading.
 async fn authorize(Extract(rest): Extract<Rest>, request: Request, next: Next) -> Response {
     if let Some(api) = path::api_for_devices(request.method(), request.uri().path()) {
-        let message = format!("this hub does not offer {api}; devices connect by MQTT");
+        let message = format!("this hub does not support {api}; devices connect by MQTT");
         return ApiError::with_status(StatusCode::NOT_FOUND, &message).into_response();
     }
     match check(&rest.state, &request) {
-        Ok(()) => answer::in_kind(next.run(request).await),
+        Ok(()) => answer::with_parsable_error(next.run(request).await),
         Err(reason) => {
             info!(method = %request.method(), path = request.uri().path(), %reason, "request denied");
             let error = HubError::new(ErrorCode::IotHubUnauthorizedAccess, "Unauthorized");
@@ -161,12 +158,12 @@ fn check(state: &State, request: &Request) -> Result<(), Denied> {
 
 async fn unknown_path(request: Request) -> ApiError {
     let path = request.uri().path();
-    ApiError::with_status(StatusCode::NOT_FOUND, &format!("this hub does not offer {path}"))
+    ApiError::with_status(StatusCode::NOT_FOUND, &format!("this hub does not support {path}"))
 }
 
 async fn wrong_method(request: Request) -> ApiError {
     let (method, path) = (request.method(), request.uri().path());
-    let message = format!("this hub does not offer {method} {path}");
+    let message = format!("this hub does not support {method} {path}");
     ApiError::with_status(StatusCode::METHOD_NOT_ALLOWED, &message)
 }
 

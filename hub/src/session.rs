@@ -1,9 +1,8 @@
-//! The hub's end of one MQTT connection, from CONNECT to its end.
+//! Server side of a single MQTT connection.
 //!
-//! [`serve`] takes any byte stream: TLS, WebSocket, a pipe in a test. It reads
-//! packets in order and answers each; a separate task writes the queued packets.
-//! A packet that breaks the rules ends the connection without an answer, since
-//! MQTT 3.1.1 has none for it.
+//! [`serve`] accepts any byte stream, such as TLS, WebSocket or a pipe in a test. It reads
+//! and answers packets in order; a separate task writes the queued packets. An invalid
+//! packet ends the connection without an answer, since MQTT 3.1.1 does not define one.
 
 mod accept;
 mod messages;
@@ -42,24 +41,25 @@ pub(crate) struct SessionContext {
 }
 
 /// Time limit for the CONNECT of a new connection.
-const CONNECT_PATIENCE: Duration = Duration::from_secs(30);
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Limit of a device's silence: IoT Hub's, and that of a device without keep-alive.
-const MAX_SILENCE: Duration = Duration::from_secs(1767);
+/// Maximum time between two packets of a device, as in IoT Hub. Also applies to devices
+/// without a keep-alive.
+const MAX_IDLE: Duration = Duration::from_secs(1767);
 
-/// Time for a device to notice that its connection has ended.
-const LAST_READS: Duration = Duration::from_secs(1);
+/// Time for a device to close its side of an ended connection.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Reason for the end of a session.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum SessionEnd {
     #[error("the device disconnected")]
     Disconnected,
-    #[error("the connection broke")]
+    #[error("the connection failed")]
     Broken(#[from] std::io::Error),
     #[error("the device closed the connection without a DISCONNECT")]
     Closed,
-    #[error("the device was silent past its keep-alive")]
+    #[error("the device exceeded its keep-alive")]
     Silent,
     #[error("malformed packet")]
     Malformed(#[from] Malformed),
@@ -75,7 +75,7 @@ pub(crate) enum SessionEnd {
     Fault,
 }
 
-/// Speaks MQTT with a device until either side ends the connection.
+/// Serves MQTT to a device until either side ends the connection.
 pub(crate) async fn serve<R, W>(context: SessionContext, reader: R, writer: W)
 where
     R: AsyncRead + Unpin + Send,
@@ -98,7 +98,7 @@ where
     drop(session);
     outbox.finish().await;
     if !silent {
-        packets.read_out().await;
+        packets.drain().await;
     }
 }
 
@@ -122,10 +122,10 @@ impl<R: AsyncRead + Unpin> Packets<R> {
         }
     }
 
-    /// Reads and discards until the device closes. A socket that is closed with
-    /// unread data is reset, which may cost the device what it was sent last.
-    async fn read_out(&mut self) {
-        let until = Instant::now() + LAST_READS;
+    /// Reads and discards data until the device closes the connection. Closing a socket with
+    /// unread data resets it, and the device could lose the last packets.
+    async fn drain(&mut self) {
+        let until = Instant::now() + CLOSE_TIMEOUT;
         loop {
             self.buffer.clear();
             match timeout_at(until, self.reader.read_buf(&mut self.buffer)).await {
@@ -136,16 +136,16 @@ impl<R: AsyncRead + Unpin> Packets<R> {
     }
 }
 
-/// Session after its CONNACK.
+/// A session after its CONNACK.
 struct Session {
     context: SessionContext,
     device: DeviceId,
     sender: Sender,
     serial: u64,
-    /// Limit of the device's silence.
-    patience: Duration,
+    /// Maximum time between two packets of the device.
+    max_idle: Duration,
     expires: Instant,
-    /// CleanSession 1: subscriptions are not persisted.
+    /// `true` for a clean session, whose subscriptions are not persisted.
     clean: bool,
     filters: Vec<(Filter, u8)>,
     will: Option<Will>,
@@ -160,7 +160,7 @@ impl Session {
     ) -> SessionEnd {
         let mut silenced = self.outlet.silenced();
         loop {
-            let silent_at = Instant::now() + self.patience;
+            let deadline = Instant::now() + self.max_idle;
             let packet = tokio::select! {
                 biased;
                 ending = &mut ended => return SessionEnd::Ended(ending.unwrap_or(Ending::Stopping)),
@@ -169,7 +169,7 @@ impl Session {
                     () = tokio::time::sleep_until(until) => SessionEnd::Fault,
                 },
                 () = tokio::time::sleep_until(self.expires) => return SessionEnd::Expired,
-                packet = packets.next(silent_at) => packet,
+                packet = packets.next(deadline) => packet,
             };
             let done = match packet {
                 Ok(packet) => self.process(packet).await,
@@ -192,8 +192,8 @@ impl Session {
                     _ => Ok(()),
                 }
             }
-            // The hub publishes at QoS 0, which is not acknowledged; a client
-            // that does so all the same does no harm.
+            // The hub publishes at QoS 0 and expects no PUBACK, but a needless one is
+            // harmless.
             Inbound::PubAck(_) => Ok(()),
             Inbound::Subscribe { id, filters } => {
                 let codes: Vec<u8> = filters
@@ -201,7 +201,7 @@ impl Session {
                     .map(|(text, qos)| self.subscribe(text, *qos))
                     .collect::<Result<_, _>>()?;
                 self.persist_filters().await;
-                // The acknowledgement is queued before methods may be.
+                // Announcing the filters allows methods, which must follow the SUBACK.
                 self.send_at(Step::Subscribe, &Outbound::SubAck { id, codes: &codes }).await?;
                 self.announce_filters();
                 Ok(())
@@ -223,8 +223,8 @@ impl Session {
         }
     }
 
-    /// Adds a subscription; returns the code of its SUBACK. A filter that IoT Hub
-    /// does not offer ends the session, as it does there.
+    /// Adds a subscription and returns its SUBACK code. An unsupported filter ends the
+    /// session, as in IoT Hub.
     fn subscribe(&mut self, text: &str, qos: u8) -> Result<u8, SessionEnd> {
         let own = |filter: &Filter| match filter {
             Filter::CloudToDevice { device } | Filter::ModuleInputs { device, .. } => {
@@ -234,9 +234,9 @@ impl Session {
         };
         let Some(filter) = text.parse::<Filter>().ok().filter(own) else {
             let filter = text.escape_debug();
-            return Err(SessionEnd::Misused(format!("filter `{filter}`, which is not offered")));
+            return Err(SessionEnd::Misused(format!("unsupported filter `{filter}`")));
         };
-        // QoS 2 is granted as 1.
+        // QoS 2 is downgraded to 1.
         let granted = qos.min(1);
         self.filters.retain(|(known, _)| *known != filter);
         self.filters.push((filter, granted));
@@ -256,25 +256,25 @@ impl Session {
         on_disk(&self.context.state, move |state| state.set_subscriptions(&device, &filters)).await;
     }
 
-    /// Returns the handling of a packet at this step.
+    /// Returns the handling of a packet at this step, which a fault can change.
     fn handling(&self, step: Step) -> Handling {
         self.context.faults.handling(step, Some(&self.device))
     }
 
-    /// Sends a packet that a fault may change at this step.
+    /// Sends a packet with the handling of this step.
     async fn send_at(&self, step: Step, packet: &Outbound<'_>) -> Result<(), SessionEnd> {
         self.send(packet, self.handling(step)).await
     }
 
-    /// Sends a packet as `handling` says.
+    /// Sends a packet with the given handling.
     async fn send(&self, packet: &Outbound<'_>, handling: Handling) -> Result<(), SessionEnd> {
         let sent = self.outlet.send(packet.encode(), handling).await;
         sent.map_err(|_| SessionEnd::Closed)?;
         if handling.drops_connection() { Err(SessionEnd::Fault) } else { Ok(()) }
     }
 
-    /// Applies `handling` to a packet that has come in, before it is processed;
-    /// returns whether it is processed.
+    /// Applies `handling` to an incoming packet. Returns `true` if the packet is to be
+    /// processed.
     async fn receive(&self, handling: Handling) -> Result<bool, SessionEnd> {
         if !handling.delay.is_zero() {
             tokio::time::sleep(handling.delay).await;
@@ -286,9 +286,9 @@ impl Session {
         }
     }
 
-    /// Ends a session whose device has gone: publishes the will unless the device
-    /// disconnected, and updates the device's state unless a newer connection
-    /// has replaced this one.
+    /// Cleans up after the connection has ended: publishes the will unless the device sent
+    /// a DISCONNECT, and marks the device as disconnected unless a newer connection has
+    /// replaced this one.
     fn leave(&mut self, end: &SessionEnd) {
         if let Some(will) = self.will.take() {
             self.publish_will(will);
@@ -301,16 +301,16 @@ impl Session {
     }
 }
 
-/// Waits until the session is silenced; returns the end of the silence.
+/// Waits until a fault silences the session, and returns the end of the silence.
 async fn silenced_until(silenced: &mut watch::Receiver<Option<Instant>>) -> Instant {
     match silenced.wait_for(Option::is_some).await.map(|until| *until) {
         Ok(Some(until)) => until,
-        // The session holds the sender while it waits here.
+        // Unreachable, since the session holds the sender.
         _ => std::future::pending().await,
     }
 }
 
-/// Runs work that may wait for a disk on a thread where waiting blocks no other task.
+/// Runs `work` on a blocking thread if it can wait for the disk.
 async fn on_disk<T: Send + 'static>(
     state: &Arc<State>,
     work: impl FnOnce(&State) -> T + Send + 'static,

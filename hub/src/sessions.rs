@@ -1,11 +1,11 @@
-//! Live sessions, by device.
+//! Registry of live sessions.
 //!
-//! A session registers itself here when its CONNACK is queued. The REST API
-//! pushes changes to it and ends it; [`crate::methods`] waits for it and sends
-//! methods through its [`Outlet`].
+//! A session is registered when its CONNACK is queued. The REST API notifies sessions of
+//! changes and ends them; [`crate::methods`] waits for sessions and sends methods through
+//! their [`Outlet`].
 //!
-//! This module knows no sockets: a session is a queue of packets, a set of
-//! subscriptions and a way to end it.
+//! This module does not handle sockets. It represents a session by a queue of packets, its
+//! subscriptions and a channel that ends it.
 
 mod outlet;
 
@@ -26,16 +26,17 @@ use crate::faults::{ConnectionFate, Faults, Step};
 use crate::mqtt::Outbound;
 pub(crate) use outlet::Outlet;
 
-/// Packets that may wait for one device's socket.
+/// Capacity of the packet queue of each connection.
 pub(crate) const QUEUE_PACKETS: usize = 1024;
 
-/// Connections of one id within [`BUSY_WINDOW`] that are answered at once.
-const CALM_CONNECTS: usize = 5;
+/// Maximum number of connections of a device within [`CONNECT_WINDOW`] without a pause.
+const MAX_CONNECTS: usize = 5;
 
-/// Time over which connections of one id are counted, and the pause of one more.
-const BUSY_WINDOW: Duration = Duration::from_secs(1);
+/// Time over which the connections of a device are counted, and the pause before each further
+/// one.
+const CONNECT_WINDOW: Duration = Duration::from_secs(1);
 
-/// All devices that have connected, or were called, since the hub started.
+/// The sessions of all devices that have connected or were called since the hub started.
 pub(crate) struct Sessions {
     devices: Mutex<HashMap<DeviceId, DeviceSlot>>,
     next_serial: AtomicU64,
@@ -44,7 +45,7 @@ pub(crate) struct Sessions {
 
 struct DeviceSlot {
     live: Option<LiveSession>,
-    /// `true` while methods reach the device: connected and subscribed.
+    /// `true` while the device is connected and subscribed to methods.
     ready: watch::Sender<bool>,
     /// Times of recent connections, oldest first.
     connects: Vec<Instant>,
@@ -59,34 +60,34 @@ struct LiveSession {
     expiry_unix: u64,
 }
 
-/// Reason for which the hub ends a session.
+/// Reason why the hub ends a session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Ending {
-    /// A newer connection has the same id.
+    /// A newer connection of the device has replaced this one.
     TakenOver,
     /// The device was disabled or deleted.
     Revoked,
-    /// The device does not read what it is sent.
+    /// The device does not read fast enough.
     Stalled,
-    /// A fault or a test asked for it.
+    /// A fault or a test dropped the connection.
     Dropped,
-    /// A fault has let the token expire.
+    /// A fault expired the token.
     Expired,
-    /// The hub stops.
+    /// The hub is stopping.
     Stopping,
 }
 
-/// New session: its number, and the notification of its end.
+/// A registered session: its serial number and a receiver of its end.
 pub(crate) struct OpenedSession {
     pub(crate) serial: u64,
     pub(crate) ended: oneshot::Receiver<Ending>,
 }
 
-/// State of a device for methods.
+/// Availability of a device for methods.
 pub(crate) enum MethodRoute {
-    /// The device is connected and subscribed; its session has this number.
+    /// The device is connected and subscribed. Contains the serial number of its session.
     Ready(Outlet, u64),
-    /// The device is not connected or not subscribed; turns `true` when it is.
+    /// The device is not connected or not subscribed. The value becomes `true` when it is.
     NotReady(watch::Receiver<bool>),
 }
 
@@ -95,19 +96,19 @@ impl Sessions {
         Sessions { devices: Mutex::default(), next_serial: AtomicU64::new(0), faults }
     }
 
-    /// Counts a connection of this id and returns the pause before its CONNACK.
-    /// An id that reconnects many times a second is slowed down, not refused:
-    /// some clients never try again after a refusal.
+    /// Counts a connection of the device and returns the pause before its CONNACK. A device
+    /// that reconnects too often is slowed down rather than refused, since some clients never
+    /// retry after a refusal.
     pub(crate) fn connect_pause(&self, id: &DeviceId) -> Duration {
         self.with(id, |device| {
             let now = Instant::now();
-            device.connects.retain(|at| now.duration_since(*at) < BUSY_WINDOW);
+            device.connects.retain(|at| now.duration_since(*at) < CONNECT_WINDOW);
             device.connects.push(now);
-            if device.connects.len() > CALM_CONNECTS { BUSY_WINDOW } else { Duration::ZERO }
+            if device.connects.len() > MAX_CONNECTS { CONNECT_WINDOW } else { Duration::ZERO }
         })
     }
 
-    /// Registers a session and ends the device's former one.
+    /// Registers a session and ends the previous session of the device.
     pub(crate) fn open(
         &self,
         id: &DeviceId,
@@ -119,9 +120,9 @@ impl Sessions {
         let (end, ended) = oneshot::channel();
         let live = LiveSession { serial, outlet, filters, end, expiry_unix };
         self.with(id, |device| {
-            if let Some(former) = device.live.replace(live) {
-                // It may have ended a moment ago.
-                let _ = former.end.send(Ending::TakenOver);
+            if let Some(previous) = device.live.replace(live) {
+                // Fails if the previous session has just ended.
+                let _ = previous.end.send(Ending::TakenOver);
             }
             device.update_ready();
         });
@@ -138,7 +139,7 @@ impl Sessions {
         });
     }
 
-    /// Removes a session; returns whether it was still the device's current one.
+    /// Removes a session. Returns `true` if it was the device's current session.
     pub(crate) fn close(&self, id: &DeviceId, serial: u64) -> bool {
         self.with(id, |device| {
             let current = device.has_session(serial);
@@ -150,12 +151,12 @@ impl Sessions {
         })
     }
 
-    /// Ends the device's session; returns whether it had one.
+    /// Ends the device's session. Returns `true` if the device was connected.
     pub(crate) fn end(&self, id: &DeviceId, ending: Ending) -> bool {
         self.with(id, |device| device.end(ending))
     }
 
-    /// Drops this session if it is the device's current one.
+    /// Drops a session if it is the device's current one.
     pub(crate) fn drop_session(&self, id: &DeviceId, serial: u64) {
         self.with(id, |device| {
             if device.has_session(serial) {
@@ -164,7 +165,8 @@ impl Sessions {
         });
     }
 
-    /// Silences the device's connection for this time; returns whether it had one.
+    /// Silences the device's connection for this time. Returns `true` if the device was
+    /// connected.
     pub(crate) fn silence(&self, id: &DeviceId, lasting: Duration) -> bool {
         self.with(id, |device| {
             let Some(live) = &device.live else { return false };
@@ -173,8 +175,8 @@ impl Sessions {
         })
     }
 
-    /// Ends the device's session and refuses its token and all older ones;
-    /// returns whether it had a session.
+    /// Ends the device's session and refuses its token and all older ones. Returns `true` if
+    /// the device was connected.
     pub(crate) fn expire_token(&self, id: &DeviceId) -> bool {
         self.with(id, |device| {
             let Some(live) = &device.live else { return false };
@@ -183,7 +185,7 @@ impl Sessions {
         })
     }
 
-    /// Ends every connection, runs `forget`, and turns connections away for `down`.
+    /// Ends every connection, runs `forget`, and then refuses new connections for `down`.
     pub(crate) fn restart<T>(&self, down: Duration, forget: impl FnOnce() -> T) -> T {
         self.faults.begin_outage(None);
         self.end_all();
@@ -199,29 +201,29 @@ impl Sessions {
         }
     }
 
-    /// Returns whether the device has a session.
+    /// Returns `true` if the device has a session.
     pub(crate) fn is_connected(&self, id: &DeviceId) -> bool {
         self.devices.lock().get(id).is_some_and(|device| device.live.is_some())
     }
 
-    /// Waits until methods reach the device.
+    /// Waits until the device is connected and subscribed to methods.
     pub(crate) async fn ready(&self, id: &DeviceId) {
         let mut ready = self.with(id, |device| device.ready.subscribe());
-        // The slot holds the sender and lives as long as the hub.
+        // Cannot fail: slots are never removed, and each holds its sender.
         let _ = ready.wait_for(|ready| *ready).await;
     }
 
-    /// Returns the way for a method to the device.
+    /// Returns the availability of the device for methods.
     pub(crate) fn method_route(&self, id: &DeviceId) -> MethodRoute {
         self.with(id, |device| match &device.live {
-            Some(live) if live.takes_methods() => {
+            Some(live) if live.accepts_methods() => {
                 MethodRoute::Ready(live.outlet.clone(), live.serial)
             }
             _ => MethodRoute::NotReady(device.ready.subscribe()),
         })
     }
 
-    /// Sends a change of desired properties to the device if it is subscribed.
+    /// Sends a change of desired properties to the device if it has subscribed to them.
     pub(crate) fn push_desired(&self, id: &DeviceId, patch: &DesiredPatch) {
         let topic = HubTopic::Desired { version: patch.version };
         let (text, body) = (topic.to_string(), patch.to_json().to_string());
@@ -233,7 +235,7 @@ impl Sessions {
             let handling = self.faults.handling(Step::Desired, Some(id));
             if !handling.delay.is_zero() {
                 let outlet = live.outlet.clone();
-                // The connection may have ended meanwhile.
+                // Fails if the connection has ended in the meantime.
                 tokio::spawn(async move { outlet.send(packet, handling).await.ok() });
             } else if live.outlet.try_send(&packet, handling).is_err() {
                 warn!(device = %id, packets = QUEUE_PACKETS, "device stalled: its queue is full");
@@ -270,13 +272,13 @@ impl DeviceSlot {
     }
 
     fn update_ready(&self) {
-        let ready = self.live.as_ref().is_some_and(LiveSession::takes_methods);
+        let ready = self.live.as_ref().is_some_and(LiveSession::accepts_methods);
         self.ready.send_if_modified(|before| std::mem::replace(before, ready) != ready);
     }
 }
 
 impl LiveSession {
-    fn takes_methods(&self) -> bool {
+    fn accepts_methods(&self) -> bool {
         self.filters.contains(&Filter::Methods)
     }
 }

@@ -1,13 +1,13 @@
 //! State of the hub: identities, twins, subscriptions and policies.
 //!
-//! The state is in memory, and with a data directory on disk as well: a change
-//! that must survive a restart is on disk before the function that made it
-//! returns. Telemetry and connection states are not persisted.
+//! The state is kept in memory. With a data directory it is also persisted: functions that
+//! change it return only after the change is on disk. Telemetry and connection states are
+//! not persisted.
 //!
-//! Functions are synchronous and short. Records are shared and replaced whole, so
-//! that a long query reads them without holding a lock.
+//! Functions are synchronous and short. Records are shared and replaced as a whole, so that
+//! a long query can read them without holding a lock.
 //!
-//! This module knows no sockets: notifying a device is left to the caller.
+//! This module does not notify devices of changes; the caller does.
 
 mod device_access;
 mod error;
@@ -53,7 +53,7 @@ pub(crate) use twin::{TwinChange, TwinWrite};
 
 type Registry = BTreeMap<Owner, Arc<Entity>>;
 
-/// State of a hub.
+/// The state of a hub.
 pub(crate) struct State {
     policies: Policies,
     registry: RwLock<Registry>,
@@ -61,8 +61,8 @@ pub(crate) struct State {
 }
 
 impl State {
-    /// Opens the state in `data`, or a new one in memory. `host_names` are the names
-    /// of this hub.
+    /// Opens the state in the directory `data`, or creates an empty state in memory.
+    /// `host_names` are the names of this hub.
     pub(crate) fn open(
         data: Option<&Path>,
         host_names: Vec<String>,
@@ -80,18 +80,18 @@ impl State {
         };
         let path = store.as_ref().map(Store::path).unwrap_or(Path::new(""));
         let PersistedState { mut keys, registry } = load(records, path)?;
-        let mut made = Vec::new();
+        let mut new_keys = Vec::new();
         for (name, _) in GRANTS {
-            if let Entry::Vacant(place) = keys.entry(name.to_owned()) {
+            if let Entry::Vacant(entry) = keys.entry(name.to_owned()) {
                 let key =
                     Key::from_bytes(&random_bytes::<32>()?).map_err(|_| StateError::Random)?;
-                let key = place.insert(key);
+                let key = entry.insert(key);
                 let value = Some(key.to_base64().into_bytes());
-                made.push(RecordChange { kind: RecordKind::Policy, key: name.into(), value });
+                new_keys.push(RecordChange { kind: RecordKind::Policy, key: name.into(), value });
             }
         }
         if let Some(store) = &store {
-            store.write(made).wait().map_err(|failed| failed.at_open(path))?;
+            store.write(new_keys).wait().map_err(|failed| failed.at_open(path))?;
         }
         Ok(Arc::new(State {
             policies: Policies::new(keys, hosts),
@@ -105,7 +105,7 @@ impl State {
         &self.policies
     }
 
-    /// Returns whether changes wait for a disk.
+    /// Returns `true` if changes are persisted.
     pub(crate) fn is_durable(&self) -> bool {
         self.store.is_some()
     }
@@ -115,7 +115,7 @@ impl State {
         self.registry.read().get(owner).cloned().ok_or_else(|| not_found(owner))
     }
 
-    /// Returns all records behind `after` in order, modules among devices.
+    /// Returns the records of all devices and modules after `after`, in order.
     pub(crate) fn after(&self, after: Option<&Owner>) -> Vec<Arc<Entity>> {
         let from = after.map_or(Bound::Unbounded, Bound::Excluded);
         let registry = self.registry.read();
@@ -131,7 +131,7 @@ impl State {
             entity.presence.last_activity = Some(now);
             Ok(((), &[]))
         });
-        // The device may have been deleted while it was connected.
+        // Fails if the device was deleted while it was connected.
         let _ = recorded;
     }
 
@@ -149,31 +149,31 @@ impl State {
             entity.subscriptions = subscriptions.to_vec();
             Ok(((), &[Part::Subscriptions]))
         });
-        // The device may have been deleted; a failed write is in the log.
+        // Fails if the device was deleted or the write failed, which is logged.
         let _ = persisted;
     }
 
-    /// Forgets what a restart is to lose.
-    pub(crate) fn forget(&self, what: Forget) -> Result<(), HubError> {
-        if what == Forget::Nothing {
+    /// Resets the part of the state that a simulated restart loses.
+    pub(crate) fn forget(&self, part: Forget) -> Result<(), HubError> {
+        if part == Forget::Nothing {
             return Ok(());
         }
         let owners: Vec<Owner> = self.registry.read().keys().cloned().collect();
         for owner in owners {
             self.change(&owner, |entity| {
                 entity.subscriptions.clear();
-                if what == Forget::Sessions {
+                if part == Forget::Sessions {
                     return Ok(((), &[Part::Subscriptions]));
                 }
-                entity.forget_twin();
+                entity.reset_twin();
                 Ok(((), &[Part::Subscriptions, Part::Twin]))
             })?;
         }
         Ok(())
     }
 
-    /// Changes a record and waits until the parts that `change` names are on disk.
-    /// A `change` that fails must have changed nothing.
+    /// Changes a record and waits until the changed parts are on disk. `change` returns these
+    /// parts. If it fails, it must leave the record unchanged.
     fn change<T>(
         &self,
         owner: &Owner,
@@ -182,9 +182,9 @@ impl State {
         let mut registry = self.registry.write();
         let entity = Arc::make_mut(registry.get_mut(owner).ok_or_else(|| not_found(owner))?);
         let (value, parts) = change(entity)?;
-        entity.forget_view();
+        entity.invalidate_view();
         let changes = || parts.iter().map(|part| entity.record(*part)).collect();
-        // Queued under the lock, so that the file sees changes in their order.
+        // Queued under the lock, so that changes are written in order.
         let written = match &self.store {
             Some(store) if !parts.is_empty() => Some(store.write(changes())),
             _ => None,
@@ -195,13 +195,13 @@ impl State {
     }
 }
 
-/// Contents of the state file.
+/// The contents of the state file.
 struct PersistedState {
     keys: BTreeMap<String, Key>,
     registry: Registry,
 }
 
-/// Assembles the records of the file at `path`.
+/// Parses the records of the file at `path`.
 fn load(records: Vec<Record>, path: &Path) -> Result<PersistedState, StateError> {
     let mut keys = BTreeMap::new();
     let mut parts: BTreeMap<String, EntityParts> = BTreeMap::new();
@@ -220,7 +220,7 @@ fn load(records: Vec<Record>, path: &Path) -> Result<PersistedState, StateError>
     }
     let mut registry = Registry::new();
     for (key, parts) in parts {
-        let entity = parts.whole(&key).ok_or_else(|| StateError::Damaged {
+        let entity = parts.assemble(&key).ok_or_else(|| StateError::Damaged {
             path: path.to_owned(),
             reason: format!("record `{key}` is incomplete"),
         })?;

@@ -1,30 +1,30 @@
-//! Device-to-cloud messages for the program that embeds the hub.
+//! Device-to-cloud messages for programs that embed the hub.
 
 use bytes::Bytes;
 use protocol::id::DeviceId;
 use protocol::properties::MessageProperties;
 
-/// Messages that may wait for a slow receiver before the oldest are lost.
+/// Maximum backlog of a slow receiver, which loses the oldest messages beyond it.
 pub(crate) const BACKLOG: usize = 1024;
 
-/// Device-to-cloud message, with the properties that the hub adds.
+/// A device-to-cloud message, including the properties that the hub adds.
 #[derive(Debug, Clone)]
 pub struct TelemetryMessage {
-    /// Sender.
+    /// The device that sent the message.
     pub device: DeviceId,
-    /// System and application properties, including those of the hub.
+    /// System and application properties.
     pub properties: MessageProperties,
-    /// Body, unchanged.
+    /// The unchanged body.
     pub body: Bytes,
 }
 
-/// Sender of messages, as it has signed in.
+/// The authenticated sender of messages.
 #[derive(Debug, Clone)]
 pub(crate) struct Sender {
     pub(crate) device: DeviceId,
-    /// Creation of the device.
+    /// Generation of the device.
     pub(crate) generation: String,
-    /// Model that it has announced.
+    /// Plug and Play model that the device announced.
     pub(crate) model_id: Option<String>,
 }
 

@@ -1,7 +1,7 @@
 //! MQTT over WebSocket, with the path and subprotocol of IoT Hub.
 //!
-//! The handshake is answered here rather than by a library, since the request
-//! has been read already. Then binary frames carry the bytes of MQTT.
+//! This module answers the handshake itself, since the HTTP server has already read the
+//! request. After the handshake, binary frames contain the MQTT packets.
 
 use std::sync::Arc;
 
@@ -29,30 +29,30 @@ use crate::session::{SessionContext, serve};
 /// Capacity of the pipe between the frames and the session.
 const PIPE_BYTES: usize = 64 * 1024;
 
-/// Place of a connection among those that may be open. A connection that becomes a
-/// WebSocket keeps it, although the HTTP connection has ended.
+/// Permit of an open connection. A connection that becomes a WebSocket keeps its permit after
+/// the HTTP connection has ended.
 #[derive(Debug, Clone)]
-pub(crate) struct Place(
+pub(crate) struct ConnectionPermit(
     #[expect(dead_code, reason = "held until it is dropped")] pub(crate) Arc<OwnedSemaphorePermit>,
 );
 
-/// Tasks of the hub, and their end.
+/// The tasks of the hub and the signal that stops them.
 #[derive(Debug, Clone)]
 pub(crate) struct HubTasks {
     pub(crate) tasks: TaskTracker,
     pub(crate) stop: CancellationToken,
 }
 
-/// Answers the handshake and serves MQTT over the frames that follow.
+/// Answers the handshake and starts a task that serves MQTT over the WebSocket.
 pub(crate) async fn upgrade(
     context: SessionContext,
     running: HubTasks,
     mut request: Request,
 ) -> Response {
-    let has = |name: HeaderName, word: &str| {
+    let has = |name: HeaderName, expected: &str| {
         let values = request.headers().get_all(name);
-        let mut words = values.iter().filter_map(|v| v.to_str().ok()).flat_map(|v| v.split(','));
-        words.any(|found| found.trim().eq_ignore_ascii_case(word))
+        let mut items = values.iter().filter_map(|v| v.to_str().ok()).flat_map(|v| v.split(','));
+        items.any(|item| item.trim().eq_ignore_ascii_case(expected))
     };
     let key = request.headers().get(SEC_WEBSOCKET_KEY).map(|key| derive_accept_key(key.as_bytes()));
     let (Some(accept), true, true) = (key, has(UPGRADE, "websocket"), has(CONNECTION, "upgrade"))
@@ -64,8 +64,8 @@ pub(crate) async fn upgrade(
         return (StatusCode::BAD_REQUEST, "the subprotocol must be mqtt\n").into_response();
     }
     let upgrade = hyper::upgrade::on(&mut request);
-    let place = request.extensions_mut().remove::<Place>();
-    // During an outage every connection is closed at once.
+    let permit = request.extensions_mut().remove::<ConnectionPermit>();
+    // During an outage, every connection is refused.
     let Some(mut outages) = context.faults.outages() else {
         return StatusCode::SERVICE_UNAVAILABLE.into_response();
     };
@@ -81,13 +81,13 @@ pub(crate) async fn upgrade(
                     WebSocketStream::from_raw_socket(stream, Role::Server, Some(config)).await;
                 let (near, far) = tokio::io::duplex(PIPE_BYTES);
                 let (reader, writer) = tokio::io::split(near);
-                tokio::join!(serve(context, reader, writer), carry(frames, far));
+                tokio::join!(serve(context, reader, writer), forward(frames, far));
             }
             Err(error) => debug!(%error, "WebSocket handshake not completed"),
         }
     };
     tasks.spawn(async move {
-        let _place = place;
+        let _permit = permit;
         tokio::select! {
             () = stop.cancelled() => {}
             _ = outages.changed() => {}
@@ -106,14 +106,14 @@ pub(crate) async fn upgrade(
     (StatusCode::SWITCHING_PROTOCOLS, headers).into_response()
 }
 
-/// Carries bytes between frames and a pipe until either side ends.
-async fn carry<S>(frames: WebSocketStream<S>, pipe: DuplexStream)
+/// Forwards bytes between the frames and the pipe until either side ends.
+async fn forward<S>(frames: WebSocketStream<S>, pipe: DuplexStream)
 where
     S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin,
 {
     let (mut sink, mut source) = frames.split();
     let (mut reader, mut writer) = tokio::io::split(pipe);
-    let inward = async {
+    let inbound = async {
         while let Some(Ok(message)) = source.next().await {
             match message {
                 Message::Binary(bytes) => {
@@ -121,13 +121,13 @@ where
                         return;
                     }
                 }
-                // The library answers pings. Text frames are not allowed by MQTT.
+                // The library answers pings. MQTT does not allow text frames.
                 Message::Ping(_) | Message::Pong(_) => {}
                 _ => return,
             }
         }
     };
-    let outward = async {
+    let outbound = async {
         let mut buffer = vec![0; 16 * 1024];
         while let Ok(read @ 1..) = reader.read(&mut buffer).await {
             let frame = Message::binary(buffer[..read].to_vec());
@@ -135,11 +135,11 @@ where
                 return;
             }
         }
-        // The client may have gone.
+        // Fails if the client has already disconnected.
         let _ = sink.close().await;
     };
     tokio::select! {
-        () = inward => {}
-        () = outward => {}
+        () = inbound => {}
+        () = outbound => {}
     }
 }

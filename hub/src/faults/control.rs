@@ -1,4 +1,4 @@
-//! JSON form of faults at the control endpoint: one flat object.
+//! JSON format of faults at the control endpoint: a flat object.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::fault::{DEFAULT_LIFETIME, Effect, Fault, Forget, Refused, Step};
 
-/// The longest time in a request.
+/// Maximum duration in a request.
 const MAX_TIME: Duration = Duration::from_secs(3600);
 
 /// Parsed request to the control endpoint.
@@ -19,9 +19,9 @@ pub(crate) enum ControlRequest {
     Drop(DeviceId),
     /// Silence the device's connection now.
     HalfOpen(DeviceId, Duration),
-    /// Let the device's token expire now.
+    /// Expire the device's token now.
     ExpireToken(DeviceId),
-    /// End every connection now and turn new ones away for a while.
+    /// End every connection now and refuse new ones for `down`.
     Restart { down: Duration, forget: Forget },
 }
 
@@ -37,7 +37,7 @@ enum EffectName {
     HalfOpen,
     Throttle,
     Refuse,
-    // Without a step, at once.
+    // These have no step: they happen at once.
     Drop,
     ExpireToken,
     Restart,
@@ -45,12 +45,12 @@ enum EffectName {
 
 impl std::fmt::Display for EffectName {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        // serde writes the name of a unit variant.
+        // serde writes a unit variant as its name.
         self.serialize(f)
     }
 }
 
-/// JSON object of a request, and of each fault in an answer.
+/// JSON object of a request, and of each fault in a response.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct FaultJson {
@@ -76,7 +76,7 @@ pub(crate) struct FaultJson {
 }
 
 impl ControlRequest {
-    /// Parses the body of a request. An error is a message for the caller.
+    /// Parses the body of a request. The error is a message for the caller.
     pub(crate) fn parse(body: serde_json::Value) -> Result<ControlRequest, String> {
         let json: FaultJson = serde_json::from_value(body).map_err(|error| error.to_string())?;
         json.into_request()

@@ -1,4 +1,4 @@
-//! Description of a fault: step, effect, device, count and lifetime.
+//! Specification of a fault: step, effect, device, count and lifetime.
 
 use std::time::Duration;
 
@@ -7,36 +7,36 @@ use serde::{Deserialize, Serialize};
 
 use super::MAX_FAULTS;
 
-/// Default lifetime of a fault that has not happened.
+/// Default lifetime of a fault.
 pub(super) const DEFAULT_LIFETIME: Duration = Duration::from_secs(60);
 
 /// Point of the protocol at which a fault can happen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Step {
-    /// A device's CONNECT and the CONNACK to it.
+    /// A device's CONNECT and its CONNACK.
     Connect,
-    /// The SUBACK to a subscription.
+    /// The SUBACK of a subscription.
     Subscribe,
-    /// The PUBACK to a packet that a device has published at QoS 1.
+    /// The PUBACK of a message that a device published at QoS 1.
     Acknowledge,
-    /// A method on its way to the device.
+    /// A method that the hub sends to the device.
     Method,
     /// A device's answer to a method.
     Answer,
-    /// The twin on its way to the device that has asked for it.
+    /// A twin that the hub sends to the device on request.
     TwinGet,
-    /// The hub's answer to reported properties. The hub has stored them by then.
+    /// The hub's answer to reported properties, after the hub has stored them.
     TwinReport,
-    /// A change of desired properties on its way to the device.
+    /// A change of desired properties that the hub sends to the device.
     Desired,
-    /// A device's telemetry.
+    /// A telemetry message of a device.
     Message,
     /// A request to the REST API.
     Request,
 }
 
-/// Deviation from the protocol.
+/// Effect of a fault on a packet, request or connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Effect {
     /// The connection ends; the packet is neither sent nor processed.
@@ -45,22 +45,21 @@ pub enum Effect {
     DropAfter,
     /// The packet is lost.
     Lose,
-    /// The packet is late, and so are those behind it.
+    /// The packet and all later packets are delayed.
     Delay(Duration),
-    /// The packet is late, and others overtake it.
+    /// The packet is delayed, and later packets overtake it.
     Reorder(Duration),
     /// The packet is sent twice.
     Duplicate,
-    /// The hub stops reading and writing for this time without closing the
-    /// connection. Then it drops it.
+    /// The hub neither reads nor writes for this time, then drops the connection.
     HalfOpen(Duration),
-    /// The request is answered with 429, too many requests.
+    /// The hub responds with 429 (too many requests).
     Throttle,
-    /// The CONNACK has this refusal.
+    /// The hub refuses the connection with this return code.
     Refuse(Refused),
 }
 
-/// Return code of a CONNACK that refuses.
+/// Return code of a CONNACK that refuses a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Refused {
     /// 1: unacceptable protocol version.
@@ -75,21 +74,21 @@ pub enum Refused {
     NotAuthorized = 5,
 }
 
-/// Fault to be set. [`Fault::new`] happens once, at any device, within a minute;
-/// the other functions change that.
+/// A fault. By default it affects a single step of any device within a minute; the builder
+/// methods change that.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Fault {
     /// Point of the protocol.
     pub step: Step,
-    /// Deviation at that point.
+    /// Effect at that step.
     pub effect: Effect,
-    /// Affected device; `None` affects all of them.
+    /// Affected device; `None` affects all devices.
     pub device: Option<DeviceId>,
-    /// Steps that work before the first that fails.
+    /// Number of regular steps before the fault happens.
     pub after: u32,
-    /// Steps that fail; at least 1.
+    /// Number of affected steps; at least 1.
     pub times: u32,
-    /// Time after which the fault is removed, whether it has happened or not.
+    /// Lifetime, after which the fault is removed even if it has not happened.
     pub lasting: Duration,
 }
 
@@ -107,7 +106,7 @@ pub enum FaultError {
     /// The fault would never happen.
     #[error("`times` must be at least 1")]
     Never,
-    /// The limit of faults is reached.
+    /// There are too many active faults.
     #[error("{MAX_FAULTS} faults are already set, which is the limit")]
     TooMany,
 }
@@ -116,18 +115,17 @@ pub enum FaultError {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Forget {
-    /// Nothing; subscriptions survive.
+    /// Nothing. Subscriptions survive.
     #[default]
     Nothing,
-    /// The sessions: no device is subscribed to anything.
+    /// All sessions. Devices lose their subscriptions.
     Sessions,
-    /// Sessions and twins: twins are those of new devices; keys survive.
+    /// All sessions and twins. Twins are reset to those of new devices; keys survive.
     Twins,
 }
 
 impl Fault {
-    /// Returns a fault that happens at the next such step of any device, if
-    /// there is one within a minute.
+    /// Creates a fault that happens at the next such step of any device within a minute.
     #[must_use]
     pub fn new(step: Step, effect: Effect) -> Fault {
         Fault { step, effect, device: None, after: 0, times: 1, lasting: DEFAULT_LIFETIME }
@@ -139,7 +137,7 @@ impl Fault {
         Fault { device: Some(device.clone()), ..self }
     }
 
-    /// Lets the first `after` steps work.
+    /// Exempts the first `after` steps from the fault.
     #[must_use]
     pub fn after(self, after: u32) -> Fault {
         Fault { after, ..self }
@@ -151,7 +149,7 @@ impl Fault {
         Fault { times, ..self }
     }
 
-    /// Removes the fault after this time.
+    /// Sets the lifetime of the fault.
     #[must_use]
     pub fn lasting(self, lasting: Duration) -> Fault {
         Fault { lasting, ..self }

@@ -1,32 +1,31 @@
-//! Interpretation of effects: the handling of one packet or request.
+//! Handling of a packet or request, which a fault can change.
 //!
-//! [`Effect::handling`] is the only place that distinguishes the effects. The
-//! rest of the hub acts on the fields of a [`Handling`] and does the same with
-//! and without a fault, so a new effect changes one `match`.
+//! Only [`Effect::handling`] distinguishes the effects. The rest of the hub follows the
+//! fields of a [`Handling`], with or without a fault, so a new effect changes one `match`.
 
 use std::time::Duration;
 
 use super::fault::{Effect, Refused, Step};
 
-/// Handling of one packet or request: regular, or changed by a fault.
+/// Handling of a packet or request, either regular or changed by a fault.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Handling {
-    /// Time for which the packet is held back.
+    /// Delay of the packet.
     pub(crate) delay: Duration,
-    /// `true` if other packets may overtake the delayed one.
+    /// `true` if later packets overtake the delayed one.
     pub(crate) overtaken: bool,
-    /// Copies that arrive; with 0 the packet is lost.
+    /// Number of copies that arrive; 0 means that the packet is lost.
     pub(crate) copies: u8,
-    /// Answer in place of the regular one.
+    /// Rejection that replaces the regular answer.
     pub(crate) rejection: Option<Rejection>,
     /// State of the connection after the packet.
     pub(crate) connection: ConnectionFate,
 }
 
-/// Answer of a fault in place of the regular one.
+/// Rejection that a fault sends instead of the regular answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Rejection {
-    /// 429, too many requests.
+    /// The status 429 (too many requests).
     Throttled,
     /// A CONNACK with this return code.
     ConnAck(Refused),
@@ -37,12 +36,12 @@ pub(crate) enum Rejection {
 pub(crate) enum ConnectionFate {
     Kept,
     Dropped,
-    /// Neither read nor written for this time, then dropped.
+    /// Silent for this time, then dropped.
     Silenced(Duration),
 }
 
 impl Handling {
-    /// Handling without a fault.
+    /// The handling without a fault.
     pub(crate) const REGULAR: Handling = Handling {
         delay: Duration::ZERO,
         overtaken: false,
@@ -51,17 +50,17 @@ impl Handling {
         connection: ConnectionFate::Kept,
     };
 
-    /// Returns whether the connection ends right after the packet.
+    /// Returns `true` if the connection ends right after the packet.
     pub(crate) fn drops_connection(&self) -> bool {
         self.connection == ConnectionFate::Dropped
     }
 
-    /// Returns whether the answer is 429 in place of the regular one.
+    /// Returns `true` if the answer is 429 instead of the regular one.
     pub(crate) fn is_throttled(&self) -> bool {
         self.rejection == Some(Rejection::Throttled)
     }
 
-    /// Returns whether packets or requests of `step` can be handled in this way.
+    /// Returns `true` if this handling is possible for packets or requests of `step`.
     pub(super) fn is_possible_at(&self, step: Step) -> bool {
         let sent_by_hub =
             !matches!(step, Step::Connect | Step::Answer | Step::Message | Step::Request);
@@ -73,21 +72,21 @@ impl Handling {
             }
         };
         let copies_fit = match self.copies {
-            // A CONNECT or a request without an answer would wait for ever.
+            // The sender of an unanswered CONNECT or request would wait forever.
             0 if self.connection == ConnectionFate::Kept => {
                 !matches!(step, Step::Connect | Step::Request)
             }
             0 | 1 => true,
             _ => sent_by_hub,
         };
-        // A request of the REST API has no connection to a device.
+        // REST requests do not belong to a device's connection.
         let connection_fits = self.connection == ConnectionFate::Kept || step != Step::Request;
         rejection_fits && copies_fit && connection_fits && (sent_by_hub || !self.overtaken)
     }
 }
 
 impl Effect {
-    /// Returns the handling of a packet or request that this effect happens to.
+    /// Returns the handling of a packet or request with this effect.
     pub(crate) fn handling(self) -> Handling {
         use ConnectionFate::{Dropped, Silenced};
         let regular = Handling::REGULAR;

@@ -1,5 +1,7 @@
-//! Fault injection by device: the vendors' own end-to-end tests send a telemetry
-//! message whose properties ask the hub to disturb its sender.
+//! Fault injection by telemetry messages.
+//!
+//! The end-to-end tests of Microsoft's SDKs send messages with special properties, which
+//! make the hub disturb the connection of the sender.
 
 use std::time::Duration;
 
@@ -13,38 +15,38 @@ const OPERATION: &str = "AzIoTHub_FaultOperationType";
 const DELAY: &str = "AzIoTHub_FaultOperationDelayInSecs";
 const DURATION: &str = "AzIoTHub_FaultOperationDurationInSecs";
 
-/// The longest delay and duration that a message may ask for.
+/// Maximum delay and duration in a message.
 const MAX_TIME: Duration = Duration::from_secs(600);
 
-/// Time in which a client reconnects and repeats the message.
-const REPEAT_PATIENCE: Duration = Duration::from_secs(30);
+/// Time that a client has to reconnect and repeat the message.
+const REPEAT_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Limit of refusals and of throttled requests of one device within the duration.
-const REPEATS: u32 = 10_000;
+/// Maximum number of refused connections or throttled requests within the duration.
+const MAX_TIMES: u32 = 10_000;
 
-/// Fault that a telemetry message asks for. The sender's connection ends after
-/// [`Injection::delay`]; [`Injection::faults`] follow.
+/// Fault injection of a telemetry message. The sender's connection ends after
+/// [`Injection::delay`], then [`Injection::faults`] are set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Injection {
     operation: InjectedOperation,
     pub(crate) delay: Duration,
-    /// Lifetime of the faults that follow.
+    /// Lifetime of the faults.
     duration: Duration,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum InjectedOperation {
-    /// `KillTcp` and `ShutDownMqtt`: the connection ends.
+    /// `KillTcp` and `ShutDownMqtt`: ends the connection.
     Drop,
-    /// `InvokeThrottling` and `InvokeMaxMessageQuota`: the connection ends; the
-    /// device is refused with code 3 and its twin requests with 429.
+    /// `InvokeThrottling` and `InvokeMaxMessageQuota`: ends the connection, then refuses
+    /// new ones with code 3 and twin requests with 429.
     Throttle,
-    /// `InvokeAuthError`: the connection ends; the device is refused with code 5.
+    /// `InvokeAuthError`: ends the connection, then refuses new ones with code 5.
     Refuse,
 }
 
 impl Injection {
-    /// Parses the properties of a message; `None` for ordinary telemetry.
+    /// Parses the properties of a message. Returns `None` for ordinary telemetry.
     pub(crate) fn parse(properties: &MessageProperties) -> Option<Injection> {
         let operation = match properties.get(OPERATION)? {
             "KillTcp" | "ShutDownMqtt" => InjectedOperation::Drop,
@@ -62,18 +64,18 @@ impl Injection {
         Some(Injection { operation, delay: seconds(DELAY), duration: seconds(DURATION) })
     }
 
-    /// Returns the time in which the message is expected once more.
+    /// Returns the time within which the client is expected to repeat the message.
     pub(crate) fn lifetime(self) -> Duration {
-        self.delay + self.duration + REPEAT_PATIENCE
+        self.delay + self.duration + REPEAT_TIMEOUT
     }
 
-    /// Returns the faults that follow the end of the sender's connection.
+    /// Returns the faults to set when the sender's connection ends.
     pub(crate) fn faults(self, device: &DeviceId) -> Vec<Fault> {
         if self.duration.is_zero() {
             return Vec::new();
         }
         let fault = |step, effect| {
-            Fault::new(step, effect).of(device).times(REPEATS).lasting(self.duration)
+            Fault::new(step, effect).of(device).times(MAX_TIMES).lasting(self.duration)
         };
         match self.operation {
             InjectedOperation::Drop => Vec::new(),

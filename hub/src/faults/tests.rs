@@ -1,4 +1,4 @@
-//! Start and end of faults, in paused time.
+//! Start, count and expiry of faults, in paused time.
 
 use super::*;
 
@@ -7,7 +7,7 @@ fn id(name: &str) -> DeviceId {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_fault_happens_after_so_many_steps_and_so_often() {
+async fn a_fault_happens_after_the_given_steps_and_as_often_as_requested() {
     let faults = Faults::default();
     faults.set(Fault::new(Step::Method, Effect::Lose).of(&id("d1")).after(2).times(2)).unwrap();
     let device = id("d1");
@@ -21,7 +21,7 @@ async fn a_fault_happens_after_so_many_steps_and_so_often() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_fault_that_does_not_happen_in_time_is_forgotten() {
+async fn a_fault_that_does_not_happen_in_time_is_removed() {
     let faults = Faults::default();
     let fault = Fault::new(Step::Connect, Effect::DropBefore).lasting(Duration::from_secs(5));
     faults.set(fault).unwrap();
@@ -31,7 +31,7 @@ async fn a_fault_that_does_not_happen_in_time_is_forgotten() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_newer_token_or_a_minute_ends_an_expiry() {
+async fn tokens_are_accepted_again_after_a_newer_token_or_a_minute() {
     let faults = Faults::default();
     let device = id("d1");
     faults.expire(&device, 100);
@@ -47,13 +47,13 @@ async fn a_newer_token_or_a_minute_ends_an_expiry() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_fault_injection_is_recognised_once_when_it_is_repeated() {
+async fn a_repeated_fault_injection_is_recognised_once() {
     let faults = Faults::default();
     let (device, lifetime) = (id("d1"), Duration::from_secs(30));
     let repeated = |message, duplicate| faults.take_repeated(&device, message, duplicate, lifetime);
     assert!(!repeated(1, false));
     assert!(repeated(1, false), "without DUP");
-    assert!(!repeated(1, false), "a new injection with the same text");
+    assert!(!repeated(1, false), "a new injection with the same message");
     assert!(repeated(1, true), "with DUP");
     assert!(!repeated(1, false));
     assert!(!repeated(2, false), "another injection");

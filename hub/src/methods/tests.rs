@@ -38,7 +38,7 @@ fn request(response: u64, connect: u64) -> MethodRequest {
     request
 }
 
-/// The request id of the method in a packet.
+/// Returns the request id of the method in a packet.
 fn rid(packet: &[u8]) -> RequestId {
     let text = String::from_utf8_lossy(packet);
     let digits: String =
@@ -101,7 +101,7 @@ async fn a_call_waits_for_the_device_to_subscribe() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_missing_answer_is_a_gateway_time_out_and_leaves_nothing_behind() {
+async fn a_missing_answer_is_a_gateway_timeout_and_frees_the_call() {
     let rig = Rig::new();
     let (queue, mut packets) = mpsc::channel(8);
     let _opened = rig.open(queue, vec![Filter::Methods]);
@@ -111,13 +111,13 @@ async fn a_missing_answer_is_a_gateway_time_out_and_leaves_nothing_behind() {
     assert_eq!(error.code, ErrorCode::GatewayTimeout);
     assert_eq!(error.info, [("timeout".to_owned(), "00:00:05".to_owned())]);
     assert!(rig.methods.pending.lock().is_empty());
-    // A late answer has no receiver.
+    // A late answer is ignored.
     let packet = packets.recv().await.unwrap();
     rig.methods.answer(&device_id(), &rid(&packet), Ok(result(200)));
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_answer_may_arrive_on_the_next_connection() {
+async fn an_answer_can_arrive_on_the_next_connection() {
     let rig = Rig::new();
     let (queue, mut packets) = mpsc::channel(8);
     let first = rig.open(queue, vec![Filter::Methods]);

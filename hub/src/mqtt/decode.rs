@@ -1,13 +1,13 @@
-//! Decoder of packets.
+//! Packet decoder.
 
 use bytes::{Buf, Bytes, BytesMut};
 
 use super::{Connect, Inbound, MAX_PACKET_BYTES, Malformed, Publish, Will};
 
-/// Takes one packet from the front of `buffer`; `None` if it is incomplete.
+/// Removes one packet from the front of `buffer`. Returns `None` if the packet is incomplete.
 pub(crate) fn decode(buffer: &mut BytesMut) -> Result<Option<Inbound>, Malformed> {
     let Some(first) = buffer.first().copied() else { return Ok(None) };
-    // The type and its flags are checked before the packet is complete.
+    // Rejects an invalid type before the rest of the packet arrives.
     let kind = PacketType::of(first)?;
     let Some((header, length)) = length(buffer)? else { return Ok(None) };
     if header + length > MAX_PACKET_BYTES {
@@ -48,7 +48,7 @@ enum PacketType {
 impl PacketType {
     fn of(first: u8) -> Result<PacketType, Malformed> {
         let flags = first & 0x0f;
-        let (kind, wanted) = match first >> 4 {
+        let (kind, expected_flags) = match first >> 4 {
             1 => (PacketType::Connect, 0),
             3 => {
                 let (duplicate, retain) = (flags & 8 != 0, flags & 1 != 0);
@@ -60,7 +60,7 @@ impl PacketType {
                 };
             }
             4 => (PacketType::PubAck, 0),
-            // A device may resume a delivery at QoS 2 without its PUBLISH.
+            // A client can resume a QoS 2 delivery without repeating its PUBLISH.
             5..=7 => return Err(Malformed::QosTwo),
             8 => (PacketType::Subscribe, 2),
             10 => (PacketType::Unsubscribe, 2),
@@ -68,7 +68,7 @@ impl PacketType {
             14 => (PacketType::Disconnect, 0),
             other => return Err(Malformed::Type(other)),
         };
-        match flags == wanted {
+        match flags == expected_flags {
             true => Ok(kind),
             false => Err(Malformed::Flags { packet: kind.name(), flags }),
         }
@@ -87,14 +87,13 @@ impl PacketType {
     }
 }
 
-/// Returns the lengths of the fixed header and of the rest of the packet.
+/// Returns the length of the fixed header and the remaining length of the packet.
 fn length(buffer: &[u8]) -> Result<Option<(usize, usize)>, Malformed> {
     let mut length = 0;
     for (index, byte) in buffer[1..].iter().take(4).enumerate() {
         length |= usize::from(byte & 0x7f) << (7 * index);
         if byte & 0x80 == 0 {
-            // A length with a needless last byte: the standard allows it, but no
-            // client writes it.
+            // The standard allows redundant bytes in a length, but no client sends them.
             return if index > 0 && *byte == 0 {
                 Err(Malformed::Length)
             } else {
@@ -105,7 +104,7 @@ fn length(buffer: &[u8]) -> Result<Option<(usize, usize)>, Malformed> {
     if buffer.len() > 4 { Err(Malformed::Length) } else { Ok(None) }
 }
 
-/// Rest of a packet after its fixed header, read from the front.
+/// The unread bytes of a packet after its fixed header.
 struct Body {
     name: &'static str,
     bytes: Bytes,
@@ -167,8 +166,8 @@ impl Body {
 }
 
 fn connect(body: &mut Body) -> Result<Inbound, Malformed> {
-    // MQTT 3.1 is named MQIsdp. MQTT 3.1.1, section 3.1.2.2: an unknown level must be
-    // answered with return code 1, so it is not malformed.
+    // MQTT 3.1 has the protocol name MQIsdp. An unknown level is not malformed, but must be
+    // answered with return code 1 (MQTT 3.1.1, section 3.1.2.2).
     let name = body.text()?;
     let level = body.byte()?;
     match (name.as_str(), level) {

@@ -1,12 +1,12 @@
-//! Encoder of packets.
+//! Packet encoder.
 
 use bytes::{BufMut, Bytes, BytesMut};
 
 use super::Outbound;
 
 impl Outbound<'_> {
-    /// Encodes the packet. Topics and payloads are the hub's own and within the
-    /// limit of a packet.
+    /// Encodes the packet. The hub's topics and payloads never exceed the maximum packet
+    /// size.
     pub(crate) fn encode(&self) -> Bytes {
         let mut bytes = BytesMut::new();
         match self {

@@ -1,5 +1,5 @@
-//! Codec against the rules of the standard, against rumqttc as an oracle, and
-//! against random bytes.
+//! Tests of the codec against the rules of the standard, against the codec of rumqttc as
+//! an oracle, and against random bytes.
 
 use bytes::{Bytes, BytesMut};
 use proptest::prelude::*;
@@ -20,7 +20,7 @@ fn connect(flags: u8, rest: &[u8]) -> Vec<u8> {
 }
 
 #[test]
-fn packets_that_the_standard_forbids_are_refused() {
+fn packets_that_violate_the_standard_are_refused() {
     let id = [0, 1, b'd'];
     let cases: Vec<(&str, Vec<u8>)> = vec![
         ("reserved CONNECT flag", connect(0b11, &id)),
@@ -28,8 +28,8 @@ fn packets_that_the_standard_forbids_are_refused() {
         ("will QoS without will", connect(0b0000_1010, &id)),
         ("will retain without will", connect(0b0010_0010, &id)),
         ("will QoS 3", connect(0b0001_1110, &id)),
-        ("bytes behind CONNECT", connect(2, &[0, 1, b'd', 9])),
-        ("client id cut short", connect(2, &[0, 9, b'd'])),
+        ("bytes after CONNECT", connect(2, &[0, 1, b'd', 9])),
+        ("truncated client id", connect(2, &[0, 9, b'd'])),
         ("client id with U+0000", connect(2, &[0, 1, 0])),
         ("client id not UTF-8", connect(2, &[0, 1, 0xff])),
         ("another protocol name", vec![0x10, 7, 0, 4, b'H', b'T', b'T', b'P', 4]),
@@ -42,7 +42,7 @@ fn packets_that_the_standard_forbids_are_refused() {
         ("PUBLISH with an empty topic", vec![0x30, 2, 0, 0]),
         ("PUBLISH with a wildcard", vec![0x30, 3, 0, 1, b'#']),
         ("PUBLISH with + in the topic", vec![0x30, 4, 0, 2, b'a', b'+']),
-        ("PUBLISH whose topic is longer than it", vec![0x30, 3, 0, 9, b't']),
+        ("PUBLISH with a topic longer than the packet", vec![0x30, 3, 0, 9, b't']),
         ("PUBACK with packet id 0", vec![0x40, 2, 0, 0]),
         ("PUBACK of three bytes", vec![0x40, 3, 0, 1, 0]),
         ("PUBREC", vec![0x50, 2, 0, 1]),
@@ -57,16 +57,16 @@ fn packets_that_the_standard_forbids_are_refused() {
         ("CONNACK from a device", vec![0x20, 2, 0, 0]),
         ("reserved type", vec![0xf0, 0]),
         ("length of five bytes", vec![0x30, 0x80, 0x80, 0x80, 0x80, 1]),
-        ("length longer than it needs to be", vec![0xc0, 0x80, 0]),
-        ("packet past the limit", vec![0x30, 0xff, 0xff, 0x7f]),
+        ("length with a redundant byte", vec![0xc0, 0x80, 0]),
+        ("packet above the limit", vec![0x30, 0xff, 0xff, 0x7f]),
     ];
-    for (what, bytes) in cases {
-        assert!(read(&bytes).is_err(), "{what}: {:?}", read(&bytes));
+    for (case, bytes) in cases {
+        assert!(read(&bytes).is_err(), "{case}: {:?}", read(&bytes));
     }
 }
 
 #[test]
-fn a_connect_of_another_version_is_recognised_without_its_rest() {
+fn a_connect_of_another_version_is_recognised_by_its_level() {
     for (bytes, level) in [
         (&[0x10, 13, 0, 4, b'M', b'Q', b'T', b'T', 5, 2, 0, 60, 0, 0, 0][..], 5),
         (&[0x10, 14, 0, 6, b'M', b'Q', b'I', b's', b'd', b'p', 3, 2, 0, 60, 0, 0][..], 3),
@@ -79,7 +79,7 @@ fn a_connect_of_another_version_is_recognised_without_its_rest() {
 }
 
 #[test]
-fn a_packet_may_arrive_byte_by_byte() {
+fn a_packet_can_arrive_byte_by_byte() {
     let packet = connect(0b1100_0010, &[0, 1, b'd', 0, 1, b'u', 0, 1, b'p']);
     let mut buffer = BytesMut::new();
     for byte in &packet[..packet.len() - 1] {
@@ -92,7 +92,7 @@ fn a_packet_may_arrive_byte_by_byte() {
     assert!(!format!("{read:?}").contains("password"));
 }
 
-/// Returns a packet as the codec of rumqttc writes it.
+/// Returns the bytes of a packet that the codec of rumqttc writes.
 fn written(write: impl FnOnce(&mut BytesMut)) -> BytesMut {
     let mut bytes = BytesMut::new();
     write(&mut bytes);
@@ -101,7 +101,7 @@ fn written(write: impl FnOnce(&mut BytesMut)) -> BytesMut {
 
 proptest! {
     #[test]
-    fn what_the_oracle_writes_is_read(
+    fn the_hub_decodes_the_packets_of_the_oracle(
         topic in "[a-z$/?=%0-9]{1,60}", payload: Vec<u8>, id in 1..u16::MAX,
         client in "[a-z0-9]{1,20}", clean: bool, keep_alive: u16,
     ) {
@@ -127,7 +127,7 @@ proptest! {
     }
 
     #[test]
-    fn what_the_hub_writes_is_read_by_the_oracle(
+    fn the_oracle_decodes_the_packets_of_the_hub(
         topic in "[a-z$/?=%0-9]{1,60}", payload: Vec<u8>, id in 1..u16::MAX,
         codes in proptest::collection::vec(0..2u8, 1..5),
     ) {

@@ -1,8 +1,8 @@
-//! Evaluation of a query over twins, one page at a time.
+//! Evaluation of a query, one page at a time.
 //!
-//! Twins are in the order of their ids, so a page continues where the last one
-//! ended, and nothing is stored between the two. Rows of grouped twins are
-//! computed anew for each page, in the order of their keys.
+//! Twins are ordered by id, so each page continues after the last twin of the previous one
+//! and no state is kept between them. Groups are ordered by key and recomputed for each
+//! page.
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
@@ -12,10 +12,10 @@ use serde_json::{Map, Value};
 use super::evaluate;
 use super::syntax::{Aggregate, Column, ColumnValue, Columns, Query};
 
-/// One page of an answer.
+/// A page of results.
 #[derive(Debug, PartialEq)]
 pub(crate) struct Page<K> {
-    /// JSON objects: twins, or the selected columns.
+    /// Twins, or objects of the selected columns.
     pub(crate) rows: Vec<Value>,
     /// Start of the next page, if there is one.
     pub(crate) next: Option<NextPage<K>>,
@@ -24,19 +24,19 @@ pub(crate) struct Page<K> {
 /// Start of the next page.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct NextPage<K> {
-    /// Last twin of this page; `None` if rows are groups.
+    /// Last twin of this page; `None` if the rows are groups.
     pub(crate) after: Option<K>,
-    /// Number of rows on this page and all before.
-    pub(crate) given: usize,
+    /// Number of rows up to and including this page.
+    pub(crate) returned: usize,
 }
 
 impl Query {
-    /// Returns one page of at most `size` rows. `twins` are all behind the end of
-    /// the last page, in order; `given` is the number of rows on earlier pages.
+    /// Returns a page of at most `size` rows. `twins` are the twins after the previous page,
+    /// in order. `returned` is the number of rows on all previous pages.
     pub(crate) fn page<K, V: AsRef<Value>>(
         &self,
         twins: impl Iterator<Item = (K, V)>,
-        given: usize,
+        returned: usize,
         size: usize,
     ) -> Page<K> {
         let mut matching = twins.filter(|(_, twin)| match &self.condition {
@@ -45,33 +45,33 @@ impl Query {
         });
         let columns = match &self.columns {
             Columns::Listed(columns) if self.is_grouped() => {
-                return self.grouped(columns, matching, given, size);
+                return self.grouped(columns, matching, returned, size);
             }
             Columns::Listed(columns) => Some(columns),
             Columns::Whole => None,
         };
-        let room = self.top.map_or(size, |top| size.min(top.saturating_sub(given)));
+        let limit = self.top.map_or(size, |top| size.min(top.saturating_sub(returned)));
         let mut rows = Vec::new();
         let mut last = None;
-        for (key, twin) in matching.by_ref().take(room) {
+        for (key, twin) in matching.by_ref().take(limit) {
             rows.push(match columns {
                 None => twin.as_ref().clone(),
                 Some(columns) => project(columns, twin.as_ref()),
             });
             last = Some(key);
         }
-        let given = given + rows.len();
-        let more = self.top.is_none_or(|top| given < top)
+        let returned = returned + rows.len();
+        let more = self.top.is_none_or(|top| returned < top)
             && rows.len() == size
             && matching.next().is_some();
-        Page { rows, next: more.then_some(NextPage { after: last, given }) }
+        Page { rows, next: more.then_some(NextPage { after: last, returned }) }
     }
 
     fn grouped<K, V: AsRef<Value>>(
         &self,
         columns: &[Column],
         matching: impl Iterator<Item = (K, V)>,
-        given: usize,
+        returned: usize,
         size: usize,
     ) -> Page<K> {
         let mut groups: BTreeMap<String, Group> = BTreeMap::new();
@@ -79,7 +79,7 @@ impl Query {
             let twin = twin.as_ref();
             let key: Vec<Option<&Value>> =
                 self.group_by.iter().map(|path| path.look_up(twin)).collect();
-            // In JSON a missing property could not be distinguished from a null.
+            // `-` is not JSON, so a missing property differs from every value.
             let text = key
                 .iter()
                 .map(|value| value.map_or_else(|| "-".to_owned(), Value::to_string))
@@ -87,7 +87,7 @@ impl Query {
                 .join("\u{1f}");
             let group = match groups.entry(text) {
                 Entry::Occupied(group) => group.into_mut(),
-                Entry::Vacant(place) => place.insert(Group::new(columns, twin)),
+                Entry::Vacant(entry) => entry.insert(Group::new(columns, twin)),
             };
             group.add(columns, twin);
         }
@@ -98,13 +98,13 @@ impl Query {
         let rows: Vec<Value> = groups
             .into_values()
             .take(total)
-            .skip(given)
+            .skip(returned)
             .take(size)
             .map(|group| group.row(columns))
             .collect();
-        let given = given + rows.len();
-        let more = given < total && !rows.is_empty();
-        Page { rows, next: more.then_some(NextPage { after: None, given }) }
+        let returned = returned + rows.len();
+        let more = returned < total && !rows.is_empty();
+        Page { rows, next: more.then_some(NextPage { after: None, returned }) }
     }
 }
 
@@ -120,14 +120,14 @@ fn project(columns: &[Column], twin: &Value) -> Value {
     Value::Object(row)
 }
 
-/// Twins with the same values of the grouped properties.
+/// A group of twins with the same values of the grouped properties.
 struct Group {
     keys: Map<String, Value>,
     count: usize,
     sums: Vec<ColumnNumbers>,
 }
 
-/// Running aggregates of one column. Values that are not numbers are ignored.
+/// Running aggregates of a column. Values that are not numbers are ignored.
 #[derive(Clone, Copy)]
 struct ColumnNumbers {
     count: usize,

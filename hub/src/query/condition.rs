@@ -1,4 +1,4 @@
-//! Grammar of the condition after WHERE: one function per level of precedence,
+//! Parser of the condition after WHERE, with one function for each level of precedence,
 //! lowest first.
 
 use serde_json::Value;
@@ -12,7 +12,7 @@ impl Cursor {
     pub(super) fn or(&mut self) -> Result<Expr, QueryError> {
         let first = self.and()?;
         let mut all = vec![first];
-        while self.accept_word("or") {
+        while self.accept_keyword("or") {
             all.push(self.and()?);
         }
         Ok(if all.len() == 1 { all.remove(0) } else { Expr::Or(all) })
@@ -20,14 +20,14 @@ impl Cursor {
 
     fn and(&mut self) -> Result<Expr, QueryError> {
         let mut all = vec![self.not()?];
-        while self.accept_word("and") {
+        while self.accept_keyword("and") {
             all.push(self.not()?);
         }
         Ok(if all.len() == 1 { all.remove(0) } else { Expr::And(all) })
     }
 
     fn not(&mut self) -> Result<Expr, QueryError> {
-        if self.accept_word("not") {
+        if self.accept_keyword("not") {
             let inner = self.deeper(Self::not)?;
             return Ok(Expr::Not(Box::new(inner)));
         }
@@ -36,14 +36,14 @@ impl Cursor {
 
     fn comparison(&mut self) -> Result<Expr, QueryError> {
         let left = self.sum()?;
-        for (word, wanted) in [("in", true), ("nin", false)] {
-            if self.accept_word(word) {
+        for (keyword, wanted) in [("in", true), ("nin", false)] {
+            if self.accept_keyword(keyword) {
                 self.expect_symbol("[")?;
                 let list = self.literals()?;
                 return Ok(Expr::In(wanted, Box::new(left), list));
             }
         }
-        let comparison = match self.kind() {
+        let comparison = match self.peek() {
             TokenKind::Symbol("=") => Comparison::Equal,
             TokenKind::Symbol("!=" | "<>") => Comparison::NotEqual,
             TokenKind::Symbol("<") => Comparison::Less,
@@ -109,7 +109,7 @@ impl Cursor {
         }
     }
 
-    /// Parses the call of a function.
+    /// Parses a function call.
     fn call(&mut self, name: &str) -> Result<Expr, QueryError> {
         let function = match name.to_ascii_lowercase().as_str() {
             "is_defined" => None,
@@ -120,7 +120,7 @@ impl Cursor {
                 let reason = format!(
                     "expected IS_DEFINED, STARTSWITH, ENDSWITH or CONTAINS, found the function `{name}`"
                 );
-                return Err(QueryError::at(self.at(), reason));
+                return Err(QueryError::at(self.position(), reason));
             }
         };
         self.skip();
@@ -138,12 +138,12 @@ impl Cursor {
         Ok(expr)
     }
 
-    /// Parses a literal; `None` if the next token begins none.
+    /// Parses a literal. Returns `None` if the next token does not begin a literal.
     fn literal(&mut self) -> Result<Option<Literal>, QueryError> {
-        let value = match self.kind() {
-            TokenKind::Text(text) => Value::String(text.clone()),
+        let value = match self.peek() {
+            TokenKind::String(text) => Value::String(text.clone()),
             TokenKind::Number(number) => super::number(*number),
-            TokenKind::Word(word) => match word.to_ascii_lowercase().as_str() {
+            TokenKind::Identifier(name) => match name.to_ascii_lowercase().as_str() {
                 "true" => Value::Bool(true),
                 "false" => Value::Bool(false),
                 "null" => Value::Null,
@@ -168,8 +168,7 @@ impl Cursor {
         Ok(Some(Literal::Value(value)))
     }
 
-    /// Parses literals up to and including the closing bracket, behind the opening
-    /// one.
+    /// Parses the literals after an opening bracket, up to and including the closing one.
     fn literals(&mut self) -> Result<Vec<Literal>, QueryError> {
         let mut list = Vec::new();
         if self.accept_symbol("]") {

@@ -1,14 +1,14 @@
-//! Position of the parser in its tokens, and the names and paths found there.
+//! Position of the parser in the tokens, and parsing of names and paths.
 
 use super::QueryError;
 use super::lexer::{Token, TokenKind, tokens};
 use super::syntax::{PropertyPath, Source};
 
-/// Limit of nested parentheses, `NOT`s, minus signs and arrays.
+/// Maximum nesting depth of parentheses, `NOT`s, minus signs and arrays.
 const MAX_DEPTH: usize = 64;
 
-/// Words that are not names of properties unless they are in double brackets.
-/// `TOP` is not among them: it is a keyword in one place only, and a likely name.
+/// Keywords. Properties with these names must be in double brackets. `TOP` is not one of
+/// them: it is a keyword only after SELECT, and a plausible property name.
 const KEYWORDS: &[&str] = &[
     "select",
     "from",
@@ -27,7 +27,7 @@ const KEYWORDS: &[&str] = &[
     "undefined",
 ];
 
-/// Tokens, and the number of those that were read.
+/// A position in a list of tokens.
 pub(super) struct Cursor {
     tokens: Vec<Token>,
     next: usize,
@@ -36,17 +36,17 @@ pub(super) struct Cursor {
 }
 
 impl Cursor {
-    /// Returns a cursor before the first token of `text`.
+    /// Creates a cursor at the first token of `text`.
     pub(super) fn new(text: &str) -> Result<Cursor, QueryError> {
         let mut cursor =
             Cursor { tokens: tokens(text)?, next: 0, depth: 0, source: Source::Devices };
-        // A path may begin with the name of the collection, which is only known
-        // after FROM. Columns come before it, so look ahead.
+        // Paths in columns can begin with the name of the collection, but the collection
+        // follows later, after FROM.
         cursor.source = cursor.look_ahead_for_source();
         Ok(cursor)
     }
 
-    /// Parses a path, without the name of the collection.
+    /// Parses a path and removes the name of the collection.
     pub(super) fn path(&mut self, wanted: &str) -> Result<PropertyPath, QueryError> {
         let mut segments = vec![self.name(wanted)?];
         while self.accept_symbol(".") {
@@ -69,20 +69,22 @@ impl Cursor {
         Ok(PropertyPath(segments))
     }
 
-    /// Parses one name; keywords need double brackets.
+    /// Parses a name. Keywords must be in double brackets.
     pub(super) fn name(&mut self, wanted: &str) -> Result<String, QueryError> {
-        let name = match self.kind() {
+        let name = match self.peek() {
             TokenKind::Bracketed(name) => name.clone(),
-            TokenKind::Word(word) if !KEYWORDS.iter().any(|k| word.eq_ignore_ascii_case(k)) => {
-                word.clone()
+            TokenKind::Identifier(name)
+                if !KEYWORDS.iter().any(|k| name.eq_ignore_ascii_case(k)) =>
+            {
+                name.clone()
             }
-            TokenKind::Word(word)
+            TokenKind::Identifier(name)
                 if self.next > 0 && self.tokens[self.next - 1].kind == TokenKind::Symbol(".") =>
             {
                 let reason = format!(
-                    "expected {wanted}, found the keyword `{word}`; write `[[{word}]]` for a property"
+                    "expected {wanted}, found the keyword `{name}`; write `[[{name}]]` for a property"
                 );
-                return Err(QueryError::at(self.at(), reason));
+                return Err(QueryError::at(self.position(), reason));
             }
             _ => return Err(self.expected(wanted)),
         };
@@ -90,26 +92,27 @@ impl Cursor {
         Ok(name)
     }
 
-    /// Returns the next word if an opening parenthesis follows it.
+    /// Returns the next token if it is the name of a function: an identifier followed by an
+    /// opening parenthesis.
     pub(super) fn function(&self) -> Option<String> {
-        match (self.kind(), self.second()) {
-            (TokenKind::Word(word), Some(TokenKind::Symbol("(")))
-                if !KEYWORDS.iter().any(|k| word.eq_ignore_ascii_case(k)) =>
+        match (self.peek(), self.peek_second()) {
+            (TokenKind::Identifier(name), Some(TokenKind::Symbol("(")))
+                if !KEYWORDS.iter().any(|k| name.eq_ignore_ascii_case(k)) =>
             {
-                Some(word.clone())
+                Some(name.clone())
             }
             _ => None,
         }
     }
 
-    /// Parses one level deeper, down to [`MAX_DEPTH`].
+    /// Parses one level deeper. Fails beyond [`MAX_DEPTH`].
     pub(super) fn deeper<T>(
         &mut self,
         parse: impl FnOnce(&mut Self) -> Result<T, QueryError>,
     ) -> Result<T, QueryError> {
         if self.depth == MAX_DEPTH {
             let reason = format!("nested deeper than {MAX_DEPTH} levels");
-            return Err(QueryError::at(self.at(), reason));
+            return Err(QueryError::at(self.position(), reason));
         }
         self.depth += 1;
         let parsed = parse(self);
@@ -118,40 +121,40 @@ impl Cursor {
     }
 
     /// Returns the next token.
-    pub(super) fn kind(&self) -> &TokenKind {
+    pub(super) fn peek(&self) -> &TokenKind {
         &self.tokens[self.next.min(self.tokens.len() - 1)].kind
     }
 
     /// Returns the position of the next token, in characters from 1.
-    pub(super) fn at(&self) -> usize {
+    pub(super) fn position(&self) -> usize {
         self.tokens[self.next.min(self.tokens.len() - 1)].at
     }
 
-    /// Returns the error that `wanted` was expected here.
+    /// Returns the error that `wanted` was expected instead of the next token.
     pub(super) fn expected(&self, wanted: &str) -> QueryError {
-        QueryError::at(self.at(), format!("expected {wanted}, found {}", self.kind()))
+        QueryError::at(self.position(), format!("expected {wanted}, found {}", self.peek()))
     }
 
-    /// Skips the next token if it is this word, in any case; returns whether it was.
-    pub(super) fn accept_word(&mut self, word: &str) -> bool {
-        let is = matches!(self.kind(), TokenKind::Word(found) if found.eq_ignore_ascii_case(word));
+    /// Skips the next token and returns `true` if it is this keyword, ignoring case.
+    pub(super) fn accept_keyword(&mut self, keyword: &str) -> bool {
+        let is = matches!(self.peek(), TokenKind::Identifier(found) if found.eq_ignore_ascii_case(keyword));
         self.next += usize::from(is);
         is
     }
 
-    /// Skips the next token if it is this symbol; returns whether it was.
+    /// Skips the next token and returns `true` if it is this symbol.
     pub(super) fn accept_symbol(&mut self, symbol: &str) -> bool {
-        let is = matches!(self.kind(), TokenKind::Symbol(found) if *found == symbol);
+        let is = matches!(self.peek(), TokenKind::Symbol(found) if *found == symbol);
         self.next += usize::from(is);
         is
     }
 
-    /// Skips the next token, which must be this word.
-    pub(super) fn expect_word(&mut self, word: &str) -> Result<(), QueryError> {
-        if self.accept_word(word) { Ok(()) } else { Err(self.expected(word)) }
+    /// Skips the next token, or fails if it is not this keyword.
+    pub(super) fn expect_keyword(&mut self, keyword: &str) -> Result<(), QueryError> {
+        if self.accept_keyword(keyword) { Ok(()) } else { Err(self.expected(keyword)) }
     }
 
-    /// Skips the next token, which must be this symbol.
+    /// Skips the next token, or fails if it is not this symbol.
     pub(super) fn expect_symbol(&mut self, symbol: &str) -> Result<(), QueryError> {
         if self.accept_symbol(symbol) { Ok(()) } else { Err(self.expected(&format!("`{symbol}`"))) }
     }
@@ -162,13 +165,13 @@ impl Cursor {
     }
 
     /// Returns the token after the next one.
-    pub(super) fn second(&self) -> Option<&TokenKind> {
+    pub(super) fn peek_second(&self) -> Option<&TokenKind> {
         self.tokens.get(self.next + 1).map(|token| &token.kind)
     }
 
     fn look_ahead_for_source(&self) -> Source {
         let is = |at: usize, wanted: &str| match self.tokens.get(at).map(|t| &t.kind) {
-            Some(TokenKind::Word(word)) => word.eq_ignore_ascii_case(wanted),
+            Some(TokenKind::Identifier(name)) => name.eq_ignore_ascii_case(wanted),
             Some(TokenKind::Symbol(symbol)) => *symbol == wanted,
             _ => false,
         };

@@ -1,12 +1,12 @@
 //! Evaluation of a condition for one twin.
 //!
-//! Logic has three values: an operator without a meaning for its operands, such
-//! as `<` between a string and a number, or anything about a missing property, is
-//! *undefined*. Only `AND` with a false and `OR` with a true operand turn that
-//! into a truth value. A twin is in the answer if the condition is exactly `true`.
+//! Conditions have three possible values: true, false and *undefined*. An expression is
+//! undefined if it contains a missing property, or an operator that does not support its
+//! operands, such as `<` for a string and a number. Only `AND` with a false operand and `OR`
+//! with a true operand ignore an undefined operand. A twin matches if the condition is
+//! exactly `true`.
 //!
-//! Between values of different primitive types `=` is false and `!=` is true;
-//! objects and arrays cannot be compared.
+//! Values of different primitive types are unequal. Objects and arrays cannot be compared.
 
 use std::borrow::Cow;
 use std::cmp::Ordering;
@@ -15,13 +15,13 @@ use serde_json::Value;
 
 use super::syntax::{ArithmeticOperator, Comparison, Expr, Literal, PropertyPath, StringFunction};
 
-/// Returns whether `condition` is exactly true for `twin`.
+/// Returns `true` if `condition` is exactly true for `twin`.
 pub(super) fn holds(condition: &Expr, twin: &Value) -> bool {
     matches!(value(condition, twin).as_deref(), Some(Value::Bool(true)))
 }
 
 impl PropertyPath {
-    /// Returns the value at this path, if the twin has one; a stored null is a value.
+    /// Returns the value at this path, which can be null. Returns `None` if it is missing.
     pub(super) fn look_up<'t>(&self, twin: &'t Value) -> Option<&'t Value> {
         self.0.iter().try_fold(twin, |value, segment| value.get(segment))
     }
@@ -81,8 +81,8 @@ fn truth(expr: &Expr, twin: &Value) -> Option<bool> {
     }
 }
 
-/// Evaluates `AND`, which one false decides, or `OR`, which one true decides, even
-/// if other operands are undefined.
+/// Evaluates `AND` (`decisive` is `false`) or `OR` (`decisive` is `true`). A decisive operand
+/// decides the result even if other operands are undefined.
 fn connect(all: &[Expr], twin: &Value, decisive: bool) -> Option<bool> {
     let mut undefined = false;
     for expr in all {
@@ -108,7 +108,7 @@ fn compare(comparison: Comparison, left: &Value, right: &Value) -> Option<bool> 
 
 fn equal(left: &Value, right: &Value) -> Option<bool> {
     match (left, right) {
-        // 1 and 1.0 are the same number, although they differ as JSON.
+        // 1 and 1.0 are equal, although they are different JSON values.
         (Value::Number(left), Value::Number(right)) => Some(left.as_f64() == right.as_f64()),
         _ if is_primitive(left) && is_primitive(right) => Some(left == right),
         _ => None,
@@ -139,7 +139,7 @@ fn arithmetic(first: &Expr, rest: &[(ArithmeticOperator, Expr)], twin: &Value) -
             ArithmeticOperator::Divide => result / right,
             ArithmeticOperator::Remainder => result % right,
         };
-        // A division by zero is undefined, since JSON has no infinity.
+        // Division by zero is undefined, since JSON has no infinity.
         if !result.is_finite() {
             return None;
         }

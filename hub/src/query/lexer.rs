@@ -1,13 +1,11 @@
-//! Tokens of a query.
+//! Lexer of queries.
 //!
-//! Each token has the position of its first character, counted in characters
-//! from 1 as in an editor, so that an error can point at it.
-//!
-//! Keywords are plain words here; the parser distinguishes them.
+//! Each token has a position for error messages, counted in characters from 1 as in an
+//! editor. Keywords are identifiers here; the parser distinguishes them.
 
 use super::QueryError;
 
-/// Token and its position.
+/// A token and its position.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Token {
     pub(super) at: usize,
@@ -17,11 +15,11 @@ pub(super) struct Token {
 /// Kind of a token, with its value.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum TokenKind {
-    /// Word without quotes: keyword, root field or property.
-    Word(String),
-    /// Word in double brackets, which is never a keyword: `[[group]]`.
+    /// Keyword, root field or property.
+    Identifier(String),
+    /// Name in double brackets, which is never a keyword: `[[group]]`.
     Bracketed(String),
-    Text(String),
+    String(String),
     Number(f64),
     /// Operator or punctuation mark.
     Symbol(&'static str),
@@ -31,9 +29,9 @@ pub(super) enum TokenKind {
 impl std::fmt::Display for TokenKind {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            TokenKind::Word(word) => write!(f, "`{word}`"),
-            TokenKind::Bracketed(word) => write!(f, "`[[{word}]]`"),
-            TokenKind::Text(text) => write!(f, "the string '{text}'"),
+            TokenKind::Identifier(name) => write!(f, "`{name}`"),
+            TokenKind::Bracketed(name) => write!(f, "`[[{name}]]`"),
+            TokenKind::String(text) => write!(f, "the string '{text}'"),
             TokenKind::Number(number) => write!(f, "the number {number}"),
             TokenKind::Symbol(symbol) => write!(f, "`{symbol}`"),
             TokenKind::End => f.write_str("the end of the query"),
@@ -41,11 +39,11 @@ impl std::fmt::Display for TokenKind {
     }
 }
 
-/// Symbols, longest first: `<=` must not be read as `<` and `=`.
+/// Symbols, longest first, so that `<=` is not split into `<` and `=`.
 const SYMBOLS: &[&str] =
     &["!=", "<>", "<=", ">=", "=", "<", ">", "(", ")", "[", "]", ",", ".", "*", "+", "-", "/", "%"];
 
-/// Returns all tokens of `text`; the last one is [`TokenKind::End`].
+/// Returns all tokens of `text`. The last one is [`TokenKind::End`].
 pub(super) fn tokens(text: &str) -> Result<Vec<Token>, QueryError> {
     let mut lexer = Lexer { rest: text, at: 1, tokens: Vec::new() };
     while lexer.step()? {}
@@ -70,7 +68,9 @@ impl<'a> Lexer<'a> {
         let kind = match first {
             '\'' | '"' => self.text(first)?,
             '0'..='9' => self.number()?,
-            c if begins_word(c) => TokenKind::Word(self.take_while(continues_word).to_owned()),
+            c if starts_identifier(c) => {
+                TokenKind::Identifier(self.take_while(continues_identifier).to_owned())
+            }
             '[' => match self.bracketed()? {
                 Some(name) => name,
                 None => self.symbol()?,
@@ -91,22 +91,22 @@ impl<'a> Lexer<'a> {
                 let found = self.rest.chars().next().unwrap_or_default();
                 Err(QueryError::at(
                     self.at,
-                    format!("expected a word, a value or an operator, found `{found}`"),
+                    format!("expected a name, a value or an operator, found `{found}`"),
                 ))
             }
         }
     }
 
-    /// Reads a name in double brackets. Except after a dot, `[[` may also begin an
-    /// array within an array.
+    /// Reads a name in double brackets. Returns `None` if `[[` begins a nested array, which
+    /// is possible except after a dot.
     fn bracketed(&mut self) -> Result<Option<TokenKind>, QueryError> {
         let Some(inside) = self.rest.strip_prefix("[[") else { return Ok(None) };
         let after_dot =
             matches!(self.tokens.last(), Some(Token { kind: TokenKind::Symbol("."), .. }));
         let end = inside.find("]]");
         let name = end.map(|end| &inside[..end]).unwrap_or_default();
-        let is_name = name.chars().next().is_some_and(begins_word)
-            && name.chars().all(|c| continues_word(c) || c == '-' || c == ' ')
+        let is_name = name.chars().next().is_some_and(starts_identifier)
+            && name.chars().all(|c| continues_identifier(c) || c == '-' || c == ' ')
             && !["true", "false", "null", "undefined"].iter().any(|w| name.eq_ignore_ascii_case(w));
         match end {
             Some(end) if is_name || (after_dot && !name.is_empty()) => {
@@ -125,8 +125,8 @@ impl<'a> Lexer<'a> {
         let at = self.at;
         let bad = |text: &str| QueryError::at(at, format!("expected a number, found `{text}`"));
         if self.rest.starts_with("0x") || self.rest.starts_with("0X") {
-            let text = self.take_while(continues_word);
-            // A double cannot represent more than 13 hexadecimal digits exactly.
+            let text = self.take_while(continues_identifier);
+            // A double represents 13 hexadecimal digits exactly; longer numbers are rounded.
             let digits = &text[2..];
             let value = u64::from_str_radix(digits, 16).map_err(|_| bad(text))?;
             return Ok(TokenKind::Number(value as f64));
@@ -145,8 +145,8 @@ impl<'a> Lexer<'a> {
                 len += 1 + signed + exponent;
             }
         }
-        if self.rest[len..].chars().next().is_some_and(continues_word) {
-            return Err(bad(self.take_while(|c| continues_word(c) || c == '.')));
+        if self.rest[len..].chars().next().is_some_and(continues_identifier) {
+            return Err(bad(self.take_while(|c| continues_identifier(c) || c == '.')));
         }
         let text = self.take(len);
         match text.parse::<f64>() {
@@ -156,21 +156,21 @@ impl<'a> Lexer<'a> {
     }
 
     fn text(&mut self, quote: char) -> Result<TokenKind, QueryError> {
-        let began = self.at;
+        let start = self.at;
         let mut value = String::new();
         self.take(1);
         loop {
             let at = self.at;
             let Some(c) = self.rest.chars().next() else {
                 return Err(QueryError::at(
-                    began,
+                    start,
                     format!("expected a closing {quote} for the string that begins here"),
                 ));
             };
             self.take(c.len_utf8());
             match c {
                 '\\' => value.push(self.escape(at)?),
-                c if c == quote => return Ok(TokenKind::Text(value)),
+                c if c == quote => return Ok(TokenKind::String(value)),
                 c => value.push(c),
             }
         }
@@ -178,8 +178,8 @@ impl<'a> Lexer<'a> {
 
     fn escape(&mut self, at: usize) -> Result<char, QueryError> {
         let expected = || {
-            let what = r#"expected ', ", \ or u and four hex digits after a backslash"#;
-            QueryError::at(at, what.into())
+            let reason = r#"expected ', ", \ or u and four hex digits after a backslash"#;
+            QueryError::at(at, reason.into())
         };
         let c = self.rest.chars().next().ok_or_else(expected)?;
         self.take(c.len_utf8());
@@ -190,7 +190,7 @@ impl<'a> Lexer<'a> {
                 if !(0xD800..0xDC00).contains(&high) {
                     return char::from_u32(high).ok_or_else(expected);
                 }
-                // Characters beyond the basic plane are written as two surrogates.
+                // Characters outside the basic plane are encoded as two surrogates.
                 let rest = self.rest.strip_prefix("\\u").ok_or_else(expected)?;
                 self.take(self.rest.len() - rest.len());
                 let low = self.hex4().ok_or_else(expected)?;
@@ -221,12 +221,12 @@ impl<'a> Lexer<'a> {
     }
 }
 
-fn begins_word(c: char) -> bool {
+fn starts_identifier(c: char) -> bool {
     c.is_alphabetic() || c == '_' || c == '$'
 }
 
-fn continues_word(c: char) -> bool {
-    begins_word(c) || c.is_numeric()
+fn continues_identifier(c: char) -> bool {
+    starts_identifier(c) || c.is_numeric()
 }
 
 #[cfg(test)]
@@ -238,7 +238,7 @@ mod tests {
     }
 
     #[test]
-    fn strings_have_escapes() {
+    fn strings_can_contain_escapes() {
         for (text, value) in [
             (r"'a\'b'", "a'b"),
             (r#""a\"b""#, "a\"b"),
@@ -247,12 +247,12 @@ mod tests {
             (r"'\ud83d\ude00'", "😀"),
             ("'it is \"so\"'", "it is \"so\""),
         ] {
-            assert_eq!(kinds(text), [TokenKind::Text(value.into()), TokenKind::End], "{text}");
+            assert_eq!(kinds(text), [TokenKind::String(value.into()), TokenKind::End], "{text}");
         }
     }
 
     #[test]
-    fn numbers_are_decimal_or_hexadecimal() {
+    fn decimal_and_hexadecimal_numbers_are_read() {
         for (text, value) in [
             ("7", 7.0),
             ("0.5", 0.5),
@@ -266,7 +266,7 @@ mod tests {
     }
 
     #[test]
-    fn double_brackets_make_a_name_or_nested_arrays() {
+    fn double_brackets_enclose_a_name_or_nested_arrays() {
         assert_eq!(kinds("[[group]]")[0], TokenKind::Bracketed("group".into()));
         assert_eq!(kinds("tags.[[1 a]]")[2], TokenKind::Bracketed("1 a".into()));
         assert_eq!(kinds("[[1]]")[..2], [TokenKind::Symbol("["), TokenKind::Symbol("[")]);

@@ -1,7 +1,7 @@
-//! Grammar of a query: SELECT, FROM, WHERE, GROUP BY.
+//! Parser of queries: SELECT, FROM, WHERE and GROUP BY.
 //!
-//! There is one function per line of the grammar in the documentation of IoT Hub,
-//! "Query language". Depth is limited, so that no text can exhaust the stack.
+//! Each function corresponds to a rule of the grammar in the documentation of IoT Hub,
+//! "Query language". The nesting depth is limited, so that no query can overflow the stack.
 
 use super::QueryError;
 use super::cursor::Cursor;
@@ -15,20 +15,20 @@ pub(super) fn parse(text: &str) -> Result<Query, QueryError> {
 
 impl Cursor {
     fn query(&mut self) -> Result<Query, QueryError> {
-        self.expect_word("SELECT")?;
+        self.expect_keyword("SELECT")?;
         let top = self.top()?;
-        let columns_at = self.at();
+        let columns_at = self.position();
         let columns = self.columns()?;
-        self.expect_word("FROM")?;
+        self.expect_keyword("FROM")?;
         let source = self.source()?;
-        let condition = if self.accept_word("where") { Some(self.or()?) } else { None };
-        let group_at = self.at();
-        let group_by = if self.accept_word("group") { self.group_by()? } else { Vec::new() };
-        if *self.kind() != TokenKind::End {
+        let condition = if self.accept_keyword("where") { Some(self.or()?) } else { None };
+        let group_at = self.position();
+        let group_by = if self.accept_keyword("group") { self.group_by()? } else { Vec::new() };
+        if *self.peek() != TokenKind::End {
             return Err(self.expected("the end of the query"));
         }
         if !group_by.is_empty() && source == Source::Modules {
-            return Err(QueryError::at(group_at, "GROUP BY is offered on `devices` only".into()));
+            return Err(QueryError::at(group_at, "GROUP BY is supported on `devices` only".into()));
         }
         let query = Query { top, columns, source, condition, group_by };
         check_columns(&query).map_err(|reason| QueryError::at(columns_at, reason))?;
@@ -37,14 +37,14 @@ impl Cursor {
 
     fn top(&mut self) -> Result<Option<usize>, QueryError> {
         let is_top = matches!(
-            (self.kind(), self.second()),
-            (TokenKind::Word(word), Some(TokenKind::Number(_))) if word.eq_ignore_ascii_case("top")
+            (self.peek(), self.peek_second()),
+            (TokenKind::Identifier(name), Some(TokenKind::Number(_))) if name.eq_ignore_ascii_case("top")
         );
         if !is_top {
             return Ok(None);
         }
         self.skip();
-        match *self.kind() {
+        match *self.peek() {
             TokenKind::Number(n) if n >= 1.0 && n.fract() == 0.0 && n <= f64::from(u32::MAX) => {
                 self.skip();
                 Ok(Some(n as usize))
@@ -60,7 +60,8 @@ impl Cursor {
         let mut columns = Vec::new();
         loop {
             let value = self.column_value()?;
-            let name = if self.accept_word("as") { self.name("an alias")? } else { value.name() };
+            let name =
+                if self.accept_keyword("as") { self.name("an alias")? } else { value.name() };
             columns.push(Column { name, value });
             if !self.accept_symbol(",") {
                 return Ok(Columns::Listed(columns));
@@ -72,7 +73,7 @@ impl Cursor {
         let Some(function) = self.function() else {
             return self.path("`*`, a property or an aggregate").map(ColumnValue::Property);
         };
-        let at = self.at();
+        let at = self.position();
         self.skip();
         self.skip();
         let aggregate = match function.to_ascii_lowercase().as_str() {
@@ -93,25 +94,25 @@ impl Cursor {
     }
 
     fn source(&mut self) -> Result<Source, QueryError> {
-        let at = self.at();
+        let at = self.position();
         let wanted = "`devices` or `devices.modules`";
-        if !self.accept_word("devices") {
+        if !self.accept_keyword("devices") {
             return Err(self.expected(wanted));
         }
         if !self.accept_symbol(".") {
             return Ok(Source::Devices);
         }
-        if self.accept_word("modules") {
+        if self.accept_keyword("modules") {
             Ok(Source::Modules)
-        } else if self.accept_word("jobs") {
-            Err(QueryError::at(at, "`devices.jobs` is not offered; this hub runs no jobs".into()))
+        } else if self.accept_keyword("jobs") {
+            Err(QueryError::at(at, "`devices.jobs` is not supported; this hub runs no jobs".into()))
         } else {
             Err(self.expected(wanted))
         }
     }
 
     fn group_by(&mut self) -> Result<Vec<PropertyPath>, QueryError> {
-        self.expect_word("BY")?;
+        self.expect_keyword("BY")?;
         let mut paths = vec![self.path("a property")?];
         while self.accept_symbol(",") {
             paths.push(self.path("a property")?);
@@ -133,7 +134,7 @@ impl ColumnValue {
     }
 }
 
-/// Checks columns that the grammar allows but no answer can have.
+/// Rejects columns that the grammar allows but that cannot be evaluated.
 fn check_columns(query: &Query) -> Result<(), String> {
     let Columns::Listed(columns) = &query.columns else {
         return if query.group_by.is_empty() {

@@ -1,14 +1,14 @@
 //! Syntax tree of a query.
 //!
-//! Chains of one operator are flat lists, so that a query of 8,000 characters
-//! does not become a tree with thousands of levels.
+//! Operators of the same precedence are flat lists, so that a long query does not become a
+//! tree with thousands of levels.
 
 use serde_json::Value;
 
-/// Parsed query.
+/// A parsed query.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Query {
-    /// `TOP n`.
+    /// The limit of rows: `TOP n`.
     pub(super) top: Option<usize>,
     pub(super) columns: Columns,
     pub(super) source: Source,
@@ -26,7 +26,7 @@ pub(super) enum Columns {
 
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Column {
-    /// Name in the answer: the alias, or the last segment or function of the value.
+    /// Name in the results: the alias, or else the last path segment or the function.
     pub(super) name: String,
     pub(super) value: ColumnValue,
 }
@@ -55,7 +55,7 @@ pub(crate) enum Source {
     Modules,
 }
 
-/// Path to a value in a twin; never empty.
+/// Path to a value in a twin. Never empty.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct PropertyPath(pub(super) Vec<String>);
 
@@ -64,20 +64,20 @@ pub(super) enum Expr {
     Literal(Literal),
     Property(PropertyPath),
     IsDefined(PropertyPath),
-    /// Function of two strings: the text, and the part that is searched for.
+    /// Function with the searched string and the wanted part.
     Search(StringFunction, Box<Expr>, Box<Expr>),
     Not(Box<Expr>),
     Negate(Box<Expr>),
     And(Vec<Expr>),
     Or(Vec<Expr>),
     Compare(Comparison, Box<Expr>, Box<Expr>),
-    /// `IN` with `true`, `NIN` with `false`.
+    /// `IN` if `true`, `NIN` if `false`.
     In(bool, Box<Expr>, Vec<Literal>),
-    /// Operators of one precedence, from left to right.
+    /// Operators of the same precedence, from left to right.
     Arithmetic(Box<Expr>, Vec<(ArithmeticOperator, Expr)>),
 }
 
-/// Function of a string and a part of it. Case matters.
+/// Case-sensitive function that searches a string for a part.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum StringFunction {
     StartsWith,
@@ -87,7 +87,7 @@ pub(super) enum StringFunction {
 
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Literal {
-    /// `undefined`, which JSON does not have.
+    /// `undefined`, which does not exist in JSON.
     Undefined,
     Value(Value),
 }
@@ -112,7 +112,7 @@ pub(super) enum ArithmeticOperator {
 }
 
 impl Query {
-    /// Returns whether rows are whole twins rather than columns.
+    /// Returns `true` if the rows are whole twins.
     pub(crate) fn returns_twins(&self) -> bool {
         self.columns == Columns::Whole
     }
@@ -122,7 +122,7 @@ impl Query {
         self.source
     }
 
-    /// Returns whether a row may represent several twins.
+    /// Returns `true` if a row can represent several twins.
     pub(super) fn is_grouped(&self) -> bool {
         let aggregates = match &self.columns {
             Columns::Whole => false,

@@ -1,4 +1,4 @@
-//! Queries, from their text to their rows.
+//! Parsing and evaluation of whole queries.
 
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -27,9 +27,9 @@ fn run(text: &str, twins: &[Value]) -> Vec<Value> {
     page(text, twins, 0, 1000).rows
 }
 
-fn page(text: &str, twins: &[Value], given: usize, size: usize) -> Page<usize> {
+fn page(text: &str, twins: &[Value], returned: usize, size: usize) -> Page<usize> {
     let query = parse(text).unwrap_or_else(|error| panic!("{text}: {error}"));
-    query.page(twins.iter().cloned().map(Document).enumerate(), given, size)
+    query.page(twins.iter().cloned().map(Document).enumerate(), returned, size)
 }
 
 fn twin() -> Value {
@@ -45,7 +45,7 @@ fn twin() -> Value {
 }
 
 #[test]
-fn a_condition_counts_only_if_it_is_exactly_true() {
+fn a_twin_matches_only_if_the_condition_is_exactly_true() {
     for (condition, holds) in [
         ("tags.plant = 'A'", true),
         ("tags.plant = \"A\"", true),
@@ -82,7 +82,7 @@ fn a_condition_counts_only_if_it_is_exactly_true() {
         ("null", false),
         ("true", true),
         ("true = true", true),
-        // A missing property is neither equal nor different.
+        // Comparisons with a missing property are undefined.
         ("tags.absent = 'A'", false),
         ("tags.absent != 'A'", false),
         ("NOT tags.absent = 'A'", false),
@@ -135,7 +135,7 @@ fn a_condition_counts_only_if_it_is_exactly_true() {
 }
 
 #[test]
-fn columns_have_their_alias_or_last_name() {
+fn columns_are_named_by_their_alias_or_last_segment() {
     for (columns, row) in [
         ("DeviceId, CONNECTIONSTATE", json!({"deviceId": "d1", "connectionState": "Connected"})),
         ("tags.plant", json!({"plant": "A"})),
@@ -185,20 +185,20 @@ fn aggregates_cover_all_twins_or_each_group() {
         ),
     ] {
         let mut found = run(text, &fleet());
-        let mut wanted = rows.as_array().cloned().unwrap();
+        let mut expected = rows.as_array().cloned().unwrap();
         found.sort_by_key(Value::to_string);
-        wanted.sort_by_key(Value::to_string);
-        assert_eq!(found, wanted, "{text}");
+        expected.sort_by_key(Value::to_string);
+        assert_eq!(found, expected, "{text}");
     }
 }
 
 #[test]
-fn a_page_begins_where_the_last_one_ended() {
+fn a_page_continues_after_the_previous_one() {
     let fleet = fleet();
 
     let first = page("SELECT deviceId FROM devices", &fleet, 0, 4);
     assert_eq!(first.rows.len(), 4);
-    assert_eq!(first.next, Some(NextPage { after: Some(3), given: 4 }));
+    assert_eq!(first.next, Some(NextPage { after: Some(3), returned: 4 }));
 
     let last = page("SELECT deviceId FROM devices", &fleet[4..], 4, 2);
     assert_eq!((last.rows.len(), last.next), (2, None));
@@ -208,13 +208,13 @@ fn a_page_begins_where_the_last_one_ended() {
 
     let groups = "SELECT tags.plant, COUNT() AS n FROM devices GROUP BY tags.plant";
     let first = page(groups, &fleet, 0, 2);
-    assert_eq!(first.next, Some(NextPage { after: None, given: 2 }));
+    assert_eq!(first.next, Some(NextPage { after: None, returned: 2 }));
     let last = page(groups, &fleet, 2, 2);
     assert_eq!((last.rows.len(), last.next), (1, None));
 }
 
 #[test]
-fn a_module_query_may_name_its_collection_in_paths() {
+fn paths_of_a_module_query_can_contain_the_collection() {
     let query = parse(
         "SELECT devices.modules.moduleId FROM devices.modules WHERE devices.modules.tags.a = 1",
     )
@@ -229,7 +229,7 @@ fn a_module_query_may_name_its_collection_in_paths() {
 }
 
 #[test]
-fn a_syntax_error_names_its_position_and_what_was_expected() {
+fn a_syntax_error_has_its_position_and_the_expected_token() {
     for (text, error) in [
         ("", "character 1: expected SELECT, found the end of the query"),
         ("DELETE", "character 1: expected SELECT, found `DELETE`"),
@@ -244,7 +244,7 @@ fn a_syntax_error_names_its_position_and_what_was_expected() {
         ),
         (
             "SELECT * FROM devices.jobs",
-            "character 15: `devices.jobs` is not offered; this hub runs no jobs",
+            "character 15: `devices.jobs` is not supported; this hub runs no jobs",
         ),
         (
             "SELECT * FROM devices WHERE",
@@ -304,7 +304,7 @@ fn a_syntax_error_names_its_position_and_what_was_expected() {
         ),
         (
             "SELECT tags.a FROM devices.modules GROUP BY tags.a",
-            "character 36: GROUP BY is offered on `devices` only",
+            "character 36: GROUP BY is supported on `devices` only",
         ),
         (
             "SELECT * FROM devices WHERE a = 'x",
@@ -316,7 +316,7 @@ fn a_syntax_error_names_its_position_and_what_was_expected() {
         ),
         (
             "SELECT * FROM devices;",
-            "character 22: expected a word, a value or an operator, found `;`",
+            "character 22: expected a name, a value or an operator, found `;`",
         ),
     ] {
         assert_eq!(parse(text).unwrap_err().to_string(), format!("query, {error}"), "{text}");
@@ -340,13 +340,13 @@ fn length_and_depth_are_limited() {
 
 proptest! {
     #[test]
-    fn no_text_makes_the_parser_panic(text in "\\PC{0,200}") {
+    fn no_input_makes_the_parser_panic(text in "\\PC{0,200}") {
         let _ = parse(&text);
     }
 
     #[test]
-    fn no_row_of_words_makes_parser_or_evaluator_panic(
-        words in proptest::collection::vec(
+    fn no_sequence_of_tokens_makes_the_parser_or_the_evaluator_panic(
+        tokens in proptest::collection::vec(
             proptest::sample::select(vec![
                 "SELECT", "*", "FROM", "devices", ".", "modules", "WHERE", "GROUP", "BY", "AS", "TOP", "AND", "OR",
                 "NOT", "IN", "NIN", "(", ")", "[", "]", "[[", "]]", ",", "=", "!=", "<", ">=", "+", "-", "*", "/",
@@ -357,8 +357,8 @@ proptest! {
         ),
         whole in any::<bool>(),
     ) {
-        let words = words.join(" ");
-        let text = if whole { words } else { format!("SELECT * FROM devices WHERE {words}") };
+        let tokens = tokens.join(" ");
+        let text = if whole { tokens } else { format!("SELECT * FROM devices WHERE {tokens}") };
         if let Ok(query) = parse(&text) {
             query.page([(0, Document(twin()))].into_iter(), 0, 10);
         }

@@ -1,8 +1,7 @@
-//! Answers of the REST API: JSON, and errors in the form of IoT Hub.
+//! Responses of the REST API: JSON, and errors in the format of IoT Hub.
 //!
-//! Each official client reads a different part of an error: the status and its
-//! reason, the header, the number or the name in the body. Every error has all
-//! of them.
+//! The official clients read different parts of an error: the status, the header, or the
+//! number or name in the body. Therefore every error contains all of them.
 
 use axum::http::header::{CONTENT_TYPE, ETAG};
 use axum::http::{HeaderName, HeaderValue, StatusCode};
@@ -15,18 +14,18 @@ use crate::stamps::{now, tracking_id};
 
 const JSON: HeaderValue = HeaderValue::from_static("application/json; charset=utf-8");
 
-/// Response to a request, or an error.
+/// Result of a request: a response or an error.
 pub(super) type ApiResult = Result<Response, ApiError>;
 
-/// Returns a JSON answer with status 200.
+/// Returns a JSON response with the status 200.
 pub(super) fn json(value: &impl Serialize) -> ApiResult {
     let body = serde_json::to_vec(value).map_err(|error| {
-        HubError::new(ErrorCode::ServerError, format!("the answer is not JSON: {error}"))
+        HubError::new(ErrorCode::ServerError, format!("the response is not JSON: {error}"))
     })?;
     Ok(([(CONTENT_TYPE, JSON)], body).into_response())
 }
 
-/// Returns a JSON answer with an `ETag` header.
+/// Returns a JSON response with an `ETag` header.
 pub(super) fn json_with_etag(value: &impl Serialize, etag: &str) -> ApiResult {
     let mut response = json(value)?;
     if let Ok(quoted) = HeaderValue::try_from(format!("\"{etag}\"")) {
@@ -35,7 +34,7 @@ pub(super) fn json_with_etag(value: &impl Serialize, etag: &str) -> ApiResult {
     Ok(response)
 }
 
-/// Error of a request, with its HTTP status.
+/// Error of a request with its HTTP status.
 #[derive(Debug)]
 pub(super) struct ApiError {
     error: HubError,
@@ -43,13 +42,13 @@ pub(super) struct ApiError {
 }
 
 impl ApiError {
-    /// Returns an error with a status other than that of its code. For paths that
-    /// are not offered, for which IoT Hub has no code.
+    /// Returns an error with the given status and the code [`ErrorCode::InvalidOperation`],
+    /// for cases without a code in IoT Hub, such as unsupported paths.
     pub(super) fn with_status(status: StatusCode, message: &str) -> ApiError {
         ApiError { error: HubError::new(ErrorCode::InvalidOperation, message), status }
     }
 
-    /// Returns the error of a request that cannot be understood.
+    /// Returns the error of an invalid request.
     pub(super) fn invalid(message: impl Into<String>) -> ApiError {
         HubError::new(ErrorCode::ArgumentInvalid, message.into()).into()
     }
@@ -73,9 +72,8 @@ impl IntoResponse for ApiError {
     }
 }
 
-/// Replaces a refusal of the router, which is plain text, by one that clients
-/// can parse.
-pub(super) fn in_kind(response: Response) -> Response {
+/// Replaces a plain-text error of the router by one that clients can parse.
+pub(super) fn with_parsable_error(response: Response) -> Response {
     if !response.status().is_client_error() || response.headers().contains_key(HEADER_ERROR_CODE) {
         return response;
     }
@@ -84,9 +82,8 @@ pub(super) fn in_kind(response: Response) -> Response {
     ApiError { error, status: response.status() }.into_response()
 }
 
-/// Returns the form of an error's message: text for errors of the registry and of
-/// twins, JSON for all others. The Node client recognises a missing device by the
-/// text only.
+/// Returns the format of an error: text for errors of the registry and of twins, JSON for
+/// all others. The Node client recognises a missing device only in the text format.
 fn shape(code: ErrorCode) -> BodyShape {
     match code {
         ErrorCode::DeviceNotFound

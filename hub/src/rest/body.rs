@@ -1,4 +1,4 @@
-//! Parts of a request: ids in its path, conditions in its headers, its body.
+//! Extraction of ids, conditions and bodies from requests.
 
 use std::time::Duration;
 
@@ -14,16 +14,16 @@ use tokio::time::timeout;
 use super::answer::ApiError;
 use crate::state::{IfMatch, Owner};
 
-/// Limit of a body: the payload of a method may be 128 KiB, plus escapes and the
-/// other members. A bulk request of a hundred devices fits as well.
+/// Maximum size of a body. The limit leaves room for the largest payload of a method
+/// (128 KiB) and for a bulk request of a hundred devices.
 const MAX_BODY_BYTES: usize = 256 * 1024;
 
-/// Parses the device in a path.
+/// Parses the device id in a path.
 pub(super) fn device(id: &str) -> Result<Owner, HubError> {
     Ok(Owner { device: id.parse().map_err(not_an_id)?, module: None })
 }
 
-/// Parses the module in a path.
+/// Parses the device id and the module id in a path.
 pub(super) fn module(id: &str, name: &str) -> Result<Owner, HubError> {
     Ok(Owner { module: Some(name.parse().map_err(not_an_id)?), ..device(id)? })
 }
@@ -32,21 +32,21 @@ fn not_an_id(error: IdError) -> HubError {
     HubError::new(ErrorCode::ArgumentInvalid, error.to_string())
 }
 
-/// Parses the condition of a write.
+/// Parses the `If-Match` condition of a write.
 pub(super) fn if_match(headers: &HeaderMap) -> IfMatch {
-    // A header that is not text matches no etag.
+    // A header that is not ASCII becomes empty, which matches no etag.
     IfMatch::parse(headers.get(IF_MATCH).map(|value| value.to_str().unwrap_or_default()))
 }
 
-/// Time limit for a body.
-const BODY_PATIENCE: Duration = Duration::from_secs(30);
+/// Time limit for receiving a body.
+const BODY_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Reads a body of at most [`MAX_BODY_BYTES`], within [`BODY_PATIENCE`].
+/// Reads a body of at most [`MAX_BODY_BYTES`] within [`BODY_TIMEOUT`].
 async fn bytes(request: Request) -> Result<Bytes, ApiError> {
-    let body = timeout(BODY_PATIENCE, to_bytes(request.into_body(), MAX_BODY_BYTES)).await;
+    let body = timeout(BODY_TIMEOUT, to_bytes(request.into_body(), MAX_BODY_BYTES)).await;
     let body = body.map_err(|_| {
-        let seconds = BODY_PATIENCE.as_secs();
-        let reason = format!("the body is not whole after {seconds} s");
+        let seconds = BODY_TIMEOUT.as_secs();
+        let reason = format!("the body is incomplete after {seconds} s");
         ApiError::with_status(StatusCode::REQUEST_TIMEOUT, &reason)
     })?;
     body.map_err(|_| {
@@ -55,8 +55,7 @@ async fn bytes(request: Request) -> Result<Bytes, ApiError> {
     })
 }
 
-/// Reads a body that is text. The Content-Type is ignored: the clients do not agree
-/// on it.
+/// Reads a body as UTF-8. Ignores the `Content-Type`, as clients set different ones.
 async fn text(request: Request) -> Result<String, ApiError> {
     let bytes = bytes(request).await?;
     String::from_utf8(bytes.into()).map_err(|_| ApiError::invalid("the body is not UTF-8"))
@@ -67,7 +66,7 @@ async fn value(request: Request) -> Result<Value, ApiError> {
         .map_err(|error| ApiError::invalid(format!("the body {error}")))
 }
 
-/// Body that is JSON and parsed later.
+/// Extractor of a body as a string, to be parsed later.
 pub(super) struct Text(pub(super) String);
 
 impl<S: Sync> FromRequest<S> for Text {
@@ -78,7 +77,7 @@ impl<S: Sync> FromRequest<S> for Text {
     }
 }
 
-/// Body that is a JSON object.
+/// Extractor of a JSON object.
 pub(super) struct JsonObject(pub(super) Map<String, Value>);
 
 impl<S: Sync> FromRequest<S> for JsonObject {
@@ -92,7 +91,7 @@ impl<S: Sync> FromRequest<S> for JsonObject {
     }
 }
 
-/// Body that is a JSON array.
+/// Extractor of a JSON array.
 pub(super) struct JsonArray(pub(super) Vec<Value>);
 
 impl<S: Sync> FromRequest<S> for JsonArray {
@@ -115,11 +114,11 @@ mod tests {
     use super::*;
 
     #[tokio::test(start_paused = true)]
-    async fn a_body_that_does_not_come_is_given_up() {
+    async fn a_body_that_never_arrives_times_out() {
         let never = Body::from_stream(stream::pending::<std::io::Result<Bytes>>());
-        let begun = Instant::now();
+        let start = Instant::now();
         let error = bytes(Request::new(never)).await.unwrap_err();
-        assert!(format!("{error:?}").contains("the body is not whole after 30 s"), "{error:?}");
-        assert_eq!(begun.elapsed(), BODY_PATIENCE);
+        assert!(format!("{error:?}").contains("the body is incomplete after 30 s"), "{error:?}");
+        assert_eq!(start.elapsed(), BODY_TIMEOUT);
     }
 }

@@ -1,4 +1,4 @@
-//! Bulk requests: many identities or twins, each with its own outcome.
+//! Bulk requests, in which each item succeeds or fails independently.
 
 use axum::extract::State as Extract;
 use protocol::error::{ErrorCode, HubError};
@@ -10,10 +10,11 @@ use super::answer::{ApiError, ApiResult, json as answer};
 use super::body::{JsonArray, device, module};
 use crate::state::{IdentityRequest, IfMatch, Owner, TwinChange, TwinWrite};
 
-/// Limit of items in one request.
+/// Maximum number of items in a request.
 const MAX_ITEMS: usize = 100;
 
-/// Operation on one identity. The other members of the item describe it.
+/// The operation and the conditions of an item. The other members describe the identity or
+/// the twin.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct BulkItem {
@@ -27,8 +28,8 @@ struct BulkItem {
     twin_e_tag: Option<String>,
 }
 
-/// Operation of an item, named as in the documentation of IoT Hub, "Identity
-/// registry". Case is ignored: the Node client writes `Delete`, the others `delete`.
+/// Operation of an item (documentation of IoT Hub, "Identity registry"). Case is ignored:
+/// the Node client sends `Delete`, all others `delete`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "String")]
 enum ImportMode {
@@ -73,7 +74,7 @@ pub(super) async fn run(Extract(rest): Extract<Rest>, JsonArray(items): JsonArra
         let id = item.get("id").cloned().unwrap_or_default();
         let module = item.get("moduleId").cloned().unwrap_or_default();
         let operation = item.get("importMode").cloned().unwrap_or(json!("createOrUpdate"));
-        if let Err(error) = one(&rest, item).await {
+        if let Err(error) = process(&rest, item).await {
             errors.push(json!({
                 "deviceId": id,
                 "moduleId": module,
@@ -86,7 +87,7 @@ pub(super) async fn run(Extract(rest): Extract<Rest>, JsonArray(items): JsonArra
     answer(&json!({ "isSuccessful": errors.is_empty(), "errors": errors, "warnings": [] }))
 }
 
-async fn one(rest: &Rest, value: Value) -> Result<(), HubError> {
+async fn process(rest: &Rest, value: Value) -> Result<(), HubError> {
     let invalid = |error: serde_json::Error| {
         HubError::new(ErrorCode::ArgumentInvalid, format!("item: {error}"))
     };
@@ -105,16 +106,17 @@ async fn one(rest: &Rest, value: Value) -> Result<(), HubError> {
             rest.write_identity(&owner, &identity, &required(etag, "eTag")?).map(drop)
         }
         ImportMode::CreateOrUpdate => {
-            let there = if rest.state.get(&owner).is_ok() { IfMatch::Any } else { IfMatch::Absent };
-            rest.write_identity(&owner, &identity, &there).map(drop)
+            let exists = rest.state.get(&owner).is_ok();
+            let condition = if exists { IfMatch::Any } else { IfMatch::Absent };
+            rest.write_identity(&owner, &identity, &condition).map(drop)
         }
         ImportMode::CreateOrUpdateIfMatchEtag => {
-            let there = if rest.state.get(&owner).is_ok() {
+            let condition = if rest.state.get(&owner).is_ok() {
                 required(etag, "eTag")?
             } else {
                 IfMatch::Absent
             };
-            rest.write_identity(&owner, &identity, &there).map(drop)
+            rest.write_identity(&owner, &identity, &condition).map(drop)
         }
         ImportMode::Delete => rest.delete_identity(&owner, &IfMatch::Any),
         ImportMode::DeleteIfMatchEtag => rest.delete_identity(&owner, &required(etag, "eTag")?),
@@ -126,7 +128,7 @@ async fn one(rest: &Rest, value: Value) -> Result<(), HubError> {
     .await
 }
 
-/// Returns the etag that an import mode needs, from this member of the item.
+/// Returns `etag`, or an error if the item lacks the `member` that its import mode needs.
 fn required(etag: IfMatch, member: &str) -> Result<IfMatch, HubError> {
     match etag {
         IfMatch::Absent => {

@@ -1,4 +1,5 @@
-//! `/$faults`: faults set, listed and cleared. Azure IoT Hub has no such path.
+//! The path `/$faults`, which sets, lists and clears faults. It does not exist in Azure IoT
+//! Hub.
 
 use std::time::Duration;
 
@@ -16,11 +17,10 @@ use super::body::JsonObject;
 use crate::faults::{CONTROL_PATH, ControlRequest, FaultJson, Step};
 use crate::sessions::Ending;
 
-/// Time between the answer to a restart and the restart, in which the answer is
-/// sent.
+/// Delay of a restart, in which the response to its request is sent.
 const RESTART_DELAY: Duration = Duration::from_millis(100);
 
-/// Lists the faults that are set, and the number of those that have happened.
+/// Lists the active faults and the number of faults that have happened.
 pub(super) async fn list(Extract(rest): Extract<Rest>) -> ApiResult {
     let faults = &rest.faults;
     let waiting: Vec<FaultJson> = faults.waiting().iter().map(FaultJson::from).collect();
@@ -33,11 +33,11 @@ pub(super) async fn clear(Extract(rest): Extract<Rest>) -> StatusCode {
     StatusCode::NO_CONTENT
 }
 
-/// Sets a fault, or performs one at once.
+/// Sets a fault, or performs it if it has no step.
 pub(super) async fn set(Extract(rest): Extract<Rest>, JsonObject(body): JsonObject) -> ApiResult {
     let request = ControlRequest::parse(Value::Object(body)).map_err(ApiError::invalid)?;
     let sessions = &rest.sessions;
-    let connected = |done: bool, device: DeviceId| match done {
+    let connected = |was_connected: bool, device: DeviceId| match was_connected {
         true => Ok(()),
         false => {
             let text = format!("device `{device}` is not connected");
@@ -56,9 +56,8 @@ pub(super) async fn set(Extract(rest): Extract<Rest>, JsonObject(body): JsonObje
                 tokio::time::sleep(RESTART_DELAY).await;
                 let restart =
                     move |rest: &Rest| rest.sessions.restart(down, || rest.state.forget(forget));
-                let forgotten = rest.run(restart).await;
-                if let Err(error) = forgotten {
-                    tracing::warn!(error = error.message, "state not forgotten by the restart");
+                if let Err(error) = rest.run(restart).await {
+                    tracing::warn!(error = error.message, "the restart did not reset the state");
                 }
             });
         }
@@ -66,7 +65,7 @@ pub(super) async fn set(Extract(rest): Extract<Rest>, JsonObject(body): JsonObje
     Ok(StatusCode::NO_CONTENT.into_response())
 }
 
-/// Applies a fault to a request, if one is set for it.
+/// Applies a matching fault to a request, if there is one.
 pub(super) async fn disturb(
     Extract(rest): Extract<Rest>,
     request: Request,
@@ -79,7 +78,7 @@ pub(super) async fn disturb(
     let device = path.split('/').nth(2).and_then(|id| id.parse::<DeviceId>().ok());
     let handling = rest.faults.handling(Step::Request, device.as_ref());
     if handling.is_throttled() {
-        let error = HubError::new(ErrorCode::ThrottlingException, "a fault throttles this hub");
+        let error = HubError::new(ErrorCode::ThrottlingException, "throttled by a fault");
         return ApiError::from(error).into_response();
     }
     if !handling.delay.is_zero() {

@@ -1,4 +1,4 @@
-//! Identities of devices and modules: created, updated, read and deleted.
+//! Handlers that create, read, update and delete the identities of devices and modules.
 
 use axum::extract::{Path, Query, State as Extract};
 use axum::http::{HeaderMap, StatusCode};
@@ -13,7 +13,7 @@ use super::body::{JsonObject, device, if_match, module};
 use crate::sessions::Ending;
 use crate::state::{Entity, IdentityRequest, IfMatch, Owner};
 
-/// Limit of devices in one listing; IoT Hub has the same.
+/// Maximum number of listed devices, as in IoT Hub.
 const MAX_LISTED: usize = 1000;
 
 #[derive(Deserialize)]
@@ -60,7 +60,7 @@ pub(super) async fn list_modules(
     answer(&modules.iter().map(|module| module.identity_view()).collect::<Vec<_>>())
 }
 
-// IoT Hub sends no ETag header with modules.
+// Unlike for devices, IoT Hub sends no `ETag` header for modules.
 pub(super) async fn get_module(
     Extract(rest): Extract<Rest>,
     Path((id, name)): Path<(String, String)>,
@@ -98,7 +98,7 @@ pub(super) async fn connected(Extract(rest): Extract<Rest>) -> ApiResult {
     answer(&json!({ "connectedDeviceCount": rest.state.statistics().connected }))
 }
 
-/// Creates an identity if the request has no condition, and updates it otherwise.
+/// Creates an identity if the request has no condition, otherwise updates it.
 async fn write(
     rest: &Rest,
     owner: Owner,
@@ -126,8 +126,7 @@ async fn remove(rest: &Rest, owner: Owner, headers: &HeaderMap) -> ApiResult {
 }
 
 impl Rest {
-    /// Creates or updates an identity. Ends the connection of a device that may no
-    /// longer connect.
+    /// Creates or updates an identity. Ends the connection of a disabled device.
     pub(super) fn write_identity(
         &self,
         owner: &Owner,
@@ -144,7 +143,7 @@ impl Rest {
         Ok(entity)
     }
 
-    /// Deletes an identity and ends the connection of its device.
+    /// Deletes an identity. Ends the connection of a deleted device.
     pub(super) fn delete_identity(
         &self,
         owner: &Owner,

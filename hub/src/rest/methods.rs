@@ -1,4 +1,4 @@
-//! Direct methods: calls to devices.
+//! Handlers that invoke direct methods.
 
 use axum::extract::{Path, State as Extract};
 use protocol::error::{ErrorCode, HubError};
@@ -22,8 +22,8 @@ pub(super) async fn invoke(
     json(&rest.methods.invoke(&owner.device, &request).await?)
 }
 
-/// Answers that the module is offline if it exists: modules do not connect to
-/// this hub.
+/// Responds that the module is offline if it exists, since modules cannot connect to this
+/// hub.
 pub(super) async fn invoke_module(
     Extract(rest): Extract<Rest>,
     Path((id, name)): Path<(String, String)>,

@@ -1,9 +1,9 @@
-//! Paths of requests: encoded slashes, and paths that are those of devices.
+//! Paths of requests: encoded slashes and paths for devices.
 
 use axum::http::{Method, Request, Uri};
 
-/// Replaces encoded slashes in the path of a request. Azure IoT Explorer encodes the
-/// whole path, and ids have no slash, so `%2F` can be nothing but a separator.
+/// Replaces encoded slashes in the path of a request. Azure IoT Explorer encodes the whole
+/// path. Ids cannot contain slashes, so `%2F` is always a separator.
 pub(crate) fn decode_slashes<B>(mut request: Request<B>) -> Request<B> {
     let uri = request.uri();
     if !uri.path().contains("%2F") && !uri.path().contains("%2f") {
@@ -19,12 +19,12 @@ pub(crate) fn decode_slashes<B>(mut request: Request<B>) -> Request<B> {
     request
 }
 
-/// Returns the name of the API of a request from a device: IoT Hub over HTTPS, or the
-/// Device Provisioning Service. `None` for requests from services.
+/// Returns the name of the device API that a path belongs to: IoT Hub over HTTPS or the
+/// Device Provisioning Service. Returns `None` for the paths of services.
 pub(super) fn api_for_devices(method: &Method, path: &str) -> Option<&'static str> {
     let segments: Vec<&str> = path.trim_start_matches('/').split('/').collect();
     match segments[..] {
-        // A cloud-to-device message of a service.
+        // A cloud-to-device message from a service.
         ["devices", _, "messages", bound]
             if *method == Method::POST && bound.eq_ignore_ascii_case("devicebound") =>
         {

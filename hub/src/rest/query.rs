@@ -1,8 +1,7 @@
-//! Queries, one page at a time.
+//! Handler of queries, which returns one page at a time.
 //!
-//! The continuation that a caller sends back names the last twin of the page
-//! before. The hub keeps nothing between two pages, so a page may be requested
-//! at any time.
+//! The continuation token contains the id of the last twin on the previous page. The hub
+//! keeps no state between pages, so tokens never expire.
 
 use std::str::FromStr;
 use std::sync::Arc;
@@ -22,10 +21,10 @@ use super::body::JsonObject;
 use crate::query::{self, Query, Source};
 use crate::state::{Owner, State};
 
-/// Rows of a page without [`HEADER_MAX_ITEM_COUNT`].
+/// Number of rows on a page if the request has no [`HEADER_MAX_ITEM_COUNT`].
 const DEFAULT_ROWS: usize = 100;
 
-/// Limit of rows of a page.
+/// Maximum number of rows on a page.
 const MAX_ROWS: usize = 1000;
 
 pub(super) async fn run(
@@ -35,7 +34,7 @@ pub(super) async fn run(
     JsonObject(body): JsonObject,
 ) -> ApiResult {
     if id != "query" {
-        let message = "this hub offers POST of /devices/query only";
+        let message = "this hub supports POST of /devices/query only";
         return Err(ApiError::with_status(StatusCode::METHOD_NOT_ALLOWED, message));
     }
     let text = body.get("query").and_then(Value::as_str);
@@ -43,10 +42,10 @@ pub(super) async fn run(
     let query = query::parse(text).map_err(|error| ApiError::invalid(error.to_string()))?;
     let item_type = if query.returns_twins() { "Twin" } else { "Raw" };
     let rows = rows(&headers)?;
-    let from = begin(&headers)?;
+    let start = continuation(&headers)?;
     let state = Arc::clone(&rest.state);
-    // With many thousand devices a query takes long; calls must not wait for it.
-    let page = tokio::task::spawn_blocking(move || page(&state, &query, &from, rows)).await;
+    // A query over thousands of devices takes long and must not delay other requests.
+    let page = tokio::task::spawn_blocking(move || page(&state, &query, &start, rows)).await;
     let (rows, next) = page.map_err(|_| {
         HubError::new(ErrorCode::ServerError, "the query panicked; the hub's log has the reason")
     })?;
@@ -55,7 +54,7 @@ pub(super) async fn run(
     let headers = response.headers_mut();
     let name = HeaderName::from_static;
     headers.insert(name(HEADER_ITEM_TYPE), HeaderValue::from_static(item_type));
-    // Absent on the last page: clients continue as long as the header is present.
+    // The last page has no header, which ends the loop in clients.
     if let Some(next) = next.and_then(|next| HeaderValue::try_from(next.to_string()).ok()) {
         headers.insert(name(HEADER_CONTINUATION), next);
     }
@@ -65,19 +64,19 @@ pub(super) async fn run(
 fn page(
     state: &State,
     query: &Query,
-    from: &Continuation,
+    start: &Continuation,
     rows: usize,
 ) -> (Vec<Value>, Option<Continuation>) {
-    let after = from.after.as_deref().and_then(Owner::parse);
+    let after = start.after.as_deref().and_then(Owner::parse);
     let twins = state
         .after(after.as_ref())
         .into_iter()
         .filter(|entity| entity.owner.module.is_some() == (query.source() == Source::Modules))
         .map(|entity| (entity.owner.clone(), entity.twin_view()));
-    let page = query.page(twins, from.given, rows);
+    let page = query.page(twins, start.returned, rows);
     let next = page.next.map(|next| Continuation {
         after: next.after.map(|owner| owner.to_string()),
-        given: next.given,
+        returned: next.returned,
     });
     (page.rows, next)
 }
@@ -91,7 +90,7 @@ fn rows(headers: &HeaderMap) -> Result<usize, ApiError> {
     }
 }
 
-fn begin(headers: &HeaderMap) -> Result<Continuation, ApiError> {
+fn continuation(headers: &HeaderMap) -> Result<Continuation, ApiError> {
     let text = headers.get(HEADER_CONTINUATION).map(HeaderValue::to_str);
     match text {
         None | Some(Ok("")) => Ok(Continuation::default()),
@@ -104,13 +103,13 @@ fn unknown_continuation() -> ApiError {
     ApiError::invalid(format!("{HEADER_CONTINUATION} is not a token of this hub"))
 }
 
-/// Start of a page. Opaque to callers.
+/// Continuation token of a page. Opaque to callers.
 #[derive(Debug, Default, Clone, PartialEq, Eq, Serialize, Deserialize)]
 struct Continuation {
-    /// Last twin of the page before: `DEVICE` or `DEVICE/MODULE`.
+    /// Last twin on the previous page: `DEVICE` or `DEVICE/MODULE`.
     after: Option<String>,
-    /// Number of rows on earlier pages.
-    given: usize,
+    /// Number of rows on all previous pages.
+    returned: usize,
 }
 
 impl std::fmt::Display for Continuation {
@@ -120,7 +119,7 @@ impl std::fmt::Display for Continuation {
     }
 }
 
-/// Parses a continuation and checks that it survives a round trip. For fuzzing only.
+/// Parses a continuation token and checks that it survives a round trip. For fuzzing only.
 pub(crate) fn check_continuation(text: &str) {
     if let Ok(continuation) = text.parse::<Continuation>() {
         let again = continuation.to_string().parse::<Continuation>();
@@ -128,7 +127,7 @@ pub(crate) fn check_continuation(text: &str) {
     }
 }
 
-/// Error of a continuation that this hub did not write.
+/// Error for a continuation token that this hub did not create.
 struct UnknownContinuation;
 
 impl FromStr for Continuation {

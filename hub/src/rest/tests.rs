@@ -1,4 +1,4 @@
-//! REST API without a socket: permissions, and requests that cannot be performed.
+//! Tests of the REST API without a socket: permissions and refused requests.
 
 mod identities;
 mod twins;
@@ -19,7 +19,7 @@ use super::*;
 use crate::policy::GRANTS;
 use crate::state::State;
 
-/// Router over a state in memory, without connected devices.
+/// A router with state in memory and without connected devices.
 struct Rig {
     state: Arc<State>,
     router: Router,
@@ -59,7 +59,7 @@ impl Rig {
         Reply { status: parts.status, headers: parts.headers, body, text }
     }
 
-    async fn ask_with(
+    async fn request_with(
         &self,
         method: Method,
         path: &str,
@@ -76,13 +76,13 @@ impl Rig {
         self.send(request.body(Body::from(body.to_string())).unwrap()).await
     }
 
-    async fn ask(&self, method: Method, path: &str, body: impl ToString) -> Reply {
-        self.ask_with(method, path, &[], body).await
+    async fn request(&self, method: Method, path: &str, body: impl ToString) -> Reply {
+        self.request_with(method, path, &[], body).await
     }
 
     async fn query(&self, text: &str, headers: &[(&str, &str)]) -> Reply {
         let body = json!({"query": text});
-        self.ask_with(Method::POST, "/devices/query", headers, body).await
+        self.request_with(Method::POST, "/devices/query", headers, body).await
     }
 
     fn with_devices(self, ids: &[&str]) -> Rig {
@@ -94,7 +94,7 @@ impl Rig {
 }
 
 impl Reply {
-    /// Returns the error of this answer; its parts must agree.
+    /// Returns the error in the response. Panics if its header and body disagree.
     fn error(&self) -> HubError {
         assert_eq!(self.headers[CONTENT_TYPE], "application/json; charset=utf-8", "{}", self.text);
         let error = HubError::parse(self.status.as_u16(), None, &self.text);
@@ -104,7 +104,7 @@ impl Reply {
 }
 
 #[tokio::test]
-async fn every_request_needs_a_token_that_grants_it() {
+async fn every_request_needs_a_token_with_its_permission() {
     let rig = Rig::new().with_devices(&["d1"]);
     let far = u64::MAX;
     for (policy, resource, expiry, method, path, status) in [
@@ -147,19 +147,22 @@ async fn every_request_needs_a_token_that_grants_it() {
 }
 
 #[tokio::test]
-async fn a_path_may_have_encoded_slashes() {
+async fn paths_with_encoded_slashes_are_accepted() {
     let rig = Rig::new().with_devices(&["a#b"]);
     let body = json!({"query": "SELECT * FROM devices"});
-    assert_eq!(rig.ask(Method::POST, "/devices%2Fquery", &body).await.body[0]["deviceId"], "a#b");
-    assert_eq!(rig.ask(Method::GET, "/twins%2Fa%23b", "").await.body["deviceId"], "a#b");
+    assert_eq!(
+        rig.request(Method::POST, "/devices%2Fquery", &body).await.body[0]["deviceId"],
+        "a#b"
+    );
+    assert_eq!(rig.request(Method::GET, "/twins%2Fa%23b", "").await.body["deviceId"], "a#b");
 }
 
 #[tokio::test]
-async fn paths_for_devices_are_not_offered_rather_than_unauthorised() {
+async fn paths_for_devices_are_unsupported_rather_than_unauthorised() {
     let rig = Rig::new().with_devices(&["d1"]);
-    let https = "this hub does not offer HTTPS for devices; devices connect by MQTT";
+    let https = "this hub does not support HTTPS for devices; devices connect by MQTT";
     let provisioning =
-        "this hub does not offer the Device Provisioning Service; devices connect by MQTT";
+        "this hub does not support the Device Provisioning Service; devices connect by MQTT";
     for (method, path, message) in [
         (Method::POST, "/devices/d1/messages/events", https),
         (Method::GET, "/devices/d1/messages/devicebound", https),
@@ -176,12 +179,12 @@ async fn paths_for_devices_are_not_offered_rather_than_unauthorised() {
 }
 
 #[tokio::test]
-async fn only_the_owner_sets_lists_and_clears_faults() {
+async fn only_the_owner_policy_can_set_list_and_clear_faults() {
     let rig = Rig::new();
     let fault = json!({"step": "method", "effect": "lose", "device": "d1"});
-    let set = rig.ask(Method::POST, "/$faults", &fault).await;
+    let set = rig.request(Method::POST, "/$faults", &fault).await;
     assert_eq!(set.status, StatusCode::NO_CONTENT, "{}", set.text);
-    let before = rig.ask(Method::GET, "/$faults", "").await.body;
+    let before = rig.request(Method::GET, "/$faults", "").await.body;
     assert_eq!(before["waiting"].as_array().map(Vec::len), Some(1));
 
     let others = GRANTS.iter().map(|(policy, _)| *policy).filter(|name| *name != "iothubowner");
@@ -200,14 +203,14 @@ async fn only_the_owner_sets_lists_and_clears_faults() {
             assert_eq!(reply.status, StatusCode::UNAUTHORIZED, "{policy} {method}");
         }
     }
-    assert_eq!(rig.ask(Method::GET, "/$faults", "").await.body, before);
+    assert_eq!(rig.request(Method::GET, "/$faults", "").await.body, before);
 }
 
 #[tokio::test]
-async fn a_method_that_cannot_be_called_has_a_reason() {
+async fn a_failed_method_call_returns_the_documented_error() {
     let rig = Rig::new().with_devices(&["d1", "off"]);
     let off = json!({"status": "disabled"});
-    rig.ask_with(Method::PUT, "/devices/off", &[("If-Match", "*")], off).await;
+    rig.request_with(Method::PUT, "/devices/off", &[("If-Match", "*")], off).await;
     let method = |more: Value| {
         let mut body = json!({"methodName": "reboot", "payload": ""});
         body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
@@ -243,17 +246,17 @@ async fn a_method_that_cannot_be_called_has_a_reason() {
             "the payload has 131074 bytes; at most 131072 are allowed",
         ),
     ] {
-        let reply = rig.ask(Method::POST, path, body).await;
+        let reply = rig.request(Method::POST, path, body).await;
         let error = reply.error();
         assert_eq!((error.code, error.message.as_str()), (code, message), "{path}");
         assert_eq!(reply.status.as_u16(), code.http_status());
     }
-    let offline = rig.ask(Method::POST, "/twins/d1/methods", method(json!({}))).await;
+    let offline = rig.request(Method::POST, "/twins/d1/methods", method(json!({}))).await;
     assert_eq!(offline.error().info, [("timeout".to_owned(), "00:00:00".to_owned())]);
 }
 
 #[tokio::test]
-async fn unknown_paths_and_malformed_bodies_get_an_error_of_the_api() {
+async fn unknown_paths_and_malformed_bodies_return_api_errors() {
     let rig = Rig::new().with_devices(&["d1"]);
     for (method, path, body, status) in [
         (Method::POST, "/twins/d1/methods", "{".to_owned(), 400),
@@ -266,7 +269,7 @@ async fn unknown_paths_and_malformed_bodies_get_an_error_of_the_api() {
         (Method::DELETE, "/twins/d1", String::new(), 405),
         (Method::POST, "/devices/d1", "{}".to_owned(), 405),
     ] {
-        let reply = rig.ask(method.clone(), path, body).await;
+        let reply = rig.request(method.clone(), path, body).await;
         assert_eq!(reply.status.as_u16(), status, "{method} {path} {}", reply.text);
         reply.error();
     }

@@ -1,4 +1,4 @@
-//! Twins of devices and modules: read, patched and replaced.
+//! Handlers that read, patch and replace the twins of devices and modules.
 
 use std::sync::Arc;
 
@@ -72,7 +72,7 @@ async fn write(
 }
 
 impl Rest {
-    /// Writes a twin and notifies its device.
+    /// Changes a twin and notifies its device.
     pub(super) fn write_twin(
         &self,
         owner: &Owner,
@@ -81,10 +81,10 @@ impl Rest {
         if_match: &crate::state::IfMatch,
     ) -> Result<Arc<crate::state::Entity>, HubError> {
         self.order.one_at_a_time(owner, || {
-            let (entity, notice) = self.state.write_twin(owner, write, change, if_match)?;
-            // Modules do not connect to this hub.
-            if let (Some(notice), None) = (notice, &owner.module) {
-                self.sessions.push_desired(&owner.device, &notice);
+            let (entity, patch) = self.state.write_twin(owner, write, change, if_match)?;
+            // Modules cannot connect to this hub.
+            if let (Some(patch), None) = (patch, &owner.module) {
+                self.sessions.push_desired(&owner.device, &patch);
             }
             Ok(entity)
         })

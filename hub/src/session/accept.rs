@@ -1,4 +1,4 @@
-//! CONNECT and its answer.
+//! Acceptance of connections: CONNECT and CONNACK.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use tokio::time::Instant;
 use tracing::{info, warn};
 
 use super::messages::own_telemetry;
-use super::{CONNECT_PATIENCE, MAX_SILENCE, Packets, Session, SessionContext, SessionEnd, on_disk};
+use super::{CONNECT_TIMEOUT, MAX_IDLE, Packets, Session, SessionContext, SessionEnd, on_disk};
 use crate::faults::{ConnectionFate, Handling, Refused, Rejection, Step};
 use crate::mqtt::{ConnAckCode, Connect, Inbound, Outbound};
 use crate::sessions::{Ending, OpenedSession, Outlet};
@@ -18,22 +18,22 @@ use crate::stamps::now_unix;
 use crate::state::{DeviceGrant, DeviceRefusal};
 use crate::telemetry::Sender;
 
-/// Waits for the CONNECT, checks it and answers it.
+/// Waits for the CONNECT, authenticates the device and sends the CONNACK.
 pub(super) async fn accept<R: AsyncRead + Unpin>(
     context: &SessionContext,
     packets: &mut Packets<R>,
     outlet: Outlet,
 ) -> Result<(Session, oneshot::Receiver<Ending>), SessionEnd> {
-    let connect = match packets.next(Instant::now() + CONNECT_PATIENCE).await? {
+    let connect = match packets.next(Instant::now() + CONNECT_TIMEOUT).await? {
         Inbound::Connect(connect) => connect,
         Inbound::OtherVersion { level } => {
             refuse(&outlet, ConnAckCode::UnacceptableProtocol).await;
-            let reason = format!("MQTT of level {level}; this hub speaks level 4, MQTT 3.1.1");
+            let reason = format!("MQTT level {level}; this hub supports level 4 (MQTT 3.1.1)");
             return Err(SessionEnd::Refused(reason));
         }
         _ => return Err(SessionEnd::Misused("a packet before CONNECT".into())),
     };
-    let grant = match admit(context, &connect).await {
+    let grant = match authenticate(context, &connect).await {
         Ok(grant) => grant,
         Err((code, reason)) => {
             refuse(&outlet, code).await;
@@ -42,10 +42,10 @@ pub(super) async fn accept<R: AsyncRead + Unpin>(
         }
     };
     let handling = context.faults.handling(Step::Connect, Some(&grant.device));
-    meet_fault(&outlet, handling).await?;
+    apply_fault(&outlet, handling).await?;
     let pause = context.sessions.connect_pause(&grant.device);
     if !pause.is_zero() {
-        warn!(device = %grant.device, ?pause, "device reconnects many times a second; slowed down");
+        warn!(device = %grant.device, ?pause, "device slowed down: it reconnects too often");
         tokio::time::sleep(pause).await;
     }
     let clean = connect.clean_session;
@@ -60,7 +60,7 @@ pub(super) async fn accept<R: AsyncRead + Unpin>(
     .await;
     let code = ConnAckCode::Accepted;
     let acknowledgement = Outbound::ConnAck { session_present: !filters.is_empty(), code }.encode();
-    // Queued before the session opens, so that no method comes before it.
+    // Queued before the session opens, so that no method can precede the CONNACK.
     let sent = outlet.send(acknowledgement, Handling::REGULAR).await;
     sent.map_err(|_| SessionEnd::Closed)?;
     if handling.drops_connection() {
@@ -71,7 +71,7 @@ pub(super) async fn accept<R: AsyncRead + Unpin>(
         context.sessions.open(&grant.device, outlet.clone(), live, grant.expires_unix);
     info!(device = %grant.device, clean, subscriptions = filters.len(), "device connected");
     let session = Session {
-        patience: patience(connect.keep_alive_seconds),
+        max_idle: max_idle(connect.keep_alive_seconds),
         expires: expiry(&grant, context.token_grace),
         context: context.clone(),
         sender: Sender {
@@ -89,8 +89,8 @@ pub(super) async fn accept<R: AsyncRead + Unpin>(
     Ok((session, ended))
 }
 
-/// Applies a fault to a CONNECT that would be accepted.
-async fn meet_fault(outlet: &Outlet, handling: Handling) -> Result<(), SessionEnd> {
+/// Applies a fault to a valid CONNECT.
+async fn apply_fault(outlet: &Outlet, handling: Handling) -> Result<(), SessionEnd> {
     if let Some(Rejection::ConnAck(code)) = handling.rejection {
         refuse(outlet, code.into()).await;
         return Err(SessionEnd::Fault);
@@ -113,9 +113,9 @@ async fn refuse(outlet: &Outlet, code: ConnAckCode) {
     let _ = outlet.send(refusal.encode(), Handling::REGULAR).await;
 }
 
-/// Checks a CONNECT against the hub's identities. Code 5 is final for some
-/// clients, so it is sent only for reasons that a retry does not remove.
-async fn admit(
+/// Authenticates the device of a CONNECT. Some clients do not retry after the code 5, so it
+/// is used only for permanent errors.
+async fn authenticate(
     context: &SessionContext,
     connect: &Connect,
 ) -> Result<DeviceGrant, (ConnAckCode, String)> {
@@ -123,14 +123,14 @@ async fn admit(
     let text = connect.user_name.as_deref().ok_or_else(|| refused("no user name".into()))?;
     let user: UserName = text.parse().map_err(|error| refused(chain(&error).to_string()))?;
     if user.client_id() != connect.client_id {
-        return Err(refused(format!("the user name names `{}`", user.client_id())));
+        return Err(refused(format!("the user name is that of `{}`", user.client_id())));
     }
     if let Some(will) = &connect.will
         && own_telemetry(&will.topic, &user.device).is_none()
     {
         let topic = will.topic.escape_debug();
         return Err(refused(format!(
-            "will on the topic `{topic}`, which is not its own telemetry"
+            "the topic `{topic}` of the will is not the device's telemetry topic"
         )));
     }
     let password = connect.password.clone();
@@ -142,7 +142,7 @@ async fn admit(
         DeviceRefusal::Unavailable(reason) => (ConnAckCode::ServerUnavailable, reason),
     })?;
     if context.faults.has_expired(&grant.device, grant.expires_unix) {
-        return Err(refused("a fault has let the token expire".into()));
+        return Err(refused("the token was expired by a fault".into()));
     }
     Ok(grant)
 }
@@ -159,18 +159,19 @@ impl From<Refused> for ConnAckCode {
     }
 }
 
-/// Returns one and a half times the keep-alive (MQTT 3.1.1, section 3.1.2.10).
-fn patience(keep_alive_seconds: u16) -> Duration {
+/// Returns one and a half times the keep-alive (MQTT 3.1.1, section 3.1.2.10), limited to
+/// [`MAX_IDLE`].
+fn max_idle(keep_alive_seconds: u16) -> Duration {
     match keep_alive_seconds {
-        0 => MAX_SILENCE,
-        seconds => MAX_SILENCE.min(Duration::from_secs(seconds.into()).mul_f64(1.5)),
+        0 => MAX_IDLE,
+        seconds => MAX_IDLE.min(Duration::from_secs(seconds.into()).mul_f64(1.5)),
     }
 }
 
-/// Returns the end of the token's grace.
+/// Returns the time at which the grace period of the token ends.
 fn expiry(grant: &DeviceGrant, grace: Duration) -> Instant {
     let left = grant.expires_unix.saturating_sub(now_unix());
-    // Bounded, since an instant decades ahead may overflow.
+    // Limited, since an `Instant` in the far future could overflow.
     let left = Duration::from_secs(left.min(10 * 365 * 86_400)).saturating_add(grace);
     Instant::now() + left
 }

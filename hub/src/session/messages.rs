@@ -1,4 +1,4 @@
-//! Messages that a device publishes: answers, twin requests, telemetry.
+//! Messages from a device: method answers, twin requests and telemetry.
 
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::sync::Arc;
@@ -21,13 +21,13 @@ use crate::mqtt::{Outbound, Publish, Will};
 use crate::stamps::{now, tracking_id};
 use crate::telemetry::TelemetryMessage;
 
-/// Delay of an error to a twin request: some clients repeat the request at once,
-/// without end.
+/// Delay of an error in answer to a twin request, since some clients repeat a failed request
+/// immediately and indefinitely.
 const GET_ERROR_DELAY: Duration = Duration::from_secs(1);
 
 impl Session {
-    /// Processes a message; returns whether it is acknowledged. An error ends
-    /// the session.
+    /// Processes a message. Returns `true` if it is to be acknowledged. An error ends the
+    /// session.
     pub(super) async fn message(&mut self, message: Publish) -> Result<bool, SessionEnd> {
         let topic: DeviceTopic = message
             .topic
@@ -48,17 +48,17 @@ impl Session {
             }
             DeviceTopic::Telemetry { device, module, properties } => {
                 if device != self.device || module.is_some() {
-                    let reason = format!("telemetry in the name of `{device}`");
+                    let reason = format!("telemetry on behalf of `{device}`");
                     return Err(SessionEnd::Misused(reason));
                 }
                 if message.payload.len() > MAX_MESSAGE_BYTES {
-                    let (bytes, most) = (message.payload.len(), MAX_MESSAGE_BYTES);
-                    let reason = format!("telemetry of {bytes} bytes; at most {most} are allowed");
+                    let (bytes, max) = (message.payload.len(), MAX_MESSAGE_BYTES);
+                    let reason = format!("telemetry of {bytes} bytes; at most {max} are allowed");
                     return Err(SessionEnd::Misused(reason));
                 }
                 if let Some(injection) = Injection::parse(&properties) {
-                    // The connection ends before the acknowledgement, so the
-                    // message comes once more, and must have no second effect.
+                    // The connection ends before the acknowledgement, so the device repeats
+                    // the message. The injection must not be performed again.
                     let repeated = self.is_repeated(injection, &message);
                     if !repeated {
                         self.inject(injection);
@@ -82,8 +82,8 @@ impl Session {
         }
     }
 
-    /// Returns whether a fault injection was performed before. Some clients repeat
-    /// the message without the DUP flag, so its topic and payload are compared.
+    /// Returns `true` if the fault injection has already been performed. Compares topic and
+    /// payload, since some clients repeat the message without the DUP flag.
     fn is_repeated(&self, injection: Injection, message: &Publish) -> bool {
         let mut hasher = DefaultHasher::new();
         (&message.topic, &message.payload).hash(&mut hasher);
@@ -92,9 +92,9 @@ impl Session {
         faults.take_repeated(&self.device, message_hash, message.duplicate, injection.lifetime())
     }
 
-    /// Performs a fault injection when its delay is over.
+    /// Performs a fault injection after its delay.
     fn inject(&self, injection: Injection) {
-        // Not the whole context: it would keep the state file open until then.
+        // Cloning the whole context would keep the state file open during the delay.
         let (faults, sessions) =
             (Arc::clone(&self.context.faults), Arc::clone(&self.context.sessions));
         let (device, serial) = (self.device.clone(), self.serial);
@@ -109,7 +109,7 @@ impl Session {
         });
     }
 
-    /// Publishes the will of a device that went without a DISCONNECT.
+    /// Publishes the will.
     pub(super) fn publish_will(&self, will: Will) {
         let properties = own_telemetry(&will.topic, &self.device);
         let properties = properties.expect("the topic of a will is checked at CONNECT");
@@ -119,7 +119,7 @@ impl Session {
 
     fn telemetry(&self, message: TelemetryMessage) {
         debug!(device = %message.device, bytes = message.body.len(), "telemetry received");
-        // There may be no listener.
+        // Fails if there is no receiver.
         let _ = self.context.telemetry.send(message);
     }
 
@@ -159,8 +159,7 @@ impl Session {
         }
     }
 
-    /// Sends an error with `errorCode` in its body, which is all that some clients
-    /// look at.
+    /// Sends an error. Its body contains `errorCode`, the only part that some clients read.
     async fn twin_error(&self, rid: RequestId, error: &HubError) -> Result<(), SessionEnd> {
         let body = json!({
             "errorCode": error.code.number(),
@@ -180,7 +179,7 @@ impl Session {
         body: String,
         handling: Handling,
     ) -> Result<(), SessionEnd> {
-        // A device receives only what it has subscribed to.
+        // Without a subscription, a device receives no answers.
         if !self.filters.iter().any(|(filter, _)| *filter == Filter::TwinAnswers) {
             return Ok(());
         }
@@ -189,8 +188,7 @@ impl Session {
     }
 }
 
-/// Returns the properties in a topic for telemetry of this device; `None` for any
-/// other topic.
+/// Returns the properties in `topic` if it is the telemetry topic of the device `own`.
 pub(super) fn own_telemetry(topic: &str, own: &DeviceId) -> Option<MessageProperties> {
     match topic.parse() {
         Ok(DeviceTopic::Telemetry { device, module: None, properties }) if device == *own => {
@@ -200,16 +198,17 @@ pub(super) fn own_telemetry(topic: &str, own: &DeviceId) -> Option<MessageProper
     }
 }
 
-/// Acknowledges a processed packet, or ends the session if a fault says so.
+/// Returns `true` to acknowledge a processed packet, or an error if a fault drops the
+/// connection.
 fn acknowledged(handling: Handling) -> Result<bool, SessionEnd> {
     if handling.drops_connection() { Err(SessionEnd::Fault) } else { Ok(true) }
 }
 
 fn throttled() -> HubError {
-    HubError::new(ErrorCode::ThrottlingException, "a fault throttles this device")
+    HubError::new(ErrorCode::ThrottlingException, "throttled by a fault")
 }
 
-/// Returns the device's answer as its caller receives it.
+/// Converts a device's answer to the outcome that the caller receives.
 fn method_outcome(status: i32, body: &[u8]) -> MethodOutcome {
     if body.len() > MAX_PAYLOAD_BYTES {
         let text = format!(
@@ -246,13 +245,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_answer_is_carried_as_the_device_wrote_it() {
+    fn an_answer_is_passed_on_byte_for_byte() {
         let body = r#"{"b":1.10,"a":12345678901234567890123,"b":1e2}"#;
         assert_eq!(method_outcome(200, body.as_bytes()).unwrap().payload.get(), body);
     }
 
     #[test]
-    fn an_answer_that_breaks_a_rule_is_named_with_the_rule() {
+    fn a_malformed_answer_is_refused_with_the_reason() {
         let deep = format!("{}{}", "[".repeat(101), "]".repeat(101));
         for (body, reason) in [
             (deep.as_bytes(), "is nested too deep: more than 100 levels"),
@@ -265,7 +264,7 @@ mod tests {
     }
 
     #[test]
-    fn a_report_with_an_integer_that_would_change_is_refused() {
+    fn reported_integers_that_would_lose_precision_are_refused() {
         for (patch, reason) in [
             (
                 r#"{"a":[18446744073709551616]}"#,

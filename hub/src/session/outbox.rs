@@ -1,7 +1,7 @@
-//! Packets that wait to be written to one connection.
+//! Queue of outgoing packets of a connection.
 //!
-//! A task joins queued packets into as few writes as possible, so that a burst
-//! of methods costs few TLS records.
+//! A task combines queued packets into large writes, so that a burst of methods needs few
+//! TLS records.
 
 use bytes::{Bytes, BytesMut};
 use tokio::io::{AsyncWrite, AsyncWriteExt};
@@ -11,21 +11,21 @@ use tokio::time::{Duration, Instant, timeout};
 
 use crate::sessions::QUEUE_PACKETS;
 
-/// The largest write, unless a single packet is larger.
+/// Size at which a batch of packets is written.
 const WRITE_BYTES: usize = 16 * 1024;
 
-/// Time for queued packets to leave when the session is over.
-const LAST_WRITES: Duration = Duration::from_secs(2);
+/// Time limit for writing the queued packets at the end of the session.
+const FLUSH_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Queue of packets and the task that writes it.
+/// A queue of packets and the task that writes them.
 pub(super) struct Outbox {
     queue: mpsc::Sender<Bytes>,
     task: JoinHandle<()>,
 }
 
 impl Outbox {
-    /// Starts to write until the queue is closed. Once `silent` has a time,
-    /// packets are discarded.
+    /// Starts the task, which writes until the queue is closed. Discards packets once
+    /// `silent` is set.
     pub(super) fn start<W: AsyncWrite + Unpin + Send + 'static>(
         writer: W,
         silent: watch::Receiver<Option<Instant>>,
@@ -39,12 +39,12 @@ impl Outbox {
         self.queue.clone()
     }
 
-    /// Writes the queued packets and closes the connection. Gives up after
-    /// [`LAST_WRITES`], or if another sender of the queue is still alive then.
+    /// Writes the queued packets and closes the connection. Aborts after [`FLUSH_TIMEOUT`],
+    /// even if other senders of the queue exist.
     pub(super) async fn finish(self) {
         drop(self.queue);
         let mut task = self.task;
-        if timeout(LAST_WRITES, &mut task).await.is_err() {
+        if timeout(FLUSH_TIMEOUT, &mut task).await.is_err() {
             task.abort();
         }
     }
@@ -70,7 +70,7 @@ async fn write<W: AsyncWrite + Unpin>(
             writer.write_all(&batch).await?;
             writer.flush().await
         };
-        // The reader notices a broken connection too, and ends the session.
+        // The reader also notices the broken connection and ends the session.
         if written.await.is_err() {
             return;
         }
@@ -79,6 +79,6 @@ async fn write<W: AsyncWrite + Unpin>(
     if silent.borrow().is_some() {
         return;
     }
-    // A broken connection cannot be closed, and need not be.
+    // The error of a broken connection can be ignored.
     let _ = writer.shutdown().await;
 }

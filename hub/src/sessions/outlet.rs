@@ -1,4 +1,4 @@
-//! Way to one connection: its queue of packets, and the switch that silences it.
+//! Handle for sending packets to a connection.
 
 use bytes::Bytes;
 use tokio::sync::{mpsc, watch};
@@ -6,20 +6,20 @@ use tokio::time::{Instant, sleep};
 
 use crate::faults::{ConnectionFate, Handling};
 
-/// Switch of a connection: with a time, the hub neither reads nor writes until
-/// then, and drops the connection.
+/// Silence of a connection. Once it has a time, the hub neither reads nor writes until then,
+/// and then drops the connection.
 type Silence = watch::Sender<Option<Instant>>;
 
-/// Way to one connection. The connection's writer ends when all its outlets are
-/// dropped, so an outlet is not held while waiting for something else.
+/// Handle for sending packets to a connection. The writer of the connection ends when all of
+/// its outlets are dropped, so an outlet must not be held longer than necessary.
 #[derive(Clone)]
 pub(crate) struct Outlet {
     queue: mpsc::Sender<Bytes>,
     silence: Silence,
 }
 
-/// Failure to queue a packet: the connection has ended, or, without waiting,
-/// its queue is full.
+/// Error of a packet that was not queued. The connection has ended or, for
+/// [`Outlet::try_send`], the queue is full.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct NotQueued;
 
@@ -28,15 +28,15 @@ impl Outlet {
         Outlet { queue, silence }
     }
 
-    /// Queues a packet as `handling` says, waiting for room. A packet that
-    /// others may overtake is sent later by a task of its own. Dropping the
-    /// connection is left to the caller.
+    /// Queues a packet with the given handling, and waits while the queue is full. A packet
+    /// that others can overtake is sent later by a separate task. The caller must drop the
+    /// connection if `handling` requires it.
     pub(crate) async fn send(&self, packet: Bytes, handling: Handling) -> Result<(), NotQueued> {
         if handling.overtaken {
             let outlet = self.clone();
             tokio::spawn(async move {
                 sleep(handling.delay).await;
-                // The connection may have ended meanwhile.
+                // Fails if the connection has ended in the meantime.
                 let _ = outlet.send_now(packet, handling).await;
             });
             return Ok(());
@@ -55,7 +55,7 @@ impl Outlet {
         Ok(())
     }
 
-    /// Queues a packet without waiting; the delay of `handling` is over already.
+    /// Queues a packet without waiting. Ignores the delay of `handling`.
     pub(crate) fn try_send(&self, packet: &Bytes, handling: Handling) -> Result<(), NotQueued> {
         for _ in 0..handling.copies {
             self.queue.try_send(packet.clone()).map_err(|_| NotQueued)?;
@@ -64,19 +64,19 @@ impl Outlet {
         Ok(())
     }
 
-    /// Silences the connection if a fault asks for it.
+    /// Silences the connection if `fate` is [`ConnectionFate::Silenced`].
     pub(crate) fn silence_if(&self, fate: ConnectionFate) {
         if let ConnectionFate::Silenced(time) = fate {
             self.silence.send_replace(Some(Instant::now() + time));
         }
     }
 
-    /// Returns notifications of silence.
+    /// Returns a receiver of the silence.
     pub(crate) fn silenced(&self) -> watch::Receiver<Option<Instant>> {
         self.silence.subscribe()
     }
 
-    /// Returns whether the connection is silent.
+    /// Returns `true` if the connection is silent.
     pub(crate) fn is_silent(&self) -> bool {
         self.silence.borrow().is_some()
     }

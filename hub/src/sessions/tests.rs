@@ -1,4 +1,4 @@
-//! Sessions that replace each other and reconnect, in paused time.
+//! Replacement and reconnection of sessions, in paused time.
 
 use tokio::sync::mpsc;
 
@@ -24,17 +24,17 @@ async fn a_newer_connection_ends_the_older_one() {
     let _newer = open(&sessions);
 
     assert_eq!(older.ended.await, Ok(Ending::TakenOver));
-    assert!(!sessions.close(&device(), older.serial), "the newer one must stay");
+    assert!(!sessions.close(&device(), older.serial), "the newer session must survive");
     assert!(sessions.is_connected(&device()));
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_id_that_reconnects_too_often_is_slowed_down() {
+async fn a_device_that_reconnects_too_often_is_slowed_down() {
     let sessions = sessions();
-    for _ in 0..CALM_CONNECTS {
+    for _ in 0..MAX_CONNECTS {
         assert_eq!(sessions.connect_pause(&device()), Duration::ZERO);
     }
-    assert_eq!(sessions.connect_pause(&device()), BUSY_WINDOW);
-    tokio::time::advance(BUSY_WINDOW).await;
+    assert_eq!(sessions.connect_pause(&device()), CONNECT_WINDOW);
+    tokio::time::advance(CONNECT_WINDOW).await;
     assert_eq!(sessions.connect_pause(&device()), Duration::ZERO);
 }

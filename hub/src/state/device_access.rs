@@ -9,32 +9,32 @@ use super::owner::Owner;
 use super::record::Part;
 use crate::policy::{Denied, Permission};
 
-/// Permission of a device to connect.
+/// An authenticated device, which can connect.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct DeviceGrant {
     pub(crate) device: DeviceId,
-    /// Expiry of its token, in Unix seconds.
+    /// Expiry of the device's token, in Unix seconds.
     pub(crate) expires_unix: u64,
-    /// Creation of the device, which differs after it was deleted and created again.
+    /// Generation of the device, which distinguishes it from a deleted one with the same id.
     pub(crate) generation: String,
-    /// Model that it announces.
+    /// Plug and Play model that the device announces.
     pub(crate) model_id: Option<String>,
 }
 
-/// Reason why a device may not connect. The text is for the log.
+/// Reason why a device cannot connect, for the log.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum DeviceRefusal {
-    /// A retry without a change would fail again.
+    /// Permanent: a retry would fail again.
     #[error("not authorised: {0}")]
     NotAuthorized(String),
-    /// The hub cannot decide at present; a retry may succeed.
+    /// Temporary: a retry can succeed.
     #[error("unavailable: {0}")]
     Unavailable(String),
 }
 
 impl State {
-    /// Checks the user name and password of a device against its identity, and
-    /// stores the model id that it announces.
+    /// Authenticates a device by its user name and password, and stores the model id that it
+    /// announces.
     pub(crate) fn authenticate_device(
         &self,
         user: &UserName,

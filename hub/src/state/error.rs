@@ -1,12 +1,12 @@
-//! Reasons why the hub's state cannot be opened.
+//! Errors of opening the hub's state.
 
 use std::io;
 use std::path::{Path, PathBuf};
 
-/// Reason why the hub's state cannot be opened.
+/// Error of opening the hub's state.
 #[derive(Debug, thiserror::Error)]
 pub enum StateError {
-    /// The data directory cannot be created, or is not a directory.
+    /// The data directory cannot be created or is not a directory.
     #[error("cannot create the data directory `{}`", path.display())]
     Directory {
         /// The directory.
@@ -24,8 +24,7 @@ pub enum StateError {
         #[source]
         source: io::Error,
     },
-    /// The state file cannot be read or written: the disk is full, fails, or is
-    /// mounted read-only.
+    /// The state file cannot be read or written. For example, the disk is full or read-only.
     #[error("cannot read or write the state file `{}`", path.display())]
     Io {
         /// The file.
@@ -40,39 +39,39 @@ pub enum StateError {
         /// The file.
         path: PathBuf,
     },
-    /// The state file does not hold what this program wrote.
+    /// The state file is corrupt.
     #[error("state file `{}` is damaged: {reason}", path.display())]
     Damaged {
         /// The file.
         path: PathBuf,
-        /// The first fault found.
+        /// The first problem found.
         reason: String,
     },
-    /// The state file has the layout of another version of this program.
+    /// The state file has an unsupported layout, written by another version of this program.
     #[error("state file `{}` has layout {found}; this version reads layout {known}", path.display())]
     Layout {
         /// The file.
         path: PathBuf,
-        /// The layout in the file.
+        /// The layout of the file.
         found: String,
         /// The layout of this version.
         known: &'static str,
     },
-    /// A name for the hub is not a host name.
+    /// A configured name of the hub is not a host name.
     #[error("`{0}` is not a host name")]
     HostName(String),
-    /// The system has no random bytes to make keys of.
+    /// The system returned no random bytes for keys.
     #[error("the system returned no random bytes")]
     Random,
 }
 
 impl StateError {
-    /// Separates a file that cannot be read or written from one with wrong content.
+    /// Converts an error of `redb`. Distinguishes I/O errors from corrupt files.
     pub(super) fn of_redb(path: &Path, error: &redb::Error) -> StateError {
         let path = path.to_owned();
         match error {
             redb::Error::DatabaseAlreadyOpen => StateError::InUse { path },
-            // redb reports a missing header and a file cut short by these two.
+            // redb reports a missing header and a truncated file with these kinds.
             redb::Error::Io(cause)
                 if !matches!(
                     cause.kind(),

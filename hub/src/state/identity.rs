@@ -1,4 +1,4 @@
-//! Identity of a device or module: status and keys.
+//! The identity of a device or module: its status and keys.
 
 use std::fmt;
 
@@ -12,10 +12,10 @@ use super::etag;
 use super::random::random_bytes;
 use crate::stamps::now;
 
-/// Identity of a device or module, as it is persisted.
+/// The persisted identity of a device or module.
 #[derive(Clone, Serialize, Deserialize)]
 pub(super) struct Identity {
-    /// Random for each device, also for one with the id of a deleted one.
+    /// Random number that distinguishes the identity from a deleted one with the same id.
     pub(super) generation: String,
     pub(super) etag: u32,
     pub(super) status: DeviceStatus,
@@ -26,7 +26,7 @@ pub(super) struct Identity {
     pub(super) managed_by: Option<String>,
 }
 
-/// Credentials of an identity.
+/// The credentials of an identity.
 #[derive(Clone, Serialize, Deserialize)]
 pub(super) struct Authentication {
     pub(super) kind: AuthenticationKind,
@@ -35,8 +35,7 @@ pub(super) struct Authentication {
     pub(super) thumbprints: Thumbprints,
 }
 
-/// Kind of credentials, named as in the documentation of IoT Hub, "Identity
-/// registry".
+/// The kind of credentials (documentation of IoT Hub, "Identity registry").
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) enum AuthenticationKind {
@@ -46,7 +45,7 @@ pub(super) enum AuthenticationKind {
     None,
 }
 
-/// Key that is persisted as text; its debug form does not show it.
+/// A key that is persisted as base64 and hidden by `Debug`.
 #[derive(Clone)]
 pub(super) struct KeyText(pub(super) Key);
 
@@ -69,7 +68,7 @@ impl<'de> Deserialize<'de> for KeyText {
     }
 }
 
-/// Identity in a request. Missing members stay unchanged.
+/// The identity in a request. Missing members stay unchanged.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub(crate) struct IdentityRequest {
@@ -98,9 +97,9 @@ struct Capabilities {
 }
 
 impl Identity {
-    /// Returns a new identity. Missing and empty keys are generated.
+    /// Creates an identity. Generates missing and empty keys.
     pub(super) fn new(request: &IdentityRequest) -> Result<Identity, HubError> {
-        let blank = Identity {
+        let default = Identity {
             generation: generation()?,
             etag: 0,
             status: DeviceStatus::Enabled,
@@ -115,14 +114,14 @@ impl Identity {
             iot_edge: false,
             managed_by: None,
         };
-        let mut identity = blank.changed(request)?;
+        let mut identity = default.changed(request)?;
         identity.status_updated = None;
         Ok(identity)
     }
 
-    /// Returns this identity with the changes of `request`. Empty keys keep the old
-    /// ones: the Node client sends them with every update, and a device whose keys
-    /// were replaced could not connect any more.
+    /// Returns this identity with the changes of `request`. Empty keys leave the current keys
+    /// unchanged: the Node client sends empty keys with every update, and a device with
+    /// replaced keys could no longer connect.
     pub(super) fn changed(&self, request: &IdentityRequest) -> Result<Identity, HubError> {
         let mut changed = self.clone();
         if let Some(status) = request.status {
@@ -138,15 +137,15 @@ impl Identity {
         if let Some(manager) = &request.managed_by {
             changed.managed_by = Some(manager.clone());
         }
-        if let Some(wanted) = &request.authentication {
+        if let Some(requested) = &request.authentication {
             let authentication = &mut changed.authentication;
-            authentication.kind = wanted.kind.unwrap_or(authentication.kind);
-            if let Some(keys) = &wanted.symmetric_key {
+            authentication.kind = requested.kind.unwrap_or(authentication.kind);
+            if let Some(keys) = &requested.symmetric_key {
                 set_key(&mut authentication.primary, "primaryKey", keys.primary_key.as_deref())?;
                 let secondary = keys.secondary_key.as_deref();
                 set_key(&mut authentication.secondary, "secondaryKey", secondary)?;
             }
-            if let Some(thumbprints) = &wanted.x509_thumbprint {
+            if let Some(thumbprints) = &requested.x509_thumbprint {
                 authentication.thumbprints = thumbprints.clone();
             }
         }
@@ -174,13 +173,13 @@ fn random_key() -> Result<KeyText, HubError> {
 }
 
 fn generation() -> Result<String, HubError> {
-    // IoT Hub has a number of about 18 digits that never repeats.
+    // IoT Hub uses unique numbers of about 18 digits.
     let number = u64::from_be_bytes(random()?) % 900_000_000_000_000_000 + 100_000_000_000_000_000;
     Ok(number.to_string())
 }
 
-/// Returns the number of the next etag, a random step ahead as in IoT Hub, so that
-/// a stale etag is not easily guessed.
+/// Returns the number of the next etag. As in IoT Hub it is a random increment of the current
+/// one, so that clients cannot predict it.
 fn next_etag(current: u32) -> Result<u32, HubError> {
     Ok(current.wrapping_add(u32::from_be_bytes(random()?) % 1_000_000 + 1))
 }

@@ -1,11 +1,10 @@
-//! Names of records: a device, or one of its modules.
+//! Owners of records: devices and modules.
 
 use std::fmt;
 
 use protocol::id::{DeviceId, ModuleId};
 
-/// The device or module that a record belongs to. Ordered so that modules
-/// follow their device.
+/// The device or module that owns a record. In this order, modules follow their device.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct Owner {
     pub(crate) device: DeviceId,
@@ -17,7 +16,7 @@ impl Owner {
         Owner { device: id.clone(), module: None }
     }
 
-    /// Parses what `Display` writes.
+    /// Parses the format of `Display`: `DEVICE` or `DEVICE/MODULE`.
     pub(crate) fn parse(text: &str) -> Option<Owner> {
         let (device, module) = match text.split_once('/') {
             Some((device, module)) => (device, Some(module.parse().ok()?)),

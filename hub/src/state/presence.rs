@@ -1,7 +1,7 @@
-//! Connection state of a device, as services see it.
+//! The connection state of a device.
 
-/// The connection state of a device. Not persisted: a hub that starts has no
-/// connections.
+/// The connection state of a device, as shown to services. It is not persisted, since a
+/// starting hub has no connections.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Presence {
     pub(super) connected: bool,
@@ -11,7 +11,7 @@ pub(super) struct Presence {
 }
 
 impl Presence {
-    /// Returns the name that IoT Hub has for the state.
+    /// Returns the name of the state in IoT Hub.
     pub(super) fn connection_state(&self) -> &'static str {
         if self.connected { "Connected" } else { "Disconnected" }
     }

@@ -1,8 +1,8 @@
-//! Random bytes for keys and numbers.
+//! Random bytes for keys and ids.
 
 use super::error::StateError;
 
-/// Returns random bytes of the system.
+/// Returns random bytes from the operating system.
 pub(super) fn random_bytes<const N: usize>() -> Result<[u8; N], StateError> {
     let mut bytes = [0; N];
     getrandom::fill(&mut bytes).map_err(|_| StateError::Random)?;

@@ -1,4 +1,4 @@
-//! Record of one device or module.
+//! The record of a device or module, and its persisted parts.
 
 use std::fmt;
 use std::sync::{Arc, OnceLock};
@@ -15,7 +15,7 @@ use super::store::{RecordChange, RecordKind};
 use super::twin::Twin;
 use super::view;
 
-/// Device or module: identity, twin, connection state and subscriptions.
+/// A device or module: identity, twin, connection state and subscriptions.
 #[derive(Clone)]
 pub(crate) struct Entity {
     pub(crate) owner: Owner,
@@ -23,12 +23,12 @@ pub(crate) struct Entity {
     pub(super) twin: Twin,
     pub(super) presence: Presence,
     pub(super) subscriptions: Vec<(Filter, u8)>,
-    // Built on first use: every query reads the twins of all devices, and most
-    // twins change rarely.
+    // Cached, since every query reads the twins of all devices and most of them change
+    // rarely.
     view: OnceLock<Arc<Value>>,
 }
 
-// Prints the owner only: keys and reported properties do not belong in a log.
+// Shows only the owner, to keep keys and reported properties out of logs.
 impl fmt::Debug for Entity {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Entity({})", self.owner)
@@ -47,19 +47,19 @@ impl Entity {
         }
     }
 
-    /// Returns the twin as services see it.
+    /// Returns a service's view of the twin.
     pub(crate) fn twin_view(&self) -> Arc<Value> {
         Arc::clone(self.view.get_or_init(|| {
             Arc::new(view::twin(&self.owner, &self.identity, &self.twin, &self.presence))
         }))
     }
 
-    /// Returns the identity as services see it, including its keys.
+    /// Returns a service's view of the identity, including its keys.
     pub(crate) fn identity_view(&self) -> Value {
         view::identity(&self.owner, &self.identity, &self.presence)
     }
 
-    /// Returns the number of the identity's creation.
+    /// Returns the generation of the identity.
     pub(super) fn generation(&self) -> &str {
         &self.identity.generation
     }
@@ -69,22 +69,22 @@ impl Entity {
         self.identity.etag_text()
     }
 
-    /// Returns whether the device may connect and be called.
+    /// Returns `true` if the device can connect and be called.
     pub(crate) fn is_enabled(&self) -> bool {
         self.identity.status == DeviceStatus::Enabled
     }
 
-    /// Returns whether the device is connected.
+    /// Returns `true` if the device is connected.
     pub(crate) fn is_connected(&self) -> bool {
         self.presence.connected
     }
 
-    /// Returns the key for connection strings.
+    /// Returns the primary key, which connection strings contain.
     pub(crate) fn primary_key(&self) -> &Key {
         &self.identity.authentication.primary.0
     }
 
-    /// Returns the keys for SAS tokens; none if the device authenticates by other
+    /// Returns the keys of SAS tokens. Returns none if the device authenticates by other
     /// means.
     pub(super) fn keys(&self) -> Vec<&Key> {
         let authentication = &self.identity.authentication;
@@ -96,17 +96,17 @@ impl Entity {
         }
     }
 
-    /// Replaces the twin by that of a new device.
-    pub(super) fn forget_twin(&mut self) {
+    /// Resets the twin to that of a new device.
+    pub(super) fn reset_twin(&mut self) {
         self.twin = Twin::new();
     }
 
-    /// Drops the cached view; called after each change.
-    pub(super) fn forget_view(&mut self) {
+    /// Drops the cached view. Must be called after each change.
+    pub(super) fn invalidate_view(&mut self) {
         self.view = OnceLock::new();
     }
 
-    /// Returns the record that persists a part.
+    /// Returns the change that persists a part.
     pub(super) fn record(&self, part: Part) -> RecordChange {
         let json = |value: Result<Vec<u8>, serde_json::Error>| {
             value.expect("records are maps with string keys, which JSON can represent")
@@ -127,8 +127,8 @@ impl Entity {
     }
 }
 
-/// Part of an entity that is persisted in a table of its own, so that a report
-/// does not write the identity again.
+/// A part of an entity with its own table, so that changing reported properties does not
+/// rewrite the identity.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Part {
     Identity,
@@ -152,7 +152,7 @@ impl Part {
     }
 }
 
-/// Parts of an entity as read from disk.
+/// The parts of an entity read from disk.
 #[derive(Default)]
 pub(super) struct EntityParts {
     identity: Option<Identity>,
@@ -161,14 +161,14 @@ pub(super) struct EntityParts {
 }
 
 impl EntityParts {
-    /// Parses one part.
+    /// Parses a part.
     pub(super) fn read(&mut self, part: Part, value: &[u8]) -> Result<(), serde_json::Error> {
         match part {
             Part::Identity => self.identity = Some(serde_json::from_slice(value)?),
             Part::Twin => self.twin = Some(serde_json::from_slice(value)?),
             Part::Subscriptions => {
                 let filters: Vec<(String, u8)> = serde_json::from_slice(value)?;
-                // A filter that this version does not know is not offered any more.
+                // Drops filters that this version no longer supports.
                 self.subscriptions = filters
                     .into_iter()
                     .filter_map(|(filter, qos)| Some((filter.parse().ok()?, qos)))
@@ -178,8 +178,8 @@ impl EntityParts {
         Ok(())
     }
 
-    /// Assembles the entity; `None` without an identity or a twin.
-    pub(super) fn whole(self, key: &str) -> Option<Entity> {
+    /// Assembles the entity. Returns `None` if the identity or the twin is missing.
+    pub(super) fn assemble(self, key: &str) -> Option<Entity> {
         let mut entity = Entity::new(Owner::parse(key)?, self.identity?, self.twin?);
         entity.subscriptions = self.subscriptions;
         Some(entity)

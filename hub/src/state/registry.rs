@@ -1,4 +1,4 @@
-//! Registry: identities created, updated, deleted and listed.
+//! Creation, update, deletion and listing of identities.
 
 use std::collections::btree_map::Entry;
 use std::ops::Bound;
@@ -16,13 +16,13 @@ use super::store::RecordChange;
 use super::twin::Twin;
 use super::{IfMatch, Registry, State, not_found, server_error};
 
-/// Limit of devices and modules together; that of devices in IoT Hub.
+/// Maximum number of devices and modules. In IoT Hub this is the limit of devices.
 const MAX_DEVICES: usize = 1_000_000;
 
-/// Limit of modules of one device.
+/// Maximum number of modules of a device.
 const MAX_MODULES: usize = 50;
 
-/// Numbers of devices.
+/// Numbers of devices by state.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Statistics {
     pub(crate) enabled: usize,
@@ -69,11 +69,11 @@ impl State {
             return Err(HubError::new(ErrorCode::TooManyDevices, reason));
         }
         match registry.entry(owner.clone()) {
-            Entry::Occupied(_) => return Err(already_there(owner)),
-            Entry::Vacant(place) => place.insert(Arc::clone(&entity)),
+            Entry::Occupied(_) => return Err(already_exists(owner)),
+            Entry::Vacant(entry) => entry.insert(Arc::clone(&entity)),
         };
         if owner.device.as_str().contains(['+', '#']) {
-            warn!(device = %owner.device, "device id has a wildcard of MQTT: the device cannot send telemetry");
+            warn!(device = %owner.device, "device id has an MQTT wildcard: the device cannot send telemetry");
         }
         let changes = || [Part::Identity, Part::Twin].map(|part| entity.record(part)).into();
         let written = self.store.as_ref().map(|store| store.write(changes()));
@@ -90,23 +90,23 @@ impl State {
         if_match: &IfMatch,
     ) -> Result<Arc<Entity>, HubError> {
         self.change(owner, |entity| {
-            admit(entity, if_match)?;
+            check_etag(entity, if_match)?;
             entity.identity = entity.identity.changed(request)?;
             Ok(((), &[Part::Identity]))
         })?;
         self.get(owner)
     }
 
-    /// Deletes an identity and its twin, and the modules of a device.
+    /// Deletes an identity and its twin. Deleting a device also deletes its modules.
     pub(crate) fn delete(&self, owner: &Owner, if_match: &IfMatch) -> Result<(), HubError> {
         let mut registry = self.registry.write();
-        admit(registry.get(owner).ok_or_else(|| not_found(owner))?, if_match)?;
-        let mut gone = vec![owner.clone()];
+        check_etag(registry.get(owner).ok_or_else(|| not_found(owner))?, if_match)?;
+        let mut deleted = vec![owner.clone()];
         if owner.module.is_none() {
-            gone.extend(modules(&registry, &owner.device).map(|module| module.owner.clone()));
+            deleted.extend(modules(&registry, &owner.device).map(|module| module.owner.clone()));
         }
         let mut changes = Vec::new();
-        for owner in &gone {
+        for owner in &deleted {
             registry.remove(owner);
             changes.extend(Part::ALL.map(|part| RecordChange {
                 kind: part.kind(),
@@ -119,7 +119,7 @@ impl State {
         written.map_or(Ok(()), |written| written.wait().map_err(server_error))
     }
 
-    /// Returns at most `top` devices in the order of their ids.
+    /// Returns the first `top` devices, ordered by id.
     pub(crate) fn devices(&self, top: usize) -> Vec<Arc<Entity>> {
         let registry = self.registry.read();
         registry
@@ -152,7 +152,7 @@ impl State {
     }
 }
 
-/// Returns the modules of a device, which follow it in the order of the registry.
+/// Returns the modules of a device, which follow the device in the registry.
 fn modules<'r>(registry: &'r Registry, id: &'r DeviceId) -> impl Iterator<Item = &'r Arc<Entity>> {
     let device = Owner::device(id);
     registry
@@ -161,14 +161,14 @@ fn modules<'r>(registry: &'r Registry, id: &'r DeviceId) -> impl Iterator<Item =
         .take_while(move |entity| entity.owner.device == *id)
 }
 
-fn admit(entity: &Entity, if_match: &IfMatch) -> Result<(), HubError> {
-    if if_match.admits(&entity.identity.etag_text()) {
+fn check_etag(entity: &Entity, if_match: &IfMatch) -> Result<(), HubError> {
+    if if_match.matches(&entity.identity.etag_text()) {
         return Ok(());
     }
     Err(HubError::new(ErrorCode::PreconditionFailed, "PreconditionFailed"))
 }
 
-fn already_there(owner: &Owner) -> HubError {
+fn already_exists(owner: &Owner) -> HubError {
     match &owner.module {
         None => {
             let text = format!("A device with ID '{}' is already registered.", owner.device);

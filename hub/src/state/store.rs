@@ -1,12 +1,12 @@
-//! Persisted records of the hub, in one redb file.
+//! Persistence of records in a redb file.
 //!
-//! [`Store::open`] returns all records. [`Store::write`] hands changes to the
-//! one thread that writes; [`PendingWrite::wait`] returns once they are on disk.
-//! Changes that arrive during a commit share the next one, so that many writers
-//! do not each wait for the disk in turn.
+//! [`Store::open`] returns all records. [`Store::write`] sends changes to the writer thread,
+//! and [`PendingWrite::wait`] returns once they are on disk. Changes that arrive during a
+//! commit share the next commit, so that concurrent writers do not wait for the disk one
+//! after the other.
 //!
-//! The store does not interpret records. After a failed commit nothing more is
-//! written: the file must not fall behind what callers were promised.
+//! The store does not interpret records. After a failed commit it writes nothing more, so
+//! that the file never contains a change without the changes before it.
 
 use std::fs::OpenOptions;
 use std::os::unix::fs::OpenOptionsExt as _;
@@ -22,19 +22,19 @@ use super::error::StateError;
 
 const FILE_NAME: &str = "hub.redb";
 
-/// Writes that may wait for the writer thread.
-const QUEUE: usize = 1024;
+/// Capacity of the writer thread's queue.
+const QUEUE_CAPACITY: usize = 1024;
 
-/// Writes that share one commit at most.
+/// Maximum number of writes in a commit.
 const MAX_BATCH: usize = 256;
 
-/// Layout of the file; a file with another number is refused.
+/// Layout of the file. Files with another layout are refused.
 const LAYOUT: &str = "1";
 
-/// Key of the layout's record.
+/// Key of the record with the layout.
 const LAYOUT_KEY: &str = "layout";
 
-/// Kind of a record; each kind has a table.
+/// Kind of a record. Each kind has its own table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum RecordKind {
     About,
@@ -68,38 +68,38 @@ impl RecordKind {
     }
 }
 
-/// The name of the kind's table.
+/// Displays the name of the table.
 impl std::fmt::Display for RecordKind {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(self.name())
     }
 }
 
-/// Change of one record; without a value the record is removed.
+/// Change of a record. Without a value, the record is removed.
 pub(super) struct RecordChange {
     pub(super) kind: RecordKind,
     pub(super) key: String,
     pub(super) value: Option<Vec<u8>>,
 }
 
-/// Record as read from the file.
+/// A record read from the file.
 pub(super) struct Record {
     pub(super) kind: RecordKind,
     pub(super) key: String,
     pub(super) value: Vec<u8>,
 }
 
-/// Failure to write changes; the log has the reason as well.
+/// Failure to write changes. The reason is also logged.
 #[derive(Debug, Clone, thiserror::Error)]
 #[error("cannot write the hub's state to disk")]
 pub(super) struct NotWritten(
-    /// The failed commit, or nothing if an earlier one has failed.
+    /// Error of the commit; `None` if an earlier commit has failed.
     #[source]
     Option<Arc<redb::Error>>,
 );
 
 impl NotWritten {
-    /// Returns this failure as the reason not to open the state at `path`.
+    /// Converts the failure to the error of opening the state at `path`.
     pub(super) fn at_open(&self, path: &Path) -> StateError {
         match &self.0 {
             Some(error) => StateError::of_redb(path, error),
@@ -111,22 +111,22 @@ impl NotWritten {
     }
 }
 
-/// Changes of one [`Store::write`], on their way to the writer thread.
+/// Message to the writer thread with the changes of one [`Store::write`].
 struct WriteRequest {
     changes: Vec<RecordChange>,
     done: SyncSender<Result<(), NotWritten>>,
 }
 
-/// Open state file and its writer thread.
+/// An open state file and its writer thread.
 pub(super) struct Store {
     path: PathBuf,
-    // Taken on drop: the writer ends when its queue has no sender left.
+    // `None` only during drop, since the writer ends when the last sender is dropped.
     queue: Option<SyncSender<WriteRequest>>,
     writer: Option<JoinHandle<()>>,
 }
 
 impl Store {
-    /// Opens the file in `dir`, or creates it, and reads all of it.
+    /// Opens or creates the file in `dir` and reads all records.
     pub(super) fn open(dir: &Path) -> Result<(Store, Vec<Record>), StateError> {
         let no_directory = |source| StateError::Directory { path: dir.to_owned(), source };
         std::fs::create_dir_all(dir).map_err(no_directory)?;
@@ -134,11 +134,11 @@ impl Store {
         let cannot_open = |source| StateError::Open { path: path.clone(), source };
         let mut options = OpenOptions::new();
         options.read(true).write(true).create(true).truncate(false);
-        // The file holds the keys of all devices and policies.
+        // The file contains the keys of all devices and policies.
         options.mode(0o600);
         drop(options.open(&path).map_err(cannot_open)?);
 
-        // Without the check redb trusts the file, and panics later if it is damaged.
+        // Without this check, redb would panic later if the file is corrupt.
         let mut builder = Database::builder();
         let database = builder.set_check_integrity_on_open(true).create(&path);
         let database = database.map_err(|error| StateError::of_redb(&path, &error.into()))?;
@@ -149,11 +149,11 @@ impl Store {
             return Err(StateError::Layout { path, found, known: LAYOUT });
         }
 
-        let (queue, requests) = sync_channel(QUEUE);
-        let of_writer = path.clone();
+        let (queue, requests) = sync_channel(QUEUE_CAPACITY);
+        let writer_path = path.clone();
         let writer = std::thread::Builder::new()
             .name("state-writer".into())
-            .spawn(move || write_all(&database, &requests, &of_writer))
+            .spawn(move || write_all(&database, &requests, &writer_path))
             .map_err(cannot_open)?;
         let store = Store { path: path.clone(), queue: Some(queue), writer: Some(writer) };
         let layout = RecordChange {
@@ -170,12 +170,11 @@ impl Store {
         &self.path
     }
 
-    /// Queues changes. The changes of one call are one transaction, and calls
-    /// are written in the order they were made.
+    /// Queues changes. The changes of a call form a transaction. Calls are written in order.
     pub(super) fn write(&self, changes: Vec<RecordChange>) -> PendingWrite {
         let (done, outcome) = sync_channel(1);
         if let Some(queue) = &self.queue {
-            // Without a writer `done` is dropped here, which ends the wait at once.
+            // If the writer has ended, this drops `done`, which ends the wait at once.
             let _ = queue.send(WriteRequest { changes, done });
         }
         PendingWrite { outcome }
@@ -191,7 +190,7 @@ impl Drop for Store {
     }
 }
 
-/// Changes not yet on disk.
+/// Changes that may not be on disk yet.
 #[must_use]
 pub(super) struct PendingWrite {
     outcome: Receiver<Result<(), NotWritten>>,
@@ -205,12 +204,12 @@ impl PendingWrite {
 }
 
 fn read(database: &Database) -> Result<Vec<Record>, redb::Error> {
-    // A table that was never written to cannot be opened for reading.
-    let begin = database.begin_write()?;
+    // Creates missing tables, which could not be opened for reading.
+    let writer = database.begin_write()?;
     for kind in RecordKind::ALL {
-        begin.open_table(kind.table())?;
+        writer.open_table(kind.table())?;
     }
-    begin.commit()?;
+    writer.commit()?;
     let reader = database.begin_read()?;
     let mut records = Vec::new();
     for kind in RecordKind::ALL {
@@ -231,7 +230,7 @@ fn write_all(database: &Database, requests: &Receiver<WriteRequest>, path: &Path
             NotWritten(Some(Arc::new(error)))
         });
         for request in batch {
-            // The caller may have gone.
+            // Fails if the caller does not wait.
             let _ = request.done.send(outcome.clone());
         }
         if outcome.is_err() {

@@ -1,10 +1,11 @@
-//! Devices, twins and policies, in memory and on disk.
+//! Tests of devices, twins and policies, in memory and on disk.
 
 use std::sync::Arc;
 
 use protocol::error::{ErrorCode, HubError};
 use protocol::id::DeviceId;
 use protocol::sas::{Key, sign};
+use protocol::twin::DesiredPatch;
 use protocol::user_name::UserName;
 use serde_json::{Map, Value, json};
 
@@ -37,10 +38,7 @@ fn patch(state: &State, device: &str, body: Value, etag: &str) -> Result<Value, 
     Ok((*entity.twin_view()).clone())
 }
 
-fn replace(
-    state: &State,
-    body: Value,
-) -> Result<(Arc<Entity>, Option<protocol::twin::DesiredPatch>), HubError> {
+fn replace(state: &State, body: Value) -> Result<(Arc<Entity>, Option<DesiredPatch>), HubError> {
     let change = TwinChange::parse(object(body))?;
     state.write_twin(&owner("d1"), TwinWrite::Replace, change, &IfMatch::Any)
 }
@@ -54,7 +52,7 @@ fn request(body: Value) -> IdentityRequest {
 }
 
 #[test]
-fn a_new_twin_reads_as_a_recorded_one() {
+fn a_new_twin_equals_a_recorded_one() {
     let state = in_memory();
     state.create_device(&id("d1")).unwrap();
 
@@ -83,7 +81,7 @@ fn a_new_twin_reads_as_a_recorded_one() {
 }
 
 #[test]
-fn a_write_by_a_service_and_a_report_count_their_own_versions() {
+fn services_and_devices_increment_the_versions_of_their_sections() {
     let state = in_memory();
     state.create_device(&id("d1")).unwrap();
 
@@ -149,26 +147,26 @@ fn a_write_with_an_invalid_part_changes_nothing() {
 }
 
 #[test]
-fn a_replacement_removes_other_members_and_notifies_of_them() {
+fn a_replacement_removes_missing_members_and_notifies_the_device() {
     let state = in_memory();
     state.create_device(&id("d1")).unwrap();
     let body =
         json!({"tags": {"a": 1}, "properties": {"desired": {"x": 1, "n": {"p": 1, "q": 2}}}});
     patch(&state, "d1", body, "*").unwrap();
 
-    let (entity, notice) =
+    let (entity, notification) =
         replace(&state, json!({"properties": {"desired": {"y": 1, "n": {"p": 1}}}})).unwrap();
 
     let twin = entity.twin_view();
     assert_eq!(twin.get("tags"), None);
     assert_eq!(twin["properties"]["desired"].get("x"), None);
-    let notice = notice.unwrap();
+    let notification = notification.unwrap();
     let expected = json!({"x": null, "y": 1, "n": {"p": 1, "q": null}});
-    assert_eq!((Value::Object(notice.patch), notice.version), (expected, 3));
+    assert_eq!((Value::Object(notification.patch), notification.version), (expected, 3));
 }
 
 #[test]
-fn a_null_for_a_section_clears_it_and_notifies() {
+fn a_null_for_a_section_clears_it_and_notifies_the_device() {
     let state = in_memory();
     state.create_device(&id("d1")).unwrap();
     let body = json!({"tags": {"a": 1}, "properties": {"desired": {"x": 1, "y": {"z": 1}}}});
@@ -176,17 +174,17 @@ fn a_null_for_a_section_clears_it_and_notifies() {
 
     let change = object(json!({"tags": null, "properties": {"desired": null}}));
     let change = TwinChange::parse(change).unwrap();
-    let (entity, notice) =
+    let (entity, notification) =
         state.write_twin(&owner("d1"), TwinWrite::Merge, change, &IfMatch::Any).unwrap();
 
     assert_eq!(entity.twin_view().get("tags"), None);
     assert!(state.device_twin(&id("d1")).unwrap().desired.is_empty());
-    let notice = notice.unwrap();
-    assert_eq!((Value::Object(notice.patch), notice.version), (json!({"x": null, "y": null}), 3));
+    let DesiredPatch { patch, version } = notification.unwrap();
+    assert_eq!((Value::Object(patch), version), (json!({"x": null, "y": null}), 3));
 }
 
 #[test]
-fn a_null_in_a_replacement_or_an_array_is_refused_in_the_words_of_iot_hub() {
+fn a_null_in_a_replacement_or_an_array_is_refused_with_the_message_of_iot_hub() {
     let state = in_memory();
     state.create_device(&id("d1")).unwrap();
     patch(&state, "d1", json!({"tags": {"kept": 1}}), "*").unwrap();
@@ -200,19 +198,19 @@ fn a_null_in_a_replacement_or_an_array_is_refused_in_the_words_of_iot_hub() {
         (state.report(&id("d1"), &object(json!({"a": [{"b": null}]}))).err(), "a.b"),
     ];
 
-    for (error, place) in errors {
+    for (error, path) in errors {
         let error = error.unwrap();
         assert_eq!(error.code, ErrorCode::ArgumentInvalid);
         assert_eq!(
             error.message,
-            format!("Value of Property or Tag cannot be null. Error in Property/Tag {place}")
+            format!("Value of Property or Tag cannot be null. Error in Property/Tag {path}")
         );
     }
     assert_eq!(twin(&state, "d1"), before);
 }
 
 #[test]
-fn a_patch_notifies_with_its_nulls_and_tags_notify_nobody() {
+fn a_device_is_notified_of_desired_properties_but_not_of_tags() {
     let state = in_memory();
     state.create_device(&id("d1")).unwrap();
     let write = |body: Value| {
@@ -220,14 +218,15 @@ fn a_patch_notifies_with_its_nulls_and_tags_notify_nobody() {
         state.write_twin(&owner("d1"), TwinWrite::Merge, change, &IfMatch::Absent).unwrap().1
     };
 
-    let notice = write(json!({"properties": {"desired": {"z": 5, "q": null}}})).unwrap();
-    assert_eq!((Value::Object(notice.patch), notice.version), (json!({"z": 5, "q": null}), 2));
+    let DesiredPatch { patch, version } =
+        write(json!({"properties": {"desired": {"z": 5, "q": null}}})).unwrap();
+    assert_eq!((Value::Object(patch), version), (json!({"z": 5, "q": null}), 2));
     assert_eq!(write(json!({"tags": {"a": 1}})), None);
     assert_eq!(write(json!({})), None);
 }
 
 #[test]
-fn missing_keys_are_generated_and_kept_until_replaced() {
+fn missing_keys_are_generated_and_survive_updates() {
     let state = in_memory();
     let empty = json!({"symmetricKey": {"primaryKey": "", "secondaryKey": ""}, "type": "sas"});
     let made = state.create(&owner("d1"), &request(json!({"authentication": empty}))).unwrap();
@@ -256,7 +255,7 @@ fn missing_keys_are_generated_and_kept_until_replaced() {
 }
 
 #[test]
-fn an_id_is_unique_and_deleted_with_its_modules() {
+fn ids_are_unique_and_deleting_a_device_deletes_its_modules() {
     let state = in_memory();
     let generation =
         |state: &State| state.get(&owner("d1")).unwrap().identity_view()["generationId"].clone();
@@ -290,7 +289,7 @@ fn an_id_is_unique_and_deleted_with_its_modules() {
 }
 
 #[test]
-fn modules_stay_with_their_device_in_the_order_of_the_registry() {
+fn modules_follow_their_device_in_the_registry() {
     let state = in_memory();
     for device in ["a", "a.b", "ab"] {
         state.create_device(&id(device)).unwrap();
@@ -309,7 +308,7 @@ fn modules_stay_with_their_device_in_the_order_of_the_registry() {
 }
 
 #[test]
-fn a_device_authenticates_with_either_key_or_a_policy_that_grants_it() {
+fn a_device_authenticates_with_either_key_or_a_policy_with_permission() {
     let state = in_memory();
     state.create_device(&id("d1")).unwrap();
     state.create_device(&id("off")).unwrap();
@@ -353,7 +352,7 @@ fn a_device_authenticates_with_either_key_or_a_policy_that_grants_it() {
 }
 
 #[test]
-fn the_model_a_device_announces_is_in_its_twin() {
+fn the_announced_model_appears_in_the_twin() {
     let state = in_memory();
     let key = state.create_device(&id("d1")).unwrap();
     let token = sign("localhost/devices/d1", None, &key, 200).to_string();
@@ -368,7 +367,7 @@ fn the_model_a_device_announces_is_in_its_twin() {
 }
 
 #[test]
-fn the_connection_state_is_in_views_and_statistics() {
+fn the_connection_state_appears_in_twins_and_statistics() {
     let state = in_memory();
     state.create_device(&id("d1")).unwrap();
     state.create_device(&id("d2")).unwrap();
@@ -425,7 +424,7 @@ fn a_restart_restores_everything_but_connection_states() {
 }
 
 #[test]
-fn an_unreadable_record_is_named() {
+fn a_corrupt_record_is_reported_with_its_key() {
     let dir = tempfile::tempdir().unwrap();
     let (store, _) = Store::open(dir.path()).unwrap();
     let record =

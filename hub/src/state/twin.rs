@@ -1,7 +1,7 @@
-//! Twin of a device or module, and its changes.
+//! The persisted twin of a device or module, and its changes by services.
 //!
-//! Merging and limits of sections are in `protocol::twin`; this module adds the
-//! counters and selects the parts that a request may change.
+//! `protocol::twin` merges sections and checks their limits. This module adds counters and
+//! selects the parts of a request that a service can change.
 
 use protocol::error::{ErrorCode, HubError};
 use protocol::twin::{
@@ -13,15 +13,15 @@ use serde_json::{Map, Value};
 
 use crate::stamps::now;
 
-/// Twin as it is persisted.
+/// A persisted twin.
 #[derive(Clone, Serialize, Deserialize)]
 pub(super) struct Twin {
     pub(super) tags: Map<String, Value>,
     pub(super) desired: Section,
     pub(super) reported: Section,
-    /// Number of changes.
+    /// Number of all changes.
     pub(super) version: u64,
-    /// Number of changes by services, from which the etag is derived.
+    /// Number of changes by services. The etag is derived from it.
     pub(super) etag: u64,
     pub(super) model_id: Option<String>,
 }
@@ -29,30 +29,30 @@ pub(super) struct Twin {
 /// Kind of a write by a service.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum TwinWrite {
-    /// PATCH: named members change, the others stay.
+    /// PATCH: merges the members into the twin.
     Merge,
-    /// PUT: members that are not named are removed.
+    /// PUT: replaces all members of the twin.
     Replace,
 }
 
-/// Writable parts of a service's document. All others, such as `reported` and
-/// `etag`, are accepted and ignored.
+/// The parts of a document that a service can change. All others, such as `reported` and
+/// `etag`, are ignored.
 #[derive(Debug, Default)]
 pub(crate) struct TwinChange {
     tags: Option<SectionChange>,
     desired: Option<SectionChange>,
 }
 
-/// Change of tags or desired properties.
+/// A change of tags or desired properties.
 #[derive(Debug)]
 enum SectionChange {
-    /// `null`: all members are removed.
+    /// `null`, which removes all members.
     Clear,
     Members(Map<String, Value>),
 }
 
 impl TwinChange {
-    /// Takes `tags` and `properties.desired` from a document.
+    /// Extracts `tags` and `properties.desired` from a document.
     pub(crate) fn parse(mut body: Map<String, Value>) -> Result<TwinChange, HubError> {
         let tags = section(body.remove("tags"), "tags")?;
         let mut desired = match section(body.remove("properties"), "properties")? {
@@ -62,7 +62,7 @@ impl TwinChange {
             Some(SectionChange::Clear) | None => None,
         };
         if let Some(SectionChange::Members(desired)) = &mut desired {
-            // Clients send back the members that they have received.
+            // Clients send these members back when they change a received twin.
             desired.remove("$metadata");
             desired.remove("$version");
         }
@@ -82,7 +82,7 @@ fn section(value: Option<Value>, name: &str) -> Result<Option<SectionChange>, Hu
 }
 
 impl SectionChange {
-    /// Returns the members, and whether they replace the section.
+    /// Returns the members and the kind of write for this section.
     fn resolve(self, write: TwinWrite) -> (Map<String, Value>, TwinWrite) {
         match self {
             SectionChange::Clear => (Map::new(), TwinWrite::Replace),
@@ -99,15 +99,15 @@ impl Twin {
             tags: Map::new(),
             desired: Section::new(Stamp::TimeAndVersion, &now),
             reported: Section::new(Stamp::Time, &now),
-            // IoT Hub counts from 2.
+            // IoT Hub starts at 2.
             version: 2,
             etag: 1,
             model_id: None,
         }
     }
 
-    /// Returns the twin after a write by a service, and the notice to its device.
-    /// If any part of the write is not allowed, the whole write is refused.
+    /// Returns the twin after a write by a service, and the patch that notifies its device.
+    /// Refuses the whole write if any part of it is invalid.
     pub(super) fn written(
         &self,
         write: TwinWrite,
@@ -117,7 +117,7 @@ impl Twin {
         let now = now();
         let (tags, desired) = match write {
             TwinWrite::Merge => (change.tags, change.desired),
-            // Missing sections are replaced by empty ones.
+            // A missing section clears the section of the twin.
             TwinWrite::Replace => (
                 Some(change.tags.unwrap_or(SectionChange::Clear)),
                 Some(change.desired.unwrap_or(SectionChange::Clear)),
@@ -139,7 +139,7 @@ impl Twin {
             }
             check_size("tags", &twin.tags, MAX_TAGS_BYTES).map_err(not_allowed)?;
         }
-        let notice = match desired.map(|desired| desired.resolve(write)) {
+        let notification = match desired.map(|desired| desired.resolve(write)) {
             None => None,
             Some((patch, TwinWrite::Merge)) => {
                 twin.desired.apply(&patch, &now).map_err(not_allowed)?;
@@ -150,10 +150,11 @@ impl Twin {
                 Some(replacement(&self.desired.body, &twin.desired.body))
             }
         };
-        let notice = notice.map(|patch| DesiredPatch { patch, version: twin.desired.version });
+        let version = twin.desired.version;
+        let notification = notification.map(|patch| DesiredPatch { patch, version });
         twin.version += 1;
         twin.etag += 1;
-        Ok((twin, notice))
+        Ok((twin, notification))
     }
 }
 

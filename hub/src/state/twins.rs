@@ -1,4 +1,4 @@
-//! Twins in the registry: read, reported and written.
+//! Reads and changes of the twins in the registry.
 
 use std::sync::Arc;
 
@@ -14,7 +14,7 @@ use super::{IfMatch, State, etag};
 use crate::stamps::now;
 
 impl State {
-    /// Returns the twin as its device sees it.
+    /// Returns the device's view of its twin.
     pub(crate) fn device_twin(&self, id: &DeviceId) -> Result<DeviceTwin, HubError> {
         let entity = self.get(&Owner::device(id))?;
         let (desired, reported) = (&entity.twin.desired, &entity.twin.reported);
@@ -26,7 +26,7 @@ impl State {
         })
     }
 
-    /// Merges reported properties; returns the new version of the reported section.
+    /// Merges reported properties and returns their new version.
     pub(crate) fn report(
         &self,
         id: &DeviceId,
@@ -41,8 +41,8 @@ impl State {
         })
     }
 
-    /// Writes a twin for a service. Returns the new twin, and the notice to its
-    /// device if desired properties were written.
+    /// Changes a twin on behalf of a service. Returns the new twin and, if desired properties
+    /// were changed, the patch that notifies the device.
     pub(crate) fn write_twin(
         &self,
         owner: &Owner,
@@ -50,15 +50,15 @@ impl State {
         change: TwinChange,
         if_match: &IfMatch,
     ) -> Result<(Arc<Entity>, Option<DesiredPatch>), HubError> {
-        let notice = self.change(owner, |entity| {
-            if !if_match.admits(&etag::of_twin(entity.twin.etag)) {
+        let notification = self.change(owner, |entity| {
+            if !if_match.matches(&etag::of_twin(entity.twin.etag)) {
                 let text = format!("ETag mismatch for device ID '{}'", owner.device);
                 return Err(HubError::new(ErrorCode::PreconditionFailed, text));
             }
-            let (twin, notice) = entity.twin.written(write, change)?;
+            let (twin, notification) = entity.twin.written(write, change)?;
             entity.twin = twin;
-            Ok((notice, &[Part::Twin]))
+            Ok((notification, &[Part::Twin]))
         })?;
-        Ok((self.get(owner)?, notice))
+        Ok((self.get(owner)?, notification))
     }
 }

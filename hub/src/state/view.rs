@@ -1,7 +1,7 @@
-//! Identities and twins as services see them.
+//! Identities and twins in the JSON format of the REST API.
 //!
-//! The members are those of recorded answers in the documentation of IoT Hub,
-//! "Device twins" and "Identity registry".
+//! The members are those of the examples in the documentation of IoT Hub, "Device twins" and
+//! "Identity registry".
 
 use serde_json::{Value, json};
 
@@ -11,10 +11,10 @@ use super::owner::Owner;
 use super::presence::Presence;
 use super::twin::Twin;
 
-/// Time stamp of an event that has not happened.
+/// Timestamp of an event that has not happened.
 const NEVER: &str = "0001-01-01T00:00:00Z";
 
-/// Returns the whole twin.
+/// Returns a twin.
 pub(super) fn twin(owner: &Owner, identity: &Identity, twin: &Twin, presence: &Presence) -> Value {
     let mut view = json!({
         "deviceId": owner.device,
@@ -38,7 +38,7 @@ pub(super) fn twin(owner: &Owner, identity: &Identity, twin: &Twin, presence: &P
     view
 }
 
-/// Returns the identity with its keys.
+/// Returns an identity with its keys.
 pub(super) fn identity(owner: &Owner, identity: &Identity, presence: &Presence) -> Value {
     let authentication = &identity.authentication;
     let mut view = json!({

@@ -1,4 +1,4 @@
-//! Device and service of the tests.
+//! Clients for the tests: a device and a service.
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -21,7 +21,7 @@ use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
-pub(super) const PATIENCE: Duration = Duration::from_secs(20);
+pub(super) const TIMEOUT: Duration = Duration::from_secs(20);
 
 pub(super) fn id() -> DeviceId {
     "d1".parse().unwrap()
@@ -35,12 +35,12 @@ pub(super) fn now() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs()
 }
 
-/// Connects to a port of the hub by TLS, trusting only the hub's own certificate.
-pub(super) async fn secured(ca_pem: &str, port: u16) -> io::Result<TlsStream<TcpStream>> {
-    secured_at(ca_pem, (Ipv4Addr::LOCALHOST, port).into()).await
+/// Opens a TLS connection to a port of the hub. Trusts only the hub's authority.
+pub(super) async fn tls_connect(ca_pem: &str, port: u16) -> io::Result<TlsStream<TcpStream>> {
+    tls_connect_to(ca_pem, (Ipv4Addr::LOCALHOST, port).into()).await
 }
 
-async fn secured_at(ca_pem: &str, address: SocketAddr) -> io::Result<TlsStream<TcpStream>> {
+async fn tls_connect_to(ca_pem: &str, address: SocketAddr) -> io::Result<TlsStream<TcpStream>> {
     use rustls::pki_types::CertificateDer;
     use rustls::pki_types::pem::PemObject as _;
     let mut roots = rustls::RootCertStore::empty();
@@ -56,11 +56,11 @@ async fn secured_at(ca_pem: &str, address: SocketAddr) -> io::Result<TlsStream<T
     TlsConnector::from(Arc::new(config)).connect(name, tcp).await
 }
 
-/// Opens a port whose connections continue by TLS at the hub's MQTT port.
+/// Opens a port that forwards each connection to the hub's MQTT port over TLS. If either side
+/// ends, the other one is closed without a TLS shutdown, like a connection of rumqttc.
 ///
-/// rumqttc's own TLS is not built, since it pins a version of rustls-webpki with
-/// known faults. Both sides of a connection end when either does, without a
-/// goodbye, as rumqttc ends one.
+/// The TLS feature of rumqttc is disabled, since it pins a version of rustls-webpki with known
+/// vulnerabilities.
 fn tls_relay(hub: &Hub) -> u16 {
     let listener = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     listener.set_nonblocking(true).unwrap();
@@ -69,8 +69,8 @@ fn tls_relay(hub: &Hub) -> u16 {
     let (ca_pem, hub_port) = (hub.ca_pem().to_owned(), hub.mqtt_port());
     tokio::spawn(async move {
         while let Ok((mut client, _)) = listener.accept().await {
-            // The client sees a refused connection as one that ends at once.
-            let Ok(tls) = secured(&ca_pem, hub_port).await else { continue };
+            // If the hub refuses the connection, the client sees it end at once.
+            let Ok(tls) = tls_connect(&ca_pem, hub_port).await else { continue };
             tokio::spawn(async move {
                 let (mut from_client, mut to_client) = client.split();
                 let (mut from_hub, mut to_hub) = tokio::io::split(tls);
@@ -84,7 +84,7 @@ fn tls_relay(hub: &Hub) -> u16 {
     port
 }
 
-/// Device with its connection options.
+/// A device with its connection options.
 pub(super) struct Device {
     pub(super) options: MqttOptions,
 }
@@ -112,7 +112,7 @@ impl Device {
     ) -> Result<(AsyncClient, EventLoop, bool), ConnectReturnCode> {
         let (client, mut events) = AsyncClient::new(self.options.clone(), 100);
         loop {
-            match timeout(PATIENCE, events.poll()).await.unwrap() {
+            match timeout(TIMEOUT, events.poll()).await.unwrap() {
                 Ok(Event::Incoming(Packet::ConnAck(ack))) => {
                     return Ok((client, events, ack.session_present));
                 }
@@ -124,11 +124,11 @@ impl Device {
     }
 }
 
-/// Waits for the next packet that `wanted` selects.
-pub(super) async fn next<T>(events: &mut EventLoop, wanted: impl Fn(Packet) -> Option<T>) -> T {
+/// Waits for the next packet that `select` accepts, and returns its result.
+pub(super) async fn next<T>(events: &mut EventLoop, select: impl Fn(Packet) -> Option<T>) -> T {
     loop {
-        if let Event::Incoming(packet) = timeout(PATIENCE, events.poll()).await.unwrap().unwrap()
-            && let Some(found) = wanted(packet)
+        if let Event::Incoming(packet) = timeout(TIMEOUT, events.poll()).await.unwrap().unwrap()
+            && let Some(found) = select(packet)
         {
             return found;
         }
@@ -149,21 +149,22 @@ pub(super) fn published(packet: Packet) -> Option<(String, String)> {
     }
 }
 
-/// Reads until the connection ends; returns the error.
-pub(super) async fn gone(events: &mut EventLoop) -> ConnectionError {
+/// Waits until the connection ends, and returns the error.
+pub(super) async fn closed(events: &mut EventLoop) -> ConnectionError {
     loop {
-        if let Err(error) = timeout(PATIENCE, events.poll()).await.unwrap() {
+        if let Err(error) = timeout(TIMEOUT, events.poll()).await.unwrap() {
             return error;
         }
     }
 }
 
-/// Sends a request to the REST API as the owner of the hub; returns status and body.
-pub(super) async fn ask(hub: &Hub, method: &str, path: &str, body: &Value) -> (u16, Value) {
+/// Sends a request to the REST API with the policy `iothubowner`. Returns the status and the
+/// body of the response.
+pub(super) async fn request(hub: &Hub, method: &str, path: &str, body: &Value) -> (u16, Value) {
     let owner = hub.service_connection_string();
     let resource = owner.host.name();
     let token = sas::sign(resource, Some(&owner.policy), &owner.key, now() + 60);
-    let mut stream = secured(hub.ca_pem(), hub.https_port()).await.unwrap();
+    let mut stream = tls_connect(hub.ca_pem(), hub.https_port()).await.unwrap();
     let body = body.to_string();
     let request = format!(
         "{method} {path}?api-version=2021-04-12 HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\
@@ -172,19 +173,19 @@ pub(super) async fn ask(hub: &Hub, method: &str, path: &str, body: &Value) -> (u
     );
     stream.write_all(request.as_bytes()).await.unwrap();
     let mut text = String::new();
-    timeout(PATIENCE, stream.read_to_string(&mut text)).await.unwrap().unwrap();
+    timeout(TIMEOUT, stream.read_to_string(&mut text)).await.unwrap().unwrap();
     let status = text.split(' ').nth(1).unwrap().parse().unwrap();
     let (_, body) = text.split_once("\r\n\r\n").unwrap();
     (status, serde_json::from_str(body).unwrap_or_default())
 }
 
-/// Sends bytes as a device to this address of the hub; returns all that the hub sends
-/// until it closes.
-pub(super) async fn answer_to(hub: &Hub, address: IpAddr, bytes: &[u8]) -> Vec<u8> {
+/// Sends bytes to the hub's MQTT port at `address`. Returns everything that the hub sends
+/// until it closes the connection.
+pub(super) async fn exchange(hub: &Hub, address: IpAddr, bytes: &[u8]) -> Vec<u8> {
     let address = SocketAddr::new(address, hub.mqtt_port());
-    let mut stream = secured_at(hub.ca_pem(), address).await.unwrap();
+    let mut stream = tls_connect_to(hub.ca_pem(), address).await.unwrap();
     stream.write_all(bytes).await.unwrap();
     let mut answer = Vec::new();
-    timeout(PATIENCE, stream.read_to_end(&mut answer)).await.unwrap().ok();
+    timeout(TIMEOUT, stream.read_to_end(&mut answer)).await.unwrap().ok();
     answer
 }

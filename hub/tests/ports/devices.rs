@@ -12,12 +12,13 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::time::timeout;
 
 use super::client::{
-    Device, PATIENCE, answer_to, ask, gone, hub, id, next, now, published, secured, subscribe,
+    Device, TIMEOUT, closed, exchange, hub, id, next, now, published, request, subscribe,
+    tls_connect,
 };
 
 const IPV4: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 
-/// CONNECT of MQTT 5.
+/// A CONNECT of MQTT 5.
 const MQTT_5: &[u8] = &[0x10, 13, 0, 4, b'M', b'Q', b'T', b'T', 5, 2, 0, 60, 0, 0, 0];
 
 #[tokio::test]
@@ -35,10 +36,10 @@ async fn only_a_registered_device_with_a_valid_token_connects() {
     let DeviceCredential::Key(key) = &known.credential else { panic!("no key") };
     let (user, _) = good.options.credentials().map(|l| (l.username, l.password)).unwrap();
     let expired = sas::sign(&known.resource(), None, key, now() - 1).to_string();
-    let elsewhere = sas::sign("localhost/devices/d2", None, key, now() + 60).to_string();
+    let other_device = sas::sign("localhost/devices/d2", None, key, now() + 60).to_string();
     let other_key = sas::Key::from_bytes(b"another key").unwrap();
     let forged = sas::sign(&known.resource(), None, &other_key, now() + 60).to_string();
-    for password in [expired, elsewhere, forged, "nonsense".to_owned()] {
+    for password in [expired, other_device, forged, "nonsense".to_owned()] {
         let device = with(&|options| {
             options.set_credentials(user.as_str(), password.as_str());
         });
@@ -51,14 +52,14 @@ async fn only_a_registered_device_with_a_valid_token_connects() {
 }
 
 #[tokio::test]
-async fn subscriptions_outlive_the_connection_and_a_clean_session_forgets_them() {
+async fn subscriptions_outlive_the_connection_until_a_clean_session() {
     let hub = hub().await;
     let device = Device::of(&hub, &hub.create_device(&id()).unwrap());
     let (client, mut events, present) = device.connect().await.unwrap();
     assert!(!present);
     subscribe(&client, &mut events, "$iothub/twin/res/#").await;
     assert!(hub.drop_connection(&id()));
-    gone(&mut events).await;
+    closed(&mut events).await;
 
     let (client, mut events, present) = device.connect().await.unwrap();
     assert!(present);
@@ -76,7 +77,7 @@ async fn subscriptions_outlive_the_connection_and_a_clean_session_forgets_them()
 }
 
 #[tokio::test]
-async fn with_a_data_folder_everything_survives_a_restart() {
+async fn persisted_devices_twins_and_subscriptions_survive_a_restart() {
     let folder = tempfile::tempdir().unwrap();
     let config = HubConfig { data: Some(folder.path().to_owned()), ..HubConfig::default() };
     let hub = Hub::start(config.clone()).await.unwrap();
@@ -96,7 +97,7 @@ async fn with_a_data_folder_everything_survives_a_restart() {
     assert_eq!(again, identity, "the key must be the same");
     let (client, mut events, present) = Device::of(&hub, &identity).connect().await.unwrap();
     assert!(present);
-    timeout(PATIENCE, hub.connected(&id())).await.unwrap();
+    timeout(TIMEOUT, hub.connected(&id())).await.unwrap();
     client.publish("$iothub/twin/GET/?$rid=2", QoS::AtMostOnce, false, "").await.unwrap();
     let (_, body) = next(&mut events, published).await;
     assert!(body.contains(r#""a":1"#), "{body}");
@@ -108,35 +109,35 @@ async fn a_newer_connection_replaces_the_older_one() {
     let device = Device::of(&hub, &hub.create_device(&id()).unwrap());
     let (_older, mut events, _) = device.connect().await.unwrap();
     let (_newer, ..) = device.connect().await.unwrap();
-    gone(&mut events).await;
+    closed(&mut events).await;
     assert!(hub.is_connected(&id()));
 }
 
 #[tokio::test]
-async fn misuse_ends_the_connection() {
+async fn an_invalid_publish_ends_the_connection() {
     let hub = hub().await;
     let device = Device::of(&hub, &hub.create_device(&id()).unwrap());
-    let misuses = [
+    let invalid = [
         ("devices/d1/messages/events/", QoS::ExactlyOnce),
         ("devices/d2/messages/events/", QoS::AtLeastOnce),
         ("some/topic", QoS::AtMostOnce),
         ("$iothub/twin/GET/", QoS::AtMostOnce),
     ];
-    for (topic, qos) in misuses {
+    for (topic, qos) in invalid {
         let (client, mut events, _) = device.connect().await.unwrap();
         client.publish(topic, qos, false, "x").await.unwrap();
-        gone(&mut events).await;
+        closed(&mut events).await;
     }
 }
 
 #[tokio::test]
-async fn a_filter_that_iot_hub_does_not_offer_ends_the_connection() {
+async fn an_unsupported_filter_ends_the_connection() {
     let hub = hub().await;
     let device = Device::of(&hub, &hub.create_device(&id()).unwrap());
-    let offered = ["$iothub/methods/POST/#", "devices/d1/messages/devicebound/#"];
+    let supported = ["$iothub/methods/POST/#", "devices/d1/messages/devicebound/#"];
     for filter in ["devices/d2/messages/devicebound/#", "foo/#", "#"] {
         let (client, mut events, _) = device.connect().await.unwrap();
-        for filter in offered {
+        for filter in supported {
             client.subscribe(filter, QoS::ExactlyOnce).await.unwrap();
             let code = next(&mut events, |packet| match packet {
                 Packet::SubAck(mut ack) => Some(ack.return_codes.remove(0)),
@@ -146,7 +147,7 @@ async fn a_filter_that_iot_hub_does_not_offer_ends_the_connection() {
             assert_eq!(code.await, granted, "{filter}");
         }
         client.subscribe(filter, QoS::AtMostOnce).await.unwrap();
-        gone(&mut events).await;
+        closed(&mut events).await;
     }
 }
 
@@ -155,12 +156,12 @@ async fn another_version_of_mqtt_is_refused_with_code_1() {
     let hub = hub().await;
     let mqtt_3_1 = [0x10, 14, 0, 6, b'M', b'Q', b'I', b's', b'd', b'p', 3, 2, 0, 60, 0, 0];
     for connect in [MQTT_5, &mqtt_3_1] {
-        assert_eq!(answer_to(&hub, IPV4, connect).await, [0x20, 2, 0, 1]);
+        assert_eq!(exchange(&hub, IPV4, connect).await, [0x20, 2, 0, 1]);
     }
 }
 
 #[tokio::test]
-async fn a_will_that_the_device_may_not_publish_is_refused_at_connect() {
+async fn a_will_with_a_forbidden_topic_is_refused_at_connect() {
     let hub = hub().await;
     let device = Device::of(&hub, &hub.create_device(&id()).unwrap());
     for topic in ["devices/d2/messages/events/", "tele/x/LWT", "$iothub/twin/GET/?$rid=1"] {
@@ -172,7 +173,7 @@ async fn a_will_that_the_device_may_not_publish_is_refused_at_connect() {
 }
 
 #[tokio::test]
-async fn a_user_name_needs_no_version() {
+async fn a_user_name_without_a_version_is_accepted() {
     let hub = hub().await;
     let mut device = Device::of(&hub, &hub.create_device(&id()).unwrap());
     let password = device.options.credentials().unwrap().password;
@@ -183,17 +184,17 @@ async fn a_user_name_needs_no_version() {
 }
 
 #[tokio::test]
-async fn devices_also_connect_by_ipv6() {
+async fn devices_can_connect_by_ipv6() {
     let address = IpAddr::V6(Ipv6Addr::LOCALHOST);
     if std::net::TcpListener::bind((address, 0)).is_err() {
         // The machine has no IPv6.
         return;
     }
-    assert_eq!(answer_to(&hub().await, address, MQTT_5).await, [0x20, 2, 0, 1]);
+    assert_eq!(exchange(&hub().await, address, MQTT_5).await, [0x20, 2, 0, 1]);
 }
 
 #[tokio::test]
-async fn telemetry_gets_properties_of_the_hub_and_a_lost_connection_publishes_the_will() {
+async fn the_hub_adds_properties_to_telemetry_and_publishes_the_will() {
     let hub = hub().await;
     let mut device = Device::of(&hub, &hub.create_device(&id()).unwrap());
     let topic = "devices/d1/messages/events/";
@@ -208,7 +209,7 @@ async fn telemetry_gets_properties_of_the_hub_and_a_lost_connection_publishes_th
     assert_eq!(&message.body[..], b"{}");
     assert_eq!(message.properties.get("a"), Some("b"));
     assert_eq!(message.properties.get("iothub-connection-device-id"), Some("d1"));
-    let (_, identity) = ask(&hub, "GET", "/devices/d1", &Value::Null).await;
+    let (_, identity) = request(&hub, "GET", "/devices/d1", &Value::Null).await;
     assert_eq!(
         message.properties.get("iothub-connection-auth-generation-id"),
         identity["generationId"].as_str()
@@ -216,7 +217,7 @@ async fn telemetry_gets_properties_of_the_hub_and_a_lost_connection_publishes_th
     assert_eq!(message.properties.get("dt-dataschema"), None);
 
     hub.drop_connection(&id());
-    let will = timeout(PATIENCE, messages.recv()).await.unwrap().unwrap();
+    let will = timeout(TIMEOUT, messages.recv()).await.unwrap().unwrap();
     assert_eq!(will.properties.get("iothub-MessageType"), Some("Will"));
 }
 
@@ -230,7 +231,7 @@ async fn an_expired_token_ends_the_session() {
     let user = device.options.credentials().unwrap().username;
     device.options.set_credentials(user, token);
     let (_client, mut events, _) = device.connect().await.unwrap();
-    gone(&mut events).await;
+    closed(&mut events).await;
     assert_eq!(device.connect().await.err(), Some(ConnectReturnCode::NotAuthorized));
 }
 
@@ -245,14 +246,14 @@ async fn a_silent_device_is_disconnected_after_one_and_a_half_keep_alives() {
         Some(rumqttc::mqttbytes::v4::Login { username: login.username, password: login.password });
     let mut packet = bytes::BytesMut::new();
     connect.write(&mut packet).unwrap();
-    assert_eq!(answer_to(&hub, IPV4, &packet).await, [0x20, 2, 0, 0]);
+    assert_eq!(exchange(&hub, IPV4, &packet).await, [0x20, 2, 0, 0]);
     assert!(!hub.is_connected(&id()));
 }
 
 #[tokio::test]
-async fn a_websocket_keeps_its_place_among_the_connections() {
+async fn a_websocket_counts_as_an_open_connection() {
     let hub = Hub::start(HubConfig { max_connections: 1, ..HubConfig::default() }).await.unwrap();
-    let mut stream = secured(hub.ca_pem(), hub.https_port()).await.unwrap();
+    let mut stream = tls_connect(hub.ca_pem(), hub.https_port()).await.unwrap();
     let request = format!(
         "GET {WEBSOCKET_PATH} HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\n\
          Connection: Upgrade\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\
@@ -261,14 +262,14 @@ async fn a_websocket_keeps_its_place_among_the_connections() {
     stream.write_all(request.as_bytes()).await.unwrap();
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {
-        head.push(timeout(PATIENCE, stream.read_u8()).await.unwrap().unwrap());
+        head.push(timeout(TIMEOUT, stream.read_u8()).await.unwrap().unwrap());
     }
     assert!(head.starts_with(b"HTTP/1.1 101 "), "{}", String::from_utf8_lossy(&head));
 
-    let second = timeout(PATIENCE, secured(hub.ca_pem(), hub.https_port())).await.unwrap();
-    assert!(second.is_err(), "the only place is taken");
+    let second = timeout(TIMEOUT, tls_connect(hub.ca_pem(), hub.https_port())).await.unwrap();
+    assert!(second.is_err(), "the limit of one connection is reached");
     hub.stop().await;
-    // The task of the WebSocket ends with the hub.
-    let rest = timeout(PATIENCE, stream.read_to_end(&mut head)).await.unwrap();
+    // The task of the WebSocket ends when the hub stops.
+    let rest = timeout(TIMEOUT, stream.read_to_end(&mut head)).await.unwrap();
     assert!(rest.is_ok() || rest.is_err_and(|error| error.kind() != std::io::ErrorKind::TimedOut));
 }

@@ -1,4 +1,4 @@
-//! Faults on demand, as a device and a service see them.
+//! Fault injection, observed by a device and a service.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use rumqttc::{AsyncClient, ConnectReturnCode, Event, EventLoop, Packet, QoS};
 use serde_json::{Value, json};
 use tokio::time::timeout;
 
-use super::client::{Device, PATIENCE, ask, gone, hub, id, next, now, published, subscribe};
+use super::client::{Device, TIMEOUT, closed, hub, id, next, now, published, request, subscribe};
 
 const METHODS: &str = "$iothub/methods/POST/#";
 const TWIN: &str = "$iothub/twin/res/#";
@@ -28,10 +28,10 @@ fn set(hub: &Hub, step: Step, effect: Effect) {
     hub.faults().set(Fault::new(step, effect).of(&id())).unwrap();
 }
 
-/// Calls a method without an answer.
+/// Calls a method that the device does not answer.
 fn call(hub: &Hub) -> impl Future<Output = (u16, Value)> {
     let body = json!({"methodName": "m", "payload": 1, "responseTimeoutInSeconds": 300});
-    async move { ask(hub, "POST", "/twins/d1/methods", &body).await }
+    async move { request(hub, "POST", "/twins/d1/methods", &body).await }
 }
 
 #[tokio::test]
@@ -56,11 +56,14 @@ async fn a_connect_is_refused_with_each_code_and_then_accepted() {
 async fn the_connection_drops_before_or_after_a_suback() {
     let hub = hub().await;
     let device = Device::of(&hub, &hub.create_device(&id()).unwrap());
-    for (effect, arrives) in [(Effect::DropBefore, false), (Effect::DropAfter, true)] {
+    for (effect, expected) in [(Effect::DropBefore, false), (Effect::DropAfter, true)] {
         let (client, mut events, _) = device.connect().await.unwrap();
         set(&hub, Step::Subscribe, effect);
         client.subscribe(METHODS, QoS::AtMostOnce).await.unwrap();
-        assert_eq!(came(&mut events, |packet| matches!(packet, Packet::SubAck(_))).await, arrives);
+        assert_eq!(
+            arrives(&mut events, |packet| matches!(packet, Packet::SubAck(_))).await,
+            expected
+        );
     }
 }
 
@@ -69,18 +72,21 @@ async fn the_connection_drops_before_or_after_a_puback() {
     let hub = hub().await;
     let device = Device::of(&hub, &hub.create_device(&id()).unwrap());
     let mut telemetry = hub.telemetry();
-    for (effect, arrives) in [(Effect::DropBefore, false), (Effect::DropAfter, true)] {
+    for (effect, expected) in [(Effect::DropBefore, false), (Effect::DropAfter, true)] {
         let (client, mut events, _) = device.connect().await.unwrap();
         set(&hub, Step::Acknowledge, effect);
         client.publish("devices/d1/messages/events/", QoS::AtLeastOnce, false, "x").await.unwrap();
-        assert_eq!(came(&mut events, |packet| matches!(packet, Packet::PubAck(_))).await, arrives);
-        // The hub has the message in both cases.
+        assert_eq!(
+            arrives(&mut events, |packet| matches!(packet, Packet::PubAck(_))).await,
+            expected
+        );
+        // The hub receives the message in both cases.
         assert_eq!(&telemetry.recv().await.unwrap().body[..], b"x");
     }
 }
 
 #[tokio::test]
-async fn a_report_is_stored_although_its_answer_is_lost() {
+async fn reported_properties_are_stored_even_if_the_answer_is_lost() {
     let hub = hub().await;
     let (_, client, mut events) = subscribed(&hub).await;
     set(&hub, Step::TwinReport, Effect::Lose);
@@ -94,7 +100,7 @@ async fn a_report_is_stored_although_its_answer_is_lost() {
 }
 
 #[tokio::test]
-async fn a_throttled_twin_is_429_and_nothing_is_kept() {
+async fn a_throttled_report_returns_429_and_changes_nothing() {
     let hub = hub().await;
     let (_, client, mut events) = subscribed(&hub).await;
     set(&hub, Step::TwinReport, Effect::Throttle);
@@ -112,51 +118,51 @@ async fn a_throttled_twin_is_429_and_nothing_is_kept() {
 }
 
 #[tokio::test]
-async fn a_method_arrives_twice_or_late_or_ends_the_connection() {
+async fn a_method_is_duplicated_or_delayed_or_ends_the_connection() {
     let hub = hub().await;
     let (device, _client, mut events) = subscribed(&hub).await;
 
     set(&hub, Step::Method, Effect::Duplicate);
     let twice = async { (next(&mut events, published).await, next(&mut events, published).await) };
-    let (first, second) = until(call(&hub), twice).await;
+    let (first, second) = during(call(&hub), twice).await;
     assert_eq!(first, second);
 
     set(&hub, Step::Method, Effect::Delay(Duration::from_millis(50)));
-    until(call(&hub), next(&mut events, published)).await;
+    during(call(&hub), next(&mut events, published)).await;
 
     set(&hub, Step::Method, Effect::DropAfter);
     let is_method = |packet: &Packet| matches!(packet, Packet::Publish(_));
-    assert!(until(call(&hub), came(&mut events, is_method)).await);
+    assert!(during(call(&hub), arrives(&mut events, is_method)).await);
 
     let (_client, mut events, _) = device.connect().await.unwrap();
     set(&hub, Step::Method, Effect::DropBefore);
-    assert!(!until(call(&hub), came(&mut events, is_method)).await);
+    assert!(!during(call(&hub), arrives(&mut events, is_method)).await);
 }
 
 #[tokio::test]
-async fn methods_overtake_a_reordered_one() {
+async fn later_methods_overtake_a_reordered_method() {
     let hub = hub().await;
     let (_, _client, mut events) = subscribed(&hub).await;
     set(&hub, Step::Method, Effect::Reorder(Duration::from_millis(300)));
     let rids = async {
         hub.faults().until_happened(1).await;
-        let second = until(call(&hub), next(&mut events, published)).await;
+        let second = during(call(&hub), next(&mut events, published)).await;
         (second, next(&mut events, published).await)
     };
 
-    let ((second, _), (first, _)) = Box::pin(until(call(&hub), rids)).await;
+    let ((second, _), (first, _)) = Box::pin(during(call(&hub), rids)).await;
 
     let rid = |topic: &str| topic.rsplit('=').next().unwrap().parse::<u64>().unwrap();
     assert!(rid(&first) < rid(&second), "{first} {second}");
 }
 
 #[tokio::test]
-async fn a_lost_answer_is_acknowledged_and_never_reaches_its_caller() {
+async fn a_lost_answer_is_acknowledged_but_never_reaches_the_caller() {
     let hub = hub().await;
     let (_, client, mut events) = subscribed(&hub).await;
     set(&hub, Step::Answer, Effect::Lose);
     let body = json!({"methodName": "m", "responseTimeoutInSeconds": 5});
-    let calling = ask(&hub, "POST", "/twins/d1/methods", &body);
+    let calling = request(&hub, "POST", "/twins/d1/methods", &body);
     let answering = async {
         let (topic, _) = next(&mut events, published).await;
         let rid = topic.rsplit('=').next().unwrap();
@@ -177,19 +183,19 @@ async fn a_half_open_connection_is_silent_and_stays_open() {
     assert!(hub.silence_connection(&id(), Duration::from_secs(2)));
     client.publish(REPORT, QoS::AtLeastOnce, false, r#"{"a":1}"#).await.unwrap();
 
-    let heard = came(&mut events, |packet| !matches!(packet, Packet::PingResp));
+    let received = arrives(&mut events, |packet| !matches!(packet, Packet::PingResp));
 
-    assert!(!heard.await, "the connection ends without a packet before");
-    let (_, twin) = ask(&hub, "GET", "/twins/d1", &json!(null)).await;
+    assert!(!received.await, "a silent connection must end without a packet");
+    let (_, twin) = request(&hub, "GET", "/twins/d1", &json!(null)).await;
     assert_eq!(twin["properties"]["reported"].get("a"), None);
 }
 
 #[tokio::test]
-async fn an_expired_token_is_refused_until_a_newer_one_arrives() {
+async fn an_expired_token_is_refused_until_a_newer_one_is_used() {
     let hub = hub().await;
     let (device, _client, mut events) = subscribed(&hub).await;
     assert!(hub.expire_token(&id()));
-    gone(&mut events).await;
+    closed(&mut events).await;
     assert_eq!(device.connect().await.err(), Some(ConnectReturnCode::NotAuthorized));
 
     let identity = hub.create_device(&id()).unwrap();
@@ -205,7 +211,7 @@ async fn an_expired_token_is_refused_until_a_newer_one_arrives() {
 }
 
 #[tokio::test]
-async fn a_restart_forgets_the_chosen_part_of_the_state() {
+async fn a_simulated_restart_loses_the_chosen_part_of_the_state() {
     let hub = hub().await;
     for (forget, sessions_kept, twins_kept) in [
         (Forget::Nothing, true, true),
@@ -216,17 +222,17 @@ async fn a_restart_forgets_the_chosen_part_of_the_state() {
         client.publish(REPORT, QoS::AtMostOnce, false, r#"{"a":1}"#).await.unwrap();
         next(&mut events, published).await;
         hub.restart(Duration::ZERO, forget).unwrap();
-        gone(&mut events).await;
+        closed(&mut events).await;
 
         let (.., present) = device.connect().await.unwrap();
         assert_eq!(present, sessions_kept, "{forget:?}");
-        let (_, twin) = ask(&hub, "GET", "/twins/d1", &json!(null)).await;
+        let (_, twin) = request(&hub, "GET", "/twins/d1", &json!(null)).await;
         assert_eq!(twin["properties"]["reported"]["a"] == 1, twins_kept, "{forget:?}");
     }
 }
 
 #[tokio::test]
-async fn the_vendors_own_fault_messages_end_the_connection_before_their_puback() {
+async fn a_fault_message_ends_the_connection_before_its_puback() {
     let hub = hub().await;
     let device = Device::of(&hub, &hub.create_device(&id()).unwrap());
     let mut telemetry = hub.telemetry();
@@ -243,35 +249,35 @@ async fn the_vendors_own_fault_messages_end_the_connection_before_their_puback()
              AzIoTHub_FaultOperationDurationInSecs={seconds}"
         );
         client.publish(&topic, QoS::AtLeastOnce, false, "x").await.unwrap();
-        assert!(!came(&mut events, |packet| matches!(packet, Packet::PubAck(_))).await);
+        assert!(!arrives(&mut events, |packet| matches!(packet, Packet::PubAck(_))).await);
 
         match refused {
             Some(code) => assert_eq!(device.connect().await.err(), Some(code), "{operation}"),
             None => {
-                // Sent again by a client that does not set the DUP flag.
+                // Some clients repeat the message without the DUP flag.
                 let (client, mut events, _) = device.connect().await.unwrap();
                 client.publish(&topic, QoS::AtLeastOnce, false, "x").await.unwrap();
-                assert!(came(&mut events, |packet| matches!(packet, Packet::PubAck(_))).await);
+                assert!(arrives(&mut events, |packet| matches!(packet, Packet::PubAck(_))).await);
             }
         }
         hub.faults().clear();
     }
-    telemetry.try_recv().expect_err("a fault message is no telemetry");
+    telemetry.try_recv().expect_err("a fault message is not telemetry");
 }
 
 #[tokio::test]
 async fn the_control_endpoint_sets_lists_and_clears_faults() {
     let hub = hub().await;
     let fault = json!({"step": "method", "effect": "delay", "ms": 5, "device": "d1", "times": 3});
-    assert_eq!(ask(&hub, "POST", "/$faults", &fault).await.0, 204);
-    let (_, list) = ask(&hub, "GET", "/$faults", &json!(null)).await;
+    assert_eq!(request(&hub, "POST", "/$faults", &fault).await.0, 204);
+    let (_, list) = request(&hub, "GET", "/$faults", &json!(null)).await;
     let listed = json!({"step": "method", "effect": "delay", "ms": 5, "device": "d1", "after": 0,
         "times": 3, "lasting_ms": 60_000});
     assert_eq!(list, json!({"waiting": [listed], "happened": 0}));
-    assert_eq!(ask(&hub, "DELETE", "/$faults", &json!(null)).await.0, 204);
+    assert_eq!(request(&hub, "DELETE", "/$faults", &json!(null)).await.0, 204);
     assert!(hub.faults().waiting().is_empty());
 
-    for (wrong, why) in [
+    for (invalid, message) in [
         (json!({"effect": "delay"}), "`step` is missing; the effect `delay` needs one"),
         (
             json!({"step": "connect", "effect": "duplicate"}),
@@ -298,52 +304,56 @@ async fn the_control_endpoint_sets_lists_and_clears_faults() {
              `forget`, `after`, `times`, `lasting_ms`",
         ),
     ] {
-        let (status, body) = ask(&hub, "POST", "/$faults", &wrong).await;
+        let (status, body) = request(&hub, "POST", "/$faults", &invalid).await;
         let error = HubError::parse(status, None, &body.to_string());
-        assert_eq!((status, error.message.as_str()), (400, why));
+        assert_eq!((status, error.message.as_str()), (400, message));
     }
 }
 
 #[tokio::test]
-async fn a_request_is_throttled_and_a_fault_without_a_step_happens_at_once() {
+async fn requests_are_throttled_and_faults_without_a_step_happen_at_once() {
     let hub = hub().await;
     let (device, _client, mut events) = subscribed(&hub).await;
     hub.faults().set(Fault::new(Step::Request, Effect::Throttle)).unwrap();
-    assert_eq!(ask(&hub, "GET", "/twins/d1", &json!(null)).await.0, 429);
-    assert_eq!(ask(&hub, "GET", "/twins/d1", &json!(null)).await.0, 200);
+    assert_eq!(request(&hub, "GET", "/twins/d1", &json!(null)).await.0, 429);
+    assert_eq!(request(&hub, "GET", "/twins/d1", &json!(null)).await.0, 200);
 
     let drop = json!({"effect": "drop", "device": "d1"});
-    assert_eq!(ask(&hub, "POST", "/$faults", &drop).await.0, 204);
-    gone(&mut events).await;
-    assert_eq!(ask(&hub, "POST", "/$faults", &drop).await.0, 404);
+    assert_eq!(request(&hub, "POST", "/$faults", &drop).await.0, 204);
+    closed(&mut events).await;
+    assert_eq!(request(&hub, "POST", "/$faults", &drop).await.0, 404);
 
     let (_client, mut events, _) = device.connect().await.unwrap();
     let restart = json!({"effect": "restart", "ms": 0, "forget": "sessions"});
-    assert_eq!(ask(&hub, "POST", "/$faults", &restart).await.0, 204);
-    gone(&mut events).await;
+    assert_eq!(request(&hub, "POST", "/$faults", &restart).await.0, 204);
+    closed(&mut events).await;
 }
 
-/// Returns whether such a packet arrived before the connection ended.
-async fn came(events: &mut EventLoop, wanted: impl Fn(&Packet) -> bool) -> bool {
+/// Waits for a matching packet. Returns `false` if the connection ends first.
+async fn arrives(events: &mut EventLoop, matches: impl Fn(&Packet) -> bool) -> bool {
     loop {
-        match timeout(PATIENCE, events.poll()).await.unwrap() {
-            Ok(Event::Incoming(packet)) if wanted(&packet) => return true,
+        match timeout(TIMEOUT, events.poll()).await.unwrap() {
+            Ok(Event::Incoming(packet)) if matches(&packet) => return true,
             Ok(_) => {}
-            // Packets that were read together with the end are still queued.
+            // Packets that were read before the end are still queued.
             Err(_) => {
-                let mut left = events.state.events.drain(..);
-                return left
-                    .any(|event| matches!(event, Event::Incoming(packet) if wanted(&packet)));
+                let mut queued = events.state.events.drain(..);
+                return queued
+                    .any(|event| matches!(event, Event::Incoming(packet) if matches(&packet)));
             }
         }
     }
 }
 
-/// Returns the output of `seen`, which must complete before `call`.
-async fn until<T>(call: impl Future<Output = (u16, Value)>, seen: impl Future<Output = T>) -> T {
+/// Runs `call` until `observation` completes, and returns the output of the latter. Panics if
+/// `call` completes first.
+async fn during<T>(
+    call: impl Future<Output = (u16, Value)>,
+    observation: impl Future<Output = T>,
+) -> T {
     tokio::select! {
         biased;
-        seen = seen => seen,
+        output = observation => output,
         ended = call => panic!("the call ended: {ended:?}"),
     }
 }

@@ -1,4 +1,4 @@
-//! Tests of the hub through its ports, as devices and services use it.
+//! Tests of the hub through its ports, with real clients.
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 mod client;

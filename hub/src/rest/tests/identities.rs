@@ -1,14 +1,14 @@
-//! Devices and modules: created, listed, updated, deleted.
+//! Tests of the identities of devices and modules.
 
 use super::*;
 
 #[tokio::test]
-async fn a_device_lives_from_put_to_delete() {
+async fn a_device_is_created_updated_and_deleted() {
     let rig = Rig::new();
     let body = json!({"deviceId": "nd", "authentication": {"type": "sas",
         "symmetricKey": {"primaryKey": "", "secondaryKey": ""}}});
 
-    let made = rig.ask(Method::PUT, "/devices/nd", &body).await;
+    let made = rig.request(Method::PUT, "/devices/nd", &body).await;
     assert_eq!(made.status, StatusCode::OK, "{}", made.text);
     assert_eq!(
         made.body["authentication"]["symmetricKey"]["primaryKey"].as_str().unwrap().len(),
@@ -17,55 +17,57 @@ async fn a_device_lives_from_put_to_delete() {
     let etag = made.headers[ETAG].to_str().unwrap().to_owned();
     assert_eq!(etag, format!("\"{}\"", made.body["etag"].as_str().unwrap()));
 
-    let again = rig.ask(Method::PUT, "/devices/nd", &body).await;
+    let again = rig.request(Method::PUT, "/devices/nd", &body).await;
     assert_eq!(again.status, StatusCode::CONFLICT);
     let message = "ErrorCode:DeviceAlreadyExists;A device with ID 'nd' is already registered.";
     assert_eq!(again.body["Message"], message);
 
-    let stale = rig.ask_with(Method::PUT, "/devices/nd", &[("If-Match", "\"old\"")], &body).await;
+    let stale =
+        rig.request_with(Method::PUT, "/devices/nd", &[("If-Match", "\"old\"")], &body).await;
     assert_eq!(stale.status, StatusCode::PRECONDITION_FAILED);
     assert_eq!(stale.body["Message"], "ErrorCode:PreconditionFailed;PreconditionFailed");
 
     let off = json!({"deviceId": "nd", "status": "disabled", "statusReason": "lost"});
-    let changed = rig.ask_with(Method::PUT, "/devices/nd", &[("If-Match", &etag)], off).await;
+    let changed = rig.request_with(Method::PUT, "/devices/nd", &[("If-Match", &etag)], off).await;
     assert_eq!(changed.body["status"], "disabled");
     assert_eq!(changed.body["statusReason"], "lost");
     assert_eq!(changed.body["authentication"], made.body["authentication"]);
-    let read = rig.ask(Method::GET, "/devices/nd", "").await;
+    let read = rig.request(Method::GET, "/devices/nd", "").await;
     assert_eq!(read.body, changed.body);
     assert_ne!(read.headers[ETAG].to_str().unwrap(), etag);
 
-    let gone = rig.ask_with(Method::DELETE, "/devices/nd", &[("If-Match", "\"*\"")], "").await;
+    let gone = rig.request_with(Method::DELETE, "/devices/nd", &[("If-Match", "\"*\"")], "").await;
     assert_eq!((gone.status, gone.text.as_str()), (StatusCode::NO_CONTENT, ""));
-    let missing = rig.ask(Method::GET, "/devices/nd", "").await;
+    let missing = rig.request(Method::GET, "/devices/nd", "").await;
     assert_eq!(missing.status, StatusCode::NOT_FOUND);
     assert_eq!(missing.body["Message"], "ErrorCode:DeviceNotFound;nd");
-    let update = rig.ask_with(Method::PUT, "/devices/nd", &[("If-Match", "*")], &body).await;
+    let update = rig.request_with(Method::PUT, "/devices/nd", &[("If-Match", "*")], &body).await;
     assert_eq!(update.status, StatusCode::NOT_FOUND);
 }
 
 #[tokio::test]
-async fn an_empty_condition_is_a_stale_etag() {
+async fn an_empty_condition_never_matches() {
     let rig = Rig::new().with_devices(&["d1"]);
     for header in ["", " ", "\"\""] {
         let headers = [("If-Match", header)];
-        let reply = rig.ask_with(Method::DELETE, "/devices/d1", &headers, "").await;
+        let reply = rig.request_with(Method::DELETE, "/devices/d1", &headers, "").await;
         assert_eq!(reply.error().code, ErrorCode::PreconditionFailed, "{header:?}");
-        let reply = rig.ask_with(Method::PATCH, "/twins/d1", &headers, r#"{"tags":{"a":1}}"#).await;
+        let reply =
+            rig.request_with(Method::PATCH, "/twins/d1", &headers, r#"{"tags":{"a":1}}"#).await;
         assert_eq!(reply.error().code, ErrorCode::PreconditionFailed, "{header:?}");
     }
 }
 
 #[tokio::test]
-async fn devices_are_listed_with_and_without_the_slash() {
+async fn devices_are_listed_with_and_without_a_trailing_slash() {
     let rig = Rig::new().with_devices(&["a", "b", "c"]);
     let ids = |reply: &Reply| -> Vec<String> {
         let devices = reply.body.as_array().unwrap();
         devices.iter().map(|device| device["deviceId"].as_str().unwrap().to_owned()).collect()
     };
 
-    assert_eq!(ids(&rig.ask(Method::GET, "/devices", "").await), ["a", "b", "c"]);
-    assert_eq!(ids(&rig.ask(Method::GET, "/devices/", "").await), ["a", "b", "c"]);
+    assert_eq!(ids(&rig.request(Method::GET, "/devices", "").await), ["a", "b", "c"]);
+    assert_eq!(ids(&rig.request(Method::GET, "/devices/", "").await), ["a", "b", "c"]);
     let token = rig.token("iothubowner", "localhost", u64::MAX);
     let two = Request::builder().uri("/devices?top=2&api-version=x").header(AUTHORIZATION, &token);
     assert_eq!(ids(&rig.send(two.body(Body::empty()).unwrap()).await), ["a", "b"]);
@@ -73,11 +75,11 @@ async fn devices_are_listed_with_and_without_the_slash() {
     let bad = rig.send(bad.body(Body::empty()).unwrap()).await;
     assert_eq!(bad.error().code, ErrorCode::ArgumentInvalid);
 
-    let counted = rig.ask(Method::GET, "/statistics/devices", "").await;
+    let counted = rig.request(Method::GET, "/statistics/devices", "").await;
     let counts = json!({"totalDeviceCount": 3, "enabledDeviceCount": 3, "disabledDeviceCount": 0});
     assert_eq!(counted.body, counts);
     rig.state.set_connected(&"b".parse().unwrap(), true);
-    let connected = rig.ask(Method::GET, "/statistics/service", "").await;
+    let connected = rig.request(Method::GET, "/statistics/service", "").await;
     assert_eq!(connected.body, json!({"connectedDeviceCount": 1}));
 }
 
@@ -85,46 +87,46 @@ async fn devices_are_listed_with_and_without_the_slash() {
 async fn ids_in_paths_are_decoded() {
     let rig = Rig::new().with_devices(&["query", "a%b#c"]);
 
-    assert_eq!(rig.ask(Method::GET, "/devices/a%25b%23c", "").await.body["deviceId"], "a%b#c");
-    assert_eq!(rig.ask(Method::GET, "/twins/a%25b%23c", "").await.body["deviceId"], "a%b#c");
-    assert_eq!(rig.ask(Method::GET, "/devices/query", "").await.body["deviceId"], "query");
-    let bad = rig.ask(Method::GET, "/devices/a%20b", "").await;
+    assert_eq!(rig.request(Method::GET, "/devices/a%25b%23c", "").await.body["deviceId"], "a%b#c");
+    assert_eq!(rig.request(Method::GET, "/twins/a%25b%23c", "").await.body["deviceId"], "a%b#c");
+    assert_eq!(rig.request(Method::GET, "/devices/query", "").await.body["deviceId"], "query");
+    let bad = rig.request(Method::GET, "/devices/a%20b", "").await;
     assert_eq!(bad.error().code, ErrorCode::ArgumentInvalid);
     let other = json!({"deviceId": "other"});
-    let other = rig.ask(Method::PUT, "/devices/this", other).await;
+    let other = rig.request(Method::PUT, "/devices/this", other).await;
     assert_eq!(other.error().code, ErrorCode::ArgumentInvalid);
 }
 
 #[tokio::test]
-async fn modules_have_identities_and_twins_of_their_own() {
+async fn modules_have_separate_identities_and_twins() {
     let rig = Rig::new().with_devices(&["d1"]);
     let body = json!({"deviceId": "d1", "moduleId": "m", "managedBy": "me"});
 
-    let made = rig.ask(Method::PUT, "/devices/d1/modules/m", &body).await;
+    let made = rig.request(Method::PUT, "/devices/d1/modules/m", &body).await;
     assert_eq!(made.status, StatusCode::OK, "{}", made.text);
     assert_eq!((&made.body["moduleId"], &made.body["managedBy"]), (&json!("m"), &json!("me")));
     assert_eq!(made.headers.get(ETAG), None);
-    let listed = rig.ask(Method::GET, "/devices/d1/modules", "").await;
+    let listed = rig.request(Method::GET, "/devices/d1/modules", "").await;
     assert_eq!(listed.body, json!([made.body]));
 
     let patch = json!({"tags": {"a": 1}});
-    let twin = rig.ask(Method::PATCH, "/twins/d1/modules/m", patch).await;
+    let twin = rig.request(Method::PATCH, "/twins/d1/modules/m", patch).await;
     assert_eq!((&twin.body["moduleId"], &twin.body["tags"]["a"]), (&json!("m"), &json!(1)));
     assert_eq!(twin.body.get("capabilities"), None);
     let found = rig.query("SELECT * FROM devices.modules", &[]).await;
     assert_eq!(found.body, json!([twin.body]));
 
     let method = json!({"methodName": "m"});
-    let offline = rig.ask(Method::POST, "/twins/d1/modules/m/methods", &method).await;
+    let offline = rig.request(Method::POST, "/twins/d1/modules/m/methods", &method).await;
     assert_eq!(offline.error().code, ErrorCode::DeviceNotOnline);
-    let gone = rig.ask(Method::DELETE, "/devices/d1/modules/m", "").await;
+    let gone = rig.request(Method::DELETE, "/devices/d1/modules/m", "").await;
     assert_eq!(gone.status, StatusCode::NO_CONTENT);
-    let unknown = rig.ask(Method::POST, "/twins/d1/modules/m/methods", &method).await;
+    let unknown = rig.request(Method::POST, "/twins/d1/modules/m/methods", &method).await;
     assert_eq!(unknown.error().code, ErrorCode::ModuleNotFound);
 }
 
 #[tokio::test]
-async fn each_item_of_a_bulk_request_has_its_own_outcome() {
+async fn items_of_a_bulk_request_fail_independently() {
     let rig = Rig::new().with_devices(&["a", "b"]);
     let body = json!([
         {"id": "new", "importMode": "create", "status": "enabled"},
@@ -136,7 +138,7 @@ async fn each_item_of_a_bulk_request_has_its_own_outcome() {
         {"id": "a", "importMode": "updateTwinIfMatchETag", "eTag": "x"},
     ]);
 
-    let reply = rig.ask(Method::POST, "/devices", body).await;
+    let reply = rig.request(Method::POST, "/devices", body).await;
 
     assert_eq!(reply.status, StatusCode::OK);
     assert_eq!(reply.body["isSuccessful"], false);
@@ -156,26 +158,26 @@ async fn each_item_of_a_bulk_request_has_its_own_outcome() {
         ]
     );
     assert_eq!(reply.body["errors"][3]["errorStatus"], "the import mode needs `twinETag`");
-    assert_eq!(rig.ask(Method::GET, "/twins/a", "").await.body["tags"]["x"], 1);
-    assert_eq!(rig.ask(Method::GET, "/devices/new", "").await.status, StatusCode::OK);
-    assert_eq!(rig.ask(Method::GET, "/devices/b", "").await.status, StatusCode::NOT_FOUND);
+    assert_eq!(rig.request(Method::GET, "/twins/a", "").await.body["tags"]["x"], 1);
+    assert_eq!(rig.request(Method::GET, "/devices/new", "").await.status, StatusCode::OK);
+    assert_eq!(rig.request(Method::GET, "/devices/b", "").await.status, StatusCode::NOT_FOUND);
 
     let many = Value::from(vec![json!({"id": "x"}); 101]);
-    let reply = rig.ask(Method::POST, "/devices", many).await;
+    let reply = rig.request(Method::POST, "/devices", many).await;
     assert_eq!(reply.error().message, "101 items; at most 100 are allowed");
 }
 
 #[tokio::test]
-async fn writes_are_on_disk_before_their_answer() {
+async fn writes_are_persisted_before_the_response() {
     let dir = tempfile::tempdir().unwrap();
     let open = || State::open(Some(dir.path()), vec!["localhost".into()]).unwrap();
     let rig = Rig::over(open());
-    let made = rig.ask(Method::PUT, "/devices/d1", "{}").await;
-    let patched = rig.ask(Method::PATCH, "/twins/d1", json!({"tags": {"a": 1}})).await;
+    let made = rig.request(Method::PUT, "/devices/d1", "{}").await;
+    let patched = rig.request(Method::PATCH, "/twins/d1", json!({"tags": {"a": 1}})).await;
     drop(rig);
 
     let rig = Rig::over(open());
 
-    assert_eq!(rig.ask(Method::GET, "/devices/d1", "").await.body, made.body);
-    assert_eq!(rig.ask(Method::GET, "/twins/d1", "").await.body, patched.body);
+    assert_eq!(rig.request(Method::GET, "/devices/d1", "").await.body, made.body);
+    assert_eq!(rig.request(Method::GET, "/twins/d1", "").await.body, patched.body);
 }

@@ -1,47 +1,47 @@
-//! Twins, and queries over them.
+//! Tests of twins and queries.
 
 use super::*;
 
 #[tokio::test]
-async fn a_twin_is_patched_under_its_etag() {
+async fn a_twin_is_changed_only_if_its_etag_matches() {
     let rig = Rig::new().with_devices(&["d1"]);
     let body = json!({"tags": {"t": 1}, "properties": {"desired": {"z": 5, "q": null}}});
     let if_match = |etag: &'static str| [(IF_MATCH.as_str(), etag)];
 
     let first = if_match("\"AAAAAAAAAAE=\"");
-    let patched = rig.ask_with(Method::PATCH, "/twins/d1", &first, &body).await;
+    let patched = rig.request_with(Method::PATCH, "/twins/d1", &first, &body).await;
     assert_eq!(patched.status, StatusCode::OK, "{}", patched.text);
     assert_eq!(patched.body["etag"], "AAAAAAAAAAI=");
     assert_eq!(patched.headers.get(ETAG), None);
-    assert_eq!(rig.ask(Method::GET, "/twins/d1", "").await.body, patched.body);
+    assert_eq!(rig.request(Method::GET, "/twins/d1", "").await.body, patched.body);
 
-    let stale = rig.ask_with(Method::PATCH, "/twins/d1", &first, &body).await;
+    let stale = rig.request_with(Method::PATCH, "/twins/d1", &first, &body).await;
     assert_eq!(stale.status, StatusCode::PRECONDITION_FAILED);
     let message = "ErrorCode:PreconditionFailed;ETag mismatch for device ID 'd1'";
     assert_eq!(stale.body["Message"], message);
     assert_eq!(stale.error().code, ErrorCode::PreconditionFailed);
 
     for any in ["*", "\"*\""] {
-        let reply = rig.ask_with(Method::PATCH, "/twins/d1", &if_match(any), &body).await;
+        let reply = rig.request_with(Method::PATCH, "/twins/d1", &if_match(any), &body).await;
         assert_eq!(reply.status, StatusCode::OK);
     }
-    assert_eq!(rig.ask(Method::PATCH, "/twins/d1", &body).await.status, StatusCode::OK);
+    assert_eq!(rig.request(Method::PATCH, "/twins/d1", &body).await.status, StatusCode::OK);
 
     let whole = json!({"properties": {"desired": {"y": 1}}});
-    let replaced = rig.ask_with(Method::PUT, "/twins/d1", &if_match("\"*\""), whole).await;
+    let replaced = rig.request_with(Method::PUT, "/twins/d1", &if_match("\"*\""), whole).await;
     assert_eq!(replaced.body.get("tags"), None);
     assert_eq!(replaced.body["properties"]["desired"]["y"], 1);
     assert_eq!(replaced.body["properties"]["desired"].get("z"), None);
 
-    let unknown = rig.ask(Method::PATCH, "/twins/d2", &body).await;
+    let unknown = rig.request(Method::PATCH, "/twins/d2", &body).await;
     assert_eq!(unknown.body["Message"], "ErrorCode:DeviceNotFound;d2");
-    let refused = rig.ask(Method::PATCH, "/twins/d1", json!({"tags": {"a b": 1}})).await;
+    let refused = rig.request(Method::PATCH, "/twins/d1", json!({"tags": {"a b": 1}})).await;
     assert_eq!(refused.error().code, ErrorCode::ArgumentInvalid);
     assert!(refused.error().message.contains("`a b`"), "{}", refused.text);
 }
 
 #[tokio::test]
-async fn a_query_continues_where_its_page_ended() {
+async fn a_continuation_token_returns_the_next_page() {
     let rig = Rig::new().with_devices(&["a", "b", "c", "d", "e"]);
     let mut from: Option<String> = None;
     let mut found = Vec::new();
@@ -78,7 +78,7 @@ async fn an_invalid_query_is_refused_with_a_position() {
         ),
         (
             "SELECT * FROM devices.jobs",
-            "query, character 15: `devices.jobs` is not offered; this hub runs no jobs",
+            "query, character 15: `devices.jobs` is not supported; this hub runs no jobs",
         ),
     ] {
         let error = rig.query(text, &[]).await.error();
@@ -92,6 +92,6 @@ async fn an_invalid_query_is_refused_with_a_position() {
         let error = rig.query("SELECT * FROM devices", &[header]).await.error();
         assert_eq!((error.code, error.message.as_str()), (ErrorCode::ArgumentInvalid, message));
     }
-    let nothing = rig.ask(Method::POST, "/devices/query", json!({"text": ""})).await;
+    let nothing = rig.request(Method::POST, "/devices/query", json!({"text": ""})).await;
     assert_eq!(nothing.error().message, "`query` is missing or not a string");
 }

@@ -1,4 +1,4 @@
-//! The state file: restarts, concurrent writers, and files that cannot be used.
+//! Restarts, concurrent writers and unusable files.
 
 use super::*;
 
@@ -27,7 +27,7 @@ fn written_records_survive_a_restart() {
 }
 
 #[test]
-fn concurrent_writers_are_all_answered() {
+fn concurrent_writes_are_all_persisted() {
     let dir = tempfile::tempdir().unwrap();
     let (store, _) = Store::open(dir.path()).unwrap();
     std::thread::scope(|scope| {
@@ -46,7 +46,7 @@ fn concurrent_writers_are_all_answered() {
 }
 
 #[test]
-fn a_directory_or_file_that_cannot_be_used_is_not_called_damaged() {
+fn an_unusable_directory_or_file_is_not_reported_as_damaged() {
     let dir = tempfile::tempdir().unwrap();
     let refused = |dir: &Path| Store::open(dir).err().unwrap();
     let text = |error: &StateError| {
@@ -73,7 +73,7 @@ fn a_directory_or_file_that_cannot_be_used_is_not_called_damaged() {
         )
     );
 
-    // A device that takes no bytes, as a full disk does.
+    // `/dev/full` fails like a full disk.
     let full = dir.path().join("full");
     std::fs::create_dir(&full).unwrap();
     std::os::unix::fs::symlink("/dev/full", full.join(FILE_NAME)).unwrap();
@@ -82,7 +82,7 @@ fn a_directory_or_file_that_cannot_be_used_is_not_called_damaged() {
 }
 
 #[test]
-fn a_file_of_another_layout_is_refused_and_not_called_damaged() {
+fn a_file_with_another_layout_is_not_reported_as_damaged() {
     let dir = tempfile::tempdir().unwrap();
     let (store, _) = Store::open(dir.path()).unwrap();
     let layout =
@@ -100,7 +100,7 @@ fn a_file_of_another_layout_is_refused_and_not_called_damaged() {
 }
 
 #[test]
-fn a_file_in_use_is_named() {
+fn a_file_in_use_is_reported_with_its_path() {
     let dir = tempfile::tempdir().unwrap();
     let _store = Store::open(dir.path()).unwrap();
 
@@ -115,7 +115,7 @@ fn a_file_in_use_is_named() {
 }
 
 #[test]
-fn a_damaged_file_is_named() {
+fn a_corrupt_file_is_reported_with_its_path() {
     let dir = tempfile::tempdir().unwrap();
     let (store, _) = Store::open(dir.path()).unwrap();
     let many = (0..500).map(|n| put(&n.to_string(), &"x".repeat(1000))).collect();
@@ -123,20 +123,20 @@ fn a_damaged_file_is_named() {
     drop(store);
     let path = dir.path().join(FILE_NAME);
     let whole = std::fs::read(&path).unwrap();
-    let mut scribbled = whole.clone();
-    scribbled[4096..20_000].fill(0xA5);
+    let mut overwritten = whole.clone();
+    overwritten[4096..20_000].fill(0xA5);
 
-    for (what, bytes) in [
+    for (case, bytes) in [
         ("not a database", b"hello, this is no database".repeat(1000)),
-        ("cut in half", whole[..whole.len() / 2].to_vec()),
-        ("cut to one page", whole[..4096].to_vec()),
-        ("scribbled over", scribbled),
+        ("truncated to half its size", whole[..whole.len() / 2].to_vec()),
+        ("truncated to one page", whole[..4096].to_vec()),
+        ("partly overwritten", overwritten),
     ] {
         std::fs::write(&path, &bytes).unwrap();
 
-        let error = Store::open(dir.path()).err().unwrap_or_else(|| panic!("{what}"));
+        let error = Store::open(dir.path()).err().unwrap_or_else(|| panic!("{case}"));
 
-        assert!(matches!(error, StateError::Damaged { .. }), "{what}: {error}");
-        assert!(error.to_string().contains("hub.redb"), "{what}: {error}");
+        assert!(matches!(error, StateError::Damaged { .. }), "{case}: {error}");
+        assert!(error.to_string().contains("hub.redb"), "{case}: {error}");
     }
 }
