@@ -1,7 +1,7 @@
 //! A loaded plugin.
 
-mod at_once;
 mod bursts;
+mod concurrency;
 mod invoke;
 mod linked;
 mod load;
@@ -12,7 +12,7 @@ use crate::compile::cache::Source;
 use crate::component::imports::Exports;
 use crate::engine::EngineParts;
 use crate::{Capability, Limits};
-use at_once::Concurrency;
+use concurrency::Concurrency;
 use linked::Linked;
 use parking_lot::RwLock;
 use std::collections::BTreeSet;

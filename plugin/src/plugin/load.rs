@@ -4,7 +4,7 @@
 //! component, all of its imports are lent, it exports methods, and it can start within its
 //! limits. Compiling can take seconds, so load on a thread that may block.
 
-use super::at_once::Concurrency;
+use super::concurrency::Concurrency;
 use super::linked::Linked;
 use super::{Loaded, Plugin};
 use crate::about::About;
