@@ -19,7 +19,7 @@ pub(crate) struct Budget {
 
 /// The budget is exhausted, which is not the fault of the call that finds it so.
 #[derive(Debug, Clone, Copy, thiserror::Error)]
-#[error("all calls together may have {limit_bytes} bytes of memory, and no more are free")]
+#[error("the {limit_bytes} bytes of memory for all calls are in use")]
 pub(crate) struct NoMemory {
     pub(crate) limit_bytes: usize,
 }
@@ -103,7 +103,7 @@ mod tests {
         assert!(budget.grow(1).is_err());
         budget.begin(100).unwrap();
         let error = budget.begin(1).unwrap_err().to_string();
-        assert_eq!(error, "all calls together may have 800 bytes of memory, and no more are free");
+        assert_eq!(error, "the 800 bytes of memory for all calls are in use");
     }
 
     #[test]

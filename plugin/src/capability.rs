@@ -1,27 +1,25 @@
-//! Capabilities: interfaces beyond the default world, which must be requested and
-//! granted.
+//! Capabilities: interfaces beyond the default world, which must be requested and granted.
 //!
-//! A component requests one by importing it; the operator grants it by name. Only this
-//! module knows which import belongs to which capability.
+//! A component requests a capability by importing its interface; the operator grants it by
+//! name. Only this module maps imports to capabilities.
 
 use std::fmt;
 use std::str::FromStr;
 
-/// An import that a plugin may be granted.
+/// A capability that an operator can grant to a plugin.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Capability {
-    /// May reboot the machine: `device:behaviour/power`.
+    /// Reboots the machine, through `device:behaviour/power`.
     Power,
-    /// May ask other machines over HTTP, those that its settings name:
-    /// `wasi:http`.
+    /// Sends HTTP requests to the configured hosts, through `wasi:http`.
     Http,
 }
 
 impl Capability {
-    /// All there are.
+    /// All capabilities.
     pub const ALL: [Capability; 2] = [Capability::Power, Capability::Http];
 
-    /// Its name in a configuration.
+    /// Returns the name in the configuration.
     pub fn name(self) -> &'static str {
         match self {
             Capability::Power => "power",
@@ -29,7 +27,7 @@ impl Capability {
         }
     }
 
-    /// Returns the capability that an import needs, by its package and interface.
+    /// Returns the capability that an import requires.
     pub(crate) fn of_import(package: &str, interface: &str) -> Option<Capability> {
         match (package, interface) {
             ("device:behaviour", "power") => Some(Capability::Power),
@@ -57,9 +55,9 @@ impl FromStr for Capability {
     }
 }
 
-/// A name that no capability has.
+/// An unknown name of a capability.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("there is no capability `{0}`; there are: {all}", all = all_names())]
+#[error("unknown capability `{0}`; known are {all}", all = all_names())]
 pub struct UnknownCapability(String);
 
 fn all_names() -> String {
@@ -71,18 +69,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_capability_reads_back_as_it_was_written() {
+    fn every_capability_parses_from_its_name() {
         for capability in Capability::ALL {
             assert_eq!(capability.to_string().parse(), Ok(capability));
         }
     }
 
     #[test]
-    fn a_name_that_nothing_has_is_answered_with_those_there_are() {
+    fn an_unknown_name_is_refused_with_the_known_ones() {
         let error = "flying".parse::<Capability>().unwrap_err().to_string();
-        assert!(
-            error.starts_with("there is no capability `flying`; there are: `power`"),
-            "{error}"
-        );
+        assert!(error.starts_with("unknown capability `flying`; known are `power`"), "{error}");
     }
 }

@@ -1,14 +1,14 @@
-//! Compilation of a component to machine code, within bounds.
+//! Compilation of a component to machine code, within limits.
 //!
-//! A component that was compiled before comes from the cache. Any other is examined
-//! first: one that nests too deep never reaches a reader, and a function that is too
-//! large or too tangled never reaches the compiler, whose time and memory grow faster
-//! than the function. Then its memories get headroom, and it is compiled in threads of
-//! its own, one component at a time, within a time limit.
+//! A component that has been compiled before comes from the cache. Any other is checked
+//! first: a component that nests too deeply is rejected before it is parsed, and a function
+//! that is too large or too complex before it is compiled, because the compiler's time and
+//! memory grow faster than the function. Then its memories get headroom. Components are
+//! compiled one at a time, on separate threads and within a time limit.
 //!
-//! Nothing can stop a compiler halfway: an abandoned compilation ends by itself at some
-//! time, and until then keeps its threads and its memory. The same component is not
-//! tried again before, and the number of abandoned compilations is limited.
+//! A compilation cannot be cancelled. After a timeout it continues in the background until
+//! it ends by itself, and keeps its threads and its memory until then. Meanwhile the same
+//! component is not compiled again, and the number of abandoned compilations is limited.
 
 pub(crate) mod cache;
 mod functions;
@@ -27,16 +27,16 @@ use std::thread::available_parallelism;
 use std::time::Duration;
 use wasmtime::component::Component;
 
-/// Compilations that may be left behind at once.
-const MOST_LEFT: usize = 2;
+/// Maximum number of abandoned compilations.
+const MAX_ABANDONED: usize = 2;
 
-/// The compiler's own threads recurse over what they compile.
+/// Stack size of a compiler thread. The compiler recurses over the structure of the code.
 const STACK_BYTES: usize = 8 * 1024 * 1024;
 
-/// The core WebAssembly page.
+/// Size of a WebAssembly page, in bytes.
 const PAGE_BYTES: u64 = 64 * 1024;
 
-/// A compiled component, of which any number of plugins can be made.
+/// A compiled component. Any number of plugins can be created from it.
 #[derive(Clone)]
 pub struct Compiled {
     pub(crate) component: Component,
@@ -44,15 +44,15 @@ pub struct Compiled {
 }
 
 impl Compiled {
-    /// Returns the memory of a call at its start, headroom included; `None` if that
-    /// cannot be known.
+    /// Returns the linear memory of a call at its start, including headroom, or `None` if
+    /// it cannot be determined.
     pub(crate) fn memory_at_start(&self) -> Option<u64> {
         let pages = self.component.resources_required()?.max_initial_memory_size.unwrap_or(0);
         Some(pages.saturating_mul(PAGE_BYTES))
     }
 
-    /// Returns the memory of a call's tables and of its largest linear memory at its
-    /// start, as far as they can be known.
+    /// Returns the initial size of a call's tables and of its largest linear memory, as far
+    /// as it can be determined.
     pub(crate) fn bytes_at_start(&self) -> usize {
         let tables = self.component.resources_required().map_or(0, |required| {
             let elements = required.max_initial_table_size.unwrap_or(0);
@@ -64,16 +64,17 @@ impl Compiled {
     }
 }
 
-/// Compiles one component at a time.
+/// Compiler of components, one at a time.
 #[derive(Default)]
 pub(crate) struct Compiler {
     turn: Mutex<()>,
-    /// Compilations that timed out and are still running.
-    left: Arc<Mutex<Vec<Digest>>>,
+    /// Running compilations. Compilations take turns, so all but the current one have been
+    /// abandoned.
+    running: Arc<Mutex<Vec<Digest>>>,
 }
 
 impl Compiler {
-    /// The component, ready to be linked. Blocks.
+    /// Returns the compiled component, from the cache if possible. Blocks.
     pub(crate) fn component(
         &self,
         engine: &wasmtime::Engine,
@@ -89,25 +90,25 @@ impl Compiler {
         nesting::check(bytes).map_err(LoadError::Invalid)?;
         functions::check_functions(bytes)?;
         let _turn = lock(&self.turn);
-        // The compilation before this one may have been of the same component.
+        // Another thread may have compiled the same component in the meantime.
         if let Some(component) = find() {
             return Ok(component);
         }
-        let roomy = headroom::give(bytes, limits.memory_bytes);
+        let roomy = headroom::insert(bytes, limits.memory_bytes);
         let bytes = roomy.unwrap_or_else(|| bytes.to_vec());
         let code = self.compile(engine, source.digest, bytes, limits.compile_time)?;
         match cache.map(|cache| cache.put(engine, &source, &code)) {
             Some(Ok(component)) => return Ok(component),
             Some(Err(error)) => {
-                tracing::warn!("compiled, but not kept for the next start: {}", one_line(&error));
+                tracing::warn!("compiled code not cached: {}", one_line(&error));
             }
             None => {}
         }
-        run_as_it_stands(engine, &code).map_err(|error| LoadError::Compiler(one_line(&error)))
+        deserialize(engine, &code).map_err(|error| LoadError::Compiler(one_line(&error)))
     }
 
-    /// Returns a component in binary form, which may have to be made first. That is held
-    /// to the time of a compilation, and takes its turn. Blocks.
+    /// Returns the component in binary form, converting it if necessary. A conversion
+    /// counts as a compilation: it takes its turn and has the same time limit. Blocks.
     pub(crate) fn binary<'a>(
         &self,
         bytes: &'a [u8],
@@ -118,8 +119,9 @@ impl Compiler {
         }
         let _turn = lock(&self.turn);
         let (digest, bytes) = (Digest::of(bytes), bytes.to_vec());
-        let made = self.within(digest, limits.compile_time, move || component::make(&bytes))??;
-        Ok(Cow::Owned(made))
+        let binary =
+            self.run_within(digest, limits.compile_time, move || component::to_binary(&bytes))??;
+        Ok(Cow::Owned(binary))
     }
 
     fn compile(
@@ -130,81 +132,82 @@ impl Compiler {
         limit: Duration,
     ) -> Result<Vec<u8>, LoadError> {
         let engine = engine.clone();
-        let compiled = self.within(digest, limit, move || engine.precompile_component(&bytes))?;
+        let compiled =
+            self.run_within(digest, limit, move || engine.precompile_component(&bytes))?;
         compiled.map_err(|error| LoadError::of_reader(one_line(&error)))
     }
 
-    /// Does work on a component in threads of its own, and abandons it past the limit.
-    fn within<T: Send + 'static>(
+    /// Runs `work` on separate threads and abandons it after `limit`.
+    fn run_within<T: Send + 'static>(
         &self,
         digest: Digest,
         limit: Duration,
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, LoadError> {
-        let left = lock(&self.left).clone();
-        if left.contains(&digest) || left.len() >= MOST_LEFT {
-            return Err(LoadError::StillCompiling { others: left.len() });
+        let running = lock(&self.running).clone();
+        if running.contains(&digest) || running.len() >= MAX_ABANDONED {
+            return Err(LoadError::StillCompiling { others: running.len() });
         }
-        // A pool of its own: wasmtime would share one, and a component that
-        // keeps it busy for ever would be the last.
+        // A new pool for each compilation: in wasmtime's shared pool, one compilation
+        // that does not end would block all others.
         let threads = available_parallelism().map_or(1, usize::from);
         let pool = ThreadPoolBuilder::new()
             .thread_name(|_| "wasm-compile".to_owned())
             .num_threads(threads)
             .stack_size(STACK_BYTES)
-            // The end of the channel notifies the caller.
+            // The dropped channel notifies the caller.
             .panic_handler(|_| {})
             .build()
             .map_err(|error| LoadError::Compiler(error.to_string()))?;
         let (done, outcome) = sync_channel(1);
-        let ends = Ends { digest, left: Arc::clone(&self.left) };
-        lock(&self.left).push(digest);
+        let guard = RunningGuard { digest, running: Arc::clone(&self.running) };
+        lock(&self.running).push(digest);
         pool.spawn(move || {
             let outcome = work();
-            drop(ends);
-            // The caller may have given up.
+            drop(guard);
+            // The caller may have timed out.
             let _ = done.send(outcome);
         });
         match outcome.recv_timeout(limit) {
             Ok(outcome) => Ok(outcome),
             Err(RecvTimeoutError::Timeout) => Err(LoadError::CompileTime(limit)),
             Err(RecvTimeoutError::Disconnected) => Err(LoadError::Compiler(
-                "the compiler stopped halfway: it nests too deep, or the compiler has a fault"
+                "the compiler panicked: the component nests too deeply, or the compiler has a bug"
                     .to_owned(),
             )),
         }
     }
 }
 
-/// Takes a component off the list when its compilation ends, however it does.
-struct Ends {
+/// Removes a compilation from the list when it ends, even by a panic.
+struct RunningGuard {
     digest: Digest,
-    left: Arc<Mutex<Vec<Digest>>>,
+    running: Arc<Mutex<Vec<Digest>>>,
 }
 
-impl Drop for Ends {
+impl Drop for RunningGuard {
     fn drop(&mut self) {
-        lock(&self.left).retain(|digest| *digest != self.digest);
+        lock(&self.running).retain(|digest| *digest != self.digest);
     }
 }
 
-/// Loads a component that this engine has compiled once more, with machine code of its own.
-pub(crate) fn anew(
+/// Loads a component again, with a separate mapping of its machine code.
+pub(crate) fn load_again(
     engine: &wasmtime::Engine,
     cache: Option<&Cache>,
     source: &Source,
     component: &Component,
 ) -> wasmtime::Result<Component> {
-    // Its file may have made room for others.
-    if let Some(cached) = cache.and_then(|cache| cache.again(engine, source).ok()) {
+    // The cache may have evicted its file.
+    if let Some(cached) = cache.and_then(|cache| cache.map_again(engine, source).ok()) {
         return Ok(cached);
     }
-    run_as_it_stands(engine, &component.serialize()?)
+    deserialize(engine, &component.serialize()?)
 }
 
-fn run_as_it_stands(engine: &wasmtime::Engine, code: &[u8]) -> wasmtime::Result<Component> {
+fn deserialize(engine: &wasmtime::Engine, code: &[u8]) -> wasmtime::Result<Component> {
     #[allow(unsafe_code, reason = "there is no other way to load compiled code")]
-    // SAFETY: the compiler of this very engine has made it.
+    // SAFETY: `code` comes from the compiler of this engine.
     unsafe {
         Component::deserialize(engine, code)
     }

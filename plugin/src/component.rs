@@ -1,5 +1,4 @@
-//! A component before it is compiled: its form, its imports and exports, and the
-//! bounds on what its readers may meet.
+//! Checks and conversions of a component before it is compiled.
 
 pub(crate) mod encode;
 pub(crate) mod imports;
@@ -13,10 +12,10 @@ use encode::encode;
 use sniff::{Kind, sniff};
 use std::borrow::Cow;
 
-/// The longest text of a component. Its parser takes ten times as much memory.
+/// Maximum size of a component in text form. Parsing takes ten times as much memory.
 const TEXT_BYTES: usize = 1024 * 1024;
 
-/// Refuses a file that is longer than a component may be.
+/// Checks the size of a file against the limits.
 pub(crate) fn check_size(bytes: u64, limits: &Limits) -> Result<(), LoadError> {
     if bytes > limits.component_bytes as u64 {
         return Err(LoadError::TooLarge { bytes, limit_bytes: limits.component_bytes });
@@ -24,8 +23,9 @@ pub(crate) fn check_size(bytes: u64, limits: &Limits) -> Result<(), LoadError> {
     Ok(())
 }
 
-/// Returns the component as it is if it is in binary form; `None` if it has to be made
-/// by [`make`]. Refuses what is no component, and text that is too long.
+/// Returns the bytes if they are a component in binary form, or `None` if [`to_binary`] has
+/// to convert them. Returns an error if they are not a component, or a text that is too
+/// long.
 pub(crate) fn as_binary(bytes: &[u8]) -> Result<Option<&[u8]>, LoadError> {
     match sniff(bytes).map_err(LoadError::NotWebAssembly)? {
         Kind::Component if bytes.starts_with(b"\0asm") => Ok(Some(bytes)),
@@ -36,9 +36,9 @@ pub(crate) fn as_binary(bytes: &[u8]) -> Result<Option<&[u8]>, LoadError> {
     }
 }
 
-/// Makes a component in binary form of text or of a core module. Takes time and memory
-/// that grow with its size.
-pub(crate) fn make(bytes: &[u8]) -> Result<Vec<u8>, LoadError> {
+/// Converts text or a core module to a component in binary form. Time and memory grow with
+/// the size of the input.
+pub(crate) fn to_binary(bytes: &[u8]) -> Result<Vec<u8>, LoadError> {
     match sniff(bytes).map_err(LoadError::NotWebAssembly)? {
         Kind::CoreModule => Ok(encode(bytes)?),
         Kind::Component => wat::parse_bytes(bytes)

@@ -1,7 +1,7 @@
 //! Errors of the engine, of loading, and of calls.
 //!
-//! Each error names what it is about, but not the plugin where its caller has
-//! just named it. Texts that wasmtime wrote are cut down to one line.
+//! An error names its subject, except the plugin if the caller has just named it. Messages
+//! of wasmtime are shortened to one line.
 
 mod words;
 
@@ -11,184 +11,187 @@ use std::time::Duration;
 
 use json::JsonError;
 
-/// An error that leaves no engine.
+/// An error that prevents the creation of an engine.
 #[derive(Debug, thiserror::Error)]
 pub enum EngineError {
     /// The directory of the compile cache cannot be used.
     #[error("compile cache {path}: {reason}")]
     Cache {
-        /// The path of the directory.
+        /// Path of the directory.
         path: PathBuf,
-        /// The reason in words.
+        /// Reason.
         reason: String,
     },
-    /// wasmtime refused the settings, or this machine has too little address
-    /// space for so many instances.
+    /// wasmtime rejected the settings, or the machine has too little address space for the
+    /// instances.
     #[error("no engine with {instances} instances: {reason}")]
     Refused {
-        /// The number of instances in the settings.
+        /// Number of instances in the settings.
         instances: u32,
-        /// The message of wasmtime.
+        /// Message of wasmtime.
         reason: String,
     },
-    /// No thread for the ticks that interrupt busy guests.
-    #[error("no thread for the engine's ticks")]
+    /// The thread that interrupts busy guests could not be started.
+    #[error("cannot start the engine's ticker thread")]
     Ticker(#[source] io::Error),
 }
 
-/// An error that keeps a plugin from being loaded. [`LoadError::hint`] offers the way
-/// out where one action helps.
+/// An error that prevents a plugin from being loaded. [`LoadError::hint`] suggests a
+/// remedy.
 #[derive(Debug, thiserror::Error)]
 pub enum LoadError {
     /// The file cannot be read.
     #[error("{path}")]
     Read {
-        /// The path of the file.
+        /// Path of the file.
         path: PathBuf,
-        /// The cause.
+        /// Cause.
         #[source]
         source: io::Error,
     },
-    /// Longer than a component may be.
-    #[error("{bytes} bytes long; a component may have {limit_bytes}")]
+    /// The file is larger than `component_bytes`.
+    #[error("{bytes} bytes long; {limit_bytes} are allowed")]
     TooLarge {
-        /// Its size.
+        /// Size of the file.
         bytes: u64,
-        /// `component_bytes` of the limits.
+        /// Limit `component_bytes`.
         limit_bytes: usize,
     },
-    /// The bytes are something else altogether.
+    /// The bytes are not WebAssembly.
     #[error("not WebAssembly: {0}")]
     NotWebAssembly(String),
-    /// It looks like a component, but is not a valid one.
+    /// The bytes look like a component, but are not valid.
     #[error("not a valid component: {0}")]
     Invalid(String),
-    /// Valid, but for a host that has more of WebAssembly.
-    #[error("uses a part of WebAssembly that this host does not have: {0}")]
+    /// The component is valid, but uses WebAssembly features that this host does not
+    /// support.
+    #[error("uses a WebAssembly feature that this host does not support: {0}")]
     Feature(String),
-    /// Text is for small components written by hand: its parser takes ten times its size.
-    #[error("{bytes} bytes of text; the text of a component may have {limit_bytes}")]
+    /// The text form is too long. It is meant for small components written by hand: the
+    /// parser takes ten times its size.
+    #[error("{bytes} bytes of text; {limit_bytes} are allowed")]
     TextTooLarge {
-        /// Its size.
+        /// Size of the text.
         bytes: usize,
-        /// The largest size allowed.
+        /// Maximum size.
         limit_bytes: usize,
     },
-    /// One of its functions is larger than anything that people write.
+    /// A function is too large to compile.
     #[error("function {function} has {bytes} bytes of code; {limit_bytes} are allowed")]
     Function {
-        /// Its index, counted from 0 through all modules of the component.
+        /// Index of the function, counted through all modules of the component.
         function: u32,
-        /// The size of its code.
+        /// Size of its code.
         bytes: usize,
-        /// The largest size allowed.
+        /// Maximum size.
         limit_bytes: usize,
     },
-    /// One of its functions would keep a compiler busy for ever.
+    /// A function has too many local variables in too many loops to compile.
     #[error("function {function} has {locals} local variables in {loops} loops")]
     Tangle {
-        /// Its index, counted from 0 through all modules of the component.
+        /// Index of the function, counted through all modules of the component.
         function: u32,
-        /// Its local variables.
+        /// Number of local variables.
         locals: u64,
-        /// Its loops.
+        /// Number of loops.
         loops: usize,
     },
-    /// One of its functions nests deeper than anything that people write.
-    #[error("function {function} has {blocks} blocks within one another; {limit} are allowed")]
+    /// A function has blocks that nest too deeply to compile.
+    #[error("function {function} has {blocks} nested blocks; {limit} are allowed")]
     Blocks {
-        /// Its index, counted from 0 through all modules of the component.
+        /// Index of the function, counted through all modules of the component.
         function: u32,
-        /// The depth of its blocks.
+        /// Nesting depth.
         blocks: usize,
-        /// The deepest nesting allowed.
+        /// Maximum nesting depth.
         limit: usize,
     },
-    /// The compiler was given up on. It may go on by itself for a while.
+    /// The compilation timed out. It continues in the background.
     #[error("not compiled within {0:?}")]
     CompileTime(Duration),
-    /// The compiler has not come back from this component, or from too many
-    /// others, since it was given up on.
-    #[error("not compiled: the compiler is still at work on {others} that it was given up on")]
+    /// An abandoned compilation of this component, or too many of others, are still
+    /// running.
+    #[error("not compiled: earlier compilations that timed out are still running: {others}")]
     StillCompiling {
-        /// The number of them.
+        /// Number of abandoned compilations.
         others: usize,
     },
-    /// The compiler itself failed.
+    /// The compiler failed.
     #[error("not compiled: {0}")]
     Compiler(String),
-    /// A core module that does not make a component.
+    /// The core module could not be converted to a component.
     #[error(transparent)]
     Encode(#[from] EncodeError),
-    /// It wants something that it is not lent.
+    /// The component has an import that it is not lent.
     #[error("imports `{import}`, which is not granted")]
     NotGranted {
-        /// The plugin's name.
+        /// Name of the plugin.
         plugin: String,
-        /// The name of the import.
+        /// Name of the import.
         import: String,
-        /// The way out.
+        /// Suggested remedy.
         hint: String,
     },
-    /// It was built with a version of an interface that this host does not have.
-    #[error("needs `{interface}`; this host has version {held}")]
+    /// The component was built for an incompatible version of an interface.
+    #[error("needs `{interface}`; this host has version {supported}")]
     Version {
-        /// The interface with the version it asks for.
+        /// Interface with the requested version.
         interface: String,
-        /// The version that there is.
-        held: &'static str,
+        /// Version of this host.
+        supported: &'static str,
     },
-    /// It was built with a newer version of an interface, and needs what that added.
+    /// The component was built for a newer version of an interface and uses one of its
+    /// additions.
     #[error(
-        "`{function}` of `{interface}`: this host ({held}) is older than the plugin's `wit/` ({version})"
+        "`{function}` of `{interface}`: this host ({supported}) is older than the plugin's `wit/` ({version})"
     )]
     Newer {
-        /// The function that this host does not have.
+        /// Missing function.
         function: String,
-        /// The interface without its package.
+        /// Interface, without its package.
         interface: String,
-        /// The version that it asks for.
+        /// Requested version.
         version: String,
-        /// The version that there is.
-        held: &'static str,
+        /// Version of this host.
+        supported: &'static str,
     },
-    /// It has nothing to call.
+    /// The component does not export methods.
     #[error("does not export `{0}`, so it has no methods")]
     NoMethods(&'static str),
-    /// An interface has the right name, but not the right functions or types.
+    /// An interface has the expected name, but different functions or types.
     #[error("does not fit the interfaces of this host: {0}")]
     Mismatch(String),
-    /// It would not even start.
-    #[error("starts with {needs_bytes} bytes of memory; it may have {limit_bytes}")]
+    /// The initial memory exceeds `memory_bytes`.
+    #[error("starts with {needs_bytes} bytes of memory; {limit_bytes} are allowed")]
     Memory {
-        /// The memory at the start.
+        /// Initial memory.
         needs_bytes: u64,
-        /// `memory_bytes` of the limits.
+        /// Limit `memory_bytes`.
         limit_bytes: usize,
     },
-    /// No call of it could ever begin.
-    #[error("a call begins with {needs_bytes} bytes; all calls together may have {limit_bytes}")]
+    /// The initial memory of a call exceeds the budget of all calls.
+    #[error("a call starts with {needs_bytes} bytes; the budget of all calls is {limit_bytes}")]
     Budget {
-        /// The memory at the start, with stack and instances.
+        /// Initial memory, including stack and instances.
         needs_bytes: usize,
-        /// `budget_bytes` of the engine's settings.
+        /// Setting `budget_bytes` of the engine.
         limit_bytes: usize,
     },
-    /// A limit of the configuration that cannot be meant.
+    /// A limit is unusable.
     #[error(transparent)]
     Limit(#[from] crate::LimitError),
-    /// More memory than an instance of this engine has.
-    #[error("`memory_bytes` is {asked}; the engine was made for {most} at most")]
+    /// `memory_bytes` exceeds that of the engine.
+    #[error("`memory_bytes` is {requested}; the engine allows {max}")]
     EngineMemory {
-        /// `memory_bytes` of the limits.
-        asked: usize,
-        /// `memory_bytes` of the engine's settings.
-        most: usize,
+        /// Limit `memory_bytes`.
+        requested: usize,
+        /// Setting `memory_bytes` of the engine.
+        max: usize,
     },
 }
 
 impl LoadError {
-    /// Makes an error of what a reader of components says, on one line.
+    /// Creates an error from a parser's message, which is on one line.
     pub(crate) fn of_reader(reason: String) -> LoadError {
         let of_features = ["require the ", "requires the ", "not enabled", "must be enabled"];
         let of_features = of_features.iter().chain(&["disallowed", "disabled"]);
@@ -198,23 +201,27 @@ impl LoadError {
         }
     }
 
-    /// Returns the way out, if one action helps.
+    /// Returns a suggested remedy, if there is one.
     pub fn hint(&self) -> Option<&str> {
         Some(match self {
             LoadError::NotGranted { hint, .. } => hint,
             LoadError::Encode(EncodeError::NoMetadata) => {
-                "make a component of it: `behaviour build` for a Rust crate, \
+                "convert it to a component: `behaviour build` for a Rust crate, \
                  `wasm-tools component embed` and `component new` for others"
             }
             LoadError::NotWebAssembly(_) | LoadError::Invalid(_) => {
-                "make a component with `behaviour build`, and name its file"
+                "build a component with `behaviour build` and use its file"
             }
             LoadError::Feature(reason) if reason.contains("async") => {
                 "build it without async: `--sync` of componentize-qjs, \
                  `--backend-qjs-disable-async` of jco"
             }
-            LoadError::Feature(_) => "build it without; docs/plugins.md lists what a host has",
-            LoadError::TextTooLarge { .. } => "make it binary: `wasm-tools parse -o FILE`",
+            LoadError::Feature(_) => {
+                "build it without this feature; docs/plugins.md lists the supported ones"
+            }
+            LoadError::TextTooLarge { .. } => {
+                "convert it to binary form: `wasm-tools parse -o FILE`"
+            }
             LoadError::Newer { .. } => {
                 "update the host, or build it with the `wit/` folder of the host's release"
             }
@@ -233,129 +240,129 @@ impl LoadError {
     }
 }
 
-/// An error that keeps a core module from becoming a component.
+/// An error that prevents the conversion of a core module to a component.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum EncodeError {
-    /// Nothing in it says what it imports and exports as a component.
+    /// The module does not contain the WIT of its world.
     #[error("a core module without component metadata")]
     NoMetadata,
-    /// It has metadata, but they do not fit.
-    #[error("core module does not make a component: {0}")]
+    /// The module contains WIT, but cannot be converted.
+    #[error("core module cannot be converted to a component: {0}")]
     Invalid(String),
-    /// The WIT that it was built for cannot be read.
+    /// The WIT cannot be read or lacks the world.
     #[error("no world `{world}` in the WIT: {why}")]
     Wit {
-        /// The world that was asked for.
+        /// Requested world.
         world: String,
-        /// The reason in words.
+        /// Reason.
         why: String,
     },
 }
 
-/// A call's end without an answer from the plugin.
+/// An error of a call that ended without an answer from the plugin.
 #[derive(Debug, thiserror::Error)]
 pub enum CallError {
-    /// The payload was not delivered.
+    /// The payload is not JSON, and was not delivered.
     #[error("payload {0}")]
     PayloadNotJson(JsonError),
-    /// The payload was not delivered.
+    /// The payload is too large, and was not delivered.
     #[error("payload has {bytes} bytes; {limit_bytes} are allowed")]
     PayloadTooLarge {
-        /// Its size.
+        /// Size of the payload.
         bytes: usize,
-        /// `payload_bytes` of the limits.
+        /// Limit `payload_bytes`.
         limit_bytes: usize,
     },
-    /// As many calls of this plugin are running as may.
-    #[error("{calls_at_once} calls are running, and no more may")]
+    /// The plugin's limit on concurrent calls is reached.
+    #[error("{calls_at_once} calls are running, which is the limit")]
     Busy {
-        /// `calls_at_once` of the limits.
+        /// Limit `calls_at_once`.
         calls_at_once: usize,
     },
-    /// The engine has no room for one more instance, whosever the others are.
+    /// The pool or the memory budget of the engine is exhausted.
     #[error("no room for one more instance: {0}")]
     NoInstance(String),
-    /// There is nothing to call: the component lacks this interface.
+    /// The component does not export the interface.
     #[error("does not export `device:behaviour/{0}`")]
     NoExport(&'static str),
-    /// The plugin itself said no.
+    /// The plugin refused the call.
     #[error("refused: {0}")]
     Refused(Refusal),
-    /// The instance was dropped; whatever it had begun may be half done.
+    /// The deadline passed. The instance was dropped, so its work can be incomplete.
     #[error("no answer within {0:?}")]
     DeadlineExceeded(Duration),
-    /// The instance was dropped when it asked for more.
+    /// The call exceeded its memory limit. The instance was dropped.
     #[error("asked for more than its {limit_bytes} bytes of memory")]
     OutOfMemory {
-        /// `memory_bytes` of the limits.
+        /// Limit `memory_bytes`.
         limit_bytes: usize,
     },
-    /// The instance was dropped when it asked for more, because other calls had it. That
-    /// is no failure of the plugin.
-    #[error("asked for more than is free of the {limit_bytes} bytes of all calls together")]
+    /// The call exceeded the memory budget of all calls, which is not the plugin's fault.
+    /// The instance was dropped.
+    #[error("asked for more memory than is left of the {limit_bytes} bytes for all calls")]
     NoMemory {
-        /// `budget_bytes` of the engine's settings.
+        /// Setting `budget_bytes` of the engine.
         limit_bytes: usize,
     },
-    /// The instance was dropped at a fault of the guest's code.
+    /// The guest trapped. The instance was dropped.
     #[error("trapped: {0}")]
     Trapped(String),
-    /// A panic in the host, in a function that it lends or on the way to the guest.
-    /// The instance was dropped.
+    /// A host function panicked, or the code between host and guest. The instance was
+    /// dropped.
     #[error("fault in the host: {0}")]
     HostFault(String),
-    /// The answer was dropped.
+    /// The answer is not JSON, and was dropped.
     #[error("answer {0}")]
     AnswerNotJson(JsonError),
-    /// The answer was dropped.
+    /// The answer is too large, and was dropped.
     #[error("answer has {bytes} bytes; {limit_bytes} are allowed")]
     AnswerTooLarge {
-        /// Its size.
+        /// Size of the answer.
         bytes: usize,
-        /// `answer_bytes` of the limits.
+        /// Limit `answer_bytes`.
         limit_bytes: usize,
     },
-    /// The answer was dropped.
+    /// The status is out of range; the answer was dropped.
     #[error("answer has status {0}, which is not between 100 and 599")]
     AnswerStatus(u16),
 }
 
-/// A plugin's own no, as it said it: its texts are not escaped.
+/// A plugin's refusal of a call. Its messages are not escaped.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
-    /// JSON, but not what this method takes.
+    /// The payload is JSON, but not valid for the method.
     #[error("invalid payload: {0}")]
     InvalidPayload(String),
-    /// Routed here, but this plugin does not serve that name.
+    /// The call was routed to the plugin, but the plugin does not implement the method.
     #[error("unknown method")]
     UnknownMethod,
-    /// Not now; perhaps again after this many milliseconds.
+    /// The plugin is busy. The caller can retry after this many milliseconds.
     #[error("busy")]
     Busy(Option<u32>),
-    /// Tried, and it did not work.
+    /// The plugin tried and failed.
     #[error("failed: {0}")]
     Failed(String),
-    /// Anything else.
+    /// Any other reason.
     #[error("{0}")]
     Other(String),
 }
 
-/// A job, or a change of the desired properties, that the plugin did not do, and the
-/// way to go on. Its texts are not escaped.
+/// A plugin's error for a job or a change of the desired properties. Its messages are not
+/// escaped.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum JobError {
-    /// Again, after this many milliseconds or when the host thinks best.
-    #[error("to be tried again")]
+    /// Retry after this many milliseconds, or after the host's own delay.
+    #[error("retry requested")]
     Retry(Option<u32>),
-    /// It will never work.
+    /// Do not retry: the job can never succeed.
     #[error("rejected: {0}")]
     Reject(String),
-    /// Anything else: again, when the host thinks best.
+    /// Any other error. Retry after the host's own delay.
     #[error("{0}")]
     Other(String),
 }
 
-/// Returns a message of wasmtime on one line: its causes in order, without backtraces.
+/// Returns a message of wasmtime on one line, with its causes but without backtraces.
 pub(crate) fn one_line(error: &wasmtime::Error) -> String {
     on_one_line(&format!("{error:#}"))
 }

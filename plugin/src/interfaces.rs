@@ -1,7 +1,7 @@
-//! The interfaces of the world `behaviour`, one a file.
+//! Interfaces of the world `behaviour`, one per file.
 //!
-//! Each checks its arguments against the call's limits and passes them on to the
-//! [`Lent`](crate::Lent) handles. None of them traps: a guest gets an error.
+//! Each interface checks its arguments against the call's limits and passes them to the
+//! [`Lent`](crate::Lent) handles. An invalid argument results in an error, never in a trap.
 
 mod bindings;
 mod clock;
@@ -29,17 +29,17 @@ use bindings::device::behaviour::types::{
 };
 pub(crate) use bindings::lifecycle::WithLifecyclePre;
 
-/// Lends the default world.
+/// Adds the default world to a linker.
 pub(crate) fn add_to_linker(linker: &mut Linker<CallState>) -> wasmtime::Result<()> {
     bindings::Behaviour::add_to_linker::<_, HasSelf<CallState>>(linker, |state| state)
 }
 
-/// Lends the closed WASI.
+/// Adds WASI to a linker.
 pub(crate) fn add_wasi_to_linker(linker: &mut Linker<CallState>) -> wasmtime::Result<()> {
     wasi::add_to_linker(linker)
 }
 
-/// Lends what was granted beyond the default world.
+/// Adds a capability to a linker.
 pub(crate) fn grant(
     capability: Capability,
     linker: &mut Linker<CallState>,
@@ -89,7 +89,7 @@ impl From<WitJobError> for JobError {
     }
 }
 
-/// Refuses an argument that is longer than allowed.
+/// Checks the size of an argument against its limit.
 fn check_size(what: &str, bytes: usize, limit_bytes: usize) -> Result<(), HostError> {
     if bytes > limit_bytes {
         return Err(HostError::TooLarge(format!(

@@ -1,12 +1,11 @@
-//! The handles that the host lends to a call, one for each purpose.
+//! Handles that the host lends to a call, one for each purpose.
 //!
-//! The host implements the traits; a plugin reaches them through the interfaces
-//! of its world and nothing else. Arguments have been checked before a method
-//! here is called: a patch is an object, sizes and counts are within the
-//! [`Limits`](crate::Limits), text for the log has no control characters.
+//! The host implements the traits. A plugin reaches them only through the interfaces of its
+//! world, which check the arguments first: a patch is an object, sizes and counts are
+//! within the [`Limits`](crate::Limits), and text for the log has no control characters.
 //!
-//! The functions without a future run on a guest's stack, on a thread that
-//! serves other calls too: they return at once.
+//! Methods that return no future run on a guest's stack, on a thread that serves other
+//! calls as well, so they must not block.
 
 mod http;
 mod jobs;
@@ -25,38 +24,38 @@ pub use nothing::Nothing;
 pub use power::Power;
 pub use state::StateStore;
 
-/// Everything that one plugin may reach. Calls share it.
+/// All handles of one plugin, shared by its calls.
 #[derive(Clone)]
 pub struct Lent {
-    /// The device's id on the hub.
+    /// Id of the device on the hub.
     pub device_id: Arc<str>,
-    /// The time, and waiting for it.
+    /// Clock and timers.
     pub clock: Arc<dyn Clock>,
-    /// The sink of log lines.
+    /// Receiver of log lines.
     pub log: Arc<dyn LogSink>,
-    /// The device twin.
+    /// Device twin.
     pub twin: Arc<dyn TwinAccess>,
-    /// Device-to-cloud messages.
+    /// Receiver of device-to-cloud messages.
     pub telemetry: Arc<dyn TelemetrySink>,
-    /// The state of plugins.
+    /// Persistent state of plugins.
     pub state: Arc<dyn StateStore>,
-    /// Work that outlives its call.
+    /// Jobs, which outlive their calls.
     pub jobs: Arc<dyn JobQueue>,
-    /// The machine's power, for those that were granted it.
+    /// Reboots of the machine, for plugins with the capability `power`.
     pub power: Arc<dyn Power>,
-    /// Requests to other machines, for those that were granted them.
+    /// HTTP requests, for plugins with the capability `http`.
     pub http: Arc<dyn HttpClient>,
 }
 
-/// The host's time. A test, or the author's tool, may lend a virtual one.
+/// The host's clock. Tests and the author's tool can use a virtual one.
 pub trait Clock: Send + Sync {
-    /// The time now.
+    /// Returns the current time.
     fn now(&self) -> jiff::Timestamp;
-    /// Waits this long.
+    /// Waits for `duration`.
     fn sleep(&self, duration: Duration) -> BoxFuture<'_, ()>;
 }
 
-/// The clock of the operating system.
+/// Clock of the operating system.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct SystemClock;
 
@@ -70,58 +69,58 @@ impl Clock for SystemClock {
     }
 }
 
-/// Takes log lines.
+/// Receives log lines.
 pub trait LogSink: Send + Sync {
-    /// Takes one line.
+    /// Receives one line.
     fn write(&self, line: &LogLine<'_>);
 }
 
-/// The importance of a log line.
+/// Severity of a log line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Level {
-    /// Every step.
+    /// Every step of the plugin.
     Trace,
-    /// Detail for the search of a fault.
+    /// Details for debugging.
     Debug,
-    /// An action that was done.
+    /// A completed action.
     Info,
-    /// Odd, but the work goes on.
+    /// An unexpected condition that the plugin could handle.
     Warn,
-    /// Someone must act.
+    /// A condition that requires action by a person.
     Error,
 }
 
-/// One line of a plugin's log. The texts that came from the plugin have their
-/// control characters escaped, so that a line stays a line.
+/// A line of a plugin's log. Control characters in the plugin's text are escaped, so a line
+/// cannot span several lines of the log.
 #[derive(Debug, Clone, Copy)]
 pub struct LogLine<'a> {
-    /// The plugin's name.
+    /// Name of the plugin.
     pub plugin: &'a str,
-    /// The method that is being called.
+    /// Name of the called method.
     pub method: &'a str,
-    /// The call's id.
+    /// Id of the call.
     pub call: &'a str,
-    /// The importance.
+    /// Severity.
     pub level: Level,
-    /// The text of the line.
+    /// Text of the line.
     pub message: &'a str,
-    /// Facts, by name.
+    /// Structured data, as names and values.
     pub fields: &'a [(String, String)],
 }
 
-/// Reads the device twin and changes what the device reports.
+/// Reads the device twin and reports properties.
 pub trait TwinAccess: Send + Sync {
-    /// Queues a change and returns without the network, but only when it cannot
-    /// be lost any more.
+    /// Queues a change and returns without waiting for the network. Returns only after the
+    /// change has been persisted.
     fn report<'a>(
         &'a self,
         plugin: &'a str,
         patch: Map<String, Value>,
     ) -> BoxFuture<'a, Result<(), HostError>>;
 
-    /// Queues a change and waits until the hub has accepted it. Returns the version of
-    /// the reported properties that the hub acknowledged. `timeout` is always shorter
-    /// than the rest of the call.
+    /// Queues a change, waits until the hub has accepted it, and returns the version of the
+    /// reported properties that the hub acknowledged. `timeout` ends before the deadline of
+    /// the call.
     fn report_and_wait<'a>(
         &'a self,
         plugin: &'a str,
@@ -129,27 +128,27 @@ pub trait TwinAccess: Send + Sync {
         timeout: Duration,
     ) -> BoxFuture<'a, Result<u64, HostError>>;
 
-    /// The desired properties, as the host last saw them.
+    /// Returns the desired properties that the host received last.
     fn desired(&self) -> Result<Document, HostError>;
 
-    /// The reported properties, as the hub last acknowledged them.
+    /// Returns the reported properties that the hub acknowledged last.
     fn reported(&self) -> Result<Document, HostError>;
 }
 
-/// One half of a twin.
+/// The desired or the reported half of a twin.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Document {
-    /// A JSON object as text, without `$version` and `$metadata`.
+    /// JSON object as text, without `$version` and `$metadata`.
     pub body: String,
-    /// The hub's version of it.
+    /// Version assigned by the hub.
     pub version: u64,
 }
 
-/// Takes device-to-cloud messages.
+/// Sends device-to-cloud messages.
 pub trait TelemetrySink: Send + Sync {
-    /// Queues one message and returns without the network, but only when the
-    /// message is as safe as the host makes any. `properties` are its application
-    /// properties.
+    /// Queues one message with its application properties and returns without waiting for
+    /// the network. Returns only after the message has been stored as durably as the host
+    /// supports.
     fn send<'a>(
         &'a self,
         plugin: &'a str,
@@ -159,31 +158,31 @@ pub trait TelemetrySink: Send + Sync {
     ) -> BoxFuture<'a, Result<(), HostError>>;
 }
 
-/// The host's refusal of a plugin's request. The plugin gets it as an error.
+/// The host's refusal of a plugin's request, returned to the plugin as an error.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum HostError {
-    /// This plugin may not.
+    /// The plugin is not allowed to do this.
     #[error("denied: {0}")]
     Denied(String),
-    /// An argument is not what the function takes.
+    /// An argument is invalid.
     #[error("{0}")]
     Invalid(String),
-    /// An argument is longer than is accepted.
+    /// An argument is too large.
     #[error("{0}")]
     TooLarge(String),
-    /// This plugin has used up what it may.
+    /// The plugin has used up a quota.
     #[error("{0}")]
     QuotaExceeded(String),
-    /// The device has no connection to the hub.
+    /// The device is not connected to the hub.
     #[error("the device is offline")]
     Offline,
-    /// No answer from the hub in time.
+    /// The hub did not respond in time.
     #[error("the hub did not answer in time")]
     Timeout,
-    /// The hub asks for less; perhaps again after this many milliseconds.
+    /// The hub throttles the device. Retry after this many milliseconds, if known.
     #[error("throttled by the hub")]
     Throttled(Option<u32>),
-    /// Anything else.
+    /// Any other reason.
     #[error("{0}")]
     Other(String),
 }

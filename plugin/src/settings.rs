@@ -1,4 +1,4 @@
-//! The settings of one plugin: its entry in the host's configuration.
+//! Settings of one plugin from the host's configuration.
 
 pub(crate) mod hosts;
 
@@ -7,37 +7,34 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// A plugin's entry in the host's configuration, as far as it concerns the
-/// sandbox.
+/// Settings of one plugin that concern the sandbox.
 #[derive(Debug, Clone, Default)]
 pub struct PluginSettings {
-    /// The limits of its calls.
+    /// Limits of the plugin's calls.
     pub limits: Limits,
-    /// The keys and values that the interface `config` returns.
+    /// Keys and values returned by the interface `config`.
     pub config: BTreeMap<String, String>,
-    /// The capabilities that it is granted; it gets those that it also imports.
+    /// Granted capabilities. The plugin receives those that it also imports.
     pub capabilities: BTreeSet<Capability>,
-    /// The hosts and limits of the capability `http`.
+    /// Hosts and limits of the capability `http`.
     pub http: HttpSettings,
 }
 
-/// The hosts that a plugin with the capability `http` may send requests to, and the
-/// limits of its requests.
+/// Allowed hosts and limits of the HTTP requests of a plugin.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HttpSettings {
-    /// The allowed hosts; requests to all others are denied.
+    /// Allowed hosts. Requests to other hosts are denied.
     pub hosts: Vec<HttpHost>,
-    /// The time for one request, from its first byte to the last byte of the
-    /// response. Shorter than the deadline of a call, so that a guest can still
-    /// answer after a timeout.
+    /// Timeout of a request, from its first byte to the last byte of the response. It is
+    /// shorter than the deadline of a call, so that a guest can respond after a timeout.
     pub timeout: Duration,
-    /// The largest body of a request, in bytes.
+    /// Maximum size of a request's body, in bytes.
     pub request_bytes: usize,
-    /// The largest body of a response, in bytes.
+    /// Maximum size of a response's body, in bytes.
     pub response_bytes: usize,
-    /// The number of requests that one call may send.
+    /// Maximum number of requests of one call.
     pub requests: u32,
-    /// A PEM file with certificates that the client trusts beside the system's.
+    /// PEM file with certificates that are trusted in addition to the system's.
     pub ca_file: Option<PathBuf>,
 }
 

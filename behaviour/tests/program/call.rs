@@ -111,7 +111,7 @@ fn a_file_that_is_not_a_plugin_is_an_error_with_a_hint() {
     assert_eq!(
         output.stderr,
         "error: `notes.txt`: not WebAssembly: starts with \"a note\"\n\
-         hint: make a component with `behaviour build`, and name its file\n"
+         hint: build a component with `behaviour build` and use its file\n"
     );
     assert_eq!(output.code, Some(3));
     let nothing_to_build = rig.run(&["call", ".", "echo"]);

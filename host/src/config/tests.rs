@@ -33,7 +33,7 @@ fn a_plugin_needs_a_file_and_its_methods_and_all_else_has_a_default() {
 #[test]
 fn a_capability_that_does_not_exist_is_refused_by_name() {
     let text = format!("{REBOOT}capabilities = [\"flying\"]\n");
-    check_refused(&text, "[plugins.reboot]: `capabilities`: there is no capability `flying`");
+    check_refused(&text, "[plugins.reboot]: `capabilities`: unknown capability `flying`");
 }
 
 #[test]
@@ -51,7 +51,7 @@ fn the_capability_http_comes_with_the_hosts_it_is_for() {
     check_refused(&format!("{REBOOT}{hosts}"), "[plugins.reboot.http]: needs `capabilities");
     let wrong = |hosts: &str| format!("{granted}[plugins.reboot.http]\nhosts = {hosts}\n");
     check_refused(&wrong("[]"), "[plugins.reboot.http]: the capability `http` needs `hosts`");
-    check_refused(&wrong("[\"*.com\"]"), "[plugins.reboot.http]: `hosts`: `*.com`: `*.` goes");
+    check_refused(&wrong("[\"*.com\"]"), "[plugins.reboot.http]: `hosts`: `*.com`: a pattern");
     let never = format!("{granted}{hosts}timeout = \"1h\"\n");
     check_refused(&never, "[plugins.reboot.http]: `timeout` is 3600s");
 }

@@ -77,13 +77,13 @@ fn a_plugin_that_cannot_be_loaded_is_named_with_what_to_do() {
         &plugin("text.wasm"),
         Some(&identity),
         "plugin `p`: not WebAssembly: starts with \"hello\"",
-        "make a component with `behaviour build`, and name its file",
+        "build a component with `behaviour build` and use its file",
     );
     check(
         &plugin("reboots.wasm"),
         Some(&identity),
         "plugin `p`: imports `device:behaviour/power@0.1.0`, which is not granted",
-        "add \"power\" to `capabilities` under [plugins.p], if it may",
+        "add \"power\" to `capabilities` under [plugins.p] to grant it",
     );
 }
 

@@ -189,7 +189,7 @@ async fn read_body(
 ) -> Result<Request<Bytes>, HttpError> {
     let (parts, body) = request.into_parts();
     let body = Limited::new(body, max_bytes).collect().await.map_err(|error| {
-        HttpError::TooLarge(format!("`{host}`: a request may have {max_bytes} bytes: {error}"))
+        HttpError::TooLarge(format!("`{host}`: request body exceeds {max_bytes} bytes: {error}"))
     })?;
     Ok(Request::from_parts(parts, body.to_bytes()))
 }

@@ -1,12 +1,12 @@
-//! Cache of compiled components, so that a second start compiles nothing.
+//! Cache of compiled components on disk.
 //!
-//! One file a component, named by the digest of its bytes, by all that decides how
-//! it is compiled, and by the digest of the code. It is mapped into memory unchanged:
-//! a large component loads nearly as fast as a small one.
+//! Each component has one file. Its name consists of the digest of the component, a hash of
+//! everything that affects compilation, and the digest of the code. The file is
+//! memory-mapped, so a large component loads nearly as fast as a small one.
 //!
-//! The code runs with the rights of the host. So the directory and each file must
-//! belong to the host's user, others must not be able to write to them, and the code
-//! is checked against its digest before it is mapped.
+//! Cached code runs with the host's privileges. Therefore the directory and every file must
+//! belong to the host's user and must not be writable by others, and the code is verified
+//! against its digest before it is mapped.
 
 use super::headroom;
 use crate::error::one_line;
@@ -24,13 +24,14 @@ use std::time::SystemTime;
 use std::{env, fmt};
 use wasmtime::component::Component;
 
-/// End of the name of a file in the cache.
+/// Extension of the files in the cache.
 const EXTENSION: &str = ".compiled";
 
-/// Limit of all files together; beyond it those that were used longest ago go.
-const MOST_BYTES: u64 = 1024 * 1024 * 1024;
+/// Maximum size of all files together. Beyond it, the least recently used files are
+/// deleted.
+const MAX_BYTES: u64 = 1024 * 1024 * 1024;
 
-/// SHA-256 of a component's bytes.
+/// SHA-256 digest of a component's bytes.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct Digest([u8; 32]);
 
@@ -46,11 +47,11 @@ impl fmt::Display for Digest {
     }
 }
 
-/// The bytes and settings that a component is compiled from.
+/// Bytes and settings that a component is compiled from.
 #[derive(Clone, Copy)]
 pub(crate) struct Source {
     pub(crate) digest: Digest,
-    /// The most that its memories may have, on which their headroom depends.
+    /// Memory limit of the plugin, which determines the headroom.
     memory_bytes: usize,
 }
 
@@ -66,11 +67,12 @@ pub(crate) struct Cache {
 }
 
 impl Cache {
-    /// Opens the cache in this directory, or in the user's. No cache where the
-    /// user has no directory, as under a service manager that sets no `HOME`.
+    /// Opens the cache in `directory`, or in the user's cache directory. Returns `None` if
+    /// the user has no such directory, for example under a service manager that does not
+    /// set `HOME`.
     pub(crate) fn open(directory: Option<&Path>) -> Result<Option<Cache>, EngineError> {
         let Some(directory) = directory.map(Path::to_owned).or_else(directory_of_user) else {
-            tracing::warn!("no cache directory: every start compiles all plugins anew");
+            tracing::warn!("no cache directory; all plugins are compiled at every start");
             return Ok(None);
         };
         match make(&directory) {
@@ -83,30 +85,30 @@ impl Cache {
         self.hits.load(Ordering::Relaxed)
     }
 
-    /// Returns the component that this compiler has compiled before. A file that is
-    /// not as it was written is removed, and the component compiled anew.
+    /// Returns the cached component, or `None` if it has to be compiled. Deletes a corrupt
+    /// file.
     pub(crate) fn get(&self, engine: &wasmtime::Engine, source: &Source) -> Option<Component> {
         let path = self.find(engine, source)?;
         let mapped = verify(&path).map_err(wasmtime::Error::from).and_then(|()| map(engine, &path));
         match mapped {
             Ok(component) => {
                 self.hits.fetch_add(1, Ordering::Relaxed);
-                // Only the order in which files go depends on it.
+                // A failure affects only the order of eviction.
                 let used = File::options().append(true).open(&path);
                 let _ = used.and_then(|file| file.set_modified(SystemTime::now()));
                 Some(component)
             }
             Err(error) => {
-                tracing::warn!(file = %path.display(), "compiled anew: {}", one_line(&error));
-                // If it stays, the next start finds it out again.
+                tracing::warn!(file = %path.display(), "cached code rejected: {}", one_line(&error));
+                // If it cannot be deleted, the next start rejects it again.
                 let _ = fs::remove_file(&path);
                 None
             }
         }
     }
 
-    /// Writes the code to a file, whole or not at all, makes room for it, and returns
-    /// the component mapped from there.
+    /// Writes the code to a file atomically, evicts old files if necessary, and returns the
+    /// component mapped from the new file.
     pub(crate) fn put(
         &self,
         engine: &wasmtime::Engine,
@@ -123,16 +125,16 @@ impl Cache {
             .and_then(|mut file| file.write_all(code).and_then(|()| file.sync_all()))
             .and_then(|()| fs::rename(&unfinished, &path));
         if written.is_err() {
-            // It may not be there.
+            // The file may not exist.
             let _ = fs::remove_file(&unfinished);
         }
         written?;
-        self.make_room(&path)?;
+        self.evict(&path)?;
         map(engine, &path)
     }
 
-    /// Maps the code that was compiled before once more.
-    pub(crate) fn again(
+    /// Maps the cached code again.
+    pub(crate) fn map_again(
         &self,
         engine: &wasmtime::Engine,
         source: &Source,
@@ -141,7 +143,7 @@ impl Cache {
         map(engine, &path)
     }
 
-    fn make_room(&self, kept: &Path) -> io::Result<()> {
+    fn evict(&self, kept: &Path) -> io::Result<()> {
         let mut files = BTreeSet::new();
         let mut bytes = 0;
         for entry in fs::read_dir(&self.directory)? {
@@ -151,7 +153,7 @@ impl Cache {
             files.insert((about.modified()?, about.len(), entry.path()));
         }
         for (_, len, path) in files {
-            if bytes <= MOST_BYTES {
+            if bytes <= MAX_BYTES {
                 break;
             }
             if path != kept && path.is_file() {
@@ -162,7 +164,7 @@ impl Cache {
         Ok(())
     }
 
-    /// Returns the file of a source, whose name goes on with the digest of the code.
+    /// Returns the file of a source. The digest of the code makes up the rest of its name.
     fn find(&self, engine: &wasmtime::Engine, source: &Source) -> Option<PathBuf> {
         let prefix = self.prefix(engine, source);
         let names = fs::read_dir(&self.directory).ok()?.filter_map(|entry| entry.ok());
@@ -180,9 +182,9 @@ impl Cache {
     }
 }
 
-/// Checks that a file is this user's own, and holds the code that was written to it.
+/// Checks that a file belongs to this user and has not changed since it was written.
 ///
-/// Damaged code would end the process by a signal, at every start.
+/// Corrupt code would crash the process at every start.
 fn verify(path: &Path) -> io::Result<()> {
     let mut file = File::options().read(true).custom_flags(libc::O_NOFOLLOW).open(path)?;
     check_owner(&file.metadata()?)?;
@@ -197,22 +199,22 @@ fn verify(path: &Path) -> io::Result<()> {
     let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
     match name.strip_suffix(EXTENSION).is_some_and(|name| name.ends_with(&found)) {
         true => Ok(()),
-        false => Err(io::Error::other("damaged: its digest is not the one in its name")),
+        false => Err(io::Error::other("corrupt: the digest does not match the file name")),
     }
 }
 
-/// Checks that only this process's user and root may write a file or directory.
+/// Checks that only this process's user and root can write to a file or directory.
 fn check_owner(about: &Metadata) -> io::Result<()> {
     let user = rustix::process::geteuid().as_raw();
     if about.uid() != user && about.uid() != 0 {
         return Err(io::Error::other(format!(
-            "belongs to user {}, who could so run code as user {user}",
+            "belongs to user {}, who could run code as user {user}",
             about.uid()
         )));
     }
     if about.mode() & 0o022 != 0 {
         return Err(io::Error::other(format!(
-            "others may write to it (mode {:03o}), and so run code as this user",
+            "others can write to it (mode {:03o}) and run code as this user",
             about.mode() & 0o777
         )));
     }
@@ -222,20 +224,20 @@ fn check_owner(about: &Metadata) -> io::Result<()> {
 /// Maps machine code from a file.
 fn map(engine: &wasmtime::Engine, path: &Path) -> wasmtime::Result<Component> {
     #[allow(unsafe_code, reason = "there is no other way to load compiled code")]
-    // SAFETY: the file was written whole by this program, into a directory that
-    // only its user may write, and files there are replaced, never changed.
+    // SAFETY: this program wrote the file completely, into a directory that only its
+    // user can write to. Files in it are replaced, never modified.
     unsafe {
         Component::deserialize_file(engine, path)
     }
 }
 
-/// Creates the directory for its owner alone, or checks one that exists.
+/// Creates the directory with access for its owner only, or checks an existing one.
 fn make(directory: &Path) -> io::Result<()> {
     DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
     check_owner(&fs::metadata(directory)?)
 }
 
-/// As the XDG base directory specification has it.
+/// Returns the user's cache directory according to the XDG base directory specification.
 fn directory_of_user() -> Option<PathBuf> {
     let set = |name| env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
     let base = set("XDG_CACHE_HOME").or_else(|| set("HOME").map(|home| home.join(".cache")))?;
@@ -249,20 +251,20 @@ mod tests {
     use std::os::unix::fs::PermissionsExt as _;
 
     #[test]
-    fn a_digest_is_written_as_everyone_writes_it() {
+    fn a_digest_is_displayed_in_hexadecimal() {
         let text = Digest::of(b"abc").to_string();
         assert!(text.starts_with("ba7816bf8f01cfea"), "{text}");
         assert_eq!(text.len(), 64);
     }
 
     #[test]
-    fn a_directory_that_others_may_write_to_is_no_cache() {
+    fn a_directory_that_others_can_write_to_is_rejected() {
         for mode in [0o777, 0o770, 0o702] {
             let directory = tempfile::tempdir().unwrap();
             fs::set_permissions(directory.path(), Permissions::from_mode(mode)).unwrap();
 
             let error = Cache::open(Some(directory.path())).err().unwrap().to_string();
-            assert!(error.contains("others may write to it"), "{error}");
+            assert!(error.contains("others can write to it"), "{error}");
         }
     }
 
@@ -270,7 +272,7 @@ mod tests {
         engine.precompile_component(&wat::parse_str(text).unwrap()).unwrap()
     }
 
-    /// A cache with one compiled component, and the path of its file.
+    /// Returns a cache with one compiled component, and the path of its file.
     fn cached(folder: &Path) -> (Cache, wasmtime::Engine, Source, PathBuf) {
         let cache = Cache::open(Some(folder)).unwrap().unwrap();
         let engine = wasmtime::Engine::default();
@@ -282,7 +284,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_is_used_again_only_as_it_was_written() {
+    fn a_file_is_reused_only_if_it_is_unchanged() {
         let folder = tempfile::tempdir().unwrap();
         let (cache, engine, source, path) = cached(folder.path());
         assert!(cache.get(&engine, &source).is_some());
@@ -296,7 +298,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_of_another_component_is_not_taken_for_this_one() {
+    fn a_file_with_the_code_of_another_component_is_rejected() {
         let folder = tempfile::tempdir().unwrap();
         let (cache, engine, source, path) = cached(folder.path());
         let other = compile(&engine, "(component (core module))");
@@ -305,7 +307,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_others_may_write_to_is_not_used() {
+    fn a_file_that_others_can_write_to_is_not_used() {
         let folder = tempfile::tempdir().unwrap();
         let (cache, engine, source, path) = cached(folder.path());
         fs::set_permissions(&path, Permissions::from_mode(0o666)).unwrap();

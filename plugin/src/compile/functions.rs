@@ -1,25 +1,25 @@
-//! Looks for functions that a compiler would take for ever over.
+//! Detection of functions that would take too long to compile.
 //!
-//! A compiler's work grows with a function's code times what is alive in it.
-//! What people write stays far below these bounds: the largest function of
+//! The compiler's time grows with the size of a function times the number of values that
+//! are live in it. Real functions stay far below these limits: the largest function of
 //! CPython has 427 KB of code, that of QuickJS 37 KB.
 
 use crate::LoadError;
 use wasmparser::{FunctionBody, Operator, Parser, Payload};
 
-/// One function's code.
+/// Maximum size of a function's code, in bytes.
 const FUNCTION_BYTES: usize = 2 * 1024 * 1024;
 
-/// One function's local variables times its loops: each loop must keep each of
-/// them, whatever runs inside.
+/// Maximum product of a function's local variables and loops. The compiler tracks every
+/// variable through every loop.
 const TANGLE: u64 = 2_000_000;
 
-/// One function's blocks within one another. Twice as many take seconds, a function
-/// full of them hours.
+/// Maximum nesting depth of a function's blocks. Twice as many take seconds to compile; a
+/// function full of them takes hours.
 const BLOCKS: usize = 10_000;
 
-/// Refuses a component that has one. What cannot be read here is for the
-/// compiler to refuse, which says why.
+/// Checks every function against these limits. Malformed code passes: the compiler rejects
+/// it with a better message.
 pub(crate) fn check_functions(bytes: &[u8]) -> Result<(), LoadError> {
     let mut function = 0;
     for payload in Parser::new(0).parse_all(bytes) {
@@ -65,8 +65,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_function_at_a_limit_passes_and_one_past_it_does_not() {
-        // The smallest function of the fixture's steps, of 9 bytes each, past the limit.
+    fn a_function_at_a_limit_passes_and_one_above_it_is_refused() {
+        // Number of the fixture's steps, of 9 bytes each, in the largest allowed function.
         let steps = (FUNCTION_BYTES as u32 - 4) / 9;
         assert!(check_functions(&fixtures::laborious(1, steps)).is_ok());
         let error = check_functions(&fixtures::laborious(1, steps + 1)).unwrap_err();

@@ -1,61 +1,62 @@
-//! Headroom: pages that a guest's memory grows into without the kernel.
+//! Headroom: memory that a guest can grow into without a system call.
 //!
-//! A guest's allocator grows its memory at its first allocation, so that nearly every
-//! call made the kernel open some pages, and close them again afterwards. That took a
-//! third of the processor time of a short call, and stopped the other processors
-//! meanwhile. Here a module's memory starts some pages larger, and its `memory.grow`
-//! and `memory.size` are changed to hand those out first: the guest sees the sizes that
-//! it would have seen. The only visible difference is that a page which it has not
-//! requested yet exists, and is empty.
+//! A guest's allocator grows its memory at the first allocation, so nearly every call made
+//! the kernel map pages and unmap them afterwards. This took a third of the processor time
+//! of a short call and interrupted the other processors. This module rewrites components: a
+//! memory starts some pages larger, and `memory.grow` and `memory.size` hand out these
+//! pages first, so the guest sees the same sizes as before. The only visible difference is
+//! that a page which the guest has not requested yet exists and is zero.
 
 use wasmparser::{MemoryType, Operator, Parser, Payload, Result, TypeRef};
 
 mod rewrite;
 
-/// Enough for what a short call allocates, a large payload included.
+/// Number of added pages: enough for the allocations of a short call, including a large
+/// payload.
 const PAGES: u64 = 8;
 
-/// The core WebAssembly page.
+/// Size of a WebAssembly page, in bytes.
 const PAGE_BYTES: u64 = 64 * 1024;
 
-/// The version of this rewriting, part of the name of a compiled file.
+/// Version of the rewriting, which is part of the name of a cached file.
 pub(crate) const VERSION: u32 = 1;
 
-/// The same component with headroom, if there is something to be won, and if all
-/// its memories together then begin with no more than half of `memory_bytes`. What
-/// cannot be read is for the compiler to refuse.
-pub(crate) fn give(bytes: &[u8], memory_bytes: usize) -> Option<Vec<u8>> {
-    let begins_with = begins_with(bytes).ok()??;
-    if begins_with > memory_bytes as u64 / 2 / PAGE_BYTES {
+/// Returns the component with headroom. Returns `None` if no memory can use headroom, if
+/// the memories would start with more than half of `memory_bytes`, or if the component is
+/// malformed, which the compiler then reports.
+pub(crate) fn insert(bytes: &[u8], memory_bytes: usize) -> Option<Vec<u8>> {
+    let initial_pages = initial_pages(bytes).ok()??;
+    if initial_pages > memory_bytes as u64 / 2 / PAGE_BYTES {
         return None;
     }
     rewrite::component(bytes).ok()
 }
 
-/// The pages of all memories, headroom included. `None`: none of them gets any, or a
-/// module measures or grows the memory of another, which then has to see the truth.
-fn begins_with(bytes: &[u8]) -> Result<Option<u64>> {
+/// Returns the initial pages of all memories, including headroom. Returns `None` if no
+/// memory gets headroom, or if a module measures or grows the memory of another one, which
+/// must then see the real size.
+fn initial_pages(bytes: &[u8]) -> Result<Option<u64>> {
     let (mut pages, mut any) = (0_u64, false);
     let mut module = Module::default();
-    // The end of a component ends a module without anything.
+    // The end of a component finishes an empty module.
     for payload in Parser::new(0).parse_all(bytes) {
         let payload = payload?;
-        module.see(&payload)?;
+        module.visit(&payload)?;
         if let Payload::End(_) = payload {
             if module.measures && module.imports_memory {
                 return Ok(None);
             }
             let headroom = module.headroom();
             any |= headroom > 0;
-            let begins = module.memories.iter().map(|memory| memory.initial);
-            pages = begins.fold(pages.saturating_add(headroom), u64::saturating_add);
+            let initial = module.memories.iter().map(|memory| memory.initial);
+            pages = initial.fold(pages.saturating_add(headroom), u64::saturating_add);
             module = Module::default();
         }
     }
     Ok(any.then_some(pages))
 }
 
-/// The parts of a module that matter here.
+/// Properties of a module that are relevant to headroom.
 #[derive(Default)]
 struct Module {
     types: u32,
@@ -63,8 +64,9 @@ struct Module {
     globals: u32,
     imports_memory: bool,
     memories: Vec<MemoryType>,
-    /// `true` if its code has a `memory.grow` or a `memory.size`.
+    /// `true` if the code contains `memory.grow`.
     grows: bool,
+    /// `true` if the code contains `memory.size` or `memory.grow`.
     measures: bool,
 }
 
@@ -72,12 +74,12 @@ impl Module {
     fn of(bytes: &[u8]) -> Result<Module> {
         let mut module = Module::default();
         for payload in Parser::new(0).parse_all(bytes) {
-            module.see(&payload?)?;
+            module.visit(&payload?)?;
         }
         Ok(module)
     }
 
-    fn see(&mut self, payload: &Payload<'_>) -> Result<()> {
+    fn visit(&mut self, payload: &Payload<'_>) -> Result<()> {
         match payload {
             Payload::TypeSection(groups) => {
                 for group in groups.clone() {
@@ -113,7 +115,7 @@ impl Module {
         Ok(())
     }
 
-    /// Returns the pages that its memory gets: none, unless it is an ordinary one.
+    /// Returns the number of pages to add. Only a single, ordinary memory gets any.
     fn headroom(&self) -> u64 {
         let [memory] = self.memories[..] else { return 0 };
         let MemoryType { memory64, shared, initial, maximum, page_size_log2 } = memory;
@@ -123,7 +125,7 @@ impl Module {
     }
 }
 
-/// Adds a section's count, which is only what the section says.
+/// Adds a count that a section declares, which need not be true.
 fn add(to: &mut u32, more: u32) {
     *to = to.saturating_add(more);
 }

@@ -1,9 +1,9 @@
-//! Makes a component of a core module.
+//! Conversion of a core module to a component.
 //!
-//! Some bindings generators leave the WIT of the world in a custom section of
-//! the core module: [`encode`] needs nothing else. A module that does not carry
-//! it, or was built for WASI 0.1, is for [`encode_for`], which is the author's
-//! tool's: the host itself adds nothing to what it is given.
+//! Some bindings generators store the WIT of the world in a custom section of the core
+//! module; [`encode`] needs nothing else. [`encode_for`] also converts modules without that
+//! section or built for WASI 0.1. Only the author's tool uses it, because a host adds
+//! nothing to a plugin.
 
 use std::borrow::Cow;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -18,7 +18,7 @@ use wit_parser::Resolve;
 use super::{metadata, nesting};
 use crate::EncodeError;
 
-/// Makes a component of a core module with embedded WIT.
+/// Converts a core module with embedded WIT to a component.
 pub fn encode(core_module: &[u8]) -> Result<Vec<u8>, EncodeError> {
     guarded(|| {
         if !has_metadata(core_module)? {
@@ -32,8 +32,8 @@ pub fn encode(core_module: &[u8]) -> Result<Vec<u8>, EncodeError> {
     })
 }
 
-/// Makes a component of a core module that keeps to a world of the package in
-/// the folder `wit`. Its imports of WASI 0.1 become imports of WASI 0.2.
+/// Converts a core module to a component for a world of the package in the folder `wit`.
+/// Its imports of WASI 0.1 become imports of WASI 0.2.
 pub fn encode_for(core_module: &[u8], wit: &Path, world: &str) -> Result<Vec<u8>, EncodeError> {
     guarded(|| encode_with(core_module, wit, world))
 }
@@ -59,11 +59,11 @@ fn encode_with(core_module: &[u8], wit: &Path, world: &str) -> Result<Vec<u8>, E
         .map_err(invalid)
 }
 
-/// wit-component trusts a module more than a stranger's deserves.
+/// Catches panics of wit-component, which is not designed for untrusted modules.
 fn guarded<T>(encode: impl FnOnce() -> Result<T, EncodeError>) -> Result<T, EncodeError> {
     let outcome = catch_unwind(AssertUnwindSafe(encode));
     outcome.unwrap_or_else(|_| {
-        Err(invalid("its reader stopped halfway: it nests too deep, or the reader has a fault"))
+        Err(invalid("the parser panicked: it nests too deeply, or the parser has a bug"))
     })
 }
 

@@ -1,10 +1,8 @@
-//! Comparison of a component's imports with the interfaces that it is lent, and a list
+//! Comparison of a component's imports with the interfaces that the host lends, and a list
 //! of its exports.
 //!
-//! Nothing is instantiated: the type of a component names all of its imports, so a
-//! refusal comes at load, with the import's name, and not at the first call. It also
-//! comes before the compiler starts, which may take seconds, since the imports are in
-//! the component's own bytes.
+//! The component is not instantiated. Its bytes name all imports, so an import that is not
+//! lent is reported at load, before the compiler starts, which can take seconds.
 
 use crate::{Capability, LoadError};
 use std::collections::BTreeSet;
@@ -12,49 +10,46 @@ use wasmparser::{Chunk, Parser, Payload};
 use wasmtime::Engine;
 use wasmtime::component::Component;
 
-/// The version of `device:behaviour` that this host has.
-pub(crate) const HELD: &str = "0.1.0";
+/// Version of `device:behaviour` that this host implements.
+pub(crate) const SUPPORTED: &str = "0.1.0";
 
-/// Every version that a plugin may have been built with begins like this.
+/// Prefix of the versions that are compatible with this host.
 const COMPATIBLE: &str = "0.1.";
 
 const OURS: &str = "device:behaviour";
 
-/// The interfaces of the default world, which every plugin is lent.
+/// Interfaces of the default world, which every plugin is lent.
 const LENT: [&str; 9] =
     ["types", "context", "clock", "log", "config", "twin", "telemetry", "state", "jobs"];
 
-/// The packages of WASI 0.2 that are lent closed. `filesystem` and `sockets`
-/// are among them because the usual adapters import their types; there is
-/// nothing behind either.
+/// Packages of WASI 0.2 that every plugin is lent, without access to the system.
+/// `filesystem` and `sockets` are included because common adapters import their types;
+/// their functions only return errors.
 const WASI: [&str; 6] =
     ["wasi:cli", "wasi:clocks", "wasi:random", "wasi:io", "wasi:filesystem", "wasi:sockets"];
 
-/// The imports of a component, all of which are lent.
+/// Imports of a component, all of which are lent.
 #[derive(Debug)]
 pub(crate) struct Imports {
     pub(crate) names: Vec<String>,
     pub(crate) wasi: bool,
-    /// The capabilities that it imports and was granted.
+    /// Capabilities that are both imported and granted.
     pub(crate) capabilities: BTreeSet<Capability>,
 }
 
-/// The exports that a component may have beside its methods.
+/// Optional interfaces that a component exports in addition to its methods.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Exports {
-    /// Runs jobs.
+    /// `true` if it exports `deferred`, which runs jobs.
     pub deferred: bool,
-    /// `true` if it exports `desired`: it is called with changes of the desired
-    /// properties.
+    /// `true` if it exports `desired`, which is called when the desired properties change.
     pub desired: bool,
-    /// `true` if it exports `lifecycle`: it is called when its version takes over and
-    /// when it leaves.
+    /// `true` if it exports `lifecycle`, which is called when its version starts and stops.
     pub lifecycle: bool,
 }
 
-/// Refuses a component at the first import that is not lent, before it is
-/// compiled. What cannot be read here is for the compiler to refuse, which says
-/// why.
+/// Checks the imports before the component is compiled. Returns an error for the first one
+/// that is not lent. Malformed bytes pass: the compiler rejects them with a better message.
 pub(crate) fn check_imports_of_bytes(
     bytes: &[u8],
     plugin: &str,
@@ -70,7 +65,7 @@ pub(crate) fn check_imports_of_bytes(
                     lend(plugin, import.name.name, granted)?;
                 }
             }
-            // What is within has imports of its own, which are not the plugin's.
+            // Imports of nested modules and components are not those of the plugin.
             Payload::ModuleSection { unchecked_range: within, .. }
             | Payload::ComponentSection { unchecked_range: within, .. } => passed += within.len(),
             Payload::End(_) => break,
@@ -82,8 +77,7 @@ pub(crate) fn check_imports_of_bytes(
     Ok(())
 }
 
-/// Lists the imports of a component, or refuses it at the first that is not
-/// lent.
+/// Returns the imports of a component, or an error for the first one that is not lent.
 pub(crate) fn check_imports(
     engine: &Engine,
     component: &Component,
@@ -96,7 +90,7 @@ pub(crate) fn check_imports(
             Lender::Host => {}
             Lender::Wasi => imports.wasi = true,
             Lender::Granted(capability) => {
-                // Its bodies are streams of WASI.
+                // The bodies of HTTP messages are WASI streams.
                 imports.wasi |= capability == Capability::Http;
                 imports.capabilities.insert(capability);
             }
@@ -106,20 +100,19 @@ pub(crate) fn check_imports(
     Ok(imports)
 }
 
-/// Finds the optional exports of a component, or refuses it where there is
-/// nothing to call.
+/// Returns the optional exports of a component, or an error if it exports no methods.
 pub(crate) fn check_exports(engine: &Engine, component: &Component) -> Result<Exports, LoadError> {
     exports(component.component_type().exports(engine).map(|(name, _)| name))
 }
 
-/// The lender of an import.
+/// Lender of an import.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Lender {
-    /// The host, to every plugin.
+    /// The host lends it to every plugin.
     Host,
-    /// The closed WASI 0.2.
+    /// The host lends it to every plugin: WASI 0.2, without access to the system.
     Wasi,
-    /// The host, to a plugin that was granted the capability.
+    /// The host lends it to plugins that were granted the capability.
     Granted(Capability),
 }
 
@@ -143,8 +136,8 @@ fn lend(plugin: &str, import: &str, granted: &BTreeSet<Capability>) -> Result<Le
         return match granted.contains(&capability) {
             true => Ok(Lender::Granted(capability)),
             false => Err(not_granted(format!(
-                "add \"{capability}\" to `capabilities` under [plugins.{plugin}], if it may{}",
-                without(capability)
+                "add \"{capability}\" to `capabilities` under [plugins.{plugin}] to grant it{}",
+                unused_hint(capability)
             ))),
         };
     }
@@ -153,15 +146,15 @@ fn lend(plugin: &str, import: &str, granted: &BTreeSet<Capability>) -> Result<Le
     }
     Err(not_granted(match package.starts_with("wasi:") {
         true => format!(
-            "of WASI a plugin is lent version 0.2 of {}, all closed; build it without `{package}`",
+            "only {} of WASI 0.2 are lent, without system access; build it without `{package}`",
             WASI.map(|package| &package["wasi:".len()..]).join(", ")
         ),
-        false => format!("a plugin is lent {OURS}/{} and a closed WASI 0.2", LENT.join(", ")),
+        false => format!("a plugin is lent {OURS}/{} and parts of WASI 0.2", LENT.join(", ")),
     }))
 }
 
-/// The way out for a component that imports a capability without using it.
-fn without(capability: Capability) -> &'static str {
+/// Returns a hint for a component that imports a capability without using it.
+fn unused_hint(capability: Capability) -> &'static str {
     match capability {
         // Some toolchains add the import to every component.
         Capability::Http => {
@@ -176,28 +169,28 @@ fn is_wasi(version: &str) -> bool {
     version.starts_with("0.2.") && !version.contains('-')
 }
 
-/// Returns the interface and the version of an import that was built with a newer `wit/`
-/// than this host has.
+/// Returns the interface and version of an import that is compatible but newer than this
+/// host.
 pub(crate) fn newer(import: &str) -> Option<(&str, &str)> {
     let patch = |version: &str| version.strip_prefix(COMPATIBLE)?.parse::<u64>().ok();
     let (package, interface, version) = split(import);
-    (package == OURS && patch(version)? > patch(HELD)?).then_some((interface, version))
+    (package == OURS && patch(version)? > patch(SUPPORTED)?).then_some((interface, version))
 }
 
-/// Returns the lender of an import for a plugin that was granted everything; `None` if
-/// the host has no such interface.
+/// Returns the lender of an import, assuming that all capabilities are granted. Returns
+/// `None` if the host does not have the interface.
 pub(crate) fn lender(import: &str) -> Option<Lender> {
     lend("", import, &Capability::ALL.into_iter().collect()).ok()
 }
 
-/// The version of `device:behaviour` that a name of it has.
+/// Returns the version in the name of an interface of `device:behaviour`.
 pub(crate) fn version(name: &str) -> Option<String> {
     let (package, _, version) = split(name);
     (package == OURS).then(|| version.to_owned())
 }
 
-/// The optional exports among these; none where one has a version that is not
-/// here.
+/// Returns the optional exports among `names`, or none if any of them has an incompatible
+/// version.
 pub(crate) fn optional<'a>(names: impl Iterator<Item = &'a str>) -> Exports {
     find(names).map(|(_methods, exports)| exports).unwrap_or_default()
 }
@@ -209,7 +202,7 @@ fn exports<'a>(names: impl Iterator<Item = &'a str>) -> Result<Exports, LoadErro
     }
 }
 
-/// Returns whether there are methods, and the optional exports.
+/// Returns `true` if methods are exported, and the optional exports.
 fn find<'a>(names: impl Iterator<Item = &'a str>) -> Result<(bool, Exports), LoadError> {
     let mut methods = false;
     let mut exports = Exports::default();
@@ -229,14 +222,14 @@ fn find<'a>(names: impl Iterator<Item = &'a str>) -> Result<(bool, Exports), Loa
 }
 
 fn check_version(interface: &str, version: &str) -> Result<(), LoadError> {
-    // What comes before a release is not compatible with anything (semver.org, 9).
+    // Pre-release versions are not compatible with any other version (semver.org, item 9).
     match version.starts_with(COMPATIBLE) && !version.contains('-') {
         true => Ok(()),
-        false => Err(LoadError::Version { interface: interface.to_owned(), held: HELD }),
+        false => Err(LoadError::Version { interface: interface.to_owned(), supported: SUPPORTED }),
     }
 }
 
-/// `package/interface@version`; what is missing is empty.
+/// Splits `package/interface@version`; missing parts are empty.
 fn split(name: &str) -> (&str, &str, &str) {
     let (path, version) = name.split_once('@').unwrap_or((name, ""));
     let (package, interface) = path.split_once('/').unwrap_or((path, ""));
@@ -258,7 +251,7 @@ mod tests {
     }
 
     #[test]
-    fn the_default_world_and_closed_wasi_are_lent() {
+    fn the_default_world_and_wasi_are_lent() {
         assert_eq!(lend("device:behaviour/clock@0.1.0", &[]).unwrap(), Lender::Host);
         assert_eq!(lend("device:behaviour/twin@0.1.3", &[]).unwrap(), Lender::Host);
         assert_eq!(lend("device:behaviour/state@0.1.0", &[]).unwrap(), Lender::Host);
@@ -266,35 +259,35 @@ mod tests {
     }
 
     #[test]
-    fn a_power_that_is_not_granted_is_refused_with_the_line_that_would_grant_it() {
+    fn a_capability_that_is_not_granted_is_refused_with_a_hint_to_grant_it() {
         let (error, hint) = refused("device:behaviour/power@0.1.0");
 
         assert_eq!(error, "imports `device:behaviour/power@0.1.0`, which is not granted");
-        let line = "add \"power\" to `capabilities` under [plugins.reboot], if it may";
+        let line = "add \"power\" to `capabilities` under [plugins.reboot] to grant it";
         assert_eq!(hint, line);
     }
 
     #[test]
-    fn a_power_that_is_granted_is_lent() {
+    fn a_granted_capability_is_lent() {
         let lent = lend("device:behaviour/power@0.1.0", &[Capability::Power]).unwrap();
         assert_eq!(lent, Lender::Granted(Capability::Power));
     }
 
     #[test]
-    fn a_version_that_is_not_here_is_refused_with_the_one_that_is() {
+    fn an_incompatible_version_is_refused_with_the_supported_one() {
         let (error, _) = refused("device:behaviour/clock@0.2.0");
         assert_eq!(error, "needs `device:behaviour/clock@0.2.0`; this host has version 0.1.0");
     }
 
     #[test]
-    fn a_version_before_a_release_is_refused() {
+    fn a_pre_release_version_is_refused() {
         let (error, _) = refused("device:behaviour/clock@0.1.0-rc.1");
         assert_eq!(error, "needs `device:behaviour/clock@0.1.0-rc.1`; this host has version 0.1.0");
         refused("wasi:clocks/wall-clock@0.2.0-rc-2023-12-05");
     }
 
     #[test]
-    fn the_network_by_way_of_wasi_is_refused_unless_it_is_granted() {
+    fn http_through_wasi_is_refused_unless_it_is_granted() {
         let (error, hint) = refused("wasi:http/outgoing-handler@0.2.0");
 
         assert_eq!(error, "imports `wasi:http/outgoing-handler@0.2.0`, which is not granted");
@@ -308,7 +301,7 @@ mod tests {
     }
 
     #[test]
-    fn strangers_are_refused() {
+    fn unknown_packages_are_refused() {
         let (_, hint) = refused("env");
         assert!(hint.starts_with("a plugin is lent device:behaviour/types, context,"), "{hint}");
         refused("device:behaviours/clock@0.1.0");

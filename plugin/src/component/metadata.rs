@@ -1,22 +1,23 @@
-//! Checks the WIT that a core module carries before wit-parser reads it.
+//! Check of the WIT embedded in a core module, before wit-parser reads it.
 //!
-//! wit-parser visits a package after all that it depends on, and does not end if
-//! packages depend on one another. This module reads the uses between packages as a
-//! graph, and refuses one with a cycle.
+//! wit-parser visits a package after all of its dependencies, and does not terminate if
+//! packages depend on each other. This module builds the graph of the dependencies and
+//! rejects cycles.
 
 mod uses;
 
 use uses::Uses;
 use wasmparser::{Parser, Payload, Validator, WasmFeatures};
 
-/// Its custom sections have this name, and something behind it.
+/// Prefix of the names of its custom sections.
 const NAME: &str = "component-type";
 
-/// Sections, and bytes in all of them. Tools make one or two, of some KB.
+/// Maximum number of sections, and of bytes in all of them. Tools create one or two
+/// sections of some KB.
 const SECTIONS: usize = 16;
 const BYTES: usize = 1024 * 1024;
 
-/// The metadata in a core module, section by section.
+/// Returns the sections with metadata of a core module.
 pub(crate) fn sections(core_module: &[u8]) -> impl Iterator<Item = &[u8]> {
     let payloads = Parser::new(0).parse_all(core_module).map_while(Result::ok);
     payloads.filter_map(|payload| match payload {
@@ -25,8 +26,8 @@ pub(crate) fn sections(core_module: &[u8]) -> impl Iterator<Item = &[u8]> {
     })
 }
 
-/// Refuses metadata on which wit-parser would not return, or in bytes that are not a
-/// core module. The caller has checked that they do not nest too deep.
+/// Returns an error if the bytes are not a core module, or if wit-parser would not
+/// terminate on its metadata. The caller has checked the nesting depth.
 pub(crate) fn check(core_module: &[u8]) -> Result<(), String> {
     validate(core_module)?;
     let mut uses = Uses::default();
@@ -34,25 +35,27 @@ pub(crate) fn check(core_module: &[u8]) -> Result<(), String> {
     for (number, section) in sections(core_module).enumerate() {
         bytes += section.len();
         if number == SECTIONS || bytes > BYTES {
-            return Err(format!("more WIT in it than {SECTIONS} sections of {BYTES} bytes in all"));
+            return Err(format!("its WIT has more than {SECTIONS} sections or {BYTES} bytes"));
         }
         if section.first() == Some(&3) {
-            return Err("its WIT is in a form of before 2024; build it with newer tools".to_owned());
+            return Err(
+                "its WIT has an encoding from before 2024; build it with newer tools".to_owned()
+            );
         }
-        add(&mut uses, section).map_err(|why| format!("the WIT in it: {why}"))?;
+        add(&mut uses, section).map_err(|why| format!("its WIT: {why}"))?;
     }
-    match uses.circle().as_slice() {
+    match uses.cycle().as_slice() {
         [] => Ok(()),
         names => {
             let names = names.iter().take(4).map(|name| format!("`{name}`"));
             let names = names.collect::<Vec<_>>().join(", ");
-            Err(format!("packages of the WIT in it need one another in a circle: {names}"))
+            Err(format!("packages of its WIT depend on each other in a cycle: {names}"))
         }
     }
 }
 
 fn add(uses: &mut Uses, section: &[u8]) -> Result<(), String> {
-    // From here on names are names, and every index is one of something.
+    // Since the bytes are valid, names are well-formed and indices are in range.
     validate(section)?;
     for payload in Parser::new(0).parse_all(section) {
         match payload.map_err(|error| error.to_string())? {
@@ -65,7 +68,7 @@ fn add(uses: &mut Uses, section: &[u8]) -> Result<(), String> {
             | Payload::ComponentExportSection(_)
             | Payload::CustomSection(_)
             | Payload::End(_) => {}
-            _ => return Err("more than types and their names".to_owned()),
+            _ => return Err("contains more than types and their names".to_owned()),
         }
     }
     uses.end_section();
@@ -81,12 +84,12 @@ fn validate(bytes: &[u8]) -> Result<(), String> {
 mod tests {
     use super::*;
 
-    /// The metadata of a world that imports these interfaces, each with one type: its
-    /// own, or that of the interface whose place in the list is given.
+    /// Returns the metadata of a world that imports these interfaces. Each has one type:
+    /// its own, or that of the interface at the given index.
     fn world(interfaces: &[(&str, Option<usize>)]) -> Vec<u8> {
         let import = |(place, (name, uses)): (usize, &(&str, Option<usize>))| {
             let used = match uses {
-                // An interface takes two places among the types of the world.
+                // An interface defines two types of the world.
                 Some(other) => format!("(alias outer 1 {} (type))", 2 * other + 1),
                 None => r#"(type (enum "x"))"#.to_owned(),
             };
@@ -108,14 +111,14 @@ mod tests {
         wat::parse_str(text).unwrap()
     }
 
-    fn circle_in(metadata: &[u8]) -> Vec<String> {
+    fn cycle_in(metadata: &[u8]) -> Vec<String> {
         let mut uses = Uses::default();
         add(&mut uses, metadata).unwrap();
-        uses.circle().into_iter().map(str::to_owned).collect()
+        uses.cycle().into_iter().map(str::to_owned).collect()
     }
 
     #[test]
-    fn an_invalid_module_is_refused_before_its_metadata_are_read() {
+    fn an_invalid_module_is_refused_before_its_metadata_is_read() {
         assert_eq!(check(b"\0asm\x01\0\0\0"), Ok(()));
         // A function of a type that is missing.
         let error = check(b"\0asm\x01\0\0\0\x03\x02\x01\0").unwrap_err();
@@ -123,20 +126,20 @@ mod tests {
     }
 
     #[test]
-    fn packages_may_take_turns_in_a_world() {
+    fn packages_can_alternate_in_a_world() {
         let three = |uses| world(&[("a:a/one", None), ("b:b/two", Some(0)), ("a:a/three", uses)]);
-        assert_eq!(circle_in(&three(None)), [""; 0]);
-        assert_eq!(circle_in(&three(Some(0))), [""; 0]);
+        assert_eq!(cycle_in(&three(None)), [""; 0]);
+        assert_eq!(cycle_in(&three(Some(0))), [""; 0]);
     }
 
     #[test]
-    fn packages_that_use_each_other_are_found_with_those_that_need_them() {
+    fn packages_that_use_each_other_are_found_with_their_dependents() {
         let world = world(&[("a:a/one", None), ("b:b/two", Some(0)), ("a:a/three", Some(1))]);
-        assert_eq!(circle_in(&world), ["a:a", "b:b", "c:c"]);
+        assert_eq!(cycle_in(&world), ["a:a", "b:b", "c:c"]);
     }
 
     #[test]
-    fn a_module_with_a_circle_in_its_wit_is_refused_by_the_names_in_it() {
+    fn a_module_with_a_cycle_in_its_wit_is_refused_with_the_package_names() {
         let module = |interfaces| {
             let mut content = vec![14];
             content.extend(b"component-type");
@@ -150,25 +153,25 @@ mod tests {
         let straight = [("a:a/one", None), ("b:b/two", Some(0)), ("a:a/three", Some(0))];
         assert_eq!(check(&module(&straight)), Ok(()));
 
-        let circle = [("a:a/one", None), ("b:b/two", Some(0)), ("a:a/three", Some(1))];
-        let error = check(&module(&circle)).unwrap_err();
+        let cycle = [("a:a/one", None), ("b:b/two", Some(0)), ("a:a/three", Some(1))];
+        let error = check(&module(&cycle)).unwrap_err();
         assert_eq!(
             error,
-            "packages of the WIT in it need one another in a circle: `a:a`, `b:b`, `c:c`"
+            "packages of its WIT depend on each other in a cycle: `a:a`, `b:b`, `c:c`"
         );
     }
 
     #[test]
     fn versions_of_a_package_do_not_use_each_other() {
         let world = world(&[("a:a/one@1.0.0", None), ("a:a/two@1.0.1", Some(0))]);
-        assert_eq!(circle_in(&world), ["a:a", "c:c"]);
+        assert_eq!(cycle_in(&world), ["a:a", "c:c"]);
     }
 
     #[test]
-    fn a_circle_may_be_spread_over_sections() {
+    fn a_cycle_across_sections_is_found() {
         let mut uses = Uses::default();
         add(&mut uses, &world(&[("a:a/one", None), ("b:b/two", Some(0))])).unwrap();
         add(&mut uses, &world(&[("b:b/one", None), ("a:a/two", Some(0))])).unwrap();
-        assert_eq!(uses.circle(), ["a:a", "b:b", "c:c"]);
+        assert_eq!(uses.cycle(), ["a:a", "b:b", "c:c"]);
     }
 }

@@ -1,22 +1,23 @@
-//! Refuses components that nest deeper than their readers can follow.
+//! Limit on the nesting depth of components.
 //!
-//! The readers of a component's types recurse for every type within a type, without
-//! a bound of their own, and a stack overflow ends the process. The depth of types
-//! is not known without reading them, so this module counts the bytes that may open
-//! a level. Each interface of a world is a level; real components have a few dozen.
+//! Parsers of component types recurse into nested types without a limit, and a stack
+//! overflow ends the process. The depth cannot be determined without parsing, so this
+//! module counts the bytes that can open a level. Each interface of a world is a level;
+//! real components have a few dozen.
 
 use super::metadata;
 use wasmparser::{Parser, Payload};
 
-/// Components and modules within one another. What tools make has three or four.
+/// Maximum depth of nested components and modules. Components built by tools have three or
+/// four levels.
 const LEVELS: usize = 64;
 
-/// The most byte pairs that may open a level of types, in one section. Twice as many
-/// overflow the smallest stack that a component is read on.
+/// Maximum number of byte pairs in one section that can open a level of types. Twice as
+/// many overflow the smallest stack that parses components.
 const OPENINGS: usize = 256;
 
-/// Refuses a component, or a core module with embedded WIT, that nests too deep.
-/// Anything else that is wrong with it is for its readers to say.
+/// Checks the nesting depth of a component, or of a core module with embedded WIT. Other
+/// defects are left to the parsers.
 pub(crate) fn check(bytes: &[u8]) -> Result<(), String> {
     check_sections(bytes)?;
     metadata::sections(bytes).try_for_each(check_sections)
@@ -39,8 +40,8 @@ fn check_sections(bytes: &[u8]) -> Result<(), String> {
     Ok(())
 }
 
-/// A level within another begins with the two bytes of a type that is a component
-/// (0x41) or an instance (0x42); here and there they mean something else.
+/// Counts the two-byte sequences that declare a component type (0x41) or an instance type
+/// (0x42). The same bytes can occur elsewhere, so the count is an upper bound.
 fn check_types(section: &[u8]) -> Result<(), String> {
     let openings = section.windows(2).filter(|pair| matches!(pair, [0x01, 0x41 | 0x42])).count();
     if openings > OPENINGS {

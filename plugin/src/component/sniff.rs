@@ -1,36 +1,36 @@
-//! Detection of a file's form by its first bytes, so that an error can name it.
+//! Detection of a file's form from its first bytes, for precise error messages.
 
-/// The form of a plugin's file.
+/// Form of a plugin's file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
-    /// A component, in binary form or as text.
+    /// Component, in binary or text form.
     Component,
-    /// A core module in binary form, of which a component is made.
+    /// Core module in binary form, which is converted to a component.
     CoreModule,
 }
 
-/// Returns the form of these bytes; otherwise a description of what they look like.
+/// Returns the form of the bytes, or a description of their content as an error.
 pub(crate) fn sniff(bytes: &[u8]) -> Result<Kind, String> {
     match bytes {
         [b'\0', b'a', b's', b'm', 1, 0, 0, 0, ..] => Ok(Kind::CoreModule),
         [b'\0', b'a', b's', b'm', _, _, 1, 0, ..] => Ok(Kind::Component),
         [b'\0', b'a', b's', b'm', ..] => {
-            Err("a version of the binary format that is not known here".to_owned())
+            Err("an unsupported version of the binary format".to_owned())
         }
         [] => Err("an empty file".to_owned()),
         [0x7f, b'E', b'L', b'F', ..] => {
             Err("a program or library for this machine (ELF)".to_owned())
         }
-        _ => text(bytes),
+        _ => sniff_text(bytes),
     }
 }
 
-fn text(bytes: &[u8]) -> Result<Kind, String> {
+fn sniff_text(bytes: &[u8]) -> Result<Kind, String> {
     let code = std::str::from_utf8(bytes).ok().and_then(skip_comments);
     match code {
         Some(code) if code.starts_with("(component") => Ok(Kind::Component),
         Some(code) if code.starts_with("(module") => {
-            Err("text of a core module; only a component may be text".to_owned())
+            Err("text of a core module; only components can be in text form".to_owned())
         }
         _ => {
             let start = &bytes[..bytes.len().min(16)];
@@ -39,7 +39,7 @@ fn text(bytes: &[u8]) -> Result<Kind, String> {
     }
 }
 
-/// The text from its first token on; `None` if a comment never ends.
+/// Returns the text from its first token, or `None` if a comment is unterminated.
 fn skip_comments(mut text: &str) -> Option<&str> {
     loop {
         text = text.trim_start();
@@ -53,7 +53,7 @@ fn skip_comments(mut text: &str) -> Option<&str> {
     }
 }
 
-/// Block comments nest.
+/// Returns the text after a block comment, which can contain other comments.
 fn after_block_comment(text: &str) -> Option<&str> {
     let mut depth = 0_usize;
     let bytes = text.as_bytes();
@@ -85,25 +85,25 @@ mod tests {
     }
 
     #[test]
-    fn components_and_core_modules_are_known_by_their_preamble() {
+    fn components_and_core_modules_are_detected_by_their_preamble() {
         check(b"\0asm\x0d\0\x01\0rest", Ok(Kind::Component));
         check(b"\0asm\x01\0\0\0rest", Ok(Kind::CoreModule));
     }
 
     #[test]
-    fn text_of_a_component_may_begin_with_comments() {
+    fn a_component_in_text_form_can_begin_with_comments() {
         check("(component)", Ok(Kind::Component));
         check(";; one\n  (; two (; nested ;) ;)\n(component)", Ok(Kind::Component));
     }
 
     #[test]
-    fn anything_else_is_named() {
+    fn anything_else_is_described() {
         check("", Err("an empty file"));
         check("#!/bin/sh\necho a long line", Err("starts with \"#!/bin/sh\\necho a\""));
         check(b"\x7fELF\x02\x01", Err("a program or library for this machine (ELF)"));
-        check("(module)", Err("text of a core module; only a component may be text"));
+        check("(module)", Err("text of a core module; only components can be in text form"));
         check("(; never closed", Err("starts with \"(; never closed\""));
-        check(b"\0asm\x07\0\x09\0", Err("a version of the binary format that is not known here"));
+        check(b"\0asm\x07\0\x09\0", Err("an unsupported version of the binary format"));
         check(b"\xff\xfe", Err("starts with \"\\xff\\xfe\""));
     }
 }

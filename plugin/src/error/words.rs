@@ -1,27 +1,28 @@
-//! The answer to the caller of a failed call: a status, a word for programs, one line
-//! of text. This is the table of failures in ARCHITECTURE.md. It is in this crate
-//! because the host and the author's tool must give the same answer.
+//! Response to the caller of a failed call: a status, an error code and a message.
+//!
+//! ARCHITECTURE.md contains the same table. It is in this crate so that the host and the
+//! author's tool respond alike.
 
 use super::{CallError, Refusal};
 use json::readable;
 
 impl CallError {
-    /// The status that a caller gets.
+    /// Returns the status of the response.
     pub fn status(&self) -> u16 {
         self.row().0
     }
 
-    /// Returns the word for programs: `error` in the body of the answer.
+    /// Returns the error code, which is `error` in the body of the response.
     pub fn word(&self) -> &'static str {
         self.row().1
     }
 
-    /// One line of bounded length, for a log as for a caller.
+    /// Returns a message on one line of bounded length, for logs and callers.
     pub fn message(&self) -> String {
         let text = match self {
             CallError::Refused(Refusal::Busy(Some(ms))) => format!("busy; try again in {ms} ms"),
             CallError::Refused(refusal) => refusal.to_string(),
-            // Beside its word, which says so already.
+            // The error code already says that the guest trapped.
             CallError::Trapped(cause) => cause.clone(),
             other => other.to_string(),
         };
@@ -47,7 +48,7 @@ impl CallError {
 }
 
 impl Refusal {
-    /// The status of a plugin's own no, by its variant.
+    /// Returns the status of a refusal.
     fn status(&self) -> u16 {
         match self {
             Refusal::InvalidPayload(_) => 400,

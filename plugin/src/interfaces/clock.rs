@@ -1,4 +1,4 @@
-//! `device:behaviour/clock`: the time, and waiting.
+//! `device:behaviour/clock`: the current time, and sleeping.
 
 use super::Error;
 use super::bindings::device::behaviour::clock::Host;

@@ -1,4 +1,4 @@
-//! `device:behaviour/context`: facts about the call in progress.
+//! `device:behaviour/context`: properties of the current call.
 
 use super::bindings::device::behaviour::context::Host;
 use crate::call::state::CallState;

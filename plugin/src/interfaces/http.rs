@@ -1,4 +1,4 @@
-//! `wasi:http`: the requests of a call, [`Http`](crate::call::http::Http).
+//! `wasi:http`: requests of a call, backed by [`Http`](crate::call::http::Http).
 
 use crate::call::state::CallState;
 use wasmtime::component::Linker;
@@ -11,8 +11,9 @@ pub(super) fn add_to_linker(linker: &mut Linker<CallState>) -> wasmtime::Result<
 
 impl WasiHttpView for CallState {
     fn http(&mut self) -> WasiHttpCtxView<'_> {
-        let http = self.http.as_mut().expect("only a plugin with the capability is linked to it");
-        let wasi = self.wasi.as_mut().expect("a plugin with HTTP has the streams of WASI");
+        let http =
+            self.http.as_mut().expect("only plugins with the capability are linked to wasi:http");
+        let wasi = self.wasi.as_mut().expect("importing wasi:http implies WASI");
         http.view(wasi.table())
     }
 }

@@ -7,7 +7,7 @@ use crate::{BootOutcome, HostError, JobWhen, NewJob};
 use json::steers;
 use std::time::Duration;
 
-/// Limit of a job's name, which appears in log lines.
+/// Maximum length of a job's name, which appears in log lines.
 const NAME_BYTES: usize = 128;
 
 impl Host for CallState {
@@ -58,11 +58,11 @@ impl CallState {
         when: JobWhen,
     ) -> Result<String, HostError> {
         if !self.plugin.exports.deferred {
-            let why = "a job could never run: the plugin does not export `deferred`";
+            let why = "jobs need the export `deferred`, which the plugin does not have";
             return Err(HostError::Invalid(why.to_owned()));
         }
         if name.is_empty() || name.contains(steers) {
-            let why = "a job's name is empty or has control characters";
+            let why = "the job's name is empty or contains control characters";
             return Err(HostError::Invalid(why.to_owned()));
         }
         check_size("name", name.len(), NAME_BYTES)?;

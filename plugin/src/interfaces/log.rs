@@ -1,4 +1,4 @@
-//! `device:behaviour/log`: lines into the host's log.
+//! `device:behaviour/log`: lines in the host's log.
 
 use super::bindings::device::behaviour::log::{Host, Level as WitLevel};
 use crate::Level;

@@ -1,4 +1,4 @@
-//! `device:behaviour/power`: the machine's power.
+//! `device:behaviour/power`: reboots of the machine.
 
 use super::{Error, check_size};
 use crate::call::log::safe_line;
@@ -7,7 +7,7 @@ use bindings::device::behaviour::power::{self, Host};
 use std::time::Duration;
 use wasmtime::component::{HasSelf, Linker};
 
-/// The longest reason, in bytes: it is one line of a log.
+/// Maximum length of a reason in bytes, which is logged on one line.
 const REASON_BYTES: usize = 1024;
 
 mod bindings {

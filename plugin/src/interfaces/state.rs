@@ -1,14 +1,14 @@
-//! `device:behaviour/state`: what the plugin remembers.
+//! `device:behaviour/state`: the plugin's persistent state.
 
 use super::bindings::device::behaviour::state::Host;
 use super::{Error, check_size};
 use crate::HostError;
 use crate::call::state::CallState;
 
-/// A key is a name, not a place for data.
+/// Maximum length of a key, in bytes.
 const KEY_BYTES: usize = 256;
 
-/// The most keys that one call of `keys` returns.
+/// Maximum number of keys returned by one call of `keys`.
 const KEYS: u32 = 1000;
 
 impl Host for CallState {
@@ -21,8 +21,8 @@ impl Host for CallState {
         check_key(&key)?;
         self.check_value(&value)?;
         self.count_change()?;
-        let most_bytes = self.plugin.limits.state_bytes;
-        Ok(self.lent.state.set(&self.plugin.name, key, value, most_bytes).await?)
+        let max_bytes = self.plugin.limits.state_bytes;
+        Ok(self.lent.state.set(&self.plugin.name, key, value, max_bytes).await?)
     }
 
     async fn delete(&mut self, key: String) -> Result<(), Error> {
@@ -45,8 +45,8 @@ impl Host for CallState {
         check_key(&key)?;
         self.check_value(value.as_deref().unwrap_or_default())?;
         self.count_change()?;
-        let most_bytes = self.plugin.limits.state_bytes;
-        Ok(self.lent.state.swap(&self.plugin.name, key, expected, value, most_bytes).await?)
+        let max_bytes = self.plugin.limits.state_bytes;
+        Ok(self.lent.state.swap(&self.plugin.name, key, expected, value, max_bytes).await?)
     }
 }
 
@@ -58,7 +58,7 @@ impl CallState {
 
 fn check_key(key: &str) -> Result<(), HostError> {
     if key.is_empty() {
-        return Err(HostError::Invalid("a key is empty".to_owned()));
+        return Err(HostError::Invalid("key is empty".to_owned()));
     }
     check_size("key", key.len(), KEY_BYTES)
 }

@@ -7,9 +7,9 @@ use crate::{Document, HostError};
 use serde_json::{Map, Value};
 use std::time::Duration;
 
-/// The time left to a guest after the longest wait for the hub, so that it can
-/// still answer that the hub was silent.
-const LAST_WORD: Duration = Duration::from_millis(100);
+/// Time reserved at the end of a call, so that a guest can still respond after waiting for
+/// the hub in vain.
+const RESPONSE_TIME: Duration = Duration::from_millis(100);
 
 impl Host for CallState {
     async fn report(&mut self, patch: String) -> Result<(), Error> {
@@ -20,7 +20,7 @@ impl Host for CallState {
     async fn report_and_wait(&mut self, patch: String, timeout_ms: u32) -> Result<u64, Error> {
         let patch = self.patch(&patch)?;
         let timeout = Duration::from_millis(timeout_ms.into())
-            .min(self.remaining().saturating_sub(LAST_WORD));
+            .min(self.remaining().saturating_sub(RESPONSE_TIME));
         Ok(self.lent.twin.report_and_wait(&self.plugin.name, patch, timeout).await?)
     }
 
@@ -34,7 +34,7 @@ impl Host for CallState {
 }
 
 impl CallState {
-    /// Parses a patch and counts it.
+    /// Parses a patch and counts it against the limit.
     fn patch(&mut self, text: &str) -> Result<Map<String, Value>, HostError> {
         check_size("patch", text.len(), self.plugin.limits.report_bytes)?;
         match json::value(text) {

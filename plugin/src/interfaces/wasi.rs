@@ -1,4 +1,4 @@
-//! `wasi:*@0.2`: the closed WASI of a call, [`Wasi`](crate::call::wasi::Wasi).
+//! `wasi:*@0.2`: WASI without system access, backed by [`Wasi`](crate::call::wasi::Wasi).
 
 use crate::call::state::CallState;
 use wasmtime::component::Linker;
@@ -10,7 +10,7 @@ pub(super) fn add_to_linker(linker: &mut Linker<CallState>) -> wasmtime::Result<
 
 impl WasiView for CallState {
     fn ctx(&mut self) -> WasiCtxView<'_> {
-        let wasi = self.wasi.as_mut().expect("only a plugin that imports WASI is linked to it");
+        let wasi = self.wasi.as_mut().expect("only plugins that import WASI are linked to it");
         wasi.view()
     }
 }

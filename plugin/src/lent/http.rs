@@ -1,50 +1,50 @@
-//! Requests to other machines.
+//! HTTP requests to other machines.
 
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use http::{Request, Response};
 use std::path::Path;
 
-/// Sends requests over HTTPS. Only a plugin that was granted the capability
-/// reaches it, and only for the hosts that it was granted.
+/// Sends HTTP requests. Available to plugins with the capability `http`, for the hosts that
+/// they were granted.
 ///
-/// It follows no redirect and keeps no cookie. A future that is dropped ends its
-/// request, as that of one which has taken too long is.
+/// The client follows no redirects and keeps no cookies. Dropping the future cancels the
+/// request; a timeout does the same.
 pub trait HttpClient: Send + Sync {
-    /// Sends a request, and returns the whole response.
+    /// Sends a request and returns the complete response.
     fn send<'a>(
         &'a self,
         request: HttpRequest<'a>,
     ) -> BoxFuture<'a, Result<Response<Bytes>, HttpError>>;
 }
 
-/// A request that was granted, and within its limits.
+/// An allowed request that is within its limits.
 #[derive(Debug, Clone)]
 pub struct HttpRequest<'a> {
-    /// With the whole URI, and the header `host`.
+    /// Request with an absolute URI and the header `host`.
     pub request: Request<Bytes>,
-    /// The body of the response may have so many bytes.
+    /// Maximum size of the response's body, in bytes.
     pub response_bytes: usize,
-    /// `true` if the host may be in a private network, or this machine: only a host
-    /// that the operator has named in full.
+    /// `true` if the host can be this machine or in a private network, which requires that
+    /// the operator configured its full name.
     pub may_be_private: bool,
-    /// Certificates to trust beside the system's: a PEM file.
+    /// PEM file with certificates that are trusted in addition to the system's.
     pub ca_file: Option<&'a Path>,
 }
 
-/// A request without a response. The text names the host that was asked for.
+/// An error of a request. The message names the requested host.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum HttpError {
-    /// It must not be asked.
+    /// The request is not allowed.
     #[error("{0}")]
     Denied(String),
-    /// It was not reached, or did not answer as HTTP has it.
+    /// The host was not reached, or its response is not valid HTTP.
     #[error("{0}")]
     Failed(String),
-    /// Its certificate is not trusted.
+    /// The certificate is not trusted.
     #[error("{0}")]
     NotTrusted(String),
-    /// Its response is longer than it may be.
+    /// The request or the response is too large.
     #[error("{0}")]
     TooLarge(String),
 }

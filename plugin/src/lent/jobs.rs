@@ -1,54 +1,54 @@
-//! Work that outlives its call.
+//! Jobs, which outlive the calls that schedule them.
 
 use super::HostError;
 use futures_util::future::BoxFuture;
 use std::time::Duration;
 
-/// Keeps jobs until they are due.
+/// Stores jobs until they are due.
 ///
-/// What a future has done is on disk before it is ready.
+/// Each future resolves after its change has been persisted.
 pub trait JobQueue: Send + Sync {
-    /// Accepts a job and returns its id. `call` is the id of the requesting call, and
-    /// `most_waiting` the number of jobs that the plugin may have waiting, this one
-    /// included: [`Limits::jobs`](crate::Limits::jobs).
+    /// Adds a job and returns its id. `call` is the id of the requesting call.
+    /// `max_pending` is the maximum number of pending jobs of the plugin, including this
+    /// one: [`Limits::jobs`](crate::Limits::jobs).
     fn add<'a>(
         &'a self,
         plugin: &'a str,
         call: &'a str,
         job: NewJob,
-        most_waiting: u32,
+        max_pending: u32,
     ) -> BoxFuture<'a, Result<String, HostError>>;
 
-    /// The answer of a call has left, or there will be none: its jobs that wait
-    /// for that are due.
+    /// Makes the jobs due that were waiting for the end of `call`. Called after its answer
+    /// was sent, or when there will be no answer.
     fn call_ended(&self, _call: &str) {}
 
-    /// Takes a job of this plugin out again; says whether it was still waiting.
+    /// Cancels a job of the plugin. Returns `true` if it was pending.
     fn cancel<'a>(&'a self, plugin: &'a str, id: &'a str)
     -> BoxFuture<'a, Result<bool, HostError>>;
 }
 
-/// A job as a plugin asks for it.
+/// A job requested by a plugin.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NewJob {
-    /// Name that the plugin gave it.
+    /// Name chosen by the plugin.
     pub name: String,
-    /// JSON text, any value.
+    /// Payload: any JSON value, as JSON text.
     pub payload: String,
-    /// The event or time at which it is due.
+    /// Event or time at which the job is due.
     pub when: JobWhen,
 }
 
-/// The event or time at which a job is due.
+/// Event or time at which a job is due.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum JobWhen {
-    /// Once the answer of the call that asked has left.
+    /// After the answer of the requesting call has been sent.
     AfterResponse,
-    /// After this time.
+    /// After this delay.
     AfterDelay(Duration),
-    /// Once the machine has booted anew.
+    /// After the next boot of the machine.
     AfterBoot {
-        /// After this time it runs without.
+        /// Maximum wait; the job then runs without a boot.
         within: Duration,
     },
 }
@@ -56,13 +56,13 @@ pub enum JobWhen {
 /// Outcome of the boot that a job waited for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
 pub enum BootOutcome {
-    /// The call is not such a job.
+    /// The call did not wait for a boot.
     #[default]
     NotWaitedFor,
-    /// The machine has booted anew.
+    /// The machine was rebooted.
     Rebooted,
-    /// The host was started anew, but the machine was not.
+    /// The host was restarted, but the machine was not.
     HostRestartedOnly,
-    /// The time was up.
+    /// The maximum wait expired.
     Expired,
 }

@@ -1,4 +1,4 @@
-//! The handles of a host without storage and without power over its machine.
+//! Handles of a host without storage and without control over its machine.
 
 use std::time::Duration;
 
@@ -11,12 +11,12 @@ use super::{HostError, JobQueue, NewJob, Power, StateStore};
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Nothing;
 
-fn no<T>(what: &str) -> Result<T, HostError> {
-    Err(HostError::Denied(format!("this host {what}")))
+fn deny<T>(reason: &str) -> Result<T, HostError> {
+    Err(HostError::Denied(format!("this host {reason}")))
 }
 
 fn no_state<T>() -> Result<T, HostError> {
-    no("keeps no state")
+    deny("keeps no state")
 }
 
 impl StateStore for Nothing {
@@ -42,7 +42,7 @@ impl StateStore for Nothing {
         _plugin: &'a str,
         _key: String,
         _value: Vec<u8>,
-        _most_bytes: usize,
+        _max_bytes: usize,
     ) -> BoxFuture<'a, Result<(), HostError>> {
         Box::pin(async { no_state() })
     }
@@ -61,7 +61,7 @@ impl StateStore for Nothing {
         _key: String,
         _expected: Option<Vec<u8>>,
         _value: Option<Vec<u8>>,
-        _most_bytes: usize,
+        _max_bytes: usize,
     ) -> BoxFuture<'a, Result<bool, HostError>> {
         Box::pin(async { no_state() })
     }
@@ -73,9 +73,9 @@ impl JobQueue for Nothing {
         _plugin: &'a str,
         _call: &'a str,
         _job: NewJob,
-        _most_waiting: u32,
+        _max_pending: u32,
     ) -> BoxFuture<'a, Result<String, HostError>> {
-        Box::pin(async { no("keeps no jobs") })
+        Box::pin(async { deny("keeps no jobs") })
     }
 
     fn cancel<'a>(
@@ -83,7 +83,7 @@ impl JobQueue for Nothing {
         _plugin: &'a str,
         _id: &'a str,
     ) -> BoxFuture<'a, Result<bool, HostError>> {
-        Box::pin(async { no("keeps no jobs") })
+        Box::pin(async { deny("keeps no jobs") })
     }
 }
 
@@ -94,6 +94,6 @@ impl Power for Nothing {
         _delay: Duration,
         _reason: &'a str,
     ) -> BoxFuture<'a, Result<(), HostError>> {
-        Box::pin(async { no("reboots nothing") })
+        Box::pin(async { deny("reboots nothing") })
     }
 }

@@ -1,13 +1,13 @@
-//! The machine's power.
+//! Reboots of the machine.
 
 use super::HostError;
 use futures_util::future::BoxFuture;
 use std::time::Duration;
 
-/// Reboots the machine. Only a plugin that was granted the capability reaches it.
+/// Reboots the machine. Available to plugins with the capability `power`.
 pub trait Power: Send + Sync {
-    /// Notes that the machine is to be rebooted after `delay`. `reason` is the
-    /// plugin's text, safe for a log.
+    /// Schedules a reboot after `delay`. `reason` comes from the plugin and is escaped for
+    /// the log.
     fn request_reboot<'a>(
         &'a self,
         plugin: &'a str,

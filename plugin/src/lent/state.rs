@@ -1,23 +1,23 @@
-//! The state of plugins.
+//! Persistent state of plugins.
 
 use super::HostError;
 use futures_util::future::BoxFuture;
 
-/// Keeps what plugins remember, each apart from the others.
+/// Stores the state of plugins, separately for each of them.
 ///
-/// Keys and values have been checked against the plugin's limits. How much all
-/// of a plugin's keys and values may take together is for the store to hold:
-/// `most_bytes`, which is [`Limits::state_bytes`](crate::Limits::state_bytes).
-/// What a future has done is on disk before it is ready.
+/// Keys and values have been checked against the plugin's limits. The store enforces
+/// `max_bytes`, the total size of a plugin's keys and values:
+/// [`Limits::state_bytes`](crate::Limits::state_bytes). Each future resolves after its
+/// change has been persisted.
 pub trait StateStore: Send + Sync {
-    /// The value of a key.
+    /// Returns the value of `key`.
     fn get<'a>(
         &'a self,
         plugin: &'a str,
         key: &'a str,
     ) -> BoxFuture<'a, Result<Option<Vec<u8>>, HostError>>;
 
-    /// The keys that begin with `prefix`, in order, `limit` of them at most.
+    /// Returns at most `limit` keys that start with `prefix`, in order.
     fn keys<'a>(
         &'a self,
         plugin: &'a str,
@@ -25,26 +25,26 @@ pub trait StateStore: Send + Sync {
         limit: u32,
     ) -> BoxFuture<'a, Result<Vec<String>, HostError>>;
 
-    /// Sets the value of a key.
+    /// Sets the value of `key`.
     fn set<'a>(
         &'a self,
         plugin: &'a str,
         key: String,
         value: Vec<u8>,
-        most_bytes: usize,
+        max_bytes: usize,
     ) -> BoxFuture<'a, Result<(), HostError>>;
 
-    /// Deletes a key, which need not be there.
+    /// Deletes `key`, if it exists.
     fn delete<'a>(&'a self, plugin: &'a str, key: String) -> BoxFuture<'a, Result<(), HostError>>;
 
-    /// Sets the key to `value`, or deletes it, if its value is `expected`, in one
-    /// step; says whether it was.
+    /// Atomically replaces the value of `key` if it is `expected`; a `value` of `None`
+    /// deletes the key. Returns `true` if it was replaced.
     fn swap<'a>(
         &'a self,
         plugin: &'a str,
         key: String,
         expected: Option<Vec<u8>>,
         value: Option<Vec<u8>>,
-        most_bytes: usize,
+        max_bytes: usize,
     ) -> BoxFuture<'a, Result<bool, HostError>>;
 }

@@ -37,7 +37,7 @@ impl Loaded {
         let engine = &self.engine;
         let old = self.linked();
         let (cache, source) = (engine.cache.as_ref(), &self.source);
-        let component = compile::anew(&engine.wasmtime, cache, source, old.component())?;
+        let component = compile::load_again(&engine.wasmtime, cache, source, old.component())?;
         let new = Linked::new(engine, &component, &self.about)?;
         *self.linked.write() = Arc::new(new);
         Ok(())

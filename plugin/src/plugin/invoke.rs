@@ -242,8 +242,8 @@ fn cause(error: &wasmtime::Error, state: &CallState) -> String {
     }
     match error.downcast_ref::<I32Exit>() {
         // WASI 0.2 reports only success or failure, not the exit code.
-        Some(I32Exit(0)) => "it ended itself by `exit`, with success".to_owned(),
-        Some(I32Exit(_)) => "it ended itself by `exit`, with a failure".to_owned(),
+        Some(I32Exit(0)) => "the guest called `exit` with success".to_owned(),
+        Some(I32Exit(_)) => "the guest called `exit` with a failure".to_owned(),
         None => on_one_line(&error.root_cause().to_string()),
     }
 }

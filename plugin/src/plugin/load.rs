@@ -12,7 +12,7 @@ use crate::call::memory::PluginMemory;
 use crate::call::{http, wasi};
 use crate::component;
 use crate::component::imports::{
-    HELD, Imports, check_exports, check_imports, check_imports_of_bytes, newer,
+    Imports, SUPPORTED, check_exports, check_imports, check_imports_of_bytes, newer,
 };
 use crate::error::one_line;
 use crate::{Capability, Compiled, Engine, Limits, LoadError, PluginSettings};
@@ -110,8 +110,8 @@ impl Engine {
         limits.check()?;
         if limits.memory_bytes > self.parts.memory_bytes {
             return Err(LoadError::EngineMemory {
-                asked: limits.memory_bytes,
-                most: self.parts.memory_bytes,
+                requested: limits.memory_bytes,
+                max: self.parts.memory_bytes,
             });
         }
         Ok(())
@@ -126,7 +126,12 @@ fn mismatch(reason: &str) -> LoadError {
         && let Some((interface, version)) = newer(import)
     {
         let (function, interface) = (function.to_owned(), interface.to_owned());
-        return LoadError::Newer { function, interface, version: version.to_owned(), held: HELD };
+        return LoadError::Newer {
+            function,
+            interface,
+            version: version.to_owned(),
+            supported: SUPPORTED,
+        };
     }
     LoadError::Mismatch(reason.to_owned())
 }

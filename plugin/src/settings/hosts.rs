@@ -1,42 +1,42 @@
-//! Hosts that a plugin may send requests to, in the operator's notation.
+//! Allowed HTTP hosts, in the notation of the configuration.
 //!
-//! `api.example.com`, `api.example.com:8443`, `*.example.com`, and for development
-//! `http://localhost:8080`. Without a scheme it is HTTPS. A host that is named in full
-//! may be anywhere. A host that only matches a pattern must not be in a private
-//! network; otherwise the owner of the pattern's names could reach into it.
+//! Examples are `api.example.com`, `api.example.com:8443`, `*.example.com`, and for
+//! development `http://localhost:8080`. The default scheme is HTTPS. A host with its full
+//! name can be in any network. A host that matches a pattern must not be in a private
+//! network; otherwise the owner of the domain could direct requests into it.
 
 use http::uri::{Authority, Scheme, Uri};
 use std::fmt;
 use std::str::FromStr;
 
-/// A host that may be asked, or all below a name.
+/// An allowed host, or all hosts of a domain.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HttpHost {
     scheme: Scheme,
-    /// In lower case, without the `*`: `.example.com`.
+    /// Name in lower case. A pattern is stored without its `*`: `.example.com`.
     name: String,
     port: u16,
 }
 
-/// A text that names no host.
+/// An invalid host.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum HttpHostError {
-    /// Not a host with or without a port.
+    /// The text is not a host with an optional port.
     #[error(
         "`{0}` is not a host like `api.example.com`, `api.example.com:8443` or `*.example.com`"
     )]
     NotAHost(String),
-    /// A pattern that would include names of strangers.
-    #[error("`{0}`: `*.` goes before a name of two parts or more, and only with HTTPS")]
+    /// The pattern would include hosts of other owners.
+    #[error("`{0}`: a pattern needs HTTPS and two labels after `*.`")]
     TooWide(String),
 }
 
 impl HttpHost {
-    /// Returns `Some` if a request to this URI may be sent: `true` if its host may be
-    /// in a private network.
+    /// Returns `Some` if a request to the URI is allowed, with `true` if its host can be in
+    /// a private network.
     pub(crate) fn admits(&self, scheme: &Scheme, uri: &Uri) -> Option<bool> {
         let authority = uri.authority()?;
-        // A name before the host is not a host, but can look like one.
+        // User information before the host can look like a host.
         let plain = !authority.as_str().contains('@');
         let name = authority.host().to_ascii_lowercase();
         let port = authority.port_u16().or_else(|| port_of(scheme));
@@ -52,8 +52,7 @@ impl HttpHost {
         }
     }
 
-    /// Returns the host that a request to this URI is sent to, if it may be sent. For
-    /// fuzzing only.
+    /// Returns the host of a request to the URI if it is allowed. Used by the fuzzer only.
     #[doc(hidden)]
     #[must_use]
     pub fn admitted(&self, uri: &Uri) -> Option<String> {
@@ -91,13 +90,14 @@ impl FromStr for HttpHost {
         };
         let authority: Authority = rest.parse().map_err(|_| not_a_host())?;
         let name = authority.host().to_ascii_lowercase();
-        let readable = |sign: char| sign.is_ascii_alphanumeric() || "-._[]:".contains(sign);
+        let readable =
+            |character: char| character.is_ascii_alphanumeric() || "-._[]:".contains(character);
         let with_port = |port: u16| format!("{}:{port}", authority.host());
         let whole = match authority.port_u16() {
             Some(port) => with_port(port) == rest,
             None => authority.host() == rest,
         };
-        // A pattern is kept as a name with a dot in front.
+        // A pattern is stored as a name with a leading dot.
         if name.is_empty() || name.starts_with('.') || !name.chars().all(readable) || !whole {
             return Err(not_a_host());
         }
@@ -125,7 +125,7 @@ impl fmt::Display for HttpHost {
 mod tests {
     use super::*;
 
-    const WHOLE: Option<bool> = Some(true);
+    const FULL_NAME: Option<bool> = Some(true);
     const BY_PATTERN: Option<bool> = Some(false);
 
     #[track_caller]
@@ -137,28 +137,28 @@ mod tests {
 
     #[test]
     fn a_host_admits_itself_with_its_scheme_and_port_only() {
-        check("api.example.com", "https://api.example.com/a?b", WHOLE);
-        check("api.example.com", "https://API.Example.com:443/", WHOLE);
+        check("api.example.com", "https://api.example.com/a?b", FULL_NAME);
+        check("api.example.com", "https://API.Example.com:443/", FULL_NAME);
         check("api.example.com", "https://api.example.com:8443/", None);
         check("api.example.com", "http://api.example.com/", None);
         check("api.example.com", "http://api.example.com:443/", None);
         check("api.example.com", "https://example.com/", None);
         check("api.example.com", "https://api.example.com.evil.org/", None);
-        check("api.example.com:8443", "https://api.example.com:8443/", WHOLE);
-        check("http://localhost:8080", "http://localhost:8080/", WHOLE);
+        check("api.example.com:8443", "https://api.example.com:8443/", FULL_NAME);
+        check("http://localhost:8080", "http://localhost:8080/", FULL_NAME);
         check("http://localhost:8080", "https://localhost:8080/", None);
-        check("192.168.0.7", "https://192.168.0.7/", WHOLE);
-        check("[::1]:8443", "https://[::1]:8443/", WHOLE);
+        check("192.168.0.7", "https://192.168.0.7/", FULL_NAME);
+        check("[::1]:8443", "https://[::1]:8443/", FULL_NAME);
     }
 
     #[test]
-    fn a_name_before_the_host_admits_nothing() {
+    fn a_uri_with_user_information_is_not_admitted() {
         check("api.example.com", "https://api.example.com@evil.org/", None);
         check("api.example.com", "https://user@api.example.com/", None);
     }
 
     #[test]
-    fn a_pattern_admits_what_is_below_it_but_not_into_a_private_network() {
+    fn a_pattern_admits_subdomains_but_not_in_a_private_network() {
         check("*.example.com", "https://api.example.com/", BY_PATTERN);
         check("*.example.com", "https://a.b.example.com/", BY_PATTERN);
         check("*.example.com", "https://example.com/", None);
@@ -167,7 +167,7 @@ mod tests {
     }
 
     #[test]
-    fn what_names_no_host_is_refused() {
+    fn an_invalid_host_is_refused() {
         for text in [
             "",
             ".com",

@@ -12,12 +12,12 @@ const MIB: usize = 1024 * 1024;
 pub(crate) const ROWS: &[Row] = &[
     Row {
         name: "is a file one byte too long",
-        expected: "67108865 bytes long; a component may have 67108864",
+        expected: "67108865 bytes long; 67108864 are allowed",
         attempt: |trial| too_long(trial).boxed(),
     },
     Row {
         name: "is too long in memory",
-        expected: "67109728 bytes long; a component may have 67108864",
+        expected: "67109728 bytes long; 67108864 are allowed",
         attempt: |trial| trial.load_of(|| fixtures::padded(64 * MIB)).boxed(),
     },
     Row {
@@ -47,12 +47,12 @@ pub(crate) const ROWS: &[Row] = &[
     },
     Row {
         name: "has them in its WIT",
-        expected: "core module does not make a component: types may nest 257 levels deep",
+        expected: "core module cannot be converted to a component: types may nest 257 levels deep",
         attempt: |trial| trial.load_of(|| fixtures::nested_wit(256)).boxed(),
     },
     Row {
         name: "has some in its WIT",
-        expected: "core module does not make a component: ",
+        expected: "core module cannot be converted to a component: ",
         attempt: |trial| trial.load_of(|| fixtures::nested_wit(255)).boxed(),
     },
     Row {
@@ -67,12 +67,12 @@ pub(crate) const ROWS: &[Row] = &[
     },
     Row {
         name: "has blocks within blocks",
-        expected: "function 2 has 10001 blocks within one another; 10000 are allowed",
+        expected: "function 2 has 10001 nested blocks; 10000 are allowed",
         attempt: |trial| trial.load_of(|| fixtures::nested_blocks(10_001)).boxed(),
     },
     Row {
         name: "starts with too much memory",
-        expected: "starts with 8519680 bytes of memory; it may have 65536",
+        expected: "starts with 8519680 bytes of memory; 65536 are allowed",
         attempt: |trial| starts_large(trial).boxed(),
     },
     Row {
@@ -86,9 +86,9 @@ pub(crate) const ROWS: &[Row] = &[
         attempt: |trial| trial.load_of(|| fixtures::tangled(2_001, 1_000)).boxed(),
     },
     Row {
-        name: "takes for ever to compile",
-        expected: "not compiled within 1ms; then: not compiled: the compiler is still at work on \
-                   1 that it was given up on; then: loaded",
+        name: "takes too long to compile",
+        expected: "not compiled within 1ms; then: not compiled: earlier compilations that \
+                   timed out are still running: 1; then: loaded",
         attempt: |trial| laborious(trial).boxed(),
     },
 ];

@@ -27,8 +27,7 @@ async fn calls_past_the_budget_are_busy_and_the_others_are_answered() {
     assert_eq!((error.status(), error.word()), (429, "busy"));
     assert_eq!(
         error.message(),
-        "no room for one more instance: all calls together may have 16777216 bytes of memory, and \
-         no more are free"
+        "no room for one more instance: the 16777216 bytes of memory for all calls are in use"
     );
 
     assert_eq!(engine.memory_in_use(), 0);
@@ -44,7 +43,7 @@ async fn a_call_that_grows_past_the_budget_is_out_of_memory_and_leaves_room_for_
     assert_eq!((error.status(), error.word()), (507, "out-of-memory"));
     assert_eq!(
         error.message(),
-        "asked for more than is free of the 33554432 bytes of all calls together"
+        "asked for more memory than is left of the 33554432 bytes for all calls"
     );
     assert_eq!(engine.memory_in_use(), 0);
     host.call(&plugin, "echo", "null").await.unwrap();
@@ -74,5 +73,5 @@ fn a_plugin_that_could_never_be_called_is_refused() {
 
     let error = loaded.err().unwrap();
     assert!(matches!(error, LoadError::Budget { limit_bytes: MIB, .. }), "{error}");
-    assert!(error.to_string().ends_with(" bytes; all calls together may have 1048576"), "{error}");
+    assert!(error.to_string().ends_with(" bytes; the budget of all calls is 1048576"), "{error}");
 }

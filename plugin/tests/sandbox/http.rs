@@ -87,7 +87,7 @@ async fn a_request_that_is_too_large_is_never_sent() {
 
     let (status, text) = ask(&host, &plugin, "large", "api.example.com").await;
     assert_eq!(status, INTERNAL_ERROR);
-    assert!(text.starts_with("\"`api.example.com`: a request may have 262144 bytes"), "{text}");
+    assert!(text.starts_with("\"`api.example.com`: request body exceeds 262144 bytes"), "{text}");
     assert!(host.requests().is_empty());
 
     let settings = HttpSettings { request_bytes: 512 * 1024, ..HttpSettings::default() };

@@ -123,7 +123,7 @@ fn a_plugin_that_could_not_start_is_refused() {
     let settings = PluginSettings { limits, ..PluginSettings::default() };
 
     let error = load_with("answers.wat", settings).err().unwrap();
-    assert_eq!(error.to_string(), "starts with 8519680 bytes of memory; it may have 1048576");
+    assert_eq!(error.to_string(), "starts with 8519680 bytes of memory; 1048576 are allowed");
 }
 
 #[test]
@@ -136,7 +136,7 @@ fn settings_that_cannot_be_meant_are_refused() {
 
     assert!(error(with(long)).starts_with("`deadline` is 301s"));
     assert!(error(with(large)).starts_with("`memory_bytes` is 1099511627776"));
-    assert!(error(with(short)).ends_with("bytes long; a component may have 100"));
+    assert!(error(with(short)).ends_with("bytes long; 100 are allowed"));
 }
 
 #[test]
@@ -176,7 +176,7 @@ fn a_cache_directory_that_cannot_be_is_named() {
 fn a_part_of_webassembly_that_is_not_here_is_named() {
     let threads = refused(b"(component (core module (memory 1 1 shared)))");
     let error = threads.to_string();
-    let expected = "uses a part of WebAssembly that this host does not have: ";
+    let expected = "uses a WebAssembly feature that this host does not support: ";
     assert!(error.starts_with(expected) && error.contains("threads"), "{error}");
     assert!(threads.hint().unwrap().contains("docs/plugins.md"));
 
@@ -205,7 +205,7 @@ fn text_that_is_too_long_is_refused_before_it_is_parsed() {
     text.resize(1024 * 1024 + 1, b' ');
 
     let error = refused(&text);
-    let expected = "1048577 bytes of text; the text of a component may have 1048576";
+    let expected = "1048577 bytes of text; 1048576 are allowed";
     assert_eq!(error.to_string(), expected);
     text.pop();
     assert!(matches!(refused(&text), LoadError::NoMethods(_)));

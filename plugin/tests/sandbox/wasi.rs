@@ -20,7 +20,7 @@ async fn a_guest_that_exits_is_told_so_without_its_frames_which_are_in_the_log()
     let error = host.call(&load("exits.wat"), "any", "null").await.unwrap_err();
 
     assert_eq!((error.status(), error.word()), (500, "trapped"));
-    assert_eq!(error.message(), "it ended itself by `exit`, with a failure");
+    assert_eq!(error.message(), "the guest called `exit` with a failure");
     let log = host.log();
     assert_eq!(log.len(), 1, "{log:?}");
     assert!(log[0].contains("Warn: trapped: ") && log[0].contains("wasm backtrace"), "{log:?}");

@@ -1,13 +1,13 @@
-//! Writes a module, or all modules of a component, anew, with headroom.
+//! Rewriting of a module, or of all modules of a component, to add headroom.
 
 use super::Module;
 use wasm_encoder::{BlockType, Encode, Function, ValType};
 use wasmparser::{BinaryReader, FunctionBody, MemoryType, Operator, Result};
 
-/// The magic number, and which kind of binary follows.
+/// Size of the magic number and the version.
 const HEADER_BYTES: usize = 8;
 
-/// Sections of a module, by their numbers.
+/// Ids of the sections of a module.
 mod section {
     pub(super) const TYPE: u8 = 1;
     pub(super) const FUNCTION: u8 = 3;
@@ -18,11 +18,11 @@ mod section {
     pub(super) const DATA_COUNT: u8 = 12;
 }
 
-/// Sections of a component that have others within.
+/// Ids of the sections of a component that contain modules or components.
 const CORE_MODULE: u8 = 1;
 const COMPONENT: u8 = 4;
 
-/// A component, with headroom for all modules in it that can use it.
+/// Returns the component with headroom in every module that can use it.
 pub(super) fn component(bytes: &[u8]) -> Result<Vec<u8>> {
     let mut to = bytes[..HEADER_BYTES].to_vec();
     for_each_section(bytes, |id, content| {
@@ -36,7 +36,7 @@ pub(super) fn component(bytes: &[u8]) -> Result<Vec<u8>> {
     Ok(to)
 }
 
-/// A module, with headroom if it can use it.
+/// Returns the module with headroom, or unchanged if it cannot use it.
 pub(super) fn module(bytes: &[u8]) -> Result<Vec<u8>> {
     let about = Module::of(bytes)?;
     let headroom = about.headroom();
@@ -44,29 +44,29 @@ pub(super) fn module(bytes: &[u8]) -> Result<Vec<u8>> {
     if headroom == 0 {
         return Ok(bytes.to_vec());
     }
-    // What comes new goes behind what there is, so that nothing changes its number.
-    let names = Names { size: about.globals, grow: about.functions };
+    // New items are appended so that the indices of existing items do not change.
+    let added = Added { size: about.globals, grow_function: about.functions };
     let size = size_global(memory.initial);
-    let mut size_is_there = false;
+    let mut size_added = false;
     let mut to = bytes[..HEADER_BYTES].to_vec();
     for_each_section(bytes, |id, content| {
-        if !size_is_there && (section::EXPORT..=section::DATA_COUNT).contains(&id) {
-            put_section(&mut to, section::GLOBAL, &one_more(&[0], &size)?);
-            size_is_there = true;
+        if !size_added && (section::EXPORT..=section::DATA_COUNT).contains(&id) {
+            put_section(&mut to, section::GLOBAL, &with_entry(&[0], &size)?);
+            size_added = true;
         }
         match id {
-            section::TYPE => put_section(&mut to, id, &one_more(content, GROW_TYPE)?),
+            section::TYPE => put_section(&mut to, id, &with_entry(content, GROW_TYPE)?),
             section::FUNCTION => {
                 let mut type_index = Vec::new();
                 about.types.encode(&mut type_index);
-                put_section(&mut to, id, &one_more(content, &type_index)?);
+                put_section(&mut to, id, &with_entry(content, &type_index)?);
             }
-            section::MEMORY => put_section(&mut to, id, &larger(memory, headroom)),
+            section::MEMORY => put_section(&mut to, id, &memory_section(memory, headroom)),
             section::GLOBAL => {
-                put_section(&mut to, id, &one_more(content, &size)?);
-                size_is_there = true;
+                put_section(&mut to, id, &with_entry(content, &size)?);
+                size_added = true;
             }
-            section::CODE => put_section(&mut to, id, &code(content, names)?),
+            section::CODE => put_section(&mut to, id, &code_section(content, added)?),
             _ => put_section(&mut to, id, content),
         }
         Ok(())
@@ -74,19 +74,19 @@ pub(super) fn module(bytes: &[u8]) -> Result<Vec<u8>> {
     Ok(to)
 }
 
-/// The indices of what is new in a module.
+/// Indices of the items added to a module.
 #[derive(Clone, Copy)]
-struct Names {
-    /// The global with the pages that the guest knows of.
+struct Added {
+    /// Global that holds the number of pages visible to the guest.
     size: u32,
     /// Function that replaces `memory.grow`.
-    grow: u32,
+    grow_function: u32,
 }
 
-/// Type of a function from a number of pages to the size before, or -1.
+/// Encoded type of a function from a number of pages to the previous size, or -1.
 const GROW_TYPE: &[u8] = &[0x60, 1, 0x7f, 1, 0x7f];
 
-/// A global that can change and begins as this.
+/// Encodes a mutable global with this initial value.
 fn size_global(pages: u64) -> Vec<u8> {
     let mut to = vec![0x7f, 0x01, 0x41];
     (pages as i32).encode(&mut to);
@@ -94,8 +94,8 @@ fn size_global(pages: u64) -> Vec<u8> {
     to
 }
 
-/// The section of the one memory, which begins larger.
-fn larger(memory: MemoryType, headroom: u64) -> Vec<u8> {
+/// Encodes the memory section with the enlarged memory.
+fn memory_section(memory: MemoryType, headroom: u64) -> Vec<u8> {
     let mut to = vec![1, u8::from(memory.maximum.is_some())];
     (memory.initial + headroom).encode(&mut to);
     if let Some(maximum) = memory.maximum {
@@ -104,22 +104,22 @@ fn larger(memory: MemoryType, headroom: u64) -> Vec<u8> {
     to
 }
 
-/// The section of all functions' code, and of one more.
-fn code(content: &[u8], names: Names) -> Result<Vec<u8>> {
+/// Rewrites the code section and appends the grow function.
+fn code_section(content: &[u8], added: Added) -> Result<Vec<u8>> {
     let mut reader = BinaryReader::new(content, 0);
     let count = reader.read_var_u32()?;
     let mut to = Vec::with_capacity(content.len() + 256);
     count.saturating_add(1).encode(&mut to);
     for _ in 0..count {
         let body = reader.read_reader()?;
-        function(&body, names)?.encode(&mut to);
+        rewrite_function(&body, added)?.encode(&mut to);
     }
-    grow(names).encode(&mut to);
+    grow_function(added).encode(&mut to);
     Ok(to)
 }
 
-/// One function's code, measuring and growing as the guest is to see it.
-fn function(body: &BinaryReader<'_>, names: Names) -> Result<Vec<u8>> {
+/// Rewrites one function to measure and grow the size that is visible to the guest.
+fn rewrite_function(body: &BinaryReader<'_>, added: Added) -> Result<Vec<u8>> {
     let (starts_at, bytes) =
         (body.original_position(), body.clone().read_bytes(body.range().len())?);
     let mut to = Vec::with_capacity(bytes.len() + 16);
@@ -129,8 +129,8 @@ fn function(body: &BinaryReader<'_>, names: Names) -> Result<Vec<u8>> {
         let at = operators.original_position() - starts_at;
         let operator = operators.read()?;
         let (instruction, index) = match operator {
-            Operator::MemorySize { .. } => (0x23, names.size),
-            Operator::MemoryGrow { .. } => (0x10, names.grow),
+            Operator::MemorySize { .. } => (0x23, added.size),
+            Operator::MemoryGrow { .. } => (0x10, added.grow_function),
             _ => continue,
         };
         to.extend_from_slice(&bytes[copied..at]);
@@ -142,12 +142,12 @@ fn function(body: &BinaryReader<'_>, names: Names) -> Result<Vec<u8>> {
     Ok(to)
 }
 
-/// Builds the replacement of `memory.grow`: it hands out the headroom, and asks for
-/// more where that is not enough.
-fn grow(Names { size, .. }: Names) -> Function {
+/// Builds the replacement of `memory.grow`. It hands out the headroom first and grows the
+/// memory only if that is not enough.
+fn grow_function(Added { size, .. }: Added) -> Function {
     let (more, left) = (0, 1);
-    let mut function = Function::new([(1, ValType::I32)]);
-    function
+    let mut rewrite_function = Function::new([(1, ValType::I32)]);
+    rewrite_function
         .instructions()
         .memory_size(0)
         .global_get(size)
@@ -173,11 +173,11 @@ fn grow(Names { size, .. }: Names) -> Function {
         .i32_add()
         .global_set(size)
         .end();
-    function
+    rewrite_function
 }
 
-/// A section's list with one more at its end.
-fn one_more(content: &[u8], entry: &[u8]) -> Result<Vec<u8>> {
+/// Appends an entry to a section's list.
+fn with_entry(content: &[u8], entry: &[u8]) -> Result<Vec<u8>> {
     let mut reader = BinaryReader::new(content, 0);
     let count = reader.read_var_u32()?;
     let mut to = Vec::with_capacity(content.len() + entry.len() + 1);

@@ -1,4 +1,4 @@
-//! Guests with and without headroom beside one another, and what gets none.
+//! Compares guests with and without headroom, and tests the cases without headroom.
 
 #![allow(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
 
@@ -9,7 +9,7 @@ use wasmtime::{Engine, Instance, Store, TypedFunc};
 
 const LIMIT: usize = 64 * 1024 * 1024;
 
-/// A guest that grows, measures, and writes into the last word that it has.
+/// Returns a guest that grows and measures its memory and writes into the last word.
 fn guest(limits: &str) -> Vec<u8> {
     let text = format!(
         r#"(module
@@ -23,7 +23,7 @@ fn guest(limits: &str) -> Vec<u8> {
     wat::parse_str(text).unwrap()
 }
 
-/// One of a guest's instances, and what can be called of it.
+/// An instance of a guest and its exported functions.
 struct Instanced {
     store: Store<()>,
     grow: TypedFunc<i32, i32>,
@@ -44,7 +44,7 @@ impl Instanced {
         }
     }
 
-    /// Returns the guest's answer to a growth, and its size in pages afterwards.
+    /// Grows the memory; returns the guest's result and its size in pages afterwards.
     fn grow(&mut self, pages: i32) -> (i32, i32) {
         let answer = self.grow.call(&mut self.store, pages).unwrap();
         let size = self.size.call(&mut self.store, ()).unwrap();
@@ -93,7 +93,7 @@ fn the_memory_begins_with_headroom_up_to_its_maximum() {
 }
 
 #[test]
-fn what_a_module_has_keeps_its_place() {
+fn existing_items_of_a_module_keep_their_indices() {
     let text = r#"(module
         (type $unused (func (param i64)))
         (import "host" "seven" (func $seven (result i32)))
@@ -127,7 +127,7 @@ fn what_a_module_has_keeps_its_place() {
 }
 
 #[test]
-fn only_an_ordinary_memory_that_grows_gets_any() {
+fn only_an_ordinary_memory_that_grows_gets_headroom() {
     let grows = "(func (drop (memory.grow (i32.const 1))))";
     for kept in [
         "(module (memory 1) (func (drop (memory.size))))".to_owned(),
@@ -152,34 +152,34 @@ fn with_a_guest(others: &str) -> Vec<u8> {
 
 #[test]
 fn a_guest_is_found_within_components_unless_another_module_measures_its_memory() {
-    assert!(give(&with_a_guest(""), LIMIT).is_some());
-    assert!(give(&wat::parse_str("(component)").unwrap(), LIMIT).is_none());
+    assert!(insert(&with_a_guest(""), LIMIT).is_some());
+    assert!(insert(&wat::parse_str("(component)").unwrap(), LIMIT).is_none());
 
     let measures =
         r#"(core module (import "a" "b" (memory 1)) (func (export "f") (drop (memory.size))))"#;
-    assert!(give(&with_a_guest(measures), LIMIT).is_none());
+    assert!(insert(&with_a_guest(measures), LIMIT).is_none());
     let uses = r#"(core module (import "a" "b" (memory 1)))"#;
-    assert!(give(&with_a_guest(uses), LIMIT).is_some());
+    assert!(insert(&with_a_guest(uses), LIMIT).is_some());
 }
 
 #[test]
-fn headroom_takes_no_more_than_half_of_what_a_call_may_have() {
-    let begins_with = (1 + PAGES) * PAGE_BYTES;
+fn headroom_is_limited_to_half_of_the_memory_limit() {
+    let initial_bytes = (1 + PAGES) * PAGE_BYTES;
     let bytes = with_a_guest("");
-    assert!(give(&bytes, 2 * begins_with as usize).is_some());
-    assert!(give(&bytes, 2 * begins_with as usize - 1).is_none());
+    assert!(insert(&bytes, 2 * initial_bytes as usize).is_some());
+    assert!(insert(&bytes, 2 * initial_bytes as usize - 1).is_none());
 }
 
 #[test]
-fn what_cannot_be_read_gets_none() {
+fn a_malformed_component_gets_no_headroom() {
     let bytes = with_a_guest("");
     for broken in [&bytes[..20], &bytes[..7], b"(component)", b""] {
-        assert!(give(broken, LIMIT).is_none());
+        assert!(insert(broken, LIMIT).is_none());
     }
 }
 
 #[test]
-fn a_section_that_says_it_has_more_than_there_can_be_is_harmless() {
+fn a_section_with_an_impossible_count_is_refused() {
     let mut bytes = b"\0asm\x01\0\0\0".to_vec();
     let sections: [(u8, &[u8]); 4] = [
         (1, b"\x01\x60\0\0"),

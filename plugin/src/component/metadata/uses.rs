@@ -1,8 +1,8 @@
-//! The graph of packages that use each other's types.
+//! Graph of the packages that use each other's types.
 //!
-//! Follows the declarations of component and instance types in their order, and
-//! keeps of each index only whose type or instance it is. How they are written is
-//! in the component model's `Binary.md`, under "Type Definitions".
+//! It follows the declarations of component and instance types in order, and keeps only the
+//! owning package of each index. The encoding is described in the component model's
+//! `Binary.md`, under "Type Definitions".
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
@@ -11,17 +11,17 @@ use wasmparser::{
     ComponentType, ComponentTypeDeclaration, ComponentTypeRef, InstanceTypeDeclaration, TypeBounds,
 };
 
-/// Graph of the packages read so far, and the position in the declarations.
+/// Graph of the packages, and the scopes that are open at the current declaration.
 #[derive(Default)]
 pub(crate) struct Uses {
-    /// Versions of one package are one place in it: they may become one, and have no
-    /// reason to use each other.
+    /// Packages used by each package. All versions of a package share one node, because
+    /// they may be merged and do not use each other.
     graph: BTreeMap<Name, BTreeSet<Name>>,
     names: BTreeMap<String, Name>,
     scopes: Vec<Scope>,
 }
 
-/// A text, by its number among the names.
+/// Index of an interned string.
 type Name = usize;
 
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -32,7 +32,7 @@ struct Package {
     with_version: Name,
 }
 
-/// The index spaces of a component or instance type that is being read.
+/// Index spaces of an open component or instance type.
 #[derive(Default)]
 struct Scope {
     types: Vec<Type>,
@@ -40,24 +40,24 @@ struct Scope {
     uses: BTreeSet<Package>,
 }
 
-/// A million aliases of it are no more than a million of these.
+/// Cheap to clone, because a component can contain a million aliases of one type.
 #[derive(Clone, Default)]
 struct Type {
-    /// The package of the interface that it comes from, if any.
+    /// Package of the interface that declares the type, if any.
     owner: Option<Package>,
-    /// The packages used within, if it has declarations of its own.
+    /// Packages used by the type's own declarations.
     uses: Rc<BTreeSet<Package>>,
 }
 
 impl Uses {
-    /// A type outside of all others.
+    /// Adds a type definition to the current scope.
     pub(crate) fn define(&mut self, ty: &ComponentType<'_>) -> Result<(), String> {
         let known = match ty {
             ComponentType::Component(declarations) => {
-                self.within(declarations, Self::declare_in_component)?
+                self.nested(declarations, Self::declare_in_component)?
             }
             ComponentType::Instance(declarations) => {
-                self.within(declarations, Self::declare_in_instance)?
+                self.nested(declarations, Self::declare_in_instance)?
             }
             _ => Type::default(),
         };
@@ -65,40 +65,39 @@ impl Uses {
         Ok(())
     }
 
-    /// The next section begins its indices anew, and goes on with the graph.
+    /// Ends a section: indices start again at 0, and the graph is kept.
     pub(crate) fn end_section(&mut self) {
         self.scopes.clear();
     }
 
-    /// Returns the names of the packages in a circle, or that use one which is. The
-    /// list is empty if each package can follow all that it uses.
-    pub(crate) fn circle(&self) -> Vec<&str> {
-        let waits_for = |used: &BTreeSet<Name>| {
+    /// Returns the names of the packages that are part of a cycle or depend on one.
+    pub(crate) fn cycle(&self) -> Vec<&str> {
+        let count_pending = |used: &BTreeSet<Name>| {
             used.iter().filter(|package| self.graph.contains_key(package)).count()
         };
-        let mut waiting: BTreeMap<_, _> =
-            self.graph.iter().map(|(package, used)| (*package, waits_for(used))).collect();
+        let mut pending: BTreeMap<_, _> =
+            self.graph.iter().map(|(package, used)| (*package, count_pending(used))).collect();
         let mut users: BTreeMap<Name, Vec<Name>> = BTreeMap::new();
         for (user, used) in &self.graph {
             used.iter().for_each(|package| users.entry(*package).or_default().push(*user));
         }
         let mut ready: Vec<_> =
-            waiting.iter().filter(|(_, left)| **left == 0).map(|(package, _)| *package).collect();
+            pending.iter().filter(|(_, left)| **left == 0).map(|(package, _)| *package).collect();
         while let Some(package) = ready.pop() {
-            waiting.remove(&package);
+            pending.remove(&package);
             for user in users.remove(&package).unwrap_or_default() {
-                let Some(left) = waiting.get_mut(&user) else { continue };
+                let Some(left) = pending.get_mut(&user) else { continue };
                 *left -= 1;
                 if *left == 0 {
                     ready.push(user);
                 }
             }
         }
-        let stuck = self.names.iter().filter(|(_, name)| waiting.contains_key(name));
+        let stuck = self.names.iter().filter(|(_, name)| pending.contains_key(name));
         stuck.map(|(text, _)| text.as_str()).collect()
     }
 
-    fn within<D>(
+    fn nested<D>(
         &mut self,
         declarations: &[D],
         declare: fn(&mut Self, &D) -> Result<(), String>,
@@ -117,8 +116,8 @@ impl Uses {
         match declaration {
             ComponentTypeDeclaration::Type(ty) => self.define(ty),
             ComponentTypeDeclaration::Alias(alias) => self.alias(alias),
-            ComponentTypeDeclaration::Export { name, ty } => self.name(name, *ty),
-            ComponentTypeDeclaration::Import(import) => self.name(&import.name, import.ty),
+            ComponentTypeDeclaration::Export { name, ty } => self.declare(name, *ty),
+            ComponentTypeDeclaration::Import(import) => self.declare(&import.name, import.ty),
             ComponentTypeDeclaration::CoreType(_) => Ok(()),
         }
     }
@@ -130,7 +129,7 @@ impl Uses {
         match declaration {
             InstanceTypeDeclaration::Type(ty) => self.define(ty),
             InstanceTypeDeclaration::Alias(alias) => self.alias(alias),
-            InstanceTypeDeclaration::Export { name, ty } => self.name(name, *ty),
+            InstanceTypeDeclaration::Export { name, ty } => self.declare(name, *ty),
             InstanceTypeDeclaration::CoreType(_) => Ok(()),
         }
     }
@@ -166,23 +165,27 @@ impl Uses {
         Ok(())
     }
 
-    /// An import or an export.
-    fn name(&mut self, name: &ComponentExternName<'_>, ty: ComponentTypeRef) -> Result<(), String> {
-        // They would be part of what package it is, in ways of their own.
+    /// Records an import or an export.
+    fn declare(
+        &mut self,
+        name: &ComponentExternName<'_>,
+        ty: ComponentTypeRef,
+    ) -> Result<(), String> {
+        // These options also affect the package and are not supported.
         if name.implements.is_some() || name.version_suffix.is_some() {
-            return Err(format!("`{}` is named with options, which are not known here", name.name));
+            return Err(format!("`{}` has naming options, which are not supported", name.name));
         }
         let owner = self.package(name.name);
         match ty {
             ComponentTypeRef::Type(TypeBounds::Eq(index)) => {
-                let ty = self.known(index);
+                let ty = self.type_at(index);
                 self.scope().types.push(ty);
             }
             ComponentTypeRef::Type(TypeBounds::SubResource) => {
                 self.scope().types.push(Type::default());
             }
             ComponentTypeRef::Instance(index) => {
-                let used = self.known(index).uses;
+                let used = self.type_at(index).uses;
                 match owner {
                     Some(owner) => {
                         self.scope().uses.insert(owner);
@@ -190,11 +193,11 @@ impl Uses {
                     None => self.scope().uses.extend(used.iter()),
                 }
                 self.scope().instances.push(owner);
-                self.uses(owner, &used);
+                self.add_uses(owner, &used);
             }
             ComponentTypeRef::Component(index) => {
-                let used = self.known(index).uses;
-                self.uses(owner, &used);
+                let used = self.type_at(index).uses;
+                self.add_uses(owner, &used);
             }
             ComponentTypeRef::Module(_)
             | ComponentTypeRef::Func(_)
@@ -203,31 +206,31 @@ impl Uses {
         Ok(())
     }
 
-    fn known(&mut self, index: u32) -> Type {
+    fn type_at(&mut self, index: u32) -> Type {
         self.scope().types.get(index as usize).cloned().unwrap_or_default()
     }
 
-    fn uses(&mut self, owner: Option<Package>, used: &BTreeSet<Package>) {
+    fn add_uses(&mut self, owner: Option<Package>, used: &BTreeSet<Package>) {
         if let Some(owner) = owner {
             let others = used.iter().filter(|package| **package != owner);
             self.graph.entry(owner.name).or_default().extend(others.map(|package| package.name));
         }
     }
 
-    /// The package that an interface or a world is of: `a:b@1.0.0` of `a:b/c@1.0.0`.
+    /// Returns the package of an interface or a world: `a:b@1.0.0` for `a:b/c@1.0.0`.
     fn package(&mut self, name: &str) -> Option<Package> {
         let (package, rest) = name.split_once('/')?;
         let version = rest.find('@').map_or("", |at| &rest[at..]);
-        let with_version = self.number(format!("{package}{version}"));
-        Some(Package { name: self.number(package.to_owned()), with_version })
+        let with_version = self.intern(format!("{package}{version}"));
+        Some(Package { name: self.intern(package.to_owned()), with_version })
     }
 
-    fn number(&mut self, name: String) -> Name {
+    fn intern(&mut self, name: String) -> Name {
         let next = self.names.len();
         *self.names.entry(name).or_insert(next)
     }
 
-    /// Returns the innermost open scope; outside of all types, that of the section.
+    /// Returns the innermost open scope, or the scope of the section.
     fn scope(&mut self) -> &mut Scope {
         if self.scopes.is_empty() {
             self.scopes.push(Scope::default());
