@@ -1,4 +1,4 @@
-//! Runs a device with one plugin, against a hub in the same process, and invokes a method.
+//! Runs a device with one plugin and a hub in one process, and invokes a method.
 //!
 //! ```text
 //! cargo run -p behaviour-host --example device
@@ -13,7 +13,7 @@ use serde_json::json;
 use service::{Client, ClientSettings, MethodRequest};
 use tokio::sync::oneshot;
 
-/// All files of the device are in the directory of this configuration.
+/// Configuration whose files are all in its own directory.
 const HOST_TOML: &str = r#"
 [hub]
 ca_file = "ca.pem"

@@ -1,11 +1,11 @@
-//! Waits between attempts: exponential, with full jitter.
+//! Exponential back-off with full jitter.
 //!
-//! After an outage of the hub a whole fleet returns at once. Each device waits a random
-//! part of a time that doubles, which spreads the attempts.
+//! After an outage of the hub, all devices of a fleet reconnect at the same time. Random
+//! waits spread their attempts.
 
 use std::time::Duration;
 
-/// Doubling times from `base` to `cap`.
+/// Random waits whose upper bound doubles from `base` to `cap`.
 #[derive(Debug, Clone)]
 pub(crate) struct Backoff {
     base: Duration,
@@ -18,21 +18,21 @@ impl Backoff {
         Backoff { base, cap, failures: 0 }
     }
 
-    /// Returns the wait after one more failure: from zero to twice as long as before.
+    /// Counts a failure and returns the wait before the next attempt.
     pub(crate) fn next(&mut self) -> Duration {
         self.next_at(random_part())
     }
 
-    /// Resets the wait: the next failure counts as the first.
+    /// Resets the upper bound to `base`.
     pub(crate) fn reset(&mut self) {
         self.failures = 0;
     }
 
-    /// `part` from 0 to 1.
+    /// Counts a failure and returns the fraction `part`, from 0 to 1, of the upper bound.
     fn next_at(&mut self, part: f64) -> Duration {
-        let most = doubled(self.base, self.failures, self.cap);
+        let bound = doubled(self.base, self.failures, self.cap);
         self.failures = self.failures.saturating_add(1);
-        most.mul_f64(part)
+        bound.mul_f64(part)
     }
 }
 
@@ -41,7 +41,7 @@ pub(crate) fn random_part() -> f64 {
     f64::from(getrandom::u32().unwrap_or(u32::MAX / 2)) / f64::from(u32::MAX)
 }
 
-/// Returns `base` doubled `times` times, up to a cap.
+/// Returns `base` doubled `times` times, but never more than `cap`.
 pub(crate) fn doubled(base: Duration, times: u32, cap: Duration) -> Duration {
     base.saturating_mul(2_u32.saturating_pow(times)).min(cap)
 }
@@ -51,7 +51,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_longest_wait_doubles_up_to_the_cap_and_stays_there() {
+    fn the_upper_bound_doubles_up_to_the_cap_and_stays_there() {
         let mut backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(60));
         let waits: Vec<_> = (0..12).map(|_| backoff.next_at(1.0).as_millis()).collect();
         let expected =
@@ -60,7 +60,7 @@ mod tests {
     }
 
     #[test]
-    fn a_wait_is_anything_from_nothing_to_the_longest() {
+    fn a_wait_is_between_zero_and_the_upper_bound() {
         let mut backoff = Backoff::new(Duration::from_secs(1), Duration::from_secs(60));
         assert_eq!(backoff.next_at(0.0), Duration::ZERO);
         assert!(backoff.next() <= Duration::from_secs(2));

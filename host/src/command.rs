@@ -1,4 +1,4 @@
-//! The program's commands, one file each.
+//! The program's subcommands, one file each.
 
 mod check;
 mod configuration;
@@ -20,16 +20,16 @@ use simulate::SimulateArguments;
 pub(crate) enum Command {
     /// Connect to the hub and answer methods until Ctrl-C or SIGTERM
     Run(RunArguments),
-    /// Be many devices at once, to test the load of a hub
+    /// Simulate many devices to load-test a hub
     Simulate(SimulateArguments),
-    /// Check everything that a start needs, and load the plugins, without a connection
+    /// Check the configuration and load the plugins without connecting
     Check(CheckArguments),
-    /// See and steer the plugins of the host that runs with this configuration
+    /// List and control the plugins of a running host
     Plugins(PluginsArguments),
 }
 
 impl Command {
-    /// Runs the command and returns its exit code; an error goes to standard error.
+    /// Runs the command and returns its exit code. Prints errors to standard error.
     pub(crate) fn execute(self) -> ExitCode {
         let outcome = match self {
             Command::Run(arguments) => run::run(arguments),

@@ -1,9 +1,9 @@
-//! `host.toml`: which plugins serve which methods, within which limits.
+//! `host.toml`: the plugins, their methods and their limits.
 //!
 //! ```toml
 //! [hub]                             # all optional
 //! port = 8883                       # MQTT over TLS
-//! ca_file = "hub-ca.pem"            # trusted beside the system's; also IOTHUB_CA_FILE
+//! ca_file = "hub-ca.pem"            # trusted besides the system's; also IOTHUB_CA_FILE
 //!
 //! [plugins.reboot]
 //! file = "reboot.wasm"
@@ -11,7 +11,7 @@
 //! ```
 //!
 //! An unknown key is an error that names its line, because a misspelled limit would
-//! otherwise be off. Paths are relative to the file. It contains no secret.
+//! otherwise be ignored. Paths are relative to the file. The file contains no secrets.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -43,11 +43,11 @@ pub use plugin::{Patience, PluginSection};
 pub use reboot::{RebootCommand, RebootLimits};
 pub use telemetry::{TelemetryLimits, WhenFull};
 
-/// Whole configuration. The files that it names are not yet read.
+/// Parsed configuration. Parsing does not read the files that it names.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Config {
-    /// File that it was read from, which is watched for changes; `None` if it was not
-    /// read from a file.
+    /// File that the configuration was read from, which is watched for changes; `None` if
+    /// it was parsed from a string.
     pub file: Option<PathBuf>,
     /// Settings of the connection to the hub.
     pub hub: HubSection,
@@ -58,7 +58,7 @@ pub struct Config {
 }
 
 impl Config {
-    /// Reads a file.
+    /// Reads the file at `path`.
     pub fn read(path: &Path) -> Result<Config, ConfigError> {
         let text = program::text::read(path)
             .map_err(|source| ConfigError::Read { path: path.to_owned(), source })?;
@@ -66,7 +66,7 @@ impl Config {
         Ok(Config { file: Some(path.to_owned()), ..config })
     }
 
-    /// Reads a text whose paths are relative to `directory`.
+    /// Parses a configuration whose paths are relative to `directory`.
     pub fn parse(text: &str, directory: &Path) -> Result<Config, ConfigError> {
         let file: file::File = toml::from_str(text).map_err(|error| at_line(text, &error))?;
         let hub = hub::hub(file.hub, directory)?;
@@ -82,21 +82,21 @@ impl Config {
         Ok(Config { file: None, hub, host, plugins })
     }
 
-    /// Checks whether a running host can apply the other configuration without a
+    /// Returns `true` if a running host can apply the other configuration without a
     /// restart.
     pub(crate) fn needs_no_restart_for(&self, other: &Config) -> bool {
-        // The program may have filled in a value that the file leaves out.
+        // The CA file may come from the command line.
         let mut hub = other.hub.clone();
         hub.ca_file = hub.ca_file.or_else(|| self.hub.ca_file.clone());
         self.hub == hub && self.host == other.host
     }
 
-    /// Returns the number of calls at once, over all plugins.
+    /// Returns the largest number of concurrent calls of all plugins together.
     pub(crate) fn calls_at_once(&self) -> usize {
         self.plugins.values().map(|plugin| plugin.settings.limits.calls_at_once).sum()
     }
 
-    /// Returns the most memory that a call of any plugin may have.
+    /// Returns the largest memory limit of any plugin, in bytes.
     pub(crate) fn memory_bytes(&self) -> usize {
         let limits = self.plugins.values().map(|plugin| plugin.settings.limits.memory_bytes);
         limits.max().unwrap_or_default()
@@ -109,7 +109,7 @@ fn at_line(text: &str, error: &toml::de::Error) -> ConfigError {
     ConfigError::Line { line, problem: error.message().replace('\n', " ") }
 }
 
-/// Checks a name: readable in a log, and valid as a key of a twin.
+/// Returns `true` if `text` is readable in a log and valid as a key of a twin.
 fn is_a_name(text: &str) -> bool {
     let readable = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
     (1..=64).contains(&text.len()) && text.chars().all(readable)

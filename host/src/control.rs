@@ -1,9 +1,9 @@
-//! The operator's socket of a running host: one request per connection, one line of
-//! JSON each way. Only the host's user can open it.
+//! The operator's socket of a running host: one request and one answer per connection,
+//! each a line of JSON. Only the host's user and root can use it.
 //!
-//! `Control::open` takes the path of the socket for this host alone; [`ask`] is the
-//! client. This module decides nothing: orders go to the `Operator`, and the list
-//! comes from the router.
+//! `Control::open` opens the socket, which belongs to one host at a time; [`ask`] is the
+//! client. This module makes no decisions: the `Operator` carries out requests, and the
+//! router provides the list of plugins.
 
 use std::io;
 use std::path::Path;
@@ -34,22 +34,22 @@ mod show;
 #[cfg(test)]
 mod tests;
 
-/// The longest request.
+/// Maximum size of a request, in bytes.
 const REQUEST_BYTES: u64 = 4 * 1024;
 
-/// Time that a request has to arrive, and an answer to leave.
+/// Time limit for receiving a request and for sending an answer.
 const TRANSFER: Duration = Duration::from_secs(5);
 
-/// Connections served at once; further ones wait.
-const MOST_CONNECTIONS: usize = 8;
+/// Maximum number of connections served at the same time; further ones wait.
+const MAX_CONNECTIONS: usize = 8;
 
-/// The socket of this host.
+/// Open control socket of this host.
 pub(crate) struct Control {
     listener: UnixListener,
     place: Place,
 }
 
-/// Handles that requests are answered with.
+/// Handles that answer requests.
 #[derive(Clone)]
 pub(crate) struct ControlHandles {
     pub(crate) router: Arc<Router>,
@@ -57,9 +57,9 @@ pub(crate) struct ControlHandles {
 }
 
 impl Control {
-    /// Takes the path that the configuration names, or the first default path that is
-    /// available. Returns `None` if there is none; the host then runs without a socket.
-    /// In the data directory of the host it leaves the path for clients.
+    /// Opens the socket at the configured path, or at the first default path that is
+    /// available. Returns `None` if none is; the host then runs without a socket. Writes
+    /// the path to the data directory for clients in other sessions.
     pub(crate) fn open(config: &Config, data: &Path) -> Result<Option<Control>, ControlError> {
         let named = config.host.control_socket.as_deref();
         let candidates = place::candidates(named, config.file.as_deref());
@@ -68,7 +68,7 @@ impl Control {
             match Place::take(path, named.is_some()).and_then(Control::listen) {
                 Ok(mut control) => {
                     let file = config.file.as_deref();
-                    if let Some(Err(error)) = file.map(|file| control.place.lead_here(data, file)) {
+                    if let Some(Err(error)) = file.map(|file| control.place.publish(data, file)) {
                         warn!("clients in other sessions do not find the control socket: {error}");
                     }
                     info!(socket = %path.display(), "control socket open");
@@ -87,8 +87,8 @@ impl Control {
         Ok(None)
     }
 
-    /// Checks that the socket which the configuration names can be made, unless a host
-    /// listens on it already. Leaves nothing behind.
+    /// Checks that the configured socket can be created, unless a host is already listening
+    /// on it. Leaves nothing behind.
     pub(crate) fn check(config: &Config) -> Result<(), ControlError> {
         let Some(path) = &config.host.control_socket else { return Ok(()) };
         match Place::take(path, true) {
@@ -108,7 +108,7 @@ impl Control {
 
     /// Answers requests until the future is dropped.
     pub(crate) async fn run(self, handles: ControlHandles) {
-        let connections = Arc::new(Semaphore::new(MOST_CONNECTIONS));
+        let connections = Arc::new(Semaphore::new(MAX_CONNECTIONS));
         loop {
             let permit = Arc::clone(&connections).acquire_owned().await;
             match self.listener.accept().await {
@@ -124,7 +124,7 @@ impl Control {
                 Ok(_) => warn!("control connection of another user refused"),
                 Err(error) => {
                     warn!("control socket: {error}");
-                    // Usually out of descriptors, which an immediate retry would not change.
+                    // Usually no descriptors are left, and an immediate retry would fail too.
                     tokio::time::sleep(Duration::from_secs(1)).await;
                 }
             }
@@ -169,17 +169,17 @@ impl ControlHandles {
         };
         match outcome {
             Ok(done) => ControlAnswer::Done(done),
-            Err(why) => ControlAnswer::Error(why),
+            Err(reason) => ControlAnswer::Error(reason),
         }
     }
 
     fn list(&self) -> ControlAnswer {
         let table = self.router.table();
-        let standing = self.operator.standing();
+        let state = self.operator.configuration();
         ControlAnswer::Plugins {
             plugins: table.slots().values().map(|slot| PluginStatus::of(slot)).collect(),
-            configuration_refused: standing.refused,
-            restart_needed: standing.restart_needed,
+            configuration_refused: state.refused,
+            restart_needed: state.restart_needed,
         }
     }
 }

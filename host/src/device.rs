@@ -1,9 +1,8 @@
-//! The device at work: one loop, one closed enum of events, one match.
+//! Event loop of a device.
 //!
-//! It joins what the connection brings to those who answer: methods to the
-//! router, twin answers and changes to the twin. Each method runs in a task of
-//! its own, so that none waits for another. The loop itself never waits for room
-//! to send: what it sends goes out at once or is asked for again.
+//! Passes methods to the router, and answers and changes of the twin to the twin. Each
+//! method runs in its own task, so that no method waits for another. The loop never waits
+//! for capacity to send: a twin request that cannot be sent immediately is retried later.
 
 pub(crate) mod counts;
 pub(crate) mod desired;
@@ -31,6 +30,7 @@ use crate::router::{Answer, Router};
 use crate::supervision::Supervisor;
 use drain::{Drain, DrainPurpose, DrainStep};
 
+/// Device and everything that its event loop uses.
 pub(crate) struct Device {
     pub(crate) id: DeviceId,
     pub(crate) connection: Connection,
@@ -41,34 +41,34 @@ pub(crate) struct Device {
     pub(crate) counts: Arc<Counts>,
     pub(crate) service_manager: ServiceManager,
     pub(crate) supervisor: Supervisor,
-    /// `None`: it keeps nothing over its end.
+    /// Persisted data; `None` if nothing outlives the process.
     pub(crate) kept: Option<Durable>,
 }
 
 enum Event {
     Incoming(Incoming),
-    /// There may be a twin request to send.
+    /// A twin request may be ready to send.
     TwinReady,
-    /// A sign of life is due for the service manager.
+    /// A heartbeat to the service manager is due.
     AliveDue,
-    /// Request to stop: no new calls.
+    /// The host is asked to stop.
     Stop,
-    /// A reboot that a plugin has asked for is due.
+    /// A reboot that a plugin requested is due.
     RebootDue,
-    /// It did not come: the host goes on.
+    /// The reboot command has ended without a reboot, so the host goes on.
     RebootOver,
-    /// Draining: look whether all is done.
+    /// The progress of a drain must be checked.
     DrainTick,
 }
 
 impl Device {
-    /// Runs until `stop`, then drains and disconnects.
+    /// Runs until `stop` completes, then drains and disconnects.
     pub(crate) async fn run(mut self, stop: impl Future<Output = ()>) {
         let mut stop = std::pin::pin!(stop);
         let calls = TaskTracker::new();
         let mut deliveries = Deliveries::default();
         let mut drain: Option<Drain> = None;
-        // Kept from turn to turn: it is due whatever else happens.
+        // Declared outside the loop, so that other events do not postpone it.
         let mut tick = Instant::now();
         let mut stopping = false;
         let mut reboot: Option<AbortOnDropHandle<()>> = None;
@@ -167,7 +167,7 @@ impl Device {
         info!(device = %self.id, "stopped");
     }
 
-    /// From now on nothing new begins.
+    /// Begins a drain: no new calls and no new jobs start.
     fn drain(&self, calls: &TaskTracker, then: DrainPurpose) -> Drain {
         info!(device = %self.id, calls = calls.len(), grace = ?self.grace, "draining");
         self.router.drain();
@@ -177,7 +177,7 @@ impl Device {
         Drain::begin(self.grace, then)
     }
 
-    /// Answers a method in a task of its own.
+    /// Answers a method in its own task.
     fn call(&self, calls: &TaskTracker, method: Method) {
         let Method { name, rid, payload, arrived, .. } = method;
         let router = Arc::clone(&self.router);
@@ -190,7 +190,7 @@ impl Device {
         });
     }
 
-    /// Answers a method that no plugin can be called for.
+    /// Refuses a malformed method.
     fn refuse(&self, calls: &TaskTracker, method: MalformedMethod) {
         let MalformedMethod { rid, why, arrived, .. } = method;
         let answer = self.router.refuse_malformed(&why);
@@ -215,7 +215,7 @@ impl Device {
     }
 }
 
-/// The way back to the caller of a method.
+/// Return path to the caller of a method.
 struct Caller {
     rid: RequestId,
     arrived: Instant,
@@ -236,7 +236,7 @@ impl Caller {
     }
 }
 
-/// Returns when a reboot is due that a plugin has asked for.
+/// Waits until a reboot that a plugin requested is due.
 async fn reboot_due(kept: Option<&Durable>) {
     match kept {
         Some(kept) => kept.power.due().await,
@@ -244,10 +244,10 @@ async fn reboot_due(kept: Option<&Durable>) {
     }
 }
 
-/// Returns when the task has ended; never, where there is none.
+/// Waits for the task to end; waits forever if there is none.
 async fn over(task: &mut Option<AbortOnDropHandle<()>>) {
     match task {
-        // A panic has been printed where it happened.
+        // The panic hook has already reported a panic.
         Some(task) => drop(task.await),
         None => std::future::pending().await,
     }

@@ -1,12 +1,13 @@
-//! Unique ids: of the host's own requests to the hub, and of calls.
+//! Unique ids of calls and of requests to the hub.
 //!
-//! A random prefix tells the ids of one run of the program from those of the next, in
-//! the hub's answers and in the log.
+//! A random prefix distinguishes the ids of different runs of the host, both in the hub's
+//! answers and in the log.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use protocol::id::RequestId;
 
+/// Sequence of unique ids.
 #[derive(Debug)]
 pub(crate) struct IdSequence {
     run: u32,
@@ -19,11 +20,12 @@ impl IdSequence {
         IdSequence { run: getrandom::u32().unwrap_or_else(|_| time()), next: AtomicU64::new(1) }
     }
 
-    /// Returns eight hex digits, a dash and a number: `9f3c21ab-1`.
+    /// Returns the next id: eight hex digits, a dash and a number, such as `9f3c21ab-1`.
     pub(crate) fn text(&self) -> String {
         format!("{:08x}-{}", self.run, self.next.fetch_add(1, Ordering::Relaxed))
     }
 
+    /// Returns the next id as a request id.
     pub(crate) fn rid(&self) -> RequestId {
         self.text().parse().expect("hex digits, a dash and digits make a request id")
     }
@@ -34,7 +36,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn no_two_are_alike() {
+    fn consecutive_ids_differ() {
         let ids = IdSequence::new();
         assert_ne!(ids.rid(), ids.rid());
     }

@@ -1,15 +1,14 @@
-//! Everything that must outlive the process, in one file: reports and messages on their
-//! way to the hub, jobs, the state of plugins, the desired properties that they
-//! accepted, reboots, answers for repeated methods, and the plugins that an operator has
-//! switched off.
+//! Database of everything that outlives the process: pending reports and messages, jobs,
+//! the state of plugins, the desired properties that they accepted, reboots, answers to
+//! repeated methods, and the plugins that an operator has disabled.
 //!
-//! To know that a change is on disk, await [`Journal::write`]. Changes that arrive
-//! together share one commit and one sync, made by a single writing thread. A
-//! [`Source`] keeps its data in memory and is asked with every commit for the changes
-//! to persist; [`Journal::nudge`] announces a change that no caller waits for.
+//! [`Journal::write`] resolves when its change is persisted. Concurrent changes share one
+//! commit and one sync, which a single writer thread makes. A [`Source`] keeps its data in
+//! memory and adds its changes to every commit. [`Journal::nudge`] requests a commit that
+//! no caller waits for.
 //!
-//! The journal does not interpret its records. A method that changes none of this never
-//! reaches it.
+//! The journal does not interpret its records. A method that persists nothing never
+//! accesses it.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
@@ -45,42 +44,44 @@ mod writer;
 #[cfg(test)]
 pub(crate) mod tests;
 
-/// Changes that wait for the writer; more make their callers wait.
+/// Maximum number of changes that are queued for the writer; further callers wait.
 const QUEUE: usize = 256;
 
-/// Reads at once away from the async threads.
+/// Maximum number of concurrent reads on blocking threads.
 const READERS: usize = 8;
 
-/// A module that keeps its data in memory and has it persisted.
+/// Component that keeps its data in memory and persists it through the journal.
 pub(crate) trait Source: Send + Sync {
     /// Persists the changes since the last call. Returns `false` if there are none.
     fn save(&self, pages: &Pages<'_>) -> Result<bool, Broken>;
 
-    /// Receives the outcome of the last [`Source::save`].
+    /// Receives the outcome of the last [`Source::save`]: `written` is `true` if its changes
+    /// are persisted.
     fn saved(&self, written: bool);
 
-    /// Persists everything anew from the next call of [`Source::save`] on: the file was
-    /// damaged and is empty now.
+    /// Marks all data as not persisted, because the file was corrupt and has been replaced
+    /// by an empty one.
     fn lost(&self);
 }
 
-/// The open journal.
+/// Open journal of a device.
 pub(crate) struct Journal {
     store: Arc<Store>,
     to_writer: SyncSender<WriterCommand>,
     writer: Mutex<Option<JoinHandle<()>>>,
-    room: Arc<Semaphore>,
+    /// Permits for queued changes.
+    capacity: Arc<Semaphore>,
     rates: Arc<CommitRates>,
     sources: Arc<Mutex<Vec<Arc<dyn Source>>>>,
     nudged: Arc<AtomicBool>,
     pulse: Arc<Mutex<Option<Pulse>>>,
-    /// Places of those who read away from the async threads.
+    /// Permits for reads on blocking threads.
     readers: Arc<Semaphore>,
 }
 
 impl Journal {
-    /// Opens the journal of a device, or begins one. A file that is damaged is set
-    /// aside, and the log says so. Blocks.
+    /// Opens the journal of a device, or creates one. A corrupt file is renamed, reported in
+    /// the log and replaced by an empty one. Blocks.
     pub(crate) fn open(
         directory: &Path,
         device: &str,
@@ -96,7 +97,8 @@ impl Journal {
         commits: CommitLimits,
     ) -> Result<Journal, JournalError> {
         let store = Arc::new(Store::open(disk, directory, device)?);
-        // Beside the changes, which have permits: a nudge or two, and the end.
+        // Besides the changes, which need permits, the channel holds at most two nudges and
+        // the closing commands.
         let (to_writer, messages) = sync_channel(QUEUE + 8);
         let sources = Arc::new(Mutex::new(Vec::new()));
         let nudged = Arc::new(AtomicBool::new(false));
@@ -125,7 +127,7 @@ impl Journal {
             store,
             to_writer,
             writer: Mutex::new(Some(writer)),
-            room: Arc::new(Semaphore::new(QUEUE)),
+            capacity: Arc::new(Semaphore::new(QUEUE)),
             rates,
             sources,
             nudged,
@@ -134,21 +136,20 @@ impl Journal {
         })
     }
 
-    /// From now on the source is asked with every commit.
+    /// Adds a source, whose changes are part of every later commit.
     pub(crate) fn keep(&self, source: Arc<dyn Source>) {
         self.sources.lock().push(source);
     }
 
-    /// Has the writing thread supervised from now on.
+    /// Starts the supervision of the writer thread.
     pub(crate) fn supervise(&self, pulse: Pulse) {
         *self.pulse.lock() = Some(pulse);
-        // It may wait without an end for something to write.
+        // The writer may be waiting without a timeout, and would send no heartbeat.
         self.nudge();
     }
 
-    /// Makes a change and returns when it is on disk. A change that refuses must
-    /// not have changed anything; it runs on the thread that writes, in the order
-    /// of the calls, even if this future is dropped meanwhile.
+    /// Persists a change. `change` runs on the writer thread, in the order of the calls, even
+    /// if this future is dropped. If it returns an error, it must not have changed anything.
     pub(crate) async fn write<T: Send + 'static>(
         &self,
         change: impl FnOnce(&Pages<'_>) -> Result<T, Stop> + Send + 'static,
@@ -156,63 +157,68 @@ impl Journal {
         self.write_or(change, drop).await
     }
 
-    /// The same for a change that was made in memory as well: `undo` is called with
-    /// what the change gave if that did not reach the disk.
+    /// Persists a change like [`Journal::write`], and calls `undo` with the result of
+    /// `change` if the commit fails. For changes that were also made in memory.
     pub(crate) async fn write_or<T: Send + 'static>(
         &self,
         change: impl FnOnce(&Pages<'_>) -> Result<T, Stop> + Send + 'static,
         undo: impl FnOnce(T) + Send + 'static,
     ) -> Result<T, HostError> {
-        self.hand_over(None, change, undo).await
+        self.enqueue(None, change, undo).await
     }
 
-    /// The same for a change that a plugin has asked for. It waits if the plugin causes
-    /// more commits than allowed. It is not made if this future is dropped before that
-    /// wait is over.
+    /// Persists a change that a plugin has requested. Waits if the plugin causes more commits
+    /// than allowed. If this future is dropped during that wait, the change is not made.
     pub(crate) async fn write_for<T: Send + 'static>(
         &self,
         plugin: &str,
         change: impl FnOnce(&Pages<'_>) -> Result<T, Stop> + Send + 'static,
         undo: impl FnOnce(T) + Send + 'static,
     ) -> Result<T, HostError> {
-        // Once only: all changes that have waited share a commit or two, which later
-        // changes wait for.
+        // A single wait is enough: all changes that have waited share one or two commits, and
+        // later changes wait for those.
         let wait = self.rates.wait_of(plugin);
         if !wait.is_zero() {
             sleep(wait).await;
         }
-        self.hand_over(Some(plugin.to_owned()), change, undo).await
+        self.enqueue(Some(plugin.to_owned()), change, undo).await
     }
 
-    async fn hand_over<T: Send + 'static>(
+    /// Sends a change to the writer and waits for its commit.
+    async fn enqueue<T: Send + 'static>(
         &self,
         plugin: Option<String>,
         change: impl FnOnce(&Pages<'_>) -> Result<T, Stop> + Send + 'static,
         undo: impl FnOnce(T) + Send + 'static,
     ) -> Result<T, HostError> {
-        let room = Arc::clone(&self.room).acquire_owned().await.map_err(|_| closed())?;
+        let permit = Arc::clone(&self.capacity).acquire_owned().await.map_err(|_| closed())?;
         let (done, outcome) = oneshot::channel();
-        let change =
-            JournalChange { plugin, change: Some(change), given: None, undo, done, _room: room };
+        let change = JournalChange {
+            plugin,
+            change: Some(change),
+            result: None,
+            undo,
+            done,
+            _permit: permit,
+        };
         self.to_writer.send(WriterCommand::Work(Box::new(change))).map_err(|_| closed())?;
         outcome.await.map_err(|_| closed())?
     }
 
-    /// Returns when everything that the sources had to persist is on disk.
+    /// Persists all current changes of the sources.
     pub(crate) async fn flush(&self) -> Result<(), HostError> {
         self.write(|_| Ok(())).await
     }
 
-    /// Announces a change of a source that no caller waits for.
+    /// Requests a commit of the changes of the sources, without waiting for it.
     pub(crate) fn nudge(&self) {
         if !self.nudged.swap(true, Ordering::AcqRel) {
-            // A writer that has ended has saved all it could.
+            // Fails only after the writer has ended with a last commit.
             self.to_writer.send(WriterCommand::Nudge).ok();
         }
     }
 
-    /// Reads the current records. Blocks while the disk is read, which is not
-    /// noticeable for pages in memory.
+    /// Reads records from the current snapshot. Blocks if pages must be read from disk.
     pub(crate) fn read<T>(
         &self,
         look: impl FnOnce(&Snapshot) -> Result<T, Broken>,
@@ -224,35 +230,34 @@ impl Journal {
         found.map_err(|broken| HostError::Other(format!("journal: {broken}")))
     }
 
-    /// The same on a thread that may block. Few read at once, so that a slow disk does not
-    /// take all such threads; the others wait.
+    /// Reads records like [`Journal::read`], on a blocking thread. At most [`READERS`] reads
+    /// run at the same time, so that a slow disk does not occupy all blocking threads.
     pub(crate) async fn read_apart<T: Send + 'static>(
         self: &Arc<Self>,
         look: impl FnOnce(&Snapshot) -> Result<T, Broken> + Send + 'static,
     ) -> Result<T, HostError> {
-        let place = Arc::clone(&self.readers).acquire_owned().await.map_err(|_| closed())?;
+        let permit = Arc::clone(&self.readers).acquire_owned().await.map_err(|_| closed())?;
         let journal = Arc::clone(self);
         let reading = spawn_blocking(move || {
-            let _place = place;
+            let _permit = permit;
             journal.read(look)
         });
         reading.await.map_err(|_| closed())?
     }
 
-    /// Returns the new path of a corrupt file that was set aside at this start, if
-    /// there was one.
+    /// Returns the path of the corrupt file that was set aside on opening, if there was one.
     #[cfg(test)]
     pub(crate) fn set_aside(&self) -> Option<&Path> {
         self.store.set_aside.as_deref()
     }
 
-    /// Persists the rest and releases the directory. Later requests are refused.
+    /// Persists the pending changes and releases the directory. Later changes are refused.
     pub(crate) async fn close(&self) {
-        self.room.close();
+        self.capacity.close();
         self.to_writer.send(WriterCommand::Close).ok();
         let writer = self.writer.lock().take();
         if let Some(writer) = writer {
-            // A panic of the writer was reported by its supervisor.
+            // The supervisor has already reported a panic of the writer.
             spawn_blocking(move || writer.join().ok()).await.ok();
         }
         self.sources.lock().clear();
@@ -270,15 +275,15 @@ fn closed() -> HostError {
     HostError::Other("the host is stopping".into())
 }
 
-/// A change on its way to the writer.
+/// Change in the queue of the writer.
 struct JournalChange<F, U, T> {
     plugin: Option<String>,
     change: Option<F>,
-    /// Result of the change, before the writer knows whether it is on disk.
-    given: Option<Result<T, HostError>>,
+    /// Result of `change`, before the commit.
+    result: Option<Result<T, HostError>>,
     undo: U,
     done: oneshot::Sender<Result<T, HostError>>,
-    _room: OwnedSemaphorePermit,
+    _permit: OwnedSemaphorePermit,
 }
 
 impl<F, U, T> Work for JournalChange<F, U, T>
@@ -294,27 +299,27 @@ where
     fn run(&mut self, pages: &Pages<'_>) -> Result<(), Broken> {
         let Some(change) = self.change.take() else { return Ok(()) };
         match change(pages) {
-            Ok(given) => self.given = Some(Ok(given)),
-            Err(Stop::No(why)) => self.given = Some(Err(why)),
+            Ok(value) => self.result = Some(Ok(value)),
+            Err(Stop::No(error)) => self.result = Some(Err(error)),
             Err(Stop::Broken(broken)) => return Err(broken),
         }
         Ok(())
     }
 
     fn ended(self: Box<Self>, written: Result<(), &str>) {
-        let JournalChange { given, undo, done, .. } = *self;
-        let outcome = match (given, written) {
-            (Some(given), Ok(())) => given,
-            (Some(Err(why)), Err(_)) => Err(why),
-            (given, written) => {
-                if let Some(Ok(given)) = given {
-                    undo(given);
+        let JournalChange { result, undo, done, .. } = *self;
+        let outcome = match (result, written) {
+            (Some(result), Ok(())) => result,
+            (Some(Err(error)), Err(_)) => Err(error),
+            (result, written) => {
+                if let Some(Ok(value)) = result {
+                    undo(value);
                 }
-                let why = written.err().unwrap_or("the writer has ended");
-                Err(HostError::Other(format!("not written to disk: {why}")))
+                let reason = written.err().unwrap_or("the writer has ended");
+                Err(HostError::Other(format!("not written to disk: {reason}")))
             }
         };
-        // Who waited may have given up.
+        // The caller may have dropped its future.
         done.send(outcome).ok();
     }
 }

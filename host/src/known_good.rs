@@ -1,17 +1,16 @@
-//! The configuration and the versions of plugins that worked last, on disk.
+//! The last working configuration and plugin versions, on disk.
 //!
-//! A start at which a plugin's file does not load falls back to the bytes that worked,
-//! and one at which `host.toml` cannot be used falls back to its last good text. So a
-//! file that was refused while the host ran does not end it at the next start.
+//! If a plugin's file does not load at a start, the host runs the last working version of
+//! the plugin. If `host.toml` is invalid, it uses the last working configuration. A bad
+//! file therefore never prevents a restart of a working host.
 //!
-//! The directory `known-good` in the data directory holds
+//! The directory `known-good` in the data directory contains:
 //!
 //! * `host.toml`: the text of the configuration;
-//! * `record.json`: its path, and the digests of each plugin;
+//! * `record.json`: the path of the configuration and the digests of each plugin;
 //! * `DIGEST.wasm`: the bytes of a version.
 //!
-//! Every file is written beside its place, synced and renamed. This module decides
-//! nothing: `swap` says what has worked.
+//! Every file is replaced atomically. `swap` decides which versions have worked.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, DirBuilder, File};
@@ -31,16 +30,16 @@ mod fallback;
 const CONFIGURATION: &str = "host.toml";
 const RECORD: &str = "record.json";
 
-/// Extension of files that are not yet whole.
+/// Extension of incomplete files.
 const UNFINISHED: &str = "new";
 
-/// The directory of what worked last.
+/// Directory of the last working configuration and versions.
 #[derive(Debug, Clone)]
 pub(crate) struct KnownGood {
     directory: PathBuf,
 }
 
-/// Digests of what worked last, and the place of its configuration.
+/// Digests of the last working versions, and the path of their configuration.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct GoodRecord {
@@ -55,22 +54,22 @@ pub(crate) struct GoodRecord {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct GoodVersion {
-    /// Version that worked last.
+    /// Last working version.
     #[serde(default)]
     pub(crate) good: Option<String>,
-    /// Version that was rolled back, and stays so until its file changes.
+    /// Rolled-back version, which is not loaded again until its file changes.
     #[serde(default)]
     pub(crate) rolled_back: Option<String>,
 }
 
 impl KnownGood {
-    /// Returns the directory in a data directory. Nothing is read or made.
+    /// Returns a handle to the directory in `data`, without any access to the disk.
     pub(crate) fn in_data(data: &Path) -> KnownGood {
         KnownGood { directory: data.join("known-good") }
     }
 
-    /// Returns the configuration that worked last at this path; `None` if there is none.
-    /// Reads the disk.
+    /// Returns the last working configuration of the file at `path`, or `None` if there is
+    /// none. Reads the disk.
     pub(crate) fn configuration(&self, path: &Path) -> Option<Config> {
         let known = self.record().configuration?;
         if known != std::path::absolute(path).ok()? {
@@ -81,7 +80,7 @@ impl KnownGood {
         Some(Config { file: Some(path.to_owned()), ..config })
     }
 
-    /// Returns the record; an empty one if there is none. Reads the disk.
+    /// Returns the record, or an empty one if it is missing or corrupt. Reads the disk.
     pub(crate) fn record(&self) -> GoodRecord {
         let path = self.directory.join(RECORD);
         let record = match fs::read(&path) {
@@ -99,7 +98,7 @@ impl KnownGood {
         record
     }
 
-    /// Returns the path of the bytes of a version.
+    /// Returns the path of a version's file.
     pub(crate) fn path(&self, digest: &str) -> PathBuf {
         self.directory.join(digest).with_extension("wasm")
     }
@@ -114,7 +113,7 @@ impl KnownGood {
         self.replace(&self.directory.join(CONFIGURATION), text.as_bytes())
     }
 
-    /// Persists the record, then removes the bytes of all versions but these. Blocks.
+    /// Persists the record, then removes all versions except those in `needed`. Blocks.
     pub(crate) fn keep_record(
         &self,
         record: &GoodRecord,
@@ -125,7 +124,7 @@ impl KnownGood {
         for entry in fs::read_dir(&self.directory)? {
             let path = entry?.path();
             let stem = path.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default();
-            // A host that was killed leaves what it was writing.
+            // A killed host leaves an incomplete file.
             let is_unfinished = path.extension().is_some_and(|end| end == UNFINISHED);
             if is_unfinished || (is_a_digest(stem) && !needed.contains(stem)) {
                 fs::remove_file(&path)?;
@@ -134,27 +133,27 @@ impl KnownGood {
         Ok(())
     }
 
-    /// Writes a file so that a crash leaves the old one or the new one, whole.
+    /// Replaces a file atomically: a crash leaves either the old or the new content.
     fn replace(&self, path: &Path, bytes: &[u8]) -> io::Result<()> {
         DirBuilder::new().recursive(true).mode(0o700).create(&self.directory)?;
-        let beside = path.with_extension(UNFINISHED);
+        let temporary = path.with_extension(UNFINISHED);
         let mut options = File::options();
-        // A configuration may hold keys of plugins.
+        // A configuration may contain secrets of plugins.
         options.create(true).truncate(true).write(true).mode(0o600);
         let written = options
-            .open(&beside)
+            .open(&temporary)
             .and_then(|mut file| file.write_all(bytes).and_then(|()| file.sync_all()))
-            .and_then(|()| fs::rename(&beside, path));
+            .and_then(|()| fs::rename(&temporary, path));
         if written.is_err() {
-            // It may not be there.
-            let _ = fs::remove_file(&beside);
+            // Opening may have failed, so the file may not exist.
+            let _ = fs::remove_file(&temporary);
         }
         written?;
         File::open(&self.directory)?.sync_all()
     }
 }
 
-/// Checks that a text is a digest, and so is no path of another file.
+/// Returns `true` if `text` is a digest, which cannot be a path to another directory.
 fn is_a_digest(text: &str) -> bool {
     text.len() == 64 && text.bytes().all(|byte| byte.is_ascii_hexdigit())
 }
@@ -173,7 +172,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_kept_is_known_and_what_is_no_longer_needed_is_removed() {
+    fn a_record_is_read_back_and_versions_no_longer_needed_are_removed() {
         let data = tempfile::tempdir().unwrap();
         let known = KnownGood::in_data(data.path());
         assert_eq!(known.record(), GoodRecord::default());
@@ -191,7 +190,7 @@ mod tests {
     }
 
     #[test]
-    fn a_record_that_names_another_file_or_is_damaged_names_nothing() {
+    fn a_record_that_is_corrupt_or_names_another_file_is_ignored() {
         let data = tempfile::tempdir().unwrap();
         let known = KnownGood::in_data(data.path());
         known.keep_record(&record("../../etc/passwd"), &BTreeSet::new()).unwrap();
@@ -202,7 +201,7 @@ mod tests {
     }
 
     #[test]
-    fn a_configuration_is_known_at_its_own_path_alone() {
+    fn a_configuration_is_used_only_for_its_own_path() {
         let data = tempfile::tempdir().unwrap();
         let known = KnownGood::in_data(data.path());
         let path = data.path().join("host.toml");

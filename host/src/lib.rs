@@ -1,5 +1,5 @@
-//! The program on the device: owns the connection and the twin of one device,
-//! and routes its direct methods to plugins.
+//! Plugin host for one IoT Hub device: owns its connection and its twin, and routes its
+//! direct methods to plugins.
 //!
 //! ```
 //! use behaviour_host::{Config, run};
@@ -19,43 +19,45 @@
 //! "#;
 //! # let host_toml = format!("{host_toml}\nhost.compile_cache = \"compiled\"\nhost.control_socket = \"c/s\"");
 //! let config = Config::parse(&host_toml, directory.path())?;
-//! // `identity` is the device's connection string. This device ends once it is connected.
+//! // `identity` is the device's connection string. This host stops once it has connected.
 //! run(config, identity, hub.connected(&device)).await?;
 //! # Ok(())
 //! # }
 //! ```
 //!
-//! At its first start everything that can be wrong with a configuration or a plugin is
-//! known before the first connection; later starts fall back to what worked last. It
-//! never sets up logging: it emits `tracing` events, those of plugins under the target
-//! `plugin`.
+//! The first start checks the configuration and loads every plugin before it connects.
+//! Later starts fall back to the last working configuration and plugin versions.
 //!
-//! `cargo run -p behaviour-host --example device` is a whole device, with a hub in the same
+//! The crate emits `tracing` events and never installs a subscriber. Log lines of plugins
+//! have the target `plugin`.
+//!
+//! `cargo run -p behaviour-host --example device` runs a complete device and a hub in one
 //! process.
 //!
 //! # Layout
 //!
-//! * `backoff`: pauses between attempts that grow and spread.
+//! * `backoff`: exponential back-off with jitter.
 //! * `config`: `host.toml`, parsed into settings. Imports no other module.
 //! * [`control`]: the operator's socket, its messages and its client.
-//! * `connection`: MQTT to IoT Hub. The only module that knows a packet.
-//! * `device`: one device's event loop, and what reports on it or follows its twin.
-//! * `ids`: request ids and call ids that are unique within a run.
-//! * `journal`: the file that outlives the process, and its one writing thread.
-//! * `known_good`: the configuration and the versions that worked last, on disk.
-//! * `lent`: the handles that plugins reach: twin, telemetry, state, jobs, power, HTTP, log.
+//! * `connection`: the MQTT connection to IoT Hub. The only module that handles packets.
+//! * `device`: a device's event loop, its status reports and its desired properties.
+//! * `ids`: request ids and call ids that are unique across runs.
+//! * `journal`: the database of persisted data, and its single writer thread.
+//! * `known_good`: the last working configuration and plugin versions, on disk.
+//! * `lent`: the interfaces that plugins call: twin, telemetry, state, jobs, power, HTTP, log.
 //! * `memory`: returns unused memory to the system.
-//! * `plugins`: loads components; the slot that holds a plugin's versions and health.
-//! * `router`: from a method's name to a plugin, and from any outcome to one answer.
+//! * `plugins`: loads components, and holds a plugin's versions and health in a slot.
+//! * `router`: maps a method name to a plugin, and every outcome to one answer.
 //! * `run`: assembles a device from a configuration and runs it.
 //! * `simulate`: many devices in one process, to load-test a hub.
-//! * `supervision`: ends the host when a task of it has ended, and knows which are stuck.
-//! * `swap`: replaces plugins while the host runs: files, configuration, operator.
+//! * `supervision`: ends the host if one of its tasks ends, and detects stuck tasks.
+//! * `swap`: replaces plugins in a running host after changes of their files or the
+//!   configuration, and at the operator's request.
 
 #![cfg_attr(test, allow(clippy::unwrap_used, reason = "a test may stop at the first surprise"))]
 
 #[cfg(not(unix))]
-compile_error!("behaviour-host needs Unix: its sockets, its signals and the identity of files");
+compile_error!("behaviour-host needs Unix sockets, signals and inode numbers");
 
 mod backoff;
 mod config;

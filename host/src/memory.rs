@@ -1,4 +1,4 @@
-//! Memory that is returned to the system: what the start and bursts of calls have left.
+//! Returns unused memory to the system after the start and after bursts of calls.
 
 mod code;
 mod heap;
@@ -17,13 +17,13 @@ pub use heap::share as share_heap;
 const AFTER_START: Duration = Duration::from_secs(1);
 const EVERY: Duration = Duration::from_secs(15);
 
-/// Runs once after the start and then periodically; never returns. `plugins` lists
-/// those whose calls may have left memory.
-pub(crate) async fn give_back(plugins: impl Fn() -> Vec<Plugin>, counts: Arc<Counts>) {
+/// Returns unused memory once after the start and then periodically; never completes.
+/// `plugins` lists the loaded plugins, which return the unused memory of their calls.
+pub(crate) async fn release_unused(plugins: impl Fn() -> Vec<Plugin>, counts: Arc<Counts>) {
     sleep(AFTER_START).await;
     blocking(|| {
-        heap::give_back();
-        code::give_back();
+        heap::trim();
+        code::drop_pages();
     })
     .await;
     let (mut last, _) = counts.methods();
@@ -35,14 +35,14 @@ pub(crate) async fn give_back(plugins: impl Fn() -> Vec<Plugin>, counts: Arc<Cou
         blocking(move || {
             plugins.iter().for_each(Plugin::give_back);
             if had_calls {
-                heap::give_back();
+                heap::trim();
             }
         })
         .await;
     }
 }
 
-/// Runs work that may block for milliseconds and does not fail.
+/// Runs `work`, which may block for milliseconds, on a blocking thread.
 async fn blocking(work: impl FnOnce() + Send + 'static) {
     spawn_blocking(work).await.ok();
 }
@@ -51,7 +51,7 @@ async fn blocking(work: impl FnOnce() + Send + 'static) {
 mod tests {
     use super::*;
 
-    /// Returns a figure of this process's memory, in KiB (proc(5), status).
+    /// Returns a field of `/proc/self/status`, in KiB (proc(5)).
     pub(super) fn resident(kind: &str) -> i64 {
         let status = std::fs::read_to_string("/proc/self/status").unwrap();
         let line = status.lines().find_map(|line| line.strip_prefix(kind)).unwrap();
@@ -59,18 +59,18 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn what_a_burst_has_left_goes_back_to_the_system() {
+    async fn memory_of_a_burst_is_returned_to_the_system() {
         let counts = Arc::new(Counts::default());
-        let _giving_back = tokio::spawn(give_back(Vec::new, Arc::clone(&counts)));
+        let _task = tokio::spawn(release_unused(Vec::new, Arc::clone(&counts)));
         tokio::time::sleep(2 * AFTER_START).await;
 
         let mut burst: Vec<_> = (0..100_000).map(|_| vec![1_u8; 1024]).collect();
-        // Everything below it is kept, as by any allocation that lasts.
+        // The last allocation pins the heap below it, as any long-lived one does.
         burst.drain(..burst.len() - 1);
         counts.answered(200);
         let before = resident("RssAnon:");
         tokio::time::sleep(2 * EVERY).await;
-        let given_back = before - resident("RssAnon:");
-        assert!(given_back > 50 * 1024, "{given_back} KiB of 100,000");
+        let returned = before - resident("RssAnon:");
+        assert!(returned > 50 * 1024, "{returned} KiB of 100,000");
     }
 }

@@ -1,5 +1,6 @@
-//! From a configuration to a device at work: what all devices of a process share,
-//! and what each has of its own.
+//! Assembles a device from a configuration and runs it.
+//!
+//! [`ProcessParts`] holds everything that the devices of a process share.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -42,13 +43,18 @@ pub use error::RunError;
 mod check;
 mod error;
 
-/// Time that the journal has to persist the rest when a task of the host has died.
+/// Time limit for the journal's last commit after a task of the host has ended.
 const LAST_COMMIT: Duration = Duration::from_secs(5);
 
-/// Runs the host until `stop` completes. Then it accepts no new calls, gives running
-/// ones their grace, disconnects and returns. A connection that is lost, or cannot be
-/// made, is retried without end. An error is a fault that was found before the first
-/// attempt, or the death of a task without which the host is not whole.
+/// Runs the host until `stop` completes.
+///
+/// The host then accepts no new calls, waits for running calls within their grace period,
+/// disconnects and returns. It reconnects without a limit on the number of attempts.
+///
+/// # Errors
+///
+/// Returns an error if the host cannot start with this configuration, or if one of its
+/// essential tasks ends.
 pub async fn run(
     config: Config,
     identity: DeviceConnectionString,
@@ -57,7 +63,7 @@ pub async fn run(
     run_on(&Machine::default(), config, identity, stop).await
 }
 
-/// Runs the host on a machine that describes its boots in files of its own.
+/// Runs the host like [`run`], with the boot information of `machine`.
 pub async fn run_on(
     machine: &Machine,
     config: Config,
@@ -66,7 +72,7 @@ pub async fn run_on(
 ) -> Result<(), RunError> {
     let service_manager = ServiceManager::of_environment();
     let supervisor = Supervisor::new(service_manager.watchdog());
-    // First, because what worked last is there.
+    // Opened first, because it contains the last working configuration.
     let kept = Durable::open(&config.host, &identity, machine).await?;
     let known = KnownGood::in_data(&kept.directory);
     let (shared, dial, control) =
@@ -84,16 +90,16 @@ pub async fn run_on(
         let handles = ControlHandles { router: Arc::clone(&router), operator: background.operator };
         background.tasks.spawn(supervisor.watch("control", control.run(handles)));
     }
-    let died = tokio::select! {
+    let ended = tokio::select! {
         () = device.run(stop) => None,
-        died = supervisor.ended() => Some(died),
+        ended = supervisor.ended() => Some(ended),
     };
     supervisor.stopping();
-    if let Some(died) = died {
+    if let Some(ended) = ended {
         background.tasks.abort_all();
-        // The journal may be what has died.
+        // The ended task may be the journal, so closing it may never complete.
         tokio::time::timeout(LAST_COMMIT, journal.close()).await.ok();
-        return Err(died.into());
+        return Err(ended.into());
     }
     background.tasks.shutdown().await;
     swap::stop_all(&router).await;
@@ -101,9 +107,9 @@ pub async fn run_on(
     Ok(())
 }
 
-/// Prepares everything that can be known to be wrong before the first connection. Where
-/// nothing has worked yet, that includes the plugins; else they are loaded later, and
-/// what worked last takes the place of a configuration that cannot be used.
+/// Prepares everything that can fail before the first connection. If a configuration has
+/// worked before, the plugins are loaded later, and that configuration replaces one that
+/// cannot be used.
 async fn prepare_or_fall_back(
     config: Config,
     identity: &DeviceConnectionString,
@@ -120,7 +126,7 @@ async fn prepare_or_fall_back(
         Err(error) => error,
     };
     let Some(good) = good else { return Err(error) };
-    // The command line may have filled in the CA file, or the file may name a wrong one.
+    // The CA file may come from the command line, or `host.toml` may name a wrong one.
     let mut with_ca_file = good.clone();
     with_ca_file.hub.ca_file = good.hub.ca_file.clone().or(ca_file);
     for config in [with_ca_file, good] {
@@ -148,17 +154,16 @@ async fn prepare(
     Ok((shared, dial, control))
 }
 
-/// Time at which the plugins are loaded.
+/// Time at which plugins are loaded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Plugins {
     /// Before the first connection; a plugin that does not load is an error.
     Now,
-    /// By [`Swap`], beside the connection.
+    /// After the start, by [`Swap`].
     Later,
 }
 
-/// Parts that all devices of a process share: the engine with its compiled plugins, and
-/// the counters.
+/// Parts that all devices of a process share.
 pub(crate) struct ProcessParts {
     config: Config,
     loader: Loader,
@@ -169,8 +174,8 @@ pub(crate) struct ProcessParts {
 }
 
 impl ProcessParts {
-    /// Makes the engine, and loads the plugins if that is to be done now, on a thread
-    /// that may block.
+    /// Creates the engine and, unless `when` is [`Plugins::Later`], loads the plugins. Runs
+    /// on a blocking thread.
     pub(crate) async fn load(
         config: Config,
         when: Plugins,
@@ -190,9 +195,8 @@ impl ProcessParts {
         Ok(ProcessParts { config, loader, plugins, http, counts: Arc::default(), supervisor })
     }
 
-    /// Makes a device with a connection, a twin and calls of its own, which starts to
-    /// connect. Without `kept` its data ends with the process. `changes` is notified of
-    /// changes of its plugins.
+    /// Creates a device with its own connection and twin, and starts to connect. Without
+    /// `kept` nothing is persisted. `changes` is notified when its plugins change.
     pub(crate) fn device(&self, dial: Dial, kept: Option<Durable>, changes: &Changes) -> Device {
         let identity = dial.identity().clone();
         let id = identity.device.clone();
@@ -253,7 +257,7 @@ impl ProcessParts {
         }
     }
 
-    /// Begins all that follows the files, the twin and the plugins of a device.
+    /// Starts the tasks that follow the files, the twin and the plugins of a device.
     fn background_tasks(
         &self,
         device: &Device,
@@ -289,13 +293,13 @@ impl ProcessParts {
             tasks.spawn(supervisor.watch("status", status));
         }
         let router = Arc::clone(router);
-        let give_back = memory::give_back(move || router.plugins(), Arc::clone(&self.counts));
-        tasks.spawn(supervisor.watch("memory", give_back));
+        let memory = memory::release_unused(move || router.plugins(), Arc::clone(&self.counts));
+        tasks.spawn(supervisor.watch("memory", memory));
         BackgroundTasks { tasks, operator }
     }
 }
 
-/// Tasks that run beside a device's loop.
+/// Tasks that run alongside a device's event loop.
 struct BackgroundTasks {
     tasks: JoinSet<()>,
     operator: Operator,

@@ -1,16 +1,16 @@
-//! Supervision of the tasks without which a host is not whole.
+//! Supervision of the host's essential tasks.
 //!
-//! A task that ends by a panic, or returns although it should not, would leave a host
-//! that looks alive and does half of its work. [`Supervisor::ended`] returns the first
-//! such end; the host then ends the process, and its service manager starts it again.
+//! If a task panics or returns early, the host would seem alive but do only part of its
+//! work. [`Supervisor::ended`] returns the first such end. The host then exits, and its
+//! service manager restarts it.
 //!
-//! With a watchdog, each task also gives signs of life, its [`Pulse`].
-//! [`Supervisor::silent`] names the tasks that have missed theirs. Without one no task
-//! wakes for that.
+//! If there is a watchdog, each task also sends heartbeats through its [`Pulse`], and
+//! [`Supervisor::silent`] returns the tasks that have missed theirs. Without a watchdog,
+//! no task wakes up to send a heartbeat.
 //!
-//! [`Supervisor::watch`] is for tasks that await without a limit: their pulse shows that
-//! they are scheduled and that their code returns. [`Pulse::over`] is for tasks that
-//! await one step after another: they set a limit for each step themselves.
+//! [`Supervisor::watch`] suits tasks that wait without a limit. Their heartbeats show that
+//! they are polled and that their code does not block. [`Pulse::over`] suits tasks that
+//! run one step after another and set a time limit for each.
 
 use std::any::Any;
 use std::panic::AssertUnwindSafe;
@@ -25,11 +25,11 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep};
 use tracing::error;
 
-/// Signs of life in the watchdog's limit. A task is silent after half of that limit:
-/// three missed signs.
+/// Heartbeats within the watchdog's timeout. A task is silent after half of the timeout,
+/// which is three missed heartbeats.
 const PULSES: u32 = 6;
 
-/// The unexpected end of a task.
+/// Unexpected end of a task.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("task `{task}` {how}")]
 pub struct TaskEnded {
@@ -37,13 +37,13 @@ pub struct TaskEnded {
     how: String,
 }
 
-/// Watches tasks. Clones watch for the same process.
+/// Supervisor of a process's tasks. Clones share their state.
 #[derive(Clone)]
 pub(crate) struct Supervisor(Arc<Supervised>);
 
 struct Supervised {
     began: Instant,
-    /// Interval of the signs of life; `None` without a watchdog.
+    /// Interval of the heartbeats; `None` without a watchdog.
     interval: Option<Duration>,
     stopping: AtomicBool,
     ended: watch::Sender<Option<TaskEnded>>,
@@ -52,11 +52,12 @@ struct Supervised {
 
 struct Task {
     name: &'static str,
-    /// Milliseconds since the supervisor began, after which the task counts as silent.
+    /// Time after which the task counts as silent, in milliseconds since the supervisor
+    /// was created.
     silent_after: AtomicU64,
 }
 
-/// Signs of life of one task.
+/// Heartbeat of one task.
 #[derive(Clone)]
 pub(crate) struct Pulse {
     supervised: Arc<Supervised>,
@@ -64,8 +65,8 @@ pub(crate) struct Pulse {
 }
 
 impl Supervisor {
-    /// Supervises tasks for a service manager that ends the process if it hears nothing
-    /// for `watchdog`.
+    /// Creates a supervisor for a service manager that ends the process after `watchdog`
+    /// without a notification.
     pub(crate) fn new(watchdog: Option<Duration>) -> Supervisor {
         Supervisor(Arc::new(Supervised {
             began: Instant::now(),
@@ -76,7 +77,8 @@ impl Supervisor {
         }))
     }
 
-    /// Watches a task that returns only after [`Supervisor::stopping`].
+    /// Supervises a task that returns only after [`Supervisor::stopping`], and sends its
+    /// heartbeats.
     pub(crate) fn watch<F>(&self, name: &'static str, work: F) -> impl Future<Output = ()> + use<F>
     where
         F: Future<Output = ()>,
@@ -106,7 +108,7 @@ impl Supervisor {
         pulse
     }
 
-    /// Returns the tasks that have missed their signs of life.
+    /// Returns the tasks that have missed their heartbeats.
     pub(crate) fn silent(&self) -> Vec<&'static str> {
         let now = self.0.millis();
         let tasks = self.0.tasks.lock();
@@ -115,7 +117,7 @@ impl Supervisor {
         silent.map(|task| task.name).collect()
     }
 
-    /// Returns the first unexpected end of a task; never, if all go on.
+    /// Waits for the first unexpected end of a task.
     pub(crate) async fn ended(&self) -> TaskEnded {
         let mut ended = self.0.ended.subscribe();
         let first = ended.wait_for(Option::is_some).await.ok().and_then(|first| first.clone());
@@ -126,7 +128,7 @@ impl Supervisor {
         }
     }
 
-    /// From now on the end of a task is expected.
+    /// Allows all tasks to return from now on.
     pub(crate) fn stopping(&self) {
         self.0.stopping.store(true, Ordering::Relaxed);
     }
@@ -139,19 +141,19 @@ impl Supervised {
 }
 
 impl Pulse {
-    /// Watches a task that returns only after [`Supervisor::stopping`] and beats this
-    /// pulse itself.
+    /// Supervises a task that returns only after [`Supervisor::stopping`] and sends its
+    /// heartbeats itself.
     pub(crate) async fn over(self, work: impl Future<Output = ()>) {
         let outcome = caught(work).await;
         self.ended(outcome);
     }
 
-    /// Gives a sign of life.
+    /// Sends a heartbeat.
     pub(crate) fn beat(&self) {
         self.allow(Duration::ZERO);
     }
 
-    /// Gives a sign of life before and after a step that may take as long as `limit`.
+    /// Runs a step that may take up to `limit`, with a heartbeat before and after it.
     pub(crate) async fn during<T>(&self, limit: Duration, step: impl Future<Output = T>) -> T {
         self.allow(limit);
         let done = step.await;
@@ -159,7 +161,7 @@ impl Pulse {
         done
     }
 
-    /// Gives a sign of life that holds for `limit` longer than usual.
+    /// Sends a heartbeat that is valid for `limit` longer than usual.
     pub(crate) fn allow(&self, limit: Duration) {
         let Some(interval) = self.supervised.interval else {
             self.task.silent_after.store(u64::MAX, Ordering::Relaxed);
@@ -170,12 +172,12 @@ impl Pulse {
         self.task.silent_after.store(until, Ordering::Relaxed);
     }
 
-    /// Returns the interval of the signs of life, if there is a watchdog.
+    /// Returns the interval of the heartbeats, or `None` without a watchdog.
     pub(crate) fn interval(&self) -> Option<Duration> {
         self.supervised.interval
     }
 
-    /// Waits until the next sign of life is due, counted from now.
+    /// Waits for one interval of the heartbeats.
     pub(crate) async fn due(&self) {
         match self.supervised.interval {
             Some(interval) => sleep(interval).await,
@@ -183,7 +185,7 @@ impl Pulse {
         }
     }
 
-    /// Receives the end of the task: `Err` has the text of its panic.
+    /// Reports the end of the task. `Err` contains the message of its panic.
     pub(crate) fn ended(&self, outcome: Result<(), String>) {
         let stopping = self.supervised.stopping.load(Ordering::Relaxed);
         let how = match outcome {
@@ -192,7 +194,7 @@ impl Pulse {
             Ok(()) => "returned before the host was to stop".to_owned(),
         };
         let ended = TaskEnded { task: self.task.name, how };
-        error!("{ended}: the host ends, since it is not whole any more");
+        error!("{ended}: the host stops, because it cannot work without this task");
         self.supervised.ended.send_if_modified(|first| {
             let is_first = first.is_none();
             first.get_or_insert(ended);
@@ -201,12 +203,12 @@ impl Pulse {
     }
 }
 
-/// Runs work to its end. Returns the text of a panic as an error.
+/// Runs `work` to completion. A panic is returned as an error that contains its message.
 pub(crate) async fn caught<T>(work: impl Future<Output = T>) -> Result<T, String> {
     AssertUnwindSafe(work).catch_unwind().await.map_err(|panic| panic_text(&*panic))
 }
 
-/// Returns the text of a panic.
+/// Returns the message of a panic.
 pub(crate) fn panic_text(panic: &(dyn Any + Send)) -> String {
     let text = panic.downcast_ref::<&str>().copied();
     let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str));
@@ -255,7 +257,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn an_idle_task_shows_that_it_is_alive_for_as_long_as_it_is() {
+    async fn an_idle_task_is_never_silent() {
         let supervisor = Supervisor::new(Some(WATCHDOG));
         let idle = tokio::spawn(supervisor.watch("idle", pending()));
         for _ in 0..100 {
@@ -264,13 +266,12 @@ mod tests {
         }
         idle.abort();
         sleep(2 * WATCHDOG).await;
-        assert!(supervisor.silent().is_empty(), "a task that is gone is not silent");
+        assert!(supervisor.silent().is_empty(), "a dropped task is not silent");
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_task_whose_code_does_not_return_is_silent() {
+    async fn a_task_that_is_no_longer_polled_is_silent() {
         let supervisor = Supervisor::new(Some(WATCHDOG));
-        // Polled once, and never again.
         let mut stuck = std::pin::pin!(supervisor.watch("stuck", pending()));
         assert!(stuck.as_mut().now_or_never().is_none());
         sleep(WATCHDOG / 2).await;
@@ -280,7 +281,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_step_may_take_its_time_and_no_longer() {
+    async fn a_step_is_silent_only_after_its_limit() {
         let supervisor = Supervisor::new(Some(WATCHDOG));
         let step = 10 * WATCHDOG;
         let pulse = supervisor.pulse("swap");

@@ -1,12 +1,13 @@
-//! Changes of a running host: a changed plugin file, a changed configuration, an order
-//! of the operator.
+//! Changes of a running host: changed plugin files, a changed configuration, and orders of
+//! the operator.
 //!
-//! It checks the files whenever the [`Watch`] reports an event, and compares them with
-//! the running versions. A new version is read whole, compiled beside the running one, started, and
-//! only then takes the calls; a version that is refused changes nothing. A refused file
-//! is reported only when it has not changed for a moment: until then it may be half
-//! written. The half of a configuration may be right, so that one is taken when its
-//! writer has finished.
+//! The files are checked whenever the [`Watch`] reports an event, and compared with the
+//! running versions. A new version is read, compiled and started while the old one still
+//! serves calls, and then becomes active. A version that is refused changes nothing.
+//!
+//! A file may be incomplete while it is being written. An invalid file is therefore
+//! reported only after it has not changed for a moment. Part of a configuration can be a
+//! valid configuration, so a configuration is applied only when its writer has finished.
 
 use std::collections::{BTreeSet, HashMap};
 use std::path::PathBuf;
@@ -44,12 +45,13 @@ pub(crate) mod switches;
 mod tests;
 mod watch;
 
-/// Time without change after which a refused file counts as whole.
+/// Time without a change after which a refused file counts as complete.
 const SETTLED: Duration = Duration::from_secs(1);
 
-/// Time that reading a file may take before the swap counts as stuck.
+/// Time limit for reading files, after which this task counts as stuck.
 const SLOW_FILES: Duration = Duration::from_secs(60);
 
+/// Task that applies changes of files and orders of the operator.
 pub(crate) struct Swap {
     loader: Loader,
     router: Arc<Router>,
@@ -58,45 +60,48 @@ pub(crate) struct Swap {
     config: Config,
     /// Configuration that could not be applied because of a plugin.
     pending: Option<Config>,
-    standing: tokio::sync::watch::Sender<Standing>,
+    configuration: tokio::sync::watch::Sender<ConfigurationState>,
     seen: HashMap<Subject, Seen>,
-    /// Writer of the configuration, at the last check.
+    /// State of the configuration's writer at the last check.
     writer: FileWriter,
     orders: mpsc::Receiver<Order>,
     tasks: JoinSet<()>,
     switches: Arc<Switches>,
-    /// `None`: nothing is kept for the next start.
+    /// `None` if nothing is persisted for the next start.
     keeper: Option<Keeper>,
     pulse: Pulse,
 }
 
-/// State of the configuration on disk: whether it is in force, and if not, why.
+/// State of the configuration on disk.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct Standing {
-    /// Reason why it is not in force.
+pub(crate) struct ConfigurationState {
+    /// Error because of which the configuration was refused.
     pub(crate) refused: Option<String>,
-    /// Parts of it are in force only when the host is started again.
+    /// `true` if some changes take effect only after a restart of the host.
     pub(crate) restart_needed: bool,
 }
 
-/// Subject of a check: the configuration, or a plugin by its name.
+/// Subject of a check: the configuration, or a plugin with its name.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 enum Subject {
     Configuration,
     Plugin(String),
 }
 
-/// Stamps of the files of a subject at the last check.
+/// Last check of a subject.
 struct Seen {
+    /// Stamps of the files of the subject.
     stamps: Vec<Option<FileStamp>>,
+    /// Time at which the current stamps were first seen.
     since: Instant,
-    /// Time without a change after which it is applied.
+    /// Time without a change after which the subject is checked again.
     rest: Duration,
-    /// Applied or reported, and not checked again before they change.
+    /// `true` if the subject was applied or reported, and is not checked again until its
+    /// files change.
     settled: bool,
 }
 
-/// Reason why a file or a configuration is refused.
+/// Reason for which a file or a configuration is refused.
 #[derive(Debug, thiserror::Error)]
 enum Refused {
     #[error(transparent)]
@@ -117,7 +122,7 @@ impl Swap {
         self.load_missing();
         loop {
             self.pulse.beat();
-            // Watched before the check, so that no change falls in between.
+            // The files are watched before they are checked, so that no change is missed.
             let files = self.files();
             let (watched, configuration) = (files.clone(), self.config.file.clone());
             let watching = spawn_blocking(move || {
@@ -129,17 +134,17 @@ impl Swap {
                 .await
                 .expect("watching does not panic and is not cancelled");
             self.writer = watch.writer();
-            self.look().await;
+            self.check_files().await;
             self.do_chores();
             self.keep().await;
             if files != self.files() {
                 continue;
             }
-            let again = self.next_look();
+            let again = self.next_check();
             tokio::select! {
-                () = watch.stirred() => {}
+                () = watch.changed() => {}
                 () = sleep_until(again.unwrap_or_else(Instant::now)), if again.is_some() => {}
-                Some(order) = self.orders.recv() => self.obey(order).await,
+                Some(order) = self.orders.recv() => self.carry_out(order).await,
                 Ok(()) = changed.changed() => {}
                 Some(ended) = self.tasks.join_next() => lifecycle::joined(ended),
                 () = self.pulse.due() => {}
@@ -147,7 +152,7 @@ impl Swap {
         }
     }
 
-    /// Returns all files that decide what runs.
+    /// Returns the files of the configuration and of all plugins.
     fn files(&self) -> BTreeSet<PathBuf> {
         let plugins = self.config.plugins.values();
         let pending = self.pending.iter().flat_map(|config| config.plugins.values());
@@ -155,16 +160,17 @@ impl Swap {
         files.chain(self.config.file.clone()).collect()
     }
 
-    async fn look(&mut self) {
+    /// Checks all files, and applies changed ones.
+    async fn check_files(&mut self) {
         if let Some(path) = self.config.file.clone() {
-            self.look_at_configuration(&path).await;
+            self.check_configuration(&path).await;
         }
         for (name, section) in self.config.plugins.clone() {
-            self.look_at_plugin(name, &section).await;
+            self.check_plugin(name, &section).await;
         }
     }
 
-    async fn look_at_plugin(&mut self, name: String, section: &PluginSection) {
+    async fn check_plugin(&mut self, name: String, section: &PluginSection) {
         let slot = self.router.table().slot(&name).cloned();
         let Some(slot) = slot.filter(|slot| !slot.is_loading()) else { return };
         let subject = Subject::Plugin(name);
@@ -177,8 +183,8 @@ impl Swap {
             Ok(()) => drop(slot.set_refused(None)),
             Err(error) if settled => {
                 let (plugin, file, hint) = (slot.name(), section.file.display(), error.hint());
-                let error = error.of_the_plugin();
-                // At a start it may have been logged already.
+                let error = error.without_plugin_name();
+                // The error may already have been logged at the start.
                 if slot.set_refused(Some(error.clone())) {
                     error!(plugin, %file, hint, "new version refused, the one before stays: {error}");
                 }
@@ -187,7 +193,7 @@ impl Swap {
         }
     }
 
-    /// Loads and activates the version in a plugin's file, if it is new.
+    /// Loads and activates the version in a plugin's file if it is new.
     async fn take(&self, slot: &Arc<PluginSlot>, section: &PluginSection) -> Result<(), Refused> {
         let known = Arc::clone(slot);
         let is_known =
@@ -198,7 +204,7 @@ impl Swap {
         Ok(())
     }
 
-    /// Starts a new version, which then takes the calls.
+    /// Starts and activates a new version. Returns its number.
     async fn start_and_activate(
         &self,
         slot: &PluginSlot,
@@ -219,7 +225,7 @@ impl Swap {
         Ok(version)
     }
 
-    /// Reads and compiles a version, off the async threads. Returns `None` if it is known.
+    /// Reads and compiles a version on a blocking thread. Returns `None` if it is known.
     async fn load(
         &self,
         name: &str,
@@ -241,12 +247,12 @@ impl Swap {
         }
     }
 
-    /// Takes a step that ends within `limit` and some time for files that are slow.
+    /// Runs a step that ends within `limit`, plus the time limit for slow files.
     async fn step<T>(&self, limit: Duration, step: impl Future<Output = T>) -> T {
         self.pulse.during(limit + SLOW_FILES, step).await
     }
 
-    /// Checks whether a subject has to be examined.
+    /// Returns `true` if the subject has changed or is not settled.
     fn is_new(&mut self, subject: &Subject, stamps: Vec<Option<FileStamp>>) -> bool {
         match self.seen.get(subject) {
             Some(seen) if seen.stamps == stamps => !seen.settled,
@@ -258,8 +264,8 @@ impl Swap {
         }
     }
 
-    /// Records a check of a subject. Returns whether its files have been unchanged for
-    /// long enough; if not, they are checked once more.
+    /// Records a check of a subject. Returns `true` if its files have been unchanged for
+    /// [`SETTLED`]; otherwise they are checked again.
     fn settle(&mut self, subject: &Subject) -> bool {
         self.seen.get_mut(subject).is_some_and(|seen| {
             seen.settled = seen.since.elapsed() >= SETTLED;
@@ -267,7 +273,7 @@ impl Swap {
         })
     }
 
-    /// Checks whether the files of a subject have been unchanged for a time.
+    /// Returns `true` if the files of a subject have been unchanged for `rest`.
     fn has_rested(&mut self, subject: &Subject, rest: Duration) -> bool {
         self.seen.get_mut(subject).is_none_or(|seen| {
             seen.rest = rest.max(SETTLED);
@@ -275,15 +281,15 @@ impl Swap {
         })
     }
 
-    /// Returns the time at which an unsettled subject is to be checked again.
-    fn next_look(&self) -> Option<Instant> {
+    /// Returns the time of the next check of an unsettled subject.
+    fn next_check(&self) -> Option<Instant> {
         let unsettled = self.seen.values().filter(|seen| !seen.settled);
         unsettled.map(|seen| seen.since + seen.rest).min()
     }
 }
 
 impl Refused {
-    /// Returns the way out, if one action helps.
+    /// Returns a hint at how to fix the error, if there is one.
     fn hint(&self) -> Option<String> {
         match self {
             Refused::Plugin(error) => error.hint(),
@@ -291,20 +297,20 @@ impl Refused {
         }
     }
 
-    /// Returns the error and its causes.
-    fn in_one_line(self) -> String {
+    /// Returns the error and its causes in one line.
+    fn message(self) -> String {
         program::chain(&self).to_string()
     }
 
-    /// Returns the same, for a line that already names the plugin.
-    fn of_the_plugin(self) -> String {
+    /// Returns the message for a context that already names the plugin.
+    fn without_plugin_name(self) -> String {
         match self {
             Refused::Plugin(PluginError::Load { source, .. }) => {
                 program::chain(&source).to_string()
             }
             Refused::NotStarted { why, .. } => why,
             Refused::Panicked { .. } => "the compiler panicked".to_owned(),
-            other => other.in_one_line(),
+            other => other.message(),
         }
     }
 }

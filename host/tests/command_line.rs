@@ -1,4 +1,4 @@
-//! The page about command lines shows this program's help.
+//! Checks that the command-line reference shows this program's help.
 
 #[path = "../../docs/command_line.rs"]
 mod command_line;

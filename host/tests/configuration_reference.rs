@@ -1,8 +1,8 @@
-//! The schema of `host.toml` and its reference page, held against the parser:
-//! every key in both, with its default and its range.
+//! Checks that the schema of `host.toml` and its reference page agree with the parser: all
+//! keys, their defaults and their ranges.
 //!
-//! `WRITE_DOCS=1 cargo test -p behaviour-host --test configuration_reference`
-//! writes the tables of the page anew.
+//! `WRITE_DOCS=1 cargo test -p behaviour-host --test configuration_reference` updates the
+//! tables of the page.
 
 #![allow(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
 
@@ -14,8 +14,8 @@ use std::time::Duration;
 use behaviour_host::Config;
 use serde_json::Value;
 
-/// The tables of `host.toml`: heading on the page, place in the schema, and the
-/// text that opens the table.
+/// Tables of `host.toml`: the heading on the page, the JSON pointer into the schema, and the
+/// line that opens the table.
 const TABLES: [(&str, &str, &str); 7] = [
     ("", "", ""),
     ("[hub]", "/properties/hub", "[hub]\n"),
@@ -43,8 +43,8 @@ fn schema() -> Value {
     serde_json::from_str(&fs::read_to_string(file).unwrap()).unwrap()
 }
 
-/// Returns a configuration with `line` in the table that is opened by `heading`, in which
-/// everything that is required is there.
+/// Returns a configuration with `line` in the table that `heading` opens, and with all
+/// required keys.
 fn document(heading: &str, line: &str) -> String {
     let key = line.split_once(" = ").map_or(line, |(key, _)| key);
     let unless = |name: &str, text: &str| if key == name { String::new() } else { text.to_owned() };
@@ -73,27 +73,28 @@ fn parse(text: &str) -> Result<Config, String> {
     })
 }
 
-/// Returns the keys of a table that the parser names when it meets another one.
+/// Returns the keys that the parser lists in its error about an unknown key.
 fn known_to_the_parser(text: &str) -> BTreeSet<String> {
     let error = parse(text).unwrap_err();
     let (_, known) = error.split_once(", expected ").unwrap_or_else(|| panic!("{error}\n{text}"));
     known.split('`').skip(1).step_by(2).map(str::to_owned).collect()
 }
 
-/// Returns the keys of a table by name, whichever order `serde_json` keeps.
+/// Returns the keys of a table, sorted by name.
 fn keys(table: &Value) -> impl Iterator<Item = (&String, &Value)> {
     table["properties"].as_object().unwrap().iter().collect::<BTreeMap<_, _>>().into_iter()
 }
 
-/// Calls `look` with each key that holds a value, and the heading of its table.
-fn each_key(schema: &Value, mut look: impl FnMut(&str, &str, &Value)) {
+/// Calls `check` for each key that is not a table itself, with the heading of its table, its
+/// name and its schema.
+fn each_key(schema: &Value, mut check: impl FnMut(&str, &str, &Value)) {
     for (_, place, heading) in TABLES {
         if place.is_empty() {
             continue;
         }
         for (key, about) in keys(schema.pointer(place).unwrap()) {
             if about.get("properties").is_none() {
-                look(heading, key, about);
+                check(heading, key, about);
             }
         }
     }
@@ -121,7 +122,7 @@ fn the_schema_has_every_key_of_the_parser_and_no_other() {
 }
 
 #[test]
-fn every_default_of_the_schema_is_in_force() {
+fn the_defaults_of_the_schema_are_those_of_the_parser() {
     each_key(&schema(), |heading, key, about| {
         let Some(default) = about.get("default") else { return };
         let named = parse(&document(heading, &format!("{key} = {}", as_toml(default))));
@@ -131,7 +132,7 @@ fn every_default_of_the_schema_is_in_force() {
 }
 
 #[test]
-fn a_value_outside_its_range_is_refused_and_its_ends_are_not() {
+fn only_values_within_their_range_are_accepted() {
     let duration = |text: &Value| {
         let (number, unit) = text
             .as_str()
@@ -175,7 +176,7 @@ fn a_value_outside_its_range_is_refused_and_its_ends_are_not() {
     });
 }
 
-/// Returns the first thing in a document that its schema does not allow.
+/// Returns the first violation of the schema in a document.
 fn misfit(value: &toml::Value, schema: &Value, place: &str) -> Option<String> {
     let kind = schema["type"].as_str();
     let fits = match kind {
@@ -213,7 +214,7 @@ fn misfit(value: &toml::Value, schema: &Value, place: &str) -> Option<String> {
 }
 
 #[test]
-fn the_example_fits_the_schema_and_names_every_key() {
+fn the_example_is_valid_and_shows_every_key() {
     let schema = schema();
     let example = fs::read_to_string(root().join("host/host.example.toml")).unwrap();
     let set: Vec<&str> =
@@ -228,7 +229,7 @@ fn the_example_fits_the_schema_and_names_every_key() {
 }
 
 #[test]
-fn what_the_parser_refuses_does_not_fit_the_schema() {
+fn the_schema_refuses_what_the_parser_refuses() {
     let schema = schema();
     for text in [
         "[hub]\nprot = 1\n",

@@ -1,7 +1,7 @@
-//! `kill -9` at random moments: whatever the host has said yes to, it does.
+//! `kill -9` at random moments. The host loses no request that it has accepted.
 //!
-//! 50 kills; `BEHAVIOUR_KILLS=1000 cargo test -p behaviour-host --test kill -- --nocapture`
-//! makes as many as it says, and shows the figures.
+//! The tests kill the host 50 times by default. `BEHAVIOUR_KILLS=1000 cargo test -p
+//! behaviour-host --test kill -- --nocapture` kills it 1000 times and prints the figures.
 
 #![cfg(unix)]
 #![allow(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
@@ -24,24 +24,26 @@ use tokio::task::JoinSet;
 
 const CALLERS: u64 = 4;
 
-/// The numbers of each caller begin here.
+/// Distance between the first numbers of two callers.
 const EACH: u64 = 10_000_000;
 
-/// The longest that anything is waited for.
+/// Timeout of every wait.
 const PATIENCE: Duration = Duration::from_secs(120);
 
-/// Requests to the host, and those that it accepted.
+/// Record of requests and their outcomes.
 #[derive(Default)]
 struct Book {
-    /// The last number that each caller has sent, and the last that was accepted.
+    /// Last number that each caller has sent.
     sent: HashMap<u64, u64>,
+    /// Last number of each caller that the host has accepted.
     accepted_last: HashMap<u64, u64>,
+    /// All numbers that the host has accepted.
     accepted: HashSet<u64>,
-    /// Number of times that the host has reported a job as done, over all its runs.
+    /// Number of times that the host has reported each job as done, over all its runs.
     done: HashMap<u64, u32>,
 }
 
-/// One life of the host.
+/// Running host, and the thread that reads its log.
 struct Host {
     child: Child,
     reader: JoinHandle<()>,
@@ -60,7 +62,7 @@ impl Host {
         let lines = BufReader::new(child.stderr.take().unwrap()).lines();
         let book = Arc::clone(book);
         let reader = std::thread::spawn(move || {
-            // The last line of a host that was killed may be half of one.
+            // The last line of a killed host may be incomplete.
             for line in lines.map_while(Result::ok) {
                 let Ok(line) = serde_json::from_str::<Value>(&line) else { continue };
                 match line["message"].as_str().unwrap() {
@@ -96,7 +98,7 @@ impl Service {
         Some((answer.status, answer.payload.to_value()))
     }
 
-    /// Asks until there is this answer.
+    /// Repeats a call until its answer meets a condition.
     async fn until(&self, method: &str, payload: &Value, wanted: impl Fn(i32, &Value) -> bool) {
         let asked = async {
             loop {
@@ -111,7 +113,7 @@ impl Service {
     }
 }
 
-/// Calls until it is dropped, each time with the next number.
+/// Calls the device with increasing numbers until the future is dropped.
 async fn caller(service: Service, book: Arc<Mutex<Book>>, caller: u64) {
     let method = format!("k{caller}");
     loop {
@@ -133,17 +135,17 @@ fn random(below: u64) -> u64 {
     u64::from(getrandom::u32().unwrap()) % below
 }
 
-/// Kills in the middle of swaps.
+/// Number of kills in the middle of swaps.
 const SWAP_KILLS: u32 = 20;
 
-/// Replaces a plugin's file by another version, as careful programs do.
+/// Replaces a plugin's file atomically by another version.
 fn replace(folder: &Path, fixture: &str) {
     let beside = folder.join("new");
     std::fs::write(&beside, fixtures::guest(fixture)).unwrap();
     std::fs::rename(beside, folder.join("p.wasm")).unwrap();
 }
 
-/// Waits until the host has persisted a version that works.
+/// Waits until the host has persisted a working version.
 async fn kept_a_version(folder: &Path) {
     let record = folder.join("data/known-good/record.json");
     let kept = async {
@@ -151,11 +153,11 @@ async fn kept_a_version(folder: &Path) {
             tokio::task::yield_now().await;
         }
     };
-    tokio::time::timeout(PATIENCE, kept).await.expect("a version that works is persisted");
+    tokio::time::timeout(PATIENCE, kept).await.expect("no working version was persisted");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_host_that_is_killed_in_mid_swap_starts_again_with_either_version_whole() {
+async fn a_host_that_is_killed_during_a_swap_restarts_with_one_of_both_versions() {
     let hub = Hub::start(HubConfig::default()).await.unwrap();
     let device: DeviceId = "d1".parse().unwrap();
     let identity = hub.create_device(&device).unwrap().to_text_with_key();
@@ -182,11 +184,11 @@ async fn a_host_that_is_killed_in_mid_swap_starts_again_with_either_version_whol
         tokio::time::timeout(PATIENCE, hub.connected(&device)).await.unwrap();
         service.until("ask", &Value::Null, is_whole).await;
         if kill == 0 {
-            // A first start has nothing that a file that was cut off could give way to.
+            // Without a persisted version, the host could not replace the truncated file.
             kept_a_version(folder.path()).await;
         }
         match kill % 3 {
-            // A copy that was cut off is no version at all.
+            // A truncated copy is not a version.
             0 => {
                 let whole = fixtures::guest("version-two.wat");
                 std::fs::write(folder.path().join("p.wasm"), &whole[..whole.len() / 2]).unwrap();
@@ -196,7 +198,7 @@ async fn a_host_that_is_killed_in_mid_swap_starts_again_with_either_version_whol
         }
         tokio::time::sleep(Duration::from_millis(random(60))).await;
         tokio::task::spawn_blocking(|| host.kill()).await.unwrap();
-        // A call to the connection that has just died would wait for its time-out.
+        // A call over the dead connection would wait for its timeout.
         let gone = async {
             while hub.is_connected(&device) {
                 tokio::task::yield_now().await;
@@ -216,7 +218,7 @@ async fn a_host_that_is_killed_in_mid_swap_starts_again_with_either_version_whol
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn nothing_accepted_is_lost_and_nothing_done_is_done_again_however_often_it_is_killed() {
+async fn a_killed_host_loses_no_accepted_request_and_repeats_no_finished_job() {
     let kills: u32 = std::env::var("BEHAVIOUR_KILLS").map_or(50, |kills| kills.parse().unwrap());
     let begun = Instant::now();
     let hub = Hub::start(HubConfig::default()).await.unwrap();
@@ -242,7 +244,7 @@ async fn nothing_accepted_is_lost_and_nothing_done_is_done_again_however_often_i
         for number in 0..CALLERS {
             callers.spawn(caller(service.clone(), Arc::clone(&book), number));
         }
-        // Now and then while it starts, mostly at work.
+        // One kill in four may happen before the host has connected.
         if random(4) > 0 {
             tokio::time::timeout(PATIENCE, hub.connected(&device)).await.unwrap();
         }
@@ -258,7 +260,7 @@ async fn nothing_accepted_is_lost_and_nothing_done_is_done_again_however_often_i
     };
     assert!(accepted.len() > kills as usize, "only {} calls were accepted", accepted.len());
     for number in &accepted {
-        // A job that was said to be done need not be asked for.
+        // A job that was reported as done is not checked again.
         if !book.lock().unwrap().done.contains_key(number) {
             service.until("waits", &json!(number), |status, _| status == 200).await;
         }
@@ -286,7 +288,7 @@ async fn nothing_accepted_is_lost_and_nothing_done_is_done_again_however_often_i
     let twice: Vec<_> = book.done.iter().filter(|(_, times)| **times > 1).collect();
     assert!(twice.is_empty(), "done more than once: {twice:?}");
     println!(
-        "{kills} kills, {} calls accepted of {}, {} jobs said to be done, in {:?}",
+        "{kills} kills, {} of {} calls accepted, {} jobs reported as done, in {:?}",
         accepted.len(),
         sent.iter().map(|(caller, last)| last - caller * EACH).sum::<u64>(),
         book.done.len(),

@@ -1,4 +1,4 @@
-//! Reboot commands that do not reboot the machine, whatever else they do to the host.
+//! Reboot commands that do not reboot the machine.
 
 #![allow(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
 
@@ -13,10 +13,10 @@ use service::{Client, ClientSettings};
 use tempfile::TempDir;
 use tokio::process::{Child, Command};
 
-/// The longest that anything is waited for.
+/// Timeout of every wait.
 const PATIENCE: Duration = Duration::from_secs(120);
 
-/// A hub, and a directory with the configuration of a host.
+/// Hub, and directory with the configuration of a host.
 struct Rig {
     hub: Hub,
     client: Client,
@@ -26,7 +26,8 @@ struct Rig {
 }
 
 impl Rig {
-    /// The reboot command writes a line into the file `ran`, and then does this.
+    /// Creates a rig whose reboot command appends a line to the file `ran` and then runs
+    /// `command`.
     async fn new(command: &str, settings: &str) -> Rig {
         let hub = Hub::start(HubConfig::default()).await.unwrap();
         let device: DeviceId = "d1".parse().unwrap();
@@ -56,7 +57,7 @@ impl Rig {
         self.directory.path()
     }
 
-    /// Starts the host. One that has just ended may still count as connected.
+    /// Starts the host, after the hub has noticed the end of the previous one.
     async fn start(&self) -> Child {
         until("no host is connected", || async { !self.hub.is_connected(&self.device) }).await;
         let host = Command::new(env!("CARGO_BIN_EXE_behaviour-host"))
@@ -78,7 +79,7 @@ impl Rig {
         (answer.status, answer.payload.to_value())
     }
 
-    /// Returns the number of times that the command has run.
+    /// Returns the number of runs of the reboot command.
     fn runs(&self) -> usize {
         std::fs::read_to_string(self.folder().join("ran")).unwrap_or_default().lines().count()
     }
@@ -110,7 +111,7 @@ async fn until<F: Future<Output = bool>>(what: &str, look: impl Fn() -> F) {
     .await;
 }
 
-/// The command ends the host, which is started again.
+/// Checks a command that ends the host, which is then started again.
 async fn check_command_that_ends_the_host(command: &str) {
     let rig = Rig::new(command, "reboot_min_uptime = \"0s\"").await;
     let mut first = rig.start().await;
@@ -126,7 +127,7 @@ async fn check_command_that_ends_the_host(command: &str) {
     assert_eq!(rig.runs(), 1, "{command}");
 }
 
-/// The command does nothing or does not end, and the host is killed meanwhile.
+/// Checks a command that has no effect or does not end. The host is killed meanwhile.
 async fn check_command_that_leaves_the_host_running(command: &str) {
     let rig = Rig::new(command, "reboot_min_uptime = \"0s\"").await;
     let mut first = rig.start().await;
@@ -161,7 +162,7 @@ async fn a_command_that_does_not_end_runs_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_command_gets_no_secret_of_the_hosts_environment() {
+async fn a_command_does_not_inherit_secrets_from_the_host() {
     let rig = Rig::new("env > environment; kill -9 $PPID", "reboot_min_uptime = \"0s\"").await;
     let mut host = rig.start().await;
     assert_eq!(rig.call("reboot", json!(1)).await.0, 202);
@@ -174,7 +175,7 @@ async fn a_command_gets_no_secret_of_the_hosts_environment() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_caller_that_the_reboot_cut_off_gets_the_first_answer_and_no_second_reboot() {
+async fn a_repeated_call_after_a_reboot_gets_the_first_answer_and_no_second_reboot() {
     let rig = Rig::new("kill -9 $PPID", "reboot_min_uptime = \"0s\"").await;
     let mut first = rig.start().await;
     let request = json!({"requestId": "r1"});
@@ -189,7 +190,7 @@ async fn a_caller_that_the_reboot_cut_off_gets_the_first_answer_and_no_second_re
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_reboot_past_the_hours_number_is_refused_after_a_restart_too() {
+async fn the_limit_on_reboots_per_hour_survives_a_restart() {
     let rig = Rig::new("kill -9 $PPID", "reboot_min_uptime = \"0s\"\nreboots_per_hour = 1").await;
     let mut first = rig.start().await;
     assert_eq!(rig.call("reboot", json!(1)).await.0, 202);

@@ -15,7 +15,7 @@ use super::run::identity;
 pub(crate) struct CheckArguments {
     #[command(flatten)]
     common: ConfigurationArguments,
-    /// Leave out the connection string, which perhaps only the service can read
+    /// Skip the connection string, which perhaps only the service can read
     #[arg(long)]
     without_identity: bool,
     /// Print the result as JSON
@@ -23,7 +23,8 @@ pub(crate) struct CheckArguments {
     json: bool,
 }
 
-/// Prints every error, each with its hint; the exit code is that of the first.
+/// Prints the plugins and all errors with their hints. Returns the exit code of the first
+/// error.
 pub(super) fn check(arguments: &CheckArguments) -> ExitCode {
     let (config, report, errors) = find(arguments);
     let plugins = config.iter().flat_map(|config| {
@@ -67,7 +68,7 @@ pub(super) fn check(arguments: &CheckArguments) -> ExitCode {
     })
 }
 
-/// Returns the configuration, if it can be read, and all errors.
+/// Returns the configuration if it is valid, the report, and all errors.
 fn find(arguments: &CheckArguments) -> (Option<Config>, CheckReport, Vec<CommandError>) {
     let config = match read(&arguments.common) {
         Ok(config) => config,

@@ -1,4 +1,4 @@
-//! The configuration file that every command names.
+//! Arguments that name the configuration file.
 
 use std::path::PathBuf;
 
@@ -9,10 +9,10 @@ use super::error::CommandError;
 
 #[derive(Args)]
 pub(crate) struct ConfigurationArguments {
-    /// The configuration
+    /// Configuration file
     #[arg(long, default_value = "host.toml", value_name = "FILE")]
     pub(super) config: PathBuf,
-    /// Certificates to trust beside the system's, where host.toml names none
+    /// CA certificates to trust in addition to the system's, unless host.toml names a file
     #[arg(long, env = "IOTHUB_CA_FILE", value_name = "FILE")]
     ca_file: Option<PathBuf>,
 }
@@ -28,7 +28,7 @@ pub(super) fn read(common: &ConfigurationArguments) -> Result<Config, CommandErr
 }
 
 impl ConfigurationArguments {
-    /// Returns the configuration with the CA file of the command line, if it names none.
+    /// Sets the CA file of the command line, unless the configuration names one.
     pub(super) fn with_ca_file(&self, mut config: Config) -> Config {
         if config.hub.ca_file.is_none() {
             config.hub.ca_file.clone_from(&self.ca_file);

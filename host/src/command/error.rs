@@ -7,8 +7,8 @@ use protocol::connection_string::ConnectionStringError;
 
 pub(crate) type CommandError = program::CommandError<CommandErrorKind>;
 
-/// The kinds of failure that a script tells apart, each with an exit code. The codes
-/// agree with those of `behaviour-service`.
+/// Kinds of failure with their own exit codes, for scripts. The codes agree with those of
+/// `behaviour-service`.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) enum CommandErrorKind {
     #[default]

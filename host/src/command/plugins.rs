@@ -1,4 +1,4 @@
-//! `behaviour-host plugins`: the operator's view of a host that runs.
+//! `behaviour-host plugins`: the operator's client of a running host.
 
 use std::path::PathBuf;
 
@@ -11,11 +11,11 @@ use super::error::{CommandError, CommandErrorKind};
 #[derive(Args)]
 pub(crate) struct PluginsArguments {
     #[command(subcommand)]
-    what: Option<PluginsCommand>,
+    command: Option<PluginsCommand>,
     /// Print the answer as JSON
     #[arg(long, global = true)]
     json: bool,
-    /// The configuration of the host
+    /// Configuration file of the host
     #[arg(long, default_value = "host.toml", value_name = "FILE", global = true)]
     config: PathBuf,
 }
@@ -24,13 +24,13 @@ pub(crate) struct PluginsArguments {
 enum PluginsCommand {
     /// List the plugins with their versions, states and counters
     List,
-    /// Answer a plugin's methods with 503 until it is enabled, over restarts of the host too
+    /// Answer a plugin's methods with 503 until it is enabled, even after a restart
     Disable(Name),
-    /// Let a plugin take calls again, at once
+    /// Enable a disabled plugin immediately
     Enable(Name),
-    /// Take a plugin's file again, even if its version was rolled back
+    /// Load a plugin's file again, even if its version was rolled back
     Reload(Name),
-    /// Put the version before back, until the file changes
+    /// Return to the previous version until the file changes
     Rollback(Name),
 }
 
@@ -44,7 +44,7 @@ struct Name {
 impl PluginsArguments {
     /// Returns the request to the host.
     fn request(self) -> ControlRequest {
-        match self.what.unwrap_or(PluginsCommand::List) {
+        match self.command.unwrap_or(PluginsCommand::List) {
             PluginsCommand::List => ControlRequest::List {},
             PluginsCommand::Disable(Name { plugin }) => ControlRequest::Disable { plugin },
             PluginsCommand::Enable(Name { plugin }) => ControlRequest::Enable { plugin },

@@ -12,14 +12,14 @@ use tracing::error;
 use super::configuration::{ConfigurationArguments, read};
 use super::error::{CommandError, CommandErrorKind};
 
-/// Future that completes when the program is to stop.
+/// Future that completes when the program must stop.
 type Stopped = std::pin::Pin<Box<dyn Future<Output = ()> + Send>>;
 
-/// Files and sockets that the host may have open: many times what its limits allow to
-/// plugins, and the same as in the systemd unit.
+/// Limit on open files and sockets: many times what the limits of plugins allow, and the
+/// same as in the systemd unit.
 const OPEN_FILES: u64 = 4096;
 
-/// Time that blocking threads have to end when everything else has.
+/// Time limit for blocking threads to end after everything else has ended.
 const LAST_THREADS: Duration = Duration::from_secs(1);
 
 const IDENTITY: &str = "IOTHUB_DEVICE_CONNECTION_STRING";
@@ -50,7 +50,7 @@ pub(super) fn run(
     until_signal(|stopped| behaviour_host::run(config, identity, stopped))
 }
 
-/// Returns the configuration that worked last, in place of a file that cannot be used.
+/// Returns the last working configuration in place of an invalid file.
 fn last_good(common: &ConfigurationArguments, error: CommandError) -> Result<Config, CommandError> {
     let identity = text::variable(IDENTITY).ok().flatten();
     let identity = identity.and_then(|text| text.trim().parse().ok());
@@ -64,7 +64,7 @@ fn last_good(common: &ConfigurationArguments, error: CommandError) -> Result<Con
     }
 }
 
-/// Keeps the memory of this process, which has keys in it, out of core files and from
+/// Keeps the memory of this process, which contains keys, out of core dumps and hidden from
 /// other programs of the same user.
 pub(super) fn hide_memory() {
     #[cfg(target_os = "linux")]
@@ -76,8 +76,8 @@ pub(super) fn hide_memory() {
     }
 }
 
-/// Runs a future until it ends. The first Ctrl-C or SIGTERM asks it to stop; the second
-/// ends it at once.
+/// Runs a future to completion. The first Ctrl-C or SIGTERM asks it to stop; the second
+/// ends it immediately.
 pub(super) fn until_signal<T, F>(work: impl FnOnce(Stopped) -> F) -> Result<T, CommandError>
 where
     T: Send + 'static,
@@ -86,8 +86,8 @@ where
     let runtime = tokio::runtime::Runtime::new().context("cannot start the runtime")?;
     let outcome = runtime.block_on(async {
         let (stop, stopped) = tokio::sync::oneshot::channel();
-        // In a task, beside those that it talks to: from this thread, each method
-        // would be handed from one thread to another and back.
+        // Spawned so that it runs on a worker thread, like the tasks that it talks to.
+        // Otherwise every method would cross threads twice.
         let work = tokio::spawn(work(Box::pin(async { drop(stopped.await) })));
         let signals = async move {
             let mut signals = Signals::new()?;
@@ -101,12 +101,13 @@ where
             ended = signals => Ok(ended?),
         }
     });
-    // A thread that a dead disk or file server holds must not hold the process.
+    // A thread that hangs on a dead disk or file server must not delay the exit.
     runtime.shutdown_timeout(LAST_THREADS);
     outcome
 }
 
-/// Returns the device's secret: from the environment, else from its file.
+/// Returns the device's connection string from the environment or, if the variable is not
+/// set, from the configured file.
 pub(super) fn identity(config: &Config) -> Result<DeviceConnectionString, CommandError> {
     let variable = text::variable(IDENTITY).context(IDENTITY)?;
     let (text, source) = match (variable, &config.hub.connection_string_file) {
@@ -135,7 +136,7 @@ mod tests {
     use rustix::process::{DumpableBehavior, dumpable_behavior};
 
     #[test]
-    fn the_memory_of_a_host_is_in_no_core_file() {
+    fn the_memory_of_a_host_is_excluded_from_core_dumps() {
         super::hide_memory();
         assert_eq!(dumpable_behavior().unwrap(), DumpableBehavior::NotDumpable);
     }

@@ -13,21 +13,21 @@ use super::configuration::{ConfigurationArguments, read};
 use super::error::CommandError;
 use super::run::{hide_memory, until_signal};
 
-/// Interval of the lines that are printed without a terminal.
+/// Interval of the lines if standard error is not a terminal.
 const LINE_EVERY: Duration = Duration::from_secs(10);
 
 #[derive(Args)]
 pub(crate) struct SimulateArguments {
     #[command(flatten)]
     common: ConfigurationArguments,
-    /// File of identities: one device connection string a line, as `behaviour-service
-    /// devices create --count` prints them
+    /// File with one device connection string per line, as `behaviour-service devices create
+    /// --count` prints them
     #[arg(long, value_name = "FILE")]
     identities: PathBuf,
-    /// Number of them that connect; all by default
+    /// Number of devices that connect; all by default
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     devices: Option<u32>,
-    /// Number of devices that connect in a second
+    /// Number of devices that connect per second
     #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=100_000))]
     rate: u32,
     /// Log filter: error, warn, info, debug, trace, or a filter of tracing
@@ -48,15 +48,15 @@ pub(super) fn simulate(arguments: SimulateArguments) -> Result<(), CommandError>
     let mut progress = Progress::new(log.writer());
     let figures = until_signal(|stopped| {
         behaviour_host::simulate(config, fleet, rate, stopped, move |figures| {
-            progress.tell(figures);
+            progress.show(figures);
         })
     })?;
     say(figures.summary());
     Ok(())
 }
 
-/// Shows the figures: one line that is drawn again on a terminal, else a line
-/// now and then.
+/// Display of the figures: one line that is redrawn on a terminal, or a new line every
+/// [`LINE_EVERY`] otherwise.
 struct Progress {
     to: LogWriter,
     terminal: bool,
@@ -68,9 +68,9 @@ impl Progress {
         Progress { to, terminal: std::io::stderr().is_terminal(), printed: None }
     }
 
-    fn tell(&mut self, figures: &Figures) {
-        // A line that cannot be shown is no reason to stop. The cursor stays at its
-        // beginning, so that a line of the log takes its place.
+    fn show(&mut self, figures: &Figures) {
+        // Errors are ignored: the simulation goes on without its display. The cursor
+        // returns to the start of the line, so that a log line overwrites it.
         if self.terminal {
             let _ = write!(self.to, "\r\x1b[K{figures}\r");
         } else if self.printed.is_none_or(|at| at.elapsed() >= LINE_EVERY) {

@@ -8,7 +8,7 @@ use protocol::id::IdError;
 
 use super::http::HttpError;
 
-/// Error of a configuration, in one line that names the key.
+/// Error in a configuration. Its message is one line that names the key.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
     /// The file cannot be read.
@@ -20,33 +20,33 @@ pub enum ConfigError {
         #[source]
         source: std::io::Error,
     },
-    /// Not TOML, an unknown key, or a value of the wrong kind.
+    /// Invalid TOML, an unknown key, or a value of the wrong type.
     #[error("line {line}: {problem}")]
     Line {
-        /// Counted from 1.
+        /// Number of the line, counted from 1.
         line: usize,
-        /// Reason.
+        /// Message of the parser, in one line.
         problem: String,
     },
     /// No plugin is configured.
     #[error("no [plugins.NAME]: every method would be unknown")]
     NoPlugins,
-    /// Text that is not a plugin name.
+    /// Invalid plugin name.
     #[error("[plugins.{0}]: a plugin's name is 1 to 64 letters, digits, `-` or `_`")]
     PluginName(String),
-    /// Text that is not a property name.
+    /// Invalid name of a reported property.
     #[error("`host.report_plugins_under` is `{0}`, not 1 to 64 letters, digits, `-` or `_`")]
     PropertyName(String),
     /// A key of `[hub]` or `[host]` whose value is out of range.
     #[error("`{key}` is {found:?}, not between {least:?} and {most:?}")]
     Range {
-        /// The key with its table.
+        /// Key with its table.
         key: &'static str,
-        /// Duration in the configuration.
+        /// Configured duration.
         found: Duration,
-        /// The least it may be.
+        /// Shortest allowed duration.
         least: Duration,
-        /// The most it may be.
+        /// Longest allowed duration.
         most: Duration,
     },
     /// Reboot command without a program.
@@ -55,10 +55,10 @@ pub enum ConfigError {
     /// Plugin without methods.
     #[error("[plugins.{0}]: `methods` is empty; name methods, or [\"*\"] for all others")]
     NoMethods(String),
-    /// Text that is not a method name.
+    /// Invalid method name.
     #[error("[plugins.{plugin}]: `methods`")]
     Method {
-        /// The plugin.
+        /// Name of the plugin.
         plugin: String,
         /// Cause.
         #[source]
@@ -74,28 +74,28 @@ pub enum ConfigError {
         /// Name of the method, quoted, or `*`.
         method: String,
     },
-    /// Capability that cannot be granted.
+    /// Unknown capability.
     #[error("[plugins.{plugin}]: `capabilities`")]
     Capability {
-        /// The plugin.
+        /// Name of the plugin.
         plugin: String,
         /// Cause.
         #[source]
         source: UnknownCapability,
     },
-    /// Section that the capability `http` cannot be used with.
+    /// Invalid section `http` of a plugin.
     #[error("[plugins.{plugin}.http]")]
     Http {
-        /// The plugin.
+        /// Name of the plugin.
         plugin: String,
         /// Cause.
         #[source]
         source: HttpError,
     },
-    /// Limit that is out of range.
+    /// Limit out of range.
     #[error("[plugins.{plugin}]: limits")]
     Limit {
-        /// The plugin.
+        /// Name of the plugin.
         plugin: String,
         /// Cause.
         #[source]
@@ -104,11 +104,11 @@ pub enum ConfigError {
     /// Limit above that of IoT Hub.
     #[error("[plugins.{plugin}.limits]: `{limit}` is {found}; IoT Hub carries {most} at most")]
     PastTheHub {
-        /// The plugin.
+        /// Name of the plugin.
         plugin: String,
         /// Name of the limit.
         limit: &'static str,
-        /// Value in the configuration.
+        /// Configured value.
         found: usize,
         /// Largest value that the hub accepts.
         most: usize,

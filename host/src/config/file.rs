@@ -1,7 +1,7 @@
 //! Keys of `host.toml`.
 //!
-//! Only the shape is checked here: the names of keys and the types of values. The
-//! parent module checks their meaning.
+//! Parsing checks only the names of keys and the types of values. The parent module checks
+//! the values.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::num::{NonZeroU8, NonZeroU32, NonZeroUsize};
@@ -83,7 +83,7 @@ pub(super) struct Plugin {
     pub(super) config: toml::Table,
 }
 
-/// Keys of [`plugin::HttpSettings`], and the file of trusted certificates.
+/// Keys of [`plugin::HttpSettings`].
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct HttpKeys {
@@ -95,11 +95,11 @@ pub(super) struct HttpKeys {
     pub(super) requests: Option<u32>,
 }
 
-/// Defines the table of limits: each key is a field of [`plugin::Limits`], and takes the
-/// place of its default.
+/// Defines the table of limits. Each key is a field of [`plugin::Limits`] and overrides its
+/// default.
 macro_rules! limits {
     ($($key:ident: $type:ty,)*) => {
-        /// Keys of [`plugin::Limits`], which has the reason for each.
+        /// Keys of [`plugin::Limits`], which documents each limit.
         #[derive(Debug, Default, Deserialize)]
         #[serde(deny_unknown_fields)]
         pub(super) struct Limits {
@@ -107,7 +107,7 @@ macro_rules! limits {
         }
 
         impl Limits {
-            /// Sets the limits that the file names.
+            /// Overrides the limits that the file sets.
             pub(super) fn apply(&self, limits: &mut plugin::Limits) {
                 $(if let Some(limit) = self.$key {
                     limits.$key = limit.into();

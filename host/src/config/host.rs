@@ -1,4 +1,4 @@
-//! `[host]`: the host itself.
+//! `[host]`: settings of the host itself.
 
 use std::num::{NonZeroU32, NonZeroUsize};
 use std::path::{Path, PathBuf};
@@ -9,30 +9,30 @@ use super::reboot::{RebootCommand, RebootLimits};
 use super::telemetry::TelemetryLimits;
 use super::{ConfigError, file, is_a_name, within};
 
-/// `[host]`.
+/// Settings in `[host]`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HostSection {
-    /// Time that running calls have to end after the host is asked to stop.
+    /// Time limit for running calls after the host is asked to stop.
     pub grace: Duration,
-    /// Directory of compiled plugins; by default in the user's cache directory.
+    /// Directory of compiled plugins; `None` for one in the user's cache directory.
     pub compile_cache: Option<PathBuf>,
-    /// Directory of the data that outlives the process; by default the one that systemd
-    /// provides, or one in the user's data directory.
+    /// Directory of persisted data; `None` for the one that systemd provides, or one in the
+    /// user's data directory.
     pub data: Option<PathBuf>,
     /// Limits on the rate of commits to that directory.
     pub commits: CommitLimits,
-    /// Messages that may wait for the hub.
+    /// Limits of the telemetry queue.
     pub telemetry: TelemetryLimits,
     /// Command that reboots the machine for a plugin with the capability `power`.
     pub reboot: RebootCommand,
-    /// Limits on its use.
+    /// Limits on reboots.
     pub reboot_limits: RebootLimits,
-    /// The reported property under which the plugins are listed; `None`: they
-    /// are not.
+    /// Reported property that lists the plugins; `None` if they are not reported.
     pub report_plugins_under: Option<String>,
-    /// Memory of all calls together, in bytes; `None`: a quarter of what the host may use.
+    /// Limit on the memory of all calls together, in bytes; `None` for a quarter of the
+    /// memory that the host may use.
     pub memory_bytes: Option<usize>,
-    /// Socket on which operators reach the host; by default in a directory of the user.
+    /// Socket for operators; `None` for a default path.
     pub control_socket: Option<PathBuf>,
 }
 

@@ -1,4 +1,4 @@
-//! `[plugins.NAME.http]`: hosts that a plugin may send HTTP requests to.
+//! `[plugins.NAME.http]`: HTTP requests of a plugin.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -8,19 +8,19 @@ use plugin::{Capability, HttpHostError, HttpSettings, MAX_DEADLINE};
 
 use super::file;
 
-/// Error of a section `[plugins.NAME.http]`.
+/// Error in a section `[plugins.NAME.http]`.
 #[derive(Debug, thiserror::Error)]
 pub enum HttpError {
-    /// The capability without a host to ask.
+    /// The capability `http` is granted, but no hosts are listed.
     #[error("the capability `http` needs `hosts` in a section of its own")]
     NoHosts,
-    /// The hosts without the capability.
+    /// Hosts are listed, but the capability `http` is not granted.
     #[error("needs `capabilities = [\"http\"]`")]
     NoCapability,
-    /// Text that is not a host.
+    /// Invalid host pattern.
     #[error("`hosts`")]
     Host(#[from] HttpHostError),
-    /// Timeout that is zero or longer than any call.
+    /// Timeout that is zero or longer than the longest deadline of a call.
     #[error("`timeout` is {0:?}, not between 1 ms and {MAX_DEADLINE:?}")]
     Timeout(Duration),
 }

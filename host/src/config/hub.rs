@@ -1,29 +1,29 @@
-//! `[hub]`: connection to the hub.
+//! `[hub]`: settings of the connection to the hub.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::{ConfigError, file, within};
 
-/// The port of MQTT over TLS.
+/// Default port of MQTT over TLS.
 const MQTT_PORT: u16 = 8883;
 
-/// Upper limit of the keep-alive. IoT Hub allows 1.5 times the
-/// keep-alive and at most 1767 s.
+/// Longest keep-alive. IoT Hub closes a connection after 1.5 times the keep-alive without a
+/// packet, and accepts at most 1767 s.
 const MAX_KEEP_ALIVE: Duration = Duration::from_secs(1177);
 
-/// `[hub]`.
+/// Settings in `[hub]`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HubSection {
-    /// Port of MQTT over TLS. `None`: the port of the connection string, or 8883.
+    /// Port of MQTT over TLS; `None` for the port of the connection string, or 8883.
     pub port: Option<u16>,
-    /// Certificates to trust beside the system's: a PEM file.
+    /// PEM file of certificates that are trusted in addition to the system's.
     pub ca_file: Option<PathBuf>,
-    /// The file that holds the device's connection string.
+    /// File that contains the device's connection string.
     pub connection_string_file: Option<PathBuf>,
-    /// The longest silence on the connection.
+    /// MQTT keep-alive: the longest time without a packet on the connection.
     pub keep_alive: Duration,
-    /// Lifetime of a SAS token. It is renewed at 70 to 80 % of it.
+    /// Lifetime of a SAS token. Tokens are renewed after 70 to 80 % of it.
     pub token_lifetime: Duration,
 }
 
@@ -44,8 +44,7 @@ pub(super) fn hub(section: file::Hub, directory: &Path) -> Result<HubSection, Co
     })
 }
 
-/// Returns the port to connect to if neither the file nor the connection string names
-/// one.
+/// Returns the port for a configuration and a connection string that name none.
 pub(crate) const fn default_port() -> u16 {
     MQTT_PORT
 }

@@ -1,10 +1,10 @@
-//! Durations in `host.toml`, by the grammar of [`program::duration`].
+//! Durations in `host.toml`, in the syntax of [`program::duration`].
 
 use std::time::Duration;
 
 use serde::{Deserialize, Deserializer, de::Error};
 
-/// A duration as a configuration writes it: `"250ms"`, `"30s"`, `"1m 30s"`, `"1h"`.
+/// Duration in a configuration, such as `"250ms"`, `"30s"` or `"1m 30s"`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Period(pub(crate) Duration);
 

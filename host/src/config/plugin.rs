@@ -1,4 +1,4 @@
-//! `[plugins.NAME]`: methods and limits of a plugin.
+//! `[plugins.NAME]`: settings of one plugin.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -11,45 +11,46 @@ use protocol::topic::MAX_MESSAGE_BYTES;
 
 use super::{ConfigError, file, http, is_a_name, within};
 
-/// Failures in a row that disable a plugin for a while.
+/// Default number of consecutive failures after which a plugin is disabled for a while.
 const DISABLE_AFTER: u32 = 5;
 
-/// Time that failures must last. A caller who sends what a plugin cannot take would
-/// otherwise disable it, or put back the version that repairs it, with a few calls; within
-/// this time the calls of others succeed.
+/// Default time for which all calls of a plugin must have failed. Without it, one caller
+/// with a few bad payloads could disable the plugin or roll back a fixed version. Calls of
+/// other callers that succeed within this time prevent that.
 const FAILING_FOR: Duration = Duration::from_secs(10);
 
-/// `[plugins.NAME]`.
+/// Settings in `[plugins.NAME]`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct PluginSection {
-    /// The component.
+    /// Path of the component.
     pub file: PathBuf,
-    /// The methods that it serves.
+    /// Methods that the plugin serves.
     pub methods: Vec<MethodName>,
-    /// `true` if it serves the methods that no other plugin names.
+    /// `true` if the plugin serves all methods that no other plugin names.
     pub any_method: bool,
-    /// Failures that it may have.
+    /// Tolerance for failures.
     pub patience: Patience,
-    /// Field of a payload that identifies a repeated method; `None`: every call runs.
+    /// Field of the payload that identifies a repeated call; `None` if every call runs.
     pub idempotency_key: Option<String>,
-    /// Time after the first answer in which a repeated call gets the same answer.
+    /// Time for which an answer is repeated to calls with the same key.
     pub idempotency_time: Duration,
     /// Settings of the sandbox.
     pub settings: Settings,
 }
 
-/// Failures that a plugin may have before it is disabled or rolled back.
+/// Tolerance for failures before a plugin is disabled or rolled back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Patience {
-    /// Failures in a row that disable it for a while; 0: it is never disabled.
+    /// Number of consecutive failures after which the plugin is disabled for a while; 0 if
+    /// it is never disabled.
     pub disable_after: u32,
-    /// Least time over which all calls must have failed.
+    /// Shortest time for which all calls must have failed.
     pub failing_for: Duration,
     /// `true` if a new version that never succeeds is rolled back.
     pub rollback: bool,
 }
 
-/// Limits, capabilities and the plugin's own settings.
+/// Settings of a plugin's sandbox.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Settings {
     pub(super) limits: Limits,
@@ -59,32 +60,33 @@ pub struct Settings {
 }
 
 impl Settings {
-    /// Returns the capabilities that were granted to the plugin.
+    /// Returns the granted capabilities.
     pub(crate) fn capabilities(&self) -> &BTreeSet<Capability> {
         &self.capabilities
     }
 
-    /// The longest file that is read for a component.
+    /// Returns the maximum size of a component, in bytes.
     pub(crate) fn component_bytes(&self) -> usize {
         self.limits.component_bytes
     }
 
-    /// Returns the longest time of compiling.
+    /// Returns the time limit for compiling the component.
     pub(crate) fn compile_time(&self) -> Duration {
         self.limits.compile_time
     }
 
-    /// Returns the number of attempts for one of its jobs.
+    /// Returns the maximum number of attempts of a job.
     pub(crate) fn job_attempts(&self) -> u32 {
         self.limits.job_attempts
     }
 
-    /// Returns the file of certificates that it trusts over HTTP beside those of the
-    /// system.
+    /// Returns the PEM file of certificates that the plugin trusts for HTTP in addition to
+    /// the system's.
     pub(crate) fn http_ca_file(&self) -> Option<&Path> {
         self.http.ca_file.as_deref()
     }
 
+    /// Returns the settings in the form that the sandbox takes.
     pub(crate) fn to_sandbox(&self) -> PluginSettings {
         let Settings { limits, config, capabilities, http } = self.clone();
         PluginSettings { limits, config, capabilities, http }
@@ -162,7 +164,8 @@ fn limits(plugin: &str, section: &file::Plugin) -> Result<Limits, ConfigError> {
     Ok(limits)
 }
 
-/// Returns a plugin's own setting as text: a string unchanged, any other value as JSON.
+/// Returns a value of the plugin's `config` table as the plugin sees it: a string
+/// unchanged, any other value as JSON.
 fn text_of(value: toml::Value) -> String {
     match value {
         toml::Value::String(text) => text,

@@ -1,29 +1,29 @@
-//! Reboots for plugins: the keys of `[host]` with `reboot` in their names.
+//! Settings of reboots that plugins request: the keys of `[host]` that contain `reboot`.
 
 use std::time::Duration;
 
 /// Command that reboots the machine.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RebootCommand {
-    /// The program and its arguments.
+    /// Program and its arguments.
     pub command: Vec<String>,
-    /// `true` if the command is only logged.
+    /// `true` if the command is only logged and not run.
     pub dry_run: bool,
 }
 
-/// Limits on reboots, over all plugins and all boots of the machine.
+/// Limits on reboots by all plugins together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RebootLimits {
-    /// Reboots within an hour.
+    /// Maximum number of reboots within an hour.
     pub per_hour: usize,
-    /// Shortest time from a boot to the next reboot.
+    /// Shortest time between a boot and the next reboot.
     pub min_uptime: Duration,
 }
 
 impl Default for RebootLimits {
     fn default() -> RebootLimits {
-        // A machine that a plugin reboots at every start has five minutes in which its
-        // operator can reach it, and most of an hour after the third reboot.
+        // If a plugin reboots the machine at every start, its operator has five minutes to
+        // log in, and most of an hour after the third reboot.
         RebootLimits { per_hour: 3, min_uptime: Duration::from_secs(300) }
     }
 }

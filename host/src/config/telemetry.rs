@@ -1,32 +1,32 @@
-//! `[host.telemetry]`: limits of the queue of messages for the hub.
+//! `[host.telemetry]`: limits of the telemetry queue.
 
 use serde::Deserialize;
 
-/// Limits of the messages that wait for the hub.
+/// Limits of the queue of messages to the hub.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TelemetryLimits {
-    /// Messages.
+    /// Maximum number of messages.
     pub messages: usize,
-    /// Bytes of their topics and bodies.
+    /// Maximum total size of topics and bodies, in bytes.
     pub bytes: usize,
-    /// Reaction to a full queue.
+    /// Behaviour of a full queue.
     pub when_full: WhenFull,
 }
 
-/// Reaction to a message for which the queue has no room.
+/// Behaviour of a full queue when a message is added.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum WhenFull {
-    /// The oldest message: it is dropped, and counted.
+    /// Drops and counts the oldest message.
     #[default]
     DropOldest,
-    /// The new message: the plugin gets an error.
+    /// Refuses the new message: the plugin gets an error.
     Refuse,
 }
 
 impl Default for TelemetryLimits {
     fn default() -> TelemetryLimits {
-        // Some minutes of a chatty plugin; a message may have 256 KiB.
+        // Enough for a few minutes of a chatty plugin. A message can have 256 KiB.
         let (messages, bytes) = (1_000, 4 * 1024 * 1024);
         TelemetryLimits { messages, bytes, when_full: WhenFull::default() }
     }

@@ -1,4 +1,4 @@
-//! Accepted configurations, and the errors of the others.
+//! Valid configurations, and the errors of invalid ones.
 
 use ::plugin::Limits;
 
@@ -18,7 +18,7 @@ fn check_refused(text: &str, expected: &str) {
 }
 
 #[test]
-fn a_plugin_needs_a_file_and_its_methods_and_all_else_has_a_default() {
+fn only_the_file_and_the_methods_of_a_plugin_are_required() {
     let config = parse(REBOOT).unwrap();
 
     let plugin = &config.plugins["reboot"];
@@ -31,13 +31,13 @@ fn a_plugin_needs_a_file_and_its_methods_and_all_else_has_a_default() {
 }
 
 #[test]
-fn a_capability_that_does_not_exist_is_refused_by_name() {
+fn an_unknown_capability_is_refused_by_name() {
     let text = format!("{REBOOT}capabilities = [\"flying\"]\n");
     check_refused(&text, "[plugins.reboot]: `capabilities`: unknown capability `flying`");
 }
 
 #[test]
-fn the_capability_http_comes_with_the_hosts_it_is_for() {
+fn the_capability_http_needs_a_list_of_hosts() {
     let granted = format!("{REBOOT}capabilities = [\"http\"]\n");
     let hosts = "[plugins.reboot.http]\nhosts = [\"a.example.com\", \"*.example.org\"]\n";
     let config =
@@ -57,7 +57,7 @@ fn the_capability_http_comes_with_the_hosts_it_is_for() {
 }
 
 #[test]
-fn the_example_names_every_key_and_is_right() {
+fn the_example_file_is_valid_and_shows_the_defaults() {
     let text = include_str!("../../host.example.toml");
     let uncommented: String = text
         .lines()
@@ -66,7 +66,7 @@ fn the_example_names_every_key_and_is_right() {
         .join("\n");
     parse(text).unwrap();
     let config = parse(&uncommented).unwrap();
-    // Each value written in the example is the default.
+    // Every value in the example is the default.
     assert_eq!(config.plugins["reboot"].settings.limits.memory_bytes, 64 * 1024 * 1024);
     let defaults = parse(REBOOT).unwrap();
     assert_eq!(config.host, defaults.host);
@@ -74,7 +74,7 @@ fn the_example_names_every_key_and_is_right() {
 }
 
 #[test]
-fn limits_deadlines_and_settings_of_a_plugin_are_its_own() {
+fn a_plugin_has_its_own_limits_deadlines_and_settings() {
     let text = format!(
         "{REBOOT}deadline = \"5s\"\ndeadlines.slow = \"2m\"\nlimits.calls_at_once = 7\nlimits.job_attempts = 3\n\
          config = {{ delay_seconds = 2, name = \"x\", report = {{ a = [1] }} }}\n"
@@ -90,7 +90,7 @@ fn limits_deadlines_and_settings_of_a_plugin_are_its_own() {
 }
 
 #[test]
-fn repeats_are_known_by_a_field_for_a_time() {
+fn repeated_calls_are_recognised_by_a_field_for_a_limited_time() {
     let section = |text: &str| parse(&format!("{REBOOT}{text}")).unwrap().plugins["reboot"].clone();
     assert_eq!(section("").idempotency_key, None);
     let section = section("idempotency_key = \"requestId\"\n");
@@ -116,7 +116,7 @@ fn an_unknown_key_is_named_with_its_line() {
 }
 
 #[test]
-fn a_value_that_cannot_be_meant_is_named() {
+fn an_invalid_value_is_named_with_its_key_or_line() {
     check_refused("[hub]\nport = \"x\"\n", "line 2: invalid type: string \"x\", expected u16");
     check_refused(
         "[host]\ngrace = \"soon\"\n",
@@ -150,7 +150,7 @@ fn a_value_that_cannot_be_meant_is_named() {
 }
 
 #[test]
-fn a_method_has_one_plugin() {
+fn two_plugins_cannot_serve_the_same_method() {
     let second = |methods| format!("[plugins.second]\nfile = \"s.wasm\"\nmethods = [{methods}]\n");
     check_refused(
         &format!("{REBOOT}{}", second("\"rebootDevice\"")),

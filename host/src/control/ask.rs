@@ -12,19 +12,19 @@ use super::find::{Candidate, Environment, Named, candidates};
 use super::show::printable;
 use super::{ControlAnswer, ControlRequest, TRANSFER};
 
-/// The longest answer that is read.
+/// Maximum size of an answer, in bytes.
 const ANSWER_BYTES: u64 = 4 * 1024 * 1024;
 
-/// Time that the host has to load and start a plugin.
+/// Time limit for an answer that waits until the host has loaded and started a plugin.
 const ORDER: Duration = Duration::from_secs(600);
 
-/// Reason why there is no answer.
+/// Error of a request to a host.
 #[derive(Debug, thiserror::Error)]
 pub enum AskError {
-    /// The named configuration is missing.
+    /// The configuration file cannot be read.
     #[error("{}", .path.display())]
     NoFile {
-        /// Its file.
+        /// Path of the file.
         path: PathBuf,
         /// Cause.
         #[source]
@@ -33,53 +33,54 @@ pub enum AskError {
     /// No host is listening.
     #[error("no host is running with this configuration; looked for {looked}")]
     NoHost {
-        /// The sockets that a host could have, and the variables that name them.
+        /// Candidate paths, and the environment variables that determine them.
         looked: String,
     },
-    /// The socket may have been put there by another user.
+    /// Another user may have created the socket.
     #[error("socket {} is not trusted: {why}", .path.display())]
     NotTrusted {
-        /// The socket.
+        /// Path of the socket.
         path: PathBuf,
         /// Reason.
         why: String,
     },
-    /// The socket is another user's.
-    #[error("the host is another user's")]
+    /// The host runs as another user.
+    #[error("the host runs as another user")]
     NotAllowed,
-    /// The connection broke, or took too long.
+    /// The connection failed or timed out.
     #[error("no answer from the host")]
     Broken(#[source] io::Error),
     /// The answer cannot be parsed.
-    #[error("answer of the host not understood; it may be of another version: {problem}")]
+    #[error("invalid answer, perhaps of another version of the host: {problem}")]
     NotUnderstood {
-        /// Cause, escaped.
+        /// Cause, with escaped control characters.
         problem: String,
     },
 }
 
 impl AskError {
-    /// Returns the way out.
+    /// Returns a hint at how to fix the error.
     #[must_use]
     pub fn hint(&self) -> &'static str {
         match self {
             AskError::NoFile { .. } => "name the host's configuration with --config",
             AskError::NoHost { .. } => {
-                "start it with `behaviour-host run`, or name its configuration with --config; a \
-                 host of another user is asked as that user or as root"
+                "start it with `behaviour-host run`, or name its configuration with --config; to \
+                 reach a host of another user, run this command as that user or as root"
             }
             AskError::NotTrusted { .. } => {
-                "ask as the user that the host runs as, or set `control_socket` under [host] to a \
-                 file in a directory of mode 700 of that user"
+                "run this command as the user of the host, or set `control_socket` under [host] to \
+                 a file in a directory of that user with mode 700"
             }
-            AskError::NotAllowed => "ask as the user that the host runs as",
-            AskError::Broken(_) | AskError::NotUnderstood { .. } => "see what the host's log says",
+            AskError::NotAllowed => "run this command as the user of the host",
+            AskError::Broken(_) | AskError::NotUnderstood { .. } => "see the log of the host",
         }
     }
 }
 
-/// Sends a request to the host that runs with the configuration in this file. Blocks.
-/// The file need not be valid: the host keeps running with the previous one.
+/// Sends a request to the host that runs with this configuration file. The file does not
+/// have to be valid, because the host keeps running with the previous configuration.
+/// Blocks.
 pub fn ask(configuration: &Path, request: &ControlRequest) -> Result<ControlAnswer, AskError> {
     let text = program::text::read(configuration)
         .map_err(|source| AskError::NoFile { path: configuration.to_owned(), source })?;
@@ -95,7 +96,7 @@ pub fn ask(configuration: &Path, request: &ControlRequest) -> Result<ControlAnsw
     })
 }
 
-/// Connects to the first host that is there and may be trusted.
+/// Connects to the first candidate that has a listening host and is trusted.
 async fn connect(
     candidates: &[Candidate],
     configuration: &Path,
@@ -109,7 +110,7 @@ async fn connect(
             None => continue,
             Some(Ok(owners)) => owners,
             Some(Err(why)) => {
-                // Without a socket in it the directory is no host's.
+                // A directory without a socket is not that of a host.
                 if path.symlink_metadata().is_ok() {
                     refused.get_or_insert_with(|| not_trusted(why));
                 }

@@ -1,10 +1,11 @@
-//! Places in which a client looks for the socket of a running host.
+//! Search for the socket of a running host.
 //!
 //! The host and the client may run in different sessions, whose environments name
-//! different directories. So a host leaves the path of its socket in its data directory
-//! as well, and the client tries every place that a host could have chosen.
+//! different directories. The host therefore writes the path of its socket to its data
+//! directory as well, and the client tries every path that a host could have chosen.
 //!
-//! A socket is trusted only if no other user can have made it: see [`Candidate::check`].
+//! A client trusts only sockets that no other user can have created: see
+//! [`Candidate::check`].
 
 use std::collections::BTreeMap;
 use std::env;
@@ -16,34 +17,34 @@ use std::path::{Path, PathBuf};
 use super::place::{OTHERS, SERVICES, socket_name};
 use super::pointer;
 
-/// Data directory of the service, which systemd makes.
+/// Data directory of the service, which systemd creates.
 const SERVICE_DATA: &str = "/var/lib/behaviour-host";
 
-/// Variables that choose the place of a socket.
+/// Environment variables that determine the path of a socket.
 const VARIABLES: [&str; 3] = ["XDG_RUNTIME_DIR", "TMPDIR", "XDG_DATA_HOME"];
 
-/// Mode bits of a directory that others may write to.
+/// Mode bits that allow other users to write to a directory.
 const OTHERS_WRITE: u32 = 0o022;
 
-/// A place in which the socket of a host may be.
+/// Possible path of a host's socket.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Candidate {
     pub(super) path: PathBuf,
-    /// A user that may own the host, beside those that every client trusts.
+    /// User that may own the host, in addition to the users that every client trusts.
     owner: Option<u32>,
 }
 
-/// The parts of a configuration file that say where the socket is. The file need not be
-/// valid as a whole.
+/// Paths in a configuration file that determine the socket. The file must be TOML, but
+/// does not have to be a valid configuration.
 #[derive(Debug, Default)]
 pub(super) struct Named {
     socket: Option<PathBuf>,
     data: Option<PathBuf>,
 }
 
-/// The environment of a client.
+/// Environment of a client.
 pub(super) struct Environment {
-    /// Those of [`VARIABLES`] that are set.
+    /// Values of the set variables among [`VARIABLES`].
     variables: BTreeMap<&'static str, OsString>,
     home: Option<PathBuf>,
     user: u32,
@@ -73,7 +74,7 @@ impl Environment {
         self.variables.get(name).map(PathBuf::from).filter(|path| path.is_absolute())
     }
 
-    /// Returns the variables that choose a place, with their values, for an error.
+    /// Describes the variables and their values for an error message.
     pub(super) fn describe(&self) -> String {
         let value = |name: &str| match self.variables.get(name) {
             Some(value) => format!("{name}={}", value.display()),
@@ -83,8 +84,8 @@ impl Environment {
     }
 }
 
-/// Returns the places in which the host with this configuration may have its socket, the
-/// likely ones first.
+/// Returns the possible paths of the socket of a host with this configuration, most likely
+/// first.
 pub(super) fn candidates(
     configuration: &Path,
     named: &Named,
@@ -147,15 +148,15 @@ pub(super) fn candidates(
 }
 
 fn directories_in(directory: &Path) -> Vec<PathBuf> {
-    // One for each device that this user runs a host for.
+    // There is one directory for each device that has had a host of this user.
     let entries = fs::read_dir(directory).into_iter().flatten();
     let mut paths: Vec<_> = entries.filter_map(|entry| Some(entry.ok()?.path())).collect();
     paths.sort();
     paths
 }
 
-/// Returns the owner of the first directory on this path that root does not own, if root
-/// has put it there: systemd does so for the user of a service.
+/// Returns the owner of the first directory on this path that root does not own, if only
+/// root can have created it. systemd creates such directories for the user of a service.
 fn placed_by_root(directory: &Path) -> Option<u32> {
     let directory = directory.canonicalize().ok()?;
     let mut ancestors: Vec<_> = directory.ancestors().collect();
@@ -173,8 +174,8 @@ fn placed_by_root(directory: &Path) -> Option<u32> {
 }
 
 impl Candidate {
-    /// Returns the users that may own the host: the client's own, root, the owner of the
-    /// configuration, and the one for whom root has made the directory.
+    /// Returns the users that may own the host: the client's user, root, the owner of the
+    /// configuration, and the user for whom root has created the directory.
     fn owners(&self, configuration: &Path) -> Vec<u32> {
         let mut owners = vec![rustix::process::geteuid().as_raw(), 0];
         owners.extend(fs::metadata(configuration).ok().map(|found| found.uid()));
@@ -182,10 +183,11 @@ impl Candidate {
         owners
     }
 
-    /// Checks that nobody else can have put a socket there. `None`: there is none.
+    /// Checks that only an allowed user can have created the socket, and returns these
+    /// users. Returns `None` if the directory of the socket is missing.
     pub(super) fn check(&self, configuration: &Path) -> Option<Result<Vec<u32>, String>> {
         let directory = self.path.parent().filter(|parent| !parent.as_os_str().is_empty());
-        // A link may have been put there by another user, so it is not followed.
+        // Does not follow a link, which another user may have created.
         let found = fs::symlink_metadata(directory.unwrap_or(Path::new("."))).ok()?;
         let owners = self.owners(configuration);
         let mode = found.mode() & 0o777;
@@ -210,7 +212,7 @@ mod tests {
 
     use super::*;
 
-    /// A directory with a configuration.
+    /// Creates a directory with a configuration.
     fn directory(toml: &str) -> TempDir {
         let directory = tempfile::tempdir().unwrap();
         fs::write(directory.path().join("host.toml"), toml).unwrap();
@@ -228,7 +230,7 @@ mod tests {
     }
 
     #[test]
-    fn a_host_of_another_session_is_found_by_the_word_in_its_data_directory() {
+    fn a_host_of_another_session_is_found_through_its_data_directory() {
         let home = tempfile::tempdir().unwrap();
         let elsewhere = Path::new("/run/elsewhere/host.sock");
         let environment = environment(&[], home.path());
@@ -241,7 +243,7 @@ mod tests {
                 _ => directory.path().join("data"),
             };
             fs::create_dir_all(&data).unwrap();
-            pointer::leave(&data, elsewhere, &configuration).unwrap();
+            pointer::write(&data, elsewhere, &configuration).unwrap();
             assert!(paths(&configuration, &environment).contains(&elsewhere.to_owned()));
 
             let other = directory.path().join("other.toml");
@@ -251,7 +253,7 @@ mod tests {
     }
 
     #[test]
-    fn a_configuration_behind_a_link_has_its_socket_in_either_directory() {
+    fn both_directories_of_a_linked_configuration_are_searched() {
         let (real, links) = (directory("[host]\ncontrol_socket = \"c/s\"\n"), directory(""));
         let link = links.path().join("link.toml");
         symlink(real.path().join("host.toml"), &link).unwrap();
@@ -261,7 +263,7 @@ mod tests {
     }
 
     #[test]
-    fn without_a_named_socket_the_places_of_all_sessions_are_tried() {
+    fn without_a_configured_socket_the_default_paths_of_all_sessions_are_tried() {
         let directory = directory("");
         let variables = [("XDG_RUNTIME_DIR", "/run/x".into()), ("TMPDIR", "/t".into())];
         let environment = environment(&variables, directory.path());
@@ -297,7 +299,7 @@ mod tests {
     }
 
     #[test]
-    fn a_directory_of_another_user_is_trusted_only_if_root_has_made_it() {
+    fn a_directory_of_another_user_is_trusted_only_if_root_created_it() {
         let directory = directory("");
         let configuration = directory.path().join("host.toml");
         let own = directory.path().join("own");
@@ -310,7 +312,7 @@ mod tests {
             assert_eq!(candidate(None).check(&configuration), Some(Err(why)));
             assert!(candidate(Some(65534)).check(&configuration).unwrap().is_ok());
         }
-        // Below the directory for temporary files anybody can make one.
+        // Any user can create a directory in the directory for temporary files.
         assert_eq!(placed_by_root(&own), None);
         assert_eq!(placed_by_root(Path::new("/usr/bin")), None);
     }

@@ -1,78 +1,79 @@
-//! Requests of operators, and the answers.
+//! Requests of operators, and their answers.
 
 use serde::{Deserialize, Serialize};
 
 use crate::plugins::slot::{Counters, SlotStatus};
 use crate::router::PluginSlot;
 
-/// One request.
+/// Request of an operator.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "do", rename_all = "kebab-case", deny_unknown_fields)]
 pub enum ControlRequest {
-    /// All plugins.
+    /// Lists all plugins.
     List {},
-    /// No calls for a plugin until it is enabled.
+    /// Refuses all calls of a plugin until it is enabled.
     Disable {
         /// Name of the plugin.
         plugin: String,
     },
-    /// Calls for a plugin again, at once.
+    /// Allows calls of a plugin again, immediately.
     Enable {
         /// Name of the plugin.
         plugin: String,
     },
-    /// Take a plugin's file again.
+    /// Loads a plugin's file again.
     Reload {
         /// Name of the plugin.
         plugin: String,
     },
-    /// Put a plugin's version before back.
+    /// Returns to a plugin's previous version.
     Rollback {
         /// Name of the plugin.
         plugin: String,
     },
 }
 
-/// One answer.
+/// Answer to a [`ControlRequest`].
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum ControlAnswer {
-    /// Summary of the action, in one line.
+    /// Summary of a successful action, in one line.
     Done(String),
-    /// Reason of a failure, in one line.
+    /// Reason for a failure, in one line.
     Error(String),
-    /// No plugin has this name.
+    /// Name of a plugin that the host does not have.
     UnknownPlugin(String),
-    /// To [`ControlRequest::List`].
+    /// Answer to [`ControlRequest::List`].
     #[serde(untagged, rename_all = "camelCase")]
     Plugins {
-        /// By name.
+        /// Plugins in the order of their names.
         plugins: Vec<PluginStatus>,
-        /// Reason why `host.toml` on disk is not in force, if it is not.
+        /// Error in `host.toml`, if the host refuses its current content.
         configuration_refused: Option<String>,
-        /// `true` if changes in it wait for a restart of the host.
+        /// `true` if changes in `host.toml` need a restart of the host.
         restart_needed: bool,
     },
 }
 
-/// A plugin in the list.
+/// Status of a plugin.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct PluginStatus {
-    /// Its name in the configuration.
+    /// Name of the plugin in the configuration.
     pub name: String,
-    /// Counted from 1 since the host was started; 0 if none is loaded.
+    /// Number of the version, counted from 1 since the start of the host; 0 if none is
+    /// loaded.
     pub version: u32,
-    /// SHA-256 of its file, in hex; empty if none is loaded.
+    /// SHA-256 of the component, in hex; empty if none is loaded.
     pub digest: String,
     /// `active`, `loading`, `disabled` after failures, `off` by an operator, or
     /// `not-started`.
     pub state: String,
-    /// Time since which this version takes the calls; empty if none is loaded.
+    /// Time at which this version became active; empty if none is loaded.
     pub since: String,
-    /// Last error in loading, starting or running it.
+    /// Last error in loading, starting or running the plugin.
     pub last_error: Option<String>,
-    /// Capabilities that were granted to it.
+    /// Capabilities that were granted to the plugin.
     pub capabilities: Vec<String>,
     /// `true` if there is a version to roll back to.
     pub may_roll_back: bool,
@@ -81,12 +82,12 @@ pub struct PluginStatus {
 }
 
 impl ControlRequest {
-    /// Parses one line.
+    /// Parses a line of JSON.
     pub fn parse(line: &[u8]) -> Result<ControlRequest, serde_json::Error> {
         serde_json::from_slice(line)
     }
 
-    /// Returns the plugin that the request is about.
+    /// Returns the name of the plugin that the request concerns.
     pub(super) fn plugin(&self) -> Option<&str> {
         match self {
             ControlRequest::List {} => None,
@@ -99,7 +100,7 @@ impl ControlRequest {
 }
 
 impl ControlAnswer {
-    /// Parses one line.
+    /// Parses a line of JSON.
     pub fn parse(line: &[u8]) -> Result<ControlAnswer, serde_json::Error> {
         serde_json::from_slice(line)
     }
@@ -115,7 +116,7 @@ impl PluginStatus {
             name: slot.name().to_owned(),
             version: version.map_or(0, |version| version.number),
             digest: made.map(|made| made.digest.clone()).unwrap_or_default(),
-            state: word(view.state).to_owned(),
+            state: state_name(view.state).to_owned(),
             since: version.map(|version| format!("{:.3}", version.since)).unwrap_or_default(),
             last_error: view.last_error,
             capabilities: capabilities.map(|it| it.name().to_owned()).collect(),
@@ -125,7 +126,7 @@ impl PluginStatus {
     }
 }
 
-fn word(state: SlotStatus) -> &'static str {
+fn state_name(state: SlotStatus) -> &'static str {
     match state {
         SlotStatus::Active => "active",
         SlotStatus::Disabled => "disabled",

@@ -1,9 +1,9 @@
 //! Path of the control socket, and its ownership.
 //!
-//! A lock beside the socket says which host owns the path. The owner may remove a
-//! socket that an earlier host left behind; a host without the lock is a second one
-//! with the same configuration. The lock belongs to the kernel and ends with its
-//! process. A host that ends normally leaves nothing behind.
+//! The host that holds the lock file next to the socket owns the path, and replaces a
+//! socket that an earlier host left behind. A host that does not get the lock is a second
+//! host with the same configuration. The kernel releases the lock when its process ends. A
+//! host that exits normally leaves nothing behind.
 
 use std::fs::{DirBuilder, File, Permissions, TryLockError};
 use std::io;
@@ -18,40 +18,40 @@ use tokio::net::UnixStream;
 
 use super::pointer;
 
-/// Mode that allows reading and writing to the owner alone.
+/// Mode that allows only the owner to read and write.
 const OWNER_ONLY: u32 = 0o600;
 const OWNER_ONLY_DIRECTORY: u32 = 0o700;
 
-/// Mode bits of a directory that others may use.
+/// Mode bits that allow other users any access to a directory.
 pub(super) const OTHERS: u32 = 0o077;
 
-/// Attempts to take a path that another host is just leaving.
+/// Maximum number of attempts to take a path that another host is releasing.
 const ATTEMPTS: u32 = 100;
 
-/// Directory that systemd makes for the service.
+/// Runtime directory of the service, which systemd creates.
 pub(super) const SERVICES: &str = "/run/behaviour-host";
 
-/// Reason why there is no control socket.
+/// Error in opening the control socket.
 #[derive(Debug, thiserror::Error)]
 pub enum ControlError {
     /// Another host runs with the same configuration.
     #[error("another host is listening on {}", .path.display())]
     Taken {
-        /// The lock.
+        /// Path of the lock file.
         path: PathBuf,
     },
-    /// Others could put another socket in its place.
+    /// Other users could replace the socket.
     #[error("control socket {}: its directory is open to others (mode {mode:o})", .path.display())]
     OpenToOthers {
-        /// The socket.
+        /// Path of the socket.
         path: PathBuf,
-        /// Of the directory.
+        /// Mode of the directory.
         mode: u32,
     },
-    /// The socket cannot be made.
+    /// The socket cannot be created.
     #[error("control socket {}", .path.display())]
     Socket {
-        /// The socket.
+        /// Path of the socket.
         path: PathBuf,
         /// Cause.
         #[source]
@@ -60,36 +60,36 @@ pub enum ControlError {
 }
 
 impl ControlError {
-    /// Returns the way out.
+    /// Returns a hint at how to fix the error.
     #[must_use]
     pub fn hint(&self) -> &'static str {
         match self {
-            ControlError::Taken { .. } => "stop that one first, or give this one its own host.toml",
+            ControlError::Taken { .. } => "stop the other host, or use another host.toml",
             ControlError::OpenToOthers { .. } => {
                 "set `control_socket` under [host] to a file in a directory of mode 700"
             }
             ControlError::Socket { .. } => {
-                "set `control_socket` under [host] to a path of at most 100 bytes that may be written"
+                "set `control_socket` under [host] to a writable path of at most 100 bytes"
             }
         }
     }
 }
 
-/// Path of a socket, owned until this is dropped.
+/// Path of a socket, owned until this value is dropped.
 pub(super) struct Place {
     path: PathBuf,
-    /// The user that the host runs as.
+    /// User that the host runs as.
     owner: u32,
-    /// Directory to remove with the socket, since this host made it.
+    /// Directory that this host has created and removes together with the socket.
     directory: Option<PathBuf>,
-    /// File that leads clients here.
+    /// File that contains this path for clients.
     pointer: Option<PathBuf>,
     _lock: File,
 }
 
-/// Returns the possible paths of the socket, best first: the one in the configuration;
-/// else one in the directories of services or of the user, under a name derived from
-/// the path of the configuration, so that the other end finds it too.
+/// Returns the possible paths of the socket, best first. Without a configured path, these
+/// are in the directories of services and of the user. The name of the socket is derived
+/// from the path of the configuration, so that clients find it.
 pub(super) fn candidates(named: Option<&Path>, configuration: Option<&Path>) -> Vec<PathBuf> {
     if let Some(path) = named {
         return vec![path.to_owned()];
@@ -119,8 +119,8 @@ pub(super) fn socket_name(configuration: &Path) -> String {
 }
 
 impl Place {
-    /// Takes the path, or returns its owner. `named`: the operator chose the path, and
-    /// may have made its directory.
+    /// Takes ownership of the path. `named` is `true` if the operator has configured the
+    /// path; its directory is then removed only if this host has created it.
     pub(super) fn take(path: &Path, named: bool) -> Result<Place, ControlError> {
         for _ in 0..ATTEMPTS {
             if let Some(place) = Place::attempt(path, named)? {
@@ -130,7 +130,8 @@ impl Place {
         Err(ControlError::Taken { path: path.with_extension("lock") })
     }
 
-    /// `None`: the host that had it has removed it meanwhile.
+    /// Tries to take ownership once. Returns `None` if another host has removed the files
+    /// meanwhile, so that another attempt may succeed.
     fn attempt(path: &Path, named: bool) -> Result<Option<Place>, ControlError> {
         let refused = |source| ControlError::Socket { path: path.to_owned(), source };
         let unless_gone = |error: io::Error| match error.kind() {
@@ -146,7 +147,7 @@ impl Place {
         {
             return Err(refused(error));
         }
-        // A link may have been put there by another user, so it is not followed.
+        // Does not follow a link, which another user may have created.
         let found = match std::fs::symlink_metadata(directory) {
             Ok(found) => found,
             Err(error) => return unless_gone(error),
@@ -174,7 +175,7 @@ impl Place {
         }
         // The locked file must be the one that the next host will open.
         match std::fs::metadata(&lock_file) {
-            Ok(there) if there.ino() == locked.ino() => {}
+            Ok(current) if current.ino() == locked.ino() => {}
             Ok(_) => return Ok(None),
             Err(error) => return unless_gone(error),
         }
@@ -187,13 +188,14 @@ impl Place {
         &self.path
     }
 
-    /// Leaves a file that leads clients here, until this is dropped.
-    pub(super) fn lead_here(&mut self, data: &Path, configuration: &Path) -> io::Result<()> {
-        self.pointer = Some(pointer::leave(data, &self.path, configuration)?);
+    /// Writes the path to a file in the data directory for clients. The file is removed when
+    /// this value is dropped.
+    pub(super) fn publish(&mut self, data: &Path, configuration: &Path) -> io::Result<()> {
+        self.pointer = Some(pointer::write(data, &self.path, configuration)?);
         Ok(())
     }
 
-    /// Binds a socket at this path, in place of one that an earlier host left.
+    /// Binds a socket at this path. Replaces one that an earlier host left behind.
     pub(super) fn bind(&self) -> Result<UnixListener, ControlError> {
         let bind = || {
             match std::fs::remove_file(&self.path) {
@@ -207,7 +209,7 @@ impl Place {
         bind().map_err(|source| ControlError::Socket { path: self.path.clone(), source })
     }
 
-    /// Checks whether the other end is the host's user, or root.
+    /// Returns `true` if the client runs as the host's user or as root.
     pub(super) fn is_of_owner(&self, stream: &UnixStream) -> bool {
         stream.peer_cred().is_ok_and(|peer| peer.uid() == self.owner || peer.uid() == 0)
     }
@@ -215,11 +217,11 @@ impl Place {
 
 impl Drop for Place {
     fn drop(&mut self) {
-        // The lock is still held, so the socket is this host's.
+        // The lock is still held, so the socket belongs to this host.
         std::fs::remove_file(&self.path).ok();
         std::fs::remove_file(self.path.with_extension("lock")).ok();
         self.pointer.as_ref().map(std::fs::remove_file);
-        // A directory that another host uses as well is not empty, and stays.
+        // Fails if another host uses the directory too, because it is not empty then.
         self.directory.as_ref().map(std::fs::remove_dir);
     }
 }

@@ -1,4 +1,4 @@
-//! A file in the data directory of a host that leads clients to its socket.
+//! File in a host's data directory that contains the path of its socket.
 
 use std::ffi::OsString;
 use std::fs::File;
@@ -7,16 +7,16 @@ use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
-/// Name of the file in the data directory that has the path of the socket, and in its
-/// second line the configuration of the host.
+/// Name of the file. Its first line is the path of the socket, its second line the path of
+/// the host's configuration.
 const FILE_NAME: &str = "control-socket";
 
-/// The longest pointer that is read: two paths.
-const MOST_BYTES: u64 = 16 * 1024;
+/// Maximum size of the file, in bytes: enough for two paths.
+const MAX_BYTES: u64 = 16 * 1024;
 
-/// Leaves the path of a socket in the data directory of its host, for clients that look
-/// elsewhere. Returns the file.
-pub(super) fn leave(data: &Path, socket: &Path, configuration: &Path) -> io::Result<PathBuf> {
+/// Writes the path of a socket to the data directory of its host, for clients that cannot
+/// derive it. Returns the path of the file.
+pub(super) fn write(data: &Path, socket: &Path, configuration: &Path) -> io::Result<PathBuf> {
     let file = data.join(FILE_NAME);
     let (socket, configuration) = (std::path::absolute(socket)?, configuration.canonicalize()?);
     let lines = [socket.as_os_str().as_bytes(), configuration.as_os_str().as_bytes(), b""];
@@ -29,14 +29,14 @@ pub(super) fn leave(data: &Path, socket: &Path, configuration: &Path) -> io::Res
     Ok(file)
 }
 
-/// Returns the socket that the host of this data directory has left a word of, if that
-/// host runs with this configuration.
+/// Returns the path of the socket in the file of this data directory, if its host runs with
+/// this configuration.
 pub(super) fn read(data: &Path, configuration: &Path) -> Option<PathBuf> {
     let file = data.join(FILE_NAME);
-    // Opening a pipe would wait for its other end.
+    // Only regular files are opened: opening a pipe would block.
     let file = file.symlink_metadata().ok()?.is_file().then(|| File::open(file))?.ok()?;
     let mut bytes = Vec::new();
-    io::Read::read_to_end(&mut io::Read::take(file, MOST_BYTES), &mut bytes).ok()?;
+    io::Read::read_to_end(&mut io::Read::take(file, MAX_BYTES), &mut bytes).ok()?;
     let mut lines = bytes.split(|byte| *byte == b'\n');
     let socket = PathBuf::from(OsString::from_vec(lines.next()?.to_owned()));
     let is_ours = lines.next()? == configuration.as_os_str().as_bytes();

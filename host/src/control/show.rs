@@ -1,7 +1,7 @@
-//! Answers of a host as text for a terminal.
+//! Display of answers in a terminal.
 //!
-//! Nothing in an answer has an effect on the terminal: what a host says may come from a
-//! plugin, or from a program that only says that it is the host.
+//! Control characters in answers are escaped, because the text may come from a plugin or
+//! from a program that pretends to be the host.
 
 use std::fmt::Write as _;
 
@@ -11,7 +11,7 @@ const HEAD: [&str; 10] =
     ["NAME", "VERSION", "STATE", "CALLS", "FAILED", "MEAN", "LONGEST", "MEMORY", "SWAPS", "DIGEST"];
 
 impl ControlAnswer {
-    /// Returns the answer for people: one line, or a table of the plugins.
+    /// Returns the answer as readable text: one line, or a table of the plugins.
     #[must_use]
     pub fn to_text(&self) -> String {
         match self {
@@ -21,23 +21,23 @@ impl ControlAnswer {
             }
             ControlAnswer::Plugins { plugins, configuration_refused, restart_needed } => {
                 let mut lines = table(plugins);
-                lines.extend(plugins.iter().filter_map(what_is_wrong));
+                lines.extend(plugins.iter().filter_map(error_line));
                 let refused = configuration_refused.as_deref().map(printable);
                 lines.extend(refused.map(|why| format!("host.toml is refused: {why}")));
-                let restart = "changes under [hub] or [host] wait for the host to be started again";
+                let restart = "changes under [hub] or [host] take effect after a restart";
                 lines.extend(restart_needed.then(|| restart.to_owned()));
                 lines.join("\n")
             }
         }
     }
 
-    /// Returns the answer as JSON. Its strings are those of the answer.
+    /// Returns the answer as JSON, with every non-printable character escaped.
     #[must_use]
     pub fn to_json(&self) -> String {
         let json = serde_json::to_string_pretty(self).expect("all keys of an answer are strings");
         let mut text = String::with_capacity(json.len());
         for character in json.chars() {
-            // Outside of strings JSON has line breaks and printable ASCII only.
+            // Outside strings, the JSON contains only line breaks and printable ASCII.
             if character == '\n' || prints(character) {
                 text.push(character);
                 continue;
@@ -51,8 +51,7 @@ impl ControlAnswer {
     }
 }
 
-/// Returns a text of a host on one line, with an escape for every character that has an
-/// effect instead of a glyph.
+/// Returns `text` on one line, with every non-printable character escaped.
 pub(super) fn printable(text: &str) -> String {
     let mut shown = String::with_capacity(text.len());
     for character in text.chars() {
@@ -64,13 +63,13 @@ pub(super) fn printable(text: &str) -> String {
     shown
 }
 
-/// Checks for a glyph: `escape_debug` leaves such a character as it is, or is a backslash
-/// before a quote.
+/// Returns `true` if the character is printable. `escape_debug` changes no printable
+/// character except quotes and the backslash.
 fn prints(character: char) -> bool {
     matches!(character, '"' | '\'' | '\\') || character.escape_debug().len() == 1
 }
 
-/// For people: a line a plugin, under a line of heads.
+/// Returns the lines of a table with a header and one line per plugin.
 fn table(plugins: &[PluginStatus]) -> Vec<String> {
     let mut rows = vec![HEAD.map(str::to_owned)];
     rows.extend(plugins.iter().map(row));
@@ -83,7 +82,7 @@ fn table(plugins: &[PluginStatus]) -> Vec<String> {
     rows.iter().map(line).collect()
 }
 
-fn what_is_wrong(plugin: &PluginStatus) -> Option<String> {
+fn error_line(plugin: &PluginStatus) -> Option<String> {
     Some(format!("{}: {}", printable(&plugin.name), printable(plugin.last_error.as_ref()?)))
 }
 
@@ -109,7 +108,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_answer_does_nothing_to_the_terminal() {
+    fn control_characters_of_an_answer_are_escaped() {
         for character in ['\u{1b}', '\u{9b}', '\u{7f}', '\n', '\u{202e}', '\u{2028}', '\u{feff}'] {
             let answer = ControlAnswer::Done(format!("a{character}b"));
             for text in [answer.to_text(), answer.to_json()] {
@@ -122,7 +121,7 @@ mod tests {
     }
 
     #[test]
-    fn json_has_the_strings_of_the_answer() {
+    fn an_answer_as_json_is_read_back_unchanged() {
         let answer = ControlAnswer::Error("\u{1b}[31m\u{202e}\u{e0001}\n\"grün\"".to_owned());
         let read: ControlAnswer = serde_json::from_str(&answer.to_json()).unwrap();
         assert_eq!(read, answer);

@@ -1,4 +1,4 @@
-//! Both ends of the control socket, in a directory of its own.
+//! The control socket and its client, each test in its own directory.
 
 use std::fs::Permissions;
 use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
@@ -12,7 +12,7 @@ use crate::router::{Table, tests::lent};
 use crate::supervision::Supervisor;
 use crate::swap::Swap;
 
-/// A configuration with one plugin `p`, whose socket is in the directory.
+/// Creates a configuration with one plugin `p`, whose socket is in the directory.
 fn config(directory: &Path) -> Config {
     let _file = fixtures::write("reply.wat", directory);
     let toml = "[host]\ncontrol_socket = \"control/host.sock\"\n[plugins.p]\nfile = \
@@ -22,12 +22,12 @@ fn config(directory: &Path) -> Config {
     Config::read(&file).unwrap()
 }
 
-/// Opens the socket of a host whose data is beside its configuration.
+/// Opens the socket of a host whose data directory is that of its configuration.
 fn open(config: &Config) -> Result<Option<Control>, ControlError> {
     Control::open(config, config.file.as_ref().unwrap().parent().unwrap())
 }
 
-/// Opens the socket and answers on it, as a host does.
+/// Opens the socket and answers requests, as a host does.
 fn serve(config: &Config) -> tokio::task::JoinSet<()> {
     let loader = plugins::Loader::new(config).unwrap();
     let changes = Changes::new(());
@@ -90,7 +90,7 @@ async fn an_operator_lists_disables_and_enables() {
 }
 
 #[tokio::test]
-async fn the_socket_is_its_owners_alone() {
+async fn only_the_owner_can_access_the_socket() {
     let directory = tempfile::tempdir().unwrap();
     let config = config(directory.path());
     let _host = serve(&config);
@@ -119,7 +119,7 @@ async fn a_second_host_is_refused_and_a_socket_without_a_host_is_replaced() {
 }
 
 #[tokio::test]
-async fn a_client_asks_no_socket_that_others_could_have_made() {
+async fn a_client_refuses_a_socket_that_other_users_could_have_created() {
     let directory = tempfile::tempdir().unwrap();
     let config = config(directory.path());
     let _host = serve(&config);
@@ -135,7 +135,7 @@ async fn a_client_asks_no_socket_that_others_could_have_made() {
 }
 
 #[tokio::test]
-async fn a_client_says_where_it_has_looked() {
+async fn an_error_of_the_client_names_the_paths_that_it_has_tried() {
     let directory = tempfile::tempdir().unwrap();
     let config = config(directory.path());
     let error = asked(&config, ControlRequest::List {}).await.unwrap_err().to_string();
@@ -147,7 +147,7 @@ async fn a_client_says_where_it_has_looked() {
 }
 
 #[test]
-fn a_host_that_ends_leaves_nothing_behind_but_what_was_there_before() {
+fn a_host_that_ends_leaves_nothing_behind() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("own/host.sock");
     let entries = |of: &Path| std::fs::read_dir(of).unwrap().count();
@@ -163,14 +163,14 @@ fn a_host_that_ends_leaves_nothing_behind_but_what_was_there_before() {
     std::fs::DirBuilder::new().mode(0o700).create(path.parent().unwrap()).unwrap();
     drop(Place::take(&path, true).unwrap());
     assert_eq!((entries(directory.path()), entries(path.parent().unwrap())), (1, 0));
-    // What one host that was killed has left, the next removes.
+    // The next host removes the files of a killed one.
     drop(Place::take(&path, false).unwrap());
     assert_eq!(entries(directory.path()), 0);
 }
 
-/// A process that has opened the lock of a host that ends does not own the path.
+/// A process that has opened the lock file of an ending host does not own the path.
 #[test]
-fn hosts_that_come_and_go_at_once_never_have_one_place_twice() {
+fn concurrent_hosts_never_own_the_same_path() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("own/host.sock");
     let holders = std::sync::atomic::AtomicU32::new(0);
@@ -198,7 +198,7 @@ fn hosts_that_come_and_go_at_once_never_have_one_place_twice() {
 }
 
 #[tokio::test]
-async fn a_directory_that_others_may_enter_is_refused() {
+async fn a_directory_that_others_can_enter_is_refused() {
     let directory = tempfile::tempdir().unwrap();
     let config = config(directory.path());
     let control = directory.path().join("control");
@@ -209,7 +209,7 @@ async fn a_directory_that_others_may_enter_is_refused() {
 }
 
 #[tokio::test]
-async fn what_is_no_request_is_told_so_and_what_is_too_long_is_not_read() {
+async fn an_invalid_or_too_long_request_gets_an_error() {
     use tokio::io::AsyncReadExt as _;
     let directory = tempfile::tempdir().unwrap();
     let config = config(directory.path());
@@ -220,8 +220,8 @@ async fn what_is_no_request_is_told_so_and_what_is_too_long_is_not_read() {
         let mut stream = UnixStream::connect(socket).await.unwrap();
         stream.write_all(line.as_bytes()).await.unwrap();
         let mut answer = Vec::new();
-        // After a request that was not read to its end the kernel may say that
-        // the other end has gone, but not before what it said has come.
+        // If the host has not read the whole request, the kernel may report a reset, but
+        // only after the answer.
         stream.read_to_end(&mut answer).await.ok();
         let answer = String::from_utf8(answer).unwrap();
         assert!(answer.starts_with("{\"error\":\"not a request: "), "{line}: {answer}");
@@ -229,7 +229,7 @@ async fn what_is_no_request_is_told_so_and_what_is_too_long_is_not_read() {
 }
 
 #[test]
-fn a_list_reads_back_as_it_was_written() {
+fn an_answer_is_read_back_unchanged() {
     let text = r#"{"plugins":[],"configurationRefused":"why","restartNeeded":true}"#;
     let answer: ControlAnswer = serde_json::from_str(text).unwrap();
     assert_eq!(serde_json::to_string(&answer).unwrap(), text);

@@ -1,12 +1,11 @@
 //! Counters of the devices of this process.
 //!
-//! Devices count; readers read at any time. The numbers are not a snapshot: a call may
-//! have been counted between two of them.
+//! Readers do not see a consistent snapshot: a counter may change while another is read.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 
-/// The numbers of all devices together.
+/// Counters of all devices together.
 #[derive(Debug, Default)]
 pub(crate) struct Counts {
     connected: AtomicUsize,
@@ -17,11 +16,11 @@ pub(crate) struct Counts {
     late: AtomicU64,
 }
 
-/// A connected device, until this is dropped.
+/// Guard that counts a device as connected until it is dropped.
 pub(crate) struct Online(Arc<Counts>);
 
 impl Counts {
-    /// A device has connected.
+    /// Counts a device that has connected.
     pub(crate) fn online(self: &Arc<Counts>) -> Online {
         let now = self.connected.fetch_add(1, Relaxed) + 1;
         self.most_connected.fetch_max(now, Relaxed);
@@ -29,7 +28,7 @@ impl Counts {
         Online(Arc::clone(self))
     }
 
-    /// A method was answered with this status.
+    /// Counts a method that was answered with this status.
     pub(crate) fn answered(&self, status: i32) {
         self.answered.fetch_add(1, Relaxed);
         if status >= 400 {
@@ -37,23 +36,23 @@ impl Counts {
         }
     }
 
-    /// Counts an answer that had no connection before its caller gave up. Returns the
-    /// new count.
+    /// Counts an answer that could not be sent before its caller's timeout. Returns the new
+    /// count.
     pub(crate) fn late(&self) -> u64 {
         self.late.fetch_add(1, Relaxed) + 1
     }
 
-    /// Devices that are connected now, and the most that were at once.
+    /// Returns the number of connected devices and its peak.
     pub(crate) fn devices(&self) -> (usize, usize) {
         (self.connected.load(Relaxed), self.most_connected.load(Relaxed))
     }
 
-    /// Returns the number of connections made, first ones included.
+    /// Returns the number of connections made, including first connections.
     pub(crate) fn connects(&self) -> u64 {
         self.connects.load(Relaxed)
     }
 
-    /// Methods that were answered, and those of them with a status of 400 or above.
+    /// Returns the number of answered methods, and of those with a status of 400 or above.
     pub(crate) fn methods(&self) -> (u64, u64) {
         (self.answered.load(Relaxed), self.failed.load(Relaxed))
     }
@@ -70,7 +69,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_device_counts_as_connected_while_it_is() {
+    fn a_device_counts_as_connected_until_its_guard_is_dropped() {
         let counts = Arc::new(Counts::default());
 
         let first = counts.online();

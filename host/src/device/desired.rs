@@ -1,9 +1,7 @@
-//! Delivery of changed desired properties to plugins that export `desired`: once for
-//! all changes since the version that each accepted last.
+//! Delivery of changed desired properties to plugins that export `desired`.
 //!
-//! The patch is the difference between the accepted document and the current one. A
-//! plugin that missed ten changes gets one patch, and a change that was undone gets
-//! none.
+//! A plugin gets the difference between the document that it accepted last and the current
+//! one. If it missed ten changes, it gets one patch. If a change was undone, it gets none.
 
 use std::collections::{HashMap, HashSet};
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
@@ -26,25 +24,25 @@ use crate::supervision::caught;
 
 pub(crate) mod accepted;
 
-/// After so many tries of one change the host waits for the next one.
-const MOST_ATTEMPTS: u32 = 10;
+/// Maximum number of attempts to deliver a change. The host then waits for the next change.
+const MAX_ATTEMPTS: u32 = 10;
 
-/// The host's own pauses between tries.
+/// Back-off between attempts, unless the plugin requests another delay.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 
-/// The longest that a plugin may ask for.
-const LONGEST_ASKED: Duration = Duration::from_secs(3600);
+/// Longest delay that a plugin can request.
+const MAX_REQUESTED_PAUSE: Duration = Duration::from_secs(3600);
 
-/// Remembers what each plugin has accepted.
+/// Store of the desired properties that plugins have accepted.
 pub(crate) trait AcceptedDesired: Send + Sync {
-    /// The desired properties that a plugin accepted last.
+    /// Returns the desired properties that a plugin accepted last.
     fn last(&self, plugin: &str) -> Option<Document>;
-    /// A plugin has accepted these.
+    /// Records the desired properties that a plugin has accepted.
     fn accept<'a>(&'a self, plugin: &'a str, document: Document) -> BoxFuture<'a, ()>;
 }
 
-/// Dependencies of every delivery.
+/// Dependencies of deliveries.
 #[derive(Clone)]
 pub(crate) struct Desired {
     pub(crate) router: Arc<Router>,
@@ -52,28 +50,28 @@ pub(crate) struct Desired {
     pub(crate) accepted: Arc<dyn AcceptedDesired>,
 }
 
-/// A document of desired properties, and the version of the plugin that is to accept it.
-/// Once it is given up, the plugin is not asked again.
+/// Identity of a delivery: a document of desired properties, and a version of a plugin. A
+/// delivery that was given up is not attempted again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Delivery {
     /// Version of the document.
     version: u64,
-    /// Hash of its body: a hub that was restored counts the same versions again.
+    /// Hash of the body. A hub that was restored from a backup reuses version numbers.
     body: u64,
     /// Version of the plugin.
     plugin: u32,
 }
 
-/// A try that did not end the matter.
+/// Delivery that must be attempted again.
 struct Again {
-    /// The plugin was asked at all.
+    /// `true` if the plugin was called.
     tried: bool,
-    /// Wait that it asks for.
+    /// Delay that the plugin requested.
     after: Option<Duration>,
 }
 
 impl Desired {
-    /// Delivers until the future is dropped, one delivery at a time to each plugin.
+    /// Delivers changes until the future is dropped, one delivery at a time to each plugin.
     pub(crate) async fn run(self, changes: Changes) {
         let mut changed = changes.subscribe();
         let mut sightings = self.twin.changes();
@@ -133,10 +131,11 @@ impl Desired {
         })
     }
 
-    /// Delivers until the plugin has accepted. Returns a delivery that is given up.
+    /// Attempts a delivery until the plugin has accepted it. Returns the delivery if it is
+    /// given up.
     async fn deliver(&self, slot: &Arc<PluginSlot>) -> Option<Delivery> {
         let mut pause = Backoff::new(FIRST_PAUSE, LONGEST_PAUSE);
-        let (mut asked, mut attempt) = (None, 0);
+        let (mut current, mut attempt) = (None, 0);
         loop {
             let delivery = self.outstanding(slot)?;
             let removed =
@@ -144,10 +143,10 @@ impl Desired {
             if removed || self.router.is_draining() {
                 return Some(delivery);
             }
-            if asked.replace(delivery) != Some(delivery) {
+            if current.replace(delivery) != Some(delivery) {
                 (attempt, pause) = (0, Backoff::new(FIRST_PAUSE, LONGEST_PAUSE));
             }
-            if attempt == MOST_ATTEMPTS {
+            if attempt == MAX_ATTEMPTS {
                 let (plugin, version) = (slot.name(), delivery.version);
                 error!(plugin, version, "desired properties not accepted after {attempt} tries");
                 return Some(delivery);
@@ -162,7 +161,7 @@ impl Desired {
         }
     }
 
-    /// One try.
+    /// Calls the plugin once.
     async fn attempt(&self, slot: &PluginSlot, attempt: u32) -> Result<(), Again> {
         let plugin = slot.name();
         let not_now = Again { tried: false, after: None };
@@ -204,7 +203,7 @@ impl Desired {
                 return Ok(());
             }
             Ok(Err(JobError::Retry(ms))) => {
-                ms.map(|ms| Duration::from_millis(ms.into()).min(LONGEST_ASKED))
+                ms.map(|ms| Duration::from_millis(ms.into()).min(MAX_REQUESTED_PAUSE))
             }
             Ok(Err(JobError::Other(why))) => {
                 let why = readable(&why);

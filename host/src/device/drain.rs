@@ -1,12 +1,12 @@
-//! Time limits of a drain: of the running calls, then of everything.
+//! Time limits of a drain.
 
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// Interval of the checks for the end of a drain.
+/// Interval at which a drain is checked for completion.
 pub(super) const TICK: Duration = Duration::from_millis(20);
 
-/// Time that the answers of stopped calls have to leave.
+/// Time limit for sending the answers of stopped calls.
 const LAST_ANSWERS: Duration = Duration::from_secs(3);
 
 /// Purpose of a drain.
@@ -19,14 +19,15 @@ pub(super) enum DrainPurpose {
 /// Next step of a drain.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum DrainStep {
+    /// Wait for calls or deliveries.
     Wait,
-    /// The grace is over: once.
+    /// Stop the running calls, because the grace period is over. Returned once.
     StopCalls,
-    /// Nothing runs any more, or nothing more is waited for.
+    /// End the drain, because it is complete or its time is over.
     End(DrainPurpose),
 }
 
-/// A drain that goes on.
+/// Drain in progress.
 pub(super) struct Drain {
     calls_until: Instant,
     answers_until: Instant,
@@ -35,14 +36,15 @@ pub(super) struct Drain {
 }
 
 impl Drain {
-    /// Begins now; calls may run for `grace`.
+    /// Begins a drain in which calls may run for `grace`.
     pub(super) fn begin(grace: Duration, then: DrainPurpose) -> Self {
         let calls_until = Instant::now() + grace;
         Drain { calls_until, answers_until: calls_until + LAST_ANSWERS, stopped: false, then }
     }
 
-    /// `idle`: no call and no job runs, or waits to be answered. `delivered`: the
-    /// hub has all that was reported and sent.
+    /// Returns the next step. `idle` is `true` if no call or job is running and all calls
+    /// are answered. `delivered` is `true` if the hub has acknowledged all reports and
+    /// messages.
     pub(super) fn step(&mut self, now: Instant, idle: bool, delivered: bool) -> DrainStep {
         let over = now >= self.calls_until;
         if (idle && (delivered || over)) || now >= self.answers_until {
@@ -70,19 +72,19 @@ mod tests {
     }
 
     #[test]
-    fn it_ends_when_nothing_runs_and_the_hub_has_everything() {
+    fn a_drain_ends_when_all_calls_are_done_and_everything_is_delivered() {
         assert_eq!(after(&mut drain(), 0, true, true), DrainStep::End(DrainPurpose::Stop));
         assert_eq!(after(&mut drain(), 1, false, true), DrainStep::Wait);
         assert_eq!(after(&mut drain(), 1, true, false), DrainStep::Wait);
     }
 
     #[test]
-    fn without_a_hub_it_ends_with_the_grace() {
+    fn without_a_connection_a_drain_ends_after_the_grace_period() {
         assert_eq!(after(&mut drain(), 10, true, false), DrainStep::End(DrainPurpose::Stop));
     }
 
     #[test]
-    fn calls_are_stopped_once_and_an_answer_that_cannot_leave_is_not_waited_for() {
+    fn calls_are_stopped_once_and_unsent_answers_delay_the_end_only_briefly() {
         let mut drain = drain();
         assert_eq!(after(&mut drain, 9, false, false), DrainStep::Wait);
         assert_eq!(after(&mut drain, 10, false, false), DrainStep::StopCalls);

@@ -1,9 +1,8 @@
-//! Report of the plugins in the device's reported properties, so that a query over the
-//! fleet finds the version of each.
+//! Status of the plugins in the device's reported properties, for queries over the fleet.
 //!
-//! One key, `plugins` by default, holds an object for each plugin. It is compared with
-//! the properties that the hub has, and only the difference is reported: after a
-//! connection, after each change, and at most once a second.
+//! One key, `plugins` by default, contains an object for each plugin. Only differences to
+//! the properties in the hub are reported: after each connection and each change, at most
+//! once a second.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,24 +17,24 @@ use crate::lent::twin::Twin;
 use crate::plugins::slot::Changes;
 use crate::router::{PluginSlot, Router};
 
-/// The least time between two reports.
+/// Shortest time between two reports.
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// Delay of a report that the host's own disk did not accept.
+/// Delay before the retry of a report that could not be persisted.
 const AFTER_REFUSAL: Duration = Duration::from_secs(60);
 
-/// The longest error that is reported, in characters.
-const MOST_ERROR: usize = 256;
+/// Maximum length of a reported error, in characters.
+const MAX_ERROR_CHARS: usize = 256;
 
-/// In whose name the host itself reports.
+/// Name under which the host itself reports, in place of a plugin's name.
 const HOST: &str = "host";
 
-/// Reports until the future is dropped.
+/// Reports the status until the future is dropped.
 pub(crate) async fn run(key: String, router: Arc<Router>, twin: Arc<Twin>, changes: Changes) {
     let mut changed = changes.subscribe();
     let mut sightings = twin.changes();
-    // What the hub will have once all that was reported has arrived. Reports of
-    // an earlier run come first: what they change is not known.
+    // Section in the hub after all pending reports have arrived. `None` until the reports
+    // of an earlier run have arrived, because their content is not known.
     let mut known: Option<Map<String, Value>> = None;
     loop {
         changed.mark_unchanged();
@@ -67,7 +66,7 @@ pub(crate) async fn run(key: String, router: Arc<Router>, twin: Arc<Twin>, chang
     }
 }
 
-/// Returns the object under the key; an empty one if there is none yet.
+/// Returns the object under the key, or an empty one if there is none.
 fn section(reported: &str, key: &str) -> Option<Map<String, Value>> {
     let mut reported: Map<String, Value> = serde_json::from_str(reported).ok()?;
     match reported.remove(key) {
@@ -81,7 +80,7 @@ fn wanted(router: &Router) -> Map<String, Value> {
     table.slots().iter().map(|(name, slot)| (name.clone(), of(slot).into())).collect()
 }
 
-/// Returns the object of one plugin.
+/// Returns the status of one plugin.
 fn of(slot: &PluginSlot) -> Map<String, Value> {
     let view = slot.view();
     let mut status = Map::from_iter([("state".to_owned(), json!(view.state))]);
@@ -96,7 +95,7 @@ fn of(slot: &PluginSlot) -> Map<String, Value> {
         ]);
     }
     if let Some(error) = view.last_error {
-        let error: String = error.chars().take(MOST_ERROR).collect();
+        let error: String = error.chars().take(MAX_ERROR_CHARS).collect();
         status.insert("lastError".to_owned(), error.into());
     }
     status
@@ -107,7 +106,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_stands_under_the_key_is_taken_for_what_the_hub_has() {
+    fn the_section_is_the_object_under_the_key_or_empty() {
         let reported = r#"{"plugins":{"a":{"version":1}},"other":{"plugins":2}}"#;
         assert_eq!(
             Value::from(section(reported, "plugins").unwrap()),

@@ -1,8 +1,9 @@
-//! Notifications to systemd: readiness, status, and signs of life.
+//! Notifications to systemd: readiness, status and heartbeats.
 //!
-//! One datagram of text each, to the socket that systemd names in the environment;
-//! without one, nothing is sent. Ready means configured: a device that boots without a
-//! network, or still compiles its plugins, has not failed to start.
+//! Each notification is a datagram to the socket that the environment names (sd_notify(3)).
+//! Without a socket, nothing is sent. The host is ready as soon as it is configured: a
+//! device that boots without a network, or still compiles its plugins, has not failed to
+//! start.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -12,34 +13,36 @@ use tracing::{error, warn};
 
 use socket::Socket;
 
-/// Signs of life within the watchdog's limit.
+/// Heartbeats within the watchdog's timeout.
 const FEEDS: u32 = 3;
 
+/// Connection to the service manager.
 pub(crate) struct ServiceManager {
     socket: Option<Socket>,
-    /// Interval in which a sign of life is expected.
+    /// Interval of the heartbeats; `None` without a watchdog.
     every: Option<Duration>,
     due: Instant,
 }
 
 impl ServiceManager {
-    /// Returns a service_manager that ignores all notifications.
+    /// Returns a service manager that ignores all notifications.
     pub(crate) fn none() -> ServiceManager {
         ServiceManager { socket: None, every: None, due: Instant::now() }
     }
 
-    /// Returns the service_manager of this process, by its environment.
+    /// Returns the service manager that the environment names.
     pub(crate) fn of_environment() -> ServiceManager {
         let variable = |name: &str| std::env::var(name).ok();
         let Some(path) = std::env::var_os("NOTIFY_SOCKET") else { return ServiceManager::none() };
-        // A child of the process that was meant inherits the environment.
-        let meant = variable("WATCHDOG_PID").is_none_or(|id| id == std::process::id().to_string());
-        let limit = variable("WATCHDOG_USEC").filter(|_| meant).and_then(|text| text.parse().ok());
+        // A child process inherits the variables, but not the watchdog.
+        let is_ours = variable("WATCHDOG_PID").is_none_or(|id| id == std::process::id().to_string());
+        let limit = variable("WATCHDOG_USEC").filter(|_| is_ours);
+        let limit = limit.and_then(|text| text.parse().ok());
         ServiceManager::at(&PathBuf::from(path), limit.map(Duration::from_micros))
     }
 
-    /// The service_manager that listens there, and ends the host if it is silent for
-    /// longer than the limit.
+    /// Returns the service manager that listens at `path` and ends the host after `limit`
+    /// without a heartbeat.
     fn at(path: &Path, limit: Option<Duration>) -> ServiceManager {
         let socket = Socket::open(path);
         let socket = socket.map_err(|error| warn!(%error, "systemd cannot be notified")).ok();
@@ -48,19 +51,19 @@ impl ServiceManager {
     }
 
     pub(crate) fn ready(&self) {
-        self.tell("READY=1\nSTATUS=connecting");
+        self.notify("READY=1\nSTATUS=connecting");
     }
 
     /// Sends the status that `systemctl status` shows.
     pub(crate) fn status(&self, status: &str) {
-        self.tell(&format!("STATUS={}", status.replace('\n', " ")));
+        self.notify(&format!("STATUS={}", status.replace('\n', " ")));
     }
 
     pub(crate) fn stopping(&self) {
-        self.tell("STOPPING=1\nSTATUS=draining");
+        self.notify("STOPPING=1\nSTATUS=draining");
     }
 
-    /// Waits until [`ServiceManager::alive`] should be said.
+    /// Waits until the next heartbeat is due.
     pub(crate) async fn alive_due(&self) {
         match self.every {
             Some(_) => sleep_until(self.due).await,
@@ -68,24 +71,24 @@ impl ServiceManager {
         }
     }
 
-    /// Sends a sign of life, unless tasks are silent. Called from the device loop, so
-    /// that a hung loop misses its watchdog as well.
+    /// Sends a heartbeat, unless tasks are silent. Called from the device's event loop, so
+    /// that a hung loop sends none.
     pub(crate) fn alive(&mut self, silent: &[&str]) {
         let Some(every) = self.every else { return };
         self.due = Instant::now() + every;
         if silent.is_empty() {
-            self.tell("WATCHDOG=1");
+            self.notify("WATCHDOG=1");
         } else {
             error!(tasks = ?silent, "no sign of life: the watchdog is not fed");
         }
     }
 
-    /// Returns the longest silence that the service manager allows, if it watches.
+    /// Returns the watchdog's timeout, or `None` without a watchdog.
     pub(crate) fn watchdog(&self) -> Option<Duration> {
         self.every.map(|every| every * FEEDS)
     }
 
-    fn tell(&self, text: &str) {
+    fn notify(&self, text: &str) {
         if let Some(socket) = &self.socket
             && let Err(error) = socket.send(text)
         {
@@ -111,7 +114,7 @@ mod socket {
                 _ => SocketAddr::from_pathname(path)?,
             };
             let socket = UnixDatagram::unbound()?;
-            // A service_manager that does not read must not hold the device up.
+            // A service manager that does not read must not block the device.
             socket.set_nonblocking(true)?;
             Ok(Socket(socket, address))
         }
@@ -122,7 +125,7 @@ mod socket {
     }
 }
 
-/// Elsewhere there is no systemd.
+/// Replacement on systems without systemd.
 #[cfg(not(target_os = "linux"))]
 mod socket {
     use std::io;
@@ -148,31 +151,31 @@ mod tests {
 
     use super::*;
 
-    fn heard(socket: &UnixDatagram) -> String {
+    fn received(socket: &UnixDatagram) -> String {
         let mut buffer = [0; 256];
         let length = socket.recv(&mut buffer).unwrap();
         String::from_utf8(buffer[..length].to_vec()).unwrap()
     }
 
     #[tokio::test]
-    async fn systemd_is_told_in_its_own_words() {
+    async fn notifications_follow_the_protocol_of_systemd() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("notify");
         let socket = UnixDatagram::bind(&path).unwrap();
         let mut service_manager = ServiceManager::at(&path, Some(Duration::from_millis(30)));
 
         service_manager.ready();
-        assert_eq!(heard(&socket), "READY=1\nSTATUS=connecting");
+        assert_eq!(received(&socket), "READY=1\nSTATUS=connecting");
         for _ in 0..2 {
             service_manager.alive_due().await;
             service_manager.alive(&[]);
-            assert_eq!(heard(&socket), "WATCHDOG=1");
+            assert_eq!(received(&socket), "WATCHDOG=1");
         }
         service_manager.alive(&["swap"]);
         service_manager.status("two\nlines");
-        assert_eq!(heard(&socket), "STATUS=two lines");
+        assert_eq!(received(&socket), "STATUS=two lines");
         service_manager.stopping();
-        assert_eq!(heard(&socket), "STOPPING=1\nSTATUS=draining");
+        assert_eq!(received(&socket), "STOPPING=1\nSTATUS=draining");
     }
 
     #[tokio::test]
@@ -183,11 +186,11 @@ mod tests {
 
         ServiceManager::at(Path::new(&name), None).status("here");
 
-        assert_eq!(heard(&socket), "STATUS=here");
+        assert_eq!(received(&socket), "STATUS=here");
     }
 
     #[tokio::test(start_paused = true)]
-    async fn without_a_watchdog_nothing_is_ever_due() {
+    async fn without_a_watchdog_no_heartbeat_is_ever_due() {
         let mut service_manager = ServiceManager::none();
         let day = Duration::from_secs(86_400);
         assert!(tokio::time::timeout(day, service_manager.alive_due()).await.is_err());

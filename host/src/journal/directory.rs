@@ -1,4 +1,4 @@
-//! Directory of the journal, which one host alone uses.
+//! Directory of the journal, which only one host uses at a time.
 
 use std::env;
 use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
@@ -9,28 +9,28 @@ use std::time::{Duration, Instant};
 
 use protocol::connection_string::DeviceConnectionString;
 
-/// Reason why there is no journal. A corrupt file is none: it is set aside.
+/// Error in opening the journal. A corrupt file is not an error: it is replaced.
 #[derive(Debug, thiserror::Error)]
 pub enum JournalError {
-    /// Nothing says where the journal could be.
+    /// No data directory is configured, and there is no default.
     #[error("no data directory: neither STATE_DIRECTORY nor HOME is set")]
     Nowhere,
-    /// Two hosts on one journal would each undo what the other does.
+    /// Another host uses the directory.
     #[error("data directory {}: another host uses it", .0.display())]
     InUse(PathBuf),
-    /// Another version of the host has written the journal. It is not set aside: its jobs
-    /// and its state are good.
+    /// Another version of the host has written the journal. The file is not replaced,
+    /// because its jobs and its state are valid.
     #[error("data directory {}: {found}", .path.display())]
     Layout {
         /// Path of the directory.
         path: PathBuf,
-        /// Version that was found, and the one that is read.
+        /// Message that names the version of the file and the supported version.
         found: String,
     },
-    /// The directory, or the file in it.
+    /// The directory or the file cannot be opened.
     #[error("data directory {}", .path.display())]
     Open {
-        /// Path.
+        /// Path of the directory.
         path: PathBuf,
         /// Cause.
         #[source]
@@ -38,7 +38,7 @@ pub enum JournalError {
     },
 }
 
-/// Returns the name under which a device keeps its data.
+/// Returns the name of a device's data: its id, with the module if there is one.
 pub(crate) fn name_of(identity: &DeviceConnectionString) -> String {
     match &identity.module {
         Some(module) => format!("{}/{module}", identity.device),
@@ -56,8 +56,8 @@ fn default_from(
     device: &str,
     variable: impl Fn(&str) -> Option<PathBuf>,
 ) -> Result<PathBuf, JournalError> {
-    // systemd makes the directories that `StateDirectory=` names, and joins them
-    // with colons; the first is this unit's own.
+    // systemd lists the directories of `StateDirectory=`, separated by colons. The first one
+    // is that of the host.
     if let Some(directories) = variable("STATE_DIRECTORY") {
         let first = env::split_paths(&directories).next();
         return first.ok_or(JournalError::Nowhere);
@@ -69,8 +69,8 @@ fn default_from(
     Ok(data.join("behaviour-host").join(file_name(device)))
 }
 
-/// A device's id as the name of a directory: `*`, `?` and others of IoT Hub's
-/// characters are not for every file system, and `..` is another directory.
+/// Returns a device's id as the name of a directory. Characters that some file systems do
+/// not allow, such as `*` and `?`, are percent-encoded, as is a leading dot.
 fn file_name(id: &str) -> String {
     let mut name = String::new();
     for (index, byte) in id.bytes().enumerate() {
@@ -83,27 +83,26 @@ fn file_name(id: &str) -> String {
     name
 }
 
-/// A host that was started at once after another, or that has just started a
-/// command, may find the lock held for a moment more: a child has the files of
-/// its parent until it has become its own program.
-const LOCK_PATIENCE: Duration = Duration::from_millis(500);
-const LOCK_LOOK: Duration = Duration::from_millis(10);
+/// Timeout for the lock. A previous host that has just ended may still hold the lock for a
+/// moment: a child process inherits its open files until it executes its own program.
+const LOCK_TIMEOUT: Duration = Duration::from_millis(500);
+const LOCK_RETRY: Duration = Duration::from_millis(10);
 
-/// Checks that a directory can be written, or made if it is missing. Leaves nothing
+/// Checks that a directory is writable, or can be created if it is missing. Leaves nothing
 /// behind.
 pub(crate) fn check_directory(directory: &Path) -> Result<(), JournalError> {
-    let there = directory.ancestors().find(|path| path.exists());
-    // The parent of a relative path of one name is empty.
-    let there = there.unwrap_or(Path::new("."));
-    let probe = there.join(format!(".behaviour-host-check-{}", std::process::id()));
+    let existing = directory.ancestors().find(|path| path.exists());
+    // The ancestors of a relative path end with an empty path, which does not exist.
+    let existing = existing.unwrap_or(Path::new("."));
+    let probe = existing.join(format!(".behaviour-host-check-{}", std::process::id()));
     DirBuilder::new()
         .create(&probe)
         .and_then(|()| std::fs::remove_dir(&probe))
         .map_err(|source| JournalError::Open { path: directory.to_owned(), source })
 }
 
-/// Creates the directory for its owner alone, and locks it until the returned file is
-/// dropped.
+/// Creates the directory with access for its owner only, and locks it until the returned
+/// file is dropped.
 pub(super) fn lock(directory: &Path) -> Result<File, JournalError> {
     let open = |source| JournalError::Open { path: directory.to_owned(), source };
     let mut builder = DirBuilder::new();
@@ -116,11 +115,11 @@ pub(super) fn lock(directory: &Path) -> Result<File, JournalError> {
         .truncate(false)
         .open(directory.join("lock"))
         .map_err(open)?;
-    let until = Instant::now() + LOCK_PATIENCE;
+    let until = Instant::now() + LOCK_TIMEOUT;
     loop {
         match file.try_lock() {
             Ok(()) => return Ok(file),
-            Err(TryLockError::WouldBlock) if Instant::now() < until => thread::sleep(LOCK_LOOK),
+            Err(TryLockError::WouldBlock) if Instant::now() < until => thread::sleep(LOCK_RETRY),
             Err(TryLockError::WouldBlock) => {
                 return Err(JournalError::InUse(directory.to_owned()));
             }
@@ -141,7 +140,7 @@ mod tests {
     }
 
     #[test]
-    fn data_is_where_systemd_wants_it_or_in_the_users_data_directory() {
+    fn the_default_directory_is_that_of_systemd_or_in_the_users_data_directory() {
         let home = ("HOME", "/home/a");
         check(&[home], "/home/a/.local/share/behaviour-host/pump.1%3Aa");
         check(&[home, ("XDG_DATA_HOME", "/d")], "/d/behaviour-host/pump.1%3Aa");
@@ -149,13 +148,13 @@ mod tests {
     }
 
     #[test]
-    fn without_a_place_there_is_an_error_and_no_guess() {
+    fn without_a_home_directory_there_is_no_default() {
         let error = default_from("a", |_| None).unwrap_err();
         assert!(error.to_string().contains("STATE_DIRECTORY"), "{error}");
     }
 
     #[test]
-    fn a_directory_that_can_be_made_is_checked_without_being_made() {
+    fn a_missing_directory_is_checked_without_being_created() {
         let folder = tempfile::tempdir().unwrap();
         check_directory(&folder.path().join("a/b")).unwrap();
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
@@ -166,7 +165,7 @@ mod tests {
     }
 
     #[test]
-    fn no_device_id_is_another_directory() {
+    fn every_device_id_is_a_valid_name_of_a_directory() {
         for id in ["..", ".", ".hidden", "a*b?", "a'b"] {
             let name = file_name(id);
             assert!(!name.starts_with('.'), "{name}");

@@ -1,5 +1,7 @@
-//! A machine in memory, and its records on disk: one lock, one word that it has
-//! something to do, one way to put its records down and to find them again.
+//! State in memory whose records are mirrored in the journal.
+//!
+//! [`Mirrored`] holds the lock, the wake-up of the task that works on the state, and the
+//! code that persists its records and reads them back.
 
 use std::sync::Arc;
 
@@ -9,44 +11,45 @@ use tracing::error;
 
 use super::{Broken, Journal, Pages, RecordKind, Source};
 
-/// Data that is kept in memory and knows which of its records are not yet persisted.
+/// State in memory that tracks which of its records are not yet persisted.
 pub(crate) trait Persistent: Send + 'static {
-    /// Kind of its records.
+    /// Kind of the records.
     const KIND: RecordKind;
 
-    /// A record to persist.
+    /// Record to persist.
     type Record: Send;
 
-    /// A record found in the journal: a key and its value.
+    /// Record that was read from the journal.
     type Found;
 
-    /// Returns the keys whose records are not yet persisted, with the new record if
-    /// there is one. They count as in flight from then on.
+    /// Returns the keys whose records are not yet persisted, each with the new record, or
+    /// `None` if the record was removed. They count as in flight until
+    /// [`Persistent::saved`] is called.
     fn unsaved(&mut self) -> Vec<(Vec<u8>, Option<Self::Record>)>;
 
-    /// Receives the outcome of the records that [`Persistent::unsaved`] returned last.
+    /// Receives the outcome of the commit of the records in flight.
     fn saved(&mut self, written: bool);
 
-    /// Counts every record as not yet persisted: those on disk are gone.
+    /// Marks all records as not persisted, because the journal has lost them.
     fn lost(&mut self);
 
-    /// Serialises a record. Not called under the lock.
+    /// Serialises a record. Called without the lock.
     fn write(record: &Self::Record) -> Vec<u8>;
 
-    /// The other way; `None` if it makes no sense.
+    /// Parses a record, or returns `None` if it is malformed.
     fn read(key: &[u8], value: &[u8]) -> Option<Self::Found>;
 }
 
-/// A machine, for those who work with it and for the journal.
+/// State behind a lock, and its mirror in the journal.
 pub(crate) struct Mirrored<M> {
     machine: Mutex<M>,
-    /// It may have something to do.
+    /// Notification that the state may have work to do.
     pub(crate) wake: Notify,
 }
 
 impl<M: Persistent> Mirrored<M> {
-    /// Wraps a machine. The journal keeps its records from then on; with `None` they
-    /// end with the process.
+    /// Wraps the state and registers it with the journal. Without a journal, its records end
+    /// with the process.
     pub(crate) fn new(machine: M, journal: Option<&Journal>) -> Arc<Mirrored<M>> {
         let mirrored = Arc::new(Mirrored { machine: Mutex::new(machine), wake: Notify::new() });
         if let Some(journal) = journal {
@@ -55,7 +58,8 @@ impl<M: Persistent> Mirrored<M> {
         mirrored
     }
 
-    /// The records of the last run. What cannot be read is left out, and said.
+    /// Reads the records of the last run. Records that cannot be read are reported in the log
+    /// and omitted.
     pub(crate) fn found(journal: &Journal) -> Vec<M::Found> {
         let what = M::KIND.name();
         let records = journal.read(|view| view.all(M::KIND)).unwrap_or_else(|error| {

@@ -1,5 +1,5 @@
-//! The pages of the journal: records by kind and key, changed within one commit
-//! ([`Pages`]) or only looked at ([`Snapshot`]).
+//! Records of the journal by kind and key: within a commit ([`Pages`]), or read-only
+//! ([`Snapshot`]).
 
 use std::io::ErrorKind;
 
@@ -9,10 +9,10 @@ use redb::{
 
 use plugin::HostError;
 
-/// A kind of record; each has a table of its own.
+/// Kind of record. Each kind has its own table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum RecordKind {
-    /// The layout of the file, and whose it is.
+    /// Layout of the file, and the device that owns it.
     About,
     /// Patches that the hub has not acknowledged, by number.
     Report,
@@ -22,15 +22,15 @@ pub(crate) enum RecordKind {
     Job,
     /// State of plugins, by plugin and key.
     State,
-    /// Size of the state of each plugin.
+    /// Size of the state of each plugin, by plugin.
     StateSize,
-    /// The last desired properties that a plugin took, by plugin.
+    /// Desired properties that a plugin accepted last, by plugin.
     Desired,
-    /// The reboot that was asked for, and the last ones.
+    /// Requested reboot, and recent reboots.
     Reboot,
-    /// Plugins that an operator has switched off, by name.
+    /// Plugins that an operator has disabled, by name.
     Off,
-    /// Answers for repeated methods, by plugin, method and key.
+    /// Answers to repeated methods, by plugin, method and key.
     Answer,
 }
 
@@ -69,10 +69,10 @@ impl RecordKind {
     }
 }
 
-/// A key and its value.
+/// Key and value of a record.
 pub(crate) type Record = (Vec<u8>, Vec<u8>);
 
-/// The file could not be read or written.
+/// Error in reading or writing the file.
 #[derive(Debug, thiserror::Error)]
 #[error("{text}")]
 pub(crate) struct Broken {
@@ -107,15 +107,15 @@ impl From<TableError> for Broken {
 /// Reason why a change was not made.
 #[derive(Debug)]
 pub(crate) enum Stop {
-    /// It was refused, and nothing has changed.
+    /// The change was refused, and nothing has changed.
     No(HostError),
-    /// The file does not accept it.
+    /// The file cannot be read or written.
     Broken(Broken),
 }
 
 impl From<HostError> for Stop {
-    fn from(why: HostError) -> Stop {
-        Stop::No(why)
+    fn from(error: HostError) -> Stop {
+        Stop::No(error)
     }
 }
 
@@ -125,7 +125,7 @@ impl From<Broken> for Stop {
     }
 }
 
-/// The records, within the commit that is being made.
+/// Records within the current commit.
 pub(crate) struct Pages<'t>(pub(super) &'t WriteTransaction);
 
 impl Pages<'_> {
@@ -145,8 +145,8 @@ impl Pages<'_> {
         Ok(())
     }
 
-    /// Creates every table: reading one that was never created is an error.
-    pub(super) fn make_all(&self) -> Result<(), Broken> {
+    /// Creates all tables, because a missing table cannot be read.
+    pub(super) fn create_tables(&self) -> Result<(), Broken> {
         for kind in RecordKind::ALL {
             self.0.open_table(kind.table())?;
         }
@@ -154,7 +154,7 @@ impl Pages<'_> {
     }
 }
 
-/// The records as of the last commit.
+/// Records as of the last commit.
 pub(crate) struct Snapshot(pub(super) ReadTransaction);
 
 impl Snapshot {
@@ -164,7 +164,7 @@ impl Snapshot {
         Ok(value.map(|value| value.value().to_owned()))
     }
 
-    /// Every record of a kind, by key.
+    /// Returns all records of a kind, ordered by key.
     pub(crate) fn all(&self, kind: RecordKind) -> Result<Vec<Record>, Broken> {
         let mut found = Vec::new();
         for entry in self.0.open_table(kind.table())?.iter()? {
@@ -174,7 +174,7 @@ impl Snapshot {
         Ok(found)
     }
 
-    /// The keys that begin like this, in order, `limit` of them at most.
+    /// Returns the first `limit` keys that start with `prefix`, in order.
     pub(crate) fn keys(
         &self,
         kind: RecordKind,

@@ -1,5 +1,4 @@
-//! The file: opened, read, committed to; opened anew after an error, and set
-//! aside where it is damaged.
+//! File of the journal. It is reopened after an error, and set aside if it is corrupt.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, ErrorKind, Read as _};
@@ -18,24 +17,24 @@ use crate::supervision::panic_text;
 
 const FILE_NAME: &str = "journal.redb";
 
-/// The layout of the file; one with another number is not read.
+/// Layout of the records. A file with another layout is refused.
 const LAYOUT: &[u8] = b"1";
 
-/// The format of redb's files, and the places of its number: once in each of the two
-/// slots for commits, so that a damaged byte is not taken for another version.
+/// Version of redb's file format, and the offsets at which a file contains it. Each of the
+/// two commit slots has one, so that a corrupt byte is not mistaken for another version.
 const FORMAT: u8 = 3;
-const FORMAT_PLACES: [usize; 2] = [64, 192];
+const FORMAT_OFFSETS: [usize; 2] = [64, 192];
 
-/// Pages kept in memory. What the host reads again and again is little, and the
-/// system keeps the file's pages as well.
+/// Size of the page cache, in bytes. It is small because the host rereads little, and the
+/// system caches the file as well.
 const CACHE_BYTES: usize = 1024 * 1024;
 
-/// Number of corrupt files that are kept for examination.
+/// Maximum number of corrupt files that are kept for examination.
 const KEPT_ASIDE: usize = 3;
 
 type OpenDatabase = dyn Fn(&Builder, File) -> Result<Database, DatabaseError> + Send + Sync;
 
-/// Function that opens the file. A test passes one that fails.
+/// Function that opens the file. Tests replace it to simulate failures.
 pub(super) struct Disk(pub(super) Box<OpenDatabase>);
 
 impl Default for Disk {
@@ -44,27 +43,29 @@ impl Default for Disk {
     }
 }
 
+/// File of the journal, and the lock on its directory.
 pub(super) struct Store {
     disk: Disk,
     pub(super) directory: PathBuf,
     /// Name of the device that owns the journal.
     device: String,
-    /// `None` while it cannot be opened.
+    /// Open database; `None` while the file cannot be opened.
     database: RwLock<Option<Database>>,
     pub(super) set_aside: Option<PathBuf>,
-    /// Held while the journal is open.
+    /// Lock on the directory; `None` after the journal was closed.
     lock: Mutex<Option<File>>,
-    /// A reader has found damage: the file is to be opened anew, and checked.
+    /// `true` if a reader has found corruption, so that the file must be reopened and
+    /// checked.
     suspect: AtomicBool,
-    /// The file was begun anew while the host runs.
+    /// `true` if the file was replaced by an empty one while the host was running.
     lost: AtomicBool,
 }
 
 /// Reason why a file was not opened.
 enum OpenFailure {
-    /// It will not get better by itself.
+    /// The file is corrupt or belongs to another device.
     Damaged(String),
-    /// The file may be all right; the disk is not.
+    /// The disk failed; the file may be valid.
     Disk(io::Error),
     /// Another version of the host has written it.
     Layout(String),
@@ -86,9 +87,9 @@ impl Store {
         match store.open_file() {
             Ok(database) => store.database = RwLock::new(Some(database)),
             Err(OpenFailure::Damaged(reason)) => {
-                store.set_aside = Some(store.begin_anew(&reason)?);
+                store.set_aside = Some(store.start_anew(&reason)?);
             }
-            // A device in the field must answer its methods all the same.
+            // A device in the field must answer methods even with a full disk.
             Err(OpenFailure::Disk(source)) if is_full(&source) => {
                 error!(
                     file = %store.file().display(), reason = %source,
@@ -110,21 +111,21 @@ impl Store {
         self.directory.join(FILE_NAME)
     }
 
-    /// Makes one commit of what `change` does, unless it says that it did nothing.
+    /// Commits the changes that `change` makes, unless it returns `false`.
     pub(super) fn commit(
         &self,
         change: impl FnOnce(&Pages<'_>) -> Result<bool, Broken>,
     ) -> Result<(), Broken> {
-        self.open_again()?;
+        self.reopen()?;
         let written = {
             let database = self.database.read();
             let database = database.as_ref().ok_or_else(closed)?;
             guarded(|| commit(database, change))
         };
         if written.is_err() {
-            // The format refuses everything after a failed write, until then.
+            // After a failed write, redb refuses all operations until the file is reopened.
             self.close_file();
-            self.open_again().ok();
+            self.reopen().ok();
         }
         written
     }
@@ -145,17 +146,17 @@ impl Store {
         found
     }
 
-    /// Checks whether a reader has found damage that was not yet looked at.
+    /// Returns `true` if a reader has found corruption and the file was not yet reopened.
     pub(super) fn is_suspect(&self) -> bool {
         self.suspect.load(Ordering::Acquire)
     }
 
-    /// Checks whether the file was begun anew since the last call.
+    /// Returns `true` if the file was replaced by an empty one since the last call.
     pub(super) fn take_lost(&self) -> bool {
         self.lost.swap(false, Ordering::AcqRel)
     }
 
-    /// Lets go of the file and the directory.
+    /// Closes the file and releases the directory.
     pub(super) fn close(&self) {
         self.close_file();
         *self.lock.lock() = None;
@@ -163,11 +164,12 @@ impl Store {
 
     fn close_file(&self) {
         let database = self.database.write().take();
-        // What it finds in a damaged file may make it panic once more.
+        // redb may panic again while it closes a corrupt file.
         catch_unwind(AssertUnwindSafe(|| drop(database))).ok();
     }
 
-    fn open_again(&self) -> Result<(), Broken> {
+    /// Opens the file if it is closed or suspect. Replaces a corrupt file.
+    fn reopen(&self) -> Result<(), Broken> {
         if self.suspect.swap(false, Ordering::AcqRel) {
             self.close_file();
         }
@@ -183,7 +185,7 @@ impl Store {
             Err(OpenFailure::Disk(error)) => return Err(broken(&error)),
             Err(OpenFailure::Damaged(reason)) => {
                 drop(database);
-                self.begin_anew(&reason).map_err(|error| broken(&io::Error::other(error)))?;
+                self.start_anew(&reason).map_err(|error| broken(&io::Error::other(error)))?;
                 self.lost.store(true, Ordering::Release);
             }
             Err(OpenFailure::Layout(found)) => return Err(broken(&io::Error::other(found))),
@@ -197,17 +199,17 @@ impl Store {
         // The state of plugins is private to the host's user.
         std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
         let file = options.open(self.file()).map_err(OpenFailure::Disk)?;
-        // The file's own name must be on disk before anything that is in it.
+        // The directory entry must be persisted before the contents of the file.
         File::open(&self.directory)
             .and_then(|folder| folder.sync_all())
             .map_err(OpenFailure::Disk)?;
 
         let mut builder = Database::builder();
-        // A plain open trusts the file, and panics later if it should not have.
+        // Without the check, redb panics later if the file is corrupt.
         builder.set_check_integrity_on_open(true).set_cache_size(CACHE_BYTES);
         let open = || -> Result<Database, OpenFailure> {
             let database = (self.disk.0)(&builder, file)
-                .map_err(|error| why_not_opened(error, &self.file()))?;
+                .map_err(|error| open_failure(error, &self.file()))?;
             self.check(&database)?;
             Ok(database)
         };
@@ -215,12 +217,12 @@ impl Store {
             .unwrap_or_else(|panic| Err(OpenFailure::Damaged(panic_text(&*panic))))
     }
 
-    /// Makes what a new file lacks, and looks whether an old one is ours.
+    /// Initialises a new file, or checks the layout and the owner of an existing one.
     fn check(&self, database: &Database) -> Result<(), OpenFailure> {
         let mut other = None;
         let about = [("layout", LAYOUT), ("device", self.device.as_bytes())];
         let prepared = commit(database, |pages| {
-            pages.make_all()?;
+            pages.create_tables()?;
             for (key, value) in about {
                 match pages.get(RecordKind::About, key.as_bytes())? {
                     Some(found) if found == value => {}
@@ -243,8 +245,9 @@ impl Store {
         }
     }
 
-    /// Puts the file aside and begins another.
-    fn begin_anew(&self, reason: &str) -> Result<PathBuf, JournalError> {
+    /// Renames the file and replaces it by an empty one. Returns the new path of the old
+    /// file.
+    fn start_anew(&self, reason: &str) -> Result<PathBuf, JournalError> {
         let cannot = |source| JournalError::Open { path: self.directory.clone(), source };
         let time = jiff::Timestamp::now().strftime("%Y%m%dT%H%M%S%3fZ");
         let aside = self.directory.join(format!("journal-{time}.damaged"));
@@ -254,7 +257,7 @@ impl Store {
             "journal is damaged or not this device's: set aside, and begun anew; \
              what it held is not done"
         );
-        self.forget_oldest();
+        self.remove_oldest();
         let opened = self.open_file().map_err(|failure| match failure {
             OpenFailure::Damaged(reason) | OpenFailure::Layout(reason) => {
                 cannot(io::Error::other(reason))
@@ -265,15 +268,16 @@ impl Store {
         Ok(aside)
     }
 
-    fn forget_oldest(&self) {
+    /// Removes the oldest corrupt files, so that at most [`KEPT_ASIDE`] remain.
+    fn remove_oldest(&self) {
         let Ok(entries) = fs::read_dir(&self.directory) else { return };
         let mut aside: Vec<PathBuf> = entries
             .filter_map(|entry| Some(entry.ok()?.path()))
             .filter(|path| path.extension().is_some_and(|extension| extension == "damaged"))
             .collect();
         aside.sort();
-        let many = aside.len().saturating_sub(KEPT_ASIDE);
-        aside.drain(..many).for_each(|path| drop(fs::remove_file(path)));
+        let excess = aside.len().saturating_sub(KEPT_ASIDE);
+        aside.drain(..excess).for_each(|path| drop(fs::remove_file(path)));
     }
 }
 
@@ -297,7 +301,7 @@ fn broken(error: &io::Error) -> Broken {
     Broken { text: error.to_string(), kind: error.kind() }
 }
 
-fn why_not_opened(error: DatabaseError, file: &Path) -> OpenFailure {
+fn open_failure(error: DatabaseError, file: &Path) -> OpenFailure {
     if let Some(found) = other_format(file) {
         let (found, read) = (found.to_string(), FORMAT.to_string());
         return OpenFailure::Layout(other_version("file format", &found, &read));
@@ -322,11 +326,11 @@ fn is_full(error: &io::Error) -> bool {
     )
 }
 
-/// Returns the format of a file that another version of redb has written.
+/// Returns the format version of a file that another version of redb has written.
 fn other_format(file: &Path) -> Option<u8> {
-    let mut header = [0; FORMAT_PLACES[1] + 1];
+    let mut header = [0; FORMAT_OFFSETS[1] + 1];
     File::open(file).and_then(|mut file| file.read_exact(&mut header)).ok()?;
-    let [first, second] = FORMAT_PLACES.map(|place| header[place]);
+    let [first, second] = FORMAT_OFFSETS.map(|offset| header[offset]);
     (header.starts_with(b"redb") && first == second && first != FORMAT).then_some(first)
 }
 
@@ -334,8 +338,8 @@ fn other_version(what: &str, found: &str, read: &str) -> String {
     format!("journal has {what} `{found}`; this version of the host reads `{read}`")
 }
 
-/// Runs what reads or writes the file. redb does not check pages as it reads, and panics
-/// on what it finds in a damaged one.
+/// Runs an operation on the file. Returns a panic as an error, because redb panics on
+/// corrupt pages.
 fn guarded<T>(work: impl FnOnce() -> Result<T, Broken>) -> Result<T, Broken> {
     catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panic| {
         Err(Broken { text: panic_text(&*panic).replace('\n', " "), kind: ErrorKind::InvalidData })

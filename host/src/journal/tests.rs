@@ -1,4 +1,4 @@
-//! The journal on disks that are good, full, failing and scribbled on.
+//! The journal on good, full, failing and corrupt disks.
 
 use std::fs;
 use std::sync::atomic::AtomicUsize;
@@ -35,7 +35,7 @@ fn get(journal: &Journal, key: &str) -> Option<String> {
 }
 
 #[tokio::test]
-async fn what_was_written_is_there_after_a_restart() {
+async fn written_records_survive_a_restart() {
     let directory = tempfile::tempdir().unwrap();
     let first = journal(&directory);
     put(&first, "a", "1").await.unwrap();
@@ -51,7 +51,7 @@ async fn what_was_written_is_there_after_a_restart() {
 }
 
 #[tokio::test]
-async fn a_change_that_refuses_takes_no_other_with_it() {
+async fn a_refused_change_does_not_affect_others() {
     let directory = tempfile::tempdir().unwrap();
     let journal = journal(&directory);
     let no = || HostError::Denied("no".into());
@@ -64,7 +64,7 @@ async fn a_change_that_refuses_takes_no_other_with_it() {
 }
 
 #[tokio::test]
-async fn changes_that_come_together_share_their_syncs() {
+async fn concurrent_changes_share_their_syncs() {
     let directory = tempfile::tempdir().unwrap();
     let disk = TestDisk::default();
     let journal = disk.journal(directory.path());
@@ -74,7 +74,7 @@ async fn changes_that_come_together_share_their_syncs() {
     let pause = disk.pause.lock();
     let keys: Vec<String> = (0..100).map(|n| n.to_string()).collect();
     let mut all = std::pin::pin!(join_all(keys.iter().map(|key| put(&journal, key, "x"))));
-    // Asked once, each has its change on the way to the writer.
+    // After the first poll, every change is in the queue of the writer.
     assert!(all.as_mut().now_or_never().is_none());
     drop(pause);
     assert!(all.await.iter().all(Result::is_ok));
@@ -84,7 +84,7 @@ async fn changes_that_come_together_share_their_syncs() {
 }
 
 #[tokio::test]
-async fn a_full_disk_is_told_and_all_is_well_once_there_is_room() {
+async fn a_full_disk_is_an_error_and_writing_works_again_once_there_is_space() {
     let directory = tempfile::tempdir().unwrap();
     let disk = TestDisk::default();
     let journal = disk.journal(directory.path());
@@ -106,7 +106,7 @@ async fn a_full_disk_is_told_and_all_is_well_once_there_is_room() {
 }
 
 #[tokio::test]
-async fn wherever_a_commit_fails_nothing_that_was_acknowledged_is_lost() {
+async fn acknowledged_changes_survive_a_commit_that_fails_at_any_write() {
     let directory = tempfile::tempdir().unwrap();
     let disk = TestDisk::default();
     let journal = disk.journal(directory.path());
@@ -122,8 +122,8 @@ async fn wherever_a_commit_fails_nothing_that_was_acknowledged_is_lost() {
         }
         disk.make_room();
         put(&journal, "other", &value).await.unwrap();
-        // What was refused may be there or not; what was acknowledged must not
-        // be older.
+        // A refused change may or may not be persisted, but the value must not be older than
+        // the last acknowledged one.
         let found = get(&journal, "key").unwrap();
         assert!(found == acknowledged || found == value, "{found:.20} for {acknowledged:.20}");
         acknowledged = found;
@@ -135,7 +135,7 @@ async fn wherever_a_commit_fails_nothing_that_was_acknowledged_is_lost() {
     assert_eq!(journal.set_aside(), None);
 }
 
-/// One number, kept in memory.
+/// Source of a single number.
 #[derive(Default)]
 struct Number {
     value: AtomicUsize,
@@ -157,7 +157,7 @@ impl Source for Number {
 }
 
 #[tokio::test]
-async fn a_source_is_put_down_when_nudged_with_every_write_and_at_the_end() {
+async fn a_source_is_persisted_after_a_nudge_with_every_write_and_on_closing() {
     let directory = tempfile::tempdir().unwrap();
     let first = journal(&directory);
     let number = Arc::new(Number::default());
@@ -205,7 +205,7 @@ async fn the_journal_of_another_device_is_set_aside() {
 }
 
 #[tokio::test]
-async fn a_damaged_file_is_set_aside_and_the_journal_begun_anew() {
+async fn a_corrupt_file_is_set_aside_and_replaced_by_an_empty_one() {
     let directory = tempfile::tempdir().unwrap();
     let first = journal(&directory);
     for n in 0..200 {
@@ -250,7 +250,7 @@ async fn a_single_flipped_byte_never_stops_the_host() {
     first.close().await;
     let path = directory.path().join("journal.redb");
     let whole = fs::read(&path).unwrap();
-    // Every part of the header, and spots all over the file.
+    // Positions in every part of the header, and throughout the file.
     for at in (0..320).step_by(7).chain((320..whole.len()).step_by(whole.len() / 40)) {
         let mut bytes = whole.clone();
         bytes[at] ^= 0x55;

@@ -1,8 +1,8 @@
-//! The writing thread: takes the waiting changes, commits them with one sync, and
-//! notifies each caller.
+//! Writer thread: commits queued changes in batches, with one sync per batch, and notifies
+//! their callers.
 //!
-//! After a failed commit the file is reopened, as its format demands, and written
-//! again: a full disk need not stay full.
+//! After a failed commit the file is reopened, as redb requires. The changes of sources are
+//! retried, because a full disk may have free space again.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -18,39 +18,44 @@ use super::rates::CommitRates;
 use super::store::Store;
 use crate::supervision::Pulse;
 
-/// Time that a change without a waiting caller may wait for a commit to share: each
+/// Delay of a commit that no caller waits for, so that it can share a sync with others. Each
 /// sync wears a flash card.
-const PATIENCE: Duration = Duration::from_millis(500);
+const DELAY: Duration = Duration::from_millis(500);
 
-/// Wait before the next attempt after a failed commit that no caller waits for.
-const TRY_AGAIN: Duration = Duration::from_secs(5);
+/// Delay before a failed commit is retried, if no other change arrives.
+const RETRY_AFTER: Duration = Duration::from_secs(5);
 
-/// Time that a commit may take before the writer counts as stuck. A slow flash card stalls
-/// for seconds, and a file that is opened anew is checked whole.
+/// Time limit for a commit, after which the writer counts as stuck. A slow flash card stalls
+/// for seconds, and reopening checks the whole file.
 const LONGEST_COMMIT: Duration = Duration::from_secs(120);
 
-/// A change that someone waits for.
+/// Change with a waiting caller.
 pub(super) trait Work: Send {
-    /// Returns the plugin that has asked for it, if one has.
+    /// Returns the plugin that has requested the change, or `None` if the host makes it.
     fn plugin(&self) -> Option<&str>;
+    /// Makes the change.
     fn run(&mut self, pages: &Pages<'_>) -> Result<(), Broken>;
+    /// Notifies the caller of the outcome of the commit.
     fn ended(self: Box<Self>, written: Result<(), &str>);
 }
 
+/// Command to the writer.
 pub(super) enum WriterCommand {
+    /// Persist a change.
     Work(Box<dyn Work>),
-    /// A source has changes to persist.
+    /// Persist the changes of the sources.
     Nudge,
-    /// Persist what is left, and end.
+    /// Persist the pending changes and end.
     Close,
 }
 
+/// State of the writer thread.
 pub(super) struct Writer {
     store: Arc<Store>,
     messages: Receiver<WriterCommand>,
     sources: Arc<Mutex<Vec<Arc<dyn Source>>>>,
     nudged: Arc<AtomicBool>,
-    /// Commits have failed since the last good one.
+    /// `true` if the last commit failed.
     failing: bool,
     pulse: Arc<Mutex<Option<Pulse>>>,
     rates: Arc<CommitRates>,
@@ -68,34 +73,36 @@ impl Writer {
         Writer { store, messages, sources, nudged, failing: false, pulse, rates }
     }
 
+    /// Runs until the journal is closed.
     pub(super) fn run(mut self) {
         // Time of the next commit that no caller waits for.
         let mut due: Option<Instant> = None;
         let mut last = false;
         while !last {
-            let mut together = Vec::new();
+            let mut batch = Vec::new();
             match self.next(due) {
-                Ok(WriterCommand::Work(work)) => together.push(work),
+                Ok(WriterCommand::Work(work)) => batch.push(work),
                 Ok(WriterCommand::Nudge) => {
-                    due.get_or_insert_with(|| Instant::now() + PATIENCE);
+                    due.get_or_insert_with(|| Instant::now() + DELAY);
                     continue;
                 }
                 Err(RecvTimeoutError::Timeout) => {}
                 Ok(WriterCommand::Close) | Err(RecvTimeoutError::Disconnected) => last = true,
             }
-            last = last || self.gather(&mut together);
-            // Before the sources are asked: what changes later nudges again.
+            last = last || self.gather(&mut batch);
+            // Cleared before the sources are saved, so that a later change nudges again.
             self.nudged.store(false, Ordering::Release);
-            let written = self.write(&mut together);
-            due = written.is_err().then(|| Instant::now() + TRY_AGAIN);
+            let written = self.write(&mut batch);
+            due = written.is_err().then(|| Instant::now() + RETRY_AFTER);
             if self.store.take_lost() {
                 self.sources.lock().iter().for_each(|source| source.lost());
                 due = Some(Instant::now());
             }
-            tell(together, written.as_ref().map_err(|broken| broken.text.as_str()).copied());
+            notify(batch, written.as_ref().map_err(|broken| broken.text.as_str()).copied());
         }
     }
 
+    /// Waits for the next command until `due`, and sends heartbeats meanwhile.
     fn next(&self, due: Option<Instant>) -> Result<WriterCommand, RecvTimeoutError> {
         loop {
             let interval = self.beat(Duration::ZERO);
@@ -111,10 +118,10 @@ impl Writer {
         }
     }
 
-    /// Takes the changes that share the next commit: those that wait already, and those
-    /// that arrive until the rate of commits allows another. Returns `true` if the journal
-    /// is to be closed, which delays nothing.
-    fn gather(&self, together: &mut Vec<Box<dyn Work>>) -> bool {
+    /// Adds the changes that share the next commit: those that are queued, and those that
+    /// arrive until the rate of commits allows another one. Returns `true` if the journal is
+    /// to be closed, which causes no delay.
+    fn gather(&self, batch: &mut Vec<Box<dyn Work>>) -> bool {
         let mut delayed = false;
         loop {
             let turn = self.rates.wait_of_host();
@@ -123,9 +130,9 @@ impl Writer {
             }
             let interval = self.beat(Duration::ZERO);
             let wait = interval.map_or(turn, |interval| turn.min(interval));
-            // The permits of the changes bound their number.
+            // The permits of queued changes limit the size of the batch.
             match self.messages.recv_timeout(wait) {
-                Ok(WriterCommand::Work(work)) => together.push(work),
+                Ok(WriterCommand::Work(work)) => batch.push(work),
                 Ok(WriterCommand::Nudge) => {}
                 Ok(WriterCommand::Close) | Err(RecvTimeoutError::Disconnected) => return true,
                 Err(RecvTimeoutError::Timeout) if turn.is_zero() => return false,
@@ -134,8 +141,8 @@ impl Writer {
         }
     }
 
-    /// Gives a sign of life that holds for `limit` longer than usual. Returns the interval
-    /// of these signs, if there is a watchdog.
+    /// Sends a heartbeat that is valid for `limit` longer than usual. Returns the interval of
+    /// the heartbeats, or `None` without a watchdog.
     fn beat(&self, limit: Duration) -> Option<Duration> {
         let pulse = self.pulse.lock();
         pulse.as_ref().and_then(|pulse| {
@@ -144,12 +151,13 @@ impl Writer {
         })
     }
 
-    fn write(&mut self, together: &mut [Box<dyn Work>]) -> Result<(), Broken> {
+    /// Commits a batch of changes together with those of the sources.
+    fn write(&mut self, batch: &mut [Box<dyn Work>]) -> Result<(), Broken> {
         self.beat(LONGEST_COMMIT);
         let sources = self.sources.lock().clone();
-        let mut changed = !together.is_empty();
+        let mut changed = !batch.is_empty();
         let written = self.store.commit(|pages| {
-            for work in &mut *together {
+            for work in &mut *batch {
                 work.run(pages)?;
             }
             for source in &sources {
@@ -158,7 +166,7 @@ impl Writer {
             Ok(changed)
         });
         if changed {
-            self.rates.committed(together.iter().filter_map(|work| work.plugin()));
+            self.rates.committed(batch.iter().filter_map(|work| work.plugin()));
         }
         for source in &sources {
             source.saved(written.is_ok());
@@ -179,12 +187,12 @@ impl Writer {
     }
 }
 
-/// Notifies the callers. After a failed commit the last change is undone first.
-fn tell(mut together: Vec<Box<dyn Work>>, written: Result<(), &str>) {
+/// Notifies the callers. After a failed commit, changes are undone in reverse order.
+fn notify(mut batch: Vec<Box<dyn Work>>, written: Result<(), &str>) {
     if written.is_err() {
-        together.reverse();
+        batch.reverse();
     }
-    for work in together {
+    for work in batch {
         work.ended(written);
     }
 }

@@ -1,8 +1,7 @@
-//! The last good configuration, found without the configuration.
+//! Search for the last working configuration when `host.toml` is invalid.
 //!
-//! The data directory is named in `host.toml`, which cannot be used. Its lines are read
-//! one by one, so that a mistake in one hides no other; a file without the key leaves
-//! the default directory.
+//! `host.toml` names the data directory. Its lines are parsed one by one, so that an
+//! invalid line hides no other. Without the key, the default directory is searched.
 
 use std::path::{Path, PathBuf};
 
@@ -12,8 +11,8 @@ use super::KnownGood;
 use crate::config::Config;
 use crate::journal;
 
-/// Returns the configuration that worked last, for a start at which the file at this
-/// path cannot be used. Without an identity it is taken from the file that
+/// Returns the last working configuration of the invalid file at `path`, or `None` if
+/// there is none. If `identity` is `None`, it is read from the file that
 /// `connection_string_file` names. Reads the disk.
 #[must_use]
 pub fn last_good(path: &Path, identity: Option<&DeviceConnectionString>) -> Option<Config> {
@@ -31,7 +30,7 @@ pub fn last_good(path: &Path, identity: Option<&DeviceConnectionString>) -> Opti
     KnownGood::in_data(&data).configuration(path)
 }
 
-/// Returns the text of a key in a table, whatever the other lines hold.
+/// Returns the path at `table.key`, even if other lines are invalid.
 fn value(text: &str, table: &str, key: &str) -> Option<PathBuf> {
     let mut at = String::new();
     text.lines().find_map(|line| {
@@ -59,7 +58,7 @@ mod tests {
     }
 
     #[test]
-    fn the_data_directory_is_found_beside_any_mistake() {
+    fn the_data_directory_is_found_in_an_invalid_file() {
         check("[hub\nport = \n[host]\ngrace = 1x\ndata = \"d\"  # here\n[plug", Some("d"));
         check("host.data = 'd'\nmistake\n", Some("d"));
         check("data = \"a\"\n[plugins.p]\ndata = \"b\"\n", None);

@@ -1,66 +1,70 @@
-//! The program's own code.
+//! Resident pages of the program's code.
 //!
-//! Two thirds of what a host has in memory after its start are code, most of which
-//! only the start has run: the system maps 64 KB around every piece that runs.
+//! After the start, code makes up two thirds of a host's resident memory, because the
+//! system maps 64 KB around every page fault. Most of that code runs only at the start.
 
-/// Drops the pages of code and constants that were used so far. The system keeps them
-/// while it has room; code that runs again is mapped again, 64 KB for each page fault,
-/// and the rest is the first to go when memory is short. If the system refuses, nothing
-/// changes.
-pub(super) fn give_back() {
+/// Unmaps the resident pages of code and constants.
+///
+/// The pages stay in the page cache until the system needs the memory. Code that runs
+/// again is mapped again, 64 KB for each page fault. If the system refuses, the pages
+/// stay mapped.
+pub(super) fn drop_pages() {
     #[cfg(target_os = "linux")]
-    for part in never_written() {
-        #[allow(unsafe_code, reason = "only the system knows what it has mapped")]
-        // SAFETY: these pages are those of the file, and cannot be written: all
-        // that the program has of them is read from the file again.
+    for range in read_only_ranges() {
+        #[allow(unsafe_code, reason = "only the system can unmap pages")]
+        // SAFETY: the pages are mapped from the file and are not writable, so the
+        // next access reads the same bytes from the file again.
         unsafe {
-            libc::madvise(part.start as *mut libc::c_void, part.len(), libc::MADV_DONTNEED);
+            libc::madvise(range.start as *mut libc::c_void, range.len(), libc::MADV_DONTNEED);
         }
     }
 }
 
-/// Returns the parts of the program that are never written to, in whole pages. Pages
-/// that the loader has written to and then made read-only are not among them.
+/// Returns the address ranges of the program that are never written to, in whole pages.
+/// Excludes pages that the loader makes read-only after relocating them.
 #[cfg(target_os = "linux")]
-fn never_written() -> Vec<std::ops::Range<usize>> {
-    /// Called for each loaded object; the first is the executable.
-    #[allow(unsafe_code, reason = "only the loader knows where it has put the program")]
+fn read_only_ranges() -> Vec<std::ops::Range<usize>> {
+    /// Collects the ranges of the executable, the first loaded object, and stops the
+    /// iteration.
+    #[allow(unsafe_code, reason = "only the loader knows the program's addresses")]
     unsafe extern "C" fn program(
         module: *mut libc::dl_phdr_info,
         _size: libc::size_t,
-        parts: *mut libc::c_void,
+        ranges: *mut libc::c_void,
     ) -> libc::c_int {
-        // SAFETY: the loader lends a module, and hands on what it was given below.
-        let (module, parts) = unsafe { (&*module, &mut *parts.cast::<Vec<_>>()) };
-        // SAFETY: as many headers follow one another, and stay while it runs.
+        // SAFETY: `module` is valid for this call (dl_iterate_phdr(3)), and `ranges` is
+        // the vector that is passed below.
+        let (module, ranges) = unsafe { (&*module, &mut *ranges.cast::<Vec<_>>()) };
+        // SAFETY: the array has `dlpi_phnum` headers and outlives this call.
         let headers =
             unsafe { std::slice::from_raw_parts(module.dlpi_phdr, usize::from(module.dlpi_phnum)) };
         for header in headers {
             if header.p_type == libc::PT_LOAD && header.p_flags & libc::PF_W == 0 {
                 let start = (module.dlpi_addr + header.p_vaddr) as usize;
-                parts.push(start..start + header.p_memsz as usize);
+                ranges.push(start..start + header.p_memsz as usize);
             }
         }
         1
     }
-    let mut parts = Vec::<std::ops::Range<usize>>::new();
-    #[allow(unsafe_code, reason = "only the loader knows where it has put the program")]
-    // SAFETY: `program` takes what it is given here for what it is.
+    let mut ranges = Vec::<std::ops::Range<usize>>::new();
+    #[allow(unsafe_code, reason = "only the loader knows the program's addresses")]
+    // SAFETY: `program` casts the pointer back to the same type, and `ranges` outlives
+    // the call.
     unsafe {
-        libc::dl_iterate_phdr(Some(program), (&raw mut parts).cast());
+        libc::dl_iterate_phdr(Some(program), (&raw mut ranges).cast());
     }
     let page = page_size();
-    for part in &mut parts {
-        *part = part.start.next_multiple_of(page)..part.end / page * page;
+    for range in &mut ranges {
+        *range = range.start.next_multiple_of(page)..range.end / page * page;
     }
-    parts.retain(|part| !part.is_empty());
-    parts
+    ranges.retain(|range| !range.is_empty());
+    ranges
 }
 
 #[cfg(target_os = "linux")]
 fn page_size() -> usize {
-    #[allow(unsafe_code, reason = "only the system knows how large a page is")]
-    // SAFETY: the call returns a number and changes nothing.
+    #[allow(unsafe_code, reason = "only the system knows its page size")]
+    // SAFETY: sysconf(3) has no preconditions.
     let bytes = unsafe { libc::sysconf(libc::_SC_PAGESIZE) };
     bytes as usize
 }
@@ -80,30 +84,30 @@ mod tests {
     }
 
     #[test]
-    fn code_that_has_run_leaves_the_memory_and_runs_again() {
-        let pages = never_written().into_iter().flat_map(|part| part.step_by(page_size()));
+    fn code_runs_again_after_its_pages_were_dropped() {
+        let pages = read_only_ranges().into_iter().flat_map(|range| range.step_by(page_size()));
         for page in pages.clone() {
-            #[allow(unsafe_code, reason = "nothing else reads all of a program")]
-            // SAFETY: the range is mapped, and readable, while the program runs.
+            #[allow(unsafe_code, reason = "the whole program must be resident")]
+            // SAFETY: the range stays mapped and readable while the program runs.
             unsafe {
                 std::ptr::read_volatile(page as *const u8);
             }
         }
         let before = resident("RssFile:");
-        give_back();
-        let given_back = before - resident("RssFile:");
+        drop_pages();
+        let returned = before - resident("RssFile:");
         let all = (pages.count() * page_size() / 1024) as i64;
-        assert!(given_back > all / 2, "{given_back} KiB of {all}");
+        assert!(returned > all / 2, "{returned} KiB of {all}");
         assert_eq!(runs(), 1);
     }
 
     #[test]
-    fn what_was_ever_written_is_no_part_of_it() {
-        let parts = never_written();
-        let has = |address: usize| parts.iter().any(|part| part.contains(&address));
-        assert!(has(runs as fn() -> usize as usize), "code: {parts:x?}");
-        assert!(has("constant".as_ptr() as usize), "constants: {parts:x?}");
-        assert!(!has(&raw const WRITTEN as usize), "variables: {parts:x?}");
-        assert!(!has(&raw const POINTS as usize), "relocated: {parts:x?}");
+    fn read_only_ranges_exclude_variables_and_relocated_constants() {
+        let ranges = read_only_ranges();
+        let has = |address: usize| ranges.iter().any(|range| range.contains(&address));
+        assert!(has(runs as fn() -> usize as usize), "code: {ranges:x?}");
+        assert!(has("constant".as_ptr() as usize), "constants: {ranges:x?}");
+        assert!(!has(&raw const WRITTEN as usize), "variables: {ranges:x?}");
+        assert!(!has(&raw const POINTS as usize), "relocated: {ranges:x?}");
     }
 }

@@ -1,24 +1,22 @@
-//! The heap of glibc. Other C libraries return memory by themselves, or have no call
-//! for it.
+//! The heap of glibc. Other C libraries return memory on their own or cannot be asked to.
 
-/// Has all threads share one heap, which can then be given back as a whole. By
-/// itself, glibc makes one for every two or three threads, and each keeps what
-/// its bursts have left. To be called before the first thread is started.
+/// Makes all threads share one heap. By default glibc creates several, and each keeps the
+/// memory that a burst has freed. Call this before the first thread is started.
 pub fn share() {
     #[cfg(all(target_os = "linux", target_env = "gnu"))]
     #[allow(unsafe_code, reason = "only the C library knows its heap")]
-    // SAFETY: it sets a number. Where it is refused, nothing is lost.
+    // SAFETY: the call sets a parameter of the allocator, before the first thread starts.
     unsafe {
         libc::mallopt(libc::M_ARENA_MAX, 1);
     }
 }
 
-/// Returns free memory to the system, also between allocations in use. It may take
-/// milliseconds, and cannot fail.
-pub(super) fn give_back() {
+/// Returns free memory to the system, even between allocations in use. Blocks for some
+/// milliseconds.
+pub(super) fn trim() {
     #[cfg(all(target_os = "linux", target_env = "gnu"))]
     #[allow(unsafe_code, reason = "only the C library knows its heap")]
-    // SAFETY: it may be called at any time, from any thread.
+    // SAFETY: malloc_trim(3) is thread-safe and has no preconditions.
     unsafe {
         libc::malloc_trim(0);
     }

@@ -1,5 +1,4 @@
-//! Everything that a start needs, tried without a connection and without an end at the
-//! first error.
+//! Check of a configuration without a connection, which reports all errors.
 
 use plugin::EngineError;
 use protocol::connection_string::DeviceConnectionString;
@@ -15,24 +14,24 @@ use crate::plugins::{self, Loader, PluginError};
 /// Outcome of [`check`].
 #[derive(Debug, Default)]
 pub struct CheckReport {
-    /// Plugins that load.
+    /// Plugins that loaded.
     pub plugins: Vec<CheckedPlugin>,
-    /// Everything that would keep the host from its first start.
+    /// All errors that would prevent the first start of the host.
     pub errors: Vec<RunError>,
 }
 
-/// A plugin that loads.
+/// Plugin that loaded.
 #[derive(Debug)]
 pub struct CheckedPlugin {
-    /// Its name in the configuration.
+    /// Name of the plugin in the configuration.
     pub name: String,
-    /// Imports of its component.
+    /// Imports of the component.
     pub imports: Vec<String>,
 }
 
-/// Checks everything that `run` needs before its first connection, and leaves nothing
-/// behind but compiled plugins in the cache. Without an identity, what depends on it is
-/// left out. Blocks.
+/// Checks everything that `run` needs before its first connection. Without an identity,
+/// the checks that need one are skipped. Leaves nothing behind except compiled plugins in
+/// the cache. Blocks.
 pub fn check(config: &Config, identity: Option<&DeviceConnectionString>) -> CheckReport {
     let mut report = CheckReport::default();
     let errors = &mut report.errors;
@@ -66,8 +65,8 @@ pub fn check(config: &Config, identity: Option<&DeviceConnectionString>) -> Chec
     report
 }
 
-/// Makes the engine. Where its cache cannot be used, the error comes with one that has
-/// another cache, so that the plugins are checked all the same.
+/// Creates a loader. If its cache cannot be used, the error is returned with a loader that
+/// uses the default cache, so that the plugins can still be checked.
 fn loader(config: &Config) -> Result<Loader, (PluginError, Option<Loader>)> {
     Loader::new(config).map_err(|error| {
         let is_cache = matches!(error, PluginError::Engine(EngineError::Cache { .. }));

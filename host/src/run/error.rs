@@ -8,28 +8,28 @@ use crate::journal::JournalError;
 use crate::plugins::PluginError;
 use crate::supervision::TaskEnded;
 
-/// Reason why a host did not start, or has ended by itself.
+/// Error that prevents the host from starting, or ends it.
 #[derive(Debug, thiserror::Error)]
 pub enum RunError {
-    /// A plugin, or the engine that runs them.
+    /// Error of a plugin or of the engine.
     #[error(transparent)]
     Plugin(#[from] PluginError),
-    /// The operator's way to the host.
+    /// Error of the control socket.
     #[error(transparent)]
     Control(#[from] ControlError),
-    /// The way to the hub.
+    /// Error in the connection settings.
     #[error(transparent)]
     Connection(#[from] OptionsError),
-    /// The data that outlives the process has no place.
+    /// Error of the data directory or its journal.
     #[error(transparent)]
     Journal(#[from] JournalError),
-    /// A task without which the host is not whole.
+    /// Unexpected end of an essential task.
     #[error("the host has a fault")]
     Task(#[from] TaskEnded),
 }
 
 impl RunError {
-    /// Returns the way out, if one action helps.
+    /// Returns a hint at how to fix the error, if there is one.
     #[must_use]
     pub fn hint(&self) -> Option<String> {
         match self {
@@ -45,7 +45,7 @@ impl RunError {
             RunError::Journal(_) => {
                 Some("set `data` under [host] to a directory that may be written".into())
             }
-            // Nothing that its operator could do but report it.
+            // An operator cannot fix a fault of the host.
             RunError::Task(_) => None,
             RunError::Control(error) => Some(error.hint().to_owned()),
             RunError::Connection(OptionsError::Trust(TrustError::NoCertificates)) => Some(

@@ -1,34 +1,34 @@
-//! Figures of a fleet, as numbers and as a line of text.
+//! Figures of a simulated fleet.
 
 use std::fmt;
 use std::time::Duration;
 
 use crate::device::counts::Counts;
 
-/// The numbers of a fleet.
+/// Figures of a simulated fleet.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct Figures {
-    /// Devices that there are.
+    /// Number of devices in the fleet.
     pub devices: usize,
-    /// Those that are connected now.
+    /// Number of devices that are connected now.
     pub connected: usize,
-    /// The most that were connected at once.
+    /// Largest number of devices that were connected at the same time.
     pub most_connected: usize,
-    /// Number of connections made, first ones included.
+    /// Number of connections made, including first connections.
     pub connects: u64,
-    /// Methods that were answered.
+    /// Number of answered methods.
     pub methods: u64,
-    /// Those of them that were answered with a status of 400 or above.
+    /// Number of methods answered with a status of 400 or above.
     pub errors: u64,
-    /// Methods answered in a second, lately.
+    /// Methods answered per second since the previous report.
     pub methods_per_second: f64,
-    /// The most that ever were.
+    /// Largest value of `methods_per_second` so far.
     pub most_methods_per_second: f64,
-    /// Resident memory of the process, if the system names it.
+    /// Resident memory of the process, in bytes; `None` if it is not known.
     pub memory_bytes: Option<u64>,
-    /// The most that it ever was.
+    /// Largest value of `memory_bytes` so far.
     pub most_memory_bytes: Option<u64>,
-    /// Time since the beginning.
+    /// Time since the start.
     pub elapsed: Duration,
 }
 
@@ -36,7 +36,7 @@ impl Figures {
     pub(super) fn update(&mut self, counts: &Counts, elapsed: Duration) {
         let (methods, errors) = counts.methods();
         let since = elapsed.saturating_sub(self.elapsed).as_secs_f64();
-        // Figures that are taken twice in a moment say nothing of a rate.
+        // An interval this short does not give a meaningful rate.
         if since > 0.1 {
             self.methods_per_second = (methods - self.methods) as f64 / since;
             self.most_methods_per_second =
@@ -49,7 +49,7 @@ impl Figures {
         self.elapsed = elapsed;
     }
 
-    /// Several lines for the end.
+    /// Returns a summary of several lines.
     #[must_use]
     pub fn summary(&self) -> String {
         let Figures { devices, most_connected, connects, methods, errors, .. } = self;
@@ -86,7 +86,7 @@ impl fmt::Display for Figures {
     }
 }
 
-/// Resident memory now, and the most that it was.
+/// Returns the current and the peak resident memory of the process, in bytes.
 fn memory() -> (Option<u64>, Option<u64>) {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let bytes = |name: &str| {
@@ -104,7 +104,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn figures_grow_with_what_happens_and_keep_their_peaks() {
+    fn figures_follow_the_counts_and_keep_their_peaks() {
         let counts = Arc::new(Counts::default());
         let mut figures = Figures { devices: 3, ..Figures::default() };
         let online = [counts.online(), counts.online()];
@@ -127,7 +127,7 @@ mod tests {
 
     #[test]
     #[cfg(target_os = "linux")]
-    fn linux_tells_the_memory_of_a_process() {
+    fn the_memory_of_the_process_is_known_on_linux() {
         let (now, most) = memory();
         assert!(now.unwrap() > 0 && most >= now);
     }

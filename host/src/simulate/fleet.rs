@@ -1,7 +1,7 @@
-//! Identities of a fleet: a file with one connection string a line.
+//! Identities of a fleet: a file with one connection string per line.
 //!
 //! `behaviour-service devices create --count` writes such a file. Empty lines and lines
-//! that begin with `#` are ignored.
+//! that start with `#` are ignored.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -9,11 +9,11 @@ use std::path::{Path, PathBuf};
 use protocol::connection_string::{ConnectionStringError, DeviceConnectionString};
 use protocol::id::DeviceId;
 
-/// Devices that may connect, each another one. Does not print their secrets.
+/// Connection strings of distinct devices. Has no `Debug`, because they contain secrets.
 #[derive(Clone)]
 pub struct Fleet(Vec<DeviceConnectionString>);
 
-/// Reason why a file is not a fleet. It shows nothing of the file but ids.
+/// Error in a file of identities. Its message contains no keys.
 #[derive(Debug, thiserror::Error)]
 pub enum FleetError {
     /// The file cannot be read.
@@ -28,40 +28,41 @@ pub enum FleetError {
     /// A line is not a connection string.
     #[error("{}: line {line}", .path.display())]
     Line {
-        /// Of this file.
+        /// Path of the file.
         path: PathBuf,
-        /// Counted from 1.
+        /// Number of the line, counted from 1.
         line: usize,
         /// Cause.
         #[source]
         source: ConnectionStringError,
     },
-    /// Two connections of one device would push each other out for ever.
+    /// A device is listed twice. The hub allows one connection per device and closes the
+    /// older one.
     #[error("{}: lines {first} and {second} are both the device `{device}`", .path.display())]
     Twice {
-        /// Of this file.
+        /// Path of the file.
         path: PathBuf,
         /// Id of the device.
         device: DeviceId,
-        /// Counted from 1.
+        /// Number of the first line, counted from 1.
         first: usize,
-        /// Counted from 1.
+        /// Number of the second line, counted from 1.
         second: usize,
     },
-    /// Fewer devices than were asked for.
+    /// The file has fewer devices than requested.
     #[error("{}: has {found} devices, not {wanted}", .path.display())]
     TooFew {
-        /// This file.
+        /// Path of the file.
         path: PathBuf,
         /// Number of devices in the file.
         found: usize,
-        /// Number of devices asked for.
+        /// Number of requested devices.
         wanted: usize,
     },
 }
 
 impl Fleet {
-    /// Reads the first `devices` of a file, or all.
+    /// Reads the first `devices` identities of a file, or all if `devices` is `None`.
     pub fn read(path: &Path, devices: Option<usize>) -> Result<Fleet, FleetError> {
         let text = program::text::read(path)
             .map_err(|source| FleetError::Read { path: path.to_owned(), source })?;
@@ -71,10 +72,10 @@ impl Fleet {
     fn parse(text: &str, path: &Path, devices: Option<usize>) -> Result<Fleet, FleetError> {
         let path = || path.to_owned();
         let lines = text.lines().enumerate().map(|(index, line)| (index + 1, line.trim()));
-        let said = lines.filter(|(_, line)| !line.is_empty() && !line.starts_with('#'));
+        let entries = lines.filter(|(_, line)| !line.is_empty() && !line.starts_with('#'));
         let mut seen = HashMap::new();
         let mut fleet = Vec::new();
-        for (line, text) in said.take(devices.unwrap_or(usize::MAX)) {
+        for (line, text) in entries.take(devices.unwrap_or(usize::MAX)) {
             let identity: DeviceConnectionString =
                 text.parse().map_err(|source| FleetError::Line { path: path(), line, source })?;
             let device = identity.device.clone();
@@ -92,7 +93,7 @@ impl Fleet {
 
     /// Returns the number of devices.
     #[must_use]
-    #[expect(clippy::len_without_is_empty, reason = "it never is")]
+    #[expect(clippy::len_without_is_empty, reason = "a fleet is never empty")]
     pub fn len(&self) -> usize {
         self.0.len()
     }
@@ -116,14 +117,14 @@ mod tests {
     }
 
     #[test]
-    fn a_line_is_a_device_and_the_first_ones_can_be_taken() {
+    fn every_line_is_a_device_and_the_number_of_devices_can_be_limited() {
         let text = format!("# two\n\n{}  {}", line("d1"), line("d2"));
         assert_eq!(parse(&text, None), Ok(2));
         assert_eq!(parse(&text, Some(1)), Ok(1));
     }
 
     #[test]
-    fn what_is_wrong_with_a_file_is_said_with_its_line_and_without_its_keys() {
+    fn an_error_in_a_file_names_the_line_and_shows_no_key() {
         let check = |text: &str, devices, expected: &str| {
             assert_eq!(parse(text, devices).unwrap_err(), format!("devices.txt: {expected}"));
         };

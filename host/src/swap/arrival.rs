@@ -1,5 +1,5 @@
-//! First versions, loaded after the host has connected: from their files, or from what
-//! worked last.
+//! Loading of first versions after the start of the host: from their files, or from the
+//! last working versions.
 
 use std::sync::Arc;
 
@@ -15,39 +15,40 @@ use crate::plugins::{self, Loader};
 use crate::router::{PluginSlot, Router};
 use crate::supervision::caught;
 
-/// A plugin whose first version is to come.
-struct Arrival {
+/// Plugin without a loaded version.
+struct FirstVersion {
     loader: Loader,
     router: Arc<Router>,
     slot: Arc<PluginSlot>,
     section: PluginSection,
-    /// Versions of earlier runs, and their place.
+    /// Versions of earlier runs.
     versions: GoodVersion,
+    /// Directory of these versions.
     known: Option<KnownGood>,
 }
 
-/// First version of a plugin, and where it comes from.
+/// Loaded version of a plugin, and its origin.
 enum Found {
-    /// The version in its file.
+    /// Version in the plugin's file.
     InFile(Made<Plugin>),
-    /// The last good version, and the reason why it is not what the file holds.
+    /// Last working version, and the error of the plugin's file.
     LastGood(Made<Plugin>, String),
-    /// The last good version, and the digest of the one in the file, which was rolled back.
+    /// Last working version, and the digest of the rolled-back version in the plugin's file.
     RolledBack(Made<Plugin>, String),
 }
 
-/// There is no last good version, or none that loads.
+/// Absence of a last working version that loads.
 struct Missing;
 
 impl Swap {
-    /// Loads the first versions that are missing, beside one another.
+    /// Loads missing first versions, all plugins concurrently.
     pub(super) fn load_missing(&mut self) {
         let table = self.router.table();
         for (name, section) in &self.config.plugins {
             let Some(slot) = table.slot(name).filter(|slot| slot.is_loading()) else { continue };
             let keeper = self.keeper.as_ref();
             let versions = keeper.and_then(|keeper| keeper.record.plugins.get(name).cloned());
-            let arrival = Arrival {
+            let first = FirstVersion {
                 loader: self.loader.clone(),
                 router: Arc::clone(&self.router),
                 slot: Arc::clone(slot),
@@ -57,7 +58,7 @@ impl Swap {
             };
             let slot = Arc::clone(slot);
             self.tasks.spawn(async move {
-                if let Err(panic) = caught(arrival.run()).await {
+                if let Err(panic) = caught(first.run()).await {
                     error!(plugin = slot.name(), "plugin not loaded: host fault: {panic}");
                     slot.not_loaded(format!("host fault: {panic}"));
                 }
@@ -66,7 +67,8 @@ impl Swap {
     }
 }
 
-impl Arrival {
+impl FirstVersion {
+    /// Loads and starts a version. Falls back to the last working one.
     async fn run(self) {
         let Some(is_last_good) = self.load().await else { return };
         let Some(version) = self.slot.view().active else { return };
@@ -76,19 +78,19 @@ impl Arrival {
             return;
         }
         if !is_last_good && let Some(good) = self.good_digest(&version.made.digest) {
-            let Err(why) = lifecycle::start(&self.router, plugin, None).await else {
+            let Err(reason) = lifecycle::start(&self.router, plugin, None).await else {
                 self.slot.started(version.number, None);
                 return;
             };
-            if self.start_last_good(good, why).await {
+            if self.start_last_good(good, reason).await {
                 return;
             }
         }
-        lifecycle::start_until_it_does(self.router, self.slot, version, None).await;
+        lifecycle::start_with_retries(self.router, self.slot, version, None).await;
     }
 
-    /// Loads a version. Returns `true` if it is the last good one, and `None` if there is
-    /// nothing to start.
+    /// Loads a version. Returns `true` if it is the last working one, and `None` if there is
+    /// no version to start.
     async fn load(&self) -> Option<bool> {
         let plugin = self.slot.name();
         match self.find().await {
@@ -114,7 +116,7 @@ impl Arrival {
             }
             Err(why) => {
                 let (file, hint) = (self.section.file.display(), why.hint());
-                let why = why.of_the_plugin();
+                let why = why.without_plugin_name();
                 error!(plugin, %file, hint, "plugin not loaded: {why}");
                 self.slot.not_loaded(why);
                 None
@@ -137,12 +139,12 @@ impl Arrival {
         };
         let Some(good) = self.versions.good.clone() else { return Err(why) };
         match self.load_good(good).await {
-            Ok(made) => Ok(Found::LastGood(made, why.of_the_plugin())),
+            Ok(made) => Ok(Found::LastGood(made, why.without_plugin_name())),
             Err(_) => Err(why),
         }
     }
 
-    /// Checks whether the plugin's file holds a certain version.
+    /// Returns `true` if the plugin's file contains the version with this digest.
     async fn file_is(&self, digest: &str) -> bool {
         let (plugin, section) = (self.slot.name().to_owned(), self.section.clone());
         let read = spawn_blocking(move || plugins::read(&plugin, &section));
@@ -161,21 +163,21 @@ impl Arrival {
         }
     }
 
-    /// Loads the last good version with the settings of today: it gets no capability
-    /// that was taken away since.
+    /// Loads the last working version with the current settings, so that it does not get a
+    /// capability that was revoked.
     async fn load_good(&self, digest: String) -> Result<Made<Plugin>, Missing> {
         let file = self.known.as_ref().ok_or(Missing)?.path(&digest);
         let section = PluginSection { file, ..self.section.clone() };
         let made = self.load_file(section).await.map_err(|error| {
-            let (plugin, error) = (self.slot.name(), error.of_the_plugin());
+            let (plugin, error) = (self.slot.name(), error.without_plugin_name());
             warn!(plugin, digest, "version that worked last not loaded: {error}");
             Missing
         })?;
         if made.digest == digest { Ok(made) } else { Err(Missing) }
     }
 
-    /// Starts the last good version in place of one that did not start. Returns `false`
-    /// if that is not possible.
+    /// Starts the last working version in place of one that did not start. Returns `false`
+    /// if it does not load or start.
     async fn start_last_good(&self, digest: String, why: String) -> bool {
         let Ok(made) = self.load_good(digest).await else { return false };
         if lifecycle::start(&self.router, &made.plugin, None).await.is_err() {
@@ -188,7 +190,7 @@ impl Arrival {
         true
     }
 
-    /// Returns the digest of the last good version, if it is another one.
+    /// Returns the digest of the last working version, unless it is `digest`.
     fn good_digest(&self, digest: &str) -> Option<String> {
         self.versions.good.clone().filter(|good| good != digest)
     }

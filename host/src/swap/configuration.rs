@@ -1,4 +1,4 @@
-//! Application of a changed configuration: as a whole, or not at all.
+//! Application of a changed configuration, either completely or not at all.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -14,16 +14,17 @@ use crate::config::{Config, PluginSection};
 use crate::plugins::slot::{Made, Slot};
 use crate::router::{PluginSlot, Table};
 
-/// A plugin of the new configuration, before anything of it is in force.
+/// Plugin of a new configuration that is not yet applied.
 enum Next {
-    /// The running version stays.
+    /// Slot whose running version stays.
     Same(Arc<PluginSlot>),
-    /// A version for an existing or a new slot.
+    /// Version for an existing slot or, if there is none, for a new one.
     New(Made<Plugin>, Option<Arc<PluginSlot>>),
 }
 
 impl Swap {
-    pub(super) async fn look_at_configuration(&mut self, path: &Path) {
+    /// Checks the configuration file, and applies a change.
+    pub(super) async fn check_configuration(&mut self, path: &Path) {
         let pending = self.pending.iter().flat_map(|config| config.plugins.values());
         let files = std::iter::once(path).chain(pending.map(|section| section.file.as_path()));
         let stamps = files.map(FileStamp::at).collect();
@@ -40,19 +41,19 @@ impl Swap {
         };
         let settled = self.settle(&Subject::Configuration);
         match outcome {
-            Ok(()) => self.standing.send_modify(|standing| standing.refused = None),
+            Ok(()) => self.configuration.send_modify(|state| state.refused = None),
             Err(error) if settled => {
                 let (file, hint) = (path.display(), error.hint());
-                let error = error.in_one_line();
+                let error = error.message();
                 error!(%file, hint, "configuration refused, the one before stays: {error}");
-                self.standing.send_modify(|standing| standing.refused = Some(error));
+                self.configuration.send_modify(|state| state.refused = Some(error));
             }
             Err(_) => {}
         }
     }
 
-    /// Returns the time without a change after which a text is taken, or refused if there
-    /// is no configuration in it.
+    /// Returns the time without a change after which the file is applied, or refused if it
+    /// is invalid (`None`).
     fn rest_before(&self, new: Option<&Config>) -> Duration {
         let Some(new) = new else { return self.writer.rest(false) };
         if new.plugins == self.config.plugins && self.config.needs_no_restart_for(new) {
@@ -62,12 +63,14 @@ impl Swap {
         self.writer.rest(!self.config.plugins.keys().all(stays))
     }
 
+    /// Applies the parts that need no restart. Keeps the configuration as pending if a plugin
+    /// prevents that.
     async fn take_or_wait(&mut self, new: Config) -> Result<(), Refused> {
         let restart_needed = !self.config.needs_no_restart_for(&new);
-        if restart_needed && !self.standing.borrow().restart_needed {
+        if restart_needed && !self.configuration.borrow().restart_needed {
             warn!("changes under [hub] and [host] take effect when the host is started again");
         }
-        self.standing.send_modify(|standing| standing.restart_needed = restart_needed);
+        self.configuration.send_modify(|state| state.restart_needed = restart_needed);
         if new.plugins == self.config.plugins {
             self.pending = None;
             return Ok(());
@@ -77,6 +80,7 @@ impl Swap {
         outcome
     }
 
+    /// Loads and starts all new versions, then activates them and replaces the table.
     async fn take_configuration(&mut self, new: &Config) -> Result<(), Refused> {
         let mut plugins = BTreeMap::new();
         for (name, section) in &new.plugins {
@@ -122,11 +126,12 @@ impl Swap {
         Ok(())
     }
 
+    /// Loads the version that a plugin of the new configuration needs.
     async fn next(&self, name: &str, section: &PluginSection) -> Result<Next, Refused> {
         let slot = self.router.table().slot(name).cloned();
         let Some(slot) = slot else {
             let made = self.load(name, section, |_, _| false).await?;
-            return Ok(Next::New(made.expect("nothing of it is known"), None));
+            return Ok(Next::New(made.expect("no version is known"), None));
         };
         let before = &self.config.plugins[name];
         if before.file == section.file && before.settings == section.settings {
@@ -139,7 +144,7 @@ impl Swap {
         Ok(made.map_or(Next::Same(Arc::clone(&slot)), |made| Next::New(made, Some(slot))))
     }
 
-    /// Starts the new versions. If one does not start, the others are stopped again.
+    /// Starts the new versions. If one does not start, stops those that have.
     async fn start_new(&self, plugins: &BTreeMap<String, Next>) -> Result<(), Refused> {
         let mut started: Vec<&Plugin> = Vec::new();
         for (name, next) in plugins {

@@ -1,4 +1,4 @@
-//! Keeps on disk what works: versions that have answered, and the configuration.
+//! Persistence of working versions and of the configuration for the next start.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -16,29 +16,29 @@ use crate::known_good::{GoodRecord, GoodVersion, KnownGood};
 use crate::plugins;
 use crate::plugins::slot::SlotStatus;
 
-/// Keeper of what works.
+/// Persisted versions and configuration.
 pub(super) struct Keeper {
     known: KnownGood,
-    /// Record on disk.
+    /// Current record on disk.
     pub(super) record: GoodRecord,
-    /// Configuration file as it was when its text was kept.
+    /// Stamp of the configuration file that was persisted last.
     configuration: Option<FileStamp>,
     warned: bool,
 }
 
-/// Bytes of a version that must be on disk.
+/// Version whose bytes must be on disk.
 struct Needed {
     plugin: String,
     digest: String,
 }
 
-/// Everything that a turn of the keeper needs, away from the async threads.
-struct Turn {
+/// Input of a save on a blocking thread.
+struct Save {
     known: KnownGood,
     config: Config,
     record: GoodRecord,
     active: Vec<Needed>,
-    /// Digests whose bytes stay.
+    /// Digests of the versions that must not be removed.
     needed: BTreeSet<String>,
     with_configuration: bool,
 }
@@ -55,8 +55,7 @@ impl Keeper {
 }
 
 impl Swap {
-    /// Persists what has begun to work since the last turn. Does nothing if nothing has
-    /// changed.
+    /// Persists the versions and the configuration that work now, if they have changed.
     pub(super) async fn keep(&mut self) {
         let Some(keeper) = &self.keeper else { return };
         let now = Instant::now();
@@ -87,7 +86,7 @@ impl Swap {
         let stamp = file.filter(|_| all_work).and_then(FileStamp::at);
         let with_configuration = stamp.is_some() && stamp != keeper.configuration;
         let configuration = keeper.record.configuration.clone();
-        let turn = Turn {
+        let save = Save {
             known: keeper.known.clone(),
             config: self.config.clone(),
             record: GoodRecord { configuration, plugins },
@@ -95,13 +94,13 @@ impl Swap {
             needed,
             with_configuration,
         };
-        if !turn.is_due(&keeper.record) {
+        if !save.is_due(&keeper.record) {
             return;
         }
-        let kept = spawn_blocking(move || turn.take());
-        let kept = self.step(Duration::ZERO, kept).await;
-        let keeper = self.keeper.as_mut().expect("it was there a moment ago");
-        match kept {
+        let saved = spawn_blocking(move || save.run());
+        let saved = self.step(Duration::ZERO, saved).await;
+        let keeper = self.keeper.as_mut().expect("the keeper is never removed");
+        match saved {
             Ok(Ok(record)) => {
                 keeper.record = record;
                 keeper.warned = false;
@@ -118,22 +117,22 @@ impl Swap {
     }
 }
 
-impl Turn {
-    /// Checks whether anything is to be written. Looks at the disk for a moment.
+impl Save {
+    /// Returns `true` if there is anything to write. Reads the disk briefly.
     fn is_due(&self, before: &GoodRecord) -> bool {
         self.with_configuration || self.record != *before || self.lacking().next().is_some()
     }
 
-    /// Active versions whose bytes are not on disk.
+    /// Returns the active versions whose bytes are not on disk.
     fn lacking(&self) -> impl Iterator<Item = &Needed> {
         self.active.iter().filter(|needed| !self.known.path(&needed.digest).exists())
     }
 
-    /// Bytes come first, then the record that names them. Blocks.
-    fn take(mut self) -> io::Result<GoodRecord> {
+    /// Persists the bytes of versions, then the record that names them. Blocks.
+    fn run(mut self) -> io::Result<GoodRecord> {
         for Needed { plugin, digest } in self.lacking() {
             let Some(section) = self.config.plugins.get(plugin) else { continue };
-            // A file that has changed meanwhile is another version, which comes next.
+            // A file that has changed meanwhile is a new version, which is saved later.
             if let Ok(file) = plugins::read(plugin, section)
                 && file.digest == *digest
             {
@@ -150,7 +149,7 @@ impl Turn {
         Ok(self.record)
     }
 
-    /// Keeps the text of the file if it says what is in force.
+    /// Persists the configuration file if its content is in force.
     fn keep_configuration(&mut self) -> io::Result<()> {
         let Some(path) = &self.config.file else { return Ok(()) };
         let text = program::text::read(path)?;

@@ -1,4 +1,4 @@
-//! Calls of `lifecycle`, if exported, when versions start and stop.
+//! Calls of a plugin's `lifecycle` interface when versions start and stop.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,14 +13,14 @@ use crate::plugins::slot::{Chore, SlotStatus, Version};
 use crate::router::{PluginSlot, Router};
 use crate::supervision::caught;
 
-/// First and longest wait before a plugin that did not start is tried again.
+/// Back-off between attempts to start a plugin.
 const FIRST_RETRY: Duration = Duration::from_secs(1);
 const LAST_RETRY: Duration = Duration::from_secs(30);
 
-/// Time that plugins have to stop when the host does.
+/// Time limit for plugins to stop when the host stops.
 const LAST_STOPS: Duration = Duration::from_secs(3);
 
-/// Calls `start` of a version that takes over. Its deadline bounds the call.
+/// Calls `start` of a version that replaces `previous`, within the plugin's deadline.
 pub(super) async fn start(
     router: &Router,
     plugin: &Plugin,
@@ -43,7 +43,7 @@ pub(super) async fn start(
     }
 }
 
-/// Calls `stop` of a version that leaves.
+/// Calls `stop` of a version that is no longer active.
 pub(super) async fn stop(router: &Router, plugin: &Plugin) {
     if !plugin.exports().lifecycle {
         return;
@@ -56,7 +56,8 @@ pub(super) async fn stop(router: &Router, plugin: &Plugin) {
     }
 }
 
-/// Calls `stop` of all plugins at once when the host ends, and waits for a moment.
+/// Calls `stop` of all plugins concurrently when the host stops, and waits for at most
+/// [`LAST_STOPS`].
 pub(crate) async fn stop_all(router: &Arc<Router>) {
     let mut stops = JoinSet::new();
     for slot in router.table().slots().values() {
@@ -78,7 +79,7 @@ pub(crate) async fn stop_all(router: &Arc<Router>) {
     }
 }
 
-/// Receives the end of a task about one plugin: a panic there concerns no other.
+/// Reports a panic of a task, which concerns only the plugin of that task.
 pub(super) fn joined(ended: Result<(), JoinError>) {
     if let Err(error) = ended
         && error.is_panic()
@@ -88,26 +89,27 @@ pub(super) fn joined(ended: Result<(), JoinError>) {
 }
 
 impl Swap {
-    /// Starts all plugins. At the start of the host there is no version to stay with: a
-    /// plugin that does not start takes no calls and is tried again, beside the others.
+    /// Starts all plugins when the host starts. A plugin that does not start serves no calls
+    /// and is retried, while the others run.
     pub(super) fn start_all(&mut self) {
         for slot in self.router.table().slots().values() {
             let version = slot.view().active;
             if let Some(version) = version.filter(|it| it.made.plugin.exports().lifecycle) {
                 let (router, slot) = (Arc::clone(&self.router), Arc::clone(slot));
-                self.tasks.spawn(start_until_it_does(router, slot, version, None));
+                self.tasks.spawn(start_with_retries(router, slot, version, None));
             }
         }
     }
 
-    /// Does the outstanding work for versions that left or came back without an
-    /// operator.
+    /// Carries out the pending chores of all slots.
     pub(super) fn do_chores(&mut self) {
         for slot in self.router.table().slots().values() {
             self.do_chores_of(slot);
         }
     }
 
+    /// Carries out the pending chores of a slot: stops replaced versions, and starts versions
+    /// that became active again.
     pub(super) fn do_chores_of(&mut self, slot: &Arc<PluginSlot>) {
         for chore in slot.chores() {
             let router = Arc::clone(&self.router);
@@ -122,15 +124,15 @@ impl Swap {
                 Chore::StartAgain { version, instead_of } => {
                     let slot = Arc::clone(slot);
                     let before = Some(instead_of);
-                    self.tasks.spawn(start_until_it_does(router, slot, version, before));
+                    self.tasks.spawn(start_with_retries(router, slot, version, before));
                 }
             }
         }
     }
 }
 
-/// Starts a version, again and again until it has started or another one is active.
-pub(super) async fn start_until_it_does(
+/// Starts a version. Retries until it has started or another version is active.
+pub(super) async fn start_with_retries(
     router: Arc<Router>,
     slot: Arc<PluginSlot>,
     version: Arc<Version<Plugin>>,

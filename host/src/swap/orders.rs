@@ -8,7 +8,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 use tracing::{info, warn};
 
-use super::{FileWriter, Keeper, Refused, Standing, Swap, lifecycle};
+use super::{ConfigurationState, FileWriter, Keeper, Refused, Swap, lifecycle};
 use crate::config::{Config, PluginSection};
 use crate::known_good::KnownGood;
 use crate::plugins::Loader;
@@ -17,44 +17,46 @@ use crate::router::{PluginSlot, Router};
 use crate::supervision::Pulse;
 use crate::swap::switches::Switches;
 
-/// Orders that wait; one is carried out at a time.
-const MOST_ORDERS: usize = 8;
+/// Maximum number of pending orders. Orders are carried out one at a time.
+const MAX_ORDERS: usize = 8;
 
-/// One order, and where to say how it went.
+/// Order of the operator, and the channel for its outcome.
 pub(super) struct Order {
-    what: Action,
+    action: Action,
     plugin: String,
     done: oneshot::Sender<Result<String, String>>,
 }
 
+/// Action of an order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Action {
     Reload,
     RollBack,
 }
 
-/// Handle of the operator: gives orders, and reads the state of the configuration.
+/// Handle that sends orders and reads the state of the configuration.
 #[derive(Clone)]
 pub(crate) struct Operator {
     orders: mpsc::Sender<Order>,
-    standing: watch::Receiver<Standing>,
+    configuration: watch::Receiver<ConfigurationState>,
     switches: Arc<Switches>,
 }
 
 impl Operator {
-    /// Activates the version in a plugin's file, even one that was rolled back. Returns
-    /// the outcome in one line, as does [`Operator::roll_back`].
+    /// Activates the version in a plugin's file, even one that was rolled back. Returns the
+    /// outcome in one line.
     pub(crate) async fn reload(&self, plugin: &str) -> Result<String, String> {
         self.order(Action::Reload, plugin).await
     }
 
-    /// The version before takes the calls again.
+    /// Activates the previous version again. Returns the outcome in one line.
     pub(crate) async fn roll_back(&self, plugin: &str) -> Result<String, String> {
         self.order(Action::RollBack, plugin).await
     }
 
-    /// No calls for a plugin until it is switched on again; at once, whatever
-    /// else is under way. An error where it will not stay so.
+    /// Enables or disables a plugin immediately, without waiting for pending orders. Returns
+    /// the outcome in one line. An error means that the change ends with the host, because
+    /// it could not be persisted.
     pub(crate) async fn switch(&self, slot: &PluginSlot, on: bool) -> Result<String, String> {
         let plugin = slot.name();
         let is = if on { "enabled" } else { "disabled until it is enabled" };
@@ -72,35 +74,36 @@ impl Operator {
     }
 
     /// Returns the state of the configuration on disk.
-    pub(crate) fn standing(&self) -> Standing {
-        self.standing.borrow().clone()
+    pub(crate) fn configuration(&self) -> ConfigurationState {
+        self.configuration.borrow().clone()
     }
 
-    /// Waits for the next time that a configuration is refused, and says why.
+    /// Waits until a configuration is refused, and returns the error.
     #[cfg(test)]
     pub(super) async fn until_refused(&mut self) -> String {
         loop {
-            self.standing.changed().await.unwrap();
-            if let Some(why) = self.standing.borrow_and_update().refused.clone() {
-                return why;
+            self.configuration.changed().await.unwrap();
+            if let Some(error) = self.configuration.borrow_and_update().refused.clone() {
+                return error;
             }
         }
     }
 
     #[cfg(test)]
     pub(super) async fn until_restart_needed(&mut self) {
-        self.standing.wait_for(|standing| standing.restart_needed).await.unwrap();
+        self.configuration.wait_for(|state| state.restart_needed).await.unwrap();
     }
 
-    async fn order(&self, what: Action, plugin: &str) -> Result<String, String> {
-        let (done, told) = oneshot::channel();
-        let order = Order { what, plugin: plugin.to_owned(), done };
-        self.orders.try_send(order).map_err(|_| "too many orders wait already".to_owned())?;
-        told.await.unwrap_or_else(|_| Err("the host is stopping".to_owned()))
+    async fn order(&self, action: Action, plugin: &str) -> Result<String, String> {
+        let (done, outcome) = oneshot::channel();
+        let order = Order { action, plugin: plugin.to_owned(), done };
+        self.orders.try_send(order).map_err(|_| "too many pending orders".to_owned())?;
+        outcome.await.unwrap_or_else(|_| Err("the host is stopping".to_owned()))
     }
 }
 
 impl Swap {
+    /// Creates the task and the operator's handle to it.
     pub(crate) fn new(
         loader: Loader,
         router: Arc<Router>,
@@ -111,20 +114,21 @@ impl Swap {
         pulse: Pulse,
     ) -> (Swap, Operator) {
         for slot in router.table().slots().values() {
-            // From before the first call on.
+            // Marked before the task runs, so that no call reaches a plugin that has not
+            // started.
             if slot.view().active.is_some_and(|it| it.made.plugin.exports().lifecycle) {
                 slot.starting();
             }
         }
-        let (give, orders) = mpsc::channel(MOST_ORDERS);
-        let (standing, see) = watch::channel(Standing::default());
+        let (order_sender, orders) = mpsc::channel(MAX_ORDERS);
+        let (configuration, configuration_receiver) = watch::channel(ConfigurationState::default());
         let swap = Swap {
             loader,
             router,
             changes,
             config,
             pending: None,
-            standing,
+            configuration,
             seen: HashMap::new(),
             writer: FileWriter::default(),
             orders,
@@ -133,12 +137,15 @@ impl Swap {
             keeper: known.map(Keeper::new),
             pulse,
         };
-        (swap, Operator { orders: give, standing: see, switches })
+        let operator =
+            Operator { orders: order_sender, configuration: configuration_receiver, switches };
+        (swap, operator)
     }
 
-    pub(super) async fn obey(&mut self, Order { what, plugin, done }: Order) {
+    /// Carries out an order and reports its outcome.
+    pub(super) async fn carry_out(&mut self, Order { action, plugin, done }: Order) {
         let table = self.router.table();
-        let outcome = match (table.slot(&plugin), what) {
+        let outcome = match (table.slot(&plugin), action) {
             (None, _) => Err(format!("no plugin `{plugin}`")),
             (Some(slot), Action::Reload) => self.reload(slot).await,
             (Some(slot), Action::RollBack) => self.roll_back(slot).await,
@@ -147,7 +154,7 @@ impl Swap {
             Ok(line) => info!(plugin, "operator: {line}"),
             Err(line) => warn!(plugin, "operator: {line}"),
         }
-        // Who ordered may have gone.
+        // The operator may have disconnected.
         done.send(outcome).ok();
     }
 
@@ -162,7 +169,7 @@ impl Swap {
                 .is_some_and(|it| it.made.digest == digest && *it.made.settings == section.settings)
         };
         let made =
-            self.load(slot.name(), section, is_active).await.map_err(Refused::of_the_plugin)?;
+            self.load(slot.name(), section, is_active).await.map_err(Refused::without_plugin_name)?;
         let Some(made) = made else {
             slot.set_refused(None);
             let number = slot.view().active.map_or(0, |active| active.number);
@@ -170,7 +177,7 @@ impl Swap {
         };
         match self.start_and_activate(slot, made, section).await {
             Ok(version) => Ok(format!("version {version} takes the calls")),
-            Err(error) => Err(error.of_the_plugin()),
+            Err(error) => Err(error.without_plugin_name()),
         }
     }
 

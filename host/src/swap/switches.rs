@@ -1,7 +1,7 @@
-//! Plugins that an operator has switched off. The switches survive a restart, whatever
-//! ended the host.
+//! Plugins that an operator has disabled.
 //!
-//! A switch is in force at once, and on disk before the operator gets the answer.
+//! A switch takes effect immediately, is persisted before the operator gets the answer, and
+//! survives restarts and crashes of the host.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -13,18 +13,19 @@ use tracing::{error, warn};
 use crate::journal::{Journal, Pages, RecordKind};
 use crate::plugins::slot::Slot;
 
+/// Switches of all plugins.
 #[derive(Default)]
 pub(crate) struct Switches {
-    /// Names on disk.
+    /// Persisted names of disabled plugins.
     off: Mutex<BTreeSet<String>>,
-    /// `None`: they end with the process.
+    /// `None` if nothing is persisted.
     journal: Option<Arc<Journal>>,
-    /// Held from the slot to the disk, so that both have the last order of two.
+    /// Lock that keeps slots and disk consistent if two orders arrive concurrently.
     order: tokio::sync::Mutex<()>,
 }
 
 impl Switches {
-    /// Begins with what the journal has kept.
+    /// Reads the disabled plugins from the journal.
     pub(crate) fn new(journal: Arc<Journal>) -> Switches {
         let records = journal.read(|view| view.all(RecordKind::Off)).unwrap_or_else(|error| {
             error!(%error, "switched-off plugins not readable: all are on; disable them again");
@@ -38,7 +39,7 @@ impl Switches {
         }
     }
 
-    /// Applies the switch to a slot that is new to this run of the host.
+    /// Disables the plugin of a new slot if an operator has disabled it.
     pub(crate) fn apply<P>(&self, slot: &Slot<P>) {
         if self.lock().contains(slot.name()) {
             warn!(plugin = slot.name(), "switched off by the device's operator: takes no calls");
@@ -46,13 +47,14 @@ impl Switches {
         }
     }
 
-    /// Switches a plugin on or off. An error means that it will not stay so when
-    /// the host is started again.
+    /// Enables or disables a plugin. An error means that the switch is in effect but not
+    /// persisted, so that it ends with the host.
     pub(crate) async fn set<P>(&self, slot: &Slot<P>, on: bool) -> Result<(), HostError> {
         let _order = self.order.lock().await;
         slot.switch(on);
         let name = slot.name();
-        // Also where memory has it so: the disk may have what could not be read.
+        // Written even if memory agrees, because the disk may have entries that could not be
+        // read.
         if let Some(journal) = &self.journal {
             let key = name.as_bytes().to_owned();
             let put = move |pages: &Pages<'_>| match on {
@@ -81,7 +83,7 @@ mod tests {
     use crate::plugins::slot::{SlotStatus, tests::slot};
 
     #[tokio::test]
-    async fn a_plugin_that_was_switched_off_is_off_after_a_restart_until_it_is_on() {
+    async fn a_disabled_plugin_stays_disabled_after_a_restart_until_it_is_enabled() {
         let directory = tempfile::tempdir().unwrap();
         for (on, is_off_before) in [(false, false), (true, true), (true, false)] {
             let switches = Switches::new(Arc::new(journal(&directory)));
@@ -95,7 +97,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_the_disk_does_not_take_is_in_force_all_the_same_and_tried_again() {
+    async fn a_switch_that_cannot_be_persisted_takes_effect_and_can_be_set_again() {
         let directory = tempfile::tempdir().unwrap();
         let disk = TestDisk::default();
         let switches = Switches::new(Arc::new(disk.journal(directory.path())));

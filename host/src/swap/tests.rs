@@ -1,5 +1,5 @@
-//! Swaps on real files: each test changes them as a person or a program would,
-//! and waits until the host has followed.
+//! Swaps with real files. Each test changes files as a user or a program would, and waits
+//! until the host has applied the change.
 
 mod panics;
 mod restart;
@@ -16,7 +16,7 @@ use crate::plugins::slot::{Slot, SlotStatus, SlotView};
 use crate::router::{Table, tests::lent};
 use crate::supervision::Supervisor;
 
-/// A host without a hub: a directory with its files, and what follows them.
+/// Host without a hub: a directory with its files, and the task that applies their changes.
 struct Rig {
     directory: TempDir,
     router: Arc<Router>,
@@ -26,7 +26,7 @@ struct Rig {
 }
 
 impl Rig {
-    /// Makes a rig with plugins: a name, and the fixture in its file.
+    /// Creates a rig with plugins, each with a name and the fixture in its file.
     fn new(plugins: &[(&str, &str)]) -> Rig {
         let sections: String = plugins.iter().map(|(name, _)| section(name, "")).collect();
         Rig::configured(plugins, &sections)
@@ -41,7 +41,7 @@ impl Rig {
         Rig::start(directory, true)
     }
 
-    /// Ends the host and starts it again, which then loads its plugins beside its work.
+    /// Restarts the host, which then loads its plugins in the background.
     fn restart(self) -> Rig {
         let Rig { directory, router, changes, operator, _swap } = self;
         drop((router, changes, operator, _swap));
@@ -84,14 +84,14 @@ impl Rig {
         fs::write(file(&self.directory, name), bytes).unwrap();
     }
 
-    /// As careful programs do: beside it, and renamed into place.
+    /// Replaces a plugin's file atomically.
     fn replace(&self, name: &str, fixture: &str) {
         let beside = self.directory.path().join(".new");
         fs::write(&beside, fixtures::guest(fixture)).unwrap();
         fs::rename(beside, file(&self.directory, name)).unwrap();
     }
 
-    /// As careful programs do: beside it, and renamed into place.
+    /// Replaces the configuration atomically.
     fn configure(&self, toml: &str) {
         let beside = self.directory.path().join(".host.toml");
         fs::write(&beside, toml).unwrap();
@@ -103,9 +103,9 @@ impl Rig {
     }
 
     /// Waits for a condition, which is checked after each change of a slot.
-    async fn until(&self, what: impl Fn(&Rig) -> bool) {
+    async fn until(&self, condition: impl Fn(&Rig) -> bool) {
         let mut changed = self.changes.subscribe();
-        while !what(self) {
+        while !condition(self) {
             changed.changed().await.unwrap();
         }
     }
@@ -125,7 +125,7 @@ fn file(directory: &TempDir, name: &str) -> PathBuf {
     directory.path().join(name).with_extension("wasm")
 }
 
-/// Serves the method that is called like the plugin.
+/// Returns the section of a plugin that serves the method of its own name.
 fn section(name: &str, settings: &str) -> String {
     format!("[plugins.{name}]\nfile = \"{name}.wasm\"\nmethods = [\"{name}\"]\n{settings}\n")
 }
@@ -135,7 +135,7 @@ fn says(version: &str) -> (i32, Value) {
 }
 
 #[tokio::test]
-async fn a_file_that_is_renamed_into_place_takes_the_calls() {
+async fn a_file_that_is_renamed_into_place_becomes_active() {
     let rig = Rig::new(&[("p", "version-one.wat")]);
     assert_eq!(rig.call("p").await, says("one"));
     rig.replace("p", "version-two.wat");
@@ -143,10 +143,10 @@ async fn a_file_that_is_renamed_into_place_takes_the_calls() {
     assert_eq!(rig.call("p").await, says("two"));
 }
 
-/// As Kubernetes mounts volumes: files are links through a directory that is a
-/// link itself, and that one is switched.
+/// Kubernetes mounts volumes like this: files are links through a directory that is a link
+/// itself, and updates switch the link of the directory.
 #[tokio::test]
-async fn a_link_that_is_switched_takes_the_calls_and_a_replaced_directory_too() {
+async fn a_switched_link_and_a_replaced_directory_are_noticed() {
     use std::os::unix::fs::symlink;
     let rig = Rig::new(&[("p", "version-one.wat")]);
     let root = rig.directory.path();
@@ -172,7 +172,7 @@ async fn a_link_that_is_switched_takes_the_calls_and_a_replaced_directory_too() 
 }
 
 #[tokio::test]
-async fn a_half_written_file_is_refused_and_the_whole_one_taken() {
+async fn a_partial_file_is_refused_and_the_complete_one_becomes_active() {
     let rig = Rig::new(&[("p", "version-one.wat")]);
     let whole = fixtures::guest("version-two.wat");
     rig.write("p", &whole[..whole.len() / 2]);
@@ -186,7 +186,7 @@ async fn a_half_written_file_is_refused_and_the_whole_one_taken() {
 }
 
 #[tokio::test]
-async fn a_file_that_is_gone_and_comes_back_as_it_was_changes_nothing() {
+async fn a_file_that_is_removed_and_restored_makes_no_new_version() {
     let rig = Rig::new(&[("p", "version-one.wat")]);
     fs::remove_file(file(&rig.directory, "p")).unwrap();
     rig.until(|rig| rig.view("p").last_error.is_some()).await;
@@ -209,13 +209,13 @@ async fn a_changed_configuration_adds_removes_and_changes_plugins() {
 }
 
 #[tokio::test]
-async fn a_configuration_is_taken_when_its_writer_has_closed_it_wherever_it_pauses() {
+async fn a_configuration_is_applied_only_after_its_writer_has_closed_it() {
     use std::io::Write as _;
     let rig = Rig::new(&[("a", "version-one.wat"), ("b", "version-one.wat")]);
     let slot = rig.router.table().slot("b").cloned().unwrap();
     let mut file = fs::File::create(rig.directory.path().join("host.toml")).unwrap();
     file.write_all(section("a", "deadline = \"5s\"").as_bytes()).unwrap();
-    // The swap of a file shows that the host has looked at the half as well.
+    // The swap of a plugin shows that the host has checked the partial file too.
     rig.replace("a", "version-two.wat");
     rig.until_version("a", 2).await;
     assert_eq!(rig.call("b").await, says("one"));
@@ -227,7 +227,7 @@ async fn a_configuration_is_taken_when_its_writer_has_closed_it_wherever_it_paus
 }
 
 #[tokio::test]
-async fn a_configuration_that_is_written_in_place_is_taken_after_a_rest() {
+async fn a_configuration_that_is_written_in_place_is_applied_after_a_pause() {
     let rig = Rig::new(&[("a", "version-one.wat")]);
     let file = rig.directory.path().join("host.toml");
     fs::write(file, section("a", "deadline = \"5s\"")).unwrap();
@@ -247,7 +247,7 @@ async fn other_methods_and_another_patience_make_no_new_version() {
 }
 
 #[tokio::test]
-async fn a_configuration_is_taken_whole_or_not_at_all() {
+async fn a_configuration_is_applied_completely_or_not_at_all() {
     let rig = Rig::new(&[("a", "version-one.wat")]);
     let mut refused = rig.operator.clone();
     rig.configure(&(section("a", "deadline = \"5s\"") + "mistake = 1\n"));
@@ -255,7 +255,7 @@ async fn a_configuration_is_taken_whole_or_not_at_all() {
     assert!(why.contains("line 5: unknown field `mistake`"), "{why}");
 
     rig.configure(&(section("a", "deadline = \"5s\"") + &section("b", "")));
-    while !rig.operator.standing().refused.unwrap_or_default().contains("plugin `b`: ") {
+    while !rig.operator.configuration().refused.unwrap_or_default().contains("plugin `b`: ") {
         refused.until_refused().await;
     }
     assert_eq!(rig.view("a").active.unwrap().number, 1);
@@ -266,9 +266,9 @@ async fn a_configuration_is_taken_whole_or_not_at_all() {
 }
 
 #[tokio::test]
-async fn a_version_that_does_not_start_leaves_the_one_before() {
+async fn a_version_that_does_not_start_leaves_the_previous_one_active() {
     let rig = Rig::new(&[("p", "version-one.wat")]);
-    // Its start refuses to take over from anyone.
+    // This fixture refuses to start if there is a previous version.
     rig.replace("p", "lasts.wat");
     rig.until(|rig| rig.view("p").last_error.is_some()).await;
     let digest = rig.view("p").active.unwrap().made.digest.clone();
@@ -277,7 +277,7 @@ async fn a_version_that_does_not_start_leaves_the_one_before() {
 }
 
 #[tokio::test]
-async fn a_start_without_an_end_is_stopped_at_its_deadline() {
+async fn a_start_that_does_not_return_is_stopped_at_its_deadline() {
     let rig = Rig::new(&[("p", "version-one.wat")]);
     rig.configure(&section("p", "deadline = \"50ms\"\nconfig.loop = true"));
     rig.until_version("p", 2).await;
@@ -289,7 +289,7 @@ async fn a_start_without_an_end_is_stopped_at_its_deadline() {
 }
 
 #[tokio::test]
-async fn a_version_that_fails_its_first_calls_is_put_back_by_itself() {
+async fn a_version_that_fails_its_first_calls_is_rolled_back() {
     let rig =
         Rig::configured(&[("trap", "version-one.wat")], &section("trap", "failing_for = \"0s\""));
     rig.replace("trap", "misbehaves.wat");
@@ -301,7 +301,7 @@ async fn a_version_that_fails_its_first_calls_is_put_back_by_itself() {
     let SlotView { active, counters, .. } = rig.view("trap");
     assert_eq!((active.unwrap().number, counters.rollbacks), (1, 1));
 
-    // What was put back is taken again at an operator's word only.
+    // Only an operator can activate a rolled-back version again.
     rig.operator.reload("trap").await.unwrap();
     assert_eq!(rig.view("trap").active.unwrap().number, 3);
 }
@@ -342,7 +342,7 @@ async fn a_plugin_that_does_not_start_with_the_host_is_disabled_and_tried_again(
 }
 
 #[tokio::test]
-async fn what_needs_a_restart_is_said_and_the_rest_is_taken() {
+async fn changes_that_need_a_restart_are_reported_and_the_others_are_applied() {
     let rig = Rig::new(&[("p", "version-one.wat")]);
     let with_grace = |settings| section("p", settings) + "[host]\ngrace = \"1s\"\n";
     rig.configure(&with_grace(""));
@@ -352,5 +352,5 @@ async fn what_needs_a_restart_is_said_and_the_rest_is_taken() {
 
     rig.configure(&with_grace("deadline = \"5s\""));
     rig.until_version("p", 2).await;
-    assert!(rig.operator.standing().restart_needed);
+    assert!(rig.operator.configuration().restart_needed);
 }

@@ -1,10 +1,9 @@
-//! Times to look at files: on an event of the file system, or after an interval.
+//! Watch over files: reports when they may have changed.
 //!
-//! Every directory on the path of a file is watched, symbolic links included, so that a
-//! renamed file, a replaced directory and a switched link are all noticed. An event
-//! means no more than "look": the reader decides whether a file has changed. So a file
-//! system without events, such as a network share, costs time only: the files are
-//! examined every few seconds anyway.
+//! Every directory on the path of a file is watched, including those that symbolic links
+//! lead to, so that renamed files, replaced directories and switched links are noticed. An
+//! event only triggers a check, which compares the files themselves. The files are also
+//! checked every few seconds, for file systems without events such as network shares.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -21,49 +20,49 @@ pub(crate) use writer::FileWriter;
 
 mod writer;
 
-/// Writers make several changes in a row: look when they have paused this long.
-/// What was looked at too early is looked at again at its next change.
+/// Time without an event after which the files are checked. Programs often write a file in
+/// several steps.
 const QUIET: Duration = Duration::from_millis(10);
 
-/// Something that changes without a pause is looked at this often.
-const LONGEST_STIR: Duration = Duration::from_secs(1);
+/// Longest delay of a check while events continue.
+const MAX_DELAY: Duration = Duration::from_secs(1);
 
 /// Interval of checks without an event.
-const PATROL: Duration = Duration::from_secs(5);
+const POLL_INTERVAL: Duration = Duration::from_secs(5);
 
-/// Interval of checks where the system gives no events.
-const PATROL_ALONE: Duration = Duration::from_secs(1);
+/// Interval of checks if the files cannot be watched.
+const UNWATCHED_POLL_INTERVAL: Duration = Duration::from_secs(1);
 
-/// More symbolic links than this in one path are taken for a circle, as the
-/// kernel does.
-const MOST_LINKS: usize = 40;
+/// Maximum number of symbolic links in a path, the same as in the kernel. A path with more is
+/// taken for a loop.
+const MAX_LINKS: usize = 40;
 
-/// A watch over some files.
+/// Watch over a set of files.
 pub(crate) struct Watch {
-    stirs: Arc<Notify>,
-    /// Dropped first when another set of files is watched.
+    events: Arc<Notify>,
+    /// Dropped before another set of files is watched.
     watcher: Option<RecommendedWatcher>,
     watched: Watched,
-    /// Writer of the configuration.
+    /// State of the configuration's writer.
     writer: Arc<Mutex<FileWriter>>,
     warned: bool,
 }
 
-/// Names of interest, and the directories that hold them.
+/// Watched paths, and the directories that contain them.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 struct Watched {
     names: BTreeSet<PathBuf>,
-    /// Those on the way to the configuration.
+    /// Paths that lead to the configuration.
     configuration: BTreeSet<PathBuf>,
-    /// Directories by path, with the identity that distinguishes one from its
-    /// successor.
+    /// Directories by path, with their device and inode, which distinguish a directory from
+    /// its replacement.
     directories: BTreeMap<PathBuf, Option<(u64, u64)>>,
 }
 
 impl Watch {
     pub(crate) fn new() -> Watch {
         Watch {
-            stirs: Arc::new(Notify::new()),
+            events: Arc::new(Notify::new()),
             watcher: None,
             watched: Watched::default(),
             writer: Arc::default(),
@@ -71,9 +70,8 @@ impl Watch {
         }
     }
 
-    /// Watches these files from now on, one of which may be the configuration. Returns
-    /// `true` if anything is watched anew: then a change may have been missed. Blocks for
-    /// a moment.
+    /// Replaces the watched files, one of which may be the configuration. Returns `true` if
+    /// the set has changed, so that a change of a file may have been missed. Blocks briefly.
     pub(crate) fn set(&mut self, files: &BTreeSet<PathBuf>, configuration: Option<&Path>) -> bool {
         let mut watched = Watched::of(files);
         if let Some(file) = configuration {
@@ -87,7 +85,7 @@ impl Watch {
             Ok(watcher) => self.watcher = Some(watcher),
             Err(error) if !self.warned => {
                 self.warned = true;
-                warn!(every = ?PATROL_ALONE, "files are polled, the system does not watch them: {error}");
+                warn!(every = ?UNWATCHED_POLL_INTERVAL, "files are polled, the system does not watch them: {error}");
             }
             Err(error) => debug!("no watch: {error}"),
         }
@@ -100,21 +98,20 @@ impl Watch {
         *self.writer.lock()
     }
 
-    /// Waits until it is time to look again.
-    pub(crate) async fn stirred(&self) {
-        let patrol = if self.watcher.is_some() { PATROL } else { PATROL_ALONE };
+    /// Waits until the files must be checked.
+    pub(crate) async fn changed(&self) {
+        let interval =
+            if self.watcher.is_some() { POLL_INTERVAL } else { UNWATCHED_POLL_INTERVAL };
         tokio::select! {
-            () = self.stirs.notified() => {}
-            () = sleep(patrol) => return,
+            () = self.events.notified() => {}
+            () = sleep(interval) => return,
         }
         let begun = Instant::now();
-        while begun.elapsed() < LONGEST_STIR && timeout(QUIET, self.stirs.notified()).await.is_ok()
-        {
-        }
+        while begun.elapsed() < MAX_DELAY && timeout(QUIET, self.events.notified()).await.is_ok() {}
     }
 
     fn watcher_of(&self, watched: &Watched) -> notify::Result<RecommendedWatcher> {
-        let (stirs, names) = (Arc::clone(&self.stirs), watched.names.clone());
+        let (events, names) = (Arc::clone(&self.events), watched.names.clone());
         let (writer, configuration) = (Arc::clone(&self.writer), watched.configuration.clone());
         let mut watcher = notify::recommended_watcher(move |event: notify::Result<Event>| {
             if let Ok(event) = &event
@@ -124,14 +121,14 @@ impl Watch {
                 *writer.lock() = now;
             }
             if event.map_or(true, |event| concerns(&event, &names)) {
-                stirs.notify_one();
+                events.notify_one();
             }
         })?;
         for directory in watched.directories.keys() {
             match watcher.watch(directory, RecursiveMode::NonRecursive) {
                 Ok(()) => {}
-                // A directory that may not be read is left to the interval; a lack of
-                // watches concerns all of them.
+                // An unreadable directory is polled. If the system has no watches left, all
+                // directories are polled.
                 Err(error) if matches!(error.kind, notify::ErrorKind::MaxFilesWatch) => {
                     return Err(error);
                 }
@@ -155,7 +152,7 @@ impl Watched {
     }
 }
 
-/// Checks whether an event concerns one of the names. A read does not.
+/// Returns `true` if an event may have changed one of the names. Reads are ignored.
 fn concerns(event: &Event, names: &BTreeSet<PathBuf>) -> bool {
     match event.kind {
         EventKind::Access(AccessKind::Close(notify::event::AccessMode::Write)) => {}
@@ -165,8 +162,8 @@ fn concerns(event: &Event, names: &BTreeSet<PathBuf>) -> bool {
     event.need_rescan() || event.paths.iter().any(|path| names.contains(path))
 }
 
-/// Every name that is looked up on the way to a file, itself included: of
-/// directories and of links, wherever they lead.
+/// Collects every path that is looked up to reach a file, including the file, directories,
+/// and the targets of links.
 fn steps(file: &Path, names: &mut BTreeSet<PathBuf>) {
     use std::path::Component;
     let Ok(file) = std::path::absolute(file) else { return };
@@ -180,7 +177,7 @@ fn steps(file: &Path, names: &mut BTreeSet<PathBuf>) {
             Some(Component::Normal(name)) => {
                 let next = at.join(name);
                 match std::fs::read_link(&next) {
-                    Ok(target) if links < MOST_LINKS => {
+                    Ok(target) if links < MAX_LINKS => {
                         links += 1;
                         left.extend(parts(&target));
                     }
@@ -190,7 +187,7 @@ fn steps(file: &Path, names: &mut BTreeSet<PathBuf>) {
             }
             Some(Component::ParentDir) => drop(at.pop()),
             Some(Component::CurDir) | None => {}
-            // Where an absolute path begins, or an absolute link leads.
+            // The start of an absolute path or of the target of an absolute link.
             Some(Component::RootDir | Component::Prefix(_)) => at = at.join(part),
         }
     }
@@ -208,14 +205,13 @@ mod tests {
     use std::fs;
     use std::os::unix::fs::symlink;
 
-    /// Watches `file`, makes a change, and waits for the event: no interval passes,
-    /// since time is paused.
+    /// Watches `file`, makes a change, and waits for the event.
     async fn check_seen(file: PathBuf, change: impl FnOnce()) {
         let mut watch = Watch::new();
         assert!(watch.set(&[file.clone()].into(), None));
         assert!(!watch.set(&[file].into(), None));
         change();
-        watch.stirs.notified().await;
+        watch.events.notified().await;
     }
 
     fn directory() -> (tempfile::TempDir, PathBuf) {
@@ -227,14 +223,14 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_file_that_is_written_over_is_seen() {
+    async fn an_overwritten_file_is_noticed() {
         let (_directory, root) = directory();
         let file = root.join("in/file");
         check_seen(file.clone(), || fs::write(&file, "new").unwrap()).await;
     }
 
     #[tokio::test]
-    async fn a_file_that_is_renamed_into_place_is_seen() {
+    async fn a_file_that_is_renamed_into_place_is_noticed() {
         let (_directory, root) = directory();
         fs::write(root.join("in/.file.new"), "new").unwrap();
         check_seen(root.join("in/file"), || {
@@ -244,7 +240,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_directory_that_is_replaced_is_seen_and_what_changes_in_the_new_one() {
+    async fn a_replaced_directory_is_noticed_and_watched() {
         let (_directory, root) = directory();
         let file = root.join("in/file");
         fs::create_dir(root.join("next")).unwrap();
@@ -254,15 +250,15 @@ mod tests {
 
         fs::rename(root.join("in"), root.join("old")).unwrap();
         fs::rename(root.join("next"), root.join("in")).unwrap();
-        watch.stirred().await;
+        watch.changed().await;
         assert!(watch.set(&[file.clone()].into(), None));
 
         fs::write(&file, "newer").unwrap();
-        watch.stirs.notified().await;
+        watch.events.notified().await;
     }
 
     #[tokio::test]
-    async fn a_link_that_is_switched_as_in_a_mounted_volume_is_seen() {
+    async fn a_switched_link_in_a_mounted_volume_is_noticed() {
         let (_directory, root) = directory();
         for version in ["..1", "..2"] {
             fs::create_dir(root.join(version)).unwrap();
@@ -278,10 +274,10 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn where_the_system_gives_no_signs_files_are_polled_every_second() {
+    async fn without_a_watch_files_are_polled_every_second() {
         let begun = Instant::now();
-        Watch::new().stirred().await;
-        assert_eq!(begun.elapsed(), PATROL_ALONE);
+        Watch::new().changed().await;
+        assert_eq!(begun.elapsed(), UNWATCHED_POLL_INTERVAL);
     }
 
     #[test]
@@ -298,7 +294,7 @@ mod tests {
     }
 
     #[test]
-    fn links_in_a_circle_end() {
+    fn a_loop_of_links_ends() {
         let (_directory, root) = directory();
         symlink("b", root.join("a")).unwrap();
         symlink("a", root.join("b")).unwrap();

@@ -1,4 +1,4 @@
-//! A running host and its surroundings: the hub, systemd, signals, a second host.
+//! A running host with a hub, systemd, signals and a second host.
 
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -9,8 +9,8 @@ use protocol::connection_string::{DeviceConnectionString, DeviceCredential};
 use crate::rig::{KEY, Running, hub, identity, plugin, program};
 
 #[test]
-fn a_host_that_cannot_reach_its_hub_says_so_and_what_to_check() {
-    // Bound and closed again: nothing listens there.
+fn a_host_that_cannot_reach_its_hub_logs_the_cause_and_a_hint() {
+    // The port was bound and released, so nothing listens on it.
     let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let toml = format!("[hub]\nport = {port}\n{}", plugin("reply.wasm"));
     let mut host = Running::start(&toml, &identity());
@@ -22,7 +22,7 @@ fn a_host_that_cannot_reach_its_hub_says_so_and_what_to_check() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_wrong_key_and_an_unknown_device_are_refused_in_one_line() {
+async fn a_wrong_key_and_an_unknown_device_are_reported_in_one_line() {
     let (hub, _folder, toml) = hub().await;
     let right = hub.create_device(&"d1".parse().unwrap()).unwrap();
     let wrong_key = DeviceCredential::Key(KEY.parse().unwrap());
@@ -40,7 +40,7 @@ async fn a_wrong_key_and_an_unknown_device_are_refused_in_one_line() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_hub_that_is_not_trusted_is_told_with_the_setting_that_helps() {
+async fn an_untrusted_hub_is_reported_with_the_setting_to_change() {
     let (hub, _folder, toml) = hub().await;
     let identity = hub.create_device(&"d1".parse().unwrap()).unwrap().to_text_with_key();
     let other = Hub::start(HubConfig::default()).await.unwrap();
@@ -59,7 +59,7 @@ async fn a_hub_that_is_not_trusted_is_told_with_the_setting_that_helps() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_second_host_of_one_device_is_refused_with_the_directory_that_is_in_use() {
+async fn a_second_host_of_one_device_is_refused_with_the_directory_in_use() {
     let (hub, _folder, toml) = hub().await;
     let device = "d1".parse().unwrap();
     let identity = hub.create_device(&device).unwrap().to_text_with_key();
@@ -79,7 +79,7 @@ async fn a_second_host_of_one_device_is_refused_with_the_directory_that_is_in_us
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn sigterm_ends_a_running_host_with_success_and_nothing_left_behind() {
+async fn sigterm_stops_a_host_with_success_and_leaves_nothing_behind() {
     let (hub, folder, toml) = hub().await;
     let device = "d1".parse().unwrap();
     let identity = hub.create_device(&device).unwrap().to_text_with_key();
@@ -105,13 +105,13 @@ async fn sigterm_ends_a_running_host_with_success_and_nothing_left_behind() {
 
 #[cfg(target_os = "linux")]
 #[tokio::test(flavor = "multi_thread")]
-async fn systemd_is_told_that_the_host_is_ready_alive_connected_and_stopping() {
+async fn systemd_is_notified_when_the_host_is_ready_connected_alive_and_stopping() {
     let (hub, folder, toml) = hub().await;
     let identity = hub.create_device(&"d1".parse().unwrap()).unwrap().to_text_with_key();
     let path = folder.path().join("notify");
     let socket = std::os::unix::net::UnixDatagram::bind(&path).unwrap();
     socket.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
-    // Waits for a datagram that contains a text; others may come before it.
+    // Waits for a datagram that contains `wanted`, and skips others.
     let until = |wanted: &str| {
         let begun = Instant::now();
         let mut buffer = [0; 256];

@@ -12,13 +12,14 @@ use tokio::time::timeout;
 
 use crate::rig::{directory, hub, program};
 
-/// Calls that write more than a pipe and the host's queue hold: each may write 200 lines.
+/// Number of calls. Each writes up to 200 lines, more in total than a pipe and the host's
+/// queue can hold.
 const CALLS: usize = 40;
 
-/// The longest wait for an answer, or for the loss to be told.
+/// Timeout for an answer, and for the message about lost lines.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// A host that is killed at the end of the test.
+/// Host that is killed at the end of the test.
 struct Host(Child);
 
 impl Drop for Host {
@@ -29,7 +30,7 @@ impl Drop for Host {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_log_that_nobody_reads_stops_no_call_and_its_loss_is_told() {
+async fn an_unread_log_does_not_block_calls_and_lost_lines_are_reported() {
     let (hub, _folder, toml) = hub().await;
     let device: DeviceId = "d1".parse().unwrap();
     let identity = hub.create_device(&device).unwrap().to_text_with_key();
@@ -49,9 +50,9 @@ async fn a_log_that_nobody_reads_stops_no_call_and_its_loss_is_told() {
     }
 
     let log = BufReader::new(host.0.stderr.take().unwrap());
-    let told = spawn_blocking(move || {
+    let loss = spawn_blocking(move || {
         let mut lines = log.lines().map_while(Result::ok);
         lines.find(|line| line.contains(" lines of log lost"))
     });
-    assert!(timeout(PATIENCE, told).await.unwrap().unwrap().is_some());
+    assert!(timeout(PATIENCE, loss).await.unwrap().unwrap().is_some());
 }

@@ -1,5 +1,5 @@
-//! Output of the program: an error is one line that names the subject, with at most one
-//! line of what to do.
+//! Output of the program: each error is one line that names its subject, with at most one
+//! hint.
 
 #![allow(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
 

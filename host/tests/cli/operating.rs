@@ -1,10 +1,10 @@
-//! The operator's commands, and the host that they reach.
+//! The operator's commands.
 
 use std::path::Path;
 
 use crate::rig::{Running, directory, hub, identity, plugin, program};
 
-/// Returns the output of an operator's command, and its exit code.
+/// Runs an operator's command, and returns its exit code and output.
 fn operate(directory: &Path, arguments: &[&str]) -> (Option<i32>, String) {
     let done = program(directory, &[&["plugins"], arguments].concat(), None).output().unwrap();
     let said = if done.status.success() { done.stdout } else { done.stderr };
@@ -12,7 +12,7 @@ fn operate(directory: &Path, arguments: &[&str]) -> (Option<i32>, String) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_operator_sees_and_steers_the_plugins_of_a_running_host() {
+async fn an_operator_lists_and_controls_the_plugins_of_a_running_host() {
     let (hub, _folder, toml) = hub().await;
     let identity = hub.create_device(&"d1".parse().unwrap()).unwrap().to_text_with_key();
     let mut host = Running::start(&toml, &identity);
@@ -44,7 +44,7 @@ async fn an_operator_sees_and_steers_the_plugins_of_a_running_host() {
 }
 
 #[test]
-fn a_plugin_that_an_operator_disabled_is_off_after_a_crash_until_it_is_enabled() {
+fn a_disabled_plugin_stays_disabled_after_a_crash_until_it_is_enabled() {
     let toml = format!("[hub]\nport = 1\n{}", plugin("reply.wasm"));
     let mut host = Running::start(&toml, &identity());
     host.line_with("control socket open");
@@ -69,7 +69,7 @@ fn a_plugin_that_an_operator_disabled_is_off_after_a_crash_until_it_is_enabled()
 }
 
 #[test]
-fn an_operator_without_a_host_is_told_so() {
+fn a_missing_host_is_an_error_that_names_the_sockets_tried() {
     let directory = directory(&plugin("reply.wasm"));
     let (code, said) = operate(directory.path(), &["list"]);
     assert_eq!(code, Some(3), "{said}");
@@ -81,7 +81,8 @@ fn an_operator_without_a_host_is_told_so() {
     let variable = format!("(XDG_RUNTIME_DIR={}, ", directory.path().display());
     assert!(error.contains(&variable), "{error}");
     let expected = "hint: start it with `behaviour-host run`, or name its configuration with \
-                    --config; a host of another user is asked as that user or as root\n";
+                    --config; to reach a host of another user, run this command as that user or \
+                    as root\n";
     assert_eq!(hint, expected);
 }
 
@@ -103,10 +104,10 @@ fn a_second_host_with_the_same_configuration_is_refused() {
     host.line_with("control socket open");
     let arguments = ["run", "--log", "warn"];
     let mut second = program(host.directory.path(), &arguments, Some(&identity()));
-    // As for another device, whose data are elsewhere.
+    // Another data directory, as if the second host ran another device.
     let run = second.env("XDG_DATA_HOME", host.directory.path().join("other")).output().unwrap();
     let said = String::from_utf8(run.stderr).unwrap();
     assert_eq!(run.status.code(), Some(1), "{said}");
     assert!(said.starts_with("error: another host is listening on "), "{said}");
-    assert!(said.contains("\nhint: stop that one first"), "{said}");
+    assert!(said.contains("\nhint: stop the other host"), "{said}");
 }

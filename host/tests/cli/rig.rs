@@ -1,4 +1,4 @@
-//! The program, in a directory with a configuration and plugins.
+//! Runs the program in a directory with a configuration and plugins.
 
 use std::io::{BufRead, BufReader};
 use std::path::Path;
@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use hub::{Hub, HubConfig};
 use tempfile::TempDir;
 
-/// Longest wait for a line of a running host, which a loaded machine may need.
+/// Timeout for a line of the log, long enough for a loaded machine.
 const LINE_WAIT: Duration = Duration::from_secs(60);
 
 pub(crate) const KEY: &str = "MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=";
@@ -18,7 +18,7 @@ pub(crate) fn identity() -> String {
     format!("HostName=localhost;DeviceId=d1;SharedAccessKey={KEY}")
 }
 
-/// Makes a directory with plugins and a configuration.
+/// Creates a directory with plugins and a configuration.
 pub(crate) fn directory(host_toml: &str) -> TempDir {
     let directory = tempfile::tempdir().unwrap();
     for fixture in ["reply.wat", "reboots.wat"] {
@@ -45,7 +45,7 @@ pub(crate) fn program(directory: &Path, arguments: &[&str], identity: Option<&st
     program
 }
 
-/// A running host, which is killed at the end of the test.
+/// Running host, which is killed at the end of the test.
 pub(crate) struct Running {
     pub(crate) child: Child,
     lines: Receiver<String>,
@@ -73,14 +73,15 @@ impl Running {
         let mut child = program.stderr(Stdio::piped()).spawn().unwrap();
         let lines = BufReader::new(child.stderr.take().unwrap()).lines();
         let (sender, receiver) = mpsc::sync_channel(64);
-        // Reading has no time limit, and receiving has one. The thread ends with the host.
+        // Lines are read on a thread, because reads have no timeout. The thread ends with the
+        // host.
         std::thread::spawn(move || {
             lines.map_while(Result::ok).try_for_each(|line| sender.send(line))
         });
         (child, receiver)
     }
 
-    /// Kills the host and starts it again in the same directory.
+    /// Kills the host and restarts it in the same directory.
     pub(crate) fn crash_and_start(&mut self, identity: &str) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
@@ -88,7 +89,7 @@ impl Running {
         (self.child, self.lines) = Running::spawn(program);
     }
 
-    /// Waits for the next line that contains a text, and returns it.
+    /// Waits for the next line that contains `text`, and returns it.
     pub(crate) fn line_with(&mut self, text: &str) -> String {
         let until = Instant::now() + LINE_WAIT;
         loop {
@@ -109,7 +110,8 @@ impl Drop for Running {
     }
 }
 
-/// Starts a hub. Returns it with the directory of its CA file, and a configuration for it.
+/// Starts a hub. Returns it with the directory of its CA file and the configuration of a
+/// host.
 pub(crate) async fn hub() -> (Hub, TempDir, String) {
     let hub = Hub::start(HubConfig::default()).await.unwrap();
     let folder = tempfile::tempdir().unwrap();

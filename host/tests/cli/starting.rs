@@ -1,4 +1,4 @@
-//! Refusals before the first connection, and starts with what worked last.
+//! Errors before the first connection, and starts with the last working configuration.
 
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -7,8 +7,7 @@ use protocol::sas;
 
 use crate::rig::{KEY, Running, directory, identity, plugin, program};
 
-/// Checks that `run` ends with exit code 1 and prints these two lines, and no others but
-/// lines of the log.
+/// Checks that `run` ends with exit code 1 and prints only this error and this hint.
 fn check(host_toml: &str, identity: Option<&str>, error: &str, hint: &str) {
     let directory = directory(host_toml);
     let run = program(directory.path(), &["run", "--log", "warn"], identity).output().unwrap();
@@ -36,7 +35,7 @@ fn a_bad_configuration_is_named_with_file_and_line() {
 }
 
 #[test]
-fn a_configuration_that_is_not_there_is_named() {
+fn a_missing_configuration_is_named() {
     let directory = tempfile::tempdir().unwrap();
     let run = program(directory.path(), &["run"], Some(&identity())).output().unwrap();
     let said = String::from_utf8(run.stderr).unwrap();
@@ -47,7 +46,7 @@ fn a_configuration_that_is_not_there_is_named() {
 }
 
 #[test]
-fn a_connection_string_that_is_missing_or_wrong_is_told_without_its_key() {
+fn a_missing_or_invalid_connection_string_is_reported_without_its_key() {
     check(
         &plugin("reply.wasm"),
         None,
@@ -65,7 +64,7 @@ fn a_connection_string_that_is_missing_or_wrong_is_told_without_its_key() {
 }
 
 #[test]
-fn a_plugin_that_cannot_be_loaded_is_named_with_what_to_do() {
+fn a_plugin_that_does_not_load_is_reported_with_a_hint() {
     let identity = identity();
     check(
         &plugin("nowhere.wasm"),
@@ -88,7 +87,7 @@ fn a_plugin_that_cannot_be_loaded_is_named_with_what_to_do() {
 }
 
 #[test]
-fn a_token_that_has_expired_is_told_before_the_first_connection() {
+fn an_expired_token_is_reported_before_the_first_connection() {
     let token = sas::sign("localhost/devices/d1", None, &KEY.parse().unwrap(), 1_700_000_000);
     let identity = format!("HostName=localhost;DeviceId=d1;SharedAccessSignature={token}");
     let directory = directory(&plugin("reply.wasm"));
@@ -102,7 +101,7 @@ fn a_token_that_has_expired_is_told_before_the_first_connection() {
 }
 
 #[test]
-fn a_ca_file_that_is_none_is_named() {
+fn a_ca_file_without_certificates_is_named() {
     check(
         &format!("[hub]\nca_file = \"text.wasm\"\n{}", plugin("reply.wasm")),
         Some(&identity()),
@@ -112,7 +111,7 @@ fn a_ca_file_that_is_none_is_named() {
 }
 
 #[test]
-fn check_says_what_is_loaded_and_leaves_nothing_behind() {
+fn check_lists_the_plugins_and_leaves_nothing_behind() {
     let directory = directory(&format!("host.data = \"d\"\n{}", plugin("reply.wasm")));
     let before = std::fs::read_dir(directory.path()).unwrap().count();
     for (arguments, identity) in
@@ -127,7 +126,7 @@ fn check_says_what_is_loaded_and_leaves_nothing_behind() {
     assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), before);
 }
 
-/// A configuration in which everything is wrong that is not a mistake in the text.
+/// Valid configuration in which every file and directory causes an error.
 const ALL_WRONG: &str = r#"
 [hub]
 ca_file = "text.wasm"
@@ -150,7 +149,7 @@ http = { hosts = ["a.example.com"], ca_file = "nowhere.pem" }
 "#;
 
 #[test]
-fn check_names_everything_that_would_keep_the_host_from_starting_at_once() {
+fn check_reports_all_errors_that_would_prevent_a_start() {
     let directory = directory(ALL_WRONG);
     let wanted = [
         "connection string file nowhere: No such file",
@@ -182,7 +181,7 @@ fn check_names_everything_that_would_keep_the_host_from_starting_at_once() {
 }
 
 #[test]
-fn a_fleet_that_cannot_be_read_says_how_to_make_one_and_shows_no_key() {
+fn an_invalid_fleet_is_reported_with_a_hint_and_without_its_keys() {
     let directory = directory(&plugin("reply.wasm"));
     let check = |file: &str, error: &str, hint: &str| {
         let arguments = ["simulate", "--identities", file];
@@ -212,7 +211,7 @@ fn a_fleet_that_cannot_be_read_says_how_to_make_one_and_shows_no_key() {
     );
 }
 
-/// Waits until a host has kept what works in its data directory.
+/// Waits until a host has persisted its working configuration.
 fn wait_until_kept(directory: &Path) {
     let record = directory.join("data/behaviour-host/d1/known-good/record.json");
     let until = Instant::now() + Duration::from_secs(60);
@@ -223,7 +222,7 @@ fn wait_until_kept(directory: &Path) {
 }
 
 #[test]
-fn a_configuration_that_broke_since_the_last_run_gives_way_to_the_one_that_worked() {
+fn an_invalid_configuration_is_replaced_by_the_last_working_one() {
     let toml = format!("[hub]\nport = 1\n{}", plugin("reply.wasm"));
     let mut host = Running::start(&toml, &identity());
     let file = host.directory.path().join("host.toml");
@@ -238,14 +237,14 @@ fn a_configuration_that_broke_since_the_last_run_gives_way_to_the_one_that_worke
         let line = host.line_with("the one that worked last is in force");
         assert!(line.contains("ERROR") && line.contains(error), "{line}");
         host.line_with("no connection");
-        // The check says what the next start falls back from.
+        // `check` reports the error that the host works around.
         let check = program(host.directory.path(), &["check"], Some(&identity())).output().unwrap();
         assert_eq!(check.status.code(), Some(1), "{broken}");
     }
 }
 
 #[test]
-fn a_configuration_that_never_worked_gives_way_to_none() {
+fn an_invalid_configuration_that_never_worked_prevents_a_start() {
     let toml = format!("[hub]\nport = 1\n{}", plugin("reply.wasm"));
     let mut host = Running::start(&toml, &identity());
     wait_until_kept(host.directory.path());

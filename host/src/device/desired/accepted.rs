@@ -1,5 +1,5 @@
-//! The desired properties that each plugin accepted last, in the journal: after a
-//! restart it hears of what has changed since, and of nothing twice.
+//! The desired properties that each plugin accepted last, persisted in the journal. After
+//! a restart a plugin gets only the changes since then.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -12,10 +12,11 @@ use tracing::warn;
 use crate::device::desired;
 use crate::journal::{Journal, Pages, RecordKind};
 
+/// Accepted desired properties in the journal.
 pub(crate) struct Accepted {
     journal: Arc<Journal>,
-    /// Asked for at each change: what was read or written once is not read again.
-    /// A version that the disk did not take is known until the host ends.
+    /// Entries that were read or written before. An entry that could not be persisted is
+    /// valid until the host ends.
     seen: Mutex<HashMap<String, Option<Document>>>,
 }
 
@@ -33,7 +34,7 @@ impl Accepted {
             self.journal.read(|view| view.get(RecordKind::Desired, plugin.as_bytes())).ok()??;
         let (version, body) = record.split_first_chunk()?;
         let body = String::from_utf8(body.to_owned()).ok()?;
-        // What reads it relies on that.
+        // Callers rely on the body being a JSON object.
         serde_json::from_str::<serde_json::Map<_, serde_json::Value>>(&body).ok()?;
         Some(Document { body, version: u64::from_be_bytes(*version) })
     }
@@ -68,7 +69,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_a_plugin_accepted_is_known_after_a_restart() {
+    async fn accepted_properties_survive_a_restart() {
         let directory = tempfile::tempdir().unwrap();
         let first = Accepted::new(Arc::new(journal(&directory)));
         assert_eq!(first.last("p"), None);
@@ -82,7 +83,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_a_full_disk_does_not_take_is_known_for_as_long_as_the_host_runs() {
+    async fn accepted_properties_are_kept_in_memory_if_the_disk_is_full() {
         let directory = tempfile::tempdir().unwrap();
         let disk = TestDisk::default();
         let accepted = Accepted::new(Arc::new(disk.journal(directory.path())));

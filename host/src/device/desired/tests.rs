@@ -1,4 +1,4 @@
-//! Deliveries to real plugins, of a twin that the tests play.
+//! Deliveries to real plugins. The tests act as the hub.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -15,7 +15,7 @@ use crate::plugins::slot::Slot;
 use crate::plugins::{self, Loader};
 use crate::router::{Table, tests::lent};
 
-/// Remembers until the test ends.
+/// Store that persists nothing.
 #[derive(Default)]
 struct InMemory(Mutex<HashMap<String, Document>>);
 
@@ -38,12 +38,12 @@ struct Rig {
 }
 
 impl Rig {
-    /// The fixture that reports what it hears, set to behave like this.
+    /// Creates a rig with the plugin `follows.wat`, which reports the patches that it gets.
     fn new(settings: &str) -> Rig {
         Rig::lending(settings, |twin| twin)
     }
 
-    /// The same with another twin for the plugin.
+    /// Like [`Rig::new`], with a wrapper around the plugin's twin.
     fn lending(
         settings: &str,
         lend: impl FnOnce(Arc<dyn TwinAccess>) -> Arc<dyn TwinAccess>,
@@ -68,7 +68,7 @@ impl Rig {
         Rig { twin, accepted, _delivers: delivers, _directory: directory }
     }
 
-    /// The hub sends the whole twin, as after a connection.
+    /// Sends the whole twin to the device, as the hub does after a connection.
     fn fetched(&self, desired: Value, version: u64) {
         self.twin.connected();
         let DeviceTopic::TwinGet { rid } = self.twin.next().unwrap().topic else { panic!() };
@@ -83,7 +83,7 @@ impl Rig {
         self.twin.desired_changed(&DesiredPatch { patch, version });
     }
 
-    /// Returns the next report of the plugin, which the hub accepts.
+    /// Accepts the plugin's next report and returns it.
     async fn seen(&self) -> Value {
         loop {
             if let Some(request) = self.twin.next() {
@@ -104,7 +104,7 @@ impl Rig {
 }
 
 #[tokio::test]
-async fn a_plugin_hears_of_everything_first_and_then_of_what_changed() {
+async fn a_plugin_gets_the_whole_document_first_and_then_only_changes() {
     let rig = Rig::new("");
     rig.fetched(json!({"a": 1, "b": {"c": 2}}), 3);
     assert_eq!(rig.seen().await, json!({"a": 1, "b": {"c": 2}}));
@@ -114,7 +114,7 @@ async fn a_plugin_hears_of_everything_first_and_then_of_what_changed() {
 }
 
 #[tokio::test]
-async fn what_changed_while_the_device_was_away_comes_in_one_patch() {
+async fn changes_while_the_device_was_offline_come_in_one_patch() {
     let rig = Rig::new("");
     rig.fetched(json!({"a": 1, "b": 1}), 3);
     rig.seen().await;
@@ -126,7 +126,7 @@ async fn what_changed_while_the_device_was_away_comes_in_one_patch() {
 }
 
 #[tokio::test]
-async fn another_document_of_the_same_version_is_heard_of() {
+async fn another_document_of_the_same_version_is_delivered() {
     let rig = Rig::new("");
     rig.fetched(json!({"a": 1, "b": 1}), 3);
     rig.seen().await;
@@ -137,7 +137,7 @@ async fn another_document_of_the_same_version_is_heard_of() {
 }
 
 #[tokio::test]
-async fn what_was_taken_back_meanwhile_is_nothing_to_hear_of() {
+async fn a_change_that_was_undone_is_not_delivered() {
     let rig = Rig::new("");
     rig.fetched(json!({"a": 1}), 3);
     rig.seen().await;
@@ -149,14 +149,14 @@ async fn what_was_taken_back_meanwhile_is_nothing_to_hear_of() {
 }
 
 #[tokio::test]
-async fn a_plugin_that_asks_for_it_is_tried_again() {
+async fn a_delivery_is_retried_if_the_plugin_asks_for_it() {
     let rig = Rig::new("config.retry = true");
     rig.fetched(json!({"a": 1}), 3);
     assert_eq!(rig.seen().await, json!({"a": 1}));
     rig.until_accepted(3).await;
 }
 
-/// A twin that panics at the first report.
+/// Twin that panics at the first report.
 struct BrokenOnce(Arc<dyn TwinAccess>, AtomicBool);
 
 impl TwinAccess for BrokenOnce {
@@ -188,7 +188,7 @@ impl TwinAccess for BrokenOnce {
 }
 
 #[tokio::test]
-async fn a_panic_while_a_plugin_hears_of_a_change_is_a_failed_try() {
+async fn a_panic_during_a_delivery_is_a_failed_attempt() {
     let rig = Rig::lending("", |twin| Arc::new(BrokenOnce(twin, AtomicBool::new(false))));
     rig.fetched(json!({"a": 1}), 3);
     assert_eq!(rig.seen().await, json!({"a": 1}));
@@ -196,7 +196,7 @@ async fn a_panic_while_a_plugin_hears_of_a_change_is_a_failed_try() {
 }
 
 #[tokio::test]
-async fn a_plugin_that_rejects_a_change_does_not_hear_of_it_again() {
+async fn a_rejected_change_is_not_delivered_again() {
     let rig = Rig::new("config.reject = true");
     rig.fetched(json!({"a": 1}), 3);
     rig.until_accepted(3).await;

@@ -1,10 +1,10 @@
-//! Damage that is found while the host runs, and files of other versions.
+//! Corruption that is detected while the host is running, and files of other versions.
 
 use super::*;
 use crate::supervision::Supervisor;
 
 #[tokio::test]
-async fn a_panic_in_a_commit_refuses_its_changes_and_no_later_one() {
+async fn a_panic_in_a_commit_fails_its_changes_but_no_later_ones() {
     let directory = tempfile::tempdir().unwrap();
     let disk = TestDisk::default();
     let journal = disk.journal(directory.path());
@@ -33,7 +33,7 @@ async fn a_panic_in_a_read_is_an_error_and_the_file_is_checked() {
 }
 
 #[tokio::test]
-async fn damage_that_is_found_while_the_host_runs_is_set_aside() {
+async fn a_file_that_becomes_corrupt_while_the_host_is_running_is_set_aside() {
     let directory = tempfile::tempdir().unwrap();
     let disk = TestDisk::default();
     let journal = disk.journal(directory.path());
@@ -52,7 +52,7 @@ async fn damage_that_is_found_while_the_host_runs_is_set_aside() {
 }
 
 #[tokio::test]
-async fn a_writer_that_has_died_ends_the_host() {
+async fn a_panic_of_the_writer_ends_the_host() {
     let directory = tempfile::tempdir().unwrap();
     let disk = TestDisk::default();
     let journal = disk.journal(directory.path());
@@ -68,7 +68,7 @@ async fn a_writer_that_has_died_ends_the_host() {
 }
 
 #[tokio::test]
-async fn a_journal_of_another_layout_is_refused_and_stays() {
+async fn a_journal_of_another_layout_is_refused_and_not_replaced() {
     let directory = tempfile::tempdir().unwrap();
     let first = journal(&directory);
     first.write(|pages| Ok(pages.put(RecordKind::About, b"layout", b"2")?)).await.unwrap();
@@ -77,7 +77,7 @@ async fn a_journal_of_another_layout_is_refused_and_stays() {
 }
 
 #[tokio::test]
-async fn a_journal_of_another_format_is_refused_and_stays() {
+async fn a_journal_of_another_format_is_refused_and_not_replaced() {
     let directory = tempfile::tempdir().unwrap();
     journal(&directory).close().await;
     let path = directory.path().join("journal.redb");

@@ -1,4 +1,4 @@
-//! A disk that fails as a test wants it.
+//! Disk with simulated failures.
 
 use std::io;
 use std::sync::atomic::{AtomicI64, AtomicUsize};
@@ -8,16 +8,16 @@ use redb::backends::FileBackend;
 
 use super::super::*;
 
-/// A disk that a test can fill up.
+/// Disk that a test can fill up.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct TestDisk {
-    /// Writes and syncs that still succeed, if not all do.
+    /// Number of writes and syncs that still succeed, if `limited` is set.
     left: Arc<AtomicI64>,
     limited: Arc<AtomicBool>,
     pub(super) syncs: Arc<AtomicUsize>,
-    /// The next write or sync panics.
+    /// `true` if the next write or sync panics.
     panics: Arc<AtomicBool>,
-    /// Held by a test that wants a sync to last.
+    /// Lock that delays syncs while a test holds it.
     pub(super) pause: Arc<Mutex<()>>,
 }
 
@@ -35,7 +35,7 @@ impl TestDisk {
         Journal::open_on(Disk(Box::new(open)), directory, "d1", commits).unwrap()
     }
 
-    /// So many more writes succeed.
+    /// Makes the disk full after `writes` more writes.
     pub(crate) fn fill_after(&self, writes: i64) {
         self.left.store(writes, Ordering::SeqCst);
         self.limited.store(true, Ordering::SeqCst);

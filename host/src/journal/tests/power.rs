@@ -1,4 +1,4 @@
-//! A disk that fails at each step, and forgets what was not synced.
+//! Disk that fails at any operation and can lose unsynced writes.
 
 use std::io;
 
@@ -6,7 +6,7 @@ use redb::StorageBackend;
 
 use super::*;
 
-/// A disk in memory.
+/// Disk in memory.
 #[derive(Debug, Clone, Default)]
 struct Volatile(Arc<Mutex<Contents>>);
 
@@ -16,7 +16,7 @@ struct Contents {
     /// Changes since the last sync, in order.
     unsynced: Vec<Change>,
     now: Vec<u8>,
-    /// Operations that still succeed, if not all do.
+    /// Number of operations that still succeed; `None` if all do.
     left: Option<u32>,
 }
 
@@ -47,7 +47,7 @@ impl Volatile {
             .unwrap()
     }
 
-    /// Every operation after so many more is an error.
+    /// Makes every operation fail after `operations` more.
     fn fail_after(&self, operations: u32) {
         self.0.lock().left = Some(operations);
     }
@@ -56,12 +56,12 @@ impl Volatile {
         self.0.lock().left = None;
     }
 
-    /// Keeps some of the changes that were not synced, which `keeps` selects.
+    /// Discards the unsynced changes, except those for which `keeps` returns `true`.
     fn lose_power(&self, mut keeps: impl FnMut() -> bool) {
         let mut contents = self.0.lock();
         let mut after = contents.synced.clone();
         for change in contents.unsynced.drain(..) {
-            // The length of a file is kept by its file system, not by its disk.
+            // The file system stores the length of a file, and always keeps it.
             if matches!(change, Change::Length(_)) || keeps() {
                 change.apply(&mut after);
             }
@@ -70,7 +70,7 @@ impl Volatile {
         contents.left = None;
     }
 
-    /// Returns the contents for one operation, unless the disk is broken.
+    /// Returns the contents for one operation, or an error if the disk fails.
     fn operate(&self) -> io::Result<parking_lot::MutexGuard<'_, Contents>> {
         let mut contents = self.0.lock();
         match &mut contents.left {
@@ -119,7 +119,7 @@ impl StorageBackend for Volatile {
     }
 }
 
-/// Returns changed copies of a record: each byte flipped, and random changes of several.
+/// Returns altered copies of a record: each with one flipped bit or several random changes.
 pub(crate) fn mutations(record: &[u8]) -> impl Iterator<Item = Vec<u8>> {
     let (flipped, changed) = (record.to_vec(), record.to_vec());
     let flips = (0..record.len() * 8).map(move |bit| {
@@ -144,7 +144,7 @@ pub(crate) fn mutations(record: &[u8]) -> impl Iterator<Item = Vec<u8>> {
     flips.chain(changes)
 }
 
-/// A generator whose seed selects what is lost.
+/// Pseudo-random number generator with a fixed seed (xorshift).
 struct Random(u64);
 
 impl Random {
@@ -157,7 +157,7 @@ impl Random {
 }
 
 #[tokio::test]
-async fn a_loss_of_power_at_any_write_loses_nothing_that_was_acknowledged() {
+async fn acknowledged_changes_survive_a_loss_of_power_at_any_write() {
     for seed in 1..60 {
         let directory = tempfile::tempdir().unwrap();
         let mut random = Random(0x9E37_79B9_7F4A_7C15_u64.wrapping_mul(seed));
@@ -178,7 +178,7 @@ async fn a_loss_of_power_at_any_write_loses_nothing_that_was_acknowledged() {
                     Err(_) => break,
                 }
             }
-            // The host has no power either: nothing more is written.
+            // The host has lost power too, so it writes nothing more.
             disk.fail_after(0);
             journal.close().await;
             drop(journal);
@@ -188,7 +188,7 @@ async fn a_loss_of_power_at_any_write_loses_nothing_that_was_acknowledged() {
 }
 
 #[tokio::test]
-async fn an_input_or_output_error_at_any_step_loses_nothing_and_ends_with_its_cause() {
+async fn acknowledged_changes_survive_an_io_error_at_any_operation() {
     let directory = tempfile::tempdir().unwrap();
     let disk = Volatile::default();
     let journal = disk.journal(&directory);

@@ -1,5 +1,4 @@
-//! A panic in each place where the swap calls a guest: the swap and the other plugins go
-//! on.
+//! Panics in calls of plugins during swaps. The task and the other plugins keep running.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -11,10 +10,10 @@ use tokio::time::timeout;
 
 use super::*;
 
-/// Limit of each answer, also on a machine with much else to do.
+/// Timeout of each answer, long enough for a loaded machine.
 const SOON: Duration = Duration::from_secs(10);
 
-/// A twin that panics while it is told to.
+/// Twin that panics while its flag is set.
 #[derive(Default)]
 pub(crate) struct Broken(AtomicBool);
 
@@ -56,7 +55,8 @@ impl TwinAccess for Broken {
     }
 }
 
-/// A rig with the plugin `p` of this fixture, and `q`, which must always answer.
+/// Creates a rig with a plugin `p` from this fixture, and a plugin `q` that must always
+/// answer.
 fn rig(fixture: &str, is_broken: bool) -> (Rig, Arc<Broken>) {
     let directory = tempfile::tempdir().unwrap();
     for (name, fixture) in [("p", fixture), ("q", "version-one.wat")] {
@@ -79,7 +79,7 @@ fn last_error(rig: &Rig) -> String {
 }
 
 #[tokio::test]
-async fn a_panic_in_the_first_start_disables_its_plugin_until_it_starts() {
+async fn a_panic_in_the_first_start_disables_the_plugin_until_it_starts() {
     let (rig, broken) = rig("follows.wat", true);
     rig.until(|rig| rig.view("p").state == SlotStatus::NotStarted).await;
     assert!(last_error(&rig).contains("the twin is broken"), "{}", last_error(&rig));
@@ -91,7 +91,7 @@ async fn a_panic_in_the_first_start_disables_its_plugin_until_it_starts() {
 }
 
 #[tokio::test]
-async fn a_panic_in_the_start_of_a_new_version_leaves_the_one_before() {
+async fn a_panic_in_the_start_of_a_new_version_leaves_the_previous_one_active() {
     let (rig, _broken) = rig("version-one.wat", true);
     rig.replace("p", "follows.wat");
     rig.until(|rig| rig.view("p").last_error.is_some()).await;
@@ -104,7 +104,7 @@ async fn a_panic_in_the_start_of_a_new_version_leaves_the_one_before() {
 }
 
 #[tokio::test]
-async fn a_panic_in_the_stop_of_a_version_holds_up_nothing() {
+async fn a_panic_in_the_stop_of_a_version_does_not_delay_the_next_one() {
     let (rig, broken) = rig("follows.wat", false);
     rig.until(|rig| rig.view("p").state == SlotStatus::Active).await;
     broken.set(true);

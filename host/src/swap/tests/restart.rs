@@ -1,18 +1,18 @@
-//! The same files after the host has ended and started again: what does not work is
-//! replaced by what worked last.
+//! Restarts of the host: plugins that do not work are replaced by their last working
+//! versions.
 
 use super::*;
 
 impl Rig {
-    /// Waits until the record on disk is as it is wanted.
-    async fn until_kept(&self, what: impl Fn(&GoodRecord) -> bool) {
+    /// Waits until the record on disk meets a condition.
+    async fn until_kept(&self, condition: impl Fn(&GoodRecord) -> bool) {
         let known = KnownGood::in_data(&self.directory.path().join("data"));
-        while !what(&known.record()) {
+        while !condition(&known.record()) {
             tokio::task::yield_now().await;
         }
     }
 
-    /// Calls a plugin, and waits until that is known as good.
+    /// Calls a plugin, and waits until its version is recorded as working.
     async fn prove(&self, name: &str) {
         let digest = self.digest(name);
         assert_eq!(self.call(name).await.0, 200);
@@ -33,7 +33,7 @@ impl Rig {
 }
 
 #[tokio::test]
-async fn a_plugin_whose_file_is_damaged_runs_in_its_last_good_version_and_says_why() {
+async fn a_plugin_with_a_corrupt_file_runs_its_last_working_version() {
     let rig = Rig::new(&[("p", "version-one.wat"), ("q", "version-two.wat")]);
     rig.prove("p").await;
     let good = rig.digest("p");
@@ -69,7 +69,7 @@ async fn a_plugin_that_never_worked_is_not_started_and_the_others_answer() {
 }
 
 #[tokio::test]
-async fn a_version_that_does_not_start_gives_way_to_the_last_good_one() {
+async fn a_version_that_does_not_start_is_replaced_by_the_last_working_one() {
     let rig = Rig::new(&[("p", "version-one.wat")]);
     rig.prove("p").await;
     rig.configure(&section("p", "config.start = \"no sensor\""));
@@ -84,7 +84,7 @@ async fn a_version_that_does_not_start_gives_way_to_the_last_good_one() {
 }
 
 #[tokio::test]
-async fn a_version_that_was_rolled_back_stays_back_until_its_file_changes() {
+async fn a_rolled_back_version_is_not_loaded_until_its_file_changes() {
     let mut rig = Rig::new(&[("p", "version-one.wat")]);
     rig.prove("p").await;
     let one = rig.digest("p");
@@ -109,7 +109,7 @@ async fn a_version_that_was_rolled_back_stays_back_until_its_file_changes() {
 }
 
 #[tokio::test]
-async fn bytes_that_no_version_needs_are_removed() {
+async fn versions_that_are_no_longer_needed_are_removed() {
     let rig = Rig::new(&[("p", "version-one.wat")]);
     rig.prove("p").await;
     let first = rig.digest("p");
@@ -124,7 +124,7 @@ async fn bytes_that_no_version_needs_are_removed() {
 }
 
 #[tokio::test]
-async fn a_version_that_only_failed_is_not_taken_for_good() {
+async fn a_version_that_only_failed_is_not_recorded_as_working() {
     let rig = Rig::new(&[("trap", "misbehaves.wat")]);
     assert_eq!(rig.call("trap").await.0, 500);
     rig.until_kept(|record| record.configuration.is_some()).await;

@@ -1,39 +1,41 @@
-//! The writer of a file, as the events of the file system show it.
+//! State of the program that writes a file, derived from events of the file system.
 //!
-//! Text that can be parsed need not be whole: a writer may pause anywhere. Whether it is
-//! done shows in the close of the file, in a rename to its name, or else in time.
+//! A file that can be parsed may still be incomplete, because its writer can pause anywhere.
+//! The file is complete after the writer has closed it, after another file was renamed to
+//! its name, or after some time without a change.
 
 use std::time::Duration;
 
 use notify::event::{AccessKind, AccessMode, Event, EventKind, ModifyKind, RenameMode};
 
-/// Rest after which a closed file is whole: editors write it in several turns.
+/// Time without a change after which a closed file counts as complete. Some editors write a
+/// file in several steps.
 const REST: Duration = Duration::from_secs(1);
 
-/// The same for a file in which a plugin is missing that was there before. A removed
-/// plugin answers no calls, so a mistake costs more than the wait.
+/// Time without a change if a plugin is missing that was there before. A removed plugin
+/// answers no calls, so a mistake costs more than the wait.
 const REST_OF_REMOVAL: Duration = Duration::from_secs(5);
 
-/// The same for a file that its writer has not closed: it may have forgotten it.
+/// Time without a change if the writer has not closed the file. It may never do so.
 const REST_OF_OPEN: Duration = Duration::from_secs(60);
 
 /// State of a file's writer.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) enum FileWriter {
-    /// The system has reported nothing.
+    /// The system has reported no event that shows the state.
     #[default]
     Unknown,
-    /// It has written, and not closed the file.
+    /// The writer has written to the file and not closed it.
     Writing,
-    /// It has closed the file.
+    /// The writer has closed the file.
     Closed,
-    /// Another file was renamed into the place.
+    /// Another file was renamed to the name of the file.
     Renamed,
 }
 
 impl FileWriter {
-    /// Returns the state after an event about the file, or about a link or directory on
-    /// the way to it; `None` if the event shows nothing of a writer.
+    /// Returns the state after an event on the file, or on a link or directory in its path.
+    /// Returns `None` if the event does not show the state.
     pub(super) fn after(event: &Event) -> Option<FileWriter> {
         match event.kind {
             EventKind::Modify(ModifyKind::Data(_)) => Some(FileWriter::Writing),
@@ -46,7 +48,7 @@ impl FileWriter {
         }
     }
 
-    /// Returns the time without a change after which the file is whole.
+    /// Returns the time without a change after which the file counts as complete.
     pub(crate) fn rest(self, removes_a_plugin: bool) -> Duration {
         match self {
             FileWriter::Renamed => Duration::ZERO,
@@ -62,7 +64,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_renamed_file_is_whole_and_one_that_is_written_in_place_must_rest() {
+    fn only_a_renamed_file_is_complete_immediately() {
         assert_eq!(FileWriter::Renamed.rest(true), Duration::ZERO);
         for writer in [FileWriter::Unknown, FileWriter::Closed] {
             assert_eq!(writer.rest(false), REST);
