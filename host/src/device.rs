@@ -158,7 +158,8 @@ impl Device {
             self.ask_for_twin();
         }
         if !self.twin.is_reported() {
-            let next = if self.kept.is_some() { "they leave at the next start" } else { "lost" };
+            let next =
+                if self.kept.is_some() { "they are sent after the next start" } else { "lost" };
             warn!(device = %self.id, "stopped before all reports reached the hub: {next}");
         }
         self.supervisor.stopping();

@@ -89,7 +89,7 @@ impl KnownGood {
             Err(error) => Err(error),
         };
         let mut record = record.unwrap_or_else(|error| {
-            warn!(path = %path.display(), "versions that worked last are unknown: {error}");
+            warn!(path = %path.display(), "record of working versions not readable: {error}");
             GoodRecord::default()
         });
         for version in record.plugins.values_mut() {

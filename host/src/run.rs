@@ -133,7 +133,7 @@ async fn prepare_or_fall_back(
         if let Ok(prepared) = prepare(config, identity, plugins, data, supervisor).await {
             let hint = error.hint();
             let error = program::chain(&error);
-            error!(hint, "configuration not usable, the one that worked last is in force: {error}");
+            error!(hint, "configuration not usable, the last working one is in force: {error}");
             return Ok(prepared);
         }
     }

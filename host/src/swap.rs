@@ -186,7 +186,7 @@ impl Swap {
                 let error = error.without_plugin_name();
                 // The error may already have been logged at the start.
                 if slot.set_refused(Some(error.clone())) {
-                    error!(plugin, %file, hint, "new version refused, the one before stays: {error}");
+                    error!(plugin, %file, hint, "new version refused, the previous version stays active: {error}");
                 }
             }
             Err(_) => {}

@@ -57,7 +57,7 @@ fn last_good(common: &ConfigurationArguments, error: CommandError) -> Result<Con
     match behaviour_host::last_good(&common.config, identity.as_ref()) {
         Some(config) => {
             let file = common.config.display();
-            error!(%file, "configuration refused, the one that worked last is in force: {error}");
+            error!(%file, "configuration refused, the last working one is in force: {error}");
             Ok(common.with_ca_file(config))
         }
         None => Err(error),

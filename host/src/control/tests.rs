@@ -84,7 +84,7 @@ async fn an_operator_lists_disables_and_enables() {
     assert_eq!(state(&config).await, "active");
 
     let none = asked(&config, ControlRequest::Rollback { plugin: plugin() }).await.unwrap();
-    assert_eq!(none, ControlAnswer::Error("there is no version before this one".to_owned()));
+    assert_eq!(none, ControlAnswer::Error("there is no previous version".to_owned()));
     let unknown = asked(&config, ControlRequest::Reload { plugin: "q".to_owned() }).await.unwrap();
     assert_eq!(unknown, ControlAnswer::UnknownPlugin("q".to_owned()));
 }

@@ -207,11 +207,11 @@ impl Desired {
             }
             Ok(Err(JobError::Other(why))) => {
                 let why = readable(&why);
-                warn!(plugin, version, call = %id, attempt, "desired properties not taken: {why}");
+                warn!(plugin, version, call = %id, attempt, "desired properties not accepted: {why}");
                 None
             }
             Err(error) => {
-                warn!(plugin, version, call = %id, attempt, "desired properties not taken: {error}");
+                warn!(plugin, version, call = %id, attempt, "desired properties not accepted: {error}");
                 None
             }
         };

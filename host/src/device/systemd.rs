@@ -35,7 +35,8 @@ impl ServiceManager {
         let variable = |name: &str| std::env::var(name).ok();
         let Some(path) = std::env::var_os("NOTIFY_SOCKET") else { return ServiceManager::none() };
         // A child process inherits the variables, but not the watchdog.
-        let is_ours = variable("WATCHDOG_PID").is_none_or(|id| id == std::process::id().to_string());
+        let is_ours =
+            variable("WATCHDOG_PID").is_none_or(|id| id == std::process::id().to_string());
         let limit = variable("WATCHDOG_USEC").filter(|_| is_ours);
         let limit = limit.and_then(|text| text.parse().ok());
         ServiceManager::at(&PathBuf::from(path), limit.map(Duration::from_micros))
@@ -79,7 +80,7 @@ impl ServiceManager {
         if silent.is_empty() {
             self.notify("WATCHDOG=1");
         } else {
-            error!(tasks = ?silent, "no sign of life: the watchdog is not fed");
+            error!(tasks = ?silent, "tasks without a heartbeat: the watchdog is not notified");
         }
     }
 

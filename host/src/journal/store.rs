@@ -94,7 +94,7 @@ impl Store {
                 error!(
                     file = %store.file().display(), reason = %source,
                     hint = "make room on the disk",
-                    "journal cannot be opened: plugins that report or ask for jobs are told so"
+                    "journal cannot be opened: reports and jobs of plugins are refused"
                 );
             }
             Err(OpenFailure::Disk(source)) => {
@@ -208,8 +208,8 @@ impl Store {
         // Without the check, redb panics later if the file is corrupt.
         builder.set_check_integrity_on_open(true).set_cache_size(CACHE_BYTES);
         let open = || -> Result<Database, OpenFailure> {
-            let database = (self.disk.0)(&builder, file)
-                .map_err(|error| open_failure(error, &self.file()))?;
+            let database =
+                (self.disk.0)(&builder, file).map_err(|error| open_failure(error, &self.file()))?;
             self.check(&database)?;
             Ok(database)
         };
@@ -254,8 +254,7 @@ impl Store {
         fs::rename(self.file(), &aside).map_err(cannot)?;
         warn!(
             file = %self.file().display(), set_aside = %aside.display(), reason,
-            "journal is damaged or not this device's: set aside, and begun anew; \
-             what it held is not done"
+            "journal is damaged or of another device: set aside and replaced by an empty one"
         );
         self.remove_oldest();
         let opened = self.open_file().map_err(|failure| match failure {

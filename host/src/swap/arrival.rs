@@ -99,7 +99,7 @@ impl FirstVersion {
                 let digest = made.digest.clone();
                 let version = self.slot.loaded(made);
                 if version.is_some() {
-                    error!(plugin, digest, "plugin runs in the version that worked last: {why}");
+                    error!(plugin, digest, "plugin runs its last working version: {why}");
                     self.slot.set_refused(Some(why));
                 }
                 version.map(|_| true)
@@ -108,7 +108,7 @@ impl FirstVersion {
                 let (digest, settings) = (made.digest.clone(), Arc::clone(&made.settings));
                 let version = self.slot.loaded(made);
                 if version.is_some() {
-                    warn!(plugin, digest, rolled_back = bad, "rolled-back version stays back");
+                    warn!(plugin, digest, rolled_back = bad, "rolled-back version not loaded");
                     let why = format!("version {bad} was rolled back; its file has not changed");
                     self.slot.reject(bad, settings, why);
                 }
@@ -170,7 +170,7 @@ impl FirstVersion {
         let section = PluginSection { file, ..self.section.clone() };
         let made = self.load_file(section).await.map_err(|error| {
             let (plugin, error) = (self.slot.name(), error.without_plugin_name());
-            warn!(plugin, digest, "version that worked last not loaded: {error}");
+            warn!(plugin, digest, "last working version not loaded: {error}");
             Missing
         })?;
         if made.digest == digest { Ok(made) } else { Err(Missing) }
@@ -185,7 +185,7 @@ impl FirstVersion {
         }
         let (plugin, digest) = (self.slot.name(), made.digest.clone());
         self.slot.activate(made, self.section.patience);
-        error!(plugin, digest, "plugin runs in the version that worked last: {why}");
+        error!(plugin, digest, "plugin runs its last working version: {why}");
         self.slot.set_refused(Some(why));
         true
     }

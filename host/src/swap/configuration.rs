@@ -45,7 +45,7 @@ impl Swap {
             Err(error) if settled => {
                 let (file, hint) = (path.display(), error.hint());
                 let error = error.message();
-                error!(%file, hint, "configuration refused, the one before stays: {error}");
+                error!(%file, hint, "configuration refused, the previous one stays in force: {error}");
                 self.configuration.send_modify(|state| state.refused = Some(error));
             }
             Err(_) => {}
@@ -68,7 +68,7 @@ impl Swap {
     async fn take_or_wait(&mut self, new: Config) -> Result<(), Refused> {
         let restart_needed = !self.config.needs_no_restart_for(&new);
         if restart_needed && !self.configuration.borrow().restart_needed {
-            warn!("changes under [hub] and [host] take effect when the host is started again");
+            warn!("changes under [hub] and [host] take effect after a restart of the host");
         }
         self.configuration.send_modify(|state| state.restart_needed = restart_needed);
         if new.plugins == self.config.plugins {

@@ -110,7 +110,7 @@ impl Swap {
             }
             Ok(Err(error)) if !keeper.warned => {
                 keeper.warned = true;
-                warn!("versions that work are not kept for the next start: {error}");
+                warn!("working versions not persisted for the next start: {error}");
             }
             _ => {}
         }

@@ -51,7 +51,7 @@ pub(super) async fn stop(router: &Router, plugin: &Plugin) {
     match plugin.stop(router.new_call("stop", "null")).await {
         Ok(()) => info!(plugin = plugin.name(), "plugin stopped"),
         Err(error) => {
-            warn!(plugin = plugin.name(), "plugin did not stop in order: {}", error.message());
+            warn!(plugin = plugin.name(), "plugin did not stop cleanly: {}", error.message());
         }
     }
 }
@@ -75,7 +75,7 @@ pub(crate) async fn stop_all(router: &Arc<Router>) {
         }
     };
     if tokio::time::timeout(LAST_STOPS, all).await.is_err() {
-        warn!("the host did not wait for plugins that do not stop");
+        warn!("some plugins did not stop in time");
     }
 }
 

@@ -161,35 +161,37 @@ impl Swap {
     async fn reload(&self, slot: &Arc<PluginSlot>) -> Result<String, String> {
         let section = &self.config.plugins[slot.name()];
         if slot.is_loading() {
-            return Err("it is being loaded".to_owned());
+            return Err("the plugin is still loading".to_owned());
         }
         let active = slot.view().active;
         let is_active = move |digest: &str, section: &PluginSection| {
             active
                 .is_some_and(|it| it.made.digest == digest && *it.made.settings == section.settings)
         };
-        let made =
-            self.load(slot.name(), section, is_active).await.map_err(Refused::without_plugin_name)?;
+        let made = self
+            .load(slot.name(), section, is_active)
+            .await
+            .map_err(Refused::without_plugin_name)?;
         let Some(made) = made else {
             slot.set_refused(None);
             let number = slot.view().active.map_or(0, |active| active.number);
-            return Ok(format!("version {number} is what its file holds"));
+            return Ok(format!("version {number} of this file is already active"));
         };
         match self.start_and_activate(slot, made, section).await {
-            Ok(version) => Ok(format!("version {version} takes the calls")),
+            Ok(version) => Ok(format!("version {version} is active")),
             Err(error) => Err(error.without_plugin_name()),
         }
     }
 
     async fn roll_back(&self, slot: &Arc<PluginSlot>) -> Result<String, String> {
-        let before = slot.previous().ok_or("there is no version before this one")?;
+        let before = slot.previous().ok_or("there is no previous version")?;
         if before.is_stopped() {
             let active = slot.view().active;
             let digest = active.as_ref().map(|active| active.made.digest.as_str());
             let start = lifecycle::start(&self.router, &before.made.plugin, digest);
             self.step(MAX_DEADLINE, start).await?;
         }
-        let (from, to) = slot.roll_back().ok_or("there is no version before this one")?;
-        Ok(format!("version {to} takes the calls again, {from} does not"))
+        let (from, to) = slot.roll_back().ok_or("there is no previous version")?;
+        Ok(format!("version {to} is active again, in place of {from}"))
     }
 }

@@ -28,7 +28,7 @@ impl Switches {
     /// Reads the disabled plugins from the journal.
     pub(crate) fn new(journal: Arc<Journal>) -> Switches {
         let records = journal.read(|view| view.all(RecordKind::Off)).unwrap_or_else(|error| {
-            error!(%error, "switched-off plugins not readable: all are on; disable them again");
+            error!(%error, "disabled plugins not readable: all are enabled; disable them again");
             Vec::new()
         });
         let names = records.into_iter().filter_map(|(name, _)| String::from_utf8(name).ok());

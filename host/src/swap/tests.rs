@@ -310,18 +310,18 @@ async fn a_version_that_fails_its_first_calls_is_rolled_back() {
 async fn an_operator_rolls_back_and_reloads() {
     let rig = Rig::new(&[("p", "version-one.wat")]);
     let why = rig.operator.roll_back("p").await.unwrap_err();
-    assert_eq!(why, "there is no version before this one");
+    assert_eq!(why, "there is no previous version");
     rig.replace("p", "version-two.wat");
     rig.until_version("p", 2).await;
 
     let done = rig.operator.roll_back("p").await.unwrap();
-    assert_eq!(done, "version 1 takes the calls again, 2 does not");
+    assert_eq!(done, "version 1 is active again, in place of 2");
     assert_eq!(rig.call("p").await, says("one"));
     let done = rig.operator.reload("p").await.unwrap();
-    assert_eq!(done, "version 3 takes the calls");
+    assert_eq!(done, "version 3 is active");
     assert_eq!(rig.call("p").await, says("two"));
     let done = rig.operator.reload("p").await.unwrap();
-    assert_eq!(done, "version 3 is what its file holds");
+    assert_eq!(done, "version 3 of this file is already active");
     assert_eq!(rig.operator.reload("q").await.unwrap_err(), "no plugin `q`");
 }
 

@@ -100,8 +100,7 @@ impl Watch {
 
     /// Waits until the files must be checked.
     pub(crate) async fn changed(&self) {
-        let interval =
-            if self.watcher.is_some() { POLL_INTERVAL } else { UNWATCHED_POLL_INTERVAL };
+        let interval = if self.watcher.is_some() { POLL_INTERVAL } else { UNWATCHED_POLL_INTERVAL };
         tokio::select! {
             () = self.events.notified() => {}
             () = sleep(interval) => return,

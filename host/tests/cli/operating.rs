@@ -36,9 +36,9 @@ async fn an_operator_lists_and_controls_the_plugins_of_a_running_host() {
     std::fs::write(directory.join("reply.wasm"), fixtures::guest("version-one.wat")).unwrap();
     host.line_with("plugin swapped");
     let (_, done) = operate(&directory, &["rollback", "p"]);
-    assert_eq!(done, "version 1 takes the calls again, 2 does not\n");
+    assert_eq!(done, "version 1 is active again, in place of 2\n");
     let (code, error) = operate(&directory, &["rollback", "p"]);
-    assert_eq!((code, error.as_str()), (Some(1), "error: there is no version before this one\n"));
+    assert_eq!((code, error.as_str()), (Some(1), "error: there is no previous version\n"));
     let (code, error) = operate(&directory, &["reload", "q"]);
     assert_eq!((code, error.lines().next()), (Some(4), Some("error: the host has no plugin `q`")));
 }

@@ -234,7 +234,7 @@ fn an_invalid_configuration_is_replaced_by_the_last_working_one() {
     ] {
         std::fs::write(&file, &broken).unwrap();
         host.crash_and_start(&identity());
-        let line = host.line_with("the one that worked last is in force");
+        let line = host.line_with("the last working one is in force");
         assert!(line.contains("ERROR") && line.contains(error), "{line}");
         host.line_with("no connection");
         // `check` reports the error that the host works around.
