@@ -1,24 +1,24 @@
-//! Commits to disk: the keys of `[host]` with `commits` in their names.
+//! Limits of commits to disk: the keys of `[host]` that contain `commits`.
 
 /// Limits on the rate of commits to disk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct CommitLimits {
-    /// Commits of the whole host in a minute.
+    /// Maximum number of commits of the whole host per minute.
     pub per_minute: u32,
-    /// Commits with changes of one plugin, in a minute.
+    /// Maximum number of commits with changes of one plugin per minute.
     pub per_plugin: u32,
 }
 
 impl CommitLimits {
-    /// Minutes whose commits can be made at once.
+    /// Capacity of a token bucket, in minutes of its rate.
     pub(crate) const BURST_MINUTES: f64 = 60.0;
 }
 
 impl Default for CommitLimits {
     fn default() -> CommitLimits {
-        // A commit writes about 25 kB: two in a second are 4.3 GB a day. Flash memory of 8 GB
-        // with 3,000 erase cycles lasts fifteen years then, or some years where its controller
-        // writes several times as much. A single plugin leaves half of that to the others.
+        // A commit writes about 25 kB, so two per second write 4.3 GB a day. At that rate,
+        // flash memory of 8 GB with 3,000 erase cycles lasts fifteen years, or a few years if
+        // write amplification is high. One plugin can use at most half of the rate.
         CommitLimits { per_minute: 120, per_plugin: 60 }
     }
 }

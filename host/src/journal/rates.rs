@@ -1,9 +1,9 @@
 //! Limits on the rate of commits, because each commit wears the flash memory of a device.
 //!
-//! The host and each plugin have a bucket with the commits of an hour, which they can use
-//! at once. The writer waits for the bucket of the host, and the changes that arrive
-//! meanwhile share the commit. A change of a plugin first waits for the bucket of the
-//! plugin. Changes are delayed and never refused.
+//! The host and each plugin have a token bucket, whose capacity is the commits of an hour.
+//! The writer waits for the bucket of the host; changes that arrive meanwhile share the
+//! commit. A change of a plugin first waits for the bucket of the plugin. Changes are
+//! delayed, never refused.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -14,24 +14,24 @@ use tracing::warn;
 
 use crate::config::CommitLimits;
 
-/// Buckets of the host and of its plugins.
+/// Token buckets of the host and of its plugins.
 pub(super) struct CommitRates {
     limits: CommitLimits,
     began: Instant,
     host: Mutex<Bucket>,
-    /// One bucket for each name of a plugin that has caused a commit.
+    /// Buckets of the plugins that have caused a commit, by name.
     plugins: Mutex<BTreeMap<String, Bucket>>,
 }
 
-/// Commits that are allowed now, refilled as time passes.
+/// Token bucket of commits.
 #[derive(Debug)]
 struct Bucket {
     per_minute: f64,
-    /// Negative if more commits were made than allowed.
+    /// Commits that are allowed now; negative if more were made than allowed.
     left: f64,
-    /// Time up to which it was refilled.
+    /// Time of the last refill, since the start of the host.
     refilled: Duration,
-    /// Number of delays.
+    /// Number of delays so far.
     delays: u64,
 }
 
@@ -50,14 +50,14 @@ impl CommitRates {
         self.host.lock().wait(self.began.elapsed())
     }
 
-    /// Returns the time that a change of the plugin has to wait.
+    /// Returns the time until a change of the plugin can be made.
     pub(super) fn wait_of(&self, plugin: &str) -> Duration {
         let mut plugins = self.plugins.lock();
         let Some(bucket) = plugins.get_mut(plugin) else { return Duration::ZERO };
         let wait = bucket.wait(self.began.elapsed());
         if !wait.is_zero() {
             let (delays, per_minute) = (bucket.delay(), self.limits.per_plugin);
-            // Not a line for each: a plugin may write all day.
+            // Logged ever more rarely, because a plugin may write all day.
             if delays.is_power_of_two() {
                 warn!(
                     plugin,
@@ -90,6 +90,7 @@ impl CommitRates {
 }
 
 impl Bucket {
+    /// Returns a full bucket with this rate.
     fn full(per_minute: u32) -> Bucket {
         let per_minute = f64::from(per_minute);
         Bucket {
@@ -103,17 +104,18 @@ impl Bucket {
     /// Refills the bucket, and returns the time until it allows a commit.
     fn wait(&mut self, now: Duration) -> Duration {
         let minutes = now.saturating_sub(self.refilled).as_secs_f64() / 60.0;
-        let most = self.per_minute * CommitLimits::BURST_MINUTES;
-        self.left = (self.left + minutes * self.per_minute).min(most);
+        let capacity = self.per_minute * CommitLimits::BURST_MINUTES;
+        self.left = (self.left + minutes * self.per_minute).min(capacity);
         self.refilled = now;
         if self.left >= 1.0 {
             return Duration::ZERO;
         }
-        // A millisecond more, so that rounding does not cause a second wait.
+        // The extra millisecond prevents a second wait caused by rounding.
         let seconds = 60.0 * (1.0 - self.left) / self.per_minute;
         Duration::from_secs_f64(seconds) + Duration::from_millis(1)
     }
 
+    /// Counts a delay, and returns the number of delays so far.
     fn delay(&mut self) -> u64 {
         self.delays += 1;
         self.delays
@@ -127,14 +129,14 @@ mod tests {
     const MINUTE: Duration = Duration::from_secs(60);
 
     #[test]
-    fn a_bucket_has_the_commits_of_an_hour_and_then_its_rate() {
+    fn a_bucket_allows_the_commits_of_an_hour_and_then_its_rate() {
         let mut bucket = Bucket::full(10);
         assert_eq!(bucket.wait(Duration::ZERO), Duration::ZERO);
         bucket.left -= 600.0;
         let wait = bucket.wait(Duration::ZERO);
         assert_eq!(wait.as_secs(), 6);
         assert_eq!(bucket.wait(wait), Duration::ZERO);
-        // After a day it has no more than the commits of an hour.
+        // Even after a day the bucket holds only the commits of an hour.
         bucket.wait(24 * 60 * MINUTE);
         assert!((bucket.left - 600.0).abs() < f64::EPSILON);
     }
