@@ -19,18 +19,18 @@ use tracing::{debug, info, warn};
 use crate::config::Config;
 use crate::router::Router;
 use crate::swap::Operator;
-use place::Place;
+use socket_path::SocketPath;
 
 pub use ask::{AskError, ask};
 pub use messages::{ControlAnswer, ControlRequest, PluginStatus};
-pub use place::ControlError;
+pub use socket_path::ControlError;
 
 mod ask;
 mod find;
 mod messages;
-mod place;
 mod pointer;
 mod show;
+mod socket_path;
 #[cfg(test)]
 mod tests;
 
@@ -46,7 +46,7 @@ const MAX_CONNECTIONS: usize = 8;
 /// Open control socket of this host.
 pub(crate) struct Control {
     listener: UnixListener,
-    place: Place,
+    socket_path: SocketPath,
 }
 
 /// Handles that answer requests.
@@ -62,13 +62,15 @@ impl Control {
     /// the path to the data directory for clients in other sessions.
     pub(crate) fn open(config: &Config, data: &Path) -> Result<Option<Control>, ControlError> {
         let named = config.host.control_socket.as_deref();
-        let candidates = place::candidates(named, config.file.as_deref());
+        let candidates = socket_path::candidates(named, config.file.as_deref());
         let mut refused = None;
         for path in &candidates {
-            match Place::take(path, named.is_some()).and_then(Control::listen) {
+            match SocketPath::take(path, named.is_some()).and_then(Control::listen) {
                 Ok(mut control) => {
                     let file = config.file.as_deref();
-                    if let Some(Err(error)) = file.map(|file| control.place.publish(data, file)) {
+                    if let Some(Err(error)) =
+                        file.map(|file| control.socket_path.publish(data, file))
+                    {
                         warn!("clients in other sessions do not find the control socket: {error}");
                     }
                     info!(socket = %path.display(), "control socket open");
@@ -91,19 +93,19 @@ impl Control {
     /// on it. Leaves nothing behind.
     pub(crate) fn check(config: &Config) -> Result<(), ControlError> {
         let Some(path) = &config.host.control_socket else { return Ok(()) };
-        match Place::take(path, true) {
-            Ok(place) => place.bind().map(drop),
+        match SocketPath::take(path, true) {
+            Ok(socket_path) => socket_path.bind().map(drop),
             Err(ControlError::Taken { .. }) => Ok(()),
             Err(error) => Err(error),
         }
     }
 
-    fn listen(place: Place) -> Result<Control, ControlError> {
-        let listener = place.bind()?;
-        let refused = |source| ControlError::Socket { path: place.path().to_owned(), source };
+    fn listen(socket_path: SocketPath) -> Result<Control, ControlError> {
+        let listener = socket_path.bind()?;
+        let refused = |source| ControlError::Socket { path: socket_path.path().to_owned(), source };
         listener.set_nonblocking(true).map_err(refused)?;
         let listener = UnixListener::from_std(listener).map_err(refused)?;
-        Ok(Control { listener, place })
+        Ok(Control { listener, socket_path })
     }
 
     /// Answers requests until the future is dropped.
@@ -112,7 +114,7 @@ impl Control {
         loop {
             let permit = Arc::clone(&connections).acquire_owned().await;
             match self.listener.accept().await {
-                Ok((stream, _)) if self.place.is_of_owner(&stream) => {
+                Ok((stream, _)) if self.socket_path.is_of_owner(&stream) => {
                     let handles = handles.clone();
                     tokio::spawn(async move {
                         if let Err(error) = handles.serve(stream).await {

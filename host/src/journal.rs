@@ -221,9 +221,9 @@ impl Journal {
     /// Reads records from the current snapshot. Blocks if pages must be read from disk.
     pub(crate) fn read<T>(
         &self,
-        look: impl FnOnce(&Snapshot) -> Result<T, Broken>,
+        query: impl FnOnce(&Snapshot) -> Result<T, Broken>,
     ) -> Result<T, HostError> {
-        let found = self.store.read(look);
+        let found = self.store.read(query);
         if self.store.is_suspect() {
             self.nudge();
         }
@@ -234,13 +234,13 @@ impl Journal {
     /// run at the same time, so that a slow disk does not occupy all blocking threads.
     pub(crate) async fn read_apart<T: Send + 'static>(
         self: &Arc<Self>,
-        look: impl FnOnce(&Snapshot) -> Result<T, Broken> + Send + 'static,
+        query: impl FnOnce(&Snapshot) -> Result<T, Broken> + Send + 'static,
     ) -> Result<T, HostError> {
         let permit = Arc::clone(&self.readers).acquire_owned().await.map_err(|_| closed())?;
         let journal = Arc::clone(self);
         let reading = spawn_blocking(move || {
             let _permit = permit;
-            journal.read(look)
+            journal.read(query)
         });
         reading.await.map_err(|_| closed())?
     }

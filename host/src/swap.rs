@@ -35,8 +35,8 @@ pub(crate) use orders::Operator;
 use watch::FileWriter;
 pub(crate) use watch::Watch;
 
-mod arrival;
 mod configuration;
+mod first_version;
 mod keeping;
 mod lifecycle;
 mod orders;
@@ -108,8 +108,8 @@ enum Refused {
     Config(#[from] ConfigError),
     #[error(transparent)]
     Plugin(#[from] PluginError),
-    #[error("plugin `{plugin}`: {why}")]
-    NotStarted { plugin: String, why: String },
+    #[error("plugin `{plugin}`: {reason}")]
+    NotStarted { plugin: String, reason: String },
     #[error("plugin `{plugin}`: the compiler panicked")]
     Panicked { plugin: String },
 }
@@ -217,7 +217,7 @@ impl Swap {
         let start = lifecycle::start(&self.router, &made.plugin, digest_before);
         self.step(MAX_DEADLINE, start)
             .await
-            .map_err(|why| Refused::NotStarted { plugin: plugin.to_owned(), why })?;
+            .map_err(|reason| Refused::NotStarted { plugin: plugin.to_owned(), reason })?;
         let digest = made.digest.clone();
         let version = slot.activate(made, section.patience);
         let before = before.map_or(0, |before| before.number);
@@ -308,7 +308,7 @@ impl Refused {
             Refused::Plugin(PluginError::Load { source, .. }) => {
                 program::chain(&source).to_string()
             }
-            Refused::NotStarted { why, .. } => why,
+            Refused::NotStarted { reason, .. } => reason,
             Refused::Panicked { .. } => "the compiler panicked".to_owned(),
             other => other.message(),
         }

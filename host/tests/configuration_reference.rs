@@ -88,11 +88,11 @@ fn keys(table: &Value) -> impl Iterator<Item = (&String, &Value)> {
 /// Calls `check` for each key that is not a table itself, with the heading of its table, its
 /// name and its schema.
 fn each_key(schema: &Value, mut check: impl FnMut(&str, &str, &Value)) {
-    for (_, place, heading) in TABLES {
-        if place.is_empty() {
+    for (_, pointer, heading) in TABLES {
+        if pointer.is_empty() {
             continue;
         }
-        for (key, about) in keys(schema.pointer(place).unwrap()) {
+        for (key, about) in keys(schema.pointer(pointer).unwrap()) {
             if about.get("properties").is_none() {
                 check(heading, key, about);
             }
@@ -110,13 +110,13 @@ fn as_toml(value: &Value) -> String {
 #[test]
 fn the_schema_has_every_key_of_the_parser_and_no_other() {
     let schema = schema();
-    for (name, place, heading) in TABLES {
+    for (name, pointer, heading) in TABLES {
         let text = match name {
             "" => "not-a-key = 0\n".to_owned(),
             _ => document(heading, "not-a-key = 0"),
         };
         let described: BTreeSet<String> =
-            keys(schema.pointer(place).unwrap()).map(|(key, _)| key.clone()).collect();
+            keys(schema.pointer(pointer).unwrap()).map(|(key, _)| key.clone()).collect();
         assert_eq!(described, known_to_the_parser(&text), "{name}");
     }
 }
@@ -167,8 +167,8 @@ fn only_values_within_their_range_are_accepted() {
             check(heading, key, format!("\"{}ms\"", most.as_millis()), true);
             check(heading, key, format!("\"{}ms\"", most.as_millis() + 1), false);
         }
-        for word in about.get("enum").and_then(Value::as_array).into_iter().flatten() {
-            check(heading, key, word.to_string(), true);
+        for value in about.get("enum").and_then(Value::as_array).into_iter().flatten() {
+            check(heading, key, value.to_string(), true);
         }
         if about.get("enum").is_some() {
             check(heading, key, "\"another\"".to_owned(), false);
@@ -177,7 +177,7 @@ fn only_values_within_their_range_are_accepted() {
 }
 
 /// Returns the first violation of the schema in a document.
-fn misfit(value: &toml::Value, schema: &Value, place: &str) -> Option<String> {
+fn misfit(value: &toml::Value, schema: &Value, path: &str) -> Option<String> {
     let kind = schema["type"].as_str();
     let fits = match kind {
         Some("object") => value.is_table(),
@@ -188,27 +188,27 @@ fn misfit(value: &toml::Value, schema: &Value, place: &str) -> Option<String> {
         _ => true,
     };
     if !fits {
-        return Some(format!("{place}: not of type {kind:?}"));
+        return Some(format!("{path}: not of type {kind:?}"));
     }
-    if let (Some(words), Some(text)) = (schema["enum"].as_array(), value.as_str())
-        && !words.iter().any(|word| word == text)
+    if let (Some(values), Some(text)) = (schema["enum"].as_array(), value.as_str())
+        && !values.iter().any(|value| value == text)
     {
-        return Some(format!("{place}: `{text}` is not one of {words:?}"));
+        return Some(format!("{path}: `{text}` is not one of {values:?}"));
     }
     if let Some(items) = value.as_array() {
-        return items.iter().find_map(|item| misfit(item, &schema["items"], place));
+        return items.iter().find_map(|item| misfit(item, &schema["items"], path));
     }
     let table = value.as_table()?;
     let required = schema["required"].as_array().into_iter().flatten();
     if let Some(key) = required.filter_map(Value::as_str).find(|key| !table.contains_key(*key)) {
-        return Some(format!("{place}: no `{key}`"));
+        return Some(format!("{path}: no `{key}`"));
     }
     table.iter().find_map(|(key, value)| {
-        let place = format!("{place}.{key}");
+        let path = format!("{path}.{key}");
         match (&schema["properties"][key], &schema["additionalProperties"]) {
-            (Value::Null, Value::Bool(false)) => Some(format!("{place}: unknown key")),
-            (Value::Null, others) => misfit(value, others, &place),
-            (known, _) => misfit(value, known, &place),
+            (Value::Null, Value::Bool(false)) => Some(format!("{path}: unknown key")),
+            (Value::Null, others) => misfit(value, others, &path),
+            (known, _) => misfit(value, known, &path),
         }
     })
 }
@@ -246,8 +246,8 @@ fn the_schema_refuses_what_the_parser_refuses() {
 }
 
 fn cell_of_type(about: &Value) -> String {
-    if let Some(words) = about["enum"].as_array() {
-        return words.iter().map(|word| format!("`{word}`")).collect::<Vec<_>>().join(", ");
+    if let Some(values) = about["enum"].as_array() {
+        return values.iter().map(|value| format!("`{value}`")).collect::<Vec<_>>().join(", ");
     }
     match about["type"].as_str().unwrap() {
         "string" => about["x-type"].as_str().unwrap_or("text").to_owned(),
@@ -294,11 +294,11 @@ fn the_page_has_the_tables_of_the_schema() {
     let file = root().join("docs/reference/configuration.md");
     let mut page = fs::read_to_string(&file).unwrap();
     let schema = schema();
-    for (name, place, _) in TABLES.into_iter().filter(|(name, ..)| !name.is_empty()) {
+    for (name, pointer, _) in TABLES.into_iter().filter(|(name, ..)| !name.is_empty()) {
         let (start, end) = (format!("<!-- keys: {name} -->\n"), "<!-- end -->");
         let from = page.find(&start).unwrap_or_else(|| panic!("no {start}")) + start.len();
         let to = from + page[from..].find(end).unwrap();
-        page.replace_range(from..to, &table(schema.pointer(place).unwrap()));
+        page.replace_range(from..to, &table(schema.pointer(pointer).unwrap()));
     }
     if std::env::var_os("WRITE_DOCS").is_some() {
         fs::write(&file, &page).unwrap();

@@ -140,9 +140,9 @@ const SWAP_KILLS: u32 = 20;
 
 /// Replaces a plugin's file atomically by another version.
 fn replace(folder: &Path, fixture: &str) {
-    let beside = folder.join("new");
-    std::fs::write(&beside, fixtures::guest(fixture)).unwrap();
-    std::fs::rename(beside, folder.join("p.wasm")).unwrap();
+    let temporary = folder.join("new");
+    std::fs::write(&temporary, fixtures::guest(fixture)).unwrap();
+    std::fs::rename(temporary, folder.join("p.wasm")).unwrap();
 }
 
 /// Waits until the host has persisted a working version.

@@ -37,12 +37,12 @@ pub enum AskError {
         looked: String,
     },
     /// Another user may have created the socket.
-    #[error("socket {} is not trusted: {why}", .path.display())]
+    #[error("socket {} is not trusted: {reason}", .path.display())]
     NotTrusted {
         /// Path of the socket.
         path: PathBuf,
         /// Reason.
-        why: String,
+        reason: String,
     },
     /// The host runs as another user.
     #[error("the host runs as another user")]
@@ -105,14 +105,14 @@ async fn connect(
     let mut refused = None;
     for candidate in candidates {
         let path = &candidate.path;
-        let not_trusted = |why| AskError::NotTrusted { path: path.clone(), why };
+        let not_trusted = |reason| AskError::NotTrusted { path: path.clone(), reason };
         let owners = match candidate.check(configuration) {
             None => continue,
             Some(Ok(owners)) => owners,
-            Some(Err(why)) => {
+            Some(Err(reason)) => {
                 // A directory without a socket is not that of a host.
                 if path.symlink_metadata().is_ok() {
-                    refused.get_or_insert_with(|| not_trusted(why));
+                    refused.get_or_insert_with(|| not_trusted(reason));
                 }
                 continue;
             }
@@ -121,8 +121,8 @@ async fn connect(
             Ok(stream) => match stream.peer_cred() {
                 Ok(host) if owners.contains(&host.uid()) => return Ok(stream),
                 Ok(host) => {
-                    let why = format!("the user {} listens on it", host.uid());
-                    refused.get_or_insert_with(|| not_trusted(why));
+                    let reason = format!("the user {} listens on it", host.uid());
+                    refused.get_or_insert_with(|| not_trusted(reason));
                 }
                 Err(error) => return Err(AskError::Broken(error)),
             },

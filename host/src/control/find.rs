@@ -14,8 +14,8 @@ use std::fs;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
-use super::place::{OTHERS, SERVICES, socket_name};
 use super::pointer;
+use super::socket_path::{OTHERS, SERVICES, socket_name};
 
 /// Data directory of the service, which systemd creates.
 const SERVICE_DATA: &str = "/var/lib/behaviour-host";
@@ -91,10 +91,11 @@ pub(super) fn candidates(
     named: &Named,
     environment: &Environment,
 ) -> Vec<Candidate> {
-    let typed = configuration.parent().unwrap_or(Path::new("")).to_owned();
+    let directory_as_named = configuration.parent().unwrap_or(Path::new("")).to_owned();
     let canonical = configuration.canonicalize().ok();
-    let beside = canonical.as_deref().and_then(Path::parent).map(Path::to_owned);
-    let directories = || [Some(typed.clone()), beside.clone()].into_iter().flatten();
+    let canonical_directory = canonical.as_deref().and_then(Path::parent).map(Path::to_owned);
+    let directories =
+        || [Some(directory_as_named.clone()), canonical_directory.clone()].into_iter().flatten();
     let mut found = Vec::new();
     let mut add = |path: PathBuf, owner| {
         if found.iter().all(|known: &Candidate| known.path != path) {
@@ -191,7 +192,7 @@ impl Candidate {
         let found = fs::symlink_metadata(directory.unwrap_or(Path::new("."))).ok()?;
         let owners = self.owners(configuration);
         let mode = found.mode() & 0o777;
-        let why = if !found.is_dir() {
+        let reason = if !found.is_dir() {
             "its directory is a link".to_owned()
         } else if mode & OTHERS != 0 {
             format!("its directory is open to others (mode {mode:o})")
@@ -200,7 +201,7 @@ impl Candidate {
         } else {
             return Some(Ok(owners));
         };
-        Some(Err(why))
+        Some(Err(reason))
     }
 }
 
@@ -289,8 +290,8 @@ mod tests {
             candidate.check(&configuration).unwrap()
         };
         check(0o700).unwrap();
-        let why = "its directory is open to others (mode 755)";
-        assert_eq!(check(0o755), Err(why.to_owned()));
+        let reason = "its directory is open to others (mode 755)";
+        assert_eq!(check(0o755), Err(reason.to_owned()));
 
         let link = Candidate { path: directory.path().join("link/host.sock"), owner: None };
         check(0o700).unwrap();
@@ -308,8 +309,8 @@ mod tests {
         // Only root can give a directory away.
         if std::os::unix::fs::chown(&own, Some(65534), None).is_ok() {
             let candidate = |owner| Candidate { path: own.join("host.sock"), owner };
-            let why = "its directory belongs to the user 65534".to_owned();
-            assert_eq!(candidate(None).check(&configuration), Some(Err(why)));
+            let reason = "its directory belongs to the user 65534".to_owned();
+            assert_eq!(candidate(None).check(&configuration), Some(Err(reason)));
             assert!(candidate(Some(65534)).check(&configuration).unwrap().is_ok());
         }
         // Any user can create a directory in the directory for temporary files.

@@ -23,7 +23,7 @@ impl ControlAnswer {
                 let mut lines = table(plugins);
                 lines.extend(plugins.iter().filter_map(error_line));
                 let refused = configuration_refused.as_deref().map(printable);
-                lines.extend(refused.map(|why| format!("host.toml is refused: {why}")));
+                lines.extend(refused.map(|reason| format!("host.toml is refused: {reason}")));
                 let restart = "changes under [hub] or [host] take effect after a restart";
                 lines.extend(restart_needed.then(|| restart.to_owned()));
                 lines.join("\n")

@@ -76,7 +76,7 @@ impl ControlError {
 }
 
 /// Path of a socket, owned until this value is dropped.
-pub(super) struct Place {
+pub(super) struct SocketPath {
     path: PathBuf,
     /// User that the host runs as.
     owner: u32,
@@ -118,13 +118,13 @@ pub(super) fn socket_name(configuration: &Path) -> String {
     digest[..8].iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-impl Place {
+impl SocketPath {
     /// Takes ownership of the path. `named` is `true` if the operator has configured the
     /// path; its directory is then removed only if this host has created it.
-    pub(super) fn take(path: &Path, named: bool) -> Result<Place, ControlError> {
+    pub(super) fn take(path: &Path, named: bool) -> Result<SocketPath, ControlError> {
         for _ in 0..ATTEMPTS {
-            if let Some(place) = Place::attempt(path, named)? {
-                return Ok(place);
+            if let Some(socket_path) = SocketPath::attempt(path, named)? {
+                return Ok(socket_path);
             }
         }
         Err(ControlError::Taken { path: path.with_extension("lock") })
@@ -132,7 +132,7 @@ impl Place {
 
     /// Tries to take ownership once. Returns `None` if another host has removed the files
     /// meanwhile, so that another attempt may succeed.
-    fn attempt(path: &Path, named: bool) -> Result<Option<Place>, ControlError> {
+    fn attempt(path: &Path, named: bool) -> Result<Option<SocketPath>, ControlError> {
         let refused = |source| ControlError::Socket { path: path.to_owned(), source };
         let unless_gone = |error: io::Error| match error.kind() {
             io::ErrorKind::NotFound => Ok(None),
@@ -181,7 +181,7 @@ impl Place {
         }
         let directory = (!named || is_new).then(|| directory.to_owned());
         let (path, owner) = (path.to_owned(), locked.uid());
-        Ok(Some(Place { path, owner, directory, pointer: None, _lock: lock }))
+        Ok(Some(SocketPath { path, owner, directory, pointer: None, _lock: lock }))
     }
 
     pub(super) fn path(&self) -> &Path {
@@ -215,7 +215,7 @@ impl Place {
     }
 }
 
-impl Drop for Place {
+impl Drop for SocketPath {
     fn drop(&mut self) {
         // The lock is still held, so the socket belongs to this host.
         std::fs::remove_file(&self.path).ok();

@@ -153,18 +153,18 @@ fn a_host_that_ends_leaves_nothing_behind() {
     let entries = |of: &Path| std::fs::read_dir(of).unwrap().count();
 
     for named in [false, true] {
-        let place = Place::take(&path, named).unwrap();
-        drop(place.bind().unwrap());
+        let socket_path = SocketPath::take(&path, named).unwrap();
+        drop(socket_path.bind().unwrap());
         assert_eq!(entries(path.parent().unwrap()), 2);
-        drop(place);
+        drop(socket_path);
         assert_eq!(entries(directory.path()), 0);
     }
 
     std::fs::DirBuilder::new().mode(0o700).create(path.parent().unwrap()).unwrap();
-    drop(Place::take(&path, true).unwrap());
+    drop(SocketPath::take(&path, true).unwrap());
     assert_eq!((entries(directory.path()), entries(path.parent().unwrap())), (1, 0));
     // The next host removes the files of a killed one.
-    drop(Place::take(&path, false).unwrap());
+    drop(SocketPath::take(&path, false).unwrap());
     assert_eq!(entries(directory.path()), 0);
 }
 
@@ -179,12 +179,12 @@ fn concurrent_hosts_never_own_the_same_path() {
             threads.spawn(|| {
                 let mut had = 0;
                 while had < 50 {
-                    match Place::take(&path, false) {
-                        Ok(place) => {
+                    match SocketPath::take(&path, false) {
+                        Ok(socket_path) => {
                             assert_eq!(holders.fetch_add(1, Ordering::SeqCst), 0);
-                            drop(place.bind().unwrap());
+                            drop(socket_path.bind().unwrap());
                             assert_eq!(holders.fetch_sub(1, Ordering::SeqCst), 1);
-                            drop(place);
+                            drop(socket_path);
                             had += 1;
                         }
                         Err(ControlError::Taken { .. }) => std::thread::yield_now(),
@@ -230,7 +230,7 @@ async fn an_invalid_or_too_long_request_gets_an_error() {
 
 #[test]
 fn an_answer_is_read_back_unchanged() {
-    let text = r#"{"plugins":[],"configurationRefused":"why","restartNeeded":true}"#;
+    let text = r#"{"plugins":[],"configurationRefused":"reason","restartNeeded":true}"#;
     let answer: ControlAnswer = serde_json::from_str(text).unwrap();
     assert_eq!(serde_json::to_string(&answer).unwrap(), text);
     let text = r#"{"done":"so"}"#;

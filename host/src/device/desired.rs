@@ -179,8 +179,8 @@ impl Desired {
         let payload = Value::from(patch).to_string();
         let begun = match slot.begin(Instant::now()) {
             Ok(begun) => begun,
-            Err(why) => {
-                debug!(plugin, version, "desired properties wait: {why}");
+            Err(reason) => {
+                debug!(plugin, version, "desired properties wait: {reason}");
                 return Err(not_now);
             }
         };
@@ -196,18 +196,18 @@ impl Desired {
                 self.accepted.accept(plugin, now).await;
                 return Ok(());
             }
-            Ok(Err(JobError::Reject(why))) => {
-                let why = readable(&why);
-                warn!(plugin, version, call = %id, "desired properties rejected: {why}");
+            Ok(Err(JobError::Reject(reason))) => {
+                let reason = readable(&reason);
+                warn!(plugin, version, call = %id, "desired properties rejected: {reason}");
                 self.accepted.accept(plugin, now).await;
                 return Ok(());
             }
             Ok(Err(JobError::Retry(ms))) => {
                 ms.map(|ms| Duration::from_millis(ms.into()).min(MAX_REQUESTED_PAUSE))
             }
-            Ok(Err(JobError::Other(why))) => {
-                let why = readable(&why);
-                warn!(plugin, version, call = %id, attempt, "desired properties not accepted: {why}");
+            Ok(Err(JobError::Other(reason))) => {
+                let reason = readable(&reason);
+                warn!(plugin, version, call = %id, attempt, "desired properties not accepted: {reason}");
                 None
             }
             Err(error) => {

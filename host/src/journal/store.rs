@@ -132,11 +132,11 @@ impl Store {
 
     pub(super) fn read<T>(
         &self,
-        look: impl FnOnce(&Snapshot) -> Result<T, Broken>,
+        query: impl FnOnce(&Snapshot) -> Result<T, Broken>,
     ) -> Result<T, Broken> {
         let database = self.database.read();
         let database = database.as_ref().filter(|_| !self.is_suspect()).ok_or_else(closed)?;
-        let found = guarded(|| look(&Snapshot(database.begin_read().map_err(Broken::from)?)));
+        let found = guarded(|| query(&Snapshot(database.begin_read().map_err(Broken::from)?)));
         if let Err(broken) = &found
             && broken.kind == ErrorKind::InvalidData
         {

@@ -95,8 +95,8 @@ async fn a_full_disk_is_an_error_and_writing_works_again_once_there_is_space() {
     let flag = Arc::clone(&undone);
     let write = |pages: &Pages<'_>| Ok(pages.put(RecordKind::Desired, b"a", b"2")?);
     let error = journal.write_or(write, move |()| flag.store(true, Ordering::SeqCst)).await;
-    let HostError::Other(why) = error.unwrap_err() else { panic!("not the disk's error") };
-    assert!(why.starts_with("not written to disk"), "{why}");
+    let HostError::Other(reason) = error.unwrap_err() else { panic!("not the disk's error") };
+    assert!(reason.starts_with("not written to disk"), "{reason}");
     assert!(undone.load(Ordering::SeqCst));
 
     disk.make_room();

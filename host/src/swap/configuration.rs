@@ -154,11 +154,11 @@ impl Swap {
             let start = lifecycle::start(&self.router, &made.plugin, before.as_deref());
             match self.step(MAX_DEADLINE, start).await {
                 Ok(()) => started.push(&made.plugin),
-                Err(why) => {
+                Err(reason) => {
                     for plugin in started {
                         self.step(MAX_DEADLINE, lifecycle::stop(&self.router, plugin)).await;
                     }
-                    return Err(Refused::NotStarted { plugin: name.clone(), why });
+                    return Err(Refused::NotStarted { plugin: name.clone(), reason });
                 }
             }
         }

@@ -95,12 +95,12 @@ impl FirstVersion {
         let plugin = self.slot.name();
         match self.find().await {
             Ok(Found::InFile(made)) => self.slot.loaded(made).map(|_| false),
-            Ok(Found::LastGood(made, why)) => {
+            Ok(Found::LastGood(made, reason)) => {
                 let digest = made.digest.clone();
                 let version = self.slot.loaded(made);
                 if version.is_some() {
-                    error!(plugin, digest, "plugin runs its last working version: {why}");
-                    self.slot.set_refused(Some(why));
+                    error!(plugin, digest, "plugin runs its last working version: {reason}");
+                    self.slot.set_refused(Some(reason));
                 }
                 version.map(|_| true)
             }
@@ -109,16 +109,16 @@ impl FirstVersion {
                 let version = self.slot.loaded(made);
                 if version.is_some() {
                     warn!(plugin, digest, rolled_back = bad, "rolled-back version not loaded");
-                    let why = format!("version {bad} was rolled back; its file has not changed");
-                    self.slot.reject(bad, settings, why);
+                    let reason = format!("version {bad} was rolled back; its file has not changed");
+                    self.slot.reject(bad, settings, reason);
                 }
                 version.map(|_| true)
             }
-            Err(why) => {
-                let (file, hint) = (self.section.file.display(), why.hint());
-                let why = why.without_plugin_name();
-                error!(plugin, %file, hint, "plugin not loaded: {why}");
-                self.slot.not_loaded(why);
+            Err(reason) => {
+                let (file, hint) = (self.section.file.display(), reason.hint());
+                let reason = reason.without_plugin_name();
+                error!(plugin, %file, hint, "plugin not loaded: {reason}");
+                self.slot.not_loaded(reason);
                 None
             }
         }
@@ -133,14 +133,14 @@ impl FirstVersion {
         {
             return Ok(Found::RolledBack(made, bad));
         }
-        let why = match self.load_file(self.section.clone()).await {
+        let reason = match self.load_file(self.section.clone()).await {
             Ok(made) => return Ok(Found::InFile(made)),
-            Err(why) => why,
+            Err(reason) => reason,
         };
-        let Some(good) = self.versions.good.clone() else { return Err(why) };
+        let Some(good) = self.versions.good.clone() else { return Err(reason) };
         match self.load_good(good).await {
-            Ok(made) => Ok(Found::LastGood(made, why.without_plugin_name())),
-            Err(_) => Err(why),
+            Ok(made) => Ok(Found::LastGood(made, reason.without_plugin_name())),
+            Err(_) => Err(reason),
         }
     }
 
@@ -178,15 +178,15 @@ impl FirstVersion {
 
     /// Starts the last working version in place of one that did not start. Returns `false`
     /// if it does not load or start.
-    async fn start_last_good(&self, digest: String, why: String) -> bool {
+    async fn start_last_good(&self, digest: String, reason: String) -> bool {
         let Ok(made) = self.load_good(digest).await else { return false };
         if lifecycle::start(&self.router, &made.plugin, None).await.is_err() {
             return false;
         }
         let (plugin, digest) = (self.slot.name(), made.digest.clone());
         self.slot.activate(made, self.section.patience);
-        error!(plugin, digest, "plugin runs its last working version: {why}");
-        self.slot.set_refused(Some(why));
+        error!(plugin, digest, "plugin runs its last working version: {reason}");
+        self.slot.set_refused(Some(reason));
         true
     }
 

@@ -120,17 +120,17 @@ impl Swap {
 impl Save {
     /// Returns `true` if there is anything to write. Reads the disk briefly.
     fn is_due(&self, before: &GoodRecord) -> bool {
-        self.with_configuration || self.record != *before || self.lacking().next().is_some()
+        self.with_configuration || self.record != *before || self.missing().next().is_some()
     }
 
     /// Returns the active versions whose bytes are not on disk.
-    fn lacking(&self) -> impl Iterator<Item = &Needed> {
+    fn missing(&self) -> impl Iterator<Item = &Needed> {
         self.active.iter().filter(|needed| !self.known.path(&needed.digest).exists())
     }
 
     /// Persists the bytes of versions, then the record that names them. Blocks.
     fn run(mut self) -> io::Result<GoodRecord> {
-        for Needed { plugin, digest } in self.lacking() {
+        for Needed { plugin, digest } in self.missing() {
             let Some(section) = self.config.plugins.get(plugin) else { continue };
             // A file that has changed meanwhile is a new version, which is saved later.
             if let Ok(file) = plugins::read(plugin, section)

@@ -38,7 +38,7 @@ pub(super) async fn start(
             info!(plugin = plugin.name(), "plugin started");
             Ok(())
         }
-        Ok(Err(why)) => Err(format!("start: {}", readable(&why))),
+        Ok(Err(reason)) => Err(format!("start: {}", readable(&reason))),
         Err(error) => Err(format!("start: {}", error.message())),
     }
 }

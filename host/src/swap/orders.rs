@@ -65,10 +65,10 @@ impl Operator {
                 info!(plugin, "operator: {is}");
                 Ok(is.to_owned())
             }
-            Err(why) => {
+            Err(reason) => {
                 let is = if on { "enabled" } else { "disabled" };
-                warn!(plugin, "operator: {is} until the host ends, {why}");
-                Err(format!("{is}, but only until the host ends: {why}"))
+                warn!(plugin, "operator: {is} until the host ends, {reason}");
+                Err(format!("{is}, but only until the host ends: {reason}"))
             }
         }
     }

@@ -86,16 +86,16 @@ impl Rig {
 
     /// Replaces a plugin's file atomically.
     fn replace(&self, name: &str, fixture: &str) {
-        let beside = self.directory.path().join(".new");
-        fs::write(&beside, fixtures::guest(fixture)).unwrap();
-        fs::rename(beside, file(&self.directory, name)).unwrap();
+        let temporary = self.directory.path().join(".new");
+        fs::write(&temporary, fixtures::guest(fixture)).unwrap();
+        fs::rename(temporary, file(&self.directory, name)).unwrap();
     }
 
     /// Replaces the configuration atomically.
     fn configure(&self, toml: &str) {
-        let beside = self.directory.path().join(".host.toml");
-        fs::write(&beside, toml).unwrap();
-        fs::rename(beside, self.directory.path().join("host.toml")).unwrap();
+        let temporary = self.directory.path().join(".host.toml");
+        fs::write(&temporary, toml).unwrap();
+        fs::rename(temporary, self.directory.path().join("host.toml")).unwrap();
     }
 
     fn view(&self, name: &str) -> SlotView<Plugin> {
@@ -251,8 +251,8 @@ async fn a_configuration_is_applied_completely_or_not_at_all() {
     let rig = Rig::new(&[("a", "version-one.wat")]);
     let mut refused = rig.operator.clone();
     rig.configure(&(section("a", "deadline = \"5s\"") + "mistake = 1\n"));
-    let why = refused.until_refused().await;
-    assert!(why.contains("line 5: unknown field `mistake`"), "{why}");
+    let reason = refused.until_refused().await;
+    assert!(reason.contains("line 5: unknown field `mistake`"), "{reason}");
 
     rig.configure(&(section("a", "deadline = \"5s\"") + &section("b", "")));
     while !rig.operator.configuration().refused.unwrap_or_default().contains("plugin `b`: ") {
@@ -283,8 +283,8 @@ async fn a_start_that_does_not_return_is_stopped_at_its_deadline() {
     rig.until_version("p", 2).await;
     rig.replace("p", "follows.wat");
     rig.until(|rig| rig.view("p").last_error.is_some()).await;
-    let why = rig.view("p").last_error.unwrap();
-    assert_eq!(why, "start: no answer within 50ms");
+    let reason = rig.view("p").last_error.unwrap();
+    assert_eq!(reason, "start: no answer within 50ms");
     assert_eq!(rig.call("p").await, says("one"));
 }
 
@@ -309,8 +309,8 @@ async fn a_version_that_fails_its_first_calls_is_rolled_back() {
 #[tokio::test]
 async fn an_operator_rolls_back_and_reloads() {
     let rig = Rig::new(&[("p", "version-one.wat")]);
-    let why = rig.operator.roll_back("p").await.unwrap_err();
-    assert_eq!(why, "there is no previous version");
+    let reason = rig.operator.roll_back("p").await.unwrap_err();
+    assert_eq!(reason, "there is no previous version");
     rig.replace("p", "version-two.wat");
     rig.until_version("p", 2).await;
 

@@ -69,12 +69,12 @@ async fn a_second_host_of_one_device_is_refused_with_the_directory_in_use() {
     let directory = host.directory.path();
     let second = program(directory, &["run", "--log", "warn"], Some(&identity)).output().unwrap();
 
-    let said = String::from_utf8(second.stderr).unwrap();
-    assert_eq!(second.status.code(), Some(1), "{said}");
+    let output = String::from_utf8(second.stderr).unwrap();
+    assert_eq!(second.status.code(), Some(1), "{output}");
     let data = directory.join("data/behaviour-host/d1");
     let error = format!("error: data directory {}: another host uses it", data.display());
-    assert!(said.starts_with(&error), "{said}");
-    assert!(said.contains("hint: stop the other host, or set `data` under [host]"), "{said}");
+    assert!(output.starts_with(&error), "{output}");
+    assert!(output.contains("hint: stop the other host, or set `data` under [host]"), "{output}");
     assert!(hub.is_connected(&device));
 }
 

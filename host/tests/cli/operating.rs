@@ -7,8 +7,8 @@ use crate::rig::{Running, directory, hub, identity, plugin, program};
 /// Runs an operator's command, and returns its exit code and output.
 fn operate(directory: &Path, arguments: &[&str]) -> (Option<i32>, String) {
     let done = program(directory, &[&["plugins"], arguments].concat(), None).output().unwrap();
-    let said = if done.status.success() { done.stdout } else { done.stderr };
-    (done.status.code(), String::from_utf8(said).unwrap())
+    let output = if done.status.success() { done.stdout } else { done.stderr };
+    (done.status.code(), String::from_utf8(output).unwrap())
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -71,9 +71,9 @@ fn a_disabled_plugin_stays_disabled_after_a_crash_until_it_is_enabled() {
 #[test]
 fn a_missing_host_is_an_error_that_names_the_sockets_tried() {
     let directory = directory(&plugin("reply.wasm"));
-    let (code, said) = operate(directory.path(), &["list"]);
-    assert_eq!(code, Some(3), "{said}");
-    let (error, hint) = said.split_once('\n').unwrap();
+    let (code, output) = operate(directory.path(), &["list"]);
+    assert_eq!(code, Some(3), "{output}");
+    let (error, hint) = output.split_once('\n').unwrap();
     let start = "error: no host is running with this configuration; looked for ";
     assert!(error.starts_with(start), "{error}");
     let runtime = directory.path().join("behaviour-host");
@@ -106,8 +106,8 @@ fn a_second_host_with_the_same_configuration_is_refused() {
     let mut second = program(host.directory.path(), &arguments, Some(&identity()));
     // Another data directory, as if the second host ran another device.
     let run = second.env("XDG_DATA_HOME", host.directory.path().join("other")).output().unwrap();
-    let said = String::from_utf8(run.stderr).unwrap();
-    assert_eq!(run.status.code(), Some(1), "{said}");
-    assert!(said.starts_with("error: another host is listening on "), "{said}");
-    assert!(said.contains("\nhint: stop the other host"), "{said}");
+    let output = String::from_utf8(run.stderr).unwrap();
+    assert_eq!(run.status.code(), Some(1), "{output}");
+    assert!(output.starts_with("error: another host is listening on "), "{output}");
+    assert!(output.contains("\nhint: stop the other host"), "{output}");
 }

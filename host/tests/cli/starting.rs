@@ -11,10 +11,10 @@ use crate::rig::{KEY, Running, directory, identity, plugin, program};
 fn check(host_toml: &str, identity: Option<&str>, error: &str, hint: &str) {
     let directory = directory(host_toml);
     let run = program(directory.path(), &["run", "--log", "warn"], identity).output().unwrap();
-    let said = String::from_utf8(run.stderr).unwrap();
-    assert_eq!(run.status.code(), Some(1), "{said}");
-    assert_eq!(said, format!("error: {error}\nhint: {hint}\n"));
-    assert!(!said.contains(KEY), "{said}");
+    let output = String::from_utf8(run.stderr).unwrap();
+    assert_eq!(run.status.code(), Some(1), "{output}");
+    assert_eq!(output, format!("error: {error}\nhint: {hint}\n"));
+    assert!(!output.contains(KEY), "{output}");
 }
 
 #[test]
@@ -38,11 +38,11 @@ fn a_bad_configuration_is_named_with_file_and_line() {
 fn a_missing_configuration_is_named() {
     let directory = tempfile::tempdir().unwrap();
     let run = program(directory.path(), &["run"], Some(&identity())).output().unwrap();
-    let said = String::from_utf8(run.stderr).unwrap();
+    let output = String::from_utf8(run.stderr).unwrap();
     assert_eq!(run.status.code(), Some(1));
     let expected = "error: host.toml: No such file or directory (os error 2)\n\
                     hint: name the file with --config; host.example.toml shows all keys\n";
-    assert_eq!(said, expected);
+    assert_eq!(output, expected);
 }
 
 #[test]
@@ -57,10 +57,10 @@ fn a_missing_or_invalid_connection_string_is_reported_without_its_key() {
     let directory = directory(&plugin("reply.wasm"));
     let wrong = format!("HostName=localhost;SharedAccessKey={KEY}");
     let run = program(directory.path(), &["run"], Some(&wrong)).output().unwrap();
-    let said = String::from_utf8(run.stderr).unwrap();
+    let output = String::from_utf8(run.stderr).unwrap();
     let expected = "error: IOTHUB_DEVICE_CONNECTION_STRING: connection string has no `DeviceId`\n\
                     hint: copy it whole: behaviour-hub and the Azure portal show it\n";
-    assert_eq!(said, expected);
+    assert_eq!(output, expected);
 }
 
 #[test]
@@ -92,12 +92,12 @@ fn an_expired_token_is_reported_before_the_first_connection() {
     let identity = format!("HostName=localhost;DeviceId=d1;SharedAccessSignature={token}");
     let directory = directory(&plugin("reply.wasm"));
     let run = program(directory.path(), &["run"], Some(&identity)).output().unwrap();
-    let said = String::from_utf8(run.stderr).unwrap();
+    let output = String::from_utf8(run.stderr).unwrap();
     // The age of the token is the only part that varies.
-    let said = said.replace(|c: char| c.is_ascii_digit(), "");
+    let output = output.replace(|c: char| c.is_ascii_digit(), "");
     let expected = "error: the token of the connection string expired  s ago\n\
          hint: make a new token, or use SharedAccessKey, from which the host makes its own\n";
-    assert_eq!(said, expected);
+    assert_eq!(output, expected);
 }
 
 #[test]
@@ -118,10 +118,10 @@ fn check_lists_the_plugins_and_leaves_nothing_behind() {
         [(&["check"][..], Some(identity())), (&["check", "--without-identity"], None)]
     {
         let done = program(directory.path(), arguments, identity.as_deref()).output().unwrap();
-        let said = String::from_utf8(done.stdout).unwrap();
+        let output = String::from_utf8(done.stdout).unwrap();
         assert_eq!(done.status.code(), Some(0), "{}", String::from_utf8_lossy(&done.stderr));
-        assert!(said.ends_with("host.toml: all right\n"), "{said}");
-        assert!(said.contains("  methods: all others\n  imports: none\n"), "{said}");
+        assert!(output.ends_with("host.toml: all right\n"), "{output}");
+        assert!(output.contains("  methods: all others\n  imports: none\n"), "{output}");
     }
     assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), before);
 }
@@ -164,11 +164,11 @@ fn check_reports_all_errors_that_would_prevent_a_start() {
 
     let done = program(directory.path(), &["check"], None).output().unwrap();
     assert_eq!(done.status.code(), Some(1));
-    let said = String::from_utf8(done.stderr).unwrap();
-    let errors: Vec<_> = said.lines().filter(|line| line.starts_with("error: ")).collect();
-    assert_eq!(errors.len(), wanted.len(), "{said}");
+    let output = String::from_utf8(done.stderr).unwrap();
+    let errors: Vec<_> = output.lines().filter(|line| line.starts_with("error: ")).collect();
+    assert_eq!(errors.len(), wanted.len(), "{output}");
     for (error, wanted) in errors.iter().zip(wanted) {
-        assert!(error.starts_with(&format!("error: {wanted}")), "{said}");
+        assert!(error.starts_with(&format!("error: {wanted}")), "{output}");
     }
 
     let done = program(directory.path(), &["check", "--json"], None).output().unwrap();
@@ -186,10 +186,10 @@ fn an_invalid_fleet_is_reported_with_a_hint_and_without_its_keys() {
     let check = |file: &str, error: &str, hint: &str| {
         let arguments = ["simulate", "--identities", file];
         let run = program(directory.path(), &arguments, None).output().unwrap();
-        let said = String::from_utf8(run.stderr).unwrap();
-        assert_eq!(run.status.code(), Some(1), "{said}");
-        assert_eq!(said, format!("error: {error}\nhint: {hint}\n"));
-        assert!(!said.contains(KEY), "{said}");
+        let output = String::from_utf8(run.stderr).unwrap();
+        assert_eq!(run.status.code(), Some(1), "{output}");
+        assert_eq!(output, format!("error: {error}\nhint: {hint}\n"));
+        assert!(!output.contains(KEY), "{output}");
     };
     check(
         "none.txt",
@@ -257,6 +257,6 @@ fn an_invalid_configuration_that_never_worked_prevents_a_start() {
     let run = program(host.directory.path(), &arguments, Some(&identity())).output().unwrap();
 
     assert_eq!(run.status.code(), Some(1));
-    let said = String::from_utf8(run.stderr).unwrap();
-    assert!(said.contains("error: other.toml: line 2: unknown field `prot`"), "{said}");
+    let output = String::from_utf8(run.stderr).unwrap();
+    assert!(output.contains("error: other.toml: line 2: unknown field `prot`"), "{output}");
 }

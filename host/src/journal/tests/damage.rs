@@ -11,8 +11,8 @@ async fn a_panic_in_a_commit_fails_its_changes_but_no_later_ones() {
     put(&journal, "a", "1").await.unwrap();
     disk.panic_at_next_write();
 
-    let HostError::Other(why) = put(&journal, "a", "2").await.unwrap_err() else { panic!() };
-    assert_eq!(why, "not written to disk: the disk is broken");
+    let HostError::Other(reason) = put(&journal, "a", "2").await.unwrap_err() else { panic!() };
+    assert_eq!(reason, "not written to disk: the disk is broken");
     put(&journal, "b", "2").await.unwrap();
     assert_eq!(get(&journal, "a").as_deref(), Some("1"));
     assert_eq!(get(&journal, "b").as_deref(), Some("2"));
@@ -86,16 +86,17 @@ async fn a_journal_of_another_format_is_refused_and_not_replaced() {
         let mut bytes = whole.clone();
         (bytes[64], bytes[192]) = (format, format);
         fs::write(&path, bytes).unwrap();
-        let why = format!("journal has file format `{format}`; this version of the host reads `3`");
-        check_refused(&directory, &why);
+        let reason =
+            format!("journal has file format `{format}`; this version of the host reads `3`");
+        check_refused(&directory, &reason);
     }
 }
 
-fn check_refused(directory: &TempDir, why: &str) {
+fn check_refused(directory: &TempDir, reason: &str) {
     let error = Journal::open(directory.path(), "d1", CommitLimits::default()).err().unwrap();
     assert!(matches!(error, JournalError::Layout { .. }), "{error}");
     let path = directory.path().display();
-    assert_eq!(error.to_string(), format!("data directory {path}: {why}"));
+    assert_eq!(error.to_string(), format!("data directory {path}: {reason}"));
     assert!(directory.path().join("journal.redb").exists());
     assert_eq!(set_aside(directory), 0);
 }

@@ -99,8 +99,8 @@ async fn a_rolled_back_version_is_not_loaded_until_its_file_changes() {
         rig = rig.restart();
         assert_eq!(rig.call("p").await, says("one"));
         assert_eq!(rig.digest("p"), one);
-        let why = rig.view("p").last_error.unwrap();
-        assert_eq!(why, format!("version {two} was rolled back; its file has not changed"));
+        let reason = rig.view("p").last_error.unwrap();
+        assert_eq!(reason, format!("version {two} was rolled back; its file has not changed"));
     }
 
     rig.replace("p", "reply.wat");
