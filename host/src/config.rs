@@ -78,7 +78,7 @@ impl Config {
         let plugins = plugins
             .map(|(name, section)| Ok((name.clone(), plugin::plugin(name, section, directory)?)))
             .collect::<Result<_, ConfigError>>()?;
-        check_one_plugin_a_method(&plugins)?;
+        check_methods(&plugins)?;
         Ok(Config { file: None, hub, host, plugins })
     }
 
@@ -103,6 +103,7 @@ impl Config {
     }
 }
 
+/// Converts an error of the parser to one that names the line.
 fn at_line(text: &str, error: &toml::de::Error) -> ConfigError {
     let offset = error.span().map_or(0, |span| span.start).min(text.len());
     let line = text.as_bytes()[..offset].iter().filter(|byte| **byte == b'\n').count() + 1;
@@ -115,21 +116,23 @@ fn is_a_name(text: &str) -> bool {
     (1..=64).contains(&text.len()) && text.chars().all(readable)
 }
 
+/// Returns the configured duration or the default, if it is within its range.
 fn within(
     key: &'static str,
-    asked: Option<period::Period>,
+    configured: Option<period::Period>,
     default: Duration,
     least: Duration,
     most: Duration,
 ) -> Result<Duration, ConfigError> {
-    let found = asked.map_or(default, |period| period.0);
+    let found = configured.map_or(default, |period| period.0);
     if found < least || found > most {
         return Err(ConfigError::Range { key, found, least, most });
     }
     Ok(found)
 }
 
-fn check_one_plugin_a_method(plugins: &BTreeMap<String, PluginSection>) -> Result<(), ConfigError> {
+/// Checks that no method has two plugins.
+fn check_methods(plugins: &BTreeMap<String, PluginSection>) -> Result<(), ConfigError> {
     let mut served: BTreeMap<Option<&MethodName>, &str> = BTreeMap::new();
     for (name, plugin) in plugins {
         let named = plugin.methods.iter().map(Some);

@@ -100,6 +100,7 @@ impl Control {
         }
     }
 
+    /// Binds the socket and starts to listen.
     fn listen(socket_path: SocketPath) -> Result<Control, ControlError> {
         let listener = socket_path.bind()?;
         let refused = |source| ControlError::Socket { path: socket_path.path().to_owned(), source };

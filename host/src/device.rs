@@ -155,7 +155,7 @@ impl Device {
                     }
                 }
             }
-            self.ask_for_twin();
+            self.send_twin_requests();
         }
         if !self.twin.is_reported() {
             let next =
@@ -199,13 +199,15 @@ impl Device {
         calls.spawn(async move { caller.answer("malformed", answer).await });
     }
 
+    /// Returns the return path for a method.
     fn caller(&self, rid: RequestId, arrived: Instant) -> Caller {
         let outbox = self.connection.outbox();
         let guard = outbox.begin_answer();
         Caller { rid, arrived, outbox, counts: Arc::clone(&self.counts), _guard: guard }
     }
 
-    fn ask_for_twin(&self) {
+    /// Sends the pending twin requests until the outbox is full.
+    fn send_twin_requests(&self) {
         let outbox = self.connection.outbox();
         while let Some(TwinRequest { topic, body }) = self.twin.next() {
             if !outbox.request(&topic, body) {
@@ -226,6 +228,7 @@ struct Caller {
 }
 
 impl Caller {
+    /// Counts and sends the answer.
     async fn answer(self, method: &str, answer: Answer) {
         let Caller { rid, arrived, outbox, counts, .. } = &self;
         counts.answered(answer.status);

@@ -2,10 +2,10 @@
 //! the state of plugins, the desired properties that they accepted, reboots, answers to
 //! repeated methods, and the plugins that an operator has disabled.
 //!
-//! [`Journal::write`] resolves when its change is persisted. Concurrent changes share one
-//! commit and one sync, which a single writer thread makes. A [`Source`] keeps its data in
-//! memory and adds its changes to every commit. [`Journal::nudge`] requests a commit that
-//! no caller waits for.
+//! The future of [`Journal::write`] resolves after its change is persisted. Concurrent
+//! changes share one commit and one sync, which a single writer thread makes. A [`Source`]
+//! keeps its data in memory and adds its changes to every commit. [`Journal::nudge`]
+//! requests a commit that no caller waits for.
 //!
 //! The journal does not interpret its records. A method that persists nothing never
 //! accesses it.
@@ -144,7 +144,7 @@ impl Journal {
     /// Starts the supervision of the writer thread.
     pub(crate) fn supervise(&self, pulse: Pulse) {
         *self.pulse.lock() = Some(pulse);
-        // The writer may be waiting without a timeout, and would send no heartbeat.
+        // Wakes the writer, which sends no heartbeat while it waits without a timeout.
         self.nudge();
     }
 

@@ -126,7 +126,8 @@ async fn prepare_or_fall_back(
         Err(error) => error,
     };
     let Some(good) = good else { return Err(error) };
-    // The CA file may come from the command line, or `host.toml` may name a wrong one.
+    // The last working configuration may need the CA file of the command line. It is also
+    // tried without that file, because the refused `host.toml` may name a wrong one.
     let mut with_ca_file = good.clone();
     with_ca_file.hub.ca_file = good.hub.ca_file.clone().or(ca_file);
     for config in [with_ca_file, good] {
@@ -140,6 +141,7 @@ async fn prepare_or_fall_back(
     Err(error)
 }
 
+/// Prepares everything that can fail before the first connection with this configuration.
 async fn prepare(
     config: Config,
     identity: &DeviceConnectionString,

@@ -41,6 +41,7 @@ pub struct TaskEnded {
 #[derive(Clone)]
 pub(crate) struct Supervisor(Arc<Supervised>);
 
+/// State that the clones of a supervisor share.
 struct Supervised {
     began: Instant,
     /// Interval of the heartbeats; `None` without a watchdog.
@@ -50,6 +51,7 @@ struct Supervised {
     tasks: Mutex<Vec<Weak<Task>>>,
 }
 
+/// Supervised task.
 struct Task {
     name: &'static str,
     /// Time after which the task counts as silent, in milliseconds since the supervisor
@@ -135,6 +137,7 @@ impl Supervisor {
 }
 
 impl Supervised {
+    /// Returns the milliseconds since the supervisor was created.
     fn millis(&self) -> u64 {
         u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX)
     }
@@ -240,7 +243,7 @@ mod tests {
             first_end(&supervisor).await,
             "task `swap` returned before the host was to stop"
         );
-        // The first end is the reason, not what follows from it.
+        // Later ends are consequences of the first, so only the first is reported.
         supervisor.watch("other", ready(())).await;
         assert_eq!(
             first_end(&supervisor).await,

@@ -289,7 +289,7 @@ impl Swap {
 }
 
 impl Refused {
-    /// Returns a hint at how to fix the error, if there is one.
+    /// Returns a hint on how to fix the error, if there is one.
     fn hint(&self) -> Option<String> {
         match self {
             Refused::Plugin(error) => error.hint(),

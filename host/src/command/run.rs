@@ -122,6 +122,7 @@ pub(super) fn identity(config: &Config) -> Result<DeviceConnectionString, Comman
     text.trim().parse().map_err(|error| CommandError::from(error).context(source))
 }
 
+/// Returns the error about a missing connection string.
 fn no_identity() -> CommandError {
     let error =
         CommandError::new(CommandErrorKind::Other, "connection string of the device is missing");

@@ -68,6 +68,7 @@ impl Progress {
         Progress { to, terminal: std::io::stderr().is_terminal(), printed: None }
     }
 
+    /// Shows the current figures.
     fn show(&mut self, figures: &Figures) {
         // Errors are ignored: the simulation goes on without its display. The cursor
         // returns to the start of the line, so that a log line overwrites it.

@@ -80,16 +80,18 @@ fn telemetry(section: file::TelemetryKeys) -> TelemetryLimits {
     }
 }
 
-fn reboot_command(asked: Option<Vec<String>>) -> Result<Vec<String>, ConfigError> {
-    let command = asked.unwrap_or_else(|| ["systemctl", "reboot"].map(str::to_owned).to_vec());
+/// Returns the configured reboot command, or the default.
+fn reboot_command(configured: Option<Vec<String>>) -> Result<Vec<String>, ConfigError> {
+    let command = configured.unwrap_or_else(|| ["systemctl", "reboot"].map(str::to_owned).to_vec());
     match command.first() {
         Some(program) if !program.is_empty() => Ok(command),
         _ => Err(ConfigError::RebootCommand),
     }
 }
 
-fn report_plugins_under(asked: Option<String>) -> Result<Option<String>, ConfigError> {
-    let key = asked.unwrap_or_else(|| "plugins".to_owned());
+/// Returns the reported property of the plugins. An empty string disables the report.
+fn report_plugins_under(configured: Option<String>) -> Result<Option<String>, ConfigError> {
+    let key = configured.unwrap_or_else(|| "plugins".to_owned());
     if key.is_empty() {
         return Ok(None);
     }

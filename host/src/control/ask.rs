@@ -30,7 +30,7 @@ pub enum AskError {
         #[source]
         source: io::Error,
     },
-    /// No host is listening.
+    /// No host is listening on any of the candidate paths.
     #[error("no host is running with this configuration; looked for {looked}")]
     NoHost {
         /// Candidate paths, and the environment variables that determine them.
@@ -41,7 +41,7 @@ pub enum AskError {
     NotTrusted {
         /// Path of the socket.
         path: PathBuf,
-        /// Reason.
+        /// Reason, for the message.
         reason: String,
     },
     /// The host runs as another user.
@@ -59,7 +59,7 @@ pub enum AskError {
 }
 
 impl AskError {
-    /// Returns a hint at how to fix the error.
+    /// Returns a hint on how to fix the error.
     #[must_use]
     pub fn hint(&self) -> &'static str {
         match self {
@@ -110,7 +110,7 @@ async fn connect(
             None => continue,
             Some(Ok(owners)) => owners,
             Some(Err(reason)) => {
-                // A directory without a socket is not that of a host.
+                // Without a socket, the directory does not belong to a host.
                 if path.symlink_metadata().is_ok() {
                     refused.get_or_insert_with(|| not_trusted(reason));
                 }
@@ -137,6 +137,7 @@ async fn connect(
     Err(refused.unwrap_or(AskError::NoHost { looked: printable(&looked) }))
 }
 
+/// Sends a request and reads the line of the answer.
 async fn exchange(
     mut stream: UnixStream,
     request: &ControlRequest,

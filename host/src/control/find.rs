@@ -51,6 +51,7 @@ pub(super) struct Environment {
 }
 
 impl Named {
+    /// Reads the paths from the text of a configuration file.
     pub(super) fn in_text(text: &str) -> Named {
         let table: toml::Table = text.parse().unwrap_or_default();
         let key = |key: &str| Some(PathBuf::from(table.get("host")?.get(key)?.as_str()?));
@@ -59,6 +60,7 @@ impl Named {
 }
 
 impl Environment {
+    /// Returns the environment of this process.
     pub(super) fn of_process() -> Environment {
         Environment {
             variables: VARIABLES
@@ -70,6 +72,7 @@ impl Environment {
         }
     }
 
+    /// Returns the directory that a variable names, if it is an absolute path.
     fn directory(&self, name: &str) -> Option<PathBuf> {
         self.variables.get(name).map(PathBuf::from).filter(|path| path.is_absolute())
     }
@@ -105,7 +108,7 @@ pub(super) fn candidates(
     match &named.socket {
         Some(socket) => directories().for_each(|directory| {
             let path = directory.join(socket);
-            let owner = path.parent().and_then(placed_by_root);
+            let owner = path.parent().and_then(owner_under_root);
             add(path, owner);
         }),
         None => {
@@ -113,7 +116,7 @@ pub(super) fn candidates(
             let name = socket_name(file);
             let socket = format!("{name}.sock");
             let services = Path::new(SERVICES);
-            add(services.join("control").join(&socket), placed_by_root(services));
+            add(services.join("control").join(&socket), owner_under_root(services));
             let user = PathBuf::from(format!("/run/user/{}", environment.user));
             for directory in [environment.directory("XDG_RUNTIME_DIR"), Some(user)] {
                 directory.into_iter().for_each(|directory| {
@@ -134,10 +137,10 @@ pub(super) fn candidates(
     match &named.data {
         Some(data) => directories().for_each(|directory| {
             let data = directory.join(data);
-            follow(&data, placed_by_root(&data));
+            follow(&data, owner_under_root(&data));
         }),
         None => {
-            follow(Path::new(SERVICE_DATA), placed_by_root(Path::new(SERVICE_DATA)));
+            follow(Path::new(SERVICE_DATA), owner_under_root(Path::new(SERVICE_DATA)));
             let home = environment.home.as_ref().map(|home| home.join(".local/share"));
             let data = [environment.directory("XDG_DATA_HOME"), home].into_iter().flatten();
             for of_device in data.flat_map(|data| directories_in(&data.join("behaviour-host"))) {
@@ -148,8 +151,9 @@ pub(super) fn candidates(
     found
 }
 
+/// Returns the entries of a directory in order: the data directories of the devices for which
+/// this user has run a host.
 fn directories_in(directory: &Path) -> Vec<PathBuf> {
-    // There is one directory for each device that has had a host of this user.
     let entries = fs::read_dir(directory).into_iter().flatten();
     let mut paths: Vec<_> = entries.filter_map(|entry| Some(entry.ok()?.path())).collect();
     paths.sort();
@@ -158,7 +162,7 @@ fn directories_in(directory: &Path) -> Vec<PathBuf> {
 
 /// Returns the owner of the first directory on this path that root does not own, if only
 /// root can have created it. systemd creates such directories for the user of a service.
-fn placed_by_root(directory: &Path) -> Option<u32> {
+fn owner_under_root(directory: &Path) -> Option<u32> {
     let directory = directory.canonicalize().ok()?;
     let mut ancestors: Vec<_> = directory.ancestors().collect();
     ancestors.reverse();
@@ -314,7 +318,7 @@ mod tests {
             assert!(candidate(Some(65534)).check(&configuration).unwrap().is_ok());
         }
         // Any user can create a directory in the directory for temporary files.
-        assert_eq!(placed_by_root(&own), None);
-        assert_eq!(placed_by_root(Path::new("/usr/bin")), None);
+        assert_eq!(owner_under_root(&own), None);
+        assert_eq!(owner_under_root(Path::new("/usr/bin")), None);
     }
 }

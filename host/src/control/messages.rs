@@ -107,6 +107,7 @@ impl ControlAnswer {
 }
 
 impl PluginStatus {
+    /// Returns the status of the plugin in a slot.
     pub(super) fn of(slot: &PluginSlot) -> PluginStatus {
         let view = slot.view();
         let version = view.active.as_ref();
@@ -126,6 +127,7 @@ impl PluginStatus {
     }
 }
 
+/// Returns the name of a state in messages.
 fn state_name(state: SlotStatus) -> &'static str {
     match state {
         SlotStatus::Active => "active",

@@ -82,10 +82,12 @@ fn table(plugins: &[PluginStatus]) -> Vec<String> {
     rows.iter().map(line).collect()
 }
 
+/// Returns the last error of a plugin as a line, if there is one.
 fn error_line(plugin: &PluginStatus) -> Option<String> {
     Some(format!("{}: {}", printable(&plugin.name), printable(plugin.last_error.as_ref()?)))
 }
 
+/// Returns the cells of a plugin.
 fn row(plugin: &PluginStatus) -> [String; HEAD.len()] {
     let counters = &plugin.counters;
     let digest: String = plugin.digest.chars().take(12).collect();

@@ -60,7 +60,7 @@ pub enum ControlError {
 }
 
 impl ControlError {
-    /// Returns a hint at how to fix the error.
+    /// Returns a hint on how to fix the error.
     #[must_use]
     pub fn hint(&self) -> &'static str {
         match self {
@@ -87,9 +87,9 @@ pub(super) struct SocketPath {
     _lock: File,
 }
 
-/// Returns the possible paths of the socket, best first. Without a configured path, these
-/// are in the directories of services and of the user. The name of the socket is derived
-/// from the path of the configuration, so that clients find it.
+/// Returns the possible paths of the socket in order of preference. Without a configured
+/// path, these are in the directories of services and of the user. The name of the socket is
+/// derived from the path of the configuration, so that clients find it.
 pub(super) fn candidates(named: Option<&Path>, configuration: Option<&Path>) -> Vec<PathBuf> {
     if let Some(path) = named {
         return vec![path.to_owned()];
@@ -184,6 +184,7 @@ impl SocketPath {
         Ok(Some(SocketPath { path, owner, directory, pointer: None, _lock: lock }))
     }
 
+    /// Returns the path of the socket.
     pub(super) fn path(&self) -> &Path {
         &self.path
     }

@@ -225,6 +225,7 @@ fn hash(text: &str) -> u64 {
     hasher.finish()
 }
 
+/// Parses a document.
 fn object(json: &str) -> Map<String, Value> {
     serde_json::from_str(json).expect("a document is a JSON object")
 }

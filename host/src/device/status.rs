@@ -75,6 +75,7 @@ fn section(reported: &str, key: &str) -> Option<Map<String, Value>> {
     }
 }
 
+/// Returns the status of all plugins.
 fn wanted(router: &Router) -> Map<String, Value> {
     let table = router.table();
     table.slots().iter().map(|(name, slot)| (name.clone(), of(slot).into())).collect()

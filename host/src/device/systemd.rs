@@ -51,6 +51,7 @@ impl ServiceManager {
         ServiceManager { socket, every, due: Instant::now() }
     }
 
+    /// Notifies the service manager that the host is ready.
     pub(crate) fn ready(&self) {
         self.notify("READY=1\nSTATUS=connecting");
     }
@@ -60,6 +61,7 @@ impl ServiceManager {
         self.notify(&format!("STATUS={}", status.replace('\n', " ")));
     }
 
+    /// Notifies the service manager that the host is stopping.
     pub(crate) fn stopping(&self) {
         self.notify("STOPPING=1\nSTATUS=draining");
     }

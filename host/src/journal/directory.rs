@@ -52,6 +52,7 @@ pub(crate) fn default_directory(device: &str) -> Result<PathBuf, JournalError> {
     default_from(device, |name| env::var_os(name).filter(|value| !value.is_empty()).map(Into::into))
 }
 
+/// Returns the default data directory for these environment variables.
 fn default_from(
     device: &str,
     variable: impl Fn(&str) -> Option<PathBuf>,

@@ -104,7 +104,7 @@ impl From<TableError> for Broken {
     }
 }
 
-/// Reason why a change was not made.
+/// Reason for which a change was not made.
 #[derive(Debug)]
 pub(crate) enum Stop {
     /// The change was refused, and nothing has changed.

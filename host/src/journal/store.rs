@@ -61,17 +61,19 @@ pub(super) struct Store {
     lost: AtomicBool,
 }
 
-/// Reason why a file was not opened.
+/// Reason for which a file was not opened.
 enum OpenFailure {
     /// The file is corrupt or belongs to another device.
     Damaged(String),
     /// The disk failed; the file may be valid.
     Disk(io::Error),
-    /// Another version of the host has written it.
+    /// Another version of the host has written the file.
     Layout(String),
 }
 
 impl Store {
+    /// Locks the directory and opens the file. Replaces a corrupt file. A full disk is not an
+    /// error: the file is then opened by a later commit.
     pub(super) fn open(disk: Disk, directory: &Path, device: &str) -> Result<Store, JournalError> {
         let lock = directory::lock(directory)?;
         let mut store = Store {
@@ -107,6 +109,7 @@ impl Store {
         Ok(store)
     }
 
+    /// Returns the path of the file.
     pub(super) fn file(&self) -> PathBuf {
         self.directory.join(FILE_NAME)
     }
@@ -130,6 +133,7 @@ impl Store {
         written
     }
 
+    /// Reads records from the last commit. A corrupt file is marked as suspect.
     pub(super) fn read<T>(
         &self,
         query: impl FnOnce(&Snapshot) -> Result<T, Broken>,
@@ -162,6 +166,7 @@ impl Store {
         *self.lock.lock() = None;
     }
 
+    /// Closes the file.
     fn close_file(&self) {
         let database = self.database.write().take();
         // redb may panic again while it closes a corrupt file.
@@ -193,6 +198,7 @@ impl Store {
         Ok(())
     }
 
+    /// Opens or creates the file, and checks its integrity and its owner.
     fn open_file(&self) -> Result<Database, OpenFailure> {
         let mut options = OpenOptions::new();
         options.read(true).write(true).create(true).truncate(false);
@@ -245,7 +251,7 @@ impl Store {
         }
     }
 
-    /// Renames the file and replaces it by an empty one. Returns the new path of the old
+    /// Renames the file and replaces it by an empty one. Returns the new path of the renamed
     /// file.
     fn start_anew(&self, reason: &str) -> Result<PathBuf, JournalError> {
         let cannot = |source| JournalError::Open { path: self.directory.clone(), source };
@@ -300,6 +306,7 @@ fn broken(error: &io::Error) -> Broken {
     Broken { text: error.to_string(), kind: error.kind() }
 }
 
+/// Classifies an error in opening the file.
 fn open_failure(error: DatabaseError, file: &Path) -> OpenFailure {
     if let Some(found) = other_format(file) {
         let (found, read) = (found.to_string(), FORMAT.to_string());

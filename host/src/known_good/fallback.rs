@@ -53,6 +53,7 @@ fn value(text: &str, table: &str, key: &str) -> Option<PathBuf> {
 mod tests {
     use super::*;
 
+    /// Checks the path at `host.data` in `text`.
     fn check(text: &str, wanted: Option<&str>) {
         assert_eq!(value(text, "host", "data"), wanted.map(PathBuf::from), "{text}");
     }

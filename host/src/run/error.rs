@@ -29,7 +29,7 @@ pub enum RunError {
 }
 
 impl RunError {
-    /// Returns a hint at how to fix the error, if there is one.
+    /// Returns a hint on how to fix the error, if there is one.
     #[must_use]
     pub fn hint(&self) -> Option<String> {
         match self {

@@ -33,6 +33,7 @@ pub struct Figures {
 }
 
 impl Figures {
+    /// Updates the figures from the counters at time `elapsed`.
     pub(super) fn update(&mut self, counts: &Counts, elapsed: Duration) {
         let (methods, errors) = counts.methods();
         let since = elapsed.saturating_sub(self.elapsed).as_secs_f64();

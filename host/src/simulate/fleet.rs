@@ -98,6 +98,7 @@ impl Fleet {
         self.0.len()
     }
 
+    /// Returns the connection strings of the devices.
     pub(super) fn into_devices(self) -> impl Iterator<Item = DeviceConnectionString> {
         self.0.into_iter()
     }

@@ -52,8 +52,8 @@ impl Swap {
         }
     }
 
-    /// Returns the time without a change after which the file is applied, or refused if it
-    /// is invalid (`None`).
+    /// Returns the time for which the file must be unchanged before it is applied or, if it
+    /// is invalid (`new` is `None`), refused.
     fn rest_before(&self, new: Option<&Config>) -> Duration {
         let Some(new) = new else { return self.writer.rest(false) };
         if new.plugins == self.config.plugins && self.config.needs_no_restart_for(new) {

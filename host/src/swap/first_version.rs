@@ -15,7 +15,7 @@ use crate::plugins::{self, Loader};
 use crate::router::{PluginSlot, Router};
 use crate::supervision::caught;
 
-/// Plugin without a loaded version.
+/// Loading of the first version of a plugin.
 struct FirstVersion {
     loader: Loader,
     router: Arc<Router>,
@@ -37,7 +37,7 @@ enum Found {
     RolledBack(Made<Plugin>, String),
 }
 
-/// Absence of a last working version that loads.
+/// Error: there is no last working version, or it does not load.
 struct Missing;
 
 impl Swap {
@@ -124,6 +124,8 @@ impl FirstVersion {
         }
     }
 
+    /// Loads the version in the file or, if it does not load or was rolled back, the last
+    /// working one.
     async fn find(&self) -> Result<Found, Refused> {
         let rolled_back = self.versions.rolled_back.clone();
         if let (Some(bad), Some(good)) = (rolled_back, self.versions.good.clone())
@@ -151,6 +153,7 @@ impl FirstVersion {
         read.await.is_ok_and(|file| file.is_ok_and(|file| file.digest == digest))
     }
 
+    /// Reads and compiles the file of a section on a blocking thread.
     async fn load_file(&self, section: PluginSection) -> Result<Made<Plugin>, Refused> {
         let (loader, plugin) = (self.loader.clone(), self.slot.name().to_owned());
         let load = move || {

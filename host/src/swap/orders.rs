@@ -94,6 +94,7 @@ impl Operator {
         self.configuration.wait_for(|state| state.restart_needed).await.unwrap();
     }
 
+    /// Sends an order and waits for its outcome.
     async fn order(&self, action: Action, plugin: &str) -> Result<String, String> {
         let (done, outcome) = oneshot::channel();
         let order = Order { action, plugin: plugin.to_owned(), done };
@@ -158,6 +159,7 @@ impl Swap {
         done.send(outcome).ok();
     }
 
+    /// Activates the version in a plugin's file, even one that was rolled back.
     async fn reload(&self, slot: &Arc<PluginSlot>) -> Result<String, String> {
         let section = &self.config.plugins[slot.name()];
         if slot.is_loading() {
@@ -183,6 +185,7 @@ impl Swap {
         }
     }
 
+    /// Starts the previous version if it was stopped, and activates it.
     async fn roll_back(&self, slot: &Arc<PluginSlot>) -> Result<String, String> {
         let before = slot.previous().ok_or("there is no previous version")?;
         if before.is_stopped() {

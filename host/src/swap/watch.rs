@@ -109,6 +109,7 @@ impl Watch {
         while begun.elapsed() < MAX_DELAY && timeout(QUIET, self.events.notified()).await.is_ok() {}
     }
 
+    /// Starts a watcher of these directories.
     fn watcher_of(&self, watched: &Watched) -> notify::Result<RecommendedWatcher> {
         let (events, names) = (Arc::clone(&self.events), watched.names.clone());
         let (writer, configuration) = (Arc::clone(&self.writer), watched.configuration.clone());
@@ -139,6 +140,7 @@ impl Watch {
 }
 
 impl Watched {
+    /// Returns the paths and directories that lead to these files.
     fn of(files: &BTreeSet<PathBuf>) -> Watched {
         let mut watched = Watched::default();
         for file in files {
@@ -192,6 +194,7 @@ fn steps(file: &Path, names: &mut BTreeSet<PathBuf>) {
     }
 }
 
+/// Returns the device and inode of a directory.
 fn identity(directory: &Path) -> Option<(u64, u64)> {
     use std::os::unix::fs::MetadataExt;
     let metadata = std::fs::metadata(directory).ok()?;

@@ -29,6 +29,7 @@ impl Accepted {
         self.seen.lock()
     }
 
+    /// Reads the entry of a plugin from the journal.
     fn read(&self, plugin: &str) -> Option<Document> {
         let record =
             self.journal.read(|view| view.get(RecordKind::Desired, plugin.as_bytes())).ok()??;

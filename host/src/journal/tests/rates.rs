@@ -1,4 +1,4 @@
-//! More commits than allowed.
+//! Limits on the rate of commits.
 
 use super::*;
 
@@ -13,11 +13,11 @@ async fn put_for(journal: &Journal, plugin: &str, key: &str) -> Result<(), HostE
 }
 
 #[tokio::test]
-async fn past_the_rate_of_the_host_changes_wait_share_one_commit_and_none_is_lost() {
+async fn changes_beyond_the_rate_of_the_host_are_delayed_and_share_commits() {
     let directory = tempfile::tempdir().unwrap();
     let disk = TestDisk::default();
     let first = disk.journal_with(directory.path(), commits(1, 1_000));
-    // The commits of an hour.
+    // Uses up the commits of an hour.
     for n in 0..60 {
         put(&first, &n.to_string(), "1").await.unwrap();
     }
@@ -27,7 +27,7 @@ async fn past_the_rate_of_the_host_changes_wait_share_one_commit_and_none_is_los
     assert!(late.as_mut().now_or_never().is_none());
     assert_eq!(get(&first, "late-0"), None);
 
-    // The end of the host does not wait for the rate.
+    // Closing the journal does not wait for the rate.
     let (late, ()) = tokio::join!(late, first.close());
 
     assert!(late.iter().all(Result::is_ok), "{late:?}");
@@ -38,7 +38,7 @@ async fn past_the_rate_of_the_host_changes_wait_share_one_commit_and_none_is_los
 }
 
 #[tokio::test(start_paused = true)]
-async fn past_its_rate_a_plugin_waits_and_the_others_do_not() {
+async fn a_plugin_that_exceeds_its_rate_does_not_delay_others() {
     let directory = tempfile::tempdir().unwrap();
     let journal = TestDisk::default().journal_with(directory.path(), commits(100_000, 1));
     for n in 0..60 {
@@ -54,6 +54,6 @@ async fn past_its_rate_a_plugin_waits_and_the_others_do_not() {
 
     assert!(late.iter().all(Result::is_ok), "{late:?}");
     let waited = begun.elapsed().as_secs();
-    assert!((55..=65).contains(&waited), "{waited} s for changes that wait together");
+    assert!((55..=65).contains(&waited), "changes delayed by {waited} s");
     assert!(keys.iter().all(|key| get(&journal, key).is_some()));
 }
