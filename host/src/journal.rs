@@ -1,6 +1,8 @@
-//! Database of everything that outlives the process: pending reports and messages, jobs,
-//! the state of plugins, the desired properties that they accepted, reboots, answers to
-//! repeated methods, and the plugins that an operator has disabled.
+//! Database of everything that outlives the process.
+//!
+//! It contains pending reports and messages, jobs, the state of plugins, the desired
+//! properties that they accepted, reboots, answers to repeated methods, and the plugins that
+//! an operator has disabled.
 //!
 //! The future of [`Journal::write`] resolves after its change is persisted. Concurrent
 //! changes share one commit and one sync, which a single writer thread makes. A [`Source`]
