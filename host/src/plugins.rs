@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use plugin::{Capability, Engine, EngineError, EngineSettings, LoadError, Plugin};
 use tracing::{info, warn};
@@ -84,6 +85,11 @@ impl PluginError {
 #[derive(Clone)]
 pub(crate) struct Loader {
     engine: Engine,
+    /// Compiled versions of each plugin that stay in the cache besides those in use; `None`
+    /// in the cache of the user, which other programs share.
+    previous: Option<usize>,
+    /// A version was compiled since the cache was trimmed.
+    has_compiled: Arc<AtomicBool>,
 }
 
 impl Loader {
@@ -103,7 +109,10 @@ impl Loader {
             ..EngineSettings::default()
         })
         .map_err(PluginError::Engine)?;
-        Ok(Loader { engine })
+        let previous = config.host.compile_cache_previous;
+        let previous = config.host.compile_cache.as_ref().map(|_| previous);
+        // What an earlier run has left is trimmed once the plugins are loaded.
+        Ok(Loader { engine, previous, has_compiled: Arc::new(AtomicBool::new(true)) })
     }
 
     /// Compiles and checks a plugin. Blocks, for seconds if the compiled plugin is not in the
@@ -122,6 +131,7 @@ impl Loader {
             .load(name, &file.bytes, settings.to_sandbox())
             .map_err(|source| PluginError::Load { name: name.to_owned(), source })?;
         let cached = self.engine.cache_hits() > hits;
+        self.has_compiled.fetch_or(!cached, Ordering::Relaxed);
         info!(
             plugin = name,
             file = %section.file.display(),
@@ -136,6 +146,23 @@ impl Loader {
             warn!(plugin = name, granted = %names(&unused), "capability granted, but not imported");
         }
         Ok(Made { plugin, digest: file.digest.clone(), settings })
+    }
+
+    /// Checks whether a version was compiled since the cache was trimmed last.
+    pub(crate) fn is_trim_due(&self) -> bool {
+        self.previous.is_some() && self.has_compiled.load(Ordering::Relaxed)
+    }
+
+    /// Removes compiled versions that are no longer needed. Call it when all of `plugins`
+    /// plugins are loaded. Blocks.
+    pub(crate) fn trim_cache(&self, plugins: usize) {
+        let Some(previous) = self.previous else { return };
+        self.has_compiled.store(false, Ordering::Relaxed);
+        match self.engine.trim_cache(previous.saturating_mul(plugins)) {
+            Ok(0) => {}
+            Ok(removed) => info!(removed, "compiled versions removed from the compile cache"),
+            Err(error) => warn!("compile cache not trimmed: {error}"),
+        }
     }
 }
 

@@ -137,6 +137,7 @@ impl Swap {
             self.check_files().await;
             self.do_chores();
             self.keep().await;
+            self.trim_cache().await;
             if files != self.files() {
                 continue;
             }
@@ -150,6 +151,17 @@ impl Swap {
                 () = self.pulse.due() => {}
             }
         }
+    }
+
+    /// Removes compiled versions that are no longer needed, once all plugins are loaded.
+    async fn trim_cache(&self) {
+        let table = self.router.table();
+        if !self.loader.is_trim_due() || table.slots().values().any(|slot| slot.is_loading()) {
+            return;
+        }
+        let (loader, plugins) = (self.loader.clone(), table.slots().len());
+        // It reports its errors itself.
+        self.step(Duration::ZERO, spawn_blocking(move || loader.trim_cache(plugins))).await.ok();
     }
 
     /// Returns the files of the configuration and of all plugins.

@@ -17,7 +17,7 @@ mod headroom;
 use crate::component::{self, nesting};
 use crate::error::one_line;
 use crate::{Limits, LoadError};
-use cache::{Cache, Digest, Source};
+use cache::{Cache, Digest, InUse, Source};
 use parking_lot::{Mutex, MutexGuard};
 use rayon_core::ThreadPoolBuilder;
 use std::borrow::Cow;
@@ -41,6 +41,8 @@ const PAGE_BYTES: u64 = 64 * 1024;
 pub struct Compiled {
     pub(crate) component: Component,
     pub(crate) source: Source,
+    /// File in the compile cache.
+    pub(crate) in_use: Option<InUse>,
 }
 
 impl Compiled {
@@ -74,7 +76,8 @@ pub(crate) struct Compiler {
 }
 
 impl Compiler {
-    /// Returns the compiled component, from the cache if possible. Blocks.
+    /// Returns the compiled component, from the cache if possible, and its file in the
+    /// cache. Blocks.
     pub(crate) fn component(
         &self,
         engine: &wasmtime::Engine,
@@ -82,29 +85,30 @@ impl Compiler {
         bytes: &[u8],
         source: Source,
         limits: &Limits,
-    ) -> Result<Component, LoadError> {
+    ) -> Result<(Component, Option<InUse>), LoadError> {
         let find = || cache.and_then(|cache| cache.get(engine, &source));
-        if let Some(component) = find() {
-            return Ok(component);
+        if let Some((component, in_use)) = find() {
+            return Ok((component, Some(in_use)));
         }
         nesting::check(bytes).map_err(LoadError::Invalid)?;
         functions::check_functions(bytes)?;
         let _turn = lock(&self.turn);
         // Another thread may have compiled the same component in the meantime.
-        if let Some(component) = find() {
-            return Ok(component);
+        if let Some((component, in_use)) = find() {
+            return Ok((component, Some(in_use)));
         }
         let roomy = headroom::insert(bytes, limits.memory_bytes);
         let bytes = roomy.unwrap_or_else(|| bytes.to_vec());
         let code = self.compile(engine, source.digest, bytes, limits.compile_time)?;
         match cache.map(|cache| cache.put(engine, &source, &code)) {
-            Some(Ok(component)) => return Ok(component),
+            Some(Ok((component, in_use))) => return Ok((component, Some(in_use))),
             Some(Err(error)) => {
                 tracing::warn!("compiled code not cached: {}", one_line(&error));
             }
             None => {}
         }
-        deserialize(engine, &code).map_err(|error| LoadError::Compiler(one_line(&error)))
+        let component = deserialize(engine, &code);
+        Ok((component.map_err(|error| LoadError::Compiler(one_line(&error)))?, None))
     }
 
     /// Returns the component in binary form, converting it if necessary. A conversion

@@ -15,6 +15,7 @@ use crate::error::one_line;
 use crate::interfaces;
 use crate::ticker::{IDLE_TICKS, Ticker};
 use crate::{EngineError, Limits, LoadError};
+use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 use wasmtime::component::Linker;
@@ -145,8 +146,9 @@ impl Engine {
     ) -> Result<Compiled, LoadError> {
         let EngineParts { wasmtime, compiler, cache, .. } = &*self.parts;
         let source = Source::of(bytes, limits);
-        let component = compiler.component(wasmtime, cache.as_ref(), bytes, source, limits)?;
-        Ok(Compiled { component, source })
+        let (component, in_use) =
+            compiler.component(wasmtime, cache.as_ref(), bytes, source, limits)?;
+        Ok(Compiled { component, source, in_use })
     }
 
     /// Returns the wasmtime engine, for benchmarks that use it directly.
@@ -167,6 +169,13 @@ impl Engine {
     /// [`EngineSettings::budget_bytes`].
     pub fn memory_in_use(&self) -> usize {
         self.parts.budget.used_bytes()
+    }
+
+    /// Removes compiled components from the cache: all but those of plugins that are loaded,
+    /// by this process or another one, and `most_unused` others, the newest. Returns the
+    /// number of removed files. Blocks.
+    pub fn trim_cache(&self, most_unused: usize) -> io::Result<usize> {
+        self.parts.cache.as_ref().map_or(Ok(0), |cache| cache.limit_unused(most_unused))
     }
 
     /// Returns the number of loads that found the compiled component in the cache.

@@ -8,7 +8,7 @@ mod load;
 
 use crate::about::About;
 use crate::call::memory::PluginMemory;
-use crate::compile::cache::Source;
+use crate::compile::cache::{InUse, Source};
 use crate::component::imports::Exports;
 use crate::engine::EngineParts;
 use crate::{Capability, Limits};
@@ -31,6 +31,8 @@ struct Loaded {
     about: Arc<About>,
     engine: Arc<EngineParts>,
     source: Source,
+    /// Its file in the cache, which stays there for the next start.
+    _in_use: Option<InUse>,
     /// Linked component, replaced after a burst by [`bursts`].
     linked: RwLock<Arc<Linked>>,
     permits: Semaphore,

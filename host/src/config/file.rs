@@ -38,6 +38,7 @@ pub(super) struct Hub {
 pub(super) struct Host {
     pub(super) grace: Option<Period>,
     pub(super) compile_cache: Option<PathBuf>,
+    pub(super) compile_cache_previous: Option<usize>,
     pub(super) data: Option<PathBuf>,
     pub(super) commits_per_minute: Option<NonZeroU32>,
     pub(super) plugin_commits_per_minute: Option<NonZeroU32>,

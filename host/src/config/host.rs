@@ -16,6 +16,8 @@ pub struct HostSection {
     pub grace: Duration,
     /// Directory of compiled plugins; `None` for one in the user's cache directory.
     pub compile_cache: Option<PathBuf>,
+    /// Number of compiled versions of each plugin kept in that directory besides those in use.
+    pub compile_cache_previous: usize,
     /// Directory of persisted data; `None` for the one that systemd provides, or one in the
     /// user's data directory.
     pub data: Option<PathBuf>,
@@ -43,6 +45,7 @@ pub(super) fn host(section: file::Host, directory: &Path) -> Result<HostSection,
     Ok(HostSection {
         grace: within("host.grace", section.grace, 10 * second, Duration::ZERO, 3600 * second)?,
         compile_cache: section.compile_cache.map(|path| directory.join(path)),
+        compile_cache_previous: section.compile_cache_previous.unwrap_or(1),
         data: section.data.map(|path| directory.join(path)),
         commits: CommitLimits {
             per_minute: section.commits_per_minute.map_or(commits.per_minute, NonZeroU32::get),

@@ -1,6 +1,7 @@
 //! Swaps with real files. Each test changes files as a user or a program would, and waits
 //! until the host has applied the change.
 
+mod cache;
 mod panics;
 mod restart;
 

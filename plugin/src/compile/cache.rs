@@ -12,7 +12,6 @@ use super::headroom;
 use crate::error::one_line;
 use crate::{EngineError, Limits};
 use sha2::{Digest as _, Sha256};
-use std::collections::BTreeSet;
 use std::fs::{self, DirBuilder, File, Metadata};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io::{self, Read as _, Write as _};
@@ -24,11 +23,15 @@ use std::time::SystemTime;
 use std::{env, fmt};
 use wasmtime::component::Component;
 
+pub(crate) use space::InUse;
+
+mod space;
+
 /// Extension of the files in the cache.
 const EXTENSION: &str = ".compiled";
 
 /// Maximum size of all files together. Beyond it, the least recently used files are
-/// deleted.
+/// deleted, except those in use.
 const MAX_BYTES: u64 = 1024 * 1024 * 1024;
 
 /// SHA-256 digest of a component's bytes.
@@ -87,16 +90,22 @@ impl Cache {
 
     /// Returns the cached component, or `None` if it has to be compiled. Deletes a corrupt
     /// file.
-    pub(crate) fn get(&self, engine: &wasmtime::Engine, source: &Source) -> Option<Component> {
+    pub(crate) fn get(
+        &self,
+        engine: &wasmtime::Engine,
+        source: &Source,
+    ) -> Option<(Component, InUse)> {
         let path = self.find(engine, source)?;
-        let mapped = verify(&path).map_err(wasmtime::Error::from).and_then(|()| map(engine, &path));
+        let mapped = verify(&path)
+            .map_err(wasmtime::Error::from)
+            .and_then(|in_use| Ok((map(engine, &path)?, in_use)));
         match mapped {
-            Ok(component) => {
+            Ok(found) => {
                 self.hits.fetch_add(1, Ordering::Relaxed);
                 // A failure affects only the order of eviction.
                 let used = File::options().append(true).open(&path);
                 let _ = used.and_then(|file| file.set_modified(SystemTime::now()));
-                Some(component)
+                Some(found)
             }
             Err(error) => {
                 tracing::warn!(file = %path.display(), "cached code rejected: {}", one_line(&error));
@@ -114,23 +123,33 @@ impl Cache {
         engine: &wasmtime::Engine,
         source: &Source,
         code: &[u8],
-    ) -> wasmtime::Result<Component> {
+    ) -> wasmtime::Result<(Component, InUse)> {
         let name = format!("{}{}{EXTENSION}", self.prefix(engine, source), Digest::of(code));
         let path = self.directory.join(name);
-        let unfinished = path.with_extension(format!("{}.tmp", process::id()));
+        let unfinished = path.with_extension(format!("{}.{}", process::id(), space::UNFINISHED));
         let mut options = File::options();
         options.write(true).create(true).truncate(true).mode(0o600);
-        let written = options
-            .open(&unfinished)
-            .and_then(|mut file| file.write_all(code).and_then(|()| file.sync_all()))
-            .and_then(|()| fs::rename(&unfinished, &path));
+        let write = |mut file: File| {
+            file.write_all(code)?;
+            file.sync_all()?;
+            // The lock comes before the name, so that no process evicts the new file.
+            let in_use = InUse::new(file);
+            fs::rename(&unfinished, &path).map(|()| in_use)
+        };
+        let written = options.open(&unfinished).and_then(write);
         if written.is_err() {
             // The file may not exist.
             let _ = fs::remove_file(&unfinished);
         }
-        written?;
-        self.evict(&path)?;
-        map(engine, &path)
+        let in_use = written?;
+        space::limit_bytes(&self.directory, MAX_BYTES)?;
+        Ok((map(engine, &path)?, in_use))
+    }
+
+    /// Evicts all files except those in use and the `max_unused` most recently used others.
+    /// Returns the number of evicted files.
+    pub(crate) fn limit_unused(&self, max_unused: usize) -> io::Result<usize> {
+        space::limit_unused(&self.directory, max_unused)
     }
 
     /// Maps the cached code again.
@@ -141,27 +160,6 @@ impl Cache {
     ) -> wasmtime::Result<Component> {
         let path = self.find(engine, source).ok_or(io::Error::from(io::ErrorKind::NotFound))?;
         map(engine, &path)
-    }
-
-    fn evict(&self, kept: &Path) -> io::Result<()> {
-        let mut files = BTreeSet::new();
-        let mut bytes = 0;
-        for entry in fs::read_dir(&self.directory)? {
-            let entry = entry?;
-            let about = entry.metadata()?;
-            bytes += about.len();
-            files.insert((about.modified()?, about.len(), entry.path()));
-        }
-        for (_, len, path) in files {
-            if bytes <= MAX_BYTES {
-                break;
-            }
-            if path != kept && path.is_file() {
-                fs::remove_file(&path)?;
-                bytes -= len;
-            }
-        }
-        Ok(())
     }
 
     /// Returns the file of a source. The digest of the code makes up the rest of its name.
@@ -182,12 +180,14 @@ impl Cache {
     }
 }
 
-/// Checks that a file belongs to this user and has not changed since it was written.
+/// Checks that a file belongs to this user and has not changed since it was written, and
+/// marks it as in use.
 ///
 /// Corrupt code would crash the process at every start.
-fn verify(path: &Path) -> io::Result<()> {
+fn verify(path: &Path) -> io::Result<InUse> {
     let mut file = File::options().read(true).custom_flags(libc::O_NOFOLLOW).open(path)?;
     check_owner(&file.metadata()?)?;
+    let in_use = InUse::new(file.try_clone()?);
     let (mut hash, mut buffer) = (Sha256::new(), vec![0; 64 * 1024]);
     loop {
         match file.read(&mut buffer)? {
@@ -198,7 +198,7 @@ fn verify(path: &Path) -> io::Result<()> {
     let found = Digest(hash.finalize().into()).to_string();
     let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
     match name.strip_suffix(EXTENSION).is_some_and(|name| name.ends_with(&found)) {
-        true => Ok(()),
+        true => Ok(in_use),
         false => Err(io::Error::other("corrupt: the digest does not match the file name")),
     }
 }

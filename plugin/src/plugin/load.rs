@@ -66,6 +66,7 @@ impl Engine {
             about: Arc::new(about),
             engine: Arc::clone(&self.parts),
             source: compiled.source,
+            _in_use: compiled.in_use.clone(),
             linked: RwLock::new(Arc::new(linked)),
             concurrency: Concurrency::default(),
             memory: Arc::new(memory),
