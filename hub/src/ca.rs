@@ -137,8 +137,8 @@ fn leaf_params(names: &[String]) -> Result<CertificateParams, rcgen::Error> {
     Ok(params)
 }
 
-/// Makes a certificate valid from yesterday, to allow for clock skew, until `span` from
-/// today.
+/// Sets the validity of a certificate: from yesterday, to allow for clock skew, until `span`
+/// from today.
 fn set_validity(params: &mut CertificateParams, span: jiff::Span) {
     let day = |date: jiff::civil::Date| {
         let (month, day) = (date.month().unsigned_abs(), date.day().unsigned_abs());

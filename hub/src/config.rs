@@ -1,4 +1,4 @@
-//! Configuration of a hub, and the errors of its start.
+//! Configuration and start errors of a hub.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
@@ -26,8 +26,8 @@ pub struct HubConfig {
     pub ca_folder: Option<PathBuf>,
     /// Host names of the hub in addition to `localhost` and its address.
     pub host_names: Vec<String>,
-    /// Time for which a connection outlives its token. The documentation of IoT Hub
-    /// mentions about ten minutes.
+    /// Time for which a connection outlives its token; ten minutes by default, as documented
+    /// for IoT Hub.
     pub token_grace: Duration,
     /// Maximum number of open connections.
     pub max_connections: usize,

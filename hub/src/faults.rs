@@ -5,8 +5,8 @@
 //! obtains the handling of the packet from [`Faults::handling`], which logs the faults
 //! that happen.
 //!
-//! This module only decides about faults. Sessions apply them, and drop their own
-//! connections. See `docs/hub.md` for a guide.
+//! This module only selects faults; sessions and request handlers apply them. See
+//! `docs/hub.md` for a guide.
 
 mod control;
 mod fault;
@@ -122,8 +122,8 @@ impl Faults {
         active.faults.iter().map(|active| active.fault.clone()).collect()
     }
 
-    /// Returns the handling of a packet or request at this step, and counts the step for
-    /// the matching faults.
+    /// Returns the handling of a packet or request at this step. Each call counts as one step
+    /// for the matching faults.
     pub(crate) fn handling(&self, step: Step, device: Option<&DeviceId>) -> Handling {
         self.take(step, device).map_or(Handling::REGULAR, Effect::handling)
     }

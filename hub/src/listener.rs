@@ -1,8 +1,8 @@
 //! Ports of the hub: TLS and the detection of MQTT and HTTPS.
 //!
-//! Every TLS port serves MQTT and HTTPS. The first decrypted byte decides. The CONNECT port
-//! supports clients with a fixed host name or port: it accepts a plain HTTP CONNECT to any
-//! target and serves the client itself.
+//! Every TLS port serves MQTT and HTTPS. The first decrypted byte determines the protocol. The
+//! CONNECT port supports clients with a fixed host name or port: it accepts a plain HTTP
+//! CONNECT to any target and serves the client itself.
 
 use std::io;
 use std::sync::Arc;
@@ -69,8 +69,8 @@ impl Listener {
             let stream = match accepted {
                 Ok((stream, _)) => stream,
                 Err(error) => {
-                    // The process is probably out of file descriptors. Gives connections
-                    // time to close.
+                    // The process is probably out of file descriptors. The pause gives
+                    // connections time to close.
                     warn!(%error, "connection not accepted");
                     tokio::time::sleep(Duration::from_millis(100)).await;
                     continue;

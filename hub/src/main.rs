@@ -18,14 +18,14 @@ use protocol::id::DeviceId;
 ///
 /// Devices connect by MQTT over TLS and services by HTTPS, with the official SDKs
 /// or with behaviour-host and behaviour-service. Prints the connection strings of
-/// both. Production is Azure IoT Hub.
+/// both. For production, use Azure IoT Hub.
 #[derive(Parser)]
 #[command(name = "behaviour-hub", version)]
 struct Arguments {
     /// Address of all ports
     #[arg(long, default_value = "127.0.0.1", value_name = "ADDRESS")]
     address: IpAddr,
-    /// Port for devices; most SDKs cannot use another one than 8883
+    /// Port for devices; most SDKs support only 8883
     #[arg(long, default_value_t = 8883, value_name = "PORT")]
     mqtt_port: u16,
     /// Port for services
@@ -120,8 +120,7 @@ fn print_connection_strings(hub: &Hub, devices: &[DeviceId], ca_file: &Path) -> 
     Ok(())
 }
 
-const READY: &str =
-    "behaviour-hub is ready. It is for development and tests; production is Azure IoT Hub.\n\n";
+const READY: &str = "behaviour-hub is ready. It is for development and tests; for production, use Azure IoT Hub.\n\n";
 
 /// Writes to standard output. Ignores errors, so that the hub keeps running if its standard
 /// output is closed.

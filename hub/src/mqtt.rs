@@ -1,9 +1,10 @@
 //! MQTT 3.1.1 packets, from the server's point of view.
 //!
-//! The decoder is strict: a packet that violates the standard, or uses QoS 2, which IoT Hub
-//! does not support, is [`Malformed`] and ends the connection. This module converts between
-//! bytes and packets; sessions interpret the packets. It shares no code with the host's
-//! client, so that each of them verifies the other.
+//! The decoder is strict: a packet that violates the standard is [`Malformed`] and ends the
+//! connection. The same applies to QoS 2, which IoT Hub does not support.
+//!
+//! This module converts between bytes and packets; sessions interpret the packets. It shares
+//! no code with the host's client, so that each of them verifies the other.
 
 mod decode;
 mod encode;
@@ -104,7 +105,7 @@ pub(crate) enum ConnAckCode {
 pub(crate) enum Malformed {
     #[error("packet of {0} bytes; at most {MAX_PACKET_BYTES} are allowed")]
     TooLarge(usize),
-    #[error("remaining length with more bytes than four or than necessary")]
+    #[error("remaining length has more than four bytes or a redundant byte")]
     Length,
     #[error("packet type {0}, which devices must not send")]
     Type(u8),

@@ -1,7 +1,7 @@
 //! The query language of IoT Hub for device and module twins.
 //!
-//! [`parse`] parses a [`Query`], and [`Query::page`] evaluates it. The caller provides the
-//! twins as JSON documents, in order. Queries of jobs are not supported.
+//! [`parse`] converts a string to a [`Query`], and [`Query::page`] evaluates it. The caller
+//! provides the twins as JSON documents, in order. Queries of jobs are not supported.
 
 mod answer;
 mod condition;
@@ -40,7 +40,7 @@ pub(crate) fn parse(text: &str) -> Result<Query, QueryError> {
     parser::parse(text)
 }
 
-/// Returns the value as a JSON number, as an integer if possible.
+/// Converts a number to JSON. A whole number becomes an integer.
 fn number(value: f64) -> Value {
     // 2^53: a double represents every integer up to this one.
     if value.fract() == 0.0 && value.abs() <= 9_007_199_254_740_992.0 {

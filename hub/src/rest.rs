@@ -1,8 +1,8 @@
 //! REST API for services: methods, twins, queries and the device registry.
 //!
-//! [`router`] serves requests with any `api-version`. It authorises every request before
-//! processing it, so callers without a token learn nothing about the hub, and limits the
-//! size of bodies before reading them.
+//! [`router`] serves requests with any `api-version`. Every request is authorised before it is
+//! processed, so callers without a token learn nothing about the hub. The size of bodies is
+//! limited before they are read.
 //!
 //! Jobs, configurations and cloud-to-device messages are not supported. The path `/$faults`
 //! does not exist in Azure IoT Hub. Sockets and TLS are handled by `listener`.

@@ -226,13 +226,13 @@ impl Session {
     /// Adds a subscription and returns its SUBACK code. An unsupported filter ends the
     /// session, as in IoT Hub.
     fn subscribe(&mut self, text: &str, qos: u8) -> Result<u8, SessionEnd> {
-        let own = |filter: &Filter| match filter {
+        let permitted = |filter: &Filter| match filter {
             Filter::CloudToDevice { device } | Filter::ModuleInputs { device, .. } => {
                 *device == self.device
             }
             _ => true,
         };
-        let Some(filter) = text.parse::<Filter>().ok().filter(own) else {
+        let Some(filter) = text.parse::<Filter>().ok().filter(permitted) else {
             let filter = text.escape_debug();
             return Err(SessionEnd::Misused(format!("unsupported filter `{filter}`")));
         };

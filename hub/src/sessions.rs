@@ -87,7 +87,8 @@ pub(crate) struct OpenedSession {
 pub(crate) enum MethodRoute {
     /// The device is connected and subscribed. Contains the serial number of its session.
     Ready(Outlet, u64),
-    /// The device is not connected or not subscribed. The value becomes `true` when it is.
+    /// The device is not connected or not subscribed. The value of the receiver becomes `true`
+    /// once it is both.
     NotReady(watch::Receiver<bool>),
 }
 

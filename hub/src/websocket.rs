@@ -33,7 +33,8 @@ const PIPE_BYTES: usize = 64 * 1024;
 /// the HTTP connection has ended.
 #[derive(Debug, Clone)]
 pub(crate) struct ConnectionPermit(
-    #[expect(dead_code, reason = "held until it is dropped")] pub(crate) Arc<OwnedSemaphorePermit>,
+    #[expect(dead_code, reason = "dropping it releases the permit")]
+    pub(crate)  Arc<OwnedSemaphorePermit>,
 );
 
 /// The tasks of the hub and the signal that stops them.

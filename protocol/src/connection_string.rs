@@ -27,7 +27,7 @@ pub struct DeviceConnectionString {
     pub device: DeviceId,
     /// The module of the device, if a module connects.
     pub module: Option<ModuleId>,
-    /// The host to connect to instead of the hub. Tokens still name the hub.
+    /// The host to connect to instead of the hub. Tokens still contain the hub's name.
     pub gateway: Option<HostName>,
     /// The device's credential.
     pub credential: DeviceCredential,
@@ -126,7 +126,7 @@ impl<'a> ConnectionStringParts<'a> {
         for (index, part) in text.split(';').enumerate() {
             let (name, value) = part.split_once('=').ok_or(Error::NotAPair(index + 1))?;
             let Some(name) = names.iter().find(|known| **known == name) else {
-                return Err(match is_like_a_name(name) {
+                return Err(match looks_like_name(name) {
                     true => Error::Unknown(name.to_owned(), kind),
                     false => Error::NotAName(index + 1, kind),
                 });
@@ -155,10 +155,10 @@ impl<'a> ConnectionStringParts<'a> {
     }
 }
 
-/// Returns `true` if an error may quote `text` as the name of a part: if it consists of
-/// letters and is no longer than the longest name. The shortest key of IoT Hub has 22
-/// characters before its `=`, so a key is never quoted.
-fn is_like_a_name(text: &str) -> bool {
+/// Returns `true` if `text` looks like the name of a part, so that an error can quote it: it
+/// has only letters and is no longer than the longest name. The shortest key of IoT Hub has
+/// 22 characters before its `=`, so a key is never quoted.
+fn looks_like_name(text: &str) -> bool {
     text.len() <= "SharedAccessSignature".len()
         && !text.is_empty()
         && text.bytes().all(|byte| byte.is_ascii_alphabetic())
@@ -341,7 +341,7 @@ mod tests {
     }
 
     #[test]
-    fn no_key_is_ever_shown() {
+    fn neither_errors_nor_debug_show_a_key() {
         let device = device("HostName=h;DeviceId=d;SharedAccessKey=KEY").unwrap();
         let service: ServiceConnectionString =
             format!("HostName=h;SharedAccessKeyName=p;SharedAccessKey={KEY}").parse().unwrap();

@@ -33,7 +33,7 @@ pub struct HubError {
 /// The format of an error in a response body.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum BodyShape {
-    /// A string of JSON within JSON: methods and newer parts of the API.
+    /// JSON encoded as a string within JSON: methods and newer parts of the API.
     Json,
     /// `ErrorCode:NAME;MESSAGE`: registry, twins and older parts of the API.
     Text,

@@ -35,7 +35,7 @@ pub struct DeviceIdentity {
     /// The reason for the status.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub status_reason: Option<String>,
-    /// `Connected` or `Disconnected`. The value lags behind, so it only informs people.
+    /// `Connected` or `Disconnected`. Updated with a delay, so only suitable for display.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub connection_state: Option<String>,
     /// The credentials of the device.

@@ -44,13 +44,13 @@ pub const HEADER_ITEM_TYPE: &str = "x-ms-item-type";
 /// Maximum length of a query, in characters.
 pub const MAX_QUERY_CHARACTERS: usize = 8192;
 
-/// Replaces `{device}` in a pattern by the encoded id.
+/// Replaces `{device}` in a pattern with the encoded id.
 #[must_use]
 pub fn of_device(pattern: &str, device: &DeviceId) -> String {
     pattern.replace("{device}", &percent::encode(device.as_str()).to_string())
 }
 
-/// Replaces `{device}` and `{module}` in a pattern by the encoded ids.
+/// Replaces `{device}` and `{module}` in a pattern with the encoded ids.
 #[must_use]
 pub fn of_module(pattern: &str, device: &DeviceId, module: &ModuleId) -> String {
     of_device(pattern, device).replace("{module}", &percent::encode(module.as_str()).to_string())

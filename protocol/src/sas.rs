@@ -164,21 +164,22 @@ fn split_host(resource: &str) -> (&str, &str) {
     }
 }
 
-/// Returns `true` if the segments of `own` are the first segments of `path`.
+/// Returns `true` if the segments of `resource` are the first segments of `path`.
 ///
 /// A segment may be encoded twice, since the .NET SDK encodes ids before it encodes the
 /// whole resource. A trailing API version is ignored: Microsoft's documentation of MQTT
 /// shows tokens with it.
-fn covers_path(own: &str, path: &str) -> bool {
-    let own = own.trim_end_matches('/');
-    let own = match own.rsplit_once('/') {
+fn covers_path(resource: &str, path: &str) -> bool {
+    let resource = resource.trim_end_matches('/');
+    let resource = match resource.rsplit_once('/') {
         Some((before, last)) if last.starts_with("api-version=") => before,
-        _ => own,
+        _ => resource,
     };
     let mut segments = path.split('/');
-    own.split('/').all(|own| {
+    resource.split('/').all(|resource| {
         segments.next().is_some_and(|segment| {
-            own == segment || percent::decode(own).is_some_and(|decoded| decoded == segment)
+            resource == segment
+                || percent::decode(resource).is_some_and(|decoded| decoded == segment)
         })
     })
 }

@@ -89,7 +89,8 @@ pub enum HubTopic {
     },
     /// The answer to a twin request.
     TwinAnswer {
-        /// 200 for a read twin, 204 for updated reported properties, otherwise an error.
+        /// 200 if the twin was read, 204 if reported properties were updated, otherwise an
+        /// error.
         status: u16,
         /// The request id of the twin request.
         rid: RequestId,
@@ -140,8 +141,8 @@ pub enum TopicError {
     Properties(#[from] PropertiesError),
 }
 
-/// Returns a topic in the form of an error message, escaped and truncated.
-fn shown(topic: &str) -> String {
+/// Escapes and truncates a topic for an error message.
+fn escaped(topic: &str) -> String {
     topic.chars().take(120).flat_map(char::escape_debug).collect()
 }
 
@@ -154,7 +155,7 @@ struct TopicQuery<'a> {
 impl<'a> TopicQuery<'a> {
     /// Splits `{segment}/?{query}`. The segment may be empty.
     fn split(topic: &'a str, rest: &'a str) -> Result<(&'a str, TopicQuery<'a>), TopicError> {
-        let unknown = || TopicError::Unknown(shown(topic));
+        let unknown = || TopicError::Unknown(escaped(topic));
         let (segment, text) = rest.split_once('?').ok_or_else(unknown)?;
         let segment = segment.strip_suffix('/').unwrap_or(segment);
         if segment.contains('/') {
@@ -169,7 +170,7 @@ impl<'a> TopicQuery<'a> {
     }
 
     fn rid(&self) -> Result<RequestId, TopicError> {
-        let missing = || TopicError::Missing { topic: shown(self.topic), field: "$rid" };
+        let missing = || TopicError::Missing { topic: escaped(self.topic), field: "$rid" };
         let text = self.find("$rid").ok_or_else(missing)?;
         Ok(percent::decode(text).ok_or_else(missing)?.parse()?)
     }
@@ -180,14 +181,14 @@ impl<'a> TopicQuery<'a> {
 }
 
 fn number<T: FromStr>(topic: &str, what: &'static str, text: &str) -> Result<T, TopicError> {
-    text.parse().map_err(|_| TopicError::Number { topic: shown(topic), what })
+    text.parse().map_err(|_| TopicError::Number { topic: escaped(topic), what })
 }
 
 impl FromStr for DeviceTopic {
     type Err = TopicError;
 
     fn from_str(topic: &str) -> Result<DeviceTopic, TopicError> {
-        let unknown = || TopicError::Unknown(shown(topic));
+        let unknown = || TopicError::Unknown(escaped(topic));
         if let Some(rest) = topic.strip_prefix(METHOD_ANSWER) {
             let (status, query) = TopicQuery::split(topic, rest)?;
             return Ok(Self::MethodAnswer {
@@ -255,7 +256,7 @@ impl FromStr for HubTopic {
     type Err = TopicError;
 
     fn from_str(topic: &str) -> Result<HubTopic, TopicError> {
-        let unknown = || TopicError::Unknown(shown(topic));
+        let unknown = || TopicError::Unknown(escaped(topic));
         if let Some(rest) = topic.strip_prefix(METHOD_REQUEST) {
             let (name, query) = TopicQuery::split(topic, rest)?;
             let name = percent::decode(name).ok_or_else(unknown)?.parse()?;
@@ -268,7 +269,7 @@ impl FromStr for HubTopic {
         }
         if let Some(rest) = topic.strip_prefix(DESIRED) {
             let ("", query) = TopicQuery::split(topic, rest)? else { return Err(unknown()) };
-            let missing = || TopicError::Missing { topic: shown(topic), field: "$version" };
+            let missing = || TopicError::Missing { topic: escaped(topic), field: "$version" };
             return Ok(Self::Desired { version: query.version()?.ok_or_else(missing)? });
         }
         let rest = topic.strip_prefix("devices/").ok_or_else(unknown)?;

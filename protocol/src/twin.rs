@@ -97,8 +97,8 @@ pub fn merge(target: &mut Map<String, Value>, patch: &Map<String, Value>) {
 /// Azure/azure-iot-sdk-csharp#954).
 #[must_use]
 pub fn replacement(before: &Map<String, Value>, after: &Map<String, Value>) -> Map<String, Value> {
-    let gone = before.keys().filter(|key| !after.contains_key(*key));
-    let mut patch: Map<_, _> = gone.map(|key| (key.clone(), Value::Null)).collect();
+    let removed = before.keys().filter(|key| !after.contains_key(*key));
+    let mut patch: Map<_, _> = removed.map(|key| (key.clone(), Value::Null)).collect();
     for (key, value) in after {
         let value = match (before.get(key), value) {
             (Some(Value::Object(before)), Value::Object(after)) => {
@@ -115,8 +115,8 @@ pub fn replacement(before: &Map<String, Value>, after: &Map<String, Value>) -> M
 /// for removed keys.
 #[must_use]
 pub fn difference(before: &Map<String, Value>, after: &Map<String, Value>) -> Map<String, Value> {
-    let gone = before.keys().filter(|key| !after.contains_key(*key));
-    let mut patch: Map<_, _> = gone.map(|key| (key.clone(), Value::Null)).collect();
+    let removed = before.keys().filter(|key| !after.contains_key(*key));
+    let mut patch: Map<_, _> = removed.map(|key| (key.clone(), Value::Null)).collect();
     for (key, value) in after {
         match (before.get(key), value) {
             (Some(same), value) if same == value => {}
@@ -261,7 +261,7 @@ mod tests {
         }
 
         #[test]
-        fn merged_patches_have_the_effect_of_both_in_turn(
+        fn a_combined_patch_has_the_effect_of_both_in_turn(
             start in patches(), first in patches(), second in patches(),
         ) {
             let (mut in_turn, mut at_once) = (Map::new(), Map::new());

@@ -147,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn a_user_name_may_have_no_version() {
+    fn a_user_name_without_a_version_is_accepted() {
         for text in ["h/d", "h/d/", "h/d/?", "h/d/?x=1", "h/d/DeviceClientType=node"] {
             let user = check(text);
             assert_eq!((user.client_id().as_str(), user.api_version.as_str()), ("d", ""), "{text}");

@@ -51,8 +51,7 @@ pub(crate) enum Command {
     Reboot {
         /// The device's id
         device: DeviceId,
-        /// Maximum time for the device to answer (no more than 300s), and again for its twin
-        /// to change
+        /// Maximum time for the device to answer (up to 300s), and then for its twin to change
         #[arg(long, default_value = "60s", value_parser = parse_or_seconds, value_name = "TIME")]
         timeout: Duration,
     },

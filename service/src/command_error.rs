@@ -8,8 +8,8 @@ use trust::Distrust;
 
 pub(crate) type CommandError = program::CommandError<FailureKind>;
 
-/// The kind of a failure, which decides the exit code. Failures outside the library are of
-/// kind [`ServiceErrorKind::Other`].
+/// The kind of a failure, which determines the exit code. Failures outside the library have
+/// the kind [`ServiceErrorKind::Other`].
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct FailureKind(ServiceErrorKind);
 

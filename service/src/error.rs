@@ -42,7 +42,7 @@ pub enum ServiceError {
         /// The violation.
         problem: String,
     },
-    /// Unusable trusted certificates.
+    /// Trusted certificates that cannot be loaded.
     #[error(transparent)]
     Trust(#[from] TrustError),
     /// An HTTPS client that could not be created.

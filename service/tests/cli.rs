@@ -40,7 +40,7 @@ impl Rig {
         Rig { hub, folder, identity }
     }
 
-    /// Runs the program and waits for it. The hub needs another thread meanwhile.
+    /// Runs the program and blocks until it ends. The hub must run in another thread.
     fn run(&self, arguments: &[&str]) -> Output {
         self.run_as(&self.identity, arguments)
     }
@@ -71,7 +71,7 @@ fn check(done: &Output, code: i32, stderr: &str) {
     assert_eq!(done.status.code(), Some(code), "{text}");
 }
 
-/// Replaces the number after each `localhost:` by `PORT`.
+/// Replaces the number after each `localhost:` with `PORT`.
 fn without_port(text: &str) -> String {
     let mut parts = text.split("localhost:");
     let first = parts.next().unwrap_or_default().to_owned();

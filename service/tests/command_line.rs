@@ -1,9 +1,9 @@
-//! Comparison of the command-line reference with the help of this program.
+//! Checks that the command-line reference contains this program's `--help` output.
 
 #[path = "../../docs/command_line.rs"]
 mod command_line;
 
 #[test]
-fn the_reference_shows_the_help_of_this_program() {
+fn the_reference_contains_the_help_text_of_this_program() {
     command_line::check("behaviour-service", env!("CARGO_BIN_EXE_behaviour-service"));
 }

@@ -78,13 +78,13 @@ pub enum Refused {
 /// methods change that.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Fault {
-    /// Point of the protocol.
+    /// Affected step of the protocol.
     pub step: Step,
     /// Effect at that step.
     pub effect: Effect,
     /// Affected device; `None` affects all devices.
     pub device: Option<DeviceId>,
-    /// Number of regular steps before the fault happens.
+    /// Number of unaffected steps before the fault happens.
     pub after: u32,
     /// Number of affected steps; at least 1.
     pub times: u32,
@@ -125,7 +125,7 @@ pub enum Forget {
 }
 
 impl Fault {
-    /// Creates a fault that happens at the next such step of any device within a minute.
+    /// Creates a fault that happens once, at the next `step` of any device within a minute.
     #[must_use]
     pub fn new(step: Step, effect: Effect) -> Fault {
         Fault { step, effect, device: None, after: 0, times: 1, lasting: DEFAULT_LIFETIME }

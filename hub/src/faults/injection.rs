@@ -24,8 +24,8 @@ const REPEAT_TIMEOUT: Duration = Duration::from_secs(30);
 /// Maximum number of refused connections or throttled requests within the duration.
 const MAX_TIMES: u32 = 10_000;
 
-/// Fault injection of a telemetry message. The sender's connection ends after
-/// [`Injection::delay`], then [`Injection::faults`] are set.
+/// A fault injection that a telemetry message requests. The sender's connection ends after
+/// [`Injection::delay`], and [`Injection::faults`] are set at the same time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Injection {
     operation: InjectedOperation,

@@ -1,5 +1,5 @@
-//! Tests of the codec against the rules of the standard, against the codec of rumqttc as
-//! an oracle, and against random bytes.
+//! Tests of the codec against the standard, against rumqttc as an oracle, and against random
+//! bytes.
 
 use bytes::{Bytes, BytesMut};
 use proptest::prelude::*;

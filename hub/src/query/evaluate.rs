@@ -1,10 +1,10 @@
 //! Evaluation of a condition for one twin.
 //!
-//! Conditions have three possible values: true, false and *undefined*. An expression is
-//! undefined if it contains a missing property, or an operator that does not support its
-//! operands, such as `<` for a string and a number. Only `AND` with a false operand and `OR`
-//! with a true operand ignore an undefined operand. A twin matches if the condition is
-//! exactly `true`.
+//! Conditions have three possible values: true, false and *undefined*. A missing property is
+//! undefined, and so is an operator that does not support its operands, such as `<` for a
+//! string and a number. An expression with an undefined operand is undefined, except for
+//! `IS_DEFINED`, `AND` with a false operand and `OR` with a true operand. A twin matches if
+//! the condition is exactly `true`.
 //!
 //! Values of different primitive types are unequal. Objects and arrays cannot be compared.
 

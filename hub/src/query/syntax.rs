@@ -64,7 +64,7 @@ pub(super) enum Expr {
     Literal(Literal),
     Property(PropertyPath),
     IsDefined(PropertyPath),
-    /// Function with the searched string and the wanted part.
+    /// A string function, the string to search and the part to find.
     Search(StringFunction, Box<Expr>, Box<Expr>),
     Not(Box<Expr>),
     Negate(Box<Expr>),
@@ -77,7 +77,7 @@ pub(super) enum Expr {
     Arithmetic(Box<Expr>, Vec<(ArithmeticOperator, Expr)>),
 }
 
-/// Case-sensitive function that searches a string for a part.
+/// A case-sensitive string function.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum StringFunction {
     StartsWith,

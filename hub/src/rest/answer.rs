@@ -72,7 +72,7 @@ impl IntoResponse for ApiError {
     }
 }
 
-/// Replaces a plain-text error of the router by one that clients can parse.
+/// Replaces a plain-text error of the router with one that clients can parse.
 pub(super) fn with_parsable_error(response: Response) -> Response {
     if !response.status().is_client_error() || response.headers().contains_key(HEADER_ERROR_CODE) {
         return response;

@@ -14,8 +14,8 @@ use tokio::time::timeout;
 use super::answer::ApiError;
 use crate::state::{IfMatch, Owner};
 
-/// Maximum size of a body. The limit leaves room for the largest payload of a method
-/// (128 KiB) and for a bulk request of a hundred devices.
+/// Maximum size of a body. It is large enough for the maximum payload of a method (128 KiB)
+/// and for a bulk request with a hundred devices.
 const MAX_BODY_BYTES: usize = 256 * 1024;
 
 /// Parses the device id in a path.

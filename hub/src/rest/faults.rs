@@ -17,7 +17,7 @@ use super::body::JsonObject;
 use crate::faults::{CONTROL_PATH, ControlRequest, FaultJson, Step};
 use crate::sessions::Ending;
 
-/// Delay of a restart, in which the response to its request is sent.
+/// Delay before a simulated restart, so that the response can be sent first.
 const RESTART_DELAY: Duration = Duration::from_millis(100);
 
 /// Lists the active faults and the number of faults that have happened.

@@ -113,8 +113,8 @@ async fn refuse(outlet: &Outlet, code: ConnAckCode) {
     let _ = outlet.send(refusal.encode(), Handling::REGULAR).await;
 }
 
-/// Authenticates the device of a CONNECT. Some clients do not retry after the code 5, so it
-/// is used only for permanent errors.
+/// Authenticates the device of a CONNECT. Some clients do not retry after return code 5, so
+/// it is used only for permanent errors.
 async fn authenticate(
     context: &SessionContext,
     connect: &Connect,

@@ -21,8 +21,8 @@ use crate::mqtt::{Outbound, Publish, Will};
 use crate::stamps::{now, tracking_id};
 use crate::telemetry::TelemetryMessage;
 
-/// Delay of an error in answer to a twin request, since some clients repeat a failed request
-/// immediately and indefinitely.
+/// Delay before a failed twin request is answered, since some clients repeat it immediately
+/// and indefinitely.
 const GET_ERROR_DELAY: Duration = Duration::from_secs(1);
 
 impl Session {

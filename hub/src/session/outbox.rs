@@ -79,6 +79,6 @@ async fn write<W: AsyncWrite + Unpin>(
     if silent.borrow().is_some() {
         return;
     }
-    // The error of a broken connection can be ignored.
+    // Fails if the connection is already broken.
     let _ = writer.shutdown().await;
 }

@@ -6,8 +6,8 @@ use tokio::time::{Instant, sleep};
 
 use crate::faults::{ConnectionFate, Handling};
 
-/// Silence of a connection. Once it has a time, the hub neither reads nor writes until then,
-/// and then drops the connection.
+/// Time until which a connection is silent, if a fault has silenced it. Until then the hub
+/// neither reads nor writes; after that it drops the connection.
 type Silence = watch::Sender<Option<Instant>>;
 
 /// Handle for sending packets to a connection. The writer of the connection ends when all of
@@ -18,7 +18,7 @@ pub(crate) struct Outlet {
     silence: Silence,
 }
 
-/// Error of a packet that was not queued. The connection has ended or, for
+/// Error for a packet that cannot be queued. The connection has ended or, for
 /// [`Outlet::try_send`], the queue is full.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct NotQueued;
@@ -71,7 +71,7 @@ impl Outlet {
         }
     }
 
-    /// Returns a receiver of the silence.
+    /// Returns a receiver that is notified when the connection is silenced.
     pub(crate) fn silenced(&self) -> watch::Receiver<Option<Instant>> {
         self.silence.subscribe()
     }

@@ -9,7 +9,7 @@ use super::owner::Owner;
 use super::record::Part;
 use crate::policy::{Denied, Permission};
 
-/// An authenticated device, which can connect.
+/// An authenticated device.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct DeviceGrant {
     pub(crate) device: DeviceId,

@@ -1,9 +1,9 @@
-//! Errors of opening the hub's state.
+//! Errors that prevent the hub's state from being opened.
 
 use std::io;
 use std::path::{Path, PathBuf};
 
-/// Error of opening the hub's state.
+/// Error that prevents the hub's state from being opened.
 #[derive(Debug, thiserror::Error)]
 pub enum StateError {
     /// The data directory cannot be created or is not a directory.
@@ -24,7 +24,7 @@ pub enum StateError {
         #[source]
         source: io::Error,
     },
-    /// The state file cannot be read or written. For example, the disk is full or read-only.
+    /// The state file cannot be read or written, for example because the disk is full.
     #[error("cannot read or write the state file `{}`", path.display())]
     Io {
         /// The file.

@@ -8,7 +8,7 @@ pub(super) fn of_twin(counter: u64) -> String {
     STANDARD.encode(counter.to_be_bytes())
 }
 
-/// Returns the etag of an identity: its number in decimal digits in base64.
+/// Returns the etag of an identity: its number as decimal digits in base64.
 pub(super) fn of_identity(number: u32) -> String {
     STANDARD.encode(number.to_string())
 }

@@ -178,8 +178,8 @@ fn generation() -> Result<String, HubError> {
     Ok(number.to_string())
 }
 
-/// Returns the number of the next etag. As in IoT Hub it is a random increment of the current
-/// one, so that clients cannot predict it.
+/// Returns the number of the next etag. As in IoT Hub, the increment is random, so that
+/// clients cannot predict the etag.
 fn next_etag(current: u32) -> Result<u32, HubError> {
     Ok(current.wrapping_add(u32::from_be_bytes(random()?) % 1_000_000 + 1))
 }

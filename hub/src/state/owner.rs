@@ -4,7 +4,7 @@ use std::fmt;
 
 use protocol::id::{DeviceId, ModuleId};
 
-/// The device or module that owns a record. In this order, modules follow their device.
+/// The device or module that owns a record. Sorting places modules after their device.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct Owner {
     pub(crate) device: DeviceId,

@@ -84,8 +84,8 @@ impl Entity {
         &self.identity.authentication.primary.0
     }
 
-    /// Returns the keys of SAS tokens. Returns none if the device authenticates by other
-    /// means.
+    /// Returns the keys that can sign the device's SAS tokens. Returns none if the device
+    /// authenticates by other means.
     pub(super) fn keys(&self) -> Vec<&Key> {
         let authentication = &self.identity.authentication;
         match authentication.kind {

@@ -99,7 +99,7 @@ pub(super) struct NotWritten(
 );
 
 impl NotWritten {
-    /// Converts the failure to the error of opening the state at `path`.
+    /// Converts the failure to a [`StateError`] for the file at `path`.
     pub(super) fn at_open(&self, path: &Path) -> StateError {
         match &self.0 {
             Some(error) => StateError::of_redb(path, error),

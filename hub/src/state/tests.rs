@@ -229,8 +229,8 @@ fn a_device_is_notified_of_desired_properties_but_not_of_tags() {
 fn missing_keys_are_generated_and_survive_updates() {
     let state = in_memory();
     let empty = json!({"symmetricKey": {"primaryKey": "", "secondaryKey": ""}, "type": "sas"});
-    let made = state.create(&owner("d1"), &request(json!({"authentication": empty}))).unwrap();
-    let view = made.identity_view();
+    let created = state.create(&owner("d1"), &request(json!({"authentication": empty}))).unwrap();
+    let view = created.identity_view();
     let keys = &view["authentication"]["symmetricKey"];
     assert_eq!(keys["primaryKey"].as_str().map(str::len), Some(44));
     assert_ne!(keys["primaryKey"], keys["secondaryKey"]);
@@ -239,7 +239,7 @@ fn missing_keys_are_generated_and_survive_updates() {
     let changed = state.update(&owner("d1"), &same, &IfMatch::Any).unwrap();
     assert_eq!(changed.identity_view()["authentication"], view["authentication"]);
     assert!(!changed.is_enabled());
-    assert_ne!(changed.identity_etag(), made.identity_etag());
+    assert_ne!(changed.identity_etag(), created.identity_etag());
 
     let own = json!({"authentication": {"symmetricKey": {"primaryKey": "c2VjcmV0"}}});
     let changed = state.update(&owner("d1"), &request(own), &IfMatch::Any).unwrap();

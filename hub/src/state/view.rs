@@ -14,7 +14,7 @@ use super::twin::Twin;
 /// Timestamp of an event that has not happened.
 const NEVER: &str = "0001-01-01T00:00:00Z";
 
-/// Returns a twin.
+/// Returns the JSON document of a twin.
 pub(super) fn twin(owner: &Owner, identity: &Identity, twin: &Twin, presence: &Presence) -> Value {
     let mut view = json!({
         "deviceId": owner.device,
@@ -38,7 +38,7 @@ pub(super) fn twin(owner: &Owner, identity: &Identity, twin: &Twin, presence: &P
     view
 }
 
-/// Returns an identity with its keys.
+/// Returns the JSON document of an identity, including its keys.
 pub(super) fn identity(owner: &Owner, identity: &Identity, presence: &Presence) -> Value {
     let authentication = &identity.authentication;
     let mut view = json!({

@@ -101,7 +101,7 @@ impl ErrorCode {
         Self::ALL.iter().copied().find(|code| code.name() == name)
     }
 
-    /// Returns the most general code of an HTTP status.
+    /// Returns the most general code for an HTTP status.
     #[must_use]
     pub fn from_http_status(status: u16) -> ErrorCode {
         match status {

@@ -11,8 +11,7 @@ const MAX_FOREIGN_BODY_BYTES: usize = 500;
 
 /// A response with an error status, sent by the hub or by a proxy.
 ///
-/// `Display` adds nothing to the response: if it has no code of IoT Hub, the HTTP
-/// status is shown.
+/// If the response has no code of IoT Hub, `Display` shows the HTTP status instead.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ErrorResponse {
     /// The HTTP status.

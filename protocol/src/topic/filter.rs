@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use super::{DESIRED, HubTopic, METHOD_REQUEST, TWIN_ANSWER, TopicError, shown};
+use super::{DESIRED, HubTopic, METHOD_REQUEST, TWIN_ANSWER, TopicError, escaped};
 use crate::id::{DeviceId, ModuleId};
 
 /// A topic filter that a device can subscribe to. IoT Hub supports no other filters, and
@@ -50,7 +50,7 @@ impl FromStr for Filter {
     type Err = TopicError;
 
     fn from_str(text: &str) -> Result<Filter, TopicError> {
-        let unknown = || TopicError::Unknown(shown(text));
+        let unknown = || TopicError::Unknown(escaped(text));
         let tree = text.strip_suffix('#').ok_or_else(unknown)?;
         match tree {
             METHOD_REQUEST => return Ok(Self::Methods),

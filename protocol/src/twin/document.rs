@@ -29,7 +29,7 @@ pub struct Twin {
     /// The time of the last change of `status`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub status_update_time: Option<String>,
-    /// `Connected` or `Disconnected`. The value lags behind, so it only informs people.
+    /// `Connected` or `Disconnected`. Updated with a delay, so only suitable for display.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub connection_state: Option<String>,
     /// The time of the device's last activity.

@@ -53,7 +53,7 @@ pub fn check_patch(patch: &Map<String, Value>) -> Result<(), PatchError> {
     check_object(patch, "", 1, Nulls::Delete)
 }
 
-/// Checks a whole section in the same manner as [`check_patch`], but refuses every null.
+/// Checks a whole section like [`check_patch`], but refuses every null.
 pub fn check_section(body: &Map<String, Value>) -> Result<(), PatchError> {
     check_object(body, "", 1, Nulls::Refused)
 }
@@ -75,17 +75,18 @@ fn check_object(
 ) -> Result<(), PatchError> {
     for (key, value) in object {
         let bad = |c: char| c.is_control() || matches!(c, '.' | '$' | ' ');
-        let here = || if path.is_empty() { shown(key) } else { format!("{path}.{}", shown(key)) };
+        let full_path =
+            || if path.is_empty() { escaped(key) } else { format!("{path}.{}", escaped(key)) };
         if key.len() > MAX_KEY_BYTES {
             return Err(PatchError::LongKey { path: path.to_owned(), bytes: key.len() });
         }
         if key.is_empty() || key.contains(bad) {
-            return Err(PatchError::Key(here()));
+            return Err(PatchError::Key(full_path()));
         }
         if depth > MAX_DEPTH {
-            return Err(PatchError::Depth(here()));
+            return Err(PatchError::Depth(full_path()));
         }
-        check_value(value, &here, depth, nulls)?;
+        check_value(value, &full_path, depth, nulls)?;
     }
     Ok(())
 }
@@ -102,9 +103,9 @@ fn check_value(
             Err(PatchError::LongString { path: path(), bytes: text.len() })
         }
         Value::Number(number) => {
-            let whole = number.as_i64().map(|n| (MIN_INTEGER..=MAX_INTEGER).contains(&n));
+            let in_range = number.as_i64().map(|n| (MIN_INTEGER..=MAX_INTEGER).contains(&n));
             // serde_json represents integers above `i64::MAX` as `u64`.
-            match whole.unwrap_or(!number.is_u64()) {
+            match in_range.unwrap_or(!number.is_u64()) {
                 true => Ok(()),
                 false => Err(PatchError::Integer(path())),
             }
@@ -120,8 +121,8 @@ fn check_value(
     }
 }
 
-/// Returns a key in the form of an error message, escaped and truncated.
-fn shown(key: &str) -> String {
+/// Escapes and truncates a key for an error message.
+fn escaped(key: &str) -> String {
     key.chars().take(40).flat_map(char::escape_debug).collect()
 }
 

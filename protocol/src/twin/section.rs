@@ -9,7 +9,7 @@ use super::{MAX_SECTION_BYTES, METADATA, VERSION, merge};
 /// The desired or the reported properties of a twin.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Section {
-    /// The properties themselves.
+    /// The properties, without metadata and version.
     pub body: Map<String, Value>,
     /// The time of the last change of each property, in the format of `$metadata`.
     pub metadata: Map<String, Value>,
@@ -150,7 +150,7 @@ mod tests {
     }
 
     #[test]
-    fn a_replacement_keeps_nothing_and_a_refused_change_has_no_effect() {
+    fn a_replacement_removes_old_properties_and_a_refused_change_has_no_effect() {
         let mut desired = Section::new(Stamp::TimeAndVersion, "T0");
         desired.apply(&object(json!({"a": 1})), "T1").unwrap();
         desired.replace(object(json!({"b": 2})), "T2").unwrap();

@@ -25,8 +25,8 @@ enum NextPage {
 }
 
 impl NextPage {
-    /// Returns the page that a continuation token refers to. Some proxies replace a missing
-    /// token by an empty one, which would restart the query at the first page.
+    /// Returns the page that a continuation token refers to. Treats an empty token like a
+    /// missing one: some proxies send it on the last page, and it would restart the query.
     fn from_header(token: Option<&str>) -> NextPage {
         match token.filter(|token| !token.is_empty()) {
             Some(token) => NextPage::After(token.to_owned()),

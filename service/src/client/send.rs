@@ -1,4 +1,4 @@
-//! Sending of requests: signs them, retries them if that is safe, parses the responses.
+//! Sends requests: signs them, retries them if that is safe, and parses the responses.
 
 use std::error::Error;
 use std::io;
@@ -158,8 +158,8 @@ impl Client {
     }
 }
 
-/// Returns the innermost cause of a `reqwest` error, and the reason why the certificate is
-/// untrusted if that is the cause.
+/// Returns the innermost cause of a `reqwest` error. If the cause is an untrusted certificate,
+/// also returns the reason.
 fn cause(error: &reqwest::Error) -> (String, Option<Distrust>) {
     if let Some(reason) = trust::distrust(error) {
         return (format!("its certificate {}", reason.text()), Some(reason));

@@ -65,10 +65,10 @@ fn twin_text(twin: &Twin) -> String {
         [("tags", &twin.tags), ("desired", &properties.desired), ("reported", &properties.reported)]
     {
         let version = section.get("$version").map_or(String::new(), |n| format!(" (version {n})"));
-        let own = |(key, value): (&String, &Value)| {
+        let is_property = |(key, value): (&String, &Value)| {
             (!key.starts_with('$')).then(|| (key.clone(), value.clone()))
         };
-        let shown: Map<String, Value> = section.iter().filter_map(own).collect();
+        let shown: Map<String, Value> = section.iter().filter_map(is_property).collect();
         text += &format!("{name}{version}: {:#}\n", Value::Object(shown));
     }
     text

@@ -8,19 +8,19 @@ async fn a_device_is_created_updated_and_deleted() {
     let body = json!({"deviceId": "nd", "authentication": {"type": "sas",
         "symmetricKey": {"primaryKey": "", "secondaryKey": ""}}});
 
-    let made = rig.request(Method::PUT, "/devices/nd", &body).await;
-    assert_eq!(made.status, StatusCode::OK, "{}", made.text);
+    let created = rig.request(Method::PUT, "/devices/nd", &body).await;
+    assert_eq!(created.status, StatusCode::OK, "{}", created.text);
     assert_eq!(
-        made.body["authentication"]["symmetricKey"]["primaryKey"].as_str().unwrap().len(),
+        created.body["authentication"]["symmetricKey"]["primaryKey"].as_str().unwrap().len(),
         44
     );
-    let etag = made.headers[ETAG].to_str().unwrap().to_owned();
-    assert_eq!(etag, format!("\"{}\"", made.body["etag"].as_str().unwrap()));
+    let etag = created.headers[ETAG].to_str().unwrap().to_owned();
+    assert_eq!(etag, format!("\"{}\"", created.body["etag"].as_str().unwrap()));
 
-    let again = rig.request(Method::PUT, "/devices/nd", &body).await;
-    assert_eq!(again.status, StatusCode::CONFLICT);
+    let repeated = rig.request(Method::PUT, "/devices/nd", &body).await;
+    assert_eq!(repeated.status, StatusCode::CONFLICT);
     let message = "ErrorCode:DeviceAlreadyExists;A device with ID 'nd' is already registered.";
-    assert_eq!(again.body["Message"], message);
+    assert_eq!(repeated.body["Message"], message);
 
     let stale =
         rig.request_with(Method::PUT, "/devices/nd", &[("If-Match", "\"old\"")], &body).await;
@@ -31,13 +31,14 @@ async fn a_device_is_created_updated_and_deleted() {
     let changed = rig.request_with(Method::PUT, "/devices/nd", &[("If-Match", &etag)], off).await;
     assert_eq!(changed.body["status"], "disabled");
     assert_eq!(changed.body["statusReason"], "lost");
-    assert_eq!(changed.body["authentication"], made.body["authentication"]);
+    assert_eq!(changed.body["authentication"], created.body["authentication"]);
     let read = rig.request(Method::GET, "/devices/nd", "").await;
     assert_eq!(read.body, changed.body);
     assert_ne!(read.headers[ETAG].to_str().unwrap(), etag);
 
-    let gone = rig.request_with(Method::DELETE, "/devices/nd", &[("If-Match", "\"*\"")], "").await;
-    assert_eq!((gone.status, gone.text.as_str()), (StatusCode::NO_CONTENT, ""));
+    let deleted =
+        rig.request_with(Method::DELETE, "/devices/nd", &[("If-Match", "\"*\"")], "").await;
+    assert_eq!((deleted.status, deleted.text.as_str()), (StatusCode::NO_CONTENT, ""));
     let missing = rig.request(Method::GET, "/devices/nd", "").await;
     assert_eq!(missing.status, StatusCode::NOT_FOUND);
     assert_eq!(missing.body["Message"], "ErrorCode:DeviceNotFound;nd");
@@ -102,12 +103,15 @@ async fn modules_have_separate_identities_and_twins() {
     let rig = Rig::new().with_devices(&["d1"]);
     let body = json!({"deviceId": "d1", "moduleId": "m", "managedBy": "me"});
 
-    let made = rig.request(Method::PUT, "/devices/d1/modules/m", &body).await;
-    assert_eq!(made.status, StatusCode::OK, "{}", made.text);
-    assert_eq!((&made.body["moduleId"], &made.body["managedBy"]), (&json!("m"), &json!("me")));
-    assert_eq!(made.headers.get(ETAG), None);
+    let created = rig.request(Method::PUT, "/devices/d1/modules/m", &body).await;
+    assert_eq!(created.status, StatusCode::OK, "{}", created.text);
+    assert_eq!(
+        (&created.body["moduleId"], &created.body["managedBy"]),
+        (&json!("m"), &json!("me"))
+    );
+    assert_eq!(created.headers.get(ETAG), None);
     let listed = rig.request(Method::GET, "/devices/d1/modules", "").await;
-    assert_eq!(listed.body, json!([made.body]));
+    assert_eq!(listed.body, json!([created.body]));
 
     let patch = json!({"tags": {"a": 1}});
     let twin = rig.request(Method::PATCH, "/twins/d1/modules/m", patch).await;
@@ -119,8 +123,8 @@ async fn modules_have_separate_identities_and_twins() {
     let method = json!({"methodName": "m"});
     let offline = rig.request(Method::POST, "/twins/d1/modules/m/methods", &method).await;
     assert_eq!(offline.error().code, ErrorCode::DeviceNotOnline);
-    let gone = rig.request(Method::DELETE, "/devices/d1/modules/m", "").await;
-    assert_eq!(gone.status, StatusCode::NO_CONTENT);
+    let deleted = rig.request(Method::DELETE, "/devices/d1/modules/m", "").await;
+    assert_eq!(deleted.status, StatusCode::NO_CONTENT);
     let unknown = rig.request(Method::POST, "/twins/d1/modules/m/methods", &method).await;
     assert_eq!(unknown.error().code, ErrorCode::ModuleNotFound);
 }
@@ -172,12 +176,12 @@ async fn writes_are_persisted_before_the_response() {
     let dir = tempfile::tempdir().unwrap();
     let open = || State::open(Some(dir.path()), vec!["localhost".into()]).unwrap();
     let rig = Rig::over(open());
-    let made = rig.request(Method::PUT, "/devices/d1", "{}").await;
+    let created = rig.request(Method::PUT, "/devices/d1", "{}").await;
     let patched = rig.request(Method::PATCH, "/twins/d1", json!({"tags": {"a": 1}})).await;
     drop(rig);
 
     let rig = Rig::over(open());
 
-    assert_eq!(rig.request(Method::GET, "/devices/d1", "").await.body, made.body);
+    assert_eq!(rig.request(Method::GET, "/devices/d1", "").await.body, created.body);
     assert_eq!(rig.request(Method::GET, "/twins/d1", "").await.body, patched.body);
 }

@@ -27,8 +27,9 @@ async fn a_twin_is_changed_only_if_its_etag_matches() {
     }
     assert_eq!(rig.request(Method::PATCH, "/twins/d1", &body).await.status, StatusCode::OK);
 
-    let whole = json!({"properties": {"desired": {"y": 1}}});
-    let replaced = rig.request_with(Method::PUT, "/twins/d1", &if_match("\"*\""), whole).await;
+    let replacement = json!({"properties": {"desired": {"y": 1}}});
+    let replaced =
+        rig.request_with(Method::PUT, "/twins/d1", &if_match("\"*\""), replacement).await;
     assert_eq!(replaced.body.get("tags"), None);
     assert_eq!(replaced.body["properties"]["desired"]["y"], 1);
     assert_eq!(replaced.body["properties"]["desired"].get("z"), None);

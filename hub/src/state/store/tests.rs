@@ -18,8 +18,8 @@ fn written_records_survive_a_restart() {
     assert!(twins(&records).is_empty());
     store.write(vec![put("a", "1"), put("b", "2")]).wait().unwrap();
     store.write(vec![put("b", "3")]).wait().unwrap();
-    let gone = RecordChange { kind: RecordKind::Twin, key: "a".into(), value: None };
-    store.write(vec![gone]).wait().unwrap();
+    let removal = RecordChange { kind: RecordKind::Twin, key: "a".into(), value: None };
+    store.write(vec![removal]).wait().unwrap();
     drop(store);
 
     let (_store, records) = Store::open(dir.path()).unwrap();
@@ -122,14 +122,14 @@ fn a_corrupt_file_is_reported_with_its_path() {
     store.write(many).wait().unwrap();
     drop(store);
     let path = dir.path().join(FILE_NAME);
-    let whole = std::fs::read(&path).unwrap();
-    let mut overwritten = whole.clone();
+    let intact = std::fs::read(&path).unwrap();
+    let mut overwritten = intact.clone();
     overwritten[4096..20_000].fill(0xA5);
 
     for (case, bytes) in [
         ("not a database", b"hello, this is no database".repeat(1000)),
-        ("truncated to half its size", whole[..whole.len() / 2].to_vec()),
-        ("truncated to one page", whole[..4096].to_vec()),
+        ("truncated to half its size", intact[..intact.len() / 2].to_vec()),
+        ("truncated to one page", intact[..4096].to_vec()),
         ("partly overwritten", overwritten),
     ] {
         std::fs::write(&path, &bytes).unwrap();

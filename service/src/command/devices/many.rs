@@ -23,7 +23,7 @@ pub(crate) struct ManyDevices {
     /// strings, which are secrets; existing devices keep their keys
     #[arg(long, value_name = "N", requires = "prefix", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     count: Option<u32>,
-    /// The start of their ids
+    /// Prefix of the device ids
     #[arg(long, requires = "count")]
     prefix: Option<String>,
 }
