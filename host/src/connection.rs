@@ -61,14 +61,14 @@ pub(crate) fn read_packets(bytes: &[u8]) -> usize {
     packets
 }
 
-/// The capacity of the queue of messages, and of the queue of requests. If its queue is full,
-/// a message waits, and a request is rejected.
+/// The capacity of the message queue and of the request queue. A message waits while its queue
+/// is full. A request is rejected.
 const OUTBOX_PACKETS: usize = 256;
 
 /// The capacity of the queue of events for the device loop.
 const INBOX_EVENTS: usize = 256;
 
-/// The time after which no caller waits for an answer any more: the maximum response timeout
+/// The maximum time for which a caller waits for an answer. It is the maximum response timeout
 /// of a method in IoT Hub.
 const MAX_ANSWER_WAIT: Duration = Duration::from_secs(300);
 
@@ -225,8 +225,7 @@ impl OutgoingRequest {
 pub(crate) mod tests {
     use super::*;
 
-    /// An outbox and the other ends of its channels, which are the driver's in production. A
-    /// test sets `online` itself.
+    /// An outbox and the other ends of its channels. In production, the driver holds them.
     pub(crate) struct Link {
         pub(crate) outbox: Outbox,
         pub(crate) online: watch::Sender<bool>,

@@ -22,8 +22,8 @@ const REFUSED_BASE: Duration = Duration::from_secs(2);
 /// The longest wait after either.
 const LONGEST_WAIT: Duration = Duration::from_secs(60);
 
-/// The duration after which a connection counts as stable, and the waits are reset. It is
-/// short, so that waits stay short in a network that cuts connections every few seconds.
+/// The duration after which a connection counts as stable and resets the waits. It is short, so
+/// that a network that cuts connections every few seconds does not lengthen the waits.
 const STABLE: Duration = Duration::from_secs(5);
 
 /// The task that keeps the host connected.

@@ -18,10 +18,10 @@ use tokio::time::Instant;
 /// The maximum number of unacknowledged packets. Further packets wait to be sent.
 const MAX_IN_FLIGHT: usize = 512;
 
-/// The number of connections in a row that the hub closes while the same packet is the oldest
-/// before that packet is set aside. After the first of them, it is sent alone, so that no
-/// other packet can be the cause. The number is above three, because no packet may be lost on
-/// a network that cuts three connections in a row (tests/journeys/matrix).
+/// The number of consecutive connections that the hub closes before the oldest packet is set
+/// aside. After the first of them, that packet is sent alone, so that no other packet can be
+/// the cause. A network that cuts three connections in a row must not lose a packet
+/// (tests/journeys/matrix).
 const MAX_CLOSINGS: u32 = 5;
 
 /// The highest id of a message.
@@ -36,7 +36,7 @@ pub(super) struct Window {
     sent: VecDeque<InFlight>,
     last_id: u16,
     /// `true` if only the oldest packet was sent on this connection, because the hub may have
-    /// closed the previous connection on receiving it.
+    /// closed the previous one because of it.
     alone: bool,
 }
 
@@ -97,8 +97,8 @@ impl Window {
         Ok(self.sent.remove(at).and_then(|sent| sent.receipt))
     }
 
-    /// Returns the packets to send again on a new connection: all of them, or the
-    /// oldest alone while it is suspected of ending connections.
+    /// Returns the packets to send again on a new connection: all packets, or only the oldest
+    /// while it is suspected of ending connections.
     pub(super) fn again(&mut self, session_present: bool) -> Vec<Publish> {
         let again = |sent: &mut InFlight| {
             // A hub that has lost the session has never seen the packet.
@@ -120,8 +120,7 @@ impl Window {
         self.again(session_present)
     }
 
-    /// Returns `true` if the hub closed the connection while the current oldest packet was the
-    /// oldest.
+    /// Returns `true` if the hub may have closed a connection because of the oldest packet.
     fn is_suspicious(&self) -> bool {
         self.sent.front().is_some_and(|oldest| oldest.closings > 0)
     }

@@ -64,7 +64,7 @@ impl Wire {
             connector.connect(server, socket).await.map_err(|e| ConnectionFailure::io(&e))?;
         let mut framed = Box::new(Framed::new(socket, Packets::default()));
 
-        // Created after the handshake, so that a slow handshake does not shorten its lifetime.
+        // The token is created after the handshake, which can be slow, to keep its full lifetime.
         let password = dial.password();
         let issued = Instant::now();
         let user_name = dial.user_name();

@@ -61,8 +61,8 @@ impl Session {
         let mut packets: Vec<_> = requests.map(OutgoingRequest::into_packet).collect();
         let (mut next, mut taken) = (message, 0);
         while let Some(Outgoing { topic, body, receipt }) = next.take().or_else(|| {
-            let room = taken < BATCH_BYTES && self.window.has_capacity();
-            room.then(|| self.messages.try_recv().ok()).flatten()
+            let may_send = taken < BATCH_BYTES && self.window.has_capacity();
+            may_send.then(|| self.messages.try_recv().ok()).flatten()
         }) {
             taken += topic.len() + body.len();
             if is_sendable(&topic, &body) {
