@@ -10,7 +10,7 @@ use tracing::{info, warn};
 use trust::TrustError;
 
 use crate::config::{Config, PluginSection};
-use crate::plugins::slot::Made;
+use crate::plugins::slot::Loaded;
 use file::{FileError, WholeFile};
 use machine::quarter_of_memory;
 
@@ -122,7 +122,7 @@ impl Loader {
         name: &str,
         section: &PluginSection,
         file: &WholeFile,
-    ) -> Result<Made<Plugin>, PluginError> {
+    ) -> Result<Loaded<Plugin>, PluginError> {
         let begun = std::time::Instant::now();
         let hits = self.engine.cache_hits();
         let settings = Arc::new(section.settings.clone());
@@ -145,7 +145,7 @@ impl Loader {
         if !unused.is_empty() {
             warn!(plugin = name, granted = %names(&unused), "capability granted, but not imported");
         }
-        Ok(Made { plugin, digest: file.digest.clone(), settings })
+        Ok(Loaded { plugin, digest: file.digest.clone(), settings })
     }
 
     /// Checks whether a version was compiled since the cache was trimmed last.
@@ -184,7 +184,7 @@ pub(crate) fn read(name: &str, section: &PluginSection) -> Result<WholeFile, Plu
 pub(crate) fn load_all(
     loader: &Loader,
     config: &Config,
-) -> Result<BTreeMap<String, Made<Plugin>>, PluginError> {
+) -> Result<BTreeMap<String, Loaded<Plugin>>, PluginError> {
     let sections = config.plugins.iter();
     sections
         .map(|(name, section)| {

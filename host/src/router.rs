@@ -76,7 +76,7 @@ impl Router {
             .slots()
             .values()
             .flat_map(|slot| slot.view().active.into_iter().chain(slot.previous()));
-        versions.map(|version| version.made.plugin.clone()).collect()
+        versions.map(|version| version.loaded.plugin.clone()).collect()
     }
 
     /// Replaces the table, and returns the previous one.
@@ -208,7 +208,7 @@ impl Router {
             begun = slot.begin(Instant::now());
         }
         let begun = begun.map_err(MethodFailure::Disabled)?;
-        let outcome = begun.version.made.plugin.invoke(call).await;
+        let outcome = begun.version.loaded.plugin.invoke(call).await;
         ended(slot, &begun, outcome.as_ref().err());
         let answer = outcome.map_err(MethodFailure::Call)?;
         let body = answer.payload.map_or("null".to_owned(), Json::into_text);
@@ -227,7 +227,7 @@ fn failure_answer(call: Arc<str>, status: i32, error: &str, message: &str) -> An
 pub(crate) fn ended(slot: &PluginSlot, call: &Begun<Plugin>, error: Option<&CallError>) {
     let outcome = failure::outcome(error);
     let message = || error.map(CallError::message).unwrap_or_default();
-    let memory_bytes = call.version.made.plugin.peak_memory_bytes() as u64;
+    let memory_bytes = call.version.loaded.plugin.peak_memory_bytes() as u64;
     let plugin = slot.name();
     if let Some(CallError::HostFault(panic)) = error {
         error!(plugin, "the host panicked in a call: {panic}");

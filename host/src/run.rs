@@ -30,7 +30,7 @@ use crate::lent::power::boot::Machine;
 use crate::lent::telemetry::Telemetry;
 use crate::lent::twin::Twin;
 use crate::memory;
-use crate::plugins::slot::{Changes, Made, Slot};
+use crate::plugins::slot::{Changes, Loaded, Slot};
 use crate::plugins::{self, Loader};
 use crate::router::{Router, Table};
 use crate::supervision::Supervisor;
@@ -169,7 +169,7 @@ pub(crate) enum Plugins {
 pub(crate) struct ProcessParts {
     config: Config,
     loader: Loader,
-    plugins: BTreeMap<String, Made<Plugin>>,
+    plugins: BTreeMap<String, Loaded<Plugin>>,
     http: Http,
     pub(crate) counts: Arc<Counts>,
     supervisor: Supervisor,

@@ -22,7 +22,7 @@ use tokio::time::{Instant, sleep_until};
 use tracing::{error, info};
 
 use crate::config::{Config, ConfigError, PluginSection};
-use crate::plugins::slot::{Changes, Made};
+use crate::plugins::slot::{Changes, Loaded};
 use crate::plugins::{self, Loader, PluginError};
 use crate::router::{PluginSlot, Router};
 use crate::supervision::Pulse;
@@ -220,12 +220,12 @@ impl Swap {
     async fn start_and_activate(
         &self,
         slot: &PluginSlot,
-        made: Made<Plugin>,
+        made: Loaded<Plugin>,
         section: &PluginSection,
     ) -> Result<u32, Refused> {
         let plugin = slot.name();
         let before = slot.view().active;
-        let digest_before = before.as_ref().map(|before| before.made.digest.as_str());
+        let digest_before = before.as_ref().map(|before| before.loaded.digest.as_str());
         let start = lifecycle::start(&self.router, &made.plugin, digest_before);
         self.step(MAX_DEADLINE, start)
             .await
@@ -243,7 +243,7 @@ impl Swap {
         name: &str,
         section: &PluginSection,
         is_known: impl FnOnce(&str, &PluginSection) -> bool + Send + 'static,
-    ) -> Result<Option<Made<Plugin>>, Refused> {
+    ) -> Result<Option<Loaded<Plugin>>, Refused> {
         let limit = section.settings.compile_time();
         let (loader, plugin, section) = (self.loader.clone(), name.to_owned(), section.clone());
         let loaded = spawn_blocking(move || {

@@ -111,7 +111,7 @@ impl PluginStatus {
     pub(super) fn of(slot: &PluginSlot) -> PluginStatus {
         let view = slot.view();
         let version = view.active.as_ref();
-        let made = version.map(|version| &version.made);
+        let made = version.map(|version| &version.loaded);
         let capabilities = made.into_iter().flat_map(|made| made.plugin.capabilities());
         PluginStatus {
             name: slot.name().to_owned(),

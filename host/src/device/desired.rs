@@ -119,7 +119,7 @@ impl Desired {
     /// Returns the outstanding delivery to a plugin, if there is one.
     fn outstanding(&self, slot: &PluginSlot) -> Option<Delivery> {
         let version = slot.view().active?;
-        if !version.made.plugin.exports().desired {
+        if !version.loaded.plugin.exports().desired {
             return None;
         }
         let now = self.twin.desired().ok()?;
@@ -187,7 +187,7 @@ impl Desired {
         let mut call = self.router.new_call("desired", &payload);
         call.attempt = attempt;
         let id = Arc::clone(&call.id);
-        let outcome = begun.version.made.plugin.desired_changed(call, version).await;
+        let outcome = begun.version.loaded.plugin.desired_changed(call, version).await;
         self.router.call_ended(&id);
         ended(slot, &begun, outcome.as_ref().err());
         let after = match outcome {

@@ -86,11 +86,11 @@ fn of(slot: &PluginSlot) -> Map<String, Value> {
     let view = slot.view();
     let mut status = Map::from_iter([("state".to_owned(), json!(view.state))]);
     if let Some(version) = &view.active {
-        let granted = version.made.plugin.capabilities().iter();
+        let granted = version.loaded.plugin.capabilities().iter();
         let granted: Vec<_> = granted.map(|it| it.name()).collect();
         status.extend([
             ("version".to_owned(), json!(version.number)),
-            ("digest".to_owned(), json!(version.made.digest)),
+            ("digest".to_owned(), json!(version.loaded.digest)),
             ("since".to_owned(), json!(format!("{:.3}", version.since))),
             ("capabilities".to_owned(), json!(granted)),
         ]);

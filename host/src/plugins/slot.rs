@@ -19,7 +19,7 @@ use crate::config::{Patience, Settings};
 use inner::{Health, SlotState, Start};
 
 pub(crate) use counters::{CallOutcome, Counters};
-pub(crate) use version::{Made, Version};
+pub(crate) use version::{Loaded, Version};
 pub(crate) use view::{Change, Chore, Disabled, SlotStatus, SlotView, VersionDigests};
 
 mod counters;
@@ -49,9 +49,14 @@ pub(crate) struct Begun<P> {
 
 impl<P> Slot<P> {
     /// Creates a slot with its first version.
-    pub(crate) fn new(name: &str, made: Made<P>, patience: Patience, changes: Changes) -> Slot<P> {
+    pub(crate) fn new(
+        name: &str,
+        loaded: Loaded<P>,
+        patience: Patience,
+        changes: Changes,
+    ) -> Slot<P> {
         let slot = Slot::loading(name, patience, changes);
-        slot.lock().set_active(made, Start::Done);
+        slot.lock().set_active(loaded, Start::Done);
         slot
     }
 
@@ -110,10 +115,10 @@ impl<P> Slot<P> {
     }
 
     /// Activates a new version, which receives all further calls. Returns its number.
-    pub(crate) fn activate(&self, made: Made<P>, patience: Patience) -> u32 {
+    pub(crate) fn activate(&self, loaded: Loaded<P>, patience: Patience) -> u32 {
         let mut inner = self.lock();
         let was_started = inner.start == Start::Done;
-        let replaced = inner.set_active(made, Start::Done);
+        let replaced = inner.set_active(loaded, Start::Done);
         if let Some(replaced) = replaced.filter(|_| was_started) {
             inner.retire(&replaced);
             inner.previous = Some(replaced);
@@ -132,12 +137,12 @@ impl<P> Slot<P> {
 
     /// Sets the first version after it was loaded. Calls wait until it is started. Returns
     /// `None` if the slot no longer waits for it.
-    pub(crate) fn loaded(&self, made: Made<P>) -> Option<Arc<Version<P>>> {
+    pub(crate) fn loaded(&self, loaded: Loaded<P>) -> Option<Arc<Version<P>>> {
         let mut inner = self.lock();
         if inner.start != Start::Loading {
             return None;
         }
-        inner.set_active(made, Start::Starting);
+        inner.set_active(loaded, Start::Starting);
         let version = inner.active.clone();
         drop(inner);
         self.changes.send_replace(());
@@ -258,8 +263,8 @@ impl<P> Slot<P> {
     pub(crate) fn knows(&self, digest: &str, settings: &Settings) -> bool {
         let inner = self.lock();
         let is_same = |known: &str, with: &Settings| known == digest && with == settings;
-        let active = inner.active.as_ref().map(|version| &version.made);
-        active.is_some_and(|made| is_same(&made.digest, &made.settings))
+        let active = inner.active.as_ref().map(|version| &version.loaded);
+        active.is_some_and(|loaded| is_same(&loaded.digest, &loaded.settings))
             || inner.rejected.as_ref().is_some_and(|(bad, with)| is_same(bad, with))
     }
 

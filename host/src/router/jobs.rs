@@ -20,7 +20,7 @@ impl Runner for Router {
         // A job waits while its plugin is not configured or not loaded, for any number of
         // attempts.
         let version = table.slot(plugin).and_then(|slot| slot.view().active);
-        version.map_or(u32::MAX, |version| version.made.settings.job_attempts())
+        version.map_or(u32::MAX, |version| version.loaded.settings.job_attempts())
     }
 
     fn run_job<'a>(&'a self, job: JobCall<'a>) -> BoxFuture<'a, JobEnd> {
@@ -56,7 +56,7 @@ impl Router {
             boot_outcome: job.boot_outcome,
             lent: Arc::clone(&self.lent),
         };
-        let outcome = begun.version.made.plugin.run_job(call).await;
+        let outcome = begun.version.loaded.plugin.run_job(call).await;
         ended(slot, &begun, outcome.as_ref().err());
         match outcome {
             Ok(Ok(())) => JobEnd::Done,

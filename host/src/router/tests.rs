@@ -70,9 +70,9 @@ pub(crate) fn router_in(directory: &Path, fixture: &str, settings: &str) -> Arc<
     let text = format!("[plugins.p]\nfile = {file:?}\n{settings}\n");
     let text = if settings.contains("methods") { text } else { text + "methods = [\"*\"]\n" };
     let config = Config::parse(&text, directory).unwrap();
-    let made = plugins::load_all(&Loader::new(&config).unwrap(), &config).unwrap().remove("p");
+    let loaded = plugins::load_all(&Loader::new(&config).unwrap(), &config).unwrap().remove("p");
     let patience = config.plugins["p"].patience;
-    let slot = Arc::new(Slot::new("p", made.unwrap(), patience, Changes::new(())));
+    let slot = Arc::new(Slot::new("p", loaded.unwrap(), patience, Changes::new(())));
     let table = Table::new(&config.plugins, [("p".to_owned(), slot)].into());
     Arc::new(Router::new(table, lent(), None))
 }

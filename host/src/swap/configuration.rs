@@ -11,7 +11,7 @@ use tracing::{error, info, warn};
 
 use super::{Refused, Subject, Swap, lifecycle};
 use crate::config::{Config, PluginSection};
-use crate::plugins::slot::{Made, Slot};
+use crate::plugins::slot::{Loaded, Slot};
 use crate::router::{PluginSlot, Table};
 
 /// Plugin of a new configuration that is not yet applied.
@@ -19,7 +19,7 @@ enum Next {
     /// Slot whose running version stays.
     Same(Arc<PluginSlot>),
     /// Version for an existing slot or, if there is none, for a new one.
-    New(Made<Plugin>, Option<Arc<PluginSlot>>),
+    New(Loaded<Plugin>, Option<Arc<PluginSlot>>),
 }
 
 impl Swap {
@@ -150,7 +150,7 @@ impl Swap {
         for (name, next) in plugins {
             let Next::New(made, slot) = next else { continue };
             let before = slot.as_ref().and_then(|slot| slot.view().active);
-            let before = before.map(|version| version.made.digest.clone());
+            let before = before.map(|version| version.loaded.digest.clone());
             let start = lifecycle::start(&self.router, &made.plugin, before.as_deref());
             match self.step(MAX_DEADLINE, start).await {
                 Ok(()) => started.push(&made.plugin),

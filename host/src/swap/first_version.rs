@@ -10,7 +10,7 @@ use tracing::{error, warn};
 use super::{Refused, Swap, lifecycle};
 use crate::config::PluginSection;
 use crate::known_good::{GoodVersion, KnownGood};
-use crate::plugins::slot::Made;
+use crate::plugins::slot::Loaded;
 use crate::plugins::{self, Loader};
 use crate::router::{PluginSlot, Router};
 use crate::supervision::caught;
@@ -30,11 +30,11 @@ struct FirstVersion {
 /// Loaded version of a plugin, and its origin.
 enum Found {
     /// Version in the plugin's file.
-    InFile(Made<Plugin>),
+    InFile(Loaded<Plugin>),
     /// Last working version, and the error of the plugin's file.
-    LastGood(Made<Plugin>, String),
+    LastGood(Loaded<Plugin>, String),
     /// Last working version, and the digest of the rolled-back version in the plugin's file.
-    RolledBack(Made<Plugin>, String),
+    RolledBack(Loaded<Plugin>, String),
 }
 
 /// Error: there is no last working version, or it does not load.
@@ -72,12 +72,12 @@ impl FirstVersion {
     async fn run(self) {
         let Some(is_last_good) = self.load().await else { return };
         let Some(version) = self.slot.view().active else { return };
-        let plugin = &version.made.plugin;
+        let plugin = &version.loaded.plugin;
         if !plugin.exports().lifecycle {
             self.slot.started(version.number, None);
             return;
         }
-        if !is_last_good && let Some(good) = self.good_digest(&version.made.digest) {
+        if !is_last_good && let Some(good) = self.good_digest(&version.loaded.digest) {
             let Err(reason) = lifecycle::start(&self.router, plugin, None).await else {
                 self.slot.started(version.number, None);
                 return;
@@ -154,7 +154,7 @@ impl FirstVersion {
     }
 
     /// Reads and compiles the file of a section on a blocking thread.
-    async fn load_file(&self, section: PluginSection) -> Result<Made<Plugin>, Refused> {
+    async fn load_file(&self, section: PluginSection) -> Result<Loaded<Plugin>, Refused> {
         let (loader, plugin) = (self.loader.clone(), self.slot.name().to_owned());
         let load = move || {
             let file = plugins::read(&plugin, &section)?;
@@ -168,7 +168,7 @@ impl FirstVersion {
 
     /// Loads the last working version with the current settings, so that it does not get a
     /// capability that was revoked.
-    async fn load_good(&self, digest: String) -> Result<Made<Plugin>, Missing> {
+    async fn load_good(&self, digest: String) -> Result<Loaded<Plugin>, Missing> {
         let file = self.known.as_ref().ok_or(Missing)?.path(&digest);
         let section = PluginSection { file, ..self.section.clone() };
         let made = self.load_file(section).await.map_err(|error| {

@@ -65,7 +65,7 @@ pub(crate) async fn stop_all(router: &Arc<Router>) {
         stops.spawn(async move {
             let view = slot.view();
             if let Some(active) = view.active.filter(|_| view.state != SlotStatus::NotStarted) {
-                stop(&router, &active.made.plugin).await;
+                stop(&router, &active.loaded.plugin).await;
             }
         });
     }
@@ -94,7 +94,7 @@ impl Swap {
     pub(super) fn start_all(&mut self) {
         for slot in self.router.table().slots().values() {
             let version = slot.view().active;
-            if let Some(version) = version.filter(|it| it.made.plugin.exports().lifecycle) {
+            if let Some(version) = version.filter(|it| it.loaded.plugin.exports().lifecycle) {
                 let (router, slot) = (Arc::clone(&self.router), Arc::clone(slot));
                 self.tasks.spawn(start_with_retries(router, slot, version, None));
             }
@@ -117,7 +117,7 @@ impl Swap {
                 Chore::Stop(version) => {
                     self.tasks.spawn(async move {
                         if version.idle().await {
-                            stop(&router, &version.made.plugin).await;
+                            stop(&router, &version.loaded.plugin).await;
                         }
                     });
                 }
@@ -140,7 +140,7 @@ pub(super) async fn start_with_retries(
 ) {
     let mut pause = Backoff::new(FIRST_RETRY, LAST_RETRY);
     while slot.view().active.is_some_and(|active| active.number == version.number) {
-        let start = start(&router, &version.made.plugin, before.as_deref());
+        let start = start(&router, &version.loaded.plugin, before.as_deref());
         let outcome = caught(start).await;
         let outcome = outcome.unwrap_or_else(|panic| Err(format!("start: host fault: {panic}")));
         let error = outcome.err();

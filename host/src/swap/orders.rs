@@ -117,7 +117,7 @@ impl Swap {
         for slot in router.table().slots().values() {
             // Marked before the task runs, so that no call reaches a plugin that has not
             // started.
-            if slot.view().active.is_some_and(|it| it.made.plugin.exports().lifecycle) {
+            if slot.view().active.is_some_and(|it| it.loaded.plugin.exports().lifecycle) {
                 slot.starting();
             }
         }
@@ -167,8 +167,9 @@ impl Swap {
         }
         let active = slot.view().active;
         let is_active = move |digest: &str, section: &PluginSection| {
-            active
-                .is_some_and(|it| it.made.digest == digest && *it.made.settings == section.settings)
+            active.is_some_and(|it| {
+                it.loaded.digest == digest && *it.loaded.settings == section.settings
+            })
         };
         let made = self
             .load(slot.name(), section, is_active)
@@ -190,8 +191,8 @@ impl Swap {
         let before = slot.previous().ok_or("there is no previous version")?;
         if before.is_stopped() {
             let active = slot.view().active;
-            let digest = active.as_ref().map(|active| active.made.digest.as_str());
-            let start = lifecycle::start(&self.router, &before.made.plugin, digest);
+            let digest = active.as_ref().map(|active| active.loaded.digest.as_str());
+            let start = lifecycle::start(&self.router, &before.loaded.plugin, digest);
             self.step(MAX_DEADLINE, start).await?;
         }
         let (from, to) = slot.roll_back().ok_or("there is no previous version")?;

@@ -272,7 +272,7 @@ async fn a_version_that_does_not_start_leaves_the_previous_one_active() {
     // This fixture refuses to start if there is a previous version.
     rig.replace("p", "lasts.wat");
     rig.until(|rig| rig.view("p").last_error.is_some()).await;
-    let digest = rig.view("p").active.unwrap().made.digest.clone();
+    let digest = rig.view("p").active.unwrap().loaded.digest.clone();
     assert_eq!(rig.view("p").last_error, Some(format!("start: {digest}")));
     assert_eq!(rig.call("p").await, says("one"));
 }

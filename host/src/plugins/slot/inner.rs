@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::view::{Change, Chore, Disabled, SlotStatus, SlotView, VersionDigests};
-use super::{Counters, Made, Version};
+use super::{Counters, Loaded, Version};
 use crate::config::{Patience, Settings};
 
 /// The number of failures in a row after which a new version that has never succeeded is
@@ -90,15 +90,19 @@ impl<P> SlotState<P> {
     }
 
     /// Sets the active version, and returns the previous one.
-    pub(super) fn set_active(&mut self, made: Made<P>, start: Start) -> Option<Arc<Version<P>>> {
+    pub(super) fn set_active(
+        &mut self,
+        loaded: Loaded<P>,
+        start: Start,
+    ) -> Option<Arc<Version<P>>> {
         self.newest += 1;
         self.start = start;
-        self.active.replace(Arc::new(Version::new(made, self.newest)))
+        self.active.replace(Arc::new(Version::new(loaded, self.newest)))
     }
 
     /// Returns the digests to persist.
     pub(super) fn digests(&self, now: Instant) -> VersionDigests {
-        let digest = |version: &Arc<Version<P>>| version.made.digest.clone();
+        let digest = |version: &Arc<Version<P>>| version.loaded.digest.clone();
         let is_proven = |version: &Arc<Version<P>>| {
             let quiet = now.saturating_duration_since(version.begun) >= PROVEN_AFTER;
             self.health.succeeded || (quiet && self.health.failures == 0)
@@ -172,7 +176,7 @@ impl<P> SlotState<P> {
         let too_many = lasts && disable_after > 0 && self.health.failures >= disable_after;
         let is_trial = rollback && !self.health.succeeded;
         if is_trial && (too_many || lasts && self.health.failures >= ROLLBACK_FAILURES) {
-            let instead_of = self.active.as_ref().map(|version| version.made.digest.clone());
+            let instead_of = self.active.as_ref().map(|version| version.loaded.digest.clone());
             let stopped = self.previous.as_ref().is_some_and(|version| version.is_stopped());
             if let Some((from, to)) = self.roll_back() {
                 let error = self.last_error.take().unwrap_or_default();
@@ -205,7 +209,7 @@ impl<P> SlotState<P> {
         previous.calls.reopen();
         let number = previous.number;
         let bad = self.active.replace(previous)?;
-        self.rejected = Some((bad.made.digest.clone(), Arc::clone(&bad.made.settings)));
+        self.rejected = Some((bad.loaded.digest.clone(), Arc::clone(&bad.loaded.settings)));
         if self.start == Start::Done {
             self.retire(&bad);
         }

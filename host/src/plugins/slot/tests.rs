@@ -7,8 +7,8 @@ use super::*;
 
 pub(crate) type TestSlot = Slot<&'static str>;
 
-fn made(plugin: &'static str, digest: &str) -> Made<&'static str> {
-    Made { plugin, digest: digest.to_owned(), settings: Arc::default() }
+fn loaded(plugin: &'static str, digest: &str) -> Loaded<&'static str> {
+    Loaded { plugin, digest: digest.to_owned(), settings: Arc::default() }
 }
 
 /// Limits that apply without a minimum duration of the failures.
@@ -16,7 +16,7 @@ const IMMEDIATE: Patience =
     Patience { disable_after: 5, failing_for: Duration::ZERO, rollback: true };
 
 pub(crate) fn slot() -> TestSlot {
-    Slot::new("p", made("one", "d1"), IMMEDIATE, Changes::new(()))
+    Slot::new("p", loaded("one", "d1"), IMMEDIATE, Changes::new(()))
 }
 
 fn knows(slot: &TestSlot, digest: &str) -> bool {
@@ -40,16 +40,16 @@ async fn stop_all(slot: &TestSlot) {
 }
 
 fn plugin(slot: &TestSlot, now: Instant) -> &'static str {
-    slot.begin(now).unwrap().version.made.plugin
+    slot.begin(now).unwrap().version.loaded.plugin
 }
 
 #[tokio::test]
 async fn a_new_version_receives_all_calls_and_the_old_one_finishes_its_own() {
     let (slot, now) = (slot(), Instant::now());
     let old = slot.begin(now).unwrap();
-    assert_eq!(slot.activate(made("two", "d2"), IMMEDIATE), 2);
+    assert_eq!(slot.activate(loaded("two", "d2"), IMMEDIATE), 2);
     assert_eq!(plugin(&slot, now), "two");
-    assert_eq!(old.version.made.plugin, "one");
+    assert_eq!(old.version.loaded.plugin, "one");
     assert!(knows(&slot, "d2") && !knows(&slot, "d1"));
 
     let chores = slot.chores();
@@ -68,7 +68,7 @@ async fn a_new_version_receives_all_calls_and_the_old_one_finishes_its_own() {
 async fn a_version_that_fails_its_first_calls_is_rolled_back_and_rejected() {
     let (slot, now) = (slot(), Instant::now());
     call(&slot, CallOutcome::Answered, now);
-    slot.activate(made("two", "d2"), IMMEDIATE);
+    slot.activate(loaded("two", "d2"), IMMEDIATE);
     stop_all(&slot).await;
     assert_eq!(fail(&slot, 2, now), None);
     assert_eq!(fail(&slot, 1, now), Some(Change::RolledBack { from: 2, to: 1 }));
@@ -84,21 +84,21 @@ async fn a_version_that_fails_its_first_calls_is_rolled_back_and_rejected() {
     assert_eq!((left.number, version.number, instead_of.as_str()), (2, 1, "d2"));
     assert!(slot.started(1, None));
     assert_eq!(slot.view().last_error, error);
-    assert_eq!(slot.activate(made("three", "d3"), IMMEDIATE), 3);
+    assert_eq!(slot.activate(loaded("three", "d3"), IMMEDIATE), 3);
 }
 
 #[tokio::test]
 async fn a_version_that_is_activated_again_before_it_was_stopped_needs_no_start() {
     let (slot, now) = (slot(), Instant::now());
     let running = slot.begin(now).unwrap();
-    slot.activate(made("two", "d2"), IMMEDIATE);
+    slot.activate(loaded("two", "d2"), IMMEDIATE);
     let chores = slot.chores();
     let [Chore::Stop(first)] = chores.as_slice() else { panic!("{chores:?}") };
     fail(&slot, 3, now);
     drop(running);
     assert!(matches!(slot.chores().as_slice(), [Chore::Stop(second)] if second.number == 2));
 
-    slot.activate(made("three", "d3"), IMMEDIATE);
+    slot.activate(loaded("three", "d3"), IMMEDIATE);
     assert!(first.idle().await);
     assert!(!first.idle().await);
 }
@@ -115,7 +115,7 @@ fn a_file_with_other_settings_is_another_version() {
 #[test]
 fn a_version_that_has_succeeded_once_is_not_rolled_back() {
     let (slot, now) = (slot(), Instant::now());
-    slot.activate(made("two", "d2"), IMMEDIATE);
+    slot.activate(loaded("two", "d2"), IMMEDIATE);
     call(&slot, CallOutcome::Refused, now);
     assert_eq!(fail(&slot, 4, now), None);
     assert_eq!(plugin(&slot, now), "two");
@@ -145,7 +145,7 @@ fn failures_within_a_short_time_neither_roll_back_nor_disable() {
     let patience = Patience { failing_for: Duration::from_secs(10), ..IMMEDIATE };
     let (slot, now) = (slot(), Instant::now());
     call(&slot, CallOutcome::Answered, now);
-    slot.activate(made("two", "d2"), patience);
+    slot.activate(loaded("two", "d2"), patience);
     assert_eq!(fail(&slot, 1000, now), None);
     let almost = now + patience.failing_for - Duration::from_millis(1);
     assert_eq!(fail(&slot, 1000, almost), None);
@@ -160,7 +160,7 @@ fn failures_within_a_short_time_neither_roll_back_nor_disable() {
 fn failures_over_a_longer_time_roll_back_and_disable() {
     let patience = Patience { failing_for: Duration::from_secs(10), ..IMMEDIATE };
     let (slot, now) = (slot(), Instant::now());
-    slot.activate(made("two", "d2"), patience);
+    slot.activate(loaded("two", "d2"), patience);
     assert_eq!(fail(&slot, 2, now), None);
     let later = now + patience.failing_for;
     assert_eq!(fail(&slot, 1, later), Some(Change::RolledBack { from: 2, to: 1 }));
@@ -174,7 +174,7 @@ fn failures_over_a_longer_time_roll_back_and_disable() {
 #[test]
 fn a_version_is_not_rolled_back_if_rollback_is_off() {
     let (slot, now) = (slot(), Instant::now());
-    slot.activate(made("two", "d2"), Patience { rollback: false, ..IMMEDIATE });
+    slot.activate(loaded("two", "d2"), Patience { rollback: false, ..IMMEDIATE });
     assert_eq!(fail(&slot, 5, now), Some(Change::Disabled(SHORTEST_REST)));
     assert_eq!(slot.view().active.unwrap().number, 2);
 }
@@ -184,7 +184,7 @@ fn a_plugin_without_a_limit_is_never_disabled() {
     let now = Instant::now();
     let slot = Slot::new(
         "p",
-        made("one", "d1"),
+        loaded("one", "d1"),
         Patience { disable_after: 0, ..IMMEDIATE },
         Changes::new(()),
     );
@@ -214,7 +214,7 @@ fn an_operator_switches_a_plugin_off_and_on() {
 fn an_operator_can_roll_back_once() {
     let (slot, now) = (slot(), Instant::now());
     assert_eq!(slot.roll_back(), None);
-    slot.activate(made("two", "d2"), IMMEDIATE);
+    slot.activate(loaded("two", "d2"), IMMEDIATE);
     assert_eq!(slot.roll_back(), Some((2, 1)));
     assert_eq!(plugin(&slot, now), "one");
     assert_eq!(slot.roll_back(), None);
@@ -225,7 +225,7 @@ fn a_version_that_did_not_start_accepts_no_calls_and_cannot_be_rolled_back_to() 
     let (slot, now) = (slot(), Instant::now());
     assert!(slot.started(1, Some("no sensor".to_owned())));
     assert_eq!(slot.begin(now).unwrap_err(), Disabled::NotStarted);
-    slot.activate(made("two", "d2"), IMMEDIATE);
+    slot.activate(loaded("two", "d2"), IMMEDIATE);
     assert_eq!(plugin(&slot, now), "two");
     assert!(slot.previous().is_none() && slot.chores().is_empty());
     assert!(!slot.started(1, None));

@@ -11,7 +11,7 @@ use crate::config::Settings;
 
 /// A loaded plugin, with the digest and the settings that identify its version.
 #[derive(Debug, Clone)]
-pub(crate) struct Made<P> {
+pub(crate) struct Loaded<P> {
     pub(crate) plugin: P,
     /// The SHA-256 digest of the file, in hexadecimal.
     pub(crate) digest: String,
@@ -22,7 +22,7 @@ pub(crate) struct Made<P> {
 /// A version of a plugin.
 #[derive(Debug)]
 pub(crate) struct Version<P> {
-    pub(crate) made: Made<P>,
+    pub(crate) loaded: Loaded<P>,
     /// The number of the version, counted from 1 since the start of the host.
     pub(crate) number: u32,
     /// The time of activation by the wall clock.
@@ -36,9 +36,9 @@ pub(crate) struct Version<P> {
 }
 
 impl<P> Version<P> {
-    pub(super) fn new(made: Made<P>, number: u32) -> Version<P> {
+    pub(super) fn new(loaded: Loaded<P>, number: u32) -> Version<P> {
         let (calls, to_stop) = (TaskTracker::new(), AtomicBool::new(false));
-        Version { made, number, since: Timestamp::now(), begun: Instant::now(), calls, to_stop }
+        Version { loaded, number, since: Timestamp::now(), begun: Instant::now(), calls, to_stop }
     }
 
     /// Waits until the version is replaced and its last call has ended. Returns `true` if the

@@ -24,7 +24,7 @@ impl Rig {
     }
 
     fn digest(&self, name: &str) -> String {
-        self.view(name).active.unwrap().made.digest.clone()
+        self.view(name).active.unwrap().loaded.digest.clone()
     }
 
     async fn until_state(&self, name: &str, state: SlotStatus) {
