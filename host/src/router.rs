@@ -92,7 +92,7 @@ impl Router {
         Call { id, method, payload, attempt, boot_outcome, lent: Arc::clone(&self.lent) }
     }
 
-    /// Notifies the jobs that a call has ended whose answer is not sent to the hub.
+    /// Notifies the jobs of the end of a call whose answer is not sent to the hub.
     pub(crate) fn call_ended(&self, id: &str) {
         self.lent.jobs.call_ended(id);
     }
@@ -118,7 +118,7 @@ impl Router {
         self.draining.store(false, Ordering::Relaxed);
     }
 
-    /// Returns the token that cancels the calls beginning now.
+    /// Returns the token that cancels the calls that begin now.
     fn stopped(&self) -> CancellationToken {
         self.stopped.read().clone()
     }
@@ -154,8 +154,7 @@ impl Router {
         let slot = table.serving(method);
         let stopped = self.stopped();
         let outcome = tokio::select! {
-            // Most calls end on the first poll. Polled first, they register no waiter for the
-            // cancellation.
+            // Most calls end on the first poll, before a waiter for the cancellation is registered.
             biased;
             // A panic of a plugin is a trap in the sandbox. A panic here is the host's, and is
             // answered as well.
