@@ -25,9 +25,9 @@ use tracing::warn;
 
 use super::answer::Answer;
 use crate::journal::{Journal, Mirrored};
-use kept::{FirstCall, KeptAnswer, KeptAnswers, PendingAnswer};
+use cached::{CachedAnswer, CachedAnswers, FirstCall, PendingAnswer};
 
-mod kept;
+mod cached;
 #[cfg(test)]
 mod tests;
 
@@ -85,7 +85,7 @@ pub(crate) struct Key {
 
 /// The answers of all calls with a key.
 pub(crate) struct IdempotencyCache {
-    kept: Arc<Mirrored<KeptAnswers>>,
+    answers: Arc<Mirrored<CachedAnswers>>,
     /// `None` if no answer survives a restart.
     journal: Option<Arc<Journal>>,
 }
@@ -100,12 +100,12 @@ struct Running<'a> {
 impl IdempotencyCache {
     /// Creates a cache with the answers in the journal, if there is one.
     pub(crate) fn new(journal: Option<Arc<Journal>>) -> IdempotencyCache {
-        let mut kept = KeptAnswers::default();
+        let mut cached = CachedAnswers::default();
         if let Some(journal) = &journal {
-            let found = Mirrored::<KeptAnswers>::found(journal);
-            kept.restore(found, Timestamp::now(), Instant::now());
+            let found = Mirrored::<CachedAnswers>::found(journal);
+            cached.restore(found, Timestamp::now(), Instant::now());
         }
-        IdempotencyCache { kept: Mirrored::new(kept, journal.as_deref()), journal }
+        IdempotencyCache { answers: Mirrored::new(cached, journal.as_deref()), journal }
     }
 
     /// Returns the answer of the first call with this key. Runs `call` if it is the first, or
@@ -119,7 +119,7 @@ impl IdempotencyCache {
         let running = loop {
             let mut first = match self.begin(&key) {
                 Ok(running) => break running,
-                Err(FirstCall::Answered(kept)) => return (kept.answer.as_ref().clone(), false),
+                Err(FirstCall::Answered(cached)) => return (cached.answer.as_ref().clone(), false),
                 Err(FirstCall::Running(first)) => first,
             };
             // The previous call ended without an answer, so this call may now be the first.
@@ -141,7 +141,7 @@ impl IdempotencyCache {
 
     /// Adds the entry of a running call. Returns the existing entry if there is one.
     fn begin(&self, key: &Key) -> Result<Running<'_>, FirstCall> {
-        let answer_tx = self.kept.lock().begin(key, Instant::now())?;
+        let answer_tx = self.answers.lock().begin(key, Instant::now())?;
         Ok(Running { cache: self, key: Some(key.clone()), answer_tx })
     }
 }
@@ -156,8 +156,8 @@ impl Running<'_> {
         let Some(key) = self.key.take() else { return false };
         let answer = Arc::new(answer.clone());
         self.answer_tx.send_replace(Some(Arc::clone(&answer)));
-        let kept = KeptAnswer::new(answer, idempotency, Timestamp::now(), Instant::now());
-        self.cache.kept.lock().keep(key, kept);
+        let cached = CachedAnswer::new(answer, idempotency, Timestamp::now(), Instant::now());
+        self.cache.answers.lock().insert(key, cached);
         true
     }
 }
@@ -165,7 +165,7 @@ impl Running<'_> {
 impl Drop for Running<'_> {
     fn drop(&mut self) {
         if let Some(key) = self.key.take() {
-            self.cache.kept.lock().abandon(&key);
+            self.cache.answers.lock().abandon(&key);
         }
     }
 }

@@ -26,7 +26,7 @@ pub(super) const MAX_BYTES: usize = 8 * 1024 * 1024;
 
 /// The running calls and the cached answers of all plugins.
 #[derive(Default)]
-pub(super) struct KeptAnswers {
+pub(super) struct CachedAnswers {
     pub(super) calls: HashMap<Key, FirstCall>,
     /// The cached answers by plugin.
     pub(super) shares: HashMap<String, Share>,
@@ -53,12 +53,12 @@ pub(super) type PendingAnswer = Option<Arc<Answer>>;
 #[derive(Clone)]
 pub(super) enum FirstCall {
     Running(watch::Receiver<PendingAnswer>),
-    Answered(KeptAnswer),
+    Answered(CachedAnswer),
 }
 
 /// A cached answer.
 #[derive(Clone)]
-pub(super) struct KeptAnswer {
+pub(super) struct CachedAnswer {
     pub(super) answer: Arc<Answer>,
     /// The time of expiry.
     pub(super) until: Instant,
@@ -77,17 +77,17 @@ pub(super) struct AnswerRecord {
     time_ms: u64,
 }
 
-impl KeptAnswer {
+impl CachedAnswer {
     pub(super) fn new(
         answer: Arc<Answer>,
         idempotency: &Idempotency,
         wall: Timestamp,
         now: Instant,
-    ) -> KeptAnswer {
+    ) -> CachedAnswer {
         let Idempotency { time, durable, .. } = *idempotency;
         let until_ms = wall.saturating_add(time).unwrap_or(Timestamp::MAX).as_millisecond();
         let time_ms = u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
-        KeptAnswer { answer, until: now + time, durable: durable.then_some((until_ms, time_ms)) }
+        CachedAnswer { answer, until: now + time, durable: durable.then_some((until_ms, time_ms)) }
     }
 
     /// Returns the record to persist, or `None` if the answer is not persisted.
@@ -104,7 +104,7 @@ impl KeptAnswer {
     }
 }
 
-impl KeptAnswers {
+impl CachedAnswers {
     /// Adds the persisted answers. The wall clock determines their remaining time, which is
     /// at most the total time.
     pub(super) fn restore(
@@ -123,7 +123,7 @@ impl KeptAnswers {
             }
             let answer = Arc::new(Answer { status, body, call: call.into() });
             let until = now + Duration::from_millis(left);
-            self.keep(key, KeptAnswer { answer, until, durable: Some((until_ms, time_ms)) });
+            self.insert(key, CachedAnswer { answer, until, durable: Some((until_ms, time_ms)) });
         }
     }
 
@@ -135,7 +135,7 @@ impl KeptAnswers {
         now: Instant,
     ) -> Result<watch::Sender<PendingAnswer>, FirstCall> {
         match self.calls.get(key) {
-            Some(FirstCall::Answered(kept)) if kept.until <= now => self.remove(key),
+            Some(FirstCall::Answered(cached)) if cached.until <= now => self.remove(key),
             Some(first) => return Err(first.clone()),
             None => {}
         }
@@ -150,17 +150,17 @@ impl KeptAnswers {
     }
 
     /// Caches an answer, and evicts others if there are too many.
-    pub(super) fn keep(&mut self, key: Key, kept: KeptAnswer) {
-        let bytes = size(&key, &kept.answer);
+    pub(super) fn insert(&mut self, key: Key, cached: CachedAnswer) {
+        let bytes = size(&key, &cached.answer);
         let share = self.shares.entry(key.plugin.clone()).or_default();
         share.answered.push_back(key.clone());
         share.bytes += bytes;
         self.answers += 1;
         self.bytes += bytes;
-        if kept.durable.is_some() {
+        if cached.durable.is_some() {
             self.unsaved.insert(key.clone(), false);
         }
-        self.calls.insert(key, FirstCall::Answered(kept));
+        self.calls.insert(key, FirstCall::Answered(cached));
         while let Some(oldest) = self.to_evict().cloned() {
             self.remove(&oldest);
         }
@@ -181,11 +181,11 @@ impl KeptAnswers {
 
     /// Removes a cached answer.
     fn remove(&mut self, key: &Key) {
-        let Some(FirstCall::Answered(kept)) = self.calls.remove(key) else { return };
-        let bytes = size(key, &kept.answer);
+        let Some(FirstCall::Answered(cached)) = self.calls.remove(key) else { return };
+        let bytes = size(key, &cached.answer);
         self.answers -= 1;
         self.bytes -= bytes;
-        if kept.durable.is_some() {
+        if cached.durable.is_some() {
             self.unsaved.insert(key.clone(), false);
         }
         let Some(share) = self.shares.get_mut(&key.plugin) else { return };
@@ -203,7 +203,7 @@ fn size(key: &Key, answer: &Answer) -> usize {
     key.plugin.len() + key.method.len() + key.text.len() + answer.body.len()
 }
 
-impl Persistent for KeptAnswers {
+impl Persistent for CachedAnswers {
     const KIND: RecordKind = RecordKind::Answer;
     type Record = AnswerRecord;
     type Found = (Key, AnswerRecord);
@@ -211,7 +211,7 @@ impl Persistent for KeptAnswers {
     fn unsaved(&mut self) -> Vec<(Vec<u8>, Option<AnswerRecord>)> {
         self.unsaved.values_mut().for_each(|in_flight| *in_flight = true);
         let record = |key: &Key| match self.calls.get(key)? {
-            FirstCall::Answered(kept) => kept.record(),
+            FirstCall::Answered(cached) => cached.record(),
             FirstCall::Running(_) => None,
         };
         let bytes = |key: &Key| serde_json::to_vec(key).expect("a key is JSON");
@@ -226,7 +226,7 @@ impl Persistent for KeptAnswers {
 
     fn lost(&mut self) {
         let durable = self.calls.iter().filter(
-            |(_, call)| matches!(call, FirstCall::Answered(kept) if kept.durable.is_some()),
+            |(_, call)| matches!(call, FirstCall::Answered(cached) if cached.durable.is_some()),
         );
         let keys: Vec<Key> = durable.map(|(key, _)| key.clone()).collect();
         self.unsaved.extend(keys.into_iter().map(|key| (key, false)));

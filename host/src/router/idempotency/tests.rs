@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use super::kept::{MAX_ANSWERS, MAX_BYTES};
+use super::cached::{MAX_ANSWERS, MAX_BYTES};
 use super::*;
 use crate::journal::tests::journal;
 
@@ -108,11 +108,11 @@ async fn the_number_and_size_of_answers_are_limited() {
     for number in 0..2 * MAX_ANSWERS {
         let body = if number % 2 == 0 { big.as_str() } else { "" };
         cache.ask(key(&number.to_string()), async { answer(200, body) }).await;
-        let kept = cache.kept.lock();
-        assert!(kept.bytes <= MAX_BYTES && kept.answers <= MAX_ANSWERS);
-        let share = &kept.shares["p"];
-        assert_eq!((kept.calls.len(), kept.bytes), (share.answered.len(), share.bytes));
-        assert_eq!(kept.answers, kept.calls.len());
+        let cached = cache.answers.lock();
+        assert!(cached.bytes <= MAX_BYTES && cached.answers <= MAX_ANSWERS);
+        let share = &cached.shares["p"];
+        assert_eq!((cached.calls.len(), cached.bytes), (share.answered.len(), share.bytes));
+        assert_eq!(cached.answers, cached.calls.len());
     }
 }
 
@@ -120,7 +120,7 @@ async fn the_number_and_size_of_answers_are_limited() {
 async fn a_plugin_with_many_answers_evicts_only_its_own() {
     let cache = cache();
     let big = "x".repeat(128 * 1024);
-    cache.ask(key_of("small", "1"), async { answer(200, "kept") }).await;
+    cache.ask(key_of("small", "1"), async { answer(200, "cached") }).await;
     for number in 0..2 * MAX_BYTES / big.len() {
         cache.ask(key(&number.to_string()), async { answer(200, big.as_str()) }).await;
     }
@@ -128,7 +128,7 @@ async fn a_plugin_with_many_answers_evicts_only_its_own() {
         cache.ask(key(&format!("n{number}")), async { answer(200, "") }).await;
     }
     let again = cache.ask(key_of("small", "1"), async { panic!("it runs again") }).await;
-    assert_eq!(again, (answer(200, "kept"), false));
+    assert_eq!(again, (answer(200, "cached"), false));
 }
 
 #[tokio::test]
@@ -143,7 +143,7 @@ async fn a_durable_answer_survives_a_restart_until_it_expires() {
         let brief = Idempotency { time: Duration::ZERO, ..durable.clone() };
         first.answer(key("3"), &brief, async { answer(202, "first") }).await;
         // Found without closing the journal, as after a crash.
-        assert_eq!(Mirrored::<KeptAnswers>::found(&journal).len(), 2);
+        assert_eq!(Mirrored::<CachedAnswers>::found(&journal).len(), 2);
         journal.close().await;
     }
 
@@ -155,7 +155,7 @@ async fn a_durable_answer_survives_a_restart_until_it_expires() {
     assert_eq!(again("1").await, (answer(202, "first"), false));
     assert_eq!(again("2").await, (answer(202, "second"), true));
     assert_eq!(again("3").await, (answer(202, "second"), true));
-    assert_eq!(Mirrored::<KeptAnswers>::found(&journal).len(), 3);
+    assert_eq!(Mirrored::<CachedAnswers>::found(&journal).len(), 3);
     journal.close().await;
 }
 
@@ -167,11 +167,11 @@ async fn a_restart_does_not_extend_the_time_of_an_answer() {
     first.journal.as_ref().unwrap().close().await;
     let journal = journal(&directory);
     for (wall, left) in [("1970-01-01T00:00:00Z", TIME), ("2500-01-01T00:00:00Z", Duration::ZERO)] {
-        let mut kept = KeptAnswers::default();
+        let mut cached = CachedAnswers::default();
         let now = Instant::now();
-        kept.restore(Mirrored::<KeptAnswers>::found(&journal), wall.parse().unwrap(), now);
-        let found = match kept.calls.get(&key("1")) {
-            Some(FirstCall::Answered(kept)) => kept.until - now,
+        cached.restore(Mirrored::<CachedAnswers>::found(&journal), wall.parse().unwrap(), now);
+        let found = match cached.calls.get(&key("1")) {
+            Some(FirstCall::Answered(cached)) => cached.until - now,
             _ => Duration::ZERO,
         };
         assert_eq!(found, left, "{wall}");
