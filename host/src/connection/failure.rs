@@ -23,7 +23,7 @@ pub(super) enum FailureKind {
     /// An established connection that the hub closed.
     Closed,
     /// An established connection that was reset: by the network, or by a hub that closed it
-    /// with bytes left to read.
+    /// with unread bytes.
     Cut,
     /// A hub that is reachable but temporarily unavailable.
     Busy,
@@ -32,12 +32,13 @@ pub(super) enum FailureKind {
 }
 
 impl ConnectionFailure {
+    /// Creates a failure of the kind [`FailureKind::Lost`].
     pub(super) fn new(message: impl Into<String>) -> ConnectionFailure {
         ConnectionFailure { message: message.into(), hint: None, kind: FailureKind::Lost }
     }
 
-    /// Adds the suspicion that another client uses the same device id, after `times` ends in
-    /// a row.
+    /// Adds a hint that another client may use the same device id. `times` is the number of short
+    /// connections in a row.
     pub(super) fn suspect_a_rival(&mut self, times: usize) {
         self.message += &format!(", {times} times in a row shortly after signing in");
         self.hint = Some(ONE_EACH);
@@ -133,8 +134,8 @@ const CHECK_IDENTITY: &str = "check the device's connection string, that the dev
                               enabled in the hub, and that this machine's clock is right";
 const CHECK_ADDRESS: &str = "check HostName in the connection string, `port` under [hub] and the \
                              network; MQTT over TLS is on port 8883";
-const CHECK_CA: &str = "set `ca_file` under [hub], or IOTHUB_CA_FILE, to the certificate that signs \
-                        for this hub";
+const CHECK_CA: &str = "set `ca_file` under [hub], or IOTHUB_CA_FILE, to the certificate of the \
+                        authority that signed the hub's";
 const ONE_EACH: &str = "likely another client connects with this device's id, and the hub keeps \
                         the newest: stop the other one, or register a device for each";
 const CHECK_NAME: &str =

@@ -43,7 +43,7 @@ pub(crate) struct Method {
 #[derive(Debug)]
 pub(crate) struct MalformedMethod {
     pub(crate) rid: RequestId,
-    /// A description of what is wrong with the topic.
+    /// The error in the topic.
     pub(crate) why: String,
     /// `true` if the packet is marked as a duplicate, as in [`Method`].
     pub(crate) redelivered: bool,

@@ -33,7 +33,7 @@ pub(crate) struct Dial {
 /// The reason why a device cannot connect with these settings.
 #[derive(Debug, thiserror::Error)]
 pub enum OptionsError {
-    /// A failure to load the certificates to trust.
+    /// A failure to load the trusted certificates.
     #[error(transparent)]
     Trust(#[from] TrustError),
     /// A device id that is valid in IoT Hub, but that no topic can hold: `+` and `#`
@@ -56,7 +56,7 @@ pub enum OptionsError {
 /// A password and its lifetime.
 pub(super) struct Password {
     pub(super) token: SasToken,
-    /// The time until it expires; `None` if it cannot be renewed.
+    /// The time until the token expires. `None` if the token cannot be renewed.
     pub(super) lifetime: Option<Duration>,
 }
 

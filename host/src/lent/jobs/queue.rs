@@ -79,12 +79,18 @@ pub(super) struct ScheduledJobs {
     unsaved: BTreeMap<Arc<str>, bool>,
     /// The number of jobs that wait for their call. Usually it is zero, and the end of a call
     /// needs no search.
-    held: usize,
+    waiting_for_call: usize,
 }
 
 impl ScheduledJobs {
     pub(super) fn new(boot: Option<Boot>, run: String) -> ScheduledJobs {
-        ScheduledJobs { jobs: BTreeMap::new(), boot, run, unsaved: BTreeMap::new(), held: 0 }
+        ScheduledJobs {
+            jobs: BTreeMap::new(),
+            boot,
+            run,
+            unsaved: BTreeMap::new(),
+            waiting_for_call: 0,
+        }
     }
 
     /// Adds a job of an earlier run of the host. A job that waited for its call is due at once,
@@ -127,7 +133,7 @@ impl ScheduledJobs {
             ),
             JobWhen::AfterBoot { within } => {
                 let Some(boot) = &self.boot else {
-                    let reason = "this machine has no id for its boots";
+                    let reason = "this machine does not report a boot id";
                     return Err(HostError::Other(reason.to_owned()));
                 };
                 let (boot, run) = (boot.id.clone(), self.run.clone());
@@ -138,7 +144,7 @@ impl ScheduledJobs {
         let NewJob { name, payload, .. } = new;
         let outcome = BootOutcome::NotWaitedFor;
         let job = Job { plugin: plugin.to_owned(), name, payload, when, outcome, attempt: 0 };
-        self.held += usize::from(matches!(state, JobState::WaitingForCall { .. }));
+        self.waiting_for_call += usize::from(matches!(state, JobState::WaitingForCall { .. }));
         self.unsaved.insert(Arc::clone(&id), false);
         self.jobs.insert(id, Entry { job, state, rests: 0 });
         Ok(())
@@ -147,14 +153,16 @@ impl ScheduledJobs {
     /// Removes a job.
     pub(super) fn remove(&mut self, id: &Arc<str>) -> Option<RemovedJob> {
         let entry = self.jobs.remove(id)?;
-        self.held -= usize::from(matches!(entry.state, JobState::WaitingForCall { .. }));
+        self.waiting_for_call -=
+            usize::from(matches!(entry.state, JobState::WaitingForCall { .. }));
         self.unsaved.insert(Arc::clone(id), false);
         Some(RemovedJob(entry))
     }
 
     /// Restores a job whose removal was not persisted.
     pub(super) fn put_back(&mut self, id: Arc<str>, RemovedJob(entry): RemovedJob) {
-        self.held += usize::from(matches!(entry.state, JobState::WaitingForCall { .. }));
+        self.waiting_for_call +=
+            usize::from(matches!(entry.state, JobState::WaitingForCall { .. }));
         self.unsaved.insert(Arc::clone(&id), false);
         self.jobs.insert(id, entry);
     }
@@ -168,17 +176,17 @@ impl ScheduledJobs {
         self.remove(id)
     }
 
-    /// Makes the jobs due that waited for the end of a call. Returns `true` if there were any.
+    /// Makes all jobs due that waited for the end of `call`. Returns `true` if there were any.
     pub(super) fn call_ended(&mut self, call: &str, now: Now) -> bool {
         let mut any = false;
-        if self.held == 0 {
+        if self.waiting_for_call == 0 {
             return any;
         }
         for entry in self.jobs.values_mut() {
             let waited = matches!(&entry.job.when, When::Call { call: of } if of == call);
             if waited && matches!(entry.state, JobState::WaitingForCall { .. }) {
                 entry.state = after(Duration::ZERO, now);
-                self.held -= 1;
+                self.waiting_for_call -= 1;
                 any = true;
             }
         }
@@ -233,7 +241,8 @@ impl ScheduledJobs {
         };
         let outcome = waits_for_boot.then(|| self.outcome(&self.jobs[id].job));
         let entry = self.jobs.get_mut(id)?;
-        self.held -= usize::from(matches!(entry.state, JobState::WaitingForCall { .. }));
+        self.waiting_for_call -=
+            usize::from(matches!(entry.state, JobState::WaitingForCall { .. }));
         entry.state = JobState::Running;
         entry.job.attempt = entry.job.attempt.saturating_add(1);
         if let Some(outcome) = outcome {
@@ -266,7 +275,8 @@ impl ScheduledJobs {
         let Some(entry) = self.jobs.get_mut(id) else { return Duration::ZERO };
         let rest = doubled(SHORTEST_REST, entry.rests, LONGEST_REST);
         entry.rests = entry.rests.saturating_add(1);
-        self.held -= usize::from(matches!(entry.state, JobState::WaitingForCall { .. }));
+        self.waiting_for_call -=
+            usize::from(matches!(entry.state, JobState::WaitingForCall { .. }));
         entry.state = after(rest, now);
         rest
     }

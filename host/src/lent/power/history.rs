@@ -15,7 +15,7 @@ const HOUR: Duration = Duration::from_secs(3600);
 /// clock has not been set since the machine lost power.
 const CLOCK_IS_SET: i64 = 1_577_836_800_000;
 
-/// A moment, by all clocks.
+/// A moment as all available clocks show it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(super) struct Moment {
     /// The id of the boot. `None` if boots cannot be distinguished.

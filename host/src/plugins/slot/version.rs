@@ -48,7 +48,7 @@ impl<P> Version<P> {
         self.to_stop.swap(false, Ordering::Relaxed)
     }
 
-    /// Returns `true` if the version, after it was replaced, has been or is being stopped.
+    /// Returns `true` if a replaced version has been stopped or its stop has begun.
     pub(crate) fn is_stopped(&self) -> bool {
         !self.to_stop.load(Ordering::Relaxed)
     }

@@ -149,7 +149,7 @@ impl CachedAnswers {
         self.calls.remove(key);
     }
 
-    /// Caches an answer, and evicts others if there are too many.
+    /// Caches an answer, and evicts others while the cache exceeds a limit.
     pub(super) fn insert(&mut self, key: Key, cached: CachedAnswer) {
         let bytes = size(&key, &cached.answer);
         let share = self.shares.entry(key.plugin.clone()).or_default();
@@ -166,7 +166,7 @@ impl CachedAnswers {
         }
     }
 
-    /// Returns the answer to evict if the cache exceeds a limit.
+    /// Returns the key of the answer to evict, or `None` if the cache is within its limits.
     fn to_evict(&self) -> Option<&Key> {
         let shares = self.shares.values();
         let largest = if self.bytes > MAX_BYTES {
