@@ -1,8 +1,8 @@
-//! The fuzz targets: one function each, which takes arbitrary bytes.
+//! Fuzz targets: functions that take arbitrary bytes.
 //!
-//! The same functions run under `cargo fuzz` (`fuzz/fuzz_targets/`) and as an ordinary
-//! test over the corpora and thousands of mutations of them (`tests/fuzzing.rs`). They
-//! panic if a property does not hold.
+//! `cargo fuzz` runs them (`fuzz/fuzz_targets/`), and so does an ordinary test over the
+//! corpora and thousands of mutations (`tests/fuzzing.rs`). They panic if a property does
+//! not hold.
 
 use std::fmt::{Debug, Display};
 use std::path::Path;
@@ -25,7 +25,7 @@ use protocol::user_name::UserName;
 use serde::de::IgnoredAny;
 use serde_json::{Map, Value};
 
-/// A target's name, which is also that of its corpus, and its function.
+/// Name of a target and of its corpus, and its function.
 pub(crate) type Target = (&'static str, fn(&[u8]));
 
 /// All targets.
@@ -46,8 +46,8 @@ pub(crate) const TARGETS: [Target; 14] = [
     ("components", components),
 ];
 
-/// Asserts that a value that was parsed is displayed so that it parses to the same value.
-fn round<T: FromStr + Display + PartialEq + Debug>(text: &str)
+/// Asserts that a parsed value is displayed as text that parses to the same value.
+fn check_round_trip<T: FromStr + Display + PartialEq + Debug>(text: &str)
 where
     T::Err: Debug,
 {
@@ -58,11 +58,11 @@ where
 
 pub(crate) fn topics(bytes: &[u8]) {
     let Ok(text) = std::str::from_utf8(bytes) else { return };
-    round::<HubTopic>(text);
-    round::<DeviceTopic>(text);
-    round::<Filter>(text);
-    round::<UserName>(text);
-    round::<MessageProperties>(text);
+    check_round_trip::<HubTopic>(text);
+    check_round_trip::<DeviceTopic>(text);
+    check_round_trip::<Filter>(text);
+    check_round_trip::<UserName>(text);
+    check_round_trip::<MessageProperties>(text);
 }
 
 pub(crate) fn connection_strings(bytes: &[u8]) {
@@ -78,7 +78,7 @@ pub(crate) fn connection_strings(bytes: &[u8]) {
 
 pub(crate) fn sas(bytes: &[u8]) {
     let Ok(text) = std::str::from_utf8(bytes) else { return };
-    round::<SasToken>(text);
+    check_round_trip::<SasToken>(text);
     if let Ok(token) = text.parse::<SasToken>() {
         let key = Key::from_bytes(b"a key that has signed nothing").unwrap();
         assert!(!token.verify(&key));
@@ -90,7 +90,7 @@ pub(crate) fn sas(bytes: &[u8]) {
     }
 }
 
-/// Checks twins: the input is also three lines, a document and two patches.
+/// Checks twins. The input is also used as three lines: a document and two patches.
 pub(crate) fn twins(bytes: &[u8]) {
     // A document from a hub is parsed from the raw bytes.
     if let Ok(twin) = DeviceTwin::parse(bytes) {
@@ -141,7 +141,7 @@ pub(crate) fn twins(bytes: &[u8]) {
     }
 }
 
-/// Checks REST answers and requests: the input is a status in the first two bytes, a
+/// Checks REST responses and requests. The input is a status in the first two bytes, a
 /// header up to the end of the first line, and a body.
 pub(crate) fn rest(bytes: &[u8]) {
     let Ok(text) = std::str::from_utf8(bytes) else { return };
@@ -162,13 +162,13 @@ pub(crate) fn rest(bytes: &[u8]) {
 pub(crate) fn configs(bytes: &[u8]) {
     let Ok(text) = std::str::from_utf8(bytes) else { return };
     if let Err(error) = host::Config::parse(text, Path::new("/etc/behaviour-host")) {
-        // The message is one line, whatever the file contains.
+        // The message is one line for any input.
         assert!(!error.to_string().contains('\n'), "{error}");
     }
 }
 
-/// Checks both ends of the control socket: a line is a request to a host, and an answer
-/// that a client shows.
+/// Checks both ends of the control socket. The input is a request to a host, and an answer
+/// that a client displays.
 pub(crate) fn control(bytes: &[u8]) {
     if let Ok(request) = ControlRequest::parse(bytes) {
         let written = serde_json::to_vec(&request).unwrap();
@@ -178,7 +178,7 @@ pub(crate) fn control(bytes: &[u8]) {
         let (text, json) = (answer.to_text(), answer.to_json());
         assert_eq!(ControlAnswer::parse(json.as_bytes()).unwrap(), answer);
         for shown in [text, json] {
-            // Nothing that a terminal would do something about.
+            // Displayed text must not contain characters that affect a terminal.
             let steers =
                 |c: char| c.is_control() && c != '\n' || ('\u{2028}'..='\u{202e}').contains(&c);
             assert!(!shown.contains(steers), "{shown:?}");
@@ -204,7 +204,7 @@ pub(crate) fn json(bytes: &[u8]) {
     }
     let Ok(json) = found else { return };
     assert_eq!(json.get(), text.trim_matches([' ', '\t', '\r', '\n']));
-    // A change of the layout changes nothing else.
+    // Changing the layout does not change the value.
     assert_eq!(json.pretty().parse::<Json>().unwrap().to_value(), json.to_value());
     assert_eq!(json.compact().parse::<Json>().unwrap().to_value(), json.to_value());
     if let Ok(value) = json::value(json.get()) {
@@ -213,11 +213,11 @@ pub(crate) fn json(bytes: &[u8]) {
     }
 }
 
-/// Checks queries: the input is a query, and a continuation in the second line.
+/// Checks queries. The input is a query, and a continuation in the second line.
 pub(crate) fn queries(bytes: &[u8]) {
     let Ok(text) = std::str::from_utf8(bytes) else { return };
     let (query, continuation) = text.split_once('\n').unwrap_or((text, ""));
-    // Of two twins, a row each; aggregates have one for all.
+    // Two twins have two rows at most; aggregates have one.
     assert!(hub::fuzzing::run_query(query, continuation) <= 2);
 }
 
@@ -233,12 +233,12 @@ pub(crate) fn packets(bytes: &[u8]) {
     assert!(host::read_packets(bytes) <= bytes.len() / 2);
 }
 
-/// Checks the hosts that a plugin may send requests to: the input is a host of
-/// `host.toml`, and a URI in the second line.
+/// Checks the allowed HTTP hosts. The input is a host of `host.toml`, and a URI in the
+/// second line.
 pub(crate) fn hosts(bytes: &[u8]) {
     let Ok(text) = std::str::from_utf8(bytes) else { return };
     let (host, uri) = text.split_once('\n').unwrap_or((text, ""));
-    round::<HttpHost>(host);
+    check_round_trip::<HttpHost>(host);
     let Ok(host) = host.parse::<HttpHost>() else { return };
     let Ok(uri) = uri.parse::<http::Uri>() else { return };
     if let Some(admitted) = host.admitted(&uri) {

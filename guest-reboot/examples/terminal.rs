@@ -1,4 +1,4 @@
-//! Runs the tutorial's behaviour without WebAssembly: the terminal is the device.
+//! Runs the tutorial's behaviour in a terminal, without WebAssembly.
 //!
 //! ```text
 //! cargo run -p guest-reboot --example terminal -- 2       # a reboot of 2 seconds

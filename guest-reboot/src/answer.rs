@@ -1,22 +1,22 @@
-//! The outcome of a call: an answer or a refusal.
+//! Outcomes of a call: answers and refusals.
 
-/// An answer to the caller of a method.
+/// An answer to a method.
 #[derive(Debug, PartialEq, Eq)]
 pub struct MethodAnswer {
-    /// The status, HTTP-like.
+    /// Status, similar to HTTP.
     pub status: u16,
-    /// The payload, as JSON text.
+    /// Payload, as JSON text.
     pub payload: String,
 }
 
 /// A refusal of a call.
 #[derive(Debug, PartialEq, Eq)]
 pub enum MethodRefusal {
-    /// A payload that asks for something this method cannot do; the reason.
+    /// The payload requests something that the method cannot do, for the given reason.
     InvalidPayload(String),
-    /// A method that this plugin does not serve.
+    /// The plugin does not implement the method.
     UnknownMethod,
-    /// Wrong settings, or a device that refused; the reason.
+    /// The settings are invalid, or the device refused, for the given reason.
     Failed(String),
 }
 

@@ -1,7 +1,7 @@
-//! The component: implements the device of [`reboot`] with the interfaces of the
-//! host, and exports the method.
+//! The component: implements the device of [`reboot`] with the host's interfaces, and
+//! exports the method.
 //!
-//! It makes no decisions, and exists only when compiled to WebAssembly.
+//! This module contains no logic and is compiled only for WebAssembly.
 
 use std::time::Duration;
 
@@ -34,7 +34,7 @@ wit_bindgen::generate!({
 #[cfg(feature = "power")]
 mod power;
 
-/// The longest time, in milliseconds, that an answer waits for the report's delivery.
+/// Maximum time to wait for the delivery of the report, in milliseconds.
 const LONGEST_REPORT_MS: u32 = 5_000;
 
 struct RebootPlugin;
@@ -71,28 +71,30 @@ impl Device for Host {
     fn report(&mut self, patch: &str) -> Result<ReportProgress, String> {
         match twin::report_and_wait(patch, LONGEST_REPORT_MS) {
             Ok(_version) => Ok(ReportProgress::Updated),
-            // The host has accepted the report, and delivers it later.
+            // The host has accepted the report and will deliver it later.
             Err(Error::Offline | Error::Timeout) => Ok(ReportProgress::Queued),
             Err(error) => Err(text(error)),
         }
     }
 }
 
-/// Refuses everything: this component does not import the capability `power`.
+/// Returns an error for every request, because this component does not import the
+/// capability `power`.
 #[cfg(not(feature = "power"))]
 impl crate::device::RebootableDevice for Host {
     fn after_boot(&mut self, _job: &str, _within: Duration) -> Result<String, String> {
-        Err("this component only plays a reboot; build `guest-reboot/real` for one".into())
+        Err("this component only simulates a reboot; build `guest-reboot/real` for a real one"
+            .into())
     }
 
     fn cancel(&mut self, _job_id: &str) {}
 
     fn request_reboot(&mut self, _delay: Duration) -> Result<(), String> {
-        Err("this component cannot".into())
+        Err("this component cannot reboot the machine".into())
     }
 }
 
-/// Returns a delay in milliseconds. 49 days fit; the longest delay is a little over a day.
+/// Converts a delay to milliseconds. 49 days fit; the longest delay is a little over a day.
 fn milliseconds(delay: Duration) -> u32 {
     u32::try_from(delay.as_millis()).unwrap_or(u32::MAX)
 }
@@ -105,7 +107,7 @@ fn text(error: Error) -> String {
         Error::QuotaExceeded(why) => ("quota exceeded", why),
         Error::Offline => return "the device is offline".into(),
         Error::Timeout => return "no answer from the hub in time".into(),
-        Error::Throttled(_) => return "the hub asks for less".into(),
+        Error::Throttled(_) => return "throttled by the hub".into(),
         Error::Other(why) => return why,
     };
     [kind, ": ", &why].concat()

@@ -1,13 +1,13 @@
 //! The first plugin: the reboot behaviour of Azure IoT Hub's tutorial.
 //!
-//! The decisions are plain Rust and tested natively. The component around them,
-//! built with `behaviour build guest-reboot`, only translates between them and the
-//! interfaces of the world `behaviour`.
+//! The logic is plain Rust and is tested natively. The component around it, built with
+//! `behaviour build guest-reboot`, only translates between the logic and the interfaces of
+//! the world `behaviour`.
 //!
-//! That component cannot reboot anything: it simulates a reboot by waiting, as the
-//! tutorial does. `behaviour build guest-reboot/real` builds another component from
-//! the same sources, which reboots the machine if it has `mode = "real"` and the
-//! host grants it the capability `power`.
+//! That component cannot reboot anything: it simulates a reboot by waiting, like the
+//! tutorial. `behaviour build guest-reboot/real` builds another component from the same
+//! sources. It reboots the machine if it has `mode = "real"` and the host grants it the
+//! capability `power`.
 //!
 //! ```
 //! use std::time::Duration;
@@ -16,7 +16,7 @@
 //! use guest_reboot::reboot::{METHOD, answer};
 //! use guest_reboot::settings::RebootSettings;
 //!
-//! /// A device that only remembers what it reported.
+//! /// A device that only records its reports.
 //! #[derive(Default)]
 //! struct Recorder(Vec<String>);
 //!
@@ -54,10 +54,10 @@
 //!
 //! # Layout
 //!
-//! * [`answer`]: the outcome of a call: an answer or a refusal.
-//! * [`device`]: the effects that the behaviour may have.
-//! * [`settings`]: the settings that the operator may change.
-//! * [`real`]: a reboot of the machine, and the job that reports its outcome.
+//! * [`answer`]: outcomes of a call.
+//! * [`device`]: effects of the behaviour.
+//! * [`settings`]: settings by the operator.
+//! * [`real`]: a real reboot, and the job that reports its outcome.
 //! * [`reboot`]: the method `rebootDevice`, which uses all of them.
 
 #![cfg_attr(test, allow(clippy::unwrap_used, reason = "a panic fails the test"))]

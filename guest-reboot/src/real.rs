@@ -1,9 +1,9 @@
-//! A reboot of the machine: the answer first, the report after the boot.
+//! A real reboot of the machine, which is answered first and reported after the boot.
 //!
-//! `begin` is the call: it requests the reporting job, then the reboot, and
-//! answers at once. [`tell`] is that job: it runs after the boot, or when there was
-//! none in time, and reports the outcome. The host persists job and reboot, so that
-//! neither is lost when the power fails.
+//! `begin` handles the call: it schedules the reporting job, requests the reboot, and
+//! answers immediately. [`report_outcome`] is the job: it runs after the boot, or when
+//! there was none in time. The host persists the job and the reboot, so that neither is
+//! lost in a power failure.
 
 use std::time::Duration;
 
@@ -11,10 +11,10 @@ use crate::answer::{MethodAnswer, MethodRefusal, failed};
 use crate::device::{Device, RebootableDevice, ReportProgress};
 use crate::settings::RebootSettings;
 
-/// The name of the job that reports the outcome of the reboot.
+/// Name of the job that reports the outcome of the reboot.
 pub const JOB: &str = "tell-reboot";
 
-/// The reason why a job failed; the host retries it.
+/// Reason why a job failed. The host retries the job.
 #[derive(Debug, PartialEq, Eq)]
 pub struct JobFailure(pub String);
 
@@ -24,8 +24,8 @@ pub(crate) fn begin(
     delay: Duration,
     boot_within: Duration,
 ) -> Result<MethodAnswer, MethodRefusal> {
-    // The job comes first: a reboot that is never reported would be worse than a
-    // job that reports that there was no reboot.
+    // The job is scheduled first: a reboot without a report would be worse than a report
+    // without a reboot.
     let job = machine.after_boot(JOB, delay.saturating_add(boot_within));
     let job = job.map_err(|reason| failed("reboot", &reason))?;
     if let Err(reason) = machine.request_reboot(delay) {
@@ -38,7 +38,7 @@ pub(crate) fn begin(
 }
 
 /// Reports the outcome of the reboot.
-pub fn tell(
+pub fn report_outcome(
     device: &mut impl Device,
     rebooted: bool,
     settings: Result<RebootSettings, String>,
@@ -116,7 +116,7 @@ mod tests {
     }
 
     #[test]
-    fn a_real_reboot_is_answered_at_once_and_reported_by_a_job() {
+    fn a_real_reboot_is_answered_immediately_and_reported_by_a_job() {
         let mut recorder = Recorder::default();
         let answer = call(&mut recorder, r#"{"delaySeconds":5}"#).unwrap();
 
@@ -126,7 +126,7 @@ mod tests {
     }
 
     #[test]
-    fn without_the_job_nothing_is_rebooted_and_without_the_reboot_there_is_no_job() {
+    fn a_refused_job_prevents_the_reboot_and_a_refused_reboot_cancels_the_job() {
         let mut recorder = Recorder { refuses_job: true, ..Recorder::default() };
         let refused = call(&mut recorder, "null").unwrap_err();
         assert_eq!(refused, MethodRefusal::Failed("reboot: no room".into()));
@@ -139,9 +139,9 @@ mod tests {
     }
 
     #[test]
-    fn after_the_boot_its_time_and_outcome_are_reported() {
+    fn the_time_and_outcome_are_reported_after_the_boot() {
         let mut recorder = Recorder::default();
-        tell(&mut recorder, true, settings(&[("mode", "real")])).unwrap();
+        report_outcome(&mut recorder, true, settings(&[("mode", "real")])).unwrap();
         assert_eq!(
             recorder.effects,
             [
@@ -155,7 +155,7 @@ mod tests {
     #[test]
     fn a_missing_boot_is_reported_without_a_time() {
         let mut recorder = Recorder::default();
-        tell(&mut recorder, false, settings(&[("mode", "real")])).unwrap();
+        report_outcome(&mut recorder, false, settings(&[("mode", "real")])).unwrap();
         assert_eq!(
             recorder.effects,
             [
@@ -169,9 +169,9 @@ mod tests {
     #[test]
     fn a_refused_report_fails_the_job_with_its_reason() {
         let mut recorder = Recorder { refuses_report: true, ..Recorder::default() };
-        let failure = tell(&mut recorder, true, settings(&[])).unwrap_err();
+        let failure = report_outcome(&mut recorder, true, settings(&[])).unwrap_err();
         assert_eq!(failure, JobFailure("reported properties: disk full".into()));
-        let failure = tell(&mut recorder, true, settings(&[("mode", "no")])).unwrap_err();
+        let failure = report_outcome(&mut recorder, true, settings(&[("mode", "no")])).unwrap_err();
         let reason = "configuration: mode: `no` is neither `tutorial` nor `real`";
         assert_eq!(failure, JobFailure(reason.into()));
     }

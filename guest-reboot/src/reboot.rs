@@ -1,8 +1,8 @@
 //! The method `rebootDevice`: its effects and their order.
 //!
-//! [`answer`] is one whole call: it waits, reports the time of the reboot and
-//! answers. All its effects go through a [`RebootableDevice`], so that a test sees
-//! each of them. The module knows nothing of WIT, twins or MQTT.
+//! [`answer`] handles one call: it waits, reports the time of the reboot and answers. All
+//! effects go through a [`RebootableDevice`], so that tests can observe them. The module
+//! does not depend on WIT, twins or MQTT.
 
 use std::fmt;
 use std::time::Duration;
@@ -16,10 +16,10 @@ use crate::device::{RebootableDevice, ReportProgress};
 use crate::real;
 use crate::settings::{RebootMode, RebootSettings, delay};
 
-/// The only method that this plugin serves.
+/// Name of the only method of this plugin.
 pub const METHOD: &str = "rebootDevice";
 
-/// Answers one call. Wrong settings refuse it before it has any effect.
+/// Answers one call. Invalid settings result in a refusal before any effect.
 pub fn answer(
     device: &mut impl RebootableDevice,
     method: &str,
@@ -30,7 +30,7 @@ pub fn answer(
         return Err(MethodRefusal::UnknownMethod);
     }
     let settings = settings.map_err(|reason| failed("configuration", &reason))?;
-    let delay = asked_delay(payload)?.unwrap_or(settings.delay);
+    let delay = requested_delay(payload)?.unwrap_or(settings.delay);
     if settings.mode == RebootMode::Real {
         return real::begin(device, delay, settings.boot_within);
     }
@@ -51,23 +51,23 @@ pub fn answer(
     Ok(MethodAnswer { status: 200, payload: payload.into() })
 }
 
-/// Returns the delay that the payload requests, if any. Any JSON is a legal
-/// payload, and the tutorial's service sends a string: only an object is searched.
-fn asked_delay(payload: &str) -> Result<Option<Duration>, MethodRefusal> {
+/// Returns the delay that the payload requests, if any. Any JSON is a valid payload, and
+/// the tutorial's service sends a string; only objects are searched.
+fn requested_delay(payload: &str) -> Result<Option<Duration>, MethodRefusal> {
     if !payload.trim_start().starts_with('{') {
         return Ok(None);
     }
     let mut json = serde_json::Deserializer::from_str(payload);
-    let asked = json.deserialize_map(DelaySeconds).map_err(|error| error.to_string());
-    let asked = asked.map_err(MethodRefusal::InvalidPayload)?;
-    asked
-        .map(|asked| delay(&asked))
+    let requested = json.deserialize_map(DelaySeconds).map_err(|error| error.to_string());
+    let requested = requested.map_err(MethodRefusal::InvalidPayload)?;
+    requested
+        .map(|requested| delay(&requested))
         .transpose()
         .map_err(|reason| MethodRefusal::InvalidPayload(["delaySeconds: ", &reason].concat()))
 }
 
-/// A visitor that finds one value in an object and skips the others, whatever
-/// their depth and the size of their numbers.
+/// A visitor that returns one value of an object and skips all others, whatever their depth
+/// and the size of their numbers.
 struct DelaySeconds;
 
 impl<'de> Visitor<'de> for DelaySeconds {
@@ -163,7 +163,7 @@ mod tests {
     }
 
     #[test]
-    fn a_reboot_is_the_tutorial_word_for_word_and_in_its_order() {
+    fn a_reboot_has_the_log_and_the_order_of_the_tutorial() {
         let mut device = Recorder::default();
 
         let answer = call(&mut device, r#""{\"method_number\":\"42\"}""#, &[]).unwrap();
@@ -183,7 +183,7 @@ mod tests {
     }
 
     #[test]
-    fn any_legal_json_is_a_payload_and_leaves_the_delay_alone() {
+    fn a_payload_without_a_delay_keeps_the_default() {
         let deep = format!(r#"{{"deep":{}1e400{}}}"#, "[".repeat(5000), "]".repeat(5000));
         for payload in [&deep, "null", "true", "1e400", r#""text""#, "[5]", "{}", r#"{"other":1}"#]
         {
@@ -192,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn the_payload_overrides_the_configured_delay_and_that_the_default() {
+    fn the_payload_overrides_the_setting_and_the_setting_the_default() {
         check_sleep("null", &[("delay_seconds", "3")], "3s");
         check_sleep(r#"{"delaySeconds":5}"#, &[("delay_seconds", "3")], "5s");
         check_sleep(r#"{"delaySeconds":0}"#, &[], "0ns");
@@ -201,17 +201,17 @@ mod tests {
     }
 
     #[test]
-    fn a_delay_outside_0_to_300_is_an_invalid_payload_and_is_quoted() {
-        for asked in ["-1", "300.5", "1e300", "\"5\"", "null", "[]", "true"] {
-            let why = format!("delaySeconds: {asked} is not a number from 0 to 300");
+    fn a_delay_outside_0_to_300_is_refused_and_quoted() {
+        for requested in ["-1", "300.5", "1e300", "\"5\"", "null", "[]", "true"] {
+            let why = format!("delaySeconds: {requested} is not a number from 0 to 300");
             let why = why.replace("1e300", "1e+300");
-            let payload = format!(r#"{{"delaySeconds":{asked}}}"#);
+            let payload = format!(r#"{{"delaySeconds":{requested}}}"#);
             check_refused(&payload, &[], MethodRefusal::InvalidPayload(why));
         }
     }
 
     #[test]
-    fn an_absurd_delay_is_refused_in_few_words() {
+    fn an_absurd_delay_is_refused_with_a_short_message() {
         let list = format!("[{}0]", "0,".repeat(1000));
         let why = "delaySeconds: a value of 2003 bytes is not a number from 0 to 300";
         let payload = format!(r#"{{"delaySeconds":{list}}}"#);
@@ -222,12 +222,12 @@ mod tests {
     }
 
     #[test]
-    fn the_last_of_two_delays_counts() {
+    fn the_last_of_two_delays_is_used() {
         check_sleep(r#"{"delaySeconds":1,"delaySeconds":2}"#, &[], "2s");
     }
 
     #[test]
-    fn a_wrong_setting_refuses_every_call_before_any_effect() {
+    fn an_invalid_setting_refuses_every_call_before_any_effect() {
         let why = "configuration: delay_seconds: \"soon\" is not a number from 0 to 300";
         check_refused("null", &[("delay_seconds", "soon")], MethodRefusal::Failed(why.into()));
     }

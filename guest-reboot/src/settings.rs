@@ -1,6 +1,6 @@
-//! The settings of the plugin: those that the operator may change.
+//! Settings of the plugin, which the operator can change.
 //!
-//! The host passes the table `[plugins.NAME.config]` to a plugin as pairs of texts:
+//! The host passes the table `[plugins.NAME.config]` to the plugin as pairs of strings:
 //! ```toml
 //! delay_seconds = 20          # time that a reboot takes; a call's payload may override it
 //! property = "rebootTime"     # property for the time; dots nest: "status.lastReboot"
@@ -8,25 +8,25 @@
 //! mode = "tutorial"           # or "real": reboot the machine
 //! boot_within_seconds = 600   # longest time for the machine to come back
 //! ```
-//! A setting of another name is an error, since a misspelt one would have no effect.
+//! An unknown setting is an error, because a misspelt one would have no effect.
 
 use std::time::Duration;
 
 use serde_json::{Map, Value};
 
-/// The longest delay. IoT Hub gives up on a method after 300 seconds.
+/// Maximum delay in seconds. IoT Hub stops waiting for a method after 300 seconds.
 pub const MAX_DELAY_SECONDS: u32 = 300;
 
-/// The delay of the tutorial.
+/// Default delay, which is that of the tutorial.
 pub const DEFAULT_DELAY: Duration = Duration::from_secs(20);
 
-/// The upper limit of `boot_within_seconds`: a day.
+/// Maximum of `boot_within_seconds`: one day.
 pub const MAX_BOOT_SECONDS: u32 = 86_400;
 
-/// The default of `boot_within_seconds`: enough to check a slow disk at boot.
+/// Default of `boot_within_seconds`. It allows for checking a slow disk at boot.
 pub const DEFAULT_BOOT: Duration = Duration::from_secs(600);
 
-/// The meaning of a reboot.
+/// Kind of reboot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RebootMode {
     /// Simulated: the call waits, reports and answers.
@@ -35,43 +35,43 @@ pub enum RebootMode {
     Real,
 }
 
-/// The key of the outcome, next to the time of a real reboot.
+/// Key of the outcome, next to the time of a real reboot.
 const OUTCOME: &str = "rebooted";
 
-/// The settings of one plugin.
+/// Settings of one plugin.
 #[derive(Debug, PartialEq)]
 pub struct RebootSettings {
-    /// The meaning of a reboot.
+    /// Kind of reboot.
     pub mode: RebootMode,
-    /// The longest time for the machine to come back.
+    /// Maximum time for the machine to boot.
     pub boot_within: Duration,
-    /// The time that a reboot takes.
+    /// Delay before the reboot, or duration of a simulated one.
     pub delay: Duration,
-    /// The report after the reboot.
+    /// Template of the report after the reboot.
     pub report: ReportTemplate,
 }
 
-/// A report after a reboot, all but the time itself.
+/// A report after a reboot, without the time.
 #[derive(Debug, PartialEq)]
 pub struct ReportTemplate {
-    beside: Map<String, Value>,
-    /// The keys from the outermost to the one of the time; never empty.
+    properties: Map<String, Value>,
+    /// Keys of the time from the outermost to the innermost; never empty.
     path: Vec<String>,
 }
 
 impl RebootSettings {
-    /// Parses the pairs of the configuration. An error names the wrong setting.
+    /// Parses the configuration. An error names the invalid setting.
     pub fn parse(entries: &[(String, String)]) -> Result<RebootSettings, String> {
         let mut mode = RebootMode::Tutorial;
         let mut boot_within = DEFAULT_BOOT;
         let mut delay = DEFAULT_DELAY;
         let mut path = vec!["rebootTime".to_owned()];
-        let mut beside = Map::new();
+        let mut properties = Map::new();
         for (key, text) in entries {
             match key.as_str() {
                 "delay_seconds" => delay = parse_delay(text)?,
                 "property" => path = parse_path(text)?,
-                "report" => beside = parse_object(text)?,
+                "report" => properties = parse_object(text)?,
                 "mode" => mode = parse_mode(text)?,
                 "boot_within_seconds" => boot_within = parse_boot(text)?,
                 _ => {
@@ -80,17 +80,17 @@ impl RebootSettings {
                 }
             }
         }
-        let report = ReportTemplate::new(beside, path)?;
+        let report = ReportTemplate::new(properties, path)?;
         if mode == RebootMode::Real && report.has_outcome() {
-            return Err("report: has `rebooted`, which is for what became of the reboot".into());
+            return Err("report: `rebooted` is reserved for the outcome of the reboot".into());
         }
         Ok(RebootSettings { mode, boot_within, delay, report })
     }
 }
 
 impl ReportTemplate {
-    fn new(beside: Map<String, Value>, path: Vec<String>) -> Result<ReportTemplate, String> {
-        let mut above = Some(&beside);
+    fn new(properties: Map<String, Value>, path: Vec<String>) -> Result<ReportTemplate, String> {
+        let mut above = Some(&properties);
         for (depth, key) in path.iter().enumerate() {
             above = match above.and_then(|object| object.get(key)) {
                 None => None,
@@ -100,7 +100,7 @@ impl ReportTemplate {
                 }
             };
         }
-        Ok(ReportTemplate { beside, path })
+        Ok(ReportTemplate { properties, path })
     }
 
     /// Returns the patch to report, as JSON text.
@@ -109,19 +109,19 @@ impl ReportTemplate {
         self.with(Some(now), None)
     }
 
-    /// Returns the patch after a real reboot, or without a time if the machine has
-    /// not rebooted.
+    /// Returns the patch after a real reboot. It has no time if the machine was not
+    /// rebooted.
     #[must_use]
     pub fn with_outcome(self, now: Option<&str>) -> String {
         self.with(now, Some(now.is_some()))
     }
 
     fn with(mut self, now: Option<&str>, rebooted: Option<bool>) -> String {
-        let mut patch = Value::Object(self.beside);
+        let mut patch = Value::Object(self.properties);
         let mut node = &mut patch;
         let last = self.path.pop();
         for key in self.path {
-            // `new` has checked that each of these keys is absent or an object.
+            // `new` has checked that each of these keys is missing or an object.
             node = &mut node[key];
         }
         if let Some(rebooted) = rebooted {
@@ -133,27 +133,27 @@ impl ReportTemplate {
         patch.to_string()
     }
 
-    /// Returns whether the place of the outcome, next to the time, is taken.
+    /// Returns `true` if the key of the outcome is already used.
     fn has_outcome(&self) -> bool {
         let Some((last, above)) = self.path.split_last() else { return false };
         let object = above
             .iter()
-            .try_fold(&self.beside, |object, key| object.get(key).and_then(Value::as_object));
+            .try_fold(&self.properties, |object, key| object.get(key).and_then(Value::as_object));
         last == OUTCOME || object.is_some_and(|object| object.contains_key(OUTCOME))
     }
 }
 
-/// Parses a number of seconds from 0 to 300, fractions allowed.
-pub(crate) fn delay(asked: &Value) -> Result<Duration, String> {
-    match asked.as_f64() {
+/// Parses a number of seconds from 0 to 300, which can have a fraction.
+pub(crate) fn delay(requested: &Value) -> Result<Duration, String> {
+    match requested.as_f64() {
         Some(seconds) if (0.0..=f64::from(MAX_DELAY_SECONDS)).contains(&seconds) => {
             Ok(Duration::from_secs_f64(seconds))
         }
-        _ => Err([&quoted(asked), " is not a number from 0 to 300"].concat()),
+        _ => Err([&quoted(requested), " is not a number from 0 to 300"].concat()),
     }
 }
 
-/// Returns a value for a message: whole if it is short, else its size.
+/// Formats a value for a message: in full if it is short, otherwise as its size.
 fn quoted(value: &Value) -> String {
     let text = value.to_string();
     if text.len() <= 40 {
@@ -186,7 +186,7 @@ fn parse_boot(text: &str) -> Result<Duration, String> {
 
 fn parse_path(text: &str) -> Result<Vec<String>, String> {
     let keys: Vec<String> = text.split('.').map(str::to_owned).collect();
-    // The hub's rule for every key of a twin.
+    // The hub's rule for keys of a twin.
     let legal = |key: &String| {
         !key.is_empty() && !key.contains(|c: char| c == '$' || c == ' ' || c.is_control())
     };
@@ -218,7 +218,7 @@ mod tests {
     }
 
     #[test]
-    fn without_settings_the_reboot_is_that_of_the_tutorial() {
+    fn the_default_reboot_is_that_of_the_tutorial() {
         assert_eq!(parse(&[]).unwrap().delay, Duration::from_secs(20));
         check_report(&[], r#"{"rebootTime":"NOW"}"#);
     }
@@ -227,8 +227,8 @@ mod tests {
     fn a_dotted_property_nests_and_is_reported_with_other_properties() {
         check_report(&[("property", "status.lastReboot")], r#"{"status":{"lastReboot":"NOW"}}"#);
         check_report(
-            &[("report", r#"{"reason":"asked","count":null}"#)],
-            r#"{"count":null,"reason":"asked","rebootTime":"NOW"}"#,
+            &[("report", r#"{"reason":"requested","count":null}"#)],
+            r#"{"count":null,"reason":"requested","rebootTime":"NOW"}"#,
         );
         check_report(
             &[("report", r#"{"a":{"b":{"x":1}},"c":[]}"#), ("property", "a.b.time")],
@@ -241,31 +241,31 @@ mod tests {
     }
 
     #[test]
-    fn after_a_real_reboot_its_outcome_is_reported_next_to_the_time() {
+    fn the_outcome_of_a_real_reboot_is_reported_next_to_the_time() {
         let outcome = |entries, now| parse(entries).unwrap().report.with_outcome(now);
-        let nested = [("property", "status.lastReboot"), ("report", r#"{"reason":"asked"}"#)];
+        let nested = [("property", "status.lastReboot"), ("report", r#"{"reason":"requested"}"#)];
         assert_eq!(outcome(&[], Some("NOW")), r#"{"rebootTime":"NOW","rebooted":true}"#);
         assert_eq!(outcome(&[], None), r#"{"rebooted":false}"#);
         assert_eq!(
             outcome(&nested, Some("NOW")),
-            r#"{"reason":"asked","status":{"lastReboot":"NOW","rebooted":true}}"#
+            r#"{"reason":"requested","status":{"lastReboot":"NOW","rebooted":true}}"#
         );
-        assert_eq!(outcome(&nested, None), r#"{"reason":"asked","status":{"rebooted":false}}"#);
+        assert_eq!(outcome(&nested, None), r#"{"reason":"requested","status":{"rebooted":false}}"#);
     }
 
     #[test]
-    fn a_mode_is_one_of_two_and_keeps_the_place_of_the_outcome_free() {
+    fn real_mode_reserves_the_key_of_the_outcome() {
         assert_eq!(parse(&[]).unwrap().mode, RebootMode::Tutorial);
         assert_eq!(parse(&[("mode", "real")]).unwrap().mode, RebootMode::Real);
         check_error(&[("mode", "Real")], "mode: `Real` is neither `tutorial` nor `real`");
-        let taken = "report: has `rebooted`, which is for what became of the reboot";
-        check_error(&[("mode", "real"), ("report", r#"{"rebooted":1}"#)], taken);
-        check_error(&[("mode", "real"), ("property", "status.rebooted")], taken);
+        let reserved = "report: `rebooted` is reserved for the outcome of the reboot";
+        check_error(&[("mode", "real"), ("report", r#"{"rebooted":1}"#)], reserved);
+        check_error(&[("mode", "real"), ("property", "status.rebooted")], reserved);
         parse(&[("report", r#"{"rebooted":1}"#)]).unwrap();
     }
 
     #[test]
-    fn a_machine_has_a_second_to_a_day_to_come_back() {
+    fn the_boot_time_is_limited_to_one_day() {
         let settings = parse(&[("boot_within_seconds", "90")]).unwrap();
         assert_eq!(settings.boot_within, Duration::from_secs(90));
         for seconds in ["0", "86401", "soon", "1.5"] {
@@ -276,7 +276,7 @@ mod tests {
     }
 
     #[test]
-    fn other_properties_must_leave_the_place_of_the_time_free() {
+    fn other_properties_must_not_conflict_with_the_time() {
         for report in [r#"{"a":1}"#, r#"{"a":null}"#] {
             check_error(
                 &[("report", report), ("property", "a.b")],
@@ -292,7 +292,7 @@ mod tests {
     }
 
     #[test]
-    fn an_error_names_the_setting_and_quotes_what_was_found() {
+    fn an_error_names_the_setting_and_quotes_the_value() {
         check_error(
             &[("delay", "5")],
             "delay: is none of delay_seconds, property, report, mode and boot_within_seconds",

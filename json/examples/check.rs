@@ -1,4 +1,4 @@
-//! Checks JSON from standard input as every program does, and prints it for people.
+//! Validates JSON from standard input like the programs of this workspace, and formats it.
 //!
 //! ```text
 //! echo '{"b": 1.10, "a": [1, 2]}' | cargo run -p behaviour-json --example check

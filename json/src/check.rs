@@ -1,45 +1,45 @@
-//! A check that a text is JSON, in one pass and without building a value.
+//! Validation of JSON text in one pass, without building a value.
 //!
-//! It is asked twice a call, of texts that are up to 128 KiB long, so that long
-//! strings are passed over in blocks. A text that it does not know to be JSON is
-//! given to `serde_json`, which has the last word and says what is wrong.
+//! Each call validates two texts of up to 128 KiB, so long strings are skipped in blocks. A
+//! text that this module cannot validate is passed to `serde_json`, which decides and
+//! reports the error.
 
 use serde::de::IgnoredAny;
 
 use crate::{JsonError, MAX_DEPTH};
 
-/// Checks that a text is JSON by the rules of this crate.
+/// Checks that `text` is valid JSON within the limits of this crate.
 pub fn check(text: &str) -> Result<(), JsonError> {
-    let mut reader = Reader { rest: text.as_bytes(), broken: None };
-    match reader.reads_one_value() {
+    let mut reader = Reader { rest: text.as_bytes(), violation: None };
+    match reader.read_document() {
         Some(()) => Ok(()),
-        None => match reader.broken {
+        None => match reader.violation {
             Some(rule) => Err(rule),
             None => serde_json::from_str::<IgnoredAny>(text).map(drop).map_err(JsonError::Syntax),
         },
     }
 }
 
-/// Reader of a text. Its functions return `None` if this is not JSON, or breaks a rule
-/// beside the grammar.
+/// Validator of a text. Its methods return `None` if the text is not JSON or violates a
+/// limit beyond the grammar, which is stored in `violation`.
 struct Reader<'a> {
     rest: &'a [u8],
-    broken: Option<JsonError>,
+    violation: Option<JsonError>,
 }
 
 impl Reader<'_> {
-    fn reads_one_value(&mut self) -> Option<()> {
-        // The bracket that ends each array and object that is open.
+    fn read_document(&mut self) -> Option<()> {
+        // The closing brackets of all open arrays and objects.
         let mut open = Vec::new();
         loop {
             match self.next_token()? {
                 first @ (b'[' | b'{') => {
                     if open.len() == MAX_DEPTH {
-                        self.broken = Some(JsonError::TooDeep);
+                        self.violation = Some(JsonError::TooDeep);
                         return None;
                     }
                     let end = if first == b'[' { b']' } else { b'}' };
-                    if !self.ends_at_once(end) {
+                    if !self.skip_empty(end) {
                         open.push(end);
                         if end == b'}' {
                             self.name()?;
@@ -48,12 +48,12 @@ impl Reader<'_> {
                     }
                 }
                 b'"' => self.string()?,
-                b't' => self.word(b"rue")?,
-                b'f' => self.word(b"alse")?,
-                b'n' => self.word(b"ull")?,
+                b't' => self.keyword(b"rue")?,
+                b'f' => self.keyword(b"alse")?,
+                b'n' => self.keyword(b"ull")?,
                 first => self.number(first)?,
             }
-            // A value has ended, and perhaps the container that holds it.
+            // A value has ended, and possibly the containers around it.
             loop {
                 let Some(end) = open.last() else {
                     self.skip_space();
@@ -71,14 +71,14 @@ impl Reader<'_> {
         }
     }
 
-    /// `"name":`
+    /// Reads a name and its colon: `"name":`.
     fn name(&mut self) -> Option<()> {
         (self.next_token()? == b'"').then_some(())?;
         self.string()?;
         (self.next_token()? == b':').then_some(())
     }
 
-    /// The rest of a string, behind its opening quote.
+    /// Reads the rest of a string, after its opening quote.
     fn string(&mut self) -> Option<()> {
         loop {
             self.skip_plain();
@@ -86,16 +86,15 @@ impl Reader<'_> {
                 b'"' => return Some(()),
                 b'\\' => match self.next()? {
                     b'u' => self.escape()?,
-                    sign => b"\"\\/bfnrt".contains(&sign).then_some(())?,
+                    character => b"\"\\/bfnrt".contains(&character).then_some(())?,
                 },
-                // Only control characters are left.
+                // Any other byte is a control character.
                 _ => return None,
             }
         }
     }
 
-    /// The digits of an escape, and a second escape if the first one is half of a
-    /// surrogate pair.
+    /// Reads the digits of a `\u` escape, and the second escape of a surrogate pair.
     fn escape(&mut self) -> Option<()> {
         match self.code_unit()? {
             0xd800..0xdc00 => {
@@ -104,21 +103,21 @@ impl Reader<'_> {
                     self.rest = rest;
                 }
                 if second.is_none() || !(0xdc00..0xe000).contains(&self.code_unit()?) {
-                    return self.half_of_a_pair();
+                    return self.lone_surrogate();
                 }
             }
-            0xdc00..0xe000 => return self.half_of_a_pair(),
+            0xdc00..0xe000 => return self.lone_surrogate(),
             _ => {}
         }
         Some(())
     }
 
-    fn half_of_a_pair(&mut self) -> Option<()> {
-        self.broken = Some(JsonError::Surrogate);
+    fn lone_surrogate(&mut self) -> Option<()> {
+        self.violation = Some(JsonError::Surrogate);
         None
     }
 
-    /// The four digits of an escape.
+    /// Reads the four digits of an escape.
     fn code_unit(&mut self) -> Option<u16> {
         let (digits, rest) = self.rest.split_at_checked(4)?;
         digits.iter().all(u8::is_ascii_hexdigit).then_some(())?;
@@ -126,10 +125,10 @@ impl Reader<'_> {
         u16::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()
     }
 
-    /// Everything up to a quote, a backslash or a control character.
+    /// Skips to the next quote, backslash or control character.
     fn skip_plain(&mut self) {
         let is_special = |byte: &u8| *byte < b' ' || *byte == b'"' || *byte == b'\\';
-        // Without a way out of the block, so that it is one for the processor too.
+        // `fold` does not exit early, so the compiler can vectorise the loop.
         let has_special =
             |block: &[u8; 64]| block.iter().fold(false, |found, byte| found | is_special(byte));
         while let Some((block, rest)) = self.rest.split_first_chunk()
@@ -148,7 +147,7 @@ impl Reader<'_> {
             b'1'..=b'9' => self.skip_digits(),
             _ => return None,
         }
-        if self.takes(b'.') {
+        if self.skip_byte(b'.') {
             self.digits()?;
         }
         if matches!(self.rest.first(), Some(b'e' | b'E')) {
@@ -173,8 +172,8 @@ impl Reader<'_> {
         }
     }
 
-    /// Skips the next byte if it is this one, and returns `true` if it was.
-    fn takes(&mut self, byte: u8) -> bool {
+    /// Skips the next byte if it is `byte`. Returns `true` if it was.
+    fn skip_byte(&mut self, byte: u8) -> bool {
         let found = self.rest.first() == Some(&byte);
         if found {
             self.next();
@@ -182,13 +181,13 @@ impl Reader<'_> {
         found
     }
 
-    /// The same behind space.
-    fn ends_at_once(&mut self, end: u8) -> bool {
+    /// Skips white space and then `end`. Returns `true` if the container is empty.
+    fn skip_empty(&mut self, end: u8) -> bool {
         self.skip_space();
-        self.takes(end)
+        self.skip_byte(end)
     }
 
-    fn word(&mut self, rest: &[u8]) -> Option<()> {
+    fn keyword(&mut self, rest: &[u8]) -> Option<()> {
         self.rest = self.rest.strip_prefix(rest)?;
         Some(())
     }
@@ -218,15 +217,15 @@ mod tests {
     use proptest::prelude::*;
 
     fn is_json(text: &str) -> bool {
-        Reader { rest: text.as_bytes(), broken: None }.reads_one_value().is_some()
+        Reader { rest: text.as_bytes(), violation: None }.read_document().is_some()
     }
 
-    fn serde_takes(text: &str) -> bool {
+    fn serde_accepts(text: &str) -> bool {
         serde_json::from_str::<IgnoredAny>(text).is_ok()
     }
 
     #[test]
-    fn it_knows_what_is_json_and_what_is_not() {
+    fn valid_json_is_accepted_and_invalid_json_is_not() {
         let long = "x".repeat(200);
         for text in [
             "null",
@@ -249,7 +248,7 @@ mod tests {
             &format!("\"{long}\""),
             &format!("\"{long}\\n{long}\""),
         ] {
-            assert!(is_json(text) && serde_takes(text), "{text}");
+            assert!(is_json(text) && serde_accepts(text), "{text}");
         }
         for text in [
             "",
@@ -289,12 +288,12 @@ mod tests {
             &format!("\"{long}\n{long}\""),
             &format!("\"{long}"),
         ] {
-            assert!(!is_json(text) && !serde_takes(text), "{text}");
+            assert!(!is_json(text) && !serde_accepts(text), "{text}");
         }
     }
 
     #[test]
-    fn one_level_too_many_is_named() {
+    fn one_level_too_many_is_refused() {
         let nested = |levels: usize| format!("{}{}", "[".repeat(levels), "]".repeat(levels));
         check(&nested(MAX_DEPTH)).unwrap();
         let error = check(&nested(MAX_DEPTH + 1)).unwrap_err();
@@ -305,7 +304,7 @@ mod tests {
     }
 
     #[test]
-    fn half_of_a_surrogate_pair_is_refused_in_names_and_strings() {
+    fn a_lone_surrogate_is_refused_in_names_and_strings() {
         for whole in [r#""\ud83d\ude00""#, r#"{"\uD83D\uDE00":"\u00e9"}"#, r#""\ud7ff\ue000""#] {
             check(whole).unwrap();
         }
@@ -326,7 +325,7 @@ mod tests {
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(2000))]
 
-        /// Of what JSON is made of, put together as it comes.
+        /// Random sequences of JSON tokens.
         #[test]
         fn it_agrees_with_serde_json(
             parts in prop::collection::vec(
@@ -339,15 +338,15 @@ mod tests {
             )
         ) {
             let text = parts.concat();
-            prop_assert_eq!(is_json(&text), serde_takes(&text), "{}", text);
+            prop_assert_eq!(is_json(&text), serde_accepts(&text), "{}", text);
         }
 
-        /// One byte of a right text is another one.
+        /// Valid JSON with one replaced byte.
         #[test]
-        fn it_agrees_on_what_is_nearly_json(at in 0..60usize, sign in "[ -~\n]") {
+        fn it_agrees_with_serde_json_on_nearly_valid_json(at in 0..60usize, character in "[ -~\n]") {
             let mut text = r#"{"a":[1,-2.5e3,true,null],"b":{"c":"\u00e9x"},"d":[{}, [] ]}"#.to_owned();
-            text.replace_range(at..=at, &sign);
-            prop_assert_eq!(is_json(&text), serde_takes(&text), "{}", text);
+            text.replace_range(at..=at, &character);
+            prop_assert_eq!(is_json(&text), serde_accepts(&text), "{}", text);
         }
     }
 }

@@ -1,18 +1,18 @@
-//! Space between tokens. Every token keeps its bytes.
+//! Removal and insertion of white space between tokens. The tokens are unchanged.
 
 use std::fmt::Write as _;
 
 use crate::readable::steers;
 
-/// Removes all space between tokens.
+/// Removes all white space between tokens.
 pub(crate) fn compact(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     tokens(text, |token| out.push_str(token));
     out
 }
 
-/// Puts each member on a line of its own, indented by two spaces a level, and escapes
-/// the characters that steer a terminal.
+/// Formats the text with one member per line, indented by two spaces per level. Escapes
+/// characters that affect a terminal.
 pub(crate) fn pretty(text: &str) -> String {
     let mut out = String::with_capacity(text.len() * 2);
     let (mut depth, mut opened) = (0, false);
@@ -43,14 +43,14 @@ fn new_line(out: &mut String, depth: usize) {
 fn push_escaped(out: &mut String, token: &str) {
     for character in token.chars() {
         match steers(character) {
-            // Cannot fail: it writes to a `String`. All of them have four digits.
+            // Writing to a `String` cannot fail. All of these characters fit in four digits.
             true => drop(write!(out, "\\u{:04x}", u32::from(character))),
             false => out.push(character),
         }
     }
 }
 
-/// Calls a function with each token of a JSON text.
+/// Calls `take` for each token of a JSON text.
 fn tokens<'a>(text: &'a str, mut take: impl FnMut(&'a str)) {
     let mut rest = text.trim_start_matches(SPACE);
     while !rest.is_empty() {
@@ -62,7 +62,7 @@ fn tokens<'a>(text: &'a str, mut take: impl FnMut(&'a str)) {
 
 const SPACE: [char; 4] = [' ', '\t', '\r', '\n'];
 
-/// Returns the length of the token at the start of a text.
+/// Returns the length of the first token.
 fn token_bytes(text: &str) -> usize {
     match text.as_bytes()[0] {
         b'"' => string_bytes(text),
@@ -71,7 +71,7 @@ fn token_bytes(text: &str) -> usize {
     }
 }
 
-/// Returns the length of the string at the start of a text, its quotes included.
+/// Returns the length of the string at the start of `text`, including its quotes.
 pub(crate) fn string_bytes(text: &str) -> usize {
     let mut escaped = false;
     for (at, byte) in text.bytes().enumerate().skip(1) {
@@ -109,7 +109,7 @@ mod tests {
     }
 
     #[test]
-    fn order_and_digits_stay_as_they_were() {
+    fn order_and_digits_are_unchanged() {
         assert_eq!(
             pretty(r#"{"b":[1.10,{}, [ ]],"a":{"c":"x, {y}: \" z"}}"#),
             "{\n  \"b\": [\n    1.10,\n    {},\n    []\n  ],\n  \"a\": {\n    \"c\": \"x, {y}: \\\" z\"\n  }\n}"
@@ -117,7 +117,7 @@ mod tests {
     }
 
     #[test]
-    fn characters_that_steer_a_terminal_are_escaped() {
+    fn characters_that_affect_a_terminal_are_escaped() {
         assert_eq!(pretty("\"a\u{9b}2J\u{202e}\""), "\"a\\u009b2J\\u202e\"");
     }
 }

@@ -1,9 +1,9 @@
-//! JSON as text, for payloads that are passed on as they are.
+//! JSON text that is validated and passed on unchanged.
 //!
-//! A payload that is parsed and printed again is not the same: digits are lost,
-//! keys are sorted, duplicates vanish. [`Json`] keeps the text. It is checked by the
-//! same rules in every program: it is JSON, nested at most [`MAX_DEPTH`] levels deep,
-//! and no escape is half of a surrogate pair.
+//! Parsing and printing changes a payload: it loses digits, sorts keys and removes
+//! duplicates. [`Json`] keeps the text. Every program validates it by the same rules: it is
+//! JSON, nested at most [`MAX_DEPTH`] levels deep, and contains no lone surrogate in an
+//! escape.
 //!
 //! ```
 //! use behaviour_json::{Json, value};
@@ -19,16 +19,16 @@
 //! );
 //! ```
 //!
-//! `cargo run -p behaviour-json --example check` checks and prints standard input.
+//! `cargo run -p behaviour-json --example check` validates and formats standard input.
 //!
 //! # Layout
 //!
-//! * `check`: the checker, without a value.
-//! * `layout`: space between the tokens, removed or added.
+//! * `check`: validation without building a value.
+//! * `layout`: removal and insertion of white space between tokens.
 //! * `numbers`: integers that a parsed value would change.
-//! * `readable`: texts of strangers, escaped for a log, an answer or a terminal.
+//! * `readable`: escaping of untrusted text for logs, answers and terminals.
 //!
-//! The crate depends on no other of the workspace.
+//! The crate depends on no other crate of the workspace.
 
 #![cfg_attr(test, allow(clippy::unwrap_used, reason = "a panic fails the test"))]
 
@@ -48,34 +48,34 @@ mod readable;
 pub use check::check;
 pub use readable::{escape, readable, steers};
 
-/// The deepest nesting of arrays and objects. `serde_json` parses 127 levels, so that
-/// a text of this depth can also be parsed as a member of other objects.
+/// Maximum nesting depth of arrays and objects. `serde_json` parses 127 levels, so text of
+/// this depth can also be parsed inside other objects.
 pub const MAX_DEPTH: usize = 100;
 
-/// A text that is not accepted as JSON. The message is a predicate, such as "is not
-/// JSON: …", and follows the name of the text.
+/// An error of a text that is not accepted as JSON. The message is a predicate, such as "is
+/// not JSON: …", that follows the subject.
 #[derive(Debug, thiserror::Error)]
 pub enum JsonError {
-    /// A text that breaks the grammar.
+    /// The text is not valid JSON.
     #[error("is not JSON: {0}")]
     Syntax(serde_json::Error),
-    /// A text with more than [`MAX_DEPTH`] levels.
+    /// The text has more than [`MAX_DEPTH`] levels.
     #[error("is nested too deep: more than {MAX_DEPTH} levels")]
     TooDeep,
-    /// A string with an escape that is half of a surrogate pair, which is no character.
+    /// A string has an escape with one half of a surrogate pair.
     #[error("has half of a surrogate pair")]
     Surrogate,
-    /// An integer that a parsed value cannot hold.
+    /// An integer does not fit in a parsed value.
     #[error("has the integer {0}, which does not fit in 64 bits")]
     Integer(String),
 }
 
-/// JSON text of any value, without the space around it.
+/// A JSON value as text, without surrounding white space.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Json(String);
 
 impl Json {
-    /// Checks a text.
+    /// Validates `text`.
     pub fn new(mut text: String) -> Result<Json, JsonError> {
         check(&text)?;
         let trimmed = text.trim_matches([' ', '\t', '\r', '\n']);
@@ -91,28 +91,27 @@ impl Json {
         &self.0
     }
 
-    /// Returns the text, owned.
+    /// Converts the value to its text.
     #[must_use]
     pub fn into_text(self) -> String {
         self.0
     }
 
-    /// Returns the value. Digits past those of 64 bits, duplicates and the order of
-    /// keys are lost.
+    /// Parses the value. Loses digits beyond 64 bits, duplicate keys and the order of keys.
     #[must_use]
     pub fn to_value(&self) -> Value {
-        // Only a number such as 1e400 is JSON and no value.
+        // Parsing fails only for a number such as 1e400, which is JSON but not a `Value`.
         serde_json::from_str(&self.0).unwrap_or(Value::Null)
     }
 
-    /// Returns the text on one line, without space between the tokens.
+    /// Returns the text on one line, without white space between tokens.
     #[must_use]
     pub fn compact(&self) -> String {
         layout::compact(&self.0)
     }
 
-    /// Returns the text with one member on each line, for people: characters that steer
-    /// a terminal are escaped.
+    /// Returns the text with one member per line, with characters escaped that affect a
+    /// terminal.
     #[must_use]
     pub fn pretty(&self) -> String {
         layout::pretty(&self.0)
@@ -140,7 +139,7 @@ impl FromStr for Json {
     }
 }
 
-/// A value of this program. Its depth is not checked.
+/// Converts a trusted value. Its depth is not checked.
 impl From<Value> for Json {
     fn from(value: Value) -> Json {
         Json(value.to_string())
@@ -167,8 +166,8 @@ impl<'de> Deserialize<'de> for Json {
     }
 }
 
-/// Parses a value whose numbers are kept, such as a twin: an integer that would become
-/// a floating-point number is refused.
+/// Parses a value, such as a twin, without changing its numbers. Returns an error for an
+/// integer that would become a floating-point number.
 pub fn value(text: &str) -> Result<Value, JsonError> {
     check(text)?;
     let text = numbers::plain(text)?;
@@ -182,13 +181,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_space_around_it_is_left_out() {
+    fn surrounding_white_space_is_removed() {
         assert_eq!(Json::new("\n {\"a\": 1} ".to_owned()).unwrap().get(), r#"{"a": 1}"#);
         assert!(Json::new("no".to_owned()).is_err());
     }
 
     #[test]
-    fn a_text_is_the_same_inside_another_one() {
+    fn embedded_json_is_unchanged() {
         let text = r#"{"status":200,"payload":{"b":1.10,"a":1e2,"b":12345678901234567890123}}"#;
         #[derive(serde::Serialize, serde::Deserialize)]
         struct Answer {
@@ -201,7 +200,7 @@ mod tests {
     }
 
     #[test]
-    fn an_unacceptable_text_inside_another_one_is_named() {
+    fn an_error_in_embedded_json_is_reported() {
         let error = serde_json::from_str::<Vec<Json>>(r#"["\udc00"]"#).map(drop).unwrap_err();
         assert!(error.to_string().starts_with("has half of a surrogate pair"), "{error}");
     }

@@ -1,13 +1,12 @@
-//! Numbers that `serde_json` would change while it parses.
+//! Numbers that `serde_json` would change when parsing.
 
 use std::borrow::Cow;
 
 use crate::JsonError;
 use crate::layout::string_bytes;
 
-/// Returns a JSON text without the integers that a value cannot hold: those of more
-/// than 64 bits are refused, since they would become floating-point numbers, and `-0`
-/// becomes `0`.
+/// Returns the text with `-0` replaced by `0`. Returns an error for an integer of more than
+/// 64 bits, which would become a floating-point number.
 pub(crate) fn plain(text: &str) -> Result<Cow<'_, str>, JsonError> {
     let mut plain = Cow::Borrowed(text);
     let mut at = 0;
@@ -16,14 +15,14 @@ pub(crate) fn plain(text: &str) -> Result<Cow<'_, str>, JsonError> {
             b'"' => at += string_bytes(&text[at..]),
             b'-' | b'0'..=b'9' => {
                 let rest = &text[at..];
-                let is_part = |c: char| !matches!(c, '0'..='9' | '+' | '-' | '.' | 'e' | 'E');
-                let number = &rest[..rest.find(is_part).unwrap_or(rest.len())];
+                let is_end = |c: char| !matches!(c, '0'..='9' | '+' | '-' | '.' | 'e' | 'E');
+                let number = &rest[..rest.find(is_end).unwrap_or(rest.len())];
                 let is_whole = !number.contains(['.', 'e', 'E']);
                 if is_whole && number.parse::<i64>().is_err() && number.parse::<u64>().is_err() {
-                    return Err(JsonError::Integer(shown(number)));
+                    return Err(JsonError::Integer(truncated(number)));
                 }
                 if number == "-0" {
-                    // The sign becomes a space, so that no place changes.
+                    // The minus becomes a space, so that offsets do not change.
                     plain.to_mut().replace_range(at..=at, " ");
                 }
                 at += number.len();
@@ -34,11 +33,11 @@ pub(crate) fn plain(text: &str) -> Result<Cow<'_, str>, JsonError> {
     Ok(plain)
 }
 
-/// Shortens a number for a message.
-fn shown(number: &str) -> String {
-    const MOST: usize = 40;
-    match number.get(..MOST) {
-        Some(start) if number.len() > MOST => format!("{start}…"),
+/// Truncates a number for a message.
+fn truncated(number: &str) -> String {
+    const MAX_DIGITS: usize = 40;
+    match number.get(..MAX_DIGITS) {
+        Some(start) if number.len() > MAX_DIGITS => format!("{start}…"),
         _ => number.to_owned(),
     }
 }
@@ -48,7 +47,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_integer_past_64_bits_is_refused_and_all_others_are_kept() {
+    fn an_integer_beyond_64_bits_is_refused_and_all_others_are_kept() {
         for wide in ["18446744073709551616", "-9223372036854775809"] {
             for text in [wide.to_owned(), format!("[1, {wide}]"), format!("{{\"a\":{wide}}}")] {
                 let error = plain(&text).unwrap_err().to_string();
@@ -63,7 +62,7 @@ mod tests {
     }
 
     #[test]
-    fn a_negative_zero_is_a_zero() {
+    fn a_negative_zero_becomes_zero() {
         let text = plain(r#"{"a":-0,"b":[-0,"-0",-0.5]}"#).unwrap();
         let value: serde_json::Value = serde_json::from_str(&text).unwrap();
         assert_eq!(value.to_string(), r#"{"a":0,"b":[0,"-0",-0.5]}"#);

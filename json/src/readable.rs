@@ -1,13 +1,12 @@
-//! Texts of strangers, made safe for a log, an answer or a terminal.
+//! Escaping of untrusted text for logs, answers and terminals.
 
 use std::borrow::Cow;
 
-/// The longest text that is shown, in characters.
-const MOST: usize = 1024;
+/// Maximum length of a readable text, in characters.
+const MAX_CHARACTERS: usize = 1024;
 
-/// Returns `true` for a character that has an effect instead of a glyph: control
-/// characters, line and paragraph separators, those without width, and those that turn
-/// the direction of writing.
+/// Returns `true` for a character without a glyph: control characters, line and paragraph
+/// separators, characters of zero width, and those that change the writing direction.
 #[must_use]
 pub fn steers(character: char) -> bool {
     character.is_control()
@@ -16,7 +15,7 @@ pub fn steers(character: char) -> bool {
             | '\u{2060}'..='\u{2069}' | '\u{feff}')
 }
 
-/// Returns a text on one line, with the characters that steer a terminal escaped.
+/// Returns `text` on one line, with characters escaped that affect a terminal.
 #[must_use]
 pub fn escape(text: &str) -> Cow<'_, str> {
     if !text.contains(steers) {
@@ -32,10 +31,10 @@ pub fn escape(text: &str) -> Cow<'_, str> {
     Cow::Owned(escaped)
 }
 
-/// Returns at most 1024 characters of a text, escaped by [`escape`].
+/// Returns at most 1024 characters of `text`, escaped by [`escape`].
 #[must_use]
 pub fn readable(text: &str) -> Cow<'_, str> {
-    match text.char_indices().nth(MOST) {
+    match text.char_indices().nth(MAX_CHARACTERS) {
         Some((end, _)) => escape(&text[..end]),
         None => escape(text),
     }
@@ -46,7 +45,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_steers_a_terminal_or_hides_is_escaped() {
+    fn invisible_characters_and_those_that_affect_a_terminal_are_escaped() {
         assert_eq!(escape("two\nlines\u{1b}[31m"), "two\\nlines\\u{1b}[31m");
         assert_eq!(escape("a\u{2028}b\u{202e}c\u{61c}"), "a\\u{2028}b\\u{202e}c\\u{61c}");
         assert_eq!(escape("\u{200b}\u{200d}\u{feff}"), "\\u{200b}\\u{200d}\\u{feff}");
@@ -55,7 +54,7 @@ mod tests {
 
     #[test]
     fn a_readable_text_has_a_limit() {
-        assert_eq!(readable(&"ü".repeat(5000)), "ü".repeat(MOST));
+        assert_eq!(readable(&"ü".repeat(5000)), "ü".repeat(MAX_CHARACTERS));
         assert_eq!(readable("short"), "short");
     }
 }

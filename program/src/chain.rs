@@ -5,8 +5,8 @@ use std::fmt;
 
 /// Formats an error and its causes on one line, joined with `: `.
 ///
-/// A cause is omitted if the message before it already contains the cause's message: some
-/// libraries include the cause in their own message and also return it as the source.
+/// Omits a cause whose message is already part of the previous message: some libraries
+/// include the cause in their own message and also return it as the source.
 pub fn chain<'a>(error: &'a (dyn Error + 'static)) -> impl fmt::Display + 'a {
     Chain(error)
 }

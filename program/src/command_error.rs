@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use crate::chain;
 
-/// The maximum time that writing an error may take.
+/// Maximum time for writing an error to standard error.
 const REPORT_TIME: Duration = Duration::from_secs(5);
 
 /// The error of a failed command. Its kind determines the exit code.
@@ -69,8 +69,8 @@ pub struct CommandError<K> {
     hints: Vec<String>,
 }
 
-/// The kinds of failure of a program, each with its exit code. The default is the kind of
-/// all failures that the program does not distinguish.
+/// Kinds of failure of a program, each with an exit code. The default is the kind of all
+/// failures that the program does not distinguish.
 pub trait ExitKind: Copy + Default {
     /// Returns the exit code, which must not be 0. Code 2 means wrong usage, as in `clap`.
     fn exit_code(self) -> u8;
@@ -78,7 +78,7 @@ pub trait ExitKind: Copy + Default {
 
 /// A mapping from a library's error type `E` to the kinds of a program.
 pub trait Classify<E>: ExitKind {
-    /// Returns the kind of an error; the default kind unless a program overrides this.
+    /// Returns the kind of an error. The provided method returns the default kind.
     fn classify(_error: &E) -> Self {
         Self::default()
     }
@@ -102,8 +102,8 @@ impl<K: ExitKind> CommandError<K> {
         CommandError { error: self.error.context(subject.to_string()), ..self }
     }
 
-    /// Replaces the kind, for a command that needs another exit code than other commands do
-    /// for the same error.
+    /// Replaces the kind, for a command whose exit code differs from that of other commands
+    /// with the same error.
     #[must_use]
     pub fn with_kind(self, kind: K) -> CommandError<K> {
         CommandError { kind, ..self }
@@ -138,7 +138,7 @@ impl<K: ExitKind> CommandError<K> {
     pub fn report(&self) -> ExitCode {
         let text = self.to_string();
         let (done, written) = mpsc::sync_channel(1);
-        // A standard error that is not read must not keep the process from ending.
+        // A blocked standard error must not keep the process from exiting.
         let writing = thread::spawn(move || {
             // If standard error is closed, only the exit code reports the failure.
             let _ = io::stderr().write_all(text.as_bytes());

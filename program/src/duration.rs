@@ -3,8 +3,8 @@
 //! A duration is one or more numbers, each with a unit: `500ms`, `20s`, `1.5s`,
 //! `1m 30s`, `1h`, `2d`. A day has 24 hours. Units can be written in full (`2 minutes`),
 //! and ISO 8601 (`PT1M30S`) is accepted too. The parser is that of
-//! [`jiff`](https://docs.rs/jiff/latest/jiff/fmt/friendly/). A number without a unit is
-//! an error, except where seconds are documented as the default unit: see
+//! [`jiff`](https://docs.rs/jiff/latest/jiff/fmt/friendly/). A number without a unit is an
+//! error, except where seconds are documented as the default unit: see
 //! [`parse_or_seconds`].
 //!
 //! The grammar is in this crate because every program already depends on it. It needs no
@@ -124,7 +124,7 @@ mod tests {
     }
 
     #[test]
-    fn the_valid_forms_of_messages_are_valid() {
+    fn the_examples_in_messages_are_valid() {
         for text in EXAMPLES.replace(" or ", ", ").split(", ") {
             assert!(parse(text).is_ok(), "{text}");
         }

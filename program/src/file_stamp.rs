@@ -4,10 +4,10 @@ use std::fs::{self, Metadata};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
-/// The metadata that differs after every change of a file: its identity, size and times.
+/// File metadata that changes with every modification: identity, size and times.
 ///
-/// Size and modification time are not enough, since a program can set the modification
-/// time. Only the kernel sets the time of the last status change.
+/// Size and modification time are not sufficient, because a program can set the
+/// modification time. Only the kernel sets the time of the last status change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct FileStamp {
     device: u64,
@@ -30,8 +30,8 @@ impl FileStamp {
         }
     }
 
-    /// Returns the stamp of the file at a path, through links; `None` if its metadata
-    /// cannot be read. Blocks.
+    /// Returns the stamp of the file at `path`, following symbolic links, or `None` if its
+    /// metadata cannot be read. Blocks.
     #[must_use]
     pub fn at(path: &Path) -> Option<FileStamp> {
         fs::metadata(path).ok().as_ref().map(FileStamp::new)
@@ -43,7 +43,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_change_of_the_same_length_with_the_old_time_is_seen() {
+    fn a_change_that_preserves_length_and_time_is_detected() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("file");
         fs::write(&path, "one").unwrap();

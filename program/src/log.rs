@@ -1,8 +1,8 @@
 //! Logging of `tracing` events to standard error, from a dedicated thread.
 //!
 //! If standard error is not read (a hanging journal, a full pipe, Ctrl-S), only the log
-//! stops: events go into a bounded queue. Lines that do not fit are dropped and counted, and
-//! their number is logged once there is room again.
+//! stops. Events go into a bounded queue. Lines that do not fit are dropped and counted,
+//! and the count is logged once the queue has capacity again.
 
 use std::backtrace::{Backtrace, BacktraceStatus};
 use std::cell::Cell;

@@ -1,4 +1,4 @@
-//! Output of lines to standard output and standard error, either of which may be closed.
+//! Output of lines to standard output and standard error, both of which can be closed.
 
 use std::fmt::Display;
 use std::io::{self, ErrorKind, Write as _};
@@ -11,7 +11,7 @@ use std::process;
 /// disk, the error is reported and the process exits with code 1.
 #[expect(
     clippy::disallowed_methods,
-    reason = "a result that nobody reads ends the command, wherever it is"
+    reason = "a closed standard output ends the command from any call site"
 )]
 pub fn say(line: impl Display) {
     let mut output = io::stdout().lock();
@@ -25,8 +25,8 @@ pub fn say(line: impl Display) {
     }
 }
 
-/// Writes a line for the user to standard error. Errors are ignored: there is nowhere to
-/// report them.
+/// Writes a line for the user to standard error. Errors are ignored because they cannot be
+/// reported.
 pub fn note(line: impl Display) {
     let _ = writeln!(io::stderr(), "{line}");
 }

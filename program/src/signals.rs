@@ -11,8 +11,8 @@ pub struct Signals {
 }
 
 impl Signals {
-    /// Installs handlers for both signals. From then on they no longer end the process, not
-    /// even after the returned value is dropped.
+    /// Installs handlers for both signals. The signals no longer end the process, even
+    /// after the returned value is dropped.
     ///
     /// # Errors
     ///

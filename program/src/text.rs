@@ -1,7 +1,7 @@
 //! Text input from users: files, standard input and environment variables.
 //!
-//! A byte order mark, which some editors write, is removed. UTF-16 and input without an end,
-//! such as a device file, are reported as errors.
+//! A byte order mark, which some editors write, is removed. UTF-16 and endless input, such
+//! as a device file, are reported as errors.
 //!
 //! The message of an [`io::Error`] from this module does not name the source of the text.
 //! The caller knows the source and adds it.
@@ -12,7 +12,7 @@ use std::io::{self, Read};
 use std::os::unix::ffi::OsStringExt as _;
 use std::path::Path;
 
-/// The maximum length of a text. The certificates of a system take 0.3 MB, and 50,000
+/// Maximum length of a text, in bytes. The certificates of a system take 0.3 MB, and 50,000
 /// connection strings take 8 MB.
 pub const MAX_TEXT_BYTES: u64 = 32 * 1024 * 1024;
 
@@ -28,8 +28,8 @@ pub fn read(path: &Path) -> io::Result<String> {
     decode(read_bytes(path)?)
 }
 
-/// Reads a file as bytes, without a byte order mark. For formats such as PEM, whose comments
-/// may have another encoding.
+/// Reads a file as bytes, without a byte order mark. Suits formats such as PEM, whose
+/// comments can have a different encoding.
 ///
 /// # Errors
 ///
@@ -127,7 +127,7 @@ mod tests {
     }
 
     #[test]
-    fn a_missing_file_is_still_a_missing_file() {
+    fn the_error_of_a_missing_file_keeps_its_kind() {
         let error = read(Path::new("/no/such/file")).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::NotFound);
     }

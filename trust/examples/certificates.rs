@@ -1,10 +1,10 @@
-//! Shows whether a PEM file of certificates can be used, as with `--ca-file`.
+//! Checks that a PEM file of certificates is usable, as for `--ca-file`.
 //!
 //! ```text
 //! cargo run -p behaviour-trust --example certificates -- hub-ca.pem
 //! ```
 //!
-//! Without a file, it shows whether the system has certificates.
+//! Without a file, checks that the system has certificates.
 #![allow(clippy::print_stdout, reason = "this is a command-line program")]
 
 use std::env;

@@ -1,8 +1,8 @@
-//! Trust in the other end of a TLS connection: the certificates of all programs.
+//! Trusted certificates for the TLS connections of all programs.
 //!
-//! [`Trust`] collects the certificates of the system and others, and becomes the TLS
-//! configuration of a client. [`distrust`] finds in an error why the other end of a
-//! connection is not trusted, and [`Distrust::text`] says so in words.
+//! [`Trust`] collects certificates of the system and from files, and creates the TLS
+//! configuration of a client. [`distrust`] extracts from an error the reason why the peer
+//! is not trusted, and [`Distrust::text`] describes it.
 //!
 //! ```
 //! use behaviour_trust::{Distrust, Trust, TrustError, distrust};
@@ -11,19 +11,18 @@
 //! let error = trust.add_pem("no certificate").unwrap_err();
 //! assert_eq!(error.to_string(), "CA certificates: no certificate found");
 //!
-//! // An error of a library that wraps one of rustls.
+// An error of a library that wraps one of rustls.
 //! let reason = rustls::CertificateError::UnknownIssuer;
 //! let error = std::io::Error::other(rustls::Error::InvalidCertificate(reason));
 //! assert_eq!(distrust(&error), Some(Distrust::Issuer));
 //! ```
 //!
-//! `cargo run -p behaviour-trust --example certificates` shows whether a file of
-//! certificates can be used.
+//! `cargo run -p behaviour-trust --example certificates` checks a file of certificates.
 //!
-//! [`LiveTrust`] is such a configuration for a process that runs for long: it follows
-//! changes of the files.
+//! [`LiveTrust`] is a configuration for a long-running process, which follows changes of
+//! the files.
 //!
-//! Checks of certificates cannot be switched off, and this crate opens no connection.
+//! Certificate verification cannot be disabled, and this crate opens no connections.
 
 #![cfg_attr(test, allow(clippy::unwrap_used, reason = "a panic fails the test"))]
 
@@ -42,32 +41,32 @@ mod live;
 
 pub use live::LiveTrust;
 
-/// The certificates of authorities that may sign for a hub.
+/// Certificates of the trusted authorities.
 #[derive(Debug, Clone)]
 pub struct Trust(RootCertStore);
 
-/// Unusable or missing certificates.
+/// An error of unusable or missing certificates.
 #[derive(Debug, thiserror::Error)]
 pub enum TrustError {
-    /// An unusable file of certificates.
+    /// The file of certificates is unusable.
     #[error("CA file {}: {problem}", .path.display())]
     File {
-        /// The file.
+        /// Path of the file.
         path: PathBuf,
-        /// The reason.
+        /// Reason.
         problem: String,
     },
-    /// An unusable PEM text of certificates; the reason.
+    /// The PEM text is unusable, for the given reason.
     #[error("CA certificates: {0}")]
     Pem(String),
-    /// No certificates at all: neither the system nor the caller has any.
+    /// Neither the system nor the caller has any certificates.
     #[error("no certificates to trust: the system has none, and no CA file is set")]
     NoCertificates,
 }
 
 impl Trust {
-    /// Returns the certificates of the system. Finding none is not an error if the
-    /// caller adds its own.
+    /// Returns the certificates of the system. Finding none is not an error if the caller
+    /// adds its own.
     #[must_use]
     pub fn of_system() -> Trust {
         let mut roots = RootCertStore::empty();
@@ -100,7 +99,7 @@ impl Trust {
         }
     }
 
-    /// Returns the TLS configuration of a client that presents no certificate.
+    /// Creates the TLS configuration of a client that presents no certificate.
     pub fn into_client_config(self) -> Result<ClientConfig, TrustError> {
         if self.0.is_empty() {
             return Err(TrustError::NoCertificates);
@@ -114,7 +113,7 @@ impl Trust {
     }
 }
 
-/// Returns the reason why a certificate of a PEM text, by its number, cannot be read.
+/// Describes the error of the certificate with this number in a PEM text.
 fn malformed(number: usize, error: &PemError) -> String {
     let problem = match error {
         PemError::MissingSectionEnd { .. } => "has no END line",
@@ -125,37 +124,37 @@ fn malformed(number: usize, error: &PemError) -> String {
     format!("malformed PEM: certificate {number} {problem}")
 }
 
-/// The reason why the other end of a TLS connection is not trusted.
+/// Reason why the peer of a TLS connection is not trusted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Distrust {
-    /// A certificate that no trusted authority has signed.
+    /// The certificate is not signed by a trusted authority.
     Issuer,
-    /// A certificate for another name.
+    /// The certificate is for a different name.
     Name,
-    /// A certificate that has expired or is not valid yet.
+    /// The certificate has expired or is not valid yet.
     Time,
-    /// The certificate of an authority, which no server may use.
+    /// The certificate is that of an authority, which a server must not use.
     Authority,
-    /// A certificate with another fault.
+    /// The certificate has another defect, which the text describes.
     Certificate(String),
 }
 
 impl Distrust {
-    /// Returns the reason in words that follow "the hub's certificate".
+    /// Returns a description that follows the subject "the hub's certificate".
     #[must_use]
     pub fn text(&self) -> Cow<'static, str> {
         let text = match self {
             Distrust::Issuer => "is not signed by a trusted authority",
-            Distrust::Name => "is for another name",
+            Distrust::Name => "is for a different name",
             Distrust::Time => "has expired or is not valid yet, or this machine's clock is wrong",
-            Distrust::Authority => "is that of an authority, which may sign but not serve",
+            Distrust::Authority => "belongs to an authority, which can sign but not serve",
             Distrust::Certificate(why) => return format!("cannot be used: {why}").into(),
         };
         text.into()
     }
 }
 
-/// Finds the reason in an error or in any of its causes.
+/// Searches an error and its causes for the reason.
 #[must_use]
 pub fn distrust(error: &(dyn Error + 'static)) -> Option<Distrust> {
     let mut cause = Some(error);
@@ -172,7 +171,7 @@ pub fn distrust(error: &(dyn Error + 'static)) -> Option<Distrust> {
                 | CertificateError::ExpiredContext { .. }
                 | CertificateError::NotValidYet
                 | CertificateError::NotValidYetContext { .. } => Distrust::Time,
-                // webpki's error has a name and no text of its own.
+                // webpki's error has no variant of its own here, only a name.
                 CertificateError::Other(other) if other.to_string().contains(AUTHORITY) => {
                     Distrust::Authority
                 }
@@ -184,11 +183,11 @@ pub fn distrust(error: &(dyn Error + 'static)) -> Option<Distrust> {
     None
 }
 
-/// webpki's name of the error of a server that uses an authority's certificate.
+/// Name of webpki's error for a server that uses an authority's certificate.
 const AUTHORITY: &str = "CaUsedAsEndEntity";
 
-/// Finds an error of rustls. It may be wrapped in one or more I/O errors, which are
-/// not part of the chain of causes.
+/// Returns the rustls error inside `error`. It can be wrapped in I/O errors, which do not
+/// return it as their source.
 fn tls_error<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a rustls::Error> {
     match error.downcast_ref::<io::Error>() {
         Some(io) => tls_error(io.get_ref()?),
@@ -243,7 +242,7 @@ mod tests {
         Trust(RootCertStore::empty()).add_file(&file).unwrap();
     }
 
-    /// Shakes hands with a server in memory; returns the client's error.
+    /// Performs a handshake with a server in memory, and returns the client's error.
     fn refusal(client: ClientConfig, server: ServerConfig) -> rustls::Error {
         let name = "localhost".try_into().unwrap();
         let mut client = ClientConnection::new(Arc::new(client), name).unwrap();
@@ -264,7 +263,7 @@ mod tests {
     }
 
     #[test]
-    fn a_server_with_the_certificate_of_an_authority_is_named_so() {
+    fn a_server_with_the_certificate_of_an_authority_is_reported() {
         let key = rcgen::KeyPair::generate().unwrap();
         let mut parameters = rcgen::CertificateParams::new(["localhost".to_owned()]).unwrap();
         parameters.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);

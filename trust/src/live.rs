@@ -1,4 +1,4 @@
-//! A TLS configuration that follows the files it was made of.
+//! A TLS configuration that follows changes of its certificate files.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -10,8 +10,8 @@ use rustls::{ClientConfig, RootCertStore};
 
 use crate::{Trust, TrustError};
 
-/// Places of the system's certificates, as on Debian, Fedora, SUSE, Alpine and in
-/// Yocto images. `SSL_CERT_FILE` and `SSL_CERT_DIR` name others.
+/// Locations of the system's certificates on Debian, Fedora, SUSE, Alpine and Yocto images.
+/// `SSL_CERT_FILE` and `SSL_CERT_DIR` override them.
 const SYSTEM_FILES: [&str; 7] = [
     "/etc/ssl/certs/ca-certificates.crt",
     "/etc/ssl/certs",
@@ -22,8 +22,8 @@ const SYSTEM_FILES: [&str; 7] = [
     "/etc/pki/tls/cacert.pem",
 ];
 
-/// TLS configuration of a client that trusts the system's certificates and those of a
-/// file, and follows their changes: [`LiveTrust::refresh`] before a connection.
+/// TLS configuration of a client that trusts the system's certificates and those of a file.
+/// Call [`LiveTrust::refresh`] before a connection to follow changes of the files.
 pub struct LiveTrust {
     ca_file: Option<PathBuf>,
     files: Vec<PathBuf>,
@@ -43,7 +43,7 @@ impl LiveTrust {
         let mut files: Vec<PathBuf> = SYSTEM_FILES.map(PathBuf::from).into();
         files.extend(["SSL_CERT_FILE", "SSL_CERT_DIR"].into_iter().filter_map(variable));
         files.extend(ca_file.map(Path::to_owned));
-        // Before the contents: a change in between is noticed at the next look.
+        // Taken before the contents are read, so that the next refresh notices a concurrent change.
         let stamps = stamps(&files);
         let Trust(roots) = read(ca_file)?;
         let config = Arc::new(Trust(roots.clone()).into_client_config()?);
@@ -51,21 +51,21 @@ impl LiveTrust {
         Ok(LiveTrust { ca_file: ca_file.map(Path::to_owned), files, current })
     }
 
-    /// Returns the configuration of the last reading. It is the same one until the
-    /// certificates change, and so are the tickets that resume TLS sessions.
+    /// Returns the current configuration. The same value is returned until the certificates
+    /// change, so TLS sessions can be resumed.
     #[must_use]
     pub fn config(&self) -> Arc<ClientConfig> {
         Arc::clone(&self.current.lock().config)
     }
 
-    /// Reads the certificates again if a file has changed; returns whether others are
-    /// trusted now. After an error the earlier ones stay in force. Blocks.
+    /// Reads the certificates again if a file has changed. Returns `true` if the trusted
+    /// certificates have changed. After an error the previous ones stay in use. Blocks.
     pub fn refresh(&self) -> Result<bool, TrustError> {
         let stamps = stamps(&self.files);
         if self.current.lock().stamps == stamps {
             return Ok(false);
         }
-        // Also after an error, which would be repeated at each connection.
+        // Updated even if reading fails, so that the error is not repeated for each connection.
         self.current.lock().stamps = stamps;
         let Trust(roots) = read(self.ca_file.as_deref())?;
         if self.current.lock().roots.roots == roots.roots {
@@ -110,7 +110,7 @@ mod tests {
     }
 
     #[test]
-    fn a_changed_file_is_read_again_and_an_unusable_one_changes_nothing() {
+    fn a_changed_file_is_read_again_and_an_unusable_one_is_ignored() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("ca.pem");
         let first = authority();

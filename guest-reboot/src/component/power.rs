@@ -1,4 +1,4 @@
-//! The parts of the component that need the capability `power`: the machine and the job.
+//! The parts of the component that need the capability `power`: the reboot and its job.
 
 use std::time::Duration;
 
@@ -13,11 +13,12 @@ use crate::settings::RebootSettings;
 impl Guest for RebootPlugin {
     fn run(name: String, _payload: String) -> Result<(), JobError> {
         if name != real::JOB {
-            return Err(JobError::Reject(["there is no job `", &name, "`"].concat()));
+            return Err(JobError::Reject(["unknown job `", &name, "`"].concat()));
         }
         let rebooted = jobs::boot_outcome_of_current() == jobs::BootOutcome::Rebooted;
         let settings = RebootSettings::parse(&config::entries());
-        real::tell(&mut Host, rebooted, settings).map_err(|JobFailure(why)| JobError::Other(why))
+        real::report_outcome(&mut Host, rebooted, settings)
+            .map_err(|JobFailure(why)| JobError::Other(why))
     }
 }
 
@@ -27,11 +28,11 @@ impl RebootableDevice for Host {
     }
 
     fn cancel(&mut self, job_id: &str) {
-        // A job that remains reports that there was no reboot, which is true as well.
+        // If the job stays, it reports that there was no reboot, which is correct.
         jobs::cancel(job_id).ok();
     }
 
     fn request_reboot(&mut self, delay: Duration) -> Result<(), String> {
-        power::request_reboot(milliseconds(delay), "asked for by a method").map_err(text)
+        power::request_reboot(milliseconds(delay), "requested by a method").map_err(text)
     }
 }

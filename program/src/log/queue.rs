@@ -1,4 +1,4 @@
-//! The queue of lines between the threads that log and the log thread, which writes them.
+//! Queue of log lines between the logging threads and the log thread.
 
 use std::collections::VecDeque;
 use std::io::Write;
@@ -6,34 +6,33 @@ use std::time::Duration;
 
 use parking_lot::{Condvar, Mutex};
 
-/// The capacity of the queue, in lines and bytes: some seconds of a busy host at the level
-/// `debug`.
-const MOST_LINES: usize = 4096;
-const MOST_BYTES: usize = 1024 * 1024;
+/// Capacity of the queue in lines and bytes: some seconds of a busy host at level `debug`.
+const MAX_LINES: usize = 4096;
+const MAX_BYTES: usize = 1024 * 1024;
 
-/// The pause of the log thread once it has written everything, so that a busy program wakes
-/// it at most 200 times a second instead of once per line.
-const REST: Duration = Duration::from_millis(5);
+/// Pause of the log thread after it has written everything. A busy program wakes the thread
+/// at most 200 times a second instead of once per line.
+const PAUSE: Duration = Duration::from_millis(5);
 
-/// The time limit of [`LineQueue::flush`].
-const LAST_LINES: Duration = Duration::from_secs(1);
+/// Timeout of [`LineQueue::flush`].
+const FLUSH_TIMEOUT: Duration = Duration::from_secs(1);
 
 #[derive(Debug, Default)]
 pub(super) struct LineQueue {
     state: Mutex<QueueState>,
-    /// Notified when there is something to write.
+    /// Notified when there is a line to write.
     filled: Condvar,
     /// Notified when everything has been written.
     emptied: Condvar,
-    /// Notified to end the pause of the log thread early, because a flush is waiting.
-    hurried: Condvar,
+    /// Notified to end the pause of the log thread when a flush is waiting.
+    flushing: Condvar,
 }
 
 #[derive(Debug, Default)]
 struct QueueState {
     lines: VecDeque<Line>,
     bytes: usize,
-    /// The number of lines dropped since the last accepted line.
+    /// Number of lines dropped since the last accepted line.
     lost: u64,
     /// `true` while a line is being written.
     writing: bool,
@@ -41,7 +40,7 @@ struct QueueState {
 
 #[derive(Debug, Default)]
 struct Line {
-    /// The number of lines dropped before this one.
+    /// Number of lines dropped before this one.
     lost_before: u64,
     text: Vec<u8>,
 }
@@ -50,7 +49,7 @@ impl LineQueue {
     /// Queues a line. Drops and counts it if the queue is full.
     pub(super) fn push(&self, text: &[u8]) {
         let mut state = self.state.lock();
-        if state.lines.len() >= MOST_LINES || state.bytes + text.len() > MOST_BYTES {
+        if state.lines.len() >= MAX_LINES || state.bytes + text.len() > MAX_BYTES {
             state.lost += 1;
             return;
         }
@@ -60,22 +59,22 @@ impl LineQueue {
         self.filled.notify_one();
     }
 
-    /// Writes lines forever. Calls `tell` with the number of dropped lines at the position
-    /// in the output where they are missing.
-    pub(super) fn write(&self, to: &mut impl Write, tell: impl Fn(u64)) {
+    /// Writes lines forever. Calls `report_lost` with the number of dropped lines before
+    /// the line that follows them.
+    pub(super) fn write(&self, to: &mut impl Write, report_lost: impl Fn(u64)) {
         loop {
             let line = self.next();
             if line.lost_before > 0 {
-                tell(line.lost_before);
+                report_lost(line.lost_before);
             }
-            // If standard error is closed, there is nowhere to report that.
+            // If standard error is closed, the error cannot be reported.
             let _ = to.write_all(&line.text);
         }
     }
 
     fn next(&self) -> Line {
         let mut state = self.state.lock();
-        let mut tired = std::mem::take(&mut state.writing);
+        let mut has_written = std::mem::take(&mut state.writing);
         loop {
             if let Some(line) = state.lines.pop_front() {
                 state.bytes -= line.text.len();
@@ -88,8 +87,8 @@ impl LineQueue {
                 return Line { lost_before, text: Vec::new() };
             }
             self.emptied.notify_all();
-            if std::mem::take(&mut tired) {
-                self.hurried.wait_for(&mut state, REST);
+            if std::mem::take(&mut has_written) {
+                self.flushing.wait_for(&mut state, PAUSE);
             } else {
                 self.filled.wait(&mut state);
             }
@@ -99,11 +98,11 @@ impl LineQueue {
     /// Waits until everything is written, for at most [`LAST_LINES`].
     pub(super) fn flush(&self) {
         let mut state = self.state.lock();
-        self.hurried.notify_one();
+        self.flushing.notify_one();
         self.emptied.wait_while_for(
             &mut state,
             |state| state.writing || !state.lines.is_empty() || state.lost > 0,
-            LAST_LINES,
+            FLUSH_TIMEOUT,
         );
     }
 }
@@ -156,18 +155,18 @@ mod tests {
     }
 
     #[test]
-    fn a_log_that_is_not_read_loses_lines_and_tells_how_many() {
+    fn a_log_that_is_not_read_drops_lines_and_reports_the_number() {
         let (queue, receiver) = written();
         queue.push(b"first");
         assert_eq!(receiver.recv().unwrap(), "first");
         let line = vec![b'x'; 1024];
-        let pushed = 2 * MOST_BYTES / line.len();
+        let pushed = 2 * MAX_BYTES / line.len();
         (0..pushed).for_each(|_| queue.push(&line));
 
         let (mut kept, mut lost) = (0, 0);
         while kept + lost < pushed {
             match receiver.recv().unwrap().strip_suffix(" lost") {
-                Some(told) => lost += told.parse::<usize>().unwrap(),
+                Some(count) => lost += count.parse::<usize>().unwrap(),
                 None => kept += 1,
             }
         }
@@ -177,9 +176,9 @@ mod tests {
     }
 
     #[test]
-    fn the_loss_is_told_before_the_line_that_follows_it() {
+    fn the_number_of_dropped_lines_precedes_the_next_line() {
         let queue = LineQueue::default();
-        (0..MOST_LINES + 3).for_each(|_| queue.push(b"x"));
+        (0..MAX_LINES + 3).for_each(|_| queue.push(b"x"));
         drop(queue.next());
         queue.push(b"after");
         let last = queue.state.lock().lines.pop_back().unwrap();
