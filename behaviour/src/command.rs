@@ -33,7 +33,7 @@ pub(crate) enum Command {
 
 impl Command {
     /// Runs the command and returns its exit code. Reports an error on standard error.
-    /// `program` is the parser of the whole command line.
+    /// `program` is the parser of the complete command line.
     pub(crate) fn execute(self, program: clap::Command) -> ExitCode {
         let outcome = match self {
             Command::New(new) => new.run(),

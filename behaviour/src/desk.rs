@@ -2,7 +2,7 @@
 //! actions.
 //!
 //! A [`Desk`] holds the state before a call: the twin, the plugin's state, the kind of
-//! time, and whether the hub is connected. Every [`Desk::call`] starts from this state, in
+//! time, and the state of the connection to the hub. Every [`Desk::call`] starts from this state, in
 //! a fresh sandbox, and returns an [`Outcome`].
 //!
 //! Time is virtual by default. It starts at [`EPOCH`] and advances only while the plugin

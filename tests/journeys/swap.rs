@@ -128,7 +128,7 @@ async fn a_plugin_that_keeps_failing_is_disabled_and_reported_until_it_works() {
 }
 
 #[tokio::test]
-async fn a_version_is_told_its_predecessor_which_is_told_to_stop() {
+async fn a_version_is_started_with_its_predecessor_which_is_notified_of_its_stop() {
     let rig = Rig::new().plugin("follows.wat", set("failing_for", "0s")).start().await;
     rig.until_reported("/started", &json!("nobody")).await;
     rig.swap("follows", "misbehaves.wat");
@@ -136,7 +136,7 @@ async fn a_version_is_told_its_predecessor_which_is_told_to_stop() {
     rig.until_reported("/plugins/follows/version", &json!(2)).await;
     let second = rig.service.reported().await["plugins"]["follows"]["digest"].take();
 
-    // A version that a rollback restores is also told its predecessor.
+    // A version that a rollback restores is also started with its predecessor.
     for _ in 0..3 {
         assert_eq!(rig.service.call("trap", json!(1)).await.unwrap().status, 500);
     }

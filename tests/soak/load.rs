@@ -56,14 +56,14 @@ impl Load {
     pub(crate) fn start(client: Client, device: DeviceId, rate: u32) -> Load {
         let tally = Arc::new(Tally::default());
         let permits = Arc::new(Semaphore::new(MAX_IN_FLIGHT));
-        let (own, own_permits) = (Arc::clone(&tally), Arc::clone(&permits));
+        let (task_tally, task_permits) = (Arc::clone(&tally), Arc::clone(&permits));
         let calling = tokio::spawn(async move {
             let mut ticks = tokio::time::interval(Duration::from_secs(1) / rate);
             ticks.set_missed_tick_behavior(MissedTickBehavior::Burst);
             for number in 0_u64.. {
                 ticks.tick().await;
-                let permit = Arc::clone(&own_permits).acquire_owned().await.unwrap();
-                let (client, device, tally) = (client.clone(), device.clone(), Arc::clone(&own));
+                let permit = Arc::clone(&task_permits).acquire_owned().await.unwrap();
+                let (client, device, tally) = (client.clone(), device.clone(), Arc::clone(&task_tally));
                 tokio::spawn(async move {
                     call(&client, &device, &tally, number).await;
                     drop(permit);

@@ -23,10 +23,10 @@ fn modules_name_only_the_modules_that_the_table_allows() {
                 violations.push(format!("{package}/src/{module}: missing in the table of modules"));
             }
         }
-        for (from, to, place) in graph.arrows() {
+        for (from, to, location) in graph.arrows() {
             let allowed = table.iter().find(|(name, _)| *name == from).map(|(_, below)| *below);
             if allowed.is_some_and(|below| !below.contains(&to.as_str())) {
-                violations.push(format!("{place}: `{from}` must not name `{to}`"));
+                violations.push(format!("{location}: `{from}` must not name `{to}`"));
             }
         }
     }

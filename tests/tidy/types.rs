@@ -11,24 +11,24 @@ const SHARED: &[(&str, &str, &str)] = &[];
 
 #[test]
 fn no_two_types_of_a_crate_share_a_name() {
-    let mut places: BTreeMap<(String, String), Vec<String>> = BTreeMap::new();
+    let mut locations: BTreeMap<(String, String), Vec<String>> = BTreeMap::new();
     for source in sources() {
         let Some(krate) = crate_of(&source) else { continue };
         for (line, name) in type_names(&source.product_text()) {
-            let place = format!("{}:{line}", source.path);
-            places.entry((krate.clone(), name)).or_default().push(place);
+            let location = format!("{}:{line}", source.path);
+            locations.entry((krate.clone(), name)).or_default().push(location);
         }
     }
     let is_shared = |krate: &str, name: &str| {
         SHARED.iter().any(|(in_crate, shared, _)| (*in_crate, *shared) == (krate, name))
     };
-    let mut violations: Vec<String> = places
+    let mut violations: Vec<String> = locations
         .iter()
-        .filter(|((krate, name), places)| places.len() > 1 && !is_shared(krate, name))
-        .map(|((_, name), places)| format!("{}: also a `{name}`", places.join(", ")))
+        .filter(|((krate, name), locations)| locations.len() > 1 && !is_shared(krate, name))
+        .map(|((_, name), locations)| format!("{}: also a `{name}`", locations.join(", ")))
         .collect();
     for (krate, name, _) in SHARED {
-        let found = places.get(&((*krate).to_owned(), (*name).to_owned())).map_or(0, Vec::len);
+        let found = locations.get(&((*krate).to_owned(), (*name).to_owned())).map_or(0, Vec::len);
         if found < 2 {
             violations.push(format!("{krate}: `{name}` is no longer shared"));
         }

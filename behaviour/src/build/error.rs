@@ -78,7 +78,7 @@ pub enum BuildError {
     NotCompiled {
         /// The plugin.
         name: String,
-        /// The compiler's whole output.
+        /// The compiler's complete output.
         output: String,
     },
     /// A module that is not a plugin.
@@ -112,7 +112,7 @@ pub enum BuildError {
         status: ExitStatus,
         /// The last lines of its output.
         output: String,
-        /// A file with its whole output, if that is longer.
+        /// A file with the complete output, if it has more lines.
         log: Option<PathBuf>,
     },
     /// A command that exceeded its time limit.

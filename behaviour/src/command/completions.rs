@@ -23,7 +23,7 @@ pub(crate) struct Completions {
 }
 
 impl Completions {
-    /// Prints the script. `program` is the parser of the whole command line.
+    /// Prints the script. `program` is the parser of the complete command line.
     pub(super) fn run(self, mut program: Command) -> ExitCode {
         let (name, mut script) = (program.get_name().to_owned(), Vec::new());
         generate(self.shell, &mut program, name, &mut script);

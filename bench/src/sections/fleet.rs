@@ -53,11 +53,11 @@ pub(crate) async fn measure(
         let (mut fleet, devices) = start(stage, size)?;
         until_connected(&mut fleet, size).await?;
         let hub = stage.hub.process.memory();
-        let own = fleet.memory();
+        let fleet_memory = fleet.memory();
         let before = (stage.hub.process.processor_time(), fleet.processor_time());
         tokio::time::sleep(QUIET).await;
         let hub_idle = stage.hub.process.processor_time() - before.0;
-        let own_idle = fleet.processor_time() - before.1;
+        let fleet_idle = fleet.processor_time() - before.1;
 
         let requests: Arc<[_]> = devices.iter().map(|device| stage.echo(device)).collect();
         let mut connections = stage.invoker.connections(32).await?;
@@ -67,15 +67,15 @@ pub(crate) async fn measure(
         table.row([
             size.to_string(),
             short(mib(hub.resident_bytes)),
-            short(mib(own.resident_bytes)),
+            short(mib(fleet_memory.resident_bytes)),
             each(hub.resident_bytes.saturating_sub(hub_before)),
-            each(own.resident_bytes),
+            each(fleet_memory.resident_bytes),
             percent(hub_idle),
-            percent(own_idle),
+            percent(fleet_idle),
             short(load.per_second()),
         ]);
         if let Some((measure, memory)) = match size {
-            2_000 => Some((Measure::FleetMemory, own)),
+            2_000 => Some((Measure::FleetMemory, fleet_memory)),
             5_000 => Some((Measure::HubMemory, hub)),
             _ => None,
         } {

@@ -43,8 +43,8 @@ impl Graph {
                 };
                 let length = (0..=path.len()).rev().find(|end| modules.contains(&path[..*end]));
                 let to = path[..length.unwrap_or_default()].to_vec();
-                let place = format!("{}:{line}", source.path);
-                names.entry((from.clone(), to)).or_insert(place);
+                let location = format!("{}:{line}", source.path);
+                names.entry((from.clone(), to)).or_insert(location);
             }
         }
         Graph { package: package.to_owned(), modules, names }
@@ -58,10 +58,10 @@ impl Graph {
     /// Returns the dependencies between top-level modules, with their locations. Items of the
     /// root belong to `lib`.
     pub(super) fn arrows(&self) -> impl Iterator<Item = (String, String, &str)> {
-        self.names.iter().filter_map(|((from, to), place)| {
+        self.names.iter().filter_map(|((from, to), location)| {
             let from = from.first()?.clone();
             let to = to.first().cloned().unwrap_or_else(|| "lib".to_owned());
-            (from != to).then_some((from, to, place.as_str()))
+            (from != to).then_some((from, to, location.as_str()))
         })
     }
 
@@ -69,23 +69,23 @@ impl Graph {
     pub(super) fn cycles(&self) -> Vec<String> {
         // A dependency of a submodule counts as a dependency of the module.
         let mut below: BTreeMap<&[String], BTreeMap<&[String], &str>> = BTreeMap::new();
-        for ((from, to), place) in &self.names {
+        for ((from, to), location) in &self.names {
             let common = from.iter().zip(to).take_while(|(left, right)| left == right).count();
             if from.len() > common && to.len() > common {
                 let (from, to) = (&from[..=common], &to[..=common]);
-                below.entry(from).or_default().entry(to).or_insert(place);
+                below.entry(from).or_default().entry(to).or_insert(location);
             }
         }
         let mut cycles = Vec::new();
         for start in below.keys() {
-            for (next, place) in &below[start] {
+            for (next, location) in &below[start] {
                 if let Some(path) = path_between(&below, next, start)
                     // Each cycle is reported once, from its first module.
                     && path.iter().all(|module| start <= module)
                 {
                     let path: Vec<String> = path.iter().map(|module| module.join("::")).collect();
                     cycles.push(format!(
-                        "{place}: a cycle in {}: {} → {}",
+                        "{location}: a cycle in {}: {} → {}",
                         self.package,
                         start.join("::"),
                         path.join(" → ")

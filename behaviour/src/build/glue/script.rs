@@ -33,13 +33,13 @@ fn module(contract: &Contract<'_>, interface: &Interface<'_>) -> Lent {
     let (mut types, mut functions, mut exports) = (Types::default(), String::new(), Vec::new());
     for function in interface.functions() {
         let name = camel(&function.name);
-        let own = identifier(&name);
+        let local = identifier(&name);
         let call = lent(contract, function, &mut types);
-        functions += &format!("const {own} = /* @__PURE__ */ {call};\n");
-        exports.push(if own == name { name } else { format!("{own} as {name}") });
+        functions += &format!("const {local} = /* @__PURE__ */ {call};\n");
+        exports.push(if local == name { name } else { format!("{local} as {name}") });
     }
     let members = exports.iter().map(|export| match export.split_once(" as ") {
-        Some((own, name)) => format!("{name}: {own}"),
+        Some((local, name)) => format!("{name}: {local}"),
         None => export.clone(),
     });
     let text = format!(
@@ -68,19 +68,19 @@ impl Types {
         name
     }
 
-    fn made<'t>(
+    fn constructor_call<'t>(
         &mut self,
         contract: &Contract<'_>,
-        maker: &'static str,
+        constructor: &'static str,
         types: impl IntoIterator<Item = &'t Type>,
     ) -> String {
         let types = types.into_iter().map(|ty| self.of(contract, ty)).collect::<Vec<_>>();
-        format!("{}({})", self.take(maker), types.join(", "))
+        format!("{}({})", self.take(constructor), types.join(", "))
     }
 
     /// Returns the expression for a type.
     fn of(&mut self, contract: &Contract<'_>, ty: &Type) -> String {
-        let made = match contract.shape(ty) {
+        let expression = match contract.shape(ty) {
             Shape::Bool => return self.take("bool").to_owned(),
             Shape::Char => return self.take("char").to_owned(),
             Shape::Integer { bits, signed } => {
@@ -89,13 +89,13 @@ impl Types {
             Shape::Float { .. } => return self.take("float").to_owned(),
             Shape::Text | Shape::Json => return self.take("text").to_owned(),
             Shape::Bytes => return self.take("bytes").to_owned(),
-            Shape::List(item) => return self.made(contract, "list", [item]),
+            Shape::List(item) => return self.constructor_call(contract, "list", [item]),
             // The engine represents nested options as objects with a `tag`.
             Shape::Option(some) if matches!(contract.shape(some), Shape::Option(_)) => {
                 return self.cases(contract, [("none", None), ("some", Some(some))]);
             }
-            Shape::Option(some) => return self.made(contract, "option", [some]),
-            Shape::Tuple(types) => return self.made(contract, "tuple", types),
+            Shape::Option(some) => return self.constructor_call(contract, "option", [some]),
+            Shape::Tuple(types) => return self.constructor_call(contract, "tuple", types),
             Shape::Result(ok, err) => return self.cases(contract, [("ok", ok), ("err", err)]),
             Shape::Record(record) => {
                 let fields = record.fields.iter().map(|field| {
@@ -118,7 +118,7 @@ impl Types {
         let (owner, name) = contract.name(ty);
         let name = pascal(owner.unwrap_or("types")) + &pascal(name);
         if !self.named.iter().any(|(known, _)| *known == name) {
-            self.named.push((name.clone(), made));
+            self.named.push((name.clone(), expression));
         }
         name
     }
