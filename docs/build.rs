@@ -4,7 +4,7 @@
 //! On all other pages, it becomes the body of an async function that allows `?`. A snippet
 //! that is a complete file is unchanged, except for the path of the WIT.
 
-#![allow(clippy::unwrap_used, reason = "a build script may stop at the first surprise")]
+#![allow(clippy::unwrap_used, reason = "a failed `unwrap` fails the build")]
 
 use std::fmt::Write as _;
 use std::fs;

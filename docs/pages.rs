@@ -4,7 +4,7 @@
 //! `WRITE_DOCS=1 cargo test -p docs --test pages` writes the table of
 //! docs/reference/behaviour-toml.md and the page docs/reference/wit-text.md.
 
-#![allow(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
+#![allow(clippy::unwrap_used, reason = "a failed `unwrap` fails the test")]
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;

@@ -32,7 +32,7 @@
 //!
 //! This crate does not connect to a hub and installs nothing outside its cache.
 
-#![cfg_attr(test, allow(clippy::unwrap_used, reason = "a test may stop at the first surprise"))]
+#![cfg_attr(test, allow(clippy::unwrap_used, reason = "a failed `unwrap` fails the test"))]
 
 mod build;
 pub mod cases;

@@ -1,6 +1,6 @@
 //! Tests of `behaviour build` with real crates and a real compiler.
 
-#![allow(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
+#![allow(clippy::unwrap_used, reason = "a failed `unwrap` fails the test")]
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -3,7 +3,7 @@
 //! The tools of a language are fetched once from its registry into the target directory. If
 //! they are not available, a test is skipped with a message, or fails if `CI` is set.
 
-#![allow(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
+#![allow(clippy::unwrap_used, reason = "a failed `unwrap` fails the test")]
 
 use std::fs;
 use std::io::{self, Write};

@@ -1,7 +1,7 @@
 //! Tests of docs/languages, which has a page for each language. A page shows the files that
 //! `behaviour new` writes and has no broken links.
 
-#![allow(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
+#![allow(clippy::unwrap_used, reason = "a failed `unwrap` fails the test")]
 
 use std::fs;
 use std::path::{Path, PathBuf};

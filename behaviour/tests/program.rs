@@ -1,6 +1,6 @@
 //! Tests of the program `behaviour` on guests written in WebAssembly text.
 
-#![allow(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
+#![allow(clippy::unwrap_used, reason = "a failed `unwrap` fails the test")]
 
 mod program {
     pub(crate) mod rig;

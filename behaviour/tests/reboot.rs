@@ -1,7 +1,7 @@
 //! Tests that the reboot guests pass their cases, and that the documentation shows valid
 //! cases.
 
-#![allow(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
+#![allow(clippy::unwrap_used, reason = "a failed `unwrap` fails the test")]
 
 use std::fs;
 use std::path::{Path, PathBuf};

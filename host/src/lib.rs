@@ -54,7 +54,7 @@
 //! * `swap`: replaces plugins in a running host after changes of their files or the
 //!   configuration, and at the operator's request.
 
-#![cfg_attr(test, allow(clippy::unwrap_used, reason = "a test may stop at the first surprise"))]
+#![cfg_attr(test, allow(clippy::unwrap_used, reason = "a failed `unwrap` fails the test"))]
 
 #[cfg(not(unix))]
 compile_error!("behaviour-host needs Unix sockets, signals and inode numbers");

@@ -4,7 +4,7 @@
 //! `WRITE_DOCS=1 cargo test -p behaviour-host --test configuration_reference` updates the
 //! tables of the page.
 
-#![allow(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
+#![allow(clippy::unwrap_used, reason = "a failed `unwrap` fails the test")]
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;

@@ -4,7 +4,7 @@
 //! behaviour-host --test kill -- --nocapture` kills it 1000 times and prints the figures.
 
 #![cfg(unix)]
-#![allow(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
+#![allow(clippy::unwrap_used, reason = "a failed `unwrap` fails the test")]
 #![allow(clippy::print_stdout, reason = "the long mode is for its figures")]
 
 use std::collections::{HashMap, HashSet};

@@ -1,6 +1,6 @@
 //! Reboot commands that do not reboot the machine.
 
-#![allow(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
+#![allow(clippy::unwrap_used, reason = "a failed `unwrap` fails the test")]
 
 use std::path::Path;
 use std::time::Duration;

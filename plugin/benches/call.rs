@@ -8,7 +8,7 @@
 //! take turns, is what counts. The second group loads a large component that was
 //! compiled before.
 
-#![allow(clippy::unwrap_used, reason = "a benchmark may stop at the first surprise")]
+#![allow(clippy::unwrap_used, reason = "a failed `unwrap` ends the benchmark")]
 #![allow(clippy::print_stdout, reason = "a benchmark is for people")]
 
 mod bare;

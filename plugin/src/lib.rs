@@ -40,7 +40,7 @@
 //! names the failure, and the status and word that its caller gets; sending the answer
 //! is left to the host. It is the only crate that names wasmtime.
 
-#![cfg_attr(test, allow(clippy::unwrap_used, reason = "a test may stop at the first surprise"))]
+#![cfg_attr(test, allow(clippy::unwrap_used, reason = "a failed `unwrap` fails the test"))]
 
 mod about;
 mod budget;

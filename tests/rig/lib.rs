@@ -18,7 +18,7 @@
 //! The rig panics if an operation fails, and makes no other assertions. [`until`] and
 //! [`within`] wait with a time limit.
 
-#![allow(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
+#![allow(clippy::unwrap_used, reason = "a failed `unwrap` fails the test")]
 
 mod guest;
 mod relay;

@@ -63,7 +63,8 @@ impl Load {
             for number in 0_u64.. {
                 ticks.tick().await;
                 let permit = Arc::clone(&task_permits).acquire_owned().await.unwrap();
-                let (client, device, tally) = (client.clone(), device.clone(), Arc::clone(&task_tally));
+                let (client, device, tally) =
+                    (client.clone(), device.clone(), Arc::clone(&task_tally));
                 tokio::spawn(async move {
                     call(&client, &device, &tally, number).await;
                     drop(permit);

@@ -9,7 +9,7 @@
 //! ```
 
 #![allow(clippy::print_stdout, reason = "this is a command-line program")]
-#![allow(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
+#![allow(clippy::unwrap_used, reason = "a failed `unwrap` fails the test")]
 
 mod faults;
 mod load;

@@ -1,7 +1,7 @@
 //! Output of the program: each error is one line that names its subject, with at most one
 //! hint.
 
-#![allow(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
+#![allow(clippy::unwrap_used, reason = "a failed `unwrap` fails the test")]
 
 mod connecting;
 mod logging;

@@ -6,7 +6,7 @@
 //! time to compile. `cargo test --test hostile -- WORD` runs the rows whose name
 //! has the word.
 
-#![allow(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
+#![allow(clippy::unwrap_used, reason = "a failed `unwrap` fails the test")]
 #![allow(clippy::print_stdout, reason = "it says what it has seen")]
 
 mod calls;

@@ -1,7 +1,7 @@
 //! The sandbox as its callers see it: real components, a real engine, and a host
 //! that lends what it remembers.
 
-#![allow(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
+#![allow(clippy::unwrap_used, reason = "a failed `unwrap` fails the test")]
 
 mod budget;
 mod bursts;

@@ -1,6 +1,6 @@
 //! Compares guests with and without headroom, and tests the cases without headroom.
 
-#![allow(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
+#![allow(clippy::unwrap_used, reason = "a failed `unwrap` fails the test")]
 
 use super::rewrite::module;
 use super::*;
