@@ -1,5 +1,5 @@
-# Recipes for what is done now and then. `just` lists them; `.ci/tools` installs it.
-# What a change must pass is `.ci/run`.
+# Recipes for occasional tasks. `just` lists them; `.ci/tools` installs it.
+# `.ci/run` runs all checks that a change must pass.
 
 export PATH := justfile_directory() / "target/tools/bin" + ":" + env("PATH")
 
@@ -7,7 +7,7 @@ export PATH := justfile_directory() / "target/tools/bin" + ":" + env("PATH")
 default:
     @just --list --unsorted
 
-# Check what a change must pass: half an hour on two cores
+# Run all checks that a change must pass: half an hour on two cores
 ci:
     bash .ci/run
 
@@ -21,11 +21,11 @@ docs: tools
     mdbook build
     python3 .ci/links.py
 
-# Serve the documentation site, and build it again at each change
+# Serve the documentation site, and rebuild it after each change
 docs-serve: tools
     mdbook serve --open
 
-# Write the tables of the reference pages and the page of the modules anew, from the sources
+# Regenerate the tables of the reference pages and the page of the modules from the sources
 docs-write:
     WRITE_DOCS=1 cargo test -p behaviour-host --test configuration_reference
     WRITE_DOCS=1 cargo test -p docs --test pages
@@ -44,7 +44,7 @@ deny: tools
 advisories: tools
     cargo deny check advisories
 
-# Load a host for some minutes with a fault every 10 s, and watch its memory: `just soak --minutes 60`
+# Load a host for some minutes with a fault every 10 s, and observe its memory: `just soak --minutes 60`
 soak *arguments="--minutes 10":
     cargo build --release -p behaviour-host
     cargo run --release -p tests --example soak -- {{ arguments }}
@@ -61,18 +61,18 @@ kills count="1000":
 bench *sections="all":
     cargo run --release -p bench -- {{ sections }}
 
-# Draw the plots of docs/plots anew; they come from the section `devices`
+# Redraw the plots in docs/plots, which come from the section `devices`
 plots: (bench "devices")
 
 # Fuzz one target for a minute: topics, connection_strings, sas, twins, rest, configs, frames, json, queries, bodies, packets, hosts, control, components
 fuzz target seconds="60":
     cargo fuzz run {{ target }} --sanitizer none -- -max_total_time={{ seconds }}
 
-# Run all fuzz targets over their corpora with other mutations than the usual ones
+# Run all fuzz targets on their corpora with other mutations than the default ones
 fuzz-seed seed:
     FUZZ_SEED={{ seed }} cargo test -p tests fuzzing
 
-# Check a release without making it
+# Check a release without building it
 release-check version:
     bash .ci/release check {{ version }}
 

@@ -1,10 +1,9 @@
 #!/usr/bin/env python3
-"""mdBook preprocessor: turns links that leave docs/ into what they mean on the site.
+"""mdBook preprocessor that rewrites links to files outside docs/ for the site.
 
-On the repository's own pages such a link opens a file. On the site there is no such file: a
-page that includes one of the repository's pages takes its place, and for any other file the
-path is shown instead. A page that includes a file of the repository's root has links that are
-relative to the root.
+In the repository, such a link opens a file. On the site, a link to an included file is
+replaced with a link to the page that includes it, and a link to any other file with its path.
+The links of a page that includes a file of the repository's root are relative to the root.
 """
 
 import json
@@ -24,16 +23,16 @@ LINK = re.compile(r"(?<!!)\[([^\]]*)\]\(([^)\s]+)\)")
 
 
 def rewrite(text: str, page: str) -> str:
-    """Returns the text of a page with its links as the site needs them."""
+    """Returns the text of a page with rewritten links."""
     base = "" if page in INCLUDED.values() and page != "introduction.md" else os.path.join("docs", os.path.dirname(page))
 
     def replace(link: re.Match[str]) -> str:
         shown, target = link.groups()
         if ":" in target or target.startswith("#"):
             return link.group(0)
-        file, _, place = target.partition("#")
+        file, _, fragment = target.partition("#")
         path = os.path.normpath(os.path.join(base, file))
-        anchor = f"#{place}" if place else ""
+        anchor = f"#{fragment}" if fragment else ""
         if path in INCLUDED:
             inside = INCLUDED[path]
         elif path.startswith("docs" + os.sep):
@@ -43,7 +42,7 @@ def rewrite(text: str, page: str) -> str:
             return f"`{path}`" if bare.rstrip("/") == path or bare == file else f"{shown} (`{path}`)"
         return f"[{shown}]({os.path.relpath(inside, os.path.dirname(page) or '.')}{anchor})"
 
-    # Code is left alone.
+    # Code blocks are not changed.
     parts = re.split(r"(^```.*?^```$)", text, flags=re.M | re.S)
     return "".join(part if part.startswith("```") else LINK.sub(replace, part) for part in parts)
 

@@ -85,9 +85,9 @@ pub fn build(dir: &Path, options: &BuildOptions<'_>) -> Result<BuiltComponent, B
             (guest.package, guest.target_dir, component)
         }
         _ => {
-            let workshop = Workshop::open(&project, options)?;
-            let component = workshop.component()?;
-            (project.name.clone(), workshop.target_dir, component)
+            let context = BuildContext::open(&project, options)?;
+            let component = context.component()?;
+            (project.name.clone(), context.target_dir, component)
         }
     };
     let path = match &options.out {
@@ -115,8 +115,8 @@ pub fn setup(language: Language, options: &BuildOptions<'_>) -> Result<String, B
     }
 }
 
-/// The build of one project.
-struct Workshop<'a> {
+/// The project, paths and options of a build.
+struct BuildContext<'a> {
     project: &'a Project,
     target_dir: PathBuf,
     /// The folder for intermediate files.
@@ -127,8 +127,11 @@ struct Workshop<'a> {
     progress: Progress<'a>,
 }
 
-impl<'a> Workshop<'a> {
-    fn open(project: &'a Project, options: &BuildOptions<'a>) -> Result<Workshop<'a>, BuildError> {
+impl<'a> BuildContext<'a> {
+    fn open(
+        project: &'a Project,
+        options: &BuildOptions<'a>,
+    ) -> Result<BuildContext<'a>, BuildError> {
         let target_dir = match &options.target_dir {
             Some(chosen) => absolute(chosen).map_err(BuildError::io(chosen))?,
             None => project.dir.join("target"),
@@ -137,7 +140,7 @@ impl<'a> Workshop<'a> {
         fs::create_dir_all(&work).map_err(BuildError::io(&work))?;
         let wit = project.wit(&work)?;
         let cache = cache_dir(options)?;
-        Ok(Workshop { project, target_dir, work, wit, cache, progress: options.progress })
+        Ok(BuildContext { project, target_dir, work, wit, cache, progress: options.progress })
     }
 
     fn component(&self) -> Result<Vec<u8>, BuildError> {

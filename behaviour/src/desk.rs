@@ -81,7 +81,7 @@ pub struct Desk {
 pub struct Outcome {
     /// The answer of a method, `None` for any other call that succeeded, or the failure.
     pub answer: Result<Option<Answer>, CallFailure>,
-    /// The duration of the call in the desk's kind of time, without its jobs.
+    /// The duration of the call in the device's kind of time, without its jobs.
     pub took: Duration,
     /// The duration of the call in real time, without its jobs.
     pub real_time: Duration,

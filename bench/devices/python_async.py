@@ -1,4 +1,4 @@
-"""A device on the official Python SDK, asyncio flavour: `echo` and `sleep`."""
+"""A device that uses the asyncio API of the official Python SDK, with `echo` and `sleep`."""
 
 import asyncio
 

@@ -1,5 +1,5 @@
-"""The official Python service SDK: invokes `echo` of a device a number of times, one
-call after the other, and prints the seconds that it took."""
+"""Invokes `echo` of a device repeatedly with the official Python service SDK, and prints the
+elapsed seconds."""
 
 import os
 import sys

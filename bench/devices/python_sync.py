@@ -1,4 +1,4 @@
-"""A device on the official Python SDK, threaded flavour: `echo` and `sleep`."""
+"""A device that uses the threaded API of the official Python SDK, with `echo` and `sleep`."""
 
 import threading
 import time

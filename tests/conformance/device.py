@@ -1,7 +1,7 @@
-"""A device on the official SDK, asyncio flavour.
+"""A device that uses the asyncio API of the official SDK.
 
-The SDK subscribes once, after its first connect, and never again. Whatever it
-receives after a lost connection proves that the hub has kept the subscriptions.
+The SDK subscribes only once, after its first connection. Messages that arrive after a
+lost connection prove that the hub has kept the subscriptions.
 """
 
 import asyncio
@@ -27,7 +27,7 @@ async def main():
         say("desired", patch=patch)
 
     async def on_connection_change():
-        # Without the current state: after a short loss the client is connected again.
+        # The event does not contain the state, since the client may have reconnected already.
         say("connection-changed")
 
     client.on_connection_state_change = on_connection_change

@@ -1,4 +1,4 @@
-"""A device on the official SDK, threaded flavour: the counterpart of `device.py`."""
+"""A device that uses the threaded API of the official SDK, like `device.py`."""
 
 from azure.iot.device import IoTHubDeviceClient
 

@@ -1,6 +1,6 @@
-"""The protocol between a script and its test: one JSON object a line.
+"""The protocol between a script and its test: one JSON object per line.
 
-A command on standard input is `{"do": NAME, ...}`, an event on standard output
+A command on standard input is `{"do": NAME, ...}`, and an event on standard output is
 `{"event": NAME, ...}`. The script stops at the end of its input.
 """
 

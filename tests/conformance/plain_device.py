@@ -1,7 +1,7 @@
 """Connection options and answers, shared by both device scripts.
 
-Only public options of the official SDK are used. Its port, 8883, is hard-wired;
-the rig's proxy leads to the actual port of the hub, and outlives the hub. The
+Only public options of the official SDK are used. Its port, 8883, is hard-coded.
+The rig's proxy connects to the actual port of the hub, and outlives the hub. The
 connection string is a secret and therefore comes from the environment, not from
 the command line.
 """
@@ -20,7 +20,7 @@ def options():
         "server_verification_cert": certificate,
         "proxy_options": ProxyOptions("HTTP", "127.0.0.1", int(os.environ["HUB_CONNECT_PORT"])),
         "websockets": os.environ.get("HUB_WEBSOCKETS") == "yes",
-        # Seconds before the second try after a loss; the first is immediate. 10 by default.
+        # Seconds before the second reconnect attempt; the first is immediate. The default is 10.
         "connection_retry_interval": 1,
     }
 

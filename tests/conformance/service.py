@@ -1,6 +1,6 @@
-"""A service on the official SDK: each command is one call of its registry manager.
+"""A service that uses the official SDK. Each command is a call of its registry manager.
 
-The SDK's HTTP library trusts the hub's certificate because of REQUESTS_CA_BUNDLE.
+REQUESTS_CA_BUNDLE makes the SDK's HTTP library trust the hub's certificate.
 """
 
 import os

@@ -2,7 +2,7 @@
 //! memory of an instance after its only call.
 
 use super::glue::{self, FOLDER};
-use super::{BuildError, Workshop};
+use super::{BuildContext, BuildError};
 
 /// The language's globals that `gen/system.ts` implements.
 const SYSTEM: [&str; 4] = ["abort", "console", "seed", "trace"];
@@ -11,10 +11,10 @@ const SYSTEM: [&str; 4] = ["abort", "console", "seed", "trace"];
 const EXPORTS: u8 = 7;
 
 /// Compiles the generated entry file, which imports the author's entry file.
-pub(crate) fn module(workshop: &Workshop<'_>) -> Result<Vec<u8>, BuildError> {
-    let glue = glue::write(workshop)?;
-    let core = workshop.work.join("core.wasm");
-    let mut asc = workshop.tool("asc")?;
+pub(crate) fn module(context: &BuildContext<'_>) -> Result<Vec<u8>, BuildError> {
+    let glue = glue::write(context)?;
+    let core = context.work.join("core.wasm");
+    let mut asc = context.tool("asc")?;
     // The compiler identifies a file by its path relative to the current directory, which is
     // the project's folder.
     asc.arg(format!("{FOLDER}/entry.ts")).arg("-o").arg(&core);
@@ -27,8 +27,8 @@ pub(crate) fn module(workshop: &Workshop<'_>) -> Result<Vec<u8>, BuildError> {
         // Without the interfaces that `system.ts` needs, a failure is a trap without a message.
         asc.args(["--use", "abort="]);
     }
-    workshop.compile(&mut asc)?;
-    let module = workshop.read(&core)?;
+    context.compile(&mut asc)?;
+    let module = context.read(&core)?;
     // If the module is invalid, the encoder reports the reason.
     Ok(renamed(&module, &glue.renames).unwrap_or(module))
 }

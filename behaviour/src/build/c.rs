@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::files::entries;
-use super::{BuildError, Workshop, glue, zig};
+use super::{BuildContext, BuildError, glue, zig};
 use crate::language::Language;
 
 /// The WASI function that a module imports if it writes to a stream.
@@ -22,32 +22,32 @@ __attribute__((constructor(101))) static void unbuffer_stdout(void) {
 ";
 
 /// Compiles the entry file, the other source files in its folder, and the glue.
-pub(crate) fn module(workshop: &Workshop<'_>) -> Result<Vec<u8>, BuildError> {
-    let generated = glue::write(workshop)?.folder;
-    let module = linked(workshop, &generated, None)?;
+pub(crate) fn module(context: &BuildContext<'_>) -> Result<Vec<u8>, BuildError> {
+    let generated = glue::write(context)?.folder;
+    let module = linked(context, &generated, None)?;
     // `stdout.c` refers to standard output, which makes a module import WASI. It is linked
     // only if the module writes to a stream in any case. The second run is fast, since Zig
     // caches compiled files.
     if !module.windows(WRITES.len()).any(|bytes| bytes == WRITES) {
         return Ok(module);
     }
-    let stdout = workshop.work.join(match workshop.project.language {
+    let stdout = context.work.join(match context.project.language {
         Language::Cpp => "stdout.cpp",
         _ => "stdout.c",
     });
     fs::write(&stdout, STDOUT).map_err(BuildError::io(&stdout))?;
-    linked(workshop, &generated, Some(&stdout))
+    linked(context, &generated, Some(&stdout))
 }
 
 fn linked(
-    workshop: &Workshop<'_>,
+    context: &BuildContext<'_>,
     generated: &Path,
     stdout: Option<&Path>,
 ) -> Result<Vec<u8>, BuildError> {
-    let project = workshop.project;
+    let project = context.project;
     let cpp = project.language == Language::Cpp;
-    let core = workshop.work.join("core.wasm");
-    let mut clang = zig::command(workshop)?;
+    let core = context.work.join("core.wasm");
+    let mut clang = zig::command(context)?;
     clang.arg(if cpp { "c++" } else { "cc" });
     clang.args(["--target=wasm32-wasi", "-mexec-model=reactor", "-Os", "-s", "-Wall"]);
     // Zig's default stack is 16 MiB, which each call would reserve.
@@ -62,8 +62,8 @@ fn linked(
     clang.args(sources(&project.entry)).args(stdout);
     clang.args(entries(generated).iter().filter(|path| is(path, &["c", "cpp", "o"])));
     clang.arg("-o").arg(&core);
-    workshop.compile(&mut clang)?;
-    workshop.read(&core)
+    context.compile(&mut clang)?;
+    context.read(&core)
 }
 
 /// Returns the entry file and all files in its folder with the same extension.

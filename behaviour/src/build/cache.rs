@@ -26,14 +26,14 @@ pub(crate) fn folder(
     progress: Progress<'_>,
     fill: impl FnOnce(&Path) -> Result<(), BuildError>,
 ) -> Result<PathBuf, BuildError> {
-    let whole = dir.join(name);
-    if whole.is_dir() {
-        return Ok(whole);
+    let complete = dir.join(name);
+    if complete.is_dir() {
+        return Ok(complete);
     }
     fs::create_dir_all(dir).map_err(BuildError::io(dir))?;
     let _lock = lock(&dir.join(format!("{name}.lock")), progress)?;
-    if whole.is_dir() {
-        return Ok(whole);
+    if complete.is_dir() {
+        return Ok(complete);
     }
 
     // A command of a killed build may still be writing to its folder. Each process
@@ -52,8 +52,8 @@ pub(crate) fn folder(
         let _ = remove_folder(&partial);
         return Err(error);
     }
-    fs::rename(&partial, &whole).map_err(BuildError::io(&whole))?;
-    Ok(whole)
+    fs::rename(&partial, &complete).map_err(BuildError::io(&complete))?;
+    Ok(complete)
 }
 
 /// Locks a file until the returned handle is dropped or the process ends.
@@ -90,10 +90,10 @@ mod tests {
                     let folder = folder(dir.path(), "kept", &|_| {}, |partial| {
                         fills.fetch_add(1, Ordering::SeqCst);
                         thread::yield_now();
-                        fs::write(partial.join("file"), "whole").map_err(BuildError::io(partial))
+                        fs::write(partial.join("file"), "complete").map_err(BuildError::io(partial))
                     });
                     let file = folder.unwrap().join("file");
-                    assert_eq!(fs::read_to_string(file).unwrap(), "whole");
+                    assert_eq!(fs::read_to_string(file).unwrap(), "complete");
                 });
             }
         });

@@ -20,7 +20,7 @@ use std::path::{Path, PathBuf};
 
 use wit_parser::{Resolve, WorldId};
 
-use super::{BuildError, Workshop};
+use super::{BuildContext, BuildError};
 use crate::language::Language;
 use contract::Contract;
 pub(crate) use script::Lent;
@@ -42,11 +42,11 @@ type GlueFiles = Vec<(String, Vec<u8>)>;
 
 /// Writes the glue for the project's world and language. Does not touch files that are
 /// up to date, and removes files that do not belong to the glue.
-pub(crate) fn write(workshop: &Workshop<'_>) -> Result<Glue, BuildError> {
-    let project = workshop.project;
+pub(crate) fn write(context: &BuildContext<'_>) -> Result<Glue, BuildError> {
+    let project = context.project;
     let entry = entry_module(&project.dir, &project.entry);
-    let (files, renames) = generate(&workshop.wit, &project.world, project.language, &entry)
-        .map_err(refused(&workshop.wit))?;
+    let (files, renames) = generate(&context.wit, &project.world, project.language, &entry)
+        .map_err(refused(&context.wit))?;
     let folder = project.dir.join(FOLDER);
     fs::create_dir_all(&folder).map_err(BuildError::io(&folder))?;
     // The compiler would also compile files that an earlier build wrote for another world.
@@ -70,12 +70,12 @@ pub(crate) fn write(workshop: &Workshop<'_>) -> Result<Glue, BuildError> {
 }
 
 /// Returns the modules that wrap the engine's functions for a script.
-pub(crate) fn lent(workshop: &Workshop<'_>) -> Result<Vec<Lent>, BuildError> {
+pub(crate) fn lent(context: &BuildContext<'_>) -> Result<Vec<Lent>, BuildError> {
     let modules = || {
-        let (resolve, world) = parsed(&workshop.wit, &workshop.project.world)?;
+        let (resolve, world) = parsed(&context.wit, &context.project.world)?;
         Ok(script::modules(&Contract::new(&resolve, world)?))
     };
-    modules().map_err(refused(&workshop.wit))
+    modules().map_err(refused(&context.wit))
 }
 
 fn refused(wit: &Path) -> impl FnOnce(anyhow::Error) -> BuildError {

@@ -3,25 +3,25 @@
 
 use std::fs;
 
-use super::{BuildError, Workshop};
+use super::{BuildContext, BuildError};
 
 /// The wrapper of the author's module.
 const WRAPPER: &str = include_str!("python/around.py");
 
 /// Builds a component from the module of the entry file.
-pub(crate) fn component(workshop: &Workshop<'_>) -> Result<Vec<u8>, BuildError> {
-    let project = workshop.project;
+pub(crate) fn component(context: &BuildContext<'_>) -> Result<Vec<u8>, BuildError> {
+    let project = context.project;
     let module = project.entry.file_stem().unwrap_or_default();
     let folder = project.entry.parent().unwrap_or(&project.dir);
-    let wrapper_dir = workshop.work.join("python");
+    let wrapper_dir = context.work.join("python");
     fs::create_dir_all(&wrapper_dir).map_err(BuildError::io(&wrapper_dir))?;
     let file = wrapper_dir.join("behaviour_around.py");
     let name = serde_json::to_string(&module.to_string_lossy()).expect("a string is valid JSON");
     let text = WRAPPER.replace("\"PLUGIN_MODULE\"", &name);
     fs::write(&file, text).map_err(BuildError::io(&file))?;
-    let component = workshop.work.join("component.wasm");
-    let mut componentize = workshop.tool("componentize-py")?;
-    componentize.arg("--quiet").arg("--wit-path").arg(&workshop.wit);
+    let component = context.work.join("component.wasm");
+    let mut componentize = context.tool("componentize-py")?;
+    componentize.arg("--quiet").arg("--wit-path").arg(&context.wit);
     componentize.arg("--world").arg(&project.world);
     // WASI is not stubbed, since Python writes tracebacks to it.
     componentize.arg("componentize").arg("behaviour_around");
@@ -31,6 +31,6 @@ pub(crate) fn component(workshop: &Workshop<'_>) -> Result<Vec<u8>, BuildError> 
         componentize.arg("--python-path").arg(&packages);
     }
     componentize.arg("--output").arg(&component);
-    workshop.compile(&mut componentize)?;
-    workshop.read(&component)
+    context.compile(&mut componentize)?;
+    context.read(&component)
 }

@@ -4,7 +4,7 @@
 use std::fs;
 
 use super::glue::{self, Lent};
-use super::{BuildError, Workshop};
+use super::{BuildContext, BuildError};
 use crate::language::Language;
 
 /// The wrapper of the author's module.
@@ -18,38 +18,38 @@ const PRELUDE: [(&str, &str); 3] = [
 ];
 
 /// Bundles the entry file with its imports, and builds a component from the bundle.
-pub(crate) fn component(workshop: &Workshop<'_>) -> Result<Vec<u8>, BuildError> {
-    let project = workshop.project;
+pub(crate) fn component(context: &BuildContext<'_>) -> Result<Vec<u8>, BuildError> {
+    let project = context.project;
     if project.language == Language::TypeScript {
-        glue::write(workshop)?;
+        glue::write(context)?;
     }
     if project.language == Language::TypeScript && project.dir.join("tsconfig.json").is_file() {
         // The bundler removes types without checking them.
-        let mut check = workshop.tool("tsc")?;
+        let mut check = context.tool("tsc")?;
         check.args(["--noEmit", "--pretty", "false", "--project", "."]);
-        workshop.step("checking the types of", &mut check)?;
+        context.step("checking the types of", &mut check)?;
     }
 
-    let wrapper = workshop.work.join("around.js");
+    let wrapper = context.work.join("around.js");
     let entry =
         serde_json::to_string(&project.entry.to_string_lossy()).expect("a string is valid JSON");
     let text = WRAPPER.replace("'PLUGIN_ENTRY'", &entry);
     fs::write(&wrapper, text).map_err(BuildError::io(&wrapper))?;
     for (name, text) in PRELUDE {
-        let file = workshop.work.join(name);
+        let file = context.work.join(name);
         fs::write(&file, text).map_err(BuildError::io(&file))?;
     }
-    let folder = workshop.work.join("lent");
+    let folder = context.work.join("lent");
     fs::create_dir_all(&folder).map_err(BuildError::io(&folder))?;
     let mut aliases = Vec::new();
-    for Lent { full_name, engine_name, file, text } in glue::lent(workshop)? {
+    for Lent { full_name, engine_name, file, text } in glue::lent(context)? {
         let file = folder.join(file);
         fs::write(&file, text).map_err(BuildError::io(&file))?;
         aliases.push(format!("--alias:{full_name}={}", file.display()));
         aliases.push(format!("--alias:{engine_name}={full_name}"));
     }
-    let bundle = workshop.work.join("bundle.js");
-    let mut esbuild = workshop.tool("esbuild")?;
+    let bundle = context.work.join("bundle.js");
+    let mut esbuild = context.tool("esbuild")?;
     esbuild.arg(&wrapper).arg(format!("--outfile={}", bundle.display()));
     esbuild.args(["--bundle", "--format=esm", "--log-level=warning", "--charset=utf8"]);
     // The wrapper refers to all optional exports, which a plugin need not have.
@@ -58,14 +58,14 @@ pub(crate) fn component(workshop: &Workshop<'_>) -> Result<Vec<u8>, BuildError> 
     // modules. The latter are not files, so the bundler must treat them as external.
     esbuild.args(aliases);
     esbuild.args(["--external:device:*", "--external:wasi:*"]);
-    workshop.step("bundling", &mut esbuild)?;
+    context.step("bundling", &mut esbuild)?;
 
-    let component = workshop.work.join("component.wasm");
-    let mut engine = workshop.tool("componentize-qjs")?;
+    let component = context.work.join("component.wasm");
+    let mut engine = context.tool("componentize-qjs")?;
     // WASI would add eighteen imports that no script uses.
     engine.args(["--sync", "--stub-wasi", "--opt-size"]);
-    engine.arg("--wit").arg(&workshop.wit).arg("--world").arg(&project.world);
+    engine.arg("--wit").arg(&context.wit).arg("--world").arg(&project.world);
     engine.arg("--js").arg(&bundle).arg("-o").arg(&component);
-    workshop.compile(&mut engine)?;
-    workshop.read(&component)
+    context.compile(&mut engine)?;
+    context.read(&component)
 }

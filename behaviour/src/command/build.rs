@@ -10,13 +10,13 @@ use program::note;
 use super::error::{CommandError, build_failed};
 use super::print_line;
 
-/// Build a component that a host can load from a plugin's sources.
+/// Build a component from a plugin's sources.
 ///
-/// Prints the component's path. The language is the one in behaviour.toml, or
-/// follows from the folder's files; `behaviour setup` fetches its tools. If the
-/// active Rust has no target wasm32-unknown-unknown, Debian's own compiler is
-/// fetched once and kept. A tool that has not ended after 15 minutes is stopped;
-/// BEHAVIOUR_STEP_LIMIT=60m allows more.
+/// Prints the component's path. The language is set in behaviour.toml or detected
+/// from the folder's files. `behaviour setup` fetches its tools. If the active Rust
+/// has no target wasm32-unknown-unknown, Debian's compiler is fetched once into the
+/// cache. A tool that has not ended after 15 minutes is stopped;
+/// BEHAVIOUR_STEP_LIMIT=60m raises the limit.
 #[derive(clap::Args)]
 pub(crate) struct Build {
     /// The plugin's folder.

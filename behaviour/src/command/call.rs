@@ -193,10 +193,10 @@ pub(crate) fn line(event: &Event, paint: Paint) -> String {
     let time = format!("{:>7}.{:03} s", event.at_ms / 1000, event.at_ms % 1000);
     let kind = format!("{:<8}", event.action.kind());
     let kind = match &event.action {
-        Action::Log { level: "error", .. } => paint.bad(&kind),
-        Action::Log { level: "warn", .. } => paint.odd(&kind),
+        Action::Log { level: "error", .. } => paint.failure(&kind),
+        Action::Log { level: "warn", .. } => paint.warning(&kind),
         Action::Log { .. } => kind,
-        _ => paint.good(&kind),
+        _ => paint.success(&kind),
     };
     format!("{}  {kind}  {}", paint.dim(&time), event.action)
 }
@@ -205,16 +205,17 @@ pub(crate) fn line(event: &Event, paint: Paint) -> String {
 fn print(outcome: &Outcome, real_time: bool, memory: usize) {
     let paint = Paint::on(&stderr());
     match &outcome.answer {
-        Ok(None) => note(format_args!("{}", paint.good("done"))),
+        Ok(None) => note(format_args!("{}", paint.success("done"))),
         Ok(Some(answer)) => {
             let status = answer.status.to_string();
-            let status = if answer.status < 400 { paint.good(&status) } else { paint.bad(&status) };
+            let status =
+                if answer.status < 400 { paint.success(&status) } else { paint.failure(&status) };
             note(format_args!("{status}"));
             print_line(&answer.payload.as_ref().map_or("null".to_owned(), Json::pretty));
         }
         Err(error) => {
             let status = error.status().map_or_else(String::new, |status| format!("{status} "));
-            let status = paint.bad(&(status + error.code()));
+            let status = paint.failure(&(status + error.code()));
             note(format_args!("{status}: {}", error.message()));
             if !real_time && computed_past_its_deadline(error, outcome.took) {
                 note(format_args!(

@@ -16,15 +16,15 @@ impl Paint {
         Paint(stream.is_terminal() && !disabled)
     }
 
-    pub(crate) fn good(self, text: &str) -> String {
+    pub(crate) fn success(self, text: &str) -> String {
         self.with("32", text)
     }
 
-    pub(crate) fn bad(self, text: &str) -> String {
+    pub(crate) fn failure(self, text: &str) -> String {
         self.with("1;31", text)
     }
 
-    pub(crate) fn odd(self, text: &str) -> String {
+    pub(crate) fn warning(self, text: &str) -> String {
         self.with("33", text)
     }
 

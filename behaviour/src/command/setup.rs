@@ -11,12 +11,12 @@ use super::print_line;
 
 /// Fetch the tools that build plugins in a language.
 ///
-/// Downloads the tools and their dependencies, each in one pinned version, with
-/// the ordinary client of their registry (pip or npm), into the cache directory.
-/// If Rust needs a compiler, it is the current one of Debian. Nothing is
-/// installed for the machine, and a second run downloads nothing. A download that
-/// has not ended after 15 minutes is stopped; BEHAVIOUR_STEP_LIMIT=60m allows
-/// more.
+/// Downloads the tools and their dependencies in pinned versions, with the ordinary
+/// client of their registry (pip or npm), into the cache directory. If the active
+/// Rust has no target wasm32-unknown-unknown, fetches Debian's current compiler.
+/// Installs nothing on the machine. A second run downloads nothing. A download that
+/// has not ended after 15 minutes is stopped; BEHAVIOUR_STEP_LIMIT=60m raises the
+/// limit.
 #[derive(clap::Args)]
 pub(crate) struct Setup {
     /// rust, javascript, typescript, python, c, cpp, zig, go, assemblyscript or wat.

@@ -147,7 +147,7 @@ impl Test {
         if !self.json {
             let (failed, paint) = (run.failed(), Paint::on(&stdout()));
             let counts = format!("{} ok, {failed} failed", run.cases.len() - failed);
-            let counts = if failed == 0 { paint.good(&counts) } else { paint.bad(&counts) };
+            let counts = if failed == 0 { paint.success(&counts) } else { paint.failure(&counts) };
             print_line(&format!("{counts}, in {:.1} s", started.elapsed().as_secs_f64()));
         }
         Ok(run)
@@ -229,7 +229,7 @@ impl CaseResult {
                 let took = format!("{:.3} s, {memory}", verdict.outcome.took.as_secs_f64());
                 print_line(&format!(
                     "{}      {}  {}",
-                    paint.good("ok"),
+                    paint.success("ok"),
                     self.name,
                     paint.dim(&took)
                 ));
@@ -237,7 +237,7 @@ impl CaseResult {
             }
             other => other,
         };
-        print_line(&format!("{}  {}", paint.bad("FAILED"), self.name));
+        print_line(&format!("{}  {}", paint.failure("FAILED"), self.name));
         match verdict {
             Err(why) => print_line(&format!("        {why}")),
             Ok(verdict) => {
@@ -279,8 +279,8 @@ impl CaseResult {
 /// Colours a line of a difference. Added and removed log lines are coloured as in a diff.
 fn coloured(line: &str, difference: &Difference, index: usize, paint: Paint) -> String {
     match (difference, line.chars().next()) {
-        (Difference::Log { .. }, Some('-')) if index > 0 => paint.bad(line),
-        (Difference::Log { .. }, Some('+')) if index > 0 => paint.good(line),
+        (Difference::Log { .. }, Some('-')) if index > 0 => paint.failure(line),
+        (Difference::Log { .. }, Some('+')) if index > 0 => paint.success(line),
         _ => line.to_owned(),
     }
 }
