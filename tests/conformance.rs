@@ -6,7 +6,7 @@
 //! a message on standard error, or fail if `CI` is set.
 
 mod device;
-mod device_in_trouble;
+mod device_failures;
 mod device_with_our_service;
 mod script;
 mod sdk;

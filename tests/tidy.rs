@@ -3,11 +3,11 @@
 //! Each rule is a test. It fails with one line for each violation, `file:line: reason`.
 
 mod docs;
+mod duplicates;
 mod errors;
 mod files;
-mod homes;
 mod modules;
-mod once;
+mod outside_names;
 mod packages;
 mod source;
 mod tokens;
