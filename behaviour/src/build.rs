@@ -189,7 +189,7 @@ impl<'a> BuildContext<'a> {
             let output = output.trim().to_owned();
             return Err(BuildError::NotCompiled { name: name.clone(), output });
         }
-        // Warnings; standard output has only statistics.
+        // Standard error contains warnings. Standard output contains only statistics.
         ended.stderr.lines().filter(|line| !line.is_empty()).for_each(self.progress);
         Ok(())
     }

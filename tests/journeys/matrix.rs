@@ -27,7 +27,7 @@ async fn no_fault_loses_a_report_or_runs_a_method_twice() {
     let permits = Arc::new(Semaphore::new(AT_ONCE));
     let mut running = JoinSet::new();
     let mut cells: Vec<(usize, Cell)> = Cell::all().into_iter().enumerate().collect();
-    // The cells with the longest waits start first, which shortens the total time.
+    // The cells with the longest waits start first to shorten the total time.
     cells.sort_by_key(|(_, cell)| std::cmp::Reverse(cell.waits()));
     for (number, cell) in cells {
         let permits = Arc::clone(&permits);

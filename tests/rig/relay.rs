@@ -58,7 +58,7 @@ async fn listen(listener: TcpListener, running: watch::Receiver<Option<u16>>) {
         let (client, _) = listener.accept().await.unwrap();
         let running = running.clone();
         connections.spawn(async move {
-            // An error closes both connections, which is how the client is notified.
+            // An error closes both connections, so the client detects it.
             forward(client, running).await.ok();
         });
         while connections.try_join_next().is_some() {}

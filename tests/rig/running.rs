@@ -146,7 +146,7 @@ impl Running {
         running
     }
 
-    /// Simulates a boot of the machine, which the next start of the host detects.
+    /// Simulates a boot of the machine. The next start of the host detects it.
     pub fn boot_machine(&self) {
         let machine = self.machine();
         let ids = std::fs::read_to_string(&machine.boot_id).unwrap_or_default();
@@ -187,7 +187,7 @@ impl Running {
         within("the device connects", self.hub().connected(&self.service.device)).await;
     }
 
-    /// Stops the hub, which ends every connection to it.
+    /// Stops the hub and so ends every connection to it.
     pub async fn stop_hub(&mut self) {
         self.relay.set_hub(None);
         self.hub.take().expect("the hub runs").stop().await;

@@ -26,8 +26,8 @@ pub async fn within<T>(promise: impl Display, future: impl Future<Output = T>) -
 /// # Panics
 ///
 /// Panics with `promise` if the time is over.
-// `AsyncFnMut` is not used because its future is not known to be `Send`, which tests need to
-// spawn it.
+// `AsyncFnMut` is not used because its future is not known to be `Send`. Tests spawn it, so
+// it must be `Send`.
 pub async fn until<T, F>(promise: impl Display, mut poll: impl FnMut() -> F) -> T
 where
     F: Future<Output = Option<T>>,

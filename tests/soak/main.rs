@@ -43,7 +43,7 @@ struct Arguments {
     /// Log filter of the host, which logs to standard error
     #[arg(long, default_value = "off")]
     log: String,
-    /// Host program; by default the one in the parent folder of this program's
+    /// Host program; by default `behaviour-host` in the parent folder of this program
     #[arg(long, value_name = "FILE")]
     host: Option<PathBuf>,
 }

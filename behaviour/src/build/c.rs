@@ -25,7 +25,7 @@ __attribute__((constructor(101))) static void unbuffer_stdout(void) {
 pub(crate) fn module(context: &BuildContext<'_>) -> Result<Vec<u8>, BuildError> {
     let generated = glue::write(context)?.folder;
     let module = linked(context, &generated, None)?;
-    // `stdout.c` refers to standard output, which makes a module import WASI. It is linked
+    // `stdout.c` refers to standard output and so makes a module import WASI. It is linked
     // only if the module writes to a stream in any case. The second run is fast, since Zig
     // caches compiled files.
     if !module.windows(WRITES.len()).any(|bytes| bytes == WRITES) {

@@ -216,7 +216,7 @@ fn foreign(error: &plugin::EncodeError) -> Option<String> {
 }
 
 /// Returns the line of a compiler's output with the first error. Most compilers
-/// name the file first; Python names the error last.
+/// name the file first. Python names the error last.
 fn first_error(output: &str) -> &str {
     if output.starts_with("Traceback") {
         return last_line(output);

@@ -9,7 +9,7 @@ pub(crate) fn module(context: &BuildContext<'_>) -> Result<Vec<u8>, BuildError> 
     let core = context.work.join("core.wasm");
     let mut go = context.tool("go")?;
     go.args(["build", "-buildmode=c-shared", "-trimpath"]);
-    // The glue links to `runtime.sbrk`; glue/go.go explains why.
+    // The glue links to `runtime.sbrk`. See glue/go.go for the reason.
     go.args(["-ldflags", "-s -w -checklinkname=0"]);
     go.arg("-o").arg(&core).arg(".");
     go.env("GOOS", "wasip1").env("GOARCH", "wasm").env("CGO_ENABLED", "0");

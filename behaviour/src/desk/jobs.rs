@@ -47,7 +47,7 @@ struct PendingJob {
     runs: u32,
     /// The time of the next run, if the last one failed.
     retry_at: Option<Instant>,
-    /// The outcome of the boot that the job waited for; set before the first run.
+    /// The outcome of the boot that the job waited for. It is set before the first run.
     boot_outcome: BootOutcome,
 }
 

@@ -1,4 +1,4 @@
-//! A device that uses rumqttc alone, which shows the cost of a method without a sandbox.
+//! A device that uses rumqttc alone, to measure the cost of a method without a sandbox.
 //!
 //! It corresponds to a handwritten program with two methods, without a twin, limits or
 //! reconnects. Answers are sent at QoS 1, like those of the host.

@@ -94,7 +94,7 @@ const HOST: Modules = &[
     ("simulate", &["config", "connection", "device", "plugins", "run", "supervision"]),
 ];
 
-/// The modules of `hub`. `state` contains the registry and the twins; `sessions` and
+/// The modules of `hub`. `state` contains the registry and the twins. `sessions` and
 /// `methods` contain the connections and calls in flight. MQTT (`session`) and REST (`rest`)
 /// do not name each other.
 const HUB: Modules = &[

@@ -184,7 +184,7 @@ impl<'a> Contract<'a> {
         (owner.filter(|owner| *owner != SHARED_TYPES), name(definition))
     }
 
-    /// Returns the type's name in Pascal case; `HostError` for `Error`, which is a global
+    /// Returns the type's name in Pascal case. `Error` becomes `HostError`, since it is a global
     /// class of AssemblyScript and TypeScript.
     pub(super) fn class_name(&self, ty: &Type) -> String {
         match pascal(self.name(ty).1).as_str() {

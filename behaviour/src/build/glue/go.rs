@@ -33,7 +33,7 @@ pub(super) fn files(contract: &Contract<'_>) -> Vec<(String, String)> {
     vec![("behaviour/behaviour.go".to_owned(), text)]
 }
 
-/// Returns the names of the error types of functions; they implement Go's `error`.
+/// Returns the names of the error types of functions, which implement Go's `error`.
 fn errors(contract: &Contract<'_>) -> BTreeSet<String> {
     let interfaces = contract.imports.iter().chain(&contract.exports);
     let results = interfaces.flat_map(Interface::functions).filter_map(|function| function.result);
