@@ -31,9 +31,9 @@ impl Classify<StartError> for FailureKind {
             StartError::Listen { purpose, source, .. } => {
                 let option = format!("--{}-port", purpose.to_lowercase());
                 match source.kind() {
-                    ErrorKind::AddrInUse => Some(format!(
-                        "another program uses the port; choose another with {option}, or 0 for any free one"
-                    )),
+                    ErrorKind::AddrInUse => {
+                        Some(format!("choose a free port with {option}; 0 selects any"))
+                    }
                     ErrorKind::PermissionDenied => Some(format!(
                         "ports below 1024 require a privilege; choose a higher one with {option}"
                     )),
@@ -164,7 +164,7 @@ mod tests {
             CommandError::from(error).to_string(),
             format!(
                 "error: cannot listen on 127.0.0.1:{} for HTTPS: Address already in use (os error 98)\n\
-                 hint: another program uses the port; choose another with --https-port, or 0 for any free one\n",
+                 hint: choose a free port with --https-port; 0 selects any\n",
                 hub.https_port()
             )
         );

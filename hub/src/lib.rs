@@ -235,7 +235,7 @@ impl Hub {
         }
     }
 
-    /// Drops the device's connection like a network failure. Returns `true` if the device
+    /// Drops the device's connection as a network failure would. Returns `true` if the device
     /// was connected.
     pub fn drop_connection(&self, id: &DeviceId) -> bool {
         self.sessions.end(id, Ending::Dropped)
@@ -277,8 +277,8 @@ impl Hub {
         self.sessions.ready(id).await;
     }
 
-    /// Returns a receiver of the device-to-cloud messages from now on. A slow receiver loses
-    /// the oldest messages.
+    /// Returns a receiver of all further device-to-cloud messages. A slow receiver loses the
+    /// oldest messages.
     #[must_use]
     pub fn telemetry(&self) -> broadcast::Receiver<TelemetryMessage> {
         self.telemetry.subscribe()

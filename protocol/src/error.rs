@@ -77,8 +77,8 @@ impl HubError {
         body.to_string()
     }
 
-    /// Parses a REST response in either format. If it has no documented code, the code
-    /// is the most general one of the HTTP status. To show an error to a user, parse an
+    /// Parses a REST response in either format. Without a documented code, the error has the
+    /// most general code for the HTTP status. To show an error to a user, parse an
     /// [`ErrorResponse`] instead.
     #[must_use]
     pub fn parse(http_status: u16, header: Option<&str>, body: &str) -> HubError {

@@ -186,7 +186,7 @@ mod tests {
     }
 
     #[test]
-    fn objects_merge_values_replace_and_null_deletes() {
+    fn a_patch_merges_objects_replaces_values_and_deletes_by_null() {
         check(json!({"a": {"b": 1}}), json!({"a": {"c": 2}}), json!({"a": {"b": 1, "c": 2}}));
         check(json!({"a": [1, 2]}), json!({"a": [3]}), json!({"a": [3]}));
         check(json!({"a": 1, "b": 2}), json!({"a": null}), json!({"b": 2}));

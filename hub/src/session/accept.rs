@@ -142,7 +142,7 @@ async fn authenticate(
         DeviceRefusal::Unavailable(reason) => (ConnAckCode::ServerUnavailable, reason),
     })?;
     if context.faults.has_expired(&grant.device, grant.expires_unix) {
-        return Err(refused("the token was expired by a fault".into()));
+        return Err(refused("a fault expired the token".into()));
     }
     Ok(grant)
 }
