@@ -61,7 +61,7 @@ impl CallLog {
         match self.admit(self.line_bytes() - left) {
             Admission::Accepted => self.send(level, &message, &fields),
             Admission::Exhausted => {
-                self.send(Level::Warn, "this call has used up its log quota", &[])
+                self.send(Level::Warn, "this call has used up its log quota", &[]);
             }
             Admission::Dropped => {}
         }
