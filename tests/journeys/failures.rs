@@ -191,3 +191,21 @@ async fn a_duplicate_acknowledgement_does_not_end_the_connection() {
     assert_eq!(rig.hub().faults().happened(), 5);
     assert_eq!(rig.hub().faults().waiting().len(), 1);
 }
+
+#[tokio::test]
+async fn a_message_on_which_the_hub_closes_takes_no_report_with_it() {
+    let rig = Rig::new().plugin("tells.wat", ()).start().await;
+    // The call's message ends as many connections as are tried, and that of its job one.
+    let poison = Fault::new(Step::Message, Effect::DropBefore).times(6);
+    rig.hub().faults().set(poison.lasting(Duration::from_secs(600))).unwrap();
+
+    let (service, hub) = (rig.service.clone(), rig.hub());
+    let calling = tokio::spawn(async move { service.call("tell", json!({ "level": 3 })).await });
+
+    rig.until_reported("/level", &json!(3)).await;
+    within("the message is given up", hub.faults().until_happened(6)).await;
+    rig.ready().await;
+    // The answer may be lost with its connection.
+    drop(calling.await.unwrap());
+    assert_eq!(rig.service.reported().await["level"], 3);
+}

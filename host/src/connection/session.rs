@@ -101,8 +101,10 @@ impl Session {
         if matches!(ended, Ok(Ended::Renewed(_))) {
             self.read_rest(&mut state).await;
         }
-        let deliberate = matches!(&ended, Err(failure) if failure.may_be_deliberate());
-        if deliberate && let Some(packet) = self.window.closed() {
+        let closed = matches!(&ended, Err(failure) if failure.may_be_deliberate());
+        // A packet in flight alone is the only possible cause. Twin requests waited for it.
+        let deliberate = closed && !self.window.is_alone();
+        if closed && let Some(packet) = self.window.closed() {
             self.set_aside(packet);
         }
         if state.phase != Phase::Opening {
@@ -157,7 +159,7 @@ impl Session {
             let given_up = given_up(self.closing.clone(), self.has_unsent());
             tokio::select! {
                 packet = state.wire.next() => self.handle_all(state, packet, dial).await?,
-                Some(request) = self.requests.recv(), if open => {
+                Some(request) = self.requests.recv(), if open && !self.window.is_alone() => {
                     let packets = self.queued(Some(request), None);
                     self.send(state, packets).await?;
                 }

@@ -121,6 +121,12 @@ impl Window {
     }
 
     /// Returns `true` if the hub may have closed a connection because of the oldest packet.
+    /// Returns `true` while only the oldest packet is in flight, to find out whether the hub
+    /// closes the connection because of it.
+    pub(super) fn is_alone(&self) -> bool {
+        self.alone
+    }
+
     fn is_suspicious(&self) -> bool {
         self.sent.front().is_some_and(|oldest| oldest.closings > 0)
     }
@@ -202,10 +208,10 @@ mod tests {
         assert_eq!(window.closed(), None);
         // The valid packet before it is acknowledged as soon as it is sent alone.
         assert_eq!(window.again(true).len(), 1);
-        assert!(!window.has_capacity());
+        assert!(!window.has_capacity() && window.is_alone());
         assert_eq!(window.acknowledged(1), Ok(Some(10)));
         assert_eq!(window.released(true).len(), 2);
-        assert!(window.has_capacity());
+        assert!(window.has_capacity() && !window.is_alone());
 
         for _ in 1..MAX_CLOSINGS {
             assert_eq!(window.closed(), None);

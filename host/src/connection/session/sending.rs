@@ -47,13 +47,16 @@ impl Session {
     }
 
     /// Returns the queued packets that can be sent now, `request` and `message` included.
-    /// Requests come first, so that a report is sent before the answer of its call.
+    /// Requests come first, so that a report is sent before the answer of its call. They stay
+    /// in the queue while a packet is in flight alone.
     pub(super) fn queued(
         &mut self,
         request: Option<OutgoingRequest>,
         message: Option<Outgoing>,
     ) -> Vec<Packet> {
-        let others = std::iter::from_fn(|| self.requests.try_recv().ok());
+        let alone = self.window.is_alone();
+        let others =
+            std::iter::from_fn(|| if alone { None } else { self.requests.try_recv().ok() });
         // The size of a report is checked when it is accepted. This check ensures that an
         // oversized request cannot end the connection.
         let fits = |request: &OutgoingRequest| is_sendable(&request.topic, &request.body);
