@@ -85,10 +85,10 @@ impl PluginError {
 #[derive(Clone)]
 pub(crate) struct Loader {
     engine: Engine,
-    /// Compiled versions of each plugin that stay in the cache besides those in use; `None`
-    /// in the cache of the user, which other programs share.
+    /// The number of compiled versions per plugin to keep in the cache besides those in use.
+    /// `None` for the user's cache, which other programs share.
     previous: Option<usize>,
-    /// A version was compiled since the cache was trimmed.
+    /// `true` if a version was compiled since the cache was last trimmed.
     has_compiled: Arc<AtomicBool>,
 }
 
@@ -111,7 +111,7 @@ impl Loader {
         .map_err(PluginError::Engine)?;
         let previous = config.host.compile_cache_previous;
         let previous = config.host.compile_cache.as_ref().map(|_| previous);
-        // What an earlier run has left is trimmed once the plugins are loaded.
+        // `true`, so that versions of an earlier run are trimmed once the plugins are loaded.
         Ok(Loader { engine, previous, has_compiled: Arc::new(AtomicBool::new(true)) })
     }
 
@@ -148,13 +148,13 @@ impl Loader {
         Ok(Loaded { plugin, digest: file.digest.clone(), settings })
     }
 
-    /// Checks whether a version was compiled since the cache was trimmed last.
+    /// Returns `true` if a version was compiled since the cache was last trimmed.
     pub(crate) fn is_trim_due(&self) -> bool {
         self.previous.is_some() && self.has_compiled.load(Ordering::Relaxed)
     }
 
-    /// Removes compiled versions that are no longer needed. Call it when all of `plugins`
-    /// plugins are loaded. Blocks.
+    /// Removes compiled versions that are no longer needed. `plugins` is the number of plugins,
+    /// which must all be loaded. Blocks.
     pub(crate) fn trim_cache(&self, plugins: usize) {
         let Some(previous) = self.previous else { return };
         self.has_compiled.store(false, Ordering::Relaxed);

@@ -122,7 +122,7 @@ impl IdempotencyCache {
                 Err(FirstCall::Answered(cached)) => return (cached.answer.as_ref().clone(), false),
                 Err(FirstCall::Running(first)) => first,
             };
-            // The previous call ended without an answer, so this call may now be the first.
+            // Without an answer, the loop repeats, because this call may now be the first.
             if let Ok(answer) = first.wait_for(Option::is_some).await
                 && let Some(answer) = &*answer
             {

@@ -15,8 +15,7 @@ use protocol::topic::DeviceTopic;
 use crate::config::{TelemetryLimits, WhenFull};
 
 /// The maximum number of messages that were handed over and not acknowledged. It is high enough
-/// for a hub with a long round trip, and low enough to hold a second
-/// copy of each in memory.
+/// for a hub with a long round trip, and low enough to hold a second copy of each in memory.
 const MAX_HANDED_OVER: usize = 64;
 
 /// The limit of one plugin's messages, as a multiple of the free capacity, if new messages are
@@ -36,7 +35,7 @@ enum Saved {
 struct Message {
     /// The position in the order of all messages, and the key of the record.
     number: u64,
-    /// The plugin that sent it; `None` if an earlier run of the host accepted it.
+    /// The plugin that sent it. `None` if an earlier run of the host accepted it.
     plugin: Option<Arc<str>>,
     topic: DeviceTopic,
     body: Bytes,
