@@ -14,6 +14,7 @@ mod files;
 mod glue;
 mod go;
 mod guest;
+mod last_build;
 mod project;
 mod python;
 mod rust;
@@ -23,6 +24,7 @@ mod toolchain;
 mod wat;
 mod zig;
 
+use std::cell::Cell;
 use std::fs;
 use std::path::{Path, PathBuf, absolute};
 use std::process::Command;
@@ -30,7 +32,9 @@ use std::process::Command;
 use crate::language::Language;
 pub use error::BuildError;
 use guest::Guest;
+use last_build::LastBuild;
 use project::Project;
+use step::StepOutput;
 use toolchain::Toolchain;
 
 /// A callback for progress messages, each of one line.
@@ -65,37 +69,67 @@ pub struct BuiltComponent {
     pub path: PathBuf,
     /// The size of the component, in bytes.
     pub bytes: usize,
+    /// `true` if nothing had changed since the last build, so that no tool ran.
+    pub unchanged: bool,
 }
 
-/// Builds the plugin in `dir`. Blocks for less than a second or, if the Rust compiler
-/// must be fetched first, for several minutes.
+/// Builds the plugin in `dir`, unless its inputs have the same contents as those of the last
+/// build into the same target directory. Blocks for less than a second or, if the Rust
+/// compiler must be fetched first, for several minutes.
 pub fn build(dir: &Path, options: &BuildOptions<'_>) -> Result<BuiltComponent, BuildError> {
     let project = Project::find(dir)?;
-    let (name, target_dir, component) = match project.language {
+    let (name, target_dir, component, unchanged) = match project.language {
         Language::Rust => {
             let guest = Guest::find(&project.dir, options.target_dir.as_deref())?;
-            let compiler = compiler::find(&guest.dir, options)?;
-            let module = rust::compile(&guest, &compiler, options.progress)?;
-            let module = fs::read(&module).map_err(BuildError::io(&module))?;
-            check_world(&guest.package, &module)?;
-            let component = plugin::encode(&module).map_err(|source| BuildError::NoComponent {
-                name: guest.package.clone(),
-                source,
-            })?;
-            (guest.package, guest.target_dir, component)
+            let work = guest.target_dir.join("behaviour").join(&guest.package);
+            let last = LastBuild::of(&work, &project.dir, &rust::tools());
+            let (component, unchanged) = match last.component() {
+                Some(component) => (component, true),
+                None => (rust_component(&guest, last, options)?, false),
+            };
+            (guest.package, guest.target_dir, component, unchanged)
         }
         _ => {
             let context = BuildContext::open(&project, options)?;
-            let component = context.component()?;
-            (project.name.clone(), context.target_dir, component)
+            let last = LastBuild::of(&context.work, &project.dir, &context.tools()?);
+            let (component, unchanged) = match last.component() {
+                Some(component) => (component, true),
+                None => {
+                    let component = context.component()?;
+                    if context.inputs_are_known(&last) {
+                        last.record(&component, context.inputs.take())?;
+                    }
+                    (component, false)
+                }
+            };
+            (project.name.clone(), context.target_dir, component, unchanged)
         }
     };
     let path = match &options.out {
         Some(path) => path.clone(),
         None => target_dir.join("components").join(format!("{name}.wasm")),
     };
-    files::write_atomically(&path, &component)?;
-    Ok(BuiltComponent { name, path, bytes: component.len() })
+    // A host that watches the file would load the same component again.
+    if !unchanged || !fs::read(&path).is_ok_and(|present| present == component) {
+        files::write_atomically(&path, &component)?;
+    }
+    Ok(BuiltComponent { name, path, bytes: component.len(), unchanged })
+}
+
+fn rust_component(
+    guest: &Guest,
+    last: LastBuild,
+    options: &BuildOptions<'_>,
+) -> Result<Vec<u8>, BuildError> {
+    let compiler = compiler::find(&guest.dir, options)?;
+    let module = rust::compile(guest, &compiler, options.progress)?;
+    let sources = rust::sources(&module);
+    let module = fs::read(&module).map_err(BuildError::io(&module))?;
+    check_world(&guest.package, &module)?;
+    let component = plugin::encode(&module)
+        .map_err(|source| BuildError::NoComponent { name: guest.package.clone(), source })?;
+    last.record(&component, sources)?;
+    Ok(component)
 }
 
 /// Fetches the tools that build plugins in this language, unless they are present,
@@ -125,6 +159,8 @@ struct BuildContext<'a> {
     wit: PathBuf,
     cache: Option<PathBuf>,
     progress: Progress<'a>,
+    /// The files outside the project that the tools have read.
+    inputs: Cell<Vec<PathBuf>>,
 }
 
 impl<'a> BuildContext<'a> {
@@ -140,7 +176,8 @@ impl<'a> BuildContext<'a> {
         fs::create_dir_all(&work).map_err(BuildError::io(&work))?;
         let wit = project.wit(&work)?;
         let cache = cache_dir(options)?;
-        Ok(BuildContext { project, target_dir, work, wit, cache, progress: options.progress })
+        let (progress, inputs) = (options.progress, Cell::default());
+        Ok(BuildContext { project, target_dir, work, wit, cache, progress, inputs })
     }
 
     fn component(&self) -> Result<Vec<u8>, BuildError> {
@@ -172,17 +209,50 @@ impl<'a> BuildContext<'a> {
         toolchain.command(program, self.cache.as_deref(), language, &self.project.dir)
     }
 
+    /// Returns the identity of the tools and settings: the same files and the same identity
+    /// give the same component.
+    fn tools(&self) -> Result<String, BuildError> {
+        let Project { name, language, entry, world, .. } = self.project;
+        let toolchain = Toolchain::of(*language);
+        let tools =
+            toolchain.map(|it| it.identity(self.cache.as_deref(), *language)).transpose()?;
+        let wit = self.wit.display();
+        let entry = entry.display();
+        Ok(format!("{name} {language} {entry} {world} {wit} {}", tools.unwrap_or_default()))
+    }
+
+    /// Returns whether the inputs of a build are the project's files and those that the tools
+    /// have named.
+    fn inputs_are_known(&self, last: &LastBuild) -> bool {
+        match self.project.language {
+            Language::Rust | Language::JavaScript | Language::TypeScript | Language::Python => true,
+            Language::AssemblyScript if self.project.dir.join("node_modules").is_dir() => false,
+            _ => !last.refers_outside(),
+        }
+    }
+
     /// Compiles the author's code by running `command`.
     fn compile(&self, command: &mut Command) -> Result<(), BuildError> {
         self.step("compiling", command)
     }
 
+    /// Runs a compiler whose output contains a snapshot of memory.
+    fn snapshot(&self, mut command: Command) -> Result<(), BuildError> {
+        let step = format!("compiling {}", self.project.name);
+        command.env("RUST_BACKTRACE", "0");
+        self.finish(step::run_reproducibly(command, &step, self.progress)?)
+    }
+
     /// Runs a tool; `doing` names the step in progress messages.
     fn step(&self, doing: &str, command: &mut Command) -> Result<(), BuildError> {
-        let name = &self.project.name;
         // The backtrace of a compiler does not help the author.
         command.env("RUST_BACKTRACE", "0");
-        let ended = step::run(command, &format!("{doing} {name}"), self.progress)?;
+        let step = format!("{doing} {}", self.project.name);
+        self.finish(step::run(command, &step, self.progress)?)
+    }
+
+    fn finish(&self, ended: StepOutput) -> Result<(), BuildError> {
+        let name = &self.project.name;
         // Some compilers write errors to standard output.
         let output = [ended.stderr.trim_end(), ended.stdout.trim_end()].join("\n");
         if !ended.status.success() {

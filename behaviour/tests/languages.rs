@@ -8,6 +8,7 @@
 use std::fs;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
 
 use behaviour::cases;
 use behaviour::desk::{compile, engine};
@@ -60,6 +61,36 @@ fn check(language: Language) {
             panic!("{}: {error}\n{}", project.display(), error.output().unwrap_or_default())
         });
         expect_cases(&component.path, &cases);
+        if project == new {
+            let again = build_elsewhere(&project, &options);
+            assert!(fs::read(&component.path).unwrap() == again, "two builds differ");
+        }
+    }
+}
+
+/// Builds a copy of a project in another folder, with files of another day and without
+/// anything from an earlier build, and returns the component.
+fn build_elsewhere(project: &Path, options: &BuildOptions<'_>) -> Vec<u8> {
+    let other = tempfile::tempdir().unwrap();
+    let copy = other.path().join("some").join("other").join(project.file_name().unwrap());
+    copy_as_of(SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000), project, &copy);
+    let target_dir = Some(other.path().join("target"));
+    let BuildOptions { cache_dir, progress, .. } = options;
+    let options =
+        BuildOptions { target_dir, cache_dir: cache_dir.clone(), progress: *progress, out: None };
+    fs::read(build(&copy, &options).unwrap().path).unwrap()
+}
+
+fn copy_as_of(time: SystemTime, from: &Path, to: &Path) {
+    fs::create_dir_all(to).unwrap();
+    for entry in fs::read_dir(from).unwrap().map(Result::unwrap) {
+        let (path, copy) = (entry.path(), to.join(entry.file_name()));
+        if path.is_dir() {
+            copy_as_of(time, &path, &copy);
+            continue;
+        }
+        fs::copy(&path, &copy).unwrap();
+        fs::File::options().write(true).open(&copy).unwrap().set_modified(time).unwrap();
     }
 }
 

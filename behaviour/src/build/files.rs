@@ -28,6 +28,25 @@ pub(crate) fn find_program(name: &str) -> Option<PathBuf> {
     env::split_paths(&path).map(|folder| folder.join(name)).find(|file| file.is_file())
 }
 
+/// Copies the files of a folder and of its subfolders, except hidden ones and those with
+/// one of the `skipped` names. Follows links to files, but not to folders.
+pub(crate) fn copy_folder(from: &Path, to: &Path, skipped: &[&str]) -> Result<(), BuildError> {
+    fs::create_dir_all(to).map_err(BuildError::io(to))?;
+    for path in entries(from) {
+        let name = file_name(&path);
+        if name.starts_with('.') || skipped.contains(&&*name) {
+            continue;
+        }
+        let copy = to.join(&name);
+        if path.is_file() {
+            fs::copy(&path, &copy).map_err(BuildError::io(&path))?;
+        } else if path.is_dir() && !path.is_symlink() {
+            copy_folder(&path, &copy, skipped)?;
+        }
+    }
+    Ok(())
+}
+
 /// Removes a folder and its contents, if it exists.
 pub(crate) fn remove_folder(folder: &Path) -> Result<(), BuildError> {
     match fs::remove_dir_all(folder) {

@@ -4,11 +4,33 @@
 //! lock of a cargo that runs this program. The build neither calls rustup nor installs
 //! anything.
 
-use std::path::PathBuf;
+use std::env;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use program::FileStamp;
 
 use super::compiler::{Compiler, TARGET};
+use super::files::find_program;
 use super::guest::Guest;
 use super::{BuildError, Progress, step};
+
+/// Returns the identity of the compiler: the one on the `PATH`, and the user's choice of a
+/// toolchain. Debian's compiler never changes in its cache.
+pub(crate) fn tools() -> String {
+    let rustc = find_program("rustc");
+    let stamp = rustc.as_deref().and_then(FileStamp::at);
+    format!("{rustc:?} {stamp:?} {:?}", env::var_os("RUSTUP_TOOLCHAIN"))
+}
+
+/// Returns the sources that a core module was compiled from, which cargo lists beside it.
+pub(crate) fn sources(module: &Path) -> Vec<PathBuf> {
+    let list = fs::read_to_string(module.with_extension("d")).unwrap_or_default();
+    let sources = list.split_once(": ").map_or("", |(_, sources)| sources.trim_end());
+    // A space in a path is escaped.
+    let sources = sources.replace("\\ ", "\0");
+    sources.split(' ').filter(|it| !it.is_empty()).map(|it| it.replace('\0', " ").into()).collect()
+}
 
 /// Compiles the core module, and returns its path.
 pub(crate) fn compile(

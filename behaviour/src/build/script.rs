@@ -1,7 +1,12 @@
 //! JavaScript and TypeScript. The sources are bundled into one module, and the component is
 //! a snapshot of a QuickJS engine that has loaded this module.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+use serde::de::IgnoredAny;
 
 use super::glue::{self, Lent};
 use super::{BuildContext, BuildError};
@@ -50,7 +55,9 @@ pub(crate) fn component(context: &BuildContext<'_>) -> Result<Vec<u8>, BuildErro
     }
     let bundle = context.work.join("bundle.js");
     let mut esbuild = context.tool("esbuild")?;
+    let inputs = context.work.join("inputs.json");
     esbuild.arg(&wrapper).arg(format!("--outfile={}", bundle.display()));
+    esbuild.arg(format!("--metafile={}", inputs.display()));
     esbuild.args(["--bundle", "--format=esm", "--log-level=warning", "--charset=utf8"]);
     // The wrapper refers to all optional exports, which a plugin need not have.
     esbuild.arg("--log-override:import-is-undefined=silent");
@@ -59,6 +66,12 @@ pub(crate) fn component(context: &BuildContext<'_>) -> Result<Vec<u8>, BuildErro
     esbuild.args(aliases);
     esbuild.args(["--external:device:*", "--external:wasi:*"]);
     context.step("bundling", &mut esbuild)?;
+    let inputs = read_inputs(&context.read(&inputs)?);
+    let text = context.read(&bundle)?;
+    let text = without_paths(&String::from_utf8_lossy(&text), &inputs);
+    fs::write(&bundle, text).map_err(BuildError::io(&bundle))?;
+    let inputs = inputs.iter().map(|input| absolute(&project.dir, input));
+    context.inputs.set(inputs.filter(|input| !input.starts_with(&context.work)).collect());
 
     let component = context.work.join("component.wasm");
     let mut engine = context.tool("componentize-qjs")?;
@@ -66,6 +79,47 @@ pub(crate) fn component(context: &BuildContext<'_>) -> Result<Vec<u8>, BuildErro
     engine.args(["--sync", "--stub-wasi", "--opt-size"]);
     engine.arg("--wit").arg(&context.wit).arg("--world").arg(&project.world);
     engine.arg("--js").arg(&bundle).arg("-o").arg(&component);
-    context.compile(&mut engine)?;
+    context.snapshot(engine)?;
     context.read(&component)
+}
+
+/// Returns the paths of the files in a bundle, as the bundler writes them: relative to the
+/// project's folder.
+fn read_inputs(metafile: &[u8]) -> Vec<String> {
+    #[derive(Deserialize)]
+    struct Metafile {
+        inputs: BTreeMap<String, IgnoredAny>,
+    }
+    let metafile = serde_json::from_slice::<Metafile>(metafile);
+    metafile.map(|metafile| metafile.inputs.into_keys().collect()).unwrap_or_default()
+}
+
+/// Removes the paths of files from the comments that the bundler writes before each: a
+/// script contains its own text, which must not depend on the folder of the build.
+fn without_paths(bundle: &str, inputs: &[String]) -> String {
+    let comments: BTreeSet<String> = inputs.iter().map(|input| format!("// {input}")).collect();
+    let lines = bundle.split_inclusive('\n');
+    lines.map(|line| if comments.contains(line.trim_end()) { "//\n" } else { line }).collect()
+}
+
+/// Returns the absolute form of a path, without `..`.
+fn absolute(folder: &Path, path: &str) -> PathBuf {
+    let joined = folder.join(path);
+    fs::canonicalize(&joined).unwrap_or(joined)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bundle_does_not_contain_the_paths_of_its_files() {
+        let metafile =
+            br#"{"inputs": {"../a/x.js": {"bytes": 1}, "plugin.js": {}}, "outputs": {}}"#;
+        let inputs = read_inputs(metafile);
+        assert_eq!(inputs, ["../a/x.js", "plugin.js"]);
+        let bundle = "// ../a/x.js\nlet x;\n// mine\n\n// plugin.js\nx = `//`;\n";
+        let expected = "//\nlet x;\n// mine\n\n//\nx = `//`;\n";
+        assert_eq!(without_paths(bundle, &inputs), expected);
+    }
 }

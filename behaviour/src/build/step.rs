@@ -2,13 +2,15 @@
 //! messages. After a time limit, it is killed together with its descendants.
 
 mod process_tree;
+#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+mod traced;
 
 use std::env;
 use std::ffi::OsString;
 use std::fs::File;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::process::{Command, ExitStatus, Output, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -76,48 +78,104 @@ pub(crate) fn run(
     run_within(limit(env::var_os(LIMIT_KEY))?, command, step, progress)
 }
 
+/// Runs a command like [`run`], but so that the same input gives the same output: the
+/// command sees a constant clock, constant random numbers and uniform metadata of files.
+/// Reports it to `progress` if this machine does not permit that.
+pub(crate) fn run_reproducibly(
+    mut command: Command,
+    step: &str,
+    progress: Progress<'_>,
+) -> Result<StepOutput, BuildError> {
+    let limit = limit(env::var_os(LIMIT_KEY))?;
+    #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+    if let Err(error) = traced::available() {
+        progress(&format!("two builds may differ: tracing a process is not permitted: {error}"));
+    } else {
+        let name = describe(&command);
+        capture_output(&mut command);
+        let not_started = |source| BuildError::NotStarted { command: name.clone(), source };
+        report_start(step, progress);
+        let running = traced::start(command).map_err(not_started)?;
+        return running.wait(limit, &name, step, progress);
+    }
+    run_within(limit, &mut command, step, progress)
+}
+
 fn run_within(
     limit: Duration,
     command: &mut Command,
     step: &str,
     progress: Progress<'_>,
 ) -> Result<StepOutput, BuildError> {
-    let quiet = step.is_empty();
     let name = describe(command);
-    let started = Instant::now();
-    if !quiet {
-        progress(step);
-    }
+    capture_output(command);
+    report_start(step, progress);
+    let spawned = command.spawn();
+    let child =
+        spawned.map_err(|source| BuildError::NotStarted { command: name.clone(), source })?;
+    let (sender, end) = sync_channel(1);
+    let running = Running { process: child.id(), end };
+    thread::spawn(move || sender.send(child.wait_with_output()));
+    running.wait(limit, &name, step, progress)
+}
+
+fn capture_output(command: &mut Command) {
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    let not_started = |source| BuildError::NotStarted { command: name.clone(), source };
-    let child = command.spawn().map_err(not_started)?;
-    let process = child.id();
-    let end = await_end(child);
-    loop {
-        match end.recv_timeout(REMINDER_INTERVAL.min(limit.saturating_sub(started.elapsed()))) {
-            Ok(output) => return output.map(StepOutput::from).map_err(not_started),
-            Err(RecvTimeoutError::Timeout) if started.elapsed() >= limit => {
-                process_tree::kill(process);
-                // The caller may remove the command's files, so the command should have ended.
-                let output = end.recv_timeout(KILL_WAIT).ok().and_then(Result::ok);
-                let output =
-                    output.map(|output| StepOutput::from(output).stderr).unwrap_or_default();
-                let step = if quiet { "preparing" } else { step }.to_owned();
-                return Err(BuildError::TooLong { step, command: name, limit, output });
-            }
-            Err(RecvTimeoutError::Timeout) if quiet => {}
-            Err(RecvTimeoutError::Timeout) => {
-                progress(&format!("{step}: {} s", started.elapsed().as_secs()));
-            }
-            Err(RecvTimeoutError::Disconnected) => unreachable!("the thread sends before it ends"),
-        }
+}
+
+fn report_start(step: &str, progress: Progress<'_>) {
+    if !step.is_empty() {
+        progress(step);
     }
 }
 
-fn await_end(child: Child) -> Receiver<io::Result<Output>> {
-    let (sender, receiver) = sync_channel(1);
-    thread::spawn(move || sender.send(child.wait_with_output()));
-    receiver
+/// A command that has started.
+struct Running {
+    process: u32,
+    /// Receives the output when the command ends.
+    end: Receiver<io::Result<Output>>,
+}
+
+impl Running {
+    /// Waits for the end of the command, and kills it when `limit` has passed.
+    fn wait(
+        self,
+        limit: Duration,
+        name: &str,
+        step: &str,
+        progress: Progress<'_>,
+    ) -> Result<StepOutput, BuildError> {
+        let quiet = step.is_empty();
+        let started = Instant::now();
+        let not_started = |source| BuildError::NotStarted { command: name.to_owned(), source };
+        loop {
+            let rest = limit.saturating_sub(started.elapsed());
+            match self.end.recv_timeout(REMINDER_INTERVAL.min(rest)) {
+                Ok(output) => return output.map(StepOutput::from).map_err(not_started),
+                Err(RecvTimeoutError::Timeout) if started.elapsed() >= limit => {
+                    process_tree::kill(self.process);
+                    // The caller may remove the command's files, so the command should have ended.
+                    let output = self.end.recv_timeout(KILL_WAIT).ok().and_then(Result::ok);
+                    let output =
+                        output.map(|output| StepOutput::from(output).stderr).unwrap_or_default();
+                    let step = if quiet { "preparing" } else { step }.to_owned();
+                    return Err(BuildError::TooLong {
+                        step,
+                        command: name.to_owned(),
+                        limit,
+                        output,
+                    });
+                }
+                Err(RecvTimeoutError::Timeout) if quiet => {}
+                Err(RecvTimeoutError::Timeout) => {
+                    progress(&format!("{step}: {} s", started.elapsed().as_secs()));
+                }
+                Err(RecvTimeoutError::Disconnected) => {
+                    unreachable!("the thread sends before it ends")
+                }
+            }
+        }
+    }
 }
 
 fn limit(chosen: Option<OsString>) -> Result<Duration, BuildError> {

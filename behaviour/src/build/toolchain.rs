@@ -9,6 +9,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use program::FileStamp;
+
 use super::files::{find_program, write_script};
 use super::{BuildError, Progress, cache, step};
 use crate::language::Language;
@@ -131,10 +133,33 @@ impl Toolchain {
         language: Language,
         dir: &Path,
     ) -> Result<Command, BuildError> {
-        let cached = cache.and_then(|cache| self.program(&cache.join(self.folder), program));
-        let found = cached.filter(|path| path.is_file()).or_else(|| find_program(program));
-        let found = found.ok_or(BuildError::NoTool { program, language })?;
-        Ok(step::command(found, dir))
+        Ok(step::command(self.find(program, cache, language)?, dir))
+    }
+
+    /// Returns the identity of the programs: the versions of those in the cache, or else the
+    /// files on the `PATH`.
+    pub(crate) fn identity(
+        &self,
+        cache: Option<&Path>,
+        language: Language,
+    ) -> Result<String, BuildError> {
+        let (first, _) = self.programs[0];
+        let path = self.find(first, cache, language)?;
+        if cache.is_some_and(|cache| path.starts_with(cache)) {
+            return Ok(self.folder.to_owned());
+        }
+        Ok(format!("{} {:?}", path.display(), FileStamp::at(&path)))
+    }
+
+    fn find(
+        &self,
+        program: &'static str,
+        cache: Option<&Path>,
+        language: Language,
+    ) -> Result<PathBuf, BuildError> {
+        let kept = cache.and_then(|cache| self.program(&cache.join(self.folder), program));
+        let found = kept.filter(|path| path.is_file()).or_else(|| find_program(program));
+        found.ok_or(BuildError::NoTool { program, language })
     }
 
     fn program(&self, folder: &Path, program: &str) -> Option<PathBuf> {

@@ -45,7 +45,10 @@ impl Build {
         let options = BuildOptions { out, cache_dir, progress: &progress, target_dir: None };
         let built = build(&dir, &options).map_err(build_failed)?;
         let (kilobytes, seconds) = (built.bytes.div_ceil(1000), started.elapsed().as_secs_f32());
-        progress(&format!("{}: {kilobytes} KB in {seconds:.1} s", built.name));
+        progress(&match built.unchanged {
+            true => format!("{}: {kilobytes} KB, unchanged", built.name),
+            false => format!("{}: {kilobytes} KB in {seconds:.1} s", built.name),
+        });
         print_line(&built.path.display().to_string());
         Ok(ExitCode::SUCCESS)
     }

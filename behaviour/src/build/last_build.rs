@@ -1,0 +1,196 @@
+//! The record of a project's last build. A build is skipped if its inputs have the same
+//! contents as those of the last one.
+
+use std::collections::BTreeMap;
+use std::env;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use program::FileStamp;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
+
+use super::files::{self, entries, file_name};
+use super::{BuildError, glue};
+
+/// Folders of a project that a build does not read. Packages in `node_modules` are inputs if
+/// the bundler names them.
+const NOT_READ: [&str; 5] = ["target", "node_modules", "cases", "__pycache__", glue::FOLDER];
+
+/// Files that a build may find in an enclosing folder: cargo's.
+const ENCLOSING: [&str; 5] =
+    ["Cargo.toml", "Cargo.lock", ".cargo/config.toml", "rust-toolchain.toml", "rust-toolchain"];
+
+/// The digest of each file; `None` if it cannot be read.
+type Contents = BTreeMap<PathBuf, Option<String>>;
+
+/// The last build of one project in one target directory.
+pub(super) struct LastBuild {
+    folder: PathBuf,
+    project: PathBuf,
+    /// The identity of the tools and settings, in one line.
+    tools: String,
+    /// The project's own files at the start of this build.
+    before: Contents,
+}
+
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+struct Record {
+    tools: String,
+    /// The project's own files.
+    files: Contents,
+    /// Inputs outside the project, and packages.
+    others: Contents,
+    generated: Contents,
+    component: String,
+}
+
+impl LastBuild {
+    /// Reads the files of a project. `folder` is for the record; `tools` must differ
+    /// whenever the same files would become another component.
+    pub(super) fn of(folder: &Path, project: &Path, tools: &str) -> LastBuild {
+        let program = env::current_exe().ok().and_then(|path| FileStamp::at(&path));
+        let mut before = contents_below(project, &NOT_READ);
+        for file in
+            ENCLOSING.iter().flat_map(|name| project.ancestors().map(move |dir| dir.join(name)))
+        {
+            if file.is_file() {
+                before.insert(file.clone(), digest_of(&file));
+            }
+        }
+        LastBuild {
+            folder: folder.to_owned(),
+            project: project.to_owned(),
+            tools: format!("{program:?} {tools}"),
+            before,
+        }
+    }
+
+    /// Returns the component of the last build if this one would make the same.
+    pub(super) fn component(&self) -> Option<Vec<u8>> {
+        let record: Record = serde_json::from_slice(&fs::read(self.record_file()).ok()?).ok()?;
+        let others = record.others.keys().map(|path| (path.clone(), digest_of(path))).collect();
+        let same = record.tools == self.tools
+            && record.files == self.before
+            && record.others == others
+            && record.generated == self.generated();
+        let component = same.then(|| fs::read(self.component_file()).ok()).flatten()?;
+        (digest(&component) == record.component).then_some(component)
+    }
+
+    /// Records a finished build. `others` are the inputs that are not below the project.
+    pub(super) fn record(
+        self,
+        component: &[u8],
+        others: impl IntoIterator<Item = PathBuf>,
+    ) -> Result<(), BuildError> {
+        files::write_atomically(&self.component_file(), component)?;
+        let others = others.into_iter().filter(|path| !self.before.contains_key(path));
+        let record = Record {
+            generated: self.generated(),
+            others: others.map(|path| (path.clone(), digest_of(&path))).collect(),
+            component: digest(component),
+            tools: self.tools.clone(),
+            files: self.before.clone(),
+        };
+        let text = serde_json::to_vec(&record).expect("a record is JSON");
+        files::write_atomically(&self.record_file(), &text)
+    }
+
+    /// Returns whether a file of the project refers to another folder, such as
+    /// `#include "../bolt.h"`.
+    pub(super) fn refers_outside(&self) -> bool {
+        let refers = |path: &PathBuf| {
+            fs::read(path).is_ok_and(|bytes| bytes.windows(3).any(|bytes| bytes == b"../"))
+        };
+        self.before.keys().filter(|path| path.starts_with(&self.project)).any(refers)
+    }
+
+    fn generated(&self) -> Contents {
+        contents_below(&self.project.join(glue::FOLDER), &[])
+    }
+
+    fn record_file(&self) -> PathBuf {
+        self.folder.join("last-build.json")
+    }
+
+    fn component_file(&self) -> PathBuf {
+        self.folder.join("last-build.wasm")
+    }
+}
+
+/// Returns the digests of all files below a folder, except those in `skipped` or hidden
+/// folders.
+fn contents_below(folder: &Path, skipped: &[&str]) -> Contents {
+    let mut contents = Contents::new();
+    let mut folders = vec![folder.to_owned()];
+    while let Some(folder) = folders.pop() {
+        for path in entries(&folder) {
+            let name = file_name(&path);
+            let is_folder = path.is_dir();
+            if is_folder
+                && !path.is_symlink()
+                && !name.starts_with('.')
+                && !skipped.contains(&&*name)
+            {
+                folders.push(path);
+            } else if !is_folder {
+                contents.insert(path.clone(), digest_of(&path));
+            }
+        }
+    }
+    contents
+}
+
+fn digest_of(path: &Path) -> Option<String> {
+    fs::read(path).ok().map(|bytes| digest(&bytes))
+}
+
+fn digest(bytes: &[u8]) -> String {
+    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_build_is_repeated_only_if_an_input_a_tool_or_the_component_has_changed() {
+        let dir = tempfile::tempdir().unwrap();
+        let (project, work) = (dir.path().join("door"), dir.path().join("work"));
+        let write = |name: &str, text: &str| {
+            let path = project.join(name);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, text).unwrap();
+        };
+        write("plugin.js", "a");
+        write("node_modules/lib/index.js", "a");
+        let last = |tools: &str| LastBuild::of(&work, &project, tools);
+        let unchanged = |tools: &str| last(tools).component() == Some(b"wasm".to_vec());
+        let build = || {
+            let package = project.join("node_modules/lib/index.js");
+            write("gen/types.ts", "made");
+            last("1").record(b"wasm", [package]).unwrap();
+        };
+        assert!(!unchanged("1"));
+        build();
+        assert!(unchanged("1"));
+        assert!(!unchanged("2"), "other tools");
+
+        for untouched in ["cases/a.json", "target/x", "node_modules/other/index.js", ".git/x"] {
+            write(untouched, "b");
+            assert!(unchanged("1"), "{untouched}");
+        }
+        for changed in ["plugin.js", "new.js", "node_modules/lib/index.js", "gen/types.ts"] {
+            write(changed, "b");
+            assert!(!unchanged("1"), "{changed}");
+            build();
+            assert!(unchanged("1"), "{changed}");
+        }
+        fs::remove_file(project.join("new.js")).unwrap();
+        assert!(!unchanged("1"), "a deleted file");
+        build();
+        fs::write(work.join("last-build.wasm"), "other").unwrap();
+        assert!(!unchanged("1"), "a damaged component");
+    }
+}
