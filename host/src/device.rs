@@ -42,9 +42,10 @@ pub(crate) struct Device {
     pub(crate) service_manager: ServiceManager,
     pub(crate) supervisor: Supervisor,
     /// Persisted data; `None` if nothing outlives the process.
-    pub(crate) kept: Option<Durable>,
+    pub(crate) durable: Option<Durable>,
 }
 
+/// Event that the loop handles.
 enum Event {
     Incoming(Incoming),
     /// A twin request may be ready to send.
@@ -68,23 +69,24 @@ impl Device {
         let calls = TaskTracker::new();
         let mut deliveries = Deliveries::default();
         let mut drain: Option<Drain> = None;
-        // Declared outside the loop, so that other events do not postpone it.
+        // Time of the next `DrainTick`. Kept across iterations, so that other events do not
+        // postpone it.
         let mut tick = Instant::now();
         let mut stopping = false;
         let mut reboot: Option<AbortOnDropHandle<()>> = None;
         let mut online = None;
         let _jobs = self
-            .kept
+            .durable
             .as_ref()
-            .map(|kept| kept.run_jobs(Arc::clone(&self.router) as _, &self.supervisor));
+            .map(|durable| durable.run_jobs(Arc::clone(&self.router) as _, &self.supervisor));
         loop {
             let event = tokio::select! {
                 incoming = self.connection.next() => Event::Incoming(incoming),
                 () = self.twin.ready() => Event::TwinReady,
                 () = self.service_manager.alive_due() => Event::AliveDue,
                 () = &mut stop, if !stopping => Event::Stop,
-                () = reboot_due(self.kept.as_ref()), if drain.is_none() && reboot.is_none() => Event::RebootDue,
-                () = over(&mut reboot) => Event::RebootOver,
+                () = reboot_due(self.durable.as_ref()), if drain.is_none() && reboot.is_none() => Event::RebootDue,
+                () = task_ended(&mut reboot) => Event::RebootOver,
                 () = sleep_until(tick), if drain.is_some() => Event::DrainTick,
             };
             match event {
@@ -123,20 +125,20 @@ impl Device {
                     self.service_manager.stopping();
                     drain = Some(self.drain(&calls, DrainPurpose::Stop));
                 }
-                Event::RebootDue => match &self.kept {
-                    Some(kept) if kept.power.is_dry_run() => reboot = Some(kept.reboot()),
+                Event::RebootDue => match &self.durable {
+                    Some(durable) if durable.power.is_dry_run() => reboot = Some(durable.reboot()),
                     _ => drain = Some(self.drain(&calls, DrainPurpose::Reboot)),
                 },
                 Event::RebootOver => {
                     reboot = None;
-                    if let Some(kept) = self.kept.as_ref().filter(|_| !stopping) {
+                    if let Some(durable) = self.durable.as_ref().filter(|_| !stopping) {
                         self.router.resume();
-                        kept.jobs.resume();
+                        durable.jobs.resume();
                     }
                 }
                 Event::DrainTick => {
                     tick = Instant::now() + drain::TICK;
-                    let jobs = self.kept.as_ref().is_none_or(|kept| kept.jobs.is_idle());
+                    let jobs = self.durable.as_ref().is_none_or(|durable| durable.jobs.is_idle());
                     let delivered = self.telemetry.is_sent() && self.twin.is_reported();
                     let step = drain.as_mut().map_or(DrainStep::Wait, |drain| {
                         drain.step(Instant::now(), calls.is_empty() && jobs, delivered)
@@ -150,7 +152,7 @@ impl Device {
                         DrainStep::End(DrainPurpose::Stop) => break,
                         DrainStep::End(DrainPurpose::Reboot) => {
                             drain = None;
-                            reboot = self.kept.as_ref().map(Durable::reboot);
+                            reboot = self.durable.as_ref().map(Durable::reboot);
                         }
                     }
                 }
@@ -159,7 +161,7 @@ impl Device {
         }
         if !self.twin.is_reported() {
             let next =
-                if self.kept.is_some() { "they are sent after the next start" } else { "lost" };
+                if self.durable.is_some() { "they are sent after the next start" } else { "lost" };
             warn!(device = %self.id, "stopped before all reports reached the hub: {next}");
         }
         self.supervisor.stopping();
@@ -172,8 +174,8 @@ impl Device {
     fn drain(&self, calls: &TaskTracker, then: DrainPurpose) -> Drain {
         info!(device = %self.id, calls = calls.len(), grace = ?self.grace, "draining");
         self.router.drain();
-        if let Some(kept) = &self.kept {
-            kept.jobs.drain();
+        if let Some(durable) = &self.durable {
+            durable.jobs.drain();
         }
         Drain::begin(self.grace, then)
     }
@@ -199,7 +201,7 @@ impl Device {
         calls.spawn(async move { caller.answer("malformed", answer).await });
     }
 
-    /// Returns the return path for a method.
+    /// Creates the return path for the answer to a method.
     fn caller(&self, rid: RequestId, arrived: Instant) -> Caller {
         let outbox = self.connection.outbox();
         let guard = outbox.begin_answer();
@@ -241,15 +243,15 @@ impl Caller {
 }
 
 /// Waits until a reboot that a plugin requested is due.
-async fn reboot_due(kept: Option<&Durable>) {
-    match kept {
-        Some(kept) => kept.power.due().await,
+async fn reboot_due(durable: Option<&Durable>) {
+    match durable {
+        Some(durable) => durable.power.due().await,
         None => std::future::pending().await,
     }
 }
 
 /// Waits for the task to end; waits forever if there is none.
-async fn over(task: &mut Option<AbortOnDropHandle<()>>) {
+async fn task_ended(task: &mut Option<AbortOnDropHandle<()>>) {
     match task {
         // The panic hook has already reported a panic.
         Some(task) => drop(task.await),

@@ -14,7 +14,10 @@ use crate::device::counts::Counts;
 
 pub use heap::share as share_heap;
 
+/// Delay between the start and the first release, by which the start has freed its memory.
 const AFTER_START: Duration = Duration::from_secs(1);
+
+/// Interval of later releases.
 const EVERY: Duration = Duration::from_secs(15);
 
 /// Returns unused memory once after the start and then periodically; never completes.

@@ -73,14 +73,14 @@ pub async fn run_on(
     let service_manager = ServiceManager::of_environment();
     let supervisor = Supervisor::new(service_manager.watchdog());
     // Opened first, because it contains the last working configuration.
-    let kept = Durable::open(&config.host, &identity, machine).await?;
-    let known = KnownGood::in_data(&kept.directory);
+    let durable = Durable::open(&config.host, &identity, machine).await?;
+    let known = KnownGood::in_data(&durable.directory);
     let (shared, dial, control) =
-        prepare_or_fall_back(config, &identity, &known, &kept.directory, &supervisor).await?;
-    let journal = Arc::clone(&kept.journal);
+        prepare_or_fall_back(config, &identity, &known, &durable.directory, &supervisor).await?;
+    let journal = Arc::clone(&durable.journal);
     let switches = Arc::new(Switches::new(Arc::clone(&journal)));
     let changes = Changes::new(());
-    let mut device = shared.device(dial, Some(kept), &changes);
+    let mut device = shared.device(dial, Some(durable), &changes);
     device.router.table().slots().values().for_each(|slot| switches.apply(slot));
     device.service_manager = service_manager;
     device.service_manager.ready();
@@ -198,12 +198,12 @@ impl ProcessParts {
     }
 
     /// Creates a device with its own connection and twin, and starts to connect. Without
-    /// `kept` nothing is persisted. `changes` is notified when its plugins change.
-    pub(crate) fn device(&self, dial: Dial, kept: Option<Durable>, changes: &Changes) -> Device {
+    /// `durable` nothing is persisted. `changes` is notified when its plugins change.
+    pub(crate) fn device(&self, dial: Dial, durable: Option<Durable>, changes: &Changes) -> Device {
         let identity = dial.identity().clone();
         let id = identity.device.clone();
         let connection = Connection::open(dial, &self.supervisor);
-        let journal = kept.as_ref().map(|kept| Arc::clone(&kept.journal));
+        let journal = durable.as_ref().map(|durable| Arc::clone(&durable.journal));
         let twin = Arc::new(Twin::new(id.clone(), journal.clone()));
         let telemetry = Arc::new(Telemetry::new(
             identity,
@@ -218,16 +218,16 @@ impl ProcessParts {
             log: Arc::new(Log),
             twin: Arc::clone(&twin) as _,
             telemetry: Arc::clone(&telemetry) as _,
-            state: match &kept {
-                Some(kept) => Arc::clone(&kept.state) as _,
+            state: match &durable {
+                Some(durable) => Arc::clone(&durable.state) as _,
                 None => Arc::new(Nothing),
             },
-            jobs: match &kept {
-                Some(kept) => Arc::clone(&kept.jobs) as _,
+            jobs: match &durable {
+                Some(durable) => Arc::clone(&durable.jobs) as _,
                 None => Arc::new(Nothing),
             },
-            power: match &kept {
-                Some(kept) => Arc::clone(&kept.power) as _,
+            power: match &durable {
+                Some(durable) => Arc::clone(&durable.power) as _,
                 None => Arc::new(Nothing),
             },
             http: Arc::new(self.http.clone()),
@@ -255,7 +255,7 @@ impl ProcessParts {
             counts,
             service_manager,
             supervisor,
-            kept,
+            durable,
         }
     }
 

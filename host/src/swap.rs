@@ -61,6 +61,7 @@ pub(crate) struct Swap {
     /// Configuration that could not be applied because of a plugin.
     pending: Option<Config>,
     configuration: tokio::sync::watch::Sender<ConfigurationState>,
+    /// Last checks of all subjects.
     seen: HashMap<Subject, Seen>,
     /// State of the configuration's writer at the last check.
     writer: FileWriter,
@@ -75,7 +76,7 @@ pub(crate) struct Swap {
 /// State of the configuration on disk.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct ConfigurationState {
-    /// Error because of which the configuration was refused.
+    /// Error in the configuration, if it was refused.
     pub(crate) refused: Option<String>,
     /// `true` if some changes take effect only after a restart of the host.
     pub(crate) restart_needed: bool,
@@ -147,7 +148,7 @@ impl Swap {
                 () = sleep_until(again.unwrap_or_else(Instant::now)), if again.is_some() => {}
                 Some(order) = self.orders.recv() => self.carry_out(order).await,
                 Ok(()) = changed.changed() => {}
-                Some(ended) = self.tasks.join_next() => lifecycle::joined(ended),
+                Some(ended) = self.tasks.join_next() => lifecycle::report_panic(ended),
                 () = self.pulse.due() => {}
             }
         }
@@ -189,7 +190,7 @@ impl Swap {
         if !self.is_new(&subject, vec![FileStamp::at(&section.file)]) {
             return;
         }
-        let outcome = self.take(&slot, section).await;
+        let outcome = self.update(&slot, section).await;
         let settled = self.settle(&subject);
         match outcome {
             Ok(()) => drop(slot.set_refused(None)),
@@ -206,7 +207,7 @@ impl Swap {
     }
 
     /// Loads and activates the version in a plugin's file if it is new.
-    async fn take(&self, slot: &Arc<PluginSlot>, section: &PluginSection) -> Result<(), Refused> {
+    async fn update(&self, slot: &Arc<PluginSlot>, section: &PluginSection) -> Result<(), Refused> {
         let known = Arc::clone(slot);
         let is_known =
             move |digest: &str, section: &PluginSection| known.knows(digest, &section.settings);

@@ -22,6 +22,7 @@ use serde_json::{Value, json};
 use service::{Client, ClientSettings};
 use tokio::task::JoinSet;
 
+/// Number of concurrent callers.
 const CALLERS: u64 = 4;
 
 /// Distance between the first numbers of two callers.
@@ -80,7 +81,7 @@ impl Host {
     fn kill(mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
-        self.reader.join().expect("the journal was opened each time");
+        self.reader.join().expect("the log reports no damaged journal");
     }
 }
 
@@ -109,7 +110,7 @@ impl Service {
             }
         };
         let asked = tokio::time::timeout(PATIENCE, asked).await;
-        asked.unwrap_or_else(|_| panic!("{method} {payload} is not as it must be"));
+        asked.unwrap_or_else(|_| panic!("{method} {payload}: no expected answer in time"));
     }
 }
 

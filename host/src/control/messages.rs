@@ -66,8 +66,8 @@ pub struct PluginStatus {
     pub version: u32,
     /// SHA-256 of the component, in hex; empty if none is loaded.
     pub digest: String,
-    /// `active`, `loading`, `disabled` after failures, `off` by an operator, or
-    /// `not-started`.
+    /// State: `active`, `loading`, `disabled` after failures, `off` if an operator has
+    /// disabled the plugin, or `not-started`.
     pub state: String,
     /// Time at which this version became active; empty if none is loaded.
     pub since: String,

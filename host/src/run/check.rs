@@ -76,6 +76,7 @@ fn loader(config: &Config) -> Result<Loader, (PluginError, Option<Loader>)> {
     })
 }
 
+/// Checks the data directory. Skips the default directory if there is no identity.
 fn check_data(
     config: &Config,
     identity: Option<&DeviceConnectionString>,

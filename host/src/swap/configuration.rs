@@ -36,7 +36,7 @@ impl Swap {
             return;
         }
         let outcome = match new {
-            Ok(new) => self.take_or_wait(new).await,
+            Ok(new) => self.apply_or_postpone(new).await,
             Err(error) => Err(error.into()),
         };
         let settled = self.settle(&Subject::Configuration);
@@ -65,7 +65,7 @@ impl Swap {
 
     /// Applies the parts that need no restart. Keeps the configuration as pending if a plugin
     /// prevents that.
-    async fn take_or_wait(&mut self, new: Config) -> Result<(), Refused> {
+    async fn apply_or_postpone(&mut self, new: Config) -> Result<(), Refused> {
         let restart_needed = !self.config.needs_no_restart_for(&new);
         if restart_needed && !self.configuration.borrow().restart_needed {
             warn!("changes under [hub] and [host] take effect after a restart of the host");
@@ -75,13 +75,13 @@ impl Swap {
             self.pending = None;
             return Ok(());
         }
-        let outcome = self.take_configuration(&new).await;
+        let outcome = self.apply_plugins(&new).await;
         self.pending = outcome.is_err().then_some(new);
         outcome
     }
 
     /// Loads and starts all new versions, then activates them and replaces the table.
-    async fn take_configuration(&mut self, new: &Config) -> Result<(), Refused> {
+    async fn apply_plugins(&mut self, new: &Config) -> Result<(), Refused> {
         let mut plugins = BTreeMap::new();
         for (name, section) in &new.plugins {
             plugins.insert(name.clone(), self.next(name, section).await?);
@@ -144,7 +144,7 @@ impl Swap {
         Ok(made.map_or(Next::Same(Arc::clone(&slot)), |made| Next::New(made, Some(slot))))
     }
 
-    /// Starts the new versions. If one does not start, stops those that have.
+    /// Starts the new versions. If one of them does not start, stops the others.
     async fn start_new(&self, plugins: &BTreeMap<String, Next>) -> Result<(), Refused> {
         let mut started: Vec<&Plugin> = Vec::new();
         for (name, next) in plugins {

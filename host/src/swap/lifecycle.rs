@@ -15,7 +15,7 @@ use crate::supervision::caught;
 
 /// Back-off between attempts to start a plugin.
 const FIRST_RETRY: Duration = Duration::from_secs(1);
-const LAST_RETRY: Duration = Duration::from_secs(30);
+const MAX_RETRY: Duration = Duration::from_secs(30);
 
 /// Time limit for plugins to stop when the host stops.
 const LAST_STOPS: Duration = Duration::from_secs(3);
@@ -71,7 +71,7 @@ pub(crate) async fn stop_all(router: &Arc<Router>) {
     }
     let all = async {
         while let Some(ended) = stops.join_next().await {
-            joined(ended);
+            report_panic(ended);
         }
     };
     if tokio::time::timeout(LAST_STOPS, all).await.is_err() {
@@ -79,8 +79,8 @@ pub(crate) async fn stop_all(router: &Arc<Router>) {
     }
 }
 
-/// Reports a panic of a task, which concerns only the plugin of that task.
-pub(super) fn joined(ended: Result<(), JoinError>) {
+/// Logs a panic of a task, which concerns only the plugin of that task.
+pub(super) fn report_panic(ended: Result<(), JoinError>) {
     if let Err(error) = ended
         && error.is_panic()
     {
@@ -138,7 +138,7 @@ pub(super) async fn start_with_retries(
     version: Arc<Version<Plugin>>,
     before: Option<String>,
 ) {
-    let mut pause = Backoff::new(FIRST_RETRY, LAST_RETRY);
+    let mut pause = Backoff::new(FIRST_RETRY, MAX_RETRY);
     while slot.view().active.is_some_and(|active| active.number == version.number) {
         let start = start(&router, &version.loaded.plugin, before.as_deref());
         let outcome = caught(start).await;
