@@ -42,13 +42,8 @@ pub fn check(config: &Config, identity: Option<&DeviceConnectionString>) -> Chec
     errors.extend(check_data(config, identity).err().map(RunError::from));
     errors.extend(Control::check(config).err().map(RunError::from));
     errors.extend(Http::check(config).into_iter().map(RunError::from));
-    let loader = match loader(config) {
-        Ok(loader) => Some(loader),
-        Err((error, loader)) => {
-            errors.push(error.into());
-            loader
-        }
-    };
+    let (loader, error) = loader(config);
+    errors.extend(error.map(RunError::from));
     for (name, section) in &config.plugins {
         let made = plugins::read(name, section).and_then(|file| {
             loader.as_ref().map(|loader| loader.load(name, section, &file)).transpose()
@@ -65,15 +60,17 @@ pub fn check(config: &Config, identity: Option<&DeviceConnectionString>) -> Chec
     report
 }
 
-/// Creates a loader. If its cache cannot be used, the error is returned with a loader that
-/// uses the default cache, so that the plugins can still be checked.
-fn loader(config: &Config) -> Result<Loader, (PluginError, Option<Loader>)> {
-    Loader::new(config).map_err(|error| {
-        let is_cache = matches!(error, PluginError::Engine(EngineError::Cache { .. }));
-        let mut other = config.clone();
-        let has_other = other.host.compile_cache.take().is_some();
-        (error, (is_cache && has_other).then(|| Loader::new(&other).ok()).flatten())
-    })
+/// Creates a loader. If its cache cannot be used, returns the error with a loader that uses
+/// the default cache, so that the plugins can still be checked.
+fn loader(config: &Config) -> (Option<Loader>, Option<PluginError>) {
+    let error = match Loader::new(config) {
+        Ok(loader) => return (Some(loader), None),
+        Err(error) => error,
+    };
+    let is_cache = matches!(error, PluginError::Engine(EngineError::Cache { .. }));
+    let mut other = config.clone();
+    let has_other = other.host.compile_cache.take().is_some();
+    ((is_cache && has_other).then(|| Loader::new(&other).ok()).flatten(), Some(error))
 }
 
 /// Checks the data directory. Skips the default directory if there is no identity.
