@@ -76,6 +76,16 @@ impl Reservation {
         Ok(Reservation { budget: Arc::clone(budget), bytes })
     }
 
+    /// Reserves the memory of a compilation, which leaves the last part of the budget to
+    /// calls even if it needs all of it.
+    pub(crate) fn for_compilation(
+        budget: &Arc<Budget>,
+        bytes: usize,
+    ) -> Result<Reservation, NoMemory> {
+        let max_bytes = budget.limit_bytes - budget.limit_bytes / NEW_CALLS_FRACTION;
+        Reservation::new(budget, bytes.min(max_bytes))
+    }
+
     /// Releases all but `bytes`.
     pub(crate) fn shrink_to(&mut self, bytes: usize) {
         let rest = self.bytes.saturating_sub(bytes);

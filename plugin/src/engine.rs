@@ -15,6 +15,7 @@ use crate::error::one_line;
 use crate::interfaces;
 use crate::ticker::{IDLE_TICKS, Ticker};
 use crate::{EngineError, Limits, LoadError};
+use std::borrow::Cow;
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -135,7 +136,16 @@ impl Engine {
     /// its size and on the compile time.
     pub fn compile(&self, bytes: &[u8], limits: &Limits) -> Result<Compiled, LoadError> {
         component::check_size(bytes.len() as u64, limits)?;
-        self.compile_binary(&self.parts.compiler.binary(bytes, limits)?, limits)
+        self.compile_binary(&self.binary(bytes, limits)?, limits)
+    }
+
+    /// Returns the component in binary form, converting it if necessary.
+    pub(crate) fn binary<'a>(
+        &self,
+        bytes: &'a [u8],
+        limits: &Limits,
+    ) -> Result<Cow<'a, [u8]>, LoadError> {
+        self.parts.compiler.binary(bytes, limits, &self.parts.budget)
     }
 
     /// Compiles a component in binary form.
@@ -144,10 +154,10 @@ impl Engine {
         bytes: &[u8],
         limits: &Limits,
     ) -> Result<Compiled, LoadError> {
-        let EngineParts { wasmtime, compiler, cache, .. } = &*self.parts;
+        let EngineParts { wasmtime, compiler, cache, budget, .. } = &*self.parts;
         let source = Source::of(bytes, limits);
         let (component, in_use) =
-            compiler.component(wasmtime, cache.as_ref(), bytes, source, limits)?;
+            compiler.component(wasmtime, cache.as_ref(), bytes, source, limits, budget)?;
         Ok(Compiled { component, source, in_use })
     }
 
@@ -172,10 +182,10 @@ impl Engine {
     }
 
     /// Removes compiled components from the cache: all but those of plugins that are loaded,
-    /// by this process or another one, and `most_unused` others, the newest. Returns the
+    /// by this process or another one, and `max_unused` others, the newest. Returns the
     /// number of removed files. Blocks.
-    pub fn trim_cache(&self, most_unused: usize) -> io::Result<usize> {
-        self.parts.cache.as_ref().map_or(Ok(0), |cache| cache.limit_unused(most_unused))
+    pub fn trim_cache(&self, max_unused: usize) -> io::Result<usize> {
+        self.parts.cache.as_ref().map_or(Ok(0), |cache| cache.limit_unused(max_unused))
     }
 
     /// Returns the number of loads that found the compiled component in the cache.

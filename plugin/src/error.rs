@@ -116,6 +116,22 @@ pub enum LoadError {
         /// Number of abandoned compilations.
         others: usize,
     },
+    /// Compiling the component needs more memory than the budget of the host.
+    #[error("needs about {needs_bytes} bytes to compile; the host may use {limit_bytes}")]
+    CompileMemory {
+        /// Estimated memory of the compilation.
+        needs_bytes: usize,
+        /// `budget_bytes` of the engine's settings.
+        limit_bytes: usize,
+    },
+    /// Calls used the memory that compiling the component needs.
+    #[error("not compiled: about {needs_bytes} bytes were not free within {limit:?}")]
+    CompileBusy {
+        /// Estimated memory of the compilation.
+        needs_bytes: usize,
+        /// `compile_time` of the limits.
+        limit: Duration,
+    },
     /// The compiler failed.
     #[error("not compiled: {0}")]
     Compiler(String),

@@ -20,16 +20,17 @@ const BLOCKS: usize = 10_000;
 
 /// Checks every function against these limits. Malformed code passes: the compiler rejects
 /// it with a better message.
-pub(crate) fn check_functions(bytes: &[u8]) -> Result<(), LoadError> {
-    let mut function = 0;
+pub(crate) fn check_functions(bytes: &[u8]) -> Result<usize, LoadError> {
+    let (mut function, mut code_bytes) = (0, 0);
     for payload in Parser::new(0).parse_all(bytes) {
-        let Ok(payload) = payload else { return Ok(()) };
+        let Ok(payload) = payload else { return Ok(code_bytes) };
         if let Payload::CodeSectionEntry(body) = payload {
             check_function(function, &body)?;
             function += 1;
+            code_bytes += body.range().len();
         }
     }
-    Ok(())
+    Ok(code_bytes)
 }
 
 fn check_function(function: u32, body: &FunctionBody<'_>) -> Result<(), LoadError> {

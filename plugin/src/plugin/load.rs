@@ -35,7 +35,7 @@ impl Engine {
     ) -> Result<Plugin, LoadError> {
         self.check_limits(&settings.limits)?;
         component::check_size(bytes.len() as u64, &settings.limits)?;
-        let bytes = self.parts.compiler.binary(bytes, &settings.limits)?;
+        let bytes = self.binary(bytes, &settings.limits)?;
         check_imports_of_bytes(&bytes, name, &settings.capabilities)?;
         let compiled = self.compile_binary(&bytes, &settings.limits)?;
         self.plugin(name, &compiled, settings)

@@ -1,8 +1,9 @@
 //! The memory of all calls together.
 
 use crate::rig::{Host, engine_with_budget};
-use behaviour_plugin::{Answer, CallError, Engine, LoadError, Plugin, PluginSettings};
+use behaviour_plugin::{Answer, CallError, Engine, Limits, LoadError, Plugin, PluginSettings};
 use futures_util::future::join_all;
+use std::time::Duration;
 
 const MIB: usize = 1024 * 1024;
 
@@ -74,4 +75,45 @@ fn a_plugin_that_could_never_be_called_is_refused() {
     let error = loaded.err().unwrap();
     assert!(matches!(error, LoadError::Budget { limit_bytes: MIB, .. }), "{error}");
     assert!(error.to_string().ends_with(" bytes; the budget of all calls is 1048576"), "{error}");
+}
+
+#[test]
+fn a_component_that_takes_more_memory_to_compile_than_the_host_has_is_refused() {
+    // Less than a megabyte of code, of which a compiler makes some forty.
+    let component = fixtures::laborious(1, 50_000);
+    let engine = engine_with_budget(10, 8 * MIB);
+    let error = engine.load("x", &component, PluginSettings::default()).err().unwrap();
+    assert!(
+        matches!(error, LoadError::CompileMemory { limit_bytes, .. } if limit_bytes == 8 * MIB)
+    );
+    assert!(error.to_string().ends_with(" to compile; the host may use 8388608"), "{error}");
+    assert_eq!(engine.memory_in_use(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_compilation_counts_as_memory_of_the_host_and_waits_for_the_calls() {
+    let engine = engine_with_budget(10, 8 * MIB);
+    let (sleeps, host) = (load(&engine, "sleeps.wat"), Host::default());
+    let mut calls: Vec<_> = (0..10).map(|_| Box::pin(host.call(&sleeps, "once", "null"))).collect();
+    for call in &mut calls {
+        tokio::select! {
+            biased;
+            _ = call => {}
+            () = tokio::task::yield_now() => {}
+        }
+    }
+    let used = engine.memory_in_use();
+    assert!(used > 4 * MIB, "{used}");
+
+    let limits = Limits { compile_time: Duration::from_millis(1), ..Limits::default() };
+    // About 100 KB of code.
+    let component = fixtures::laborious(100, 110);
+    let error = engine.compile(&component, &limits).err().unwrap();
+    assert!(matches!(error, LoadError::CompileBusy { .. }), "{error}");
+    assert!(error.to_string().ends_with(" were not free within 1ms"), "{error}");
+
+    drop(calls);
+    assert_eq!(engine.memory_in_use(), 0);
+    engine.compile(&component, &Limits::default()).unwrap();
+    assert_eq!(engine.memory_in_use(), 0);
 }

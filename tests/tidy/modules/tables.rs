@@ -21,7 +21,7 @@ const PLUGIN: Modules = &[
     ("settings", &["capability", "limits"]),
     ("component", &["capability", "error", "limits"]),
     ("about", &["component", "limits", "settings"]),
-    ("compile", &["component", "error", "limits"]),
+    ("compile", &["budget", "component", "error", "limits"]),
     ("call", &["about", "budget", "capability", "lent", "limits", "ticker"]),
     ("interfaces", &["call", "capability", "error", "lent"]),
     (

@@ -33,11 +33,11 @@ impl InUse {
 
 /// Removes files that are not in use, the oldest first, until those left have no more
 /// bytes than this.
-pub(super) fn limit_bytes(directory: &Path, most_bytes: u64) -> io::Result<()> {
+pub(super) fn limit_bytes(directory: &Path, max_bytes: u64) -> io::Result<()> {
     let files = files(directory)?;
     let mut bytes: u64 = files.iter().map(|file| file.bytes).sum();
     for file in files {
-        if bytes <= most_bytes {
+        if bytes <= max_bytes {
             break;
         }
         if remove_unused(&file.path)? {
@@ -49,14 +49,14 @@ pub(super) fn limit_bytes(directory: &Path, most_bytes: u64) -> io::Result<()> {
 
 /// Removes files that are not in use, the oldest first, until this many are left of them.
 /// Returns the number of removed files.
-pub(super) fn limit_unused(directory: &Path, most_unused: usize) -> io::Result<usize> {
+pub(super) fn limit_unused(directory: &Path, max_unused: usize) -> io::Result<usize> {
     let (mut unused, mut removed) = (0, 0);
     for file in files(directory)?.into_iter().rev() {
         if is_in_use(&file.path)? {
             continue;
         }
         unused += 1;
-        if unused > most_unused && remove_unused(&file.path)? {
+        if unused > max_unused && remove_unused(&file.path)? {
             removed += 1;
         }
     }
