@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -39,6 +40,15 @@ pub enum PluginError {
         #[source]
         source: LoadError,
     },
+    /// A file that is not the one that the configuration names by its digest.
+    #[error("plugin `{name}`")]
+    Digest {
+        /// The plugin's name in the configuration.
+        name: String,
+        /// The cause.
+        #[source]
+        source: DigestMismatch,
+    },
     /// Missing certificates for a plugin that can send HTTP requests.
     #[error("plugin `{name}`")]
     Trust {
@@ -48,6 +58,18 @@ pub enum PluginError {
         #[source]
         source: TrustError,
     },
+}
+
+/// A file whose digest is not the configured one.
+#[derive(Debug, thiserror::Error)]
+#[error("the SHA-256 digest of {} is {found}, not {expected} as in `sha256`", .file.display())]
+pub struct DigestMismatch {
+    /// The path of the file.
+    pub file: PathBuf,
+    /// The digest of the file.
+    pub found: String,
+    /// The digest in the configuration.
+    pub expected: String,
 }
 
 impl PluginError {
@@ -67,12 +89,18 @@ impl PluginError {
                      `behaviour build`"
                 ))
             }
+            PluginError::Digest { name, .. } => Some(format!(
+                "install the file that `sha256` under [plugins.{name}] names, or correct `sha256`"
+            )),
             PluginError::Load { source: LoadError::EngineMemory { .. }, .. } => {
                 Some("start the host again: it makes room for what its plugins may have".into())
             }
             PluginError::Trust { name, .. } => Some(format!(
                 "set `ca_file` under [plugins.{name}.http] to a PEM file of certificates"
             )),
+            PluginError::Load { source: LoadError::CompileMemory { .. }, .. } => {
+                Some("raise `memory_bytes` under [host]".into())
+            }
             PluginError::Load { source: LoadError::Budget { .. }, .. } => {
                 Some("raise `memory_bytes` under [host], or lower that of the plugin".into())
             }
@@ -169,7 +197,7 @@ impl Loader {
 /// Reads the file of a plugin. Returns an error if it exceeds the plugin's limit.
 pub(crate) fn read(name: &str, section: &PluginSection) -> Result<WholeFile, PluginError> {
     let path = &section.file;
-    WholeFile::read(path, section.settings.component_bytes()).map_err(|error| {
+    let file = WholeFile::read(path, section.settings.component_bytes()).map_err(|error| {
         let source = match error {
             FileError::Read(source) => LoadError::Read { path: path.clone(), source },
             FileError::TooLarge { bytes, limit_bytes } => {
@@ -177,7 +205,15 @@ pub(crate) fn read(name: &str, section: &PluginSection) -> Result<WholeFile, Plu
             }
         };
         PluginError::Load { name: name.to_owned(), source }
-    })
+    })?;
+    match &section.sha256 {
+        Some(expected) if *expected != file.digest => {
+            let (found, expected) = (file.digest, expected.clone());
+            let source = DigestMismatch { file: path.clone(), found, expected };
+            Err(PluginError::Digest { name: name.to_owned(), source })
+        }
+        _ => Ok(file),
+    }
 }
 
 /// Reads and loads every plugin of a configuration. Blocks.

@@ -291,7 +291,9 @@ impl ProcessParts {
         tasks.spawn(supervisor.watch("desired", desired.run(changes.clone())));
         if let Some(key) = self.config.host.report_plugins_under.clone() {
             let (router, twin) = (Arc::clone(router), Arc::clone(twin));
-            let status = status::run(key, router, twin, changes.clone());
+            let operator = operator.clone();
+            let refused = move || operator.configuration().refused;
+            let status = status::run(key, router, refused, twin, changes.clone());
             tasks.spawn(supervisor.watch("status", status));
         }
         let router = Arc::clone(router);

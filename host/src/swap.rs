@@ -193,7 +193,12 @@ impl Swap {
         let outcome = self.update(&slot, section).await;
         let settled = self.settle(&subject);
         match outcome {
-            Ok(()) => drop(slot.set_refused(None)),
+            Ok(()) => {
+                if slot.set_refused(None) {
+                    let (plugin, file) = (slot.name(), section.file.display());
+                    info!(plugin, %file, "file of the plugin accepted again");
+                }
+            }
             Err(error) if settled => {
                 let (plugin, file, hint) = (slot.name(), section.file.display(), error.hint());
                 let error = error.without_plugin_name();
@@ -321,6 +326,7 @@ impl Refused {
             Refused::Plugin(PluginError::Load { source, .. }) => {
                 program::chain(&source).to_string()
             }
+            Refused::Plugin(PluginError::Digest { source, .. }) => source.to_string(),
             Refused::NotStarted { reason, .. } => reason,
             Refused::Panicked { .. } => "the compiler panicked".to_owned(),
             other => other.message(),

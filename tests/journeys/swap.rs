@@ -110,6 +110,29 @@ async fn a_version_that_does_not_start_is_reported_and_the_old_one_still_answers
 }
 
 #[tokio::test]
+async fn a_refused_configuration_is_reported_until_it_is_corrected() {
+    let rig = Rig::new().plugin("reply.wat", ()).start().await;
+    rig.until_reported("/plugins/reply/state", &json!("active")).await;
+    let configuration = rig.data().with_file_name("host.toml");
+    let text = std::fs::read_to_string(&configuration).unwrap();
+
+    std::fs::write(&configuration, format!("mistake = 1\n{text}")).unwrap();
+    let error = until("the refused configuration is reported", || async {
+        let error = rig.service.reported().await["pluginsConfiguration"]["lastError"].take();
+        error.as_str().map(str::to_owned)
+    })
+    .await;
+    assert!(error.starts_with("line 1: unknown field `mistake`"), "{error}");
+    assert_eq!(rig.service.call("ask", json!(1)).await.unwrap().status, 200);
+
+    std::fs::write(&configuration, text).unwrap();
+    until("the error is removed", || async {
+        rig.service.reported().await.get("pluginsConfiguration").is_none().then_some(())
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn a_plugin_that_keeps_failing_is_disabled_and_reported_until_it_works() {
     let rig = Rig::new()
         .plugin("misbehaves.wat", [set("disable_after", 2), set("failing_for", "0s")])

@@ -92,6 +92,14 @@ pub enum ConfigError {
         #[source]
         source: HttpError,
     },
+    /// Text that is not a SHA-256 digest.
+    #[error("[plugins.{plugin}]: `sha256` is `{found}`, not 64 hexadecimal digits")]
+    Sha256 {
+        /// Name of the plugin.
+        plugin: String,
+        /// Value in the configuration, escaped.
+        found: String,
+    },
     /// Limit out of range.
     #[error("[plugins.{plugin}]: limits")]
     Limit {

@@ -66,6 +66,7 @@ pub(super) struct TelemetryKeys {
 #[serde(deny_unknown_fields)]
 pub(super) struct Plugin {
     pub(super) file: PathBuf,
+    pub(super) sha256: Option<String>,
     pub(super) methods: Vec<String>,
     pub(super) deadline: Option<Period>,
     #[serde(default)]

@@ -24,6 +24,8 @@ const FAILING_FOR: Duration = Duration::from_secs(10);
 pub struct PluginSection {
     /// Path of the component.
     pub file: PathBuf,
+    /// Digest that the file must have: SHA-256 in lower-case hexadecimal.
+    pub sha256: Option<String>,
     /// Methods that the plugin serves.
     pub methods: Vec<MethodName>,
     /// `true` if the plugin serves all methods that no other plugin names.
@@ -117,9 +119,11 @@ pub(super) fn plugin(
     let http = http::http(section.http.as_ref(), &capabilities, directory)
         .map_err(|source| ConfigError::Http { plugin: name.clone(), source })?;
     let limits = limits(&name, &section)?;
+    let sha256 = section.sha256.map(|text| digest(&name, text)).transpose()?;
     let config = section.config.into_iter().map(|(key, value)| (key, text_of(value))).collect();
     Ok(PluginSection {
         file: directory.join(section.file),
+        sha256,
         methods,
         any_method: !any.is_empty(),
         patience: Patience {
@@ -143,6 +147,14 @@ pub(super) fn plugin(
         )?,
         settings: Settings { limits, config, capabilities, http },
     })
+}
+
+/// Parses a SHA-256 digest. Upper-case digits are accepted.
+fn digest(plugin: &str, text: String) -> Result<String, ConfigError> {
+    if text.len() == 64 && text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+        return Ok(text.to_ascii_lowercase());
+    }
+    Err(ConfigError::Sha256 { plugin: plugin.to_owned(), found: text.escape_debug().to_string() })
 }
 
 fn limits(plugin: &str, section: &file::Plugin) -> Result<Limits, ConfigError> {

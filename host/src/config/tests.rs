@@ -106,7 +106,7 @@ fn repeated_calls_are_recognised_by_a_field_for_a_limited_time() {
 fn an_unknown_key_is_named_with_its_line() {
     check_refused(
         &format!("{REBOOT}dedline = \"5s\"\n"),
-        "line 4: unknown field `dedline`, expected one of `file`, `methods`",
+        "line 4: unknown field `dedline`, expected one of `file`, `sha256`, `methods`",
     );
     check_refused("[hub]\n\nprot = 1\n", "line 3: unknown field `prot`");
     check_refused(

@@ -1,8 +1,9 @@
 //! Status of the plugins in the device's reported properties, for queries over the fleet.
 //!
-//! One key, `plugins` by default, contains an object for each plugin. Only differences to
-//! the properties in the hub are reported: after each connection and each change, at most
-//! once a second.
+//! One key, `plugins` by default, contains an object for each plugin. A second key, which
+//! has `Configuration` appended to the name, contains the error of a refused `host.toml`.
+//! Only differences to the properties in the hub are reported: after each connection and
+//! each change, at most once a second.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -30,23 +31,36 @@ const MAX_ERROR_CHARS: usize = 256;
 const HOST: &str = "host";
 
 /// Reports the status until the future is dropped.
-pub(crate) async fn run(key: String, router: Arc<Router>, twin: Arc<Twin>, changes: Changes) {
+///
+/// `refused` returns the reason why `host.toml` is not in force, if there is one.
+pub(crate) async fn run(
+    key: String,
+    router: Arc<Router>,
+    refused: impl Fn() -> Option<String>,
+    twin: Arc<Twin>,
+    changes: Changes,
+) {
+    let configuration_key = format!("{key}Configuration");
+    let keys = [key.as_str(), configuration_key.as_str()];
     let mut changed = changes.subscribe();
     let mut sightings = twin.changes();
-    // Section in the hub after all pending reports have arrived. `None` until the reports
+    // Sections in the hub after all pending reports have arrived. `None` until the reports
     // of an earlier run have arrived, because their content is not known.
     let mut known: Option<Map<String, Value>> = None;
     loop {
         changed.mark_unchanged();
         sightings.mark_unchanged();
         if twin.is_reported() {
-            known = twin.reported().ok().and_then(|document| section(&document.body, &key));
+            known = twin.reported().ok().and_then(|document| sections(&document.body, keys));
         }
         if let Some(before) = &mut known {
-            let wanted = wanted(&router);
+            let mut wanted = Map::from_iter([(key.clone(), wanted(&router).into())]);
+            if let Some(error) = refused() {
+                let configuration = Map::from_iter([last_error(&error)]);
+                wanted.insert(configuration_key.clone(), configuration.into());
+            }
             let patch = difference(before, &wanted);
             if !patch.is_empty() {
-                let patch = Map::from_iter([(key.clone(), patch.into())]);
                 match twin.report(HOST, patch).await {
                     Ok(()) => *before = wanted,
                     Err(error) => {
@@ -66,13 +80,16 @@ pub(crate) async fn run(key: String, router: Arc<Router>, twin: Arc<Twin>, chang
     }
 }
 
-/// Returns the object under the key, or an empty one if there is none.
-fn section(reported: &str, key: &str) -> Option<Map<String, Value>> {
+/// Returns the values under these keys.
+fn sections(reported: &str, keys: [&str; 2]) -> Option<Map<String, Value>> {
     let mut reported: Map<String, Value> = serde_json::from_str(reported).ok()?;
-    match reported.remove(key) {
-        Some(Value::Object(section)) => Some(section),
-        _ => Some(Map::new()),
-    }
+    reported.retain(|key, _| keys.contains(&key.as_str()));
+    Some(reported)
+}
+
+/// Returns the entry of an error, which is cut to its maximum length.
+fn last_error(error: &str) -> (String, Value) {
+    ("lastError".to_owned(), error.chars().take(MAX_ERROR_CHARS).collect::<String>().into())
 }
 
 /// Returns the status of all plugins.
@@ -96,8 +113,7 @@ fn of(slot: &PluginSlot) -> Map<String, Value> {
         ]);
     }
     if let Some(error) = view.last_error {
-        let error: String = error.chars().take(MAX_ERROR_CHARS).collect();
-        status.insert("lastError".to_owned(), error.into());
+        status.extend([last_error(&error)]);
     }
     status
 }
@@ -107,13 +123,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_section_is_the_object_under_the_key_or_empty() {
+    fn the_sections_are_the_values_under_the_two_keys() {
+        let keys = ["plugins", "pluginsConfiguration"];
+        let check = |reported: &str, expected: Value| {
+            assert_eq!(Value::from(sections(reported, keys).unwrap()), expected);
+        };
         let reported = r#"{"plugins":{"a":{"version":1}},"other":{"plugins":2}}"#;
-        assert_eq!(
-            Value::from(section(reported, "plugins").unwrap()),
-            json!({"a": {"version": 1}})
-        );
-        assert_eq!(section(reported, "other2"), Some(Map::new()));
-        assert_eq!(section(r#"{"plugins":3}"#, "plugins"), Some(Map::new()));
+        check(reported, json!({"plugins": {"a": {"version": 1}}}));
+        check(r#"{"pluginsConfiguration":3}"#, json!({"pluginsConfiguration": 3}));
+        check("{}", json!({}));
     }
 }

@@ -41,12 +41,18 @@ impl Swap {
         };
         let settled = self.settle(&Subject::Configuration);
         match outcome {
-            Ok(()) => self.configuration.send_modify(|state| state.refused = None),
+            Ok(()) if self.configuration.borrow().refused.is_some() => {
+                info!(file = %path.display(), "configuration accepted again");
+                self.configuration.send_modify(|state| state.refused = None);
+                self.changes.send_replace(());
+            }
+            Ok(()) => {}
             Err(error) if settled => {
                 let (file, hint) = (path.display(), error.hint());
                 let error = error.message();
                 error!(%file, hint, "configuration refused, the previous one stays in force: {error}");
                 self.configuration.send_modify(|state| state.refused = Some(error));
+                self.changes.send_replace(());
             }
             Err(_) => {}
         }
@@ -134,7 +140,10 @@ impl Swap {
             return Ok(Next::New(made.expect("no version is known"), None));
         };
         let before = &self.config.plugins[name];
-        if before.file == section.file && before.settings == section.settings {
+        if before.file == section.file
+            && before.sha256 == section.sha256
+            && before.settings == section.settings
+        {
             return Ok(Next::Same(slot));
         }
         let known = Arc::clone(&slot);

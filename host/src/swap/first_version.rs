@@ -170,7 +170,8 @@ impl FirstVersion {
     /// capability that was revoked.
     async fn load_good(&self, digest: String) -> Result<Loaded<Plugin>, Missing> {
         let file = self.known.as_ref().ok_or(Missing)?.path(&digest);
-        let section = PluginSection { file, ..self.section.clone() };
+        // Its digest is checked below.
+        let section = PluginSection { file, sha256: None, ..self.section.clone() };
         let made = self.load_file(section).await.map_err(|error| {
             let (plugin, error) = (self.slot.name(), error.without_plugin_name());
             warn!(plugin, digest, "last working version not loaded: {error}");

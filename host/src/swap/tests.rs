@@ -3,6 +3,7 @@
 
 mod cache;
 mod panics;
+mod refused;
 mod restart;
 
 use std::collections::BTreeMap;

@@ -4,6 +4,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use protocol::sas;
+use sha2::{Digest, Sha256};
 
 use crate::rig::{KEY, Running, directory, identity, plugin, program};
 
@@ -178,6 +179,33 @@ fn check_reports_all_errors_that_would_prevent_a_start() {
     assert_eq!(errors.len(), wanted.len(), "{found}");
     assert!(errors[7]["hint"].as_str().unwrap().contains("add \"power\""), "{found}");
     assert_eq!(found["plugins"][0]["name"], "c");
+}
+
+#[test]
+fn a_file_with_another_digest_than_the_configured_one_prevents_a_first_start() {
+    let digest = Sha256::digest(fixtures::guest("reply.wat"));
+    let found: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
+    let pinned = |digest: &str| format!("{}sha256 = \"{digest}\"\n", plugin("reply.wasm"));
+    let other = "0".repeat(64);
+    let error = format!(
+        "plugin `p`: the SHA-256 digest of reply.wasm is {found}, not {other} as in `sha256`"
+    );
+    let hint = "install the file that `sha256` under [plugins.p] names, or correct `sha256`";
+    check(&pinned(&other), Some(&identity()), &error, hint);
+
+    let directory = directory(&pinned(&other));
+    let check = || {
+        let arguments = ["check", "--without-identity"];
+        let done = program(directory.path(), &arguments, None).output().unwrap();
+        (done.status.code(), String::from_utf8(done.stderr).unwrap())
+    };
+    assert_eq!(check(), (Some(1), format!("error: {error}\nhint: {hint}\n")));
+    std::fs::write(directory.path().join("host.toml"), pinned(&found)).unwrap();
+    assert_eq!(check(), (Some(0), String::new()));
+
+    std::fs::write(directory.path().join("host.toml"), pinned("abc")).unwrap();
+    let expected = "[plugins.p]: `sha256` is `abc`, not 64 hexadecimal digits";
+    assert!(check().1.contains(expected), "{}", check().1);
 }
 
 #[test]
