@@ -4,6 +4,11 @@
 //! corpora and thousands of mutations (`tests/fuzzing.rs`). They panic if a property does
 //! not hold.
 
+#[path = "targets/arguments.rs"]
+mod arguments;
+#[path = "targets/cache_files.rs"]
+mod cache_files;
+
 use std::fmt::{Debug, Display};
 use std::path::Path;
 use std::str::FromStr;
@@ -25,11 +30,14 @@ use protocol::user_name::UserName;
 use serde::de::IgnoredAny;
 use serde_json::{Map, Value};
 
+pub(crate) use arguments::arguments;
+pub(crate) use cache_files::cache_files;
+
 /// Name of a target and of its corpus, and its function.
 pub(crate) type Target = (&'static str, fn(&[u8]));
 
 /// All targets.
-pub(crate) const TARGETS: [Target; 14] = [
+pub(crate) const TARGETS: [Target; 18] = [
     ("topics", topics),
     ("connection_strings", connection_strings),
     ("sas", sas),
@@ -44,6 +52,10 @@ pub(crate) const TARGETS: [Target; 14] = [
     ("hosts", hosts),
     ("control", control),
     ("components", components),
+    ("arguments", arguments),
+    ("cache_files", cache_files),
+    ("bulk", bulk),
+    ("faults", faults),
 ];
 
 /// Asserts that a parsed value is displayed as text that parses to the same value.
@@ -226,6 +238,18 @@ pub(crate) fn bodies(bytes: &[u8]) {
     let Ok(text) = std::str::from_utf8(bytes) else { return };
     hub::fuzzing::write_twin(text);
     hub::fuzzing::read_identity(text);
+}
+
+/// Checks the bodies of bulk requests to the registry of the hub.
+pub(crate) fn bulk(bytes: &[u8]) {
+    let Ok(text) = std::str::from_utf8(bytes) else { return };
+    hub::fuzzing::run_bulk(text);
+}
+
+/// Checks the bodies of requests that set faults of the hub.
+pub(crate) fn faults(bytes: &[u8]) {
+    let Ok(text) = std::str::from_utf8(bytes) else { return };
+    hub::fuzzing::set_fault(text);
 }
 
 /// Checks the packets that a hub sends to the host.

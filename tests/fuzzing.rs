@@ -15,8 +15,11 @@ use targets::{TARGETS, Target};
 /// The number of mutations for each target.
 const MUTATIONS: u64 = 20_000;
 
-/// The number of mutations for `components`, which compiles its inputs.
-const COMPONENT_MUTATIONS: u64 = 1000;
+/// The number of mutations for targets that compile their inputs or run a guest.
+const SLOW_MUTATIONS: u64 = 1000;
+
+/// The names of these targets.
+const SLOW: [&str; 3] = ["arguments", "cache_files", "components"];
 
 /// The maximum size of an input, in bytes.
 const MAX_BYTES: usize = 4096;
@@ -47,7 +50,7 @@ fn run((name, target): Target, seed: u64) {
         target(input);
     }
     let mut random = Random(seed | 1);
-    for _ in 0..if name == "components" { COMPONENT_MUTATIONS } else { MUTATIONS } {
+    for _ in 0..if SLOW.contains(&name) { SLOW_MUTATIONS } else { MUTATIONS } {
         let input = random.mutation(&corpus);
         let result = std::panic::catch_unwind(|| target(&input));
         assert!(result.is_ok(), "{name}: FUZZ_SEED={seed}: {:?}", input.escape_ascii().to_string());

@@ -5,6 +5,7 @@ use std::sync::{Arc, LazyLock};
 use protocol::twin::{MAX_SECTION_BYTES, MAX_TAGS_BYTES, size};
 use serde_json::{Value, json};
 
+use crate::faults::{ControlRequest, FaultJson, Faults};
 use crate::query;
 use crate::rest;
 use crate::state::{IdentityRequest, IfMatch, Owner, State, TwinChange, TwinWrite};
@@ -62,5 +63,44 @@ pub fn write_twin(body: &str) {
 pub fn read_identity(body: &str) {
     if let Ok(value) = json::value(body) {
         drop(serde_json::from_value::<IdentityRequest>(value));
+    }
+}
+
+/// Runs a bulk request over a new registry.
+///
+/// # Panics
+///
+/// If the answer does not say of each item what became of it.
+pub fn run_bulk(body: &str) {
+    let Ok(Value::Array(items)) = json::value(body) else { return };
+    let state = State::open(None, vec!["localhost".to_owned()]);
+    let state = state.expect("a state in memory can be opened");
+    let count = items.len();
+    let Some(answer) = rest::bulk(Arc::clone(&state), items) else { return };
+    let errors = answer["errors"].as_array().expect("a list of errors");
+    assert!(errors.len() <= count);
+    assert_eq!(answer["isSuccessful"], errors.is_empty());
+    assert!(
+        errors.iter().all(|error| error["errorCode"].is_i64() || error["errorCode"].is_string())
+    );
+}
+
+/// Sets a fault by the body of a request.
+///
+/// # Panics
+///
+/// If a fault that is set is listed as another one.
+pub fn set_fault(body: &str) {
+    let Ok(Value::Object(body)) = json::value(body) else { return };
+    let Ok(ControlRequest::Fault(fault)) = ControlRequest::parse(Value::Object(body)) else {
+        return;
+    };
+    let faults = Faults::default();
+    if faults.set(fault).is_err() {
+        return;
+    }
+    for waiting in faults.waiting() {
+        let listed = serde_json::to_value(FaultJson::from(&waiting)).expect("plain data");
+        assert_eq!(ControlRequest::parse(listed), Ok(ControlRequest::Fault(waiting)));
     }
 }

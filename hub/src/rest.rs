@@ -28,10 +28,12 @@ use axum::http::header::AUTHORIZATION;
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
+use futures_util::FutureExt as _;
 use parking_lot::Mutex;
 use protocol::error::{ErrorCode, HubError};
 use protocol::rest;
 use protocol::sas::SasToken;
+use serde_json::Value;
 use tracing::info;
 
 use crate::faults::{CONTROL_PATH, Faults};
@@ -43,6 +45,16 @@ use crate::state::{Owner, State};
 use answer::ApiError;
 pub(crate) use path::decode_slashes;
 pub(crate) use query::check_continuation;
+
+/// Performs a bulk request over a registry in memory, and returns the answer. Returns `None`
+/// if the registry would wait for a disk.
+pub(crate) fn bulk(state: Arc<State>, items: Vec<Value>) -> Option<Value> {
+    let faults = Arc::<Faults>::default();
+    let sessions = Arc::new(Sessions::new(Arc::clone(&faults)));
+    let methods = Arc::new(Methods::new(Arc::clone(&sessions), Arc::clone(&faults)));
+    let rest = Rest { state, sessions, methods, faults, order: Arc::default() };
+    bulk::all(&rest, items).now_or_never()
+}
 
 /// Returns the router of the REST API.
 pub(crate) fn router(

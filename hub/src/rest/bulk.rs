@@ -69,12 +69,17 @@ pub(super) async fn run(Extract(rest): Extract<Rest>, JsonArray(items): JsonArra
         let reason = format!("{} items; at most {MAX_ITEMS} are allowed", items.len());
         return Err(ApiError::invalid(reason));
     }
+    answer(&all(&rest, items).await)
+}
+
+/// Performs the operation of each item, and returns the answer.
+pub(super) async fn all(rest: &Rest, items: Vec<Value>) -> Value {
     let mut errors = Vec::new();
     for item in items {
         let id = item.get("id").cloned().unwrap_or_default();
         let module = item.get("moduleId").cloned().unwrap_or_default();
         let operation = item.get("importMode").cloned().unwrap_or(json!("createOrUpdate"));
-        if let Err(error) = process(&rest, item).await {
+        if let Err(error) = process(rest, item).await {
             errors.push(json!({
                 "deviceId": id,
                 "moduleId": module,
@@ -84,7 +89,7 @@ pub(super) async fn run(Extract(rest): Extract<Rest>, JsonArray(items): JsonArra
             }));
         }
     }
-    answer(&json!({ "isSuccessful": errors.is_empty(), "errors": errors, "warnings": [] }))
+    json!({ "isSuccessful": errors.is_empty(), "errors": errors, "warnings": [] })
 }
 
 async fn process(rest: &Rest, value: Value) -> Result<(), HubError> {

@@ -112,7 +112,7 @@ const HUB: Modules = &[
     ("config", &["ca", "state"]),
     ("rest", &["faults", "methods", "policy", "query", "sessions", "stamps", "state"]),
     ("session", &["faults", "methods", "mqtt", "sessions", "stamps", "state", "telemetry"]),
-    ("fuzzing", &["query", "rest", "state"]),
+    ("fuzzing", &["faults", "query", "rest", "state"]),
     ("websocket", &["mqtt", "session"]),
     ("listener", &["rest", "session", "websocket"]),
 ];
