@@ -1,115 +1,149 @@
 //! Those that are loaded, and misbehave when they are called.
 
-use crate::{Row, Trial};
+use crate::Row;
+use crate::trial::Trial;
 use behaviour_plugin::{Answer, CallError, Limits, Plugin, PluginSettings};
 use futures_util::future::FutureExt;
 use std::time::Duration;
+
+/// The guests that are called.
+pub(crate) const GUESTS: &[&str] = &[
+    "answers.wat",
+    "asks.wat",
+    "hoards.wat",
+    "lasts.wat",
+    "misbehaves.wat",
+    "never_starts.wat",
+    "never_takes_over.wat",
+    "talks.wat",
+];
 
 pub(crate) const ROWS: &[Row] = &[
     Row {
         name: "loops for ever",
         expected: "504 deadline-exceeded: no answer within 100ms",
+        budget_mib: 8,
         attempt: |trial| trial.outcome("misbehaves.wat", "spin").boxed(),
     },
     Row {
         name: "loops for ever in its start",
         expected: "504 deadline-exceeded: no answer within 100ms",
+        budget_mib: 8,
         attempt: |trial| trial.outcome("never_starts.wat", "any").boxed(),
     },
     Row {
         name: "loops for ever as it takes over",
         expected: "504 deadline-exceeded: no answer within 100ms",
+        budget_mib: 8,
         attempt: |trial| takes_over(trial).boxed(),
     },
     Row {
         name: "loops for ever in a job",
         expected: "504 deadline-exceeded: no answer within 100ms",
+        budget_mib: 8,
         attempt: |trial| job(trial).boxed(),
     },
     Row {
         name: "hoards memory",
         expected: "507 out-of-memory: asked for more than its 67108864 bytes of memory",
+        budget_mib: 72,
         attempt: |trial| trial.patient_outcome("misbehaves.wat", "grow").boxed(),
     },
     Row {
         name: "hoards a table",
         expected: "500 trapped: asked for more than its 20000 elements of a table",
+        budget_mib: 8,
         attempt: |trial| trial.patient_outcome("hoards.wat", "table").boxed(),
     },
     Row {
         name: "fills all its memory for ever",
         expected: "504 deadline-exceeded: no answer within 100ms",
+        budget_mib: 72,
         attempt: |trial| trial.outcome("hoards.wat", "fill").boxed(),
     },
     Row {
         name: "copies all its memory for ever",
         expected: "504 deadline-exceeded: no answer within 100ms",
+        budget_mib: 72,
         attempt: |trial| trial.outcome("hoards.wat", "copy").boxed(),
     },
     Row {
         name: "copies more memory than it has",
         expected: "500 trapped: wasm trap: out of bounds memory access",
+        budget_mib: 8,
         attempt: |trial| trial.patient_outcome("hoards.wat", "past").boxed(),
     },
     Row {
         name: "recurses without end",
         expected: "500 trapped: wasm trap: call stack exhausted",
+        budget_mib: 8,
         attempt: |trial| trial.patient_outcome("misbehaves.wat", "recurse").boxed(),
     },
     Row {
         name: "traps on every call",
         expected: "500 trapped: wasm trap: wasm `unreachable` instruction executed, 100 times",
+        budget_mib: 8,
         attempt: |trial| always(trial, "misbehaves.wat", "trap").boxed(),
     },
     Row {
         name: "says it is busy for ever",
         expected: "429 refused: busy; try again in 250 ms, 100 times",
+        budget_mib: 8,
         attempt: |trial| always(trial, "answers.wat", "busy").boxed(),
     },
     Row {
         name: "answers too much",
         expected: "502 bad-answer: answer has 300000 bytes; 131072 are allowed",
+        budget_mib: 8,
         attempt: |trial| trial.patient_outcome("answers.wat", "huge").boxed(),
     },
     Row {
         name: "answers what is not JSON",
         expected: "502 bad-answer: answer is not JSON",
+        budget_mib: 8,
         attempt: |trial| trial.patient_outcome("answers.wat", "json").boxed(),
     },
     Row {
         name: "answers a status that is none",
         expected: "502 bad-answer: answer has status 42",
+        budget_mib: 8,
         attempt: |trial| trial.patient_outcome("answers.wat", "status").boxed(),
     },
     Row {
         name: "floods the log",
         expected: "200, and 201 lines of log, the last: reboot flood call-1 Warn: this call has \
                    used up its log quota",
+        budget_mib: 8,
         attempt: |trial| floods_the_log(trial).boxed(),
     },
     Row {
         name: "steers the reader's terminal",
         expected: r"200, and 1 lines of log, the last: reboot once call-1 Info: one\ntwo\u{1b}[31m",
+        budget_mib: 8,
         attempt: |trial| steers(trial).boxed(),
     },
     Row {
         name: "floods the twin",
         expected: "403, after 100 patches",
+        budget_mib: 8,
         attempt: |trial| floods_the_twin(trial).boxed(),
     },
     Row {
         name: "floods telemetry",
         expected: "403, after 100 messages",
+        budget_mib: 8,
         attempt: |trial| floods_telemetry(trial).boxed(),
     },
     Row {
         name: "floods its state",
         expected: "403",
+        budget_mib: 8,
         attempt: |trial| trial.patient_outcome("lasts.wat", "often").boxed(),
     },
     Row {
         name: "floods the jobs",
         expected: "403, after 64 jobs",
+        budget_mib: 8,
         attempt: |trial| floods_the_jobs(trial).boxed(),
     },
 ];

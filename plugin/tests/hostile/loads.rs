@@ -1,94 +1,109 @@
 //! Those that are not loaded.
 
-use crate::{Row, Trial};
+use crate::trial::Trial;
+use crate::{MIB, Row};
 use behaviour_plugin::{Limits, LoadError, Plugin, PluginSettings};
 use futures_util::future::FutureExt;
 use std::fs::File;
 use std::io::Write;
 use std::time::Duration;
 
-const MIB: usize = 1024 * 1024;
-
 pub(crate) const ROWS: &[Row] = &[
     Row {
         name: "is a file one byte too long",
         expected: "67108865 bytes long; 67108864 are allowed",
+        budget_mib: 16,
         attempt: |trial| too_long(trial).boxed(),
     },
     Row {
         name: "is too long in memory",
         expected: "67109728 bytes long; 67108864 are allowed",
+        budget_mib: 160,
         attempt: |trial| trial.load_of(|| fixtures::padded(64 * MIB)).boxed(),
     },
     Row {
         name: "is cut off in the middle",
         expected: "not a valid component: ",
+        budget_mib: 16,
         attempt: |trial| trial.load_of(cut_off).boxed(),
     },
     Row {
         name: "is noise behind a preamble",
         expected: "not a valid component: ",
+        budget_mib: 16,
         attempt: |trial| trial.load_of(noise).boxed(),
     },
     Row {
         name: "is text that nests too deep",
         expected: "not a valid component: ",
+        budget_mib: 16,
         attempt: |trial| trial.load_of(nested).boxed(),
     },
     Row {
         name: "has types within types",
         expected: "not a valid component: types may nest 257 levels deep; 256 are allowed",
+        budget_mib: 16,
         attempt: |trial| trial.load_of(|| fixtures::nested_types(256)).boxed(),
     },
     Row {
         name: "has as many as are allowed",
         expected: "loaded",
+        budget_mib: 16,
         attempt: |trial| trial.load_of(|| fixtures::nested_types(255)).boxed(),
     },
     Row {
         name: "has them in its WIT",
         expected: "core module cannot be converted to a component: types may nest 257 levels deep",
+        budget_mib: 16,
         attempt: |trial| trial.load_of(|| fixtures::nested_wit(256)).boxed(),
     },
     Row {
         name: "has some in its WIT",
         expected: "core module cannot be converted to a component: ",
+        budget_mib: 16,
         attempt: |trial| trial.load_of(|| fixtures::nested_wit(255)).boxed(),
     },
     Row {
         name: "is components within components",
         expected: "not a valid component: components nest more than 64 levels deep",
+        budget_mib: 16,
         attempt: |trial| trial.load_of(|| fixtures::nested_components(64)).boxed(),
     },
     Row {
         name: "is as many as are allowed",
         expected: "does not export `device:behaviour/methods@0.1.0`, so it has no methods",
+        budget_mib: 16,
         attempt: |trial| trial.load_of(|| fixtures::nested_components(63)).boxed(),
     },
     Row {
         name: "has blocks within blocks",
         expected: "function 2 has 10001 nested blocks; 10000 are allowed",
+        budget_mib: 16,
         attempt: |trial| trial.load_of(|| fixtures::nested_blocks(10_001)).boxed(),
     },
     Row {
         name: "starts with too much memory",
         expected: "starts with 8519680 bytes of memory; 65536 are allowed",
+        budget_mib: 16,
         attempt: |trial| starts_large(trial).boxed(),
     },
     Row {
         name: "has one function of more than 2 MiB",
         expected: "function 2 has 2097157 bytes of code; 2097152 are allowed",
+        budget_mib: 16,
         attempt: |trial| trial.load_of(|| fixtures::laborious(1, 233_017)).boxed(),
     },
     Row {
         name: "has one function of too many loops for its variables",
         expected: "function 2 has 2001 local variables in 1000 loops",
+        budget_mib: 16,
         attempt: |trial| trial.load_of(|| fixtures::tangled(2_001, 1_000)).boxed(),
     },
     Row {
         name: "takes too long to compile",
         expected: "not compiled within 1ms; then: not compiled: earlier compilations that \
                    timed out are still running: 1; then: loaded",
+        budget_mib: 160,
         attempt: |trial| laborious(trial).boxed(),
     },
 ];
