@@ -124,6 +124,7 @@ impl Connection {
             closing: closing.clone(),
             window: Window::default(),
             connection: 0,
+            has_set_aside: false,
         };
         let driver = Driver::new(dial, session).run();
         let driver = tokio::spawn(supervisor.watch("connection", driver));

@@ -209,3 +209,19 @@ async fn a_message_on_which_the_hub_closes_takes_no_report_with_it() {
     drop(calling.await.unwrap());
     assert_eq!(rig.service.reported().await["level"], 3);
 }
+
+#[tokio::test]
+async fn each_message_on_which_the_hub_closes_is_given_up_after_the_same_short_time() {
+    let rig = Rig::new().plugin("tells.wat", ()).start().await;
+    // Two calls and their jobs send four messages. Waits that doubled over all closings would
+    // add up to several minutes.
+    let poison = Fault::new(Step::Message, Effect::DropBefore).times(20);
+    rig.hub().faults().set(poison.lasting(Duration::from_secs(600))).unwrap();
+    for level in [1, 2] {
+        let service = rig.service.clone();
+        tokio::spawn(async move { service.call("tell", json!({ "level": level })).await });
+    }
+
+    within("all messages are given up", rig.hub().faults().until_happened(20)).await;
+    rig.ready().await;
+}

@@ -90,6 +90,10 @@ impl Driver {
                 Ended::Lost(failure) => failure,
             };
             let lasted = since.elapsed();
+            // The cause of the losses has gone with the packet, so nothing is gained by a wait.
+            if std::mem::take(&mut self.session.has_set_aside) {
+                self.after_loss.reset();
+            }
             if lasted >= STABLE {
                 self.after_loss.reset();
                 self.after_refusal.reset();

@@ -51,6 +51,8 @@ pub(super) struct Session {
     pub(super) window: Window,
     /// The number of the current connection, from 1.
     pub(super) connection: u64,
+    /// `true` if the last connection ended with a packet being set aside. The driver resets it.
+    pub(super) has_set_aside: bool,
 }
 
 /// The outcome of a connection.
@@ -132,7 +134,8 @@ impl Session {
 
     /// Reports a packet that the host no longer sends because the hub closed several
     /// connections on receiving it.
-    fn set_aside(&self, SetAside { topic, bytes, receipt }: SetAside) {
+    fn set_aside(&mut self, SetAside { topic, bytes, receipt }: SetAside) {
+        self.has_set_aside = true;
         // The sender of a message logs its loss, because it knows the plugin.
         match receipt {
             Some(number) => self.receipts.push(Receipt::SetAside(number)),
