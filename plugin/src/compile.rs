@@ -248,8 +248,8 @@ pub(crate) fn load_again(
     source: &Source,
     component: &Component,
 ) -> wasmtime::Result<Component> {
-    // The cache may have evicted its file.
-    if let Some(cached) = cache.and_then(|cache| cache.map_again(engine, source).ok()) {
+    // The cache may have evicted its file, or the file may be corrupt.
+    if let Some(cached) = cache.and_then(|cache| cache.map_again(engine, source)) {
         return Ok(cached);
     }
     deserialize(engine, &component.serialize()?)

@@ -96,24 +96,12 @@ impl Cache {
         source: &Source,
     ) -> Option<(Component, InUse)> {
         let path = self.find(engine, source)?;
-        let mapped = verify(&path)
-            .map_err(wasmtime::Error::from)
-            .and_then(|in_use| Ok((map(engine, &path)?, in_use)));
-        match mapped {
-            Ok(found) => {
-                self.hits.fetch_add(1, Ordering::Relaxed);
-                // A failure affects only the order of eviction.
-                let used = File::options().append(true).open(&path);
-                let _ = used.and_then(|file| file.set_modified(SystemTime::now()));
-                Some(found)
-            }
-            Err(error) => {
-                tracing::warn!(file = %path.display(), "cached code rejected: {}", one_line(&error));
-                // If it cannot be deleted, the next start rejects it again.
-                let _ = fs::remove_file(&path);
-                None
-            }
-        }
+        let found = verified(engine, &path)?;
+        self.hits.fetch_add(1, Ordering::Relaxed);
+        // A failure affects only the order of eviction.
+        let used = File::options().append(true).open(&path);
+        let _ = used.and_then(|file| file.set_modified(SystemTime::now()));
+        Some(found)
     }
 
     /// Writes the code to a file atomically, evicts old files if necessary, and returns the
@@ -152,14 +140,15 @@ impl Cache {
         space::limit_unused(&self.directory, max_unused)
     }
 
-    /// Maps the cached code again.
+    /// Maps the cached code again. Returns `None` if the file is missing or was rejected, since
+    /// it may have changed after it was first mapped.
     pub(crate) fn map_again(
         &self,
         engine: &wasmtime::Engine,
         source: &Source,
-    ) -> wasmtime::Result<Component> {
-        let path = self.find(engine, source).ok_or(io::Error::from(io::ErrorKind::NotFound))?;
-        map(engine, &path)
+    ) -> Option<Component> {
+        let path = self.find(engine, source)?;
+        verified(engine, &path).map(|(component, _)| component)
     }
 
     /// Returns the file of a source. The digest of the code makes up the rest of its name.
@@ -178,6 +167,20 @@ impl Cache {
         (headroom::VERSION, memory_bytes).hash(&mut settings);
         format!("{digest}-{:016x}-", settings.finish())
     }
+}
+
+/// Verifies and maps a file. Deletes a corrupt file and returns `None`.
+fn verified(engine: &wasmtime::Engine, path: &Path) -> Option<(Component, InUse)> {
+    let mapped = verify(path)
+        .map_err(wasmtime::Error::from)
+        .and_then(|in_use| Ok((map(engine, path)?, in_use)));
+    mapped
+        .inspect_err(|error| {
+            tracing::warn!(file = %path.display(), "cached code rejected: {}", one_line(error));
+            // If it cannot be deleted, the next start rejects it again.
+            let _ = fs::remove_file(path);
+        })
+        .ok()
 }
 
 /// Checks that a file belongs to this user and has not changed since it was written, and
@@ -294,6 +297,23 @@ mod tests {
         code[middle] ^= 1;
         fs::write(&path, code).unwrap();
         assert!(cache.get(&engine, &source).is_none());
+        assert!(!path.exists());
+    }
+
+    #[test]
+    fn a_file_that_has_changed_since_it_was_mapped_is_not_mapped_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let (cache, engine, source, path) = cached(folder.path());
+        assert!(cache.map_again(&engine, &source).is_some());
+
+        let mut code = fs::read(&path).unwrap();
+        let last = code.len() - 1;
+        code[last] ^= 1;
+        // The old file stays mapped, as after a copy of a backup.
+        fs::remove_file(&path).unwrap();
+        fs::write(&path, code).unwrap();
+        fs::set_permissions(&path, Permissions::from_mode(0o600)).unwrap();
+        assert!(cache.map_again(&engine, &source).is_none());
         assert!(!path.exists());
     }
 
