@@ -14,6 +14,8 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 use tokio::time::MissedTickBehavior;
 
+use crate::accepted::{Accepted, KEYS};
+
 /// The maximum number of calls in flight. New calls wait at this limit.
 const MAX_IN_FLIGHT: usize = 5000;
 
@@ -53,7 +55,12 @@ pub(crate) struct Load {
 }
 
 impl Load {
-    pub(crate) fn start(client: Client, device: DeviceId, rate: u32) -> Load {
+    pub(crate) fn start(
+        client: Client,
+        device: DeviceId,
+        rate: u32,
+        accepted: Arc<Accepted>,
+    ) -> Load {
         let tally = Arc::new(Tally::default());
         let permits = Arc::new(Semaphore::new(MAX_IN_FLIGHT));
         let (task_tally, task_permits) = (Arc::clone(&tally), Arc::clone(&permits));
@@ -65,8 +72,9 @@ impl Load {
                 let permit = Arc::clone(&task_permits).acquire_owned().await.unwrap();
                 let (client, device, tally) =
                     (client.clone(), device.clone(), Arc::clone(&task_tally));
+                let accepted = Arc::clone(&accepted);
                 tokio::spawn(async move {
-                    call(&client, &device, &tally, number).await;
+                    call(&client, &device, &tally, &accepted, number).await;
                     drop(permit);
                 });
             }
@@ -120,8 +128,8 @@ impl Tally {
     }
 }
 
-async fn call(client: &Client, device: &DeviceId, tally: &Tally, number: u64) {
-    let payload = json!({ format!("of-{}", number % 50): number });
+async fn call(client: &Client, device: &DeviceId, tally: &Tally, accepted: &Accepted, number: u64) {
+    let payload = json!({ format!("of-{}", number % KEYS): number });
     let mut request = MethodRequest::new("tell".parse().unwrap(), payload);
     request.connect_timeout = Duration::from_secs(60);
     tally.calls.fetch_add(1, Relaxed);
@@ -129,6 +137,7 @@ async fn call(client: &Client, device: &DeviceId, tally: &Tally, number: u64) {
     match client.invoke(device, &request).await {
         Ok(answer) if answer.status == 200 => {
             tally.answered.fetch_add(1, Relaxed);
+            accepted.call(number, started);
             tally.times.lock().push(started.elapsed());
         }
         Ok(answer) => {

@@ -1,5 +1,7 @@
 //! A long run of the real host program under constant load, with a fault every few seconds.
-//! Prints one line per minute, and finally the number of lost calls and the host's memory.
+//! Prints one line per minute, and finally the number of lost calls, the missing messages
+//! and reports, and the host's memory. Exits with 1 if anything accepted is missing, if a
+//! plugin did not answer as expected, or if the memory grew by more than a tenth.
 //!
 //! ```sh
 //! cargo build --release -p behaviour-host
@@ -7,23 +9,42 @@
 //! cargo run --release -p tests --example soak -- --minutes 10 --rate 50 \
 //!     --token-lifetime 60s --fault-every 0
 //! ```
+//!
+//! The clock of the host is only changed if a library can do that: Debian's package
+//! `libfaketime` has one, and `--faketime` names another.
 
 #![allow(clippy::print_stdout, reason = "this is a command-line program")]
 #![allow(clippy::unwrap_used, reason = "a failed `unwrap` fails the test")]
 
+mod accepted;
 mod faults;
 mod load;
+mod site;
 
 use std::path::PathBuf;
+use std::process::ExitCode;
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
 use clap::Parser;
 use hub::{Hub, HubConfig};
 use service::{Client, ClientSettings};
-use tokio::process::{Child, Command};
+use tokio::process::Child;
 
+use accepted::{Accepted, Missing};
+use faults::{Faults, Seen};
 use load::Load;
+use site::Site;
+
+/// Maximum growth of the memory from the fifth minute to the end, in per cent.
+const ALLOWED_GROWTH: f64 = 10.0;
+
+/// The minutes of one round of faults, one every 10 s.
+const ROUND_MINUTES: usize = 5;
+
+/// The library of Debian's package `libfaketime`.
+const FAKETIME: &str = "/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1";
 
 /// Runs a host under load with faults, and observes its memory.
 #[derive(Parser)]
@@ -41,54 +62,54 @@ struct Arguments {
     #[arg(long, default_value = "1h")]
     token_lifetime: String,
     /// Log filter of the host, which logs to standard error
-    #[arg(long, default_value = "off")]
+    #[arg(long, default_value = "error,journal=warn,plugin=warn")]
     log: String,
+    /// Library that changes the time of a process
+    #[arg(long, default_value = FAKETIME, value_name = "FILE")]
+    faketime: PathBuf,
     /// Host program; by default `behaviour-host` in the parent folder of this program
     #[arg(long, value_name = "FILE")]
     host: Option<PathBuf>,
 }
 
 #[tokio::main]
-async fn main() {
+async fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let directory = tempfile::tempdir().unwrap();
     // The hub ends a connection as soon as its token expires.
     let config = HubConfig { token_grace: Duration::ZERO, ..HubConfig::default() };
     let hub = Arc::new(Hub::start(config).await.unwrap());
-    let device = hub.create_device(&rig::DEVICE.parse().unwrap()).unwrap();
-    let plugin = fixtures::write("tells.wat", directory.path());
-    let ca_file = directory.path().join("ca.pem");
-    std::fs::write(&ca_file, hub.ca_pem()).unwrap();
-    let toml = format!(
-        "[hub]\nport = {}\nca_file = {ca_file:?}\nkeep_alive = \"4s\"\ntoken_lifetime = \"{}\"\n\
-         [host]\ndata = {:?}\ncommits_per_minute = 100_000\n\
-         plugin_commits_per_minute = 100_000\n[plugins.tells]\nfile = {plugin:?}\nmethods = [\"*\"]\n\
-         limits.calls_at_once = 1000\nlimits.jobs = 1000\n",
-        hub.mqtt_port(),
-        arguments.token_lifetime,
-        directory.path().join("data"),
-    );
-    let host_toml = directory.path().join("host.toml");
-    std::fs::write(&host_toml, toml).unwrap();
+    let identity = hub.create_device(&rig::DEVICE.parse().unwrap()).unwrap();
+    let device = identity.device.clone();
     let program = arguments.host.unwrap_or_else(|| {
         let this_program = std::env::current_exe().unwrap();
         this_program.parent().unwrap().with_file_name("behaviour-host")
     });
-    let host = Command::new(&program)
-        .args(["run", "--log", &arguments.log, "--config"])
-        .arg(&host_toml)
-        .env("IOTHUB_DEVICE_CONNECTION_STRING", device.to_text_with_key())
-        .kill_on_drop(true)
-        .spawn()
-        .unwrap_or_else(|error| panic!("{}: {error}", program.display()));
-    hub.connected(&device.device).await;
+    let faketime = Some(arguments.faketime).filter(|library| library.exists());
+    if faketime.is_none() {
+        println!("no library changes the host's clock: its clock steps are left out");
+    }
+    let lifetime = &arguments.token_lifetime;
+    let site = Site::new(directory.path(), &hub, lifetime, program, arguments.log, faketime);
+    let host = site.start(&identity);
+    hub.connected(&device).await;
 
     let settings = ClientSettings { ca_pem: Some(hub.ca_pem().to_owned()), ..Default::default() };
     let client = Client::new(hub.service_connection_string(), settings).unwrap();
-    let load = Load::start(client, device.device.clone(), arguments.rate);
+    let accepted = Arc::new(Accepted::default());
+    let listening = accepted.listen(&hub);
+    let load = Load::start(client.clone(), device.clone(), arguments.rate, Arc::clone(&accepted));
+    let site = Arc::new(site);
+    let seen = Arc::new(Seen::default());
     let injecting = (arguments.fault_every > 0).then(|| {
-        let every = Duration::from_secs(arguments.fault_every);
-        tokio::spawn(faults::inject(Arc::clone(&hub), device.device.clone(), every))
+        let faults = Faults {
+            hub: Arc::clone(&hub),
+            client: client.clone(),
+            device: device.clone(),
+            site: Arc::clone(&site),
+            seen: Arc::clone(&seen),
+        };
+        tokio::spawn(faults.inject(Duration::from_secs(arguments.fault_every)))
     });
 
     println!("minute  MiB  calls  answered  refused  lost  p50 ms  p99 ms  faults");
@@ -96,7 +117,7 @@ async fn main() {
     let mut memory = Vec::new();
     for minute in 1..=arguments.minutes {
         tokio::time::sleep_until((started + Duration::from_secs(60 * minute)).into()).await;
-        memory.push(resident_mib(&host));
+        memory.push(resident_mib(&host.child));
         let outcomes = load.since_last();
         println!(
             "{minute:6}  {:.1}  {}  {}  {}  {}  {:.1}  {:.1}  {}",
@@ -107,28 +128,82 @@ async fn main() {
             outcomes.lost,
             outcomes.p50_ms,
             outcomes.p99_ms,
-            hub.faults().happened()
+            seen.injected.load(Relaxed)
         );
     }
-    let faults = injecting.map_or(0, |task| {
-        task.abort();
-        hub.faults().happened()
-    });
+    if let Some(injecting) = injecting {
+        injecting.abort();
+        let _ = injecting.await;
+    }
     hub.faults().clear();
+    site.set_clock(0);
     let others = load.others();
     let total = load.finish().await;
+    let missing = accepted.missing(&client, &device).await;
+    listening.abort();
     println!(
-        "{} minutes at {} calls a second, {faults} faults: {} calls, {} answered with 200, {} with \
-         another status, {} lost",
-        arguments.minutes, arguments.rate, total.calls, total.answered, total.refused, total.lost
+        "{} minutes at {} calls a second, {} faults of {} kinds: {} calls, {} answered with 200, \
+         {} with another status, {} lost",
+        arguments.minutes,
+        arguments.rate,
+        seen.injected.load(Relaxed),
+        faults::KINDS,
+        total.calls,
+        total.answered,
+        total.refused,
+        total.lost
     );
     others.iter().for_each(|(answer, times)| println!("  answered {answer}: {times}"));
-    let settled = memory.get(4).or(memory.first()).copied().unwrap_or_default();
-    let last = memory.last().copied().unwrap_or_default();
+    let growth = print_memory(&memory);
+    let set_aside = host.log.set_aside.load(Relaxed);
     println!(
-        "memory of the host: {settled:.1} MiB after five minutes, {last:.1} MiB at the end ({:+.1} %)",
-        (last / settled - 1.0) * 100.0
+        "poison: {set_aside} messages and {} reports on which the hub closed each time were dropped",
+        host.log.reports_set_aside.load(Relaxed)
     );
+    println!("corrupt files recognised: {}", host.log.corrupt.load(Relaxed));
+    let is_lost = print_missing(&missing, set_aside);
+    let broken = seen.broken.lock();
+    broken.iter().for_each(|promise| println!("broken: {promise}"));
+    if is_lost || !broken.is_empty() || growth > ALLOWED_GROWTH {
+        return ExitCode::FAILURE;
+    }
+    ExitCode::SUCCESS
+}
+
+/// Prints the host's memory from the fifth minute on and at the end, and returns the growth
+/// in per cent. Each is the mean of the minutes of one round of faults, because a minute after
+/// a silence needs more than one after a duplicate.
+fn print_memory(memory: &[f64]) -> f64 {
+    let of_a_round = if memory.len() > 2 * ROUND_MINUTES + 4 { ROUND_MINUTES } else { 1 };
+    let mean = |minutes: &[f64]| minutes.iter().sum::<f64>() / minutes.len() as f64;
+    let first = memory.len().saturating_sub(of_a_round).min(4);
+    let settled = mean(&memory[first..first + of_a_round]);
+    let last = mean(&memory[memory.len() - of_a_round..]);
+    let growth = (last / settled - 1.0) * 100.0;
+    println!(
+        "memory of the host: {settled:.1} MiB from the fifth minute on, {last:.1} MiB at the end \
+         ({growth:+.1} %)"
+    );
+    growth
+}
+
+/// Prints what was accepted and has not arrived. Returns `true` if that is more than the
+/// messages that were dropped because the hub closed the connection on each of them.
+fn print_missing(missing: &Missing, set_aside: u64) -> bool {
+    println!(
+        "accepted: {} calls; not arrived: {} of their messages, {} of their jobs, {} of the last \
+         reports",
+        missing.accepted,
+        missing.messages.len(),
+        missing.jobs.len(),
+        missing.reports.len()
+    );
+    println!("  messages {:?}", missing.messages.iter().take(50).collect::<Vec<_>>());
+    println!("  jobs {:?}", missing.jobs.iter().take(50).collect::<Vec<_>>());
+    println!("  reports {:?}", missing.reports);
+    println!("  {} messages arrived faster than this program received them", missing.overlooked);
+    let messages = u64::try_from(missing.messages.len() + missing.jobs.len()).unwrap();
+    messages > set_aside + missing.overlooked || !missing.reports.is_empty()
 }
 
 /// Returns the resident memory of the host in MiB.
