@@ -49,6 +49,11 @@ soak *arguments="--minutes 10":
     cargo build --release -p behaviour-host
     cargo run --release -p tests --example soak -- {{ arguments }}
 
+# Cause each fault that could take a device away, and print a table; `--before FILE` compares with another host
+walk-faults *arguments:
+    cargo build --release -p behaviour-host
+    cargo run --release -p tests --example walk-faults -- {{ arguments }}
+
 # Run the fault matrix, and write its table in docs/reliability.md
 matrix:
     WRITE_DOCS=1 cargo test -p tests matrix

@@ -43,7 +43,7 @@ fn crate_of(source: &Source) -> Option<String> {
         let part = source.path.split('/').nth(1)?;
         return match part {
             "benches" => None,
-            "rig" | "soak" => Some(format!("tests/{part}")),
+            "rig" | "soak" | "walk" => Some(format!("tests/{part}")),
             _ => Some("tests".to_owned()),
         };
     }
