@@ -193,7 +193,7 @@ impl LogCounts {
         {
             &self.corrupt
         } else {
-            return eprintln!("host: {line}");
+            return println!("host: {line}");
         };
         count.fetch_add(1, Relaxed);
     }

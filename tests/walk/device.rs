@@ -1,6 +1,7 @@
 //! One device: a hub, a folder, and a host that is started again whenever it ends.
 
 use std::fs;
+use std::io::{PipeReader, Write as _};
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -34,6 +35,9 @@ const MAX_STARTS: u32 = 6;
 /// The pause between two calls, and before a new start.
 const PAUSE: Duration = Duration::from_millis(100);
 
+/// The capacity of a pipe (pipe(7)).
+const PIPE_BYTES: usize = 64 * 1024;
+
 /// The name of a hub with a silent address before its own.
 const NAME: &str = "walk.test";
 
@@ -48,8 +52,10 @@ pub(crate) struct Device {
     pub(crate) folder: TempDir,
     program: PathBuf,
     identity: String,
-    /// `true` if the host's standard error is a pipe that is not read.
+    /// `true` if the host's standard error is a full pipe that is not read.
     pub(crate) mute: AtomicBool,
+    /// The other end of this pipe.
+    unread: Mutex<Option<PipeReader>>,
     /// `true` if the name of the hub has a silent address first.
     far: bool,
     starts: AtomicU32,
@@ -151,6 +157,7 @@ impl Device {
             program: program.to_owned(),
             identity,
             mute: AtomicBool::new(false),
+            unread: Mutex::new(None),
             far,
             starts: AtomicU32::new(0),
             process: Mutex::new(None),
@@ -218,6 +225,12 @@ impl Device {
             .stdout(Stdio::null())
             .stderr(Stdio::piped())
             .kill_on_drop(true);
+        if self.mute.load(Relaxed) {
+            let (reader, mut writer) = std::io::pipe().unwrap();
+            writer.write_all(&[b'\n'; PIPE_BYTES]).unwrap();
+            command.stderr(writer);
+            *self.unread.lock() = Some(reader);
+        }
         if Path::new(FAKETIME).exists() {
             command
                 .env("LD_PRELOAD", FAKETIME)

@@ -49,7 +49,7 @@ pub(crate) const ALL: [WalkFault; 12] = [
         name: "a full pipe as standard error",
         prepare: |device| device.mute.store(true, Relaxed),
         far: false,
-        cause: |_| Box::pin(async { "called with `--log trace`".to_owned() }),
+        cause: |_| Box::pin(async { "a host with `--log trace`".to_owned() }),
     },
     fault("the clock a day forward", |device| Box::pin(clock(device, DAY))),
     fault("the clock a day back", |device| Box::pin(clock(device, -DAY))),
