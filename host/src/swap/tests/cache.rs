@@ -4,11 +4,10 @@ use super::*;
 
 /// Returns a version of its own for each number.
 fn version(number: u8) -> Vec<u8> {
-    let bytes = fixtures::guest("version-one.wat");
+    let mut bytes = fixtures::guest("version-one.wat");
     let at = bytes.windows(4).position(|bytes| bytes == b"\x03one").unwrap();
-    let mut other = bytes.clone();
-    other[at + 1] = b'a' + number;
-    other
+    bytes[at + 1] = b'a' + number;
+    bytes
 }
 
 fn compiled(rig: &Rig) -> usize {
