@@ -6,9 +6,17 @@ use std::time::Duration;
 
 use parking_lot::{Condvar, Mutex};
 
-/// Capacity of the queue in lines and bytes: some seconds of a busy host at level `debug`.
+/// Capacity of the queue in lines and bytes: some seconds of a busy host at level `debug`. The
+/// log thread can hold as much again while it writes.
 const MAX_LINES: usize = 4096;
 const MAX_BYTES: usize = 1024 * 1024;
+
+/// Maximum number of bytes in one write, unless a single line is longer. A pipe does not mix
+/// a write of this size with the output of another process (pipe(7), `PIPE_BUF`).
+const WRITE_BYTES: usize = 4096;
+
+/// Maximum capacity of a buffer that is kept for the next lines.
+const KEPT_BYTES: usize = 64 * 1024;
 
 /// Pause of the log thread after it has written everything. A busy program wakes the thread
 /// at most 200 times a second instead of once per line.
@@ -30,61 +38,64 @@ pub(super) struct LineQueue {
 
 #[derive(Debug, Default)]
 struct QueueState {
-    lines: VecDeque<Line>,
-    bytes: usize,
+    lines: Lines,
     /// Number of lines dropped since the last accepted line.
     lost: u64,
-    /// `true` while a line is being written.
+    /// `true` while lines are being written.
     writing: bool,
 }
 
+/// Lines in the order of their arrival.
 #[derive(Debug, Default)]
+struct Lines {
+    /// Text of all lines, concatenated.
+    text: Vec<u8>,
+    each: VecDeque<Line>,
+}
+
+#[derive(Debug)]
 struct Line {
     /// Number of lines dropped before this one.
     lost_before: u64,
-    text: Vec<u8>,
+    bytes: usize,
 }
 
 impl LineQueue {
     /// Queues a line. Drops and counts it if the queue is full.
     pub(super) fn push(&self, text: &[u8]) {
         let mut state = self.state.lock();
-        if state.lines.len() >= MAX_LINES || state.bytes + text.len() > MAX_BYTES {
-            state.lost += 1;
+        let QueueState { lines, lost, .. } = &mut *state;
+        if lines.each.len() >= MAX_LINES || lines.text.len() + text.len() > MAX_BYTES {
+            *lost += 1;
             return;
         }
-        let lost_before = std::mem::take(&mut state.lost);
-        state.bytes += text.len();
-        state.lines.push_back(Line { lost_before, text: text.to_owned() });
+        lines.push(std::mem::take(lost), text);
         self.filled.notify_one();
     }
 
     /// Writes lines forever. Calls `report_lost` with the number of dropped lines before
     /// the line that follows them.
     pub(super) fn write(&self, to: &mut impl Write, report_lost: impl Fn(u64)) {
+        let mut lines = Lines::default();
         loop {
-            let line = self.next();
-            if line.lost_before > 0 {
-                report_lost(line.lost_before);
-            }
-            // If standard error is closed, the error cannot be reported.
-            let _ = to.write_all(&line.text);
+            self.next(&mut lines);
+            lines.write(to, &report_lost);
         }
     }
 
-    fn next(&self) -> Line {
+    /// Waits for lines and takes all of them.
+    fn next(&self, taken: &mut Lines) {
         let mut state = self.state.lock();
         let mut has_written = std::mem::take(&mut state.writing);
         loop {
-            if let Some(line) = state.lines.pop_front() {
-                state.bytes -= line.text.len();
-                state.writing = true;
-                return line;
-            }
             if state.lost > 0 {
                 let lost_before = std::mem::take(&mut state.lost);
+                state.lines.push(lost_before, b"");
+            }
+            if !state.lines.each.is_empty() {
+                std::mem::swap(&mut state.lines, taken);
                 state.writing = true;
-                return Line { lost_before, text: Vec::new() };
+                return;
             }
             self.emptied.notify_all();
             if std::mem::take(&mut has_written) {
@@ -95,20 +106,53 @@ impl LineQueue {
         }
     }
 
-    /// Waits until everything is written, for at most [`LAST_LINES`].
+    /// Waits until everything is written, for at most [`FLUSH_TIMEOUT`].
     pub(super) fn flush(&self) {
         let mut state = self.state.lock();
         self.flushing.notify_one();
         self.emptied.wait_while_for(
             &mut state,
-            |state| state.writing || !state.lines.is_empty() || state.lost > 0,
+            |state| state.writing || !state.lines.each.is_empty() || state.lost > 0,
             FLUSH_TIMEOUT,
         );
     }
 }
 
+impl Lines {
+    fn push(&mut self, lost_before: u64, text: &[u8]) {
+        self.text.extend_from_slice(text);
+        self.each.push_back(Line { lost_before, bytes: text.len() });
+    }
+
+    /// Writes all lines, several at once where possible, and removes them.
+    fn write(&mut self, to: &mut impl Write, report_lost: &impl Fn(u64)) {
+        let (mut written, mut end) = (0, 0);
+        // If standard error is closed, the error cannot be reported.
+        let mut write = |text: &[u8]| drop(to.write_all(text));
+        for Line { lost_before, bytes } in self.each.drain(..) {
+            let is_full = end + bytes - written > WRITE_BYTES;
+            if (is_full || lost_before > 0) && written < end {
+                write(&self.text[written..end]);
+                written = end;
+            }
+            if lost_before > 0 {
+                report_lost(lost_before);
+            }
+            end += bytes;
+        }
+        if written < end {
+            write(&self.text[written..end]);
+        }
+        self.text.clear();
+        if self.text.capacity() > KEPT_BYTES {
+            *self = Lines::default();
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
+    use std::cell::Cell;
     use std::io;
     use std::sync::Arc;
     use std::sync::mpsc::{self, Receiver, SyncSender};
@@ -116,12 +160,15 @@ mod tests {
 
     use super::*;
 
-    /// A standard error whose reader receives one write at a time.
+    /// A standard error whose reader receives one line at a time.
     struct Pipe(SyncSender<String>);
 
     impl Write for Pipe {
         fn write(&mut self, text: &[u8]) -> io::Result<usize> {
-            self.0.send(String::from_utf8(text.to_vec()).unwrap()).map_err(io::Error::other)?;
+            let text = str::from_utf8(text).unwrap();
+            for line in text.lines() {
+                self.0.send(line.to_owned()).map_err(io::Error::other)?;
+            }
             Ok(text.len())
         }
 
@@ -130,7 +177,7 @@ mod tests {
         }
     }
 
-    /// Returns a queue, and the receiver of its output. Each write blocks until it is received.
+    /// Returns a queue, and the receiver of its output. Each line blocks until it is received.
     fn written() -> (Arc<LineQueue>, Receiver<String>) {
         let queue = Arc::new(LineQueue::default());
         let (sender, receiver) = mpsc::sync_channel(0);
@@ -148,7 +195,7 @@ mod tests {
     fn lines_are_written_in_order_and_all_of_them_at_the_end() {
         let (queue, receiver) = written();
         let reading = thread::spawn(move || receiver.iter().take(100).collect::<Vec<_>>());
-        (0..100).for_each(|line| queue.push(line.to_string().as_bytes()));
+        (0..100).for_each(|line| queue.push(format!("{line}\n").as_bytes()));
         queue.flush();
         let expected: Vec<_> = (0..100).map(|line| line.to_string()).collect();
         assert_eq!(reading.join().unwrap(), expected);
@@ -157,9 +204,10 @@ mod tests {
     #[test]
     fn a_log_that_is_not_read_drops_lines_and_reports_the_number() {
         let (queue, receiver) = written();
-        queue.push(b"first");
+        queue.push(b"first\n");
         assert_eq!(receiver.recv().unwrap(), "first");
-        let line = vec![b'x'; 1024];
+        let mut line = vec![b'x'; 1024];
+        line.push(b'\n');
         let pushed = 2 * MAX_BYTES / line.len();
         (0..pushed).for_each(|_| queue.push(&line));
 
@@ -171,7 +219,7 @@ mod tests {
             }
         }
         assert!(lost > 0);
-        queue.push(b"last");
+        queue.push(b"last\n");
         assert_eq!(receiver.recv().unwrap(), "last");
     }
 
@@ -179,9 +227,39 @@ mod tests {
     fn the_number_of_dropped_lines_precedes_the_next_line() {
         let queue = LineQueue::default();
         (0..MAX_LINES + 3).for_each(|_| queue.push(b"x"));
-        drop(queue.next());
+        let (mut lines, mut written, lost) = (Lines::default(), Vec::new(), Cell::new(0));
+        queue.next(&mut lines);
         queue.push(b"after");
-        let last = queue.state.lock().lines.pop_back().unwrap();
-        assert_eq!((last.lost_before, last.text.as_slice()), (3, b"after".as_slice()));
+        lines.write(&mut written, &|count| lost.set(count));
+        assert_eq!((lost.get(), written.len()), (3, MAX_LINES));
+
+        queue.next(&mut lines);
+        lines.write(&mut written, &|_| unreachable!());
+        assert!(written.ends_with(b"xafter"));
+    }
+
+    #[test]
+    fn queued_lines_are_written_together_and_no_line_is_split() {
+        struct Writes(Vec<usize>);
+
+        impl Write for Writes {
+            fn write(&mut self, text: &[u8]) -> io::Result<usize> {
+                assert!(text.ends_with(b"\n"));
+                self.0.push(text.len());
+                Ok(text.len())
+            }
+
+            fn flush(&mut self) -> io::Result<()> {
+                Ok(())
+            }
+        }
+
+        let line = |bytes: usize| [vec![b'x'; bytes - 1], b"\n".to_vec()].concat();
+        let (mut lines, mut writes) = (Lines::default(), Writes(Vec::new()));
+        for bytes in [1000, 1000, 1000, 1000, 97, WRITE_BYTES + 1, 1, 1] {
+            lines.push(0, &line(bytes));
+        }
+        lines.write(&mut writes, &|_| unreachable!());
+        assert_eq!(writes.0, [4000, 97, WRITE_BYTES + 1, 2]);
     }
 }
