@@ -146,6 +146,11 @@ impl Connection {
         }
     }
 
+    /// Returns the next event if it has already arrived.
+    pub(crate) fn come(&mut self) -> Option<Incoming> {
+        self.incoming.try_recv().ok()
+    }
+
     /// Sends the pending packets, disconnects and stops the driver. Takes at most a few seconds.
     pub(crate) async fn close(self) {
         self.closing.cancel();

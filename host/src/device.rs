@@ -1,9 +1,10 @@
 //! Event loop of a device.
 //!
-//! Passes methods to the router, and answers and changes of the twin to the twin. Each
-//! method runs in its own task, so that no method waits for another. The loop never waits
-//! for capacity to send: a twin request that cannot be sent immediately is retried later.
+//! Passes methods to the router, and answers and changes of the twin to the twin. A method
+//! that has to wait runs in its own task, so that no method waits for another. The loop never
+//! waits for capacity to send: a twin request that cannot be sent immediately is retried later.
 
+mod calls;
 pub(crate) mod counts;
 pub(crate) mod desired;
 mod drain;
@@ -16,19 +17,23 @@ use std::time::Duration;
 use protocol::id::{DeviceId, RequestId};
 use protocol::topic::DeviceTopic;
 use tokio::time::{Instant, sleep_until};
-use tokio_util::task::{AbortOnDropHandle, TaskTracker};
+use tokio_util::task::AbortOnDropHandle;
 use tracing::{debug, info, warn};
 
 use crate::connection::Deliveries;
 use crate::connection::{AnswerGuard, Connection, Incoming, MalformedMethod, Method, Outbox};
-use crate::device::counts::Counts;
+use crate::device::counts::{Counts, Online};
 use crate::device::systemd::ServiceManager;
 use crate::lent::durable::Durable;
 use crate::lent::telemetry::Telemetry;
 use crate::lent::twin::{Twin, TwinRequest};
 use crate::router::{Answer, Router};
 use crate::supervision::Supervisor;
+use calls::Calls;
 use drain::{Drain, DrainPurpose, DrainStep};
+
+/// Maximum number of events that are handled before the other branches of the loop.
+const EVENTS_AT_ONCE: usize = 64;
 
 /// Device and everything that its event loop uses.
 pub(crate) struct Device {
@@ -66,15 +71,13 @@ impl Device {
     /// Runs until `stop` completes, then drains and disconnects.
     pub(crate) async fn run(mut self, stop: impl Future<Output = ()>) {
         let mut stop = std::pin::pin!(stop);
-        let calls = TaskTracker::new();
-        let mut deliveries = Deliveries::default();
+        let mut arrivals = Arrivals::default();
         let mut drain: Option<Drain> = None;
         // Time of the next `DrainTick`. Kept across iterations, so that other events do not
         // postpone it.
         let mut tick = Instant::now();
         let mut stopping = false;
         let mut reboot: Option<AbortOnDropHandle<()>> = None;
-        let mut online = None;
         let _jobs = self
             .durable
             .as_ref()
@@ -90,44 +93,23 @@ impl Device {
                 () = sleep_until(tick), if drain.is_some() => Event::DrainTick,
             };
             match event {
-                Event::Incoming(Incoming::Connected) => {
-                    online = Some(self.counts.online());
-                    self.service_manager.status("connected");
-                    self.twin.connected();
-                }
-                Event::Incoming(Incoming::Lost { deliberate }) => {
-                    drop(online.take());
-                    self.service_manager.status("not connected; trying again");
-                    self.twin.lost(deliberate);
-                }
-                Event::Incoming(Incoming::Method(method)) => {
-                    let Method { rid, connection, redelivered, .. } = &method;
-                    if deliveries.is_first(rid, *connection, *redelivered) {
-                        self.call(&calls, method);
-                    } else {
-                        debug!(%rid, "method delivered again: ignored");
+                Event::Incoming(incoming) => {
+                    self.take(&mut arrivals, incoming);
+                    for _ in 1..EVENTS_AT_ONCE {
+                        let Some(incoming) = self.connection.come() else { break };
+                        self.take(&mut arrivals, incoming);
                     }
                 }
-                Event::Incoming(Incoming::MalformedMethod(method)) => {
-                    let MalformedMethod { rid, connection, redelivered, .. } = &method;
-                    if deliveries.is_first(rid, *connection, *redelivered) {
-                        self.refuse(&calls, method);
-                    }
-                }
-                Event::Incoming(Incoming::TwinAnswer { status, rid, version, body }) => {
-                    self.twin.answered(&rid, status, version, &body);
-                }
-                Event::Incoming(Incoming::Desired(change)) => self.twin.desired_changed(&change),
                 Event::TwinReady => {}
                 Event::AliveDue => self.service_manager.alive(&self.supervisor.silent()),
                 Event::Stop => {
                     stopping = true;
                     self.service_manager.stopping();
-                    drain = Some(self.drain(&calls, DrainPurpose::Stop));
+                    drain = Some(self.drain(&arrivals.calls, DrainPurpose::Stop));
                 }
                 Event::RebootDue => match &self.durable {
                     Some(durable) if durable.power.is_dry_run() => reboot = Some(durable.reboot()),
-                    _ => drain = Some(self.drain(&calls, DrainPurpose::Reboot)),
+                    _ => drain = Some(self.drain(&arrivals.calls, DrainPurpose::Reboot)),
                 },
                 Event::RebootOver => {
                     reboot = None;
@@ -140,13 +122,14 @@ impl Device {
                     tick = Instant::now() + drain::TICK;
                     let jobs = self.durable.as_ref().is_none_or(|durable| durable.jobs.is_idle());
                     let delivered = self.telemetry.is_sent() && self.twin.is_reported();
+                    let running = arrivals.calls.len();
                     let step = drain.as_mut().map_or(DrainStep::Wait, |drain| {
-                        drain.step(Instant::now(), calls.is_empty() && jobs, delivered)
+                        drain.step(Instant::now(), running == 0 && jobs, delivered)
                     });
                     match step {
                         DrainStep::Wait => {}
                         DrainStep::StopCalls => {
-                            warn!(device = %self.id, calls = calls.len(), "calls stopped: the grace period is over");
+                            warn!(device = %self.id, calls = running, "calls stopped: the grace period is over");
                             self.router.stop_calls();
                         }
                         DrainStep::End(DrainPurpose::Stop) => break,
@@ -166,12 +149,46 @@ impl Device {
         }
         self.supervisor.stopping();
         self.connection.close().await;
-        drop(online);
+        drop(arrivals.online);
         info!(device = %self.id, "stopped");
     }
 
+    /// Handles an event of the connection.
+    fn take(&mut self, arrivals: &mut Arrivals, incoming: Incoming) {
+        match incoming {
+            Incoming::Connected => {
+                arrivals.online = Some(self.counts.online());
+                self.service_manager.status("connected");
+                self.twin.connected();
+            }
+            Incoming::Lost { deliberate } => {
+                drop(arrivals.online.take());
+                self.service_manager.status("not connected; trying again");
+                self.twin.lost(deliberate);
+            }
+            Incoming::Method(method) => {
+                let Method { rid, connection, redelivered, .. } = &method;
+                if arrivals.deliveries.is_first(rid, *connection, *redelivered) {
+                    self.call(&arrivals.calls, method);
+                } else {
+                    debug!(%rid, "method delivered again: ignored");
+                }
+            }
+            Incoming::MalformedMethod(method) => {
+                let MalformedMethod { rid, connection, redelivered, .. } = &method;
+                if arrivals.deliveries.is_first(rid, *connection, *redelivered) {
+                    self.refuse(&arrivals.calls, method);
+                }
+            }
+            Incoming::TwinAnswer { status, rid, version, body } => {
+                self.twin.answered(&rid, status, version, &body);
+            }
+            Incoming::Desired(change) => self.twin.desired_changed(&change),
+        }
+    }
+
     /// Begins a drain: no new calls and no new jobs start.
-    fn drain(&self, calls: &TaskTracker, then: DrainPurpose) -> Drain {
+    fn drain(&self, calls: &Calls, then: DrainPurpose) -> Drain {
         info!(device = %self.id, calls = calls.len(), grace = ?self.grace, "draining");
         self.router.drain();
         if let Some(durable) = &self.durable {
@@ -180,12 +197,12 @@ impl Device {
         Drain::begin(self.grace, then)
     }
 
-    /// Answers a method in its own task.
-    fn call(&self, calls: &TaskTracker, method: Method) {
+    /// Answers a method.
+    fn call(&self, calls: &Calls, method: Method) {
         let Method { name, rid, payload, arrived, .. } = method;
         let router = Arc::clone(&self.router);
         let caller = self.caller(rid, arrived);
-        calls.spawn(async move {
+        calls.start(name.clone().as_str(), async move {
             let answer = router.answer(&name, &payload).await;
             let call = Arc::clone(&answer.call);
             caller.answer(name.as_str(), answer).await;
@@ -194,11 +211,11 @@ impl Device {
     }
 
     /// Refuses a malformed method.
-    fn refuse(&self, calls: &TaskTracker, method: MalformedMethod) {
+    fn refuse(&self, calls: &Calls, method: MalformedMethod) {
         let MalformedMethod { rid, why, arrived, .. } = method;
         let answer = self.router.refuse_malformed(&why);
         let caller = self.caller(rid, arrived);
-        calls.spawn(async move { caller.answer("malformed", answer).await });
+        calls.start("malformed", async move { caller.answer("malformed", answer).await });
     }
 
     /// Creates the return path for the answer to a method.
@@ -218,6 +235,15 @@ impl Device {
             }
         }
     }
+}
+
+/// Part of the loop's state that the events of the connection change.
+#[derive(Default)]
+struct Arrivals {
+    calls: Calls,
+    deliveries: Deliveries,
+    /// `None` while the device is not connected.
+    online: Option<Online>,
 }
 
 /// Return path to the caller of a method.

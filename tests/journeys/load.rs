@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use rig::{Rig, set};
+use rig::{Rig, deadline, set};
 use serde_json::json;
 use tokio::task::JoinSet;
 
@@ -41,4 +41,27 @@ async fn a_thousand_methods_can_be_in_flight_at_once() {
     while let Some(answer) = sleepers.join_next().await {
         assert_eq!(answer.unwrap().unwrap().status, 200);
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_thousand_quick_methods_are_answered_while_a_plugin_spins() {
+    let spin = set("methods", vec!["spin"]);
+    let rig = Rig::new()
+        .plugin("misbehaves.wat", [spin, deadline("5m"), set("limits.calls_at_once", 1)])
+        .plugin("reply.wat", ())
+        .start()
+        .await;
+    let service = Arc::new(rig.service.clone());
+    let call = |method, payload| {
+        let service = Arc::clone(&service);
+        async move { service.call(method, payload).await.unwrap().status }
+    };
+    let mut spinners: JoinSet<_> = (0..2).map(|_| call("spin", json!(null))).collect();
+    // One of them is refused, and then the other spins.
+    assert_eq!(spinners.join_next().await.unwrap().unwrap(), 429);
+
+    let quick: JoinSet<_> = (0..1000).map(|number| call("echo", json!(number))).collect();
+
+    assert!(quick.join_all().await.iter().all(|status| *status == 200));
+    assert_eq!(call("spin", json!(null)).await, 429, "it still spins");
 }

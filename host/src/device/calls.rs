@@ -1,0 +1,168 @@
+//! Calls in progress. A quick call runs in the task that read its method, any other in a
+//! task of its own.
+//!
+//! A task for each call costs more than most calls: its allocation, its way through the
+//! runtime's queues, often the wake-up of another thread, and a write to the hub for each
+//! answer. So a call is first polled in place, and becomes a task only if it has to wait. A
+//! busy guest yields at its first tick, after 10 ms at most, and becomes a task there.
+//!
+//! A method whose last call had to wait, or whose last calls all took long, gets a task from
+//! the start: its calls then run on all cores, and delay no other.
+
+use std::collections::HashMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
+use tokio_util::task::TaskTracker;
+
+/// Maximum duration of a quick call: several times that of creating and scheduling a task.
+const QUICK: Duration = Duration::from_micros(100);
+
+/// Number of consecutive long calls that make a method slow. A single long call is often
+/// due to the scheduler of a busy machine.
+const LONG_CALLS: u8 = 3;
+
+/// Maximum number of method names in [`SlowMethods`]. The caller of a plugin that serves
+/// any method chooses the names.
+const MAX_NAMES: usize = 1024;
+
+/// Calls of a device that are in progress.
+#[derive(Default)]
+pub(super) struct Calls {
+    running: TaskTracker,
+    slow: Arc<SlowMethods>,
+}
+
+/// Number of consecutive long calls of each method, without the methods whose last call was
+/// quick.
+#[derive(Default)]
+struct SlowMethods(Mutex<HashMap<String, u8>>);
+
+impl Calls {
+    /// Runs a call of a method until it has to wait, and the rest of it in a task.
+    pub(super) fn start(&self, method: &str, call: impl Future<Output = ()> + Send + 'static) {
+        let call = self.running.track_future(call);
+        if self.slow.contains(method) {
+            let (slow, method) = (Arc::clone(&self.slow), method.to_owned());
+            tokio::spawn(async move {
+                let begun = Instant::now();
+                call.await;
+                slow.ended(&method, begun.elapsed());
+            });
+            return;
+        }
+        let mut call = Box::pin(call);
+        let begun = Instant::now();
+        // The task polls it once more, with a waker of its own.
+        let mut context = Context::from_waker(Waker::noop());
+        let polled = catch_unwind(AssertUnwindSafe(|| call.as_mut().poll(&mut context)));
+        // A panic has been logged where it happened, and ends this call alone.
+        if let Ok(Poll::Pending) = polled {
+            self.slow.waited(method);
+            tokio::spawn(call);
+        } else {
+            self.slow.ended(method, begun.elapsed());
+        }
+    }
+
+    /// Returns the number of calls in progress.
+    pub(super) fn len(&self) -> usize {
+        self.running.len()
+    }
+}
+
+impl SlowMethods {
+    /// Returns `true` if calls of the method need tasks of their own.
+    fn contains(&self, method: &str) -> bool {
+        self.0.lock().get(method).is_some_and(|long_calls| *long_calls >= LONG_CALLS)
+    }
+
+    /// Records that a call had to wait.
+    fn waited(&self, method: &str) {
+        self.record(method, LONG_CALLS);
+    }
+
+    /// Records the duration of a call.
+    fn ended(&self, method: &str, elapsed: Duration) {
+        if elapsed > QUICK {
+            self.record(method, 1);
+        } else {
+            self.0.lock().remove(method);
+        }
+    }
+
+    fn record(&self, method: &str, long_calls: u8) {
+        let mut methods = self.0.lock();
+        if let Some(count) = methods.get_mut(method) {
+            *count = count.saturating_add(long_calls);
+            return;
+        }
+        if methods.len() >= MAX_NAMES {
+            methods.clear();
+        }
+        methods.insert(method.to_owned(), long_calls);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::{pending, ready};
+
+    use tokio::sync::oneshot;
+    use tokio::task::yield_now;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_call_that_does_not_wait_has_ended_when_it_was_started() {
+        let calls = Calls::default();
+        let (ended, has_ended) = oneshot::channel();
+        calls.start("m", async { ended.send(()).unwrap() });
+        assert_eq!((calls.len(), has_ended.await), (0, Ok(())));
+    }
+
+    #[tokio::test]
+    async fn a_call_that_waits_goes_on_by_itself() {
+        let calls = Calls::default();
+        let (go_on, waits) = oneshot::channel();
+        let (ended, has_ended) = oneshot::channel();
+        calls.start("m", async {
+            yield_now().await;
+            ended.send(waits.await).unwrap();
+        });
+        assert_eq!(calls.len(), 1);
+        go_on.send(7).unwrap();
+        assert_eq!(has_ended.await, Ok(Ok(7)));
+    }
+
+    #[tokio::test]
+    async fn a_call_that_panics_ends_no_other() {
+        let calls = Calls::default();
+        calls.start("panics", async { panic!("for a test") });
+        calls.start("m", ready(()));
+        assert_eq!(calls.len(), 0);
+    }
+
+    #[tokio::test]
+    async fn a_method_that_had_to_wait_does_not_run_in_place_until_it_was_quick() {
+        let calls = Calls::default();
+        calls.start("slow", yield_now());
+        while calls.len() > 0 {
+            yield_now().await;
+        }
+        let (ended, has_ended) = oneshot::channel();
+        calls.start("slow", async { ended.send(()).unwrap() });
+        assert_eq!(calls.len(), 1, "in a task");
+        assert_eq!(has_ended.await, Ok(()));
+    }
+
+    #[tokio::test]
+    async fn the_names_of_slow_methods_are_limited() {
+        let calls = Calls::default();
+        (0..=2 * MAX_NAMES).for_each(|name| calls.start(&name.to_string(), pending()));
+        assert!(calls.slow.0.lock().len() <= MAX_NAMES);
+    }
+}
