@@ -58,7 +58,7 @@ impl BareWasmtime {
         engine: &plugin::Engine,
         bytes: &[u8],
     ) -> Result<BareWasmtime, BareWasmtimeError> {
-        let engine = engine.wasmtime().clone();
+        let engine = engine.wasmtime();
         let component = Component::new(&engine, bytes)?;
         let mut linker = Linker::new(&engine);
         linker.define_unknown_imports_as_traps(&component)?;

@@ -22,7 +22,7 @@ pub(crate) struct Bare {
 impl Bare {
     /// The guest calls nothing of what it imports.
     pub(crate) fn new(engine: &Engine, guest: &[u8]) -> Bare {
-        let engine = engine.wasmtime().clone();
+        let engine = engine.wasmtime();
         let component = match guest {
             [0, b'a', b's', b'm', 1, ..] => Cow::Owned(behaviour_plugin::encode(guest).unwrap()),
             _ => wat::parse_bytes(guest).unwrap(),

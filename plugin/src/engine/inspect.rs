@@ -61,12 +61,12 @@ impl Engine {
     pub fn inspect(&self, bytes: &[u8], compiled: &Compiled) -> Result<Inspection, LoadError> {
         let kind = sniff(bytes).map_err(LoadError::NotWebAssembly)?;
         let ty = compiled.component.component_type();
+        let wasmtime = compiled.component.engine();
         let imports: Vec<Import> = ty
-            .imports(&self.parts.wasmtime)
+            .imports(wasmtime)
             .map(|(name, _)| Import { name: name.to_owned(), lender: imports::lender(name) })
             .collect();
-        let exports: Vec<String> =
-            ty.exports(&self.parts.wasmtime).map(|(name, _)| name.to_owned()).collect();
+        let exports: Vec<String> = ty.exports(wasmtime).map(|(name, _)| name.to_owned()).collect();
         let names = imports.iter().map(|import| &import.name).chain(&exports);
         Ok(Inspection {
             kind,

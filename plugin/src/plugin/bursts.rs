@@ -1,28 +1,28 @@
 //! Release of the memory that a burst of calls leaves in the pool.
 //!
-//! wasmtime's pool keeps pages that instances have written to resident for the next
+//! wasmtime's pool keeps the pages that instances have touched resident for the next
 //! instances in their slots. It does so for as many slots as were ever used concurrently.
-//! This makes calls cheap, but after a burst the memory is unused. To release the pages of
-//! a component's initial memory, this module maps its machine code again: once the last
-//! call in the old mapping has ended, the pool drops them. Pages that a guest added by
-//! growing its memory stay resident, some KiB for each instance of a guest in Rust.
+//! This makes calls cheap, but after a burst the memory is unused. So this module replaces the
+//! pool by a new one and links each plugin to it. The memory of the old pool is released once
+//! its last call has ended.
 
 use super::linked::Linked;
 use super::{Loaded, Plugin};
 use crate::compile;
 use crate::error::one_line;
 use std::sync::Arc;
+use wasmtime::Engine;
 
 impl Plugin {
     /// Releases the memory that a burst of calls has left resident. Does nothing unless the
-    /// peak of concurrent calls since the last check is less than a quarter of the burst's.
-    /// Call it periodically; it blocks for milliseconds.
+    /// peak of concurrent calls since the last check is less than a quarter of the burst's,
+    /// or another plugin has replaced the pool. Call it periodically for all plugins of an
+    /// engine; it blocks for milliseconds.
     pub fn give_back(&self) {
         let loaded = &self.loaded;
-        if loaded.concurrency.is_over(loaded.running())
-            && let Err(error) = loaded.remap()
-        {
-            // The plugin continues with its current mapping.
+        let burst_is_over = loaded.concurrency.is_over(loaded.running());
+        if let Err(error) = loaded.give_back(burst_is_over) {
+            // The plugin continues in its current pool.
             tracing::warn!(
                 plugin = self.name(),
                 "memory of a burst not released: {}",
@@ -33,12 +33,20 @@ impl Plugin {
 }
 
 impl Loaded {
-    fn remap(&self) -> wasmtime::Result<()> {
-        let engine = &self.engine;
-        let old = self.linked();
-        let (cache, source) = (engine.cache.as_ref(), &self.source);
-        let component = compile::load_again(&engine.wasmtime, cache, source, old.component())?;
-        let new = Linked::new(engine, &component, &self.about)?;
+    fn give_back(&self, burst_is_over: bool) -> wasmtime::Result<()> {
+        let (old, pools) = (self.linked(), &self.engine.pools);
+        let is_current = || Engine::same(old.component().engine(), &pools.current().wasmtime);
+        if !burst_is_over && is_current() {
+            return Ok(());
+        }
+        if is_current() {
+            pools.renew()?;
+        }
+        // If the pool is too large to be replaced, this releases the memories alone: the pool
+        // drops those of a component whose machine code is gone.
+        let (wasmtime, cache) = (&pools.current().wasmtime, self.engine.cache.as_ref());
+        let component = compile::load_again(wasmtime, cache, &self.source, old.component())?;
+        let new = Linked::new(&self.engine, &component, &self.source, &self.about)?;
         *self.linked.write() = Arc::new(new);
         Ok(())
     }

@@ -4,6 +4,7 @@
 //! Dropping the future ends the call, and returns the instance to the pool and the permit
 //! to the plugin.
 
+use super::linked::Linked;
 use super::{Loaded, Plugin};
 use crate::call::memory::{Exceeded, MemoryRefusal};
 use crate::call::state::CallState;
@@ -40,7 +41,7 @@ impl Plugin {
             let methods = guest.device_behaviour_methods();
             methods.call_invoke(store, call.method, &payload).await.map_err(Ended::InCall)
         };
-        match self.run(&call, function).await? {
+        match self.run(&linked, &call, function).await? {
             Ok(response) => answer(response, &self.loaded.about.limits),
             Err(refusal) => Err(CallError::Refused(refusal.into())),
         }
@@ -56,7 +57,7 @@ impl Plugin {
             let deferred = guest.device_behaviour_deferred();
             deferred.call_run(store, call.method, &payload).await.map_err(Ended::InCall)
         };
-        Ok(self.run(&call, function).await?.map_err(JobError::from))
+        Ok(self.run(&linked, &call, function).await?.map_err(JobError::from))
     }
 
     /// Calls `desired.changed`. The call's payload is the patch; `version` is the version
@@ -74,7 +75,7 @@ impl Plugin {
             let desired = guest.device_behaviour_desired();
             desired.call_changed(store, &payload, version).await.map_err(Ended::InCall)
         };
-        Ok(self.run(&call, function).await?.map_err(JobError::from))
+        Ok(self.run(&linked, &call, function).await?.map_err(JobError::from))
     }
 
     /// Calls `lifecycle.start` of a version that replaces `previous_version`. The inner
@@ -91,7 +92,7 @@ impl Plugin {
             let lifecycle = guest.device_behaviour_lifecycle();
             lifecycle.call_start(store, previous_version).await.map_err(Ended::InCall)
         };
-        self.run(&call, function).await
+        self.run(&linked, &call, function).await
     }
 
     /// Calls `lifecycle.stop` of a version that is being replaced.
@@ -102,12 +103,13 @@ impl Plugin {
             let guest = pre.instantiate_async(&mut *store).await.map_err(Ended::AtStart)?;
             guest.device_behaviour_lifecycle().call_stop(store).await.map_err(Ended::InCall)
         };
-        self.run(&call, function).await
+        self.run(&linked, &call, function).await
     }
 
     /// Runs `function` in a store with the plugin's limits, until the deadline.
     async fn run<T>(
         &self,
+        linked: &Linked,
         call: &Call<'_>,
         function: impl AsyncFnOnce(&mut Store<CallState>) -> Result<T, Ended>,
     ) -> Result<T, CallError> {
@@ -123,7 +125,7 @@ impl Plugin {
         let _running = loaded.engine.ticker.running();
 
         let limit = limits.deadline_of(call.method);
-        let mut store = loaded.store(call, limit)?;
+        let mut store = loaded.store(linked, call, limit)?;
         let deadline = store.data().deadline;
         // A panic in a host function unwinds through the guest to here and ends only
         // this call: the store is not used again, and data behind the host's locks is
@@ -146,10 +148,15 @@ enum Ended {
 }
 
 impl Loaded {
-    fn store(&self, call: &Call<'_>, limit: Duration) -> Result<Store<CallState>, CallError> {
+    fn store(
+        &self,
+        linked: &Linked,
+        call: &Call<'_>,
+        limit: Duration,
+    ) -> Result<Store<CallState>, CallError> {
         let state = CallState::new(&self.about, call, limit, &self.memory)
             .map_err(|lack| CallError::NoInstance(lack.to_string()))?;
-        let mut store = Store::new(&self.engine.wasmtime, state);
+        let mut store = Store::new(linked.component().engine(), state);
         store.limiter(|state| &mut state.memory);
         store.set_max_component_handles(COMPONENT_HANDLES);
         store.set_hostcall_fuel(HOST_CALL_BYTES.max(2 * self.about.limits.answer_bytes));

@@ -2,6 +2,8 @@
 
 use crate::about::About;
 use crate::call::state::CallState;
+use crate::compile;
+use crate::compile::cache::Source;
 use crate::engine::EngineParts;
 use crate::interfaces::{self, BehaviourPre, WithDeferredPre, WithDesiredPre, WithLifecyclePre};
 use wasmtime::component::{Component, Linker};
@@ -16,13 +18,20 @@ pub(crate) struct Linked {
 
 impl Linked {
     /// Links the component to the default world, to its granted capabilities, and to WASI
-    /// if it imports it. Any other import is missing.
+    /// if it imports it. Any other import is missing. A component that was compiled for an
+    /// earlier pool is loaded into the current one first.
     pub(crate) fn new(
         engine: &EngineParts,
         component: &Component,
+        source: &Source,
         about: &About,
     ) -> wasmtime::Result<Linked> {
-        let mut linker: Linker<CallState> = engine.linker.clone();
+        let pool = engine.pools.current();
+        let component = match wasmtime::Engine::same(component.engine(), &pool.wasmtime) {
+            true => component.clone(),
+            false => compile::load_again(&pool.wasmtime, engine.cache.as_ref(), source, component)?,
+        };
+        let mut linker: Linker<CallState> = pool.linker.clone();
         if about.imports.wasi {
             interfaces::add_wasi_to_linker(&mut linker)?;
         }
@@ -30,7 +39,7 @@ impl Linked {
             interfaces::grant(*capability, &mut linker)?;
         }
         let exports = about.exports;
-        let pre = linker.instantiate_pre(component)?;
+        let pre = linker.instantiate_pre(&component)?;
         let optional = |exported: bool| exported.then(|| pre.clone());
         Ok(Linked {
             deferred: optional(exports.deferred).map(WithDeferredPre::new).transpose()?,

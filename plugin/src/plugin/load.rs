@@ -50,7 +50,8 @@ impl Engine {
     ) -> Result<Plugin, LoadError> {
         let PluginSettings { limits, config, capabilities, http } = settings;
         self.check_limits(&limits)?;
-        let (wasmtime, component) = (&self.parts.wasmtime, &compiled.component);
+        let component = &compiled.component;
+        let wasmtime = component.engine();
         let imports = check_imports(wasmtime, component, name, &capabilities)?;
         let exports = check_exports(wasmtime, component)?;
         check_memory(compiled, &limits)?;
@@ -59,7 +60,7 @@ impl Engine {
         let http_slots = Semaphore::new(http::AT_ONCE_OF_PLUGIN);
         let name = name.to_owned();
         let about = About { name, limits, config, http, http_slots, imports, exports };
-        let linked = Linked::new(&self.parts, component, &about)
+        let linked = Linked::new(&self.parts, component, &compiled.source, &about)
             .map_err(|error| mismatch(&one_line(&error)))?;
         let loaded = Loaded {
             permits: Semaphore::new(about.limits.calls_at_once),
