@@ -28,6 +28,17 @@ pub(crate) struct Memory {
     pub(crate) peak_bytes: u64,
 }
 
+/// Events of a process so far, as the kernel counts them.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Events {
+    pub(crate) page_faults: u64,
+    /// Context switches of all threads.
+    pub(crate) switches: u64,
+}
+
+/// A count of the system calls of a process, by `perf`.
+pub(crate) struct SystemCalls(Option<Child>);
+
 impl Process {
     /// Starts a program that logs to a file in a subfolder of `folder`. The host watches the
     /// folder of its configuration, so each line in a file in `folder` itself would wake it.
@@ -74,6 +85,30 @@ impl Process {
         Duration::from_millis(ticks * 1000 / TICKS)
     }
 
+    /// Returns its events so far, without those of threads that have ended.
+    pub(crate) fn events(&self) -> Events {
+        let stat = fs::read_to_string(self.file("stat")).unwrap_or_default();
+        // After the name in brackets, field 8 is the number of minor page faults.
+        let fields = stat.rsplit(')').next().unwrap_or_default();
+        let page_faults = fields.split_whitespace().nth(7).and_then(|field| field.parse().ok());
+        let threads = fs::read_dir(self.file("task")).into_iter().flatten().flatten();
+        let switches = threads.map(|thread| {
+            let status = fs::read_to_string(thread.path().join("status")).unwrap_or_default();
+            let lines = status.lines().filter_map(|line| line.split_once("ctxt_switches:"));
+            lines.filter_map(|(_, number)| number.trim().parse::<u64>().ok()).sum::<u64>()
+        });
+        Events { page_faults: page_faults.unwrap_or_default(), switches: switches.sum() }
+    }
+
+    /// Begins to count the system calls of all its threads.
+    pub(crate) fn count_system_calls(&self) -> SystemCalls {
+        let mut perf = Command::new("perf");
+        perf.args(["stat", "-x", ",", "-e", "raw_syscalls:sys_enter", "-p"]);
+        perf.arg(self.child.id().to_string());
+        let streams = perf.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+        SystemCalls(streams.spawn().ok())
+    }
+
     pub(crate) fn memory(&self) -> Memory {
         let status = fs::read_to_string(self.file("status")).unwrap_or_default();
         let rollup = fs::read_to_string(self.file("smaps_rollup")).unwrap_or_default();
@@ -94,6 +129,18 @@ impl Process {
 
     fn file(&self, name: &str) -> PathBuf {
         Path::new("/proc").join(self.child.id().to_string()).join(name)
+    }
+}
+
+impl SystemCalls {
+    /// Returns the number of system calls since the beginning; `None` without `perf`, or if it may not
+    /// count.
+    pub(crate) fn end(self) -> Option<u64> {
+        let perf = self.0?;
+        // It prints its counts when it is interrupted.
+        Command::new("kill").args(["-INT", &perf.id().to_string()]).status().ok()?;
+        let output = perf.wait_with_output().ok()?;
+        String::from_utf8_lossy(&output.stderr).split(',').next()?.trim().parse().ok()
     }
 }
 

@@ -15,6 +15,9 @@ use crate::{Effort, say};
 /// The numbers of calls in flight.
 const IN_FLIGHT: [usize; 4] = [1, 8, 32, 128];
 
+/// The time that `perf` takes to start.
+const PERF_START: Duration = Duration::from_millis(100);
+
 /// The file name and the title of each plot.
 const PLOTS: [(&str, &str); 3] = [
     ("methods-a-second", "Direct methods a second"),
@@ -45,6 +48,10 @@ struct LoadResults {
     processor: Rounds,
     /// Processor time of the hub, in microseconds per call.
     hub_processor: Rounds,
+    /// System calls, page faults and context switches of the device, for each call.
+    system_calls: Rounds,
+    page_faults: Rounds,
+    switches: Rounds,
 }
 
 pub(crate) async fn measure(
@@ -104,10 +111,19 @@ async fn load(
     // The hub closes idle connections, so they are opened immediately before their use.
     let mut connections = stage.invoker.connections(in_flight).await?;
     Invoker::load(&mut connections, &requests, effort.time / 5).await?;
+    let events = peer.process.events();
     let before = (peer.process.processor_time(), stage.hub.process.processor_time());
     let load = Invoker::load(&mut connections, &requests, effort.time).await?;
     let spent = peer.process.processor_time() - before.0;
     let spent_by_hub = stage.hub.process.processor_time() - before.1;
+    let after = peer.process.events();
+    // Alone, because counting takes processor time.
+    let system_calls = peer.process.count_system_calls();
+    tokio::time::sleep(PERF_START).await;
+    let counted = Invoker::load(&mut connections, &requests, effort.time / 5).await?;
+    if let Some(system_calls) = system_calls.end() {
+        found.system_calls.push(system_calls as f64 / counted.times.count() as f64);
+    }
     peer.process.check()?;
     found.per_second.push(load.per_second());
     found.p50.push(load.times.micros(0.5));
@@ -115,6 +131,10 @@ async fn load(
     let each = |time: Duration| time.as_secs_f64() * 1e6 / load.times.count() as f64;
     found.processor.push(each(spent));
     found.hub_processor.push(each(spent_by_hub));
+    let each =
+        |before: u64, after: u64| after.saturating_sub(before) as f64 / load.times.count() as f64;
+    found.page_faults.push(each(events.page_faults, after.page_faults));
+    found.switches.push(each(events.switches, after.switches));
     Ok(())
 }
 
@@ -168,6 +188,23 @@ fn text(found: &[DeviceResults]) -> String {
             ]);
         }
     }
+    let heads = ["device", "in flight", "system calls", "page faults", "context switches"];
+    let mut counts = Table::new(heads);
+    for found in found {
+        for (loaded, in_flight) in found.loads.iter().zip(IN_FLIGHT) {
+            let system_calls = match loaded.system_calls.count() {
+                0 => "–".to_owned(),
+                _ => loaded.system_calls.spread().to_string(),
+            };
+            counts.row([
+                found.kind.name().to_owned(),
+                in_flight.to_string(),
+                system_calls,
+                loaded.page_faults.spread().to_string(),
+                loaded.switches.spread().to_string(),
+            ]);
+        }
+    }
     let mut memory =
         Table::new(["device", "RSS idle MiB", "PSS idle MiB", "RSS loaded MiB", "PSS loaded MiB"]);
     for found in found {
@@ -177,10 +214,11 @@ fn text(found: &[DeviceResults]) -> String {
         memory.row([&[kind.name().to_owned()], &numbers[..]].concat());
     }
     format!(
-        "Medians over {} rounds, with the minimum and the maximum.\n\n{}\nRatios inside each round:\n\n{}\n{}\n{}",
+        "Medians over {} rounds, with the minimum and the maximum.\n\n{}\nRatios inside each round:\n\n{}\nCounted for each call:\n\n{}\n{}\n{}",
         found[0].loads[0].p50.count(),
         calls.to_markdown(),
         ratios.to_markdown(),
+        counts.to_markdown(),
         memory.to_markdown(),
         PLOTS.map(|(name, title)| format!("![{title}](plots/{name}.svg)")).join("\n\n")
     )
