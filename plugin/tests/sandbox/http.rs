@@ -1,8 +1,8 @@
 //! The capability `http`: who may be asked, how often, how much, how long.
 
-use crate::rig::{Host, load_with};
+use crate::rig::{Host, engine_with_budget, load_with};
 use behaviour_plugin::{
-    Capability, HttpClient, HttpError, HttpRequest, HttpSettings, Plugin, PluginSettings,
+    Capability, Engine, HttpClient, HttpError, HttpRequest, HttpSettings, Plugin, PluginSettings,
 };
 use bytes::Bytes;
 use futures_util::future::{BoxFuture, join_all};
@@ -10,18 +10,27 @@ use http::Response;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 /// The case of `error-code` that has a text.
 const INTERNAL_ERROR: u16 = 500 + 38;
 
 fn load(hosts: &[&str], settings: HttpSettings) -> Plugin {
+    load_with("fetches.wat", settings_of(hosts, settings)).unwrap()
+}
+
+fn load_on(engine: &Engine, hosts: &[&str], settings: HttpSettings) -> Plugin {
+    let component = fixtures::guest("fetches.wat");
+    engine.load("reboot", &component, settings_of(hosts, settings)).unwrap()
+}
+
+fn settings_of(hosts: &[&str], settings: HttpSettings) -> PluginSettings {
     let hosts = hosts.iter().map(|host| host.parse().unwrap()).collect();
-    let settings = PluginSettings {
+    PluginSettings {
         capabilities: BTreeSet::from([Capability::Http]),
         http: HttpSettings { hosts, ..settings },
         ..PluginSettings::default()
-    };
-    load_with("fetches.wat", settings).unwrap()
+    }
 }
 
 async fn ask(host: &Host, plugin: &Plugin, method: &str, whom: &str) -> (u16, String) {
@@ -78,6 +87,11 @@ async fn a_call_may_send_so_many_requests() {
     assert_eq!(status, INTERNAL_ERROR);
     assert_eq!(text, "\"`api.example.com`: no more requests in this call\"");
     assert_eq!(host.requests().len(), 3);
+
+    let host = Host::default();
+    let plugin = load(&["api.example.com"], HttpSettings::default());
+    assert_eq!(ask(&host, &plugin, "often", "api.example.com").await.0, INTERNAL_ERROR);
+    assert_eq!(host.requests().len(), 20);
 }
 
 #[tokio::test]
@@ -103,6 +117,50 @@ async fn a_host_that_does_not_answer_is_given_up_on_while_the_guest_can_still_sa
     let (status, text) = ask(&host, &plugin, "ask", "silent.example.com").await;
     assert_eq!(status, INTERNAL_ERROR);
     assert_eq!(text, "\"`silent.example.com` has not answered within 10s\"");
+
+    let settings = HttpSettings { timeout: Duration::from_secs(3), ..HttpSettings::default() };
+    let plugin = load(&["silent.example.com"], settings);
+    let (_, text) = ask(&host, &plugin, "ask", "silent.example.com").await;
+    assert_eq!(text, "\"`silent.example.com` has not answered within 3s\"");
+}
+
+/// A client that notes the memory in use while it is asked, and answers at once.
+struct Weighing {
+    engine: Engine,
+    used: AtomicUsize,
+}
+
+impl HttpClient for Weighing {
+    fn send<'a>(
+        &'a self,
+        _request: HttpRequest<'a>,
+    ) -> BoxFuture<'a, Result<Response<Bytes>, HttpError>> {
+        self.used.store(self.engine.memory_in_use(), Ordering::SeqCst);
+        Box::pin(async { Ok(Response::new(Bytes::from_static(b"1"))) })
+    }
+}
+
+#[tokio::test]
+async fn the_bodies_of_a_request_count_as_memory_of_the_host_until_the_call_ends() {
+    const BODY: usize = 4 * 1024 * 1024;
+    let engine = engine_with_budget(10, 8 * BODY);
+    let host = Host::default();
+    let used = async |request_bytes, response_bytes| {
+        let http = HttpSettings { request_bytes, response_bytes, ..HttpSettings::default() };
+        let plugin = load_on(&engine, &["api.example.com"], http);
+        let client = Arc::new(Weighing { engine: engine.clone(), used: AtomicUsize::new(0) });
+        let mut call = host.a_call("ask", "\"api.example.com\"");
+        Arc::get_mut(&mut call.lent).unwrap().http = Arc::clone(&client) as _;
+        let answer = plugin.invoke(call).await.unwrap();
+        assert_eq!(engine.memory_in_use(), 0);
+        (answer.status, client.used.load(Ordering::SeqCst))
+    };
+    let (status, without) = used(0, 0).await;
+    assert_eq!(status, 200);
+    assert_eq!(used(BODY, 0).await, (200, without + BODY));
+    assert_eq!(used(BODY, BODY).await, (200, without + 2 * BODY));
+    // More than all calls may have: the guest is told so, and the client is not asked.
+    assert_eq!(used(BODY, 8 * BODY).await, (INTERNAL_ERROR, 0));
 }
 
 /// A client that counts the requests at once.
@@ -110,6 +168,7 @@ async fn a_host_that_does_not_answer_is_given_up_on_while_the_guest_can_still_sa
 struct Counting {
     now: AtomicUsize,
     most: AtomicUsize,
+    all: AtomicUsize,
 }
 
 impl HttpClient for Counting {
@@ -118,6 +177,7 @@ impl HttpClient for Counting {
         _request: HttpRequest<'a>,
     ) -> BoxFuture<'a, Result<Response<Bytes>, HttpError>> {
         Box::pin(async {
+            self.all.fetch_add(1, Ordering::SeqCst);
             let now = self.now.fetch_add(1, Ordering::SeqCst) + 1;
             self.most.fetch_max(now, Ordering::SeqCst);
             // Every other call has its turn meanwhile.
@@ -143,4 +203,17 @@ async fn a_plugin_has_32_requests_at_once_and_the_others_wait() {
     let answers = join_all(calls).await;
     assert!(answers.iter().all(|answer| answer.as_ref().is_ok_and(|it| it.status == 200)));
     assert_eq!(client.most.load(Ordering::SeqCst), 32);
+}
+
+#[tokio::test]
+async fn a_call_has_4_requests_at_once_and_its_others_wait() {
+    let host = Host::default();
+    let plugin = load(&["api.example.com"], HttpSettings::default());
+    let client = Arc::new(Counting::default());
+    let mut call = host.a_call("many", "\"api.example.com\"");
+    Arc::get_mut(&mut call.lent).unwrap().http = Arc::clone(&client) as _;
+
+    assert_eq!(plugin.invoke(call).await.unwrap().status, 200);
+    let (all, most) = (&client.all, &client.most);
+    assert_eq!((all.load(Ordering::SeqCst), most.load(Ordering::SeqCst)), (12, 4));
 }
