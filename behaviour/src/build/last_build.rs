@@ -22,7 +22,7 @@ const ENCLOSING: [&str; 5] =
     ["Cargo.toml", "Cargo.lock", ".cargo/config.toml", "rust-toolchain.toml", "rust-toolchain"];
 
 /// The digest of each file; `None` if it cannot be read.
-type Contents = BTreeMap<PathBuf, Option<String>>;
+type Digests = BTreeMap<PathBuf, Option<String>>;
 
 /// The last build of one project in one target directory.
 pub(super) struct LastBuild {
@@ -31,17 +31,17 @@ pub(super) struct LastBuild {
     /// The identity of the tools and settings, in one line.
     tools: String,
     /// The project's own files at the start of this build.
-    before: Contents,
+    before: Digests,
 }
 
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
-struct Record {
+struct BuildRecord {
     tools: String,
     /// The project's own files.
-    files: Contents,
+    files: Digests,
     /// Inputs outside the project, and packages.
-    others: Contents,
-    generated: Contents,
+    others: Digests,
+    generated: Digests,
     component: String,
 }
 
@@ -68,7 +68,8 @@ impl LastBuild {
 
     /// Returns the component of the last build if this one would make the same.
     pub(super) fn component(&self) -> Option<Vec<u8>> {
-        let record: Record = serde_json::from_slice(&fs::read(self.record_file()).ok()?).ok()?;
+        let record: BuildRecord =
+            serde_json::from_slice(&fs::read(self.record_file()).ok()?).ok()?;
         let others = record.others.keys().map(|path| (path.clone(), digest_of(path))).collect();
         let same = record.tools == self.tools
             && record.files == self.before
@@ -86,7 +87,7 @@ impl LastBuild {
     ) -> Result<(), BuildError> {
         files::write_atomically(&self.component_file(), component)?;
         let others = others.into_iter().filter(|path| !self.before.contains_key(path));
-        let record = Record {
+        let record = BuildRecord {
             generated: self.generated(),
             others: others.map(|path| (path.clone(), digest_of(&path))).collect(),
             component: digest(component),
@@ -106,7 +107,7 @@ impl LastBuild {
         self.before.keys().filter(|path| path.starts_with(&self.project)).any(refers)
     }
 
-    fn generated(&self) -> Contents {
+    fn generated(&self) -> Digests {
         contents_below(&self.project.join(glue::FOLDER), &[])
     }
 
@@ -121,8 +122,8 @@ impl LastBuild {
 
 /// Returns the digests of all files below a folder, except those in `skipped` or hidden
 /// folders.
-fn contents_below(folder: &Path, skipped: &[&str]) -> Contents {
-    let mut contents = Contents::new();
+fn contents_below(folder: &Path, skipped: &[&str]) -> Digests {
+    let mut contents = Digests::new();
     let mut folders = vec![folder.to_owned()];
     while let Some(folder) = folders.pop() {
         for path in entries(&folder) {
