@@ -69,6 +69,27 @@ fn a_disabled_plugin_stays_disabled_after_a_crash_until_it_is_enabled() {
 }
 
 #[test]
+fn a_host_behind_a_link_with_relative_directories_is_reached_from_another_directory() {
+    let toml = "[hub]\nport = 1\n[host]\ncontrol_socket = \"c/host.sock\"\ndata = \"kept\"\n";
+    let toml = format!("{toml}{}", plugin("reply.wasm"));
+    let change = |program: &mut std::process::Command| {
+        let directory = program.get_current_dir().unwrap();
+        std::os::unix::fs::symlink("host.toml", directory.join("link.toml")).unwrap();
+        program.args(["--config", "link.toml"]);
+    };
+    let mut host = Running::start_with(&toml, &identity(), change);
+    host.line_with("control socket open");
+    let elsewhere = tempfile::tempdir().unwrap();
+    for name in ["link.toml", "host.toml"] {
+        let configuration = host.directory.path().join(name);
+        let (code, list) =
+            operate(elsewhere.path(), &["--config", configuration.to_str().unwrap()]);
+        assert_eq!(code, Some(0), "{name}: {list}");
+        assert!(list.contains("active"), "{list}");
+    }
+}
+
+#[test]
 fn a_missing_host_is_an_error_that_names_the_sockets_tried() {
     let directory = directory(&plugin("reply.wasm"));
     let (code, output) = operate(directory.path(), &["list"]);
