@@ -6,6 +6,7 @@ mod docs;
 mod duplicates;
 mod errors;
 mod files;
+mod log_targets;
 mod modules;
 mod outside_names;
 mod packages;

@@ -11,8 +11,23 @@ use anyhow::Context as _;
 use behaviour_hub::{Hub, HubConfig};
 use clap::Parser;
 use command_error::CommandError;
-use program::Signals;
+use program::{LogFilter, Signals};
 use protocol::id::DeviceId;
+
+/// Targets of the log: the crates that log.
+const LOG_TARGETS: &[&str] = &[
+    "behaviour_hub",
+    "behaviour_program",
+    "h2",
+    "hyper_util",
+    "jiff",
+    "jiff_core",
+    "mio",
+    "rustls",
+    "tokio_tungstenite",
+    "tracing_subscriber",
+    "tungstenite",
+];
 
 /// A stand-in for Azure IoT Hub, for development and tests.
 ///
@@ -48,7 +63,7 @@ struct Arguments {
     host_names: Vec<String>,
     /// Level of the log (error, warn, info, debug or trace), or a filter of tracing
     #[arg(long, default_value = "info", value_name = "FILTER")]
-    log: String,
+    log: LogFilter,
     /// Log as JSON lines
     #[arg(long)]
     json_logs: bool,
@@ -63,7 +78,7 @@ async fn main() -> ExitCode {
 }
 
 async fn run(arguments: Arguments) -> Result<(), CommandError> {
-    let _log = program::log(&arguments.log, arguments.json_logs)?;
+    let _log = program::log(&arguments.log, arguments.json_logs, LOG_TARGETS)?;
     let hub = Hub::start(HubConfig {
         address: arguments.address,
         mqtt_port: arguments.mqtt_port,

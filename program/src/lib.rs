@@ -25,7 +25,8 @@
 //!   example of its use.
 //! * [`chain`]: an error and its causes on one line.
 //! * [`duration`]: the grammar of durations in options and configuration files.
-//! * [`log()`]: logging of `tracing` events to standard error, which never blocks the program.
+//! * [`log()`]: logging of `tracing` events to standard error, which never blocks the program,
+//!   with a [`LogFilter`].
 //! * [`say`] and [`note`]: lines on standard output and standard error.
 //! * [`Signals`]: Ctrl-C and SIGTERM.
 //! * [`FileStamp`]: detection of changed files by their metadata.
@@ -52,7 +53,7 @@ pub mod text;
 pub use chain::chain;
 pub use command_error::{Classify, CommandError, ExitKind};
 pub use file_stamp::FileStamp;
-pub use log::{Log, LogWriter, log};
+pub use log::{Log, LogFilter, LogFilterError, LogWriter, log};
 pub use open_files::allow_open_files;
 #[cfg(feature = "progress")]
 pub use progress::Progress;

@@ -12,10 +12,13 @@ use std::sync::Arc;
 use std::thread;
 
 use anyhow::Context as _;
-use tracing_subscriber::EnvFilter;
+use tracing::subscriber::with_default;
+use tracing_subscriber::filter::LevelFilter;
 
+pub use filter::{LogFilter, LogFilterError};
 use queue::LineQueue;
 
+mod filter;
 mod queue;
 
 thread_local! {
@@ -35,19 +38,17 @@ pub struct LogWriter(Arc<LineQueue>);
 
 /// Starts logging to standard error, as text or as JSON lines. Panics are logged as well.
 ///
-/// `filter` is a level or a filter directive of `tracing`.
+/// `targets` are the first segments of the targets of all events of the program: the names
+/// of its crates. If the filter has another target, the log starts with a warning.
 ///
 /// # Errors
 ///
-/// Returns an error if the filter is malformed, with a message that names the option
-/// `--log`, or if the log thread cannot be started.
+/// Returns an error if the log thread cannot be started.
 ///
 /// # Panics
 ///
 /// Panics if the process has already set a global `tracing` subscriber.
-pub fn log(filter: &str, json: bool) -> anyhow::Result<Log> {
-    let filter: EnvFilter =
-        filter.parse().with_context(|| format!("--log: `{filter}` is not a filter"))?;
+pub fn log(filter: &LogFilter, json: bool, targets: &[&str]) -> anyhow::Result<Log> {
     let queue = Arc::new(LineQueue::default());
     let of_writer = Arc::clone(&queue);
     let writing = move || {
@@ -58,13 +59,20 @@ pub fn log(filter: &str, json: bool) -> anyhow::Result<Log> {
     };
     thread::Builder::new().name("log".into()).spawn(writing).context("cannot start the log")?;
     let log = Log(queue);
-    let writer = log.writer();
-    let builder =
-        tracing_subscriber::fmt().with_env_filter(filter).with_writer(move || writer.clone());
+    let builder = || {
+        let writer = log.writer();
+        tracing_subscriber::fmt().with_writer(move || writer.clone())
+    };
+    // The filter itself could silence the warning.
+    let warnings = || builder().with_max_level(LevelFilter::WARN);
+    let warn = || warn_about(filter, targets);
+    let ansi = stderr().is_terminal();
     if json {
-        builder.json().flatten_event(true).init();
+        with_default(warnings().json().flatten_event(true).finish(), warn);
+        builder().with_env_filter(filter.env_filter()).json().flatten_event(true).init();
     } else {
-        builder.with_ansi(stderr().is_terminal()).init();
+        with_default(warnings().with_ansi(ansi).finish(), warn);
+        builder().with_env_filter(filter.env_filter()).with_ansi(ansi).init();
     }
     // The default hook writes directly to standard error, which may block.
     panic::set_hook(Box::new(|panic| {
@@ -80,6 +88,17 @@ pub fn log(filter: &str, json: bool) -> anyhow::Result<Log> {
         }
     }));
     Ok(log)
+}
+
+/// Logs a warning if a target of the filter matches no event.
+fn warn_about(filter: &LogFilter, targets: &[&str]) {
+    let Some(target) = filter.unmatched(targets) else { return };
+    let example = targets.first().copied().unwrap_or("target");
+    tracing::warn!(
+        hint = format!("use error, warn, info, debug, trace or off, or a target: {example}=debug"),
+        "`{target}` in the log filter matches no event: it is neither a level nor a target of this \
+         program"
+    );
 }
 
 impl Log {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use behaviour_host::{Config, RunError};
 use clap::Args;
-use program::{Signals, text};
+use program::{LogFilter, Signals, text};
 use protocol::connection_string::DeviceConnectionString;
 use tracing::error;
 
@@ -22,6 +22,36 @@ const OPEN_FILES: u64 = 4096;
 /// Time limit for blocking threads to end after everything else has ended.
 const LAST_THREADS: Duration = Duration::from_secs(1);
 
+/// Targets of the log: plugins, and the crates that log.
+pub(super) const LOG_TARGETS: &[&str] = &[
+    "plugin",
+    "behaviour_host",
+    "behaviour_plugin",
+    "behaviour_program",
+    "cranelift_codegen",
+    "cranelift_frontend",
+    "h2",
+    "hyper_util",
+    "jiff",
+    "jiff_core",
+    "mio",
+    "notify",
+    "pulley_interpreter",
+    "regalloc2",
+    "rumqttc",
+    "rustls",
+    "tracing_subscriber",
+    "wasmtime",
+    "wasmtime_environ",
+    "wasmtime_internal_cranelift",
+    "wasmtime_internal_unwinder",
+    "wasmtime_wasi",
+    "wasmtime_wasi_http",
+    "wasmtime_wasi_io",
+    "wit_component",
+    "wit_parser",
+];
+
 const IDENTITY: &str = "IOTHUB_DEVICE_CONNECTION_STRING";
 
 #[derive(Args)]
@@ -30,7 +60,7 @@ pub(crate) struct RunArguments {
     common: ConfigurationArguments,
     /// Log filter: error, warn, info, debug, trace, or a filter of tracing
     #[arg(long, default_value = "info", env = "BEHAVIOUR_LOG", value_name = "FILTER")]
-    log: String,
+    log: LogFilter,
     /// Log as JSON lines
     #[arg(long)]
     json_logs: bool,
@@ -39,7 +69,7 @@ pub(crate) struct RunArguments {
 pub(super) fn run(
     RunArguments { common, log, json_logs }: RunArguments,
 ) -> Result<(), CommandError> {
-    let _log = program::log(&log, json_logs)?;
+    let _log = program::log(&log, json_logs, LOG_TARGETS)?;
     hide_memory();
     program::allow_open_files(OPEN_FILES);
     let config = match read(&common) {

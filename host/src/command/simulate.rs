@@ -6,12 +6,12 @@ use std::time::Duration;
 
 use behaviour_host::{Figures, Fleet};
 use clap::Args;
-use program::{LogWriter, say};
+use program::{LogFilter, LogWriter, say};
 use tokio::time::Instant;
 
 use super::configuration::{ConfigurationArguments, read};
 use super::error::CommandError;
-use super::run::{hide_memory, until_signal};
+use super::run::{LOG_TARGETS, hide_memory, until_signal};
 
 /// Interval of the lines if standard error is not a terminal.
 const LINE_EVERY: Duration = Duration::from_secs(10);
@@ -32,7 +32,7 @@ pub(crate) struct SimulateArguments {
     rate: u32,
     /// Log filter: error, warn, info, debug, trace, or a filter of tracing
     #[arg(long, default_value = "warn", env = "BEHAVIOUR_LOG", value_name = "FILTER")]
-    log: String,
+    log: LogFilter,
     /// Log as JSON lines
     #[arg(long)]
     json_logs: bool,
@@ -40,7 +40,7 @@ pub(crate) struct SimulateArguments {
 
 pub(super) fn simulate(arguments: SimulateArguments) -> Result<(), CommandError> {
     let SimulateArguments { common, identities, devices, rate, log, json_logs } = arguments;
-    let log = program::log(&log, json_logs)?;
+    let log = program::log(&log, json_logs, LOG_TARGETS)?;
     hide_memory();
     let config = read(&common)?;
     let fleet = Fleet::read(&identities, devices.map(|devices| devices as usize))?;

@@ -56,3 +56,26 @@ async fn an_unread_log_does_not_block_calls_and_lost_lines_are_reported() {
     });
     assert!(timeout(PATIENCE, loss).await.unwrap().unwrap().is_some());
 }
+
+#[test]
+fn a_log_filter_that_matches_no_event_is_reported() {
+    let directory = directory("");
+    let output = |filter: &str| {
+        let run = program(directory.path(), &["run", "--log", filter], None).output().unwrap();
+        (run.status.code(), String::from_utf8(run.stderr).unwrap())
+    };
+    for filter in ["loud", "warn,ping-home=debug"] {
+        let (code, text) = output(filter);
+        let target = if filter == "loud" { "loud" } else { "ping-home" };
+        let warning = format!(
+            "`{target}` in the log filter matches no event: it is neither a level nor a target of \
+             this program hint=\"use error, warn, info, debug, trace or off, or a target: \
+             plugin=debug\""
+        );
+        assert_eq!(text.matches(&warning).count(), 1, "{text}");
+        assert_eq!(code, Some(1));
+    }
+    assert!(!output("plugin=debug").1.contains("matches no event"));
+    let (code, text) = output("plugin=loud");
+    assert_eq!(code, Some(2), "{text}");
+}
