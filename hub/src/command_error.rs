@@ -8,16 +8,21 @@ use program::{Classify, ExitKind};
 /// Error of this program.
 pub(crate) type CommandError = program::CommandError<FailureKind>;
 
-/// Kind of a failure. All failures exit with code 1.
-#[derive(Debug, Clone, Copy, Default)]
+/// Kind of a failure, with its exit code.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub(crate) enum FailureKind {
     #[default]
     Other,
+    /// Invalid usage that `clap` does not detect. The exit code is the same as `clap`'s.
+    Usage,
 }
 
 impl ExitKind for FailureKind {
     fn exit_code(self) -> u8 {
-        1
+        match self {
+            FailureKind::Other => 1,
+            FailureKind::Usage => 2,
+        }
     }
 }
 
@@ -26,6 +31,13 @@ impl Classify<anyhow::Error> for FailureKind {}
 impl Classify<std::io::Error> for FailureKind {}
 
 impl Classify<StartError> for FailureKind {
+    fn classify(error: &StartError) -> FailureKind {
+        match error {
+            StartError::State(StateError::HostName(_)) => FailureKind::Usage,
+            _ => FailureKind::Other,
+        }
+    }
+
     fn hint(error: &StartError) -> Option<String> {
         match error {
             StartError::Listen { purpose, source, .. } => {
@@ -152,6 +164,19 @@ mod tests {
                 "\nhint: move the file away to start with an empty hub, or restore it from a backup\n"
             ),
             "{text}"
+        );
+    }
+
+    #[tokio::test]
+    async fn an_invalid_host_name_is_a_usage_error() {
+        let config = HubConfig { host_names: vec!["my hub".to_owned()], ..HubConfig::default() };
+        let Err(error) = Hub::start(config).await else { panic!("the hub started") };
+        let error = CommandError::from(error);
+        assert_eq!(error.kind(), FailureKind::Usage);
+        assert!(
+            error
+                .to_string()
+                .ends_with("hint: pass a name such as `myhub.example` to --host-name\n")
         );
     }
 

@@ -1,5 +1,6 @@
 //! `behaviour-hub`: a stand-in for Azure IoT Hub on this machine.
 
+mod ca_file;
 mod command_error;
 
 use std::io::{self, Write as _};
@@ -9,6 +10,7 @@ use std::process::ExitCode;
 
 use anyhow::Context as _;
 use behaviour_hub::{Hub, HubConfig};
+use ca_file::CaFile;
 use clap::Parser;
 use command_error::CommandError;
 use program::{LogFilter, Signals};
@@ -90,11 +92,7 @@ async fn run(arguments: Arguments) -> Result<(), CommandError> {
     })
     .await?;
     let ca_file = &arguments.ca_file;
-    std::fs::write(ca_file, hub.ca_pem()).map_err(|error| {
-        CommandError::from(error)
-            .context(format!("cannot write the certificate to `{}`", ca_file.display()))
-            .with_hint("choose another file with --ca-file")
-    })?;
+    let _written = CaFile::write(ca_file, hub.ca_pem())?;
     print_connection_strings(&hub, &arguments.devices, ca_file)?;
     Signals::new()?.next().await;
     print("stopping\n");

@@ -100,6 +100,7 @@ const HOST: Modules = &[
 const HUB: Modules = &[
     ("ca", &[]),
     ("command_error", &[]),
+    ("ca_file", &["command_error"]),
     ("faults", &[]),
     ("mqtt", &[]),
     ("query", &[]),
