@@ -14,9 +14,14 @@
 use std::fmt;
 use std::str::FromStr;
 
-use crate::host_name::{HostName, HostNameError};
-use crate::id::{DeviceId, IdError, ModuleId};
-use crate::sas::{Key, KeyError, SasError, SasToken};
+use crate::host_name::HostName;
+use crate::id::{DeviceId, ModuleId};
+use crate::sas::{Key, SasToken};
+
+pub use error::ConnectionStringError;
+use error::ConnectionStringError as Error;
+
+mod error;
 
 /// The connection string of a device or of a module.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -56,59 +61,6 @@ pub struct ServiceConnectionString {
     pub key: Key,
 }
 
-/// A malformed connection string. The message names the wrong part.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum ConnectionStringError {
-    /// An empty string.
-    #[error("connection string is empty")]
-    NoParts,
-    /// A string in quotes. Shells remove quotes, but files and most services do not.
-    #[error("connection string is in quotes; leave them out")]
-    Quoted,
-    /// A part without `=`. The error shows its number only, as its contents may be a
-    /// key.
-    #[error("part {0} of the connection string is not NAME=VALUE")]
-    NotAPair(usize),
-    /// A name that this kind of connection string does not have.
-    #[error("connection string has `{0}`, which is not a part of a {1} connection string")]
-    Unknown(String, &'static str),
-    /// A string before `=` that does not look like a name. The error does not show it,
-    /// as it may be part of a key.
-    #[error(
-        "part {0} of the connection string does not begin with the name of a part of a {1} connection string"
-    )]
-    NotAName(usize, &'static str),
-    /// A repeated name.
-    #[error("connection string has `{0}` twice")]
-    Twice(&'static str),
-    /// A name without a value.
-    #[error("connection string has an empty `{0}`")]
-    Empty(&'static str),
-    /// A required name that is missing.
-    #[error("connection string has no `{0}`")]
-    Missing(&'static str),
-    /// More than one credential.
-    #[error("connection string has both `{0}` and `{1}`")]
-    Both(&'static str, &'static str),
-    /// An `x509` part with a value other than `true`.
-    #[error("connection string's `x509` is not `true`")]
-    X509,
-    /// A malformed host name.
-    #[error("connection string's `{0}`")]
-    Host(&'static str, #[source] HostNameError),
-    /// A malformed id.
-    #[error("connection string's `{0}`")]
-    Id(&'static str, #[source] IdError),
-    /// A malformed key.
-    #[error("connection string's `SharedAccessKey`")]
-    Key(#[source] KeyError),
-    /// A malformed token.
-    #[error("connection string's `SharedAccessSignature`")]
-    Token(#[source] SasError),
-}
-
-use ConnectionStringError as Error;
-
 /// The parts of a connection string by name. Names are unique.
 struct ConnectionStringParts<'a>(Vec<(&'static str, &'a str)>);
 
@@ -123,6 +75,14 @@ impl<'a> ConnectionStringParts<'a> {
             return Err(Error::Quoted);
         }
         let text = text.strip_suffix(';').unwrap_or(text);
+        let has = |name: &str| text.split(';').any(|part| part.split('=').next() == Some(name));
+        match kind {
+            "device" if has("SharedAccessKeyName") && !has("DeviceId") => {
+                return Err(Error::OfService);
+            }
+            "service" if has("DeviceId") => return Err(Error::OfDevice),
+            _ => {}
+        }
         for (index, part) in text.split(';').enumerate() {
             let (name, value) = part.split_once('=').ok_or(Error::NotAPair(index + 1))?;
             let Some(name) = names.iter().find(|known| **known == name) else {
@@ -331,6 +291,10 @@ mod tests {
             ),
             (
                 "HostName=h;SharedAccessKeyName=p;SharedAccessKey=KEY",
+                "connection string belongs to a service, not to a device",
+            ),
+            (
+                "HostName=h;DeviceId=d;SharedAccessKeyName=p;SharedAccessKey=KEY",
                 "connection string has `SharedAccessKeyName`, which is not a part of a device connection string",
             ),
             ("HostName=h;DeviceId=d;SharedAccessKey=?", "connection string's `SharedAccessKey`"),
@@ -338,6 +302,8 @@ mod tests {
         for (text, message) in cases {
             assert_eq!(device(text).unwrap_err().to_string(), message, "{text}");
         }
+        let device = "HostName=h;DeviceId=d;SharedAccessKey=KEY".replace("KEY", KEY);
+        assert_eq!(device.parse::<ServiceConnectionString>(), Err(Error::OfDevice));
     }
 
     #[test]

@@ -29,11 +29,19 @@ impl ExitKind for CommandErrorKind {
     }
 }
 
+/// The hint for the connection string of a service in place of a device's.
+const OF_SERVICE: &str = "this is a service's connection string; `behaviour-service devices \
+    connection-string ID` and the device's page in the Azure portal show the device's";
+
 impl Classify<anyhow::Error> for CommandErrorKind {}
 
 impl Classify<ConnectionStringError> for CommandErrorKind {
-    fn hint(_: &ConnectionStringError) -> Option<String> {
-        Some("copy it whole: behaviour-hub and the Azure portal show it".to_owned())
+    fn hint(error: &ConnectionStringError) -> Option<String> {
+        let hint = match error {
+            ConnectionStringError::OfService => OF_SERVICE,
+            _ => "copy it whole: behaviour-hub and the Azure portal show it",
+        };
+        Some(hint.to_owned())
     }
 }
 
@@ -58,6 +66,7 @@ impl Classify<RunError> for CommandErrorKind {
 impl Classify<FleetError> for CommandErrorKind {
     fn hint(error: &FleetError) -> Option<String> {
         let hint = match error {
+            FleetError::Line { source: ConnectionStringError::OfService, .. } => OF_SERVICE,
             FleetError::Line { .. } => {
                 "a line is one device connection string, whole; behaviour-hub and the Azure portal \
                  show it"

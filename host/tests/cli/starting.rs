@@ -62,6 +62,15 @@ fn a_missing_or_invalid_connection_string_is_reported_without_its_key() {
     let expected = "error: IOTHUB_DEVICE_CONNECTION_STRING: connection string has no `DeviceId`\n\
                     hint: copy it whole: behaviour-hub and the Azure portal show it\n";
     assert_eq!(output, expected);
+
+    let service = format!("HostName=localhost;SharedAccessKeyName=service;SharedAccessKey={KEY}");
+    let run = program(directory.path(), &["run"], Some(&service)).output().unwrap();
+    let output = String::from_utf8(run.stderr).unwrap();
+    let expected = "error: IOTHUB_DEVICE_CONNECTION_STRING: connection string belongs to a \
+        service, not to a device\n\
+        hint: this is a service's connection string; `behaviour-service devices \
+        connection-string ID` and the device's page in the Azure portal show the device's\n";
+    assert_eq!(output, expected);
 }
 
 #[test]
