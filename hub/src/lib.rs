@@ -150,14 +150,19 @@ impl Hub {
         let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
         let for_websocket = context.clone();
         let running = HubTasks { tasks: tasks.clone(), stop: stop.clone() };
-        let router =
-            rest::router(Arc::clone(&state), Arc::clone(&sessions), methods, Arc::clone(&faults))
-                .route(
-                    protocol::topic::WEBSOCKET_PATH,
-                    any(move |request: Request| {
-                        websocket::upgrade(for_websocket.clone(), running.clone(), request)
-                    }),
-                );
+        let router = rest::router(
+            Arc::clone(&state),
+            Arc::clone(&sessions),
+            methods,
+            Arc::clone(&faults),
+            telemetry.clone(),
+        )
+        .route(
+            protocol::topic::WEBSOCKET_PATH,
+            any(move |request: Request| {
+                websocket::upgrade(for_websocket.clone(), running.clone(), request)
+            }),
+        );
         let listener = Listener {
             context,
             router,

@@ -4,14 +4,15 @@
 //! processed, so callers without a token learn nothing about the hub. The size of bodies is
 //! limited before they are read.
 //!
-//! Jobs, configurations and cloud-to-device messages are not supported. The path `/$faults`
-//! does not exist in Azure IoT Hub. Sockets and TLS are handled by `listener`.
+//! Jobs, configurations and cloud-to-device messages are not supported. The paths `/$faults`
+//! and `/$messages` do not exist in Azure IoT Hub. Sockets and TLS are handled by `listener`.
 
 mod answer;
 mod body;
 mod bulk;
 mod faults;
 mod identities;
+mod messages;
 mod methods;
 mod path;
 mod query;
@@ -34,6 +35,7 @@ use protocol::error::{ErrorCode, HubError};
 use protocol::rest;
 use protocol::sas::SasToken;
 use serde_json::Value;
+use tokio::sync::broadcast;
 use tracing::info;
 
 use crate::faults::{CONTROL_PATH, Faults};
@@ -42,6 +44,7 @@ use crate::policy::{Denied, required_permission};
 use crate::sessions::Sessions;
 use crate::stamps::now_unix;
 use crate::state::{Owner, State};
+use crate::telemetry::TelemetryMessage;
 use answer::ApiError;
 pub(crate) use path::decode_slashes;
 pub(crate) use query::check_continuation;
@@ -52,7 +55,8 @@ pub(crate) fn bulk(state: Arc<State>, items: Vec<Value>) -> Option<Value> {
     let faults = Arc::<Faults>::default();
     let sessions = Arc::new(Sessions::new(Arc::clone(&faults)));
     let methods = Arc::new(Methods::new(Arc::clone(&sessions), Arc::clone(&faults)));
-    let rest = Rest { state, sessions, methods, faults, order: Arc::default() };
+    let (telemetry, _) = broadcast::channel(1);
+    let rest = Rest { state, sessions, methods, faults, telemetry, order: Arc::default() };
     bulk::all(&rest, items).now_or_never()
 }
 
@@ -62,8 +66,9 @@ pub(crate) fn router(
     sessions: Arc<Sessions>,
     methods: Arc<Methods>,
     faults: Arc<Faults>,
+    telemetry: broadcast::Sender<TelemetryMessage>,
 ) -> Router {
-    let shared = Rest { state, sessions, methods, faults, order: Arc::default() };
+    let shared = Rest { state, sessions, methods, faults, telemetry, order: Arc::default() };
     Router::new()
         .route(rest::TWIN, get(twins::get).patch(twins::patch).put(twins::put))
         .route(rest::METHODS, post(methods::invoke))
@@ -89,6 +94,7 @@ pub(crate) fn router(
         )
         .route(rest::DEVICE_STATISTICS, get(identities::statistics))
         .route(rest::SERVICE_STATISTICS, get(identities::connected))
+        .route(rest::MESSAGES, get(messages::stream))
         .route(CONTROL_PATH, get(faults::list).post(faults::set).delete(faults::clear))
         .fallback(unknown_path)
         .method_not_allowed_fallback(wrong_method)
@@ -104,6 +110,7 @@ struct Rest {
     sessions: Arc<Sessions>,
     methods: Arc<Methods>,
     faults: Arc<Faults>,
+    telemetry: broadcast::Sender<TelemetryMessage>,
     order: Arc<NotificationOrder>,
 }
 

@@ -32,6 +32,13 @@ pub const DEVICE_STATISTICS: &str = "/statistics/devices";
 /// The path of the number of connected devices: GET.
 pub const SERVICE_STATISTICS: &str = "/statistics/service";
 
+/// The path of the stream of device-to-cloud messages: GET. Azure IoT Hub has no such path.
+pub const MESSAGES: &str = "/$messages";
+/// The name of an event of the stream of messages with one message.
+pub const MESSAGE_EVENT: &str = "message";
+/// The name of an event of the stream of messages with the number of lost messages.
+pub const MESSAGES_LOST_EVENT: &str = "lost";
+
 /// The header with the name of the error code, present in every error response.
 pub const HEADER_ERROR_CODE: &str = "iothub-errorcode";
 /// The header with the continuation token of the next page; absent on the last page.
@@ -44,10 +51,16 @@ pub const HEADER_ITEM_TYPE: &str = "x-ms-item-type";
 /// Maximum length of a query, in characters.
 pub const MAX_QUERY_CHARACTERS: usize = 8192;
 
+/// Returns the percent-encoded id of a device, as in a path or a query.
+#[must_use]
+pub fn encoded(device: &DeviceId) -> String {
+    percent::encode(device.as_str()).to_string()
+}
+
 /// Replaces `{device}` in a pattern with the encoded id.
 #[must_use]
 pub fn of_device(pattern: &str, device: &DeviceId) -> String {
-    pattern.replace("{device}", &percent::encode(device.as_str()).to_string())
+    pattern.replace("{device}", &encoded(device))
 }
 
 /// Replaces `{device}` and `{module}` in a pattern with the encoded ids.

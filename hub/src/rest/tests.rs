@@ -41,7 +41,10 @@ impl Rig {
         let faults = Arc::new(Faults::default());
         let sessions = Arc::new(Sessions::new(Arc::clone(&faults)));
         let methods = Arc::new(Methods::new(Arc::clone(&sessions), Arc::clone(&faults)));
-        Rig { router: router(Arc::clone(&state), sessions, methods, faults), state }
+        Rig {
+            router: router(Arc::clone(&state), sessions, methods, faults, broadcast::channel(4).0),
+            state,
+        }
     }
 
     fn token(&self, policy: &str, resource: &str, expiry: u64) -> String {

@@ -118,7 +118,14 @@ impl Session {
     }
 
     fn telemetry(&self, message: TelemetryMessage) {
-        debug!(device = %message.device, bytes = message.body.len(), "telemetry received");
+        let body = String::from_utf8_lossy(&message.body);
+        debug!(
+            device = %message.device,
+            bytes = message.body.len(),
+            properties = %message.properties,
+            ?body,
+            "telemetry received"
+        );
         // Fails if there is no receiver.
         let _ = self.context.telemetry.send(message);
     }

@@ -8,7 +8,7 @@ use protocol::sas;
 use protocol::topic::WEBSOCKET_PATH;
 use rumqttc::{ConnectReturnCode, MqttOptions, Packet, QoS};
 use serde_json::Value;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::time::timeout;
 
 use super::client::{
@@ -219,6 +219,40 @@ async fn the_hub_adds_properties_to_telemetry_and_publishes_the_will() {
     hub.drop_connection(&id());
     let will = timeout(TIMEOUT, messages.recv()).await.unwrap().unwrap();
     assert_eq!(will.properties.get("iothub-MessageType"), Some("Will"));
+}
+
+#[tokio::test]
+async fn a_service_can_watch_the_messages_of_a_device() {
+    let hub = hub().await;
+    let device = Device::of(&hub, &hub.create_device(&id()).unwrap());
+    let mut stream = tls_connect(hub.ca_pem(), hub.https_port()).await.unwrap();
+    let owner = hub.service_connection_string();
+    let token = sas::sign("localhost", Some(&owner.policy), &owner.key, now() + 60);
+    let request = format!(
+        "GET /$messages?device=d1 HTTP/1.1\r\nHost: localhost\r\nAuthorization: {token}\r\n\r\n"
+    );
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut text = String::new();
+    read_until(&mut stream, &mut text, "\r\n\r\n").await;
+    assert!(text.starts_with("HTTP/1.1 200 OK\r\ncontent-type: text/event-stream"), "{text}");
+
+    let (client, mut events, _) = device.connect().await.unwrap();
+    let topic = "devices/d1/messages/events/level=high";
+    client.publish(topic, QoS::AtLeastOnce, false, "{\"t\": 1}").await.unwrap();
+    next(&mut events, |packet| matches!(packet, Packet::PubAck(_)).then_some(())).await;
+    read_until(&mut stream, &mut text, r#""body":"{\"t\": 1}""#).await;
+    assert!(text.contains("event: message\ndata: {"), "{text}");
+    assert!(text.contains(r#""level":"high""#), "{text}");
+}
+
+/// Reads from a stream until `text` contains `end`.
+async fn read_until(stream: &mut (impl AsyncRead + Unpin), text: &mut String, end: &str) {
+    while !text.contains(end) {
+        let mut chunk = [0; 4096];
+        let read = timeout(TIMEOUT, stream.read(&mut chunk)).await.unwrap().unwrap();
+        assert!(read > 0, "the stream has ended: {text}");
+        *text += std::str::from_utf8(&chunk[..read]).unwrap();
+    }
 }
 
 #[tokio::test]

@@ -111,7 +111,7 @@ const HUB: Modules = &[
     ("methods", &["faults", "mqtt", "sessions"]),
     ("state", &["faults", "policy", "stamps"]),
     ("config", &["ca", "state"]),
-    ("rest", &["faults", "methods", "policy", "query", "sessions", "stamps", "state"]),
+    ("rest", &["faults", "methods", "policy", "query", "sessions", "stamps", "state", "telemetry"]),
     ("session", &["faults", "methods", "mqtt", "sessions", "stamps", "state", "telemetry"]),
     ("fuzzing", &["faults", "query", "rest", "state"]),
     ("websocket", &["mqtt", "session"]),
