@@ -20,10 +20,12 @@ use serde_json::{Value, json};
 use trust::Trust;
 
 use crate::ServiceError;
+pub use messages::{MessageEvent, Messages};
 pub use query::TwinQuery;
 pub use retry::Retry;
 use send::{HubRequest, Resend};
 
+mod messages;
 mod query;
 mod retry;
 mod send;

@@ -15,6 +15,8 @@ use show::OutputFormat;
 
 mod devices;
 mod input;
+mod messages;
+mod sas;
 mod show;
 mod twin;
 
@@ -61,14 +63,14 @@ pub(crate) enum Command {
         device: DeviceId,
         /// The method's name
         method: MethodName,
-        /// The payload: JSON, or - for standard input
-        #[arg(long, default_value = "null", value_name = "JSON")]
+        /// The payload: any JSON value, @FILE, or - for standard input
+        #[arg(default_value = "null", allow_negative_numbers = true)]
         payload: String,
         /// Maximum time for the device to answer, 5s to 300s
-        #[arg(long, default_value = "30s", value_parser = parse_or_seconds, value_name = "TIME")]
+        #[arg(long, default_value = "30s", value_parser = input::response_timeout, value_name = "TIME")]
         timeout: Duration,
         /// Maximum time for the device to connect, 0s to 300s
-        #[arg(long, default_value = "0s", value_parser = parse_or_seconds, value_name = "TIME")]
+        #[arg(long, default_value = "0s", value_parser = input::connect_timeout, value_name = "TIME")]
         connect_timeout: Duration,
     },
     /// Read, change or watch a device's twin
@@ -85,6 +87,11 @@ pub(crate) enum Command {
     /// List, register and remove devices
     #[command(subcommand)]
     Devices(devices::DevicesCommand),
+    /// Watch the device-to-cloud messages that arrive at the hub
+    #[command(subcommand)]
+    Messages(messages::MessagesCommand),
+    /// Print a SAS token of the policy in the connection string. The token is a secret
+    Sas(sas::SasArguments),
 }
 
 pub(crate) async fn run(
@@ -96,7 +103,7 @@ pub(crate) async fn run(
     match command {
         Command::Reboot { device, timeout } => reboot_device(client, &device, timeout, show).await,
         Command::Invoke { device, method, payload, timeout, connect_timeout } => {
-            let payload = input::json("--payload", &payload)?;
+            let payload = input::json("the payload", &payload)?;
             let request = MethodRequest {
                 response_timeout: timeout,
                 connect_timeout,
@@ -118,6 +125,8 @@ pub(crate) async fn run(
             Ok(())
         }
         Command::Devices(command) => devices::run(command, client, show).await,
+        Command::Messages(command) => messages::run(command, client, show).await,
+        Command::Sas(arguments) => Ok(sas::print(&arguments, client, show)),
     }
 }
 

@@ -1,5 +1,7 @@
 //! Exit codes and hints of errors.
 
+use std::fmt::Display;
+
 use behaviour_service::{ServiceError, ServiceErrorKind};
 use program::{Classify, ExitKind};
 use protocol::connection_string::ConnectionStringError;
@@ -11,17 +13,27 @@ pub(crate) type CommandError = program::CommandError<FailureKind>;
 /// The kind of a failure, which determines the exit code. Failures outside the library have
 /// the kind [`ServiceErrorKind::Other`].
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct FailureKind(ServiceErrorKind);
+pub(crate) enum FailureKind {
+    /// Invalid usage that `clap` does not detect. The exit code is the same as `clap`'s.
+    Usage,
+    Service(ServiceErrorKind),
+}
 
 impl Default for FailureKind {
     fn default() -> FailureKind {
-        FailureKind(ServiceErrorKind::Other)
+        FailureKind::Service(ServiceErrorKind::Other)
     }
+}
+
+/// Returns the error of a wrong command line.
+pub(crate) fn usage(message: impl Display) -> CommandError {
+    CommandError::new(FailureKind::Usage, message)
 }
 
 impl ExitKind for FailureKind {
     fn exit_code(self) -> u8 {
-        match self.0 {
+        let FailureKind::Service(kind) = self else { return 2 };
+        match kind {
             ServiceErrorKind::Other => 1,
             ServiceErrorKind::Offline => 3,
             ServiceErrorKind::NotFound => 4,
@@ -36,14 +48,21 @@ impl ExitKind for FailureKind {
 impl Classify<anyhow::Error> for FailureKind {}
 
 impl Classify<ConnectionStringError> for FailureKind {
-    fn hint(_: &ConnectionStringError) -> Option<String> {
-        Some("copy it whole: behaviour-hub and the Azure portal show it".to_owned())
+    fn hint(error: &ConnectionStringError) -> Option<String> {
+        let hint = match error {
+            ConnectionStringError::OfDevice => {
+                "this is a device's connection string; behaviour-hub and \"Shared access policies\" \
+                 in the Azure portal show the service's"
+            }
+            _ => "copy it whole: behaviour-hub and the Azure portal show it",
+        };
+        Some(hint.to_owned())
     }
 }
 
 impl Classify<ServiceError> for FailureKind {
     fn classify(error: &ServiceError) -> FailureKind {
-        FailureKind(error.kind())
+        FailureKind::Service(error.kind())
     }
 
     fn hint(error: &ServiceError) -> Option<String> {

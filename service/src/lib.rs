@@ -31,8 +31,8 @@
 //! * [`ServiceError`]: errors and their kinds (module `error`).
 //! * [`reboot`]: the service side of the reboot tutorial.
 //!
-//! The library uses only the REST API, so it cannot receive telemetry. It neither prints
-//! nor logs; [`ClientSettings::on_retry`] is called for each retry.
+//! The library uses only the REST API. It receives telemetry from `behaviour-hub` only, which
+//! has a path for that ([`Client::messages`]). It neither prints nor logs; [`ClientSettings::on_retry`] is called for each retry.
 
 #![cfg_attr(test, allow(clippy::unwrap_used, reason = "a panic fails the test"))]
 
@@ -40,10 +40,11 @@ mod client;
 mod error;
 pub mod reboot;
 
-pub use client::{Client, ClientSettings, OnRetry, Retry, TwinQuery};
+pub use client::{Client, ClientSettings, MessageEvent, Messages, OnRetry, Retry, TwinQuery};
 pub use error::{ServiceError, ServiceErrorKind};
 pub use json::{Json, JsonError};
 pub use protocol::connection_string::ServiceConnectionString;
 pub use protocol::id::DeviceId;
 pub use protocol::method::{MethodRequest, MethodResult};
+pub use protocol::sas::SasToken;
 pub use protocol::twin::Twin;

@@ -6,10 +6,11 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use protocol::error::ErrorResponse;
 use protocol::rest;
-use protocol::sas::sign;
+use protocol::sas::{SasToken, sign};
 use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, IF_MATCH, RETRY_AFTER};
-use reqwest::{Method, StatusCode};
+use reqwest::{Method, RequestBuilder, Response, StatusCode};
 use serde::de::DeserializeOwned;
+use tokio::time::timeout;
 use trust::Distrust;
 
 use super::{Client, REQUEST_TIMEOUT, retry};
@@ -34,7 +35,7 @@ pub(super) struct HubRequest<'a> {
     /// The subject of the request in errors, such as the device.
     pub(super) subject: String,
     /// Further query parameters in the form `&name=value`; may be empty.
-    pub(super) query: &'static str,
+    pub(super) query: &'a str,
     pub(super) headers: Vec<(&'static str, String)>,
     pub(super) etag: Option<&'a str>,
     /// The body as JSON.
@@ -107,15 +108,41 @@ impl Client {
         }
     }
 
+    /// Sends a request once, and returns the response before its body, which has no end.
+    pub(super) async fn open_stream(
+        &self,
+        request: HubRequest<'_>,
+    ) -> Result<Response, ServiceError> {
+        let no_response = |error| self.no_response(&error, &request).error;
+        // The timeout of the request would include the body.
+        let response = timeout(request.timeout, self.builder(&request).send()).await;
+        let silent =
+            |_| ServiceError::Silent { hub: self.hub(), seconds: request.timeout.as_secs() };
+        let response = response.map_err(silent)?.map_err(no_response)?;
+        let (status, headers) = (response.status(), response.headers().clone());
+        if status.is_success() {
+            return Ok(response);
+        }
+        let body = response.bytes().await.map_err(no_response)?.to_vec();
+        Err(refused(status, &HubResponse { hub: self.hub(), headers, body }, &request).error)
+    }
+
     async fn try_once(&self, request: &HubRequest<'_>) -> Result<HubResponse, FailedAttempt> {
+        let no_response = |error| self.no_response(&error, request);
+        let builder = self.builder(request).timeout(request.timeout);
+        let response = builder.send().await.map_err(no_response)?;
+        let (status, headers) = (response.status(), response.headers().clone());
+        let body = response.bytes().await.map_err(no_response)?.to_vec();
+        let response = HubResponse { hub: self.hub(), headers, body };
+        if status.is_success() { Ok(response) } else { Err(refused(status, &response, request)) }
+    }
+
+    fn builder(&self, request: &HubRequest<'_>) -> RequestBuilder {
         let hub = self.hub();
         let HubRequest { path, query, .. } = request;
         let url = format!("https://{hub}{path}?api-version={}{query}", rest::API_VERSION);
-        let mut builder = self
-            .http
-            .request(request.method.clone(), url)
-            .header(AUTHORIZATION, self.token())
-            .timeout(request.timeout);
+        let mut builder =
+            self.http.request(request.method.clone(), url).header(AUTHORIZATION, self.token());
         for (name, value) in &request.headers {
             builder = builder.header(*name, value);
         }
@@ -127,19 +154,22 @@ impl Client {
         if let Some(body) = &request.body {
             builder = builder.header(CONTENT_TYPE, "application/json").body(body.clone());
         }
-        let no_response = |error| self.no_response(&error, request);
-        let response = builder.send().await.map_err(no_response)?;
-        let (status, headers) = (response.status(), response.headers().clone());
-        let body = response.bytes().await.map_err(no_response)?.to_vec();
-        let response = HubResponse { hub, headers, body };
-        if status.is_success() { Ok(response) } else { Err(refused(status, &response, request)) }
+        builder
     }
 
     fn token(&self) -> String {
+        self.sas_token("", TOKEN_LIFETIME).to_string()
+    }
+
+    /// Returns a SAS token with the permissions of the policy in the connection string, for
+    /// `path` and all paths below it: `/devices/d1`, or an empty path for the whole hub.
+    /// Sends no request.
+    #[must_use]
+    pub fn sas_token(&self, path: &str, lifetime: Duration) -> SasToken {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        let expiry = (now + TOKEN_LIFETIME).as_secs();
+        let expiry = now.saturating_add(lifetime).as_secs();
         let identity = &self.identity;
-        sign(&self.hub(), Some(&identity.policy), &identity.key, expiry).to_string()
+        sign(&format!("{}{path}", self.hub()), Some(&identity.policy), &identity.key, expiry)
     }
 
     fn no_response(&self, error: &reqwest::Error, request: &HubRequest<'_>) -> FailedAttempt {

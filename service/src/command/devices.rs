@@ -8,10 +8,11 @@ use protocol::connection_string::{DeviceConnectionString, DeviceCredential};
 use protocol::registry::DeviceIdentity;
 
 use super::show::OutputFormat;
-use crate::command_error::CommandError;
+use crate::command_error::{CommandError, usage};
 use many::ManyDevices;
 
 mod many;
+mod removal;
 
 #[derive(Subcommand)]
 pub(crate) enum DevicesCommand {
@@ -30,11 +31,8 @@ pub(crate) enum DevicesCommand {
         #[command(flatten)]
         many: ManyDevices,
     },
-    /// Remove a device and its twin
-    Delete {
-        /// The device's id
-        device: DeviceId,
-    },
+    /// Remove devices and their twins
+    Delete(removal::Removal),
     /// Print the connection string of a device, which is a secret
     ConnectionString {
         /// The device's id
@@ -57,10 +55,11 @@ pub(crate) async fn run(
             print(show, client.create_device(&device).await?)
         }
         DevicesCommand::Create { device: None, many } => {
-            let ids = many.ids()?.context("neither a device nor --count is given")?;
+            let ids =
+                many.ids().map_err(usage)?.context("neither a device nor --count is given")?;
             many::create(ids, client).await
         }
-        DevicesCommand::Delete { device } => Ok(client.delete_device(&device).await?),
+        DevicesCommand::Delete(removal) => removal::delete(removal, client).await,
         DevicesCommand::ConnectionString { device } => {
             let identity = client.device(&device).await?;
             say(connection_string(client, identity)?.to_text_with_key());

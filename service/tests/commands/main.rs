@@ -2,6 +2,9 @@
 
 #![allow(clippy::unwrap_used, reason = "a panic fails the test")]
 
+mod policies;
+mod watching;
+
 use std::process::{Command, Output, Stdio};
 
 use hub::{Hub, HubConfig};
@@ -104,6 +107,13 @@ fn a_missing_or_malformed_connection_string_is_reported_without_its_key() {
         `SharedAccessKeyName`\n\
         hint: copy it whole: behaviour-hub and the Azure portal show it\n";
     check(&done, 1, no_policy);
+    let device = format!("HostName=localhost;DeviceId=d1;SharedAccessKey={KEY}");
+    let done = program(Some(&device), None, &["twin", "get", "d1"]);
+    let of_device = "error: IOTHUB_CONNECTION_STRING: connection string belongs to a device, not \
+        to a service\n\
+        hint: this is a device's connection string; behaviour-hub and \"Shared access policies\" \
+        in the Azure portal show the service's\n";
+    check(&done, 1, of_device);
 }
 
 #[test]
@@ -234,7 +244,7 @@ async fn a_patch_without_effect_is_refused_with_an_example() {
     let refused = "error: the patch has `desired`, which a service cannot change\n\
         hint: a service changes `tags` and `properties.desired`, as in \
         {\"properties\":{\"desired\":{\"interval\":5}}}\n";
-    check(&done, 1, refused);
+    check(&done, 2, refused);
     let unchanged = rig.json(&["twin", "get", "d1"]);
     let done = rig.run(&["twin", "replace", "d1", &unchanged.to_string()]);
     check(&done, 0, "");
@@ -251,10 +261,40 @@ async fn a_query_without_results_reports_0_items() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_argument_that_is_not_json_is_refused_with_an_example() {
     let rig = Rig::start().await;
-    let done = rig.run(&["invoke", "d1", "greet", "--payload", "world"]);
-    let not_json = "error: --payload is not JSON (a string needs its own quotes: '\"text\"'): \
+    let done = rig.run(&["invoke", "d1", "greet", "world"]);
+    let not_json = "error: the payload is not JSON (a string needs its own quotes: '\"text\"'): \
         expected value at line 1 column 1\n";
-    check(&done, 1, not_json);
+    check(&done, 2, not_json);
+    let done = rig.run(&["twin", "patch", "d1", "@/no/such/file"]);
+    let no_file = "error: the patch: /no/such/file: No such file or directory (os error 2)\n";
+    check(&done, 2, no_file);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_payload_can_be_read_from_a_file() {
+    let rig = Rig::start().await;
+    let file = rig.folder.path().join("payload.json");
+    std::fs::write(&file, "{\"percent\": 40}").unwrap();
+    // The device is unknown, so an accepted payload leads to code 4.
+    let done = rig.run(&["invoke", "nobody", "setFan", &format!("@{}", file.display())]);
+    assert_eq!(done.status.code(), Some(4));
+    assert_eq!(rig.run(&["invoke", "nobody", "setFan", "-5"]).status.code(), Some(4));
+    std::fs::write(&file, "percent: 40").unwrap();
+    let done = rig.run(&["invoke", "nobody", "setFan", &format!("@{}", file.display())]);
+    assert_eq!(done.status.code(), Some(2));
+}
+
+#[test]
+fn a_timeout_outside_the_range_of_iot_hub_is_refused_without_a_request() {
+    for (arguments, range) in [
+        (["--timeout", "2s"], "IoT Hub allows 5s to 300s"),
+        (["--connect-timeout", "301s"], "IoT Hub allows 0s to 300s"),
+    ] {
+        let done = program(None, None, &[&["invoke", "d1", "greet"][..], &arguments].concat());
+        let text = String::from_utf8_lossy(&done.stderr).into_owned();
+        assert_eq!(done.status.code(), Some(2), "{text}");
+        assert!(text.contains(range), "{text}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -15,7 +15,7 @@ use crate::command_error::CommandError;
 
 /// Number of concurrent requests. If IoT Hub throttles them, the client waits for as long
 /// as the hub requests.
-const CONCURRENT_REQUESTS: usize = 8;
+pub(super) const CONCURRENT_REQUESTS: usize = 8;
 
 #[derive(Args)]
 pub(crate) struct ManyDevices {

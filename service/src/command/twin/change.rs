@@ -6,7 +6,7 @@
 use protocol::twin::FIELDS;
 use serde_json::{Map, Value};
 
-use crate::command_error::{CommandError, FailureKind};
+use crate::command_error::{CommandError, usage};
 
 const HINT: &str = "a service changes `tags` and `properties.desired`, as in \
     {\"properties\":{\"desired\":{\"interval\":5}}}";
@@ -54,7 +54,7 @@ fn object<'a>(name: &str, value: &'a Value) -> Result<&'a Map<String, Value>, Co
 }
 
 fn refused(message: String) -> CommandError {
-    CommandError::new(FailureKind::default(), message).with_hint(HINT)
+    usage(message).with_hint(HINT)
 }
 
 #[cfg(test)]

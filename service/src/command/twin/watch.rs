@@ -1,0 +1,252 @@
+//! The command `behaviour-service twin watch`.
+
+use std::convert::Infallible;
+use std::str::FromStr;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use behaviour_service::{Client, DeviceId, Twin};
+use clap::Args;
+use jiff::Timestamp;
+use program::{duration, note, say};
+use protocol::twin::FIELDS;
+use serde_json::{Map, Value};
+
+use crate::command::show::{self, OutputFormat};
+use crate::command_error::CommandError;
+
+/// The fields of a twin whose changes `--diff` prints. The others, such as the version, change
+/// along with these.
+const COMPARED: &[&str] = &["connectionState", "status", "tags", "properties"];
+
+#[derive(Args)]
+pub(crate) struct WatchArguments {
+    /// The device's id
+    device: DeviceId,
+    /// The time between two reads of the twin
+    #[arg(long, default_value = "1s", value_parser = interval, value_name = "TIME")]
+    every: Duration,
+    /// Print only the changed values, each with the time at which the change was read
+    #[arg(long)]
+    diff: bool,
+    /// Print only the value at this path, such as properties.reported.battery, with the time at
+    /// which it was read
+    #[arg(long, value_name = "PATH")]
+    path: Option<TwinPath>,
+}
+
+/// Parses the interval, which must not overload the hub.
+fn interval(text: &str) -> Result<Duration, String> {
+    let every = duration::parse_or_seconds(text).map_err(|error| error.to_string())?;
+    match every < Duration::from_millis(100) {
+        true => Err("must be at least 100ms".to_owned()),
+        false => Ok(every),
+    }
+}
+
+/// The path of a value in a twin.
+#[derive(Debug, Clone)]
+struct TwinPath(Vec<String>);
+
+impl FromStr for TwinPath {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<TwinPath, String> {
+        let keys: Vec<&str> = text.split('.').collect();
+        let is_valid = match keys[..] {
+            ["properties"] => true,
+            ["properties", section, ..] => ["desired", "reported"].contains(&section),
+            [field, ..] => FIELDS.contains(&field),
+            [] => false,
+        };
+        if !is_valid || keys.contains(&"") {
+            return Err("a twin has no such path; expected one such as tags.floor, \
+                        properties.desired.interval or properties.reported.battery"
+                .to_owned());
+        }
+        Ok(TwinPath(keys.into_iter().map(str::to_owned).collect()))
+    }
+}
+
+impl TwinPath {
+    fn find<'a>(&self, twin: &'a Value) -> Option<&'a Value> {
+        self.0.iter().try_fold(twin, |value, key| value.get(key))
+    }
+}
+
+/// Prints the twin, its changes or one value, and again after each change.
+pub(super) async fn watch(
+    arguments: WatchArguments,
+    client: &Client,
+    show: OutputFormat,
+) -> Result<Infallible, CommandError> {
+    let WatchArguments { device, every, diff, path } = arguments;
+    let mut last: Option<Twin> = None;
+    loop {
+        let twin = client.twin(&device).await?;
+        match &last {
+            // On some hubs, reported properties do not change the version of the twin.
+            Some(last)
+                if last.version == twin.version
+                    && last.properties == twin.properties
+                    && last.connection_state == twin.connection_state => {}
+            _ if !diff && path.is_none() => show.twin(&twin).context("twin")?,
+            _ => {
+                let before = last.as_ref().map(serde_json::to_value).transpose();
+                let before = before.context("twin")?;
+                let after = serde_json::to_value(&twin).context("twin")?;
+                let lines = match (&path, diff) {
+                    (Some(path), false) => value_line(path, before.as_ref(), &after),
+                    _ => diff_lines(path.as_ref(), before.as_ref(), &after),
+                };
+                if before.is_none() && diff {
+                    note(format_args!("{device}: version {}, waiting for changes", twin.version));
+                }
+                print(&lines, show);
+            }
+        }
+        last = Some(twin);
+        tokio::time::sleep(every).await;
+    }
+}
+
+/// A printed line: a path with its value, and with `--diff` its earlier value.
+#[derive(Debug, PartialEq)]
+struct Line {
+    path: String,
+    before: Option<Option<Value>>,
+    value: Option<Value>,
+}
+
+fn print(lines: &[Line], show: OutputFormat) {
+    let now = format!("{:.3}", Timestamp::now());
+    for Line { path, before, value } in lines {
+        if show.as_json {
+            let mut object = Map::new();
+            object.insert("time".to_owned(), now.as_str().into());
+            object.insert("path".to_owned(), path.as_str().into());
+            let before = before.as_ref().and_then(Option::as_ref);
+            for (name, value) in [("before", before), ("value", value.as_ref())] {
+                // A missing value is a missing member, unlike `null`.
+                if let Some(value) = value {
+                    object.insert(name.to_owned(), value.clone());
+                }
+            }
+            show::json(&Value::Object(object));
+        } else {
+            let text = |value: &Option<Value>| match value {
+                Some(value) => value.to_string(),
+                None => "(missing)".to_owned(),
+            };
+            match before {
+                Some(before) => {
+                    say(format_args!("{now}  {path}: {} -> {}", text(before), text(value)));
+                }
+                None => say(format_args!("{now}  {}", text(value))),
+            }
+        }
+    }
+}
+
+/// Returns a line if the value at the path has changed, or if it is the first.
+fn value_line(path: &TwinPath, before: Option<&Value>, after: &Value) -> Vec<Line> {
+    let value = path.find(after);
+    match before {
+        Some(before) if path.find(before) == value => Vec::new(),
+        _ => vec![Line { path: path.0.join("."), before: None, value: value.cloned() }],
+    }
+}
+
+/// Returns a line for each changed value; none for the first twin.
+fn diff_lines(path: Option<&TwinPath>, before: Option<&Value>, after: &Value) -> Vec<Line> {
+    let Some(before) = before else { return Vec::new() };
+    let mut lines = Vec::new();
+    match path {
+        Some(path) => {
+            compare(&path.0.join("."), path.find(before), path.find(after), &mut lines);
+        }
+        None => {
+            for field in COMPARED {
+                compare(field, before.get(field), after.get(field), &mut lines);
+            }
+        }
+    }
+    lines
+}
+
+/// Adds a line for each value that differs. Descends into objects that both sides have, and
+/// ignores the hub's own keys, such as `$metadata`.
+fn compare(path: &str, before: Option<&Value>, after: Option<&Value>, lines: &mut Vec<Line>) {
+    if let (Some(Value::Object(old)), Some(Value::Object(new))) = (before, after) {
+        let added = new.keys().filter(|key| !old.contains_key(*key));
+        for key in old.keys().chain(added).filter(|key| !key.starts_with('$')) {
+            compare(&format!("{path}.{key}"), old.get(key), new.get(key), lines);
+        }
+    } else if before != after {
+        let (before, value) = (Some(before.cloned()), after.cloned());
+        lines.push(Line { path: path.to_owned(), before, value });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn line(path: &str, before: Option<Value>, value: Option<Value>) -> Line {
+        Line { path: path.to_owned(), before: Some(before), value }
+    }
+
+    #[test]
+    fn a_difference_has_the_changed_values_only() {
+        let before = json!({
+            "version": 1, "tags": { "floor": 1 },
+            "properties": { "reported": { "a": { "x": 1, "y": 2 }, "$version": 1 } },
+        });
+        let after = json!({
+            "version": 2, "tags": {},
+            "properties": { "reported": { "a": { "x": 3, "y": 2 }, "b": null, "$version": 2 } },
+        });
+        assert_eq!(diff_lines(None, None, &after), []);
+        assert_eq!(
+            diff_lines(None, Some(&before), &after),
+            [
+                line("tags.floor", Some(json!(1)), None),
+                line("properties.reported.a.x", Some(json!(1)), Some(json!(3))),
+                line("properties.reported.b", None, Some(Value::Null)),
+            ]
+        );
+        let path: TwinPath = "properties.reported.b".parse().unwrap();
+        assert_eq!(
+            diff_lines(Some(&path), Some(&before), &after),
+            [line("properties.reported.b", None, Some(Value::Null))]
+        );
+    }
+
+    #[test]
+    fn the_value_at_a_path_is_printed_at_first_and_when_it_changes() {
+        let path: TwinPath = "properties.reported.a".parse().unwrap();
+        let twin = |value: Value| json!({ "properties": { "reported": value } });
+        let (first, second) = (twin(json!({ "a": 1 })), twin(json!({ "a": 1, "b": 2 })));
+        let printed = |value| vec![Line { path: path.0.join("."), before: None, value }];
+        assert_eq!(value_line(&path, None, &first), printed(Some(json!(1))));
+        assert_eq!(value_line(&path, Some(&first), &second), []);
+        assert_eq!(value_line(&path, Some(&second), &twin(json!({}))), printed(None));
+    }
+
+    #[test]
+    fn a_path_that_no_twin_has_is_refused() {
+        for text in ["reported.a", "properties.a", "tags..a", "", "tags."] {
+            assert!(text.parse::<TwinPath>().is_err(), "{text}");
+        }
+        assert!("tags".parse::<TwinPath>().is_ok());
+        assert!("properties.reported.$metadata".parse::<TwinPath>().is_ok());
+    }
+
+    #[test]
+    fn an_interval_that_would_overload_the_hub_is_refused() {
+        assert_eq!(interval("0s").unwrap_err(), "must be at least 100ms");
+        assert_eq!(interval("1").unwrap(), Duration::from_secs(1));
+    }
+}
