@@ -181,6 +181,7 @@ impl ControlHandles {
         let state = self.operator.configuration();
         ControlAnswer::Plugins {
             plugins: table.slots().values().map(|slot| PluginStatus::of(slot)).collect(),
+            compiling: self.operator.compilations(),
             configuration_refused: state.refused,
             restart_needed: state.restart_needed,
         }

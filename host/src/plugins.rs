@@ -12,9 +12,11 @@ use trust::TrustError;
 
 use crate::config::{Config, PluginSection};
 use crate::plugins::slot::Loaded;
+pub(crate) use compiling::{Compilation, Compiling};
 use file::{FileError, WholeFile};
 use machine::quarter_of_memory;
 
+mod compiling;
 mod file;
 mod machine;
 pub(crate) mod slot;
@@ -118,6 +120,7 @@ pub(crate) struct Loader {
     previous: Option<usize>,
     /// `true` if a version was compiled since the cache was last trimmed.
     has_compiled: Arc<AtomicBool>,
+    compiling: Compiling,
 }
 
 impl Loader {
@@ -140,7 +143,8 @@ impl Loader {
         let previous = config.host.compile_cache_previous;
         let previous = config.host.compile_cache.as_ref().map(|_| previous);
         // `true`, so that versions of an earlier run are trimmed once the plugins are loaded.
-        Ok(Loader { engine, previous, has_compiled: Arc::new(AtomicBool::new(true)) })
+        let has_compiled = Arc::new(AtomicBool::new(true));
+        Ok(Loader { engine, previous, has_compiled, compiling: Compiling::default() })
     }
 
     /// Compiles and checks a plugin. Blocks, for seconds if the compiled plugin is not in the
@@ -151,6 +155,7 @@ impl Loader {
         section: &PluginSection,
         file: &WholeFile,
     ) -> Result<Loaded<Plugin>, PluginError> {
+        let _listed = self.compiling.begin(name);
         let begun = std::time::Instant::now();
         let hits = self.engine.cache_hits();
         let settings = Arc::new(section.settings.clone());
@@ -174,6 +179,11 @@ impl Loader {
             warn!(plugin = name, granted = %names(&unused), "capability granted, but not imported");
         }
         Ok(Loaded { plugin, digest: file.digest.clone(), settings })
+    }
+
+    /// Returns the list of compilations in progress.
+    pub(crate) fn compiling(&self) -> &Compiling {
+        &self.compiling
     }
 
     /// Returns `true` if a version was compiled since the cache was last trimmed.

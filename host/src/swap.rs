@@ -215,7 +215,7 @@ impl Swap {
     async fn update(&self, slot: &Arc<PluginSlot>, section: &PluginSection) -> Result<(), Refused> {
         let known = Arc::clone(slot);
         let is_known =
-            move |digest: &str, section: &PluginSection| known.knows(digest, &section.settings);
+            move |digest: &str, section: &PluginSection| known.file_has(digest, &section.settings);
         if let Some(made) = self.load(slot.name(), section, is_known).await? {
             self.start_and_activate(slot, made, section).await?;
         }

@@ -185,3 +185,18 @@ async fn a_plugin_receives_all_desired_changes_that_it_missed_in_one_patch() {
     rig.until_reported("/seen/b", &json!({"c": 2, "d": 3})).await;
     rig.stop_host().await.unwrap();
 }
+
+#[tokio::test]
+async fn rejected_desired_properties_are_reported_before_and_after_a_restart() {
+    let mut rig = Rig::new().plugin("follows.wat", config("reject", true)).start().await;
+    rig.service.desire(json!({"a": 1})).await;
+    rig.until_reported("/plugins/follows/desired/rejected", &json!("reject")).await;
+    let version = rig.service.reported().await["plugins"]["follows"]["desired"]["version"].take();
+    rig.stop_host().await.unwrap();
+    rig.start_host().await;
+
+    rig.service.desire(json!({"a": 2})).await;
+    let next = json!(version.as_u64().unwrap() + 1);
+    rig.until_reported("/plugins/follows/desired/version", &next).await;
+    rig.stop_host().await.unwrap();
+}

@@ -2,7 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::plugins::slot::{Counters, SlotStatus};
+use crate::plugins::Compilation;
+use crate::plugins::slot::{CallFailure, Counters, RejectedDesired, RolledBack, SlotStatus};
 use crate::router::PluginSlot;
 
 /// Request of an operator.
@@ -48,6 +49,9 @@ pub enum ControlAnswer {
     Plugins {
         /// Plugins in the order of their names.
         plugins: Vec<PluginStatus>,
+        /// Compilations in progress, the oldest first.
+        #[serde(default)]
+        compiling: Vec<Compilation>,
         /// Error in `host.toml`, if the host refuses its current content.
         configuration_refused: Option<String>,
         /// `true` if changes in `host.toml` need a restart of the host.
@@ -73,6 +77,12 @@ pub struct PluginStatus {
     pub since: String,
     /// Last error in loading, starting or running the plugin.
     pub last_error: Option<String>,
+    /// Last call that the plugin refused or failed.
+    pub last_call_error: Option<CallFailure>,
+    /// Version in the plugin's file, if it was rolled back.
+    pub rolled_back: Option<RolledBack>,
+    /// Desired properties that the plugin has rejected.
+    pub desired: Option<RejectedDesired>,
     /// Capabilities that were granted to the plugin.
     pub capabilities: Vec<String>,
     /// `true` if there is a version to roll back to.
@@ -120,6 +130,9 @@ impl PluginStatus {
             state: state_name(view.state).to_owned(),
             since: version.map(|version| format!("{:.3}", version.since)).unwrap_or_default(),
             last_error: view.last_error,
+            last_call_error: view.last_call_error,
+            rolled_back: view.rolled_back,
+            desired: view.desired_rejected,
             capabilities: capabilities.map(|it| it.name().to_owned()).collect(),
             may_roll_back: view.may_roll_back,
             counters: view.counters,

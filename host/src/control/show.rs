@@ -6,9 +6,12 @@
 use std::fmt::Write as _;
 
 use super::{ControlAnswer, PluginStatus};
+use crate::plugins::Compilation;
 
-const HEAD: [&str; 10] =
-    ["NAME", "VERSION", "STATE", "CALLS", "FAILED", "MEAN", "LONGEST", "MEMORY", "SWAPS", "DIGEST"];
+const HEAD: [&str; 11] = [
+    "NAME", "VERSION", "STATE", "CALLS", "REFUSED", "FAILED", "MEAN", "LONGEST", "MEMORY", "SWAPS",
+    "DIGEST",
+];
 
 impl ControlAnswer {
     /// Returns the answer as readable text: one line, or a table of the plugins.
@@ -19,9 +22,15 @@ impl ControlAnswer {
             ControlAnswer::UnknownPlugin(name) => {
                 format!("the host has no plugin `{}`", printable(name))
             }
-            ControlAnswer::Plugins { plugins, configuration_refused, restart_needed } => {
+            ControlAnswer::Plugins {
+                plugins,
+                compiling,
+                configuration_refused,
+                restart_needed,
+            } => {
                 let mut lines = table(plugins);
-                lines.extend(plugins.iter().filter_map(error_line));
+                lines.extend(plugins.iter().flat_map(lines_of));
+                lines.extend(compiling.iter().map(compiling_line));
                 let refused = configuration_refused.as_deref().map(printable);
                 lines.extend(refused.map(|reason| format!("host.toml is refused: {reason}")));
                 let restart = "changes under [hub] or [host] take effect after a restart";
@@ -82,9 +91,35 @@ fn table(plugins: &[PluginStatus]) -> Vec<String> {
     rows.iter().map(line).collect()
 }
 
-/// Returns the last error of a plugin as a line, if there is one.
-fn error_line(plugin: &PluginStatus) -> Option<String> {
-    Some(format!("{}: {}", printable(&plugin.name), printable(plugin.last_error.as_ref()?)))
+/// Returns the lines about a plugin below the table: its last error, a rolled-back version,
+/// rejected properties, and its calls without an answer.
+fn lines_of(plugin: &PluginStatus) -> Vec<String> {
+    let rolled_back = plugin.rolled_back.as_ref().map(|bad| {
+        let version = bad.version.map_or_else(|| bad.digest.clone(), |number| number.to_string());
+        format!("version {version} was rolled back; its file has not changed")
+    });
+    let rejected = plugin.desired.as_ref().map(|it| {
+        format!("desired properties of version {} rejected: {}", it.version, it.rejected)
+    });
+    let counts = plugin.counters.by_error().map(|(error, count)| format!("{count} {error}"));
+    let counts = counts.collect::<Vec<_>>().join(", ");
+    let counts = (!counts.is_empty()).then(|| match &plugin.last_call_error {
+        Some(last) => {
+            format!("calls: {counts}; the last at {}: {}: {}", last.at, last.error, last.message)
+        }
+        None => format!("calls: {counts}"),
+    });
+    let lines = [plugin.last_error.clone(), rolled_back, rejected, counts];
+    let mut lines: Vec<_> = lines.into_iter().flatten().collect();
+    // After a restart, the last error is that the version was rolled back.
+    lines.dedup();
+    lines.iter().map(|line| format!("{}: {}", printable(&plugin.name), printable(line))).collect()
+}
+
+/// Returns the line about a compilation.
+fn compiling_line(compilation: &Compilation) -> String {
+    let Compilation { plugin, since } = compilation;
+    format!("{}: compiling since {}", printable(plugin), printable(since))
 }
 
 /// Returns the cells of a plugin.
@@ -96,6 +131,7 @@ fn row(plugin: &PluginStatus) -> [String; HEAD.len()] {
         plugin.version.to_string(),
         printable(&plugin.state),
         counters.calls().to_string(),
+        counters.refused.to_string(),
         counters.failed().to_string(),
         format!("{} ms", counters.mean_ms()),
         format!("{} ms", counters.longest_ms),
@@ -108,6 +144,47 @@ fn row(plugin: &PluginStatus) -> [String; HEAD.len()] {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::plugins::slot::{CallFailure, Counters, RejectedDesired, RolledBack};
+
+    #[test]
+    fn the_list_shows_refused_calls_rollbacks_rejections_and_compilations() {
+        let mut counters = Counters::default();
+        (counters.answered, counters.refused, counters.trapped) = (5, 7, 2);
+        let failure = CallFailure {
+            error: "refused".to_owned(),
+            message: "failed: no sensor".to_owned(),
+            at: "2026-11-28T12:00:00.000Z".to_owned(),
+        };
+        let plugin = PluginStatus {
+            name: "p".to_owned(),
+            version: 1,
+            digest: "0123456789abcdef".to_owned(),
+            state: "active".to_owned(),
+            since: String::new(),
+            last_error: None,
+            last_call_error: Some(failure),
+            rolled_back: Some(RolledBack { version: Some(2), digest: "d2".to_owned() }),
+            desired: Some(RejectedDesired { version: 4, rejected: "too fast".to_owned() }),
+            capabilities: Vec::new(),
+            may_roll_back: false,
+            counters,
+        };
+        let compilation = Compilation { plugin: "q".to_owned(), since: "2026".to_owned() };
+        let answer = ControlAnswer::Plugins {
+            plugins: vec![plugin],
+            compiling: vec![compilation],
+            configuration_refused: None,
+            restart_needed: false,
+        };
+        let expected = "\
+NAME  VERSION  STATE   CALLS  REFUSED  FAILED  MEAN  LONGEST  MEMORY  SWAPS  DIGEST
+p     1        active  14     7        2       0 ms  0 ms     0 KiB   0      0123456789ab
+p: version 2 was rolled back; its file has not changed
+p: desired properties of version 4 rejected: too fast
+p: calls: 7 refused, 2 trapped; the last at 2026-11-28T12:00:00.000Z: refused: failed: no sensor
+q: compiling since 2026";
+        assert_eq!(answer.to_text(), expected);
+    }
 
     #[test]
     fn control_characters_of_an_answer_are_escaped() {

@@ -18,7 +18,7 @@ use tracing::{debug, error, info, warn};
 
 use crate::backoff::Backoff;
 use crate::lent::twin::Twin;
-use crate::plugins::slot::Changes;
+use crate::plugins::slot::{Changes, RejectedDesired};
 use crate::router::{PluginSlot, Router, ended};
 use crate::supervision::caught;
 
@@ -31,6 +31,9 @@ const MAX_ATTEMPTS: u32 = 10;
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 
+/// Maximum length of a recorded rejection, in characters.
+const MAX_REASON_CHARS: usize = 256;
+
 /// Longest delay that a plugin can request.
 const MAX_REQUESTED_PAUSE: Duration = Duration::from_secs(3600);
 
@@ -38,8 +41,17 @@ const MAX_REQUESTED_PAUSE: Duration = Duration::from_secs(3600);
 pub(crate) trait AcceptedDesired: Send + Sync {
     /// Returns the desired properties that a plugin accepted last.
     fn last(&self, plugin: &str) -> Option<Document>;
-    /// Records the desired properties that a plugin has accepted.
-    fn accept<'a>(&'a self, plugin: &'a str, document: Document) -> BoxFuture<'a, ()>;
+    /// Returns the desired properties that a plugin rejected, unless it has accepted others
+    /// since.
+    fn rejected(&self, plugin: &str) -> Option<RejectedDesired>;
+    /// Records the desired properties that a plugin has accepted, or rejected for a reason.
+    /// Neither is delivered again.
+    fn settle<'a>(
+        &'a self,
+        plugin: &'a str,
+        document: Document,
+        rejected: Option<String>,
+    ) -> BoxFuture<'a, ()>;
 }
 
 /// Dependencies of deliveries.
@@ -82,6 +94,7 @@ impl Desired {
             changed.mark_unchanged();
             sightings.mark_unchanged();
             for (name, slot) in self.router.table().slots() {
+                self.show_rejected(slot);
                 let delivery = self.outstanding(slot);
                 if delivery.is_some()
                     && delivery != given_up.get(name).copied()
@@ -114,6 +127,15 @@ impl Desired {
                 else => return,
             }
         }
+    }
+
+    /// Shows the desired properties that a plugin has rejected. A version that does not export
+    /// `desired` rejects none.
+    fn show_rejected(&self, slot: &PluginSlot) {
+        let active = slot.view().active;
+        let can_reject = active.is_none_or(|version| version.loaded.plugin.exports().desired);
+        let rejected = can_reject.then(|| self.accepted.rejected(slot.name())).flatten();
+        slot.set_desired_rejected(rejected);
     }
 
     /// Returns the outstanding delivery to a plugin, if there is one.
@@ -173,7 +195,9 @@ impl Desired {
             &object(&now.body),
         );
         if patch.is_empty() {
-            self.accepted.accept(plugin, now).await;
+            // The content is that of the last delivery, and so is the plugin's reply.
+            let rejected = self.accepted.rejected(plugin).map(|before| before.rejected);
+            self.accepted.settle(plugin, now, rejected).await;
             return Ok(());
         }
         let payload = Value::from(patch).to_string();
@@ -193,13 +217,14 @@ impl Desired {
         let after = match outcome {
             Ok(Ok(())) => {
                 info!(plugin, version, call = %id, "desired properties accepted");
-                self.accepted.accept(plugin, now).await;
+                self.accepted.settle(plugin, now, None).await;
                 return Ok(());
             }
             Ok(Err(JobError::Reject(reason))) => {
                 let reason = readable(&reason);
                 warn!(plugin, version, call = %id, "desired properties rejected: {reason}");
-                self.accepted.accept(plugin, now).await;
+                let reason = reason.chars().take(MAX_REASON_CHARS).collect();
+                self.accepted.settle(plugin, now, Some(reason)).await;
                 return Ok(());
             }
             Ok(Err(JobError::Retry(ms))) => {

@@ -115,6 +115,12 @@ fn of(slot: &PluginSlot) -> Map<String, Value> {
     if let Some(error) = view.last_error {
         status.extend([last_error(&error)]);
     }
+    if let Some(rejected) = view.desired_rejected {
+        status.insert("desired".to_owned(), json!(rejected));
+    }
+    if let Some(rolled_back) = view.rolled_back {
+        status.insert("rolledBack".to_owned(), json!(rolled_back));
+    }
     status
 }
 

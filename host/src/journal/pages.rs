@@ -26,6 +26,8 @@ pub(crate) enum RecordKind {
     StateSize,
     /// Desired properties that a plugin accepted last, by plugin.
     Desired,
+    /// Desired properties that a plugin has rejected, by plugin.
+    DesiredRejected,
     /// Requested reboot, and recent reboots.
     Reboot,
     /// Plugins that an operator has disabled, by name.
@@ -35,7 +37,7 @@ pub(crate) enum RecordKind {
 }
 
 impl RecordKind {
-    pub(super) const ALL: [RecordKind; 10] = [
+    pub(super) const ALL: [RecordKind; 11] = [
         RecordKind::About,
         RecordKind::Report,
         RecordKind::Message,
@@ -43,6 +45,7 @@ impl RecordKind {
         RecordKind::State,
         RecordKind::StateSize,
         RecordKind::Desired,
+        RecordKind::DesiredRejected,
         RecordKind::Reboot,
         RecordKind::Off,
         RecordKind::Answer,
@@ -58,6 +61,7 @@ impl RecordKind {
             RecordKind::State => "state",
             RecordKind::StateSize => "state-sizes",
             RecordKind::Desired => "desired",
+            RecordKind::DesiredRejected => "desired-rejected",
             RecordKind::Reboot => "reboot",
             RecordKind::Off => "off",
             RecordKind::Answer => "answers",

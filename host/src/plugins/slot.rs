@@ -10,6 +10,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use jiff::Timestamp;
 use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout};
@@ -20,7 +21,10 @@ use inner::{Health, SlotState, Start};
 
 pub(crate) use counters::{CallOutcome, Counters};
 pub(crate) use version::{Loaded, Version};
-pub(crate) use view::{Change, Chore, Disabled, SlotStatus, SlotView, VersionDigests};
+pub(crate) use view::{
+    CallFailure, Change, Chore, Disabled, RejectedDesired, RolledBack, SlotStatus, SlotView,
+    VersionDigests,
+};
 
 mod counters;
 mod inner;
@@ -28,6 +32,9 @@ mod inner;
 pub(crate) mod tests;
 mod version;
 mod view;
+
+/// The maximum length of a message about a call or a change, in characters.
+const MAX_MESSAGE_CHARS: usize = 256;
 
 /// A channel that signals every change of a slot.
 pub(crate) type Changes = watch::Sender<()>;
@@ -84,18 +91,27 @@ impl<P> Slot<P> {
     }
 
     /// Records the end of a call, and returns a resulting change of the plugin's health.
-    /// `error` is called only for a failure. `memory_bytes` is the peak memory of all calls of
+    /// `error` returns the error code and the message, and is called only for a refusal or a
+    /// failure. `memory_bytes` is the peak memory of all calls of
     /// the version.
     pub(crate) fn ended(
         &self,
         call: &Begun<P>,
         outcome: CallOutcome,
         memory_bytes: u64,
-        error: impl FnOnce() -> String,
+        error: impl FnOnce() -> (&'static str, String),
         now: Instant,
     ) -> Option<Change> {
         let mut inner = self.lock();
         inner.counters.ended(outcome, now.saturating_duration_since(call.at), memory_bytes);
+        let mut message = String::new();
+        if !matches!(outcome, CallOutcome::Answered | CallOutcome::Busy | CallOutcome::Invalid) {
+            let (code, text) = error();
+            message = text.chars().take(MAX_MESSAGE_CHARS).collect();
+            let at = format!("{:.3}", Timestamp::now());
+            inner.last_call_error =
+                Some(CallFailure { error: code.to_owned(), message: message.clone(), at });
+        }
         // The outcome of an older version does not affect the health of the active one.
         if !inner.active.as_ref().is_some_and(|active| Arc::ptr_eq(&call.version, active)) {
             return None;
@@ -104,7 +120,7 @@ impl<P> Slot<P> {
         let change = match outcome {
             CallOutcome::Answered | CallOutcome::Refused => inner.succeeded(),
             CallOutcome::Busy | CallOutcome::Invalid => None,
-            _ => inner.failed(error(), now),
+            _ => inner.failed(message, now),
         };
         let is_first_success = !had_succeeded && inner.health.succeeded;
         drop(inner);
@@ -164,7 +180,7 @@ impl<P> Slot<P> {
     /// again.
     pub(crate) fn reject(&self, digest: String, settings: Arc<Settings>, reason: String) {
         let mut inner = self.lock();
-        inner.rejected = Some((digest, settings));
+        inner.rejected = Some((RolledBack { version: None, digest }, settings));
         inner.last_error = Some(reason);
     }
 
@@ -259,13 +275,42 @@ impl<P> Slot<P> {
         self.lock().patience = patience;
     }
 
+    /// Sets the desired properties that the plugin has rejected. `None` clears them.
+    pub(crate) fn set_desired_rejected(&self, rejected: Option<RejectedDesired>) {
+        let mut inner = self.lock();
+        let changed = inner.desired_rejected != rejected;
+        inner.desired_rejected = rejected;
+        drop(inner);
+        if changed {
+            self.changes.send_replace(());
+        }
+    }
+
+    /// Records the version in the plugin's file. If it is the active one, no version is rolled
+    /// back any more. Returns `true` if it is the active one or the one that was rolled back.
+    pub(crate) fn file_has(&self, digest: &str, settings: &Settings) -> bool {
+        let mut inner = self.lock();
+        let is_active = inner.active.as_ref().is_some_and(|active| {
+            active.loaded.digest == digest && *active.loaded.settings == *settings
+        });
+        let changed = is_active && inner.rejected.take().is_some();
+        if changed {
+            inner.last_error = None;
+        }
+        drop(inner);
+        if changed {
+            self.changes.send_replace(());
+        }
+        is_active || self.knows(digest, settings)
+    }
+
     /// Returns `true` if a version is the active one or the one that was rolled back.
     pub(crate) fn knows(&self, digest: &str, settings: &Settings) -> bool {
         let inner = self.lock();
         let is_same = |known: &str, with: &Settings| known == digest && with == settings;
         let active = inner.active.as_ref().map(|version| &version.loaded);
         active.is_some_and(|loaded| is_same(&loaded.digest, &loaded.settings))
-            || inner.rejected.as_ref().is_some_and(|(bad, with)| is_same(bad, with))
+            || inner.rejected.as_ref().is_some_and(|(bad, with)| is_same(&bad.digest, with))
     }
 
     /// Removes the plugin: its active version is stopped.

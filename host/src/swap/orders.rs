@@ -11,8 +11,8 @@ use tracing::{info, warn};
 use super::{ConfigurationState, FileWriter, Keeper, Refused, Swap, lifecycle};
 use crate::config::{Config, PluginSection};
 use crate::known_good::KnownGood;
-use crate::plugins::Loader;
 use crate::plugins::slot::Changes;
+use crate::plugins::{Compilation, Compiling, Loader};
 use crate::router::{PluginSlot, Router};
 use crate::supervision::Pulse;
 use crate::swap::switches::Switches;
@@ -40,6 +40,7 @@ pub(crate) struct Operator {
     orders: mpsc::Sender<Order>,
     configuration: watch::Receiver<ConfigurationState>,
     switches: Arc<Switches>,
+    compiling: Compiling,
 }
 
 impl Operator {
@@ -76,6 +77,11 @@ impl Operator {
     /// Returns the state of the configuration on disk.
     pub(crate) fn configuration(&self) -> ConfigurationState {
         self.configuration.borrow().clone()
+    }
+
+    /// Returns the compilations in progress.
+    pub(crate) fn compilations(&self) -> Vec<Compilation> {
+        self.compiling.list()
     }
 
     /// Waits until a configuration is refused, and returns the error.
@@ -123,6 +129,7 @@ impl Swap {
         }
         let (order_sender, orders) = mpsc::channel(MAX_ORDERS);
         let (configuration, configuration_receiver) = watch::channel(ConfigurationState::default());
+        let compiling = loader.compiling().clone();
         let swap = Swap {
             loader,
             router,
@@ -138,8 +145,12 @@ impl Swap {
             keeper: known.map(Keeper::new),
             pulse,
         };
-        let operator =
-            Operator { orders: order_sender, configuration: configuration_receiver, switches };
+        let operator = Operator {
+            orders: order_sender,
+            configuration: configuration_receiver,
+            switches,
+            compiling,
+        };
         (swap, operator)
     }
 

@@ -17,15 +17,25 @@ use crate::router::{Table, tests::lent};
 
 /// Store that persists nothing.
 #[derive(Default)]
-struct InMemory(Mutex<HashMap<String, Document>>);
+struct InMemory(Mutex<HashMap<String, (Document, Option<String>)>>);
 
 impl AcceptedDesired for InMemory {
     fn last(&self, plugin: &str) -> Option<Document> {
-        self.0.lock().get(plugin).cloned()
+        self.0.lock().get(plugin).map(|(document, _)| document.clone())
     }
 
-    fn accept<'a>(&'a self, plugin: &'a str, document: Document) -> BoxFuture<'a, ()> {
-        self.0.lock().insert(plugin.to_owned(), document);
+    fn rejected(&self, plugin: &str) -> Option<RejectedDesired> {
+        let (document, rejected) = self.0.lock().get(plugin).cloned()?;
+        Some(RejectedDesired { version: document.version, rejected: rejected? })
+    }
+
+    fn settle<'a>(
+        &'a self,
+        plugin: &'a str,
+        document: Document,
+        rejected: Option<String>,
+    ) -> BoxFuture<'a, ()> {
+        self.0.lock().insert(plugin.to_owned(), (document, rejected));
         Box::pin(std::future::ready(()))
     }
 }
@@ -33,6 +43,8 @@ impl AcceptedDesired for InMemory {
 struct Rig {
     twin: Arc<Twin>,
     accepted: Arc<InMemory>,
+    slot: Arc<PluginSlot>,
+    changes: Changes,
     _delivers: JoinSet<()>,
     _directory: tempfile::TempDir,
 }
@@ -56,7 +68,7 @@ impl Rig {
         let changes = Changes::new(());
         let slot =
             Arc::new(Slot::new("p", made.unwrap(), config.plugins["p"].patience, changes.clone()));
-        let table = Table::new(&config.plugins, [("p".to_owned(), slot)].into());
+        let table = Table::new(&config.plugins, [("p".to_owned(), Arc::clone(&slot))].into());
         let twin = Arc::new(Twin::new("d1".parse().unwrap(), None));
         let lent = plugin::Lent { twin: lend(Arc::clone(&twin) as _), ..lent() };
         let router = Arc::new(Router::new(table, lent, None));
@@ -64,8 +76,8 @@ impl Rig {
         let desired =
             Desired { router, twin: Arc::clone(&twin), accepted: Arc::clone(&accepted) as _ };
         let mut delivers = JoinSet::new();
-        delivers.spawn(desired.run(changes));
-        Rig { twin, accepted, _delivers: delivers, _directory: directory }
+        delivers.spawn(desired.run(changes.clone()));
+        Rig { twin, accepted, slot, changes, _delivers: delivers, _directory: directory }
     }
 
     /// Sends the whole twin to the device, as the hub does after a connection.
@@ -93,6 +105,18 @@ impl Rig {
                 return patch["seen"].clone();
             }
             self.twin.ready().await;
+        }
+    }
+
+    /// Waits until the slot shows a rejection or none.
+    async fn until_shown(&self, version: Option<u64>) -> Option<RejectedDesired> {
+        let mut changed = self.changes.subscribe();
+        loop {
+            let shown = self.slot.view().desired_rejected;
+            if shown.as_ref().map(|shown| shown.version) == version {
+                return shown;
+            }
+            changed.changed().await.unwrap();
         }
     }
 
@@ -201,4 +225,19 @@ async fn a_rejected_change_is_not_delivered_again() {
     rig.fetched(json!({"a": 1}), 3);
     rig.until_accepted(3).await;
     assert!(rig.twin.is_reported());
+}
+
+#[tokio::test]
+async fn a_rejected_change_is_shown_with_its_version_and_reason() {
+    let rig = Rig::new("config.reject = true");
+    rig.fetched(json!({"a": 1}), 3);
+    let shown = rig.until_shown(Some(3)).await.unwrap();
+    assert!(!shown.rejected.is_empty());
+    rig.until_accepted(3).await;
+
+    let document = rig.twin.desired().unwrap();
+    rig.accepted.settle("p", document, None).await;
+    rig.twin.lost(false);
+    rig.fetched(json!({"a": 1}), 4);
+    rig.until_shown(None).await;
 }

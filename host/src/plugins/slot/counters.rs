@@ -100,6 +100,22 @@ impl Counters {
         more.into_iter().fold(self.deadline_exceeded, u64::saturating_add)
     }
 
+    /// Returns the error codes of calls without an answer of the plugin, with their number.
+    pub(crate) fn by_error(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        let counts = [
+            ("refused", self.refused),
+            ("deadline-exceeded", self.deadline_exceeded),
+            ("out-of-memory", self.out_of_memory),
+            ("trapped", self.trapped),
+            ("host-fault", self.host_fault),
+            ("bad-answer", self.bad_answer),
+            ("invalid", self.invalid),
+            ("busy", self.busy),
+            ("disabled", self.disabled),
+        ];
+        counts.into_iter().filter(|(_, count)| *count > 0)
+    }
+
     /// Returns the number of calls that ran.
     #[must_use]
     pub fn calls(&self) -> u64 {

@@ -7,7 +7,10 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::view::{Change, Chore, Disabled, SlotStatus, SlotView, VersionDigests};
+use super::view::{
+    CallFailure, Change, Chore, Disabled, RejectedDesired, RolledBack, SlotStatus, SlotView,
+    VersionDigests,
+};
 use super::{Counters, Loaded, Version};
 use crate::config::{Patience, Settings};
 
@@ -29,9 +32,8 @@ pub(super) struct SlotState<P> {
     /// The version that receives calls. `None` until the first version is loaded.
     pub(super) active: Option<Arc<Version<P>>>,
     pub(super) previous: Option<Arc<Version<P>>>,
-    /// The digest and the settings of the version that was rolled back. It is not activated
-    /// again.
-    pub(super) rejected: Option<(String, Arc<Settings>)>,
+    /// The version that was rolled back, and its settings. It is not activated again.
+    pub(super) rejected: Option<(RolledBack, Arc<Settings>)>,
     /// The number of the newest version.
     pub(super) newest: u32,
     pub(super) patience: Patience,
@@ -41,6 +43,8 @@ pub(super) struct SlotState<P> {
     pub(super) last_error: Option<String>,
     /// The reason why the version in the plugin's file is not activated.
     pub(super) refused: Option<String>,
+    pub(super) desired_rejected: Option<RejectedDesired>,
+    pub(super) last_call_error: Option<CallFailure>,
     pub(super) counters: Counters,
     pub(super) chores: Vec<Chore<P>>,
 }
@@ -84,6 +88,8 @@ impl<P> SlotState<P> {
             health: Health::default(),
             last_error: None,
             refused: None,
+            desired_rejected: None,
+            last_call_error: None,
             counters: Counters::default(),
             chores: Vec::new(),
         }
@@ -112,7 +118,7 @@ impl<P> SlotState<P> {
             good: active.filter(|version| is_proven(version)).map(digest),
             active: active.map(digest),
             previous: self.previous.as_ref().map(digest),
-            rolled_back: self.rejected.as_ref().map(|(digest, _)| digest.clone()),
+            rolled_back: self.rejected.as_ref().map(|(bad, _)| bad.digest.clone()),
         }
     }
 
@@ -130,6 +136,9 @@ impl<P> SlotState<P> {
             last_error: self.refused.clone().or_else(|| self.last_error.clone()),
             counters: self.counters,
             may_roll_back: self.previous.is_some(),
+            rolled_back: self.rejected.as_ref().map(|(bad, _)| bad.clone()),
+            desired_rejected: self.desired_rejected.clone(),
+            last_call_error: self.last_call_error.clone(),
         }
     }
 
@@ -209,7 +218,9 @@ impl<P> SlotState<P> {
         previous.calls.reopen();
         let number = previous.number;
         let bad = self.active.replace(previous)?;
-        self.rejected = Some((bad.loaded.digest.clone(), Arc::clone(&bad.loaded.settings)));
+        let rolled_back =
+            RolledBack { version: Some(bad.number), digest: bad.loaded.digest.clone() };
+        self.rejected = Some((rolled_back, Arc::clone(&bad.loaded.settings)));
         if self.start == Start::Done {
             self.retire(&bad);
         }

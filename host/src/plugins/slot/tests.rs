@@ -23,9 +23,13 @@ fn knows(slot: &TestSlot, digest: &str) -> bool {
     slot.knows(digest, &Settings::default())
 }
 
+fn trap() -> (&'static str, String) {
+    ("trapped", "unreachable".to_owned())
+}
+
 fn call(slot: &TestSlot, outcome: CallOutcome, now: Instant) -> Option<Change> {
     let call = slot.begin(now).unwrap();
-    slot.ended(&call, outcome, 0, || "trapped".to_owned(), now)
+    slot.ended(&call, outcome, 0, trap, now)
 }
 
 fn fail(slot: &TestSlot, times: u32, now: Instant) -> Option<Change> {
@@ -57,7 +61,7 @@ async fn a_new_version_receives_all_calls_and_the_old_one_finishes_its_own() {
     assert_eq!(left.number, 1);
     let mut idle = std::pin::pin!(left.idle());
     assert!(futures_util::poll!(&mut idle).is_pending());
-    assert_eq!(slot.ended(&old, CallOutcome::Trapped, 0, String::new, now), None);
+    assert_eq!(slot.ended(&old, CallOutcome::Trapped, 0, trap, now), None);
     drop(old);
     assert!(idle.await);
     assert_eq!(slot.view().last_error, None);
@@ -74,7 +78,7 @@ async fn a_version_that_fails_its_first_calls_is_rolled_back_and_rejected() {
     assert_eq!(fail(&slot, 1, now), Some(Change::RolledBack { from: 2, to: 1 }));
     assert_eq!(plugin(&slot, now), "one");
     assert!(knows(&slot, "d2"));
-    let error = Some("version 2 failed its first calls: trapped".to_owned());
+    let error = Some("version 2 failed its first calls: unreachable".to_owned());
     assert_eq!(slot.view().last_error, error);
 
     let chores = slot.chores();
@@ -250,9 +254,38 @@ fn calls_are_counted_by_outcome_with_their_time_and_memory() {
     for (ms, bytes) in [(10, 4096), (30, 1024)] {
         let call = slot.begin(now).unwrap();
         let then = now + Duration::from_millis(ms);
-        slot.ended(&call, CallOutcome::Answered, bytes, String::new, then);
+        slot.ended(&call, CallOutcome::Answered, bytes, trap, then);
     }
     let counters = slot.view().counters;
     assert_eq!((counters.answered, counters.total_ms, counters.longest_ms), (2, 40, 30));
     assert_eq!(counters.memory_bytes, 4096);
+}
+
+#[test]
+fn the_last_refused_or_failed_call_is_shown_with_its_error_code() {
+    let (slot, now) = (slot(), Instant::now());
+    let begun = slot.begin(now).unwrap();
+    slot.ended(&begun, CallOutcome::Refused, 0, || ("refused", "failed: no sensor".into()), now);
+    call(&slot, CallOutcome::Answered, now);
+    call(&slot, CallOutcome::Busy, now);
+    let failure = slot.view().last_call_error.unwrap();
+    assert_eq!(
+        (failure.error.as_str(), failure.message.as_str()),
+        ("refused", "failed: no sensor")
+    );
+    assert_eq!(slot.view().last_error, None);
+}
+
+#[test]
+fn a_version_is_shown_as_rolled_back_until_its_file_changes() {
+    let (slot, settings) = (slot(), Settings::default());
+    slot.activate(loaded("two", "d2"), IMMEDIATE);
+    slot.roll_back();
+    let rolled_back = RolledBack { version: Some(2), digest: "d2".to_owned() };
+    assert!(slot.file_has("d2", &settings));
+    assert_eq!(slot.view().rolled_back, Some(rolled_back));
+
+    assert!(slot.file_has("d1", &settings));
+    assert_eq!(slot.view().rolled_back, None);
+    assert!(!slot.file_has("d2", &settings));
 }

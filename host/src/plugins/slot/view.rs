@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use super::{Counters, Version};
 
 /// The state of a slot at one moment.
@@ -13,10 +15,43 @@ pub(crate) struct SlotView<P> {
     pub(crate) last_error: Option<String>,
     pub(crate) counters: Counters,
     pub(crate) may_roll_back: bool,
+    pub(crate) rolled_back: Option<RolledBack>,
+    pub(crate) desired_rejected: Option<RejectedDesired>,
+    pub(crate) last_call_error: Option<CallFailure>,
+}
+
+/// The version in a plugin's file, if it was rolled back.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RolledBack {
+    /// Number of the version. `None` if an earlier run of the host rolled it back.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub version: Option<u32>,
+    /// SHA-256 of the component, in hex.
+    pub digest: String,
+}
+
+/// Desired properties that a plugin has rejected.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RejectedDesired {
+    /// Version of the desired properties.
+    pub version: u64,
+    /// The plugin's reason.
+    pub rejected: String,
+}
+
+/// The last call that a plugin refused or failed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CallFailure {
+    /// Error code of the answer.
+    pub error: String,
+    /// Message of the answer.
+    pub message: String,
+    /// Time of the answer.
+    pub at: String,
 }
 
 /// The state of a plugin, as reports and lists show it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum SlotStatus {
     /// A plugin that accepts calls.
