@@ -1,6 +1,7 @@
 //! The log lines of plugins.
 
 use plugin::{Level, LogLine, LogSink};
+use serde_json::{Map, Value};
 
 /// A sink that emits the lines of plugins as events with the target `plugin`.
 pub(crate) struct Log;
@@ -13,7 +14,9 @@ impl LogSink for Log {
                 if fields.is_empty() {
                     tracing::$level!(target: "plugin", plugin, method, call, "{message}")
                 } else {
-                    tracing::$level!(target: "plugin", plugin, method, call, ?fields, "{message}")
+                    tracing::$level!(
+                        target: "plugin", plugin, method, call, fields = %object(fields), "{message}"
+                    )
                 }
             };
         }
@@ -25,4 +28,10 @@ impl LogSink for Log {
             Level::Error => emit!(error),
         }
     }
+}
+
+/// Returns the fields of a line as a JSON object, in which the last value of a key counts.
+fn object(fields: &[(String, String)]) -> Value {
+    let fields = fields.iter().map(|(key, value)| (key.clone(), Value::from(value.as_str())));
+    Value::Object(fields.collect::<Map<_, _>>())
 }
