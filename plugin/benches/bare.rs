@@ -1,4 +1,4 @@
-//! A call by wasmtime alone: no limits, no log, nothing lent.
+//! A call with wasmtime only: no limits, no log, no handles.
 
 use behaviour_plugin::Engine;
 use std::borrow::Cow;
@@ -20,7 +20,7 @@ pub(crate) struct Bare {
 }
 
 impl Bare {
-    /// The guest calls nothing of what it imports.
+    // The guest calls none of its imports.
     pub(crate) fn new(engine: &Engine, guest: &[u8]) -> Bare {
         let engine = engine.wasmtime();
         let component = match guest {
@@ -36,7 +36,7 @@ impl Bare {
 
     pub(crate) async fn call(&self, method: &str, payload: &str) -> u16 {
         let mut store = Store::new(&self.engine, ());
-        // The engine counts epochs, and nobody asks it to interrupt this.
+        // The engine counts epochs, but this store is never interrupted.
         store.set_epoch_deadline(u64::MAX / 2);
         let guest = self.pre.instantiate_async(&mut store).await.unwrap();
         let methods = guest.device_behaviour_methods();

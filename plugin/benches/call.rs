@@ -1,12 +1,11 @@
-//! The cost of the sandbox over bare wasmtime: `cargo bench -p behaviour-plugin --bench
+//! Benchmark of the sandbox against bare wasmtime: `cargo bench -p behaviour-plugin --bench
 //! call`.
 //!
-//! One call is a fresh store, a fresh instance, the guest's function, and the end
-//! of all three. Both sides run on the very same engine; one by way of
-//! [`Plugin::invoke`], with its limits, its log and all that it lends, the other
-//! by wasmtime alone. Absolute times are the machine's; the ratio, of rounds that
-//! take turns, is what counts. The second group loads a large component that was
-//! compiled before.
+//! One call consists of a fresh store, a fresh instance, the guest's function, and the drop
+//! of all three. Both sides use the same engine: one through [`Plugin::invoke`], with
+//! limits, log and handles, the other with wasmtime only. Absolute times depend on the
+//! machine; the result is the ratio of alternating rounds. The second group loads a large
+//! component from the cache.
 
 #![allow(clippy::unwrap_used, reason = "a failed `unwrap` ends the benchmark")]
 #![allow(clippy::print_stdout, reason = "a benchmark is for people")]
@@ -25,13 +24,13 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::runtime::Runtime;
 
-/// The most a call may cost, as a multiple of bare wasmtime.
+/// Maximum cost of a call, as a multiple of bare wasmtime.
 const GOAL: f64 = 1.2;
 
 const ROUNDS: usize = 200;
 const CALLS_A_ROUND: u32 = 50;
 
-/// A guest, and the method that is called.
+/// A guest and the method to call.
 const GUESTS: [(&str, &str); 2] = [("reply.wat", "echo"), ("misbehaves.wat", "echo")];
 
 fn calls(criterion: &mut Criterion) {
@@ -55,15 +54,15 @@ fn calls(criterion: &mut Criterion) {
     }
 }
 
-/// As a host makes it, which has what it lends at hand.
+/// Creates a call like a host, which has its handles at hand.
 fn call<'a>(lent: &Arc<Lent>, method: &'a str) -> Call<'a> {
     let (attempt, boot_outcome) = (1, BootOutcome::NotWaitedFor);
     let id = Arc::from("call-1");
     Call { id, method, payload: "[42]", attempt, boot_outcome, lent: Arc::clone(lent) }
 }
 
-/// The median over rounds that take turns, so that a busy moment of the machine
-/// falls on both.
+/// Returns the medians of alternating rounds, so that other load on the machine affects
+/// both sides.
 async fn ratio(plugin: &Plugin, bare: &Bare, lent: &Arc<Lent>, method: &str) -> f64 {
     let mut ratios = Vec::new();
     for _ in 0..ROUNDS {

@@ -21,7 +21,7 @@ use futures_util::future::{BoxFuture, ready};
 use http::Response;
 use serde_json::{Map, Value};
 
-/// A host that prints what a plugin does, and stores nothing.
+/// A host that prints the effects of a plugin and stores nothing.
 struct Terminal;
 
 impl LogSink for Terminal {
