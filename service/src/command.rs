@@ -126,7 +126,10 @@ pub(crate) async fn run(
         }
         Command::Devices(command) => devices::run(command, client, show).await,
         Command::Messages(command) => messages::run(command, client, show).await,
-        Command::Sas(arguments) => Ok(sas::print(&arguments, client, show)),
+        Command::Sas(arguments) => {
+            sas::print(&arguments, client, show);
+            Ok(())
+        }
     }
 }
 
