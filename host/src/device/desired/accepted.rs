@@ -18,12 +18,12 @@ pub(crate) struct Accepted {
     journal: Arc<Journal>,
     /// Entries that were read or written before. An entry that could not be persisted is
     /// valid until the host ends.
-    seen: Mutex<HashMap<String, Seen>>,
+    seen: Mutex<HashMap<String, SettledDesired>>,
 }
 
 /// Entry of a plugin.
 #[derive(Clone, Default)]
-struct Seen {
+struct SettledDesired {
     accepted: Option<Document>,
     rejected: Option<RejectedDesired>,
 }
@@ -33,13 +33,14 @@ impl Accepted {
         Accepted { journal, seen: Mutex::default() }
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<String, Seen>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<String, SettledDesired>> {
         self.seen.lock()
     }
 
     /// Returns the entry of a plugin. Reads it from the journal the first time.
-    fn seen(&self, plugin: &str) -> Seen {
-        let read = || Seen { accepted: self.read(plugin), rejected: self.read_rejected(plugin) };
+    fn seen(&self, plugin: &str) -> SettledDesired {
+        let read =
+            || SettledDesired { accepted: self.read(plugin), rejected: self.read_rejected(plugin) };
         self.lock().entry(plugin.to_owned()).or_insert_with(read).clone()
     }
 
@@ -97,7 +98,7 @@ impl desired::AcceptedDesired for Accepted {
                 Ok(())
             };
             let rejected = rejected.map(|rejected| RejectedDesired { version, rejected });
-            let seen = Seen { accepted: Some(document), rejected };
+            let seen = SettledDesired { accepted: Some(document), rejected };
             self.lock().insert(plugin.to_owned(), seen);
             if let Err(error) = self.journal.write(put).await {
                 warn!(plugin, "desired properties may be delivered again: {error}");
