@@ -91,7 +91,7 @@ pub fn build(dir: &Path, options: &BuildOptions<'_>) -> Result<BuiltComponent, B
         }
         _ => {
             let context = BuildContext::open(&project, options)?;
-            let last = LastBuild::of(&context.work, &project.dir, &context.tools()?);
+            let last = LastBuild::of(&context.work, &project.dir, &context.tools());
             let (component, unchanged) = match last.component() {
                 Some(component) => (component, true),
                 None => {
@@ -211,14 +211,12 @@ impl<'a> BuildContext<'a> {
 
     /// Returns the identity of the tools and settings: the same files and the same identity
     /// give the same component.
-    fn tools(&self) -> Result<String, BuildError> {
+    fn tools(&self) -> String {
         let Project { name, language, entry, world, .. } = self.project;
         let toolchain = Toolchain::of(*language);
-        let tools =
-            toolchain.map(|it| it.identity(self.cache.as_deref(), *language)).transpose()?;
-        let wit = self.wit.display();
-        let entry = entry.display();
-        Ok(format!("{name} {language} {entry} {world} {wit} {}", tools.unwrap_or_default()))
+        let tools = toolchain.map(|it| it.identity(self.cache.as_deref(), *language));
+        let (wit, entry) = (self.wit.display(), entry.display());
+        format!("{name} {language} {entry} {world} {wit} {}", tools.unwrap_or_default())
     }
 
     /// Returns whether the inputs of a build are the project's files and those that the tools

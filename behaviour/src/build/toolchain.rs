@@ -136,19 +136,18 @@ impl Toolchain {
         Ok(step::command(self.find(program, cache, language)?, dir))
     }
 
-    /// Returns the identity of the programs: the versions of those in the cache, or else the
-    /// files on the `PATH`.
-    pub(crate) fn identity(
-        &self,
-        cache: Option<&Path>,
-        language: Language,
-    ) -> Result<String, BuildError> {
-        let (first, _) = self.programs[0];
-        let path = self.find(first, cache, language)?;
-        if cache.is_some_and(|cache| path.starts_with(cache)) {
-            return Ok(self.folder.to_owned());
-        }
-        Ok(format!("{} {:?}", path.display(), FileStamp::at(&path)))
+    /// Returns the identity of the programs: the versions of those in the cache, and the files
+    /// of those on the `PATH`. A missing program is an error only when it is run.
+    pub(crate) fn identity(&self, cache: Option<&Path>, language: Language) -> String {
+        let of_program = |&(program, _): &(&'static str, _)| {
+            let path = self.find(program, cache, language).ok()?;
+            match cache.is_some_and(|cache| path.starts_with(cache)) {
+                true => Some(self.folder.to_owned()),
+                false => Some(format!("{} {:?}", path.display(), FileStamp::at(&path))),
+            }
+        };
+        let programs: Vec<_> = self.programs.iter().filter_map(of_program).collect();
+        programs.join(" ")
     }
 
     fn find(
