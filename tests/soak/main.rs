@@ -62,7 +62,7 @@ struct Arguments {
     #[arg(long, default_value = "1h")]
     token_lifetime: String,
     /// Log filter of the host, which logs to standard error
-    #[arg(long, default_value = "error,journal=warn,plugin=warn")]
+    #[arg(long, default_value = "error,behaviour_host::journal=warn,plugin=warn")]
     log: String,
     /// Library that changes the time of a process
     #[arg(long, default_value = FAKETIME, value_name = "FILE")]
