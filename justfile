@@ -32,6 +32,10 @@ docs-write:
     WRITE_DOCS=1 cargo test -p tests page_of_modules
     WRITE_DOCS=1 cargo test -p behaviour-host -p behaviour-service -p behaviour-hub -p behaviour --test command_line
 
+# Write the manual pages of the programs to target/man
+man:
+    MAN_DIR="$PWD/target/man" cargo test --locked -p behaviour-host -p behaviour-service -p behaviour-hub -p behaviour --bins manual_page
+
 # Build the documentation of the crates
 api:
     RUSTDOCFLAGS='-D warnings' cargo doc --workspace --no-deps --locked --open

@@ -51,6 +51,19 @@ impl Language {
         }
     }
 
+    /// Returns other accepted names.
+    #[must_use]
+    pub fn aliases(self) -> &'static [&'static str] {
+        match self {
+            Language::JavaScript => &["js"],
+            Language::TypeScript => &["ts"],
+            Language::Python => &["py"],
+            Language::Cpp => &["c++", "cxx"],
+            Language::AssemblyScript => &["as"],
+            Language::Rust | Language::C | Language::Zig | Language::Go | Language::Wat => &[],
+        }
+    }
+
     /// Returns the default entry file of a plugin.
     #[must_use]
     pub fn entry(self) -> &'static str {
@@ -88,18 +101,12 @@ impl FromStr for Language {
     type Err = UnknownLanguage;
 
     fn from_str(name: &str) -> Result<Language, UnknownLanguage> {
-        let language = match name.to_ascii_lowercase().as_str() {
-            "js" => Language::JavaScript,
-            "ts" => Language::TypeScript,
-            "py" => Language::Python,
-            "c++" | "cxx" => Language::Cpp,
-            "as" => Language::AssemblyScript,
-            other => {
-                let known = Language::ALL.into_iter().find(|language| language.name() == other);
-                return known.ok_or_else(|| UnknownLanguage(name.to_owned()));
-            }
+        let lower = name.to_ascii_lowercase();
+        let is_name = |language: &Language| {
+            language.name() == lower || language.aliases().contains(&lower.as_str())
         };
-        Ok(language)
+        let known = Language::ALL.into_iter().find(is_name);
+        known.ok_or_else(|| UnknownLanguage(name.to_owned()))
     }
 }
 

@@ -6,7 +6,7 @@ mod command;
 
 use std::process::ExitCode;
 
-use clap::{CommandFactory, Parser};
+use clap::Parser;
 
 use command::Command;
 
@@ -19,5 +19,29 @@ struct Arguments {
 }
 
 fn main() -> ExitCode {
-    Arguments::parse().command.execute(Arguments::command())
+    match program::parse::<Arguments>(&program::build_info!()) {
+        Ok(arguments) => arguments.command.execute(),
+        Err(code) => code,
+    }
+}
+
+#[cfg(test)]
+#[path = "../../docs/command_definition.rs"]
+mod command_definition;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_examples_of_the_help_texts_are_valid() {
+        let definition = program::definition::<Arguments>(&program::build_info!());
+        command_definition::check_examples(&definition);
+    }
+
+    #[test]
+    fn every_command_has_a_manual_page() {
+        let definition = program::definition::<Arguments>(&program::build_info!());
+        command_definition::check_manual(definition);
+    }
 }

@@ -3,6 +3,8 @@
 mod check;
 mod configuration;
 mod error;
+mod example;
+mod names;
 mod plugins;
 mod run;
 mod simulate;
@@ -13,8 +15,24 @@ use clap::Subcommand;
 
 use check::CheckArguments;
 use plugins::PluginsArguments;
+use program::Completions;
 use run::RunArguments;
 use simulate::SimulateArguments;
+
+/// The end of the program's help text.
+pub(crate) const EXAMPLES: &str = "\
+Examples:
+  behaviour-host example > host.toml
+  behaviour-host check
+  behaviour-host run --config host.toml
+  behaviour-host plugins
+
+Exit codes:
+  0  done
+  1  the host did not start, or the running host refused
+  2  the command line is wrong
+  3  no host is running with this configuration
+  4  the host has no such plugin";
 
 #[derive(Subcommand)]
 pub(crate) enum Command {
@@ -26,6 +44,10 @@ pub(crate) enum Command {
     Check(CheckArguments),
     /// List and control the plugins of a running host
     Plugins(PluginsArguments),
+    /// Print a commented configuration with all keys
+    #[command(after_help = example::EXAMPLES)]
+    Example,
+    Completions(Completions),
 }
 
 impl Command {
@@ -36,6 +58,14 @@ impl Command {
             Command::Simulate(arguments) => simulate::simulate(arguments),
             Command::Check(arguments) => return check::check(&arguments),
             Command::Plugins(arguments) => plugins::plugins(arguments),
+            Command::Example => {
+                example::print();
+                Ok(())
+            }
+            Command::Completions(completions) => {
+                completions.print("behaviour-host");
+                Ok(())
+            }
         };
         match outcome {
             Ok(()) => ExitCode::SUCCESS,

@@ -14,7 +14,7 @@ use command::Command;
 /// variable IOTHUB_DEVICE_CONNECTION_STRING, or from the file that
 /// `connection_string_file` under [hub] names, and is never an argument.
 #[derive(Parser)]
-#[command(name = "behaviour-host", version)]
+#[command(name = "behaviour-host", version, after_help = command::EXAMPLES)]
 struct Arguments {
     #[command(subcommand)]
     command: Command,
@@ -22,5 +22,29 @@ struct Arguments {
 
 fn main() -> ExitCode {
     behaviour_host::share_heap();
-    Arguments::parse().command.execute()
+    match program::parse::<Arguments>(&program::build_info!()) {
+        Ok(arguments) => arguments.command.execute(),
+        Err(code) => code,
+    }
+}
+
+#[cfg(test)]
+#[path = "../../docs/command_definition.rs"]
+mod command_definition;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_examples_of_the_help_texts_are_valid() {
+        let definition = program::definition::<Arguments>(&program::build_info!());
+        command_definition::check_examples(&definition);
+    }
+
+    #[test]
+    fn every_command_has_a_manual_page() {
+        let definition = program::definition::<Arguments>(&program::build_info!());
+        command_definition::check_manual(definition);
+    }
 }

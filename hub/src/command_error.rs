@@ -24,6 +24,13 @@ impl ExitKind for FailureKind {
             FailureKind::Usage => 2,
         }
     }
+
+    fn name(self) -> &'static str {
+        match self {
+            FailureKind::Other => "other",
+            FailureKind::Usage => "usage",
+        }
+    }
 }
 
 impl Classify<anyhow::Error> for FailureKind {}

@@ -11,10 +11,11 @@ use std::process::ExitCode;
 use anyhow::Context as _;
 use behaviour_hub::{Hub, HubConfig};
 use ca_file::CaFile;
-use clap::Parser;
+use clap::{Parser, Subcommand};
 use command_error::CommandError;
-use program::{LogFilter, Signals};
+use program::{Completions, LogFilter, Signals};
 use protocol::id::DeviceId;
+use serde_json::json;
 
 /// Targets of the log: the crates that log.
 const LOG_TARGETS: &[&str] = &[
@@ -31,13 +32,29 @@ const LOG_TARGETS: &[&str] = &[
     "tungstenite",
 ];
 
+const EXAMPLES: &str = "\
+Examples:
+  behaviour-hub --device my-device
+  behaviour-hub --device d1 --device d2 --data hub-data
+  behaviour-hub --mqtt-port 0 --https-port 0 --device d1 --json
+
+Exit codes:
+  0  stopped by Ctrl-C or SIGTERM
+  1  the hub did not start
+  2  the command line is wrong";
+
 /// A stand-in for Azure IoT Hub, for development and tests.
 ///
 /// Devices connect by MQTT over TLS and services by HTTPS, with the official SDKs
 /// or with behaviour-host and behaviour-service. Prints the connection strings of
 /// both. For production, use Azure IoT Hub.
 #[derive(Parser)]
-#[command(name = "behaviour-hub", version)]
+#[command(
+    name = "behaviour-hub",
+    version,
+    after_help = EXAMPLES,
+    args_conflicts_with_subcommands = true
+)]
 struct Arguments {
     /// Address of all ports
     #[arg(long, default_value = "127.0.0.1", value_name = "ADDRESS")]
@@ -69,11 +86,29 @@ struct Arguments {
     /// Log as JSON lines
     #[arg(long)]
     json_logs: bool,
+    /// Print ports, connection strings and errors as JSON
+    #[arg(long)]
+    json: bool,
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    Completions(Completions),
 }
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    match run(Arguments::parse()).await {
+    let arguments = match program::parse::<Arguments>(&program::build_info!()) {
+        Ok(arguments) => arguments,
+        Err(code) => return code,
+    };
+    if let Some(Command::Completions(completions)) = arguments.command {
+        completions.print("behaviour-hub");
+        return ExitCode::SUCCESS;
+    }
+    match run(arguments).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => error.report(),
     }
@@ -93,16 +128,33 @@ async fn run(arguments: Arguments) -> Result<(), CommandError> {
     .await?;
     let ca_file = &arguments.ca_file;
     let _written = CaFile::write(ca_file, hub.ca_pem())?;
-    print_connection_strings(&hub, &arguments.devices, ca_file)?;
+    let ca_file = std::fs::canonicalize(ca_file).unwrap_or_else(|_| ca_file.to_owned());
+    let devices = register(&hub, &arguments.devices)?;
+    print(&match arguments.json {
+        true => ready_json(&hub, &devices, &ca_file),
+        false => ready_text(&hub, &devices, &ca_file),
+    });
     Signals::new()?.next().await;
-    print("stopping\n");
+    if !arguments.json {
+        print("stopping\n");
+    }
     hub.stop().await;
     Ok(())
 }
 
-/// Prints the environment variables for a service and for each device.
-fn print_connection_strings(hub: &Hub, devices: &[DeviceId], ca_file: &Path) -> anyhow::Result<()> {
-    let ca_file = std::fs::canonicalize(ca_file).unwrap_or_else(|_| ca_file.to_owned());
+/// Registers the devices. Returns each with its connection string.
+fn register(hub: &Hub, devices: &[DeviceId]) -> anyhow::Result<Vec<(DeviceId, String)>> {
+    let register = |device: &DeviceId| {
+        let identity = hub
+            .create_device(device)
+            .with_context(|| format!("cannot register device `{device}`"))?;
+        Ok((device.clone(), identity.to_text_with_key()))
+    };
+    devices.iter().map(register).collect()
+}
+
+/// Returns the ports, and the environment variables for a service and for each device.
+fn ready_text(hub: &Hub, devices: &[(DeviceId, String)], ca_file: &Path) -> String {
     let mut text = String::from(READY);
     let mut add = |line: &str| {
         text.push_str(line);
@@ -118,19 +170,33 @@ fn print_connection_strings(hub: &Hub, devices: &[DeviceId], ca_file: &Path) -> 
     add(&format!("export IOTHUB_CA_FILE='{}'", ca_file.display()));
     let service = hub.service_connection_string().to_text_with_key();
     add(&format!("export IOTHUB_CONNECTION_STRING='{service}'"));
-    for device in devices {
-        let identity = hub
-            .create_device(device)
-            .with_context(|| format!("cannot register device `{device}`"))?
-            .to_text_with_key();
+    for (device, identity) in devices {
         add("");
         add(&format!("# for the device {device}"));
         add(&format!("export IOTHUB_CA_FILE='{}'", ca_file.display()));
         add(&format!("export IOTHUB_DEVICE_CONNECTION_STRING='{identity}'"));
     }
     add("");
-    print(&text);
-    Ok(())
+    text
+}
+
+/// Returns the ports and connection strings as a line of JSON.
+fn ready_json(hub: &Hub, devices: &[(DeviceId, String)], ca_file: &Path) -> String {
+    let devices: Vec<_> = devices
+        .iter()
+        .map(
+            |(device, identity)| json!({"deviceId": device.as_str(), "connectionString": identity}),
+        )
+        .collect();
+    let ready = json!({
+        "mqttPort": hub.mqtt_port(),
+        "httpsPort": hub.https_port(),
+        "connectPort": hub.connect_port(),
+        "caFile": ca_file,
+        "connectionString": hub.service_connection_string().to_text_with_key(),
+        "devices": devices,
+    });
+    format!("{ready}\n")
 }
 
 const READY: &str = "behaviour-hub is ready. It is for development and tests; for production, use Azure IoT Hub.\n\n";
@@ -140,4 +206,25 @@ const READY: &str = "behaviour-hub is ready. It is for development and tests; fo
 fn print(text: &str) {
     let mut output = io::stdout().lock();
     let _ = output.write_all(text.as_bytes()).and_then(|()| output.flush());
+}
+
+#[cfg(test)]
+#[path = "../../docs/command_definition.rs"]
+mod command_definition;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_examples_of_the_help_texts_are_valid() {
+        let definition = program::definition::<Arguments>(&program::build_info!());
+        command_definition::check_examples(&definition);
+    }
+
+    #[test]
+    fn every_command_has_a_manual_page() {
+        let definition = program::definition::<Arguments>(&program::build_info!());
+        command_definition::check_manual(definition);
+    }
 }

@@ -31,6 +31,14 @@ impl ExitKind for FailureKind {
             FailureKind::Interrupted => 4,
         }
     }
+
+    fn name(self) -> &'static str {
+        match self {
+            FailureKind::Other => "other",
+            FailureKind::Malformed => "malformed",
+            FailureKind::Interrupted => "interrupted",
+        }
+    }
 }
 
 impl Classify<DurationError> for FailureKind {

@@ -7,7 +7,9 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
-use crate::chain;
+use serde_json::{Value, json};
+
+use crate::{chain, output};
 
 /// Maximum time for writing an error to standard error.
 const REPORT_TIME: Duration = Duration::from_secs(5);
@@ -33,6 +35,13 @@ const REPORT_TIME: Duration = Duration::from_secs(5);
 ///         match self {
 ///             Kind::Other => 1,
 ///             Kind::InvalidNumber => 3,
+///         }
+///     }
+///
+///     fn name(self) -> &'static str {
+///         match self {
+///             Kind::Other => "other",
+///             Kind::InvalidNumber => "invalid-number",
 ///         }
 ///     }
 /// }
@@ -74,6 +83,9 @@ pub struct CommandError<K> {
 pub trait ExitKind: Copy + Default {
     /// Returns the exit code, which must not be 0. Code 2 means wrong usage, as in `clap`.
     fn exit_code(self) -> u8;
+
+    /// Returns the name in the JSON of an error: lower-case words with hyphens.
+    fn name(self) -> &'static str;
 }
 
 /// A mapping from a library's error type `E` to the kinds of a program.
@@ -133,10 +145,20 @@ impl<K: ExitKind> CommandError<K> {
         (!self.hints.is_empty()).then(|| self.hints.join("; "))
     }
 
-    /// Writes the error to standard error and returns the exit code of its kind. Gives up
-    /// writing after five seconds.
+    /// Returns the error as the JSON object that every program prints with `--json`.
+    #[must_use]
+    pub fn to_json(&self) -> Value {
+        let hint = self.hint();
+        error_json(self.kind.name(), &self.message(), hint.as_deref(), self.kind.exit_code())
+    }
+
+    /// Writes the error to standard error and returns the exit code of its kind. The error is
+    /// a line of JSON if the command line has `--json`. Gives up writing after five seconds.
     pub fn report(&self) -> ExitCode {
-        let text = self.to_string();
+        let text = match output::is_json() {
+            true => format!("{}\n", self.to_json()),
+            false => self.to_string(),
+        };
         let (done, written) = mpsc::sync_channel(1);
         // A blocked standard error must not keep the process from exiting.
         let writing = thread::spawn(move || {
@@ -148,6 +170,11 @@ impl<K: ExitKind> CommandError<K> {
         drop(writing);
         ExitCode::from(self.kind.exit_code())
     }
+}
+
+/// Returns an error as JSON, with the name of its kind.
+pub(crate) fn error_json(kind: &str, message: &str, hint: Option<&str>, exit_code: u8) -> Value {
+    json!({"error": kind, "message": message, "hint": hint, "exitCode": exit_code})
 }
 
 /// Formats an `error:` line, and a `hint:` line if there are hints.
@@ -181,6 +208,13 @@ mod tests {
             match self {
                 Kind::Other => 1,
                 Kind::Missing => 4,
+            }
+        }
+
+        fn name(self) -> &'static str {
+            match self {
+                Kind::Other => "other",
+                Kind::Missing => "missing",
             }
         }
     }
@@ -217,6 +251,16 @@ mod tests {
         let other = fails(io::Error::other("disk full")).unwrap_err();
         assert_eq!(other.kind(), Kind::Other);
         assert_eq!(other.to_string(), "error: disk full\n");
+    }
+
+    #[test]
+    fn the_json_of_an_error_has_the_name_of_its_kind_and_the_exit_code() {
+        let missing = fails(io::Error::new(io::ErrorKind::NotFound, "no such file")).unwrap_err();
+        let expected =
+            r#"{"error":"missing","exitCode":4,"hint":"create the file","message":"no such file"}"#;
+        assert_eq!(missing.to_json(), serde_json::from_str::<Value>(expected).unwrap());
+        let other = fails(io::Error::other("disk full")).unwrap_err();
+        assert_eq!(other.to_json()["hint"], Value::Null);
     }
 
     #[test]

@@ -23,6 +23,9 @@
 //!
 //! * [`CommandError`]: the error of a failed command, with its kind, causes and hints, and an
 //!   example of its use.
+//! * [`parse`]: the parts that all command lines share, such as `--color`, `--version` and
+//!   [`Completions`] (feature `command-line`).
+//! * [`has_colours`]: the setting of colours.
 //! * [`chain`]: an error and its causes on one line.
 //! * [`duration`]: the grammar of durations in options and configuration files.
 //! * [`log()`]: logging of `tracing` events to standard error, which never blocks the program,
@@ -34,16 +37,18 @@
 //! * [`allow_open_files`]: the limit on open files.
 //! * [`Progress`]: a line that shows what the program is waiting for (feature `progress`).
 //!
-//! This crate parses no command line and reads no configuration: each program defines its
-//! own options and keys. It depends on no other crate of the workspace. The `plugin` crate
+//! This crate reads no configuration: each program defines its own options and keys. It depends on no other crate of the workspace. The `plugin` crate
 //! does not use it, because a library does not report errors to the user itself.
 
 mod chain;
 mod command_error;
+#[cfg(feature = "command-line")]
+mod command_line;
 pub mod duration;
 mod file_stamp;
 mod log;
 mod open_files;
+mod output;
 #[cfg(feature = "progress")]
 mod progress;
 mod say;
@@ -52,9 +57,12 @@ pub mod text;
 
 pub use chain::chain;
 pub use command_error::{Classify, CommandError, ExitKind};
+#[cfg(feature = "command-line")]
+pub use command_line::{BuildInfo, Completions, candidates, definition, parse};
 pub use file_stamp::FileStamp;
 pub use log::{Log, LogFilter, LogFilterError, LogWriter, log};
 pub use open_files::allow_open_files;
+pub use output::has_colours;
 #[cfg(feature = "progress")]
 pub use progress::Progress;
 pub use say::{note, say};

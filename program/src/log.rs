@@ -6,7 +6,6 @@
 
 use std::backtrace::{Backtrace, BacktraceStatus};
 use std::cell::Cell;
-use std::ffi::OsString;
 use std::io::{self, IsTerminal as _, Write, stderr};
 use std::panic;
 use std::sync::Arc;
@@ -19,6 +18,8 @@ use tracing_subscriber::filter::LevelFilter;
 pub use filter::{LogFilter, LogFilterError};
 use format::{JsonFormat, ShortFormat};
 use queue::LineQueue;
+
+use crate::output::has_colours;
 
 mod event;
 mod filter;
@@ -42,8 +43,8 @@ pub struct LogWriter(Arc<LineQueue>);
 
 /// Starts logging to standard error, as text or as JSON lines. Panics are logged as well.
 ///
-/// Text has short lines if standard error is a terminal, in colours unless `NO_COLOR` is set
-/// or `TERM` is `dumb`.
+/// Text has short lines if standard error is a terminal. [`has_colours`] decides about
+/// colours.
 ///
 /// `targets` are the first segments of the targets of all events of the program: the names
 /// of its crates. If the filter has another target, the log starts with a warning.
@@ -73,17 +74,17 @@ pub fn log(filter: &LogFilter, json: bool, targets: &[&str]) -> anyhow::Result<L
     // The filter itself could silence the warning.
     let warnings = || builder().with_max_level(LevelFilter::WARN);
     let warn = || warn_about(filter, targets);
+    let has_colours = has_colours(&stderr());
     if json {
         with_default(warnings().event_format(JsonFormat).finish(), warn);
         builder().with_env_filter(filter.env_filter()).event_format(JsonFormat).init();
     } else if stderr().is_terminal() {
-        let has_colours = wants_colours(|name| std::env::var_os(name));
         let format = || ShortFormat { has_colours };
         with_default(warnings().event_format(format()).finish(), warn);
         builder().with_env_filter(filter.env_filter()).event_format(format()).init();
     } else {
-        with_default(warnings().with_ansi(false).finish(), warn);
-        builder().with_env_filter(filter.env_filter()).with_ansi(false).init();
+        with_default(warnings().with_ansi(has_colours).finish(), warn);
+        builder().with_env_filter(filter.env_filter()).with_ansi(has_colours).init();
     }
     // The default hook writes directly to standard error, which may block.
     panic::set_hook(Box::new(|panic| {
@@ -112,12 +113,6 @@ fn warn_about(filter: &LogFilter, targets: &[&str]) {
     );
 }
 
-/// Returns `true` if the environment of a terminal allows colours (<https://no-color.org>).
-fn wants_colours(variable: impl Fn(&str) -> Option<OsString>) -> bool {
-    let refuses = variable("NO_COLOR").is_some_and(|value| !value.is_empty());
-    !refuses && variable("TERM").is_none_or(|term| term != "dumb")
-}
-
 impl Log {
     /// Returns a writer for other lines to standard error.
     #[must_use]
@@ -143,20 +138,5 @@ impl Write for LogWriter {
 
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn colours_are_off_with_no_color_and_on_a_dumb_terminal() {
-        let wants = |set: &'static str, value: &'static str| {
-            wants_colours(|name| (name == set).then(|| value.into()))
-        };
-        assert!(!wants("NO_COLOR", "1"));
-        assert!(!wants("TERM", "dumb"));
-        assert!(wants("NO_COLOR", "") && wants("TERM", "xterm"));
     }
 }

@@ -48,6 +48,31 @@ pub fn read_stdin() -> io::Result<String> {
     decode(bounded(io::stdin().lock())?)
 }
 
+/// The error for an argument whose text cannot be read.
+#[derive(Debug, thiserror::Error)]
+#[error("{name}")]
+pub struct ArgumentError {
+    /// The path of the file, or `standard input`.
+    pub name: String,
+    /// The cause.
+    pub source: io::Error,
+}
+
+/// Returns the text of an argument: the contents of a file for `@FILE`, standard input for
+/// `-`, or otherwise the argument itself.
+///
+/// # Errors
+///
+/// Returns an error if the file or standard input cannot be read as text; see [`read`].
+pub fn argument(argument: &str) -> Result<String, ArgumentError> {
+    let (read, name) = match argument.strip_prefix('@') {
+        Some(file) => (read(file.as_ref()), file),
+        None if argument == "-" => (read_stdin(), "standard input"),
+        None => return Ok(argument.to_owned()),
+    };
+    read.map_err(|source| ArgumentError { name: name.to_owned(), source })
+}
+
 /// Returns the value of an environment variable, or `None` if it is not set.
 ///
 /// # Errors
@@ -118,6 +143,16 @@ mod tests {
         }
         let latin = read_text(b"a\nGr\xfc\xdfe").unwrap_err();
         assert_eq!(latin, "not UTF-8 in line 2; save it as UTF-8");
+    }
+
+    #[test]
+    fn an_argument_is_its_own_text_or_that_of_a_file() {
+        assert_eq!(argument("{}").unwrap(), "{}");
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(&file, "[1]").unwrap();
+        assert_eq!(argument(&format!("@{}", file.path().display())).unwrap(), "[1]");
+        let error = argument("@/no/such/file").unwrap_err();
+        assert!(crate::chain(&error).to_string().starts_with("/no/such/file: No such file"));
     }
 
     #[test]

@@ -5,12 +5,13 @@ use std::time::Duration;
 
 use behaviour_service::reboot::{self, RebootStep};
 use behaviour_service::{Client, DeviceId, MethodRequest, ServiceError};
-use clap::{Parser, Subcommand};
-use program::{Progress, duration::parse_or_seconds, note, say};
+use clap::{Args, Parser, Subcommand};
+use program::{Completions, Progress, candidates, duration::parse_or_seconds, note, say};
 use protocol::id::MethodName;
 use serde_json::json;
 
 use crate::command_error::CommandError;
+use crate::device_ids;
 use show::OutputFormat;
 
 mod devices;
@@ -19,6 +20,36 @@ mod messages;
 mod sas;
 mod show;
 mod twin;
+
+const EXAMPLES: &str = "\
+Examples:
+  behaviour-service devices create my-device
+  behaviour-service invoke my-device greet '\"world\"'
+  behaviour-service twin get my-device --json | jq .properties.reported
+  behaviour-service twin watch my-device --diff";
+
+const INVOKE_EXAMPLES: &str = "\
+Examples:
+  behaviour-service invoke my-device greet '\"world\"'
+  behaviour-service invoke my-device rebootDevice '{\"delaySeconds\": 5}' --timeout 1m
+  behaviour-service invoke my-device configure @settings.json
+  behaviour-service invoke my-device greet - --connect-timeout 20s < payload.json";
+
+const DEVICES_EXAMPLES: &str = "\
+Examples:
+  behaviour-service devices list
+  behaviour-service devices get my-device --json | jq .status
+  behaviour-service devices create my-device";
+
+const QUERY_EXAMPLES: &str = "\
+Examples:
+  behaviour-service query 'SELECT deviceId FROM devices WHERE tags.floor = 1'
+  behaviour-service query 'SELECT * FROM devices' --json | jq .deviceId";
+
+const REBOOT_EXAMPLES: &str = "\
+Examples:
+  behaviour-service reboot my-device
+  behaviour-service reboot my-device --timeout 2m";
 
 /// Invokes direct methods, reads and changes twins, and registers the devices of an
 /// Azure IoT Hub.
@@ -29,8 +60,18 @@ mod twin;
 /// Exit codes: 0 done, 1 other, 2 usage, 3 device offline, 4 not found, 5 timed
 /// out, 6 unauthorised, 7 the device answered or reported a failure, 8 hub unreachable.
 #[derive(Parser)]
-#[command(name = "behaviour-service", version)]
+#[command(name = "behaviour-service", version, after_help = EXAMPLES)]
 pub(crate) struct Arguments {
+    #[command(flatten)]
+    pub(crate) options: Options,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+// Without a doc comment, which would become the description of the program.
+// The options of all commands.
+#[derive(Args)]
+pub(crate) struct Options {
     /// Certificates to trust in addition to the system's
     #[arg(long, env = "IOTHUB_CA_FILE", value_name = "FILE", global = true)]
     pub(crate) ca_file: Option<PathBuf>,
@@ -43,23 +84,34 @@ pub(crate) struct Arguments {
     /// Print results and errors as JSON, one value per line
     #[arg(long, global = true)]
     pub(crate) json: bool,
-    #[command(subcommand)]
-    pub(crate) command: Command,
 }
 
 #[derive(Subcommand)]
 pub(crate) enum Command {
+    #[command(flatten)]
+    Hub(HubCommand),
+    Completions(Completions),
+}
+
+// Without a doc comment, which would become the description of the program.
+// A command that needs a connection to the hub.
+#[derive(Subcommand)]
+pub(crate) enum HubCommand {
     /// Reboot a device and wait for the time of the reboot in its twin, as in the tutorial
+    #[command(after_help = REBOOT_EXAMPLES)]
     Reboot {
         /// The device's id
+        #[arg(add = candidates(device_ids::find))]
         device: DeviceId,
         /// Maximum time for the device to answer (up to 300s), and then for its twin to change
         #[arg(long, default_value = "60s", value_parser = parse_or_seconds, value_name = "TIME")]
         timeout: Duration,
     },
     /// Invoke a direct method and print its status and payload
+    #[command(after_help = INVOKE_EXAMPLES)]
     Invoke {
         /// The device's id
+        #[arg(add = candidates(device_ids::find))]
         device: DeviceId,
         /// The method's name
         method: MethodName,
@@ -77,6 +129,7 @@ pub(crate) enum Command {
     #[command(subcommand)]
     Twin(twin::TwinCommand),
     /// Run a query over twins and print its items, one per line
+    #[command(after_help = QUERY_EXAMPLES)]
     Query {
         /// The query, such as: SELECT deviceId FROM devices WHERE tags.floor = 1
         query: String,
@@ -85,7 +138,7 @@ pub(crate) enum Command {
         page_size: Option<u32>,
     },
     /// List, register and remove devices
-    #[command(subcommand)]
+    #[command(subcommand, after_help = DEVICES_EXAMPLES)]
     Devices(devices::DevicesCommand),
     /// Watch the device-to-cloud messages that arrive at the hub
     #[command(subcommand)]
@@ -95,14 +148,16 @@ pub(crate) enum Command {
 }
 
 pub(crate) async fn run(
-    command: Command,
+    command: HubCommand,
     client: &Client,
     as_json: bool,
 ) -> Result<(), CommandError> {
     let show = OutputFormat { as_json };
     match command {
-        Command::Reboot { device, timeout } => reboot_device(client, &device, timeout, show).await,
-        Command::Invoke { device, method, payload, timeout, connect_timeout } => {
+        HubCommand::Reboot { device, timeout } => {
+            reboot_device(client, &device, timeout, show).await
+        }
+        HubCommand::Invoke { device, method, payload, timeout, connect_timeout } => {
             let payload = input::json("the payload", &payload)?;
             let request = MethodRequest {
                 response_timeout: timeout,
@@ -111,8 +166,8 @@ pub(crate) async fn run(
             };
             invoke(client, &device, &request, show).await
         }
-        Command::Twin(command) => twin::run(command, client, show).await,
-        Command::Query { query, page_size } => {
+        HubCommand::Twin(command) => twin::run(command, client, show).await,
+        HubCommand::Query { query, page_size } => {
             let mut query = client.query(&query, page_size);
             let mut items = 0;
             while let Some(page) = query.next_page().await? {
@@ -124,9 +179,9 @@ pub(crate) async fn run(
             }
             Ok(())
         }
-        Command::Devices(command) => devices::run(command, client, show).await,
-        Command::Messages(command) => messages::run(command, client, show).await,
-        Command::Sas(arguments) => {
+        HubCommand::Devices(command) => devices::run(command, client, show).await,
+        HubCommand::Messages(command) => messages::run(command, client, show).await,
+        HubCommand::Sas(arguments) => {
             sas::print(&arguments, client, show);
             Ok(())
         }

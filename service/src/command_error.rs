@@ -43,6 +43,19 @@ impl ExitKind for FailureKind {
             ServiceErrorKind::Unreachable => 8,
         }
     }
+
+    fn name(self) -> &'static str {
+        let FailureKind::Service(kind) = self else { return "usage" };
+        match kind {
+            ServiceErrorKind::Other => "other",
+            ServiceErrorKind::Offline => "offline",
+            ServiceErrorKind::NotFound => "not-found",
+            ServiceErrorKind::TimedOut => "timed-out",
+            ServiceErrorKind::Unauthorised => "unauthorised",
+            ServiceErrorKind::Device => "device",
+            ServiceErrorKind::Unreachable => "unreachable",
+        }
+    }
 }
 
 impl Classify<anyhow::Error> for FailureKind {}

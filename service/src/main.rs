@@ -7,6 +7,7 @@
 
 mod command;
 mod command_error;
+mod device_ids;
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -14,36 +15,42 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 use behaviour_service::{Client, ClientSettings, Retry, ServiceConnectionString};
-use clap::Parser;
-use program::{ExitKind as _, note, text};
-use serde_json::json;
+use program::{note, text};
 
-use command::Arguments;
+use command::{Arguments, Command, HubCommand, Options};
 use command_error::{CommandError, FailureKind};
 
 const IDENTITY: &str = "IOTHUB_CONNECTION_STRING";
 
-#[tokio::main]
-async fn main() -> ExitCode {
-    let arguments = Arguments::parse();
-    let as_json = arguments.json;
-    match run(arguments).await {
+fn main() -> ExitCode {
+    let arguments = match program::parse::<Arguments>(&program::build_info!()) {
+        Ok(arguments) => arguments,
+        Err(code) => return code,
+    };
+    let outcome = match arguments.command {
+        Command::Hub(command) => run(command, arguments.options),
+        Command::Completions(completions) => {
+            completions.print("behaviour-service");
+            Ok(())
+        }
+    };
+    match outcome {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) if as_json => report_as_json(&error),
         Err(error) => error.report(),
     }
 }
 
-async fn run(arguments: Arguments) -> Result<(), CommandError> {
-    let identity = identity(arguments.connection_string_file.as_deref())?;
+#[tokio::main]
+async fn run(command: HubCommand, options: Options) -> Result<(), CommandError> {
+    let identity = identity(options.connection_string_file.as_deref())?;
     let settings = ClientSettings {
-        ca_file: arguments.ca_file,
-        retries: arguments.retries,
+        ca_file: options.ca_file,
+        retries: options.retries,
         on_retry: Some(Arc::new(note_retry)),
         ..ClientSettings::default()
     };
     let client = Client::new(identity, settings)?;
-    command::run(arguments.command, &client, arguments.json).await
+    command::run(command, &client, options.json).await
 }
 
 /// Reads the connection string from the file, if there is one, otherwise from the
@@ -77,9 +84,23 @@ fn note_retry(retry: &Retry<'_>) {
     note(format_args!("{error}; retry {number} in {:.1} s", wait.as_secs_f64()));
 }
 
-/// Writes the error to standard error as one line of JSON, and returns the exit code.
-fn report_as_json(error: &CommandError) -> ExitCode {
-    let code = error.kind().exit_code();
-    note(json!({"error": error.message(), "hint": error.hint(), "exitCode": code}));
-    ExitCode::from(code)
+#[cfg(test)]
+#[path = "../../docs/command_definition.rs"]
+mod command_definition;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_examples_of_the_help_texts_are_valid() {
+        let definition = program::definition::<Arguments>(&program::build_info!());
+        command_definition::check_examples(&definition);
+    }
+
+    #[test]
+    fn every_command_has_a_manual_page() {
+        let definition = program::definition::<Arguments>(&program::build_info!());
+        command_definition::check_manual(definition);
+    }
 }

@@ -10,6 +10,12 @@ use program::note;
 use super::error::{CommandError, build_failed};
 use super::print_line;
 
+const EXAMPLES: &str = "\
+Examples:
+  behaviour build
+  behaviour build guest-reboot --out reboot.wasm
+  cp \"$(behaviour build front-door --quiet)\" door.wasm";
+
 /// Build a component from a plugin's sources.
 ///
 /// Prints the component's path. The language is set in behaviour.toml or detected
@@ -18,6 +24,7 @@ use super::print_line;
 /// cache. A tool that has not ended after 15 minutes is stopped;
 /// BEHAVIOUR_STEP_LIMIT=60m raises the limit.
 #[derive(clap::Args)]
+#[command(after_help = EXAMPLES)]
 pub(crate) struct Build {
     /// The plugin's folder.
     #[arg(default_value = ".")]

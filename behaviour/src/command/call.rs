@@ -79,10 +79,10 @@ pub(crate) struct Call {
     /// A setting of the plugin, as under `[plugins.NAME.config]` in host.toml.
     #[arg(long, value_name = "KEY=VALUE", value_parser = values::pair)]
     config: Vec<(String, String)>,
-    /// The desired properties: a JSON object, or `@FILE`.
+    /// The desired properties: a JSON object, `@FILE`, or `-` for standard input.
     #[arg(long, value_name = "JSON", value_parser = values::object)]
     desired: Option<Map<String, Value>>,
-    /// The reported properties before the call: a JSON object, or `@FILE`.
+    /// The reported properties before the call: a JSON object, `@FILE`, or `-` for standard input.
     #[arg(long, value_name = "JSON", value_parser = values::object)]
     reported: Option<Map<String, Value>>,
     /// An entry of the plugin's state before the call.
@@ -93,7 +93,7 @@ pub(crate) struct Call {
     capability: Vec<Capability>,
 
     /// The deadline of the call: 500ms, 20s, 1m 30s [default: 30s].
-    #[arg(long, value_name = "DURATION", value_parser = program::duration::parse)]
+    #[arg(long, value_name = "DURATION", value_parser = program::duration::parse_or_seconds)]
     deadline: Option<Duration>,
     /// The limit on the plugin's memory: 1048576, 64MiB [default: 64MiB].
     #[arg(long, value_name = "SIZE", value_parser = values::size)]

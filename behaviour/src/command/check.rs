@@ -12,7 +12,8 @@ use plugin::{Capability, Engine, Inspection, Kind, Limits, LoadError, PluginSett
 use program::Progress;
 use serde_json::{Value, json};
 
-use super::error::CommandError;
+use super::component::component;
+use super::error::{CommandError, FailureKind};
 use super::print_line;
 use super::values::bytes;
 use meaning::{interface, meaning};
@@ -25,6 +26,7 @@ With two files, compare what each may do, to decide about an update.";
 
 const EXAMPLES: &str = "\
 Examples:
+  behaviour check .
   behaviour check reboot.wasm
   behaviour check reboot.wasm --capability power
   behaviour check running.wasm update.wasm
@@ -39,7 +41,7 @@ Exit codes:
 #[derive(clap::Args)]
 #[command(long_about = LONG, after_help = EXAMPLES)]
 pub(crate) struct Check {
-    /// The component's file.
+    /// The component's file, or the folder of a plugin, which is built first.
     file: PathBuf,
     /// Another component, to compare it with.
     other: Option<PathBuf>,
@@ -60,20 +62,14 @@ struct CheckedFile<'a> {
 
 impl Check {
     pub(super) fn run(self) -> Result<ExitCode, CommandError> {
-        match self.check() {
-            Err(error) if self.json => {
-                let json = json!({"loads": false, "error": error.message(), "hint": error.hint()});
-                print_line(&json.to_string());
-                Ok(ExitCode::FAILURE)
-            }
-            outcome => outcome,
-        }
-    }
-
-    fn check(&self) -> Result<ExitCode, CommandError> {
         let engine = engine(Limits::default().memory_bytes).map_err(DeskError::Engine)?;
-        let first = self.inspect(&engine, &self.file)?;
-        let checked = match &self.other {
+        // The help text documents the same exit code for a failed build and a failed check.
+        let component =
+            |path| component(path).map_err(|error| error.with_kind(FailureKind::default()));
+        let file = component(&self.file)?;
+        let other = self.other.as_deref().map(component).transpose()?;
+        let first = self.inspect(&engine, &file)?;
+        let checked = match &other {
             None if self.json => {
                 print_line(&first.to_json().to_string());
                 first

@@ -27,6 +27,14 @@ impl ExitKind for FailureKind {
             FailureKind::NotLoaded => 3,
         }
     }
+
+    fn name(self) -> &'static str {
+        match self {
+            FailureKind::Other => "other",
+            FailureKind::Usage => "usage",
+            FailureKind::NotLoaded => "not-loaded",
+        }
+    }
 }
 
 impl Classify<anyhow::Error> for FailureKind {}

@@ -1,7 +1,5 @@
-//! Coloured output. Colours are used only on a terminal, and never with `NO_COLOR` or
-//! `TERM=dumb`.
+//! Coloured output.
 
-use std::env;
 use std::io::IsTerminal;
 
 /// The colour setting of one output stream: `true` if its output is coloured.
@@ -9,11 +7,9 @@ use std::io::IsTerminal;
 pub(crate) struct Paint(bool);
 
 impl Paint {
-    /// Returns the colour setting for a stream, which also depends on the environment.
+    /// Returns the colour setting for a stream.
     pub(crate) fn on(stream: &impl IsTerminal) -> Paint {
-        let disabled = env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty())
-            || env::var_os("TERM").is_some_and(|term| term == "dumb");
-        Paint(stream.is_terminal() && !disabled)
+        Paint(program::has_colours(stream))
     }
 
     pub(crate) fn success(self, text: &str) -> String {

@@ -7,7 +7,12 @@ use behaviour::{BuildOptions, Language, setup};
 use program::note;
 
 use super::error::{CommandError, build_failed};
-use super::print_line;
+use super::{print_line, values};
+
+const EXAMPLES: &str = "\
+Examples:
+  behaviour setup python
+  behaviour setup go --cache-dir tools";
 
 /// Fetch the tools that build plugins in a language.
 ///
@@ -18,9 +23,10 @@ use super::print_line;
 /// has not ended after 15 minutes is stopped; BEHAVIOUR_STEP_LIMIT=60m raises the
 /// limit.
 #[derive(clap::Args)]
+#[command(after_help = EXAMPLES)]
 pub(crate) struct Setup {
-    /// rust, javascript, typescript, python, c, cpp, zig, go, assemblyscript or wat.
-    #[arg(value_name = "LANGUAGE")]
+    /// The language.
+    #[arg(value_name = "LANGUAGE", value_parser = values::language(), ignore_case = true)]
     language: Language,
     /// The directory for fetched tools [default: behaviour in the user's cache directory].
     #[arg(long, value_name = "DIR", env = "BEHAVIOUR_CACHE_DIR")]

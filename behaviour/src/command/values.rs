@@ -1,7 +1,9 @@
 //! Parsers for option values (sizes, pairs and JSON), and a formatter for sizes.
 
+use behaviour::Language;
+use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use plugin::Json;
-use program::text;
+use program::{chain, text};
 use serde_json::{Map, Value};
 
 /// Parses a size in bytes: `1048576`, `512KiB`, `64MiB`.
@@ -28,26 +30,28 @@ pub(crate) fn pair(text: &str) -> Result<(String, String), String> {
     }
 }
 
-/// Parses a JSON object: the argument itself, or the contents of `@FILE`.
+/// Returns the parser of a language's name, which offers the names to help and completions.
+pub(crate) fn language() -> impl TypedValueParser<Value = Language> {
+    let values = Language::ALL
+        .map(|language| PossibleValue::new(language.name()).aliases(language.aliases()));
+    PossibleValuesParser::new(values).try_map(|name| name.parse::<Language>())
+}
+
+/// Parses a JSON object: the argument itself, the contents of `@FILE`, or `-` for standard
+/// input.
 pub(crate) fn object(text: &str) -> Result<Map<String, Value>, String> {
-    let text = match text.strip_prefix('@') {
-        Some(file) => text::read(file.as_ref()).map_err(|error| format!("{file}: {error}"))?,
-        None => text.to_owned(),
-    };
-    serde_json::from_str(&text).map_err(|error| format!("not a JSON object: {error}"))
+    serde_json::from_str(&argument(text)?).map_err(|error| format!("not a JSON object: {error}"))
 }
 
 /// Parses any JSON value: the argument itself, the contents of `@FILE`, or `-` for standard
 /// input.
 pub(crate) fn json(text: &str) -> Result<String, String> {
-    let text = match text.strip_prefix('@') {
-        Some(file) => text::read(file.as_ref()).map_err(|error| format!("{file}: {error}"))?,
-        None if text == "-" => {
-            text::read_stdin().map_err(|error| format!("standard input: {error}"))?
-        }
-        None => text.to_owned(),
-    };
-    Json::new(text).map(Json::into_text).map_err(|error| error.to_string())
+    Json::new(argument(text)?).map(Json::into_text).map_err(|error| error.to_string())
+}
+
+/// Reads the text of an argument.
+fn argument(argument: &str) -> Result<String, String> {
+    text::argument(argument).map_err(|error| chain(&error).to_string())
 }
 
 /// Formats a number of bytes in a readable unit.

@@ -1,6 +1,6 @@
 //! Tests of `behaviour check`.
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::program::rig::Rig;
 
@@ -60,15 +60,22 @@ fn a_file_that_is_not_a_component_is_reported_in_json() {
     rig.write("notes.txt", "a note");
 
     let output = rig.run(&["check", "notes.txt", "--json"]);
-    assert_eq!(output.json()["loads"], false);
-    assert_eq!(output.json()["error"], "`notes.txt`: not WebAssembly: starts with \"a note\"");
+    let error: Value = serde_json::from_str(&output.stderr).unwrap();
+    assert_eq!(error["message"], "`notes.txt`: not WebAssembly: starts with \"a note\"");
+    assert_eq!((&error["error"], &error["exitCode"]), (&json!("other"), &json!(1)));
     assert_eq!(output.code, Some(1));
 }
 
 #[test]
-fn a_folder_is_an_error_with_a_hint_to_build_it() {
-    let output = Rig::with(&[]).run(&["check", "."]);
-    assert!(output.stderr.contains("hint: build it first, and name the file"), "{}", output.stderr);
+fn the_plugin_in_a_folder_is_built_and_checked() {
+    let rig = Rig::with(&[]);
+    rig.run(&["new", "door", "--lang", "WAT"]);
+
+    let output = rig.run(&["check", "door"]);
+    assert!(output.stdout.contains("A host would load it."), "{}", output.stderr);
+    assert_eq!(output.code, Some(0));
+    let output = rig.run(&["check", "."]);
+    assert!(output.stderr.starts_with("error: "), "{}", output.stderr);
     assert_eq!(output.code, Some(1));
 }
 

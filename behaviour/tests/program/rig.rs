@@ -65,7 +65,7 @@ impl Rig {
 }
 
 impl ProgramOutput {
-    fn of(output: Output) -> ProgramOutput {
+    pub(crate) fn of(output: Output) -> ProgramOutput {
         ProgramOutput {
             code: output.status.code(),
             stdout: String::from_utf8(output.stdout).unwrap(),

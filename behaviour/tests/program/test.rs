@@ -1,6 +1,6 @@
 //! Tests of `behaviour test`.
 
-use crate::program::rig::Rig;
+use crate::program::rig::{ProgramOutput, Rig};
 
 fn rig() -> Rig {
     let rig = Rig::with(&["sleeps.wat"]);
@@ -75,13 +75,20 @@ fn missing_cases_and_components_have_separate_exit_codes() {
 }
 
 #[test]
-fn completions_contain_every_command_for_each_shell() {
+fn completions_offer_commands_and_languages_in_each_shell() {
     let rig = Rig::with(&[]);
     for shell in ["bash", "zsh", "fish", "powershell", "elvish"] {
-        let output = rig.run(&["completions", shell]);
-        for command in ["build", "call", "check", "test", "watch"] {
-            assert!(output.stdout.contains(command), "{shell} does not know {command}");
-        }
-        assert_eq!(output.code, Some(0));
+        let script = rig.run(&["completions", shell]);
+        assert!(script.stdout.contains("COMPLETE"), "{shell}: {}", script.stdout);
+        assert_eq!(script.code, Some(0));
     }
+    let offered = |words: &[&str]| {
+        let mut program = rig.command(&[&["--", "behaviour"], words].concat());
+        ProgramOutput::of(program.env("COMPLETE", "fish").output().unwrap()).stdout
+    };
+    for command in ["build", "call", "check", "test", "watch"] {
+        assert!(offered(&[""]).contains(command), "{command}");
+    }
+    assert_eq!(offered(&["new", "door", "--lang", "java"]), "javascript\n");
+    assert!(offered(&["setup", ""]).contains("zig\n"));
 }

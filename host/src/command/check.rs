@@ -11,7 +11,14 @@ use super::configuration::{ConfigurationArguments, read};
 use super::error::CommandError;
 use super::run::identity;
 
+const EXAMPLES: &str = "\
+Examples:
+  behaviour-host check
+  behaviour-host check --config /etc/behaviour/host.toml --without-identity
+  behaviour-host check --json | jq '.errors[].message'";
+
 #[derive(Args)]
+#[command(after_help = EXAMPLES)]
 pub(crate) struct CheckArguments {
     #[command(flatten)]
     common: ConfigurationArguments,
@@ -43,10 +50,7 @@ pub(super) fn check(arguments: &CheckArguments) -> ExitCode {
                 })
             })
             .collect();
-        let found: Vec<Value> = errors
-            .iter()
-            .map(|error| json!({"error": error.message(), "hint": error.hint()}))
-            .collect();
+        let found: Vec<Value> = errors.iter().map(CommandError::to_json).collect();
         say(format_args!("{:#}", json!({"plugins": plugins, "errors": found})));
         return errors.first().map_or(ExitCode::SUCCESS, |error| {
             ExitCode::from(program::ExitKind::exit_code(error.kind()))

@@ -27,6 +27,14 @@ impl ExitKind for CommandErrorKind {
             CommandErrorKind::UnknownPlugin => 4,
         }
     }
+
+    fn name(self) -> &'static str {
+        match self {
+            CommandErrorKind::Other => "other",
+            CommandErrorKind::NoHost => "no-host",
+            CommandErrorKind::UnknownPlugin => "unknown-plugin",
+        }
+    }
 }
 
 /// The hint for the connection string of a service in place of a device's.
@@ -49,9 +57,9 @@ impl Classify<ConfigError> for CommandErrorKind {
     fn hint(error: &ConfigError) -> Option<String> {
         let hint = match error {
             ConfigError::Read { .. } => {
-                "name the file with --config; host.example.toml shows all keys"
+                "name the file with --config; `behaviour-host example` prints one with all keys"
             }
-            _ => "host.example.toml shows all keys",
+            _ => "`behaviour-host example` prints a file with all keys",
         };
         Some(hint.to_owned())
     }

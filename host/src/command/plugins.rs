@@ -4,11 +4,20 @@ use std::path::PathBuf;
 
 use behaviour_host::control::{ControlAnswer, ControlRequest, ask};
 use clap::{Args, Subcommand};
-use program::say;
+use program::{candidates, say};
 
 use super::error::{CommandError, CommandErrorKind};
+use super::names;
+
+const EXAMPLES: &str = "\
+Examples:
+  behaviour-host plugins
+  behaviour-host plugins --json | jq '.plugins[].state'
+  behaviour-host plugins disable reboot
+  behaviour-host plugins rollback reboot --config /etc/behaviour/host.toml";
 
 #[derive(Args)]
+#[command(after_help = EXAMPLES)]
 pub(crate) struct PluginsArguments {
     #[command(subcommand)]
     command: Option<PluginsCommand>,
@@ -37,7 +46,7 @@ enum PluginsCommand {
 #[derive(Args)]
 struct Name {
     /// The plugin's name in host.toml
-    #[arg(value_name = "NAME")]
+    #[arg(value_name = "NAME", add = candidates(names::plugins))]
     plugin: String,
 }
 

@@ -54,7 +54,14 @@ pub(super) const LOG_TARGETS: &[&str] = &[
 
 const IDENTITY: &str = "IOTHUB_DEVICE_CONNECTION_STRING";
 
+const EXAMPLES: &str = "\
+Examples:
+  behaviour-host run
+  behaviour-host run --config /etc/behaviour/host.toml --json-logs
+  behaviour-host run --log info,behaviour_host=debug";
+
 #[derive(Args)]
+#[command(after_help = EXAMPLES)]
 pub(crate) struct RunArguments {
     #[command(flatten)]
     common: ConfigurationArguments,

@@ -16,7 +16,14 @@ use super::run::{LOG_TARGETS, hide_memory, until_signal};
 /// Interval of the lines if standard error is not a terminal.
 const LINE_EVERY: Duration = Duration::from_secs(10);
 
+const EXAMPLES: &str = "\
+Examples:
+  behaviour-service devices create --prefix sim- --count 1000 > identities
+  behaviour-host simulate --identities identities
+  behaviour-host simulate --identities identities --devices 100 --rate 10";
+
 #[derive(Args)]
+#[command(after_help = EXAMPLES)]
 pub(crate) struct SimulateArguments {
     #[command(flatten)]
     common: ConfigurationArguments,

@@ -39,6 +39,9 @@ async fn an_operator_lists_and_controls_the_plugins_of_a_running_host() {
     assert_eq!(done, "version 1 is active again, in place of 2\n");
     let (code, error) = operate(&directory, &["rollback", "p"]);
     assert_eq!((code, error.as_str()), (Some(1), "error: there is no previous version\n"));
+    let (_, error) = operate(&directory, &["reload", "q", "--json"]);
+    let error: serde_json::Value = serde_json::from_str(&error).unwrap();
+    assert_eq!((&error["error"], &error["exitCode"]), (&"unknown-plugin".into(), &4.into()));
     let (code, error) = operate(&directory, &["reload", "q"]);
     assert_eq!((code, error.lines().next()), (Some(4), Some("error: the host has no plugin `q`")));
 }
@@ -131,4 +134,30 @@ fn a_second_host_with_the_same_configuration_is_refused() {
     assert_eq!(run.status.code(), Some(1), "{output}");
     assert!(output.starts_with("error: another host is listening on "), "{output}");
     assert!(output.contains("\nhint: stop the other host"), "{output}");
+}
+
+#[test]
+fn completions_offer_the_plugins_of_a_configuration_without_a_running_host() {
+    let folder = directory(&plugin("reply.wasm"));
+    let words = ["--", "behaviour-host", "plugins", "disable", ""];
+    let mut complete = program(folder.path(), &words, None);
+    let done = complete.env("COMPLETE", "fish").output().unwrap();
+    assert_eq!((done.status.code(), done.stderr.as_slice()), (Some(0), &b""[..]));
+    let offered = String::from_utf8(done.stdout).unwrap();
+    assert!(offered.lines().any(|line| line.split('\t').next() == Some("p")), "{offered}");
+}
+
+#[test]
+fn the_printed_example_is_a_valid_configuration_once_its_plugin_is_there() {
+    let folder = directory("");
+    let example = program(folder.path(), &["example"], None).output().unwrap();
+    std::fs::write(folder.path().join("example.toml"), &example.stdout).unwrap();
+    let arguments = ["check", "--config", "example.toml", "--without-identity", "--json"];
+    let checked = program(folder.path(), &arguments, None).output().unwrap();
+    let report: serde_json::Value = serde_json::from_slice(&checked.stdout).unwrap();
+    let messages: Vec<_> = report["errors"].as_array().unwrap().iter().collect();
+    assert!(
+        messages.iter().all(|it| it["message"].as_str().unwrap().contains("reboot.wasm")),
+        "{report}"
+    );
 }

@@ -25,13 +25,13 @@ fn a_bad_configuration_is_named_with_file_and_line() {
         Some(&identity()),
         "host.toml: line 2: unknown field `prot`, expected one of `port`, `ca_file`, \
          `connection_string_file`, `keep_alive`, `token_lifetime`",
-        "host.example.toml shows all keys",
+        "`behaviour-host example` prints a file with all keys",
     );
     check(
         "",
         Some(&identity()),
         "host.toml: no [plugins.NAME]: every method would be unknown",
-        "host.example.toml shows all keys",
+        "`behaviour-host example` prints a file with all keys",
     );
 }
 
@@ -42,7 +42,7 @@ fn a_missing_configuration_is_named() {
     let output = String::from_utf8(run.stderr).unwrap();
     assert_eq!(run.status.code(), Some(1));
     let expected = "error: host.toml: No such file or directory (os error 2)\n\
-                    hint: name the file with --config; host.example.toml shows all keys\n";
+                    hint: name the file with --config; `behaviour-host example` prints one with all keys\n";
     assert_eq!(output, expected);
 }
 

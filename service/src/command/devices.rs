@@ -3,16 +3,26 @@
 use anyhow::Context as _;
 use behaviour_service::{Client, DeviceId};
 use clap::Subcommand;
-use program::say;
+use program::{candidates, say};
 use protocol::connection_string::{DeviceConnectionString, DeviceCredential};
 use protocol::registry::DeviceIdentity;
 
 use super::show::OutputFormat;
 use crate::command_error::{CommandError, usage};
+use crate::device_ids;
 use many::ManyDevices;
 
 mod many;
 mod removal;
+
+const CREATE_EXAMPLES: &str = "\
+Examples:
+  behaviour-service devices create my-device
+  behaviour-service devices create --prefix sim- --count 1000 > identities";
+
+const CONNECTION_STRING_EXAMPLES: &str = "\
+Examples:
+  behaviour-service devices connection-string my-device > device.txt";
 
 #[derive(Subcommand)]
 pub(crate) enum DevicesCommand {
@@ -21,9 +31,11 @@ pub(crate) enum DevicesCommand {
     /// Print a device, without its keys
     Get {
         /// The device's id
+        #[arg(add = candidates(device_ids::find))]
         device: DeviceId,
     },
     /// Register one device or many; the hub generates their keys
+    #[command(after_help = CREATE_EXAMPLES)]
     Create {
         /// The device's id
         #[arg(required_unless_present = "count", conflicts_with = "count")]
@@ -34,8 +46,10 @@ pub(crate) enum DevicesCommand {
     /// Remove devices and their twins
     Delete(removal::Removal),
     /// Print the connection string of a device, which is a secret
+    #[command(after_help = CONNECTION_STRING_EXAMPLES)]
     ConnectionString {
         /// The device's id
+        #[arg(add = candidates(device_ids::find))]
         device: DeviceId,
     },
 }

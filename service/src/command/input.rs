@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use behaviour_service::{Json, JsonError};
 use program::duration::{self, DurationError};
-use program::text;
+use program::{chain, text};
 use protocol::method::{CONNECT_TIMEOUT_SECONDS, RESPONSE_TIMEOUT_SECONDS};
 use serde_json::Value;
 
@@ -46,12 +46,7 @@ fn within(
 }
 
 fn read(name: &str, argument: &str) -> Result<String, CommandError> {
-    let (read, source) = match argument.strip_prefix('@') {
-        Some(file) => (text::read(file.as_ref()), file),
-        None if argument == "-" => (text::read_stdin(), "standard input"),
-        None => return Ok(argument.to_owned()),
-    };
-    read.map_err(|error| usage(format!("{name}: {source}: {error}")))
+    text::argument(argument).map_err(|error| usage(format!("{name}: {}", chain(&error))))
 }
 
 fn refused(name: &str, error: JsonError) -> CommandError {

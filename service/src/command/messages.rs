@@ -2,22 +2,30 @@
 
 use behaviour_service::{Client, DeviceId, MessageEvent, ServiceError, ServiceErrorKind};
 use clap::Subcommand;
-use program::{note, say};
+use program::{candidates, note, say};
 use protocol::error::ErrorCode;
 use serde_json::{Map, Value};
 
 use super::show::{self, OutputFormat};
 use crate::command_error::{CommandError, FailureKind};
+use crate::device_ids;
 
 /// The property with the time at which the hub received the message.
 const TIME: &str = "iothub-enqueuedtime";
+
+const EXAMPLES: &str = "\
+Examples:
+  behaviour-service messages watch
+  behaviour-service messages watch my-device --json | jq .body";
 
 #[derive(Subcommand)]
 pub(crate) enum MessagesCommand {
     /// Print the messages of a device, or of all devices, as they arrive, until Ctrl-C. Works
     /// with behaviour-hub; Azure IoT Hub offers its messages at its Event Hubs endpoint
+    #[command(after_help = EXAMPLES)]
     Watch {
         /// The device's id; all devices by default
+        #[arg(add = candidates(device_ids::find))]
         device: Option<DeviceId>,
     },
 }

@@ -12,7 +12,13 @@ use super::show::{self, OutputFormat};
 /// Maximum lifetime of a token. A token cannot be revoked without a new key of the policy.
 const MAX_LIFETIME: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
+const EXAMPLES: &str = "\
+Examples:
+  behaviour-service sas
+  behaviour-service sas /twins/my-device --ttl 10m";
+
 #[derive(Args)]
+#[command(after_help = EXAMPLES)]
 pub(crate) struct SasArguments {
     /// The path that the token covers, with all paths below it, such as /twins/my-device; the
     /// whole hub by default

@@ -4,24 +4,45 @@ use anyhow::Context as _;
 use behaviour_service::{Client, DeviceId, Twin};
 use clap::Subcommand;
 use clap::builder::NonEmptyStringValueParser;
+use program::candidates;
 
 use super::input;
 use super::show::OutputFormat;
 use crate::command_error::CommandError;
+use crate::device_ids;
 
 mod change;
 mod watch;
 
+const PATCH_EXAMPLES: &str = "\
+Examples:
+  behaviour-service twin patch my-device '{\"properties\":{\"desired\":{\"interval\":5}}}'
+  behaviour-service twin patch my-device @patch.json";
+
+const REPLACE_EXAMPLES: &str = "\
+Examples:
+  behaviour-service twin get my-device --json > twin.json
+  behaviour-service twin replace my-device @twin.json";
+
+const GET_EXAMPLES: &str = "\
+Examples:
+  behaviour-service twin get my-device
+  behaviour-service twin get my-device --json | jq .etag";
+
 #[derive(Subcommand)]
 pub(crate) enum TwinCommand {
     /// Print the twin
+    #[command(after_help = GET_EXAMPLES)]
     Get {
         /// The device's id
+        #[arg(add = candidates(device_ids::find))]
         device: DeviceId,
     },
     /// Merge a patch into tags and desired properties, and print the changed twin
+    #[command(after_help = PATCH_EXAMPLES)]
     Patch {
         /// The device's id
+        #[arg(add = candidates(device_ids::find))]
         device: DeviceId,
         /// The patch, such as {"properties":{"desired":{"interval":5}}}, @FILE, or - for standard input
         patch: String,
@@ -30,8 +51,10 @@ pub(crate) enum TwinCommand {
         etag: Option<String>,
     },
     /// Replace tags and desired properties, and print the changed twin
+    #[command(after_help = REPLACE_EXAMPLES)]
     Replace {
         /// The device's id
+        #[arg(add = candidates(device_ids::find))]
         device: DeviceId,
         /// The new contents, such as {"tags":{},"properties":{"desired":{}}}, @FILE, or - for standard input
         twin: String,

@@ -336,8 +336,23 @@ async fn the_json_flag_prints_errors_as_json_with_their_exit_code() {
     let done = rig.run(&["--json", "invoke", "nobody", "greet"]);
     let error: Value = serde_json::from_slice(&done.stderr).unwrap();
     assert_eq!((done.status.code(), &error["exitCode"]), (Some(4), &json!(4)));
-    assert_eq!(error["error"], "device `nobody`: DeviceNotFound (404001): nobody");
+    assert_eq!(error["error"], "not-found");
+    assert_eq!(error["message"], "device `nobody`: DeviceNotFound (404001): nobody");
     assert_eq!(format!("hint: {}\n", error["hint"].as_str().unwrap()), UNKNOWN_DEVICE_HINT);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_json_flag_prints_usage_errors_as_json() {
+    let rig = Rig::start().await;
+    let done = rig.run(&["invoke", "--json"]);
+    let error: Value = serde_json::from_slice(&done.stderr).unwrap();
+    let expected = json!({
+        "error": "usage",
+        "message": "the following required arguments were not provided: <DEVICE> <METHOD>",
+        "hint": null,
+        "exitCode": 2,
+    });
+    assert_eq!((done.status.code(), error), (Some(2), expected));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -384,4 +399,26 @@ async fn a_byte_order_mark_is_accepted_and_other_encodings_are_reported() {
          hint: copy it whole: behaviour-hub and the Azure portal show it\n"
     );
     check(&run(), 1, &expected);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn completions_offer_the_devices_of_the_hub() {
+    let rig = Rig::start().await;
+    rig.text(&["devices", "create", "door-1"]);
+    rig.text(&["devices", "create", "lamp-1"]);
+    let complete = |identity: Option<&str>| {
+        let mut program = Command::new(env!("CARGO_BIN_EXE_behaviour-service"));
+        program.args(["--", "behaviour-service", "twin", "get", "do"]).env("COMPLETE", "fish");
+        program.env_remove("IOTHUB_CONNECTION_STRING").env_remove("IOTHUB_CONNECTION_STRING_FILE");
+        program.env("IOTHUB_CA_FILE", rig.folder.path().join("ca.pem"));
+        let done = program.envs(identity.map(|it| ("IOTHUB_CONNECTION_STRING", it))).output();
+        let done = done.unwrap();
+        assert_eq!((done.status.code(), done.stderr.as_slice()), (Some(0), &b""[..]));
+        String::from_utf8(done.stdout).unwrap()
+    };
+    let identity = rig.identity.to_text_with_key();
+    let offered = complete(Some(&identity));
+    assert!(offered.contains("door-1") && !offered.contains("lamp-1"), "{offered}");
+    assert!(!complete(None).contains("door-1"));
+    assert!(!complete(Some("nonsense")).contains("door-1"));
 }

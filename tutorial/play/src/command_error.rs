@@ -15,6 +15,10 @@ impl ExitKind for FailureKind {
     fn exit_code(self) -> u8 {
         1
     }
+
+    fn name(self) -> &'static str {
+        "other"
+    }
 }
 
 impl Classify<BuildError> for FailureKind {

@@ -4,19 +4,30 @@ use behaviour_service::{Client, DeviceId, ServiceError};
 use clap::Args;
 use clap::builder::NonEmptyStringValueParser;
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
-use program::{Progress, note, say};
+use program::{Progress, candidates, note, say};
 use protocol::error::ErrorCode;
 
 use super::many::CONCURRENT_REQUESTS;
 use crate::command_error::{CommandError, usage};
+use crate::device_ids;
 
 /// The query for the ids of all devices. The registry itself lists no more than 1000.
 const ALL_IDS: &str = "SELECT deviceId FROM devices";
 
+const EXAMPLES: &str = "\
+Examples:
+  behaviour-service devices delete my-device
+  behaviour-service devices delete --prefix sim- --yes";
+
 #[derive(Args)]
+#[command(after_help = EXAMPLES)]
 pub(crate) struct Removal {
     /// The devices' ids
-    #[arg(required_unless_present_any = ["all", "prefix"], value_name = "DEVICE")]
+    #[arg(
+        required_unless_present_any = ["all", "prefix"],
+        value_name = "DEVICE",
+        add = candidates(device_ids::find)
+    )]
     devices: Vec<DeviceId>,
     /// Remove all devices of the hub
     #[arg(long, conflicts_with_all = ["devices", "prefix"])]

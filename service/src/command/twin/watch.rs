@@ -8,20 +8,28 @@ use anyhow::Context as _;
 use behaviour_service::{Client, DeviceId, Twin};
 use clap::Args;
 use jiff::Timestamp;
-use program::{duration, note, say};
+use program::{candidates, duration, note, say};
 use protocol::twin::FIELDS;
 use serde_json::{Map, Value};
 
 use crate::command::show::{self, OutputFormat};
 use crate::command_error::CommandError;
+use crate::device_ids;
 
 /// The fields of a twin whose changes `--diff` prints. The others, such as the version, change
 /// along with these.
 const COMPARED: &[&str] = &["connectionState", "status", "tags", "properties"];
 
+const EXAMPLES: &str = "\
+Examples:
+  behaviour-service twin watch my-device --diff
+  behaviour-service twin watch my-device --path properties.reported.battery --every 5s";
+
 #[derive(Args)]
+#[command(after_help = EXAMPLES)]
 pub(crate) struct WatchArguments {
     /// The device's id
+    #[arg(add = candidates(device_ids::find))]
     device: DeviceId,
     /// The time between two reads of the twin
     #[arg(long, default_value = "1s", value_parser = interval, value_name = "TIME")]
