@@ -20,14 +20,14 @@ static behaviour_string_t lent(text_t text) {
     return (behaviour_string_t){(uint8_t *)text.at, text.len};
 }
 
-static bool refused(refusal_t *refusal, uint8_t tag, text_t why) {
+static bool refused(refusal_t *refusal, uint8_t tag, text_t reason) {
     refusal->tag = tag;
-    behaviour_string_dup_n(&refusal->val.failed, why.at, why.len);
+    behaviour_string_dup_n(&refusal->val.failed, reason.at, reason.len);
     return false;
 }
 
-static bool failed(refusal_t *refusal, buffer_t why) {
-    return refused(refusal, DEVICE_BEHAVIOUR_TYPES_METHOD_ERROR_FAILED, buffer_text(why));
+static bool failed(refusal_t *refusal, buffer_t reason) {
+    return refused(refusal, DEVICE_BEHAVIOUR_TYPES_METHOD_ERROR_FAILED, buffer_text(reason));
 }
 
 static void log_info(const char *message) {
@@ -37,34 +37,34 @@ static void log_info(const char *message) {
 }
 
 // Returns a description of the host's error, with `what` as a prefix.
-static buffer_t told(const char *what, const device_behaviour_types_error_t *error) {
-    buffer_t why = {0};
-    buffer_add(&why, text(what));
+static buffer_t describe(const char *what, const device_behaviour_types_error_t *error) {
+    buffer_t reason = {0};
+    buffer_add(&reason, text(what));
     switch (error->tag) {
     case DEVICE_BEHAVIOUR_TYPES_ERROR_OFFLINE:
-        buffer_add(&why, text("the hub is away"));
+        buffer_add(&reason, text("the device is offline"));
         break;
     case DEVICE_BEHAVIOUR_TYPES_ERROR_TIMEOUT:
-        buffer_add(&why, text("no answer in time"));
+        buffer_add(&reason, text("no answer in time"));
         break;
     case DEVICE_BEHAVIOUR_TYPES_ERROR_THROTTLED:
-        buffer_add(&why, text("too often"));
+        buffer_add(&reason, text("throttled by the hub"));
         break;
     default:
         // The payload of all other cases is a string.
-        buffer_add(&why, of(error->val.other));
+        buffer_add(&reason, of(error->val.other));
     }
-    return why;
+    return reason;
 }
 
 // Returns the delay in the payload, if any. Payloads that are not objects have none.
-static bool asked_delay(text_t payload, double *seconds, buffer_t *why) {
-    text_t asked = {NULL, 0};
+static bool requested_delay(text_t payload, double *seconds, buffer_t *reason) {
+    text_t requested = {NULL, 0};
     if (json_is_object(payload)) {
-        asked = json_get(payload, text("delaySeconds"));
+        requested = json_get(payload, text("delaySeconds"));
     }
-    buffer_add(why, text("delaySeconds: "));
-    return !asked.at || settings_seconds(asked, seconds, why);
+    buffer_add(reason, text("delaySeconds: "));
+    return !requested.at || settings_seconds(requested, seconds, reason);
 }
 
 // Reports the patch, and returns the log message about the result.
@@ -88,29 +88,29 @@ bool exports_device_behaviour_methods_invoke(behaviour_string_t *name, behaviour
         return false;
     }
     settings_t settings;
-    buffer_t why = {0};
-    if (!settings_read(&settings, &why)) {
-        return failed(refusal, why);
+    buffer_t reason = {0};
+    if (!settings_read(&settings, &reason)) {
+        return failed(refusal, reason);
     }
-    why.len = 0;
-    if (!asked_delay(of(*payload), &settings.delay_seconds, &why)) {
-        return refused(refusal, DEVICE_BEHAVIOUR_TYPES_METHOD_ERROR_INVALID_PAYLOAD, buffer_text(why));
+    reason.len = 0;
+    if (!requested_delay(of(*payload), &settings.delay_seconds, &reason)) {
+        return refused(refusal, DEVICE_BEHAVIOUR_TYPES_METHOD_ERROR_INVALID_PAYLOAD, buffer_text(reason));
     }
 
     device_behaviour_types_error_t error;
     log_info("Rebooting device");
     if (!device_behaviour_clock_sleep_ms((uint32_t)(settings.delay_seconds * 1000), &error)) {
-        return failed(refusal, told("reboot: ", &error));
+        return failed(refusal, describe("reboot: ", &error));
     }
     log_info("Device rebooted");
 
     behaviour_string_t now;
     device_behaviour_clock_now_rfc3339(&now);
     buffer_t patch = {0};
-    settings_patch(&settings, of(now), &patch, &why);
+    settings_patch(&settings, of(now), &patch, &reason);
     const char *line = report(buffer_text(patch), &error);
     if (!line) {
-        return failed(refusal, told("reported properties: ", &error));
+        return failed(refusal, describe("reported properties: ", &error));
     }
     log_info(line);
 

@@ -7,9 +7,9 @@ static text_t of(behaviour_string_t string) {
     return (text_t){(const char *)string.ptr, string.len};
 }
 
-static bool wrong(buffer_t *why, text_t what, const char *is) {
-    buffer_add(why, what);
-    buffer_add(why, text(is));
+static bool wrong(buffer_t *reason, text_t what, const char *is) {
+    buffer_add(reason, what);
+    buffer_add(reason, text(is));
     return false;
 }
 
@@ -39,49 +39,49 @@ static bool is_path(text_t path) {
     return true;
 }
 
-static bool read_one(settings_t *settings, text_t key, text_t value, buffer_t *why) {
+static bool read_one(settings_t *settings, text_t key, text_t value, buffer_t *reason) {
     if (text_is(key, text("delay_seconds"))) {
-        buffer_add(why, text("delay_seconds: "));
-        return settings_seconds(value, &settings->delay_seconds, why);
+        buffer_add(reason, text("delay_seconds: "));
+        return settings_seconds(value, &settings->delay_seconds, reason);
     }
     if (text_is(key, text("property"))) {
         settings->property = value;
-        buffer_add(why, text("property: "));
-        return is_path(value) || wrong(why, value, " is not a list of keys with dots between them");
+        buffer_add(reason, text("property: "));
+        return is_path(value) || wrong(reason, value, " is not a list of keys separated by dots");
     }
     if (text_is(key, text("report"))) {
         settings->report = value;
-        buffer_add(why, text("report: "));
-        return json_is_object(value) || wrong(why, value, " is not a JSON object");
+        buffer_add(reason, text("report: "));
+        return json_is_object(value) || wrong(reason, value, " is not a JSON object");
     }
-    return wrong(why, key, ": is none of delay_seconds, property and report");
+    return wrong(reason, key, ": unknown setting; expected delay_seconds, property or report");
 }
 
-bool settings_read(settings_t *settings, buffer_t *why) {
+bool settings_read(settings_t *settings, buffer_t *reason) {
     *settings = (settings_t){20, text("rebootTime"), text("{}")};
     behaviour_list_tuple2_string_string_t entries;
     device_behaviour_config_entries(&entries);
     for (size_t i = 0; i < entries.len; i++) {
         why->len = 0;
-        buffer_add(why, text("configuration: "));
-        if (!read_one(settings, of(entries.ptr[i].f0), of(entries.ptr[i].f1), why)) {
+        buffer_add(reason, text("configuration: "));
+        if (!read_one(settings, of(entries.ptr[i].f0), of(entries.ptr[i].f1), reason)) {
             return false;
         }
     }
     why->len = 0;
-    buffer_add(why, text("configuration: report: "));
+    buffer_add(reason, text("configuration: report: "));
     buffer_t patch = {0};
-    return settings_patch(settings, text("now"), &patch, why);
+    return settings_patch(settings, text("now"), &patch, reason);
 }
 
-bool settings_seconds(text_t value, double *seconds, buffer_t *why) {
+bool settings_seconds(text_t value, double *seconds, buffer_t *reason) {
     if (json_number(value, seconds) && *seconds >= 0 && *seconds <= 300) {
         return true;
     }
-    return wrong(why, value.len <= 40 ? value : text("a long value"), " is not a number from 0 to 300");
+    return wrong(reason, value.len <= 40 ? value : text("a long value"), " is not a number from 0 to 300");
 }
 
-bool settings_patch(const settings_t *settings, text_t time, buffer_t *patch, buffer_t *why) {
+bool settings_patch(const settings_t *settings, text_t time, buffer_t *patch, buffer_t *reason) {
     // Find the innermost object of the report that the path leads to.
     text_t object = settings->report, rest, key = first_key(settings->property, &rest);
     text_t there = json_get(object, key);
@@ -91,7 +91,7 @@ bool settings_patch(const settings_t *settings, text_t time, buffer_t *patch, bu
         there = json_get(object, key);
     }
     if (there.at) {
-        return wrong(why, key, " is in the time's way");
+        return wrong(reason, key, " conflicts with property");
     }
 
     // Insert the remaining keys as the first member of that object.

@@ -18,8 +18,8 @@ namespace {
 
 constexpr auto answer = R"({"Response": "This is the response from the device"})";
 
-std::unexpected<MethodError> failed(std::string_view why) {
-    return std::unexpected(MethodError{MethodError::Failed{wit::string::from_view(why)}});
+std::unexpected<MethodError> failed(std::string_view reason) {
+    return std::unexpected(MethodError{MethodError::Failed{wit::string::from_view(reason)}});
 }
 
 // Returns a description of the host's error, with `what` as a prefix.
@@ -35,9 +35,9 @@ std::unexpected<MethodError> failed(std::string what, const Error &error) {
 }
 
 // Returns the delay in the payload, if any. Payloads that are not objects have none.
-Result<double> asked_delay(std::string_view payload, double otherwise) {
-    auto asked = json::is_object(payload) ? json::get(payload, "delaySeconds") : std::nullopt;
-    return asked ? seconds(*asked) : otherwise;
+Result<double> requested_delay(std::string_view payload, double otherwise) {
+    auto requested = json::is_object(payload) ? json::get(payload, "delaySeconds") : std::nullopt;
+    return requested ? seconds(*requested) : otherwise;
 }
 
 void log_info(std::string_view message) {
@@ -54,10 +54,10 @@ std::expected<types::Response, MethodError> methods::Invoke(wit::string name, wi
     if (!settings) {
         return failed(settings.error());
     }
-    auto delay = asked_delay(payload.get_view(), settings->delay_seconds);
+    auto delay = requested_delay(payload.get_view(), settings->delay_seconds);
     if (!delay) {
-        auto why = wit::string::from_view("delaySeconds: " + delay.error());
-        return std::unexpected(MethodError{MethodError::InvalidPayload{std::move(why)}});
+        auto reason = wit::string::from_view("delaySeconds: " + delay.error());
+        return std::unexpected(MethodError{MethodError::InvalidPayload{std::move(reason)}});
     }
 
     log_info("Rebooting device");

@@ -21,7 +21,7 @@ Result<std::vector<std::string>> path(std::string_view text) {
         return !key.empty() && std::ranges::none_of(key, unfit);
     };
     if (!std::ranges::all_of(keys, is_key)) {
-        return std::unexpected(std::string(text) + " is not a list of keys with dots between them");
+        return std::unexpected(std::string(text) + " is not a list of keys separated by dots");
     }
     return keys;
 }
@@ -53,7 +53,7 @@ Result<void> Settings::set(std::string_view key, std::string_view value) {
         return path(value).transform([&](auto &&keys) { property = keys; });
     }
     if (key != "report") {
-        return std::unexpected("is none of delay_seconds, property and report");
+        return std::unexpected("unknown setting; expected delay_seconds, property or report");
     }
     report = value;
     if (!json::is_object(report)) {
@@ -71,7 +71,7 @@ Result<std::string> Settings::patch(std::string_view time) const {
         object = *there;
     }
     if (there) {
-        return std::unexpected(*key + " is in the time's way");
+        return std::unexpected(*key + " conflicts with property");
     }
 
     // Insert the remaining keys as the first member of that object.

@@ -24,7 +24,7 @@ func invoke(name string, payload json.RawMessage) (behaviour.Response, error) {
 	if err != nil {
 		return behaviour.Response{}, fmt.Errorf("configuration: %w", err)
 	}
-	delay, err := askedDelay(payload, settings.delay)
+	delay, err := requestedDelay(payload, settings.delay)
 	if err != nil {
 		return behaviour.Response{}, behaviour.MethodErrorInvalidPayload{Value: err.Error()}
 	}
@@ -53,10 +53,10 @@ func invoke(name string, payload json.RawMessage) (behaviour.Response, error) {
 }
 
 // Returns the delay in the payload, if any. Payloads that are not objects have none.
-func askedDelay(payload json.RawMessage, otherwise time.Duration) (time.Duration, error) {
-	asked, isObject := object(payload)
-	delay, isAsked := asked["delaySeconds"]
-	if !isObject || !isAsked {
+func requestedDelay(payload json.RawMessage, otherwise time.Duration) (time.Duration, error) {
+	requested, isObject := object(payload)
+	delay, isRequested := requested["delaySeconds"]
+	if !isObject || !isRequested {
 		return otherwise, nil
 	}
 	return seconds("delaySeconds", delay)

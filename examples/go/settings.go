@@ -19,7 +19,7 @@ type settings struct {
 	path []string
 	// report, an object with additional properties. Values are raw, so that the text of
 	// numbers is unchanged.
-	beside map[string]json.RawMessage
+	additional map[string]json.RawMessage
 }
 
 func readSettings() (settings, error) {
@@ -29,7 +29,7 @@ func readSettings() (settings, error) {
 			return found, err
 		}
 	}
-	// A value in the way of the time is reported before the reboot.
+	// Reports a conflict of `report` with `property` before the reboot.
 	_, err := found.patch("now")
 	return found, err
 }
@@ -42,22 +42,22 @@ func (found *settings) set(key, text string) (err error) {
 		found.path = strings.Split(text, ".")
 		for _, part := range found.path {
 			if part == "" || strings.ContainsFunc(part, unfit) {
-				err = fmt.Errorf("property: `%s` is not a list of keys with dots between them", text)
+				err = fmt.Errorf("property: `%s` is not a list of keys separated by dots", text)
 			}
 		}
 	case "report":
 		var isObject bool
-		if found.beside, isObject = object(json.RawMessage(text)); !isObject {
+		if found.additional, isObject = object(json.RawMessage(text)); !isObject {
 			err = fmt.Errorf("report: %s is not a JSON object", text)
 		}
 	default:
-		err = fmt.Errorf("%s: is none of delay_seconds, property and report", key)
+		err = fmt.Errorf("%s: unknown setting; expected delay_seconds, property or report", key)
 	}
 	return err
 }
 
 func (found settings) patch(time string) (json.RawMessage, error) {
-	return nested(found.beside, found.path, time)
+	return nested(found.additional, found.path, time)
 }
 
 // Returns a copy of an object with the time at the path.
@@ -66,7 +66,7 @@ func nested(outer map[string]json.RawMessage, path []string, time string) (json.
 	there, isThere := outer[key]
 	inner, isObject := object(there)
 	if isThere && (len(rest) == 0 || !isObject) {
-		return nil, fmt.Errorf("report: has `%s`, which is in the time's way", key)
+		return nil, fmt.Errorf("report: `%s` conflicts with `property`", key)
 	}
 	var value json.RawMessage
 	var err error

@@ -12,7 +12,7 @@ export const methods = {
       throw { tag: 'unknown-method' };
     }
     const settings = readSettings();
-    const delay = askedDelay(payload) ?? settings.delay;
+    const delay = requestedDelay(payload) ?? settings.delay;
 
     write('info', 'Rebooting device', []);
     host('reboot', () => sleepMs(Math.trunc(delay * 1000)));
@@ -35,38 +35,38 @@ function delaySeconds(value, refuse) {
 }
 
 // Returns the delay in the payload, if any. Payloads that are not objects have none.
-function askedDelay(payload) {
-  const asked = JSON.parse(payload);
-  if (asked === null || typeof asked !== 'object' || !Object.hasOwn(asked, 'delaySeconds')) {
+function requestedDelay(payload) {
+  const requested = JSON.parse(payload);
+  if (requested === null || typeof requested !== 'object' || !Object.hasOwn(requested, 'delaySeconds')) {
     return undefined;
   }
-  const refuse = (why) => ({ tag: 'invalid-payload', val: `delaySeconds: ${why}` });
-  return delaySeconds(asked.delaySeconds, refuse);
+  const refuse = (reason) => ({ tag: 'invalid-payload', val: `delaySeconds: ${reason}` });
+  return delaySeconds(requested.delaySeconds, refuse);
 }
 
 function readSettings() {
   let delay = 20;
   let path = ['rebootTime'];
-  let beside = {};
+  let additional = {};
   for (const [key, text] of entries()) {
     if (key === 'delay_seconds') {
-      delay = delaySeconds(parsed(text), (why) => failed(`configuration: delay_seconds: ${why}`));
+      delay = delaySeconds(parsed(text), (reason) => failed(`configuration: delay_seconds: ${reason}`));
     } else if (key === 'property') {
       path = text.split('.');
       if (!path.every((part) => /^[^$ \p{Cc}]+$/u.test(part))) {
-        throw failed(`configuration: property: \`${text}\` is not a list of keys with dots between them`);
+        throw failed(`configuration: property: \`${text}\` is not a list of keys separated by dots`);
       }
     } else if (key === 'report') {
-      beside = parsed(text);
-      if (beside === null || typeof beside !== 'object' || Array.isArray(beside)) {
+      additional = parsed(text);
+      if (additional === null || typeof additional !== 'object' || Array.isArray(additional)) {
         throw failed(`configuration: report: ${text} is not a JSON object`);
       }
     } else {
-      throw failed(`configuration: ${key}: is none of delay_seconds, property and report`);
+      throw failed(`configuration: ${key}: unknown setting; expected delay_seconds, property or report`);
     }
   }
-  const patch = (time) => nested(beside, path, time);
-  patch('now'); // A value in the way of the time is reported before the reboot.
+  const patch = (time) => nested(additional, path, time);
+  patch('now'); // Reports a conflict of `report` with `property` before the reboot.
   return { delay, patch };
 }
 
@@ -75,7 +75,7 @@ function nested(object, [key, ...rest], time) {
   const taken = Object.hasOwn(object, key);
   const inner = taken ? object[key] : {};
   if (taken && (rest.length === 0 || inner === null || typeof inner !== 'object' || Array.isArray(inner))) {
-    throw failed(`configuration: report: has \`${key}\`, which is in the time's way`);
+    throw failed(`configuration: report: \`${key}\` conflicts with \`property\``);
   }
   return { ...object, [key]: rest.length === 0 ? time : nested(inner, rest, time) };
 }
@@ -89,7 +89,7 @@ function report(patch) {
     if (error.tag === 'offline' || error.tag === 'timeout') {
       return 'Device twins will be updated when the hub answers again';
     }
-    throw failed(`reported properties: ${told(error)}`);
+    throw failed(`reported properties: ${describe(error)}`);
   }
 }
 
@@ -99,15 +99,15 @@ function host(what, ask) {
   try {
     return ask();
   } catch ({ payload: error }) {
-    throw failed(`${what}: ${told(error)}`);
+    throw failed(`${what}: ${describe(error)}`);
   }
 }
 
-function failed(why) {
-  return { tag: 'failed', val: why };
+function failed(reason) {
+  return { tag: 'failed', val: reason };
 }
 
-function told(error) {
+function describe(error) {
   return typeof error.val === 'string' ? `${error.tag}: ${error.val}` : error.tag;
 }
 

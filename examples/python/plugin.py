@@ -24,9 +24,9 @@ class Methods(wit_world.exports.Methods):
             raise Err(MethodError_UnknownMethod())
         try:
             settings = Settings.read()
-        except Wrong as why:
-            raise failed("configuration", why)
-        delay = asked_delay(payload)
+        except Wrong as reason:
+            raise failed("configuration", reason)
+        delay = requested_delay(payload)
         if delay is None:
             delay = settings.delay
 
@@ -34,22 +34,22 @@ class Methods(wit_world.exports.Methods):
         try:
             clock.sleep_ms(int(delay * 1000))
         except Err as error:
-            raise failed("reboot", told(error.value))
+            raise failed("reboot", describe(error.value))
         info("Device rebooted")
 
         info(report(settings.patch(clock.now_rfc3339())))
         return Response(200, '{"Response": "This is the response from the device"}')
 
 
-def asked_delay(payload: str) -> float | None:
+def requested_delay(payload: str) -> float | None:
     """Returns the delay in the payload, if any. Payloads that are not objects have none."""
-    asked = json.loads(payload)
-    if not isinstance(asked, dict) or "delaySeconds" not in asked:
+    requested = json.loads(payload)
+    if not isinstance(requested, dict) or "delaySeconds" not in requested:
         return None
     try:
-        return seconds(asked["delaySeconds"])
-    except Wrong as why:
-        raise Err(MethodError_InvalidPayload(f"delaySeconds: {why}"))
+        return seconds(requested["delaySeconds"])
+    except Wrong as reason:
+        raise Err(MethodError_InvalidPayload(f"delaySeconds: {reason}"))
 
 
 def report(patch: dict) -> str:
@@ -60,18 +60,18 @@ def report(patch: dict) -> str:
     except Err as error:
         if isinstance(error.value, (Error_Offline, Error_Timeout)):
             return "Device twins will be updated when the hub answers again"
-        raise failed("reported properties", told(error.value))
+        raise failed("reported properties", describe(error.value))
 
 
 def info(message: str) -> None:
     log.write(log.Level.INFO, message, [])
 
 
-def failed(what: str, why: object) -> Err:
-    return Err(MethodError_Failed(f"{what}: {why}"))
+def failed(what: str, reason: object) -> Err:
+    return Err(MethodError_Failed(f"{what}: {reason}"))
 
 
-def told(error: object) -> str:
+def describe(error: object) -> str:
     kind = type(error).__name__.removeprefix("Error_")
     value = getattr(error, "value", None)
     return f"{kind}: {value}" if isinstance(value, str) else kind

@@ -15,7 +15,7 @@ class Wrong(Exception):
 class Settings:
     delay: float = 20
     path: list[str] = field(default_factory=lambda: ["rebootTime"])
-    beside: dict = field(default_factory=dict)
+    additional: dict = field(default_factory=dict)
 
     @classmethod
     def read(cls) -> "Settings":
@@ -27,14 +27,14 @@ class Settings:
                 case "property":
                     settings.path = parse_path(text)
                 case "report":
-                    settings.beside = parse_object(text)
+                    settings.additional = parse_object(text)
                 case _:
-                    raise Wrong(f"{key}: is none of delay_seconds, property and report")
-        nested(settings.beside, settings.path, "")
+                    raise Wrong(f"{key}: unknown setting; expected delay_seconds, property or report")
+        nested(settings.additional, settings.path, "")
         return settings
 
     def patch(self, time: str) -> dict:
-        return nested(self.beside, self.path, time)
+        return nested(self.additional, self.path, time)
 
 
 def seconds(value: object) -> float:
@@ -51,21 +51,21 @@ def nested(outer: dict, path: list[str], time: str) -> dict:
     key, *rest = path
     inner = outer.get(key, {})
     if key in outer and (not rest or not isinstance(inner, dict)):
-        raise Wrong(f"report: has `{key}`, which is in the time's way")
+        raise Wrong(f"report: `{key}` conflicts with `property`")
     return {**outer, key: nested(inner, rest, time) if rest else time}
 
 
 def delay(text: str) -> float:
     try:
         return seconds(parsed(text))
-    except Wrong as why:
-        raise Wrong(f"delay_seconds: {why}")
+    except Wrong as reason:
+        raise Wrong(f"delay_seconds: {reason}")
 
 
 def parse_path(text: str) -> list[str]:
     keys = text.split(".")
     if not all(key and not any(c in "$ " or not c.isprintable() for c in key) for key in keys):
-        raise Wrong(f"property: `{text}` is not a list of keys with dots between them")
+        raise Wrong(f"property: `{text}` is not a list of keys separated by dots")
     return keys
 
 

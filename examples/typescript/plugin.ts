@@ -15,7 +15,7 @@ export const methods: Methods = {
       throw { tag: 'unknown-method' } satisfies MethodError;
     }
     const settings = readSettings();
-    const delay = askedDelay(payload) ?? settings.delay;
+    const delay = requestedDelay(payload) ?? settings.delay;
 
     write('info', 'Rebooting device', []);
     wait(delay);
@@ -26,13 +26,13 @@ export const methods: Methods = {
 };
 
 /** Returns the delay in the payload, if any. Payloads that are not objects have none. */
-function askedDelay(payload: string): number | undefined {
-  const asked: unknown = JSON.parse(payload);
-  if (!isObject(asked) || !Object.hasOwn(asked, 'delaySeconds')) {
+function requestedDelay(payload: string): number | undefined {
+  const requested: unknown = JSON.parse(payload);
+  if (!isObject(requested) || !Object.hasOwn(requested, 'delaySeconds')) {
     return undefined;
   }
-  return seconds(asked.delaySeconds, (why): MethodError => {
-    return { tag: 'invalid-payload', val: `delaySeconds: ${why}` };
+  return seconds(requested.delaySeconds, (reason): MethodError => {
+    return { tag: 'invalid-payload', val: `delaySeconds: ${reason}` };
   });
 }
 
@@ -40,7 +40,7 @@ function wait(delay: number) {
   try {
     sleepMs(Math.trunc(delay * 1000));
   } catch (thrown) {
-    throw failed(`reboot: ${told((thrown as Thrown<HostError>).payload)}`);
+    throw failed(`reboot: ${describe((thrown as Thrown<HostError>).payload)}`);
   }
 }
 
@@ -54,7 +54,7 @@ function report(patch: object): string {
     if (error.tag === 'offline' || error.tag === 'timeout') {
       return 'Device twins will be updated when the hub answers again';
     }
-    throw failed(`reported properties: ${told(error)}`);
+    throw failed(`reported properties: ${describe(error)}`);
   }
 }
 
@@ -62,6 +62,6 @@ function failed(val: string): MethodError {
   return { tag: 'failed', val };
 }
 
-function told(error: HostError): string {
+function describe(error: HostError): string {
   return 'val' in error && typeof error.val === 'string' ? `${error.tag}: ${error.val}` : error.tag;
 }

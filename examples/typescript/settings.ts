@@ -14,29 +14,29 @@ export interface Settings {
 export function readSettings(): Settings {
   let delay = 20;
   let path = ['rebootTime'];
-  let beside: Dictionary = {};
+  let additional: Dictionary = {};
   for (const [key, text] of entries()) {
     switch (key) {
       case 'delay_seconds':
-        delay = seconds(parsed(text), (why) => wrong(`delay_seconds: ${why}`));
+        delay = seconds(parsed(text), (reason) => wrong(`delay_seconds: ${reason}`));
         break;
       case 'property':
         path = parsedPath(text);
         break;
       case 'report':
-        beside = parsedObject(text);
+        additional = parsedObject(text);
         break;
       default:
-        throw wrong(`${key}: is none of delay_seconds, property and report`);
+        throw wrong(`${key}: unknown setting; expected delay_seconds, property or report`);
     }
   }
-  const patch = (time: string) => nested(beside, path, time);
-  patch('now'); // A value in the way of the time is reported before the reboot.
+  const patch = (time: string) => nested(additional, path, time);
+  patch('now'); // Reports a conflict of `report` with `property` before the reboot.
   return { delay, patch };
 }
 
 /** Checks that a value is a number of seconds from 0 to 300. */
-export function seconds(value: unknown, refuse: (why: string) => MethodError): number {
+export function seconds(value: unknown, refuse: (reason: string) => MethodError): number {
   if (typeof value === 'number' && value >= 0 && value <= 300) {
     return value;
   }
@@ -56,7 +56,7 @@ function nested(object: Dictionary, [key, ...rest]: string[], time: string): Dic
   }
   const inner = Object.hasOwn(object, key) ? object[key] : undefined;
   if (inner !== undefined && (rest.length === 0 || !isObject(inner))) {
-    throw wrong(`report: has \`${key}\`, which is in the time's way`);
+    throw wrong(`report: \`${key}\` conflicts with \`property\``);
   }
   const value = rest.length === 0 ? time : nested(isObject(inner) ? inner : {}, rest, time);
   return { ...object, [key]: value };
@@ -65,7 +65,7 @@ function nested(object: Dictionary, [key, ...rest]: string[], time: string): Dic
 function parsedPath(text: string): string[] {
   const path = text.split('.');
   if (!path.every((key) => /^[^$ \p{Cc}]+$/u.test(key))) {
-    throw wrong(`property: \`${text}\` is not a list of keys with dots between them`);
+    throw wrong(`property: \`${text}\` is not a list of keys separated by dots`);
   }
   return path;
 }
@@ -86,6 +86,6 @@ function parsed(text: string): unknown {
   }
 }
 
-function wrong(why: string): MethodError {
-  return { tag: 'failed', val: `configuration: ${why}` };
+function wrong(reason: string): MethodError {
+  return { tag: 'failed', val: `configuration: ${reason}` };
 }

@@ -29,11 +29,11 @@
   (data (i32.const 304) "{\"Response\": \"This is the response from the device\"}")
   (data (i32.const 368) "delaySeconds: is not a number from 0 to 300")
   (data (i32.const 416) "configuration: delay_seconds: is not a number from 0 to 300")
-  (data (i32.const 480) "configuration: property: is not a list of keys with dots between them")
+  (data (i32.const 480) "configuration: property: is not a list of keys separated by dots")
   (data (i32.const 560) "configuration: report: is not a JSON object")
-  (data (i32.const 608) "configuration: report: has something in the time's way")
-  (data (i32.const 672) "configuration: has a key beside delay_seconds, property and report")
-  (data (i32.const 744) "reboot: the host did not let it wait")
+  (data (i32.const 608) "configuration: report: a value conflicts with property")
+  (data (i32.const 672) "configuration: unknown key; expected delay_seconds, property or report")
+  (data (i32.const 744) "reboot: the host ended the wait early")
   (data (i32.const 784) "reported properties: refused by the host")
   (data (i32.const 832) "\"\":{},")
 
@@ -44,8 +44,8 @@
   (global $delay (mut f64) (f64.const 20))
   (global $property (mut i32) (i32.const 128))
   (global $property_len (mut i32) (i32.const 10))
-  (global $beside (mut i32) (i32.const 144))
-  (global $beside_len (mut i32) (i32.const 2))
+  (global $additional (mut i32) (i32.const 144))
+  (global $additional_len (mut i32) (i32.const 2))
 
   ;; The last parsed number.
   (global $number (mut f64) (f64.const 0))
@@ -320,7 +320,7 @@
     (if (call $same (local.get $key) (local.get $key_len) (i32.const 112) (i32.const 8))
       (then
         (if (i32.eqz (call $is_path (local.get $at) (local.get $len)))
-          (then (return (i32.const 480) (i32.const 69))))
+          (then (return (i32.const 480) (i32.const 64))))
         (global.set $property (local.get $at))
         (global.set $property_len (local.get $len))
         (return (i32.const 0) (i32.const 0))))
@@ -328,18 +328,18 @@
       (then
         (if (i32.eqz (call $is_object (local.get $at) (local.get $len)))
           (then (return (i32.const 560) (i32.const 43))))
-        (global.set $beside (local.get $at))
-        (global.set $beside_len (local.get $len))
+        (global.set $additional (local.get $at))
+        (global.set $additional_len (local.get $len))
         (return (i32.const 0) (i32.const 0))))
     (i32.const 672)
-    (i32.const 66))
+    (i32.const 70))
 
   ;; Reads all settings. Returns an error message, or 0 and 0 if all are valid.
   (func $settings (result i32 i32)
     (local $pair i32)
     (local $end i32)
-    (local $wrong i32)
-    (local $wrong_len i32)
+    (local $error i32)
+    (local $error_len i32)
     (call $entries (i32.const 0))
     (local.set $pair (i32.load (i32.const 0)))
     (local.set $end (i32.add (local.get $pair) (i32.mul (i32.load (i32.const 4)) (i32.const 16))))
@@ -349,12 +349,12 @@
         (call $set
           (i32.load (local.get $pair)) (i32.load offset=4 (local.get $pair))
           (i32.load offset=8 (local.get $pair)) (i32.load offset=12 (local.get $pair)))
-        (local.set $wrong_len)
-        (local.set $wrong)
-        (if (local.get $wrong) (then (return (local.get $wrong) (local.get $wrong_len))))
+        (local.set $error_len)
+        (local.set $error)
+        (if (local.get $error) (then (return (local.get $error) (local.get $error_len))))
         (local.set $pair (i32.add (local.get $pair) (i32.const 16)))
         (br $next)))
-    ;; Write a patch with any time, to detect a value in its way before the reboot.
+    ;; Write a patch with any time, to detect a conflict before the reboot.
     (if (i32.eqz (call $write_patch (i32.const 144) (i32.const 2)))
       (then (return (i32.const 608) (i32.const 54))))
     (i32.const 0)
@@ -376,8 +376,8 @@
     (call $add (local.get $at) (local.get $len))
     (call $add_character (i32.const 0)))
 
-  ;; Writes a copy of `report` with the time at the path `property`. Returns 0 if another
-  ;; value is in the way.
+  ;; Writes a copy of `report` with the time at the path `property`. Returns 0 if
+  ;; another value conflicts with this path.
   (func $write_patch (param $time i32) (param $time_len i32) (result i32)
     (local $object i32)
     (local $object_len i32)
@@ -387,18 +387,18 @@
     (local $dot i32)
     (local $end i32)
     (local $inside i32)
-    (local $beside_end i32)
+    (local $additional_end i32)
     (local $opened i32)
     ;; A key of one byte and its dot become six bytes: "k":{ and }.
     (global.set $patch (call $allocate (i32.add
-      (i32.add (global.get $beside_len) (local.get $time_len))
+      (i32.add (global.get $additional_len) (local.get $time_len))
       (i32.add (i32.mul (global.get $property_len) (i32.const 4)) (i32.const 16)))))
     (global.set $patch_len (i32.const 0))
-    (local.set $beside_end (i32.add (global.get $beside) (global.get $beside_len)))
+    (local.set $additional_end (i32.add (global.get $additional) (global.get $additional_len)))
 
     ;; Find the innermost object of the report that the path leads to.
-    (local.set $object (global.get $beside))
-    (local.set $object_len (global.get $beside_len))
+    (local.set $object (global.get $additional))
+    (local.set $object_len (global.get $additional_len))
     (local.set $key (global.get $property))
     (local.set $end (i32.add (local.get $key) (global.get $property_len)))
     (block $no_further
@@ -420,9 +420,9 @@
 
     ;; Insert the remaining keys as the first member of that object.
     (local.set $inside (i32.add
-      (call $find (local.get $object) (local.get $beside_end) (i32.const 0x7b))
+      (call $find (local.get $object) (local.get $additional_end) (i32.const 0x7b))
       (i32.const 1)))
-    (call $add (global.get $beside) (i32.sub (local.get $inside) (global.get $beside)))
+    (call $add (global.get $additional) (i32.sub (local.get $inside) (global.get $additional)))
     (block $last
       (loop $next
         (call $add_string (local.get $key) (i32.sub (local.get $dot) (local.get $key)))
@@ -441,10 +441,10 @@
         (local.set $opened (i32.sub (local.get $opened) (i32.const 1)))
         (br $next)))
     (if (i32.ne
-          (i32.load8_u (call $past_space (local.get $inside) (local.get $beside_end)))
+          (i32.load8_u (call $past_space (local.get $inside) (local.get $additional_end)))
           (i32.const 0x7d))
       (then (call $add_character (i32.const 5)))) ;; ,
-    (call $add (local.get $inside) (i32.sub (local.get $beside_end) (local.get $inside)))
+    (call $add (local.get $inside) (i32.sub (local.get $additional_end) (local.get $inside)))
     (i32.const 1))
 
   ;; ---- The method
@@ -463,30 +463,30 @@
   ;; Reads the delay in the payload, if any. Returns 0 if it is invalid. Payloads that are
   ;; not objects have no delay.
   (func $take_delay (param $payload i32) (param $len i32) (result i32)
-    (local $asked i32)
-    (local $asked_len i32)
+    (local $requested i32)
+    (local $requested_len i32)
     (if (i32.eqz (call $is_object (local.get $payload) (local.get $len)))
       (then (return (i32.const 1))))
     (call $get (local.get $payload) (local.get $len) (i32.const 80) (i32.const 12))
-    (local.set $asked_len)
-    (local.set $asked)
-    (if (i32.eqz (local.get $asked)) (then (return (i32.const 1))))
-    (if (i32.eqz (call $seconds (local.get $asked) (local.get $asked_len)))
+    (local.set $requested_len)
+    (local.set $requested)
+    (if (i32.eqz (local.get $requested)) (then (return (i32.const 1))))
+    (if (i32.eqz (call $seconds (local.get $requested) (local.get $requested_len)))
       (then (return (i32.const 0))))
     (global.set $delay (global.get $number))
     (i32.const 1))
 
   ;; Reports the patch, and logs the result. Returns 0 if the patch was refused.
-  (func $tell_twin (result i32)
-    (local $why i32)
+  (func $report_time (result i32)
+    (local $reason i32)
     (call $report (global.get $patch) (global.get $patch_len) (i32.const 5000) (i32.const 0))
     (if (i32.eqz (i32.load8_u (i32.const 0)))
       (then
         (call $log (i32.const 192) (i32.const 43))
         (return (i32.const 1))))
-    (local.set $why (i32.load8_u (i32.const 8)))
+    (local.set $reason (i32.load8_u (i32.const 8)))
     ;; For 4 (offline) and 5 (timeout), the host keeps the report.
-    (if (i32.eq (i32.and (local.get $why) (i32.const 0xfe)) (i32.const 4))
+    (if (i32.eq (i32.and (local.get $reason) (i32.const 0xfe)) (i32.const 4))
       (then
         (call $log (i32.const 240) (i32.const 55))
         (return (i32.const 1))))
@@ -494,15 +494,15 @@
 
   (func (export "device:behaviour/methods@0.1.0#invoke")
     (param $name i32) (param $name_len i32) (param $payload i32) (param $len i32) (result i32)
-    (local $wrong i32)
-    (local $wrong_len i32)
+    (local $error i32)
+    (local $error_len i32)
     (if (i32.eqz (call $same (local.get $name) (local.get $name_len) (i32.const 64) (i32.const 12)))
       (then (return (call $refused (i32.const 1) (i32.const 0) (i32.const 0)))))
     (call $settings)
-    (local.set $wrong_len)
-    (local.set $wrong)
-    (if (local.get $wrong)
-      (then (return (call $refused (i32.const 3) (local.get $wrong) (local.get $wrong_len)))))
+    (local.set $error_len)
+    (local.set $error)
+    (if (local.get $error)
+      (then (return (call $refused (i32.const 3) (local.get $error) (local.get $error_len)))))
     (if (i32.eqz (call $take_delay (local.get $payload) (local.get $len)))
       (then (return (call $refused (i32.const 0) (i32.const 368) (i32.const 43)))))
 
@@ -511,12 +511,12 @@
       (i32.trunc_f64_u (f64.mul (global.get $delay) (f64.const 1000)))
       (i32.const 0))
     (if (i32.load8_u (i32.const 0))
-      (then (return (call $refused (i32.const 3) (i32.const 744) (i32.const 36)))))
+      (then (return (call $refused (i32.const 3) (i32.const 744) (i32.const 37)))))
     (call $log (i32.const 176) (i32.const 15))
 
     (call $now (i32.const 0))
     (drop (call $write_patch (i32.load (i32.const 0)) (i32.load (i32.const 4))))
-    (if (i32.eqz (call $tell_twin))
+    (if (i32.eqz (call $report_time))
       (then (return (call $refused (i32.const 3) (i32.const 784) (i32.const 40)))))
 
     (i32.store8 (i32.const 0) (i32.const 0))

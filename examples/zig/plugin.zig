@@ -21,9 +21,9 @@ pub fn invoke(name: []const u8, payload: behaviour.Json) Result {
     if (!std.mem.eql(u8, name, "rebootDevice")) {
         return .{ .err = .unknown_method };
     }
-    var why: []const u8 = "";
-    const settings = Settings.read(&why) catch return .{ .err = .{ .failed = why } };
-    const delay = askedDelay(payload) catch {
+    var reason: []const u8 = "";
+    const settings = Settings.read(&reason) catch return .{ .err = .{ .failed = reason } };
+    const delay = requestedDelay(payload) catch {
         return .{ .err = .{ .invalid_payload = "delaySeconds: is not a number from 0 to 300" } };
     };
 
@@ -48,10 +48,10 @@ pub fn invoke(name: []const u8, payload: behaviour.Json) Result {
 }
 
 /// Returns the delay in the payload, if any. Payloads that are not objects have none.
-fn askedDelay(payload: behaviour.Json) error{NoSeconds}!?f64 {
-    const asked = parsed(payload) orelse return null;
-    if (asked != .object) return null;
-    return try seconds(asked.object.get("delaySeconds") orelse return null);
+fn requestedDelay(payload: behaviour.Json) error{NoSeconds}!?f64 {
+    const requested = parsed(payload) orelse return null;
+    if (requested != .object) return null;
+    return try seconds(requested.object.get("delaySeconds") orelse return null);
 }
 
 fn failed(what: []const u8, err: behaviour.Error) Result {

@@ -11,23 +11,23 @@ pub const Settings = struct {
     property: []const u8 = "rebootTime",
     report: Value = .{ .object = .empty },
 
-    /// Reads the settings. Sets `why` and returns `error.Wrong` if one is invalid.
-    pub fn read(why: *[]const u8) error{Wrong}!Settings {
+    /// Reads the settings. Sets `reason` and returns `error.Wrong` if one is invalid.
+    pub fn read(reason: *[]const u8) error{Wrong}!Settings {
         var settings: Settings = .{};
         for (behaviour.config.entries()) |entry| {
             const key, const text = entry;
             settings.set(key, text) catch |wrong| {
-                why.* = print("configuration: {s}: {s} {s}", .{ key, text, switch (wrong) {
-                    error.NoSetting => "is a value of none of delay_seconds, property and report",
+                reason.* = print("configuration: {s}: {s} {s}", .{ key, text, switch (wrong) {
+                    error.NoSetting => "belongs to an unknown setting; expected delay_seconds, property or report",
                     error.NoSeconds => "is not a number from 0 to 300",
-                    error.NoPath => "is not a list of keys with dots between them",
+                    error.NoPath => "is not a list of keys separated by dots",
                     error.NoObject => "is not a JSON object",
                 } });
                 return error.Wrong;
             };
         }
         _ = settings.patch("now") catch {
-            why.* = print("configuration: report: has something in the way of {s}", .{settings.property});
+            reason.* = print("configuration: report: a value conflicts with property {s}", .{settings.property});
             return error.Wrong;
         };
         return settings;
@@ -49,7 +49,7 @@ pub const Settings = struct {
     }
 
     /// Returns a copy of `report`, as JSON text, with the time at the path `property`.
-    pub fn patch(settings: Settings, time: []const u8) error{InTheWay}![]const u8 {
+    pub fn patch(settings: Settings, time: []const u8) error{Conflict}![]const u8 {
         var keys = std.mem.splitScalar(u8, settings.property, '.');
         const whole = try with(settings.report, &keys, time);
         return std.json.Stringify.valueAlloc(allocator, whole, .{}) catch @trap();
@@ -77,12 +77,12 @@ pub fn print(comptime format: []const u8, values: anytype) []const u8 {
 }
 
 /// Returns a copy of an object with the time at the path of the keys.
-fn with(value: Value, keys: *std.mem.SplitIterator(u8, .scalar), time: []const u8) error{InTheWay}!Value {
+fn with(value: Value, keys: *std.mem.SplitIterator(u8, .scalar), time: []const u8) error{Conflict}!Value {
     const key = keys.next() orelse return .{ .string = time };
-    if (value != .object) return error.InTheWay;
+    if (value != .object) return error.Conflict;
     var object = value.object.clone(allocator) catch @trap();
     const there = object.get(key);
-    if (there != null and (keys.peek() == null or there.? != .object)) return error.InTheWay;
+    if (there != null and (keys.peek() == null or there.? != .object)) return error.Conflict;
     const inner = try with(there orelse .{ .object = .empty }, keys, time);
     object.put(allocator, key, inner) catch @trap();
     return .{ .object = object };

@@ -12,11 +12,11 @@ pub struct MethodAnswer {
 /// A refusal of a call.
 #[derive(Debug, PartialEq, Eq)]
 pub enum MethodRefusal {
-    /// The payload requests something that the method cannot do, for the given reason.
+    /// Invalid payload, with the reason.
     InvalidPayload(String),
-    /// The plugin does not implement the method.
+    /// Method that the plugin does not implement.
     UnknownMethod,
-    /// The settings are invalid, or the device refused, for the given reason.
+    /// Invalid settings or an operation that the device refused, with the reason.
     Failed(String),
 }
 

@@ -1,5 +1,5 @@
-//! The component: implements the device of [`reboot`] with the host's interfaces, and
-//! exports the method.
+//! WebAssembly component: implements the traits in [`device`](crate::device) with the host's
+//! interfaces, and exports the method.
 //!
 //! This module contains no logic and is compiled only for WebAssembly.
 
@@ -44,9 +44,9 @@ impl Guest for RebootPlugin {
         let settings = RebootSettings::parse(&config::entries());
         match reboot::answer(&mut Host, &name, &payload, settings) {
             Ok(answer) => Ok(Response { status: answer.status, payload: Some(answer.payload) }),
-            Err(MethodRefusal::InvalidPayload(why)) => Err(MethodError::InvalidPayload(why)),
+            Err(MethodRefusal::InvalidPayload(reason)) => Err(MethodError::InvalidPayload(reason)),
             Err(MethodRefusal::UnknownMethod) => Err(MethodError::UnknownMethod),
-            Err(MethodRefusal::Failed(why)) => Err(MethodError::Failed(why)),
+            Err(MethodRefusal::Failed(reason)) => Err(MethodError::Failed(reason)),
         }
     }
 }
@@ -78,8 +78,7 @@ impl Device for Host {
     }
 }
 
-/// Returns an error for every request, because this component does not import the
-/// capability `power`.
+/// Refuses every request: this component does not import the capability `power`.
 #[cfg(not(feature = "power"))]
 impl crate::device::RebootableDevice for Host {
     fn after_boot(&mut self, _job: &str, _within: Duration) -> Result<String, String> {
@@ -94,21 +93,22 @@ impl crate::device::RebootableDevice for Host {
     }
 }
 
-/// Converts a delay to milliseconds. 49 days fit; the longest delay is a little over a day.
+/// Converts a delay to milliseconds. A `u32` holds 49 days, and the maximum delay is about a
+/// day.
 fn milliseconds(delay: Duration) -> u32 {
     u32::try_from(delay.as_millis()).unwrap_or(u32::MAX)
 }
 
 fn text(error: Error) -> String {
-    let (kind, why) = match error {
-        Error::Denied(why) => ("denied", why),
-        Error::Invalid(why) => ("invalid", why),
-        Error::TooLarge(why) => ("too large", why),
-        Error::QuotaExceeded(why) => ("quota exceeded", why),
+    let (kind, reason) = match error {
+        Error::Denied(reason) => ("denied", reason),
+        Error::Invalid(reason) => ("invalid", reason),
+        Error::TooLarge(reason) => ("too large", reason),
+        Error::QuotaExceeded(reason) => ("quota exceeded", reason),
         Error::Offline => return "the device is offline".into(),
         Error::Timeout => return "no answer from the hub in time".into(),
         Error::Throttled(_) => return "throttled by the hub".into(),
-        Error::Other(why) => return why,
+        Error::Other(reason) => return reason,
     };
-    [kind, ": ", &why].concat()
+    [kind, ": ", &reason].concat()
 }

@@ -10,34 +10,34 @@ pub trait Device {
     /// Writes one line to the log.
     fn log(&mut self, message: &str);
 
-    /// Waits for `delay`. An error is the reason why the wait ended early.
+    /// Waits for `delay`. The error is the reason why the wait ended early.
     fn sleep(&mut self, delay: Duration) -> Result<(), String>;
 
     /// Returns the current time as RFC 3339 text.
     fn now(&mut self) -> String;
 
-    /// Reports `patch`, a JSON object, to the twin. An error is the reason of a refusal.
+    /// Reports `patch`, a JSON object, to the twin. The error is the reason for a refusal.
     fn report(&mut self, patch: &str) -> Result<ReportProgress, String>;
 }
 
 /// Progress of a report.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ReportProgress {
-    /// The hub has accepted the report.
+    /// Acceptance by the hub.
     Updated,
-    /// The host has persisted the report; the hub cannot be reached at the moment.
+    /// Persistence on the host, which sends the report after the next connection to the hub.
     Queued,
 }
 
 /// Effects of a real reboot.
 pub trait RebootableDevice: Device {
-    /// Schedules a job for the next boot, or for the end of `within` if the machine has not
-    /// booted by then. Returns the job's id. An error is the reason of a refusal.
+    /// Schedules a job that runs after the next boot, or after `within` if the machine has not
+    /// booted by then. Returns the job's id. The error is the reason for a refusal.
     fn after_boot(&mut self, job: &str, within: Duration) -> Result<String, String>;
 
     /// Cancels a job.
     fn cancel(&mut self, job_id: &str);
 
-    /// Requests a reboot after `delay`. An error is the reason of a refusal.
+    /// Requests a reboot after `delay`. The error is the reason for a refusal.
     fn request_reboot(&mut self, delay: Duration) -> Result<(), String>;
 }

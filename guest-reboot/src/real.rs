@@ -1,9 +1,9 @@
-//! A real reboot of the machine, which is answered first and reported after the boot.
+//! Real reboots: the method is answered first, and the outcome is reported after the boot.
 //!
-//! `begin` handles the call: it schedules the reporting job, requests the reboot, and
-//! answers immediately. [`report_outcome`] is the job: it runs after the boot, or when
-//! there was none in time. The host persists the job and the reboot, so that neither is
-//! lost in a power failure.
+//! `begin` handles the call: it schedules the reporting job, requests the reboot, and answers
+//! immediately. [`report_outcome`] is the job, which runs after the boot or, without a boot, at
+//! the time limit. The host persists the job and the reboot, so that neither is lost in a power
+//! failure.
 
 use std::time::Duration;
 
@@ -12,13 +12,13 @@ use crate::device::{Device, RebootableDevice, ReportProgress};
 use crate::settings::RebootSettings;
 
 /// Name of the job that reports the outcome of the reboot.
-pub const JOB: &str = "tell-reboot";
+pub const JOB: &str = "report-reboot";
 
-/// Reason why a job failed. The host retries the job.
+/// Failure of a job, with the reason. The host retries the job.
 #[derive(Debug, PartialEq, Eq)]
 pub struct JobFailure(pub String);
 
-/// Requests a reboot after `delay`, and the job that reports its outcome.
+/// Requests a reboot after `delay` and schedules the job that reports the outcome.
 pub(crate) fn begin(
     machine: &mut impl RebootableDevice,
     delay: Duration,
@@ -33,7 +33,7 @@ pub(crate) fn begin(
         return Err(failed("reboot", &reason));
     }
     machine.log("Rebooting device");
-    let payload = r#"{"Response": "The device reboots, and reports when it has"}"#;
+    let payload = r#"{"Response": "The device is rebooting and will report the outcome"}"#;
     Ok(MethodAnswer { status: 202, payload: payload.into() })
 }
 
@@ -102,7 +102,7 @@ mod tests {
 
         fn request_reboot(&mut self, delay: Duration) -> Result<(), String> {
             self.effects.push(format!("reboot after {delay:?}"));
-            if self.refuses_reboot { Err("one is pending".into()) } else { Ok(()) }
+            if self.refuses_reboot { Err("a reboot is pending".into()) } else { Ok(()) }
         }
     }
 
@@ -120,7 +120,7 @@ mod tests {
         let mut recorder = Recorder::default();
         let answer = call(&mut recorder, r#"{"delaySeconds":5}"#).unwrap();
 
-        let effects = ["job tell-reboot within 605s", "reboot after 5s", "log Rebooting device"];
+        let effects = ["job report-reboot within 605s", "reboot after 5s", "log Rebooting device"];
         assert_eq!(recorder.effects, effects);
         assert_eq!(answer.status, 202);
     }
@@ -130,11 +130,11 @@ mod tests {
         let mut recorder = Recorder { refuses_job: true, ..Recorder::default() };
         let refused = call(&mut recorder, "null").unwrap_err();
         assert_eq!(refused, MethodRefusal::Failed("reboot: no room".into()));
-        assert_eq!(recorder.effects, ["job tell-reboot within 620s"]);
+        assert_eq!(recorder.effects, ["job report-reboot within 620s"]);
 
         let mut recorder = Recorder { refuses_reboot: true, ..Recorder::default() };
         let refused = call(&mut recorder, "null").unwrap_err();
-        assert_eq!(refused, MethodRefusal::Failed("reboot: one is pending".into()));
+        assert_eq!(refused, MethodRefusal::Failed("reboot: a reboot is pending".into()));
         assert_eq!(recorder.effects.last().unwrap(), "cancel 7");
     }
 

@@ -19,7 +19,7 @@ use crate::settings::{RebootMode, RebootSettings, delay};
 /// Name of the only method of this plugin.
 pub const METHOD: &str = "rebootDevice";
 
-/// Answers one call. Invalid settings result in a refusal before any effect.
+/// Answers one call. Invalid settings are refused before any effect.
 pub fn answer(
     device: &mut impl RebootableDevice,
     method: &str,
@@ -66,8 +66,8 @@ fn requested_delay(payload: &str) -> Result<Option<Duration>, MethodRefusal> {
         .map_err(|reason| MethodRefusal::InvalidPayload(["delaySeconds: ", &reason].concat()))
 }
 
-/// A visitor that returns one value of an object and skips all others, whatever their depth
-/// and the size of their numbers.
+/// Visitor that extracts `delaySeconds`. Other members may be nested to any depth and contain
+/// numbers of any size.
 struct DelaySeconds;
 
 impl<'de> Visitor<'de> for DelaySeconds {
@@ -133,7 +133,7 @@ mod tests {
         }
 
         fn cancel(&mut self, _: &str) {
-            panic!("there is no job")
+            panic!("a simulated reboot cancels no job")
         }
 
         fn request_reboot(&mut self, _: Duration) -> Result<(), String> {
@@ -192,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn the_payload_overrides_the_setting_and_the_setting_the_default() {
+    fn the_payload_overrides_the_setting_which_overrides_the_default() {
         check_sleep("null", &[("delay_seconds", "3")], "3s");
         check_sleep(r#"{"delaySeconds":5}"#, &[("delay_seconds", "3")], "5s");
         check_sleep(r#"{"delaySeconds":0}"#, &[], "0ns");
@@ -203,22 +203,26 @@ mod tests {
     #[test]
     fn a_delay_outside_0_to_300_is_refused_and_quoted() {
         for requested in ["-1", "300.5", "1e300", "\"5\"", "null", "[]", "true"] {
-            let why = format!("delaySeconds: {requested} is not a number from 0 to 300");
-            let why = why.replace("1e300", "1e+300");
+            let reason = format!("delaySeconds: {requested} is not a number from 0 to 300");
+            let reason = reason.replace("1e300", "1e+300");
             let payload = format!(r#"{{"delaySeconds":{requested}}}"#);
-            check_refused(&payload, &[], MethodRefusal::InvalidPayload(why));
+            check_refused(&payload, &[], MethodRefusal::InvalidPayload(reason));
         }
     }
 
     #[test]
     fn an_absurd_delay_is_refused_with_a_short_message() {
         let list = format!("[{}0]", "0,".repeat(1000));
-        let why = "delaySeconds: a value of 2003 bytes is not a number from 0 to 300";
+        let reason = "delaySeconds: a value of 2003 bytes is not a number from 0 to 300";
         let payload = format!(r#"{{"delaySeconds":{list}}}"#);
-        check_refused(&payload, &[], MethodRefusal::InvalidPayload(why.into()));
+        check_refused(&payload, &[], MethodRefusal::InvalidPayload(reason.into()));
 
-        let why = "number out of range at line 1 column 21";
-        check_refused(r#"{"delaySeconds":1e400}"#, &[], MethodRefusal::InvalidPayload(why.into()));
+        let reason = "number out of range at line 1 column 21";
+        check_refused(
+            r#"{"delaySeconds":1e400}"#,
+            &[],
+            MethodRefusal::InvalidPayload(reason.into()),
+        );
     }
 
     #[test]
@@ -228,8 +232,8 @@ mod tests {
 
     #[test]
     fn an_invalid_setting_refuses_every_call_before_any_effect() {
-        let why = "configuration: delay_seconds: \"soon\" is not a number from 0 to 300";
-        check_refused("null", &[("delay_seconds", "soon")], MethodRefusal::Failed(why.into()));
+        let reason = "configuration: delay_seconds: \"soon\" is not a number from 0 to 300";
+        check_refused("null", &[("delay_seconds", "soon")], MethodRefusal::Failed(reason.into()));
     }
 
     #[test]

@@ -1,12 +1,12 @@
 //! Settings of the plugin, which the operator can change.
 //!
-//! The host passes the table `[plugins.NAME.config]` to the plugin as pairs of strings:
+//! The host passes the table `[plugins.NAME.config]` to the plugin as pairs of strings.
 //! ```toml
-//! delay_seconds = 20          # time that a reboot takes; a call's payload may override it
+//! delay_seconds = 20          # duration of a reboot; a call's payload can override it
 //! property = "rebootTime"     # property for the time; dots nest: "status.lastReboot"
 //! report = { reason = "asked" }   # other properties, reported together with the time
 //! mode = "tutorial"           # or "real": reboot the machine
-//! boot_within_seconds = 600   # longest time for the machine to come back
+//! boot_within_seconds = 600   # time limit for the boot
 //! ```
 //! An unknown setting is an error, because a misspelt one would have no effect.
 
@@ -23,7 +23,7 @@ pub const DEFAULT_DELAY: Duration = Duration::from_secs(20);
 /// Maximum of `boot_within_seconds`: one day.
 pub const MAX_BOOT_SECONDS: u32 = 86_400;
 
-/// Default of `boot_within_seconds`. It allows for checking a slow disk at boot.
+/// Default of `boot_within_seconds`, which leaves time for a file system check at boot.
 pub const DEFAULT_BOOT: Duration = Duration::from_secs(600);
 
 /// Kind of reboot.
@@ -31,11 +31,11 @@ pub const DEFAULT_BOOT: Duration = Duration::from_secs(600);
 pub enum RebootMode {
     /// Simulated: the call waits, reports and answers.
     Tutorial,
-    /// Real: the machine is rebooted, and the outcome is reported afterwards.
+    /// Real reboot of the machine, whose outcome is reported afterwards.
     Real,
 }
 
-/// Key of the outcome, next to the time of a real reboot.
+/// Key of the outcome, which is reported with the time of a real reboot.
 const OUTCOME: &str = "rebooted";
 
 /// Settings of one plugin.
@@ -51,11 +51,11 @@ pub struct RebootSettings {
     pub report: ReportTemplate,
 }
 
-/// A report after a reboot, without the time.
+/// Properties to report after a reboot, and the position of the time among them.
 #[derive(Debug, PartialEq)]
 pub struct ReportTemplate {
     properties: Map<String, Value>,
-    /// Keys of the time from the outermost to the innermost; never empty.
+    /// Keys that lead to the time, outermost first; never empty.
     path: Vec<String>,
 }
 
@@ -75,8 +75,8 @@ impl RebootSettings {
                 "mode" => mode = parse_mode(text)?,
                 "boot_within_seconds" => boot_within = parse_boot(text)?,
                 _ => {
-                    let all = "delay_seconds, property, report, mode and boot_within_seconds";
-                    return Err([key, ": is none of ", all].concat());
+                    let all = "delay_seconds, property, report, mode or boot_within_seconds";
+                    return Err([key, ": unknown setting; expected ", all].concat());
                 }
             }
         }
@@ -96,7 +96,7 @@ impl ReportTemplate {
                 None => None,
                 Some(Value::Object(inner)) if depth + 1 < path.len() => Some(inner),
                 Some(_) => {
-                    return Err(["report: has `", key, "`, which is in the time's way"].concat());
+                    return Err(["report: `", key, "` conflicts with `property`"].concat());
                 }
             };
         }
@@ -109,8 +109,7 @@ impl ReportTemplate {
         self.with(Some(now), None)
     }
 
-    /// Returns the patch after a real reboot. It has no time if the machine was not
-    /// rebooted.
+    /// Returns the patch after a real reboot. Without a time, the machine was not rebooted.
     #[must_use]
     pub fn with_outcome(self, now: Option<&str>) -> String {
         self.with(now, Some(now.is_some()))
@@ -164,7 +163,7 @@ fn quoted(value: &Value) -> String {
 
 fn parse_delay(text: &str) -> Result<Duration, String> {
     let value = serde_json::from_str(text).unwrap_or_else(|_| Value::from(text));
-    delay(&value).map_err(|why| ["delay_seconds: ", &why].concat())
+    delay(&value).map_err(|reason| ["delay_seconds: ", &reason].concat())
 }
 
 fn parse_mode(text: &str) -> Result<RebootMode, String> {
@@ -193,7 +192,7 @@ fn parse_path(text: &str) -> Result<Vec<String>, String> {
     if keys.iter().all(legal) {
         return Ok(keys);
     }
-    Err(["property: `", text, "` is not a list of keys with dots between them"].concat())
+    Err(["property: `", text, "` is not a list of keys separated by dots"].concat())
 }
 
 fn parse_object(text: &str) -> Result<Map<String, Value>, String> {
@@ -213,8 +212,8 @@ mod tests {
         assert_eq!(parse(entries).unwrap().report.with_time("NOW"), patch);
     }
 
-    fn check_error(entries: &[(&str, &str)], why: &str) {
-        assert_eq!(parse(entries), Err(why.to_owned()));
+    fn check_error(entries: &[(&str, &str)], reason: &str) {
+        assert_eq!(parse(entries), Err(reason.to_owned()));
     }
 
     #[test]
@@ -269,9 +268,9 @@ mod tests {
         let settings = parse(&[("boot_within_seconds", "90")]).unwrap();
         assert_eq!(settings.boot_within, Duration::from_secs(90));
         for seconds in ["0", "86401", "soon", "1.5"] {
-            let why =
+            let reason =
                 format!("boot_within_seconds: {seconds} is not a whole number from 1 to 86400");
-            check_error(&[("boot_within_seconds", seconds)], &why);
+            check_error(&[("boot_within_seconds", seconds)], &reason);
         }
     }
 
@@ -280,13 +279,13 @@ mod tests {
         for report in [r#"{"a":1}"#, r#"{"a":null}"#] {
             check_error(
                 &[("report", report), ("property", "a.b")],
-                "report: has `a`, which is in the time's way",
+                "report: `a` conflicts with `property`",
             );
         }
         for report in [r#"{"a":{"b":1}}"#, r#"{"a":{"b":{}}}"#] {
             check_error(
                 &[("report", report), ("property", "a.b")],
-                "report: has `b`, which is in the time's way",
+                "report: `b` conflicts with `property`",
             );
         }
     }
@@ -295,13 +294,13 @@ mod tests {
     fn an_error_names_the_setting_and_quotes_the_value() {
         check_error(
             &[("delay", "5")],
-            "delay: is none of delay_seconds, property, report, mode and boot_within_seconds",
+            "delay: unknown setting; expected delay_seconds, property, report, mode or boot_within_seconds",
         );
         check_error(&[("delay_seconds", "-1")], "delay_seconds: -1 is not a number from 0 to 300");
         for path in ["", ".", "a.", "a..b", "$a", "a b"] {
             check_error(
                 &[("property", path)],
-                &format!("property: `{path}` is not a list of keys with dots between them"),
+                &format!("property: `{path}` is not a list of keys separated by dots"),
             );
         }
         check_error(&[("report", "[1]")], "report: [1] is not a JSON object");

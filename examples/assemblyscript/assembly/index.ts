@@ -11,10 +11,10 @@ export function invoke(name: string, payload: Json): InvokeResult {
   const wrong = settings.read();
   if (wrong !== null) return failed(wrong);
   let delay = settings.delay;
-  const asked = askedDelay(payload);
-  if (asked !== null) {
-    delay = seconds(asked);
-    if (isNaN(delay)) return InvokeResult.err(MethodError.invalidPayload("delaySeconds: " + noSeconds(asked)));
+  const requested = requestedDelay(payload);
+  if (requested !== null) {
+    delay = seconds(requested);
+    if (isNaN(delay)) return InvokeResult.err(MethodError.invalidPayload("delaySeconds: " + noSeconds(requested)));
   }
 
   info("Rebooting device");
@@ -34,7 +34,7 @@ export function invoke(name: string, payload: Json): InvokeResult {
 }
 
 /** Returns the delay in the payload, if any. Payloads that are not objects have none. */
-function askedDelay(payload: Json): string | null {
+function requestedDelay(payload: Json): string | null {
   const found = json.isObject(payload) ? json.find(payload, "delaySeconds") : null;
   return found === null ? null : found.of(payload);
 }
@@ -43,6 +43,6 @@ function info(message: string): void {
   log.write(log.Level.Info, message);
 }
 
-function failed(why: string): InvokeResult {
-  return InvokeResult.err(MethodError.failed(why));
+function failed(reason: string): InvokeResult {
+  return InvokeResult.err(MethodError.failed(reason));
 }

@@ -13,11 +13,11 @@ export class Settings {
   read(): string | null {
     const entries = config.entries();
     for (let i = 0; i < entries.length; i++) {
-      const why = this.set(entries[i].key, entries[i].value);
-      if (why !== null) return "configuration: " + entries[i].key + ": " + why;
+      const reason = this.set(entries[i].key, entries[i].value);
+      if (reason !== null) return "configuration: " + entries[i].key + ": " + reason;
     }
-    const key = this.inTheWay();
-    return key === null ? null : "configuration: report: has `" + key + "`, which is in the time's way";
+    const key = this.conflict();
+    return key === null ? null : "configuration: report: `" + key + "` conflicts with `property`";
   }
 
   /** Returns a copy of `report` with the time at the path `property`. */
@@ -34,17 +34,17 @@ export class Settings {
       this.property = value.split(".");
       return this.property.every((part) => isKey(part))
         ? null
-        : "`" + value + "` is not a list of keys with dots between them";
+        : "`" + value + "` is not a list of keys separated by dots";
     }
     if (key == "report") {
       this.report = value;
       return json.isObject(value) ? null : value + " is not a JSON object";
     }
-    return "is none of delay_seconds, property and report";
+    return "unknown setting; expected delay_seconds, property or report";
   }
 
-  /** Returns the key of `report` whose value is in the way of the time, if any. */
-  private inTheWay(): string | null {
+  /** Returns the key of `report` that conflicts with `property`, if any. */
+  private conflict(): string | null {
     let object = this.report;
     const last = this.property.length - 1;
     for (let i = 0; i <= last; i++) {

@@ -18,7 +18,7 @@ impl Guest for RebootPlugin {
         let rebooted = jobs::boot_outcome_of_current() == jobs::BootOutcome::Rebooted;
         let settings = RebootSettings::parse(&config::entries());
         real::report_outcome(&mut Host, rebooted, settings)
-            .map_err(|JobFailure(why)| JobError::Other(why))
+            .map_err(|JobFailure(reason)| JobError::Other(reason))
     }
 }
 
@@ -28,7 +28,7 @@ impl RebootableDevice for Host {
     }
 
     fn cancel(&mut self, job_id: &str) {
-        // If the job stays, it reports that there was no reboot, which is correct.
+        // A job that cannot be cancelled reports that there was no reboot, which is true.
         jobs::cancel(job_id).ok();
     }
 
