@@ -20,8 +20,8 @@ pub fn check(text: &str) -> Result<(), JsonError> {
     }
 }
 
-/// Validator of a text. Its methods return `None` if the text is not JSON or violates a
-/// limit beyond the grammar, which is stored in `violation`.
+/// Validator of a text. Its methods return `None` if the text is not valid JSON. `violation`
+/// contains the error if the text only violates a limit of this crate.
 struct Reader<'a> {
     rest: &'a [u8],
     violation: Option<JsonError>,
@@ -172,7 +172,7 @@ impl Reader<'_> {
         }
     }
 
-    /// Skips the next byte if it is `byte`. Returns `true` if it was.
+    /// Skips the next byte and returns `true` if it is `byte`.
     fn skip_byte(&mut self, byte: u8) -> bool {
         let found = self.rest.first() == Some(&byte);
         if found {
@@ -293,7 +293,7 @@ mod tests {
     }
 
     #[test]
-    fn one_level_too_many_is_refused() {
+    fn more_than_100_levels_are_refused() {
         let nested = |levels: usize| format!("{}{}", "[".repeat(levels), "]".repeat(levels));
         check(&nested(MAX_DEPTH)).unwrap();
         let error = check(&nested(MAX_DEPTH + 1)).unwrap_err();
@@ -327,7 +327,7 @@ mod tests {
 
         /// Random sequences of JSON tokens.
         #[test]
-        fn it_agrees_with_serde_json(
+        fn the_validator_agrees_with_serde_json(
             parts in prop::collection::vec(
                 prop::sample::select(vec![
                     "{", "}", "[", "]", ":", ",", "\"", "\\", "\"a\"", "\"a\":", "null", "true", "1",
@@ -343,7 +343,7 @@ mod tests {
 
         /// Valid JSON with one replaced byte.
         #[test]
-        fn it_agrees_with_serde_json_on_nearly_valid_json(at in 0..60usize, character in "[ -~\n]") {
+        fn the_validator_agrees_with_serde_json_on_nearly_valid_json(at in 0..60usize, character in "[ -~\n]") {
             let mut text = r#"{"a":[1,-2.5e3,true,null],"b":{"c":"\u00e9x"},"d":[{}, [] ]}"#.to_owned();
             text.replace_range(at..=at, &character);
             prop_assert_eq!(is_json(&text), serde_accepts(&text), "{}", text);

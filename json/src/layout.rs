@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use crate::readable::steers;
+use crate::readable::affects_display;
 
 /// Removes all white space between tokens.
 pub(crate) fn compact(text: &str) -> String {
@@ -42,7 +42,7 @@ fn new_line(out: &mut String, depth: usize) {
 
 fn push_escaped(out: &mut String, token: &str) {
     for character in token.chars() {
-        match steers(character) {
+        match affects_display(character) {
             // Writing to a `String` cannot fail. All of these characters fit in four digits.
             true => drop(write!(out, "\\u{:04x}", u32::from(character))),
             false => out.push(character),

@@ -46,26 +46,26 @@ mod numbers;
 mod readable;
 
 pub use check::check;
-pub use readable::{escape, readable, steers};
+pub use readable::{affects_display, escape, readable};
 
 /// Maximum nesting depth of arrays and objects. `serde_json` parses 127 levels, so text of
 /// this depth can also be parsed inside other objects.
 pub const MAX_DEPTH: usize = 100;
 
-/// An error of a text that is not accepted as JSON. The message is a predicate, such as "is
-/// not JSON: …", that follows the subject.
+/// Reason why a text is not accepted as JSON. The message is a predicate, such as "is not JSON:
+/// …", that follows the subject.
 #[derive(Debug, thiserror::Error)]
 pub enum JsonError {
-    /// The text is not valid JSON.
+    /// Invalid JSON.
     #[error("is not JSON: {0}")]
     Syntax(serde_json::Error),
-    /// The text has more than [`MAX_DEPTH`] levels.
+    /// More than [`MAX_DEPTH`] levels.
     #[error("is nested too deep: more than {MAX_DEPTH} levels")]
     TooDeep,
-    /// A string has an escape with one half of a surrogate pair.
+    /// Half of a surrogate pair in an escape.
     #[error("has half of a surrogate pair")]
     Surrogate,
-    /// An integer does not fit in a parsed value.
+    /// Integer that does not fit in 64 bits.
     #[error("has the integer {0}, which does not fit in 64 bits")]
     Integer(String),
 }
@@ -110,8 +110,7 @@ impl Json {
         layout::compact(&self.0)
     }
 
-    /// Returns the text with one member per line, with characters escaped that affect a
-    /// terminal.
+    /// Returns the text with one member per line. Escapes characters that affect a terminal.
     #[must_use]
     pub fn pretty(&self) -> String {
         layout::pretty(&self.0)

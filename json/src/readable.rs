@@ -8,7 +8,7 @@ const MAX_CHARACTERS: usize = 1024;
 /// Returns `true` for a character without a glyph: control characters, line and paragraph
 /// separators, characters of zero width, and those that change the writing direction.
 #[must_use]
-pub fn steers(character: char) -> bool {
+pub fn affects_display(character: char) -> bool {
     character.is_control()
         || matches!(character,
             '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
@@ -18,12 +18,12 @@ pub fn steers(character: char) -> bool {
 /// Returns `text` on one line, with characters escaped that affect a terminal.
 #[must_use]
 pub fn escape(text: &str) -> Cow<'_, str> {
-    if !text.contains(steers) {
+    if !text.contains(affects_display) {
         return Cow::Borrowed(text);
     }
     let mut escaped = String::with_capacity(text.len() + 16);
     for character in text.chars() {
-        match steers(character) {
+        match affects_display(character) {
             true => escaped.extend(character.escape_default()),
             false => escaped.push(character),
         }

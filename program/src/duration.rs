@@ -55,8 +55,8 @@ pub fn parse_or_seconds(text: &str) -> Result<Duration, DurationError> {
 
 /// Formats a duration such as `1m 30s`.
 ///
-/// [`parse`] accepts the result if the duration is at most [`i64::MAX`] seconds. A longer one,
-/// which [`parse`] rejects in any form, is written as a whole number of seconds.
+/// [`parse`] accepts the result if the duration is at most [`i64::MAX`] seconds. A longer
+/// duration is written as a whole number of seconds, which [`parse`] rejects.
 pub fn display(duration: Duration) -> impl fmt::Display {
     DisplayedDuration(duration)
 }

@@ -79,7 +79,7 @@ pub fn argument(argument: &str) -> Result<String, ArgumentError> {
 ///
 /// Returns an error if the value is not UTF-8.
 pub fn variable(name: &str) -> io::Result<Option<String>> {
-    env::var_os(name).map(|value| decode(unmarked(value.into_vec())?)).transpose()
+    env::var_os(name).map(|value| decode(without_byte_order_mark(value.into_vec())?)).transpose()
 }
 
 fn bounded(source: impl Read) -> io::Result<Vec<u8>> {
@@ -91,11 +91,11 @@ fn bounded(source: impl Read) -> io::Result<Vec<u8>> {
             MAX_TEXT_BYTES >> 20
         )));
     }
-    unmarked(bytes)
+    without_byte_order_mark(bytes)
 }
 
 /// Removes a UTF-8 byte order mark. Returns an error if the bytes are UTF-16.
-fn unmarked(mut bytes: Vec<u8>) -> io::Result<Vec<u8>> {
+fn without_byte_order_mark(mut bytes: Vec<u8>) -> io::Result<Vec<u8>> {
     // In UTF-16, every second byte of ASCII text is zero, with or without a mark.
     let is_utf16 = matches!(bytes[..], [0xff, 0xfe, ..] | [0xfe, 0xff, ..])
         || matches!(bytes[..], [0, a, 0, b, ..] | [a, 0, b, 0, ..] if a != 0 && b != 0);

@@ -333,8 +333,7 @@ mod tests {
             let error = device(text).unwrap_err().to_string();
             assert_eq!(
                 error,
-                "part 1 of the connection string does not begin with the name of a part of a \
-                 device connection string"
+                "part 1 of the connection string has no name that is valid for a device"
             );
         }
         let error = device("HostName=c2hvcnRlciB0aGFuIGEga2V5LCBidXQgYSBrZXk=").unwrap_err();

@@ -37,8 +37,8 @@ pub struct MethodRequest {
     pub payload: Json,
     /// Maximum time from delivery to answer.
     pub response_timeout: Duration,
-    /// Maximum time to wait for the device to connect. If it is zero, the call fails at once
-    /// for an offline device.
+    /// Maximum time to wait for the device to connect. With zero, a call to an offline device
+    /// fails immediately.
     pub connect_timeout: Duration,
 }
 

@@ -16,10 +16,10 @@ pub struct MessageProperties(Vec<(String, Option<String>)>);
 /// A malformed property bag.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum PropertiesError {
-    /// A name or value that is not UTF-8. The number of the property begins at 1.
+    /// A name or value that is not UTF-8. Properties are numbered from 1.
     #[error("property {0} is not UTF-8")]
     NotUtf8(usize),
-    /// A value without a name. The number of the property begins at 1.
+    /// A value without a name. Properties are numbered from 1.
     #[error("property {0} has no name")]
     NoName(usize),
 }

@@ -45,10 +45,10 @@ pub use live::LiveTrust;
 #[derive(Debug, Clone)]
 pub struct Trust(RootCertStore);
 
-/// An error of unusable or missing certificates.
+/// Error for unusable or missing certificates.
 #[derive(Debug, thiserror::Error)]
 pub enum TrustError {
-    /// The file of certificates is unusable.
+    /// Unusable file of certificates.
     #[error("CA file {}: {problem}", .path.display())]
     File {
         /// Path of the file.
@@ -56,10 +56,10 @@ pub enum TrustError {
         /// Reason.
         problem: String,
     },
-    /// The PEM text is unusable, for the given reason.
+    /// Unusable PEM text, with the reason.
     #[error("CA certificates: {0}")]
     Pem(String),
-    /// Neither the system nor the caller has any certificates.
+    /// No certificates from the system or the caller.
     #[error("no certificates to trust: the system has none, and no CA file is set")]
     NoCertificates,
 }
@@ -113,7 +113,7 @@ impl Trust {
     }
 }
 
-/// Describes the error of the certificate with this number in a PEM text.
+/// Describes a PEM error. `number` counts the certificates in the text from 1.
 fn malformed(number: usize, error: &PemError) -> String {
     let problem = match error {
         PemError::MissingSectionEnd { .. } => "has no END line",
@@ -127,15 +127,15 @@ fn malformed(number: usize, error: &PemError) -> String {
 /// Reason why the peer of a TLS connection is not trusted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Distrust {
-    /// The certificate is not signed by a trusted authority.
+    /// Certificate that no trusted authority signed.
     Issuer,
-    /// The certificate is for a different name.
+    /// Certificate for a different name.
     Name,
-    /// The certificate has expired or is not valid yet.
+    /// Certificate that has expired or is not valid yet.
     Time,
-    /// The certificate is that of an authority, which a server must not use.
+    /// Certificate of an authority, which a server must not use.
     Authority,
-    /// The certificate has another defect, which the text describes.
+    /// Certificate with another defect, which the text describes.
     Certificate(String),
 }
 
@@ -148,19 +148,19 @@ impl Distrust {
             Distrust::Name => "is for a different name",
             Distrust::Time => "has expired or is not valid yet, or this machine's clock is wrong",
             Distrust::Authority => "belongs to an authority, which can sign but not serve",
-            Distrust::Certificate(why) => return format!("cannot be used: {why}").into(),
+            Distrust::Certificate(reason) => return format!("cannot be used: {reason}").into(),
         };
         text.into()
     }
 }
 
-/// Searches an error and its causes for the reason.
+/// Returns the reason for the distrust if the error or one of its causes contains it.
 #[must_use]
 pub fn distrust(error: &(dyn Error + 'static)) -> Option<Distrust> {
     let mut cause = Some(error);
     while let Some(error) = cause {
-        if let Some(rustls::Error::InvalidCertificate(why)) = tls_error(error) {
-            return Some(match why {
+        if let Some(rustls::Error::InvalidCertificate(reason)) = tls_error(error) {
+            return Some(match reason {
                 // A regenerated authority has the same name, but another key.
                 CertificateError::UnknownIssuer | CertificateError::BadSignature => {
                     Distrust::Issuer
@@ -171,7 +171,8 @@ pub fn distrust(error: &(dyn Error + 'static)) -> Option<Distrust> {
                 | CertificateError::ExpiredContext { .. }
                 | CertificateError::NotValidYet
                 | CertificateError::NotValidYetContext { .. } => Distrust::Time,
-                // webpki's error has no variant of its own here, only a name.
+                // rustls has no variant for this error of webpki, so only its name identifies
+                // it.
                 CertificateError::Other(other) if other.to_string().contains(AUTHORITY) => {
                     Distrust::Authority
                 }

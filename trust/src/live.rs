@@ -23,7 +23,7 @@ const SYSTEM_FILES: [&str; 7] = [
 ];
 
 /// TLS configuration of a client that trusts the system's certificates and those of a file.
-/// Call [`LiveTrust::refresh`] before a connection to follow changes of the files.
+/// Call [`LiveTrust::refresh`] before each connection to follow changes of the files.
 pub struct LiveTrust {
     ca_file: Option<PathBuf>,
     files: Vec<PathBuf>,

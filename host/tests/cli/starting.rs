@@ -106,7 +106,7 @@ fn an_expired_token_is_reported_before_the_first_connection() {
     // The age of the token is the only part that varies.
     let output = output.replace(|c: char| c.is_ascii_digit(), "");
     let expected = "error: the token of the connection string expired  s ago\n\
-         hint: make a new token, or use SharedAccessKey, from which the host makes its own\n";
+         hint: create a new token, or use SharedAccessKey, with which the host creates tokens itself\n";
     assert_eq!(output, expected);
 }
 
@@ -231,7 +231,7 @@ fn an_invalid_fleet_is_reported_with_a_hint_and_without_its_keys() {
     check(
         "none.txt",
         "none.txt: No such file or directory (os error 2)",
-        "make the file with `behaviour-service devices create --prefix sim- --count N`",
+        "create the file with `behaviour-service devices create --prefix sim- --count N`",
     );
     std::fs::write(directory.path().join("twice.txt"), format!("{0}\n{0}\n", identity())).unwrap();
     check(
@@ -242,8 +242,7 @@ fn an_invalid_fleet_is_reported_with_a_hint_and_without_its_keys() {
     std::fs::write(directory.path().join("odd.txt"), format!("{KEY}\n")).unwrap();
     check(
         "odd.txt",
-        "odd.txt: line 1: part 1 of the connection string does not begin with the name of a part \
-         of a device connection string",
+        "odd.txt: line 1: part 1 of the connection string has no name that is valid for a device",
         "a line is one device connection string, whole; behaviour-hub and the Azure portal show it",
     );
 }

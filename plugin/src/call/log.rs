@@ -6,7 +6,7 @@
 
 use crate::about::About;
 use crate::{Call, Level, LogLine, LogSink};
-use json::steers;
+use json::affects_display;
 use parking_lot::Mutex;
 use std::borrow::Cow;
 use std::fmt::Write;
@@ -115,14 +115,14 @@ fn fit_fields(fields: &[(String, String)], left: &mut usize) -> Vec<(String, Str
 
 /// Escapes `text` and cuts it to `left`, the remaining bytes of the line.
 fn fit<'a>(text: &'a str, left: &mut usize) -> Cow<'a, str> {
-    if text.len() <= *left && !text.contains(steers) {
+    if text.len() <= *left && !text.contains(affects_display) {
         *left -= text.len();
         return Cow::Borrowed(text);
     }
     let mut fitted = String::new();
     for character in text.chars() {
         let before = fitted.len();
-        if steers(character) {
+        if affects_display(character) {
             // Cannot fail: it writes to a `String`.
             let _ = write!(fitted, "{}", character.escape_default());
         } else {

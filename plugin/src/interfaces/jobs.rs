@@ -4,7 +4,7 @@ use super::bindings::device::behaviour::jobs::{BootOutcome as WitBootOutcome, Ho
 use super::{Error, check_size};
 use crate::call::state::CallState;
 use crate::{BootOutcome, HostError, JobWhen, NewJob};
-use json::steers;
+use json::affects_display;
 use std::time::Duration;
 
 /// Maximum length of a job's name, which appears in log lines.
@@ -61,7 +61,7 @@ impl CallState {
             let why = "jobs need the export `deferred`, which the plugin does not have";
             return Err(HostError::Invalid(why.to_owned()));
         }
-        if name.is_empty() || name.contains(steers) {
+        if name.is_empty() || name.contains(affects_display) {
             let why = "the job's name is empty or contains control characters";
             return Err(HostError::Invalid(why.to_owned()));
         }

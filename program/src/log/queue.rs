@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use parking_lot::{Condvar, Mutex};
 
-/// Capacity of the queue in lines and bytes: some seconds of a busy host at level `debug`. The
-/// log thread can hold as much again while it writes.
+/// Capacity of the queue in lines and bytes: some seconds of a busy host at level `debug`.
+/// While writing, the log thread can hold the same amount.
 const MAX_LINES: usize = 4096;
 const MAX_BYTES: usize = 1024 * 1024;
 

@@ -28,9 +28,7 @@ pub enum ConnectionStringError {
     OfDevice,
     /// A string before `=` that does not look like a name. The error does not show it,
     /// as it may be part of a key.
-    #[error(
-        "part {0} of the connection string does not begin with the name of a part of a {1} connection string"
-    )]
+    #[error("part {0} of the connection string has no name that is valid for a {1}")]
     NotAName(usize, &'static str),
     /// A repeated name.
     #[error("connection string has `{0}` twice")]

@@ -32,8 +32,8 @@ pub enum PatchError {
     /// Objects or arrays nested too deeply.
     #[error("`{0}` is nested more than {MAX_DEPTH} levels deep")]
     Depth(String),
-    /// A null where it does not delete a key: in an array or in a whole section. The
-    /// message is that of IoT Hub.
+    /// A null in an array or in a whole section, where it cannot delete a key. The message is
+    /// that of IoT Hub.
     #[error("Value of Property or Tag cannot be null. Error in Property/Tag {0}")]
     Null(String),
     /// Tags or properties that would become too large.
@@ -63,7 +63,7 @@ pub fn check_section(body: &Map<String, Value>) -> Result<(), PatchError> {
 enum Nulls {
     /// A null deletes a member of an object.
     Delete,
-    /// A null is an error.
+    /// Nulls are errors.
     Refused,
 }
 
