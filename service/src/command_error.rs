@@ -81,8 +81,7 @@ impl Classify<ServiceError> for FailureKind {
     fn hint(error: &ServiceError) -> Option<String> {
         let hint = match (error, error.kind()) {
             (ServiceError::Unreachable { distrust: Some(Distrust::Authority), .. }, _) => {
-                "give the hub a certificate of its own, signed by that authority, in place of the \
-                 authority's"
+                "use a server certificate that the authority has signed, not the certificate of the authority"
             }
             (ServiceError::Unreachable { distrust: Some(Distrust::Name), .. }, _) => {
                 "HostName in IOTHUB_CONNECTION_STRING must be a name of the hub's certificate"

@@ -31,8 +31,9 @@
 //! * [`ServiceError`]: errors and their kinds (module `error`).
 //! * [`reboot`]: the service side of the reboot tutorial.
 //!
-//! The library uses only the REST API. It receives telemetry from `behaviour-hub` only, which
-//! has a path for that ([`Client::messages`]). It neither prints nor logs; [`ClientSettings::on_retry`] is called for each retry.
+//! The library uses only the REST API. [`Client::messages`] works with `behaviour-hub` only.
+//! The library neither prints nor logs; [`ClientSettings::on_retry`] is called before each
+//! retry.
 
 #![cfg_attr(test, allow(clippy::unwrap_used, reason = "a panic fails the test"))]
 

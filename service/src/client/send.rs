@@ -22,9 +22,9 @@ const TOKEN_LIFETIME: Duration = Duration::from_secs(900);
 /// Conditions under which a request may be sent again.
 #[derive(Clone, Copy, PartialEq)]
 pub(super) enum Resend {
-    /// After any transient failure: the request is idempotent.
+    /// Retry after any transient failure, because the request is idempotent.
     Always,
-    /// Only if the hub cannot have acted on the request.
+    /// Retry only if the hub cannot have acted on the request.
     IfUndelivered,
 }
 

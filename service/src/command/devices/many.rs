@@ -13,8 +13,8 @@ use protocol::registry::DeviceIdentity;
 use super::connection_string;
 use crate::command_error::CommandError;
 
-/// Number of concurrent requests. If IoT Hub throttles them, the client waits for as long
-/// as the hub requests.
+/// Number of concurrent requests. If IoT Hub throttles them, the client waits for the time in
+/// `Retry-After`.
 pub(super) const CONCURRENT_REQUESTS: usize = 8;
 
 #[derive(Args)]
