@@ -1,7 +1,7 @@
 //! Exponential back-off with full jitter.
 //!
-//! After an outage of the hub, all devices of a fleet reconnect at the same time. Random
-//! waits spread their attempts.
+//! Random waits keep the devices of a fleet from reconnecting all at once after an outage of
+//! the hub.
 
 use std::time::Duration;
 
@@ -28,7 +28,7 @@ impl Backoff {
         self.failures = 0;
     }
 
-    /// Counts a failure and returns the fraction `part`, from 0 to 1, of the upper bound.
+    /// Counts a failure and returns a part of the upper bound. `part` is from 0 to 1.
     fn next_at(&mut self, part: f64) -> Duration {
         let bound = doubled(self.base, self.failures, self.cap);
         self.failures = self.failures.saturating_add(1);

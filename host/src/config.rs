@@ -43,7 +43,7 @@ pub use plugin::{Patience, PluginSection};
 pub use reboot::{RebootCommand, RebootLimits};
 pub use telemetry::{TelemetryLimits, WhenFull};
 
-/// Parsed configuration. Parsing does not read the files that it names.
+/// Parsed configuration. Parsing does not access the files that the configuration names.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Config {
     /// File that the configuration was read from, which is watched for changes; `None` if
@@ -121,12 +121,12 @@ fn within(
     key: &'static str,
     configured: Option<period::Period>,
     default: Duration,
-    least: Duration,
-    most: Duration,
+    min: Duration,
+    max: Duration,
 ) -> Result<Duration, ConfigError> {
     let found = configured.map_or(default, |period| period.0);
-    if found < least || found > most {
-        return Err(ConfigError::Range { key, found, least, most });
+    if found < min || found > max {
+        return Err(ConfigError::Range { key, found, min, max });
     }
     Ok(found)
 }

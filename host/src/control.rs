@@ -1,9 +1,8 @@
-//! The operator's socket of a running host: one request and one answer per connection,
-//! each a line of JSON. Only the host's user and root can use it.
+//! The operator's socket of a running host. Each connection carries one request and one answer,
+//! both a line of JSON. Only root and the host's user have access.
 //!
-//! `Control::open` opens the socket, which belongs to one host at a time; [`ask`] is the
-//! client. This module makes no decisions: the `Operator` carries out requests, and the
-//! router provides the list of plugins.
+//! `Control::open` opens the socket, which only one host can own, and [`ask`] is the client.
+//! The `Operator` carries out the requests, and the router provides the list of plugins.
 
 use std::io;
 use std::path::Path;
@@ -49,7 +48,7 @@ pub(crate) struct Control {
     socket_path: SocketPath,
 }
 
-/// Handles that answer requests.
+/// Handles for answering requests.
 #[derive(Clone)]
 pub(crate) struct ControlHandles {
     pub(crate) router: Arc<Router>,
@@ -57,9 +56,9 @@ pub(crate) struct ControlHandles {
 }
 
 impl Control {
-    /// Opens the socket at the configured path, or at the first default path that is
-    /// available. Returns `None` if none is; the host then runs without a socket. Writes
-    /// the path to the data directory for clients in other sessions.
+    /// Opens the socket at the configured path, or else at the first usable default path.
+    /// Without a usable path, returns `None`, and the host runs without a socket. Writes the
+    /// path to the data directory for clients in other sessions.
     pub(crate) fn open(config: &Config, data: &Path) -> Result<Option<Control>, ControlError> {
         let named = config.host.control_socket.as_deref();
         let candidates = socket_path::candidates(named, config.file.as_deref());
@@ -89,8 +88,8 @@ impl Control {
         Ok(None)
     }
 
-    /// Checks that the configured socket can be created, unless a host is already listening
-    /// on it. Leaves nothing behind.
+    /// Checks that the configured socket can be created or belongs to a running host. Creates
+    /// no files permanently.
     pub(crate) fn check(config: &Config) -> Result<(), ControlError> {
         let Some(path) = &config.host.control_socket else { return Ok(()) };
         match SocketPath::take(path, true) {
@@ -127,7 +126,8 @@ impl Control {
                 Ok(_) => warn!("control connection of another user refused"),
                 Err(error) => {
                     warn!("control socket: {error}");
-                    // Usually no descriptors are left, and an immediate retry would fail too.
+                    // Usually the process has no free file descriptors, so an immediate retry
+                    // would fail too.
                     tokio::time::sleep(Duration::from_secs(1)).await;
                 }
             }

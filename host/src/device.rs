@@ -1,8 +1,8 @@
 //! Event loop of a device.
 //!
-//! Passes methods to the router, and answers and changes of the twin to the twin. A method
-//! that has to wait runs in its own task, so that no method waits for another. The loop never
-//! waits for capacity to send: a twin request that cannot be sent immediately is retried later.
+//! Passes methods to the router, and passes twin answers and changes to the twin. A method that
+//! has to wait runs in a separate task and delays no other. The loop never waits for send
+//! capacity: it retries a twin request that cannot be sent immediately.
 
 mod calls;
 pub(crate) mod counts;
@@ -32,10 +32,10 @@ use crate::supervision::Supervisor;
 use calls::Calls;
 use drain::{Drain, DrainPurpose, DrainStep};
 
-/// Maximum number of events that are handled before the other branches of the loop.
+/// Maximum number of events handled before the loop polls its other branches.
 const EVENTS_AT_ONCE: usize = 64;
 
-/// Device and everything that its event loop uses.
+/// A device with everything that its event loop uses.
 pub(crate) struct Device {
     pub(crate) id: DeviceId,
     pub(crate) connection: Connection,
@@ -46,24 +46,24 @@ pub(crate) struct Device {
     pub(crate) counts: Arc<Counts>,
     pub(crate) service_manager: ServiceManager,
     pub(crate) supervisor: Supervisor,
-    /// Persisted data; `None` if nothing outlives the process.
+    /// Persisted data; `None` if nothing is persisted.
     pub(crate) durable: Option<Durable>,
 }
 
 /// Event that the loop handles.
 enum Event {
     Incoming(Incoming),
-    /// A twin request may be ready to send.
+    /// Twin request that may be ready to send.
     TwinReady,
-    /// A heartbeat to the service manager is due.
+    /// Due heartbeat to the service manager.
     AliveDue,
-    /// The host is asked to stop.
+    /// Request to stop the host.
     Stop,
-    /// A reboot that a plugin requested is due.
+    /// Due reboot, which a plugin has requested.
     RebootDue,
-    /// The reboot command has ended without a reboot, so the host goes on.
+    /// End of the reboot command without a reboot. The host continues.
     RebootOver,
-    /// The progress of a drain must be checked.
+    /// Time to check the progress of a drain.
     DrainTick,
 }
 
@@ -73,8 +73,8 @@ impl Device {
         let mut stop = std::pin::pin!(stop);
         let mut arrivals = Arrivals::default();
         let mut drain: Option<Drain> = None;
-        // Time of the next `DrainTick`. Kept across iterations, so that other events do not
-        // postpone it.
+        // Time of the next `DrainTick`. It is kept across iterations, so that frequent events
+        // do not postpone it.
         let mut tick = Instant::now();
         let mut stopping = false;
         let mut reboot: Option<AbortOnDropHandle<()>> = None;
@@ -187,7 +187,7 @@ impl Device {
         }
     }
 
-    /// Begins a drain: no new calls and no new jobs start.
+    /// Starts a drain, during which no calls and no jobs start.
     fn drain(&self, calls: &Calls, then: DrainPurpose) -> Drain {
         info!(device = %self.id, calls = calls.len(), grace = ?self.grace, "draining");
         self.router.drain();
@@ -218,7 +218,7 @@ impl Device {
         calls.start("malformed", async move { caller.answer("malformed", answer).await });
     }
 
-    /// Creates the return path for the answer to a method.
+    /// Creates the return path for the answer of a method.
     fn caller(&self, rid: RequestId, arrived: Instant) -> Caller {
         let outbox = self.connection.outbox();
         let guard = outbox.begin_answer();
@@ -237,7 +237,7 @@ impl Device {
     }
 }
 
-/// Part of the loop's state that the events of the connection change.
+/// State of the loop that changes with events of the connection.
 #[derive(Default)]
 struct Arrivals {
     calls: Calls,

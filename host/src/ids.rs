@@ -1,7 +1,6 @@
 //! Unique ids of calls and of requests to the hub.
 //!
-//! A random prefix distinguishes the ids of different runs of the host, both in the hub's
-//! answers and in the log.
+//! A random prefix distinguishes the ids of different runs of the host.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 

@@ -1,16 +1,16 @@
-//! Database of everything that outlives the process.
+//! Database of all persisted data of a device.
 //!
-//! It contains pending reports and messages, jobs, the state of plugins, the desired
-//! properties that they accepted, reboots, answers to repeated methods, and the plugins that
-//! an operator has disabled.
+//! It contains pending reports and messages, jobs, the state of plugins, accepted desired
+//! properties, reboots, answers to repeated methods, and the names of plugins that an operator
+//! has disabled.
 //!
-//! The future of [`Journal::write`] resolves after its change is persisted. Concurrent
-//! changes share one commit and one sync, which a single writer thread makes. A [`Source`]
-//! keeps its data in memory and adds its changes to every commit. [`Journal::nudge`]
-//! requests a commit that no caller waits for.
+//! The future of [`Journal::write`] resolves once the change is persisted. Concurrent changes
+//! share one commit and one sync of a single writer thread. A [`Source`] keeps its data in
+//! memory and adds its changes to every commit. [`Journal::nudge`] requests a commit without
+//! waiting for it.
 //!
-//! The journal does not interpret its records. A method that persists nothing never
-//! accesses it.
+//! The journal does not interpret its records. A method that persists nothing does not access
+//! the journal.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
@@ -46,7 +46,7 @@ mod writer;
 #[cfg(test)]
 pub(crate) mod tests;
 
-/// Maximum number of changes that are queued for the writer; further callers wait.
+/// Maximum number of changes in the writer's queue. Further callers wait.
 const QUEUE: usize = 256;
 
 /// Maximum number of concurrent reads on blocking threads.
@@ -54,15 +54,14 @@ const READERS: usize = 8;
 
 /// Component that keeps its data in memory and persists it through the journal.
 pub(crate) trait Source: Send + Sync {
-    /// Persists the changes since the last call. Returns `false` if there are none.
+    /// Writes the changes since the last call. Returns `false` if there are none.
     fn save(&self, pages: &Pages<'_>) -> Result<bool, Broken>;
 
-    /// Receives the outcome of the last [`Source::save`]: `written` is `true` if its changes
-    /// are persisted.
+    /// Receives the outcome of the commit after [`Source::save`]. `written` is `true` if the
+    /// changes are persisted.
     fn saved(&self, written: bool);
 
-    /// Marks all data as not persisted, because the file was corrupt and has been replaced
-    /// by an empty one.
+    /// Marks all data as not persisted, because the corrupt file was replaced by an empty one.
     fn lost(&self);
 }
 
@@ -82,8 +81,8 @@ pub(crate) struct Journal {
 }
 
 impl Journal {
-    /// Opens the journal of a device, or creates one. A corrupt file is renamed, reported in
-    /// the log and replaced by an empty one. Blocks.
+    /// Opens the journal of a device, or creates one. A corrupt file is renamed, logged and
+    /// replaced by an empty one. Blocks.
     pub(crate) fn open(
         directory: &Path,
         device: &str,
@@ -99,8 +98,8 @@ impl Journal {
         commits: CommitLimits,
     ) -> Result<Journal, JournalError> {
         let store = Arc::new(Store::open(disk, directory, device)?);
-        // Besides the changes, which need permits, the channel holds at most two nudges and
-        // the closing commands.
+        // In addition to the changes, which need permits, the channel holds at most two nudges
+        // and the close commands.
         let (to_writer, messages) = sync_channel(QUEUE + 8);
         let sources = Arc::new(Mutex::new(Vec::new()));
         let nudged = Arc::new(AtomicBool::new(false));
@@ -138,7 +137,7 @@ impl Journal {
         })
     }
 
-    /// Adds a source, whose changes are part of every later commit.
+    /// Registers a source, whose changes become part of every later commit.
     pub(crate) fn keep(&self, source: Arc<dyn Source>) {
         self.sources.lock().push(source);
     }
@@ -146,12 +145,13 @@ impl Journal {
     /// Starts the supervision of the writer thread.
     pub(crate) fn supervise(&self, pulse: Pulse) {
         *self.pulse.lock() = Some(pulse);
-        // Wakes the writer, which sends no heartbeat while it waits without a timeout.
+        // Wakes the writer, which otherwise waits without a timeout and sends no heartbeat.
         self.nudge();
     }
 
-    /// Persists a change. `change` runs on the writer thread, in the order of the calls, even
-    /// if this future is dropped. If it returns an error, it must not have changed anything.
+    /// Persists a change. `change` runs on the writer thread, in the order of the calls, and
+    /// even if this future is dropped. If `change` returns an error, it must not have written
+    /// anything.
     pub(crate) async fn write<T: Send + 'static>(
         &self,
         change: impl FnOnce(&Pages<'_>) -> Result<T, Stop> + Send + 'static,
@@ -159,8 +159,8 @@ impl Journal {
         self.write_or(change, drop).await
     }
 
-    /// Persists a change like [`Journal::write`], and calls `undo` with the result of
-    /// `change` if the commit fails. For changes that were also made in memory.
+    /// Persists a change that was also made in memory. Like [`Journal::write`], but calls
+    /// `undo` with the result of `change` if the commit fails.
     pub(crate) async fn write_or<T: Send + 'static>(
         &self,
         change: impl FnOnce(&Pages<'_>) -> Result<T, Stop> + Send + 'static,
@@ -169,16 +169,16 @@ impl Journal {
         self.enqueue(None, change, undo).await
     }
 
-    /// Persists a change that a plugin has requested. Waits if the plugin causes more commits
-    /// than allowed. If this future is dropped during that wait, the change is not made.
+    /// Persists a change on behalf of a plugin. Waits first if the plugin exceeds its rate of
+    /// commits; dropping the future during that wait discards the change.
     pub(crate) async fn write_for<T: Send + 'static>(
         &self,
         plugin: &str,
         change: impl FnOnce(&Pages<'_>) -> Result<T, Stop> + Send + 'static,
         undo: impl FnOnce(T) + Send + 'static,
     ) -> Result<T, HostError> {
-        // A single wait is enough: all changes that have waited share one or two commits, and
-        // later changes wait for those.
+        // Waiting once is enough: changes that have waited share one or two commits, and later
+        // changes wait for those commits.
         let wait = self.rates.wait_of(plugin);
         if !wait.is_zero() {
             sleep(wait).await;
@@ -215,7 +215,7 @@ impl Journal {
     /// Requests a commit of the changes of the sources, without waiting for it.
     pub(crate) fn nudge(&self) {
         if !self.nudged.swap(true, Ordering::AcqRel) {
-            // Fails only after the writer has ended with a last commit.
+            // Fails only after the writer has made its last commit and ended.
             self.to_writer.send(WriterCommand::Nudge).ok();
         }
     }
@@ -232,8 +232,8 @@ impl Journal {
         found.map_err(|broken| HostError::Other(format!("journal: {broken}")))
     }
 
-    /// Reads records like [`Journal::read`], on a blocking thread. At most [`READERS`] reads
-    /// run at the same time, so that a slow disk does not occupy all blocking threads.
+    /// Reads records on a blocking thread. At most [`READERS`] reads run at the same time, so
+    /// that a slow disk does not occupy all blocking threads.
     pub(crate) async fn read_apart<T: Send + 'static>(
         self: &Arc<Self>,
         query: impl FnOnce(&Snapshot) -> Result<T, Broken> + Send + 'static,
@@ -247,13 +247,13 @@ impl Journal {
         reading.await.map_err(|_| closed())?
     }
 
-    /// Returns the path of the corrupt file that was set aside on opening, if there was one.
+    /// Returns the new path of a corrupt file that was renamed on opening, if there was one.
     #[cfg(test)]
     pub(crate) fn set_aside(&self) -> Option<&Path> {
         self.store.set_aside.as_deref()
     }
 
-    /// Persists the pending changes and releases the directory. Later changes are refused.
+    /// Persists the pending changes and releases the directory. Later changes fail.
     pub(crate) async fn close(&self) {
         self.capacity.close();
         self.to_writer.send(WriterCommand::Close).ok();

@@ -1,8 +1,8 @@
 //! The last working configuration and plugin versions, on disk.
 //!
-//! If a plugin's file does not load at a start, the host runs the last working version of
-//! the plugin. If `host.toml` is invalid, it uses the last working configuration. A bad
-//! file therefore never prevents a restart of a working host.
+//! If a plugin's file does not load at the start, the host runs the last working version. If
+//! `host.toml` is invalid, the host uses the last working configuration. So a bad file never
+//! keeps a working host from restarting.
 //!
 //! The directory `known-good` in the data directory contains:
 //!
@@ -10,7 +10,7 @@
 //! * `record.json`: the path of the configuration and the digests of each plugin;
 //! * `DIGEST.wasm`: the bytes of a version.
 //!
-//! Every file is replaced atomically. `swap` decides which versions have worked.
+//! Files are replaced atomically. `swap` decides which versions work.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, DirBuilder, File};
@@ -57,19 +57,19 @@ pub(crate) struct GoodVersion {
     /// Last working version.
     #[serde(default)]
     pub(crate) good: Option<String>,
-    /// Rolled-back version, which is not loaded again until its file changes.
+    /// Version that was rolled back. It is not loaded again until the plugin's file changes.
     #[serde(default)]
     pub(crate) rolled_back: Option<String>,
 }
 
 impl KnownGood {
-    /// Returns a handle to the directory in `data`, without any access to the disk.
+    /// Returns a handle to the directory in `data`. Does not access the disk.
     pub(crate) fn in_data(data: &Path) -> KnownGood {
         KnownGood { directory: data.join("known-good") }
     }
 
-    /// Returns the last working configuration of the file at `path`, or `None` if there is
-    /// none. Reads the disk.
+    /// Returns the last working configuration for the file at `path`, if there is one. Reads
+    /// the disk.
     pub(crate) fn configuration(&self, path: &Path) -> Option<Config> {
         let known = self.record().configuration?;
         if known != std::path::absolute(path).ok()? {
@@ -124,7 +124,7 @@ impl KnownGood {
         for entry in fs::read_dir(&self.directory)? {
             let path = entry?.path();
             let stem = path.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default();
-            // A killed host leaves an incomplete file.
+            // A host that was killed may have left an incomplete file.
             let is_unfinished = path.extension().is_some_and(|end| end == UNFINISHED);
             if is_unfinished || (is_a_digest(stem) && !needed.contains(stem)) {
                 fs::remove_file(&path)?;
@@ -133,12 +133,12 @@ impl KnownGood {
         Ok(())
     }
 
-    /// Replaces a file atomically: a crash leaves either the old or the new content.
+    /// Replaces a file atomically, so that a crash leaves either the old or the new content.
     fn replace(&self, path: &Path, bytes: &[u8]) -> io::Result<()> {
         DirBuilder::new().recursive(true).mode(0o700).create(&self.directory)?;
         let temporary = path.with_extension(UNFINISHED);
         let mut options = File::options();
-        // A configuration may contain secrets of plugins.
+        // A configuration can contain secrets of plugins.
         options.create(true).truncate(true).write(true).mode(0o600);
         let written = options
             .open(&temporary)
@@ -153,7 +153,7 @@ impl KnownGood {
     }
 }
 
-/// Returns `true` if `text` is a digest, which cannot be a path to another directory.
+/// Returns `true` if `text` is a digest. A digest cannot be a path to another directory.
 fn is_a_digest(text: &str) -> bool {
     text.len() == 64 && text.bytes().all(|byte| byte.is_ascii_hexdigit())
 }

@@ -1,5 +1,5 @@
-//! Plugin host for one IoT Hub device: owns its connection and its twin, and routes its
-//! direct methods to plugins.
+//! Plugin host for an IoT Hub device: owns the device's connection and twin, and routes direct
+//! methods to plugins.
 //!
 //! ```
 //! use behaviour_host::{Config, run};
@@ -25,8 +25,8 @@
 //! # }
 //! ```
 //!
-//! The first start checks the configuration and loads every plugin before it connects.
-//! Later starts fall back to the last working configuration and plugin versions.
+//! The first start checks the configuration and loads every plugin before it connects. Later
+//! starts fall back to the last working configuration and versions.
 //!
 //! The crate emits `tracing` events and never installs a subscriber. Log lines of plugins
 //! have the target `plugin`.
@@ -76,7 +76,7 @@ mod simulate;
 mod supervision;
 mod swap;
 
-/// Decodes the packets of a hub; returns their number. For fuzzing only.
+/// Decodes the packets in `bytes` and returns their number. For fuzzing only.
 #[doc(hidden)]
 #[must_use]
 pub fn read_packets(bytes: &[u8]) -> usize {

@@ -14,14 +14,14 @@ use crate::device::counts::Counts;
 
 pub use heap::share as share_heap;
 
-/// Delay between the start and the first release, by which the start has freed its memory.
+/// Delay before the first release. The start has freed its memory by then.
 const AFTER_START: Duration = Duration::from_secs(1);
 
 /// Interval of later releases.
 const EVERY: Duration = Duration::from_secs(15);
 
-/// Returns unused memory once after the start and then periodically; never completes.
-/// `plugins` lists the loaded plugins, which return the unused memory of their calls.
+/// Returns unused memory to the system once after the start and then periodically; never
+/// completes. `plugins` lists the loaded plugins, whose calls may hold unused memory.
 pub(crate) async fn release_unused(plugins: impl Fn() -> Vec<Plugin>, counts: Arc<Counts>) {
     sleep(AFTER_START).await;
     blocking(|| {
@@ -68,7 +68,7 @@ mod tests {
         tokio::time::sleep(2 * AFTER_START).await;
 
         let mut burst: Vec<_> = (0..100_000).map(|_| vec![1_u8; 1024]).collect();
-        // The last allocation pins the heap below it, as any long-lived one does.
+        // The last allocation keeps the heap below it in use, as any long-lived one does.
         burst.drain(..burst.len() - 1);
         counts.answered(200);
         let before = resident("RssAnon:");

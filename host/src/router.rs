@@ -1,9 +1,9 @@
 //! Routing of methods to plugins, and conversion of every outcome to one answer.
 //!
-//! [`Router::answer`] returns an answer, never a `Result`, because every method with a
-//! request id gets exactly one answer. A call keeps the version of its plugin that was
-//! active when the call began, even if that version is replaced meanwhile. The router does
-//! not depend on the connection: plugins reach the hub through the handles in [`Lent`].
+//! [`Router::answer`] returns an answer, never a `Result`, because every method with a request
+//! id gets exactly one answer. A call keeps the plugin version with which it began, even if
+//! that version is replaced meanwhile. The router does not depend on the connection: plugins
+//! reach the hub through the handles in [`Lent`].
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -33,14 +33,14 @@ mod idempotency;
 mod jobs;
 mod table;
 
-/// The time limit for a call to wait for its plugin to load. It is well below IoT Hub's default
-/// response timeout of 30 s.
+/// Time limit for a call to wait until its plugin is loaded. IoT Hub's default response timeout
+/// is 30 s.
 const LOADING_WAIT: Duration = Duration::from_secs(10);
 
-/// The slot of a plugin that runs in the sandbox.
+/// Slot of a plugin.
 pub(crate) type PluginSlot = Slot<Plugin>;
 
-/// The table of plugins, with the state that their calls share.
+/// Table of plugins, and the state that their calls share.
 pub(crate) struct Router {
     table: RwLock<Arc<Table>>,
     lent: Arc<Lent>,
@@ -69,7 +69,7 @@ impl Router {
         Arc::clone(&self.table.read())
     }
 
-    /// Returns all plugins, including the previous versions that are kept for a rollback.
+    /// Returns all plugins, including previous versions that are kept for a rollback.
     pub(crate) fn plugins(&self) -> Vec<Plugin> {
         let table = self.table();
         let versions = table
@@ -79,25 +79,26 @@ impl Router {
         versions.map(|version| version.loaded.plugin.clone()).collect()
     }
 
-    /// Replaces the table, and returns the previous one.
+    /// Replaces the table and returns the previous one.
     pub(crate) fn set_table(&self, table: Table) -> Arc<Table> {
         let mut current = self.table.write();
         std::mem::replace(&mut current, Arc::new(table))
     }
 
-    /// Returns a call with a new id.
+    /// Creates a call with a new id.
     pub(crate) fn new_call<'a>(&self, method: &'a str, payload: &'a str) -> Call<'a> {
         let id = self.calls.text().into();
         let (attempt, boot_outcome) = (1, BootOutcome::NotWaitedFor);
         Call { id, method, payload, attempt, boot_outcome, lent: Arc::clone(&self.lent) }
     }
 
-    /// Notifies the jobs of the end of a call whose answer is not sent to the hub.
+    /// Notifies the jobs that a call has ended. Used for calls whose answer is not sent to the
+    /// hub.
     pub(crate) fn call_ended(&self, id: &str) {
         self.lent.jobs.call_ended(id);
     }
 
-    /// Rejects all new calls as `draining` from now on.
+    /// Rejects all new calls as `draining`.
     pub(crate) fn drain(&self) {
         self.draining.store(true, Ordering::Relaxed);
     }
@@ -107,7 +108,7 @@ impl Router {
         self.draining.load(Ordering::Relaxed)
     }
 
-    /// Cancels the running calls. Each is answered as `draining`.
+    /// Cancels the running calls, which are answered as `draining`.
     pub(crate) fn stop_calls(&self) {
         self.stopped().cancel();
     }
@@ -118,13 +119,13 @@ impl Router {
         self.draining.store(false, Ordering::Relaxed);
     }
 
-    /// Returns the token that cancels the calls that begin now.
+    /// Returns the token that cancels calls beginning now.
     fn stopped(&self) -> CancellationToken {
         self.stopped.read().clone()
     }
 
     /// Calls the plugin that serves the method. A repeated call gets the answer of the first
-    /// instead. `payload` is the payload from the hub. An empty payload means `null`.
+    /// call instead. An empty payload means `null`.
     pub(crate) async fn answer(&self, method: &MethodName, payload: &[u8]) -> Answer {
         let table = self.table();
         let known = table.serving(method).and_then(|slot| {
@@ -135,8 +136,8 @@ impl Router {
         let Some((plugin, key, idempotency)) = known else {
             return self.run(&table, method, payload).await;
         };
-        // Boxed because few calls have an idempotency key, and without the box the future of
-        // every call would be larger.
+        // Boxed because few calls have an idempotency key, and the future of every other call
+        // would become larger.
         let run = Box::pin(self.run(&table, method, payload));
         let (answer, is_first) = self.idempotency.answer(key, idempotency, run).await;
         if !is_first {
@@ -154,10 +155,10 @@ impl Router {
         let slot = table.serving(method);
         let stopped = self.stopped();
         let outcome = tokio::select! {
-            // Most calls end on the first poll, before a waiter for the cancellation is registered.
+            // Most calls end at the first poll, before they register for cancellation.
             biased;
-            // A panic of a plugin is a trap in the sandbox. A panic here is the host's, and is
-            // answered as well.
+            // The sandbox turns a panic of a plugin into a trap. A panic that arrives here is
+            // the host's, and is answered as well.
             outcome = caught(self.call(slot, call, payload)) => outcome
                 .unwrap_or_else(|panic| Err(MethodFailure::Call(CallError::HostFault(panic)))),
             () = stopped.cancelled() => Err(MethodFailure::Draining),
@@ -179,10 +180,10 @@ impl Router {
     }
 
     /// Returns the answer to a method with a malformed name, which no plugin can serve.
-    pub(crate) fn refuse_malformed(&self, why: &str) -> Answer {
+    pub(crate) fn refuse_malformed(&self, reason: &str) -> Answer {
         let (id, status, error) = (self.calls.text().into(), 404, "unknown-method");
-        warn!(plugin = "none", call = %id, status, error, "{why}");
-        failure_answer(id, status, error, why)
+        warn!(plugin = "none", call = %id, status, error, "{reason}");
+        failure_answer(id, status, error, reason)
     }
 
     /// Waits for the plugin if it is still being loaded, then calls it.
@@ -221,8 +222,7 @@ fn failure_answer(call: Arc<str>, status: i32, error: &str, message: &str) -> An
     Answer { status, body: body.to_string(), call }
 }
 
-/// Records the end of a call on the slot of its plugin, and logs a change of the plugin's
-/// health.
+/// Records the end of a call in the plugin's slot, and logs a change of the plugin's health.
 pub(crate) fn ended(slot: &PluginSlot, call: &Begun<Plugin>, error: Option<&CallError>) {
     let outcome = failure::outcome(error);
     let message = || error.map(CallError::message).unwrap_or_default();

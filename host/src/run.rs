@@ -1,6 +1,5 @@
-//! Assembles a device from a configuration and runs it.
-//!
-//! [`ProcessParts`] holds everything that the devices of a process share.
+//! Assembles a device from a configuration and runs it. [`ProcessParts`] contains everything
+//! that the devices of a process share.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -43,13 +42,13 @@ pub use error::RunError;
 mod check;
 mod error;
 
-/// Time limit for the journal's last commit after a task of the host has ended.
+/// Time limit for the journal's last commit after an essential task has ended.
 const LAST_COMMIT: Duration = Duration::from_secs(5);
 
 /// Runs the host until `stop` completes.
 ///
-/// The host then accepts no new calls, waits for running calls within their grace period,
-/// disconnects and returns. It reconnects without a limit on the number of attempts.
+/// After `stop`, the host accepts no new calls, waits for running calls within their grace
+/// period, disconnects and returns. It reconnects without a limit on attempts.
 ///
 /// # Errors
 ///
@@ -63,7 +62,7 @@ pub async fn run(
     run_on(&Machine::default(), config, identity, stop).await
 }
 
-/// Runs the host like [`run`], with the boot information of `machine`.
+/// Runs the host like [`run`], with boot information from `machine`.
 pub async fn run_on(
     machine: &Machine,
     config: Config,
@@ -72,7 +71,7 @@ pub async fn run_on(
 ) -> Result<(), RunError> {
     let service_manager = ServiceManager::of_environment();
     let supervisor = Supervisor::new(service_manager.watchdog());
-    // Opened first, because it contains the last working configuration.
+    // Opened first, because the data directory contains the last working configuration.
     let durable = Durable::open(&config.host, &identity, machine).await?;
     let known = KnownGood::in_data(&durable.directory);
     let (shared, dial, control) =
@@ -97,7 +96,7 @@ pub async fn run_on(
     supervisor.stopping();
     if let Some(ended) = ended {
         background.tasks.abort_all();
-        // The ended task may be the journal, so closing it may never complete.
+        // The task that ended may be the journal's writer, so closing the journal could hang.
         tokio::time::timeout(LAST_COMMIT, journal.close()).await.ok();
         return Err(ended.into());
     }
@@ -107,9 +106,9 @@ pub async fn run_on(
     Ok(())
 }
 
-/// Prepares everything that can fail before the first connection. If a configuration has
-/// worked before, the plugins are loaded later, and that configuration replaces one that
-/// cannot be used.
+/// Prepares everything that can fail before the first connection. If a configuration has worked
+/// before, the plugins are loaded after the start, and the last working configuration replaces
+/// an unusable one.
 async fn prepare_or_fall_back(
     config: Config,
     identity: &DeviceConnectionString,
@@ -126,8 +125,8 @@ async fn prepare_or_fall_back(
         Err(error) => error,
     };
     let Some(good) = good else { return Err(error) };
-    // The last working configuration may need the CA file of the command line. It is also
-    // tried without that file, because the refused `host.toml` may name a wrong one.
+    // The last working configuration may need the CA file of the command line. A second attempt
+    // omits this file, because the refused `host.toml` may name a wrong one.
     let mut with_ca_file = good.clone();
     with_ca_file.hub.ca_file = good.hub.ca_file.clone().or(ca_file);
     for config in [with_ca_file, good] {
@@ -156,7 +155,7 @@ async fn prepare(
     Ok((shared, dial, control))
 }
 
-/// Time at which plugins are loaded.
+/// Time at which the plugins are loaded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Plugins {
     /// Before the first connection; a plugin that does not load is an error.
@@ -176,8 +175,8 @@ pub(crate) struct ProcessParts {
 }
 
 impl ProcessParts {
-    /// Creates the engine and, unless `when` is [`Plugins::Later`], loads the plugins. Runs
-    /// on a blocking thread.
+    /// Creates the engine and, for [`Plugins::Now`], loads the plugins. Runs on a blocking
+    /// thread.
     pub(crate) async fn load(
         config: Config,
         when: Plugins,
@@ -198,7 +197,7 @@ impl ProcessParts {
     }
 
     /// Creates a device with its own connection and twin, and starts to connect. Without
-    /// `durable` nothing is persisted. `changes` is notified when its plugins change.
+    /// `durable`, nothing is persisted. `changes` is notified when the plugins change.
     pub(crate) fn device(&self, dial: Dial, durable: Option<Durable>, changes: &Changes) -> Device {
         let identity = dial.identity().clone();
         let id = identity.device.clone();
@@ -235,7 +234,7 @@ impl ProcessParts {
         let slots = self.config.plugins.iter().map(|(name, section)| {
             let (patience, changes) = (section.patience, changes.clone());
             let slot = match self.plugins.get(name) {
-                Some(made) => Slot::new(name, made.clone(), patience, changes),
+                Some(loaded) => Slot::new(name, loaded.clone(), patience, changes),
                 None => Slot::loading(name, patience, changes),
             };
             (name.clone(), Arc::new(slot))

@@ -1,10 +1,10 @@
 //! Many devices in one process, to load-test a hub.
 //!
 //! The devices share the engine and the compiled plugins. Each has its own connection and
-//! twin. The limits of a plugin apply to all devices together: `calls_at_once` limits the
+//! A plugin's limits apply to all devices together; `calls_at_once`, for example, limits the
 //! calls of the whole fleet.
 //!
-//! The devices only answer methods. A service creates the load.
+//! The devices only answer methods. The load has to come from a service.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -26,12 +26,12 @@ mod fleet;
 pub use figures::Figures;
 pub use fleet::{Fleet, FleetError};
 
-/// Interval of the reports of figures.
+/// Interval between two reports of figures.
 const REPORT_EVERY: Duration = Duration::from_millis(500);
 
-/// Runs a fleet until `stop` completes, then drains all devices and returns the final
-/// figures. `rate` is the number of devices that connect per second. `report` is called
-/// with the current figures twice a second.
+/// Runs a fleet until `stop` completes, then drains all devices and returns the final figures.
+/// `rate` is the number of new connections per second. `report` receives the current figures
+/// twice a second.
 pub async fn simulate(
     config: Config,
     fleet: Fleet,
@@ -44,7 +44,7 @@ pub async fn simulate(
     let dial = |identity: DeviceConnectionString| {
         Dial::new(identity, &config.hub, Arc::clone(&tls)).map_err(RunError::from)
     };
-    // Checks all identities before the first device connects.
+    // All identities are checked before the first device connects.
     let dials = fleet.into_devices().map(dial).collect::<Result<Vec<_>, _>>()?;
     let supervisor = Supervisor::new(None);
     let shared = ProcessParts::load(config, Plugins::Now, supervisor.clone()).await?;

@@ -43,6 +43,6 @@ async fn every_device_of_a_fleet_connects_and_answers_until_the_fleet_drains() {
     stop.send(()).unwrap();
     let figures = within("the fleet drains", simulation).await.unwrap().unwrap();
 
-    assert_eq!((figures.most_connected, figures.connected), (DEVICES, 0));
+    assert_eq!((figures.max_connected, figures.connected), (DEVICES, 0));
     assert_eq!((figures.methods, figures.errors), (DEVICES as u64, 0));
 }

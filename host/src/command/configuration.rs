@@ -17,7 +17,7 @@ pub(crate) struct ConfigurationArguments {
     ca_file: Option<PathBuf>,
 }
 
-/// Reads the configuration; an error names the file.
+/// Reads the configuration. The error message starts with the file name.
 pub(super) fn read(common: &ConfigurationArguments) -> Result<Config, CommandError> {
     let path = &common.config;
     let config = Config::read(path).map_err(|error| match error {

@@ -7,15 +7,14 @@ use protocol::connection_string::ConnectionStringError;
 
 pub(crate) type CommandError = program::CommandError<CommandErrorKind>;
 
-/// Kinds of failure with their own exit codes, for scripts. The codes agree with those of
-/// `behaviour-service`.
+/// Kinds of failure. Each has an exit code, which is the same in `behaviour-service`.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) enum CommandErrorKind {
     #[default]
     Other,
-    /// No host runs with this configuration.
+    /// Configuration that no running host has.
     NoHost,
-    /// No plugin of this name is in the host's configuration.
+    /// Plugin name that the host's configuration does not contain.
     UnknownPlugin,
 }
 
@@ -37,7 +36,7 @@ impl ExitKind for CommandErrorKind {
     }
 }
 
-/// The hint for the connection string of a service in place of a device's.
+/// Hint for a service's connection string where a device's is expected.
 const OF_SERVICE: &str = "this is a service's connection string; `behaviour-service devices \
     connection-string ID` and the device's page in the Azure portal show the device's";
 
@@ -81,7 +80,7 @@ impl Classify<FleetError> for CommandErrorKind {
             }
             FleetError::Twice { .. } => "a device has one connection at a time: remove one line",
             FleetError::Read { .. } | FleetError::TooFew { .. } => {
-                "make the file with `behaviour-service devices create --prefix sim- --count N`"
+                "create the file with `behaviour-service devices create --prefix sim- --count N`"
             }
         };
         Some(hint.to_owned())

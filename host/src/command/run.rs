@@ -15,14 +15,14 @@ use super::error::{CommandError, CommandErrorKind};
 /// Future that completes when the program must stop.
 type Stopped = std::pin::Pin<Box<dyn Future<Output = ()> + Send>>;
 
-/// Limit on open files and sockets: many times what the limits of plugins allow, and the
-/// same as in the systemd unit.
+/// Limit on open files and sockets. It far exceeds the needs of plugins at their limits, and is
+/// the same in the systemd unit.
 const OPEN_FILES: u64 = 4096;
 
-/// Time limit for blocking threads to end after everything else has ended.
+/// Time limit for blocking threads at exit.
 const LAST_THREADS: Duration = Duration::from_secs(1);
 
-/// Targets of the log: plugins, and the crates that log.
+/// Log targets: `plugin`, and the crates that log.
 pub(super) const LOG_TARGETS: &[&str] = &[
     "plugin",
     "behaviour_host",
@@ -87,7 +87,7 @@ pub(super) fn run(
     until_signal(|stopped| behaviour_host::run(config, identity, stopped))
 }
 
-/// Returns the last working configuration in place of an invalid file.
+/// Returns the last working configuration if the file is invalid.
 fn last_good(common: &ConfigurationArguments, error: CommandError) -> Result<Config, CommandError> {
     let identity = text::variable(IDENTITY).ok().flatten();
     let identity = identity.and_then(|text| text.trim().parse().ok());
@@ -101,7 +101,7 @@ fn last_good(common: &ConfigurationArguments, error: CommandError) -> Result<Con
     }
 }
 
-/// Keeps the memory of this process, which contains keys, out of core dumps and hidden from
+/// Excludes the memory of this process, which contains keys, from core dumps, and hides it from
 /// other programs of the same user.
 pub(super) fn hide_memory() {
     #[cfg(target_os = "linux")]
@@ -123,8 +123,8 @@ where
     let runtime = tokio::runtime::Runtime::new().context("cannot start the runtime")?;
     let outcome = runtime.block_on(async {
         let (stop, stopped) = tokio::sync::oneshot::channel();
-        // Spawned so that it runs on a worker thread, like the tasks that it talks to.
-        // Otherwise every method would cross threads twice.
+        // Spawned so that it runs on a worker thread, like the tasks that it communicates with.
+        // Otherwise every method would switch threads twice.
         let work = tokio::spawn(work(Box::pin(async { drop(stopped.await) })));
         let signals = async move {
             let mut signals = Signals::new()?;
@@ -159,7 +159,7 @@ pub(super) fn identity(config: &Config) -> Result<DeviceConnectionString, Comman
     text.trim().parse().map_err(|error| CommandError::from(error).context(source))
 }
 
-/// Returns the error about a missing connection string.
+/// Returns the error for a missing connection string.
 fn no_identity() -> CommandError {
     let error =
         CommandError::new(CommandErrorKind::Other, "connection string of the device is missing");

@@ -13,7 +13,7 @@ use super::configuration::{ConfigurationArguments, read};
 use super::error::CommandError;
 use super::run::{LOG_TARGETS, hide_memory, until_signal};
 
-/// Interval of the lines if standard error is not a terminal.
+/// Interval of printed lines if standard error is not a terminal.
 const LINE_EVERY: Duration = Duration::from_secs(10);
 
 const EXAMPLES: &str = "\
@@ -62,8 +62,8 @@ pub(super) fn simulate(arguments: SimulateArguments) -> Result<(), CommandError>
     Ok(())
 }
 
-/// Display of the figures: one line that is redrawn on a terminal, or a new line every
-/// [`LINE_EVERY`] otherwise.
+/// Display of the figures: a line that is redrawn on a terminal, or else a new line every
+/// [`LINE_EVERY`].
 struct Progress {
     to: LogWriter,
     terminal: bool,
@@ -77,8 +77,8 @@ impl Progress {
 
     /// Shows the current figures.
     fn show(&mut self, figures: &Figures) {
-        // Errors are ignored: the simulation goes on without its display. The cursor
-        // returns to the start of the line, so that a log line overwrites it.
+        // Errors are ignored, because the simulation works without the display. The cursor
+        // returns to the start of the line, so that a log line overwrites the figures.
         if self.terminal {
             let _ = write!(self.to, "\r\x1b[K{figures}\r");
         } else if self.printed.is_none_or(|at| at.elapsed() >= LINE_EVERY) {

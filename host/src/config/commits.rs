@@ -1,11 +1,11 @@
-//! Limits of commits to disk: the keys of `[host]` that contain `commits`.
+//! Limits on commits to disk: the keys of `[host]` that contain `commits`.
 
 /// Limits on the rate of commits to disk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct CommitLimits {
-    /// Maximum number of commits of the whole host per minute.
+    /// Maximum number of commits per minute.
     pub per_minute: u32,
-    /// Maximum number of commits with changes of one plugin per minute.
+    /// Maximum number of commits per minute that contain changes of one plugin.
     pub per_plugin: u32,
 }
 

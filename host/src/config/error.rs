@@ -8,10 +8,10 @@ use protocol::id::IdError;
 
 use super::http::HttpError;
 
-/// Error in a configuration. Its message is one line that names the key.
+/// Error in a configuration. The message is one line that names the key.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
-    /// The file cannot be read.
+    /// File that cannot be read.
     #[error("{}", .path.display())]
     Read {
         /// Path of the file.
@@ -28,7 +28,7 @@ pub enum ConfigError {
         /// Message of the parser, in one line.
         problem: String,
     },
-    /// No plugin is configured.
+    /// No plugins.
     #[error("no [plugins.NAME]: every method would be unknown")]
     NoPlugins,
     /// Invalid plugin name.
@@ -38,16 +38,16 @@ pub enum ConfigError {
     #[error("`host.report_plugins_under` is `{0}`, not 1 to 64 letters, digits, `-` or `_`")]
     PropertyName(String),
     /// A key of `[hub]` or `[host]` whose value is out of range.
-    #[error("`{key}` is {found:?}, not between {least:?} and {most:?}")]
+    #[error("`{key}` is {found:?}, not between {min:?} and {max:?}")]
     Range {
         /// Key with its table.
         key: &'static str,
         /// Configured duration.
         found: Duration,
-        /// Shortest allowed duration.
-        least: Duration,
-        /// Longest allowed duration.
-        most: Duration,
+        /// Minimum duration.
+        min: Duration,
+        /// Maximum duration.
+        max: Duration,
     },
     /// Reboot command without a program.
     #[error("`host.reboot_command` is empty; name the program and its arguments")]
@@ -109,16 +109,16 @@ pub enum ConfigError {
         #[source]
         source: LimitError,
     },
-    /// Limit above that of IoT Hub.
-    #[error("[plugins.{plugin}.limits]: `{limit}` is {found}; IoT Hub carries {most} at most")]
-    PastTheHub {
+    /// Limit that exceeds the limit of IoT Hub.
+    #[error("[plugins.{plugin}.limits]: `{limit}` is {found}; IoT Hub allows at most {max}")]
+    AboveHubLimit {
         /// Name of the plugin.
         plugin: String,
         /// Name of the limit.
         limit: &'static str,
         /// Configured value.
         found: usize,
-        /// Largest value that the hub accepts.
-        most: usize,
+        /// Maximum value in IoT Hub.
+        max: usize,
     },
 }

@@ -14,25 +14,26 @@ use super::{ConfigError, file, is_a_name, within};
 pub struct HostSection {
     /// Time limit for running calls after the host is asked to stop.
     pub grace: Duration,
-    /// Directory of compiled plugins; `None` for one in the user's cache directory.
+    /// Directory of compiled plugins. If `None`, a directory in the user's cache directory is
+    /// used.
     pub compile_cache: Option<PathBuf>,
-    /// Number of compiled versions of each plugin kept in that directory besides those in use.
+    /// Number of unused compiled versions that are kept for each plugin.
     pub compile_cache_previous: usize,
-    /// Directory of persisted data; `None` for the one that systemd provides, or one in the
-    /// user's data directory.
+    /// Directory of persisted data. If `None`, the directory that systemd provides is used, or
+    /// else one in the user's data directory.
     pub data: Option<PathBuf>,
-    /// Limits on the rate of commits to that directory.
+    /// Limits on the rate of commits to the data directory.
     pub commits: CommitLimits,
     /// Limits of the telemetry queue.
     pub telemetry: TelemetryLimits,
-    /// Command that reboots the machine for a plugin with the capability `power`.
+    /// Command that reboots the machine when a plugin with the capability `power` requests it.
     pub reboot: RebootCommand,
     /// Limits on reboots.
     pub reboot_limits: RebootLimits,
     /// Reported property that lists the plugins; `None` if they are not reported.
     pub report_plugins_under: Option<String>,
-    /// Limit on the memory of all calls together, in bytes; `None` for a quarter of the
-    /// memory that the host may use.
+    /// Memory limit for all calls together, in bytes. If `None`, a quarter of the memory
+    /// available to the host is used.
     pub memory_bytes: Option<usize>,
     /// Socket for operators; `None` for a default path.
     pub control_socket: Option<PathBuf>,

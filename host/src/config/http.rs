@@ -8,13 +8,13 @@ use plugin::{Capability, HttpHostError, HttpSettings, MAX_DEADLINE};
 
 use super::file;
 
-/// Error in a section `[plugins.NAME.http]`.
+/// Error in a table `[plugins.NAME.http]`.
 #[derive(Debug, thiserror::Error)]
 pub enum HttpError {
-    /// The capability `http` is granted, but no hosts are listed.
-    #[error("the capability `http` needs `hosts` in a section of its own")]
+    /// Capability `http` without hosts.
+    #[error("the capability `http` needs `hosts` in this table")]
     NoHosts,
-    /// Hosts are listed, but the capability `http` is not granted.
+    /// Hosts without the capability `http`.
     #[error("needs `capabilities = [\"http\"]`")]
     NoCapability,
     /// Invalid host pattern.

@@ -11,12 +11,12 @@ use protocol::topic::MAX_MESSAGE_BYTES;
 
 use super::{ConfigError, file, http, is_a_name, within};
 
-/// Default number of consecutive failures after which a plugin is disabled for a while.
+/// Default number of consecutive failures after which a plugin is temporarily disabled.
 const DISABLE_AFTER: u32 = 5;
 
-/// Default time for which all calls of a plugin must have failed. Without it, one caller
-/// with a few bad payloads could disable the plugin or roll back a fixed version. Calls of
-/// other callers that succeed within this time prevent that.
+/// Default time for which all calls of a plugin must have failed before it is disabled or
+/// rolled back. Within this time, a successful call of any caller prevents both, so one caller
+/// with bad payloads has no effect.
 const FAILING_FOR: Duration = Duration::from_secs(10);
 
 /// Settings in `[plugins.NAME]`.
@@ -43,12 +43,12 @@ pub struct PluginSection {
 /// Tolerance for failures before a plugin is disabled or rolled back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Patience {
-    /// Number of consecutive failures after which the plugin is disabled for a while; 0 if
-    /// it is never disabled.
+    /// Number of consecutive failures after which the plugin is temporarily disabled; 0
+    /// disables this rule.
     pub disable_after: u32,
-    /// Shortest time for which all calls must have failed.
+    /// Minimum time for which all calls must have failed.
     pub failing_for: Duration,
-    /// `true` if a new version that never succeeds is rolled back.
+    /// `true` to roll back a new version of which no call succeeds.
     pub rollback: bool,
 }
 
@@ -88,7 +88,7 @@ impl Settings {
         self.http.ca_file.as_deref()
     }
 
-    /// Returns the settings in the form that the sandbox takes.
+    /// Converts the settings to those of the sandbox.
     pub(crate) fn to_sandbox(&self) -> PluginSettings {
         let Settings { limits, config, capabilities, http } = self.clone();
         PluginSettings { limits, config, capabilities, http }
@@ -164,20 +164,25 @@ fn limits(plugin: &str, section: &file::Plugin) -> Result<Limits, ConfigError> {
     let deadlines = section.deadlines.iter();
     limits.deadlines = deadlines.map(|(method, period)| (method.clone(), period.0)).collect();
     limits.check().map_err(|source| ConfigError::Limit { plugin: plugin.to_owned(), source })?;
-    for (limit, found, most) in [
+    for (limit, found, max) in [
         ("payload_bytes", limits.payload_bytes, MAX_PAYLOAD_BYTES),
         ("answer_bytes", limits.answer_bytes, MAX_PAYLOAD_BYTES),
         ("message_bytes", limits.message_bytes, MAX_MESSAGE_BYTES),
     ] {
-        if found > most {
-            return Err(ConfigError::PastTheHub { plugin: plugin.to_owned(), limit, found, most });
+        if found > max {
+            return Err(ConfigError::AboveHubLimit {
+                plugin: plugin.to_owned(),
+                limit,
+                found,
+                max,
+            });
         }
     }
     Ok(limits)
 }
 
-/// Returns a value of the plugin's `config` table as the plugin sees it: a string
-/// unchanged, any other value as JSON.
+/// Returns a value of the `config` table in the form that the plugin gets: a string as it is,
+/// any other value as JSON.
 fn text_of(value: toml::Value) -> String {
     match value {
         toml::Value::String(text) => text,

@@ -7,7 +7,7 @@ use std::time::Duration;
 pub struct RebootCommand {
     /// Program and its arguments.
     pub command: Vec<String>,
-    /// `true` if the command is only logged and not run.
+    /// `true` to log the command instead of running it.
     pub dry_run: bool,
 }
 
@@ -16,14 +16,14 @@ pub struct RebootCommand {
 pub struct RebootLimits {
     /// Maximum number of reboots within an hour.
     pub per_hour: usize,
-    /// Shortest time between a boot and the next reboot.
+    /// Minimum time between a boot and the next reboot.
     pub min_uptime: Duration,
 }
 
 impl Default for RebootLimits {
     fn default() -> RebootLimits {
-        // If a plugin reboots the machine at every start, its operator has five minutes to
-        // log in, and most of an hour after the third reboot.
+        // If a plugin requests a reboot at every start, the operator has five minutes to log
+        // in, and most of an hour after the third reboot.
         RebootLimits { per_hour: 3, min_uptime: Duration::from_secs(300) }
     }
 }

@@ -9,18 +9,18 @@ pub struct TelemetryLimits {
     pub messages: usize,
     /// Maximum total size of topics and bodies, in bytes.
     pub bytes: usize,
-    /// Behaviour of a full queue.
+    /// Behaviour when the queue is full.
     pub when_full: WhenFull,
 }
 
-/// Behaviour of a full queue when a message is added.
+/// Behaviour when a message is added to a full queue.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum WhenFull {
-    /// Drops and counts the oldest message.
+    /// Drops the oldest message and counts it.
     #[default]
     DropOldest,
-    /// Refuses the new message: the plugin gets an error.
+    /// Refuses the new message, so the plugin gets an error.
     Refuse,
 }
 

@@ -145,7 +145,7 @@ fn an_invalid_value_is_named_with_its_key_or_line() {
     );
     check_refused(
         &format!("{REBOOT}limits.answer_bytes = 200000\n"),
-        "[plugins.reboot.limits]: `answer_bytes` is 200000; IoT Hub carries 131072 at most",
+        "[plugins.reboot.limits]: `answer_bytes` is 200000; IoT Hub allows at most 131072",
     );
 }
 

@@ -15,13 +15,13 @@ use super::{ControlAnswer, ControlRequest, TRANSFER};
 /// Maximum size of an answer, in bytes.
 const ANSWER_BYTES: u64 = 4 * 1024 * 1024;
 
-/// Time limit for an answer that waits until the host has loaded and started a plugin.
+/// Time limit for an answer, which may include loading and starting a plugin.
 const ORDER: Duration = Duration::from_secs(600);
 
 /// Error of a request to a host.
 #[derive(Debug, thiserror::Error)]
 pub enum AskError {
-    /// The configuration file cannot be read.
+    /// Configuration file that cannot be read.
     #[error("{}", .path.display())]
     NoFile {
         /// Path of the file.
@@ -30,27 +30,27 @@ pub enum AskError {
         #[source]
         source: io::Error,
     },
-    /// No host is listening on any of the candidate paths.
+    /// No listening host on any of the candidate paths.
     #[error("no host is running with this configuration; looked for {looked}")]
     NoHost {
         /// Candidate paths, and the environment variables that determine them.
         looked: String,
     },
-    /// Another user may have created the socket.
+    /// Socket that another user may have created.
     #[error("socket {} is not trusted: {reason}", .path.display())]
     NotTrusted {
         /// Path of the socket.
         path: PathBuf,
-        /// Reason, for the message.
+        /// Reason for the message.
         reason: String,
     },
-    /// The host runs as another user.
+    /// Host that runs as another user.
     #[error("the host runs as another user")]
     NotAllowed,
-    /// The connection failed or timed out.
+    /// Connection that failed or timed out.
     #[error("no answer from the host")]
     Broken(#[source] io::Error),
-    /// The answer cannot be parsed.
+    /// Answer that cannot be parsed.
     #[error("invalid answer, perhaps of another version of the host: {problem}")]
     NotUnderstood {
         /// Cause, with escaped control characters.
@@ -78,9 +78,8 @@ impl AskError {
     }
 }
 
-/// Sends a request to the host that runs with this configuration file. The file does not
-/// have to be valid, because the host keeps running with the previous configuration.
-/// Blocks.
+/// Sends a request to the host that runs with this configuration file. The file may be invalid,
+/// because the host then keeps its previous configuration. Blocks.
 pub fn ask(configuration: &Path, request: &ControlRequest) -> Result<ControlAnswer, AskError> {
     let text = program::text::read(configuration)
         .map_err(|source| AskError::NoFile { path: configuration.to_owned(), source })?;
@@ -96,7 +95,7 @@ pub fn ask(configuration: &Path, request: &ControlRequest) -> Result<ControlAnsw
     })
 }
 
-/// Connects to the first candidate that has a listening host and is trusted.
+/// Connects to the first trusted candidate on which a host is listening.
 async fn connect(
     candidates: &[Candidate],
     configuration: &Path,
@@ -110,7 +109,7 @@ async fn connect(
             None => continue,
             Some(Ok(owners)) => owners,
             Some(Err(reason)) => {
-                // Without a socket, the directory does not belong to a host.
+                // A directory without a socket does not belong to a host.
                 if path.symlink_metadata().is_ok() {
                     refused.get_or_insert_with(|| not_trusted(reason));
                 }

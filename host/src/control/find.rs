@@ -1,10 +1,10 @@
 //! Search for the socket of a running host.
 //!
-//! The host and the client may run in different sessions, whose environments name
-//! different directories. The host therefore writes the path of its socket to its data
-//! directory as well, and the client tries every path that a host could have chosen.
+//! The host and the client may run in different sessions, whose environment variables differ.
+//! The host therefore also writes its socket's path to its data directory, and the client tries
+//! every path that a host may have chosen.
 //!
-//! A client trusts only sockets that no other user can have created: see
+//! A client trusts a socket only if no other user can have created it: see
 //! [`Candidate::check`].
 
 use std::collections::BTreeMap;
@@ -30,12 +30,11 @@ const OTHERS_WRITE: u32 = 0o022;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Candidate {
     pub(super) path: PathBuf,
-    /// User that may own the host, in addition to the users that every client trusts.
+    /// User that may own the host, in addition to those that are always allowed.
     owner: Option<u32>,
 }
 
-/// Paths in a configuration file that determine the socket. The file must be TOML, but
-/// does not have to be a valid configuration.
+/// Paths in a configuration file. The file must be valid TOML, but not a valid configuration.
 #[derive(Debug, Default)]
 pub(super) struct Named {
     socket: Option<PathBuf>,
@@ -72,12 +71,12 @@ impl Environment {
         }
     }
 
-    /// Returns the directory that a variable names, if it is an absolute path.
+    /// Returns the directory in a variable, if it is an absolute path.
     fn directory(&self, name: &str) -> Option<PathBuf> {
         self.variables.get(name).map(PathBuf::from).filter(|path| path.is_absolute())
     }
 
-    /// Describes the variables and their values for an error message.
+    /// Describes the variables for an error message.
     pub(super) fn describe(&self) -> String {
         let value = |name: &str| match self.variables.get(name) {
             Some(value) => format!("{name}={}", value.display()),
@@ -87,8 +86,7 @@ impl Environment {
     }
 }
 
-/// Returns the possible paths of the socket of a host with this configuration, most likely
-/// first.
+/// Returns the possible socket paths of a host with this configuration, the most likely first.
 pub(super) fn candidates(
     configuration: &Path,
     named: &Named,
@@ -151,8 +149,8 @@ pub(super) fn candidates(
     found
 }
 
-/// Returns the entries of a directory in order: the data directories of the devices for which
-/// this user has run a host.
+/// Returns the sorted entries of a directory, such as the data directories of this user's
+/// hosts.
 fn directories_in(directory: &Path) -> Vec<PathBuf> {
     let entries = fs::read_dir(directory).into_iter().flatten();
     let mut paths: Vec<_> = entries.filter_map(|entry| Some(entry.ok()?.path())).collect();
@@ -160,8 +158,8 @@ fn directories_in(directory: &Path) -> Vec<PathBuf> {
     paths
 }
 
-/// Returns the owner of the first directory on this path that root does not own, if only
-/// root can have created it. systemd creates such directories for the user of a service.
+/// Returns the owner of a directory below one that belongs to root, such as systemd creates for
+/// a service. Returns `None` if another user can have created the directory.
 fn owner_under_root(directory: &Path) -> Option<u32> {
     let directory = directory.canonicalize().ok()?;
     let mut ancestors: Vec<_> = directory.ancestors().collect();
@@ -188,8 +186,8 @@ impl Candidate {
         owners
     }
 
-    /// Checks that only an allowed user can have created the socket, and returns these
-    /// users. Returns `None` if the directory of the socket is missing.
+    /// Checks that only an allowed user can have created the socket, and returns the allowed
+    /// users. Returns `None` if the socket's directory is missing.
     pub(super) fn check(&self, configuration: &Path) -> Option<Result<Vec<u32>, String>> {
         let directory = self.path.parent().filter(|parent| !parent.as_os_str().is_empty());
         // Does not follow a link, which another user may have created.

@@ -12,7 +12,7 @@ use crate::router::PluginSlot;
 pub enum ControlRequest {
     /// Lists all plugins.
     List {},
-    /// Refuses all calls of a plugin until it is enabled.
+    /// Refuses all calls of a plugin, until it is enabled again.
     Disable {
         /// Name of the plugin.
         plugin: String,
@@ -38,9 +38,9 @@ pub enum ControlRequest {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum ControlAnswer {
-    /// Summary of a successful action, in one line.
+    /// Result of an action, in one line.
     Done(String),
-    /// Reason for a failure, in one line.
+    /// Reason why an action failed, in one line.
     Error(String),
     /// Name of a plugin that the host does not have.
     UnknownPlugin(String),
@@ -52,9 +52,9 @@ pub enum ControlAnswer {
         /// Compilations in progress, the oldest first.
         #[serde(default)]
         compiling: Vec<Compilation>,
-        /// Error in `host.toml`, if the host refuses its current content.
+        /// Error that makes the host refuse the current `host.toml`.
         configuration_refused: Option<String>,
-        /// `true` if changes in `host.toml` need a restart of the host.
+        /// `true` if a change in `host.toml` takes effect only after a restart.
         restart_needed: bool,
     },
 }
@@ -65,27 +65,26 @@ pub enum ControlAnswer {
 pub struct PluginStatus {
     /// Name of the plugin in the configuration.
     pub name: String,
-    /// Number of the version, counted from 1 since the start of the host; 0 if none is
-    /// loaded.
+    /// Number of the version, from 1 at the start of the host; 0 if no version is loaded.
     pub version: u32,
-    /// SHA-256 of the component, in hex; empty if none is loaded.
+    /// SHA-256 of the component in hexadecimal; empty if no version is loaded.
     pub digest: String,
-    /// State: `active`, `loading`, `disabled` after failures, `off` if an operator has
-    /// disabled the plugin, or `not-started`.
+    /// State: `active`, `loading`, `disabled` (after failures), `off` (by an operator) or
+    /// `not-started`.
     pub state: String,
-    /// Time at which this version became active; empty if none is loaded.
+    /// Time at which this version became active; empty if no version is loaded.
     pub since: String,
-    /// Last error in loading, starting or running the plugin.
+    /// Last error while loading, starting or running the plugin.
     pub last_error: Option<String>,
-    /// Last call that the plugin refused or failed.
+    /// Last call that failed or that the plugin refused.
     pub last_call_error: Option<CallFailure>,
-    /// Version in the plugin's file, if it was rolled back.
+    /// Version that was rolled back, if the plugin's file still contains it.
     pub rolled_back: Option<RolledBack>,
     /// Desired properties that the plugin has rejected.
     pub desired: Option<RejectedDesired>,
     /// Capabilities that were granted to the plugin.
     pub capabilities: Vec<String>,
-    /// `true` if there is a version to roll back to.
+    /// `true` if there is a previous version to roll back to.
     pub may_roll_back: bool,
     /// Counters since the start of the host.
     pub counters: Counters,
@@ -121,12 +120,12 @@ impl PluginStatus {
     pub(super) fn of(slot: &PluginSlot) -> PluginStatus {
         let view = slot.view();
         let version = view.active.as_ref();
-        let made = version.map(|version| &version.loaded);
-        let capabilities = made.into_iter().flat_map(|made| made.plugin.capabilities());
+        let loaded = version.map(|version| &version.loaded);
+        let capabilities = loaded.into_iter().flat_map(|loaded| loaded.plugin.capabilities());
         PluginStatus {
             name: slot.name().to_owned(),
             version: version.map_or(0, |version| version.number),
-            digest: made.map(|made| made.digest.clone()).unwrap_or_default(),
+            digest: loaded.map(|loaded| loaded.digest.clone()).unwrap_or_default(),
             state: state_name(view.state).to_owned(),
             since: version.map(|version| format!("{:.3}", version.since)).unwrap_or_default(),
             last_error: view.last_error,

@@ -7,15 +7,15 @@ use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
-/// Name of the file. Its first line is the path of the socket, its second line the path of
-/// the host's configuration.
+/// Name of the file. The first line is the path of the socket, the second the path of the
+/// host's configuration.
 const FILE_NAME: &str = "control-socket";
 
-/// Maximum size of the file, in bytes: enough for two paths.
+/// Maximum size of the file in bytes, which suffices for two paths.
 const MAX_BYTES: u64 = 16 * 1024;
 
-/// Writes the path of a socket to the data directory of its host, for clients that cannot
-/// derive it. Returns the path of the file.
+/// Writes the path of a socket to the host's data directory, for clients that cannot derive it.
+/// Returns the path of the file.
 pub(super) fn write(data: &Path, socket: &Path, configuration: &Path) -> io::Result<PathBuf> {
     let file = data.join(FILE_NAME);
     let (socket, configuration) = (std::path::absolute(socket)?, configuration.canonicalize()?);
@@ -29,7 +29,7 @@ pub(super) fn write(data: &Path, socket: &Path, configuration: &Path) -> io::Res
     Ok(file)
 }
 
-/// Returns the path of the socket in the file of this data directory, if its host runs with
+/// Reads the path of the socket from a data directory. Returns `None` unless its host runs with
 /// this configuration.
 pub(super) fn read(data: &Path, configuration: &Path) -> Option<PathBuf> {
     let file = data.join(FILE_NAME);

@@ -91,8 +91,8 @@ fn table(plugins: &[PluginStatus]) -> Vec<String> {
     rows.iter().map(line).collect()
 }
 
-/// Returns the lines about a plugin below the table: its last error, a rolled-back version,
-/// rejected properties, and its calls without an answer.
+/// Returns the lines below the table that concern a plugin: its last error, a rolled-back
+/// version, rejected properties, and failed calls.
 fn lines_of(plugin: &PluginStatus) -> Vec<String> {
     let rolled_back = plugin.rolled_back.as_ref().map(|bad| {
         let version = bad.version.map_or_else(|| bad.digest.clone(), |number| number.to_string());
@@ -111,7 +111,8 @@ fn lines_of(plugin: &PluginStatus) -> Vec<String> {
     });
     let lines = [plugin.last_error.clone(), rolled_back, rejected, counts];
     let mut lines: Vec<_> = lines.into_iter().flatten().collect();
-    // After a restart, the last error is that the version was rolled back.
+    // After a restart, the rollback is also the last error, so the same line could appear
+    // twice.
     lines.dedup();
     lines.iter().map(|line| format!("{}: {}", printable(&plugin.name), printable(line))).collect()
 }

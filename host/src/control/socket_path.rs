@@ -1,9 +1,9 @@
 //! Path of the control socket, and its ownership.
 //!
-//! The host that holds the lock file next to the socket owns the path, and replaces a
-//! socket that an earlier host left behind. A host that does not get the lock is a second
-//! host with the same configuration. The kernel releases the lock when its process ends. A
-//! host that exits normally leaves nothing behind.
+//! A host owns the path while it holds the lock file next to the socket, and replaces a socket
+//! of an earlier host. If the lock is taken, another host runs with the same configuration. The
+//! kernel releases the lock when the process ends. A host that exits normally removes both
+//! files.
 
 use std::fs::{DirBuilder, File, Permissions, TryLockError};
 use std::io;
@@ -25,7 +25,7 @@ const OWNER_ONLY_DIRECTORY: u32 = 0o700;
 /// Mode bits that allow other users any access to a directory.
 pub(super) const OTHERS: u32 = 0o077;
 
-/// Maximum number of attempts to take a path that another host is releasing.
+/// Maximum number of attempts to lock a path that another host is just releasing.
 const ATTEMPTS: u32 = 100;
 
 /// Runtime directory of the service, which systemd creates.
@@ -34,13 +34,13 @@ pub(super) const SERVICES: &str = "/run/behaviour-host";
 /// Error in opening the control socket.
 #[derive(Debug, thiserror::Error)]
 pub enum ControlError {
-    /// Another host runs with the same configuration.
+    /// Path that another host with the same configuration owns.
     #[error("another host is listening on {}", .path.display())]
     Taken {
         /// Path of the lock file.
         path: PathBuf,
     },
-    /// Other users could replace the socket.
+    /// Directory in which other users could replace the socket.
     #[error("control socket {}: its directory is open to others (mode {mode:o})", .path.display())]
     OpenToOthers {
         /// Path of the socket.
@@ -48,7 +48,7 @@ pub enum ControlError {
         /// Mode of the directory.
         mode: u32,
     },
-    /// The socket cannot be created.
+    /// Socket that cannot be created.
     #[error("control socket {}", .path.display())]
     Socket {
         /// Path of the socket.
@@ -75,21 +75,21 @@ impl ControlError {
     }
 }
 
-/// Path of a socket, owned until this value is dropped.
+/// Path of a socket, which this host owns until the value is dropped.
 pub(super) struct SocketPath {
     path: PathBuf,
     /// User that the host runs as.
     owner: u32,
     /// Directory that this host has created and removes together with the socket.
     directory: Option<PathBuf>,
-    /// File that contains this path for clients.
+    /// File for clients that contains this path.
     pointer: Option<PathBuf>,
     _lock: File,
 }
 
-/// Returns the possible paths of the socket in order of preference. Without a configured
-/// path, these are in the directories of services and of the user. The name of the socket is
-/// derived from the path of the configuration, so that clients find it.
+/// Returns the possible socket paths, the preferred first. Without a configured path, they are
+/// in the runtime directories of services and of the user. The file name is derived from the
+/// configuration's path, so that clients can find the socket.
 pub(super) fn candidates(named: Option<&Path>, configuration: Option<&Path>) -> Vec<PathBuf> {
     if let Some(path) = named {
         return vec![path.to_owned()];
@@ -112,15 +112,15 @@ pub(super) fn candidates(named: Option<&Path>, configuration: Option<&Path>) -> 
     candidates
 }
 
-/// Returns the name of the socket of a configuration, without its extension.
+/// Returns the file name of the socket of a configuration, without the extension.
 pub(super) fn socket_name(configuration: &Path) -> String {
     let digest = Sha256::digest(configuration.as_os_str().as_encoded_bytes());
     digest[..8].iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 impl SocketPath {
-    /// Takes ownership of the path. `named` is `true` if the operator has configured the
-    /// path; its directory is then removed only if this host has created it.
+    /// Takes ownership of the path. If the operator has configured it (`named`), the directory
+    /// is removed later only if this host has created it.
     pub(super) fn take(path: &Path, named: bool) -> Result<SocketPath, ControlError> {
         for _ in 0..ATTEMPTS {
             if let Some(socket_path) = SocketPath::attempt(path, named)? {
@@ -130,8 +130,8 @@ impl SocketPath {
         Err(ControlError::Taken { path: path.with_extension("lock") })
     }
 
-    /// Tries to take ownership once. Returns `None` if another host has removed the files
-    /// meanwhile, so that another attempt may succeed.
+    /// Tries once to take ownership. Returns `None` if another host has removed the files
+    /// meanwhile, so that the caller can try again.
     fn attempt(path: &Path, named: bool) -> Result<Option<SocketPath>, ControlError> {
         let refused = |source| ControlError::Socket { path: path.to_owned(), source };
         let unless_gone = |error: io::Error| match error.kind() {
@@ -173,7 +173,7 @@ impl SocketPath {
             Err(TryLockError::WouldBlock) => return Err(ControlError::Taken { path: lock_file }),
             Err(TryLockError::Error(source)) => return Err(refused(source)),
         }
-        // The locked file must be the one that the next host will open.
+        // If another host has removed the lock file, the next host would lock a different one.
         match std::fs::metadata(&lock_file) {
             Ok(current) if current.ino() == locked.ino() => {}
             Ok(_) => return Ok(None),
@@ -196,7 +196,7 @@ impl SocketPath {
         Ok(())
     }
 
-    /// Binds a socket at this path. Replaces one that an earlier host left behind.
+    /// Binds a socket at this path, and replaces one that an earlier host has left behind.
     pub(super) fn bind(&self) -> Result<UnixListener, ControlError> {
         let bind = || {
             match std::fs::remove_file(&self.path) {
@@ -218,11 +218,11 @@ impl SocketPath {
 
 impl Drop for SocketPath {
     fn drop(&mut self) {
-        // The lock is still held, so the socket belongs to this host.
+        // This host still holds the lock, so the socket cannot belong to another.
         std::fs::remove_file(&self.path).ok();
         std::fs::remove_file(self.path.with_extension("lock")).ok();
         self.pointer.as_ref().map(std::fs::remove_file);
-        // Fails if another host uses the directory too, because it is not empty then.
+        // Removal fails if the directory is not empty, because another host uses it.
         self.directory.as_ref().map(std::fs::remove_dir);
     }
 }

@@ -1,4 +1,4 @@
-//! The control socket and its client, each test in its own directory.
+//! Tests of the control socket and its client.
 
 use std::fs::Permissions;
 use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
@@ -22,7 +22,7 @@ fn config(directory: &Path) -> Config {
     Config::read(&file).unwrap()
 }
 
-/// Opens the socket of a host whose data directory is that of its configuration.
+/// Opens the control socket. The data directory is that of the configuration.
 fn open(config: &Config) -> Result<Option<Control>, ControlError> {
     Control::open(config, config.file.as_ref().unwrap().parent().unwrap())
 }
@@ -31,8 +31,8 @@ fn open(config: &Config) -> Result<Option<Control>, ControlError> {
 fn serve(config: &Config) -> tokio::task::JoinSet<()> {
     let loader = plugins::Loader::new(config).unwrap();
     let changes = Changes::new(());
-    let made = plugins::load_all(&loader, config).unwrap().remove("p").unwrap();
-    let slot = Arc::new(Slot::new("p", made, config.plugins["p"].patience, changes.clone()));
+    let loaded = plugins::load_all(&loader, config).unwrap().remove("p").unwrap();
+    let slot = Arc::new(Slot::new("p", loaded, config.plugins["p"].patience, changes.clone()));
     let table = Table::new(&config.plugins, [("p".to_owned(), slot)].into());
     let router = Arc::new(Router::new(table, lent(), None));
     let (swap, operator) = Swap::new(
@@ -147,7 +147,7 @@ async fn an_error_of_the_client_names_the_paths_that_it_has_tried() {
 }
 
 #[test]
-fn a_host_that_ends_leaves_nothing_behind() {
+fn a_host_that_exits_normally_removes_its_files() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("own/host.sock");
     let entries = |of: &Path| std::fs::read_dir(of).unwrap().count();
@@ -163,12 +163,12 @@ fn a_host_that_ends_leaves_nothing_behind() {
     std::fs::DirBuilder::new().mode(0o700).create(path.parent().unwrap()).unwrap();
     drop(SocketPath::take(&path, true).unwrap());
     assert_eq!((entries(directory.path()), entries(path.parent().unwrap())), (1, 0));
-    // The next host removes the files of a killed one.
+    // The next host removes the files of a killed host.
     drop(SocketPath::take(&path, false).unwrap());
     assert_eq!(entries(directory.path()), 0);
 }
 
-/// A process that has opened the lock file of an ending host does not own the path.
+/// A process that has opened the lock file of an exiting host does not own the path.
 #[test]
 fn concurrent_hosts_never_own_the_same_path() {
     let directory = tempfile::tempdir().unwrap();
@@ -220,8 +220,8 @@ async fn an_invalid_or_too_long_request_gets_an_error() {
         let mut stream = UnixStream::connect(socket).await.unwrap();
         stream.write_all(line.as_bytes()).await.unwrap();
         let mut answer = Vec::new();
-        // If the host has not read the whole request, the kernel may report a reset, but
-        // only after the answer.
+        // The kernel may report a reset if the host has not read the whole request, but only
+        // after the answer.
         stream.read_to_end(&mut answer).await.ok();
         let answer = String::from_utf8(answer).unwrap();
         assert!(answer.starts_with("{\"error\":\"not a request: "), "{line}: {answer}");

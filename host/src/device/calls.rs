@@ -1,13 +1,13 @@
-//! Calls in progress. A quick call runs in the task that read its method, any other in a
-//! task of its own.
+//! Calls in progress. A quick call runs in the task that has read its method, any other in a
+//! separate task.
 //!
-//! A task for each call costs more than most calls: its allocation, its way through the
-//! runtime's queues, often the wake-up of another thread, and a write to the hub for each
-//! answer. So a call is first polled in place, and becomes a task only if it has to wait. A
-//! busy guest yields at its first tick, after 10 ms at most, and becomes a task there.
+//! A task costs more than most calls: an allocation, the runtime's queues, often a wake-up of
+//! another thread, and a separate write for the answer. Therefore a call is first polled in
+//! place and becomes a task only if it has to wait. A busy guest yields at its first tick,
+//! after at most 10 ms, and then becomes a task.
 //!
-//! A method whose last call had to wait, or whose last calls all took long, gets a task from
-//! the start: its calls then run on all cores, and delay no other.
+//! A method whose last call had to wait, or whose last calls all took long, gets a task
+//! immediately. Its calls then run on all cores and delay no other call.
 
 use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -18,15 +18,15 @@ use std::time::{Duration, Instant};
 use parking_lot::Mutex;
 use tokio_util::task::TaskTracker;
 
-/// Maximum duration of a quick call: several times that of creating and scheduling a task.
+/// Maximum duration of a quick call: several times the cost of a task.
 const QUICK: Duration = Duration::from_micros(100);
 
-/// Number of consecutive long calls that make a method slow. A single long call is often
-/// due to the scheduler of a busy machine.
+/// Number of consecutive long calls after which a method is slow. A single long call is often
+/// caused by the scheduler of a busy machine.
 const LONG_CALLS: u8 = 3;
 
-/// Maximum number of method names in [`SlowMethods`]. The caller of a plugin that serves
-/// any method chooses the names.
+/// Maximum number of names in [`SlowMethods`]. For a plugin that serves all methods, callers
+/// choose the names.
 const MAX_NAMES: usize = 1024;
 
 /// Calls of a device that are in progress.
@@ -36,13 +36,12 @@ pub(super) struct Calls {
     slow: Arc<SlowMethods>,
 }
 
-/// Number of consecutive long calls of each method, without the methods whose last call was
-/// quick.
+/// Number of consecutive long calls by method. A method whose last call was quick has no entry.
 #[derive(Default)]
 struct SlowMethods(Mutex<HashMap<String, u8>>);
 
 impl Calls {
-    /// Runs a call of a method until it has to wait, and the rest of it in a task.
+    /// Polls a call of a method in place, and continues it in a task if it has to wait.
     pub(super) fn start(&self, method: &str, call: impl Future<Output = ()> + Send + 'static) {
         let call = self.running.track_future(call);
         if self.slow.contains(method) {
@@ -56,10 +55,10 @@ impl Calls {
         }
         let mut call = Box::pin(call);
         let begun = Instant::now();
-        // The task polls it once more, with a waker of its own.
+        // The task registers its own waker when it polls the call again.
         let mut context = Context::from_waker(Waker::noop());
         let polled = catch_unwind(AssertUnwindSafe(|| call.as_mut().poll(&mut context)));
-        // A panic has been logged where it happened, and ends this call alone.
+        // The panic hook has logged a panic, which ends only this call.
         if let Ok(Poll::Pending) = polled {
             self.slow.waited(method);
             tokio::spawn(call);
@@ -117,7 +116,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn a_call_that_does_not_wait_has_ended_when_it_was_started() {
+    async fn a_call_that_does_not_wait_completes_in_place() {
         let calls = Calls::default();
         let (ended, has_ended) = oneshot::channel();
         calls.start("m", async { ended.send(()).unwrap() });
@@ -125,7 +124,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_call_that_waits_goes_on_by_itself() {
+    async fn a_call_that_waits_continues_in_a_task() {
         let calls = Calls::default();
         let (go_on, waits) = oneshot::channel();
         let (ended, has_ended) = oneshot::channel();
@@ -139,7 +138,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_call_that_panics_ends_no_other() {
+    async fn a_panic_in_a_call_does_not_affect_other_calls() {
         let calls = Calls::default();
         calls.start("panics", async { panic!("for a test") });
         calls.start("m", ready(()));
@@ -147,7 +146,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_method_that_had_to_wait_does_not_run_in_place_until_it_was_quick() {
+    async fn a_method_that_had_to_wait_runs_in_a_task_until_a_call_is_quick() {
         let calls = Calls::default();
         calls.start("slow", yield_now());
         while calls.len() > 0 {
@@ -160,7 +159,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_names_of_slow_methods_are_limited() {
+    async fn the_number_of_slow_methods_is_limited() {
         let calls = Calls::default();
         (0..=2 * MAX_NAMES).for_each(|name| calls.start(&name.to_string(), pending()));
         assert!(calls.slow.0.lock().len() <= MAX_NAMES);

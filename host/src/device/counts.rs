@@ -1,6 +1,6 @@
 //! Counters of the devices of this process.
 //!
-//! Readers do not see a consistent snapshot: a counter may change while another is read.
+//! The counters are read one by one, so a reader does not get a consistent snapshot.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 #[derive(Debug, Default)]
 pub(crate) struct Counts {
     connected: AtomicUsize,
-    most_connected: AtomicUsize,
+    max_connected: AtomicUsize,
     connects: AtomicU64,
     answered: AtomicU64,
     failed: AtomicU64,
@@ -20,15 +20,15 @@ pub(crate) struct Counts {
 pub(crate) struct Online(Arc<Counts>);
 
 impl Counts {
-    /// Counts a device that has connected.
+    /// Counts a device as connected and returns its guard.
     pub(crate) fn online(self: &Arc<Counts>) -> Online {
         let now = self.connected.fetch_add(1, Relaxed) + 1;
-        self.most_connected.fetch_max(now, Relaxed);
+        self.max_connected.fetch_max(now, Relaxed);
         self.connects.fetch_add(1, Relaxed);
         Online(Arc::clone(self))
     }
 
-    /// Counts a method that was answered with this status.
+    /// Counts a method as answered with this status.
     pub(crate) fn answered(&self, status: i32) {
         self.answered.fetch_add(1, Relaxed);
         if status >= 400 {
@@ -36,15 +36,14 @@ impl Counts {
         }
     }
 
-    /// Counts an answer that could not be sent before its caller's timeout. Returns the new
-    /// count.
+    /// Counts an answer that missed its caller's timeout. Returns the new count.
     pub(crate) fn late(&self) -> u64 {
         self.late.fetch_add(1, Relaxed) + 1
     }
 
-    /// Returns the number of connected devices and its peak.
+    /// Returns the number of connected devices, and the maximum so far.
     pub(crate) fn devices(&self) -> (usize, usize) {
-        (self.connected.load(Relaxed), self.most_connected.load(Relaxed))
+        (self.connected.load(Relaxed), self.max_connected.load(Relaxed))
     }
 
     /// Returns the number of connections made, including first connections.
@@ -52,7 +51,8 @@ impl Counts {
         self.connects.load(Relaxed)
     }
 
-    /// Returns the number of answered methods, and of those with a status of 400 or above.
+    /// Returns the number of answered methods, and the number of those with a status of 400 or
+    /// above.
     pub(crate) fn methods(&self) -> (u64, u64) {
         (self.answered.load(Relaxed), self.failed.load(Relaxed))
     }

@@ -1,7 +1,7 @@
 //! Delivery of changed desired properties to plugins that export `desired`.
 //!
-//! A plugin gets the difference between the document that it accepted last and the current
-//! one. If it missed ten changes, it gets one patch. If a change was undone, it gets none.
+//! A plugin gets the difference between the document that it last accepted and the current one:
+//! one patch for all changes that it missed, and none for a change that was undone.
 
 use std::collections::{HashMap, HashSet};
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
@@ -24,28 +24,29 @@ use crate::supervision::caught;
 
 pub(crate) mod accepted;
 
-/// Maximum number of attempts to deliver a change. The host then waits for the next change.
+/// Maximum number of attempts to deliver a change. After that, the host waits for the next
+/// change.
 const MAX_ATTEMPTS: u32 = 10;
 
-/// Back-off between attempts, unless the plugin requests another delay.
+/// Bounds of the back-off between attempts, unless the plugin requests a delay.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 
-/// Maximum length of a recorded rejection, in characters.
+/// Maximum length of the reason of a rejection, in characters.
 const MAX_REASON_CHARS: usize = 256;
 
-/// Longest delay that a plugin can request.
+/// Maximum delay that a plugin can request.
 const MAX_REQUESTED_PAUSE: Duration = Duration::from_secs(3600);
 
 /// Store of the desired properties that plugins have accepted.
 pub(crate) trait AcceptedDesired: Send + Sync {
-    /// Returns the desired properties that a plugin accepted last.
+    /// Returns the desired properties that a plugin last accepted.
     fn last(&self, plugin: &str) -> Option<Document>;
-    /// Returns the desired properties that a plugin rejected, unless it has accepted others
-    /// since.
+    /// Returns the desired properties that a plugin last rejected, unless it has accepted
+    /// others since then.
     fn rejected(&self, plugin: &str) -> Option<RejectedDesired>;
-    /// Records the desired properties that a plugin has accepted, or rejected for a reason.
-    /// Neither is delivered again.
+    /// Records that a plugin has accepted the desired properties, or rejected them for a
+    /// reason. They are not delivered again.
     fn settle<'a>(
         &'a self,
         plugin: &'a str,
@@ -62,37 +63,37 @@ pub(crate) struct Desired {
     pub(crate) accepted: Arc<dyn AcceptedDesired>,
 }
 
-/// Identity of a delivery: a document of desired properties, and a version of a plugin. A
-/// delivery that was given up is not attempted again.
+/// Identity of a delivery: a document of desired properties and a version of a plugin. Once
+/// given up, a delivery is not attempted again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Delivery {
     /// Version of the document.
     version: u64,
-    /// Hash of the body. A hub that was restored from a backup reuses version numbers.
+    /// Hash of the body, because a hub that was restored from a backup reuses version numbers.
     body: u64,
     /// Version of the plugin.
     plugin: u32,
 }
 
-/// Delivery that must be attempted again.
-struct Again {
+/// Delivery that failed and must be retried.
+struct FailedDelivery {
     /// `true` if the plugin was called.
-    tried: bool,
+    was_called: bool,
     /// Delay that the plugin requested.
-    after: Option<Duration>,
+    retry_after: Option<Duration>,
 }
 
 impl Desired {
-    /// Delivers changes until the future is dropped, one delivery at a time to each plugin.
+    /// Delivers changes until the future is dropped. A plugin gets one delivery at a time.
     pub(crate) async fn run(self, changes: Changes) {
         let mut changed = changes.subscribe();
-        let mut sightings = self.twin.changes();
+        let mut twin_changes = self.twin.changes();
         let mut deliveries: JoinSet<(String, Option<Delivery>)> = JoinSet::new();
         let mut busy = HashSet::new();
         let mut given_up: HashMap<String, Delivery> = HashMap::new();
         loop {
             changed.mark_unchanged();
-            sightings.mark_unchanged();
+            twin_changes.mark_unchanged();
             for (name, slot) in self.router.table().slots() {
                 self.show_rejected(slot);
                 let delivery = self.outstanding(slot);
@@ -116,7 +117,7 @@ impl Desired {
             }
             tokio::select! {
                 Ok(()) = changed.changed() => {}
-                Ok(()) = sightings.changed() => {}
+                Ok(()) = twin_changes.changed() => {}
                 Some(Ok((name, delivery))) = deliveries.join_next() => {
                     busy.remove(&name);
                     match delivery {
@@ -129,8 +130,8 @@ impl Desired {
         }
     }
 
-    /// Shows the desired properties that a plugin has rejected. A version that does not export
-    /// `desired` rejects none.
+    /// Stores the rejection in the slot for display. A plugin version without the export
+    /// `desired` has none.
     fn show_rejected(&self, slot: &PluginSlot) {
         let active = slot.view().active;
         let can_reject = active.is_none_or(|version| version.loaded.plugin.exports().desired);
@@ -138,7 +139,7 @@ impl Desired {
         slot.set_desired_rejected(rejected);
     }
 
-    /// Returns the outstanding delivery to a plugin, if there is one.
+    /// Returns the delivery that a plugin still needs, if there is one.
     fn outstanding(&self, slot: &PluginSlot) -> Option<Delivery> {
         let version = slot.view().active?;
         if !version.loaded.plugin.exports().desired {
@@ -153,8 +154,8 @@ impl Desired {
         })
     }
 
-    /// Attempts a delivery until the plugin has accepted it. Returns the delivery if it is
-    /// given up.
+    /// Attempts a delivery until the plugin accepts or rejects it. Returns the delivery if it
+    /// is given up.
     async fn deliver(&self, slot: &Arc<PluginSlot>) -> Option<Delivery> {
         let mut pause = Backoff::new(FIRST_PAUSE, LONGEST_PAUSE);
         let (mut current, mut attempt) = (None, 0);
@@ -175,18 +176,18 @@ impl Desired {
             }
             match self.attempt(slot, attempt + 1).await {
                 Ok(()) => return None,
-                Err(Again { tried, after }) => {
-                    attempt += u32::from(tried);
-                    sleep(after.unwrap_or_else(|| pause.next())).await;
+                Err(FailedDelivery { was_called, retry_after }) => {
+                    attempt += u32::from(was_called);
+                    sleep(retry_after.unwrap_or_else(|| pause.next())).await;
                 }
             }
         }
     }
 
     /// Calls the plugin once.
-    async fn attempt(&self, slot: &PluginSlot, attempt: u32) -> Result<(), Again> {
+    async fn attempt(&self, slot: &PluginSlot, attempt: u32) -> Result<(), FailedDelivery> {
         let plugin = slot.name();
-        let not_now = Again { tried: false, after: None };
+        let not_now = FailedDelivery { was_called: false, retry_after: None };
         let Ok(now) = self.twin.desired() else { return Err(not_now) };
         let version = now.version;
         let before = self.accepted.last(plugin);
@@ -195,7 +196,8 @@ impl Desired {
             &object(&now.body),
         );
         if patch.is_empty() {
-            // The content is that of the last delivery, and so is the plugin's reply.
+            // The content equals that of the last delivery, so the plugin's decision still
+            // applies.
             let rejected = self.accepted.rejected(plugin).map(|before| before.rejected);
             self.accepted.settle(plugin, now, rejected).await;
             return Ok(());
@@ -214,7 +216,7 @@ impl Desired {
         let outcome = begun.version.loaded.plugin.desired_changed(call, version).await;
         self.router.call_ended(&id);
         ended(slot, &begun, outcome.as_ref().err());
-        let after = match outcome {
+        let retry_after = match outcome {
             Ok(Ok(())) => {
                 info!(plugin, version, call = %id, "desired properties accepted");
                 self.accepted.settle(plugin, now, None).await;
@@ -240,7 +242,7 @@ impl Desired {
                 None
             }
         };
-        Err(Again { tried: true, after })
+        Err(FailedDelivery { was_called: true, retry_after })
     }
 }
 

@@ -6,7 +6,7 @@ use tokio::time::Instant;
 /// Interval at which a drain is checked for completion.
 pub(super) const TICK: Duration = Duration::from_millis(20);
 
-/// Time limit for sending the answers of stopped calls.
+/// Time limit for sending the answers of cancelled calls.
 const LAST_ANSWERS: Duration = Duration::from_secs(3);
 
 /// Purpose of a drain.
@@ -21,9 +21,9 @@ pub(super) enum DrainPurpose {
 pub(super) enum DrainStep {
     /// Wait for calls or deliveries.
     Wait,
-    /// Stop the running calls, because the grace period is over. Returned once.
+    /// Cancel the running calls, because the grace period is over. Returned once.
     StopCalls,
-    /// End the drain, because it is complete or its time is over.
+    /// End the drain, because it is complete or has timed out.
     End(DrainPurpose),
 }
 
@@ -42,9 +42,8 @@ impl Drain {
         Drain { calls_until, answers_until: calls_until + LAST_ANSWERS, stopped: false, then }
     }
 
-    /// Returns the next step. `idle` is `true` if no call or job is running and all calls
-    /// are answered. `delivered` is `true` if the hub has acknowledged all reports and
-    /// messages.
+    /// Returns the next step. `idle` is `true` if no call or job is running and all calls are
+    /// answered, `delivered` if the hub has acknowledged all reports and messages.
     pub(super) fn step(&mut self, now: Instant, idle: bool, delivered: bool) -> DrainStep {
         let over = now >= self.calls_until;
         if (idle && (delivered || over)) || now >= self.answers_until {
@@ -84,7 +83,7 @@ mod tests {
     }
 
     #[test]
-    fn calls_are_stopped_once_and_unsent_answers_delay_the_end_only_briefly() {
+    fn calls_are_cancelled_once_and_unsent_answers_delay_the_end_by_a_few_seconds() {
         let mut drain = drain();
         assert_eq!(after(&mut drain, 9, false, false), DrainStep::Wait);
         assert_eq!(after(&mut drain, 10, false, false), DrainStep::StopCalls);

@@ -1,9 +1,9 @@
-//! Status of the plugins in the device's reported properties, for queries over the fleet.
+//! Status of the plugins in the device's reported properties, for queries over many devices.
 //!
-//! One key, `plugins` by default, contains an object for each plugin. A second key, which
-//! has `Configuration` appended to the name, contains the error of a refused `host.toml`.
-//! Only differences to the properties in the hub are reported: after each connection and
-//! each change, at most once a second.
+//! The key `plugins` (configurable) contains an object for each plugin. A second key, with
+//! `Configuration` appended to the name, contains the error of a refused `host.toml`. Only
+//! differences from the hub's copy are reported, after each connection and change, and at most
+//! once a second.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,16 +18,16 @@ use crate::lent::twin::Twin;
 use crate::plugins::slot::Changes;
 use crate::router::{PluginSlot, Router};
 
-/// Shortest time between two reports.
+/// Minimum time between two reports.
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// Delay before the retry of a report that could not be persisted.
+/// Delay before a report that could not be persisted is retried.
 const AFTER_REFUSAL: Duration = Duration::from_secs(60);
 
 /// Maximum length of a reported error, in characters.
 const MAX_ERROR_CHARS: usize = 256;
 
-/// Name under which the host itself reports, in place of a plugin's name.
+/// Name of the host as the source of a report. Plugins report under their own names.
 const HOST: &str = "host";
 
 /// Reports the status until the future is dropped.
@@ -43,13 +43,13 @@ pub(crate) async fn run(
     let configuration_key = format!("{key}Configuration");
     let keys = [key.as_str(), configuration_key.as_str()];
     let mut changed = changes.subscribe();
-    let mut sightings = twin.changes();
-    // Sections in the hub after all pending reports have arrived. `None` until the reports
-    // of an earlier run have arrived, because their content is not known.
+    let mut twin_changes = twin.changes();
+    // Copy of the hub's sections. `None` until the reports of an earlier run have arrived,
+    // because their content is unknown.
     let mut known: Option<Map<String, Value>> = None;
     loop {
         changed.mark_unchanged();
-        sightings.mark_unchanged();
+        twin_changes.mark_unchanged();
         if twin.is_reported() {
             known = twin.reported().ok().and_then(|document| sections(&document.body, keys));
         }
@@ -74,7 +74,7 @@ pub(crate) async fn run(
         }
         tokio::select! {
             Ok(()) = changed.changed() => {}
-            Ok(()) = sightings.changed() => {}
+            Ok(()) = twin_changes.changed() => {}
             else => return,
         }
     }
@@ -87,7 +87,7 @@ fn sections(reported: &str, keys: [&str; 2]) -> Option<Map<String, Value>> {
     Some(reported)
 }
 
-/// Returns the entry of an error, which is cut to its maximum length.
+/// Returns the entry for an error, which is truncated to the maximum length.
 fn last_error(error: &str) -> (String, Value) {
     ("lastError".to_owned(), error.chars().take(MAX_ERROR_CHARS).collect::<String>().into())
 }

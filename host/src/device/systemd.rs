@@ -1,9 +1,9 @@
 //! Notifications to systemd: readiness, status and heartbeats.
 //!
 //! Each notification is a datagram to the socket that the environment names (sd_notify(3)).
-//! Without a socket, nothing is sent. The host is ready as soon as it is configured: a
-//! device that boots without a network, or still compiles its plugins, has not failed to
-//! start.
+//! Without a socket, nothing is sent. The host reports that it is ready once it is configured,
+//! because a device without a network, or one that still compiles its plugins, has not failed
+//! to start.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -13,7 +13,7 @@ use tracing::{error, warn};
 
 use socket::Socket;
 
-/// Heartbeats within the watchdog's timeout.
+/// Number of heartbeats within the watchdog's timeout.
 const FEEDS: u32 = 3;
 
 /// Connection to the service manager.
@@ -25,16 +25,16 @@ pub(crate) struct ServiceManager {
 }
 
 impl ServiceManager {
-    /// Returns a service manager that ignores all notifications.
+    /// Returns a service manager without a socket.
     pub(crate) fn none() -> ServiceManager {
         ServiceManager { socket: None, every: None, due: Instant::now() }
     }
 
-    /// Returns the service manager that the environment names.
+    /// Returns the service manager in the environment.
     pub(crate) fn of_environment() -> ServiceManager {
         let variable = |name: &str| std::env::var(name).ok();
         let Some(path) = std::env::var_os("NOTIFY_SOCKET") else { return ServiceManager::none() };
-        // A child process inherits the variables, but not the watchdog.
+        // A child process inherits the variables, but the watchdog watches only the host.
         let is_ours =
             variable("WATCHDOG_PID").is_none_or(|id| id == std::process::id().to_string());
         let limit = variable("WATCHDOG_USEC").filter(|_| is_ours);
@@ -42,8 +42,7 @@ impl ServiceManager {
         ServiceManager::at(&PathBuf::from(path), limit.map(Duration::from_micros))
     }
 
-    /// Returns the service manager that listens at `path` and ends the host after `limit`
-    /// without a heartbeat.
+    /// Returns a service manager with a socket at `path` and the watchdog timeout `limit`.
     fn at(path: &Path, limit: Option<Duration>) -> ServiceManager {
         let socket = Socket::open(path);
         let socket = socket.map_err(|error| warn!(%error, "systemd cannot be notified")).ok();
@@ -74,8 +73,8 @@ impl ServiceManager {
         }
     }
 
-    /// Sends a heartbeat, unless tasks are silent. Called from the device's event loop, so
-    /// that a hung loop sends none.
+    /// Sends a heartbeat, unless one of the supervised tasks is silent. The device's event loop
+    /// calls this method, so a hung loop sends no heartbeat.
     pub(crate) fn alive(&mut self, silent: &[&str]) {
         let Some(every) = self.every else { return };
         self.due = Instant::now() + every;
@@ -117,7 +116,7 @@ mod socket {
                 _ => SocketAddr::from_pathname(path)?,
             };
             let socket = UnixDatagram::unbound()?;
-            // A service manager that does not read must not block the device.
+            // The device must not block if the service manager does not read.
             socket.set_nonblocking(true)?;
             Ok(Socket(socket, address))
         }
@@ -128,7 +127,7 @@ mod socket {
     }
 }
 
-/// Replacement on systems without systemd.
+/// Replacement for systems without systemd.
 #[cfg(not(target_os = "linux"))]
 mod socket {
     use std::io;

@@ -1,4 +1,4 @@
-//! Directory of the journal, which only one host uses at a time.
+//! Directory of the journal, which a single host uses at a time.
 
 use std::env;
 use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
@@ -9,17 +9,17 @@ use std::time::{Duration, Instant};
 
 use protocol::connection_string::DeviceConnectionString;
 
-/// Error in opening the journal. A corrupt file is not an error: it is replaced.
+/// Error in opening the journal. A corrupt file is not an error, because it is replaced.
 #[derive(Debug, thiserror::Error)]
 pub enum JournalError {
-    /// No data directory is configured, and there is no default.
+    /// Missing data directory: none is configured, and there is no default.
     #[error("no data directory: neither STATE_DIRECTORY nor HOME is set")]
     Nowhere,
-    /// Another host uses the directory.
+    /// Directory that another host uses.
     #[error("data directory {}: another host uses it", .0.display())]
     InUse(PathBuf),
-    /// Another version of the host has written the journal. The file is not replaced,
-    /// because its jobs and its state are valid.
+    /// Journal of another version of the host. It is not replaced, because its jobs and state
+    /// are valid.
     #[error("data directory {}: {found}", .path.display())]
     Layout {
         /// Path of the directory.
@@ -27,7 +27,7 @@ pub enum JournalError {
         /// Message that names the version of the file and the supported version.
         found: String,
     },
-    /// The directory or the file cannot be opened.
+    /// Directory or file that cannot be opened.
     #[error("data directory {}", .path.display())]
     Open {
         /// Path of the directory.
@@ -38,7 +38,7 @@ pub enum JournalError {
     },
 }
 
-/// Returns the name of a device's data: its id, with the module if there is one.
+/// Returns the name of a device's data: the device id and, for a module, the module id.
 pub(crate) fn name_of(identity: &DeviceConnectionString) -> String {
     match &identity.module {
         Some(module) => format!("{}/{module}", identity.device),
@@ -52,7 +52,7 @@ pub(crate) fn default_directory(device: &str) -> Result<PathBuf, JournalError> {
     default_from(device, |name| env::var_os(name).filter(|value| !value.is_empty()).map(Into::into))
 }
 
-/// Returns the default data directory for these environment variables.
+/// Returns the default data directory. `variable` reads an environment variable.
 fn default_from(
     device: &str,
     variable: impl Fn(&str) -> Option<PathBuf>,
@@ -70,8 +70,8 @@ fn default_from(
     Ok(data.join("behaviour-host").join(file_name(device)))
 }
 
-/// Returns a device's id as the name of a directory. Characters that some file systems do
-/// not allow, such as `*` and `?`, are percent-encoded, as is a leading dot.
+/// Converts a device id to a directory name. A leading dot and characters that some file
+/// systems do not allow, such as `*` and `?`, are percent-encoded.
 fn file_name(id: &str) -> String {
     let mut name = String::new();
     for (index, byte) in id.bytes().enumerate() {
@@ -84,16 +84,15 @@ fn file_name(id: &str) -> String {
     name
 }
 
-/// Timeout for the lock. A previous host that has just ended may still hold the lock for a
-/// moment: a child process inherits its open files until it executes its own program.
+/// Timeout for the lock. A host that has just ended may still hold the lock briefly, because a
+/// child process inherits open files until it executes its program.
 const LOCK_TIMEOUT: Duration = Duration::from_millis(500);
 const LOCK_RETRY: Duration = Duration::from_millis(10);
 
-/// Checks that a directory is writable, or can be created if it is missing. Leaves nothing
-/// behind.
+/// Checks that a directory is writable or can be created, without creating it.
 pub(crate) fn check_directory(directory: &Path) -> Result<(), JournalError> {
     let existing = directory.ancestors().find(|path| path.exists());
-    // The ancestors of a relative path end with an empty path, which does not exist.
+    // The last ancestor of a relative path is the empty path, which does not exist.
     let existing = existing.unwrap_or(Path::new("."));
     let probe = existing.join(format!(".behaviour-host-check-{}", std::process::id()));
     DirBuilder::new()
@@ -102,8 +101,8 @@ pub(crate) fn check_directory(directory: &Path) -> Result<(), JournalError> {
         .map_err(|source| JournalError::Open { path: directory.to_owned(), source })
 }
 
-/// Creates the directory with access for its owner only, and locks it until the returned
-/// file is dropped.
+/// Creates the directory with access only for its owner, and locks it until the returned file
+/// is dropped.
 pub(super) fn lock(directory: &Path) -> Result<File, JournalError> {
     let open = |source| JournalError::Open { path: directory.to_owned(), source };
     let mut builder = DirBuilder::new();

@@ -1,7 +1,7 @@
 //! State in memory whose records are mirrored in the journal.
 //!
-//! [`Mirrored`] holds the lock, the wake-up of the task that works on the state, and the
-//! code that persists its records and reads them back.
+//! [`Mirrored`] combines a lock, a wake-up for the task that processes the state, and the code
+//! that persists and restores its records.
 
 use std::sync::Arc;
 
@@ -22,9 +22,8 @@ pub(crate) trait Persistent: Send + 'static {
     /// Record that was read from the journal.
     type Found;
 
-    /// Returns the keys whose records are not yet persisted, each with the new record, or
-    /// `None` if the record was removed. They count as in flight until
-    /// [`Persistent::saved`] is called.
+    /// Returns the records that are not yet persisted, by key; `None` for a removed record.
+    /// They are in flight until [`Persistent::saved`] is called.
     fn unsaved(&mut self) -> Vec<(Vec<u8>, Option<Self::Record>)>;
 
     /// Receives the outcome of the commit of the records in flight.
@@ -33,7 +32,7 @@ pub(crate) trait Persistent: Send + 'static {
     /// Marks all records as not persisted, because the journal has lost them.
     fn lost(&mut self);
 
-    /// Serialises a record. Called without the lock.
+    /// Serialises a record. The caller does not hold the lock.
     fn write(record: &Self::Record) -> Vec<u8>;
 
     /// Parses a record, or returns `None` if it is malformed.
@@ -43,13 +42,13 @@ pub(crate) trait Persistent: Send + 'static {
 /// State behind a lock, and its mirror in the journal.
 pub(crate) struct Mirrored<M> {
     machine: Mutex<M>,
-    /// Notification that the state may have work to do.
+    /// Notified when the state may need processing.
     pub(crate) wake: Notify,
 }
 
 impl<M: Persistent> Mirrored<M> {
-    /// Wraps the state and registers it with the journal. Without a journal, its records end
-    /// with the process.
+    /// Wraps the state and registers it with the journal. Without a journal, the state is not
+    /// persisted.
     pub(crate) fn new(machine: M, journal: Option<&Journal>) -> Arc<Mirrored<M>> {
         let mirrored = Arc::new(Mirrored { machine: Mutex::new(machine), wake: Notify::new() });
         if let Some(journal) = journal {
@@ -58,8 +57,7 @@ impl<M: Persistent> Mirrored<M> {
         mirrored
     }
 
-    /// Reads the records of the last run. Records that cannot be read are reported in the log
-    /// and omitted.
+    /// Reads the records of the last run. Unreadable records are logged and skipped.
     pub(crate) fn found(journal: &Journal) -> Vec<M::Found> {
         let what = M::KIND.name();
         let records = journal.read(|view| view.all(M::KIND)).unwrap_or_else(|error| {

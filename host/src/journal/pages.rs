@@ -12,7 +12,7 @@ use plugin::HostError;
 /// Kind of record. Each kind has its own table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum RecordKind {
-    /// Layout of the file, and the device that owns it.
+    /// Layout of the file and device that owns the file.
     About,
     /// Patches that the hub has not acknowledged, by number.
     Report,
@@ -108,12 +108,12 @@ impl From<TableError> for Broken {
     }
 }
 
-/// Reason for which a change was not made.
+/// Reason why a change was not made.
 #[derive(Debug)]
 pub(crate) enum Stop {
-    /// The change was refused, and nothing has changed.
+    /// Refused change, without any effect.
     No(HostError),
-    /// The file cannot be read or written.
+    /// File that cannot be read or written.
     Broken(Broken),
 }
 
@@ -149,7 +149,7 @@ impl Pages<'_> {
         Ok(())
     }
 
-    /// Creates all tables, because a missing table cannot be read.
+    /// Creates all tables, because reading a missing table fails.
     pub(super) fn create_tables(&self) -> Result<(), Broken> {
         for kind in RecordKind::ALL {
             self.0.open_table(kind.table())?;

@@ -1,9 +1,8 @@
 //! Limits on the rate of commits, because each commit wears the flash memory of a device.
 //!
-//! The host and each plugin have a token bucket, whose capacity is the commits of an hour.
-//! The writer waits for the bucket of the host; changes that arrive meanwhile share the
-//! commit. A change of a plugin first waits for the bucket of the plugin. Changes are
-//! delayed, never refused.
+//! The host and each plugin have a token bucket for the commits of one hour. The writer waits
+//! for the host's bucket, and changes that arrive meanwhile share the commit. A plugin's change
+//! first waits for the plugin's bucket. Changes are delayed, never refused.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -27,9 +26,9 @@ pub(super) struct CommitRates {
 #[derive(Debug)]
 struct Bucket {
     per_minute: f64,
-    /// Commits that are allowed now; negative if more were made than allowed.
+    /// Number of commits allowed now; negative if the rate was exceeded.
     left: f64,
-    /// Time of the last refill, since the start of the host.
+    /// Time of the last refill, relative to the start of the host.
     refilled: Duration,
     /// Number of delays so far.
     delays: u64,
@@ -57,7 +56,7 @@ impl CommitRates {
         let wait = bucket.wait(self.began.elapsed());
         if !wait.is_zero() {
             let (delays, per_minute) = (bucket.delay(), self.limits.per_plugin);
-            // Logged ever more rarely, because a plugin may write all day.
+            // Logged at exponentially growing intervals, because a plugin may write all day.
             if delays.is_power_of_two() {
                 warn!(
                     plugin,
@@ -101,7 +100,7 @@ impl Bucket {
         }
     }
 
-    /// Refills the bucket, and returns the time until it allows a commit.
+    /// Refills the bucket and returns the time until the next commit is allowed.
     fn wait(&mut self, now: Duration) -> Duration {
         let minutes = now.saturating_sub(self.refilled).as_secs_f64() / 60.0;
         let capacity = self.per_minute * CommitLimits::BURST_MINUTES;
@@ -110,7 +109,7 @@ impl Bucket {
         if self.left >= 1.0 {
             return Duration::ZERO;
         }
-        // The extra millisecond prevents a second wait caused by rounding.
+        // The additional millisecond prevents a second wait that rounding would cause.
         let seconds = 60.0 * (1.0 - self.left) / self.per_minute;
         Duration::from_secs_f64(seconds) + Duration::from_millis(1)
     }

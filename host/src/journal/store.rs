@@ -1,4 +1,5 @@
-//! File of the journal. It is reopened after an error, and set aside if it is corrupt.
+//! File of the journal. It is reopened after an error, and renamed and replaced if it is
+//! corrupt.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, ErrorKind, Read as _};
@@ -17,24 +18,24 @@ use crate::supervision::panic_text;
 
 const FILE_NAME: &str = "journal.redb";
 
-/// Layout of the records. A file with another layout is refused.
+/// Version of the records' layout. A file with another layout is refused.
 const LAYOUT: &[u8] = b"1";
 
-/// Version of redb's file format, and the offsets at which a file contains it. Each of the
-/// two commit slots has one, so that a corrupt byte is not mistaken for another version.
+/// Version of redb's file format, and its offsets in the file. Both commit slots contain it, so
+/// a single corrupt byte is not mistaken for another version.
 const FORMAT: u8 = 3;
 const FORMAT_OFFSETS: [usize; 2] = [64, 192];
 
-/// Size of the page cache, in bytes. It is small because the host rereads little, and the
-/// system caches the file as well.
+/// Size of the page cache in bytes. A small one suffices, because the host rarely reads a page
+/// twice and the system caches the file too.
 const CACHE_BYTES: usize = 1024 * 1024;
 
-/// Maximum number of corrupt files that are kept for examination.
+/// Maximum number of corrupt files that are kept for analysis.
 const KEPT_ASIDE: usize = 3;
 
 type OpenDatabase = dyn Fn(&Builder, File) -> Result<Database, DatabaseError> + Send + Sync;
 
-/// Function that opens the file. Tests replace it to simulate failures.
+/// Function that opens the database file. Tests replace it to simulate disk failures.
 pub(super) struct Disk(pub(super) Box<OpenDatabase>);
 
 impl Default for Disk {
@@ -43,7 +44,7 @@ impl Default for Disk {
     }
 }
 
-/// File of the journal, and the lock on its directory.
+/// File of the journal, with the lock on its directory.
 pub(super) struct Store {
     disk: Disk,
     pub(super) directory: PathBuf,
@@ -54,26 +55,25 @@ pub(super) struct Store {
     pub(super) set_aside: Option<PathBuf>,
     /// Lock on the directory; `None` after the journal was closed.
     lock: Mutex<Option<File>>,
-    /// `true` if a reader has found corruption, so that the file must be reopened and
-    /// checked.
+    /// `true` after a reader has found corruption, until the file is reopened and checked.
     suspect: AtomicBool,
-    /// `true` if the file was replaced by an empty one while the host was running.
+    /// `true` after the file was replaced by an empty one at run time.
     lost: AtomicBool,
 }
 
-/// Reason for which a file was not opened.
+/// Reason why the file was not opened.
 enum OpenFailure {
-    /// The file is corrupt or belongs to another device.
+    /// Corrupt file, or file of another device.
     Damaged(String),
-    /// The disk failed; the file may be valid.
+    /// Disk failure; the file may be valid.
     Disk(io::Error),
-    /// Another version of the host has written the file.
+    /// File that another version of the host has written.
     Layout(String),
 }
 
 impl Store {
-    /// Locks the directory and opens the file. Replaces a corrupt file. A full disk is not an
-    /// error: the file is then opened by a later commit.
+    /// Locks the directory and opens the file, or replaces a corrupt one. A full disk is not an
+    /// error, because a later commit opens the file.
     pub(super) fn open(disk: Disk, directory: &Path, device: &str) -> Result<Store, JournalError> {
         let lock = directory::lock(directory)?;
         let mut store = Store {
@@ -91,7 +91,7 @@ impl Store {
             Err(OpenFailure::Damaged(reason)) => {
                 store.set_aside = Some(store.start_anew(&reason)?);
             }
-            // A device in the field must answer methods even with a full disk.
+            // A device in the field must answer methods even if the disk is full.
             Err(OpenFailure::Disk(source)) if is_full(&source) => {
                 error!(
                     file = %store.file().display(), reason = %source,
@@ -114,7 +114,7 @@ impl Store {
         self.directory.join(FILE_NAME)
     }
 
-    /// Commits the changes that `change` makes, unless it returns `false`.
+    /// Makes changes and commits them. If `change` returns `false`, there is nothing to commit.
     pub(super) fn commit(
         &self,
         change: impl FnOnce(&Pages<'_>) -> Result<bool, Broken>,
@@ -126,14 +126,14 @@ impl Store {
             guarded(|| commit(database, change))
         };
         if written.is_err() {
-            // After a failed write, redb refuses all operations until the file is reopened.
+            // redb refuses all operations after a failed write until the file is reopened.
             self.close_file();
             self.reopen().ok();
         }
         written
     }
 
-    /// Reads records from the last commit. A corrupt file is marked as suspect.
+    /// Reads records of the last commit. Marks a corrupt file as suspect.
     pub(super) fn read<T>(
         &self,
         query: impl FnOnce(&Snapshot) -> Result<T, Broken>,
@@ -150,7 +150,7 @@ impl Store {
         found
     }
 
-    /// Returns `true` if a reader has found corruption and the file was not yet reopened.
+    /// Returns `true` if a reader has found corruption since the file was opened.
     pub(super) fn is_suspect(&self) -> bool {
         self.suspect.load(Ordering::Acquire)
     }
@@ -169,11 +169,11 @@ impl Store {
     /// Closes the file.
     fn close_file(&self) {
         let database = self.database.write().take();
-        // redb may panic again while it closes a corrupt file.
+        // redb can panic while it closes a corrupt file.
         catch_unwind(AssertUnwindSafe(|| drop(database))).ok();
     }
 
-    /// Opens the file if it is closed or suspect. Replaces a corrupt file.
+    /// Opens the file if it is closed or suspect, or replaces a corrupt one.
     fn reopen(&self) -> Result<(), Broken> {
         if self.suspect.swap(false, Ordering::AcqRel) {
             self.close_file();
@@ -198,11 +198,11 @@ impl Store {
         Ok(())
     }
 
-    /// Opens or creates the file, and checks its integrity and its owner.
+    /// Opens or creates the file, and checks its integrity and owner.
     fn open_file(&self) -> Result<Database, OpenFailure> {
         let mut options = OpenOptions::new();
         options.read(true).write(true).create(true).truncate(false);
-        // The state of plugins is private to the host's user.
+        // Only the host's user may read the state of plugins.
         std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
         let file = options.open(self.file()).map_err(OpenFailure::Disk)?;
         // The directory entry must be persisted before the contents of the file.
@@ -211,7 +211,7 @@ impl Store {
             .map_err(OpenFailure::Disk)?;
 
         let mut builder = Database::builder();
-        // Without the check, redb panics later if the file is corrupt.
+        // The check at this point avoids panics of redb on corrupt pages later.
         builder.set_check_integrity_on_open(true).set_cache_size(CACHE_BYTES);
         let open = || -> Result<Database, OpenFailure> {
             let database =
@@ -251,8 +251,7 @@ impl Store {
         }
     }
 
-    /// Renames the file and replaces it by an empty one. Returns the new path of the renamed
-    /// file.
+    /// Renames the file and creates an empty one. Returns the new path of the renamed file.
     fn start_anew(&self, reason: &str) -> Result<PathBuf, JournalError> {
         let cannot = |source| JournalError::Open { path: self.directory.clone(), source };
         let time = jiff::Timestamp::now().strftime("%Y%m%dT%H%M%S%3fZ");
@@ -344,7 +343,7 @@ fn other_version(what: &str, found: &str, read: &str) -> String {
     format!("journal has {what} `{found}`; this version of the host reads `{read}`")
 }
 
-/// Runs an operation on the file. Returns a panic as an error, because redb panics on
+/// Runs an operation on the file and converts a panic to an error, because redb panics on
 /// corrupt pages.
 fn guarded<T>(work: impl FnOnce() -> Result<T, Broken>) -> Result<T, Broken> {
     catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panic| {

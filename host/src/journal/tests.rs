@@ -1,4 +1,4 @@
-//! The journal on good, full, failing and corrupt disks.
+//! Tests of the journal on working, full, failing and corrupt disks.
 
 use std::fs;
 use std::sync::atomic::AtomicUsize;
@@ -74,7 +74,7 @@ async fn concurrent_changes_share_their_syncs() {
     let pause = disk.pause.lock();
     let keys: Vec<String> = (0..100).map(|n| n.to_string()).collect();
     let mut all = std::pin::pin!(join_all(keys.iter().map(|key| put(&journal, key, "x"))));
-    // After the first poll, every change is in the queue of the writer.
+    // The first poll puts all changes into the writer's queue.
     assert!(all.as_mut().now_or_never().is_none());
     drop(pause);
     assert!(all.await.iter().all(Result::is_ok));
@@ -122,8 +122,8 @@ async fn acknowledged_changes_survive_a_commit_that_fails_at_any_write() {
         }
         disk.make_room();
         put(&journal, "other", &value).await.unwrap();
-        // A refused change may or may not be persisted, but the value must not be older than
-        // the last acknowledged one.
+        // A refused change may still have been persisted, but the value is never older than the
+        // last acknowledged one.
         let found = get(&journal, "key").unwrap();
         assert!(found == acknowledged || found == value, "{found:.20} for {acknowledged:.20}");
         acknowledged = found;
@@ -135,7 +135,7 @@ async fn acknowledged_changes_survive_a_commit_that_fails_at_any_write() {
     assert_eq!(journal.set_aside(), None);
 }
 
-/// Source of a single number.
+/// Source with a single number.
 #[derive(Default)]
 struct Number {
     value: AtomicUsize,
@@ -192,7 +192,7 @@ async fn a_directory_in_use_is_refused_by_name() {
 }
 
 #[tokio::test]
-async fn the_journal_of_another_device_is_set_aside() {
+async fn a_journal_of_another_device_is_replaced() {
     let directory = tempfile::tempdir().unwrap();
     let first = journal(&directory);
     put(&first, "a", "1").await.unwrap();
@@ -205,7 +205,7 @@ async fn the_journal_of_another_device_is_set_aside() {
 }
 
 #[tokio::test]
-async fn a_corrupt_file_is_set_aside_and_replaced_by_an_empty_one() {
+async fn a_corrupt_file_is_renamed_and_replaced_by_an_empty_one() {
     let directory = tempfile::tempdir().unwrap();
     let first = journal(&directory);
     for n in 0..200 {
@@ -241,7 +241,7 @@ async fn a_corrupt_file_is_set_aside_and_replaced_by_an_empty_one() {
 }
 
 #[tokio::test]
-async fn a_single_flipped_byte_never_stops_the_host() {
+async fn a_single_corrupt_byte_never_prevents_a_start() {
     let directory = tempfile::tempdir().unwrap();
     let first = journal(&directory);
     for n in 0..20 {

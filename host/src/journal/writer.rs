@@ -1,8 +1,8 @@
-//! Writer thread: commits queued changes in batches, with one sync per batch, and notifies
-//! their callers.
+//! Writer thread: commits queued changes in batches with one sync each, and notifies the
+//! callers.
 //!
-//! After a failed commit the file is reopened, as redb requires. The changes of sources are
-//! retried, because a full disk may have free space again.
+//! After a failed commit, the file is reopened, as redb requires. Changes of sources are
+//! retried, because a full disk may have space again.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -18,20 +18,20 @@ use super::rates::CommitRates;
 use super::store::Store;
 use crate::supervision::Pulse;
 
-/// Delay of a commit that no caller waits for, so that it can share a sync with others. Each
-/// sync wears a flash card.
+/// Delay of a commit without a waiting caller, so that it can share a sync. Each sync wears
+/// flash memory.
 const DELAY: Duration = Duration::from_millis(500);
 
 /// Delay before a failed commit is retried, if no other change arrives.
 const RETRY_AFTER: Duration = Duration::from_secs(5);
 
-/// Time limit for a commit, after which the writer counts as stuck. A slow flash card stalls
+/// Time limit for a commit, after which the writer counts as stuck. Slow flash memory can stall
 /// for seconds, and reopening checks the whole file.
 const LONGEST_COMMIT: Duration = Duration::from_secs(120);
 
-/// Change with a waiting caller.
+/// Change whose caller waits for the commit.
 pub(super) trait Work: Send {
-    /// Returns the plugin that has requested the change, or `None` if the host makes it.
+    /// Returns the plugin that requested the change, or `None` for the host.
     fn plugin(&self) -> Option<&str>;
     /// Makes the change.
     fn run(&mut self, pages: &Pages<'_>) -> Result<(), Broken>;
@@ -75,7 +75,7 @@ impl Writer {
 
     /// Runs until the journal is closed.
     pub(super) fn run(mut self) {
-        // Time of the next commit that no caller waits for.
+        // Time of the next commit without a waiting caller.
         let mut due: Option<Instant> = None;
         let mut last = false;
         while !last {
@@ -90,7 +90,8 @@ impl Writer {
                 Ok(WriterCommand::Close) | Err(RecvTimeoutError::Disconnected) => last = true,
             }
             last = last || self.gather(&mut batch);
-            // Cleared before the sources are saved, so that a later change nudges again.
+            // Cleared before the sources are saved, so that a later change requests another
+            // commit.
             self.nudged.store(false, Ordering::Release);
             let written = self.write(&mut batch);
             due = written.is_err().then(|| Instant::now() + RETRY_AFTER);
@@ -102,7 +103,7 @@ impl Writer {
         }
     }
 
-    /// Waits for the next command until `due`, and sends heartbeats meanwhile.
+    /// Waits for the next command, at most until `due`. Sends heartbeats meanwhile.
     fn next(&self, due: Option<Instant>) -> Result<WriterCommand, RecvTimeoutError> {
         loop {
             let interval = self.beat(Duration::ZERO);
@@ -118,9 +119,9 @@ impl Writer {
         }
     }
 
-    /// Adds the changes that share the next commit: those that are queued, and those that
-    /// arrive until the rate of commits allows another one. Returns `true` if the journal is
-    /// to be closed, which causes no delay.
+    /// Collects the changes of the next commit: the queued ones, and those that arrive until
+    /// the rate limit allows the commit. Returns `true`, without a delay, if the journal is
+    /// being closed.
     fn gather(&self, batch: &mut Vec<Box<dyn Work>>) -> bool {
         let mut delayed = false;
         loop {
@@ -141,8 +142,8 @@ impl Writer {
         }
     }
 
-    /// Sends a heartbeat that is valid for `limit` longer than usual. Returns the interval of
-    /// the heartbeats, or `None` without a watchdog.
+    /// Sends a heartbeat that stays valid for `limit` longer than usual. Returns the heartbeat
+    /// interval, or `None` without a watchdog.
     fn beat(&self, limit: Duration) -> Option<Duration> {
         let pulse = self.pulse.lock();
         pulse.as_ref().and_then(|pulse| {
@@ -187,7 +188,7 @@ impl Writer {
     }
 }
 
-/// Notifies the callers. After a failed commit, changes are undone in reverse order.
+/// Notifies the callers. If the commit failed, undoes the changes in reverse order first.
 fn notify(mut batch: Vec<Box<dyn Work>>, written: Result<(), &str>) {
     if written.is_err() {
         batch.reverse();

@@ -1,7 +1,8 @@
 //! Search for the last working configuration when `host.toml` is invalid.
 //!
-//! `host.toml` names the data directory. Its lines are parsed one by one, so that an
-//! invalid line hides no other. Without the key, the default directory is searched.
+//! `host.toml` names the data directory. Its lines are parsed one by one, so that the key is
+//! found despite errors in other lines. If the key is missing, the default directory is
+//! searched.
 
 use std::path::{Path, PathBuf};
 
@@ -11,8 +12,8 @@ use super::KnownGood;
 use crate::config::Config;
 use crate::journal;
 
-/// Returns the last working configuration of the invalid file at `path`, or `None` if
-/// there is none. If `identity` is `None`, it is read from the file that
+/// Returns the last working configuration for the invalid file at `path`, if there is one. If
+/// `identity` is `None`, the connection string is read from the file that
 /// `connection_string_file` names. Reads the disk.
 #[must_use]
 pub fn last_good(path: &Path, identity: Option<&DeviceConnectionString>) -> Option<Config> {

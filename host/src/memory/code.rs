@@ -1,30 +1,29 @@
 //! Resident pages of the program's code.
 //!
-//! After the start, code makes up two thirds of a host's resident memory, because the
-//! system maps 64 KB around every page fault. Most of that code runs only at the start.
+//! Code makes up two thirds of a host's resident memory after the start, because the system
+//! maps 64 KB around every page fault. Most of this code runs only during the start.
 
 /// Unmaps the resident pages of code and constants.
 ///
-/// The pages stay in the page cache until the system needs the memory. Code that runs
-/// again is mapped again, 64 KB for each page fault. If the system refuses, the pages
-/// stay mapped.
+/// The pages stay in the page cache while the system has free memory, and are mapped again when
+/// the code runs. If the system refuses, the pages stay mapped.
 pub(super) fn drop_pages() {
     #[cfg(target_os = "linux")]
     for range in read_only_ranges() {
         #[allow(unsafe_code, reason = "only the system can unmap pages")]
-        // SAFETY: the pages are mapped from the file and are not writable, so the
-        // next access reads the same bytes from the file again.
+        // SAFETY: the pages are mapped from the file and never written, so the next access
+        // reads the same bytes from the file.
         unsafe {
             libc::madvise(range.start as *mut libc::c_void, range.len(), libc::MADV_DONTNEED);
         }
     }
 }
 
-/// Returns the address ranges of the program that are never written to, in whole pages.
-/// Excludes pages that the loader makes read-only after relocating them.
+/// Returns the read-only address ranges of the program in whole pages, without the pages that
+/// the loader has relocated.
 #[cfg(target_os = "linux")]
 fn read_only_ranges() -> Vec<std::ops::Range<usize>> {
-    /// Collects the ranges of the executable, the first loaded object, and stops the
+    /// Collects the ranges of the first loaded object, which is the executable, and stops the
     /// iteration.
     #[allow(unsafe_code, reason = "only the loader knows the program's addresses")]
     unsafe extern "C" fn program(

@@ -1,7 +1,8 @@
-//! The heap of glibc. Other C libraries return memory on their own or cannot be asked to.
+//! The heap of glibc. Other C libraries return memory by themselves or offer no function for
+//! it.
 
-/// Makes all threads share one heap. By default glibc creates several, and each keeps the
-/// memory that a burst has freed. Call this before the first thread is started.
+/// Makes all threads share one heap. By default, glibc creates several heaps, each of which
+/// keeps the memory that a burst has freed. Must be called before the first thread starts.
 pub fn share() {
     #[cfg(all(target_os = "linux", target_env = "gnu"))]
     #[allow(unsafe_code, reason = "only the C library knows its heap")]

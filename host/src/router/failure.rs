@@ -1,18 +1,18 @@
-//! Answers to methods that no plugin answered: the table of failures in ARCHITECTURE.md. The
-//! crate `plugin` has the rows for the outcome of a call.
+//! Answers to methods that no plugin has answered, as in the table of failures in
+//! ARCHITECTURE.md. The crate `plugin` defines the rows for failed calls.
 
 use plugin::CallError;
 use protocol::id::MethodName;
 
 use crate::plugins::slot::{CallOutcome, Disabled};
 
-/// The reason why a method has no answer of a plugin.
+/// Reason why no plugin has answered a method.
 pub(super) enum MethodFailure {
     /// A method that no plugin serves.
     UnknownMethod,
-    /// A host that accepts no calls, because it is stopping.
+    /// Stopping host, which accepts no calls.
     Draining,
-    /// A plugin that accepts no calls.
+    /// Disabled plugin, which accepts no calls.
     Disabled(Disabled),
     /// A payload that is not UTF-8.
     PayloadNotText,
@@ -41,7 +41,7 @@ impl MethodFailure {
     }
 }
 
-/// Classifies the end of a call for the plugin's health. `None` means that it succeeded.
+/// Classifies the end of a call for the plugin's health. `None` means success.
 pub(super) fn outcome(error: Option<&CallError>) -> CallOutcome {
     match error {
         None => CallOutcome::Answered,

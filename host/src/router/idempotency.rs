@@ -1,15 +1,14 @@
-//! Repeated calls of a method, which get the answer of the first call instead of a second run.
+//! Answers to repeated calls, which get the answer of the first call without running again.
 //!
-//! A caller that loses its connection does not know whether its method ran, and calls again.
-//! If the configuration of a plugin names a field of the payload as its idempotency key, a
-//! call with the same method and key gets the answer of the first call, and waits for it if
-//! that call is still running. An answer that asks for a retry, 429 or 503, is not cached,
-//! because the plugin has done nothing.
+//! A caller that loses its connection does not know whether the method ran, and calls again. If
+//! a plugin's configuration names a field of the payload as the idempotency key, calls of a
+//! method with the same key share one answer; a repeat waits while the first call runs. Answers
+//! that ask for a retry (429, 503) are not cached, because the plugin has done nothing.
 //!
-//! The cache is bounded in time, number and bytes. Past a limit, it evicts answers of the
-//! plugin that uses most of it. The answers of plugins that can reboot the machine are
-//! persisted before they are sent: a caller that loses its connection in the reboot would
-//! otherwise request another one. All other answers are lost on a restart.
+//! The cache is limited in time, number and bytes. Beyond a limit, it evicts answers of the
+//! plugin that uses most of it. Answers of plugins that can reboot the machine are persisted
+//! before they are sent, because their callers lose the connection in the reboot and would
+//! otherwise request another one. All other answers are lost in a restart.
 
 use std::fmt::Write as _;
 use std::sync::Arc;
@@ -31,19 +30,19 @@ mod cached;
 #[cfg(test)]
 mod tests;
 
-/// The maximum length of a cached key, in bytes. A longer key is replaced by its digest, so
-/// that callers cannot fill the cache with keys.
+/// Maximum length of a cached key in bytes. A longer key is replaced by its digest, so that
+/// callers cannot fill the cache with keys.
 const MAX_KEY_BYTES: usize = 256;
 
-/// The statuses that ask for a retry. Their answers are not cached.
+/// Statuses that ask for a retry, whose answers are not cached.
 const RETRY_STATUSES: [i32; 2] = [429, 503];
 
-/// The settings for repeated calls of a plugin's methods, from `[plugins.NAME]`.
+/// Settings for repeated calls of a plugin, from `[plugins.NAME]`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Idempotency {
-    /// The name of the payload's field that contains the key.
+    /// Name of the payload field that contains the key.
     pub(crate) field: String,
-    /// The time for which the first answer is cached.
+    /// Time for which an answer is cached.
     pub(crate) time: Duration,
     /// `true` if the answers survive a restart.
     pub(crate) durable: bool,
@@ -63,8 +62,8 @@ impl Idempotency {
     }
 }
 
-/// Returns the digest of a key. It never equals a key, because it is neither a number nor
-/// quoted.
+/// Returns the digest of a key. A digest differs from every key, because it is neither a number
+/// nor quoted.
 fn digest(text: &str) -> String {
     let mut digest = "sha256:".to_owned();
     for byte in Sha256::digest(text) {
@@ -74,23 +73,24 @@ fn digest(text: &str) -> String {
     digest
 }
 
-/// The identity of a call that can be repeated.
+/// Identity of a call that can be repeated.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub(crate) struct Key {
     plugin: String,
     method: String,
-    /// The key from the payload as JSON, or its digest.
+    /// Key from the payload as JSON, or its digest.
     text: String,
 }
 
-/// The answers of all calls with a key.
+/// Answers of calls with a key.
 pub(crate) struct IdempotencyCache {
     answers: Arc<Mirrored<CachedAnswers>>,
     /// `None` if no answer survives a restart.
     journal: Option<Arc<Journal>>,
 }
 
-/// The entry of a running call. It is removed if this guard is dropped without an answer.
+/// Guard for the entry of a running call, which removes the entry if the call ends without an
+/// answer.
 struct Running<'a> {
     cache: &'a IdempotencyCache,
     key: Option<Key>,
@@ -98,7 +98,7 @@ struct Running<'a> {
 }
 
 impl IdempotencyCache {
-    /// Creates a cache with the answers in the journal, if there is one.
+    /// Creates a cache with the answers from the journal, if there is one.
     pub(crate) fn new(journal: Option<Arc<Journal>>) -> IdempotencyCache {
         let mut cached = CachedAnswers::default();
         if let Some(journal) = &journal {
@@ -108,8 +108,9 @@ impl IdempotencyCache {
         IdempotencyCache { answers: Mirrored::new(cached, journal.as_deref()), journal }
     }
 
-    /// Returns the answer of the first call with this key. Runs `call` if it is the first, or
-    /// if the previous call ended without an answer. The returned flag is `true` if `call` ran.
+    /// Returns the answer of the first call with this key. Runs `call` if this is the first
+    /// one, or if the previous one ended without an answer. The returned flag is `true` if
+    /// `call` ran.
     pub(crate) async fn answer(
         &self,
         key: Key,
@@ -122,7 +123,7 @@ impl IdempotencyCache {
                 Err(FirstCall::Answered(cached)) => return (cached.answer.as_ref().clone(), false),
                 Err(FirstCall::Running(first)) => first,
             };
-            // Without an answer, the loop repeats, because this call may now be the first.
+            // Without an answer, the loop starts again, because this call may now be the first.
             if let Ok(answer) = first.wait_for(Option::is_some).await
                 && let Some(answer) = &*answer
             {
@@ -139,7 +140,7 @@ impl IdempotencyCache {
         (answer, true)
     }
 
-    /// Adds the entry of a running call. Returns the existing entry if there is one.
+    /// Adds the entry of a running call, or returns the existing entry.
     fn begin(&self, key: &Key) -> Result<Running<'_>, FirstCall> {
         let answer_tx = self.answers.lock().begin(key, Instant::now())?;
         Ok(Running { cache: self, key: Some(key.clone()), answer_tx })
@@ -147,8 +148,8 @@ impl IdempotencyCache {
 }
 
 impl Running<'_> {
-    /// Caches the answer and passes it to the repeats that wait. Returns `false` if the answer
-    /// asks for a retry and is not cached.
+    /// Caches the answer and passes it to waiting repeats. Returns `false` if the answer asks
+    /// for a retry, which is not cached.
     fn end(mut self, answer: &Answer, idempotency: &Idempotency) -> bool {
         if RETRY_STATUSES.contains(&answer.status) {
             return false;

@@ -17,8 +17,8 @@ impl Runner for Router {
 
     fn max_attempts(&self, plugin: &str) -> u32 {
         let table = self.table();
-        // A job waits while its plugin is not configured or not loaded, for any number of
-        // attempts.
+        // A job waits while its plugin is not configured or not loaded. The wait does not count
+        // as an attempt.
         let version = table.slot(plugin).and_then(|slot| slot.view().active);
         version.map_or(u32::MAX, |version| version.loaded.settings.job_attempts())
     }
@@ -35,7 +35,7 @@ impl Runner for Router {
 }
 
 impl Router {
-    /// Runs a job unless the host or the plugin accepts no calls.
+    /// Runs a job, unless the host or the plugin accepts no calls.
     async fn job(&self, job: JobCall<'_>) -> JobEnd {
         if self.is_draining() {
             return JobEnd::NotNow("the host is stopping".into());
@@ -69,7 +69,7 @@ impl Router {
     }
 }
 
-/// Converts the error that a plugin returned for a job. Escapes its messages for the log.
+/// Converts a plugin's error for a job, with messages escaped for the log.
 fn job_end(error: JobError) -> JobEnd {
     let escaped = |reason: String| readable(&reason).into_owned();
     match error {

@@ -1,4 +1,4 @@
-//! The table of methods and their plugins, which is replaced as a whole.
+//! Table of methods and their plugins, which is only replaced as a whole.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -10,7 +10,7 @@ use super::PluginSlot;
 use super::idempotency::Idempotency;
 use crate::config::PluginSection;
 
-/// The plugins of a configuration and the methods that they serve.
+/// Plugins of a configuration, and the methods that they serve.
 pub(crate) struct Table {
     named: HashMap<MethodName, Arc<PluginSlot>>,
     /// The plugin that serves all other methods.
@@ -22,7 +22,7 @@ pub(crate) struct Table {
 }
 
 impl Table {
-    /// Creates the table of a configuration. `slots` has a slot for every section.
+    /// Creates the table for a configuration. `slots` contains a slot for every section.
     pub(crate) fn new(
         sections: &BTreeMap<String, PluginSection>,
         slots: BTreeMap<String, Arc<PluginSlot>>,
@@ -39,7 +39,7 @@ impl Table {
         let idempotent = sections.iter().filter_map(|(name, section)| {
             let field = section.idempotency_key.clone()?;
             let time = section.idempotency_time;
-            // A repeat of a call that rebooted the machine must not reboot it again.
+            // A repeat of a call that has rebooted the machine must not reboot it again.
             let durable = section.settings.capabilities().contains(&Capability::Power);
             Some((name.clone(), Idempotency { field, time, durable }))
         });

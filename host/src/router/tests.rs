@@ -13,7 +13,7 @@ use crate::lent::http::Http;
 use crate::plugins::slot::Changes;
 use crate::plugins::{self, Loader};
 
-/// A host that is always offline.
+/// Host that is always offline.
 struct Offline;
 
 impl LogSink for Offline {
@@ -59,12 +59,12 @@ impl TelemetrySink for Offline {
     }
 }
 
-/// Returns a router for one fixture of the sandbox. `settings` is TOML for its section.
+/// Returns a router with one fixture. `settings` is the TOML of the plugin's section.
 fn router(fixture: &str, settings: &str) -> Arc<Router> {
     router_in(tempfile::tempdir().unwrap().path(), fixture, settings)
 }
 
-/// Same as [`router`], with the fixture and the paths of the settings in `directory`.
+/// Like [`router`], with the fixture and relative paths in `directory`.
 pub(crate) fn router_in(directory: &Path, fixture: &str, settings: &str) -> Arc<Router> {
     let file = fixtures::write(fixture, directory);
     let text = format!("[plugins.p]\nfile = {file:?}\n{settings}\n");
@@ -77,7 +77,7 @@ pub(crate) fn router_in(directory: &Path, fixture: &str, settings: &str) -> Arc<
     Arc::new(Router::new(table, lent(), None))
 }
 
-/// Returns handles without a hub, with a real clock.
+/// Returns handles with a real clock and without a hub.
 pub(crate) fn lent() -> Lent {
     Lent {
         device_id: "d1".into(),
@@ -113,7 +113,7 @@ async fn a_method_is_answered_by_the_plugin_that_serves_it() {
 }
 
 #[tokio::test]
-async fn a_repeated_call_gets_the_answer_of_the_first() {
+async fn a_repeated_call_gets_the_answer_of_the_first_call() {
     let router = router("asks.wat", "idempotency_key = \"requestId\"");
     // The plugin's answer contains the id of the call.
     let first = answer(&router, "call", r#"{"requestId": "1"}"#).await;
@@ -166,7 +166,7 @@ async fn a_bad_answer_does_not_reach_the_caller() {
 }
 
 #[tokio::test]
-async fn a_call_past_the_limit_is_busy_and_the_running_call_continues() {
+async fn a_call_beyond_the_limit_is_busy_and_the_running_call_continues() {
     let sleeps = router("sleeps.wat", "limits.calls_at_once = 1");
     let running = tokio::spawn({
         let sleeps = Arc::clone(&sleeps);
@@ -186,7 +186,7 @@ async fn a_draining_host_rejects_new_calls() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_plugin_with_too_many_failures_in_a_row_is_disabled_until_it_succeeds() {
+async fn a_plugin_with_too_many_consecutive_failures_is_disabled_until_a_call_succeeds() {
     let router = router("misbehaves.wat", "disable_after = 2\nfailing_for = \"0s\"");
     for _ in 0..2 {
         check_failure(&router, "trap", "1", 500, "trapped").await;
@@ -202,7 +202,7 @@ async fn a_plugin_with_too_many_failures_in_a_row_is_disabled_until_it_succeeds(
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_call_of_a_plugin_that_is_being_loaded_waits_before_it_is_rejected() {
+async fn a_call_waits_for_its_plugin_to_load_and_is_then_rejected() {
     let text = "[plugins.p]\nfile = \"p\"\nmethods = [\"*\"]\n";
     let config = Config::parse(text, Path::new("")).unwrap();
     let slot = Arc::new(Slot::loading("p", config.plugins["p"].patience, Changes::new(())));

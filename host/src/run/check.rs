@@ -1,4 +1,4 @@
-//! Check of a configuration without a connection, which reports all errors.
+//! Check of a configuration without a connection. Reports all errors, not only the first.
 
 use plugin::EngineError;
 use protocol::connection_string::DeviceConnectionString;
@@ -29,9 +29,8 @@ pub struct CheckedPlugin {
     pub imports: Vec<String>,
 }
 
-/// Checks everything that `run` needs before its first connection. Without an identity,
-/// the checks that need one are skipped. Leaves nothing behind except compiled plugins in
-/// the cache. Blocks.
+/// Checks everything that `run` needs before its first connection. Checks that need an identity
+/// are skipped without one. Only the compile cache is modified. Blocks.
 pub fn check(config: &Config, identity: Option<&DeviceConnectionString>) -> CheckReport {
     let mut report = CheckReport::default();
     let errors = &mut report.errors;
@@ -45,12 +44,12 @@ pub fn check(config: &Config, identity: Option<&DeviceConnectionString>) -> Chec
     let (loader, error) = loader(config);
     errors.extend(error.map(RunError::from));
     for (name, section) in &config.plugins {
-        let made = plugins::read(name, section).and_then(|file| {
+        let loaded = plugins::read(name, section).and_then(|file| {
             loader.as_ref().map(|loader| loader.load(name, section, &file)).transpose()
         });
-        match made {
-            Ok(Some(made)) => {
-                let imports = made.plugin.imports().to_vec();
+        match loaded {
+            Ok(Some(loaded)) => {
+                let imports = loaded.plugin.imports().to_vec();
                 report.plugins.push(CheckedPlugin { name: name.clone(), imports });
             }
             Ok(None) => {}
@@ -60,8 +59,8 @@ pub fn check(config: &Config, identity: Option<&DeviceConnectionString>) -> Chec
     report
 }
 
-/// Creates a loader. If its cache cannot be used, returns the error with a loader that uses
-/// the default cache, so that the plugins can still be checked.
+/// Creates a loader. If its cache is unusable, returns the error and a loader with the default
+/// cache, so that the plugins are checked anyway.
 fn loader(config: &Config) -> (Option<Loader>, Option<PluginError>) {
     let error = match Loader::new(config) {
         Ok(loader) => return (Some(loader), None),

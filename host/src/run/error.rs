@@ -1,4 +1,4 @@
-//! Errors that keep a host from starting or end it, with their hints.
+//! Errors that prevent a start of the host or end the host, with their hints.
 
 use trust::TrustError;
 
@@ -35,17 +35,17 @@ impl RunError {
         match self {
             RunError::Plugin(error) => error.hint(),
             RunError::Journal(JournalError::InUse(_)) => Some(
-                "stop the other host, or set `data` under [host] to a directory of its own".into(),
+                "stop the other host, or set `data` under [host] to another directory".into(),
             ),
             RunError::Journal(JournalError::Layout { .. }) => Some(
                 "run the version of the host that wrote it, or move `journal.redb` away, which \
-                 gives up its jobs, its state and its unsent messages"
+                 loses its jobs, its state and its unsent messages"
                     .into(),
             ),
             RunError::Journal(_) => {
-                Some("set `data` under [host] to a directory that may be written".into())
+                Some("set `data` under [host] to a writable directory".into())
             }
-            // An operator cannot fix a fault of the host.
+            // The operator cannot fix a fault of the host.
             RunError::Task(_) => None,
             RunError::Control(error) => Some(error.hint().to_owned()),
             RunError::Connection(OptionsError::Trust(TrustError::NoCertificates)) => Some(
@@ -57,13 +57,13 @@ impl RunError {
                     .into(),
             ),
             RunError::Connection(OptionsError::Wildcard { .. }) => {
-                Some("register the device under an id without `+` and `#`".into())
+                Some("register the device with an id without `+` and `#`".into())
             }
             RunError::Connection(OptionsError::X509) => {
                 Some("use a connection string with SharedAccessKey".into())
             }
             RunError::Connection(OptionsError::Expired(_)) => Some(
-                "make a new token, or use SharedAccessKey, from which the host makes its own"
+                "create a new token, or use SharedAccessKey, with which the host creates tokens itself"
                     .into(),
             ),
         }

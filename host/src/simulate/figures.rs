@@ -12,8 +12,8 @@ pub struct Figures {
     pub devices: usize,
     /// Number of devices that are connected now.
     pub connected: usize,
-    /// Largest number of devices that were connected at the same time.
-    pub most_connected: usize,
+    /// Maximum number of devices connected at the same time.
+    pub max_connected: usize,
     /// Number of connections made, including first connections.
     pub connects: u64,
     /// Number of answered methods.
@@ -22,51 +22,50 @@ pub struct Figures {
     pub errors: u64,
     /// Methods answered per second since the previous report.
     pub methods_per_second: f64,
-    /// Largest value of `methods_per_second` so far.
-    pub most_methods_per_second: f64,
+    /// Maximum of `methods_per_second` so far.
+    pub max_methods_per_second: f64,
     /// Resident memory of the process, in bytes; `None` if it is not known.
     pub memory_bytes: Option<u64>,
-    /// Largest value of `memory_bytes` so far.
-    pub most_memory_bytes: Option<u64>,
+    /// Maximum of `memory_bytes` so far.
+    pub max_memory_bytes: Option<u64>,
     /// Time since the start.
     pub elapsed: Duration,
 }
 
 impl Figures {
-    /// Updates the figures from the counters at time `elapsed`.
+    /// Updates the figures from the counters. `elapsed` is the time since the start.
     pub(super) fn update(&mut self, counts: &Counts, elapsed: Duration) {
         let (methods, errors) = counts.methods();
         let since = elapsed.saturating_sub(self.elapsed).as_secs_f64();
-        // An interval this short does not give a meaningful rate.
+        // A shorter interval gives no meaningful rate.
         if since > 0.1 {
             self.methods_per_second = (methods - self.methods) as f64 / since;
-            self.most_methods_per_second =
-                self.most_methods_per_second.max(self.methods_per_second);
+            self.max_methods_per_second = self.max_methods_per_second.max(self.methods_per_second);
         }
-        (self.connected, self.most_connected) = counts.devices();
+        (self.connected, self.max_connected) = counts.devices();
         self.connects = counts.connects();
         (self.methods, self.errors) = (methods, errors);
-        (self.memory_bytes, self.most_memory_bytes) = memory();
+        (self.memory_bytes, self.max_memory_bytes) = memory();
         self.elapsed = elapsed;
     }
 
-    /// Returns a summary of several lines.
+    /// Returns a summary in several lines.
     #[must_use]
     pub fn summary(&self) -> String {
-        let Figures { devices, most_connected, connects, methods, errors, .. } = self;
+        let Figures { devices, max_connected, connects, methods, errors, .. } = self;
         let seconds = self.elapsed.as_secs_f64();
-        let again = connects.saturating_sub(*most_connected as u64);
-        let memory = self.most_memory_bytes.map_or("unknown".to_owned(), |bytes| {
-            let each = bytes / (*most_connected).max(1) as u64 / 1024;
+        let again = connects.saturating_sub(*max_connected as u64);
+        let memory = self.max_memory_bytes.map_or("unknown".to_owned(), |bytes| {
+            let each = bytes / (*max_connected).max(1) as u64 / 1024;
             format!("{} MiB at most, {each} KiB a device", bytes >> 20)
         });
         format!(
-            "devices    {devices}, {most_connected} connected at once, {again} connected again\n\
+            "devices    {devices}, {max_connected} connected at once, {again} connected again\n\
              methods    {methods}, of them {errors} errors; {:.0} a second, {:.0} at most\n\
              memory     {memory}\n\
              time       {seconds:.1} s",
             *methods as f64 / seconds.max(0.001),
-            self.most_methods_per_second,
+            self.max_methods_per_second,
         )
     }
 }
@@ -117,9 +116,9 @@ mod tests {
         counts.answered(504);
         figures.update(&counts, Duration::from_secs(2));
 
-        assert_eq!((figures.connected, figures.most_connected), (0, 2));
+        assert_eq!((figures.connected, figures.max_connected), (0, 2));
         assert_eq!((figures.methods, figures.errors), (51, 1));
-        assert_eq!((figures.methods_per_second, figures.most_methods_per_second), (1.0, 50.0));
+        assert_eq!((figures.methods_per_second, figures.max_methods_per_second), (1.0, 50.0));
         let line = figures.to_string();
         assert!(line.starts_with("    2 s  connected 0/3  methods 51 (1/s)  errors 1"), "{line}");
         let summary = figures.summary();
@@ -129,7 +128,7 @@ mod tests {
     #[test]
     #[cfg(target_os = "linux")]
     fn the_memory_of_the_process_is_known_on_linux() {
-        let (now, most) = memory();
-        assert!(now.unwrap() > 0 && most >= now);
+        let (now, peak) = memory();
+        assert!(now.unwrap() > 0 && peak >= now);
     }
 }

@@ -9,14 +9,15 @@ use std::path::{Path, PathBuf};
 use protocol::connection_string::{ConnectionStringError, DeviceConnectionString};
 use protocol::id::DeviceId;
 
-/// Connection strings of distinct devices. Has no `Debug`, because they contain secrets.
+/// Connection strings of distinct devices. `Debug` is not implemented, because they contain
+/// secrets.
 #[derive(Clone)]
 pub struct Fleet(Vec<DeviceConnectionString>);
 
 /// Error in a file of identities. Its message contains no keys.
 #[derive(Debug, thiserror::Error)]
 pub enum FleetError {
-    /// The file cannot be read.
+    /// File that cannot be read.
     #[error("{}", .path.display())]
     Read {
         /// Path of the file.
@@ -25,7 +26,7 @@ pub enum FleetError {
         #[source]
         source: std::io::Error,
     },
-    /// A line is not a connection string.
+    /// Line that is not a connection string.
     #[error("{}: line {line}", .path.display())]
     Line {
         /// Path of the file.
@@ -36,7 +37,7 @@ pub enum FleetError {
         #[source]
         source: ConnectionStringError,
     },
-    /// A device is listed twice. The hub allows one connection per device and closes the
+    /// Device that is listed twice. The hub allows one connection per device and closes the
     /// older one.
     #[error("{}: lines {first} and {second} are both the device `{device}`", .path.display())]
     Twice {
@@ -49,7 +50,7 @@ pub enum FleetError {
         /// Number of the second line, counted from 1.
         second: usize,
     },
-    /// The file has fewer devices than requested.
+    /// File with fewer devices than requested.
     #[error("{}: has {found} devices, not {wanted}", .path.display())]
     TooFew {
         /// Path of the file.

@@ -1,5 +1,5 @@
-//! The desired properties that each plugin accepted or rejected last, persisted in the
-//! journal. After a restart a plugin gets only the changes since then.
+//! Journal of the desired properties that each plugin last accepted or rejected, so that a
+//! plugin gets only later changes after a restart.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -13,11 +13,10 @@ use crate::device::desired;
 use crate::journal::{Journal, Pages, RecordKind};
 use crate::plugins::slot::RejectedDesired;
 
-/// Accepted desired properties in the journal.
+/// Store of accepted desired properties in the journal.
 pub(crate) struct Accepted {
     journal: Arc<Journal>,
-    /// Entries that were read or written before. An entry that could not be persisted is
-    /// valid until the host ends.
+    /// Cache of the entries. An entry that could not be persisted is valid until the host ends.
     seen: Mutex<HashMap<String, SettledDesired>>,
 }
 
@@ -37,14 +36,14 @@ impl Accepted {
         self.seen.lock()
     }
 
-    /// Returns the entry of a plugin. Reads it from the journal the first time.
+    /// Returns the entry of a plugin, from the cache or the journal.
     fn seen(&self, plugin: &str) -> SettledDesired {
         let read =
             || SettledDesired { accepted: self.read(plugin), rejected: self.read_rejected(plugin) };
         self.lock().entry(plugin.to_owned()).or_insert_with(read).clone()
     }
 
-    /// Reads a record of a plugin from the journal: a version and a text.
+    /// Reads a version and a text from a plugin's record in the journal.
     fn read_record(&self, kind: RecordKind, plugin: &str) -> Option<(u64, String)> {
         let record = self.journal.read(|view| view.get(kind, plugin.as_bytes())).ok()??;
         let (version, text) = record.split_first_chunk()?;

@@ -1,4 +1,4 @@
-//! Deliveries to real plugins. The tests act as the hub.
+//! Tests of deliveries to real plugins, in which the test acts as the hub.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -15,7 +15,7 @@ use crate::plugins::slot::Slot;
 use crate::plugins::{self, Loader};
 use crate::router::{Table, tests::lent};
 
-/// Store that persists nothing.
+/// Store without persistence.
 #[derive(Default)]
 struct InMemory(Mutex<HashMap<String, (Document, Option<String>)>>);
 
@@ -50,7 +50,7 @@ struct Rig {
 }
 
 impl Rig {
-    /// Creates a rig with the plugin `follows.wat`, which reports the patches that it gets.
+    /// Creates a rig with the plugin `follows.wat`, which reports each patch that it gets.
     fn new(settings: &str) -> Rig {
         Rig::lending(settings, |twin| twin)
     }
@@ -64,10 +64,15 @@ impl Rig {
         let file = fixtures::write("follows.wat", directory.path());
         let text = format!("[plugins.p]\nfile = {file:?}\nmethods = [\"*\"]\n{settings}\n");
         let config = Config::parse(&text, directory.path()).unwrap();
-        let made = plugins::load_all(&Loader::new(&config).unwrap(), &config).unwrap().remove("p");
+        let loaded =
+            plugins::load_all(&Loader::new(&config).unwrap(), &config).unwrap().remove("p");
         let changes = Changes::new(());
-        let slot =
-            Arc::new(Slot::new("p", made.unwrap(), config.plugins["p"].patience, changes.clone()));
+        let slot = Arc::new(Slot::new(
+            "p",
+            loaded.unwrap(),
+            config.plugins["p"].patience,
+            changes.clone(),
+        ));
         let table = Table::new(&config.plugins, [("p".to_owned(), Arc::clone(&slot))].into());
         let twin = Arc::new(Twin::new("d1".parse().unwrap(), None));
         let lent = plugin::Lent { twin: lend(Arc::clone(&twin) as _), ..lent() };
@@ -80,7 +85,7 @@ impl Rig {
         Rig { twin, accepted, slot, changes, _delivers: delivers, _directory: directory }
     }
 
-    /// Sends the whole twin to the device, as the hub does after a connection.
+    /// Delivers the whole twin, like the hub after a connection.
     fn fetched(&self, desired: Value, version: u64) {
         self.twin.connected();
         let DeviceTopic::TwinGet { rid } = self.twin.next().unwrap().topic else { panic!() };
@@ -95,7 +100,7 @@ impl Rig {
         self.twin.desired_changed(&DesiredPatch { patch, version });
     }
 
-    /// Accepts the plugin's next report and returns it.
+    /// Acknowledges the plugin's next report and returns it.
     async fn seen(&self) -> Value {
         loop {
             if let Some(request) = self.twin.next() {
@@ -108,7 +113,7 @@ impl Rig {
         }
     }
 
-    /// Waits until the slot shows a rejection or none.
+    /// Waits until the slot shows a rejection of this version, or none.
     async fn until_shown(&self, version: Option<u64>) -> Option<RejectedDesired> {
         let mut changed = self.changes.subscribe();
         loop {
@@ -138,7 +143,7 @@ async fn a_plugin_gets_the_whole_document_first_and_then_only_changes() {
 }
 
 #[tokio::test]
-async fn changes_while_the_device_was_offline_come_in_one_patch() {
+async fn changes_during_an_offline_period_are_delivered_in_one_patch() {
     let rig = Rig::new("");
     rig.fetched(json!({"a": 1, "b": 1}), 3);
     rig.seen().await;
@@ -150,7 +155,7 @@ async fn changes_while_the_device_was_offline_come_in_one_patch() {
 }
 
 #[tokio::test]
-async fn another_document_of_the_same_version_is_delivered() {
+async fn a_different_document_with_the_same_version_is_delivered() {
     let rig = Rig::new("");
     rig.fetched(json!({"a": 1, "b": 1}), 3);
     rig.seen().await;
@@ -180,7 +185,7 @@ async fn a_delivery_is_retried_if_the_plugin_asks_for_it() {
     rig.until_accepted(3).await;
 }
 
-/// Twin that panics at the first report.
+/// Twin that panics at its first report.
 struct BrokenOnce(Arc<dyn TwinAccess>, AtomicBool);
 
 impl TwinAccess for BrokenOnce {

@@ -1,10 +1,10 @@
-//! Corruption that is detected while the host is running, and files of other versions.
+//! Tests of corruption that is detected at run time, and of files of other versions.
 
 use super::*;
 use crate::supervision::Supervisor;
 
 #[tokio::test]
-async fn a_panic_in_a_commit_fails_its_changes_but_no_later_ones() {
+async fn a_panic_in_a_commit_fails_only_the_changes_of_this_commit() {
     let directory = tempfile::tempdir().unwrap();
     let disk = TestDisk::default();
     let journal = disk.journal(directory.path());
@@ -19,7 +19,7 @@ async fn a_panic_in_a_commit_fails_its_changes_but_no_later_ones() {
 }
 
 #[tokio::test]
-async fn a_panic_in_a_read_is_an_error_and_the_file_is_checked() {
+async fn a_panic_in_a_read_is_an_error_and_makes_the_journal_check_the_file() {
     let directory = tempfile::tempdir().unwrap();
     let journal = Arc::new(journal(&directory));
     put(&journal, "a", "1").await.unwrap();
@@ -33,7 +33,7 @@ async fn a_panic_in_a_read_is_an_error_and_the_file_is_checked() {
 }
 
 #[tokio::test]
-async fn a_file_that_becomes_corrupt_while_the_host_is_running_is_set_aside() {
+async fn a_file_that_becomes_corrupt_at_run_time_is_replaced() {
     let directory = tempfile::tempdir().unwrap();
     let disk = TestDisk::default();
     let journal = disk.journal(directory.path());
@@ -101,7 +101,7 @@ fn check_refused(directory: &TempDir, reason: &str) {
     assert_eq!(set_aside(directory), 0);
 }
 
-/// Returns the number of files that were set aside.
+/// Returns the number of corrupt files that were kept.
 fn set_aside(directory: &TempDir) -> usize {
     let names = fs::read_dir(directory.path()).unwrap().map(|entry| entry.unwrap().path());
     names.filter(|path| path.extension().is_some_and(|it| it == "damaged")).count()

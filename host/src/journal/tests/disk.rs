@@ -8,7 +8,7 @@ use redb::backends::FileBackend;
 
 use super::super::*;
 
-/// Disk that a test can fill up.
+/// Disk that a test can make full.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct TestDisk {
     /// Number of writes and syncs that still succeed, if `limited` is set.
@@ -17,7 +17,7 @@ pub(crate) struct TestDisk {
     pub(super) syncs: Arc<AtomicUsize>,
     /// `true` if the next write or sync panics.
     panics: Arc<AtomicBool>,
-    /// Lock that delays syncs while a test holds it.
+    /// Lock that blocks syncs while a test holds it.
     pub(super) pause: Arc<Mutex<()>>,
 }
 
@@ -35,7 +35,7 @@ impl TestDisk {
         Journal::open_on(Disk(Box::new(open)), directory, "d1", commits).unwrap()
     }
 
-    /// Makes the disk full after `writes` more writes.
+    /// Makes the disk full after this number of writes.
     pub(crate) fn fill_after(&self, writes: i64) {
         self.left.store(writes, Ordering::SeqCst);
         self.limited.store(true, Ordering::SeqCst);

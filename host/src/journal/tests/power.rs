@@ -1,4 +1,4 @@
-//! Disk that fails at any operation and can lose unsynced writes.
+//! Simulated disk that can fail at any operation and lose unsynced writes.
 
 use std::io;
 
@@ -16,7 +16,7 @@ struct Contents {
     /// Changes since the last sync, in order.
     unsynced: Vec<Change>,
     now: Vec<u8>,
-    /// Number of operations that still succeed; `None` if all do.
+    /// Number of operations that still succeed; `None` for all.
     left: Option<u32>,
 }
 
@@ -47,7 +47,7 @@ impl Volatile {
             .unwrap()
     }
 
-    /// Makes every operation fail after `operations` more.
+    /// Makes all operations after this number fail.
     fn fail_after(&self, operations: u32) {
         self.0.lock().left = Some(operations);
     }
@@ -56,12 +56,12 @@ impl Volatile {
         self.0.lock().left = None;
     }
 
-    /// Discards the unsynced changes, except those for which `keeps` returns `true`.
+    /// Discards each unsynced change for which `keeps` returns `false`.
     fn lose_power(&self, mut keeps: impl FnMut() -> bool) {
         let mut contents = self.0.lock();
         let mut after = contents.synced.clone();
         for change in contents.unsynced.drain(..) {
-            // The file system stores the length of a file, and always keeps it.
+            // A file system always keeps the length of a file in this simulation.
             if matches!(change, Change::Length(_)) || keeps() {
                 change.apply(&mut after);
             }
@@ -119,7 +119,7 @@ impl StorageBackend for Volatile {
     }
 }
 
-/// Returns altered copies of a record: each with one flipped bit or several random changes.
+/// Returns altered copies of a record, with one flipped bit or several random changes each.
 pub(crate) fn mutations(record: &[u8]) -> impl Iterator<Item = Vec<u8>> {
     let (flipped, changed) = (record.to_vec(), record.to_vec());
     let flips = (0..record.len() * 8).map(move |bit| {
@@ -178,7 +178,7 @@ async fn acknowledged_changes_survive_a_loss_of_power_at_any_write() {
                     Err(_) => break,
                 }
             }
-            // The host has lost power too, so it writes nothing more.
+            // After the loss of power, the host can write nothing.
             disk.fail_after(0);
             journal.close().await;
             drop(journal);

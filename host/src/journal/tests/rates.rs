@@ -1,4 +1,4 @@
-//! Limits on the rate of commits.
+//! Tests of the limits on the rate of commits.
 
 use super::*;
 
@@ -17,7 +17,7 @@ async fn changes_beyond_the_rate_of_the_host_are_delayed_and_share_commits() {
     let directory = tempfile::tempdir().unwrap();
     let disk = TestDisk::default();
     let first = disk.journal_with(directory.path(), commits(1, 1_000));
-    // Uses up the commits of an hour.
+    // This uses up the commits of an hour.
     for n in 0..60 {
         put(&first, &n.to_string(), "1").await.unwrap();
     }
@@ -27,7 +27,7 @@ async fn changes_beyond_the_rate_of_the_host_are_delayed_and_share_commits() {
     assert!(late.as_mut().now_or_never().is_none());
     assert_eq!(get(&first, "late-0"), None);
 
-    // Closing the journal does not wait for the rate.
+    // Closing the journal does not wait for the rate limit.
     let (late, ()) = tokio::join!(late, first.close());
 
     assert!(late.iter().all(Result::is_ok), "{late:?}");

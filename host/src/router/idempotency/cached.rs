@@ -1,7 +1,7 @@
-//! Cached answers, by the key of their call.
+//! Cached answers by call key.
 //!
-//! This is a state machine without a clock or I/O: the caller passes the time, and the journal
-//! requests the records of the answers to persist.
+//! The state machine has no clock and no I/O: the caller passes the time, and the journal
+//! fetches the records to persist.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
@@ -16,11 +16,11 @@ use super::{Idempotency, Key};
 use crate::journal::{Persistent, RecordKind};
 use crate::router::answer::Answer;
 
-/// The maximum number of answers, of all plugins together. Past it, the oldest answer of the
-/// plugin with the most answers is evicted.
+/// Maximum number of answers of all plugins. Beyond it, the oldest answer of the plugin with
+/// the most answers is evicted.
 pub(super) const MAX_ANSWERS: usize = 4096;
 
-/// The maximum size of all answers and their keys, in bytes. Past it, the oldest answer of the
+/// Maximum size of all answers with their keys, in bytes. Beyond it, the oldest answer of the
 /// plugin with the most bytes is evicted.
 pub(super) const MAX_BYTES: usize = 8 * 1024 * 1024;
 
@@ -62,8 +62,8 @@ pub(super) struct CachedAnswer {
     pub(super) answer: Arc<Answer>,
     /// The time of expiry.
     pub(super) until: Instant,
-    /// The time of expiry by the wall clock and the total time in the cache, both in
-    /// milliseconds. `None` if the answer is not persisted.
+    /// Time of expiry on the wall clock and total time in the cache, both in milliseconds;
+    /// `None` if the answer is not persisted.
     durable: Option<(i64, u64)>,
 }
 
@@ -105,8 +105,8 @@ impl CachedAnswer {
 }
 
 impl CachedAnswers {
-    /// Adds the persisted answers. The wall clock determines their remaining time, which is
-    /// at most the total time.
+    /// Adds persisted answers. The wall clock determines the remaining time, which never
+    /// exceeds the total time.
     pub(super) fn restore(
         &mut self,
         mut found: Vec<(Key, AnswerRecord)>,
@@ -127,8 +127,8 @@ impl CachedAnswers {
         }
     }
 
-    /// Adds the entry of a running call. Returns the existing entry if the call is already
-    /// running or its answer is cached.
+    /// Adds the entry of a running call, or returns the existing entry of a running or answered
+    /// call.
     pub(super) fn begin(
         &mut self,
         key: &Key,
@@ -144,12 +144,12 @@ impl CachedAnswers {
         Ok(answer_tx)
     }
 
-    /// Removes the entry of a running call that ended without an answer.
+    /// Removes the entry of a call that ended without an answer.
     pub(super) fn abandon(&mut self, key: &Key) {
         self.calls.remove(key);
     }
 
-    /// Caches an answer, and evicts others while the cache exceeds a limit.
+    /// Caches an answer, and evicts others until the cache is within its limits.
     pub(super) fn insert(&mut self, key: Key, cached: CachedAnswer) {
         let bytes = size(&key, &cached.answer);
         let share = self.shares.entry(key.plugin.clone()).or_default();

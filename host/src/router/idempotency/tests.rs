@@ -89,7 +89,7 @@ async fn a_repeat_waits_for_the_first_call_while_that_runs() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_answer_that_asks_for_a_retry_or_a_dropped_call_is_not_cached() {
+async fn an_answer_that_asks_for_a_retry_is_not_cached_and_neither_is_a_dropped_call() {
     let cache = cache();
     let call = |status| async move { answer(status, "") };
     for status in RETRY_STATUSES {
@@ -142,7 +142,7 @@ async fn a_durable_answer_survives_a_restart_until_it_expires() {
         first.answer(key("2"), &other, async { answer(202, "first") }).await;
         let brief = Idempotency { time: Duration::ZERO, ..durable.clone() };
         first.answer(key("3"), &brief, async { answer(202, "first") }).await;
-        // Found without closing the journal, as after a crash.
+        // The records are read while the journal is open, as after a crash.
         assert_eq!(Mirrored::<CachedAnswers>::found(&journal).len(), 2);
         journal.close().await;
     }
@@ -160,7 +160,7 @@ async fn a_durable_answer_survives_a_restart_until_it_expires() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_restart_does_not_extend_the_time_of_an_answer() {
+async fn a_restart_does_not_extend_the_lifetime_of_an_answer() {
     let directory = tempfile::tempdir().unwrap();
     let first = IdempotencyCache::new(Some(Arc::new(journal(&directory))));
     first.answer(key("1"), &idempotency(true), async { answer(202, "") }).await;
