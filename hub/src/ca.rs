@@ -31,7 +31,7 @@ const CERTIFICATE_DAYS: i64 = 397;
 /// Error of the certificate authority.
 #[derive(Debug, thiserror::Error)]
 pub enum CaError {
-    /// A file of the authority cannot be read or written.
+    /// File of the authority that cannot be read or written.
     #[error("cannot read or write the certificate authority's file `{}`", path.display())]
     File {
         /// The file.
@@ -40,7 +40,7 @@ pub enum CaError {
         #[source]
         source: std::io::Error,
     },
-    /// A key or a name is invalid.
+    /// Invalid key or name.
     #[error("cannot use the certificate authority in `{}`", folder.display())]
     Certificate {
         /// The folder; empty for an authority in memory.
@@ -49,7 +49,7 @@ pub enum CaError {
         #[source]
         source: rcgen::Error,
     },
-    /// The TLS library rejects the server certificate.
+    /// Server certificate that the TLS library rejects.
     #[error("cannot use the server certificate")]
     Tls(#[from] rustls::Error),
 }
@@ -86,7 +86,7 @@ impl Authority {
         Ok(Authority { certificate_pem: signed.pem(), key, folder })
     }
 
-    /// Returns the authority's certificate, which clients have to trust, in PEM format.
+    /// Returns the authority's certificate in PEM format. Clients have to trust it.
     pub(crate) fn certificate_pem(&self) -> &str {
         &self.certificate_pem
     }
@@ -108,8 +108,8 @@ impl Authority {
     }
 }
 
-/// Returns the parameters of the authority. They are the same at each start, except for the
-/// dates, so that new signatures match the persisted certificate.
+/// Returns the parameters of the authority. Only the dates differ between starts, so that new
+/// signatures match the persisted certificate.
 fn authority_params() -> CertificateParams {
     let mut params = CertificateParams::default();
     params.distinguished_name = DistinguishedName::new();

@@ -1,7 +1,7 @@
 //! The file with the certificate that clients have to trust.
 //!
-//! The file belongs to one hub at a time. A second hub in the same folder would otherwise
-//! replace the certificate of the first, whose clients could not connect any more.
+//! The file belongs to one hub at a time. A second hub in the same folder would replace the
+//! certificate, and the clients of the first hub could no longer connect.
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, Write as _};
@@ -9,8 +9,8 @@ use std::path::Path;
 
 use crate::command_error::{CommandError, FailureKind};
 
-/// The written file, locked until it is dropped. The file of a hub that has ended can be
-/// replaced.
+/// Locked certificate file. Dropping it releases the lock, so that another hub can replace the
+/// file.
 #[derive(Debug)]
 pub(crate) struct CaFile(#[expect(dead_code, reason = "keeps the lock")] File);
 
@@ -22,7 +22,7 @@ impl CaFile {
                 .context(format!("cannot write the certificate to `{}`", path.display()))
                 .with_hint("choose another file with --ca-file")
         };
-        // Truncated only once it is locked.
+        // The file is truncated only after it is locked.
         let mut options = OpenOptions::new();
         let mut file =
             options.write(true).create(true).truncate(false).open(path).map_err(failed)?;
@@ -34,7 +34,7 @@ impl CaFile {
                 return Err(CommandError::new(FailureKind::Other, message)
                     .with_hint("choose another file with --ca-file, or stop the other hub"));
             }
-            // Some file systems and devices have no locks.
+            // Some file systems and device files do not support locks.
             Err(TryLockError::Error(error)) => {
                 tracing::debug!(%error, "certificate file not locked");
             }

@@ -52,7 +52,7 @@ impl Default for HubConfig {
 /// Error that prevents a hub from starting.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    /// A port cannot be opened.
+    /// Port that cannot be opened.
     #[error("cannot listen on {address} for {purpose}")]
     Listen {
         /// Address and port.
@@ -63,10 +63,10 @@ pub enum StartError {
         #[source]
         source: std::io::Error,
     },
-    /// The persisted state cannot be opened.
+    /// Persisted state that cannot be opened.
     #[error(transparent)]
     State(#[from] StateError),
-    /// The certificate authority is unusable.
+    /// Unusable certificate authority.
     #[error(transparent)]
     Ca(#[from] CaError),
 }

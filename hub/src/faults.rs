@@ -1,9 +1,9 @@
-//! Injection of faults, to test how devices handle failures of networks and hubs.
+//! Fault injection, to test a device's handling of network and hub failures.
 //!
-//! [`Faults::set`] adds a fault, which consists of a [`Step`] of the protocol, an
-//! [`Effect`], a device, a count and a lifetime. Every fault expires. At each step the hub
-//! obtains the handling of the packet from [`Faults::handling`], which logs the faults
-//! that happen.
+//! [`Faults::set`] adds a fault, which consists of a [`Step`] of the protocol, an [`Effect`], a
+//! device, a count and a lifetime. Every fault expires. At each step, the hub calls
+//! [`Faults::handling`], which returns the handling of the packet and logs a fault that
+//! happens.
 //!
 //! This module only selects faults; sessions and request handlers apply them. See
 //! `docs/hub.md` for a guide.
@@ -36,7 +36,7 @@ pub(crate) const CONTROL_PATH: &str = "/$faults";
 /// Maximum number of active faults.
 const MAX_FAULTS: usize = 256;
 
-/// The faults of a hub.
+/// Active faults of a hub.
 #[derive(Debug)]
 pub struct Faults {
     active: Mutex<ActiveFaults>,
@@ -128,7 +128,7 @@ impl Faults {
         self.take(step, device).map_or(Handling::REGULAR, Effect::handling)
     }
 
-    /// Returns the effect of the fault that happens at this step of this device, if any.
+    /// Returns the effect of a fault at this step of the device, if one happens.
     fn take(&self, step: Step, device: Option<&DeviceId>) -> Option<Effect> {
         if self.count.load(Ordering::Acquire) == 0 {
             return None;
@@ -202,8 +202,8 @@ impl Faults {
         false
     }
 
-    /// Begins an outage, which ends every connection and refuses new ones for `down`.
-    /// `None` means that the duration is not known yet.
+    /// Begins an outage, which ends every connection and refuses new ones for `down`; `None` if
+    /// the duration is still unknown.
     pub(crate) fn begin_outage(&self, down: Option<Duration>) {
         match down {
             None => warn!("fault happened: the hub behaves as if it restarted"),

@@ -70,7 +70,7 @@ pub fn read_identity(body: &str) {
 ///
 /// # Panics
 ///
-/// If the answer does not say of each item what became of it.
+/// Panics if the answer does not contain the outcome of each item.
 pub fn run_bulk(body: &str) {
     let Ok(Value::Array(items)) = json::value(body) else { return };
     let state = State::open(None, vec!["localhost".to_owned()]);
@@ -89,7 +89,7 @@ pub fn run_bulk(body: &str) {
 ///
 /// # Panics
 ///
-/// If a fault that is set is listed as another one.
+/// Panics if the listed fault differs from the one that was set.
 pub fn set_fault(body: &str) {
     let Ok(Value::Object(body)) = json::value(body) else { return };
     let Ok(ControlRequest::Fault(fault)) = ControlRequest::parse(Value::Object(body)) else {

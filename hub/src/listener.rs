@@ -81,7 +81,7 @@ impl Listener {
                 continue;
             };
             let permit = ConnectionPermit(Arc::new(permit));
-            // During an outage, every connection is closed at once.
+            // During an outage, every connection is closed immediately.
             let Some(mut outages) = self.context.faults.outages() else { continue };
             let listener = self.clone();
             self.tasks.spawn(async move {

@@ -21,8 +21,8 @@ use crate::faults::{Faults, Step};
 use crate::mqtt::Outbound;
 use crate::sessions::{MethodRoute, Outlet, Sessions};
 
-/// Maximum number of methods in flight for each device. IoT Hub has a similar limit but does
-/// not publish it. This one bounds memory.
+/// Maximum number of methods in flight for each device, to limit memory. IoT Hub has a similar
+/// limit but does not publish the number.
 const MAX_IN_FLIGHT: usize = 20_000;
 
 /// Outcome of a method: the device's answer, or an error of the hub.

@@ -63,17 +63,17 @@ struct LiveSession {
 /// Reason why the hub ends a session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Ending {
-    /// A newer connection of the device has replaced this one.
+    /// Replacement by a newer connection of the device.
     TakenOver,
-    /// The device was disabled or deleted.
+    /// Disabled or deleted device.
     Revoked,
-    /// The device does not read fast enough.
+    /// Device that reads too slowly.
     Stalled,
-    /// A fault or a test dropped the connection.
+    /// Connection that a fault or a test has dropped.
     Dropped,
-    /// A fault expired the token.
+    /// Token that a fault has expired.
     Expired,
-    /// The hub is stopping.
+    /// Stopping hub.
     Stopping,
 }
 
@@ -85,10 +85,10 @@ pub(crate) struct OpenedSession {
 
 /// Availability of a device for methods.
 pub(crate) enum MethodRoute {
-    /// The device is connected and subscribed. Contains the serial number of its session.
+    /// Connected and subscribed device, with the outlet and the serial number of its session.
     Ready(Outlet, u64),
-    /// The device is not connected or not subscribed. The value of the receiver becomes `true`
-    /// once it is both.
+    /// Device that is not connected or not subscribed. The receiver's value becomes `true` once
+    /// the device is both.
     NotReady(watch::Receiver<bool>),
 }
 

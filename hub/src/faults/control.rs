@@ -13,15 +13,15 @@ const MAX_TIME: Duration = Duration::from_secs(3600);
 /// Parsed request to the control endpoint.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum ControlRequest {
-    /// Set a fault.
+    /// Setting a fault.
     Fault(Fault),
-    /// End the device's connection now.
+    /// Ending the device's connection immediately.
     Drop(DeviceId),
-    /// Silence the device's connection now.
+    /// Silencing the device's connection immediately.
     HalfOpen(DeviceId, Duration),
-    /// Expire the device's token now.
+    /// Expiring the device's token immediately.
     ExpireToken(DeviceId),
-    /// End every connection now and refuse new ones for `down`.
+    /// Ending every connection immediately and refusing new ones for `down`.
     Restart { down: Duration, forget: Forget },
 }
 
@@ -37,7 +37,7 @@ enum EffectName {
     HalfOpen,
     Throttle,
     Refuse,
-    // These have no step: they happen at once.
+    // Effects without a step, which happen immediately.
     Drop,
     ExpireToken,
     Restart,

@@ -39,23 +39,23 @@ pub enum Step {
 /// Effect of a fault on a packet, request or connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Effect {
-    /// The connection ends; the packet is neither sent nor processed.
+    /// End of the connection before the packet is sent or processed.
     DropBefore,
-    /// The packet is sent or processed; then the connection ends.
+    /// End of the connection after the packet was sent or processed.
     DropAfter,
-    /// The packet is lost.
+    /// Loss of the packet.
     Lose,
-    /// The packet and all later packets are delayed.
+    /// Delay of the packet and of all later packets.
     Delay(Duration),
-    /// The packet is delayed, and later packets overtake it.
+    /// Delay of the packet, which later packets overtake.
     Reorder(Duration),
-    /// The packet is sent twice.
+    /// Second copy of the packet.
     Duplicate,
-    /// The hub neither reads nor writes for this time, then drops the connection.
+    /// Silence of the hub for this time, followed by the end of the connection.
     HalfOpen(Duration),
-    /// The hub responds with 429 (too many requests).
+    /// Response with the status 429 (too many requests).
     Throttle,
-    /// The hub refuses the connection with this return code.
+    /// Refusal of the connection with this return code.
     Refuse(Refused),
 }
 
@@ -95,7 +95,7 @@ pub struct Fault {
 /// Reason why a fault cannot be set.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum FaultError {
-    /// The effect is impossible at the step.
+    /// Effect that is impossible at the step.
     #[error("`{effect:?}` cannot happen at the step `{step:?}`")]
     Impossible {
         /// The step.
@@ -103,10 +103,10 @@ pub enum FaultError {
         /// The effect.
         effect: Effect,
     },
-    /// The fault would never happen.
+    /// Fault that would never happen.
     #[error("`times` must be at least 1")]
     Never,
-    /// There are too many active faults.
+    /// More faults than the limit.
     #[error("{MAX_FAULTS} faults are already set, which is the limit")]
     TooMany,
 }
@@ -115,12 +115,12 @@ pub enum FaultError {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Forget {
-    /// Nothing. Subscriptions survive.
+    /// Nothing, not even subscriptions.
     #[default]
     Nothing,
-    /// All sessions. Devices lose their subscriptions.
+    /// All sessions, with the subscriptions of the devices.
     Sessions,
-    /// All sessions and twins. Twins are reset to those of new devices; keys survive.
+    /// All sessions and twins. Twins become those of new devices; keys survive.
     Twins,
 }
 

@@ -24,8 +24,8 @@ const REPEAT_TIMEOUT: Duration = Duration::from_secs(30);
 /// Maximum number of refused connections or throttled requests within the duration.
 const MAX_TIMES: u32 = 10_000;
 
-/// A fault injection that a telemetry message requests. The sender's connection ends after
-/// [`Injection::delay`], and [`Injection::faults`] are set at the same time.
+/// A fault injection that a telemetry message requests. When [`Injection::delay`] is over, the
+/// sender's connection ends and [`Injection::faults`] are set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Injection {
     operation: InjectedOperation,

@@ -130,7 +130,7 @@ impl Cursor {
         self.tokens[self.next.min(self.tokens.len() - 1)].at
     }
 
-    /// Returns the error for a next token other than `wanted`.
+    /// Returns the error that the next token is not `wanted`.
     pub(super) fn expected(&self, wanted: &str) -> QueryError {
         QueryError::at(self.position(), format!("expected {wanted}, found {}", self.peek()))
     }

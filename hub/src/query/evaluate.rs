@@ -21,7 +21,7 @@ pub(super) fn holds(condition: &Expr, twin: &Value) -> bool {
 }
 
 impl PropertyPath {
-    /// Returns the value at this path, which can be null. Returns `None` if it is missing.
+    /// Returns the value at this path, which can be null, or `None` if it is missing.
     pub(super) fn look_up<'t>(&self, twin: &'t Value) -> Option<&'t Value> {
         self.0.iter().try_fold(twin, |value, segment| value.get(segment))
     }
@@ -82,7 +82,7 @@ fn truth(expr: &Expr, twin: &Value) -> Option<bool> {
 }
 
 /// Evaluates `AND` (`decisive` is `false`) or `OR` (`decisive` is `true`). A decisive operand
-/// decides the result even if other operands are undefined.
+/// determines the result even if other operands are undefined.
 fn connect(all: &[Expr], twin: &Value, decisive: bool) -> Option<bool> {
     let mut undefined = false;
     for expr in all {

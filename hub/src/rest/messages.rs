@@ -31,8 +31,8 @@ pub(super) struct Filter {
 
 /// Streams the messages of one device, or of all devices, from now on.
 ///
-/// All streams share the hub's backlog of messages. A stream whose client reads too slowly
-/// skips the oldest ones and has an event with their number.
+/// All streams share the hub's backlog of messages. A stream with a slow client skips the
+/// oldest messages and contains an event with their number.
 pub(super) async fn stream(
     Extract(rest): Extract<Rest>,
     Query(filter): Query<Filter>,
@@ -107,7 +107,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_slow_reader_is_told_the_number_of_lost_messages() {
+    async fn a_slow_reader_receives_the_number_of_lost_messages() {
         let (sender, receiver) = broadcast::channel(2);
         for _ in 0..5 {
             sender.send(message("d1", b"x")).unwrap();
@@ -120,7 +120,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_stream_of_one_device_has_no_messages_of_others() {
+    async fn a_stream_of_one_device_excludes_messages_of_other_devices() {
         let (sender, receiver) = broadcast::channel(4);
         for device in ["d1", "d2", "d1"] {
             sender.send(message(device, b"x")).unwrap();

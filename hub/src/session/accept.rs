@@ -113,8 +113,8 @@ async fn refuse(outlet: &Outlet, code: ConnAckCode) {
     let _ = outlet.send(refusal.encode(), Handling::REGULAR).await;
 }
 
-/// Authenticates the device of a CONNECT. Some clients do not retry after return code 5, so
-/// it is used only for permanent errors.
+/// Authenticates the device of a CONNECT. Return code 5 is used only for permanent errors,
+/// because some clients do not retry after it.
 async fn authenticate(
     context: &SessionContext,
     connect: &Connect,

@@ -21,8 +21,8 @@ use crate::mqtt::{Outbound, Publish, Will};
 use crate::stamps::{now, tracking_id};
 use crate::telemetry::TelemetryMessage;
 
-/// Delay before a failed twin request is answered, since some clients repeat it immediately
-/// and indefinitely.
+/// Delay of the answer to a failed twin request, because some clients repeat the request
+/// immediately and indefinitely.
 const GET_ERROR_DELAY: Duration = Duration::from_secs(1);
 
 impl Session {
@@ -57,8 +57,8 @@ impl Session {
                     return Err(SessionEnd::Misused(reason));
                 }
                 if let Some(injection) = Injection::parse(&properties) {
-                    // The connection ends before the acknowledgement, so the device repeats
-                    // the message. The injection must not be performed again.
+                    // The connection ends before the acknowledgement, so the device repeats the
+                    // message. The injection must run only once.
                     let repeated = self.is_repeated(injection, &message);
                     if !repeated {
                         self.inject(injection);

@@ -6,8 +6,8 @@ use tokio::time::{Instant, sleep};
 
 use crate::faults::{ConnectionFate, Handling};
 
-/// Time until which a connection is silent, if a fault has silenced it. Until then the hub
-/// neither reads nor writes; after that it drops the connection.
+/// End of a silence that a fault has caused. Until then, the hub neither reads nor writes; then
+/// it drops the connection.
 type Silence = watch::Sender<Option<Instant>>;
 
 /// Handle for sending packets to a connection. The writer of the connection ends when all of
@@ -28,9 +28,9 @@ impl Outlet {
         Outlet { queue, silence }
     }
 
-    /// Queues a packet with the given handling, and waits while the queue is full. A packet
-    /// that others can overtake is sent later by a separate task. The caller must drop the
-    /// connection if `handling` requires it.
+    /// Queues a packet with the given handling, and waits while the queue is full. A separate
+    /// task sends a packet that later ones may overtake. The caller must drop the connection if
+    /// `handling` requires it.
     pub(crate) async fn send(&self, packet: Bytes, handling: Handling) -> Result<(), NotQueued> {
         if handling.overtaken {
             let outlet = self.clone();

@@ -24,10 +24,10 @@ pub(crate) struct DeviceGrant {
 /// Reason why a device cannot connect, for the log.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum DeviceRefusal {
-    /// Permanent: a retry would fail again.
+    /// Permanent refusal: a retry would fail again.
     #[error("not authorised: {0}")]
     NotAuthorized(String),
-    /// Temporary: a retry can succeed.
+    /// Temporary refusal: a retry can succeed.
     #[error("unavailable: {0}")]
     Unavailable(String),
 }

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 /// Error that prevents the hub's state from being opened.
 #[derive(Debug, thiserror::Error)]
 pub enum StateError {
-    /// The data directory cannot be created or is not a directory.
+    /// Data directory that cannot be created or is not a directory.
     #[error("cannot create the data directory `{}`", path.display())]
     Directory {
         /// The directory.
@@ -15,7 +15,7 @@ pub enum StateError {
         #[source]
         source: io::Error,
     },
-    /// The state file cannot be opened or created.
+    /// State file that cannot be opened or created.
     #[error("cannot open the state file `{}`", path.display())]
     Open {
         /// The file.
@@ -24,7 +24,7 @@ pub enum StateError {
         #[source]
         source: io::Error,
     },
-    /// The state file cannot be read or written, for example because the disk is full.
+    /// State file that cannot be read or written, for example because the disk is full.
     #[error("cannot read or write the state file `{}`", path.display())]
     Io {
         /// The file.
@@ -33,13 +33,13 @@ pub enum StateError {
         #[source]
         source: io::Error,
     },
-    /// Another process has the state file open.
+    /// State file that another process has open.
     #[error("state file `{}` is in use by another process", path.display())]
     InUse {
         /// The file.
         path: PathBuf,
     },
-    /// The state file is corrupt.
+    /// Corrupt state file.
     #[error("state file `{}` is damaged: {reason}", path.display())]
     Damaged {
         /// The file.
@@ -47,7 +47,8 @@ pub enum StateError {
         /// The first problem found.
         reason: String,
     },
-    /// The state file has an unsupported layout, written by another version of this program.
+    /// State file with an unsupported layout, which another version of this program has
+    /// written.
     #[error("state file `{}` has layout {found}; this version reads layout {known}", path.display())]
     Layout {
         /// The file.
@@ -57,10 +58,10 @@ pub enum StateError {
         /// The layout of this version.
         known: &'static str,
     },
-    /// A configured name of the hub is not a host name.
+    /// Configured name of the hub that is not a host name.
     #[error("`{0}` is not a host name")]
     HostName(String),
-    /// The system returned no random bytes for keys.
+    /// Lack of random bytes for keys.
     #[error("the system returned no random bytes")]
     Random,
 }

@@ -120,8 +120,7 @@ impl Identity {
     }
 
     /// Returns this identity with the changes of `request`. Empty keys leave the current keys
-    /// unchanged: the Node client sends empty keys with every update, and a device with
-    /// replaced keys could no longer connect.
+    /// unchanged, because the Node client sends them with every update.
     pub(super) fn changed(&self, request: &IdentityRequest) -> Result<Identity, HubError> {
         let mut changed = self.clone();
         if let Some(status) = request.status {

@@ -23,8 +23,7 @@ pub(crate) struct Entity {
     pub(super) twin: Twin,
     pub(super) presence: Presence,
     pub(super) subscriptions: Vec<(Filter, u8)>,
-    // Cached, since every query reads the twins of all devices and most of them change
-    // rarely.
+    // Cached, since every query reads all twins but most of them rarely change.
     view: OnceLock<Arc<Value>>,
 }
 

@@ -2,11 +2,10 @@
 //!
 //! [`Store::open`] returns all records. [`Store::write`] sends changes to the writer thread,
 //! and [`PendingWrite::wait`] returns once they are on disk. Changes that arrive during a
-//! commit share the next commit, so that concurrent writers do not wait for the disk one
-//! after the other.
+//! commit share the next one, so that concurrent writers do not wait for each other's commits.
 //!
-//! The store does not interpret records. After a failed commit it writes nothing more, so
-//! that the file never contains a change without the changes before it.
+//! The store does not interpret records. After a failed commit it writes nothing more, so the
+//! file never contains a change without all earlier changes.
 
 use std::fs::OpenOptions;
 use std::os::unix::fs::OpenOptionsExt as _;
