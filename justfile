@@ -53,7 +53,7 @@ soak *arguments="--minutes 10":
     cargo build --release -p behaviour-host
     cargo run --release -p tests --example soak -- {{ arguments }}
 
-# Cause each fault that could take a device away, and print a table; `--before FILE` compares with another host
+# Cause each fault that could make a device unreachable, and print a table; `--before FILE` compares with another host
 walk-faults *arguments:
     cargo build --release -p behaviour-host
     cargo run --release -p tests --example walk-faults -- {{ arguments }}

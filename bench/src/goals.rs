@@ -1,8 +1,7 @@
-//! The goals of the programs and the results of a run, which form the first table of the
-//! page.
+//! Goals of the programs and results of a run, the first table of the page.
 //!
-//! Each section records its results. A row that a run does not measure keeps its values in
-//! the page.
+//! Each section records its results. Rows that a run does not measure keep the values of the
+//! page.
 
 use crate::numbers::{Rounds, short};
 use crate::report::{self, Table};

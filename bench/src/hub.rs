@@ -90,8 +90,8 @@ impl Hub {
         Ok(string.parse::<DeviceConnectionString>()?.to_text_with_key())
     }
 
-    /// Waits until the device is disconnected. After a process is killed, its device remains
-    /// connected until the hub notices, and methods sent to it meanwhile are lost.
+    /// Waits until the device is disconnected. The hub notices the end of a killed process
+    /// late, and methods that it sends before that are lost.
     async fn wait_until_disconnected(&self, id: &DeviceId) -> anyhow::Result<()> {
         let started = Instant::now();
         while self.client.device(id).await?.connection_state.as_deref() == Some("Connected") {

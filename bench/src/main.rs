@@ -102,7 +102,8 @@ async fn run(arguments: Arguments) -> anyhow::Result<()> {
     let Arguments { sections, quick, rounds, own, against } = arguments;
     let wanted = |section| sections.contains(&section) || sections.contains(&Section::All);
     if sections.contains(&Section::BareDevice) {
-        // Tasks run on worker threads, which also poll the socket. The main thread does not.
+        // The runtime polls the socket on its worker threads, so the device runs in a task and
+        // not on the main thread.
         return tokio::spawn(peers::bare::run()).await?;
     }
     let (default_rounds, time) = if quick { (2, 500) } else { (5, 1200) };

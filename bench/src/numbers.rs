@@ -52,7 +52,7 @@ impl Rounds {
         Rounds(self.0.iter().copied().map(to).collect())
     }
 
-    /// Returns the difference of each round.
+    /// Returns the difference between the two numbers of each round.
     pub(crate) fn minus(&self, other: &Rounds) -> Rounds {
         Rounds(self.0.iter().zip(&other.0).map(|(own, other)| own - other).collect())
     }
@@ -71,7 +71,7 @@ impl Rounds {
         self.0.len()
     }
 
-    /// Returns the ratio of each round. A slow moment affects both numbers of a round.
+    /// Returns the ratio of the two numbers of each round. A slow moment affects both.
     pub(crate) fn over(&self, other: &Rounds) -> Rounds {
         Rounds(self.0.iter().zip(&other.0).map(|(own, other)| own / other).collect())
     }
@@ -155,7 +155,7 @@ mod tests {
     }
 
     #[test]
-    fn a_percentile_is_the_time_within_which_that_share_ended() {
+    fn a_percentile_is_the_first_time_above_the_given_share() {
         let mut times = Times::default();
         (1..=100).for_each(|micros| times.push(Duration::from_micros(micros)));
         assert_eq!((times.micros(0.5), times.micros(0.99)), (51.0, 100.0));

@@ -28,7 +28,7 @@ pub(crate) struct Memory {
     pub(crate) peak_bytes: u64,
 }
 
-/// Events of a process so far, as the kernel counts them.
+/// Counters of a process, from the kernel.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Events {
     pub(crate) page_faults: u64,
@@ -36,7 +36,7 @@ pub(crate) struct Events {
     pub(crate) switches: u64,
 }
 
-/// A count of the system calls of a process, by `perf`.
+/// A running `perf` that counts the system calls of a process.
 pub(crate) struct SystemCalls(Option<Child>);
 
 impl Process {
@@ -85,7 +85,7 @@ impl Process {
         Duration::from_millis(ticks * 1000 / TICKS)
     }
 
-    /// Returns its events so far, without those of threads that have ended.
+    /// Returns the counters of the process. Threads that have ended are not included.
     pub(crate) fn events(&self) -> Events {
         let stat = fs::read_to_string(self.file("stat")).unwrap_or_default();
         // After the name in brackets, field 8 is the number of minor page faults.
@@ -100,7 +100,7 @@ impl Process {
         Events { page_faults: page_faults.unwrap_or_default(), switches: switches.sum() }
     }
 
-    /// Begins to count the system calls of all its threads.
+    /// Starts counting the system calls of all threads.
     pub(crate) fn count_system_calls(&self) -> SystemCalls {
         let mut perf = Command::new("perf");
         perf.args(["stat", "-x", ",", "-e", "raw_syscalls:sys_enter", "-p"]);
@@ -133,11 +133,11 @@ impl Process {
 }
 
 impl SystemCalls {
-    /// Returns the number of system calls since the beginning; `None` without `perf`, or if it may not
-    /// count.
+    /// Stops counting and returns the number of system calls, or `None` if `perf` is missing or
+    /// not permitted.
     pub(crate) fn end(self) -> Option<u64> {
         let perf = self.0?;
-        // It prints its counts when it is interrupted.
+        // `perf` prints its counts when it is interrupted.
         Command::new("kill").args(["-INT", &perf.id().to_string()]).status().ok()?;
         let output = perf.wait_with_output().ok()?;
         String::from_utf8_lossy(&output.stderr).split(',').next()?.trim().parse().ok()

@@ -54,7 +54,7 @@ async fn a_desired_patch_from_an_offline_period_arrives_after_the_reconnect() {
     let mut rig = Rig::new().start().await;
     let mut device = sdk.device(&rig).await;
     device.wait_for(CHANGED).await;
-    // Reading the twin makes the SDK subscribe to answers. It needs them to read the twin
+    // Reading the twin makes the SDK subscribe to answers, which it needs to read the twin
     // again after the reconnect.
     device.send("twin", json!({})).await;
     device.wait_for("twin").await;

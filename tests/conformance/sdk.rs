@@ -32,11 +32,11 @@ pub(super) fn sdk() -> Option<Sdk> {
     static PYTHON: OnceLock<Result<PathBuf, String>> = OnceLock::new();
     match PYTHON.get_or_init(prepare) {
         Ok(python) => Some(Sdk { python }),
-        Err(why) if std::env::var_os("CI").is_some() => panic!("no official SDKs: {why}"),
-        Err(why) => {
+        Err(reason) if std::env::var_os("CI").is_some() => panic!("no official SDKs: {reason}"),
+        Err(reason) => {
             // The test harness would capture the output of `eprintln!`.
             let test = std::thread::current().name().unwrap_or("a test").to_owned();
-            writeln!(io::stderr(), "SKIPPED {test}: no official SDKs: {why}").ok();
+            writeln!(io::stderr(), "SKIPPED {test}: no official SDKs: {reason}").ok();
             None
         }
     }

@@ -100,7 +100,7 @@ async fn repeated_token_renewals_under_load_lose_no_call() {
 async fn a_device_is_online_for_every_call_while_its_token_is_renewed() {
     let rig =
         Rig::new().plugin("reply.wat", ()).host(set("hub.token_lifetime", "2s")).start().await;
-    // Every new connection is slow, so that the test would detect a gap.
+    // New connections are slow, so a gap between two connections would fail a call.
     let slow = Fault::new(Step::Connect, Effect::Delay(Duration::from_millis(100))).times(3);
     rig.hub().faults().set(slow).unwrap();
 
@@ -169,7 +169,8 @@ async fn a_method_that_is_delivered_twice_runs_once() {
     let fault = Fault::new(Step::Method, Effect::Duplicate).times(5);
     rig.hub().faults().set(fault).unwrap();
 
-    // A second run would be refused immediately, and its answer would arrive first.
+    // A second run would be refused immediately, so the refusal would arrive before the first
+    // answer.
     for _ in 0..5 {
         assert_eq!(rig.service.call("sleep", json!(50)).await.unwrap().status, 200);
     }
@@ -193,9 +194,10 @@ async fn a_duplicate_acknowledgement_does_not_end_the_connection() {
 }
 
 #[tokio::test]
-async fn a_message_on_which_the_hub_closes_takes_no_report_with_it() {
+async fn a_message_that_makes_the_hub_disconnect_does_not_lose_a_report() {
     let rig = Rig::new().plugin("tells.wat", ()).start().await;
-    // The call's message ends as many connections as are tried, and that of its job one.
+    // The host tries the call's message five times. The sixth fault hits the message of the
+    // call's job.
     let poison = Fault::new(Step::Message, Effect::DropBefore).times(6);
     rig.hub().faults().set(poison.lasting(Duration::from_secs(600))).unwrap();
 
@@ -203,7 +205,7 @@ async fn a_message_on_which_the_hub_closes_takes_no_report_with_it() {
     let calling = tokio::spawn(async move { service.call("tell", json!({ "level": 3 })).await });
 
     rig.until_reported("/level", &json!(3)).await;
-    within("the message is given up", hub.faults().until_happened(6)).await;
+    within("the message is dropped", hub.faults().until_happened(6)).await;
     rig.ready().await;
     // The answer may be lost with its connection.
     drop(calling.await.unwrap());
@@ -211,10 +213,10 @@ async fn a_message_on_which_the_hub_closes_takes_no_report_with_it() {
 }
 
 #[tokio::test]
-async fn each_message_on_which_the_hub_closes_is_given_up_after_the_same_short_time() {
+async fn every_message_that_makes_the_hub_disconnect_is_dropped_after_five_attempts() {
     let rig = Rig::new().plugin("tells.wat", ()).start().await;
-    // Two calls and their jobs send four messages. Waits that doubled over all closings would
-    // add up to several minutes.
+    // Two calls and their jobs send four messages. If the back-off did not start again for each
+    // message, the waits would add up to several minutes.
     let poison = Fault::new(Step::Message, Effect::DropBefore).times(20);
     rig.hub().faults().set(poison.lasting(Duration::from_secs(600))).unwrap();
     for level in [1, 2] {
@@ -222,6 +224,6 @@ async fn each_message_on_which_the_hub_closes_is_given_up_after_the_same_short_t
         tokio::spawn(async move { service.call("tell", json!({ "level": level })).await });
     }
 
-    within("all messages are given up", rig.hub().faults().until_happened(20)).await;
+    within("all messages are dropped", rig.hub().faults().until_happened(20)).await;
     rig.ready().await;
 }

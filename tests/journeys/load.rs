@@ -57,7 +57,7 @@ async fn a_thousand_quick_methods_are_answered_while_a_plugin_spins() {
         async move { service.call(method, payload).await.unwrap().status }
     };
     let mut spinners: JoinSet<_> = (0..2).map(|_| call("spin", json!(null))).collect();
-    // One of them is refused, and then the other spins.
+    // One of them is refused while the other spins.
     assert_eq!(spinners.join_next().await.unwrap().unwrap(), 429);
 
     let quick: JoinSet<_> = (0..1000).map(|number| call("echo", json!(number))).collect();

@@ -1,5 +1,4 @@
-//! Tests of a reboot of the machine. A test can simulate that the command runs, the boot id
-//! changes, and the job reports the result.
+//! Tests of a reboot of the machine, with a simulated reboot command and boot id.
 
 use std::time::Duration;
 

@@ -40,7 +40,7 @@ async fn a_corrupt_plugin_is_replaced_by_its_known_good_version() {
     assert!(error.contains("unexpected end-of-file"), "{error}");
 }
 
-/// Uses a pipe as a plugin that loads slowly, since reading it waits for a writer.
+/// The slow plugin file is a pipe, because reading it waits for a writer.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_device_is_reachable_before_its_plugins_are_loaded() {
     let mut rig = rig_with_known_good().await;

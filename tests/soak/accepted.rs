@@ -1,4 +1,4 @@
-//! The accepted calls, and their messages, jobs and reports that have arrived.
+//! Record of the accepted calls, and of the messages, jobs and reports that have arrived.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -15,9 +15,9 @@ use tokio::task::JoinHandle;
 pub(crate) const KEYS: u64 = 50;
 
 /// Time limit for the last messages and reports to arrive.
-const PATIENCE: Duration = Duration::from_secs(180);
+const ARRIVAL_TIMEOUT: Duration = Duration::from_secs(180);
 
-/// A record of the calls and of their messages.
+/// The accepted calls and their messages.
 #[derive(Default)]
 pub(crate) struct Accepted(Mutex<Record>);
 
@@ -27,17 +27,19 @@ struct Record {
     calls: HashMap<u64, (Instant, Instant)>,
     /// The arrived messages of each call, by number.
     messages: HashMap<u64, Arrived>,
-    /// The number of messages that this program was too slow to receive.
-    overlooked: u64,
+    /// Number of messages that the hub dropped because this program received too slowly.
+    lagged: u64,
 }
 
 #[derive(Default, Clone, Copy)]
 struct Arrived {
+    /// `true` once the message of the call has arrived.
     of_call: bool,
+    /// `true` once the message of the call's job has arrived.
     of_job: bool,
 }
 
-/// The messages, jobs and reports that are missing at the end.
+/// Accepted messages, jobs and reports that have not arrived.
 pub(crate) struct Missing {
     pub(crate) accepted: usize,
     /// Messages of accepted calls that have not arrived, by number.
@@ -46,7 +48,7 @@ pub(crate) struct Missing {
     pub(crate) jobs: Vec<u64>,
     /// Reported properties with an older value than the last accepted one.
     pub(crate) reports: Vec<String>,
-    pub(crate) overlooked: u64,
+    pub(crate) lagged: u64,
 }
 
 impl Accepted {
@@ -63,17 +65,17 @@ impl Accepted {
             loop {
                 match telemetry.recv().await {
                     Ok(message) => accepted.0.lock().arrived(&message),
-                    Err(RecvError::Lagged(number)) => accepted.0.lock().overlooked += number,
+                    Err(RecvError::Lagged(number)) => accepted.0.lock().lagged += number,
                     Err(RecvError::Closed) => return,
                 }
             }
         })
     }
 
-    /// Waits until everything accepted has arrived, and returns the missing rest after
-    /// [`PATIENCE`].
+    /// Waits until everything accepted has arrived. After [`ARRIVAL_TIMEOUT`], returns the part that
+    /// is still missing.
     pub(crate) async fn missing(&self, client: &Client, device: &DeviceId) -> Missing {
-        let end = Instant::now() + PATIENCE;
+        let end = Instant::now() + ARRIVAL_TIMEOUT;
         loop {
             let twin = client.twin(device).await;
             let missing = self.0.lock().missing(twin.as_ref().ok().map(|t| &t.properties.reported));
@@ -111,12 +113,12 @@ impl Record {
             messages: without(|arrived| arrived.of_call),
             jobs: without(|arrived| arrived.of_job),
             reports,
-            overlooked: self.overlooked,
+            lagged: self.lagged,
         }
     }
 
-    /// Returns the property and its value if the value is older than the last accepted
-    /// one. Calls that ran at the same time may have reported in either order.
+    /// Returns a description of the property if its value is older than the last accepted one.
+    /// Concurrent calls may have reported in either order.
     fn stale(
         &self,
         key: u64,
@@ -128,7 +130,7 @@ impl Record {
         let value = reported.and_then(|reported| reported.get(&name)).and_then(|v| v.as_u64());
         let fresh = value.is_some_and(|number| match self.calls.get(&number) {
             Some((_, ended)) => ended >= last_begun,
-            // A call whose answer was lost has reported as well.
+            // A call whose answer was lost may still have reported.
             None => number % KEYS == key,
         });
         (!fresh).then(|| format!("{name} is {value:?}"))

@@ -1,4 +1,4 @@
-//! The faults of a long run, which are injected in turn.
+//! The faults of a soak run, which are injected in turn.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -19,18 +19,18 @@ const DELAY: Duration = Duration::from_millis(300);
 /// The duration of a half-open connection, which is longer than the host's keep-alive.
 const HALF_OPEN: Duration = Duration::from_secs(60);
 
-/// The number of times that the hub closes on a message: once more than the host tries.
-const CLOSINGS: u32 = 6;
+/// Number of disconnects that a message causes. It exceeds the host's five attempts by one.
+const DISCONNECTS: u32 = 6;
 
-/// Time for a plugin to answer as expected. Within it, the faults of the hub that are still
-/// set may end the connection several times.
-const PATIENCE: Duration = Duration::from_secs(120);
+/// Time limit for a plugin to answer as expected. Earlier faults may still end the connection
+/// several times.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(120);
 
-/// The step of the host's clock, in seconds: a day.
+/// Size of a step of the host's clock, in seconds: one day.
 const DAY: i64 = 24 * 60 * 60;
 
 /// Faults of the network and of the hub.
-const OF_THE_HUB: [(Step, Effect); 10] = [
+const HUB_FAULTS: [(Step, Effect); 10] = [
     (Step::Acknowledge, Effect::DropBefore),
     (Step::Method, Effect::DropAfter),
     (Step::Answer, Effect::DropBefore),
@@ -43,67 +43,68 @@ const OF_THE_HUB: [(Step, Effect); 10] = [
     (Step::Method, Effect::Lose),
 ];
 
-/// The other faults, in their order.
+/// All other faults, in the order of injection.
 #[derive(Debug, Clone, Copy)]
-enum Other {
+enum OtherFault {
     Drop,
     ExpiredToken,
     Restart,
     Refusal,
-    /// A plugin's file that was cut off, and a whole one after it.
+    /// A truncated plugin file, followed by the complete one.
     CutPlugin,
-    /// A flipped bit in each file of the compile cache, and a swap that reads it.
+    /// A flipped bit in each file of the compile cache, followed by a swap that reads the
+    /// cache.
     FlippedCache,
-    /// A second host on copies of journal and cache with a damaged page and flipped bits.
+    /// A second host with a damaged copy of the journal and of the compile cache.
     DamagedCopy,
-    /// Half a configuration, and the whole one after it.
+    /// A truncated configuration, followed by the complete one.
     BrokenConfiguration,
-    /// The clock a day forward.
+    /// A clock that is one day ahead.
     Forward,
-    /// The clock a day behind.
+    /// A clock that is one day behind.
     Backward,
-    /// The right time.
+    /// A correct clock.
     RightTime,
-    /// A report, a message and an answer longer than a packet.
+    /// A report, a message and an answer that exceed the maximum packet size.
     LongPackets,
-    /// A payload longer than a packet.
+    /// A payload that exceeds the maximum packet size.
     LongPayload,
-    /// A message on which the hub closes each time.
+    /// A message that makes the hub disconnect every time.
     Poison,
 }
 
-const OTHERS: [Other; 14] = [
-    Other::Drop,
-    Other::ExpiredToken,
-    Other::Restart,
-    Other::Refusal,
-    Other::CutPlugin,
-    Other::FlippedCache,
-    Other::Forward,
-    Other::LongPackets,
-    Other::Backward,
-    Other::RightTime,
-    Other::BrokenConfiguration,
-    Other::LongPayload,
-    Other::Poison,
-    Other::DamagedCopy,
+const OTHER_FAULTS: [OtherFault; 14] = [
+    OtherFault::Drop,
+    OtherFault::ExpiredToken,
+    OtherFault::Restart,
+    OtherFault::Refusal,
+    OtherFault::CutPlugin,
+    OtherFault::FlippedCache,
+    OtherFault::Forward,
+    OtherFault::LongPackets,
+    OtherFault::Backward,
+    OtherFault::RightTime,
+    OtherFault::BrokenConfiguration,
+    OtherFault::LongPayload,
+    OtherFault::Poison,
+    OtherFault::DamagedCopy,
 ];
 
 /// The number of kinds of faults.
-pub(crate) const KINDS: usize = OF_THE_HUB.len() + OTHERS.len();
+pub(crate) const FAULT_KINDS: usize = HUB_FAULTS.len() + OTHER_FAULTS.len();
 
-/// The injection of faults.
+/// Injector of faults.
 pub(crate) struct Faults {
     pub(crate) hub: Arc<Hub>,
     pub(crate) client: Client,
     pub(crate) device: DeviceId,
     pub(crate) site: Arc<Site>,
-    pub(crate) seen: Arc<Seen>,
+    pub(crate) observations: Arc<Observations>,
 }
 
-/// The injected faults, and the promises that the host did not keep.
+/// Number of injected faults, and descriptions of the violated promises.
 #[derive(Default)]
-pub(crate) struct Seen {
+pub(crate) struct Observations {
     pub(crate) injected: AtomicU64,
     pub(crate) broken: Mutex<Vec<String>>,
 }
@@ -113,107 +114,108 @@ impl Faults {
     pub(crate) async fn inject(self, interval: Duration) {
         for round in 0_usize.. {
             tokio::time::sleep(interval).await;
-            let number = round % KINDS;
-            self.seen.injected.fetch_add(1, Relaxed);
-            match OTHERS.get(number) {
+            let number = round % FAULT_KINDS;
+            self.observations.injected.fetch_add(1, Relaxed);
+            match OTHER_FAULTS.get(number) {
                 Some(other) => {
-                    if let Err(broken) = self.other(*other, round).await {
+                    if let Err(broken) = self.inject_other(*other, round).await {
                         println!("round {round}, {other:?}: {broken}");
-                        self.seen.broken.lock().push(format!("{other:?}: {broken}"));
+                        self.observations.broken.lock().push(format!("{other:?}: {broken}"));
                     }
                 }
                 None => {
-                    let (step, effect) = OF_THE_HUB[number - OTHERS.len()];
+                    let (step, effect) = HUB_FAULTS[number - OTHER_FAULTS.len()];
                     self.hub.faults().set(Fault::new(step, effect)).unwrap();
                 }
             }
         }
     }
 
-    async fn other(&self, other: Other, round: usize) -> Result<(), String> {
-        // Each round exchanges the two versions.
+    async fn inject_other(&self, other: OtherFault, round: usize) -> Result<(), String> {
+        // Each round swaps the roles of the two versions.
         let (old, new) =
-            if (round / KINDS).is_multiple_of(2) { ("one", "two") } else { ("two", "one") };
+            if (round / FAULT_KINDS).is_multiple_of(2) { ("one", "two") } else { ("two", "one") };
         match other {
-            Other::Drop => drop(self.hub.drop_connection(&self.device)),
-            Other::ExpiredToken => drop(self.hub.expire_token(&self.device)),
-            Other::Restart => self.hub.restart(DELAY, Forget::Sessions).unwrap(),
-            Other::Refusal => {
+            OtherFault::Drop => drop(self.hub.drop_connection(&self.device)),
+            OtherFault::ExpiredToken => drop(self.hub.expire_token(&self.device)),
+            OtherFault::Restart => self.hub.restart(DELAY, Forget::Sessions).unwrap(),
+            OtherFault::Refusal => {
                 let refuse = Effect::Refuse(Refused::Unavailable);
                 self.hub.faults().set(Fault::new(Step::Connect, refuse)).unwrap();
                 self.hub.drop_connection(&self.device);
             }
-            Other::CutPlugin => {
+            OtherFault::CutPlugin => {
                 self.site.cut(&format!("version-{new}.wat"));
                 tokio::time::sleep(Duration::from_secs(3)).await;
-                self.version(old).await?;
+                self.until_version(old).await?;
                 self.site.swap(&format!("version-{new}.wat"));
-                self.version(new).await?;
+                self.until_version(new).await?;
             }
-            Other::FlippedCache => {
+            OtherFault::FlippedCache => {
                 self.site.flip_cache();
                 self.site.swap(&format!("version-{old}.wat"));
-                self.version(old).await?;
+                self.until_version(old).await?;
                 self.site.flip_cache();
                 self.site.swap(&format!("version-{new}.wat"));
-                self.version(new).await?;
+                self.until_version(new).await?;
             }
-            Other::BrokenConfiguration => {
+            OtherFault::BrokenConfiguration => {
                 self.site.configure(false);
                 tokio::time::sleep(Duration::from_secs(3)).await;
-                self.version(new).await?;
+                self.until_version(new).await?;
                 self.site.configure(true);
-                self.version(new).await?;
+                self.until_version(new).await?;
             }
-            Other::Forward => self.clock(DAY, new).await?,
-            Other::Backward => self.clock(-DAY, "").await?,
-            Other::RightTime => self.clock(0, new).await?,
-            Other::LongPackets => {
+            OtherFault::Forward => self.set_clock(DAY, new).await?,
+            OtherFault::Backward => self.set_clock(-DAY, "").await?,
+            OtherFault::RightTime => self.set_clock(0, new).await?,
+            OtherFault::LongPackets => {
                 for method in ["report", "message"] {
-                    // The error `too-large` is the third of its cases.
+                    // The plugin answers with 200 plus the index of the error, which is 2 for
+                    // `too-large`.
                     self.until(&self.client, method, |status, _| status == 202).await?;
                 }
                 self.until(&self.client, "answer", |status, _| status == 502).await?;
             }
-            Other::LongPayload => {
+            OtherFault::LongPayload => {
                 let long = json!("x".repeat(400_000));
                 let request = MethodRequest::new("ask".parse().unwrap(), long);
                 if let Ok(answer) = self.client.invoke(&self.device, &request).await {
                     return Err(format!("400,000 bytes were answered with {}", answer.status));
                 }
-                self.version(new).await?;
+                self.until_version(new).await?;
             }
-            Other::Poison => {
+            OtherFault::Poison => {
                 let poison = Fault::new(Step::Message, Effect::DropBefore);
-                let poison = poison.times(CLOSINGS).lasting(PATIENCE);
+                let poison = poison.times(DISCONNECTS).lasting(ANSWER_TIMEOUT);
                 self.hub.faults().set(poison).unwrap();
             }
-            Other::DamagedCopy => self.damaged_copy(round).await?,
+            OtherFault::DamagedCopy => self.damaged_copy(round).await?,
         }
         Ok(())
     }
 
-    /// Sets the host's clock, and waits until the version is heard; an empty one is not
-    /// waited for, because a token of yesterday is refused.
-    async fn clock(&self, seconds: i64, version: &str) -> Result<(), String> {
+    /// Sets the host's clock and waits until `version` answers. Does not wait for an empty
+    /// `version`, because the hub refuses a token from yesterday.
+    async fn set_clock(&self, seconds: i64, version: &str) -> Result<(), String> {
         if !self.site.has_clock() {
             return Ok(());
         }
         self.site.set_clock(seconds);
-        // The library reads the file each second.
+        // libfaketime reads the file once a second.
         tokio::time::sleep(Duration::from_secs(2)).await;
-        if version.is_empty() { Ok(()) } else { self.version(version).await }
+        if version.is_empty() { Ok(()) } else { self.until_version(version).await }
     }
 
-    /// Waits until the plugin `swaps` answers as this version.
-    async fn version(&self, version: &str) -> Result<(), String> {
+    /// Waits until the plugin `swaps` answers with this version.
+    async fn until_version(&self, version: &str) -> Result<(), String> {
         self.until(&self.client, "ask", |status, answer| {
             status == 200 && answer["first"] == version && answer["second"] == version
         })
         .await
     }
 
-    /// Starts a second host, with a hub of its own, on damaged copies of the files.
+    /// Starts a second host, with a separate hub, on damaged copies of the files.
     async fn damaged_copy(&self, round: usize) -> Result<(), String> {
         let folder = tempfile::tempdir().unwrap();
         let hub = Hub::start(HubConfig::default()).await.unwrap();
@@ -235,12 +237,12 @@ impl Faults {
         answered
     }
 
-    /// Calls until the answer is as wanted.
+    /// Calls a method until the answer satisfies `expected`.
     async fn until(
         &self,
         client: &Client,
         method: &str,
-        wanted: impl Fn(i32, &Value) -> bool,
+        expected: impl Fn(i32, &Value) -> bool,
     ) -> Result<(), String> {
         let mut last = String::from("nothing");
         let answered = async {
@@ -248,14 +250,14 @@ impl Faults {
                 let mut request = MethodRequest::new(method.parse().unwrap(), Value::Null);
                 request.connect_timeout = Duration::from_secs(10);
                 match client.invoke(&self.device, &request).await {
-                    Ok(answer) if wanted(answer.status, &answer.payload.to_value()) => return,
+                    Ok(answer) if expected(answer.status, &answer.payload.to_value()) => return,
                     Ok(answer) => last = format!("{} {}", answer.status, answer.payload.to_value()),
                     Err(error) => last = error.to_string(),
                 }
                 tokio::time::sleep(Duration::from_millis(100)).await;
             }
         };
-        let answered = tokio::time::timeout(PATIENCE, answered).await;
+        let answered = tokio::time::timeout(ANSWER_TIMEOUT, answered).await;
         answered.map_err(|_| format!("`{method}` is answered with {last}"))
     }
 }

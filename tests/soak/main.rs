@@ -1,7 +1,7 @@
-//! A long run of the real host program under constant load, with a fault every few seconds.
-//! Prints one line per minute, and finally the number of lost calls, the missing messages
-//! and reports, and the host's memory. Exits with 1 if anything accepted is missing, if a
-//! plugin did not answer as expected, or if the memory grew by more than a tenth.
+//! Soak test: runs the real host program under constant load and injects a fault every few
+//! seconds. Prints one line per minute, and finally the lost calls, the missing messages and
+//! reports, and the growth of the host's memory. Exits with 1 if an accepted message or report
+//! is missing, a plugin gave an unexpected answer, or the memory grew by more than a tenth.
 //!
 //! ```sh
 //! cargo build --release -p behaviour-host
@@ -10,8 +10,8 @@
 //!     --token-lifetime 60s --fault-every 0
 //! ```
 //!
-//! The clock of the host is only changed if a library can do that: Debian's package
-//! `libfaketime` has one, and `--faketime` names another.
+//! The clock faults need libfaketime, such as the one in Debian's package `libfaketime`;
+//! `--faketime` names another file.
 
 #![allow(clippy::print_stdout, reason = "this is a command-line program")]
 #![allow(clippy::unwrap_used, reason = "a failed `unwrap` fails the test")]
@@ -33,17 +33,17 @@ use service::{Client, ClientSettings};
 use tokio::process::Child;
 
 use accepted::{Accepted, Missing};
-use faults::{Faults, Seen};
+use faults::{Faults, Observations};
 use load::Load;
 use site::Site;
 
-/// Maximum growth of the memory from the fifth minute to the end, in per cent.
+/// Maximum growth of memory from the fifth minute to the end, in per cent.
 const ALLOWED_GROWTH: f64 = 10.0;
 
-/// The minutes of one round of faults, one every 10 s.
+/// Duration of one round of faults in minutes, with a fault every 10 s.
 const ROUND_MINUTES: usize = 5;
 
-/// The library of Debian's package `libfaketime`.
+/// Path of libfaketime on Debian.
 const FAKETIME: &str = "/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1";
 
 /// Runs a host under load with faults, and observes its memory.
@@ -87,7 +87,7 @@ async fn main() -> ExitCode {
     });
     let faketime = Some(arguments.faketime).filter(|library| library.exists());
     if faketime.is_none() {
-        println!("no library changes the host's clock: its clock steps are left out");
+        println!("libfaketime not found: the clock faults are skipped");
     }
     let lifetime = &arguments.token_lifetime;
     let site = Site::new(directory.path(), &hub, lifetime, program, arguments.log, faketime);
@@ -100,14 +100,14 @@ async fn main() -> ExitCode {
     let listening = accepted.listen(&hub);
     let load = Load::start(client.clone(), device.clone(), arguments.rate, Arc::clone(&accepted));
     let site = Arc::new(site);
-    let seen = Arc::new(Seen::default());
+    let observations = Arc::new(Observations::default());
     let injecting = (arguments.fault_every > 0).then(|| {
         let faults = Faults {
             hub: Arc::clone(&hub),
             client: client.clone(),
             device: device.clone(),
             site: Arc::clone(&site),
-            seen: Arc::clone(&seen),
+            observations: Arc::clone(&observations),
         };
         tokio::spawn(faults.inject(Duration::from_secs(arguments.fault_every)))
     });
@@ -128,7 +128,7 @@ async fn main() -> ExitCode {
             outcomes.lost,
             outcomes.p50_ms,
             outcomes.p99_ms,
-            seen.injected.load(Relaxed)
+            observations.injected.load(Relaxed)
         );
     }
     if let Some(injecting) = injecting {
@@ -146,8 +146,8 @@ async fn main() -> ExitCode {
          {} with another status, {} lost",
         arguments.minutes,
         arguments.rate,
-        seen.injected.load(Relaxed),
-        faults::KINDS,
+        observations.injected.load(Relaxed),
+        faults::FAULT_KINDS,
         total.calls,
         total.answered,
         total.refused,
@@ -155,30 +155,30 @@ async fn main() -> ExitCode {
     );
     others.iter().for_each(|(answer, times)| println!("  answered {answer}: {times}"));
     let growth = print_memory(&memory);
-    let set_aside = host.log.set_aside.load(Relaxed);
+    let dropped_messages = host.log.dropped_messages.load(Relaxed);
     println!(
-        "poison: {set_aside} messages and {} reports on which the hub closed each time were dropped",
-        host.log.reports_set_aside.load(Relaxed)
+        "dropped because the hub disconnected: {dropped_messages} messages and {} reports",
+        host.log.dropped_reports.load(Relaxed)
     );
-    println!("corrupt files recognised: {}", host.log.corrupt.load(Relaxed));
-    let is_lost = print_missing(&missing, set_aside);
-    let broken = seen.broken.lock();
+    println!("corrupt files detected: {}", host.log.corrupt.load(Relaxed));
+    let has_losses = print_missing(&missing, dropped_messages);
+    let broken = observations.broken.lock();
     broken.iter().for_each(|promise| println!("broken: {promise}"));
-    if is_lost || !broken.is_empty() || growth > ALLOWED_GROWTH {
+    if has_losses || !broken.is_empty() || growth > ALLOWED_GROWTH {
         return ExitCode::FAILURE;
     }
     ExitCode::SUCCESS
 }
 
-/// Prints the host's memory from the fifth minute on and at the end, and returns the growth
-/// in per cent. Each is the mean of the minutes of one round of faults, because a minute after
-/// a silence needs more than one after a duplicate.
+/// Prints the host's memory at the fifth minute and at the end, and returns the growth in per
+/// cent. Each value is the mean over one round of faults, because the memory depends on the
+/// fault of the minute.
 fn print_memory(memory: &[f64]) -> f64 {
-    let of_a_round = if memory.len() > 2 * ROUND_MINUTES + 4 { ROUND_MINUTES } else { 1 };
+    let minutes = if memory.len() > 2 * ROUND_MINUTES + 4 { ROUND_MINUTES } else { 1 };
     let mean = |minutes: &[f64]| minutes.iter().sum::<f64>() / minutes.len() as f64;
-    let first = memory.len().saturating_sub(of_a_round).min(4);
-    let settled = mean(&memory[first..first + of_a_round]);
-    let last = mean(&memory[memory.len() - of_a_round..]);
+    let first = memory.len().saturating_sub(minutes).min(4);
+    let settled = mean(&memory[first..first + minutes]);
+    let last = mean(&memory[memory.len() - minutes..]);
     let growth = (last / settled - 1.0) * 100.0;
     println!(
         "memory of the host: {settled:.1} MiB from the fifth minute on, {last:.1} MiB at the end \
@@ -187,9 +187,9 @@ fn print_memory(memory: &[f64]) -> f64 {
     growth
 }
 
-/// Prints what was accepted and has not arrived. Returns `true` if that is more than the
-/// messages that were dropped because the hub closed the connection on each of them.
-fn print_missing(missing: &Missing, set_aside: u64) -> bool {
+/// Prints the accepted messages, jobs and reports that have not arrived. Returns `true` if more
+/// are missing than the host has dropped because the hub disconnected on them.
+fn print_missing(missing: &Missing, dropped_messages: u64) -> bool {
     println!(
         "accepted: {} calls; not arrived: {} of their messages, {} of their jobs, {} of the last \
          reports",
@@ -201,9 +201,9 @@ fn print_missing(missing: &Missing, set_aside: u64) -> bool {
     println!("  messages {:?}", missing.messages.iter().take(50).collect::<Vec<_>>());
     println!("  jobs {:?}", missing.jobs.iter().take(50).collect::<Vec<_>>());
     println!("  reports {:?}", missing.reports);
-    println!("  {} messages arrived faster than this program received them", missing.overlooked);
+    println!("  {} messages arrived faster than this program received them", missing.lagged);
     let messages = u64::try_from(missing.messages.len() + missing.jobs.len()).unwrap();
-    messages > set_aside + missing.overlooked || !missing.reports.is_empty()
+    messages > dropped_messages + missing.lagged || !missing.reports.is_empty()
 }
 
 /// Returns the resident memory of the host in MiB.

@@ -13,32 +13,32 @@ use protocol::connection_string::DeviceConnectionString;
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::process::{Child, Command};
 
-/// A folder with a configuration and its plugins: `tells` carries the load, `swaps` has two
-/// versions that are exchanged, and `swells` hands over more than a packet holds.
+/// A folder with a configuration and its plugins: `tells` carries the load, `swaps` alternates
+/// between two versions, and `swells` sends more than fits in a packet.
 pub(crate) struct Site {
     folder: PathBuf,
     /// The text of the configuration.
     toml: String,
     program: PathBuf,
     log: String,
-    /// The library that changes the time of a process, if there is one.
+    /// Path of libfaketime, if it is installed.
     faketime: Option<PathBuf>,
 }
 
-/// A running host program, and what its log has said.
+/// A running host program, with counts of its log lines.
 pub(crate) struct Running {
     pub(crate) child: Child,
     pub(crate) log: Arc<LogCounts>,
 }
 
-/// The number of log lines that matter here.
+/// Counts of log lines.
 #[derive(Default)]
 pub(crate) struct LogCounts {
-    /// Messages dropped because the hub closed the connection on each of them.
-    pub(crate) set_aside: AtomicU64,
+    /// Messages dropped because the hub disconnected on each attempt.
+    pub(crate) dropped_messages: AtomicU64,
     /// Reports dropped for the same reason.
-    pub(crate) reports_set_aside: AtomicU64,
-    /// Corrupt files that were recognised.
+    pub(crate) dropped_reports: AtomicU64,
+    /// Corrupt files that the host detected.
     pub(crate) corrupt: AtomicU64,
 }
 
@@ -74,7 +74,7 @@ impl Site {
         site
     }
 
-    /// Copies the journal and the compile cache into another folder, and damages both copies.
+    /// Copies the journal and the compile cache into another folder and damages the copies.
     pub(crate) fn damaged_copy(&self, folder: &Path, hub: &Hub, random: u64) -> Site {
         let copy = Site::new(folder, hub, "1h", self.program.clone(), "warn".into(), None);
         for name in ["data", "cache"] {
@@ -82,7 +82,7 @@ impl Site {
         }
         let mut journal = fs::read(self.folder.join("data/journal.redb")).unwrap();
         let pages = u64::try_from(journal.len() / PAGE).unwrap();
-        // The first page holds the header.
+        // The first page is the header, which is not damaged.
         let at = usize::try_from(1 + random % (pages - 1)).unwrap() * PAGE;
         journal[at..at + PAGE].fill(0xA5);
         write_private(&folder.join("data/journal.redb"), &journal).unwrap();
@@ -122,24 +122,24 @@ impl Site {
         Running { child, log }
     }
 
-    /// Replaces the plugin `swaps` by a fixture, whole.
+    /// Replaces the plugin `swaps` atomically.
     pub(crate) fn swap(&self, fixture: &str) {
         let new = self.folder.join("new");
         fs::write(&new, fixtures::guest(fixture)).unwrap();
         fs::rename(new, self.folder.join("swaps.wasm")).unwrap();
     }
 
-    /// Writes the first half of a fixture over the plugin `swaps`, as a copy that was cut
-    /// off leaves it.
+    /// Overwrites the plugin `swaps` with the first half of a fixture, like an interrupted
+    /// copy.
     pub(crate) fn cut(&self, fixture: &str) {
         let whole = fixtures::guest(fixture);
         fs::write(self.folder.join("swaps.wasm"), &whole[..whole.len() / 2]).unwrap();
     }
 
-    /// Replaces each file of the compile cache by one in which a bit is flipped.
+    /// Flips a bit in each file of the compile cache.
     pub(crate) fn flip_cache(&self) {
         for (name, code) in self.compiled() {
-            // The host has mapped the file itself: what it runs stays whole.
+            // The host has mapped the old file, so the damaged copy must be a new file.
             let new = self.folder.join("cache/new");
             write_private(&new, &flipped(code)).unwrap();
             fs::rename(new, self.folder.join("cache").join(name)).unwrap();
@@ -150,7 +150,7 @@ impl Site {
         let files = fs::read_dir(self.folder.join("cache")).unwrap();
         let files = files.map(|file| file.unwrap().file_name().into_string().unwrap());
         let compiled = files.filter(|name| name.ends_with(".compiled"));
-        // A file may go while this looks.
+        // The host may delete a file after it was listed.
         compiled
             .filter_map(|name| {
                 fs::read(self.folder.join("cache").join(&name)).ok().map(|c| (name, c))
@@ -158,13 +158,13 @@ impl Site {
             .collect()
     }
 
-    /// Writes the configuration, or only its first bytes.
+    /// Writes the configuration. If `whole` is `false`, writes only the first half.
     pub(crate) fn configure(&self, whole: bool) {
         let toml = if whole { &self.toml[..] } else { &self.toml[..self.toml.len() / 2 + 3] };
         fs::write(self.host_toml(), toml).unwrap();
     }
 
-    /// Sets the host's clock to this many seconds after the machine's.
+    /// Sets the difference between the host's clock and the machine's clock.
     pub(crate) fn set_clock(&self, seconds: i64) {
         let new = self.folder.join("clock.new");
         fs::write(&new, format!("{seconds:+}\n")).unwrap();
@@ -185,9 +185,9 @@ impl LogCounts {
         let value = serde_json::from_str::<serde_json::Value>(line).unwrap_or_default();
         let message = value["message"].as_str().unwrap_or_default();
         let count = if message.starts_with("message dropped: the hub does not accept") {
-            &self.set_aside
+            &self.dropped_messages
         } else if message.starts_with("report dropped: the hub closed") {
-            &self.reports_set_aside
+            &self.dropped_reports
         } else if message.starts_with("journal is damaged")
             || message.starts_with("cached code rejected")
         {

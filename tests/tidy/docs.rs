@@ -6,8 +6,8 @@ use super::expect_none;
 use super::packages::PACKAGES;
 use super::source::{root, sources};
 
-/// Words that start a clause. A doc line starts with a noun phrase (types, fields, constants
-/// and variants) or with a third-person verb (functions).
+/// Words that start a clause. Doc lines of types, fields, constants and variants start with a
+/// noun phrase, doc lines of functions with a third-person verb.
 const CLAUSES: &[&str] = &[
     "What", "Whatever", "Whether", "Who", "Whoever", "Whom", "Whose", "How", "Where", "Wherever",
     "Why", "Which", "When",
@@ -47,7 +47,7 @@ fn every_file_starts_with_a_doc_comment() {
     expect_none(&violations);
 }
 
-/// Libraries that no other crate uses, since they are the entry points of components.
+/// Libraries that no other crate uses, because they are entry points of components.
 const ENTRY_POINTS: &[&str] = &["guest-reboot/real", "bench/probe"];
 
 #[test]

@@ -1,4 +1,4 @@
-//! Rule for the log: each program lists the crates that log, so that it can recognise a filter
+//! Rule for the log: each program lists the crates that log, so that it can reject a filter
 //! that matches no event.
 
 use std::collections::{BTreeMap, BTreeSet};

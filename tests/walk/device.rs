@@ -1,4 +1,4 @@
-//! One device: a hub, a folder, and a host that is started again whenever it ends.
+//! A device for one fault: a hub, a folder, and a host that is restarted whenever it ends.
 
 use std::fs;
 use std::io::{PipeReader, Write as _};
@@ -22,29 +22,29 @@ use tokio::task::JoinSet;
 
 use crate::faults::WalkFault;
 
-/// The library of Debian's package `libfaketime`.
+/// Path of libfaketime on Debian.
 const FAKETIME: &str = "/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1";
 
-/// The time in which the other plugin is called after a fault.
-/// A call waits as long for its answer.
-const AFTERWARDS: Duration = Duration::from_secs(10);
+/// Time for which the other plugin is called after a fault, and time limit of each call.
+const OBSERVATION: Duration = Duration::from_secs(10);
 
-/// Starts of a host that ends each time; a service manager gives up as well.
+/// Maximum number of starts of a host. A service manager also gives up eventually.
 const MAX_STARTS: u32 = 6;
 
-/// The pause between two calls, and before a new start.
+/// Interval between two calls, and delay before a restart.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// The capacity of a pipe (pipe(7)).
+/// Capacity of a pipe, from pipe(7).
 const PIPE_BYTES: usize = 64 * 1024;
 
-/// The name of a hub with a silent address before its own.
-const NAME: &str = "walk.test";
+/// Host name that resolves to a silent address first and then to the hub.
+const HUB_NAME: &str = "walk.test";
 
-/// The address of that hub. The system prefers 127.0.0.1, its own source address.
-const FAR: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 2);
+/// Address of the hub behind the silent address. The system tries 127.0.0.1 first, because it
+/// is also the source address.
+const HUB_ADDRESS: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 2);
 
-/// The device of one fault.
+/// The device for one fault.
 pub(crate) struct Device {
     pub(crate) hub: Hub,
     pub(crate) client: Client,
@@ -52,32 +52,32 @@ pub(crate) struct Device {
     pub(crate) folder: TempDir,
     program: PathBuf,
     identity: String,
-    /// `true` if the host's standard error is a full pipe that is not read.
-    pub(crate) mute: AtomicBool,
-    /// The other end of this pipe.
-    unread: Mutex<Option<PipeReader>>,
-    /// `true` if the name of the hub has a silent address first.
-    far: bool,
+    /// `true` if the host's standard error is a full pipe.
+    pub(crate) stderr_is_full: AtomicBool,
+    /// Reading end of this pipe, which is never read.
+    full_pipe: Mutex<Option<PipeReader>>,
+    /// `true` if the hub's name resolves to a silent address first.
+    silent_first: bool,
     starts: AtomicU32,
     process: Mutex<Option<u32>>,
     log: Mutex<Vec<String>>,
     ends: Mutex<Vec<String>>,
 }
 
-/// Causes a fault with a host program. Returns the cells of the table.
+/// Causes a fault and observes the host program. Returns the cells of the table's row.
 pub(crate) async fn walk(program: &Path, fault: &WalkFault) -> String {
-    let device = Arc::new(Device::new(program, fault.far).await);
+    let device = Arc::new(Device::new(program, fault.silent_first).await);
     (fault.prepare)(&device);
     let supervised = tokio::spawn(supervise(Arc::clone(&device)));
-    let begun = Instant::now();
-    let connected = tokio::time::timeout(AFTERWARDS * 3, device.hub.connected(&device.id)).await;
-    let connected = connected.map(|()| begun.elapsed());
+    let started = Instant::now();
+    let connected = tokio::time::timeout(OBSERVATION * 3, device.hub.connected(&device.id)).await;
+    let connected = connected.map(|()| started.elapsed());
     let calling = Arc::new(Calling::default());
     let calls = tokio::spawn(call_always(Arc::clone(&device), Arc::clone(&calling)));
     device.until_called(&calling).await;
     calling.longest.lock().take();
     let seen = (fault.cause)(Arc::clone(&device)).await;
-    tokio::time::sleep(AFTERWARDS).await;
+    tokio::time::sleep(OBSERVATION).await;
     let longest = calling.longest.lock();
     let longest = longest.map_or("never".into(), |time| format!("{} ms", time.as_millis()));
     calls.abort();
@@ -99,23 +99,24 @@ pub(crate) async fn walk(program: &Path, fault: &WalkFault) -> String {
 
 #[derive(Default)]
 struct Calling {
-    /// The longest time in which a call was answered.
+    /// Longest time until an answer.
     longest: Mutex<Option<Duration>>,
-    /// The number of calls without an answer.
+    /// Number of calls without an answer.
     lost: AtomicU32,
 }
 
-/// Calls the other plugin until the task is aborted. No call waits for another one.
+/// Calls the other plugin until the task is aborted. Calls overlap, so a slow one delays no
+/// other.
 async fn call_always(device: Arc<Device>, calling: Arc<Calling>) {
     let mut calls = JoinSet::new();
     loop {
         let (device, calling) = (Arc::clone(&device), Arc::clone(&calling));
         calls.spawn(async move {
-            let begun = Instant::now();
+            let started = Instant::now();
             match device.call("echo", json!("on")).await {
                 Ok((200, _)) => {
                     let mut longest = calling.longest.lock();
-                    *longest = (*longest).max(Some(begun.elapsed()));
+                    *longest = (*longest).max(Some(started.elapsed()));
                 }
                 _ => drop(calling.lost.fetch_add(1, Relaxed)),
             }
@@ -124,7 +125,7 @@ async fn call_always(device: Arc<Device>, calling: Arc<Calling>) {
     }
 }
 
-/// Starts the host, and starts it again when it ends.
+/// Starts the host and restarts it whenever it ends.
 async fn supervise(device: Arc<Device>) {
     while device.starts.fetch_add(1, Relaxed) < MAX_STARTS {
         let mut host = device.start();
@@ -136,9 +137,9 @@ async fn supervise(device: Arc<Device>) {
 }
 
 impl Device {
-    async fn new(program: &Path, far: bool) -> Device {
-        let address = if far { FAR } else { Ipv4Addr::LOCALHOST };
-        let host_names = vec![NAME.to_owned()];
+    async fn new(program: &Path, silent_first: bool) -> Device {
+        let address = if silent_first { HUB_ADDRESS } else { Ipv4Addr::LOCALHOST };
+        let host_names = vec![HUB_NAME.to_owned()];
         let config = HubConfig { address: address.into(), host_names, ..HubConfig::default() };
         let hub = Hub::start(config).await.unwrap();
         let id: DeviceId = "d1".parse().unwrap();
@@ -156,9 +157,9 @@ impl Device {
             folder,
             program: program.to_owned(),
             identity,
-            mute: AtomicBool::new(false),
-            unread: Mutex::new(None),
-            far,
+            stderr_is_full: AtomicBool::new(false),
+            full_pipe: Mutex::new(None),
+            silent_first,
             starts: AtomicU32::new(0),
             process: Mutex::new(None),
             log: Mutex::new(Vec::new()),
@@ -194,10 +195,10 @@ impl Device {
 
     fn start(self: &Arc<Device>) -> Child {
         let folder = self.folder.path();
-        let mut command = match self.far {
+        let mut command = match self.silent_first {
             false => Command::new(&self.program),
             true => {
-                // Only this process sees the other file of hosts.
+                // Only this process sees the changed hosts file.
                 let mut command = Command::new("unshare");
                 command.args([
                     "-m",
@@ -205,17 +206,20 @@ impl Device {
                     "-c",
                     "mount --bind hosts /etc/hosts && exec \"$0\" \"$@\"",
                 ]);
-                fs::write(folder.join("hosts"), format!("127.0.0.1 {NAME}\n{FAR} {NAME}\n"))
-                    .unwrap();
+                fs::write(
+                    folder.join("hosts"),
+                    format!("127.0.0.1 {HUB_NAME}\n{HUB_ADDRESS} {HUB_NAME}\n"),
+                )
+                .unwrap();
                 command.arg(&self.program);
                 command
             }
         };
-        let identity = match self.far {
+        let identity = match self.silent_first {
             false => self.identity.clone(),
-            true => self.identity.replacen("localhost", NAME, 1),
+            true => self.identity.replacen("localhost", HUB_NAME, 1),
         };
-        let log = if self.mute.load(Relaxed) { "trace" } else { "warn" };
+        let log = if self.stderr_is_full.load(Relaxed) { "trace" } else { "warn" };
         command
             .args(["run", "--log", log])
             .current_dir(folder)
@@ -225,11 +229,11 @@ impl Device {
             .stdout(Stdio::null())
             .stderr(Stdio::piped())
             .kill_on_drop(true);
-        if self.mute.load(Relaxed) {
+        if self.stderr_is_full.load(Relaxed) {
             let (reader, mut writer) = std::io::pipe().unwrap();
             writer.write_all(&[b'\n'; PIPE_BYTES]).unwrap();
             command.stderr(writer);
-            *self.unread.lock() = Some(reader);
+            *self.full_pipe.lock() = Some(reader);
         }
         if Path::new(FAKETIME).exists() {
             command
@@ -240,7 +244,7 @@ impl Device {
                 .env("NO_FAKE_STAT", "1");
         }
         let mut host = command.spawn().unwrap();
-        if !self.mute.load(Relaxed) {
+        if !self.stderr_is_full.load(Relaxed) {
             let mut lines = BufReader::new(host.stderr.take().unwrap()).lines();
             let device = Arc::clone(self);
             tokio::spawn(async move {
@@ -254,13 +258,13 @@ impl Device {
 
     pub(crate) async fn call(&self, method: &str, payload: Value) -> Result<(i32, Value), String> {
         let mut request = MethodRequest::new(method.parse().unwrap(), payload);
-        request.connect_timeout = AFTERWARDS;
-        request.response_timeout = AFTERWARDS;
+        request.connect_timeout = OBSERVATION;
+        request.response_timeout = OBSERVATION;
         let answer = self.client.invoke(&self.id, &request).await.map_err(|e| e.to_string())?;
         Ok((answer.status, answer.payload.to_value()))
     }
 
-    /// Returns the status of a call, or the reason why it has none.
+    /// Returns the status of a call, or the reason why there is none.
     pub(crate) async fn status(&self, method: &str) -> String {
         match self.call(method, Value::Null).await {
             Ok((status, _)) => format!("status {status}"),
@@ -274,12 +278,12 @@ impl Device {
                 tokio::time::sleep(PAUSE).await;
             }
         };
-        // A host that never answers has its line all the same.
-        let _ = tokio::time::timeout(AFTERWARDS * 3, called).await;
+        // A host that never answers still gets a row.
+        let _ = tokio::time::timeout(OBSERVATION * 3, called).await;
     }
 
-    /// Kills the host, which is started again, and waits for the end of its connection. A call
-    /// into that would get no answer.
+    /// Kills the host and waits until the hub has noticed. A call on the old connection would
+    /// get no answer.
     pub(crate) async fn kill(&self) {
         let process = self.process.lock().unwrap().to_string();
         let killed = std::process::Command::new("kill").args(["-9", &process]).status().unwrap();
@@ -304,7 +308,7 @@ impl Device {
         fs::rename(self.file("clock.new"), self.file("clock")).unwrap();
     }
 
-    /// Returns the last line of the log without its time.
+    /// Returns the last log line without its time.
     fn last_of_log(&self) -> String {
         let log = self.log.lock();
         let line = log.iter().rev().find(|line| !line.trim().is_empty());

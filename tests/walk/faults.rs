@@ -1,4 +1,4 @@
-//! The faults, in the order of the table.
+//! The faults, in the order of the table's rows.
 
 use std::fs;
 use std::pin::Pin;
@@ -14,19 +14,19 @@ use crate::device::Device;
 
 const DAY: i64 = 24 * 60 * 60;
 
-type Caused = Pin<Box<dyn Future<Output = String> + Send>>;
+type CauseFuture = Pin<Box<dyn Future<Output = String> + Send>>;
 
-/// A fault, what is prepared before the host starts, and how it is caused.
+/// A fault with its preparation before the start of the host and its cause.
 pub(crate) struct WalkFault {
     pub(crate) name: &'static str,
     pub(crate) prepare: fn(&Device),
-    /// `true` if the hub has a silent address before its own.
-    pub(crate) far: bool,
-    pub(crate) cause: fn(Arc<Device>) -> Caused,
+    /// `true` if the hub's name resolves to a silent address first.
+    pub(crate) silent_first: bool,
+    pub(crate) cause: fn(Arc<Device>) -> CauseFuture,
 }
 
-const fn fault(name: &'static str, cause: fn(Arc<Device>) -> Caused) -> WalkFault {
-    WalkFault { name, prepare: |_| {}, far: false, cause }
+const fn fault(name: &'static str, cause: fn(Arc<Device>) -> CauseFuture) -> WalkFault {
+    WalkFault { name, prepare: |_| {}, silent_first: false, cause }
 }
 
 /// All faults.
@@ -42,13 +42,13 @@ pub(crate) const ALL: [WalkFault; 12] = [
     WalkFault {
         name: "a first address that is silent",
         prepare: |_| {},
-        far: true,
+        silent_first: true,
         cause: |device| Box::pin(silent_address(device)),
     },
     WalkFault {
         name: "a full pipe as standard error",
-        prepare: |device| device.mute.store(true, Relaxed),
-        far: false,
+        prepare: |device| device.stderr_is_full.store(true, Relaxed),
+        silent_first: false,
         cause: |_| Box::pin(async { "a host with `--log trace`".to_owned() }),
     },
     fault("the clock a day forward", |device| Box::pin(clock(device, DAY))),
@@ -61,7 +61,7 @@ pub(crate) const ALL: [WalkFault; 12] = [
     fault("a reboot command that kills the host", |device| Box::pin(reboot(device))),
 ];
 
-/// The hub refuses reports for a while, so those of one call wait and are merged.
+/// The hub refuses reports for a while, so the reports of one call are merged.
 async fn long_report(device: Arc<Device>) -> String {
     let refusal = Fault::new(Step::TwinReport, Effect::Throttle).times(3);
     device.hub.faults().set(refusal).unwrap();
@@ -71,7 +71,7 @@ async fn long_report(device: Arc<Device>) -> String {
     format!("40 reports of 30,000 bytes: {seen}")
 }
 
-/// The hub also closes on the message of the call's job.
+/// The hub also disconnects on the message of the call's job.
 async fn poison(device: Arc<Device>) -> String {
     let poison = Fault::new(Step::Message, Effect::DropBefore).times(1000);
     device.hub.faults().set(poison.lasting(Duration::from_secs(600))).unwrap();
@@ -82,7 +82,8 @@ async fn poison(device: Arc<Device>) -> String {
     format!("the hub closed {closed} connections")
 }
 
-/// Texts of control characters count little by the rules of twins, and are long on the wire.
+/// Each control character counts as nothing by the size rules of twins, but takes six bytes in
+/// JSON.
 async fn long_twin(device: Arc<Device>) -> String {
     for number in 0..6 {
         let texts = vec!["\u{1}".repeat(4000); 5];
@@ -91,7 +92,7 @@ async fn long_twin(device: Arc<Device>) -> String {
             return format!("after {number} of 6 parts: {error}");
         }
     }
-    // The host asks for the whole document when it connects.
+    // The host reads the whole twin when it connects.
     device.hub.drop_connection(&device.id);
     "720,000 bytes of desired properties".to_owned()
 }
@@ -104,7 +105,7 @@ async fn killed_in_swap(device: Arc<Device>) -> String {
 }
 
 async fn refused(device: Arc<Device>) -> String {
-    // The version that has answered is the last good one.
+    // A version becomes known good after its first answer.
     device.status("ask").await;
     tokio::time::sleep(Duration::from_secs(2)).await;
     let whole = fixtures::guest("version-two.wat");
@@ -118,7 +119,7 @@ async fn damaged_cache(device: Arc<Device>) -> String {
     for file in fs::read_dir(device.file("cache")).unwrap() {
         let path = file.unwrap().path();
         let mut code = fs::read(&path).unwrap();
-        // Machine code, not the headers that are checked anyway.
+        // The damage is in the machine code, because headers are always checked.
         let at = code.len() / 8;
         code[at..at + 2048].fill(0xF4);
         let new = device.file("damaged");
@@ -130,14 +131,14 @@ async fn damaged_cache(device: Arc<Device>) -> String {
     device.status("ask").await
 }
 
-/// A second start, with an address that takes no connection before the right one.
+/// Restarts the host, whose hub name resolves to a silent address first.
 async fn silent_address(device: Arc<Device>) -> String {
     let socket = TcpSocket::new_v4().unwrap();
     let address = std::net::SocketAddr::from(([127, 0, 0, 1], device.hub.mqtt_port()));
     socket.bind(address).unwrap();
     let silent = socket.listen(1).unwrap();
     let mut held = Vec::new();
-    // Full once a connection is no longer accepted by the kernel.
+    // The loop ends when the backlog is full and the kernel accepts no connection.
     while let Ok(Ok(connection)) =
         tokio::time::timeout(Duration::from_millis(300), tokio::net::TcpStream::connect(address))
             .await
@@ -154,7 +155,8 @@ async fn silent_address(device: Arc<Device>) -> String {
 async fn clock(device: Arc<Device>, seconds: i64) -> String {
     device.set_clock(seconds);
     tokio::time::sleep(Duration::from_secs(3)).await;
-    // A token of yesterday would be refused on a new connection, until the clock is right.
+    // While the clock is behind, a new connection would be refused because of its expired
+    // token.
     if seconds > 0 {
         device.hub.drop_connection(&device.id);
     }

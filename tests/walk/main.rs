@@ -1,13 +1,13 @@
-//! A walk through the faults that could take a device away. Each is caused with the real
-//! host program, while another plugin is called all the time, and has a line in a table: what
-//! was seen, and the longest time in which the other plugin was answered.
+//! Causes each fault that could make a device unreachable in the real host program, while
+//! another plugin is called continuously. Prints a table with the observation for each fault
+//! and the longest time until the other plugin answered.
 //!
 //! ```sh
 //! cargo build --release -p behaviour-host
 //! cargo run --release -p tests --example walk-faults -- --before OLD_HOST
 //! ```
 //!
-//! The clock needs Debian's package `libfaketime`, and the silent address needs root.
+//! The clock faults need Debian's package `libfaketime`, and the silent address needs root.
 
 #![allow(clippy::print_stdout, reason = "this is a command-line program")]
 #![allow(clippy::unwrap_used, reason = "a test may stop at the first surprise")]

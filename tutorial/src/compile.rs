@@ -1,4 +1,4 @@
-//! Has cargo compile the play, and counts the crates as they are done.
+//! Compilation of `tutorial/play` by cargo, with a count of the compiled crates.
 
 use std::collections::BTreeSet;
 use std::env;
@@ -14,20 +14,20 @@ use crate::progress::Progress;
 
 const STEP: &str = "step 1 of 3: compiling all parts";
 
-/// Interval between updates of the elapsed time while no crate is done.
+/// Interval at which the elapsed time is updated while a crate is being compiled.
 const TICK: Duration = Duration::from_secs(1);
 
-/// Messages of cargo that may wait to be counted.
+/// Capacity of the queue of cargo's messages.
 const MAX_MESSAGES: usize = 64;
 
-/// A play that was not compiled.
+/// Reason why the play was not compiled.
 #[derive(Debug)]
 pub(crate) enum CompileError {
-    /// A cargo that cannot be run.
+    /// Failure to start `cargo`.
     NotStarted(io::Error),
-    /// A failed compilation, whose errors cargo has printed.
+    /// Failed compilation. Cargo has printed the errors.
     Failed(ExitStatus),
-    /// A compilation without a program in cargo's messages.
+    /// Compilation without an executable in cargo's messages.
     NoProgram,
 }
 
@@ -43,7 +43,7 @@ impl fmt::Display for CompileError {
     }
 }
 
-/// Compiles the play and returns its program.
+/// Compiles the play and returns the path of its executable.
 pub(crate) fn play() -> Result<PathBuf, CompileError> {
     let mut progress = Progress::start(STEP);
     progress.set_total(count_crates());
@@ -56,7 +56,7 @@ pub(crate) fn play() -> Result<PathBuf, CompileError> {
     if let Some(target) = target_dir() {
         cargo.arg("--target-dir").arg(target);
     }
-    // Warnings and errors go straight to standard error, rendered for people.
+    // Cargo itself prints warnings and errors to standard error.
     let mut child = cargo.stdout(Stdio::piped()).spawn().map_err(CompileError::NotStarted)?;
     let output = child.stdout.take().expect("standard output is piped");
     let (sender, messages) = mpsc::sync_channel(MAX_MESSAGES);
@@ -91,26 +91,26 @@ pub(crate) fn play() -> Result<PathBuf, CompileError> {
     program.ok_or(CompileError::NoProgram)
 }
 
-/// Returns the number of the play's crates; 0 if cargo does not report it. Downloads
-/// their sources, and cargo shows that on standard error.
+/// Returns the number of crates in the play, or 0 if it is unknown. Cargo downloads missing
+/// sources and shows the progress on standard error.
 fn count_crates() -> usize {
     let tree = ["tree", "--edges", "normal,build", "--prefix", "none", "--format", "{p}"];
     let Ok(output) = cargo(&tree).stderr(Stdio::inherit()).output() else { return 0 };
     let tree = String::from_utf8_lossy(&output.stdout);
-    // A crate that has been listed before is marked with a star.
+    // `cargo tree` marks repeated crates with `(*)`.
     let crates: BTreeSet<&str> = tree.lines().map(|line| line.trim_end_matches(" (*)")).collect();
     crates.len()
 }
 
-/// Returns a command of the cargo that runs this program, about the play.
+/// Returns a command for the cargo that started this program, with the folder of the play.
 fn cargo(arguments: &[&str]) -> Command {
     let play = Path::new(env!("CARGO_MANIFEST_DIR")).join("play");
     let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     cargo.args(arguments).arg("--manifest-path").arg(play.join("Cargo.toml"));
     // cargo finds its configuration, and rustup its toolchain, by the working directory.
     cargo.current_dir(play).stdin(Stdio::null());
-    // cargo sets these variables for the program that it runs. If they were passed on,
-    // build scripts would see other values in the next build and run again.
+    // cargo sets these variables for the program that it runs. Passing them on would make build
+    // scripts run again in the next ordinary build.
     for (name, _) in env::vars_os() {
         let about_us = ["CARGO_PKG_", "CARGO_MANIFEST_", "CARGO_BIN_", "CARGO_CRATE_"];
         if name.to_str().is_some_and(|name| about_us.iter().any(|start| name.starts_with(start))) {
@@ -120,14 +120,13 @@ fn cargo(arguments: &[&str]) -> Command {
     cargo
 }
 
-/// Returns the target directory that contains this program; `--target-dir` may have
-/// chosen it.
+/// Returns the target directory that contains this program. `--target-dir` may have changed it.
 fn target_dir() -> Option<PathBuf> {
     let program = env::current_exe().ok()?;
     Some(program.parent()?.parent()?.to_owned())
 }
 
-/// A message of cargo about something that is compiled.
+/// A `compiler-artifact` message of cargo.
 #[derive(Debug, PartialEq)]
 struct Artifact {
     package: String,
@@ -135,8 +134,8 @@ struct Artifact {
 }
 
 impl Artifact {
-    /// Reads one line of cargo's messages. Only two strings of the JSON are needed, and
-    /// they contain escapes only if a path has quotation marks or control characters.
+    /// Parses one line of cargo's messages. Two strings suffice, so no JSON parser is used.
+    /// They contain escapes only if a path has quotation marks or control characters.
     fn parse(line: &str) -> Option<Artifact> {
         if text(line, "reason")? != "compiler-artifact" || line.contains("[\"custom-build\"]") {
             return None;
@@ -146,7 +145,7 @@ impl Artifact {
     }
 }
 
-/// Returns the text of a field of a JSON object in one line.
+/// Returns the value of a string field in a JSON object on one line.
 fn text<'a>(line: &'a str, field: &str) -> Option<&'a str> {
     let (_, value) = line.split_once(&format!("\"{field}\":\""))?;
     value.split_once('"').map(|(text, _)| text)
@@ -162,7 +161,7 @@ mod tests {
     const OTHER: &str = r#"{"reason":"build-finished","success":true}"#;
 
     #[test]
-    fn a_crate_counts_when_it_is_compiled_and_not_with_its_build_script() {
+    fn a_compiled_library_is_counted_but_its_build_script_is_not() {
         let library = Artifact::parse(LIBRARY).unwrap();
         assert!(library.package.ends_with("#libc@0.2.191"));
         assert_eq!(library.executable, None);
@@ -172,7 +171,7 @@ mod tests {
     }
 
     #[test]
-    fn the_program_is_where_cargo_says() {
+    fn the_executable_is_taken_from_cargos_messages() {
         let program = Artifact::parse(PROGRAM).unwrap().executable;
         assert_eq!(program, Some(PathBuf::from("/w/target/debug/tutorial-play")));
     }

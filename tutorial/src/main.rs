@@ -1,12 +1,11 @@
 //! `cargo run --release -p tutorial`: compiles the tutorial and runs it.
 //!
-//! The tutorial itself is the package `tutorial-play` beside this one: a hub, a
-//! host and a service in one process, some 280 crates. This program has no
-//! dependencies, so it starts at once, and reports what is being compiled and how
-//! much is left.
+//! The tutorial itself is the package `tutorial-play` in `play/`, which has about 280
+//! dependencies. This program has none, so it starts immediately and shows the progress of the
+//! compilation.
 //!
-//! The play is compiled in a profile of its own, without optimisation. Nothing in it
-//! is measured, and an optimised build takes three times as long.
+//! The play has a separate profile without optimisation, because an optimised build takes three
+//! times as long.
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "this is a command-line program")]
 
 mod compile;
@@ -17,7 +16,7 @@ use std::ffi::OsString;
 use std::os::unix::process::CommandExt as _;
 use std::process::{Command, ExitCode};
 
-/// The options are those of the play, which is not compiled yet.
+/// Help text, which repeats the options of the play. The play is not compiled yet.
 const HELP: &str = "\
 The reboot tutorial on this machine: hub, host and service in one process
 
@@ -56,7 +55,7 @@ fn main() -> ExitCode {
     ExitCode::SUCCESS
 }
 
-/// The meaning of a command line.
+/// Parsed command line.
 #[derive(Debug, PartialEq)]
 enum Request {
     Help,
@@ -66,8 +65,8 @@ enum Request {
 }
 
 impl Request {
-    /// Finds wrong options before minutes of compiling. The value of `--delay` is
-    /// parsed by the play, which has the grammar of durations.
+    /// Parses the arguments, so that a wrong option is reported before the long compilation.
+    /// The play parses the value of `--delay`.
     fn parse(arguments: &[OsString]) -> Request {
         let mut rest = arguments.iter();
         while let Some(argument) = rest.next() {

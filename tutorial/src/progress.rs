@@ -6,8 +6,8 @@
 use std::io::{self, IsTerminal as _, Write as _};
 use std::time::{Duration, Instant};
 
-/// The time between two lines of a log.
-const EVERY: Duration = Duration::from_secs(10);
+/// Interval between two lines in a log.
+const LOG_INTERVAL: Duration = Duration::from_secs(10);
 
 /// The progress of one step.
 pub(crate) struct Progress {
@@ -21,7 +21,7 @@ impl Progress {
     /// Announces a step.
     pub(crate) fn start(step: &'static str) -> Progress {
         say(step, "\n");
-        Progress { step, total: 0, started: Instant::now(), next_line: EVERY }
+        Progress { step, total: 0, started: Instant::now(), next_line: LOG_INTERVAL }
     }
 
     /// Sets the number of crates.
@@ -29,14 +29,14 @@ impl Progress {
         self.total = crates;
     }
 
-    /// Shows how many crates are done, if it is time to.
+    /// Shows the number of compiled crates: always on a terminal, once per interval in a log.
     pub(crate) fn show(&mut self, done: usize) {
-        let passed = self.started.elapsed();
-        let text = counted(self.step, done, self.total, passed);
+        let elapsed = self.started.elapsed();
+        let text = counted(self.step, done, self.total, elapsed);
         if io::stdout().is_terminal() {
             say(&text, "\r");
-        } else if passed >= self.next_line {
-            self.next_line = passed + EVERY;
+        } else if elapsed >= self.next_line {
+            self.next_line = elapsed + LOG_INTERVAL;
             say(&text, "\n");
         }
     }
@@ -47,14 +47,13 @@ impl Progress {
     }
 }
 
-/// Returns the text of a line, short enough for one of a terminal. An unknown total
-/// is 0.
-fn counted(step: &str, done: usize, total: usize, passed: Duration) -> String {
+/// Returns a line that fits a terminal. `total` is 0 if it is unknown.
+fn counted(step: &str, done: usize, total: usize, elapsed: Duration) -> String {
     let total = total.max(done);
-    format!("{step}: {done} of {total} crates after {} s", passed.as_secs())
+    format!("{step}: {done} of {total} crates after {} s", elapsed.as_secs())
 }
 
-/// Prints in the form of the play's own lines, which have the speaker first.
+/// Prints a line in the format of the play, which starts with the speaker.
 fn say(text: &str, end: &str) {
     let mut out = io::stdout().lock();
     let printed = match out.is_terminal() {
@@ -70,7 +69,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_line_shows_the_step_and_how_much_of_it_is_done() {
+    fn a_line_shows_the_step_and_its_progress() {
         let line = |done, total| counted("step 1 of 3", done, total, Duration::from_millis(2_900));
         assert_eq!(line(20, 280), "step 1 of 3: 20 of 280 crates after 2 s");
         assert_eq!(line(20, 0), "step 1 of 3: 20 of 20 crates after 2 s");

@@ -15,7 +15,7 @@ use crate::{Effort, say};
 /// The numbers of calls in flight.
 const IN_FLIGHT: [usize; 4] = [1, 8, 32, 128];
 
-/// The time that `perf` takes to start.
+/// Time for `perf` to start.
 const PERF_START: Duration = Duration::from_millis(100);
 
 /// The file name and the title of each plot.
@@ -117,7 +117,7 @@ async fn load(
     let spent = peer.process.processor_time() - before.0;
     let spent_by_hub = stage.hub.process.processor_time() - before.1;
     let after = peer.process.events();
-    // Alone, because counting takes processor time.
+    // Counted under a separate load, because counting takes processor time.
     let system_calls = peer.process.count_system_calls();
     tokio::time::sleep(PERF_START).await;
     let counted = Invoker::load(&mut connections, &requests, effort.time / 5).await?;

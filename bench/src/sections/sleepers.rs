@@ -58,7 +58,7 @@ pub(crate) async fn measure(
                 let Some(first) = burst(kind, &mut connections, &request).await? else { break };
                 peer.process.check()?;
                 let peak_bytes = peer.process.memory().peak_bytes;
-                // In the second burst, instances, stacks and heap are already allocated.
+                // The second burst finds instances, stacks and heap already allocated.
                 let Some(second) = burst(kind, &mut connections, &request).await? else { break };
                 peer.process.check()?;
                 times.push(first);
@@ -110,7 +110,7 @@ async fn burst(
 }
 
 /// Returns a row that contains a reason instead of results.
-fn unmeasured(kind: Kind, at_once: usize, why: &str) -> [String; 6] {
+fn unmeasured(kind: Kind, at_once: usize, reason: &str) -> [String; 6] {
     let none = || "–".to_owned();
-    [kind.name().to_owned(), at_once.to_string(), why.to_owned(), none(), none(), none()]
+    [kind.name().to_owned(), at_once.to_string(), reason.to_owned(), none(), none(), none()]
 }

@@ -1,5 +1,5 @@
-//! The time from the start of a device's process to its first answered method. The call is
-//! already pending at the hub, so that sending it takes no extra time.
+//! Time from the start of a device's process to its first answered method. The call is already
+//! pending at the hub, so sending it takes no extra time.
 
 use std::time::Duration;
 

@@ -42,8 +42,7 @@ struct Runs {
 }
 
 pub(super) async fn run(cell: Cell) -> Row {
-    // A busy machine may not answer pings for some seconds, so only a cell that needs a short
-    // keep-alive has one.
+    // A busy machine may answer pings late, so only cells that need it have a short keep-alive.
     let keep_alive = set("hub.keep_alive", if cell.can_lose() { "3s" } else { "60s" });
     let rig = Rig::new().plugin("tells.wat", ()).host(keep_alive).start().await;
     let runs = Arc::new(Mutex::new(Runs::default()));
@@ -54,8 +53,8 @@ pub(super) async fn run(cell: Cell) -> Row {
         let caller = Caller {
             service: rig.service.clone(),
             property: format!("of-{number}"),
-            // A lost call delays the test by this time. A call that must not be lost has a
-            // longer timeout, since the machine may be busy.
+            // The test waits this long for a lost call. The limit is longer where no call may
+            // be lost, since the machine may be busy.
             response_timeout: Duration::from_secs(if cell.can_lose() { 5 } else { 100 }),
             tally: Arc::clone(&tally),
             stopping: Arc::clone(&stopping),
@@ -117,7 +116,7 @@ struct Caller {
 }
 
 impl Caller {
-    /// Makes calls until one is answered that started after `stopping` was set. Returns the
+    /// Makes calls until one that started after `stopping` was set is answered. Returns the
     /// numbers of the answered calls.
     async fn call(self) -> (String, Vec<u64>) {
         let mut answered = Vec::new();

@@ -29,7 +29,7 @@ impl Row {
         assert!(self.lost == 0 || self.cell.can_lose(), "a call was lost: {self:?}");
     }
 
-    /// Returns the start of the line, which contains the promise. The numbers follow it.
+    /// Returns the first cells of the row, which contain the promise. The numbers follow.
     fn promise(&self) -> String {
         let (step, effect) = self.cell.names();
         let promise = if self.cell.can_lose() { "at most once" } else { "once" };

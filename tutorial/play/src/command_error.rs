@@ -1,4 +1,4 @@
-//! Hints of failures.
+//! Error of the tutorial, with a hint for each cause.
 
 use behaviour::BuildError;
 use program::{Classify, ExitKind};
@@ -7,7 +7,7 @@ use tokio::task::JoinError;
 
 pub(crate) type CommandError = program::CommandError<FailureKind>;
 
-/// The only kind of failure: the tutorial did not reach its end.
+/// Kind of failure: the tutorial did not complete.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct FailureKind;
 

@@ -1,8 +1,8 @@
-//! The reboot tutorial, all parts in one process: a hub, a host with the reboot
-//! guest, and a service that reboots the device and reads its twin.
+//! The reboot tutorial in one process: a hub, a host with the reboot guest, and a service that
+//! reboots the device and reads its twin.
 //!
-//! All parts are those of the product, and communicate by MQTT and HTTPS over TLS on
-//! this machine. Only the hub is a stand-in for the one in the cloud.
+//! Host and service are the real ones and communicate by MQTT and HTTPS over TLS on this
+//! machine. The hub is an emulator of IoT Hub.
 //!
 //! The package `tutorial` compiles this program as step 1 of 3 and starts it.
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "this is a command-line program")]
@@ -27,16 +27,16 @@ use tokio::sync::oneshot;
 use command_error::{CommandError, FailureKind};
 use speakers::say;
 
-/// The device of the tutorial.
+/// Device id, as in the tutorial of IoT Hub.
 const DEVICE: &str = "myDeviceId";
 
-/// The longest delay that leaves the guest time to report within IoT Hub's 300 s.
+/// Maximum delay. The guest must report before IoT Hub's timeout of 300 s.
 const LONGEST_DELAY: Duration = Duration::from_secs(280);
 
-/// The time that a call may take in addition to its delay.
+/// Time limit of a call in addition to its delay.
 const MARGIN: Duration = Duration::from_secs(15);
 
-/// The longest time for the host to connect.
+/// Time limit for the host to connect.
 const CONNECT_WAIT: Duration = Duration::from_secs(30);
 
 /// The reboot tutorial on this machine: hub, host and service in one process.
@@ -61,7 +61,7 @@ fn delay(text: &str) -> Result<Duration, String> {
 #[tokio::main]
 async fn main() -> ExitCode {
     let Arguments { delay } = Arguments::parse();
-    speakers::listen();
+    speakers::print_events();
     match play(delay).await {
         Ok(time) => {
             say("tutorial", &format!("done: the reboot of {time} was seen in the twin"));
@@ -116,7 +116,7 @@ async fn play(delay: Duration) -> Result<String, CommandError> {
     Ok(time)
 }
 
-/// Returns the configuration that a device engineer would write by hand.
+/// Returns the text of `host.toml`.
 fn host_toml(port: u16, plugin: &Path, delay: Duration) -> String {
     let (seconds, deadline) = (delay.as_secs_f64(), (delay + MARGIN).as_secs());
     format!(
@@ -126,7 +126,7 @@ fn host_toml(port: u16, plugin: &Path, delay: Duration) -> String {
     )
 }
 
-/// Builds the component of `guest-reboot/`, the folder beside this crate.
+/// Builds the component in `guest-reboot/`.
 fn build_guest() -> Result<PathBuf, CommandError> {
     let guest = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../guest-reboot");
     let progress = |line: &str| say("tutorial", line);

@@ -1,6 +1,6 @@
-//! The output of the tutorial: each line starts with the part that printed it.
+//! Output of the tutorial. Each line starts with the name of the part that printed it.
 //!
-//! The parts log events of `tracing`; the target of an event names its part.
+//! The parts log `tracing` events, and an event's target determines the name.
 
 use std::fmt;
 use std::io::{self, IsTerminal as _, Write as _};
@@ -11,14 +11,15 @@ use tracing_subscriber::EnvFilter;
 use tracing_subscriber::layer::{Context, Layer, SubscriberExt as _};
 use tracing_subscriber::util::SubscriberInitExt as _;
 
-/// The events that are shown unless RUST_LOG is set. The hub logs each packet, which
-/// would drown the other parts.
-const HEARD: &str = "plugin=info,behaviour_host=info,behaviour_hub=warn,error";
+/// Default log filter, which `RUST_LOG` overrides. The hub logs every packet, so only its
+/// warnings are shown.
+const DEFAULT_FILTER: &str = "plugin=info,behaviour_host=info,behaviour_hub=warn,error";
 
-/// Prints the events of all parts from now on.
-pub(crate) fn listen() {
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(HEARD));
-    tracing_subscriber::registry().with(Speakers.with_filter(filter)).init();
+/// Starts printing the events of all parts.
+pub(crate) fn print_events() {
+    let filter =
+        EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(DEFAULT_FILTER));
+    tracing_subscriber::registry().with(SpeakerLayer.with_filter(filter)).init();
 }
 
 /// Prints one line: `service   Last reboot time: …`.
@@ -31,38 +32,39 @@ pub(crate) fn say(speaker: &str, text: &str) {
         "service" => 35,
         _ => 2,
     };
-    let said = match out.is_terminal() {
+    let written = match out.is_terminal() {
         true => writeln!(out, "\x1b[{colour}m{speaker:<9}\x1b[0m {text}"),
         false => writeln!(out, "{speaker:<9} {text}"),
     };
     // The tutorial continues if standard output is closed.
-    said.ok();
+    written.ok();
 }
 
-struct Speakers;
+struct SpeakerLayer;
 
-impl<S: Subscriber> Layer<S> for Speakers {
+impl<S: Subscriber> Layer<S> for SpeakerLayer {
     fn on_event(&self, event: &Event<'_>, _context: Context<'_, S>) {
         let target = event.metadata().target();
         let module = target.split("::").next().unwrap_or(target);
         let speaker = module.strip_prefix("behaviour_").unwrap_or(module);
         let mut line = EventText::default();
         event.record(&mut line);
-        // The fields of a plugin's events are left out: there is only one plugin and one call.
-        let facts = if speaker == "plugin" { "" } else { &line.facts };
+        // A plugin's events carry the plugin and the call as fields. The tutorial has one of
+        // each.
+        let fields = if speaker == "plugin" { "" } else { &line.fields };
         let mark = match *event.metadata().level() {
             Level::ERROR => "error: ",
             Level::WARN => "warning: ",
             _ => "",
         };
-        say(speaker, &format!("{mark}{}{facts}", line.message));
+        say(speaker, &format!("{mark}{}{fields}", line.message));
     }
 }
 
 #[derive(Default)]
 struct EventText {
     message: String,
-    facts: String,
+    fields: String,
 }
 
 impl Visit for EventText {
@@ -70,7 +72,7 @@ impl Visit for EventText {
         if field.name() == "message" {
             self.message = format!("{value:?}");
         } else {
-            self.facts += &format!(" {}={value:?}", field.name());
+            self.fields += &format!(" {}={value:?}", field.name());
         }
     }
 
