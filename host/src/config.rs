@@ -141,7 +141,7 @@ fn check_methods(plugins: &BTreeMap<String, PluginSection>) -> Result<(), Config
                 Some(first) if first != name => {
                     let method = method.map_or("`*`".to_owned(), |name| format!("`{name}`"));
                     let (first, second) = (first.to_owned(), name.clone());
-                    return Err(ConfigError::Twice { first, second, method });
+                    return Err(ConfigError::Duplicate { first, second, method });
                 }
                 _ => {}
             }

@@ -28,7 +28,7 @@ use tokio::time::sleep;
 pub use directory::JournalError;
 pub(crate) use directory::{check_directory, default_directory, name_of};
 pub(crate) use mirrored::{Mirrored, Persistent};
-pub(crate) use pages::{Broken, Pages, RecordKind, Snapshot, Stop};
+pub(crate) use pages::{ChangeError, DiskError, Pages, RecordKind, Snapshot};
 use rates::CommitRates;
 use store::{Disk, Store};
 use writer::{Work, Writer, WriterCommand};
@@ -55,7 +55,7 @@ const READERS: usize = 8;
 /// Component that keeps its data in memory and persists it through the journal.
 pub(crate) trait Source: Send + Sync {
     /// Writes the changes since the last call. Returns `false` if there are none.
-    fn save(&self, pages: &Pages<'_>) -> Result<bool, Broken>;
+    fn save(&self, pages: &Pages<'_>) -> Result<bool, DiskError>;
 
     /// Receives the outcome of the commit after [`Source::save`]. `written` is `true` if the
     /// changes are persisted.
@@ -154,7 +154,7 @@ impl Journal {
     /// anything.
     pub(crate) async fn write<T: Send + 'static>(
         &self,
-        change: impl FnOnce(&Pages<'_>) -> Result<T, Stop> + Send + 'static,
+        change: impl FnOnce(&Pages<'_>) -> Result<T, ChangeError> + Send + 'static,
     ) -> Result<T, HostError> {
         self.write_or(change, drop).await
     }
@@ -163,7 +163,7 @@ impl Journal {
     /// `undo` with the result of `change` if the commit fails.
     pub(crate) async fn write_or<T: Send + 'static>(
         &self,
-        change: impl FnOnce(&Pages<'_>) -> Result<T, Stop> + Send + 'static,
+        change: impl FnOnce(&Pages<'_>) -> Result<T, ChangeError> + Send + 'static,
         undo: impl FnOnce(T) + Send + 'static,
     ) -> Result<T, HostError> {
         self.enqueue(None, change, undo).await
@@ -174,7 +174,7 @@ impl Journal {
     pub(crate) async fn write_for<T: Send + 'static>(
         &self,
         plugin: &str,
-        change: impl FnOnce(&Pages<'_>) -> Result<T, Stop> + Send + 'static,
+        change: impl FnOnce(&Pages<'_>) -> Result<T, ChangeError> + Send + 'static,
         undo: impl FnOnce(T) + Send + 'static,
     ) -> Result<T, HostError> {
         // Waiting once is enough: changes that have waited share one or two commits, and later
@@ -190,7 +190,7 @@ impl Journal {
     async fn enqueue<T: Send + 'static>(
         &self,
         plugin: Option<String>,
-        change: impl FnOnce(&Pages<'_>) -> Result<T, Stop> + Send + 'static,
+        change: impl FnOnce(&Pages<'_>) -> Result<T, ChangeError> + Send + 'static,
         undo: impl FnOnce(T) + Send + 'static,
     ) -> Result<T, HostError> {
         let permit = Arc::clone(&self.capacity).acquire_owned().await.map_err(|_| closed())?;
@@ -223,7 +223,7 @@ impl Journal {
     /// Reads records from the current snapshot. Blocks if pages must be read from disk.
     pub(crate) fn read<T>(
         &self,
-        query: impl FnOnce(&Snapshot) -> Result<T, Broken>,
+        query: impl FnOnce(&Snapshot) -> Result<T, DiskError>,
     ) -> Result<T, HostError> {
         let found = self.store.read(query);
         if self.store.is_suspect() {
@@ -236,7 +236,7 @@ impl Journal {
     /// that a slow disk does not occupy all blocking threads.
     pub(crate) async fn read_apart<T: Send + 'static>(
         self: &Arc<Self>,
-        query: impl FnOnce(&Snapshot) -> Result<T, Broken> + Send + 'static,
+        query: impl FnOnce(&Snapshot) -> Result<T, DiskError> + Send + 'static,
     ) -> Result<T, HostError> {
         let permit = Arc::clone(&self.readers).acquire_owned().await.map_err(|_| closed())?;
         let journal = Arc::clone(self);
@@ -290,7 +290,7 @@ struct JournalChange<F, U, T> {
 
 impl<F, U, T> Work for JournalChange<F, U, T>
 where
-    F: FnOnce(&Pages<'_>) -> Result<T, Stop> + Send,
+    F: FnOnce(&Pages<'_>) -> Result<T, ChangeError> + Send,
     U: FnOnce(T) + Send,
     T: Send,
 {
@@ -298,12 +298,12 @@ where
         self.plugin.as_deref()
     }
 
-    fn run(&mut self, pages: &Pages<'_>) -> Result<(), Broken> {
+    fn run(&mut self, pages: &Pages<'_>) -> Result<(), DiskError> {
         let Some(change) = self.change.take() else { return Ok(()) };
         match change(pages) {
             Ok(value) => self.result = Some(Ok(value)),
-            Err(Stop::No(error)) => self.result = Some(Err(error)),
-            Err(Stop::Broken(broken)) => return Err(broken),
+            Err(ChangeError::Refused(error)) => self.result = Some(Err(error)),
+            Err(ChangeError::Disk(broken)) => return Err(broken),
         }
         Ok(())
     }

@@ -77,7 +77,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_duration_is_numbers_with_units() {
+    fn a_duration_consists_of_numbers_with_units() {
         for (text, milliseconds) in [
             ("0s", 0),
             ("500ms", 500),
@@ -131,7 +131,7 @@ mod tests {
     }
 
     #[test]
-    fn a_displayed_duration_is_parsed_to_itself() {
+    fn parsing_a_displayed_duration_returns_the_same_duration() {
         for (text, duration) in [
             ("0s", Duration::ZERO),
             ("250ms", Duration::from_millis(250)),

@@ -69,7 +69,7 @@ impl<'a> ConnectionStringParts<'a> {
         let mut parts: Vec<(&'static str, &'a str)> = Vec::new();
         let text = text.trim();
         if text.is_empty() {
-            return Err(Error::NoParts);
+            return Err(Error::EmptyString);
         }
         if text.starts_with(['"', '\'', '“', '‘']) {
             return Err(Error::Quoted);
@@ -78,9 +78,9 @@ impl<'a> ConnectionStringParts<'a> {
         let has = |name: &str| text.split(';').any(|part| part.split('=').next() == Some(name));
         match kind {
             "device" if has("SharedAccessKeyName") && !has("DeviceId") => {
-                return Err(Error::OfService);
+                return Err(Error::ServiceString);
             }
-            "service" if has("DeviceId") => return Err(Error::OfDevice),
+            "service" if has("DeviceId") => return Err(Error::DeviceString),
             _ => {}
         }
         for (index, part) in text.split(';').enumerate() {
@@ -92,7 +92,7 @@ impl<'a> ConnectionStringParts<'a> {
                 });
             };
             if parts.iter().any(|(seen, _)| seen == name) {
-                return Err(Error::Twice(name));
+                return Err(Error::Duplicate(name));
             }
             if value.is_empty() {
                 return Err(Error::Empty(name));
@@ -303,7 +303,7 @@ mod tests {
             assert_eq!(device(text).unwrap_err().to_string(), message, "{text}");
         }
         let device = "HostName=h;DeviceId=d;SharedAccessKey=KEY".replace("KEY", KEY);
-        assert_eq!(device.parse::<ServiceConnectionString>(), Err(Error::OfDevice));
+        assert_eq!(device.parse::<ServiceConnectionString>(), Err(Error::DeviceString));
     }
 
     #[test]

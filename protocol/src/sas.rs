@@ -99,7 +99,7 @@ pub enum SasError {
     Missing(&'static str),
     /// A repeated field.
     #[error("token has `{0}` twice")]
-    Twice(&'static str),
+    Duplicate(&'static str),
     /// A field with a malformed value.
     #[error("token has a malformed `{0}`")]
     Malformed(&'static str),
@@ -203,7 +203,7 @@ impl FromStr for SasToken {
                 _ => continue,
             };
             if slot.replace(value).is_some() {
-                return Err(SasError::Twice(name));
+                return Err(SasError::Duplicate(name));
             }
         }
         let signature = percent::decode(sig.ok_or(SasError::Missing("sig"))?)

@@ -63,7 +63,7 @@ impl Classify<anyhow::Error> for FailureKind {}
 impl Classify<ConnectionStringError> for FailureKind {
     fn hint(error: &ConnectionStringError) -> Option<String> {
         let hint = match error {
-            ConnectionStringError::OfDevice => {
+            ConnectionStringError::DeviceString => {
                 "this is a device's connection string; behaviour-hub and \"Shared access policies\" \
                  in the Azure portal show the service's"
             }

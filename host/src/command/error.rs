@@ -45,7 +45,7 @@ impl Classify<anyhow::Error> for CommandErrorKind {}
 impl Classify<ConnectionStringError> for CommandErrorKind {
     fn hint(error: &ConnectionStringError) -> Option<String> {
         let hint = match error {
-            ConnectionStringError::OfService => OF_SERVICE,
+            ConnectionStringError::ServiceString => OF_SERVICE,
             _ => "copy it whole: behaviour-hub and the Azure portal show it",
         };
         Some(hint.to_owned())
@@ -73,12 +73,14 @@ impl Classify<RunError> for CommandErrorKind {
 impl Classify<FleetError> for CommandErrorKind {
     fn hint(error: &FleetError) -> Option<String> {
         let hint = match error {
-            FleetError::Line { source: ConnectionStringError::OfService, .. } => OF_SERVICE,
+            FleetError::Line { source: ConnectionStringError::ServiceString, .. } => OF_SERVICE,
             FleetError::Line { .. } => {
                 "a line is one device connection string, whole; behaviour-hub and the Azure portal \
                  show it"
             }
-            FleetError::Twice { .. } => "a device has one connection at a time: remove one line",
+            FleetError::Duplicate { .. } => {
+                "a device has one connection at a time: remove one line"
+            }
             FleetError::Read { .. } | FleetError::TooFew { .. } => {
                 "create the file with `behaviour-service devices create --prefix sim- --count N`"
             }

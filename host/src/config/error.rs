@@ -66,7 +66,7 @@ pub enum ConfigError {
     },
     /// Method that two plugins serve.
     #[error("both `{first}` and `{second}` serve {method}; a method has one plugin")]
-    Twice {
+    Duplicate {
         /// Name of the first plugin.
         first: String,
         /// Name of the second plugin.

@@ -8,7 +8,7 @@ use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, Buf
 use tokio::net::UnixStream;
 use tokio::time::timeout;
 
-use super::find::{Candidate, Environment, Named, candidates};
+use super::find::{Candidate, ConfiguredPaths, Environment, candidates};
 use super::show::printable;
 use super::{ControlAnswer, ControlRequest, TRANSFER};
 
@@ -84,7 +84,7 @@ pub fn ask(configuration: &Path, request: &ControlRequest) -> Result<ControlAnsw
     let text = program::text::read(configuration)
         .map_err(|source| AskError::NoFile { path: configuration.to_owned(), source })?;
     let environment = Environment::of_process();
-    let candidates = candidates(configuration, &Named::in_text(&text), &environment);
+    let candidates = candidates(configuration, &ConfiguredPaths::in_text(&text), &environment);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     runtime.map_err(AskError::Broken)?.block_on(async {
         let stream = connect(&candidates, configuration, &environment).await?;

@@ -34,9 +34,9 @@ pub(super) struct Candidate {
     owner: Option<u32>,
 }
 
-/// Paths in a configuration file. The file must be valid TOML, but not a valid configuration.
+/// Paths in a configuration file, which must be valid TOML but may be an invalid configuration.
 #[derive(Debug, Default)]
-pub(super) struct Named {
+pub(super) struct ConfiguredPaths {
     socket: Option<PathBuf>,
     data: Option<PathBuf>,
 }
@@ -49,12 +49,12 @@ pub(super) struct Environment {
     user: u32,
 }
 
-impl Named {
+impl ConfiguredPaths {
     /// Reads the paths from the text of a configuration file.
-    pub(super) fn in_text(text: &str) -> Named {
+    pub(super) fn in_text(text: &str) -> ConfiguredPaths {
         let table: toml::Table = text.parse().unwrap_or_default();
         let key = |key: &str| Some(PathBuf::from(table.get("host")?.get(key)?.as_str()?));
-        Named { socket: key("control_socket"), data: key("data") }
+        ConfiguredPaths { socket: key("control_socket"), data: key("data") }
     }
 }
 
@@ -89,7 +89,7 @@ impl Environment {
 /// Returns the possible socket paths of a host with this configuration, the most likely first.
 pub(super) fn candidates(
     configuration: &Path,
-    named: &Named,
+    named: &ConfiguredPaths,
     environment: &Environment,
 ) -> Vec<Candidate> {
     let directory_as_named = configuration.parent().unwrap_or(Path::new("")).to_owned();
@@ -158,8 +158,9 @@ fn directories_in(directory: &Path) -> Vec<PathBuf> {
     paths
 }
 
-/// Returns the owner of a directory below one that belongs to root, such as systemd creates for
-/// a service. Returns `None` if another user can have created the directory.
+/// Returns the owner of the outermost directory on this path that root does not own, or `None`
+/// if another user can have created that directory. systemd creates such directories for
+/// services.
 fn owner_under_root(directory: &Path) -> Option<u32> {
     let directory = directory.canonicalize().ok()?;
     let mut ancestors: Vec<_> = directory.ancestors().collect();
@@ -228,7 +229,7 @@ mod tests {
     }
 
     fn paths(configuration: &Path, environment: &Environment) -> Vec<PathBuf> {
-        let named = Named::in_text(&fs::read_to_string(configuration).unwrap());
+        let named = ConfiguredPaths::in_text(&fs::read_to_string(configuration).unwrap());
         candidates(configuration, &named, environment).into_iter().map(|it| it.path).collect()
     }
 
@@ -308,7 +309,7 @@ mod tests {
         let own = directory.path().join("own");
         fs::create_dir(&own).unwrap();
         fs::set_permissions(&own, fs::Permissions::from_mode(0o700)).unwrap();
-        // Only root can give a directory away.
+        // Only root can change the owner of a directory.
         if std::os::unix::fs::chown(&own, Some(65534), None).is_ok() {
             let candidate = |owner| Candidate { path: own.join("host.sock"), owner };
             let reason = "its directory belongs to the user 65534".to_owned();

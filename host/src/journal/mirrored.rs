@@ -9,7 +9,7 @@ use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::Notify;
 use tracing::error;
 
-use super::{Broken, Journal, Pages, RecordKind, Source};
+use super::{DiskError, Journal, Pages, RecordKind, Source};
 
 /// State in memory that tracks which of its records are not yet persisted.
 pub(crate) trait Persistent: Send + 'static {
@@ -79,7 +79,7 @@ impl<M: Persistent> Mirrored<M> {
 }
 
 impl<M: Persistent> Source for Mirrored<M> {
-    fn save(&self, pages: &Pages<'_>) -> Result<bool, Broken> {
+    fn save(&self, pages: &Pages<'_>) -> Result<bool, DiskError> {
         let unsaved = self.lock().unsaved();
         for (key, record) in &unsaved {
             match record {

@@ -79,53 +79,53 @@ pub(crate) type Record = (Vec<u8>, Vec<u8>);
 /// Error in reading or writing the file.
 #[derive(Debug, thiserror::Error)]
 #[error("{text}")]
-pub(crate) struct Broken {
+pub(crate) struct DiskError {
     pub(super) text: String,
     pub(super) kind: ErrorKind,
 }
 
-impl Broken {
-    pub(super) fn from(error: impl Into<redb::Error>) -> Broken {
+impl DiskError {
+    pub(super) fn from(error: impl Into<redb::Error>) -> DiskError {
         let error = error.into();
         let kind = match &error {
             redb::Error::Io(error) => error.kind(),
             redb::Error::Corrupted(_) => ErrorKind::InvalidData,
             _ => ErrorKind::Other,
         };
-        Broken { text: error.to_string().replace('\n', " "), kind }
+        DiskError { text: error.to_string().replace('\n', " "), kind }
     }
 }
 
-impl From<StorageError> for Broken {
-    fn from(error: StorageError) -> Broken {
-        Broken::from(error)
+impl From<StorageError> for DiskError {
+    fn from(error: StorageError) -> DiskError {
+        DiskError::from(error)
     }
 }
 
-impl From<TableError> for Broken {
-    fn from(error: TableError) -> Broken {
-        Broken::from(error)
+impl From<TableError> for DiskError {
+    fn from(error: TableError) -> DiskError {
+        DiskError::from(error)
     }
 }
 
 /// Reason why a change was not made.
 #[derive(Debug)]
-pub(crate) enum Stop {
+pub(crate) enum ChangeError {
     /// Refused change, without any effect.
-    No(HostError),
+    Refused(HostError),
     /// File that cannot be read or written.
-    Broken(Broken),
+    Disk(DiskError),
 }
 
-impl From<HostError> for Stop {
-    fn from(error: HostError) -> Stop {
-        Stop::No(error)
+impl From<HostError> for ChangeError {
+    fn from(error: HostError) -> ChangeError {
+        ChangeError::Refused(error)
     }
 }
 
-impl From<Broken> for Stop {
-    fn from(broken: Broken) -> Stop {
-        Stop::Broken(broken)
+impl From<DiskError> for ChangeError {
+    fn from(broken: DiskError) -> ChangeError {
+        ChangeError::Disk(broken)
     }
 }
 
@@ -133,24 +133,24 @@ impl From<Broken> for Stop {
 pub(crate) struct Pages<'t>(pub(super) &'t WriteTransaction);
 
 impl Pages<'_> {
-    pub(crate) fn get(&self, kind: RecordKind, key: &[u8]) -> Result<Option<Vec<u8>>, Broken> {
+    pub(crate) fn get(&self, kind: RecordKind, key: &[u8]) -> Result<Option<Vec<u8>>, DiskError> {
         let table = self.0.open_table(kind.table())?;
         let value = table.get(key)?;
         Ok(value.map(|value| value.value().to_owned()))
     }
 
-    pub(crate) fn put(&self, kind: RecordKind, key: &[u8], value: &[u8]) -> Result<(), Broken> {
+    pub(crate) fn put(&self, kind: RecordKind, key: &[u8], value: &[u8]) -> Result<(), DiskError> {
         self.0.open_table(kind.table())?.insert(key, value)?;
         Ok(())
     }
 
-    pub(crate) fn remove(&self, kind: RecordKind, key: &[u8]) -> Result<(), Broken> {
+    pub(crate) fn remove(&self, kind: RecordKind, key: &[u8]) -> Result<(), DiskError> {
         self.0.open_table(kind.table())?.remove(key)?;
         Ok(())
     }
 
     /// Creates all tables, because reading a missing table fails.
-    pub(super) fn create_tables(&self) -> Result<(), Broken> {
+    pub(super) fn create_tables(&self) -> Result<(), DiskError> {
         for kind in RecordKind::ALL {
             self.0.open_table(kind.table())?;
         }
@@ -162,14 +162,14 @@ impl Pages<'_> {
 pub(crate) struct Snapshot(pub(super) ReadTransaction);
 
 impl Snapshot {
-    pub(crate) fn get(&self, kind: RecordKind, key: &[u8]) -> Result<Option<Vec<u8>>, Broken> {
+    pub(crate) fn get(&self, kind: RecordKind, key: &[u8]) -> Result<Option<Vec<u8>>, DiskError> {
         let table = self.0.open_table(kind.table())?;
         let value = table.get(key)?;
         Ok(value.map(|value| value.value().to_owned()))
     }
 
     /// Returns all records of a kind, ordered by key.
-    pub(crate) fn all(&self, kind: RecordKind) -> Result<Vec<Record>, Broken> {
+    pub(crate) fn all(&self, kind: RecordKind) -> Result<Vec<Record>, DiskError> {
         let mut found = Vec::new();
         for entry in self.0.open_table(kind.table())?.iter()? {
             let (key, value) = entry?;
@@ -184,7 +184,7 @@ impl Snapshot {
         kind: RecordKind,
         prefix: &[u8],
         limit: usize,
-    ) -> Result<Vec<Vec<u8>>, Broken> {
+    ) -> Result<Vec<Vec<u8>>, DiskError> {
         let table = self.0.open_table(kind.table())?;
         let mut found = Vec::new();
         for entry in table.range(prefix..)?.take(limit) {

@@ -13,7 +13,7 @@ use redb::{Builder, Database, DatabaseError, ReadableDatabase, StorageError};
 use tracing::{error, warn};
 
 use super::directory::{self, JournalError};
-use super::pages::{Broken, Pages, RecordKind, Snapshot};
+use super::pages::{DiskError, Pages, RecordKind, Snapshot};
 use crate::supervision::panic_text;
 
 const FILE_NAME: &str = "journal.redb";
@@ -117,8 +117,8 @@ impl Store {
     /// Makes changes and commits them. If `change` returns `false`, there is nothing to commit.
     pub(super) fn commit(
         &self,
-        change: impl FnOnce(&Pages<'_>) -> Result<bool, Broken>,
-    ) -> Result<(), Broken> {
+        change: impl FnOnce(&Pages<'_>) -> Result<bool, DiskError>,
+    ) -> Result<(), DiskError> {
         self.reopen()?;
         let written = {
             let database = self.database.read();
@@ -136,11 +136,11 @@ impl Store {
     /// Reads records of the last commit. Marks a corrupt file as suspect.
     pub(super) fn read<T>(
         &self,
-        query: impl FnOnce(&Snapshot) -> Result<T, Broken>,
-    ) -> Result<T, Broken> {
+        query: impl FnOnce(&Snapshot) -> Result<T, DiskError>,
+    ) -> Result<T, DiskError> {
         let database = self.database.read();
         let database = database.as_ref().filter(|_| !self.is_suspect()).ok_or_else(closed)?;
-        let found = guarded(|| query(&Snapshot(database.begin_read().map_err(Broken::from)?)));
+        let found = guarded(|| query(&Snapshot(database.begin_read().map_err(DiskError::from)?)));
         if let Err(broken) = &found
             && broken.kind == ErrorKind::InvalidData
         {
@@ -174,7 +174,7 @@ impl Store {
     }
 
     /// Opens the file if it is closed or suspect, or replaces a corrupt one.
-    fn reopen(&self) -> Result<(), Broken> {
+    fn reopen(&self) -> Result<(), DiskError> {
         if self.suspect.swap(false, Ordering::AcqRel) {
             self.close_file();
         }
@@ -287,22 +287,22 @@ impl Store {
 
 fn commit(
     database: &Database,
-    change: impl FnOnce(&Pages<'_>) -> Result<bool, Broken>,
-) -> Result<(), Broken> {
-    let transaction = database.begin_write().map_err(Broken::from)?;
+    change: impl FnOnce(&Pages<'_>) -> Result<bool, DiskError>,
+) -> Result<(), DiskError> {
+    let transaction = database.begin_write().map_err(DiskError::from)?;
     if change(&Pages(&transaction))? {
-        transaction.commit().map_err(Broken::from)
+        transaction.commit().map_err(DiskError::from)
     } else {
-        transaction.abort().map_err(Broken::from)
+        transaction.abort().map_err(DiskError::from)
     }
 }
 
-fn closed() -> Broken {
-    Broken { text: "the file cannot be opened".into(), kind: ErrorKind::Other }
+fn closed() -> DiskError {
+    DiskError { text: "the file cannot be opened".into(), kind: ErrorKind::Other }
 }
 
-fn broken(error: &io::Error) -> Broken {
-    Broken { text: error.to_string(), kind: error.kind() }
+fn broken(error: &io::Error) -> DiskError {
+    DiskError { text: error.to_string(), kind: error.kind() }
 }
 
 /// Classifies an error in opening the file.
@@ -345,8 +345,11 @@ fn other_version(what: &str, found: &str, read: &str) -> String {
 
 /// Runs an operation on the file and converts a panic to an error, because redb panics on
 /// corrupt pages.
-fn guarded<T>(work: impl FnOnce() -> Result<T, Broken>) -> Result<T, Broken> {
+fn guarded<T>(work: impl FnOnce() -> Result<T, DiskError>) -> Result<T, DiskError> {
     catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panic| {
-        Err(Broken { text: panic_text(&*panic).replace('\n', " "), kind: ErrorKind::InvalidData })
+        Err(DiskError {
+            text: panic_text(&*panic).replace('\n', " "),
+            kind: ErrorKind::InvalidData,
+        })
     })
 }

@@ -55,7 +55,7 @@ async fn a_refused_change_does_not_affect_others() {
     let directory = tempfile::tempdir().unwrap();
     let journal = journal(&directory);
     let no = || HostError::Denied("no".into());
-    let refused = journal.write(move |_| -> Result<(), Stop> { Err(no().into()) });
+    let refused = journal.write(move |_| -> Result<(), ChangeError> { Err(no().into()) });
     let (refused, done) = tokio::join!(refused, put(&journal, "a", "1"));
 
     assert_eq!(refused, Err(no()));
@@ -143,7 +143,7 @@ struct Number {
 }
 
 impl Source for Number {
-    fn save(&self, pages: &Pages<'_>) -> Result<bool, Broken> {
+    fn save(&self, pages: &Pages<'_>) -> Result<bool, DiskError> {
         let value = self.value.load(Ordering::SeqCst).to_string();
         pages.put(RecordKind::Desired, b"number", value.as_bytes())?;
         Ok(true)

@@ -13,7 +13,7 @@ use parking_lot::Mutex;
 use tracing::{error, info};
 
 use super::Source;
-use super::pages::{Broken, Pages};
+use super::pages::{DiskError, Pages};
 use super::rates::CommitRates;
 use super::store::Store;
 use crate::supervision::Pulse;
@@ -34,7 +34,7 @@ pub(super) trait Work: Send {
     /// Returns the plugin that requested the change, or `None` for the host.
     fn plugin(&self) -> Option<&str>;
     /// Makes the change.
-    fn run(&mut self, pages: &Pages<'_>) -> Result<(), Broken>;
+    fn run(&mut self, pages: &Pages<'_>) -> Result<(), DiskError>;
     /// Notifies the caller of the outcome of the commit.
     fn ended(self: Box<Self>, written: Result<(), &str>);
 }
@@ -153,7 +153,7 @@ impl Writer {
     }
 
     /// Commits a batch of changes together with those of the sources.
-    fn write(&mut self, batch: &mut [Box<dyn Work>]) -> Result<(), Broken> {
+    fn write(&mut self, batch: &mut [Box<dyn Work>]) -> Result<(), DiskError> {
         self.beat(LONGEST_COMMIT);
         let sources = self.sources.lock().clone();
         let mut changed = !batch.is_empty();

@@ -23,7 +23,7 @@ use tokio::time::{Instant, sleep, sleep_until};
 use tracing::{error, info, warn};
 
 use crate::config::{RebootCommand, RebootLimits};
-use crate::journal::{Broken, Journal, Pages, RecordKind, Stop};
+use crate::journal::{ChangeError, DiskError, Journal, Pages, RecordKind};
 use boot::{Boot, Machine};
 use history::{Moment, RebootHistory};
 
@@ -252,7 +252,7 @@ fn millis(duration: Duration) -> u64 {
 }
 
 /// Adds a record to a transaction.
-fn put(pages: &Pages<'_>, key: &[u8], record: &impl Serialize) -> Result<(), Broken> {
+fn put(pages: &Pages<'_>, key: &[u8], record: &impl Serialize) -> Result<(), DiskError> {
     let record = serde_json::to_vec(record).expect("the record is JSON");
     pages.put(RecordKind::Reboot, key, &record)
 }
@@ -264,7 +264,7 @@ fn persisted_request(journal: &Journal) -> Option<RebootRequest> {
 }
 
 /// Returns the last reboots. Returns an empty history if its record is missing or corrupt.
-fn history(pages: &Pages<'_>) -> Result<RebootHistory, Broken> {
+fn history(pages: &Pages<'_>) -> Result<RebootHistory, DiskError> {
     let record = pages.get(RecordKind::Reboot, HISTORY)?;
     Ok(record.and_then(|record| serde_json::from_slice(&record).ok()).unwrap_or_default())
 }
@@ -325,7 +325,7 @@ impl plugin::Power for Power {
                         reason = request.reason,
                         "reboot refused: {refused}"
                     );
-                    return Err(Stop::No(refused));
+                    return Err(ChangeError::Refused(refused));
                 }
                 put(pages, PENDING, &request)?;
                 *shared.lock() = Some((request, due));

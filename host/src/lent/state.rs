@@ -8,7 +8,7 @@ use std::sync::Arc;
 use futures_util::future::BoxFuture;
 use plugin::{HostError, StateStore};
 
-use crate::journal::{Broken, Journal, Pages, RecordKind, Snapshot, Stop};
+use crate::journal::{ChangeError, DiskError, Journal, Pages, RecordKind, Snapshot};
 
 /// The maximum number of keys of a plugin. Each key has an overhead of about 100 bytes that the
 /// limit on bytes does not include.
@@ -57,7 +57,7 @@ fn change(
     expected: Option<Option<Vec<u8>>>,
     value: Option<&[u8]>,
     max_bytes: usize,
-) -> Result<bool, Stop> {
+) -> Result<bool, ChangeError> {
     let record = record_key(plugin, key);
     let before = pages.get(RecordKind::State, &record)?;
     if expected.is_some_and(|expected| expected != before) {
@@ -90,7 +90,7 @@ fn change(
 
 impl Size {
     /// Reads the size of a plugin's state.
-    fn read(plugin: &str, pages: &Pages<'_>) -> Result<Size, Broken> {
+    fn read(plugin: &str, pages: &Pages<'_>) -> Result<Size, DiskError> {
         let found = pages.get(RecordKind::StateSize, plugin.as_bytes())?.unwrap_or_default();
         let number = |at: usize| {
             let bytes = found.get(at..at + 8).and_then(|bytes| bytes.try_into().ok());
@@ -100,7 +100,7 @@ impl Size {
     }
 
     /// Stores the size of a plugin's state.
-    fn put(self, plugin: &str, pages: &Pages<'_>) -> Result<(), Broken> {
+    fn put(self, plugin: &str, pages: &Pages<'_>) -> Result<(), DiskError> {
         let value = [self.keys.to_be_bytes(), self.bytes.to_be_bytes()].concat();
         pages.put(RecordKind::StateSize, plugin.as_bytes(), &value)
     }

@@ -40,7 +40,7 @@ pub enum FleetError {
     /// Device that is listed twice. The hub allows one connection per device and closes the
     /// older one.
     #[error("{}: lines {first} and {second} are both the device `{device}`", .path.display())]
-    Twice {
+    Duplicate {
         /// Path of the file.
         path: PathBuf,
         /// Id of the device.
@@ -81,7 +81,7 @@ impl Fleet {
                 text.parse().map_err(|source| FleetError::Line { path: path(), line, source })?;
             let device = identity.device.clone();
             if let Some(first) = seen.insert(device.clone(), line) {
-                return Err(FleetError::Twice { path: path(), device, first, second: line });
+                return Err(FleetError::Duplicate { path: path(), device, first, second: line });
             }
             fleet.push(identity);
         }

@@ -9,7 +9,7 @@ use crate::sas::{KeyError, SasError};
 pub enum ConnectionStringError {
     /// An empty string.
     #[error("connection string is empty")]
-    NoParts,
+    EmptyString,
     /// A string in quotes. Shells remove quotes, but files and most services do not.
     #[error("connection string is in quotes; leave them out")]
     Quoted,
@@ -22,17 +22,17 @@ pub enum ConnectionStringError {
     Unknown(String, &'static str),
     /// The connection string of a service where that of a device is expected.
     #[error("connection string belongs to a service, not to a device")]
-    OfService,
+    ServiceString,
     /// The connection string of a device where that of a service is expected.
     #[error("connection string belongs to a device, not to a service")]
-    OfDevice,
+    DeviceString,
     /// A string before `=` that does not look like a name. The error does not show it,
     /// as it may be part of a key.
     #[error("part {0} of the connection string has no name that is valid for a {1}")]
     NotAName(usize, &'static str),
     /// A repeated name.
     #[error("connection string has `{0}` twice")]
-    Twice(&'static str),
+    Duplicate(&'static str),
     /// A name without a value.
     #[error("connection string has an empty `{0}`")]
     Empty(&'static str),

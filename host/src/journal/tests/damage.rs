@@ -24,7 +24,7 @@ async fn a_panic_in_a_read_is_an_error_and_makes_the_journal_check_the_file() {
     let journal = Arc::new(journal(&directory));
     put(&journal, "a", "1").await.unwrap();
 
-    let read = journal.read(|_| -> Result<(), Broken> { panic!("a bad page") });
+    let read = journal.read(|_| -> Result<(), DiskError> { panic!("a bad page") });
     assert_eq!(read, Err(HostError::Other("journal: a bad page".into())));
     put(&journal, "b", "2").await.unwrap();
     assert_eq!(get(&journal, "a").as_deref(), Some("1"));
