@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-/// Random waits whose upper bound doubles from `base` to `cap`.
+/// Random waits with an upper bound that doubles from `base` to `cap`.
 #[derive(Debug, Clone)]
 pub(crate) struct Backoff {
     base: Duration,
@@ -41,7 +41,7 @@ pub(crate) fn random_part() -> f64 {
     f64::from(getrandom::u32().unwrap_or(u32::MAX / 2)) / f64::from(u32::MAX)
 }
 
-/// Returns `base` doubled `times` times, but never more than `cap`.
+/// Returns `base` multiplied by two to the power of `times`, at most `cap`.
 pub(crate) fn doubled(base: Duration, times: u32, cap: Duration) -> Duration {
     base.saturating_mul(2_u32.saturating_pow(times)).min(cap)
 }

@@ -134,8 +134,8 @@ impl Rest {
     }
 }
 
-/// Locks that keep the notifications of each device in the order of their versions: a twin is
-/// written and its notification sent under the same lock.
+/// Locks that keep each device's notifications in the order of the versions: a twin is written
+/// and its notification sent under the same lock.
 #[derive(Default)]
 struct NotificationOrder {
     hasher: RandomState,

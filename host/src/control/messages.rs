@@ -10,24 +10,24 @@ use crate::router::PluginSlot;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "do", rename_all = "kebab-case", deny_unknown_fields)]
 pub enum ControlRequest {
-    /// Lists all plugins.
+    /// List of all plugins.
     List {},
-    /// Refuses all calls of a plugin, until it is enabled again.
+    /// Disabling of a plugin until it is enabled again. All its calls are refused.
     Disable {
         /// Name of the plugin.
         plugin: String,
     },
-    /// Allows calls of a plugin again, immediately.
+    /// Enabling of a plugin, effective immediately.
     Enable {
         /// Name of the plugin.
         plugin: String,
     },
-    /// Loads a plugin's file again.
+    /// New load of a plugin's file.
     Reload {
         /// Name of the plugin.
         plugin: String,
     },
-    /// Returns to a plugin's previous version.
+    /// Return to a plugin's previous version.
     Rollback {
         /// Name of the plugin.
         plugin: String,
