@@ -14,7 +14,7 @@ pub(crate) mod systemd;
 use std::sync::Arc;
 use std::time::Duration;
 
-use protocol::id::{DeviceId, RequestId};
+use protocol::id::RequestId;
 use protocol::topic::DeviceTopic;
 use tokio::time::{Instant, sleep_until};
 use tokio_util::task::AbortOnDropHandle;
@@ -37,7 +37,8 @@ const EVENTS_AT_ONCE: usize = 64;
 
 /// A device with everything that its event loop uses.
 pub(crate) struct Device {
-    pub(crate) id: DeviceId,
+    /// MQTT client id, for the log. Unlike a device id, it distinguishes the modules of a device.
+    pub(crate) client_id: String,
     pub(crate) connection: Connection,
     pub(crate) router: Arc<Router>,
     pub(crate) twin: Arc<Twin>,
@@ -129,7 +130,11 @@ impl Device {
                     match step {
                         DrainStep::Wait => {}
                         DrainStep::StopCalls => {
-                            warn!(device = %self.id, calls = running, "calls stopped: the grace period is over");
+                            warn!(
+                                device = self.client_id,
+                                calls = running,
+                                "calls stopped: the grace period is over"
+                            );
                             self.router.stop_calls();
                         }
                         DrainStep::End(DrainPurpose::Stop) => break,
@@ -145,12 +150,12 @@ impl Device {
         if !self.twin.is_reported() {
             let next =
                 if self.durable.is_some() { "they are sent after the next start" } else { "lost" };
-            warn!(device = %self.id, "stopped before all reports reached the hub: {next}");
+            warn!(device = self.client_id, "stopped before all reports reached the hub: {next}");
         }
         self.supervisor.stopping();
         self.connection.close().await;
         drop(arrivals.online);
-        info!(device = %self.id, "stopped");
+        info!(device = self.client_id, "stopped");
     }
 
     /// Handles an event of the connection.
@@ -189,7 +194,7 @@ impl Device {
 
     /// Starts a drain, during which no calls and no jobs start.
     fn drain(&self, calls: &Calls, then: DrainPurpose) -> Drain {
-        info!(device = %self.id, calls = calls.len(), grace = ?self.grace, "draining");
+        info!(device = self.client_id, calls = calls.len(), grace = ?self.grace, "draining");
         self.router.drain();
         if let Some(durable) = &self.durable {
             durable.jobs.drain();

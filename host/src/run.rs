@@ -200,10 +200,11 @@ impl ProcessParts {
     /// `durable`, nothing is persisted. `changes` is notified when the plugins change.
     pub(crate) fn device(&self, dial: Dial, durable: Option<Durable>, changes: &Changes) -> Device {
         let identity = dial.identity().clone();
-        let id = identity.device.clone();
+        let client_id = identity.client_id();
+        let device_id = identity.device.as_str().into();
         let connection = Connection::open(dial, &self.supervisor);
         let journal = durable.as_ref().map(|durable| Arc::clone(&durable.journal));
-        let twin = Arc::new(Twin::new(id.clone(), journal.clone()));
+        let twin = Arc::new(Twin::new(client_id.clone(), journal.clone()));
         let telemetry = Arc::new(Telemetry::new(
             identity,
             connection.outbox(),
@@ -212,7 +213,7 @@ impl ProcessParts {
             &self.supervisor,
         ));
         let lent = Lent {
-            device_id: id.as_str().into(),
+            device_id,
             clock: Arc::new(SystemClock),
             log: Arc::new(Log),
             twin: Arc::clone(&twin) as _,
@@ -245,7 +246,7 @@ impl ProcessParts {
         let service_manager = ServiceManager::none();
         let supervisor = self.supervisor.clone();
         Device {
-            id,
+            client_id,
             connection,
             router,
             twin,

@@ -15,7 +15,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use crate::host_name::HostName;
-use crate::id::{DeviceId, ModuleId};
+use crate::id::{DeviceId, ModuleId, client_id};
 use crate::sas::{Key, SasToken};
 
 pub use error::ConnectionStringError;
@@ -181,6 +181,12 @@ impl DeviceConnectionString {
             text += &format!(";GatewayHostName={gateway}");
         }
         text
+    }
+
+    /// Returns the MQTT client id: `{device}` or `{device}/{module}`.
+    #[must_use]
+    pub fn client_id(&self) -> String {
+        client_id(&self.device, self.module.as_ref())
     }
 
     /// Returns the resource of this device's tokens: `{hub}/devices/{d}[/modules/{m}]`.

@@ -47,6 +47,16 @@ pub enum IdError {
     },
 }
 
+/// Returns the MQTT client id of a device, or of a module of the device: `{device}` or
+/// `{device}/{module}`.
+#[must_use]
+pub fn client_id(device: &DeviceId, module: Option<&ModuleId>) -> String {
+    match module {
+        None => device.to_string(),
+        Some(module) => format!("{device}/{module}"),
+    }
+}
+
 fn check(
     kind: &'static str,
     text: &str,

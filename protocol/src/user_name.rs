@@ -15,7 +15,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use crate::host_name::{HostName, HostNameError};
-use crate::id::{DeviceId, IdError, ModuleId};
+use crate::id::{DeviceId, IdError, ModuleId, client_id};
 use crate::percent;
 
 /// The API version of this product's host.
@@ -57,10 +57,7 @@ impl UserName {
     /// Returns the MQTT client id that must accompany the user name.
     #[must_use]
     pub fn client_id(&self) -> String {
-        match &self.module {
-            None => self.device.to_string(),
-            Some(module) => format!("{}/{module}", self.device),
-        }
+        client_id(&self.device, self.module.as_ref())
     }
 }
 

@@ -109,13 +109,13 @@ impl Driver {
 
     /// Logs a failure and the wait before the next attempt.
     fn log(&self, failure: &ConnectionFailure, next_try: Duration) {
-        let (hub, device) = (&self.dial, &self.dial.user_name().device);
+        let (hub, device) = (&self.dial, self.dial.user_name().client_id());
         let ConnectionFailure { message, hint, kind } = failure;
         // A refusal needs an operator, while a network recovers by itself.
         if *kind == FailureKind::Refused {
-            error!(%hub, %device, ?next_try, hint, "{message}");
+            error!(%hub, device, ?next_try, hint, "{message}");
         } else {
-            warn!(%hub, %device, ?next_try, hint, "no connection: {message}");
+            warn!(%hub, device, ?next_try, hint, "no connection: {message}");
         }
     }
 }

@@ -46,7 +46,7 @@ impl Telemetry {
             queue.restore(number, topic, body);
         }
         if !queue.is_empty() {
-            info!(device = %identity.device, "messages of the last run wait for the hub");
+            info!(device = identity.client_id(), "messages of the last run wait for the hub");
         }
         let queue = Mirrored::new(queue, journal.as_deref());
         let send = send(Arc::clone(&queue), outbox, journal.clone());

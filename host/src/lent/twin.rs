@@ -10,7 +10,7 @@ use std::time::Duration;
 use futures_util::future::BoxFuture;
 use parking_lot::MutexGuard;
 use plugin::{Document, HostError, TwinAccess, readable};
-use protocol::id::{DeviceId, RequestId};
+use protocol::id::RequestId;
 use protocol::topic::DeviceTopic;
 use protocol::twin::{DesiredPatch, DeviceTwin, merge};
 use serde_json::{Map, Value};
@@ -30,7 +30,8 @@ const ANSWER_WAIT: Duration = Duration::from_secs(30);
 
 /// The twin of the device.
 pub(crate) struct Twin {
-    device: DeviceId,
+    /// MQTT client id of the device or module, for the log.
+    device: String,
     ids: IdSequence,
     inner: Arc<Mirrored<TwinState>>,
     /// `None` if pending reports are lost on a restart.
@@ -67,11 +68,11 @@ pub(crate) struct TwinRequest {
 
 impl Twin {
     /// Restores the reports in the journal.
-    pub(crate) fn new(device: DeviceId, journal: Option<Arc<Journal>>) -> Twin {
+    pub(crate) fn new(device: String, journal: Option<Arc<Journal>>) -> Twin {
         let mut reports = Reports::new();
         reports.restore(journal.as_deref().map(Mirrored::<TwinState>::found).unwrap_or_default());
         if !reports.is_done() {
-            info!(%device, "reports of the last run wait for the hub");
+            info!(device, "reports of the last run wait for the hub");
         }
         let inner = TwinState {
             copy: None,
@@ -98,8 +99,8 @@ impl Twin {
         let mut inner = self.lock();
         if let Some(plugin) = inner.reports.lost(deliberate) {
             error!(
-                device = %self.device, plugin,
-                "report dropped: the hub closed the connection each time it was sent"
+                device = self.device,
+                plugin, "report dropped: the hub closed the connection each time it was sent"
             );
             self.persist(&mut inner);
         }
@@ -158,7 +159,11 @@ impl Twin {
             self.changes.send_replace(());
         } else if change.version > copy.desired_version {
             // The changes in between were missed.
-            debug!(device = %self.device, version = change.version, "desired properties skipped versions");
+            debug!(
+                device = self.device,
+                version = change.version,
+                "desired properties skipped versions"
+            );
             inner.fetch = Fetch::Due(Instant::now());
         }
     }
@@ -174,7 +179,7 @@ impl Twin {
         }
         match inner.reports.answered(rid, status, version, || message(body), now) {
             Some(PatchOutcome::Accepted { patch, version }) => {
-                debug!(device = %self.device, version, "reported");
+                debug!(device = self.device, version, "reported");
                 if let Some(copy) = &mut inner.copy {
                     merge(&mut copy.reported, &patch);
                     copy.reported_version = version;
@@ -182,13 +187,13 @@ impl Twin {
                 }
             }
             Some(PatchOutcome::Refused { status, message, plugin }) => {
-                error!(device = %self.device, plugin, status, "the hub refused a report: {message}");
+                error!(device = self.device, plugin, status, "the hub refused a report: {message}");
             }
             Some(PatchOutcome::Retry { status }) => {
-                warn!(device = %self.device, status, "report will be sent again");
+                warn!(device = self.device, status, "report will be sent again");
             }
             None => {
-                debug!(device = %self.device, %rid, status, "unexpected answer ignored");
+                debug!(device = self.device, %rid, status, "unexpected answer ignored");
             }
         }
         self.persist(&mut inner);
@@ -289,11 +294,11 @@ impl TwinState {
     }
 
     /// Handles the answer to a request for the whole twin.
-    fn fetched(&mut self, device: &DeviceId, status: u16, body: &[u8], now: Instant) {
+    fn fetched(&mut self, device: &str, status: u16, body: &[u8], now: Instant) {
         let problem = match status {
             200 => match DeviceTwin::parse(body) {
                 Ok(twin) => {
-                    debug!(%device, desired = twin.desired_version, "twin fetched");
+                    debug!(device, desired = twin.desired_version, "twin fetched");
                     self.copy = Some(twin);
                     self.fetch = Fetch::Done;
                     self.pause.reset();
@@ -304,7 +309,7 @@ impl TwinState {
             _ => message(body),
         };
         let wait = self.pause.next();
-        warn!(%device, status, next_try = ?wait, "no twin from the hub: {problem}");
+        warn!(device, status, next_try = ?wait, "no twin from the hub: {problem}");
         self.fetch = Fetch::Due(now + wait);
     }
 }

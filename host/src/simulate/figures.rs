@@ -8,7 +8,7 @@ use crate::device::counts::Counts;
 /// Figures of a simulated fleet.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct Figures {
-    /// Number of devices in the fleet.
+    /// Number of devices and modules in the fleet. Each counts as a device below.
     pub devices: usize,
     /// Number of devices that are connected now.
     pub connected: usize,

@@ -7,10 +7,9 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 use protocol::connection_string::{ConnectionStringError, DeviceConnectionString};
-use protocol::id::DeviceId;
 
-/// Connection strings of distinct devices. `Debug` is not implemented, because they contain
-/// secrets.
+/// Connection strings of distinct devices and modules. `Debug` is not implemented, because
+/// they contain secrets.
 #[derive(Clone)]
 pub struct Fleet(Vec<DeviceConnectionString>);
 
@@ -37,14 +36,14 @@ pub enum FleetError {
         #[source]
         source: ConnectionStringError,
     },
-    /// Device that is listed twice. The hub allows one connection per device and closes the
-    /// older one.
-    #[error("{}: lines {first} and {second} are both the device `{device}`", .path.display())]
+    /// Device or module that is listed twice. The hub allows one connection for each and
+    /// closes the older one.
+    #[error("{}: lines {first} and {second} are both the device `{client}`", .path.display())]
     Duplicate {
         /// Path of the file.
         path: PathBuf,
-        /// Id of the device.
-        device: DeviceId,
+        /// Client id of the device or module.
+        client: String,
         /// Number of the first line, counted from 1.
         first: usize,
         /// Number of the second line, counted from 1.
@@ -79,9 +78,9 @@ impl Fleet {
         for (line, text) in entries.take(devices.unwrap_or(usize::MAX)) {
             let identity: DeviceConnectionString =
                 text.parse().map_err(|source| FleetError::Line { path: path(), line, source })?;
-            let device = identity.device.clone();
-            if let Some(first) = seen.insert(device.clone(), line) {
-                return Err(FleetError::Duplicate { path: path(), device, first, second: line });
+            if let Some(first) = seen.insert(identity.resource(), line) {
+                let client = identity.client_id();
+                return Err(FleetError::Duplicate { path: path(), client, first, second: line });
             }
             fleet.push(identity);
         }
@@ -92,14 +91,14 @@ impl Fleet {
         Ok(Fleet(fleet))
     }
 
-    /// Returns the number of devices.
+    /// Returns the number of devices and modules.
     #[must_use]
     #[expect(clippy::len_without_is_empty, reason = "a fleet is never empty")]
     pub fn len(&self) -> usize {
         self.0.len()
     }
 
-    /// Returns the connection strings of the devices.
+    /// Returns the connection strings.
     pub(super) fn into_devices(self) -> impl Iterator<Item = DeviceConnectionString> {
         self.0.into_iter()
     }
@@ -126,12 +125,21 @@ mod tests {
     }
 
     #[test]
+    fn a_device_and_each_of_its_modules_are_distinct() {
+        let text = line("d1") + &line("d1;ModuleId=m1") + &line("d1;ModuleId=m2");
+        assert_eq!(parse(&text, None), Ok(3));
+        assert_eq!(parse(&(line("d1") + &line("d1").replace("hub", "hub2")), None), Ok(2));
+    }
+
+    #[test]
     fn an_error_in_a_file_names_the_line_and_shows_no_key() {
         let check = |text: &str, devices, expected: &str| {
             assert_eq!(parse(text, devices).unwrap_err(), format!("devices.txt: {expected}"));
         };
         check(&(line("d1") + "hello c2VjcmV0"), None, "line 2");
         check(&(line("d1") + "\n" + &line("d1")), None, "lines 1 and 3 are both the device `d1`");
+        let module = line("d1;ModuleId=m1");
+        check(&module.repeat(2), None, "lines 1 and 2 are both the device `d1/m1`");
         check(&line("d1"), Some(2), "has 1 devices, not 2");
         check("# none\n", None, "has 0 devices, not 1");
     }

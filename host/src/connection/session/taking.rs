@@ -73,7 +73,7 @@ impl Session {
             return Err(ConnectionFailure::new("the hub refused a subscription"));
         }
         (state.phase, state.until) = (Phase::Open, None);
-        info!(hub = %dial, device = %dial.user_name().device, "connected");
+        info!(hub = %dial, device = dial.user_name().client_id(), "connected");
         // The requests of an earlier connection are dropped: their senders repeat them if
         // needed.
         while self.requests.try_recv().is_ok() {}
