@@ -1,21 +1,26 @@
 //! The part of a world for which glue is generated: the interfaces of
 //! `device:behaviour`, their functions, and the memory layout of their types.
 //!
-//! No glue is generated for other packages, of which the host implements only WASI.
-//! Resources, streams and flags are not supported yet. A contract that uses one of them
-//! is refused with an error that names the interface and, for a function, the function.
+//! Interfaces of WASI need no glue, because the languages' own libraries call them. No host
+//! lends or calls anything else, so a world with interfaces of other packages, inline
+//! interfaces or functions of its own is refused. Resources, streams and flags are not
+//! supported yet. An error names the interface and, for a function, the function.
 
 mod check;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
 use wit_parser::abi::{AbiVariant, WasmSignature};
 use wit_parser::{
-    Docs, Enum, Function, Record, Resolve, SizeAlign, Type, TypeDef, TypeDefKind, TypeOwner,
-    Variant, WorldId, WorldItem, WorldKey,
+    Docs, Enum, Function, PackageName, Record, Resolve, SizeAlign, Type, TypeDef, TypeDefKind,
+    TypeOwner, Variant, WorldId, WorldItem, WorldKey,
 };
 
 /// The namespace and name of the package whose interfaces need glue.
 const PACKAGE: (&str, &str) = ("device", "behaviour");
+
+/// The reason why a world has nothing but interfaces of this package and of WASI.
+pub(super) const ONLY: &str =
+    "hosts lend and call only interfaces of `device:behaviour`, and lend WASI";
 
 /// The interface whose types are named without a prefix.
 const SHARED_TYPES: &str = "types";
@@ -91,6 +96,8 @@ impl<'a> Contract<'a> {
         for interface in contract.imports.iter().chain(&contract.exports) {
             contract.check(interface).with_context(|| format!("interface `{}`", interface.name))?;
         }
+        check_items(resolve, "import", world.imports.iter())?;
+        check_items(resolve, "export", world.exports.iter())?;
         Ok(contract)
     }
 
@@ -256,6 +263,7 @@ fn name(definition: &TypeDef) -> &str {
     definition.name.as_deref().expect("records, variants and enums have a name")
 }
 
+/// Returns the interfaces that need glue.
 fn interfaces<'a>(
     resolve: &'a Resolve,
     items: impl Iterator<Item = (&'a WorldKey, &'a WorldItem)>,
@@ -263,14 +271,44 @@ fn interfaces<'a>(
     let interfaces = items.filter_map(|(key, item)| {
         let WorldItem::Interface { id, .. } = item else { return None };
         let wit = &resolve.interfaces[*id];
-        let package = &resolve.packages[wit.package?].name;
-        if (package.namespace.as_str(), package.name.as_str()) != PACKAGE {
-            return None;
-        }
-        let name = wit.name.as_deref()?;
+        let is_ours = is_contract(&resolve.packages[wit.package?].name);
+        let name = wit.name.as_deref().filter(|_| is_ours)?;
         Some(Interface { name, full_name: resolve.name_world_key(key), wit })
     });
     interfaces.collect()
+}
+
+/// Refuses items of a world that no host lends or calls.
+fn check_items<'a>(
+    resolve: &Resolve,
+    direction: &str,
+    items: impl Iterator<Item = (&'a WorldKey, &'a WorldItem)>,
+) -> anyhow::Result<()> {
+    for (key, item) in items {
+        let why = match item {
+            WorldItem::Function(_) => "is a function without an interface",
+            // Only functions without an interface use such a type.
+            WorldItem::Type { .. } => continue,
+            WorldItem::Interface { id, .. } => {
+                let wit = &resolve.interfaces[*id];
+                let package = wit.package.map(|package| &resolve.packages[package].name);
+                match package {
+                    _ if wit.name.is_none() => "is an inline interface",
+                    Some(package) if is_contract(package) || package.namespace == "wasi" => {
+                        continue;
+                    }
+                    _ => "is not an interface of `device:behaviour`",
+                }
+            }
+        };
+        bail!("{direction} `{}` {why}: remove it, as {ONLY}", resolve.name_world_key(key));
+    }
+    Ok(())
+}
+
+/// Returns `true` for the package whose interfaces need glue.
+fn is_contract(package: &PackageName) -> bool {
+    (package.namespace.as_str(), package.name.as_str()) == PACKAGE
 }
 
 /// Converts kebab case to camel case: `report-and-wait` to `reportAndWait`.

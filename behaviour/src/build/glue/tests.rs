@@ -155,6 +155,64 @@ fn an_unsupported_type_is_refused_with_its_location() {
     assert_eq!(format!("{error:#}"), expected);
 }
 
+/// Packages for worlds that use more than the contract.
+const OTHERS: &str = "
+    package acme:door@1.0.0 { interface lock { enum side { left, right } turn: func(side: side); } }
+    package wasi:io@0.2.6 { interface poll { ready: func() -> bool; } }";
+
+#[test]
+fn an_item_that_no_host_lends_or_calls_is_refused_in_one_line() {
+    for (items, expected) in [
+        ("import door: interface { open: func(); }", "import `door` is an inline interface"),
+        ("export door: interface { open: func(); }", "export `door` is an inline interface"),
+        ("import open: func();", "import `open` is a function without an interface"),
+        ("export open: func();", "export `open` is a function without an interface"),
+        (
+            "import acme:door/lock@1.0.0;",
+            "import `acme:door/lock@1.0.0` is not an interface of `device:behaviour`",
+        ),
+        (
+            "export acme:door/lock@1.0.0;",
+            "export `acme:door/lock@1.0.0` is not an interface of `device:behaviour`",
+        ),
+    ] {
+        let text = format!(
+            "package device:behaviour@0.1.0; world house {{ include behaviour; {items} }} {OTHERS}"
+        );
+        let expected = format!("{expected}: remove it, as {}", contract::ONLY);
+        for language in [Language::Go, Language::Zig, Language::TypeScript] {
+            let error = glue(language, &text, "house").unwrap_err();
+            assert_eq!(format!("{error:#}"), expected, "{language}");
+        }
+        assert_eq!(format!("{:#}", modules(&text, "house").err().unwrap()), expected);
+    }
+}
+
+#[test]
+fn a_type_of_another_package_is_refused_with_its_location() {
+    let text = format!(
+        "package device:behaviour@0.1.0;
+        interface door {{ use acme:door/lock@1.0.0.{{side}}; open: func() -> side; }}
+        interface gate {{ use door.{{side}}; open: func() -> side; }}
+        world house {{ include behaviour; export gate; }} {OTHERS}"
+    );
+    let error = glue(Language::Go, &text, "house").unwrap_err();
+    let expected = ": type `side` is from package `acme:door@1.0.0`: \
+                    define it in an interface of `device:behaviour`";
+    assert!(format!("{error:#}").ends_with(expected), "{error:#}");
+}
+
+#[test]
+fn interfaces_of_wasi_need_no_glue() {
+    let text = format!(
+        "package device:behaviour@0.1.0;
+        world house {{ include behaviour; import wasi:io/poll@0.2.6; }} {OTHERS}"
+    );
+    for language in [Language::Go, Language::Zig, Language::AssemblyScript, Language::TypeScript] {
+        assert!(glue(language, &text, "house").is_ok(), "{language}");
+    }
+}
+
 #[test]
 fn a_result_inside_another_type_is_refused() {
     for nested in [

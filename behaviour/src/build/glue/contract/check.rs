@@ -2,9 +2,9 @@
 
 use anyhow::{Context as _, bail, ensure};
 use wit_parser::abi::AbiVariant;
-use wit_parser::{Function, Type, TypeDefKind};
+use wit_parser::{Function, Type, TypeDef, TypeDefKind, TypeOwner};
 
-use super::{Contract, Interface, Shape};
+use super::{Contract, Interface, Shape, is_contract};
 
 impl Contract<'_> {
     /// Returns an error if a type or function of the interface is not supported.
@@ -59,6 +59,7 @@ impl Contract<'_> {
             return Ok(());
         };
         let definition = &self.resolve.types[*id];
+        self.check_owner(definition)?;
         match &definition.kind {
             TypeDefKind::Type(inner) => self.check_type(inner),
             TypeDefKind::List(inner) | TypeDefKind::Option(inner) => self.check_nested(inner),
@@ -88,6 +89,19 @@ impl Contract<'_> {
             }
             other => bail!("WIT type `{}` is not supported", other.as_str()),
         }
+    }
+
+    /// Refuses types of other packages, which are not generated.
+    fn check_owner(&self, definition: &TypeDef) -> anyhow::Result<()> {
+        let TypeOwner::Interface(owner) = definition.owner else { return Ok(()) };
+        let Some(package) = self.resolve.interfaces[owner].package else { return Ok(()) };
+        let package = &self.resolve.packages[package].name;
+        ensure!(
+            is_contract(package),
+            "type `{}` is from package `{package}`: define it in an interface of `device:behaviour`",
+            definition.name.as_deref().unwrap_or_default()
+        );
+        Ok(())
     }
 
     /// Refuses a result inside another type. Go and TypeScript represent a result by the
