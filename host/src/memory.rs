@@ -36,7 +36,7 @@ pub(crate) async fn release_unused(plugins: impl Fn() -> Vec<Plugin>, counts: Ar
         let had_calls = std::mem::replace(&mut last, answered) != answered;
         let plugins = plugins();
         blocking(move || {
-            plugins.iter().for_each(Plugin::give_back);
+            plugins.iter().for_each(Plugin::release_unused);
             if had_calls {
                 heap::trim();
             }

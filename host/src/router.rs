@@ -226,7 +226,7 @@ fn failure_answer(call: Arc<str>, status: i32, error: &str, message: &str) -> An
 pub(crate) fn ended(slot: &PluginSlot, call: &Begun<Plugin>, error: Option<&CallError>) {
     let outcome = failure::outcome(error);
     let message = || error.map(CallError::message).unwrap_or_default();
-    let code_and_message = || (error.map_or("", CallError::word), message());
+    let code_and_message = || (error.map_or("", CallError::code), message());
     let memory_bytes = call.version.loaded.plugin.peak_memory_bytes() as u64;
     let plugin = slot.name();
     if let Some(CallError::HostFault(panic)) = error {

@@ -1,13 +1,13 @@
 //! Memory budget shared by all calls of an engine.
 //!
-//! A call reserves its initial memory with one atomic addition, reserves more only when it
-//! grows, and releases everything with one subtraction when it ends. The last eighth of the
-//! budget is reserved for new calls, so calls that grow without bound cannot block them.
+//! A call reserves its initial memory with one atomic addition. It reserves more when it grows,
+//! and releases everything with one subtraction when it ends. The last eighth of the budget is
+//! kept for new calls, so that growing calls cannot block them.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
-/// Fraction of the budget that only new calls can use: one eighth.
+/// Divisor of the budget for the part that only new calls can use: one eighth.
 const NEW_CALLS_FRACTION: usize = 8;
 
 /// Memory of all running calls, and its limit.
@@ -17,10 +17,10 @@ pub(crate) struct Budget {
     limit_bytes: usize,
 }
 
-/// The budget is exhausted, which is not the fault of the call that finds it so.
+/// A reservation that does not fit into the budget.
 #[derive(Debug, Clone, Copy, thiserror::Error)]
 #[error("the {limit_bytes} bytes of memory for all calls are in use")]
-pub(crate) struct NoMemory {
+pub(crate) struct BudgetExhausted {
     pub(crate) limit_bytes: usize,
 }
 
@@ -33,19 +33,24 @@ impl Budget {
         self.limit_bytes
     }
 
+    /// Returns the part of the budget that growing calls and compilations can use.
+    pub(crate) fn growth_bytes(&self) -> usize {
+        self.limit_bytes - self.limit_bytes / NEW_CALLS_FRACTION
+    }
+
     /// Returns the bytes reserved by all calls.
     pub(crate) fn used_bytes(&self) -> usize {
         self.used_bytes.load(Relaxed)
     }
 
     /// Reserves the initial memory of a call.
-    pub(crate) fn begin(&self, bytes: usize) -> Result<(), NoMemory> {
+    pub(crate) fn begin(&self, bytes: usize) -> Result<(), BudgetExhausted> {
         self.reserve(bytes, self.limit_bytes)
     }
 
     /// Reserves more memory for a running call.
-    pub(crate) fn grow(&self, bytes: usize) -> Result<(), NoMemory> {
-        self.reserve(bytes, self.limit_bytes - self.limit_bytes / NEW_CALLS_FRACTION)
+    pub(crate) fn grow(&self, bytes: usize) -> Result<(), BudgetExhausted> {
+        self.reserve(bytes, self.growth_bytes())
     }
 
     /// Releases reserved memory.
@@ -54,11 +59,11 @@ impl Budget {
     }
 
     // `Relaxed` is enough because the counter guards no other data.
-    fn reserve(&self, bytes: usize, max_bytes: usize) -> Result<(), NoMemory> {
+    fn reserve(&self, bytes: usize, max_bytes: usize) -> Result<(), BudgetExhausted> {
         let more = |used: usize| used.checked_add(bytes).filter(|total| *total <= max_bytes);
         match self.used_bytes.fetch_update(Relaxed, Relaxed, more) {
             Ok(_) => Ok(()),
-            Err(_) => Err(NoMemory { limit_bytes: self.limit_bytes }),
+            Err(_) => Err(BudgetExhausted { limit_bytes: self.limit_bytes }),
         }
     }
 }
@@ -71,19 +76,18 @@ pub(crate) struct Reservation {
 }
 
 impl Reservation {
-    pub(crate) fn new(budget: &Arc<Budget>, bytes: usize) -> Result<Reservation, NoMemory> {
+    pub(crate) fn new(budget: &Arc<Budget>, bytes: usize) -> Result<Reservation, BudgetExhausted> {
         budget.grow(bytes)?;
         Ok(Reservation { budget: Arc::clone(budget), bytes })
     }
 
-    /// Reserves the memory of a compilation, which leaves the last part of the budget to
-    /// calls even if it needs all of it.
+    /// Reserves the memory of a compilation, but at most the part of the budget that is not
+    /// kept for new calls.
     pub(crate) fn for_compilation(
         budget: &Arc<Budget>,
         bytes: usize,
-    ) -> Result<Reservation, NoMemory> {
-        let max_bytes = budget.limit_bytes - budget.limit_bytes / NEW_CALLS_FRACTION;
-        Reservation::new(budget, bytes.min(max_bytes))
+    ) -> Result<Reservation, BudgetExhausted> {
+        Reservation::new(budget, bytes.min(budget.growth_bytes()))
     }
 
     /// Releases all but `bytes`.
@@ -105,7 +109,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn calls_that_grow_leave_the_last_eighth_to_calls_that_begin() {
+    fn growing_calls_leave_the_last_eighth_to_new_calls() {
         let budget = Budget::new(800);
         budget.begin(300).unwrap();
         budget.grow(400).unwrap();
@@ -117,7 +121,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_refused_takes_nothing_and_what_is_dropped_is_free_again() {
+    fn a_refused_reservation_uses_nothing_and_a_dropped_one_is_released() {
         let budget = Arc::new(Budget::new(800));
         assert!(budget.begin(usize::MAX).is_err());
         assert_eq!(budget.used_bytes(), 0);

@@ -15,6 +15,7 @@ mod functions;
 mod headroom;
 
 use crate::budget::{Budget, Reservation};
+use crate::component::rejection::rejection;
 use crate::component::{self, nesting};
 use crate::error::one_line;
 use crate::{Limits, LoadError};
@@ -149,9 +150,11 @@ impl Compiler {
         memory: Reservation,
     ) -> Result<Vec<u8>, LoadError> {
         let engine = engine.clone();
-        let compiled =
-            self.run_within(digest, limit, memory, move || engine.precompile_component(&bytes))?;
-        compiled.map_err(|error| LoadError::of_reader(one_line(&error)))
+        let compile = move || {
+            let compiled = engine.precompile_component(&bytes);
+            compiled.map_err(|error| rejection(&bytes, &error))
+        };
+        self.run_within(digest, limit, memory, compile)?
     }
 
     /// Runs `work` on separate threads and abandons it after `limit`. Releases `memory` when
@@ -177,7 +180,7 @@ impl Compiler {
             // The dropped channel notifies the caller.
             .panic_handler(|_| {})
             .build()
-            .map_err(|error| LoadError::Compiler(error.to_string()))?;
+            .map_err(|error| LoadError::CompilerThreads(error.to_string()))?;
         let (done, outcome) = sync_channel(1);
         let guard = RunningGuard { digest, running: Arc::clone(&self.running), _memory: memory };
         lock(&self.running).push(digest);
@@ -191,8 +194,7 @@ impl Compiler {
             Ok(outcome) => Ok(outcome),
             Err(RecvTimeoutError::Timeout) => Err(LoadError::CompileTime(limit)),
             Err(RecvTimeoutError::Disconnected) => Err(LoadError::Compiler(
-                "the compiler panicked: the component nests too deeply, or the compiler has a bug"
-                    .to_owned(),
+                "it panicked: the component nests too deeply, or the compiler has a bug".to_owned(),
             )),
         }
     }

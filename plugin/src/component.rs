@@ -4,6 +4,7 @@ pub(crate) mod encode;
 pub(crate) mod imports;
 mod metadata;
 pub(crate) mod nesting;
+pub(crate) mod rejection;
 pub(crate) mod sniff;
 
 use crate::error::on_one_line;

@@ -1,20 +1,20 @@
 //! Errors of the engine, of loading, and of calls.
 //!
-//! An error names its subject, except the plugin if the caller has just named it. Messages
-//! of wasmtime are shortened to one line.
+//! A message names its subject, but not the plugin, whose name its reader already has. Messages of
+//! wasmtime are joined to one line.
 
-mod words;
+mod call;
 
 use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use json::JsonError;
+pub use call::{CallError, JobError, Refusal};
 
-/// An error that prevents the creation of an engine.
+/// A failure to create an engine.
 #[derive(Debug, thiserror::Error)]
 pub enum EngineError {
-    /// The directory of the compile cache cannot be used.
+    /// An unusable directory of the compile cache.
     #[error("compile cache {path}: {reason}")]
     Cache {
         /// Path of the directory.
@@ -22,25 +22,24 @@ pub enum EngineError {
         /// Reason.
         reason: String,
     },
-    /// wasmtime rejected the settings, or the machine has too little address space for the
+    /// Settings that wasmtime rejects, or a machine with too little address space for the
     /// instances.
-    #[error("no engine with {instances} instances: {reason}")]
+    #[error("cannot create an engine with {instances} instances: {reason}")]
     Refused {
         /// Number of instances in the settings.
         instances: u32,
         /// Message of wasmtime.
         reason: String,
     },
-    /// The thread that interrupts busy guests could not be started.
+    /// A failure to start the thread that interrupts busy guests.
     #[error("cannot start the engine's ticker thread")]
     Ticker(#[source] io::Error),
 }
 
-/// An error that prevents a plugin from being loaded. [`LoadError::hint`] suggests a
-/// remedy.
+/// A failure to load a plugin. [`LoadError::hint`] suggests a remedy.
 #[derive(Debug, thiserror::Error)]
 pub enum LoadError {
-    /// The file cannot be read.
+    /// A file that cannot be read.
     #[error("{path}")]
     Read {
         /// Path of the file.
@@ -49,7 +48,7 @@ pub enum LoadError {
         #[source]
         source: io::Error,
     },
-    /// The file is larger than `component_bytes`.
+    /// A file larger than `component_bytes`.
     #[error("{bytes} bytes long; {limit_bytes} are allowed")]
     TooLarge {
         /// Size of the file.
@@ -57,18 +56,22 @@ pub enum LoadError {
         /// Limit `component_bytes`.
         limit_bytes: usize,
     },
-    /// The bytes are not WebAssembly.
+    /// Bytes that are not WebAssembly.
     #[error("not WebAssembly: {0}")]
     NotWebAssembly(String),
-    /// The bytes look like a component, but are not valid.
+    /// An invalid component.
     #[error("not a valid component: {0}")]
     Invalid(String),
-    /// The component is valid, but uses WebAssembly features that this host does not
-    /// support.
-    #[error("uses a WebAssembly feature that this host does not support: {0}")]
-    Feature(String),
-    /// The text form is too long. It is meant for small components written by hand: the
-    /// parser takes ten times its size.
+    /// A valid component that uses a WebAssembly feature without support in this host.
+    #[error("uses a WebAssembly feature that this host does not support: {reason}")]
+    Feature {
+        /// `true` if the feature is part of the component model's async proposal.
+        is_async: bool,
+        /// Message of the validator.
+        reason: String,
+    },
+    /// A component in text form that is too long. The text form is meant for small components
+    /// written by hand, and parsing it takes ten times its size in memory.
     #[error("{bytes} bytes of text; {limit_bytes} are allowed")]
     TextTooLarge {
         /// Size of the text.
@@ -76,7 +79,7 @@ pub enum LoadError {
         /// Maximum size.
         limit_bytes: usize,
     },
-    /// A function is too large to compile.
+    /// A function with too much code to compile.
     #[error("function {function} has {bytes} bytes of code; {limit_bytes} are allowed")]
     Function {
         /// Index of the function, counted through all modules of the component.
@@ -86,7 +89,7 @@ pub enum LoadError {
         /// Maximum size.
         limit_bytes: usize,
     },
-    /// A function has too many local variables in too many loops to compile.
+    /// A function with too many local variables in too many loops to compile.
     #[error("function {function} has {locals} local variables in {loops} loops")]
     Tangle {
         /// Index of the function, counted through all modules of the component.
@@ -96,7 +99,7 @@ pub enum LoadError {
         /// Number of loops.
         loops: usize,
     },
-    /// A function has blocks that nest too deeply to compile.
+    /// A function with blocks that nest too deeply to compile.
     #[error("function {function} has {blocks} nested blocks; {limit} are allowed")]
     Blocks {
         /// Index of the function, counted through all modules of the component.
@@ -106,17 +109,17 @@ pub enum LoadError {
         /// Maximum nesting depth.
         limit: usize,
     },
-    /// The compilation timed out. It continues in the background.
+    /// A compilation that timed out. It continues in the background.
     #[error("not compiled within {0:?}")]
     CompileTime(Duration),
-    /// An abandoned compilation of this component, or too many of others, are still
-    /// running.
+    /// An earlier compilation of this component that timed out and is still running, or too
+    /// many of other components.
     #[error("not compiled: earlier compilations that timed out are still running: {others}")]
     StillCompiling {
-        /// Number of abandoned compilations.
+        /// Number of compilations that timed out and are still running.
         others: usize,
     },
-    /// Compiling the component needs more memory than the budget of the host.
+    /// A component that needs more memory to compile than the budget of the host.
     #[error("needs about {needs_bytes} bytes to compile; the host may use {limit_bytes}")]
     CompileMemory {
         /// Estimated memory of the compilation.
@@ -124,7 +127,7 @@ pub enum LoadError {
         /// `budget_bytes` of the engine's settings.
         limit_bytes: usize,
     },
-    /// Calls used the memory that compiling the component needs.
+    /// A lack of free memory for the compilation, because calls used the budget.
     #[error("not compiled: about {needs_bytes} bytes were not free within {limit:?}")]
     CompileBusy {
         /// Estimated memory of the compilation.
@@ -132,13 +135,16 @@ pub enum LoadError {
         /// `compile_time` of the limits.
         limit: Duration,
     },
-    /// The compiler failed.
-    #[error("not compiled: {0}")]
+    /// A failure of the compiler itself, although the component may be valid.
+    #[error("the compiler failed: {0}")]
     Compiler(String),
-    /// The core module could not be converted to a component.
+    /// A failure to start the threads of the compiler.
+    #[error("cannot start the compiler's threads: {0}")]
+    CompilerThreads(String),
+    /// A core module that cannot be converted to a component.
     #[error(transparent)]
     Encode(#[from] EncodeError),
-    /// The component has an import that it is not lent.
+    /// An import that the host does not lend to this plugin.
     #[error("imports `{import}`, which is not granted")]
     NotGranted {
         /// Name of the plugin.
@@ -148,7 +154,7 @@ pub enum LoadError {
         /// Suggested remedy.
         hint: String,
     },
-    /// The component was built for an incompatible version of an interface.
+    /// An interface in a version that is incompatible with this host.
     #[error("needs `{interface}`; this host has version {supported}")]
     Version {
         /// Interface with the requested version.
@@ -156,8 +162,7 @@ pub enum LoadError {
         /// Version of this host.
         supported: &'static str,
     },
-    /// The component was built for a newer version of an interface and uses one of its
-    /// additions.
+    /// An import of a function that was added in a version newer than this host.
     #[error(
         "`{function}` of `{interface}`: this host ({supported}) is older than the plugin's `wit/` ({version})"
     )]
@@ -171,13 +176,13 @@ pub enum LoadError {
         /// Version of this host.
         supported: &'static str,
     },
-    /// The component does not export methods.
+    /// A component without the export of methods.
     #[error("does not export `{0}`, so it has no methods")]
     NoMethods(&'static str),
-    /// An interface has the expected name, but different functions or types.
+    /// An interface with a known name, but other functions or types.
     #[error("does not fit the interfaces of this host: {0}")]
     Mismatch(String),
-    /// The initial memory exceeds `memory_bytes`.
+    /// An initial memory above `memory_bytes`.
     #[error("starts with {needs_bytes} bytes of memory; {limit_bytes} are allowed")]
     Memory {
         /// Initial memory.
@@ -185,7 +190,7 @@ pub enum LoadError {
         /// Limit `memory_bytes`.
         limit_bytes: usize,
     },
-    /// The initial memory of a call exceeds the budget of all calls.
+    /// An initial memory of a call above the budget of all calls.
     #[error("a call starts with {needs_bytes} bytes; the budget of all calls is {limit_bytes}")]
     Budget {
         /// Initial memory, including stack and instances.
@@ -193,10 +198,10 @@ pub enum LoadError {
         /// Setting `budget_bytes` of the engine.
         limit_bytes: usize,
     },
-    /// A limit is unusable.
+    /// An unusable limit.
     #[error(transparent)]
     Limit(#[from] crate::LimitError),
-    /// `memory_bytes` exceeds that of the engine.
+    /// A limit `memory_bytes` above that of the engine.
     #[error("`memory_bytes` is {requested}; the engine allows {max}")]
     EngineMemory {
         /// Limit `memory_bytes`.
@@ -207,16 +212,6 @@ pub enum LoadError {
 }
 
 impl LoadError {
-    /// Creates an error from a parser's message, which is on one line.
-    pub(crate) fn of_reader(reason: String) -> LoadError {
-        let of_features = ["require the ", "requires the ", "not enabled", "must be enabled"];
-        let of_features = of_features.iter().chain(&["disallowed", "disabled"]);
-        match of_features.into_iter().any(|words| reason.contains(words)) {
-            true => LoadError::Feature(reason),
-            false => LoadError::Invalid(reason),
-        }
-    }
-
     /// Returns a suggested remedy, if there is one.
     pub fn hint(&self) -> Option<&str> {
         Some(match self {
@@ -228,11 +223,11 @@ impl LoadError {
             LoadError::NotWebAssembly(_) | LoadError::Invalid(_) => {
                 "build a component with `behaviour build` and use its file"
             }
-            LoadError::Feature(reason) if reason.contains("async") => {
+            LoadError::Feature { is_async: true, .. } => {
                 "build it without async: `--sync` of componentize-qjs, \
                  `--backend-qjs-disable-async` of jco"
             }
-            LoadError::Feature(_) => {
+            LoadError::Feature { .. } => {
                 "build it without this feature; docs/plugins.md lists the supported ones"
             }
             LoadError::TextTooLarge { .. } => {
@@ -243,6 +238,12 @@ impl LoadError {
             }
             LoadError::CompileTime(_) => {
                 "raise `compile_time` in the plugin's limits, or make the component smaller"
+            }
+            LoadError::Compiler(_) => {
+                "build it with other optimisation settings, and report a bug of the host"
+            }
+            LoadError::CompilerThreads(_) => {
+                "free memory, or raise the limit on processes (`TasksMax` of systemd, `ulimit -u`)"
             }
             LoadError::Function { .. } | LoadError::Tangle { .. } | LoadError::Blocks { .. } => {
                 "build it optimised for size, and split the function"
@@ -256,16 +257,19 @@ impl LoadError {
     }
 }
 
-/// An error that prevents the conversion of a core module to a component.
+/// A failure to convert a core module to a component.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum EncodeError {
-    /// The module does not contain the WIT of its world.
+    /// A module without the WIT of its world.
     #[error("a core module without component metadata")]
     NoMetadata,
-    /// The module contains WIT, but cannot be converted.
+    /// A module with WIT that cannot be converted.
     #[error("core module cannot be converted to a component: {0}")]
     Invalid(String),
-    /// The WIT cannot be read or lacks the world.
+    /// A panic of the converter.
+    #[error("core module not converted to a component: the converter panicked")]
+    Panicked,
+    /// Unreadable WIT, or WIT without the requested world.
     #[error("no world `{world}` in the WIT: {why}")]
     Wit {
         /// Requested world.
@@ -275,114 +279,12 @@ pub enum EncodeError {
     },
 }
 
-/// An error of a call that ended without an answer from the plugin.
-#[derive(Debug, thiserror::Error)]
-pub enum CallError {
-    /// The payload is not JSON, and was not delivered.
-    #[error("payload {0}")]
-    PayloadNotJson(JsonError),
-    /// The payload is too large, and was not delivered.
-    #[error("payload has {bytes} bytes; {limit_bytes} are allowed")]
-    PayloadTooLarge {
-        /// Size of the payload.
-        bytes: usize,
-        /// Limit `payload_bytes`.
-        limit_bytes: usize,
-    },
-    /// The plugin's limit on concurrent calls is reached.
-    #[error("{calls_at_once} calls are running, which is the limit")]
-    Busy {
-        /// Limit `calls_at_once`.
-        calls_at_once: usize,
-    },
-    /// The pool or the memory budget of the engine is exhausted.
-    #[error("no room for one more instance: {0}")]
-    NoInstance(String),
-    /// The component does not export the interface.
-    #[error("does not export `device:behaviour/{0}`")]
-    NoExport(&'static str),
-    /// The plugin refused the call.
-    #[error("refused: {0}")]
-    Refused(Refusal),
-    /// The deadline passed. The instance was dropped, so its work can be incomplete.
-    #[error("no answer within {0:?}")]
-    DeadlineExceeded(Duration),
-    /// The call exceeded its memory limit. The instance was dropped.
-    #[error("asked for more than its {limit_bytes} bytes of memory")]
-    OutOfMemory {
-        /// Limit `memory_bytes`.
-        limit_bytes: usize,
-    },
-    /// The call exceeded the memory budget of all calls, which is not the plugin's fault.
-    /// The instance was dropped.
-    #[error("asked for more memory than is left of the {limit_bytes} bytes for all calls")]
-    NoMemory {
-        /// Setting `budget_bytes` of the engine.
-        limit_bytes: usize,
-    },
-    /// The guest trapped. The instance was dropped.
-    #[error("trapped: {0}")]
-    Trapped(String),
-    /// A host function panicked, or the code between host and guest. The instance was
-    /// dropped.
-    #[error("fault in the host: {0}")]
-    HostFault(String),
-    /// The answer is not JSON, and was dropped.
-    #[error("answer {0}")]
-    AnswerNotJson(JsonError),
-    /// The answer is too large, and was dropped.
-    #[error("answer has {bytes} bytes; {limit_bytes} are allowed")]
-    AnswerTooLarge {
-        /// Size of the answer.
-        bytes: usize,
-        /// Limit `answer_bytes`.
-        limit_bytes: usize,
-    },
-    /// The status is out of range; the answer was dropped.
-    #[error("answer has status {0}, which is not between 100 and 599")]
-    AnswerStatus(u16),
-}
-
-/// A plugin's refusal of a call. Its messages are not escaped.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum Refusal {
-    /// The payload is JSON, but not valid for the method.
-    #[error("invalid payload: {0}")]
-    InvalidPayload(String),
-    /// The call was routed to the plugin, but the plugin does not implement the method.
-    #[error("unknown method")]
-    UnknownMethod,
-    /// The plugin is busy. The caller can retry after this many milliseconds.
-    #[error("busy")]
-    Busy(Option<u32>),
-    /// The plugin tried and failed.
-    #[error("failed: {0}")]
-    Failed(String),
-    /// Any other reason.
-    #[error("{0}")]
-    Other(String),
-}
-
-/// A plugin's error for a job or a change of the desired properties. Its messages are not
-/// escaped.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum JobError {
-    /// Retry after this many milliseconds, or after the host's own delay.
-    #[error("retry requested")]
-    Retry(Option<u32>),
-    /// Do not retry: the job can never succeed.
-    #[error("rejected: {0}")]
-    Reject(String),
-    /// Any other error. Retry after the host's own delay.
-    #[error("{0}")]
-    Other(String),
-}
-
 /// Returns a message of wasmtime on one line, with its causes but without backtraces.
 pub(crate) fn one_line(error: &wasmtime::Error) -> String {
     on_one_line(&format!("{error:#}"))
 }
 
+/// Joins the lines of a text with spaces.
 pub(crate) fn on_one_line(text: &str) -> String {
     let mut line = String::with_capacity(text.len());
     for part in text.lines().map(str::trim).filter(|part| !part.is_empty()) {

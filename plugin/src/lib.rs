@@ -3,9 +3,9 @@
 //!
 //! A process has one [`Engine`]. [`Engine::load`] compiles a component, compares its
 //! imports with the interfaces that are lent to it, and prepares it. Each call of a
-//! [`Plugin`], be it a method, a job or a change of the twin, runs in a store and an
-//! instance of its own, which are gone when the call returns. A call reaches nothing
-//! but [`Lent`]: narrow handles that the user of this crate implements.
+//! [`Plugin`] (a method, a job or a change of the twin) runs in a separate store and
+//! instance, which are dropped when the call returns. A call can use
+//! only [`Lent`]: narrow handles that the user of this crate implements.
 //!
 //! ```
 //! use behaviour_plugin::{Engine, EngineSettings, PluginSettings};
@@ -23,22 +23,22 @@
 //!
 //! # Layout
 //!
-//! * `engine`: the shared runtime, and what a component would need to load;
+//! * `engine`: the shared runtime, and the inspection of components;
 //! * `component`: checks of a component's bytes before the compiler reads them;
-//! * `compile`: machine code, within bounds, and its cache;
+//! * `compile`: compilation within limits, and its cache;
 //! * `plugin`: loading and calls;
 //! * `call`: the state of one call: memory, log, WASI, HTTP;
 //! * `budget`: the memory of all calls together;
 //! * `interfaces`: the imports of a plugin, one file each;
 //! * `lent`: the traits that a host implements;
 //! * `about`, `settings`, `limits`, `capability`: the description of a plugin;
-//! * `error`, `json`: failures, and the check of payloads.
+//! * `error`: failures of the engine, of loading, and of calls.
 //!
-//! # Not here
+//! # Out of scope
 //!
 //! The crate knows neither IoT Hub nor MQTT nor a configuration file. A [`CallError`]
-//! names the failure, and the status and word that its caller gets; sending the answer
-//! is left to the host. It is the only crate that names wasmtime.
+//! names the failure, and the status and code for its caller; sending the answer
+//! is left to the host. No other crate uses wasmtime.
 
 #![cfg_attr(test, allow(clippy::unwrap_used, reason = "a failed `unwrap` fails the test"))]
 

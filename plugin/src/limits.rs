@@ -179,12 +179,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_defaults_pass_their_own_check() {
+    fn the_default_limits_are_valid() {
         Limits::default().check().unwrap();
     }
 
     #[test]
-    fn a_method_has_its_own_deadline_where_one_is_set() {
+    fn a_method_can_have_its_own_deadline() {
         let minute = Duration::from_secs(60);
         let limits =
             Limits { deadlines: BTreeMap::from([("slow".into(), minute)]), ..Limits::default() };

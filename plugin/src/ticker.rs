@@ -74,7 +74,7 @@ impl Drop for Running<'_> {
     }
 }
 
-fn run(tick: &dyn Fn(), most_idle: u32, woken: &Receiver<()>, shared: &TickerState) {
+fn run(tick: &dyn Fn(), max_idle: u32, woken: &Receiver<()>, shared: &TickerState) {
     let mut idle = 0;
     loop {
         match woken.recv_timeout(TICK) {
@@ -87,7 +87,7 @@ fn run(tick: &dyn Fn(), most_idle: u32, woken: &Receiver<()>, shared: &TickerSta
             continue;
         }
         idle += 1;
-        if idle < most_idle {
+        if idle < max_idle {
             continue;
         }
         // Store first, then check again: a concurrent call was either counted above or
@@ -116,7 +116,7 @@ mod tests {
     }
 
     #[test]
-    fn it_ticks_while_a_call_runs() {
+    fn the_ticker_ticks_while_a_call_runs() {
         let (ticker, ticks) = ticker();
         let _running = ticker.running();
 
@@ -126,7 +126,7 @@ mod tests {
     }
 
     #[test]
-    fn it_rests_when_idle_and_wakes_for_the_next_call() {
+    fn the_ticker_rests_when_idle_and_wakes_for_the_next_call() {
         let (ticker, ticks) = ticker();
         while !ticker.shared.resting.load(SeqCst) {
             std::thread::yield_now();
@@ -138,7 +138,7 @@ mod tests {
     }
 
     #[test]
-    fn its_thread_ends_with_it() {
+    fn the_thread_ends_with_the_ticker() {
         let (ticker, ticks) = ticker();
         drop(ticker);
 

@@ -217,6 +217,11 @@ fn print(outcome: &Outcome, real_time: bool, memory: usize) {
             let status = error.status().map_or_else(String::new, |status| format!("{status} "));
             let status = paint.failure(&(status + error.code()));
             note(format_args!("{status}: {}", error.message()));
+            if let CallFailure::Call(CallError::NoExport(interface)) = error {
+                note(format_args!(
+                    "hint: add `export {interface};` to the plugin's world, and implement it"
+                ));
+            }
             if !real_time && computed_past_its_deadline(error, outcome.took) {
                 note(format_args!(
                     "hint: the plugin computed without waiting, and virtual time advances only while \

@@ -64,7 +64,7 @@ impl CallFailure {
     #[must_use]
     pub fn code(&self) -> &'static str {
         match self {
-            CallFailure::Call(error) => error.word(),
+            CallFailure::Call(error) => error.code(),
             CallFailure::Job(JobError::Retry(_)) => "retry",
             CallFailure::Job(JobError::Reject(_)) => "rejected",
             CallFailure::Job(JobError::Other(_)) => "other",
@@ -138,5 +138,30 @@ fn without_answer<E>(
         Ok(Ok(())) => Ok(None),
         Ok(Err(error)) => Err(failure(error)),
         Err(error) => Err(CallFailure::Call(error)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use plugin::PluginSettings;
+
+    use super::*;
+    use crate::desk::{Desk, engine};
+
+    #[test]
+    fn a_call_of_a_missing_export_has_its_own_status_and_code() {
+        let guest = fixtures::guest("sleeps.wat");
+        let plugin = engine(0).unwrap().load("p", &guest, PluginSettings::default()).unwrap();
+        let job = ExportCall::Job {
+            name: "job",
+            payload: "null",
+            attempt: 1,
+            boot_outcome: BootOutcome::NotWaitedFor,
+        };
+        let changed = ExportCall::Changed { patch: &Map::new() };
+        for call in [job, changed, ExportCall::Start { previous_version: None }] {
+            let failure = Desk::default().call(&plugin, &call).answer.unwrap_err();
+            assert_eq!((failure.status(), failure.code()), (Some(501), "no-export"), "{call:?}");
+        }
     }
 }

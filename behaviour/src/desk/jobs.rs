@@ -127,7 +127,7 @@ impl Jobs {
             Ok(Err(JobError::Retry(wait))) => (Some(wait), String::new()),
             Ok(Err(JobError::Reject(why))) => (None, format!("rejected: {why}")),
             Ok(Err(JobError::Other(why))) => (Some(None), format!(": {why}")),
-            Err(error) => (Some(None), format!(": {}: {}", error.word(), error.message())),
+            Err(error) => (Some(None), format!(": {}: {}", error.code(), error.message())),
         };
         let outcome = match retry {
             None => why,

@@ -237,6 +237,10 @@ impl Desired {
                 warn!(plugin, version, call = %id, attempt, "desired properties not accepted: {reason}");
                 None
             }
+            Err(error) if error.is_lack_of_capacity() => {
+                debug!(plugin, version, call = %id, "desired properties wait: {error}");
+                return Err(not_now);
+            }
             Err(error) => {
                 warn!(plugin, version, call = %id, attempt, "desired properties not accepted: {error}");
                 None

@@ -7,7 +7,8 @@
 //! counts as done.
 //!
 //! This module does not depend on plugins: a [`Runner`] calls them. A job uses no attempt while
-//! its plugin is missing, at its limit of calls or switched off.
+//! its plugin is missing, at its limit of calls or switched off, or while the host has no
+//! memory left for it.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};

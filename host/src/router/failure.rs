@@ -37,7 +37,7 @@ impl MethodFailure {
             }
             MethodFailure::Call(error) => error,
         };
-        (i32::from(error.status()), error.word(), error.message())
+        (i32::from(error.status()), error.code(), error.message())
     }
 }
 
@@ -51,9 +51,9 @@ pub(super) fn outcome(error: Option<&CallError>) -> CallOutcome {
             | CallError::PayloadTooLarge { .. }
             | CallError::NoExport(_),
         ) => CallOutcome::Invalid,
-        Some(CallError::Busy { .. } | CallError::NoInstance(_) | CallError::NoMemory { .. }) => {
-            CallOutcome::Busy
-        }
+        Some(
+            CallError::Busy { .. } | CallError::NoInstance(_) | CallError::BudgetExhausted { .. },
+        ) => CallOutcome::Busy,
         Some(CallError::DeadlineExceeded(_)) => CallOutcome::DeadlineExceeded,
         Some(CallError::OutOfMemory { .. }) => CallOutcome::OutOfMemory,
         Some(CallError::Trapped(_)) => CallOutcome::Trapped,

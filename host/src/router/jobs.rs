@@ -58,26 +58,55 @@ impl Router {
         };
         let outcome = begun.version.loaded.plugin.run_job(call).await;
         ended(slot, &begun, outcome.as_ref().err());
-        match outcome {
-            Ok(Ok(())) => JobEnd::Done,
-            Ok(Err(error)) => job_end(error),
-            Err(error @ (CallError::Busy { .. } | CallError::NoInstance(_))) => {
-                JobEnd::NotNow(error.message())
-            }
-            Err(error) => JobEnd::Failed { retry_after: None, reason: error.message() },
-        }
+        job_end(outcome)
     }
 }
 
-/// Converts a plugin's error for a job, with messages escaped for the log.
-fn job_end(error: JobError) -> JobEnd {
+/// Converts the outcome of a call, with the plugin's messages escaped for the log.
+fn job_end(outcome: Result<Result<(), JobError>, CallError>) -> JobEnd {
     let escaped = |reason: String| readable(&reason).into_owned();
-    match error {
-        JobError::Retry(after_ms) => JobEnd::Failed {
+    match outcome {
+        Ok(Ok(())) => JobEnd::Done,
+        Ok(Err(JobError::Retry(after_ms))) => JobEnd::Failed {
             retry_after: after_ms.map(|ms| Duration::from_millis(ms.into())),
             reason: "the plugin requested a retry".into(),
         },
-        JobError::Reject(reason) => JobEnd::Rejected(escaped(reason)),
-        JobError::Other(reason) => JobEnd::Failed { retry_after: None, reason: escaped(reason) },
+        Ok(Err(JobError::Reject(reason))) => JobEnd::Rejected(escaped(reason)),
+        Ok(Err(JobError::Other(reason))) => {
+            JobEnd::Failed { retry_after: None, reason: escaped(reason) }
+        }
+        // Not a failure of the job, so it must not use up an attempt.
+        Err(error) if error.is_lack_of_capacity() => JobEnd::NotNow(error.message()),
+        Err(error) => JobEnd::Failed { retry_after: None, reason: error.message() },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lack_of_capacity_uses_no_attempt() {
+        for error in [
+            CallError::Busy { calls_at_once: 1 },
+            CallError::NoInstance("no memory".to_owned()),
+            CallError::BudgetExhausted { limit_bytes: 1 },
+        ] {
+            let message = error.message();
+            assert_eq!(job_end(Err(error)), JobEnd::NotNow(message));
+        }
+    }
+
+    #[test]
+    fn a_failure_of_the_job_uses_an_attempt() {
+        for error in [
+            CallError::OutOfMemory { limit_bytes: 1 },
+            CallError::DeadlineExceeded(Duration::ZERO),
+            CallError::Trapped("unreachable".to_owned()),
+            CallError::HostFault("panic".to_owned()),
+        ] {
+            let reason = error.message();
+            assert_eq!(job_end(Err(error)), JobEnd::Failed { retry_after: None, reason });
+        }
     }
 }

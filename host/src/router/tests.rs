@@ -59,6 +59,48 @@ impl TelemetrySink for Offline {
     }
 }
 
+/// Twin whose reports are never persisted.
+struct Stuck;
+
+impl TwinAccess for Stuck {
+    fn report<'a>(
+        &'a self,
+        _plugin: &'a str,
+        _patch: Map<String, Value>,
+    ) -> BoxFuture<'a, Result<(), HostError>> {
+        Box::pin(std::future::pending())
+    }
+
+    fn report_and_wait<'a>(
+        &'a self,
+        _plugin: &'a str,
+        _patch: Map<String, Value>,
+        _timeout: Duration,
+    ) -> BoxFuture<'a, Result<u64, HostError>> {
+        Box::pin(std::future::pending())
+    }
+
+    fn desired(&self) -> Result<Document, HostError> {
+        Err(HostError::Offline)
+    }
+
+    fn reported(&self) -> Result<Document, HostError> {
+        Err(HostError::Offline)
+    }
+}
+
+/// Returns a call that does not end once it reports to the twin.
+pub(crate) fn stuck_call() -> Call<'static> {
+    Call {
+        id: "stuck".into(),
+        method: "stuck",
+        payload: "null",
+        attempt: 1,
+        boot_outcome: BootOutcome::NotWaitedFor,
+        lent: Arc::new(Lent { twin: Arc::new(Stuck), ..lent() }),
+    }
+}
+
 /// Returns a router with one fixture. `settings` is the TOML of the plugin's section.
 fn router(fixture: &str, settings: &str) -> Arc<Router> {
     router_in(tempfile::tempdir().unwrap().path(), fixture, settings)

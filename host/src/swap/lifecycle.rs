@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use plugin::{Plugin, readable};
 use tokio::task::{JoinError, JoinSet};
-use tracing::{error, info, warn};
+use tokio::time::{Instant, sleep};
+use tracing::{debug, error, info, warn};
 
 use super::Swap;
 use crate::backoff::Backoff;
@@ -17,10 +18,14 @@ use crate::supervision::caught;
 const FIRST_RETRY: Duration = Duration::from_secs(1);
 const MAX_RETRY: Duration = Duration::from_secs(30);
 
+/// Time after which a start is not repeated for a lack of capacity.
+const CAPACITY_WAIT: Duration = Duration::from_secs(10);
+
 /// Time limit for plugins to stop when the host stops.
 const LAST_STOPS: Duration = Duration::from_secs(3);
 
-/// Calls `start` of a version that replaces `previous`, within the plugin's deadline.
+/// Calls `start` of a version that replaces `previous`, within the plugin's deadline. Repeats
+/// it for a while if the host lacks the capacity, because that is not the version's fault.
 pub(super) async fn start(
     router: &Router,
     plugin: &Plugin,
@@ -29,10 +34,21 @@ pub(super) async fn start(
     if !plugin.exports().lifecycle {
         return Ok(());
     }
-    let call = router.new_call("start", "null");
-    let id = Arc::clone(&call.id);
-    let outcome = plugin.start(call, previous).await;
-    router.call_ended(&id);
+    let begun = Instant::now();
+    let mut pause = Backoff::new(FIRST_RETRY, MAX_RETRY);
+    let outcome = loop {
+        let call = router.new_call("start", "null");
+        let id = Arc::clone(&call.id);
+        let outcome = plugin.start(call, previous).await;
+        router.call_ended(&id);
+        match &outcome {
+            Err(error) if error.is_lack_of_capacity() && begun.elapsed() < CAPACITY_WAIT => {
+                debug!(plugin = plugin.name(), "start waits: {error}");
+                sleep(pause.next()).await;
+            }
+            _ => break outcome,
+        }
+    };
     match outcome {
         Ok(Ok(())) => {
             info!(plugin = plugin.name(), "plugin started");
@@ -152,6 +168,48 @@ pub(super) async fn start_with_retries(
         if !slot.started(version.number, error) || !failed {
             return;
         }
-        tokio::time::sleep(pause.next()).await;
+        sleep(pause.next()).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::FutureExt as _;
+
+    use super::*;
+    use crate::router::tests::{router_in, stuck_call};
+
+    fn router(directory: &tempfile::TempDir) -> Arc<Router> {
+        router_in(directory.path(), "follows.wat", "limits.calls_at_once = 1")
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_start_waits_for_capacity() {
+        let directory = tempfile::tempdir().unwrap();
+        let router = router(&directory);
+        let plugin = router.plugins().remove(0);
+        let mut running = Box::pin(plugin.stop(stuck_call()));
+        assert!((&mut running).now_or_never().is_none());
+
+        let free = async {
+            sleep(CAPACITY_WAIT / 2).await;
+            drop(running);
+        };
+        let (started, ()) = tokio::join!(start(&router, &plugin, None), free);
+        assert_eq!(started, Ok(()));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_start_fails_if_the_capacity_does_not_become_free() {
+        let directory = tempfile::tempdir().unwrap();
+        let router = router(&directory);
+        let plugin = router.plugins().remove(0);
+        let mut running = Box::pin(plugin.stop(stuck_call()));
+        assert!((&mut running).now_or_never().is_none());
+
+        let begun = Instant::now();
+        let error = start(&router, &plugin, None).await.unwrap_err();
+        assert_eq!(error, "start: 1 calls are running, which is the limit");
+        assert!(begun.elapsed() >= CAPACITY_WAIT);
     }
 }

@@ -12,7 +12,7 @@ use crate::{Call, HttpClient, HttpError, HttpRequest, Level};
 use bytes::Bytes;
 use http::uri::Scheme;
 use http::{Request, Response};
-use http_body_util::{BodyExt, Full, Limited};
+use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Semaphore;
@@ -122,7 +122,7 @@ impl WasiHttpHooks for Hooks {
                 let _of_plugin = plugin.http_slots.acquire().await.map_err(closed)?;
                 let both_bytes = settings.request_bytes.saturating_add(settings.response_bytes);
                 let mut reservation = Reservation::new(&budget, both_bytes)
-                    .map_err(|lack| HttpError::Failed(format!("`{host}`: {lack}")))?;
+                    .map_err(|error| HttpError::Failed(format!("`{host}`: {error}")))?;
                 let request = read_body(request, &host, settings.request_bytes).await?;
                 let response = client
                     .send(HttpRequest {
@@ -170,7 +170,7 @@ impl Hooks {
         };
         match self.requests_left.checked_sub(1) {
             Some(left) => self.requests_left = left,
-            None => return deny(format!("`{authority}`: no more requests in this call")),
+            None => return deny(format!("`{authority}`: limit of requests in one call reached")),
         }
         Ok(may_be_private)
     }
@@ -189,7 +189,13 @@ async fn read_body(
 ) -> Result<Request<Bytes>, HttpError> {
     let (parts, body) = request.into_parts();
     let body = Limited::new(body, max_bytes).collect().await.map_err(|error| {
-        HttpError::TooLarge(format!("`{host}`: request body exceeds {max_bytes} bytes: {error}"))
+        match error.is::<LengthLimitError>() {
+            true => {
+                HttpError::TooLarge(format!("`{host}`: request body exceeds {max_bytes} bytes"))
+            }
+            // For example, the guest has dropped the body without finishing it.
+            false => HttpError::Failed(format!("`{host}`: request body not complete: {error}")),
+        }
     })?;
     Ok(Request::from_parts(parts, body.to_bytes()))
 }
@@ -200,4 +206,45 @@ fn body_of(bytes: Bytes) -> WasiBody {
 
 fn done() -> Io {
     Box::new(async { Ok(()) })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use wasmtime_wasi_http::p2::body::{HostOutgoingBody, StreamContext};
+
+    /// Reads the body of a request that the guest ends with `end`.
+    async fn read(end: impl FnOnce(HostOutgoingBody)) -> Result<Request<Bytes>, HttpError> {
+        let (guest, body) = HostOutgoingBody::new(StreamContext::Request, None, 1, CHUNK_BYTES);
+        let request = Request::new(body.map_err(Error::from).boxed_unsync());
+        end(guest);
+        read_body(request, "api.example.com", 10).await
+    }
+
+    #[tokio::test]
+    async fn a_finished_body_is_read() {
+        let request = read(|body| body.finish(None).unwrap()).await.unwrap();
+        assert!(request.body().is_empty());
+    }
+
+    #[tokio::test]
+    async fn an_aborted_body_is_not_complete_and_not_too_large() {
+        match read(HostOutgoingBody::abort).await.unwrap_err() {
+            HttpError::Failed(why) => {
+                assert_eq!(
+                    why,
+                    "`api.example.com`: request body not complete: HTTP protocol error"
+                );
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[tokio::test]
+    async fn a_body_above_the_limit_is_too_large() {
+        let body = Full::new(Bytes::from_static(b"11 bytes...")).map_err(|never| match never {});
+        let request = Request::new(body.boxed_unsync());
+        let error = read_body(request, "api.example.com", 10).await.unwrap_err();
+        assert!(matches!(error, HttpError::TooLarge(_)), "{error}");
+    }
 }

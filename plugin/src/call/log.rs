@@ -162,7 +162,7 @@ mod tests {
     }
 
     #[test]
-    fn a_field_counts_though_it_is_empty_and_a_line_has_so_many() {
+    fn empty_fields_count_and_the_number_of_fields_is_limited() {
         let fields = |count| vec![(String::new(), String::new()); count];
         let mut left = 4096;
         assert_eq!(fit_fields(&fields(100_000), &mut left).len(), MAX_FIELDS);
@@ -172,7 +172,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_is_cut_between_signs() {
+    fn a_line_is_cut_between_characters() {
         check("Grüße", 3, "Gr…");
         check("a\n", 2, "a…");
     }

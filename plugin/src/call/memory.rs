@@ -4,13 +4,17 @@
 //! failed, and that abort would look like any other trap.
 
 use crate::Limits;
-use crate::budget::{Budget, NoMemory};
+use crate::budget::{Budget, BudgetExhausted};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use wasmtime::ResourceLimiter;
 
 /// Size of a table element, in bytes.
 const ELEMENT_BYTES: usize = size_of::<usize>();
+
+/// Minimum linear memory of a large call. Interpreters have more, and most compiled guests have
+/// less.
+const LARGE_BYTES: usize = 2 * 1024 * 1024;
 
 /// Memory accounting of a plugin's calls.
 #[derive(Debug)]
@@ -32,8 +36,9 @@ pub(crate) struct Memory {
     used_bytes: usize,
     limit_bytes: usize,
     table_elements: usize,
-    /// Used bytes of the reservation, and the reservation itself.
+    /// Used bytes of the reservation.
     counted_bytes: usize,
+    /// Reserved bytes of the budget.
     taken_bytes: usize,
     refusal: Option<MemoryRefusal>,
     of_plugin: Arc<PluginMemory>,
@@ -42,15 +47,15 @@ pub(crate) struct Memory {
 /// Limit that a call exceeded.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum MemoryRefusal {
-    /// The plugin's own limit.
-    Limit,
-    /// The budget of all calls.
-    Budget(NoMemory),
+    /// The limit of the plugin, or the maximum for one call in the budget.
+    Limit { limit_bytes: usize },
+    /// The budget of all calls, of which other calls use a part.
+    Budget(BudgetExhausted),
 }
 
 /// A growth that exceeded a limit and ended the call.
 #[derive(Debug, thiserror::Error)]
-#[error("asked for more than its {limit} {what}")]
+#[error("exceeded its limit of {limit} {what}")]
 pub(crate) struct Exceeded {
     limit: usize,
     what: &'static str,
@@ -61,7 +66,7 @@ impl Memory {
     pub(crate) fn begin(
         limits: &Limits,
         of_plugin: &Arc<PluginMemory>,
-    ) -> Result<Memory, NoMemory> {
+    ) -> Result<Memory, BudgetExhausted> {
         of_plugin.budget.begin(of_plugin.at_start_bytes)?;
         Ok(Memory {
             used_bytes: 0,
@@ -79,11 +84,22 @@ impl Memory {
         self.refusal
     }
 
+    /// Returns `true` if the pages of the call must be released immediately after it.
+    pub(crate) fn is_large(&self) -> bool {
+        self.used_bytes >= LARGE_BYTES
+    }
+
     fn count(&mut self, bytes: usize) -> wasmtime::Result<()> {
         let counted = self.counted_bytes.saturating_add(bytes);
         if let Some(more) = counted.checked_sub(self.taken_bytes).filter(|more| *more > 0) {
-            self.of_plugin.budget.grow(more).inspect_err(|refused| {
-                self.refusal = Some(MemoryRefusal::Budget(*refused));
+            let budget = &self.of_plugin.budget;
+            budget.grow(more).inspect_err(|exhausted| {
+                // A call that exceeds the budget alone would do so at each repetition.
+                let limit_bytes = budget.growth_bytes();
+                self.refusal = Some(match counted > limit_bytes {
+                    true => MemoryRefusal::Limit { limit_bytes },
+                    false => MemoryRefusal::Budget(*exhausted),
+                });
             })?;
             self.taken_bytes = counted;
         }
@@ -111,7 +127,7 @@ impl ResourceLimiter for Memory {
         let more = desired.saturating_sub(current);
         let total = self.used_bytes.saturating_add(more);
         if total > self.limit_bytes {
-            self.refusal = Some(MemoryRefusal::Limit);
+            self.refusal = Some(MemoryRefusal::Limit { limit_bytes: self.limit_bytes });
             return Err(Exceeded { limit: self.limit_bytes, what: "bytes of memory" }.into());
         }
         self.count(more)?;
@@ -120,7 +136,8 @@ impl ResourceLimiter for Memory {
     }
 
     fn memory_grow_failed(&mut self, error: wasmtime::Error) -> wasmtime::Result<()> {
-        self.refusal.get_or_insert(MemoryRefusal::Limit);
+        let limit_bytes = self.limit_bytes;
+        self.refusal.get_or_insert(MemoryRefusal::Limit { limit_bytes });
         Err(error)
     }
 
@@ -131,7 +148,7 @@ impl ResourceLimiter for Memory {
         _maximum: Option<usize>,
     ) -> wasmtime::Result<bool> {
         if desired > self.table_elements {
-            let (limit, what) = (self.table_elements, "elements of a table");
+            let (limit, what) = (self.table_elements, "table elements");
             return Err(Exceeded { limit, what }.into());
         }
         self.count(desired.saturating_sub(current).saturating_mul(ELEMENT_BYTES))?;
@@ -153,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn the_limit_holds_for_the_sum_of_all_memories() {
+    fn the_limit_applies_to_the_sum_of_all_memories() {
         let limits = Limits { memory_bytes: 100, ..Limits::default() };
         let mut memory = Memory::begin(&limits, &of_plugin(usize::MAX, 0, 0)).unwrap();
 
@@ -161,11 +178,11 @@ mod tests {
         assert!(memory.memory_growing(0, 40, None).unwrap());
         assert!(memory.refusal().is_none());
         assert!(memory.memory_growing(40, 41, None).is_err());
-        assert!(matches!(memory.refusal(), Some(MemoryRefusal::Limit)));
+        assert!(matches!(memory.refusal(), Some(MemoryRefusal::Limit { limit_bytes: 100 })));
     }
 
     #[test]
-    fn a_call_takes_its_start_at_once_and_only_its_growth_beyond_that() {
+    fn a_call_reserves_its_initial_memory_and_then_only_the_growth_beyond_it() {
         let of_plugin = of_plugin(1000, 50, 200);
         let mut memory = Memory::begin(&Limits::default(), &of_plugin).unwrap();
         assert_eq!(of_plugin.budget.used_bytes(), 200);
@@ -182,12 +199,17 @@ mod tests {
     }
 
     #[test]
-    fn growth_past_the_budget_of_all_calls_is_told_from_growth_past_the_own_limit() {
+    fn only_growth_that_fits_into_the_budget_without_other_calls_is_refused_for_the_budget() {
         let of_plugin = of_plugin(800, 0, 0);
-        let mut memory = Memory::begin(&Limits::default(), &of_plugin).unwrap();
+        let begin = || Memory::begin(&Limits::default(), &of_plugin).unwrap();
 
-        assert!(memory.memory_growing(0, 700, None).unwrap());
-        assert!(memory.memory_growing(700, 701, None).is_err());
-        assert!(matches!(memory.refusal(), Some(MemoryRefusal::Budget(_))));
+        let mut alone = begin();
+        assert!(alone.memory_growing(0, 700, None).unwrap());
+        assert!(alone.memory_growing(700, 701, None).is_err());
+        assert!(matches!(alone.refusal(), Some(MemoryRefusal::Limit { limit_bytes: 700 })));
+
+        let mut beside = begin();
+        assert!(beside.memory_growing(0, 1, None).is_err());
+        assert!(matches!(beside.refusal(), Some(MemoryRefusal::Budget(_))));
     }
 }

@@ -5,7 +5,7 @@ use super::log::CallLog;
 use super::memory::{Memory, PluginMemory};
 use super::wasi::Wasi;
 use crate::about::About;
-use crate::budget::NoMemory;
+use crate::budget::BudgetExhausted;
 use crate::ticker::TICK;
 use crate::{BootOutcome, Call, Capability, HostError, Lent};
 use std::sync::Arc;
@@ -37,7 +37,7 @@ impl CallState {
         call: &Call<'_>,
         limit: Duration,
         of_plugin: &Arc<PluginMemory>,
-    ) -> Result<CallState, NoMemory> {
+    ) -> Result<CallState, BudgetExhausted> {
         let limits = &plugin.limits;
         let memory = Memory::begin(limits, of_plugin)?;
         let log = Arc::new(CallLog::new(plugin, call));
@@ -71,7 +71,7 @@ impl CallState {
     /// Counts one tick of the engine while the guest computes. Returns `false` after as
     /// many ticks as fit into the deadline. The timer of the call usually fires first, but
     /// a virtual clock does not advance while a guest loops.
-    pub(crate) fn may_go_on(&mut self) -> bool {
+    pub(crate) fn can_continue(&mut self) -> bool {
         self.busy_ticks_left = self.busy_ticks_left.saturating_sub(1);
         self.busy_ticks_left > 0
     }
@@ -96,6 +96,6 @@ impl CallState {
 fn count(left: &mut u32, what: &str) -> Result<(), HostError> {
     *left = left
         .checked_sub(1)
-        .ok_or_else(|| HostError::QuotaExceeded(format!("no more {what} in this call")))?;
+        .ok_or_else(|| HostError::QuotaExceeded(format!("limit of {what} in one call reached")))?;
     Ok(())
 }

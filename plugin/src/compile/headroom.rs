@@ -120,12 +120,12 @@ impl Module {
         let [memory] = self.memories[..] else { return 0 };
         let MemoryType { memory64, shared, initial, maximum, page_size_log2 } = memory;
         let ordinary = !memory64 && !shared && page_size_log2.is_none() && !self.imports_memory;
-        let most = maximum.unwrap_or(1 << 16);
-        if ordinary && self.grows { most.saturating_sub(initial).min(PAGES) } else { 0 }
+        let max = maximum.unwrap_or(1 << 16);
+        if ordinary && self.grows { max.saturating_sub(initial).min(PAGES) } else { 0 }
     }
 }
 
-/// Adds a count that a section declares, which need not be true.
+/// Adds the count in a section's header, which may be wrong.
 fn add(to: &mut u32, more: u32) {
     *to = to.saturating_add(more);
 }

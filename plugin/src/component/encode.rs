@@ -62,9 +62,7 @@ fn encode_with(core_module: &[u8], wit: &Path, world: &str) -> Result<Vec<u8>, E
 /// Catches panics of wit-component, which is not designed for untrusted modules.
 fn guarded<T>(encode: impl FnOnce() -> Result<T, EncodeError>) -> Result<T, EncodeError> {
     let outcome = catch_unwind(AssertUnwindSafe(encode));
-    outcome.unwrap_or_else(|_| {
-        Err(invalid("the parser panicked: it nests too deeply, or the parser has a bug"))
-    })
+    outcome.unwrap_or(Err(EncodeError::Panicked))
 }
 
 fn has_metadata(core_module: &[u8]) -> Result<bool, EncodeError> {

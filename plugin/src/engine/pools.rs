@@ -6,11 +6,14 @@
 //! one and its last call has ended.
 
 use crate::call::state::CallState;
+use crate::component::rejection::SUPPORTED;
 use crate::engine::EngineSettings;
+use crate::engine::freed::{BATCH, FreedPages};
 use crate::error::one_line;
 use crate::interfaces;
 use parking_lot::{Mutex, RwLock};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
+use wasmparser::WasmFeatures;
 use wasmtime::component::Linker;
 use wasmtime::{Config, Enabled, EngineWeak, InstanceAllocationStrategy, PoolingAllocationConfig};
 
@@ -44,6 +47,8 @@ pub(crate) struct Pool {
     pub(crate) wasmtime: wasmtime::Engine,
     /// Linker of the default world. Each plugin extends a copy with its capabilities.
     pub(crate) linker: Linker<CallState>,
+    /// Created for the first large call; `None` if that failed.
+    freed: OnceLock<Option<FreedPages>>,
 }
 
 /// Current pool and the earlier ones that are still in use.
@@ -127,13 +132,31 @@ impl Pool {
         let wasmtime = wasmtime::Engine::new(&config(settings, space))?;
         let mut linker = Linker::new(&wasmtime);
         interfaces::add_to_linker(&mut linker)?;
-        Ok(Pool { wasmtime, linker })
+        Ok(Pool { wasmtime, linker, freed: OnceLock::new() })
+    }
+
+    /// Returns the pages of a large call to the system. Must be called by the thread that has
+    /// dropped the call's store.
+    pub(crate) fn release_freed_pages(&self) {
+        let freed = self.freed.get_or_init(|| {
+            let created = FreedPages::new(&self.wasmtime);
+            created
+                .inspect_err(|error| {
+                    tracing::warn!("freed memory is released late: {}", one_line(error));
+                })
+                .ok()
+        });
+        if let Some(freed) = freed {
+            freed.release();
+        }
     }
 }
 
 fn config(settings: &EngineSettings, space: AddressSpace) -> Config {
     let mut config = Config::new();
     config
+        .wasm_features(SUPPORTED, true)
+        .wasm_features(WasmFeatures::all().difference(SUPPORTED), false)
         .concurrency_support(false)
         .epoch_interruption(true)
         .async_stack_zeroing(true)
@@ -160,6 +183,7 @@ fn pool(settings: &EngineSettings) -> PoolingAllocationConfig {
         .max_core_instances_per_component(16)
         .max_memories_per_component(4)
         .max_tables_per_component(16)
+        .max_tables_per_module(BATCH as u32)
         .max_core_instance_size(INSTANCE_BYTES)
         .max_component_instance_size(INSTANCE_BYTES)
         .max_memory_size(settings.memory_bytes)
@@ -173,7 +197,7 @@ fn pool(settings: &EngineSettings) -> PoolingAllocationConfig {
         .linear_memory_keep_resident(RESIDENT_BYTES)
         .table_keep_resident(if renewed { RESIDENT_TABLE_BYTES } else { 0 })
         .async_stack_keep_resident(if renewed { RESIDENT_STACK_BYTES } else { 0 })
-        .decommit_batch_size(16);
+        .decommit_batch_size(BATCH);
     pool
 }
 

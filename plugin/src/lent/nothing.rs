@@ -16,7 +16,7 @@ fn deny<T>(reason: &str) -> Result<T, HostError> {
 }
 
 fn no_state<T>() -> Result<T, HostError> {
-    deny("keeps no state")
+    deny("has no storage for state")
 }
 
 impl StateStore for Nothing {
@@ -75,7 +75,7 @@ impl JobQueue for Nothing {
         _job: NewJob,
         _max_pending: u32,
     ) -> BoxFuture<'a, Result<String, HostError>> {
-        Box::pin(async { deny("keeps no jobs") })
+        Box::pin(async { deny("has no storage for jobs") })
     }
 
     fn cancel<'a>(
@@ -83,7 +83,7 @@ impl JobQueue for Nothing {
         _plugin: &'a str,
         _id: &'a str,
     ) -> BoxFuture<'a, Result<bool, HostError>> {
-        Box::pin(async { deny("keeps no jobs") })
+        Box::pin(async { deny("has no storage for jobs") })
     }
 }
 
@@ -94,6 +94,6 @@ impl Power for Nothing {
         _delay: Duration,
         _reason: &'a str,
     ) -> BoxFuture<'a, Result<(), HostError>> {
-        Box::pin(async { deny("reboots nothing") })
+        Box::pin(async { deny("cannot reboot the machine") })
     }
 }

@@ -18,10 +18,10 @@ impl Plugin {
     /// peak of concurrent calls since the last check is less than a quarter of the burst's,
     /// or another plugin has replaced the pool. Call it periodically for all plugins of an
     /// engine; it blocks for milliseconds.
-    pub fn give_back(&self) {
+    pub fn release_unused(&self) {
         let loaded = &self.loaded;
         let burst_is_over = loaded.concurrency.is_over(loaded.running());
-        if let Err(error) = loaded.give_back(burst_is_over) {
+        if let Err(error) = loaded.release_unused(burst_is_over) {
             // The plugin continues in its current pool.
             tracing::warn!(
                 plugin = self.name(),
@@ -33,7 +33,7 @@ impl Plugin {
 }
 
 impl Loaded {
-    fn give_back(&self, burst_is_over: bool) -> wasmtime::Result<()> {
+    fn release_unused(&self, burst_is_over: bool) -> wasmtime::Result<()> {
         let (old, pools) = (self.linked(), &self.engine.pools);
         let is_current = || Engine::same(old.component().engine(), &pools.current().wasmtime);
         if !burst_is_over && is_current() {

@@ -44,7 +44,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_burst_is_over_when_less_than_a_quarter_of_it_comes() {
+    fn a_burst_is_over_when_concurrency_falls_below_a_quarter() {
         let concurrency = Concurrency::default();
         concurrency.record(100);
         assert!(!concurrency.is_over(90), "the burst has just happened");
@@ -55,7 +55,7 @@ mod tests {
     }
 
     #[test]
-    fn a_steady_load_is_no_burst() {
+    fn a_steady_load_is_not_a_burst() {
         let concurrency = Concurrency::default();
         for running in [64, 30, 64, 20, 40, 64] {
             concurrency.record(running);
@@ -64,7 +64,7 @@ mod tests {
     }
 
     #[test]
-    fn a_few_calls_are_no_burst() {
+    fn a_few_calls_are_not_a_burst() {
         let concurrency = Concurrency::default();
         concurrency.record(MIN_PEAK - 1);
         assert!(!concurrency.is_over(0));

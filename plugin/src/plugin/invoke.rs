@@ -125,18 +125,44 @@ impl Plugin {
         let _running = loaded.engine.ticker.running();
 
         let limit = limits.deadline_of(call.method);
-        let mut store = loaded.store(linked, call, limit)?;
+        let store = loaded.store(linked, call, limit)?;
+        let mut call_store = CallStore { store: Some(store), linked };
+        let store = call_store.get();
         let deadline = store.data().deadline;
         // A panic in a host function unwinds through the guest to here and ends only
         // this call: the store is not used again, and data behind the host's locks is
         // consistent at every step.
-        let called = AssertUnwindSafe(tokio::time::timeout_at(deadline, function(&mut store)));
+        let called = AssertUnwindSafe(tokio::time::timeout_at(deadline, function(store)));
         let called = called.catch_unwind().await;
         match called.map_err(|panic| CallError::HostFault(panic_text(&*panic)))? {
             Ok(Ok(returned)) => Ok(returned),
             Ok(Err(Ended::AtStart(error))) => Err(no_instance(&error, store.data(), limit)),
             Ok(Err(Ended::InCall(error))) => Err(trapped(&error, store.data(), limit)),
             Err(_) => Err(CallError::DeadlineExceeded(limit)),
+        }
+    }
+}
+
+/// Store of a call. On drop, it returns the call's memory to the system and then to the
+/// budget. A store by itself does so in the other order.
+struct CallStore<'a> {
+    /// `None` only during drop.
+    store: Option<Store<CallState>>,
+    linked: &'a Linked,
+}
+
+impl CallStore<'_> {
+    fn get(&mut self) -> &mut Store<CallState> {
+        self.store.as_mut().expect("the store is taken only during drop")
+    }
+}
+
+impl Drop for CallStore<'_> {
+    fn drop(&mut self) {
+        let Some(store) = self.store.take() else { return };
+        let state = store.into_data();
+        if state.memory.is_large() {
+            self.linked.pool.release_freed_pages();
         }
     }
 }
@@ -155,15 +181,15 @@ impl Loaded {
         limit: Duration,
     ) -> Result<Store<CallState>, CallError> {
         let state = CallState::new(&self.about, call, limit, &self.memory)
-            .map_err(|lack| CallError::NoInstance(lack.to_string()))?;
+            .map_err(|exhausted| CallError::NoInstance(exhausted.to_string()))?;
         let mut store = Store::new(linked.component().engine(), state);
         store.limiter(|state| &mut state.memory);
         store.set_max_component_handles(COMPONENT_HANDLES);
         store.set_hostcall_fuel(HOST_CALL_BYTES.max(2 * self.about.limits.answer_bytes));
         store.set_epoch_deadline(1);
         store.epoch_deadline_callback(|mut store| {
-            Ok(match store.data_mut().may_go_on() {
-                // tokio's `yield_now` lets timers and sockets go first.
+            Ok(match store.data_mut().can_continue() {
+                // tokio's `yield_now` polls timers and sockets before this task.
                 true => UpdateDeadline::YieldCustom(1, Box::pin(tokio::task::yield_now())),
                 false => UpdateDeadline::Interrupt,
             })
@@ -222,11 +248,11 @@ fn no_instance(error: &wasmtime::Error, state: &CallState, limit: Duration) -> C
 
 fn trapped(error: &wasmtime::Error, state: &CallState, limit: Duration) -> CallError {
     match state.memory.refusal() {
-        Some(MemoryRefusal::Limit) => {
-            return CallError::OutOfMemory { limit_bytes: state.plugin.limits.memory_bytes };
+        Some(MemoryRefusal::Limit { limit_bytes }) => {
+            return CallError::OutOfMemory { limit_bytes };
         }
-        Some(MemoryRefusal::Budget(lack)) => {
-            return CallError::NoMemory { limit_bytes: lack.limit_bytes };
+        Some(MemoryRefusal::Budget(exhausted)) => {
+            return CallError::BudgetExhausted { limit_bytes: exhausted.limit_bytes };
         }
         None => {}
     }

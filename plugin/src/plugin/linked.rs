@@ -5,11 +5,15 @@ use crate::call::state::CallState;
 use crate::compile;
 use crate::compile::cache::Source;
 use crate::engine::EngineParts;
+use crate::engine::pools::Pool;
 use crate::interfaces::{self, BehaviourPre, WithDeferredPre, WithDesiredPre, WithLifecyclePre};
+use std::sync::Arc;
 use wasmtime::component::{Component, Linker};
 
 /// Pre-instantiated worlds: the default world and those that the component exports.
 pub(crate) struct Linked {
+    /// Pool of the component's instances.
+    pub(crate) pool: Arc<Pool>,
     pub(crate) behaviour: BehaviourPre<CallState>,
     pub(crate) deferred: Option<WithDeferredPre<CallState>>,
     pub(crate) desired: Option<WithDesiredPre<CallState>>,
@@ -46,6 +50,7 @@ impl Linked {
             desired: optional(exports.desired).map(WithDesiredPre::new).transpose()?,
             lifecycle: optional(exports.lifecycle).map(WithLifecyclePre::new).transpose()?,
             behaviour: BehaviourPre::new(pre)?,
+            pool,
         })
     }
 

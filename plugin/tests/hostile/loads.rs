@@ -1,4 +1,4 @@
-//! Those that are not loaded.
+//! Guests that are refused at load, or just within a limit.
 
 use crate::trial::Trial;
 use crate::{MIB, Row};
@@ -10,97 +10,97 @@ use std::time::Duration;
 
 pub(crate) const ROWS: &[Row] = &[
     Row {
-        name: "is a file one byte too long",
+        name: "is a file one byte above the limit",
         expected: "67108865 bytes long; 67108864 are allowed",
         budget_mib: 16,
         attempt: |trial| too_long(trial).boxed(),
     },
     Row {
-        name: "is too long in memory",
+        name: "has more bytes in memory than the limit",
         expected: "67109728 bytes long; 67108864 are allowed",
         budget_mib: 160,
         attempt: |trial| trial.load_of(|| fixtures::padded(64 * MIB)).boxed(),
     },
     Row {
-        name: "is cut off in the middle",
+        name: "is truncated",
         expected: "not a valid component: ",
         budget_mib: 16,
         attempt: |trial| trial.load_of(cut_off).boxed(),
     },
     Row {
-        name: "is noise behind a preamble",
+        name: "has random bytes after its header",
         expected: "not a valid component: ",
         budget_mib: 16,
         attempt: |trial| trial.load_of(noise).boxed(),
     },
     Row {
-        name: "is text that nests too deep",
+        name: "is text with components that nest too deeply",
         expected: "not a valid component: ",
         budget_mib: 16,
         attempt: |trial| trial.load_of(nested).boxed(),
     },
     Row {
-        name: "has types within types",
+        name: "has types that nest too deeply",
         expected: "not a valid component: types may nest 257 levels deep; 256 are allowed",
         budget_mib: 16,
         attempt: |trial| trial.load_of(|| fixtures::nested_types(256)).boxed(),
     },
     Row {
-        name: "has as many as are allowed",
+        name: "has types that nest to the limit",
         expected: "loaded",
         budget_mib: 16,
         attempt: |trial| trial.load_of(|| fixtures::nested_types(255)).boxed(),
     },
     Row {
-        name: "has them in its WIT",
+        name: "has types in its WIT that nest too deeply",
         expected: "core module cannot be converted to a component: types may nest 257 levels deep",
         budget_mib: 16,
         attempt: |trial| trial.load_of(|| fixtures::nested_wit(256)).boxed(),
     },
     Row {
-        name: "has some in its WIT",
+        name: "has types in its WIT that nest to the limit",
         expected: "core module cannot be converted to a component: ",
         budget_mib: 16,
         attempt: |trial| trial.load_of(|| fixtures::nested_wit(255)).boxed(),
     },
     Row {
-        name: "is components within components",
+        name: "has components that nest too deeply",
         expected: "not a valid component: components nest more than 64 levels deep",
         budget_mib: 16,
         attempt: |trial| trial.load_of(|| fixtures::nested_components(64)).boxed(),
     },
     Row {
-        name: "is as many as are allowed",
+        name: "has components that nest to the limit",
         expected: "does not export `device:behaviour/methods@0.1.0`, so it has no methods",
         budget_mib: 16,
         attempt: |trial| trial.load_of(|| fixtures::nested_components(63)).boxed(),
     },
     Row {
-        name: "has blocks within blocks",
+        name: "has blocks that nest too deeply",
         expected: "function 2 has 10001 nested blocks; 10000 are allowed",
         budget_mib: 16,
         attempt: |trial| trial.load_of(|| fixtures::nested_blocks(10_001)).boxed(),
     },
     Row {
-        name: "starts with too much memory",
+        name: "starts with more memory than the limit",
         expected: "starts with 8519680 bytes of memory; 65536 are allowed",
         budget_mib: 16,
         attempt: |trial| starts_large(trial).boxed(),
     },
     Row {
-        name: "has one function of more than 2 MiB",
+        name: "has a function above 2 MiB",
         expected: "function 2 has 2097157 bytes of code; 2097152 are allowed",
         budget_mib: 16,
         attempt: |trial| trial.load_of(|| fixtures::laborious(1, 233_017)).boxed(),
     },
     Row {
-        name: "has one function of too many loops for its variables",
+        name: "has a function with too many variables in loops",
         expected: "function 2 has 2001 local variables in 1000 loops",
         budget_mib: 16,
         attempt: |trial| trial.load_of(|| fixtures::tangled(2_001, 1_000)).boxed(),
     },
     Row {
-        name: "takes too long to compile",
+        name: "takes longer to compile than the limit",
         expected: "not compiled within 1ms; then: not compiled: earlier compilations that \
                    timed out are still running: 1; then: loaded",
         budget_mib: 160,
@@ -110,11 +110,15 @@ pub(crate) const ROWS: &[Row] = &[
 
 impl Trial {
     async fn load_of(&self, guest: fn() -> Vec<u8>) -> String {
-        words(&self.load_bytes(guest(), Limits::default()).await)
+        describe(&self.load_bytes(guest(), Limits::default()).await)
     }
 
-    /// As a host does it: on a thread that may block.
-    async fn load_bytes(&self, bytes: Vec<u8>, limits: Limits) -> Result<Plugin, LoadError> {
+    /// Loads a guest on a thread that can block, like a host.
+    pub(crate) async fn load_bytes(
+        &self,
+        bytes: Vec<u8>,
+        limits: Limits,
+    ) -> Result<Plugin, LoadError> {
         let engine = self.engine.clone();
         let settings = PluginSettings { limits, ..PluginSettings::default() };
         let load = move || engine.load("reboot", &bytes, settings);
@@ -122,7 +126,7 @@ impl Trial {
     }
 }
 
-fn words(outcome: &Result<Plugin, LoadError>) -> String {
+fn describe(outcome: &Result<Plugin, LoadError>) -> String {
     match outcome {
         Ok(_) => "loaded".to_owned(),
         Err(error) => error.to_string(),
@@ -135,7 +139,7 @@ async fn too_long(trial: &Trial) -> String {
     let mut file = File::create(&path).unwrap();
     file.write_all(b"\0asm\x0d\0\x01\0").unwrap();
     file.set_len(64 * MIB as u64 + 1).unwrap();
-    words(&trial.engine.load_file("reboot", &path, PluginSettings::default()))
+    describe(&trial.engine.load_file("reboot", &path, PluginSettings::default()))
 }
 
 fn cut_off() -> Vec<u8> {
@@ -161,27 +165,27 @@ fn nested() -> Vec<u8> {
 
 async fn starts_large(trial: &Trial) -> String {
     let limits = Limits { memory_bytes: 64 * 1024, ..Limits::default() };
-    words(&trial.load_bytes(fixtures::guest("answers.wat"), limits).await)
+    describe(&trial.load_bytes(fixtures::guest("answers.wat"), limits).await)
 }
 
-/// It is given up on, and not tried again before the compiler has come back;
-/// others are compiled meanwhile. With more time it is loaded.
+/// Abandons a compilation at its time limit. The same component is then refused until that
+/// compilation has ended, while other components are compiled. Afterwards it loads.
 async fn laborious(trial: &Trial) -> String {
-    // No other guest, and no run before, has these bytes: nothing is cached.
+    // No other guest and no earlier run has these bytes, so they are not in the cache.
     let steps = 5_000 + std::process::id() % 5_000;
     let guest = || fixtures::laborious(40, steps);
-    let hurried = Limits { compile_time: Duration::from_millis(1), ..Limits::default() };
+    let short = Limits { compile_time: Duration::from_millis(1), ..Limits::default() };
 
-    let given_up = words(&trial.load_bytes(guest(), hurried).await);
-    let at_once = words(&trial.load_bytes(guest(), Limits::default()).await);
+    let abandoned = describe(&trial.load_bytes(guest(), short).await);
+    let repeated = describe(&trial.load_bytes(guest(), Limits::default()).await);
     trial.load_bytes(fixtures::laborious(1, steps), Limits::default()).await.unwrap();
     let later = loop {
         match trial.load_bytes(guest(), Limits::default()).await {
             Err(LoadError::StillCompiling { .. }) => {
                 tokio::time::sleep(Duration::from_millis(20)).await;
             }
-            other => break words(&other),
+            other => break describe(&other),
         }
     };
-    format!("{given_up}; then: {at_once}; then: {later}")
+    format!("{abandoned}; then: {repeated}; then: {later}")
 }

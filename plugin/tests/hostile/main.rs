@@ -1,15 +1,17 @@
-//! Guests that misbehave, each with what must come of it: one line a guest.
+//! Guests that misbehave, one per row, with the expected outcome.
 //!
-//! Each of them has a process of its own, so that its memory is its own. After it, a good
-//! plugin is called there, and every instance of the engine must be free again. The
-//! guest that needs most memory is also called 128 times at once. What bounds the time of
-//! a row is the sandbox itself: the deadline of a call, the time to compile.
-//! `cargo test --test hostile -- WORD` runs the rows whose name has the word.
-//! `WRITE_DOCS=1` writes the table of docs/explanation/sandbox.md, and otherwise the test
-//! fails if the table has other rows.
+//! Each row runs in a separate process, so that its memory can be measured. Then the process
+//! calls a well-behaved plugin, and checks that no instance has leaked. The guest that needs
+//! most memory is also called 128 times concurrently, in two orders: all plugins load before
+//! the first call, or they load while calls run. The sandbox limits the time of a row: the
+//! deadline of a call, and the time limit of a compilation.
+//!
+//! `cargo test --test hostile -- WORD` runs the rows whose names contain the word.
+//! `WRITE_DOCS=1` writes the table of docs/explanation/sandbox.md. Otherwise the test fails if
+//! the table has other rows.
 
 #![allow(clippy::unwrap_used, reason = "a failed `unwrap` fails the test")]
-#![allow(clippy::print_stdout, reason = "it says what it has seen")]
+#![allow(clippy::print_stdout, reason = "the output is the result")]
 
 mod calls;
 mod loads;
@@ -20,28 +22,51 @@ mod table;
 mod trial;
 
 use futures_util::future::BoxFuture;
+use std::fmt;
 use std::process::ExitCode;
 use trial::{Measured, Trial};
 
-/// The environment variable that names the row of a child process.
+/// Environment variable with the name of a child process's row.
 const ROW: &str = "HOSTILE_ROW";
 
-/// The environment variable with the number of calls at once in a child process.
-const AT_ONCE: &str = "HOSTILE_AT_ONCE";
+/// Environment variable with the order of a child process with concurrent calls.
+const ORDER: &str = "HOSTILE_ORDER";
 
-/// Calls at once of the guest that needs most memory.
+/// Concurrent calls of the guest that needs most memory.
 const MANY: u32 = 128;
 
-/// The memory that all calls of an engine may have in the trial with many at once.
+/// Memory budget of the engine in the trials with concurrent calls.
 const BUDGET_MIB: usize = 512;
 
-/// The memory that a process may keep beyond what it had before. The allocator keeps some
-/// of the compiler's memory.
+/// Maximum growth of the process that remains after a trial. The allocator keeps some of the
+/// compiler's memory.
 const KEPT_MIB: usize = 96;
 
 const MIB: usize = 1024 * 1024;
 
-/// One guest: its name, what comes of it, and how it is tried.
+/// Order of loads and calls in a trial with concurrent calls.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Order {
+    /// All plugins load before the first call.
+    LoadsFirst,
+    /// Plugins load while calls run.
+    LoadsBesideCalls,
+}
+
+impl Order {
+    const ALL: [Order; 2] = [Order::LoadsFirst, Order::LoadsBesideCalls];
+}
+
+impl fmt::Display for Order {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Order::LoadsFirst => "all loaded first",
+            Order::LoadsBesideCalls => "loaded beside running calls",
+        })
+    }
+}
+
+/// Guest with its name, its expected outcome and its trial.
 struct Row {
     name: &'static str,
     expected: &'static str,
@@ -51,18 +76,20 @@ struct Row {
 }
 
 fn rows() -> impl Iterator<Item = &'static Row> {
-    calls::ROWS.iter().chain(loads::ROWS)
+    calls::ROWS.iter().chain(calls::SEQUENCES).chain(loads::ROWS)
 }
 
 fn main() -> ExitCode {
     if let Ok(name) = std::env::var(ROW) {
         let row = rows().find(|row| row.name == name).expect("the parent names a row");
-        trial::run(row, std::env::var(AT_ONCE).ok().map(|number| number.parse().unwrap()));
+        let order = std::env::var(ORDER).ok();
+        let order = order.and_then(|name| Order::ALL.into_iter().find(|it| it.to_string() == name));
+        trial::run(row, order);
         return ExitCode::SUCCESS;
     }
     let word = std::env::args().skip(1).find(|argument| !argument.starts_with('-'));
     let chosen = rows().filter(|row| word.as_ref().is_none_or(|word| row.name.contains(word)));
-    // What the compiler needs is not the memory of the call.
+    // The memory of the compiler must not count as memory of the calls.
     trial::compile_ahead(calls::GUESTS);
     let mut faults = 0;
     let mut seen = Vec::new();
@@ -74,8 +101,10 @@ fn main() -> ExitCode {
     let is_call = |row: &Row| calls::ROWS.iter().any(|call| call.name == row.name);
     let worst = seen.iter().filter(|(row, _)| is_call(row)).max_by_key(|(_, it)| it.grown_kib());
     if let Some((row, _)) = worst {
-        let many = trial::in_child(row, Some(MANY));
-        faults += print_many(row, &many);
+        let many = Order::ALL.map(|order| (order, trial::in_child(row, Some(order))));
+        for (order, measured) in &many {
+            faults += print_many(row, *order, measured);
+        }
         if word.is_none() {
             faults += table::write_or_compare(&seen, &many);
         }
@@ -91,10 +120,10 @@ fn print(row: &Row, measured: &Measured) -> usize {
         faults.push(format!("expected: {}", row.expected));
     }
     if measured.grown_kib() > row.budget_mib * 1024 {
-        faults.push(format!("it may grow by {} MiB", row.budget_mib));
+        faults.push(format!("grew by more than {} MiB", row.budget_mib));
     }
     if measured.kept_kib() > KEPT_MIB * 1024 {
-        faults.push(format!("it may keep {KEPT_MIB} MiB"));
+        faults.push(format!("kept more than {KEPT_MIB} MiB"));
     }
     let Measured { outcome, .. } = measured;
     println!("{:<46} {} {outcome}", row.name, measured.memory());
@@ -102,13 +131,14 @@ fn print(row: &Row, measured: &Measured) -> usize {
     faults.len()
 }
 
-/// Prints the line of the trial with many calls at once, and returns the number of faults.
-fn print_many(row: &Row, many: &Measured) -> usize {
+/// Prints the line of a trial with concurrent calls, and returns the number of faults.
+fn print_many(row: &Row, order: Order, many: &Measured) -> usize {
     let mut faults = many.faults.clone();
     if many.grown_kib() > BUDGET_MIB * 1024 {
-        faults.push(format!("all calls together may have {BUDGET_MIB} MiB"));
+        faults.push(format!("grew by more than the budget of {BUDGET_MIB} MiB"));
     }
-    println!("{MANY} at once: {:<33} {} {}", row.name, many.memory(), many.outcome);
+    let name = format!("{MANY} calls, {order}: {}", row.name);
+    println!("{name:<46} {} {}", many.memory(), many.outcome);
     faults.iter().for_each(|fault| println!("    {fault}"));
     faults.len()
 }

@@ -1,6 +1,6 @@
-//! The memory of all calls together.
+//! Memory budget of all calls.
 
-use crate::rig::{Host, engine_with_budget};
+use crate::rig::{Host, engine_in, engine_with_budget};
 use behaviour_plugin::{Answer, CallError, Engine, Limits, LoadError, Plugin, PluginSettings};
 use futures_util::future::join_all;
 use std::time::Duration;
@@ -11,12 +11,30 @@ fn load(engine: &Engine, guest: &str) -> Plugin {
     engine.load("reboot", &fixtures::guest(guest), PluginSettings::default()).unwrap()
 }
 
+/// Begins calls that sleep. Calls that are refused end at once.
+async fn begin_calls<'a>(
+    host: &'a Host,
+    sleeps: &'a Plugin,
+    number: usize,
+) -> Vec<impl Future<Output = Result<Answer, CallError>>> {
+    let mut calls: Vec<_> =
+        (0..number).map(|_| Box::pin(host.call(sleeps, "once", "null"))).collect();
+    for call in &mut calls {
+        tokio::select! {
+            biased;
+            _ = call => {}
+            () = tokio::task::yield_now() => {}
+        }
+    }
+    calls
+}
+
 fn is_busy(outcome: &Result<Answer, CallError>) -> bool {
     matches!(outcome, Err(CallError::NoInstance(_)))
 }
 
 #[tokio::test(start_paused = true)]
-async fn calls_past_the_budget_are_busy_and_the_others_are_answered() {
+async fn calls_above_the_budget_are_busy_and_the_others_are_answered() {
     let engine = engine_with_budget(300, 16 * MIB);
     let (plugin, host) = (load(&engine, "sleeps.wat"), Host::default());
 
@@ -25,10 +43,10 @@ async fn calls_past_the_budget_are_busy_and_the_others_are_answered() {
     let answered = outcomes.iter().filter(|outcome| outcome.is_ok()).count();
     assert!(answered >= 4 && busy > 0 && answered + busy == 100, "{answered} of 100, {busy} busy");
     let error = outcomes.into_iter().find_map(Result::err).unwrap();
-    assert_eq!((error.status(), error.word()), (429, "busy"));
+    assert_eq!((error.status(), error.code()), (429, "busy"));
     assert_eq!(
         error.message(),
-        "no room for one more instance: the 16777216 bytes of memory for all calls are in use"
+        "no capacity for another instance: the 16777216 bytes of memory for all calls are in use"
     );
 
     assert_eq!(engine.memory_in_use(), 0);
@@ -36,22 +54,36 @@ async fn calls_past_the_budget_are_busy_and_the_others_are_answered() {
 }
 
 #[tokio::test]
-async fn a_call_that_grows_past_the_budget_is_out_of_memory_and_leaves_room_for_others() {
+async fn a_call_that_exceeds_the_budget_alone_is_out_of_memory_and_releases_its_memory() {
     let engine = engine_with_budget(10, 32 * MIB);
     let (plugin, host) = (load(&engine, "misbehaves.wat"), Host::default());
 
     let error = host.call(&plugin, "grow", "null").await.unwrap_err();
-    assert_eq!((error.status(), error.word()), (507, "out-of-memory"));
-    assert_eq!(
-        error.message(),
-        "asked for more memory than is left of the 33554432 bytes for all calls"
-    );
+    assert_eq!((error.status(), error.code()), (507, "out-of-memory"));
+    assert_eq!(error.message(), "exceeded its limit of 29360128 bytes of memory");
+    assert!(!error.is_lack_of_capacity());
     assert_eq!(engine.memory_in_use(), 0);
     host.call(&plugin, "echo", "null").await.unwrap();
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_call_that_is_dropped_halfway_gives_its_memory_back() {
+async fn a_call_that_grows_while_others_use_the_budget_lacks_capacity() {
+    let engine = engine_with_budget(10, 72 * MIB);
+    let (plugin, host) = (load(&engine, "misbehaves.wat"), Host::default());
+    let sleeps = load(&engine, "sleeps.wat");
+    let mut calls = begin_calls(&host, &sleeps, 5).await;
+
+    let error = host.call(&plugin, "grow", "null").await.unwrap_err();
+    assert_eq!((error.status(), error.code()), (507, "out-of-memory"));
+    assert_eq!(error.message(), "no memory left of the 75497472 bytes for all calls");
+    assert!(error.is_lack_of_capacity());
+
+    calls.clear();
+    assert_eq!(engine.memory_in_use(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_dropped_call_releases_its_memory() {
     let engine = engine_with_budget(10, 32 * MIB);
     let (plugin, host) = (load(&engine, "sleeps.wat"), Host::default());
 
@@ -68,7 +100,7 @@ async fn a_call_that_is_dropped_halfway_gives_its_memory_back() {
 }
 
 #[test]
-fn a_plugin_that_could_never_be_called_is_refused() {
+fn a_plugin_that_cannot_start_within_the_budget_is_refused() {
     let engine = engine_with_budget(10, MIB);
     let loaded = engine.load("x", &fixtures::guest("sleeps.wat"), PluginSettings::default());
 
@@ -78,8 +110,8 @@ fn a_plugin_that_could_never_be_called_is_refused() {
 }
 
 #[test]
-fn a_component_that_takes_more_memory_to_compile_than_the_host_has_is_refused() {
-    // Less than a megabyte of code, of which a compiler makes some forty.
+fn a_component_that_needs_more_memory_to_compile_than_the_budget_is_refused() {
+    // Compiling this half megabyte of code needs more than 20 MiB.
     let component = fixtures::laborious(1, 50_000);
     let engine = engine_with_budget(10, 8 * MIB);
     let error = engine.load("x", &component, PluginSettings::default()).err().unwrap();
@@ -91,17 +123,12 @@ fn a_component_that_takes_more_memory_to_compile_than_the_host_has_is_refused() 
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_compilation_counts_as_memory_of_the_host_and_waits_for_the_calls() {
-    let engine = engine_with_budget(10, 8 * MIB);
+async fn a_compilation_counts_against_the_budget_and_waits_for_calls() {
+    // A separate cache, because a component of an earlier run would not be compiled again.
+    let cache = tempfile::tempdir().unwrap();
+    let engine = engine_in(cache.path(), 10, 8 * MIB);
     let (sleeps, host) = (load(&engine, "sleeps.wat"), Host::default());
-    let mut calls: Vec<_> = (0..10).map(|_| Box::pin(host.call(&sleeps, "once", "null"))).collect();
-    for call in &mut calls {
-        tokio::select! {
-            biased;
-            _ = call => {}
-            () = tokio::task::yield_now() => {}
-        }
-    }
+    let calls = begin_calls(&host, &sleeps, 10).await;
     let used = engine.memory_in_use();
     assert!(used > 4 * MIB, "{used}");
 

@@ -1,4 +1,4 @@
-//! The memory that many calls at once leave behind, and its return.
+//! Release of the memory that a burst of calls leaves in the pool.
 
 use crate::rig::{Host, engine_with};
 use behaviour_plugin::{Engine, Plugin, PluginSettings};
@@ -6,8 +6,8 @@ use futures_util::future::join_all;
 
 const AT_ONCE: usize = 200;
 
-/// The memory that most instances of a burst have written to: a page each. A few wait
-/// to be put back into the pool.
+/// Memory that a burst leaves in the pool: one page for each instance. Only half of the
+/// instances are counted, because some are not yet back in the pool.
 const MUCH: usize = AT_ONCE / 2 * 4096;
 
 fn sleeper() -> (Engine, Plugin) {
@@ -26,10 +26,10 @@ async fn sleep(plugin: &Plugin, ms: &str) {
     assert_eq!(Host::default().call(plugin, "sleep", ms).await.unwrap().status, 200);
 }
 
-/// Many calls at once, and a look just after it.
+/// Makes concurrent calls, and checks that their memory stays in the pool for the next burst.
 async fn burst(engine: &Engine, plugin: &Plugin) {
     join_all((0..AT_ONCE).map(|_| sleep(plugin, "1000"))).await;
-    plugin.give_back();
+    plugin.release_unused();
     assert!(
         engine.idle_resident_bytes() > MUCH,
         "{} bytes kept for the next burst",
@@ -38,24 +38,24 @@ async fn burst(engine: &Engine, plugin: &Plugin) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_memory_of_a_burst_goes_back_when_it_is_over() {
+async fn the_memory_of_a_burst_is_released_after_the_burst() {
     let (engine, plugin) = sleeper();
     burst(&engine, &plugin).await;
 
-    plugin.give_back();
+    plugin.release_unused();
     assert!(engine.idle_resident_bytes() < MUCH / 4, "{} bytes kept", engine.idle_resident_bytes());
     sleep(&plugin, "1").await;
     assert_eq!(engine.memory_in_use(), 0);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_call_that_goes_on_keeps_what_it_runs_in() {
+async fn the_pool_of_a_burst_is_released_after_its_last_call() {
     let (engine, plugin) = sleeper();
     burst(&engine, &plugin).await;
 
     let ((), ()) = tokio::join!(sleep(&plugin, "5000"), async {
         tokio::time::sleep(std::time::Duration::from_secs(1)).await;
-        plugin.give_back();
+        plugin.release_unused();
         assert!(engine.idle_resident_bytes() > MUCH, "{} bytes kept", engine.idle_resident_bytes());
         sleep(&plugin, "1").await;
     });
@@ -63,7 +63,7 @@ async fn a_call_that_goes_on_keeps_what_it_runs_in() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn bursts_that_go_on_coming_find_it_there() {
+async fn repeated_bursts_keep_their_memory() {
     let (engine, plugin) = sleeper();
     for _ in 0..3 {
         burst(&engine, &plugin).await;

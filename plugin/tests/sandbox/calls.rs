@@ -4,7 +4,7 @@ use crate::rig::{Host, call, engine, load};
 use behaviour_plugin::{CallError, PluginSettings, Refusal};
 
 #[tokio::test]
-async fn a_payload_reaches_the_guest_and_its_answer_the_caller() {
+async fn a_payload_reaches_the_guest_and_the_answer_reaches_the_caller() {
     let plugin = load("misbehaves.wat");
     let host = Host::default();
 
@@ -16,7 +16,7 @@ async fn a_payload_reaches_the_guest_and_its_answer_the_caller() {
 }
 
 #[tokio::test]
-async fn a_text_file_is_a_plugin() {
+async fn a_component_in_text_form_can_be_loaded_from_a_file() {
     let plugin = engine()
         .load_file("reply", &fixtures::file("reply.wat"), PluginSettings::default())
         .unwrap();
@@ -26,7 +26,7 @@ async fn a_text_file_is_a_plugin() {
 }
 
 #[tokio::test]
-async fn an_answer_may_have_no_payload() {
+async fn an_answer_can_have_no_payload() {
     let answer = call(&load("answers.wat"), "nothing").await.unwrap();
 
     assert_eq!(answer.status, 204);
@@ -34,7 +34,7 @@ async fn an_answer_may_have_no_payload() {
 }
 
 #[tokio::test]
-async fn bad_answers_are_told_apart() {
+async fn each_kind_of_bad_answer_has_its_own_error() {
     let plugin = load("answers.wat");
 
     let error = call(&plugin, "json").await.unwrap_err();
@@ -44,7 +44,7 @@ async fn bad_answers_are_told_apart() {
         ("pair", "answer has half of a surrogate pair"),
     ] {
         let error = call(&plugin, method).await.unwrap_err();
-        assert_eq!((error.status(), error.word()), (502, "bad-answer"));
+        assert_eq!((error.status(), error.code()), (502, "bad-answer"));
         assert_eq!(error.message(), message);
     }
     let error = call(&plugin, "status").await.unwrap_err();
@@ -54,7 +54,7 @@ async fn bad_answers_are_told_apart() {
 }
 
 #[tokio::test]
-async fn a_refusal_reaches_the_caller_as_the_plugin_meant_it() {
+async fn a_refusal_keeps_its_variant_and_message() {
     let plugin = load("answers.wat");
     let text = || "because".to_owned();
     let cases = [
@@ -74,7 +74,7 @@ async fn a_refusal_reaches_the_caller_as_the_plugin_meant_it() {
 }
 
 #[tokio::test]
-async fn a_payload_that_is_not_json_or_too_long_never_reaches_the_guest() {
+async fn an_invalid_payload_does_not_reach_the_guest() {
     let plugin = load("misbehaves.wat");
     let host = Host::default();
 
@@ -91,7 +91,7 @@ async fn a_payload_that_is_not_json_or_too_long_never_reaches_the_guest() {
 }
 
 #[tokio::test]
-async fn the_largest_payload_goes_through() {
+async fn the_largest_allowed_payload_is_delivered() {
     let payload = format!("\"{}\"", "a".repeat(128 * 1024 - 2));
 
     let answer = Host::default().call(&load("misbehaves.wat"), "echo", &payload).await.unwrap();
@@ -99,7 +99,7 @@ async fn the_largest_payload_goes_through() {
 }
 
 #[tokio::test]
-async fn a_trap_is_named_and_the_next_call_works() {
+async fn a_trap_names_its_cause_and_the_next_call_works() {
     let plugin = load("misbehaves.wat");
 
     let error = call(&plugin, "trap").await.unwrap_err();
@@ -108,7 +108,7 @@ async fn a_trap_is_named_and_the_next_call_works() {
 }
 
 #[tokio::test]
-async fn a_guest_that_recurses_without_end_traps_and_the_next_call_works() {
+async fn endless_recursion_traps_and_the_next_call_works() {
     let plugin = load("misbehaves.wat");
 
     let error = call(&plugin, "recurse").await.unwrap_err();

@@ -1,10 +1,10 @@
-//! Plugins of released versions of the contract, which load for ever.
+//! Plugins for released versions of the contract, which must always load.
 
 use crate::rig::{Host, engine};
 use behaviour_plugin::{Exports, PluginSettings};
 
 #[tokio::test]
-async fn a_component_of_contract_0_1_0_loads_and_answers() {
+async fn a_component_for_contract_0_1_0_loads_and_answers() {
     let bytes = include_bytes!("../frozen/0.1.0.wat");
     let plugin = engine().load("frozen", bytes, PluginSettings::default()).unwrap();
     assert_eq!(plugin.exports(), Exports { deferred: true, desired: true, lifecycle: true });

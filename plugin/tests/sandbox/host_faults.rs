@@ -1,4 +1,4 @@
-//! A panic in the host ends the call it happened in, and no other.
+//! Panics of the host, which end only the call in which they happen.
 
 use crate::rig::{Host, load_with};
 use behaviour_plugin::{CallError, Clock, Limits, PluginSettings};
@@ -6,7 +6,7 @@ use futures_util::future::BoxFuture;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// A clock that panics.
+/// Clock that panics.
 struct Broken;
 
 impl Clock for Broken {
@@ -20,7 +20,7 @@ impl Clock for Broken {
 }
 
 #[tokio::test]
-async fn a_panic_in_a_host_function_is_a_failed_call() {
+async fn a_panic_in_a_host_function_ends_only_its_call() {
     let limits = Limits { calls_at_once: 1, ..Limits::default() };
     let settings = PluginSettings { limits, ..PluginSettings::default() };
     let host = Host::default();
@@ -32,7 +32,7 @@ async fn a_panic_in_a_host_function_is_a_failed_call() {
         let error = plugin.invoke(call).await.unwrap_err();
 
         assert!(matches!(&error, CallError::HostFault(why) if why == "the clock is broken"));
-        assert_eq!((error.status(), error.word()), (500, "host-fault"));
+        assert_eq!((error.status(), error.code()), (500, "host-fault"));
         // The only permit is free again.
         assert_eq!(host.call(&plugin, method, "1").await.unwrap().status, 200);
     }

@@ -1,4 +1,4 @@
-//! The capability `http`: who may be asked, how often, how much, how long.
+//! The capability `http`: allowed hosts, and limits on the number, size and duration of requests.
 
 use crate::rig::{Host, engine_with_budget, load_with};
 use behaviour_plugin::{
@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-/// The case of `error-code` that has a text.
+/// Status of the guest for the case `internal-error` of `error-code`.
 const INTERNAL_ERROR: u16 = 500 + 38;
 
 fn load(hosts: &[&str], settings: HttpSettings) -> Plugin {
@@ -33,21 +33,21 @@ fn settings_of(hosts: &[&str], settings: HttpSettings) -> PluginSettings {
     }
 }
 
-async fn ask(host: &Host, plugin: &Plugin, method: &str, whom: &str) -> (u16, String) {
-    let answer = host.call(plugin, method, &format!("\"{whom}\"")).await.unwrap();
+async fn send(host: &Host, plugin: &Plugin, method: &str, host_name: &str) -> (u16, String) {
+    let answer = host.call(plugin, method, &format!("\"{host_name}\"")).await.unwrap();
     (answer.status, answer.payload.map(|payload| payload.get().to_owned()).unwrap_or_default())
 }
 
 #[tokio::test]
-async fn a_host_that_was_granted_is_asked_and_answers() {
+async fn requests_to_allowed_hosts_are_sent() {
     let host = Host::default();
     let hosts = ["api.example.com", "*.example.org", "http://localhost:8080"];
     let plugin = load(&hosts, HttpSettings::default());
 
-    let (status, body) = ask(&host, &plugin, "ask", "api.example.com").await;
+    let (status, body) = send(&host, &plugin, "ask", "api.example.com").await;
     assert_eq!((status, &*body), (200, "\"api.example.com\""));
-    assert_eq!(ask(&host, &plugin, "ask", "a.example.org").await.0, 200);
-    assert_eq!(ask(&host, &plugin, "plain", "localhost:8080").await.0, 200);
+    assert_eq!(send(&host, &plugin, "ask", "a.example.org").await.0, 200);
+    assert_eq!(send(&host, &plugin, "plain", "localhost:8080").await.0, 200);
     let expected = [
         "https://api.example.com/",
         "https://a.example.org/, not in a private network",
@@ -57,18 +57,18 @@ async fn a_host_that_was_granted_is_asked_and_answers() {
 }
 
 #[tokio::test]
-async fn whoever_was_not_granted_is_named_to_the_guest_and_in_the_log_and_never_asked() {
+async fn a_request_to_another_host_is_denied_with_its_name_and_not_sent() {
     let host = Host::default();
     let plugin = load(&["api.example.com"], HttpSettings::default());
 
-    for (method, whom, name) in [
+    for (method, host_name, name) in [
         ("ask", "evil.org", "`https://evil.org`"),
         ("ask", "api.example.com@evil.org", "`https://api.example.com@evil.org`"),
         ("ask", "127.0.0.1", "`https://127.0.0.1`"),
         ("ask", "api.example.com:8443", "`https://api.example.com:8443`"),
         ("plain", "api.example.com", "`http://api.example.com`"),
     ] {
-        let (status, text) = ask(&host, &plugin, method, whom).await;
+        let (status, text) = send(&host, &plugin, method, host_name).await;
         let expected = format!("{name} is not among the `hosts` under [plugins.reboot.http]");
         assert_eq!((status, &*text), (INTERNAL_ERROR, &*format!("\"{expected}\"")));
         let line = host.log().pop().unwrap();
@@ -78,59 +78,70 @@ async fn whoever_was_not_granted_is_named_to_the_guest_and_in_the_log_and_never_
 }
 
 #[tokio::test]
-async fn a_call_may_send_so_many_requests() {
+async fn the_number_of_requests_of_a_call_is_limited() {
     let host = Host::default();
     let settings = HttpSettings { requests: 3, ..HttpSettings::default() };
 
     let plugin = load(&["api.example.com"], settings);
-    let (status, text) = ask(&host, &plugin, "often", "api.example.com").await;
+    let (status, text) = send(&host, &plugin, "often", "api.example.com").await;
     assert_eq!(status, INTERNAL_ERROR);
-    assert_eq!(text, "\"`api.example.com`: no more requests in this call\"");
+    assert_eq!(text, "\"`api.example.com`: limit of requests in one call reached\"");
     assert_eq!(host.requests().len(), 3);
 
     let host = Host::default();
     let plugin = load(&["api.example.com"], HttpSettings::default());
-    assert_eq!(ask(&host, &plugin, "often", "api.example.com").await.0, INTERNAL_ERROR);
+    assert_eq!(send(&host, &plugin, "often", "api.example.com").await.0, INTERNAL_ERROR);
     assert_eq!(host.requests().len(), 20);
 }
 
 #[tokio::test]
-async fn a_request_that_is_too_large_is_never_sent() {
+async fn a_request_with_a_body_above_the_limit_is_not_sent() {
     let host = Host::default();
     let plugin = load(&["api.example.com"], HttpSettings::default());
 
-    let (status, text) = ask(&host, &plugin, "large", "api.example.com").await;
+    let (status, text) = send(&host, &plugin, "large", "api.example.com").await;
     assert_eq!(status, INTERNAL_ERROR);
-    assert!(text.starts_with("\"`api.example.com`: request body exceeds 262144 bytes"), "{text}");
+    assert_eq!(text, "\"`api.example.com`: request body exceeds 262144 bytes\"");
     assert!(host.requests().is_empty());
 
     let settings = HttpSettings { request_bytes: 512 * 1024, ..HttpSettings::default() };
     let plugin = load(&["api.example.com"], settings);
-    assert_eq!(ask(&host, &plugin, "large", "api.example.com").await.0, 200);
+    assert_eq!(send(&host, &plugin, "large", "api.example.com").await.0, 200);
+}
+
+#[tokio::test]
+async fn a_request_with_an_unfinished_body_fails_for_that_reason_and_is_not_sent() {
+    let host = Host::default();
+    let plugin = load(&["api.example.com"], HttpSettings::default());
+
+    let (status, text) = send(&host, &plugin, "unfinished", "api.example.com").await;
+    assert_eq!(status, INTERNAL_ERROR);
+    assert!(text.starts_with("\"`api.example.com`: request body not complete: "), "{text}");
+    assert!(host.requests().is_empty());
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_host_that_does_not_answer_is_given_up_on_while_the_guest_can_still_say_so() {
+async fn a_request_times_out_before_the_deadline_of_the_call() {
     let host = Host::default();
     let plugin = load(&["silent.example.com"], HttpSettings::default());
 
-    let (status, text) = ask(&host, &plugin, "ask", "silent.example.com").await;
+    let (status, text) = send(&host, &plugin, "ask", "silent.example.com").await;
     assert_eq!(status, INTERNAL_ERROR);
     assert_eq!(text, "\"`silent.example.com` has not answered within 10s\"");
 
     let settings = HttpSettings { timeout: Duration::from_secs(3), ..HttpSettings::default() };
     let plugin = load(&["silent.example.com"], settings);
-    let (_, text) = ask(&host, &plugin, "ask", "silent.example.com").await;
+    let (_, text) = send(&host, &plugin, "ask", "silent.example.com").await;
     assert_eq!(text, "\"`silent.example.com` has not answered within 3s\"");
 }
 
-/// A client that notes the memory in use while it is asked, and answers at once.
-struct Weighing {
+/// Client that records the used budget during a request.
+struct MeasuringClient {
     engine: Engine,
     used: AtomicUsize,
 }
 
-impl HttpClient for Weighing {
+impl HttpClient for MeasuringClient {
     fn send<'a>(
         &'a self,
         _request: HttpRequest<'a>,
@@ -141,14 +152,15 @@ impl HttpClient for Weighing {
 }
 
 #[tokio::test]
-async fn the_bodies_of_a_request_count_as_memory_of_the_host_until_the_call_ends() {
+async fn the_bodies_of_a_request_count_against_the_budget_until_the_call_ends() {
     const BODY: usize = 4 * 1024 * 1024;
     let engine = engine_with_budget(10, 8 * BODY);
     let host = Host::default();
     let used = async |request_bytes, response_bytes| {
         let http = HttpSettings { request_bytes, response_bytes, ..HttpSettings::default() };
         let plugin = load_on(&engine, &["api.example.com"], http);
-        let client = Arc::new(Weighing { engine: engine.clone(), used: AtomicUsize::new(0) });
+        let client =
+            Arc::new(MeasuringClient { engine: engine.clone(), used: AtomicUsize::new(0) });
         let mut call = host.a_call("ask", "\"api.example.com\"");
         Arc::get_mut(&mut call.lent).unwrap().http = Arc::clone(&client) as _;
         let answer = plugin.invoke(call).await.unwrap();
@@ -159,42 +171,42 @@ async fn the_bodies_of_a_request_count_as_memory_of_the_host_until_the_call_ends
     assert_eq!(status, 200);
     assert_eq!(used(BODY, 0).await, (200, without + BODY));
     assert_eq!(used(BODY, BODY).await, (200, without + 2 * BODY));
-    // More than all calls may have: the guest is told so, and the client is not asked.
+    // A request above the budget is refused, and not sent.
     assert_eq!(used(BODY, 8 * BODY).await, (INTERNAL_ERROR, 0));
 }
 
-/// A client that counts the requests at once.
+/// Client that counts concurrent requests.
 #[derive(Default)]
-struct Counting {
-    now: AtomicUsize,
-    most: AtomicUsize,
+struct CountingClient {
+    current: AtomicUsize,
+    peak: AtomicUsize,
     all: AtomicUsize,
 }
 
-impl HttpClient for Counting {
+impl HttpClient for CountingClient {
     fn send<'a>(
         &'a self,
         _request: HttpRequest<'a>,
     ) -> BoxFuture<'a, Result<Response<Bytes>, HttpError>> {
         Box::pin(async {
             self.all.fetch_add(1, Ordering::SeqCst);
-            let now = self.now.fetch_add(1, Ordering::SeqCst) + 1;
-            self.most.fetch_max(now, Ordering::SeqCst);
-            // Every other call has its turn meanwhile.
+            let now = self.current.fetch_add(1, Ordering::SeqCst) + 1;
+            self.peak.fetch_max(now, Ordering::SeqCst);
+            // Lets all other calls run.
             for _ in 0..10 {
                 tokio::task::yield_now().await;
             }
-            self.now.fetch_sub(1, Ordering::SeqCst);
+            self.current.fetch_sub(1, Ordering::SeqCst);
             Ok(Response::new(Bytes::new()))
         })
     }
 }
 
 #[tokio::test]
-async fn a_plugin_has_32_requests_at_once_and_the_others_wait() {
+async fn a_plugin_has_at_most_32_concurrent_requests() {
     let host = Host::default();
     let plugin = load(&["api.example.com"], HttpSettings::default());
-    let client = Arc::new(Counting::default());
+    let client = Arc::new(CountingClient::default());
     let calls = (0..100).map(|_| {
         let mut call = host.a_call("ask", "\"api.example.com\"");
         Arc::get_mut(&mut call.lent).unwrap().http = Arc::clone(&client) as _;
@@ -202,18 +214,18 @@ async fn a_plugin_has_32_requests_at_once_and_the_others_wait() {
     });
     let answers = join_all(calls).await;
     assert!(answers.iter().all(|answer| answer.as_ref().is_ok_and(|it| it.status == 200)));
-    assert_eq!(client.most.load(Ordering::SeqCst), 32);
+    assert_eq!(client.peak.load(Ordering::SeqCst), 32);
 }
 
 #[tokio::test]
-async fn a_call_has_4_requests_at_once_and_its_others_wait() {
+async fn a_call_has_at_most_4_concurrent_requests() {
     let host = Host::default();
     let plugin = load(&["api.example.com"], HttpSettings::default());
-    let client = Arc::new(Counting::default());
+    let client = Arc::new(CountingClient::default());
     let mut call = host.a_call("many", "\"api.example.com\"");
     Arc::get_mut(&mut call.lent).unwrap().http = Arc::clone(&client) as _;
 
     assert_eq!(plugin.invoke(call).await.unwrap().status, 200);
-    let (all, most) = (&client.all, &client.most);
-    assert_eq!((all.load(Ordering::SeqCst), most.load(Ordering::SeqCst)), (12, 4));
+    let (all, peak) = (&client.all, &client.peak);
+    assert_eq!((all.load(Ordering::SeqCst), peak.load(Ordering::SeqCst)), (12, 4));
 }

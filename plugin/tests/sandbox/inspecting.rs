@@ -12,7 +12,7 @@ fn inspect(bytes: &[u8]) -> Inspection {
 }
 
 #[test]
-fn a_component_is_described_by_what_it_names() {
+fn a_component_is_described_by_its_imports_and_exports() {
     let found = inspect(&fixtures::guest("lasts.wat"));
 
     assert_eq!(found.kind, Kind::CoreModule);
@@ -25,7 +25,7 @@ fn a_component_is_described_by_what_it_names() {
 }
 
 #[test]
-fn what_it_asks_for_is_known_though_nothing_was_granted() {
+fn requested_capabilities_are_found_without_a_grant() {
     assert_eq!(
         inspect(&fixtures::guest("reboots.wat")).capabilities(),
         BTreeSet::from([Capability::Power])
@@ -34,7 +34,7 @@ fn what_it_asks_for_is_known_though_nothing_was_granted() {
 }
 
 #[test]
-fn what_no_host_would_load_is_described_all_the_same() {
+fn a_component_that_no_host_loads_is_described_as_well() {
     let text = br#"(component
         (import "acme:door/lock@1.0.0" (instance))
         (import "device:behaviour/clock@0.2.0" (instance)))"#;
@@ -49,7 +49,7 @@ fn what_no_host_would_load_is_described_all_the_same() {
 }
 
 #[test]
-fn one_compiled_component_makes_plugins_with_settings_of_their_own() {
+fn plugins_of_one_compiled_component_have_separate_settings() {
     let guest = fixtures::guest("sleeps.wat");
     let compiled = engine().compile(&guest, &Limits::default()).unwrap();
     let small = Limits { memory_bytes: 64 * 1024, ..Limits::default() };

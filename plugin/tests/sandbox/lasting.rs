@@ -1,5 +1,4 @@
-//! Effects that outlive a call: state, jobs, changes of the twin, versions, the
-//! machine's power.
+//! Effects that outlive a call: state, jobs, changes of the twin, versions and reboots.
 
 use crate::rig::{Host, load, load_with};
 use behaviour_plugin::{
@@ -18,7 +17,7 @@ async fn status(host: &Host, plugin: &Plugin, method: &str, payload: &str) -> u1
 }
 
 #[tokio::test]
-async fn what_one_call_sets_another_gets() {
+async fn a_value_that_one_call_sets_is_read_by_another() {
     let (host, plugin) = (Host::default(), load("lasts.wat"));
 
     assert!(host.call(&plugin, "get", "null").await.unwrap().payload.is_none());
@@ -28,7 +27,7 @@ async fn what_one_call_sets_another_gets() {
 }
 
 #[tokio::test]
-async fn a_key_is_swapped_only_from_what_was_expected() {
+async fn a_key_is_swapped_only_if_it_has_the_expected_value() {
     let (host, plugin) = (Host::default(), load("lasts.wat"));
     let (done, not_done) = (201, 200);
 
@@ -38,7 +37,7 @@ async fn a_key_is_swapped_only_from_what_was_expected() {
 }
 
 #[tokio::test]
-async fn keys_values_and_changes_have_their_limits() {
+async fn keys_values_and_changes_of_the_state_are_limited() {
     let limits = Limits { state_value_bytes: 8, state_changes: 3, ..Limits::default() };
     let settings = PluginSettings { limits, ..PluginSettings::default() };
     let (host, plugin) = (Host::default(), load_with("lasts.wat", settings).unwrap());
@@ -49,7 +48,7 @@ async fn keys_values_and_changes_have_their_limits() {
 }
 
 #[tokio::test]
-async fn a_job_is_taken_with_the_time_it_is_due() {
+async fn a_job_is_scheduled_with_its_due_time() {
     let (host, plugin) = (Host::default(), load("lasts.wat"));
     let delay = JobWhen::AfterDelay(Duration::from_secs(5));
     let boot = JobWhen::AfterBoot { within: Duration::from_secs(60) };
@@ -64,7 +63,7 @@ async fn a_job_is_taken_with_the_time_it_is_due() {
 }
 
 #[tokio::test]
-async fn a_job_that_makes_no_sense_or_is_one_too_many_is_refused() {
+async fn an_invalid_job_and_a_job_above_the_limit_are_refused() {
     let limits = Limits { jobs: 3, ..Limits::default() };
     let settings = PluginSettings { limits, ..PluginSettings::default() };
     let (host, plugin) = (Host::default(), load_with("lasts.wat", settings).unwrap());
@@ -75,7 +74,7 @@ async fn a_job_that_makes_no_sense_or_is_one_too_many_is_refused() {
 }
 
 #[tokio::test]
-async fn a_job_ends_as_the_plugin_says() {
+async fn each_outcome_of_a_job_is_returned() {
     let (host, plugin) = (Host::default(), load("lasts.wat"));
     let because = || "because".to_owned();
 
@@ -90,7 +89,7 @@ async fn a_job_ends_as_the_plugin_says() {
 }
 
 #[tokio::test]
-async fn a_job_knows_its_attempt_and_what_became_of_the_boot() {
+async fn a_job_reads_its_attempt_and_the_outcome_of_the_boot() {
     let (host, plugin) = (Host::default(), load("lasts.wat"));
 
     let call = Call { attempt: 7, ..host.a_call("attempt", "null") };
@@ -104,7 +103,7 @@ async fn a_job_knows_its_attempt_and_what_became_of_the_boot() {
 }
 
 #[tokio::test]
-async fn a_job_has_a_deadline_like_any_call() {
+async fn a_job_has_a_deadline() {
     let limits = Limits { deadline: Duration::from_millis(50), ..Limits::default() };
     let settings = PluginSettings { limits, ..PluginSettings::default() };
     let (host, plugin) = (Host::default(), load_with("lasts.wat", settings).unwrap());
@@ -114,7 +113,7 @@ async fn a_job_has_a_deadline_like_any_call() {
 }
 
 #[tokio::test]
-async fn a_plugin_accepts_the_version_of_a_change_or_wants_it_again() {
+async fn a_plugin_accepts_a_change_or_requests_a_retry() {
     let (host, plugin) = (Host::default(), load("lasts.wat"));
     let changed = |version| plugin.desired_changed(host.a_call("desired", "{}"), version);
 
@@ -123,7 +122,7 @@ async fn a_plugin_accepts_the_version_of_a_change_or_wants_it_again() {
 }
 
 #[tokio::test]
-async fn a_version_starts_or_says_why_not_and_stops() {
+async fn a_version_starts_or_refuses_with_a_reason_and_stops() {
     let (host, plugin) = (Host::default(), load("lasts.wat"));
     let start = |previous| plugin.start(host.a_call("start", "null"), previous);
 
@@ -135,9 +134,12 @@ async fn a_version_starts_or_says_why_not_and_stops() {
 }
 
 #[tokio::test]
-async fn what_is_not_exported_is_not_called() {
+async fn a_call_of_a_missing_export_has_its_own_error() {
     let (host, plugin) = (Host::default(), load("sleeps.wat"));
-    let no_export = |error: CallError| assert!(matches!(error, CallError::NoExport(_)), "{error}");
+    let no_export = |error: CallError| {
+        assert!(matches!(error, CallError::NoExport(_)), "{error}");
+        assert_eq!((error.status(), error.code()), (501, "no-export"));
+    };
 
     no_export(plugin.run_job(host.a_call("job", "null")).await.unwrap_err());
     no_export(plugin.desired_changed(host.a_call("desired", "{}"), 1).await.unwrap_err());
@@ -146,7 +148,7 @@ async fn what_is_not_exported_is_not_called() {
 }
 
 #[tokio::test]
-async fn a_plugin_that_was_granted_power_reboots_and_its_reason_is_one_line() {
+async fn a_reboot_needs_a_grant_and_its_reason_is_on_one_line() {
     let capabilities = BTreeSet::from([Capability::Power]);
     let settings = PluginSettings { capabilities, ..PluginSettings::default() };
     let (host, plugin) = (Host::default(), load_with("reboots.wat", settings).unwrap());
@@ -156,14 +158,14 @@ async fn a_plugin_that_was_granted_power_reboots_and_its_reason_is_one_line() {
 }
 
 #[tokio::test]
-async fn the_most_memory_of_its_calls_is_known() {
+async fn the_peak_memory_of_a_plugins_calls_is_recorded() {
     let (host, plugin) = (Host::default(), load("misbehaves.wat"));
     assert_eq!(plugin.peak_memory_bytes(), 0);
 
     host.call(&plugin, "echo", "null").await.unwrap();
     let once = plugin.peak_memory_bytes();
     host.call(&plugin, "grow", "null").await.unwrap_err();
-    // Its one page, and the headroom.
+    // One page of its own, and eight of headroom.
     assert_eq!(once, 9 * 64 * 1024);
     assert!(plugin.peak_memory_bytes() > 60 * 1024 * 1024);
 }

@@ -1,17 +1,17 @@
-//! Answers of the host to the functions that it lends.
+//! The functions that the host lends to a guest.
 
 use crate::rig::{Host, load, load_with};
 use behaviour_plugin::{Plugin, PluginSettings};
 use serde_json::json;
 use std::collections::BTreeMap;
 
-async fn ask(plugin: &Plugin, what: &str) -> String {
-    let answer = Host::default().call(plugin, what, "null").await.unwrap();
+async fn ask(plugin: &Plugin, method: &str) -> String {
+    let answer = Host::default().call(plugin, method, "null").await.unwrap();
     answer.payload.unwrap().get().to_owned()
 }
 
 #[tokio::test]
-async fn a_guest_knows_where_it_is() {
+async fn a_guest_reads_the_ids_of_its_plugin_device_and_call() {
     let plugin = load("asks.wat");
 
     assert_eq!(ask(&plugin, "plugin").await, "\"reboot\"");
@@ -38,12 +38,12 @@ async fn a_guest_reads_its_own_settings() {
 }
 
 #[tokio::test]
-async fn a_guest_reads_what_is_desired() {
+async fn a_guest_reads_the_desired_properties() {
     assert_eq!(ask(&load("asks.wat"), "desired").await, r#"{"delay":5}"#);
 }
 
 #[tokio::test]
-async fn a_patch_must_be_an_object_and_of_a_bearable_size() {
+async fn a_patch_must_be_an_object_within_the_size_limit() {
     let host = Host::default();
     let plugin = load("asks.wat");
     let long = format!("{{\"a\":\"{}\"}}", "a".repeat(32 * 1024));
@@ -59,7 +59,7 @@ async fn a_patch_must_be_an_object_and_of_a_bearable_size() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn waiting_for_the_hub_leaves_time_to_answer() {
+async fn a_wait_for_the_hub_ends_before_the_deadline() {
     let timeout = 400 + 5;
 
     let answer = Host::default().call(&load("asks.wat"), "wait", "{}").await.unwrap();
@@ -67,7 +67,7 @@ async fn waiting_for_the_hub_leaves_time_to_answer() {
 }
 
 #[tokio::test]
-async fn a_message_leaves_with_its_content_type() {
+async fn a_message_is_sent_with_its_content_type() {
     let host = Host::default();
 
     host.call(&load("asks.wat"), "send", "{\"t\":21}").await.unwrap();

@@ -1,4 +1,4 @@
-//! Time, memory and calls at once.
+//! Limits on time, memory, concurrent calls, log lines, reports and messages.
 
 use crate::rig::{Host, call, engine_with, load, load_with};
 use behaviour_plugin::{CallError, Limits, PluginSettings};
@@ -18,13 +18,13 @@ fn deadline(deadline: Duration) -> PluginSettings {
     with(Limits { deadline, ..Limits::default() })
 }
 
-/// Runs a future as far as it goes by itself.
+/// Polls a future once.
 fn begin<T>(future: std::pin::Pin<&mut impl Future<Output = T>>) -> Poll<T> {
     future.poll(&mut Context::from_waker(Waker::noop()))
 }
 
 #[tokio::test]
-async fn a_plugin_that_loops_is_stopped_and_the_next_call_works() {
+async fn a_looping_call_is_stopped_at_its_deadline_and_the_next_call_works() {
     let plugin = load_with("misbehaves.wat", deadline(Duration::from_millis(50))).unwrap();
 
     let error = call(&plugin, "spin").await.unwrap_err();
@@ -33,7 +33,7 @@ async fn a_plugin_that_loops_is_stopped_and_the_next_call_works() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_plugin_that_loops_is_stopped_though_the_clock_stands_still() {
+async fn a_looping_call_is_stopped_even_if_the_clock_is_paused() {
     let plugin = load_with("misbehaves.wat", deadline(Duration::from_millis(50))).unwrap();
 
     let error = call(&plugin, "spin").await.unwrap_err();
@@ -41,19 +41,19 @@ async fn a_plugin_that_loops_is_stopped_though_the_clock_stands_still() {
 }
 
 #[tokio::test]
-async fn other_calls_are_answered_while_one_loops() {
+async fn other_calls_are_answered_while_a_call_loops() {
     let plugin = load_with("misbehaves.wat", deadline(Duration::from_millis(300))).unwrap();
-    let mut spins = pin!(call(&plugin, "spin"));
+    let mut looping = pin!(call(&plugin, "spin"));
 
     tokio::select! {
         biased;
-        ended = &mut spins => panic!("{ended:?}"),
+        ended = &mut looping => panic!("{ended:?}"),
         answer = call(&plugin, "echo") => assert_eq!(answer.unwrap().status, 200),
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_call_that_sleeps_past_its_deadline_is_stopped_at_it() {
+async fn a_sleeping_call_is_stopped_at_its_deadline() {
     let plugin = load("sleeps.wat");
     let start = Instant::now();
 
@@ -63,7 +63,7 @@ async fn a_call_that_sleeps_past_its_deadline_is_stopped_at_it() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_method_may_have_a_deadline_of_its_own() {
+async fn a_method_can_have_a_separate_deadline() {
     let deadlines = BTreeMap::from([("again".to_owned(), Duration::from_secs(60))]);
     let plugin = load_with("sleeps.wat", with(Limits { deadlines, ..Limits::default() })).unwrap();
 
@@ -71,7 +71,7 @@ async fn a_method_may_have_a_deadline_of_its_own() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_hundred_calls_sleep_side_by_side() {
+async fn a_hundred_calls_can_sleep_concurrently() {
     let plugin = load("sleeps.wat");
     let start = Instant::now();
 
@@ -81,16 +81,16 @@ async fn a_hundred_calls_sleep_side_by_side() {
 }
 
 #[tokio::test]
-async fn a_plugin_that_grows_for_ever_runs_out_of_memory() {
+async fn a_call_above_its_memory_limit_is_stopped_and_the_next_call_works() {
     let plugin = load("misbehaves.wat");
 
     let error = call(&plugin, "grow").await.unwrap_err();
-    assert_eq!(error.to_string(), "asked for more than its 67108864 bytes of memory");
+    assert_eq!(error.to_string(), "exceeded its limit of 67108864 bytes of memory");
     call(&plugin, "echo").await.unwrap();
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_call_too_many_is_busy_and_one_dropped_halfway_gives_its_permit_back() {
+async fn a_call_above_the_limit_is_busy_and_a_dropped_call_releases_its_permit() {
     let plugin =
         load_with("sleeps.wat", with(Limits { calls_at_once: 1, ..Limits::default() })).unwrap();
     let mut first = Box::pin(call(&plugin, "once"));
@@ -104,7 +104,7 @@ async fn a_call_too_many_is_busy_and_one_dropped_halfway_gives_its_permit_back()
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_engine_without_a_free_instance_says_so_and_recovers() {
+async fn a_call_without_a_free_instance_fails_and_a_later_call_works() {
     let engine = engine_with(2);
     let plugin =
         engine.load("sleeps", &fixtures::guest("sleeps.wat"), PluginSettings::default()).unwrap();
@@ -116,7 +116,7 @@ async fn an_engine_without_a_free_instance_says_so_and_recovers() {
 }
 
 #[tokio::test]
-async fn a_flood_of_log_lines_is_cut_and_said_to_be_once() {
+async fn log_lines_above_the_quota_are_dropped_with_one_warning() {
     let host = Host::default();
 
     host.call(&load("talks.wat"), "flood", "null").await.unwrap();
@@ -126,7 +126,7 @@ async fn a_flood_of_log_lines_is_cut_and_said_to_be_once() {
 }
 
 #[tokio::test]
-async fn a_flood_of_reports_or_messages_is_told_no() {
+async fn reports_and_messages_above_the_limit_are_refused() {
     let host = Host::default();
     let plugin = load("asks.wat");
     let quota_exceeded = 400 + 3;

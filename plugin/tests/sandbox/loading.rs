@@ -1,4 +1,4 @@
-//! Findings before the first call.
+//! Loading of plugins, and the errors that prevent it.
 
 use crate::rig::{engine, load, load_with};
 use behaviour_plugin::{
@@ -16,7 +16,7 @@ fn refused(bytes: &[u8]) -> LoadError {
 }
 
 #[test]
-fn the_imports_of_a_plugin_are_known() {
+fn a_plugin_has_a_name_and_a_list_of_imports() {
     let plugin = load("sleeps.wat");
 
     assert_eq!(plugin.name(), "reboot");
@@ -25,13 +25,13 @@ fn the_imports_of_a_plugin_are_known() {
 }
 
 #[test]
-fn something_else_than_webassembly_is_named() {
+fn a_file_that_is_not_webassembly_is_refused_with_its_first_bytes() {
     let error = refused(b"#!/bin/sh\nexec true");
     assert_eq!(error.to_string(), "not WebAssembly: starts with \"#!/bin/sh\\nexec t\"");
 }
 
 #[test]
-fn a_core_module_without_metadata_is_refused_with_a_way_out() {
+fn a_core_module_without_metadata_is_refused_with_a_hint() {
     let error = refused(&wat::parse_str("(module)").unwrap());
 
     assert_eq!(error.to_string(), "a core module without component metadata");
@@ -39,7 +39,7 @@ fn a_core_module_without_metadata_is_refused_with_a_way_out() {
 }
 
 #[test]
-fn a_broken_component_is_refused_on_one_line() {
+fn an_invalid_component_is_refused_on_one_line() {
     let error = refused(b"(component (func))").to_string();
     assert!(error.starts_with("not a valid component: "), "{error}");
     assert!(!error.contains('\n'), "{error}");
@@ -49,7 +49,7 @@ fn a_broken_component_is_refused_on_one_line() {
 }
 
 #[test]
-fn a_power_that_was_not_granted_is_refused_with_the_line_to_add() {
+fn a_capability_that_was_not_granted_is_refused_with_the_line_to_add() {
     let error = refused(&fixtures::guest("reboots.wat"));
 
     assert_eq!(error.to_string(), "imports `device:behaviour/power@0.1.0`, which is not granted");
@@ -58,23 +58,23 @@ fn a_power_that_was_not_granted_is_refused_with_the_line_to_add() {
 }
 
 #[test]
-fn what_is_not_granted_is_refused_before_the_compiler_has_looked_at_anything() {
-    // The compiler would refuse the function, which has no result.
+fn imports_are_checked_before_the_component_is_compiled() {
+    // The compiler would refuse this function, because its result is missing.
     let wrong = r#"(core module (import "wasi:sockets" "tcp" (func)) (func (result i32)))"#;
     let error = refused(format!("(component {wrong})").as_bytes()).to_string();
     assert!(error.starts_with("not a valid component: "), "{error}");
 
-    let asks = r#"(component (import "acme:wheels/turn@1.0.0" (instance)))"#;
-    let error = refused(format!("(component {asks} {wrong})").as_bytes()).to_string();
+    let allowed = r#"(component (import "acme:wheels/turn@1.0.0" (instance)))"#;
+    let error = refused(format!("(component {allowed} {wrong})").as_bytes()).to_string();
     assert!(error.starts_with("not a valid component: "), "{error}");
 
     let power = r#"(import "device:behaviour/power@0.1.0" (instance))"#;
-    let error = refused(format!("(component {asks} {wrong} {power})").as_bytes()).to_string();
+    let error = refused(format!("(component {allowed} {wrong} {power})").as_bytes()).to_string();
     assert_eq!(error, "imports `device:behaviour/power@0.1.0`, which is not granted");
 }
 
 #[test]
-fn a_capability_is_asked_for_and_granted_or_it_is_not_there() {
+fn a_plugin_has_the_capabilities_that_are_requested_and_granted() {
     let granted = BTreeSet::from([Capability::Power]);
     let settings = || PluginSettings { capabilities: granted.clone(), ..PluginSettings::default() };
 
@@ -83,20 +83,19 @@ fn a_capability_is_asked_for_and_granted_or_it_is_not_there() {
 }
 
 #[test]
-fn optional_exports_are_found_by_looking() {
+fn optional_exports_are_detected() {
     let all = Exports { deferred: true, desired: true, lifecycle: true };
     assert_eq!(load("lasts.wat").exports(), all);
     assert_eq!(load("sleeps.wat").exports(), Exports::default());
 }
 
 #[test]
-fn an_optional_export_of_the_right_name_and_the_wrong_functions_is_refused() {
+fn an_optional_export_with_other_functions_is_refused() {
     let text = std::fs::read_to_string(fixtures::file("reply.wat")).unwrap();
     let (whole, _) = text.rsplit_once(')').unwrap();
-    let nothing =
-        r#"(instance $none) (export "device:behaviour/deferred@0.1.0" (instance $none)))"#;
+    let export = r#"(instance $none) (export "device:behaviour/deferred@0.1.0" (instance $none)))"#;
 
-    let error = refused(format!("{whole}{nothing}").as_bytes());
+    let error = refused(format!("{whole}{export}").as_bytes());
     assert!(matches!(error, LoadError::Mismatch(_)), "{error}");
 }
 
@@ -107,7 +106,7 @@ fn a_component_without_methods_is_refused() {
 }
 
 #[test]
-fn an_interface_of_the_right_name_and_the_wrong_functions_is_refused() {
+fn an_import_with_other_functions_is_refused() {
     let text = r#"(component
         (import "device:behaviour/clock@0.1.0" (instance (export "stop" (func))))
         (instance $none)
@@ -118,7 +117,7 @@ fn an_interface_of_the_right_name_and_the_wrong_functions_is_refused() {
 }
 
 #[test]
-fn a_plugin_that_could_not_start_is_refused() {
+fn a_plugin_with_an_initial_memory_above_the_limit_is_refused() {
     let limits = Limits { memory_bytes: 1024 * 1024, ..Limits::default() };
     let settings = PluginSettings { limits, ..PluginSettings::default() };
 
@@ -127,7 +126,7 @@ fn a_plugin_that_could_not_start_is_refused() {
 }
 
 #[test]
-fn settings_that_cannot_be_meant_are_refused() {
+fn unusable_limits_are_refused() {
     let with = |limits| PluginSettings { limits, ..PluginSettings::default() };
     let long = Limits { deadline: Duration::from_secs(301), ..Limits::default() };
     let large = Limits { memory_bytes: 1 << 40, ..Limits::default() };
@@ -140,7 +139,7 @@ fn settings_that_cannot_be_meant_are_refused() {
 }
 
 #[test]
-fn a_missing_file_is_named() {
+fn the_error_for_a_missing_file_names_the_file() {
     let path = fixtures::file("nowhere.wasm");
 
     let error = engine().load_file("reboot", &path, PluginSettings::default()).err().unwrap();
@@ -148,23 +147,23 @@ fn a_missing_file_is_named() {
 }
 
 #[test]
-fn a_second_start_compiles_nothing() {
+fn a_component_is_compiled_once_and_then_cached() {
     let directory = tempfile::tempdir().unwrap();
     let cache = Some(directory.path().join("made/on/demand"));
     let settings = EngineSettings { instances: 1, cache, ..EngineSettings::default() };
     let component = fixtures::guest("sleeps.wat");
-    let hits_of_a_start = || {
+    let cache_hits_of_a_start = || {
         let engine = Engine::new(&settings).unwrap();
         engine.load("sleeps", &component, PluginSettings::default()).unwrap();
         engine.cache_hits()
     };
 
-    assert_eq!(hits_of_a_start(), 0);
-    assert_eq!(hits_of_a_start(), 1);
+    assert_eq!(cache_hits_of_a_start(), 0);
+    assert_eq!(cache_hits_of_a_start(), 1);
 }
 
 #[test]
-fn a_cache_directory_that_cannot_be_is_named() {
+fn an_unusable_cache_directory_is_refused() {
     let file = tempfile::NamedTempFile::new().unwrap();
     let cache = Some(file.path().join("below"));
 
@@ -173,20 +172,20 @@ fn a_cache_directory_that_cannot_be_is_named() {
 }
 
 #[test]
-fn a_part_of_webassembly_that_is_not_here_is_named() {
+fn the_error_for_an_unsupported_feature_names_the_feature() {
     let threads = refused(b"(component (core module (memory 1 1 shared)))");
     let error = threads.to_string();
     let expected = "uses a WebAssembly feature that this host does not support: ";
     assert!(error.starts_with(expected) && error.contains("threads"), "{error}");
     assert!(threads.hint().unwrap().contains("docs/plugins.md"));
 
-    let waits = refused(b"(component (type (func async)))");
-    assert!(waits.to_string().starts_with(expected), "{waits}");
-    assert!(waits.hint().unwrap().contains("--backend-qjs-disable-async"));
+    let asynchronous = refused(b"(component (type (func async)))");
+    assert!(asynchronous.to_string().starts_with(expected), "{asynchronous}");
+    assert!(asynchronous.hint().unwrap().contains("--backend-qjs-disable-async"));
 }
 
 #[test]
-fn a_function_of_a_newer_contract_is_named_with_both_versions() {
+fn the_error_for_a_newer_function_names_both_versions() {
     let text = r#"(component
         (import "device:behaviour/clock@0.1.5" (instance
             (export "uptime-ms" (func (result u64)))))
@@ -200,7 +199,7 @@ fn a_function_of_a_newer_contract_is_named_with_both_versions() {
 }
 
 #[test]
-fn text_that_is_too_long_is_refused_before_it_is_parsed() {
+fn a_text_above_the_limit_is_refused_before_it_is_parsed() {
     let mut text = b"(component)".to_vec();
     text.resize(1024 * 1024 + 1, b' ');
 

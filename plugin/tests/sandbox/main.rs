@@ -1,5 +1,5 @@
-//! The sandbox as its callers see it: real components, a real engine, and a host
-//! that lends what it remembers.
+//! Tests of the sandbox through its public interface, with real components, a real engine, and a
+//! host that records the plugins' actions.
 
 #![allow(clippy::unwrap_used, reason = "a failed `unwrap` fails the test")]
 

@@ -1,5 +1,4 @@
-//! An engine, guests made of the fixtures, and a host that remembers what it was
-//! told.
+//! Engines, guests from the fixtures, and a host that records the plugins' actions.
 
 use behaviour_plugin::{
     Answer, BootOutcome, Call, CallError, Document, Engine, EngineSettings, HostError, HttpClient,
@@ -11,24 +10,31 @@ use futures_util::future::BoxFuture;
 use http::Response;
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
-/// The engine that most tests share, as the calls of a host do.
+/// Returns the engine that most tests share.
 pub(crate) fn engine() -> Engine {
     static ENGINE: OnceLock<Engine> = OnceLock::new();
     ENGINE.get_or_init(|| engine_with(300)).clone()
 }
 
+/// Returns an engine with this number of instances.
 pub(crate) fn engine_with(instances: u32) -> Engine {
     let cache = Some(PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("compiled"));
     Engine::new(&EngineSettings { instances, cache, ..EngineSettings::default() }).unwrap()
 }
 
-/// An engine all of whose calls together may have so much memory.
+/// Returns an engine with this memory budget.
 pub(crate) fn engine_with_budget(instances: u32, budget_bytes: usize) -> Engine {
-    let cache = Some(PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("compiled"));
+    let cache = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("compiled");
+    engine_in(&cache, instances, budget_bytes)
+}
+
+/// Returns an engine with this cache directory and memory budget.
+pub(crate) fn engine_in(cache: &Path, instances: u32, budget_bytes: usize) -> Engine {
+    let cache = Some(cache.to_owned());
     let settings = EngineSettings { instances, budget_bytes, cache, ..EngineSettings::default() };
     Engine::new(&settings).unwrap()
 }
@@ -41,17 +47,17 @@ pub(crate) fn load_with(name: &str, settings: PluginSettings) -> Result<Plugin, 
     engine().load("reboot", &fixtures::guest(name), settings)
 }
 
-/// Calls a method with nothing to lend but the system's clock.
+/// Calls a method with the payload `null` on a new host.
 pub(crate) async fn call(plugin: &Plugin, method: &str) -> Result<Answer, CallError> {
     Host::default().call(plugin, method, "null").await
 }
 
-/// A host that remembers.
+/// Host that records the actions of plugins.
 #[derive(Default)]
-pub(crate) struct Host(Arc<Memory>);
+pub(crate) struct Host(Arc<Records>);
 
 #[derive(Default)]
-struct Memory {
+struct Records {
     log: Mutex<Vec<String>>,
     patches: Mutex<Vec<Value>>,
     messages: Mutex<Vec<String>>,
@@ -71,7 +77,7 @@ impl Host {
         plugin.invoke(self.a_call(method, payload)).await
     }
 
-    /// A call that has not been made yet.
+    /// Returns the arguments of a call.
     pub(crate) fn a_call<'a>(&self, method: &'a str, payload: &'a str) -> Call<'a> {
         Call {
             id: Arc::from("call-1"),
@@ -122,7 +128,7 @@ impl Host {
     }
 }
 
-impl LogSink for Memory {
+impl LogSink for Records {
     fn write(&self, line: &LogLine<'_>) {
         let LogLine { plugin, method, call, level, message, fields } = line;
         let text = format!("{plugin} {method} {call} {level:?}: {message} {fields:?}");
@@ -130,14 +136,14 @@ impl LogSink for Memory {
     }
 }
 
-impl TwinAccess for Memory {
+impl TwinAccess for Records {
     fn report<'a>(
         &'a self,
         _plugin: &'a str,
         patch: Map<String, Value>,
     ) -> BoxFuture<'a, Result<(), HostError>> {
         self.patches.lock().unwrap().push(patch.into());
-        done(())
+        ok(())
     }
 
     fn report_and_wait<'a>(
@@ -161,7 +167,7 @@ impl TwinAccess for Memory {
     }
 }
 
-impl TelemetrySink for Memory {
+impl TelemetrySink for Records {
     fn send<'a>(
         &'a self,
         plugin: &'a str,
@@ -171,17 +177,17 @@ impl TelemetrySink for Memory {
     ) -> BoxFuture<'a, Result<(), HostError>> {
         let body = String::from_utf8(body).unwrap();
         self.messages.lock().unwrap().push(format!("{plugin} {content_type} {body}"));
-        done(())
+        ok(())
     }
 }
 
-impl StateStore for Memory {
+impl StateStore for Records {
     fn get<'a>(
         &'a self,
         plugin: &'a str,
         key: &'a str,
     ) -> BoxFuture<'a, Result<Option<Vec<u8>>, HostError>> {
-        done(self.state.lock().unwrap().get(&format!("{plugin}/{key}")).cloned())
+        ok(self.state.lock().unwrap().get(&format!("{plugin}/{key}")).cloned())
     }
 
     fn keys<'a>(
@@ -193,7 +199,7 @@ impl StateStore for Memory {
         let prefix = format!("{plugin}/{prefix}");
         let state = self.state.lock().unwrap();
         let keys = state.keys().filter(|key| key.starts_with(&prefix));
-        done(keys.take(limit as usize).cloned().collect())
+        ok(keys.take(limit as usize).cloned().collect())
     }
 
     fn set<'a>(
@@ -201,15 +207,15 @@ impl StateStore for Memory {
         plugin: &'a str,
         key: String,
         value: Vec<u8>,
-        _most_bytes: usize,
+        _max_bytes: usize,
     ) -> BoxFuture<'a, Result<(), HostError>> {
         self.state.lock().unwrap().insert(format!("{plugin}/{key}"), value);
-        done(())
+        ok(())
     }
 
     fn delete<'a>(&'a self, plugin: &'a str, key: String) -> BoxFuture<'a, Result<(), HostError>> {
         self.state.lock().unwrap().remove(&format!("{plugin}/{key}"));
-        done(())
+        ok(())
     }
 
     fn swap<'a>(
@@ -218,7 +224,7 @@ impl StateStore for Memory {
         key: String,
         expected: Option<Vec<u8>>,
         value: Option<Vec<u8>>,
-        _most_bytes: usize,
+        _max_bytes: usize,
     ) -> BoxFuture<'a, Result<bool, HostError>> {
         let mut state = self.state.lock().unwrap();
         let key = format!("{plugin}/{key}");
@@ -228,20 +234,20 @@ impl StateStore for Memory {
             None if as_expected => drop(state.remove(&key)),
             _ => {}
         }
-        done(as_expected)
+        ok(as_expected)
     }
 }
 
-impl JobQueue for Memory {
+impl JobQueue for Records {
     fn add<'a>(
         &'a self,
         _plugin: &'a str,
         call: &'a str,
         job: NewJob,
-        _most_waiting: u32,
+        _max_pending: u32,
     ) -> BoxFuture<'a, Result<String, HostError>> {
         self.jobs.lock().unwrap().push(job);
-        done(format!("job of {call}"))
+        ok(format!("job of {call}"))
     }
 
     fn cancel<'a>(
@@ -249,11 +255,11 @@ impl JobQueue for Memory {
         _plugin: &'a str,
         id: &'a str,
     ) -> BoxFuture<'a, Result<bool, HostError>> {
-        done(id == "job" && self.jobs.lock().unwrap().pop().is_some())
+        ok(id == "job" && self.jobs.lock().unwrap().pop().is_some())
     }
 }
 
-impl Power for Memory {
+impl Power for Records {
     fn request_reboot<'a>(
         &'a self,
         plugin: &'a str,
@@ -261,12 +267,12 @@ impl Power for Memory {
         reason: &'a str,
     ) -> BoxFuture<'a, Result<(), HostError>> {
         self.reboots.lock().unwrap().push(format!("{plugin} in {delay:?}: {reason}"));
-        done(())
+        ok(())
     }
 }
 
-/// Everyone answers with their name, but for one that is never heard of again.
-impl HttpClient for Memory {
+/// Each server answers with its name, except `silent.example.com`, which never answers.
+impl HttpClient for Records {
     fn send<'a>(
         &'a self,
         request: HttpRequest<'a>,
@@ -283,6 +289,6 @@ impl HttpClient for Memory {
     }
 }
 
-fn done<'a, T: Send + 'a>(value: T) -> BoxFuture<'a, Result<T, HostError>> {
+fn ok<'a, T: Send + 'a>(value: T) -> BoxFuture<'a, Result<T, HostError>> {
     Box::pin(async { Ok(value) })
 }

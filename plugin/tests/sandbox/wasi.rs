@@ -1,10 +1,10 @@
-//! The closed WASI.
+//! WASI without access to the system.
 
 use crate::rig::{Host, engine, load};
 use behaviour_plugin::PluginSettings;
 
 #[tokio::test]
-async fn wasi_has_no_files_and_no_environment_and_its_stderr_is_the_log() {
+async fn wasi_has_no_files_and_no_environment_and_stderr_goes_to_the_log() {
     let host = Host::default();
     let plugin = load("wasi.wat");
 
@@ -15,11 +15,11 @@ async fn wasi_has_no_files_and_no_environment_and_its_stderr_is_the_log() {
 }
 
 #[tokio::test]
-async fn a_guest_that_exits_is_told_so_without_its_frames_which_are_in_the_log() {
+async fn the_error_for_an_exit_has_no_backtrace_and_the_log_has_it() {
     let host = Host::default();
     let error = host.call(&load("exits.wat"), "any", "null").await.unwrap_err();
 
-    assert_eq!((error.status(), error.word()), (500, "trapped"));
+    assert_eq!((error.status(), error.code()), (500, "trapped"));
     assert_eq!(error.message(), "the guest called `exit` with a failure");
     let log = host.log();
     assert_eq!(log.len(), 1, "{log:?}");
@@ -27,13 +27,13 @@ async fn a_guest_that_exits_is_told_so_without_its_frames_which_are_in_the_log()
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_sleep_by_wasis_clock_takes_its_time_virtual_or_not() {
+async fn a_sleep_on_wasis_clock_advances_that_clock_even_with_virtual_time() {
     let answer = Host::default().call(&load("dozes.wat"), "monotonic", "null").await.unwrap();
     assert_eq!(answer.status, 200 + 20);
 }
 
 #[tokio::test]
-async fn whatever_a_guest_looks_for_in_wasi_is_not_there() {
+async fn wasi_gives_no_access_to_the_machine() {
     let plugin = load("pries.wat");
     let (nothing, closed, access_denied, no_name) = (200, 400 + 1, 400 + 1, 400 + 20);
 
@@ -52,7 +52,7 @@ async fn whatever_a_guest_looks_for_in_wasi_is_not_there() {
 }
 
 #[tokio::test]
-async fn what_another_plugin_remembers_is_not_there() {
+async fn a_plugin_cannot_read_the_state_of_another() {
     let host = Host::default();
     let load = |name| {
         let bytes = fixtures::guest("lasts.wat");

@@ -2,6 +2,7 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use futures_util::FutureExt as _;
 use parking_lot::Mutex;
 use plugin::{HostError, TwinAccess};
 
@@ -13,7 +14,10 @@ use super::*;
 use crate::Config;
 use crate::plugins::slot::Slot;
 use crate::plugins::{self, Loader};
-use crate::router::{Table, tests::lent};
+use crate::router::{
+    Table,
+    tests::{lent, stuck_call},
+};
 
 /// Store without persistence.
 #[derive(Default)]
@@ -222,6 +226,21 @@ async fn a_panic_during_a_delivery_is_a_failed_attempt() {
     rig.fetched(json!({"a": 1}), 3);
     assert_eq!(rig.seen().await, json!({"a": 1}));
     rig.until_accepted(3).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lack_of_capacity_uses_no_attempt() {
+    let rig = Rig::new("limits.calls_at_once = 1");
+    let plugin = rig.slot.view().active.unwrap().loaded.plugin.clone();
+    let mut running = Box::pin(plugin.stop(stuck_call()));
+    assert!((&mut running).now_or_never().is_none());
+    rig.fetched(json!({"a": 1}), 3);
+    // All attempts together take less time.
+    sleep(2 * MAX_ATTEMPTS * LONGEST_PAUSE).await;
+
+    drop(running);
+    let seen = tokio::time::timeout(2 * LONGEST_PAUSE, rig.seen()).await;
+    assert_eq!(seen.unwrap(), json!({"a": 1}));
 }
 
 #[tokio::test]

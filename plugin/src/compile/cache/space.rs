@@ -1,7 +1,6 @@
-//! Disk space of the cache: the files in use stay, and the others go by their age.
+//! Limits on the disk space of the cache. Files in use stay, and others are removed by age.
 //!
-//! A file is in use while a program holds a lock on it, this process or another one with
-//! the same cache.
+//! A file is in use while any process that shares the cache holds a lock on it.
 
 use super::EXTENSION;
 use std::fs::{self, File, TryLockError};
@@ -11,28 +10,28 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-/// End of the name of a file that is being written.
+/// Extension of a file that is being written.
 pub(super) const UNFINISHED: &str = "tmp";
 
-/// Age of a file that its writer has left unfinished.
-const LEFT: Duration = Duration::from_secs(3600);
+/// Age at which an unfinished file counts as abandoned.
+const ABANDONED_AFTER: Duration = Duration::from_secs(3600);
 
 /// Keeps a file in the cache until the last clone is dropped.
 #[derive(Clone)]
-pub(crate) struct InUse(#[allow(dead_code, reason = "its lock counts")] Arc<File>);
+pub(crate) struct InUse(#[allow(dead_code, reason = "holds the lock")] Arc<File>);
 
 impl InUse {
-    /// Takes an open file into use.
+    /// Marks an open file as in use.
     pub(super) fn new(file: File) -> InUse {
-        // Without locks, on some network file systems, a file in use can go. That costs a
-        // compilation: what is mapped stays.
+        // Some network file systems have no locks. A file in use can then be removed, which
+        // costs a compilation at the next start; code that is mapped stays valid.
         let _ = file.try_lock_shared();
         InUse(Arc::new(file))
     }
 }
 
-/// Removes files that are not in use, the oldest first, until those left have no more
-/// bytes than this.
+/// Removes files that are not in use, the oldest first, until all files together have at most
+/// `max_bytes`.
 pub(super) fn limit_bytes(directory: &Path, max_bytes: u64) -> io::Result<()> {
     let files = files(directory)?;
     let mut bytes: u64 = files.iter().map(|file| file.bytes).sum();
@@ -47,7 +46,7 @@ pub(super) fn limit_bytes(directory: &Path, max_bytes: u64) -> io::Result<()> {
     Ok(())
 }
 
-/// Removes files that are not in use, the oldest first, until this many are left of them.
+/// Removes files that are not in use, the oldest first, until `max_unused` of them remain.
 /// Returns the number of removed files.
 pub(super) fn limit_unused(directory: &Path, max_unused: usize) -> io::Result<usize> {
     let (mut unused, mut removed) = (0, 0);
@@ -71,14 +70,14 @@ struct CacheFile {
     path: PathBuf,
 }
 
-/// Returns the compiled components, the oldest first. Removes what a writer has left
-/// unfinished. Other files are not the cache's.
+/// Returns the compiled components, the oldest first. Removes abandoned files, and ignores
+/// files that do not belong to the cache.
 fn files(directory: &Path) -> io::Result<Vec<CacheFile>> {
     let mut files = Vec::new();
     for entry in fs::read_dir(directory)? {
         let entry = entry?;
         let path = entry.path();
-        // Another program may have removed it.
+        // Another process may have removed it.
         let Ok(about) = entry.metadata() else { continue };
         let modified = about.modified()?;
         let ends_in = |end: &str| path.to_str().is_some_and(|path| path.ends_with(end));
@@ -86,7 +85,7 @@ fn files(directory: &Path) -> io::Result<Vec<CacheFile>> {
             files.push(CacheFile { modified, bytes: about.len(), path });
         } else if about.is_file()
             && ends_in(&format!(".{UNFINISHED}"))
-            && modified.elapsed().is_ok_and(|age| age > LEFT)
+            && modified.elapsed().is_ok_and(|age| age > ABANDONED_AFTER)
         {
             let _ = fs::remove_file(&path);
         }
@@ -99,18 +98,18 @@ fn is_in_use(path: &Path) -> io::Result<bool> {
     Ok(lock(path)?.is_some_and(|locked| locked.is_none()))
 }
 
-/// Removes a file unless it is in use. Returns `true` if it is gone.
+/// Removes a file unless it is in use. Returns `true` if the file no longer exists.
 fn remove_unused(path: &Path) -> io::Result<bool> {
     match lock(path)? {
         None => Ok(true),
         Some(None) => Ok(false),
-        // Removed under the lock, so that no program takes it into use meanwhile.
+        // Removed under the lock, so that no process marks it as in use meanwhile.
         Some(Some(_locked)) => fs::remove_file(path).map(|()| true),
     }
 }
 
-/// Locks a file that is not in use. Returns `None` if it is gone, and `Some(None)` if it
-/// is in use.
+/// Locks a file that is not in use. Returns `None` if it does not exist, and `Some(None)` if
+/// it is in use.
 fn lock(path: &Path) -> io::Result<Option<Option<File>>> {
     let opened = File::options().read(true).custom_flags(libc::O_NOFOLLOW).open(path);
     let file = match opened {
@@ -121,7 +120,7 @@ fn lock(path: &Path) -> io::Result<Option<Option<File>>> {
     match file.try_lock() {
         Ok(()) => Ok(Some(Some(file))),
         Err(TryLockError::WouldBlock) => Ok(Some(None)),
-        // No locks here: no program can say that it uses the file.
+        // Without locks, no process can mark the file as in use.
         Err(TryLockError::Error(_)) => Ok(Some(Some(file))),
     }
 }
@@ -130,7 +129,7 @@ fn lock(path: &Path) -> io::Result<Option<Option<File>>> {
 mod tests {
     use super::*;
 
-    /// Creates a file that was used so many hours ago.
+    /// Creates a file that was last used this many hours ago.
     fn file(directory: &Path, name: &str, bytes: usize, hours: u64) -> PathBuf {
         let path = directory.join(name);
         fs::write(&path, vec![0; bytes]).unwrap();
@@ -140,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn files_in_use_and_some_of_the_newest_others_stay() {
+    fn files_in_use_and_the_newest_unused_files_stay() {
         let directory = tempfile::tempdir().unwrap();
         let at = directory.path();
         let old = file(at, "a.compiled", 10, 9);
@@ -148,7 +147,7 @@ mod tests {
         let kept = file(at, "c.compiled", 10, 7);
         let newest = file(at, "d.compiled", 10, 6);
         let foreign = file(at, "notes.txt", 10, 99);
-        let left = file(at, "e.1.tmp", 10, 5);
+        let abandoned = file(at, "e.1.tmp", 10, 5);
         let being_written = file(at, "f.1.tmp", 10, 0);
         let in_use = InUse::new(File::open(&old).unwrap());
         let clone = in_use.clone();
@@ -157,7 +156,7 @@ mod tests {
         assert_eq!(limit_unused(at, 2).unwrap(), 1);
 
         assert!(old.exists() && !gone.exists() && kept.exists() && newest.exists());
-        assert!(foreign.exists() && !left.exists() && being_written.exists());
+        assert!(foreign.exists() && !abandoned.exists() && being_written.exists());
 
         drop(clone);
         assert_eq!(limit_unused(at, 1).unwrap(), 2);
@@ -165,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn past_its_bytes_the_cache_drops_the_oldest_file_that_is_not_in_use() {
+    fn above_its_size_limit_the_cache_removes_the_oldest_unused_file() {
         let directory = tempfile::tempdir().unwrap();
         let at = directory.path();
         let old = file(at, "a.compiled", 10, 9);

@@ -64,7 +64,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
     #[test]
-    fn a_guest_sees_the_sizes_that_it_would_have_seen(
+    fn a_guest_sees_the_same_sizes_with_and_without_headroom(
         initial in 0_u64..4,
         more in prop::option::of(0_u64..24),
         growths in growths(),
