@@ -62,13 +62,13 @@ bool settings_read(settings_t *settings, buffer_t *reason) {
     behaviour_list_tuple2_string_string_t entries;
     device_behaviour_config_entries(&entries);
     for (size_t i = 0; i < entries.len; i++) {
-        why->len = 0;
+        reason->len = 0;
         buffer_add(reason, text("configuration: "));
         if (!read_one(settings, of(entries.ptr[i].f0), of(entries.ptr[i].f1), reason)) {
             return false;
         }
     }
-    why->len = 0;
+    reason->len = 0;
     buffer_add(reason, text("configuration: report: "));
     buffer_t patch = {0};
     return settings_patch(settings, text("now"), &patch, reason);
