@@ -125,6 +125,67 @@ fn the_page_lists_the_keys_of_behaviour_toml() {
     );
 }
 
+/// The objects of a case: the JSON pointer into the schema, and a document with the key
+/// `not-a-key` in that object.
+const CASE_OBJECTS: [(&str, &str); 9] = [
+    ("", r#"{"not-a-key": 0}"#),
+    ("/properties/twin", r#"{"twin": {"not-a-key": 0}}"#),
+    ("/properties/limits", r#"{"limits": {"not-a-key": 0}}"#),
+    ("/$defs/step", r#"{"steps": [{"not-a-key": 0}]}"#),
+    ("/$defs/expect", r#"{"steps": [{"expect": {"not-a-key": 0}}]}"#),
+    ("/$defs/message", r#"{"expect": {"telemetry": [{"not-a-key": 0}]}}"#),
+    ("/$defs/job", r#"{"expect": {"jobs": [{"not-a-key": 0}]}}"#),
+    ("/$defs/run", r#"{"expect": {"ran": [{"not-a-key": 0}]}}"#),
+    ("/$defs/reboot", r#"{"expect": {"reboot": {"not-a-key": 0}}}"#),
+];
+
+/// Returns the error of a case file with this text, if there is one.
+fn case_error(text: &str) -> Option<String> {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("a.json"), text).unwrap();
+    behaviour::cases::find(folder.path()).unwrap().remove(0).case.err()
+}
+
+fn case_schema() -> Value {
+    serde_json::from_str(&page("schemas/case.schema.json")).unwrap()
+}
+
+#[test]
+fn the_schema_of_cases_has_exactly_the_keys_of_the_parser() {
+    let schema = case_schema();
+    for (pointer, text) in CASE_OBJECTS {
+        let error = case_error(text).unwrap_or_else(|| panic!("{text} is accepted"));
+        let (_, known) = error.split_once(", expected ").unwrap_or_else(|| panic!("{error}"));
+        let known: BTreeSet<&str> = known.split('`').skip(1).step_by(2).collect();
+        let described = schema.pointer(pointer).unwrap()["properties"].as_object().unwrap();
+        let described: BTreeSet<&str> = described.keys().map(String::as_str).collect();
+        assert_eq!(described, known, "{text}");
+        assert_eq!(schema.pointer(pointer).unwrap()["additionalProperties"], false, "{pointer}");
+    }
+}
+
+#[test]
+fn the_parser_accepts_exactly_the_words_of_the_schema_of_cases() {
+    let schema = case_schema();
+    for (pointer, before, after) in [
+        ("/properties/boot_outcome", r#"{"job": "j", "boot_outcome": "#, "}"),
+        ("/$defs/step/properties/restart", r#"{"steps": [{"restart": "#, "}]}"),
+        ("/properties/capabilities/items", r#"{"method": "m", "capabilities": ["#, "]}"),
+        (
+            "/$defs/line/properties/level",
+            r#"{"method": "m", "expect": {"log": [{"level": "#,
+            "}]}}",
+        ),
+    ] {
+        for word in schema.pointer(pointer).unwrap()["enum"].as_array().unwrap() {
+            let text = format!("{before}{word}{after}");
+            assert_eq!(case_error(&text), None, "{text}");
+        }
+        let text = format!(r#"{before}"not-a-word"{after}"#);
+        assert!(case_error(&text).is_some(), "{text} is accepted");
+    }
+}
+
 /// The files of the contract in the order of the page: the world, the types, the imports and
 /// the exports.
 const CONTRACT: [&str; 15] = [

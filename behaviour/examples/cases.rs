@@ -21,8 +21,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     let (_, compiled) = desk::compile(&engine, component)?;
     for cases::CaseFile { name, case } in cases::find(folder.as_ref())? {
         let verdict = case?.run(&engine, &desk::name(component), &compiled)?;
-        println!("{name}: {}", if verdict.differences.is_empty() { "passed" } else { "failed" });
-        for difference in &verdict.differences {
+        println!("{name}: {}", if verdict.passed() { "passed" } else { "failed" });
+        for difference in verdict.differences() {
             println!("  {difference}");
         }
     }

@@ -1,13 +1,17 @@
 //! Test cases of a plugin, one JSON file each.
 //!
-//! A file describes the state before a call, the call, and the expected outcome. The file's
-//! stem is the name of the case. Every key of `expect` is optional. An unknown key is an
-//! error, because a misspelt key would test nothing. Each case runs in its own sandbox and
-//! in virtual time, so that times are exact; see [`Desk`].
+//! A file describes the state before a call, the call, and the expected outcome, or several
+//! steps, each with its own expected outcome. The file's stem is the name of the case. Every
+//! key of `expect` is optional. An unknown key is an error, because a misspelt key would test
+//! nothing. Each case runs on its own simulated device and in virtual time, so that times are
+//! exact; see [`Desk`].
 
 mod compare;
 mod expect;
 mod log_diff;
+mod pattern;
+mod step;
+mod verdict;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -15,24 +19,30 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use jiff::Timestamp;
 use plugin::{BootOutcome, Capability, Compiled, Engine, Limits, PluginSettings};
 use program::text;
 use protocol::id::MethodName;
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
-use crate::desk::{Desk, ExportCall, Outcome};
+use crate::desk::{Desk, StateValue};
 pub use compare::Difference;
 pub use expect::Expect;
 pub use log_diff::{LogDiff, Side};
+use step::CallKeys;
+pub use step::{RestartKind, Step};
+pub use verdict::{StepVerdict, Verdict};
 
 /// A test case, as parsed from its file.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Case {
-    /// The method to call. Exactly one of `method`, `job`, `changed` and `start` must be
-    /// present.
+    /// A text for readers.
+    pub description: Option<String>,
+    /// The method to call. Exactly one of `method`, `job`, `changed`, `start` and `steps` must
+    /// be present.
     pub method: Option<MethodName>,
     /// The job to run.
     pub job: Option<String>,
@@ -61,9 +71,12 @@ pub struct Case {
     /// The twin before the call.
     #[serde(default)]
     pub twin: InitialTwin,
-    /// The plugin's state before the call: keys and their values as strings.
+    /// The plugin's state before the call.
     #[serde(default)]
-    pub state: BTreeMap<String, String>,
+    pub state: BTreeMap<String, StateValue>,
+    /// The start of virtual time; [`EPOCH`](crate::desk::EPOCH) by default.
+    #[serde(default, deserialize_with = "timestamp")]
+    pub time: Option<Timestamp>,
     /// `true` if the device is not connected to the hub.
     #[serde(default)]
     pub offline: bool,
@@ -73,6 +86,8 @@ pub struct Case {
     /// The expected outcome.
     #[serde(default)]
     pub expect: Expect,
+    /// The steps of a case with more than one call.
+    pub steps: Option<Vec<Step>>,
 }
 
 /// The outcome of the boot that a job waited for, named as in `jobs.wit`.
@@ -109,6 +124,10 @@ pub struct InitialTwin {
     /// The reported properties.
     #[serde(default)]
     pub reported: Map<String, Value>,
+    /// The version of the desired properties; 1 by default.
+    pub desired_version: Option<u64>,
+    /// The version of the reported properties; 1 by default.
+    pub reported_version: Option<u64>,
 }
 
 /// A case file, found by [`find`].
@@ -118,16 +137,6 @@ pub struct CaseFile {
     pub name: String,
     /// The case, or a one-line message about the first error in the file.
     pub case: Result<Case, String>,
-}
-
-/// The result of running a case.
-pub struct Verdict {
-    /// The differences from the expectations; empty if the case passed.
-    pub differences: Vec<Difference>,
-    /// The outcome of the call.
-    pub outcome: Outcome,
-    /// The peak linear memory of the call and its jobs, in bytes.
-    pub memory_bytes: usize,
 }
 
 /// Returns the cases in `folder`, sorted by file name. Hidden files are skipped.
@@ -158,10 +167,7 @@ pub fn find(folder: &Path) -> io::Result<Vec<CaseFile>> {
 fn read(file: &Path) -> Result<Case, String> {
     let text = text::read(file).map_err(|error| error.to_string())?;
     let case: Case = parse(&text)?;
-    case.desk().map(drop)?;
-    case.settings()?;
-    case.export_call()?;
-    case.expect.check()?;
+    case.check()?;
     Ok(case)
 }
 
@@ -180,7 +186,7 @@ fn parse(text: &str) -> Result<Case, String> {
 }
 
 impl Case {
-    /// Runs the case.
+    /// Runs the case up to the first step that fails.
     ///
     /// # Errors
     ///
@@ -195,59 +201,74 @@ impl Case {
         let plugin = engine
             .plugin(name, component, self.settings()?)
             .map_err(|error| program::chain(&error).to_string())?;
-        let outcome = self.desk()?.call(&plugin, &self.export_call()?);
+        let desk = self.desk()?;
+        let mut ran = Vec::new();
+        if let Some(steps) = &self.steps {
+            let mut session = desk.session(&plugin);
+            for (index, step) in steps.iter().enumerate() {
+                let outcome =
+                    step.run(&mut session).map_err(|why| format!("steps[{index}].{why}"))?;
+                let differences = step.expect.compare(&outcome);
+                let failed = !differences.is_empty();
+                ran.push(StepVerdict { title: step.title(), differences, outcome });
+                if failed {
+                    break;
+                }
+            }
+        } else {
+            let outcome = desk.call(&plugin, &CallKeys::of_case(self).export_call()?);
+            let differences = self.expect.compare(&outcome);
+            ran.push(StepVerdict { title: String::new(), differences, outcome });
+        }
         Ok(Verdict {
-            differences: self.expect.compare(&outcome),
-            outcome,
+            steps: ran,
+            step_count: self.steps.as_ref().map(Vec::len),
             memory_bytes: plugin.peak_memory_bytes(),
         })
     }
 
+    /// Checks the rules that the types do not enforce.
+    fn check(&self) -> Result<(), String> {
+        let mut desk = self.desk()?;
+        self.settings()?;
+        let Some(steps) = &self.steps else {
+            CallKeys::of_case(self).export_call()?;
+            return self.expect.check();
+        };
+        if !CallKeys::of_case(self).is_empty() || self.run_jobs || !self.expect.is_empty() {
+            return Err(
+                "a case with `steps` has its calls, jobs and expectations in them".to_owned()
+            );
+        }
+        if steps.is_empty() {
+            return Err("steps: there is none".to_owned());
+        }
+        for (index, step) in steps.iter().enumerate() {
+            step.check().map_err(|why| format!("steps[{index}]: {why}"))?;
+            if let Some(patch) = &step.changed {
+                desk = desk
+                    .with_change(patch)
+                    .map_err(|error| format!("steps[{index}].changed: {error}"))?;
+            }
+        }
+        Ok(())
+    }
+
     /// Returns the device that the case describes. An error message names the key.
     fn desk(&self) -> Result<Desk, String> {
-        let InitialTwin { desired, reported } = &self.twin;
+        let InitialTwin { desired, reported, desired_version, reported_version } = &self.twin;
         let mut desk = Desk::default()
-            .with_twin(desired.clone(), reported.clone())
-            .map_err(|error| format!("twin: {error}"))?;
+            .with_twin(Some(desired.clone()), Some(reported.clone()))
+            .map_err(|error| format!("twin: {error}"))?
+            .with_versions(desired_version.unwrap_or(1), reported_version.unwrap_or(1));
         if let Some(patch) = &self.changed {
             desk = desk.with_change(patch).map_err(|error| format!("changed: {error}"))?;
         }
         desk.offline = self.offline;
         desk.run_jobs = self.run_jobs;
-        desk.state =
-            self.state.iter().map(|(key, text)| (key.clone(), text.clone().into_bytes())).collect();
+        desk.epoch = self.time.unwrap_or(desk.epoch);
+        desk.state = self.state.iter().map(|(key, value)| (key.clone(), value.0.clone())).collect();
         Ok(desk)
-    }
-
-    /// Returns the call that the case makes.
-    fn export_call(&self) -> Result<ExportCall<'_>, String> {
-        let payload = self.payload.as_ref().map_or("null", |payload| payload.get());
-        let no_job = self.attempt.is_none() && self.boot_outcome.is_none();
-        match (&self.method, &self.job, &self.changed, &self.start) {
-            (Some(name), None, None, None) if no_job => {
-                Ok(ExportCall::Method { name: name.as_str(), payload })
-            }
-            (None, Some(name), None, None) => Ok(ExportCall::Job {
-                name,
-                payload,
-                attempt: self.attempt.unwrap_or(1),
-                boot_outcome: self.boot_outcome.unwrap_or(Boot::NotWaitedFor).into(),
-            }),
-            (None, None, Some(patch), None) if no_job && self.payload.is_none() => {
-                Ok(ExportCall::Changed { patch })
-            }
-            (None, None, None, Some(previous)) if no_job && self.payload.is_none() => {
-                Ok(ExportCall::Start { previous_version: previous.as_deref() })
-            }
-            (Some(_), None, None, None) => {
-                Err("`attempt` and `boot_outcome` need `job`".to_owned())
-            }
-            (None, None, Some(_), None) | (None, None, None, Some(_)) => {
-                Err("`payload`, `attempt` and `boot_outcome` do not apply to `changed` and `start`"
-                    .to_owned())
-            }
-            _ => Err("expected exactly one of `method`, `job`, `changed` and `start`".to_owned()),
-        }
     }
 
     fn settings(&self) -> Result<PluginSettings, String> {
@@ -280,6 +301,10 @@ impl From<Boot> for BootOutcome {
             Boot::Expired => BootOutcome::Expired,
         }
     }
+}
+
+fn timestamp<'de, D: Deserializer<'de>>(json: D) -> Result<Option<Timestamp>, D::Error> {
+    String::deserialize(json)?.parse().map(Some).map_err(serde::de::Error::custom)
 }
 
 /// Converts a setting to the string that the interface `config` passes to the plugin.

@@ -24,7 +24,7 @@ pub(crate) enum Command {
     New(new::New),
     Setup(setup::Setup),
     Build(build::Build),
-    Call(call::Call),
+    Call(Box<call::Call>),
     Check(check::Check),
     Test(test::Test),
     Watch(watch::Watch),

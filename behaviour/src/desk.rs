@@ -3,7 +3,8 @@
 //!
 //! A [`Desk`] holds the state before a call: the twin, the plugin's state, the kind of
 //! time, and the state of the connection to the hub. Every [`Desk::call`] starts from this state, in
-//! a fresh sandbox, and returns an [`Outcome`].
+//! a fresh sandbox, and returns an [`Outcome`]. A [`Session`] makes several calls on one
+//! device, which keeps its twin, state and jobs between them.
 //!
 //! Time is virtual by default. It starts at [`EPOCH`] and advances only while the plugin
 //! waits. A wait of five minutes takes no real time, and times are exact to the
@@ -11,35 +12,34 @@
 //! time, as on a device.
 
 mod clock;
+mod device;
 mod export_call;
+mod image;
 mod jobs;
 mod load;
 mod network;
 mod power;
 mod record;
+mod session;
 mod state;
 mod twin;
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use plugin::{Answer, BootOutcome, Call, Clock, Lent, Plugin, SystemClock};
+use jiff::Timestamp;
+use plugin::{Answer, Plugin};
 use protocol::twin::{PatchError, Section, Stamp};
 use serde_json::{Map, Value};
 
-use clock::VirtualClock;
 pub use export_call::{CallFailure, ExportCall};
-use jobs::Jobs;
+pub use image::{Image, InvalidImage, PendingJobImage, StateValue, TwinImage};
 pub use load::{DeskError, compile, engine, load, name};
-use network::NoNetwork;
-use power::SimulatedPower;
-use record::Record;
 pub(crate) use record::object;
 pub use record::{Action, Event};
 pub use record::{milliseconds, text};
-use state::State;
+pub use session::{Restart, Session};
 pub use state::StateEntries;
-use twin::Twin;
 
 /// The start of virtual time, in RFC 3339.
 pub const EPOCH: &str = "2026-01-01T00:00:00.000Z";
@@ -65,6 +65,8 @@ pub enum Time {
 pub struct Desk {
     /// The kind of time in which calls run.
     pub time: Time,
+    /// The time at which virtual time starts: [`EPOCH`] by default.
+    pub epoch: Timestamp,
     /// `true` if the device is not connected to the hub.
     pub offline: bool,
     /// The plugin's state before the call.
@@ -75,6 +77,10 @@ pub struct Desk {
     pub observer: Option<Observer>,
     desired: Section,
     reported: Section,
+    /// The jobs that are pending before the call.
+    pending: Vec<PendingJobImage>,
+    /// The number of jobs that were scheduled before the call.
+    scheduled: u32,
 }
 
 /// The outcome of a call.
@@ -97,32 +103,44 @@ impl Default for Desk {
     fn default() -> Desk {
         Desk {
             time: Time::default(),
+            epoch: EPOCH.parse().expect("the constant is RFC 3339"),
             offline: false,
             state: StateEntries::new(),
             run_jobs: false,
             observer: None,
             desired: Section::new(Stamp::TimeAndVersion, EPOCH),
             reported: Section::new(Stamp::Time, EPOCH),
+            pending: Vec::new(),
+            scheduled: 0,
         }
     }
 }
 
 impl Desk {
-    /// Sets the twin.
+    /// Replaces the halves of the twin that are `Some`. Their version is 1.
     ///
     /// # Errors
     ///
     /// Returns an error if the desired or the reported properties break the rules of IoT Hub.
     pub fn with_twin(
         mut self,
-        desired: Map<String, Value>,
-        reported: Map<String, Value>,
+        desired: Option<Map<String, Value>>,
+        reported: Option<Map<String, Value>>,
     ) -> Result<Desk, PatchError> {
         for (half, body) in [(&mut self.desired, desired), (&mut self.reported, reported)] {
-            half.replace(body, EPOCH)?;
-            half.version = 1;
+            if let Some(body) = body {
+                half.replace(body, EPOCH)?;
+                half.version = 1;
+            }
         }
         Ok(self)
+    }
+
+    /// Sets the versions of the twin.
+    #[must_use]
+    pub fn with_versions(mut self, desired: u64, reported: u64) -> Desk {
+        (self.desired.version, self.reported.version) = (desired, reported);
+        self
     }
 
     /// Applies a patch to the desired properties.
@@ -138,74 +156,26 @@ impl Desk {
     /// Calls an export of a plugin. Blocks until the call has ended and, if
     /// [`run_jobs`](Desk::run_jobs) is set, its jobs have ended too.
     pub fn call(&self, plugin: &Plugin, export_call: &ExportCall<'_>) -> Outcome {
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .start_paused(self.time == Time::Virtual)
-            .build()
-            .expect("a current-thread runtime needs only two file descriptors");
-        runtime.block_on(self.call_in_time(plugin, export_call))
+        self.call_and_save(plugin, export_call).0
     }
 
-    async fn call_in_time(&self, plugin: &Plugin, export_call: &ExportCall<'_>) -> Outcome {
-        let wall = Instant::now();
-        let device = Device::new(self);
-        let call = Call {
-            id: "call-1".into(),
-            method: export_call.name(),
-            payload: "null",
-            lent: Arc::clone(&device.lent),
-            attempt: 1,
-            boot_outcome: BootOutcome::NotWaitedFor,
-        };
-        let answer = export_call.run(plugin, call, self.desired.version).await;
-        let (took, real_time) = (device.record.now(), wall.elapsed());
+    /// Makes a call like [`call`](Desk::call), and returns the durable part of the device
+    /// after it.
+    pub fn call_and_save(&self, plugin: &Plugin, export_call: &ExportCall<'_>) -> (Outcome, Image) {
+        let mut session = self.session(plugin);
+        let mut outcome = session.call(export_call);
         if self.run_jobs {
-            device.jobs.run(plugin, &device.lent, &device.power).await;
+            session.run_jobs(&mut outcome);
         }
-        Outcome {
-            answer,
-            took,
-            real_time,
-            events: device.record.take(),
-            reported: device.twin.reported_body(),
-            state: device.state.all(),
-        }
+        (outcome, session.image())
     }
-}
 
-/// The simulated device that serves one call.
-struct Device {
-    record: Arc<Record>,
-    twin: Arc<Twin>,
-    state: Arc<State>,
-    jobs: Arc<Jobs>,
-    power: Arc<SimulatedPower>,
-    lent: Arc<Lent>,
-}
-
-impl Device {
-    /// Creates a device whose time starts now and follows the current runtime's clock.
-    fn new(desk: &Desk) -> Device {
-        let record = Arc::new(Record::new(desk.observer.clone()));
-        let twin = Arc::new(Twin::new(desk, Arc::clone(&record)));
-        let state = Arc::new(State::new(desk.state.clone(), Arc::clone(&record)));
-        let jobs = Arc::new(Jobs::new(Arc::clone(&record)));
-        let power = Arc::new(SimulatedPower::new(Arc::clone(&record)));
-        let clock: Arc<dyn Clock> = match desk.time {
-            Time::Virtual => Arc::new(VirtualClock::new()),
-            Time::Real => Arc::new(SystemClock),
-        };
-        let lent = Arc::new(Lent {
-            device_id: DEVICE.into(),
-            clock,
-            log: Arc::clone(&record) as _,
-            twin: Arc::clone(&twin) as _,
-            telemetry: Arc::clone(&record) as _,
-            state: Arc::clone(&state) as _,
-            jobs: Arc::clone(&jobs) as _,
-            power: Arc::clone(&power) as _,
-            http: Arc::new(NoNetwork),
-        });
-        Device { record, twin, state, jobs, power, lent }
+    /// Returns a sequence of calls on one device, which begins in this state.
+    ///
+    /// # Panics
+    ///
+    /// Panics if the process has no file descriptors left.
+    pub fn session<'a>(&self, plugin: &'a Plugin) -> Session<'a> {
+        Session::new(self, plugin)
     }
 }

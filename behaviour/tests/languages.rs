@@ -101,7 +101,7 @@ fn expect_cases(component: &Path, folder: &Path) {
     assert!(found.len() >= 3, "no cases in {}", folder.display());
     for cases::CaseFile { name, case } in found {
         let verdict = case.and_then(|case| case.run(&engine, "plugin", &compiled)).unwrap();
-        let differences: Vec<_> = verdict.differences.iter().map(ToString::to_string).collect();
+        let differences: Vec<_> = verdict.differences().map(ToString::to_string).collect();
         assert!(differences.is_empty(), "{name}:\n{}", differences.join("\n"));
     }
 }
@@ -240,8 +240,8 @@ fn expect_case(component: &Path, case: Value) {
     let engine = engine(0).unwrap();
     let (_, compiled) = compile(&engine, component).unwrap();
     let case: cases::Case = serde_json::from_value(case).unwrap();
-    let differences = case.run(&engine, "script", &compiled).unwrap().differences;
-    let differences: Vec<_> = differences.iter().map(ToString::to_string).collect();
+    let verdict = case.run(&engine, "script", &compiled).unwrap();
+    let differences: Vec<_> = verdict.differences().map(ToString::to_string).collect();
     assert!(differences.is_empty(), "{}", differences.join("\n"));
 }
 

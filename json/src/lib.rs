@@ -26,6 +26,7 @@
 //! * `check`: validation without building a value.
 //! * `layout`: removal and insertion of white space between tokens.
 //! * `numbers`: integers that a parsed value would change.
+//! * [`placeholder`]: placeholders in the expected values of a test case.
 //! * `readable`: escaping of untrusted text for logs, answers and terminals.
 //!
 //! The crate depends on no other crate of the workspace.
@@ -43,6 +44,7 @@ use serde_json::value::RawValue;
 mod check;
 mod layout;
 mod numbers;
+pub mod placeholder;
 mod readable;
 
 pub use check::check;

@@ -1,11 +1,14 @@
 //! Comparison of JSON values, with a path for each difference.
 
+use std::collections::BTreeSet;
 use std::fmt;
 
+use json::placeholder::unescape;
 use serde::Serialize;
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::LogDiff;
+use super::pattern::{Pattern, REST};
 
 /// A difference between an expectation and the outcome.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -55,45 +58,105 @@ fn preview(value: &Option<Value>) -> String {
     format!("{start}… ({} bytes)", text.len())
 }
 
-/// Compares two values and adds a difference for each path at which they differ.
+/// Compares a value with an expected one, which can contain placeholders. Adds a difference for
+/// each path at which they differ.
 pub(super) fn compare(at: &str, expected: &Value, found: &Value, into: &mut Vec<Difference>) {
     match (expected, found) {
         (Value::Object(expected), Value::Object(found)) => {
-            for (key, value) in expected {
-                match found.get(key) {
-                    Some(found) => compare(&below(at, key), value, found, into),
-                    None => into.push(difference(&below(at, key), Some(value), None)),
-                }
-            }
-            for (key, value) in found.iter().filter(|(key, _)| !expected.contains_key(*key)) {
-                into.push(difference(&below(at, key), None, Some(value)));
-            }
+            compare_objects(at, expected, found, into);
         }
-        (Value::Array(expected), Value::Array(found)) => {
-            for index in 0..expected.len().max(found.len()) {
-                let at = format!("{at}[{index}]");
-                match (expected.get(index), found.get(index)) {
-                    (Some(expected), Some(found)) => compare(&at, expected, found, into),
-                    (expected, found) => into.push(difference(&at, expected, found)),
-                }
-            }
-        }
+        (Value::Array(expected), Value::Array(found)) => compare_arrays(at, expected, found, into),
         _ if is_same(expected, found) => {}
         _ => into.push(difference(at, Some(expected), Some(found))),
     }
+}
+
+/// Compares two objects. The key `...` stands for all other members.
+fn compare_objects(
+    at: &str,
+    expected: &Map<String, Value>,
+    found: &Map<String, Value>,
+    into: &mut Vec<Difference>,
+) {
+    let mut named = BTreeSet::new();
+    for (key, value) in expected.iter().filter(|(key, _)| *key != REST) {
+        let key = unescape(key);
+        named.insert(key);
+        match found.get(key) {
+            Some(found) => compare(&below(at, key), value, found, into),
+            None => into.push(difference(&below(at, key), Some(value), None)),
+        }
+    }
+    for (key, value) in found.iter().filter(|(key, _)| !named.contains(key.as_str())) {
+        match expected.get(REST) {
+            Some(other) => compare(&below(at, key), other, value, into),
+            None => into.push(difference(&below(at, key), None, Some(value))),
+        }
+    }
+}
+
+/// Compares two arrays. The element `...` stands for any number of elements. The elements
+/// before the first and after the last one are compared by position.
+fn compare_arrays(at: &str, expected: &[Value], found: &[Value], into: &mut Vec<Difference>) {
+    let is_gap = |item: &Value| item == REST;
+    let gaps = (expected.iter().position(is_gap), expected.iter().rposition(is_gap));
+    let (Some(first), Some(last)) = gaps else {
+        for index in 0..expected.len().max(found.len()) {
+            compare_items(&format!("{at}[{index}]"), expected.get(index), found.get(index), into);
+        }
+        return;
+    };
+    let tail = &expected[last + 1..];
+    let rest = found.len().saturating_sub(tail.len()).max(first.min(found.len()));
+    for index in 0..first {
+        compare_items(&format!("{at}[{index}]"), expected.get(index), found.get(index), into);
+    }
+    for (offset, expected) in tail.iter().enumerate() {
+        let index = rest + offset;
+        compare_items(&format!("{at}[{index}]"), Some(expected), found.get(index), into);
+    }
+    // Between two gaps, the listed elements must occur in this order. The first match of each
+    // leaves the most elements for the others.
+    let mut between = found.get(first..rest).unwrap_or_default().iter();
+    for expected in expected[first..last].iter().filter(|item| *item != REST) {
+        if !between.any(|found| matches(expected, found)) {
+            into.push(difference(&format!("{at}[...]"), Some(expected), None));
+            return;
+        }
+    }
+}
+
+fn compare_items(
+    at: &str,
+    expected: Option<&Value>,
+    found: Option<&Value>,
+    into: &mut Vec<Difference>,
+) {
+    match (expected, found) {
+        (Some(expected), Some(found)) => compare(at, expected, found, into),
+        (expected, found) => into.push(difference(at, expected, found)),
+    }
+}
+
+/// Returns `true` if a value matches an expected value.
+pub(super) fn matches(expected: &Value, found: &Value) -> bool {
+    let mut differences = Vec::new();
+    compare("", expected, found, &mut differences);
+    differences.is_empty()
 }
 
 pub(super) fn difference(at: &str, expected: Option<&Value>, found: Option<&Value>) -> Difference {
     Difference::Value { at: at.to_owned(), expected: expected.cloned(), found: found.cloned() }
 }
 
-/// Returns `true` if two values are equal. `1` equals `1.0`, since some languages have only
+/// Returns `true` if a value is equal to an expected one or matches its placeholder. `1` equals `1.0`, since some languages have only
 /// one number type.
 fn is_same(expected: &Value, found: &Value) -> bool {
     match (expected, found) {
         (Value::Number(one), Value::Number(other)) => {
             one == other || (one.is_f64() || other.is_f64()) && one.as_f64() == other.as_f64()
         }
+        (Value::String(expected), found) => Pattern::parse(expected).matches(found),
         _ => expected == found,
     }
 }
@@ -145,6 +208,55 @@ mod tests {
             &["answer[\"a b\"]: expected null, found 0"],
         );
         check(json!("1"), json!(1), &["answer: expected \"1\", found 1"]);
+    }
+
+    #[test]
+    fn placeholders_match_inside_of_objects_and_arrays() {
+        let expected = json!({"id": "$id", "at": "$time", "list": [{"n": "$number"}]});
+        let found = json!({"id": "job-1", "at": "2026-01-01T00:00:00Z", "list": [{"n": 1}]});
+        check(expected.clone(), found, &[]);
+        check(
+            expected,
+            json!({"id": "job 1", "at": "noon", "list": [{"n": "1"}]}),
+            &[
+                "answer.at: expected \"$time\", found \"noon\"",
+                "answer.id: expected \"$id\", found \"job 1\"",
+                "answer.list[0].n: expected \"$number\", found \"1\"",
+            ],
+        );
+    }
+
+    #[test]
+    fn three_dots_as_a_key_stand_for_the_other_members() {
+        check(json!({"a": 1, "...": "$any"}), json!({"a": 1, "b": [], "c": null}), &[]);
+        check(
+            json!({"a": 1, "...": "$number"}),
+            json!({"b": "2"}),
+            &["answer.a: expected 1, found nothing", "answer.b: expected \"$number\", found \"2\""],
+        );
+        check(json!({"$...": 1}), json!({"...": 1}), &[]);
+    }
+
+    #[test]
+    fn three_dots_as_an_element_stand_for_any_number_of_elements() {
+        for expected in [
+            json!(["..."]),
+            json!([1, "..."]),
+            json!(["...", 4]),
+            json!([1, "...", 4]),
+            json!(["...", 2, "...", 3, "..."]),
+            json!([1, 2, "...", 3, 4]),
+        ] {
+            check(expected, json!([1, 2, 3, 4]), &[]);
+        }
+        check(json!([1, "..."]), json!([]), &["answer[0]: expected 1, found nothing"]);
+        check(json!(["...", 4]), json!([4, 5]), &["answer[1]: expected 4, found 5"]);
+        check(json!([1, "...", 1]), json!([1]), &["answer[1]: expected 1, found nothing"]);
+        check(
+            json!(["...", 3, "...", 2, "..."]),
+            json!([1, 2, 3]),
+            &["answer[...]: expected 2, found nothing"],
+        );
     }
 
     #[test]

@@ -1,16 +1,22 @@
 //! The expectations of a case, and their comparison with the outcome of its call.
 
+use std::fmt;
+use std::marker::PhantomData;
+
 use protocol::twin::merge_patches;
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{self, MapAccess, Unexpected, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value, json};
 
 use super::compare::{Difference, compare, difference};
 use super::log_diff;
+use super::pattern::REST;
 use crate::desk::{Action, Outcome, milliseconds, object, text};
 
 /// The keys of [`Expect`], in the order in which differences are shown. The keys that the
 /// caller of a method sees come first.
-const KEYS: [&str; 11] = [
+const KEYS: [&str; 12] = [
     "status",
     "answer",
     "error",
@@ -21,6 +27,7 @@ const KEYS: [&str; 11] = [
     "telemetry",
     "state",
     "jobs",
+    "ran",
     "reboot",
 ];
 
@@ -54,16 +61,56 @@ pub struct Expect {
     pub took_ms: Option<u64>,
     /// The sent messages.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub telemetry: Option<Vec<Message>>,
+    pub telemetry: Option<Vec<Listed<Message>>>,
     /// The plugin's state after the call and its jobs: keys and their values as strings.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub state: Option<Map<String, Value>>,
     /// The scheduled jobs.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub jobs: Option<Vec<Job>>,
+    pub jobs: Option<Vec<Listed<Job>>>,
+    /// The runs of jobs.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ran: Option<Vec<Listed<Run>>>,
     /// The requested reboot; `null` for none.
     #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
     pub reboot: Option<Option<Reboot>>,
+}
+
+/// An item of a list, or the string `...`, which stands for any number of items.
+#[derive(Debug, Serialize)]
+#[serde(untagged)]
+pub enum Listed<T> {
+    /// The string `...`.
+    Rest(&'static str),
+    /// An item.
+    Item(T),
+}
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Listed<T> {
+    fn deserialize<D: Deserializer<'de>>(json: D) -> Result<Listed<T>, D::Error> {
+        struct ListedVisitor<T>(PhantomData<T>);
+
+        impl<'de, T: Deserialize<'de>> Visitor<'de> for ListedVisitor<T> {
+            type Value = Listed<T>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object or \"...\"")
+            }
+
+            fn visit_str<E: de::Error>(self, text: &str) -> Result<Listed<T>, E> {
+                match text {
+                    REST => Ok(Listed::Rest(REST)),
+                    _ => Err(E::invalid_value(Unexpected::Str(text), &self)),
+                }
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Listed<T>, A::Error> {
+                T::deserialize(MapAccessDeserializer::new(map)).map(Listed::Item)
+            }
+        }
+
+        json.deserialize_any(ListedVisitor(PhantomData))
+    }
 }
 
 /// A sent message.
@@ -85,6 +132,9 @@ pub struct Message {
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Job {
+    /// The job's id: `job-1` for the first job of a case.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub id: Option<String>,
     /// The job's name.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
@@ -95,9 +145,27 @@ pub struct Job {
     /// within 60000 ms`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub when: Option<String>,
-    /// The outcome of each run: `done`, `again in 1000 ms` and so on.
+    /// The outcome of each run in the same step: `done`, `again in 1000 ms` and so on.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub outcomes: Option<Vec<String>>,
+}
+
+/// A run of a job.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Run {
+    /// The job's id.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub id: Option<String>,
+    /// The job's name.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// The number of the run, from 1.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub run: Option<u32>,
+    /// The outcome: `done`, `again in 1000 ms` and so on.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub outcome: Option<String>,
 }
 
 /// A requested reboot.
@@ -120,6 +188,11 @@ pub(super) fn present<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
 }
 
 impl Expect {
+    /// Returns `true` if nothing is expected.
+    pub(super) fn is_empty(&self) -> bool {
+        json!(self) == json!({})
+    }
+
     /// Checks the rules that the types do not enforce.
     pub(super) fn check(&self) -> Result<(), String> {
         for (index, line) in self.log.iter().flatten().enumerate() {
@@ -145,8 +218,8 @@ impl Expect {
                     let lines = log_diff::compare(lines, &found.log);
                     differences.extend(lines.map(|lines| Difference::Log { at: "log", lines }));
                 }
-                ("telemetry" | "jobs" | "reboot", _, Some(found)) => {
-                    compare(key, expected, &only_expected_keys(expected, found), &mut differences);
+                ("telemetry" | "jobs" | "ran" | "reboot", _, Some(found)) => {
+                    compare(key, &in_part(expected), found, &mut differences);
                 }
                 (_, _, Some(found)) => compare(key, expected, found, &mut differences),
                 (_, _, None) => differences.push(difference(key, Some(expected), None)),
@@ -164,7 +237,8 @@ struct ActualValues {
 
 impl ActualValues {
     fn new(outcome: &Outcome) -> ActualValues {
-        let (mut log, mut telemetry, mut jobs) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut log, mut telemetry) = (Vec::new(), Vec::new());
+        let (mut jobs, mut runs) = (Vec::new(), Vec::new());
         let (mut reported, mut reboot) = (Map::new(), Value::Null);
         for event in &outcome.events {
             match &event.action {
@@ -183,9 +257,12 @@ impl ActualValues {
                         _ => None,
                     });
                     jobs.push(json!({
-                        "name": name, "payload": as_json(payload), "when": when,
+                        "id": id, "name": name, "payload": as_json(payload), "when": when,
                         "outcomes": outcomes.collect::<Vec<_>>(),
                     }));
+                }
+                Action::JobRan { id, name, run, outcome } => {
+                    runs.push(json!({"id": id, "name": name, "run": run, "outcome": outcome}));
                 }
                 Action::RebootAsked { delay_ms, reason } if reboot.is_null() => {
                     reboot = json!({"delay_ms": delay_ms, "reason": reason});
@@ -198,7 +275,7 @@ impl ActualValues {
         let took_ms = milliseconds(outcome.took);
         let mut value = json!({
             "reported": reported, "took_ms": took_ms, "telemetry": telemetry, "state": state,
-            "jobs": jobs, "reboot": reboot,
+            "jobs": jobs, "ran": runs, "reboot": reboot,
         });
         match &outcome.answer {
             Ok(Some(answer)) => {
@@ -223,21 +300,16 @@ fn as_json(text: &str) -> Value {
     serde_json::from_str(text).unwrap_or_else(|_| text.into())
 }
 
-/// Returns the found value without the keys that are not expected, since a case can
-/// describe a message, a job or a reboot in part.
-fn only_expected_keys(expected: &Value, found: &Value) -> Value {
-    match (expected, found) {
-        (Value::Object(expected), Value::Object(found)) => {
-            let common = found.iter().filter(|(key, _)| expected.contains_key(*key));
-            Value::Object(common.map(|(key, value)| (key.clone(), value.clone())).collect())
+/// Returns an expected value that allows other members, since a case can describe a message,
+/// a job or a reboot in part.
+fn in_part(expected: &Value) -> Value {
+    match expected {
+        Value::Object(members) => {
+            let mut members = members.clone();
+            members.insert(REST.to_owned(), "$any".into());
+            Value::Object(members)
         }
-        (Value::Array(expected), Value::Array(found)) => {
-            let items = found.iter().enumerate().map(|(index, found)| match expected.get(index) {
-                Some(expected) => only_expected_keys(expected, found),
-                None => found.clone(),
-            });
-            Value::Array(items.collect())
-        }
-        _ => found.clone(),
+        Value::Array(items) => items.iter().map(in_part).collect(),
+        other => other.clone(),
     }
 }

@@ -1,15 +1,16 @@
 //! Line-by-line comparison of a log with the expected log.
 //!
 //! An expected line is either a string, which is the message, or an object with some of
-//! `level`, `message` and `fields`. The string `...` matches any number of lines.
+//! `level`, `message` and `fields`. The string `...` matches any number of lines. A message
+//! or a value can be a placeholder.
 
 use std::fmt;
 
 use serde::Serialize;
 use serde_json::{Value, json};
 
-/// The string that matches any number of lines.
-const ANY: &str = "...";
+use super::compare::matches;
+use super::pattern::REST;
 
 /// The lines of a log and of the expected log, aligned with each other.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -47,12 +48,20 @@ impl fmt::Display for LogDiff {
 /// Checks that a value is a valid description of a line.
 pub(super) fn check(expected: &Value) -> Result<(), String> {
     const KEYS: [&str; 3] = ["level", "message", "fields"];
+    const LEVELS: [&str; 5] = ["trace", "debug", "info", "warn", "error"];
     match expected {
         Value::String(_) => Ok(()),
-        Value::Object(parts) => match parts.keys().find(|key| !KEYS.contains(&key.as_str())) {
-            Some(key) => Err(format!("`{key}` is none of {}", KEYS.join(", "))),
-            None => Ok(()),
-        },
+        Value::Object(parts) => {
+            if let Some(key) = parts.keys().find(|key| !KEYS.contains(&key.as_str())) {
+                return Err(format!("`{key}` is none of {}", KEYS.join(", ")));
+            }
+            match parts.get("level") {
+                Some(level) if !LEVELS.iter().any(|known| level == known) => {
+                    Err(format!("level: {level} is none of {}", LEVELS.join(", ")))
+                }
+                _ => Ok(()),
+            }
+        }
         other => Err(format!("{other} is neither a string nor an object")),
     }
 }
@@ -116,18 +125,18 @@ fn align(expected: &[Value], found: &[Value]) -> Vec<(Side, String)> {
 }
 
 fn is_any(expected: &Value) -> bool {
-    expected == ANY
+    expected == REST
 }
 
 /// Returns `true` if a found line matches an expected line.
 fn fits(expected: &Value, found: &Value) -> bool {
     match expected {
-        Value::String(message) => message != ANY && found["message"] == *message,
+        Value::String(message) => message != REST && matches(expected, &found["message"]),
         Value::Object(parts) => parts.iter().all(|(key, value)| match (key.as_str(), value) {
-            ("fields", Value::Object(fields)) => {
-                fields.iter().all(|(name, value)| found["fields"][name] == *value)
-            }
-            _ => found[key] == *value,
+            ("fields", Value::Object(fields)) => fields.iter().all(|(name, value)| {
+                found["fields"].get(name).is_some_and(|found| matches(value, found))
+            }),
+            _ => matches(value, &found[key]),
         }),
         _ => false,
     }

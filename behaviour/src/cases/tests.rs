@@ -11,7 +11,7 @@ fn run(guest: &str, case: Value) -> Vec<String> {
     let compiled = engine.compile(&fixtures::guest(guest), &Limits::default()).unwrap();
     let case = parse(&case.to_string()).unwrap();
     let verdict = case.run(&engine, "guest", &compiled).unwrap();
-    verdict.differences.iter().map(Difference::to_string).collect()
+    verdict.differences().map(Difference::to_string).collect()
 }
 
 #[track_caller]
@@ -37,7 +37,7 @@ fn an_invalid_case_is_reported_in_one_line_with_file_and_key() {
     check_invalid(
         r#"{"method": "open", "expect": {"statsu": 200}}"#,
         "expect.statsu: unknown field `statsu`, expected one of `status`, `answer`, `error`, \
-         `message`, `reported`, `log`, `took_ms`, `telemetry`, `state`, `jobs`, `reboot` \
+         `message`, `reported`, `log`, `took_ms`, `telemetry`, `state`, `jobs`, `ran`, `reboot` \
          at line 1 column 38",
     );
     check_invalid(
@@ -201,3 +201,5 @@ fn every_key_of_expect_is_compared() {
     let lines = run("sleeps.wat", json!({"method": "once", "expect": expect}));
     assert_eq!(lines.len(), keys, "{lines:?}");
 }
+
+mod steps;

@@ -1,5 +1,7 @@
 //! The command `behaviour call`.
 
+mod state_file;
+
 use std::collections::BTreeMap;
 use std::io::stderr;
 use std::path::{Path, PathBuf};
@@ -30,7 +32,11 @@ memory. Its actions are printed to standard error, one per line with the time si
 standard output. HTTP requests are refused.
 
 Time is virtual: it starts at 2026-01-01T00:00:00.000Z and advances only while the plugin waits. A plugin that computes without \
-waiting is stopped after its deadline in real time.";
+waiting is stopped after its deadline in real time.
+
+With --state-file, the plugin's state, the twin, the pending jobs and the time continue from the last call with the same file. \
+--desired and --reported replace a half of the twin, --state adds entries, and --run-jobs also runs the jobs of earlier calls. \
+The file is JSON and readable only by its owner.";
 
 const EXAMPLES: &str = "\
 Examples:
@@ -40,6 +46,7 @@ Examples:
   behaviour call greet.wasm greet @payload.json --desired '{\"language\": \"de\"}' --json
   behaviour call greet.wasm greet '\"world\"' 2>/dev/null | jq .hello
   behaviour call reboot.wasm --changed '{\"delay\": 5}'
+  behaviour call counter.wasm count --state-file counter.json
 
 Exit codes:
   0  the plugin answered with a status below 400, or completed the call
@@ -88,6 +95,10 @@ pub(crate) struct Call {
     /// An entry of the plugin's state before the call.
     #[arg(long, value_name = "KEY=TEXT", value_parser = values::pair)]
     state: Vec<(String, String)>,
+    /// Keep the device in FILE between calls: state, twin, pending jobs and time. A missing
+    /// file is created.
+    #[arg(long, value_name = "FILE", conflicts_with = "real_time")]
+    state_file: Option<PathBuf>,
     /// Grant a capability, as `capabilities` in host.toml does.
     #[arg(long, value_name = "NAME")]
     capability: Vec<Capability>,
@@ -121,22 +132,27 @@ impl Call {
         let plugin = self
             .load(&component)
             .map_err(|error| CommandError::from(error).with_kind(FailureKind::NotLoaded))?;
-        let outcome = desk.call(&plugin, &self.export_call());
+        let (outcome, image) = desk.call_and_save(&plugin, &self.export_call());
         let memory = plugin.peak_memory_bytes();
         if self.json {
             print_line(&Report::new(&outcome, memory).to_json());
         } else {
             print(&outcome, self.real_time, memory);
         }
+        if let Some(file) = &self.state_file {
+            state_file::write(file, &image)?;
+        }
         let succeeded =
             outcome.answer.is_ok_and(|answer| answer.is_none_or(|answer| answer.status < 400));
         Ok(if succeeded { ExitCode::SUCCESS } else { ExitCode::FAILURE })
     }
 
-    fn desk(&self) -> Result<Desk, protocol::twin::PatchError> {
-        let (desired, reported) = (self.desired.clone(), self.reported.clone());
-        let mut desk =
-            Desk::default().with_twin(desired.unwrap_or_default(), reported.unwrap_or_default())?;
+    fn desk(&self) -> Result<Desk, CommandError> {
+        let mut desk = Desk::default();
+        if let Some(file) = &self.state_file {
+            state_file::restore(file, &mut desk)?;
+        }
+        desk = desk.with_twin(self.desired.clone(), self.reported.clone())?;
         if let Some(patch) = &self.changed {
             desk = desk.with_change(patch)?;
         }
@@ -145,8 +161,8 @@ impl Call {
         }
         desk.offline = self.offline;
         desk.run_jobs = self.run_jobs;
-        desk.state =
-            self.state.iter().map(|(key, text)| (key.clone(), text.clone().into_bytes())).collect();
+        let entries = self.state.iter();
+        desk.state.extend(entries.map(|(key, text)| (key.clone(), text.clone().into_bytes())));
         if !self.json {
             let paint = Paint::on(&stderr());
             desk.observer =

@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 use behaviour::cases::{self, CaseFile, Difference, Verdict};
-use behaviour::desk::{DeskError, compile, engine, milliseconds, name};
+use behaviour::desk::{DeskError, Event, compile, engine, milliseconds, name};
 use plugin::{Compiled, Engine, Limits};
 use program::{Classify, Progress};
 use serde_json::{Value, json};
@@ -38,11 +38,13 @@ A case is a JSON file in the folder `cases`, and the file's stem is its name:
   }
 
 Only `method` is required. Instead of it, `job` (a name), `changed` (a change of the desired properties) or `start` (the \
-previous version, or null) call the optional exports. The state before the call is set by `state` (keys and strings), `offline` \
+previous version, or null) call the optional exports. `steps` is a list of such calls, each with its own `expect`; \
+`{\"after\": \"5s\"}` lets time pass and runs the due jobs, `{\"restart\": \"host\"}` restarts the host. The state before the call is set by `state` (keys and strings), `offline` \
 and `run_jobs` (true or false), `capabilities` (names) and `limits` (`deadline_ms`, `memory_bytes`). Every key of `expect` is \
 optional: `status`, `answer`, `error` and `message` (of a failed call), `reported` (all patches merged), `log` (a string is a \
 message, an object has some of level, message and fields, \"...\" matches any lines), `took_ms`, `telemetry`, `state`, `jobs`, \
-`reboot`. An unknown key is an error.";
+`ran`, `reboot`. In an expected value, \"$any\", \"$string\", \"$number\", \"$time\" and \"$id\" match any such value, and \"...\" \
+matches the elements, or with `\"...\": \"$any\"` the members, that are not listed. An unknown key is an error.";
 
 const EXAMPLES: &str = "\
 Examples:
@@ -218,7 +220,7 @@ impl CaseResult {
     }
 
     fn is_ok(&self) -> bool {
-        self.verdict.as_ref().is_ok_and(|verdict| verdict.differences.is_empty())
+        self.verdict.as_ref().is_ok_and(Verdict::passed)
     }
 
     fn print(&self) {
@@ -226,7 +228,7 @@ impl CaseResult {
         let verdict = match &self.verdict {
             Ok(verdict) if self.is_ok() => {
                 let memory = bytes(verdict.memory_bytes as u64);
-                let took = format!("{:.3} s, {memory}", verdict.outcome.took.as_secs_f64());
+                let took = format!("{:.3} s, {memory}", verdict.took().as_secs_f64());
                 print_line(&format!(
                     "{}      {}  {}",
                     paint.success("ok"),
@@ -241,22 +243,15 @@ impl CaseResult {
         match verdict {
             Err(why) => print_line(&format!("        {why}")),
             Ok(verdict) => {
-                for difference in &verdict.differences {
-                    for (index, line) in difference.to_string().lines().enumerate() {
-                        let indent = if index == 0 { 8 } else { 10 };
-                        print_line(&format!(
-                            "{:indent$}{}",
-                            "",
-                            coloured(line, difference, index, paint)
-                        ));
+                for (index, step) in verdict.steps.iter().enumerate() {
+                    let failed = !step.differences.is_empty();
+                    if let (true, Some(count)) = (failed, verdict.step_count) {
+                        let title = format!("step {} of {count} ({}):", index + 1, step.title);
+                        print_line(&format!("        {}", paint.failure(&title)));
                     }
+                    step.differences.iter().for_each(|it| print_difference(it, paint));
                 }
-                if !verdict.outcome.events.is_empty() {
-                    print_line(&format!("        {}", paint.dim("events:")));
-                }
-                for event in &verdict.outcome.events {
-                    print_line(&format!("        {}", line(event, paint)));
-                }
+                print_events(verdict, paint);
             }
         }
     }
@@ -264,15 +259,54 @@ impl CaseResult {
     fn to_json(&self) -> Value {
         match &self.verdict {
             Err(why) => json!({"name": self.name, "ok": false, "error": why}),
-            Ok(Verdict { differences, outcome, memory_bytes }) => json!({
-                "name": self.name,
-                "ok": differences.is_empty(),
-                "differences": differences,
-                "took_ms": milliseconds(outcome.took),
-                "memory_bytes": memory_bytes,
-                "happened": outcome.events,
-            }),
+            Ok(verdict) => {
+                let mut case = json!({
+                    "name": self.name,
+                    "ok": verdict.passed(),
+                    "differences": verdict.differences().collect::<Vec<_>>(),
+                    "took_ms": milliseconds(verdict.took()),
+                    "memory_bytes": verdict.memory_bytes,
+                    "happened": events(verdict),
+                });
+                if let Some(count) = verdict.step_count {
+                    let last = verdict.steps.last().filter(|_| !verdict.passed());
+                    let failed =
+                        last.map(|step| json!({"number": verdict.steps.len(), "name": step.title}));
+                    case["steps"] = count.into();
+                    case["failed_step"] = failed.into();
+                }
+                case
+            }
         }
+    }
+}
+
+/// Returns the events of all steps.
+fn events(verdict: &Verdict) -> Vec<&Event> {
+    verdict.steps.iter().flat_map(|step| &step.outcome.events).collect()
+}
+
+/// Prints the events of all steps. A line starts each step of a case with several steps.
+fn print_events(verdict: &Verdict, paint: Paint) {
+    if events(verdict).is_empty() {
+        return;
+    }
+    print_line(&format!("        {}", paint.dim("events:")));
+    for (index, step) in verdict.steps.iter().enumerate() {
+        if verdict.step_count.is_some() {
+            let title = format!("step {} ({})", index + 1, step.title);
+            print_line(&format!("          {}", paint.dim(&title)));
+        }
+        for event in &step.outcome.events {
+            print_line(&format!("        {}", line(event, paint)));
+        }
+    }
+}
+
+fn print_difference(difference: &Difference, paint: Paint) {
+    for (index, line) in difference.to_string().lines().enumerate() {
+        let indent = if index == 0 { 8 } else { 10 };
+        print_line(&format!("{:indent$}{}", "", coloured(line, difference, index, paint)));
     }
 }
 

@@ -10,20 +10,15 @@ use jiff::Timestamp;
 use plugin::Clock;
 use tokio::time::Instant;
 
-use super::EPOCH;
-
 pub(super) struct VirtualClock {
     epoch: Timestamp,
     started: Instant,
 }
 
 impl VirtualClock {
-    /// Creates a clock that starts now and follows the current runtime's time.
-    pub(super) fn new() -> VirtualClock {
-        VirtualClock {
-            epoch: EPOCH.parse().expect("the constant is RFC 3339"),
-            started: Instant::now(),
-        }
+    /// Creates a clock that shows `epoch` now and follows the current runtime's time.
+    pub(super) fn new(epoch: Timestamp) -> VirtualClock {
+        VirtualClock { epoch, started: Instant::now() }
     }
 }
 

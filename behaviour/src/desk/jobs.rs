@@ -1,7 +1,7 @@
 //! A job queue in memory. Jobs are recorded when they are scheduled. If the device runs
-//! jobs, they run in the order in which they are due.
+//! jobs, they run in the order in which they are due, one at a time.
 //!
-//! A job that waits for a boot runs after a requested reboot or when its waiting time has
+//! A job that waits for a boot runs after a simulated boot or when its waiting time has
 //! passed. A failed job is retried as on a real device. Retries end at the host's limit on
 //! attempts of a job or when all jobs together reach [`MAX_RUNS`].
 
@@ -9,16 +9,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::{BoxFuture, ready};
+use jiff::Timestamp;
 use parking_lot::{Mutex, MutexGuard};
 use plugin::{
     BootOutcome, Call, HostError, JobError, JobQueue, JobWhen, Lent, Limits, NewJob, Plugin,
 };
+use serde_json::value::RawValue;
 use tokio::time::{Instant, sleep_until};
 
-use super::power::SimulatedPower;
 use super::record::{Action, Record, milliseconds};
+use super::{Desk, PendingJobImage};
 
-/// The maximum number of job runs after one call. Without a limit, jobs that schedule jobs
+/// The maximum number of job runs after one call, or in one span of time. Without a limit, jobs that schedule jobs
 /// could run forever.
 const MAX_RUNS: u32 = 100;
 
@@ -34,7 +36,6 @@ pub(super) struct Jobs {
     record: Arc<Record>,
 }
 
-#[derive(Default)]
 struct Queue {
     scheduled: u32,
     pending: Vec<PendingJob>,
@@ -42,82 +43,123 @@ struct Queue {
 
 struct PendingJob {
     id: String,
-    job: NewJob,
-    scheduled_at: Instant,
+    name: String,
+    payload: String,
+    /// The time of the next run. For a job that waits for a boot, the end of its wait.
+    due: Instant,
+    waits_for_boot: bool,
     runs: u32,
-    /// The time of the next run, if the last one failed.
-    retry_at: Option<Instant>,
-    /// The outcome of the boot that the job waited for. It is set before the first run.
+    /// The outcome of the boot that the job waited for. It is final at the first run.
     boot_outcome: BootOutcome,
 }
 
-impl PendingJob {
-    fn due(&self, last_boot: Option<Instant>) -> Instant {
-        if let Some(retry_at) = self.retry_at {
-            return retry_at;
-        }
-        match self.job.when {
-            JobWhen::AfterResponse => self.scheduled_at,
-            JobWhen::AfterDelay(delay) => self.scheduled_at + delay,
-            JobWhen::AfterBoot { within } => {
-                self.boot(last_boot).unwrap_or(self.scheduled_at + within)
-            }
-        }
-    }
-
-    /// Returns the time of the last boot if it events after the job was scheduled, so that
-    /// it ended the job's wait.
-    fn boot(&self, last_boot: Option<Instant>) -> Option<Instant> {
-        last_boot.filter(|boot| *boot >= self.scheduled_at)
-    }
-
-    fn begin(&mut self, last_boot: Option<Instant>) {
-        self.runs += 1;
-        if let (JobWhen::AfterBoot { .. }, None) = (self.job.when, self.retry_at) {
-            self.boot_outcome = match self.boot(last_boot) {
-                Some(_) => BootOutcome::Rebooted,
-                None => BootOutcome::Expired,
-            };
-        }
-        self.retry_at = None;
-    }
+/// The reason why [`Jobs::run`] returned.
+pub(super) enum Stopped {
+    /// A requested reboot is due.
+    Boot,
+    /// The queue is empty, the time has come, or [`MAX_RUNS`] is reached.
+    Ended,
 }
 
 impl Jobs {
-    pub(super) fn new(record: Arc<Record>) -> Jobs {
-        Jobs { queue: Mutex::default(), record }
+    /// Creates the queue of a device whose clock shows `now`.
+    pub(super) fn new(desk: &Desk, now: Timestamp, record: Arc<Record>) -> Jobs {
+        let pending = desk.pending.iter().map(|job| PendingJob {
+            id: job.id.clone(),
+            name: job.name.clone(),
+            payload: job.payload.get().to_owned(),
+            due: Instant::now()
+                + Duration::try_from(job.due.duration_since(now)).unwrap_or_default(),
+            waits_for_boot: job.waits_for_boot,
+            runs: job.runs,
+            boot_outcome: job.boot_outcome,
+        });
+        let queue = Queue { scheduled: desk.scheduled, pending: pending.collect() };
+        Jobs { queue: Mutex::new(queue), record }
     }
 
-    /// Runs the pending jobs and the jobs that they schedule, until the queue is empty or
-    /// [`MAX_RUNS`] is reached. Simulates each requested reboot when it is due.
-    pub(super) async fn run(&self, plugin: &Plugin, lent: &Arc<Lent>, power: &SimulatedPower) {
-        let mut runs = 0;
-        loop {
-            let due = self.due(power.last_boot());
-            if let Some(boot) = power.next_boot().filter(|boot| due.is_none_or(|due| *boot < due)) {
-                sleep_until(boot).await;
-                power.boot();
-                continue;
-            }
-            let Some(due) = due else { return };
-            if runs == MAX_RUNS {
-                self.record.add(Action::JobsLeft { runs });
-                return;
-            }
-            runs += 1;
-            sleep_until(due).await;
-            self.run_next(plugin, lent, power.last_boot()).await;
+    /// Returns the number of scheduled jobs and the pending ones, at a time `now` of the
+    /// device's clock.
+    pub(super) fn pending(&self, now: Timestamp) -> (u32, Vec<PendingJobImage>) {
+        let queue = self.lock();
+        let images = queue.pending.iter().map(|job| PendingJobImage {
+            id: job.id.clone(),
+            name: job.name.clone(),
+            payload: RawValue::from_string(job.payload.clone()).expect("the payload is JSON"),
+            due: now
+                .saturating_add(job.due.saturating_duration_since(Instant::now()))
+                .unwrap_or(Timestamp::MAX),
+            waits_for_boot: job.waits_for_boot,
+            runs: job.runs,
+            boot_outcome: job.boot_outcome,
+        });
+        (queue.scheduled, images.collect())
+    }
+
+    /// Makes all jobs due that wait for a boot.
+    pub(super) fn booted(&self) {
+        for job in self.lock().pending.iter_mut().filter(|job| job.waits_for_boot) {
+            (job.waits_for_boot, job.due) = (false, Instant::now());
+            job.boot_outcome = BootOutcome::Rebooted;
         }
     }
 
-    async fn run_next(&self, plugin: &Plugin, lent: &Arc<Lent>, last_boot: Option<Instant>) {
-        let Some(mut pending) = self.take_next(last_boot) else { return };
-        pending.begin(last_boot);
-        let PendingJob { id, job, runs, boot_outcome, .. } = &pending;
+    /// Records a restart of the host for the jobs that wait for a boot.
+    pub(super) fn host_restarted(&self) {
+        for job in self.lock().pending.iter_mut().filter(|job| job.waits_for_boot) {
+            job.boot_outcome = BootOutcome::HostRestartedOnly;
+        }
+    }
+
+    /// Runs the pending jobs and the jobs that they schedule, until the queue is empty, until
+    /// a reboot is due at `boot`, or until the time `until`. `runs` counts the runs, up to
+    /// [`MAX_RUNS`].
+    pub(super) async fn run(
+        &self,
+        plugin: &Plugin,
+        lent: &Arc<Lent>,
+        boot: Option<Instant>,
+        until: Option<Instant>,
+        runs: &mut u32,
+    ) -> Stopped {
+        loop {
+            let due = self.lock().pending.iter().map(|job| job.due).min();
+            let is_past = |time: Instant| until.is_some_and(|until| time > until);
+            if let Some(boot) = boot.filter(|boot| due.is_none_or(|due| *boot < due))
+                && !is_past(boot)
+            {
+                sleep_until(boot).await;
+                return Stopped::Boot;
+            }
+            let Some(due) = due.filter(|due| !is_past(*due)) else {
+                if let Some(until) = until {
+                    sleep_until(until).await;
+                }
+                return Stopped::Ended;
+            };
+            if *runs == MAX_RUNS {
+                self.record.add(Action::JobsLeft { runs: *runs });
+                return Stopped::Ended;
+            }
+            *runs += 1;
+            sleep_until(due).await;
+            self.run_next(plugin, lent).await;
+        }
+    }
+
+    async fn run_next(&self, plugin: &Plugin, lent: &Arc<Lent>) {
+        let Some(mut pending) = self.take_next() else { return };
+        pending.runs += 1;
+        if std::mem::take(&mut pending.waits_for_boot)
+            && pending.boot_outcome == BootOutcome::NotWaitedFor
+        {
+            pending.boot_outcome = BootOutcome::Expired;
+        }
+        let PendingJob { id, name, payload, runs, boot_outcome, .. } = &pending;
         let call = Call {
             id: format!("{id}-run-{runs}").into(),
-            method: &job.name,
-            payload: &job.payload,
+            method: name,
+            payload,
             lent: Arc::clone(lent),
             attempt: *runs,
             boot_outcome: *boot_outcome,
@@ -129,35 +171,32 @@ impl Jobs {
             Ok(Err(JobError::Other(why))) => (Some(None), format!(": {why}")),
             Err(error) => (Some(None), format!(": {}: {}", error.code(), error.message())),
         };
-        let outcome = match retry {
+        let again = retry.filter(|_| *runs < Limits::default().job_attempts);
+        let outcome = match again {
+            None if retry.is_some() => format!("given up{why}"),
             None => why,
-            Some(_) if *runs == Limits::default().job_attempts => format!("given up{why}"),
             Some(chosen) => {
                 let wait = chosen.map_or_else(
                     || INITIAL_BACKOFF.saturating_mul(1 << (runs - 1).min(16)).min(MAX_BACKOFF),
                     |ms| Duration::from_millis(ms.into()),
                 );
-                pending.retry_at = Some(Instant::now() + wait);
+                pending.due = Instant::now() + wait;
                 format!("again in {} ms{why}", milliseconds(wait))
             }
         };
-        let (id, name) = (pending.id.clone(), pending.job.name.clone());
-        self.record.add(Action::JobRan { id, name, outcome });
-        if pending.retry_at.is_some() {
+        let (id, name, run) = (pending.id.clone(), pending.name.clone(), pending.runs);
+        self.record.add(Action::JobRan { id, name, run, outcome });
+        if again.is_some() {
             self.lock().pending.push(pending);
         }
     }
 
-    fn due(&self, last_boot: Option<Instant>) -> Option<Instant> {
-        self.lock().pending.iter().map(|job| job.due(last_boot)).min()
-    }
-
     /// Removes and returns the job that is due first. Jobs that are due at the same time are
     /// returned in the order in which they were queued.
-    fn take_next(&self, last_boot: Option<Instant>) -> Option<PendingJob> {
+    fn take_next(&self) -> Option<PendingJob> {
         let mut queue = self.lock();
         let jobs = queue.pending.iter().enumerate();
-        let (index, _) = jobs.min_by_key(|(_, job)| job.due(last_boot))?;
+        let (index, _) = jobs.min_by_key(|(_, job)| job.due)?;
         Some(queue.pending.remove(index))
     }
 
@@ -187,12 +226,17 @@ impl JobQueue for Jobs {
             payload: job.payload.clone(),
             when: when(job.when),
         });
+        let wait = match job.when {
+            JobWhen::AfterResponse => Duration::ZERO,
+            JobWhen::AfterDelay(wait) | JobWhen::AfterBoot { within: wait } => wait,
+        };
         queue.pending.push(PendingJob {
             id: id.clone(),
-            job,
-            scheduled_at: Instant::now(),
+            name: job.name,
+            payload: job.payload,
+            due: Instant::now() + wait,
+            waits_for_boot: matches!(job.when, JobWhen::AfterBoot { .. }),
             runs: 0,
-            retry_at: None,
             boot_outcome: BootOutcome::NotWaitedFor,
         });
         drop(queue);
@@ -230,7 +274,8 @@ mod tests {
     use plugin::{PluginSettings, Power};
 
     use super::*;
-    use crate::desk::{Desk, Device, Event, engine};
+    use crate::desk::device::Device;
+    use crate::desk::{Event, engine};
 
     /// Schedules jobs by name, runs them until the queue is empty, and returns the recorded
     /// events.
@@ -246,7 +291,7 @@ mod tests {
         if let Some(delay) = reboot_after {
             device.power.request_reboot("lasts", delay, "because").await.unwrap();
         }
-        device.jobs.run(&plugin, &device.lent, &device.power).await;
+        device.pass(&plugin, None).await.unwrap();
         device.record.take()
     }
 
@@ -283,6 +328,21 @@ mod tests {
         assert_eq!(runs(&events)[0], (60_000, expired));
         let events = run(&[("boot", within)], Some(Duration::from_secs(70))).await;
         assert_eq!(runs(&events)[0], (60_000, expired));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_restart_of_the_host_is_the_outcome_of_an_expired_wait() {
+        let engine = engine(0).unwrap();
+        let guest = fixtures::guest("lasts.wat");
+        let plugin = engine.load("lasts", &guest, PluginSettings::default()).unwrap();
+        let device = Device::new(&Desk::default());
+        let when = JobWhen::AfterBoot { within: Duration::from_secs(60) };
+        let job = NewJob { name: "boot".into(), payload: "null".into(), when };
+        device.jobs.add("lasts", "call-1", job, 64).await.unwrap();
+
+        device.jobs.host_restarted();
+        device.pass(&plugin, None).await.unwrap();
+        assert_eq!(runs(&device.record.take())[0], (60_000, "again in 2 ms"));
     }
 
     #[tokio::test(start_paused = true)]

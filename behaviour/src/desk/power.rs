@@ -12,39 +12,28 @@ use tokio::time::Instant;
 use super::record::{Action, Record, milliseconds};
 
 pub(super) struct SimulatedPower {
-    boots: Mutex<Boots>,
-    record: Arc<Record>,
-}
-
-#[derive(Default)]
-struct Boots {
     /// The time of the next boot, if a reboot was requested.
-    next: Option<Instant>,
-    /// The time of the last simulated boot.
-    last: Option<Instant>,
+    next_boot: Mutex<Option<Instant>>,
+    record: Arc<Record>,
 }
 
 impl SimulatedPower {
     pub(super) fn new(record: Arc<Record>) -> SimulatedPower {
-        SimulatedPower { boots: Mutex::default(), record }
+        SimulatedPower { next_boot: Mutex::default(), record }
     }
 
     pub(super) fn next_boot(&self) -> Option<Instant> {
-        self.lock().next
+        *self.lock()
     }
 
-    pub(super) fn last_boot(&self) -> Option<Instant> {
-        self.lock().last
-    }
-
-    /// Simulates a boot now.
+    /// Simulates a boot now, which completes a requested reboot.
     pub(super) fn boot(&self) {
-        *self.lock() = Boots { next: None, last: Some(Instant::now()) };
+        *self.lock() = None;
         self.record.add(Action::Booted);
     }
 
-    fn lock(&self) -> MutexGuard<'_, Boots> {
-        self.boots.lock()
+    fn lock(&self) -> MutexGuard<'_, Option<Instant>> {
+        self.next_boot.lock()
     }
 }
 
@@ -55,13 +44,13 @@ impl Power for SimulatedPower {
         delay: Duration,
         reason: &'a str,
     ) -> BoxFuture<'a, Result<(), HostError>> {
-        let mut boots = self.lock();
-        if boots.next.is_some() {
+        let mut next_boot = self.lock();
+        if next_boot.is_some() {
             let why = format!("a reboot is pending already, for `{plugin}`");
             return Box::pin(ready(Err(HostError::QuotaExceeded(why))));
         }
-        boots.next = Some(Instant::now() + delay);
-        drop(boots);
+        *next_boot = Some(Instant::now() + delay);
+        drop(next_boot);
         let reason = reason.to_owned();
         self.record.add(Action::RebootAsked { delay_ms: milliseconds(delay), reason });
         Box::pin(ready(Ok(())))

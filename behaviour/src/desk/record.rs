@@ -8,7 +8,7 @@ use std::time::Duration;
 use futures_util::future::{BoxFuture, ready};
 use json::escape;
 use parking_lot::{Mutex, MutexGuard};
-use plugin::{HostError, Level, LogLine, LogSink, TelemetrySink};
+use plugin::{CallError, HostError, Level, LogLine, LogSink, TelemetrySink};
 use serde::{Serialize, Serializer};
 use serde_json::{Map, Value};
 use tokio::time::Instant;
@@ -18,7 +18,7 @@ use super::Observer;
 /// An action of a plugin and its time.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Event {
-    /// The time since the start of the call, in milliseconds.
+    /// The time since the start of the first call on the device, in milliseconds.
     pub at_ms: u64,
     /// The action.
     #[serde(flatten)]
@@ -81,6 +81,8 @@ pub enum Action {
         id: String,
         /// The job's name.
         name: String,
+        /// The number of the run, from 1.
+        run: u32,
         /// A description of the outcome, which is `done` if the job succeeded.
         outcome: String,
     },
@@ -98,6 +100,8 @@ pub enum Action {
     },
     /// A simulated boot.
     Booted,
+    /// A simulated restart of the host.
+    HostRestarted,
 }
 
 pub(super) struct Record {
@@ -159,6 +163,15 @@ impl TelemetrySink for Record {
     }
 }
 
+/// Returns a log line for a call that failed without effect on the others.
+pub(super) fn readable_failure(message: &str, error: &CallError) -> Action {
+    Action::Log {
+        level: level_name(Level::Warn),
+        message: format!("{message}: {}", error.message()),
+        fields: Vec::new(),
+    }
+}
+
 /// Converts bytes to a string and escapes them if they are not UTF-8.
 #[must_use]
 pub fn text(bytes: &[u8]) -> String {
@@ -207,7 +220,7 @@ impl Action {
             | Action::JobCancelled { .. }
             | Action::JobRan { .. }
             | Action::JobsLeft { .. } => "job",
-            Action::RebootAsked { .. } | Action::Booted => "power",
+            Action::RebootAsked { .. } | Action::Booted | Action::HostRestarted => "power",
         }
     }
 }
@@ -238,7 +251,7 @@ impl fmt::Display for Action {
                 write!(f, "{id} `{}` {when}: {}", escaped(name), escaped(payload))
             }
             Action::JobCancelled { id } => write!(f, "{id} cancelled"),
-            Action::JobRan { id, name, outcome } => {
+            Action::JobRan { id, name, outcome, .. } => {
                 write!(f, "{id} `{}` ran: {}", escaped(name), escaped(outcome))
             }
             Action::JobsLeft { runs } => write!(f, "stopped after {runs} runs; some jobs are left"),
@@ -246,6 +259,7 @@ impl fmt::Display for Action {
                 write!(f, "reboot requested in {delay_ms} ms: {}", escaped(reason))
             }
             Action::Booted => f.write_str("boot simulated"),
+            Action::HostRestarted => f.write_str("restart of the host simulated"),
         }
     }
 }

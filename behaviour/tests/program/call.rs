@@ -171,3 +171,55 @@ fn a_reboot_is_shown_and_needs_a_capability() {
     assert!(refused.stderr.contains("which is not granted\nhint: "), "{}", refused.stderr);
     assert_eq!((output.code, refused.code), (Some(0), Some(3)));
 }
+
+#[test]
+fn a_device_continues_from_its_state_file() {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    let rig = Rig::with(&["keeps.wat"]);
+    let call = |arguments: &[&str]| {
+        let before = ["call", "keeps.wasm", "--state-file", "device.json", "--json"];
+        rig.run(&[&before, arguments].concat()).json()
+    };
+    let first = call(&["k1", "7"]);
+    assert_eq!(first["state"], json!({"k1": "7", "w7": "7"}));
+    let file = rig.path().join("device.json");
+    let mode = std::fs::metadata(&file).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+    let text = std::fs::read_to_string(&file).unwrap();
+    let device: serde_json::Value = serde_json::from_str(&text).unwrap();
+    assert_eq!(device["jobs"][0]["due"], "2026-01-01T00:00:00.02Z");
+    assert_eq!(device["reported"], json!({"version": 2, "properties": {"k1": 7}}));
+
+    let second = call(&["last", "\"k1\"", "--run-jobs"]);
+    assert_eq!(second["answer"], 7);
+    assert_eq!(second["state"], json!({"k1": "7"}), "the job of the first call has run");
+    assert_eq!(second["happened"].as_array().unwrap().last().unwrap()["job_ran"]["id"], "job-1");
+    assert_eq!(second["reported"], json!({"k1": 7}));
+    call(&["k2", "8"]);
+    let text = std::fs::read_to_string(&file).unwrap();
+    assert!(text.contains("\"id\": \"job-2\""), "{text}");
+    assert!(text.contains("\"time\": \"2026-01-01T00:00:00.02Z\""), "{text}");
+}
+
+#[test]
+fn a_file_that_is_no_state_file_is_refused_and_never_overwritten() {
+    let rig = Rig::with(&["keeps.wat"]);
+    let other = r#"{"scripts": {}}"#;
+    rig.write("package.json", other);
+    let call = ["call", "keeps.wasm", "k1", "7", "--state-file", "package.json"];
+
+    let output = rig.run(&call);
+    assert_eq!(
+        output.stderr,
+        "error: state file `package.json`: not a state file of this program\n\
+         hint: name a file that does not exist; the call creates it\n"
+    );
+    assert_eq!(output.code, Some(2));
+    assert_eq!(std::fs::read_to_string(rig.path().join("package.json")).unwrap(), other);
+
+    rig.write("device.json", r#"{"format": "behaviour device 1", "time": "noon"}"#);
+    let output = rig.run(&["call", "keeps.wasm", "k1", "7", "--state-file", "device.json"]);
+    assert!(output.stderr.starts_with("error: state file `device.json`: "), "{}", output.stderr);
+    assert_eq!((output.stderr.lines().count(), output.code), (2, Some(2)), "{}", output.stderr);
+}

@@ -40,6 +40,36 @@ fn a_failed_case_is_shown_with_its_differences_and_exit_code_1() {
 }
 
 #[test]
+fn a_failed_step_is_named_and_the_events_of_all_steps_are_shown() {
+    let rig = Rig::with(&["keeps.wat"]);
+    let case = r#"{"steps": [
+        {"method": "k1", "payload": 5, "expect": {"status": 200}},
+        {"name": "the job", "after": "1s", "expect": {"state": {}}},
+        {"restart": "host"}
+    ]}"#;
+    rig.write("cases/wrong.json", case);
+
+    let output = rig.run(&["test", "--component", "keeps.wasm"]);
+    let lines = "\
+        FAILED  wrong\n        \
+        step 2 of 3 (the job):\n        \
+        state.k1: expected nothing, found \"5\"\n        \
+        events:\n          \
+        step 1 (method k1)\n              \
+        0.000 s  state     k1 = 5\n              \
+        0.000 s  state     w5 = 5\n";
+    assert!(output.stdout.starts_with(lines), "{}", output.stdout);
+    let run = "          step 2 (the job)\n              0.020 s  state     w5 deleted\n";
+    assert!(output.stdout.contains(run), "{}", output.stdout);
+    assert_eq!(output.code, Some(1));
+    let json = rig.run(&["test", "--component", "keeps.wasm", "--json"]).json();
+    assert_eq!(
+        json["cases"][0]["failed_step"],
+        serde_json::json!({"number": 2, "name": "the job"})
+    );
+}
+
+#[test]
 fn an_invalid_case_fails_with_its_file_and_key() {
     let rig = rig();
     rig.write("cases/wrong.json", r#"{"method": "once", "expects": {}}"#);
