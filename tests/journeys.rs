@@ -9,6 +9,7 @@ mod matrix;
 mod methods;
 mod persistence;
 mod reboot;
+mod record;
 mod restart;
 mod simulate;
 mod swap;

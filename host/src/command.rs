@@ -6,6 +6,7 @@ mod error;
 mod example;
 mod names;
 mod plugins;
+mod record;
 mod run;
 mod simulate;
 
@@ -16,6 +17,7 @@ use clap::Subcommand;
 use check::CheckArguments;
 use plugins::PluginsArguments;
 use program::Completions;
+use record::RecordArguments;
 use run::RunArguments;
 use simulate::SimulateArguments;
 
@@ -44,6 +46,8 @@ pub(crate) enum Command {
     Check(CheckArguments),
     /// List and control the plugins of a running host
     Plugins(PluginsArguments),
+    /// Record calls of a running host as test cases
+    Record(RecordArguments),
     /// Print a commented configuration with all keys
     #[command(after_help = example::EXAMPLES)]
     Example,
@@ -58,6 +62,7 @@ impl Command {
             Command::Simulate(arguments) => simulate::simulate(arguments),
             Command::Check(arguments) => return check::check(&arguments),
             Command::Plugins(arguments) => plugins::plugins(arguments),
+            Command::Record(arguments) => record::record(arguments),
             Command::Example => {
                 example::print();
                 Ok(())

@@ -1,5 +1,6 @@
 //! The operator's socket of a running host. Each connection carries one request and one answer,
-//! both a line of JSON. Only root and the host's user have access.
+//! both a line of JSON; the answer to a recording has a line for each call. Only root and the
+//! host's user have access.
 //!
 //! `Control::open` opens the socket, which only one host can own, and [`ask`] is the client.
 //! The `Operator` carries out the requests, and the router provides the list of plugins.
@@ -9,7 +10,9 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
+use tokio::io::{
+    AsyncBufReadExt as _, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, BufReader,
+};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
@@ -20,7 +23,7 @@ use crate::router::Router;
 use crate::swap::Operator;
 use socket_path::SocketPath;
 
-pub use ask::{AskError, ask};
+pub use ask::{AskError, ask, ask_for_lines};
 pub use messages::{ControlAnswer, ControlRequest, PluginStatus};
 pub use socket_path::ControlError;
 
@@ -28,6 +31,7 @@ mod ask;
 mod find;
 mod messages;
 mod pointer;
+mod recording;
 mod show;
 mod socket_path;
 #[cfg(test)]
@@ -135,6 +139,14 @@ impl Control {
     }
 }
 
+/// Sends an answer as a line.
+async fn send(write: &mut (impl AsyncWrite + Unpin), answer: &ControlAnswer) -> io::Result<()> {
+    let mut line = serde_json::to_vec(answer).expect("an answer is JSON");
+    line.push(b'\n');
+    timeout(TRANSFER, write.write_all(&line)).await??;
+    Ok(())
+}
+
 impl ControlHandles {
     async fn serve(&self, mut stream: UnixStream) -> io::Result<()> {
         let (read, mut write) = stream.split();
@@ -142,13 +154,14 @@ impl ControlHandles {
         let mut read = BufReader::new(read.take(REQUEST_BYTES));
         timeout(TRANSFER, read.read_until(b'\n', &mut line)).await??;
         let answer = match ControlRequest::parse(&line) {
+            Ok(ControlRequest::Record { method, plugin, calls, seconds, redact }) => {
+                let wish = recording::Wish { method, plugin, calls, seconds, redact };
+                return recording::serve(&self.router, wish, &mut read, &mut write).await;
+            }
             Ok(request) => self.answer(request).await,
             Err(error) => ControlAnswer::Error(format!("not a request: {error}")),
         };
-        let mut answer = serde_json::to_vec(&answer).expect("an answer is JSON");
-        answer.push(b'\n');
-        timeout(TRANSFER, write.write_all(&answer)).await??;
-        Ok(())
+        send(&mut write, &answer).await
     }
 
     async fn answer(&self, request: ControlRequest) -> ControlAnswer {
@@ -164,7 +177,8 @@ impl ControlHandles {
             return self.list();
         };
         let outcome = match request {
-            ControlRequest::List {} => return self.list(),
+            // A recording has a connection of its own kind, see `serve`.
+            ControlRequest::List {} | ControlRequest::Record { .. } => return self.list(),
             ControlRequest::Disable { .. } => self.operator.switch(slot, false).await,
             ControlRequest::Enable { .. } => self.operator.switch(slot, true).await,
             ControlRequest::Reload { .. } => self.operator.reload(name).await,

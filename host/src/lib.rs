@@ -47,6 +47,7 @@
 //! * `lent`: the interfaces that plugins call: twin, telemetry, state, jobs, power, HTTP, log.
 //! * `memory`: returns unused memory to the system.
 //! * `plugins`: loads components, and holds a plugin's versions and health in a slot.
+//! * `record`: records calls as test cases, at the operator's request.
 //! * `router`: maps a method name to a plugin, and every outcome to one answer.
 //! * `run`: assembles a device from a configuration and runs it.
 //! * `simulate`: many devices in one process, to load-test a hub.
@@ -70,6 +71,7 @@ mod known_good;
 mod lent;
 mod memory;
 mod plugins;
+mod record;
 mod router;
 mod run;
 mod simulate;
@@ -92,6 +94,7 @@ pub use known_good::last_good;
 pub use lent::power::boot::Machine;
 pub use memory::share_heap;
 pub use plugins::PluginError;
+pub use record::{MAX_CALLS as MAX_RECORDED_CALLS, RecordedCall};
 pub use run::{CheckReport, CheckedPlugin, RunError, check, run, run_on};
 pub use simulate::{Figures, Fleet, FleetError, simulate};
 pub use supervision::TaskEnded;

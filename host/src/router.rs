@@ -19,7 +19,8 @@ use tracing::{error, info, warn};
 
 use crate::ids::IdSequence;
 use crate::journal::Journal;
-use crate::plugins::slot::{Begun, Change, Disabled, Slot};
+use crate::plugins::slot::{Begun, Change, Disabled, Loaded, Slot};
+use crate::record::{Recorder, Selected};
 use crate::supervision::caught;
 use failure::MethodFailure;
 use idempotency::IdempotencyCache;
@@ -46,6 +47,7 @@ pub(crate) struct Router {
     lent: Arc<Lent>,
     calls: IdSequence,
     idempotency: IdempotencyCache,
+    recorder: Arc<Recorder>,
     draining: AtomicBool,
     /// Cancels the running calls. Replaced when the host resumes after a drain.
     stopped: RwLock<CancellationToken>,
@@ -59,6 +61,7 @@ impl Router {
             lent: Arc::new(lent),
             calls: IdSequence::new(),
             idempotency: IdempotencyCache::new(journal),
+            recorder: Arc::default(),
             draining: AtomicBool::new(false),
             stopped: RwLock::default(),
         }
@@ -67,6 +70,11 @@ impl Router {
     /// Returns the current table.
     pub(crate) fn table(&self) -> Arc<Table> {
         Arc::clone(&self.table.read())
+    }
+
+    /// Returns the recorder of calls.
+    pub(crate) fn recorder(&self) -> &Arc<Recorder> {
+        &self.recorder
     }
 
     /// Returns all plugins, including previous versions that are kept for a rollback.
@@ -208,11 +216,33 @@ impl Router {
             begun = slot.begin(Instant::now());
         }
         let begun = begun.map_err(MethodFailure::Disabled)?;
+        let recorded = self.record(slot, &begun, &mut call, false).await;
         let outcome = begun.version.loaded.plugin.invoke(call).await;
+        if let Some(recorded) = recorded {
+            recorded.end_method(&outcome);
+        }
         ended(slot, &begun, outcome.as_ref().err());
         let answer = outcome.map_err(MethodFailure::Call)?;
         let body = answer.payload.map_or("null".to_owned(), Json::into_text);
         Ok(Answer { status: i32::from(answer.status), body, call: id })
+    }
+}
+
+impl Router {
+    /// Begins to record a call if an operator has requested that.
+    async fn record(
+        &self,
+        slot: &PluginSlot,
+        begun: &Begun<Plugin>,
+        call: &mut Call<'_>,
+        is_job: bool,
+    ) -> Option<Box<Selected>> {
+        let session = self.recorder.select(slot.name(), call.method, is_job)?;
+        let Loaded { plugin, digest, settings } = &begun.version.loaded;
+        // Boxed because calls are rarely recorded, and without the box the future of every call
+        // would be larger.
+        let begin = Selected::begin(session, plugin, digest, settings.to_sandbox(), call, is_job);
+        Some(Box::new(Box::pin(begin).await))
     }
 }
 

@@ -29,7 +29,7 @@ pub(super) const PACKAGES: &[Package] = &[
     Package { folder: "trust", below: &["program"] },
     Package { folder: "plugin", below: &["json"] },
     Package { folder: "plugin/fixtures", below: &[] },
-    Package { folder: "host", below: &["plugin", "program", "protocol", "trust"] },
+    Package { folder: "host", below: &["json", "plugin", "program", "protocol", "trust"] },
     Package { folder: "hub", below: &["json", "program", "protocol"] },
     Package { folder: "service", below: &["json", "program", "protocol", "trust"] },
     Package { folder: "behaviour", below: &["json", "plugin", "program", "protocol"] },

@@ -95,6 +95,42 @@ pub fn ask(configuration: &Path, request: &ControlRequest) -> Result<ControlAnsw
     })
 }
 
+/// Sends a request that is answered by several lines, and calls `each` for every line until it
+/// returns `false` or the host ends the connection. Blocks.
+pub fn ask_for_lines(
+    configuration: &Path,
+    request: &ControlRequest,
+    mut each: impl FnMut(ControlAnswer) -> bool,
+) -> Result<(), AskError> {
+    let text = program::text::read(configuration)
+        .map_err(|source| AskError::NoFile { path: configuration.to_owned(), source })?;
+    let environment = Environment::of_process();
+    let candidates = candidates(configuration, &ConfiguredPaths::in_text(&text), &environment);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    runtime.map_err(AskError::Broken)?.block_on(async {
+        let mut stream = connect(&candidates, configuration, &environment).await?;
+        let mut line = serde_json::to_vec(request).expect("a request is JSON");
+        line.push(b'\n');
+        let sent = timeout(TRANSFER, stream.write_all(&line)).await;
+        sent.map_err(io::Error::from).flatten().map_err(AskError::Broken)?;
+        let mut read = BufReader::new(stream);
+        loop {
+            line.clear();
+            let mut bounded = (&mut read).take(ANSWER_BYTES);
+            bounded.read_until(b'\n', &mut line).await.map_err(AskError::Broken)?;
+            if line.is_empty() {
+                return Ok(());
+            }
+            let answer = ControlAnswer::parse(&line).map_err(|error| AskError::NotUnderstood {
+                problem: printable(&error.to_string()),
+            })?;
+            if !each(answer) {
+                return Ok(());
+            }
+        }
+    })
+}
+
 /// Connects to the first trusted candidate on which a host is listening.
 async fn connect(
     candidates: &[Candidate],

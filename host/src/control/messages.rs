@@ -1,9 +1,11 @@
 //! Requests of operators, and their answers.
 
+use protocol::id::MethodName;
 use serde::{Deserialize, Serialize};
 
 use crate::plugins::Compilation;
 use crate::plugins::slot::{CallFailure, Counters, RejectedDesired, RolledBack, SlotStatus};
+use crate::record::RecordedCall;
 use crate::router::PluginSlot;
 
 /// Request of an operator.
@@ -32,6 +34,20 @@ pub enum ControlRequest {
         /// Name of the plugin.
         plugin: String,
     },
+    /// Records the next calls of a plugin. The connection stays open and carries a line for
+    /// each call. The recording ends with the connection.
+    Record {
+        /// Method to record; `None` for all methods and jobs of the plugin.
+        method: Option<MethodName>,
+        /// Name of the plugin; `None` for the plugin that serves the method.
+        plugin: Option<String>,
+        /// Number of calls.
+        calls: u32,
+        /// Time limit of the recording, in seconds.
+        seconds: u64,
+        /// JSON pointers to values of the cases that are left out.
+        redact: Vec<String>,
+    },
 }
 
 /// Answer to a [`ControlRequest`].
@@ -44,6 +60,10 @@ pub enum ControlAnswer {
     Error(String),
     /// Name of a plugin that the host does not have.
     UnknownPlugin(String),
+    /// Name of the plugin whose calls are recorded from now on.
+    Recording(String),
+    /// Call that was recorded.
+    Recorded(RecordedCall),
     /// Answer to [`ControlRequest::List`].
     #[serde(untagged, rename_all = "camelCase")]
     Plugins {
@@ -100,6 +120,7 @@ impl ControlRequest {
     pub(super) fn plugin(&self) -> Option<&str> {
         match self {
             ControlRequest::List {} => None,
+            ControlRequest::Record { plugin, .. } => plugin.as_deref(),
             ControlRequest::Disable { plugin }
             | ControlRequest::Enable { plugin }
             | ControlRequest::Reload { plugin }

@@ -22,6 +22,12 @@ impl ControlAnswer {
             ControlAnswer::UnknownPlugin(name) => {
                 format!("the host has no plugin `{}`", printable(name))
             }
+            ControlAnswer::Recording(plugin) => {
+                format!("recording calls of `{}`", printable(plugin))
+            }
+            ControlAnswer::Recorded(call) => {
+                format!("{}: {}", printable(&call.name), printable(&call.outcome))
+            }
             ControlAnswer::Plugins {
                 plugins,
                 compiling,

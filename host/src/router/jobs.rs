@@ -48,7 +48,7 @@ impl Router {
             Ok(begun) => begun,
             Err(disabled) => return JobEnd::NotNow(disabled.to_string()),
         };
-        let call = Call {
+        let mut call = Call {
             id: job.id,
             method: job.name,
             payload: job.payload,
@@ -56,7 +56,11 @@ impl Router {
             boot_outcome: job.boot_outcome,
             lent: Arc::clone(&self.lent),
         };
+        let recorded = self.record(slot, &begun, &mut call, true).await;
         let outcome = begun.version.loaded.plugin.run_job(call).await;
+        if let Some(recorded) = recorded {
+            recorded.end_job(&outcome);
+        }
         ended(slot, &begun, outcome.as_ref().err());
         job_end(outcome)
     }

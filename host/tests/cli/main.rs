@@ -6,5 +6,6 @@
 mod connecting;
 mod logging;
 mod operating;
+mod recording;
 mod rig;
 mod starting;

@@ -69,10 +69,11 @@ const HOST: Modules = &[
     ("connection", &["backoff", "config", "supervision"]),
     ("plugins", &["config"]),
     ("lent", &["backoff", "config", "connection", "ids", "journal", "plugins", "supervision"]),
-    ("router", &["config", "ids", "journal", "lent", "plugins", "supervision"]),
+    ("record", &[]),
+    ("router", &["config", "ids", "journal", "lent", "plugins", "record", "supervision"]),
     ("device", &["backoff", "connection", "journal", "lent", "plugins", "router", "supervision"]),
     ("swap", &["backoff", "config", "journal", "known_good", "plugins", "router", "supervision"]),
-    ("control", &["config", "plugins", "router", "swap"]),
+    ("control", &["config", "plugins", "record", "router", "swap"]),
     ("memory", &["device"]),
     (
         "run",

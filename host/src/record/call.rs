@@ -1,0 +1,111 @@
+//! One recorded call, from its begin to its end.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use parking_lot::Mutex;
+use plugin::{Answer, Call, CallError, JobError, Lent, Plugin, PluginSettings};
+
+use super::before::Before;
+use super::case::{self, CallEnd};
+use super::handles::{Effects, noting};
+use super::{ActiveRecording, RecordedCall};
+
+/// The maximum number of keys of the plugin's state that are read.
+const MAX_KEYS: u32 = 10_000;
+
+/// A call that a recording has selected.
+pub(crate) struct Selected {
+    session: Arc<ActiveRecording>,
+    before: Before,
+    effects: Arc<Mutex<Effects>>,
+}
+
+impl Selected {
+    /// Reads everything that the plugin can read, and replaces the handles of the call.
+    pub(crate) async fn begin(
+        session: Arc<ActiveRecording>,
+        plugin: &Plugin,
+        digest: &str,
+        settings: PluginSettings,
+        call: &mut Call<'_>,
+        is_job: bool,
+    ) -> Selected {
+        let lent = Arc::clone(&call.lent);
+        let name = plugin.name();
+        let state = state(&lent, name).await;
+        let before = Before {
+            plugin: name.to_owned(),
+            digest: digest.to_owned(),
+            device: lent.device_id.to_string(),
+            call: call.id.to_string(),
+            name: call.method.to_owned(),
+            job: is_job.then_some((call.attempt, call.boot_outcome)),
+            payload: call.payload.to_owned(),
+            time: lent.clock.now(),
+            desired: lent.twin.desired().ok(),
+            reported: lent.twin.reported().ok(),
+            state: state.clone().unwrap_or_default(),
+            state_is_unknown: state.is_none(),
+            capabilities: plugin.capabilities().iter().map(|it| it.name().to_owned()).collect(),
+            limits: plugin.limits().clone(),
+            config: settings.config,
+        };
+        let effects = Effects { state: state.unwrap_or_default(), ..Effects::default() };
+        let effects = Arc::new(Mutex::new(effects));
+        call.lent = noting(&lent, &effects);
+        Selected { session, before, effects }
+    }
+
+    /// Delivers the case of a method.
+    pub(crate) fn end_method(self, outcome: &Result<Answer, CallError>) {
+        self.end(match outcome {
+            Ok(answer) => CallEnd::Answer(answer.status, answer.payload.clone()),
+            Err(error) => failed(error),
+        });
+    }
+
+    /// Delivers the case of a job.
+    pub(crate) fn end_job(self, outcome: &Result<Result<(), JobError>, CallError>) {
+        self.end(match outcome {
+            Ok(Ok(())) => CallEnd::Done,
+            Ok(Err(JobError::Retry(Some(ms)))) => {
+                CallEnd::failed("retry", format!("again in {ms} ms"))
+            }
+            Ok(Err(JobError::Retry(None))) => {
+                CallEnd::failed("retry", "again at a time that the host chooses".to_owned())
+            }
+            Ok(Err(JobError::Reject(why))) => CallEnd::failed("rejected", escaped(why)),
+            Ok(Err(JobError::Other(why))) => CallEnd::failed("other", escaped(why)),
+            Err(error) => failed(error),
+        });
+    }
+
+    fn end(self, ended: CallEnd) {
+        let Selected { session, before, effects } = self;
+        let effects = std::mem::take(&mut *effects.lock());
+        let call: RecordedCall =
+            case::recorded(before, effects, ended, Timestamp::now(), &session.selection.redact);
+        session.deliver(call);
+    }
+}
+
+fn failed(error: &CallError) -> CallEnd {
+    CallEnd::Failed { status: Some(error.status()), error: error.code(), message: error.message() }
+}
+
+fn escaped(text: &str) -> String {
+    plugin::readable(text).into_owned()
+}
+
+/// Returns the state of a plugin, or `None` if it cannot be read.
+async fn state(lent: &Lent, plugin: &str) -> Option<BTreeMap<String, Vec<u8>>> {
+    let mut state = BTreeMap::new();
+    for key in lent.state.keys(plugin, "", MAX_KEYS).await.ok()? {
+        if let Some(value) = lent.state.get(plugin, &key).await.ok()? {
+            state.insert(key, value);
+        }
+    }
+    Some(state)
+}

@@ -1,0 +1,251 @@
+//! The case of a recorded call, in the format of the author's tool (docs/cases.md).
+
+use jiff::Timestamp;
+use plugin::{BootOutcome, Document, Json, Limits};
+use serde::Serialize;
+use serde_json::{Map, Value, json};
+
+use super::RecordedCall;
+use super::before::Before;
+use super::handles::{Effects, text};
+use super::outputs::Outputs;
+use super::secrets::{Names, Secrets};
+
+/// The end of a call.
+pub(super) enum CallEnd {
+    /// A method's answer: status and payload.
+    Answer(u16, Option<Json>),
+    /// The success of a job.
+    Done,
+    /// A failure of the call, or one that the plugin returned.
+    Failed { status: Option<u16>, error: &'static str, message: String },
+}
+
+impl CallEnd {
+    /// Returns the end of a call with an error of the plugin.
+    pub(super) fn failed(error: &'static str, message: String) -> CallEnd {
+        CallEnd::Failed { status: None, error, message }
+    }
+}
+
+/// The outcome of a boot, as a case names it.
+#[derive(Debug, Clone, Copy, Serialize)]
+#[serde(rename_all = "kebab-case")]
+enum BootWord {
+    NotWaitedFor,
+    Rebooted,
+    HostRestartedOnly,
+    Expired,
+}
+
+/// A case, in the order of its keys.
+#[derive(Serialize)]
+struct Case {
+    description: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    method: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    job: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    payload: Option<Json>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    attempt: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    boot_outcome: Option<BootWord>,
+    time: String,
+    #[serde(skip_serializing_if = "is_empty")]
+    config: Value,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    capabilities: Vec<String>,
+    #[serde(skip_serializing_if = "is_empty")]
+    limits: Value,
+    #[serde(skip_serializing_if = "is_empty")]
+    twin: Value,
+    #[serde(skip_serializing_if = "is_empty")]
+    state: Value,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    offline: bool,
+    expect: Value,
+}
+
+fn is_empty(value: &Value) -> bool {
+    value.as_object().is_some_and(Map::is_empty)
+}
+
+/// Returns the case of a call that ended at `end`. `redact` are JSON pointers to values of the
+/// case that are left out.
+pub(super) fn recorded(
+    before: Before,
+    effects: Effects,
+    ended: CallEnd,
+    end: Timestamp,
+    redact: &[String],
+) -> RecordedCall {
+    let (mut inputs, payload) = inputs(&before);
+    let mut secrets = Secrets::default();
+    for key in ["payload", "twin", "state"] {
+        secrets.redact(&format!("/{key}"), &mut inputs[key], Names::Data);
+    }
+    secrets.redact("/config", &mut inputs["config"], Names::Settings);
+    let mut notes = notes(&before, &effects);
+    let (in_outputs, in_inputs): (Vec<_>, Vec<_>) =
+        redact.iter().partition(|pointer| pointer.starts_with("/expect/"));
+    for pointer in in_inputs {
+        match inputs.pointer_mut(pointer) {
+            Some(value) => secrets.leave_out(pointer.clone(), value),
+            None => notes.push(format!("there is nothing at `{pointer}`")),
+        }
+    }
+    secrets.remove_from(&mut inputs);
+
+    let outcome = match &ended {
+        CallEnd::Answer(status, _) => format!("status {status}"),
+        CallEnd::Done => "done".to_owned(),
+        CallEnd::Failed { error, message, .. } => format!("{error}: {message}"),
+    };
+    let outcome = if secrets.occur_in(&outcome) { "failed".to_owned() } else { outcome };
+    let mut expect = json!({"expect": expected(&effects, ended)});
+    Outputs::new(&before, &effects, &inputs, &secrets, end).generalize(&mut expect);
+    for pointer in in_outputs {
+        match expect.pointer_mut(pointer) {
+            Some(value) => {
+                *value = "$any".into();
+                secrets.left_out.push(pointer.clone());
+            }
+            None => notes.push(format!("there is nothing at `{pointer}`")),
+        }
+    }
+    // The text of the payload is kept unless something was removed from it.
+    let payload = match inputs["payload"].take() {
+        value if value == payload => Json::new(before.payload.clone()).unwrap_or_default(),
+        value => Json::from(value),
+    };
+    let mut part = |key: &str| inputs[key].take();
+    let is_job = before.job.is_some();
+    let case = Case {
+        description: format!(
+            "recorded at {:.3}, plugin {} with SHA-256 {}",
+            before.time, before.plugin, before.digest
+        ),
+        method: (!is_job).then(|| before.name.clone()),
+        job: is_job.then(|| before.name.clone()),
+        payload: (payload.get() != "null").then_some(payload),
+        attempt: before.job.map(|(attempt, _)| attempt),
+        boot_outcome: before.job.map(|(_, outcome)| boot_word(outcome)),
+        time: format!("{:.3}", before.time),
+        config: part("config"),
+        capabilities: before.capabilities,
+        limits: limits(&before.limits, &before.name),
+        twin: part("twin"),
+        state: part("state"),
+        offline: before.desired.is_none() || effects.hub_was_away,
+        expect: expect["expect"].take(),
+    };
+    let text = serde_json::to_string_pretty(&case).expect("a case is JSON");
+    RecordedCall { name: before.name, outcome, case: Some(text), left_out: secrets.left_out, notes }
+}
+
+/// Returns the inputs that can contain secrets, under the keys of a case, and the payload.
+fn inputs(before: &Before) -> (Value, Value) {
+    let payload: Value = serde_json::from_str(&before.payload).unwrap_or_default();
+    let mut twin = Map::new();
+    for (half, document) in [("desired", &before.desired), ("reported", &before.reported)] {
+        if let Some(Document { body, version }) = document {
+            twin.insert(half.to_owned(), serde_json::from_str(body).unwrap_or_default());
+            twin.insert(format!("{half}_version"), (*version).into());
+        }
+    }
+    let state = before.state.iter().map(|(key, value)| {
+        let value = match std::str::from_utf8(value) {
+            Ok(text) => text.into(),
+            Err(_) => json!({"base64": base64(value)}),
+        };
+        (key.clone(), value)
+    });
+    let state: Map<String, Value> = state.collect();
+    let inputs = json!({
+        "payload": payload, "config": before.config, "twin": twin, "state": state,
+    });
+    (inputs, payload)
+}
+
+/// Returns the reasons why a replay can differ.
+fn notes(before: &Before, effects: &Effects) -> Vec<String> {
+    let mut notes = effects.refused.clone();
+    if before.state_is_unknown {
+        notes.push("the state before the call could not be read".to_owned());
+    }
+    if effects.http_requests > 0 {
+        let count = effects.http_requests;
+        notes
+            .push(format!("the call made {count} HTTP requests, whose responses are not recorded"));
+    }
+    if effects.incomplete {
+        notes.push("the effects of the call are too large and were recorded in part".to_owned());
+    }
+    notes
+}
+
+/// Returns the expectations of a case, before they are generalized.
+fn expected(effects: &Effects, ended: CallEnd) -> Value {
+    let mut expect = Map::new();
+    match ended {
+        CallEnd::Answer(status, payload) => {
+            expect.insert("status".to_owned(), status.into());
+            expect
+                .insert("answer".to_owned(), payload.as_ref().map_or(Value::Null, Json::to_value));
+        }
+        CallEnd::Done => {}
+        CallEnd::Failed { status, error, message } => {
+            expect.extend(status.map(|status| ("status".to_owned(), status.into())));
+            expect.insert("error".to_owned(), error.into());
+            expect.insert("message".to_owned(), message.into());
+        }
+    }
+    if effects.incomplete {
+        return Value::Object(expect);
+    }
+    let state = effects.state.iter().map(|(key, value)| (key.clone(), text(value).into()));
+    let state: Map<String, Value> = state.collect();
+    for (key, value) in [
+        ("reported", json!(effects.reported)),
+        ("log", json!(effects.log)),
+        ("telemetry", json!(effects.telemetry)),
+        ("state", state.into()),
+        ("jobs", json!(effects.jobs)),
+        ("reboot", json!(effects.reboot)),
+    ] {
+        expect.insert(key.to_owned(), value);
+    }
+    Value::Object(expect)
+}
+
+/// Returns the limits that differ from the defaults. `name` is the method's name.
+fn limits(limits: &Limits, name: &str) -> Value {
+    let defaults = Limits::default();
+    let deadline = limits.deadlines.get(name).copied().unwrap_or(limits.deadline);
+    let mut found = Map::new();
+    if deadline != defaults.deadline {
+        let ms = u64::try_from(deadline.as_millis()).unwrap_or(u64::MAX);
+        found.insert("deadline_ms".to_owned(), ms.into());
+    }
+    if limits.memory_bytes != defaults.memory_bytes {
+        found.insert("memory_bytes".to_owned(), limits.memory_bytes.into());
+    }
+    Value::Object(found)
+}
+
+fn boot_word(outcome: BootOutcome) -> BootWord {
+    match outcome {
+        BootOutcome::NotWaitedFor => BootWord::NotWaitedFor,
+        BootOutcome::Rebooted => BootWord::Rebooted,
+        BootOutcome::HostRestartedOnly => BootWord::HostRestartedOnly,
+        BootOutcome::Expired => BootWord::Expired,
+    }
+}
+
+/// Encodes bytes as base64 with padding.
+fn base64(bytes: &[u8]) -> String {
+    use base64::Engine as _;
+    base64::engine::general_purpose::STANDARD.encode(bytes)
+}
