@@ -3,8 +3,9 @@
 //! A component that has been compiled before comes from the cache. Any other is checked
 //! first: a component that nests too deeply is rejected before it is parsed, and a function
 //! that is too large or too complex before it is compiled, because the compiler's time and
-//! memory grow faster than the function. Then its memories get headroom. Components are
-//! compiled one at a time, on separate threads and within a time limit.
+//! memory grow faster than the function. Then its memories get headroom. Components take
+//! [`turns`] to compile, on separate threads and within a time limit. A component from the
+//! cache takes no turn.
 //!
 //! A compilation cannot be cancelled. After a timeout it continues in the background until
 //! it ends by itself, and keeps its threads and its memory until then. Meanwhile the same
@@ -13,6 +14,7 @@
 pub(crate) mod cache;
 mod functions;
 mod headroom;
+mod turns;
 
 use crate::budget::{Budget, Reservation};
 use crate::component::rejection::rejection;
@@ -20,17 +22,14 @@ use crate::component::{self, nesting};
 use crate::error::one_line;
 use crate::{Limits, LoadError};
 use cache::{Cache, Digest, InUse, Source};
-use parking_lot::{Mutex, MutexGuard};
 use rayon_core::ThreadPoolBuilder;
 use std::borrow::Cow;
 use std::sync::Arc;
 use std::sync::mpsc::{RecvTimeoutError, sync_channel};
 use std::thread::{self, available_parallelism};
 use std::time::{Duration, Instant};
+use turns::{Length, Turn, Turns};
 use wasmtime::component::Component;
-
-/// Maximum number of abandoned compilations.
-const MAX_ABANDONED: usize = 2;
 
 /// Stack size of a compiler thread. The compiler recurses over the structure of the code.
 const STACK_BYTES: usize = 8 * 1024 * 1024;
@@ -74,13 +73,10 @@ impl Compiled {
     }
 }
 
-/// Compiler of components, one at a time.
+/// Compiler of components.
 #[derive(Default)]
 pub(crate) struct Compiler {
-    turn: Mutex<()>,
-    /// Running compilations. Compilations take turns, so all but the current one have been
-    /// abandoned.
-    running: Arc<Mutex<Vec<Digest>>>,
+    turns: Turns,
 }
 
 impl Compiler {
@@ -101,7 +97,7 @@ impl Compiler {
         }
         nesting::check(bytes).map_err(LoadError::Invalid)?;
         let code_bytes = functions::check_functions(bytes)?;
-        let _turn = lock(&self.turn);
+        let turn = self.turns.take(source.digest, Length::of(code_bytes))?;
         // Another thread may have compiled the same component in the meantime.
         if let Some((component, in_use)) = find() {
             return Ok((component, Some(in_use)));
@@ -109,8 +105,14 @@ impl Compiler {
         let roomy = headroom::insert(bytes, limits.memory_bytes);
         let bytes = roomy.unwrap_or_else(|| bytes.to_vec());
         let needs_bytes = compilation_bytes(bytes.len(), code_bytes);
-        let memory = reserve(budget, needs_bytes, limits.compile_time)?;
-        let code = self.compile(engine, source.digest, bytes, limits.compile_time, memory)?;
+        let memory = reserve(budget, needs_bytes, limits.compile_time, &turn)?;
+        let compiling = engine.clone();
+        let compile = move || {
+            let compiled = compiling.precompile_component(&bytes);
+            compiled.map_err(|error| rejection(&bytes, &error))
+        };
+        let (code, _turn) = self.run_within(limits.compile_time, turn, memory, compile)?;
+        let code = code?;
         match cache.map(|cache| cache.put(engine, &source, &code)) {
             Some(Ok((component, in_use))) => return Ok((component, Some(in_use))),
             Some(Err(error)) => {
@@ -123,7 +125,7 @@ impl Compiler {
     }
 
     /// Returns the component in binary form, converting it if necessary. A conversion
-    /// counts as a compilation: it takes its turn and has the same time limit. Blocks.
+    /// counts as a compilation: it takes a turn and has the same time limit. Blocks.
     pub(crate) fn binary<'a>(
         &self,
         bytes: &'a [u8],
@@ -133,43 +135,24 @@ impl Compiler {
         if let Some(binary) = component::as_binary(bytes)? {
             return Ok(Cow::Borrowed(binary));
         }
-        let _turn = lock(&self.turn);
-        let memory = reserve(budget, CONVERSION * bytes.len(), limits.compile_time)?;
-        let (digest, bytes) = (Digest::of(bytes), bytes.to_vec());
+        let turn = self.turns.take(Digest::of(bytes), Length::of(bytes.len()))?;
+        let memory = reserve(budget, CONVERSION * bytes.len(), limits.compile_time, &turn)?;
+        let bytes = bytes.to_vec();
         let convert = move || component::to_binary(&bytes);
-        let binary = self.run_within(digest, limits.compile_time, memory, convert)??;
-        Ok(Cow::Owned(binary))
-    }
-
-    fn compile(
-        &self,
-        engine: &wasmtime::Engine,
-        digest: Digest,
-        bytes: Vec<u8>,
-        limit: Duration,
-        memory: Reservation,
-    ) -> Result<Vec<u8>, LoadError> {
-        let engine = engine.clone();
-        let compile = move || {
-            let compiled = engine.precompile_component(&bytes);
-            compiled.map_err(|error| rejection(&bytes, &error))
-        };
-        self.run_within(digest, limit, memory, compile)?
+        let (binary, _turn) = self.run_within(limits.compile_time, turn, memory, convert)?;
+        Ok(Cow::Owned(binary?))
     }
 
     /// Runs `work` on separate threads and abandons it after `limit`. Releases `memory` when
-    /// the work ends, even if it was abandoned.
+    /// the work ends, even if it was abandoned or panicked. Returns the turn, which has then
+    /// not ended yet.
     fn run_within<T: Send + 'static>(
         &self,
-        digest: Digest,
         limit: Duration,
+        turn: Turn,
         memory: Reservation,
         work: impl FnOnce() -> T + Send + 'static,
-    ) -> Result<T, LoadError> {
-        let running = lock(&self.running).clone();
-        if running.contains(&digest) || running.len() >= MAX_ABANDONED {
-            return Err(LoadError::StillCompiling { others: running.len() });
-        }
+    ) -> Result<(T, Turn), LoadError> {
         // A new pool for each compilation: in wasmtime's shared pool, one compilation
         // that does not end would block all others.
         let threads = available_parallelism().map_or(1, usize::from);
@@ -182,34 +165,25 @@ impl Compiler {
             .build()
             .map_err(|error| LoadError::CompilerThreads(error.to_string()))?;
         let (done, outcome) = sync_channel(1);
-        let guard = RunningGuard { digest, running: Arc::clone(&self.running), _memory: memory };
-        lock(&self.running).push(digest);
+        let number = turn.number();
         pool.spawn(move || {
+            let held = (turn, memory);
             let outcome = work();
-            drop(guard);
-            // The caller may have timed out.
-            let _ = done.send(outcome);
+            let (turn, memory) = held;
+            drop(memory);
+            // The caller may have timed out. The turn then ends here.
+            let _ = done.send((outcome, turn));
         });
         match outcome.recv_timeout(limit) {
             Ok(outcome) => Ok(outcome),
-            Err(RecvTimeoutError::Timeout) => Err(LoadError::CompileTime(limit)),
+            Err(RecvTimeoutError::Timeout) => {
+                self.turns.abandon(number);
+                Err(LoadError::CompileTime(limit))
+            }
             Err(RecvTimeoutError::Disconnected) => Err(LoadError::Compiler(
                 "it panicked: the component nests too deeply, or the compiler has a bug".to_owned(),
             )),
         }
-    }
-}
-
-/// Removes a compilation from the list when it ends, even by a panic.
-struct RunningGuard {
-    digest: Digest,
-    running: Arc<Mutex<Vec<Digest>>>,
-    _memory: Reservation,
-}
-
-impl Drop for RunningGuard {
-    fn drop(&mut self) {
-        lock(&self.running).retain(|digest| *digest != self.digest);
     }
 }
 
@@ -223,23 +197,30 @@ fn compilation_bytes(component_bytes: usize, code_bytes: usize) -> usize {
     component_bytes.saturating_mul(3).saturating_add(code).saturating_add(code.min(OF_THREADS))
 }
 
-/// Waits until the memory of a compilation is free, and reserves it.
+/// Waits until the memory of a compilation is free, and reserves it. The time in which
+/// another compilation has its memory does not count against the limit.
 fn reserve(
     budget: &Arc<Budget>,
     needs_bytes: usize,
     limit: Duration,
+    turn: &Turn,
 ) -> Result<Reservation, LoadError> {
     let limit_bytes = budget.limit_bytes();
     if needs_bytes > limit_bytes {
         return Err(LoadError::CompileMemory { needs_bytes, limit_bytes });
     }
-    let until = Instant::now() + limit;
+    let mut until = Instant::now() + limit;
     loop {
-        match Reservation::for_compilation(budget, needs_bytes) {
-            Ok(memory) => return Ok(memory),
-            Err(_) if Instant::now() < until => thread::sleep(MEMORY_CHECK),
-            Err(_) => return Err(LoadError::CompileBusy { needs_bytes, limit }),
+        if let Ok(memory) = Reservation::for_compilation(budget, needs_bytes) {
+            turn.begin();
+            return Ok(memory);
         }
+        if turn.is_behind_another() {
+            until = Instant::now() + limit;
+        } else if Instant::now() >= until {
+            return Err(LoadError::CompileBusy { needs_bytes, limit });
+        }
+        thread::sleep(MEMORY_CHECK);
     }
 }
 
@@ -265,6 +246,33 @@ fn deserialize(engine: &wasmtime::Engine, code: &[u8]) -> wasmtime::Result<Compo
     }
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock()
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_long_compilation_delays_no_short_one() {
+        let (compiler, budget) = (Compiler::default(), Arc::new(Budget::new(1 << 30)));
+        let _long = compiler.turns.take(Digest::of(b"long"), Length::Long).unwrap();
+        let (bytes, limits) = (fixtures::laborious(1, 10), Limits::default());
+        let (engine, source) = (wasmtime::Engine::default(), Source::of(&bytes, &limits));
+        compiler.component(&engine, None, &bytes, source, &limits, &budget).unwrap();
+        compiler.binary(b"(component)", &limits, &budget).unwrap();
+    }
+
+    #[test]
+    fn the_memory_of_another_compilation_is_waited_for_beyond_the_limit() {
+        let (turns, budget) = (Turns::default(), Arc::new(Budget::new(800)));
+        let take = |name: &[u8]| turns.take(Digest::of(name), Length::Short).unwrap();
+        let (first, second) = (take(b"first"), take(b"second"));
+        let memory = reserve(&budget, 600, Duration::ZERO, &first).unwrap();
+        let waiting = {
+            let budget = Arc::clone(&budget);
+            thread::spawn(move || reserve(&budget, 200, Duration::ZERO, &second))
+        };
+        drop(memory);
+        assert!(waiting.join().unwrap().is_ok());
+        drop(first);
+        assert_eq!(budget.used_bytes(), 0);
+    }
 }
