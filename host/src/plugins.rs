@@ -2,11 +2,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
+use std::panic::resume_unwind;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::{self, ScopedJoinHandle};
 
 use plugin::{Capability, Engine, EngineError, EngineSettings, LoadError, Plugin};
+use tokio::runtime::Handle;
 use tracing::{info, warn};
 use trust::TrustError;
 
@@ -18,6 +21,8 @@ use machine::quarter_of_memory;
 
 mod compiling;
 mod file;
+#[cfg(test)]
+pub(crate) mod gate;
 mod machine;
 pub(crate) mod slot;
 
@@ -121,6 +126,8 @@ pub(crate) struct Loader {
     /// `true` if a version was compiled since the cache was last trimmed.
     has_compiled: Arc<AtomicBool>,
     compiling: Compiling,
+    #[cfg(test)]
+    pub(crate) gate: gate::Gate,
 }
 
 impl Loader {
@@ -144,7 +151,14 @@ impl Loader {
         let previous = config.host.compile_cache.as_ref().map(|_| previous);
         // `true`, so that versions of an earlier run are trimmed once the plugins are loaded.
         let has_compiled = Arc::new(AtomicBool::new(true));
-        Ok(Loader { engine, previous, has_compiled, compiling: Compiling::default() })
+        Ok(Loader {
+            engine,
+            previous,
+            has_compiled,
+            compiling: Compiling::default(),
+            #[cfg(test)]
+            gate: gate::Gate::default(),
+        })
     }
 
     /// Compiles and checks a plugin. Blocks, for seconds if the compiled plugin is not in the
@@ -156,6 +170,8 @@ impl Loader {
         file: &WholeFile,
     ) -> Result<Loaded<Plugin>, PluginError> {
         let _listed = self.compiling.begin(name);
+        #[cfg(test)]
+        self.gate.pass(&file.digest);
         let begun = std::time::Instant::now();
         let hits = self.engine.cache_hits();
         let settings = Arc::new(section.settings.clone());
@@ -226,18 +242,39 @@ pub(crate) fn read(name: &str, section: &PluginSection) -> Result<WholeFile, Plu
     }
 }
 
-/// Reads and loads every plugin of a configuration. Blocks.
+/// The outcome of a load, which has no plugin if its file was only read.
+type LoadOutcome = Result<Option<Loaded<Plugin>>, PluginError>;
+
+/// Reads and loads every plugin of a configuration, all of them concurrently. `loader` is
+/// `None` to read and check the files only. Blocks.
+pub(crate) fn load_each(loader: Option<&Loader>, config: &Config) -> Vec<(String, LoadOutcome)> {
+    let runtime = Handle::try_current().ok();
+    let load = &|name: &str, section: &PluginSection| {
+        let _runtime = runtime.as_ref().map(Handle::enter);
+        let file = read(name, section)?;
+        loader.map(|loader| loader.load(name, section, &file)).transpose()
+    };
+    // A thread for each plugin, because a compilation blocks its thread and the plugins in
+    // the cache must not wait for it.
+    thread::scope(|scope| {
+        let loads: Vec<_> = config
+            .plugins
+            .iter()
+            .map(|(name, section)| (name.clone(), scope.spawn(move || load(name, section))))
+            .collect();
+        let join =
+            |load: ScopedJoinHandle<'_, _>| load.join().unwrap_or_else(|it| resume_unwind(it));
+        loads.into_iter().map(|(name, load)| (name, join(load))).collect()
+    })
+}
+
+/// Reads and loads every plugin of a configuration, all of them concurrently. Blocks.
 pub(crate) fn load_all(
     loader: &Loader,
     config: &Config,
 ) -> Result<BTreeMap<String, Loaded<Plugin>>, PluginError> {
-    let sections = config.plugins.iter();
-    sections
-        .map(|(name, section)| {
-            let file = read(name, section)?;
-            Ok((name.clone(), loader.load(name, section, &file)?))
-        })
-        .collect()
+    let loads = load_each(Some(loader), config).into_iter();
+    loads.filter_map(|(name, made)| made.transpose().map(|made| Ok((name, made?)))).collect()
 }
 
 /// Formats capabilities for the log, such as `http, power`, or `nothing`.

@@ -293,7 +293,8 @@ impl ProcessParts {
             let (router, twin) = (Arc::clone(router), Arc::clone(twin));
             let operator = operator.clone();
             let refused = move || operator.configuration().refused;
-            let status = status::run(key, router, refused, twin, changes.clone());
+            let compiling = self.loader.compiling().clone();
+            let status = status::run(key, router, compiling, refused, twin, changes.clone());
             tasks.spawn(supervisor.watch("status", status));
         }
         let router = Arc::clone(router);

@@ -3,30 +3,30 @@
 //!
 //! The files are checked whenever the [`Watch`] reports an event, and compared with the
 //! running versions. A new version is read, compiled and started while the old one still
-//! serves calls, and then becomes active. A version that is refused changes nothing.
+//! serves calls, and then becomes active. A version that is refused changes nothing. All
+//! plugins are loaded concurrently ([`loads`]), so that none waits for another one.
 //!
 //! A file may be incomplete while it is being written. An invalid file is therefore
 //! reported only after it has not changed for a moment. Part of a configuration can be a
 //! valid configuration, so a configuration is applied only when its writer has finished.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use plugin::{MAX_DEADLINE, Plugin};
 use program::FileStamp;
 use tokio::sync::mpsc;
 use tokio::task::{JoinSet, spawn_blocking};
 use tokio::time::{Instant, sleep_until};
-use tracing::{error, info};
 
 use crate::config::{Config, ConfigError, PluginSection};
-use crate::plugins::slot::{Changes, Loaded};
-use crate::plugins::{self, Loader, PluginError};
-use crate::router::{PluginSlot, Router};
+use crate::plugins::slot::Changes;
+use crate::plugins::{Loader, PluginError};
+use crate::router::Router;
 use crate::supervision::Pulse;
 use keeping::Keeper;
+use loads::{Loads, Wanted};
 use orders::Order;
 use switches::Switches;
 
@@ -39,7 +39,9 @@ mod configuration;
 mod first_version;
 mod keeping;
 mod lifecycle;
+mod loads;
 mod orders;
+mod results;
 pub(crate) mod switches;
 #[cfg(test)]
 mod tests;
@@ -56,11 +58,18 @@ pub(crate) struct Swap {
     loader: Loader,
     router: Arc<Router>,
     changes: Changes,
-    /// Configuration in force.
+    /// Last valid configuration. Its entries of plugins come into force one by one.
     config: Config,
-    /// Configuration that could not be applied because of a plugin.
-    pending: Option<Config>,
+    /// Entries of plugins in force.
+    in_force: BTreeMap<String, PluginSection>,
+    /// Error in the text of the configuration, if it was refused.
+    text_refused: Option<String>,
+    /// Errors of the entries that were refused, by plugin.
+    entries_refused: BTreeMap<String, String>,
     configuration: tokio::sync::watch::Sender<ConfigurationState>,
+    loads: Loads,
+    /// Stamps of the files whose first versions are being loaded.
+    first_files: HashMap<String, Option<FileStamp>>,
     /// Last checks of all subjects.
     seen: HashMap<Subject, Seen>,
     /// State of the configuration's writer at the last check.
@@ -76,7 +85,7 @@ pub(crate) struct Swap {
 /// State of the configuration on disk.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct ConfigurationState {
-    /// Error in the configuration, if it was refused.
+    /// Error in the configuration, if it or the entry of a plugin was refused.
     pub(crate) refused: Option<String>,
     /// `true` if some changes take effect only after a restart of the host.
     pub(crate) restart_needed: bool,
@@ -91,14 +100,14 @@ enum Subject {
 
 /// Last check of a subject.
 struct Seen {
-    /// Stamps of the files of the subject.
-    stamps: Vec<Option<FileStamp>>,
-    /// Time at which the current stamps were first seen.
+    /// Stamp of the file of the subject.
+    stamp: Option<FileStamp>,
+    /// Time at which the current stamp was first seen.
     since: Instant,
     /// Time without a change after which the subject is checked again.
     rest: Duration,
     /// `true` if the subject was applied or reported, and is not checked again until its
-    /// files change.
+    /// file changes.
     settled: bool,
 }
 
@@ -146,7 +155,8 @@ impl Swap {
             tokio::select! {
                 () = watch.changed() => {}
                 () = sleep_until(again.unwrap_or_else(Instant::now)), if again.is_some() => {}
-                Some(order) = self.orders.recv() => self.carry_out(order).await,
+                Some(order) = self.orders.recv() => self.carry_out(order),
+                Some(ended) = self.loads.next_end() => self.load_ended(ended),
                 Ok(()) = changed.changed() => {}
                 Some(ended) = self.tasks.join_next() => lifecycle::report_panic(ended),
                 () = self.pulse.due() => {}
@@ -167,102 +177,35 @@ impl Swap {
 
     /// Returns the files of the configuration and of all plugins.
     fn files(&self) -> BTreeSet<PathBuf> {
-        let plugins = self.config.plugins.values();
-        let pending = self.pending.iter().flat_map(|config| config.plugins.values());
-        let files = plugins.chain(pending).map(|section| section.file.clone());
+        let files = self.config.plugins.values().map(|section| section.file.clone());
         files.chain(self.config.file.clone()).collect()
     }
 
-    /// Checks all files, and applies changed ones.
+    /// Checks all files, and begins to load changed ones.
     async fn check_files(&mut self) {
         if let Some(path) = self.config.file.clone() {
             self.check_configuration(&path).await;
         }
         for (name, section) in self.config.plugins.clone() {
-            self.check_plugin(name, &section).await;
+            self.check_plugin(name, section);
         }
     }
 
-    async fn check_plugin(&mut self, name: String, section: &PluginSection) {
-        let slot = self.router.table().slot(&name).cloned();
-        let Some(slot) = slot.filter(|slot| !slot.is_loading()) else { return };
-        let subject = Subject::Plugin(name);
-        if !self.is_new(&subject, vec![FileStamp::at(&section.file)]) {
+    /// Begins to load the version in a plugin's file, if the file or its entry has changed.
+    fn check_plugin(&mut self, plugin: String, section: PluginSection) {
+        let slot = self.router.table().slot(&plugin).cloned();
+        let stamp = FileStamp::at(&section.file);
+        let is_first = slot.as_ref().is_some_and(|slot| slot.is_loading())
+            && self.in_force.get(&plugin) == Some(&section)
+            && self.first_files.get(&plugin) == Some(&stamp);
+        let subject = Subject::Plugin(plugin.clone());
+        if is_first
+            || !self.is_new(&subject, stamp)
+            || self.loads.is_loading_version(&plugin, &section, stamp.as_ref())
+        {
             return;
         }
-        let outcome = self.update(&slot, section).await;
-        let settled = self.settle(&subject);
-        match outcome {
-            Ok(()) => {
-                if slot.set_refused(None) {
-                    let (plugin, file) = (slot.name(), section.file.display());
-                    info!(plugin, %file, "file of the plugin accepted again");
-                }
-            }
-            Err(error) if settled => {
-                let (plugin, file, hint) = (slot.name(), section.file.display(), error.hint());
-                let error = error.without_plugin_name();
-                // The error may already have been logged at the start.
-                if slot.set_refused(Some(error.clone())) {
-                    error!(plugin, %file, hint, "new version refused, the previous version stays active: {error}");
-                }
-            }
-            Err(_) => {}
-        }
-    }
-
-    /// Loads and activates the version in a plugin's file if it is new.
-    async fn update(&self, slot: &Arc<PluginSlot>, section: &PluginSection) -> Result<(), Refused> {
-        let known = Arc::clone(slot);
-        let is_known =
-            move |digest: &str, section: &PluginSection| known.file_has(digest, &section.settings);
-        if let Some(made) = self.load(slot.name(), section, is_known).await? {
-            self.start_and_activate(slot, made, section).await?;
-        }
-        Ok(())
-    }
-
-    /// Starts and activates a new version. Returns its number.
-    async fn start_and_activate(
-        &self,
-        slot: &PluginSlot,
-        made: Loaded<Plugin>,
-        section: &PluginSection,
-    ) -> Result<u32, Refused> {
-        let plugin = slot.name();
-        let before = slot.view().active;
-        let digest_before = before.as_ref().map(|before| before.loaded.digest.as_str());
-        let start = lifecycle::start(&self.router, &made.plugin, digest_before);
-        self.step(MAX_DEADLINE, start)
-            .await
-            .map_err(|reason| Refused::NotStarted { plugin: plugin.to_owned(), reason })?;
-        let digest = made.digest.clone();
-        let version = slot.activate(made, section.patience);
-        let before = before.map_or(0, |before| before.number);
-        info!(plugin, version, digest, before, "plugin swapped");
-        Ok(version)
-    }
-
-    /// Reads and compiles a version on a blocking thread. Returns `None` if it is known.
-    async fn load(
-        &self,
-        name: &str,
-        section: &PluginSection,
-        is_known: impl FnOnce(&str, &PluginSection) -> bool + Send + 'static,
-    ) -> Result<Option<Loaded<Plugin>>, Refused> {
-        let limit = section.settings.compile_time();
-        let (loader, plugin, section) = (self.loader.clone(), name.to_owned(), section.clone());
-        let loaded = spawn_blocking(move || {
-            let file = plugins::read(&plugin, &section)?;
-            if is_known(&file.digest, &section) {
-                return Ok(None);
-            }
-            loader.load(&plugin, &section, &file).map(Some)
-        });
-        match self.step(limit, loaded).await {
-            Ok(made) => Ok(made?),
-            Err(_) => Err(Refused::Panicked { plugin: name.to_owned() }),
-        }
+        self.loads.begin(&self.loader, &self.router, Wanted { plugin, section, stamp, slot });
     }
 
     /// Runs a step that ends within `limit`, plus the time limit for slow files.
@@ -271,19 +214,19 @@ impl Swap {
     }
 
     /// Returns `true` if the subject has changed or is not settled.
-    fn is_new(&mut self, subject: &Subject, stamps: Vec<Option<FileStamp>>) -> bool {
+    fn is_new(&mut self, subject: &Subject, stamp: Option<FileStamp>) -> bool {
         match self.seen.get(subject) {
-            Some(seen) if seen.stamps == stamps => !seen.settled,
+            Some(seen) if seen.stamp == stamp => !seen.settled,
             _ => {
-                let seen = Seen { stamps, since: Instant::now(), rest: SETTLED, settled: false };
+                let seen = Seen { stamp, since: Instant::now(), rest: SETTLED, settled: false };
                 self.seen.insert(subject.clone(), seen);
                 true
             }
         }
     }
 
-    /// Records a check of a subject. Returns `true` if its files have been unchanged for
-    /// [`SETTLED`]; otherwise they are checked again.
+    /// Records a check of a subject. Returns `true` if its file has been unchanged for
+    /// [`SETTLED`]; otherwise it is checked again.
     fn settle(&mut self, subject: &Subject) -> bool {
         self.seen.get_mut(subject).is_some_and(|seen| {
             seen.settled = seen.since.elapsed() >= SETTLED;
@@ -291,7 +234,7 @@ impl Swap {
         })
     }
 
-    /// Returns `true` if the files of a subject have been unchanged for `rest`.
+    /// Returns `true` if the file of a subject has been unchanged for `rest`.
     fn has_rested(&mut self, subject: &Subject, rest: Duration) -> bool {
         self.seen.get_mut(subject).is_none_or(|seen| {
             seen.rest = rest.max(SETTLED);
@@ -299,10 +242,16 @@ impl Swap {
         })
     }
 
-    /// Returns the time of the next check of an unsettled subject.
+    /// Returns the time of the next check of an unsettled subject. A plugin is checked when
+    /// its load has ended.
     fn next_check(&self) -> Option<Instant> {
-        let unsettled = self.seen.values().filter(|seen| !seen.settled);
-        unsettled.map(|seen| seen.since + seen.rest).min()
+        let is_loading = |subject: &Subject| match subject {
+            Subject::Plugin(name) => self.loads.is_loading(name),
+            Subject::Configuration => false,
+        };
+        let unsettled =
+            self.seen.iter().filter(|(subject, seen)| !seen.settled && !is_loading(subject));
+        unsettled.map(|(_, seen)| seen.since + seen.rest).min()
     }
 }
 
@@ -316,18 +265,16 @@ impl Refused {
     }
 
     /// Returns the error and its causes in one line.
-    fn message(self) -> String {
-        program::chain(&self).to_string()
+    fn message(&self) -> String {
+        program::chain(self).to_string()
     }
 
     /// Returns the message for a context that already names the plugin.
-    fn without_plugin_name(self) -> String {
+    fn without_plugin_name(&self) -> String {
         match self {
-            Refused::Plugin(PluginError::Load { source, .. }) => {
-                program::chain(&source).to_string()
-            }
+            Refused::Plugin(PluginError::Load { source, .. }) => program::chain(source).to_string(),
             Refused::Plugin(PluginError::Digest { source, .. }) => source.to_string(),
-            Refused::NotStarted { reason, .. } => reason,
+            Refused::NotStarted { reason, .. } => reason.clone(),
             Refused::Panicked { .. } => "the compiler panicked".to_owned(),
             other => other.message(),
         }

@@ -72,11 +72,6 @@ impl Settings {
         self.limits.component_bytes
     }
 
-    /// Returns the time limit for compiling the component.
-    pub(crate) fn compile_time(&self) -> Duration {
-        self.limits.compile_time
-    }
-
     /// Returns the maximum number of attempts of a job.
     pub(crate) fn job_attempts(&self) -> u32 {
         self.limits.job_attempts

@@ -38,7 +38,9 @@ impl ControlAnswer {
                 lines.extend(plugins.iter().flat_map(lines_of));
                 lines.extend(compiling.iter().map(compiling_line));
                 let refused = configuration_refused.as_deref().map(printable);
-                lines.extend(refused.map(|reason| format!("host.toml is refused: {reason}")));
+                lines.extend(refused.map(|reason| {
+                    format!("host.toml is not in force, or not completely: {reason}")
+                }));
                 let restart = "changes under [hub] or [host] take effect after a restart";
                 lines.extend(restart_needed.then(|| restart.to_owned()));
                 lines.join("\n")

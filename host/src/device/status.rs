@@ -1,6 +1,7 @@
 //! Status of the plugins in the device's reported properties, for queries over many devices.
 //!
-//! The key `plugins` (configurable) contains an object for each plugin. A second key, with
+//! The key `plugins` (configurable) contains an object for each plugin, including those that
+//! are only being compiled. A second key, with
 //! `Configuration` appended to the name, contains the error of a refused `host.toml`. Only
 //! differences from the hub's copy are reported, after each connection and change, and at most
 //! once a second.
@@ -16,6 +17,7 @@ use tracing::warn;
 
 use crate::lent::twin::Twin;
 use crate::plugins::slot::Changes;
+use crate::plugins::{Compilation, Compiling};
 use crate::router::{PluginSlot, Router};
 
 /// Minimum time between two reports.
@@ -36,6 +38,7 @@ const HOST: &str = "host";
 pub(crate) async fn run(
     key: String,
     router: Arc<Router>,
+    compiling: Compiling,
     refused: impl Fn() -> Option<String>,
     twin: Arc<Twin>,
     changes: Changes,
@@ -44,17 +47,20 @@ pub(crate) async fn run(
     let keys = [key.as_str(), configuration_key.as_str()];
     let mut changed = changes.subscribe();
     let mut twin_changes = twin.changes();
+    let mut compilations = compiling.changes();
     // Copy of the hub's sections. `None` until the reports of an earlier run have arrived,
     // because their content is unknown.
     let mut known: Option<Map<String, Value>> = None;
     loop {
         changed.mark_unchanged();
         twin_changes.mark_unchanged();
+        compilations.mark_unchanged();
         if twin.is_reported() {
             known = twin.reported().ok().and_then(|document| sections(&document.body, keys));
         }
         if let Some(before) = &mut known {
-            let mut wanted = Map::from_iter([(key.clone(), wanted(&router).into())]);
+            let plugins = with_compilations(wanted(&router), compiling.list_long());
+            let mut wanted = Map::from_iter([(key.clone(), plugins.into())]);
             if let Some(error) = refused() {
                 let configuration = Map::from_iter([last_error(&error)]);
                 wanted.insert(configuration_key.clone(), configuration.into());
@@ -75,6 +81,7 @@ pub(crate) async fn run(
         tokio::select! {
             Ok(()) = changed.changed() => {}
             Ok(()) = twin_changes.changed() => {}
+            Ok(()) = compilations.changed() => {}
             else => return,
         }
     }
@@ -96,6 +103,22 @@ fn last_error(error: &str) -> (String, Value) {
 fn wanted(router: &Router) -> Map<String, Value> {
     let table = router.table();
     table.slots().iter().map(|(name, slot)| (name.clone(), of(slot).into())).collect()
+}
+
+/// Adds the times since which plugins are being compiled.
+fn with_compilations(
+    mut plugins: Map<String, Value>,
+    compilations: Vec<Compilation>,
+) -> Map<String, Value> {
+    for Compilation { plugin, since } in compilations {
+        // A plugin that a changed configuration adds has no other status yet.
+        let status = plugins.entry(plugin).or_insert_with(|| json!({"state": "loading"}));
+        // The oldest one comes first.
+        if let Some(status) = status.as_object_mut() {
+            status.entry("compilingSince").or_insert(since.into());
+        }
+    }
+    plugins
 }
 
 /// Returns the status of one plugin.
@@ -127,6 +150,21 @@ fn of(slot: &PluginSlot) -> Map<String, Value> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn compilations_are_reported_with_the_status_of_their_plugins() {
+        let compiling = |plugin: &str, since: &str| Compilation {
+            plugin: plugin.to_owned(),
+            since: since.to_owned(),
+        };
+        let plugins = Map::from_iter([("a".to_owned(), json!({"version": 1}))]);
+        let compilations = vec![compiling("a", "1"), compiling("a", "2"), compiling("b", "3")];
+        let expected = json!({
+            "a": {"version": 1, "compilingSince": "1"},
+            "b": {"state": "loading", "compilingSince": "3"},
+        });
+        assert_eq!(Value::from(with_compilations(plugins, compilations)), expected);
+    }
 
     #[test]
     fn the_sections_are_the_values_under_the_two_keys() {

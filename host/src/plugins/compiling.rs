@@ -1,16 +1,19 @@
 //! The plugins that are being compiled.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use jiff::Timestamp;
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use tokio::runtime::Handle;
+use tokio::sync::watch;
 use tokio_util::task::AbortOnDropHandle;
 use tracing::info;
 
-/// The duration after which a compilation is logged. Compiled plugins in the cache load faster.
+/// The duration after which a compilation is logged and reported. Compiled plugins in the cache
+/// load faster.
 const LONG: Duration = Duration::from_secs(2);
 
 /// A compilation in progress.
@@ -24,12 +27,21 @@ pub struct Compilation {
 
 /// The compilations in progress. Clones share the list.
 #[derive(Clone, Default)]
-pub(crate) struct Compiling(Arc<Mutex<Vec<Arc<Compilation>>>>);
+pub(crate) struct Compiling {
+    entries: Arc<Mutex<Vec<Arc<CompilingEntry>>>>,
+    /// Signals every change of the compilations that take long.
+    changes: watch::Sender<()>,
+}
+
+struct CompilingEntry {
+    compilation: Compilation,
+    is_long: AtomicBool,
+}
 
 /// An entry of the list, which is removed when the guard is dropped.
 pub(super) struct CompilingGuard {
     compiling: Compiling,
-    entry: Arc<Compilation>,
+    entry: Arc<CompilingEntry>,
     /// `None` outside a runtime.
     _announcement: Option<AbortOnDropHandle<()>>,
 }
@@ -37,18 +49,33 @@ pub(super) struct CompilingGuard {
 impl Compiling {
     /// Returns the compilations in progress, the oldest first.
     pub(crate) fn list(&self) -> Vec<Compilation> {
-        self.0.lock().iter().map(|entry| Compilation::clone(entry)).collect()
+        self.entries.lock().iter().map(|entry| entry.compilation.clone()).collect()
+    }
+
+    /// Returns those that have taken longer than [`LONG`], the oldest first.
+    pub(crate) fn list_long(&self) -> Vec<Compilation> {
+        let entries = self.entries.lock();
+        let long = entries.iter().filter(|entry| entry.is_long.load(Ordering::Relaxed));
+        long.map(|entry| entry.compilation.clone()).collect()
+    }
+
+    /// Returns a receiver that is notified when [`Compiling::list_long`] changes.
+    pub(crate) fn changes(&self) -> watch::Receiver<()> {
+        self.changes.subscribe()
     }
 
     /// Adds a plugin to the list. Logs its name if the compilation takes long.
     pub(super) fn begin(&self, plugin: &str) -> CompilingGuard {
         let (plugin, since) = (plugin.to_owned(), format!("{:.3}", Timestamp::now()));
-        let entry = Arc::new(Compilation { plugin, since });
-        self.0.lock().push(Arc::clone(&entry));
-        let announced = Arc::clone(&entry);
+        let compilation = Compilation { plugin, since };
+        let entry = Arc::new(CompilingEntry { compilation, is_long: AtomicBool::new(false) });
+        self.entries.lock().push(Arc::clone(&entry));
+        let (announced, changes) = (Arc::clone(&entry), self.changes.clone());
         let announcement = async move {
             tokio::time::sleep(LONG).await;
-            info!(plugin = announced.plugin, "compiling");
+            info!(plugin = announced.compilation.plugin, "compiling");
+            announced.is_long.store(true, Ordering::Relaxed);
+            changes.send_replace(());
         };
         let announcement = Handle::try_current().map(|runtime| runtime.spawn(announcement)).ok();
         let _announcement = announcement.map(AbortOnDropHandle::new);
@@ -58,7 +85,10 @@ impl Compiling {
 
 impl Drop for CompilingGuard {
     fn drop(&mut self) {
-        self.compiling.0.lock().retain(|entry| !Arc::ptr_eq(entry, &self.entry));
+        self.compiling.entries.lock().retain(|entry| !Arc::ptr_eq(entry, &self.entry));
+        if self.entry.is_long.load(Ordering::Relaxed) {
+            self.compiling.changes.send_replace(());
+        }
     }
 }
 
@@ -75,5 +105,19 @@ mod tests {
         assert_eq!(names(), ["p", "q"]);
         drop(first);
         assert_eq!(names(), ["q"]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_compilation_is_reported_once_it_takes_long() {
+        let compiling = Compiling::default();
+        let mut changes = compiling.changes();
+        let begun = tokio::time::Instant::now();
+        let compilation = compiling.begin("p");
+        assert_eq!(compiling.list_long(), []);
+        changes.changed().await.unwrap();
+        assert_eq!((compiling.list_long(), begun.elapsed()), (compiling.list(), LONG));
+        drop(compilation);
+        changes.changed().await.unwrap();
+        assert_eq!(compiling.list_long(), []);
     }
 }

@@ -46,6 +46,41 @@ impl Table {
         Table { named, any, idempotent: idempotent.collect(), slots }
     }
 
+    /// Creates the table that follows this one while the entries of a configuration come into
+    /// force one by one. `in_force` has an entry for every slot: the one of `wanted`, or its
+    /// previous one. A method stays with its plugin until the plugin that `wanted` names for it
+    /// is ready.
+    pub(crate) fn next(
+        &self,
+        wanted: &BTreeMap<String, PluginSection>,
+        in_force: &BTreeMap<String, PluginSection>,
+        slots: BTreeMap<String, Arc<PluginSlot>>,
+    ) -> Table {
+        let mut table = Table::new(in_force, slots);
+        let is_ready =
+            |(name, section): &(&String, &PluginSection)| in_force.get(*name) == Some(*section);
+        let (ready, later): (Vec<_>, Vec<_>) = wanted.iter().partition(is_ready);
+        for (name, section) in ready {
+            let slot = &table.slots[name];
+            let methods = section.methods.iter();
+            table.named.extend(methods.map(|method| (method.clone(), Arc::clone(slot))));
+            if section.any_method {
+                table.any = Some(Arc::clone(slot));
+            }
+        }
+        for (_, section) in later {
+            for method in &section.methods {
+                if let Some(slot) = self.named.get(method) {
+                    table.named.entry(method.clone()).or_insert_with(|| Arc::clone(slot));
+                }
+            }
+            if section.any_method && table.any.is_none() {
+                table.any.clone_from(&self.any);
+            }
+        }
+        table
+    }
+
     /// Returns the plugin that serves a method.
     pub(crate) fn serving(&self, method: &MethodName) -> Option<&Arc<PluginSlot>> {
         self.named.get(method).or(self.any.as_ref())

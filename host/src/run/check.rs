@@ -43,14 +43,11 @@ pub fn check(config: &Config, identity: Option<&DeviceConnectionString>) -> Chec
     errors.extend(Http::check(config).into_iter().map(RunError::from));
     let (loader, error) = loader(config);
     errors.extend(error.map(RunError::from));
-    for (name, section) in &config.plugins {
-        let loaded = plugins::read(name, section).and_then(|file| {
-            loader.as_ref().map(|loader| loader.load(name, section, &file)).transpose()
-        });
+    for (name, loaded) in plugins::load_each(loader.as_ref(), config) {
         match loaded {
             Ok(Some(loaded)) => {
                 let imports = loaded.plugin.imports().to_vec();
-                report.plugins.push(CheckedPlugin { name: name.clone(), imports });
+                report.plugins.push(CheckedPlugin { name, imports });
             }
             Ok(None) => {}
             Err(error) => report.errors.push(error.into()),

@@ -1,61 +1,46 @@
-//! Application of a changed configuration, either completely or not at all.
+//! Application of a changed configuration.
+//!
+//! The text is valid or refused as a whole: a refused one changes nothing. The entry of each
+//! plugin in a valid text takes over on its own, as soon as its version is ready. Until then
+//! its previous entry stays in force, and its methods stay with the plugin that had them.
+//! Plugins that the text no longer names are removed last, once all of its entries are in
+//! force, so that a method never loses its plugin to a successor that does not load.
 
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use plugin::{MAX_DEADLINE, Plugin};
 use program::FileStamp;
 use tracing::{error, info, warn};
 
-use super::{Refused, Subject, Swap, lifecycle};
+use super::{Subject, Swap};
 use crate::config::{Config, PluginSection};
-use crate::plugins::slot::{Loaded, Slot};
-use crate::router::{PluginSlot, Table};
-
-/// Plugin of a new configuration that is not yet applied.
-enum Next {
-    /// Slot whose running version stays.
-    Same(Arc<PluginSlot>),
-    /// Version for an existing slot or, if there is none, for a new one.
-    New(Loaded<Plugin>, Option<Arc<PluginSlot>>),
-}
+use crate::router::PluginSlot;
 
 impl Swap {
     /// Checks the configuration file, and applies a change.
     pub(super) async fn check_configuration(&mut self, path: &Path) {
-        let pending = self.pending.iter().flat_map(|config| config.plugins.values());
-        let files = std::iter::once(path).chain(pending.map(|section| section.file.as_path()));
-        let stamps = files.map(FileStamp::at).collect();
-        if !self.is_new(&Subject::Configuration, stamps) {
+        if !self.is_new(&Subject::Configuration, FileStamp::at(path)) {
             return;
         }
         let new = Config::read(path);
         if !self.has_rested(&Subject::Configuration, self.rest_before(new.as_ref().ok())) {
             return;
         }
-        let outcome = match new {
-            Ok(new) => self.apply_or_postpone(new).await,
-            Err(error) => Err(error.into()),
-        };
+        let outcome = new.map(|new| self.adopt(new));
         let settled = self.settle(&Subject::Configuration);
         match outcome {
-            Ok(()) if self.configuration.borrow().refused.is_some() => {
-                info!(file = %path.display(), "configuration accepted again");
-                self.configuration.send_modify(|state| state.refused = None);
-                self.changes.send_replace(());
-            }
-            Ok(()) => {}
+            Ok(()) => self.text_refused = None,
             Err(error) if settled => {
-                let (file, hint) = (path.display(), error.hint());
-                let error = error.message();
-                error!(%file, hint, "configuration refused, the previous one stays in force: {error}");
-                self.configuration.send_modify(|state| state.refused = Some(error));
-                self.changes.send_replace(());
+                let file = path.display();
+                let error = program::chain(&error).to_string();
+                error!(%file, "configuration refused, the previous one stays in force: {error}");
+                self.text_refused = Some(error);
             }
-            Err(_) => {}
+            Err(_) => return,
         }
+        self.publish_refusals();
     }
 
     /// Returns the time for which the file must be unchanged before it is applied or, if it
@@ -66,111 +51,101 @@ impl Swap {
             return Duration::ZERO;
         }
         let stays = |name| new.plugins.contains_key(name);
-        self.writer.rest(!self.config.plugins.keys().all(stays))
+        self.writer.rest(!self.in_force.keys().all(stays))
     }
 
-    /// Applies the parts that need no restart. Keeps the configuration as pending if a plugin
-    /// prevents that.
-    async fn apply_or_postpone(&mut self, new: Config) -> Result<(), Refused> {
+    /// Adopts a valid configuration: puts the entries that need no new version into force,
+    /// and lets the others be loaded.
+    fn adopt(&mut self, new: Config) {
         let restart_needed = !self.config.needs_no_restart_for(&new);
         if restart_needed && !self.configuration.borrow().restart_needed {
             warn!("changes under [hub] and [host] take effect after a restart of the host");
         }
         self.configuration.send_modify(|state| state.restart_needed = restart_needed);
         if new.plugins == self.config.plugins {
-            self.pending = None;
-            return Ok(());
+            return;
         }
-        let outcome = self.apply_plugins(&new).await;
-        self.pending = outcome.is_err().then_some(new);
-        outcome
-    }
-
-    /// Loads and starts all new versions, then activates them and replaces the table.
-    async fn apply_plugins(&mut self, new: &Config) -> Result<(), Refused> {
-        let mut plugins = BTreeMap::new();
-        for (name, section) in &new.plugins {
-            plugins.insert(name.clone(), self.next(name, section).await?);
-        }
-        self.start_new(&plugins).await?;
-
-        let mut slots = BTreeMap::new();
-        for (name, next) in plugins {
-            let patience = new.plugins[&name].patience;
-            let slot = match next {
-                Next::Same(slot) => {
-                    slot.set_patience(patience);
-                    slot
-                }
-                Next::New(made, Some(slot)) => {
-                    slot.activate(made, patience);
-                    slot
-                }
-                Next::New(made, None) => {
-                    let slot = Slot::new(&name, made, patience, self.changes.clone());
-                    self.switches.apply(&slot);
-                    Arc::new(slot)
-                }
-            };
-            slots.insert(name, slot);
-        }
-        let before = self.router.set_table(Table::new(&new.plugins, slots));
-        for (name, slot) in before.slots() {
-            if !new.plugins.contains_key(name) {
-                slot.remove();
-                self.do_chores_of(slot);
+        let before = std::mem::replace(&mut self.config.plugins, new.plugins);
+        let plugins = &self.config.plugins;
+        self.entries_refused.retain(|name, _| plugins.get(name) == before.get(name));
+        for (name, section) in &before {
+            if plugins.get(name) != Some(section) {
+                self.seen.remove(&Subject::Plugin(name.clone()));
+            }
+            if !plugins.contains_key(name) {
+                self.loads.cancel(name);
             }
         }
-        let changed = |(name, section)| new.plugins.get(name) != Some(section);
-        for (name, _) in self.config.plugins.iter().filter(|section| changed(*section)) {
-            self.seen.remove(&Subject::Plugin(name.clone()));
+        let table = self.router.table();
+        for (name, section) in plugins {
+            if let Some(in_force) = self.in_force.get_mut(name)
+                && is_same_version(in_force, section)
+            {
+                in_force.clone_from(section);
+                table.slot(name).inspect(|slot| slot.set_patience(section.patience));
+            }
         }
-        let plugins: Vec<_> = new.plugins.keys().collect();
-        info!(?plugins, "configuration changed");
-        self.config.plugins = new.plugins.clone();
+        self.route(None);
+    }
+
+    /// Returns `true` if all entries of the configuration, and no others, are in force.
+    pub(super) fn is_in_force(&self) -> bool {
+        self.in_force == self.config.plugins
+    }
+
+    /// Routes the methods to the plugins by the entries in force, with a plugin that is added.
+    /// Removes the plugins that the configuration no longer names once all of its entries are
+    /// in force.
+    pub(super) fn route(&mut self, added: Option<Arc<PluginSlot>>) {
+        let in_force = &self.in_force;
+        let is_ready = |(name, section)| in_force.get(name) == Some(section);
+        let is_complete = self.config.plugins.iter().all(is_ready);
+        let before = self.router.table();
+        let mut slots = before.slots().clone();
+        slots.extend(added.map(|slot| (slot.name().to_owned(), slot)));
+        let mut removed = BTreeMap::new();
+        if is_complete {
+            let wanted = &self.config.plugins;
+            self.in_force.retain(|name, _| wanted.contains_key(name));
+            removed = slots.extract_if(.., |name, _| !wanted.contains_key(name)).collect();
+        }
+        self.router.set_table(before.next(&self.config.plugins, &self.in_force, slots));
+        for (name, slot) in removed {
+            slot.remove();
+            self.do_chores_of(&slot);
+            self.loads.cancel(&name);
+            self.first_files.remove(&name);
+        }
+        if is_complete {
+            let plugins: Vec<_> = self.config.plugins.keys().collect();
+            info!(?plugins, "configuration changed");
+        }
         self.changes.send_replace(());
-        Ok(())
     }
 
-    /// Loads the version that a plugin of the new configuration needs.
-    async fn next(&self, name: &str, section: &PluginSection) -> Result<Next, Refused> {
-        let slot = self.router.table().slot(name).cloned();
-        let Some(slot) = slot else {
-            let made = self.load(name, section, |_, _| false).await?;
-            return Ok(Next::New(made.expect("no version is known"), None));
-        };
-        let before = &self.config.plugins[name];
-        if before.file == section.file
-            && before.sha256 == section.sha256
-            && before.settings == section.settings
-        {
-            return Ok(Next::Same(slot));
-        }
-        let known = Arc::clone(&slot);
-        let is_known =
-            move |digest: &str, section: &PluginSection| known.knows(digest, &section.settings);
-        let made = self.load(name, section, is_known).await?;
-        Ok(made.map_or(Next::Same(Arc::clone(&slot)), |made| Next::New(made, Some(slot))))
-    }
-
-    /// Starts the new versions. If one of them does not start, stops the others.
-    async fn start_new(&self, plugins: &BTreeMap<String, Next>) -> Result<(), Refused> {
-        let mut started: Vec<&Plugin> = Vec::new();
-        for (name, next) in plugins {
-            let Next::New(made, slot) = next else { continue };
-            let before = slot.as_ref().and_then(|slot| slot.view().active);
-            let before = before.map(|version| version.loaded.digest.clone());
-            let start = lifecycle::start(&self.router, &made.plugin, before.as_deref());
-            match self.step(MAX_DEADLINE, start).await {
-                Ok(()) => started.push(&made.plugin),
-                Err(reason) => {
-                    for plugin in started {
-                        self.step(MAX_DEADLINE, lifecycle::stop(&self.router, plugin)).await;
-                    }
-                    return Err(Refused::NotStarted { plugin: name.clone(), reason });
-                }
+    /// Publishes the reasons why the configuration is not completely in force.
+    pub(super) fn publish_refusals(&mut self) {
+        let entries = (!self.entries_refused.is_empty()).then(|| {
+            self.entries_refused.values().map(String::as_str).collect::<Vec<_>>().join("; ")
+        });
+        let refused = self.text_refused.clone().or(entries);
+        let is_changed = self.configuration.send_if_modified(|state| {
+            let is_changed = state.refused != refused;
+            state.refused.clone_from(&refused);
+            is_changed
+        });
+        if is_changed {
+            if refused.is_none() {
+                let file = self.config.file.as_deref().map(|file| file.display().to_string());
+                info!(file, "configuration accepted again");
             }
+            self.changes.send_replace(());
         }
-        Ok(())
     }
+}
+
+/// Returns `true` if two entries have the same file and settings, so that they have the same
+/// version.
+fn is_same_version(one: &PluginSection, other: &PluginSection) -> bool {
+    one.file == other.file && one.sha256 == other.sha256 && one.settings == other.settings
 }

@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use plugin::Plugin;
+use program::FileStamp;
 use tokio::task::spawn_blocking;
 use tracing::{error, warn};
 
@@ -46,6 +47,7 @@ impl Swap {
         let table = self.router.table();
         for (name, section) in &self.config.plugins {
             let Some(slot) = table.slot(name).filter(|slot| slot.is_loading()) else { continue };
+            self.first_files.insert(name.clone(), FileStamp::at(&section.file));
             let keeper = self.keeper.as_ref();
             let versions = keeper.and_then(|keeper| keeper.record.plugins.get(name).cloned());
             let first = FirstVersion {

@@ -61,7 +61,7 @@ impl Swap {
         let now = Instant::now();
         let (mut plugins, mut active) = (BTreeMap::new(), Vec::new());
         let mut needed = BTreeSet::new();
-        let mut all_work = true;
+        let mut all_work = self.is_in_force();
         for (name, slot) in self.router.table().slots() {
             let before = keeper.record.plugins.get(name).cloned().unwrap_or_default();
             let state = slot.view().state;
@@ -88,7 +88,7 @@ impl Swap {
         let configuration = keeper.record.configuration.clone();
         let save = Save {
             known: keeper.known.clone(),
-            config: self.config.clone(),
+            config: Config { plugins: self.in_force.clone(), ..self.config.clone() },
             record: GoodRecord { configuration, plugins },
             active,
             needed,

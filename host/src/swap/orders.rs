@@ -1,15 +1,17 @@
 //! Orders of the operator about plugins.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use plugin::MAX_DEADLINE;
-use tokio::sync::{mpsc, oneshot, watch};
+use program::FileStamp;
+use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 use tracing::{info, warn};
 
-use super::{ConfigurationState, FileWriter, Keeper, Refused, Swap, lifecycle};
-use crate::config::{Config, PluginSection};
+use super::loads::{Done, Loads, Takeover, Wanted};
+use super::results::answer;
+use super::{ConfigurationState, FileWriter, Keeper, Swap, lifecycle};
+use crate::config::Config;
 use crate::known_good::KnownGood;
 use crate::plugins::slot::Changes;
 use crate::plugins::{Compilation, Compiling, Loader};
@@ -17,14 +19,14 @@ use crate::router::{PluginSlot, Router};
 use crate::supervision::Pulse;
 use crate::swap::switches::Switches;
 
-/// Maximum number of pending orders. Orders are carried out one at a time.
+/// Maximum number of pending orders. Those about different plugins do not wait for each other.
 const MAX_ORDERS: usize = 8;
 
 /// Order of the operator, and the channel for its outcome.
 pub(super) struct Order {
     action: Action,
     plugin: String,
-    done: oneshot::Sender<Result<String, String>>,
+    done: Done,
 }
 
 /// Action of an order.
@@ -38,6 +40,8 @@ enum Action {
 #[derive(Clone)]
 pub(crate) struct Operator {
     orders: mpsc::Sender<Order>,
+    /// Permits for the pending orders.
+    pending: Arc<Semaphore>,
     configuration: watch::Receiver<ConfigurationState>,
     switches: Arc<Switches>,
     compiling: Compiling,
@@ -102,9 +106,11 @@ impl Operator {
 
     /// Sends an order and waits for its outcome.
     async fn order(&self, action: Action, plugin: &str) -> Result<String, String> {
+        let too_many = "too many pending orders";
+        let _permit = self.pending.try_acquire().map_err(|_| too_many)?;
         let (done, outcome) = oneshot::channel();
         let order = Order { action, plugin: plugin.to_owned(), done };
-        self.orders.try_send(order).map_err(|_| "too many pending orders".to_owned())?;
+        self.orders.try_send(order).map_err(|_| too_many)?;
         outcome.await.unwrap_or_else(|_| Err("the host is stopping".to_owned()))
     }
 }
@@ -134,9 +140,13 @@ impl Swap {
             loader,
             router,
             changes,
+            in_force: config.plugins.clone(),
             config,
-            pending: None,
+            text_refused: None,
+            entries_refused: BTreeMap::new(),
             configuration,
+            loads: Loads::default(),
+            first_files: HashMap::new(),
             seen: HashMap::new(),
             writer: FileWriter::default(),
             orders,
@@ -147,6 +157,7 @@ impl Swap {
         };
         let operator = Operator {
             orders: order_sender,
+            pending: Arc::new(Semaphore::new(MAX_ORDERS)),
             configuration: configuration_receiver,
             switches,
             compiling,
@@ -154,59 +165,51 @@ impl Swap {
         (swap, operator)
     }
 
-    /// Carries out an order and reports its outcome.
-    pub(super) async fn carry_out(&mut self, Order { action, plugin, done }: Order) {
+    /// Begins to carry out an order. Its outcome is reported when it ends.
+    pub(super) fn carry_out(&mut self, Order { action, plugin, done }: Order) {
         let table = self.router.table();
-        let outcome = match (table.slot(&plugin), action) {
-            (None, _) => Err(format!("no plugin `{plugin}`")),
-            (Some(slot), Action::Reload) => self.reload(slot).await,
-            (Some(slot), Action::RollBack) => self.roll_back(slot).await,
+        let outcome = match (table.slot(&plugin), self.config.plugins.get(&plugin)) {
+            (None, _) => format!("no plugin `{plugin}`"),
+            (_, None) => "the plugin is being removed".to_owned(),
+            (Some(slot), _) if action == Action::RollBack => {
+                let (router, slot) = (Arc::clone(&self.router), Arc::clone(slot));
+                let takeover = self.loads.takeover(&plugin);
+                self.tasks.spawn(async move {
+                    let outcome = roll_back(&router, &slot, takeover).await;
+                    answer(vec![done], slot.name(), &outcome);
+                });
+                return;
+            }
+            (Some(slot), _) if slot.is_loading() => "the plugin is still loading".to_owned(),
+            (Some(slot), Some(section)) => {
+                let (section, slot) = (section.clone(), Some(Arc::clone(slot)));
+                let stamp = FileStamp::at(&section.file);
+                self.loads.add_order(&plugin, done);
+                self.loads.begin(
+                    &self.loader,
+                    &self.router,
+                    Wanted { plugin, section, stamp, slot },
+                );
+                return;
+            }
         };
-        match &outcome {
-            Ok(line) => info!(plugin, "operator: {line}"),
-            Err(line) => warn!(plugin, "operator: {line}"),
-        }
-        // The operator may have disconnected.
-        done.send(outcome).ok();
+        answer(vec![done], &plugin, &Err(outcome));
     }
+}
 
-    /// Activates the version in a plugin's file, even one that was rolled back.
-    async fn reload(&self, slot: &Arc<PluginSlot>) -> Result<String, String> {
-        let section = &self.config.plugins[slot.name()];
-        if slot.is_loading() {
-            return Err("the plugin is still loading".to_owned());
-        }
+/// Starts the previous version if it was stopped, and activates it.
+async fn roll_back(
+    router: &Router,
+    slot: &PluginSlot,
+    takeover: Takeover,
+) -> Result<String, String> {
+    let _takeover = takeover.lock().await;
+    let before = slot.previous().ok_or("there is no previous version")?;
+    if before.is_stopped() {
         let active = slot.view().active;
-        let is_active = move |digest: &str, section: &PluginSection| {
-            active.is_some_and(|it| {
-                it.loaded.digest == digest && *it.loaded.settings == section.settings
-            })
-        };
-        let made = self
-            .load(slot.name(), section, is_active)
-            .await
-            .map_err(Refused::without_plugin_name)?;
-        let Some(made) = made else {
-            slot.set_refused(None);
-            let number = slot.view().active.map_or(0, |active| active.number);
-            return Ok(format!("version {number} of this file is already active"));
-        };
-        match self.start_and_activate(slot, made, section).await {
-            Ok(version) => Ok(format!("version {version} is active")),
-            Err(error) => Err(error.without_plugin_name()),
-        }
+        let digest = active.as_ref().map(|active| active.loaded.digest.as_str());
+        lifecycle::start(router, &before.loaded.plugin, digest).await?;
     }
-
-    /// Starts the previous version if it was stopped, and activates it.
-    async fn roll_back(&self, slot: &Arc<PluginSlot>) -> Result<String, String> {
-        let before = slot.previous().ok_or("there is no previous version")?;
-        if before.is_stopped() {
-            let active = slot.view().active;
-            let digest = active.as_ref().map(|active| active.loaded.digest.as_str());
-            let start = lifecycle::start(&self.router, &before.loaded.plugin, digest);
-            self.step(MAX_DEADLINE, start).await?;
-        }
-        let (from, to) = slot.roll_back().ok_or("there is no previous version")?;
-        Ok(format!("version {to} is active again, in place of {from}"))
-    }
+    let (from, to) = slot.roll_back().ok_or("there is no previous version")?;
+    Ok(format!("version {to} is active again, in place of {from}"))
 }

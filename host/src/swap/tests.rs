@@ -2,6 +2,7 @@
 //! until the host has applied the change.
 
 mod cache;
+mod concurrent;
 mod panics;
 mod refused;
 mod restart;
@@ -9,11 +10,15 @@ mod restart;
 use std::collections::BTreeMap;
 use std::fs;
 
+use plugin::Plugin;
 use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
 use tempfile::TempDir;
 
 use super::*;
 use crate::known_good::{GoodRecord, KnownGood};
+use crate::plugins;
+use crate::plugins::gate::{Closed, Gate};
 use crate::plugins::slot::{Slot, SlotStatus, SlotView};
 use crate::router::{Table, tests::lent};
 use crate::supervision::Supervisor;
@@ -24,7 +29,8 @@ struct Rig {
     router: Arc<Router>,
     changes: Changes,
     operator: Operator,
-    _swap: JoinSet<()>,
+    gate: Gate,
+    swap: JoinSet<()>,
 }
 
 impl Rig {
@@ -40,23 +46,24 @@ impl Rig {
             fs::write(file(&directory, name), fixtures::guest(fixture)).unwrap();
         }
         fs::write(directory.path().join("host.toml"), toml).unwrap();
-        Rig::start(directory, true)
+        Rig::start(directory, true, Gate::default())
     }
 
     /// Restarts the host, which then loads its plugins in the background.
     fn restart(self) -> Rig {
-        let Rig { directory, router, changes, operator, _swap } = self;
-        drop((router, changes, operator, _swap));
-        Rig::start(directory, false)
+        let Rig { directory, router, changes, operator, gate, swap } = self;
+        drop((router, changes, operator, swap));
+        Rig::start(directory, false, gate)
     }
 
-    fn start(directory: TempDir, is_first: bool) -> Rig {
-        Rig::start_with(directory, is_first, lent())
+    fn start(directory: TempDir, is_first: bool, gate: Gate) -> Rig {
+        Rig::start_with(directory, is_first, lent(), gate)
     }
 
-    fn start_with(directory: TempDir, is_first: bool, lent: plugin::Lent) -> Rig {
+    fn start_with(directory: TempDir, is_first: bool, lent: plugin::Lent, gate: Gate) -> Rig {
         let config = Config::read(&directory.path().join("host.toml")).unwrap();
-        let loader = Loader::new(&config).unwrap();
+        let mut loader = Loader::new(&config).unwrap();
+        loader.gate = gate.clone();
         let changes = Changes::new(());
         let mut made = match is_first {
             true => plugins::load_all(&loader, &config).unwrap(),
@@ -79,7 +86,12 @@ impl Rig {
             Swap::new(loader, Arc::clone(&router), changes_too, config, switches, known, pulse);
         let mut task = JoinSet::new();
         task.spawn(swap.run(Watch::new()));
-        Rig { directory, router, changes, operator, _swap: task }
+        Rig { directory, router, changes, operator, gate, swap: task }
+    }
+
+    /// Holds the loading of a fixture back until the result is dropped.
+    fn hold(&self, fixture: &str) -> Closed {
+        self.gate.close(&digest(fixture))
     }
 
     fn write(&self, name: &str, bytes: impl AsRef<[u8]>) {
@@ -125,6 +137,12 @@ impl Rig {
 
 fn file(directory: &TempDir, name: &str) -> PathBuf {
     directory.path().join(name).with_extension("wasm")
+}
+
+/// Returns the digest of a fixture.
+fn digest(fixture: &str) -> String {
+    let digest = Sha256::digest(fixtures::guest(fixture));
+    digest.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// Returns the section of a plugin that serves the method of its own name.
@@ -204,7 +222,7 @@ async fn a_changed_configuration_adds_removes_and_changes_plugins() {
     let rig = Rig::new(&[("a", "version-one.wat"), ("b", "version-one.wat")]);
     rig.write("c", fixtures::guest("version-two.wat"));
     rig.configure(&(section("a", "deadline = \"5s\"") + &section("c", "")));
-    rig.until(|rig| rig.router.table().slot("c").is_some()).await;
+    rig.until(|rig| rig.router.table().slot("b").is_none()).await;
     assert_eq!(rig.call("c").await, says("two"));
     assert_eq!(rig.call("b").await.0, 404);
     assert_eq!((rig.call("a").await, rig.view("a").active.unwrap().number), (says("one"), 2));
@@ -245,26 +263,43 @@ async fn other_methods_and_another_patience_make_no_new_version() {
     rig.until(|rig| rig.router.table().serving(&"trap".parse().unwrap()).is_some()).await;
     assert_eq!(rig.view("a").active.unwrap().number, 1);
     assert_eq!(rig.call("trap").await.0, 500);
-    assert_eq!(rig.call("trap").await.0, 503);
+    assert_eq!(rig.view("a").state, SlotStatus::Disabled);
 }
 
 #[tokio::test]
-async fn a_configuration_is_applied_completely_or_not_at_all() {
+async fn an_invalid_configuration_changes_nothing() {
     let rig = Rig::new(&[("a", "version-one.wat")]);
     let mut refused = rig.operator.clone();
     rig.configure(&(section("a", "deadline = \"5s\"") + "mistake = 1\n"));
     let reason = refused.until_refused().await;
     assert!(reason.contains("line 5: unknown field `mistake`"), "{reason}");
-
-    rig.configure(&(section("a", "deadline = \"5s\"") + &section("b", "")));
-    while !rig.operator.configuration().refused.unwrap_or_default().contains("plugin `b`: ") {
-        refused.until_refused().await;
-    }
     assert_eq!(rig.view("a").active.unwrap().number, 1);
+}
 
+#[tokio::test]
+async fn an_entry_that_does_not_load_is_refused_and_the_others_take_over() {
+    let rig = Rig::new(&[("a", "version-one.wat"), ("old", "version-one.wat")]);
+    let entries = section("a", "deadline = \"5s\"")
+        + &section("b", "")
+        + &section("old", "").replace("plugins.old", "plugins.new").replace("old.wasm", "new.wasm");
+    rig.configure(&entries);
+    rig.until_version("a", 2).await;
+    let refused = |rig: &Rig| rig.operator.configuration().refused;
+    let names_both =
+        |text: String| text.contains("plugin `b`: ") && text.contains("plugin `new`: ");
+    rig.until(|rig| refused(rig).is_some_and(names_both)).await;
+
+    // A plugin is not removed before its successor is ready.
+    assert_eq!(rig.call("old").await, says("one"));
     rig.write("b", fixtures::guest("version-two.wat"));
     rig.until(|rig| rig.router.table().slot("b").is_some()).await;
-    assert_eq!((rig.call("b").await, rig.view("a").active.unwrap().number), (says("two"), 2));
+    assert_eq!(rig.call("b").await, says("two"));
+    rig.until(|rig| !refused(rig).unwrap().contains("plugin `b`: ")).await;
+    assert_eq!(rig.call("old").await, says("one"));
+    rig.write("new", fixtures::guest("version-two.wat"));
+    rig.until(|rig| rig.router.table().slot("old").is_none()).await;
+    assert_eq!((rig.call("old").await, refused(&rig)), (says("two"), None));
+    assert_eq!(rig.view("a").active.unwrap().number, 2);
 }
 
 #[tokio::test]

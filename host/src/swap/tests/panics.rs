@@ -67,7 +67,7 @@ fn rig(fixture: &str, is_broken: bool) -> (Rig, Arc<Broken>) {
     let broken = Arc::new(Broken::default());
     broken.set(is_broken);
     let lent = plugin::Lent { twin: Arc::clone(&broken) as _, ..lent() };
-    (Rig::start_with(directory, true, lent), broken)
+    (Rig::start_with(directory, true, lent, Gate::default()), broken)
 }
 
 async fn check_other(rig: &Rig) {

@@ -1,13 +1,6 @@
 //! Refused files, and the same files once they are corrected.
 
-use sha2::{Digest, Sha256};
-
 use super::*;
-
-fn digest(fixture: &str) -> String {
-    let digest = Sha256::digest(fixtures::guest(fixture));
-    digest.iter().map(|byte| format!("{byte:02x}")).collect()
-}
 
 fn pinned(digest: &str) -> String {
     section("p", &format!("sha256 = \"{digest}\""))

@@ -119,7 +119,10 @@ async fn versions_that_are_no_longer_needed_are_removed() {
         rig.prove("p").await;
     }
     let known = KnownGood::in_data(&rig.directory.path().join("data"));
-    assert!(!known.path(&first).exists());
+    // Versions are removed after the record without them was written.
+    while known.path(&first).exists() {
+        tokio::task::yield_now().await;
+    }
     assert!(known.path(&rig.digest("p")).exists());
 }
 
