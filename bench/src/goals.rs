@@ -39,6 +39,7 @@ pub(crate) enum Measure {
     SleeperMemory,
     StartWarm,
     StartCold,
+    StartTen,
     SwapNew,
     SwapCached,
     HubMemory,
@@ -101,6 +102,12 @@ const GOALS: &[Goal] = &[
         "ms",
     ),
     goal(Measure::StartCold, "start to first answer, compiling", Bound::None, "ms"),
+    goal(
+        Measure::StartTen,
+        "start to first answer, ten plugins in the compile cache, against one",
+        Bound::AtMost(1.2),
+        "",
+    ),
     goal(
         Measure::SwapNew,
         "new version in place to its first answer, without compiling it",

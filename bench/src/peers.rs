@@ -120,6 +120,12 @@ impl Stage {
         Ok(peer)
     }
 
+    /// Returns the folder with the files of a host.
+    pub(crate) fn host_folder(&self, kind: Kind) -> PathBuf {
+        let folder = self.folder.path();
+        if kind == Kind::OtherHost { folder.join("other") } else { folder.to_owned() }
+    }
+
     pub(crate) fn echo(&self, device: &str) -> Request {
         self.invoker.request(device, "echo", r#"{"n":1}"#)
     }
@@ -133,10 +139,11 @@ impl Stage {
                 command
             }
             Kind::Host | Kind::OtherHost => {
-                let (program, folder) = match (&self.programs.other_host, kind) {
-                    (Some(other), Kind::OtherHost) => (other, self.folder.path().join("other")),
-                    _ => (&self.programs.host, self.folder.path().to_owned()),
+                let program = match (&self.programs.other_host, kind) {
+                    (Some(other), Kind::OtherHost) => other,
+                    _ => &self.programs.host,
                 };
+                let folder = self.host_folder(kind);
                 std::fs::create_dir_all(&folder)?;
                 let file = folder.join("host.toml");
                 std::fs::write(&file, host.text(self, &folder))?;
@@ -172,6 +179,8 @@ pub(crate) struct HostToml {
     pub(crate) compile_cache: Option<PathBuf>,
     /// The plugin's component; by default the probe.
     pub(crate) component: Option<PathBuf>,
+    /// Components of further plugins, which are not called.
+    pub(crate) further: Vec<PathBuf>,
 }
 
 impl HostToml {
@@ -194,6 +203,13 @@ impl HostToml {
         );
         if let Some(calls) = self.calls_at_once {
             let _ = writeln!(text, "limits.calls_at_once = {calls}");
+        }
+        for (index, component) in self.further.iter().enumerate() {
+            let component = quoted(component);
+            let _ = writeln!(
+                text,
+                "[plugins.further-{index}]\nfile = {component}\nmethods = [\"further{index}\"]"
+            );
         }
         text
     }
