@@ -15,12 +15,14 @@ mod glue;
 mod go;
 mod guest;
 mod last_build;
+mod lua;
 mod project;
 mod python;
 mod rust;
 mod script;
 mod step;
 mod toolchain;
+mod unwinding;
 mod wat;
 mod zig;
 
@@ -135,18 +137,22 @@ fn rust_component(
 /// Fetches the tools that build plugins in this language, unless they are present,
 /// and returns a line with their location. Blocks during the download.
 pub fn setup(language: Language, options: &BuildOptions<'_>) -> Result<String, BuildError> {
-    match (language, Toolchain::of(language)) {
-        (Language::Rust, _) => match compiler::find(Path::new("."), options)? {
+    if language == Language::Rust {
+        return match compiler::find(Path::new("."), options)? {
             compiler::Compiler::Active => Ok("the active Rust has the target".into()),
             compiler::Compiler::Fetched { rustc, .. } => Ok(rustc.display().to_string()),
-        },
-        (_, None) => Ok("no tools needed".into()),
-        (_, Some(toolchain)) => {
-            let cache = cache_dir(options)?.ok_or(BuildError::NoCache)?;
-            let folder = toolchain.fetch(&cache, options.progress)?;
-            Ok(folder.display().to_string())
-        }
+        };
     }
+    let toolchains = Toolchain::all(language);
+    if toolchains.is_empty() {
+        return Ok("no tools needed".into());
+    }
+    let cache = cache_dir(options)?.ok_or(BuildError::NoCache)?;
+    let folders = toolchains.iter().map(|toolchain| {
+        let folder = toolchain.fetch(&cache, options.progress)?;
+        Ok(folder.display().to_string())
+    });
+    Ok(folders.collect::<Result<Vec<_>, BuildError>>()?.join(", "))
 }
 
 /// The project, paths and options of a build.
@@ -190,6 +196,7 @@ impl<'a> BuildContext<'a> {
             Language::Zig => zig::module(self)?,
             Language::Go => go::module(self)?,
             Language::AssemblyScript => assemblyscript::module(self)?,
+            Language::Lua => lua::module(self)?,
             Language::Wat => wat::module(self)?,
         };
         check_world(name, &module)?;
@@ -204,26 +211,37 @@ impl<'a> BuildContext<'a> {
     /// Returns a program of this language's tools, to run in the project's folder.
     fn tool(&self, program: &'static str) -> Result<Command, BuildError> {
         let language = self.project.language;
-        let toolchain =
-            Toolchain::of(language).expect("a language whose build uses a tool has a toolchain");
+        let toolchains = Toolchain::all(language);
+        let toolchain = toolchains.iter().find(|toolchain| toolchain.has(program));
+        let toolchain = toolchain.expect("a language whose build uses a tool has its toolchain");
         toolchain.command(program, self.cache.as_deref(), language, &self.project.dir)
+    }
+
+    /// Returns the folder of a toolchain in the cache.
+    fn toolchain_folder(&self, toolchain: &Toolchain) -> Result<PathBuf, BuildError> {
+        toolchain.folder(self.cache.as_deref(), self.project.language)
     }
 
     /// Returns the identity of the tools and settings: the same files and the same identity
     /// give the same component.
     fn tools(&self) -> String {
         let Project { name, language, entry, world, .. } = self.project;
-        let toolchain = Toolchain::of(*language);
-        let tools = toolchain.map(|it| it.identity(self.cache.as_deref(), *language));
+        let toolchains = Toolchain::all(*language).iter();
+        let tools = toolchains.map(|it| it.identity(self.cache.as_deref(), *language));
+        let tools = tools.collect::<Vec<_>>().join(" ");
         let (wit, entry) = (self.wit.display(), entry.display());
-        format!("{name} {language} {entry} {world} {wit} {}", tools.unwrap_or_default())
+        format!("{name} {language} {entry} {world} {wit} {tools}")
     }
 
     /// Returns whether the inputs of a build are the project's files and those that the tools
     /// have named.
     fn inputs_are_known(&self, last: &LastBuild) -> bool {
         match self.project.language {
-            Language::Rust | Language::JavaScript | Language::TypeScript | Language::Python => true,
+            Language::Rust
+            | Language::JavaScript
+            | Language::TypeScript
+            | Language::Python
+            | Language::Lua => true,
             Language::AssemblyScript if self.project.dir.join("node_modules").is_dir() => false,
             _ => !last.refers_outside(),
         }

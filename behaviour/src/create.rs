@@ -115,6 +115,7 @@ fn own(language: Language) -> &'static [(&'static str, &'static str)] {
         Language::Zig => templates!("zig": "plugin.zig"),
         Language::Go => templates!("go": "go.mod", "plugin.go"),
         Language::AssemblyScript => templates!("assemblyscript": "assembly/index.ts"),
+        Language::Lua => templates!("lua": "plugin.lua"),
         Language::Wat => templates!("wat": "plugin.wat"),
     }
 }

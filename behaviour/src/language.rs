@@ -16,12 +16,13 @@ pub enum Language {
     Zig,
     Go,
     AssemblyScript,
+    Lua,
     Wat,
 }
 
 impl Language {
     /// All languages, in the order of the documentation.
-    pub const ALL: [Language; 10] = [
+    pub const ALL: [Language; 11] = [
         Language::Rust,
         Language::JavaScript,
         Language::TypeScript,
@@ -31,6 +32,7 @@ impl Language {
         Language::Zig,
         Language::Go,
         Language::AssemblyScript,
+        Language::Lua,
         Language::Wat,
     ];
 
@@ -47,6 +49,7 @@ impl Language {
             Language::Zig => "zig",
             Language::Go => "go",
             Language::AssemblyScript => "assemblyscript",
+            Language::Lua => "lua",
             Language::Wat => "wat",
         }
     }
@@ -60,7 +63,12 @@ impl Language {
             Language::Python => &["py"],
             Language::Cpp => &["c++", "cxx"],
             Language::AssemblyScript => &["as"],
-            Language::Rust | Language::C | Language::Zig | Language::Go | Language::Wat => &[],
+            Language::Rust
+            | Language::C
+            | Language::Zig
+            | Language::Go
+            | Language::Lua
+            | Language::Wat => &[],
         }
     }
 
@@ -77,6 +85,7 @@ impl Language {
             Language::Zig => "plugin.zig",
             Language::Go => "go.mod",
             Language::AssemblyScript => "assembly/index.ts",
+            Language::Lua => "plugin.lua",
             Language::Wat => "plugin.wat",
         }
     }

@@ -15,6 +15,8 @@ use behaviour::desk::{compile, engine};
 use behaviour::{BuildOptions, Language, build, create, setup};
 use serde_json::{Value, json};
 
+#[path = "languages/lua.rs"]
+mod lua;
 #[path = "languages/output.rs"]
 mod output;
 #[path = "languages/values.rs"]
@@ -133,6 +135,7 @@ languages! {
     a_guest_in_zig_passes_the_cases: Zig,
     a_guest_in_go_passes_the_cases: Go,
     a_guest_in_assemblyscript_passes_the_cases: AssemblyScript,
+    a_guest_in_lua_passes_the_cases: Lua,
     a_guest_in_wat_passes_the_cases: Wat,
 }
 
@@ -328,6 +331,11 @@ fn check_exports(language: Language) {
         panic!("{language}: {error}\n{}", error.output().unwrap_or_default());
     });
     expect_cases(&built.path, &exports.join("cases"));
+}
+
+#[test]
+fn a_guest_in_lua_has_every_optional_export() {
+    check_exports(Language::Lua);
 }
 
 #[test]

@@ -3,7 +3,7 @@
 //! always match it.
 //!
 //! The official generators write the glue for C and C++. The generators in this module
-//! write it for Go, Zig, AssemblyScript and TypeScript; [`contract`] is their shared
+//! write it for Go, Zig, AssemblyScript, TypeScript and Lua; [`contract`] is their shared
 //! view of the WIT. The tools for Rust and Python generate their own bindings. The
 //! modules of [`script`] become part of a script's bundle, not of the folder.
 
@@ -11,6 +11,7 @@ mod assemblyscript;
 mod c;
 mod contract;
 mod go;
+mod lua;
 mod script;
 mod typescript;
 mod zig;
@@ -23,7 +24,8 @@ use wit_parser::{Resolve, WorldId};
 use super::{BuildContext, BuildError};
 use crate::language::Language;
 use contract::Contract;
-pub(crate) use script::Lent;
+pub(crate) use lua::JSON_MODULE;
+pub(crate) use script::{Lent, engine_name};
 
 /// The name of the folder with the glue in a project.
 pub(crate) const FOLDER: &str = "gen";
@@ -78,12 +80,27 @@ pub(crate) fn lent(context: &BuildContext<'_>) -> Result<Vec<Lent>, BuildError> 
     modules().map_err(refused(&context.wit))
 }
 
-fn refused(wit: &Path) -> impl FnOnce(anyhow::Error) -> BuildError {
+/// Returns the C code that binds Lua to the project's world. `sources` are the texts of the
+/// plugin's modules.
+pub(crate) fn lua_bindings(
+    context: &BuildContext<'_>,
+    sources: &[String],
+) -> Result<String, BuildError> {
+    let bindings = || {
+        let (resolve, world) = parsed(&context.wit, &context.project.world)?;
+        Ok(lua::bindings(&Contract::new(&resolve, world)?, sources))
+    };
+    bindings().map_err(refused(&context.wit))
+}
+
+/// Returns the conversion of an error about the WIT in a folder.
+pub(super) fn refused(wit: &Path) -> impl FnOnce(anyhow::Error) -> BuildError {
     let dir = wit.to_owned();
     move |error| BuildError::Wit { dir, why: format!("{error:#}").replace('\n', " ") }
 }
 
-fn parsed(wit: &Path, world: &str) -> anyhow::Result<(Resolve, WorldId)> {
+/// Parses the WIT in a folder, and returns it with one of its worlds.
+pub(super) fn parsed(wit: &Path, world: &str) -> anyhow::Result<(Resolve, WorldId)> {
     let mut resolve = Resolve::default();
     let (package, _) = resolve.push_dir(wit)?;
     let world = resolve.select_world(&[package], Some(world))?;
@@ -107,7 +124,8 @@ fn generate(
     let files = match language {
         Language::Go => go::files(&contract),
         Language::Zig => zig::files(&contract),
-        Language::TypeScript => typescript::files(&contract),
+        Language::JavaScript | Language::TypeScript => typescript::files(&contract),
+        Language::Lua => lua::files(&contract),
         Language::AssemblyScript => {
             renames = assemblyscript::renames(&contract);
             assemblyscript::files(&contract, entry)

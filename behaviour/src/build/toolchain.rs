@@ -36,6 +36,8 @@ enum Registry {
     Pip(&'static str),
     /// The texts of `package.json` and of `package-lock.json`, which lists all dependencies.
     Npm(&'static str, &'static str),
+    /// The texts of `Cargo.toml` and of `Cargo.lock`, for crates that contain sources.
+    Crates(&'static str, &'static str),
 }
 
 /// Embeds the lock files of a folder in `behaviour/toolchains`.
@@ -47,6 +49,12 @@ macro_rules! locked {
         Registry::Npm(
             include_str!(concat!("../../toolchains/", $folder, "/package.json")),
             include_str!(concat!("../../toolchains/", $folder, "/package-lock.json")),
+        )
+    };
+    (crates $folder:literal) => {
+        Registry::Crates(
+            include_str!(concat!("../../toolchains/", $folder, "/Cargo.toml")),
+            include_str!(concat!("../../toolchains/", $folder, "/Cargo.lock")),
         )
     };
 }
@@ -95,6 +103,14 @@ pub(crate) const ASSEMBLYSCRIPT: Toolchain = Toolchain {
     trial: &["--version"],
 };
 
+pub(crate) const LUA: Toolchain = Toolchain {
+    folder: "lua-src-550.1.1",
+    registry: locked!(crates "lua"),
+    megabytes: 1,
+    programs: &[],
+    trial: &[],
+};
+
 /// The path of esbuild's native program. The launcher in `.bin` is not used, since it adds
 /// a report to each error unless the package's installation script has run.
 const ESBUILD: &str = match (cfg!(target_os = "macos"), cfg!(target_arch = "aarch64")) {
@@ -112,17 +128,35 @@ PYTHONPATH=$here exec python3 -c 'from componentize_py import script; script()' 
 ";
 
 impl Toolchain {
-    /// Returns the tools of a language. Returns `None` for Rust, whose tools `compiler` finds,
-    /// and for languages that need no tools.
-    pub(crate) fn of(language: Language) -> Option<&'static Toolchain> {
+    /// Returns the tools of a language, of which later ones need earlier ones. Returns none for
+    /// Rust, whose tools `compiler` finds, and for languages that need no tools.
+    pub(crate) fn all(language: Language) -> &'static [&'static Toolchain] {
         match language {
-            Language::Rust | Language::Wat => None,
-            Language::JavaScript | Language::TypeScript => Some(&QUICKJS),
-            Language::Python => Some(&COMPONENTIZE_PY),
-            Language::C | Language::Cpp | Language::Zig => Some(&ZIG),
-            Language::Go => Some(&GO),
-            Language::AssemblyScript => Some(&ASSEMBLYSCRIPT),
+            Language::Rust | Language::Wat => &[],
+            Language::JavaScript | Language::TypeScript => &[&QUICKJS],
+            Language::Python => &[&COMPONENTIZE_PY],
+            Language::C | Language::Cpp | Language::Zig => &[&ZIG],
+            Language::Go => &[&GO],
+            Language::AssemblyScript => &[&ASSEMBLYSCRIPT],
+            Language::Lua => &[&ZIG, &LUA],
         }
+    }
+
+    /// Returns whether the toolchain contains a program.
+    pub(crate) fn has(&self, program: &str) -> bool {
+        self.programs.iter().any(|(name, _)| *name == program)
+    }
+
+    /// Returns the folder in the cache, which has to be fetched before. It is for files that
+    /// are not on the `PATH`.
+    pub(crate) fn folder(
+        &self,
+        cache: Option<&Path>,
+        language: Language,
+    ) -> Result<PathBuf, BuildError> {
+        let folder = cache.map(|cache| cache.join(self.folder));
+        let program = self.folder;
+        folder.filter(|folder| folder.is_dir()).ok_or(BuildError::NoTool { program, language })
     }
 
     /// Returns a command that runs one of the programs in `dir`.
@@ -139,6 +173,9 @@ impl Toolchain {
     /// Returns the identity of the programs: the versions of those in the cache, and the files
     /// of those on the `PATH`. A missing program is an error only when it is run.
     pub(crate) fn identity(&self, cache: Option<&Path>, language: Language) -> String {
+        if self.programs.is_empty() {
+            return self.folder.to_owned();
+        }
         let of_program = |&(program, _): &(&'static str, _)| {
             let path = self.find(program, cache, language).ok()?;
             match cache.is_some_and(|cache| path.starts_with(cache)) {
@@ -174,7 +211,8 @@ impl Toolchain {
     ) -> Result<PathBuf, BuildError> {
         cache::folder(cache, self.folder, progress, |partial| {
             self.download(partial, progress)?;
-            let (first, _) = self.programs[0];
+            // Sources have no program to try.
+            let Some((first, _)) = self.programs.first() else { return Ok(()) };
             let path =
                 self.program(partial, first).expect("the name comes from the list of programs");
             step::run_checked(step::command(path, partial).args(self.trial), "", progress)?;
@@ -204,6 +242,19 @@ impl Toolchain {
                 npm.args(["--loglevel", "error"]);
                 step::run_checked(&mut npm, &step_name("npm"), progress)?;
             }
+            Registry::Crates(manifest, lock) => {
+                // Cargo expects a library, and downloads the crates that the lock file names.
+                let files = [("Cargo.toml", manifest), ("Cargo.lock", lock), ("src/lib.rs", "")];
+                for (file, text) in files {
+                    let path = partial.join(file);
+                    fs::create_dir_all(path.parent().unwrap_or(partial))
+                        .and_then(|()| fs::write(&path, text))
+                        .map_err(BuildError::io(&path))?;
+                }
+                let mut cargo = step::cargo(partial);
+                cargo.args(["vendor", "--locked", "--quiet", "vendor"]);
+                step::run_checked(&mut cargo, &step_name("crates.io"), progress)?;
+            }
         }
         Ok(())
     }
@@ -225,123 +276,4 @@ fn pip(folder: &Path, requirements: &str) -> Result<Command, BuildError> {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::collections::BTreeSet;
-
-    use super::*;
-    use serde_json::Value;
-
-    impl Toolchain {
-        /// Returns the packages named in the manifest, with their versions.
-        fn packages(&self) -> Vec<(String, String)> {
-            let owned = |(name, version): (&str, &str)| (name.to_owned(), version.to_owned());
-            match self.registry {
-                Registry::Pip(requirements) => {
-                    let mut pinned = requirements.lines().filter_map(|line| line.split_once("=="));
-                    let (name, version) = pinned.next().unwrap();
-                    assert!(pinned.next().is_none(), "more than one package");
-                    vec![owned((name, version.trim_end_matches(" \\")))]
-                }
-                Registry::Npm(manifest, _) => {
-                    let manifest: Value = serde_json::from_str(manifest).unwrap();
-                    let packages = manifest["dependencies"].as_object().unwrap();
-                    let packages = packages.iter();
-                    packages.map(|(name, it)| owned((name, it.as_str().unwrap()))).collect()
-                }
-            }
-        }
-    }
-
-    #[test]
-    fn the_name_of_a_folder_contains_the_locked_versions() {
-        for toolchain in Language::ALL.into_iter().filter_map(Toolchain::of) {
-            let named = |(name, version)| format!("{name}-{version}");
-            let packages: Vec<String> = toolchain.packages().into_iter().map(named).collect();
-            assert_eq!(toolchain.folder, packages.join("-"));
-        }
-    }
-
-    #[test]
-    fn the_page_of_a_language_names_the_versions_and_the_size_of_its_tools() {
-        for language in Language::ALL {
-            let Some(toolchain) = Toolchain::of(language) else { continue };
-            let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/languages");
-            let page = fs::read_to_string(page.join(format!("{language}.md"))).unwrap();
-            // A line may end between a name and its version.
-            let page = page.split_whitespace().collect::<Vec<_>>().join(" ");
-            for (name, version) in toolchain.packages() {
-                assert!(
-                    page.contains(&format!("{name} {version}")),
-                    "{language}: {name} {version}"
-                );
-            }
-            let megabytes = format!("{} MB to fetch", toolchain.megabytes);
-            assert!(page.contains(&megabytes), "{language}: {megabytes}");
-        }
-    }
-
-    #[test]
-    fn all_npm_packages_are_locked_by_version_and_digest_but_not_to_a_registry() {
-        for toolchain in [QUICKJS, ASSEMBLYSCRIPT] {
-            let Registry::Npm(manifest, lock) = toolchain.registry else {
-                panic!("not an npm toolchain")
-            };
-            let manifest: Value = serde_json::from_str(manifest).unwrap();
-            let lock: Value = serde_json::from_str(lock).unwrap();
-            let packages = lock["packages"].as_object().unwrap();
-            assert_eq!(packages[""]["dependencies"], manifest["dependencies"]);
-            for (name, package) in packages.iter().filter(|(name, _)| !name.is_empty()) {
-                assert!(package["version"].is_string(), "{name}");
-                assert!(package["integrity"].as_str().unwrap().starts_with("sha512-"), "{name}");
-                assert!(package.get("resolved").is_none(), "{name}");
-            }
-        }
-    }
-
-    #[test]
-    fn all_pip_packages_are_locked_by_version_and_digest_for_each_platform() {
-        for toolchain in [ZIG, GO, COMPONENTIZE_PY] {
-            let Registry::Pip(requirements) = toolchain.registry else {
-                panic!("not a pip toolchain")
-            };
-            let digests: BTreeSet<&str> = requirements
-                .lines()
-                .filter_map(|line| line.trim().strip_prefix("--hash=sha256:"))
-                .map(|digest| digest.trim_end_matches(" \\"))
-                .collect();
-            let is_hex = |digest: &&str| digest.bytes().all(|byte| byte.is_ascii_hexdigit());
-            assert!(digests.iter().all(|digest| digest.len() == 64 && is_hex(digest)));
-            assert_eq!(digests.len(), 4, "{}: two systems, two processors", toolchain.folder);
-        }
-    }
-
-    /// An index can add a wheel to an existing version or replace one.
-    #[test]
-    fn a_wheel_with_another_digest_than_the_locked_one_is_refused() {
-        const WHEEL: &str = "
-import zipfile
-with zipfile.ZipFile('tool-1.0-py3-none-any.whl', 'w') as wheel:
-    wheel.writestr('tool.py', '')
-    wheel.writestr('tool-1.0.dist-info/METADATA', 'Metadata-Version: 2.1\\nName: tool\\nVersion: 1.0\\n')
-    wheel.writestr('tool-1.0.dist-info/WHEEL', 'Wheel-Version: 1.0\\nRoot-Is-Purelib: true\\nTag: py3-none-any\\n')
-    wheel.writestr('tool-1.0.dist-info/RECORD', '')
-import hashlib
-print(hashlib.sha256(open('tool-1.0-py3-none-any.whl', 'rb').read()).hexdigest())
-";
-        let index = tempfile::tempdir().unwrap();
-        let mut python = step::command("python3", index.path());
-        let digest = step::run_checked(python.args(["-c", WHEEL]), "", &|_| {}).unwrap();
-        let fetched = |digest: &str| {
-            let folder = tempfile::tempdir().unwrap();
-            let requirements = format!("tool==1.0 --hash=sha256:{digest}\n");
-            let mut pip = pip(folder.path(), &requirements).unwrap();
-            pip.env("PIP_NO_INDEX", "1").env("PIP_FIND_LINKS", index.path());
-            let ended = step::run_checked(&mut pip, "", &|_| {});
-            ended.map(|_| folder.path().join("tool.py").is_file())
-        };
-
-        assert!(fetched(digest.trim()).unwrap());
-        let error = fetched(&"0".repeat(64)).unwrap_err();
-        assert!(error.output().unwrap().contains("DO NOT MATCH THE HASHES"), "{error}");
-    }
-}
+mod tests;

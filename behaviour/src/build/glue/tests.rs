@@ -6,11 +6,12 @@ use std::collections::BTreeSet;
 use super::*;
 use crate::wit;
 
-const GENERATED: [Language; 6] = [
+const GENERATED: [Language; 7] = [
     Language::Go,
     Language::Zig,
     Language::AssemblyScript,
     Language::TypeScript,
+    Language::Lua,
     Language::C,
     Language::Cpp,
 ];
@@ -54,12 +55,15 @@ fn every_function_of_every_interface_is_in_the_glue_of_each_language() {
     });
     let functions: BTreeSet<&str> = functions.collect();
     assert!(functions.len() > 20, "{functions:?}");
-    for language in [Language::Go, Language::Zig, Language::AssemblyScript, Language::TypeScript] {
+    for language in
+        [Language::Go, Language::Zig, Language::AssemblyScript, Language::TypeScript, Language::Lua]
+    {
         let files = glue(language, EVERYTHING, "everything").unwrap();
         let text: String = files.iter().map(|(_, text)| String::from_utf8_lossy(text)).collect();
         for function in &functions {
             let name = match language {
                 Language::Go => contract::pascal(function),
+                Language::Lua => contract::snake(function),
                 _ => contract::camel(function),
             };
             assert!(text.contains(&name), "{language}: {function}");
@@ -106,6 +110,13 @@ fn new_functions_and_types_need_no_change_in_the_generators() {
             [
                 "export function find(near: Place, sides: Side[]): Place[]",
                 "rung(at: Place): number",
+            ],
+        ),
+        (
+            Language::Lua,
+            [
+                "---@param near behaviour.DoorPlace\n---@param sides behaviour.DoorSide[]\n---@return behaviour.DoorPlace[]\nfunction door.find(near, sides) end",
+                "---@field bell { rung: fun(at: behaviour.DoorPlace): integer }",
             ],
         ),
     ] {
