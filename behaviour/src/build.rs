@@ -23,6 +23,7 @@ mod script;
 mod step;
 mod toolchain;
 mod unwinding;
+mod used_world;
 mod wat;
 mod zig;
 

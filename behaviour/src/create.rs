@@ -107,7 +107,7 @@ const ALL: &[(&str, &str)] = &[
 fn own(language: Language) -> &'static [(&'static str, &'static str)] {
     match language {
         Language::Rust => templates!("rust": "Cargo.toml", "src/lib.rs"),
-        Language::JavaScript => templates!("javascript": "plugin.js"),
+        Language::JavaScript => templates!("javascript": "jsconfig.json", "plugin.js"),
         Language::TypeScript => templates!("typescript": "plugin.ts", "tsconfig.json"),
         Language::Python => templates!("python": "plugin.py"),
         Language::C => templates!("c": "plugin.c"),

@@ -1,9 +1,11 @@
 //! Python. The component is a snapshot of a CPython interpreter that has imported the
 //! author's module.
 
+use std::collections::BTreeSet;
 use std::fs;
+use std::path::Path;
 
-use super::{BuildContext, BuildError, files};
+use super::{BuildContext, BuildError, files, used_world};
 
 /// The wrapper of the author's module.
 const WRAPPER: &str = include_str!("python/around.py");
@@ -30,17 +32,25 @@ pub(crate) fn component(context: &BuildContext<'_>) -> Result<Vec<u8>, BuildErro
     // Python writes bytecode beside the modules that it imports, so it gets copies.
     let own = wrapper_dir.join("own");
     files::copy_folder(folder, &own, &NOT_COPIED)?;
+    let packages = project.dir.join(PACKAGES);
+    let copied = wrapper_dir.join(PACKAGES);
+    if packages.is_dir() {
+        files::copy_folder(&packages, &copied, &NOT_COPIED)?;
+    }
+    // The interpreter would import the whole world.
+    let mut names = BTreeSet::new();
+    for folder in [&own, &copied] {
+        collect_names(folder, &mut names);
+    }
+    let used = |name: &str| names.contains(&name.replace('-', "_"));
+    let (wit, world) = used_world::write(context, used)?;
     let component = context.work.join("component.wasm");
     let mut componentize = context.tool("componentize-py")?;
-    componentize.arg("--quiet").arg("--wit-path").arg(&context.wit);
-    componentize.arg("--world").arg(&project.world);
+    componentize.arg("--quiet").arg("--wit-path").arg(&wit).arg("--world").arg(&world);
     // WASI is not stubbed, since Python writes tracebacks to it.
     componentize.arg("componentize").arg("behaviour_around");
     componentize.arg("--python-path").arg(&own).arg("--python-path").arg(&wrapper_dir);
-    let packages = project.dir.join(PACKAGES);
     if packages.is_dir() {
-        let copied = wrapper_dir.join(PACKAGES);
-        files::copy_folder(&packages, &copied, &NOT_COPIED)?;
         componentize.arg("--python-path").arg(&copied);
     }
     // The tool would add the packages that are installed on this machine, which no build on
@@ -52,4 +62,21 @@ pub(crate) fn component(context: &BuildContext<'_>) -> Result<Vec<u8>, BuildErro
     componentize.arg("--output").arg(&component);
     context.snapshot(componentize)?;
     context.read(&component)
+}
+
+/// Collects the identifiers in the modules below a folder that refer to the host's interfaces.
+fn collect_names(folder: &Path, names: &mut BTreeSet<String>) {
+    for path in files::entries(folder) {
+        if path.is_dir() {
+            collect_names(&path, names);
+            continue;
+        }
+        let text = fs::read(&path).unwrap_or_default();
+        let text = String::from_utf8_lossy(&text);
+        if path.extension().is_some_and(|extension| extension == "py") && text.contains("wit_world")
+        {
+            let words = text.split(|letter: char| !letter.is_alphanumeric() && letter != '_');
+            names.extend(words.map(str::to_owned));
+        }
+    }
 }

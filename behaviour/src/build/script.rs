@@ -1,6 +1,8 @@
 //! JavaScript and TypeScript. The sources are bundled into one module, and the component is
 //! a snapshot of a QuickJS engine that has loaded this module.
 
+mod lines;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -8,8 +10,8 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 
-use super::glue::{self, Lent};
-use super::{BuildContext, BuildError};
+use super::glue::{self, Lent, engine_name};
+use super::{BuildContext, BuildError, used_world};
 use crate::language::Language;
 
 /// The wrapper of the author's module.
@@ -25,9 +27,7 @@ const PRELUDE: [(&str, &str); 3] = [
 /// Bundles the entry file with its imports, and builds a component from the bundle.
 pub(crate) fn component(context: &BuildContext<'_>) -> Result<Vec<u8>, BuildError> {
     let project = context.project;
-    if project.language == Language::TypeScript {
-        glue::write(context)?;
-    }
+    glue::write(context)?;
     if project.language == Language::TypeScript && project.dir.join("tsconfig.json").is_file() {
         // The bundler removes types without checking them.
         let mut check = context.tool("tsc")?;
@@ -47,7 +47,8 @@ pub(crate) fn component(context: &BuildContext<'_>) -> Result<Vec<u8>, BuildErro
     let folder = context.work.join("lent");
     fs::create_dir_all(&folder).map_err(BuildError::io(&folder))?;
     let mut aliases = Vec::new();
-    for Lent { full_name, engine_name, file, text } in glue::lent(context)? {
+    let lent = glue::lent(context)?;
+    for Lent { full_name, engine_name, file, text } in &lent {
         let file = folder.join(file);
         fs::write(&file, text).map_err(BuildError::io(&file))?;
         aliases.push(format!("--alias:{full_name}={}", file.display()));
@@ -59,25 +60,34 @@ pub(crate) fn component(context: &BuildContext<'_>) -> Result<Vec<u8>, BuildErro
     esbuild.arg(&wrapper).arg(format!("--outfile={}", bundle.display()));
     esbuild.arg(format!("--metafile={}", inputs.display()));
     esbuild.args(["--bundle", "--format=esm", "--log-level=warning", "--charset=utf8"]);
+    esbuild.args(["--sourcemap=external", "--sources-content=false"]);
     // The wrapper refers to all optional exports, which a plugin need not have.
     esbuild.arg("--log-override:import-is-undefined=silent");
     // The plugin's imports resolve to the generated modules, which import the engine's
     // modules. The latter are not files, so the bundler must treat them as external.
     esbuild.args(aliases);
     esbuild.args(["--external:device:*", "--external:wasi:*"]);
-    context.step("bundling", &mut esbuild)?;
+    context.step("bundling", &mut esbuild).map_err(without_tip)?;
     let inputs = read_inputs(&context.read(&inputs)?);
     let text = context.read(&bundle)?;
     let text = without_paths(&String::from_utf8_lossy(&text), &inputs);
-    fs::write(&bundle, text).map_err(BuildError::io(&bundle))?;
+    let map = context.read(&context.work.join("bundle.js.map"))?;
+    let text = lines::embed(&text, &map, |source| author_name(context, source));
+    fs::write(&bundle, &text).map_err(BuildError::io(&bundle))?;
     let inputs = inputs.iter().map(|input| absolute(&project.dir, input));
     context.inputs.set(inputs.filter(|input| !input.starts_with(&context.work)).collect());
 
+    // The engine would import the whole world.
+    let used = |name: &str| {
+        let full_name = lent.iter().find(|lent| lent.engine_name == engine_name(name));
+        full_name.is_some_and(|lent| text.contains(&format!("from \"{}\"", lent.full_name)))
+    };
+    let (wit, world) = used_world::write(context, used)?;
     let component = context.work.join("component.wasm");
     let mut engine = context.tool("componentize-qjs")?;
     // WASI would add eighteen imports that no script uses.
     engine.args(["--sync", "--stub-wasi", "--opt-size"]);
-    engine.arg("--wit").arg(&context.wit).arg("--world").arg(&project.world);
+    engine.arg("--wit").arg(&wit).arg("--world").arg(&world);
     engine.arg("--js").arg(&bundle).arg("-o").arg(&component);
     context.snapshot(engine)?;
     context.read(&component)
@@ -100,6 +110,30 @@ fn without_paths(bundle: &str, inputs: &[String]) -> String {
     let comments: BTreeSet<String> = inputs.iter().map(|input| format!("// {input}")).collect();
     let lines = bundle.split_inclusive('\n');
     lines.map(|line| if comments.contains(line.trim_end()) { "//\n" } else { line }).collect()
+}
+
+/// Returns the name of a file of the author: its path in the project, or its file name if it is
+/// elsewhere. `source` is relative to the folder of the bundle.
+fn author_name(context: &BuildContext<'_>, source: &Path) -> Option<String> {
+    let path = fs::canonicalize(context.work.join(source)).ok()?;
+    let work = fs::canonicalize(&context.work).ok()?;
+    if path.starts_with(work) {
+        return None;
+    }
+    let inside = path.strip_prefix(&context.project.dir).ok().map(Path::to_owned);
+    let name = inside.or_else(|| path.file_name().map(PathBuf::from))?;
+    Some(name.to_string_lossy().into_owned())
+}
+
+/// Replaces the bundler's tip to bundle for Node, whose modules a plugin does not have.
+fn without_tip(error: BuildError) -> BuildError {
+    let BuildError::NotCompiled { name, output } = error else { return error };
+    let lines = output.lines().map(|line| match line.contains("--platform=node") {
+        true => "  A plugin has no modules of Node.",
+        false => line,
+    });
+    let output = lines.collect::<Vec<_>>().join("\n");
+    BuildError::NotCompiled { name, output }
 }
 
 /// Returns the absolute form of a path, without `..`.

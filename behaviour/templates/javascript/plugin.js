@@ -4,6 +4,7 @@ import { nowRfc3339 } from 'device:behaviour/clock@0.1.0';
 import { write } from 'device:behaviour/log@0.1.0';
 import { report } from 'device:behaviour/twin@0.1.0';
 
+/** @type {import('device:behaviour/methods@0.1.0').Methods} */
 export const methods = {
   // `payload` is JSON text. To refuse the call, throw a case of `method-error` in
   // wit/types.wit.

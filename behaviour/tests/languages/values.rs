@@ -123,7 +123,7 @@ fn a_guest_in_javascript_fails_with_a_message_whatever_it_throws() {
     for (method, error) in [
         ("number", "{\"a\":\"10\"}"),
         ("json", "a value of type object that cannot be converted to a string"),
-        ("half", "Error: x\u{fffd}"),
+        ("half", "Error: x\u{fffd} (plugin.js:5)"),
         ("refusal", "\u{fffd}"),
         ("early", "RangeError: `invoke`: refusal.val is -1, not an integer from 0 to 4294967295"),
         ("error", "because"),
@@ -148,8 +148,7 @@ fn a_guest_in_typescript_can_pass_large_numbers_and_catch_invalid_ones() {
           },
         };";
     let Some((_folder, built)) = built(Language::TypeScript, source) else { return };
-    let message =
-        "failed: RangeError: `afterDelay`: delayMs is -1, not an integer from 0 to 4294967295";
+    let message = "failed: RangeError: `afterDelay`: delayMs is -1, not an integer from 0 to 4294967295 (plugin.ts:7)";
     let jobs = json!([{ "name": "x", "when": "after-delay 2592000000 ms" }]);
     expect(&built.path, json!({ "status": 500, "message": message, "jobs": jobs }));
 }

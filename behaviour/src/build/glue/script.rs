@@ -28,8 +28,13 @@ pub(super) fn modules(contract: &Contract<'_>) -> Vec<Lent> {
     with_functions.map(|interface| module(contract, interface)).collect()
 }
 
+/// Returns the name by which the module for an interface imports the engine's module.
+pub(crate) fn engine_name(interface: &str) -> String {
+    format!("engine:{interface}")
+}
+
 fn module(contract: &Contract<'_>, interface: &Interface<'_>) -> Lent {
-    let engine_name = format!("engine:{}", interface.name);
+    let engine_name = engine_name(interface.name);
     let (mut types, mut functions, mut exports) = (Types::default(), String::new(), Vec::new());
     for function in interface.functions() {
         let name = camel(&function.name);

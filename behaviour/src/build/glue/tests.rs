@@ -6,7 +6,8 @@ use std::collections::BTreeSet;
 use super::*;
 use crate::wit;
 
-const GENERATED: [Language; 7] = [
+const GENERATED: [Language; 8] = [
+    Language::JavaScript,
     Language::Go,
     Language::Zig,
     Language::AssemblyScript,

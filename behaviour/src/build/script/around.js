@@ -65,8 +65,33 @@ function refusal(name, refusals, thrown, accident) {
   return accident(logged(exception));
 }
 
-// Writes an exception to the log and returns its message. An exception can be any value, and
-// reading one of its properties can throw.
+// The names of the plugin's files, and the lines of the bundle that come from them: for each
+// run of lines the first, their number, the file, and the first line in that file.
+const [files, runs] = 'PLUGIN_LINES';
+
+function place(line) {
+  const run = runs.find(([first, count]) => line >= first && line < first + count);
+  return run && `${files[run[2]]}:${run[3] + line - run[0]}`;
+}
+
+// Converts a stack of the engine so that it names the plugin's files. Omits the glue. Returns
+// the frames, and the place of the first one in a file of the plugin.
+function located(stack) {
+  let first;
+  const frames = stack.split('\n').map((frame) => {
+    const [, before, line] = /^(.*)\([^()]*bundle\.js:(\d+):\d+\)$/.exec(frame.trim()) ?? [];
+    if (line === undefined) {
+      return frame.trim();
+    }
+    const at = place(Number(line));
+    first ??= at;
+    return at && `${before}(${at})`;
+  });
+  return [frames.filter(Boolean).join('\n'), first];
+}
+
+// Writes an exception to the log and returns its message with its place. An exception can be
+// any value, and reading one of its properties can throw.
 function logged(thrown) {
   const attempt = (read) => {
     try {
@@ -77,9 +102,9 @@ function logged(thrown) {
   };
   // The payload of an error of the host is its case.
   const why = describe(attempt(() => thrown.payload) ?? thrown);
-  const stack = attempt(() => thrown.stack.trim());
-  write('error', why, typeof stack === 'string' ? [['stack', stack]] : []);
-  return why;
+  const [stack, at] = attempt(() => located(thrown.stack.trim())) ?? [];
+  write('error', why, stack ? [['stack', stack]] : []);
+  return at ? `${why} (${at})` : why;
 }
 
 const response = record({ status: u16, payload: option(text) });
