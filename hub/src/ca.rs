@@ -18,6 +18,8 @@ use rcgen::{
 use rustls::ServerConfig;
 use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
 
+use crate::certificates::AnyCertificate;
+
 const CERTIFICATE_FILE: &str = "ca.pem";
 const KEY_FILE: &str = "ca-key.pem";
 
@@ -91,8 +93,8 @@ impl Authority {
         &self.certificate_pem
     }
 
-    /// Returns a TLS configuration for these host names and addresses. Client certificates
-    /// are not requested, as devices authenticate by token.
+    /// Returns a TLS configuration for these host names and addresses. It requests a client
+    /// certificate, but does not require one.
     pub(crate) fn server_config(&self, names: &[String]) -> Result<ServerConfig, CaError> {
         let failed = certificate_error(&self.folder);
         let key = KeyPair::generate().map_err(&failed)?;
@@ -100,9 +102,10 @@ impl Authority {
         let leaf = leaf_params(names).and_then(|p| p.signed_by(&key, &issuer)).map_err(&failed)?;
         let secret = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(key.serialize_der()));
         let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let any_certificate = Arc::new(AnyCertificate::new(&provider));
         let config = ServerConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()?
-            .with_no_client_auth()
+            .with_client_cert_verifier(any_certificate)
             .with_single_cert(vec![leaf.der().clone()], secret)?;
         Ok(config)
     }

@@ -72,6 +72,10 @@ impl Classify<StartError> for FailureKind {
                 ),
                 CaError::Tls(_) => None,
             },
+            StartError::DeviceCa(_) => {
+                Some("pass a PEM file of CA certificates to --device-ca-file".to_owned())
+            }
+            StartError::DeviceAuthorities(_) => None,
         }
     }
 }

@@ -4,6 +4,9 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use rustls::server::VerifierBuilderError;
+use trust::TrustError;
+
 use crate::ca::CaError;
 use crate::state::StateError;
 
@@ -24,6 +27,8 @@ pub struct HubConfig {
     pub data: Option<PathBuf>,
     /// Folder of the certificate authority; [`HubConfig::data`] by default.
     pub ca_folder: Option<PathBuf>,
+    /// PEM files of the authorities that can sign the certificates of devices.
+    pub device_ca_files: Vec<PathBuf>,
     /// Host names of the hub in addition to `localhost` and its address.
     pub host_names: Vec<String>,
     /// Time for which a connection outlives its token; ten minutes by default, as documented
@@ -42,6 +47,7 @@ impl Default for HubConfig {
             connect_port: None,
             data: None,
             ca_folder: None,
+            device_ca_files: Vec::new(),
             host_names: Vec::new(),
             token_grace: Duration::from_secs(600),
             max_connections: 50_000,
@@ -69,4 +75,10 @@ pub enum StartError {
     /// Unusable certificate authority.
     #[error(transparent)]
     Ca(#[from] CaError),
+    /// A file in [`HubConfig::device_ca_files`] is unusable.
+    #[error(transparent)]
+    DeviceCa(#[from] TrustError),
+    /// The TLS library rejects the authorities of devices.
+    #[error("authorities of devices")]
+    DeviceAuthorities(#[from] VerifierBuilderError),
 }

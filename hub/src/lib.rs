@@ -25,6 +25,7 @@
 //! # Layout
 //!
 //! * `ca`: certificate authority and server certificate.
+//! * `certificates`: client certificates of devices.
 //! * `config`: configuration and start errors.
 //! * `faults`: fault injection.
 //! * `fuzzing`: entry points for fuzzing.
@@ -42,6 +43,7 @@
 //! * `listener`: ports, TLS and protocol detection.
 
 mod ca;
+mod certificates;
 mod config;
 mod faults;
 #[doc(hidden)]
@@ -84,6 +86,7 @@ pub use state::StateError;
 pub use telemetry::TelemetryMessage;
 
 use ca::Authority;
+use certificates::DeviceAuthorities;
 use listener::{Greeting, Listener};
 use methods::Methods;
 use session::SessionContext;
@@ -118,6 +121,9 @@ impl Hub {
         let mut names = vec!["localhost".to_owned(), "127.0.0.1".to_owned(), "::1".to_owned()];
         names.extend(Some(address.to_string()).filter(|own| !names.contains(own)));
         names.extend(config.host_names);
+        let mut trusted = trust::Trust::empty();
+        config.device_ca_files.iter().try_for_each(|file| trusted.add_file(file))?;
+        let authorities = DeviceAuthorities::new(trusted.into_roots())?;
         let state = State::open(data.as_deref(), names.clone())?;
         let authority = Authority::open(config.ca_folder.as_deref().or(data.as_deref()))?;
         let tls = TlsAcceptor::from(Arc::new(authority.server_config(&names)?));
@@ -145,6 +151,7 @@ impl Hub {
             methods: Arc::clone(&methods),
             faults: Arc::clone(&faults),
             telemetry: telemetry.clone(),
+            authorities,
             token_grace: config.token_grace,
         };
         let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
@@ -216,16 +223,16 @@ impl Hub {
 
     /// Returns the connection string of a device. Registers the device if it is new.
     pub fn create_device(&self, id: &DeviceId) -> Result<DeviceConnectionString, HubError> {
-        let key = match self.state.device_key(id) {
-            Ok(key) => key,
-            Err(_) => self.state.create_device(id)?,
+        let credential = match self.state.device_credential(id) {
+            Ok(credential) => credential,
+            Err(_) => DeviceCredential::Key(self.state.create_device(id)?),
         };
         Ok(DeviceConnectionString {
             host: local(self.mqtt_port),
             device: id.clone(),
             module: None,
             gateway: None,
-            credential: DeviceCredential::Key(key),
+            credential,
         })
     }
 

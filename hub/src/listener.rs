@@ -24,6 +24,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{debug, warn};
 
+use crate::certificates::PeerCertificates;
 use crate::rest::decode_slashes;
 use crate::session::{SessionContext, serve};
 use crate::websocket::ConnectionPermit;
@@ -121,23 +122,26 @@ impl Listener {
         .await
         .map_err(|_| io::ErrorKind::TimedOut)??;
         let Some(byte) = first.first().copied() else { return Ok(()) };
+        let certificates = PeerCertificates::of(stream.get_ref().1);
         let (reader, writer) = tokio::io::split(stream);
         let reader = io::Cursor::new(first).chain(reader);
         if byte == MQTT_CONNECT {
-            serve(self.context, reader, writer).await;
+            serve(self.context, certificates, reader, writer).await;
             return Ok(());
         }
-        self.serve_http(tokio::io::join(reader, writer), permit).await
+        self.serve_http(tokio::io::join(reader, writer), permit, certificates).await
     }
 
     async fn serve_http(
         self,
         stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
         permit: ConnectionPermit,
+        certificates: PeerCertificates,
     ) -> io::Result<()> {
         let router = TowerToHyperService::new(self.router);
         let service = service_fn(|mut request: hyper::Request<Incoming>| {
             request.extensions_mut().insert(permit.clone());
+            request.extensions_mut().insert(certificates.clone());
             router.call(decode_slashes(request))
         });
         http1::Builder::new()

@@ -74,6 +74,9 @@ struct Arguments {
     /// File for the certificate that clients have to trust
     #[arg(long, default_value = "hub-ca.pem", value_name = "FILE")]
     ca_file: PathBuf,
+    /// Authorities that can sign the certificates of devices, as PEM; may be repeated
+    #[arg(long = "device-ca-file", value_name = "FILE")]
+    device_ca_files: Vec<PathBuf>,
     /// Device to register at start; may be repeated
     #[arg(long = "device", value_name = "ID")]
     devices: Vec<DeviceId>,
@@ -122,6 +125,7 @@ async fn run(arguments: Arguments) -> Result<(), CommandError> {
         https_port: arguments.https_port,
         connect_port: arguments.connect_port,
         data: arguments.data,
+        device_ca_files: arguments.device_ca_files,
         host_names: arguments.host_names,
         ..HubConfig::default()
     })

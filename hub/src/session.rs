@@ -20,6 +20,7 @@ use tokio::sync::{broadcast, oneshot, watch};
 use tokio::time::{Instant, timeout_at};
 use tracing::info;
 
+use crate::certificates::{DeviceAuthorities, PeerCertificates};
 use crate::faults::{ConnectionFate, Faults, Handling, Step};
 use crate::methods::Methods;
 use crate::mqtt::{Inbound, Malformed, Outbound, Will, decode};
@@ -36,6 +37,8 @@ pub(crate) struct SessionContext {
     pub(crate) methods: Arc<Methods>,
     pub(crate) faults: Arc<Faults>,
     pub(crate) telemetry: broadcast::Sender<TelemetryMessage>,
+    /// Authorities that can sign the certificates of devices.
+    pub(crate) authorities: DeviceAuthorities,
     /// Time for which a connection outlives its token.
     pub(crate) token_grace: Duration,
 }
@@ -75,9 +78,14 @@ pub(crate) enum SessionEnd {
     Fault,
 }
 
-/// Serves MQTT to a device until either side ends the connection.
-pub(crate) async fn serve<R, W>(context: SessionContext, reader: R, writer: W)
-where
+/// Serves MQTT to a device until either side ends the connection. `certificates` are those of
+/// its TLS handshake.
+pub(crate) async fn serve<R, W>(
+    context: SessionContext,
+    certificates: PeerCertificates,
+    reader: R,
+    writer: W,
+) where
     R: AsyncRead + Unpin + Send,
     W: AsyncWrite + Unpin + Send + 'static,
 {
@@ -85,13 +93,14 @@ where
     let silence = watch::Sender::new(None);
     let outbox = Outbox::start(writer, silence.subscribe());
     let outlet = Outlet::new(outbox.queue(), silence);
-    let (mut session, ended) = match accept::accept(&context, &mut packets, outlet).await {
-        Ok(accepted) => accepted,
-        Err(end) => {
-            info!(reason = %chain(&end), "connection not accepted");
-            return outbox.finish().await;
-        }
-    };
+    let (mut session, ended) =
+        match accept::accept(&context, certificates, &mut packets, outlet).await {
+            Ok(accepted) => accepted,
+            Err(end) => {
+                info!(reason = %chain(&end), "connection not accepted");
+                return outbox.finish().await;
+            }
+        };
     let end = session.run(&mut packets, ended).await;
     session.leave(&end);
     let silent = session.outlet.is_silent();

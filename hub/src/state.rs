@@ -40,7 +40,7 @@ use protocol::topic::Filter;
 use crate::faults::Forget;
 use crate::policy::{GRANTS, Policies};
 use crate::stamps::now;
-pub(crate) use device_access::{DeviceGrant, DeviceRefusal};
+pub(crate) use device_access::{DeviceCredentials, DeviceGrant, DeviceRefusal};
 pub use error::StateError;
 pub(crate) use etag::IfMatch;
 pub(crate) use identity::IdentityRequest;

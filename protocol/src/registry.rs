@@ -6,6 +6,15 @@ use serde::{Deserialize, Serialize};
 
 use crate::id::DeviceId;
 
+/// The kind of a device that signs in with a SAS token.
+pub const SAS: &str = "sas";
+
+/// The kind of a device that signs in with a certificate of a registered thumbprint.
+pub const SELF_SIGNED: &str = "selfSigned";
+
+/// The kind of a device that signs in with a certificate of a registered authority.
+pub const CERTIFICATE_AUTHORITY: &str = "certificateAuthority";
+
 /// A device's permission to connect.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -53,6 +62,10 @@ pub struct Authentication {
     /// The two keys. One of them can be replaced while the other is in use.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub symmetric_key: Option<SymmetricKeys>,
+    /// The thumbprints of the two certificates of a device of the kind `selfSigned`. One of
+    /// them can be replaced while the other is in use.
+    #[serde(default, rename = "x509Thumbprint", skip_serializing_if = "Option::is_none")]
+    pub thumbprints: Option<Thumbprints>,
 }
 
 /// The two keys of a device, as base64. The hub generates missing ones.
@@ -65,6 +78,16 @@ pub struct SymmetricKeys {
     /// The secondary key.
     #[serde(default)]
     pub secondary_key: Option<String>,
+}
+
+/// Thumbprints of the two certificates of a device.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Thumbprints {
+    /// The thumbprint of the primary certificate.
+    pub primary_thumbprint: Option<String>,
+    /// The thumbprint of the secondary certificate.
+    pub secondary_thumbprint: Option<String>,
 }
 
 impl fmt::Debug for SymmetricKeys {
@@ -84,8 +107,15 @@ impl DeviceIdentity {
             status: DeviceStatus::Enabled,
             status_reason: None,
             connection_state: None,
-            authentication: Some(Authentication { kind: "sas".to_owned(), symmetric_key: None }),
+            authentication: Some(Authentication { kind: SAS.to_owned(), ..Default::default() }),
         }
+    }
+
+    /// Returns `true` if the device signs in with a certificate.
+    #[must_use]
+    pub fn has_certificate(&self) -> bool {
+        let kind = self.authentication.as_ref().map(|authentication| authentication.kind.as_str());
+        kind.is_some_and(|kind| [SELF_SIGNED, CERTIFICATE_AUTHORITY].contains(&kind))
     }
 }
 

@@ -9,7 +9,7 @@
 use serde_json::{Map, Value};
 
 pub use device::{DesiredPatch, DeviceTwin, TwinBodyError};
-pub use document::{Properties, Thumbprints, Twin};
+pub use document::{Properties, Twin};
 pub use limits::{PatchError, check_patch, check_section, check_size, size};
 pub use section::{Section, Stamp};
 

@@ -19,6 +19,8 @@
 //!
 //! `cargo run -p behaviour-trust --example certificates` checks a file of certificates.
 //!
+//! [`Certificate`] contains the facts about a certificate that decide who may sign in with it.
+//!
 //! [`LiveTrust`] is a configuration for a long-running process, which follows changes of
 //! the files.
 //!
@@ -37,8 +39,12 @@ use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::{Error as PemError, PemObject as _};
 use rustls::{CertificateError, ClientConfig, RootCertStore};
 
+mod certificate;
 mod live;
 
+pub use certificate::{
+    Certificate, MalformedCertificate, first_thumbprint, sha1_thumbprint, sha256_thumbprint,
+};
 pub use live::LiveTrust;
 
 /// Certificates of the trusted authorities.
@@ -65,6 +71,18 @@ pub enum TrustError {
 }
 
 impl Trust {
+    /// Returns no certificates.
+    #[must_use]
+    pub fn empty() -> Trust {
+        Trust(RootCertStore::empty())
+    }
+
+    /// Returns the certificates.
+    #[must_use]
+    pub fn into_roots(self) -> RootCertStore {
+        self.0
+    }
+
     /// Returns the certificates of the system. Finding none is not an error if the caller
     /// adds its own.
     #[must_use]

@@ -11,16 +11,18 @@ use tracing::{info, warn};
 
 use super::messages::own_telemetry;
 use super::{CONNECT_TIMEOUT, MAX_IDLE, Packets, Session, SessionContext, SessionEnd, on_disk};
+use crate::certificates::PeerCertificates;
 use crate::faults::{ConnectionFate, Handling, Refused, Rejection, Step};
 use crate::mqtt::{ConnAckCode, Connect, Inbound, Outbound};
 use crate::sessions::{Ending, OpenedSession, Outlet};
 use crate::stamps::now_unix;
-use crate::state::{DeviceGrant, DeviceRefusal};
+use crate::state::{DeviceCredentials, DeviceGrant, DeviceRefusal};
 use crate::telemetry::Sender;
 
 /// Waits for the CONNECT, authenticates the device and sends the CONNACK.
 pub(super) async fn accept<R: AsyncRead + Unpin>(
     context: &SessionContext,
+    certificates: PeerCertificates,
     packets: &mut Packets<R>,
     outlet: Outlet,
 ) -> Result<(Session, oneshot::Receiver<Ending>), SessionEnd> {
@@ -33,7 +35,7 @@ pub(super) async fn accept<R: AsyncRead + Unpin>(
         }
         _ => return Err(SessionEnd::Misused("a packet before CONNECT".into())),
     };
-    let grant = match authenticate(context, &connect).await {
+    let grant = match authenticate(context, certificates, &connect).await {
         Ok(grant) => grant,
         Err((code, reason)) => {
             refuse(&outlet, code).await;
@@ -68,7 +70,7 @@ pub(super) async fn accept<R: AsyncRead + Unpin>(
     }
     let live = filters.iter().map(|(filter, _)| filter.clone()).collect();
     let OpenedSession { serial, ended } =
-        context.sessions.open(&grant.device, outlet.clone(), live, grant.expires_unix);
+        context.sessions.open(&grant.device, outlet.clone(), live, grant.expires_unix.unwrap_or(0));
     info!(device = %grant.device, clean, subscriptions = filters.len(), "device connected");
     let session = Session {
         max_idle: max_idle(connect.keep_alive_seconds),
@@ -117,6 +119,7 @@ async fn refuse(outlet: &Outlet, code: ConnAckCode) {
 /// because some clients do not retry after it.
 async fn authenticate(
     context: &SessionContext,
+    certificates: PeerCertificates,
     connect: &Connect,
 ) -> Result<DeviceGrant, (ConnAckCode, String)> {
     let refused = |reason: String| (ConnAckCode::NotAuthorized, reason);
@@ -133,15 +136,21 @@ async fn authenticate(
             "the topic `{topic}` of the will is not the device's telemetry topic"
         )));
     }
-    let password = connect.password.clone();
+    let credentials = DeviceCredentials {
+        password: connect.password.clone(),
+        certificates,
+        authorities: context.authorities.clone(),
+    };
     let granted = on_disk(&context.state, move |state| {
-        state.authenticate_device(&user, password.as_deref(), now_unix())
+        state.authenticate_device(&user, &credentials, now_unix())
     });
     let grant = granted.await.map_err(|refusal| match refusal {
         DeviceRefusal::NotAuthorized(reason) => refused(reason),
         DeviceRefusal::Unavailable(reason) => (ConnAckCode::ServerUnavailable, reason),
     })?;
-    if context.faults.has_expired(&grant.device, grant.expires_unix) {
+    if let Some(expiry) = grant.expires_unix
+        && context.faults.has_expired(&grant.device, expiry)
+    {
         return Err(refused("a fault expired the token".into()));
     }
     Ok(grant)
@@ -168,9 +177,10 @@ fn max_idle(keep_alive_seconds: u16) -> Duration {
     }
 }
 
-/// Returns the time at which the grace period of the token ends.
+/// Returns the time at which the grace period of the token ends, or a time in the far future
+/// for a device with a certificate.
 fn expiry(grant: &DeviceGrant, grace: Duration) -> Instant {
-    let left = grant.expires_unix.saturating_sub(now_unix());
+    let left = grant.expires_unix.map_or(u64::MAX, |expiry| expiry.saturating_sub(now_unix()));
     // Limited, since an `Instant` in the far future could overflow.
     let left = Duration::from_secs(left.min(10 * 365 * 86_400)).saturating_add(grace);
     Instant::now() + left

@@ -6,19 +6,29 @@ use protocol::user_name::UserName;
 
 use super::State;
 use super::owner::Owner;
-use super::record::Part;
+use super::record::{Entity, Part, SignIn};
+use crate::certificates::{DeviceAuthorities, PeerCertificates};
 use crate::policy::{Denied, Permission};
 
 /// An authenticated device.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct DeviceGrant {
     pub(crate) device: DeviceId,
-    /// Expiry of the device's token, in Unix seconds.
-    pub(crate) expires_unix: u64,
+    /// Expiry of the device's token, in Unix seconds; `None` for a device with a certificate.
+    pub(crate) expires_unix: Option<u64>,
     /// Generation of the device, which distinguishes it from a deleted one with the same id.
     pub(crate) generation: String,
     /// Plug and Play model that the device announces.
     pub(crate) model_id: Option<String>,
+}
+
+/// The credentials that a device has presented.
+#[derive(Clone, Default)]
+pub(crate) struct DeviceCredentials {
+    pub(crate) password: Option<String>,
+    pub(crate) certificates: PeerCertificates,
+    /// The authorities that this hub trusts.
+    pub(crate) authorities: DeviceAuthorities,
 }
 
 /// Reason why a device cannot connect, for the log.
@@ -33,12 +43,12 @@ pub(crate) enum DeviceRefusal {
 }
 
 impl State {
-    /// Authenticates a device by its user name and password, and stores the model id that it
-    /// announces.
+    /// Authenticates a device by its user name and credentials, and stores the model id that
+    /// it announces.
     pub(crate) fn authenticate_device(
         &self,
         user: &UserName,
-        password: Option<&str>,
+        credentials: &DeviceCredentials,
         now_unix: u64,
     ) -> Result<DeviceGrant, DeviceRefusal> {
         let refused = |reason: String| DeviceRefusal::NotAuthorized(reason);
@@ -55,11 +65,7 @@ impl State {
         if !entity.is_enabled() {
             return Err(refused("the device is disabled".into()));
         }
-        let text = password
-            .ok_or_else(|| refused("no password; this hub does not accept certificates".into()))?;
-        let token: SasToken =
-            text.parse().map_err(|_| refused("the password is not a SAS token".into()))?;
-        self.check_token(&token, &owner, now_unix).map_err(|denied| refused(denied.to_string()))?;
+        let expires_unix = self.check_credentials(&entity, credentials, now_unix)?;
         if entity.twin.model_id != user.model_id {
             let stored = self.change(&owner, |entity| {
                 entity.twin.model_id.clone_from(&user.model_id);
@@ -69,10 +75,42 @@ impl State {
         }
         Ok(DeviceGrant {
             device: owner.device,
-            expires_unix: token.expiry(),
+            expires_unix,
             generation: entity.generation().to_owned(),
             model_id: user.model_id.clone(),
         })
+    }
+
+    /// Checks the credentials and returns the expiry of the token, if there is one.
+    fn check_credentials(
+        &self,
+        entity: &Entity,
+        credentials: &DeviceCredentials,
+        now_unix: u64,
+    ) -> Result<Option<u64>, DeviceRefusal> {
+        let refused = |reason: String| DeviceRefusal::NotAuthorized(reason);
+        let DeviceCredentials { password, certificates, authorities } = credentials;
+        // Clients of MQTT 5 send an empty password in place of none.
+        let password = password.as_deref().filter(|text| !text.is_empty());
+        let checked = match entity.sign_in() {
+            SignIn::Token => {
+                let text = password
+                    .ok_or_else(|| refused("no password; the device needs a SAS token".into()))?;
+                let token: SasToken =
+                    text.parse().map_err(|_| refused("the password is not a SAS token".into()))?;
+                self.check_token(&token, &entity.owner, now_unix)
+                    .map_err(|denied| refused(denied.to_string()))?;
+                return Ok(Some(token.expiry()));
+            }
+            _ if password.is_some() => {
+                return Err(refused("a password, but the device needs a certificate".into()));
+            }
+            SignIn::Thumbprint(registered) => certificates.check_thumbprint(registered, now_unix),
+            SignIn::Authority => {
+                certificates.check_chain(authorities, entity.owner.device.as_str(), now_unix)
+            }
+        };
+        checked.map(|()| None).map_err(|refusal| refused(refusal.to_string()))
     }
 
     fn check_token(&self, token: &SasToken, owner: &Owner, now_unix: u64) -> Result<(), Denied> {
@@ -93,3 +131,6 @@ impl State {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -3,9 +3,8 @@
 use std::fmt;
 
 use protocol::error::{ErrorCode, HubError};
-use protocol::registry::{DeviceStatus, SymmetricKeys};
+use protocol::registry::{DeviceStatus, SymmetricKeys, Thumbprints};
 use protocol::sas::Key;
-use protocol::twin::Thumbprints;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::etag;
@@ -138,14 +137,14 @@ impl Identity {
         }
         if let Some(requested) = &request.authentication {
             let authentication = &mut changed.authentication;
-            authentication.kind = requested.kind.unwrap_or(authentication.kind);
+            authentication.kind = requested.kind(authentication.kind);
             if let Some(keys) = &requested.symmetric_key {
                 set_key(&mut authentication.primary, "primaryKey", keys.primary_key.as_deref())?;
                 let secondary = keys.secondary_key.as_deref();
                 set_key(&mut authentication.secondary, "secondaryKey", secondary)?;
             }
             if let Some(thumbprints) = &requested.x509_thumbprint {
-                authentication.thumbprints = thumbprints.clone();
+                authentication.thumbprints = checked(thumbprints)?;
             }
         }
         changed.etag = next_etag(self.etag)?;
@@ -155,6 +154,46 @@ impl Identity {
     pub(super) fn etag_text(&self) -> String {
         etag::of_identity(self.etag)
     }
+}
+
+impl AuthenticationRequest {
+    /// Returns the requested kind, or else `current`. The Node client sends thumbprints without
+    /// a kind.
+    fn kind(&self, current: AuthenticationKind) -> AuthenticationKind {
+        let set = |text: &Option<String>| text.as_ref().is_some_and(|text| !text.is_empty());
+        let has_key = self
+            .symmetric_key
+            .as_ref()
+            .is_some_and(|keys| set(&keys.primary_key) || set(&keys.secondary_key));
+        let has_thumbprint = self
+            .x509_thumbprint
+            .as_ref()
+            .is_some_and(|it| set(&it.primary_thumbprint) || set(&it.secondary_thumbprint));
+        match self.kind {
+            Some(kind) => kind,
+            None if has_thumbprint && !has_key => AuthenticationKind::SelfSigned,
+            None => current,
+        }
+    }
+}
+
+/// Returns the thumbprints if each of them is a digest of SHA-1 or SHA-256. Empty ones are
+/// removed.
+fn checked(thumbprints: &Thumbprints) -> Result<Thumbprints, HubError> {
+    let check = |name: &str, text: &Option<String>| {
+        let Some(text) = text.as_ref().filter(|text| !text.is_empty()) else { return Ok(None) };
+        let is_hex = text.bytes().all(|byte| byte.is_ascii_hexdigit());
+        if is_hex && matches!(text.len(), 40 | 64) {
+            return Ok(Some(text.clone()));
+        }
+        let message =
+            format!("{name} is not a thumbprint of 40 (SHA-1) or 64 (SHA-256) hex digits");
+        Err(HubError::new(ErrorCode::ArgumentInvalid, message))
+    };
+    Ok(Thumbprints {
+        primary_thumbprint: check("primaryThumbprint", &thumbprints.primary_thumbprint)?,
+        secondary_thumbprint: check("secondaryThumbprint", &thumbprints.secondary_thumbprint)?,
+    })
 }
 
 fn set_key(key: &mut KeyText, name: &str, text: Option<&str>) -> Result<(), HubError> {

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::{Arc, OnceLock};
 
-use protocol::registry::DeviceStatus;
+use protocol::registry::{DeviceStatus, Thumbprints};
 use protocol::sas::Key;
 use protocol::topic::Filter;
 use serde_json::Value;
@@ -95,6 +95,16 @@ impl Entity {
         }
     }
 
+    /// Returns the way in which the device signs in.
+    pub(super) fn sign_in(&self) -> SignIn<'_> {
+        let authentication = &self.identity.authentication;
+        match authentication.kind {
+            AuthenticationKind::SelfSigned => SignIn::Thumbprint(&authentication.thumbprints),
+            AuthenticationKind::CertificateAuthority => SignIn::Authority,
+            AuthenticationKind::Sas | AuthenticationKind::None => SignIn::Token,
+        }
+    }
+
     /// Resets the twin to that of a new device.
     pub(super) fn reset_twin(&mut self) {
         self.twin = Twin::new();
@@ -124,6 +134,17 @@ impl Entity {
         };
         RecordChange { kind: part.kind(), key: self.owner.to_string(), value: Some(value) }
     }
+}
+
+/// The way in which a device signs in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum SignIn<'a> {
+    /// A SAS token, signed with a key of the device or of a policy.
+    Token,
+    /// A certificate with one of these thumbprints.
+    Thumbprint(&'a Thumbprints),
+    /// A certificate that a trusted authority has signed.
+    Authority,
 }
 
 /// A part of an entity with its own table, so that changing reported properties does not

@@ -4,6 +4,7 @@ use std::collections::btree_map::Entry;
 use std::ops::Bound;
 use std::sync::Arc;
 
+use protocol::connection_string::DeviceCredential;
 use protocol::error::{ErrorCode, HubError};
 use protocol::id::DeviceId;
 use protocol::sas::Key;
@@ -11,7 +12,7 @@ use tracing::warn;
 
 use super::identity::{Identity, IdentityRequest};
 use super::owner::Owner;
-use super::record::{Entity, Part};
+use super::record::{Entity, Part, SignIn};
 use super::store::RecordChange;
 use super::twin::Twin;
 use super::{IfMatch, Registry, State, not_found, server_error};
@@ -37,9 +38,13 @@ impl State {
         Ok(entity.primary_key().clone())
     }
 
-    /// Returns the primary key of a device.
-    pub(crate) fn device_key(&self, id: &DeviceId) -> Result<Key, HubError> {
-        self.get(&Owner::device(id)).map(|entity| entity.primary_key().clone())
+    /// Returns the credential of a device for its connection string.
+    pub(crate) fn device_credential(&self, id: &DeviceId) -> Result<DeviceCredential, HubError> {
+        let entity = self.get(&Owner::device(id))?;
+        Ok(match entity.sign_in() {
+            SignIn::Token => DeviceCredential::Key(entity.primary_key().clone()),
+            SignIn::Thumbprint(_) | SignIn::Authority => DeviceCredential::X509,
+        })
     }
 
     /// Returns the key of a policy.

@@ -6,7 +6,7 @@
 use serde_json::{Value, json};
 
 use super::etag;
-use super::identity::Identity;
+use super::identity::{AuthenticationKind, Identity};
 use super::owner::Owner;
 use super::presence::Presence;
 use super::twin::Twin;
@@ -41,6 +41,8 @@ pub(super) fn twin(owner: &Owner, identity: &Identity, twin: &Twin, presence: &P
 /// Returns the JSON document of an identity, including its keys.
 pub(super) fn identity(owner: &Owner, identity: &Identity, presence: &Presence) -> Value {
     let authentication = &identity.authentication;
+    let signs_in_with_keys = authentication.kind == AuthenticationKind::Sas;
+    let key = |key| signs_in_with_keys.then_some(key);
     let mut view = json!({
         "deviceId": owner.device,
         "generationId": identity.generation,
@@ -51,8 +53,8 @@ pub(super) fn identity(owner: &Owner, identity: &Identity, presence: &Presence) 
         "cloudToDeviceMessageCount": 0,
         "authentication": {
             "symmetricKey": {
-                "primaryKey": authentication.primary,
-                "secondaryKey": authentication.secondary,
+                "primaryKey": key(&authentication.primary),
+                "secondaryKey": key(&authentication.secondary),
             },
             "x509Thumbprint": authentication.thumbprints,
             "type": authentication.kind,

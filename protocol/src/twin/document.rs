@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::id::{DeviceId, ModuleId};
-use crate::registry::DeviceStatus;
+use crate::registry::{DeviceStatus, Thumbprints};
 
 /// A whole twin. Fields without a counterpart here are kept in `rest`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -66,16 +66,6 @@ pub struct Properties {
     pub desired: Map<String, Value>,
     /// The reported properties.
     pub reported: Map<String, Value>,
-}
-
-/// Thumbprints of the two certificates of a device.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Thumbprints {
-    /// The thumbprint of the primary certificate.
-    pub primary_thumbprint: Option<String>,
-    /// The thumbprint of the secondary certificate.
-    pub secondary_thumbprint: Option<String>,
 }
 
 #[cfg(test)]

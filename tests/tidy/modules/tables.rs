@@ -99,7 +99,8 @@ const HOST: Modules = &[
 /// `methods` contain the connections and calls in flight. MQTT (`session`) and REST (`rest`)
 /// do not name each other.
 const HUB: Modules = &[
-    ("ca", &[]),
+    ("certificates", &[]),
+    ("ca", &["certificates"]),
     ("command_error", &[]),
     ("ca_file", &["command_error"]),
     ("faults", &[]),
@@ -110,13 +111,16 @@ const HUB: Modules = &[
     ("policy", &["faults"]),
     ("sessions", &["faults", "mqtt"]),
     ("methods", &["faults", "mqtt", "sessions"]),
-    ("state", &["faults", "policy", "stamps"]),
+    ("state", &["certificates", "faults", "policy", "stamps"]),
     ("config", &["ca", "state"]),
     ("rest", &["faults", "methods", "policy", "query", "sessions", "stamps", "state", "telemetry"]),
-    ("session", &["faults", "methods", "mqtt", "sessions", "stamps", "state", "telemetry"]),
+    (
+        "session",
+        &["certificates", "faults", "methods", "mqtt", "sessions", "stamps", "state", "telemetry"],
+    ),
     ("fuzzing", &["faults", "query", "rest", "state"]),
-    ("websocket", &["mqtt", "session"]),
-    ("listener", &["rest", "session", "websocket"]),
+    ("websocket", &["certificates", "mqtt", "session"]),
+    ("listener", &["certificates", "rest", "session", "websocket"]),
 ];
 
 /// The modules of `behaviour`. `command` is the program, which uses the library like any

@@ -1,0 +1,240 @@
+//! Facts about X.509 certificates.
+//!
+//! Unlike webpki, this module also reads certificates of version 1, which
+//! `openssl x509 -req` creates unless it is given extensions. It does not verify signatures.
+
+use std::fmt::Write as _;
+
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject as _;
+use sha1::Sha1;
+use sha2::{Digest as _, Sha256};
+use yasna::models::ObjectIdentifier;
+use yasna::tags::TAG_UTCTIME;
+use yasna::{ASN1Result, BERReader, Tag, parse_der};
+
+/// Object identifier of a common name (RFC 5280, appendix A.1).
+const COMMON_NAME: &[u64] = &[2, 5, 4, 3];
+
+/// Object identifier of the basic constraints (RFC 5280, section 4.2.1.9).
+const BASIC_CONSTRAINTS: &[u64] = &[2, 5, 29, 19];
+
+/// Object identifier of an RSA key (RFC 3279, section 2.3.1).
+const RSA: &[u64] = &[1, 2, 840, 113_549, 1, 1, 1];
+
+/// Facts about a certificate.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Certificate {
+    /// The common name of the subject; `None` if there is none or more than one.
+    pub common_name: Option<String>,
+    /// The common name of the issuer.
+    pub issuer: Option<String>,
+    /// The start of the validity, in Unix seconds.
+    pub valid_from_unix: i64,
+    /// The end of the validity, in Unix seconds.
+    pub valid_until_unix: i64,
+    /// `true` if the certificate belongs to an authority, which can sign others.
+    pub is_authority: bool,
+    /// `true` if the issuer is the subject itself.
+    pub is_self_issued: bool,
+    /// The size of an RSA key; `None` for other keys.
+    pub rsa_bits: Option<usize>,
+    /// The public key with its algorithm: a `SubjectPublicKeyInfo` in DER.
+    pub public_key: Vec<u8>,
+}
+
+/// A text that is not a certificate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("not an X.509 certificate")]
+pub struct MalformedCertificate;
+
+impl Certificate {
+    /// Reads the facts from a certificate.
+    pub fn parse(der: &CertificateDer<'_>) -> Result<Certificate, MalformedCertificate> {
+        let parsed = parse_der(der, |reader| {
+            reader.read_sequence(|reader| {
+                let facts = to_be_signed(reader.next())?;
+                // The algorithm and the value of the signature.
+                reader.next().read_der()?;
+                reader.next().read_der()?;
+                Ok(facts)
+            })
+        });
+        parsed.map_err(|_| MalformedCertificate)
+    }
+}
+
+/// Reads a `TBSCertificate` (RFC 5280, section 4.1).
+fn to_be_signed(reader: BERReader<'_, '_>) -> ASN1Result<Certificate> {
+    reader.read_sequence(|reader| {
+        // The version, the serial number and the algorithm of the signature.
+        reader.read_optional(|reader| reader.read_tagged(Tag::context(0), |it| it.read_u8()))?;
+        reader.next().read_der()?;
+        reader.next().read_der()?;
+        let issuer = reader.next().read_der()?;
+        let (valid_from_unix, valid_until_unix) =
+            reader.next().read_sequence(|it| Ok((time(it.next())?, time(it.next())?)))?;
+        let subject = reader.next().read_der()?;
+        let public_key = reader.next().read_der()?;
+        for unique_id in [1, 2] {
+            reader.read_optional(|reader| {
+                reader.read_tagged_implicit(Tag::context(unique_id), |it| it.read_bitvec_bytes())
+            })?;
+        }
+        let extensions = reader.read_optional(|it| {
+            it.read_tagged(Tag::context(3), |it| has_authority_extension(it))
+        })?;
+        Ok(Certificate {
+            common_name: common_name(&subject)?,
+            issuer: common_name(&issuer)?,
+            valid_from_unix,
+            valid_until_unix,
+            is_authority: extensions.unwrap_or(false),
+            is_self_issued: issuer == subject,
+            rsa_bits: rsa_bits(&public_key)?,
+            public_key,
+        })
+    })
+}
+
+fn time(reader: BERReader<'_, '_>) -> ASN1Result<i64> {
+    if reader.lookahead_tag()? == TAG_UTCTIME {
+        return Ok(reader.read_utctime()?.datetime().unix_timestamp());
+    }
+    Ok(reader.read_generalized_time()?.datetime().unix_timestamp())
+}
+
+/// Returns the common name in a `Name`, if there is exactly one.
+fn common_name(name: &[u8]) -> ASN1Result<Option<String>> {
+    let mut found = Vec::new();
+    parse_der(name, |reader| {
+        reader.read_sequence_of(|reader| {
+            reader.read_set_of(|reader| {
+                reader.read_sequence(|reader| {
+                    let kind = reader.next().read_oid()?;
+                    let value = reader.next().read_tagged_der()?;
+                    if is(&kind, COMMON_NAME) {
+                        found.push(String::from_utf8(value.value().to_vec()).ok());
+                    }
+                    Ok(())
+                })
+            })
+        })
+    })?;
+    Ok(match found.len() {
+        1 => found.remove(0),
+        _ => None,
+    })
+}
+
+/// Returns `true` if the extensions mark the certificate as that of an authority.
+fn has_authority_extension(reader: BERReader<'_, '_>) -> ASN1Result<bool> {
+    let mut is_authority = false;
+    reader.read_sequence_of(|reader| {
+        reader.read_sequence(|reader| {
+            let kind = reader.next().read_oid()?;
+            reader.read_optional(|it| it.read_bool())?;
+            let value = reader.next().read_bytes()?;
+            if is(&kind, BASIC_CONSTRAINTS) {
+                is_authority = parse_der(&value, |reader| {
+                    reader.read_sequence(|reader| {
+                        let is_authority = reader.read_optional(|it| it.read_bool())?;
+                        reader.read_optional(|it| it.read_u64())?;
+                        Ok(is_authority.unwrap_or(false))
+                    })
+                })?;
+            }
+            Ok(())
+        })
+    })?;
+    Ok(is_authority)
+}
+
+/// Returns the size of a public key if it is one of RSA.
+fn rsa_bits(public_key: &[u8]) -> ASN1Result<Option<usize>> {
+    let (is_rsa, key) = parse_der(public_key, |reader| {
+        reader.read_sequence(|reader| {
+            let is_rsa = reader.next().read_sequence(|reader| {
+                let kind = reader.next().read_oid()?;
+                reader.read_optional(|it| it.read_tagged_der())?;
+                Ok(is(&kind, RSA))
+            })?;
+            Ok((is_rsa, reader.next().read_bitvec_bytes()?.0))
+        })
+    })?;
+    if !is_rsa {
+        return Ok(None);
+    }
+    let modulus = parse_der(&key, |reader| {
+        reader.read_sequence(|reader| {
+            let modulus = reader.next().read_tagged_der()?;
+            reader.next().read_der()?;
+            Ok(modulus)
+        })
+    })?;
+    let zeros = modulus.value().iter().take_while(|byte| **byte == 0).count();
+    Ok(Some(8 * (modulus.value().len() - zeros)))
+}
+
+fn is(found: &ObjectIdentifier, expected: &[u64]) -> bool {
+    found.components().as_slice() == expected
+}
+
+/// Returns the SHA-256 thumbprint of the first certificate in a PEM text.
+pub fn first_thumbprint(pem: &[u8]) -> Result<String, MalformedCertificate> {
+    let der = CertificateDer::from_pem_slice(pem).map_err(|_| MalformedCertificate)?;
+    Certificate::parse(&der)?;
+    Ok(sha256_thumbprint(&der))
+}
+
+/// Returns the SHA-1 thumbprint of a certificate: 40 hexadecimal digits in upper case.
+#[must_use]
+pub fn sha1_thumbprint(der: &CertificateDer<'_>) -> String {
+    hex(&Sha1::digest(der))
+}
+
+/// Returns the SHA-256 thumbprint of a certificate: 64 hexadecimal digits in upper case.
+#[must_use]
+pub fn sha256_thumbprint(der: &CertificateDer<'_>) -> String {
+    hex(&Sha256::digest(der))
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::new(), |mut text, byte| {
+        write!(text, "{byte:02X}").expect("a `String` can be written to");
+        text
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_facts_of_a_certificate_are_read() {
+        let key = rcgen::KeyPair::generate().unwrap();
+        let mut params = rcgen::CertificateParams::default();
+        params.distinguished_name = rcgen::DistinguishedName::new();
+        params.distinguished_name.push(rcgen::DnType::CommonName, "device-1");
+        params.not_before = rcgen::date_time_ymd(2026, 1, 1);
+        params.not_after = rcgen::date_time_ymd(2026, 1, 2);
+        let signed = params.self_signed(&key).unwrap();
+        let facts = Certificate::parse(signed.der()).unwrap();
+        assert_eq!(facts.common_name.as_deref(), Some("device-1"));
+        assert_eq!(facts.valid_until_unix - facts.valid_from_unix, 86_400);
+        assert!(facts.is_self_issued && !facts.is_authority);
+        assert_eq!(facts.rsa_bits, None);
+        let digits = (sha1_thumbprint(signed.der()).len(), sha256_thumbprint(signed.der()).len());
+        assert_eq!(digits, (40, 64));
+    }
+
+    #[test]
+    fn bytes_after_a_certificate_are_refused() {
+        let key = rcgen::KeyPair::generate().unwrap();
+        let signed = rcgen::CertificateParams::default().self_signed(&key).unwrap();
+        let mut bytes = signed.der().to_vec();
+        bytes.push(0);
+        assert_eq!(Certificate::parse(&bytes.into()), Err(MalformedCertificate));
+        assert_eq!(Certificate::parse(&vec![1, 2, 3].into()), Err(MalformedCertificate));
+    }
+}
