@@ -184,11 +184,31 @@ impl Client {
 
     /// Registers a device. The hub generates its keys.
     pub async fn create_device(&self, device: &DeviceId) -> Result<DeviceIdentity, ServiceError> {
-        let body = json!(DeviceIdentity::new(device.clone())).to_string();
-        let request = device_request(device, Method::PUT, rest::DEVICE);
+        self.create_identity(&DeviceIdentity::new(device.clone())).await
+    }
+
+    /// Registers a device with these credentials. The hub generates missing keys.
+    pub async fn create_identity(
+        &self,
+        identity: &DeviceIdentity,
+    ) -> Result<DeviceIdentity, ServiceError> {
+        let body = json!(identity).to_string();
+        let request = device_request(&identity.device_id, Method::PUT, rest::DEVICE);
         // Creating the device twice would return a conflict.
         let resend = Resend::IfUndelivered;
         self.send(HubRequest { body: Some(body), resend, ..request }).await?.json()
+    }
+
+    /// Replaces the status and the credentials of a device, whatever its version.
+    pub async fn update_identity(
+        &self,
+        identity: &DeviceIdentity,
+    ) -> Result<DeviceIdentity, ServiceError> {
+        let request = device_request(&identity.device_id, Method::PUT, rest::DEVICE);
+        let body = Some(json!(identity).to_string());
+        self.send(HubRequest { body, etag: Some("*"), resend: Resend::Always, ..request })
+            .await?
+            .json()
     }
 
     /// Removes a device and its twin.

@@ -11,13 +11,17 @@ use super::show::OutputFormat;
 use crate::command_error::{CommandError, usage};
 use crate::device_ids;
 use many::ManyDevices;
+use x509::X509;
 
 mod many;
 mod removal;
+mod self_signed;
+mod x509;
 
 const CREATE_EXAMPLES: &str = "\
 Examples:
   behaviour-service devices create my-device
+  behaviour-service devices create my-device --x509 certificates
   behaviour-service devices create --prefix sim- --count 1000 > identities";
 
 const CONNECTION_STRING_EXAMPLES: &str = "\
@@ -34,12 +38,14 @@ pub(crate) enum DevicesCommand {
         #[arg(add = candidates(device_ids::find))]
         device: DeviceId,
     },
-    /// Register one device or many; the hub generates their keys
+    /// Register one device or many; the hub generates their keys, unless they have certificates
     #[command(after_help = CREATE_EXAMPLES)]
     Create {
         /// The device's id
         #[arg(required_unless_present = "count", conflicts_with = "count")]
         device: Option<DeviceId>,
+        #[command(flatten)]
+        x509: X509,
         #[command(flatten)]
         many: ManyDevices,
     },
@@ -65,10 +71,10 @@ pub(crate) async fn run(
             devices.try_for_each(|device| print(show, device))
         }
         DevicesCommand::Get { device } => print(show, client.device(&device).await?),
-        DevicesCommand::Create { device: Some(device), .. } => {
-            print(show, client.create_device(&device).await?)
+        DevicesCommand::Create { device: Some(device), x509, .. } => {
+            print(show, x509::create(&device, x509, client).await?)
         }
-        DevicesCommand::Create { device: None, many } => {
+        DevicesCommand::Create { device: None, many, .. } => {
             let ids =
                 many.ids().map_err(usage)?.context("neither a device nor --count is given")?;
             many::create(ids, client).await
@@ -90,17 +96,18 @@ fn connection_string(
     client: &Client,
     device: DeviceIdentity,
 ) -> anyhow::Result<DeviceConnectionString> {
+    let has_certificate = device.has_certificate();
     let id = device.device_id;
+    // Only a local hub has a port in its name, and all of its ports accept devices.
+    let host = client.hub().parse().context("hub")?;
+    let (module, gateway) = (None, None);
+    if has_certificate {
+        let credential = DeviceCredential::X509;
+        return Ok(DeviceConnectionString { host, device: id, module, gateway, credential });
+    }
     let keys = device.authentication.and_then(|authentication| authentication.symmetric_key);
     let key = keys.and_then(|keys| keys.primary_key);
     let key = key.with_context(|| format!("device `{id}` has no key"))?;
-    // Only a local hub has a port in its name, and all of its ports accept devices.
-    let host = client.hub().parse().context("hub")?;
-    Ok(DeviceConnectionString {
-        host,
-        device: id,
-        module: None,
-        gateway: None,
-        credential: DeviceCredential::Key(key.parse().context("the key from the hub")?),
-    })
+    let credential = DeviceCredential::Key(key.parse().context("the key from the hub")?);
+    Ok(DeviceConnectionString { host, device: id, module, gateway, credential })
 }
