@@ -1,5 +1,6 @@
 //! End-to-end tests from the service through the hub and the host to a plugin, and back.
 
+mod certificates;
 mod drain;
 mod failures;
 mod hostile;

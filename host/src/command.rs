@@ -4,6 +4,7 @@ mod check;
 mod configuration;
 mod error;
 mod example;
+mod identity;
 mod names;
 mod plugins;
 mod record;
@@ -15,6 +16,7 @@ use std::process::ExitCode;
 use clap::Subcommand;
 
 use check::CheckArguments;
+use identity::IdentityArguments;
 use plugins::PluginsArguments;
 use program::Completions;
 use record::RecordArguments;
@@ -44,6 +46,8 @@ pub(crate) enum Command {
     Simulate(SimulateArguments),
     /// Check the configuration and load the plugins without connecting
     Check(CheckArguments),
+    /// Show the identity of the device
+    Identity(IdentityArguments),
     /// List and control the plugins of a running host
     Plugins(PluginsArguments),
     /// Record calls of a running host as test cases
@@ -61,6 +65,7 @@ impl Command {
             Command::Run(arguments) => run::run(arguments),
             Command::Simulate(arguments) => simulate::simulate(arguments),
             Command::Check(arguments) => return check::check(&arguments),
+            Command::Identity(arguments) => identity::identity(arguments),
             Command::Plugins(arguments) => plugins::plugins(arguments),
             Command::Record(arguments) => record::record(arguments),
             Command::Example => {

@@ -1,7 +1,7 @@
 //! The MQTT connection to IoT Hub.
 //!
-//! Keeps one session alive: connects, subscribes, renews the SAS token before it expires,
-//! and reconnects with exponential back-off, without a limit on attempts. The rest of the
+//! Keeps one session alive: connects, subscribes, renews the SAS token before it expires or
+//! follows changes of the device's certificate, and reconnects with exponential back-off, without a limit on attempts. The rest of the
 //! host sees a stream of [`Incoming`] events and an [`Outbox`].
 //!
 //! This module knows nothing about plugins and never answers a method itself. It is the
@@ -22,10 +22,12 @@ use tokio_util::sync::CancellationToken;
 
 pub(crate) use answers::AnswerGuard;
 use answers::Answers;
+pub use certificate::CertificateError;
+pub(crate) use certificate::{DeviceCertificate, LiveCertificate};
 pub(crate) use deliveries::Deliveries;
 use driver::Driver;
 pub(crate) use incoming::{Incoming, MalformedMethod, Method};
-pub(crate) use options::{Dial, OptionsError, check_identity, tls};
+pub(crate) use options::{Dial, OptionsError, check_certificate, check_identity, tls};
 pub(crate) use receipts::{Receipt, Receipts};
 use session::Session;
 use window::Window;
@@ -34,6 +36,7 @@ use crate::supervision::Supervisor;
 
 mod address;
 mod answers;
+mod certificate;
 mod codec;
 mod deliveries;
 mod driver;

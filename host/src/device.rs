@@ -5,6 +5,7 @@
 //! capacity: it retries a twin request that cannot be sent immediately.
 
 mod calls;
+pub(crate) mod certificate;
 pub(crate) mod counts;
 pub(crate) mod desired;
 mod drain;

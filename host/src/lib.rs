@@ -86,15 +86,16 @@ pub fn read_packets(bytes: &[u8]) -> usize {
 }
 
 pub use config::{
-    CommitLimits, Config, ConfigError, HostSection, HttpError, HubSection, Patience, PluginSection,
-    RebootCommand, RebootLimits, TelemetryLimits, WhenFull,
+    CommitLimits, Config, ConfigError, HostSection, HttpError, HubSection, IdentitySection,
+    Patience, PluginSection, RebootCommand, RebootLimits, TelemetryLimits, WhenFull,
 };
+pub use connection::CertificateError;
 pub use journal::JournalError;
 pub use known_good::last_good;
 pub use lent::power::boot::Machine;
 pub use memory::share_heap;
 pub use plugins::PluginError;
 pub use record::{MAX_CALLS as MAX_RECORDED_CALLS, RecordedCall};
-pub use run::{CheckReport, CheckedPlugin, RunError, check, run, run_on};
+pub use run::{CheckReport, CheckedPlugin, RunError, SignIn, check, run, run_on, sign_in};
 pub use simulate::{Figures, Fleet, FleetError, simulate};
 pub use supervision::TaskEnded;

@@ -15,6 +15,7 @@ use crate::config::Config;
 use crate::connection::{self, Connection, Dial};
 use crate::control::{Control, ControlHandles};
 use crate::device::Device;
+use crate::device::certificate;
 use crate::device::counts::Counts;
 use crate::device::desired::Desired;
 use crate::device::desired::accepted::Accepted;
@@ -38,9 +39,11 @@ use crate::swap::{self, Operator, Swap, Watch};
 
 pub use check::{CheckReport, CheckedPlugin, check};
 pub use error::RunError;
+pub use identity::{SignIn, sign_in};
 
 mod check;
 mod error;
+mod identity;
 
 /// Time limit for the journal's last commit after an essential task has ended.
 const LAST_COMMIT: Duration = Duration::from_secs(5);
@@ -79,12 +82,17 @@ pub async fn run_on(
     let journal = Arc::clone(&durable.journal);
     let switches = Arc::new(Switches::new(Arc::clone(&journal)));
     let changes = Changes::new(());
+    let certificate = dial.certificate().cloned();
     let mut device = shared.device(dial, Some(durable), &changes);
     device.router.table().slots().values().for_each(|slot| switches.apply(slot));
     device.service_manager = service_manager;
     device.service_manager.ready();
     let router = Arc::clone(&device.router);
     let mut background = shared.background_tasks(&device, &journal, switches, &changes, known);
+    if let Some(live) = certificate {
+        let follow = certificate::run(live, Arc::clone(&device.twin));
+        background.tasks.spawn(supervisor.watch("certificate", follow));
+    }
     if let Some(control) = control {
         let handles = ControlHandles { router: Arc::clone(&router), operator: background.operator };
         background.tasks.spawn(supervisor.watch("control", control.run(handles)));

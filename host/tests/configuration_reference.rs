@@ -16,9 +16,10 @@ use serde_json::Value;
 
 /// Tables of `host.toml`: the heading on the page, the JSON pointer into the schema, and the
 /// line that opens the table.
-const TABLES: [(&str, &str, &str); 7] = [
+const TABLES: [(&str, &str, &str); 8] = [
     ("", "", ""),
     ("[hub]", "/properties/hub", "[hub]\n"),
+    ("[hub.identity]", "/properties/hub/properties/identity", "[hub.identity]\n"),
     ("[host]", "/properties/host", "[host]\n"),
     ("[host.telemetry]", "/properties/host/properties/telemetry", "[host.telemetry]\n"),
     ("[plugins.NAME]", "/properties/plugins/additionalProperties", ""),
@@ -60,6 +61,10 @@ fn document(heading: &str, line: &str) -> String {
         return text + line + "\n";
     }
     text += heading;
+    if heading.contains("[hub.identity]") {
+        text += &unless("certificate_file", "certificate_file = \"d.pem\"\n");
+        text += &unless("key_file", "key_file = \"k.pem\"\n");
+    }
     if http {
         text += &unless("hosts", "hosts = [\"a.example.com\"]\n");
     }

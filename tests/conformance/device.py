@@ -13,9 +13,7 @@ from lines import commands, say
 
 
 async def main():
-    client = IoTHubDeviceClient.create_from_connection_string(
-        plain_device.CONNECTION_STRING, **plain_device.options()
-    )
+    client = plain_device.create(IoTHubDeviceClient)
 
     async def on_method(request):
         say("method", name=request.name, payload=request.payload)

@@ -1,7 +1,7 @@
 //! Tests of the official device SDK against the hub, without faults.
 
 use protocol::connection_string::DeviceConnectionString;
-use rig::{DEVICE, Rig, Running, within};
+use rig::{DEVICE, Rig, Running, SignedBy, within};
 use serde_json::json;
 
 use super::script::Script;
@@ -53,6 +53,29 @@ async fn a_device_with_a_real_hub_name_connects_through_the_connect_port() {
     device.wait_for("ready").await;
 
     expect_an_answer(&rig, &mut device).await;
+}
+
+#[tokio::test]
+async fn a_device_with_a_certificate_is_served_like_one_with_a_key() {
+    let Some(sdk) = sdk() else { return };
+    for (by, websockets) in [(SignedBy::Itself, "no"), (SignedBy::Authority, "yes")] {
+        let rig = Rig::new().certificate(by).start().await;
+        let mut device = sdk.device_as(&rig, &rig.device, Some(("HUB_WEBSOCKETS", websockets)));
+        device.wait_for("ready").await;
+
+        expect_an_answer(&rig, &mut device).await;
+        expect_reported_properties(&mut device).await;
+        device.stop().await;
+    }
+}
+
+#[tokio::test]
+async fn a_device_with_an_unknown_certificate_is_refused() {
+    let Some(sdk) = sdk() else { return };
+    let rig = Rig::new().certificate(SignedBy::Itself).start().await;
+    rig.certificate_files().write(DEVICE, SignedBy::Itself, 2100);
+    let mut device = sdk.device_as(&rig, &rig.device, None);
+    device.wait_for("refused").await;
 }
 
 #[tokio::test]

@@ -8,7 +8,7 @@ the command line.
 
 import os
 
-from azure.iot.device import Message, MethodResponse, ProxyOptions
+from azure.iot.device import X509, Message, MethodResponse, ProxyOptions
 
 CONNECTION_STRING = os.environ["IOTHUB_DEVICE_CONNECTION_STRING"]
 
@@ -23,6 +23,20 @@ def options():
         # Seconds before the second reconnect attempt; the first is immediate. The default is 10.
         "connection_retry_interval": 1,
     }
+
+
+def create(client_class):
+    """Returns a client that signs in with the certificate, if there is one."""
+    certificate = os.environ.get("HUB_CERTIFICATE_FILE")
+    if certificate is None:
+        return client_class.create_from_connection_string(CONNECTION_STRING, **options())
+    parts = dict(part.split("=", 1) for part in CONNECTION_STRING.split(";"))
+    return client_class.create_from_x509_certificate(
+        x509=X509(certificate, os.environ["HUB_KEY_FILE"]),
+        hostname=parts["HostName"],
+        device_id=parts["DeviceId"],
+        **options(),
+    )
 
 
 def answer(request):

@@ -9,8 +9,10 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
 
-use protocol::connection_string::{DeviceConnectionString, ServiceConnectionString};
-use rig::Running;
+use protocol::connection_string::{
+    DeviceConnectionString, DeviceCredential, ServiceConnectionString,
+};
+use rig::{CertificateFiles, Running};
 
 use super::script::Script;
 
@@ -106,11 +108,19 @@ fn device_environment(
     // The SDK treats a port after the name as part of the name.
     let host = identity.host.name().parse().unwrap();
     let identity = DeviceConnectionString { host, ..identity.clone() };
-    vec![
+    let mut environment = vec![
         ("IOTHUB_DEVICE_CONNECTION_STRING", identity.to_text_with_key()),
         ("HUB_CA_FILE", rig.ca_file().to_str().unwrap().to_owned()),
         ("HUB_CONNECT_PORT", rig.connect_port().to_string()),
-    ]
+    ];
+    if identity.credential == DeviceCredential::X509 {
+        let CertificateFiles { certificate, key, .. } = rig.certificate_files();
+        environment.extend([
+            ("HUB_CERTIFICATE_FILE", certificate.to_str().unwrap().to_owned()),
+            ("HUB_KEY_FILE", key.to_str().unwrap().to_owned()),
+        ]);
+    }
+    environment
 }
 
 /// Returns the Python interpreter of the virtual environment. Creates the environment unless

@@ -20,6 +20,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a failed `unwrap` fails the test")]
 
+mod certificate;
 mod guest;
 mod relay;
 mod running;
@@ -31,6 +32,7 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 
+pub use certificate::{CertificateFiles, SignedBy};
 pub use guest::{real_reboot_component, reboot_component};
 pub use running::{Running, Service};
 pub use settings::{Setting, Settings, config, deadline, set};
@@ -48,6 +50,7 @@ pub struct Rig {
     host_names: Vec<String>,
     host_settings: Settings,
     token_grace: Option<Duration>,
+    certificate: Option<SignedBy>,
 }
 
 #[derive(Debug)]
@@ -73,6 +76,7 @@ impl Rig {
             host_names: Vec::new(),
             host_settings: Settings::default(),
             token_grace: None,
+            certificate: None,
         }
     }
 
@@ -129,6 +133,13 @@ impl Rig {
         self
     }
 
+    /// Lets the device sign in with a certificate, which is valid until the start of 2100.
+    #[must_use]
+    pub fn certificate(mut self, by: SignedBy) -> Rig {
+        self.certificate = Some(by);
+        self
+    }
+
     /// Starts everything and waits until the device is ready for methods.
     pub async fn start(self) -> Running {
         Running::start(self).await
@@ -141,6 +152,10 @@ impl Rig {
         // The paths are relative to the rig's directory.
         text += &settings::line("host.data", &"data".into());
         text += &settings::line("host.control_socket", &"control/host.sock".into());
+        if self.certificate.is_some() {
+            text += &settings::line("hub.identity.certificate_file", &"device.pem".into());
+            text += &settings::line("hub.identity.key_file", &"device-key.pem".into());
+        }
         // The simulated machine of a rig has always just booted.
         text += &settings::line("host.reboot_min_uptime", &"0s".into());
         text += &self.host_settings.to_toml();

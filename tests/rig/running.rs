@@ -7,6 +7,7 @@ use hub::{Hub, HubConfig};
 use protocol::connection_string::DeviceConnectionString;
 use protocol::id::DeviceId;
 use protocol::method::{MethodRequest, MethodResult};
+use protocol::registry::DeviceIdentity;
 use serde_json::{Value, json};
 use service::{Client, ClientSettings, ServiceError};
 use tempfile::TempDir;
@@ -14,7 +15,7 @@ use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
 use crate::relay::Relay;
-use crate::{DEVICE, Rig, until, within};
+use crate::{CertificateFiles, DEVICE, Rig, until, within};
 
 /// The status of a method whose plugin is at its limit of concurrent calls.
 const BUSY: i32 = 429;
@@ -115,6 +116,9 @@ impl Running {
         };
         hub_config.host_names.extend(rig.host_names.iter().cloned());
         hub_config.token_grace = rig.token_grace.unwrap_or(hub_config.token_grace);
+        let files = CertificateFiles::in_directory(directory.path());
+        let registration = rig.certificate.map(|by| files.write(DEVICE, by, 2100));
+        hub_config.device_ca_files.extend(Some(files.root).filter(|root| root.exists()));
         let hub = Hub::start(hub_config.clone()).await.unwrap();
         // A restarted hub keeps its ports.
         hub_config.mqtt_port = hub.mqtt_port();
@@ -124,10 +128,17 @@ impl Running {
         relay.set_hub(hub.connect_port());
         std::fs::write(directory.path().join("hub.pem"), hub.ca_pem()).unwrap();
 
-        let device = hub.create_device(&DEVICE.parse().unwrap()).unwrap();
         let settings =
             ClientSettings { ca_pem: Some(hub.ca_pem().to_owned()), ..Default::default() };
         let client = Client::new(hub.service_connection_string(), settings).unwrap();
+        if registration.is_some() {
+            let identity = DeviceIdentity {
+                authentication: registration,
+                ..DeviceIdentity::new(DEVICE.parse().unwrap())
+            };
+            client.create_identity(&identity).await.unwrap();
+        }
+        let device = hub.create_device(&DEVICE.parse().unwrap()).unwrap();
         let service = Service { client, device: device.device.clone() };
         let mut running = Running {
             service,
@@ -173,6 +184,12 @@ impl Running {
     #[must_use]
     pub fn ca_file(&self) -> PathBuf {
         self.directory.path().join("hub.pem")
+    }
+
+    /// Returns the files of the device's certificate.
+    #[must_use]
+    pub fn certificate_files(&self) -> CertificateFiles {
+        CertificateFiles::in_directory(self.directory.path())
     }
 
     /// Returns the port of a proxy to the hub, for clients with hard-coded ports. It stays

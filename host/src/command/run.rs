@@ -143,9 +143,16 @@ where
     outcome
 }
 
-/// Returns the device's connection string from the environment or, if the variable is not
-/// set, from the configured file.
+/// Returns the device's connection string, as [`identity_and_source`] does.
 pub(super) fn identity(config: &Config) -> Result<DeviceConnectionString, CommandError> {
+    identity_and_source(config).map(|(identity, _)| identity)
+}
+
+/// Returns the device's connection string from the environment or, if the variable is not
+/// set, from the configured file. Also returns the name of the variable or of the file.
+pub(super) fn identity_and_source(
+    config: &Config,
+) -> Result<(DeviceConnectionString, String), CommandError> {
     let variable = text::variable(IDENTITY).context(IDENTITY)?;
     let (text, source) = match (variable, &config.hub.connection_string_file) {
         (Some(text), _) => (text, IDENTITY.to_owned()),
@@ -156,7 +163,10 @@ pub(super) fn identity(config: &Config) -> Result<DeviceConnectionString, Comman
         }
         (None, None) => return Err(no_identity()),
     };
-    text.trim().parse().map_err(|error| CommandError::from(error).context(source))
+    match text.trim().parse() {
+        Ok(identity) => Ok((identity, source)),
+        Err(error) => Err(CommandError::from(error).context(source)),
+    }
 }
 
 /// Returns the error for a missing connection string.

@@ -31,6 +31,14 @@ pub(super) struct Hub {
     pub(super) connection_string_file: Option<PathBuf>,
     pub(super) keep_alive: Option<Period>,
     pub(super) token_lifetime: Option<Period>,
+    pub(super) identity: Option<Identity>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Identity {
+    pub(super) certificate_file: PathBuf,
+    pub(super) key_file: PathBuf,
 }
 
 #[derive(Debug, Default, Deserialize)]

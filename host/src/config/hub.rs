@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::{ConfigError, file, within};
+use super::{ConfigError, IdentitySection, file, identity, within};
 
 /// Default port of MQTT over TLS.
 const MQTT_PORT: u16 = 8883;
@@ -25,6 +25,8 @@ pub struct HubSection {
     pub keep_alive: Duration,
     /// Lifetime of a SAS token. Tokens are renewed after 70 to 80 % of it.
     pub token_lifetime: Duration,
+    /// Certificate that the device signs in with, instead of a token.
+    pub identity: Option<IdentitySection>,
 }
 
 pub(super) fn hub(section: file::Hub, directory: &Path) -> Result<HubSection, ConfigError> {
@@ -41,6 +43,7 @@ pub(super) fn hub(section: file::Hub, directory: &Path) -> Result<HubSection, Co
         connection_string_file: absolute(section.connection_string_file),
         keep_alive,
         token_lifetime,
+        identity: section.identity.map(|section| identity::identity(section, directory)),
     })
 }
 

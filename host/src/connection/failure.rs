@@ -100,9 +100,21 @@ impl ConnectionFailure {
         }
     }
 
-    /// Converts the return code of a CONNACK that refuses the connection.
-    pub(super) fn refused(code: ConnectReturnCode) -> ConnectionFailure {
+    /// Converts the return code of a CONNACK that refuses the connection. `with_certificate` is
+    /// `true` for a device that signs in with a certificate.
+    pub(super) fn refused(code: ConnectReturnCode, with_certificate: bool) -> ConnectionFailure {
         let message = match code {
+            ConnectReturnCode::NotAuthorized | ConnectReturnCode::BadUserNamePassword
+                if with_certificate =>
+            {
+                return ConnectionFailure {
+                    message: "refused by the hub: a certificate that is not registered or not \
+                              valid, or a device that is unknown or disabled"
+                        .to_owned(),
+                    hint: Some(CHECK_CERTIFICATE),
+                    kind: FailureKind::Refused,
+                };
+            }
             ConnectReturnCode::NotAuthorized | ConnectReturnCode::BadUserNamePassword => {
                 return ConnectionFailure {
                     message: "refused by the hub: wrong key, expired token, or a device that is \
@@ -132,6 +144,9 @@ impl ConnectionFailure {
 
 const CHECK_IDENTITY: &str = "check the device's connection string, that the device exists and is \
                               enabled in the hub, and that this machine's clock is right";
+const CHECK_CERTIFICATE: &str = "`behaviour-host identity show` shows the certificate; check its \
+                                 thumbprint or its authority in the hub, and that the device is \
+                                 enabled";
 const CHECK_ADDRESS: &str = "check HostName in the connection string, `port` under [hub] and the \
                              network; MQTT over TLS is on port 8883";
 const CHECK_CA: &str = "set `ca_file` under [hub], or IOTHUB_CA_FILE, to the certificate of the \

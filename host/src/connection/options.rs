@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use jiff::Timestamp;
 use protocol::connection_string::{DeviceConnectionString, DeviceCredential};
 use protocol::host_name::HostName;
 use protocol::sas::{SasToken, sign};
@@ -13,6 +14,7 @@ use tokio::task::spawn_blocking;
 use tracing::{info, warn};
 use trust::{LiveTrust, TrustError};
 
+use super::certificate::{CertificateError, DeviceCertificate, LiveCertificate};
 use crate::config::{HubSection, default_port};
 
 /// The name and version of this client in the MQTT user name.
@@ -28,6 +30,8 @@ pub(crate) struct Dial {
     keep_alive: Duration,
     token_lifetime: Duration,
     tls: Arc<LiveTrust>,
+    /// The certificate of a device that signs in without a token.
+    certificate: Option<Arc<LiveCertificate>>,
 }
 
 /// The reason why a device cannot connect with these settings.
@@ -45,9 +49,15 @@ pub enum OptionsError {
         /// The first wildcard in the id.
         wildcard: char,
     },
-    /// A connection string that requires a client certificate.
-    #[error("the connection string says x509=true, but this host signs in with a key or a token")]
-    X509,
+    /// A connection string that requires a certificate, without one in the configuration.
+    #[error("the connection string says x509=true, but [hub.identity] names no certificate")]
+    NoCertificate,
+    /// A configured certificate and a key or token in the connection string.
+    #[error("[hub.identity] names a certificate, but the connection string has a key or a token")]
+    TwoCredentials,
+    /// A certificate that cannot be used.
+    #[error(transparent)]
+    Certificate(#[from] CertificateError),
     /// An expired token in the connection string, with the number of seconds since it expired.
     #[error("the token of the connection string expired {0} s ago")]
     Expired(u64),
@@ -70,14 +80,20 @@ pub(crate) fn tls(hub: &HubSection) -> Result<Arc<LiveTrust>, OptionsError> {
     Ok(Arc::new(LiveTrust::new(hub.ca_file.as_deref())?))
 }
 
-/// Checks that a device can sign in with `identity`.
-pub(crate) fn check_identity(identity: &DeviceConnectionString) -> Result<(), OptionsError> {
+/// Checks that a device can sign in with `identity` and the configured certificate, whose files
+/// are not read.
+pub(crate) fn check_identity(
+    identity: &DeviceConnectionString,
+    hub: &HubSection,
+) -> Result<(), OptionsError> {
     let device = identity.device.to_string();
     if let Some(wildcard) = device.chars().find(|c| matches!(c, '+' | '#')) {
         return Err(OptionsError::Wildcard { device, wildcard });
     }
     match &identity.credential {
-        DeviceCredential::X509 => Err(OptionsError::X509),
+        DeviceCredential::X509 if hub.identity.is_none() => Err(OptionsError::NoCertificate),
+        DeviceCredential::X509 => Ok(()),
+        _ if hub.identity.is_some() => Err(OptionsError::TwoCredentials),
         DeviceCredential::Token(token) if token.expired_at(unix_now()) => {
             Err(OptionsError::Expired(unix_now() - token.expiry()))
         }
@@ -85,17 +101,44 @@ pub(crate) fn check_identity(identity: &DeviceConnectionString) -> Result<(), Op
     }
 }
 
+/// Reads and checks the files of the configured certificate, including its validity. Without an
+/// identity, the name is not checked. Blocks.
+pub(crate) fn check_certificate(
+    hub: &HubSection,
+    identity: Option<&DeviceConnectionString>,
+) -> Result<(), CertificateError> {
+    let Some(section) = &hub.identity else { return Ok(()) };
+    let name = identity.map(common_name);
+    let certificate = DeviceCertificate::read(section, name.as_deref())?;
+    certificate.check_time(section, Timestamp::now())
+}
+
+/// Returns the common name that the certificate of a device or a module must have.
+fn common_name(identity: &DeviceConnectionString) -> String {
+    match &identity.module {
+        None => identity.device.to_string(),
+        Some(module) => format!("{}/{module}", identity.device),
+    }
+}
+
 impl Dial {
-    /// Checks `identity` and returns its connection parameters.
+    /// Checks `identity`, reads its certificate, and returns the connection parameters.
     pub(crate) fn new(
         identity: DeviceConnectionString,
         hub: &HubSection,
         tls: Arc<LiveTrust>,
     ) -> Result<Dial, OptionsError> {
-        check_identity(&identity)?;
+        check_identity(&identity, hub)?;
+        let certificate = match &hub.identity {
+            Some(section) => {
+                let live = LiveCertificate::open(section.clone(), common_name(&identity))?;
+                Some(Arc::new(live))
+            }
+            None => None,
+        };
         let port = hub.port.or(address(&identity).port()).unwrap_or(default_port());
         let (keep_alive, token_lifetime) = (hub.keep_alive, hub.token_lifetime);
-        Ok(Dial { identity, port, keep_alive, token_lifetime, tls })
+        Ok(Dial { identity, port, keep_alive, token_lifetime, tls, certificate })
     }
 
     /// Returns the identity of the device, secrets included.
@@ -120,9 +163,21 @@ impl Dial {
         (address(&self.identity).name(), self.port)
     }
 
-    /// Returns the TLS configuration for a new connection, after reloading the certificates
-    /// if they have changed.
-    pub(super) async fn tls(&self) -> Arc<ClientConfig> {
+    /// Returns the certificate that the device signs in with, if it has one.
+    pub(crate) fn certificate(&self) -> Option<&Arc<LiveCertificate>> {
+        self.certificate.as_ref()
+    }
+
+    /// Returns the certificate for a new connection, after reloading it if it has changed.
+    pub(super) async fn fresh_certificate(&self) -> Option<Arc<DeviceCertificate>> {
+        let live = self.certificate.as_ref()?;
+        live.refresh().await;
+        Some(live.current())
+    }
+
+    /// Returns the TLS configuration for a new connection that presents `certificate`, after
+    /// reloading the trusted certificates if they have changed.
+    pub(super) async fn tls(&self, certificate: Option<&DeviceCertificate>) -> Arc<ClientConfig> {
         let live = Arc::clone(&self.tls);
         match spawn_blocking(move || live.refresh()).await {
             Ok(Ok(true)) => info!("trusted certificates have changed and were read again"),
@@ -135,7 +190,12 @@ impl Dial {
             // logged a panic.
             Ok(Ok(false)) | Err(_) => {}
         }
-        self.tls.config()
+        let config = self.tls.config();
+        let Some(certificate) = certificate else { return config };
+        // Sessions are resumed only with the same resolver, so never with an older certificate.
+        let mut config = ClientConfig::clone(&config);
+        config.client_auth_cert_resolver = Arc::clone(&certificate.resolver);
+        Arc::new(config)
     }
 
     /// Returns the MQTT user name.
@@ -150,9 +210,10 @@ impl Dial {
         }
     }
 
-    /// Returns the token of the connection string, or signs a fresh one with its key.
-    pub(super) fn password(&self) -> Password {
-        match &self.identity.credential {
+    /// Returns the token of the connection string, or signs a fresh one with its key. Returns
+    /// `None` for a device with a certificate, which has no password.
+    pub(super) fn password(&self) -> Option<Password> {
+        Some(match &self.identity.credential {
             DeviceCredential::Token(token) => Password { token: token.clone(), lifetime: None },
             DeviceCredential::Key(key) => {
                 let now = since_epoch();
@@ -162,8 +223,8 @@ impl Dial {
                 let lifetime = Duration::from_secs(expiry).saturating_sub(now);
                 Password { token, lifetime: Some(lifetime) }
             }
-            DeviceCredential::X509 => unreachable!("`new` rejects X.509 credentials"),
-        }
+            DeviceCredential::X509 => return None,
+        })
     }
 }
 

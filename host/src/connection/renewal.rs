@@ -1,4 +1,4 @@
-//! Token renewal, which replaces a connection with one that has a fresh token.
+//! Renewal, which replaces a connection with one that has a fresh token or another certificate.
 //!
 //! MQTT 3.1.1 cannot refresh the credentials of an open session, so renewal means
 //! reconnecting. The current connection stays in use while the next one is opened, until
@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::{Instant, Sleep, sleep_until, timeout_at};
+use tracing::{info, warn};
 
 use super::answers::Answers;
 use super::failure::ConnectionFailure;
@@ -30,23 +31,30 @@ const SPREAD: f64 = 0.1;
 /// progress.
 const RENEW_BY: f64 = 0.95;
 
+/// The longest wait for answers in progress after the certificate has changed.
+const CERTIFICATE_WAIT: Duration = Duration::from_secs(60);
+
 /// The first wait after a failed attempt.
 const RETRY_BASE: Duration = Duration::from_secs(1);
 
 /// The longest wait after a failed attempt.
 const RETRY_LONGEST: Duration = Duration::from_secs(60);
 
-/// The renewal of one connection's token.
+/// The renewal of one connection's token or certificate.
 pub(super) struct Renewal {
     step: RenewalStep,
     /// The time until which the renewal can wait for answers in progress.
     deadline: Instant,
+    /// The number of the connection's certificate.
+    certificate: u64,
     backoff: Backoff,
 }
 
 enum RenewalStep {
-    /// No renewal: the token has no lifetime.
+    /// No renewal: the token has no lifetime, and there is no certificate.
     Never,
+    /// The wait until the certificate has changed.
+    Changed,
     /// The wait until the token is due for renewal.
     Due(Pin<Box<Sleep>>),
     /// The wait until no answer is in progress.
@@ -65,18 +73,21 @@ impl RenewalStep {
 type Opening = Pin<Box<dyn Future<Output = Result<Wire, ConnectionFailure>> + Send>>;
 
 impl Renewal {
-    /// Schedules the renewal of a connection's token.
-    pub(super) fn new(token: Option<TokenTimes>) -> Renewal {
+    /// Schedules the renewal of a connection's credential.
+    pub(super) fn new(wire: &Wire) -> Renewal {
         let backoff = Backoff::new(RETRY_BASE, RETRY_LONGEST);
-        let Some(TokenTimes { issued, lifetime }) = token else {
-            return Renewal { step: RenewalStep::Never, deadline: Instant::now(), backoff };
+        let certificate = wire.certificate.as_ref().map(|it| it.number);
+        let Some(TokenTimes { issued, lifetime }) = wire.token else {
+            let step = certificate.map_or(RenewalStep::Never, |_| RenewalStep::Changed);
+            let certificate = certificate.unwrap_or_default();
+            return Renewal { step, deadline: Instant::now(), certificate, backoff };
         };
         let at = issued + lifetime.mul_f64(RENEW_AT - SPREAD * random_part());
         let deadline = issued + lifetime.mul_f64(RENEW_BY);
-        Renewal { step: RenewalStep::due(at), deadline, backoff }
+        Renewal { step: RenewalStep::due(at), deadline, certificate: 0, backoff }
     }
 
-    /// Waits until the token has to be renewed, then opens the next connection. If the future
+    /// Waits until the token has to be renewed or the certificate has changed, then opens the next connection. If the future
     /// is dropped, the next call continues from the same step.
     pub(super) async fn next(
         &mut self,
@@ -86,6 +97,14 @@ impl Renewal {
         loop {
             match &mut self.step {
                 RenewalStep::Never => pending().await,
+                RenewalStep::Changed => {
+                    match dial.certificate() {
+                        Some(live) => live.newer_than(self.certificate).await,
+                        None => pending().await,
+                    }
+                    self.deadline = Instant::now() + CERTIFICATE_WAIT;
+                    self.step = RenewalStep::Idle;
+                }
                 RenewalStep::Due(at) => {
                     at.await;
                     self.step = RenewalStep::Idle;
@@ -102,11 +121,17 @@ impl Renewal {
         }
     }
 
-    /// Schedules the next attempt after a failed one. Returns the wait until then.
-    pub(super) fn failed(&mut self) -> Duration {
-        let wait = self.backoff.next();
-        self.step = RenewalStep::due(Instant::now() + wait);
-        wait
+    /// Schedules the next attempt after a failed one, and logs the failure.
+    pub(super) fn failed(&mut self, dial: &Dial, failure: &ConnectionFailure) {
+        let next_try = self.backoff.next();
+        self.step = RenewalStep::due(Instant::now() + next_try);
+        let ConnectionFailure { message, hint, .. } = failure;
+        match dial.certificate() {
+            Some(_) => {
+                warn!(hub = %dial, ?next_try, hint, "certificate not renewed yet: {message}");
+            }
+            None => warn!(hub = %dial, ?next_try, hint, "token not renewed yet: {message}"),
+        }
     }
 
     /// Waits for the attempt in progress and returns its result. Returns `None` if there is no
@@ -116,5 +141,14 @@ impl Renewal {
             RenewalStep::Opening(opening) => Some(opening.await),
             _ => None,
         }
+    }
+}
+
+/// Logs that a connection with a fresh token or another certificate has replaced the previous
+/// one.
+pub(super) fn log_success(dial: &Dial) {
+    match dial.certificate() {
+        Some(_) => info!(hub = %dial, "certificate renewed"),
+        None => info!(hub = %dial, "token renewed"),
     }
 }

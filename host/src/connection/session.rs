@@ -10,14 +10,14 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::yield_now;
 use tokio::time::{Instant, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
-use tracing::{error, info, warn};
+use tracing::error;
 
 use super::answers::Answers;
 use super::failure::ConnectionFailure;
 use super::incoming::Incoming;
 use super::options::Dial;
 use super::receipts::{Receipt, Receipts};
-use super::renewal::Renewal;
+use super::renewal::{self, Renewal};
 use super::window::{SetAside, Window};
 use super::wire::Wire;
 use super::{Outgoing, OutgoingRequest};
@@ -59,7 +59,7 @@ pub(super) struct Session {
 pub(super) enum Ended {
     /// A close that the host requested.
     Closed,
-    /// A replacement by a connection with a fresh token.
+    /// A replacement by a connection with a fresh token or another certificate.
     Renewed(Wire),
     /// A failure, or a close by the hub.
     Lost(ConnectionFailure),
@@ -93,7 +93,7 @@ impl Session {
     /// Runs one connection to its end and returns how it ended.
     pub(super) async fn run(&mut self, wire: Wire, dial: &Arc<Dial>) -> Ended {
         self.connection += 1;
-        let mut renewal = Renewal::new(wire.token);
+        let mut renewal = Renewal::new(&wire);
         let send_timeout = dial.keep_alive() + Duration::from_secs(1);
         let (phase, until, no_yield_until) = (Phase::Opening, None, Instant::now());
         let mut state =
@@ -127,7 +127,7 @@ impl Session {
             },
         };
         if matches!(ended, Ended::Renewed(_)) {
-            info!(hub = %dial, "token renewed");
+            renewal::log_success(dial);
         }
         ended
     }
@@ -173,10 +173,7 @@ impl Session {
                 }
                 next = renewal.next(dial, &self.answers), if open => match next {
                     Ok(next) => return Ok(Ended::Renewed(next)),
-                    Err(ConnectionFailure { message, hint, .. }) => {
-                        let next_try = renewal.failed();
-                        warn!(hub = %dial, ?next_try, hint, "token not renewed yet: {message}");
-                    }
+                    Err(failure) => renewal.failed(dial, &failure),
                 },
                 () = &mut ping => {
                     ping.as_mut().reset(Instant::now() + dial.ping_interval());

@@ -4,6 +4,7 @@
 //! After signing in, this module does not interpret packets, and does not decide what is
 //! sent again on the next connection.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::{FutureExt as _, SinkExt as _, StreamExt as _};
@@ -16,6 +17,7 @@ use tokio_rustls::client::TlsStream;
 use tokio_util::codec::Framed;
 
 use super::address;
+use super::certificate::DeviceCertificate;
 use super::codec::Packets;
 use super::failure::ConnectionFailure;
 use super::options::Dial;
@@ -30,6 +32,8 @@ pub(super) struct Wire {
     pub(super) session_present: bool,
     /// The lifetime of the connection's token; `None` if the token cannot be renewed.
     pub(super) token: Option<TokenTimes>,
+    /// The certificate that the device has signed in with, if it has one.
+    pub(super) certificate: Option<Arc<DeviceCertificate>>,
 }
 
 /// The start and duration of a token's validity.
@@ -40,7 +44,7 @@ pub(super) struct TokenTimes {
 }
 
 impl Wire {
-    /// Connects and signs in with a fresh token. The hub closes an older connection of the
+    /// Connects and signs in with a fresh token, or with the certificate. The hub closes an older connection of the
     /// device only when it accepts this one.
     pub(super) async fn open(dial: &Dial) -> Result<Wire, ConnectionFailure> {
         match timeout(CONNECT_WAIT, Wire::sign_in(dial)).await {
@@ -59,7 +63,8 @@ impl Wire {
         let socket = address::connect(name, port).await?;
         // Nagle's algorithm and delayed acknowledgements together cost 40 ms per answer.
         socket.set_nodelay(true).map_err(|e| ConnectionFailure::io(&e))?;
-        let connector = TlsConnector::from(dial.tls().await);
+        let certificate = dial.fresh_certificate().await;
+        let connector = TlsConnector::from(dial.tls(certificate.as_deref()).await);
         let socket =
             connector.connect(server, socket).await.map_err(|e| ConnectionFailure::io(&e))?;
         let mut framed = Box::new(Framed::new(socket, Packets::default()));
@@ -71,17 +76,22 @@ impl Wire {
         let mut connect = Connect::new(user_name.client_id());
         connect.clean_session = false;
         connect.keep_alive = whole_seconds(dial.ping_interval());
-        connect.login = Some(Login::new(user_name.to_string(), password.token.to_string()));
+        // An empty password is not sent.
+        let text = password.as_ref().map(|it| it.token.to_string()).unwrap_or_default();
+        connect.login = Some(Login::new(user_name.to_string(), text));
         framed.send(Packet::Connect(connect)).await.map_err(|e| ConnectionFailure::codec(&e))?;
 
-        let token = password.lifetime.map(|lifetime| TokenTimes { issued, lifetime });
-        let mut wire = Wire { framed, session_present: false, token };
+        let lifetime = password.and_then(|password| password.lifetime);
+        let token = lifetime.map(|lifetime| TokenTimes { issued, lifetime });
+        let mut wire = Wire { framed, session_present: false, token, certificate };
         match wire.next().await? {
             Packet::ConnAck(ack) if ack.code == ConnectReturnCode::Success => {
                 wire.session_present = ack.session_present;
                 Ok(wire)
             }
-            Packet::ConnAck(ack) => Err(ConnectionFailure::refused(ack.code)),
+            Packet::ConnAck(ack) => {
+                Err(ConnectionFailure::refused(ack.code, wire.certificate.is_some()))
+            }
             _ => Err(ConnectionFailure::new(
                 "the hub does not speak MQTT: its first packet is not a CONNACK",
             )),

@@ -24,13 +24,13 @@ use crate::router::{PluginSlot, Router};
 const PAUSE: Duration = Duration::from_secs(1);
 
 /// Delay before a report that could not be persisted is retried.
-const AFTER_REFUSAL: Duration = Duration::from_secs(60);
+pub(super) const AFTER_REFUSAL: Duration = Duration::from_secs(60);
 
 /// Maximum length of a reported error, in characters.
 const MAX_ERROR_CHARS: usize = 256;
 
 /// Name of the host as the source of a report. Plugins report under their own names.
-const HOST: &str = "host";
+pub(super) const HOST: &str = "host";
 
 /// Reports the status until the future is dropped.
 ///

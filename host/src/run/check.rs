@@ -5,7 +5,7 @@ use protocol::connection_string::DeviceConnectionString;
 
 use super::RunError;
 use crate::config::Config;
-use crate::connection;
+use crate::connection::{self, OptionsError};
 use crate::control::Control;
 use crate::journal::{self, JournalError};
 use crate::lent::http::Http;
@@ -36,8 +36,11 @@ pub fn check(config: &Config, identity: Option<&DeviceConnectionString>) -> Chec
     let errors = &mut report.errors;
     errors.extend(connection::tls(&config.hub).err().map(RunError::from));
     if let Some(identity) = identity {
-        errors.extend(connection::check_identity(identity).err().map(RunError::from));
+        let wrong = connection::check_identity(identity, &config.hub).err();
+        errors.extend(wrong.map(RunError::from));
     }
+    let wrong = connection::check_certificate(&config.hub, identity).err();
+    errors.extend(wrong.map(OptionsError::from).map(RunError::from));
     errors.extend(check_data(config, identity).err().map(RunError::from));
     errors.extend(Control::check(config).err().map(RunError::from));
     errors.extend(Http::check(config).into_iter().map(RunError::from));

@@ -59,9 +59,17 @@ impl RunError {
             RunError::Connection(OptionsError::Wildcard { .. }) => {
                 Some("register the device with an id without `+` and `#`".into())
             }
-            RunError::Connection(OptionsError::X509) => {
-                Some("use a connection string with SharedAccessKey".into())
-            }
+            RunError::Connection(OptionsError::NoCertificate) => Some(
+                "set `certificate_file` and `key_file` under [hub.identity], or use a connection \
+                 string with SharedAccessKey"
+                    .into(),
+            ),
+            RunError::Connection(OptionsError::TwoCredentials) => Some(
+                "put `x509=true` in place of the key in the connection string, or remove \
+                 [hub.identity]"
+                    .into(),
+            ),
+            RunError::Connection(OptionsError::Certificate(error)) => Some(error.hint().into()),
             RunError::Connection(OptionsError::Expired(_)) => Some(
                 "create a new token, or use SharedAccessKey, with which the host creates tokens itself"
                     .into(),

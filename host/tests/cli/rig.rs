@@ -91,13 +91,21 @@ impl Running {
 
     /// Waits for the next line that contains `text`, and returns it.
     pub(crate) fn line_with(&mut self, text: &str) -> String {
+        self.lines_until(text).pop().unwrap()
+    }
+
+    /// Waits for the next line that contains `text`, and returns all lines up to it.
+    pub(crate) fn lines_until(&mut self, text: &str) -> Vec<String> {
         let until = Instant::now() + LINE_WAIT;
+        let mut lines = Vec::new();
         loop {
             let left = until.saturating_duration_since(Instant::now());
             match self.lines.recv_timeout(left) {
-                Ok(line) if line.contains(text) => return line,
-                Ok(_) => {}
+                Ok(line) => lines.push(line),
                 Err(error) => panic!("no line with `{text}`: {error}"),
+            }
+            if lines.last().unwrap().contains(text) {
+                return lines;
             }
         }
     }

@@ -1,0 +1,179 @@
+//! The certificate with which the device signs in, instead of a SAS token.
+//!
+//! [`LiveCertificate`] reads the files of `[hub.identity]` and follows their changes.
+//! [`DeviceCertificate`] is their content at one time. The key is used only to sign TLS
+//! handshakes. Neither `Debug` nor an error shows it.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use parking_lot::Mutex;
+use program::FileStamp;
+use rustls::client::ResolvesClientCert;
+use rustls::sign::{CertifiedKey, SingleCertAndKey};
+use tokio::sync::watch;
+use tokio::task::spawn_blocking;
+use tracing::{info, warn};
+use trust::{Certificate, sha256_thumbprint};
+
+use crate::config::IdentitySection;
+pub use error::CertificateError;
+
+mod error;
+mod files;
+#[cfg(test)]
+mod tests;
+
+/// A device's certificate and its key.
+#[derive(Clone)]
+pub(crate) struct DeviceCertificate {
+    /// The number of times that the files have been read before.
+    pub(super) number: u64,
+    pub(crate) facts: Certificate,
+    /// The SHA-256 thumbprint.
+    pub(crate) thumbprint: String,
+    pub(super) resolver: Arc<dyn ResolvesClientCert>,
+}
+
+impl DeviceCertificate {
+    /// Reads the files. `name` is the common name that an authority must have signed; `None`
+    /// skips its check. Blocks.
+    pub(crate) fn read(
+        section: &IdentitySection,
+        name: Option<&str>,
+    ) -> Result<DeviceCertificate, CertificateError> {
+        let chain = files::read_chain(&section.certificate_file)?;
+        let leaf = chain.first().expect("`read_chain` returns at least one certificate");
+        let facts = files::check(&section.certificate_file, leaf, name)?;
+        let key = files::read_key(&section.key_file)?;
+        // rustls compares them as well, but cannot read certificates of version 1.
+        let public_key = key.public_key();
+        if public_key.is_none_or(|public| public.as_ref() != facts.public_key) {
+            let IdentitySection { certificate_file, key_file } = section.clone();
+            return Err(CertificateError::OtherKey {
+                certificate: certificate_file,
+                key: key_file,
+            });
+        }
+        let thumbprint = sha256_thumbprint(leaf);
+        let resolver = Arc::new(SingleCertAndKey::from(CertifiedKey::new(chain, key)));
+        Ok(DeviceCertificate { number: 0, facts, thumbprint, resolver })
+    }
+
+    /// Checks that the certificate is valid at `now`.
+    pub(crate) fn check_time(
+        &self,
+        section: &IdentitySection,
+        now: Timestamp,
+    ) -> Result<(), CertificateError> {
+        let path: PathBuf = section.certificate_file.clone();
+        if now > self.valid_until() {
+            return Err(CertificateError::Expired { path, at: self.valid_until() });
+        }
+        if now < self.valid_from() {
+            return Err(CertificateError::NotYetValid { path, at: self.valid_from() });
+        }
+        Ok(())
+    }
+
+    /// Returns the start of the validity.
+    pub(crate) fn valid_from(&self) -> Timestamp {
+        timestamp(self.facts.valid_from_unix)
+    }
+
+    /// Returns the end of the validity.
+    pub(crate) fn valid_until(&self) -> Timestamp {
+        timestamp(self.facts.valid_until_unix)
+    }
+}
+
+impl fmt::Debug for DeviceCertificate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("DeviceCertificate").field("facts", &self.facts).finish_non_exhaustive()
+    }
+}
+
+/// Converts a time of a certificate. X.509 ends with the year 9999, as does [`Timestamp`].
+fn timestamp(unix_seconds: i64) -> Timestamp {
+    Timestamp::from_second(unix_seconds).unwrap_or(Timestamp::MAX)
+}
+
+/// The certificate in the files of `[hub.identity]`, which can change.
+pub(crate) struct LiveCertificate {
+    section: IdentitySection,
+    name: String,
+    stamps: Mutex<[Option<FileStamp>; 2]>,
+    current: watch::Sender<Arc<DeviceCertificate>>,
+}
+
+impl LiveCertificate {
+    /// Reads the files for the device or module with the common name `name`. Blocks.
+    pub(crate) fn open(
+        section: IdentitySection,
+        name: String,
+    ) -> Result<LiveCertificate, CertificateError> {
+        // Taken before the contents are read, so that the next refresh notices a concurrent change.
+        let stamps = Mutex::new(stamps(&section));
+        let certificate = DeviceCertificate::read(&section, Some(&name))?;
+        let current = watch::Sender::new(Arc::new(certificate));
+        Ok(LiveCertificate { section, name, stamps, current })
+    }
+
+    /// Returns the current certificate.
+    pub(crate) fn current(&self) -> Arc<DeviceCertificate> {
+        Arc::clone(&self.current.borrow())
+    }
+
+    /// Waits until the current certificate is newer than the one with this number.
+    pub(super) async fn newer_than(&self, number: u64) {
+        let mut current = self.current.subscribe();
+        // Cannot fail, because `self` holds the sender.
+        current.wait_for(|current| current.number > number).await.ok();
+    }
+
+    /// Reads the files again if they have changed, and logs the outcome. If they cannot be
+    /// used, the earlier certificate stays in force.
+    pub(crate) async fn refresh(self: &Arc<Self>) {
+        let live = Arc::clone(self);
+        match spawn_blocking(move || live.read_again()).await {
+            Ok(Ok(true)) => {
+                let valid_until = self.current().valid_until();
+                info!(%valid_until, "device certificate has changed and was read again");
+            }
+            Ok(Err(error)) => {
+                let hint = error.hint();
+                let error = program::chain(&error);
+                warn!(
+                    hint,
+                    "device certificate not read again, the earlier one stays in force: {error}"
+                );
+            }
+            // The files are unchanged, or reading them panicked. The panic hook has logged a
+            // panic.
+            Ok(Ok(false)) | Err(_) => {}
+        }
+    }
+
+    /// Returns `true` if the files contain another certificate than before. Blocks.
+    fn read_again(&self) -> Result<bool, CertificateError> {
+        let stamps = stamps(&self.section);
+        // Updated even if reading fails, so that the error is logged once.
+        if std::mem::replace(&mut *self.stamps.lock(), stamps) == stamps {
+            return Ok(false);
+        }
+        let read = DeviceCertificate::read(&self.section, Some(&self.name))?;
+        let current = self.current();
+        if read.thumbprint == current.thumbprint {
+            return Ok(false);
+        }
+        let number = current.number + 1;
+        self.current.send_replace(Arc::new(DeviceCertificate { number, ..read }));
+        Ok(true)
+    }
+}
+
+fn stamps(section: &IdentitySection) -> [Option<FileStamp>; 2] {
+    [&section.certificate_file, &section.key_file].map(|file| FileStamp::at(file))
+}

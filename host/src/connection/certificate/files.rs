@@ -1,0 +1,80 @@
+//! Reading and checking of the certificate file and the key file.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+use std::sync::Arc;
+
+use program::text;
+use rustls::crypto::ring::sign::any_supported_type;
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::sign::SigningKey;
+use trust::Certificate;
+
+use super::CertificateError;
+
+/// Permissions that a key file must not have: any for others, and writing for the group.
+/// Reading is allowed for the group, since Debian's `ssl-cert` and systemd units use it.
+const FORBIDDEN_MODE: u32 = 0o027;
+
+/// Smallest RSA key, which is also the smallest that TLS libraries sign with.
+const MIN_RSA_BITS: usize = 2048;
+
+/// Returns the certificates of a file, the device's own first.
+pub(super) fn read_chain(path: &Path) -> Result<Vec<CertificateDer<'static>>, CertificateError> {
+    let bytes = text::read_bytes(path)
+        .map_err(|source| CertificateError::ReadCertificate { path: path.to_owned(), source })?;
+    match CertificateDer::pem_slice_iter(&bytes).collect::<Result<Vec<_>, _>>() {
+        Ok(chain) if !chain.is_empty() => Ok(chain),
+        _ => Err(CertificateError::NoCertificate { path: path.to_owned() }),
+    }
+}
+
+/// Checks the device's certificate, except for its validity, and returns the facts.
+pub(super) fn check(
+    path: &Path,
+    leaf: &CertificateDer<'_>,
+    name: Option<&str>,
+) -> Result<Certificate, CertificateError> {
+    let path = || path.to_owned();
+    let facts = Certificate::parse(leaf)
+        .map_err(|source| CertificateError::Malformed { path: path(), source })?;
+    let has_name = name.is_none_or(|name| facts.common_name.as_deref() == Some(name));
+    // A self-signed certificate is registered by its thumbprint, so its name is free. OpenSSL
+    // marks self-signed certificates as those of authorities unless it is told otherwise.
+    if facts.is_authority && !(facts.is_self_issued && has_name) {
+        return Err(CertificateError::Authority { path: path() });
+    }
+    if let (false, Some(expected)) = (facts.is_self_issued || has_name, name) {
+        let found = facts.common_name.as_deref().unwrap_or_default();
+        let found = found.escape_debug().to_string();
+        return Err(CertificateError::Name { path: path(), found, expected: expected.to_owned() });
+    }
+    match facts.rsa_bits {
+        Some(bits) if bits < MIN_RSA_BITS => Err(CertificateError::Weak { path: path(), bits }),
+        _ => Ok(facts),
+    }
+}
+
+/// Reads the key. Refuses a file that other users can read.
+pub(super) fn read_key(path: &Path) -> Result<Arc<dyn SigningKey>, CertificateError> {
+    let unreadable = |source| CertificateError::ReadKey { path: path.to_owned(), source };
+    let mode = fs::metadata(path).map_err(unreadable)?.permissions().mode() & 0o777;
+    if mode & FORBIDDEN_MODE != 0 {
+        return Err(CertificateError::Mode { path: path.to_owned(), mode });
+    }
+    let bytes = text::read_bytes(path).map_err(unreadable)?;
+    let key = PrivateKeyDer::from_pem_slice(&bytes).ok();
+    // The errors are dropped, since they could show parts of the file.
+    if let Some(key) = key.and_then(|key| any_supported_type(&key).ok()) {
+        return Ok(key);
+    }
+    let encrypted = bytes.windows(9).any(|window| window == b"ENCRYPTED");
+    let path = path.to_owned();
+    Err(if encrypted {
+        CertificateError::Encrypted { path }
+    } else {
+        CertificateError::NoKey { path }
+    })
+}
