@@ -51,7 +51,8 @@ fn every_language_has_a_page_that_the_guide_links_to() {
         assert!(page.contains(&format!("behaviour new door --lang {language}\n")), "{language}");
     }
     let pages = fs::read_dir(docs().join("languages")).unwrap().count();
-    assert_eq!(pages, Language::ALL.len());
+    // One more page is about other languages.
+    assert_eq!(pages, Language::ALL.len() + 1);
 }
 
 #[test]
