@@ -5,11 +5,14 @@ mod configuration;
 mod error;
 mod example;
 mod identity;
+mod jobs;
 mod names;
+mod operator;
 mod plugins;
 mod record;
 mod run;
 mod simulate;
+mod status;
 
 use std::process::ExitCode;
 
@@ -17,11 +20,13 @@ use clap::Subcommand;
 
 use check::CheckArguments;
 use identity::IdentityArguments;
+use jobs::JobsArguments;
 use plugins::PluginsArguments;
 use program::Completions;
 use record::RecordArguments;
 use run::RunArguments;
 use simulate::SimulateArguments;
+use status::StatusArguments;
 
 /// The end of the program's help text.
 pub(crate) const EXAMPLES: &str = "\
@@ -29,6 +34,7 @@ Examples:
   behaviour-host example > host.toml
   behaviour-host check
   behaviour-host run --config host.toml
+  behaviour-host status
   behaviour-host plugins
 
 Exit codes:
@@ -36,7 +42,7 @@ Exit codes:
   1  the host did not start, or the running host refused
   2  the command line is wrong
   3  no host is running with this configuration
-  4  the host has no such plugin";
+  4  the host has no such plugin or job";
 
 #[derive(Subcommand)]
 pub(crate) enum Command {
@@ -48,10 +54,14 @@ pub(crate) enum Command {
     Check(CheckArguments),
     /// Show the identity of the device
     Identity(IdentityArguments),
+    /// Show the connection, the calls and the pending work of a running host
+    Status(StatusArguments),
     /// List and control the plugins of a running host
     Plugins(PluginsArguments),
     /// Record calls of a running host as test cases
     Record(RecordArguments),
+    /// List and cancel the jobs that plugins of a running host have scheduled
+    Jobs(JobsArguments),
     /// Print a commented configuration with all keys
     #[command(after_help = example::EXAMPLES)]
     Example,
@@ -66,8 +76,10 @@ impl Command {
             Command::Simulate(arguments) => simulate::simulate(arguments),
             Command::Check(arguments) => return check::check(&arguments),
             Command::Identity(arguments) => identity::identity(arguments),
+            Command::Status(arguments) => status::status(&arguments),
             Command::Plugins(arguments) => plugins::plugins(arguments),
             Command::Record(arguments) => record::record(arguments),
+            Command::Jobs(arguments) => jobs::jobs(arguments),
             Command::Example => {
                 example::print();
                 Ok(())

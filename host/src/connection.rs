@@ -26,6 +26,7 @@ pub use certificate::CertificateError;
 pub(crate) use certificate::{DeviceCertificate, LiveCertificate};
 pub(crate) use deliveries::Deliveries;
 use driver::Driver;
+pub(crate) use history::ConnectionHistory;
 pub(crate) use incoming::{Incoming, MalformedMethod, Method};
 pub(crate) use options::{Dial, OptionsError, check_certificate, check_identity, tls};
 pub(crate) use receipts::{Receipt, Receipts};
@@ -41,6 +42,7 @@ mod codec;
 mod deliveries;
 mod driver;
 mod failure;
+mod history;
 mod incoming;
 mod options;
 mod receipts;
@@ -81,6 +83,7 @@ pub(crate) struct Connection {
     outbox: Outbox,
     closing: CancellationToken,
     driver: JoinHandle<()>,
+    history: Arc<ConnectionHistory>,
 }
 
 /// A sender of packets to the hub. Clones share the connection.
@@ -117,7 +120,9 @@ impl Connection {
         let (online_tx, online) = watch::channel(false);
         let (answers, receipts) = (Answers::default(), Arc::<Receipts>::default());
         let closing = CancellationToken::new();
+        let history = Arc::<ConnectionHistory>::default();
         let session = Session {
+            history: Arc::clone(&history),
             to_device,
             messages: messages_out,
             requests: requests_out,
@@ -132,12 +137,17 @@ impl Connection {
         let driver = Driver::new(dial, session).run();
         let driver = tokio::spawn(supervisor.watch("connection", driver));
         let outbox = Outbox { messages, requests, answers, online, receipts };
-        Connection { incoming, outbox, closing, driver }
+        Connection { incoming, outbox, closing, driver, history }
     }
 
     /// Returns a sender of packets on this connection.
     pub(crate) fn outbox(&self) -> Outbox {
         self.outbox.clone()
+    }
+
+    /// Returns the state of the connection, for the operator.
+    pub(crate) fn history(&self) -> Arc<ConnectionHistory> {
+        Arc::clone(&self.history)
     }
 
     /// Waits for the next event. Never returns once the driver has ended. If it ended

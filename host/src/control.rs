@@ -19,6 +19,7 @@ use tokio::time::timeout;
 use tracing::{debug, info, warn};
 
 use crate::config::Config;
+use crate::lent::jobs::{Jobs, NotCancelled};
 use crate::router::Router;
 use crate::swap::Operator;
 use socket_path::SocketPath;
@@ -26,6 +27,7 @@ use socket_path::SocketPath;
 pub use ask::{AskError, ask, ask_for_lines};
 pub use messages::{ControlAnswer, ControlRequest, PluginStatus};
 pub use socket_path::ControlError;
+pub use status::{HostStatus, JobStatus};
 
 mod ask;
 mod find;
@@ -34,6 +36,7 @@ mod pointer;
 mod recording;
 mod show;
 mod socket_path;
+mod status;
 #[cfg(test)]
 mod tests;
 
@@ -57,6 +60,9 @@ pub(crate) struct Control {
 pub(crate) struct ControlHandles {
     pub(crate) router: Arc<Router>,
     pub(crate) operator: Operator,
+    /// Returns the status of the host, without that of its plugins.
+    pub(crate) status: Arc<dyn Fn() -> HostStatus + Send + Sync>,
+    pub(crate) jobs: Arc<Jobs>,
 }
 
 impl Control {
@@ -174,11 +180,15 @@ impl ControlHandles {
             None => None,
         };
         let (Some(slot), name) = (slot, request.plugin().unwrap_or_default()) else {
-            return self.list();
+            return self.answer_about_host(request).await;
         };
         let outcome = match request {
             // A recording has a connection of its own kind, see `serve`.
-            ControlRequest::List {} | ControlRequest::Record { .. } => return self.list(),
+            ControlRequest::List {}
+            | ControlRequest::Status {}
+            | ControlRequest::Jobs {}
+            | ControlRequest::CancelJob { .. }
+            | ControlRequest::Record { .. } => return self.answer_about_host(request).await,
             ControlRequest::Disable { .. } => self.operator.switch(slot, false).await,
             ControlRequest::Enable { .. } => self.operator.switch(slot, true).await,
             ControlRequest::Reload { .. } => self.operator.reload(name).await,
@@ -187,6 +197,32 @@ impl ControlHandles {
         match outcome {
             Ok(done) => ControlAnswer::Done(done),
             Err(reason) => ControlAnswer::Error(reason),
+        }
+    }
+
+    /// Answers a request that concerns no single plugin.
+    async fn answer_about_host(&self, request: ControlRequest) -> ControlAnswer {
+        match request {
+            ControlRequest::Status {} => {
+                let mut status = (self.status)();
+                for slot in self.router.table().slots().values() {
+                    let state = PluginStatus::of(slot).state;
+                    *status.plugins.entry(state).or_default() += 1;
+                }
+                ControlAnswer::Status(Box::new(status))
+            }
+            ControlRequest::Jobs {} => {
+                ControlAnswer::Jobs(self.jobs.list().into_iter().map(JobStatus::from).collect())
+            }
+            ControlRequest::CancelJob { job } => match self.jobs.cancel_for_operator(&job).await {
+                Ok(Ok(())) => ControlAnswer::Done("cancelled".to_owned()),
+                Ok(Err(NotCancelled::Unknown)) => ControlAnswer::UnknownJob(job),
+                Ok(Err(NotCancelled::Running)) => {
+                    ControlAnswer::Error(format!("job `{job}` is running"))
+                }
+                Err(error) => ControlAnswer::Error(error.to_string()),
+            },
+            _ => self.list(),
         }
     }
 

@@ -120,6 +120,8 @@ impl PluginError {
 #[derive(Clone)]
 pub(crate) struct Loader {
     engine: Engine,
+    /// The memory for all calls, in bytes.
+    budget_bytes: usize,
     /// The number of compiled versions per plugin to keep in the cache besides those in use.
     /// `None` for the user's cache, which other programs share.
     previous: Option<usize>,
@@ -139,10 +141,11 @@ impl Loader {
         // call takes four more.
         let calls = config.calls_at_once();
         let instances = calls + calls.min(MAX_RETIRING) + SPARE_INSTANCES;
+        let budget_bytes = config.host.memory_bytes.unwrap_or_else(quarter_of_memory);
         let engine = Engine::new(&EngineSettings {
             instances: u32::try_from(instances).unwrap_or(u32::MAX),
             memory_bytes: config.memory_bytes(),
-            budget_bytes: config.host.memory_bytes.unwrap_or_else(quarter_of_memory),
+            budget_bytes,
             cache: config.host.compile_cache.clone(),
             ..EngineSettings::default()
         })
@@ -153,6 +156,7 @@ impl Loader {
         let has_compiled = Arc::new(AtomicBool::new(true));
         Ok(Loader {
             engine,
+            budget_bytes,
             previous,
             has_compiled,
             compiling: Compiling::default(),
@@ -195,6 +199,11 @@ impl Loader {
             warn!(plugin = name, granted = %names(&unused), "capability granted, but not imported");
         }
         Ok(Loaded { plugin, digest: file.digest.clone(), settings })
+    }
+
+    /// Returns the memory of the running calls and its limit, in bytes.
+    pub(crate) fn memory(&self) -> (usize, usize) {
+        (self.engine.memory_in_use(), self.budget_bytes)
     }
 
     /// Returns the list of compilations in progress.

@@ -6,7 +6,7 @@
 //! reach the hub through the handles in [`Lent`].
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use parking_lot::RwLock;
@@ -49,8 +49,26 @@ pub(crate) struct Router {
     idempotency: IdempotencyCache,
     recorder: Arc<Recorder>,
     draining: AtomicBool,
+    /// The number of methods in flight.
+    running: AtomicUsize,
     /// Cancels the running calls. Replaced when the host resumes after a drain.
     stopped: RwLock<CancellationToken>,
+}
+
+/// A guard that counts a method as in flight until it is dropped.
+struct Running<'a>(&'a AtomicUsize);
+
+impl<'a> Running<'a> {
+    fn begin(running: &'a AtomicUsize) -> Running<'a> {
+        running.fetch_add(1, Ordering::Relaxed);
+        Running(running)
+    }
+}
+
+impl Drop for Running<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 impl Router {
@@ -63,6 +81,7 @@ impl Router {
             idempotency: IdempotencyCache::new(journal),
             recorder: Arc::default(),
             draining: AtomicBool::new(false),
+            running: AtomicUsize::new(0),
             stopped: RwLock::default(),
         }
     }
@@ -116,6 +135,11 @@ impl Router {
         self.draining.load(Ordering::Relaxed)
     }
 
+    /// Returns the number of methods in flight.
+    pub(crate) fn running(&self) -> usize {
+        self.running.load(Ordering::Relaxed)
+    }
+
     /// Cancels the running calls, which are answered as `draining`.
     pub(crate) fn stop_calls(&self) {
         self.stopped().cancel();
@@ -157,6 +181,7 @@ impl Router {
 
     /// Calls the plugin that serves the method, without a check for repeats.
     async fn run(&self, table: &Table, method: &MethodName, payload: &[u8]) -> Answer {
+        let _running = Running::begin(&self.running);
         let call = self.new_call(method.as_str(), "null");
         let id = Arc::clone(&call.id);
         let begun = Instant::now();

@@ -43,6 +43,7 @@ pub use identity::{SignIn, sign_in};
 
 mod check;
 mod error;
+mod host_status;
 mod identity;
 
 /// Time limit for the journal's last commit after an essential task has ended.
@@ -79,7 +80,8 @@ pub async fn run_on(
     let known = KnownGood::in_data(&durable.directory);
     let (shared, dial, control) =
         prepare_or_fall_back(config, &identity, &known, &durable.directory, &supervisor).await?;
-    let journal = Arc::clone(&durable.journal);
+    let (journal, jobs) = (Arc::clone(&durable.journal), Arc::clone(&durable.jobs));
+    let hub = dial.to_string();
     let switches = Arc::new(Switches::new(Arc::clone(&journal)));
     let changes = Changes::new(());
     let certificate = dial.certificate().cloned();
@@ -88,13 +90,19 @@ pub async fn run_on(
     device.service_manager = service_manager;
     device.service_manager.ready();
     let router = Arc::clone(&device.router);
+    let status = host_status::of(&device, hub, shared.loader.clone(), Arc::clone(&jobs));
     let mut background = shared.background_tasks(&device, &journal, switches, &changes, known);
     if let Some(live) = certificate {
         let follow = certificate::run(live, Arc::clone(&device.twin));
         background.tasks.spawn(supervisor.watch("certificate", follow));
     }
     if let Some(control) = control {
-        let handles = ControlHandles { router: Arc::clone(&router), operator: background.operator };
+        let handles = ControlHandles {
+            router: Arc::clone(&router),
+            operator: background.operator,
+            status,
+            jobs,
+        };
         background.tasks.spawn(supervisor.watch("control", control.run(handles)));
     }
     let ended = tokio::select! {

@@ -16,6 +16,8 @@ pub(crate) enum CommandErrorKind {
     NoHost,
     /// Plugin name that the host's configuration does not contain.
     UnknownPlugin,
+    /// The host has no job with this id.
+    UnknownJob,
 }
 
 impl ExitKind for CommandErrorKind {
@@ -23,7 +25,7 @@ impl ExitKind for CommandErrorKind {
         match self {
             CommandErrorKind::Other => 1,
             CommandErrorKind::NoHost => 3,
-            CommandErrorKind::UnknownPlugin => 4,
+            CommandErrorKind::UnknownPlugin | CommandErrorKind::UnknownJob => 4,
         }
     }
 
@@ -32,6 +34,7 @@ impl ExitKind for CommandErrorKind {
             CommandErrorKind::Other => "other",
             CommandErrorKind::NoHost => "no-host",
             CommandErrorKind::UnknownPlugin => "unknown-plugin",
+            CommandErrorKind::UnknownJob => "unknown-job",
         }
     }
 }

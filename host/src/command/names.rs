@@ -23,6 +23,14 @@ pub(super) fn plugins() -> Vec<String> {
     }
 }
 
+/// Returns the ids of the pending jobs of the running host. Returns none if it cannot be asked.
+pub(super) fn jobs() -> Vec<String> {
+    match ask(&config_of(env::args_os()), &ControlRequest::Jobs {}) {
+        Ok(ControlAnswer::Jobs(jobs)) => jobs.into_iter().map(|job| job.id).collect(),
+        _ => Vec::new(),
+    }
+}
+
 /// Returns the configuration file of a command line that may be incomplete.
 fn config_of(words: impl Iterator<Item = OsString>) -> PathBuf {
     let words: Vec<_> = words.collect();

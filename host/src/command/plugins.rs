@@ -1,13 +1,12 @@
-//! `behaviour-host plugins`: the operator's client of a running host.
+//! `behaviour-host plugins`.
 
-use std::path::PathBuf;
-
-use behaviour_host::control::{ControlAnswer, ControlRequest, ask};
+use behaviour_host::control::ControlRequest;
 use clap::{Args, Subcommand};
-use program::{candidates, say};
+use program::candidates;
 
-use super::error::{CommandError, CommandErrorKind};
+use super::error::CommandError;
 use super::names;
+use super::operator::{OperatorArguments, operate};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -21,12 +20,8 @@ Examples:
 pub(crate) struct PluginsArguments {
     #[command(subcommand)]
     command: Option<PluginsCommand>,
-    /// Print the answer as JSON
-    #[arg(long, global = true)]
-    json: bool,
-    /// Configuration file of the host
-    #[arg(long, default_value = "host.toml", value_name = "FILE", global = true)]
-    config: PathBuf,
+    #[command(flatten)]
+    operator: OperatorArguments,
 }
 
 #[derive(Subcommand)]
@@ -50,33 +45,15 @@ struct Name {
     plugin: String,
 }
 
-impl PluginsArguments {
-    /// Returns the request to the host.
-    fn request(self) -> ControlRequest {
-        match self.command.unwrap_or(PluginsCommand::List) {
-            PluginsCommand::List => ControlRequest::List {},
-            PluginsCommand::Disable(Name { plugin }) => ControlRequest::Disable { plugin },
-            PluginsCommand::Enable(Name { plugin }) => ControlRequest::Enable { plugin },
-            PluginsCommand::Reload(Name { plugin }) => ControlRequest::Reload { plugin },
-            PluginsCommand::Rollback(Name { plugin }) => ControlRequest::Rollback { plugin },
-        }
-    }
-}
-
-pub(super) fn plugins(arguments: PluginsArguments) -> Result<(), CommandError> {
-    say(operate(arguments)?);
-    Ok(())
-}
-
-/// Sends the request and returns the text to print.
-fn operate(plugins: PluginsArguments) -> Result<String, CommandError> {
-    let (json, config) = (plugins.json, plugins.config.clone());
-    let answer = ask(&config, &plugins.request())?;
-    let kind = match answer {
-        ControlAnswer::Error(_) => CommandErrorKind::Other,
-        ControlAnswer::UnknownPlugin(_) => CommandErrorKind::UnknownPlugin,
-        answer if json => return Ok(answer.to_json()),
-        answer => return Ok(answer.to_text()),
+pub(super) fn plugins(
+    PluginsArguments { command, operator }: PluginsArguments,
+) -> Result<(), CommandError> {
+    let request = match command.unwrap_or(PluginsCommand::List) {
+        PluginsCommand::List => ControlRequest::List {},
+        PluginsCommand::Disable(Name { plugin }) => ControlRequest::Disable { plugin },
+        PluginsCommand::Enable(Name { plugin }) => ControlRequest::Enable { plugin },
+        PluginsCommand::Reload(Name { plugin }) => ControlRequest::Reload { plugin },
+        PluginsCommand::Rollback(Name { plugin }) => ControlRequest::Rollback { plugin },
     };
-    Err(CommandError::new(kind, answer.to_text()))
+    operate(&operator, &request)
 }

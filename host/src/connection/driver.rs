@@ -66,6 +66,7 @@ impl Driver {
                 FailureKind::Busy | FailureKind::Refused => &mut self.after_refusal,
             };
             let wait = backoff.next();
+            self.session.history.failed(&failure.message);
             self.log(&failure, wait);
             tokio::select! {
                 () = sleep(wait) => {}

@@ -20,7 +20,7 @@ use super::receipts::{Receipt, Receipts};
 use super::renewal::{self, Renewal};
 use super::window::{SetAside, Window};
 use super::wire::Wire;
-use super::{Outgoing, OutgoingRequest};
+use super::{ConnectionHistory, Outgoing, OutgoingRequest};
 use sending::GOODBYE_WAIT;
 
 mod sending;
@@ -45,6 +45,8 @@ pub(super) struct Session {
     pub(super) requests: mpsc::Receiver<OutgoingRequest>,
     /// Set to `true` while messages can be sent.
     pub(super) online: watch::Sender<bool>,
+    /// The state of the connection, for the operator.
+    pub(super) history: Arc<ConnectionHistory>,
     pub(super) receipts: Arc<Receipts>,
     pub(super) answers: Answers,
     pub(super) closing: CancellationToken,

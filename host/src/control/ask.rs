@@ -88,7 +88,12 @@ pub fn ask(configuration: &Path, request: &ControlRequest) -> Result<ControlAnsw
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     runtime.map_err(AskError::Broken)?.block_on(async {
         let stream = connect(&candidates, configuration, &environment).await?;
-        let patience = if matches!(request, ControlRequest::List {}) { TRANSFER } else { ORDER };
+        let patience = match request {
+            ControlRequest::List {} | ControlRequest::Status {} | ControlRequest::Jobs {} => {
+                TRANSFER
+            }
+            _ => ORDER,
+        };
         let line = exchange(stream, request, patience).await.map_err(AskError::Broken)?;
         ControlAnswer::parse(&line)
             .map_err(|error| AskError::NotUnderstood { problem: printable(&error.to_string()) })

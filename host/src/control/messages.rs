@@ -3,6 +3,7 @@
 use protocol::id::MethodName;
 use serde::{Deserialize, Serialize};
 
+use super::status::{HostStatus, JobStatus};
 use crate::plugins::Compilation;
 use crate::plugins::slot::{CallFailure, Counters, RejectedDesired, RolledBack, SlotStatus};
 use crate::record::RecordedCall;
@@ -14,6 +15,15 @@ use crate::router::PluginSlot;
 pub enum ControlRequest {
     /// List of all plugins.
     List {},
+    /// Description of the host.
+    Status {},
+    /// List of the pending jobs.
+    Jobs {},
+    /// Cancellation of a pending job.
+    CancelJob {
+        /// Id of the job.
+        job: String,
+    },
     /// Disabling of a plugin until it is enabled again. All its calls are refused.
     Disable {
         /// Name of the plugin.
@@ -64,6 +74,12 @@ pub enum ControlAnswer {
     Recording(String),
     /// Call that was recorded.
     Recorded(RecordedCall),
+    /// Id of a job that the host does not have.
+    UnknownJob(String),
+    /// Answer to [`ControlRequest::Status`].
+    Status(Box<HostStatus>),
+    /// Answer to [`ControlRequest::Jobs`].
+    Jobs(Vec<JobStatus>),
     /// Answer to [`ControlRequest::List`].
     #[serde(untagged, rename_all = "camelCase")]
     Plugins {
@@ -119,7 +135,10 @@ impl ControlRequest {
     /// Returns the name of the plugin that the request concerns.
     pub(super) fn plugin(&self) -> Option<&str> {
         match self {
-            ControlRequest::List {} => None,
+            ControlRequest::List {}
+            | ControlRequest::Status {}
+            | ControlRequest::Jobs {}
+            | ControlRequest::CancelJob { .. } => None,
             ControlRequest::Record { plugin, .. } => plugin.as_deref(),
             ControlRequest::Disable { plugin }
             | ControlRequest::Enable { plugin }

@@ -5,6 +5,7 @@
 
 use std::fmt::Write as _;
 
+use super::status::jobs_text;
 use super::{ControlAnswer, PluginStatus};
 use crate::plugins::Compilation;
 
@@ -28,6 +29,11 @@ impl ControlAnswer {
             ControlAnswer::Recorded(call) => {
                 format!("{}: {}", printable(&call.name), printable(&call.outcome))
             }
+            ControlAnswer::UnknownJob(id) => {
+                format!("the host has no job `{}`", printable(id))
+            }
+            ControlAnswer::Status(status) => status.to_text(),
+            ControlAnswer::Jobs(jobs) => jobs_text(jobs),
             ControlAnswer::Plugins {
                 plugins,
                 compiling,
@@ -51,7 +57,11 @@ impl ControlAnswer {
     /// Returns the answer as JSON, with every non-printable character escaped.
     #[must_use]
     pub fn to_json(&self) -> String {
-        let json = serde_json::to_string_pretty(self).expect("all keys of an answer are strings");
+        let json = match self {
+            ControlAnswer::Status(status) => serde_json::to_string_pretty(status),
+            answer => serde_json::to_string_pretty(answer),
+        };
+        let json = json.expect("all keys of an answer are strings");
         let mut text = String::with_capacity(json.len());
         for character in json.chars() {
             // Outside strings, the JSON contains only line breaks and printable ASCII.
@@ -88,11 +98,18 @@ fn prints(character: char) -> bool {
 
 /// Returns the lines of a table with a header and one line per plugin.
 fn table(plugins: &[PluginStatus]) -> Vec<String> {
-    let mut rows = vec![HEAD.map(str::to_owned)];
-    rows.extend(plugins.iter().map(row));
+    table_of(HEAD.map(str::to_owned), plugins.iter().map(row))
+}
+
+/// Returns the lines of a table.
+pub(super) fn table_of<const N: usize>(
+    head: [String; N],
+    rows: impl Iterator<Item = [String; N]>,
+) -> Vec<String> {
+    let rows: Vec<_> = std::iter::once(head).chain(rows).collect();
     let width = |column: usize| rows.iter().map(|row| row[column].len()).max().unwrap_or(0);
-    let widths: Vec<_> = (0..HEAD.len()).map(width).collect();
-    let line = |row: &[String; HEAD.len()]| {
+    let widths: Vec<_> = (0..N).map(width).collect();
+    let line = |row: &[String; N]| {
         let cells = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:<width$}"));
         cells.collect::<Vec<_>>().join("  ").trim_end().to_owned()
     };

@@ -5,7 +5,11 @@ use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
 use std::path::Path;
 use std::sync::atomic::Ordering;
 
+use plugin::{JobQueue as _, JobWhen, NewJob};
+
 use super::*;
+use crate::journal::Journal;
+use crate::lent::clock::MachineClock;
 use crate::plugins::slot::Changes;
 use crate::plugins::{self, slot::Slot};
 use crate::router::{Table, tests::lent};
@@ -29,6 +33,18 @@ fn open(config: &Config) -> Result<Option<Control>, ControlError> {
 
 /// Opens the socket and answers requests, as a host does.
 fn serve(config: &Config) -> tokio::task::JoinSet<()> {
+    serve_with(config, jobs(config))
+}
+
+/// Returns the jobs of a device whose journal is next to the configuration.
+fn jobs(config: &Config) -> Arc<Jobs> {
+    let directory = config.file.as_ref().unwrap().with_file_name("journal");
+    std::fs::create_dir_all(&directory).unwrap();
+    let journal = Journal::open(&directory, "d1", config.host.commits).unwrap();
+    Arc::new(Jobs::new(Arc::new(journal), Arc::new(MachineClock), None))
+}
+
+fn serve_with(config: &Config, jobs: Arc<Jobs>) -> tokio::task::JoinSet<()> {
     let loader = plugins::Loader::new(config).unwrap();
     let changes = Changes::new(());
     let loaded = plugins::load_all(&loader, config).unwrap().remove("p").unwrap();
@@ -47,7 +63,8 @@ fn serve(config: &Config) -> tokio::task::JoinSet<()> {
     let control = open(config).unwrap().unwrap();
     let mut tasks = tokio::task::JoinSet::new();
     tasks.spawn(swap.run(crate::swap::Watch::new()));
-    tasks.spawn(control.run(ControlHandles { router, operator }));
+    let status = Arc::new(|| HostStatus { device: "d1".to_owned(), ..HostStatus::default() });
+    tasks.spawn(control.run(ControlHandles { router, operator, status, jobs }));
     tasks
 }
 
@@ -87,6 +104,35 @@ async fn an_operator_lists_disables_and_enables() {
     assert_eq!(none, ControlAnswer::Error("there is no previous version".to_owned()));
     let unknown = asked(&config, ControlRequest::Reload { plugin: "q".to_owned() }).await.unwrap();
     assert_eq!(unknown, ControlAnswer::UnknownPlugin("q".to_owned()));
+}
+
+#[tokio::test]
+async fn an_operator_lists_and_cancels_jobs_and_reads_the_status() {
+    let directory = tempfile::tempdir().unwrap();
+    let config = config(directory.path());
+    let jobs = jobs(&config);
+    let _host = serve_with(&config, Arc::clone(&jobs));
+    let when = JobWhen::AfterDelay(Duration::from_secs(3600));
+    let job = NewJob { name: "report".to_owned(), payload: "1".to_owned(), when };
+    let id = jobs.add("p", "call-1", job, 3).await.unwrap();
+
+    let ControlAnswer::Jobs(listed) = asked(&config, ControlRequest::Jobs {}).await.unwrap() else {
+        panic!("jobs")
+    };
+    let found = (listed[0].id.as_str(), listed[0].plugin.as_str(), listed[0].state.as_str());
+    assert_eq!((listed.len(), found), (1, (id.as_str(), "p", "waiting-for-time")));
+    assert!(listed[0].due.is_some());
+
+    let cancel = || asked(&config, ControlRequest::CancelJob { job: id.clone() });
+    assert_eq!(cancel().await.unwrap(), ControlAnswer::Done("cancelled".to_owned()));
+    assert_eq!(jobs.list(), []);
+    assert_eq!(cancel().await.unwrap(), ControlAnswer::UnknownJob(id.clone()));
+
+    let ControlAnswer::Status(status) = asked(&config, ControlRequest::Status {}).await.unwrap()
+    else {
+        panic!("a status")
+    };
+    assert_eq!((status.device.as_str(), &status.plugins["active"]), ("d1", &1));
 }
 
 #[tokio::test]

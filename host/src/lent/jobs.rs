@@ -28,6 +28,7 @@ use crate::lent::power::boot::Boot;
 use crate::supervision::caught;
 use job::Job;
 use queue::{Attempt, Now, ScheduledJobs};
+pub(crate) use queue::{ListedJob, ListedState, NotCancelled};
 
 mod job;
 mod queue;
@@ -252,6 +253,33 @@ impl Jobs {
     pub(crate) fn resume(&self) {
         self.draining.store(false, Ordering::Relaxed);
         self.queue.wake.notify_one();
+    }
+
+    /// Returns all jobs, running ones included.
+    pub(crate) fn list(&self) -> Vec<ListedJob> {
+        self.queue.lock().list(self.now())
+    }
+
+    /// Returns the number of jobs, running ones included.
+    pub(crate) fn pending(&self) -> usize {
+        self.queue.lock().len()
+    }
+
+    /// Cancels a job for the operator, without a notification of its plugin. Returns `Ok(Err)` if
+    /// there is no such job, or if it is running.
+    pub(crate) async fn cancel_for_operator(
+        &self,
+        id: &str,
+    ) -> Result<Result<(), NotCancelled>, HostError> {
+        let plugin = self.queue.lock().plugin(&Arc::from(id)).map(str::to_owned);
+        let Some(plugin) = plugin else { return Ok(Err(NotCancelled::Unknown)) };
+        match JobQueue::cancel(self, &plugin, id).await? {
+            true => {
+                info!(plugin, %id, "job cancelled by the operator");
+                Ok(Ok(()))
+            }
+            false => Ok(Err(NotCancelled::Running)),
+        }
     }
 
     /// Returns `true` if no job is running.

@@ -65,6 +65,11 @@ impl Telemetry {
         self.queue.lock().is_empty()
     }
 
+    /// Returns the number of messages that the hub has not acknowledged.
+    pub(crate) fn pending(&self) -> usize {
+        self.queue.lock().len()
+    }
+
     /// Checks a message and adds it to the queue.
     fn push(
         &self,

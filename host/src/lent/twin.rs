@@ -149,6 +149,11 @@ impl Twin {
         self.lock().reports.is_done()
     }
 
+    /// Returns the number of reports that the hub has not answered.
+    pub(crate) fn pending_reports(&self) -> usize {
+        self.lock().reports.pending()
+    }
+
     /// Merges a change of the desired properties into the copy.
     pub(crate) fn desired_changed(&self, change: &DesiredPatch) {
         let mut inner = self.lock();

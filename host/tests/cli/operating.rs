@@ -161,3 +161,31 @@ fn the_printed_example_is_a_valid_configuration_once_its_plugin_is_there() {
         "{report}"
     );
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_status_shows_the_connection_and_why_it_was_lost() {
+    let (hub, _folder, toml) = hub().await;
+    let identity = hub.create_device(&"d1".parse().unwrap()).unwrap().to_text_with_key();
+    let mut host = Running::start(&toml, &identity);
+    host.line_with("control socket open");
+    host.line_with("connected");
+    let directory = host.directory.path().to_owned();
+    let status = || {
+        let done = program(&directory, &["status", "--json"], None).output().unwrap();
+        serde_json::from_slice::<serde_json::Value>(&done.stdout).unwrap()
+    };
+
+    let connected = status();
+    assert_eq!((&connected["connected"], &connected["device"]), (&true.into(), &"d1".into()));
+    assert_eq!(connected["plugins"]["active"], 1);
+    assert!(connected["tokenExpires"].is_string() && connected["reason"].is_null(), "{connected}");
+    assert!(connected["memoryLimitBytes"].as_u64().unwrap() > 0);
+    let text = program(&directory, &["status"], None).output().unwrap();
+    assert!(String::from_utf8(text.stdout).unwrap().contains("connection  connected since "));
+
+    hub.stop().await;
+    host.line_with("no connection");
+    let lost = status();
+    assert_eq!(lost["connected"], false);
+    assert!(lost["reason"].is_string() && lost["since"].as_str() > connected["since"].as_str());
+}

@@ -73,7 +73,7 @@ const HOST: Modules = &[
     ("router", &["config", "ids", "journal", "lent", "plugins", "record", "supervision"]),
     ("device", &["backoff", "connection", "journal", "lent", "plugins", "router", "supervision"]),
     ("swap", &["backoff", "config", "journal", "known_good", "plugins", "router", "supervision"]),
-    ("control", &["config", "plugins", "record", "router", "swap"]),
+    ("control", &["config", "lent", "plugins", "record", "router", "swap"]),
     ("memory", &["device"]),
     (
         "run",

@@ -73,6 +73,7 @@ impl Session {
             return Err(ConnectionFailure::new("the hub refused a subscription"));
         }
         (state.phase, state.until) = (Phase::Open, None);
+        self.history.connected(state.wire.token);
         info!(hub = %dial, device = dial.user_name().client_id(), "connected");
         // The requests of an earlier connection are dropped: their senders repeat them if
         // needed.

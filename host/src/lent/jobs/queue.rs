@@ -44,6 +44,35 @@ struct Entry {
     rests: u32,
 }
 
+/// A job in the list for the operator.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct ListedJob {
+    pub(crate) id: String,
+    pub(crate) plugin: String,
+    pub(crate) name: String,
+    pub(crate) state: ListedState,
+    /// The time at which the job is due; for a boot, its time limit.
+    pub(crate) due: Option<Timestamp>,
+    /// The number of attempts, a running one included.
+    pub(crate) attempts: u32,
+}
+
+/// The state of a job in the list for the operator.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum ListedState {
+    WaitingForCall,
+    WaitingForTime,
+    WaitingForBoot,
+    Running,
+}
+
+/// The reason why an operator cannot cancel a job.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum NotCancelled {
+    Unknown,
+    Running,
+}
+
 /// A job that was removed from the queue.
 pub(super) struct RemovedJob(Entry);
 
@@ -284,6 +313,32 @@ impl ScheduledJobs {
     /// Returns the plugin of a job.
     pub(super) fn plugin(&self, id: &Arc<str>) -> Option<&str> {
         self.jobs.get(id).map(|entry| entry.job.plugin.as_str())
+    }
+
+    /// Returns all jobs with their states, in the order of their ids.
+    pub(super) fn list(&self, now: Now) -> Vec<ListedJob> {
+        let listed = |(id, entry): (&Arc<str>, &Entry)| {
+            let (state, ticks) = match (entry.state, &entry.job.when) {
+                (JobState::Running, _) => (ListedState::Running, None),
+                (JobState::WaitingForCall { .. }, _) => (ListedState::WaitingForCall, None),
+                (JobState::WaitingForTime { ticks }, When::Boot { .. }) => {
+                    (ListedState::WaitingForBoot, Some(ticks))
+                }
+                (JobState::WaitingForTime { ticks }, _) => {
+                    (ListedState::WaitingForTime, Some(ticks))
+                }
+            };
+            let due = ticks.map(|ticks| wall_time_after(ticks.saturating_sub(now.ticks), now));
+            let Job { plugin, name, attempt, .. } = &entry.job;
+            let (plugin, name, attempts) = (plugin.clone(), name.clone(), *attempt);
+            ListedJob { id: id.to_string(), plugin, name, state, due, attempts }
+        };
+        self.jobs.iter().map(listed).collect()
+    }
+
+    /// Returns the number of jobs.
+    pub(super) fn len(&self) -> usize {
+        self.jobs.len()
     }
 
     /// Returns the outcome of the boot that a job waits for, as if the job were due now.

@@ -120,6 +120,21 @@ async fn a_job_runs_once_and_is_removed_from_the_journal() {
     assert!(Mirrored::<ScheduledJobs>::found(&journal(&directory)).is_empty());
 }
 
+#[tokio::test]
+async fn an_operator_cannot_cancel_a_running_job() {
+    let directory = tempfile::tempdir().unwrap();
+    let plugin = Arc::new(Plugin { stuck: Some("p"), ..Plugin::default() });
+    let jobs = jobs(journal(&directory), "b1");
+    let id = add(&jobs, "1", AT_ONCE).await.unwrap();
+    let _running = run(&jobs, &plugin);
+    plugin.ran(1).await;
+
+    let listed = jobs.list();
+    assert_eq!((listed[0].state, listed[0].attempts), (ListedState::Running, 1));
+    assert_eq!(jobs.cancel_for_operator(&id).await.unwrap(), Err(NotCancelled::Running));
+    assert_eq!(jobs.cancel_for_operator("j0").await.unwrap(), Err(NotCancelled::Unknown));
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_failing_job_is_retried_and_given_up_after_the_last_attempt() {
     let directory = tempfile::tempdir().unwrap();

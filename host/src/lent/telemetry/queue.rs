@@ -189,7 +189,7 @@ impl MessageQueue {
         self.messages.is_empty()
     }
 
-    #[cfg(test)]
+    /// Returns the number of messages that the hub has not acknowledged.
     pub(super) fn len(&self) -> usize {
         self.messages.len()
     }

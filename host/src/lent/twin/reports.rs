@@ -201,6 +201,11 @@ impl Reports {
         self.waiting.is_empty() && self.sent.is_none()
     }
 
+    /// Returns the number of reports that the hub has not answered.
+    pub(crate) fn pending(&self) -> usize {
+        self.waiting.len() + self.sent.as_ref().map_or(0, |sent| sent.parts.len())
+    }
+
     /// Returns the patch to send now, if any. Calls `rid` for its request id.
     pub(crate) fn next(
         &mut self,

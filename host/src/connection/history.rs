@@ -1,0 +1,95 @@
+//! The state of the connection, for the operator.
+
+use jiff::Timestamp;
+use parking_lot::Mutex;
+
+use super::wire::TokenTimes;
+
+/// The state of the connection and the time of its last change.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct ConnectionView {
+    pub(crate) connected: bool,
+    /// The time at which the connection was established or lost, or else the start of the host.
+    pub(crate) since: Timestamp,
+    /// The reason of the last failure. `None` while connected.
+    pub(crate) reason: Option<String>,
+    /// The time at which the token of the connection expires, if it is renewed.
+    pub(crate) token_expires: Option<Timestamp>,
+}
+
+/// The state of the connection, which the driver and its sessions update.
+pub(crate) struct ConnectionHistory(Mutex<ConnectionView>);
+
+impl Default for ConnectionHistory {
+    fn default() -> ConnectionHistory {
+        ConnectionHistory(Mutex::new(ConnectionView {
+            connected: false,
+            since: Timestamp::now(),
+            reason: None,
+            token_expires: None,
+        }))
+    }
+}
+
+impl ConnectionHistory {
+    /// Returns the current state.
+    pub(crate) fn view(&self) -> ConnectionView {
+        self.0.lock().clone()
+    }
+
+    /// Records that a connection is open. A connection with a renewed token continues the last
+    /// one.
+    pub(super) fn connected(&self, token: Option<TokenTimes>) {
+        let now = Timestamp::now();
+        let mut view = self.0.lock();
+        if !view.connected {
+            view.since = now;
+        }
+        (view.connected, view.reason) = (true, None);
+        view.token_expires = token.map(|token| {
+            let left = token.lifetime.saturating_sub(token.issued.elapsed());
+            now.checked_add(left).unwrap_or(Timestamp::MAX)
+        });
+    }
+
+    /// Records that the connection was lost, or that an attempt to connect failed.
+    pub(super) fn failed(&self, reason: &str) {
+        let mut view = self.0.lock();
+        if view.connected {
+            view.since = Timestamp::now();
+        }
+        (view.connected, view.token_expires) = (false, None);
+        view.reason = Some(reason.to_owned());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use tokio::time::Instant;
+
+    use super::*;
+
+    #[test]
+    fn the_time_is_that_of_the_last_change_and_not_of_a_renewal_or_a_failed_attempt() {
+        let history = ConnectionHistory::default();
+        let token = TokenTimes { issued: Instant::now(), lifetime: Duration::from_secs(3600) };
+        history.failed("no address");
+        let started = history.view();
+        assert_eq!((started.connected, started.reason.as_deref()), (false, Some("no address")));
+
+        history.connected(Some(token));
+        let connected = history.view();
+        assert!(connected.since >= started.since && connected.reason.is_none());
+        assert!(connected.token_expires.unwrap() > connected.since);
+        history.connected(None);
+        assert_eq!((history.view().since, history.view().token_expires), (connected.since, None));
+
+        history.failed("closed by the hub");
+        let lost = history.view();
+        history.failed("no address");
+        let failed = history.view();
+        assert_eq!((failed.since, failed.reason.as_deref()), (lost.since, Some("no address")));
+    }
+}
