@@ -15,7 +15,7 @@ pub(crate) fn check(name: &str) -> Result<(), String> {
         _ if name.ends_with('-') || name.contains("--") => "has a `-` at the end or two in a row",
         _ => return Ok(()),
     };
-    Err(format!("name `{}` {why}", name.escape_debug()))
+    Err(format!("name `{}` {why}", json::escape(name)))
 }
 
 #[cfg(test)]

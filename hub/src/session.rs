@@ -242,7 +242,7 @@ impl Session {
             _ => true,
         };
         let Some(filter) = text.parse::<Filter>().ok().filter(permitted) else {
-            let filter = text.escape_debug();
+            let filter = json::readable(text);
             return Err(SessionEnd::Misused(format!("unsupported filter `{filter}`")));
         };
         // QoS 2 is downgraded to 1.

@@ -6,13 +6,14 @@ use std::borrow::Cow;
 const MAX_CHARACTERS: usize = 1024;
 
 /// Returns `true` for a character without a glyph: control characters, line and paragraph
-/// separators, characters of zero width, and those that change the writing direction.
+/// separators, characters of zero width, tags, and those that change the writing direction.
 #[must_use]
 pub fn affects_display(character: char) -> bool {
     character.is_control()
         || matches!(character,
-            '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
-            | '\u{2060}'..='\u{2069}' | '\u{feff}')
+            '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}'
+            | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}'
+            | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
 }
 
 /// Returns `text` on one line, with characters escaped that affect a terminal.
@@ -22,19 +23,28 @@ pub fn escape(text: &str) -> Cow<'_, str> {
         return Cow::Borrowed(text);
     }
     let mut escaped = String::with_capacity(text.len() + 16);
-    for character in text.chars() {
-        match affects_display(character) {
-            true => escaped.extend(character.escape_default()),
-            false => escaped.push(character),
-        }
-    }
+    text.chars().for_each(|character| push_escaped(&mut escaped, character));
     Cow::Owned(escaped)
+}
+
+/// Appends a character to `escaped`, as [`escape`] does.
+pub fn push_escaped(escaped: &mut String, character: char) {
+    match affects_display(character) {
+        true => escaped.extend(character.escape_default()),
+        false => escaped.push(character),
+    }
 }
 
 /// Returns at most 1024 characters of `text`, escaped by [`escape`].
 #[must_use]
 pub fn readable(text: &str) -> Cow<'_, str> {
-    match text.char_indices().nth(MAX_CHARACTERS) {
+    excerpt(text, MAX_CHARACTERS)
+}
+
+/// Returns at most `max_characters` of `text`, escaped by [`escape`].
+#[must_use]
+pub fn excerpt(text: &str, max_characters: usize) -> Cow<'_, str> {
+    match text.char_indices().nth(max_characters) {
         Some((end, _)) => escape(&text[..end]),
         None => escape(text),
     }
@@ -49,6 +59,7 @@ mod tests {
         assert_eq!(escape("two\nlines\u{1b}[31m"), "two\\nlines\\u{1b}[31m");
         assert_eq!(escape("a\u{2028}b\u{202e}c\u{61c}"), "a\\u{2028}b\\u{202e}c\\u{61c}");
         assert_eq!(escape("\u{200b}\u{200d}\u{feff}"), "\\u{200b}\\u{200d}\\u{feff}");
+        assert_eq!(escape("\u{ad}\u{e0041}"), "\\u{ad}\\u{e0041}");
         assert_eq!(escape("Grüße \"you\""), "Grüße \"you\"");
     }
 
@@ -56,5 +67,6 @@ mod tests {
     fn a_readable_text_has_a_limit() {
         assert_eq!(readable(&"ü".repeat(5000)), "ü".repeat(MAX_CHARACTERS));
         assert_eq!(readable("short"), "short");
+        assert_eq!(excerpt("a\nbc", 3), "a\\nb");
     }
 }

@@ -51,7 +51,7 @@ impl FromStr for Capability {
         Capability::ALL
             .into_iter()
             .find(named)
-            .ok_or_else(|| UnknownCapability(name.escape_debug().to_string()))
+            .ok_or_else(|| UnknownCapability(json::readable(name).into_owned()))
     }
 }
 

@@ -179,7 +179,39 @@ pub enum LoadError {
     /// A component without the export of methods.
     #[error("does not export `{0}`, so it has no methods")]
     NoMethods(&'static str),
-    /// An interface with a known name, but other functions or types.
+    /// An import of an interface that no host lends.
+    #[error("imports `{import}`, which this host does not have")]
+    Unknown {
+        /// Name of the import.
+        import: String,
+        /// Suggested remedy.
+        hint: String,
+    },
+    /// An import of a function or type that this host's interface of the same name lacks.
+    #[error("imports `{item}` of `{interface}`, which this host does not have")]
+    MissingImport {
+        /// Missing function or type.
+        item: String,
+        /// Interface with its version.
+        interface: String,
+    },
+    /// An export of an interface without one of its functions.
+    #[error("exports `{interface}` without `{function}`")]
+    MissingExport {
+        /// Missing function.
+        function: String,
+        /// Interface with its version.
+        interface: String,
+    },
+    /// A function or type with a known name, but another signature.
+    #[error("`{item}` of `{interface}` has another type than in this host")]
+    OtherType {
+        /// Function or type.
+        item: String,
+        /// Interface with its version.
+        interface: String,
+    },
+    /// An interface with a known name that differs in another way.
     #[error("does not fit the interfaces of this host: {0}")]
     Mismatch(String),
     /// An initial memory above `memory_bytes`.
@@ -215,7 +247,14 @@ impl LoadError {
     /// Returns a suggested remedy, if there is one.
     pub fn hint(&self) -> Option<&str> {
         Some(match self {
-            LoadError::NotGranted { hint, .. } => hint,
+            LoadError::NotGranted { hint, .. } | LoadError::Unknown { hint, .. } => hint,
+            LoadError::MissingImport { .. } => {
+                "build it with the `wit/` folder of this release, or without this function"
+            }
+            LoadError::MissingExport { .. } | LoadError::OtherType { .. } => {
+                "build it with the `wit/` folder of this release"
+            }
+            LoadError::Mismatch(_) => "build it for the world `behaviour` of `wit/world.wit`",
             LoadError::Encode(EncodeError::NoMetadata) => {
                 "convert it to a component: `behaviour build` for a Rust crate, \
                  `wasm-tools component embed` and `component new` for others"

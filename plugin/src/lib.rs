@@ -66,7 +66,7 @@ pub use component::sniff::Kind;
 pub use engine::inspect::{Import, Inspection};
 pub use engine::{Engine, EngineSettings};
 pub use error::{CallError, EncodeError, EngineError, JobError, LoadError, Refusal};
-pub use json::{Json, JsonError, readable};
+pub use json::{Json, JsonError, affects_display, escape, readable};
 pub use lent::{
     BootOutcome, Clock, Document, HostError, HttpClient, HttpError, HttpRequest, JobQueue, JobWhen,
     Lent, Level, LogLine, LogSink, NewJob, Nothing, Power, StateStore, SystemClock, TelemetrySink,

@@ -8,7 +8,7 @@
 //! [`parse_or_seconds`].
 //!
 //! The grammar is in this crate because every program already depends on it. It needs no
-//! other crate than `jiff`, which all programs use anyway.
+//! outside crate but `jiff`, which all programs use anyway.
 
 use std::fmt;
 use std::time::Duration;
@@ -19,7 +19,7 @@ use jiff::{SignedDuration, Span, SpanRelativeTo};
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
     "invalid duration `{text}`: expected a value such as {EXAMPLES}",
-    text = text.escape_debug()
+    text = json::readable(text)
 )]
 pub struct DurationError {
     /// The invalid string.

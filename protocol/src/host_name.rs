@@ -51,7 +51,7 @@ impl HostName {
             Some(_) if let Some(c) = bare.chars().find(|c| matches!(c, '=' | '+' | '/')) => {
                 Err(HostNameError::Base64(c))
             }
-            Some(c) => Err(HostNameError::Character(name.escape_debug().to_string(), c)),
+            Some(c) => Err(HostNameError::Character(json::escape(name).into_owned(), c)),
         }
     }
 
@@ -78,7 +78,7 @@ impl FromStr for HostName {
     type Err = HostNameError;
 
     fn from_str(text: &str) -> Result<HostName, HostNameError> {
-        let bad_port = || HostNameError::Port(text.escape_debug().to_string());
+        let bad_port = || HostNameError::Port(json::readable(text).into_owned());
         let port = |digits: &str| match digits.parse::<u16>() {
             Ok(port) if port > 0 && digits.bytes().all(|b| b.is_ascii_digit()) => Ok(port),
             _ => Err(bad_port()),

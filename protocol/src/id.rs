@@ -73,7 +73,7 @@ fn check(
     match text.chars().find(|c| !allowed(*c)) {
         None => Ok(()),
         Some(character) => {
-            Err(IdError::Character { kind, name: text.escape_debug().to_string(), character })
+            Err(IdError::Character { kind, name: json::escape(text).into_owned(), character })
         }
     }
 }

@@ -143,7 +143,7 @@ pub enum TopicError {
 
 /// Escapes and truncates a topic for an error message.
 fn escaped(topic: &str) -> String {
-    topic.chars().take(120).flat_map(char::escape_debug).collect()
+    json::excerpt(topic, 120).into_owned()
 }
 
 /// The query of a topic: the fields after `?`.

@@ -25,7 +25,7 @@ impl Package {
 pub(super) const PACKAGES: &[Package] = &[
     Package { folder: "json", below: &[] },
     Package { folder: "protocol", below: &["json"] },
-    Package { folder: "program", below: &[] },
+    Package { folder: "program", below: &["json"] },
     Package { folder: "trust", below: &["program"] },
     Package { folder: "plugin", below: &["json"] },
     Package { folder: "plugin/fixtures", below: &[] },

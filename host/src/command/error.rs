@@ -61,6 +61,11 @@ impl Classify<ConfigError> for CommandErrorKind {
             ConfigError::Read { .. } => {
                 "name the file with --config; `behaviour-host example` prints one with all keys"
             }
+            ConfigError::Twice { .. } => {
+                "remove the method from `methods` of one of them; `[\"*\"]` serves all methods that \
+                 no plugin names"
+            }
+            ConfigError::Sha256 { .. } => "`sha256sum FILE` prints the digest of a file",
             _ => "`behaviour-host example` prints a file with all keys",
         };
         Some(hint.to_owned())

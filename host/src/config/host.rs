@@ -4,6 +4,8 @@ use std::num::{NonZeroU32, NonZeroUsize};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use plugin::readable;
+
 use super::commits::CommitLimits;
 use super::reboot::{RebootCommand, RebootLimits};
 use super::telemetry::TelemetryLimits;
@@ -100,7 +102,7 @@ fn report_plugins_under(configured: Option<String>) -> Result<Option<String>, Co
         return Ok(None);
     }
     if !is_a_name(&key) {
-        return Err(ConfigError::PropertyName(key.escape_debug().to_string()));
+        return Err(ConfigError::PropertyName(readable(&key).into_owned()));
     }
     Ok(Some(key))
 }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use plugin::{Capability, HttpSettings, Limits, PluginSettings, UnknownCapability};
+use plugin::{Capability, HttpSettings, Limits, PluginSettings, UnknownCapability, readable};
 use protocol::id::{IdError, MethodName};
 use protocol::method::MAX_PAYLOAD_BYTES;
 use protocol::topic::MAX_MESSAGE_BYTES;
@@ -96,7 +96,7 @@ pub(super) fn plugin(
     directory: &Path,
 ) -> Result<PluginSection, ConfigError> {
     if !is_a_name(&name) {
-        return Err(ConfigError::PluginName(name.escape_debug().to_string()));
+        return Err(ConfigError::PluginName(readable(&name).into_owned()));
     }
     if section.methods.is_empty() {
         return Err(ConfigError::NoMethods(name));
@@ -149,7 +149,7 @@ fn digest(plugin: &str, text: String) -> Result<String, ConfigError> {
     if text.len() == 64 && text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
         return Ok(text.to_ascii_lowercase());
     }
-    Err(ConfigError::Sha256 { plugin: plugin.to_owned(), found: text.escape_debug().to_string() })
+    Err(ConfigError::Sha256 { plugin: plugin.to_owned(), found: readable(&text).into_owned() })
 }
 
 fn limits(plugin: &str, section: &file::Plugin) -> Result<Limits, ConfigError> {

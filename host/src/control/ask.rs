@@ -4,12 +4,12 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use plugin::escape;
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::UnixStream;
 use tokio::time::timeout;
 
 use super::find::{Candidate, ConfiguredPaths, Environment, candidates};
-use super::show::printable;
 use super::{ControlAnswer, ControlRequest, TRANSFER};
 
 /// Maximum size of an answer, in bytes.
@@ -95,8 +95,9 @@ pub fn ask(configuration: &Path, request: &ControlRequest) -> Result<ControlAnsw
             _ => ORDER,
         };
         let line = exchange(stream, request, patience).await.map_err(AskError::Broken)?;
-        ControlAnswer::parse(&line)
-            .map_err(|error| AskError::NotUnderstood { problem: printable(&error.to_string()) })
+        ControlAnswer::parse(&line).map_err(|error| AskError::NotUnderstood {
+            problem: escape(&error.to_string()).into_owned(),
+        })
     })
 }
 
@@ -174,7 +175,7 @@ async fn connect(
     }
     let looked: Vec<_> = candidates.iter().map(|it| it.path.display().to_string()).collect();
     let looked = format!("{} ({})", looked.join(", "), environment.describe());
-    Err(refused.unwrap_or(AskError::NoHost { looked: printable(&looked) }))
+    Err(refused.unwrap_or(AskError::NoHost { looked: escape(&looked).into_owned() }))
 }
 
 /// Sends a request and reads the line of the answer.

@@ -6,6 +6,8 @@
 use std::fmt::Write as _;
 
 use super::status::jobs_text;
+use plugin::{affects_display, escape};
+
 use super::{ControlAnswer, PluginStatus};
 use crate::plugins::Compilation;
 
@@ -19,18 +21,18 @@ impl ControlAnswer {
     #[must_use]
     pub fn to_text(&self) -> String {
         match self {
-            ControlAnswer::Done(text) | ControlAnswer::Error(text) => printable(text),
+            ControlAnswer::Done(text) | ControlAnswer::Error(text) => escape(text).into_owned(),
             ControlAnswer::UnknownPlugin(name) => {
-                format!("the host has no plugin `{}`", printable(name))
+                format!("the host has no plugin `{}`", escape(name))
             }
             ControlAnswer::Recording(plugin) => {
-                format!("recording calls of `{}`", printable(plugin))
+                format!("recording calls of `{}`", escape(plugin))
             }
             ControlAnswer::Recorded(call) => {
-                format!("{}: {}", printable(&call.name), printable(&call.outcome))
+                format!("{}: {}", escape(&call.name), escape(&call.outcome))
             }
             ControlAnswer::UnknownJob(id) => {
-                format!("the host has no job `{}`", printable(id))
+                format!("the host has no job `{}`", escape(id))
             }
             ControlAnswer::Status(status) => status.to_text(),
             ControlAnswer::Jobs(jobs) => jobs_text(jobs),
@@ -43,7 +45,7 @@ impl ControlAnswer {
                 let mut lines = table(plugins);
                 lines.extend(plugins.iter().flat_map(lines_of));
                 lines.extend(compiling.iter().map(compiling_line));
-                let refused = configuration_refused.as_deref().map(printable);
+                let refused = configuration_refused.as_deref().map(escape);
                 lines.extend(refused.map(|reason| {
                     format!("host.toml is not in force, or not completely: {reason}")
                 }));
@@ -65,7 +67,7 @@ impl ControlAnswer {
         let mut text = String::with_capacity(json.len());
         for character in json.chars() {
             // Outside strings, the JSON contains only line breaks and printable ASCII.
-            if character == '\n' || prints(character) {
+            if character == '\n' || !affects_display(character) {
                 text.push(character);
                 continue;
             }
@@ -78,22 +80,9 @@ impl ControlAnswer {
     }
 }
 
-/// Returns `text` on one line, with every non-printable character escaped.
+/// Returns `text` on one line, with characters escaped that affect a terminal.
 pub(super) fn printable(text: &str) -> String {
-    let mut shown = String::with_capacity(text.len());
-    for character in text.chars() {
-        match prints(character) {
-            true => shown.push(character),
-            false => shown.extend(character.escape_debug()),
-        }
-    }
-    shown
-}
-
-/// Returns `true` if the character is printable. `escape_debug` changes no printable
-/// character except quotes and the backslash.
-fn prints(character: char) -> bool {
-    matches!(character, '"' | '\'' | '\\') || character.escape_debug().len() == 1
+    escape(text).into_owned()
 }
 
 /// Returns the lines of a table with a header and one line per plugin.
@@ -139,13 +128,13 @@ fn lines_of(plugin: &PluginStatus) -> Vec<String> {
     // After a restart, the rollback is also the last error, so the same line could appear
     // twice.
     lines.dedup();
-    lines.iter().map(|line| format!("{}: {}", printable(&plugin.name), printable(line))).collect()
+    lines.iter().map(|line| format!("{}: {}", escape(&plugin.name), escape(line))).collect()
 }
 
 /// Returns the line about a compilation.
 fn compiling_line(compilation: &Compilation) -> String {
     let Compilation { plugin, since } = compilation;
-    format!("{}: compiling since {}", printable(plugin), printable(since))
+    format!("{}: compiling since {}", escape(plugin), escape(since))
 }
 
 /// Returns the cells of a plugin.
@@ -153,9 +142,9 @@ fn row(plugin: &PluginStatus) -> [String; HEAD.len()] {
     let counters = &plugin.counters;
     let digest: String = plugin.digest.chars().take(12).collect();
     [
-        printable(&plugin.name),
+        escape(&plugin.name).into_owned(),
         plugin.version.to_string(),
-        printable(&plugin.state),
+        escape(&plugin.state).into_owned(),
         counters.calls().to_string(),
         counters.refused.to_string(),
         counters.failed().to_string(),
@@ -163,7 +152,7 @@ fn row(plugin: &PluginStatus) -> [String; HEAD.len()] {
         format!("{} ms", counters.longest_ms),
         format!("{} KiB", counters.memory_bytes / 1024),
         counters.swaps.to_string(),
-        printable(&digest),
+        escape(&digest).into_owned(),
     ]
 }
 

@@ -8,6 +8,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use plugin::readable;
 use tokio::time::{Instant, sleep_until};
 use tracing::{error, warn};
 
@@ -94,7 +95,7 @@ impl ServiceManager {
         if let Some(socket) = &self.socket
             && let Err(error) = socket.send(text)
         {
-            warn!(%error, "systemd did not receive `{}`", text.escape_debug());
+            warn!(%error, "systemd did not receive `{}`", readable(text));
         }
     }
 }

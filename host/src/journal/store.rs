@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use parking_lot::{Mutex, RwLock};
+use plugin::readable;
 use redb::backends::FileBackend;
 use redb::{Builder, Database, DatabaseError, ReadableDatabase, StorageError};
 use tracing::{error, warn};
@@ -233,7 +234,7 @@ impl Store {
                 match pages.get(RecordKind::About, key.as_bytes())? {
                     Some(found) if found == value => {}
                     Some(found) => {
-                        let found = String::from_utf8_lossy(&found).escape_debug().to_string();
+                        let found = readable(&String::from_utf8_lossy(&found)).into_owned();
                         other.get_or_insert(match key {
                             "layout" => OpenFailure::Layout(other_version("layout", &found, "1")),
                             _ => OpenFailure::Damaged(format!("its {key} is `{found}`")),

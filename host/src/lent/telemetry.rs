@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
-use plugin::{HostError, TelemetrySink};
+use plugin::{HostError, TelemetrySink, readable};
 use protocol::connection_string::DeviceConnectionString;
 use protocol::properties::MessageProperties;
 use protocol::topic::{DeviceTopic, MAX_TOPIC_BYTES};
@@ -84,8 +84,7 @@ impl Telemetry {
         }
         for (name, value) in properties {
             if name.is_empty() || name.starts_with('$') {
-                let reason =
-                    format!("property `{}` is reserved for the system", name.escape_debug());
+                let reason = format!("property `{}` is reserved for the system", readable(&name));
                 return Err(HostError::Invalid(reason));
             }
             all = all.with(name, value);

@@ -33,6 +33,14 @@ fn a_bad_configuration_is_named_with_file_and_line() {
         "host.toml: no [plugins.NAME]: every method would be unknown",
         "`behaviour-host example` prints a file with all keys",
     );
+    let plugin = |name: &str| format!("[plugins.{name}]\nfile = \"f\"\nmethods = [\"m\"]\n");
+    check(
+        &format!("{}{}", plugin("a"), plugin("b")),
+        Some(&identity()),
+        "host.toml: both `a` and `b` serve `m`; a method has one plugin",
+        "remove the method from `methods` of one of them; `[\"*\"]` serves all methods that no \
+         plugin names",
+    );
 }
 
 #[test]

@@ -53,7 +53,7 @@ impl Injection {
             "InvokeThrottling" | "InvokeMaxMessageQuota" => InjectedOperation::Throttle,
             "InvokeAuthError" => InjectedOperation::Refuse,
             other => {
-                info!(operation = %other.escape_debug(), "unknown fault injection ignored");
+                info!(operation = %json::readable(other), "unknown fault injection ignored");
                 return None;
             }
         };

@@ -39,7 +39,7 @@ pub(super) async fn accept<R: AsyncRead + Unpin>(
         Ok(grant) => grant,
         Err((code, reason)) => {
             refuse(&outlet, code).await;
-            let client = connect.client_id.escape_debug();
+            let client = json::readable(&connect.client_id);
             return Err(SessionEnd::Refused(format!("client id `{client}`: {reason}")));
         }
     };
@@ -131,7 +131,7 @@ async fn authenticate(
     if let Some(will) = &connect.will
         && own_telemetry(&will.topic, &user.device).is_none()
     {
-        let topic = will.topic.escape_debug();
+        let topic = json::readable(&will.topic);
         return Err(refused(format!(
             "the topic `{topic}` of the will is not the device's telemetry topic"
         )));

@@ -6,10 +6,9 @@
 
 use crate::about::About;
 use crate::{Call, Level, LogLine, LogSink};
-use json::affects_display;
+use json::{affects_display, push_escaped};
 use parking_lot::Mutex;
 use std::borrow::Cow;
-use std::fmt::Write;
 use std::sync::Arc;
 
 /// Maximum number of fields in a line. Further fields are dropped.
@@ -122,12 +121,7 @@ fn fit<'a>(text: &'a str, left: &mut usize) -> Cow<'a, str> {
     let mut fitted = String::new();
     for character in text.chars() {
         let before = fitted.len();
-        if affects_display(character) {
-            // Cannot fail: it writes to a `String`.
-            let _ = write!(fitted, "{}", character.escape_default());
-        } else {
-            fitted.push(character);
-        }
+        push_escaped(&mut fitted, character);
         if fitted.len() > *left {
             fitted.truncate(before);
             fitted.push('…');

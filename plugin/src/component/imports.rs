@@ -144,13 +144,14 @@ fn lend(plugin: &str, import: &str, granted: &BTreeSet<Capability>) -> Result<Le
     if WASI.contains(&package) && is_wasi(version) {
         return Ok(Lender::Wasi);
     }
-    Err(not_granted(match package.starts_with("wasi:") {
+    let hint = match package.starts_with("wasi:") {
         true => format!(
             "only {} of WASI 0.2 are lent, without system access; build it without `{package}`",
             WASI.map(|package| &package["wasi:".len()..]).join(", ")
         ),
         false => format!("a plugin is lent {OURS}/{} and parts of WASI 0.2", LENT.join(", ")),
-    }))
+    };
+    Err(LoadError::Unknown { import: import.to_owned(), hint })
 }
 
 /// Returns a hint for a component that imports a capability without using it.
@@ -302,7 +303,8 @@ mod tests {
 
     #[test]
     fn unknown_packages_are_refused() {
-        let (_, hint) = refused("env");
+        let (error, hint) = refused("env");
+        assert_eq!(error, "imports `env`, which this host does not have");
         assert!(hint.starts_with("a plugin is lent device:behaviour/types, context,"), "{hint}");
         refused("device:behaviours/clock@0.1.0");
     }

@@ -120,22 +120,23 @@ impl Engine {
     }
 }
 
-/// Maps a link error. wasmtime's message quotes the imported instance first, then the
-/// missing function.
+/// Maps a link error. wasmtime's message quotes the instance first, then its function or type.
 fn mismatch(reason: &str) -> LoadError {
-    let mut quoted = reason.split('`').skip(1).step_by(2);
-    if let (Some(import), Some(function)) = (quoted.next(), quoted.next())
-        && let Some((interface, version)) = newer(import)
-    {
-        let (function, interface) = (function.to_owned(), interface.to_owned());
-        return LoadError::Newer {
-            function,
-            interface,
-            version: version.to_owned(),
-            supported: SUPPORTED,
-        };
+    let mut quoted = reason.split('`').skip(1).step_by(2).map(str::to_owned);
+    let (Some(interface), Some(item)) = (quoted.next(), quoted.next()) else {
+        return LoadError::Mismatch(reason.to_owned());
+    };
+    if reason.contains("does not have export") {
+        return LoadError::MissingExport { function: item, interface };
     }
-    LoadError::Mismatch(reason.to_owned())
+    if let Some((interface, version)) = newer(&interface) {
+        let (interface, version) = (interface.to_owned(), version.to_owned());
+        return LoadError::Newer { function: item, interface, version, supported: SUPPORTED };
+    }
+    if reason.ends_with("implementation is missing") {
+        return LoadError::MissingImport { item, interface };
+    }
+    LoadError::OtherType { item, interface }
 }
 
 /// Checks that the initial memory is within the limit. A component with a larger one would

@@ -77,7 +77,7 @@ impl FromStr for HttpHost {
     type Err = HttpHostError;
 
     fn from_str(text: &str) -> Result<HttpHost, HttpHostError> {
-        let not_a_host = || HttpHostError::NotAHost(text.escape_debug().to_string());
+        let not_a_host = || HttpHostError::NotAHost(json::readable(text).into_owned());
         let (scheme, rest) = match text.split_once("://") {
             Some(("https", rest)) => (Scheme::HTTPS, rest),
             Some(("http", rest)) => (Scheme::HTTP, rest),
@@ -108,7 +108,7 @@ impl FromStr for HttpHost {
         let two_parts = name.trim_matches('.').contains('.');
         let is_address = name.rsplit('.').next().is_none_or(|last| last.parse::<u32>().is_ok());
         if !two_parts || is_address || scheme != Scheme::HTTPS {
-            return Err(HttpHostError::TooWide(text.escape_debug().to_string()));
+            return Err(HttpHostError::TooWide(json::readable(text).into_owned()));
         }
         Ok(HttpHost { scheme, name: format!(".{name}"), port })
     }

@@ -88,8 +88,10 @@ fn by_number(number: u64) -> ResponseCode {
 
 fn by_name(name: &str) -> ResponseCode {
     let known = ErrorCode::from_name(name);
-    known
-        .map_or_else(|| ResponseCode::Unknown(name.escape_debug().to_string()), ResponseCode::Known)
+    known.map_or_else(
+        || ResponseCode::Unknown(json::readable(name).into_owned()),
+        ResponseCode::Known,
+    )
 }
 
 impl fmt::Display for ErrorResponse {

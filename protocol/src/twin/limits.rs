@@ -123,7 +123,7 @@ fn check_value(
 
 /// Escapes and truncates a key for an error message.
 fn escaped(key: &str) -> String {
-    key.chars().take(40).flat_map(char::escape_debug).collect()
+    json::excerpt(key, 40).into_owned()
 }
 
 /// Checks the size of a whole section or of the tags.

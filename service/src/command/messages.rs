@@ -82,8 +82,8 @@ fn text(message: &Map<String, Value>) -> String {
     let own = properties.iter().filter(|(name, _)| !name.starts_with("iothub-"));
     for (name, value) in own {
         line += &match value.as_str() {
-            Some(value) => format!("  {}={}", name.escape_debug(), value.escape_debug()),
-            None => format!("  {}", name.escape_debug()),
+            Some(value) => format!("  {}={}", json::escape(name), json::escape(value)),
+            None => format!("  {}", json::escape(name)),
         };
     }
     line
