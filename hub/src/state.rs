@@ -18,6 +18,7 @@ mod presence;
 mod random;
 mod record;
 mod registry;
+mod scopes;
 mod store;
 mod twin;
 mod twins;

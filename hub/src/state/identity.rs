@@ -3,12 +3,14 @@
 use std::fmt;
 
 use protocol::error::{ErrorCode, HubError};
+use protocol::id::DeviceId;
 use protocol::registry::{DeviceStatus, SymmetricKeys, Thumbprints};
 use protocol::sas::Key;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::etag;
 use super::random::random_bytes;
+use super::scopes::{self, ScopesRequest};
 use crate::stamps::now;
 
 /// The persisted identity of a device or module.
@@ -22,6 +24,9 @@ pub(super) struct Identity {
     pub(super) status_updated: Option<String>,
     pub(super) authentication: Authentication,
     pub(super) iot_edge: bool,
+    /// The scope of the parent, an edge device.
+    #[serde(default)]
+    pub(super) parent_scope: Option<String>,
     pub(super) managed_by: Option<String>,
 }
 
@@ -78,6 +83,8 @@ pub(crate) struct IdentityRequest {
     authentication: Option<AuthenticationRequest>,
     capabilities: Option<Capabilities>,
     managed_by: Option<String>,
+    #[serde(flatten)]
+    scopes: ScopesRequest,
 }
 
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -111,6 +118,7 @@ impl Identity {
                 thumbprints: Thumbprints::default(),
             },
             iot_edge: false,
+            parent_scope: None,
             managed_by: None,
         };
         let mut identity = default.changed(request)?;
@@ -132,6 +140,8 @@ impl Identity {
         if let Some(capabilities) = request.capabilities {
             changed.iot_edge = capabilities.iot_edge;
         }
+        changed.parent_scope =
+            request.scopes.parent(changed.iot_edge, self.parent_scope.as_deref())?;
         if let Some(manager) = &request.managed_by {
             changed.managed_by = Some(manager.clone());
         }
@@ -149,6 +159,15 @@ impl Identity {
         }
         changed.etag = next_etag(self.etag)?;
         Ok(changed)
+    }
+
+    /// Returns the scope that a device belongs to: its own if it is an edge device, otherwise
+    /// that of its parent.
+    pub(super) fn device_scope(&self, device: &DeviceId) -> Option<String> {
+        match self.iot_edge {
+            true => Some(scopes::of_edge_device(device, &self.generation)),
+            false => self.parent_scope.clone(),
+        }
     }
 
     pub(super) fn etag_text(&self) -> String {

@@ -58,6 +58,11 @@ impl Entity {
         view::identity(&self.owner, &self.identity, &self.presence)
     }
 
+    /// Returns the scope of an edge device; `None` for other devices.
+    pub(super) fn edge_scope(&self) -> Option<String> {
+        self.identity.device_scope(&self.owner.device).filter(|_| self.identity.iot_edge)
+    }
+
     /// Returns the generation of the identity.
     pub(super) fn generation(&self) -> &str {
         &self.identity.generation

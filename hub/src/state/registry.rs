@@ -58,7 +58,11 @@ impl State {
         owner: &Owner,
         request: &IdentityRequest,
     ) -> Result<Arc<Entity>, HubError> {
-        let entity = Arc::new(Entity::new(owner.clone(), Identity::new(request)?, Twin::new()));
+        let identity = Identity::new(request)?;
+        if let Some(parent) = &identity.parent_scope {
+            self.check_parent(owner, parent)?;
+        }
+        let entity = Arc::new(Entity::new(owner.clone(), identity, Twin::new()));
         let mut registry = self.registry.write();
         if owner.module.is_some() {
             let device = Owner::device(&owner.device);
@@ -94,6 +98,13 @@ impl State {
         request: &IdentityRequest,
         if_match: &IfMatch,
     ) -> Result<Arc<Entity>, HubError> {
+        let before = self.get(owner)?;
+        let changed = before.identity.changed(request)?;
+        if let Some(parent) = &changed.parent_scope
+            && changed.parent_scope != before.identity.parent_scope
+        {
+            self.check_parent(owner, parent)?;
+        }
         self.change(owner, |entity| {
             check_etag(entity, if_match)?;
             entity.identity = entity.identity.changed(request)?;

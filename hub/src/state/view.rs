@@ -34,7 +34,10 @@ pub(super) fn twin(owner: &Owner, identity: &Identity, twin: &Twin, presence: &P
     set(&mut view, "modelId", twin.model_id.as_ref().map(|model| json!(model)));
     set(&mut view, "statusReason", identity.status_reason.as_ref().map(|reason| json!(reason)));
     set(&mut view, "tags", (!twin.tags.is_empty()).then(|| json!(twin.tags)));
-    set(&mut view, "capabilities", owner.module.is_none().then(|| capabilities(identity)));
+    if owner.module.is_none() {
+        set(&mut view, "capabilities", Some(capabilities(identity)));
+        set_scopes(&mut view, owner, identity);
+    }
     view
 }
 
@@ -71,6 +74,7 @@ pub(super) fn identity(owner: &Owner, identity: &Identity, presence: &Presence) 
             let updated = time(identity.status_updated.as_deref());
             set(&mut view, "statusUpdatedTime", Some(json!(updated)));
             set(&mut view, "capabilities", Some(capabilities(identity)));
+            set_scopes(&mut view, owner, identity);
         }
     }
     view
@@ -82,6 +86,14 @@ fn time(text: Option<&str>) -> &str {
 
 fn capabilities(identity: &Identity) -> Value {
     json!({ "iotEdge": identity.iot_edge })
+}
+
+/// Sets the scopes of a device that is an edge device or has a parent.
+fn set_scopes(view: &mut Value, owner: &Owner, identity: &Identity) {
+    let own = identity.device_scope(&owner.device);
+    set(view, "deviceScope", own.map(|scope| json!(scope)));
+    let parent = identity.parent_scope.as_ref();
+    set(view, "parentScopes", parent.map(|scope| json!([scope])));
 }
 
 fn set(view: &mut Value, name: &str, value: Option<Value>) {

@@ -130,6 +130,47 @@ async fn modules_have_separate_identities_and_twins() {
 }
 
 #[tokio::test]
+async fn an_edge_device_has_a_scope_that_its_children_name() {
+    let rig = Rig::new();
+    let put = async |id: &str, body: Value| {
+        let path = format!("/devices/{id}");
+        rig.request(Method::PUT, &path, body).await
+    };
+    let edge = put("edge-1", json!({"capabilities": {"iotEdge": true}})).await.body;
+    let scope = &edge["deviceScope"];
+    let generation = edge["generationId"].as_str().unwrap();
+    assert_eq!(scope, &json!(format!("ms-azure-iot-edge://edge-1-{generation}")));
+    assert_eq!(edge.get("parentScopes"), None);
+
+    let nested = json!({"capabilities": {"iotEdge": true}, "parentScopes": [scope]});
+    let nested = put("edge-2", nested).await.body;
+    assert_eq!(nested["parentScopes"], json!([scope]));
+    assert!(nested["deviceScope"].as_str().unwrap().contains("edge-2-"));
+    let leaf = put("leaf", json!({"deviceScope": scope})).await.body;
+    assert_eq!((&leaf["deviceScope"], &leaf["parentScopes"]), (scope, &json!([scope])));
+    let twin = rig.request(Method::GET, "/twins/leaf", "").await.body;
+    assert_eq!((&twin["deviceScope"], &twin["parentScopes"]), (scope, &json!([scope])));
+    assert_eq!(rig.request(Method::GET, "/devices/leaf", "").await.body, leaf);
+
+    // A client sends the identity back with another parent, and then without one.
+    let mut changed = leaf.clone();
+    changed["deviceScope"] = nested["deviceScope"].clone();
+    let any = [("If-Match", "*")];
+    let moved = rig.request_with(Method::PUT, "/devices/leaf", &any, &changed).await.body;
+    assert_eq!(moved["parentScopes"], json!([nested["deviceScope"]]));
+    let alone = json!({"deviceScope": "", "parentScopes": []});
+    let alone = rig.request_with(Method::PUT, "/devices/leaf", &any, alone).await.body;
+    assert_eq!((alone.get("deviceScope"), alone.get("parentScopes")), (None, None));
+
+    for other in ["nonsense", "ms-azure-iot-edge://leaf-1", "ms-azure-iot-edge://edge-1-1"] {
+        let refused = put("other", json!({"deviceScope": other})).await;
+        assert_eq!(refused.error().code, ErrorCode::ArgumentInvalid);
+        let message = format!("`{other}` is not the deviceScope of another edge device");
+        assert_eq!(refused.error().message, message);
+    }
+}
+
+#[tokio::test]
 async fn items_of_a_bulk_request_fail_independently() {
     let rig = Rig::new().with_devices(&["a", "b"]);
     let body = json!([
