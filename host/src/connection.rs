@@ -13,6 +13,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use protocol::id::RequestId;
 use protocol::topic::DeviceTopic;
 use rumqttc::{Packet, Publish, QoS};
 use tokio::sync::{mpsc, watch};
@@ -30,7 +31,7 @@ pub(crate) use history::ConnectionHistory;
 pub(crate) use incoming::{Incoming, MalformedMethod, Method};
 pub(crate) use options::{Dial, OptionsError, check_certificate, check_identity, tls};
 pub(crate) use receipts::{Receipt, Receipts};
-use session::Session;
+use session::{Session, Suspicion};
 use window::Window;
 
 use crate::supervision::Supervisor;
@@ -109,6 +110,8 @@ struct Outgoing {
 struct OutgoingRequest {
     topic: String,
     body: Bytes,
+    /// The request id, if the request changes the twin.
+    change: Option<RequestId>,
 }
 
 impl Connection {
@@ -121,8 +124,10 @@ impl Connection {
         let (answers, receipts) = (Answers::default(), Arc::<Receipts>::default());
         let closing = CancellationToken::new();
         let history = Arc::<ConnectionHistory>::default();
+        let pulse = supervisor.pulse("connection");
         let session = Session {
             history: Arc::clone(&history),
+            pulse: pulse.clone(),
             to_device,
             messages: messages_out,
             requests: requests_out,
@@ -132,10 +137,11 @@ impl Connection {
             closing: closing.clone(),
             window: Window::default(),
             connection: 0,
-            has_set_aside: false,
+            change: None,
+            suspicion: Suspicion::None,
         };
         let driver = Driver::new(dial, session).run();
-        let driver = tokio::spawn(supervisor.watch("connection", driver));
+        let driver = tokio::spawn(pulse.over(driver));
         let outbox = Outbox { messages, requests, answers, online, receipts };
         Connection { incoming, outbox, closing, driver, history }
     }
@@ -223,9 +229,12 @@ impl Outbox {
     /// Queues a twin request, which the hub answers instead of acknowledging it. Returns `false`
     /// if the queue is full or the connection was closed.
     pub(crate) fn request(&self, topic: &DeviceTopic, body: Vec<u8>) -> bool {
-        self.requests
-            .try_send(OutgoingRequest { topic: topic.to_string(), body: body.into() })
-            .is_ok()
+        let change = match topic {
+            DeviceTopic::TwinReport { rid } => Some(rid.clone()),
+            _ => None,
+        };
+        let request = OutgoingRequest { topic: topic.to_string(), body: body.into(), change };
+        self.requests.try_send(request).is_ok()
     }
 
     /// Counts an answer as in progress until the returned guard is dropped.

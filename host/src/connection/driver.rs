@@ -9,12 +9,21 @@ use tracing::{debug, error, warn};
 use super::failure::{ConnectionFailure, FailureKind};
 use super::options::Dial;
 use super::rivals::Rivals;
-use super::session::{Ended, Session};
-use super::wire::Wire;
+use super::session::{Ended, Session, Suspicion};
+use super::wire::{CONNECT_WAIT, Wire};
 use crate::backoff::Backoff;
 
 /// The first wait after a lost connection.
 const LOST_BASE: Duration = Duration::from_millis(100);
+
+/// The first and the longest wait while a packet is suspected of ending connections. They are
+/// short, because no call is answered until that packet is set aside.
+const SUSPICIOUS_BASE: Duration = Duration::from_millis(25);
+const LONGEST_SUSPICIOUS_WAIT: Duration = Duration::from_millis(100);
+
+/// The number of these short waits before a stable connection, which is enough to set aside two
+/// packets. A plugin that sends such packets without end must not load the hub.
+const MAX_SUSPICIOUS_WAITS: u32 = 10;
 
 /// The first wait after a refusal.
 const REFUSED_BASE: Duration = Duration::from_secs(2);
@@ -30,28 +39,30 @@ const STABLE: Duration = Duration::from_secs(5);
 pub(super) struct Driver {
     dial: Arc<Dial>,
     session: Session,
+    retry: Retry,
+}
+
+/// The assessment of failures, and the waits before the next connection.
+struct Retry {
     after_loss: Backoff,
     after_refusal: Backoff,
+    suspicious: Backoff,
+    /// The number of short waits since the last stable connection.
+    short: u32,
     rivals: Rivals,
 }
 
 impl Driver {
     pub(super) fn new(dial: Dial, session: Session) -> Driver {
-        Driver {
-            dial: Arc::new(dial),
-            session,
-            after_loss: Backoff::new(LOST_BASE, LONGEST_WAIT),
-            after_refusal: Backoff::new(REFUSED_BASE, LONGEST_WAIT),
-            rivals: Rivals::default(),
-        }
+        Driver { dial: Arc::new(dial), session, retry: Retry::new() }
     }
 
     /// Runs until the host closes the connection for good.
     pub(super) async fn run(mut self) {
-        let closing = self.session.closing.clone();
+        let (closing, pulse) = (self.session.closing.clone(), self.session.pulse.clone());
         loop {
             let opened = tokio::select! {
-                opened = Wire::open(&self.dial) => opened,
+                opened = pulse.during(CONNECT_WAIT, Wire::open(&self.dial)) => opened,
                 () = closing.cancelled() => return,
             };
             let failure = match opened {
@@ -61,15 +72,11 @@ impl Driver {
                 },
                 Err(failure) => failure,
             };
-            let backoff = match failure.kind {
-                FailureKind::Lost | FailureKind::Closed | FailureKind::Cut => &mut self.after_loss,
-                FailureKind::Busy | FailureKind::Refused => &mut self.after_refusal,
-            };
-            let wait = backoff.next();
+            let wait = self.retry.next(failure.kind);
             self.session.history.failed(&failure.message);
             self.log(&failure, wait);
             tokio::select! {
-                () = sleep(wait) => {}
+                () = pulse.during(wait, sleep(wait)) => {}
                 () = closing.cancelled() => return,
             }
         }
@@ -90,20 +97,8 @@ impl Driver {
                 }
                 Ended::Lost(failure) => failure,
             };
-            let lasted = since.elapsed();
-            // The cause of the losses has gone with the packet, so nothing is gained by a wait.
-            if std::mem::take(&mut self.session.has_set_aside) {
-                self.after_loss.reset();
-            }
-            if lasted >= STABLE {
-                self.after_loss.reset();
-                self.after_refusal.reset();
-            }
-            if failure.kind == FailureKind::Closed
-                && let Some(times) = self.rivals.closed(Instant::now(), lasted)
-            {
-                failure.suspect_a_rival(times);
-            }
+            let suspicion = std::mem::take(&mut self.session.suspicion);
+            self.retry.ended(&mut failure, suspicion, since.elapsed());
             return Some(failure);
         }
     }
@@ -118,5 +113,113 @@ impl Driver {
         } else {
             warn!(%hub, device, ?next_try, hint, "no connection: {message}");
         }
+    }
+}
+
+impl Retry {
+    fn new() -> Retry {
+        Retry {
+            after_loss: Backoff::new(LOST_BASE, LONGEST_WAIT),
+            after_refusal: Backoff::new(REFUSED_BASE, LONGEST_WAIT),
+            suspicious: Backoff::new(SUSPICIOUS_BASE, LONGEST_SUSPICIOUS_WAIT),
+            short: 0,
+            rivals: Rivals::default(),
+        }
+    }
+
+    /// Assesses the failure that ended a connection after the duration `lasted`. Another client
+    /// is suspected only if no packet was in flight, which is the likelier cause.
+    fn ended(&mut self, failure: &mut ConnectionFailure, suspicion: Suspicion, lasted: Duration) {
+        if suspicion != Suspicion::None && failure.may_be_deliberate() {
+            failure.kind = FailureKind::Suspicious;
+        }
+        // The cause of the losses has gone with the packet, so nothing is gained by a long wait.
+        if suspicion == Suspicion::SetAside {
+            self.after_loss.reset();
+            self.suspicious.reset();
+        }
+        if lasted >= STABLE {
+            self.after_loss.reset();
+            self.after_refusal.reset();
+            self.suspicious.reset();
+            self.short = 0;
+        }
+        if failure.kind == FailureKind::Closed
+            && let Some(times) = self.rivals.closed(Instant::now(), lasted)
+        {
+            failure.suspect_a_rival(times);
+        }
+    }
+
+    /// Returns the wait after a failure.
+    fn next(&mut self, kind: FailureKind) -> Duration {
+        match kind {
+            FailureKind::Suspicious if self.short < MAX_SUSPICIOUS_WAITS => {
+                self.short += 1;
+                self.suspicious.next()
+            }
+            FailureKind::Lost
+            | FailureKind::Closed
+            | FailureKind::Cut
+            | FailureKind::Suspicious => self.after_loss.next(),
+            FailureKind::Busy | FailureKind::Refused => self.after_refusal.next(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::connection::window::MAX_CLOSINGS;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    /// Returns the failure of a connection that the hub closed after a second.
+    fn closed(retry: &mut Retry, suspicion: Suspicion) -> ConnectionFailure {
+        let mut failure = ConnectionFailure::closed("the hub closed the connection");
+        retry.ended(&mut failure, suspicion, SECOND);
+        failure
+    }
+
+    #[test]
+    fn another_client_is_suspected_only_without_a_packet_in_flight() {
+        let mut retry = Retry::new();
+        for _ in 0..2 * MAX_CLOSINGS {
+            assert_eq!(closed(&mut retry, Suspicion::InFlight).hint, None);
+        }
+        closed(&mut retry, Suspicion::None);
+        closed(&mut retry, Suspicion::None);
+        let failure = closed(&mut retry, Suspicion::None);
+        assert!(failure.hint.unwrap().starts_with("likely another client connects"));
+        assert!(failure.message.ends_with(", 3 times in a row shortly after signing in"));
+    }
+
+    #[test]
+    fn the_waits_until_two_packets_are_set_aside_add_up_to_less_than_a_second() {
+        let (mut retry, mut waited) = (Retry::new(), Duration::ZERO);
+        for _ in 0..2 {
+            for closing in 1..=MAX_CLOSINGS {
+                let last = closing == MAX_CLOSINGS;
+                let suspicion = if last { Suspicion::SetAside } else { Suspicion::InFlight };
+                let kind = closed(&mut retry, suspicion).kind;
+                let wait = retry.next(kind);
+                assert!(wait <= LONGEST_SUSPICIOUS_WAIT);
+                waited += wait;
+            }
+        }
+        assert!(waited < SECOND, "{waited:?}");
+    }
+
+    #[test]
+    fn packets_that_end_connections_without_end_are_sent_with_a_back_off() {
+        let mut retry = Retry::new();
+        for _ in 0..MAX_SUSPICIOUS_WAITS {
+            retry.next(FailureKind::Suspicious);
+        }
+        let waits: Duration = (0..20).map(|_| retry.next(FailureKind::Suspicious)).sum();
+        assert!(waits > 10 * SECOND, "{waits:?}");
+        let mut failure = ConnectionFailure::new("the connection was cut");
+        retry.ended(&mut failure, Suspicion::None, STABLE);
+        assert!(retry.next(FailureKind::Suspicious) <= SUSPICIOUS_BASE);
     }
 }

@@ -25,6 +25,9 @@ pub(super) enum FailureKind {
     /// An established connection that was reset: by the network, or by a hub that closed it
     /// with unread bytes.
     Cut,
+    /// An established connection that ended as in [`FailureKind::Closed`] or
+    /// [`FailureKind::Cut`] while a packet was in flight, which may be the cause.
+    Suspicious,
     /// A hub that is reachable but temporarily unavailable.
     Busy,
     /// A refusal by the hub, which will most likely refuse the next attempt as well.

@@ -5,6 +5,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use protocol::id::RequestId;
 use rumqttc::Packet;
 use tokio::sync::{mpsc, watch};
 use tokio::task::yield_now;
@@ -19,8 +20,9 @@ use super::options::Dial;
 use super::receipts::{Receipt, Receipts};
 use super::renewal::{self, Renewal};
 use super::window::{SetAside, Window};
-use super::wire::Wire;
+use super::wire::{CONNECT_WAIT, Wire};
 use super::{ConnectionHistory, Outgoing, OutgoingRequest};
+use crate::supervision::Pulse;
 use sending::GOODBYE_WAIT;
 
 mod sending;
@@ -38,6 +40,9 @@ const YIELD_PAUSE: Duration = Duration::from_millis(100);
 
 /// The host's end of the MQTT session, across all connections.
 pub(super) struct Session {
+    /// The heartbeat of the driver, which is sent while the session waits for events, and before
+    /// each step with a time limit.
+    pub(super) pulse: Pulse,
     pub(super) to_device: mpsc::Sender<Incoming>,
     /// Messages that are sent again until the hub has acknowledged them.
     pub(super) messages: mpsc::Receiver<Outgoing>,
@@ -53,8 +58,23 @@ pub(super) struct Session {
     pub(super) window: Window,
     /// The number of the current connection, from 1.
     pub(super) connection: u64,
-    /// `true` if the last connection ended with a packet being set aside. The driver resets it.
-    pub(super) has_set_aside: bool,
+    /// The request id of the change of the twin that was sent on this connection and is not
+    /// answered. The hub may close the connection because of it.
+    pub(super) change: Option<RequestId>,
+    /// The part of a packet in the end of the last connection. The driver resets it.
+    pub(super) suspicion: Suspicion,
+}
+
+/// The part of a packet in the end of a connection.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) enum Suspicion {
+    /// No packet was in flight, so the end has another cause.
+    #[default]
+    None,
+    /// A packet was in flight, and the hub may have closed the connection because of it.
+    InFlight,
+    /// The packet in flight was set aside, so the next connection is without it.
+    SetAside,
 }
 
 /// The outcome of a connection.
@@ -106,8 +126,12 @@ impl Session {
             self.read_rest(&mut state).await;
         }
         let closed = matches!(&ended, Err(failure) if failure.may_be_deliberate());
-        // A packet in flight alone is the only possible cause. Twin requests waited for it.
-        let deliberate = closed && !self.window.is_alone();
+        // A suspect in flight alone is the only possible cause. Twin requests waited for it.
+        let deliberate = closed && !self.window.is_probing();
+        let change = self.change.take();
+        if closed && (change.is_some() || self.window.is_in_flight()) {
+            self.suspicion = Suspicion::InFlight;
+        }
         if closed && let Some(packet) = self.window.closed() {
             self.set_aside(packet);
         }
@@ -118,7 +142,7 @@ impl Session {
             Ok(ended) => ended,
             Err(_) if state.phase == Phase::Leaving => Ended::Closed,
             Err(failure) => tokio::select! {
-                next = renewal.finish() => match next {
+                next = self.pulse.during(CONNECT_WAIT, renewal.finish()) => match next {
                     Some(Ok(next)) => Ended::Renewed(next),
                     // For the operator, a refusal matters more than the end of the last
                     // connection.
@@ -137,7 +161,7 @@ impl Session {
     /// Reports a packet that the host no longer sends because the hub closed several
     /// connections on receiving it.
     fn set_aside(&mut self, SetAside { topic, bytes, receipt }: SetAside) {
-        self.has_set_aside = true;
+        self.suspicion = Suspicion::SetAside;
         // The sender of a message logs its loss, because it knows the plugin.
         match receipt {
             Some(number) => self.receipts.push(Receipt::SetAside(number)),
@@ -159,18 +183,25 @@ impl Session {
         let closing = self.closing.clone();
         let mut closing = pin!(closing.cancelled());
         let mut ping = pin!(sleep(dial.ping_interval()));
+        let pulse = self.pulse.clone();
+        let mut beat = pin!(pulse.due());
         loop {
             let (open, until) = (state.phase == Phase::Open, state.until);
+            let probe_at = self.window.probe_at().filter(|_| open);
             let given_up = given_up(self.closing.clone(), self.has_unsent());
             tokio::select! {
                 packet = state.wire.next() => self.handle_all(state, packet, dial).await?,
-                Some(request) = self.requests.recv(), if open && !self.window.is_alone() => {
+                Some(request) = self.requests.recv(), if open && !self.window.is_reserved() => {
                     let packets = self.queued(Some(request), None);
                     self.send(state, packets).await?;
                 }
                 Some(message) = self.messages.recv(), if open && self.window.has_capacity() => {
                     self.yield_to_answers(state).await;
                     let packets = self.queued(None, Some(message));
+                    self.send(state, packets).await?;
+                }
+                () = sleep_until(probe_at.unwrap_or_else(Instant::now)), if probe_at.is_some() => {
+                    let packets = self.window.due().into_iter().map(Packet::Publish).collect();
                     self.send(state, packets).await?;
                 }
                 next = renewal.next(dial, &self.answers), if open => match next {
@@ -185,6 +216,10 @@ impl Session {
                     }
                     self.check_alive(state)?;
                     self.send(state, vec![Packet::PingReq]).await?;
+                }
+                () = &mut beat => {
+                    pulse.beat();
+                    beat.set(pulse.due());
                 }
                 () = &mut closing, if open => self.disconnect(state).await?,
                 () = given_up, if state.phase == Phase::Opening => {
@@ -219,5 +254,49 @@ async fn given_up(closing: CancellationToken, has_pending: bool) {
     closing.cancelled().await;
     if has_pending {
         sleep(GOODBYE_WAIT).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::supervision::Supervisor;
+
+    /// Returns a session, and the receiver of its events, which holds one of them.
+    fn session(supervisor: &Supervisor) -> (Session, mpsc::Receiver<Incoming>) {
+        let (to_device, inbox) = mpsc::channel(1);
+        let session = Session {
+            history: Arc::default(),
+            pulse: supervisor.pulse("connection"),
+            to_device,
+            messages: mpsc::channel(1).1,
+            requests: mpsc::channel(1).1,
+            online: watch::Sender::new(true),
+            receipts: Arc::default(),
+            answers: Answers::default(),
+            closing: CancellationToken::new(),
+            window: Window::default(),
+            connection: 1,
+            change: None,
+            suspicion: Suspicion::None,
+        };
+        (session, inbox)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_session_whose_events_are_not_taken_is_silent() {
+        let watchdog = Duration::from_secs(60);
+        let supervisor = Supervisor::new(Some(watchdog));
+        let (session, _inbox) = session(&supervisor);
+        let pulse = session.pulse.clone();
+        tokio::spawn(pulse.over(async move {
+            for _ in 0..2 {
+                session.forward(Incoming::Connected).await;
+            }
+        }));
+        sleep(watchdog / 3).await;
+        assert!(supervisor.silent().is_empty());
+        sleep(watchdog / 3).await;
+        assert_eq!(supervisor.silent(), ["connection"]);
     }
 }

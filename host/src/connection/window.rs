@@ -6,10 +6,15 @@
 //! of order.
 //!
 //! The hub closes the connection on receiving a packet that breaks its rules, and MQTT 3.1.1
-//! does not transmit the reason. Such a packet would end every later connection as well, so
-//! it is set aside after the hub has closed [`MAX_CLOSINGS`] connections in a row.
+//! does not transmit the reason. Such a packet would end every later connection as well. After
+//! a close, the oldest packet in flight is the suspect: the hub acknowledged those before it,
+//! and did not read those after it. On the next connection, the other packets are sent first,
+//! so that no call waits for the suspect. The suspect is then sent alone, and set aside once
+//! the hub has closed [`MAX_CLOSINGS`] connections on it in a row. Messages stay in order:
+//! those behind a suspect message wait for it.
 
 use std::collections::VecDeque;
+use std::time::Duration;
 
 use bytes::Bytes;
 use rumqttc::{Publish, QoS};
@@ -18,11 +23,15 @@ use tokio::time::Instant;
 /// The maximum number of unacknowledged packets. Further packets wait to be sent.
 const MAX_IN_FLIGHT: usize = 512;
 
-/// The number of consecutive connections that the hub closes before the oldest packet is set
-/// aside. After the first of them, that packet is sent alone, so that no other packet can be
-/// the cause. A network that cuts three connections in a row must not lose a packet
+/// The number of consecutive connections that the hub closes on a packet before it is set
+/// aside. A network that cuts three connections in a row must not lose a packet
 /// (tests/journeys/matrix).
-const MAX_CLOSINGS: u32 = 5;
+pub(super) const MAX_CLOSINGS: u32 = 5;
+
+/// The time on a new connection before a packet is sent on which the hub has closed two or more
+/// connections. It separates the interruptions, and limits the number of connections in a
+/// second.
+const PROBE_PAUSE: Duration = Duration::from_millis(250);
 
 /// The highest id of a message.
 const LAST_ID: u16 = SUBSCRIBE_ID - 1;
@@ -35,9 +44,16 @@ pub(super) const SUBSCRIBE_ID: u16 = u16::MAX;
 pub(super) struct Window {
     sent: VecDeque<InFlight>,
     last_id: u16,
-    /// `true` if only the oldest packet was sent on this connection, because the hub may have
-    /// closed the previous one because of it.
-    alone: bool,
+    /// The number of packets that have not been sent on this connection.
+    held: usize,
+    /// The time at which the oldest suspect is sent alone.
+    probe_at: Option<Instant>,
+    /// `true` if that time has passed, and the other packets have to be acknowledged first.
+    draining: bool,
+    /// The id of the suspect that is in flight alone.
+    probing: Option<u16>,
+    /// `true` if the hub has kept the session of an earlier connection.
+    session_present: bool,
 }
 
 /// A packet on which the hub closes the connection each time it receives it.
@@ -50,31 +66,68 @@ pub(super) struct SetAside {
 
 struct InFlight {
     publish: Publish,
-    /// The number of the receipt, if the sender requested one.
+    /// The number of the receipt, if the sender requested one. Only messages have one.
     receipt: Option<u64>,
     /// The time of sending on this connection.
     at: Instant,
-    /// The number of connections that the hub closed while this was the oldest packet.
+    /// The number of connections that the hub closed while this was the oldest packet in
+    /// flight.
     closings: u32,
+    /// `true` if the packet has been sent on any connection.
+    was_sent: bool,
+    /// `true` if the packet has not been sent on this connection.
+    held: bool,
+}
+
+impl InFlight {
+    fn is_suspect(&self) -> bool {
+        self.closings > 0
+    }
+
+    fn is_message(&self) -> bool {
+        self.receipt.is_some()
+    }
+
+    /// Returns the packet to send on this connection.
+    fn send(&mut self, session_present: bool) -> Publish {
+        // A hub that has lost the session has never seen the packet.
+        self.publish.dup = session_present && self.was_sent;
+        (self.was_sent, self.held, self.at) = (true, false, Instant::now());
+        self.publish.clone()
+    }
 }
 
 impl Window {
     /// Returns `true` if another packet can be sent now.
     pub(super) fn has_capacity(&self) -> bool {
-        !self.alone && self.sent.len() < MAX_IN_FLIGHT
+        !self.is_reserved() && self.sent.len() - self.held < MAX_IN_FLIGHT
     }
 
-    /// Assigns an id to a packet and adds it to the window. Returns the packet to send. The
-    /// caller must have checked [`Window::has_capacity`].
-    pub(super) fn send(&mut self, topic: String, body: Bytes, receipt: Option<u64>) -> Publish {
+    /// Returns `true` while a suspect is in flight alone or is about to be, so that nothing else
+    /// may be sent.
+    pub(super) fn is_reserved(&self) -> bool {
+        self.draining || self.probing.is_some()
+    }
+
+    /// Assigns an id to a packet and adds it to the window. Returns the packet to send, or
+    /// `None` if it has to wait for a suspect. The caller must have checked
+    /// [`Window::has_capacity`].
+    pub(super) fn send(
+        &mut self,
+        topic: String,
+        body: Bytes,
+        receipt: Option<u64>,
+    ) -> Option<Publish> {
         let mut publish = Publish::from_bytes(topic, QoS::AtLeastOnce, body);
         publish.pkid = self.free_id();
-        self.sent.push_back(InFlight {
-            publish: publish.clone(),
-            receipt,
-            at: Instant::now(),
-            closings: 0,
-        });
+        let held = receipt.is_some()
+            && self.held > 0
+            && self.sent.iter().any(|sent| sent.held && sent.is_message());
+        let at = Instant::now();
+        let mut packet = InFlight { publish, receipt, at, closings: 0, was_sent: false, held };
+        let publish = (!held).then(|| packet.send(self.session_present));
+        self.held += usize::from(held);
+        self.sent.push_back(packet);
         publish
     }
 
@@ -94,52 +147,98 @@ impl Window {
     /// repeated.
     pub(super) fn acknowledged(&mut self, id: u16) -> Result<Option<u64>, UnknownId> {
         let at = self.sent.iter().position(|sent| sent.publish.pkid == id).ok_or(UnknownId)?;
-        Ok(self.sent.remove(at).and_then(|sent| sent.receipt))
+        let sent = self.sent.remove(at).ok_or(UnknownId)?;
+        self.held -= usize::from(sent.held);
+        if self.probing == Some(id) {
+            self.probing = None;
+        }
+        if sent.is_suspect() {
+            self.schedule_probe();
+        }
+        Ok(sent.receipt)
     }
 
-    /// Returns the packets to send again on a new connection: all packets, or only the oldest
-    /// while it is suspected of ending connections.
+    /// Returns the packets to send first on a new connection: those that do not have to wait
+    /// for a suspect.
     pub(super) fn again(&mut self, session_present: bool) -> Vec<Publish> {
-        let again = |sent: &mut InFlight| {
-            // A hub that has lost the session has never seen the packet.
-            sent.publish.dup = session_present;
-            sent.publish.clone()
-        };
-        self.alone = self.is_suspicious();
-        let count = if self.alone { 1 } else { self.sent.len() };
-        self.sent.iter_mut().take(count).map(again).collect()
+        self.session_present = session_present;
+        (self.draining, self.probing) = (false, None);
+        self.sent.iter_mut().for_each(|sent| sent.held = true);
+        self.held = self.sent.len();
+        self.schedule_probe();
+        self.release()
     }
 
-    /// Returns the packets that [`Window::again`] held back, once the oldest is
-    /// acknowledged.
-    pub(super) fn released(&mut self, session_present: bool) -> Vec<Publish> {
-        if !self.alone || self.is_suspicious() {
+    /// Returns the packets that can be sent now, after acknowledgements or at the time of
+    /// [`Window::probe_at`].
+    pub(super) fn due(&mut self) -> Vec<Publish> {
+        if self.held == 0 || self.probing.is_some() {
             return Vec::new();
         }
-        self.sent_now();
-        self.again(session_present)
+        let released = self.release();
+        if !released.is_empty() || self.probe_at.is_none_or(|at| at > Instant::now()) {
+            return released;
+        }
+        // The suspect is sent once the packets in flight are acknowledged, so that it is the
+        // only possible cause of a close.
+        self.draining = self.sent.len() > self.held;
+        let suspect = self.sent.iter_mut().find(|sent| sent.is_suspect());
+        let Some(suspect) = suspect.filter(|_| !self.draining) else { return released };
+        (self.probing, self.probe_at) = (Some(suspect.publish.pkid), None);
+        self.held -= 1;
+        vec![suspect.send(self.session_present)]
     }
 
-    /// Returns `true` if the hub may have closed a connection because of the oldest packet.
-    /// Returns `true` while only the oldest packet is in flight, to find out whether the hub
-    /// closes the connection because of it.
-    pub(super) fn is_alone(&self) -> bool {
-        self.alone
+    /// Returns the time at which [`Window::due`] has a packet, unless that depends on an
+    /// acknowledgement.
+    pub(super) fn probe_at(&self) -> Option<Instant> {
+        self.probe_at.filter(|_| !self.draining)
     }
 
-    fn is_suspicious(&self) -> bool {
-        self.sent.front().is_some_and(|oldest| oldest.closings > 0)
+    /// Returns the held packets that do not have to wait for a suspect.
+    fn release(&mut self) -> Vec<Publish> {
+        let (mut packets, mut waits) = (Vec::new(), false);
+        for sent in self.sent.iter_mut().filter(|sent| sent.held) {
+            if sent.is_suspect() || (waits && sent.is_message()) {
+                waits |= sent.is_message();
+            } else {
+                packets.push(sent.send(self.session_present));
+            }
+        }
+        self.held -= packets.len();
+        packets
+    }
+
+    /// Determines the time at which the oldest suspect is sent. A packet in flight at a single
+    /// close is most likely not its cause, and is sent at once.
+    fn schedule_probe(&mut self) {
+        let suspect = self.sent.iter().find(|sent| sent.held && sent.is_suspect());
+        self.probe_at = suspect.map(|suspect| match suspect.closings {
+            ..=1 => Instant::now(),
+            _ => Instant::now() + PROBE_PAUSE,
+        });
+    }
+
+    /// Returns `true` if a suspect is in flight alone.
+    pub(super) fn is_probing(&self) -> bool {
+        self.probing.is_some()
+    }
+
+    /// Returns `true` if a packet that was sent on this connection is not acknowledged.
+    pub(super) fn is_in_flight(&self) -> bool {
+        self.sent.len() > self.held
     }
 
     /// Records that the hub closed the connection. If that has happened [`MAX_CLOSINGS`]
-    /// times while the same packet was the oldest, removes and returns this packet.
+    /// times while the same packet was the oldest in flight, removes and returns this packet.
     pub(super) fn closed(&mut self) -> Option<SetAside> {
-        let oldest = self.sent.front_mut()?;
+        let at = self.sent.iter().position(|sent| !sent.held)?;
+        let oldest = &mut self.sent[at];
         oldest.closings += 1;
         if oldest.closings < MAX_CLOSINGS {
             return None;
         }
-        let InFlight { publish, receipt, .. } = self.sent.pop_front()?;
+        let InFlight { publish, receipt, .. } = self.sent.remove(at)?;
         let bytes = publish.topic.len() + publish.payload.len();
         Some(SetAside { topic: publish.topic, bytes, receipt })
     }
@@ -155,9 +254,9 @@ impl Window {
         self.sent.is_empty()
     }
 
-    /// Returns the time of sending of the oldest packet; `None` if the window is empty.
+    /// Returns the time of sending of the oldest packet in flight, if there is one.
     pub(super) fn oldest(&self) -> Option<Instant> {
-        self.sent.front().map(|sent| sent.at)
+        self.sent.iter().find(|sent| !sent.held).map(|sent| sent.at)
     }
 }
 
@@ -172,7 +271,7 @@ mod tests {
     fn window(receipts: &[u64]) -> Window {
         let mut window = Window::default();
         for receipt in receipts {
-            window.send("t".into(), Bytes::new(), Some(*receipt));
+            window.send("t".into(), Bytes::new(), Some(*receipt)).unwrap();
         }
         window
     }
@@ -195,6 +294,10 @@ mod tests {
         assert!(window.oldest().is_none());
     }
 
+    fn ids(packets: &[Publish]) -> Vec<u16> {
+        packets.iter().map(|packet| packet.pkid).collect()
+    }
+
     #[test]
     fn a_packet_is_marked_as_a_duplicate_only_if_the_hub_kept_the_session() {
         let mut window = window(&[10]);
@@ -202,31 +305,80 @@ mod tests {
         assert!(window.again(true)[0].dup);
     }
 
-    #[test]
-    fn only_the_packet_that_ends_every_connection_is_set_aside() {
+    #[tokio::test(start_paused = true)]
+    async fn only_the_packet_that_ends_every_connection_is_set_aside() {
         let mut window = window(&[10, 11, 12]);
         assert_eq!(window.closed(), None);
-        // The valid packet before it is acknowledged as soon as it is sent alone.
-        assert_eq!(window.again(true).len(), 1);
-        assert!(!window.has_capacity() && window.is_alone());
+        // The valid message before it is acknowledged as soon as it is sent alone.
+        assert!(window.again(true).is_empty());
+        assert_eq!(ids(&window.due()), [1]);
+        assert!(!window.has_capacity() && window.is_probing());
         assert_eq!(window.acknowledged(1), Ok(Some(10)));
-        assert_eq!(window.released(true).len(), 2);
-        assert!(window.has_capacity() && !window.is_alone());
+        assert_eq!(ids(&window.due()), [2, 3]);
+        assert!(window.has_capacity() && !window.is_reserved());
 
-        for _ in 1..MAX_CLOSINGS {
+        for closings in 1..MAX_CLOSINGS {
             assert_eq!(window.closed(), None);
-            assert_eq!(window.again(true)[0].pkid, 2);
+            assert!(window.again(true).is_empty());
+            let pause = if closings == 1 { Duration::ZERO } else { PROBE_PAUSE };
+            assert_eq!(window.probe_at(), Some(Instant::now() + pause));
+            tokio::time::advance(pause).await;
+            assert_eq!(ids(&window.due()), [2]);
         }
         let aside = SetAside { topic: "t".into(), bytes: 1, receipt: Some(11) };
         assert_eq!(window.closed(), Some(aside));
-        assert_eq!(window.again(true)[0].pkid, 3);
+        assert_eq!(ids(&window.again(true)), [3]);
+        assert_eq!(window.probe_at(), None);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn answers_are_sent_before_a_suspect_and_messages_after_it() {
+        let mut window = window(&[10, 11]);
+        let answer = |window: &mut Window| {
+            window.send("t".into(), Bytes::new(), None).map(|packet| packet.pkid)
+        };
+        assert_eq!(answer(&mut window), Some(3));
+        window.closed();
+        assert_eq!(ids(&window.again(true)), [3]);
+        assert_eq!(window.send("t".into(), Bytes::new(), Some(12)), None);
+        assert_eq!(answer(&mut window), Some(5));
+
+        // The suspect waits for the acknowledgements, and nothing else is sent meanwhile.
+        assert!(window.due().is_empty());
+        assert!(!window.has_capacity() && !window.is_probing());
+        assert_eq!(window.probe_at(), None);
+        window.acknowledged(5).unwrap();
+        assert!(window.due().is_empty());
+        window.acknowledged(3).unwrap();
+        assert_eq!(ids(&window.due()), [1]);
+
+        window.acknowledged(1).unwrap();
+        let messages = window.due();
+        assert_eq!(ids(&messages), [2, 4]);
+        assert_eq!([messages[0].dup, messages[1].dup], [true, false]);
+        assert!(window.has_capacity());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_close_without_a_packet_in_flight_counts_against_none() {
+        let mut window = window(&[10]);
+        for _ in 0..2 {
+            window.closed();
+            window.again(true);
+            window.due();
+        }
+        for _ in 0..2 * MAX_CLOSINGS {
+            window.again(true);
+            assert!(!window.is_in_flight());
+            assert_eq!(window.closed(), None);
+        }
     }
 
     #[test]
     fn an_id_is_not_reused_before_its_packet_is_acknowledged() {
         let mut window = window(&[10]);
         for number in 0..70_000_u64 {
-            let id = window.send("t".into(), Bytes::new(), Some(number)).pkid;
+            let id = window.send("t".into(), Bytes::new(), Some(number)).unwrap().pkid;
             assert!(id > 1);
             assert_eq!(window.acknowledged(id), Ok(Some(number)));
         }

@@ -23,7 +23,7 @@ use super::failure::ConnectionFailure;
 use super::options::Dial;
 
 /// The time limit from the lookup of the hub's name to the CONNACK.
-const CONNECT_WAIT: Duration = Duration::from_secs(30);
+pub(super) const CONNECT_WAIT: Duration = Duration::from_secs(30);
 
 /// A connection on which the device has signed in.
 pub(super) struct Wire {

@@ -25,7 +25,7 @@ const BATCH_BYTES: usize = 64 * 1024;
 
 impl Session {
     /// Sends the first packets of a connection: the subscriptions, then the packets that were
-    /// not acknowledged on an earlier connection.
+    /// not acknowledged on an earlier connection, except those that wait for a suspect.
     pub(super) async fn begin(
         &mut self,
         state: &mut ConnectionState,
@@ -48,20 +48,23 @@ impl Session {
 
     /// Returns the queued packets that can be sent now, `request` and `message` included.
     /// Requests come first, so that a report is sent before the answer of its call. They stay
-    /// in the queue while a packet is in flight alone.
+    /// in the queue while a suspect is in flight alone.
     pub(super) fn queued(
         &mut self,
         request: Option<OutgoingRequest>,
         message: Option<Outgoing>,
     ) -> Vec<Packet> {
-        let alone = self.window.is_alone();
+        let reserved = self.window.is_reserved();
         let others =
-            std::iter::from_fn(|| if alone { None } else { self.requests.try_recv().ok() });
+            std::iter::from_fn(|| if reserved { None } else { self.requests.try_recv().ok() });
         // The size of a report is checked when it is accepted. This check ensures that an
         // oversized request cannot end the connection.
         let fits = |request: &OutgoingRequest| is_sendable(&request.topic, &request.body);
-        let requests = request.into_iter().chain(others).filter(fits);
-        let mut packets: Vec<_> = requests.map(OutgoingRequest::into_packet).collect();
+        let requests: Vec<_> = request.into_iter().chain(others).filter(fits).collect();
+        if let Some(change) = requests.iter().rev().find_map(|request| request.change.clone()) {
+            self.change = Some(change);
+        }
+        let mut packets: Vec<_> = requests.into_iter().map(OutgoingRequest::into_packet).collect();
         let (mut next, mut taken) = (message, 0);
         while let Some(Outgoing { topic, body, receipt }) = next.take().or_else(|| {
             let may_send = taken < BATCH_BYTES && self.window.has_capacity();
@@ -69,7 +72,7 @@ impl Session {
         }) {
             taken += topic.len() + body.len();
             if is_sendable(&topic, &body) {
-                packets.push(Packet::Publish(self.window.send(topic, body, receipt)));
+                packets.extend(self.window.send(topic, body, receipt).map(Packet::Publish));
             } else if let Some(number) = receipt {
                 self.receipts.push(Receipt::SetAside(number));
             }
@@ -103,10 +106,14 @@ impl Session {
         packets: Vec<Packet>,
     ) -> Result<(), ConnectionFailure> {
         let ConnectionState { wire, send_timeout, .. } = state;
+        let packets_count = u32::try_from(packets.len()).unwrap_or(u32::MAX);
+        self.pulse.allow(send_timeout.saturating_mul(packets_count.saturating_add(1)));
         for packet in packets {
             self.within(*send_timeout, wire.feed(packet)).await?;
         }
-        self.within(*send_timeout, wire.flush()).await
+        let sent = self.within(*send_timeout, wire.flush()).await;
+        self.pulse.beat();
+        sent
     }
 
     /// Waits for `sending`. Returns an error after `send_timeout`, or after [`GOODBYE_WAIT`] once

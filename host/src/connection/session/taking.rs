@@ -53,8 +53,8 @@ impl Session {
             let Some(next) = (left > 0).then(|| state.wire.try_next()).flatten() else { break };
             packet = next?;
         }
-        let released = self.window.released(state.wire.session_present);
-        let packets = acknowledgements.into_iter().chain(released.into_iter().map(Packet::Publish));
+        let due = if state.phase == Phase::Open { self.window.due() } else { Vec::new() };
+        let packets = acknowledgements.into_iter().chain(due.into_iter().map(Packet::Publish));
         let packets: Vec<_> = packets.collect();
         if packets.is_empty() {
             return Ok(());
@@ -85,6 +85,7 @@ impl Session {
 
     /// Reads the packets that the hub sent before it replaced this connection.
     pub(super) async fn read_rest(&mut self, state: &mut ConnectionState) {
+        self.pulse.allow(REST_WAIT);
         let until = Instant::now() + REST_WAIT;
         while let Ok(Ok(packet)) = timeout_at(until, state.wire.next()).await {
             match packet {
@@ -96,8 +97,11 @@ impl Session {
     }
 
     /// Parses a packet and forwards its event.
-    async fn handle_publish(&self, publish: Publish) {
+    async fn handle_publish(&mut self, publish: Publish) {
         if let Some(incoming) = parse(publish, self.connection) {
+            if let Incoming::TwinAnswer { rid, .. } = &incoming {
+                self.change.take_if(|change| change == rid);
+            }
             self.forward(incoming).await;
         }
     }
