@@ -2,6 +2,7 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use rumqttc::{ConnectReturnCode, mqttbytes};
 use trust::Distrust;
@@ -45,6 +46,18 @@ impl ConnectionFailure {
     pub(super) fn suspect_a_rival(&mut self, times: usize) {
         self.message += &format!(", {times} times in a row shortly after signing in");
         self.hint = Some(ONE_EACH);
+    }
+
+    /// Adds that the wall clock was set back by `step`, if the failure may be due to the clock.
+    pub(super) fn with_clock_step(mut self, step: Option<Duration>) -> ConnectionFailure {
+        let depends_on_clock = matches!(self.hint, Some(CHECK_IDENTITY | CHECK_CLOCK));
+        if let Some(step) = step.filter(|_| depends_on_clock) {
+            let step = program::duration::display(step);
+            self.message +=
+                &format!("; this machine's clock was set back by {step} since the last connection");
+            self.hint = Some(CHECK_CLOCK);
+        }
+        self
     }
 
     /// Returns `true` if the hub itself refused the connection, temporarily or permanently.
@@ -150,6 +163,8 @@ const CHECK_IDENTITY: &str = "check the device's connection string, that the dev
 const CHECK_CERTIFICATE: &str = "`behaviour-host identity show` shows the certificate; check its \
                                  thumbprint or its authority in the hub, and that the device is \
                                  enabled";
+const CHECK_CLOCK: &str = "set this machine's clock, for example with a time server; the host then \
+                           connects by itself";
 const CHECK_ADDRESS: &str = "check HostName in the connection string, `port` under [hub] and the \
                              network; MQTT over TLS is on port 8883";
 const CHECK_CA: &str = "set `ca_file` under [hub], or IOTHUB_CA_FILE, to the certificate of the \
@@ -168,6 +183,32 @@ fn untrusted(why: &Distrust) -> ConnectionFailure {
         Distrust::Issuer => failure.hint(CHECK_CA),
         Distrust::Name => failure.hint(CHECK_NAME),
         Distrust::Authority => failure.hint(OWN_CERTIFICATE),
-        Distrust::Time | Distrust::Certificate(_) => failure,
+        Distrust::Time => failure.hint(CHECK_CLOCK),
+        Distrust::Certificate(_) => failure,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failure_after_the_clock_was_set_back_names_the_step_and_the_way_out() {
+        let day = Some(Duration::from_secs(24 * 3600));
+        let refused = || ConnectionFailure::refused(ConnectReturnCode::NotAuthorized);
+        assert_eq!(refused().with_clock_step(None), refused());
+        let failure = refused().with_clock_step(day);
+        assert_eq!(
+            failure.message,
+            "refused by the hub: wrong key, expired token, or a device that is unknown or disabled; \
+             this machine's clock was set back by 24h since the last connection"
+        );
+        assert_eq!(failure.hint, Some(CHECK_CLOCK));
+
+        let certificate = untrusted(&Distrust::Time);
+        assert_eq!(certificate.hint, Some(CHECK_CLOCK));
+        assert!(certificate.with_clock_step(day).message.contains("set back by 24h"));
+        let cut = ConnectionFailure::new("the connection was cut");
+        assert_eq!(cut.clone().with_clock_step(day), cut);
     }
 }

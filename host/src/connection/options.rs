@@ -15,6 +15,7 @@ use tracing::{info, warn};
 use trust::{LiveTrust, TrustError};
 
 use super::certificate::{CertificateError, DeviceCertificate, LiveCertificate};
+use super::clock_step::ClockStep;
 use crate::config::{HubSection, default_port};
 
 /// The name and version of this client in the MQTT user name.
@@ -32,6 +33,7 @@ pub(crate) struct Dial {
     tls: Arc<LiveTrust>,
     /// The certificate of a device that signs in without a token.
     certificate: Option<Arc<LiveCertificate>>,
+    clock_step: ClockStep,
 }
 
 /// The reason why a device cannot connect with these settings.
@@ -138,12 +140,18 @@ impl Dial {
         };
         let port = hub.port.or(address(&identity).port()).unwrap_or(default_port());
         let (keep_alive, token_lifetime) = (hub.keep_alive, hub.token_lifetime);
-        Ok(Dial { identity, port, keep_alive, token_lifetime, tls, certificate })
+        let clock_step = ClockStep::default();
+        Ok(Dial { identity, port, keep_alive, token_lifetime, tls, certificate, clock_step })
     }
 
     /// Returns the identity of the device, secrets included.
     pub(crate) fn identity(&self) -> &DeviceConnectionString {
         &self.identity
+    }
+
+    /// Returns the record of the clocks at the last connection.
+    pub(super) fn clock_step(&self) -> &ClockStep {
+        &self.clock_step
     }
 
     /// Returns the time without a packet from the hub after which the connection counts as

@@ -5,7 +5,7 @@
 //! sent again on the next connection.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use futures_util::{FutureExt as _, SinkExt as _, StreamExt as _};
 use rumqttc::{Connect, ConnectReturnCode, Login, Packet};
@@ -47,9 +47,17 @@ impl Wire {
     /// Connects and signs in with a fresh token, or with the certificate. The hub closes an older connection of the
     /// device only when it accepts this one.
     pub(super) async fn open(dial: &Dial) -> Result<Wire, ConnectionFailure> {
-        match timeout(CONNECT_WAIT, Wire::sign_in(dial)).await {
+        let opened = match timeout(CONNECT_WAIT, Wire::sign_in(dial)).await {
             Ok(opened) => opened,
             Err(_) => Err(ConnectionFailure::no_answer()),
+        };
+        let (wall, now) = (SystemTime::now(), Instant::now());
+        match opened {
+            Ok(wire) => {
+                dial.clock_step().signed_in(wall, now);
+                Ok(wire)
+            }
+            Err(failure) => Err(failure.with_clock_step(dial.clock_step().set_back(wall, now))),
         }
     }
 
