@@ -310,8 +310,11 @@ impl ProcessParts {
             let operator = operator.clone();
             let refused = move || operator.configuration().refused;
             let compiling = self.loader.compiling().clone();
-            let status = status::run(key, router, compiling, refused, twin, changes.clone());
-            tasks.spawn(supervisor.watch("status", status));
+            let pulse = supervisor.pulse("status");
+            let beat = pulse.clone();
+            let status =
+                status::run(key, router, compiling, refused, twin, changes.clone(), beat);
+            tasks.spawn(pulse.over(status));
         }
         let router = Arc::clone(router);
         let memory = memory::release_unused(move || router.plugins(), Arc::clone(&self.counts));

@@ -8,9 +8,11 @@
 //! [`Supervisor::silent`] returns the tasks that have missed theirs. Without a watchdog,
 //! no task wakes up to send a heartbeat.
 //!
-//! [`Supervisor::watch`] suits tasks that wait without a limit. Their heartbeats show that
-//! they are polled and that their code does not block. [`Pulse::over`] suits tasks that
-//! run one step after another and set a time limit for each.
+//! [`Supervisor::watch`] suits tasks whose only waits are those for their next event, which
+//! have no limit. Their heartbeats show that they are polled and that their code does not
+//! block. [`Pulse::over`] suits tasks that run one step after another: they send heartbeats
+//! while they wait for an event, and set a time limit for each step, so that a step that never
+//! ends is noticed.
 
 use std::any::Any;
 use std::panic::AssertUnwindSafe;

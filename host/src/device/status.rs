@@ -19,12 +19,17 @@ use crate::lent::twin::Twin;
 use crate::plugins::slot::Changes;
 use crate::plugins::{Compilation, Compiling};
 use crate::router::{PluginSlot, Router};
+use crate::supervision::Pulse;
 
 /// Minimum time between two reports.
 const PAUSE: Duration = Duration::from_secs(1);
 
 /// Delay before a report that could not be persisted is retried.
 pub(super) const AFTER_REFUSAL: Duration = Duration::from_secs(60);
+
+/// Time limit for persisting a report, after which the loop counts as stuck. It is longer than
+/// that of the journal's commit, whose own heartbeat comes first.
+const LONGEST_REPORT: Duration = Duration::from_secs(180);
 
 /// Maximum length of a reported error, in characters.
 const MAX_ERROR_CHARS: usize = 256;
@@ -34,7 +39,7 @@ pub(super) const HOST: &str = "host";
 
 /// Reports the status until the future is dropped.
 ///
-/// `refused` returns the reason why `host.toml` is not in force, if there is one.
+/// `pulse` is the heartbeat of this loop. `refused` returns the reason why `host.toml` is not in force, if there is one.
 pub(crate) async fn run(
     key: String,
     router: Arc<Router>,
@@ -42,6 +47,7 @@ pub(crate) async fn run(
     refused: impl Fn() -> Option<String>,
     twin: Arc<Twin>,
     changes: Changes,
+    pulse: Pulse,
 ) {
     let configuration_key = format!("{key}Configuration");
     let keys = [key.as_str(), configuration_key.as_str()];
@@ -67,22 +73,22 @@ pub(crate) async fn run(
             }
             let patch = difference(before, &wanted);
             if !patch.is_empty() {
-                match twin.report(HOST, patch).await {
+                match pulse.during(LONGEST_REPORT, twin.report(HOST, patch)).await {
                     Ok(()) => *before = wanted,
                     Err(error) => {
                         warn!("the state of the plugins is not reported: {error}");
-                        sleep(AFTER_REFUSAL).await;
+                        pulse.during(AFTER_REFUSAL, sleep(AFTER_REFUSAL)).await;
                         continue;
                     }
                 }
-                sleep(PAUSE).await;
+                pulse.during(PAUSE, sleep(PAUSE)).await;
             }
         }
         tokio::select! {
             Ok(()) = changed.changed() => {}
             Ok(()) = twin_changes.changed() => {}
             Ok(()) = compilations.changed() => {}
-            else => return,
+            () = pulse.due() => pulse.beat(),
         }
     }
 }
@@ -149,7 +155,63 @@ fn of(slot: &PluginSlot) -> Map<String, Value> {
 
 #[cfg(test)]
 mod tests {
+    use protocol::topic::DeviceTopic;
+
     use super::*;
+    use crate::journal::tests::journal;
+    use crate::lent::twin::TwinRequest;
+    use crate::router::tests::router_in;
+    use crate::supervision::Supervisor;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_report_that_is_never_persisted_makes_the_loop_silent() {
+        let directory = tempfile::tempdir().unwrap();
+        let journal = Arc::new(journal(&directory));
+        let twin = Arc::new(Twin::new("d1".parse().unwrap(), Some(Arc::clone(&journal))));
+        twin.connected();
+        let TwinRequest { topic: DeviceTopic::TwinGet { rid }, .. } = twin.next().unwrap() else {
+            panic!("the first request reads the twin")
+        };
+        twin.answered(&rid, 200, None, br#"{"desired":{"$version":1},"reported":{"$version":1}}"#);
+        let supervisor = Supervisor::new(Some(Duration::from_secs(60)));
+        let router = router_in(directory.path(), "reply.wat", "");
+        // A commit on the journal's thread, during which the paused time passes.
+        let (release, blocked) = std::sync::mpsc::sync_channel::<()>(1);
+        let commit = tokio::spawn(async move {
+            journal
+                .write(move |_| {
+                    blocked.recv().ok();
+                    Ok(())
+                })
+                .await
+        });
+        tokio::task::yield_now().await;
+
+        let (pulse, refused) = (supervisor.pulse("status"), || None);
+        let changes = Changes::new(());
+        let run = run("plugins".into(), router, Compiling::default(), refused, twin, changes, pulse.clone());
+        tokio::spawn(pulse.over(run));
+        sleep(LONGEST_REPORT).await;
+        assert!(supervisor.silent().is_empty());
+        sleep(Duration::from_secs(60)).await;
+        assert_eq!(supervisor.silent(), ["status"]);
+        drop((release, commit));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_loop_without_changes_is_never_silent() {
+        let directory = tempfile::tempdir().unwrap();
+        let twin = Arc::new(Twin::new("d1".parse().unwrap(), None));
+        let supervisor = Supervisor::new(Some(Duration::from_secs(60)));
+        let router = router_in(directory.path(), "reply.wat", "");
+        let (pulse, changes) = (supervisor.pulse("status"), Changes::new(()));
+        let run = run("plugins".into(), router, Compiling::default(), || None, twin, changes, pulse.clone());
+        tokio::spawn(pulse.over(run));
+        for _ in 0..100 {
+            sleep(Duration::from_secs(20)).await;
+            assert!(supervisor.silent().is_empty());
+        }
+    }
 
     #[test]
     fn compilations_are_reported_with_the_status_of_their_plugins() {

@@ -5,6 +5,7 @@
 
 mod certificate;
 mod connecting;
+mod ending;
 mod logging;
 mod operating;
 mod recording;
