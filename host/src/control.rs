@@ -53,6 +53,8 @@ const MAX_CONNECTIONS: usize = 8;
 pub(crate) struct Control {
     listener: UnixListener,
     socket_path: SocketPath,
+    /// Link to the socket for clients that name the configuration by another path.
+    _link: Option<SocketPath>,
 }
 
 /// Handles for answering requests.
@@ -81,6 +83,9 @@ impl Control {
                         file.map(|file| control.socket_path.publish(data, file))
                     {
                         warn!("clients in other sessions do not find the control socket: {error}");
+                    }
+                    if named.is_some() {
+                        control._link = file.and_then(|file| control.link_for(file));
                     }
                     info!(socket = %path.display(), "control socket open");
                     return Ok(Some(control));
@@ -115,7 +120,24 @@ impl Control {
         let refused = |source| ControlError::Socket { path: socket_path.path().to_owned(), source };
         listener.set_nonblocking(true).map_err(refused)?;
         let listener = UnixListener::from_std(listener).map_err(refused)?;
-        Ok(Control { listener, socket_path })
+        Ok(Control { listener, socket_path, _link: None })
+    }
+
+    /// Links the default path of the socket to a configured one, if the configuration was
+    /// named by a link in another directory. Its relative paths start at the link, which a
+    /// client that names the file itself does not know.
+    fn link_for(&self, configuration: &Path) -> Option<SocketPath> {
+        let named = std::path::absolute(configuration).ok()?;
+        let file = configuration.canonicalize().ok()?;
+        let directory = named.parent()?.canonicalize().ok()?;
+        if file.parent() == Some(&directory) {
+            return None;
+        }
+        let socket = std::path::absolute(self.socket_path.path()).ok()?;
+        socket_path::candidates(None, Some(configuration)).iter().find_map(|path| {
+            let link = SocketPath::take(path, false).ok()?;
+            link.link_to(&socket).ok().map(|()| link)
+        })
     }
 
     /// Answers requests until the future is dropped.

@@ -210,6 +210,15 @@ impl SocketPath {
         bind().map_err(|source| ControlError::Socket { path: self.path.clone(), source })
     }
 
+    /// Creates a symbolic link to another socket at this path. Replaces what an earlier host
+    /// left behind.
+    pub(super) fn link_to(&self, socket: &Path) -> io::Result<()> {
+        match std::fs::remove_file(&self.path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            _ => std::os::unix::fs::symlink(socket, &self.path),
+        }
+    }
+
     /// Returns `true` if the client runs as the host's user or as root.
     pub(super) fn is_of_owner(&self, stream: &UnixStream) -> bool {
         stream.peer_cred().is_ok_and(|peer| peer.uid() == self.owner || peer.uid() == 0)

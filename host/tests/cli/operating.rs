@@ -93,6 +93,33 @@ fn a_host_behind_a_link_with_relative_directories_is_reached_from_another_direct
 }
 
 #[test]
+fn a_host_behind_a_link_in_another_directory_is_reached_by_the_file_itself() {
+    let elsewhere = tempfile::tempdir().unwrap();
+    let link = elsewhere.path().join("link.toml");
+    let toml = "[hub]\nport = 1\n[host]\ncontrol_socket = \"c/host.sock\"\ndata = \"kept\"\n";
+    let toml = format!("{toml}{}", plugin("reply.wasm"));
+    let mut host = Running::start_with(&toml, &identity(), |program| {
+        let directory = program.get_current_dir().unwrap();
+        // The paths of the configuration are relative to the link.
+        for (file, link) in
+            [("host.toml", &link), ("reply.wasm", &elsewhere.path().join("reply.wasm"))]
+        {
+            std::os::unix::fs::symlink(directory.join(file), link).unwrap();
+        }
+        program.arg("--config").arg(&link);
+    });
+    host.line_with("control socket open");
+    let there = host.directory.path().to_owned();
+    for configuration in [there.join("host.toml"), link] {
+        let (code, list) = operate(&there, &["--config", configuration.to_str().unwrap()]);
+        assert_eq!(code, Some(0), "{list}");
+        assert!(list.contains("active"), "{list}");
+    }
+    let (code, done) = operate(&there, &["--config", "host.toml", "reload", "p"]);
+    assert_eq!((code, done.as_str()), (Some(0), "version 1 of this file is already active\n"));
+}
+
+#[test]
 fn a_missing_host_is_an_error_that_names_the_sockets_tried() {
     let directory = directory(&plugin("reply.wasm"));
     let (code, output) = operate(directory.path(), &["list"]);
