@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 use hyper::StatusCode;
 use hyper::server::conn::http1 as server;
@@ -160,6 +161,58 @@ async fn a_host_that_only_matches_a_pattern_must_not_be_in_a_private_network() {
     assert!(matches!(error, HttpError::Denied(_)), "{error}");
     assert!(error.to_string().starts_with("`localhost` is in a private network"), "{error}");
     assert_eq!(Http::default().send(request(true)).await.unwrap().status(), 200);
+}
+
+#[tokio::test]
+async fn at_most_64_requests_are_sent_at_the_same_time() {
+    const REQUESTS: usize = MAX_REQUESTS + 16;
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    // The server answers a request only when the test asks for an answer.
+    let (open, answers) = (Arc::new(AtomicUsize::new(0)), Arc::new(Semaphore::new(0)));
+    let (opened, answer) = (Arc::clone(&open), Arc::clone(&answers));
+    let (arrived, mut arrivals) = tokio::sync::mpsc::channel(REQUESTS);
+    tokio::spawn(async move {
+        while let Ok((socket, _)) = listener.accept().await {
+            arrived.send(opened.fetch_add(1, Relaxed) + 1).await.unwrap();
+            let (opened, answer) = (Arc::clone(&opened), Arc::clone(&answer));
+            tokio::spawn(async move {
+                let service = service_fn(|_| async {
+                    answer.acquire().await.unwrap().forget();
+                    opened.fetch_sub(1, Relaxed);
+                    Ok::<_, std::convert::Infallible>(hello())
+                });
+                let _ =
+                    server::Builder::new().serve_connection(TokioIo::new(socket), service).await;
+            });
+        }
+    });
+    let http = Http::default();
+    let mut sending = tokio::task::JoinSet::new();
+    for _ in 0..REQUESTS {
+        let http = http.clone();
+        sending.spawn(async move {
+            let request = Request::get(format!("http://{address}/")).body(Bytes::new()).unwrap();
+            let (response_bytes, may_be_private, ca_file) = (1000, true, None);
+            http.send(HttpRequest { request, response_bytes, may_be_private, ca_file }).await
+        });
+    }
+
+    let walk = async {
+        for request in 1..=REQUESTS {
+            assert!(arrivals.recv().await.unwrap() <= MAX_REQUESTS);
+            if request >= MAX_REQUESTS {
+                assert_eq!(http.requests.available_permits(), 0);
+                answers.add_permits(1);
+            }
+        }
+        answers.add_permits(REQUESTS);
+        while let Some(sent) = sending.join_next().await {
+            assert_eq!(sent.unwrap().unwrap().status(), 200);
+        }
+    };
+    tokio::time::timeout(std::time::Duration::from_secs(60), walk).await.unwrap();
+    assert_eq!(http.requests.available_permits(), MAX_REQUESTS);
 }
 
 #[test]
