@@ -39,6 +39,7 @@ use crate::supervision::Supervisor;
 mod address;
 mod answers;
 mod certificate;
+mod clock_step;
 mod codec;
 mod deliveries;
 mod driver;

@@ -8,7 +8,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, ScopedJoinHandle};
 
-use plugin::{Capability, Engine, EngineError, EngineSettings, LoadError, Plugin};
+use plugin::{
+    Capability, Engine, EngineError, EngineSettings, LoadError, Plugin, QueueMemory,
+};
 use tokio::runtime::Handle;
 use tracing::{info, warn};
 use trust::TrustError;
@@ -163,6 +165,11 @@ impl Loader {
             #[cfg(test)]
             gate: gate::Gate::default(),
         })
+    }
+
+    /// Returns the memory for the queues of all devices.
+    pub(crate) fn queue_memory(&self) -> QueueMemory {
+        self.engine.queue_memory()
     }
 
     /// Compiles and checks a plugin. Blocks, for seconds if the compiled plugin is not in the

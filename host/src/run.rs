@@ -228,6 +228,12 @@ impl ProcessParts {
             journal.clone(),
             &self.supervisor,
         ));
+        let memory = self.loader.queue_memory();
+        twin.count_in(&memory);
+        telemetry.count_in(&memory);
+        if let Some(durable) = &durable {
+            durable.jobs.count_in(&memory);
+        }
         let lent = Lent {
             device_id,
             clock: Arc::new(SystemClock),

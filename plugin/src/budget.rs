@@ -1,8 +1,10 @@
-//! Memory budget shared by all calls of an engine.
+//! Memory budget shared by all calls of an engine, and by the host's queues.
 //!
 //! A call reserves its initial memory with one atomic addition. It reserves more when it grows,
 //! and releases everything with one subtraction when it ends. The last eighth of the budget is
 //! kept for new calls, so that growing calls cannot block them.
+
+pub(crate) mod queues;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
@@ -41,6 +43,11 @@ impl Budget {
     /// Returns the bytes reserved by all calls.
     pub(crate) fn used_bytes(&self) -> usize {
         self.used_bytes.load(Relaxed)
+    }
+
+    /// Returns the counter of the reserved bytes.
+    fn used(&self) -> &AtomicUsize {
+        &self.used_bytes
     }
 
     /// Reserves the initial memory of a call.

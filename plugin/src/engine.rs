@@ -9,6 +9,7 @@ pub(crate) mod inspect;
 pub(crate) mod pools;
 
 use crate::budget::Budget;
+use crate::budget::queues::QueueMemory;
 use crate::compile::cache::{Cache, Source};
 use crate::compile::{Compiled, Compiler};
 use crate::component;
@@ -73,6 +74,7 @@ pub(crate) struct EngineParts {
     pub(crate) ticker: Ticker,
     pub(crate) memory_bytes: usize,
     pub(crate) budget: Arc<Budget>,
+    queue_memory: QueueMemory,
     /// Memory of a call other than linear memory and tables.
     pub(crate) call_bytes: usize,
     pub(crate) cache: Option<Cache>,
@@ -91,12 +93,14 @@ impl Engine {
         let ticked = Arc::clone(&pools);
         let ticker =
             Ticker::start(move || ticked.tick(), IDLE_TICKS).map_err(EngineError::Ticker)?;
+        let budget = Arc::new(Budget::new(settings.budget_bytes));
         Ok(Engine {
             parts: Arc::new(EngineParts {
                 pools,
                 ticker,
                 memory_bytes: settings.memory_bytes,
-                budget: Arc::new(Budget::new(settings.budget_bytes)),
+                queue_memory: QueueMemory::new(&budget),
+                budget,
                 call_bytes: settings.stack_bytes + INSTANCE_BYTES + IN_TRANSIT_BYTES,
                 cache,
                 compiler: Compiler::default(),
@@ -147,7 +151,14 @@ impl Engine {
         self.parts.pools.idle_resident_bytes()
     }
 
-    /// Returns the memory of the running calls, as counted against
+    /// Returns the memory for the host's queues, which counts against
+    /// [`EngineSettings::budget_bytes`].
+    #[must_use]
+    pub fn queue_memory(&self) -> QueueMemory {
+        self.parts.queue_memory.clone()
+    }
+
+    /// Returns the memory of the running calls and the queues, as counted against
     /// [`EngineSettings::budget_bytes`].
     pub fn memory_in_use(&self) -> usize {
         self.parts.budget.used_bytes()

@@ -28,7 +28,7 @@
 //! * `compile`: compilation within limits, and its cache;
 //! * `plugin`: loading and calls;
 //! * `call`: the state of one call: memory, log, WASI, HTTP;
-//! * `budget`: the memory of all calls together;
+//! * `budget`: the memory of all calls and of the host's queues together;
 //! * `interfaces`: the imports of a plugin, one file each;
 //! * `lent`: the traits that a host implements;
 //! * `about`, `settings`, `limits`, `capability`: the description of a plugin;
@@ -57,6 +57,7 @@ mod plugin;
 mod settings;
 mod ticker;
 
+pub use budget::queues::{NoQueueMemory, QueueMemory, QueuedMemory};
 pub use call::{Answer, Call};
 pub use capability::{Capability, UnknownCapability};
 pub use compile::Compiled;

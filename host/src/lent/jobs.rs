@@ -15,7 +15,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
-use plugin::{BootOutcome, HostError, JobQueue, NewJob};
+use plugin::{BootOutcome, HostError, JobQueue, NewJob, QueueMemory};
 use tokio::time::{Instant, sleep};
 use tokio_util::task::TaskTracker;
 use tracing::{debug, error, info, warn};
@@ -128,6 +128,11 @@ impl Jobs {
             draining: AtomicBool::new(false),
             given_up: AtomicU64::new(0),
         }
+    }
+
+    /// Counts the memory of the jobs from now on.
+    pub(crate) fn count_in(&self, memory: &QueueMemory) {
+        self.queue.lock().count_in(memory.clone());
     }
 
     /// Runs due jobs until the future is dropped. A job that is running then continues, but its

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
-use plugin::{HostError, TelemetrySink, readable};
+use plugin::{HostError, QueueMemory, TelemetrySink, readable};
 use protocol::connection_string::DeviceConnectionString;
 use protocol::properties::MessageProperties;
 use protocol::topic::{DeviceTopic, MAX_TOPIC_BYTES};
@@ -58,6 +58,12 @@ impl Telemetry {
         };
         tokio::spawn(supervisor.watch("telemetry", task));
         Telemetry { identity, queue, journal }
+    }
+
+    /// Counts the memory of the messages from now on. They use at most half of `memory`, so that
+    /// reports and jobs are accepted while the queue is full.
+    pub(crate) fn count_in(&self, memory: &QueueMemory) {
+        self.queue.lock().count_in(memory.half());
     }
 
     /// Returns `true` if the hub has acknowledged all messages.

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use parking_lot::MutexGuard;
-use plugin::{Document, HostError, TwinAccess, readable};
+use plugin::{Document, HostError, QueueMemory, TwinAccess, readable};
 use protocol::id::RequestId;
 use protocol::topic::DeviceTopic;
 use protocol::twin::{DesiredPatch, DeviceTwin, merge};
@@ -83,6 +83,11 @@ impl Twin {
         let inner = Mirrored::new(inner, journal.as_deref());
         let changes = watch::Sender::new(());
         Twin { device, ids: IdSequence::new(), inner, journal, changes }
+    }
+
+    /// Counts the memory of the reports from now on.
+    pub(crate) fn count_in(&self, memory: &QueueMemory) {
+        self.lock().reports.count_in(memory.clone());
     }
 
     /// Schedules a request for the whole twin on a new connection, because changes of the desired

@@ -4,6 +4,8 @@ use jiff::Timestamp;
 use plugin::BootOutcome;
 use serde::{Deserialize, Serialize};
 
+use crate::lent::size;
+
 /// A job of a plugin.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(super) struct Job {
@@ -17,6 +19,14 @@ pub(super) struct Job {
     pub(super) outcome: BootOutcome,
     /// The number of attempts, a running one included.
     pub(super) attempt: u32,
+}
+
+impl Job {
+    /// Returns the memory of the job, including the copy of a running one.
+    pub(super) fn memory_bytes(&self) -> usize {
+        let Job { plugin, name, payload, .. } = self;
+        size::ENTRY_BYTES + 2 * (plugin.len() + name.len() + payload.len())
+    }
 }
 
 /// The event that makes a job due.

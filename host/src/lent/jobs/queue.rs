@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use plugin::{BootOutcome, HostError, JobWhen, NewJob};
+use plugin::{BootOutcome, HostError, JobWhen, NewJob, QueueMemory, QueuedMemory};
 
 use super::job::{Job, When};
 use crate::backoff::doubled;
@@ -42,6 +42,7 @@ struct Entry {
     state: JobState,
     /// The number of times in a row that its plugin accepted no calls.
     rests: u32,
+    memory: QueuedMemory,
 }
 
 /// A job in the list for the operator.
@@ -109,6 +110,7 @@ pub(super) struct ScheduledJobs {
     /// The number of jobs that wait for their call. Usually it is zero, and the end of a call
     /// needs no search.
     waiting_for_call: usize,
+    memory: QueueMemory,
 }
 
 impl ScheduledJobs {
@@ -119,7 +121,16 @@ impl ScheduledJobs {
             run,
             unsaved: BTreeMap::new(),
             waiting_for_call: 0,
+            memory: QueueMemory::default(),
         }
+    }
+
+    /// Counts the memory of the jobs, of which those that wait already are kept in any case.
+    pub(super) fn count_in(&mut self, memory: QueueMemory) {
+        for entry in self.jobs.values_mut() {
+            entry.memory = memory.occupy(entry.job.memory_bytes());
+        }
+        self.memory = memory;
     }
 
     /// Adds a job of an earlier run of the host. A job that waited for its call is due at once,
@@ -133,10 +144,12 @@ impl ScheduledJobs {
                 _ => after(remaining(*by, *wait_ms, now), now),
             },
         };
-        self.jobs.insert(id, Entry { job, state, rests: 0 });
+        let memory = self.memory.occupy(job.memory_bytes());
+        self.jobs.insert(id, Entry { job, state, rests: 0, memory });
     }
 
-    /// Adds a job. Returns an error if the plugin already has `max_waiting` jobs.
+    /// Adds a job. Returns an error if the plugin already has `max_waiting` jobs, or if the
+    /// memory of all queues is exhausted.
     pub(super) fn add(
         &mut self,
         id: Arc<str>,
@@ -173,9 +186,11 @@ impl ScheduledJobs {
         let NewJob { name, payload, .. } = new;
         let outcome = BootOutcome::NotWaitedFor;
         let job = Job { plugin: plugin.to_owned(), name, payload, when, outcome, attempt: 0 };
+        let memory = self.memory.reserve(job.memory_bytes());
+        let memory = memory.map_err(|error| HostError::QuotaExceeded(error.to_string()))?;
         self.waiting_for_call += usize::from(matches!(state, JobState::WaitingForCall { .. }));
         self.unsaved.insert(Arc::clone(&id), false);
-        self.jobs.insert(id, Entry { job, state, rests: 0 });
+        self.jobs.insert(id, Entry { job, state, rests: 0, memory });
         Ok(())
     }
 

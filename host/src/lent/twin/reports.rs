@@ -13,14 +13,14 @@ use std::collections::{BTreeMap, VecDeque};
 use std::mem;
 use std::time::Duration;
 
-use plugin::HostError;
+use plugin::{HostError, QueueMemory};
 use protocol::id::RequestId;
 use protocol::twin::merge_patches;
 use tokio::time::Instant;
 
 use crate::backoff::Backoff;
-use part::{Part, fits};
-pub(crate) use part::{Patch, PatchOutcome, ReportRecord, Waiter, check};
+pub(crate) use part::{AcceptedReport, Patch, PatchOutcome, ReportRecord, Waiter, check};
+use part::{Part, SentPatch, fits};
 
 mod part;
 
@@ -34,15 +34,6 @@ const MAX_WAITING: usize = 16;
 /// The time limit for the hub to answer a patch, which is that of Microsoft's SDKs.
 const ANSWER_WAIT: Duration = Duration::from_secs(30);
 
-/// The patch in flight.
-struct SentPatch {
-    parts: Vec<Part>,
-    patch: Patch,
-    rid: RequestId,
-    /// The time limit for the answer.
-    until: Instant,
-}
-
 /// The reports of all plugins.
 pub(crate) struct Reports {
     connected: bool,
@@ -54,16 +45,7 @@ pub(crate) struct Reports {
     next_number: u64,
     /// Entries not yet persisted; `true` while a write is in flight.
     unsaved: BTreeMap<u64, bool>,
-}
-
-/// An accepted report, with the data to undo it.
-#[derive(Debug)]
-pub(crate) struct AcceptedReport {
-    number: u64,
-    /// The number and patch of the part that it was merged with, before the merge.
-    before: Option<(u64, Patch)>,
-    /// `true` if a caller waits for the hub's answer.
-    has_waiter: bool,
+    memory: QueueMemory,
 }
 
 impl Reports {
@@ -76,7 +58,17 @@ impl Reports {
             pause: Backoff::new(Duration::from_secs(1), Duration::from_secs(60)),
             next_number: 0,
             unsaved: BTreeMap::new(),
+            memory: QueueMemory::default(),
         }
+    }
+
+    /// Counts the memory of the reports, of which those that wait already are kept in any case.
+    pub(crate) fn count_in(&mut self, memory: QueueMemory) {
+        let sent = self.sent.iter_mut().flat_map(|sent| &mut sent.parts);
+        for part in sent.chain(&mut self.waiting) {
+            part.memory = memory.occupy(part.memory_bytes());
+        }
+        self.memory = memory;
     }
 
     /// Adds the records found in the journal at the start, in any order.
@@ -99,7 +91,10 @@ impl Reports {
         let number = self.next_number;
         let has_waiter = waiter.is_some();
         let saved = ReportRecord { plugin: plugin.to_owned(), patch };
-        self.waiting.push_back(Part::new(number, saved, waiter));
+        let mut part = Part::new(number, saved, waiter);
+        let memory = self.memory.reserve(part.memory_bytes());
+        part.memory = memory.map_err(|error| HostError::QuotaExceeded(error.to_string()))?;
+        self.waiting.push_back(part);
         let before = self.fold_into_last();
         let same_plugin = self.waiting.iter().filter(|part| part.saved.plugin == plugin);
         if before.is_none() && same_plugin.count() > MAX_WAITING {
@@ -128,6 +123,7 @@ impl Reports {
                 let part = &mut self.waiting[at];
                 part.number = before;
                 part.saved.patch = patch;
+                part.count_again();
                 if has_waiter {
                     part.waiters.pop();
                 }
@@ -152,8 +148,8 @@ impl Reports {
         {
             return None;
         }
-        last.saved.patch = merged;
-        last.folded = true;
+        (last.saved.patch, last.folded) = (merged, true);
+        last.count_again();
         let Part { number, saved, mut waiters, .. } = self.waiting.remove(at)?;
         let last = self.waiting.back_mut()?;
         waiters.retain(|waiter| !waiter.is_closed());

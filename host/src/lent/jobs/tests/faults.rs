@@ -56,3 +56,32 @@ async fn long_jobs_of_one_plugin_leave_capacity_for_those_of_another() {
     let ran = plugin.ran(MAX_RUNNING / 2 + 1).await;
     assert_eq!(ran.last().unwrap().0, "quiet");
 }
+
+#[tokio::test]
+async fn all_jobs_together_occupy_at_most_a_quarter_of_the_memory_budget() {
+    const BUDGET: usize = 4 * 1024 * 1024;
+    let directory = tempfile::tempdir().unwrap();
+    let engine = crate::lent::size::tests::engine(BUDGET);
+    let jobs = jobs(journal(&directory), "boot-1");
+    let payload = format!("\"{}\"", "a".repeat(100_000));
+    let restored = add(&jobs, &payload, JobWhen::AfterDelay(HOUR)).await.unwrap();
+    jobs.count_in(&engine.queue_memory());
+    assert!(engine.memory_in_use() > payload.len());
+
+    let mut accepted = vec![("p".to_owned(), restored)];
+    let refused = loop {
+        let plugin = format!("p{}", accepted.len());
+        let when = JobWhen::AfterDelay(HOUR);
+        let job = NewJob { name: "job".into(), payload: payload.clone(), when };
+        match JobQueue::add(&*jobs, &plugin, "call-1", job, 3).await {
+            Ok(id) => accepted.push((plugin, id)),
+            Err(error) => break error,
+        }
+        assert!(engine.memory_in_use() <= BUDGET / 4);
+    };
+    assert!(matches!(refused, HostError::QuotaExceeded(reason) if reason.contains("memory")));
+    for (plugin, id) in accepted {
+        assert!(jobs.cancel(&plugin, &id).await.unwrap());
+    }
+    assert_eq!(engine.memory_in_use(), 0);
+}

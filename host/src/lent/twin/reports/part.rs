@@ -2,11 +2,15 @@
 
 use std::io;
 
-use plugin::HostError;
+use plugin::{HostError, QueuedMemory};
+use protocol::id::RequestId;
 use protocol::twin::{MAX_SECTION_BYTES, check_patch, check_size};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use tokio::sync::oneshot;
+use tokio::time::Instant;
+
+use crate::lent::size;
 
 /// The maximum length of a patch as JSON text, in bytes. IoT Hub does not count control
 /// characters (`protocol::twin::size`), so its limit does not bound the length. A section at
@@ -40,6 +44,26 @@ pub(super) struct Part {
     pub(super) refused: Option<HostError>,
     /// The number of connections in a row that the hub closed while the part was in flight.
     pub(super) closings: u32,
+    pub(super) memory: QueuedMemory,
+}
+
+/// The patch in flight.
+pub(super) struct SentPatch {
+    pub(super) parts: Vec<Part>,
+    pub(super) patch: Patch,
+    pub(super) rid: RequestId,
+    /// The time limit for the answer.
+    pub(super) until: Instant,
+}
+
+/// An accepted report, with the data to undo it.
+#[derive(Debug)]
+pub(crate) struct AcceptedReport {
+    pub(super) number: u64,
+    /// The number and patch of the part that it was merged with, before the merge.
+    pub(super) before: Option<(u64, Patch)>,
+    /// `true` if a caller waits for the hub's answer.
+    pub(super) has_waiter: bool,
 }
 
 /// The persisted form of a part.
@@ -73,7 +97,19 @@ impl Part {
             by_key: false,
             refused: None,
             closings: 0,
+            memory: QueuedMemory::default(),
         }
+    }
+
+    /// Returns the memory of the part, including its copies in flight: the merged patch, its
+    /// text, and the copy for the journal.
+    pub(super) fn memory_bytes(&self) -> usize {
+        size::ENTRY_BYTES + 3 * size::of_map(&self.saved.patch)
+    }
+
+    /// Counts the memory of the part after its patch has changed.
+    pub(super) fn count_again(&mut self) {
+        self.memory.resize(self.memory_bytes());
     }
 
     /// Returns the patch to send next: the whole part, or its first key.

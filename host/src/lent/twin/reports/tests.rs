@@ -345,3 +345,40 @@ proptest! {
         prop_assert_eq!(hub, wanted);
     }
 }
+
+#[test]
+fn all_reports_together_occupy_at_most_a_quarter_of_the_memory_budget() {
+    const BUDGET: usize = 16 * 1024 * 1024;
+    let (engine, now) = (crate::lent::size::tests::engine(BUDGET), Instant::now());
+    let mut reports = Reports::new();
+    reports.count_in(engine.queue_memory());
+    // Each object has 7 bytes of text, and occupies a node of a map.
+    let objects = vec![json!({"": 0}); 1000];
+    let mut accepted = 0;
+    let refused = loop {
+        let report = patch(json!({"a": objects}));
+        match reports.push(&format!("p{accepted}"), report, None) {
+            Ok(_) => accepted += 1,
+            Err(error) => break error,
+        }
+        assert!(engine.memory_in_use() <= BUDGET / 4);
+    };
+    assert!(matches!(refused, HostError::QuotaExceeded(reason) if reason.contains("memory")));
+    assert!((1..10).contains(&accepted), "{accepted}");
+
+    // A merged report occupies no more than the merged patch.
+    let before = engine.memory_in_use();
+    reports.connected();
+    for number in 0..accepted {
+        next(&mut reports, &number.to_string(), now);
+        answer(&mut reports, &number.to_string(), 204, now);
+    }
+    assert!(engine.memory_in_use() < before);
+    for value in 0..1000 {
+        push(&mut reports, json!({"a": value}));
+    }
+    while next(&mut reports, "last", now).is_some() {
+        answer(&mut reports, "last", 204, now);
+    }
+    assert_eq!(engine.memory_in_use(), 0);
+}
