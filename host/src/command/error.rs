@@ -61,7 +61,7 @@ impl Classify<ConfigError> for CommandErrorKind {
             ConfigError::Read { .. } => {
                 "name the file with --config; `behaviour-host example` prints one with all keys"
             }
-            ConfigError::Twice { .. } => {
+            ConfigError::Duplicate { .. } => {
                 "remove the method from `methods` of one of them; `[\"*\"]` serves all methods that \
                  no plugin names"
             }
