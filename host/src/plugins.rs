@@ -8,9 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, ScopedJoinHandle};
 
-use plugin::{
-    Capability, Engine, EngineError, EngineSettings, LoadError, Plugin, QueueMemory,
-};
+use plugin::{Capability, Engine, EngineError, EngineSettings, LoadError, Plugin, QueueMemory};
 use tokio::runtime::Handle;
 use tracing::{info, warn};
 use trust::TrustError;

@@ -318,8 +318,7 @@ impl ProcessParts {
             let compiling = self.loader.compiling().clone();
             let pulse = supervisor.pulse("status");
             let beat = pulse.clone();
-            let status =
-                status::run(key, router, compiling, refused, twin, changes.clone(), beat);
+            let status = status::run(key, router, compiling, refused, twin, changes.clone(), beat);
             tasks.spawn(pulse.over(status));
         }
         let router = Arc::clone(router);

@@ -89,7 +89,7 @@ impl TryFrom<StateText> for StateValue {
             StateText::Text(text) => Ok(StateValue(text.into_bytes())),
             StateText::Bytes { base64 } => match STANDARD.decode(&base64) {
                 Ok(bytes) => Ok(StateValue(bytes)),
-                Err(error) => Err(format!("`{}` is not base64: {error}", base64.escape_debug())),
+                Err(error) => Err(format!("`{}` is not base64: {error}", json::readable(&base64))),
             },
         }
     }

@@ -167,10 +167,10 @@ fn write(file: &Path, call: &RecordedCall, shown: &str) -> Result<(), RecordErro
     written.map_err(|error| RecordError::File(file.to_owned(), error))?;
     say(format!("{}: {shown}", file.display()));
     if !call.left_out.is_empty() {
-        note(format_args!("left out: {}", call.left_out.join(", ").escape_debug()));
+        note(format_args!("left out: {}", json::escape(&call.left_out.join(", "))));
     }
     for line in &call.notes {
-        note(format_args!("note: {}", line.escape_debug()));
+        note(format_args!("note: {}", json::escape(line)));
     }
     Ok(())
 }

@@ -128,7 +128,7 @@ pub fn ask_for_lines(
                 return Ok(());
             }
             let answer = ControlAnswer::parse(&line).map_err(|error| AskError::NotUnderstood {
-                problem: printable(&error.to_string()),
+                problem: escape(&error.to_string()).into_owned(),
             })?;
             if !each(answer) {
                 return Ok(());

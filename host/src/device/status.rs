@@ -189,7 +189,15 @@ mod tests {
 
         let (pulse, refused) = (supervisor.pulse("status"), || None);
         let changes = Changes::new(());
-        let run = run("plugins".into(), router, Compiling::default(), refused, twin, changes, pulse.clone());
+        let run = run(
+            "plugins".into(),
+            router,
+            Compiling::default(),
+            refused,
+            twin,
+            changes,
+            pulse.clone(),
+        );
         tokio::spawn(pulse.over(run));
         sleep(LONGEST_REPORT).await;
         assert!(supervisor.silent().is_empty());
@@ -205,7 +213,15 @@ mod tests {
         let supervisor = Supervisor::new(Some(Duration::from_secs(60)));
         let router = router_in(directory.path(), "reply.wat", "");
         let (pulse, changes) = (supervisor.pulse("status"), Changes::new(()));
-        let run = run("plugins".into(), router, Compiling::default(), || None, twin, changes, pulse.clone());
+        let run = run(
+            "plugins".into(),
+            router,
+            Compiling::default(),
+            || None,
+            twin,
+            changes,
+            pulse.clone(),
+        );
         tokio::spawn(pulse.over(run));
         for _ in 0..100 {
             sleep(Duration::from_secs(20)).await;
