@@ -45,7 +45,7 @@ pub(super) fn identity(arguments: IdentityArguments) -> Result<(), CommandError>
     for (label, _, value) in facts {
         match value {
             Value::Null => {}
-            Value::String(text) => say(format_args!("{label}: {}", text.escape_debug())),
+            Value::String(text) => say(format_args!("{label}: {}", json::escape(&text))),
             other => say(format_args!("{label}: {other}")),
         }
     }

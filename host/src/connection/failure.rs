@@ -195,7 +195,7 @@ mod tests {
     #[test]
     fn a_failure_after_the_clock_was_set_back_names_the_step_and_the_way_out() {
         let day = Some(Duration::from_secs(24 * 3600));
-        let refused = || ConnectionFailure::refused(ConnectReturnCode::NotAuthorized);
+        let refused = || ConnectionFailure::refused(ConnectReturnCode::NotAuthorized, false);
         assert_eq!(refused().with_clock_step(None), refused());
         let failure = refused().with_clock_step(day);
         assert_eq!(
