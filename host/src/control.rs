@@ -37,6 +37,7 @@ mod recording;
 mod show;
 mod socket_path;
 mod status;
+mod table;
 #[cfg(test)]
 mod tests;
 

@@ -56,16 +56,16 @@ pub(crate) struct Router {
 }
 
 /// A guard that counts a method as in flight until it is dropped.
-struct Running<'a>(&'a AtomicUsize);
+struct CallGuard<'a>(&'a AtomicUsize);
 
-impl<'a> Running<'a> {
-    fn begin(running: &'a AtomicUsize) -> Running<'a> {
+impl<'a> CallGuard<'a> {
+    fn begin(running: &'a AtomicUsize) -> CallGuard<'a> {
         running.fetch_add(1, Ordering::Relaxed);
-        Running(running)
+        CallGuard(running)
     }
 }
 
-impl Drop for Running<'_> {
+impl Drop for CallGuard<'_> {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Ordering::Relaxed);
     }
@@ -181,7 +181,7 @@ impl Router {
 
     /// Calls the plugin that serves the method, without a check for repeats.
     async fn run(&self, table: &Table, method: &MethodName, payload: &[u8]) -> Answer {
-        let _running = Running::begin(&self.running);
+        let _guard = CallGuard::begin(&self.running);
         let call = self.new_call(method.as_str(), "null");
         let id = Arc::clone(&call.id);
         let begun = Instant::now();

@@ -5,9 +5,10 @@
 
 use std::fmt::Write as _;
 
-use super::status::jobs_text;
 use plugin::{affects_display, escape};
 
+use super::status::jobs_text;
+use super::table::table_of;
 use super::{ControlAnswer, PluginStatus};
 use crate::plugins::Compilation;
 
@@ -80,29 +81,9 @@ impl ControlAnswer {
     }
 }
 
-/// Returns `text` on one line, with characters escaped that affect a terminal.
-pub(super) fn printable(text: &str) -> String {
-    escape(text).into_owned()
-}
-
 /// Returns the lines of a table with a header and one line per plugin.
 fn table(plugins: &[PluginStatus]) -> Vec<String> {
     table_of(HEAD.map(str::to_owned), plugins.iter().map(row))
-}
-
-/// Returns the lines of a table.
-pub(super) fn table_of<const N: usize>(
-    head: [String; N],
-    rows: impl Iterator<Item = [String; N]>,
-) -> Vec<String> {
-    let rows: Vec<_> = std::iter::once(head).chain(rows).collect();
-    let width = |column: usize| rows.iter().map(|row| row[column].len()).max().unwrap_or(0);
-    let widths: Vec<_> = (0..N).map(width).collect();
-    let line = |row: &[String; N]| {
-        let cells = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:<width$}"));
-        cells.collect::<Vec<_>>().join("  ").trim_end().to_owned()
-    };
-    rows.iter().map(line).collect()
 }
 
 /// Returns the lines below the table that concern a plugin: its last error, a rolled-back

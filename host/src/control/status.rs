@@ -3,10 +3,11 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use plugin::escape;
 use program::duration;
 use serde::{Deserialize, Serialize};
 
-use super::show::{printable, table_of};
+use super::table::table_of;
 use crate::lent::jobs::{ListedJob, ListedState};
 
 /// Status of a host.
@@ -112,9 +113,8 @@ impl HostStatus {
             ),
             ("plugins", Some(if plugins.is_empty() { "none".to_owned() } else { plugins })),
         ];
-        let line = |(name, text): (&str, Option<String>)| {
-            Some(format!("{name:<11} {}", printable(&text?)))
-        };
+        let line =
+            |(name, text): (&str, Option<String>)| Some(format!("{name:<11} {}", escape(&text?)));
         rows.into_iter().filter_map(line).collect::<Vec<_>>().join("\n")
     }
 }
@@ -128,7 +128,7 @@ pub(super) fn jobs_text(jobs: &[JobStatus]) -> String {
     let rows = jobs.iter().map(|job| {
         let due = job.due.as_deref().unwrap_or("-");
         let texts = [&job.id, &job.plugin, &job.name, &job.state, due];
-        let [id, plugin, name, state, due] = texts.map(printable);
+        let [id, plugin, name, state, due] = texts.map(|text| escape(text).into_owned());
         [id, plugin, name, state, due, job.attempts.to_string()]
     });
     table_of(head, rows).join("\n")

@@ -27,10 +27,11 @@ use crate::lent::clock::WorkClock;
 use crate::lent::power::boot::Boot;
 use crate::supervision::caught;
 use job::Job;
+pub(crate) use listed::{ListedJob, ListedState, NotCancelled};
 use queue::{Attempt, Now, ScheduledJobs};
-pub(crate) use queue::{ListedJob, ListedState, NotCancelled};
 
 mod job;
+mod listed;
 mod queue;
 #[cfg(test)]
 mod tests;

@@ -16,6 +16,7 @@ use jiff::Timestamp;
 use plugin::{BootOutcome, HostError, JobWhen, NewJob, QueueMemory, QueuedMemory};
 
 use super::job::{Job, When};
+use super::listed::{ListedJob, ListedState};
 use crate::backoff::doubled;
 use crate::lent::power::boot::Boot;
 
@@ -43,35 +44,6 @@ struct Entry {
     /// The number of times in a row that its plugin accepted no calls.
     rests: u32,
     memory: QueuedMemory,
-}
-
-/// A job in the list for the operator.
-#[derive(Debug, Clone, PartialEq)]
-pub(crate) struct ListedJob {
-    pub(crate) id: String,
-    pub(crate) plugin: String,
-    pub(crate) name: String,
-    pub(crate) state: ListedState,
-    /// The time at which the job is due; for a boot, its time limit.
-    pub(crate) due: Option<Timestamp>,
-    /// The number of attempts, a running one included.
-    pub(crate) attempts: u32,
-}
-
-/// The state of a job in the list for the operator.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum ListedState {
-    WaitingForCall,
-    WaitingForTime,
-    WaitingForBoot,
-    Running,
-}
-
-/// The reason why an operator cannot cancel a job.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum NotCancelled {
-    Unknown,
-    Running,
 }
 
 /// A job that was removed from the queue.

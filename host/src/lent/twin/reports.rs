@@ -5,9 +5,8 @@
 //! is in flight at a time, so that patches arrive in order. It contains as many parts as fit.
 //! It is sent again after a lost connection or a timeout, which does not change the result.
 //!
-//! This is a state machine without a clock or I/O: the caller passes the time, sends the patch
-//! that [`Reports::next`] returns, passes on the hub's answer, and persists the records that
-//! [`Reports::unsaved`] returns.
+//! This is a state machine without a clock or I/O: the caller passes the time, the hub's answers,
+//! and sends and persists what [`Reports::next`] and [`Reports::unsaved`] return.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::mem;
