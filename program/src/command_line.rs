@@ -170,14 +170,16 @@ mod tests {
         let error = parse("test get").unwrap_err().to_string();
         assert!(error.contains("Usage: test get <DEVICE>\n"), "{error}");
         assert!(parse("test get d1").unwrap().file.is_some());
-        assert!(parse("test get --help").unwrap_err().to_string().contains("[env: PATH="));
+        // A long value is on a line of its own.
+        let help = parse("test get --help").unwrap_err().to_string();
+        assert!(help.contains("[env:") && help.contains("PATH="), "{help}");
     }
 
     #[test]
     fn a_usage_error_is_summarised_with_its_tip() {
-        let error = parse("test gte d1").unwrap_err().to_string();
+        let error = parse("test gett d1").unwrap_err().to_string();
         let expected = (
-            "unrecognized subcommand 'gte'".to_owned(),
+            "unrecognized subcommand 'gett'".to_owned(),
             Some("a similar subcommand exists: 'get'".to_owned()),
         );
         assert_eq!(summary(&error), expected);

@@ -10,7 +10,13 @@ use super::configuration::{ConfigurationArguments, read};
 use super::error::CommandError;
 use super::run::identity_and_source;
 
+const EXAMPLES: &str = "\
+Examples:
+  behaviour-host identity show
+  behaviour-host identity show --json | jq .validUntil";
+
 #[derive(Args)]
+#[command(after_help = EXAMPLES)]
 pub(crate) struct IdentityArguments {
     #[command(subcommand)]
     command: IdentityCommand,

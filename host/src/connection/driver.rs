@@ -109,9 +109,9 @@ impl Driver {
         let ConnectionFailure { message, hint, kind } = failure;
         // A refusal needs an operator, while a network recovers by itself.
         if *kind == FailureKind::Refused {
-            error!(%hub, device, ?next_try, hint, "{message}");
+            error!(%hub, %device, ?next_try, hint, "{message}");
         } else {
-            warn!(%hub, device, ?next_try, hint, "no connection: {message}");
+            warn!(%hub, %device, ?next_try, hint, "no connection: {message}");
         }
     }
 }

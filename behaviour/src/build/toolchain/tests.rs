@@ -105,10 +105,10 @@ fn a_wheel_with_another_digest_than_the_locked_one_is_refused() {
     const WHEEL: &str = "
 import zipfile
 with zipfile.ZipFile('tool-1.0-py3-none-any.whl', 'w') as wheel:
-wheel.writestr('tool.py', '')
-wheel.writestr('tool-1.0.dist-info/METADATA', 'Metadata-Version: 2.1\\nName: tool\\nVersion: 1.0\\n')
-wheel.writestr('tool-1.0.dist-info/WHEEL', 'Wheel-Version: 1.0\\nRoot-Is-Purelib: true\\nTag: py3-none-any\\n')
-wheel.writestr('tool-1.0.dist-info/RECORD', '')
+    wheel.writestr('tool.py', '')
+    wheel.writestr('tool-1.0.dist-info/METADATA', 'Metadata-Version: 2.1\\nName: tool\\nVersion: 1.0\\n')
+    wheel.writestr('tool-1.0.dist-info/WHEEL', 'Wheel-Version: 1.0\\nRoot-Is-Purelib: true\\nTag: py3-none-any\\n')
+    wheel.writestr('tool-1.0.dist-info/RECORD', '')
 import hashlib
 print(hashlib.sha256(open('tool-1.0-py3-none-any.whl', 'rb').read()).hexdigest())
 ";
