@@ -127,10 +127,16 @@ fn the_page_lists_the_keys_of_behaviour_toml() {
 
 /// The objects of a case: the JSON pointer into the schema, and a document with the key
 /// `not-a-key` in that object.
-const CASE_OBJECTS: [(&str, &str); 9] = [
+const CASE_OBJECTS: [(&str, &str); 12] = [
     ("", r#"{"not-a-key": 0}"#),
     ("/properties/twin", r#"{"twin": {"not-a-key": 0}}"#),
     ("/properties/limits", r#"{"limits": {"not-a-key": 0}}"#),
+    ("/$defs/exchange", r#"{"http": [{"not-a-key": 0}]}"#),
+    ("/$defs/exchange/properties/request", r#"{"http": [{"request": {"not-a-key": 0}}]}"#),
+    (
+        "/$defs/exchange/properties/response",
+        r#"{"http": [{"request": {"url": "http://a/"}, "response": {"not-a-key": 0}}]}"#,
+    ),
     ("/$defs/step", r#"{"steps": [{"not-a-key": 0}]}"#),
     ("/$defs/expect", r#"{"steps": [{"expect": {"not-a-key": 0}}]}"#),
     ("/$defs/message", r#"{"expect": {"telemetry": [{"not-a-key": 0}]}}"#),

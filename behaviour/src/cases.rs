@@ -27,7 +27,7 @@ use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
-use crate::desk::{Desk, StateValue};
+use crate::desk::{self, CannedExchange, Desk, Network, StateValue};
 pub use compare::Difference;
 pub use expect::Expect;
 pub use log_diff::{LogDiff, Side};
@@ -83,6 +83,10 @@ pub struct Case {
     /// `true` to run the jobs that the call schedules once it has returned.
     #[serde(default)]
     pub run_jobs: bool,
+    /// The expected HTTP requests and their responses. The capability `http` is granted if
+    /// there are any.
+    #[serde(default)]
+    pub http: Vec<CannedExchange>,
     /// The expected outcome.
     #[serde(default)]
     pub expect: Expect,
@@ -220,6 +224,14 @@ impl Case {
             let differences = self.expect.compare(&outcome);
             ran.push(StepVerdict { title: String::new(), differences, outcome });
         }
+        if let Some(last) = ran.last_mut()
+            && last.differences.is_empty()
+        {
+            let unsent = last.outcome.unsent.iter();
+            last.differences.extend(unsent.map(|request| {
+                compare::difference("http", Some(&request.to_string().into()), None)
+            }));
+        }
         Ok(Verdict {
             steps: ran,
             step_count: self.steps.as_ref().map(Vec::len),
@@ -231,6 +243,9 @@ impl Case {
     fn check(&self) -> Result<(), String> {
         let mut desk = self.desk()?;
         self.settings()?;
+        for (index, exchange) in self.http.iter().enumerate() {
+            exchange.check().map_err(|error| format!("http[{index}].{error}"))?;
+        }
         let Some(steps) = &self.steps else {
             CallKeys::of_case(self).export_call()?;
             return self.expect.check();
@@ -264,6 +279,9 @@ impl Case {
         if let Some(patch) = &self.changed {
             desk = desk.with_change(patch).map_err(|error| format!("changed: {error}"))?;
         }
+        if !self.http.is_empty() {
+            desk.network = Network::Canned(self.http.clone());
+        }
         desk.offline = self.offline;
         desk.run_jobs = self.run_jobs;
         desk.epoch = self.time.unwrap_or(desk.epoch);
@@ -281,13 +299,17 @@ impl Case {
             limits.memory_bytes = bytes;
         }
         limits.check().map_err(|error| format!("limits: {error}"))?;
+        let mut capabilities: BTreeSet<_> = capabilities
+            .collect::<Result<_, _>>()
+            .map_err(|error| format!("capabilities: {error}"))?;
+        if !self.http.is_empty() {
+            capabilities.insert(Capability::Http);
+        }
         Ok(PluginSettings {
             limits,
+            http: desk::http_settings(),
             config: self.config.iter().map(|(key, value)| (key.clone(), setting(value))).collect(),
-            capabilities: capabilities
-                .collect::<Result<_, _>>()
-                .map_err(|error| format!("capabilities: {error}"))?,
-            ..PluginSettings::default()
+            capabilities,
         })
     }
 }

@@ -18,6 +18,9 @@ pub enum CreateError {
     /// An invalid name.
     #[error("{0}")]
     Name(String),
+    /// A language without a starter that sends HTTP requests.
+    #[error("there is no starter with HTTP in {0}")]
+    NoHttp(Language),
     /// A path that already exists and was left unchanged.
     #[error("`{}` exists already", .0.display())]
     Exists(PathBuf),
@@ -37,10 +40,32 @@ impl CreateError {
     pub fn hint(&self) -> Option<&'static str> {
         match self {
             CreateError::Name(_) => Some("use lower-case words with hyphens, as in `front-door`"),
+            CreateError::NoHttp(_) => Some(
+                "use rust, python or c; the tools of other languages do not support `wasi:http`",
+            ),
             CreateError::Exists(_) => Some("choose another name; nothing was changed"),
             CreateError::Io { .. } => None,
         }
     }
+}
+
+/// The kind of a starter plugin.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Starter {
+    /// A plugin with the default world.
+    #[default]
+    Plain,
+    /// A plugin that sends HTTP requests.
+    Http,
+}
+
+/// Creates the folder `dir` with a plain starter plugin, like [`create_from`].
+///
+/// # Errors
+///
+/// Same as [`create_from`].
+pub fn create(dir: &Path, language: Language) -> Result<Vec<PathBuf>, CreateError> {
+    create_from(dir, language, Starter::Plain)
 }
 
 /// Creates the folder `dir` with a starter plugin, and returns the paths of its files. The
@@ -48,9 +73,15 @@ impl CreateError {
 ///
 /// # Errors
 ///
-/// Returns an error if the name is invalid, if the path exists already, or if a file cannot
-/// be written, in which case the new folder is removed again.
-pub fn create(dir: &Path, language: Language) -> Result<Vec<PathBuf>, CreateError> {
+/// Returns an error if the name is invalid, if there is no such starter in the language, if the
+/// path exists already, or if a file cannot be written, in which case the new folder is removed
+/// again.
+pub fn create_from(
+    dir: &Path,
+    language: Language,
+    starter: Starter,
+) -> Result<Vec<PathBuf>, CreateError> {
+    let files = files(language, starter).ok_or(CreateError::NoHttp(language))?;
     let name = dir.file_name().unwrap_or_default().to_string_lossy().into_owned();
     name::check(&name).map_err(CreateError::Name)?;
     let io_error = |path: &Path| {
@@ -65,7 +96,7 @@ pub fn create(dir: &Path, language: Language) -> Result<Vec<PathBuf>, CreateErro
     }
 
     let mut written = Vec::new();
-    for (file, text) in files(language) {
+    for (file, text) in files {
         let path = dir.join(file);
         let text = text.replace("PLUGIN_NAME", &name).replace("PLUGIN_LANGUAGE", language.name());
         let folder = path.parent().expect("a file of a template is in a folder");
@@ -80,11 +111,16 @@ pub fn create(dir: &Path, language: Language) -> Result<Vec<PathBuf>, CreateErro
     Ok(written)
 }
 
-/// Returns the files of a new plugin: their paths and contents.
-fn files(language: Language) -> impl Iterator<Item = (String, &'static str)> {
+/// Returns the files of a new plugin: their paths and contents. Returns `None` if there is no
+/// such starter in the language.
+fn files(language: Language, starter: Starter) -> Option<Vec<(String, &'static str)>> {
     let wit = wit::FILES.iter().map(|(file, text)| (format!("wit/{file}"), *text));
-    let own = ALL.iter().chain(own(language)).map(|(file, text)| ((*file).to_owned(), *text));
-    own.chain(wit)
+    let (all, own) = match starter {
+        Starter::Plain => (ALL, own(language)),
+        Starter::Http => (ALL_HTTP, own_http(language)?),
+    };
+    let own = all.iter().chain(own).map(|(file, text)| ((*file).to_owned(), *text));
+    Some(own.chain(wit).collect())
 }
 
 /// Expands to the names and contents of the template files in a folder.
@@ -103,6 +139,50 @@ const ALL: &[(&str, &str)] = &[
     ("cases/greets.json", include_str!("../templates/all/cases/greets.json")),
     ("cases/unknown-method.json", include_str!("../templates/all/cases/unknown-method.json")),
 ];
+
+/// The template files for every language with HTTP.
+const ALL_HTTP: &[(&str, &str)] = &[
+    (".gitignore", include_str!("../templates/all/gitignore")),
+    ("README.md", include_str!("../templates/http/README.md")),
+    ("cases/fetches.json", include_str!("../templates/http/cases/fetches.json")),
+    ("cases/no-response.json", include_str!("../templates/http/cases/no-response.json")),
+    ("cases/unknown-method.json", include_str!("../templates/http/cases/unknown-method.json")),
+    ("wit/http.wit", include_str!("../templates/http/wit/http.wit")),
+    ("wit/deps/http.wit", include_str!("../templates/http/wit/deps/http.wit")),
+    ("wit/deps/io.wit", include_str!("../templates/http/wit/deps/io.wit")),
+];
+
+/// The description of a plugin whose world is not the default one. In Rust, the sources name it.
+const WITH_WORLD: (&str, &str) =
+    ("behaviour.toml", "name = \"PLUGIN_NAME\"\nlang = \"PLUGIN_LANGUAGE\"\nworld = \"plugin\"\n");
+
+/// Returns the files for a language with HTTP. Only these languages have bindings of resources,
+/// which `wasi:http` consists of.
+fn own_http(language: Language) -> Option<&'static [(&'static str, &'static str)]> {
+    const RUST: &[(&str, &str)] = &[
+        ("behaviour.toml", include_str!("../templates/all/behaviour.toml")),
+        ("Cargo.toml", include_str!("../templates/rust/Cargo.toml")),
+        ("src/lib.rs", include_str!("../templates/http/rust/src/lib.rs")),
+        ("src/http.rs", include_str!("../templates/http/rust/src/http.rs")),
+    ];
+    const PYTHON: &[(&str, &str)] = &[
+        WITH_WORLD,
+        ("plugin.py", include_str!("../templates/http/python/plugin.py")),
+        ("http_client.py", include_str!("../templates/http/python/http_client.py")),
+    ];
+    const C: &[(&str, &str)] = &[
+        WITH_WORLD,
+        ("plugin.c", include_str!("../templates/http/c/plugin.c")),
+        ("http.c", include_str!("../templates/http/c/http.c")),
+        ("http.h", include_str!("../templates/http/c/http.h")),
+    ];
+    match language {
+        Language::Rust => Some(RUST),
+        Language::Python => Some(PYTHON),
+        Language::C => Some(C),
+        _ => None,
+    }
+}
 
 fn own(language: Language) -> &'static [(&'static str, &'static str)] {
     match language {
@@ -159,5 +239,26 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         create(&dir.path().join("Door"), Language::C).unwrap_err();
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn a_starter_with_http_has_the_imports_that_its_world_names() {
+        for language in Language::ALL {
+            let dir = tempfile::tempdir().unwrap();
+            let door = dir.path().join("front-door");
+            let created = create_from(&door, language, Starter::Http);
+            if ![Language::Rust, Language::Python, Language::C].contains(&language) {
+                assert!(matches!(created, Err(CreateError::NoHttp(_))), "{language}");
+                assert!(!door.exists());
+                continue;
+            }
+            created.unwrap();
+            let mut resolve = wit_parser::Resolve::default();
+            let (package, _) = resolve.push_dir(door.join("wit")).unwrap();
+            let world = resolve.select_world(&[package], Some("plugin")).unwrap();
+            let imports = resolve.worlds[world].imports.keys();
+            let names: Vec<_> = imports.map(|key| resolve.name_world_key(key)).collect();
+            assert!(names.contains(&"wasi:http/outgoing-handler@0.2.6".to_owned()), "{names:?}");
+        }
     }
 }

@@ -34,7 +34,8 @@ use serde_json::{Map, Value};
 
 pub use export_call::{CallFailure, ExportCall};
 pub use image::{Image, InvalidImage, PendingJobImage, StateValue, TwinImage};
-pub use load::{DeskError, compile, engine, load, name};
+pub use load::{DeskError, compile, engine, http_settings, load, name};
+pub use network::{CannedExchange, CannedRequest, CannedResponse, Network};
 pub(crate) use record::object;
 pub use record::{Action, Event};
 pub use record::{milliseconds, text};
@@ -73,6 +74,8 @@ pub struct Desk {
     pub state: StateEntries,
     /// `true` to run the jobs that the call schedules once it has returned.
     pub run_jobs: bool,
+    /// The network for the plugin's HTTP requests.
+    pub network: Network,
     /// The callback for events, if any.
     pub observer: Option<Observer>,
     desired: Section,
@@ -93,6 +96,8 @@ pub struct Outcome {
     pub real_time: Duration,
     /// The actions of the plugin and its jobs, in order.
     pub events: Vec<Event>,
+    /// The expected HTTP requests that the plugin did not send.
+    pub unsent: Vec<CannedRequest>,
     /// The reported properties after the call and its jobs.
     pub reported: Map<String, Value>,
     /// The plugin's state after the call and its jobs.
@@ -107,6 +112,7 @@ impl Default for Desk {
             offline: false,
             state: StateEntries::new(),
             run_jobs: false,
+            network: Network::None,
             observer: None,
             desired: Section::new(Stamp::TimeAndVersion, EPOCH),
             reported: Section::new(Stamp::Time, EPOCH),

@@ -43,5 +43,5 @@ mod name;
 mod wit;
 
 pub use build::{BuildError, BuildOptions, BuiltComponent, Progress, build, setup};
-pub use create::{CreateError, create};
+pub use create::{CreateError, Starter, create, create_from};
 pub use language::{Language, UnknownLanguage};

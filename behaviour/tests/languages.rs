@@ -15,6 +15,8 @@ use behaviour::desk::{compile, engine};
 use behaviour::{BuildOptions, Language, build, create, setup};
 use serde_json::{Value, json};
 
+#[path = "languages/http.rs"]
+mod http;
 #[path = "languages/lua.rs"]
 mod lua;
 #[path = "languages/output.rs"]

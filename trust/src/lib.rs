@@ -119,15 +119,22 @@ impl Trust {
 
     /// Creates the TLS configuration of a client that presents no certificate.
     pub fn into_client_config(self) -> Result<ClientConfig, TrustError> {
-        if self.0.is_empty() {
-            return Err(TrustError::NoCertificates);
+        match self.0.is_empty() {
+            true => Err(TrustError::NoCertificates),
+            false => Ok(self.into_optional_client_config()),
         }
+    }
+
+    /// Creates the TLS configuration of a client that also uses plain HTTP. Without any
+    /// certificate, the client trusts no server.
+    #[must_use]
+    pub fn into_optional_client_config(self) -> ClientConfig {
         let provider = Arc::new(rustls::crypto::ring::default_provider());
-        Ok(ClientConfig::builder_with_provider(provider)
+        ClientConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()
             .expect("ring has suites for the default versions")
             .with_root_certificates(self.0)
-            .with_no_client_auth())
+            .with_no_client_auth()
     }
 }
 

@@ -202,4 +202,40 @@ fn every_key_of_expect_is_compared() {
     assert_eq!(lines.len(), keys, "{lines:?}");
 }
 
+#[test]
+fn a_request_gets_the_response_of_the_case_after_its_delay() {
+    let response = json!({ "status": 201, "body": { "hello": 1 }, "delay_ms": 1500 });
+    let case = json!({
+        "method": "ask",
+        "payload": "api.example.com",
+        "http": [{ "request": { "url": "https://api.example.com/" }, "response": response }],
+        "expect": { "status": 201, "answer": { "hello": 1 }, "took_ms": 1500 },
+    });
+    assert!(run("fetches.wat", case).is_empty());
+}
+
+#[test]
+fn a_request_without_a_response_in_the_case_and_a_response_without_a_request_are_reported() {
+    let case = json!({
+        "method": "ask",
+        "payload": "api.example.com",
+        "http": [{ "request": { "url": "https://other.example.com/" } }],
+        "expect": { "status": 538 },
+    });
+    let differences = run("fetches.wat", case.clone());
+    assert_eq!(differences, ["http: expected \"GET https://other.example.com/\", found nothing"]);
+    let mut shown = case;
+    shown["expect"] = json!({ "status": 538, "answer": "" });
+    let text = run("fetches.wat", shown).join("\n");
+    assert!(text.contains("the case has no response to this request"), "{text}");
+}
+
+#[test]
+fn an_invalid_response_is_reported_with_its_position() {
+    check_invalid(
+        r#"{"method": "ask", "http": [{"request": {"url": "/x"}}]}"#,
+        "http[0].request.url: `/x` is not a URL such as https://example.com/",
+    );
+}
+
 mod steps;

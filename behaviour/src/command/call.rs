@@ -2,7 +2,7 @@
 
 mod state_file;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::stderr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -10,10 +10,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use behaviour::desk::{
-    Action, CallFailure, Desk, DeskError, Event, ExportCall, Outcome, Time, load, milliseconds,
-    text,
+    Action, CallFailure, Desk, DeskError, Event, ExportCall, Network, Outcome, Time, http_settings,
+    load, milliseconds, text,
 };
-use plugin::{BootOutcome, CallError, Capability, Json, Limits, Plugin, PluginSettings};
+use plugin::{
+    BootOutcome, CallError, Capability, HttpHost, HttpSettings, Json, Limits, Plugin,
+    PluginSettings,
+};
 use program::{Progress, note};
 use protocol::id::MethodName;
 use serde::Serialize;
@@ -29,7 +32,7 @@ Call one method of a plugin on this machine, without a network.
 
 The plugin gets a fresh sandbox with the limits of the host, a clock, its settings, a twin, a state and a job queue, all in \
 memory. Its actions are printed to standard error, one per line with the time since the start; only its answer is printed to \
-standard output. HTTP requests are refused.
+standard output. HTTP requests are refused, except to the hosts of --allow-http.
 
 Time is virtual: it starts at 2026-01-01T00:00:00.000Z and advances only while the plugin waits. A plugin that computes without \
 waiting is stopped after its deadline in real time.
@@ -45,6 +48,7 @@ Examples:
   behaviour call reboot.wasm rebootDevice '{\"delaySeconds\": 5}' --config property=status.lastReboot
   behaviour call greet.wasm greet @payload.json --desired '{\"language\": \"de\"}' --json
   behaviour call greet.wasm greet '\"world\"' 2>/dev/null | jq .hello
+  behaviour call ping.wasm ping --allow-http http://localhost:8080
   behaviour call reboot.wasm --changed '{\"delay\": 5}'
   behaviour call counter.wasm count --state-file counter.json
 
@@ -103,6 +107,14 @@ pub(crate) struct Call {
     #[arg(long, value_name = "NAME")]
     capability: Vec<Capability>,
 
+    /// Send the plugin's requests to this host: api.example.com, or http://localhost:8080 for
+    /// plain HTTP; grants the capability `http`.
+    #[arg(long, value_name = "HOST")]
+    allow_http: Vec<HttpHost>,
+    /// Certificates to trust in requests, in addition to the system's.
+    #[arg(long, value_name = "FILE", requires = "allow_http")]
+    ca_file: Option<PathBuf>,
+
     /// The deadline of the call: 500ms, 20s, 1m 30s [default: 30s].
     #[arg(long, value_name = "DURATION", value_parser = program::duration::parse_or_seconds)]
     deadline: Option<Duration>,
@@ -159,6 +171,9 @@ impl Call {
         if self.real_time {
             desk.time = Time::Real;
         }
+        if !self.allow_http.is_empty() {
+            desk.network = Network::Real(self.allow_http.clone());
+        }
         desk.offline = self.offline;
         desk.run_jobs = self.run_jobs;
         let entries = self.state.iter();
@@ -193,9 +208,14 @@ impl Call {
         let mut limits = Limits::default();
         limits.deadline = self.deadline.unwrap_or(limits.deadline);
         limits.memory_bytes = self.memory.unwrap_or(limits.memory_bytes);
+        let mut capabilities: BTreeSet<_> = self.capability.iter().copied().collect();
+        if !self.allow_http.is_empty() {
+            capabilities.insert(Capability::Http);
+        }
         let settings = PluginSettings {
             config: self.config.iter().cloned().collect(),
-            capabilities: self.capability.iter().copied().collect(),
+            capabilities,
+            http: HttpSettings { ca_file: self.ca_file.clone(), ..http_settings() },
             limits,
             ..PluginSettings::default()
         };

@@ -8,7 +8,7 @@ use tokio::time::Instant;
 use super::clock::VirtualClock;
 use super::export_call::{CallFailure, ExportCall};
 use super::jobs::{Jobs, Stopped};
-use super::network::NoNetwork;
+use super::network::SimulatedHttp;
 use super::power::SimulatedPower;
 use super::record::Record;
 use super::state::State;
@@ -22,6 +22,7 @@ pub(super) struct Device {
     pub(super) state: Arc<State>,
     pub(super) jobs: Arc<Jobs>,
     pub(super) power: Arc<SimulatedPower>,
+    pub(super) http: Arc<SimulatedHttp>,
     pub(super) lent: Arc<Lent>,
 }
 
@@ -37,6 +38,7 @@ impl Device {
         let state = Arc::new(State::new(desk.state.clone(), Arc::clone(&record)));
         let jobs = Arc::new(Jobs::new(desk, clock.now(), Arc::clone(&record)));
         let power = Arc::new(SimulatedPower::new(Arc::clone(&record)));
+        let http = Arc::new(SimulatedHttp::new(&desk.network, Arc::clone(&record)));
         let lent = Arc::new(Lent {
             device_id: DEVICE.into(),
             clock,
@@ -46,9 +48,9 @@ impl Device {
             state: Arc::clone(&state) as _,
             jobs: Arc::clone(&jobs) as _,
             power: Arc::clone(&power) as _,
-            http: Arc::new(NoNetwork),
+            http: Arc::clone(&http) as _,
         });
-        Device { record, twin, state, jobs, power, lent }
+        Device { record, twin, state, jobs, power, http, lent }
     }
 
     /// Returns a call with these names. [`ExportCall::run`] sets the payload and the attempt.

@@ -6,7 +6,8 @@ use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use plugin::{
-    Compiled, Engine, EngineError, EngineSettings, Limits, LoadError, Plugin, PluginSettings,
+    Compiled, Engine, EngineError, EngineSettings, HttpHost, HttpSettings, Limits, LoadError,
+    Plugin, PluginSettings,
 };
 
 /// The reason why a plugin cannot be called on a simulated device.
@@ -59,6 +60,13 @@ impl DeskError {
             source => DeskError::Load { file, source },
         }
     }
+}
+
+/// Returns the settings of HTTP requests with which every request reaches the simulated
+/// network, which decides about it.
+#[must_use]
+pub fn http_settings() -> HttpSettings {
+    HttpSettings { hosts: vec![HttpHost::any()], ..HttpSettings::default() }
 }
 
 /// Loads a plugin from a file. The plugin's name is the file's stem. Blocks while the

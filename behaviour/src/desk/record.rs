@@ -102,6 +102,15 @@ pub enum Action {
     Booted,
     /// A simulated restart of the host.
     HostRestarted,
+    /// An HTTP request.
+    HttpRequest {
+        /// The method.
+        method: String,
+        /// The URL.
+        url: String,
+        /// The status and size of the response, or the reason why there is none.
+        outcome: String,
+    },
 }
 
 pub(super) struct Record {
@@ -221,6 +230,7 @@ impl Action {
             | Action::JobRan { .. }
             | Action::JobsLeft { .. } => "job",
             Action::RebootAsked { .. } | Action::Booted | Action::HostRestarted => "power",
+            Action::HttpRequest { .. } => "http",
         }
     }
 }
@@ -260,6 +270,9 @@ impl fmt::Display for Action {
             }
             Action::Booted => f.write_str("boot simulated"),
             Action::HostRestarted => f.write_str("restart of the host simulated"),
+            Action::HttpRequest { method, url, outcome } => {
+                write!(f, "{method} {}: {}", escaped(url), escaped(outcome))
+            }
         }
     }
 }

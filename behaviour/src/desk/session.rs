@@ -155,6 +155,7 @@ impl Begun {
             took: device.record.now().saturating_sub(self.time),
             real_time: self.wall.elapsed(),
             events: device.record.take(),
+            unsent: device.http.unsent(),
             reported: device.twin.reported_body(),
             state: device.state.all(),
         }

@@ -1,5 +1,9 @@
 //! Tests of `behaviour call`.
 
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::net::TcpListener;
+use std::thread;
+
 use serde_json::json;
 
 use crate::program::rig::Rig;
@@ -222,4 +226,46 @@ fn a_file_that_is_no_state_file_is_refused_and_never_overwritten() {
     let output = rig.run(&["call", "keeps.wasm", "k1", "7", "--state-file", "device.json"]);
     assert!(output.stderr.starts_with("error: state file `device.json`: "), "{}", output.stderr);
     assert_eq!((output.stderr.lines().count(), output.code), (2, Some(2)), "{}", output.stderr);
+}
+
+/// Answers each request to a free port of this machine with a JSON string, and returns the port.
+fn http_server() -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    // The thread ends with the process of the tests.
+    thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            let mut request = BufReader::new(stream.try_clone().unwrap()).lines();
+            // The headers end with an empty line.
+            while request.next().is_some_and(|line| !line.unwrap().is_empty()) {}
+            stream
+                .write_all(
+                    b"HTTP/1.1 200 OK\r\ncontent-length: 7\r\nconnection: close\r\n\r\n\"hello\"",
+                )
+                .unwrap();
+        }
+    });
+    port
+}
+
+#[test]
+fn a_real_request_reaches_only_an_allowed_host() {
+    let rig = Rig::with(&["fetches.wat"]);
+    let host = format!("localhost:{}", http_server());
+    let (payload, allowed) = (format!("\"{host}\""), format!("http://{host}"));
+
+    let call = ["call", "fetches.wasm", "plain", &payload];
+    let output = rig.run(&[&call[..], &["--allow-http", &allowed]].concat());
+    assert_eq!((output.stdout.as_str(), output.code), ("\"hello\"\n", Some(0)), "{output:?}");
+    let line = format!("http      GET {allowed}/: 200, 7 bytes\n");
+    assert!(output.stderr.contains(&line), "{}", output.stderr);
+
+    for option in [["--capability", "http"], ["--allow-http", &host]] {
+        let refused = rig.run(&[&call[..], &option].concat());
+        let hint = format!("`behaviour call --allow-http {allowed}` sends the request");
+        assert!(refused.stderr.contains(&hint), "{}", refused.stderr);
+        assert!(!refused.stderr.contains("host.toml"), "{}", refused.stderr);
+        assert_eq!(refused.code, Some(1));
+    }
 }

@@ -164,8 +164,16 @@ impl Hooks {
         let deny = |why: String| Err(HttpError::Denied(why));
         let Some(may_be_private) = found else {
             let plugin = &self.plugin.name;
+            let hosts = &self.plugin.http.hosts;
+            let only_https = *scheme == Scheme::HTTP
+                && hosts.iter().any(|host| host.admits(&Scheme::HTTPS, uri).is_some());
+            let hint = match only_https {
+                true => ", where a host without `http://` means HTTPS only",
+                false => "",
+            };
             return deny(format!(
-                "`{scheme}://{authority}` is not among the `hosts` under [plugins.{plugin}.http]"
+                "`{scheme}://{authority}` is not among the `hosts` under \
+                 [plugins.{plugin}.http]{hint}"
             ));
         };
         match self.requests_left.checked_sub(1) {

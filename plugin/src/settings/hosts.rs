@@ -31,11 +31,23 @@ pub enum HttpHostError {
     TooWide(String),
 }
 
+/// Name that admits all hosts. No configuration can contain it.
+const ANY: &str = "*";
+
 impl HttpHost {
+    /// Returns a host that admits every request. Suits a client that checks the hosts itself.
+    #[must_use]
+    pub fn any() -> HttpHost {
+        HttpHost { scheme: Scheme::HTTPS, name: ANY.to_owned(), port: 443 }
+    }
+
     /// Returns `Some` if a request to the URI is allowed, with `true` if its host can be in
     /// a private network.
     pub(crate) fn admits(&self, scheme: &Scheme, uri: &Uri) -> Option<bool> {
         let authority = uri.authority()?;
+        if self.name == ANY {
+            return Some(true);
+        }
         // User information before the host can look like a host.
         let plain = !authority.as_str().contains('@');
         let name = authority.host().to_ascii_lowercase();
@@ -52,8 +64,7 @@ impl HttpHost {
         }
     }
 
-    /// Returns the host of a request to the URI if it is allowed. Used by the fuzzer only.
-    #[doc(hidden)]
+    /// Returns the host of a request to the URI if it is allowed.
     #[must_use]
     pub fn admitted(&self, uri: &Uri) -> Option<String> {
         self.admits(uri.scheme()?, uri)?;
@@ -155,6 +166,15 @@ mod tests {
     fn a_uri_with_user_information_is_not_admitted() {
         check("api.example.com", "https://api.example.com@evil.org/", None);
         check("api.example.com", "https://user@api.example.com/", None);
+    }
+
+    #[test]
+    fn any_host_admits_every_request_and_is_no_valid_configuration() {
+        for uri in ["http://localhost:8080/", "https://u@a.org/"] {
+            let uri: Uri = uri.parse().unwrap();
+            assert_eq!(HttpHost::any().admits(uri.scheme().unwrap(), &uri), FULL_NAME);
+        }
+        "*".parse::<HttpHost>().unwrap_err();
     }
 
     #[test]

@@ -69,7 +69,11 @@ async fn a_request_to_another_host_is_denied_with_its_name_and_not_sent() {
         ("plain", "api.example.com", "`http://api.example.com`"),
     ] {
         let (status, text) = send(&host, &plugin, method, host_name).await;
-        let expected = format!("{name} is not among the `hosts` under [plugins.reboot.http]");
+        let hint = match method {
+            "plain" => ", where a host without `http://` means HTTPS only",
+            _ => "",
+        };
+        let expected = format!("{name} is not among the `hosts` under [plugins.reboot.http]{hint}");
         assert_eq!((status, &*text), (INTERNAL_ERROR, &*format!("\"{expected}\"")));
         let line = host.log().pop().unwrap();
         assert!(line.contains(&expected), "{line}");

@@ -6,7 +6,11 @@ import sys
 from typing import get_args
 
 from componentize_py_types import Err
-from wit_world.imports import types
+
+try:
+    from wit_world.imports import types
+except ImportError:  # The world has another interface `types`, such as that of `wasi:http`.
+    from wit_world.imports import device_behaviour_types as types
 
 plugin = importlib.import_module("PLUGIN_MODULE")
 
