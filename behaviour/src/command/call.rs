@@ -217,7 +217,6 @@ impl Call {
             capabilities,
             http: HttpSettings { ca_file: self.ca_file.clone(), ..http_settings() },
             limits,
-            ..PluginSettings::default()
         };
         let _progress = Progress::new(&format!("compiling {}", component.display()));
         load(component, settings)

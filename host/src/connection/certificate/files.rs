@@ -48,7 +48,7 @@ pub(super) fn check(
     }
     if let (false, Some(expected)) = (facts.is_self_issued || has_name, name) {
         let found = facts.common_name.as_deref().unwrap_or_default();
-        let found = json::readable(&found).into_owned();
+        let found = json::readable(found).into_owned();
         return Err(CertificateError::Name { path: path(), found, expected: expected.to_owned() });
     }
     match facts.rsa_bits {
