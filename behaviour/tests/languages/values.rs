@@ -123,7 +123,7 @@ fn a_guest_in_javascript_fails_with_a_message_whatever_it_throws() {
     for (method, error) in [
         ("number", "{\"a\":\"10\"}"),
         ("json", "a value of type object that cannot be converted to a string"),
-        ("half", "Error: x\u{fffd} (plugin.js:4)"),
+        ("half", "Error: x\u{fffd} (plugin.js:5)"),
         ("refusal", "\u{fffd}"),
         ("early", "RangeError: `invoke`: refusal.val is -1, not an integer from 0 to 4294967295"),
         ("error", "because"),

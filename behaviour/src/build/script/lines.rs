@@ -23,15 +23,16 @@ struct Table(Vec<String>, Vec<[usize; 4]>);
 /// Embeds the table in a bundle. `name` returns the name of one of the map's sources, or `None`
 /// if it does not come from the author.
 pub(super) fn embed(bundle: &str, map: &[u8], name: impl Fn(&Path) -> Option<String>) -> String {
-    let table = serde_json::from_slice(map).map(|map| table(&map, name)).unwrap_or_default();
+    let table = serde_json::from_slice(map).map(|map| table(bundle, &map, name));
+    let table = table.unwrap_or_default();
     let table = serde_json::to_string(&table).expect("the table is valid JSON");
     bundle.replacen(&format!("\"{PLACEHOLDER}\""), &table, 1)
 }
 
-fn table(map: &SourceMap, name: impl Fn(&Path) -> Option<String>) -> Table {
+fn table(bundle: &str, map: &SourceMap, name: impl Fn(&Path) -> Option<String>) -> Table {
     let names: Vec<_> = map.sources.iter().map(|source| name(Path::new(source))).collect();
     let (mut files, mut runs) = (BTreeMap::new(), Vec::<[usize; 4]>::new());
-    for (line, (source, original)) in mapped_lines(&map.mappings) {
+    for (line, (source, original)) in mapped_lines(bundle, &map.mappings) {
         let Some(Some(_)) = names.get(source) else { continue };
         let count = files.len();
         let file = *files.entry(source).or_insert(count);
@@ -51,20 +52,27 @@ fn table(map: &SourceMap, name: impl Fn(&Path) -> Option<String>) -> Table {
     Table(ordered, runs)
 }
 
-/// Returns the source and its line for each line of a bundle that has one, from the first
-/// segment of the line. Lines count from 1. See the specification of source maps, revision 3.
-fn mapped_lines(mappings: &str) -> Vec<(usize, (usize, usize))> {
+/// Returns the source and its line for each line of a bundle that has one. Lines count from 1.
+/// See the specification of source maps, revision 3.
+///
+/// The segment of the first character after the indentation counts. esbuild starts an indented
+/// line with a copy of the segment before it, which belongs to another line.
+fn mapped_lines(bundle: &str, mappings: &str) -> Vec<(usize, (usize, usize))> {
     let mut lines = Vec::new();
     let (mut source, mut original) = (0, 0);
-    for (at, line) in mappings.split(';').enumerate() {
-        let mut first = None;
+    let texts = bundle.lines().chain(std::iter::repeat(""));
+    for (at, (line, text)) in mappings.split(';').zip(texts).enumerate() {
+        let indentation = text.bytes().take_while(u8::is_ascii_whitespace).count();
+        let (mut column, mut first) = (0, None);
         for segment in line.split(',') {
             // The fields are the column, the source, its line, its column, and a name.
-            if let [_, source_change, line_change, ..] = numbers(segment)[..] {
+            if let [column_change, source_change, line_change, ..] = numbers(segment)[..] {
+                column += column_change;
                 source += source_change;
                 original += line_change;
                 let place = usize::try_from(source).ok().zip(usize::try_from(original).ok());
-                first = first.or(place);
+                let is_indented = usize::try_from(column).is_ok_and(|it| it <= indentation);
+                first = if is_indented { place } else { first.or(place) };
             }
         }
         lines.extend(first.map(|(source, line)| (at + 1, (source, line + 1))));
@@ -111,6 +119,13 @@ mod tests {
             |path: &Path| path.strip_prefix("..").ok().map(|path| path.display().to_string());
         let bundle = embed("const [files, runs] = \"PLUGIN_LINES\";", map, name);
         assert_eq!(bundle, "const [files, runs] = [[\"plugin.ts\"],[[2,2,0,5],[5,1,0,9]]];");
+    }
+
+    #[test]
+    fn an_indented_line_has_the_place_of_its_first_character() {
+        // The second line begins with a copy of the place of the first one.
+        let lines = mapped_lines("a(\n  b", "AAAA;AAAA,EACA");
+        assert_eq!(lines, [(1, (0, 1)), (2, (0, 2))]);
     }
 
     #[test]
