@@ -36,6 +36,7 @@
 //! * [`id`]: validated names of devices, modules, methods and requests.
 //! * [`method`]: the request and the result of a direct method.
 //! * [`properties`]: the property bag of a message.
+//! * [`provisioning`]: the device API of the Device Provisioning Service.
 //! * [`registry`]: device identities.
 //! * [`rest`]: paths and headers of the REST API.
 //! * [`sas`]: shared access signatures, the tokens of devices and services.
@@ -53,6 +54,7 @@ pub mod host_name;
 pub mod id;
 pub mod method;
 pub mod properties;
+pub mod provisioning;
 pub mod registry;
 pub mod rest;
 pub mod sas;

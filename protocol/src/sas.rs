@@ -22,6 +22,7 @@ use subtle::ConstantTimeEq as _;
 
 use crate::host_name::HostName;
 use crate::percent;
+use crate::provisioning::{IdScope, RegistrationId, resource};
 
 const SCHEME: &str = "SharedAccessSignature";
 
@@ -55,12 +56,21 @@ impl Key {
         STANDARD.encode(&self.0)
     }
 
+    /// Returns the key of a device of an enrollment group, whose key this is (documentation of
+    /// the Device Provisioning Service, "Symmetric key attestation").
+    #[must_use]
+    pub fn derive(&self, registration: &RegistrationId) -> Key {
+        Key(self.mac(&[registration.as_str()]).to_vec())
+    }
+
     fn sign(&self, resource: &str, expiry: u64) -> [u8; 32] {
+        self.mac(&[resource, "\n", &expiry.to_string()])
+    }
+
+    fn mac(&self, parts: &[&str]) -> [u8; 32] {
         let mut mac =
             Hmac::<Sha256>::new_from_slice(&self.0).expect("HMAC takes a key of any length");
-        mac.update(resource.as_bytes());
-        mac.update(b"\n");
-        mac.update(expiry.to_string().as_bytes());
+        parts.iter().for_each(|part| mac.update(part.as_bytes()));
         mac.finalize().into_bytes().into()
     }
 }
@@ -135,6 +145,15 @@ impl SasToken {
             _ => false,
         };
         same_host && covers_path(own_path, path)
+    }
+
+    /// Returns `true` if the token's resource is the registration of this device at the Device
+    /// Provisioning Service. Case is ignored: the documentation asks for lower case, and no
+    /// official client uses it.
+    #[must_use]
+    pub fn covers_registration(&self, scope: &IdScope, registration: &RegistrationId) -> bool {
+        let own = percent::decode(&self.raw_resource);
+        own.is_some_and(|own| own.eq_ignore_ascii_case(&resource(scope, registration)))
     }
 
     /// Returns the time of expiry, in Unix seconds.
@@ -286,6 +305,29 @@ mod tests {
             let token = token(sr, rest);
             assert!(token.verify(&key()), "{sr}");
             assert!(token.covers(resource), "{sr} {resource}");
+        }
+    }
+
+    #[test]
+    fn deriving_a_key_reproduces_the_published_test_vector() {
+        let group = "8isrFI1sGsIlvvFSSFRiMfCNzv21fjbE/+ah/lSh3lF8e2YG1Te7w1KpZhJFFXJrqYKi9yegxkqIChbqOS9Egw==";
+        let id = "sn-007-888-abc-mac-a1-b2-c3-d4-e5-f6".parse().unwrap();
+        let derived = group.parse::<Key>().unwrap().derive(&id);
+        assert_eq!(derived.to_base64(), "Jsm0lyGpjaVYVP2g3FnmnmG9dI/9qU24wNoykUmermc=");
+    }
+
+    #[test]
+    fn a_registration_is_covered_in_every_clients_spelling() {
+        let (scope, id) = ("0ne00112233".parse().unwrap(), "SN-7".parse().unwrap());
+        for sr in [
+            "0ne00112233%2Fregistrations%2FSN-7",
+            "0ne00112233/registrations/SN-7",
+            "0NE00112233%2fregistrations%2fsn-7",
+        ] {
+            assert!(token(sr, "&skn=registration").covers_registration(&scope, &id), "{sr}");
+        }
+        for sr in ["0ne00112233/registrations/SN-70", "0ne00112233", "other/registrations/SN-7"] {
+            assert!(!token(sr, "").covers_registration(&scope, &id), "{sr}");
         }
     }
 
