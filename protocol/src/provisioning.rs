@@ -1,4 +1,4 @@
-//! The device API of the Device Provisioning Service (DPS).
+//! The Device Provisioning Service (DPS): its device API and its service API.
 //!
 //! A device registers under a registration id, polls the operation until it has ended, and
 //! then connects to the assigned hub. Both transports have the same bodies.
@@ -17,11 +17,16 @@
 //! group derives its key from that of the group ([`Key::derive`]). A device with a
 //! certificate has no password.
 //!
+//! [`enrollment`] and [`service`] have the bodies and paths for services, which manage the
+//! enrollments.
+//!
 //! [`Key::derive`]: crate::sas::Key::derive
 
+pub mod enrollment;
 mod error;
 mod id;
 mod registration;
+pub mod service;
 mod topic;
 mod user_name;
 

@@ -25,6 +25,10 @@ const RSA: &[u64] = &[1, 2, 840, 113_549, 1, 1, 1];
 /// Facts about a certificate.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Certificate {
+    /// The version of X.509: 1, 2 or 3.
+    pub version: u8,
+    /// The serial number, as hexadecimal digits in upper case.
+    pub serial_number: String,
     /// The common name of the subject; `None` if there is none or more than one.
     pub common_name: Option<String>,
     /// The common name of the issuer.
@@ -67,9 +71,11 @@ impl Certificate {
 /// Reads a `TBSCertificate` (RFC 5280, section 4.1).
 fn to_be_signed(reader: BERReader<'_, '_>) -> ASN1Result<Certificate> {
     reader.read_sequence(|reader| {
-        // The version, the serial number and the algorithm of the signature.
-        reader.read_optional(|reader| reader.read_tagged(Tag::context(0), |it| it.read_u8()))?;
-        reader.next().read_der()?;
+        let version = reader
+            .read_optional(|reader| reader.read_tagged(Tag::context(0), |it| it.read_u8()))?
+            .unwrap_or(0);
+        let serial_number = hex(reader.next().read_tagged_der()?.value());
+        // The algorithm of the signature.
         reader.next().read_der()?;
         let issuer = reader.next().read_der()?;
         let (valid_from_unix, valid_until_unix) =
@@ -85,6 +91,8 @@ fn to_be_signed(reader: BERReader<'_, '_>) -> ASN1Result<Certificate> {
             it.read_tagged(Tag::context(3), |it| has_authority_extension(it))
         })?;
         Ok(Certificate {
+            version: version.saturating_add(1),
+            serial_number,
             common_name: common_name(&subject)?,
             issuer: common_name(&issuer)?,
             valid_from_unix,
@@ -216,6 +224,7 @@ mod tests {
         let mut params = rcgen::CertificateParams::default();
         params.distinguished_name = rcgen::DistinguishedName::new();
         params.distinguished_name.push(rcgen::DnType::CommonName, "device-1");
+        params.serial_number = Some(vec![1, 2, 255].into());
         params.not_before = rcgen::date_time_ymd(2026, 1, 1);
         params.not_after = rcgen::date_time_ymd(2026, 1, 2);
         let signed = params.self_signed(&key).unwrap();
@@ -224,6 +233,7 @@ mod tests {
         assert_eq!(facts.valid_until_unix - facts.valid_from_unix, 86_400);
         assert!(facts.is_self_issued && !facts.is_authority);
         assert_eq!(facts.rsa_bits, None);
+        assert_eq!((facts.version, facts.serial_number.as_str()), (3, "0102FF"));
         let digits = (sha1_thumbprint(signed.der()).len(), sha256_thumbprint(signed.der()).len());
         assert_eq!(digits, (40, 64));
     }
