@@ -48,7 +48,7 @@ pub(crate) fn write(context: &BuildContext<'_>) -> Result<Glue, BuildError> {
     let project = context.project;
     let entry = entry_module(&project.dir, &project.entry);
     let (files, renames) = generate(&context.wit, &project.world, project.language, &entry)
-        .map_err(refused(&context.wit))?;
+        .map_err(invalid_wit(&context.wit))?;
     let folder = project.dir.join(FOLDER);
     fs::create_dir_all(&folder).map_err(BuildError::io(&folder))?;
     // The compiler would also compile files that an earlier build wrote for another world.
@@ -74,10 +74,10 @@ pub(crate) fn write(context: &BuildContext<'_>) -> Result<Glue, BuildError> {
 /// Returns the modules that wrap the engine's functions for a script.
 pub(crate) fn lent(context: &BuildContext<'_>) -> Result<Vec<Lent>, BuildError> {
     let modules = || {
-        let (resolve, world) = parsed(&context.wit, &context.project.world)?;
+        let (resolve, world) = parse_world(&context.wit, &context.project.world)?;
         Ok(script::modules(&Contract::new(&resolve, world)?))
     };
-    modules().map_err(refused(&context.wit))
+    modules().map_err(invalid_wit(&context.wit))
 }
 
 /// Returns the C code that binds Lua to the project's world. `sources` are the texts of the
@@ -87,20 +87,20 @@ pub(crate) fn lua_bindings(
     sources: &[String],
 ) -> Result<String, BuildError> {
     let bindings = || {
-        let (resolve, world) = parsed(&context.wit, &context.project.world)?;
+        let (resolve, world) = parse_world(&context.wit, &context.project.world)?;
         Ok(lua::bindings(&Contract::new(&resolve, world)?, sources))
     };
-    bindings().map_err(refused(&context.wit))
+    bindings().map_err(invalid_wit(&context.wit))
 }
 
-/// Returns the conversion of an error about the WIT in a folder.
-pub(super) fn refused(wit: &Path) -> impl FnOnce(anyhow::Error) -> BuildError {
+/// Returns a function that converts an error about the WIT in a folder.
+pub(super) fn invalid_wit(wit: &Path) -> impl FnOnce(anyhow::Error) -> BuildError {
     let dir = wit.to_owned();
     move |error| BuildError::Wit { dir, why: format!("{error:#}").replace('\n', " ") }
 }
 
 /// Parses the WIT in a folder, and returns it with one of its worlds.
-pub(super) fn parsed(wit: &Path, world: &str) -> anyhow::Result<(Resolve, WorldId)> {
+pub(super) fn parse_world(wit: &Path, world: &str) -> anyhow::Result<(Resolve, WorldId)> {
     let mut resolve = Resolve::default();
     let (package, _) = resolve.push_dir(wit)?;
     let world = resolve.select_world(&[package], Some(world))?;
@@ -115,7 +115,7 @@ fn generate(
     language: Language,
     entry: &str,
 ) -> anyhow::Result<(GlueFiles, Vec<(String, String)>)> {
-    let (mut resolve, world) = parsed(wit, world)?;
+    let (mut resolve, world) = parse_world(wit, world)?;
     if matches!(language, Language::C | Language::Cpp) {
         return Ok((c::files(&mut resolve, world, language)?, Vec::new()));
     }

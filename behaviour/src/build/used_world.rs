@@ -1,46 +1,50 @@
-//! A world with only those imports of the project's world that a plugin uses, for tools that
-//! import everything. `behaviour check` shows the imports, so they should be those in use.
+//! The project's world without the imports that the plugin does not use.
+//!
+//! Some tools import the complete world that they are given. `behaviour check` lists the
+//! imports of a component, so they must be those that the plugin uses.
 
 use std::path::PathBuf;
 
 use wit_parser::{WorldItem, WorldKey};
 
-use super::glue::{self, parsed};
+use super::glue::{invalid_wit, parse_world};
 use super::{BuildContext, BuildError, files};
 
-/// The name of the world and of its file.
+/// The name of the reduced world and of its file.
 const NAME: &str = "behaviour-used";
 
-/// Writes the world next to a copy of the project's WIT, and returns the folder and the
-/// world's name. `is_used` receives the name of an interface of the contract. All other imports
-/// are kept.
+/// Writes the reduced world into a copy of the project's WIT, and returns the folder and the
+/// name of the world. `is_used` receives the name of each imported interface of the world's own
+/// package. Imports from other packages are kept.
+///
+/// Returns the project's own folder and world if the world contains functions, types or inline
+/// interfaces.
 pub(super) fn write(
     context: &BuildContext<'_>,
     is_used: impl Fn(&str) -> bool,
 ) -> Result<(PathBuf, String), BuildError> {
-    let all = || (context.wit.clone(), context.project.world.clone());
     let (resolve, world) =
-        parsed(&context.wit, &context.project.world).map_err(glue::refused(&context.wit))?;
+        parse_world(&context.wit, &context.project.world).map_err(invalid_wit(&context.wit))?;
     let world = &resolve.worlds[world];
     let mut text = format!("world {NAME} {{\n");
     for (direction, items) in [("import", &world.imports), ("export", &world.exports)] {
         for (key, item) in items {
             let (WorldKey::Interface(_), WorldItem::Interface { id, .. }) = (key, item) else {
-                // Functions and types of the world itself have no name to refer to.
-                return Ok(all());
+                // The reduced world cannot refer to a function or type of another world.
+                return Ok((context.wit.clone(), context.project.world.clone()));
             };
             let interface = &resolve.interfaces[*id];
             let name = resolve.name_world_key(key);
-            let is_ours = interface.package == world.package;
-            // An interface without functions is imported if another one uses its types.
-            let is_left_out = direction == "import"
-                && is_ours
+            let is_own = interface.package == world.package;
+            // An omitted interface whose types another one uses is imported with that one.
+            let is_unused = direction == "import"
+                && is_own
                 && !interface.name.as_deref().is_some_and(&is_used);
-            if is_left_out {
+            if is_unused {
                 continue;
             }
-            let shown = interface.name.clone().filter(|_| is_ours).unwrap_or(name);
-            text += &format!("  {direction} {shown};\n");
+            let reference = interface.name.clone().filter(|_| is_own).unwrap_or(name);
+            text += &format!("  {direction} {reference};\n");
         }
     }
     text += "}\n";

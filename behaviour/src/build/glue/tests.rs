@@ -28,7 +28,7 @@ fn glue(language: Language, text: &str, world: &str) -> anyhow::Result<GlueFiles
 /// Returns the modules that wrap the engine's functions for a script.
 fn modules(text: &str, world: &str) -> anyhow::Result<Vec<Lent>> {
     let folder = folder(text)?;
-    let (resolve, world) = parsed(folder.path(), world)?;
+    let (resolve, world) = parse_world(folder.path(), world)?;
     Ok(script::modules(&Contract::new(&resolve, world)?))
 }
 
