@@ -35,7 +35,7 @@ use std::process::Command;
 use crate::language::Language;
 pub use error::BuildError;
 use guest::Guest;
-use last_build::LastBuild;
+use last_build::BuildInputs;
 use project::Project;
 use step::StepOutput;
 use toolchain::Toolchain;
@@ -85,22 +85,22 @@ pub fn build(dir: &Path, options: &BuildOptions<'_>) -> Result<BuiltComponent, B
         Language::Rust => {
             let guest = Guest::find(&project.dir, options.target_dir.as_deref())?;
             let work = guest.target_dir.join("behaviour").join(&guest.package);
-            let last = LastBuild::of(&work, &project.dir, &rust::tools());
-            let (component, unchanged) = match last.component() {
+            let inputs = BuildInputs::read(&work, &project.dir, &rust::tools());
+            let (component, unchanged) = match inputs.last_component() {
                 Some(component) => (component, true),
-                None => (rust_component(&guest, last, options)?, false),
+                None => (rust_component(&guest, inputs, options)?, false),
             };
             (guest.package, guest.target_dir, component, unchanged)
         }
         _ => {
             let context = BuildContext::open(&project, options)?;
-            let last = LastBuild::of(&context.work, &project.dir, &context.tools());
-            let (component, unchanged) = match last.component() {
+            let inputs = BuildInputs::read(&context.work, &project.dir, &context.tools());
+            let (component, unchanged) = match inputs.last_component() {
                 Some(component) => (component, true),
                 None => {
                     let component = context.component()?;
-                    if context.inputs_are_known(&last) {
-                        last.record(&component, context.inputs.take())?;
+                    if context.inputs_are_known(&inputs) {
+                        inputs.record(&component, context.tool_inputs.take())?;
                     }
                     (component, false)
                 }
@@ -121,7 +121,7 @@ pub fn build(dir: &Path, options: &BuildOptions<'_>) -> Result<BuiltComponent, B
 
 fn rust_component(
     guest: &Guest,
-    last: LastBuild,
+    inputs: BuildInputs,
     options: &BuildOptions<'_>,
 ) -> Result<Vec<u8>, BuildError> {
     let compiler = compiler::find(&guest.dir, options)?;
@@ -131,7 +131,7 @@ fn rust_component(
     check_world(&guest.package, &module)?;
     let component = plugin::encode(&module)
         .map_err(|source| BuildError::NoComponent { name: guest.package.clone(), source })?;
-    last.record(&component, sources)?;
+    inputs.record(&component, sources)?;
     Ok(component)
 }
 
@@ -166,8 +166,8 @@ struct BuildContext<'a> {
     wit: PathBuf,
     cache: Option<PathBuf>,
     progress: Progress<'a>,
-    /// The files outside the project that the tools have read.
-    inputs: Cell<Vec<PathBuf>>,
+    /// The files that the tools have read, without intermediate files.
+    tool_inputs: Cell<Vec<PathBuf>>,
 }
 
 impl<'a> BuildContext<'a> {
@@ -183,8 +183,8 @@ impl<'a> BuildContext<'a> {
         fs::create_dir_all(&work).map_err(BuildError::io(&work))?;
         let wit = project.wit(&work)?;
         let cache = cache_dir(options)?;
-        let (progress, inputs) = (options.progress, Cell::default());
-        Ok(BuildContext { project, target_dir, work, wit, cache, progress, inputs })
+        let (progress, tool_inputs) = (options.progress, Cell::default());
+        Ok(BuildContext { project, target_dir, work, wit, cache, progress, tool_inputs })
     }
 
     fn component(&self) -> Result<Vec<u8>, BuildError> {
@@ -234,9 +234,9 @@ impl<'a> BuildContext<'a> {
         format!("{name} {language} {entry} {world} {wit} {tools}")
     }
 
-    /// Returns whether the inputs of a build are the project's files and those that the tools
-    /// have named.
-    fn inputs_are_known(&self, last: &LastBuild) -> bool {
+    /// Returns `true` if the build reads no files other than the project's and those that the
+    /// tools have named.
+    fn inputs_are_known(&self, inputs: &BuildInputs) -> bool {
         match self.project.language {
             Language::Rust
             | Language::JavaScript
@@ -244,7 +244,7 @@ impl<'a> BuildContext<'a> {
             | Language::Python
             | Language::Lua => true,
             Language::AssemblyScript if self.project.dir.join("node_modules").is_dir() => false,
-            _ => !last.refers_outside(),
+            _ => !inputs.may_refer_outside(),
         }
     }
 

@@ -15,100 +15,105 @@ use super::{BuildError, glue};
 
 /// Folders of a project that a build does not read. Packages in `node_modules` are inputs if
 /// the bundler names them.
-const NOT_READ: [&str; 5] = ["target", "node_modules", "cases", "__pycache__", glue::FOLDER];
+const SKIPPED_FOLDERS: [&str; 5] = ["target", "node_modules", "cases", "__pycache__", glue::FOLDER];
 
-/// Files that a build may find in an enclosing folder: cargo's.
-const ENCLOSING: [&str; 5] =
+/// Files that cargo also reads from the folders that enclose a project.
+const CARGO_FILES: [&str; 5] =
     ["Cargo.toml", "Cargo.lock", ".cargo/config.toml", "rust-toolchain.toml", "rust-toolchain"];
 
 /// The digest of each file; `None` if it cannot be read.
 type Digests = BTreeMap<PathBuf, Option<String>>;
 
-/// The last build of one project in one target directory.
-pub(super) struct LastBuild {
+/// The inputs of a build of one project in one target directory.
+pub(super) struct BuildInputs {
+    /// The folder of the record.
     folder: PathBuf,
     project: PathBuf,
     /// The identity of the tools and settings, in one line.
     tools: String,
-    /// The project's own files at the start of this build.
-    before: Digests,
+    /// The project's own files at the start of the build.
+    files: Digests,
 }
 
+/// The record of the last build, as a JSON file.
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
 struct BuildRecord {
+    /// The identity of the tools and settings.
     tools: String,
     /// The project's own files.
     files: Digests,
-    /// Inputs outside the project, and packages.
+    /// Other files that the tools have read: packages, and files outside the project.
     others: Digests,
+    /// The glue in the project.
     generated: Digests,
+    /// The digest of the component.
     component: String,
 }
 
-impl LastBuild {
-    /// Reads the files of a project. `folder` is for the record; `tools` must differ
-    /// whenever the same files would become another component.
-    pub(super) fn of(folder: &Path, project: &Path, tools: &str) -> LastBuild {
+impl BuildInputs {
+    /// Reads the files of a project. The record of its last build is in `folder`. `tools` must
+    /// identify everything else that determines the component.
+    pub(super) fn read(folder: &Path, project: &Path, tools: &str) -> BuildInputs {
         let program = env::current_exe().ok().and_then(|path| FileStamp::at(&path));
-        let mut before = contents_below(project, &NOT_READ);
+        let mut files = digests_below(project, &SKIPPED_FOLDERS);
         for file in
-            ENCLOSING.iter().flat_map(|name| project.ancestors().map(move |dir| dir.join(name)))
+            CARGO_FILES.iter().flat_map(|name| project.ancestors().map(move |dir| dir.join(name)))
         {
             if file.is_file() {
-                before.insert(file.clone(), digest_of(&file));
+                files.insert(file.clone(), digest_of(&file));
             }
         }
-        LastBuild {
+        BuildInputs {
             folder: folder.to_owned(),
             project: project.to_owned(),
             tools: format!("{program:?} {tools}"),
-            before,
+            files,
         }
     }
 
-    /// Returns the component of the last build if this one would make the same.
-    pub(super) fn component(&self) -> Option<Vec<u8>> {
+    /// Returns the component of the last build if that build had the same inputs.
+    pub(super) fn last_component(&self) -> Option<Vec<u8>> {
         let record: BuildRecord =
             serde_json::from_slice(&fs::read(self.record_file()).ok()?).ok()?;
         let others = record.others.keys().map(|path| (path.clone(), digest_of(path))).collect();
-        let same = record.tools == self.tools
-            && record.files == self.before
+        let is_unchanged = record.tools == self.tools
+            && record.files == self.files
             && record.others == others
             && record.generated == self.generated();
-        let component = same.then(|| fs::read(self.component_file()).ok()).flatten()?;
+        let component = is_unchanged.then(|| fs::read(self.component_file()).ok()).flatten()?;
         (digest(&component) == record.component).then_some(component)
     }
 
-    /// Records a finished build. `others` are the inputs that are not below the project.
+    /// Records a finished build. `tool_inputs` are the files that the tools have read.
     pub(super) fn record(
         self,
         component: &[u8],
-        others: impl IntoIterator<Item = PathBuf>,
+        tool_inputs: impl IntoIterator<Item = PathBuf>,
     ) -> Result<(), BuildError> {
         files::write_atomically(&self.component_file(), component)?;
-        let others = others.into_iter().filter(|path| !self.before.contains_key(path));
+        let others = tool_inputs.into_iter().filter(|path| !self.files.contains_key(path));
         let record = BuildRecord {
             generated: self.generated(),
             others: others.map(|path| (path.clone(), digest_of(&path))).collect(),
             component: digest(component),
             tools: self.tools.clone(),
-            files: self.before.clone(),
+            files: self.files.clone(),
         };
         let text = serde_json::to_vec(&record).expect("a record is JSON");
         files::write_atomically(&self.record_file(), &text)
     }
 
-    /// Returns whether a file of the project refers to another folder, such as
-    /// `#include "../bolt.h"`.
-    pub(super) fn refers_outside(&self) -> bool {
+    /// Returns `true` if a file of the project contains `../`. It may refer to a file outside
+    /// the project, as in `#include "../bolt.h"`.
+    pub(super) fn may_refer_outside(&self) -> bool {
         let refers = |path: &PathBuf| {
             fs::read(path).is_ok_and(|bytes| bytes.windows(3).any(|bytes| bytes == b"../"))
         };
-        self.before.keys().filter(|path| path.starts_with(&self.project)).any(refers)
+        self.files.keys().filter(|path| path.starts_with(&self.project)).any(refers)
     }
 
     fn generated(&self) -> Digests {
-        contents_below(&self.project.join(glue::FOLDER), &[])
+        digests_below(&self.project.join(glue::FOLDER), &[])
     }
 
     fn record_file(&self) -> PathBuf {
@@ -120,10 +125,10 @@ impl LastBuild {
     }
 }
 
-/// Returns the digests of all files below a folder, except those in `skipped` or hidden
-/// folders.
-fn contents_below(folder: &Path, skipped: &[&str]) -> Digests {
-    let mut contents = Digests::new();
+/// Returns the digests of all files below a folder, except those in hidden folders and in
+/// folders with one of the `skipped` names.
+fn digests_below(folder: &Path, skipped: &[&str]) -> Digests {
+    let mut digests = Digests::new();
     let mut folders = vec![folder.to_owned()];
     while let Some(folder) = folders.pop() {
         for path in entries(&folder) {
@@ -136,11 +141,11 @@ fn contents_below(folder: &Path, skipped: &[&str]) -> Digests {
             {
                 folders.push(path);
             } else if !is_folder {
-                contents.insert(path.clone(), digest_of(&path));
+                digests.insert(path.clone(), digest_of(&path));
             }
         }
     }
-    contents
+    digests
 }
 
 fn digest_of(path: &Path) -> Option<String> {
@@ -166,21 +171,21 @@ mod tests {
         };
         write("plugin.js", "a");
         write("node_modules/lib/index.js", "a");
-        let last = |tools: &str| LastBuild::of(&work, &project, tools);
-        let unchanged = |tools: &str| last(tools).component() == Some(b"wasm".to_vec());
+        let inputs = |tools: &str| BuildInputs::read(&work, &project, tools);
+        let unchanged = |tools: &str| inputs(tools).last_component() == Some(b"wasm".to_vec());
         let build = || {
             let package = project.join("node_modules/lib/index.js");
-            write("gen/types.ts", "made");
-            last("1").record(b"wasm", [package]).unwrap();
+            write("gen/types.ts", "generated");
+            inputs("1").record(b"wasm", [package]).unwrap();
         };
         assert!(!unchanged("1"));
         build();
         assert!(unchanged("1"));
         assert!(!unchanged("2"), "other tools");
 
-        for untouched in ["cases/a.json", "target/x", "node_modules/other/index.js", ".git/x"] {
-            write(untouched, "b");
-            assert!(unchanged("1"), "{untouched}");
+        for ignored in ["cases/a.json", "target/x", "node_modules/other/index.js", ".git/x"] {
+            write(ignored, "b");
+            assert!(unchanged("1"), "{ignored}");
         }
         for changed in ["plugin.js", "new.js", "node_modules/lib/index.js", "gen/types.ts"] {
             write(changed, "b");
@@ -192,6 +197,6 @@ mod tests {
         assert!(!unchanged("1"), "a deleted file");
         build();
         fs::write(work.join("last-build.wasm"), "other").unwrap();
-        assert!(!unchanged("1"), "a damaged component");
+        assert!(!unchanged("1"), "a corrupt component");
     }
 }

@@ -75,7 +75,7 @@ pub(crate) fn component(context: &BuildContext<'_>) -> Result<Vec<u8>, BuildErro
     let text = lines::embed(&text, &map, |source| author_name(context, source));
     fs::write(&bundle, &text).map_err(BuildError::io(&bundle))?;
     let inputs = inputs.iter().map(|input| absolute(&project.dir, input));
-    context.inputs.set(inputs.filter(|input| !input.starts_with(&context.work)).collect());
+    context.tool_inputs.set(inputs.filter(|input| !input.starts_with(&context.work)).collect());
 
     // The engine would import the whole world.
     let used = |name: &str| {
