@@ -99,7 +99,8 @@ impl BuildInputs {
             tools: self.tools.clone(),
             files: self.files.clone(),
         };
-        let text = serde_json::to_vec(&record).expect("a record is JSON");
+        // A path that is not UTF-8 cannot be JSON, so such a project is built each time.
+        let Ok(text) = serde_json::to_vec(&record) else { return Ok(()) };
         files::write_atomically(&self.record_file(), &text)
     }
 
@@ -158,6 +159,9 @@ fn digest(bytes: &[u8]) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::ffi::OsStr;
+    use std::os::unix::ffi::OsStrExt as _;
+
     use super::*;
 
     #[test]
@@ -198,5 +202,16 @@ mod tests {
         build();
         fs::write(work.join("last-build.wasm"), "other").unwrap();
         assert!(!unchanged("1"), "a corrupt component");
+    }
+
+    #[test]
+    fn a_project_with_a_file_name_that_is_not_utf_8_is_built_each_time() {
+        let dir = tempfile::tempdir().unwrap();
+        let (project, work) = (dir.path().join("door"), dir.path().join("work"));
+        fs::create_dir_all(&project).unwrap();
+        fs::write(project.join(OsStr::from_bytes(b"caf\xe9.txt")), "a").unwrap();
+        let inputs = || BuildInputs::read(&work, &project, "1");
+        inputs().record(b"wasm", []).unwrap();
+        assert_eq!(inputs().last_component(), None);
     }
 }
