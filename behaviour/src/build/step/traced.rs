@@ -125,7 +125,7 @@ impl Tracer {
     fn new(leader: Pid) -> nix::Result<Tracer> {
         waitpid(leader, None)?;
         ptrace::setoptions(leader, OPTIONS)?;
-        vdso::stop_clock(&Memory::of(leader)?)?;
+        vdso::patch(&Memory::of(leader)?)?;
         ptrace::syscall(leader, None)?;
         let threads = HashMap::from([(leader, None)]);
         Ok(Tracer { leader, threads, answers: Answers::default() })
@@ -153,7 +153,7 @@ impl Tracer {
                 WaitStatus::PtraceEvent(thread, _, event) => {
                     if event == libc::PTRACE_EVENT_EXEC {
                         // A failure leaves the real clock, so the output may differ.
-                        let _ = Memory::of(thread).and_then(|memory| vdso::stop_clock(&memory));
+                        let _ = Memory::of(thread).and_then(|memory| vdso::patch(&memory));
                     }
                     (thread, None)
                 }
