@@ -66,7 +66,7 @@ pub(super) fn compare(at: &str, expected: &Value, found: &Value, into: &mut Vec<
             compare_objects(at, expected, found, into);
         }
         (Value::Array(expected), Value::Array(found)) => compare_arrays(at, expected, found, into),
-        _ if is_same(expected, found) => {}
+        _ if matches_directly(expected, found) => {}
         _ => into.push(difference(at, Some(expected), Some(found))),
     }
 }
@@ -83,42 +83,42 @@ fn compare_objects(
         let key = unescape(key);
         named.insert(key);
         match found.get(key) {
-            Some(found) => compare(&below(at, key), value, found, into),
-            None => into.push(difference(&below(at, key), Some(value), None)),
+            Some(found) => compare(&member_path(at, key), value, found, into),
+            None => into.push(difference(&member_path(at, key), Some(value), None)),
         }
     }
     for (key, value) in found.iter().filter(|(key, _)| !named.contains(key.as_str())) {
         match expected.get(REST) {
-            Some(other) => compare(&below(at, key), other, value, into),
-            None => into.push(difference(&below(at, key), None, Some(value))),
+            Some(other) => compare(&member_path(at, key), other, value, into),
+            None => into.push(difference(&member_path(at, key), None, Some(value))),
         }
     }
 }
 
-/// Compares two arrays. The element `...` stands for any number of elements. The elements
-/// before the first and after the last one are compared by position.
+/// Compares two arrays. The element `...` stands for any number of elements. Elements before
+/// the first `...` and after the last one are compared by position. Elements between two `...`
+/// must occur in this order, with any others between them.
 fn compare_arrays(at: &str, expected: &[Value], found: &[Value], into: &mut Vec<Difference>) {
     let is_gap = |item: &Value| item == REST;
     let gaps = (expected.iter().position(is_gap), expected.iter().rposition(is_gap));
-    let (Some(first), Some(last)) = gaps else {
+    let (Some(first_gap), Some(last_gap)) = gaps else {
         for index in 0..expected.len().max(found.len()) {
             compare_items(&format!("{at}[{index}]"), expected.get(index), found.get(index), into);
         }
         return;
     };
-    let tail = &expected[last + 1..];
-    let rest = found.len().saturating_sub(tail.len()).max(first.min(found.len()));
-    for index in 0..first {
+    let tail = &expected[last_gap + 1..];
+    let tail_start = found.len().saturating_sub(tail.len()).max(first_gap.min(found.len()));
+    for index in 0..first_gap {
         compare_items(&format!("{at}[{index}]"), expected.get(index), found.get(index), into);
     }
     for (offset, expected) in tail.iter().enumerate() {
-        let index = rest + offset;
+        let index = tail_start + offset;
         compare_items(&format!("{at}[{index}]"), Some(expected), found.get(index), into);
     }
-    // Between two gaps, the listed elements must occur in this order. The first match of each
-    // leaves the most elements for the others.
-    let mut between = found.get(first..rest).unwrap_or_default().iter();
-    for expected in expected[first..last].iter().filter(|item| *item != REST) {
+    // The first match of each element leaves the most elements for those that follow.
+    let mut between = found.get(first_gap..tail_start).unwrap_or_default().iter();
+    for expected in expected[first_gap..last_gap].iter().filter(|item| *item != REST) {
         if !between.any(|found| matches(expected, found)) {
             into.push(difference(&format!("{at}[...]"), Some(expected), None));
             return;
@@ -149,9 +149,9 @@ pub(super) fn difference(at: &str, expected: Option<&Value>, found: Option<&Valu
     Difference::Value { at: at.to_owned(), expected: expected.cloned(), found: found.cloned() }
 }
 
-/// Returns `true` if a value is equal to an expected one or matches its placeholder. `1` equals `1.0`, since some languages have only
-/// one number type.
-fn is_same(expected: &Value, found: &Value) -> bool {
+/// Returns `true` if a value equals an expected one or matches its placeholder. `1` equals
+/// `1.0`, since some languages have only one number type.
+fn matches_directly(expected: &Value, found: &Value) -> bool {
     match (expected, found) {
         (Value::Number(one), Value::Number(other)) => {
             one == other || (one.is_f64() || other.is_f64()) && one.as_f64() == other.as_f64()
@@ -161,7 +161,8 @@ fn is_same(expected: &Value, found: &Value) -> bool {
     }
 }
 
-fn below(at: &str, key: &str) -> String {
+/// Returns the path of a member of an object.
+fn member_path(at: &str, key: &str) -> String {
     let plain = !key.is_empty() && key.chars().all(|c| c.is_alphanumeric() || c == '_' || c == '-');
     match (at, plain) {
         ("", true) => key.to_owned(),
@@ -211,7 +212,7 @@ mod tests {
     }
 
     #[test]
-    fn placeholders_match_inside_of_objects_and_arrays() {
+    fn placeholders_match_inside_objects_and_arrays() {
         let expected = json!({"id": "$id", "at": "$time", "list": [{"n": "$number"}]});
         let found = json!({"id": "job-1", "at": "2026-01-01T00:00:00Z", "list": [{"n": 1}]});
         check(expected.clone(), found, &[]);

@@ -14,10 +14,10 @@ pub(super) const REST: &str = "...";
 /// The maximum length of an id.
 const MAX_ID_BYTES: usize = 128;
 
-/// An expected string.
+/// An expected string: a placeholder or a literal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Pattern<'a> {
-    /// `$any`: any value, also `null`.
+    /// `$any`: any value, including `null`.
     Any,
     /// `$string`: any string.
     String,
@@ -27,7 +27,7 @@ pub(super) enum Pattern<'a> {
     Time,
     /// `$id`: the id of a call or job, a UUID, or a similar string.
     Id,
-    /// A string that is compared as it is.
+    /// Any other string, which a value must equal.
     Literal(&'a str),
 }
 
@@ -96,7 +96,7 @@ mod tests {
     }
 
     #[test]
-    fn only_complete_placeholders_match_other_values() {
+    fn a_string_that_is_not_exactly_a_placeholder_is_literal() {
         for (text, literal) in [("$$any", "$any"), ("$5", "$5"), ("$Any", "$Any"), ("...", "...")] {
             assert_eq!(Pattern::parse(text), Pattern::Literal(literal));
         }
