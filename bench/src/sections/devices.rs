@@ -159,8 +159,8 @@ fn record(found: &[DeviceResults], goals: &mut Results) {
 }
 
 fn text(found: &[DeviceResults]) -> String {
-    let heads = ["device", "in flight", "calls/s", "p50 µs", "p99 µs", "processor µs a call"];
-    let mut calls = Table::new(heads);
+    let headings = ["device", "in flight", "calls/s", "p50 µs", "p99 µs", "CPU µs per call"];
+    let mut calls = Table::new(headings);
     for found in found {
         for (loaded, in_flight) in found.loads.iter().zip(IN_FLIGHT) {
             calls.row([
@@ -188,8 +188,8 @@ fn text(found: &[DeviceResults]) -> String {
             ]);
         }
     }
-    let heads = ["device", "in flight", "system calls", "page faults", "context switches"];
-    let mut counts = Table::new(heads);
+    let headings = ["device", "in flight", "system calls", "page faults", "context switches"];
+    let mut counts = Table::new(headings);
     for found in found {
         for (loaded, in_flight) in found.loads.iter().zip(IN_FLIGHT) {
             let system_calls = match loaded.system_calls.count() {

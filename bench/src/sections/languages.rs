@@ -46,7 +46,7 @@ pub(crate) async fn measure(stage: &Stage, effort: Effort) -> anyhow::Result<()>
 }
 
 fn table(tools: &Path, effort: Effort) -> anyhow::Result<String> {
-    let heads = [
+    let headings = [
         "language",
         "component KB",
         "rebuild s",
@@ -55,7 +55,7 @@ fn table(tools: &Path, effort: Effort) -> anyhow::Result<String> {
         "refusal ms",
         "reboot ms",
     ];
-    let mut table = Table::new(heads);
+    let mut table = Table::new(headings);
     for language in Language::ALL {
         say(&format!("languages: {language}"));
         let found = match guest(language, tools, effort.rounds.min(MAX_ROUNDS)) {

@@ -73,7 +73,7 @@ pub(crate) async fn measure(
     if extism.is_some() {
         goals.record(Measure::UnderExtism, small.extism.over(&small.plugin));
     }
-    let heads = [
+    let headings = [
         "payload",
         "plugin µs",
         "bare wasmtime µs",
@@ -81,7 +81,7 @@ pub(crate) async fn measure(
         "fresh Extism plugin µs",
         "native closure µs",
     ];
-    let mut table = Table::new(heads);
+    let mut table = Table::new(headings);
     for (found, size) in found.iter().zip(PAYLOADS) {
         table.row([
             format!("{size} B"),

@@ -23,15 +23,15 @@ pub(crate) async fn measure(
 ) -> anyhow::Result<()> {
     let toml = HostToml { calls_at_once: Some(AT_ONCE[2]), ..HostToml::default() };
     let rounds = effort.rounds.min(3);
-    let heads = [
+    let headings = [
         "device",
         "at once",
         "all answered after, s",
         "a second time, s",
         "peak RSS, MiB",
-        "KiB a sleeper",
+        "KiB per sleeper",
     ];
-    let mut table = Table::new(heads);
+    let mut table = Table::new(headings);
     for &kind in effort.kinds {
         let is_ours = matches!(kind, Kind::Bare | Kind::Host | Kind::OtherHost);
         let max = if effort.quick && !is_ours { AT_ONCE[1] } else { AT_ONCE[2] };
