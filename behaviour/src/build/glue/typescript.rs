@@ -1,5 +1,5 @@
-//! Glue for TypeScript: type declarations in `gen/behaviour.d.ts`. At run time, the modules
-//! for JavaScript convert the values.
+//! Glue for TypeScript and JavaScript: type declarations in `gen/behaviour.d.ts`. At run time,
+//! the modules of [`script`](super::script) convert the values.
 //!
 //! The official generator is not used: it declares 64-bit integers as `bigint`, which the
 //! engine does not accept, and it needs a complete component tool chain.
@@ -12,7 +12,7 @@ use super::contract::{Contract, Interface, Shape, block_comment, camel, indented
 
 const RUNTIME: &str = include_str!("typescript.d.ts");
 
-/// Returns the path and text of the file.
+/// Returns the generated files, each with its path and text.
 pub(super) fn files(contract: &Contract<'_>) -> Vec<(String, String)> {
     let mut text = RUNTIME.to_owned();
     for interface in contract.imports.iter().chain(&contract.exports) {
@@ -25,8 +25,8 @@ pub(super) fn files(contract: &Contract<'_>) -> Vec<(String, String)> {
 
 fn module(contract: &Contract<'_>, interface: &Interface<'_>, is_import: bool) -> String {
     let mut body: Vec<String> = Vec::new();
-    let used = used(contract, interface);
-    body.extend((!used.is_empty()).then(|| used.into_iter().collect()));
+    let imports = type_imports(contract, interface);
+    body.extend((!imports.is_empty()).then(|| imports.into_iter().collect()));
     if interface.name == "types" {
         body.push("/** UTF-8 JSON text: any JSON value. */\nexport type Json = string;\n".into());
     }
@@ -34,38 +34,44 @@ fn module(contract: &Contract<'_>, interface: &Interface<'_>, is_import: bool) -
     let functions: Vec<&Function> = interface.functions().collect();
     match is_import {
         true => body.extend(functions.iter().map(|function| import(contract, function))),
-        false => body.push(exported(contract, interface, &functions)),
+        false => body.push(export_type(contract, interface, &functions)),
     }
     let docs = block_comment(&interface.wit.docs, "");
     let full_name = &interface.full_name;
     format!("\n{docs}declare module '{full_name}' {{\n{}}}\n", indented(&body.join("\n")))
 }
 
-/// Returns the imports of types that other interfaces define.
-fn used(contract: &Contract<'_>, interface: &Interface<'_>) -> BTreeSet<String> {
-    let mut used = BTreeSet::new();
+/// Returns the `import` statements for the types that other interfaces define.
+fn type_imports(contract: &Contract<'_>, interface: &Interface<'_>) -> BTreeSet<String> {
+    let mut imports = BTreeSet::new();
     for function in interface.functions() {
         let types = function.params.iter().map(|parameter| parameter.ty).chain(function.result);
-        types.into_iter().for_each(|ty| collect(contract, interface, &ty, &mut used));
+        types.into_iter().for_each(|ty| collect_imports(contract, interface, &ty, &mut imports));
     }
     for ty in interface.types(contract.resolve) {
         if let Shape::Record(record) = contract.shape(&ty) {
             record
                 .fields
                 .iter()
-                .for_each(|field| collect(contract, interface, &field.ty, &mut used));
+                .for_each(|field| collect_imports(contract, interface, &field.ty, &mut imports));
         }
     }
-    used
+    imports
 }
 
-fn collect(contract: &Contract<'_>, here: &Interface<'_>, ty: &Type, used: &mut BTreeSet<String>) {
+/// Adds the `import` statements that a type of an interface needs.
+fn collect_imports(
+    contract: &Contract<'_>,
+    interface: &Interface<'_>,
+    ty: &Type,
+    imports: &mut BTreeSet<String>,
+) {
     let mut import = |owner: &str, name: &str| {
-        let version =
-            here.full_name.split_once('@').map_or(String::new(), |(_, it)| format!("@{it}"));
-        if owner != here.name {
+        let version = interface.full_name.split_once('@');
+        let version = version.map_or(String::new(), |(_, version)| format!("@{version}"));
+        if owner != interface.name {
             let module = format!("device:behaviour/{owner}{version}");
-            used.insert(format!("import type {{ {name} }} from '{module}';\n"));
+            imports.insert(format!("import type {{ {name} }} from '{module}';\n"));
         }
     };
     match contract.shape(ty) {
@@ -73,10 +79,16 @@ fn collect(contract: &Contract<'_>, here: &Interface<'_>, ty: &Type, used: &mut 
         Shape::Record(_) | Shape::Variant(_) | Shape::Enum(_) => {
             import(contract.name(ty).0.unwrap_or("types"), &contract.class_name(ty));
         }
-        Shape::List(inner) | Shape::Option(inner) => collect(contract, here, inner, used),
-        Shape::Tuple(types) => types.iter().for_each(|ty| collect(contract, here, ty, used)),
-        // The error type is needed in the function's `@throws` comment only.
-        Shape::Result(ok, _) => ok.iter().for_each(|ty| collect(contract, here, ty, used)),
+        Shape::List(inner) | Shape::Option(inner) => {
+            collect_imports(contract, interface, inner, imports);
+        }
+        Shape::Tuple(types) => {
+            types.iter().for_each(|ty| collect_imports(contract, interface, ty, imports));
+        }
+        // Only the `@throws` comment names the error type, and a comment needs no import.
+        Shape::Result(ok, _) => {
+            ok.iter().for_each(|ty| collect_imports(contract, interface, ty, imports));
+        }
         _ => {}
     }
 }
@@ -171,7 +183,11 @@ fn import(contract: &Contract<'_>, function: &Function) -> String {
 }
 
 /// Returns the type of the object that a plugin exports for an interface.
-fn exported(contract: &Contract<'_>, interface: &Interface<'_>, functions: &[&Function]) -> String {
+fn export_type(
+    contract: &Contract<'_>,
+    interface: &Interface<'_>,
+    functions: &[&Function],
+) -> String {
     let (name, constant) = (pascal(interface.name), camel(interface.name));
     let members = functions.iter().map(|function| {
         let name = camel(&function.name);
