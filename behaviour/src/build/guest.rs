@@ -1,4 +1,4 @@
-//! The guest crate, with its folder, names and target directory.
+//! A plugin's Rust crate, as `cargo metadata` describes it.
 
 use std::env;
 use std::fs;
@@ -8,7 +8,7 @@ use serde::Deserialize;
 
 use super::{BuildError, step};
 
-/// A crate that can become a component.
+/// A crate that can be built into a component.
 #[derive(Debug, PartialEq)]
 pub(crate) struct Guest {
     pub(crate) package: String,
@@ -16,12 +16,13 @@ pub(crate) struct Guest {
     pub(crate) library: String,
     pub(crate) dir: PathBuf,
     pub(crate) manifest: PathBuf,
-    /// The target directory of the crate's workspace.
+    /// The target directory: the workspace's, or the caller's choice.
     pub(crate) target_dir: PathBuf,
 }
 
 impl Guest {
-    /// Reads the description of the crate in `dir` from `cargo metadata`.
+    /// Finds the crate in `dir` with `cargo metadata`. `target_dir` overrides the target directory
+    /// of its workspace.
     pub(crate) fn find(dir: &Path, target_dir: Option<&Path>) -> Result<Guest, BuildError> {
         let no_crate = || BuildError::NoProject(dir.to_owned());
         let dir = fs::canonicalize(dir).map_err(|_| no_crate())?;
@@ -47,7 +48,7 @@ impl Guest {
     }
 
     fn parse(metadata: &str, dir: PathBuf) -> Result<Guest, BuildError> {
-        let metadata: Metadata = serde_json::from_str(metadata)
+        let metadata: CargoMetadata = serde_json::from_str(metadata)
             .expect("`cargo metadata` writes the requested format version");
         let manifest = dir.join("Cargo.toml");
         let Some(package) = metadata.packages.into_iter().find(|p| p.manifest_path == manifest)
@@ -70,7 +71,7 @@ impl Guest {
 }
 
 #[derive(Deserialize)]
-struct Metadata {
+struct CargoMetadata {
     packages: Vec<CargoPackage>,
     target_directory: PathBuf,
 }
@@ -79,11 +80,11 @@ struct Metadata {
 struct CargoPackage {
     name: String,
     manifest_path: PathBuf,
-    targets: Vec<Target>,
+    targets: Vec<CargoTarget>,
 }
 
 #[derive(Deserialize)]
-struct Target {
+struct CargoTarget {
     name: String,
     crate_types: Vec<String>,
 }
@@ -112,7 +113,7 @@ mod tests {
     }
 
     #[test]
-    fn a_crate_without_a_cdylib_and_a_workspace_are_distinct_errors() {
+    fn a_missing_cdylib_and_a_workspace_folder_are_distinct_errors() {
         let error = Guest::parse(METADATA, "/w/host".into()).unwrap_err();
         assert_eq!(error.to_string(), "crate `host` has no library of type `cdylib`");
         let error = Guest::parse(METADATA, "/w".into()).unwrap_err();

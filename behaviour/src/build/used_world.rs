@@ -37,9 +37,8 @@ pub(super) fn write(
             let name = resolve.name_world_key(key);
             let is_own = interface.package == world.package;
             // An omitted interface whose types another one uses is imported with that one.
-            let is_unused = direction == "import"
-                && is_own
-                && !interface.name.as_deref().is_some_and(&is_used);
+            let is_unused =
+                direction == "import" && is_own && !interface.name.as_deref().is_some_and(&is_used);
             if is_unused {
                 continue;
             }

@@ -2,8 +2,9 @@
 //! WebAssembly built from Debian's sources.
 //!
 //! Compiler and sources must have the same version. Debian packages both for its web
-//! browsers, as `rustc-web` and `rust-web-src`. rustup would need another server.
-//! The module needs no root privileges and installs nothing.
+//! browsers, as `rustc-web` and `rust-web-src`. rustup is not used, because it needs a server
+//! of its own, and a network may allow only the distribution's archives. This module needs no
+//! root privileges and installs nothing on the system.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -41,8 +42,8 @@ impl DebianCompiler {
     }
 }
 
-/// Returns the compiler in `cache` after fetching it if it is missing. The standard
-/// library is built with the cargo that is active in `dir`.
+/// Returns the compiler in `cache`, and fetches it first if it is missing. `with_linker` includes
+/// a linker. The standard library is built with the cargo that is active in `dir`.
 pub(crate) fn compiler(
     cache: &Path,
     dir: &Path,
@@ -59,23 +60,25 @@ pub(crate) fn compiler(
 }
 
 fn fetch(home: &Path, with_linker: bool, progress: Progress<'_>) -> Result<(), BuildError> {
-    if find_program("apt-get").is_none() || find_program("dpkg").is_none() {
-        let why = "there is no apt to fetch Debian's compiler";
-        return Err(BuildError::NoCompiler { why: why.into() });
+    for program in ["apt-get", "dpkg"] {
+        if find_program(program).is_none() {
+            let why = format!("fetching Debian's compiler needs `{program}`, which is missing");
+            return Err(BuildError::NoCompiler { why });
+        }
     }
 
     let work = home.join("work");
     let archives = Archives::open(&work, progress)?;
     let packages = packages(&archives, with_linker)?;
     let megabytes = packages.iter().map(|package| package.bytes).sum::<u64>() / 1_000_000;
-    let doing = format!("fetching Debian's Rust compiler ({megabytes} MB, once)");
-    archives.unpack(&packages, &doing, &home.join(UNPACKED))?;
+    let step_name = format!("fetching Debian's Rust compiler ({megabytes} MB, once)");
+    archives.unpack(&packages, &step_name, &home.join(UNPACKED))?;
     fs::remove_dir_all(&work).map_err(BuildError::io(&work))?;
     write_rustc(home)
 }
 
-/// Returns the packages of the compiler, its sources, and the libraries it is linked
-/// with.
+/// Returns the packages of the compiler, of its sources and of the libraries that it is linked
+/// with. `with_linker` adds the linker.
 fn packages(archives: &Archives<'_>, with_linker: bool) -> Result<Vec<Package>, BuildError> {
     let compiler = ["rustc-web", "rust-web-src", "libstd-rust-web-dev"].map(str::to_owned);
     let mut packages = archives.show(&compiler)?;
@@ -92,18 +95,21 @@ fn packages(archives: &Archives<'_>, with_linker: bool) -> Result<Vec<Package>, 
         return Err(BuildError::NoCompiler { why });
     };
 
-    let mut libraries = vec![runtime.clone()];
+    let mut names = vec![runtime.clone()];
     if with_linker {
+        // The linker has the version of the compiler's LLVM: `lld-19` for `libllvm19`.
         let runtime = archives.show(&[runtime])?;
-        let llvm = runtime.iter().flat_map(|package| &package.depends);
-        libraries
-            .extend(llvm.filter_map(|name| Some(format!("lld-{}", name.strip_prefix("libllvm")?))));
+        let versions = runtime
+            .iter()
+            .flat_map(|package| &package.depends)
+            .filter_map(|name| name.strip_prefix("libllvm"));
+        names.extend(versions.map(|version| format!("lld-{version}")));
     }
-    packages.extend(archives.with_dependencies(libraries)?);
+    packages.extend(archives.with_dependencies(names)?);
     Ok(packages)
 }
 
-/// Writes the script `rustc`, which runs the compiler with the paths of its libraries.
+/// Writes the script `rustc`, which sets the library path and runs the compiler.
 fn write_rustc(home: &Path) -> Result<(), BuildError> {
     let root = home.join(UNPACKED);
     let mut folders = vec![root.join("usr/lib")];
@@ -117,11 +123,11 @@ fn write_rustc(home: &Path) -> Result<(), BuildError> {
             }
         }
     }
-    let beside = |folder: &PathBuf| {
-        let inside = folder.strip_prefix(home).expect("it was found under home");
-        format!("$here/{}", inside.display())
+    let relative_to_script = |folder: &PathBuf| {
+        let path = folder.strip_prefix(home).expect("all folders are below `home`");
+        format!("$here/{}", path.display())
     };
-    let folders: Vec<String> = folders.iter().map(beside).collect();
+    let folders: Vec<String> = folders.iter().map(relative_to_script).collect();
     let script = format!(
         "#!/bin/sh\nhere=$(dirname \"$(readlink -f \"$0\")\")\n\
          LD_LIBRARY_PATH=\"{}\"\nexport LD_LIBRARY_PATH\n\
