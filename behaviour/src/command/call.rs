@@ -38,7 +38,7 @@ Time is virtual: it starts at 2026-01-01T00:00:00.000Z and advances only while t
 waiting is stopped after its deadline in real time.
 
 With --state-file, the plugin's state, the twin, the pending jobs and the time continue from the last call with the same file. \
---desired and --reported replace a half of the twin, --state adds entries, and --run-jobs also runs the jobs of earlier calls. \
+--desired and --reported each replace one half of the twin, --state adds entries, and --run-jobs also runs the jobs of earlier calls. \
 The file is JSON and readable only by its owner.";
 
 const EXAMPLES: &str = "\
@@ -54,15 +54,15 @@ Examples:
 
 Exit codes:
   0  the plugin answered with a status below 400, or completed the call
-  1  the plugin answered with another status, refused, or failed
+  1  the plugin answered with another status, refused to start, or failed
   2  the command line is wrong
-  3  there is no component, or a host would not load it";
+  3  the component is missing or cannot be built, or a host would not load it";
 
 /// Call one method of a plugin on this machine, without a network.
 #[derive(clap::Args)]
 #[command(long_about = LONG, after_help = EXAMPLES)]
 pub(crate) struct Call {
-    /// The component's file, or the folder of a plugin, which is built first.
+    /// A component file, or the folder of a plugin to build first.
     file: PathBuf,
     /// The method's name.
     #[arg(required_unless_present_any = ["changed", "start"])]
@@ -71,13 +71,13 @@ pub(crate) struct Call {
     #[arg(default_value = "null", value_parser = values::json, allow_negative_numbers = true)]
     payload: String,
 
-    /// Run the job named METHOD instead.
+    /// Run the job METHOD instead of calling a method.
     #[arg(long, requires = "method")]
     job: bool,
-    /// Change the desired properties and notify the plugin instead.
+    /// Change the desired properties and notify the plugin instead of calling a method.
     #[arg(long, value_name = "JSON", value_parser = values::object, conflicts_with = "method")]
     changed: Option<Map<String, Value>>,
-    /// Start the plugin instead, as the successor of VERSION if that is given.
+    /// Start the plugin instead of calling a method. VERSION is the version that it replaces.
     #[arg(
         long,
         value_name = "VERSION",
@@ -99,7 +99,7 @@ pub(crate) struct Call {
     /// An entry of the plugin's state before the call.
     #[arg(long, value_name = "KEY=TEXT", value_parser = values::pair)]
     state: Vec<(String, String)>,
-    /// Keep the device in FILE between calls: state, twin, pending jobs and time. A missing
+    /// Store the device's state, twin, pending jobs and time in FILE between calls. A missing
     /// file is created.
     #[arg(long, value_name = "FILE", conflicts_with = "real_time")]
     state_file: Option<PathBuf>,
@@ -107,11 +107,11 @@ pub(crate) struct Call {
     #[arg(long, value_name = "NAME")]
     capability: Vec<Capability>,
 
-    /// Send the plugin's requests to this host: api.example.com, or http://localhost:8080 for
-    /// plain HTTP; grants the capability `http`.
+    /// Allow requests to this host: api.example.com, or http://localhost:8080 for plain HTTP.
+    /// Grants the capability `http`.
     #[arg(long, value_name = "HOST")]
     allow_http: Vec<HttpHost>,
-    /// Certificates to trust in requests, in addition to the system's.
+    /// Certificates to trust for HTTPS requests, in addition to the system's.
     #[arg(long, value_name = "FILE", requires = "allow_http")]
     ca_file: Option<PathBuf>,
 
@@ -128,8 +128,8 @@ pub(crate) struct Call {
     /// Simulate a device without a connection to the hub.
     #[arg(long)]
     offline: bool,
-    /// Run the jobs that the call schedules once it has returned; simulate requested
-    /// reboots.
+    /// After the call, run the jobs that it has scheduled, and simulate the reboots that it has
+    /// requested.
     #[arg(long)]
     run_jobs: bool,
     /// Print the outcome as one JSON object.
@@ -149,7 +149,7 @@ impl Call {
         if self.json {
             print_line(&Report::new(&outcome, memory).to_json());
         } else {
-            print(&outcome, self.real_time, memory);
+            print_outcome(&outcome, self.real_time, memory);
         }
         if let Some(file) = &self.state_file {
             state_file::write(file, &image)?;
@@ -181,7 +181,7 @@ impl Call {
         if !self.json {
             let paint = Paint::on(&stderr());
             desk.observer =
-                Some(Arc::new(move |event| note(format_args!("{}", line(event, paint)))));
+                Some(Arc::new(move |event| note(format_args!("{}", event_line(event, paint)))));
         }
         Ok(desk)
     }
@@ -224,7 +224,7 @@ impl Call {
 }
 
 /// Formats an event on one line: its time, its kind and its details.
-pub(crate) fn line(event: &Event, paint: Paint) -> String {
+pub(crate) fn event_line(event: &Event, paint: Paint) -> String {
     let time = format!("{:>7}.{:03} s", event.at_ms / 1000, event.at_ms % 1000);
     let kind = format!("{:<8}", event.action.kind());
     let kind = match &event.action {
@@ -236,8 +236,8 @@ pub(crate) fn line(event: &Event, paint: Paint) -> String {
     format!("{}  {kind}  {}", paint.dim(&time), event.action)
 }
 
-/// Prints the answer or the failure, the duration of the call and its memory.
-fn print(outcome: &Outcome, real_time: bool, memory: usize) {
+/// Prints the answer or the failure, the duration of the call and the memory that it used.
+fn print_outcome(outcome: &Outcome, real_time: bool, memory: usize) {
     let paint = Paint::on(&stderr());
     match &outcome.answer {
         Ok(None) => note(format_args!("{}", paint.success("done"))),
@@ -293,7 +293,7 @@ struct Report<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     message: Option<String>,
     took_ms: u64,
-    really_ms: f64,
+    real_time_ms: f64,
     memory_bytes: usize,
     #[serde(rename = "happened")]
     events: &'a [Event],
@@ -314,7 +314,7 @@ impl Report<'_> {
             error,
             message,
             took_ms: milliseconds(outcome.took),
-            really_ms: outcome.real_time.as_secs_f64() * 1000.0,
+            real_time_ms: outcome.real_time.as_secs_f64() * 1000.0,
             memory_bytes,
             events: &outcome.events,
             reported: &outcome.reported,

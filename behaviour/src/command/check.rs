@@ -41,7 +41,7 @@ Exit codes:
 #[derive(clap::Args)]
 #[command(long_about = LONG, after_help = EXAMPLES)]
 pub(crate) struct Check {
-    /// The component's file, or the folder of a plugin, which is built first.
+    /// A component file, or the folder of a plugin to build first.
     file: PathBuf,
     /// Another component, to compare it with.
     other: Option<PathBuf>,

@@ -12,7 +12,7 @@ use plugin::{Compiled, Engine, Limits};
 use program::{Classify, Progress};
 use serde_json::{Value, json};
 
-use super::call::line;
+use super::call::event_line;
 use super::component::build_component;
 use super::error::{CommandError, FailureKind};
 use super::paint::Paint;
@@ -57,7 +57,7 @@ Exit codes:
   0  all cases passed
   1  a case failed
   2  there is no case to run, or the command line is wrong
-  3  there is no component, or a host would not load it";
+  3  the component is missing or cannot be built, or a host would not load it";
 
 /// Build a plugin and run its cases.
 #[derive(clap::Args)]
@@ -298,7 +298,7 @@ fn print_events(verdict: &Verdict, paint: Paint) {
             print_line(&format!("          {}", paint.dim(&title)));
         }
         for event in &step.outcome.events {
-            print_line(&format!("        {}", line(event, paint)));
+            print_line(&format!("        {}", event_line(event, paint)));
         }
     }
 }

@@ -48,6 +48,7 @@ fn a_sleep_of_twenty_seconds_takes_virtual_time_only() {
 
     let report = rig.run(&["call", "sleeps.wasm", "once", "--json"]).json();
     assert_eq!(report["took_ms"], 20_000);
+    assert!(report["real_time_ms"].as_f64().unwrap() > 0.0, "{report}");
     assert_eq!(report["status"], 200);
 }
 
