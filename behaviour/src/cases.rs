@@ -162,7 +162,7 @@ pub fn find(folder: &Path) -> io::Result<Vec<CaseFile>> {
     files.sort();
     let found = files.into_iter().map(|file| {
         let name = file.file_stem().unwrap_or_default().to_string_lossy().into_owned();
-        let case = read(&file).map_err(|why| format!("{}: {why}", file.display()));
+        let case = read(&file).map_err(|reason| format!("{}: {reason}", file.display()));
         CaseFile { name, case }
     });
     Ok(found.collect())
@@ -211,7 +211,7 @@ impl Case {
             let mut session = desk.session(&plugin);
             for (index, step) in steps.iter().enumerate() {
                 let outcome =
-                    step.run(&mut session).map_err(|why| format!("steps[{index}].{why}"))?;
+                    step.run(&mut session).map_err(|reason| format!("steps[{index}].{reason}"))?;
                 let differences = step.expect.compare(&outcome);
                 let failed = !differences.is_empty();
                 ran.push(StepVerdict { title: step.title(), differences, outcome });
@@ -259,7 +259,7 @@ impl Case {
             return Err("steps: there is none".to_owned());
         }
         for (index, step) in steps.iter().enumerate() {
-            step.check().map_err(|why| format!("steps[{index}]: {why}"))?;
+            step.check().map_err(|reason| format!("steps[{index}]: {reason}"))?;
             if let Some(patch) = &step.changed {
                 desk = desk
                     .with_change(patch)

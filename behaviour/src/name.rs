@@ -7,7 +7,7 @@ const MAX_BYTES: usize = 64;
 /// Checks a name. The error is a one-line message that names the broken rule.
 pub(crate) fn check(name: &str) -> Result<(), String> {
     let legal = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
-    let why = match name {
+    let reason = match name {
         "" => "is empty",
         _ if name.len() > MAX_BYTES => "is longer than 64 characters",
         _ if !name.chars().all(legal) => "has characters other than a-z, 0-9 and `-`",
@@ -15,7 +15,7 @@ pub(crate) fn check(name: &str) -> Result<(), String> {
         _ if name.ends_with('-') || name.contains("--") => "has a `-` at the end or two in a row",
         _ => return Ok(()),
     };
-    Err(format!("name `{}` {why}", json::escape(name)))
+    Err(format!("name `{}` {reason}", json::escape(name)))
 }
 
 #[cfg(test)]

@@ -28,7 +28,7 @@ fn failures(component: &Path, folder: &Path) -> Vec<String> {
                     .differences()
                     .map(|difference: &Difference| format!("{name}: {difference}")),
             ),
-            Err(why) => failures.push(format!("{name}: {why}")),
+            Err(reason) => failures.push(format!("{name}: {reason}")),
         }
     }
     failures

@@ -218,8 +218,8 @@ impl Device {
 
     /// Refuses a malformed method.
     fn refuse(&self, calls: &Calls, method: MalformedMethod) {
-        let MalformedMethod { rid, why, arrived, .. } = method;
-        let answer = self.router.refuse_malformed(&why);
+        let MalformedMethod { rid, reason, arrived, .. } = method;
+        let answer = self.router.refuse_malformed(&reason);
         let caller = self.caller(rid, arrived);
         calls.start("malformed", async move { caller.answer("malformed", answer).await });
     }

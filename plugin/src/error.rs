@@ -309,12 +309,12 @@ pub enum EncodeError {
     #[error("core module not converted to a component: the converter panicked")]
     Panicked,
     /// Unreadable WIT, or WIT without the requested world.
-    #[error("no world `{world}` in the WIT: {why}")]
+    #[error("no world `{world}` in the WIT: {reason}")]
     Wit {
         /// Requested world.
         world: String,
         /// Reason.
-        why: String,
+        reason: String,
     },
 }
 

@@ -116,7 +116,7 @@ mod tests {
     #[test]
     fn a_failed_attempt_leaves_no_folder_and_the_next_one_starts_again() {
         let dir = tempfile::tempdir().unwrap();
-        let fail = |_: &Path| Err(BuildError::NoCompiler { why: "no network".into() });
+        let fail = |_: &Path| Err(BuildError::NoCompiler { reason: "no network".into() });
         folder(dir.path(), "kept", &|_| {}, fail).unwrap_err();
         assert_eq!(entries(dir.path()), [dir.path().join("kept.lock")]);
         folder(dir.path(), "kept", &|_| {}, |_| Ok(())).unwrap();

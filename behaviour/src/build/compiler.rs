@@ -50,14 +50,14 @@ pub(crate) fn find(dir: &Path, options: &BuildOptions<'_>) -> Result<Compiler, B
         return Ok(Compiler::Active);
     }
     let Some(cache) = cache_dir(options)? else {
-        let why = "there is no directory for a fetched compiler: \
-                   neither BEHAVIOUR_CACHE_DIR nor HOME is set";
-        return Err(BuildError::NoCompiler { why: why.into() });
+        let reason = "there is no directory for a fetched compiler: \
+                      neither BEHAVIOUR_CACHE_DIR nor HOME is set";
+        return Err(BuildError::NoCompiler { reason: reason.into() });
     };
     let linker = active_linker(dir)?;
     let fetched = debian::compiler(&cache, dir, linker.is_none(), options.progress)?;
     let linker = linker.or_else(|| fetched.linker()).ok_or_else(|| BuildError::NoCompiler {
-        why: "there is no linker for a fetched compiler: neither rust-lld nor wasm-ld".into(),
+        reason: "there is no linker for a fetched compiler: neither rust-lld nor wasm-ld".into(),
     })?;
     Ok(Compiler::Fetched { rustc: fetched.rustc(), linker, fetch_id: fetched.fetch_id()? })
 }

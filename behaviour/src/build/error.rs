@@ -16,20 +16,20 @@ pub enum BuildError {
     #[error("no plugin in `{}`: it contains neither behaviour.toml nor one of {}", .0.display(), entries())]
     NoProject(PathBuf),
     /// An invalid `behaviour.toml`.
-    #[error("`{}`: {why}", .file.display())]
+    #[error("`{}`: {reason}", .file.display())]
     ProjectFile {
         /// The file.
         file: PathBuf,
         /// The reason, in one line.
-        why: String,
+        reason: String,
     },
     /// A folder whose name is the plugin's name, but invalid as one.
-    #[error("folder `{}` gives the plugin its name: {why}", .dir.display())]
+    #[error("folder `{}` gives the plugin its name: {reason}", .dir.display())]
     FolderName {
         /// The folder.
         dir: PathBuf,
         /// The reason, in one line.
-        why: String,
+        reason: String,
     },
     /// A missing entry file.
     #[error("`{}` not found; it is the entry file of a plugin in {language}", .entry.display())]
@@ -51,12 +51,12 @@ pub enum BuildError {
     #[error("no directory for tools: neither BEHAVIOUR_CACHE_DIR nor HOME is set")]
     NoCache,
     /// Invalid WIT in the project.
-    #[error("WIT in `{}`: {why}", .dir.display())]
+    #[error("WIT in `{}`: {reason}", .dir.display())]
     Wit {
         /// The folder.
         dir: PathBuf,
         /// The reason, in one line.
-        why: String,
+        reason: String,
     },
     /// A workspace instead of a crate.
     #[error("`{}` is a workspace, not a crate", .0.display())]
@@ -68,10 +68,10 @@ pub enum BuildError {
         package: String,
     },
     /// No compiler for WebAssembly, neither active nor fetched.
-    #[error("the active Rust has no target wasm32-unknown-unknown, and {why}")]
+    #[error("the active Rust has no target wasm32-unknown-unknown, and {reason}")]
     NoCompiler {
         /// The reason why no compiler was fetched.
-        why: String,
+        reason: String,
     },
     /// Code of the author that does not compile.
     #[error("`{name}` does not compile: {}", first_error(.output))]

@@ -96,7 +96,7 @@ pub(crate) fn lua_bindings(
 /// Returns a function that converts an error about the WIT in a folder.
 pub(super) fn invalid_wit(wit: &Path) -> impl FnOnce(anyhow::Error) -> BuildError {
     let dir = wit.to_owned();
-    move |error| BuildError::Wit { dir, why: format!("{error:#}").replace('\n', " ") }
+    move |error| BuildError::Wit { dir, reason: format!("{error:#}").replace('\n', " ") }
 }
 
 /// Parses the WIT in a folder, and returns it with one of its worlds.

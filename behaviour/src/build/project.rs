@@ -48,7 +48,7 @@ impl Project {
         let described = describe(&found.join(FILE))?;
         let language = match &described.lang {
             Some(name) => name.parse().map_err(|error: crate::language::UnknownLanguage| {
-                BuildError::ProjectFile { file: found.join(FILE), why: error.to_string() }
+                BuildError::ProjectFile { file: found.join(FILE), reason: error.to_string() }
             })?,
             None => detect(&found).ok_or_else(|| BuildError::NoProject(dir.to_owned()))?,
         };
@@ -90,15 +90,15 @@ impl Project {
 fn folder_name(folder: &Path, language: Language) -> Result<String, BuildError> {
     let name = files::file_name(folder);
     match crate::name::check(&name) {
-        Err(why) if language != Language::Rust => {
-            Err(BuildError::FolderName { dir: folder.to_owned(), why })
+        Err(reason) if language != Language::Rust => {
+            Err(BuildError::FolderName { dir: folder.to_owned(), reason })
         }
         _ => Ok(name),
     }
 }
 
 fn describe(file: &Path) -> Result<ProjectFile, BuildError> {
-    let invalid = |why: String| BuildError::ProjectFile { file: file.to_owned(), why };
+    let invalid = |reason: String| BuildError::ProjectFile { file: file.to_owned(), reason };
     let text = match program::text::read(file) {
         Ok(text) => text,
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(ProjectFile::default()),

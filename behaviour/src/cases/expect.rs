@@ -196,7 +196,7 @@ impl Expect {
     /// Checks the rules that the types do not enforce.
     pub(super) fn check(&self) -> Result<(), String> {
         for (index, line) in self.log.iter().flatten().enumerate() {
-            log_diff::check(line).map_err(|why| format!("expect.log[{index}]: {why}"))?;
+            log_diff::check(line).map_err(|reason| format!("expect.log[{index}]: {reason}"))?;
         }
         Ok(())
     }
@@ -206,10 +206,10 @@ impl Expect {
         let mut differences = Vec::new();
         let found = ActualValues::new(outcome);
         if self.status.is_none() && self.error.is_none() && outcome.answer.is_err() {
-            let why = [&found.value["error"], &found.value["message"]]
+            let reason = [&found.value["error"], &found.value["message"]]
                 .map(|v| v.as_str().unwrap_or_default())
                 .join(": ");
-            differences.push(difference("error", None, Some(&why.into())));
+            differences.push(difference("error", None, Some(&reason.into())));
         }
         let Value::Object(expected) = json!(self) else { unreachable!("a struct is an object") };
         for (key, expected) in KEYS.iter().filter_map(|key| Some((*key, expected.get(*key)?))) {

@@ -15,14 +15,14 @@ fn run(guest: &str, case: Value) -> Vec<String> {
 }
 
 #[track_caller]
-fn check_invalid(text: &str, why: &str) {
+fn check_invalid(text: &str, reason: &str) {
     let file = tempfile::tempdir().unwrap();
     fs::write(file.path().join("door.json"), text).unwrap();
     let found = find(file.path()).unwrap();
     assert_eq!(found[0].name, "door");
     let message = found[0].case.as_ref().unwrap_err();
     let path = file.path().join("door.json").display().to_string();
-    assert_eq!(*message, format!("{path}: {why}"));
+    assert_eq!(*message, format!("{path}: {reason}"));
 }
 
 #[test]
@@ -98,8 +98,8 @@ fn a_failed_call_passes_only_if_the_case_expects_its_error() {
     assert!(run("sleeps.wat", sooner).is_empty());
 
     let silent = run("sleeps.wat", json!({"method": "again"}));
-    let why = "\"deadline-exceeded: no answer within 30s\"";
-    assert_eq!(silent, [format!("error: expected nothing, found {why}")]);
+    let reason = "\"deadline-exceeded: no answer within 30s\"";
+    assert_eq!(silent, [format!("error: expected nothing, found {reason}")]);
     let answered = json!({"method": "once", "expect": {"error": "trapped"}});
     assert_eq!(run("sleeps.wat", answered), ["error: expected \"trapped\", found nothing"]);
 }

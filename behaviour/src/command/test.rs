@@ -241,7 +241,7 @@ impl CaseResult {
         };
         print_line(&format!("{}  {}", paint.failure("FAILED"), self.name));
         match verdict {
-            Err(why) => print_line(&format!("        {why}")),
+            Err(reason) => print_line(&format!("        {reason}")),
             Ok(verdict) => {
                 for (index, step) in verdict.steps.iter().enumerate() {
                     let failed = !step.differences.is_empty();
@@ -258,7 +258,7 @@ impl CaseResult {
 
     fn to_json(&self) -> Value {
         match &self.verdict {
-            Err(why) => json!({"name": self.name, "ok": false, "error": why}),
+            Err(reason) => json!({"name": self.name, "ok": false, "error": reason}),
             Ok(verdict) => {
                 let mut case = json!({
                     "name": self.name,

@@ -81,8 +81,8 @@ impl CallFailure {
             CallFailure::Job(JobError::Retry(None)) => {
                 return "again at a time that the host chooses".to_owned();
             }
-            CallFailure::Job(JobError::Reject(why) | JobError::Other(why))
-            | CallFailure::Start(why) => why,
+            CallFailure::Job(JobError::Reject(reason) | JobError::Other(reason))
+            | CallFailure::Start(reason) => reason,
         };
         super::record::escaped(text)
     }

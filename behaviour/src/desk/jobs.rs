@@ -164,24 +164,24 @@ impl Jobs {
             attempt: *runs,
             boot_outcome: *boot_outcome,
         };
-        let (retry, why) = match plugin.run_job(call).await {
+        let (retry, reason) = match plugin.run_job(call).await {
             Ok(Ok(())) => (None, "done".to_owned()),
             Ok(Err(JobError::Retry(wait))) => (Some(wait), String::new()),
-            Ok(Err(JobError::Reject(why))) => (None, format!("rejected: {why}")),
-            Ok(Err(JobError::Other(why))) => (Some(None), format!(": {why}")),
+            Ok(Err(JobError::Reject(reason))) => (None, format!("rejected: {reason}")),
+            Ok(Err(JobError::Other(reason))) => (Some(None), format!(": {reason}")),
             Err(error) => (Some(None), format!(": {}: {}", error.code(), error.message())),
         };
         let again = retry.filter(|_| *runs < Limits::default().job_attempts);
         let outcome = match again {
-            None if retry.is_some() => format!("given up{why}"),
-            None => why,
+            None if retry.is_some() => format!("given up{reason}"),
+            None => reason,
             Some(chosen) => {
                 let wait = chosen.map_or_else(
                     || INITIAL_BACKOFF.saturating_mul(1 << (runs - 1).min(16)).min(MAX_BACKOFF),
                     |ms| Duration::from_millis(ms.into()),
                 );
                 pending.due = Instant::now() + wait;
-                format!("again in {} ms{why}", milliseconds(wait))
+                format!("again in {} ms{reason}", milliseconds(wait))
             }
         };
         let (id, name, run) = (pending.id.clone(), pending.name.clone(), pending.runs);
@@ -215,8 +215,8 @@ impl JobQueue for Jobs {
     ) -> BoxFuture<'a, Result<String, HostError>> {
         let mut queue = self.lock();
         if queue.pending.len() >= max_pending as usize {
-            let why = format!("{max_pending} jobs are waiting already");
-            return Box::pin(ready(Err(HostError::QuotaExceeded(why))));
+            let reason = format!("{max_pending} jobs are waiting already");
+            return Box::pin(ready(Err(HostError::QuotaExceeded(reason))));
         }
         queue.scheduled += 1;
         let id = format!("job-{}", queue.scheduled);

@@ -46,8 +46,8 @@ impl Power for SimulatedPower {
     ) -> BoxFuture<'a, Result<(), HostError>> {
         let mut next_boot = self.lock();
         if next_boot.is_some() {
-            let why = format!("a reboot is pending already, for `{plugin}`");
-            return Box::pin(ready(Err(HostError::QuotaExceeded(why))));
+            let message = format!("a reboot is pending already, for `{plugin}`");
+            return Box::pin(ready(Err(HostError::QuotaExceeded(message))));
         }
         *next_boot = Some(Instant::now() + delay);
         drop(next_boot);

@@ -49,8 +49,8 @@ impl State {
                 + key.len()
                 + value.len();
             if bytes > max_bytes {
-                let why = format!("state would have {bytes} bytes; {max_bytes} are allowed");
-                return Err(HostError::QuotaExceeded(why));
+                let reason = format!("state would have {bytes} bytes; {max_bytes} are allowed");
+                return Err(HostError::QuotaExceeded(reason));
             }
         }
         match &value {

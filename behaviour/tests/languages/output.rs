@@ -140,10 +140,13 @@ fn a_guest_in_python_reports_an_uncaught_error_of_the_host() {
         return;
     };
     let built = built.unwrap();
-    let why = "Error_Invalid(value='patch is not a JSON object')";
-    let last = warn(&format!("componentize_py_types.Err: {why}"));
+    let reason = "Error_Invalid(value='patch is not a JSON object')";
+    let last = warn(&format!("componentize_py_types.Err: {reason}"));
     let log = json!(["...", last]);
-    expect(&built.path, json!({ "status": 500, "message": format!("failed: {why}"), "log": log }));
+    expect(
+        &built.path,
+        json!({ "status": 500, "message": format!("failed: {reason}"), "log": log }),
+    );
 }
 
 /// Without the conversion, the host would report an invalid component.

@@ -97,8 +97,8 @@ impl ConnectionFailure {
 
     /// Converts an error of the socket or of TLS.
     pub(super) fn io(error: &io::Error) -> ConnectionFailure {
-        if let Some(why) = trust::distrust(error) {
-            return untrusted(&why);
+        if let Some(reason) = trust::distrust(error) {
+            return untrusted(&reason);
         }
         match error.kind() {
             io::ErrorKind::ConnectionRefused => {
@@ -177,9 +177,9 @@ const CHECK_NAME: &str =
 const OWN_CERTIFICATE: &str = "give the hub a certificate of its own, signed by that authority, in \
                                place of the authority's";
 
-fn untrusted(why: &Distrust) -> ConnectionFailure {
-    let failure = ConnectionFailure::new(format!("the hub's certificate {}", why.text()));
-    match why {
+fn untrusted(reason: &Distrust) -> ConnectionFailure {
+    let failure = ConnectionFailure::new(format!("the hub's certificate {}", reason.text()));
+    match reason {
         Distrust::Issuer => failure.hint(CHECK_CA),
         Distrust::Name => failure.hint(CHECK_NAME),
         Distrust::Authority => failure.hint(OWN_CERTIFICATE),

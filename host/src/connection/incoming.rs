@@ -44,7 +44,7 @@ pub(crate) struct Method {
 pub(crate) struct MalformedMethod {
     pub(crate) rid: RequestId,
     /// The error in the topic.
-    pub(crate) why: String,
+    pub(crate) reason: String,
     /// `true` if the packet is marked as a duplicate, as in [`Method`].
     pub(crate) redelivered: bool,
     pub(crate) connection: u64,
@@ -55,7 +55,7 @@ pub(crate) struct MalformedMethod {
 /// malformed packet must not end the connection.
 pub(super) fn parse(publish: Publish, connection: u64) -> Option<Incoming> {
     let log_ignored =
-        |why: &dyn std::error::Error| warn!(topic = publish.topic, "message ignored: {why}");
+        |reason: &dyn std::error::Error| warn!(topic = publish.topic, "message ignored: {reason}");
     match publish.topic.parse() {
         Ok(HubTopic::Method { name, rid }) => {
             let (redelivered, payload) = (publish.dup, publish.payload);
@@ -81,9 +81,9 @@ pub(super) fn parse(publish: Publish, connection: u64) -> Option<Incoming> {
                 log_ignored(&error);
                 return None;
             };
-            let (why, redelivered) = (program::chain(&error).to_string(), publish.dup);
+            let (reason, redelivered) = (program::chain(&error).to_string(), publish.dup);
             let arrived = Instant::now();
-            let method = MalformedMethod { rid, why, redelivered, connection, arrived };
+            let method = MalformedMethod { rid, reason, redelivered, connection, arrived };
             Some(Incoming::MalformedMethod(method))
         }
     }
@@ -101,7 +101,7 @@ mod tests {
 
     #[test]
     fn a_malformed_method_keeps_its_request_id() {
-        for (name, why) in [
+        for (name, reason) in [
             ("my%20m", "topic with a malformed name: method name `my m` has a ' '"),
             ("caf\u{e9}", "topic with a malformed name: method name `caf\u{e9}` has a 'é'"),
             ("a/b", "topic `$iothub/methods/POST/a/b/?$rid=4` is not a topic of IoT Hub"),
@@ -115,7 +115,7 @@ mod tests {
                 panic!("{name}")
             };
             assert_eq!(method.rid.as_str(), "4");
-            assert!(method.why.starts_with(why), "{name}: {}", method.why);
+            assert!(method.reason.starts_with(reason), "{name}: {}", method.reason);
         }
     }
 

@@ -77,8 +77,8 @@ fn select(router: &Router, wish: Wish) -> Result<Selection, ControlAnswer> {
     let table = router.table();
     let Wish { method, plugin, calls, redact, .. } = wish;
     if calls == 0 || calls > MAX_CALLS {
-        let why = format!("a recording has 1 to {MAX_CALLS} calls, not {calls}");
-        return Err(ControlAnswer::Error(why));
+        let reason = format!("a recording has 1 to {MAX_CALLS} calls, not {calls}");
+        return Err(ControlAnswer::Error(reason));
     }
     let plugin = match (plugin, &method) {
         (Some(plugin), _) if table.slot(&plugin).is_some() => plugin,

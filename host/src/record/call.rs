@@ -76,8 +76,8 @@ impl Selected {
             Ok(Err(JobError::Retry(None))) => {
                 CallEnd::failed("retry", "again at a time that the host chooses".to_owned())
             }
-            Ok(Err(JobError::Reject(why))) => CallEnd::failed("rejected", escaped(why)),
-            Ok(Err(JobError::Other(why))) => CallEnd::failed("other", escaped(why)),
+            Ok(Err(JobError::Reject(reason))) => CallEnd::failed("rejected", escaped(reason)),
+            Ok(Err(JobError::Other(reason))) => CallEnd::failed("other", escaped(reason)),
             Err(error) => failed(error),
         });
     }

@@ -161,7 +161,7 @@ impl Hooks {
         let scheme = uri.scheme().unwrap_or(&Scheme::HTTPS);
         let authority = uri.authority().map_or("", |authority| authority.as_str());
         let found = self.plugin.http.hosts.iter().find_map(|host| host.admits(scheme, uri));
-        let deny = |why: String| Err(HttpError::Denied(why));
+        let deny = |reason: String| Err(HttpError::Denied(reason));
         let Some(may_be_private) = found else {
             let plugin = &self.plugin.name;
             let hosts = &self.plugin.http.hosts;
@@ -238,9 +238,9 @@ mod tests {
     #[tokio::test]
     async fn an_aborted_body_is_not_complete_and_not_too_large() {
         match read(HostOutgoingBody::abort).await.unwrap_err() {
-            HttpError::Failed(why) => {
+            HttpError::Failed(reason) => {
                 assert_eq!(
-                    why,
+                    reason,
                     "`api.example.com`: request body not complete: HTTP protocol error"
                 );
             }

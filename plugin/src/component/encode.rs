@@ -41,7 +41,8 @@ pub fn encode_for(core_module: &[u8], wit: &Path, world: &str) -> Result<Vec<u8>
 fn encode_with(core_module: &[u8], wit: &Path, world: &str) -> Result<Vec<u8>, EncodeError> {
     let mut module = Cow::Borrowed(core_module);
     if !has_metadata(core_module)? {
-        let no_world = |error| EncodeError::Wit { world: world.to_owned(), why: one_line(error) };
+        let no_world =
+            |error| EncodeError::Wit { world: world.to_owned(), reason: one_line(error) };
         let mut resolve = Resolve::default();
         let (package, _) = resolve.push_dir(wit).map_err(no_world)?;
         let world = resolve.select_world(&[package], Some(world)).map_err(no_world)?;

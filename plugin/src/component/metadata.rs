@@ -42,7 +42,7 @@ pub(crate) fn check(core_module: &[u8]) -> Result<(), String> {
                 "its WIT has an encoding from before 2024; build it with newer tools".to_owned()
             );
         }
-        add(&mut uses, section).map_err(|why| format!("its WIT: {why}"))?;
+        add(&mut uses, section).map_err(|reason| format!("its WIT: {reason}"))?;
     }
     match uses.cycle().as_slice() {
         [] => Ok(()),

@@ -58,12 +58,12 @@ impl CallState {
         when: JobWhen,
     ) -> Result<String, HostError> {
         if !self.plugin.exports.deferred {
-            let why = "jobs need the export `deferred`, which the plugin does not have";
-            return Err(HostError::Invalid(why.to_owned()));
+            let reason = "jobs need the export `deferred`, which the plugin does not have";
+            return Err(HostError::Invalid(reason.to_owned()));
         }
         if name.is_empty() || name.contains(affects_display) {
-            let why = "the job's name is empty or contains control characters";
-            return Err(HostError::Invalid(why.to_owned()));
+            let reason = "the job's name is empty or contains control characters";
+            return Err(HostError::Invalid(reason.to_owned()));
         }
         check_size("name", name.len(), NAME_BYTES)?;
         check_size("payload", payload.len(), self.plugin.limits.payload_bytes)?;

@@ -31,7 +31,7 @@ async fn a_panic_in_a_host_function_ends_only_its_call() {
         Arc::get_mut(&mut call.lent).unwrap().clock = Arc::new(Broken);
         let error = plugin.invoke(call).await.unwrap_err();
 
-        assert!(matches!(&error, CallError::HostFault(why) if why == "the clock is broken"));
+        assert!(matches!(&error, CallError::HostFault(reason) if reason == "the clock is broken"));
         assert_eq!((error.status(), error.code()), (500, "host-fault"));
         // The only permit is free again.
         assert_eq!(host.call(&plugin, method, "1").await.unwrap().status, 200);

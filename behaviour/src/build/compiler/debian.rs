@@ -62,8 +62,8 @@ pub(crate) fn compiler(
 fn fetch(home: &Path, with_linker: bool, progress: Progress<'_>) -> Result<(), BuildError> {
     for program in ["apt-get", "dpkg"] {
         if find_program(program).is_none() {
-            let why = format!("fetching Debian's compiler needs `{program}`, which is missing");
-            return Err(BuildError::NoCompiler { why });
+            let reason = format!("fetching Debian's compiler needs `{program}`, which is missing");
+            return Err(BuildError::NoCompiler { reason });
         }
     }
 
@@ -88,11 +88,11 @@ fn packages(archives: &Archives<'_>, with_linker: bool) -> Result<Vec<Package>, 
     };
     let runtime = packages.iter().flat_map(|package| &package.depends).find(is_runtime).cloned();
     let (3, Some(runtime)) = (packages.len(), runtime) else {
-        let why = match &archives.message {
+        let reason = match &archives.message {
             Some(message) => format!("the distribution's archives have no `rustc-web`: {message}"),
             None => "the distribution's archives have no `rustc-web`".into(),
         };
-        return Err(BuildError::NoCompiler { why });
+        return Err(BuildError::NoCompiler { reason });
     };
 
     let mut names = vec![runtime.clone()];

@@ -285,7 +285,7 @@ fn check_items<'a>(
     items: impl Iterator<Item = (&'a WorldKey, &'a WorldItem)>,
 ) -> anyhow::Result<()> {
     for (key, item) in items {
-        let why = match item {
+        let reason = match item {
             WorldItem::Function(_) => "is a function without an interface",
             // Only functions without an interface use such a type.
             WorldItem::Type { .. } => continue,
@@ -301,7 +301,7 @@ fn check_items<'a>(
                 }
             }
         };
-        bail!("{direction} `{}` {why}: remove it, as {ONLY}", resolve.name_world_key(key));
+        bail!("{direction} `{}` {reason}: remove it, as {ONLY}", resolve.name_world_key(key));
     }
     Ok(())
 }
