@@ -3,10 +3,26 @@
 //! The author's tool compares values with them, and the host writes them into recorded
 //! cases.
 
+/// The placeholder for the members, elements or lines that are not listed.
+pub const REST: &str = "...";
+
+/// The placeholder for any value.
+pub const ANY: &str = "$any";
+
+/// The placeholder for any string.
+pub const STRING: &str = "$string";
+
+/// The placeholder for any number.
+pub const NUMBER: &str = "$number";
+
+/// The placeholder for a timestamp in RFC 3339 format.
+pub const TIME: &str = "$time";
+
+/// The placeholder for the id of a call or job.
+pub const ID: &str = "$id";
+
 /// The placeholders, each of which is a complete string.
-///
-/// `...` stands for everything that is not listed; each of the others for one value.
-const PLACEHOLDERS: [&str; 6] = ["...", "$any", "$string", "$number", "$time", "$id"];
+const PLACEHOLDERS: [&str; 6] = [REST, ANY, STRING, NUMBER, TIME, ID];
 
 /// Returns the text that a literal string stands for: one `$` less if it is a placeholder
 /// with more `$` in front than usual.

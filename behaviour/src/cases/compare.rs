@@ -3,12 +3,12 @@
 use std::collections::BTreeSet;
 use std::fmt;
 
-use json::placeholder::unescape;
+use json::placeholder::{REST, unescape};
 use serde::Serialize;
 use serde_json::{Map, Value};
 
 use super::LogDiff;
-use super::pattern::{Pattern, REST};
+use super::pattern::Pattern;
 
 /// A difference between an expectation and the outcome.
 #[derive(Debug, Clone, PartialEq, Serialize)]

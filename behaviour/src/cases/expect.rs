@@ -3,6 +3,7 @@
 use std::fmt;
 use std::marker::PhantomData;
 
+use json::placeholder::{ANY, REST};
 use protocol::twin::merge_patches;
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{self, MapAccess, Unexpected, Visitor};
@@ -11,7 +12,6 @@ use serde_json::{Map, Value, json};
 
 use super::compare::{Difference, compare, difference};
 use super::log_diff;
-use super::pattern::REST;
 use crate::desk::{Action, Outcome, milliseconds, object, text};
 
 /// The keys of [`Expect`], in the order in which differences are shown. The keys that the
@@ -306,7 +306,7 @@ fn in_part(expected: &Value) -> Value {
     match expected {
         Value::Object(members) => {
             let mut members = members.clone();
-            members.insert(REST.to_owned(), "$any".into());
+            members.insert(REST.to_owned(), ANY.into());
             Value::Object(members)
         }
         Value::Array(items) => items.iter().map(in_part).collect(),

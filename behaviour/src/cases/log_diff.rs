@@ -6,11 +6,11 @@
 
 use std::fmt;
 
+use json::placeholder::REST;
 use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::compare::matches;
-use super::pattern::REST;
 
 /// The lines of a log and of the expected log, aligned with each other.
 #[derive(Debug, Clone, PartialEq, Serialize)]

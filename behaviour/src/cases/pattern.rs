@@ -5,11 +5,8 @@
 //! `$` in front makes a placeholder literal.
 
 use jiff::Timestamp;
-use json::placeholder::unescape;
+use json::placeholder::{self, unescape};
 use serde_json::Value;
-
-/// The element or key that stands for everything that is not listed.
-pub(super) const REST: &str = "...";
 
 /// The maximum length of an id.
 const MAX_ID_BYTES: usize = 128;
@@ -34,7 +31,7 @@ pub(super) enum Pattern<'a> {
 impl Pattern<'_> {
     /// Parses an expected string.
     pub(super) fn parse(text: &str) -> Pattern<'_> {
-        placeholder(text).unwrap_or_else(|| Pattern::Literal(unescape(text)))
+        parse_placeholder(text).unwrap_or_else(|| Pattern::Literal(unescape(text)))
     }
 
     /// Returns `true` if a value matches.
@@ -51,13 +48,13 @@ impl Pattern<'_> {
     }
 }
 
-fn placeholder(text: &str) -> Option<Pattern<'static>> {
+fn parse_placeholder(text: &str) -> Option<Pattern<'static>> {
     Some(match text {
-        "$any" => Pattern::Any,
-        "$string" => Pattern::String,
-        "$number" => Pattern::Number,
-        "$time" => Pattern::Time,
-        "$id" => Pattern::Id,
+        placeholder::ANY => Pattern::Any,
+        placeholder::STRING => Pattern::String,
+        placeholder::NUMBER => Pattern::Number,
+        placeholder::TIME => Pattern::Time,
+        placeholder::ID => Pattern::Id,
         _ => return None,
     })
 }

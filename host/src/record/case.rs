@@ -109,7 +109,7 @@ pub(super) fn recorded(
     for pointer in in_outputs {
         match expect.pointer_mut(pointer) {
             Some(value) => {
-                *value = "$any".into();
+                *value = json::placeholder::ANY.into();
                 secrets.left_out.push(pointer.clone());
             }
             None => notes.push(format!("there is nothing at `{pointer}`")),

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use json::placeholder::is_reserved;
+use json::placeholder::{self, is_reserved};
 use serde_json::Value;
 
 use super::before::Before;
@@ -62,7 +62,7 @@ impl Outputs<'_> {
             }
             Value::Array(items) => items.iter_mut().for_each(|item| self.generalize(item)),
             Value::Number(number) if number.as_f64().is_some_and(|it| self.is_now(it)) => {
-                *value = "$number".into();
+                *value = placeholder::NUMBER.into();
             }
             Value::String(text) => {
                 if let Some(placeholder) = self.placeholder(text) {
@@ -77,7 +77,7 @@ impl Outputs<'_> {
 
     fn placeholder(&self, text: &str) -> Option<&'static str> {
         if self.secrets.occur_in(text) {
-            return Some("$string");
+            return Some(placeholder::STRING);
         }
         if self.inputs.contains(text) && text != REDACTED {
             return None;
@@ -85,15 +85,15 @@ impl Outputs<'_> {
         let Before { call, device, .. } = self.before;
         let ids = || self.effects.job_ids.iter().chain([call]);
         if ids().any(|id| id == text) {
-            return Some("$id");
+            return Some(placeholder::ID);
         }
         if text.parse::<Timestamp>().is_ok() {
-            return Some("$time");
+            return Some(placeholder::TIME);
         }
         let changes = ids().chain([device]).any(|id| text.contains(id.as_str()))
             || has_timestamp(text)
             || text.parse::<f64>().is_ok_and(|number| self.is_now(number));
-        changes.then_some("$string")
+        changes.then_some(placeholder::STRING)
     }
 
     /// Returns `true` if a number is the time of the call, in seconds, milliseconds,
@@ -108,7 +108,7 @@ impl Outputs<'_> {
 /// Returns `true` if a key of an expected object must be escaped. Only `...` is a placeholder
 /// there.
 fn needs_escape(key: &str) -> bool {
-    key.trim_start_matches('$') == "..."
+    key.trim_start_matches('$') == placeholder::REST
 }
 
 /// Adds all strings of a value, also those inside of JSON text.
