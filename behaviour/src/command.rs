@@ -5,6 +5,7 @@ mod call;
 mod check;
 mod component;
 mod error;
+mod event_line;
 mod new;
 mod paint;
 mod progress;

@@ -10,8 +10,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use behaviour::desk::{
-    Action, CallFailure, Desk, DeskError, Event, ExportCall, Network, Outcome, Time, http_settings,
-    load, milliseconds, text,
+    CallFailure, Desk, DeskError, Event, ExportCall, Network, Outcome, Time, http_settings, load,
+    milliseconds, text,
 };
 use plugin::{
     BootOutcome, CallError, Capability, HttpHost, HttpSettings, Json, Limits, Plugin,
@@ -24,6 +24,7 @@ use serde_json::{Map, Value};
 
 use super::component::component;
 use super::error::{CommandError, FailureKind};
+use super::event_line::event_line;
 use super::paint::Paint;
 use super::{print_line, values};
 
@@ -221,19 +222,6 @@ impl Call {
         let _progress = Progress::new(&format!("compiling {}", component.display()));
         load(component, settings)
     }
-}
-
-/// Formats an event on one line: its time, its kind and its details.
-pub(crate) fn event_line(event: &Event, paint: Paint) -> String {
-    let time = format!("{:>7}.{:03} s", event.at_ms / 1000, event.at_ms % 1000);
-    let kind = format!("{:<8}", event.action.kind());
-    let kind = match &event.action {
-        Action::Log { level: "error", .. } => paint.failure(&kind),
-        Action::Log { level: "warn", .. } => paint.warning(&kind),
-        Action::Log { .. } => kind,
-        _ => paint.success(&kind),
-    };
-    format!("{}  {kind}  {}", paint.dim(&time), event.action)
 }
 
 /// Prints the answer or the failure, the duration of the call and the memory that it used.

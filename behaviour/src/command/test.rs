@@ -12,9 +12,9 @@ use plugin::{Compiled, Engine, Limits};
 use program::{Classify, Progress};
 use serde_json::{Value, json};
 
-use super::call::event_line;
 use super::component::build_component;
 use super::error::{CommandError, FailureKind};
+use super::event_line::event_line;
 use super::paint::Paint;
 use super::print_line;
 use super::values::bytes;
