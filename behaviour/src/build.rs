@@ -8,12 +8,10 @@
 mod assemblyscript;
 mod c;
 mod cache;
-mod compiler;
 mod error;
 mod files;
 mod glue;
 mod go;
-mod guest;
 mod last_build;
 mod lua;
 mod project;
@@ -34,9 +32,10 @@ use std::process::Command;
 
 use crate::language::Language;
 pub use error::BuildError;
-use guest::Guest;
 use last_build::BuildInputs;
 use project::Project;
+use rust::compiler::{self, Compiler};
+use rust::guest::Guest;
 use step::StepOutput;
 use toolchain::Toolchain;
 
@@ -140,8 +139,8 @@ fn rust_component(
 pub fn setup(language: Language, options: &BuildOptions<'_>) -> Result<String, BuildError> {
     if language == Language::Rust {
         return match compiler::find(Path::new("."), options)? {
-            compiler::Compiler::Active => Ok("the active Rust has the target".into()),
-            compiler::Compiler::Fetched { rustc, .. } => Ok(rustc.display().to_string()),
+            Compiler::Active => Ok("the active Rust has the target".into()),
+            Compiler::Fetched { rustc, .. } => Ok(rustc.display().to_string()),
         };
     }
     let toolchains = Toolchain::all(language);

@@ -4,16 +4,19 @@
 //! lock of a cargo that runs this program. The build neither calls rustup nor installs
 //! anything.
 
+pub(super) mod compiler;
+pub(super) mod guest;
+
 use std::env;
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use program::FileStamp;
 
-use super::compiler::{Compiler, TARGET};
 use super::files::find_program;
-use super::guest::Guest;
 use super::{BuildError, Progress, step};
+use compiler::{Compiler, TARGET};
+use guest::Guest;
 
 /// Returns the identity of the compiler: the one on the `PATH`, and the user's choice of a
 /// toolchain. Debian's compiler never changes in its cache.

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf, absolute};
 
 use serde::Deserialize;
 
-use super::{BuildError, step};
+use crate::build::{BuildError, step};
 
 /// A crate that can be built into a component.
 #[derive(Debug, PartialEq)]

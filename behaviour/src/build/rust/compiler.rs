@@ -8,8 +8,8 @@ use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use super::files::{entries, find_program};
-use super::{BuildError, BuildOptions, cache_dir, step};
+use crate::build::files::{entries, find_program};
+use crate::build::{BuildError, BuildOptions, cache_dir, step};
 
 /// The compilation target of a guest. It has no operating system, so a component imports
 /// only the interfaces of its world.
