@@ -100,7 +100,7 @@ impl PluginError {
                 "install the file that `sha256` under [plugins.{name}] names, or correct `sha256`"
             )),
             PluginError::Load { source: LoadError::EngineMemory { .. }, .. } => {
-                Some("start the host again: it makes room for what its plugins may have".into())
+                Some("restart the host, so that its engine allows the new limit".into())
             }
             PluginError::Trust { name, .. } => Some(format!(
                 "set `ca_file` under [plugins.{name}.http] to a PEM file of certificates"
@@ -121,7 +121,7 @@ impl PluginError {
 pub(crate) struct Loader {
     engine: Engine,
     /// The memory for all calls, in bytes.
-    budget_bytes: usize,
+    memory_bytes: usize,
     /// The number of compiled versions per plugin to keep in the cache besides those in use.
     /// `None` for the user's cache, which other programs share.
     previous: Option<usize>,
@@ -141,11 +141,11 @@ impl Loader {
         // call takes four more.
         let calls = config.calls_at_once();
         let instances = calls + calls.min(MAX_RETIRING) + SPARE_INSTANCES;
-        let budget_bytes = config.host.memory_bytes.unwrap_or_else(quarter_of_memory);
+        let memory_bytes = config.host.memory_bytes.unwrap_or_else(quarter_of_memory);
         let engine = Engine::new(&EngineSettings {
             instances: u32::try_from(instances).unwrap_or(u32::MAX),
-            memory_bytes: config.memory_bytes(),
-            budget_bytes,
+            max_call_memory_bytes: config.memory_bytes(),
+            memory_bytes,
             cache: config.host.compile_cache.clone(),
             ..EngineSettings::default()
         })
@@ -156,7 +156,7 @@ impl Loader {
         let has_compiled = Arc::new(AtomicBool::new(true));
         Ok(Loader {
             engine,
-            budget_bytes,
+            memory_bytes,
             previous,
             has_compiled,
             compiling: Compiling::default(),
@@ -208,7 +208,7 @@ impl Loader {
 
     /// Returns the memory of the running calls and its limit, in bytes.
     pub(crate) fn memory(&self) -> (usize, usize) {
-        (self.engine.memory_in_use(), self.budget_bytes)
+        (self.engine.memory_in_use(), self.memory_bytes)
     }
 
     /// Returns the list of compilations in progress.

@@ -2,17 +2,17 @@
 //!
 //! A call reserves its initial memory with one atomic addition. It reserves more when it grows,
 //! and releases everything with one subtraction when it ends. The last eighth of the budget is
-//! kept for new calls, so that growing calls cannot block them.
+//! reserved for new calls, so that growing calls cannot block them.
 
 pub(crate) mod queues;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
-/// Divisor of the budget for the part that only new calls can use: one eighth.
-const NEW_CALLS_FRACTION: usize = 8;
+/// Divisor that determines the part of the budget for new calls only: one eighth.
+const NEW_CALLS_DIVISOR: usize = 8;
 
-/// Memory of all running calls, and its limit.
+/// Reserved memory, and its limit.
 #[derive(Debug)]
 pub(crate) struct Budget {
     used_bytes: AtomicUsize,
@@ -37,10 +37,10 @@ impl Budget {
 
     /// Returns the part of the budget that growing calls and compilations can use.
     pub(crate) fn growth_bytes(&self) -> usize {
-        self.limit_bytes - self.limit_bytes / NEW_CALLS_FRACTION
+        self.limit_bytes - self.limit_bytes / NEW_CALLS_DIVISOR
     }
 
-    /// Returns the bytes reserved by all calls.
+    /// Returns the reserved bytes.
     pub(crate) fn used_bytes(&self) -> usize {
         self.used_bytes.load(Relaxed)
     }
@@ -75,7 +75,7 @@ impl Budget {
     }
 }
 
-/// Host memory reserved for a call and released on drop.
+/// Host memory that is reserved until the value is dropped.
 #[derive(Debug)]
 pub(crate) struct Reservation {
     budget: Arc<Budget>,
@@ -89,7 +89,7 @@ impl Reservation {
     }
 
     /// Reserves the memory of a compilation, but at most the part of the budget that is not
-    /// kept for new calls.
+    /// reserved for new calls.
     pub(crate) fn for_compilation(
         budget: &Arc<Budget>,
         bytes: usize,

@@ -14,8 +14,7 @@ use crate::{BootOutcome, Lent};
 use json::Json;
 use std::sync::Arc;
 
-/// A function to call, its arguments, and the handles that are lent to the plugin for the
-/// call.
+/// A function to call, its arguments, and the handles that the plugin can use.
 #[derive(Clone)]
 pub struct Call<'a> {
     /// Id of the call, included in every log line.
@@ -25,11 +24,11 @@ pub struct Call<'a> {
     pub method: &'a str,
     /// Payload: any JSON value, as JSON text.
     pub payload: &'a str,
-    /// Number of the attempt. 1 for a method and for the first attempt of any other call.
+    /// Number of the attempt: 1 for a method and for the first attempt of any other call.
     pub attempt: u32,
     /// Outcome of the boot that a job waited for.
     pub boot_outcome: BootOutcome,
-    /// Handles that the plugin can use.
+    /// Handles that the host provides.
     pub lent: Arc<Lent>,
 }
 

@@ -1,20 +1,20 @@
 //! Compilation of a component to machine code, within limits.
 //!
-//! A component that has been compiled before comes from the cache. Any other is checked
-//! first: a component that nests too deeply is rejected before it is parsed, and a function
-//! that is too large or too complex before it is compiled, because the compiler's time and
-//! memory grow faster than the function. Then its memories get headroom. Components take
-//! [`turns`] to compile, on separate threads and within a time limit. A component from the
-//! cache takes no turn.
+//! A component that has been compiled before comes from the cache. Any other component is
+//! checked first: one that nests too deeply is rejected before it is parsed, and one with a
+//! function that is too large or too complex before it is compiled, because the compiler's time
+//! and memory grow faster than the function. Then its memories get headroom. A compilation
+//! needs a permit ([`permits`]), and runs on separate threads and within a time limit. Loading
+//! a component from the cache needs no permit.
 //!
 //! A compilation cannot be cancelled. After a timeout it continues in the background until
-//! it ends by itself, and keeps its threads and its memory until then. Meanwhile the same
+//! it completes, and keeps its threads and its memory until then. Meanwhile the same
 //! component is not compiled again, and the number of abandoned compilations is limited.
 
 pub(crate) mod cache;
 mod functions;
 mod headroom;
-mod turns;
+mod permits;
 
 use crate::budget::{Budget, Reservation};
 use crate::component::rejection::rejection;
@@ -22,20 +22,20 @@ use crate::component::{self, nesting};
 use crate::error::one_line;
 use crate::{Limits, LoadError};
 use cache::{Cache, Digest, InUse, Source};
+use permits::{Length, Permit, Permits};
 use rayon_core::ThreadPoolBuilder;
 use std::borrow::Cow;
 use std::sync::Arc;
 use std::sync::mpsc::{RecvTimeoutError, sync_channel};
 use std::thread::{self, available_parallelism};
 use std::time::{Duration, Instant};
-use turns::{Length, Turn, Turns};
 use wasmtime::component::Component;
 
 /// Stack size of a compiler thread. The compiler recurses over the structure of the code.
 const STACK_BYTES: usize = 8 * 1024 * 1024;
 
-/// Memory of a conversion to binary form, as a multiple of the input.
-const CONVERSION: usize = 10;
+/// Memory of a conversion to binary form, as a multiple of the size of the input.
+const CONVERSION_FACTOR: usize = 10;
 
 /// Interval of the checks for free memory before a compilation.
 const MEMORY_CHECK: Duration = Duration::from_millis(50);
@@ -53,22 +53,22 @@ pub struct Compiled {
 }
 
 impl Compiled {
-    /// Returns the linear memory of a call at its start, including headroom, or `None` if
+    /// Returns the initial linear memory of a call in bytes, including headroom, or `None` if
     /// it cannot be determined.
-    pub(crate) fn memory_at_start(&self) -> Option<u64> {
+    pub(crate) fn initial_memory_bytes(&self) -> Option<u64> {
         let pages = self.component.resources_required()?.max_initial_memory_size.unwrap_or(0);
         Some(pages.saturating_mul(PAGE_BYTES))
     }
 
-    /// Returns the initial size of a call's tables and of its largest linear memory, as far
-    /// as it can be determined.
-    pub(crate) fn bytes_at_start(&self) -> usize {
+    /// Returns the initial size of a call's tables and of its largest linear memory in bytes,
+    /// as far as it can be determined.
+    pub(crate) fn initial_bytes(&self) -> usize {
         let tables = self.component.resources_required().map_or(0, |required| {
             let elements = required.max_initial_table_size.unwrap_or(0);
             elements.saturating_mul(required.num_tables.into())
         });
         let bytes = tables.saturating_mul(size_of::<usize>() as u64);
-        let bytes = bytes.saturating_add(self.memory_at_start().unwrap_or(0));
+        let bytes = bytes.saturating_add(self.initial_memory_bytes().unwrap_or(0));
         usize::try_from(bytes).unwrap_or(usize::MAX)
     }
 }
@@ -76,12 +76,12 @@ impl Compiled {
 /// Compiler of components.
 #[derive(Default)]
 pub(crate) struct Compiler {
-    turns: Turns,
+    permits: Permits,
 }
 
 impl Compiler {
-    /// Returns the compiled component, from the cache if possible, and its file in the
-    /// cache. Blocks.
+    /// Returns the compiled component, from the cache if possible, and the guard of its file in
+    /// the cache. Blocks.
     pub(crate) fn component(
         &self,
         engine: &wasmtime::Engine,
@@ -97,21 +97,21 @@ impl Compiler {
         }
         nesting::check(bytes).map_err(LoadError::Invalid)?;
         let code_bytes = functions::check_functions(bytes)?;
-        let turn = self.turns.take(source.digest, Length::of(code_bytes))?;
+        let permit = self.permits.acquire(source.digest, Length::of(code_bytes))?;
         // Another thread may have compiled the same component in the meantime.
         if let Some((component, in_use)) = find() {
             return Ok((component, Some(in_use)));
         }
-        let roomy = headroom::insert(bytes, limits.memory_bytes);
-        let bytes = roomy.unwrap_or_else(|| bytes.to_vec());
+        let with_headroom = headroom::insert(bytes, limits.memory_bytes);
+        let bytes = with_headroom.unwrap_or_else(|| bytes.to_vec());
         let needs_bytes = compilation_bytes(bytes.len(), code_bytes);
-        let memory = reserve(budget, needs_bytes, limits.compile_time, &turn)?;
+        let memory = reserve(budget, needs_bytes, limits.compile_time, &permit)?;
         let compiling = engine.clone();
         let compile = move || {
             let compiled = compiling.precompile_component(&bytes);
             compiled.map_err(|error| rejection(&bytes, &error))
         };
-        let (code, _turn) = self.run_within(limits.compile_time, turn, memory, compile)?;
+        let (code, _permit) = self.run_within(limits.compile_time, permit, memory, compile)?;
         let code = code?;
         match cache.map(|cache| cache.put(engine, &source, &code)) {
             Some(Ok((component, in_use))) => return Ok((component, Some(in_use))),
@@ -125,7 +125,7 @@ impl Compiler {
     }
 
     /// Returns the component in binary form, converting it if necessary. A conversion
-    /// counts as a compilation: it takes a turn and has the same time limit. Blocks.
+    /// counts as a compilation: it needs a permit and has the same time limit. Blocks.
     pub(crate) fn binary<'a>(
         &self,
         bytes: &'a [u8],
@@ -135,24 +135,25 @@ impl Compiler {
         if let Some(binary) = component::as_binary(bytes)? {
             return Ok(Cow::Borrowed(binary));
         }
-        let turn = self.turns.take(Digest::of(bytes), Length::of(bytes.len()))?;
-        let memory = reserve(budget, CONVERSION * bytes.len(), limits.compile_time, &turn)?;
+        let permit = self.permits.acquire(Digest::of(bytes), Length::of(bytes.len()))?;
+        let memory =
+            reserve(budget, CONVERSION_FACTOR * bytes.len(), limits.compile_time, &permit)?;
         let bytes = bytes.to_vec();
         let convert = move || component::to_binary(&bytes);
-        let (binary, _turn) = self.run_within(limits.compile_time, turn, memory, convert)?;
+        let (binary, _permit) = self.run_within(limits.compile_time, permit, memory, convert)?;
         Ok(Cow::Owned(binary?))
     }
 
     /// Runs `work` on separate threads and abandons it after `limit`. Releases `memory` when
-    /// the work ends, even if it was abandoned or panicked. Returns the turn, which has then
-    /// not ended yet.
+    /// the work ends, even if it was abandoned or panicked. Returns the permit, which is still
+    /// held, together with the result.
     fn run_within<T: Send + 'static>(
         &self,
         limit: Duration,
-        turn: Turn,
+        permit: Permit,
         memory: Reservation,
         work: impl FnOnce() -> T + Send + 'static,
-    ) -> Result<(T, Turn), LoadError> {
+    ) -> Result<(T, Permit), LoadError> {
         // A new pool for each compilation: in wasmtime's shared pool, one compilation
         // that does not end would block all others.
         let threads = available_parallelism().map_or(1, usize::from);
@@ -160,24 +161,24 @@ impl Compiler {
             .thread_name(|_| "wasm-compile".to_owned())
             .num_threads(threads)
             .stack_size(STACK_BYTES)
-            // The dropped channel notifies the caller.
+            // A panic drops `done`, which notifies the caller.
             .panic_handler(|_| {})
             .build()
             .map_err(|error| LoadError::CompilerThreads(error.to_string()))?;
         let (done, outcome) = sync_channel(1);
-        let number = turn.number();
+        let number = permit.number();
         pool.spawn(move || {
-            let held = (turn, memory);
+            let held = (permit, memory);
             let outcome = work();
-            let (turn, memory) = held;
+            let (permit, memory) = held;
             drop(memory);
-            // The caller may have timed out. The turn then ends here.
-            let _ = done.send((outcome, turn));
+            // If the caller has timed out, this drops the permit.
+            let _ = done.send((outcome, permit));
         });
         match outcome.recv_timeout(limit) {
             Ok(outcome) => Ok(outcome),
             Err(RecvTimeoutError::Timeout) => {
-                self.turns.abandon(number);
+                self.permits.abandon(number);
                 Err(LoadError::CompileTime(limit))
             }
             Err(RecvTimeoutError::Disconnected) => Err(LoadError::Compiler(
@@ -192,18 +193,18 @@ impl Compiler {
 /// Measured with two threads: CPython takes 335 MiB (6.3 MiB of code in a file of 17.5 MiB), a
 /// guest in Go 96 MiB (2.9 of 4.3 MiB) and QuickJS 49 MiB (0.7 of 1.2 MiB).
 fn compilation_bytes(component_bytes: usize, code_bytes: usize) -> usize {
-    const OF_THREADS: usize = 24 * 1024 * 1024;
+    const THREAD_BYTES: usize = 24 * 1024 * 1024;
     let code = code_bytes.saturating_mul(40);
-    component_bytes.saturating_mul(3).saturating_add(code).saturating_add(code.min(OF_THREADS))
+    component_bytes.saturating_mul(3).saturating_add(code).saturating_add(code.min(THREAD_BYTES))
 }
 
 /// Waits until the memory of a compilation is free, and reserves it. The time in which
-/// another compilation has its memory does not count against the limit.
+/// another compilation runs does not count against the limit.
 fn reserve(
     budget: &Arc<Budget>,
     needs_bytes: usize,
     limit: Duration,
-    turn: &Turn,
+    permit: &Permit,
 ) -> Result<Reservation, LoadError> {
     let limit_bytes = budget.limit_bytes();
     if needs_bytes > limit_bytes {
@@ -212,10 +213,10 @@ fn reserve(
     let mut until = Instant::now() + limit;
     loop {
         if let Ok(memory) = Reservation::for_compilation(budget, needs_bytes) {
-            turn.begin();
+            permit.begin();
             return Ok(memory);
         }
-        if turn.is_behind_another() {
+        if permit.another_is_compiling() {
             until = Instant::now() + limit;
         } else if Instant::now() >= until {
             return Err(LoadError::CompileBusy { needs_bytes, limit });
@@ -231,7 +232,7 @@ pub(crate) fn load_again(
     source: &Source,
     component: &Component,
 ) -> wasmtime::Result<Component> {
-    // The cache may have evicted its file, or the file may be corrupt.
+    // The file in the cache may have been evicted or may be corrupt.
     if let Some(cached) = cache.and_then(|cache| cache.map_again(engine, source)) {
         return Ok(cached);
     }
@@ -251,9 +252,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_long_compilation_delays_no_short_one() {
+    fn a_long_compilation_does_not_delay_a_short_one() {
         let (compiler, budget) = (Compiler::default(), Arc::new(Budget::new(1 << 30)));
-        let _long = compiler.turns.take(Digest::of(b"long"), Length::Long).unwrap();
+        let _long = compiler.permits.acquire(Digest::of(b"long"), Length::Long).unwrap();
         let (bytes, limits) = (fixtures::laborious(1, 10), Limits::default());
         let (engine, source) = (wasmtime::Engine::default(), Source::of(&bytes, &limits));
         compiler.component(&engine, None, &bytes, source, &limits, &budget).unwrap();
@@ -261,10 +262,10 @@ mod tests {
     }
 
     #[test]
-    fn the_memory_of_another_compilation_is_waited_for_beyond_the_limit() {
-        let (turns, budget) = (Turns::default(), Arc::new(Budget::new(800)));
-        let take = |name: &[u8]| turns.take(Digest::of(name), Length::Short).unwrap();
-        let (first, second) = (take(b"first"), take(b"second"));
+    fn waiting_for_another_compilation_does_not_count_against_the_time_limit() {
+        let (permits, budget) = (Permits::default(), Arc::new(Budget::new(800)));
+        let acquire = |name: &[u8]| permits.acquire(Digest::of(name), Length::Short).unwrap();
+        let (first, second) = (acquire(b"first"), acquire(b"second"));
         let memory = reserve(&budget, 600, Duration::ZERO, &first).unwrap();
         let waiting = {
             let budget = Arc::clone(&budget);

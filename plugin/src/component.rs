@@ -10,10 +10,10 @@ pub(crate) mod sniff;
 use crate::error::on_one_line;
 use crate::{Limits, LoadError};
 use encode::encode;
-use sniff::{Kind, sniff};
+use sniff::{FileFormat, sniff};
 use std::borrow::Cow;
 
-/// Maximum size of a component in text form. Parsing takes ten times as much memory.
+/// Maximum size of a component in text form, in bytes. Parsing takes ten times as much memory.
 const TEXT_BYTES: usize = 1024 * 1024;
 
 /// Checks the size of a file against the limits.
@@ -25,15 +25,15 @@ pub(crate) fn check_size(bytes: u64, limits: &Limits) -> Result<(), LoadError> {
 }
 
 /// Returns the bytes if they are a component in binary form, or `None` if [`to_binary`] has
-/// to convert them. Returns an error if they are not a component, or a text that is too
+/// to convert them. Returns an error if they are not a component, or are a text that is too
 /// long.
 pub(crate) fn as_binary(bytes: &[u8]) -> Result<Option<&[u8]>, LoadError> {
     match sniff(bytes).map_err(LoadError::NotWebAssembly)? {
-        Kind::Component if bytes.starts_with(b"\0asm") => Ok(Some(bytes)),
-        Kind::Component if bytes.len() > TEXT_BYTES => {
+        FileFormat::Component if bytes.starts_with(b"\0asm") => Ok(Some(bytes)),
+        FileFormat::Component if bytes.len() > TEXT_BYTES => {
             Err(LoadError::TextTooLarge { bytes: bytes.len(), limit_bytes: TEXT_BYTES })
         }
-        Kind::Component | Kind::CoreModule => Ok(None),
+        FileFormat::Component | FileFormat::CoreModule => Ok(None),
     }
 }
 
@@ -41,8 +41,8 @@ pub(crate) fn as_binary(bytes: &[u8]) -> Result<Option<&[u8]>, LoadError> {
 /// the size of the input.
 pub(crate) fn to_binary(bytes: &[u8]) -> Result<Vec<u8>, LoadError> {
     match sniff(bytes).map_err(LoadError::NotWebAssembly)? {
-        Kind::CoreModule => Ok(encode(bytes)?),
-        Kind::Component => wat::parse_bytes(bytes)
+        FileFormat::CoreModule => Ok(encode(bytes)?),
+        FileFormat::Component => wat::parse_bytes(bytes)
             .map(Cow::into_owned)
             .map_err(|error| LoadError::Invalid(on_one_line(&error.to_string()))),
     }

@@ -27,23 +27,23 @@ const MIB: usize = 1024 * KIB;
 
 /// Host memory for one call in addition to its stack and instances: arguments and results
 /// in transit, handles, streams and a log line.
-const IN_TRANSIT_BYTES: usize = 256 * KIB;
+const CALL_OVERHEAD_BYTES: usize = 256 * KIB;
 
 /// Limits of the whole engine.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EngineSettings {
-    /// Maximum number of concurrent calls of all plugins. Each reserves address space, not
-    /// memory; ten thousand add about 30 ms to the start-up time.
+    /// Maximum number of concurrent calls of all plugins. An instance reserves address space,
+    /// not memory; ten thousand of them add about 30 ms to the start-up time.
     pub instances: u32,
-    /// Upper bound of every plugin's `memory_bytes`.
+    /// Upper bound of every plugin's [`Limits::memory_bytes`], in bytes.
+    pub max_call_memory_bytes: usize,
+    /// Memory budget of all calls, compilations and queues together, in bytes. The memory of a
+    /// call consists of its linear memories, tables, stack and instances, and of the host's
+    /// memory for them. All memory that the call can touch counts. A call that cannot start
+    /// within the budget is refused as busy; a running call that exceeds it is out of memory.
     pub memory_bytes: usize,
-    /// Memory budget of all calls together, in bytes. It covers linear memories, tables,
-    /// stacks, instances and the host's memory for them. A call that cannot start within
-    /// the budget is busy; a running call that exceeds it is out of memory. Each call
-    /// counts with all memory that it can touch.
-    pub budget_bytes: usize,
     /// Stack size of a guest, in bytes. Compiled guests need a few KiB, script interpreters
-    /// several hundred.
+    /// several hundred KiB.
     pub stack_bytes: usize,
     /// Directory of compiled components; `None` for a directory in the user's cache
     /// directory.
@@ -54,8 +54,8 @@ impl Default for EngineSettings {
     fn default() -> EngineSettings {
         EngineSettings {
             instances: 1024,
-            memory_bytes: crate::Limits::default().memory_bytes,
-            budget_bytes: 1024 * MIB,
+            max_call_memory_bytes: crate::Limits::default().memory_bytes,
+            memory_bytes: 1024 * MIB,
             stack_bytes: 512 * KIB,
             cache: None,
         }
@@ -72,7 +72,7 @@ pub struct Engine {
 pub(crate) struct EngineParts {
     pub(crate) pools: Arc<Pools>,
     pub(crate) ticker: Ticker,
-    pub(crate) memory_bytes: usize,
+    pub(crate) max_call_memory_bytes: usize,
     pub(crate) budget: Arc<Budget>,
     queue_memory: QueueMemory,
     /// Memory of a call other than linear memory and tables.
@@ -83,6 +83,11 @@ pub(crate) struct EngineParts {
 
 impl Engine {
     /// Creates the engine. This takes some milliseconds, mostly for the pool.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if the cache directory is unusable, if the machine has too little
+    /// address space for the instances, or if the ticker's thread does not start.
     pub fn new(settings: &EngineSettings) -> Result<Engine, EngineError> {
         let cache = Cache::open(settings.cache.as_deref())?;
         let refused = |error: wasmtime::Error| EngineError::Refused {
@@ -93,23 +98,23 @@ impl Engine {
         let ticked = Arc::clone(&pools);
         let ticker =
             Ticker::start(move || ticked.tick(), IDLE_TICKS).map_err(EngineError::Ticker)?;
-        let budget = Arc::new(Budget::new(settings.budget_bytes));
+        let budget = Arc::new(Budget::new(settings.memory_bytes));
         Ok(Engine {
             parts: Arc::new(EngineParts {
                 pools,
                 ticker,
-                memory_bytes: settings.memory_bytes,
+                max_call_memory_bytes: settings.max_call_memory_bytes,
                 queue_memory: QueueMemory::new(&budget),
                 budget,
-                call_bytes: settings.stack_bytes + INSTANCE_BYTES + IN_TRANSIT_BYTES,
+                call_bytes: settings.stack_bytes + INSTANCE_BYTES + CALL_OVERHEAD_BYTES,
                 cache,
                 compiler: Compiler::default(),
             }),
         })
     }
 
-    /// Compiles a component, or returns it from the cache. Blocks. Enforces the limits on
-    /// its size and on the compile time.
+    /// Compiles a component within the limits on its size and on the compile time, or returns
+    /// it from the cache. Blocks.
     pub fn compile(&self, bytes: &[u8], limits: &Limits) -> Result<Compiled, LoadError> {
         component::check_size(bytes.len() as u64, limits)?;
         self.compile_binary(&self.binary(bytes, limits)?, limits)
@@ -152,21 +157,21 @@ impl Engine {
     }
 
     /// Returns the memory for the host's queues, which counts against
-    /// [`EngineSettings::budget_bytes`].
+    /// [`EngineSettings::memory_bytes`].
     #[must_use]
     pub fn queue_memory(&self) -> QueueMemory {
         self.parts.queue_memory.clone()
     }
 
-    /// Returns the memory of the running calls and the queues, as counted against
-    /// [`EngineSettings::budget_bytes`].
+    /// Returns the memory of the running calls, the compilations and the queues in bytes, as
+    /// counted against [`EngineSettings::memory_bytes`].
     pub fn memory_in_use(&self) -> usize {
         self.parts.budget.used_bytes()
     }
 
-    /// Removes compiled components from the cache: all but those of plugins that are loaded,
-    /// by this process or another one, and `max_unused` others, the newest. Returns the
-    /// number of removed files. Blocks.
+    /// Removes compiled components from the cache. Keeps those of plugins that this or another
+    /// process has loaded, and the `max_unused` most recently used others. Returns the number
+    /// of removed files. Blocks.
     pub fn trim_cache(&self, max_unused: usize) -> io::Result<usize> {
         self.parts.cache.as_ref().map_or(Ok(0), |cache| cache.limit_unused(max_unused))
     }

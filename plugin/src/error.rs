@@ -81,7 +81,7 @@ pub enum LoadError {
     },
     /// A function with too much code to compile.
     #[error("function {function} has {bytes} bytes of code; {limit_bytes} are allowed")]
-    Function {
+    FunctionTooLarge {
         /// Index of the function, counted through all modules of the component.
         function: u32,
         /// Size of its code.
@@ -91,7 +91,7 @@ pub enum LoadError {
     },
     /// A function with too many local variables in too many loops to compile.
     #[error("function {function} has {locals} local variables in {loops} loops")]
-    Tangle {
+    FunctionTooComplex {
         /// Index of the function, counted through all modules of the component.
         function: u32,
         /// Number of local variables.
@@ -101,7 +101,7 @@ pub enum LoadError {
     },
     /// A function with blocks that nest too deeply to compile.
     #[error("function {function} has {blocks} nested blocks; {limit} are allowed")]
-    Blocks {
+    FunctionTooDeep {
         /// Index of the function, counted through all modules of the component.
         function: u32,
         /// Nesting depth.
@@ -114,20 +114,20 @@ pub enum LoadError {
     CompileTime(Duration),
     /// An earlier compilation of this component that timed out and is still running, or too
     /// many of other components.
-    #[error("not compiled: earlier compilations that timed out are still running: {others}")]
+    #[error("not compiled: earlier compilations that timed out are still running: {abandoned}")]
     StillCompiling {
         /// Number of compilations that timed out and are still running.
-        others: usize,
+        abandoned: usize,
     },
-    /// A component that needs more memory to compile than the budget of the host.
+    /// A component whose compilation needs more memory than the budget of the engine.
     #[error("needs about {needs_bytes} bytes to compile; the host may use {limit_bytes}")]
     CompileMemory {
         /// Estimated memory of the compilation.
         needs_bytes: usize,
-        /// `budget_bytes` of the engine's settings.
+        /// Setting `memory_bytes` of the engine.
         limit_bytes: usize,
     },
-    /// A lack of free memory for the compilation, because calls used the budget.
+    /// A compilation for which not enough memory of the budget was free in time.
     #[error("not compiled: about {needs_bytes} bytes were not free within {limit:?}")]
     CompileBusy {
         /// Estimated memory of the compilation.
@@ -227,18 +227,18 @@ pub enum LoadError {
     Budget {
         /// Initial memory, including stack and instances.
         needs_bytes: usize,
-        /// Setting `budget_bytes` of the engine.
+        /// Setting `memory_bytes` of the engine.
         limit_bytes: usize,
     },
     /// An unusable limit.
     #[error(transparent)]
     Limit(#[from] crate::LimitError),
-    /// A limit `memory_bytes` above that of the engine.
+    /// A limit `memory_bytes` above the maximum of the engine.
     #[error("`memory_bytes` is {requested}; the engine allows {max}")]
     EngineMemory {
         /// Limit `memory_bytes`.
         requested: usize,
-        /// Setting `memory_bytes` of the engine.
+        /// Setting `max_call_memory_bytes` of the engine.
         max: usize,
     },
 }
@@ -284,7 +284,9 @@ impl LoadError {
             LoadError::CompilerThreads(_) => {
                 "free memory, or raise the limit on processes (`TasksMax` of systemd, `ulimit -u`)"
             }
-            LoadError::Function { .. } | LoadError::Tangle { .. } | LoadError::Blocks { .. } => {
+            LoadError::FunctionTooLarge { .. }
+            | LoadError::FunctionTooComplex { .. }
+            | LoadError::FunctionTooDeep { .. } => {
                 "build it optimised for size, and split the function"
             }
             LoadError::Version { .. } => "build it with the `wit/` folder of this release",

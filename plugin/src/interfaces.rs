@@ -40,7 +40,7 @@ pub(crate) fn add_wasi_to_linker(linker: &mut Linker<CallState>) -> wasmtime::Re
 }
 
 /// Adds a capability to a linker.
-pub(crate) fn grant(
+pub(crate) fn add_capability_to_linker(
     capability: Capability,
     linker: &mut Linker<CallState>,
 ) -> wasmtime::Result<()> {
@@ -89,11 +89,11 @@ impl From<WitJobError> for JobError {
     }
 }
 
-/// Checks the size of an argument against its limit.
-fn check_size(what: &str, bytes: usize, limit_bytes: usize) -> Result<(), HostError> {
+/// Checks the size of an argument, in bytes, against its limit.
+fn check_size(argument: &str, bytes: usize, limit_bytes: usize) -> Result<(), HostError> {
     if bytes > limit_bytes {
         return Err(HostError::TooLarge(format!(
-            "{what} has {bytes} bytes; {limit_bytes} are allowed"
+            "{argument} has {bytes} bytes; {limit_bytes} are allowed"
         )));
     }
     Ok(())

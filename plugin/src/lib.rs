@@ -63,7 +63,7 @@ pub use capability::{Capability, UnknownCapability};
 pub use compile::Compiled;
 pub use component::encode::{encode, encode_for};
 pub use component::imports::{Exports, Lender};
-pub use component::sniff::Kind;
+pub use component::sniff::FileFormat;
 pub use engine::inspect::{Import, Inspection};
 pub use engine::{Engine, EngineSettings};
 pub use error::{CallError, EncodeError, EngineError, JobError, LoadError, Refusal};

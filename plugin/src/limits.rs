@@ -17,15 +17,15 @@ pub const MAX_DEADLINE: Duration = Duration::from_secs(300);
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Limits {
     /// Maximum duration of a call in wall-clock time. IoT Hub waits 30 s for an answer
-    /// unless the caller asks for a different timeout.
+    /// unless the caller sets a different timeout.
     pub deadline: Duration,
 
     /// Deadlines of single methods, by name. They replace `deadline`.
     pub deadlines: BTreeMap<String, Duration>,
 
-    /// Maximum linear memory of one call, summed over its memories. A compiled guest needs
-    /// 1 MiB, Go and QuickJS 4, StarlingMonkey 10 and CPython 13, so 64 MiB leaves headroom
-    /// for each.
+    /// Maximum linear memory of one call in bytes, summed over its memories. A compiled guest
+    /// needs 1 MiB, Go and QuickJS 4 MiB, StarlingMonkey 10 MiB and CPython 13 MiB, so the
+    /// default of 64 MiB suffices for each.
     pub memory_bytes: usize,
 
     /// Maximum number of elements of one table. CPython, the largest guest measured, has
@@ -33,18 +33,17 @@ pub struct Limits {
     pub table_elements: usize,
 
     /// Maximum number of concurrent calls. A sleeping call uses about 50 KiB, so a hundred
-    /// of them are normal. A greater number is a flood, and its callers should be refused
-    /// immediately.
+    /// calls are normal. More calls indicate a flood and are refused immediately.
     pub calls_at_once: usize,
 
-    /// Maximum size of a method's payload as JSON text. IoT Hub accepts at most 128 KiB.
+    /// Maximum size of a method's payload as JSON text, in bytes. IoT Hub accepts at most 128 KiB.
     pub payload_bytes: usize,
 
-    /// Maximum size of an answer's payload as JSON text. IoT Hub accepts at most 128 KiB.
+    /// Maximum size of an answer's payload as JSON text, in bytes. IoT Hub accepts at most 128 KiB.
     pub answer_bytes: usize,
 
-    /// Maximum size of a component's file. CPython's is 18 MB; a larger component would
-    /// take minutes and gigabytes to compile on a device.
+    /// Maximum size of a component's file, in bytes. CPython's is 18 MB; a component above the
+    /// limit would take minutes and gigabytes to compile on a device.
     pub component_bytes: usize,
 
     /// Maximum duration of a compilation. The result is cached, so later loads are fast.
@@ -55,31 +54,33 @@ pub struct Limits {
     /// enough for a method that logs each step, and does not wear out a flash card.
     pub log_lines: u32,
 
-    /// Maximum number of log bytes of one call.
+    /// Maximum size of all log lines of one call, in bytes.
     pub log_bytes: usize,
 
-    /// Maximum length of a log line in bytes, including fields. Longer lines are cut.
+    /// Maximum length of a log line in bytes, including fields. Longer lines are
+    /// truncated.
     pub log_line_bytes: usize,
 
     /// Maximum number of twin changes that one call can report. IoT Hub throttles earlier:
     /// an S1 unit allows ten per second for all devices together.
     pub reports: u32,
 
-    /// Maximum size of one twin change as JSON text. IoT Hub stores at most 32 KiB of
-    /// reported properties.
+    /// Maximum size of one twin change as JSON text, in bytes. IoT Hub stores at most 32 KiB
+    /// of reported properties.
     pub report_bytes: usize,
 
     /// Maximum number of messages that one call can send.
     pub messages: u32,
 
-    /// Maximum size of a message including its properties. IoT Hub accepts at most 256 KiB.
+    /// Maximum size of a message including its properties, in bytes. IoT Hub accepts at most
+    /// 256 KiB.
     pub message_bytes: usize,
 
-    /// Maximum size of the plugin's state, including keys. The state is rewritten on disk
+    /// Maximum size of the plugin's state in bytes, including keys. The state is rewritten on disk
     /// at each change, so it suits flags and counters.
     pub state_bytes: usize,
 
-    /// Maximum size of one value of the state.
+    /// Maximum size of one value of the state, in bytes.
     pub state_value_bytes: usize,
 
     /// Maximum number of state changes of one call. Each is written to disk.

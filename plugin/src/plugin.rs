@@ -1,7 +1,7 @@
 //! A loaded plugin.
 
+mod burst_detector;
 mod bursts;
-mod concurrency;
 mod invoke;
 mod linked;
 mod load;
@@ -12,7 +12,7 @@ use crate::compile::cache::{InUse, Source};
 use crate::component::imports::Exports;
 use crate::engine::EngineParts;
 use crate::{Capability, Limits};
-use concurrency::Concurrency;
+use burst_detector::BurstDetector;
 use linked::Linked;
 use parking_lot::RwLock;
 use std::collections::BTreeSet;
@@ -31,12 +31,12 @@ struct Loaded {
     about: Arc<About>,
     engine: Arc<EngineParts>,
     source: Source,
-    /// Its file in the cache, which stays there for the next start.
+    /// Guard that keeps the plugin's file in the cache for the next start.
     _in_use: Option<InUse>,
-    /// Linked component, replaced after a burst by [`bursts`].
+    /// Linked component. [`bursts`] replaces it after a burst.
     linked: RwLock<Arc<Linked>>,
     permits: Semaphore,
-    concurrency: Concurrency,
+    burst_detector: BurstDetector,
     memory: Arc<PluginMemory>,
 }
 
@@ -56,8 +56,7 @@ impl Plugin {
         self.loaded.about.exports
     }
 
-    /// Returns the requested and granted capabilities. A capability that was granted but
-    /// not requested is missing.
+    /// Returns the capabilities that the component requests and that were granted.
     pub fn capabilities(&self) -> &BTreeSet<Capability> {
         &self.loaded.about.imports.capabilities
     }

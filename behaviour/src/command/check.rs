@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use behaviour::desk::{DeskError, compile, engine, name};
-use plugin::{Capability, Engine, Inspection, Kind, Limits, LoadError, PluginSettings};
+use plugin::{Capability, Engine, FileFormat, Inspection, Limits, LoadError, PluginSettings};
 use program::Progress;
 use serde_json::{Value, json};
 
@@ -117,7 +117,7 @@ impl CheckedFile<'_> {
         print_line(&format!(
             "{}: {}, {}",
             self.file.display(),
-            kind(inspection.kind),
+            format_name(inspection.format),
             bytes(inspection.bytes as u64)
         ));
         let row = |what: &str, text: &str| print_line(&format!("  {what:<10} {text}"));
@@ -163,7 +163,7 @@ impl CheckedFile<'_> {
         let error = self.loads.as_ref().err();
         json!({
             "file": self.file.display().to_string(),
-            "kind": kind(inspection.kind),
+            "kind": format_name(inspection.format),
             "bytes": inspection.bytes,
             "wit_versions": inspection.wit_versions,
             "imports": inspection.imports.iter().map(|import| &import.name).collect::<Vec<_>>(),
@@ -239,10 +239,10 @@ impl CheckedFile<'_> {
     }
 }
 
-fn kind(kind: Kind) -> &'static str {
-    match kind {
-        Kind::Component => "component",
-        Kind::CoreModule => "core module with embedded WIT",
+fn format_name(format: FileFormat) -> &'static str {
+    match format {
+        FileFormat::Component => "component",
+        FileFormat::CoreModule => "core module with embedded WIT",
     }
 }
 

@@ -103,13 +103,17 @@ pub fn name(file: &Path) -> Cow<'_, str> {
     file.file_stem().unwrap_or_default().to_string_lossy()
 }
 
-/// Creates an engine for calls whose memory limit is at most `memory_bytes` or the default,
+/// Creates an engine for calls with a memory limit of at most `memory_bytes` or the default,
 /// whichever is higher.
 ///
 /// # Errors
 ///
 /// Returns an error if the engine cannot be created.
 pub fn engine(memory_bytes: usize) -> Result<Engine, EngineError> {
-    let memory_bytes = memory_bytes.max(Limits::default().memory_bytes);
-    Engine::new(&EngineSettings { instances: 4, memory_bytes, ..EngineSettings::default() })
+    let max_call_memory_bytes = memory_bytes.max(Limits::default().memory_bytes);
+    Engine::new(&EngineSettings {
+        instances: 4,
+        max_call_memory_bytes,
+        ..EngineSettings::default()
+    })
 }

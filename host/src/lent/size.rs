@@ -57,8 +57,8 @@ pub(crate) mod tests {
     use super::*;
 
     /// Returns an engine whose calls and queues share this memory.
-    pub(crate) fn engine(budget_bytes: usize) -> Engine {
-        let settings = EngineSettings { instances: 1, budget_bytes, ..EngineSettings::default() };
+    pub(crate) fn engine(memory_bytes: usize) -> Engine {
+        let settings = EngineSettings { instances: 1, memory_bytes, ..EngineSettings::default() };
         Engine::new(&settings).unwrap()
     }
 

@@ -1,17 +1,17 @@
-//! Memory of the host's queues, which plugins fill and which outlives their calls.
+//! Memory of the host's queues. Plugins fill the queues, and the entries outlive the calls.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 use super::Budget;
 
-/// Fraction of the budget that all queues together can use: a quarter. Calls keep the rest,
-/// even if the hub is unreachable for days and all queues are full.
-const FRACTION: usize = 4;
+/// Divisor that determines the part of the budget for all queues together: a quarter. The rest
+/// remains for calls, even if the hub is unreachable for days and all queues are full.
+const DIVISOR: usize = 4;
 
 /// Memory that queues reserve for their entries. It counts against
-/// [`EngineSettings::budget_bytes`](crate::EngineSettings::budget_bytes), of which all queues
-/// together use at most a quarter. The default has no limit. Clones share their limits.
+/// [`EngineSettings::memory_bytes`](crate::EngineSettings::memory_bytes), of which all queues
+/// together use at most a quarter. The default has no limit. Clones share one limit.
 #[derive(Debug, Clone, Default)]
 pub struct QueueMemory(Option<Arc<Share>>);
 
@@ -31,7 +31,7 @@ struct Queues {
     max_bytes: usize,
 }
 
-/// Memory of a queue's entry, which is released on drop.
+/// Memory of an entry of a queue, released on drop.
 #[derive(Debug, Default)]
 pub struct QueuedMemory {
     of: QueueMemory,
@@ -47,14 +47,14 @@ pub struct NoQueueMemory {
 
 impl QueueMemory {
     pub(crate) fn new(budget: &Arc<Budget>) -> QueueMemory {
-        let max_bytes = budget.limit_bytes() / FRACTION;
+        let max_bytes = budget.limit_bytes() / DIVISOR;
         let used_bytes = AtomicUsize::new(0);
         let all = Arc::new(Queues { budget: Arc::clone(budget), used_bytes, max_bytes });
         QueueMemory(Some(Arc::new(Share { all, used_bytes: AtomicUsize::new(0), max_bytes })))
     }
 
-    /// Returns the same memory for a queue that may use at most half of it, so that it leaves
-    /// memory for the other queues.
+    /// Returns a handle to the same memory for a queue that may use at most half of it, so that
+    /// memory remains for the other queues.
     #[must_use]
     pub fn half(&self) -> QueueMemory {
         QueueMemory(self.0.as_ref().map(|share| {
@@ -63,7 +63,7 @@ impl QueueMemory {
         }))
     }
 
-    /// Reserves the memory of an entry.
+    /// Reserves the memory of an entry, in bytes.
     ///
     /// # Errors
     ///
@@ -99,7 +99,7 @@ impl QueueMemory {
 }
 
 impl QueuedMemory {
-    /// Changes the size of the entry, even if that exceeds the limits.
+    /// Changes the size of the entry in bytes, even if that exceeds the limits.
     pub fn resize(&mut self, bytes: usize) {
         if let Some(share) = &self.of.0 {
             let counters = [&share.used_bytes, &share.all.used_bytes, share.all.budget.used()];
@@ -150,7 +150,7 @@ mod tests {
     }
 
     #[test]
-    fn queues_leave_the_last_part_of_the_budget_to_calls() {
+    fn queues_leave_the_last_eighth_of_the_budget_to_new_calls() {
         let budget = Arc::new(Budget::new(800));
         let queues = QueueMemory::new(&budget);
         budget.grow(600).unwrap();

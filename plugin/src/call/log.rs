@@ -1,8 +1,8 @@
 //! Log of one call, with escaped lines and limits on its size.
 //!
-//! A line is cut at its limit and its control characters are escaped, so a guest can
-//! neither forge a line nor send escape sequences to a terminal. After the call has used up
-//! its quota, one warning is logged and further lines are dropped.
+//! A line is truncated at its limit and its control characters are escaped, so a guest can
+//! neither forge a line nor send escape sequences to a terminal. When the call has used up its
+//! quota, one warning is logged and further lines are dropped.
 
 use crate::about::About;
 use crate::{Call, Level, LogLine, LogSink};
@@ -18,6 +18,7 @@ const MAX_FIELDS: usize = 32;
 /// log adds.
 const FIELD_BYTES: usize = 8;
 
+/// Log of one call.
 pub(crate) struct CallLog {
     plugin: Arc<About>,
     method: String,
@@ -30,7 +31,8 @@ pub(crate) struct CallLog {
 struct Quota {
     lines: u32,
     bytes: usize,
-    cut: bool,
+    /// `true` after the warning was logged.
+    exhausted: bool,
 }
 
 impl CallLog {
@@ -42,7 +44,7 @@ impl CallLog {
             quota: Mutex::new(Quota {
                 lines: plugin.limits.log_lines,
                 bytes: plugin.limits.log_bytes,
-                cut: false,
+                exhausted: false,
             }),
             plugin: Arc::clone(plugin),
         }
@@ -73,11 +75,11 @@ impl CallLog {
 
     fn admit(&self, bytes: usize) -> Admission {
         let mut quota = self.quota.lock();
-        if quota.cut {
+        if quota.exhausted {
             return Admission::Dropped;
         }
         if quota.lines == 0 || quota.bytes < bytes {
-            quota.cut = true;
+            quota.exhausted = true;
             return Admission::Exhausted;
         }
         quota.lines -= 1;
@@ -103,7 +105,7 @@ enum Admission {
     Dropped,
 }
 
-/// Escapes the fields and cuts them to `left`, the remaining bytes of the line.
+/// Escapes the fields and truncates them to `left`, the remaining bytes of the line.
 fn fit_fields(fields: &[(String, String)], left: &mut usize) -> Vec<(String, String)> {
     let fitted = fields.iter().take(MAX_FIELDS).map_while(|(name, value)| {
         *left = left.checked_sub(FIELD_BYTES)?;
@@ -112,7 +114,7 @@ fn fit_fields(fields: &[(String, String)], left: &mut usize) -> Vec<(String, Str
     fitted.collect()
 }
 
-/// Escapes `text` and cuts it to `left`, the remaining bytes of the line.
+/// Escapes `text` and truncates it to `left`, the remaining bytes of the line.
 fn fit<'a>(text: &'a str, left: &mut usize) -> Cow<'a, str> {
     if text.len() <= *left && !text.contains(affects_display) {
         *left -= text.len();
@@ -166,7 +168,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_is_cut_between_characters() {
+    fn a_line_is_truncated_between_characters() {
         check("Grüße", 3, "Gr…");
         check("a\n", 2, "a…");
     }

@@ -1,7 +1,7 @@
 //! Memory limit of one call, checked by wasmtime at each growth.
 //!
-//! Growth past the limit ends the call. A guest's allocator would abort if the growth
-//! failed, and that abort would look like any other trap.
+//! Growth beyond the limit ends the call. If the growth failed instead, the guest's allocator
+//! would abort, and the abort would look like any other trap.
 
 use crate::Limits;
 use crate::budget::{Budget, BudgetExhausted};
@@ -12,8 +12,8 @@ use wasmtime::ResourceLimiter;
 /// Size of a table element, in bytes.
 const ELEMENT_BYTES: usize = size_of::<usize>();
 
-/// Minimum linear memory of a large call. Interpreters have more, and most compiled guests have
-/// less.
+/// Minimum linear memory of a large call, in bytes. Interpreters have more, and most compiled
+/// guests have less.
 const LARGE_BYTES: usize = 2 * 1024 * 1024;
 
 /// Memory accounting of a plugin's calls.
@@ -23,25 +23,25 @@ pub(crate) struct PluginMemory {
     pub(crate) budget: Arc<Budget>,
     /// Memory of a call other than linear memory and tables.
     pub(crate) fixed_bytes: usize,
-    /// Memory that a call reserves at its start. It covers the call's initial memory, so
-    /// most calls reserve nothing more.
-    pub(crate) at_start_bytes: usize,
+    /// Memory that a call reserves at its start: the initial memory. Most calls reserve nothing
+    /// more.
+    pub(crate) initial_bytes: usize,
     /// Peak linear memory of the calls that have ended.
     pub(crate) peak_bytes: AtomicUsize,
 }
 
 /// Linear memory and tables of one call, with their limits.
 #[derive(Debug)]
-pub(crate) struct Memory {
+pub(crate) struct CallMemory {
     used_bytes: usize,
     limit_bytes: usize,
     table_elements: usize,
-    /// Used bytes of the reservation.
-    counted_bytes: usize,
-    /// Reserved bytes of the budget.
-    taken_bytes: usize,
+    /// Used part of the reserved bytes.
+    charged_bytes: usize,
+    /// Bytes reserved in the budget.
+    reserved_bytes: usize,
     refusal: Option<MemoryRefusal>,
-    of_plugin: Arc<PluginMemory>,
+    plugin_memory: Arc<PluginMemory>,
 }
 
 /// Limit that a call exceeded.
@@ -56,26 +56,26 @@ pub(crate) enum MemoryRefusal {
 /// A growth that exceeded a limit and ended the call.
 #[derive(Debug, thiserror::Error)]
 #[error("exceeded its limit of {limit} {what}")]
-pub(crate) struct Exceeded {
+pub(crate) struct LimitExceeded {
     limit: usize,
     what: &'static str,
 }
 
-impl Memory {
+impl CallMemory {
     /// Reserves the initial memory of a call.
     pub(crate) fn begin(
         limits: &Limits,
-        of_plugin: &Arc<PluginMemory>,
-    ) -> Result<Memory, BudgetExhausted> {
-        of_plugin.budget.begin(of_plugin.at_start_bytes)?;
-        Ok(Memory {
+        plugin_memory: &Arc<PluginMemory>,
+    ) -> Result<CallMemory, BudgetExhausted> {
+        plugin_memory.budget.begin(plugin_memory.initial_bytes)?;
+        Ok(CallMemory {
             used_bytes: 0,
             limit_bytes: limits.memory_bytes,
             table_elements: limits.table_elements,
-            counted_bytes: of_plugin.fixed_bytes,
-            taken_bytes: of_plugin.at_start_bytes,
+            charged_bytes: plugin_memory.fixed_bytes,
+            reserved_bytes: plugin_memory.initial_bytes,
             refusal: None,
-            of_plugin: Arc::clone(of_plugin),
+            plugin_memory: Arc::clone(plugin_memory),
         })
     }
 
@@ -89,35 +89,35 @@ impl Memory {
         self.used_bytes >= LARGE_BYTES
     }
 
-    fn count(&mut self, bytes: usize) -> wasmtime::Result<()> {
-        let counted = self.counted_bytes.saturating_add(bytes);
-        if let Some(more) = counted.checked_sub(self.taken_bytes).filter(|more| *more > 0) {
-            let budget = &self.of_plugin.budget;
+    fn charge(&mut self, bytes: usize) -> wasmtime::Result<()> {
+        let charged = self.charged_bytes.saturating_add(bytes);
+        if let Some(more) = charged.checked_sub(self.reserved_bytes).filter(|more| *more > 0) {
+            let budget = &self.plugin_memory.budget;
             budget.grow(more).inspect_err(|exhausted| {
-                // A call that exceeds the budget alone would do so at each repetition.
+                // A call that exceeds the budget on its own would do so at every retry.
                 let limit_bytes = budget.growth_bytes();
-                self.refusal = Some(match counted > limit_bytes {
+                self.refusal = Some(match charged > limit_bytes {
                     true => MemoryRefusal::Limit { limit_bytes },
                     false => MemoryRefusal::Budget(*exhausted),
                 });
             })?;
-            self.taken_bytes = counted;
+            self.reserved_bytes = charged;
         }
-        self.counted_bytes = counted;
+        self.charged_bytes = charged;
         Ok(())
     }
 }
 
 /// Accounts for the call on drop, because its future can be dropped at any await point.
 /// Memories never shrink, so the final size is also the peak.
-impl Drop for Memory {
+impl Drop for CallMemory {
     fn drop(&mut self) {
-        self.of_plugin.peak_bytes.fetch_max(self.used_bytes, Relaxed);
-        self.of_plugin.budget.release(self.taken_bytes);
+        self.plugin_memory.peak_bytes.fetch_max(self.used_bytes, Relaxed);
+        self.plugin_memory.budget.release(self.reserved_bytes);
     }
 }
 
-impl ResourceLimiter for Memory {
+impl ResourceLimiter for CallMemory {
     fn memory_growing(
         &mut self,
         current: usize,
@@ -128,9 +128,9 @@ impl ResourceLimiter for Memory {
         let total = self.used_bytes.saturating_add(more);
         if total > self.limit_bytes {
             self.refusal = Some(MemoryRefusal::Limit { limit_bytes: self.limit_bytes });
-            return Err(Exceeded { limit: self.limit_bytes, what: "bytes of memory" }.into());
+            return Err(LimitExceeded { limit: self.limit_bytes, what: "bytes of memory" }.into());
         }
-        self.count(more)?;
+        self.charge(more)?;
         self.used_bytes = total;
         Ok(true)
     }
@@ -149,9 +149,9 @@ impl ResourceLimiter for Memory {
     ) -> wasmtime::Result<bool> {
         if desired > self.table_elements {
             let (limit, what) = (self.table_elements, "table elements");
-            return Err(Exceeded { limit, what }.into());
+            return Err(LimitExceeded { limit, what }.into());
         }
-        self.count(desired.saturating_sub(current).saturating_mul(ELEMENT_BYTES))?;
+        self.charge(desired.saturating_sub(current).saturating_mul(ELEMENT_BYTES))?;
         Ok(true)
     }
 }
@@ -160,19 +160,19 @@ impl ResourceLimiter for Memory {
 mod tests {
     use super::*;
 
-    fn of_plugin(
+    fn plugin_memory(
         budget_bytes: usize,
         fixed_bytes: usize,
-        at_start_bytes: usize,
+        initial_bytes: usize,
     ) -> Arc<PluginMemory> {
         let (budget, peak_bytes) = (Arc::new(Budget::new(budget_bytes)), AtomicUsize::new(0));
-        Arc::new(PluginMemory { budget, fixed_bytes, at_start_bytes, peak_bytes })
+        Arc::new(PluginMemory { budget, fixed_bytes, initial_bytes, peak_bytes })
     }
 
     #[test]
     fn the_limit_applies_to_the_sum_of_all_memories() {
         let limits = Limits { memory_bytes: 100, ..Limits::default() };
-        let mut memory = Memory::begin(&limits, &of_plugin(usize::MAX, 0, 0)).unwrap();
+        let mut memory = CallMemory::begin(&limits, &plugin_memory(usize::MAX, 0, 0)).unwrap();
 
         assert!(memory.memory_growing(0, 60, None).unwrap());
         assert!(memory.memory_growing(0, 40, None).unwrap());
@@ -183,25 +183,25 @@ mod tests {
 
     #[test]
     fn a_call_reserves_its_initial_memory_and_then_only_the_growth_beyond_it() {
-        let of_plugin = of_plugin(1000, 50, 200);
-        let mut memory = Memory::begin(&Limits::default(), &of_plugin).unwrap();
-        assert_eq!(of_plugin.budget.used_bytes(), 200);
+        let plugin_memory = plugin_memory(1000, 50, 200);
+        let mut memory = CallMemory::begin(&Limits::default(), &plugin_memory).unwrap();
+        assert_eq!(plugin_memory.budget.used_bytes(), 200);
 
         assert!(memory.memory_growing(0, 110, None).unwrap());
         assert!(memory.table_growing(0, 5, None).unwrap());
-        assert_eq!(of_plugin.budget.used_bytes(), 200);
+        assert_eq!(plugin_memory.budget.used_bytes(), 200);
         assert!(memory.memory_growing(110, 120, None).unwrap());
         assert!(memory.table_growing(5, 10, None).unwrap());
-        assert_eq!(of_plugin.budget.used_bytes(), 50 + 120 + 10 * ELEMENT_BYTES);
+        assert_eq!(plugin_memory.budget.used_bytes(), 50 + 120 + 10 * ELEMENT_BYTES);
 
         drop(memory);
-        assert_eq!(of_plugin.budget.used_bytes(), 0);
+        assert_eq!(plugin_memory.budget.used_bytes(), 0);
     }
 
     #[test]
-    fn only_growth_that_fits_into_the_budget_without_other_calls_is_refused_for_the_budget() {
-        let of_plugin = of_plugin(800, 0, 0);
-        let begin = || Memory::begin(&Limits::default(), &of_plugin).unwrap();
+    fn growth_exhausts_the_budget_only_if_other_calls_use_a_part_of_it() {
+        let plugin_memory = plugin_memory(800, 0, 0);
+        let begin = || CallMemory::begin(&Limits::default(), &plugin_memory).unwrap();
 
         let mut alone = begin();
         assert!(alone.memory_growing(0, 700, None).unwrap());

@@ -2,7 +2,7 @@
 
 use super::http::Http;
 use super::log::CallLog;
-use super::memory::{Memory, PluginMemory};
+use super::memory::{CallMemory, PluginMemory};
 use super::wasi::Wasi;
 use crate::about::About;
 use crate::budget::BudgetExhausted;
@@ -16,7 +16,7 @@ pub(crate) struct CallState {
     pub(crate) plugin: Arc<About>,
     pub(crate) lent: Arc<Lent>,
     pub(crate) log: Arc<CallLog>,
-    pub(crate) memory: Memory,
+    pub(crate) memory: CallMemory,
     pub(crate) deadline: Instant,
     pub(crate) attempt: u32,
     pub(crate) boot_outcome: BootOutcome,
@@ -35,26 +35,26 @@ impl CallState {
     pub(crate) fn new(
         plugin: &Arc<About>,
         call: &Call<'_>,
-        limit: Duration,
-        of_plugin: &Arc<PluginMemory>,
+        time_limit: Duration,
+        plugin_memory: &Arc<PluginMemory>,
     ) -> Result<CallState, BudgetExhausted> {
         let limits = &plugin.limits;
-        let memory = Memory::begin(limits, of_plugin)?;
+        let memory = CallMemory::begin(limits, plugin_memory)?;
         let log = Arc::new(CallLog::new(plugin, call));
         Ok(CallState {
             plugin: Arc::clone(plugin),
             lent: Arc::clone(&call.lent),
             memory,
-            deadline: Instant::now() + limit,
+            deadline: Instant::now() + time_limit,
             attempt: call.attempt,
             boot_outcome: call.boot_outcome,
             http: plugin
                 .imports
                 .capabilities
                 .contains(&Capability::Http)
-                .then(|| Box::new(Http::new(plugin, call, &log, &of_plugin.budget))),
+                .then(|| Box::new(Http::new(plugin, call, &log, &plugin_memory.budget))),
             wasi: plugin.imports.wasi.then(|| Box::new(Wasi::new(&log, &call.lent.clock))),
-            busy_ticks_left: limit.as_millis().div_ceil(TICK.as_millis()),
+            busy_ticks_left: time_limit.as_millis().div_ceil(TICK.as_millis()),
             reports_left: limits.reports,
             messages_left: limits.messages,
             state_changes_left: limits.state_changes,
@@ -69,23 +69,23 @@ impl CallState {
     }
 
     /// Counts one tick of the engine while the guest computes. Returns `false` after as
-    /// many ticks as fit into the deadline. The timer of the call usually fires first, but
-    /// a virtual clock does not advance while a guest loops.
+    /// many ticks as fit into the time limit. The call's timer usually fires first, but a
+    /// virtual clock does not advance while a guest loops.
     pub(crate) fn can_continue(&mut self) -> bool {
         self.busy_ticks_left = self.busy_ticks_left.saturating_sub(1);
         self.busy_ticks_left > 0
     }
 
     pub(crate) fn count_report(&mut self) -> Result<(), HostError> {
-        count(&mut self.reports_left, "changes of the twin")
+        count(&mut self.reports_left, "twin changes")
     }
 
     pub(crate) fn count_message(&mut self) -> Result<(), HostError> {
         count(&mut self.messages_left, "messages")
     }
 
-    pub(crate) fn count_change(&mut self) -> Result<(), HostError> {
-        count(&mut self.state_changes_left, "changes of the state")
+    pub(crate) fn count_state_change(&mut self) -> Result<(), HostError> {
+        count(&mut self.state_changes_left, "state changes")
     }
 
     pub(crate) fn count_job(&mut self) -> Result<(), HostError> {

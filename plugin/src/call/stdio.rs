@@ -15,34 +15,36 @@ use wasmtime_wasi::p2::{OutputStream, Pollable, StreamResult};
 /// Maximum number of bytes per write.
 const CHUNK_BYTES: usize = 64 * 1024;
 
-/// An output stream that writes lines to the log.
+/// Output stream that writes lines to the log.
 #[derive(Clone)]
-pub(super) struct Lines(Arc<Mutex<Line>>);
+pub(super) struct LogStream(Arc<Mutex<LineBuffer>>);
 
-struct Line {
+/// Incomplete line of a stream.
+struct LineBuffer {
     log: Arc<CallLog>,
     level: Level,
     bytes: Vec<u8>,
 }
 
-impl Lines {
-    pub(super) fn new(log: &Arc<CallLog>, level: Level) -> Lines {
-        Lines(Arc::new(Mutex::new(Line { log: Arc::clone(log), level, bytes: Vec::new() })))
+impl LogStream {
+    pub(super) fn new(log: &Arc<CallLog>, level: Level) -> LogStream {
+        let line = LineBuffer { log: Arc::clone(log), level, bytes: Vec::new() };
+        LogStream(Arc::new(Mutex::new(line)))
     }
 
-    fn take(&self, bytes: &[u8]) {
-        self.0.lock().take(bytes);
+    fn append(&self, bytes: &[u8]) {
+        self.0.lock().append(bytes);
     }
 }
 
-impl Line {
-    fn take(&mut self, bytes: &[u8]) {
+impl LineBuffer {
+    fn append(&mut self, bytes: &[u8]) {
         for piece in bytes.split_inclusive(|byte| *byte == b'\n') {
             let (text, ends) = match piece.split_last() {
                 Some((b'\n', text)) => (text, true),
                 _ => (piece, false),
             };
-            // One byte more than the limit, so that the log knows that the line was cut.
+            // One byte more than the limit, so that the log marks the line as truncated.
             let room = (self.log.line_bytes() + 1).saturating_sub(self.bytes.len());
             self.bytes.extend_from_slice(&text[..text.len().min(room)]);
             if ends {
@@ -60,7 +62,7 @@ impl Line {
 
 /// Writes the last line even if it is incomplete: it often contains the reason for a
 /// failure.
-impl Drop for Line {
+impl Drop for LineBuffer {
     fn drop(&mut self) {
         if !self.bytes.is_empty() {
             self.end();
@@ -68,13 +70,13 @@ impl Drop for Line {
     }
 }
 
-impl IsTerminal for Lines {
+impl IsTerminal for LogStream {
     fn is_terminal(&self) -> bool {
         false
     }
 }
 
-impl StdoutStream for Lines {
+impl StdoutStream for LogStream {
     fn async_stream(&self) -> Box<dyn AsyncWrite + Send + Sync> {
         Box::new(self.clone())
     }
@@ -86,9 +88,9 @@ impl StdoutStream for Lines {
     }
 }
 
-impl OutputStream for Lines {
+impl OutputStream for LogStream {
     fn write(&mut self, bytes: Bytes) -> StreamResult<()> {
-        self.take(&bytes);
+        self.append(&bytes);
         Ok(())
     }
 
@@ -102,17 +104,17 @@ impl OutputStream for Lines {
 }
 
 #[wasmtime_wasi::async_trait]
-impl Pollable for Lines {
+impl Pollable for LogStream {
     async fn ready(&mut self) {}
 }
 
-impl AsyncWrite for Lines {
+impl AsyncWrite for LogStream {
     fn poll_write(
         self: Pin<&mut Self>,
         _cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        self.take(bytes);
+        self.append(bytes);
         Poll::Ready(Ok(bytes.len()))
     }
 

@@ -1,12 +1,12 @@
 //! WASI 0.2 without access to the system, for toolchains that always import it.
 //!
-//! The wall clock is the one that the host lends, which can be virtual. Random numbers are
+//! The wall clock is that of the host, which can be virtual. Random numbers are
 //! real. Standard output and standard error go to the plugin's log, line by line. Files,
 //! environment, arguments, standard input and sockets can be imported, but are empty or
 //! fail.
 
 use super::log::CallLog;
-use super::stdio::Lines;
+use super::stdio::LogStream;
 use crate::{Clock, Level};
 use jiff::Timestamp;
 use std::sync::Arc;
@@ -17,12 +17,13 @@ use wasmtime_wasi::{HostMonotonicClock, HostWallClock, WasiCtx, WasiCtxView};
 
 /// Maximum number of streams and timers that a guest can hold. They use host memory, which
 /// the guest's memory limit does not cover.
-pub(crate) const RESOURCES: usize = 128;
+pub(crate) const MAX_RESOURCES: usize = 128;
 
 /// Maximum number of random bytes in one request. The host buffers them until the guest has
 /// copied them; the default of wasmtime-wasi is 64 MiB.
-const RANDOM_BYTES: u64 = 64 * 1024;
+const MAX_RANDOM_BYTES: u64 = 64 * 1024;
 
+/// WASI state of one call.
 pub(crate) struct Wasi {
     ctx: WasiCtx,
     table: ResourceTable,
@@ -36,12 +37,12 @@ impl Wasi {
             .allow_tcp(false)
             .allow_udp(false)
             .allow_ip_name_lookup(false)
-            .max_random_size(RANDOM_BYTES)
-            .stdout(Lines::new(log, Level::Info))
-            .stderr(Lines::new(log, Level::Warn))
+            .max_random_size(MAX_RANDOM_BYTES)
+            .stdout(LogStream::new(log, Level::Info))
+            .stderr(LogStream::new(log, Level::Warn))
             .build();
         let mut table = ResourceTable::new();
-        table.set_max_capacity(RESOURCES);
+        table.set_max_capacity(MAX_RESOURCES);
         Wasi { ctx, table }
     }
 

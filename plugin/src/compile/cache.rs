@@ -64,6 +64,7 @@ impl Source {
     }
 }
 
+/// Cache in one directory, shared by all processes that use the directory.
 pub(crate) struct Cache {
     directory: PathBuf,
     hits: AtomicUsize,
@@ -74,16 +75,17 @@ impl Cache {
     /// the user has no such directory, for example under a service manager that does not
     /// set `HOME`.
     pub(crate) fn open(directory: Option<&Path>) -> Result<Option<Cache>, EngineError> {
-        let Some(directory) = directory.map(Path::to_owned).or_else(directory_of_user) else {
+        let Some(directory) = directory.map(Path::to_owned).or_else(user_cache_directory) else {
             tracing::warn!("no cache directory; all plugins are compiled at every start");
             return Ok(None);
         };
-        match make(&directory) {
+        match create_directory(&directory) {
             Ok(()) => Ok(Some(Cache { directory, hits: AtomicUsize::new(0) })),
             Err(error) => Err(EngineError::Cache { path: directory, reason: error.to_string() }),
         }
     }
 
+    /// Returns the number of components that were found in the cache.
     pub(crate) fn hits(&self) -> usize {
         self.hits.load(Ordering::Relaxed)
     }
@@ -96,7 +98,7 @@ impl Cache {
         source: &Source,
     ) -> Option<(Component, InUse)> {
         let path = self.find(engine, source)?;
-        let found = verified(engine, &path)?;
+        let found = verify_and_map(engine, &path)?;
         self.hits.fetch_add(1, Ordering::Relaxed);
         // A failure affects only the order of eviction.
         let used = File::options().append(true).open(&path);
@@ -120,13 +122,13 @@ impl Cache {
         let write = |mut file: File| {
             file.write_all(code)?;
             file.sync_all()?;
-            // The lock comes before the name, so that no process evicts the new file.
+            // Locked before it is renamed, so that no process evicts the new file.
             let in_use = InUse::new(file);
             fs::rename(&unfinished, &path).map(|()| in_use)
         };
         let written = options.open(&unfinished).and_then(write);
         if written.is_err() {
-            // The file may not exist.
+            // Fails if the file was not created.
             let _ = fs::remove_file(&unfinished);
         }
         let in_use = written?;
@@ -148,10 +150,11 @@ impl Cache {
         source: &Source,
     ) -> Option<Component> {
         let path = self.find(engine, source)?;
-        verified(engine, &path).map(|(component, _)| component)
+        verify_and_map(engine, &path).map(|(component, _)| component)
     }
 
-    /// Returns the file of a source. The digest of the code makes up the rest of its name.
+    /// Returns the file of a source. Searches for it by prefix, because the rest of the name is
+    /// the digest of the code.
     fn find(&self, engine: &wasmtime::Engine, source: &Source) -> Option<PathBuf> {
         let prefix = self.prefix(engine, source);
         let names = fs::read_dir(&self.directory).ok()?.filter_map(|entry| entry.ok());
@@ -169,15 +172,15 @@ impl Cache {
     }
 }
 
-/// Verifies and maps a file. Deletes a corrupt file and returns `None`.
-fn verified(engine: &wasmtime::Engine, path: &Path) -> Option<(Component, InUse)> {
+/// Verifies and maps a file. Deletes a rejected file and returns `None`.
+fn verify_and_map(engine: &wasmtime::Engine, path: &Path) -> Option<(Component, InUse)> {
     let mapped = verify(path)
         .map_err(wasmtime::Error::from)
         .and_then(|in_use| Ok((map(engine, path)?, in_use)));
     mapped
         .inspect_err(|error| {
             tracing::warn!(file = %path.display(), "cached code rejected: {}", one_line(error));
-            // If it cannot be deleted, the next start rejects it again.
+            // If the file cannot be deleted, the next start rejects it again.
             let _ = fs::remove_file(path);
         })
         .ok()
@@ -207,18 +210,18 @@ fn verify(path: &Path) -> io::Result<InUse> {
 }
 
 /// Checks that only this process's user and root can write to a file or directory.
-fn check_owner(about: &Metadata) -> io::Result<()> {
+fn check_owner(metadata: &Metadata) -> io::Result<()> {
     let user = rustix::process::geteuid().as_raw();
-    if about.uid() != user && about.uid() != 0 {
+    if metadata.uid() != user && metadata.uid() != 0 {
         return Err(io::Error::other(format!(
             "belongs to user {}, who could run code as user {user}",
-            about.uid()
+            metadata.uid()
         )));
     }
-    if about.mode() & 0o022 != 0 {
+    if metadata.mode() & 0o022 != 0 {
         return Err(io::Error::other(format!(
             "others can write to it (mode {:03o}) and run code as this user",
-            about.mode() & 0o777
+            metadata.mode() & 0o777
         )));
     }
     Ok(())
@@ -235,13 +238,13 @@ fn map(engine: &wasmtime::Engine, path: &Path) -> wasmtime::Result<Component> {
 }
 
 /// Creates the directory with access for its owner only, or checks an existing one.
-fn make(directory: &Path) -> io::Result<()> {
+fn create_directory(directory: &Path) -> io::Result<()> {
     DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
     check_owner(&fs::metadata(directory)?)
 }
 
 /// Returns the user's cache directory according to the XDG base directory specification.
-fn directory_of_user() -> Option<PathBuf> {
+fn user_cache_directory() -> Option<PathBuf> {
     let set = |name| env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
     let base = set("XDG_CACHE_HOME").or_else(|| set("HOME").map(|home| home.join(".cache")))?;
     Some(base.join("behaviour").join("compiled"))
@@ -309,7 +312,7 @@ mod tests {
         let mut code = fs::read(&path).unwrap();
         let last = code.len() - 1;
         code[last] ^= 1;
-        // The old file stays mapped, as after a copy of a backup.
+        // The old file stays mapped, as when a backup is restored over the directory.
         fs::remove_file(&path).unwrap();
         fs::write(&path, code).unwrap();
         fs::set_permissions(&path, Permissions::from_mode(0o600)).unwrap();

@@ -1,12 +1,14 @@
 //! Headroom: memory that a guest can grow into without a system call.
 //!
-//! A guest's allocator grows its memory at the first allocation, so nearly every call made
-//! the kernel map pages and unmap them afterwards. This took a third of the processor time
-//! of a short call and interrupted the other processors. This module rewrites components: a
-//! memory starts some pages larger, and `memory.grow` and `memory.size` hand out these
-//! pages first, so the guest sees the same sizes as before. The only visible difference is
-//! that a page which the guest has not requested yet exists and is zero.
+//! A guest's allocator grows its memory at the first allocation. Without headroom, nearly every
+//! call makes the kernel map pages and unmap them afterwards, which takes a third of the
+//! processor time of a short call and interrupts the other processors. This module rewrites
+//! components: a memory starts with some additional pages, which `memory.grow` hands out first.
+//! `memory.size` counts only the pages that were handed out, so the guest sees the same sizes
+//! as without headroom. The only visible difference is that an access to a page that was not
+//! handed out yet does not trap: the page exists and is zero.
 
+use super::PAGE_BYTES;
 use wasmparser::{MemoryType, Operator, Parser, Payload, Result, TypeRef};
 
 mod rewrite;
@@ -15,10 +17,7 @@ mod rewrite;
 /// payload.
 const PAGES: u64 = 8;
 
-/// Size of a WebAssembly page, in bytes.
-const PAGE_BYTES: u64 = 64 * 1024;
-
-/// Version of the rewriting, which is part of the name of a cached file.
+/// Version of the rewrite, which is part of the name of a cached file.
 pub(crate) const VERSION: u32 = 1;
 
 /// Returns the component with headroom. Returns `None` if no memory can use headroom, if
@@ -32,25 +31,25 @@ pub(crate) fn insert(bytes: &[u8], memory_bytes: usize) -> Option<Vec<u8>> {
     rewrite::component(bytes).ok()
 }
 
-/// Returns the initial pages of all memories, including headroom. Returns `None` if no
-/// memory gets headroom, or if a module measures or grows the memory of another one, which
-/// must then see the real size.
+/// Returns the number of initial pages of all memories, including headroom. Returns `None` if
+/// no memory gets headroom, or if a module reads the size of an imported memory or grows it: it
+/// would see the size with headroom.
 fn initial_pages(bytes: &[u8]) -> Result<Option<u64>> {
     let (mut pages, mut any) = (0_u64, false);
-    let mut module = Module::default();
-    // The end of a component finishes an empty module.
+    let mut module = ModuleSummary::default();
+    // At the end of a component, `module` is empty.
     for payload in Parser::new(0).parse_all(bytes) {
         let payload = payload?;
         module.visit(&payload)?;
         if let Payload::End(_) = payload {
-            if module.measures && module.imports_memory {
+            if module.reads_size && module.imports_memory {
                 return Ok(None);
             }
             let headroom = module.headroom();
             any |= headroom > 0;
             let initial = module.memories.iter().map(|memory| memory.initial);
             pages = initial.fold(pages.saturating_add(headroom), u64::saturating_add);
-            module = Module::default();
+            module = ModuleSummary::default();
         }
     }
     Ok(any.then_some(pages))
@@ -58,7 +57,7 @@ fn initial_pages(bytes: &[u8]) -> Result<Option<u64>> {
 
 /// Properties of a module that are relevant to headroom.
 #[derive(Default)]
-struct Module {
+struct ModuleSummary {
     types: u32,
     functions: u32,
     globals: u32,
@@ -67,12 +66,12 @@ struct Module {
     /// `true` if the code contains `memory.grow`.
     grows: bool,
     /// `true` if the code contains `memory.size` or `memory.grow`.
-    measures: bool,
+    reads_size: bool,
 }
 
-impl Module {
-    fn of(bytes: &[u8]) -> Result<Module> {
-        let mut module = Module::default();
+impl ModuleSummary {
+    fn of(bytes: &[u8]) -> Result<ModuleSummary> {
+        let mut module = ModuleSummary::default();
         for payload in Parser::new(0).parse_all(bytes) {
             module.visit(&payload?)?;
         }
@@ -104,8 +103,8 @@ impl Module {
             Payload::CodeSectionEntry(body) => {
                 for operator in body.get_operators_reader()? {
                     match operator? {
-                        Operator::MemoryGrow { .. } => (self.grows, self.measures) = (true, true),
-                        Operator::MemorySize { .. } => self.measures = true,
+                        Operator::MemoryGrow { .. } => (self.grows, self.reads_size) = (true, true),
+                        Operator::MemorySize { .. } => self.reads_size = true,
                         _ => {}
                     }
                 }
@@ -125,7 +124,7 @@ impl Module {
     }
 }
 
-/// Adds the count in a section's header, which may be wrong.
+/// Adds a count from a section's header. The header may be wrong, so the sum saturates.
 fn add(to: &mut u32, more: u32) {
     *to = to.saturating_add(more);
 }

@@ -20,7 +20,7 @@ use crate::EncodeError;
 
 /// Converts a core module with embedded WIT to a component.
 pub fn encode(core_module: &[u8]) -> Result<Vec<u8>, EncodeError> {
-    guarded(|| {
+    catch_panics(|| {
         if !has_metadata(core_module)? {
             return Err(EncodeError::NoMetadata);
         }
@@ -35,7 +35,7 @@ pub fn encode(core_module: &[u8]) -> Result<Vec<u8>, EncodeError> {
 /// Converts a core module to a component for a world of the package in the folder `wit`.
 /// Its imports of WASI 0.1 become imports of WASI 0.2.
 pub fn encode_for(core_module: &[u8], wit: &Path, world: &str) -> Result<Vec<u8>, EncodeError> {
-    guarded(|| encode_with(core_module, wit, world))
+    catch_panics(|| encode_with(core_module, wit, world))
 }
 
 fn encode_with(core_module: &[u8], wit: &Path, world: &str) -> Result<Vec<u8>, EncodeError> {
@@ -61,7 +61,7 @@ fn encode_with(core_module: &[u8], wit: &Path, world: &str) -> Result<Vec<u8>, E
 }
 
 /// Catches panics of wit-component, which is not designed for untrusted modules.
-fn guarded<T>(encode: impl FnOnce() -> Result<T, EncodeError>) -> Result<T, EncodeError> {
+fn catch_panics<T>(encode: impl FnOnce() -> Result<T, EncodeError>) -> Result<T, EncodeError> {
     let outcome = catch_unwind(AssertUnwindSafe(encode));
     outcome.unwrap_or(Err(EncodeError::Panicked))
 }

@@ -4,24 +4,26 @@
 //! packages depend on each other. This module builds the graph of the dependencies and
 //! rejects cycles.
 
-mod uses;
+mod package_graph;
 
-use uses::Uses;
+use package_graph::PackageGraph;
 use wasmparser::{Parser, Payload, Validator, WasmFeatures};
 
-/// Prefix of the names of its custom sections.
-const NAME: &str = "component-type";
+/// Prefix of the names of the custom sections that contain WIT.
+const SECTION_PREFIX: &str = "component-type";
 
 /// Maximum number of sections, and of bytes in all of them. Tools create one or two
 /// sections of some KB.
-const SECTIONS: usize = 16;
-const BYTES: usize = 1024 * 1024;
+const MAX_SECTIONS: usize = 16;
+const MAX_BYTES: usize = 1024 * 1024;
 
 /// Returns the sections with metadata of a core module.
 pub(crate) fn sections(core_module: &[u8]) -> impl Iterator<Item = &[u8]> {
     let payloads = Parser::new(0).parse_all(core_module).map_while(Result::ok);
     payloads.filter_map(|payload| match payload {
-        Payload::CustomSection(section) if section.name().starts_with(NAME) => Some(section.data()),
+        Payload::CustomSection(section) if section.name().starts_with(SECTION_PREFIX) => {
+            Some(section.data())
+        }
         _ => None,
     })
 }
@@ -30,21 +32,23 @@ pub(crate) fn sections(core_module: &[u8]) -> impl Iterator<Item = &[u8]> {
 /// terminate on its metadata. The caller has checked the nesting depth.
 pub(crate) fn check(core_module: &[u8]) -> Result<(), String> {
     validate(core_module)?;
-    let mut uses = Uses::default();
+    let mut graph = PackageGraph::default();
     let mut bytes = 0;
     for (number, section) in sections(core_module).enumerate() {
         bytes += section.len();
-        if number == SECTIONS || bytes > BYTES {
-            return Err(format!("its WIT has more than {SECTIONS} sections or {BYTES} bytes"));
+        if number == MAX_SECTIONS || bytes > MAX_BYTES {
+            return Err(format!(
+                "its WIT has more than {MAX_SECTIONS} sections or {MAX_BYTES} bytes"
+            ));
         }
         if section.first() == Some(&3) {
             return Err(
                 "its WIT has an encoding from before 2024; build it with newer tools".to_owned()
             );
         }
-        add(&mut uses, section).map_err(|reason| format!("its WIT: {reason}"))?;
+        add(&mut graph, section).map_err(|reason| format!("its WIT: {reason}"))?;
     }
-    match uses.cycle().as_slice() {
+    match graph.cycle().as_slice() {
         [] => Ok(()),
         names => {
             let names = names.iter().take(4).map(|name| format!("`{name}`"));
@@ -54,14 +58,14 @@ pub(crate) fn check(core_module: &[u8]) -> Result<(), String> {
     }
 }
 
-fn add(uses: &mut Uses, section: &[u8]) -> Result<(), String> {
+fn add(graph: &mut PackageGraph, section: &[u8]) -> Result<(), String> {
     // Since the bytes are valid, names are well-formed and indices are in range.
     validate(section)?;
     for payload in Parser::new(0).parse_all(section) {
         match payload.map_err(|error| error.to_string())? {
             Payload::ComponentTypeSection(types) => {
                 for ty in types {
-                    uses.define(&ty.map_err(|error| error.to_string())?)?;
+                    graph.define(&ty.map_err(|error| error.to_string())?)?;
                 }
             }
             Payload::Version { .. }
@@ -71,7 +75,7 @@ fn add(uses: &mut Uses, section: &[u8]) -> Result<(), String> {
             _ => return Err("contains more than types and their names".to_owned()),
         }
     }
-    uses.end_section();
+    graph.end_section();
     Ok(())
 }
 
@@ -112,9 +116,9 @@ mod tests {
     }
 
     fn cycle_in(metadata: &[u8]) -> Vec<String> {
-        let mut uses = Uses::default();
-        add(&mut uses, metadata).unwrap();
-        uses.cycle().into_iter().map(str::to_owned).collect()
+        let mut graph = PackageGraph::default();
+        add(&mut graph, metadata).unwrap();
+        graph.cycle().into_iter().map(str::to_owned).collect()
     }
 
     #[test]
@@ -126,14 +130,14 @@ mod tests {
     }
 
     #[test]
-    fn packages_can_alternate_in_a_world() {
+    fn interfaces_of_two_packages_can_alternate_in_a_world() {
         let three = |uses| world(&[("a:a/one", None), ("b:b/two", Some(0)), ("a:a/three", uses)]);
         assert_eq!(cycle_in(&three(None)), [""; 0]);
         assert_eq!(cycle_in(&three(Some(0))), [""; 0]);
     }
 
     #[test]
-    fn packages_that_use_each_other_are_found_with_their_dependents() {
+    fn a_cycle_is_reported_with_the_packages_that_depend_on_it() {
         let world = world(&[("a:a/one", None), ("b:b/two", Some(0)), ("a:a/three", Some(1))]);
         assert_eq!(cycle_in(&world), ["a:a", "b:b", "c:c"]);
     }
@@ -169,9 +173,9 @@ mod tests {
 
     #[test]
     fn a_cycle_across_sections_is_found() {
-        let mut uses = Uses::default();
-        add(&mut uses, &world(&[("a:a/one", None), ("b:b/two", Some(0))])).unwrap();
-        add(&mut uses, &world(&[("b:b/one", None), ("a:a/two", Some(0))])).unwrap();
-        assert_eq!(uses.cycle(), ["a:a", "b:b", "c:c"]);
+        let mut graph = PackageGraph::default();
+        add(&mut graph, &world(&[("a:a/one", None), ("b:b/two", Some(0))])).unwrap();
+        add(&mut graph, &world(&[("b:b/one", None), ("a:a/two", Some(0))])).unwrap();
+        assert_eq!(graph.cycle(), ["a:a", "b:b", "c:c"]);
     }
 }

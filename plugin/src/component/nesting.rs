@@ -10,11 +10,11 @@ use wasmparser::{Parser, Payload};
 
 /// Maximum depth of nested components and modules. Components built by tools have three or
 /// four levels.
-const LEVELS: usize = 64;
+const MAX_LEVELS: usize = 64;
 
 /// Maximum number of byte pairs in one section that can open a level of types. Twice as
-/// many overflow the smallest stack that parses components.
-const OPENINGS: usize = 256;
+/// many levels overflow the smallest stack on which components are parsed.
+const MAX_OPENINGS: usize = 256;
 
 /// Checks the nesting depth of a component, or of a core module with embedded WIT. Other
 /// defects are left to the parsers.
@@ -27,8 +27,8 @@ fn check_sections(bytes: &[u8]) -> Result<(), String> {
     let mut level = 0;
     for payload in Parser::new(0).parse_all(bytes) {
         match payload {
-            Ok(Payload::Version { .. }) if level == LEVELS => {
-                return Err(format!("components nest more than {LEVELS} levels deep"));
+            Ok(Payload::Version { .. }) if level == MAX_LEVELS => {
+                return Err(format!("components nest more than {MAX_LEVELS} levels deep"));
             }
             Ok(Payload::Version { .. }) => level += 1,
             Ok(Payload::End(_)) => level -= 1,
@@ -44,8 +44,8 @@ fn check_sections(bytes: &[u8]) -> Result<(), String> {
 /// (0x42). The same bytes can occur elsewhere, so the count is an upper bound.
 fn check_types(section: &[u8]) -> Result<(), String> {
     let openings = section.windows(2).filter(|pair| matches!(pair, [0x01, 0x41 | 0x42])).count();
-    if openings > OPENINGS {
-        return Err(format!("types may nest {openings} levels deep; {OPENINGS} are allowed"));
+    if openings > MAX_OPENINGS {
+        return Err(format!("types may nest {openings} levels deep; {MAX_OPENINGS} are allowed"));
     }
     Ok(())
 }

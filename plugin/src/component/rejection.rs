@@ -8,7 +8,7 @@ use crate::error::{on_one_line, one_line};
 use wasmparser::{Validator, WasmFeatures};
 
 /// WebAssembly features of this host. Garbage-collected types and exceptions need a collector,
-/// threads need shared memories, and a call is not asynchronous for its guest.
+/// threads need shared memories, and calls are synchronous for the guest.
 pub(crate) const SUPPORTED: WasmFeatures = WasmFeatures::WASM3
     .difference(WasmFeatures::GC_TYPES)
     .difference(WasmFeatures::EXCEPTIONS)
@@ -65,7 +65,7 @@ mod tests {
     }
 
     #[test]
-    fn an_invalid_component_is_invalid_whatever_its_names_are() {
+    fn names_in_an_invalid_component_do_not_change_its_classification() {
         for name in ["disabled", "not enabled", "requires the ", "must be enabled", "async"] {
             let export = format!("(func (export {name:?}))");
             let error = reject(&format!("(component (core module {export} {export}))"));

@@ -1,19 +1,19 @@
-//! Detection of a file's form from its first bytes, for precise error messages.
+//! Detection of a file's format from its first bytes, for precise error messages.
 
-/// Form of a plugin's file.
+/// Format of a plugin's file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
+pub enum FileFormat {
     /// Component, in binary or text form.
     Component,
     /// Core module in binary form, which is converted to a component.
     CoreModule,
 }
 
-/// Returns the form of the bytes, or a description of their content as an error.
-pub(crate) fn sniff(bytes: &[u8]) -> Result<Kind, String> {
+/// Returns the format of the bytes, or a description of their content as an error.
+pub(crate) fn sniff(bytes: &[u8]) -> Result<FileFormat, String> {
     match bytes {
-        [b'\0', b'a', b's', b'm', 1, 0, 0, 0, ..] => Ok(Kind::CoreModule),
-        [b'\0', b'a', b's', b'm', _, _, 1, 0, ..] => Ok(Kind::Component),
+        [b'\0', b'a', b's', b'm', 1, 0, 0, 0, ..] => Ok(FileFormat::CoreModule),
+        [b'\0', b'a', b's', b'm', _, _, 1, 0, ..] => Ok(FileFormat::Component),
         [b'\0', b'a', b's', b'm', ..] => {
             Err("an unsupported version of the binary format".to_owned())
         }
@@ -25,10 +25,10 @@ pub(crate) fn sniff(bytes: &[u8]) -> Result<Kind, String> {
     }
 }
 
-fn sniff_text(bytes: &[u8]) -> Result<Kind, String> {
+fn sniff_text(bytes: &[u8]) -> Result<FileFormat, String> {
     let code = std::str::from_utf8(bytes).ok().and_then(skip_comments);
     match code {
-        Some(code) if code.starts_with("(component") => Ok(Kind::Component),
+        Some(code) if code.starts_with("(component") => Ok(FileFormat::Component),
         Some(code) if code.starts_with("(module") => {
             Err("text of a core module; only components can be in text form".to_owned())
         }
@@ -80,24 +80,24 @@ mod tests {
     use super::*;
 
     #[track_caller]
-    fn check(bytes: impl AsRef<[u8]>, expected: Result<Kind, &str>) {
+    fn check(bytes: impl AsRef<[u8]>, expected: Result<FileFormat, &str>) {
         assert_eq!(sniff(bytes.as_ref()), expected.map_err(str::to_owned));
     }
 
     #[test]
     fn components_and_core_modules_are_detected_by_their_preamble() {
-        check(b"\0asm\x0d\0\x01\0rest", Ok(Kind::Component));
-        check(b"\0asm\x01\0\0\0rest", Ok(Kind::CoreModule));
+        check(b"\0asm\x0d\0\x01\0rest", Ok(FileFormat::Component));
+        check(b"\0asm\x01\0\0\0rest", Ok(FileFormat::CoreModule));
     }
 
     #[test]
     fn a_component_in_text_form_can_begin_with_comments() {
-        check("(component)", Ok(Kind::Component));
-        check(";; one\n  (; two (; nested ;) ;)\n(component)", Ok(Kind::Component));
+        check("(component)", Ok(FileFormat::Component));
+        check(";; one\n  (; two (; nested ;) ;)\n(component)", Ok(FileFormat::Component));
     }
 
     #[test]
-    fn anything_else_is_described() {
+    fn other_content_is_described_in_the_error() {
         check("", Err("an empty file"));
         check("#!/bin/sh\necho a long line", Err("starts with \"#!/bin/sh\\necho a\""));
         check(b"\x7fELF\x02\x01", Err("a program or library for this machine (ELF)"));

@@ -1,11 +1,11 @@
 //! Release of the pages of large calls.
 //!
 //! wasmtime collects the memories, tables and stacks of ended calls in queues, one for each
-//! processor, and returns their pages to the system when a queue has [`BATCH`] of them. A short
-//! call needs the batches, because a system call for each memory would take more time than its
-//! guest. But a queue can hold several large memories, which the budget no longer counts, and
-//! wasmtime has no call that empties a queue. So after a large call, [`FreedPages`] fills the
-//! queue of its thread with the tables of a dummy instance. docs/decisions/freed-pages.md has
+//! processor, and returns their pages to the system when a queue has [`BATCH`] of them. Batches
+//! keep short calls cheap: a system call for each memory would take more time than the guest.
+//! But a queue can hold several large memories, which the budget no longer counts, and wasmtime
+//! has no function that empties a queue. So after a large call, [`QueueFlusher`] fills the queue
+//! of its thread with the tables of a dummy instance. docs/decisions/freed-pages.md has
 //! the figures.
 
 use wasmtime::{Engine, Instance, Module, Store};
@@ -13,25 +13,26 @@ use wasmtime::{Engine, Instance, Module, Store};
 /// Number of memories, tables and stacks in a batch.
 pub(super) const BATCH: usize = 16;
 
-/// Elements of a table whose pages are queued: more than those that stay resident.
+/// Number of elements of a dummy table. The table is larger than the part of a table that stays
+/// resident, so that its pages are queued.
 const TABLE_ELEMENTS: usize = 2048;
 
-/// Queues of freed pages of one pool.
-pub(crate) struct FreedPages(Module);
+/// Flusher of the queues of freed pages of one pool.
+pub(crate) struct QueueFlusher(Module);
 
-impl FreedPages {
-    pub(super) fn new(engine: &Engine) -> wasmtime::Result<FreedPages> {
+impl QueueFlusher {
+    pub(super) fn new(engine: &Engine) -> wasmtime::Result<QueueFlusher> {
         let tables = format!("(table {TABLE_ELEMENTS} funcref)").repeat(BATCH);
         let module = wat::parse_str(format!("(module {tables})")).map_err(wasmtime::Error::new)?;
-        Ok(FreedPages(Module::new(engine, module)?))
+        Ok(QueueFlusher(Module::new(engine, module)?))
     }
 
-    /// Returns all pages to the system that this thread has freed. Must be called by the thread
+    /// Returns to the system all pages that this thread has freed. Must be called by the thread
     /// that has dropped the call's store.
-    pub(super) fn release(&self) {
+    pub(super) fn flush(&self) {
         let mut store = Store::new(self.0.engine(), ());
-        // Fails only if the pool has no free table. wasmtime has then emptied the queues, in
-        // search of one.
+        // Fails only if the pool has no free table. wasmtime has then already emptied the queues
+        // in search of a free one.
         let _ = Instance::new(&mut store, &self.0, &[]);
     }
 }
@@ -43,7 +44,7 @@ mod tests {
     use crate::engine::pools::Pools;
 
     #[test]
-    fn the_pages_of_a_dropped_store_are_released() {
+    fn flushing_releases_the_pages_of_a_dropped_store() {
         let settings = EngineSettings { instances: 4, ..EngineSettings::default() };
         let pool = Pools::new(&settings).unwrap().current();
         let bytes = wat::parse_str("(module (memory 100))").unwrap();

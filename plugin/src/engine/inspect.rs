@@ -1,18 +1,18 @@
-//! Inspection of a component: its form, imports and exports, without running it.
+//! Inspection of a component: its format, imports and exports, without running it.
 //!
 //! Used to decide whether to load a component, and by the author's tool to describe a
 //! component or compare two of them.
 
 use crate::component::imports::{self, Exports, Lender};
-use crate::component::sniff::{Kind, sniff};
+use crate::component::sniff::{FileFormat, sniff};
 use crate::{Capability, Compiled, Engine, LoadError};
 use std::collections::BTreeSet;
 
 /// Properties of a component.
 #[derive(Debug)]
 pub struct Inspection {
-    /// Form of the file.
-    pub kind: Kind,
+    /// Format of the file.
+    pub format: FileFormat,
     /// Size of the file, in bytes.
     pub bytes: usize,
     /// Imports, in the component's order.
@@ -24,8 +24,8 @@ pub struct Inspection {
     /// Versions of `device:behaviour` in the names of imports and exports. A well-formed
     /// component has exactly one.
     pub wit_versions: BTreeSet<String>,
-    /// Memory of a call at its start, in bytes, including headroom (usually 512 KiB);
-    /// `None` if it cannot be determined.
+    /// Initial linear memory of a call in bytes, including headroom (usually 512 KiB); `None`
+    /// if it cannot be determined.
     pub memory_bytes: Option<u64>,
 }
 
@@ -59,7 +59,7 @@ impl Engine {
     /// Describes a component that was compiled from `bytes`. [`Engine::plugin`] decides
     /// whether it can be loaded.
     pub fn inspect(&self, bytes: &[u8], compiled: &Compiled) -> Result<Inspection, LoadError> {
-        let kind = sniff(bytes).map_err(LoadError::NotWebAssembly)?;
+        let format = sniff(bytes).map_err(LoadError::NotWebAssembly)?;
         let ty = compiled.component.component_type();
         let wasmtime = compiled.component.engine();
         let imports: Vec<Import> = ty
@@ -69,13 +69,13 @@ impl Engine {
         let exports: Vec<String> = ty.exports(wasmtime).map(|(name, _)| name.to_owned()).collect();
         let names = imports.iter().map(|import| &import.name).chain(&exports);
         Ok(Inspection {
-            kind,
+            format,
             bytes: bytes.len(),
             wit_versions: names.filter_map(|name| imports::version(name)).collect(),
             optional: imports::optional(exports.iter().map(String::as_str)),
             imports,
             exports,
-            memory_bytes: compiled.memory_at_start(),
+            memory_bytes: compiled.initial_memory_bytes(),
         })
     }
 }

@@ -1,14 +1,14 @@
 //! Pools of instances: the current one, and earlier ones with calls in progress.
 //!
 //! wasmtime keeps the pages that instances have touched resident for the next instances in
-//! their slots, and has no call that releases them. [`Pools::renew`] replaces the whole pool
+//! their slots, and has no function that releases them. [`Pools::renew`] replaces the whole pool
 //! instead. The memory of the old pool is released when its last plugin has moved to the new
 //! one and its last call has ended.
 
 use crate::call::state::CallState;
 use crate::component::rejection::SUPPORTED;
 use crate::engine::EngineSettings;
-use crate::engine::freed::{BATCH, FreedPages};
+use crate::engine::freed::{BATCH, QueueFlusher};
 use crate::error::one_line;
 use crate::interfaces;
 use parking_lot::{Mutex, RwLock};
@@ -32,14 +32,14 @@ pub(super) const INSTANCE_BYTES: usize = 512 * KIB;
 /// a small guest, and the first 64 KiB of its heap, whose last page an allocator writes to.
 const RESIDENT_BYTES: usize = 192 * KIB;
 
-/// Parts of a stack and of a table that stay resident between calls. They cover what a small
-/// guest touches.
+/// Parts of a stack and of a table that stay resident between calls. They cover the pages that
+/// a small guest touches.
 const RESIDENT_STACK_BYTES: usize = 16 * KIB;
 const RESIDENT_TABLE_BYTES: usize = 8 * KIB;
 
-/// Maximum size of a pool that is replaced after a burst, in instances. Two larger pools at
-/// the same time can exceed the kernel's limit on mappings (`vm.max_map_count`). Since nothing
-/// would release their stacks and tables, larger pools do not keep them resident.
+/// Maximum number of instances of a pool that is replaced after a burst. Two larger pools at
+/// the same time can exceed the kernel's limit on mappings (`vm.max_map_count`). Larger pools
+/// are not replaced, and therefore keep no stacks and tables resident.
 const MAX_RENEWED_INSTANCES: u32 = 4096;
 
 /// Pool of instances with its wasmtime engine.
@@ -47,8 +47,8 @@ pub(crate) struct Pool {
     pub(crate) wasmtime: wasmtime::Engine,
     /// Linker of the default world. Each plugin extends a copy with its capabilities.
     pub(crate) linker: Linker<CallState>,
-    /// Created for the first large call; `None` if that failed.
-    freed: OnceLock<Option<FreedPages>>,
+    /// Created after the first large call; `None` if that failed.
+    flusher: OnceLock<Option<QueueFlusher>>,
 }
 
 /// Current pool and the earlier ones that are still in use.
@@ -65,7 +65,8 @@ pub(crate) struct Pools {
 enum AddressSpace {
     /// 4 GiB, which is all that a guest can address and wasmtime's default.
     Full,
-    /// The engine's `memory_bytes`.
+    /// The limit [`EngineSettings::max_call_memory_bytes`], for machines with a small address
+    /// space.
     Compact,
 }
 
@@ -108,51 +109,51 @@ impl Pools {
 
     /// Advances the epoch of all pools in use.
     pub(super) fn tick(&self) {
-        self.each(|engine| engine.increment_epoch());
+        self.for_each_engine(|engine| engine.increment_epoch());
     }
 
     /// Returns the resident bytes of unused instances in all pools in use.
     pub(super) fn idle_resident_bytes(&self) -> usize {
         let mut bytes = 0;
-        self.each(|engine| {
+        self.for_each_engine(|engine| {
             let pool = engine.pooling_allocator_metrics();
             bytes += pool.map_or(0, |pool| pool.unused_memory_bytes_resident());
         });
         bytes
     }
 
-    /// Calls a function with the engine of each pool in use.
-    fn each(&self, mut act: impl FnMut(&wasmtime::Engine)) {
+    /// Calls `act` with the engine of each pool in use.
+    fn for_each_engine(&self, mut act: impl FnMut(&wasmtime::Engine)) {
         self.engines.lock().retain(|engine| engine.upgrade().inspect(&mut act).is_some());
     }
 }
 
 impl Pool {
     fn new(settings: &EngineSettings, space: AddressSpace) -> wasmtime::Result<Pool> {
-        let wasmtime = wasmtime::Engine::new(&config(settings, space))?;
+        let wasmtime = wasmtime::Engine::new(&wasmtime_config(settings, space))?;
         let mut linker = Linker::new(&wasmtime);
         interfaces::add_to_linker(&mut linker)?;
-        Ok(Pool { wasmtime, linker, freed: OnceLock::new() })
+        Ok(Pool { wasmtime, linker, flusher: OnceLock::new() })
     }
 
-    /// Returns the pages of a large call to the system. Must be called by the thread that has
+    /// Returns the freed pages of a large call to the system. Must be called by the thread that has
     /// dropped the call's store.
     pub(crate) fn release_freed_pages(&self) {
-        let freed = self.freed.get_or_init(|| {
-            let created = FreedPages::new(&self.wasmtime);
+        let flusher = self.flusher.get_or_init(|| {
+            let created = QueueFlusher::new(&self.wasmtime);
             created
                 .inspect_err(|error| {
-                    tracing::warn!("freed memory is released late: {}", one_line(error));
+                    tracing::warn!("memory of large calls is released late: {}", one_line(error));
                 })
                 .ok()
         });
-        if let Some(freed) = freed {
-            freed.release();
+        if let Some(flusher) = flusher {
+            flusher.flush();
         }
     }
 }
 
-fn config(settings: &EngineSettings, space: AddressSpace) -> Config {
+fn wasmtime_config(settings: &EngineSettings, space: AddressSpace) -> Config {
     let mut config = Config::new();
     config
         .wasm_features(SUPPORTED, true)
@@ -162,16 +163,18 @@ fn config(settings: &EngineSettings, space: AddressSpace) -> Config {
         .async_stack_zeroing(true)
         .max_wasm_stack(settings.stack_bytes)
         .async_stack_size(settings.stack_bytes + HOST_STACK_BYTES)
-        .allocation_strategy(InstanceAllocationStrategy::Pooling(pool(settings)));
+        .allocation_strategy(InstanceAllocationStrategy::Pooling(pool_config(settings)));
     if space == AddressSpace::Compact {
-        config.memory_reservation(settings.memory_bytes as u64).memory_guard_size(64 * KIB as u64);
+        config
+            .memory_reservation(settings.max_call_memory_bytes as u64)
+            .memory_guard_size(64 * KIB as u64);
     }
     config
 }
 
-fn pool(settings: &EngineSettings) -> PoolingAllocationConfig {
+fn pool_config(settings: &EngineSettings) -> PoolingAllocationConfig {
     let instances = settings.instances;
-    let renewed = instances <= MAX_RENEWED_INSTANCES;
+    let is_renewable = instances <= MAX_RENEWED_INSTANCES;
     let mut pool = PoolingAllocationConfig::new();
     pool.total_component_instances(instances)
         .total_stacks(instances)
@@ -186,7 +189,7 @@ fn pool(settings: &EngineSettings) -> PoolingAllocationConfig {
         .max_tables_per_module(BATCH as u32)
         .max_core_instance_size(INSTANCE_BYTES)
         .max_component_instance_size(INSTANCE_BYTES)
-        .max_memory_size(settings.memory_bytes)
+        .max_memory_size(settings.max_call_memory_bytes)
         // The page scan of wasmtime 48 misses pages that are swapped out or being migrated.
         // It does not reset them, so the next call in the slot could read them (fixed in
         // wasmtime 50.0.1). Without the scan, wasmtime clears the whole resident prefix
@@ -195,8 +198,8 @@ fn pool(settings: &EngineSettings) -> PoolingAllocationConfig {
         // pool.
         .pagemap_scan(Enabled::No)
         .linear_memory_keep_resident(RESIDENT_BYTES)
-        .table_keep_resident(if renewed { RESIDENT_TABLE_BYTES } else { 0 })
-        .async_stack_keep_resident(if renewed { RESIDENT_STACK_BYTES } else { 0 })
+        .table_keep_resident(if is_renewable { RESIDENT_TABLE_BYTES } else { 0 })
+        .async_stack_keep_resident(if is_renewable { RESIDENT_STACK_BYTES } else { 0 })
         .decommit_batch_size(BATCH);
     pool
 }
@@ -206,7 +209,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_pool_is_gone_when_its_last_user_is() {
+    fn a_pool_is_dropped_with_its_last_user() {
         let settings = EngineSettings { instances: 2, ..EngineSettings::default() };
         let pools = Pools::new(&settings).unwrap();
         let old = pools.current();
@@ -215,7 +218,7 @@ mod tests {
 
         let count = || {
             let mut count = 0;
-            pools.each(|_| count += 1);
+            pools.for_each_engine(|_| count += 1);
             count
         };
         assert_eq!(count(), 2);

@@ -48,7 +48,7 @@ pub enum CallError {
     /// fault. The instance was dropped.
     #[error("no memory left of the {limit_bytes} bytes for all calls")]
     BudgetExhausted {
-        /// Setting `budget_bytes` of the engine.
+        /// Setting `memory_bytes` of the engine.
         limit_bytes: usize,
     },
     /// A trap of the guest. The instance was dropped.

@@ -7,12 +7,12 @@ use crate::{BootOutcome, HostError, JobWhen, NewJob};
 use json::affects_display;
 use std::time::Duration;
 
-/// Maximum length of a job's name, which appears in log lines.
-const NAME_BYTES: usize = 128;
+/// Maximum length of a job's name or id, in bytes. Both appear in log lines.
+const MAX_NAME_BYTES: usize = 128;
 
 impl Host for CallState {
     async fn after_response(&mut self, name: String, payload: String) -> Result<String, Error> {
-        Ok(self.add(name, payload, JobWhen::AfterResponse).await?)
+        Ok(self.add_job(name, payload, JobWhen::AfterResponse).await?)
     }
 
     async fn after_delay(
@@ -22,7 +22,7 @@ impl Host for CallState {
         delay_ms: u32,
     ) -> Result<String, Error> {
         let delay = Duration::from_millis(delay_ms.into());
-        Ok(self.add(name, payload, JobWhen::AfterDelay(delay)).await?)
+        Ok(self.add_job(name, payload, JobWhen::AfterDelay(delay)).await?)
     }
 
     async fn after_boot(
@@ -32,11 +32,11 @@ impl Host for CallState {
         within_ms: u32,
     ) -> Result<String, Error> {
         let within = Duration::from_millis(within_ms.into());
-        Ok(self.add(name, payload, JobWhen::AfterBoot { within }).await?)
+        Ok(self.add_job(name, payload, JobWhen::AfterBoot { within }).await?)
     }
 
     async fn cancel(&mut self, id: String) -> Result<bool, Error> {
-        check_size("job id", id.len(), NAME_BYTES)?;
+        check_size("job id", id.len(), MAX_NAME_BYTES)?;
         Ok(self.lent.jobs.cancel(&self.plugin.name, &id).await?)
     }
 
@@ -51,7 +51,7 @@ impl Host for CallState {
 }
 
 impl CallState {
-    async fn add(
+    async fn add_job(
         &mut self,
         name: String,
         payload: String,
@@ -65,7 +65,7 @@ impl CallState {
             let reason = "the job's name is empty or contains control characters";
             return Err(HostError::Invalid(reason.to_owned()));
         }
-        check_size("name", name.len(), NAME_BYTES)?;
+        check_size("name", name.len(), MAX_NAME_BYTES)?;
         check_size("payload", payload.len(), self.plugin.limits.payload_bytes)?;
         json::check(&payload).map_err(|error| HostError::Invalid(format!("payload {error}")))?;
         self.count_job()?;

@@ -5,11 +5,11 @@ use super::{Error, check_size};
 use crate::HostError;
 use crate::call::state::CallState;
 
-/// Maximum length of a key, in bytes.
-const KEY_BYTES: usize = 256;
+/// Maximum length of a key or prefix, in bytes.
+const MAX_KEY_BYTES: usize = 256;
 
 /// Maximum number of keys returned by one call of `keys`.
-const KEYS: u32 = 1000;
+const MAX_KEYS: u32 = 1000;
 
 impl Host for CallState {
     async fn get(&mut self, key: String) -> Result<Option<Vec<u8>>, Error> {
@@ -20,20 +20,20 @@ impl Host for CallState {
     async fn set(&mut self, key: String, value: Vec<u8>) -> Result<(), Error> {
         check_key(&key)?;
         self.check_value(&value)?;
-        self.count_change()?;
+        self.count_state_change()?;
         let max_bytes = self.plugin.limits.state_bytes;
         Ok(self.lent.state.set(&self.plugin.name, key, value, max_bytes).await?)
     }
 
     async fn delete(&mut self, key: String) -> Result<(), Error> {
         check_key(&key)?;
-        self.count_change()?;
+        self.count_state_change()?;
         Ok(self.lent.state.delete(&self.plugin.name, key).await?)
     }
 
     async fn keys(&mut self, prefix: String, limit: u32) -> Result<Vec<String>, Error> {
-        check_size("prefix", prefix.len(), KEY_BYTES)?;
-        Ok(self.lent.state.keys(&self.plugin.name, &prefix, limit.min(KEYS)).await?)
+        check_size("prefix", prefix.len(), MAX_KEY_BYTES)?;
+        Ok(self.lent.state.keys(&self.plugin.name, &prefix, limit.min(MAX_KEYS)).await?)
     }
 
     async fn swap(
@@ -44,7 +44,7 @@ impl Host for CallState {
     ) -> Result<bool, Error> {
         check_key(&key)?;
         self.check_value(value.as_deref().unwrap_or_default())?;
-        self.count_change()?;
+        self.count_state_change()?;
         let max_bytes = self.plugin.limits.state_bytes;
         Ok(self.lent.state.swap(&self.plugin.name, key, expected, value, max_bytes).await?)
     }
@@ -60,5 +60,5 @@ fn check_key(key: &str) -> Result<(), HostError> {
     if key.is_empty() {
         return Err(HostError::Invalid("key is empty".to_owned()));
     }
-    check_size("key", key.len(), KEY_BYTES)
+    check_size("key", key.len(), MAX_KEY_BYTES)
 }

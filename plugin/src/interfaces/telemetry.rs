@@ -11,9 +11,9 @@ impl Host for CallState {
         content_type: String,
         properties: Vec<(String, String)>,
     ) -> Result<(), Error> {
-        let of_properties: usize =
+        let property_bytes: usize =
             properties.iter().map(|(name, value)| name.len() + value.len()).sum();
-        let bytes = body.len() + content_type.len() + of_properties;
+        let bytes = body.len() + content_type.len() + property_bytes;
         check_size("message", bytes, self.plugin.limits.message_bytes)?;
         self.count_message()?;
         let sink = &self.lent.telemetry;

@@ -7,18 +7,18 @@ use crate::{Document, HostError};
 use serde_json::{Map, Value};
 use std::time::Duration;
 
-/// Time reserved at the end of a call, so that a guest can still respond after waiting for
-/// the hub in vain.
+/// Time reserved before the deadline, so that a guest can still respond after a wait for the
+/// hub has timed out.
 const RESPONSE_TIME: Duration = Duration::from_millis(100);
 
 impl Host for CallState {
     async fn report(&mut self, patch: String) -> Result<(), Error> {
-        let patch = self.patch(&patch)?;
+        let patch = self.parse_patch(&patch)?;
         Ok(self.lent.twin.report(&self.plugin.name, patch).await?)
     }
 
     async fn report_and_wait(&mut self, patch: String, timeout_ms: u32) -> Result<u64, Error> {
-        let patch = self.patch(&patch)?;
+        let patch = self.parse_patch(&patch)?;
         let timeout = Duration::from_millis(timeout_ms.into())
             .min(self.remaining().saturating_sub(RESPONSE_TIME));
         Ok(self.lent.twin.report_and_wait(&self.plugin.name, patch, timeout).await?)
@@ -35,7 +35,7 @@ impl Host for CallState {
 
 impl CallState {
     /// Parses a patch and counts it against the limit.
-    fn patch(&mut self, text: &str) -> Result<Map<String, Value>, HostError> {
+    fn parse_patch(&mut self, text: &str) -> Result<Map<String, Value>, HostError> {
         check_size("patch", text.len(), self.plugin.limits.report_bytes)?;
         match json::value(text) {
             Ok(Value::Object(patch)) => {

@@ -3,7 +3,7 @@
 //! wasmtime's pool keeps the pages that instances have touched resident for the next
 //! instances in their slots. It does so for as many slots as were ever used concurrently.
 //! This makes calls cheap, but after a burst the memory is unused. So this module replaces the
-//! pool by a new one and links each plugin to it. The memory of the old pool is released once
+//! pool with a new one and links each plugin to it. The memory of the old pool is released once
 //! its last call has ended.
 
 use super::linked::Linked;
@@ -15,12 +15,12 @@ use wasmtime::Engine;
 
 impl Plugin {
     /// Releases the memory that a burst of calls has left resident. Does nothing unless the
-    /// peak of concurrent calls since the last check is less than a quarter of the burst's,
-    /// or another plugin has replaced the pool. Call it periodically for all plugins of an
+    /// peak of concurrent calls since the last check is less than a quarter of the burst's
+    /// peak, or another plugin has replaced the pool. Call it periodically for all plugins of an
     /// engine; it blocks for milliseconds.
     pub fn release_unused(&self) {
         let loaded = &self.loaded;
-        let burst_is_over = loaded.concurrency.is_over(loaded.running());
+        let burst_is_over = loaded.burst_detector.has_ended(loaded.running());
         if let Err(error) = loaded.release_unused(burst_is_over) {
             // The plugin continues in its current pool.
             tracing::warn!(
@@ -42,8 +42,8 @@ impl Loaded {
         if is_current() {
             pools.renew()?;
         }
-        // If the pool is too large to be replaced, this releases the memories alone: the pool
-        // drops those of a component whose machine code is gone.
+        // If the pool is too large to be replaced, this releases only the linear memories: the
+        // pool drops those of a component whose machine code was dropped.
         let (wasmtime, cache) = (&pools.current().wasmtime, self.engine.cache.as_ref());
         let component = compile::load_again(wasmtime, cache, &self.source, old.component())?;
         let new = Linked::new(&self.engine, &component, &self.source, &self.about)?;

@@ -6,7 +6,7 @@
 
 use super::linked::Linked;
 use super::{Loaded, Plugin};
-use crate::call::memory::{Exceeded, MemoryRefusal};
+use crate::call::memory::{LimitExceeded, MemoryRefusal};
 use crate::call::state::CallState;
 use crate::error::{on_one_line, one_line};
 use crate::interfaces::Response;
@@ -24,22 +24,23 @@ use wasmtime_wasi::I32Exit;
 /// default is 100,000.
 const COMPONENT_HANDLES: usize = 1_000;
 
-/// Maximum number of bytes that a guest can pass to the host in one host call. It exceeds
-/// every limit on a single argument, so the error that names such a limit occurs first. It
-/// bounds lists that repeat one long string many times.
+/// Maximum number of bytes that a guest can pass to the host in one host call. It bounds lists
+/// that repeat one long string many times. It exceeds every limit on a single argument, so that
+/// a single large argument results in the error that names the argument's limit.
 const HOST_CALL_BYTES: usize = 8 * 1024 * 1024;
 
-/// The calls must run within a tokio runtime with timers enabled.
+/// Calls of the plugin, which must run within a tokio runtime with timers enabled.
 impl Plugin {
     /// Calls the method [`Call::method`].
     pub async fn invoke(&self, call: Call<'_>) -> Result<Answer, CallError> {
         let linked = self.loaded.linked();
         let function = async |store: &mut Store<CallState>| {
             let pre = &linked.behaviour;
-            let guest = pre.instantiate_async(&mut *store).await.map_err(Ended::AtStart)?;
+            let guest =
+                pre.instantiate_async(&mut *store).await.map_err(GuestError::Instantiating)?;
             let payload = call.payload.to_owned();
             let methods = guest.device_behaviour_methods();
-            methods.call_invoke(store, call.method, &payload).await.map_err(Ended::InCall)
+            methods.call_invoke(store, call.method, &payload).await.map_err(GuestError::Running)
         };
         match self.run(&linked, &call, function).await? {
             Ok(response) => answer(response, &self.loaded.about.limits),
@@ -47,21 +48,22 @@ impl Plugin {
         }
     }
 
-    /// Runs the job [`Call::method`].
+    /// Runs the job [`Call::method`]. The inner error is the plugin's own.
     pub async fn run_job(&self, call: Call<'_>) -> Result<Result<(), JobError>, CallError> {
         let linked = self.loaded.linked();
         let pre = linked.deferred.as_ref().ok_or(CallError::NoExport("deferred"))?;
         let function = async |store: &mut Store<CallState>| {
-            let guest = pre.instantiate_async(&mut *store).await.map_err(Ended::AtStart)?;
+            let guest =
+                pre.instantiate_async(&mut *store).await.map_err(GuestError::Instantiating)?;
             let payload = call.payload.to_owned();
             let deferred = guest.device_behaviour_deferred();
-            deferred.call_run(store, call.method, &payload).await.map_err(Ended::InCall)
+            deferred.call_run(store, call.method, &payload).await.map_err(GuestError::Running)
         };
         Ok(self.run(&linked, &call, function).await?.map_err(JobError::from))
     }
 
     /// Calls `desired.changed`. The call's payload is the patch; `version` is the version
-    /// of the desired properties after it.
+    /// of the desired properties after it. The inner error is the plugin's own.
     pub async fn desired_changed(
         &self,
         call: Call<'_>,
@@ -70,10 +72,11 @@ impl Plugin {
         let linked = self.loaded.linked();
         let pre = linked.desired.as_ref().ok_or(CallError::NoExport("desired"))?;
         let function = async |store: &mut Store<CallState>| {
-            let guest = pre.instantiate_async(&mut *store).await.map_err(Ended::AtStart)?;
+            let guest =
+                pre.instantiate_async(&mut *store).await.map_err(GuestError::Instantiating)?;
             let payload = call.payload.to_owned();
             let desired = guest.device_behaviour_desired();
-            desired.call_changed(store, &payload, version).await.map_err(Ended::InCall)
+            desired.call_changed(store, &payload, version).await.map_err(GuestError::Running)
         };
         Ok(self.run(&linked, &call, function).await?.map_err(JobError::from))
     }
@@ -88,9 +91,10 @@ impl Plugin {
         let linked = self.loaded.linked();
         let pre = linked.lifecycle.as_ref().ok_or(CallError::NoExport("lifecycle"))?;
         let function = async |store: &mut Store<CallState>| {
-            let guest = pre.instantiate_async(&mut *store).await.map_err(Ended::AtStart)?;
+            let guest =
+                pre.instantiate_async(&mut *store).await.map_err(GuestError::Instantiating)?;
             let lifecycle = guest.device_behaviour_lifecycle();
-            lifecycle.call_start(store, previous_version).await.map_err(Ended::InCall)
+            lifecycle.call_start(store, previous_version).await.map_err(GuestError::Running)
         };
         self.run(&linked, &call, function).await
     }
@@ -100,8 +104,9 @@ impl Plugin {
         let linked = self.loaded.linked();
         let pre = linked.lifecycle.as_ref().ok_or(CallError::NoExport("lifecycle"))?;
         let function = async |store: &mut Store<CallState>| {
-            let guest = pre.instantiate_async(&mut *store).await.map_err(Ended::AtStart)?;
-            guest.device_behaviour_lifecycle().call_stop(store).await.map_err(Ended::InCall)
+            let guest =
+                pre.instantiate_async(&mut *store).await.map_err(GuestError::Instantiating)?;
+            guest.device_behaviour_lifecycle().call_stop(store).await.map_err(GuestError::Running)
         };
         self.run(&linked, &call, function).await
     }
@@ -111,21 +116,22 @@ impl Plugin {
         &self,
         linked: &Linked,
         call: &Call<'_>,
-        function: impl AsyncFnOnce(&mut Store<CallState>) -> Result<T, Ended>,
+        function: impl AsyncFnOnce(&mut Store<CallState>) -> Result<T, GuestError>,
     ) -> Result<T, CallError> {
         let loaded = &self.loaded;
         let limits = &loaded.about.limits;
         check_payload(call.payload, limits)?;
-        // Does not wait for a permit: the caller would have given up by the time it got one.
+        // Does not wait for a permit: by the time one is released, the caller would have timed
+        // out.
         let _permit = loaded
             .permits
             .try_acquire()
             .map_err(|_| CallError::Busy { calls_at_once: limits.calls_at_once })?;
-        loaded.concurrency.record(loaded.running());
+        loaded.burst_detector.record(loaded.running());
         let _running = loaded.engine.ticker.running();
 
-        let limit = limits.deadline_of(call.method);
-        let store = loaded.store(linked, call, limit)?;
+        let time_limit = limits.deadline_of(call.method);
+        let store = loaded.store(linked, call, time_limit)?;
         let mut call_store = CallStore { store: Some(store), linked };
         let store = call_store.get();
         let deadline = store.data().deadline;
@@ -136,15 +142,19 @@ impl Plugin {
         let called = called.catch_unwind().await;
         match called.map_err(|panic| CallError::HostFault(panic_text(&*panic)))? {
             Ok(Ok(returned)) => Ok(returned),
-            Ok(Err(Ended::AtStart(error))) => Err(no_instance(&error, store.data(), limit)),
-            Ok(Err(Ended::InCall(error))) => Err(trapped(&error, store.data(), limit)),
-            Err(_) => Err(CallError::DeadlineExceeded(limit)),
+            Ok(Err(GuestError::Instantiating(error))) => {
+                Err(instantiation_error(&error, store.data(), time_limit))
+            }
+            Ok(Err(GuestError::Running(error))) => {
+                Err(execution_error(&error, store.data(), time_limit))
+            }
+            Err(_) => Err(CallError::DeadlineExceeded(time_limit)),
         }
     }
 }
 
-/// Store of a call. On drop, it returns the call's memory to the system and then to the
-/// budget. A store by itself does so in the other order.
+/// Store of a call. On drop, it first returns the call's memory to the system and then to the
+/// budget. A plain store would release the budget first.
 struct CallStore<'a> {
     /// `None` only during drop.
     store: Option<Store<CallState>>,
@@ -167,10 +177,10 @@ impl Drop for CallStore<'_> {
     }
 }
 
-/// The stage at which a call failed.
-enum Ended {
-    AtStart(wasmtime::Error),
-    InCall(wasmtime::Error),
+/// Error of a guest, by the stage of the call.
+enum GuestError {
+    Instantiating(wasmtime::Error),
+    Running(wasmtime::Error),
 }
 
 impl Loaded {
@@ -178,9 +188,9 @@ impl Loaded {
         &self,
         linked: &Linked,
         call: &Call<'_>,
-        limit: Duration,
+        time_limit: Duration,
     ) -> Result<Store<CallState>, CallError> {
-        let state = CallState::new(&self.about, call, limit, &self.memory)
+        let state = CallState::new(&self.about, call, time_limit, &self.memory)
             .map_err(|exhausted| CallError::NoInstance(exhausted.to_string()))?;
         let mut store = Store::new(linked.component().engine(), state);
         store.limiter(|state| &mut state.memory);
@@ -235,18 +245,25 @@ fn answer(response: Response, limits: &Limits) -> Result<Answer, CallError> {
 
 /// Maps an error during instantiation: the pool is exhausted, the kernel allows no more
 /// mappings, or the guest trapped in its start function.
-fn no_instance(error: &wasmtime::Error, state: &CallState, limit: Duration) -> CallError {
+fn instantiation_error(
+    error: &wasmtime::Error,
+    state: &CallState,
+    time_limit: Duration,
+) -> CallError {
     if error.is::<PoolConcurrencyLimitError>() {
         return CallError::NoInstance(one_line(error));
     }
     if error.is::<io::Error>() {
         let reason = one_line(error);
-        return CallError::NoInstance(format!("{reason} (the kernel's vm.max_map_count?)"));
+        return CallError::NoInstance(format!(
+            "{reason} (perhaps the kernel's limit vm.max_map_count)"
+        ));
     }
-    trapped(error, state, limit)
+    execution_error(error, state, time_limit)
 }
 
-fn trapped(error: &wasmtime::Error, state: &CallState, limit: Duration) -> CallError {
+/// Maps an error during the execution of the guest.
+fn execution_error(error: &wasmtime::Error, state: &CallState, time_limit: Duration) -> CallError {
     match state.memory.refusal() {
         Some(MemoryRefusal::Limit { limit_bytes }) => {
             return CallError::OutOfMemory { limit_bytes };
@@ -256,19 +273,19 @@ fn trapped(error: &wasmtime::Error, state: &CallState, limit: Duration) -> CallE
         }
         None => {}
     }
-    if let Some(exceeded) = error.downcast_ref::<Exceeded>() {
+    if let Some(exceeded) = error.downcast_ref::<LimitExceeded>() {
         return CallError::Trapped(exceeded.to_string());
     }
     match error.downcast_ref::<Trap>() {
-        Some(Trap::Interrupt) => CallError::DeadlineExceeded(limit),
+        Some(Trap::Interrupt) => CallError::DeadlineExceeded(time_limit),
         Some(trap) => CallError::Trapped(trap.to_string()),
-        None => CallError::Trapped(cause(error, state)),
+        None => CallError::Trapped(trap_cause(error, state)),
     }
 }
 
-/// Describes a trap that is not one of WebAssembly's own, and logs the guest's backtrace
-/// for its author.
-fn cause(error: &wasmtime::Error, state: &CallState) -> String {
+/// Describes a trap without a [`Trap`] code, and logs the guest's backtrace for the plugin's
+/// author.
+fn trap_cause(error: &wasmtime::Error, state: &CallState) -> String {
     if let Some(frames) = error.downcast_ref::<WasmBacktrace>() {
         let frames = on_one_line(&frames.to_string());
         state.log.trapped(&frames);

@@ -10,7 +10,7 @@ use crate::interfaces::{self, BehaviourPre, WithDeferredPre, WithDesiredPre, Wit
 use std::sync::Arc;
 use wasmtime::component::{Component, Linker};
 
-/// Pre-instantiated worlds: the default world and those that the component exports.
+/// Pre-instantiated worlds: the default world and the optional ones that the component exports.
 pub(crate) struct Linked {
     /// Pool of the component's instances.
     pub(crate) pool: Arc<Pool>,
@@ -22,8 +22,8 @@ pub(crate) struct Linked {
 
 impl Linked {
     /// Links the component to the default world, to its granted capabilities, and to WASI
-    /// if it imports it. Any other import is missing. A component that was compiled for an
-    /// earlier pool is loaded into the current one first.
+    /// if it imports it. Returns an error for any other import. A component that was compiled
+    /// for an earlier pool is loaded into the current one first.
     pub(crate) fn new(
         engine: &EngineParts,
         component: &Component,
@@ -40,7 +40,7 @@ impl Linked {
             interfaces::add_wasi_to_linker(&mut linker)?;
         }
         for capability in &about.imports.capabilities {
-            interfaces::grant(*capability, &mut linker)?;
+            interfaces::add_capability_to_linker(*capability, &mut linker)?;
         }
         let exports = about.exports;
         let pre = linker.instantiate_pre(&component)?;

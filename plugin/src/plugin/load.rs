@@ -4,7 +4,7 @@
 //! component, all of its imports are lent, it exports methods, and it can start within its
 //! limits. Compiling can take seconds, so load on a thread that may block.
 
-use super::concurrency::Concurrency;
+use super::burst_detector::BurstDetector;
 use super::linked::Linked;
 use super::{Loaded, Plugin};
 use crate::about::About;
@@ -54,14 +54,14 @@ impl Engine {
         let wasmtime = component.engine();
         let imports = check_imports(wasmtime, component, name, &capabilities)?;
         let exports = check_exports(wasmtime, component)?;
-        check_memory(compiled, &limits)?;
-        let memory = self.memory_of(compiled, &imports)?;
+        check_initial_memory(compiled, &limits)?;
+        let memory = self.plugin_memory(compiled, &imports)?;
 
         let http_slots = Semaphore::new(http::AT_ONCE_OF_PLUGIN);
         let name = name.to_owned();
         let about = About { name, limits, config, http, http_slots, imports, exports };
         let linked = Linked::new(&self.parts, component, &compiled.source, &about)
-            .map_err(|error| mismatch(&one_line(&error)))?;
+            .map_err(|error| link_error(&one_line(&error)))?;
         let loaded = Loaded {
             permits: Semaphore::new(about.limits.calls_at_once),
             about: Arc::new(about),
@@ -69,7 +69,7 @@ impl Engine {
             source: compiled.source,
             _in_use: compiled.in_use.clone(),
             linked: RwLock::new(Arc::new(linked)),
-            concurrency: Concurrency::default(),
+            burst_detector: BurstDetector::default(),
             memory: Arc::new(memory),
         };
         Ok(Plugin { loaded: Arc::new(loaded) })
@@ -92,28 +92,31 @@ impl Engine {
         self.load(name, &bytes, settings)
     }
 
-    /// Computes the memory of a call at its start. Returns an error if it exceeds the
-    /// budget.
-    fn memory_of(&self, compiled: &Compiled, imports: &Imports) -> Result<PluginMemory, LoadError> {
+    /// Computes the initial memory of a call. Returns an error if it exceeds the budget.
+    fn plugin_memory(
+        &self,
+        compiled: &Compiled,
+        imports: &Imports,
+    ) -> Result<PluginMemory, LoadError> {
         let budget = Arc::clone(&self.parts.budget);
         let mut fixed_bytes = self.parts.call_bytes;
         if imports.capabilities.contains(&Capability::Http) {
-            fixed_bytes += wasi::RESOURCES * http::RESOURCE_BYTES;
+            fixed_bytes += wasi::MAX_RESOURCES * http::RESOURCE_BYTES;
         }
-        let at_start_bytes = fixed_bytes.saturating_add(compiled.bytes_at_start());
-        if at_start_bytes > budget.limit_bytes() {
-            let (needs_bytes, limit_bytes) = (at_start_bytes, budget.limit_bytes());
+        let initial_bytes = fixed_bytes.saturating_add(compiled.initial_bytes());
+        if initial_bytes > budget.limit_bytes() {
+            let (needs_bytes, limit_bytes) = (initial_bytes, budget.limit_bytes());
             return Err(LoadError::Budget { needs_bytes, limit_bytes });
         }
-        Ok(PluginMemory { budget, fixed_bytes, at_start_bytes, peak_bytes: AtomicUsize::new(0) })
+        Ok(PluginMemory { budget, fixed_bytes, initial_bytes, peak_bytes: AtomicUsize::new(0) })
     }
 
     fn check_limits(&self, limits: &Limits) -> Result<(), LoadError> {
         limits.check()?;
-        if limits.memory_bytes > self.parts.memory_bytes {
+        if limits.memory_bytes > self.parts.max_call_memory_bytes {
             return Err(LoadError::EngineMemory {
                 requested: limits.memory_bytes,
-                max: self.parts.memory_bytes,
+                max: self.parts.max_call_memory_bytes,
             });
         }
         Ok(())
@@ -121,7 +124,7 @@ impl Engine {
 }
 
 /// Maps a link error. wasmtime's message quotes the instance first, then its function or type.
-fn mismatch(reason: &str) -> LoadError {
+fn link_error(reason: &str) -> LoadError {
     let mut quoted = reason.split('`').skip(1).step_by(2).map(str::to_owned);
     let (Some(interface), Some(item)) = (quoted.next(), quoted.next()) else {
         return LoadError::Mismatch(reason.to_owned());
@@ -139,10 +142,10 @@ fn mismatch(reason: &str) -> LoadError {
     LoadError::OtherType { item, interface }
 }
 
-/// Checks that the initial memory is within the limit. A component with a larger one would
-/// trap at every call.
-fn check_memory(compiled: &Compiled, limits: &Limits) -> Result<(), LoadError> {
-    let needs_bytes = compiled.memory_at_start().unwrap_or(0);
+/// Checks that the initial memory is within the limit. A component with a larger initial memory
+/// would trap in every call.
+fn check_initial_memory(compiled: &Compiled, limits: &Limits) -> Result<(), LoadError> {
+    let needs_bytes = compiled.initial_memory_bytes().unwrap_or(0);
     if needs_bytes > limits.memory_bytes as u64 {
         return Err(LoadError::Memory { needs_bytes, limit_bytes: limits.memory_bytes });
     }

@@ -2,7 +2,7 @@
 
 use crate::rig::engine;
 use behaviour_plugin::{
-    Capability, Exports, Inspection, Kind, Lender, Limits, LoadError, PluginSettings,
+    Capability, Exports, FileFormat, Inspection, Lender, Limits, LoadError, PluginSettings,
 };
 use std::collections::BTreeSet;
 
@@ -15,7 +15,7 @@ fn inspect(bytes: &[u8]) -> Inspection {
 fn a_component_is_described_by_its_imports_and_exports() {
     let found = inspect(&fixtures::guest("lasts.wat"));
 
-    assert_eq!(found.kind, Kind::CoreModule);
+    assert_eq!(found.format, FileFormat::CoreModule);
     assert_eq!(found.optional, Exports { deferred: true, desired: true, lifecycle: true });
     assert_eq!(found.wit_versions, BTreeSet::from(["0.1.0".to_owned()]));
     assert_eq!(found.memory_bytes, Some(8 * 64 * 1024));
@@ -40,7 +40,7 @@ fn a_component_that_no_host_loads_is_described_as_well() {
         (import "device:behaviour/clock@0.2.0" (instance)))"#;
 
     let found = inspect(text);
-    assert_eq!(found.kind, Kind::Component);
+    assert_eq!(found.format, FileFormat::Component);
     assert!(found.imports.iter().all(|import| import.lender.is_none()));
     assert_eq!(found.wit_versions, BTreeSet::from(["0.2.0".to_owned()]));
     let compiled = engine().compile(text, &Limits::default()).unwrap();

@@ -27,15 +27,15 @@ pub(crate) fn engine_with(instances: u32) -> Engine {
 }
 
 /// Returns an engine with this memory budget.
-pub(crate) fn engine_with_budget(instances: u32, budget_bytes: usize) -> Engine {
+pub(crate) fn engine_with_budget(instances: u32, memory_bytes: usize) -> Engine {
     let cache = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("compiled");
-    engine_in(&cache, instances, budget_bytes)
+    engine_in(&cache, instances, memory_bytes)
 }
 
 /// Returns an engine with this cache directory and memory budget.
-pub(crate) fn engine_in(cache: &Path, instances: u32, budget_bytes: usize) -> Engine {
+pub(crate) fn engine_in(cache: &Path, instances: u32, memory_bytes: usize) -> Engine {
     let cache = Some(cache.to_owned());
-    let settings = EngineSettings { instances, budget_bytes, cache, ..EngineSettings::default() };
+    let settings = EngineSettings { instances, memory_bytes, cache, ..EngineSettings::default() };
     Engine::new(&settings).unwrap()
 }
 

@@ -1,4 +1,4 @@
-//! Limits on the disk space of the cache. Files in use stay, and others are removed by age.
+//! Limits on the disk space of the cache. Files in use are kept, and others are removed by age.
 //!
 //! A file is in use while any process that shares the cache holds a lock on it.
 
@@ -78,12 +78,12 @@ fn files(directory: &Path) -> io::Result<Vec<CacheFile>> {
         let entry = entry?;
         let path = entry.path();
         // Another process may have removed it.
-        let Ok(about) = entry.metadata() else { continue };
-        let modified = about.modified()?;
+        let Ok(metadata) = entry.metadata() else { continue };
+        let modified = metadata.modified()?;
         let ends_in = |end: &str| path.to_str().is_some_and(|path| path.ends_with(end));
-        if about.is_file() && ends_in(EXTENSION) {
-            files.push(CacheFile { modified, bytes: about.len(), path });
-        } else if about.is_file()
+        if metadata.is_file() && ends_in(EXTENSION) {
+            files.push(CacheFile { modified, bytes: metadata.len(), path });
+        } else if metadata.is_file()
             && ends_in(&format!(".{UNFINISHED}"))
             && modified.elapsed().is_ok_and(|age| age > ABANDONED_AFTER)
         {
@@ -95,33 +95,40 @@ fn files(directory: &Path) -> io::Result<Vec<CacheFile>> {
 }
 
 fn is_in_use(path: &Path) -> io::Result<bool> {
-    Ok(lock(path)?.is_some_and(|locked| locked.is_none()))
+    Ok(matches!(lock(path)?, LockOutcome::InUse))
 }
 
 /// Removes a file unless it is in use. Returns `true` if the file no longer exists.
 fn remove_unused(path: &Path) -> io::Result<bool> {
     match lock(path)? {
-        None => Ok(true),
-        Some(None) => Ok(false),
+        LockOutcome::Missing => Ok(true),
+        LockOutcome::InUse => Ok(false),
         // Removed under the lock, so that no process marks it as in use meanwhile.
-        Some(Some(_locked)) => fs::remove_file(path).map(|()| true),
+        LockOutcome::Locked(_file) => fs::remove_file(path).map(|()| true),
     }
 }
 
-/// Locks a file that is not in use. Returns `None` if it does not exist, and `Some(None)` if
-/// it is in use.
-fn lock(path: &Path) -> io::Result<Option<Option<File>>> {
+/// Outcome of an attempt to lock a file.
+enum LockOutcome {
+    Missing,
+    InUse,
+    /// The file, which is locked until this value is dropped.
+    Locked(File),
+}
+
+/// Locks a file that is not in use.
+fn lock(path: &Path) -> io::Result<LockOutcome> {
     let opened = File::options().read(true).custom_flags(libc::O_NOFOLLOW).open(path);
     let file = match opened {
         Ok(file) => file,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(LockOutcome::Missing),
         Err(error) => return Err(error),
     };
     match file.try_lock() {
-        Ok(()) => Ok(Some(Some(file))),
-        Err(TryLockError::WouldBlock) => Ok(Some(None)),
+        Ok(()) => Ok(LockOutcome::Locked(file)),
+        Err(TryLockError::WouldBlock) => Ok(LockOutcome::InUse),
         // Without locks, no process can mark the file as in use.
-        Err(TryLockError::Error(_)) => Ok(Some(Some(file))),
+        Err(TryLockError::Error(_)) => Ok(LockOutcome::Locked(file)),
     }
 }
 
@@ -129,7 +136,7 @@ fn lock(path: &Path) -> io::Result<Option<Option<File>>> {
 mod tests {
     use super::*;
 
-    /// Creates a file that was last used this many hours ago.
+    /// Creates a file that was last used `hours` hours ago.
     fn file(directory: &Path, name: &str, bytes: usize, hours: u64) -> PathBuf {
         let path = directory.join(name);
         fs::write(&path, vec![0; bytes]).unwrap();
@@ -139,7 +146,7 @@ mod tests {
     }
 
     #[test]
-    fn files_in_use_and_the_newest_unused_files_stay() {
+    fn files_in_use_and_the_newest_unused_files_are_kept() {
         let directory = tempfile::tempdir().unwrap();
         let at = directory.path();
         let old = file(at, "a.compiled", 10, 9);

@@ -1,6 +1,6 @@
 //! Rewriting of a module, or of all modules of a component, to add headroom.
 
-use super::Module;
+use super::ModuleSummary;
 use wasm_encoder::{BlockType, Encode, Function, ValType};
 use wasmparser::{BinaryReader, FunctionBody, MemoryType, Operator, Result};
 
@@ -36,16 +36,16 @@ pub(super) fn component(bytes: &[u8]) -> Result<Vec<u8>> {
     Ok(to)
 }
 
-/// Returns the module with headroom, or unchanged if it cannot use it.
+/// Returns the module with headroom, or the unchanged module if it cannot use headroom.
 pub(super) fn module(bytes: &[u8]) -> Result<Vec<u8>> {
-    let about = Module::of(bytes)?;
-    let headroom = about.headroom();
-    let [memory] = about.memories[..] else { return Ok(bytes.to_vec()) };
+    let summary = ModuleSummary::of(bytes)?;
+    let headroom = summary.headroom();
+    let [memory] = summary.memories[..] else { return Ok(bytes.to_vec()) };
     if headroom == 0 {
         return Ok(bytes.to_vec());
     }
     // New items are appended so that the indices of existing items do not change.
-    let added = Added { size: about.globals, grow_function: about.functions };
+    let added = AddedItems { size: summary.globals, grow_function: summary.functions };
     let size = size_global(memory.initial);
     let mut size_added = false;
     let mut to = bytes[..HEADER_BYTES].to_vec();
@@ -58,7 +58,7 @@ pub(super) fn module(bytes: &[u8]) -> Result<Vec<u8>> {
             section::TYPE => put_section(&mut to, id, &with_entry(content, GROW_TYPE)?),
             section::FUNCTION => {
                 let mut type_index = Vec::new();
-                about.types.encode(&mut type_index);
+                summary.types.encode(&mut type_index);
                 put_section(&mut to, id, &with_entry(content, &type_index)?);
             }
             section::MEMORY => put_section(&mut to, id, &memory_section(memory, headroom)),
@@ -76,7 +76,7 @@ pub(super) fn module(bytes: &[u8]) -> Result<Vec<u8>> {
 
 /// Indices of the items added to a module.
 #[derive(Clone, Copy)]
-struct Added {
+struct AddedItems {
     /// Global that holds the number of pages visible to the guest.
     size: u32,
     /// Function that replaces `memory.grow`.
@@ -105,7 +105,7 @@ fn memory_section(memory: MemoryType, headroom: u64) -> Vec<u8> {
 }
 
 /// Rewrites the code section and appends the grow function.
-fn code_section(content: &[u8], added: Added) -> Result<Vec<u8>> {
+fn code_section(content: &[u8], added: AddedItems) -> Result<Vec<u8>> {
     let mut reader = BinaryReader::new(content, 0);
     let count = reader.read_var_u32()?;
     let mut to = Vec::with_capacity(content.len() + 256);
@@ -118,8 +118,8 @@ fn code_section(content: &[u8], added: Added) -> Result<Vec<u8>> {
     Ok(to)
 }
 
-/// Rewrites one function to measure and grow the size that is visible to the guest.
-fn rewrite_function(body: &BinaryReader<'_>, added: Added) -> Result<Vec<u8>> {
+/// Rewrites one function so that it reads and grows the size that is visible to the guest.
+fn rewrite_function(body: &BinaryReader<'_>, added: AddedItems) -> Result<Vec<u8>> {
     let (starts_at, bytes) =
         (body.original_position(), body.clone().read_bytes(body.range().len())?);
     let mut to = Vec::with_capacity(bytes.len() + 16);
@@ -144,10 +144,10 @@ fn rewrite_function(body: &BinaryReader<'_>, added: Added) -> Result<Vec<u8>> {
 
 /// Builds the replacement of `memory.grow`. It hands out the headroom first and grows the
 /// memory only if that is not enough.
-fn grow_function(Added { size, .. }: Added) -> Function {
+fn grow_function(AddedItems { size, .. }: AddedItems) -> Function {
     let (more, left) = (0, 1);
-    let mut rewrite_function = Function::new([(1, ValType::I32)]);
-    rewrite_function
+    let mut function = Function::new([(1, ValType::I32)]);
+    function
         .instructions()
         .memory_size(0)
         .global_get(size)
@@ -173,7 +173,7 @@ fn grow_function(Added { size, .. }: Added) -> Function {
         .i32_add()
         .global_set(size)
         .end();
-    rewrite_function
+    function
 }
 
 /// Appends an entry to a section's list.

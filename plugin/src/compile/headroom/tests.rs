@@ -9,8 +9,8 @@ use wasmtime::{Engine, Instance, Store, TypedFunc};
 
 const LIMIT: usize = 64 * 1024 * 1024;
 
-/// Returns a guest that grows and measures its memory and writes into the last word.
-fn guest(limits: &str) -> Vec<u8> {
+/// Returns a guest that grows its memory, reads the size, and writes into the last word.
+fn guest_bytes(limits: &str) -> Vec<u8> {
     let text = format!(
         r#"(module
             (memory (export "memory") {limits})
@@ -24,19 +24,19 @@ fn guest(limits: &str) -> Vec<u8> {
 }
 
 /// An instance of a guest and its exported functions.
-struct Instanced {
+struct Guest {
     store: Store<()>,
     grow: TypedFunc<i32, i32>,
     size: TypedFunc<(), i32>,
     write: TypedFunc<i32, ()>,
 }
 
-impl Instanced {
-    fn of(engine: &Engine, bytes: &[u8]) -> Instanced {
+impl Guest {
+    fn of(engine: &Engine, bytes: &[u8]) -> Guest {
         let module = wasmtime::Module::new(engine, bytes).unwrap();
         let mut store = Store::new(engine, ());
         let instance = Instance::new(&mut store, &module, &[]).unwrap();
-        Instanced {
+        Guest {
             grow: instance.get_typed_func(&mut store, "grow").unwrap(),
             size: instance.get_typed_func(&mut store, "size").unwrap(),
             write: instance.get_typed_func(&mut store, "write").unwrap(),
@@ -70,26 +70,26 @@ proptest! {
         growths in growths(),
     ) {
         let maximum = more.map(|more| (initial + more).to_string()).unwrap_or_default();
-        let bytes = guest(&format!("{initial} {maximum}"));
+        let bytes = guest_bytes(&format!("{initial} {maximum}"));
         let engine = Engine::default();
-        let mut plain = Instanced::of(&engine, &bytes);
-        let mut roomy = Instanced::of(&engine, &module(&bytes).unwrap());
+        let mut plain = Guest::of(&engine, &bytes);
+        let mut with_headroom = Guest::of(&engine, &module(&bytes).unwrap());
         for pages in growths {
-            prop_assert_eq!(plain.grow(pages), roomy.grow(pages));
+            prop_assert_eq!(plain.grow(pages), with_headroom.grow(pages));
         }
     }
 }
 
 #[test]
-fn the_memory_begins_with_headroom_up_to_its_maximum() {
-    let begins = |limits| {
-        let about = Module::of(&module(&guest(limits)).unwrap()).unwrap();
-        (about.memories[0].initial, about.memories[0].maximum)
+fn headroom_does_not_exceed_the_maximum_of_the_memory() {
+    let initial_and_maximum = |limits| {
+        let summary = ModuleSummary::of(&module(&guest_bytes(limits)).unwrap()).unwrap();
+        (summary.memories[0].initial, summary.memories[0].maximum)
     };
-    assert_eq!(begins("1"), (1 + PAGES, None));
-    assert_eq!(begins("1 100"), (1 + PAGES, Some(100)));
-    assert_eq!(begins("1 3"), (3, Some(3)));
-    assert_eq!(begins("3 3"), (3, Some(3)));
+    assert_eq!(initial_and_maximum("1"), (1 + PAGES, None));
+    assert_eq!(initial_and_maximum("1 100"), (1 + PAGES, Some(100)));
+    assert_eq!(initial_and_maximum("1 3"), (3, Some(3)));
+    assert_eq!(initial_and_maximum("3 3"), (3, Some(3)));
 }
 
 #[test]
@@ -112,22 +112,22 @@ fn existing_items_of_a_module_keep_their_indices() {
                 (i32.add (call_indirect (result i32) (i32.const 0))
                     (i32.load8_u (i32.const 0))))))))"#;
     let bytes = wat::parse_str(text).unwrap();
-    let roomy = module(&bytes).unwrap();
-    assert_ne!(roomy, bytes);
+    let with_headroom = module(&bytes).unwrap();
+    assert_ne!(with_headroom, bytes);
 
     let engine = Engine::default();
     let mut store = Store::new(&engine, ());
     let seven = wasmtime::Func::wrap(&mut store, || 7);
     let constant = wasmtime::GlobalType::new(wasmtime::ValType::I32, wasmtime::Mutability::Const);
     let eight = wasmtime::Global::new(&mut store, constant, 8.into()).unwrap();
-    let module = wasmtime::Module::new(&engine, roomy).unwrap();
+    let module = wasmtime::Module::new(&engine, with_headroom).unwrap();
     let instance = Instance::new(&mut store, &module, &[seven.into(), eight.into()]).unwrap();
     let sum = instance.get_typed_func::<(), i32>(&mut store, "sum").unwrap();
     assert_eq!(sum.call(&mut store, ()).unwrap(), 7 + 8 + 9 + 10 + 11);
 }
 
 #[test]
-fn only_an_ordinary_memory_that_grows_gets_headroom() {
+fn only_a_single_32_bit_memory_that_grows_gets_headroom() {
     let grows = "(func (drop (memory.grow (i32.const 1))))";
     for kept in [
         "(module (memory 1) (func (drop (memory.size))))".to_owned(),
@@ -141,7 +141,7 @@ fn only_an_ordinary_memory_that_grows_gets_headroom() {
     }
 }
 
-fn with_a_guest(others: &str) -> Vec<u8> {
+fn component_with_guest(others: &str) -> Vec<u8> {
     let text = format!(
         r#"(component
             (component (core module (memory 1) (func (drop (memory.grow (i32.const 1))))))
@@ -151,28 +151,28 @@ fn with_a_guest(others: &str) -> Vec<u8> {
 }
 
 #[test]
-fn a_guest_is_found_within_components_unless_another_module_measures_its_memory() {
-    assert!(insert(&with_a_guest(""), LIMIT).is_some());
+fn a_nested_module_gets_headroom_unless_another_module_reads_the_size_of_its_memory() {
+    assert!(insert(&component_with_guest(""), LIMIT).is_some());
     assert!(insert(&wat::parse_str("(component)").unwrap(), LIMIT).is_none());
 
-    let measures =
+    let reads_size =
         r#"(core module (import "a" "b" (memory 1)) (func (export "f") (drop (memory.size))))"#;
-    assert!(insert(&with_a_guest(measures), LIMIT).is_none());
+    assert!(insert(&component_with_guest(reads_size), LIMIT).is_none());
     let uses = r#"(core module (import "a" "b" (memory 1)))"#;
-    assert!(insert(&with_a_guest(uses), LIMIT).is_some());
+    assert!(insert(&component_with_guest(uses), LIMIT).is_some());
 }
 
 #[test]
-fn headroom_is_limited_to_half_of_the_memory_limit() {
+fn the_initial_memory_with_headroom_is_at_most_half_of_the_memory_limit() {
     let initial_bytes = (1 + PAGES) * PAGE_BYTES;
-    let bytes = with_a_guest("");
+    let bytes = component_with_guest("");
     assert!(insert(&bytes, 2 * initial_bytes as usize).is_some());
     assert!(insert(&bytes, 2 * initial_bytes as usize - 1).is_none());
 }
 
 #[test]
 fn a_malformed_component_gets_no_headroom() {
-    let bytes = with_a_guest("");
+    let bytes = component_with_guest("");
     for broken in [&bytes[..20], &bytes[..7], b"(component)", b""] {
         assert!(insert(broken, LIMIT).is_none());
     }
@@ -192,6 +192,7 @@ fn a_section_with_an_impossible_count_is_refused() {
         bytes.push(content.len() as u8);
         bytes.extend(content);
     }
-    let refused = |roomy: Vec<u8>| wasmtime::Module::new(&Engine::default(), roomy).is_err();
+    let refused =
+        |with_headroom: Vec<u8>| wasmtime::Module::new(&Engine::default(), with_headroom).is_err();
     assert!(module(&bytes).map_or(true, refused));
 }

@@ -1,7 +1,7 @@
 //! Graph of the packages that use each other's types.
 //!
-//! It follows the declarations of component and instance types in order, and keeps only the
-//! owning package of each index. The encoding is described in the component model's
+//! [`PackageGraph`] follows the declarations of component and instance types in order, and keeps
+//! only the owning package of each index. The encoding is described in the component model's
 //! `Binary.md`, under "Type Definitions".
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -13,7 +13,7 @@ use wasmparser::{
 
 /// Graph of the packages, and the scopes that are open at the current declaration.
 #[derive(Default)]
-pub(crate) struct Uses {
+pub(crate) struct PackageGraph {
     /// Packages used by each package. All versions of a package share one node, because
     /// they may be merged and do not use each other.
     graph: BTreeMap<Name, BTreeSet<Name>>,
@@ -40,7 +40,8 @@ struct Scope {
     uses: BTreeSet<Package>,
 }
 
-/// Cheap to clone, because a component can contain a million aliases of one type.
+/// Packages of a type. Cheap to clone, because a component can contain a million aliases of one
+/// type.
 #[derive(Clone, Default)]
 struct Type {
     /// Package of the interface that declares the type, if any.
@@ -49,7 +50,7 @@ struct Type {
     uses: Rc<BTreeSet<Package>>,
 }
 
-impl Uses {
+impl PackageGraph {
     /// Adds a type definition to the current scope.
     pub(crate) fn define(&mut self, ty: &ComponentType<'_>) -> Result<(), String> {
         let known = match ty {
@@ -156,7 +157,11 @@ impl Uses {
                         self.scope().uses.insert(owner);
                     }
                     None if count == 0 => {}
-                    None => return Err("an interface uses a type of no interface".to_owned()),
+                    None => {
+                        return Err(
+                            "an interface uses a type that belongs to no interface".to_owned()
+                        );
+                    }
                 }
                 self.scope().types.push(ty);
             }
