@@ -28,7 +28,7 @@ use run::RunArguments;
 use simulate::SimulateArguments;
 use status::StatusArguments;
 
-/// The end of the program's help text.
+/// End of the program's help text.
 pub(crate) const EXAMPLES: &str = "\
 Examples:
   behaviour-host example > host.toml

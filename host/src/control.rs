@@ -1,6 +1,6 @@
 //! The operator's socket of a running host. Each connection carries one request and one answer,
-//! both a line of JSON; the answer to a recording has a line for each call. Only root and the
-//! host's user have access.
+//! both a line of JSON. Only the answer to a recording has several lines, one for each call.
+//! Only root and the host's user have access.
 //!
 //! `Control::open` opens the socket, which only one host can own, and [`ask`] is the client.
 //! The `Operator` carries out the requests, and the router provides the list of plugins.
@@ -45,7 +45,7 @@ mod tests;
 const REQUEST_BYTES: u64 = 4 * 1024;
 
 /// Time limit for receiving a request and for sending an answer.
-const TRANSFER: Duration = Duration::from_secs(5);
+const TRANSFER_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Maximum number of connections served at the same time; further ones wait.
 const MAX_CONNECTIONS: usize = 8;
@@ -54,7 +54,7 @@ const MAX_CONNECTIONS: usize = 8;
 pub(crate) struct Control {
     listener: UnixListener,
     socket_path: SocketPath,
-    /// Link to the socket for clients that name the configuration by another path.
+    /// Link to the socket for clients that use another path of the configuration.
     _link: Option<SocketPath>,
 }
 
@@ -63,35 +63,37 @@ pub(crate) struct Control {
 pub(crate) struct ControlHandles {
     pub(crate) router: Arc<Router>,
     pub(crate) operator: Operator,
-    /// Returns the status of the host, without that of its plugins.
+    /// Function that returns the status of the host, without that of its plugins.
     pub(crate) status: Arc<dyn Fn() -> HostStatus + Send + Sync>,
     pub(crate) jobs: Arc<Jobs>,
 }
 
 impl Control {
-    /// Opens the socket at the configured path, or else at the first usable default path.
-    /// Without a usable path, returns `None`, and the host runs without a socket. Writes the
-    /// path to the data directory for clients in other sessions.
+    /// Opens the socket at the configured path, or else at the first usable default path. Returns
+    /// `None` if no path is usable; the host then runs without a socket. Writes the path to the
+    /// data directory for clients in other sessions.
     pub(crate) fn open(config: &Config, data: &Path) -> Result<Option<Control>, ControlError> {
-        let named = config.host.control_socket.as_deref();
-        let candidates = socket_path::candidates(named, config.file.as_deref());
+        let configured = config.host.control_socket.as_deref();
+        let candidates = socket_path::candidates(configured, config.file.as_deref());
         let mut refused = None;
         for path in &candidates {
-            match SocketPath::take(path, named.is_some()).and_then(Control::listen) {
+            match SocketPath::take(path, configured.is_some()).and_then(Control::listen) {
                 Ok(mut control) => {
                     let file = config.file.as_deref();
                     if let Some(Err(error)) =
                         file.map(|file| control.socket_path.publish(data, file))
                     {
-                        warn!("clients in other sessions do not find the control socket: {error}");
+                        warn!("clients in other sessions cannot find the control socket: {error}");
                     }
-                    if named.is_some() {
+                    if configured.is_some() {
                         control._link = file.and_then(|file| control.link_for(file));
                     }
                     info!(socket = %path.display(), "control socket open");
                     return Ok(Some(control));
                 }
-                Err(error) if named.is_some() || matches!(error, ControlError::Taken { .. }) => {
+                Err(error)
+                    if configured.is_some() || matches!(error, ControlError::Taken { .. }) =>
+                {
                     return Err(error);
                 }
                 Err(error) => refused = Some(error),
@@ -124,9 +126,9 @@ impl Control {
         Ok(Control { listener, socket_path, _link: None })
     }
 
-    /// Links the default path of the socket to a configured one, if the configuration was
-    /// named by a link in another directory. Its relative paths start at the link, which a
-    /// client that names the file itself does not know.
+    /// Creates a link from the default path to the configured socket, if the host was started
+    /// with a symbolic link to its configuration in another directory. The relative paths in the
+    /// configuration then start at the link, which a client that names the file does not know.
     fn link_for(&self, configuration: &Path) -> Option<SocketPath> {
         let named = std::path::absolute(configuration).ok()?;
         let file = configuration.canonicalize().ok()?;
@@ -172,7 +174,7 @@ impl Control {
 async fn send(write: &mut (impl AsyncWrite + Unpin), answer: &ControlAnswer) -> io::Result<()> {
     let mut line = serde_json::to_vec(answer).expect("an answer is JSON");
     line.push(b'\n');
-    timeout(TRANSFER, write.write_all(&line)).await??;
+    timeout(TRANSFER_TIMEOUT, write.write_all(&line)).await??;
     Ok(())
 }
 
@@ -181,11 +183,12 @@ impl ControlHandles {
         let (read, mut write) = stream.split();
         let mut line = Vec::new();
         let mut read = BufReader::new(read.take(REQUEST_BYTES));
-        timeout(TRANSFER, read.read_until(b'\n', &mut line)).await??;
+        timeout(TRANSFER_TIMEOUT, read.read_until(b'\n', &mut line)).await??;
         let answer = match ControlRequest::parse(&line) {
             Ok(ControlRequest::Record { method, plugin, calls, seconds, redact }) => {
-                let wish = recording::Wish { method, plugin, calls, seconds, redact };
-                return recording::serve(&self.router, wish, &mut read, &mut write).await;
+                let request =
+                    recording::RecordingRequest { method, plugin, calls, seconds, redact };
+                return recording::serve(&self.router, request, &mut read, &mut write).await;
             }
             Ok(request) => self.answer(request).await,
             Err(error) => ControlAnswer::Error(format!("not a request: {error}")),
@@ -206,7 +209,7 @@ impl ControlHandles {
             return self.answer_about_host(request).await;
         };
         let outcome = match request {
-            // A recording has a connection of its own kind, see `serve`.
+            // `serve` handles recordings, whose connections stay open.
             ControlRequest::List {}
             | ControlRequest::Status {}
             | ControlRequest::Jobs {}
@@ -223,7 +226,7 @@ impl ControlHandles {
         }
     }
 
-    /// Answers a request that concerns no single plugin.
+    /// Answers a request that does not concern a single plugin.
     async fn answer_about_host(&self, request: ControlRequest) -> ControlAnswer {
         match request {
             ControlRequest::Status {} => {

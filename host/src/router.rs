@@ -262,11 +262,11 @@ impl Router {
         call: &mut Call<'_>,
         is_job: bool,
     ) -> Option<Box<Selected>> {
-        let session = self.recorder.select(slot.name(), call.method, is_job)?;
+        let recording = self.recorder.select(slot.name(), call.method, is_job)?;
         let Loaded { plugin, digest, settings } = &begun.version.loaded;
         // Boxed because calls are rarely recorded, and without the box the future of every call
         // would be larger.
-        let begin = Selected::begin(session, plugin, digest, settings.to_sandbox(), call, is_job);
+        let begin = Selected::begin(recording, plugin, digest, settings.to_sandbox(), call, is_job);
         Some(Box::new(Box::pin(begin).await))
     }
 }

@@ -22,7 +22,7 @@ Examples:
 pub(crate) struct CheckArguments {
     #[command(flatten)]
     common: ConfigurationArguments,
-    /// Skip the connection string, which perhaps only the service can read
+    /// Skip the connection string, for example if only the service can read it
     #[arg(long)]
     without_identity: bool,
     /// Print the result as JSON
@@ -33,7 +33,7 @@ pub(crate) struct CheckArguments {
 /// Prints the plugins and all errors with their hints. Returns the exit code of the first
 /// error.
 pub(super) fn check(arguments: &CheckArguments) -> ExitCode {
-    let (config, report, errors) = find(arguments);
+    let (config, report, errors) = load_and_check(arguments);
     let plugins = config.iter().flat_map(|config| {
         report.plugins.iter().map(move |plugin| (plugin, &config.plugins[&plugin.name]))
     });
@@ -67,13 +67,14 @@ pub(super) fn check(arguments: &CheckArguments) -> ExitCode {
     }
     let codes: Vec<ExitCode> = errors.iter().map(CommandError::report).collect();
     codes.into_iter().next().unwrap_or_else(|| {
-        say(format_args!("{}: all right", arguments.common.config.display()));
+        say(format_args!("{}: valid", arguments.common.config.display()));
         ExitCode::SUCCESS
     })
 }
 
-/// Returns the configuration if it is valid, the report, and all errors.
-fn find(arguments: &CheckArguments) -> (Option<Config>, CheckReport, Vec<CommandError>) {
+/// Loads everything that the configuration names. Returns the configuration if it is valid, the
+/// report, and all errors.
+fn load_and_check(arguments: &CheckArguments) -> (Option<Config>, CheckReport, Vec<CommandError>) {
     let config = match read(&arguments.common) {
         Ok(config) => config,
         Err(error) => return (None, CheckReport::default(), vec![error]),

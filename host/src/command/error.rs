@@ -12,11 +12,11 @@ pub(crate) type CommandError = program::CommandError<CommandErrorKind>;
 pub(crate) enum CommandErrorKind {
     #[default]
     Other,
-    /// Configuration that no running host has.
+    /// Configuration with which no host is running.
     NoHost,
-    /// Plugin name that the host's configuration does not contain.
+    /// Plugin that the host does not have.
     UnknownPlugin,
-    /// The host has no job with this id.
+    /// Job that the host does not have.
     UnknownJob,
 }
 
@@ -40,7 +40,7 @@ impl ExitKind for CommandErrorKind {
 }
 
 /// Hint for a service's connection string where a device's is expected.
-const OF_SERVICE: &str = "this is a service's connection string; `behaviour-service devices \
+const SERVICE_STRING_HINT: &str = "this is a service's connection string; `behaviour-service devices \
     connection-string ID` and the device's page in the Azure portal show the device's";
 
 impl Classify<anyhow::Error> for CommandErrorKind {}
@@ -48,8 +48,8 @@ impl Classify<anyhow::Error> for CommandErrorKind {}
 impl Classify<ConnectionStringError> for CommandErrorKind {
     fn hint(error: &ConnectionStringError) -> Option<String> {
         let hint = match error {
-            ConnectionStringError::ServiceString => OF_SERVICE,
-            _ => "copy it whole: behaviour-hub and the Azure portal show it",
+            ConnectionStringError::ServiceString => SERVICE_STRING_HINT,
+            _ => "copy the complete string: behaviour-hub and the Azure portal show it",
         };
         Some(hint.to_owned())
     }
@@ -81,10 +81,12 @@ impl Classify<RunError> for CommandErrorKind {
 impl Classify<FleetError> for CommandErrorKind {
     fn hint(error: &FleetError) -> Option<String> {
         let hint = match error {
-            FleetError::Line { source: ConnectionStringError::ServiceString, .. } => OF_SERVICE,
+            FleetError::Line { source: ConnectionStringError::ServiceString, .. } => {
+                SERVICE_STRING_HINT
+            }
             FleetError::Line { .. } => {
-                "a line is one device connection string, whole; behaviour-hub and the Azure portal \
-                 show it"
+                "each line is one complete device connection string; behaviour-hub and the Azure \
+                 portal show it"
             }
             FleetError::Duplicate { .. } => {
                 "a device has one connection at a time: remove one line"

@@ -29,7 +29,7 @@ enum JobsCommand {
     List,
     /// Remove a job that is not running; its plugin is not notified
     Cancel {
-        /// The job's id, as the list shows it
+        /// Id of the job, as shown in the list
         #[arg(value_name = "ID", add = candidates(names::jobs))]
         job: String,
     },

@@ -1,4 +1,4 @@
-//! Names for the completion of command lines.
+//! Names of plugins and ids of jobs for the completion of command lines.
 
 use std::collections::BTreeSet;
 use std::env;
@@ -7,8 +7,8 @@ use std::path::PathBuf;
 
 use behaviour_host::control::{ControlAnswer, ControlRequest, ask};
 
-/// Returns the names of the plugins of the running host, or else of its configuration. Returns
-/// none if neither can be read.
+/// Returns the names of the plugins of the running host, or else those in its configuration.
+/// Returns an empty list if neither can be read.
 pub(super) fn plugins() -> Vec<String> {
     let config = config_of(env::args_os());
     match ask(&config, &ControlRequest::List {}) {
@@ -23,7 +23,8 @@ pub(super) fn plugins() -> Vec<String> {
     }
 }
 
-/// Returns the ids of the pending jobs of the running host. Returns none if it cannot be asked.
+/// Returns the ids of the pending jobs of the running host. Returns an empty list if the host
+/// does not answer.
 pub(super) fn jobs() -> Vec<String> {
     match ask(&config_of(env::args_os()), &ControlRequest::Jobs {}) {
         Ok(ControlAnswer::Jobs(jobs)) => jobs.into_iter().map(|job| job.id).collect(),

@@ -1,4 +1,4 @@
-//! The operator's client of a running host.
+//! Client of the control socket for the operator's commands.
 
 use std::path::PathBuf;
 
@@ -8,7 +8,7 @@ use program::say;
 
 use super::error::{CommandError, CommandErrorKind};
 
-/// Options of all commands that concern a running host.
+/// Options of all commands that send requests to a running host.
 #[derive(Args)]
 pub(crate) struct OperatorArguments {
     /// Print the answer as JSON

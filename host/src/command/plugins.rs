@@ -40,7 +40,7 @@ enum PluginsCommand {
 
 #[derive(Args)]
 struct Name {
-    /// The plugin's name in host.toml
+    /// Name of the plugin in host.toml
     #[arg(value_name = "NAME", add = candidates(names::plugins))]
     plugin: String,
 }

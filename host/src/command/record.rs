@@ -18,9 +18,9 @@ use super::names;
 const LONG: &str = "\
 Record the next calls of a running host as test cases.
 
-A case has everything that the plugin could read before the call (payload, configuration, twin, state, time), its answer or its \
-failure, and everything that it did. `behaviour test` replays it in virtual time. Values whose names or texts look secret are \
-left out, and named in one line. The file is readable only by its owner.
+A case contains everything that the plugin could read before the call (payload, configuration, twin, state, time), the answer or \
+the failure, and all effects of the call. `behaviour test` replays it in virtual time. Values whose names or texts look secret \
+are left out and listed on one line. The file is readable only by its owner.
 
 A recording ends with its last call, with this command, or after --timeout. The host records nothing at other times.";
 
@@ -34,22 +34,22 @@ Exit codes:
   0  all calls are recorded
   1  fewer calls than requested are recorded, or a file cannot be written
   2  the command line is wrong
-  3  no host runs with this configuration
+  3  no host is running with this configuration
   4  the host has no such plugin";
 
 #[derive(Args)]
 #[command(long_about = LONG, after_help = EXAMPLES)]
 pub(crate) struct RecordArguments {
-    /// The method to record [default: all methods and jobs of the plugin]
+    /// Method to record [default: all methods and jobs of the plugin]
     #[arg(required_unless_present = "plugin")]
     method: Option<MethodName>,
-    /// The plugin's name in host.toml [default: the plugin that serves the method]
+    /// Name of the plugin in host.toml [default: the plugin that serves the method]
     #[arg(long, value_name = "NAME", add = candidates(names::plugins))]
     plugin: Option<String>,
-    /// The file to create. With --count, FILE-1.json, FILE-2.json and so on
+    /// File to create. With --count, FILE-1.json, FILE-2.json and so on
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
-    /// The number of calls, up to 100
+    /// Number of calls, up to 100
     #[arg(
         long,
         value_name = "N",
@@ -60,7 +60,7 @@ pub(crate) struct RecordArguments {
     /// Leave out the value at this JSON pointer into the case, such as /payload/owner
     #[arg(long, value_name = "POINTER", value_parser = pointer)]
     redact: Vec<String>,
-    /// The longest wait for the calls: 30s, 1h
+    /// Maximum wait for the calls: 30s, 1h
     #[arg(long, value_name = "DURATION", default_value = "10m", value_parser = program::duration::parse)]
     timeout: Duration,
     /// Configuration file of the host
@@ -68,10 +68,10 @@ pub(crate) struct RecordArguments {
     config: PathBuf,
 }
 
-/// The reason why a recording is incomplete.
+/// Reason why a recording is incomplete.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum RecordError {
-    /// A file that cannot be created.
+    /// A file that cannot be created or written.
     #[error("{}", .0.display())]
     File(PathBuf, #[source] io::Error),
     /// A recording that ended early.
@@ -97,7 +97,7 @@ impl program::Classify<RecordError> for CommandErrorKind {
 }
 
 pub(super) fn record(arguments: RecordArguments) -> Result<(), CommandError> {
-    // Refused before the calls, which may be hard to repeat.
+    // Checked before the recording, because the calls may be hard to repeat.
     for number in 1..=arguments.count {
         let file = arguments.file(number);
         if file.symlink_metadata().is_ok() {
@@ -112,7 +112,7 @@ pub(super) fn record(arguments: RecordArguments) -> Result<(), CommandError> {
         seconds: arguments.timeout.as_secs().max(1),
         redact: arguments.redact.clone(),
     };
-    let (mut recorded, mut end) = (0, Ok("the host has ended the connection".to_owned()));
+    let (mut recorded, mut end) = (0, Ok("the host has closed the connection".to_owned()));
     ask_for_lines(&arguments.config, &request, |answer| {
         let kind = match answer {
             ControlAnswer::Recording(_) => {
@@ -120,8 +120,8 @@ pub(super) fn record(arguments: RecordArguments) -> Result<(), CommandError> {
                 return true;
             }
             ControlAnswer::Recorded(call) => {
-                let shown = ControlAnswer::Recorded(call.clone()).to_text();
-                match write(&arguments.file(recorded + 1), &call, &shown) {
+                let summary = ControlAnswer::Recorded(call.clone()).to_text();
+                match write(&arguments.file(recorded + 1), &call, &summary) {
                     Ok(()) => recorded += 1,
                     Err(error) => end = Err(error.into()),
                 }
@@ -155,8 +155,8 @@ impl RecordArguments {
     }
 }
 
-/// Writes a case to a new file, and describes the call. Only the file's owner can read it.
-fn write(file: &Path, call: &RecordedCall, shown: &str) -> Result<(), RecordError> {
+/// Writes a case to a new file, which only its owner can read, and prints the summary.
+fn write(file: &Path, call: &RecordedCall, summary: &str) -> Result<(), RecordError> {
     let case = call.case.as_ref().ok_or_else(|| RecordError::TooLarge(call.name.clone()))?;
     let mut options = File::options();
     options.write(true).create_new(true).mode(0o600);
@@ -165,7 +165,7 @@ fn write(file: &Path, call: &RecordedCall, shown: &str) -> Result<(), RecordErro
         file.write_all(b"\n")
     });
     written.map_err(|error| RecordError::File(file.to_owned(), error))?;
-    say(format!("{}: {shown}", file.display()));
+    say(format!("{}: {summary}", file.display()));
     if !call.left_out.is_empty() {
         note(format_args!("left out: {}", json::escape(&call.left_out.join(", "))));
     }

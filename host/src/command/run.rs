@@ -20,7 +20,7 @@ type Stopped = std::pin::Pin<Box<dyn Future<Output = ()> + Send>>;
 const OPEN_FILES: u64 = 4096;
 
 /// Time limit for blocking threads at exit.
-const LAST_THREADS: Duration = Duration::from_secs(1);
+const BLOCKING_THREADS_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Log targets: `plugin`, and the crates that log.
 pub(super) const LOG_TARGETS: &[&str] = &[
@@ -131,7 +131,7 @@ where
             signals.next().await;
             stop.send(()).ok();
             signals.next().await;
-            anyhow::bail!("stopped by a second signal, before the drain was over")
+            anyhow::bail!("stopped by a second signal before draining was complete")
         };
         tokio::select! {
             outcome = work => Ok(outcome.context("the host has a fault")??),
@@ -139,7 +139,7 @@ where
         }
     });
     // A thread that hangs on a dead disk or file server must not delay the exit.
-    runtime.shutdown_timeout(LAST_THREADS);
+    runtime.shutdown_timeout(BLOCKING_THREADS_TIMEOUT);
     outcome
 }
 

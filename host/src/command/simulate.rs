@@ -13,8 +13,8 @@ use super::configuration::{ConfigurationArguments, read};
 use super::error::CommandError;
 use super::run::{LOG_TARGETS, hide_memory, until_signal};
 
-/// Interval of printed lines if standard error is not a terminal.
-const LINE_EVERY: Duration = Duration::from_secs(10);
+/// Interval between printed lines if standard error is not a terminal.
+const LINE_INTERVAL: Duration = Duration::from_secs(10);
 
 const EXAMPLES: &str = "\
 Examples:
@@ -63,7 +63,7 @@ pub(super) fn simulate(arguments: SimulateArguments) -> Result<(), CommandError>
 }
 
 /// Display of the figures: a line that is redrawn on a terminal, or else a new line every
-/// [`LINE_EVERY`].
+/// [`LINE_INTERVAL`].
 struct Progress {
     to: LogWriter,
     terminal: bool,
@@ -81,7 +81,7 @@ impl Progress {
         // returns to the start of the line, so that a log line overwrites the figures.
         if self.terminal {
             let _ = write!(self.to, "\r\x1b[K{figures}\r");
-        } else if self.printed.is_none_or(|at| at.elapsed() >= LINE_EVERY) {
+        } else if self.printed.is_none_or(|at| at.elapsed() >= LINE_INTERVAL) {
             self.printed = Some(Instant::now());
             let _ = writeln!(self.to, "{figures}");
         }

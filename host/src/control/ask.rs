@@ -10,20 +10,20 @@ use tokio::net::UnixStream;
 use tokio::time::timeout;
 
 use super::find::{Candidate, ConfiguredPaths, Environment, candidates};
-use super::{ControlAnswer, ControlRequest, TRANSFER};
+use super::{ControlAnswer, ControlRequest, TRANSFER_TIMEOUT};
 
 /// Maximum size of an answer, in bytes.
 const ANSWER_BYTES: u64 = 4 * 1024 * 1024;
 
-/// Time limit for an answer, which may include loading and starting a plugin.
-const ORDER: Duration = Duration::from_secs(600);
+/// Time limit for the answer to an action, which may include loading and starting a plugin.
+const ACTION_TIMEOUT: Duration = Duration::from_secs(600);
 
 /// Error of a request to a host.
 #[derive(Debug, thiserror::Error)]
 pub enum AskError {
     /// Configuration file that cannot be read.
     #[error("{}", .path.display())]
-    NoFile {
+    Read {
         /// Path of the file.
         path: PathBuf,
         /// Cause.
@@ -41,7 +41,7 @@ pub enum AskError {
     NotTrusted {
         /// Path of the socket.
         path: PathBuf,
-        /// Reason for the message.
+        /// Reason, as it appears in the message.
         reason: String,
     },
     /// Host that runs as another user.
@@ -49,10 +49,10 @@ pub enum AskError {
     NotAllowed,
     /// Connection that failed or timed out.
     #[error("no answer from the host")]
-    Broken(#[source] io::Error),
+    Connection(#[source] io::Error),
     /// Answer that cannot be parsed.
-    #[error("invalid answer, perhaps of another version of the host: {problem}")]
-    NotUnderstood {
+    #[error("invalid answer, perhaps from another version of the host: {problem}")]
+    InvalidAnswer {
         /// Cause, with escaped control characters.
         problem: String,
     },
@@ -63,7 +63,7 @@ impl AskError {
     #[must_use]
     pub fn hint(&self) -> &'static str {
         match self {
-            AskError::NoFile { .. } => "name the host's configuration with --config",
+            AskError::Read { .. } => "name the host's configuration with --config",
             AskError::NoHost { .. } => {
                 "start it with `behaviour-host run`, or name its configuration with --config; to \
                  reach a host of another user, run this command as that user or as root"
@@ -73,7 +73,7 @@ impl AskError {
                  a file in a directory of that user with mode 700"
             }
             AskError::NotAllowed => "run this command as the user of the host",
-            AskError::Broken(_) | AskError::NotUnderstood { .. } => "see the log of the host",
+            AskError::Connection(_) | AskError::InvalidAnswer { .. } => "see the log of the host",
         }
     }
 }
@@ -82,52 +82,52 @@ impl AskError {
 /// because the host then keeps its previous configuration. Blocks.
 pub fn ask(configuration: &Path, request: &ControlRequest) -> Result<ControlAnswer, AskError> {
     let text = program::text::read(configuration)
-        .map_err(|source| AskError::NoFile { path: configuration.to_owned(), source })?;
+        .map_err(|source| AskError::Read { path: configuration.to_owned(), source })?;
     let environment = Environment::of_process();
     let candidates = candidates(configuration, &ConfiguredPaths::in_text(&text), &environment);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    runtime.map_err(AskError::Broken)?.block_on(async {
+    runtime.map_err(AskError::Connection)?.block_on(async {
         let stream = connect(&candidates, configuration, &environment).await?;
-        let patience = match request {
+        let answer_timeout = match request {
             ControlRequest::List {} | ControlRequest::Status {} | ControlRequest::Jobs {} => {
-                TRANSFER
+                TRANSFER_TIMEOUT
             }
-            _ => ORDER,
+            _ => ACTION_TIMEOUT,
         };
-        let line = exchange(stream, request, patience).await.map_err(AskError::Broken)?;
-        ControlAnswer::parse(&line).map_err(|error| AskError::NotUnderstood {
+        let line = exchange(stream, request, answer_timeout).await.map_err(AskError::Connection)?;
+        ControlAnswer::parse(&line).map_err(|error| AskError::InvalidAnswer {
             problem: escape(&error.to_string()).into_owned(),
         })
     })
 }
 
-/// Sends a request that is answered by several lines, and calls `each` for every line until it
-/// returns `false` or the host ends the connection. Blocks.
+/// Sends a request that has several answers, and calls `each` for every answer until `each`
+/// returns `false` or the host closes the connection. Blocks.
 pub fn ask_for_lines(
     configuration: &Path,
     request: &ControlRequest,
     mut each: impl FnMut(ControlAnswer) -> bool,
 ) -> Result<(), AskError> {
     let text = program::text::read(configuration)
-        .map_err(|source| AskError::NoFile { path: configuration.to_owned(), source })?;
+        .map_err(|source| AskError::Read { path: configuration.to_owned(), source })?;
     let environment = Environment::of_process();
     let candidates = candidates(configuration, &ConfiguredPaths::in_text(&text), &environment);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    runtime.map_err(AskError::Broken)?.block_on(async {
+    runtime.map_err(AskError::Connection)?.block_on(async {
         let mut stream = connect(&candidates, configuration, &environment).await?;
         let mut line = serde_json::to_vec(request).expect("a request is JSON");
         line.push(b'\n');
-        let sent = timeout(TRANSFER, stream.write_all(&line)).await;
-        sent.map_err(io::Error::from).flatten().map_err(AskError::Broken)?;
+        let sent = timeout(TRANSFER_TIMEOUT, stream.write_all(&line)).await;
+        sent.map_err(io::Error::from).flatten().map_err(AskError::Connection)?;
         let mut read = BufReader::new(stream);
         loop {
             line.clear();
             let mut bounded = (&mut read).take(ANSWER_BYTES);
-            bounded.read_until(b'\n', &mut line).await.map_err(AskError::Broken)?;
+            bounded.read_until(b'\n', &mut line).await.map_err(AskError::Connection)?;
             if line.is_empty() {
                 return Ok(());
             }
-            let answer = ControlAnswer::parse(&line).map_err(|error| AskError::NotUnderstood {
+            let answer = ControlAnswer::parse(&line).map_err(|error| AskError::InvalidAnswer {
                 problem: escape(&error.to_string()).into_owned(),
             })?;
             if !each(answer) {
@@ -162,10 +162,10 @@ async fn connect(
             Ok(stream) => match stream.peer_cred() {
                 Ok(host) if owners.contains(&host.uid()) => return Ok(stream),
                 Ok(host) => {
-                    let reason = format!("the user {} listens on it", host.uid());
+                    let reason = format!("user {} is listening on it", host.uid());
                     refused.get_or_insert_with(|| not_trusted(reason));
                 }
-                Err(error) => return Err(AskError::Broken(error)),
+                Err(error) => return Err(AskError::Connection(error)),
             },
             Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
                 refused.get_or_insert(AskError::NotAllowed);
@@ -182,14 +182,14 @@ async fn connect(
 async fn exchange(
     mut stream: UnixStream,
     request: &ControlRequest,
-    patience: Duration,
+    answer_timeout: Duration,
 ) -> io::Result<Vec<u8>> {
     let mut line = serde_json::to_vec(request).expect("a request is JSON");
     line.push(b'\n');
-    timeout(TRANSFER, stream.write_all(&line)).await??;
+    timeout(TRANSFER_TIMEOUT, stream.write_all(&line)).await??;
     let mut answer = Vec::new();
     let mut read = BufReader::new(stream.take(ANSWER_BYTES));
-    timeout(patience, read.read_until(b'\n', &mut answer)).await??;
+    timeout(answer_timeout, read.read_until(b'\n', &mut answer)).await??;
     if answer.is_empty() {
         return Err(io::ErrorKind::UnexpectedEof.into());
     }

@@ -2,7 +2,7 @@
 //!
 //! The host and the client may run in different sessions, whose environment variables differ.
 //! The host therefore also writes its socket's path to its data directory, and the client tries
-//! every path that a host may have chosen.
+//! every path that the host may use.
 //!
 //! A client trusts a socket only if no other user can have created it: see
 //! [`Candidate::check`].
@@ -15,7 +15,7 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use super::pointer;
-use super::socket_path::{OTHERS, SERVICES, socket_name};
+use super::socket_path::{OTHERS_ACCESS, SERVICE_RUNTIME, socket_name};
 
 /// Data directory of the service, which systemd creates.
 const SERVICE_DATA: &str = "/var/lib/behaviour-host";
@@ -30,7 +30,7 @@ const OTHERS_WRITE: u32 = 0o022;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Candidate {
     pub(super) path: PathBuf,
-    /// User that may own the host, in addition to those that are always allowed.
+    /// User that may run the host, in addition to the users that are always allowed.
     owner: Option<u32>,
 }
 
@@ -89,7 +89,7 @@ impl Environment {
 /// Returns the possible socket paths of a host with this configuration, the most likely first.
 pub(super) fn candidates(
     configuration: &Path,
-    named: &ConfiguredPaths,
+    configured: &ConfiguredPaths,
     environment: &Environment,
 ) -> Vec<Candidate> {
     let directory_as_named = configuration.parent().unwrap_or(Path::new("")).to_owned();
@@ -103,7 +103,7 @@ pub(super) fn candidates(
             found.push(Candidate { path, owner });
         }
     };
-    if let Some(socket) = &named.socket {
+    if let Some(socket) = &configured.socket {
         directories().for_each(|directory| {
             let path = directory.join(socket);
             let owner = path.parent().and_then(owner_under_root);
@@ -114,7 +114,7 @@ pub(super) fn candidates(
     if let Some(file) = &canonical {
         let name = socket_name(file);
         let socket = format!("{name}.sock");
-        let services = Path::new(SERVICES);
+        let services = Path::new(SERVICE_RUNTIME);
         add(services.join("control").join(&socket), owner_under_root(services));
         let user = PathBuf::from(format!("/run/user/{}", environment.user));
         for directory in [environment.directory("XDG_RUNTIME_DIR"), Some(user)] {
@@ -132,7 +132,7 @@ pub(super) fn candidates(
     let mut follow = |data: &Path, owner| {
         pointer::read(data, &canonical).into_iter().for_each(|path| add(path, owner));
     };
-    match &named.data {
+    match &configured.data {
         Some(data) => directories().for_each(|directory| {
             let data = directory.join(data);
             follow(&data, owner_under_root(&data));
@@ -178,7 +178,7 @@ fn owner_under_root(directory: &Path) -> Option<u32> {
 }
 
 impl Candidate {
-    /// Returns the users that may own the host: the client's user, root, the owner of the
+    /// Returns the users that may run the host: the client's user, root, the owner of the
     /// configuration, and the user for whom root has created the directory.
     fn owners(&self, configuration: &Path) -> Vec<u32> {
         let mut owners = vec![rustix::process::geteuid().as_raw(), 0];
@@ -197,7 +197,7 @@ impl Candidate {
         let mode = found.mode() & 0o777;
         let reason = if !found.is_dir() {
             "its directory is a link".to_owned()
-        } else if mode & OTHERS != 0 {
+        } else if mode & OTHERS_ACCESS != 0 {
             format!("its directory is open to others (mode {mode:o})")
         } else if !owners.contains(&found.uid()) {
             format!("its directory belongs to the user {}", found.uid())
@@ -229,8 +229,8 @@ mod tests {
     }
 
     fn paths(configuration: &Path, environment: &Environment) -> Vec<PathBuf> {
-        let named = ConfiguredPaths::in_text(&fs::read_to_string(configuration).unwrap());
-        candidates(configuration, &named, environment).into_iter().map(|it| it.path).collect()
+        let configured = ConfiguredPaths::in_text(&fs::read_to_string(configuration).unwrap());
+        candidates(configuration, &configured, environment).into_iter().map(|it| it.path).collect()
     }
 
     #[test]

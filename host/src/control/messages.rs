@@ -34,7 +34,7 @@ pub enum ControlRequest {
         /// Name of the plugin.
         plugin: String,
     },
-    /// New load of a plugin's file.
+    /// Reloading of a plugin's file.
     Reload {
         /// Name of the plugin.
         plugin: String,
@@ -44,7 +44,7 @@ pub enum ControlRequest {
         /// Name of the plugin.
         plugin: String,
     },
-    /// Records the next calls of a plugin. The connection stays open and carries a line for
+    /// Recording of the next calls of a plugin. The connection stays open and carries a line for
     /// each call. The recording ends with the connection.
     Record {
         /// Method to record; `None` for all methods and jobs of the plugin.
@@ -70,9 +70,9 @@ pub enum ControlAnswer {
     Error(String),
     /// Name of a plugin that the host does not have.
     UnknownPlugin(String),
-    /// Name of the plugin whose calls are recorded from now on.
+    /// Start of a recording: name of the plugin whose calls are recorded.
     Recording(String),
-    /// Call that was recorded.
+    /// A recorded call.
     Recorded(RecordedCall),
     /// Id of a job that the host does not have.
     UnknownJob(String),
@@ -88,7 +88,7 @@ pub enum ControlAnswer {
         /// Compilations in progress, the oldest first.
         #[serde(default)]
         compiling: Vec<Compilation>,
-        /// Error that makes the host refuse the current `host.toml`.
+        /// Error because of which the host refused the current `host.toml`.
         configuration_refused: Option<String>,
         /// `true` if a change in `host.toml` takes effect only after a restart.
         restart_needed: bool,

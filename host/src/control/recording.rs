@@ -12,11 +12,11 @@ use super::{ControlAnswer, send};
 use crate::record::{MAX_CALLS, Selection};
 use crate::router::Router;
 
-/// The longest recording.
+/// Maximum duration of a recording, in seconds.
 const MAX_SECONDS: u64 = 24 * 3600;
 
-/// The recording that a client wishes.
-pub(super) struct Wish {
+/// Recording that a client requests.
+pub(super) struct RecordingRequest {
     pub(super) method: Option<MethodName>,
     pub(super) plugin: Option<String>,
     pub(super) calls: u32,
@@ -24,16 +24,16 @@ pub(super) struct Wish {
     pub(super) redact: Vec<String>,
 }
 
-/// Sends a line for each recorded call, until the wished number is reached, the time is over,
-/// or the client ends the connection.
+/// Sends a line for each recorded call, until the requested number of calls or the time limit is
+/// reached, or the client closes the connection.
 pub(super) async fn serve(
     router: &Router,
-    wish: Wish,
+    request: RecordingRequest,
     read: &mut (impl AsyncRead + Unpin),
     write: &mut (impl AsyncWrite + Unpin),
 ) -> io::Result<()> {
-    let until = Instant::now() + Duration::from_secs(wish.seconds.min(MAX_SECONDS));
-    let selection = match select(router, wish) {
+    let until = Instant::now() + Duration::from_secs(request.seconds.min(MAX_SECONDS));
+    let selection = match select(router, request) {
         Ok(selection) => selection,
         Err(refusal) => return send(write, &refusal).await,
     };
@@ -52,7 +52,8 @@ pub(super) async fn serve(
                     recorded += 1;
                     left -= 1;
                     if left == 0 {
-                        // Before the client has the last call and can start another recording.
+                        // Precedes the answer, because a client that has received the last call
+                        // can start another recording.
                         recording.stop_selecting();
                     }
                     send(write, &ControlAnswer::Recorded(call)).await?;
@@ -60,11 +61,11 @@ pub(super) async fn serve(
                         break "all calls are recorded";
                     }
                 }
-                None => break "the host stops its calls",
+                None => break "the host is stopping",
             },
-            () = sleep_until(until) => break "the time is over",
-            // The client sends nothing more, so that this is the end of the connection.
-            _ = read.read_u8() => break "the client has gone",
+            () = sleep_until(until) => break "the time limit is reached",
+            // The client sends nothing more, so this returns when the connection ends.
+            _ = read.read_u8() => break "the client has disconnected",
         }
     };
     drop(recording);
@@ -72,10 +73,10 @@ pub(super) async fn serve(
     send(write, &ControlAnswer::Done(end.to_owned())).await
 }
 
-/// Returns the calls that the client wishes to record, or the answer to an impossible wish.
-fn select(router: &Router, wish: Wish) -> Result<Selection, ControlAnswer> {
+/// Returns the calls that the client requests, or the answer to an invalid request.
+fn select(router: &Router, request: RecordingRequest) -> Result<Selection, ControlAnswer> {
     let table = router.table();
-    let Wish { method, plugin, calls, redact, .. } = wish;
+    let RecordingRequest { method, plugin, calls, redact, .. } = request;
     if calls == 0 || calls > MAX_CALLS {
         let reason = format!("a recording has 1 to {MAX_CALLS} calls, not {calls}");
         return Err(ControlAnswer::Error(reason));

@@ -44,12 +44,14 @@ impl ControlAnswer {
                 restart_needed,
             } => {
                 let mut lines = table(plugins);
-                lines.extend(plugins.iter().flat_map(lines_of));
-                lines.extend(compiling.iter().map(compiling_line));
+                lines.extend(plugins.iter().flat_map(lines_below_table));
+                lines.extend(compiling.iter().map(compilation_line));
                 let refused = configuration_refused.as_deref().map(escape);
-                lines.extend(refused.map(|reason| {
-                    format!("host.toml is not in force, or not completely: {reason}")
-                }));
+                lines.extend(
+                    refused.map(|reason| {
+                        format!("host.toml is not, or only partly, in force: {reason}")
+                    }),
+                );
                 let restart = "changes under [hub] or [host] take effect after a restart";
                 lines.extend(restart_needed.then(|| restart.to_owned()));
                 lines.join("\n")
@@ -88,7 +90,7 @@ fn table(plugins: &[PluginStatus]) -> Vec<String> {
 
 /// Returns the lines below the table that concern a plugin: its last error, a rolled-back
 /// version, rejected properties, and failed calls.
-fn lines_of(plugin: &PluginStatus) -> Vec<String> {
+fn lines_below_table(plugin: &PluginStatus) -> Vec<String> {
     let rolled_back = plugin.rolled_back.as_ref().map(|bad| {
         let version = bad.version.map_or_else(|| bad.digest.clone(), |number| number.to_string());
         format!("version {version} was rolled back; its file has not changed")
@@ -113,7 +115,7 @@ fn lines_of(plugin: &PluginStatus) -> Vec<String> {
 }
 
 /// Returns the line about a compilation.
-fn compiling_line(compilation: &Compilation) -> String {
+fn compilation_line(compilation: &Compilation) -> String {
     let Compilation { plugin, since } = compilation;
     format!("{}: compiling since {}", escape(plugin), escape(since))
 }

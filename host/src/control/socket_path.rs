@@ -23,13 +23,13 @@ const OWNER_ONLY: u32 = 0o600;
 const OWNER_ONLY_DIRECTORY: u32 = 0o700;
 
 /// Mode bits that allow other users any access to a directory.
-pub(super) const OTHERS: u32 = 0o077;
+pub(super) const OTHERS_ACCESS: u32 = 0o077;
 
-/// Maximum number of attempts to lock a path that another host is just releasing.
-const ATTEMPTS: u32 = 100;
+/// Maximum number of attempts to lock a path that another host is releasing.
+const MAX_ATTEMPTS: u32 = 100;
 
 /// Runtime directory of the service, which systemd creates.
-pub(super) const SERVICES: &str = "/run/behaviour-host";
+pub(super) const SERVICE_RUNTIME: &str = "/run/behaviour-host";
 
 /// Error in opening the control socket.
 #[derive(Debug, thiserror::Error)]
@@ -82,7 +82,7 @@ pub(super) struct SocketPath {
     owner: u32,
     /// Directory that this host has created and removes together with the socket.
     directory: Option<PathBuf>,
-    /// File for clients that contains this path.
+    /// File with this path, for clients.
     pointer: Option<PathBuf>,
     _lock: File,
 }
@@ -90,8 +90,8 @@ pub(super) struct SocketPath {
 /// Returns the possible socket paths, the preferred first. Without a configured path, they are
 /// in the runtime directories of services and of the user. The file name is derived from the
 /// configuration's path, so that clients can find the socket.
-pub(super) fn candidates(named: Option<&Path>, configuration: Option<&Path>) -> Vec<PathBuf> {
-    if let Some(path) = named {
+pub(super) fn candidates(configured: Option<&Path>, configuration: Option<&Path>) -> Vec<PathBuf> {
+    if let Some(path) = configured {
         return vec![path.to_owned()];
     }
     let Some(file) = configuration.and_then(|file| file.canonicalize().ok()) else {
@@ -101,8 +101,8 @@ pub(super) fn candidates(named: Option<&Path>, configuration: Option<&Path>) -> 
     let socket = format!("{name}.sock");
     let user = std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from);
     let mut candidates = Vec::new();
-    if Path::new(SERVICES).is_dir() {
-        candidates.push(Path::new(SERVICES).join("control").join(&socket));
+    if Path::new(SERVICE_RUNTIME).is_dir() {
+        candidates.push(Path::new(SERVICE_RUNTIME).join("control").join(&socket));
     }
     candidates.extend(
         user.filter(|path| path.is_absolute())
@@ -119,11 +119,11 @@ pub(super) fn socket_name(configuration: &Path) -> String {
 }
 
 impl SocketPath {
-    /// Takes ownership of the path. If the operator has configured it (`named`), the directory
-    /// is removed later only if this host has created it.
-    pub(super) fn take(path: &Path, named: bool) -> Result<SocketPath, ControlError> {
-        for _ in 0..ATTEMPTS {
-            if let Some(socket_path) = SocketPath::attempt(path, named)? {
+    /// Takes ownership of the path. If the operator has configured the path (`configured`), its
+    /// directory is removed later only if this host has created it.
+    pub(super) fn take(path: &Path, configured: bool) -> Result<SocketPath, ControlError> {
+        for _ in 0..MAX_ATTEMPTS {
+            if let Some(socket_path) = SocketPath::try_take(path, configured)? {
                 return Ok(socket_path);
             }
         }
@@ -132,7 +132,7 @@ impl SocketPath {
 
     /// Tries once to take ownership. Returns `None` if another host has removed the files
     /// meanwhile, so that the caller can try again.
-    fn attempt(path: &Path, named: bool) -> Result<Option<SocketPath>, ControlError> {
+    fn try_take(path: &Path, configured: bool) -> Result<Option<SocketPath>, ControlError> {
         let refused = |source| ControlError::Socket { path: path.to_owned(), source };
         let unless_gone = |error: io::Error| match error.kind() {
             io::ErrorKind::NotFound => Ok(None),
@@ -154,7 +154,7 @@ impl SocketPath {
         };
         let mode = found.mode() & 0o777;
         let open = ControlError::OpenToOthers { path: path.to_owned(), mode };
-        if !found.is_dir() || mode & OTHERS != 0 {
+        if !found.is_dir() || mode & OTHERS_ACCESS != 0 {
             return Err(open);
         }
         let lock_file = path.with_extension("lock");
@@ -179,7 +179,7 @@ impl SocketPath {
             Ok(_) => return Ok(None),
             Err(error) => return unless_gone(error),
         }
-        let directory = (!named || is_new).then(|| directory.to_owned());
+        let directory = (!configured || is_new).then(|| directory.to_owned());
         let (path, owner) = (path.to_owned(), locked.uid());
         Ok(Some(SocketPath { path, owner, directory, pointer: None, _lock: lock }))
     }
@@ -196,7 +196,7 @@ impl SocketPath {
         Ok(())
     }
 
-    /// Binds a socket at this path, and replaces one that an earlier host has left behind.
+    /// Binds a socket at this path, and replaces a socket of an earlier host.
     pub(super) fn bind(&self) -> Result<UnixListener, ControlError> {
         let bind = || {
             match std::fs::remove_file(&self.path) {
@@ -210,8 +210,8 @@ impl SocketPath {
         bind().map_err(|source| ControlError::Socket { path: self.path.clone(), source })
     }
 
-    /// Creates a symbolic link to another socket at this path. Replaces what an earlier host
-    /// left behind.
+    /// Creates a symbolic link to another socket at this path, and replaces a file of an earlier
+    /// host.
     pub(super) fn link_to(&self, socket: &Path) -> io::Result<()> {
         match std::fs::remove_file(&self.path) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),

@@ -1,4 +1,4 @@
-//! The status of a host and its pending jobs, as sent to an operator.
+//! Status of a host and its pending jobs, as sent to an operator.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -36,9 +36,9 @@ pub struct HostStatus {
     pub pending_reports: usize,
     /// Number of messages that the hub has not acknowledged.
     pub pending_messages: usize,
-    /// Number of pending jobs, running ones included.
+    /// Number of pending jobs, including running ones.
     pub pending_jobs: usize,
-    /// Memory of the running calls and compilations, in bytes.
+    /// Memory of running calls, compilations and queues, in bytes.
     pub memory_bytes: usize,
     /// Limit of that memory, in bytes.
     pub memory_limit_bytes: usize,
@@ -58,9 +58,9 @@ pub struct JobStatus {
     pub name: String,
     /// State: `waiting-for-call`, `waiting-for-time`, `waiting-for-boot` or `running`.
     pub state: String,
-    /// Time at which the job is due; for a boot, its time limit.
+    /// Time at which the job is due. For a job that waits for a boot, the end of the wait.
     pub due: Option<String>,
-    /// Number of attempts, a running one included.
+    /// Number of attempts, including a running one.
     pub attempts: u32,
 }
 
@@ -79,7 +79,7 @@ impl From<ListedJob> for JobStatus {
 }
 
 impl HostStatus {
-    /// Returns a line for each fact.
+    /// Returns the status as text, with one line for each property.
     pub(super) fn to_text(&self) -> String {
         let connection = match (self.connected, &self.reason) {
             (true, _) => format!("connected since {}", self.since),
@@ -139,7 +139,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_status_of_a_host_has_a_line_for_each_fact() {
+    fn the_status_of_a_host_has_a_line_for_each_property() {
         let mut status = HostStatus {
             version: "0.1.0".to_owned(),
             uptime_seconds: 3_720,

@@ -68,14 +68,14 @@ fn serve_with(config: &Config, jobs: Arc<Jobs>) -> tokio::task::JoinSet<()> {
     tasks
 }
 
-async fn asked(config: &Config, request: ControlRequest) -> Result<ControlAnswer, AskError> {
+async fn request(config: &Config, request: ControlRequest) -> Result<ControlAnswer, AskError> {
     let file = config.file.clone().unwrap();
     tokio::task::spawn_blocking(move || ask(&file, &request)).await.unwrap()
 }
 
 async fn state(config: &Config) -> String {
     let ControlAnswer::Plugins { plugins, .. } =
-        asked(config, ControlRequest::List {}).await.unwrap()
+        request(config, ControlRequest::List {}).await.unwrap()
     else {
         panic!("a list")
     };
@@ -84,7 +84,7 @@ async fn state(config: &Config) -> String {
 }
 
 #[tokio::test]
-async fn an_operator_lists_disables_and_enables() {
+async fn an_operator_can_list_disable_and_enable_plugins() {
     let directory = tempfile::tempdir().unwrap();
     let config = config(directory.path());
     let _host = serve(&config);
@@ -94,20 +94,21 @@ async fn an_operator_lists_disables_and_enables() {
     let wrong = std::fs::read_to_string(file).unwrap() + "mistake = 1\n";
     std::fs::write(file, wrong).unwrap();
     assert_eq!(state(&config).await, "active");
-    let done = asked(&config, ControlRequest::Disable { plugin: plugin() }).await.unwrap();
+    let done = request(&config, ControlRequest::Disable { plugin: plugin() }).await.unwrap();
     assert_eq!(done, ControlAnswer::Done("disabled until it is enabled".to_owned()));
     assert_eq!(state(&config).await, "off");
-    asked(&config, ControlRequest::Enable { plugin: plugin() }).await.unwrap();
+    request(&config, ControlRequest::Enable { plugin: plugin() }).await.unwrap();
     assert_eq!(state(&config).await, "active");
 
-    let none = asked(&config, ControlRequest::Rollback { plugin: plugin() }).await.unwrap();
+    let none = request(&config, ControlRequest::Rollback { plugin: plugin() }).await.unwrap();
     assert_eq!(none, ControlAnswer::Error("there is no previous version".to_owned()));
-    let unknown = asked(&config, ControlRequest::Reload { plugin: "q".to_owned() }).await.unwrap();
+    let unknown =
+        request(&config, ControlRequest::Reload { plugin: "q".to_owned() }).await.unwrap();
     assert_eq!(unknown, ControlAnswer::UnknownPlugin("q".to_owned()));
 }
 
 #[tokio::test]
-async fn an_operator_lists_and_cancels_jobs_and_reads_the_status() {
+async fn an_operator_can_list_and_cancel_jobs_and_read_the_status() {
     let directory = tempfile::tempdir().unwrap();
     let config = config(directory.path());
     let jobs = jobs(&config);
@@ -116,19 +117,20 @@ async fn an_operator_lists_and_cancels_jobs_and_reads_the_status() {
     let job = NewJob { name: "report".to_owned(), payload: "1".to_owned(), when };
     let id = jobs.add("p", "call-1", job, 3).await.unwrap();
 
-    let ControlAnswer::Jobs(listed) = asked(&config, ControlRequest::Jobs {}).await.unwrap() else {
+    let ControlAnswer::Jobs(listed) = request(&config, ControlRequest::Jobs {}).await.unwrap()
+    else {
         panic!("jobs")
     };
     let found = (listed[0].id.as_str(), listed[0].plugin.as_str(), listed[0].state.as_str());
     assert_eq!((listed.len(), found), (1, (id.as_str(), "p", "waiting-for-time")));
     assert!(listed[0].due.is_some());
 
-    let cancel = || asked(&config, ControlRequest::CancelJob { job: id.clone() });
+    let cancel = || request(&config, ControlRequest::CancelJob { job: id.clone() });
     assert_eq!(cancel().await.unwrap(), ControlAnswer::Done("cancelled".to_owned()));
     assert_eq!(jobs.list(), []);
     assert_eq!(cancel().await.unwrap(), ControlAnswer::UnknownJob(id.clone()));
 
-    let ControlAnswer::Status(status) = asked(&config, ControlRequest::Status {}).await.unwrap()
+    let ControlAnswer::Status(status) = request(&config, ControlRequest::Status {}).await.unwrap()
     else {
         panic!("a status")
     };
@@ -159,7 +161,10 @@ async fn a_second_host_is_refused_and_a_socket_without_a_host_is_replaced() {
     let socket = directory.path().join("control/host.sock");
     std::fs::DirBuilder::new().mode(0o700).create(socket.parent().unwrap()).unwrap();
     drop(std::os::unix::net::UnixListener::bind(&socket).unwrap());
-    assert!(matches!(asked(&config, ControlRequest::List {}).await, Err(AskError::NoHost { .. })));
+    assert!(matches!(
+        request(&config, ControlRequest::List {}).await,
+        Err(AskError::NoHost { .. })
+    ));
     let _host = serve(&config);
     assert_eq!(state(&config).await, "active");
 }
@@ -171,7 +176,7 @@ async fn a_client_refuses_a_socket_that_other_users_could_have_created() {
     let _host = serve(&config);
     let control = directory.path().join("control");
     std::fs::set_permissions(&control, Permissions::from_mode(0o755)).unwrap();
-    let error = asked(&config, ControlRequest::List {}).await.unwrap_err();
+    let error = request(&config, ControlRequest::List {}).await.unwrap_err();
     let socket = control.join("host.sock");
     let expected = format!(
         "socket {} is not trusted: its directory is open to others (mode 755)",
@@ -181,10 +186,10 @@ async fn a_client_refuses_a_socket_that_other_users_could_have_created() {
 }
 
 #[tokio::test]
-async fn an_error_of_the_client_names_the_paths_that_it_has_tried() {
+async fn the_error_of_a_client_names_the_paths_that_were_tried() {
     let directory = tempfile::tempdir().unwrap();
     let config = config(directory.path());
-    let error = asked(&config, ControlRequest::List {}).await.unwrap_err().to_string();
+    let error = request(&config, ControlRequest::List {}).await.unwrap_err().to_string();
     let start = "no host is running with this configuration; looked for ";
     assert!(error.starts_with(start), "{error}");
     let socket = directory.path().join("control/host.sock");
@@ -198,8 +203,8 @@ fn a_host_that_exits_normally_removes_its_files() {
     let path = directory.path().join("own/host.sock");
     let entries = |of: &Path| std::fs::read_dir(of).unwrap().count();
 
-    for named in [false, true] {
-        let socket_path = SocketPath::take(&path, named).unwrap();
+    for configured in [false, true] {
+        let socket_path = SocketPath::take(&path, configured).unwrap();
         drop(socket_path.bind().unwrap());
         assert_eq!(entries(path.parent().unwrap()), 2);
         drop(socket_path);
@@ -214,24 +219,24 @@ fn a_host_that_exits_normally_removes_its_files() {
     assert_eq!(entries(directory.path()), 0);
 }
 
-/// A process that has opened the lock file of an exiting host does not own the path.
+/// Covers a process that opened the lock file of an exiting host, and must not own the path.
 #[test]
 fn concurrent_hosts_never_own_the_same_path() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("own/host.sock");
-    let holders = std::sync::atomic::AtomicU32::new(0);
+    let owners = std::sync::atomic::AtomicU32::new(0);
     std::thread::scope(|threads| {
         for _ in 0..4 {
             threads.spawn(|| {
-                let mut had = 0;
-                while had < 50 {
+                let mut takes = 0;
+                while takes < 50 {
                     match SocketPath::take(&path, false) {
                         Ok(socket_path) => {
-                            assert_eq!(holders.fetch_add(1, Ordering::SeqCst), 0);
+                            assert_eq!(owners.fetch_add(1, Ordering::SeqCst), 0);
                             drop(socket_path.bind().unwrap());
-                            assert_eq!(holders.fetch_sub(1, Ordering::SeqCst), 1);
+                            assert_eq!(owners.fetch_sub(1, Ordering::SeqCst), 1);
                             drop(socket_path);
-                            had += 1;
+                            takes += 1;
                         }
                         Err(ControlError::Taken { .. }) => std::thread::yield_now(),
                         Err(error) => panic!("{error}"),

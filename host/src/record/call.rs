@@ -1,4 +1,4 @@
-//! One recorded call, from its begin to its end.
+//! One recorded call, from its start to its end.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -7,25 +7,25 @@ use jiff::Timestamp;
 use parking_lot::Mutex;
 use plugin::{Answer, Call, CallError, JobError, Lent, Plugin, PluginSettings};
 
-use super::before::Before;
 use super::case::{self, CallEnd};
 use super::handles::{Effects, noting};
+use super::inputs::CallInputs;
 use super::{ActiveRecording, RecordedCall};
 
-/// The maximum number of keys of the plugin's state that are read.
+/// Maximum number of keys of the plugin's state that are read.
 const MAX_KEYS: u32 = 10_000;
 
 /// A call that a recording has selected.
 pub(crate) struct Selected {
-    session: Arc<ActiveRecording>,
-    before: Before,
+    recording: Arc<ActiveRecording>,
+    inputs: CallInputs,
     effects: Arc<Mutex<Effects>>,
 }
 
 impl Selected {
     /// Reads everything that the plugin can read, and replaces the handles of the call.
     pub(crate) async fn begin(
-        session: Arc<ActiveRecording>,
+        recording: Arc<ActiveRecording>,
         plugin: &Plugin,
         digest: &str,
         settings: PluginSettings,
@@ -35,7 +35,7 @@ impl Selected {
         let lent = Arc::clone(&call.lent);
         let name = plugin.name();
         let state = state(&lent, name).await;
-        let before = Before {
+        let inputs = CallInputs {
             plugin: name.to_owned(),
             digest: digest.to_owned(),
             device: lent.device_id.to_string(),
@@ -55,7 +55,7 @@ impl Selected {
         let effects = Effects { state: state.unwrap_or_default(), ..Effects::default() };
         let effects = Arc::new(Mutex::new(effects));
         call.lent = noting(&lent, &effects);
-        Selected { session, before, effects }
+        Selected { recording, inputs, effects }
     }
 
     /// Delivers the case of a method.
@@ -83,11 +83,11 @@ impl Selected {
     }
 
     fn end(self, ended: CallEnd) {
-        let Selected { session, before, effects } = self;
+        let Selected { recording, inputs, effects } = self;
         let effects = std::mem::take(&mut *effects.lock());
         let call: RecordedCall =
-            case::recorded(before, effects, ended, Timestamp::now(), &session.selection.redact);
-        session.deliver(call);
+            case::recorded(inputs, effects, ended, Timestamp::now(), &recording.selection.redact);
+        recording.deliver(call);
     }
 }
 

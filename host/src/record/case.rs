@@ -6,39 +6,39 @@ use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 use super::RecordedCall;
-use super::before::Before;
 use super::handles::{Effects, text};
-use super::outputs::Outputs;
-use super::secrets::{Names, Secrets};
+use super::inputs::CallInputs;
+use super::outputs::OutputRules;
+use super::secrets::{NameRule, Secrets};
 
-/// The end of a call.
+/// Outcome of a call.
 pub(super) enum CallEnd {
-    /// A method's answer: status and payload.
+    /// Answer of a method: status and payload.
     Answer(u16, Option<Json>),
-    /// The success of a job.
+    /// Success of a job.
     Done,
-    /// A failure of the call, or one that the plugin returned.
+    /// Failure of the call, or an error that the plugin returned.
     Failed { status: Option<u16>, error: &'static str, message: String },
 }
 
 impl CallEnd {
-    /// Returns the end of a call with an error of the plugin.
+    /// Returns the outcome of a call with an error that the plugin returned.
     pub(super) fn failed(error: &'static str, message: String) -> CallEnd {
         CallEnd::Failed { status: None, error, message }
     }
 }
 
-/// The outcome of a boot, as a case names it.
+/// Outcome of a boot, with the names that cases use.
 #[derive(Debug, Clone, Copy, Serialize)]
 #[serde(rename_all = "kebab-case")]
-enum BootWord {
+enum CaseBootOutcome {
     NotWaitedFor,
     Rebooted,
     HostRestartedOnly,
     Expired,
 }
 
-/// A case, in the order of its keys.
+/// A case. The fields have the order of the keys in the file.
 #[derive(Serialize)]
 struct Case {
     description: String,
@@ -51,7 +51,7 @@ struct Case {
     #[serde(skip_serializing_if = "Option::is_none")]
     attempt: Option<u32>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    boot_outcome: Option<BootWord>,
+    boot_outcome: Option<CaseBootOutcome>,
     time: String,
     #[serde(skip_serializing_if = "is_empty")]
     config: Value,
@@ -72,28 +72,28 @@ fn is_empty(value: &Value) -> bool {
     value.as_object().is_some_and(Map::is_empty)
 }
 
-/// Returns the case of a call that ended at `end`. `redact` are JSON pointers to values of the
-/// case that are left out.
+/// Returns the case of a call that ended at `end`. `redact` contains JSON pointers to values of
+/// the case that are left out.
 pub(super) fn recorded(
-    before: Before,
+    call: CallInputs,
     effects: Effects,
     ended: CallEnd,
     end: Timestamp,
     redact: &[String],
 ) -> RecordedCall {
-    let (mut inputs, payload) = inputs(&before);
+    let (mut inputs, payload) = inputs(&call);
     let mut secrets = Secrets::default();
     for key in ["payload", "twin", "state"] {
-        secrets.redact(&format!("/{key}"), &mut inputs[key], Names::Data);
+        secrets.redact(&format!("/{key}"), &mut inputs[key], NameRule::Data);
     }
-    secrets.redact("/config", &mut inputs["config"], Names::Settings);
-    let mut notes = notes(&before, &effects);
+    secrets.redact("/config", &mut inputs["config"], NameRule::Settings);
+    let mut notes = notes(&call, &effects);
     let (in_outputs, in_inputs): (Vec<_>, Vec<_>) =
         redact.iter().partition(|pointer| pointer.starts_with("/expect/"));
     for pointer in in_inputs {
         match inputs.pointer_mut(pointer) {
             Some(value) => secrets.leave_out(pointer.clone(), value),
-            None => notes.push(format!("there is nothing at `{pointer}`")),
+            None => notes.push(format!("there is no value at `{pointer}`")),
         }
     }
     secrets.remove_from(&mut inputs);
@@ -105,57 +105,58 @@ pub(super) fn recorded(
     };
     let outcome = if secrets.occur_in(&outcome) { "failed".to_owned() } else { outcome };
     let mut expect = json!({"expect": expected(&effects, ended)});
-    Outputs::new(&before, &effects, &inputs, &secrets, end).generalize(&mut expect);
+    OutputRules::new(&call, &effects, &inputs, &secrets, end).generalise(&mut expect);
     for pointer in in_outputs {
         match expect.pointer_mut(pointer) {
             Some(value) => {
                 *value = json::placeholder::ANY.into();
                 secrets.left_out.push(pointer.clone());
             }
-            None => notes.push(format!("there is nothing at `{pointer}`")),
+            None => notes.push(format!("there is no value at `{pointer}`")),
         }
     }
-    // The text of the payload is kept unless something was removed from it.
+    // The text of the payload stays unchanged unless a value was removed from it.
     let payload = match inputs["payload"].take() {
-        value if value == payload => Json::new(before.payload.clone()).unwrap_or_default(),
+        value if value == payload => Json::new(call.payload.clone()).unwrap_or_default(),
         value => Json::from(value),
     };
     let mut part = |key: &str| inputs[key].take();
-    let is_job = before.job.is_some();
+    let is_job = call.job.is_some();
     let case = Case {
         description: format!(
             "recorded at {:.3}, plugin {} with SHA-256 {}",
-            before.time, before.plugin, before.digest
+            call.time, call.plugin, call.digest
         ),
-        method: (!is_job).then(|| before.name.clone()),
-        job: is_job.then(|| before.name.clone()),
+        method: (!is_job).then(|| call.name.clone()),
+        job: is_job.then(|| call.name.clone()),
         payload: (payload.get() != "null").then_some(payload),
-        attempt: before.job.map(|(attempt, _)| attempt),
-        boot_outcome: before.job.map(|(_, outcome)| boot_word(outcome)),
-        time: format!("{:.3}", before.time),
+        attempt: call.job.map(|(attempt, _)| attempt),
+        boot_outcome: call.job.map(|(_, outcome)| case_boot_outcome(outcome)),
+        time: format!("{:.3}", call.time),
         config: part("config"),
-        capabilities: before.capabilities,
-        limits: limits(&before.limits, &before.name),
+        capabilities: call.capabilities,
+        limits: limits(&call.limits, &call.name),
         twin: part("twin"),
         state: part("state"),
-        offline: before.desired.is_none() || effects.hub_was_away,
+        offline: call.desired.is_none() || effects.hub_was_away,
         expect: expect["expect"].take(),
     };
     let text = serde_json::to_string_pretty(&case).expect("a case is JSON");
-    RecordedCall { name: before.name, outcome, case: Some(text), left_out: secrets.left_out, notes }
+    RecordedCall { name: call.name, outcome, case: Some(text), left_out: secrets.left_out, notes }
 }
 
-/// Returns the inputs that can contain secrets, under the keys of a case, and the payload.
-fn inputs(before: &Before) -> (Value, Value) {
-    let payload: Value = serde_json::from_str(&before.payload).unwrap_or_default();
+/// Returns the inputs that can contain secrets, as members with the keys of a case, and the
+/// payload.
+fn inputs(call: &CallInputs) -> (Value, Value) {
+    let payload: Value = serde_json::from_str(&call.payload).unwrap_or_default();
     let mut twin = Map::new();
-    for (half, document) in [("desired", &before.desired), ("reported", &before.reported)] {
+    for (half, document) in [("desired", &call.desired), ("reported", &call.reported)] {
         if let Some(Document { body, version }) = document {
             twin.insert(half.to_owned(), serde_json::from_str(body).unwrap_or_default());
             twin.insert(format!("{half}_version"), (*version).into());
         }
     }
-    let state = before.state.iter().map(|(key, value)| {
+    let state = call.state.iter().map(|(key, value)| {
         let value = match std::str::from_utf8(value) {
             Ok(text) => text.into(),
             Err(_) => json!({"base64": base64(value)}),
@@ -164,15 +165,15 @@ fn inputs(before: &Before) -> (Value, Value) {
     });
     let state: Map<String, Value> = state.collect();
     let inputs = json!({
-        "payload": payload, "config": before.config, "twin": twin, "state": state,
+        "payload": payload, "config": call.config, "twin": twin, "state": state,
     });
     (inputs, payload)
 }
 
 /// Returns the reasons why a replay can differ.
-fn notes(before: &Before, effects: &Effects) -> Vec<String> {
+fn notes(call: &CallInputs, effects: &Effects) -> Vec<String> {
     let mut notes = effects.refused.clone();
-    if before.state_is_unknown {
+    if call.state_is_unknown {
         notes.push("the state before the call could not be read".to_owned());
     }
     if effects.http_requests > 0 {
@@ -181,12 +182,14 @@ fn notes(before: &Before, effects: &Effects) -> Vec<String> {
             .push(format!("the call made {count} HTTP requests, whose responses are not recorded"));
     }
     if effects.incomplete {
-        notes.push("the effects of the call are too large and were recorded in part".to_owned());
+        notes.push(
+            "the effects of the call are too large and were recorded only in part".to_owned(),
+        );
     }
     notes
 }
 
-/// Returns the expectations of a case, before they are generalized.
+/// Returns the expectations of a case, before they are generalised.
 fn expected(effects: &Effects, ended: CallEnd) -> Value {
     let mut expect = Map::new();
     match ended {
@@ -235,12 +238,12 @@ fn limits(limits: &Limits, name: &str) -> Value {
     Value::Object(found)
 }
 
-fn boot_word(outcome: BootOutcome) -> BootWord {
+fn case_boot_outcome(outcome: BootOutcome) -> CaseBootOutcome {
     match outcome {
-        BootOutcome::NotWaitedFor => BootWord::NotWaitedFor,
-        BootOutcome::Rebooted => BootWord::Rebooted,
-        BootOutcome::HostRestartedOnly => BootWord::HostRestartedOnly,
-        BootOutcome::Expired => BootWord::Expired,
+        BootOutcome::NotWaitedFor => CaseBootOutcome::NotWaitedFor,
+        BootOutcome::Rebooted => CaseBootOutcome::Rebooted,
+        BootOutcome::HostRestartedOnly => CaseBootOutcome::HostRestartedOnly,
+        BootOutcome::Expired => CaseBootOutcome::Expired,
     }
 }
 

@@ -1,4 +1,4 @@
-//! Expectations that hold in every replay of a recorded call.
+//! Conversion of recorded outputs to expectations that hold in every replay.
 
 use std::collections::HashSet;
 use std::time::Duration;
@@ -7,48 +7,48 @@ use jiff::Timestamp;
 use json::placeholder::{self, is_reserved};
 use serde_json::Value;
 
-use super::before::Before;
 use super::handles::Effects;
+use super::inputs::CallInputs;
 use super::secrets::{REDACTED, Secrets};
 
-/// The tolerance for numbers that are times: a plugin can round.
-const NEAR: Duration = Duration::from_secs(2);
+/// Tolerance for numbers that are times, because a plugin may round them.
+const TIME_TOLERANCE: Duration = Duration::from_secs(2);
 
-/// The rules by which outputs become expectations that hold in every replay.
-pub(super) struct Outputs<'a> {
-    before: &'a Before,
+/// Data that decides which outputs differ in each run.
+pub(super) struct OutputRules<'a> {
+    call: &'a CallInputs,
     effects: &'a Effects,
     secrets: &'a Secrets,
-    /// The strings of the inputs. The plugin copied equal outputs from them.
-    inputs: HashSet<String>,
+    /// Strings of the inputs. An output that equals one of them was copied by the plugin.
+    input_strings: HashSet<String>,
     begun: Timestamp,
     end: Timestamp,
 }
 
-impl Outputs<'_> {
+impl OutputRules<'_> {
     pub(super) fn new<'a>(
-        before: &'a Before,
+        call: &'a CallInputs,
         effects: &'a Effects,
         inputs: &Value,
         secrets: &'a Secrets,
         end: Timestamp,
-    ) -> Outputs<'a> {
-        let mut strings = HashSet::new();
-        collect(inputs, &mut strings);
-        let near = jiff::SignedDuration::try_from(NEAR).unwrap_or_default();
-        Outputs {
-            before,
+    ) -> OutputRules<'a> {
+        let mut input_strings = HashSet::new();
+        collect_strings(inputs, &mut input_strings);
+        let tolerance = jiff::SignedDuration::try_from(TIME_TOLERANCE).unwrap_or_default();
+        OutputRules {
+            call,
             effects,
             secrets,
-            inputs: strings,
-            begun: before.time.saturating_sub(near).unwrap_or(Timestamp::MIN),
-            end: end.saturating_add(near).unwrap_or(Timestamp::MAX),
+            input_strings,
+            begun: call.time.saturating_sub(tolerance).unwrap_or(Timestamp::MIN),
+            end: end.saturating_add(tolerance).unwrap_or(Timestamp::MAX),
         }
     }
 
     /// Replaces values that differ in each run by placeholders, and makes strings that look
     /// like placeholders literal.
-    pub(super) fn generalize(&self, value: &mut Value) {
+    pub(super) fn generalise(&self, value: &mut Value) {
         match value {
             Value::Object(members) => {
                 let names: Vec<_> =
@@ -58,10 +58,10 @@ impl Outputs<'_> {
                         members.insert(format!("${name}"), member);
                     }
                 }
-                members.values_mut().for_each(|member| self.generalize(member));
+                members.values_mut().for_each(|member| self.generalise(member));
             }
-            Value::Array(items) => items.iter_mut().for_each(|item| self.generalize(item)),
-            Value::Number(number) if number.as_f64().is_some_and(|it| self.is_now(it)) => {
+            Value::Array(items) => items.iter_mut().for_each(|item| self.generalise(item)),
+            Value::Number(number) if number.as_f64().is_some_and(|it| self.is_time_of_call(it)) => {
                 *value = placeholder::NUMBER.into();
             }
             Value::String(text) => {
@@ -79,10 +79,10 @@ impl Outputs<'_> {
         if self.secrets.occur_in(text) {
             return Some(placeholder::STRING);
         }
-        if self.inputs.contains(text) && text != REDACTED {
+        if self.input_strings.contains(text) && text != REDACTED {
             return None;
         }
-        let Before { call, device, .. } = self.before;
+        let CallInputs { call, device, .. } = self.call;
         let ids = || self.effects.job_ids.iter().chain([call]);
         if ids().any(|id| id == text) {
             return Some(placeholder::ID);
@@ -92,14 +92,14 @@ impl Outputs<'_> {
         }
         let changes = ids().chain([device]).any(|id| text.contains(id.as_str()))
             || has_timestamp(text)
-            || text.parse::<f64>().is_ok_and(|number| self.is_now(number));
+            || text.parse::<f64>().is_ok_and(|number| self.is_time_of_call(number));
         changes.then_some(placeholder::STRING)
     }
 
     /// Returns `true` if a number is the time of the call, in seconds, milliseconds,
     /// microseconds or nanoseconds.
     #[expect(clippy::cast_precision_loss, reason = "seconds are compared with a tolerance")]
-    fn is_now(&self, number: f64) -> bool {
+    fn is_time_of_call(&self, number: f64) -> bool {
         let span = self.begun.as_second() as f64..=self.end.as_second() as f64;
         [1.0, 1e3, 1e6, 1e9].into_iter().any(|unit| span.contains(&(number / unit)))
     }
@@ -111,16 +111,16 @@ fn needs_escape(key: &str) -> bool {
     key.trim_start_matches('$') == placeholder::REST
 }
 
-/// Adds all strings of a value, also those inside of JSON text.
-fn collect(value: &Value, into: &mut HashSet<String>) {
+/// Adds all strings of a value, including those in JSON text.
+fn collect_strings(value: &Value, into: &mut HashSet<String>) {
     match value {
-        Value::Object(members) => members.values().for_each(|it| collect(it, into)),
-        Value::Array(items) => items.iter().for_each(|it| collect(it, into)),
+        Value::Object(members) => members.values().for_each(|it| collect_strings(it, into)),
+        Value::Array(items) => items.iter().for_each(|it| collect_strings(it, into)),
         Value::String(text) => {
             if let Ok(inner @ (Value::Object(_) | Value::Array(_) | Value::String(_))) =
                 serde_json::from_str(text)
             {
-                collect(&inner, into);
+                collect_strings(&inner, into);
             }
             into.insert(text.clone());
         }
@@ -128,14 +128,14 @@ fn collect(value: &Value, into: &mut HashSet<String>) {
     }
 }
 
-/// Returns `true` if a text contains a date and a time as in RFC 3339.
+/// Returns `true` if a text contains a date and a time in the format of RFC 3339.
 fn has_timestamp(text: &str) -> bool {
-    const FORM: &[u8] = b"dddd-dd-ddtdd:dd:dd";
-    text.as_bytes().windows(FORM.len()).any(|window| {
-        window.iter().zip(FORM).all(|(byte, form)| match form {
+    const FORMAT: &[u8] = b"dddd-dd-ddtdd:dd:dd";
+    text.as_bytes().windows(FORMAT.len()).any(|window| {
+        window.iter().zip(FORMAT).all(|(byte, format)| match format {
             b'd' => byte.is_ascii_digit(),
             b't' => matches!(byte, b'T' | b't' | b' '),
-            _ => byte == form,
+            _ => byte == format,
         })
     })
 }

@@ -1,17 +1,18 @@
 //! Removal of secrets from a recorded case.
 //!
-//! A value is a secret if its name says so, or if its text has the form of a key or token.
-//! Its text is removed wherever else it occurs in the case.
+//! A value is a secret if its name contains a word such as `password`, or if its text has the
+//! format of a key or token. The text is removed wherever it occurs in the case.
 
 use serde_json::Value;
 
-/// The replacement of a secret in the inputs of a case.
+/// Replacement of a secret in the inputs of a case.
 pub(super) const REDACTED: &str = "redacted";
 
-/// The shortest text that is searched for elsewhere. Shorter ones would match by chance.
-const MIN_SEARCHED: usize = 6;
+/// Minimum length of a secret that is searched for in the rest of the case, in bytes. Shorter
+/// texts would match by chance.
+const MIN_SEARCHED_BYTES: usize = 6;
 
-/// Parts of names, without separators and in lower case, that announce a secret.
+/// Parts of the names of secrets, in lower case and without separators.
 const NAMES: [&str; 17] = [
     "password",
     "passwd",
@@ -32,11 +33,11 @@ const NAMES: [&str; 17] = [
     "connectionstring",
 ];
 
-/// Parts of texts that only secrets have.
+/// Parts of texts that occur only in secrets.
 const TEXTS: [&str; 5] =
     ["SharedAccessKey=", "&sig=", "AccountKey=", "PRIVATE KEY-----", "Bearer "];
 
-/// The secrets of a case, found in its inputs.
+/// Secrets of a case, found in its inputs.
 #[derive(Default)]
 pub(super) struct Secrets {
     texts: Vec<String>,
@@ -44,40 +45,40 @@ pub(super) struct Secrets {
     pub(super) left_out: Vec<String>,
 }
 
-/// The strictness of the check of a name.
+/// Rule for the names of secrets.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Names {
-    /// Settings, where a name that ends with `key` announces a secret.
+pub(super) enum NameRule {
+    /// Settings, where a name that ends with `key` or `keys` also denotes a secret.
     Settings,
-    /// Other data, where a key is usually a harmless identifier.
+    /// Other data, where a key is usually an identifier.
     Data,
 }
 
 impl Secrets {
     /// Replaces the secrets below `at`, which is the JSON pointer to the value.
-    pub(super) fn redact(&mut self, at: &str, value: &mut Value, names: Names) {
+    pub(super) fn redact(&mut self, at: &str, value: &mut Value, rule: NameRule) {
         match value {
             Value::Object(members) => {
                 for (name, member) in members.iter_mut() {
                     let at = format!("{at}/{}", name.replace('~', "~0").replace('/', "~1"));
                     let is_empty = matches!(member, Value::Null | Value::Bool(_))
                         || member.as_str() == Some("");
-                    if is_secret_name(name, names) && !is_empty {
+                    if is_secret_name(name, rule) && !is_empty {
                         self.leave_out(at, member);
                     } else {
-                        self.redact(&at, member, names);
+                        self.redact(&at, member, rule);
                     }
                 }
             }
             Value::Array(items) => {
                 for (index, item) in items.iter_mut().enumerate() {
-                    self.redact(&format!("{at}/{index}"), item, names);
+                    self.redact(&format!("{at}/{index}"), item, rule);
                 }
             }
             Value::String(text) => {
                 if let Some(mut inner) = json_inside(text) {
                     let before = self.left_out.len();
-                    self.redact(at, &mut inner, names);
+                    self.redact(at, &mut inner, rule);
                     if self.left_out.len() > before {
                         *text = inner.to_string();
                     }
@@ -89,9 +90,9 @@ impl Secrets {
         }
     }
 
-    /// Replaces a value, and remembers its texts.
+    /// Replaces a value, and stores its texts for [`remove_from`](Self::remove_from).
     pub(super) fn leave_out(&mut self, at: String, value: &mut Value) {
-        remember(value, &mut self.texts);
+        collect_texts(value, &mut self.texts);
         *value = REDACTED.into();
         self.left_out.push(at);
     }
@@ -116,33 +117,34 @@ impl Secrets {
     }
 }
 
-/// Returns the object or array in a string, as settings and states often have.
+/// Returns the object or array in a string. Settings and states often contain JSON as text.
 fn json_inside(text: &str) -> Option<Value> {
     let is_nested = text.starts_with('{') || text.starts_with('[');
     is_nested.then(|| serde_json::from_str(text).ok()).flatten()
 }
 
-fn remember(value: &Value, texts: &mut Vec<String>) {
+/// Adds the texts of a secret that are long enough to search for.
+fn collect_texts(value: &Value, texts: &mut Vec<String>) {
     match value {
-        Value::Object(members) => members.values().for_each(|it| remember(it, texts)),
-        Value::Array(items) => items.iter().for_each(|it| remember(it, texts)),
-        Value::String(text) if text.len() >= MIN_SEARCHED => texts.push(text.clone()),
-        Value::Number(number) if number.to_string().len() >= MIN_SEARCHED => {
+        Value::Object(members) => members.values().for_each(|it| collect_texts(it, texts)),
+        Value::Array(items) => items.iter().for_each(|it| collect_texts(it, texts)),
+        Value::String(text) if text.len() >= MIN_SEARCHED_BYTES => texts.push(text.clone()),
+        Value::Number(number) if number.to_string().len() >= MIN_SEARCHED_BYTES => {
             texts.push(number.to_string());
         }
         _ => {}
     }
 }
 
-/// Returns `true` if a name announces a secret.
-pub(super) fn is_secret_name(name: &str, names: Names) -> bool {
+/// Returns `true` if a name denotes a secret.
+pub(super) fn is_secret_name(name: &str, rule: NameRule) -> bool {
     let plain: String =
         name.chars().filter(char::is_ascii_alphanumeric).collect::<String>().to_ascii_lowercase();
     let is_word =
         |word: &str| plain == word || name.to_ascii_lowercase().ends_with(&format!("_{word}"));
     NAMES.iter().any(|part| plain.contains(part))
         || ["pwd", "sas", "auth"].into_iter().any(is_word)
-        || names == Names::Settings && (plain.ends_with("key") || plain.ends_with("keys"))
+        || rule == NameRule::Settings && (plain.ends_with("key") || plain.ends_with("keys"))
 }
 
 fn has_secret(text: &str) -> bool {
@@ -162,34 +164,34 @@ mod tests {
     #[test]
     fn names_of_secrets_are_recognized_in_every_notation() {
         for name in ["password", "apiToken", "API_KEY", "client-secret", "db_pwd", "sas"] {
-            assert!(is_secret_name(name, Names::Data), "{name}");
+            assert!(is_secret_name(name, NameRule::Data), "{name}");
         }
         for name in ["key", "keyboard", "monkey", "author", "delay", "passage", "tokyo"] {
-            assert!(!is_secret_name(name, Names::Data), "{name}");
+            assert!(!is_secret_name(name, NameRule::Data), "{name}");
         }
-        assert!(is_secret_name("deviceKey", Names::Settings));
+        assert!(is_secret_name("deviceKey", NameRule::Settings));
     }
 
     #[test]
     fn a_secret_is_removed_from_all_inputs() {
         let mut secrets = Secrets::default();
         let mut config = json!({"apiToken": "abc-123-def", "url": "https://u:p@h/", "n": 1});
-        secrets.redact("/config", &mut config, Names::Settings);
+        secrets.redact("/config", &mut config, NameRule::Settings);
         assert_eq!(config, json!({"apiToken": "redacted", "url": "redacted", "n": 1}));
         assert_eq!(secrets.left_out, ["/config/apiToken", "/config/url"]);
 
         let mut state = json!({"last": "GET abc-123-def", "{}": "{\"password\":\"hunter22\"}"});
-        secrets.redact("/state", &mut state, Names::Data);
+        secrets.redact("/state", &mut state, NameRule::Data);
         secrets.remove_from(&mut state);
         assert_eq!(state, json!({"last": "GET redacted", "{}": "{\"password\":\"redacted\"}"}));
         assert!(secrets.occur_in("of hunter22"));
     }
 
     #[test]
-    fn an_empty_value_is_no_secret() {
+    fn an_empty_value_is_not_a_secret() {
         let mut secrets = Secrets::default();
         let mut value = json!({"password": null, "token": "", "hasSecret": true});
-        secrets.redact("/payload", &mut value, Names::Data);
+        secrets.redact("/payload", &mut value, NameRule::Data);
         assert!(secrets.left_out.is_empty());
     }
 }

@@ -1,4 +1,4 @@
-//! Tests of recordings, with plugins from the sandbox's fixtures and with calls made up here.
+//! Tests of recordings, with fixtures of the sandbox and with invented calls.
 
 use std::collections::BTreeMap;
 
@@ -6,9 +6,9 @@ use jiff::SignedDuration;
 use plugin::{Document, Json, Limits};
 use serde_json::{Value, json};
 
-use super::before::Before;
 use super::case::{CallEnd, recorded};
 use super::handles::Effects;
+use super::inputs::CallInputs;
 use super::*;
 use crate::router::Router;
 use crate::router::tests::{answer, router_in};
@@ -25,9 +25,9 @@ fn parse(call: &RecordedCall) -> Value {
     serde_json::from_str(call.case.as_ref().unwrap()).unwrap()
 }
 
-/// The state before a call at noon of the first day of 2030.
-fn before() -> Before {
-    Before {
+/// Returns the inputs of a call at noon on 1 January 2030.
+fn inputs() -> CallInputs {
+    CallInputs {
         plugin: "fan".to_owned(),
         digest: "abc".to_owned(),
         device: "device-7".to_owned(),
@@ -46,11 +46,11 @@ fn before() -> Before {
     }
 }
 
-fn answered(before: Before, answer: &Value, redact: &[&str]) -> RecordedCall {
-    let end = before.time + SignedDuration::from_secs(5);
+fn answered(inputs: CallInputs, answer: &Value, redact: &[&str]) -> RecordedCall {
+    let end = inputs.time + SignedDuration::from_secs(5);
     let redact: Vec<_> = redact.iter().map(|&pointer| pointer.to_owned()).collect();
     let payload = Some(Json::from(answer.clone()));
-    recorded(before, Effects::default(), CallEnd::Answer(200, payload), end, &redact)
+    recorded(inputs, Effects::default(), CallEnd::Answer(200, payload), end, &redact)
 }
 
 #[tokio::test]
@@ -96,7 +96,7 @@ async fn a_failed_call_is_recorded_with_its_failure() {
 
 #[test]
 fn a_case_has_all_inputs_of_the_call() {
-    let call = answered(before(), &json!({"opened": true}), &[]);
+    let call = answered(inputs(), &json!({"opened": true}), &[]);
     let text = call.case.as_ref().unwrap();
     assert!(text.contains(r#""payload": {"big": 12345678901234567890123, "list": []}"#), "{text}");
     let case = parse(&call);
@@ -119,8 +119,8 @@ fn a_case_has_all_inputs_of_the_call() {
 
 #[test]
 fn values_that_differ_in_each_run_become_placeholders() {
-    let mut before = before();
-    before.payload = r#"{"since": "2029-12-31T00:00:00Z"}"#.to_owned();
+    let mut inputs = inputs();
+    inputs.payload = r#"{"since": "2029-12-31T00:00:00Z"}"#.to_owned();
     let answer = json!({
         "call": "9f3c21ab-4", "at": "2030-01-01T12:00:00.017Z", "since": "2029-12-31T00:00:00Z",
         "ms": 1_893_499_200_017_u64, "percent": 40, "text": "opened by device-7",
@@ -128,7 +128,7 @@ fn values_that_differ_in_each_run_become_placeholders() {
         "nested": [{"...": "..."}],
     });
 
-    let case = parse(&answered(before, &answer, &[]));
+    let case = parse(&answered(inputs, &answer, &[]));
     assert_eq!(
         case["expect"]["answer"],
         json!({
@@ -140,18 +140,18 @@ fn values_that_differ_in_each_run_become_placeholders() {
 }
 
 #[test]
-fn secrets_are_in_no_part_of_a_case() {
-    let mut before = before();
-    before.config = BTreeMap::from([
+fn a_case_contains_no_secrets() {
+    let mut inputs = inputs();
+    inputs.config = BTreeMap::from([
         ("apiKey".to_owned(), "k-11223344".to_owned()),
         ("hub".to_owned(), "HostName=h;SharedAccessKey=c2VjcmV0".to_owned()),
         ("delay".to_owned(), "5".to_owned()),
     ]);
-    before.payload = r#"{"password": "hunter22", "user": "ann-12"}"#.to_owned();
-    before.state = BTreeMap::from([("last".to_owned(), b"GET k-11223344".to_vec())]);
+    inputs.payload = r#"{"password": "hunter22", "user": "ann-12"}"#.to_owned();
+    inputs.state = BTreeMap::from([("last".to_owned(), b"GET k-11223344".to_vec())]);
     let answer = json!({"echo": "hunter22", "for": "ann-12", "n": 1});
 
-    let call = answered(before, &answer, &["/payload/user", "/expect/answer/n", "/payload/none"]);
+    let call = answered(inputs, &answer, &["/payload/user", "/expect/answer/n", "/payload/none"]);
     let text = call.case.as_ref().unwrap();
     for secret in ["k-11223344", "c2VjcmV0", "hunter22", "ann-12"] {
         assert!(!text.contains(secret), "{secret} in {text}");
@@ -166,14 +166,14 @@ fn secrets_are_in_no_part_of_a_case() {
         left_out,
         ["/config/apiKey", "/config/hub", "/expect/answer/n", "/payload/password", "/payload/user"]
     );
-    assert_eq!(call.notes, ["there is nothing at `/payload/none`"]);
+    assert_eq!(call.notes, ["there is no value at `/payload/none`"]);
 }
 
 #[test]
-fn a_recording_that_is_too_large_has_no_more_cases() {
+fn a_recording_above_its_size_limit_omits_further_cases() {
     let recorder = Arc::new(Recorder::default());
     let mut recording = recorder.start(selection(2)).unwrap();
-    let session = recorder.select("p", "m", false).unwrap();
+    let recording_of_call = recorder.select("p", "m", false).unwrap();
     let call = RecordedCall {
         name: "m".to_owned(),
         outcome: "done".to_owned(),
@@ -181,8 +181,8 @@ fn a_recording_that_is_too_large_has_no_more_cases() {
         left_out: Vec::new(),
         notes: Vec::new(),
     };
-    session.deliver(call.clone());
-    session.deliver(call);
+    recording_of_call.deliver(call.clone());
+    recording_of_call.deliver(call);
 
     let sizes: Vec<_> = std::iter::repeat_with(|| recording.recorded.try_recv().unwrap())
         .take(2)

@@ -78,7 +78,7 @@ async fn a_recording_ends_with_its_client() {
     assert_eq!((code, error.as_str()), (Some(1), busy));
     child.kill().unwrap();
     child.wait().unwrap();
-    host.line_with("recording of calls ended: the client has gone");
+    host.line_with("recording of calls ended: the client has disconnected");
     start(&folder, &["open", "--out", "b.json"]).kill().unwrap();
 }
 
@@ -110,7 +110,7 @@ fn a_recording_without_calls_ends_after_its_timeout() {
 
     let (code, error) = record(&folder, &["open", "--out", "a.json", "--timeout", "1s"]);
     let expected = "recording calls of `p`; Ctrl-C ends the recording\n\
-                    error: 0 of 1 calls recorded: the time is over\n\
+                    error: 0 of 1 calls recorded: the time limit is reached\n\
                     hint: call the method while the recording runs, or raise --timeout\n";
     assert_eq!((code, error.as_str()), (Some(1), expected));
     let (code, error) = record(&folder, &["--plugin", "q", "--out", "a.json"]);

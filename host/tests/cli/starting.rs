@@ -68,7 +68,7 @@ fn a_missing_or_invalid_connection_string_is_reported_without_its_key() {
     let run = program(directory.path(), &["run"], Some(&wrong)).output().unwrap();
     let output = String::from_utf8(run.stderr).unwrap();
     let expected = "error: IOTHUB_DEVICE_CONNECTION_STRING: connection string has no `DeviceId`\n\
-                    hint: copy it whole: behaviour-hub and the Azure portal show it\n";
+                    hint: copy the complete string: behaviour-hub and the Azure portal show it\n";
     assert_eq!(output, expected);
 
     let service = format!("HostName=localhost;SharedAccessKeyName=service;SharedAccessKey={KEY}");
@@ -138,7 +138,7 @@ fn check_lists_the_plugins_and_leaves_nothing_behind() {
         let done = program(directory.path(), arguments, identity.as_deref()).output().unwrap();
         let output = String::from_utf8(done.stdout).unwrap();
         assert_eq!(done.status.code(), Some(0), "{}", String::from_utf8_lossy(&done.stderr));
-        assert!(output.ends_with("host.toml: all right\n"), "{output}");
+        assert!(output.ends_with("host.toml: valid\n"), "{output}");
         assert!(output.contains("  methods: all others\n  imports: none\n"), "{output}");
     }
     assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), before);

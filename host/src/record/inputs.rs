@@ -5,21 +5,22 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use plugin::{BootOutcome, Document, Limits};
 
-/// Everything that the plugin could read before the call.
-pub(super) struct Before {
+/// Everything that the plugin could read at the start of the call.
+pub(super) struct CallInputs {
     pub(super) plugin: String,
     pub(super) digest: String,
     pub(super) device: String,
-    /// The id of the call.
+    /// Id of the call.
     pub(super) call: String,
-    /// The name of the method or job.
+    /// Name of the method or job.
     pub(super) name: String,
-    /// The attempt and the outcome of the boot, if it is a job.
+    /// Attempt and boot outcome of a job; `None` for a method.
     pub(super) job: Option<(u32, BootOutcome)>,
     pub(super) payload: String,
     pub(super) time: Timestamp,
-    /// The halves of the twin; `None` if the host has not received them.
+    /// Half of the twin; `None` if the host has not received it.
     pub(super) desired: Option<Document>,
+    /// Half of the twin; `None` if the host has not received it.
     pub(super) reported: Option<Document>,
     pub(super) state: BTreeMap<String, Vec<u8>>,
     /// `true` if the state could not be read.
