@@ -20,7 +20,7 @@ pub(crate) struct About {
     pub(crate) http: HttpSettings,
     /// Limit on the concurrent HTTP requests of all calls.
     pub(crate) http_slots: Semaphore,
-    /// Imports, all of which are lent, and the capabilities among them.
+    /// Imports, all of which the host provides, and the capabilities among them.
     pub(crate) imports: Imports,
     /// Optional exports.
     pub(crate) exports: Exports,

@@ -144,7 +144,7 @@ pub enum LoadError {
     /// A core module that cannot be converted to a component.
     #[error(transparent)]
     Encode(#[from] EncodeError),
-    /// An import that the host does not lend to this plugin.
+    /// An import of a capability that was not granted to the plugin.
     #[error("imports `{import}`, which is not granted")]
     NotGranted {
         /// Name of the plugin.
@@ -179,7 +179,7 @@ pub enum LoadError {
     /// A component without the export of methods.
     #[error("does not export `{0}`, so it has no methods")]
     NoMethods(&'static str),
-    /// An import of an interface that no host lends.
+    /// An import of an interface that no host provides.
     #[error("imports `{import}`, which this host does not have")]
     Unknown {
         /// Name of the import.

@@ -1,8 +1,8 @@
-//! Sandbox for plugins: loads a component, lends it the interfaces that it was
+//! Sandbox for plugins: loads a component, provides the interfaces that it was
 //! granted, and calls it within its limits.
 //!
 //! A process has one [`Engine`]. [`Engine::load`] compiles a component, compares its
-//! imports with the interfaces that are lent to it, and prepares it. Each call of a
+//! imports with the interfaces that the host provides, and prepares it. Each call of a
 //! [`Plugin`] (a method, a job or a change of the twin) runs in a separate store and
 //! instance, which are dropped when the call returns. A call can use
 //! only [`Lent`]: narrow handles that the user of this crate implements.
@@ -62,7 +62,7 @@ pub use call::{Answer, Call};
 pub use capability::{Capability, UnknownCapability};
 pub use compile::Compiled;
 pub use component::encode::{encode, encode_for};
-pub use component::imports::{Exports, Lender};
+pub use component::imports::{Exports, Provider};
 pub use component::sniff::FileFormat;
 pub use engine::inspect::{Import, Inspection};
 pub use engine::{Engine, EngineSettings};

@@ -46,7 +46,7 @@ impl Plugin {
         &self.loaded.about.name
     }
 
-    /// Returns the names of the imports, all of which are lent.
+    /// Returns the names of the imports, all of which the host provides.
     pub fn imports(&self) -> &[String] {
         &self.loaded.about.imports.names
     }

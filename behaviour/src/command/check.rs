@@ -213,7 +213,7 @@ impl CheckedFile<'_> {
     }
 
     fn is_granted_by_line(&self, import: &str) -> bool {
-        self.inspection.imports.iter().any(|found| found.name == import && found.lender.is_some())
+        self.inspection.imports.iter().any(|found| found.name == import && found.provider.is_some())
     }
 
     /// Returns the imports except WASI and `types`, which contains only type definitions.

@@ -1,8 +1,8 @@
-//! Comparison of a component's imports with the interfaces that the host lends, and a list
+//! Comparison of a component's imports with the interfaces that the host provides, and a list
 //! of its exports.
 //!
-//! The component is not instantiated. Its bytes name all imports, so an import that is not
-//! lent is reported at load, before the compiler starts, which can take seconds.
+//! The component is not instantiated. Its bytes name all imports, so an import that the host
+//! does not provide is reported at load, before the compiler starts, which can take seconds.
 
 use crate::{Capability, LoadError};
 use std::collections::BTreeSet;
@@ -11,24 +11,24 @@ use wasmtime::Engine;
 use wasmtime::component::Component;
 
 /// Version of `device:behaviour` that this host implements.
-pub(crate) const SUPPORTED: &str = "0.1.0";
+pub(crate) const SUPPORTED_VERSION: &str = "0.1.0";
 
 /// Prefix of the versions that are compatible with this host.
-const COMPATIBLE: &str = "0.1.";
+const COMPATIBLE_PREFIX: &str = "0.1.";
 
-const OURS: &str = "device:behaviour";
+const OUR_PACKAGE: &str = "device:behaviour";
 
-/// Interfaces of the default world, which every plugin is lent.
-const LENT: [&str; 9] =
+/// Interfaces of the default world, which every plugin can import.
+const DEFAULT_INTERFACES: [&str; 9] =
     ["types", "context", "clock", "log", "config", "twin", "telemetry", "state", "jobs"];
 
-/// Packages of WASI 0.2 that every plugin is lent, without access to the system.
+/// Packages of WASI 0.2 that every plugin can import, without access to the system.
 /// `filesystem` and `sockets` are included because common adapters import their types;
 /// their functions only return errors.
-const WASI: [&str; 6] =
+const WASI_PACKAGES: [&str; 6] =
     ["wasi:cli", "wasi:clocks", "wasi:random", "wasi:io", "wasi:filesystem", "wasi:sockets"];
 
-/// Imports of a component, all of which are lent.
+/// Imports of a component, all of which the host provides.
 #[derive(Debug)]
 pub(crate) struct Imports {
     pub(crate) names: Vec<String>,
@@ -49,7 +49,8 @@ pub struct Exports {
 }
 
 /// Checks the imports before the component is compiled. Returns an error for the first one
-/// that is not lent. Malformed bytes pass: the compiler rejects them with a better message.
+/// that the host does not provide. Malformed bytes pass: the compiler rejects them with a better
+/// message.
 pub(crate) fn check_imports_of_bytes(
     bytes: &[u8],
     plugin: &str,
@@ -62,7 +63,7 @@ pub(crate) fn check_imports_of_bytes(
         match payload {
             Payload::ComponentImportSection(imports) => {
                 for import in imports.into_iter().filter_map(Result::ok) {
-                    lend(plugin, import.name.name, granted)?;
+                    check_import(plugin, import.name.name, granted)?;
                 }
             }
             // Imports of nested modules and components are not those of the plugin.
@@ -77,7 +78,8 @@ pub(crate) fn check_imports_of_bytes(
     Ok(())
 }
 
-/// Returns the imports of a component, or an error for the first one that is not lent.
+/// Returns the imports of a component, or an error for the first one that the host does not
+/// provide.
 pub(crate) fn check_imports(
     engine: &Engine,
     component: &Component,
@@ -86,10 +88,10 @@ pub(crate) fn check_imports(
 ) -> Result<Imports, LoadError> {
     let mut imports = Imports { names: Vec::new(), wasi: false, capabilities: BTreeSet::new() };
     for (name, _) in component.component_type().imports(engine) {
-        match lend(plugin, name, granted)? {
-            Lender::Host => {}
-            Lender::Wasi => imports.wasi = true,
-            Lender::Granted(capability) => {
+        match check_import(plugin, name, granted)? {
+            Provider::Host => {}
+            Provider::Wasi => imports.wasi = true,
+            Provider::Granted(capability) => {
                 // The bodies of HTTP messages are WASI streams.
                 imports.wasi |= capability == Capability::Http;
                 imports.capabilities.insert(capability);
@@ -105,51 +107,60 @@ pub(crate) fn check_exports(engine: &Engine, component: &Component) -> Result<Ex
     exports(component.component_type().exports(engine).map(|(name, _)| name))
 }
 
-/// Lender of an import.
+/// Provider of an import.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Lender {
-    /// The host lends it to every plugin.
+pub enum Provider {
+    /// The host, to every plugin.
     Host,
-    /// The host lends it to every plugin: WASI 0.2, without access to the system.
+    /// The host, to every plugin: WASI 0.2, without access to the system.
     Wasi,
-    /// The host lends it to plugins that were granted the capability.
+    /// The host, to plugins that were granted the capability.
     Granted(Capability),
 }
 
-fn lend(plugin: &str, import: &str, granted: &BTreeSet<Capability>) -> Result<Lender, LoadError> {
+/// Returns the provider of an import, or an error if the host does not provide it.
+fn check_import(
+    plugin: &str,
+    import: &str,
+    granted: &BTreeSet<Capability>,
+) -> Result<Provider, LoadError> {
     let not_granted = |hint: String| LoadError::NotGranted {
         plugin: plugin.to_owned(),
         import: import.to_owned(),
         hint,
     };
     let (package, interface, version) = split(import);
-    if package == OURS && LENT.contains(&interface) {
+    if package == OUR_PACKAGE && DEFAULT_INTERFACES.contains(&interface) {
         check_version(import, version)?;
-        return Ok(Lender::Host);
+        return Ok(Provider::Host);
     }
     if let Some(capability) = Capability::of_import(package, interface) {
         match package {
-            OURS => check_version(import, version)?,
+            OUR_PACKAGE => check_version(import, version)?,
             _ if is_wasi(version) => {}
             _ => return Err(not_granted(format!("build it for version 0.2 of `{package}`"))),
         }
         return match granted.contains(&capability) {
-            true => Ok(Lender::Granted(capability)),
+            true => Ok(Provider::Granted(capability)),
             false => Err(not_granted(format!(
                 "add \"{capability}\" to `capabilities` under [plugins.{plugin}] to grant it{}",
                 unused_hint(capability)
             ))),
         };
     }
-    if WASI.contains(&package) && is_wasi(version) {
-        return Ok(Lender::Wasi);
+    if WASI_PACKAGES.contains(&package) && is_wasi(version) {
+        return Ok(Provider::Wasi);
     }
     let hint = match package.starts_with("wasi:") {
         true => format!(
-            "only {} of WASI 0.2 are lent, without system access; build it without `{package}`",
-            WASI.map(|package| &package["wasi:".len()..]).join(", ")
+            "only {} of WASI 0.2 are available, without system access; build it without \
+             `{package}`",
+            WASI_PACKAGES.map(|package| &package["wasi:".len()..]).join(", ")
         ),
-        false => format!("a plugin is lent {OURS}/{} and parts of WASI 0.2", LENT.join(", ")),
+        false => format!(
+            "a plugin can import {OUR_PACKAGE}/{} and parts of WASI 0.2",
+            DEFAULT_INTERFACES.join(", ")
+        ),
     };
     Err(LoadError::Unknown { import: import.to_owned(), hint })
 }
@@ -172,22 +183,23 @@ fn is_wasi(version: &str) -> bool {
 
 /// Returns the interface and version of an import that is compatible but newer than this
 /// host.
-pub(crate) fn newer(import: &str) -> Option<(&str, &str)> {
-    let patch = |version: &str| version.strip_prefix(COMPATIBLE)?.parse::<u64>().ok();
+pub(crate) fn newer_than_host(import: &str) -> Option<(&str, &str)> {
+    let patch = |version: &str| version.strip_prefix(COMPATIBLE_PREFIX)?.parse::<u64>().ok();
     let (package, interface, version) = split(import);
-    (package == OURS && patch(version)? > patch(SUPPORTED)?).then_some((interface, version))
+    (package == OUR_PACKAGE && patch(version)? > patch(SUPPORTED_VERSION)?)
+        .then_some((interface, version))
 }
 
-/// Returns the lender of an import, assuming that all capabilities are granted. Returns
+/// Returns the provider of an import, assuming that all capabilities are granted. Returns
 /// `None` if the host does not have the interface.
-pub(crate) fn lender(import: &str) -> Option<Lender> {
-    lend("", import, &Capability::ALL.into_iter().collect()).ok()
+pub(crate) fn provider(import: &str) -> Option<Provider> {
+    check_import("", import, &Capability::ALL.into_iter().collect()).ok()
 }
 
 /// Returns the version in the name of an interface of `device:behaviour`.
 pub(crate) fn version(name: &str) -> Option<String> {
     let (package, _, version) = split(name);
-    (package == OURS).then(|| version.to_owned())
+    (package == OUR_PACKAGE).then(|| version.to_owned())
 }
 
 /// Returns the optional exports among `names`, or none if any of them has an incompatible
@@ -210,10 +222,10 @@ fn find<'a>(names: impl Iterator<Item = &'a str>) -> Result<(bool, Exports), Loa
     for export in names {
         let (package, interface, version) = split(export);
         let found = match (package, interface) {
-            (OURS, "methods") => &mut methods,
-            (OURS, "deferred") => &mut exports.deferred,
-            (OURS, "desired") => &mut exports.desired,
-            (OURS, "lifecycle") => &mut exports.lifecycle,
+            (OUR_PACKAGE, "methods") => &mut methods,
+            (OUR_PACKAGE, "deferred") => &mut exports.deferred,
+            (OUR_PACKAGE, "desired") => &mut exports.desired,
+            (OUR_PACKAGE, "lifecycle") => &mut exports.lifecycle,
             _ => continue,
         };
         check_version(export, version)?;
@@ -224,9 +236,12 @@ fn find<'a>(names: impl Iterator<Item = &'a str>) -> Result<(bool, Exports), Loa
 
 fn check_version(interface: &str, version: &str) -> Result<(), LoadError> {
     // Pre-release versions are not compatible with any other version (semver.org, item 9).
-    match version.starts_with(COMPATIBLE) && !version.contains('-') {
+    match version.starts_with(COMPATIBLE_PREFIX) && !version.contains('-') {
         true => Ok(()),
-        false => Err(LoadError::Version { interface: interface.to_owned(), supported: SUPPORTED }),
+        false => Err(LoadError::Version {
+            interface: interface.to_owned(),
+            supported: SUPPORTED_VERSION,
+        }),
     }
 }
 
@@ -241,22 +256,22 @@ fn split(name: &str) -> (&str, &str, &str) {
 mod tests {
     use super::*;
 
-    fn lend(import: &str, granted: &[Capability]) -> Result<Lender, LoadError> {
-        super::lend("reboot", import, &granted.iter().copied().collect())
+    fn check_import(import: &str, granted: &[Capability]) -> Result<Provider, LoadError> {
+        super::check_import("reboot", import, &granted.iter().copied().collect())
     }
 
     #[track_caller]
     fn refused(import: &str) -> (String, String) {
-        let error = lend(import, &[]).unwrap_err();
+        let error = check_import(import, &[]).unwrap_err();
         (error.to_string(), error.hint().unwrap_or_default().to_owned())
     }
 
     #[test]
-    fn the_default_world_and_wasi_are_lent() {
-        assert_eq!(lend("device:behaviour/clock@0.1.0", &[]).unwrap(), Lender::Host);
-        assert_eq!(lend("device:behaviour/twin@0.1.3", &[]).unwrap(), Lender::Host);
-        assert_eq!(lend("device:behaviour/state@0.1.0", &[]).unwrap(), Lender::Host);
-        assert_eq!(lend("wasi:cli/stderr@0.2.6", &[]).unwrap(), Lender::Wasi);
+    fn the_default_world_and_wasi_are_provided() {
+        assert_eq!(check_import("device:behaviour/clock@0.1.0", &[]).unwrap(), Provider::Host);
+        assert_eq!(check_import("device:behaviour/twin@0.1.3", &[]).unwrap(), Provider::Host);
+        assert_eq!(check_import("device:behaviour/state@0.1.0", &[]).unwrap(), Provider::Host);
+        assert_eq!(check_import("wasi:cli/stderr@0.2.6", &[]).unwrap(), Provider::Wasi);
     }
 
     #[test]
@@ -269,9 +284,9 @@ mod tests {
     }
 
     #[test]
-    fn a_granted_capability_is_lent() {
-        let lent = lend("device:behaviour/power@0.1.0", &[Capability::Power]).unwrap();
-        assert_eq!(lent, Lender::Granted(Capability::Power));
+    fn a_granted_capability_is_provided() {
+        let provider = check_import("device:behaviour/power@0.1.0", &[Capability::Power]).unwrap();
+        assert_eq!(provider, Provider::Granted(Capability::Power));
     }
 
     #[test]
@@ -294,10 +309,10 @@ mod tests {
         assert_eq!(error, "imports `wasi:http/outgoing-handler@0.2.0`, which is not granted");
         assert!(hint.contains("add \"http\" to `capabilities`"), "{hint}");
         assert!(hint.contains("componentize-js: `-d http -d fetch-event`"), "{hint}");
-        let lent = lend("wasi:http/types@0.2.6", &[Capability::Http]).unwrap();
-        assert_eq!(lent, Lender::Granted(Capability::Http));
-        lend("wasi:http/types@0.3.0", &[Capability::Http]).unwrap_err();
-        lend("wasi:http/incoming-handler@0.2.0", &[Capability::Http]).unwrap_err();
+        let provider = check_import("wasi:http/types@0.2.6", &[Capability::Http]).unwrap();
+        assert_eq!(provider, Provider::Granted(Capability::Http));
+        check_import("wasi:http/types@0.3.0", &[Capability::Http]).unwrap_err();
+        check_import("wasi:http/incoming-handler@0.2.0", &[Capability::Http]).unwrap_err();
         refused("wasi:cli/stderr@0.3.0");
     }
 
@@ -305,7 +320,7 @@ mod tests {
     fn unknown_packages_are_refused() {
         let (error, hint) = refused("env");
         assert_eq!(error, "imports `env`, which this host does not have");
-        assert!(hint.starts_with("a plugin is lent device:behaviour/types, context,"), "{hint}");
+        assert!(hint.starts_with("a plugin can import device:behaviour/types, context,"), "{hint}");
         refused("device:behaviours/clock@0.1.0");
     }
 

@@ -3,7 +3,7 @@
 //! Used to decide whether to load a component, and by the author's tool to describe a
 //! component or compare two of them.
 
-use crate::component::imports::{self, Exports, Lender};
+use crate::component::imports::{self, Exports, Provider};
 use crate::component::sniff::{FileFormat, sniff};
 use crate::{Capability, Compiled, Engine, LoadError};
 use std::collections::BTreeSet;
@@ -29,29 +29,29 @@ pub struct Inspection {
     pub memory_bytes: Option<u64>,
 }
 
-/// An import of a component and its lender.
+/// An import of a component and its provider.
 #[derive(Debug)]
 pub struct Import {
     /// Name in the form `package/interface@version`.
     pub name: String,
-    /// Party that lends the import; `None` if no party does.
-    pub lender: Option<Lender>,
+    /// Provider of the import; `None` if the host does not have it.
+    pub provider: Option<Provider>,
 }
 
 impl Inspection {
     /// Returns the capabilities that the component requests.
     pub fn capabilities(&self) -> BTreeSet<Capability> {
-        let granted = self.imports.iter().filter_map(|import| match import.lender {
-            Some(Lender::Granted(capability)) => Some(capability),
+        let granted = self.imports.iter().filter_map(|import| match import.provider {
+            Some(Provider::Granted(capability)) => Some(capability),
             _ => None,
         });
         granted.collect()
     }
 
-    /// Returns `true` if the component imports any interface of WASI. The host lends all of
-    /// them without access to the system.
+    /// Returns `true` if the component imports any interface of WASI. The host provides
+    /// all of them without access to the system.
     pub fn wasi(&self) -> bool {
-        self.imports.iter().any(|import| import.lender == Some(Lender::Wasi))
+        self.imports.iter().any(|import| import.provider == Some(Provider::Wasi))
     }
 }
 
@@ -64,7 +64,7 @@ impl Engine {
         let wasmtime = compiled.component.engine();
         let imports: Vec<Import> = ty
             .imports(wasmtime)
-            .map(|(name, _)| Import { name: name.to_owned(), lender: imports::lender(name) })
+            .map(|(name, _)| Import { name: name.to_owned(), provider: imports::provider(name) })
             .collect();
         let exports: Vec<String> = ty.exports(wasmtime).map(|(name, _)| name.to_owned()).collect();
         let names = imports.iter().map(|import| &import.name).chain(&exports);

@@ -1,7 +1,7 @@
 //! Loading: from the bytes of a file to a callable plugin.
 //!
-//! Loading checks everything that can be known before the first call: the file is a
-//! component, all of its imports are lent, it exports methods, and it can start within its
+//! Loading checks everything that can be known before the first call: the file is a component,
+//! the host provides all of its imports, it exports methods, and it can start within its
 //! limits. Compiling can take seconds, so load on a thread that may block.
 
 use super::burst_detector::BurstDetector;
@@ -12,7 +12,8 @@ use crate::call::memory::PluginMemory;
 use crate::call::{http, wasi};
 use crate::component;
 use crate::component::imports::{
-    Imports, SUPPORTED, check_exports, check_imports, check_imports_of_bytes, newer,
+    Imports, SUPPORTED_VERSION, check_exports, check_imports, check_imports_of_bytes,
+    newer_than_host,
 };
 use crate::error::one_line;
 use crate::{Capability, Compiled, Engine, Limits, LoadError, PluginSettings};
@@ -132,9 +133,14 @@ fn link_error(reason: &str) -> LoadError {
     if reason.contains("does not have export") {
         return LoadError::MissingExport { function: item, interface };
     }
-    if let Some((interface, version)) = newer(&interface) {
+    if let Some((interface, version)) = newer_than_host(&interface) {
         let (interface, version) = (interface.to_owned(), version.to_owned());
-        return LoadError::Newer { function: item, interface, version, supported: SUPPORTED };
+        return LoadError::Newer {
+            function: item,
+            interface,
+            version,
+            supported: SUPPORTED_VERSION,
+        };
     }
     if reason.ends_with("implementation is missing") {
         return LoadError::MissingImport { item, interface };

@@ -2,7 +2,7 @@
 
 use crate::rig::engine;
 use behaviour_plugin::{
-    Capability, Exports, FileFormat, Inspection, Lender, Limits, LoadError, PluginSettings,
+    Capability, Exports, FileFormat, Inspection, Limits, LoadError, PluginSettings, Provider,
 };
 use std::collections::BTreeSet;
 
@@ -20,7 +20,7 @@ fn a_component_is_described_by_its_imports_and_exports() {
     assert_eq!(found.wit_versions, BTreeSet::from(["0.1.0".to_owned()]));
     assert_eq!(found.memory_bytes, Some(8 * 64 * 1024));
     assert!(found.exports.contains(&"device:behaviour/deferred@0.1.0".to_owned()));
-    assert!(found.imports.iter().all(|import| import.lender == Some(Lender::Host)));
+    assert!(found.imports.iter().all(|import| import.provider == Some(Provider::Host)));
     assert!(!found.wasi());
 }
 
@@ -41,7 +41,7 @@ fn a_component_that_no_host_loads_is_described_as_well() {
 
     let found = inspect(text);
     assert_eq!(found.format, FileFormat::Component);
-    assert!(found.imports.iter().all(|import| import.lender.is_none()));
+    assert!(found.imports.iter().all(|import| import.provider.is_none()));
     assert_eq!(found.wit_versions, BTreeSet::from(["0.2.0".to_owned()]));
     let compiled = engine().compile(text, &Limits::default()).unwrap();
     let error = engine().plugin("door", &compiled, PluginSettings::default()).err().unwrap();
