@@ -92,25 +92,28 @@ struct Service {
 }
 
 impl Service {
-    async fn call(&self, method: &str, payload: Value) -> Option<(i32, Value)> {
+    async fn call(&self, method: &str, payload: Value) -> Result<(i32, Value), String> {
         let mut request = MethodRequest::new(method.parse().unwrap(), payload);
         request.connect_timeout = Duration::from_secs(10);
-        let answer = self.client.invoke(&self.device, &request).await.ok()?;
-        Some((answer.status, answer.payload.to_value()))
+        let answer = self.client.invoke(&self.device, &request).await;
+        let answer = answer.map_err(|error| error.to_string())?;
+        Ok((answer.status, answer.payload.to_value()))
     }
 
     /// Repeats a call until its answer meets a condition.
     async fn until(&self, method: &str, payload: &Value, wanted: impl Fn(i32, &Value) -> bool) {
+        let mut last = Ok((0, Value::Null));
         let asked = async {
             loop {
-                match self.call(method, payload.clone()).await {
-                    Some((status, answer)) if wanted(status, &answer) => break,
+                last = self.call(method, payload.clone()).await;
+                match &last {
+                    Ok((status, answer)) if wanted(*status, answer) => break,
                     _ => tokio::task::yield_now().await,
                 }
             }
         };
         let asked = tokio::time::timeout(PATIENCE, asked).await;
-        asked.unwrap_or_else(|_| panic!("{method} {payload}: no expected answer in time"));
+        asked.unwrap_or_else(|_| panic!("{method} {payload}: the last answer was {last:?}"));
     }
 }
 
@@ -124,7 +127,7 @@ async fn caller(service: Service, book: Arc<Mutex<Book>>, caller: u64) {
             *sent += 1;
             *sent
         };
-        if let Some((200, _)) = service.call(&method, json!(number)).await {
+        if let Ok((200, _)) = service.call(&method, json!(number)).await {
             let mut book = book.lock().unwrap();
             book.accepted.insert(number);
             book.accepted_last.insert(caller, number);

@@ -81,10 +81,7 @@ async fn main() -> ExitCode {
     let hub = Arc::new(Hub::start(config).await.unwrap());
     let identity = hub.create_device(&rig::DEVICE.parse().unwrap()).unwrap();
     let device = identity.device.clone();
-    let program = arguments.host.unwrap_or_else(|| {
-        let this_program = std::env::current_exe().unwrap();
-        this_program.parent().unwrap().with_file_name("behaviour-host")
-    });
+    let program = rig::host_program(arguments.host).unwrap();
     let faketime = Some(arguments.faketime).filter(|library| library.exists());
     if faketime.is_none() {
         println!("libfaketime not found: the clock faults are skipped");

@@ -36,15 +36,13 @@ struct Arguments {
 #[tokio::main]
 async fn main() {
     let arguments = Arguments::parse();
-    let host = arguments.host.unwrap_or_else(|| {
-        let own = std::env::current_exe().unwrap();
-        own.parent().unwrap().with_file_name("behaviour-host")
-    });
+    let now = rig::host_program(arguments.host).unwrap();
+    let before = arguments.before.map(|before| rig::host_program(Some(before)).unwrap());
     println!(
         "| Fault | Host | Seen | Others answered within | Calls lost |\n|---|---|---|---|---|"
     );
     for fault in faults::ALL.iter().filter(|fault| fault.name.contains(&arguments.word)) {
-        for (which, program) in [("before", &arguments.before), ("now", &Some(host.clone()))] {
+        for (which, program) in [("before", before.as_deref()), ("now", Some(now.as_path()))] {
             if let Some(program) = program {
                 let line = device::walk(program, fault).await;
                 println!("| {} | {which} | {line} |", fault.name);

@@ -36,6 +36,8 @@ struct Needed {
 struct Save {
     known: KnownGood,
     config: Config,
+    /// Current record on disk.
+    before: GoodRecord,
     record: GoodRecord,
     active: Vec<Needed>,
     /// Digests of the versions that must not be removed.
@@ -89,12 +91,13 @@ impl Swap {
         let save = Save {
             known: keeper.known.clone(),
             config: Config { plugins: self.in_force.clone(), ..self.config.clone() },
+            before: keeper.record.clone(),
             record: GoodRecord { configuration, plugins },
             active,
             needed,
             with_configuration,
         };
-        if !save.is_due(&keeper.record) {
+        if !save.is_due() {
             return;
         }
         let saved = spawn_blocking(move || save.run());
@@ -119,8 +122,8 @@ impl Swap {
 
 impl Save {
     /// Returns `true` if there is anything to write. Reads the disk briefly.
-    fn is_due(&self, before: &GoodRecord) -> bool {
-        self.with_configuration || self.record != *before || self.missing().next().is_some()
+    fn is_due(&self) -> bool {
+        self.with_configuration || self.record != self.before || self.missing().next().is_some()
     }
 
     /// Returns the active versions whose bytes are not on disk.
@@ -139,14 +142,28 @@ impl Save {
                 self.known.keep_bytes(digest, &file.bytes)?;
             }
         }
-        for version in self.record.plugins.values_mut() {
-            version.good.take_if(|digest| !self.known.path(digest).exists());
-        }
+        self.keep_good_versions_on_disk();
         if self.with_configuration {
             self.keep_configuration()?;
         }
-        self.known.keep_record(&self.record, &self.needed)?;
+        if self.with_configuration || self.record != self.before {
+            self.known.keep_record(&self.record, &self.needed)?;
+        }
         Ok(self.record)
+    }
+
+    /// Replaces each working version whose bytes are not on disk by the recorded one. The
+    /// file of a version can change before its bytes are saved.
+    fn keep_good_versions_on_disk(&mut self) {
+        let is_on_disk = |digest: &String| self.known.path(digest).exists();
+        for (plugin, version) in &mut self.record.plugins {
+            if version.good.as_ref().is_some_and(is_on_disk) {
+                continue;
+            }
+            let before = self.before.plugins.get(plugin).and_then(|before| before.good.clone());
+            version.good = before.filter(is_on_disk);
+            self.needed.extend(version.good.clone());
+        }
     }
 
     /// Persists the configuration file if its content is in force.
@@ -162,5 +179,40 @@ impl Save {
             self.record.configuration = Some(std::path::absolute(path)?);
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+
+    fn good(digest: &str) -> GoodRecord {
+        let version = GoodVersion { good: Some(digest.to_owned()), rolled_back: None };
+        GoodRecord { configuration: None, plugins: [("p".to_owned(), version)].into() }
+    }
+
+    #[test]
+    fn a_working_version_stays_on_disk_until_its_successor_is_there() {
+        let directory = tempfile::tempdir().unwrap();
+        let (one, two) = ("1".repeat(64), "2".repeat(64));
+        let known = KnownGood::in_data(directory.path());
+        known.keep_bytes(&one, b"one").unwrap();
+        known.keep_record(&good(&one), &[one.clone()].into()).unwrap();
+        fs::write(directory.path().join("p.wasm"), "no longer version two").unwrap();
+        let toml = "[hub]\n[plugins.p]\nfile = \"p.wasm\"\nmethods = [\"*\"]\n";
+
+        let save = Save {
+            known: known.clone(),
+            config: Config::parse(toml, directory.path()).unwrap(),
+            before: good(&one),
+            record: good(&two),
+            active: vec![Needed { plugin: "p".to_owned(), digest: two.clone() }],
+            needed: [two].into(),
+            with_configuration: false,
+        };
+        assert_eq!(save.run().unwrap(), good(&one));
+        assert_eq!(known.record(), good(&one));
+        assert_eq!(fs::read(known.path(&one)).unwrap(), b"one");
     }
 }

@@ -39,7 +39,7 @@ impl Swap {
     }
 
     /// Puts the entry of a plugin into force with the version that was loaded for it.
-    fn take_over(
+    pub(super) fn take_over(
         &mut self,
         plugin: &str,
         section: PluginSection,
@@ -50,6 +50,8 @@ impl Swap {
         let is_wanted = self.config.plugins.contains_key(plugin);
         match (outcome, slot) {
             (Outcome::Superseded, _) => return,
+            // The entry in force may be a newer one.
+            (Outcome::Known, _) if !is_newest => return,
             (Outcome::Added(made), _) if is_newest && is_wanted => {
                 self.put_in_force(plugin, section, Some(*made));
             }

@@ -41,12 +41,17 @@ impl Rig {
     }
 
     fn configured(plugins: &[(&str, &str)], toml: &str) -> Rig {
+        Rig::start(Rig::files(plugins, toml), true, Gate::default())
+    }
+
+    /// Writes the files of a rig to a new directory.
+    fn files(plugins: &[(&str, &str)], toml: &str) -> TempDir {
         let directory = tempfile::tempdir().unwrap();
         for (name, fixture) in plugins {
             fs::write(file(&directory, name), fixtures::guest(fixture)).unwrap();
         }
         fs::write(directory.path().join("host.toml"), toml).unwrap();
-        Rig::start(directory, true, Gate::default())
+        directory
     }
 
     /// Restarts the host, which then loads its plugins in the background.
@@ -61,6 +66,18 @@ impl Rig {
     }
 
     fn start_with(directory: TempDir, is_first: bool, lent: plugin::Lent, gate: Gate) -> Rig {
+        let (mut rig, swap) = Rig::not_running(directory, is_first, lent, gate);
+        rig.swap.spawn(swap.run(Watch::new()));
+        rig
+    }
+
+    /// Creates a rig whose task does not run yet.
+    fn not_running(
+        directory: TempDir,
+        is_first: bool,
+        lent: plugin::Lent,
+        gate: Gate,
+    ) -> (Rig, Swap) {
         let config = Config::read(&directory.path().join("host.toml")).unwrap();
         let mut loader = Loader::new(&config).unwrap();
         loader.gate = gate.clone();
@@ -84,9 +101,7 @@ impl Rig {
         let switches = Arc::default();
         let (swap, operator) =
             Swap::new(loader, Arc::clone(&router), changes_too, config, switches, known, pulse);
-        let mut task = JoinSet::new();
-        task.spawn(swap.run(Watch::new()));
-        Rig { directory, router, changes, operator, gate, swap: task }
+        (Rig { directory, router, changes, operator, gate, swap: JoinSet::new() }, swap)
     }
 
     /// Holds the loading of a fixture back until the result is dropped.

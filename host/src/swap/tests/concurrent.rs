@@ -6,6 +6,7 @@ use std::time::Duration;
 use tokio::time::timeout;
 
 use super::*;
+use crate::swap::loads::Outcome;
 
 /// Limit of everything that does not wait for the gate, long enough for a loaded machine.
 const SOON: Duration = Duration::from_secs(30);
@@ -235,4 +236,19 @@ async fn the_host_stops_while_a_plugin_compiles() {
     drop(held);
     rig.until_compiling(&[]).await;
     assert_eq!((rig.number("a"), rig.call("a").await), (Some(1), says("one")));
+}
+
+#[tokio::test]
+async fn an_outdated_load_of_the_active_version_does_not_restore_its_entry() {
+    let directory = Rig::files(&[("a", "version-one.wat")], &section("a", ""));
+    let (_rig, mut swap) = Rig::not_running(directory, true, lent(), Gate::default());
+    let slot = swap.router.table().slot("a").cloned();
+    let old = swap.config.plugins["a"].clone();
+    let mut new = old.clone();
+    new.patience.disable_after += 1;
+    swap.config.plugins.insert("a".to_owned(), new.clone());
+    swap.put_in_force("a", new.clone(), None);
+
+    swap.take_over("a", old, slot, Outcome::Known, false);
+    assert_eq!(swap.in_force["a"], new);
 }
