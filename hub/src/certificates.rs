@@ -4,6 +4,7 @@
 //! certificate at all. CONNECT decides, so that a device with a wrong certificate gets a
 //! CONNACK, as in IoT Hub, and not a failed handshake.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -80,8 +81,22 @@ impl PeerCertificates {
         device: &str,
         now_unix: u64,
     ) -> Result<(), CertificateRefusal> {
+        self.check_signatures(authorities, now_unix)?;
+        match self.common_name()?.as_deref() == Some(device) {
+            true => Ok(()),
+            false => Err(CertificateRefusal::Name(device.to_owned())),
+        }
+    }
+
+    /// Checks that one of these authorities has signed the certificate, as
+    /// [`PeerCertificates::check_chain`] does, whatever its name is.
+    pub(crate) fn check_signatures(
+        &self,
+        authorities: &DeviceAuthorities,
+        now_unix: u64,
+    ) -> Result<(), CertificateRefusal> {
         let (leaf, intermediates) = self.0.split_first().ok_or(CertificateRefusal::Absent)?;
-        let verifier = authorities.0.as_ref().ok_or(CertificateRefusal::NoAuthorities)?;
+        let verifier = authorities.any.as_ref().ok_or(CertificateRefusal::NoAuthorities)?;
         let now = UnixTime::since_unix_epoch(Duration::from_secs(now_unix));
         verifier.verify_client_cert(leaf, intermediates, now).map_err(|error| match error {
             Error::InvalidCertificate(
@@ -92,27 +107,77 @@ impl PeerCertificates {
             ) => CertificateRefusal::Time,
             other => CertificateRefusal::Chain(other.to_string()),
         })?;
-        let certificate = Certificate::parse(leaf).map_err(|_| CertificateRefusal::Malformed)?;
-        match certificate.common_name.as_deref() == Some(device) {
-            true => Ok(()),
-            false => Err(CertificateRefusal::Name(device.to_owned())),
-        }
+        Ok(())
+    }
+
+    /// Returns the client's own certificate.
+    pub(crate) fn leaf(&self) -> Option<&CertificateDer<'static>> {
+        self.0.first()
+    }
+
+    /// Returns the common name of the client's own certificate.
+    pub(crate) fn common_name(&self) -> Result<Option<String>, CertificateRefusal> {
+        Ok(self.facts()?.common_name)
+    }
+
+    /// Returns the facts about the client's own certificate.
+    pub(crate) fn facts(&self) -> Result<Certificate, CertificateRefusal> {
+        let leaf = self.leaf().ok_or(CertificateRefusal::Absent)?;
+        Certificate::parse(leaf).map_err(|_| CertificateRefusal::Malformed)
+    }
+
+    /// Returns the distance of a certificate from the client's own one in the presented chain.
+    /// Returns the length of the chain for a certificate that the client left out.
+    pub(crate) fn distance(&self, certificate: &CertificateDer<'_>) -> usize {
+        let found = self.0.iter().position(|presented| presented == certificate);
+        found.unwrap_or(self.0.len())
     }
 }
 
 /// The authorities that can sign the certificates of devices.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct DeviceAuthorities(Option<Arc<dyn ClientCertVerifier>>);
+pub(crate) struct DeviceAuthorities {
+    any: Option<Arc<dyn ClientCertVerifier>>,
+    /// The authorities of each file, by its name.
+    named: BTreeMap<String, RootCertStore>,
+}
 
 impl DeviceAuthorities {
     /// Creates authorities with these certificates, possibly none.
     pub(crate) fn new(roots: RootCertStore) -> Result<DeviceAuthorities, VerifierBuilderError> {
-        if roots.is_empty() {
-            return Ok(DeviceAuthorities(None));
+        DeviceAuthorities::named(BTreeMap::from([(String::new(), roots)]))
+    }
+
+    /// Creates authorities with the certificates of these names.
+    pub(crate) fn named(
+        named: BTreeMap<String, RootCertStore>,
+    ) -> Result<DeviceAuthorities, VerifierBuilderError> {
+        let mut all = RootCertStore::empty();
+        all.roots.extend(named.values().flat_map(|roots| roots.roots.iter().cloned()));
+        if all.is_empty() {
+            return Ok(DeviceAuthorities { any: None, named });
         }
         let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let builder = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider);
-        Ok(DeviceAuthorities(Some(builder.build()?)))
+        let builder = WebPkiClientVerifier::builder_with_provider(Arc::new(all), provider);
+        Ok(DeviceAuthorities { any: Some(builder.build()?), named })
+    }
+
+    /// Returns the authorities with this name.
+    pub(crate) fn of_name(&self, name: &str) -> Option<DeviceAuthorities> {
+        DeviceAuthorities::new(self.named.get(name)?.clone()).ok()
+    }
+
+    /// Returns the authority with this certificate, whether the hub trusts it or not.
+    pub(crate) fn of_certificate(der: &CertificateDer<'static>) -> Option<DeviceAuthorities> {
+        let mut roots = RootCertStore::empty();
+        roots.add(der.clone()).ok()?;
+        DeviceAuthorities::new(roots).ok()
+    }
+
+    /// Returns `true` if this is a certificate of one of the authorities.
+    pub(crate) fn contain(&self, certificate: &CertificateDer<'_>) -> bool {
+        let Ok(anchor) = webpki::anchor_from_trusted_cert(certificate) else { return false };
+        self.named.values().any(|roots| roots.roots.contains(&anchor))
     }
 }
 

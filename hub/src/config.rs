@@ -34,6 +34,9 @@ pub struct HubConfig {
     /// Time for which a connection outlives its token; ten minutes by default, as documented
     /// for IoT Hub.
     pub token_grace: Duration,
+    /// Time between two polls of a device that registers at the Device Provisioning Service, in
+    /// whole seconds; one second by default, and three in Azure.
+    pub provisioning_retry_after: Duration,
     /// Maximum number of open connections.
     pub max_connections: usize,
 }
@@ -50,6 +53,7 @@ impl Default for HubConfig {
             device_ca_files: Vec::new(),
             host_names: Vec::new(),
             token_grace: Duration::from_secs(600),
+            provisioning_retry_after: Duration::from_secs(1),
             max_connections: 50_000,
         }
     }

@@ -38,10 +38,16 @@
 //! * `sessions`: registry of live sessions.
 //! * `methods`: direct methods in flight.
 //! * `session`: a single MQTT connection.
+//! * `body`: bodies of HTTP requests.
 //! * `rest`: the REST API for services.
+//! * `peer`: the client of a connection.
+//! * `provisioning`: the Device Provisioning Service.
+//! * `provisioning_api`: the Device Provisioning Service over HTTPS.
 //! * `websocket`: MQTT over WebSocket.
-//! * `listener`: ports, TLS and protocol detection.
+//! * `listener`: TLS and protocol detection.
+//! * `sockets`: opening of the ports.
 
+mod body;
 mod ca;
 mod certificates;
 mod config;
@@ -51,21 +57,28 @@ pub mod fuzzing;
 mod listener;
 mod methods;
 mod mqtt;
+mod peer;
 mod policy;
+mod provisioning;
+mod provisioning_api;
 mod query;
 mod rest;
 mod session;
 mod sessions;
+mod sockets;
 mod stamps;
 mod state;
 mod telemetry;
 mod websocket;
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::Request;
+use axum::middleware::from_fn_with_state;
 use axum::routing::any;
 use protocol::connection_string::{
     DeviceConnectionString, DeviceCredential, ServiceConnectionString,
@@ -73,7 +86,7 @@ use protocol::connection_string::{
 use protocol::error::HubError;
 use protocol::host_name::HostName;
 use protocol::id::DeviceId;
-use tokio::net::TcpListener;
+use rustls::RootCertStore;
 use tokio::sync::{Semaphore, broadcast};
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
@@ -82,6 +95,7 @@ use tokio_util::task::TaskTracker;
 pub use ca::CaError;
 pub use config::{HubConfig, StartError};
 pub use faults::{Effect, Fault, FaultError, Faults, Forget, Refused, Step};
+pub use provisioning::Provisioning;
 pub use state::StateError;
 pub use telemetry::TelemetryMessage;
 
@@ -89,8 +103,10 @@ use ca::Authority;
 use certificates::DeviceAuthorities;
 use listener::{Greeting, Listener};
 use methods::Methods;
+use provisioning_api::ProvisioningApi;
 use session::SessionContext;
 use sessions::{Ending, Sessions};
+use sockets::{bind, bind_ipv6};
 use state::State;
 use websocket::HubTasks;
 
@@ -106,6 +122,7 @@ pub struct Hub {
     sessions: Arc<Sessions>,
     faults: Arc<Faults>,
     telemetry: broadcast::Sender<TelemetryMessage>,
+    provisioning: Arc<Provisioning>,
     ca_pem: String,
     mqtt_port: u16,
     https_port: u16,
@@ -121,9 +138,7 @@ impl Hub {
         let mut names = vec!["localhost".to_owned(), "127.0.0.1".to_owned(), "::1".to_owned()];
         names.extend(Some(address.to_string()).filter(|own| !names.contains(own)));
         names.extend(config.host_names);
-        let mut trusted = trust::Trust::empty();
-        config.device_ca_files.iter().try_for_each(|file| trusted.add_file(file))?;
-        let authorities = DeviceAuthorities::new(trusted.into_roots())?;
+        let authorities = device_authorities(&config.device_ca_files)?;
         let state = State::open(data.as_deref(), names.clone())?;
         let authority = Authority::open(config.ca_folder.as_deref().or(data.as_deref()))?;
         let tls = TlsAcceptor::from(Arc::new(authority.server_config(&names)?));
@@ -145,6 +160,13 @@ impl Hub {
         let sessions = Arc::new(Sessions::new(Arc::clone(&faults)));
         let methods = Arc::new(Methods::new(Arc::clone(&sessions), Arc::clone(&faults)));
         let (telemetry, _) = broadcast::channel(telemetry::BACKLOG);
+        let provisioning = Arc::new(Provisioning::new(
+            Arc::clone(&state),
+            Arc::clone(&sessions),
+            authorities.clone(),
+            config.provisioning_retry_after,
+            (mqtt_port, https_port),
+        ));
         let context = SessionContext {
             state: Arc::clone(&state),
             sessions: Arc::clone(&sessions),
@@ -152,10 +174,16 @@ impl Hub {
             faults: Arc::clone(&faults),
             telemetry: telemetry.clone(),
             authorities,
+            provisioning: Arc::clone(&provisioning),
             token_grace: config.token_grace,
         };
         let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
         let for_websocket = context.clone();
+        let api = ProvisioningApi {
+            provisioning: Arc::clone(&provisioning),
+            state: Arc::clone(&state),
+            faults: Arc::clone(&faults),
+        };
         let running = HubTasks { tasks: tasks.clone(), stop: stop.clone() };
         let router = rest::router(
             Arc::clone(&state),
@@ -169,7 +197,8 @@ impl Hub {
             any(move |request: Request| {
                 websocket::upgrade(for_websocket.clone(), running.clone(), request)
             }),
-        );
+        )
+        .layer(from_fn_with_state(api, provisioning_api::serve));
         let listener = Listener {
             context,
             router,
@@ -187,6 +216,7 @@ impl Hub {
             sessions,
             faults,
             telemetry,
+            provisioning,
             ca_pem,
             mqtt_port,
             https_port,
@@ -245,6 +275,12 @@ impl Hub {
             policy: SERVICE_POLICY.to_owned(),
             key: key.clone(),
         }
+    }
+
+    /// Returns the Device Provisioning Service of this hub.
+    #[must_use]
+    pub fn provisioning(&self) -> &Provisioning {
+        &self.provisioning
     }
 
     /// Drops the device's connection as a network failure would. Returns `true` if the device
@@ -338,32 +374,19 @@ pub fn read_packets(bytes: &[u8]) -> usize {
     packets
 }
 
+/// Reads the files of authorities. Each is named after its file, without the extension.
+fn device_authorities(files: &[PathBuf]) -> Result<DeviceAuthorities, StartError> {
+    let mut named = BTreeMap::new();
+    for file in files {
+        let mut trusted = trust::Trust::empty();
+        trusted.add_file(file)?;
+        let name = file.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+        let roots = named.entry(name).or_insert_with(RootCertStore::empty);
+        roots.roots.extend(trusted.into_roots().roots);
+    }
+    Ok(DeviceAuthorities::named(named)?)
+}
+
 fn local(port: u16) -> HostName {
     HostName::new("localhost", Some(port)).expect("`localhost` is a host name")
-}
-
-async fn bind(
-    address: IpAddr,
-    port: u16,
-    purpose: &'static str,
-) -> Result<(TcpListener, u16), StartError> {
-    let address = SocketAddr::new(address, port);
-    let failed = |source| StartError::Listen { address, purpose, source };
-    let listener = TcpListener::bind(address).await.map_err(failed)?;
-    let port = listener.local_addr().map_err(failed)?.port();
-    Ok((listener, port))
-}
-
-/// Opens the ports of `sockets` on `::1` as well. Skips those that are in use.
-async fn bind_ipv6(sockets: &[(TcpListener, Greeting)]) -> Vec<(TcpListener, Greeting)> {
-    let mut opened = Vec::new();
-    for (socket, greeting) in sockets {
-        let Ok(address) = socket.local_addr() else { continue };
-        let address = SocketAddr::new(IpAddr::V6(Ipv6Addr::LOCALHOST), address.port());
-        match TcpListener::bind(address).await {
-            Ok(socket) => opened.push((socket, *greeting)),
-            Err(error) => tracing::info!(%address, %error, "port not opened for IPv6"),
-        }
-    }
-    opened
 }

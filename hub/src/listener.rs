@@ -24,7 +24,8 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{debug, warn};
 
-use crate::certificates::PeerCertificates;
+use crate::peer::Peer;
+use crate::provisioning_api::DroppedConnection;
 use crate::rest::decode_slashes;
 use crate::session::{SessionContext, serve};
 use crate::websocket::ConnectionPermit;
@@ -122,27 +123,36 @@ impl Listener {
         .await
         .map_err(|_| io::ErrorKind::TimedOut)??;
         let Some(byte) = first.first().copied() else { return Ok(()) };
-        let certificates = PeerCertificates::of(stream.get_ref().1);
+        let (socket, connection) = stream.get_ref();
+        let address = socket.local_addr().ok().map(|address| address.ip());
+        let peer = Peer::new(connection, address, greeting == Greeting::Connect);
         let (reader, writer) = tokio::io::split(stream);
         let reader = io::Cursor::new(first).chain(reader);
         if byte == MQTT_CONNECT {
-            serve(self.context, certificates, reader, writer).await;
+            serve(self.context, peer, reader, writer).await;
             return Ok(());
         }
-        self.serve_http(tokio::io::join(reader, writer), permit, certificates).await
+        self.serve_http(tokio::io::join(reader, writer), permit, peer).await
     }
 
     async fn serve_http(
         self,
         stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
         permit: ConnectionPermit,
-        certificates: PeerCertificates,
+        peer: Peer,
     ) -> io::Result<()> {
         let router = TowerToHyperService::new(self.router);
         let service = service_fn(|mut request: hyper::Request<Incoming>| {
             request.extensions_mut().insert(permit.clone());
-            request.extensions_mut().insert(certificates.clone());
-            router.call(decode_slashes(request))
+            request.extensions_mut().insert(peer.clone());
+            let answered = router.call(decode_slashes(request));
+            async {
+                let response = answered.await.map_err(io::Error::other)?;
+                match response.extensions().get::<DroppedConnection>() {
+                    Some(DroppedConnection) => Err(io::Error::other("ended by a fault")),
+                    None => Ok(response),
+                }
+            }
         });
         http1::Builder::new()
             .timer(TokioTimer::new())

@@ -68,7 +68,7 @@ struct Arguments {
     /// Port for HTTP CONNECT to any host, for SDKs with fixed ports
     #[arg(long, value_name = "PORT")]
     connect_port: Option<u16>,
-    /// Folder in which devices, twins and subscriptions are persisted
+    /// Folder in which devices, twins, subscriptions and enrollments are persisted
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
     /// File for the certificate that clients have to trust
@@ -174,6 +174,13 @@ fn ready_text(hub: &Hub, devices: &[(DeviceId, String)], ca_file: &Path) -> Stri
     add(&format!("export IOTHUB_CA_FILE='{}'", ca_file.display()));
     let service = hub.service_connection_string().to_text_with_key();
     add(&format!("export IOTHUB_CONNECTION_STRING='{service}'"));
+    let provisioning = hub.provisioning();
+    add("");
+    add("# for devices that provision themselves, and the service that enrolls them");
+    add(&format!("export PROVISIONING_HOST='{}'", hub.provisioning().host()));
+    add(&format!("export PROVISIONING_IDSCOPE='{}'", provisioning.id_scope()));
+    let owner = provisioning.connection_string().to_text_with_key();
+    add(&format!("export PROVISIONING_CONNECTION_STRING='{owner}'"));
     for (device, identity) in devices {
         add("");
         add(&format!("# for the device {device}"));
@@ -198,6 +205,11 @@ fn ready_json(hub: &Hub, devices: &[(DeviceId, String)], ca_file: &Path) -> Stri
         "connectPort": hub.connect_port(),
         "caFile": ca_file,
         "connectionString": hub.service_connection_string().to_text_with_key(),
+        "provisioning": {
+            "host": hub.provisioning().host().to_string(),
+            "idScope": hub.provisioning().id_scope(),
+            "connectionString": hub.provisioning().connection_string().to_text_with_key(),
+        },
         "devices": devices,
     });
     format!("{ready}\n")

@@ -78,6 +78,12 @@ pub(crate) enum Outbound<'a> {
         topic: &'a str,
         payload: &'a [u8],
     },
+    /// A message at QoS 1 with a packet id.
+    PublishAcknowledged {
+        id: u16,
+        topic: &'a str,
+        payload: &'a [u8],
+    },
     PubAck(u16),
     SubAck {
         id: u16,

@@ -11,6 +11,7 @@ use std::collections::BTreeMap;
 
 use axum::http::Method;
 use protocol::host_name::HostName;
+use protocol::provisioning::service::OWNER_POLICY;
 use protocol::rest;
 use protocol::sas::{Key, SasToken};
 
@@ -25,14 +26,16 @@ pub(crate) enum Permission {
     RegistryReadWrite,
     /// Connections of devices.
     DeviceConnect,
+    /// Use of the service API of the Device Provisioning Service.
+    Provisioning,
     /// Fault injection, which does not exist in Azure IoT Hub.
     Faults,
 }
 
 use Permission::{DeviceConnect, RegistryRead, RegistryReadWrite, ServiceConnect};
 
-/// Policies of a new hub and their permissions.
-pub(crate) const GRANTS: [(&str, &[Permission]); 5] = [
+/// Policies of a new hub and its Device Provisioning Service, and their permissions.
+pub(crate) const GRANTS: [(&str, &[Permission]); 6] = [
     (
         "iothubowner",
         &[ServiceConnect, RegistryRead, RegistryReadWrite, DeviceConnect, Permission::Faults],
@@ -41,6 +44,8 @@ pub(crate) const GRANTS: [(&str, &[Permission]); 5] = [
     ("device", &[DeviceConnect]),
     ("registryRead", &[RegistryRead]),
     ("registryReadWrite", &[RegistryRead, RegistryReadWrite]),
+    // The owner of the Device Provisioning Service, which has policies of its own in Azure.
+    (OWNER_POLICY, &[Permission::Provisioning]),
 ];
 
 /// Reason for a denied request. It is logged, but not revealed to the caller.

@@ -7,6 +7,7 @@
 mod accept;
 mod messages;
 mod outbox;
+mod registration;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,10 +21,12 @@ use tokio::sync::{broadcast, oneshot, watch};
 use tokio::time::{Instant, timeout_at};
 use tracing::info;
 
-use crate::certificates::{DeviceAuthorities, PeerCertificates};
+use crate::certificates::DeviceAuthorities;
 use crate::faults::{ConnectionFate, Faults, Handling, Step};
 use crate::methods::Methods;
 use crate::mqtt::{Inbound, Malformed, Outbound, Will, decode};
+use crate::peer::Peer;
+use crate::provisioning::Provisioning;
 use crate::sessions::{Ending, Outlet, Sessions};
 use crate::state::State;
 use crate::telemetry::{Sender, TelemetryMessage};
@@ -39,6 +42,7 @@ pub(crate) struct SessionContext {
     pub(crate) telemetry: broadcast::Sender<TelemetryMessage>,
     /// Authorities that can sign the certificates of devices.
     pub(crate) authorities: DeviceAuthorities,
+    pub(crate) provisioning: Arc<Provisioning>,
     /// Time for which a connection outlives its token.
     pub(crate) token_grace: Duration,
 }
@@ -78,14 +82,10 @@ pub(crate) enum SessionEnd {
     Fault,
 }
 
-/// Serves MQTT to a device until either side ends the connection. `certificates` are those of
-/// its TLS handshake.
-pub(crate) async fn serve<R, W>(
-    context: SessionContext,
-    certificates: PeerCertificates,
-    reader: R,
-    writer: W,
-) where
+/// Serves MQTT to a device until either side ends the connection. The user name of its CONNECT
+/// selects the hub or the Device Provisioning Service.
+pub(crate) async fn serve<R, W>(context: SessionContext, peer: Peer, reader: R, writer: W)
+where
     R: AsyncRead + Unpin + Send,
     W: AsyncWrite + Unpin + Send + 'static,
 {
@@ -93,14 +93,29 @@ pub(crate) async fn serve<R, W>(
     let silence = watch::Sender::new(None);
     let outbox = Outbox::start(writer, silence.subscribe());
     let outlet = Outlet::new(outbox.queue(), silence);
-    let (mut session, ended) =
-        match accept::accept(&context, certificates, &mut packets, outlet).await {
-            Ok(accepted) => accepted,
-            Err(end) => {
-                info!(reason = %chain(&end), "connection not accepted");
-                return outbox.finish().await;
-            }
-        };
+    let connect = match accept::connect(&mut packets, &outlet).await {
+        Ok(connect) => connect,
+        Err(end) => {
+            info!(reason = %chain(&end), "connection not accepted");
+            return outbox.finish().await;
+        }
+    };
+    if registration::is_meant_by(&connect) {
+        let silent = registration::serve(&context, connect, peer, &mut packets, outlet).await;
+        outbox.finish().await;
+        if !silent {
+            packets.drain().await;
+        }
+        return;
+    }
+    let accepted = accept::accept(&context, connect, peer.certificates, outlet).await;
+    let (mut session, ended) = match accepted {
+        Ok(accepted) => accepted,
+        Err(end) => {
+            info!(reason = %chain(&end), "connection not accepted");
+            return outbox.finish().await;
+        }
+    };
     let end = session.run(&mut packets, ended).await;
     session.leave(&end);
     let silent = session.outlet.is_silent();

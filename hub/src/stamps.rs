@@ -12,8 +12,19 @@ pub(crate) fn now_unix() -> u64 {
 
 /// Returns a random tracking id for a response.
 pub(crate) fn tracking_id() -> String {
+    format!("{:032x}-G:0", random())
+}
+
+/// Returns a random id for a response, in the format of a GUID.
+pub(crate) fn guid() -> String {
+    let digits = format!("{:032x}", random());
+    let parts = [&digits[..8], &digits[8..12], &digits[12..16], &digits[16..20], &digits[20..]];
+    parts.join("-")
+}
+
+fn random() -> u128 {
     let mut bytes = [0; 16];
-    // The id only helps with debugging, so zeros are acceptable if this fails.
+    // The ids only help with debugging, so zeros are acceptable if this fails.
     let _ = getrandom::fill(&mut bytes);
-    format!("{:032x}-G:0", u128::from_be_bytes(bytes))
+    u128::from_be_bytes(bytes)
 }

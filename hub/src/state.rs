@@ -1,4 +1,4 @@
-//! State of the hub: identities, twins, subscriptions and policies.
+//! State of the hub: identities, twins, subscriptions, policies and enrollments.
 //!
 //! The state is kept in memory. With a data directory it is also persisted: functions that
 //! change it return only after the change is on disk. Telemetry and connection states are
@@ -15,6 +15,7 @@ mod etag;
 mod identity;
 mod owner;
 mod presence;
+mod provisioning;
 mod random;
 mod record;
 mod registry;
@@ -46,7 +47,9 @@ pub use error::StateError;
 pub(crate) use etag::IfMatch;
 pub(crate) use identity::IdentityRequest;
 pub(crate) use owner::Owner;
-use random::random_bytes;
+use provisioning::ProvisioningRecords;
+pub(crate) use provisioning::Registration;
+pub(crate) use random::random_bytes;
 pub(crate) use record::Entity;
 use record::{EntityParts, Part};
 use store::{NotWritten, Record, RecordChange, RecordKind, Store};
@@ -58,6 +61,7 @@ type Registry = BTreeMap<Owner, Arc<Entity>>;
 pub(crate) struct State {
     policies: Policies,
     registry: RwLock<Registry>,
+    provisioning: RwLock<ProvisioningRecords>,
     store: Option<Store>,
 }
 
@@ -80,7 +84,7 @@ impl State {
             None => (None, Vec::new()),
         };
         let path = store.as_ref().map(Store::path).unwrap_or(Path::new(""));
-        let PersistedState { mut keys, registry } = load(records, path)?;
+        let PersistedState { mut keys, registry, provisioning } = load(records, path)?;
         let mut new_keys = Vec::new();
         for (name, _) in GRANTS {
             if let Entry::Vacant(entry) = keys.entry(name.to_owned()) {
@@ -97,6 +101,7 @@ impl State {
         Ok(Arc::new(State {
             policies: Policies::new(keys, hosts),
             registry: RwLock::new(registry),
+            provisioning: RwLock::new(provisioning),
             store,
         }))
     }
@@ -200,11 +205,13 @@ impl State {
 struct PersistedState {
     keys: BTreeMap<String, Key>,
     registry: Registry,
+    provisioning: ProvisioningRecords,
 }
 
 /// Parses the records of the file at `path`.
 fn load(records: Vec<Record>, path: &Path) -> Result<PersistedState, StateError> {
     let mut keys = BTreeMap::new();
+    let mut provisioning = ProvisioningRecords::default();
     let mut parts: BTreeMap<String, EntityParts> = BTreeMap::new();
     for Record { kind, key, value } in records {
         let damaged = |reason: &dyn Display| StateError::Damaged {
@@ -217,6 +224,8 @@ fn load(records: Vec<Record>, path: &Path) -> Result<PersistedState, StateError>
         } else if kind == RecordKind::Policy {
             let text = std::str::from_utf8(&value).map_err(|error| damaged(&error))?;
             keys.insert(key.clone(), text.parse::<Key>().map_err(|error| damaged(&error))?);
+        } else {
+            provisioning.read(kind, &key, &value).map_err(|error| damaged(&error))?;
         }
     }
     let mut registry = Registry::new();
@@ -227,7 +236,7 @@ fn load(records: Vec<Record>, path: &Path) -> Result<PersistedState, StateError>
         })?;
         registry.insert(entity.owner.clone(), Arc::new(entity));
     }
-    Ok(PersistedState { keys, registry })
+    Ok(PersistedState { keys, registry, provisioning })
 }
 
 fn not_found(owner: &Owner) -> HubError {

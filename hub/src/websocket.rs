@@ -23,8 +23,8 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::debug;
 
-use crate::certificates::PeerCertificates;
 use crate::mqtt::MAX_PACKET_BYTES;
+use crate::peer::Peer;
 use crate::session::{SessionContext, serve};
 
 /// Capacity of the pipe between the frames and the session.
@@ -67,7 +67,7 @@ pub(crate) async fn upgrade(
     }
     let upgrade = hyper::upgrade::on(&mut request);
     let permit = request.extensions_mut().remove::<ConnectionPermit>();
-    let certificates = request.extensions_mut().remove::<PeerCertificates>().unwrap_or_default();
+    let peer = request.extensions_mut().remove::<Peer>().unwrap_or_default();
     // During an outage, every connection is refused.
     let Some(mut outages) = context.faults.outages() else {
         return StatusCode::SERVICE_UNAVAILABLE.into_response();
@@ -84,7 +84,7 @@ pub(crate) async fn upgrade(
                     WebSocketStream::from_raw_socket(stream, Role::Server, Some(config)).await;
                 let (near, far) = tokio::io::duplex(PIPE_BYTES);
                 let (reader, writer) = tokio::io::split(near);
-                tokio::join!(serve(context, certificates, reader, writer), forward(frames, far));
+                tokio::join!(serve(context, peer, reader, writer), forward(frames, far));
             }
             Err(error) => debug!(%error, "WebSocket handshake not completed"),
         }

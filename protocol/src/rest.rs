@@ -57,6 +57,12 @@ pub fn encoded(device: &DeviceId) -> String {
     percent::encode(device.as_str()).to_string()
 }
 
+/// Returns a segment of a path without percent-encoding; `None` if it is not UTF-8.
+#[must_use]
+pub fn decoded(segment: &str) -> Option<String> {
+    percent::decode(segment).map(Into::into)
+}
+
 /// Replaces `{device}` in a pattern with the encoded id.
 #[must_use]
 pub fn of_device(pattern: &str, device: &DeviceId) -> String {

@@ -37,6 +37,9 @@ enum EffectName {
     HalfOpen,
     Throttle,
     Refuse,
+    Conflict,
+    Assigning,
+    Disable,
     // Effects without a step, which happen immediately.
     Drop,
     ExpireToken,
@@ -116,6 +119,9 @@ impl FaultJson {
             EffectName::Duplicate => Effect::Duplicate,
             EffectName::HalfOpen => Effect::HalfOpen(timed()?),
             EffectName::Throttle => Effect::Throttle,
+            EffectName::Conflict => Effect::Conflict,
+            EffectName::Assigning => Effect::Assigning,
+            EffectName::Disable => Effect::Disable,
             EffectName::Refuse => Effect::Refuse(match self.code {
                 Some(1) => Refused::Protocol,
                 Some(2) => Refused::ClientId,
@@ -144,6 +150,9 @@ impl From<&Fault> for FaultJson {
             Effect::Duplicate => (EffectName::Duplicate, None, None),
             Effect::HalfOpen(time) => (EffectName::HalfOpen, millis(time), None),
             Effect::Throttle => (EffectName::Throttle, None, None),
+            Effect::Conflict => (EffectName::Conflict, None, None),
+            Effect::Assigning => (EffectName::Assigning, None, None),
+            Effect::Disable => (EffectName::Disable, None, None),
             Effect::Refuse(code) => (EffectName::Refuse, None, Some(code as u8)),
         };
         FaultJson {

@@ -34,6 +34,14 @@ pub enum Step {
     Message,
     /// A request to the REST API.
     Request,
+    /// A device's CONNECT to the Device Provisioning Service (DPS) and its CONNACK.
+    DpsConnect,
+    /// The SUBACK of a device's subscription at DPS.
+    DpsSubscribe,
+    /// The answer to a registration at DPS, after it has been recorded.
+    DpsRegister,
+    /// The answer to a poll of a registration at DPS.
+    DpsStatus,
 }
 
 /// Effect of a fault on a packet, request or connection.
@@ -57,6 +65,12 @@ pub enum Effect {
     Throttle,
     /// Refusal of the connection with this return code.
     Refuse(Refused),
+    /// Response with the status 409 (conflict).
+    Conflict,
+    /// Response that the registration is still in progress.
+    Assigning,
+    /// Regular response, after which the device is disabled at the hub.
+    Disable,
 }
 
 /// Return code of a CONNACK that refuses a connection.

@@ -18,6 +18,8 @@ pub(crate) struct Handling {
     pub(crate) copies: u8,
     /// Rejection that replaces the regular answer.
     pub(crate) rejection: Option<Rejection>,
+    /// `true` if the device is disabled with the answer.
+    pub(crate) disables: bool,
     /// State of the connection after the packet.
     pub(crate) connection: ConnectionFate,
 }
@@ -27,6 +29,10 @@ pub(crate) struct Handling {
 pub(crate) enum Rejection {
     /// The status 429 (too many requests).
     Throttled,
+    /// The status 409 (conflict).
+    Conflict,
+    /// A registration that is still in progress.
+    Assigning,
     /// A CONNACK with this return code.
     ConnAck(Refused),
 }
@@ -47,6 +53,7 @@ impl Handling {
         overtaken: false,
         copies: 1,
         rejection: None,
+        disables: false,
         connection: ConnectionFate::Kept,
     };
 
@@ -62,20 +69,22 @@ impl Handling {
 
     /// Returns `true` if this handling is possible for packets or requests of `step`.
     pub(super) fn is_possible_at(&self, step: Step) -> bool {
+        let is_connect = matches!(step, Step::Connect | Step::DpsConnect);
         let sent_by_hub =
-            !matches!(step, Step::Connect | Step::Answer | Step::Message | Step::Request);
+            !is_connect && !matches!(step, Step::Answer | Step::Message | Step::Request);
+        let is_registration = matches!(step, Step::DpsRegister | Step::DpsStatus);
         let rejection_fits = match self.rejection {
-            None => true,
-            Some(Rejection::ConnAck(_)) => step == Step::Connect,
+            None => !self.disables || step == Step::DpsStatus,
+            Some(Rejection::ConnAck(_)) => is_connect,
             Some(Rejection::Throttled) => {
-                matches!(step, Step::TwinGet | Step::TwinReport | Step::Request)
+                is_registration || matches!(step, Step::TwinGet | Step::TwinReport | Step::Request)
             }
+            Some(Rejection::Conflict) => is_registration,
+            Some(Rejection::Assigning) => step == Step::DpsStatus,
         };
         let copies_fit = match self.copies {
             // The sender of an unanswered CONNECT or request would wait forever.
-            0 if self.connection == ConnectionFate::Kept => {
-                !matches!(step, Step::Connect | Step::Request)
-            }
+            0 if self.connection == ConnectionFate::Kept => !is_connect && step != Step::Request,
             0 | 1 => true,
             _ => sent_by_hub,
         };
@@ -99,6 +108,9 @@ impl Effect {
             Effect::Duplicate => Handling { copies: 2, ..regular },
             Effect::HalfOpen(time) => Handling { copies: 0, connection: Silenced(time), ..regular },
             Effect::Throttle => Handling { rejection: Some(Rejection::Throttled), ..regular },
+            Effect::Conflict => Handling { rejection: Some(Rejection::Conflict), ..regular },
+            Effect::Assigning => Handling { rejection: Some(Rejection::Assigning), ..regular },
+            Effect::Disable => Handling { disables: true, ..regular },
             Effect::Refuse(code) => {
                 Handling { rejection: Some(Rejection::ConnAck(code)), ..regular }
             }

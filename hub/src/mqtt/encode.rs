@@ -20,6 +20,14 @@ impl Outbound<'_> {
                 put_text(&mut bytes, topic);
                 bytes.put_slice(payload);
             }
+            Outbound::PublishAcknowledged { id, topic, payload } => {
+                bytes.reserve(topic.len() + payload.len() + 9);
+                bytes.put_u8(0x32);
+                put_length(&mut bytes, 4 + topic.len() + payload.len());
+                put_text(&mut bytes, topic);
+                bytes.put_u16(*id);
+                bytes.put_slice(payload);
+            }
             Outbound::PubAck(id) => {
                 bytes.put_slice(&[0x40, 2]);
                 bytes.put_u16(*id);

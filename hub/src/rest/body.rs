@@ -1,22 +1,16 @@
 //! Extraction of ids, conditions and bodies from requests.
 
-use std::time::Duration;
-
-use axum::body::{Bytes, to_bytes};
+use axum::body::Bytes;
 use axum::extract::{FromRequest, Request};
 use axum::http::header::IF_MATCH;
 use axum::http::{HeaderMap, StatusCode};
 use protocol::error::{ErrorCode, HubError};
 use protocol::id::IdError;
 use serde_json::{Map, Value};
-use tokio::time::timeout;
 
 use super::answer::ApiError;
+use crate::body::{self, BodyError};
 use crate::state::{IfMatch, Owner};
-
-/// Maximum size of a body. It is large enough for the maximum payload of a method (128 KiB)
-/// and for a bulk request with a hundred devices.
-const MAX_BODY_BYTES: usize = 256 * 1024;
 
 /// Parses the device id in a path.
 pub(super) fn device(id: &str) -> Result<Owner, HubError> {
@@ -38,20 +32,13 @@ pub(super) fn if_match(headers: &HeaderMap) -> IfMatch {
     IfMatch::parse(headers.get(IF_MATCH).map(|value| value.to_str().unwrap_or_default()))
 }
 
-/// Time limit for receiving a body.
-const BODY_TIMEOUT: Duration = Duration::from_secs(30);
-
-/// Reads a body of at most [`MAX_BODY_BYTES`] within [`BODY_TIMEOUT`].
+/// Reads a body.
 async fn bytes(request: Request) -> Result<Bytes, ApiError> {
-    let body = timeout(BODY_TIMEOUT, to_bytes(request.into_body(), MAX_BODY_BYTES)).await;
-    let body = body.map_err(|_| {
-        let seconds = BODY_TIMEOUT.as_secs();
-        let reason = format!("the body is incomplete after {seconds} s");
-        ApiError::with_status(StatusCode::REQUEST_TIMEOUT, &reason)
-    })?;
-    body.map_err(|_| {
-        let reason = format!("the body has more than {MAX_BODY_BYTES} bytes or is incomplete");
-        HubError::new(ErrorCode::MessageTooLarge, reason).into()
+    body::read(request.into_body()).await.map_err(|error| match error {
+        BodyError::TimedOut => {
+            ApiError::with_status(StatusCode::REQUEST_TIMEOUT, &error.to_string())
+        }
+        BodyError::TooLarge => HubError::new(ErrorCode::MessageTooLarge, error.to_string()).into(),
     })
 }
 
@@ -102,23 +89,5 @@ impl<S: Sync> FromRequest<S> for JsonArray {
             Value::Array(array) => Ok(JsonArray(array)),
             _ => Err(ApiError::invalid("the body is not a JSON array")),
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use axum::body::Body;
-    use futures_util::stream;
-    use tokio::time::Instant;
-
-    use super::*;
-
-    #[tokio::test(start_paused = true)]
-    async fn a_body_that_never_arrives_times_out() {
-        let never = Body::from_stream(stream::pending::<std::io::Result<Bytes>>());
-        let start = Instant::now();
-        let error = bytes(Request::new(never)).await.unwrap_err();
-        assert!(format!("{error:?}").contains("the body is incomplete after 30 s"), "{error:?}");
-        assert_eq!(start.elapsed(), BODY_TIMEOUT);
     }
 }

@@ -19,8 +19,8 @@ pub(crate) fn decode_slashes<B>(mut request: Request<B>) -> Request<B> {
     request
 }
 
-/// Returns the name of the device API that a path belongs to: IoT Hub over HTTPS or the
-/// Device Provisioning Service. Returns `None` for the paths of services.
+/// Returns the name of the device API that a path belongs to: IoT Hub over HTTPS. Returns
+/// `None` for the paths of services.
 pub(super) fn api_for_devices(method: &Method, path: &str) -> Option<&'static str> {
     let segments: Vec<&str> = path.trim_start_matches('/').split('/').collect();
     match segments[..] {
@@ -31,7 +31,6 @@ pub(super) fn api_for_devices(method: &Method, path: &str) -> Option<&'static st
             None
         }
         ["devices", _, "messages" | "files", ..] => Some("HTTPS for devices"),
-        [_, "registrations", ..] => Some("the Device Provisioning Service"),
         _ => None,
     }
 }

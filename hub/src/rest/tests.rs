@@ -164,15 +164,12 @@ async fn paths_with_encoded_slashes_are_accepted() {
 async fn paths_for_devices_are_unsupported_rather_than_unauthorised() {
     let rig = Rig::new().with_devices(&["d1"]);
     let https = "this hub does not support HTTPS for devices; devices connect by MQTT";
-    let provisioning =
-        "this hub does not support the Device Provisioning Service; devices connect by MQTT";
     for (method, path, message) in [
         (Method::POST, "/devices/d1/messages/events", https),
         (Method::GET, "/devices/d1/messages/devicebound", https),
         (Method::DELETE, "/devices/d1/messages/deviceBound/lock", https),
         (Method::POST, "/devices/d1/files", https),
         (Method::POST, "/devices/d1/files/notifications", https),
-        (Method::PUT, "/0ne000SCOPE/registrations/d1/register", provisioning),
     ] {
         let request = Request::builder().method(method).uri(path).body(Body::empty()).unwrap();
         let reply = rig.send(request).await;

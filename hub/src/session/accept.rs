@@ -19,22 +19,29 @@ use crate::stamps::now_unix;
 use crate::state::{DeviceCredentials, DeviceGrant, DeviceRefusal};
 use crate::telemetry::Sender;
 
-/// Waits for the CONNECT, authenticates the device and sends the CONNACK.
-pub(super) async fn accept<R: AsyncRead + Unpin>(
-    context: &SessionContext,
-    certificates: PeerCertificates,
+/// Waits for the CONNECT.
+pub(super) async fn connect<R: AsyncRead + Unpin>(
     packets: &mut Packets<R>,
+    outlet: &Outlet,
+) -> Result<Connect, SessionEnd> {
+    match packets.next(Instant::now() + CONNECT_TIMEOUT).await? {
+        Inbound::Connect(connect) => Ok(connect),
+        Inbound::OtherVersion { level } => {
+            refuse(outlet, ConnAckCode::UnacceptableProtocol).await;
+            let reason = format!("MQTT level {level}; this hub supports level 4 (MQTT 3.1.1)");
+            Err(SessionEnd::Refused(reason))
+        }
+        _ => Err(SessionEnd::Misused("a packet before CONNECT".into())),
+    }
+}
+
+/// Authenticates the device of a CONNECT and sends the CONNACK.
+pub(super) async fn accept(
+    context: &SessionContext,
+    connect: Connect,
+    certificates: PeerCertificates,
     outlet: Outlet,
 ) -> Result<(Session, oneshot::Receiver<Ending>), SessionEnd> {
-    let connect = match packets.next(Instant::now() + CONNECT_TIMEOUT).await? {
-        Inbound::Connect(connect) => connect,
-        Inbound::OtherVersion { level } => {
-            refuse(&outlet, ConnAckCode::UnacceptableProtocol).await;
-            let reason = format!("MQTT level {level}; this hub supports level 4 (MQTT 3.1.1)");
-            return Err(SessionEnd::Refused(reason));
-        }
-        _ => return Err(SessionEnd::Misused("a packet before CONNECT".into())),
-    };
     let grant = match authenticate(context, certificates, &connect).await {
         Ok(grant) => grant,
         Err((code, reason)) => {
@@ -92,7 +99,7 @@ pub(super) async fn accept<R: AsyncRead + Unpin>(
 }
 
 /// Applies a fault to a valid CONNECT.
-async fn apply_fault(outlet: &Outlet, handling: Handling) -> Result<(), SessionEnd> {
+pub(super) async fn apply_fault(outlet: &Outlet, handling: Handling) -> Result<(), SessionEnd> {
     if let Some(Rejection::ConnAck(code)) = handling.rejection {
         refuse(outlet, code.into()).await;
         return Err(SessionEnd::Fault);
@@ -109,7 +116,7 @@ async fn apply_fault(outlet: &Outlet, handling: Handling) -> Result<(), SessionE
     Err(SessionEnd::Fault)
 }
 
-async fn refuse(outlet: &Outlet, code: ConnAckCode) {
+pub(super) async fn refuse(outlet: &Outlet, code: ConnAckCode) {
     let refusal = Outbound::ConnAck { session_present: false, code };
     // The connection may have ended already.
     let _ = outlet.send(refusal.encode(), Handling::REGULAR).await;
@@ -170,7 +177,7 @@ impl From<Refused> for ConnAckCode {
 
 /// Returns one and a half times the keep-alive (MQTT 3.1.1, section 3.1.2.10), limited to
 /// [`MAX_IDLE`].
-fn max_idle(keep_alive_seconds: u16) -> Duration {
+pub(super) fn max_idle(keep_alive_seconds: u16) -> Duration {
     match keep_alive_seconds {
         0 => MAX_IDLE,
         seconds => MAX_IDLE.min(Duration::from_secs(seconds.into()).mul_f64(1.5)),

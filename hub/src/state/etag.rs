@@ -53,7 +53,8 @@ impl IfMatch {
 fn unquoted(text: &str) -> String {
     let text = text.trim();
     let text = text.strip_prefix("W/").unwrap_or(text);
-    text.strip_prefix('"').and_then(|t| t.strip_suffix('"')).unwrap_or(text).to_owned()
+    // The .NET client adds quotes to etags of enrollments, which have quotes already.
+    text.trim_matches('"').to_owned()
 }
 
 #[cfg(test)]

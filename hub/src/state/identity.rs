@@ -87,6 +87,13 @@ pub(crate) struct IdentityRequest {
     scopes: ScopesRequest,
 }
 
+impl IdentityRequest {
+    /// Returns a request that disables a device.
+    pub(super) fn disabled() -> IdentityRequest {
+        IdentityRequest { status: Some(DeviceStatus::Disabled), ..IdentityRequest::default() }
+    }
+}
+
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 struct AuthenticationRequest {

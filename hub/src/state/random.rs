@@ -3,7 +3,7 @@
 use super::error::StateError;
 
 /// Returns random bytes from the operating system.
-pub(super) fn random_bytes<const N: usize>() -> Result<[u8; N], StateError> {
+pub(crate) fn random_bytes<const N: usize>() -> Result<[u8; N], StateError> {
     let mut bytes = [0; N];
     getrandom::fill(&mut bytes).map_err(|_| StateError::Random)?;
     Ok(bytes)

@@ -113,6 +113,12 @@ impl State {
         self.get(owner)
     }
 
+    /// Disables a device.
+    pub(crate) fn disable(&self, id: &DeviceId) -> Result<(), HubError> {
+        let request = IdentityRequest::disabled();
+        self.update(&Owner::device(id), &request, &IfMatch::Any).map(drop)
+    }
+
     /// Deletes an identity and its twin. Deleting a device also deletes its modules.
     pub(crate) fn delete(&self, owner: &Owner, if_match: &IfMatch) -> Result<(), HubError> {
         let mut registry = self.registry.write();

@@ -41,15 +41,21 @@ pub(super) enum RecordKind {
     Identity,
     Twin,
     Subscriptions,
+    Enrollment,
+    EnrollmentGroup,
+    Registration,
 }
 
 impl RecordKind {
-    const ALL: [RecordKind; 5] = [
+    const ALL: [RecordKind; 8] = [
         RecordKind::About,
         RecordKind::Policy,
         RecordKind::Identity,
         RecordKind::Twin,
         RecordKind::Subscriptions,
+        RecordKind::Enrollment,
+        RecordKind::EnrollmentGroup,
+        RecordKind::Registration,
     ];
 
     fn name(self) -> &'static str {
@@ -59,6 +65,9 @@ impl RecordKind {
             RecordKind::Identity => "identities",
             RecordKind::Twin => "twins",
             RecordKind::Subscriptions => "subscriptions",
+            RecordKind::Enrollment => "enrollments",
+            RecordKind::EnrollmentGroup => "enrollment-groups",
+            RecordKind::Registration => "registrations",
         }
     }
 

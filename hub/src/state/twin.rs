@@ -68,6 +68,11 @@ impl TwinChange {
         }
         Ok(TwinChange { tags, desired })
     }
+
+    /// Checks that the twin of a new device can be replaced by this one.
+    pub(crate) fn check(self) -> Result<(), HubError> {
+        Twin::new().written(TwinWrite::Replace, self).map(drop)
+    }
 }
 
 fn section(value: Option<Value>, name: &str) -> Result<Option<SectionChange>, HubError> {

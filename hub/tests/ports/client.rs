@@ -61,7 +61,7 @@ async fn tls_connect_to(ca_pem: &str, address: SocketAddr) -> io::Result<TlsStre
 ///
 /// The TLS feature of rumqttc is disabled, since it pins a version of rustls-webpki with known
 /// vulnerabilities.
-fn tls_relay(hub: &Hub) -> u16 {
+pub(super) fn tls_relay(hub: &Hub) -> u16 {
     let listener = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     listener.set_nonblocking(true).unwrap();
     let port = listener.local_addr().unwrap().port();

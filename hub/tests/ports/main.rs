@@ -4,3 +4,4 @@
 mod client;
 mod devices;
 mod faults;
+mod provisioning;

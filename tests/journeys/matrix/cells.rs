@@ -159,6 +159,10 @@ fn step_name(step: Step) -> &'static str {
         Step::Desired => "desired",
         Step::Message => "message",
         Step::Request => "request",
+        Step::DpsConnect => "dps-connect",
+        Step::DpsSubscribe => "dps-subscribe",
+        Step::DpsRegister => "dps-register",
+        Step::DpsStatus => "dps-status",
     }
 }
 
@@ -172,6 +176,9 @@ fn effect_name(effect: Effect) -> String {
         Effect::Duplicate => "duplicate".into(),
         Effect::HalfOpen(_) => "half-open".into(),
         Effect::Throttle => "throttle".into(),
+        Effect::Conflict => "conflict".into(),
+        Effect::Assigning => "assigning".into(),
+        Effect::Disable => "disable".into(),
         Effect::Refuse(code) => format!("refuse {}", code as u8),
     }
 }

@@ -97,14 +97,16 @@ const HOST: Modules = &[
 
 /// The modules of `hub`. `state` contains the registry and the twins. `sessions` and
 /// `methods` contain the connections and calls in flight. MQTT (`session`) and REST (`rest`)
-/// do not name each other.
+/// do not name each other. `provisioning` has no transport.
 const HUB: Modules = &[
+    ("body", &[]),
     ("certificates", &[]),
     ("ca", &["certificates"]),
     ("command_error", &[]),
     ("ca_file", &["command_error"]),
     ("faults", &[]),
     ("mqtt", &[]),
+    ("peer", &["certificates"]),
     ("query", &[]),
     ("stamps", &[]),
     ("telemetry", &[]),
@@ -113,14 +115,41 @@ const HUB: Modules = &[
     ("methods", &["faults", "mqtt", "sessions"]),
     ("state", &["certificates", "faults", "policy", "stamps"]),
     ("config", &["ca", "state"]),
-    ("rest", &["faults", "methods", "policy", "query", "sessions", "stamps", "state", "telemetry"]),
+    ("provisioning", &["certificates", "faults", "peer", "sessions", "stamps", "state"]),
+    ("provisioning_api", &["body", "faults", "peer", "policy", "provisioning", "stamps", "state"]),
+    (
+        "rest",
+        &[
+            "body",
+            "faults",
+            "methods",
+            "policy",
+            "query",
+            "sessions",
+            "stamps",
+            "state",
+            "telemetry",
+        ],
+    ),
     (
         "session",
-        &["certificates", "faults", "methods", "mqtt", "sessions", "stamps", "state", "telemetry"],
+        &[
+            "certificates",
+            "faults",
+            "methods",
+            "mqtt",
+            "peer",
+            "provisioning",
+            "sessions",
+            "stamps",
+            "state",
+            "telemetry",
+        ],
     ),
     ("fuzzing", &["faults", "query", "rest", "state"]),
-    ("websocket", &["certificates", "mqtt", "session"]),
-    ("listener", &["certificates", "rest", "session", "websocket"]),
+    ("websocket", &["mqtt", "peer", "session"]),
+    ("listener", &["peer", "provisioning_api", "rest", "session", "websocket"]),
+    ("sockets", &["config", "listener"]),
 ];
 
 /// The modules of `behaviour`. `command` is the program, which uses the library like any
