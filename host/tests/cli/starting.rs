@@ -251,7 +251,8 @@ fn an_invalid_fleet_is_reported_with_a_hint_and_without_its_keys() {
     check(
         "odd.txt",
         "odd.txt: line 1: part 1 of the connection string has no name that is valid for a device",
-        "a line is one device connection string, whole; behaviour-hub and the Azure portal show it",
+        "each line is one complete device connection string; behaviour-hub and the Azure portal \
+         show it",
     );
 }
 
