@@ -33,9 +33,13 @@ pub(crate) fn check(program: &str, path: &str) {
 fn describe(program: &str, path: &str, command: &[&str], shown: &mut String) {
     let mut program_help = Command::new(path);
     program_help.args(command).arg("--help").env("COLUMNS", "100").env("NO_COLOR", "1");
-    for variable in
-        ["IOTHUB_CA_FILE", "IOTHUB_CONNECTION_STRING_FILE", "BEHAVIOUR_LOG", "BEHAVIOUR_CACHE_DIR"]
-    {
+    for variable in [
+        "IOTHUB_CA_FILE",
+        "IOTHUB_CONNECTION_STRING_FILE",
+        "PROVISIONING_CONNECTION_STRING_FILE",
+        "BEHAVIOUR_LOG",
+        "BEHAVIOUR_CACHE_DIR",
+    ] {
         program_help.env_remove(variable);
     }
     let output = program_help.output().expect("the program starts");

@@ -21,11 +21,13 @@ use trust::Trust;
 
 use crate::ServiceError;
 pub use messages::{MessageEvent, Messages};
+pub use provisioning::ProvisioningClient;
 pub use query::TwinQuery;
 pub use retry::Retry;
 use send::{HubRequest, Resend};
 
 mod messages;
+mod provisioning;
 mod query;
 mod retry;
 mod send;

@@ -12,11 +12,12 @@ use serde_json::json;
 
 use crate::command_error::CommandError;
 use crate::device_ids;
-use show::OutputFormat;
+pub(crate) use show::OutputFormat;
 
 mod devices;
 mod input;
 mod messages;
+pub(crate) mod provisioning;
 mod sas;
 mod show;
 mod twin;
@@ -90,6 +91,22 @@ pub(crate) struct Options {
 pub(crate) enum Command {
     #[command(flatten)]
     Hub(HubCommand),
+    /// Manage the devices that the Device Provisioning Service admits one by one
+    #[command(after_help = provisioning::ENROLLMENTS_EXAMPLES)]
+    Enrollments {
+        #[command(flatten)]
+        identity: provisioning::ProvisioningIdentity,
+        #[command(subcommand)]
+        command: provisioning::EnrollmentsCommand,
+    },
+    /// Manage the groups of devices that the Device Provisioning Service admits
+    #[command(after_help = provisioning::GROUPS_EXAMPLES)]
+    Groups {
+        #[command(flatten)]
+        identity: provisioning::ProvisioningIdentity,
+        #[command(subcommand)]
+        command: provisioning::GroupsCommand,
+    },
     Completions(Completions),
 }
 

@@ -8,6 +8,9 @@ use protocol::connection_string::ConnectionStringError;
 use protocol::error::ResponseCode;
 use trust::Distrust;
 
+/// The environment variable with the connection string of the Device Provisioning Service.
+pub(crate) const PROVISIONING_IDENTITY: &str = "PROVISIONING_CONNECTION_STRING";
+
 pub(crate) type CommandError = program::CommandError<FailureKind>;
 
 /// The kind of a failure, which determines the exit code. Failures outside the library have
@@ -122,6 +125,35 @@ impl Classify<ServiceError> for FailureKind {
                 "the method may still be running; --timeout waits longer, up to 300 s"
             }
             (_, ServiceErrorKind::Device | ServiceErrorKind::Other) => return None,
+        };
+        Some(hint.to_owned())
+    }
+}
+
+/// An error of the Device Provisioning Service, whose hints differ from those of a hub.
+#[derive(Debug, thiserror::Error)]
+#[error(transparent)]
+pub(crate) struct EnrollmentError(pub(crate) ServiceError);
+
+impl Classify<EnrollmentError> for FailureKind {
+    fn classify(error: &EnrollmentError) -> FailureKind {
+        FailureKind::Service(error.0.kind())
+    }
+
+    fn hint(EnrollmentError(error): &EnrollmentError) -> Option<String> {
+        let ServiceError::Provisioning { http_status, .. } = error else {
+            let hint = <FailureKind as Classify<ServiceError>>::hint(error)?;
+            return Some(hint.replace("IOTHUB_CONNECTION_STRING", PROVISIONING_IDENTITY));
+        };
+        let hint = match http_status {
+            401 => {
+                "check SharedAccessKeyName and SharedAccessKey in PROVISIONING_CONNECTION_STRING \
+                 and this machine's clock; the connection string of a hub is not enough"
+            }
+            404 => "check the id; the command `list` prints all of them",
+            409 => "it exists already; the command `update` changes it",
+            412 => "another client has changed it meanwhile; run the command again",
+            _ => return None,
         };
         Some(hint.to_owned())
     }

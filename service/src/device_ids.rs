@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use behaviour_service::{Client, ClientSettings};
 use program::text;
 
-use crate::identity;
+use crate::{IDENTITY, identity};
 
 /// Maximum number of ids. A shell cannot show more in a useful way.
 const MAX_IDS: u32 = 200;
@@ -20,7 +20,8 @@ pub(crate) fn find() -> Vec<String> {
 
 async fn ask() -> Option<Vec<String>> {
     let path = |name| text::variable(name).ok().flatten().map(PathBuf::from);
-    let identity = identity(path("IOTHUB_CONNECTION_STRING_FILE").as_deref()).ok()?;
+    let identity_file = path("IOTHUB_CONNECTION_STRING_FILE");
+    let identity = identity(identity_file.as_deref(), IDENTITY).ok()?;
     let settings = ClientSettings {
         ca_file: env::var_os("IOTHUB_CA_FILE").map(PathBuf::from),
         retries: 0,

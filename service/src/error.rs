@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use protocol::error::{ErrorCode, ErrorResponse};
+use protocol::provisioning::ProvisioningError;
 use trust::{Distrust, TrustError};
 
 /// An error of the client.
@@ -15,6 +16,16 @@ pub enum ServiceError {
         subject: String,
         /// The response.
         response: ErrorResponse,
+    },
+    /// An error response of the Device Provisioning Service.
+    #[error("{subject}: {error}")]
+    Provisioning {
+        /// The subject of the request, such as the enrollment.
+        subject: String,
+        /// The HTTP status of the response.
+        http_status: u16,
+        /// The response.
+        error: Box<ProvisioningError>,
     },
     /// A connection that could not be opened or was closed early.
     #[error("hub `{hub}`: {problem}")]
@@ -83,7 +94,7 @@ pub enum ServiceError {
 pub enum ServiceErrorKind {
     /// A device that is not connected.
     Offline,
-    /// A device or path that does not exist.
+    /// A device, enrollment or path that does not exist.
     NotFound,
     /// A device or hub that did not answer in time.
     TimedOut,
@@ -126,6 +137,12 @@ impl ServiceError {
                     504 => ServiceErrorKind::TimedOut,
                     _ => ServiceErrorKind::Other,
                 },
+            },
+            ServiceError::Provisioning { http_status, .. } => match http_status {
+                401 => ServiceErrorKind::Unauthorised,
+                404 => ServiceErrorKind::NotFound,
+                504 => ServiceErrorKind::TimedOut,
+                _ => ServiceErrorKind::Other,
             },
             ServiceError::Unreachable { .. } => ServiceErrorKind::Unreachable,
             ServiceError::Silent { .. } | ServiceError::NotReported { .. } => {

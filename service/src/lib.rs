@@ -28,6 +28,7 @@
 //! # Layout
 //!
 //! * [`Client`]: one method for each operation of the hub's REST API (module `client`).
+//! * [`ProvisioningClient`]: the operations of the Device Provisioning Service.
 //! * [`ServiceError`]: errors and their kinds (module `error`).
 //! * [`reboot`]: the service side of the reboot tutorial.
 //!
@@ -41,7 +42,9 @@ mod client;
 mod error;
 pub mod reboot;
 
-pub use client::{Client, ClientSettings, MessageEvent, Messages, OnRetry, Retry, TwinQuery};
+pub use client::{
+    Client, ClientSettings, MessageEvent, Messages, OnRetry, ProvisioningClient, Retry, TwinQuery,
+};
 pub use error::{ServiceError, ServiceErrorKind};
 pub use json::{Json, JsonError};
 pub use protocol::connection_string::ServiceConnectionString;

@@ -14,11 +14,14 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use anyhow::Context as _;
-use behaviour_service::{Client, ClientSettings, Retry, ServiceConnectionString};
+use behaviour_service::{
+    Client, ClientSettings, ProvisioningClient, Retry, ServiceConnectionString,
+};
 use program::{note, text};
 
-use command::{Arguments, Command, HubCommand, Options};
-use command_error::{CommandError, FailureKind};
+use command::provisioning::{ProvisioningCommand, ProvisioningIdentity};
+use command::{Arguments, Command, HubCommand, Options, OutputFormat};
+use command_error::{CommandError, EnrollmentError, FailureKind, PROVISIONING_IDENTITY};
 
 const IDENTITY: &str = "IOTHUB_CONNECTION_STRING";
 
@@ -29,6 +32,14 @@ fn main() -> ExitCode {
     };
     let outcome = match arguments.command {
         Command::Hub(command) => run(command, arguments.options),
+        Command::Enrollments { identity, command } => run_provisioning(
+            ProvisioningCommand::Enrollments(command),
+            &identity,
+            arguments.options,
+        ),
+        Command::Groups { identity, command } => {
+            run_provisioning(ProvisioningCommand::Groups(command), &identity, arguments.options)
+        }
         Command::Completions(completions) => {
             completions.print("behaviour-service");
             Ok(())
@@ -42,20 +53,43 @@ fn main() -> ExitCode {
 
 #[tokio::main]
 async fn run(command: HubCommand, options: Options) -> Result<(), CommandError> {
-    let identity = identity(options.connection_string_file.as_deref())?;
-    let settings = ClientSettings {
+    let identity = identity(options.connection_string_file.as_deref(), IDENTITY)?;
+    let as_json = options.json;
+    let client = Client::new(identity, settings(options))?;
+    command::run(command, &client, as_json).await
+}
+
+#[tokio::main]
+async fn run_provisioning(
+    command: ProvisioningCommand,
+    identity_file: &ProvisioningIdentity,
+    options: Options,
+) -> Result<(), CommandError> {
+    let show = OutputFormat { as_json: options.json };
+    let command = match command.run_offline(show)? {
+        Some(command) => command,
+        None => return Ok(()),
+    };
+    let identity = identity(identity_file.file(), PROVISIONING_IDENTITY)?;
+    let client = ProvisioningClient::new(identity, settings(options)).map_err(EnrollmentError)?;
+    command.run(&client, show).await
+}
+
+fn settings(options: Options) -> ClientSettings {
+    ClientSettings {
         ca_file: options.ca_file,
         retries: options.retries,
         on_retry: Some(Arc::new(note_retry)),
         ..ClientSettings::default()
-    };
-    let client = Client::new(identity, settings)?;
-    command::run(command, &client, options.json).await
+    }
 }
 
 /// Reads the connection string from the file, if there is one, otherwise from the
-/// environment.
-fn identity(file: Option<&Path>) -> Result<ServiceConnectionString, CommandError> {
+/// environment variable.
+fn identity(
+    file: Option<&Path>,
+    variable: &'static str,
+) -> Result<ServiceConnectionString, CommandError> {
     let (text, source) = match file {
         Some(path) => {
             let text = text::read(path)
@@ -63,18 +97,24 @@ fn identity(file: Option<&Path>) -> Result<ServiceConnectionString, CommandError
             (text, path.display().to_string())
         }
         None => {
-            let text = text::variable(IDENTITY).context(IDENTITY)?;
-            (text.ok_or_else(missing_identity)?, IDENTITY.to_owned())
+            let text = text::variable(variable).context(variable)?;
+            (text.ok_or_else(|| missing_identity(variable))?, variable.to_owned())
         }
     };
     text.trim().parse().map_err(|error| CommandError::from(error).context(source))
 }
 
-fn missing_identity() -> CommandError {
-    let error =
-        CommandError::new(FailureKind::default(), "connection string of the hub is missing");
-    error.with_hint(format!(
-        "set {IDENTITY}, or --connection-string-file, to the connection string of a shared access \
+fn missing_identity(variable: &str) -> CommandError {
+    let error = |text| CommandError::new(FailureKind::default(), text);
+    if variable == PROVISIONING_IDENTITY {
+        let text = "connection string of the Device Provisioning Service is missing";
+        return error(text).with_hint(format!(
+            "set {variable}, or --provisioning-file, to the connection string of a shared access \
+             policy; behaviour-hub and the Azure portal show it"
+        ));
+    }
+    error("connection string of the hub is missing").with_hint(format!(
+        "set {variable}, or --connection-string-file, to the connection string of a shared access \
          policy; behaviour-hub and the Azure portal show it"
     ))
 }

@@ -41,7 +41,12 @@ pub(super) fn checked(
         let message = "the ids in the path and in the body differ";
         return Err(ProvisioningFailure::invalid(message));
     }
-    *own = Some(id.to_string());
+    // An id keeps the spelling in which it was created.
+    let stored = current.and_then(|current| match kind {
+        EnrollmentKind::Individual => current.registration_id.clone(),
+        EnrollmentKind::Group => current.enrollment_group_id.clone(),
+    });
+    *own = Some(stored.unwrap_or_else(|| id.to_string()));
     *other = None;
     if kind == EnrollmentKind::Group && entry.device_id.is_some() {
         return Err(ProvisioningFailure::invalid("an enrollment group has no deviceId"));

@@ -5,6 +5,7 @@ use std::io;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use protocol::error::ErrorResponse;
+use protocol::provisioning::service::SERVICE_API_VERSION;
 use protocol::rest;
 use protocol::sas::{SasToken, sign};
 use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, IF_MATCH, RETRY_AFTER};
@@ -28,8 +29,18 @@ pub(super) enum Resend {
     IfUndelivered,
 }
 
-/// A request to the REST API.
+/// The REST API that a request belongs to.
+#[derive(Clone, Copy, PartialEq)]
+pub(super) enum RestApi {
+    /// That of IoT Hub.
+    Hub,
+    /// That of the Device Provisioning Service.
+    Provisioning,
+}
+
+/// A request to a REST API.
 pub(super) struct HubRequest<'a> {
+    pub(super) api: RestApi,
     pub(super) method: Method,
     pub(super) path: String,
     /// The subject of the request in errors, such as the device.
@@ -47,6 +58,7 @@ pub(super) struct HubRequest<'a> {
 impl HubRequest<'_> {
     pub(super) fn new(method: Method, path: String, subject: String) -> HubRequest<'static> {
         HubRequest {
+            api: RestApi::Hub,
             method,
             path,
             subject,
@@ -140,7 +152,11 @@ impl Client {
     fn builder(&self, request: &HubRequest<'_>) -> RequestBuilder {
         let hub = self.hub();
         let HubRequest { path, query, .. } = request;
-        let url = format!("https://{hub}{path}?api-version={}{query}", rest::API_VERSION);
+        let version = match request.api {
+            RestApi::Hub => rest::API_VERSION,
+            RestApi::Provisioning => SERVICE_API_VERSION,
+        };
+        let url = format!("https://{hub}{path}?api-version={version}{query}");
         let mut builder =
             self.http.request(request.method.clone(), url).header(AUTHORIZATION, self.token());
         for (name, value) in &request.headers {
@@ -223,7 +239,13 @@ fn refused(status: StatusCode, refusal: &HubResponse, request: &HubRequest<'_>) 
     let seconds = refusal.header(RETRY_AFTER.as_str()).and_then(|text| text.parse().ok());
     let retry_after = seconds.map(Duration::from_secs);
     let subject = request.subject.clone();
-    FailedAttempt { error: ServiceError::Hub { subject, response }, retryable, retry_after }
+    let provisioning =
+        serde_json::from_str(&body).ok().filter(|_| request.api == RestApi::Provisioning);
+    let error = match provisioning {
+        Some(error) => ServiceError::Provisioning { subject, http_status: status.as_u16(), error },
+        None => ServiceError::Hub { subject, response },
+    };
+    FailedAttempt { error, retryable, retry_after }
 }
 
 #[cfg(test)]

@@ -7,8 +7,8 @@ use serde_json::{Map, Value};
 
 /// Format of the results.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct OutputFormat {
-    pub(super) as_json: bool,
+pub(crate) struct OutputFormat {
+    pub(crate) as_json: bool,
 }
 
 impl OutputFormat {

@@ -4,6 +4,7 @@
 
 mod certificates;
 mod policies;
+mod provisioning;
 mod watching;
 
 use std::process::{Command, Output, Stdio};

@@ -1,0 +1,124 @@
+//! Client of the service API of the Device Provisioning Service.
+
+use protocol::connection_string::ServiceConnectionString;
+use protocol::provisioning::enrollment::Enrollment;
+use protocol::provisioning::service::{
+    ATTESTATION_MECHANISM, EnrollmentKind, registrations_query_path,
+};
+use protocol::rest;
+use reqwest::Method;
+use serde_json::{Value, json};
+
+use super::send::{HubRequest, Resend, RestApi};
+use super::{Client, ClientSettings};
+use crate::ServiceError;
+
+/// A client of one instance of the Device Provisioning Service. Clones share its connections.
+#[derive(Debug, Clone)]
+pub struct ProvisioningClient(Client);
+
+impl ProvisioningClient {
+    /// Creates a client of the instance in the connection string, without connecting to it.
+    pub fn new(
+        identity: ServiceConnectionString,
+        settings: ClientSettings,
+    ) -> Result<ProvisioningClient, ServiceError> {
+        Client::new(identity, settings).map(ProvisioningClient)
+    }
+
+    /// Creates an enrollment or a group. The service generates missing keys, and returns them
+    /// with the enrollment. Fails if the enrollment exists.
+    pub async fn create(
+        &self,
+        kind: EnrollmentKind,
+        id: &str,
+        enrollment: &Enrollment,
+    ) -> Result<Value, ServiceError> {
+        let body = Some(json!(enrollment).to_string());
+        // Creating the enrollment twice would return a conflict.
+        let resend = Resend::IfUndelivered;
+        let request = request(kind, id, Method::PUT);
+        self.0.send(HubRequest { body, resend, ..request }).await?.json()
+    }
+
+    /// Replaces an enrollment or a group, if its etag is still that of `enrollment`, the
+    /// document of a previous answer. The attestation must contain the keys.
+    pub async fn replace(
+        &self,
+        kind: EnrollmentKind,
+        id: &str,
+        enrollment: &Value,
+    ) -> Result<Value, ServiceError> {
+        let etag =
+            enrollment.get("etag").and_then(Value::as_str).map(|etag| etag.trim_matches('"'));
+        let body = Some(enrollment.to_string());
+        let request = request(kind, id, Method::PUT);
+        let resend = Resend::IfUndelivered;
+        self.0.send(HubRequest { body, etag: etag.or(Some("*")), resend, ..request }).await?.json()
+    }
+
+    /// Returns an enrollment or a group, without its keys.
+    pub async fn get(&self, kind: EnrollmentKind, id: &str) -> Result<Value, ServiceError> {
+        self.0.send(request(kind, id, Method::GET)).await?.json()
+    }
+
+    /// Returns the attestation of an enrollment or a group, with its keys.
+    pub async fn attestation(&self, kind: EnrollmentKind, id: &str) -> Result<Value, ServiceError> {
+        let request = request(kind, id, Method::POST);
+        let path = format!("{}/{ATTESTATION_MECHANISM}", request.path);
+        self.0.send(HubRequest { path, ..request }).await?.json()
+    }
+
+    /// Deletes an enrollment or a group. Its devices stay at their hubs.
+    pub async fn delete(&self, kind: EnrollmentKind, id: &str) -> Result<(), ServiceError> {
+        let resend = Resend::IfUndelivered;
+        self.0.send(HubRequest { resend, ..request(kind, id, Method::DELETE) }).await?;
+        Ok(())
+    }
+
+    /// Returns all enrollments or groups, without their keys.
+    pub async fn list(&self, kind: EnrollmentKind) -> Result<Vec<Value>, ServiceError> {
+        let subject = kind.segment().to_owned();
+        self.all(kind.query_path(), subject, kind.segment()).await
+    }
+
+    /// Returns the registrations of the devices of a group.
+    pub async fn registrations(&self, group: &str) -> Result<Vec<Value>, ServiceError> {
+        let subject = subject(EnrollmentKind::Group, group);
+        self.all(registrations_query_path(group), subject, "registrations").await
+    }
+
+    /// Returns the items of all pages of a query.
+    async fn all(
+        &self,
+        path: String,
+        subject: String,
+        collection: &str,
+    ) -> Result<Vec<Value>, ServiceError> {
+        let mut items: Vec<Value> = Vec::new();
+        let mut headers = Vec::new();
+        loop {
+            let request = HubRequest::new(Method::POST, path.clone(), subject.clone());
+            let body = Some(json!({ "query": format!("SELECT * FROM {collection}") }).to_string());
+            let request = HubRequest { body, headers, api: RestApi::Provisioning, ..request };
+            let response = self.0.send(request).await?;
+            items.extend(response.json::<Vec<Value>>()?);
+            match response.header(rest::HEADER_CONTINUATION).filter(|token| !token.is_empty()) {
+                Some(token) => headers = vec![(rest::HEADER_CONTINUATION, token.to_owned())],
+                None => return Ok(items),
+            }
+        }
+    }
+}
+
+fn request(kind: EnrollmentKind, id: &str, method: Method) -> HubRequest<'static> {
+    let request = HubRequest::new(method, kind.path(id), subject(kind, id));
+    HubRequest { api: RestApi::Provisioning, ..request }
+}
+
+fn subject(kind: EnrollmentKind, id: &str) -> String {
+    match kind {
+        EnrollmentKind::Individual => format!("enrollment `{id}`"),
+        EnrollmentKind::Group => format!("group `{id}`"),
+    }
+}

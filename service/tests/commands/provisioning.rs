@@ -1,0 +1,158 @@
+//! The commands for the Device Provisioning Service.
+
+use std::fs;
+use std::io::Write as _;
+use std::process::{Command, Output, Stdio};
+
+use protocol::sas::Key;
+use serde_json::{Value, json};
+
+use crate::{KEY, Rig, check};
+
+/// Runs the program with the connection string of the Device Provisioning Service.
+fn provisioning(rig: &Rig, arguments: &[&str], input: &str) -> Output {
+    let identity = rig.hub.provisioning().connection_string().to_text_with_key();
+    run(rig, &identity, arguments, input)
+}
+
+fn run(rig: &Rig, identity: &str, arguments: &[&str], input: &str) -> Output {
+    let mut program = Command::new(env!("CARGO_BIN_EXE_behaviour-service"))
+        .args(arguments)
+        .env_remove("PROVISIONING_CONNECTION_STRING_FILE")
+        .env("PROVISIONING_CONNECTION_STRING", identity)
+        .env("IOTHUB_CA_FILE", rig.folder.path().join("ca.pem"))
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    program.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
+    program.wait_with_output().unwrap()
+}
+
+fn text(rig: &Rig, arguments: &[&str], input: &str) -> String {
+    let done = provisioning(rig, arguments, input);
+    assert_eq!(done.status.code(), Some(0), "{}", String::from_utf8_lossy(&done.stderr));
+    String::from_utf8(done.stdout).unwrap()
+}
+
+fn json(rig: &Rig, arguments: &[&str]) -> Value {
+    let text = text(rig, &[&["--json"], arguments].concat(), "");
+    serde_json::from_str(&text).unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_enrollment_is_created_shown_changed_and_deleted() {
+    let rig = Rig::start().await;
+    let twin = r#"{"tags": {"floor": 2}}"#;
+    let arguments = ["enrollments", "create", "sn-1", "--device-id", "pump-1", "--twin", twin];
+    let created = json(&rig, &arguments);
+    assert_eq!(created["initialTwin"]["tags"]["floor"], 2);
+    assert_eq!(created["attestation"], json!({ "type": "symmetricKey" }), "no key is shown");
+    let key = text(&rig, &["enrollments", "key", "sn-1"], "");
+    let arguments = ["enrollments", "update", "SN-1", "--disable", "--reprovision", "reset"];
+    let updated = json(&rig, &arguments);
+    assert_eq!(updated["provisioningStatus"], "disabled");
+    assert_eq!(updated["reprovisionPolicy"]["migrateDeviceData"], false);
+    assert_eq!(updated["deviceId"], "pump-1");
+    assert_eq!(text(&rig, &["enrollments", "key", "sn-1"], ""), key, "a change keeps the key");
+    let listed = text(&rig, &["enrollments", "list"], "");
+    assert_eq!(listed.split_whitespace().collect::<Vec<_>>(), ["sn-1", "disabled", "symmetricKey"]);
+    text(&rig, &["enrollments", "delete", "sn-1"], "");
+    assert_eq!(text(&rig, &["enrollments", "list"], ""), "");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_group_has_keys_for_its_devices_or_an_authority() {
+    let rig = Rig::start().await;
+    text(&rig, &["groups", "create", "fleet"], "");
+    let key = text(&rig, &["groups", "key", "fleet"], "");
+    let group: Key = key.trim().parse().unwrap();
+    let expected = group.derive(&"sn-1".parse().unwrap()).to_base64();
+    let derived = text(&rig, &["groups", "derive-key", "sn-1"], &key);
+    assert_eq!(derived, format!("{expected}\n"));
+    let file = rig.folder.path().join("group.txt");
+    fs::write(&file, &key).unwrap();
+    let arguments = ["groups", "derive-key", "sn-1", "sn-2", "--key-file", file.to_str().unwrap()];
+    assert!(text(&rig, &arguments, "").starts_with(&format!("sn-1 {expected}\nsn-2 ")));
+
+    let ca = rig.folder.path().join("ca.pem");
+    let arguments = ["groups", "create", "factory", "--x509-certificate", ca.to_str().unwrap()];
+    let group = json(&rig, &arguments);
+    let certificate = &group["attestation"]["x509"]["signingCertificates"]["primary"];
+    assert_eq!(certificate["info"]["subjectName"], "CN=behaviour-hub development authority");
+    assert_eq!(text(&rig, &["groups", "list"], "").lines().count(), 2);
+    assert_eq!(text(&rig, &["groups", "registrations", "fleet"], ""), "");
+    let none = provisioning(&rig, &["groups", "key", "factory"], "");
+    let hint = "hint: its devices sign in with certificates\n";
+    check(&none, 1, &format!("error: `factory` has no key\n{hint}"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_error_names_the_enrollment_and_the_way_out() {
+    let rig = Rig::start().await;
+    let missing = provisioning(&rig, &["enrollments", "show", "sn-1"], "");
+    check(
+        &missing,
+        4,
+        "error: enrollment `sn-1`: Enrollment not found (404201)\n\
+         hint: check the id; the command `list` prints all of them\n",
+    );
+    text(&rig, &["groups", "create", "fleet"], "");
+    let again = provisioning(&rig, &["groups", "create", "fleet"], "");
+    check(
+        &again,
+        1,
+        "error: group `fleet`: Conflict (409000)\n\
+         hint: it exists already; the command `update` changes it\n",
+    );
+    let hub = rig.identity.to_text_with_key();
+    let of_hub = run(&rig, &hub, &["groups", "list"], "");
+    check(
+        &of_hub,
+        6,
+        "error: enrollmentGroups: Unauthorized (401000)\n\
+         hint: check SharedAccessKeyName and SharedAccessKey in PROVISIONING_CONNECTION_STRING \
+         and this machine's clock; the connection string of a hub is not enough\n",
+    );
+    let unknown = ["groups", "create", "factory", "--ca-reference", "root"];
+    let message = "error: group `factory`: caReferences: this hub trusts no authority `root` \
+                   (400000)\n";
+    check(&provisioning(&rig, &unknown, ""), 1, message);
+    let nothing = provisioning(&rig, &["groups", "update", "fleet"], "");
+    check(&nothing, 2, "error: no change is given\nhint: --help lists the options\n");
+    let no_key = provisioning(&rig, &["groups", "derive-key", "sn-1"], "no key");
+    check(
+        &no_key,
+        2,
+        "error: standard input: key is not base64\n\
+         hint: the key is one line of base64; `behaviour-service groups key ID` prints it\n",
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_a_connection_string_only_keys_can_be_derived() {
+    let program = |arguments: &[&str], input: &str| {
+        let mut program = Command::new(env!("CARGO_BIN_EXE_behaviour-service"))
+            .args(arguments)
+            .env_remove("PROVISIONING_CONNECTION_STRING")
+            .env_remove("PROVISIONING_CONNECTION_STRING_FILE")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        program.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
+        program.wait_with_output().unwrap()
+    };
+    let derived = program(&["groups", "derive-key", "sn-1"], KEY);
+    assert_eq!(derived.status.code(), Some(0));
+    let missing = program(&["groups", "list"], "");
+    check(
+        &missing,
+        1,
+        "error: connection string of the Device Provisioning Service is missing\n\
+         hint: set PROVISIONING_CONNECTION_STRING, or --provisioning-file, to the connection \
+         string of a shared access policy; behaviour-hub and the Azure portal show it\n",
+    );
+}
