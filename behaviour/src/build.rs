@@ -5,15 +5,18 @@
 //! language. The tools come from the cache, which [`setup`] fills, or from the `PATH`.
 //! Nothing is installed on the machine, and the component's file is written atomically.
 
+mod apt;
 mod assemblyscript;
 mod c;
 mod cache;
+mod d;
 mod error;
 mod files;
 mod glue;
 mod go;
 mod last_build;
 mod lua;
+mod nim;
 mod project;
 mod python;
 mod rust;
@@ -197,6 +200,8 @@ impl<'a> BuildContext<'a> {
             Language::Go => go::module(self)?,
             Language::AssemblyScript => assemblyscript::module(self)?,
             Language::Lua => lua::module(self)?,
+            Language::Nim => nim::module(self)?,
+            Language::D => d::module(self)?,
             Language::Wat => wat::module(self)?,
         };
         check_world(name, &module)?;

@@ -196,6 +196,8 @@ fn own(language: Language) -> &'static [(&'static str, &'static str)] {
         Language::Go => templates!("go": "go.mod", "plugin.go"),
         Language::AssemblyScript => templates!("assemblyscript": "assembly/index.ts"),
         Language::Lua => templates!("lua": "plugin.lua"),
+        Language::Nim => templates!("nim": "plugin.nim"),
+        Language::D => templates!("d": "plugin.d"),
         Language::Wat => templates!("wat": "plugin.wat"),
     }
 }

@@ -17,12 +17,14 @@ pub enum Language {
     Go,
     AssemblyScript,
     Lua,
+    Nim,
+    D,
     Wat,
 }
 
 impl Language {
     /// All languages, in the order of the documentation.
-    pub const ALL: [Language; 11] = [
+    pub const ALL: [Language; 13] = [
         Language::Rust,
         Language::JavaScript,
         Language::TypeScript,
@@ -33,6 +35,8 @@ impl Language {
         Language::Go,
         Language::AssemblyScript,
         Language::Lua,
+        Language::Nim,
+        Language::D,
         Language::Wat,
     ];
 
@@ -50,6 +54,8 @@ impl Language {
             Language::Go => "go",
             Language::AssemblyScript => "assemblyscript",
             Language::Lua => "lua",
+            Language::Nim => "nim",
+            Language::D => "d",
             Language::Wat => "wat",
         }
     }
@@ -68,6 +74,8 @@ impl Language {
             | Language::Zig
             | Language::Go
             | Language::Lua
+            | Language::Nim
+            | Language::D
             | Language::Wat => &[],
         }
     }
@@ -86,6 +94,8 @@ impl Language {
             Language::Go => "go.mod",
             Language::AssemblyScript => "assembly/index.ts",
             Language::Lua => "plugin.lua",
+            Language::Nim => "plugin.nim",
+            Language::D => "plugin.d",
             Language::Wat => "plugin.wat",
         }
     }

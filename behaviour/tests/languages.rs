@@ -140,6 +140,8 @@ languages! {
     a_guest_in_go_passes_the_cases: Go,
     a_guest_in_assemblyscript_passes_the_cases: AssemblyScript,
     a_guest_in_lua_passes_the_cases: Lua,
+    a_guest_in_nim_passes_the_cases: Nim,
+    a_guest_in_d_passes_the_cases: D,
     a_guest_in_wat_passes_the_cases: Wat,
 }
 
@@ -339,6 +341,16 @@ fn check_exports(language: Language) {
 #[test]
 fn a_guest_in_lua_has_every_optional_export() {
     check_exports(Language::Lua);
+}
+
+#[test]
+fn a_guest_in_nim_has_every_optional_export() {
+    check_exports(Language::Nim);
+}
+
+#[test]
+fn a_guest_in_d_has_every_optional_export() {
+    check_exports(Language::D);
 }
 
 #[test]

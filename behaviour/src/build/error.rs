@@ -47,6 +47,14 @@ pub enum BuildError {
         /// The language.
         language: Language,
     },
+    /// A package that the distribution does not have.
+    #[error("package `{package}` not found: {reason}")]
+    NoPackage {
+        /// The package.
+        package: &'static str,
+        /// The reason.
+        reason: String,
+    },
     /// No directory for tools.
     #[error("no directory for tools: neither BEHAVIOUR_CACHE_DIR nor HOME is set")]
     NoCache,
@@ -156,6 +164,9 @@ impl BuildError {
             BuildError::Workspace(_) => "name the folder of a guest crate: behaviour build DIR",
             BuildError::NoTool { language, .. } => {
                 return Some(format!("fetch it: behaviour setup {language}").into());
+            }
+            BuildError::NoPackage { package, .. } => {
+                return Some(format!("install `{package}`, and put it on the PATH").into());
             }
             BuildError::NoCdylib { .. } => {
                 "add `crate-type = [\"cdylib\"]` under [lib] in its Cargo.toml"

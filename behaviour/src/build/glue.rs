@@ -3,15 +3,17 @@
 //! always match it.
 //!
 //! The official generators write the glue for C and C++. The generators in this module
-//! write it for Go, Zig, AssemblyScript, TypeScript and Lua; [`contract`] is their shared
+//! write it for Go, Zig, AssemblyScript, TypeScript, Lua, Nim and D; [`contract`] is their shared
 //! view of the WIT. The tools for Rust and Python generate their own bindings. The
 //! modules of [`script`] become part of a script's bundle, not of the folder.
 
 mod assemblyscript;
 mod c;
 mod contract;
+mod d;
 mod go;
 mod lua;
+mod nim;
 mod script;
 mod typescript;
 mod zig;
@@ -24,7 +26,9 @@ use wit_parser::{Resolve, WorldId};
 use super::{BuildContext, BuildError};
 use crate::language::Language;
 use contract::Contract;
+pub(crate) use d::ROOT as D_ROOT;
 pub(crate) use lua::JSON_MODULE;
+pub(crate) use nim::ROOT as NIM_ROOT;
 pub(crate) use script::{Lent, engine_name};
 
 /// The name of the folder with the glue in a project.
@@ -126,6 +130,8 @@ fn generate(
         Language::Zig => zig::files(&contract),
         Language::JavaScript | Language::TypeScript => typescript::files(&contract),
         Language::Lua => lua::files(&contract),
+        Language::Nim => nim::files(&contract, entry),
+        Language::D => d::files(&contract, entry),
         Language::AssemblyScript => {
             renames = assemblyscript::renames(&contract);
             assemblyscript::files(&contract, entry)

@@ -2,7 +2,7 @@
 //!
 //! The registry's ordinary client fetches them in pinned versions into a folder of the
 //! cache. All npm and pip packages are locked by version and digest in
-//! `behaviour/toolchains`. Nothing is installed on the machine, and no installation script
+//! `behaviour/toolchains`; apt checks the signatures of Debian's. Nothing is installed on the machine, and no installation script
 //! of a package runs.
 
 use std::fs;
@@ -11,7 +11,8 @@ use std::process::Command;
 
 use program::FileStamp;
 
-use super::files::{find_program, write_script};
+use super::apt::Archives;
+use super::files::{find_program, remove_folder, write_script};
 use super::{BuildError, Progress, cache, step};
 use crate::language::Language;
 
@@ -38,6 +39,10 @@ enum Registry {
     Npm(&'static str, &'static str),
     /// The texts of `Cargo.toml` and of `Cargo.lock`, for crates that contain sources.
     Crates(&'static str, &'static str),
+    /// A package of Debian in the version of the configured archives, whose signatures apt
+    /// checks, and its files with their paths in the folder. The files of dependencies that
+    /// are not installed are among them.
+    Debian(&'static str, &'static [(&'static str, &'static str)]),
 }
 
 /// Embeds the lock files of a folder in `behaviour/toolchains`.
@@ -111,6 +116,30 @@ pub(crate) const LUA: Toolchain = Toolchain {
     trial: &[],
 };
 
+/// The compiler, which finds its modules and configuration next to itself.
+pub(crate) const NIM: Toolchain = Toolchain {
+    folder: "debian-nim",
+    registry: Registry::Debian(
+        "nim",
+        &[("usr/bin/nim", "bin/nim"), ("usr/lib/nim/lib", "lib"), ("etc/nim", "config")],
+    ),
+    megabytes: 4,
+    programs: &[("nim", "bin/nim")],
+    trial: &["--version"],
+};
+
+/// The compiler with its libraries. A launcher names their folders.
+pub(crate) const LDC: Toolchain = Toolchain {
+    folder: "debian-ldc",
+    registry: Registry::Debian(
+        "ldc",
+        &[("usr/bin/ldc2", "bin/ldc2"), ("usr/lib", "usr/lib"), ("lib", "lib")],
+    ),
+    megabytes: 33,
+    programs: &[("ldc2", "ldc2")],
+    trial: &["--version"],
+};
+
 /// The path of esbuild's native program. The launcher in `.bin` is not used, since it adds
 /// a report to each error unless the package's installation script has run.
 const ESBUILD: &str = match (cfg!(target_os = "macos"), cfg!(target_arch = "aarch64")) {
@@ -127,6 +156,16 @@ here=$(dirname \"$0\")
 PYTHONPATH=$here exec python3 -c 'from componentize_py import script; script()' \"$@\"
 ";
 
+/// A launcher for the compiler of D, which finds its libraries by absolute paths otherwise.
+const LDC_LAUNCHER: &str = "\
+#!/bin/sh
+here=$(dirname \"$(readlink -f \"$0\")\")
+machine=$(uname -m)-linux-gnu
+LD_LIBRARY_PATH=\"$here/usr/lib/$machine:$here/lib/$machine\"
+export LD_LIBRARY_PATH
+exec \"$here/bin/ldc2\" -conf= \"-I=$here/usr/lib/ldc/$machine/include/d\" \"$@\"
+";
+
 impl Toolchain {
     /// Returns the tools of a language, of which later ones need earlier ones. Returns none for
     /// Rust, whose tools `compiler` finds, and for languages that need no tools.
@@ -139,6 +178,8 @@ impl Toolchain {
             Language::Go => &[&GO],
             Language::AssemblyScript => &[&ASSEMBLYSCRIPT],
             Language::Lua => &[&ZIG, &LUA],
+            Language::Nim => &[&ZIG, &NIM],
+            Language::D => &[&ZIG, &LDC],
         }
     }
 
@@ -178,7 +219,9 @@ impl Toolchain {
         }
         let of_program = |&(program, _): &(&'static str, _)| {
             let path = self.find(program, cache, language).ok()?;
-            match cache.is_some_and(|cache| path.starts_with(cache)) {
+            // The name of a folder with a Debian package has no version.
+            let named = !matches!(self.registry, Registry::Debian(..));
+            match named && cache.is_some_and(|cache| path.starts_with(cache)) {
                 true => Some(self.folder.to_owned()),
                 false => Some(format!("{} {:?}", path.display(), FileStamp::at(&path))),
             }
@@ -255,9 +298,51 @@ impl Toolchain {
                 cargo.args(["vendor", "--locked", "--quiet", "vendor"]);
                 step::run_checked(&mut cargo, &step_name("crates.io"), progress)?;
             }
+            Registry::Debian(package, files) => {
+                let step = step_name("the distribution");
+                unpack(partial, package, files, &step, progress)?;
+                if self.folder == LDC.folder {
+                    write_script(&partial.join("ldc2"), LDC_LAUNCHER)?;
+                }
+            }
         }
         Ok(())
     }
+}
+
+/// Unpacks the files of a package into a folder.
+fn unpack(
+    folder: &Path,
+    package: &'static str,
+    files: &[(&str, &str)],
+    step: &str,
+    progress: Progress<'_>,
+) -> Result<(), BuildError> {
+    let missing = |reason: String| BuildError::NoPackage { package, reason };
+    if find_program("apt-get").is_none() || find_program("dpkg").is_none() {
+        return Err(missing("this machine has no apt".into()));
+    }
+    let work = folder.join("work");
+    let archives = Archives::open(&work, progress)?;
+    let found = archives.show(&[package.to_owned()])?;
+    if found.is_empty() {
+        let reason = "the distribution's archives do not have it";
+        let message = archives.message.as_ref().map(|message| format!(": {message}"));
+        return Err(missing(reason.to_owned() + &message.unwrap_or_default()));
+    }
+    let unpacked = work.join("unpacked");
+    let all = archives.with_dependencies(vec![package.to_owned()])?;
+    archives.unpack(&all, step, &unpacked)?;
+    for (from, to) in files {
+        let (from, to) = (unpacked.join(from), folder.join(to));
+        if !from.exists() {
+            continue;
+        }
+        fs::create_dir_all(to.parent().unwrap_or(folder))
+            .and_then(|()| fs::rename(&from, &to))
+            .map_err(BuildError::io(&from))?;
+    }
+    remove_folder(&work)
 }
 
 /// Returns the command that installs the wheels of `requirements` into a folder.

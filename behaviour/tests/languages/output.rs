@@ -175,3 +175,56 @@ fn a_guest_in_zig_logs_the_message_of_a_panic() {
     let Some((_folder, built)) = built(Language::Zig, change) else { return };
     expect_log(built, 500, &[json!({ "level": "error", "message": "why" })]);
 }
+
+/// Returns a change that inserts statements at the start of `invoke` in Nim.
+fn nim(statements: &str) -> impl FnOnce(String) -> String {
+    move |text| {
+        let start = "  if name != \"greet\":";
+        let (before, body) = text.split_once(start).unwrap();
+        format!("{before}{statements}\n{start}{body}")
+    }
+}
+
+#[test]
+fn a_guest_in_nim_logs_an_exception_with_its_stack_and_answers_it() {
+    let statements = "  echo \"one\"\n  if parseJson(\"[1]\")[3].kind == JNull: discard";
+    let Some((_folder, built)) = built(Language::Nim, nim(statements)) else { return };
+    let why = "IndexDefect: index 3 not in 0 .. 0";
+    let stack = json!({ "level": "error", "message": "$string" });
+    let message = format!("failed: {why}");
+    let built = built.unwrap();
+    let log = json!([info("one"), stack]);
+    expect(&built.path, json!({ "status": 500, "message": message, "log": log }));
+}
+
+#[test]
+fn a_guest_in_nim_is_told_which_procedure_is_missing() {
+    let change = |text: String| text.replace("proc invoke*", "proc other*");
+    let Some((_folder, built)) = built(Language::Nim, change) else { return };
+    let error = built.unwrap_err().to_string();
+    let expected = "Error: the world exports `methods`: write `proc invoke*(name: string, payload: Json): Response`";
+    assert!(error.ends_with(expected), "{error}");
+}
+
+#[test]
+fn a_guest_in_d_logs_a_failed_check_with_its_file_and_line() {
+    let change = |text: String| {
+        let start = "    alias Outcome = typeof(return);\n";
+        let (before, body) = text.split_once(start).unwrap();
+        format!("{before}{start}    assert(payload[99] == name[0]);\n{body}")
+    };
+    let Some((_folder, built)) = built(Language::D, change) else { return };
+    let fields = json!({ "at": "plugin.d:12" });
+    let reason =
+        json!({ "level": "error", "message": "array index out of bounds", "fields": fields });
+    expect_log(built, 500, &[reason]);
+}
+
+#[test]
+fn a_guest_in_d_is_told_which_function_is_missing() {
+    let change = |text: String| text.replace(" invoke(", " other(");
+    let Some((_folder, built)) = built(Language::D, change) else { return };
+    let error = built.unwrap_err().to_string();
+    let expected = "the world exports `methods`: write `Result!(Response, MethodError) invoke(string name, Json payload)`\"";
+    assert!(error.ends_with(expected), "{error}");
+}

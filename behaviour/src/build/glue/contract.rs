@@ -218,7 +218,8 @@ impl<'a> Contract<'a> {
         self.sizes.size(ty).size_wasm32()
     }
 
-    fn align(&self, ty: &Type) -> usize {
+    /// Returns the type's alignment in memory, in bytes.
+    pub(super) fn align(&self, ty: &Type) -> usize {
         self.sizes.align(ty).align_wasm32()
     }
 
@@ -248,6 +249,16 @@ impl<'a> Contract<'a> {
     /// Returns the offset of a variant's payload, in bytes.
     pub(super) fn variant_payload(&self, variant: &Variant) -> usize {
         self.payload_offset(variant.cases.iter().map(|case| case.ty.as_ref()))
+    }
+
+    /// Returns the case for an error that is not part of the contract: `failed` or, if there
+    /// is no such case, `other`.
+    pub(super) fn catch_all(&self, variant: &Variant) -> Option<&'static str> {
+        let with_text = |name: &&str| {
+            let mut cases = variant.cases.iter().filter(|case| case.name == *name);
+            cases.any(|case| case.ty.is_some_and(|ty| matches!(self.shape(&ty), Shape::Text)))
+        };
+        ["failed", "other"].into_iter().find(with_text)
     }
 
     /// Returns the size of a buffer that can hold the result of any function of these

@@ -310,9 +310,10 @@ fn answered(contract: &Contract<'_>, call: &str, ty: &Type) -> String {
             Shape::Text => format!("\t\tstoreText({offset}, err.Error())\n"),
             Shape::Variant(variant) => {
                 let known = "\t\tvar known ".to_owned() + &name_of(contract, ty) + "\n";
-                let other = catch_all(contract, variant).map_or("panic(err)".into(), |case| {
-                    format!("known = {}{case}{{err.Error()}}", name_of(contract, ty))
-                });
+                let other =
+                    contract.catch_all(variant).map(pascal).map_or("panic(err)".into(), |case| {
+                        format!("known = {}{case}{{err.Error()}}", name_of(contract, ty))
+                    });
                 let stored = store(contract, &offset, "known", ty);
                 format!(
                     "{known}\t\tif !errors.As(err, &known) {{\n\t\t\t{other}\n\t\t}}\n\t{stored}"
@@ -331,16 +332,6 @@ fn answered(contract: &Contract<'_>, call: &str, ty: &Type) -> String {
     format!(
         "\t{value} := {call}\n\tplace := area({size})\n\tif err != nil {{\n\t\t*at[uint8](place, 0) = 1\n{failed}\t\treturn place\n\t}}\n{stored}\treturn place\n"
     )
-}
-
-/// Returns the case for an error whose type is not part of the contract: `failed` or, if
-/// there is no such case, `other`.
-fn catch_all(contract: &Contract<'_>, variant: &Variant) -> Option<String> {
-    let with_text = |name: &str| {
-        let mut cases = variant.cases.iter().filter(|case| case.name == name);
-        cases.any(|case| case.ty.is_some_and(|ty| matches!(contract.shape(&ty), Shape::Text)))
-    };
-    ["failed", "other"].into_iter().find(|name| with_text(name)).map(pascal)
 }
 
 /// Prefixes a doc comment with the name of the item, as is customary in Go.

@@ -1,7 +1,6 @@
 //! The Rust compiler for WebAssembly: the active one if it has the target, otherwise
 //! Debian's.
 
-mod apt;
 mod debian;
 
 use std::ffi::OsStr;

@@ -31,6 +31,7 @@ impl Toolchain {
                     })
                     .collect()
             }
+            Registry::Debian(..) => Vec::new(),
         }
     }
 }
@@ -44,7 +45,12 @@ fn the_name_of_a_folder_contains_the_locked_versions() {
     for toolchain in all_toolchains() {
         let named = |(name, version)| format!("{name}-{version}");
         let packages: Vec<String> = toolchain.packages().into_iter().map(named).collect();
-        assert_eq!(toolchain.folder, packages.join("-"));
+        match toolchain.registry {
+            Registry::Debian(package, _) => {
+                assert_eq!(toolchain.folder, format!("debian-{package}"));
+            }
+            _ => assert_eq!(toolchain.folder, packages.join("-")),
+        }
     }
 }
 

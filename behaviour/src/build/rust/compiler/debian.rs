@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::time::UNIX_EPOCH;
 
 use super::TARGET;
-use super::apt::{Archives, Package};
+use crate::build::apt::{Archives, Package};
 use crate::build::files::{entries, file_name, find_program, write_script};
 use crate::build::{BuildError, Progress, cache, step};
 
