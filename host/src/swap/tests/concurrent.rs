@@ -213,7 +213,9 @@ async fn a_file_that_keeps_changing_is_compiled_at_most_twice_at_a_time() {
     let reload = tokio::spawn(async move { operator.reload("a").await });
     rig.until_compiling(&["a", "a"]).await;
     drop(held);
-    assert_eq!(reload.await.unwrap().unwrap(), "version 2 is active");
+    // The order may arrive after the version has become active.
+    let outcome = reload.await.unwrap().unwrap();
+    assert!(outcome.starts_with("version 2 "), "{outcome}");
     assert_eq!(rig.view("a").active.unwrap().loaded.digest, digest("follows.wat"));
 }
 
