@@ -9,6 +9,7 @@ mod load;
 mod matrix;
 mod methods;
 mod persistence;
+mod provisioning;
 mod reboot;
 mod record;
 mod restart;

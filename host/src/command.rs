@@ -12,6 +12,7 @@ mod plugins;
 mod record;
 mod run;
 mod simulate;
+mod source;
 mod status;
 
 use std::process::ExitCode;

@@ -28,6 +28,7 @@ mod hub;
 mod identity;
 mod period;
 mod plugin;
+mod provisioning;
 mod reboot;
 mod telemetry;
 #[cfg(test)]
@@ -42,6 +43,7 @@ pub(crate) use hub::default_port;
 pub use identity::IdentitySection;
 pub(crate) use plugin::Settings;
 pub use plugin::{Patience, PluginSection};
+pub use provisioning::{Attestation, ProvisioningSection};
 pub use reboot::{RebootCommand, RebootLimits};
 pub use telemetry::{TelemetryLimits, WhenFull};
 
@@ -53,6 +55,9 @@ pub struct Config {
     pub file: Option<PathBuf>,
     /// Settings of the connection to the hub.
     pub hub: HubSection,
+    /// Settings of the registration with the Device Provisioning Service; `None` for a device
+    /// with a connection string.
+    pub provisioning: Option<ProvisioningSection>,
     /// Settings of the host itself.
     pub host: HostSection,
     /// The plugins by name; never empty.
@@ -72,6 +77,13 @@ impl Config {
     pub fn parse(text: &str, directory: &Path) -> Result<Config, ConfigError> {
         let file: file::File = toml::from_str(text).map_err(|error| at_line(text, &error))?;
         let hub = hub::hub(file.hub, directory)?;
+        let provisioning = file
+            .provisioning
+            .map(|section| provisioning::provisioning(section, directory))
+            .transpose()?;
+        if provisioning.is_some() {
+            hub.check_alone()?;
+        }
         let host = host::host(file.host, directory)?;
         if file.plugins.is_empty() {
             return Err(ConfigError::NoPlugins);
@@ -81,7 +93,7 @@ impl Config {
             .map(|(name, section)| Ok((name.clone(), plugin::plugin(name, section, directory)?)))
             .collect::<Result<_, ConfigError>>()?;
         check_methods(&plugins)?;
-        Ok(Config { file: None, hub, host, plugins })
+        Ok(Config { file: None, hub, provisioning, host, plugins })
     }
 
     /// Returns `true` if a running host can apply the other configuration without a
@@ -90,7 +102,7 @@ impl Config {
         // The CA file may come from the command line.
         let mut hub = other.hub.clone();
         hub.ca_file = hub.ca_file.or_else(|| self.hub.ca_file.clone());
-        self.hub == hub && self.host == other.host
+        self.hub == hub && self.provisioning == other.provisioning && self.host == other.host
     }
 
     /// Returns the largest number of concurrent calls of all plugins together.

@@ -26,7 +26,7 @@ use tokio::task::spawn_blocking;
 use tokio::time::sleep;
 
 pub use directory::JournalError;
-pub(crate) use directory::{check_directory, default_directory, name_of};
+pub(crate) use directory::{check_directory, default_directory};
 pub(crate) use mirrored::{Mirrored, Persistent};
 pub(crate) use pages::{ChangeError, DiskError, Pages, RecordKind, Snapshot};
 use rates::CommitRates;

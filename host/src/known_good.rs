@@ -13,14 +13,14 @@
 //! Files are replaced atomically. `swap` decides which versions work.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs::{self, DirBuilder, File};
-use std::io::{self, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 use tracing::warn;
 
+use crate::atomic_file::{self, UNFINISHED};
 use crate::config::Config;
 
 pub use fallback::last_good;
@@ -29,9 +29,6 @@ mod fallback;
 
 const CONFIGURATION: &str = "host.toml";
 const RECORD: &str = "record.json";
-
-/// Extension of incomplete files.
-const UNFINISHED: &str = "new";
 
 /// Directory of the last working configuration and versions.
 #[derive(Debug, Clone)]
@@ -105,12 +102,13 @@ impl KnownGood {
 
     /// Persists the bytes of a version. Blocks.
     pub(crate) fn keep_bytes(&self, digest: &str, bytes: &[u8]) -> io::Result<()> {
-        self.replace(&self.path(digest), bytes)
+        atomic_file::replace(&self.path(digest), bytes)
     }
 
     /// Persists the text of the configuration. Blocks.
     pub(crate) fn keep_configuration(&self, text: &str) -> io::Result<()> {
-        self.replace(&self.directory.join(CONFIGURATION), text.as_bytes())
+        // A configuration can contain secrets of plugins, which only the owner can read.
+        atomic_file::replace(&self.directory.join(CONFIGURATION), text.as_bytes())
     }
 
     /// Persists the record, then removes all versions except those in `needed`. Blocks.
@@ -120,7 +118,7 @@ impl KnownGood {
         needed: &BTreeSet<String>,
     ) -> io::Result<()> {
         let text = serde_json::to_vec_pretty(record)?;
-        self.replace(&self.directory.join(RECORD), &text)?;
+        atomic_file::replace(&self.directory.join(RECORD), &text)?;
         for entry in fs::read_dir(&self.directory)? {
             let path = entry?.path();
             let stem = path.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default();
@@ -131,25 +129,6 @@ impl KnownGood {
             }
         }
         Ok(())
-    }
-
-    /// Replaces a file atomically, so that a crash leaves either the old or the new content.
-    fn replace(&self, path: &Path, bytes: &[u8]) -> io::Result<()> {
-        DirBuilder::new().recursive(true).mode(0o700).create(&self.directory)?;
-        let temporary = path.with_extension(UNFINISHED);
-        let mut options = File::options();
-        // A configuration can contain secrets of plugins.
-        options.create(true).truncate(true).write(true).mode(0o600);
-        let written = options
-            .open(&temporary)
-            .and_then(|mut file| file.write_all(bytes).and_then(|()| file.sync_all()))
-            .and_then(|()| fs::rename(&temporary, path));
-        if written.is_err() {
-            // Opening may have failed, so the file may not exist.
-            let _ = fs::remove_file(&temporary);
-        }
-        written?;
-        File::open(&self.directory)?.sync_all()
     }
 }
 

@@ -19,7 +19,7 @@
 //! "#;
 //! # let host_toml = format!("{host_toml}\nhost.compile_cache = \"compiled\"\nhost.control_socket = \"c/s\"");
 //! let config = Config::parse(&host_toml, directory.path())?;
-//! // `identity` is the device's connection string. This host stops once it has connected.
+//! // `identity` is the device's connection string or its registration. This host stops once it has connected.
 //! run(config, identity, hub.connected(&device)).await?;
 //! # Ok(())
 //! # }
@@ -36,11 +36,14 @@
 //!
 //! # Layout
 //!
+//! * `assignment`: the assignment of a device to a hub, on disk.
+//! * `atomic_file`: atomic replacement of small files.
 //! * `backoff`: exponential back-off with jitter.
 //! * `config`: `host.toml`, parsed into settings. Imports no other module.
 //! * [`control`]: the operator's socket, its messages and its client.
 //! * `connection`: the MQTT connection to IoT Hub. The only module that handles packets.
 //! * `device`: a device's event loop, its status reports and its desired properties.
+//! * `identity`: the identity that a device starts with.
 //! * `ids`: request ids and call ids that are unique across runs.
 //! * `journal`: the database of persisted data, and its single writer thread.
 //! * `known_good`: the last working configuration and plugin versions, on disk.
@@ -60,11 +63,14 @@
 #[cfg(not(unix))]
 compile_error!("behaviour-host needs Unix sockets, signals and inode numbers");
 
+mod assignment;
+mod atomic_file;
 mod backoff;
 mod config;
 mod connection;
 pub mod control;
 mod device;
+mod identity;
 mod ids;
 mod journal;
 mod known_good;
@@ -86,16 +92,21 @@ pub fn read_packets(bytes: &[u8]) -> usize {
 }
 
 pub use config::{
-    CommitLimits, Config, ConfigError, HostSection, HttpError, HubSection, IdentitySection,
-    Patience, PluginSection, RebootCommand, RebootLimits, TelemetryLimits, WhenFull,
+    Attestation, CommitLimits, Config, ConfigError, HostSection, HttpError, HubSection,
+    IdentitySection, Patience, PluginSection, ProvisioningSection, RebootCommand, RebootLimits,
+    TelemetryLimits, WhenFull,
 };
-pub use connection::CertificateError;
+pub use connection::{CertificateError, ProvisioningFailure};
+pub use identity::{Identity, Registration, RegistrationCredential, WeakKey};
 pub use journal::JournalError;
 pub use known_good::last_good;
 pub use lent::power::boot::Machine;
 pub use memory::share_heap;
 pub use plugins::PluginError;
 pub use record::{MAX_CALLS as MAX_RECORDED_CALLS, RecordedCall};
-pub use run::{CheckReport, CheckedPlugin, RunError, SignIn, check, run, run_on, sign_in};
+pub use run::{
+    AssignedHub, CheckReport, CheckedPlugin, Provisioned, RunError, SignIn, check, provision,
+    provisioned, run, run_on, sign_in, with_certificate,
+};
 pub use simulate::{Figures, Fleet, FleetError, simulate};
 pub use supervision::TaskEnded;

@@ -12,7 +12,9 @@ use command::Command;
 ///
 /// The device's connection string is a secret: it is read from the environment
 /// variable IOTHUB_DEVICE_CONNECTION_STRING, or from the file that
-/// `connection_string_file` under [hub] names, and is never an argument.
+/// `connection_string_file` under [hub] names, and is never an argument. The same
+/// holds for the key of a device that the Device Provisioning Service assigns to a hub:
+/// IOTHUB_PROVISIONING_KEY or IOTHUB_PROVISIONING_GROUP_KEY, or a file under [provisioning].
 #[derive(Parser)]
 #[command(name = "behaviour-host", version, after_help = command::EXAMPLES)]
 struct Arguments {

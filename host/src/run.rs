@@ -7,12 +7,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use plugin::{Lent, Nothing, Plugin, SystemClock};
-use protocol::connection_string::DeviceConnectionString;
 use tokio::task::JoinSet;
 use tracing::error;
 
 use crate::config::Config;
-use crate::connection::{self, Connection, Dial};
+use crate::connection::{Connection, Dial};
 use crate::control::{Control, ControlHandles};
 use crate::device::Device;
 use crate::device::certificate;
@@ -21,6 +20,7 @@ use crate::device::desired::Desired;
 use crate::device::desired::accepted::Accepted;
 use crate::device::status;
 use crate::device::systemd::ServiceManager;
+use crate::identity::Identity;
 use crate::journal::Journal;
 use crate::known_good::KnownGood;
 use crate::lent::durable::Durable;
@@ -39,12 +39,16 @@ use crate::swap::{self, Operator, Swap, Watch};
 
 pub use check::{CheckReport, CheckedPlugin, check};
 pub use error::RunError;
-pub use identity::{SignIn, sign_in};
+pub use identity::{
+    AssignedHub, Provisioned, SignIn, provision, provisioned, sign_in, with_certificate,
+};
+use way::Way;
 
 mod check;
 mod error;
 mod host_status;
 mod identity;
+mod way;
 
 /// Time limit for the journal's last commit after an essential task has ended.
 const LAST_COMMIT: Duration = Duration::from_secs(5);
@@ -60,7 +64,7 @@ const LAST_COMMIT: Duration = Duration::from_secs(5);
 /// essential tasks ends.
 pub async fn run(
     config: Config,
-    identity: DeviceConnectionString,
+    identity: impl Into<Identity>,
     stop: impl Future<Output = ()>,
 ) -> Result<(), RunError> {
     run_on(&Machine::default(), config, identity, stop).await
@@ -70,27 +74,33 @@ pub async fn run(
 pub async fn run_on(
     machine: &Machine,
     config: Config,
-    identity: DeviceConnectionString,
+    identity: impl Into<Identity>,
     stop: impl Future<Output = ()>,
 ) -> Result<(), RunError> {
-    let service_manager = ServiceManager::of_environment();
+    let identity = identity.into();
+    let mut stop = std::pin::pin!(stop);
+    let mut service_manager = ServiceManager::of_environment();
     let supervisor = Supervisor::new(service_manager.watchdog());
     // Opened first, because the data directory contains the last working configuration.
     let durable = Durable::open(&config.host, &identity, machine).await?;
     let known = KnownGood::in_data(&durable.directory);
-    let (shared, dial, control) =
+    let (shared, way, control) =
         prepare_or_fall_back(config, &identity, &known, &durable.directory, &supervisor).await?;
+    let Some(dial) = way.dial(&mut service_manager, &supervisor, stop.as_mut()).await? else {
+        service_manager.stopping();
+        durable.journal.close().await;
+        return Ok(());
+    };
     let (journal, jobs) = (Arc::clone(&durable.journal), Arc::clone(&durable.jobs));
-    let hub = dial.to_string();
     let switches = Arc::new(Switches::new(Arc::clone(&journal)));
     let changes = Changes::new(());
-    let certificate = dial.certificate().cloned();
+    let (certificate, provisioning) = (dial.certificate().cloned(), dial.provisioning().cloned());
     let mut device = shared.device(dial, Some(durable), &changes);
     device.router.table().slots().values().for_each(|slot| switches.apply(slot));
     device.service_manager = service_manager;
     device.service_manager.ready();
     let router = Arc::clone(&device.router);
-    let status = host_status::of(&device, hub, shared.loader.clone(), Arc::clone(&jobs));
+    let status = host_status::of(&device, shared.loader.clone(), Arc::clone(&jobs));
     let mut background = shared.background_tasks(&device, &journal, switches, &changes, known);
     if let Some(live) = certificate {
         let follow = certificate::run(live, Arc::clone(&device.twin));
@@ -105,6 +115,19 @@ pub async fn run_on(
         };
         background.tasks.spawn(supervisor.watch("control", control.run(handles)));
     }
+    let renamed = async {
+        match &provisioning {
+            Some(provisioning) => provisioning.renamed().await,
+            None => std::future::pending().await,
+        }
+    };
+    let mut is_renamed = false;
+    let stop = async {
+        tokio::select! {
+            () = stop => {}
+            () = renamed => is_renamed = true,
+        }
+    };
     let ended = tokio::select! {
         () = device.run(stop) => None,
         ended = supervisor.ended() => Some(ended),
@@ -119,7 +142,7 @@ pub async fn run_on(
     background.tasks.shutdown().await;
     swap::stop_all(&router).await;
     journal.close().await;
-    Ok(())
+    if is_renamed { Err(RunError::Renamed) } else { Ok(()) }
 }
 
 /// Prepares everything that can fail before the first connection. If a configuration has worked
@@ -127,11 +150,11 @@ pub async fn run_on(
 /// an unusable one.
 async fn prepare_or_fall_back(
     config: Config,
-    identity: &DeviceConnectionString,
+    identity: &Identity,
     known: &KnownGood,
     data: &Path,
     supervisor: &Supervisor,
-) -> Result<(ProcessParts, Dial, Option<Control>), RunError> {
+) -> Result<(ProcessParts, Way, Option<Control>), RunError> {
     let good = config.file.as_deref().and_then(|file| known.configuration(file));
     let plugins = if good.is_some() { Plugins::Later } else { Plugins::Now };
     let good = good.filter(|good| *good != config);
@@ -159,16 +182,15 @@ async fn prepare_or_fall_back(
 /// Prepares everything that can fail before the first connection with this configuration.
 async fn prepare(
     config: Config,
-    identity: &DeviceConnectionString,
+    identity: &Identity,
     plugins: Plugins,
     data: &Path,
     supervisor: &Supervisor,
-) -> Result<(ProcessParts, Dial, Option<Control>), RunError> {
-    let tls = connection::tls(&config.hub)?;
-    let dial = Dial::new(identity.clone(), &config.hub, tls)?;
+) -> Result<(ProcessParts, Way, Option<Control>), RunError> {
+    let way = Way::new(identity, &config, data)?;
     let shared = ProcessParts::load(config, plugins, supervisor.clone()).await?;
     let control = Control::open(&shared.config, data)?;
-    Ok((shared, dial, control))
+    Ok((shared, way, control))
 }
 
 /// Time at which the plugins are loaded.

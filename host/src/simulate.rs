@@ -1,21 +1,26 @@
 //! Many devices in one process, to load-test a hub.
 //!
 //! The devices share the engine and the compiled plugins. Each has its own connection and
-//! A plugin's limits apply to all devices together; `calls_at_once`, for example, limits the
+//! twin. A plugin's limits apply to all devices together; `calls_at_once`, for example, limits the
 //! calls of the whole fleet.
+//!
+//! The devices of an enrollment group register with the Device Provisioning Service first.
+//! Their assignments are kept in memory only.
 //!
 //! The devices only answer methods. The load has to come from a service.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use protocol::connection_string::DeviceConnectionString;
+use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
+use tracing::error;
 
 use crate::config::Config;
-use crate::connection::{self, Dial};
+use crate::connection::{self, Dial, OptionsError, Provisioning};
+use crate::identity::Identity;
 use crate::plugins::slot::Changes;
 use crate::run::{Plugins, ProcessParts, RunError};
 use crate::supervision::Supervisor;
@@ -25,6 +30,10 @@ mod fleet;
 
 pub use figures::Figures;
 pub use fleet::{Fleet, FleetError};
+
+/// Number of registrations at the same time. Most of the time of a registration is the wait
+/// before its poll, which costs nothing.
+const MAX_REGISTRATIONS: usize = 256;
 
 /// Interval between two reports of figures.
 const REPORT_EVERY: Duration = Duration::from_millis(500);
@@ -41,16 +50,29 @@ pub async fn simulate(
 ) -> Result<Figures, RunError> {
     let begun = Instant::now();
     let tls = connection::tls(&config.hub)?;
-    let dial = |identity: DeviceConnectionString| {
-        Dial::new(identity, &config.hub, Arc::clone(&tls)).map_err(RunError::from)
+    let turns = Arc::new(Semaphore::new(MAX_REGISTRATIONS));
+    let way = |identity: Identity| -> Result<FleetWay, OptionsError> {
+        let tls = Arc::clone(&tls);
+        Ok(match (identity, &config.provisioning) {
+            (Identity::ConnectionString(_), Some(_)) => return Err(OptionsError::TwoIdentities),
+            (Identity::ConnectionString(identity), None) => {
+                FleetWay::Known(Box::new(Dial::new(identity, &config.hub, tls)?))
+            }
+            (Identity::Registration(_), None) => return Err(OptionsError::NoProvisioning),
+            (Identity::Registration(registration), Some(section)) => {
+                let new = Provisioning::new(registration, section, &config.hub, tls, None)?;
+                FleetWay::Assigned(Arc::new(new.in_turns(Arc::clone(&turns))))
+            }
+        })
     };
     // All identities are checked before the first device connects.
-    let dials = fleet.into_devices().map(dial).collect::<Result<Vec<_>, _>>()?;
+    let ways = fleet.into_devices().map(way).collect::<Result<Vec<_>, _>>()?;
     let supervisor = Supervisor::new(None);
     let shared = ProcessParts::load(config, Plugins::Now, supervisor.clone()).await?;
+    let shared = Arc::new(shared);
 
-    let mut figures = Figures { devices: dials.len(), ..Figures::default() };
-    let mut dials = dials.into_iter();
+    let mut figures = Figures { devices: ways.len(), ..Figures::default() };
+    let mut ways = ways.into_iter();
     let stopping = CancellationToken::new();
     let mut devices = JoinSet::new();
     let mut stop = std::pin::pin!(stop);
@@ -60,11 +82,9 @@ pub async fn simulate(
     loop {
         tokio::select! {
             () = &mut stop, if !stopping.is_cancelled() => stopping.cancel(),
-            _ = connect.tick(), if dials.len() > 0 && !stopping.is_cancelled() => {
-                let dial = dials.next().expect("the branch is enabled only if one is left");
-                let device = shared.device(dial, None, &Changes::new(()));
-                let stopped = stopping.clone();
-                let device = async move { device.run(stopped.cancelled()).await };
+            _ = connect.tick(), if ways.len() > 0 && !stopping.is_cancelled() => {
+                let way = ways.next().expect("the branch is enabled only if one is left");
+                let device = run_device(way, Arc::clone(&shared), stopping.clone());
                 devices.spawn(supervisor.watch("device", device));
             }
             ended = supervisor.ended() => return Err(ended.into()),
@@ -81,4 +101,32 @@ pub async fn simulate(
     }
     figures.update(&shared.counts, begun.elapsed());
     Ok(figures)
+}
+
+/// The way of a device to its hub.
+enum FleetWay {
+    Known(Box<Dial>),
+    Assigned(Arc<Provisioning>),
+}
+
+/// Runs a device until the fleet stops.
+async fn run_device(way: FleetWay, shared: Arc<ProcessParts>, stopping: CancellationToken) {
+    let dial = match way {
+        FleetWay::Known(dial) => *dial,
+        FleetWay::Assigned(provisioning) => {
+            let assignment = tokio::select! {
+                assignment = provisioning.until_registered() => assignment,
+                () = stopping.cancelled() => return,
+            };
+            match Dial::assigned(&provisioning, &assignment) {
+                Ok(dial) => dial,
+                Err(error) => {
+                    error!(device = %assignment.device, "device left out: {error}");
+                    return stopping.cancelled().await;
+                }
+            }
+        }
+    };
+    let device = shared.device(dial, None, &Changes::new(()));
+    device.run(stopping.cancelled()).await;
 }

@@ -16,10 +16,11 @@ use serde_json::Value;
 
 /// Tables of `host.toml`: the heading on the page, the JSON pointer into the schema, and the
 /// line that opens the table.
-const TABLES: [(&str, &str, &str); 8] = [
+const TABLES: [(&str, &str, &str); 9] = [
     ("", "", ""),
     ("[hub]", "/properties/hub", "[hub]\n"),
     ("[hub.identity]", "/properties/hub/properties/identity", "[hub.identity]\n"),
+    ("[provisioning]", "/properties/provisioning", "[provisioning]\n"),
     ("[host]", "/properties/host", "[host]\n"),
     ("[host.telemetry]", "/properties/host/properties/telemetry", "[host.telemetry]\n"),
     ("[plugins.NAME]", "/properties/plugins/additionalProperties", ""),
@@ -64,6 +65,9 @@ fn document(heading: &str, line: &str) -> String {
     if heading.contains("[hub.identity]") {
         text += &unless("certificate_file", "certificate_file = \"d.pem\"\n");
         text += &unless("key_file", "key_file = \"k.pem\"\n");
+    }
+    if heading.contains("[provisioning]") {
+        text += &unless("id_scope", "id_scope = \"0ne00112233\"\n");
     }
     if http {
         text += &unless("hosts", "hosts = [\"a.example.com\"]\n");

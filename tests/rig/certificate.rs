@@ -27,11 +27,13 @@ pub struct CertificateFiles {
     /// The key.
     pub key: PathBuf,
     /// The root authority.
-    pub(crate) root: PathBuf,
+    pub root: PathBuf,
 }
 
 impl CertificateFiles {
-    pub(crate) fn in_directory(directory: &Path) -> CertificateFiles {
+    /// Returns the files in a directory, which are not written.
+    #[must_use]
+    pub fn in_directory(directory: &Path) -> CertificateFiles {
         CertificateFiles {
             certificate: directory.join("device.pem"),
             key: directory.join("device-key.pem"),

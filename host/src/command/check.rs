@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::configuration::{ConfigurationArguments, read};
 use super::error::CommandError;
-use super::run::identity;
+use super::source::identity;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -22,7 +22,7 @@ Examples:
 pub(crate) struct CheckArguments {
     #[command(flatten)]
     common: ConfigurationArguments,
-    /// Skip the connection string, for example if only the service can read it
+    /// Skip the connection string or key, for example if only the service can read it
     #[arg(long)]
     without_identity: bool,
     /// Print the result as JSON

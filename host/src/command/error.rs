@@ -1,9 +1,10 @@
 //! Exit codes and hints of failures.
 
 use behaviour_host::control::AskError;
-use behaviour_host::{ConfigError, FleetError, RunError};
+use behaviour_host::{ConfigError, FleetError, RunError, WeakKey};
 use program::{Classify, ExitKind};
 use protocol::connection_string::ConnectionStringError;
+use protocol::sas::KeyError;
 
 pub(crate) type CommandError = program::CommandError<CommandErrorKind>;
 
@@ -55,6 +56,21 @@ impl Classify<ConnectionStringError> for CommandErrorKind {
     }
 }
 
+/// Hint for a key that is not one of the Device Provisioning Service.
+const COPY_KEY: &str = "copy the primary or secondary key of the enrollment, whole";
+
+impl Classify<KeyError> for CommandErrorKind {
+    fn hint(_: &KeyError) -> Option<String> {
+        Some(COPY_KEY.to_owned())
+    }
+}
+
+impl Classify<WeakKey> for CommandErrorKind {
+    fn hint(_: &WeakKey) -> Option<String> {
+        Some(COPY_KEY.to_owned())
+    }
+}
+
 impl Classify<ConfigError> for CommandErrorKind {
     fn hint(error: &ConfigError) -> Option<String> {
         let hint = match error {
@@ -64,6 +80,18 @@ impl Classify<ConfigError> for CommandErrorKind {
             ConfigError::Duplicate { .. } => {
                 "remove the method from `methods` of one of them; `[\"*\"]` serves all methods that \
                  no plugin names"
+            }
+            ConfigError::TwoIdentities { .. } => {
+                "remove one of them: with [provisioning], the Device Provisioning Service names \
+                 the hub"
+            }
+            ConfigError::TwoAttestations => {
+                "keep one: `symmetric_key_file` for an individual enrollment, `group_key_file` \
+                 for an enrollment group, or the certificate"
+            }
+            ConfigError::ProvisioningName { .. } => {
+                "the overview of the Device Provisioning Service shows the ID scope, such as \
+                 0ne00112233; the enrollment has the registration id"
             }
             ConfigError::Sha256 { .. } => "`sha256sum FILE` prints the digest of a file",
             _ => "`behaviour-host example` prints a file with all keys",
@@ -91,6 +119,8 @@ impl Classify<FleetError> for CommandErrorKind {
             FleetError::Duplicate { .. } => {
                 "a device has one connection at a time: remove one line"
             }
+            FleetError::Prefix(_) => "set --prefix to letters, digits, `-`, `.`, `_` or `:`",
+            FleetError::GroupKey(_) => COPY_KEY,
             FleetError::Read { .. } | FleetError::TooFew { .. } => {
                 "create the file with `behaviour-service devices create --prefix sim- --count N`"
             }

@@ -1,19 +1,22 @@
-//! `behaviour-host identity`: the device's identity, without a secret.
+//! `behaviour-host identity`: the device's identity, without a secret, and its registration.
 
-use behaviour_host::{Config, SignIn, sign_in};
+mod provision;
+
+use behaviour_host::{Config, Identity, Provisioned, SignIn, provisioned, sign_in};
 use clap::{Args, Subcommand};
 use program::say;
-use protocol::connection_string::DeviceConnectionString;
 use serde_json::{Value, json};
 
 use super::configuration::{ConfigurationArguments, read};
 use super::error::CommandError;
-use super::run::identity_and_source;
+use super::source::identity_and_source;
+use provision::ProvisionArguments;
 
 const EXAMPLES: &str = "\
 Examples:
   behaviour-host identity show
-  behaviour-host identity show --json | jq .validUntil";
+  behaviour-host identity show --json | jq .validUntil
+  behaviour-host identity provision";
 
 #[derive(Args)]
 #[command(after_help = EXAMPLES)]
@@ -26,6 +29,8 @@ pub(crate) struct IdentityArguments {
 enum IdentityCommand {
     /// Show the device, its hub, its way to sign in, and its validity; shows no secret
     Show(ShowArguments),
+    /// Register with the Device Provisioning Service, also if there is an assignment already
+    Provision(ProvisionArguments),
 }
 
 #[derive(Args)]
@@ -37,16 +42,40 @@ struct ShowArguments {
     json: bool,
 }
 
+/// A fact with its label in a text and its name in JSON.
+type Fact = (&'static str, &'static str, Value);
+
 pub(super) fn identity(arguments: IdentityArguments) -> Result<(), CommandError> {
-    let IdentityCommand::Show(ShowArguments { common, json }) = arguments.command;
-    let config = read(&common)?;
+    match arguments.command {
+        IdentityCommand::Show(arguments) => show(&arguments),
+        IdentityCommand::Provision(arguments) => provision::provision(&arguments),
+    }
+}
+
+fn show(ShowArguments { common, json }: &ShowArguments) -> Result<(), CommandError> {
+    let config = read(common)?;
     let (identity, source) = identity_and_source(&config)?;
-    let sign_in = sign_in(&config, &identity)?;
-    let facts = facts(&config, &identity, &source, &sign_in);
-    if json {
+    let mut facts = match &identity {
+        Identity::ConnectionString(identity) => vec![
+            ("device", "device", json!(identity.device)),
+            ("module", "module", json!(identity.module)),
+            ("hub", "hub", json!(identity.host.to_string())),
+        ],
+        Identity::Registration(registration) => {
+            facts_of_registration(&provisioned(&config, registration)?)
+        }
+    };
+    facts.extend(facts_of_sign_in(&config, &identity, &source)?);
+    print(facts, *json);
+    Ok(())
+}
+
+/// Prints facts as lines, or as JSON.
+fn print(facts: Vec<Fact>, as_json: bool) {
+    if as_json {
         let members = facts.into_iter().map(|(_, name, value)| (name.to_owned(), value));
         say(format_args!("{:#}", Value::Object(members.collect())));
-        return Ok(());
+        return;
     }
     for (label, _, value) in facts {
         match value {
@@ -55,46 +84,48 @@ pub(super) fn identity(arguments: IdentityArguments) -> Result<(), CommandError>
             other => say(format_args!("{label}: {other}")),
         }
     }
-    Ok(())
 }
 
-/// Returns the facts with their labels in a text and their names in JSON. `source` is the place
-/// of the connection string.
-fn facts(
+fn facts_of_registration(provisioned: &Provisioned) -> Vec<Fact> {
+    let assigned = provisioned.assigned.as_ref();
+    vec![
+        ("device", "device", json!(assigned.map(|it| &it.device))),
+        ("hub", "hub", json!(assigned.map(|it| &it.hub))),
+        ("assigned", "assignedAt", json!(assigned.map(|it| it.at.to_string()))),
+        ("registration", "registrationId", json!(provisioned.registration_id)),
+        ("id scope", "idScope", json!(provisioned.id_scope)),
+        ("provisioning service", "provisioningService", json!(provisioned.endpoint)),
+    ]
+}
+
+/// `source` is the place of the connection string or of the key.
+fn facts_of_sign_in(
     config: &Config,
-    identity: &DeviceConnectionString,
+    identity: &Identity,
     source: &str,
-    sign_in: &SignIn,
-) -> Vec<(&'static str, &'static str, Value)> {
-    let mut facts = vec![
-        ("device", "device", json!(identity.device)),
-        ("module", "module", json!(identity.module)),
-        ("hub", "hub", json!(identity.host.to_string())),
-    ];
-    match sign_in {
-        SignIn::Key => facts.extend([
+) -> Result<Vec<Fact>, CommandError> {
+    Ok(match sign_in(config, identity)? {
+        SignIn::Key => vec![
             ("sign-in", "signIn", json!("key")),
             ("valid until", "validUntil", Value::Null),
             ("key", "key", json!(source)),
-        ]),
-        SignIn::Token { valid_until } => facts.extend([
+        ],
+        SignIn::Token { valid_until } => vec![
             ("sign-in", "signIn", json!("token")),
             ("valid until", "validUntil", json!(valid_until.to_string())),
             ("token", "token", json!(source)),
-        ]),
-        SignIn::Certificate { common_name, issuer, thumbprint, valid_from, valid_until } => {
-            let files = config.hub.identity.as_ref();
-            facts.extend([
+        ],
+        SignIn::Certificate { common_name, issuer, thumbprint, valid_from, valid_until, files } => {
+            vec![
                 ("sign-in", "signIn", json!("certificate")),
                 ("common name", "commonName", json!(common_name)),
                 ("issuer", "issuer", json!(issuer)),
                 ("SHA-256 thumbprint", "thumbprint", json!(thumbprint)),
                 ("valid from", "validFrom", json!(valid_from.to_string())),
                 ("valid until", "validUntil", json!(valid_until.to_string())),
-                ("certificate", "certificate", json!(files.map(|it| &it.certificate_file))),
-                ("key", "key", json!(files.map(|it| &it.key_file))),
-            ]);
+                ("certificate", "certificate", json!(files.certificate_file)),
+                ("key", "key", json!(files.key_file)),
+            ]
         }
-    }
-    facts
+    })
 }

@@ -6,11 +6,11 @@ use anyhow::Context as _;
 use behaviour_host::{Config, RunError};
 use clap::Args;
 use program::{LogFilter, Signals, text};
-use protocol::connection_string::DeviceConnectionString;
 use tracing::error;
 
 use super::configuration::{ConfigurationArguments, read};
-use super::error::{CommandError, CommandErrorKind};
+use super::error::CommandError;
+use super::source::{CONNECTION_STRING, identity};
 
 /// Future that completes when the program must stop.
 type Stopped = std::pin::Pin<Box<dyn Future<Output = ()> + Send>>;
@@ -52,8 +52,6 @@ pub(super) const LOG_TARGETS: &[&str] = &[
     "wit_parser",
 ];
 
-const IDENTITY: &str = "IOTHUB_DEVICE_CONNECTION_STRING";
-
 const EXAMPLES: &str = "\
 Examples:
   behaviour-host run
@@ -89,7 +87,7 @@ pub(super) fn run(
 
 /// Returns the last working configuration if the file is invalid.
 fn last_good(common: &ConfigurationArguments, error: CommandError) -> Result<Config, CommandError> {
-    let identity = text::variable(IDENTITY).ok().flatten();
+    let identity = text::variable(CONNECTION_STRING).ok().flatten();
     let identity = identity.and_then(|text| text.trim().parse().ok());
     match behaviour_host::last_good(&common.config, identity.as_ref()) {
         Some(config) => {
@@ -141,42 +139,6 @@ where
     // A thread that hangs on a dead disk or file server must not delay the exit.
     runtime.shutdown_timeout(BLOCKING_THREADS_TIMEOUT);
     outcome
-}
-
-/// Returns the device's connection string, as [`identity_and_source`] does.
-pub(super) fn identity(config: &Config) -> Result<DeviceConnectionString, CommandError> {
-    identity_and_source(config).map(|(identity, _)| identity)
-}
-
-/// Returns the device's connection string from the environment or, if the variable is not
-/// set, from the configured file. Also returns the name of the variable or of the file.
-pub(super) fn identity_and_source(
-    config: &Config,
-) -> Result<(DeviceConnectionString, String), CommandError> {
-    let variable = text::variable(IDENTITY).context(IDENTITY)?;
-    let (text, source) = match (variable, &config.hub.connection_string_file) {
-        (Some(text), _) => (text, IDENTITY.to_owned()),
-        (None, Some(path)) => {
-            let text = text::read(path)
-                .with_context(|| format!("connection string file {}", path.display()))?;
-            (text, path.display().to_string())
-        }
-        (None, None) => return Err(no_identity()),
-    };
-    match text.trim().parse() {
-        Ok(identity) => Ok((identity, source)),
-        Err(error) => Err(CommandError::from(error).context(source)),
-    }
-}
-
-/// Returns the error for a missing connection string.
-fn no_identity() -> CommandError {
-    let error =
-        CommandError::new(CommandErrorKind::Other, "connection string of the device is missing");
-    error.with_hint(format!(
-        "set {IDENTITY}, or `connection_string_file` under [hub]; behaviour-hub and the Azure \
-         portal show the device's connection string"
-    ))
 }
 
 #[cfg(all(test, target_os = "linux"))]

@@ -12,6 +12,7 @@ use tokio::time::Instant;
 use super::configuration::{ConfigurationArguments, read};
 use super::error::CommandError;
 use super::run::{LOG_TARGETS, hide_memory, until_signal};
+use super::source::group_key;
 
 /// Interval between printed lines if standard error is not a terminal.
 const LINE_INTERVAL: Duration = Duration::from_secs(10);
@@ -20,7 +21,8 @@ const EXAMPLES: &str = "\
 Examples:
   behaviour-service devices create --prefix sim- --count 1000 > identities
   behaviour-host simulate --identities identities
-  behaviour-host simulate --identities identities --devices 100 --rate 10";
+  behaviour-host simulate --identities identities --devices 100 --rate 10
+  behaviour-host simulate --config group.toml --devices 1000";
 
 #[derive(Args)]
 #[command(after_help = EXAMPLES)]
@@ -30,9 +32,13 @@ pub(crate) struct SimulateArguments {
     /// File with one device connection string per line, as `behaviour-service devices create
     /// --count` prints them
     #[arg(long, value_name = "FILE")]
-    identities: PathBuf,
-    /// Number of devices that connect; all by default
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    identities: Option<PathBuf>,
+    /// Without --identities: the devices of the enrollment group of [provisioning] have the
+    /// registration ids PREFIX0001, PREFIX0002, ...
+    #[arg(long, value_name = "PREFIX", default_value = "sim-", conflicts_with = "identities")]
+    prefix: String,
+    /// Number of devices that connect; all of the file by default
+    #[arg(long, value_name = "N", required_unless_present = "identities", value_parser = clap::value_parser!(u32).range(1..))]
     devices: Option<u32>,
     /// Number of devices that connect per second
     #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=100_000))]
@@ -46,11 +52,15 @@ pub(crate) struct SimulateArguments {
 }
 
 pub(super) fn simulate(arguments: SimulateArguments) -> Result<(), CommandError> {
-    let SimulateArguments { common, identities, devices, rate, log, json_logs } = arguments;
+    let SimulateArguments { common, identities, prefix, devices, rate, log, json_logs } = arguments;
     let log = program::log(&log, json_logs, LOG_TARGETS)?;
     hide_memory();
     let config = read(&common)?;
-    let fleet = Fleet::read(&identities, devices.map(|devices| devices as usize))?;
+    let devices = devices.map(|devices| devices as usize);
+    let fleet = match identities {
+        Some(file) => Fleet::read(&file, devices)?,
+        None => Fleet::of_group(&group_key(&config)?, &prefix, devices.unwrap_or(1))?,
+    };
     program::allow_open_files(fleet.len() as u64 + 100);
     let mut progress = Progress::new(log.writer());
     let figures = until_signal(|stopped| {

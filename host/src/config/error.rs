@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use plugin::{LimitError, UnknownCapability};
+use protocol::host_name::HostNameError;
 use protocol::id::IdError;
 
 use super::http::HttpError;
@@ -48,6 +49,36 @@ pub enum ConfigError {
         min: Duration,
         /// Maximum duration.
         max: Duration,
+    },
+    /// Invalid endpoint of the Device Provisioning Service.
+    #[error("[provisioning]: `endpoint`")]
+    ProvisioningEndpoint(#[source] HostNameError),
+    /// Invalid id scope or registration id.
+    #[error("[provisioning]")]
+    ProvisioningName {
+        /// Cause.
+        #[source]
+        source: IdError,
+    },
+    /// Two proofs of the identity.
+    #[error(
+        "[provisioning]: more than one of `symmetric_key_file`, `group_key_file` and \
+         `certificate_file` with `key_file`"
+    )]
+    TwoAttestations,
+    /// Certificate without a key, or key without a certificate.
+    #[error("[provisioning]: `{found}` needs `{missing}`")]
+    HalfCertificate {
+        /// Key that is present.
+        found: &'static str,
+        /// Key that is missing.
+        missing: &'static str,
+    },
+    /// Identity of the device beside `[provisioning]`.
+    #[error("{second} and [provisioning] are both present; a device has one identity")]
+    TwoIdentities {
+        /// Key or section of the other identity.
+        second: &'static str,
     },
     /// Reboot command without a program.
     #[error("`host.reboot_command` is empty; name the program and its arguments")]

@@ -17,6 +17,7 @@ use super::telemetry::WhenFull;
 pub(super) struct File {
     #[serde(default)]
     pub(super) hub: Hub,
+    pub(super) provisioning: Option<ProvisioningKeys>,
     #[serde(default)]
     pub(super) host: Host,
     #[serde(default)]
@@ -31,14 +32,27 @@ pub(super) struct Hub {
     pub(super) connection_string_file: Option<PathBuf>,
     pub(super) keep_alive: Option<Period>,
     pub(super) token_lifetime: Option<Period>,
-    pub(super) identity: Option<Identity>,
+    pub(super) identity: Option<IdentityKeys>,
 }
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Identity {
+pub(super) struct IdentityKeys {
     pub(super) certificate_file: PathBuf,
     pub(super) key_file: PathBuf,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ProvisioningKeys {
+    pub(super) endpoint: Option<String>,
+    pub(super) port: Option<u16>,
+    pub(super) id_scope: String,
+    pub(super) registration_id: Option<String>,
+    pub(super) symmetric_key_file: Option<PathBuf>,
+    pub(super) group_key_file: Option<PathBuf>,
+    pub(super) certificate_file: Option<PathBuf>,
+    pub(super) key_file: Option<PathBuf>,
 }
 
 #[derive(Debug, Default, Deserialize)]

@@ -29,6 +29,18 @@ pub struct HubSection {
     pub identity: Option<IdentitySection>,
 }
 
+impl HubSection {
+    /// Checks that the section names no identity, because `[provisioning]` is another one.
+    pub(super) fn check_alone(&self) -> Result<(), ConfigError> {
+        let second = match self {
+            HubSection { connection_string_file: Some(_), .. } => "`connection_string_file`",
+            HubSection { identity: Some(_), .. } => "[hub.identity]",
+            _ => return Ok(()),
+        };
+        Err(ConfigError::TwoIdentities { second })
+    }
+}
+
 pub(super) fn hub(section: file::Hub, directory: &Path) -> Result<HubSection, ConfigError> {
     let absolute = |path: Option<PathBuf>| path.map(|path| directory.join(path));
     let second = Duration::from_secs(1);

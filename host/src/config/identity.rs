@@ -13,7 +13,7 @@ pub struct IdentitySection {
     pub key_file: PathBuf,
 }
 
-pub(super) fn identity(section: file::Identity, directory: &Path) -> IdentitySection {
+pub(super) fn identity(section: file::IdentityKeys, directory: &Path) -> IdentitySection {
     IdentitySection {
         certificate_file: directory.join(section.certificate_file),
         key_file: directory.join(section.key_file),

@@ -20,9 +20,11 @@ use trust::{Certificate, sha256_thumbprint};
 
 use crate::config::IdentitySection;
 pub use error::CertificateError;
+pub(crate) use name::RequiredName;
 
 mod error;
 mod files;
+mod name;
 #[cfg(test)]
 mod tests;
 
@@ -38,11 +40,11 @@ pub(crate) struct DeviceCertificate {
 }
 
 impl DeviceCertificate {
-    /// Reads the files. `name` is the common name that an authority must have signed; `None`
-    /// skips its check. Blocks.
+    /// Reads the files. `name` is the common name that the certificate must have; `None` skips
+    /// its check. Blocks.
     pub(crate) fn read(
         section: &IdentitySection,
-        name: Option<&str>,
+        name: Option<&RequiredName>,
     ) -> Result<DeviceCertificate, CertificateError> {
         let chain = files::read_chain(&section.certificate_file)?;
         let leaf = chain.first().expect("`read_chain` returns at least one certificate");
@@ -103,22 +105,29 @@ fn timestamp(unix_seconds: i64) -> Timestamp {
 /// The certificate in the files of `[hub.identity]`, which can change.
 pub(crate) struct LiveCertificate {
     section: IdentitySection,
-    name: String,
+    name: RequiredName,
     stamps: Mutex<[Option<FileStamp>; 2]>,
     current: watch::Sender<Arc<DeviceCertificate>>,
 }
 
 impl LiveCertificate {
-    /// Reads the files for the device or module with the common name `name`. Blocks.
+    /// Reads the files, whose certificate must have this name. Blocks.
     pub(crate) fn open(
         section: IdentitySection,
-        name: String,
+        name: RequiredName,
     ) -> Result<LiveCertificate, CertificateError> {
         // Taken before the contents are read, so that the next refresh notices a concurrent change.
         let stamps = Mutex::new(stamps(&section));
         let certificate = DeviceCertificate::read(&section, Some(&name))?;
         let current = watch::Sender::new(Arc::new(certificate));
         Ok(LiveCertificate { section, name, stamps, current })
+    }
+
+    /// Returns the certificate for a new connection, after reading the files again if they have
+    /// changed.
+    pub(super) async fn fresh(self: &Arc<Self>) -> Arc<DeviceCertificate> {
+        self.refresh().await;
+        self.current()
     }
 
     /// Returns the current certificate.

@@ -4,10 +4,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
-use tracing::{debug, error, warn};
+use tracing::{debug, error, info, warn};
 
 use super::failure::{ConnectionFailure, FailureKind};
 use super::options::Dial;
+use super::provisioning::REGISTRATION_WAIT;
 use super::rivals::Rivals;
 use super::session::{Ended, Session, Suspicion};
 use super::wire::{CONNECT_WAIT, Wire};
@@ -61,6 +62,7 @@ impl Driver {
     pub(super) async fn run(mut self) {
         let (closing, pulse) = (self.session.closing.clone(), self.session.pulse.clone());
         loop {
+            pulse.during(CONNECT_WAIT, self.follow_assignment()).await;
             let opened = tokio::select! {
                 opened = pulse.during(CONNECT_WAIT, Wire::open(&self.dial)) => opened,
                 () = closing.cancelled() => return,
@@ -75,9 +77,41 @@ impl Driver {
             let wait = self.retry.next(failure.kind);
             self.session.history.failed(&failure.message);
             self.log(&failure, wait);
+            if let Some(provisioning) = self.dial.provisioning() {
+                let registering = provisioning.register_again(failure.kind);
+                tokio::select! {
+                    assignment = pulse.during(REGISTRATION_WAIT, registering) => {
+                        if assignment.is_some() {
+                            continue;
+                        }
+                    }
+                    () = closing.cancelled() => return,
+                }
+            }
             tokio::select! {
                 () = pulse.during(wait, sleep(wait)) => {}
                 () = closing.cancelled() => return,
+            }
+        }
+    }
+
+    /// Turns to the hub of the newest assignment.
+    async fn follow_assignment(&mut self) {
+        let Some(provisioning) = self.dial.provisioning() else { return };
+        let Some(assignment) = provisioning.newest().await else { return };
+        let identity = self.dial.identity();
+        if assignment.device != identity.device {
+            let (device, earlier) = (&assignment.device, &identity.device);
+            error!(%device, %earlier, "assigned another device id, which needs a restart");
+            provisioning.rename();
+        } else if assignment.hub != identity.host {
+            match Dial::assigned(provisioning, &assignment) {
+                Ok(dial) => {
+                    info!(hub = %dial, earlier = %self.dial, "assigned to another hub");
+                    self.session.history.moved(dial.to_string());
+                    self.dial = Arc::new(dial);
+                }
+                Err(error) => error!("assignment not usable: {error}"),
             }
         }
     }
@@ -87,6 +121,9 @@ impl Driver {
     async fn connected(&mut self, mut wire: Wire) -> Option<ConnectionFailure> {
         // A renewal continues the connection, so the time before it counts as well.
         let since = Instant::now();
+        if let Some(provisioning) = self.dial.provisioning() {
+            provisioning.connected();
+        }
         loop {
             debug!(hub = %self.dial, session_present = wire.session_present, "signed in");
             let mut failure = match self.session.run(wire, &self.dial).await {
@@ -108,7 +145,7 @@ impl Driver {
         let (hub, device) = (&self.dial, self.dial.user_name().client_id());
         let ConnectionFailure { message, hint, kind } = failure;
         // A refusal needs an operator, while a network recovers by itself.
-        if *kind == FailureKind::Refused {
+        if matches!(kind, FailureKind::Refused | FailureKind::Identity) {
             error!(%hub, %device, ?next_try, hint, "{message}");
         } else {
             warn!(%hub, %device, ?next_try, hint, "no connection: {message}");
@@ -162,7 +199,9 @@ impl Retry {
             | FailureKind::Closed
             | FailureKind::Cut
             | FailureKind::Suspicious => self.after_loss.next(),
-            FailureKind::Busy | FailureKind::Refused => self.after_refusal.next(),
+            FailureKind::Busy | FailureKind::Refused | FailureKind::Identity => {
+                self.after_refusal.next()
+            }
         }
     }
 }

@@ -33,6 +33,8 @@ pub(super) enum FailureKind {
     Busy,
     /// A refusal by the hub, which will most likely refuse the next attempt as well.
     Refused,
+    /// A refusal of the device's identity, which an assignment to another hub may resolve.
+    Identity,
 }
 
 impl ConnectionFailure {
@@ -62,7 +64,7 @@ impl ConnectionFailure {
 
     /// Returns `true` if the hub itself refused the connection, temporarily or permanently.
     pub(super) fn is_refusal(&self) -> bool {
-        matches!(self.kind, FailureKind::Busy | FailureKind::Refused)
+        matches!(self.kind, FailureKind::Busy | FailureKind::Refused | FailureKind::Identity)
     }
 
     /// Creates a failure of the kind [`FailureKind::Closed`].
@@ -128,7 +130,7 @@ impl ConnectionFailure {
                               valid, or a device that is unknown or disabled"
                         .to_owned(),
                     hint: Some(CHECK_CERTIFICATE),
-                    kind: FailureKind::Refused,
+                    kind: FailureKind::Identity,
                 };
             }
             ConnectReturnCode::NotAuthorized | ConnectReturnCode::BadUserNamePassword => {
@@ -137,7 +139,7 @@ impl ConnectionFailure {
                            unknown or disabled"
                         .to_owned(),
                     hint: Some(CHECK_IDENTITY),
-                    kind: FailureKind::Refused,
+                    kind: FailureKind::Identity,
                 };
             }
             ConnectReturnCode::ServiceUnavailable => {
@@ -150,6 +152,19 @@ impl ConnectionFailure {
             _ => "refused by the hub: it does not speak MQTT 3.1.1",
         };
         ConnectionFailure { message: message.to_owned(), hint: None, kind: FailureKind::Refused }
+    }
+
+    /// Converts a failure of a connection to the Device Provisioning Service, whose address is
+    /// in another section.
+    pub(super) fn of_provisioning(mut self) -> ConnectionFailure {
+        self.message = self.message.replace("the hub", "the provisioning service");
+        self.hint = self.hint.map(|hint| match hint {
+            CHECK_ADDRESS => CHECK_ENDPOINT,
+            CHECK_CA => CHECK_CA_OF_PROVISIONING,
+            CHECK_NAME => CHECK_ENDPOINT_NAME,
+            other => other,
+        });
+        self
     }
 
     fn hint(mut self, hint: &'static str) -> ConnectionFailure {
@@ -173,6 +188,13 @@ const ONE_EACH: &str = "likely another client connects with this device's id, an
                         the newest: stop the other one, or register a device for each";
 const CHECK_NAME: &str =
     "HostName in the connection string must be a name of the hub's certificate";
+
+const CHECK_ENDPOINT: &str = "check `endpoint` and `port` under [provisioning] and the network; \
+                              MQTT over TLS is on port 8883";
+const CHECK_CA_OF_PROVISIONING: &str = "set `ca_file` under [hub], or IOTHUB_CA_FILE, to the certificate of the authority that \
+     signed the service's";
+const CHECK_ENDPOINT_NAME: &str =
+    "`endpoint` under [provisioning] must be a name of the service's certificate";
 
 const OWN_CERTIFICATE: &str = "give the hub a certificate of its own, signed by that authority, in \
                                place of the authority's";
@@ -210,5 +232,16 @@ mod tests {
         assert!(certificate.with_clock_step(day).message.contains("set back by 24h"));
         let cut = ConnectionFailure::new("the connection was cut");
         assert_eq!(cut.clone().with_clock_step(day), cut);
+    }
+
+    #[test]
+    fn a_failure_of_the_provisioning_service_names_its_own_section() {
+        let hint = |failure: ConnectionFailure| failure.of_provisioning().hint.unwrap();
+        assert!(hint(ConnectionFailure::no_answer()).starts_with("check `endpoint` and `port`"));
+        let name = untrusted(&Distrust::Name).of_provisioning();
+        assert!(name.message.starts_with("the provisioning service's certificate"), "{name:?}");
+        assert!(hint(name).starts_with("`endpoint` under [provisioning]"));
+        assert!(hint(untrusted(&Distrust::Issuer)).ends_with("signed the service's"));
+        assert_eq!(hint(untrusted(&Distrust::Time)), CHECK_CLOCK);
     }
 }

@@ -8,6 +8,8 @@ use super::wire::TokenTimes;
 /// The state of the connection and the time of its last change.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct ConnectionView {
+    /// The address of the hub.
+    pub(crate) hub: String,
     pub(crate) connected: bool,
     /// The time at which the connection was established or lost, or else the start of the host.
     pub(crate) since: Timestamp,
@@ -20,18 +22,23 @@ pub(crate) struct ConnectionView {
 /// The state of the connection, which the driver and its sessions update.
 pub(crate) struct ConnectionHistory(Mutex<ConnectionView>);
 
-impl Default for ConnectionHistory {
-    fn default() -> ConnectionHistory {
+impl ConnectionHistory {
+    /// Creates the state before the first connection to a hub.
+    pub(super) fn new(hub: String) -> ConnectionHistory {
         ConnectionHistory(Mutex::new(ConnectionView {
+            hub,
             connected: false,
             since: Timestamp::now(),
             reason: None,
             token_expires: None,
         }))
     }
-}
 
-impl ConnectionHistory {
+    /// Records that the device was assigned to another hub.
+    pub(super) fn moved(&self, hub: String) {
+        self.0.lock().hub = hub;
+    }
+
     /// Returns the current state.
     pub(crate) fn view(&self) -> ConnectionView {
         self.0.lock().clone()
@@ -73,7 +80,7 @@ mod tests {
 
     #[test]
     fn the_time_is_that_of_the_last_change_and_not_of_a_renewal_or_a_failed_attempt() {
-        let history = ConnectionHistory::default();
+        let history = ConnectionHistory::new("hub:8883".to_owned());
         let token = TokenTimes { issued: Instant::now(), lifetime: Duration::from_secs(3600) };
         history.failed("no address");
         let started = history.view();

@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use jiff::Timestamp;
 use protocol::connection_string::{DeviceConnectionString, DeviceCredential};
@@ -10,19 +10,15 @@ use protocol::host_name::HostName;
 use protocol::sas::{SasToken, sign};
 use protocol::user_name::{API_VERSION, UserName};
 use rustls::ClientConfig;
-use tokio::task::spawn_blocking;
-use tracing::{info, warn};
-use trust::{LiveTrust, TrustError};
+use trust::LiveTrust;
 
-use super::certificate::{CertificateError, DeviceCertificate, LiveCertificate};
+use super::certificate::{CertificateError, DeviceCertificate, LiveCertificate, RequiredName};
+use super::client::{CLIENT_TYPE, client_config, since_epoch};
 use super::clock_step::ClockStep;
-use crate::config::{HubSection, default_port};
-
-/// The name and version of this client in the MQTT user name.
-const CLIENT_TYPE: &str = concat!("behaviour-host/", env!("CARGO_PKG_VERSION"));
-
-/// The environment variables for an HTTPS proxy.
-const PROXIES: [&str; 4] = ["HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"];
+use super::options_error::{OptionsError, check_topics};
+use super::provisioning::Provisioning;
+use crate::assignment::Assignment;
+use crate::config::{HubSection, IdentitySection, default_port};
 
 /// Connection parameters of a device. Its `Display` shows no secret.
 pub(crate) struct Dial {
@@ -33,36 +29,9 @@ pub(crate) struct Dial {
     tls: Arc<LiveTrust>,
     /// The certificate of a device that signs in without a token.
     certificate: Option<Arc<LiveCertificate>>,
+    /// The way in which the device was assigned to the hub; `None` for a connection string.
+    provisioning: Option<Arc<Provisioning>>,
     clock_step: ClockStep,
-}
-
-/// The reason why a device cannot connect with these settings.
-#[derive(Debug, thiserror::Error)]
-pub enum OptionsError {
-    /// A failure to load the trusted certificates.
-    #[error(transparent)]
-    Trust(#[from] TrustError),
-    /// A device id that is valid in IoT Hub, but that no topic can hold: `+` and `#`
-    /// are wildcards of MQTT (3.1.1, 4.7.1), and ids are not encoded in topics.
-    #[error("device id `{device}` contains `{wildcard}`, which MQTT topics cannot hold")]
-    Wildcard {
-        /// The id.
-        device: String,
-        /// The first wildcard in the id.
-        wildcard: char,
-    },
-    /// A connection string that requires a certificate, without one in the configuration.
-    #[error("the connection string says x509=true, but [hub.identity] names no certificate")]
-    NoCertificate,
-    /// A configured certificate and a key or token in the connection string.
-    #[error("[hub.identity] names a certificate, but the connection string has a key or a token")]
-    TwoCredentials,
-    /// A certificate that cannot be used.
-    #[error(transparent)]
-    Certificate(#[from] CertificateError),
-    /// An expired token in the connection string, with the number of seconds since it expired.
-    #[error("the token of the connection string expired {0} s ago")]
-    Expired(u64),
 }
 
 /// A password and its lifetime.
@@ -72,26 +41,13 @@ pub(super) struct Password {
     pub(super) lifetime: Option<Duration>,
 }
 
-/// Loads the trusted certificates for the hub. Blocks. Call it once per process, because the
-/// returned value also holds the tickets that resume TLS sessions.
-pub(crate) fn tls(hub: &HubSection) -> Result<Arc<LiveTrust>, OptionsError> {
-    let is_set = |name: &&&str| std::env::var_os(name).is_some_and(|value| !value.is_empty());
-    if let Some(variable) = PROXIES.iter().find(is_set) {
-        warn!(%variable, "proxy not used: the host connects directly, for itself and for plugins");
-    }
-    Ok(Arc::new(LiveTrust::new(hub.ca_file.as_deref())?))
-}
-
 /// Checks that a device can sign in with `identity` and the configured certificate, whose files
 /// are not read.
 pub(crate) fn check_identity(
     identity: &DeviceConnectionString,
     hub: &HubSection,
 ) -> Result<(), OptionsError> {
-    let device = identity.device.to_string();
-    if let Some(wildcard) = device.chars().find(|c| matches!(c, '+' | '#')) {
-        return Err(OptionsError::Wildcard { device, wildcard });
-    }
+    check_topics(&identity.device)?;
     match &identity.credential {
         DeviceCredential::X509 if hub.identity.is_none() => Err(OptionsError::NoCertificate),
         DeviceCredential::X509 => Ok(()),
@@ -103,24 +59,13 @@ pub(crate) fn check_identity(
     }
 }
 
-/// Reads and checks the files of the configured certificate, including its validity. Without an
-/// identity, the name is not checked. Blocks.
+/// Reads and checks the files of a certificate, including its validity. Without `name`, the
+/// common name is not checked. Blocks.
 pub(crate) fn check_certificate(
-    hub: &HubSection,
-    identity: Option<&DeviceConnectionString>,
+    section: &IdentitySection,
+    name: Option<&RequiredName>,
 ) -> Result<(), CertificateError> {
-    let Some(section) = &hub.identity else { return Ok(()) };
-    let name = identity.map(common_name);
-    let certificate = DeviceCertificate::read(section, name.as_deref())?;
-    certificate.check_time(section, Timestamp::now())
-}
-
-/// Returns the common name that the certificate of a device or a module must have.
-fn common_name(identity: &DeviceConnectionString) -> String {
-    match &identity.module {
-        None => identity.device.to_string(),
-        Some(module) => format!("{}/{module}", identity.device),
-    }
+    DeviceCertificate::read(section, name)?.check_time(section, Timestamp::now())
 }
 
 impl Dial {
@@ -133,15 +78,48 @@ impl Dial {
         check_identity(&identity, hub)?;
         let certificate = match &hub.identity {
             Some(section) => {
-                let live = LiveCertificate::open(section.clone(), common_name(&identity))?;
+                let live = LiveCertificate::open(section.clone(), RequiredName::of(&identity))?;
                 Some(Arc::new(live))
             }
             None => None,
         };
-        let port = hub.port.or(address(&identity).port()).unwrap_or(default_port());
-        let (keep_alive, token_lifetime) = (hub.keep_alive, hub.token_lifetime);
-        let clock_step = ClockStep::default();
-        Ok(Dial { identity, port, keep_alive, token_lifetime, tls, certificate, clock_step })
+        Ok(Dial::with(identity, hub, tls, certificate, None))
+    }
+
+    /// Returns the connection parameters of a device that was assigned to a hub.
+    pub(crate) fn assigned(
+        provisioning: &Arc<Provisioning>,
+        assignment: &Assignment,
+    ) -> Result<Dial, OptionsError> {
+        let identity = provisioning.identity(assignment)?;
+        let (hub, tls) = (provisioning.hub(), Arc::clone(provisioning.tls()));
+        let certificate = provisioning.certificate().cloned();
+        Ok(Dial::with(identity, hub, tls, certificate, Some(Arc::clone(provisioning))))
+    }
+
+    fn with(
+        identity: DeviceConnectionString,
+        hub: &HubSection,
+        tls: Arc<LiveTrust>,
+        certificate: Option<Arc<LiveCertificate>>,
+        provisioning: Option<Arc<Provisioning>>,
+    ) -> Dial {
+        Dial {
+            port: hub.port.or(address(&identity).port()).unwrap_or(default_port()),
+            identity,
+            keep_alive: hub.keep_alive,
+            token_lifetime: hub.token_lifetime,
+            tls,
+            certificate,
+            provisioning,
+            clock_step: ClockStep::default(),
+        }
+    }
+
+    /// Returns the way in which the device was assigned to the hub; `None` for a device with a
+    /// connection string.
+    pub(crate) fn provisioning(&self) -> Option<&Arc<Provisioning>> {
+        self.provisioning.as_ref()
     }
 
     /// Returns the identity of the device, secrets included.
@@ -178,32 +156,12 @@ impl Dial {
 
     /// Returns the certificate for a new connection, after reloading it if it has changed.
     pub(super) async fn fresh_certificate(&self) -> Option<Arc<DeviceCertificate>> {
-        let live = self.certificate.as_ref()?;
-        live.refresh().await;
-        Some(live.current())
+        Some(self.certificate.as_ref()?.fresh().await)
     }
 
-    /// Returns the TLS configuration for a new connection that presents `certificate`, after
-    /// reloading the trusted certificates if they have changed.
+    /// Returns the TLS configuration for a new connection that presents `certificate`.
     pub(super) async fn tls(&self, certificate: Option<&DeviceCertificate>) -> Arc<ClientConfig> {
-        let live = Arc::clone(&self.tls);
-        match spawn_blocking(move || live.refresh()).await {
-            Ok(Ok(true)) => info!("trusted certificates have changed and were read again"),
-            Ok(Err(error)) => {
-                warn!(
-                    "trusted certificates not read again, the earlier ones stay in force: {error}"
-                );
-            }
-            // The certificates are unchanged, or reading them panicked. The panic hook has
-            // logged a panic.
-            Ok(Ok(false)) | Err(_) => {}
-        }
-        let config = self.tls.config();
-        let Some(certificate) = certificate else { return config };
-        // Sessions are resumed only with the same resolver, so never with an older certificate.
-        let mut config = ClientConfig::clone(&config);
-        config.client_auth_cert_resolver = Arc::clone(&certificate.resolver);
-        Arc::new(config)
+        client_config(&self.tls, certificate).await
     }
 
     /// Returns the MQTT user name.
@@ -251,8 +209,4 @@ fn address(identity: &DeviceConnectionString) -> &HostName {
 
 fn unix_now() -> u64 {
     since_epoch().as_secs()
-}
-
-fn since_epoch() -> Duration {
-    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
 }

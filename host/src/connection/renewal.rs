@@ -14,7 +14,7 @@ use tokio::time::{Instant, Sleep, sleep_until, timeout_at};
 use tracing::{info, warn};
 
 use super::answers::Answers;
-use super::failure::ConnectionFailure;
+use super::failure::{ConnectionFailure, FailureKind};
 use super::options::Dial;
 use super::wire::{TokenTimes, Wire};
 use crate::backoff::{Backoff, random_part};
@@ -113,8 +113,7 @@ impl Renewal {
                     // After the deadline, the token is renewed despite answers in progress.
                     timeout_at(self.deadline, answers.none()).await.ok();
                     let dial = Arc::clone(dial);
-                    self.step =
-                        RenewalStep::Opening(Box::pin(async move { Wire::open(&dial).await }));
+                    self.step = RenewalStep::Opening(Box::pin(async move { open(&dial).await }));
                 }
                 RenewalStep::Opening(opening) => return opening.await,
             }
@@ -141,6 +140,23 @@ impl Renewal {
             RenewalStep::Opening(opening) => Some(opening.await),
             _ => None,
         }
+    }
+}
+
+/// Opens the next connection. A certificate that the hub refuses is registered first, since the
+/// Device Provisioning Service registers devices with the thumbprints of their certificates.
+async fn open(dial: &Dial) -> Result<Wire, ConnectionFailure> {
+    let failure = match Wire::open(dial).await {
+        Err(failure) if failure.kind == FailureKind::Identity => failure,
+        opened => return opened,
+    };
+    let (Some(provisioning), Some(_)) = (dial.provisioning(), dial.certificate()) else {
+        return Err(failure);
+    };
+    match provisioning.register_again(failure.kind).await {
+        Some(assignment) if assignment.hub == dial.identity().host => Wire::open(dial).await,
+        // The driver turns to another hub after this connection.
+        _ => Err(failure),
     }
 }
 

@@ -266,7 +266,7 @@ mod tests {
     fn session(supervisor: &Supervisor) -> (Session, mpsc::Receiver<Incoming>) {
         let (to_device, inbox) = mpsc::channel(1);
         let session = Session {
-            history: Arc::default(),
+            history: Arc::new(ConnectionHistory::new("hub:8883".to_owned())),
             pulse: supervisor.pulse("connection"),
             to_device,
             messages: mpsc::channel(1).1,

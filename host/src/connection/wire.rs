@@ -7,27 +7,21 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use futures_util::{FutureExt as _, SinkExt as _, StreamExt as _};
+use futures_util::FutureExt as _;
 use rumqttc::{Connect, ConnectReturnCode, Login, Packet};
-use rustls::pki_types::ServerName;
-use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout};
-use tokio_rustls::TlsConnector;
-use tokio_rustls::client::TlsStream;
-use tokio_util::codec::Framed;
 
-use super::address;
 use super::certificate::DeviceCertificate;
-use super::codec::Packets;
 use super::failure::ConnectionFailure;
 use super::options::Dial;
+use super::socket::Socket;
 
 /// The time limit from the lookup of the hub's name to the CONNACK.
 pub(super) const CONNECT_WAIT: Duration = Duration::from_secs(30);
 
 /// A connection on which the device has signed in.
 pub(super) struct Wire {
-    framed: Box<Framed<TlsStream<TcpStream>, Packets>>,
+    socket: Socket,
     /// `true` if the hub has kept the session of an earlier connection.
     pub(super) session_present: bool,
     /// The lifetime of the connection's token; `None` if the token cannot be renewed.
@@ -63,19 +57,9 @@ impl Wire {
 
     async fn sign_in(dial: &Dial) -> Result<Wire, ConnectionFailure> {
         let (name, port) = dial.address();
-        let server = ServerName::try_from(name.to_owned()).map_err(|_| {
-            ConnectionFailure::new(format!(
-                "`{name}` is not a host name that a certificate can contain"
-            ))
-        })?;
-        let socket = address::connect(name, port).await?;
-        // Nagle's algorithm and delayed acknowledgements together cost 40 ms per answer.
-        socket.set_nodelay(true).map_err(|e| ConnectionFailure::io(&e))?;
         let certificate = dial.fresh_certificate().await;
-        let connector = TlsConnector::from(dial.tls(certificate.as_deref()).await);
-        let socket =
-            connector.connect(server, socket).await.map_err(|e| ConnectionFailure::io(&e))?;
-        let mut framed = Box::new(Framed::new(socket, Packets::default()));
+        let tls = dial.tls(certificate.as_deref()).await;
+        let socket = Socket::open(name, port, tls).await?;
 
         // The token is created after the handshake, which can be slow, to keep its full lifetime.
         let password = dial.password();
@@ -87,31 +71,21 @@ impl Wire {
         // An empty password is not sent.
         let text = password.as_ref().map(|it| it.token.to_string()).unwrap_or_default();
         connect.login = Some(Login::new(user_name.to_string(), text));
-        framed.send(Packet::Connect(connect)).await.map_err(|e| ConnectionFailure::codec(&e))?;
 
         let lifetime = password.and_then(|password| password.lifetime);
         let token = lifetime.map(|lifetime| TokenTimes { issued, lifetime });
-        let mut wire = Wire { framed, session_present: false, token, certificate };
-        match wire.next().await? {
-            Packet::ConnAck(ack) if ack.code == ConnectReturnCode::Success => {
-                wire.session_present = ack.session_present;
-                Ok(wire)
-            }
-            Packet::ConnAck(ack) => {
-                Err(ConnectionFailure::refused(ack.code, wire.certificate.is_some()))
-            }
-            _ => Err(ConnectionFailure::new(
-                "the hub does not speak MQTT: its first packet is not a CONNACK",
-            )),
+        let mut wire = Wire { socket, session_present: false, token, certificate };
+        let ack = wire.socket.sign_in(connect).await?;
+        if ack.code != ConnectReturnCode::Success {
+            return Err(ConnectionFailure::refused(ack.code, wire.certificate.is_some()));
         }
+        wire.session_present = ack.session_present;
+        Ok(wire)
     }
 
     /// Waits for the next packet from the hub. No packet is lost if the future is dropped.
     pub(super) async fn next(&mut self) -> Result<Packet, ConnectionFailure> {
-        match self.framed.next().await {
-            Some(packet) => packet.map_err(|e| ConnectionFailure::codec(&e)),
-            None => Err(ConnectionFailure::closed("the hub closed the connection")),
-        }
+        self.socket.next().await
     }
 
     /// Returns the next packet if it has already arrived.
@@ -121,12 +95,12 @@ impl Wire {
 
     /// Adds a packet to the send buffer, which [`Wire::flush`] empties.
     pub(super) async fn feed(&mut self, packet: Packet) -> Result<(), ConnectionFailure> {
-        self.framed.feed(packet).await.map_err(|e| ConnectionFailure::codec(&e))
+        self.socket.feed(packet).await
     }
 
     /// Sends the packets in the send buffer.
     pub(super) async fn flush(&mut self) -> Result<(), ConnectionFailure> {
-        self.framed.flush().await.map_err(|e| ConnectionFailure::codec(&e))
+        self.socket.flush().await
     }
 }
 

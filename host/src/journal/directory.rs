@@ -7,8 +7,6 @@ use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use protocol::connection_string::DeviceConnectionString;
-
 /// Error in opening the journal. A corrupt file is not an error, because it is replaced.
 #[derive(Debug, thiserror::Error)]
 pub enum JournalError {
@@ -36,14 +34,6 @@ pub enum JournalError {
         #[source]
         source: io::Error,
     },
-}
-
-/// Returns the name of a device's data: the device id and, for a module, the module id.
-pub(crate) fn name_of(identity: &DeviceConnectionString) -> String {
-    match &identity.module {
-        Some(module) => format!("{}/{module}", identity.device),
-        None => identity.device.to_string(),
-    }
 }
 
 /// Returns the default data directory of a device: the one that systemd provides, or

@@ -10,11 +10,13 @@ use protocol::connection_string::DeviceConnectionString;
 
 use super::KnownGood;
 use crate::config::Config;
+use crate::identity::{Identity, Registration};
 use crate::journal;
 
 /// Returns the last working configuration for the invalid file at `path`, if there is one. If
 /// `identity` is `None`, the connection string is read from the file that
-/// `connection_string_file` names. Reads the disk.
+/// `connection_string_file` names, or the registration id from `registration_id`. Reads the
+/// disk.
 #[must_use]
 pub fn last_good(path: &Path, identity: Option<&DeviceConnectionString>) -> Option<Config> {
     let bytes = program::text::read_bytes(path).ok()?;
@@ -22,11 +24,18 @@ pub fn last_good(path: &Path, identity: Option<&DeviceConnectionString>) -> Opti
     let directory = path.parent().unwrap_or(Path::new(""));
     let named = |table, key| value(&text, table, key).map(|value| directory.join(value));
     let data = named("host", "data").or_else(|| {
-        let identity = identity.cloned().or_else(|| {
+        let name = identity.cloned().or_else(|| {
             let text = program::text::read(&named("hub", "connection_string_file")?).ok()?;
             text.trim().parse().ok()
-        })?;
-        journal::default_directory(&journal::name_of(&identity)).ok()
+        });
+        let name = match name {
+            Some(identity) => Identity::from(identity).data_name(),
+            None => {
+                let id = value(&text, "provisioning", "registration_id")?;
+                Registration::data_name(&id.to_str()?.parse().ok()?)
+            }
+        };
+        journal::default_directory(&name).ok()
     })?;
     KnownGood::in_data(&data).configuration(path)
 }

@@ -3,7 +3,6 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use protocol::connection_string::DeviceConnectionString;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::clock::MachineClock;
@@ -12,6 +11,7 @@ use super::power::Power;
 use super::power::boot::{Boot, Machine};
 use super::state::State;
 use crate::config::HostSection;
+use crate::identity::Identity;
 use crate::journal::{self, Journal, JournalError};
 use crate::supervision::Supervisor;
 
@@ -29,10 +29,10 @@ impl Durable {
     /// Opens the device's journal, on a thread for blocking work.
     pub(crate) async fn open(
         section: &HostSection,
-        identity: &DeviceConnectionString,
+        identity: &Identity,
         machine: &Machine,
     ) -> Result<Durable, JournalError> {
-        let name = journal::name_of(identity);
+        let name = identity.data_name();
         let directory = match &section.data {
             Some(directory) => directory.clone(),
             None => journal::default_directory(&name)?,

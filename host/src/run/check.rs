@@ -1,15 +1,14 @@
 //! Check of a configuration without a connection. Reports all errors, not only the first.
 
-use plugin::EngineError;
-use protocol::connection_string::DeviceConnectionString;
-
 use super::RunError;
-use crate::config::Config;
-use crate::connection::{self, OptionsError};
+use crate::config::{Attestation, Config, IdentitySection};
+use crate::connection::{self, CertificateError, OptionsError, RequiredName};
 use crate::control::Control;
+use crate::identity::Identity;
 use crate::journal::{self, JournalError};
 use crate::lent::http::Http;
 use crate::plugins::{self, Loader, PluginError};
+use plugin::EngineError;
 
 /// Outcome of [`check`].
 #[derive(Debug, Default)]
@@ -31,15 +30,24 @@ pub struct CheckedPlugin {
 
 /// Checks everything that `run` needs before its first connection. Checks that need an identity
 /// are skipped without one. Only the compile cache is modified. Blocks.
-pub fn check(config: &Config, identity: Option<&DeviceConnectionString>) -> CheckReport {
+pub fn check(config: &Config, identity: Option<&Identity>) -> CheckReport {
     let mut report = CheckReport::default();
     let errors = &mut report.errors;
     errors.extend(connection::tls(&config.hub).err().map(RunError::from));
-    if let Some(identity) = identity {
-        let wrong = connection::check_identity(identity, &config.hub).err();
-        errors.extend(wrong.map(RunError::from));
-    }
-    let wrong = connection::check_certificate(&config.hub, identity).err();
+    let wrong = match identity {
+        Some(Identity::ConnectionString(_)) if config.provisioning.is_some() => {
+            Some(OptionsError::TwoIdentities)
+        }
+        Some(Identity::ConnectionString(identity)) => {
+            connection::check_identity(identity, &config.hub).err()
+        }
+        Some(Identity::Registration(_)) if config.provisioning.is_none() => {
+            Some(OptionsError::NoProvisioning)
+        }
+        Some(Identity::Registration(_)) | None => None,
+    };
+    errors.extend(wrong.map(RunError::from));
+    let wrong = check_certificate(config, identity).err();
     errors.extend(wrong.map(OptionsError::from).map(RunError::from));
     errors.extend(check_data(config, identity).err().map(RunError::from));
     errors.extend(Control::check(config).err().map(RunError::from));
@@ -72,14 +80,32 @@ fn loader(config: &Config) -> (Option<Loader>, Option<PluginError>) {
     ((is_cache && has_other).then(|| Loader::new(&other).ok()).flatten(), Some(error))
 }
 
+/// Checks the files of the configured certificate, if there is one. The name is not checked
+/// unless the identity or the configuration has it.
+fn check_certificate(config: &Config, identity: Option<&Identity>) -> Result<(), CertificateError> {
+    let Some(section) = certificate(config) else { return Ok(()) };
+    let name = match (identity, &config.provisioning) {
+        (Some(Identity::ConnectionString(identity)), _) => Some(RequiredName::of(identity)),
+        (_, Some(section)) => section.registration_id.clone().map(RequiredName::Registration),
+        (Some(Identity::Registration(_)) | None, None) => None,
+    };
+    connection::check_certificate(section, name.as_ref())
+}
+
+/// Returns the files of the certificate with which the device signs in, if there are any.
+pub(super) fn certificate(config: &Config) -> Option<&IdentitySection> {
+    let provisioning = config.provisioning.as_ref().map(|section| &section.attestation);
+    match provisioning {
+        Some(Attestation::Certificate(section)) => Some(section),
+        _ => config.hub.identity.as_ref(),
+    }
+}
+
 /// Checks the data directory. Skips the default directory if there is no identity.
-fn check_data(
-    config: &Config,
-    identity: Option<&DeviceConnectionString>,
-) -> Result<(), JournalError> {
+fn check_data(config: &Config, identity: Option<&Identity>) -> Result<(), JournalError> {
     let directory = match (&config.host.data, identity) {
         (Some(directory), _) => directory.clone(),
-        (None, Some(identity)) => journal::default_directory(&journal::name_of(identity))?,
+        (None, Some(identity)) => journal::default_directory(&identity.data_name())?,
         (None, None) => return Ok(()),
     };
     journal::check_directory(&directory)

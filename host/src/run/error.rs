@@ -2,7 +2,7 @@
 
 use trust::TrustError;
 
-use crate::connection::OptionsError;
+use crate::connection::{OptionsError, ProvisioningFailure};
 use crate::control::ControlError;
 use crate::journal::JournalError;
 use crate::plugins::PluginError;
@@ -20,6 +20,12 @@ pub enum RunError {
     /// Error in the connection settings.
     #[error(transparent)]
     Connection(#[from] OptionsError),
+    /// Failed registration with the Device Provisioning Service.
+    #[error(transparent)]
+    Provisioning(#[from] ProvisioningFailure),
+    /// Assignment of another device id to the running device.
+    #[error("the provisioning service has assigned another device id")]
+    Renamed,
     /// Error of the data directory or its journal.
     #[error(transparent)]
     Journal(#[from] JournalError),
@@ -69,6 +75,16 @@ impl RunError {
                  [hub.identity]"
                     .into(),
             ),
+            RunError::Connection(OptionsError::TwoIdentities) => Some(
+                "unset IOTHUB_DEVICE_CONNECTION_STRING, or remove [provisioning]".into(),
+            ),
+            RunError::Connection(OptionsError::NoProvisioning) => {
+                Some("add [provisioning] with `id_scope`, or use a connection string".into())
+            }
+            RunError::Provisioning(failure) => failure.hint().map(str::to_owned),
+            RunError::Renamed => {
+                Some("start the host again, which then connects with this id".into())
+            }
             RunError::Connection(OptionsError::Certificate(error)) => Some(error.hint().into()),
             RunError::Connection(OptionsError::Expired(_)) => Some(
                 "create a new token, or use SharedAccessKey, with which the host creates tokens itself"

@@ -11,7 +11,6 @@ use crate::plugins::Loader;
 /// Returns a function that collects the status of a host whose device starts now.
 pub(super) fn of(
     device: &Device,
-    hub: String,
     loader: Loader,
     jobs: Arc<Jobs>,
 ) -> Arc<dyn Fn() -> HostStatus + Send + Sync> {
@@ -25,7 +24,7 @@ pub(super) fn of(
             version: env!("CARGO_PKG_VERSION").to_owned(),
             uptime_seconds: started.elapsed().as_secs(),
             device: id.clone(),
-            hub: hub.clone(),
+            hub: connection.hub,
             connected: connection.connected,
             since: format!("{:.3}", connection.since),
             reason: connection.reason,

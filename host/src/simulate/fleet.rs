@@ -1,4 +1,5 @@
-//! Identities of a fleet: a file with one connection string per line.
+//! Identities of a fleet: a file with one connection string per line, or the key of an
+//! enrollment group.
 //!
 //! `behaviour-service devices create --count` writes such a file. Empty lines and lines
 //! that start with `#` are ignored.
@@ -7,11 +8,15 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 use protocol::connection_string::{ConnectionStringError, DeviceConnectionString};
+use protocol::id::IdError;
+use protocol::sas::Key;
 
-/// Connection strings of distinct devices and modules. `Debug` is not implemented, because
-/// they contain secrets.
+use crate::identity::{Identity, Registration, WeakKey};
+
+/// Identities of distinct devices and modules. `Debug` is not implemented, because they
+/// contain secrets.
 #[derive(Clone)]
-pub struct Fleet(Vec<DeviceConnectionString>);
+pub struct Fleet(Vec<Identity>);
 
 /// Error in a file of identities. Its message contains no keys.
 #[derive(Debug, thiserror::Error)]
@@ -59,9 +64,27 @@ pub enum FleetError {
         /// Number of requested devices.
         wanted: usize,
     },
+    /// Prefix that does not make a registration id.
+    #[error("prefix of the devices")]
+    Prefix(#[source] IdError),
+    /// Key that is not one of an enrollment group.
+    #[error("enrollment group")]
+    GroupKey(#[source] WeakKey),
 }
 
 impl Fleet {
+    /// Returns `devices` registrations of an enrollment group, whose keys are derived from that
+    /// of the group. Their ids are the prefix and a number from 0001.
+    pub fn of_group(key: &Key, prefix: &str, devices: usize) -> Result<Fleet, FleetError> {
+        let registration = |number: usize| {
+            let id = format!("{prefix}{number:04}").parse().map_err(FleetError::Prefix)?;
+            Registration::with_group_key(id, key)
+                .map(Identity::Registration)
+                .map_err(FleetError::GroupKey)
+        };
+        Ok(Fleet((1..=devices).map(registration).collect::<Result<_, _>>()?))
+    }
+
     /// Reads the first `devices` identities of a file, or all if `devices` is `None`.
     pub fn read(path: &Path, devices: Option<usize>) -> Result<Fleet, FleetError> {
         let text = program::text::read(path)
@@ -82,7 +105,7 @@ impl Fleet {
                 let client = identity.client_id();
                 return Err(FleetError::Duplicate { path: path(), client, first, second: line });
             }
-            fleet.push(identity);
+            fleet.push(Identity::ConnectionString(identity));
         }
         let wanted = devices.unwrap_or(1);
         if fleet.len() < wanted {
@@ -98,8 +121,8 @@ impl Fleet {
         self.0.len()
     }
 
-    /// Returns the connection strings.
-    pub(super) fn into_devices(self) -> impl Iterator<Item = DeviceConnectionString> {
+    /// Returns the identities.
+    pub(super) fn into_devices(self) -> impl Iterator<Item = Identity> {
         self.0.into_iter()
     }
 }
@@ -142,5 +165,23 @@ mod tests {
         check(&module.repeat(2), None, "lines 1 and 2 are both the device `d1/m1`");
         check(&line("d1"), Some(2), "has 1 devices, not 2");
         check("# none\n", None, "has 0 devices, not 1");
+    }
+
+    #[test]
+    fn a_group_has_numbered_devices_and_refuses_other_ids_and_keys() {
+        let group = |prefix: &str, key: &[u8]| {
+            let fleet = Fleet::of_group(&Key::from_bytes(key).unwrap(), prefix, 2);
+            fleet.map(|fleet| fleet.0.iter().map(Identity::data_name).collect::<Vec<_>>())
+        };
+        let text = |error: FleetError| program::chain(&error).to_string();
+        assert_eq!(group("Sim-", &[7; 16]).unwrap(), ["sim-0001", "sim-0002"]);
+        assert_eq!(
+            text(group("sim/", &[7; 16]).unwrap_err()),
+            "prefix of the devices: registration id `sim/0001` has a '/', which is not allowed"
+        );
+        assert_eq!(
+            text(group("sim-", &[7; 8]).unwrap_err()),
+            "enrollment group: key has 8 bytes; the Device Provisioning Service accepts 16 to 64"
+        );
     }
 }

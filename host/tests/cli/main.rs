@@ -8,6 +8,7 @@ mod connecting;
 mod ending;
 mod logging;
 mod operating;
+mod provisioning;
 mod recording;
 mod rig;
 mod starting;

@@ -37,6 +37,7 @@ pub(crate) fn program(directory: &Path, arguments: &[&str], identity: Option<&st
     let mut program = Command::new(env!("CARGO_BIN_EXE_behaviour-host"));
     program.current_dir(directory).args(arguments);
     program.env_remove("IOTHUB_DEVICE_CONNECTION_STRING").env_remove("IOTHUB_CA_FILE");
+    program.env_remove("IOTHUB_PROVISIONING_KEY").env_remove("IOTHUB_PROVISIONING_GROUP_KEY");
     program.env_remove("BEHAVIOUR_LOG").env("NO_COLOR", "1").env("XDG_RUNTIME_DIR", directory);
     program.env_remove("STATE_DIRECTORY").env("XDG_DATA_HOME", directory.join("data"));
     if let Some(identity) = identity {

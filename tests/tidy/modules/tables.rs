@@ -59,16 +59,31 @@ const PLUGIN: Modules = &[
 /// handles for plugins in `lent` do not name the router. `run` assembles a device, and
 /// `simulate` runs many devices.
 const HOST: Modules = &[
+    ("atomic_file", &[]),
+    ("assignment", &["atomic_file"]),
     ("backoff", &[]),
     ("command", &[]),
     ("config", &[]),
+    ("identity", &[]),
     ("ids", &[]),
     ("supervision", &[]),
     ("journal", &["config", "supervision"]),
-    ("known_good", &["config", "journal"]),
-    ("connection", &["backoff", "config", "supervision"]),
+    ("known_good", &["atomic_file", "config", "identity", "journal"]),
+    ("connection", &["assignment", "backoff", "config", "identity", "ids", "supervision"]),
     ("plugins", &["config"]),
-    ("lent", &["backoff", "config", "connection", "ids", "journal", "plugins", "supervision"]),
+    (
+        "lent",
+        &[
+            "backoff",
+            "config",
+            "connection",
+            "identity",
+            "ids",
+            "journal",
+            "plugins",
+            "supervision",
+        ],
+    ),
     ("record", &[]),
     ("router", &["config", "ids", "journal", "lent", "plugins", "record", "supervision"]),
     ("device", &["backoff", "connection", "journal", "lent", "plugins", "router", "supervision"]),
@@ -78,10 +93,12 @@ const HOST: Modules = &[
     (
         "run",
         &[
+            "assignment",
             "config",
             "connection",
             "control",
             "device",
+            "identity",
             "journal",
             "known_good",
             "lent",
@@ -92,7 +109,7 @@ const HOST: Modules = &[
             "swap",
         ],
     ),
-    ("simulate", &["config", "connection", "device", "plugins", "run", "supervision"]),
+    ("simulate", &["config", "connection", "device", "identity", "plugins", "run", "supervision"]),
 ];
 
 /// The modules of `hub`. `state` contains the registry and the twins. `sessions` and

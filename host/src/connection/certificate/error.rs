@@ -4,9 +4,10 @@ use std::io;
 use std::path::PathBuf;
 
 use jiff::Timestamp;
+use protocol::id::IdError;
 use trust::MalformedCertificate;
 
-/// A reason why the device cannot sign in with the files of `[hub.identity]`. Its message names
+/// A reason why the device cannot sign in with the configured certificate. Its message names
 /// the file, and never shows its content.
 #[derive(Debug, thiserror::Error)]
 pub enum CertificateError {
@@ -45,7 +46,7 @@ pub enum CertificateError {
     },
     /// A certificate for another device.
     #[error(
-        "certificate file {}: the common name is `{found}`, not the device id `{expected}`",
+        "certificate file {}: the common name is `{found}`, not the {kind} `{expected}`",
         .path.display()
     )]
     Name {
@@ -53,8 +54,19 @@ pub enum CertificateError {
         path: PathBuf,
         /// The common name, escaped; empty if there is none.
         found: String,
-        /// The id of the device, or of a device and its module.
+        /// `device id` or `registration id`.
+        kind: &'static str,
+        /// The id of the device, of a device and its module, or of the registration.
         expected: String,
+    },
+    /// A common name that cannot be a registration id.
+    #[error("certificate file {}: the common name", .path.display())]
+    NotRegistrationId {
+        /// The file.
+        path: PathBuf,
+        /// Cause.
+        #[source]
+        source: IdError,
     },
     /// A key that is too short.
     #[error("certificate file {}: RSA key of {bits} bits, at least 2048 are needed", .path.display())]
@@ -134,16 +146,19 @@ impl CertificateError {
             CertificateError::ReadCertificate { .. }
             | CertificateError::NoCertificate { .. }
             | CertificateError::Malformed { .. } => {
-                "set `certificate_file` under [hub.identity] to a PEM file with the device's \
-                 certificate, followed by intermediate ones"
+                "set `certificate_file` to a PEM file with the device's certificate, followed by \
+                 intermediate ones"
             }
             CertificateError::Authority { .. } => {
                 "put the device's own certificate first, followed by those of intermediate \
                  authorities"
             }
             CertificateError::Name { .. } => {
-                "issue a certificate whose common name is exactly the device id, or correct \
-                 DeviceId in the connection string"
+                "issue a certificate whose common name is exactly this id, or correct the id: \
+                 DeviceId in the connection string, or `registration_id` under [provisioning]"
+            }
+            CertificateError::NotRegistrationId { .. } => {
+                "the Device Provisioning Service needs the registration id as the common name"
             }
             CertificateError::Weak { .. } => {
                 "issue a certificate for a P-256 key, or for an RSA key of 2048 bits"
@@ -156,8 +171,8 @@ impl CertificateError {
                 "check this machine's clock, and the start of the certificate's validity"
             }
             CertificateError::ReadKey { .. } => {
-                "set `key_file` under [hub.identity] to the PEM file of the certificate's key, \
-                 which this user can read"
+                "set `key_file` to the PEM file of the certificate's key, which this user can \
+                 read"
             }
             CertificateError::Mode { .. } => "run `chmod 600` on it, as the user of the host",
             CertificateError::Encrypted { .. } => {

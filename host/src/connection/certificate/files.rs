@@ -12,7 +12,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::sign::SigningKey;
 use trust::Certificate;
 
-use super::CertificateError;
+use super::{CertificateError, RequiredName};
 
 /// Permissions that a key file must not have: any for others, and writing for the group.
 /// Reading is allowed for the group, since Debian's `ssl-cert` and systemd units use it.
@@ -35,21 +35,25 @@ pub(super) fn read_chain(path: &Path) -> Result<Vec<CertificateDer<'static>>, Ce
 pub(super) fn check(
     path: &Path,
     leaf: &CertificateDer<'_>,
-    name: Option<&str>,
+    name: Option<&RequiredName>,
 ) -> Result<Certificate, CertificateError> {
     let path = || path.to_owned();
     let facts = Certificate::parse(leaf)
         .map_err(|source| CertificateError::Malformed { path: path(), source })?;
-    let has_name = name.is_none_or(|name| facts.common_name.as_deref() == Some(name));
+    let has_name = name.is_none_or(|name| name.is(facts.common_name.as_deref()));
     // A self-signed certificate is registered by its thumbprint, so its name is free. OpenSSL
     // marks self-signed certificates as those of authorities unless it is told otherwise.
     if facts.is_authority && !(facts.is_self_issued && has_name) {
         return Err(CertificateError::Authority { path: path() });
     }
-    if let (false, Some(expected)) = (facts.is_self_issued || has_name, name) {
+    if let Some(name) = name
+        && !has_name
+        && (!facts.is_self_issued || name.is_for_all())
+    {
         let found = facts.common_name.as_deref().unwrap_or_default();
         let found = json::readable(found).into_owned();
-        return Err(CertificateError::Name { path: path(), found, expected: expected.to_owned() });
+        let (kind, expected) = name.kind_and_text();
+        return Err(CertificateError::Name { path: path(), found, kind, expected });
     }
     match facts.rsa_bits {
         Some(bits) if bits < MIN_RSA_BITS => Err(CertificateError::Weak { path: path(), bits }),

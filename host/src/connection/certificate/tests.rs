@@ -45,7 +45,7 @@ impl Files {
     /// Returns the error of reading and checking the files for `device-1`, with its hint. The
     /// directory is left out.
     fn error(&self) -> (String, &'static str) {
-        let read = DeviceCertificate::read(&self.section, Some("device-1"));
+        let read = DeviceCertificate::read(&self.section, Some(&name()));
         let checked = read.and_then(|it| it.check_time(&self.section, Timestamp::now()));
         let error = checked.unwrap_err();
         let directory = format!("{}/", self.directory.path().display());
@@ -53,6 +53,10 @@ impl Files {
         assert!(!text.contains('\n'), "{text}");
         (text, error.hint())
     }
+}
+
+fn name() -> RequiredName {
+    RequiredName::Device("device-1".to_owned())
 }
 
 fn params(name: &str) -> CertificateParams {
@@ -100,7 +104,7 @@ fn keys_of_all_formats_are_read_with_their_certificates() {
         (include_str!("tests/rsa.pem"), include_str!("tests/rsa-key.pem")),
     ] {
         let files = Files::new(certificate, key);
-        let read = DeviceCertificate::read(&files.section, Some("device-1")).unwrap();
+        let read = DeviceCertificate::read(&files.section, Some(&name())).unwrap();
         read.check_time(&files.section, Timestamp::now()).unwrap();
         assert_eq!(read.facts.common_name.as_deref(), Some("device-1"));
     }
@@ -190,7 +194,7 @@ fn a_key_file_that_others_can_read_is_refused() {
 fn changed_files_are_read_again_once_both_belong_together() {
     let (certificate, key) = pair(&params("device-1"), true);
     let files = Files::new(&certificate, &key);
-    let live = LiveCertificate::open(files.section.clone(), "device-1".into()).unwrap();
+    let live = LiveCertificate::open(files.section.clone(), name()).unwrap();
     let first = live.current();
     assert!(!live.read_again().unwrap());
     let (next, next_key) = pair(&params("device-1"), true);

@@ -1,0 +1,50 @@
+//! Reasons why a device cannot connect with its settings.
+
+use protocol::id::DeviceId;
+use trust::TrustError;
+
+use super::certificate::CertificateError;
+
+/// The reason why a device cannot connect with these settings.
+#[derive(Debug, thiserror::Error)]
+pub enum OptionsError {
+    /// A failure to load the trusted certificates.
+    #[error(transparent)]
+    Trust(#[from] TrustError),
+    /// A device id that is valid in IoT Hub, but that no topic can hold: `+` and `#`
+    /// are wildcards of MQTT (3.1.1, 4.7.1), and ids are not encoded in topics.
+    #[error("device id `{device}` contains `{wildcard}`, which MQTT topics cannot hold")]
+    Wildcard {
+        /// The id.
+        device: String,
+        /// The first wildcard in the id.
+        wildcard: char,
+    },
+    /// A connection string that requires a certificate, without one in the configuration.
+    #[error("the connection string says x509=true, but [hub.identity] names no certificate")]
+    NoCertificate,
+    /// A configured certificate and a key or token in the connection string.
+    #[error("[hub.identity] names a certificate, but the connection string has a key or a token")]
+    TwoCredentials,
+    /// A connection string beside `[provisioning]`.
+    #[error("a connection string and [provisioning] are both present; a device has one identity")]
+    TwoIdentities,
+    /// A registration without `[provisioning]`.
+    #[error("[provisioning] is missing, which a device without a connection string needs")]
+    NoProvisioning,
+    /// A certificate that cannot be used.
+    #[error(transparent)]
+    Certificate(#[from] CertificateError),
+    /// An expired token in the connection string, with the number of seconds since it expired.
+    #[error("the token of the connection string expired {0} s ago")]
+    Expired(u64),
+}
+
+/// Checks that topics can hold the id of a device.
+pub(super) fn check_topics(device: &DeviceId) -> Result<(), OptionsError> {
+    let device = device.to_string();
+    match device.chars().find(|c| matches!(c, '+' | '#')) {
+        Some(wildcard) => Err(OptionsError::Wildcard { device, wildcard }),
+        None => Ok(()),
+    }
+}

@@ -1,0 +1,152 @@
+//! Failures of registrations, described for the operator.
+
+use std::time::Duration;
+
+use protocol::provisioning::{ProvisioningError, ProvisioningErrorCode as Code, RegistrationState};
+use rumqttc::ConnectReturnCode;
+
+use crate::connection::failure::{ConnectionFailure, FailureKind};
+use crate::identity::{Registration, RegistrationCredential};
+
+/// The reason why a registration failed, with a hint for the operator. Its message is one line
+/// and shows no secret.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub struct ProvisioningFailure {
+    pub(super) message: String,
+    hint: Option<&'static str>,
+    pub(super) kind: FailureKind,
+    /// The wait that the service asks for.
+    pub(super) retry_after: Option<Duration>,
+}
+
+/// The device that registers, for messages about it.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Applicant<'a>(pub(super) &'a Registration);
+
+impl ProvisioningFailure {
+    /// Returns a hint on how to fix the failure, if there is one.
+    #[must_use]
+    pub fn hint(&self) -> Option<&'static str> {
+        self.hint
+    }
+
+    /// Creates a failure that may end by itself.
+    pub(super) fn lost(message: impl Into<String>) -> ProvisioningFailure {
+        ConnectionFailure::new(message).into()
+    }
+
+    /// Creates the failure for an answer that is not one of the service.
+    pub(super) fn malformed(what: &str) -> ProvisioningFailure {
+        ProvisioningFailure::lost(format!("the provisioning service sent {what}"))
+    }
+
+    fn refused(message: String, hint: &'static str) -> ProvisioningFailure {
+        let kind = FailureKind::Refused;
+        ProvisioningFailure { message, hint: Some(hint), kind, retry_after: None }
+    }
+}
+
+impl From<ConnectionFailure> for ProvisioningFailure {
+    fn from(failure: ConnectionFailure) -> ProvisioningFailure {
+        let ConnectionFailure { message, hint, kind } = failure.of_provisioning();
+        ProvisioningFailure { message, hint, kind, retry_after: None }
+    }
+}
+
+impl Applicant<'_> {
+    /// Converts the return code of a CONNACK that refuses the connection.
+    pub(super) fn not_accepted(self, code: ConnectReturnCode) -> ProvisioningFailure {
+        match code {
+            ConnectReturnCode::NotAuthorized | ConnectReturnCode::BadUserNamePassword => {
+                self.refusal("sign-in refused")
+            }
+            code => ConnectionFailure::refused(code, false).into(),
+        }
+    }
+
+    /// Converts an answer with the status of an error.
+    pub(super) fn error(
+        self,
+        status: u16,
+        body: &[u8],
+        retry_after: Option<Duration>,
+    ) -> ProvisioningFailure {
+        let error: Option<ProvisioningError> = serde_json::from_slice(body).ok();
+        let code = error.as_ref().map_or(u32::from(status) * 1000, |error| error.error_code);
+        let reason = match &error {
+            Some(error) if !error.message.is_empty() => {
+                format!("{} ({code})", json::excerpt(&error.message, 120))
+            }
+            _ => format!("status {status}"),
+        };
+        // Throttling and errors of the service itself end sooner or later.
+        if status == 429 || status >= 500 {
+            let message = format!("the provisioning service is busy: {reason}");
+            let kind = FailureKind::Busy;
+            return ProvisioningFailure { message, hint: None, kind, retry_after };
+        }
+        let is = |known: Code| known.number() == code;
+        let hint = match status {
+            _ if is(Code::HubNotFound) => NO_HUB,
+            _ if is(Code::EnrollmentNotFound) => NO_ENROLLMENT,
+            _ if is(Code::NotFound) => CHECK_SCOPE,
+            _ if is(Code::OperationInProgress) => TWO_DEVICES,
+            401 => return self.refusal(&reason),
+            _ => CHECK_ENROLLMENT,
+        };
+        self.with_id(&reason, hint)
+    }
+
+    /// Converts an operation that has failed.
+    pub(super) fn failed(self, state: Option<&RegistrationState>) -> ProvisioningFailure {
+        let message = state.and_then(|state| state.error_message.as_deref()).unwrap_or("failed");
+        let reason = json::excerpt(message, 120);
+        match state.and_then(|state| state.error_code).filter(|code| *code != 0) {
+            Some(code) => self.with_id(&format!("{reason} ({code})"), CHECK_ENROLLMENT),
+            None => self.with_id(&reason, CHECK_ENROLLMENT),
+        }
+    }
+
+    /// Creates the failure for a disabled enrollment.
+    pub(super) fn disabled(self) -> ProvisioningFailure {
+        self.with_id("the enrollment is disabled", ENABLE)
+    }
+
+    /// Creates the failure for a credential that the service does not accept.
+    fn refusal(self, reason: &str) -> ProvisioningFailure {
+        let hint = match self.0.credential {
+            RegistrationCredential::Certificate => CHECK_CERTIFICATE,
+            RegistrationCredential::DerivedKey(_) => CHECK_GROUP_KEY,
+            RegistrationCredential::Key(_) => CHECK_KEY,
+        };
+        self.with_id(reason, hint)
+    }
+
+    fn with_id(self, reason: &str, hint: &'static str) -> ProvisioningFailure {
+        let id = &self.0.id;
+        let message = format!("registration `{id}` refused by the provisioning service: {reason}");
+        ProvisioningFailure::refused(message, hint)
+    }
+}
+
+const NO_HUB: &str = "link an IoT hub to the Device Provisioning Service, and allow it in the \
+                      enrollment";
+const NO_ENROLLMENT: &str = "create an enrollment for this registration id, or correct \
+                             `registration_id` and `id_scope` under [provisioning]";
+const CHECK_SCOPE: &str = "set `id_scope` under [provisioning] to the ID scope in the overview of \
+                           the Device Provisioning Service";
+const TWO_DEVICES: &str = "another device registers with the same device id: give each \
+                           enrollment its own";
+const CHECK_ENROLLMENT: &str = "check the enrollment of this registration id in the Device \
+                                Provisioning Service";
+const ENABLE: &str = "enable the enrollment in the Device Provisioning Service";
+const CHECK_CERTIFICATE: &str = "the certificate must be that of the individual enrollment, or be \
+                                 sent with intermediate ones up to an authority that the service \
+                                 has verified; also check `id_scope` and this machine's clock";
+const CHECK_KEY: &str = "copy a key of the individual enrollment; the key of an enrollment group \
+                         belongs into `group_key_file`; also check `id_scope` and this machine's \
+                         clock";
+const CHECK_GROUP_KEY: &str = "copy a key of the enrollment group; the key of an individual \
+                               enrollment belongs into `symmetric_key_file`; also check \
+                               `id_scope` and this machine's clock";
