@@ -1,13 +1,17 @@
-//! Conformance tests with Microsoft's unmodified Python SDKs for devices and for services.
-//! The SDKs are installed from PyPI into a virtual environment.
+//! Conformance tests with Microsoft's unmodified Python SDKs for devices and for services, and
+//! with the Node SDKs of the Device Provisioning Service. The SDKs are installed from PyPI into a
+//! virtual environment, and from npm.
 //!
 //! Each test starts a rig and one of the scripts in this folder, sends commands to the
-//! script and asserts the events that it returns. Without Python, the tests are skipped with
+//! script and asserts the events that it returns. Without Python or Node, the tests are skipped with
 //! a message on standard error, or fail if `CI` is set.
 
 mod device;
 mod device_failures;
 mod device_with_our_service;
+mod node_provisioning;
+mod node_sdk;
+mod provisioning;
 mod script;
 mod sdk;
 mod service;

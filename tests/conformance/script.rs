@@ -1,4 +1,4 @@
-//! A Python script that a test controls.
+//! A Python or Node script that a test controls.
 //!
 //! [`Script::send`] writes a command, and [`Script::wait_for`] waits for an event. Both are
 //! lines of JSON. Secrets are passed in the environment, not as arguments.
@@ -26,12 +26,18 @@ pub(super) struct Script {
 }
 
 impl Script {
-    pub(super) fn start(python: &Path, script: &Path, environment: &[(&str, String)]) -> Script {
+    /// Starts `script` with an interpreter and its options.
+    pub(super) fn start(
+        interpreter: &Path,
+        options: &[&str],
+        script: &Path,
+        environment: &[(&str, String)],
+    ) -> Script {
         let stderr = tempfile::tempfile().unwrap();
-        let mut child = Command::new(python)
-            // Byte code is not written next to the sources. Only the rig's proxy is used.
-            .args(["-B", "-u"])
+        let mut child = Command::new(interpreter)
+            .args(options)
             .arg(script)
+            // Only the rig's proxy is used.
             .env("NO_PROXY", "localhost,127.0.0.1")
             .envs(environment.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::piped())
@@ -56,14 +62,23 @@ impl Script {
         self.wait_for_matching(event, |_| true).await
     }
 
+    /// Waits for the next event with one of these names.
+    pub(super) async fn wait_for_any(&mut self, events: &[&str]) -> Value {
+        let is_one = |found: &Value| events.iter().any(|event| found["event"] == *event);
+        self.wait(&events.join("` or `"), is_one).await
+    }
+
     /// Waits for the next event with this name that satisfies a condition.
     pub(super) async fn wait_for_matching(
         &mut self,
         event: &str,
         is: impl Fn(&Value) -> bool,
     ) -> Value {
-        let matches = |found: &Value| found["event"] == event && is(found);
-        if let Some(at) = self.unclaimed.iter().position(matches) {
+        self.wait(event, |found| found["event"] == event && is(found)).await
+    }
+
+    async fn wait(&mut self, event: &str, matches: impl Fn(&Value) -> bool) -> Value {
+        if let Some(at) = self.unclaimed.iter().position(&matches) {
             return self.unclaimed.remove(at).unwrap();
         }
         loop {

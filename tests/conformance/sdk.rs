@@ -32,8 +32,18 @@ pub(super) struct Sdk {
 /// Panics if the SDKs are not available and `CI` is set.
 pub(super) fn sdk() -> Option<Sdk> {
     static PYTHON: OnceLock<Result<PathBuf, String>> = OnceLock::new();
-    match PYTHON.get_or_init(prepare) {
-        Ok(python) => Some(Sdk { python }),
+    available(PYTHON.get_or_init(prepare)).map(|python| Sdk { python })
+}
+
+/// Returns the installed SDKs. If they are not available, prints that the test is skipped and
+/// returns `None`.
+///
+/// # Panics
+///
+/// Panics if the SDKs are not available and `CI` is set.
+pub(super) fn available(prepared: &'static Result<PathBuf, String>) -> Option<&'static Path> {
+    match prepared {
+        Ok(path) => Some(path),
         Err(reason) if std::env::var_os("CI").is_some() => panic!("no official SDKs: {reason}"),
         Err(reason) => {
             // The test harness would capture the output of `eprintln!`.
@@ -96,8 +106,21 @@ impl Sdk {
         script
     }
 
+    /// Starts a script whose devices register with the rig's Device Provisioning Service.
+    pub(super) async fn registrant(self, rig: &Running) -> Script {
+        let environment = [
+            ("HUB_CA_FILE", rig.ca_file().to_str().unwrap().to_owned()),
+            ("HUB_CONNECT_PORT", rig.connect_port().to_string()),
+            ("PROVISIONING_IDSCOPE", rig.hub().provisioning().id_scope().to_string()),
+        ];
+        let mut script = self.start("provisioning.py", &environment);
+        script.wait_for("ready").await;
+        script
+    }
+
     fn start(self, script: &str, environment: &[(&str, String)]) -> Script {
-        Script::start(self.python, &scripts().join(script), environment)
+        // Byte code is not written next to the sources.
+        Script::start(self.python, &["-B", "-u"], &scripts().join(script), environment)
     }
 }
 
@@ -126,29 +149,39 @@ fn device_environment(
 /// Returns the Python interpreter of the virtual environment. Creates the environment unless
 /// an earlier run has created it from the same requirements.
 fn prepare() -> Result<PathBuf, String> {
-    let directory = Path::new(env!("CARGO_TARGET_TMPDIR")).join("conformance");
-    let venv = directory.join("venv");
-    let python = venv.join("bin/python");
-    let marker = directory.join("made-from");
-
     let version = run(Command::new("python3").arg("--version"))?;
-    let wanted = format!("{version}{REQUIREMENTS}");
+    let directory = exclusively("conformance", &format!("{version}{REQUIREMENTS}"), |directory| {
+        let venv = directory.join("venv");
+        fs::remove_dir_all(&venv).ok();
+        run(Command::new("python3").args(["-m", "venv"]).arg(&venv))?;
+        let requirements = scripts().join("requirements.txt");
+        let pip = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check"];
+        let python = venv.join("bin/python");
+        run(Command::new(python).args(pip).arg("--requirement").arg(requirements)).map(drop)
+    })?;
+    Ok(directory.join("venv/bin/python"))
+}
+
+/// Returns a directory below the target directory that `install` has filled. Calls it unless an
+/// earlier run has filled the directory from the same `source`.
+pub(super) fn exclusively(
+    name: &str,
+    source: &str,
+    install: impl FnOnce(&Path) -> Result<(), String>,
+) -> Result<PathBuf, String> {
+    let directory = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
+    let marker = directory.join("made-from");
     fs::create_dir_all(&directory).map_err(|e| format!("{}: {e}", directory.display()))?;
-    // A concurrent test run waits here and then finds the environment.
+    // A concurrent test run waits here and then finds the installation.
     let lock = File::create(directory.join("lock")).map_err(|e| format!("lock file: {e}"))?;
     lock.lock().map_err(|e| format!("lock file: {e}"))?;
-    if fs::read_to_string(&marker).is_ok_and(|found| found == wanted) {
-        return Ok(python);
+    if fs::read_to_string(&marker).is_ok_and(|found| found == source) {
+        return Ok(directory);
     }
-
     fs::remove_file(&marker).ok();
-    fs::remove_dir_all(&venv).ok();
-    run(Command::new("python3").args(["-m", "venv"]).arg(&venv))?;
-    let requirements = scripts().join("requirements.txt");
-    let pip = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check"];
-    run(Command::new(&python).args(pip).arg("--requirement").arg(requirements))?;
-    fs::write(&marker, wanted).map_err(|e| format!("{}: {e}", marker.display()))?;
-    Ok(python)
+    install(&directory)?;
+    fs::write(&marker, source).map_err(|e| format!("{}: {e}", marker.display()))?;
+    Ok(directory)
 }
 
 /// Returns the folder of the scripts and their requirements.
@@ -157,7 +190,7 @@ pub(super) fn scripts() -> PathBuf {
 }
 
 /// Returns the output of a command or, if it fails, the reason in one line.
-fn run(command: &mut Command) -> Result<String, String> {
+pub(super) fn run(command: &mut Command) -> Result<String, String> {
     let name = command.get_program().to_string_lossy().into_owned();
     let output = command.output().map_err(|e| format!("{name}: {e}"))?;
     if output.status.success() {

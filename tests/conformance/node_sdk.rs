@@ -1,0 +1,75 @@
+//! The official Node SDKs of the Device Provisioning Service and the script that uses them.
+//!
+//! The first test that needs the SDKs installs them from npm below the target directory.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::OnceLock;
+
+use protocol::connection_string::ServiceConnectionString;
+use rig::Running;
+
+use super::script::Script;
+use super::sdk::{available, exclusively, run, scripts};
+
+const MANIFEST: &str = include_str!("node/package.json");
+const LOCK: &str = include_str!("node/package-lock.json");
+const SCRIPT: &str = "provisioning.js";
+
+/// The installed SDKs.
+#[derive(Clone, Copy)]
+pub(super) struct NodeSdk {
+    folder: &'static Path,
+}
+
+/// Returns the SDKs. If they are not available, prints that the test is skipped and returns
+/// `None`.
+///
+/// # Panics
+///
+/// Panics if the SDKs are not available and `CI` is set.
+pub(super) fn node_sdk() -> Option<NodeSdk> {
+    static FOLDER: OnceLock<Result<PathBuf, String>> = OnceLock::new();
+    available(FOLDER.get_or_init(prepare)).map(|folder| NodeSdk { folder })
+}
+
+impl NodeSdk {
+    /// Starts a script with devices and a service of the rig's hub.
+    pub(super) async fn provisioning(self, rig: &Running) -> Script {
+        let hub = rig.hub();
+        let provisioning = hub.provisioning();
+        // The SDK treats a port after the name as part of the name.
+        let identity = provisioning.connection_string();
+        let host = identity.host.name().parse().unwrap();
+        let identity = ServiceConnectionString { host, ..identity };
+        let environment = [
+            ("NODE_EXTRA_CA_CERTS", rig.ca_file().to_str().unwrap().to_owned()),
+            ("PROVISIONING_HOST", provisioning.host().to_string()),
+            ("PROVISIONING_IDSCOPE", provisioning.id_scope().to_string()),
+            ("PROVISIONING_HTTPS_PORT", hub.https_port().to_string()),
+            ("PROVISIONING_CONNECTION_STRING", identity.to_text_with_key()),
+        ];
+        let script = self.folder.join(SCRIPT);
+        let mut script = Script::start(Path::new("node"), &[], &script, &environment);
+        script.wait_for("ready").await;
+        script
+    }
+}
+
+/// Returns the folder with the script and the installed packages, because Node looks for
+/// packages next to a script. Installs the packages unless an earlier run has installed the same
+/// ones.
+fn prepare() -> Result<PathBuf, String> {
+    let version = run(Command::new("node").arg("--version"))?;
+    let folder = exclusively("conformance-node", &format!("{version}{LOCK}"), |folder| {
+        for (file, text) in [("package.json", MANIFEST), ("package-lock.json", LOCK)] {
+            fs::write(folder.join(file), text).map_err(|e| format!("{file}: {e}"))?;
+        }
+        let arguments = ["ci", "--no-audit", "--no-fund", "--ignore-scripts", "--silent"];
+        run(Command::new("npm").args(arguments).current_dir(folder)).map(drop)
+    })?;
+    let script = scripts().join("node").join(SCRIPT);
+    fs::copy(script, folder.join(SCRIPT)).map_err(|e| format!("{SCRIPT}: {e}"))?;
+    Ok(folder)
+}
