@@ -194,7 +194,7 @@ fn the_parser_accepts_exactly_the_words_of_the_schema_of_cases() {
 
 /// The files of the contract in the order of the page: the world, the types, the imports and
 /// the exports.
-const CONTRACT: [&str; 15] = [
+const CONTRACT: [&str; 16] = [
     "world",
     "types",
     "context",
@@ -206,6 +206,7 @@ const CONTRACT: [&str; 15] = [
     "state",
     "jobs",
     "power",
+    "http",
     "methods",
     "deferred",
     "desired",

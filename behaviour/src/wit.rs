@@ -10,6 +10,7 @@ pub(crate) const FILES: &[(&str, &str)] = &[
     ("context.wit", include_str!("../../wit/context.wit")),
     ("deferred.wit", include_str!("../../wit/deferred.wit")),
     ("desired.wit", include_str!("../../wit/desired.wit")),
+    ("http.wit", include_str!("../../wit/http.wit")),
     ("jobs.wit", include_str!("../../wit/jobs.wit")),
     ("lifecycle.wit", include_str!("../../wit/lifecycle.wit")),
     ("log.wit", include_str!("../../wit/log.wit")),

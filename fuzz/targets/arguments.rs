@@ -12,7 +12,7 @@ use plugin::{
 };
 use serde_json::{Map, Value};
 
-/// The worlds: the default one with `power`, one with WASI, and one with HTTP.
+/// The worlds: the default one with `power` and `http`, one with WASI, and one with `wasi:http`.
 const WORLDS: [&str; 3] = ["arguments.wit", "pries.wit", "fetches.wit"];
 
 /// The time of a call. A guest may ask to sleep for days.

@@ -11,7 +11,8 @@ use std::str::FromStr;
 pub enum Capability {
     /// Reboots the machine, through `device:behaviour/power`.
     Power,
-    /// Sends HTTP requests to the configured hosts, through `wasi:http`.
+    /// Sends HTTP requests to the configured hosts, through `device:behaviour/http` or
+    /// `wasi:http`.
     Http,
 }
 
@@ -31,7 +32,9 @@ impl Capability {
     pub(crate) fn of_import(package: &str, interface: &str) -> Option<Capability> {
         match (package, interface) {
             ("device:behaviour", "power") => Some(Capability::Power),
-            ("wasi:http", "types" | "outgoing-handler") => Some(Capability::Http),
+            ("device:behaviour", "http") | ("wasi:http", "types" | "outgoing-handler") => {
+                Some(Capability::Http)
+            }
             _ => None,
         }
     }

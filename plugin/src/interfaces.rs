@@ -15,6 +15,7 @@ mod state;
 mod telemetry;
 mod twin;
 mod wasi;
+mod wasi_http;
 
 use crate::call::state::CallState;
 use crate::{Capability, HostError, JobError, Refusal};
@@ -39,7 +40,12 @@ pub(crate) fn add_wasi_to_linker(linker: &mut Linker<CallState>) -> wasmtime::Re
     wasi::add_to_linker(linker)
 }
 
-/// Adds a capability to a linker.
+/// Adds `wasi:http` to a linker.
+pub(crate) fn add_wasi_http_to_linker(linker: &mut Linker<CallState>) -> wasmtime::Result<()> {
+    wasi_http::add_to_linker(linker)
+}
+
+/// Adds the interface of a capability to a linker.
 pub(crate) fn add_capability_to_linker(
     capability: Capability,
     linker: &mut Linker<CallState>,

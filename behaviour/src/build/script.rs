@@ -52,6 +52,8 @@ pub(crate) fn component(context: &BuildContext<'_>) -> Result<Vec<u8>, BuildErro
         let file = folder.join(file);
         fs::write(&file, text).map_err(BuildError::io(&file))?;
         aliases.push(format!("--alias:{full_name}={}", file.display()));
+        // The prelude does not depend on the version of the project's WIT.
+        aliases.push(format!("--alias:{}={}", lent_name(full_name), file.display()));
         aliases.push(format!("--alias:{engine_name}={full_name}"));
     }
     let bundle = context.work.join("bundle.js");
@@ -91,6 +93,12 @@ pub(crate) fn component(context: &BuildContext<'_>) -> Result<Vec<u8>, BuildErro
     engine.arg("--js").arg(&bundle).arg("-o").arg(&component);
     context.snapshot(engine)?;
     context.read(&component)
+}
+
+/// Returns the name by which the wrapper and the prelude import an interface: `lent:log`.
+fn lent_name(full_name: &str) -> String {
+    let name = full_name.rsplit('/').next().unwrap_or(full_name);
+    format!("lent:{}", name.split('@').next().unwrap_or(name))
 }
 
 /// Returns the paths of the files in a bundle, as the bundler writes them: relative to the

@@ -5,7 +5,7 @@ use std::fs;
 use behaviour::{Language, build};
 use serde_json::json;
 
-use super::{expect, expect_case, project};
+use super::{expect, expect_case, expect_cases, files, project};
 
 /// The engine's own stacks name lines of the bundle.
 #[test]
@@ -44,10 +44,23 @@ fn a_guest_in_javascript_is_not_told_to_use_the_modules_of_node() {
     assert!(output.contains("A plugin has no modules of Node.") && !output.contains("--platform"));
 }
 
+/// A project keeps the WIT with which it was created.
+#[test]
+fn a_guest_in_javascript_with_the_first_contract_passes_its_cases() {
+    let Some((folder, options)) = project(Language::JavaScript) else { return };
+    let dir = folder.path().join("script");
+    fs::remove_file(dir.join("wit/http.wit")).unwrap();
+    for file in files(&dir) {
+        let text = fs::read_to_string(&file).unwrap();
+        fs::write(&file, text.replace("@0.1.1", "@0.1.0")).unwrap();
+    }
+    expect_cases(&build(&dir, &options).unwrap().path, &dir.join("cases"));
+}
+
 /// The tools themselves would import the whole world.
 #[test]
 fn a_component_of_a_script_imports_only_the_interfaces_that_it_uses() {
-    let javascript = "import { get } from 'device:behaviour/config@0.1.0';
+    let javascript = "import { get } from 'device:behaviour/config@0.1.1';
         export const methods = { invoke: () => ({ status: 200, payload: get('x') }) };";
     let python = "import wit_world.exports
 from wit_world.imports import config, types
@@ -70,7 +83,7 @@ class Methods(wit_world.exports.Methods):
         let loaded =
             plugins.load_file("script", &built.path, plugin::PluginSettings::default()).unwrap();
         let imports = |name: &str| {
-            let name = format!("device:behaviour/{name}@0.1.0");
+            let name = format!("device:behaviour/{name}@0.1.1");
             loaded.imports().contains(&name)
         };
         assert!(imports("config"), "{language}: {:?}", loaded.imports());

@@ -130,15 +130,16 @@ impl Http {
         let failed = |error: &(dyn Error + 'static)| {
             HttpError::Failed(format!("`{host}`: {}", chain(error)))
         };
-        let _permit = self.requests.acquire().await.map_err(|error| failed(&error))?;
+        let other =
+            |error: &(dyn Error + 'static)| HttpError::Other(format!("`{host}`: {}", chain(error)));
+        let _permit = self.requests.acquire().await.map_err(|error| other(&error))?;
         let socket = self.connect(&uri, may_be_private).await?;
         if uri.scheme() == Some(&Scheme::HTTP) {
             return send_on(socket, request, response_bytes).await;
         }
         let (http, ca_file) = (self.clone(), ca_file.map(Path::to_owned));
-        let tls =
-            spawn_blocking(move || http.tls(ca_file)).await.map_err(|error| failed(&error))?;
-        let tls = tls.map_err(|error| failed(&error))?;
+        let tls = spawn_blocking(move || http.tls(ca_file)).await.map_err(|error| other(&error))?;
+        let tls = tls.map_err(|error| other(&error))?;
         let name = ServerName::try_from(bare(host).to_owned()).map_err(|error| failed(&error))?;
         let connecting = TlsConnector::from(tls).connect(name, socket);
         let socket = connecting.await.map_err(|error| match distrust(&error) {

@@ -11,7 +11,7 @@ use wasmtime::Engine;
 use wasmtime::component::Component;
 
 /// Version of `device:behaviour` that this host implements.
-pub(crate) const SUPPORTED_VERSION: &str = "0.1.0";
+pub(crate) const SUPPORTED_VERSION: &str = "0.1.1";
 
 /// Prefix of the versions that are compatible with this host.
 const COMPATIBLE_PREFIX: &str = "0.1.";
@@ -33,6 +33,10 @@ const WASI_PACKAGES: [&str; 6] =
 pub(crate) struct Imports {
     pub(crate) names: Vec<String>,
     pub(crate) wasi: bool,
+    /// `true` if the component imports `wasi:http`, which implies `wasi`.
+    pub(crate) wasi_http: bool,
+    /// `true` if the component imports `device:behaviour/http`.
+    pub(crate) http: bool,
     /// Capabilities that are both imported and granted.
     pub(crate) capabilities: BTreeSet<Capability>,
 }
@@ -86,14 +90,25 @@ pub(crate) fn check_imports(
     plugin: &str,
     granted: &BTreeSet<Capability>,
 ) -> Result<Imports, LoadError> {
-    let mut imports = Imports { names: Vec::new(), wasi: false, capabilities: BTreeSet::new() };
+    let mut imports = Imports {
+        names: Vec::new(),
+        wasi: false,
+        wasi_http: false,
+        http: false,
+        capabilities: BTreeSet::new(),
+    };
     for (name, _) in component.component_type().imports(engine) {
         match check_import(plugin, name, granted)? {
             Provider::Host => {}
             Provider::Wasi => imports.wasi = true,
             Provider::Granted(capability) => {
-                // The bodies of HTTP messages are WASI streams.
-                imports.wasi |= capability == Capability::Http;
+                if capability == Capability::Http {
+                    let is_ours = split(name).0 == OUR_PACKAGE;
+                    imports.http |= is_ours;
+                    // The bodies of its messages are WASI streams.
+                    imports.wasi_http |= !is_ours;
+                    imports.wasi |= !is_ours;
+                }
                 imports.capabilities.insert(capability);
             }
         }
@@ -144,7 +159,7 @@ fn check_import(
             true => Ok(Provider::Granted(capability)),
             false => Err(not_granted(format!(
                 "add \"{capability}\" to `capabilities` under [plugins.{plugin}] to grant it{}",
-                unused_hint(capability)
+                unused_hint(package)
             ))),
         };
     }
@@ -165,14 +180,14 @@ fn check_import(
     Err(LoadError::Unknown { import: import.to_owned(), hint })
 }
 
-/// Returns a hint for a component that imports a capability without using it.
-fn unused_hint(capability: Capability) -> &'static str {
-    match capability {
+/// Returns a hint for a component that imports a package without using it.
+fn unused_hint(package: &str) -> &'static str {
+    match package {
         // Some toolchains add the import to every component.
-        Capability::Http => {
+        "wasi:http" => {
             "; if it sends no requests, build it without (componentize-js: `-d http -d fetch-event`)"
         }
-        Capability::Power => "",
+        _ => "",
     }
 }
 
@@ -211,7 +226,7 @@ pub(crate) fn optional<'a>(names: impl Iterator<Item = &'a str>) -> Exports {
 fn exports<'a>(names: impl Iterator<Item = &'a str>) -> Result<Exports, LoadError> {
     match find(names)? {
         (true, exports) => Ok(exports),
-        (false, _) => Err(LoadError::NoMethods("device:behaviour/methods@0.1.0")),
+        (false, _) => Err(LoadError::NoMethods("device:behaviour/methods@0.1.1")),
     }
 }
 
@@ -268,37 +283,37 @@ mod tests {
 
     #[test]
     fn the_default_world_and_wasi_are_provided() {
-        assert_eq!(check_import("device:behaviour/clock@0.1.0", &[]).unwrap(), Provider::Host);
+        assert_eq!(check_import("device:behaviour/clock@0.1.1", &[]).unwrap(), Provider::Host);
         assert_eq!(check_import("device:behaviour/twin@0.1.3", &[]).unwrap(), Provider::Host);
-        assert_eq!(check_import("device:behaviour/state@0.1.0", &[]).unwrap(), Provider::Host);
+        assert_eq!(check_import("device:behaviour/state@0.1.1", &[]).unwrap(), Provider::Host);
         assert_eq!(check_import("wasi:cli/stderr@0.2.6", &[]).unwrap(), Provider::Wasi);
     }
 
     #[test]
     fn a_capability_that_is_not_granted_is_refused_with_a_hint_to_grant_it() {
-        let (error, hint) = refused("device:behaviour/power@0.1.0");
+        let (error, hint) = refused("device:behaviour/power@0.1.1");
 
-        assert_eq!(error, "imports `device:behaviour/power@0.1.0`, which is not granted");
+        assert_eq!(error, "imports `device:behaviour/power@0.1.1`, which is not granted");
         let line = "add \"power\" to `capabilities` under [plugins.reboot] to grant it";
         assert_eq!(hint, line);
     }
 
     #[test]
     fn a_granted_capability_is_provided() {
-        let provider = check_import("device:behaviour/power@0.1.0", &[Capability::Power]).unwrap();
+        let provider = check_import("device:behaviour/power@0.1.1", &[Capability::Power]).unwrap();
         assert_eq!(provider, Provider::Granted(Capability::Power));
     }
 
     #[test]
     fn an_incompatible_version_is_refused_with_the_supported_one() {
         let (error, _) = refused("device:behaviour/clock@0.2.0");
-        assert_eq!(error, "needs `device:behaviour/clock@0.2.0`; this host has version 0.1.0");
+        assert_eq!(error, "needs `device:behaviour/clock@0.2.0`; this host has version 0.1.1");
     }
 
     #[test]
     fn a_pre_release_version_is_refused() {
-        let (error, _) = refused("device:behaviour/clock@0.1.0-rc.1");
-        assert_eq!(error, "needs `device:behaviour/clock@0.1.0-rc.1`; this host has version 0.1.0");
+        let (error, _) = refused("device:behaviour/clock@0.1.1-rc.1");
+        assert_eq!(error, "needs `device:behaviour/clock@0.1.1-rc.1`; this host has version 0.1.1");
         refused("wasi:clocks/wall-clock@0.2.0-rc-2023-12-05");
     }
 
@@ -317,16 +332,27 @@ mod tests {
     }
 
     #[test]
+    fn http_of_the_contract_is_refused_unless_it_is_granted() {
+        let (error, hint) = refused("device:behaviour/http@0.1.1");
+
+        assert_eq!(error, "imports `device:behaviour/http@0.1.1`, which is not granted");
+        let line = "add \"http\" to `capabilities` under [plugins.reboot] to grant it";
+        assert_eq!(hint, line);
+        let provider = check_import("device:behaviour/http@0.1.1", &[Capability::Http]).unwrap();
+        assert_eq!(provider, Provider::Granted(Capability::Http));
+    }
+
+    #[test]
     fn unknown_packages_are_refused() {
         let (error, hint) = refused("env");
         assert_eq!(error, "imports `env`, which this host does not have");
         assert!(hint.starts_with("a plugin can import device:behaviour/types, context,"), "{hint}");
-        refused("device:behaviours/clock@0.1.0");
+        refused("device:behaviours/clock@0.1.1");
     }
 
     #[test]
     fn a_component_without_methods_is_refused() {
-        let methods = "device:behaviour/methods@0.1.0";
+        let methods = "device:behaviour/methods@0.1.1";
         assert_eq!(exports(["init", methods].into_iter()).unwrap(), Exports::default());
 
         let error = exports(["init"].into_iter()).unwrap_err();
@@ -338,7 +364,7 @@ mod tests {
     #[test]
     fn optional_exports_are_found() {
         let names = ["methods", "deferred", "lifecycle"];
-        let names = names.map(|name| format!("device:behaviour/{name}@0.1.0"));
+        let names = names.map(|name| format!("device:behaviour/{name}@0.1.1"));
         let found = exports(names.iter().map(String::as_str)).unwrap();
         assert_eq!(found, Exports { deferred: true, desired: false, lifecycle: true });
     }

@@ -38,13 +38,58 @@ pub enum HttpError {
     /// The request is not allowed.
     #[error("{0}")]
     Denied(String),
+    /// The method, the URL or a header field is invalid.
+    #[error("{0}")]
+    Invalid(String),
+    /// The call has sent as many requests as allowed.
+    #[error("{0}")]
+    QuotaExceeded(String),
+    /// The request or the response is too large.
+    #[error("{0}")]
+    TooLarge(String),
     /// The host was not reached, or its response is not valid HTTP.
     #[error("{0}")]
     Failed(String),
     /// The certificate is not trusted.
     #[error("{0}")]
     NotTrusted(String),
-    /// The request or the response is too large.
+    /// The response was not complete in time.
     #[error("{0}")]
-    TooLarge(String),
+    TimedOut(String),
+    /// Any other reason, on this machine.
+    #[error("{0}")]
+    Other(String),
+}
+
+impl HttpError {
+    /// Returns the name of the cause, as in `request-error` of `device:behaviour/http`.
+    #[must_use]
+    pub fn cause(&self) -> &'static str {
+        match self {
+            HttpError::Denied(_) => "not-allowed",
+            HttpError::Invalid(_) => "invalid-request",
+            HttpError::QuotaExceeded(_) => "quota-exceeded",
+            HttpError::TooLarge(_) => "too-large",
+            HttpError::Failed(_) => "unreachable",
+            HttpError::NotTrusted(_) => "not-trusted",
+            HttpError::TimedOut(_) => "timed-out",
+            HttpError::Other(_) => "other",
+        }
+    }
+
+    /// Returns the error with this cause, or `None` if there is no such cause.
+    #[must_use]
+    pub fn of_cause(cause: &str, message: String) -> Option<HttpError> {
+        Some(match cause {
+            "not-allowed" => HttpError::Denied(message),
+            "invalid-request" => HttpError::Invalid(message),
+            "quota-exceeded" => HttpError::QuotaExceeded(message),
+            "too-large" => HttpError::TooLarge(message),
+            "unreachable" => HttpError::Failed(message),
+            "not-trusted" => HttpError::NotTrusted(message),
+            "timed-out" => HttpError::TimedOut(message),
+            "other" => HttpError::Other(message),
+            _ => return None,
+        })
+    }
 }

@@ -6,6 +6,7 @@
 
 use super::linked::Linked;
 use super::{Loaded, Plugin};
+use crate::about::About;
 use crate::call::memory::{LimitExceeded, MemoryRefusal};
 use crate::call::state::CallState;
 use crate::error::{on_one_line, one_line};
@@ -195,7 +196,7 @@ impl Loaded {
         let mut store = Store::new(linked.component().engine(), state);
         store.limiter(|state| &mut state.memory);
         store.set_max_component_handles(COMPONENT_HANDLES);
-        store.set_hostcall_fuel(HOST_CALL_BYTES.max(2 * self.about.limits.answer_bytes));
+        store.set_hostcall_fuel(self.host_call_bytes());
         store.set_epoch_deadline(1);
         store.epoch_deadline_callback(|mut store| {
             Ok(match store.data_mut().can_continue() {
@@ -205,6 +206,13 @@ impl Loaded {
             })
         });
         Ok(store)
+    }
+
+    /// Returns the number of bytes that a guest can pass to the host in one host call.
+    fn host_call_bytes(&self) -> usize {
+        let About { limits, imports, http, .. } = &*self.about;
+        let request_bytes = if imports.http { http.request_bytes } else { 0 };
+        HOST_CALL_BYTES.max(2 * limits.answer_bytes).max(request_bytes.saturating_mul(2))
     }
 }
 

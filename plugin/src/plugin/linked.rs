@@ -39,6 +39,9 @@ impl Linked {
         if about.imports.wasi {
             interfaces::add_wasi_to_linker(&mut linker)?;
         }
+        if about.imports.wasi_http {
+            interfaces::add_wasi_http_to_linker(&mut linker)?;
+        }
         for capability in &about.imports.capabilities {
             interfaces::add_capability_to_linker(*capability, &mut linker)?;
         }

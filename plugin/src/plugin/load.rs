@@ -16,7 +16,7 @@ use crate::component::imports::{
     newer_than_host,
 };
 use crate::error::one_line;
-use crate::{Capability, Compiled, Engine, Limits, LoadError, PluginSettings};
+use crate::{Compiled, Engine, Limits, LoadError, PluginSettings};
 use parking_lot::RwLock;
 use std::fs::File;
 use std::io::Read;
@@ -101,8 +101,12 @@ impl Engine {
     ) -> Result<PluginMemory, LoadError> {
         let budget = Arc::clone(&self.parts.budget);
         let mut fixed_bytes = self.parts.call_bytes;
-        if imports.capabilities.contains(&Capability::Http) {
-            fixed_bytes += wasi::MAX_RESOURCES * http::RESOURCE_BYTES;
+        if imports.wasi_http {
+            fixed_bytes += wasi::MAX_RESOURCES * http::wasi::RESOURCE_BYTES;
+        }
+        if imports.http {
+            // Those of the request and of the response.
+            fixed_bytes += 2 * http::FIELD_BYTES;
         }
         let initial_bytes = fixed_bytes.saturating_add(compiled.initial_bytes());
         if initial_bytes > budget.limit_bytes() {

@@ -2,8 +2,11 @@
 
 use crate::Row;
 use crate::trial::Trial;
-use behaviour_plugin::{Answer, CallError, Limits, Plugin};
+use behaviour_plugin::{
+    Answer, CallError, Capability, HttpSettings, Limits, Plugin, PluginSettings,
+};
 use futures_util::future::FutureExt;
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 /// Fixtures that the rows load.
@@ -15,6 +18,7 @@ pub(crate) const GUESTS: &[&str] = &[
     "misbehaves.wat",
     "never_starts.wat",
     "never_takes_over.wat",
+    "requests.wat",
     "talks.wat",
 ];
 
@@ -146,6 +150,30 @@ pub(crate) const ROWS: &[Row] = &[
         budget_mib: 8,
         attempt: |trial| schedules(trial).boxed(),
     },
+    Row {
+        name: "sends HTTP requests without end",
+        expected: "502, after 20 requests",
+        budget_mib: 8,
+        attempt: |trial| requests(trial, "often", "api").boxed(),
+    },
+    Row {
+        name: "sends an HTTP request with a body of 7 MB",
+        expected: "503, after 0 requests",
+        budget_mib: 16,
+        attempt: |trial| requests(trial, "vast", "api").boxed(),
+    },
+    Row {
+        name: "asks for HTTP responses of the maximum size without end",
+        expected: "502, after 20 requests",
+        budget_mib: 40,
+        attempt: |trial| requests(trial, "often", "large").boxed(),
+    },
+    Row {
+        name: "waits for an HTTP response that never arrives",
+        expected: "504 deadline-exceeded: no answer within 100ms",
+        budget_mib: 8,
+        attempt: |trial| waits_for_a_response(trial).boxed(),
+    },
 ];
 
 /// Rows with several large calls in sequence. They are not called concurrently.
@@ -170,7 +198,15 @@ impl Trial {
     }
 
     async fn load_guest(&self, guest: &str, limits: Limits) -> Plugin {
-        let plugin = self.load_bytes(fixtures::guest(guest), limits).await.unwrap();
+        let hosts = ["api", "large", "silent"].map(|name| format!("{name}.example.com"));
+        let hosts = hosts.iter().map(|host| host.parse().unwrap()).collect();
+        let settings = PluginSettings {
+            limits,
+            capabilities: BTreeSet::from([Capability::Http]),
+            http: HttpSettings { hosts, ..HttpSettings::default() },
+            ..PluginSettings::default()
+        };
+        let plugin = self.load_with(fixtures::guest(guest), settings).await.unwrap();
         self.loaded().await;
         plugin
     }
@@ -256,4 +292,16 @@ async fn sends(trial: &Trial) -> String {
 async fn schedules(trial: &Trial) -> String {
     let status = trial.patient_outcome("lasts.wat", "many").await;
     format!("{status}, after {} jobs", trial.host.jobs().len())
+}
+
+async fn requests(trial: &Trial, method: &str, server: &str) -> String {
+    let plugin = trial.load_patiently("requests.wat").await;
+    let url = format!("\"https://{server}.example.com/\"");
+    let outcome = describe(&trial.host.call(&plugin, method, &url).await);
+    format!("{outcome}, after {} requests", trial.host.requests().len())
+}
+
+async fn waits_for_a_response(trial: &Trial) -> String {
+    let plugin = trial.load("requests.wat").await;
+    describe(&trial.host.call(&plugin, "ask", "\"https://silent.example.com/\"").await)
 }

@@ -71,7 +71,7 @@ pub(crate) const ROWS: &[Row] = &[
     },
     Row {
         name: "has components that nest to the limit",
-        expected: "does not export `device:behaviour/methods@0.1.0`, so it has no methods",
+        expected: "does not export `device:behaviour/methods@0.1.1`, so it has no methods",
         budget_mib: 16,
         attempt: |trial| trial.load_of(|| fixtures::nested_components(63)).boxed(),
     },
@@ -119,8 +119,15 @@ impl Trial {
         bytes: Vec<u8>,
         limits: Limits,
     ) -> Result<Plugin, LoadError> {
+        self.load_with(bytes, PluginSettings { limits, ..PluginSettings::default() }).await
+    }
+
+    pub(crate) async fn load_with(
+        &self,
+        bytes: Vec<u8>,
+        settings: PluginSettings,
+    ) -> Result<Plugin, LoadError> {
         let engine = self.engine.clone();
-        let settings = PluginSettings { limits, ..PluginSettings::default() };
         let load = move || engine.load("reboot", &bytes, settings);
         tokio::task::spawn_blocking(load).await.unwrap()
     }

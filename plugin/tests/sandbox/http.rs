@@ -1,4 +1,4 @@
-//! The capability `http`: allowed hosts, and limits on the number, size and duration of requests.
+//! The capability `http` through `wasi:http`: allowed hosts, and limits on the number, size and duration of requests.
 
 use crate::rig::{Host, engine_with_budget, load_with};
 use behaviour_plugin::{
@@ -24,7 +24,7 @@ fn load_on(engine: &Engine, hosts: &[&str], settings: HttpSettings) -> Plugin {
     engine.load("reboot", &component, settings_of(hosts, settings)).unwrap()
 }
 
-fn settings_of(hosts: &[&str], settings: HttpSettings) -> PluginSettings {
+pub(crate) fn settings_of(hosts: &[&str], settings: HttpSettings) -> PluginSettings {
     let hosts = hosts.iter().map(|host| host.parse().unwrap()).collect();
     PluginSettings {
         capabilities: BTreeSet::from([Capability::Http]),

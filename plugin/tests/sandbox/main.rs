@@ -14,5 +14,6 @@ mod lasting;
 mod lending;
 mod limits;
 mod loading;
+mod requests;
 mod rig;
 mod wasi;

@@ -271,7 +271,8 @@ impl Power for Records {
     }
 }
 
-/// Each server answers with its name, except `silent.example.com`, which never answers.
+/// Each server answers with its name, except `silent.example.com`, which never answers, and
+/// `large.example.com`, whose response has the maximum size.
 impl HttpClient for Records {
     fn send<'a>(
         &'a self,
@@ -283,6 +284,9 @@ impl HttpClient for Records {
         Box::pin(async move {
             if uri.host() == Some("silent.example.com") {
                 std::future::pending::<()>().await;
+            }
+            if uri.host() == Some("large.example.com") {
+                return Ok(Response::new(vec![b'1'; request.response_bytes].into()));
             }
             Ok(Response::new(format!("\"{}\"", uri.host().unwrap()).into()))
         })

@@ -5,7 +5,7 @@
 import './text.js';
 import { begin } from './engine.js';
 import * as plugin from 'PLUGIN_ENTRY';
-import { write } from 'device:behaviour/log@0.1.0';
+import { write } from 'lent:log';
 import { option, record, text, u16, u32, u64, variant, describe } from './values.js';
 
 export * from 'PLUGIN_ENTRY';

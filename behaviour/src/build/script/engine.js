@@ -2,9 +2,9 @@
 // system, which a plugin does not have. They use the interfaces of the host. During the
 // build, when there is no host, they use the engine's clock and random numbers.
 
-import { nowMs } from 'device:behaviour/clock@0.1.0';
-import { callId } from 'device:behaviour/context@0.1.0';
-import { write } from 'device:behaviour/log@0.1.0';
+import { nowMs } from 'lent:clock';
+import { callId } from 'lent:context';
+import { write } from 'lent:log';
 import { describe } from './values.js';
 
 let called = false;

@@ -21,7 +21,7 @@ pub(super) fn meaning(import: &str) -> Option<String> {
         "state" => "keep state between calls",
         "jobs" => "schedule jobs for after the call",
         "power" => "reboot the machine",
-        _ if interface.starts_with("wasi:http/") => {
+        _ if interface == "http" || interface.starts_with("wasi:http/") => {
             "make HTTPS requests to hosts that host.toml names"
         }
         _ if interface.starts_with("wasi:clocks/") => "read the time and wait",
@@ -40,9 +40,9 @@ mod tests {
 
     #[test]
     fn every_import_that_allows_something_has_a_description() {
-        assert_eq!(meaning("device:behaviour/power@0.1.0").unwrap(), "reboot the machine");
+        assert_eq!(meaning("device:behaviour/power@0.1.1").unwrap(), "reboot the machine");
         assert_eq!(meaning("wasi:cli/stderr@0.2.6").unwrap(), "write to the log");
-        assert_eq!(meaning("device:behaviour/types@0.1.0"), None);
+        assert_eq!(meaning("device:behaviour/types@0.1.1"), None);
         assert_eq!(meaning("wasi:filesystem/types@0.2.6"), None);
         assert_eq!(meaning("acme:door/lock").unwrap(), "use `acme:door/lock`");
     }

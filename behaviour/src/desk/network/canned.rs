@@ -54,6 +54,8 @@ pub struct CannedResponse {
     pub delay_ms: u64,
     /// The reason why there is no response, which the plugin receives as an error.
     pub error: Option<String>,
+    /// The case of the error, as `request-error` in the WIT names it; `unreachable` by default.
+    pub cause: Option<String>,
 }
 
 impl Default for CannedResponse {
@@ -64,6 +66,7 @@ impl Default for CannedResponse {
             body: None,
             delay_ms: 0,
             error: None,
+            cause: None,
         }
     }
 }
@@ -98,7 +101,10 @@ impl CannedExchange {
             name.parse::<HeaderName>()
                 .map_err(|error| format!("request.headers: `{name}`: {error}"))?;
         }
-        self.response.to_parts().map(drop).map_err(|error| format!("response: {error}"))
+        let parts = self.response.to_parts().map(drop);
+        parts
+            .and_then(|()| self.response.check_cause())
+            .map_err(|error| format!("response: {error}"))
     }
 }
 
@@ -142,9 +148,22 @@ impl CannedResponse {
 
     /// Returns the response, or the error in its place.
     pub(super) fn to_http(&self) -> Result<Response<Bytes>, HttpError> {
-        match &self.error {
-            Some(reason) => Err(HttpError::Failed(reason.clone())),
-            None => self.to_parts().map_err(HttpError::Failed),
+        match (&self.error, &self.cause) {
+            (Some(reason), cause) => Err(cause
+                .as_ref()
+                .and_then(|cause| HttpError::of_cause(cause, reason.clone()))
+                .unwrap_or_else(|| HttpError::Failed(reason.clone()))),
+            (None, _) => self.to_parts().map_err(HttpError::Other),
+        }
+    }
+
+    fn check_cause(&self) -> Result<(), String> {
+        match (&self.cause, &self.error) {
+            (Some(cause), _) if HttpError::of_cause(cause, String::new()).is_none() => {
+                Err(format!("cause: `{cause}` is not a case of `request-error` in wit/http.wit"))
+            }
+            (Some(_), None) => Err("cause: needs `error`".to_owned()),
+            _ => Ok(()),
         }
     }
 
@@ -248,6 +267,12 @@ mod tests {
         }));
         let error = response.response.to_http().unwrap_err();
         assert_eq!(error, HttpError::Failed("connection refused".to_owned()));
+        let response = exchange(json!({
+            "request": { "url": "https://a.org/" },
+            "response": { "error": "too slow", "cause": "timed-out" },
+        }));
+        let error = response.response.to_http().unwrap_err();
+        assert_eq!(error, HttpError::TimedOut("too slow".to_owned()));
     }
 
     #[test]
@@ -264,6 +289,14 @@ mod tests {
             (
                 json!({ "request": { "url": "https://a.org/" }, "response": { "status": 99 } }),
                 "response: status 99: invalid status code",
+            ),
+            (
+                json!({ "request": { "url": "https://a.org/" }, "response": { "error": "a", "cause": "b" } }),
+                "response: cause: `b` is not a case of `request-error` in wit/http.wit",
+            ),
+            (
+                json!({ "request": { "url": "https://a.org/" }, "response": { "cause": "other" } }),
+                "response: cause: needs `error`",
             ),
         ] {
             assert_eq!(exchange(json).check().unwrap_err(), expected);

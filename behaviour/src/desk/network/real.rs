@@ -22,10 +22,10 @@ pub(super) async fn send(request: HttpRequest<'_>) -> Result<Response<Bytes>, Ht
     // Virtual time does not advance while a blocking thread is busy.
     let sending = tokio::task::spawn_blocking(move || {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-        let runtime = runtime.map_err(|error| HttpError::Failed(error.to_string()))?;
+        let runtime = runtime.map_err(|error| HttpError::Other(error.to_string()))?;
         runtime.block_on(exchange(request, response_bytes, ca_file.as_deref()))
     });
-    sending.await.map_err(|error| HttpError::Failed(error.to_string()))?
+    sending.await.map_err(|error| HttpError::Other(error.to_string()))?
 }
 
 async fn exchange(
@@ -37,6 +37,9 @@ async fn exchange(
     let failed = |error: reqwest::Error| match distrust(&error) {
         Some(reason) => {
             HttpError::NotTrusted(format!("the certificate of `{host}` {}", reason.text()))
+        }
+        None if error.is_timeout() => {
+            HttpError::TimedOut(format!("`{host}` has not answered within {TIMEOUT:?}"))
         }
         None => HttpError::Failed(format!("`{host}`: {}", chain(&error))),
     };
@@ -66,7 +69,7 @@ async fn exchange(
 }
 
 fn client(ca_file: Option<&Path>) -> Result<reqwest::Client, HttpError> {
-    let failed = |error: &(dyn Error + 'static)| HttpError::Failed(chain(error).to_string());
+    let failed = |error: &(dyn Error + 'static)| HttpError::Other(chain(error).to_string());
     let mut trust = Trust::of_system();
     if let Some(path) = ca_file {
         trust.add_file(path).map_err(|error| failed(&error))?;

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::time::Duration;
 
 use hyper::StatusCode;
 use hyper::server::conn::http1 as server;
@@ -11,6 +12,7 @@ use rustls::ServerConfig;
 use rustls::pki_types::PrivatePkcs8KeyDer;
 use serde_json::{Value, json};
 use tempfile::TempDir;
+use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
 
@@ -136,6 +138,75 @@ async fn a_response_that_is_too_long_is_an_error_that_names_the_host() {
     assert_eq!(text, "`localhost`: the response has more than 1000 bytes");
 }
 
+/// The guest's statuses for cases of `request-error`: 500 and the index of the case.
+const TOO_LARGE: i32 = 500 + 3;
+const UNREACHABLE: i32 = 500 + 4;
+const NOT_TRUSTED: i32 = 500 + 5;
+const TIMED_OUT: i32 = 500 + 6;
+
+/// Returns the answer of a plugin that sends a request to `url`, a scheme with a host, through
+/// `device:behaviour/http`. `http_settings` is TOML for its section `http`.
+async fn request(folder: &Path, url: &str, http_settings: &str) -> (i32, Value) {
+    let settings = format!(
+        "methods = [\"*\"]\ncapabilities = [\"http\"]\n[plugins.p.http]\nhosts = [{url:?}]\n{http_settings}\n"
+    );
+    let router = router_in(folder, "requests.wat", &settings);
+    answer(&router, "ask", &format!("{url:?}")).await
+}
+
+#[tokio::test]
+async fn a_plugin_without_wasi_receives_responses_and_the_causes_of_errors() {
+    let server = Server::start(hello).await;
+    let url = format!("https://{}", server.name());
+    let folder = server.folder.path();
+    assert_eq!(request(folder, &url, TRUSTED).await, (200, json!("hello")));
+
+    let other = Server::start(hello).await;
+    assert_eq!(request(other.folder.path(), &url, TRUSTED).await.0, NOT_TRUSTED);
+    let unused = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+    let (status, text) = request(folder, &format!("https://{unused}"), "").await;
+    assert_eq!(status, UNREACHABLE, "{text}");
+    let large = Server::start(|| Response::new(Full::from(vec![b'1'; 2000]))).await;
+    let url = format!("https://{}", large.name());
+    let limited = format!("{TRUSTED}\nresponse_bytes = 1000");
+    assert_eq!(request(large.folder.path(), &url, &limited).await.0, TOO_LARGE);
+}
+
+/// Returns the URL of a server whose responses never end. With `stalls`, it sends one chunk only.
+async fn endless(stalls: bool) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        while let Ok((mut socket, _)) = listener.accept().await {
+            tokio::spawn(async move {
+                let head = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n";
+                let mut sent = socket.write_all(head).await;
+                while sent.is_ok() {
+                    sent = socket.write_all(b"5\r\n11111\r\n").await;
+                    if stalls {
+                        std::future::pending::<()>().await;
+                    }
+                }
+            });
+        }
+    });
+    format!("http://{address}")
+}
+
+#[tokio::test]
+async fn a_response_without_end_is_bounded_in_size_and_time() {
+    let folder = tempfile::tempdir().unwrap();
+    let (status, text) =
+        request(folder.path(), &endless(false).await, "response_bytes = 1000").await;
+    assert_eq!(status, TOO_LARGE);
+    assert_eq!(text, "`127.0.0.1`: the response has more than 1000 bytes");
+
+    let slow = endless(true).await;
+    let (status, text) = request(folder.path(), &slow, "timeout = \"200ms\"").await;
+    assert_eq!(status, TIMED_OUT);
+    assert!(text.as_str().unwrap().ends_with("has not answered within 200ms"), "{text}");
+}
+
 #[tokio::test]
 async fn an_unreachable_server_is_an_error_that_names_the_host() {
     let folder = tempfile::tempdir().unwrap();
@@ -211,7 +282,7 @@ async fn at_most_64_requests_are_sent_at_the_same_time() {
             assert_eq!(sent.unwrap().unwrap().status(), 200);
         }
     };
-    tokio::time::timeout(std::time::Duration::from_secs(60), walk).await.unwrap();
+    tokio::time::timeout(Duration::from_secs(60), walk).await.unwrap();
     assert_eq!(http.requests.available_permits(), MAX_REQUESTS);
 }
 
