@@ -18,9 +18,6 @@ pub enum CreateError {
     /// An invalid name.
     #[error("{0}")]
     Name(String),
-    /// A language without a starter that sends HTTP requests.
-    #[error("there is no starter with HTTP in {0}")]
-    NoHttp(Language),
     /// A path that already exists and was left unchanged.
     #[error("`{}` exists already", .0.display())]
     Exists(PathBuf),
@@ -40,9 +37,6 @@ impl CreateError {
     pub fn hint(&self) -> Option<&'static str> {
         match self {
             CreateError::Name(_) => Some("use lower-case words with hyphens, as in `front-door`"),
-            CreateError::NoHttp(_) => Some(
-                "use rust, python or c; the tools of other languages do not support `wasi:http`",
-            ),
             CreateError::Exists(_) => Some("choose another name; nothing was changed"),
             CreateError::Io { .. } => None,
         }
@@ -73,15 +67,14 @@ pub fn create(dir: &Path, language: Language) -> Result<Vec<PathBuf>, CreateErro
 ///
 /// # Errors
 ///
-/// Returns an error if the name is invalid, if there is no such starter in the language, if the
-/// path exists already, or if a file cannot be written, in which case the new folder is removed
-/// again.
+/// Returns an error if the name is invalid, if the path exists already, or if a file cannot be
+/// written, in which case the new folder is removed again.
 pub fn create_from(
     dir: &Path,
     language: Language,
     starter: Starter,
 ) -> Result<Vec<PathBuf>, CreateError> {
-    let files = files(language, starter).ok_or(CreateError::NoHttp(language))?;
+    let files = files(language, starter);
     let name = dir.file_name().unwrap_or_default().to_string_lossy().into_owned();
     name::check(&name).map_err(CreateError::Name)?;
     let io_error = |path: &Path| {
@@ -111,16 +104,15 @@ pub fn create_from(
     Ok(written)
 }
 
-/// Returns the files of a new plugin: their paths and contents. Returns `None` if there is no
-/// such starter in the language.
-fn files(language: Language, starter: Starter) -> Option<Vec<(String, &'static str)>> {
+/// Returns the files of a new plugin: their paths and contents.
+fn files(language: Language, starter: Starter) -> Vec<(String, &'static str)> {
     let wit = wit::FILES.iter().map(|(file, text)| (format!("wit/{file}"), *text));
-    let (all, own) = match starter {
-        Starter::Plain => (ALL, own(language)),
-        Starter::Http => (ALL_HTTP, own_http(language)?),
+    let parts = match starter {
+        Starter::Plain => vec![ALL, own(language)],
+        Starter::Http => vec![ALL_HTTP, described(language), own_http(language)],
     };
-    let own = all.iter().chain(own).map(|(file, text)| ((*file).to_owned(), *text));
-    Some(own.chain(wit).collect())
+    let own = parts.concat();
+    own.into_iter().map(|(file, text)| (file.to_owned(), text)).chain(wit).collect()
 }
 
 /// Expands to the names and contents of the template files in a folder.
@@ -145,42 +137,71 @@ const ALL_HTTP: &[(&str, &str)] = &[
     (".gitignore", include_str!("../templates/all/gitignore")),
     ("README.md", include_str!("../templates/http/README.md")),
     ("cases/fetches.json", include_str!("../templates/http/cases/fetches.json")),
-    ("cases/no-response.json", include_str!("../templates/http/cases/no-response.json")),
     ("cases/unknown-method.json", include_str!("../templates/http/cases/unknown-method.json")),
-    ("wit/http.wit", include_str!("../templates/http/wit/http.wit")),
-    ("wit/deps/http.wit", include_str!("../templates/http/wit/deps/http.wit")),
-    ("wit/deps/io.wit", include_str!("../templates/http/wit/deps/io.wit")),
+    ("wit/plugin.wit", include_str!("../templates/http/plugin.wit")),
 ];
 
-/// The description of a plugin whose world is not the default one. In Rust, the sources name it.
-const WITH_WORLD: (&str, &str) =
-    ("behaviour.toml", "name = \"PLUGIN_NAME\"\nlang = \"PLUGIN_LANGUAGE\"\nworld = \"plugin\"\n");
-
-/// Returns the files for a language with HTTP. Only these languages have bindings of resources,
-/// which `wasi:http` consists of.
-fn own_http(language: Language) -> Option<&'static [(&'static str, &'static str)]> {
-    const RUST: &[(&str, &str)] = &[
-        ("behaviour.toml", include_str!("../templates/all/behaviour.toml")),
-        ("Cargo.toml", include_str!("../templates/rust/Cargo.toml")),
-        ("src/lib.rs", include_str!("../templates/http/rust/src/lib.rs")),
-        ("src/http.rs", include_str!("../templates/http/rust/src/http.rs")),
-    ];
-    const PYTHON: &[(&str, &str)] = &[
-        WITH_WORLD,
-        ("plugin.py", include_str!("../templates/http/python/plugin.py")),
-        ("http_client.py", include_str!("../templates/http/python/http_client.py")),
-    ];
-    const C: &[(&str, &str)] = &[
-        WITH_WORLD,
-        ("plugin.c", include_str!("../templates/http/c/plugin.c")),
-        ("http.c", include_str!("../templates/http/c/http.c")),
-        ("http.h", include_str!("../templates/http/c/http.h")),
-    ];
+/// Returns the description of a plugin with HTTP, and the case that contains its message for a
+/// request without a response.
+fn described(language: Language) -> &'static [(&'static str, &'static str)] {
+    /// The world is not the default one.
+    const DESCRIPTION: (&str, &str) = (
+        "behaviour.toml",
+        "name = \"PLUGIN_NAME\"\nlang = \"PLUGIN_LANGUAGE\"\nworld = \"plugin\"\n",
+    );
+    const MESSAGE: (&str, &str) =
+        ("cases/no-response.json", include_str!("../templates/http/cases/no-response.json"));
+    /// The glue of these languages describes an error by its case and its message.
+    const WITH_CASE: (&str, &str) =
+        ("cases/no-response.json", include_str!("../templates/http/described/no-response.json"));
     match language {
-        Language::Rust => Some(RUST),
-        Language::Python => Some(PYTHON),
-        Language::C => Some(C),
-        _ => None,
+        // The sources name the world.
+        Language::Rust => {
+            &[("behaviour.toml", include_str!("../templates/all/behaviour.toml")), MESSAGE]
+        }
+        Language::Go | Language::Zig | Language::AssemblyScript | Language::Nim | Language::D => {
+            &[DESCRIPTION, WITH_CASE]
+        }
+        _ => &[DESCRIPTION, MESSAGE],
+    }
+}
+
+/// Returns the sources for a language with HTTP.
+fn own_http(language: Language) -> &'static [(&'static str, &'static str)] {
+    /// Expands to the names and contents of files that are the same without HTTP.
+    macro_rules! plain {
+        ($folder:literal: $file:literal) => {
+            ($file, include_str!(concat!("../templates/", $folder, "/", $file)))
+        };
+    }
+    const RUST: &[(&str, &str)] = &[
+        plain!("rust": "Cargo.toml"),
+        ("src/lib.rs", include_str!("../templates/http/rust/src/lib.rs")),
+    ];
+    const JAVASCRIPT: &[(&str, &str)] = &[
+        plain!("javascript": "jsconfig.json"),
+        ("plugin.js", include_str!("../templates/http/javascript/plugin.js")),
+    ];
+    const TYPESCRIPT: &[(&str, &str)] = &[
+        plain!("typescript": "tsconfig.json"),
+        ("plugin.ts", include_str!("../templates/http/typescript/plugin.ts")),
+    ];
+    const GO: &[(&str, &str)] =
+        &[plain!("go": "go.mod"), ("plugin.go", include_str!("../templates/http/go/plugin.go"))];
+    match language {
+        Language::Rust => RUST,
+        Language::JavaScript => JAVASCRIPT,
+        Language::TypeScript => TYPESCRIPT,
+        Language::Go => GO,
+        Language::Python => templates!("http/python": "plugin.py"),
+        Language::C => templates!("http/c": "plugin.c"),
+        Language::Cpp => templates!("http/cpp": "plugin.cpp"),
+        Language::Zig => templates!("http/zig": "plugin.zig"),
+        Language::AssemblyScript => templates!("http/assemblyscript": "assembly/index.ts"),
+        Language::Lua => templates!("http/lua": "plugin.lua"),
+        Language::Nim => templates!("http/nim": "plugin.nim"),
+        Language::D => templates!("http/d": "plugin.d"),
+        Language::Wat => templates!("http/wat": "plugin.wat"),
     }
 }
 
@@ -244,23 +265,20 @@ mod tests {
     }
 
     #[test]
-    fn a_starter_with_http_has_the_imports_that_its_world_names() {
+    fn a_starter_with_http_has_the_import_in_its_world() {
         for language in Language::ALL {
             let dir = tempfile::tempdir().unwrap();
             let door = dir.path().join("front-door");
-            let created = create_from(&door, language, Starter::Http);
-            if ![Language::Rust, Language::Python, Language::C].contains(&language) {
-                assert!(matches!(created, Err(CreateError::NoHttp(_))), "{language}");
-                assert!(!door.exists());
-                continue;
+            for path in create_from(&door, language, Starter::Http).unwrap() {
+                let text = fs::read_to_string(&path).unwrap();
+                assert!(!text.contains("PLUGIN_"), "{}", path.display());
             }
-            created.unwrap();
             let mut resolve = wit_parser::Resolve::default();
             let (package, _) = resolve.push_dir(door.join("wit")).unwrap();
             let world = resolve.select_world(&[package], Some("plugin")).unwrap();
             let imports = resolve.worlds[world].imports.keys();
             let names: Vec<_> = imports.map(|key| resolve.name_world_key(key)).collect();
-            assert!(names.contains(&"wasi:http/outgoing-handler@0.2.6".to_owned()), "{names:?}");
+            assert!(names.contains(&"device:behaviour/http@0.1.1".to_owned()), "{names:?}");
         }
     }
 }

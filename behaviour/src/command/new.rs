@@ -36,7 +36,7 @@ pub(crate) struct New {
 /// A capability that the starter uses.
 #[derive(Clone, Copy, ValueEnum)]
 enum With {
-    /// HTTP requests, in rust, python and c.
+    /// HTTP requests.
     Http,
 }
 

@@ -4,8 +4,9 @@ use behaviour::{Starter, create_from};
 
 use super::*;
 
-/// Checks that a new plugin with HTTP builds and passes its cases.
-fn check_http(language: Language) {
+/// Checks that a new plugin with HTTP builds and passes its cases. `change` changes its files
+/// before.
+fn check_changed(language: Language, change: impl FnOnce(&Path)) {
     let progress = |line: &str| drop(writeln!(io::stderr(), "{language}: {line}"));
     let folder = tempfile::tempdir().unwrap();
     let options = BuildOptions {
@@ -21,6 +22,7 @@ fn check_http(language: Language) {
     }
     let plugin = folder.path().join("weather");
     create_from(&plugin, language, Starter::Http).unwrap();
+    change(&plugin);
 
     let built = build(&plugin, &options).unwrap_or_else(|error| {
         panic!("{language}: {error}\n{}", error.output().unwrap_or_default())
@@ -28,17 +30,46 @@ fn check_http(language: Language) {
     expect_cases(&built.path, &plugin.join("cases"));
 }
 
-#[test]
-fn a_plugin_in_c_that_sends_requests_passes_its_cases() {
-    check_http(Language::C);
+macro_rules! languages_with_http {
+    ($($name:ident: $language:ident),+ $(,)?) => {
+        $(#[test]
+        fn $name() {
+            check_changed(Language::$language, |_| {});
+        })+
+
+        #[test]
+        fn every_language_is_tested_with_http() {
+            let mut tested = vec![$(Language::$language),+];
+            tested.sort();
+            let mut all = Language::ALL.to_vec();
+            all.sort();
+            assert_eq!(tested, all);
+        }
+    };
+}
+
+languages_with_http! {
+    a_guest_in_rust_that_sends_requests_passes_its_cases: Rust,
+    a_guest_in_javascript_that_sends_requests_passes_its_cases: JavaScript,
+    a_guest_in_typescript_that_sends_requests_passes_its_cases: TypeScript,
+    a_guest_in_python_that_sends_requests_passes_its_cases: Python,
+    a_guest_in_c_that_sends_requests_passes_its_cases: C,
+    a_guest_in_cpp_that_sends_requests_passes_its_cases: Cpp,
+    a_guest_in_zig_that_sends_requests_passes_its_cases: Zig,
+    a_guest_in_go_that_sends_requests_passes_its_cases: Go,
+    a_guest_in_assemblyscript_that_sends_requests_passes_its_cases: AssemblyScript,
+    a_guest_in_lua_that_sends_requests_passes_its_cases: Lua,
+    a_guest_in_nim_that_sends_requests_passes_its_cases: Nim,
+    a_guest_in_d_that_sends_requests_passes_its_cases: D,
+    a_guest_in_wat_that_sends_requests_passes_its_cases: Wat,
 }
 
 #[test]
-fn a_plugin_in_python_that_sends_requests_passes_its_cases() {
-    check_http(Language::Python);
-}
-
-#[test]
-fn a_plugin_in_rust_that_sends_requests_passes_its_cases() {
-    check_http(Language::Rust);
+fn a_guest_that_sends_requests_through_wasi_passes_the_same_cases() {
+    check_changed(Language::Rust, |plugin| {
+        let example = workspace().join("examples/wasi-http");
+        for folder in ["src", "wit"] {
+            copy_as_of(SystemTime::now(), &example.join(folder), &plugin.join(folder));
+        }
+    });
 }

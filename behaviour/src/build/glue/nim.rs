@@ -221,17 +221,7 @@ fn import(contract: &Contract<'_>, interface: &Interface<'_>, function: &Functio
     let mut arguments = Vec::new();
     for parameter in &function.params {
         let name = local(&parameter.name);
-        let value = match contract.shape(&parameter.ty) {
-            Shape::Option(inner) => {
-                // The host reads the value during the call, which must therefore be a variable.
-                let default = format!("default({})", type_name(contract, inner));
-                let _ = writeln!(text, "  let {name}Value = {name}.get({default})");
-                arguments.push(format!("uint32(ord({name}.isSome))"));
-                lowered(contract, &format!("{name}Value"), inner)
-            }
-            _ => lowered(contract, &name, &parameter.ty),
-        };
-        arguments.extend(value);
+        arguments.extend(lowered(contract, &name, &parameter.ty, &mut text));
     }
     match &function.result {
         None => {
@@ -319,7 +309,8 @@ fn export(contract: &Contract<'_>, interface: &Interface<'_>, function: &Functio
         }
         Some(ty) => {
             let direct = signature.results.first().map(|ty| format!(": {}", core(ty)));
-            let value = lowered(contract, &call, ty).concat();
+            // A result of one core value contains no option, which would need a statement.
+            let value = lowered(contract, &call, ty, &mut String::new()).concat();
             (direct.unwrap_or_default(), format!("  outermost:\n    result = {value}\n"))
         }
     };

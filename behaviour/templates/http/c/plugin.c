@@ -4,7 +4,6 @@
 
 #include <string.h>
 
-#include "http.h"
 #include "plugin.h"
 
 static bool is(plugin_string_t text, const char *other) {
@@ -25,16 +24,25 @@ bool exports_device_behaviour_methods_invoke(plugin_string_t *name, plugin_strin
         return false;
     }
 
-    plugin_string_t url = {payload->ptr + 1, payload->len - 2}, reason;
-    http_response_t response;
-    if (!http_send(WASI_HTTP_TYPES_METHOD_GET, url, NULL, &response, &reason)) {
+    plugin_tuple2_string_string_t accept;
+    plugin_string_set(&accept.f0, "accept");
+    plugin_string_set(&accept.f1, "application/json");
+    device_behaviour_http_request_t request = {
+        .url = {payload->ptr + 1, payload->len - 2},
+        .headers = {&accept, 1},
+    };
+    plugin_string_set(&request.method, "GET");
+
+    device_behaviour_http_response_t response;
+    device_behaviour_http_request_error_t error;
+    if (!device_behaviour_http_send(&request, &response, &error)) {
         err->tag = DEVICE_BEHAVIOUR_TYPES_METHOD_ERROR_FAILED;
-        err->val.failed = reason;
+        err->val.failed = error.val.other; // Each case of the error has a message.
         return false;
     }
     // The body must be JSON, since it is the answer's payload.
     ret->status = response.status;
     ret->payload.is_some = true;
-    ret->payload.val = response.body;
+    ret->payload.val = (plugin_string_t){response.body.ptr, response.body.len};
     return true;
 }

@@ -4,14 +4,13 @@ import json
 
 import wit_world.exports
 from componentize_py_types import Err
-from http_client import send
-from wit_world.imports.device_behaviour_types import (
+from wit_world.imports import http
+from wit_world.imports.types import (
     MethodError_Failed,
     MethodError_InvalidPayload,
     MethodError_UnknownMethod,
     Response,
 )
-from wit_world.imports.wasi_http_types import Method_Get
 
 
 class Methods(wit_world.exports.Methods):
@@ -23,9 +22,10 @@ class Methods(wit_world.exports.Methods):
         url = json.loads(payload)
         if not isinstance(url, str):
             raise Err(MethodError_InvalidPayload("expected a URL in quotes"))
+        headers = [("accept", "application/json")]
         try:
-            response = send(Method_Get(), url, {"accept": "application/json"})
-        except ConnectionError as error:
-            raise Err(MethodError_Failed(str(error)))
+            response = http.send(http.Request("GET", url, headers, b"", None))
+        except Err as error:  # its value is a case of `request-error` in wit/http.wit
+            raise Err(MethodError_Failed(error.value.value))
         # The body must be JSON, since it is the answer's payload.
         return Response(response.status, response.body.decode())

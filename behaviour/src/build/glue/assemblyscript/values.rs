@@ -174,15 +174,15 @@ pub(super) fn arguments(
         }
         Shape::Option(inner) => {
             let (some, item) = (format!("{name}Some"), type_name(contract, inner));
-            let present = if is_scalar(contract, inner) {
-                format!("{value}.value")
-            } else {
-                value.to_owned()
-            };
+            // The compiler checks variables for null, but not fields of objects.
+            let given = format!("{name}Given");
+            let present =
+                if is_scalar(contract, inner) { format!("{given}.value") } else { given.clone() };
             let empty = empty(contract, inner);
-            *before +=
-                &format!("  const {some}: {item} = {value} !== null ? {present} : {empty};\n");
-            values.push(format!("<u32>({value} !== null)"));
+            *before += &format!(
+                "  const {given} = {value};\n  const {some}: {item} = {given} !== null ? {present} : {empty};\n"
+            );
+            values.push(format!("<u32>({given} !== null)"));
             arguments(contract, &some, &some, inner, before, values);
         }
         Shape::Tuple(types) => {

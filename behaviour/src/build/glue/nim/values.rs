@@ -1,5 +1,7 @@
 //! Nim types, and the conversion of values between Nim and the host.
 
+use std::fmt::Write as _;
+
 use wit_parser::Type;
 use wit_parser::abi::WasmType;
 
@@ -25,8 +27,14 @@ pub(super) fn type_name(contract: &Contract<'_>, ty: &Type) -> String {
     }
 }
 
-/// Returns the core values of a parameter or result.
-pub(super) fn lowered(contract: &Contract<'_>, value: &str, ty: &Type) -> Vec<String> {
+/// Returns the core values of a parameter, and appends the statements that prepare them to
+/// `before`.
+pub(super) fn lowered(
+    contract: &Contract<'_>,
+    value: &str,
+    ty: &Type,
+    before: &mut String,
+) -> Vec<String> {
     match contract.shape(ty) {
         Shape::Bool | Shape::Enum(_) => vec![format!("uint32(ord({value}))")],
         Shape::Integer { bits: 64, signed: true } => vec![format!("cast[uint64]({value})")],
@@ -36,14 +44,28 @@ pub(super) fn lowered(contract: &Contract<'_>, value: &str, ty: &Type) -> Vec<St
             vec![format!("data({value})"), format!("uint({value}.len)")]
         }
         Shape::List(_) => vec![format!("lowered({value})"), format!("uint({value}.len)")],
+        Shape::Option(inner) => {
+            // The host reads the value during the call, which must therefore be a variable.
+            let some: String = value.chars().filter(char::is_ascii_alphanumeric).collect();
+            let some = format!("{some}Value");
+            let default = format!("default({})", type_name(contract, inner));
+            let _ = writeln!(before, "  let {some} = {value}.get({default})");
+            let mut values = vec![format!("uint32(ord({value}.isSome))")];
+            values.extend(lowered(contract, &some, inner, before));
+            values
+        }
         Shape::Tuple(types) => {
             let members = types.iter().enumerate();
-            members.flat_map(|(i, ty)| lowered(contract, &format!("{value}[{i}]"), ty)).collect()
+            members
+                .flat_map(|(i, ty)| lowered(contract, &format!("{value}[{i}]"), ty, before))
+                .collect()
         }
         Shape::Record(record) => {
             let fields = record.fields.iter();
             let fields = fields.map(|field| (quoted(&camel(&field.name)), &field.ty));
-            fields.flat_map(|(f, ty)| lowered(contract, &format!("{value}.{f}"), ty)).collect()
+            fields
+                .flat_map(|(f, ty)| lowered(contract, &format!("{value}.{f}"), ty, before))
+                .collect()
         }
         _ => vec![value.to_owned()],
     }
