@@ -11,6 +11,7 @@
 mod call;
 mod case;
 mod handles;
+mod http;
 mod inputs;
 mod outputs;
 mod secrets;

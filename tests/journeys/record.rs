@@ -7,6 +7,8 @@ use behaviour::desk::{compile, engine};
 use host::control::{ControlAnswer, ControlRequest, ask_for_lines};
 use rig::{Rig, Running, config, set};
 use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpListener;
 use tokio::sync::{mpsc, oneshot};
 
 /// A recording of the next calls.
@@ -130,4 +132,47 @@ async fn several_calls_are_recorded_and_the_recording_then_ends() {
     }
     assert_eq!(rig::within("the recording ends", recording.cases.recv()).await, None);
     Recording::start(&rig, "echo", 1).await;
+}
+
+/// Answers each request to a free port of this machine with a JSON string and a cookie, and
+/// returns the port.
+async fn http_server() -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    tokio::spawn(async move {
+        while let Ok((mut socket, _)) = listener.accept().await {
+            tokio::spawn(async move {
+                let mut request = [0; 4096];
+                let _ = socket.read(&mut request).await;
+                let response = "HTTP/1.1 203 OK\r\nset-cookie: id=c-12345678\r\n\
+                                content-length: 7\r\n\r\n\"hello\"";
+                let _ = socket.write_all(response.as_bytes()).await;
+            });
+        }
+    });
+    port
+}
+
+#[tokio::test]
+async fn a_replay_gets_the_recorded_responses_to_http_requests() {
+    let host = format!("http://localhost:{}", http_server().await);
+    let granted = [
+        set("capabilities", vec!["http"]),
+        set("http.hosts", vec![host.clone()]),
+        set("methods", vec!["*"]),
+    ];
+    let rig = Rig::new().plugin("requests.wat", granted).start().await;
+    let mut recording = Recording::start(&rig, "ask", 2).await;
+    let url = format!("{host}/door?api_token=t-12345678&n=1");
+    let answer = rig.service.call("ask", json!(url)).await.unwrap();
+    assert_eq!((answer.status, answer.payload), (203, json!("hello")));
+    let case = recording.next().await;
+    assert!(!case.contains("12345678"), "{case}");
+    assert_eq!(replay(&rig.plugin_file("requests"), &case).await, "", "{case}");
+
+    let answer = rig.service.call("ask", json!("http://localhost:1/")).await.unwrap();
+    assert_eq!(answer.status, 500, "the host is not listed");
+    let case = recording.next().await;
+    let case: Value = serde_json::from_str(&case).unwrap();
+    assert_eq!(case.get("http"), None, "the request was not sent");
 }

@@ -7,6 +7,7 @@ use serde_json::{Map, Value, json};
 
 use super::RecordedCall;
 use super::handles::{Effects, text};
+use super::http;
 use super::inputs::CallInputs;
 use super::outputs::OutputRules;
 use super::secrets::{NameRule, Secrets};
@@ -63,13 +64,15 @@ struct Case {
     twin: Value,
     #[serde(skip_serializing_if = "is_empty")]
     state: Value,
+    #[serde(skip_serializing_if = "is_empty")]
+    http: Value,
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     offline: bool,
     expect: Value,
 }
 
 fn is_empty(value: &Value) -> bool {
-    value.as_object().is_some_and(Map::is_empty)
+    value.as_object().is_some_and(Map::is_empty) || value.as_array().is_some_and(Vec::is_empty)
 }
 
 /// Returns the case of a call that ended at `end`. `redact` contains JSON pointers to values of
@@ -81,12 +84,13 @@ pub(super) fn recorded(
     end: Timestamp,
     redact: &[String],
 ) -> RecordedCall {
-    let (mut inputs, payload) = inputs(&call);
+    let (mut inputs, payload) = inputs(&call, &effects);
     let mut secrets = Secrets::default();
     for key in ["payload", "twin", "state"] {
         secrets.redact(&format!("/{key}"), &mut inputs[key], NameRule::Data);
     }
     secrets.redact("/config", &mut inputs["config"], NameRule::Settings);
+    http::redact(&mut inputs["http"], &mut secrets);
     let mut notes = notes(&call, &effects);
     let (in_outputs, in_inputs): (Vec<_>, Vec<_>) =
         redact.iter().partition(|pointer| pointer.starts_with("/expect/"));
@@ -138,6 +142,7 @@ pub(super) fn recorded(
         limits: limits(&call.limits, &call.name),
         twin: part("twin"),
         state: part("state"),
+        http: part("http"),
         offline: call.desired.is_none() || effects.hub_was_away,
         expect: expect["expect"].take(),
     };
@@ -147,7 +152,7 @@ pub(super) fn recorded(
 
 /// Returns the inputs that can contain secrets, as members with the keys of a case, and the
 /// payload.
-fn inputs(call: &CallInputs) -> (Value, Value) {
+fn inputs(call: &CallInputs, effects: &Effects) -> (Value, Value) {
     let payload: Value = serde_json::from_str(&call.payload).unwrap_or_default();
     let mut twin = Map::new();
     for (half, document) in [("desired", &call.desired), ("reported", &call.reported)] {
@@ -166,6 +171,7 @@ fn inputs(call: &CallInputs) -> (Value, Value) {
     let state: Map<String, Value> = state.collect();
     let inputs = json!({
         "payload": payload, "config": call.config, "twin": twin, "state": state,
+        "http": effects.http,
     });
     (inputs, payload)
 }
@@ -176,10 +182,8 @@ fn notes(call: &CallInputs, effects: &Effects) -> Vec<String> {
     if call.state_is_unknown {
         notes.push("the state before the call could not be read".to_owned());
     }
-    if effects.http_requests > 0 {
-        let count = effects.http_requests;
-        notes
-            .push(format!("the call made {count} HTTP requests, whose responses are not recorded"));
+    if effects.http.iter().any(http::has_binary_body) {
+        notes.push("the body of an HTTP response is not text and was not recorded".to_owned());
     }
     if effects.incomplete {
         notes.push(

@@ -15,6 +15,8 @@ use plugin::{
 use protocol::twin::merge_patches;
 use serde_json::{Map, Value, json};
 
+use super::http::Exchange;
+
 /// The maximum size of the noted effects of one call, in bytes.
 const MAX_BYTES: usize = 1024 * 1024;
 
@@ -31,8 +33,8 @@ pub(super) struct Effects {
     pub(super) job_ids: Vec<String>,
     /// `true` if the plugin waited for the hub in vain.
     pub(super) hub_was_away: bool,
-    /// The number of HTTP requests.
-    pub(super) http_requests: u32,
+    /// The HTTP requests with their responses, in the form of a case.
+    pub(super) http: Vec<Value>,
     /// Requests that the host refused, one line each.
     pub(super) refused: Vec<String>,
     /// `true` if more was done than is noted.
@@ -305,8 +307,25 @@ impl HttpClient for Noting {
         &'a self,
         request: HttpRequest<'a>,
     ) -> BoxFuture<'a, Result<Response<Bytes>, HttpError>> {
-        self.note(0, |effects| effects.http_requests += 1);
-        self.lent.http.send(request)
+        Box::pin(async move {
+            let mut pending = PendingExchange { noting: self, exchange: Exchange::new(&request) };
+            let result = self.lent.http.send(request).await;
+            pending.exchange.end(&result);
+            result
+        })
+    }
+}
+
+/// An exchange that is noted when it ends, also if the sandbox drops the request at its timeout.
+struct PendingExchange<'a> {
+    noting: &'a Noting,
+    exchange: Exchange,
+}
+
+impl Drop for PendingExchange<'_> {
+    fn drop(&mut self) {
+        let (bytes, noted) = self.exchange.take();
+        self.noting.note(bytes, |effects| effects.http.push(noted));
     }
 }
 

@@ -90,6 +90,31 @@ impl Secrets {
         }
     }
 
+    /// Replaces the secrets in the query of a URL, which remains a URL. `at` is the JSON pointer
+    /// to it.
+    pub(super) fn redact_query(&mut self, at: &str, url: &mut String) {
+        let Some((path, query)) = url.split_once('?') else { return };
+        let mut is_changed = false;
+        let pairs = query.split('&').map(|pair| match pair.split_once('=') {
+            Some((name, value)) if is_secret_parameter(name) && !value.is_empty() => {
+                is_changed = true;
+                self.search_for(value);
+                format!("{name}={REDACTED}")
+            }
+            _ => pair.to_owned(),
+        });
+        let query = pairs.collect::<Vec<_>>().join("&");
+        if is_changed {
+            *url = format!("{path}?{query}");
+            self.left_out.push(at.to_owned());
+        }
+    }
+
+    /// Removes a text wherever it occurs, unless it is too short.
+    pub(super) fn search_for(&mut self, text: &str) {
+        collect_texts(&text.into(), &mut self.texts);
+    }
+
     /// Replaces a value, and stores its texts for [`remove_from`](Self::remove_from).
     pub(super) fn leave_out(&mut self, at: String, value: &mut Value) {
         collect_texts(value, &mut self.texts);
@@ -145,6 +170,12 @@ pub(super) fn is_secret_name(name: &str, rule: NameRule) -> bool {
     NAMES.iter().any(|part| plain.contains(part))
         || ["pwd", "sas", "auth"].into_iter().any(is_word)
         || rule == NameRule::Settings && (plain.ends_with("key") || plain.ends_with("keys"))
+}
+
+/// Returns `true` if the name of a parameter in a URL announces a secret.
+fn is_secret_parameter(name: &str) -> bool {
+    let is_signature = ["sig", "signature", "code"].contains(&&*name.to_ascii_lowercase());
+    is_signature || is_secret_name(name, NameRule::Settings)
 }
 
 fn has_secret(text: &str) -> bool {
