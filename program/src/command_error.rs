@@ -76,6 +76,7 @@ pub struct CommandError<K> {
     kind: K,
     error: anyhow::Error,
     hints: Vec<String>,
+    code: Option<String>,
 }
 
 /// Kinds of failure of a program, each with an exit code. The default is the kind of all
@@ -99,13 +100,19 @@ pub trait Classify<E>: ExitKind {
     fn hint(_error: &E) -> Option<String> {
         None
     }
+
+    /// Returns the name that a server has given to the error, such as `DeviceNotFound`.
+    fn code(_error: &E) -> Option<String> {
+        None
+    }
 }
 
 impl<K: ExitKind> CommandError<K> {
     /// Creates an error without a cause.
     #[must_use]
     pub fn new(kind: K, message: impl fmt::Display) -> CommandError<K> {
-        CommandError { kind, error: anyhow::Error::msg(message.to_string()), hints: Vec::new() }
+        let error = anyhow::Error::msg(message.to_string());
+        CommandError { kind, error, hints: Vec::new(), code: None }
     }
 
     /// Prefixes the message with `subject`: `subject: message`.
@@ -149,7 +156,12 @@ impl<K: ExitKind> CommandError<K> {
     #[must_use]
     pub fn to_json(&self) -> Value {
         let hint = self.hint();
-        error_json(self.kind.name(), &self.message(), hint.as_deref(), self.kind.exit_code())
+        let kind = self.kind;
+        let mut json = error_json(kind.name(), &self.message(), hint.as_deref(), kind.exit_code());
+        if let Some(code) = &self.code {
+            json["code"] = json!(code);
+        }
+        json
     }
 
     /// Writes the error to standard error and returns the exit code of its kind. The error is
@@ -187,8 +199,8 @@ impl<K: ExitKind> fmt::Display for CommandError<K> {
 
 impl<K: Classify<E>, E: Into<anyhow::Error>> From<E> for CommandError<K> {
     fn from(error: E) -> CommandError<K> {
-        let (kind, hint) = (K::classify(&error), K::hint(&error));
-        CommandError { kind, error: error.into(), hints: hint.into_iter().collect() }
+        let (kind, hint, code) = (K::classify(&error), K::hint(&error), K::code(&error));
+        CommandError { kind, error: error.into(), hints: hint.into_iter().collect(), code }
     }
 }
 

@@ -81,6 +81,10 @@ impl Classify<ServiceError> for FailureKind {
         FailureKind::Service(error.kind())
     }
 
+    fn code(error: &ServiceError) -> Option<String> {
+        error.code().map(|code| format!("{code:?}"))
+    }
+
     fn hint(error: &ServiceError) -> Option<String> {
         let hint = match (error, error.kind()) {
             (ServiceError::Unreachable { distrust: Some(Distrust::Authority), .. }, _) => {

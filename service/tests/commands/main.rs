@@ -338,7 +338,7 @@ async fn the_json_flag_prints_errors_as_json_with_their_exit_code() {
     let done = rig.run(&["--json", "invoke", "nobody", "greet"]);
     let error: Value = serde_json::from_slice(&done.stderr).unwrap();
     assert_eq!((done.status.code(), &error["exitCode"]), (Some(4), &json!(4)));
-    assert_eq!(error["error"], "not-found");
+    assert_eq!((&error["error"], &error["code"]), (&json!("not-found"), &json!("DeviceNotFound")));
     assert_eq!(error["message"], "device `nobody`: DeviceNotFound (404001): nobody");
     assert_eq!(format!("hint: {}\n", error["hint"].as_str().unwrap()), UNKNOWN_DEVICE_HINT);
 }
