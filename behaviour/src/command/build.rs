@@ -4,8 +4,9 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Instant;
 
-use behaviour::{BuildOptions, build};
+use behaviour::{BuildOptions, BuiltComponent, build};
 use program::note;
+use serde_json::json;
 
 use super::error::{CommandError, build_failed};
 use super::print_line;
@@ -14,7 +15,8 @@ const EXAMPLES: &str = "\
 Examples:
   behaviour build
   behaviour build guest-reboot --out reboot.wasm
-  cp \"$(behaviour build front-door --quiet)\" door.wasm";
+  cp \"$(behaviour build front-door --quiet)\" door.wasm
+  behaviour build --json | jq -r .path";
 
 /// Build a component from a plugin's sources.
 ///
@@ -38,11 +40,14 @@ pub(crate) struct Build {
     /// Print only the component's path, or the error.
     #[arg(long, short)]
     quiet: bool,
+    /// Print the outcome as one JSON object, and errors as JSON.
+    #[arg(long)]
+    json: bool,
 }
 
 impl Build {
     pub(super) fn run(self) -> Result<ExitCode, CommandError> {
-        let Build { dir, out, cache_dir, quiet } = self;
+        let Build { dir, out, cache_dir, quiet, json } = self;
         let progress = |line: &str| {
             if !quiet {
                 note(format_args!("{line}"));
@@ -56,7 +61,20 @@ impl Build {
             true => format!("{}: {kilobytes} KB, unchanged", built.name),
             false => format!("{}: {kilobytes} KB in {seconds:.1} s", built.name),
         });
-        print_line(&built.path.display().to_string());
+        let path = built.path.display().to_string();
+        if json {
+            let BuiltComponent { name, bytes, unchanged, .. } = built;
+            let outcome = json!({
+                "name": name,
+                "path": path,
+                "bytes": bytes,
+                "unchanged": unchanged,
+                "seconds": started.elapsed().as_secs_f64(),
+            });
+            print_line(&outcome.to_string());
+        } else {
+            print_line(&path);
+        }
         Ok(ExitCode::SUCCESS)
     }
 }
