@@ -22,7 +22,8 @@ Examples:
   behaviour-service devices create --prefix sim- --count 1000 > identities
   behaviour-host simulate --identities identities
   behaviour-host simulate --identities identities --devices 100 --rate 10
-  behaviour-host simulate --config group.toml --devices 1000";
+  behaviour-host simulate --config group.toml --devices 1000
+  behaviour-host simulate --identities identities --json | jq .methods";
 
 #[derive(Args)]
 #[command(after_help = EXAMPLES)]
@@ -49,10 +50,14 @@ pub(crate) struct SimulateArguments {
     /// Log as JSON lines
     #[arg(long)]
     json_logs: bool,
+    /// Print the summary as one JSON object, and errors as JSON
+    #[arg(long)]
+    json: bool,
 }
 
 pub(super) fn simulate(arguments: SimulateArguments) -> Result<(), CommandError> {
-    let SimulateArguments { common, identities, prefix, devices, rate, log, json_logs } = arguments;
+    let SimulateArguments { common, identities, prefix, devices, rate, log, json_logs, json } =
+        arguments;
     let log = program::log(&log, json_logs, LOG_TARGETS)?;
     hide_memory();
     let config = read(&common)?;
@@ -68,7 +73,10 @@ pub(super) fn simulate(arguments: SimulateArguments) -> Result<(), CommandError>
             progress.show(figures);
         })
     })?;
-    say(figures.summary());
+    match json {
+        true => say(figures.to_json().to_string()),
+        false => say(figures.summary()),
+    }
     Ok(())
 }
 

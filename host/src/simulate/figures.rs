@@ -3,6 +3,8 @@
 use std::fmt;
 use std::time::Duration;
 
+use serde_json::{Value, json};
+
 use crate::device::counts::Counts;
 
 /// Figures of a simulated fleet.
@@ -70,6 +72,25 @@ impl Figures {
     }
 }
 
+impl Figures {
+    /// Returns the figures of the whole run as a JSON object.
+    #[must_use]
+    pub fn to_json(&self) -> Value {
+        let seconds = self.elapsed.as_secs_f64();
+        json!({
+            "devices": self.devices,
+            "connectedAtOnce": self.max_connected,
+            "connections": self.connects,
+            "methods": self.methods,
+            "errors": self.errors,
+            "methodsPerSecond": self.methods as f64 / seconds.max(0.001),
+            "maxMethodsPerSecond": self.max_methods_per_second,
+            "maxMemoryBytes": self.max_memory_bytes,
+            "seconds": seconds,
+        })
+    }
+}
+
 impl fmt::Display for Figures {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Figures { devices, connected, methods, errors, .. } = self;
@@ -123,6 +144,11 @@ mod tests {
         assert!(line.starts_with("    2 s  connected 0/3  methods 51 (1/s)  errors 1"), "{line}");
         let summary = figures.summary();
         assert!(summary.starts_with("devices    3, 2 connected at once, 0 connected again\n"));
+        let json = figures.to_json();
+        assert_eq!(
+            (&json["devices"], &json["methods"], &json["errors"], &json["methodsPerSecond"]),
+            (&json!(3), &json!(51), &json!(1), &json!(25.5))
+        );
     }
 
     #[test]
