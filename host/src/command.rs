@@ -6,6 +6,7 @@ mod error;
 mod example;
 mod identity;
 mod jobs;
+mod logs;
 mod names;
 mod operator;
 mod plugins;
@@ -22,6 +23,7 @@ use clap::Subcommand;
 use check::CheckArguments;
 use identity::IdentityArguments;
 use jobs::JobsArguments;
+use logs::LogsArguments;
 use plugins::PluginsArguments;
 use program::Completions;
 use record::RecordArguments;
@@ -59,6 +61,8 @@ pub(crate) enum Command {
     Status(StatusArguments),
     /// List and control the plugins of a running host
     Plugins(PluginsArguments),
+    /// Show the last log lines of a plugin of a running host
+    Logs(LogsArguments),
     /// Record calls of a running host as test cases
     Record(RecordArguments),
     /// List and cancel the jobs that plugins of a running host have scheduled
@@ -79,6 +83,7 @@ impl Command {
             Command::Identity(arguments) => identity::identity(arguments),
             Command::Status(arguments) => status::status(&arguments),
             Command::Plugins(arguments) => plugins::plugins(arguments),
+            Command::Logs(arguments) => logs::logs(arguments),
             Command::Record(arguments) => record::record(arguments),
             Command::Jobs(arguments) => jobs::jobs(arguments),
             Command::Example => {

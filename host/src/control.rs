@@ -1,5 +1,5 @@
 //! The operator's socket of a running host. Each connection carries one request and one answer,
-//! both a line of JSON. Only the answer to a recording has several lines, one for each call.
+//! both a line of JSON. Only the answers to recordings and logs have several lines, one for each call or log line.
 //! Only root and the host's user have access.
 //!
 //! `Control::open` opens the socket, which only one host can own, and [`ask`] is the client.
@@ -20,10 +20,12 @@ use tracing::{debug, info, warn};
 
 use crate::config::Config;
 use crate::lent::jobs::{Jobs, NotCancelled};
+use crate::lent::log::RecentLines;
 use crate::router::Router;
 use crate::swap::Operator;
 use socket_path::SocketPath;
 
+pub use crate::lent::log::LoggedLine;
 pub use ask::{AskError, ask, ask_for_lines};
 pub use messages::{ControlAnswer, ControlRequest, PluginStatus};
 pub use socket_path::ControlError;
@@ -31,6 +33,7 @@ pub use status::{HostStatus, JobStatus};
 
 mod ask;
 mod find;
+mod logs;
 mod messages;
 mod pointer;
 mod recording;
@@ -66,6 +69,7 @@ pub(crate) struct ControlHandles {
     /// Function that returns the status of the host, without that of its plugins.
     pub(crate) status: Arc<dyn Fn() -> HostStatus + Send + Sync>,
     pub(crate) jobs: Arc<Jobs>,
+    pub(crate) log: Arc<RecentLines>,
 }
 
 impl Control {
@@ -190,6 +194,11 @@ impl ControlHandles {
                     recording::RecordingRequest { method, plugin, calls, seconds, redact };
                 return recording::serve(&self.router, request, &mut read, &mut write).await;
             }
+            Ok(ControlRequest::Logs { plugin, lines, follow })
+                if self.router.table().slot(&plugin).is_some() =>
+            {
+                return logs::serve(&self.log, &plugin, lines, follow, &mut read, &mut write).await;
+            }
             Ok(request) => self.answer(request).await,
             Err(error) => ControlAnswer::Error(format!("not a request: {error}")),
         };
@@ -209,12 +218,13 @@ impl ControlHandles {
             return self.answer_about_host(request).await;
         };
         let outcome = match request {
-            // `serve` handles recordings, whose connections stay open.
+            // `serve` handles recordings and logs, which have several answers.
             ControlRequest::List {}
             | ControlRequest::Status {}
             | ControlRequest::Jobs {}
             | ControlRequest::CancelJob { .. }
-            | ControlRequest::Record { .. } => return self.answer_about_host(request).await,
+            | ControlRequest::Record { .. }
+            | ControlRequest::Logs { .. } => return self.answer_about_host(request).await,
             ControlRequest::Disable { .. } => self.operator.switch(slot, false).await,
             ControlRequest::Enable { .. } => self.operator.switch(slot, true).await,
             ControlRequest::Reload { .. } => self.operator.reload(name).await,

@@ -45,6 +45,8 @@ pub(crate) type PluginSlot = Slot<Plugin>;
 pub(crate) struct Router {
     table: RwLock<Arc<Table>>,
     lent: Arc<Lent>,
+    /// Name of the device in log lines, if several devices share the log.
+    log_name: Option<String>,
     calls: IdSequence,
     idempotency: IdempotencyCache,
     recorder: Arc<Recorder>,
@@ -77,6 +79,7 @@ impl Router {
         Router {
             table: RwLock::new(Arc::new(table)),
             lent: Arc::new(lent),
+            log_name: None,
             calls: IdSequence::new(),
             idempotency: IdempotencyCache::new(journal),
             recorder: Arc::default(),
@@ -84,6 +87,11 @@ impl Router {
             running: AtomicUsize::new(0),
             stopped: RwLock::default(),
         }
+    }
+
+    /// Sets the name of the device in log lines.
+    pub(crate) fn with_log_name(self, log_name: Option<String>) -> Router {
+        Router { log_name, ..self }
     }
 
     /// Returns the current table.
@@ -174,7 +182,8 @@ impl Router {
         let (answer, is_first) = self.idempotency.answer(key, idempotency, run).await;
         if !is_first {
             let (call, status) = (&answer.call, answer.status);
-            info!(plugin, %method, %call, status, "repeat answered like the first call");
+            let device = self.log_name.as_deref();
+            info!(device, plugin, %method, %call, status, "repeat answered like the first call");
         }
         answer
     }
@@ -198,15 +207,16 @@ impl Router {
         };
         let plugin = slot.map_or("none", |slot| slot.name());
         let elapsed_ms = begun.elapsed().as_millis();
+        let device = self.log_name.as_deref();
         match outcome {
             Ok(answer) => {
                 let status = answer.status;
-                info!(plugin, %method, call = %id, status, elapsed_ms, "call answered");
+                info!(device, plugin, %method, call = %id, status, elapsed_ms, "call answered");
                 answer
             }
             Err(failure) => {
                 let (status, error, message) = failure.to_parts(method);
-                warn!(plugin, %method, call = %id, status, elapsed_ms, error, "{message}");
+                warn!(device, plugin, %method, call = %id, status, elapsed_ms, error, "{message}");
                 failure_answer(id, status, error, &message)
             }
         }
@@ -215,7 +225,8 @@ impl Router {
     /// Returns the answer to a method with a malformed name, which no plugin can serve.
     pub(crate) fn refuse_malformed(&self, reason: &str) -> Answer {
         let (id, status, error) = (self.calls.text().into(), 404, "unknown-method");
-        warn!(plugin = "none", call = %id, status, error, "{reason}");
+        let device = self.log_name.as_deref();
+        warn!(device, plugin = "none", call = %id, status, error, "{reason}");
         failure_answer(id, status, error, reason)
     }
 

@@ -25,7 +25,7 @@ use crate::journal::Journal;
 use crate::known_good::KnownGood;
 use crate::lent::durable::Durable;
 use crate::lent::http::Http;
-use crate::lent::log::Log;
+use crate::lent::log::{Log, RecentLines};
 use crate::lent::power::boot::Machine;
 use crate::lent::telemetry::Telemetry;
 use crate::lent::twin::Twin;
@@ -112,6 +112,7 @@ pub async fn run_on(
             operator: background.operator,
             status,
             jobs,
+            log: Arc::clone(&shared.log),
         };
         background.tasks.spawn(supervisor.watch("control", control.run(handles)));
     }
@@ -208,6 +209,7 @@ pub(crate) struct ProcessParts {
     loader: Loader,
     plugins: BTreeMap<String, Loaded<Plugin>>,
     http: Http,
+    log: Arc<RecentLines>,
     pub(crate) counts: Arc<Counts>,
     supervisor: Supervisor,
 }
@@ -231,7 +233,8 @@ impl ProcessParts {
         });
         let (config, loader, plugins, http) =
             loading.await.expect("loading does not panic and is not cancelled")?;
-        Ok(ProcessParts { config, loader, plugins, http, counts: Arc::default(), supervisor })
+        let (log, counts) = (Arc::default(), Arc::default());
+        Ok(ProcessParts { config, loader, plugins, http, log, counts, supervisor })
     }
 
     /// Creates a device with its own connection and twin, and starts to connect. Without
@@ -250,6 +253,8 @@ impl ProcessParts {
             journal.clone(),
             &self.supervisor,
         ));
+        // The devices of a simulation have one log, and persist nothing.
+        let shared_log = durable.is_none().then(|| client_id.clone());
         let memory = self.loader.queue_memory();
         twin.count_in(&memory);
         telemetry.count_in(&memory);
@@ -259,7 +264,10 @@ impl ProcessParts {
         let lent = Lent {
             device_id,
             clock: Arc::new(SystemClock),
-            log: Arc::new(Log),
+            log: Arc::new(Log {
+                recent: durable.is_some().then(|| Arc::clone(&self.log)),
+                device: shared_log.clone(),
+            }),
             twin: Arc::clone(&twin) as _,
             telemetry: Arc::clone(&telemetry) as _,
             state: match &durable {
@@ -285,7 +293,7 @@ impl ProcessParts {
             (name.clone(), Arc::new(slot))
         });
         let table = Table::new(&self.config.plugins, slots.collect());
-        let router = Arc::new(Router::new(table, lent, journal));
+        let router = Arc::new(Router::new(table, lent, journal).with_log_name(shared_log));
         let (grace, counts) = (self.config.host.grace, Arc::clone(&self.counts));
         let service_manager = ServiceManager::none();
         let supervisor = self.supervisor.clone();

@@ -4,6 +4,7 @@ use protocol::id::MethodName;
 use serde::{Deserialize, Serialize};
 
 use super::status::{HostStatus, JobStatus};
+use crate::lent::log::LoggedLine;
 use crate::plugins::Compilation;
 use crate::plugins::slot::{CallFailure, Counters, RejectedDesired, RolledBack, SlotStatus};
 use crate::record::RecordedCall;
@@ -44,6 +45,16 @@ pub enum ControlRequest {
         /// Name of the plugin.
         plugin: String,
     },
+    /// Last log lines of a plugin. With `follow`, the connection stays open and carries the
+    /// lines that are added.
+    Logs {
+        /// Name of the plugin.
+        plugin: String,
+        /// Number of earlier lines.
+        lines: u32,
+        /// `true` for the lines that are added, too.
+        follow: bool,
+    },
     /// Recording of the next calls of a plugin. The connection stays open and carries a line for
     /// each call. The recording ends with the connection.
     Record {
@@ -74,6 +85,10 @@ pub enum ControlAnswer {
     Recording(String),
     /// A recorded call.
     Recorded(RecordedCall),
+    /// A log line of a plugin.
+    LogLine(LoggedLine),
+    /// Number of log lines, of all plugins, that a slow client has missed.
+    MissedLines(u64),
     /// Id of a job that the host does not have.
     UnknownJob(String),
     /// Answer to [`ControlRequest::Status`].
@@ -143,7 +158,8 @@ impl ControlRequest {
             ControlRequest::Disable { plugin }
             | ControlRequest::Enable { plugin }
             | ControlRequest::Reload { plugin }
-            | ControlRequest::Rollback { plugin } => Some(plugin),
+            | ControlRequest::Rollback { plugin }
+            | ControlRequest::Logs { plugin, .. } => Some(plugin),
         }
     }
 }

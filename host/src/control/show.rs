@@ -10,6 +10,7 @@ use plugin::{affects_display, escape};
 use super::status::jobs_text;
 use super::table::table_of;
 use super::{ControlAnswer, PluginStatus};
+use crate::lent::log::LoggedLine;
 use crate::plugins::Compilation;
 
 const HEAD: [&str; 11] = [
@@ -31,6 +32,10 @@ impl ControlAnswer {
             }
             ControlAnswer::Recorded(call) => {
                 format!("{}: {}", escape(&call.name), escape(&call.outcome))
+            }
+            ControlAnswer::LogLine(line) => line.to_text(),
+            ControlAnswer::MissedLines(count) => {
+                format!("{count} lines of all plugins missed: they came faster than they were read")
             }
             ControlAnswer::UnknownJob(id) => {
                 format!("the host has no job `{}`", escape(id))
@@ -66,21 +71,46 @@ impl ControlAnswer {
             ControlAnswer::Status(status) => serde_json::to_string_pretty(status),
             answer => serde_json::to_string_pretty(answer),
         };
-        let json = json.expect("all keys of an answer are strings");
-        let mut text = String::with_capacity(json.len());
-        for character in json.chars() {
-            // Outside strings, the JSON contains only line breaks and printable ASCII.
-            if character == '\n' || !affects_display(character) {
-                text.push(character);
-                continue;
-            }
-            for unit in character.encode_utf16(&mut [0; 2]) {
-                // Writing to a string does not fail.
-                let _ = write!(text, "\\u{unit:04x}");
-            }
-        }
-        text
+        escape_json(&json.expect("all keys of an answer are strings"))
     }
+}
+
+impl LoggedLine {
+    /// Returns the line as readable text.
+    #[must_use]
+    pub fn to_text(&self) -> String {
+        let LoggedLine { time, level, method, call, message, fields, .. } = self;
+        let mut text = format!("{time} {level:<5}  {method}  {message}");
+        for (key, value) in fields.as_object().into_iter().flatten() {
+            // Writing to a string does not fail.
+            let _ = write!(text, "  {key}={}", value.as_str().unwrap_or_default());
+        }
+        let _ = write!(text, "  call={call}");
+        escape(&text).into_owned()
+    }
+
+    /// Returns the line as JSON, with every non-printable character escaped.
+    #[must_use]
+    pub fn to_json(&self) -> String {
+        escape_json(&serde_json::to_string(self).expect("all keys of a line are strings"))
+    }
+}
+
+/// Escapes every non-printable character in JSON.
+fn escape_json(json: &str) -> String {
+    let mut text = String::with_capacity(json.len());
+    for character in json.chars() {
+        // Outside strings, the JSON contains only line breaks and printable ASCII.
+        if character == '\n' || !affects_display(character) {
+            text.push(character);
+            continue;
+        }
+        for unit in character.encode_utf16(&mut [0; 2]) {
+            // Writing to a string does not fail.
+            let _ = write!(text, "\\u{unit:04x}");
+        }
+    }
+    text
 }
 
 /// Returns the lines of a table with a header and one line per plugin.

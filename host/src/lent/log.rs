@@ -1,21 +1,37 @@
 //! The log lines of plugins.
 
+use std::sync::Arc;
+
 use plugin::{Level, LogLine, LogSink};
 use serde_json::{Map, Value};
 
+mod recent;
+
+pub use recent::LoggedLine;
+pub(crate) use recent::RecentLines;
+
 /// A sink that emits the lines of plugins as events with the target `plugin`.
-pub(crate) struct Log;
+pub(crate) struct Log {
+    /// The last lines, for the operator; `None` in a simulation.
+    pub(crate) recent: Option<Arc<RecentLines>>,
+    /// Name of the device in each line, if several devices share the log.
+    pub(crate) device: Option<String>,
+}
 
 impl LogSink for Log {
     fn write(&self, line: &LogLine<'_>) {
         let LogLine { plugin, method, call, level, message, fields } = *line;
+        let device = self.device.as_deref();
+        if let Some(recent) = &self.recent {
+            recent.add(line, object(fields));
+        }
         macro_rules! emit {
             ($level:ident) => {
                 if fields.is_empty() {
-                    tracing::$level!(target: "plugin", plugin, method, call, "{message}")
+                    tracing::$level!(target: "plugin", device, plugin, method, call, "{message}")
                 } else {
                     tracing::$level!(
-                        target: "plugin", plugin, method, call, fields = %object(fields), "{message}"
+                        target: "plugin", device, plugin, method, call, fields = %object(fields), "{message}"
                     )
                 }
             };

@@ -1,0 +1,166 @@
+//! The last log lines of each plugin, in memory, for the operator.
+//!
+//! A host that logs nothing uses no memory for it, and a line that nobody follows is kept but
+//! not sent.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+use plugin::{Level, LogLine};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use tokio::sync::broadcast;
+
+/// Maximum number of lines of a plugin.
+const MAX_LINES: usize = 500;
+
+/// Maximum size of the lines of a plugin, in bytes of text.
+const MAX_BYTES: usize = 128 * 1024;
+
+/// Number of lines that a slow follower may lag behind before it misses lines.
+const BACKLOG: usize = 256;
+
+/// A log line of a plugin.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct LoggedLine {
+    /// Time of the line, in RFC 3339.
+    pub time: String,
+    /// Severity: `trace`, `debug`, `info`, `warn` or `error`.
+    pub level: String,
+    /// Name of the plugin.
+    pub plugin: String,
+    /// Name of the called method, job or other function.
+    pub method: String,
+    /// Id of the call.
+    pub call: String,
+    /// Text of the line.
+    pub message: String,
+    /// Structured data; a JSON object whose values are strings.
+    pub fields: Value,
+}
+
+/// The lines of all plugins of a host.
+pub(crate) struct RecentLines {
+    plugins: Mutex<BTreeMap<String, PluginLines>>,
+    added: broadcast::Sender<Arc<LoggedLine>>,
+}
+
+/// The last lines of one plugin, the oldest first.
+#[derive(Default)]
+struct PluginLines {
+    lines: VecDeque<Arc<LoggedLine>>,
+    bytes: usize,
+}
+
+impl Default for RecentLines {
+    fn default() -> RecentLines {
+        RecentLines { plugins: Mutex::default(), added: broadcast::Sender::new(BACKLOG) }
+    }
+}
+
+impl RecentLines {
+    /// Keeps a line, and drops the oldest ones that exceed the limits.
+    pub(super) fn add(&self, line: &LogLine<'_>, fields: Value) {
+        let line = Arc::new(LoggedLine {
+            time: format!("{:.3}", jiff::Timestamp::now()),
+            level: name(line.level).to_owned(),
+            plugin: line.plugin.to_owned(),
+            method: line.method.to_owned(),
+            call: line.call.to_owned(),
+            message: line.message.to_owned(),
+            fields,
+        });
+        let mut plugins = self.plugins.lock();
+        let kept = plugins.entry(line.plugin.clone()).or_default();
+        kept.bytes += line.bytes();
+        kept.lines.push_back(Arc::clone(&line));
+        while kept.lines.len() > MAX_LINES || kept.bytes > MAX_BYTES {
+            let Some(oldest) = kept.lines.pop_front() else { break };
+            kept.bytes -= oldest.bytes();
+        }
+        // Sent under the lock, so that a follower neither misses a line nor gets it twice.
+        if self.added.receiver_count() > 0 {
+            let _ = self.added.send(line);
+        }
+    }
+
+    /// Returns up to `count` last lines of a plugin, the oldest first, and a receiver of the
+    /// lines of all plugins that follow.
+    pub(crate) fn follow(
+        &self,
+        plugin: &str,
+        count: usize,
+    ) -> (Vec<Arc<LoggedLine>>, broadcast::Receiver<Arc<LoggedLine>>) {
+        let plugins = self.plugins.lock();
+        let kept = plugins.get(plugin).map(|kept| &kept.lines);
+        let lines = kept.into_iter().flat_map(|lines| {
+            let skipped = lines.len().saturating_sub(count);
+            lines.iter().skip(skipped).cloned()
+        });
+        (lines.collect(), self.added.subscribe())
+    }
+
+    /// Returns the number of followers.
+    pub(crate) fn followers(&self) -> usize {
+        self.added.receiver_count()
+    }
+}
+
+impl LoggedLine {
+    fn bytes(&self) -> usize {
+        let fields = self.fields.as_object().into_iter().flatten();
+        let fields = fields.map(|(key, value)| key.len() + value.as_str().map_or(0, str::len));
+        self.message.len() + self.method.len() + self.call.len() + fields.sum::<usize>()
+    }
+}
+
+fn name(level: Level) -> &'static str {
+    match level {
+        Level::Trace => "trace",
+        Level::Debug => "debug",
+        Level::Info => "info",
+        Level::Warn => "warn",
+        Level::Error => "error",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn add(lines: &RecentLines, plugin: &str, message: &str) {
+        let (level, fields) = (Level::Info, &[] as &[_]);
+        let line = LogLine { plugin, method: "m", call: "c", level, message, fields };
+        lines.add(&line, Value::Object(serde_json::Map::new()));
+    }
+
+    fn messages(lines: &RecentLines, plugin: &str, count: usize) -> Vec<String> {
+        let (kept, _) = lines.follow(plugin, count);
+        kept.iter().map(|line| line.message.clone()).collect()
+    }
+
+    #[test]
+    fn the_last_lines_of_each_plugin_are_kept() {
+        let lines = RecentLines::default();
+        for number in 0..MAX_LINES + 2 {
+            add(&lines, "fan", &number.to_string());
+        }
+        add(&lines, "door", "open");
+        assert_eq!(messages(&lines, "fan", 2), ["500", "501"]);
+        assert_eq!(messages(&lines, "fan", usize::MAX).len(), MAX_LINES);
+        assert_eq!(messages(&lines, "door", 9), ["open"]);
+        assert_eq!(messages(&lines, "none", 9), [""; 0]);
+    }
+
+    #[test]
+    fn long_lines_push_out_the_others() {
+        let lines = RecentLines::default();
+        add(&lines, "fan", "short");
+        add(&lines, "fan", &"x".repeat(MAX_BYTES - 2));
+        assert_eq!(messages(&lines, "fan", 9).len(), 1);
+        add(&lines, "fan", "short");
+        assert_eq!(messages(&lines, "fan", 9), ["short"]);
+    }
+}
