@@ -369,6 +369,16 @@ fn a_guest_in_assemblyscript_has_every_optional_export() {
 }
 
 #[test]
+fn a_guest_in_javascript_has_every_optional_export() {
+    check_exports(Language::JavaScript);
+}
+
+#[test]
+fn a_guest_in_python_has_every_optional_export() {
+    check_exports(Language::Python);
+}
+
+#[test]
 fn a_guest_in_typescript_has_every_optional_export() {
     check_exports(Language::TypeScript);
 }
