@@ -12,8 +12,9 @@ use plugin::{
 };
 use serde_json::{Map, Value};
 
-/// The worlds: the default one with `power` and `http`, one with WASI, and one with `wasi:http`.
-const WORLDS: [&str; 3] = ["arguments.wit", "pries.wit", "fetches.wit"];
+/// The worlds: the default one with `power`, one with WASI, one with `wasi:http`, and the default
+/// one with `http`.
+const WORLDS: [&str; 4] = ["arguments.wit", "pries.wit", "fetches.wit", "requests.wit"];
 
 /// The time of a call. A guest may ask to sleep for days.
 const DEADLINE: Duration = Duration::from_millis(20);

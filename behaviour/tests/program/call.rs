@@ -270,3 +270,19 @@ fn a_real_request_reaches_only_an_allowed_host() {
         assert_eq!(refused.code, Some(1));
     }
 }
+
+#[test]
+fn a_real_request_through_the_contract_reaches_only_an_allowed_host() {
+    let rig = Rig::with(&["requests.wat"]);
+    let allowed = format!("http://localhost:{}", http_server());
+    let payload = format!("\"{allowed}/a?b=c\"");
+
+    let call = ["call", "requests.wasm", "ask", &payload];
+    let output = rig.run(&[&call[..], &["--allow-http", &allowed]].concat());
+    assert_eq!((output.stdout.as_str(), output.code), ("\"hello\"\n", Some(0)), "{output:?}");
+    let line = format!("http      GET {allowed}/a?b=c: 200, 7 bytes\n");
+    assert!(output.stderr.contains(&line), "{}", output.stderr);
+
+    let refused = rig.run(&[&call[..], &["--capability", "http"]].concat());
+    assert!(refused.stderr.contains("a simulated device has no network"), "{}", refused.stderr);
+}
