@@ -19,6 +19,14 @@ const COMMON_NAME: &[u64] = &[2, 5, 4, 3];
 /// Object identifier of the basic constraints (RFC 5280, section 4.2.1.9).
 const BASIC_CONSTRAINTS: &[u64] = &[2, 5, 29, 19];
 
+/// Object identifier of a key on an elliptic curve (RFC 5480, section 2.1.1).
+const EC: &[u64] = &[1, 2, 840, 10_045, 2, 1];
+
+/// Object identifiers of P-256 and P-384 in DER, without tag and length (RFC 5480, section
+/// 2.1.1.1).
+const P256: &[u8] = &[0x2a, 0x86, 0x48, 0xce, 0x3d, 0x03, 0x01, 0x07];
+const P384: &[u8] = &[0x2b, 0x81, 0x04, 0x00, 0x22];
+
 /// Object identifier of an RSA key (RFC 3279, section 2.3.1).
 const RSA: &[u64] = &[1, 2, 840, 113_549, 1, 1, 1];
 
@@ -45,6 +53,23 @@ pub struct Certificate {
     pub rsa_bits: Option<usize>,
     /// The public key with its algorithm: a `SubjectPublicKeyInfo` in DER.
     pub public_key: Vec<u8>,
+    /// The kind of the key.
+    pub key_kind: KeyKind,
+    /// The public key without its algorithm: a point of a curve, or an `RSAPublicKey` in DER.
+    pub key_bits: Vec<u8>,
+}
+
+/// The kind of a public key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum KeyKind {
+    /// A key on the curve P-256.
+    P256,
+    /// A key on the curve P-384.
+    P384,
+    /// An RSA key.
+    Rsa,
+    /// A key of another kind.
+    Other,
 }
 
 /// A text that is not a certificate.
@@ -90,6 +115,7 @@ fn to_be_signed(reader: BERReader<'_, '_>) -> ASN1Result<Certificate> {
         let extensions = reader.read_optional(|it| {
             it.read_tagged(Tag::context(3), |it| has_authority_extension(it))
         })?;
+        let (key_kind, key_bits) = kind_and_bits(&public_key)?;
         Ok(Certificate {
             version: version.saturating_add(1),
             serial_number,
@@ -99,8 +125,10 @@ fn to_be_signed(reader: BERReader<'_, '_>) -> ASN1Result<Certificate> {
             valid_until_unix,
             is_authority: extensions.unwrap_or(false),
             is_self_issued: issuer == subject,
-            rsa_bits: rsa_bits(&public_key)?,
+            rsa_bits: rsa_bits(key_kind, &key_bits)?,
             public_key,
+            key_kind,
+            key_bits,
         })
     })
 }
@@ -158,22 +186,31 @@ fn has_authority_extension(reader: BERReader<'_, '_>) -> ASN1Result<bool> {
     Ok(is_authority)
 }
 
-/// Returns the size of a public key if it is one of RSA.
-fn rsa_bits(public_key: &[u8]) -> ASN1Result<Option<usize>> {
-    let (is_rsa, key) = parse_der(public_key, |reader| {
+/// Returns the kind of a public key, and the key without its algorithm.
+fn kind_and_bits(public_key: &[u8]) -> ASN1Result<(KeyKind, Vec<u8>)> {
+    parse_der(public_key, |reader| {
         reader.read_sequence(|reader| {
-            let is_rsa = reader.next().read_sequence(|reader| {
+            let kind = reader.next().read_sequence(|reader| {
                 let kind = reader.next().read_oid()?;
-                reader.read_optional(|it| it.read_tagged_der())?;
-                Ok(is(&kind, RSA))
+                let curve = reader.read_optional(|it| it.read_tagged_der())?;
+                Ok(match curve.as_ref().map(|curve| curve.value()) {
+                    Some(P256) if is(&kind, EC) => KeyKind::P256,
+                    Some(P384) if is(&kind, EC) => KeyKind::P384,
+                    _ if is(&kind, RSA) => KeyKind::Rsa,
+                    _ => KeyKind::Other,
+                })
             })?;
-            Ok((is_rsa, reader.next().read_bitvec_bytes()?.0))
+            Ok((kind, reader.next().read_bitvec_bytes()?.0))
         })
-    })?;
-    if !is_rsa {
+    })
+}
+
+/// Returns the size of a public key if it is one of RSA.
+fn rsa_bits(kind: KeyKind, key: &[u8]) -> ASN1Result<Option<usize>> {
+    if kind != KeyKind::Rsa {
         return Ok(None);
     }
-    let modulus = parse_der(&key, |reader| {
+    let modulus = parse_der(key, |reader| {
         reader.read_sequence(|reader| {
             let modulus = reader.next().read_tagged_der()?;
             reader.next().read_der()?;
@@ -232,7 +269,8 @@ mod tests {
         assert_eq!(facts.common_name.as_deref(), Some("device-1"));
         assert_eq!(facts.valid_until_unix - facts.valid_from_unix, 86_400);
         assert!(facts.is_self_issued && !facts.is_authority);
-        assert_eq!(facts.rsa_bits, None);
+        assert_eq!((facts.rsa_bits, facts.key_kind), (None, KeyKind::P256));
+        assert_eq!(facts.key_bits, rcgen::PublicKeyData::der_bytes(&key));
         assert_eq!((facts.version, facts.serial_number.as_str()), (3, "0102FF"));
         let digits = (sha1_thumbprint(signed.der()).len(), sha256_thumbprint(signed.der()).len());
         assert_eq!(digits, (40, 64));
