@@ -16,7 +16,8 @@ use tracing::{info, warn};
 use super::answers::Answers;
 use super::failure::{ConnectionFailure, FailureKind};
 use super::options::Dial;
-use super::wire::{TokenTimes, Wire};
+use super::provisioning::REGISTRATION_WAIT;
+use super::wire::{CONNECT_WAIT, TokenTimes, Wire};
 use crate::backoff::{Backoff, random_part};
 
 /// The fraction of a token's lifetime after which it is renewed, reduced by a random part of
@@ -33,6 +34,10 @@ const RENEW_BY: f64 = 0.95;
 
 /// The longest wait for answers in progress after the certificate has changed.
 const CERTIFICATE_WAIT: Duration = Duration::from_secs(60);
+
+/// The time limit of an attempt: a connection, a registration, and another connection.
+pub(super) const ATTEMPT_WAIT: Duration =
+    CONNECT_WAIT.saturating_mul(2).saturating_add(REGISTRATION_WAIT);
 
 /// The first wait after a failed attempt.
 const RETRY_BASE: Duration = Duration::from_secs(1);

@@ -20,7 +20,7 @@ use super::options::Dial;
 use super::receipts::{Receipt, Receipts};
 use super::renewal::{self, Renewal};
 use super::window::{SetAside, Window};
-use super::wire::{CONNECT_WAIT, Wire};
+use super::wire::Wire;
 use super::{ConnectionHistory, Outgoing, OutgoingRequest};
 use crate::supervision::Pulse;
 use sending::GOODBYE_WAIT;
@@ -142,7 +142,7 @@ impl Session {
             Ok(ended) => ended,
             Err(_) if state.phase == Phase::Leaving => Ended::Closed,
             Err(failure) => tokio::select! {
-                next = self.pulse.during(CONNECT_WAIT, renewal.finish()) => match next {
+                next = self.pulse.during(renewal::ATTEMPT_WAIT, renewal.finish()) => match next {
                     Some(Ok(next)) => Ended::Renewed(next),
                     // For the operator, a refusal matters more than the end of the last
                     // connection.

@@ -37,7 +37,7 @@ const TOKEN_LIFETIME: Duration = Duration::from_secs(3600);
 const SUBSCRIBE_ID: u16 = 1;
 
 /// A connection to the service.
-struct Exchange {
+struct Registering {
     socket: Socket,
     ids: IdSequence,
     packet_id: u16,
@@ -86,7 +86,7 @@ impl Provisioning {
     }
 
     /// Connects, signs in and subscribes.
-    async fn open(&self) -> Result<Exchange, ProvisioningFailure> {
+    async fn open(&self) -> Result<Registering, ProvisioningFailure> {
         let certificate = match &self.certificate {
             Some(live) => Some(live.fresh().await),
             None => None,
@@ -101,7 +101,7 @@ impl Provisioning {
         let mut subscribe = Subscribe::new(ANSWERS, QoS::AtLeastOnce);
         subscribe.pkid = SUBSCRIBE_ID;
         socket.send(Packet::Subscribe(subscribe)).await?;
-        let mut exchange = Exchange { socket, ids: IdSequence::new(), packet_id: SUBSCRIBE_ID };
+        let mut exchange = Registering { socket, ids: IdSequence::new(), packet_id: SUBSCRIBE_ID };
         while !matches!(exchange.socket.next().await?, Packet::SubAck(_)) {}
         Ok(exchange)
     }
@@ -131,7 +131,7 @@ impl Provisioning {
     }
 }
 
-impl Exchange {
+impl Registering {
     /// Sends a request and waits for its answer.
     async fn request(
         &mut self,
