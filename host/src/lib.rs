@@ -49,10 +49,12 @@
 //! * `known_good`: the last working configuration and plugin versions, on disk.
 //! * `lent`: the interfaces that plugins call: twin, telemetry, state, jobs, power, HTTP, log.
 //! * `memory`: returns unused memory to the system.
+//! * `pkcs11`: keys in tokens, such as a TPM.
 //! * `plugins`: loads components, and holds a plugin's versions and health in a slot.
 //! * `record`: records calls as test cases, at the operator's request.
 //! * `router`: maps a method name to a plugin, and every outcome to one answer.
 //! * `run`: assembles a device from a configuration and runs it.
+//! * `secret_file`: files that other users must not be able to read.
 //! * `simulate`: many devices in one process, to load-test a hub.
 //! * `supervision`: ends the host if one of its tasks ends, and detects stuck tasks.
 //! * `swap`: replaces plugins in a running host after changes of their files or the
@@ -76,10 +78,12 @@ mod journal;
 mod known_good;
 mod lent;
 mod memory;
+mod pkcs11;
 mod plugins;
 mod record;
 mod router;
 mod run;
+mod secret_file;
 mod simulate;
 mod supervision;
 mod swap;
@@ -93,8 +97,8 @@ pub fn read_packets(bytes: &[u8]) -> usize {
 
 pub use config::{
     Attestation, CommitLimits, Config, ConfigError, HostSection, HttpError, HubSection,
-    IdentitySection, Patience, PluginSection, ProvisioningSection, RebootCommand, RebootLimits,
-    TelemetryLimits, WhenFull,
+    IdentitySection, KeySource, Patience, Pkcs11Uri, PluginSection, ProvisioningSection,
+    RebootCommand, RebootLimits, TelemetryLimits, TokenAttributes, UriError, WhenFull,
 };
 pub use connection::{CertificateError, ProvisioningFailure};
 pub use identity::{Identity, Registration, RegistrationCredential, WeakKey};
@@ -102,6 +106,7 @@ pub use journal::JournalError;
 pub use known_good::last_good;
 pub use lent::power::boot::Machine;
 pub use memory::share_heap;
+pub use pkcs11::{TokenError, release_tokens};
 pub use plugins::PluginError;
 pub use record::{MAX_CALLS as MAX_RECORDED_CALLS, RecordedCall};
 pub use run::{

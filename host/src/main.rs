@@ -24,10 +24,12 @@ struct Arguments {
 
 fn main() -> ExitCode {
     behaviour_host::share_heap();
-    match program::parse::<Arguments>(&program::build_info!()) {
+    let code = match program::parse::<Arguments>(&program::build_info!()) {
         Ok(arguments) => arguments.command.execute(),
         Err(code) => code,
-    }
+    };
+    behaviour_host::release_tokens();
+    code
 }
 
 #[cfg(test)]

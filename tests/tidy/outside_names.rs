@@ -15,6 +15,7 @@ const ALLOWED_PATHS: &[(&str, &[&str])] = &[
     ("reqwest::", &["service/src/client", "behaviour/src/desk/network/real.rs"]),
     ("redb::", &["hub/src/state", "host/src/journal"]),
     ("rcgen::", &["hub/src/ca.rs", "service/src/command/devices/self_signed.rs"]),
+    ("cryptoki::", &["host/src/pkcs11"]),
     ("yasna::", &["trust/src/certificate.rs"]),
     ("webpki::", &["hub/src/certificates.rs"]),
     ("rustls_native_certs::", &["trust/"]),

@@ -85,6 +85,10 @@ impl Classify<ConfigError> for CommandErrorKind {
                 "remove one of them: with [provisioning], the Device Provisioning Service names \
                  the hub"
             }
+            ConfigError::KeyUri { .. } => {
+                "an example is pkcs11:token=device;object=key-1?module-path=/usr/lib/softhsm/\
+                 libsofthsm2.so&pin-source=file:/etc/behaviour-host/pin"
+            }
             ConfigError::TwoAttestations => {
                 "keep one: `symmetric_key_file` for an individual enrollment, `group_key_file` \
                  for an enrollment group, or the certificate"

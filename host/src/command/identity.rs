@@ -124,7 +124,7 @@ fn facts_of_sign_in(
                 ("valid from", "validFrom", json!(valid_from.to_string())),
                 ("valid until", "validUntil", json!(valid_until.to_string())),
                 ("certificate", "certificate", json!(files.certificate_file)),
-                ("key", "key", json!(files.key_file)),
+                ("key", "key", json!(files.key.to_string())),
             ]
         }
     })

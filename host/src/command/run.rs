@@ -30,6 +30,7 @@ pub(super) const LOG_TARGETS: &[&str] = &[
     "behaviour_program",
     "cranelift_codegen",
     "cranelift_frontend",
+    "cryptoki",
     "h2",
     "hyper_util",
     "jiff",

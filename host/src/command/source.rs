@@ -54,7 +54,7 @@ pub(super) fn registration_and_source(
         return Err(error.with_hint("unset it, or remove [provisioning]"));
     }
     if let Attestation::Certificate(files) = &section.attestation {
-        let source = files.key_file.display().to_string();
+        let source = files.key.to_string();
         return Ok((with_certificate(config)?, source));
     }
     let id = section.registration_id.clone().ok_or_else(no_registration_id)?;

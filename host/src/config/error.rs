@@ -8,6 +8,7 @@ use protocol::host_name::HostNameError;
 use protocol::id::IdError;
 
 use super::http::HttpError;
+use super::pkcs11_uri::UriError;
 
 /// Error in a configuration. The message is one line that names the key.
 #[derive(Debug, thiserror::Error)]
@@ -63,16 +64,35 @@ pub enum ConfigError {
     /// Two proofs of the identity.
     #[error(
         "[provisioning]: more than one of `symmetric_key_file`, `group_key_file` and \
-         `certificate_file` with `key_file`"
+         `certificate_file`"
     )]
     TwoAttestations,
-    /// Certificate without a key, or key without a certificate.
-    #[error("[provisioning]: `{found}` needs `{missing}`")]
-    HalfCertificate {
-        /// Key that is present.
-        found: &'static str,
-        /// Key that is missing.
-        missing: &'static str,
+    /// Certificate without a key.
+    #[error("[provisioning]: `certificate_file` needs `key_file` or `key_uri`")]
+    CertificateWithoutKey,
+    /// Key without a certificate.
+    #[error("[provisioning]: `key_file` or `key_uri` needs `certificate_file`")]
+    KeyWithoutCertificate,
+    /// Certificate without a key.
+    #[error("[{table}]: neither `key_file` nor `key_uri` names the key")]
+    NoKey {
+        /// Name of the table.
+        table: &'static str,
+    },
+    /// Two keys of a certificate.
+    #[error("[{table}]: `key_file` and `key_uri` are both present; a certificate has one key")]
+    TwoKeys {
+        /// Name of the table.
+        table: &'static str,
+    },
+    /// Malformed PKCS #11 URI.
+    #[error("[{table}]: `key_uri`")]
+    KeyUri {
+        /// Name of the table.
+        table: &'static str,
+        /// Cause.
+        #[source]
+        source: UriError,
     },
     /// Identity of the device beside `[provisioning]`.
     #[error("{second} and [provisioning] are both present; a device has one identity")]

@@ -39,7 +39,8 @@ pub(super) struct Hub {
 #[serde(deny_unknown_fields)]
 pub(super) struct IdentityKeys {
     pub(super) certificate_file: PathBuf,
-    pub(super) key_file: PathBuf,
+    pub(super) key_file: Option<PathBuf>,
+    pub(super) key_uri: Option<String>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -53,6 +54,7 @@ pub(super) struct ProvisioningKeys {
     pub(super) group_key_file: Option<PathBuf>,
     pub(super) certificate_file: Option<PathBuf>,
     pub(super) key_file: Option<PathBuf>,
+    pub(super) key_uri: Option<String>,
 }
 
 #[derive(Debug, Default, Deserialize)]

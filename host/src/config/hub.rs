@@ -55,7 +55,10 @@ pub(super) fn hub(section: file::Hub, directory: &Path) -> Result<HubSection, Co
         connection_string_file: absolute(section.connection_string_file),
         keep_alive,
         token_lifetime,
-        identity: section.identity.map(|section| identity::identity(section, directory)),
+        identity: section
+            .identity
+            .map(|section| identity::identity(section, directory))
+            .transpose()?,
     })
 }
 

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use protocol::host_name::HostName;
 use protocol::provisioning::{GLOBAL_HOST, IdScope, RegistrationId};
 
+use super::identity::key;
 use super::{ConfigError, IdentitySection, file};
 
 /// Settings in `[provisioning]`.
@@ -49,22 +50,17 @@ pub(super) fn provisioning(
     let id_scope = section.id_scope.parse().map_err(name)?;
     let registration_id = section.registration_id.map(|id| id.parse()).transpose().map_err(name)?;
     let file = |path: PathBuf| directory.join(path);
-    let certificate = (section.certificate_file, section.key_file);
+    let key = key("provisioning", section.key_file, section.key_uri, directory)?;
+    let certificate = (section.certificate_file, key);
     let attestation = match (section.symmetric_key_file, section.group_key_file, certificate) {
         (None, None, (None, None)) => Attestation::KeyOfEnvironment,
         (Some(path), None, (None, None)) => Attestation::KeyFile(file(path)),
         (None, Some(path), (None, None)) => Attestation::GroupKeyFile(file(path)),
-        (None, None, (Some(certificate), Some(key))) => Attestation::Certificate(IdentitySection {
-            certificate_file: file(certificate),
-            key_file: file(key),
-        }),
-        (None, None, (certificate, _)) => {
-            let (found, missing) = match certificate {
-                Some(_) => ("certificate_file", "key_file"),
-                None => ("key_file", "certificate_file"),
-            };
-            return Err(ConfigError::HalfCertificate { found, missing });
+        (None, None, (Some(certificate), Some(key))) => {
+            Attestation::Certificate(IdentitySection { certificate_file: file(certificate), key })
         }
+        (None, None, (Some(_), None)) => return Err(ConfigError::CertificateWithoutKey),
+        (None, None, (None, Some(_))) => return Err(ConfigError::KeyWithoutCertificate),
         _ => return Err(ConfigError::TwoAttestations),
     };
     let port = section.port.or(endpoint.port());

@@ -12,13 +12,14 @@ use jiff::Timestamp;
 use parking_lot::Mutex;
 use program::FileStamp;
 use rustls::client::ResolvesClientCert;
-use rustls::sign::{CertifiedKey, SingleCertAndKey};
+use rustls::sign::{CertifiedKey, SigningKey, SingleCertAndKey};
 use tokio::sync::watch;
 use tokio::task::spawn_blocking;
 use tracing::{info, warn};
 use trust::{Certificate, sha256_thumbprint};
 
-use crate::config::IdentitySection;
+use crate::config::{IdentitySection, KeySource};
+use crate::pkcs11::TokenKey;
 pub use error::CertificateError;
 pub(crate) use name::RequiredName;
 
@@ -37,10 +38,12 @@ pub(crate) struct DeviceCertificate {
     /// The SHA-256 thumbprint.
     pub(crate) thumbprint: String,
     pub(super) resolver: Arc<dyn ResolvesClientCert>,
+    /// The key, if it is in a token.
+    token: Option<TokenKey>,
 }
 
 impl DeviceCertificate {
-    /// Reads the files. `name` is the common name that the certificate must have; `None` skips
+    /// Reads the files, and no token. `name` is the common name that the certificate must have; `None` skips
     /// its check. Blocks.
     pub(crate) fn read(
         section: &IdentitySection,
@@ -49,19 +52,29 @@ impl DeviceCertificate {
         let chain = files::read_chain(&section.certificate_file)?;
         let leaf = chain.first().expect("`read_chain` returns at least one certificate");
         let facts = files::check(&section.certificate_file, leaf, name)?;
-        let key = files::read_key(&section.key_file)?;
-        // rustls compares them as well, but cannot read certificates of version 1.
-        let public_key = key.public_key();
-        if public_key.is_none_or(|public| public.as_ref() != facts.public_key) {
-            let IdentitySection { certificate_file, key_file } = section.clone();
-            return Err(CertificateError::OtherKey {
-                certificate: certificate_file,
-                key: key_file,
-            });
-        }
+        let (key, token): (Arc<dyn SigningKey>, _) = match &section.key {
+            KeySource::File(path) => {
+                let key = files::read_key(path)?;
+                // rustls compares them as well, but cannot read certificates of version 1.
+                if key.public_key().is_none_or(|public| public.as_ref() != facts.public_key) {
+                    let certificate = section.certificate_file.clone();
+                    return Err(CertificateError::OtherKey { certificate, key: path.clone() });
+                }
+                (key, None)
+            }
+            KeySource::Token(uri) => {
+                let key = TokenKey::new(uri.as_ref().clone(), &facts)?;
+                (Arc::new(key.clone()), Some(key))
+            }
+        };
         let thumbprint = sha256_thumbprint(leaf);
         let resolver = Arc::new(SingleCertAndKey::from(CertifiedKey::new(chain, key)));
-        Ok(DeviceCertificate { number: 0, facts, thumbprint, resolver })
+        Ok(DeviceCertificate { number: 0, facts, thumbprint, resolver, token })
+    }
+
+    /// Checks that a key in a token can sign, and belongs to the certificate. Blocks.
+    pub(crate) fn check_token(&self) -> Result<(), CertificateError> {
+        self.token.as_ref().map_or(Ok(()), TokenKey::check).map_err(CertificateError::from)
     }
 
     /// Checks that the certificate is valid at `now`.
@@ -184,5 +197,5 @@ impl LiveCertificate {
 }
 
 fn stamps(section: &IdentitySection) -> [Option<FileStamp>; 2] {
-    [&section.certificate_file, &section.key_file].map(|file| FileStamp::at(file))
+    [FileStamp::at(&section.certificate_file), section.key.secret_file().and_then(FileStamp::at)]
 }

@@ -5,7 +5,10 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use rumqttc::{ConnectReturnCode, mqttbytes};
+use rustls::OtherError;
 use trust::Distrust;
+
+use crate::pkcs11::TokenError;
 
 /// The reason why a connection ended or could not be established, with a hint for the
 /// operator.
@@ -99,6 +102,9 @@ impl ConnectionFailure {
 
     /// Converts an error of the socket or of TLS.
     pub(super) fn io(error: &io::Error) -> ConnectionFailure {
+        if let Some(token) = token_error(error) {
+            return ConnectionFailure::new(program::chain(token).to_string()).hint(token.hint());
+        }
         if let Some(reason) = trust::distrust(error) {
             return untrusted(&reason);
         }
@@ -198,6 +204,14 @@ const CHECK_ENDPOINT_NAME: &str =
 
 const OWN_CERTIFICATE: &str = "give the hub a certificate of its own, signed by that authority, in \
                                place of the authority's";
+
+/// Returns the failure of a key in a token that made a handshake fail.
+fn token_error(error: &io::Error) -> Option<&TokenError> {
+    match error.get_ref()?.downcast_ref()? {
+        rustls::Error::Other(OtherError(other)) => other.downcast_ref(),
+        _ => None,
+    }
+}
 
 fn untrusted(reason: &Distrust) -> ConnectionFailure {
     let failure = ConnectionFailure::new(format!("the hub's certificate {}", reason.text()));

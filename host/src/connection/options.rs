@@ -59,13 +59,15 @@ pub(crate) fn check_identity(
     }
 }
 
-/// Reads and checks the files of a certificate, including its validity. Without `name`, the
+/// Reads and checks the files of a certificate and a key in a token, including the validity. Without `name`, the
 /// common name is not checked. Blocks.
 pub(crate) fn check_certificate(
     section: &IdentitySection,
     name: Option<&RequiredName>,
 ) -> Result<(), CertificateError> {
-    DeviceCertificate::read(section, name)?.check_time(section, Timestamp::now())
+    let certificate = DeviceCertificate::read(section, name)?;
+    certificate.check_time(section, Timestamp::now())?;
+    certificate.check_token()
 }
 
 impl Dial {

@@ -12,3 +12,4 @@ mod provisioning;
 mod recording;
 mod rig;
 mod starting;
+mod tokens;

@@ -6,9 +6,10 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::{Command, Output};
 
+use protocol::provisioning::enrollment::{Attestation, Enrollment};
 use tempfile::TempDir;
 
-use crate::rig::{KEY, directory, plugin, program};
+use crate::rig::{KEY, Running, directory, plugin, program};
 
 const CERTIFICATE: &str = include_str!("../../src/connection/certificate/tests/rsa.pem");
 const CERTIFICATE_KEY: &str = include_str!("../../src/connection/certificate/tests/rsa-key.pem");
@@ -141,13 +142,13 @@ fn every_wrong_setting_is_one_line_with_a_way_out() {
         &with("symmetric_key_file = \"key\"\ngroup_key_file = \"key\""),
         unchanged,
         "host.toml: [provisioning]: more than one of `symmetric_key_file`, `group_key_file` and \
-         `certificate_file` with `key_file`",
+         `certificate_file`",
         "keep one: ",
     );
     refused(
         &with("certificate_file = \"device.pem\""),
         unchanged,
-        "host.toml: [provisioning]: `certificate_file` needs `key_file`",
+        "host.toml: [provisioning]: `certificate_file` needs `key_file` or `key_uri`",
         "`behaviour-host example` prints",
     );
     refused(
@@ -192,4 +193,41 @@ fn every_wrong_setting_is_one_line_with_a_way_out() {
         "IOTHUB_PROVISIONING_KEY and IOTHUB_PROVISIONING_GROUP_KEY are both set",
         "unset one: ",
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_most_detailed_log_of_a_registration_and_its_arguments_have_no_key() {
+    let (hub, _folder, toml) = crate::rig::hub().await;
+    let keys = Attestation::symmetric_key(Some(KEY.to_owned()), None);
+    let id = Some("fleet".to_owned());
+    let group = Enrollment { enrollment_group_id: id, attestation: keys, ..Enrollment::default() };
+    hub.provisioning().create_group(group).unwrap();
+    let settings = format!(
+        "[provisioning]\nendpoint = \"localhost:{}\"\nid_scope = \"{}\"\nregistration_id = \"pump-7\"\n",
+        hub.mqtt_port(),
+        hub.provisioning().id_scope(),
+    );
+    let mut host = Running::start_with(&(settings + &toml), "", |program| {
+        program.env_remove("IOTHUB_DEVICE_CONNECTION_STRING");
+        program.env("IOTHUB_PROVISIONING_GROUP_KEY", KEY).env("BEHAVIOUR_LOG", "trace");
+    });
+    let mut texts = vec![host.lines_until("connected").join("\n")];
+    assert!(texts[0].contains("assigned by the provisioning service"), "{}", texts[0]);
+    texts.push(fs::read_to_string(format!("/proc/{}/cmdline", host.child.id())).unwrap());
+    for arguments in [&["identity", "show"][..], &["identity", "provision", "--json"]] {
+        let output = output(host.directory.path(), arguments, |program| {
+            program.env("IOTHUB_PROVISIONING_GROUP_KEY", KEY);
+        });
+        let errors = String::from_utf8(output.stderr).unwrap();
+        assert!(output.status.success(), "{arguments:?}: {errors}");
+        texts.push(String::from_utf8(output.stdout).unwrap() + &errors);
+    }
+    assert!(texts[2].starts_with("device: pump-7\nhub: localhost"), "{}", texts[2]);
+    assert!(texts[3].contains("\"device\": \"pump-7\""), "{}", texts[3]);
+    let stored = host.directory.path().join("data/behaviour-host/pump-7/assignment.json");
+    texts.push(fs::read_to_string(stored).unwrap());
+    for text in &texts {
+        assert!(!text.contains(KEY) && !text.contains(DERIVED), "{text}");
+        assert!(!text.contains("SharedAccessSignature"), "{text}");
+    }
 }

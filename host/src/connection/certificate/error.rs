@@ -7,6 +7,8 @@ use jiff::Timestamp;
 use protocol::id::IdError;
 use trust::MalformedCertificate;
 
+use crate::pkcs11::TokenError;
+
 /// A reason why the device cannot sign in with the configured certificate. Its message names
 /// the file, and never shows its content.
 #[derive(Debug, thiserror::Error)]
@@ -124,6 +126,9 @@ pub enum CertificateError {
         /// The file.
         path: PathBuf,
     },
+    /// A key in a token that cannot be used.
+    #[error(transparent)]
+    Token(#[from] TokenError),
     /// The key of another certificate.
     #[error(
         "key file {} does not belong to the certificate in {}",
@@ -174,6 +179,7 @@ impl CertificateError {
                 "set `key_file` to the PEM file of the certificate's key, which this user can \
                  read"
             }
+            CertificateError::Token(error) => error.hint(),
             CertificateError::Mode { .. } => "run `chmod 600` on it, as the user of the host",
             CertificateError::Encrypted { .. } => {
                 "decrypt it with `openssl pkey`, and protect the file by its mode"

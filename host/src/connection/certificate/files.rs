@@ -1,7 +1,5 @@
 //! Reading and checking of the certificate file and the key file.
 
-use std::fs;
-use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -13,10 +11,7 @@ use rustls::sign::SigningKey;
 use trust::Certificate;
 
 use super::{CertificateError, RequiredName};
-
-/// Permissions that a key file must not have: any for others, and writing for the group.
-/// Reading is allowed for the group, since Debian's `ssl-cert` and systemd units use it.
-const FORBIDDEN_MODE: u32 = 0o027;
+use crate::secret_file::{self, SecretFileError};
 
 /// Smallest RSA key, which is also the smallest that TLS libraries sign with.
 const MIN_RSA_BITS: usize = 2048;
@@ -63,12 +58,13 @@ pub(super) fn check(
 
 /// Reads the key. Refuses a file that other users can read.
 pub(super) fn read_key(path: &Path) -> Result<Arc<dyn SigningKey>, CertificateError> {
-    let unreadable = |source| CertificateError::ReadKey { path: path.to_owned(), source };
-    let mode = fs::metadata(path).map_err(unreadable)?.permissions().mode() & 0o777;
-    if mode & FORBIDDEN_MODE != 0 {
-        return Err(CertificateError::Mode { path: path.to_owned(), mode });
-    }
-    let bytes = text::read_bytes(path).map_err(unreadable)?;
+    let bytes = secret_file::read(path).map_err(|error| {
+        let path = path.to_owned();
+        match error {
+            SecretFileError::Read(source) => CertificateError::ReadKey { path, source },
+            SecretFileError::Mode(mode) => CertificateError::Mode { path, mode },
+        }
+    })?;
     let key = PrivateKeyDer::from_pem_slice(&bytes).ok();
     // The errors are dropped, since they could show parts of the file.
     if let Some(key) = key.and_then(|key| any_supported_type(&key).ok()) {

@@ -2,7 +2,6 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
-use std::path::Path;
 
 use rcgen::{
     BasicConstraints, CertificateParams, DistinguishedName, DnType, IsCa, Issuer, KeyPair,
@@ -23,7 +22,7 @@ impl Files {
         let directory = tempfile::tempdir().unwrap();
         let section = IdentitySection {
             certificate_file: directory.path().join("device.pem"),
-            key_file: directory.path().join("key.pem"),
+            key: KeySource::File(directory.path().join("key.pem")),
         };
         let files = Files { directory, section };
         files.replace(certificate, key);
@@ -32,8 +31,9 @@ impl Files {
 
     /// Writes both files atomically.
     fn replace(&self, certificate: &str, key: &str) {
+        let key_file = self.section.key.secret_file().unwrap();
         for (file, text) in
-            [(&self.section.certificate_file, certificate), (&self.section.key_file, key)]
+            [(self.section.certificate_file.as_path(), certificate), (key_file, key)]
         {
             let new = file.with_extension("new");
             fs::write(&new, text).unwrap();
@@ -166,7 +166,7 @@ fn an_unusable_key_is_reported_without_its_content() {
     let error = Files::new(&certificate, encrypted).error().0;
     assert_eq!(error, "key file key.pem: the key is encrypted with a passphrase");
     let files = Files::new(&certificate, &key);
-    fs::remove_file(&files.section.key_file).unwrap();
+    fs::remove_file(files.section.key.secret_file().unwrap()).unwrap();
     assert_eq!(files.error().0, "key file key.pem: No such file or directory (os error 2)");
 }
 
@@ -178,12 +178,16 @@ fn a_key_file_that_others_can_read_is_refused() {
         [(0o600, false), (0o400, false), (0o640, false), (0o644, true), (0o660, true)]
     {
         let permissions = fs::Permissions::from_mode(mode);
-        fs::set_permissions(&files.section.key_file, permissions).unwrap();
+        fs::set_permissions(files.section.key.secret_file().unwrap(), permissions).unwrap();
         let read = DeviceCertificate::read(&files.section, None);
         assert_eq!(read.is_err(), is_refused, "{mode:o}");
     }
     let (error, hint) = {
-        fs::set_permissions(&files.section.key_file, fs::Permissions::from_mode(0o644)).unwrap();
+        fs::set_permissions(
+            files.section.key.secret_file().unwrap(),
+            fs::Permissions::from_mode(0o644),
+        )
+        .unwrap();
         files.error()
     };
     assert_eq!(error, "key file key.pem: mode 644 allows others to read or change it");
@@ -219,8 +223,8 @@ fn neither_debug_nor_an_error_shows_a_key() {
     assert!(!format!("{read:?}").contains(secret));
     // The key file in place of the certificate file.
     let swapped = IdentitySection {
-        certificate_file: files.section.key_file,
-        key_file: Path::new("none").to_owned(),
+        certificate_file: files.section.key.secret_file().unwrap().to_owned(),
+        key: KeySource::File("none".into()),
     };
     let error = DeviceCertificate::read(&swapped, None).unwrap_err();
     assert!(!format!("{error:?} {}", program::chain(&error)).contains(secret));
