@@ -68,6 +68,7 @@ fn check(language: Language) {
         });
         expect_cases(&component.path, &cases);
         if project == new {
+            assert!(build(&project, &options).unwrap().unchanged, "built twice");
             let again = build_elsewhere(&project, &options);
             assert!(fs::read(&component.path).unwrap() == again, "two builds differ");
         }

@@ -104,13 +104,15 @@ impl BuildInputs {
         files::write_atomically(&self.record_file(), &text)
     }
 
-    /// Returns `true` if a file of the project contains `../`. It may refer to a file outside
-    /// the project, as in `#include "../bolt.h"`.
+    /// Returns `true` if a file of the project may refer to a file outside of it, such as
+    /// `#include "../bolt.h"` in the project's folder.
     pub(super) fn may_refer_outside(&self) -> bool {
         let refers = |path: &PathBuf| {
-            fs::read(path).is_ok_and(|bytes| bytes.windows(3).any(|bytes| bytes == b"../"))
+            let Ok(inside) = path.strip_prefix(&self.project) else { return false };
+            let depth = inside.components().count() - 1;
+            fs::read(path).is_ok_and(|bytes| leaves(&bytes, depth))
         };
-        self.files.keys().filter(|path| path.starts_with(&self.project)).any(refers)
+        self.files.keys().any(refers)
     }
 
     fn generated(&self) -> Digests {
@@ -157,12 +159,32 @@ fn digest(bytes: &[u8]) -> String {
     Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
+/// Returns `true` if a text contains a path that leads out of a folder of this depth, because
+/// it has more `..` than that.
+fn leaves(text: &[u8], depth: usize) -> bool {
+    let is_in_path = |octet: &u8| octet.is_ascii_alphanumeric() || b"./_-@+".contains(octet);
+    let parents = |path: &[u8]| {
+        let is_parent = |part: &&[u8]| *part == b"..";
+        path.split(|octet| *octet == b'/').filter(is_parent).count()
+    };
+    let mut paths = text.split(|octet| !is_in_path(octet));
+    paths.any(|path| path.windows(3).any(|octets| octets == b"../") && parents(path) > depth)
+}
+
 #[cfg(test)]
 mod tests {
     use std::ffi::OsStr;
     use std::os::unix::ffi::OsStrExt as _;
 
     use super::*;
+
+    #[test]
+    fn a_path_leaves_a_folder_if_it_has_more_parents_than_the_folder() {
+        let gen_from_subfolder = b"import '../gen/behaviour'; // ../a ../b ...";
+        assert!(!leaves(gen_from_subfolder, 1) && leaves(gen_from_subfolder, 0));
+        assert!(leaves(b"#include \"a/../../bolt.h\"", 1));
+        assert!(!leaves(b"a.b ... c.. /", 0));
+    }
 
     #[test]
     fn a_build_is_repeated_only_if_an_input_a_tool_or_the_component_has_changed() {
