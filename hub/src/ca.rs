@@ -1,4 +1,5 @@
-//! The hub's development certificate authority and server certificate.
+//! The hub's development certificate authority, its server certificate, and the certificates
+//! that it issues to devices.
 //!
 //! The authority is created once and persisted, so that clients have to trust it only
 //! once. The server certificate is created at each start. Anyone with access to the
@@ -10,15 +11,18 @@ use std::net::IpAddr;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use rcgen::{
-    BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa,
-    Issuer, KeyPair, KeyUsagePurpose, SanType,
+    BasicConstraints, CertificateParams, CertificateSigningRequestParams, DistinguishedName,
+    DnType, DnValue, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose, SanType,
 };
 use rustls::ServerConfig;
-use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 
 use crate::certificates::AnyCertificate;
+use crate::stamps::now_unix;
 
 const CERTIFICATE_FILE: &str = "ca.pem";
 const KEY_FILE: &str = "ca-key.pem";
@@ -29,6 +33,21 @@ const AUTHORITY_YEARS: i16 = 10;
 /// Lifetime of the server certificate in days. This is the limit for public authorities,
 /// which some clients enforce for all certificates.
 const CERTIFICATE_DAYS: i64 = 397;
+
+/// Reason why no certificate is issued. The message is for the device.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum IssueError {
+    #[error("csr is not a PKCS #10 request in base64")]
+    Malformed,
+    #[error("csr has a signature that does not fit its key")]
+    Signature,
+    #[error("csr has an algorithm or an extension that this hub does not support")]
+    Unsupported,
+    #[error("csr has another common name than `{0}`")]
+    Name(String),
+    #[error("the certificate cannot be signed")]
+    NotSigned,
+}
 
 /// Error of the certificate authority.
 #[derive(Debug, thiserror::Error)]
@@ -91,6 +110,48 @@ impl Authority {
     /// Returns the authority's certificate in PEM format. Clients have to trust it.
     pub(crate) fn certificate_pem(&self) -> &str {
         &self.certificate_pem
+    }
+
+    /// Issues a certificate for the key of a signing request, PKCS #10 in DER, whose common name
+    /// must be `name`. Only key and name of the request are used. Returns the certificate and
+    /// that of the authority.
+    pub(crate) fn issue(
+        &self,
+        request: &[u8],
+        name: &str,
+        lifetime: Duration,
+    ) -> Result<[CertificateDer<'static>; 2], IssueError> {
+        let request = CertificateSigningRequestParams::from_der(&request.into());
+        let request = request.map_err(|error| match error {
+            rcgen::Error::CouldNotParseCertificationRequest => IssueError::Malformed,
+            rcgen::Error::InvalidCertificationRequestSignature => IssueError::Signature,
+            _ => IssueError::Unsupported,
+        })?;
+        let requested = match request.params.distinguished_name.get(&DnType::CommonName) {
+            Some(DnValue::Utf8String(text)) => Some(text.as_str()),
+            Some(DnValue::PrintableString(text)) => Some(text.as_str()),
+            _ => None,
+        };
+        if requested != Some(name) {
+            return Err(IssueError::Name(name.to_owned()));
+        }
+        let mut params = CertificateParams::default();
+        params.distinguished_name = DistinguishedName::new();
+        params.distinguished_name.push(DnType::CommonName, name);
+        params.use_authority_key_identifier_extension = true;
+        params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
+        let now = rcgen::date_time_ymd(1970, 1, 1) + Duration::from_secs(now_unix());
+        (params.not_before, params.not_after) = (now, now + lifetime);
+        let request = CertificateSigningRequestParams { params, ..request };
+        let issuer = Issuer::new(authority_params(), &self.key);
+        let issued = request.signed_by(&issuer).map_err(|_| IssueError::NotSigned)?;
+        Ok([issued.der().clone(), self.certificate().ok_or(IssueError::NotSigned)?])
+    }
+
+    /// Returns the authority's certificate; `None` if its file does not contain one.
+    pub(crate) fn certificate(&self) -> Option<CertificateDer<'static>> {
+        CertificateDer::from_pem_slice(self.certificate_pem.as_bytes()).ok()
     }
 
     /// Returns a TLS configuration for these host names and addresses. It requests a client
@@ -185,6 +246,34 @@ mod tests {
         second.server_config(&["localhost".into(), "127.0.0.1".into()]).unwrap();
         let mode = folder.path().join(KEY_FILE).metadata().unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600);
+    }
+
+    #[test]
+    fn a_certificate_is_issued_for_the_key_and_the_name_of_a_request() {
+        let authority = Authority::open(None).unwrap();
+        let request = |name: &str| {
+            let mut params = CertificateParams::default();
+            params.distinguished_name = DistinguishedName::new();
+            params.distinguished_name.push(DnType::CommonName, name);
+            // Whatever the request says, the certificate is not that of an authority.
+            params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+            let key = KeyPair::generate_for(&rcgen::PKCS_ECDSA_P384_SHA384).unwrap();
+            params.serialize_request(&key).unwrap().der().to_vec()
+        };
+        let minute = Duration::from_secs(60);
+        let [issued, root] = authority.issue(&request("d1"), "d1", minute).unwrap();
+        let facts = trust::Certificate::parse(&issued).unwrap();
+        assert_eq!(facts.common_name.as_deref(), Some("d1"));
+        assert_eq!(facts.valid_until_unix - facts.valid_from_unix, 60);
+        assert!(!facts.is_authority);
+        assert_eq!(Some(root), authority.certificate());
+
+        let issue = |request: &[u8]| authority.issue(request, "d1", minute).unwrap_err();
+        assert_eq!(issue(&request("D1")), IssueError::Name("d1".to_owned()));
+        assert_eq!(issue(b"no request"), IssueError::Malformed);
+        let mut forged = request("d1");
+        *forged.last_mut().unwrap() ^= 1;
+        assert_eq!(issue(&forged), IssueError::Signature);
     }
 
     #[test]

@@ -37,6 +37,9 @@ pub struct HubConfig {
     /// Time between two polls of a device that registers at the Device Provisioning Service, in
     /// whole seconds; one second by default, and three in Azure.
     pub provisioning_retry_after: Duration,
+    /// Lifetime of the certificates that the hub issues to devices, at least a minute; 30 days
+    /// by default.
+    pub certificate_lifetime: Duration,
     /// Maximum number of open connections.
     pub max_connections: usize,
 }
@@ -54,6 +57,7 @@ impl Default for HubConfig {
             host_names: Vec::new(),
             token_grace: Duration::from_secs(600),
             provisioning_retry_after: Duration::from_secs(1),
+            certificate_lifetime: Duration::from_secs(30 * 86_400),
             max_connections: 50_000,
         }
     }

@@ -35,6 +35,7 @@
 //! * `query`: the query language over twins.
 //! * `state`: identities, twins and subscriptions, in memory and on disk.
 //! * `telemetry`: device-to-cloud messages.
+//! * `trusted`: the authorities of devices.
 //! * `sessions`: registry of live sessions.
 //! * `methods`: direct methods in flight.
 //! * `session`: a single MQTT connection.
@@ -69,11 +70,10 @@ mod sockets;
 mod stamps;
 mod state;
 mod telemetry;
+mod trusted;
 mod websocket;
 
-use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -86,7 +86,6 @@ use protocol::connection_string::{
 use protocol::error::HubError;
 use protocol::host_name::HostName;
 use protocol::id::DeviceId;
-use rustls::RootCertStore;
 use tokio::sync::{Semaphore, broadcast};
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
@@ -100,14 +99,15 @@ pub use state::StateError;
 pub use telemetry::TelemetryMessage;
 
 use ca::Authority;
-use certificates::DeviceAuthorities;
 use listener::{Greeting, Listener};
 use methods::Methods;
+use provisioning::ProvisioningSettings;
 use provisioning_api::ProvisioningApi;
 use session::SessionContext;
 use sessions::{Ending, Sessions};
 use sockets::{bind, bind_ipv6};
 use state::State;
+use trusted::device_authorities;
 use websocket::HubTasks;
 
 /// Policy of the service connection string, which has all permissions.
@@ -138,9 +138,10 @@ impl Hub {
         let mut names = vec!["localhost".to_owned(), "127.0.0.1".to_owned(), "::1".to_owned()];
         names.extend(Some(address.to_string()).filter(|own| !names.contains(own)));
         names.extend(config.host_names);
-        let authorities = device_authorities(&config.device_ca_files)?;
         let state = State::open(data.as_deref(), names.clone())?;
         let authority = Authority::open(config.ca_folder.as_deref().or(data.as_deref()))?;
+        let authority = Arc::new(authority);
+        let authorities = device_authorities(&config.device_ca_files, &authority)?;
         let tls = TlsAcceptor::from(Arc::new(authority.server_config(&names)?));
 
         let (mqtt, mqtt_port) = bind(address, mqtt_port, "MQTT").await?;
@@ -164,8 +165,13 @@ impl Hub {
             Arc::clone(&state),
             Arc::clone(&sessions),
             authorities.clone(),
-            config.provisioning_retry_after,
-            (mqtt_port, https_port),
+            Arc::clone(&authority),
+            ProvisioningSettings {
+                retry_after: config.provisioning_retry_after,
+                certificate_lifetime: config.certificate_lifetime.max(Duration::from_secs(60)),
+                mqtt_port,
+                https_port,
+            },
         ));
         let context = SessionContext {
             state: Arc::clone(&state),
@@ -372,19 +378,6 @@ pub fn read_packets(bytes: &[u8]) -> usize {
         packets += 1;
     }
     packets
-}
-
-/// Reads the files of authorities. Each is named after its file, without the extension.
-fn device_authorities(files: &[PathBuf]) -> Result<DeviceAuthorities, StartError> {
-    let mut named = BTreeMap::new();
-    for file in files {
-        let mut trusted = trust::Trust::empty();
-        trusted.add_file(file)?;
-        let name = file.file_stem().unwrap_or_default().to_string_lossy().into_owned();
-        let roots = named.entry(name).or_insert_with(RootCertStore::empty);
-        roots.roots.extend(trusted.into_roots().roots);
-    }
-    Ok(DeviceAuthorities::named(named)?)
 }
 
 fn local(port: u16) -> HostName {

@@ -7,13 +7,14 @@ use std::io::{self, Write as _};
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::Duration;
 
 use anyhow::Context as _;
 use behaviour_hub::{Hub, HubConfig};
 use ca_file::CaFile;
 use clap::{Parser, Subcommand};
 use command_error::CommandError;
-use program::{Completions, LogFilter, Signals};
+use program::{Completions, LogFilter, Signals, duration};
 use protocol::id::DeviceId;
 use serde_json::json;
 
@@ -77,6 +78,9 @@ struct Arguments {
     /// Authorities that can sign the certificates of devices, as PEM; may be repeated
     #[arg(long = "device-ca-file", value_name = "FILE")]
     device_ca_files: Vec<PathBuf>,
+    /// Lifetime of the certificates that the hub issues to devices which register, 1m or more
+    #[arg(long, default_value = "30d", value_parser = lifetime, value_name = "TIME")]
+    certificate_lifetime: Duration,
     /// Device to register at start; may be repeated
     #[arg(long = "device", value_name = "ID")]
     devices: Vec<DeviceId>,
@@ -94,6 +98,14 @@ struct Arguments {
     json: bool,
     #[command(subcommand)]
     command: Option<Command>,
+}
+
+fn lifetime(text: &str) -> Result<Duration, String> {
+    let time = duration::parse(text).map_err(|error| error.to_string())?;
+    match time >= Duration::from_secs(60) {
+        true => Ok(time),
+        false => Err("must be 1m or more".to_owned()),
+    }
 }
 
 #[derive(Subcommand)]
@@ -126,6 +138,7 @@ async fn run(arguments: Arguments) -> Result<(), CommandError> {
         connect_port: arguments.connect_port,
         data: arguments.data,
         device_ca_files: arguments.device_ca_files,
+        certificate_lifetime: arguments.certificate_lifetime,
         host_names: arguments.host_names,
         ..HubConfig::default()
     })

@@ -13,6 +13,7 @@ mod device;
 mod enrollments;
 mod entry;
 mod failure;
+mod issuance;
 mod operations;
 
 use std::sync::Arc;
@@ -24,6 +25,7 @@ use protocol::provisioning::enrollment::Enrollment;
 use protocol::provisioning::service::{EnrollmentKind, OWNER_POLICY};
 use protocol::provisioning::{IdScope, ProvisioningError, RegistrationState};
 
+use crate::ca::Authority;
 use crate::certificates::DeviceAuthorities;
 use crate::sessions::Sessions;
 use crate::state::{IfMatch, State};
@@ -44,10 +46,21 @@ pub struct Provisioning {
     sessions: Arc<Sessions>,
     /// The verified authorities.
     authorities: DeviceAuthorities,
+    /// The authority that issues certificates to devices.
+    issuer: Arc<Authority>,
     operations: Operations,
-    retry_after: Duration,
-    mqtt_port: u16,
-    https_port: u16,
+    settings: ProvisioningSettings,
+}
+
+/// Settings of the service.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct ProvisioningSettings {
+    /// Time between two polls.
+    pub(crate) retry_after: Duration,
+    /// Lifetime of issued certificates.
+    pub(crate) certificate_lifetime: Duration,
+    pub(crate) mqtt_port: u16,
+    pub(crate) https_port: u16,
 }
 
 impl Provisioning {
@@ -55,19 +68,11 @@ impl Provisioning {
         state: Arc<State>,
         sessions: Arc<Sessions>,
         authorities: DeviceAuthorities,
-        retry_after: Duration,
-        (mqtt_port, https_port): (u16, u16),
+        issuer: Arc<Authority>,
+        settings: ProvisioningSettings,
     ) -> Provisioning {
         let operations = Operations::default();
-        Provisioning {
-            state,
-            sessions,
-            authorities,
-            operations,
-            retry_after,
-            mqtt_port,
-            https_port,
-        }
+        Provisioning { state, sessions, authorities, issuer, operations, settings }
     }
 
     /// Returns the id scope, with which devices select this instance of the service.
@@ -80,7 +85,7 @@ impl Provisioning {
     /// the name alone.
     #[must_use]
     pub fn host(&self) -> HostName {
-        HostName::new("localhost", Some(self.mqtt_port)).expect("a host name")
+        HostName::new("localhost", Some(self.settings.mqtt_port)).expect("a host name")
     }
 
     /// Returns the connection string of a service that manages enrollments.
@@ -88,7 +93,7 @@ impl Provisioning {
     pub fn connection_string(&self) -> ServiceConnectionString {
         let key = self.state.policy_key(OWNER_POLICY).expect("every hub has this policy");
         ServiceConnectionString {
-            host: HostName::new("localhost", Some(self.https_port)).expect("a host name"),
+            host: HostName::new("localhost", Some(self.settings.https_port)).expect("a host name"),
             policy: OWNER_POLICY.to_owned(),
             key: key.clone(),
         }

@@ -53,6 +53,11 @@ pub(crate) fn device(name: &str, years: (i32, i32), by: Option<&Signed>) -> Sign
     sign(params(name, years, false), by)
 }
 
+/// Returns the certificates that a device presents, in DER.
+pub(crate) fn presenting(chain: &[CertificateDer<'static>]) -> PeerCertificates {
+    PeerCertificates(chain.into())
+}
+
 /// Returns the certificates that a device presents.
 pub(crate) fn presented(chain: &[&Signed]) -> PeerCertificates {
     PeerCertificates(chain.iter().map(|signed| signed.certificate.clone()).collect())

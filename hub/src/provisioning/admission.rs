@@ -37,6 +37,8 @@ pub(super) enum HubCredential {
     Keys(Key, Key),
     /// The thumbprint of the certificate.
     Thumbprint(String),
+    /// A certificate that the hub issues with the registration.
+    Issued,
 }
 
 /// Refusal of a device, with the reason for the log.

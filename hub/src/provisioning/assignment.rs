@@ -129,7 +129,7 @@ impl Provisioning {
                 HubCredential::Keys(..) => {
                     state.symmetric_key = Some(SymmetricKeyResult { enrollment_group_id });
                 }
-                HubCredential::Thumbprint(_) => {
+                HubCredential::Thumbprint(_) | HubCredential::Issued => {
                     state.x509 = Some(X509Result { enrollment_group_id, ..X509Result::default() });
                 }
             }
@@ -147,8 +147,8 @@ impl Provisioning {
         mut state: RegistrationState,
         peer: &Peer,
     ) -> RegistrationState {
-        let known_port = peer.has_fixed_ports || self.mqtt_port == DEFAULT_MQTT_PORT;
-        let port = Some(self.mqtt_port).filter(|_| !known_port);
+        let known_port = peer.has_fixed_ports || self.settings.mqtt_port == DEFAULT_MQTT_PORT;
+        let port = Some(self.settings.mqtt_port).filter(|_| !known_port);
         let with_port = |name: String| HostName::new(&name, port).map(|host| host.to_string());
         state.assigned_hub = state.assigned_hub.and_then(|name| with_port(name).ok());
         state
@@ -223,6 +223,11 @@ fn authentication(credential: &HubCredential) -> Value {
                 "secondaryThumbprint": thumbprint,
             },
             "type": "selfSigned",
+        }),
+        HubCredential::Issued => json!({
+            "symmetricKey": { "primaryKey": null, "secondaryKey": null },
+            "x509Thumbprint": { "primaryThumbprint": null, "secondaryThumbprint": null },
+            "type": "certificateAuthority",
         }),
     }
 }

@@ -92,7 +92,7 @@ impl Provisioning {
             let error = failure.to_error();
             DeviceAnswer {
                 status: failure.code.http_status(),
-                retry_after: Some(self.retry_after.as_secs())
+                retry_after: Some(self.settings.retry_after.as_secs())
                     .filter(|_| failure.code == ProvisioningErrorCode::Throttled),
                 body: to_json(&error),
                 request_id: error.tracking_id,
@@ -106,19 +106,20 @@ impl Provisioning {
         body: &[u8],
     ) -> Result<DeviceAnswer, ProvisioningFailure> {
         let Registrant { registration, .. } = registrant;
-        let admission = self.admit(registrant)?;
+        let mut admission = self.admit(registrant)?;
         let request = parse(body)?;
         if request.registration_id.is_some_and(|id| !id.eq_ignore_ascii_case(registration.as_str()))
         {
             let message = "registrationId in the body is not that of the request";
             return Err(ProvisioningFailure::invalid(message));
         }
-        if request.csr.is_some() {
-            let message = "csr: this hub does not issue certificates";
-            return Err(ProvisioningFailure::invalid(message));
-        }
         let state = match admission.is_enabled() {
-            true => self.assign(registrant, &admission)?,
+            true => {
+                let chain = request.csr.map(|csr| self.issue(registration, &mut admission, &csr));
+                let chain = chain.transpose()?;
+                let state = self.assign(registrant, &admission)?;
+                RegistrationState { issued_certificate_chain: chain, ..state }
+            }
             false => RegistrationState::new(registration.clone(), AssignmentStatus::Disabled),
         };
         tracing::info!(%registration, status = ?state.status, "device registered");
@@ -163,7 +164,7 @@ impl Provisioning {
     }
 
     fn in_progress(&self, operation: &RegistrationOperation) -> DeviceAnswer {
-        let retry_after = Some(self.retry_after.as_secs());
+        let retry_after = Some(self.settings.retry_after.as_secs());
         DeviceAnswer { status: 202, retry_after, request_id: guid(), body: to_json(operation) }
     }
 

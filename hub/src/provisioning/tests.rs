@@ -3,6 +3,7 @@
 mod admission;
 mod assignment;
 mod enrollments;
+mod issuance;
 
 use std::sync::Arc;
 
@@ -29,10 +30,15 @@ impl Rig {
         let names = ["localhost", "a.local", "b.local"].map(str::to_owned);
         let state = State::open(None, names.into()).unwrap();
         let sessions = Arc::new(Sessions::new(Arc::<Faults>::default()));
-        let retry_after = Duration::from_secs(3);
-        let ports = (18_883, 8443);
-        let service =
-            Provisioning::new(Arc::clone(&state), sessions, authorities, retry_after, ports);
+        let issuer = Arc::new(Authority::open(None).unwrap());
+        let settings = ProvisioningSettings {
+            retry_after: Duration::from_secs(3),
+            certificate_lifetime: Duration::from_secs(60),
+            mqtt_port: 18_883,
+            https_port: 8443,
+        };
+        let state_of_service = Arc::clone(&state);
+        let service = Provisioning::new(state_of_service, sessions, authorities, issuer, settings);
         Rig { service, state }
     }
 
