@@ -17,6 +17,8 @@ pub(crate) struct ConnectionView {
     pub(crate) reason: Option<String>,
     /// The time at which the token of the connection expires, if it is renewed.
     pub(crate) token_expires: Option<Timestamp>,
+    /// The end of the validity of the connection's certificate, if it has one.
+    pub(crate) certificate_expires: Option<Timestamp>,
 }
 
 /// The state of the connection, which the driver and its sessions update.
@@ -31,6 +33,7 @@ impl ConnectionHistory {
             since: Timestamp::now(),
             reason: None,
             token_expires: None,
+            certificate_expires: None,
         }))
     }
 
@@ -46,13 +49,14 @@ impl ConnectionHistory {
 
     /// Records that a connection is open. A connection with a renewed token continues the last
     /// one.
-    pub(super) fn connected(&self, token: Option<TokenTimes>) {
+    pub(super) fn connected(&self, token: Option<TokenTimes>, certificate: Option<Timestamp>) {
         let now = Timestamp::now();
         let mut view = self.0.lock();
         if !view.connected {
             view.since = now;
         }
         (view.connected, view.reason) = (true, None);
+        view.certificate_expires = certificate;
         view.token_expires = token.map(|token| {
             let left = token.lifetime.saturating_sub(token.issued.elapsed());
             now.checked_add(left).unwrap_or(Timestamp::MAX)
@@ -86,11 +90,12 @@ mod tests {
         let started = history.view();
         assert_eq!((started.connected, started.reason.as_deref()), (false, Some("no address")));
 
-        history.connected(Some(token));
+        history.connected(Some(token), None);
         let connected = history.view();
         assert!(connected.since >= started.since && connected.reason.is_none());
         assert!(connected.token_expires.unwrap() > connected.since);
-        history.connected(None);
+        history.connected(None, Some(Timestamp::MAX));
+        assert_eq!(history.view().certificate_expires, Some(Timestamp::MAX));
         assert_eq!((history.view().since, history.view().token_expires), (connected.since, None));
 
         history.failed("closed by the hub");

@@ -30,6 +30,9 @@ pub struct HostStatus {
     pub reason: Option<String>,
     /// Time at which the token of the connection expires; `None` if it is not renewed.
     pub token_expires: Option<String>,
+    /// End of the validity of the connection's certificate; `None` without one.
+    #[serde(default)]
+    pub certificate_expires: Option<String>,
     /// Number of methods in flight.
     pub calls: usize,
     /// Number of reports that the hub has not answered.
@@ -95,6 +98,10 @@ impl HostStatus {
             ("device", Some(format!("{} at {}", self.device, self.hub))),
             ("connection", Some(connection)),
             ("token", self.token_expires.as_ref().map(|time| format!("expires at {time}"))),
+            (
+                "certificate",
+                self.certificate_expires.as_ref().map(|time| format!("expires at {time}")),
+            ),
             ("host", Some(format!("version {}, up for {uptime}", self.version))),
             ("calls", Some(format!("{} in flight", self.calls))),
             (
@@ -165,9 +172,11 @@ plugins     3 active, 1 off";
         assert_eq!(status.to_text(), expected);
         status.connected = true;
         status.token_expires = Some("2026-01-01T01:00:00Z".to_owned());
+        status.certificate_expires = Some("2026-02-01T00:00:00Z".to_owned());
         let text = status.to_text();
         assert!(text.contains("connection  connected since 2026"), "{text}");
         assert!(text.contains("token       expires at 2026-01-01T01:00:00Z\n"), "{text}");
+        assert!(text.contains("certificate expires at 2026-02-01T00:00:00Z\n"), "{text}");
     }
 
     #[test]

@@ -29,6 +29,7 @@ pub(super) fn of(
             since: format!("{:.3}", connection.since),
             reason: connection.reason,
             token_expires: connection.token_expires.map(|time| format!("{time:.0}")),
+            certificate_expires: connection.certificate_expires.map(|time| format!("{time:.0}")),
             calls: router.running(),
             pending_reports: twin.pending_reports(),
             pending_messages: telemetry.pending(),

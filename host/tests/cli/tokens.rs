@@ -66,7 +66,9 @@ async fn a_key_of_each_kind_in_a_token_signs_in_and_is_never_shown() {
         });
         let log = host.lines_until("connected").join("\n");
         let mut texts = vec![log];
-        for arguments in [&["check"][..], &["identity", "show"], &["identity", "show", "--json"]] {
+        for arguments in
+            [&["check"][..], &["identity", "show"], &["identity", "show", "--json"], &["status"]]
+        {
             let mut program = program(host.directory.path(), arguments, Some(IDENTITY));
             let output = program.env("SOFTHSM2_CONF", token.configuration()).output().unwrap();
             let error = String::from_utf8(output.stderr).unwrap();
@@ -75,6 +77,7 @@ async fn a_key_of_each_kind_in_a_token_signs_in_and_is_never_shown() {
         }
         let uri = format!("pkcs11:token=device;object={label}");
         assert!(texts[2].contains(&format!("\nkey: {uri}\n")), "{}", texts[2]);
+        assert!(texts[4].contains("\ncertificate expires at "), "{}", texts[4]);
         for text in &texts {
             assert!(!text.contains(PIN), "{label}: {text}");
             let secret = key.lines().filter(|line| !line.starts_with('-'));

@@ -73,7 +73,8 @@ impl Session {
             return Err(ConnectionFailure::new("the hub refused a subscription"));
         }
         (state.phase, state.until) = (Phase::Open, None);
-        self.history.connected(state.wire.token);
+        let certificate = state.wire.certificate.as_ref().map(|it| it.valid_until());
+        self.history.connected(state.wire.token, certificate);
         info!(hub = %dial, device = dial.user_name().client_id(), "connected");
         // The requests of an earlier connection are dropped: their senders repeat them if
         // needed.
